@@ -1,0 +1,1 @@
+//! tickcast turns a live stream of ticks into a live stream of forecasts.

@@ -1,0 +1,2 @@
+//! The `tickcast` binary.
+fn main() {}
