@@ -1,1 +1,5 @@
 //! tickcast turns a live stream of ticks into a live stream of forecasts.
+#![forbid(unsafe_code)]
+
+pub mod domain;
+pub mod features;
