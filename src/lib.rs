@@ -3,3 +3,6 @@
 
 pub mod domain;
 pub mod features;
+pub mod forecast;
+pub mod inference;
+pub mod model;
