@@ -1,1 +1,3 @@
 //! tickcast turns a live stream of ticks into a live stream of forecasts.
+
+pub mod model;
