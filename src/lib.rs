@@ -1,8 +1,11 @@
 //! tickcast turns a live stream of ticks into a live stream of forecasts.
 #![forbid(unsafe_code)]
 
+pub mod clock;
 pub mod domain;
+pub mod exit;
 pub mod features;
 pub mod forecast;
 pub mod inference;
 pub mod model;
+pub mod publish;

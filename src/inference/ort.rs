@@ -8,8 +8,8 @@
 use std::path::Path;
 
 use ort::environment::Environment;
-use ort::session::IoBinding;
 use ort::memory::Allocator;
+use ort::session::IoBinding;
 use ort::session::Session;
 use ort::value::Tensor;
 
