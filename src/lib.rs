@@ -9,3 +9,4 @@ pub mod forecast;
 pub mod inference;
 pub mod model;
 pub mod publish;
+pub mod source;
