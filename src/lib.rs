@@ -2,10 +2,14 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod decode;
 pub mod domain;
+pub mod engine;
 pub mod exit;
 pub mod features;
 pub mod forecast;
 pub mod inference;
 pub mod model;
 pub mod publish;
+pub mod step;
+pub mod window;

@@ -66,6 +66,11 @@ impl Field {
         (self.0 as usize) < STANDARD.len()
     }
 
+    /// The column, counted from zero.
+    pub fn column(self) -> u32 {
+        u32::from(self.0)
+    }
+
     const fn index(self) -> usize {
         self.0 as usize
     }
@@ -163,6 +168,18 @@ impl Fields {
     pub(crate) fn set(&mut self, field: Field, value: f64) {
         self.values[field.index()] = value;
         self.present |= 1 << field.0;
+    }
+
+    /// The extra fields that have a value, as column and value.
+    pub(crate) fn extra(&self) -> impl Iterator<Item = (u8, f64)> + '_ {
+        (STANDARD.len()..FIELDS_MAX)
+            .filter(|index| self.present & (1 << index) != 0)
+            .map(|index| (index as u8, self.values[index]))
+    }
+
+    /// Sets an extra field by its column, as [`Fields::extra`] gave it.
+    pub(crate) fn set_extra(&mut self, column: u8, value: f64) {
+        self.set(Field(column), value);
     }
 
     /// The price of the row: `close`, or where there is none `price`.
