@@ -28,12 +28,7 @@ impl JsonDecoder {
         time_unit: TimeUnit,
         record_bytes_max: usize,
     ) -> Self {
-        Self {
-            schema,
-            required: required.to_vec(),
-            time_unit,
-            record_bytes_max,
-        }
+        Self { schema, required: required.to_vec(), time_unit, record_bytes_max }
     }
 
     /// Decodes one record.
@@ -53,18 +48,10 @@ impl JsonDecoder {
         let symbol = draft.symbol.ok_or(Reject::MissingSymbol)?;
         let time = draft.time.ok_or(Reject::MissingTime)?;
         let fields = draft.fields;
-        if self
-            .required
-            .iter()
-            .any(|field| fields.read(*field).is_none())
-        {
+        if self.required.iter().any(|field| fields.read(*field).is_none()) {
             return Err(Reject::MissingField);
         }
-        Ok(Tick {
-            symbol,
-            time,
-            fields,
-        })
+        Ok(Tick { symbol, time, fields })
     }
 }
 
@@ -123,11 +110,7 @@ impl<'d, 'a> Draft<'d, 'a> {
         if error.is_data() {
             return self.mistyped;
         }
-        if stands_for_no_number(error, bytes) {
-            Reject::NotFinite
-        } else {
-            Reject::Malformed
-        }
+        if stands_for_no_number(error, bytes) { Reject::NotFinite } else { Reject::Malformed }
     }
 }
 
@@ -144,13 +127,9 @@ fn stands_for_no_number(error: &serde_json::Error, bytes: &[u8]) -> bool {
         .sum::<usize>();
     // The parser's column points at the offending byte or just behind it.
     let near = (line_start + error.column()).saturating_sub(2);
-    (near..=near + 2)
-        .filter_map(|start| bytes.get(start..))
-        .any(|rest| {
-            [&b"NaN"[..], b"nan", b"Infinity", b"inf"]
-                .iter()
-                .any(|word| rest.starts_with(word))
-        })
+    (near..=near + 2).filter_map(|start| bytes.get(start..)).any(|rest| {
+        [&b"NaN"[..], b"nan", b"Infinity", b"inf"].iter().any(|word| rest.starts_with(word))
+    })
 }
 
 impl<'de> Visitor<'de> for &mut Draft<'_, 'de> {
@@ -284,9 +263,7 @@ impl Visitor<'_> for Time {
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<UnixNanos, E> {
-        i64::try_from(number)
-            .map_err(E::custom)
-            .and_then(|number| self.visit_i64(number))
+        i64::try_from(number).map_err(E::custom).and_then(|number| self.visit_i64(number))
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<UnixNanos, E> {
@@ -389,73 +366,24 @@ mod tests {
             (Reject::InvalidTime, good.replace(time, r#""time":true"#)),
             (Reject::InvalidTime, good.replace(time, r#""time":1e300"#)),
             (Reject::MissingField, good.replace(r#","volume":1"#, "")),
-            (
-                Reject::MissingField,
-                good.replace(r#""close":1"#, r#""close":null"#),
-            ),
-            (
-                Reject::WrongType,
-                good.replace(r#""close":1"#, r#""close":"1""#),
-            ),
-            (
-                Reject::WrongType,
-                good.replace(r#""close":1"#, r#""close":[1]"#),
-            ),
-            (
-                Reject::WrongType,
-                good.replace(r#""close":1"#, r#""close":{}"#),
-            ),
-            (
-                Reject::NotFinite,
-                good.replace(r#""close":1"#, r#""close":NaN"#),
-            ),
-            (
-                Reject::NotFinite,
-                good.replace(r#""close":1"#, r#""close": Infinity"#),
-            ),
-            (
-                Reject::NotFinite,
-                good.replace(r#""close":1"#, r#""close":-Infinity"#),
-            ),
-            (
-                Reject::NotFinite,
-                good.replace(r#""close":1"#, r#""close":1e999"#),
-            ),
-            (
-                Reject::NotFinite,
-                good.replace(r#""close":1"#, "\"x\":1,\n\"close\":NaN"),
-            ),
-            (
-                Reject::Negative,
-                good.replace(r#""close":1"#, r#""close":-1"#),
-            ),
-            (
-                Reject::Negative,
-                good.replace(r#""volume":1"#, r#""volume":-1"#),
-            ),
-            (
-                Reject::ZeroPrice,
-                good.replace(r#""close":1"#, r#""close":0"#),
-            ),
-            (
-                Reject::DuplicateField,
-                good.replace(time, &format!("{time},{time}")),
-            ),
-            (
-                Reject::DuplicateField,
-                good.replace(r#""close":1"#, r#""close":1,"close":2"#),
-            ),
-            (
-                Reject::TooLarge,
-                format!("{good}{}", " ".repeat(RECORD_BYTES_MAX)),
-            ),
+            (Reject::MissingField, good.replace(r#""close":1"#, r#""close":null"#)),
+            (Reject::WrongType, good.replace(r#""close":1"#, r#""close":"1""#)),
+            (Reject::WrongType, good.replace(r#""close":1"#, r#""close":[1]"#)),
+            (Reject::WrongType, good.replace(r#""close":1"#, r#""close":{}"#)),
+            (Reject::NotFinite, good.replace(r#""close":1"#, r#""close":NaN"#)),
+            (Reject::NotFinite, good.replace(r#""close":1"#, r#""close": Infinity"#)),
+            (Reject::NotFinite, good.replace(r#""close":1"#, r#""close":-Infinity"#)),
+            (Reject::NotFinite, good.replace(r#""close":1"#, r#""close":1e999"#)),
+            (Reject::NotFinite, good.replace(r#""close":1"#, "\"x\":1,\n\"close\":NaN")),
+            (Reject::Negative, good.replace(r#""close":1"#, r#""close":-1"#)),
+            (Reject::Negative, good.replace(r#""volume":1"#, r#""volume":-1"#)),
+            (Reject::ZeroPrice, good.replace(r#""close":1"#, r#""close":0"#)),
+            (Reject::DuplicateField, good.replace(time, &format!("{time},{time}"))),
+            (Reject::DuplicateField, good.replace(r#""close":1"#, r#""close":1,"close":2"#)),
+            (Reject::TooLarge, format!("{good}{}", " ".repeat(RECORD_BYTES_MAX))),
         ];
         for (reason, text) in cases {
-            assert_eq!(
-                decoder().decode(text.as_bytes()).err(),
-                Some(reason),
-                "{text}"
-            );
+            assert_eq!(decoder().decode(text.as_bytes()).err(), Some(reason), "{text}");
         }
     }
 

@@ -7,10 +7,7 @@
 ///
 /// Padding costs less than the run's own overhead at the sizes in question.
 pub(super) fn padded(count: usize, count_max: usize) -> usize {
-    count
-        .next_power_of_two()
-        .min(count_max)
-        .max(count.min(count_max))
+    count.next_power_of_two().min(count_max).max(count.min(count_max))
 }
 
 /// The largest power of two that is neither above `count` nor above `count_max`: how many items

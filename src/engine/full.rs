@@ -22,22 +22,12 @@ impl FullWindows {
         state_count: usize,
         batch_rows_max: usize,
     ) -> Self {
-        Self {
-            steps,
-            width,
-            state_count,
-            batch_rows_max,
-        }
+        Self { steps, width, state_count, batch_rows_max }
     }
 
     /// Has the tensors of a single window made.
     pub(super) fn prepare(&self, backend: &mut dyn Backend) -> Result<(), InferenceError> {
-        backend
-            .lane(Shape {
-                steps: self.steps,
-                batch: 1,
-            })
-            .map(|_| ())
+        backend.lane(Shape { steps: self.steps, batch: 1 }).map(|_| ())
     }
 
     /// Runs full windows in batches and hands each item with its output to `finish`, in order.
@@ -52,10 +42,7 @@ impl FullWindows {
         while left > 0 {
             let taken = left.min(self.batch_rows_max);
             let batch = batch::padded(taken, self.batch_rows_max);
-            let lane = backend.lane(Shape {
-                steps: self.steps,
-                batch,
-            })?;
+            let lane = backend.lane(Shape { steps: self.steps, batch })?;
             for index in 0..self.state_count {
                 backend.state_mut(lane, index).fill(0.0);
             }

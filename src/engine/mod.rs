@@ -140,12 +140,7 @@ impl Engine {
             )),
             Mode::Sliding => {
                 let widths = signature.states.iter().map(|state| state.width).collect();
-                Driver::Sliding(SlidingStates::new(
-                    steps,
-                    width,
-                    widths,
-                    limits.batch_rows_max,
-                ))
+                Driver::Sliding(SlidingStates::new(steps, width, widths, limits.batch_rows_max))
             }
         };
         // The shapes of a quiet stream are prepared now, so that its first forecast is as quick as
@@ -242,13 +237,7 @@ impl Engine {
         let name = Symbol::new(name).map_err(|_| Reject::InvalidSymbol)?;
         let window = Window::new(self.plans.window_steps, self.plans.features.width());
         let features = self.plans.features.raw().initial_state();
-        self.add(SymbolState {
-            name,
-            step: StepState::default(),
-            features,
-            window,
-            pending: false,
-        })
+        self.add(SymbolState { name, step: StepState::default(), features, window, pending: false })
     }
 
     /// Adds a symbol at the end of the dense index.
@@ -265,10 +254,7 @@ impl Engine {
     /// Moves one symbol on by one tick: step, features, window.
     fn absorb(&mut self, id: SymbolId, tick: &Tick<'_>) -> Result<(), Reject> {
         let state = &mut self.symbols[id.index()];
-        let Some(step) = state
-            .step
-            .push(self.plans.step_rule, tick.time, &tick.fields)?
-        else {
+        let Some(step) = state.step.push(self.plans.step_rule, tick.time, &tick.fields)? else {
             self.tally.absorbed += 1;
             return Ok(());
         };
@@ -283,16 +269,10 @@ impl Engine {
         match status {
             RowStatus::Warming => self.tally.warming += 1,
             RowStatus::Ready { out_of_range } => {
-                state
-                    .window
-                    .push(self.scratch.row(), step.after_gap, out_of_range);
+                state.window.push(self.scratch.row(), step.after_gap, out_of_range);
                 state.pending = true;
                 let last_price = step.fields.price();
-                self.pending.push(Pending {
-                    symbol: id,
-                    as_of: step.time,
-                    last_price,
-                });
+                self.pending.push(Pending { symbol: id, as_of: step.time, last_price });
             }
         }
         Ok(())
@@ -306,15 +286,7 @@ impl Engine {
     pub fn infer(&mut self, forecasts: &mut Vec<Forecast>) -> Result<(), InferenceError> {
         self.advance()?;
         std::mem::swap(&mut self.pending, &mut self.inferred);
-        let Self {
-            symbols,
-            plans,
-            tally,
-            inferred,
-            backend,
-            driver,
-            ..
-        } = self;
+        let Self { symbols, plans, tally, inferred, backend, driver, .. } = self;
         let ready = |pending: &&Pending| symbols[pending.symbol.index()].window.is_full();
         let warming = inferred.len() - inferred.iter().filter(ready).count();
         tally.warming += warming as u64;
@@ -353,13 +325,7 @@ impl Engine {
     /// # Errors
     /// [`InferenceError`] where the backend fails.
     pub fn advance(&mut self) -> Result<(), InferenceError> {
-        let Self {
-            symbols,
-            inferred,
-            backend,
-            driver,
-            ..
-        } = self;
+        let Self { symbols, inferred, backend, driver, .. } = self;
         if inferred.is_empty() {
             return Ok(());
         }
@@ -411,13 +377,7 @@ impl Engine {
             }
             let window = Window::restore(&snapshot.window, steps, width)?;
             let (step, features) = (snapshot.step.clone(), snapshot.features.clone());
-            let state = SymbolState {
-                name,
-                step,
-                features,
-                window,
-                pending: false,
-            };
+            let state = SymbolState { name, step, features, window, pending: false };
             let id = self.add(state).map_err(|_| refused())?;
             if let Driver::Sliding(sliding) = &mut self.driver {
                 let window = &self.symbols[id.index()].window;

@@ -49,24 +49,14 @@ impl SlidingStates {
     ) -> Self {
         let blocks = vec![Vec::new(); state_widths.len()];
         let slots = steps - 1;
-        Self {
-            slots,
-            width,
-            state_widths,
-            blocks,
-            turns: Vec::new(),
-            batch_rows_max,
-        }
+        Self { slots, width, state_widths, blocks, turns: Vec::new(), batch_rows_max }
     }
 
     /// Has the tensors of a single symbol made.
     pub(super) fn prepare(&self, backend: &mut dyn Backend) -> Result<(), InferenceError> {
         backend.lane(Shape { steps: 1, batch: 1 })?;
         if self.slots > 0 {
-            backend.lane(Shape {
-                steps: 1,
-                batch: self.slots,
-            })?;
+            backend.lane(Shape { steps: 1, batch: self.slots })?;
         }
         Ok(())
     }
@@ -141,10 +131,7 @@ impl SlidingStates {
         let mut rows = rows;
         while left > 0 {
             let taken = batch::largest(left, symbols_max);
-            let lane = backend.lane(Shape {
-                steps: 1,
-                batch: taken * self.slots,
-            })?;
+            let lane = backend.lane(Shape { steps: 1, batch: taken * self.slots })?;
             for (place, (symbol, row)) in rows.clone().take(taken).enumerate() {
                 self.begin_window(symbol);
                 self.gather(backend, lane, place, symbol, row);

@@ -205,6 +205,12 @@ impl StepSpec {
     }
 }
 
+/// Whether a text can name a folder without leaving its parent or hiding.
+fn is_folder_name(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !text.is_empty() && !text.starts_with('.') && text.chars().all(allowed)
+}
+
 impl Manifest {
     /// Checks every rule inside the manifest and resolves it into plans.
     ///
@@ -213,10 +219,14 @@ impl Manifest {
     pub fn plans(&self) -> Result<Plans, Vec<String>> {
         let mut problems = Vec::new();
         if self.schema != MANIFEST_SCHEMA {
-            problems.push(format!(
-                "schema: `{}`, expected `{MANIFEST_SCHEMA}`",
-                self.schema
-            ));
+            problems.push(format!("schema: `{}`, expected `{MANIFEST_SCHEMA}`", self.schema));
+        }
+        for (field, text) in [("name", &self.name), ("version", &self.version)] {
+            if !is_folder_name(text) {
+                problems.push(format!(
+                    "{field}: `{text}` must be letters, digits, `-`, `_` and inner dots"
+                ));
+            }
         }
         if !(1..=WINDOW_STEPS_MAX).contains(&self.window_steps) {
             problems.push(format!(
@@ -238,24 +248,16 @@ impl Manifest {
         }
         for (index, state) in self.graph.states.iter().enumerate() {
             if state.width == 0 {
-                problems.push(format!(
-                    "graph.states[{index}] `{}`: width is 0",
-                    state.input
-                ));
+                problems.push(format!("graph.states[{index}] `{}`: width is 0", state.input));
             }
         }
         let label = self.target.kind.label();
         if self.target.scaler.names() != [label] {
-            problems.push(format!(
-                "target.scaler: needs exactly one column named `{label}`"
-            ));
+            problems.push(format!("target.scaler: needs exactly one column named `{label}`"));
         }
         let features = FeaturePlan::new(&self.features, &self.extra_fields, label, &self.scaler)
             .map_err(|error| problems.push(format!("features: {error}")));
-        let span = self
-            .step
-            .interval()
-            .and_then(|interval| interval.times(self.horizon_steps));
+        let span = self.step.interval().and_then(|interval| interval.times(self.horizon_steps));
         let horizon = span.ok_or_else(|| {
             problems.push("horizon_steps: the horizon overflows".to_owned());
         });

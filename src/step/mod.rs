@@ -87,11 +87,7 @@ impl StepState {
         }
         self.newest = Some(time);
         let after_gap = std::mem::take(&mut self.after_gap);
-        Ok(Step {
-            time,
-            fields: *fields,
-            after_gap,
-        })
+        Ok(Step { time, fields: *fields, after_gap })
     }
 
     fn push_bar(
@@ -194,11 +190,7 @@ impl Bar {
         for (column, value) in self.extra {
             fields.set_extra(column, value);
         }
-        Step {
-            time: end,
-            fields,
-            after_gap: self.after_gap,
-        }
+        Step { time: end, fields, after_gap: self.after_gap }
     }
 }
 
@@ -239,9 +231,7 @@ mod tests {
             if time == 2 {
                 state.mark_gap();
             }
-            let step = state
-                .push(StepRule::Record, at(time), &trade(1.0, 1.0))
-                .unwrap();
+            let step = state.push(StepRule::Record, at(time), &trade(1.0, 1.0)).unwrap();
             gaps.push(step.unwrap().after_gap);
         }
         assert_eq!(gaps, [false, false, true, false]);
@@ -250,30 +240,13 @@ mod tests {
     #[test]
     fn bars_have_their_hand_computed_values() {
         let mut state = StepState::default();
-        let ticks = [
-            (0, 10.0, 1.0),
-            (5, 12.0, 2.0),
-            (3, 8.0, 4.0),
-            (59, 11.0, 8.0),
-        ];
+        let ticks = [(0, 10.0, 1.0), (5, 12.0, 2.0), (3, 8.0, 4.0), (59, 11.0, 8.0)];
         for (time, price, volume) in ticks {
-            assert_eq!(
-                state.push(minute(), at(time), &trade(price, volume)),
-                Ok(None)
-            );
+            assert_eq!(state.push(minute(), at(time), &trade(price, volume)), Ok(None));
         }
-        let step = state
-            .push(minute(), at(60), &trade(20.0, 1.0))
-            .unwrap()
-            .unwrap();
+        let step = state.push(minute(), at(60), &trade(20.0, 1.0)).unwrap().unwrap();
         assert_eq!(step.time, at(60), "a bar is known at its end");
-        let fields = [
-            Field::OPEN,
-            Field::HIGH,
-            Field::LOW,
-            Field::CLOSE,
-            Field::VOLUME,
-        ];
+        let fields = [Field::OPEN, Field::HIGH, Field::LOW, Field::CLOSE, Field::VOLUME];
         let values: Vec<_> = fields.iter().map(|field| step.fields.get(*field)).collect();
         assert_eq!(values, [10.0, 12.0, 8.0, 11.0, 15.0].map(Some));
         assert!(!step.after_gap);
@@ -285,10 +258,7 @@ mod tests {
         for (time, price) in [(30, 2.0), (10, 1.0), (50, 4.0), (40, 3.0)] {
             state.push(minute(), at(time), &trade(price, 1.0)).unwrap();
         }
-        let step = state
-            .push(minute(), at(61), &trade(9.0, 1.0))
-            .unwrap()
-            .unwrap();
+        let step = state.push(minute(), at(61), &trade(9.0, 1.0)).unwrap().unwrap();
         assert_eq!(step.fields.get(Field::OPEN), Some(1.0));
         assert_eq!(step.fields.get(Field::CLOSE), Some(4.0));
         let late = state.push(minute(), at(59), &trade(5.0, 1.0));
@@ -299,15 +269,9 @@ mod tests {
     fn an_empty_interval_is_a_gap_and_not_a_flat_bar() {
         let mut state = StepState::default();
         state.push(minute(), at(0), &trade(1.0, 1.0)).unwrap();
-        let first = state
-            .push(minute(), at(180), &trade(2.0, 1.0))
-            .unwrap()
-            .unwrap();
+        let first = state.push(minute(), at(180), &trade(2.0, 1.0)).unwrap().unwrap();
         assert_eq!((first.time, first.after_gap), (at(60), false));
-        let second = state
-            .push(minute(), at(240), &trade(3.0, 1.0))
-            .unwrap()
-            .unwrap();
+        let second = state.push(minute(), at(240), &trade(3.0, 1.0)).unwrap().unwrap();
         assert_eq!((second.time, second.after_gap), (at(240), true));
     }
 
@@ -315,12 +279,9 @@ mod tests {
     fn smaller_bars_make_a_larger_one() {
         let mut state = StepState::default();
         let mut bar = Fields::EMPTY;
-        for (field, value) in [
-            (Field::OPEN, 5.0),
-            (Field::HIGH, 9.0),
-            (Field::LOW, 3.0),
-            (Field::CLOSE, 4.0),
-        ] {
+        for (field, value) in
+            [(Field::OPEN, 5.0), (Field::HIGH, 9.0), (Field::LOW, 3.0), (Field::CLOSE, 4.0)]
+        {
             bar.set_checked(field, value).unwrap();
         }
         state.push(minute(), at(0), &bar).unwrap();

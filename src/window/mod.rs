@@ -102,11 +102,7 @@ impl Window {
 
     /// How whole the window is.
     pub fn quality(&self) -> Quality {
-        if self.gap.0.is_some() {
-            Quality::Gapped
-        } else {
-            Quality::Full
-        }
+        if self.gap.0.is_some() { Quality::Gapped } else { Quality::Full }
     }
 
     /// Whether any row has an input outside the training range.
@@ -134,11 +130,7 @@ impl Window {
     ) -> Result<Self, WindowMismatch> {
         let fits = snapshot.rows.len() <= steps && snapshot.rows.iter().all(|r| r.len() == width);
         if !fits {
-            return Err(WindowMismatch {
-                rows: snapshot.rows.len(),
-                steps,
-                width,
-            });
+            return Err(WindowMismatch { rows: snapshot.rows.len(), steps, width });
         }
         let mut window = Self::new(steps, width);
         for row in &snapshot.rows {
@@ -152,10 +144,7 @@ impl Window {
 impl Mark {
     /// Ages by one step, or begins anew where the newest step carries the mark.
     fn step(&mut self, marked: bool, steps: usize) {
-        let aged = self
-            .0
-            .map(|age| age + 1)
-            .filter(|age| (*age as usize) < steps);
+        let aged = self.0.map(|age| age + 1).filter(|age| (*age as usize) < steps);
         self.0 = if marked { Some(0) } else { aged };
     }
 }
@@ -179,10 +168,7 @@ mod tests {
             let first: Vec<_> = window.rows().map(|row| row[0] as usize).collect();
             let expected: Vec<_> = (count.saturating_sub(3)..count).collect();
             assert_eq!(first, expected);
-            assert_eq!(
-                window.newest().map(|row| row[0] as usize),
-                expected.last().copied()
-            );
+            assert_eq!(window.newest().map(|row| row[0] as usize), expected.last().copied());
             assert_eq!(window.is_full(), count >= 3);
         }
     }
@@ -195,13 +181,7 @@ mod tests {
             window.push(&[0.0, 0.0], index == 1, index == 2);
             seen.push((window.quality() == Quality::Gapped, window.out_of_range()));
         }
-        let expected = [
-            (false, false),
-            (true, false),
-            (true, true),
-            (true, true),
-            (false, true),
-        ];
+        let expected = [(false, false), (true, false), (true, true), (true, true), (false, true)];
         assert_eq!(seen, expected);
     }
 
