@@ -11,10 +11,7 @@ pub struct Stopwatch(Instant);
 
 impl Stopwatch {
     /// Starts now.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the seam the rule points to"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the seam the rule points to")]
     pub fn start() -> Self {
         Self(Instant::now())
     }
@@ -26,12 +23,7 @@ impl Stopwatch {
 }
 
 /// Wall time as seconds since the Unix epoch, for metrics alone.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the seam the rule points to"
-)]
+#[expect(clippy::disallowed_methods, reason = "this is the seam the rule points to")]
 pub fn wall_seconds() -> f64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0.0, |span| span.as_secs_f64())
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |span| span.as_secs_f64())
 }

@@ -31,10 +31,7 @@ pub struct Exit {
 impl Exit {
     /// An exit with its message; several lines where there are several problems.
     pub fn new(failure: Failure, message: impl fmt::Display) -> Self {
-        Self {
-            failure,
-            message: message.to_string(),
-        }
+        Self { failure, message: message.to_string() }
     }
 
     /// For `map_err`: keeps the error's own words.

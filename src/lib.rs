@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod decode;
 pub mod domain;
+pub mod engine;
 pub mod exit;
 pub mod features;
 pub mod forecast;
@@ -10,3 +12,5 @@ pub mod inference;
 pub mod model;
 pub mod publish;
 pub mod source;
+pub mod step;
+pub mod window;

@@ -66,6 +66,11 @@ impl Field {
         (self.0 as usize) < STANDARD.len()
     }
 
+    /// The column, counted from zero.
+    pub fn column(self) -> u32 {
+        u32::from(self.0)
+    }
+
     const fn index(self) -> usize {
         self.0 as usize
     }
@@ -94,13 +99,10 @@ impl Schema {
 
     /// The column of a name, or `None` for a field that nobody asked for.
     pub fn field(&self, name: &str) -> Option<Field> {
-        let position = STANDARD
-            .iter()
-            .position(|known| *known == name)
-            .or_else(|| {
-                let extra = self.extra.iter().position(|known| **known == *name)?;
-                Some(STANDARD.len() + extra)
-            })?;
+        let position = STANDARD.iter().position(|known| *known == name).or_else(|| {
+            let extra = self.extra.iter().position(|known| **known == *name)?;
+            Some(STANDARD.len() + extra)
+        })?;
         u8::try_from(position).ok().map(Field)
     }
 
@@ -124,10 +126,7 @@ impl Schema {
 
 impl Fields {
     /// A row with nothing in it.
-    pub const EMPTY: Self = Self {
-        values: [0.0; FIELDS_MAX],
-        present: 0,
-    };
+    pub const EMPTY: Self = Self { values: [0.0; FIELDS_MAX], present: 0 };
 
     /// The value of a field, or `None` where the feed sent none.
     pub fn get(&self, field: Field) -> Option<f64> {
@@ -165,6 +164,18 @@ impl Fields {
         self.present |= 1 << field.0;
     }
 
+    /// The extra fields that have a value, as column and value.
+    pub(crate) fn extra(&self) -> impl Iterator<Item = (u8, f64)> + '_ {
+        (STANDARD.len()..FIELDS_MAX)
+            .filter(|index| self.present & (1 << index) != 0)
+            .map(|index| (index as u8, self.values[index]))
+    }
+
+    /// Sets an extra field by its column, as [`Fields::extra`] gave it.
+    pub(crate) fn set_extra(&mut self, column: u8, value: f64) {
+        self.set(Field(column), value);
+    }
+
     /// The price of the row: `close`, or where there is none `price`.
     pub fn price(&self) -> Option<f64> {
         self.get(Field::CLOSE).or_else(|| self.get(Field::PRICE))
@@ -184,10 +195,7 @@ impl Fields {
 impl fmt::Debug for Fields {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let present = (0..FIELDS_MAX).filter(|index| self.present & (1 << index) != 0);
-        formatter
-            .debug_map()
-            .entries(present.map(|index| (index, self.values[index])))
-            .finish()
+        formatter.debug_map().entries(present.map(|index| (index, self.values[index]))).finish()
     }
 }
 
@@ -199,34 +207,16 @@ mod tests {
     fn extra_fields_follow_the_standard_ones() {
         let schema = Schema::new(["sentiment", "close", "sentiment", "wind"]).unwrap();
         let names: Vec<_> = schema.fields().map(|field| schema.name(field)).collect();
-        assert_eq!(
-            names,
-            [
-                "price",
-                "open",
-                "high",
-                "low",
-                "close",
-                "volume",
-                "sentiment",
-                "wind"
-            ]
-        );
+        assert_eq!(names, ["price", "open", "high", "low", "close", "volume", "sentiment", "wind"]);
         assert_eq!(schema.field("close"), Some(Field::CLOSE));
         assert_eq!(schema.field("humidity"), None);
     }
 
     #[test]
     fn refuses_reserved_and_too_many_names() {
-        assert_eq!(
-            Schema::new(["time"]),
-            Err(SchemaError::Reserved("time".into()))
-        );
+        assert_eq!(Schema::new(["time"]), Err(SchemaError::Reserved("time".into())));
         let names: Vec<_> = (0..11).map(|index| format!("x{index}")).collect();
-        assert_eq!(
-            Schema::new(names.iter().map(String::as_str)),
-            Err(SchemaError::TooMany(11))
-        );
+        assert_eq!(Schema::new(names.iter().map(String::as_str)), Err(SchemaError::TooMany(11)));
     }
 
     #[test]
@@ -234,38 +224,16 @@ mod tests {
         let schema = Schema::new(["temperature"]).unwrap();
         let temperature = schema.field("temperature").unwrap();
         let mut fields = Fields::EMPTY;
-        assert_eq!(
-            fields.set_checked(Field::CLOSE, -1.0),
-            Err(Reject::Negative)
-        );
-        assert_eq!(
-            fields.set_checked(Field::CLOSE, 0.0),
-            Err(Reject::ZeroPrice)
-        );
-        assert_eq!(
-            fields.set_checked(Field::VOLUME, -1.0),
-            Err(Reject::Negative)
-        );
-        assert_eq!(
-            fields.set_checked(Field::VOLUME, f64::NAN),
-            Err(Reject::NotFinite)
-        );
-        assert_eq!(
-            fields.set_checked(temperature, f64::NEG_INFINITY),
-            Err(Reject::NotFinite)
-        );
-        assert_eq!(
-            fields,
-            Fields::EMPTY,
-            "a refused value leaves the row as it was"
-        );
+        assert_eq!(fields.set_checked(Field::CLOSE, -1.0), Err(Reject::Negative));
+        assert_eq!(fields.set_checked(Field::CLOSE, 0.0), Err(Reject::ZeroPrice));
+        assert_eq!(fields.set_checked(Field::VOLUME, -1.0), Err(Reject::Negative));
+        assert_eq!(fields.set_checked(Field::VOLUME, f64::NAN), Err(Reject::NotFinite));
+        assert_eq!(fields.set_checked(temperature, f64::NEG_INFINITY), Err(Reject::NotFinite));
+        assert_eq!(fields, Fields::EMPTY, "a refused value leaves the row as it was");
         assert_eq!(fields.set_checked(temperature, -12.5), Ok(()));
         assert_eq!(fields.set_checked(Field::VOLUME, -0.0), Ok(()));
         assert_eq!(fields.get(temperature), Some(-12.5));
-        assert_eq!(
-            fields.get(Field::VOLUME).map(f64::to_bits),
-            Some(0.0f64.to_bits())
-        );
+        assert_eq!(fields.get(Field::VOLUME).map(f64::to_bits), Some(0.0f64.to_bits()));
     }
 
     #[test]

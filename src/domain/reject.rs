@@ -108,10 +108,7 @@ impl RejectTally {
 
     /// The reasons that occurred, with their counts, in the order of [`Reject::ALL`].
     pub fn iter(&self) -> impl Iterator<Item = (Reject, u64)> + '_ {
-        Reject::ALL
-            .into_iter()
-            .zip(self.counts)
-            .filter(|(_, count)| *count > 0)
+        Reject::ALL.into_iter().zip(self.counts).filter(|(_, count)| *count > 0)
     }
 }
 

@@ -38,11 +38,7 @@ impl Symbol {
     /// As [`Symbol::new`].
     pub fn check(name: &str) -> Result<(), SymbolError> {
         let fits = (1..=SYMBOL_BYTES_MAX).contains(&name.len());
-        if fits && !name.chars().any(char::is_control) {
-            Ok(())
-        } else {
-            Err(SymbolError)
-        }
+        if fits && !name.chars().any(char::is_control) { Ok(()) } else { Err(SymbolError) }
     }
 
     /// The name.

@@ -103,10 +103,7 @@ impl UnixNanos {
     /// # Errors
     /// [`TimeError::Range`] where nanoseconds do not hold it.
     pub fn from_integer(value: i64, unit: TimeUnit) -> Result<Self, TimeError> {
-        value
-            .checked_mul(unit.nanos())
-            .map(Self)
-            .ok_or(TimeError::Range)
+        value.checked_mul(unit.nanos()).map(Self).ok_or(TimeError::Range)
     }
 
     /// Reads a fractional number in `unit` since the epoch, rounded to the nearest nanosecond.
@@ -138,9 +135,7 @@ impl UnixNanos {
             text.parse()
         }
         .map_err(|_| TimeError::Format)?;
-        i64::try_from(timestamp.as_nanosecond())
-            .map(Self)
-            .map_err(|_| TimeError::Range)
+        i64::try_from(timestamp.as_nanosecond()).map(Self).map_err(|_| TimeError::Range)
     }
 }
 
@@ -184,11 +179,7 @@ mod tests {
     #[test]
     fn parses_what_feeds_send() {
         let expected = UnixNanos::from_nanos(1_362_148_200_000_000_000);
-        for text in [
-            "2013-03-01T14:30:00Z",
-            "2013-03-01 14:30:00Z",
-            "2013-03-01T09:30:00-05:00",
-        ] {
+        for text in ["2013-03-01T14:30:00Z", "2013-03-01 14:30:00Z", "2013-03-01T09:30:00-05:00"] {
             assert_eq!(UnixNanos::parse(text), Ok(expected), "{text}");
         }
         assert_eq!(
@@ -199,36 +190,18 @@ mod tests {
             UnixNanos::from_integer(1_362_148_200_000, TimeUnit::Milliseconds),
             Ok(expected)
         );
-        assert_eq!(
-            UnixNanos::from_float(1_362_148_200.0, TimeUnit::Seconds),
-            Ok(expected)
-        );
+        assert_eq!(UnixNanos::from_float(1_362_148_200.0, TimeUnit::Seconds), Ok(expected));
     }
 
     #[test]
     fn refuses_what_is_no_time() {
-        for text in [
-            "",
-            "yesterday",
-            "2013-13-01",
-            "2013-02-30",
-            "2013-03-01T25:00:00Z",
-        ] {
+        for text in ["", "yesterday", "2013-13-01", "2013-02-30", "2013-03-01T25:00:00Z"] {
             assert_eq!(UnixNanos::parse(text), Err(TimeError::Format), "{text}");
         }
         assert_eq!(UnixNanos::parse("9000-01-01"), Err(TimeError::Range));
-        assert_eq!(
-            UnixNanos::from_integer(i64::MAX, TimeUnit::Seconds),
-            Err(TimeError::Range)
-        );
-        assert_eq!(
-            UnixNanos::from_float(f64::NAN, TimeUnit::Seconds),
-            Err(TimeError::Range)
-        );
-        assert_eq!(
-            UnixNanos::from_float(1e300, TimeUnit::Seconds),
-            Err(TimeError::Range)
-        );
+        assert_eq!(UnixNanos::from_integer(i64::MAX, TimeUnit::Seconds), Err(TimeError::Range));
+        assert_eq!(UnixNanos::from_float(f64::NAN, TimeUnit::Seconds), Err(TimeError::Range));
+        assert_eq!(UnixNanos::from_float(1e300, TimeUnit::Seconds), Err(TimeError::Range));
     }
 
     #[test]

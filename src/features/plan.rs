@@ -101,17 +101,9 @@ impl RawFeatures {
         let mut required: Vec<_> = features.iter().map(|feature| feature.reads()).collect();
         required.sort_unstable();
         required.dedup();
-        let warm_up_steps = features
-            .iter()
-            .map(|feature| feature.warm_up_steps())
-            .max()
-            .unwrap_or(0);
-        Ok(Self {
-            features,
-            required,
-            schema,
-            warm_up_steps,
-        })
+        let warm_up_steps =
+            features.iter().map(|feature| feature.warm_up_steps()).max().unwrap_or(0);
+        Ok(Self { features, required, schema, warm_up_steps })
     }
 
     /// How many features a row has: F.
@@ -136,10 +128,7 @@ impl RawFeatures {
 
     /// The state before any step.
     pub fn initial_state(&self) -> FeatureState {
-        FeatureState {
-            steps: 0,
-            slots: vec![0.0; self.width()].into(),
-        }
+        FeatureState { steps: 0, slots: vec![0.0; self.width()].into() }
     }
 
     /// Room for one row.
@@ -191,10 +180,7 @@ impl FeaturePlan {
     ) -> Result<Self, FeatureError> {
         let raw = RawFeatures::new(names, extra_fields, label)?;
         scaler.check(names)?;
-        Ok(Self {
-            raw,
-            scale: scaler.affine()?,
-        })
+        Ok(Self { raw, scale: scaler.affine()? })
     }
 
     /// The same features without the scaler.
@@ -328,26 +314,13 @@ mod tests {
                 max: *max,
             })
             .collect();
-        Scaler::Minmax {
-            low: -1.0,
-            high: 1.0,
-            columns,
-        }
+        Scaler::Minmax { low: -1.0, high: 1.0, columns }
     }
 
     fn tutorial() -> FeaturePlan {
-        let scaler = minmax(&[
-            ("close", 0.0, 20.0),
-            ("volume", 0.0, 4.0),
-            ("change", -0.5, 0.5),
-        ]);
-        FeaturePlan::new(
-            &names(&["close", "volume", "change"]),
-            &[],
-            "next_return",
-            &scaler,
-        )
-        .unwrap()
+        let scaler = minmax(&[("close", 0.0, 20.0), ("volume", 0.0, 4.0), ("change", -0.5, 0.5)]);
+        FeaturePlan::new(&names(&["close", "volume", "change"]), &[], "next_return", &scaler)
+            .unwrap()
     }
 
     fn fields(close: f64, volume: f64) -> Fields {
@@ -361,45 +334,29 @@ mod tests {
     fn the_tutorials_features_have_their_hand_computed_values() {
         let plan = tutorial();
         let (mut state, mut scratch) = (plan.raw().initial_state(), plan.raw().scratch());
-        assert_eq!(
-            plan.row(&state, &fields(10.0, 1.0), &mut scratch),
-            Ok(RowStatus::Warming)
-        );
+        assert_eq!(plan.row(&state, &fields(10.0, 1.0), &mut scratch), Ok(RowStatus::Warming));
         state.absorb(&scratch);
         let status = plan.row(&state, &fields(12.5, 3.0), &mut scratch);
-        assert_eq!(
-            status,
-            Ok(RowStatus::Ready {
-                out_of_range: false
-            })
-        );
+        assert_eq!(status, Ok(RowStatus::Ready { out_of_range: false }));
         // close 12.5 of 0..20, volume 3 of 0..4, change +25 % of -50..50 %.
         assert_eq!(scratch.row(), [0.25, 0.5, 0.5]);
         assert_eq!(scratch.raw(), [12.5, 3.0, 0.25]);
         state.absorb(&scratch);
         let status = plan.row(&state, &fields(25.0, 3.0), &mut scratch);
-        assert_eq!(
-            status,
-            Ok(RowStatus::Ready { out_of_range: true }),
-            "100 % is outside"
-        );
+        assert_eq!(status, Ok(RowStatus::Ready { out_of_range: true }), "100 % is outside");
     }
 
     #[test]
     fn a_refused_step_leaves_the_state_untouched() {
         let plan = tutorial();
         let (mut state, mut scratch) = (plan.raw().initial_state(), plan.raw().scratch());
-        plan.row(&state, &fields(1e-300, 1.0), &mut scratch)
-            .unwrap();
+        plan.row(&state, &fields(1e-300, 1.0), &mut scratch).unwrap();
         state.absorb(&scratch);
         let before = state.clone();
         let refused = plan.row(&state, &fields(1e300, 1.0), &mut scratch);
         assert_eq!(refused, Err(Reject::NotFinite), "the change overflows");
         assert_eq!(state, before);
-        assert_eq!(
-            plan.row(&state, &Fields::EMPTY, &mut scratch),
-            Err(Reject::MissingField)
-        );
+        assert_eq!(plan.row(&state, &Fields::EMPTY, &mut scratch), Err(Reject::MissingField));
     }
 
     #[test]
@@ -409,19 +366,10 @@ mod tests {
             FeaturePlan::new(&names(list), &[], "next_return", &scaler).unwrap_err()
         };
         assert_eq!(refuse(&[]), FeatureError::Empty);
-        assert_eq!(
-            refuse(&["close", "next_return"]),
-            FeatureError::Label("next_return".into())
-        );
-        assert_eq!(
-            refuse(&["next_value"]),
-            FeatureError::Label("next_value".into())
-        );
+        assert_eq!(refuse(&["close", "next_return"]), FeatureError::Label("next_return".into()));
+        assert_eq!(refuse(&["next_value"]), FeatureError::Label("next_value".into()));
         assert_eq!(refuse(&["chnage"]), FeatureError::Unknown("chnage".into()));
-        assert_eq!(
-            refuse(&["close", "close"]),
-            FeatureError::Repeated("close".into())
-        );
+        assert_eq!(refuse(&["close", "close"]), FeatureError::Repeated("close".into()));
         assert_eq!(
             refuse(&["close", "volume"]),
             FeatureError::Scaler(ScalerError::Missing("volume".into()))
@@ -433,9 +381,6 @@ mod tests {
         let scaler = minmax(&[("sentiment", -1.0, 1.0)]);
         let extra = names(&["sentiment"]);
         let plan = FeaturePlan::new(&extra, &extra, "next_return", &scaler).unwrap();
-        assert_eq!(
-            plan.raw().required(),
-            [plan.raw().schema().field("sentiment").unwrap()]
-        );
+        assert_eq!(plan.raw().required(), [plan.raw().schema().field("sentiment").unwrap()]);
     }
 }

@@ -106,11 +106,8 @@ impl Scaler {
             min: values.iter().copied().fold(f64::INFINITY, f64::min),
             max: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
         };
-        let scaler = Self::Minmax {
-            low: -1.0,
-            high: 1.0,
-            columns: columns.iter().map(fit).collect(),
-        };
+        let scaler =
+            Self::Minmax { low: -1.0, high: 1.0, columns: columns.iter().map(fit).collect() };
         scaler.affine()?;
         Ok(scaler)
     }
@@ -118,14 +115,12 @@ impl Scaler {
     /// The features' names in the order of the columns.
     pub fn names(&self) -> Vec<&str> {
         match self {
-            Self::Minmax { columns, .. } | Self::None { columns } => columns
-                .iter()
-                .map(|column| column.feature.as_str())
-                .collect(),
-            Self::Standard { columns } => columns
-                .iter()
-                .map(|column| column.feature.as_str())
-                .collect(),
+            Self::Minmax { columns, .. } | Self::None { columns } => {
+                columns.iter().map(|column| column.feature.as_str()).collect()
+            }
+            Self::Standard { columns } => {
+                columns.iter().map(|column| column.feature.as_str()).collect()
+            }
         }
     }
 
@@ -138,10 +133,7 @@ impl Scaler {
         if let Some(missing) = features.iter().find(|name| !names.contains(&name.as_str())) {
             return Err(ScalerError::Missing(missing.clone()));
         }
-        if let Some(surplus) = names
-            .iter()
-            .find(|name| !features.iter().any(|f| f == *name))
-        {
+        if let Some(surplus) = names.iter().find(|name| !features.iter().any(|f| f == *name)) {
             return Err(ScalerError::Surplus((*surplus).to_owned()));
         }
         for (index, name) in names.iter().enumerate() {
@@ -149,11 +141,7 @@ impl Scaler {
                 Some(expected) if expected == name => {}
                 Some(expected) => {
                     let (expected, found) = (expected.clone(), (*name).to_owned());
-                    return Err(ScalerError::Order {
-                        index,
-                        expected,
-                        found,
-                    });
+                    return Err(ScalerError::Order { index, expected, found });
                 }
                 None => return Err(ScalerError::Surplus((*name).to_owned())),
             }
@@ -200,14 +188,7 @@ impl Scaler {
             Self::None { columns } => {
                 let build = |column: &ColumnRange| {
                     let (min, max) = (column.min, column.max);
-                    Affine {
-                        origin: 0.0,
-                        factor: 1.0,
-                        low: 0.0,
-                        min,
-                        max,
-                    }
-                    .checked(&column.feature)
+                    Affine { origin: 0.0, factor: 1.0, low: 0.0, min, max }.checked(&column.feature)
                 };
                 columns.iter().map(build).collect()
             }
@@ -248,9 +229,7 @@ impl SingleScaler {
 impl Affine {
     /// Refuses a map that divides by nothing or leaves the finite numbers.
     fn checked(self, feature: &str) -> Result<Self, ScalerError> {
-        let finite = [self.origin, self.factor, self.min, self.max]
-            .iter()
-            .all(|x| x.is_finite());
+        let finite = [self.origin, self.factor, self.min, self.max].iter().all(|x| x.is_finite());
         if finite && self.factor > 0.0 && self.min < self.max {
             Ok(self)
         } else {
@@ -276,11 +255,7 @@ mod tests {
     use super::*;
 
     fn range(feature: &str, min: f64, max: f64) -> ColumnRange {
-        ColumnRange {
-            feature: feature.to_owned(),
-            min,
-            max,
-        }
+        ColumnRange { feature: feature.to_owned(), min, max }
     }
 
     #[test]
@@ -311,31 +286,16 @@ mod tests {
     #[test]
     fn refuses_columns_that_do_not_fit_the_features_and_names_them() {
         let features = vec!["close".to_owned(), "volume".to_owned()];
-        let scaler = |columns: Vec<ColumnRange>| Scaler::Minmax {
-            low: -1.0,
-            high: 1.0,
-            columns,
-        };
+        let scaler = |columns: Vec<ColumnRange>| Scaler::Minmax { low: -1.0, high: 1.0, columns };
         let cases = [
+            (vec![range("close", 0.0, 1.0)], ScalerError::Missing("volume".into())),
             (
-                vec![range("close", 0.0, 1.0)],
-                ScalerError::Missing("volume".into()),
-            ),
-            (
-                vec![
-                    range("close", 0.0, 1.0),
-                    range("volume", 0.0, 1.0),
-                    range("x", 0.0, 1.0),
-                ],
+                vec![range("close", 0.0, 1.0), range("volume", 0.0, 1.0), range("x", 0.0, 1.0)],
                 ScalerError::Surplus("x".into()),
             ),
             (
                 vec![range("volume", 0.0, 1.0), range("close", 0.0, 1.0)],
-                ScalerError::Order {
-                    index: 0,
-                    expected: "close".into(),
-                    found: "volume".into(),
-                },
+                ScalerError::Order { index: 0, expected: "close".into(), found: "volume".into() },
             ),
             (
                 vec![range("close", 0.0, 1.0), range("volume", 5.0, 5.0)],

@@ -99,30 +99,17 @@ impl ForecastPlan {
         interval: Interval,
     ) -> Result<Self, ForecastPlanError> {
         let scaler = scaler.single()?;
-        let SignalThresholds {
-            buy_above,
-            sell_below,
-        } = thresholds;
+        let SignalThresholds { buy_above, sell_below } = thresholds;
         if !(buy_above.is_finite() && sell_below.is_finite() && sell_below <= buy_above) {
             return Err(ForecastPlanError::Thresholds);
         }
-        let Interval {
-            coverage,
-            lower,
-            upper,
-        } = interval;
+        let Interval { coverage, lower, upper } = interval;
         let covers = coverage > 0.0 && coverage < 1.0;
         let brackets = lower.is_finite() && upper.is_finite() && lower <= 0.0 && upper >= 0.0;
         if !(covers && brackets) {
             return Err(ForecastPlanError::Interval);
         }
-        Ok(Self {
-            target,
-            scaler,
-            horizon,
-            thresholds,
-            interval,
-        })
+        Ok(Self { target, scaler, horizon, thresholds, interval })
     }
 
     /// What is forecast.
@@ -182,16 +169,8 @@ mod tests {
     use crate::features::ColumnRange;
 
     fn scaler() -> Scaler {
-        let columns = vec![ColumnRange {
-            feature: "next_return".into(),
-            min: -0.1,
-            max: 0.1,
-        }];
-        Scaler::Minmax {
-            low: -1.0,
-            high: 1.0,
-            columns,
-        }
+        let columns = vec![ColumnRange { feature: "next_return".into(), min: -0.1, max: 0.1 }];
+        Scaler::Minmax { low: -1.0, high: 1.0, columns }
     }
 
     fn plan() -> ForecastPlan {
@@ -199,15 +178,8 @@ mod tests {
             Target::NextReturn,
             &scaler(),
             DurationNanos::from_seconds(86_400).unwrap(),
-            SignalThresholds {
-                buy_above: 0.02,
-                sell_below: -0.02,
-            },
-            Interval {
-                coverage: 0.9,
-                lower: -0.03,
-                upper: 0.04,
-            },
+            SignalThresholds { buy_above: 0.02, sell_below: -0.02 },
+            Interval { coverage: 0.9, lower: -0.03, upper: 0.04 },
         )
         .unwrap()
     }
@@ -230,70 +202,35 @@ mod tests {
         assert!((forecast.lower - 0.02).abs() < 1e-15);
         assert!((forecast.upper - 0.09).abs() < 1e-15);
         assert_eq!(forecast.signal, Signal::Buy);
-        assert_eq!(
-            forecast.target_time,
-            UnixNanos::parse("2013-03-01").unwrap()
-        );
-        assert_eq!(
-            plan().finish(-0.5, &facts(200.0)).unwrap().signal,
-            Signal::Sell
-        );
-        assert_eq!(
-            plan().finish(0.1, &facts(200.0)).unwrap().signal,
-            Signal::Hold
-        );
+        assert_eq!(forecast.target_time, UnixNanos::parse("2013-03-01").unwrap());
+        assert_eq!(plan().finish(-0.5, &facts(200.0)).unwrap().signal, Signal::Sell);
+        assert_eq!(plan().finish(0.1, &facts(200.0)).unwrap().signal, Signal::Hold);
     }
 
     #[test]
     fn withholds_what_is_not_finite() {
         assert_eq!(plan().finish(f32::NAN, &facts(200.0)), None);
         assert_eq!(plan().finish(f32::INFINITY, &facts(200.0)), None);
-        assert_eq!(
-            plan().finish(1.0, &facts(f64::MAX)),
-            None,
-            "the price overflows"
-        );
+        assert_eq!(plan().finish(1.0, &facts(f64::MAX)), None, "the price overflows");
     }
 
     #[test]
     fn refuses_thresholds_and_intervals_that_make_no_sense() {
-        let thresholds = SignalThresholds {
-            buy_above: 0.02,
-            sell_below: -0.02,
-        };
-        let interval = Interval {
-            coverage: 0.9,
-            lower: -0.03,
-            upper: 0.04,
-        };
+        let thresholds = SignalThresholds { buy_above: 0.02, sell_below: -0.02 };
+        let interval = Interval { coverage: 0.9, lower: -0.03, upper: 0.04 };
         let horizon = DurationNanos::from_seconds(1).unwrap();
         let build = |thresholds, interval| {
             ForecastPlan::new(Target::NextReturn, &scaler(), horizon, thresholds, interval)
                 .map(|_| ())
         };
         assert_eq!(build(thresholds, interval), Ok(()));
-        let crossed = SignalThresholds {
-            buy_above: -0.02,
-            sell_below: 0.02,
-        };
+        let crossed = SignalThresholds { buy_above: -0.02, sell_below: 0.02 };
         assert_eq!(build(crossed, interval), Err(ForecastPlanError::Thresholds));
         for broken in [
-            Interval {
-                coverage: 1.0,
-                ..interval
-            },
-            Interval {
-                coverage: f64::NAN,
-                ..interval
-            },
-            Interval {
-                lower: 0.1,
-                ..interval
-            },
-            Interval {
-                upper: f64::INFINITY,
-                ..interval
-            },
+            Interval { coverage: 1.0, ..interval },
+            Interval { coverage: f64::NAN, ..interval },
+            Interval { lower: 0.1, ..interval },
+            Interval { upper: f64::INFINITY, ..interval },
         ] {
             assert_eq!(build(thresholds, broken), Err(ForecastPlanError::Interval));
         }

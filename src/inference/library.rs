@@ -52,10 +52,7 @@ pub fn locate_library(
             if exists(path) {
                 return Ok(path.to_owned());
             }
-            return Err(LibraryError::Missing {
-                origin,
-                path: path.to_owned(),
-            });
+            return Err(LibraryError::Missing { origin, path: path.to_owned() });
         }
     }
     let beside = executable_folder
@@ -78,25 +75,13 @@ mod tests {
         let find = |flag, variable, folder, exists: &dyn Fn(&Path) -> bool| {
             locate_library(flag, variable, folder, exists).map_err(|error| error.to_string())
         };
-        assert_eq!(
-            find(Some(flag), Some(variable), Some(folder), &all),
-            Ok(flag.into())
-        );
-        assert_eq!(
-            find(None, Some(variable), Some(folder), &all),
-            Ok(variable.into())
-        );
+        assert_eq!(find(Some(flag), Some(variable), Some(folder), &all), Ok(flag.into()));
+        assert_eq!(find(None, Some(variable), Some(folder), &all), Ok(variable.into()));
         let beside = folder.join(LIBRARY_NAMES[0]);
         assert_eq!(find(None, None, Some(folder), &all), Ok(beside));
         let none = |_: &Path| false;
-        assert_eq!(
-            find(None, None, Some(folder), &none),
-            Ok(LIBRARY_NAMES[0].into())
-        );
+        assert_eq!(find(None, None, Some(folder), &none), Ok(LIBRARY_NAMES[0].into()));
         let refused = find(Some(flag), Some(variable), None, &|path| path == variable);
-        assert_eq!(
-            refused,
-            Err("--onnxruntime names `/a/flag.so`, which does not exist".into())
-        );
+        assert_eq!(refused, Err("--onnxruntime names `/a/flag.so`, which does not exist".into()));
     }
 }

@@ -43,10 +43,7 @@ struct BoundLane {
 
 /// Wraps the crate's error with what was being done.
 fn failed<E: std::fmt::Display>(context: &'static str) -> impl Fn(E) -> InferenceError {
-    move |error| InferenceError::Runtime {
-        context,
-        message: error.to_string(),
-    }
+    move |error| InferenceError::Runtime { context, message: error.to_string() }
 }
 
 impl Runtime {
@@ -83,11 +80,7 @@ impl Runtime {
         signature: &Signature,
     ) -> Result<OrtBackend, InferenceError> {
         let session = self.open(onnx).map_err(failed("open model"))?;
-        Ok(OrtBackend {
-            session,
-            signature: signature.clone(),
-            lanes: Vec::new(),
-        })
+        Ok(OrtBackend { session, signature: signature.clone(), lanes: Vec::new() })
     }
 
     fn open(&self, onnx: &[u8]) -> ort::Result<Session> {
@@ -105,12 +98,7 @@ impl OrtBackend {
     fn bind(&self, shape: Shape) -> ort::Result<BoundLane> {
         // Not the session's arena, which grows with every shape and never shrinks.
         let allocator = Allocator::default();
-        let Signature {
-            input,
-            features,
-            output,
-            states,
-        } = &self.signature;
+        let Signature { input, features, output, states } = &self.signature;
         let tensor = |dimensions: [usize; 3]| Tensor::<f32>::new(&allocator, dimensions);
         let Shape { steps, batch } = shape;
         let mut binding = self.session.create_binding()?;
@@ -129,14 +117,7 @@ impl OrtBackend {
             next_states.push(outgoing);
         }
         let (output, states) = (output_tensor, states_in);
-        let mut lane = BoundLane {
-            shape,
-            binding,
-            rows,
-            states,
-            output,
-            next_states,
-        };
+        let mut lane = BoundLane { shape, binding, rows, states, output, next_states };
         // Fresh tensors hold whatever the memory held; padding rows must not carry that.
         lane.rows.extract_tensor_mut().1.fill(0.0);
         for state in &mut lane.states {
@@ -166,10 +147,7 @@ impl Backend for OrtBackend {
 
     fn run(&mut self, lane: Lane) -> Result<(), InferenceError> {
         let binding = &self.lanes[lane.0].binding;
-        self.session
-            .run_binding(binding)
-            .map(drop)
-            .map_err(failed("run model"))
+        self.session.run_binding(binding).map(drop).map_err(failed("run model"))
     }
 
     fn output(&self, lane: Lane) -> &[f32] {

@@ -57,9 +57,7 @@ impl GoldenStep {
     pub fn fields(&self, schema: &Schema) -> Result<Fields, String> {
         let mut row = Fields::EMPTY;
         for (name, value) in &self.fields {
-            let field = schema
-                .field(name)
-                .ok_or_else(|| format!("unknown field `{name}`"))?;
+            let field = schema.field(name).ok_or_else(|| format!("unknown field `{name}`"))?;
             row.set_checked(field, *value)
                 .map_err(|reason| format!("field `{name}` = {value}: {}", reason.label()))?;
         }
@@ -97,9 +95,7 @@ impl GoldenCase {
             }
             for ((made, stated), name) in made.iter().zip(stated).zip(names) {
                 if made.to_bits() != stated.to_bits() {
-                    return Err(format!(
-                        "window[{index}] `{name}`: {stated}, steps make {made}"
-                    ));
+                    return Err(format!("window[{index}] `{name}`: {stated}, steps make {made}"));
                 }
             }
         }
@@ -113,17 +109,13 @@ impl GoldenCase {
     pub fn check_output(&self, output: &[f32], tolerance: f32) -> Result<(), String> {
         if output.len() != self.output.len() {
             let (made, stated) = (output.len(), self.output.len());
-            return Err(format!(
-                "the model gives {made} outputs, the case has {stated}"
-            ));
+            return Err(format!("the model gives {made} outputs, the case has {stated}"));
         }
         for (index, (made, stated)) in output.iter().zip(&self.output).enumerate() {
             // Written so that a NaN on either side fails.
             let close = (made - stated).abs() <= tolerance;
             if !close {
-                return Err(format!(
-                    "output[{index}]: the model gives {made}, expected {stated}"
-                ));
+                return Err(format!("output[{index}]: the model gives {made}, expected {stated}"));
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{DurationNanos, UnixNanos};
 use crate::features::{FeaturePlan, Scaler};
 use crate::forecast::{ForecastPlan, Interval, SignalThresholds, Target};
+use crate::step::StepRule;
 
 /// The value of `schema` that this version reads and writes.
 pub const MANIFEST_SCHEMA: &str = "tickcast.bundle.v1";
@@ -185,13 +186,29 @@ pub struct Plans {
     pub forecast: ForecastPlan,
     /// W.
     pub window_steps: usize,
-    /// The length of a step in event time, exact or nominal.
-    pub step_interval: DurationNanos,
+    /// From ticks to steps.
+    pub step_rule: StepRule,
 }
 
-/// The span of `horizon_steps` steps, in event time.
-fn horizon(step: StepSpec, horizon_steps: u32) -> Option<DurationNanos> {
-    DurationNanos::from_seconds(i64::from(step.interval_seconds))?.times(horizon_steps)
+impl StepSpec {
+    /// The length of a step in event time, exact or nominal.
+    fn interval(self) -> Option<DurationNanos> {
+        DurationNanos::from_seconds(i64::from(self.interval_seconds))
+    }
+
+    /// How ticks become steps, for the pipeline.
+    fn rule(self) -> Option<StepRule> {
+        match self.kind {
+            StepKind::Record => Some(StepRule::Record),
+            StepKind::Time => self.interval().map(StepRule::Time),
+        }
+    }
+}
+
+/// Whether a text can name a folder without leaving its parent or hiding.
+fn is_folder_name(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !text.is_empty() && !text.starts_with('.') && text.chars().all(allowed)
 }
 
 impl Manifest {
@@ -202,10 +219,14 @@ impl Manifest {
     pub fn plans(&self) -> Result<Plans, Vec<String>> {
         let mut problems = Vec::new();
         if self.schema != MANIFEST_SCHEMA {
-            problems.push(format!(
-                "schema: `{}`, expected `{MANIFEST_SCHEMA}`",
-                self.schema
-            ));
+            problems.push(format!("schema: `{}`, expected `{MANIFEST_SCHEMA}`", self.schema));
+        }
+        for (field, text) in [("name", &self.name), ("version", &self.version)] {
+            if !is_folder_name(text) {
+                problems.push(format!(
+                    "{field}: `{text}` must be letters, digits, `-`, `_` and inner dots"
+                ));
+            }
         }
         if !(1..=WINDOW_STEPS_MAX).contains(&self.window_steps) {
             problems.push(format!(
@@ -227,21 +248,17 @@ impl Manifest {
         }
         for (index, state) in self.graph.states.iter().enumerate() {
             if state.width == 0 {
-                problems.push(format!(
-                    "graph.states[{index}] `{}`: width is 0",
-                    state.input
-                ));
+                problems.push(format!("graph.states[{index}] `{}`: width is 0", state.input));
             }
         }
         let label = self.target.kind.label();
         if self.target.scaler.names() != [label] {
-            problems.push(format!(
-                "target.scaler: needs exactly one column named `{label}`"
-            ));
+            problems.push(format!("target.scaler: needs exactly one column named `{label}`"));
         }
         let features = FeaturePlan::new(&self.features, &self.extra_fields, label, &self.scaler)
             .map_err(|error| problems.push(format!("features: {error}")));
-        let horizon = horizon(self.step, self.horizon_steps).ok_or_else(|| {
+        let span = self.step.interval().and_then(|interval| interval.times(self.horizon_steps));
+        let horizon = span.ok_or_else(|| {
             problems.push("horizon_steps: the horizon overflows".to_owned());
         });
         let forecast = horizon.and_then(|horizon| {
@@ -249,13 +266,12 @@ impl Manifest {
             ForecastPlan::new(kind, scaler, horizon, self.signal, self.interval)
                 .map_err(|error| problems.push(error.to_string()))
         });
-        let step_interval = DurationNanos::from_seconds(i64::from(self.step.interval_seconds));
-        match (features, forecast, step_interval) {
-            (Ok(features), Ok(forecast), Some(step_interval)) if problems.is_empty() => Ok(Plans {
+        match (features, forecast, self.step.rule()) {
+            (Ok(features), Ok(forecast), Some(step_rule)) if problems.is_empty() => Ok(Plans {
                 features,
                 forecast,
                 window_steps: self.window_steps as usize,
-                step_interval,
+                step_rule,
             }),
             _ => Err(problems),
         }

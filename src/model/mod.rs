@@ -4,6 +4,13 @@
 //! whole: hashes, rules, graph and golden vectors all checked. Never runs a model outside that
 //! check.
 
+mod bundle;
 pub mod golden;
+mod graph;
 pub mod manifest;
 pub mod onnx;
+mod store;
+
+pub use bundle::{Bundle, BundleError, Draft};
+pub use graph::{ONNX_BYTES_MAX, check_graph};
+pub use store::{StoreError, locate};

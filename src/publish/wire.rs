@@ -151,10 +151,7 @@ mod tests {
                 .replace("ID", &template.id("AAPL", forecast.as_of).to_string())
         );
         let back: ForecastRecord<'_> = serde_json::from_slice(&bytes).unwrap();
-        assert_eq!(
-            (back.symbol, back.value, back.last_price),
-            ("AAPL", 0.0125, None)
-        );
+        assert_eq!((back.symbol, back.value, back.last_price), ("AAPL", 0.0125, None));
     }
 
     #[test]

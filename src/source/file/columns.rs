@@ -147,17 +147,11 @@ impl Layout {
             (None, Some(symbol)) => SymbolSource::Fixed(symbol),
             (None, None) => return Err(ColumnsError::NoSymbol { there: there() }),
             (Some(column), Some(_)) => {
-                return Err(ColumnsError::SymbolTwice {
-                    column: header[column].clone(),
-                });
+                return Err(ColumnsError::SymbolTwice { column: header[column].clone() });
             }
         };
         let time = take("time").ok_or_else(|| ColumnsError::NoTime { there: there() })?;
-        Ok(Self {
-            symbol,
-            time,
-            fields: named,
-        })
+        Ok(Self { symbol, time, fields: named })
     }
 }
 

@@ -18,11 +18,7 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn new(input: Input) -> Self {
-        Self {
-            input: BufReader::with_capacity(64 << 10, input),
-            line: 0,
-            bytes_read: 0,
-        }
+        Self { input: BufReader::with_capacity(64 << 10, input), line: 0, bytes_read: 0 }
     }
 
     /// How many lines were read.
@@ -46,15 +42,8 @@ impl Lines {
             if text.is_empty() {
                 continue;
             }
-            let bytes = if text.len() == line.len() {
-                line
-            } else {
-                text.to_vec()
-            };
-            return Ok(Some(Record {
-                line: self.line,
-                bytes,
-            }));
+            let bytes = if text.len() == line.len() { line } else { text.to_vec() };
+            return Ok(Some(Record { line: self.line, bytes }));
         }
         Ok(None)
     }

@@ -179,10 +179,8 @@ impl FileRecords {
                 let metadata = file.metadata()?;
                 Ok((file, metadata.is_file().then_some(metadata.len())))
             };
-            let (file, bytes_total) = open().map_err(|source| FileError::Open {
-                path: path.into(),
-                source,
-            })?;
+            let (file, bytes_total) =
+                open().map_err(|source| FileError::Open { path: path.into(), source })?;
             (Box::new(file), bytes_total)
         };
         Ok(Self {
@@ -214,11 +212,7 @@ impl Reader {
         format: FileFormat,
         options: FileOptions,
     ) -> Result<Self, FileError> {
-        let FileOptions {
-            format: _,
-            columns,
-            symbol,
-        } = options;
+        let FileOptions { format: _, columns, symbol } = options;
         match format {
             FileFormat::JsonLines => {
                 let misplaced = match (columns, symbol) {
@@ -228,12 +222,7 @@ impl Reader {
                 };
                 misplaced.map_or_else(
                     || Ok(Self::Lines(Lines::new(input))),
-                    |option| {
-                        Err(FileError::NotATable {
-                            path: path.into(),
-                            option,
-                        })
-                    },
+                    |option| Err(FileError::NotATable { path: path.into(), option }),
                 )
             }
             FileFormat::Csv => Table::new(input, columns.as_ref(), symbol)

@@ -49,12 +49,7 @@ impl Table {
             .has_headers(false)
             .flexible(true)
             .terminator(Terminator::Any(b'\n'))
-            .from_reader(Budgeted {
-                input,
-                bytes_left: 0,
-                bytes_read: 0,
-                last: b'\n',
-            });
+            .from_reader(Budgeted { input, bytes_left: 0, bytes_read: 0, last: b'\n' });
         let mut row = ByteRecord::new();
         if !read_row(&mut reader, &mut row)? {
             return Err(RowError::NoHeader);
@@ -64,11 +59,7 @@ impl Table {
             .map(|cell| String::from_utf8_lossy(cell.trim_ascii()).into_owned())
             .collect();
         let layout = Layout::new(&header, map, symbol).map_err(RowError::Columns)?;
-        Ok(Self {
-            reader,
-            row,
-            layout,
-        })
+        Ok(Self { reader, row, layout })
     }
 
     pub(super) fn bytes_read(&self) -> u64 {
@@ -138,11 +129,8 @@ impl Read for Budgeted {
 /// cell that is not empty.
 fn tick(layout: &Layout, row: &ByteRecord) -> Vec<u8> {
     let mut json = vec![b'{'];
-    let cell = |column: usize| {
-        row.get(column)
-            .map(<[u8]>::trim_ascii)
-            .filter(|cell| !cell.is_empty())
-    };
+    let cell =
+        |column: usize| row.get(column).map(<[u8]>::trim_ascii).filter(|cell| !cell.is_empty());
     let symbol = match &layout.symbol {
         SymbolSource::Column(column) => cell(*column),
         SymbolSource::Fixed(symbol) => Some(symbol.as_bytes()),
@@ -151,10 +139,8 @@ fn tick(layout: &Layout, row: &ByteRecord) -> Vec<u8> {
         let write: WriteCell = write_number;
         (name.as_str(), cell(*column), write)
     });
-    let head: [(&str, Option<&[u8]>, WriteCell); 2] = [
-        ("symbol", symbol, write_string),
-        ("time", cell(layout.time), write_time),
-    ];
+    let head: [(&str, Option<&[u8]>, WriteCell); 2] =
+        [("symbol", symbol, write_string), ("time", cell(layout.time), write_time)];
     for (name, cell, write) in head.into_iter().chain(fields) {
         let Some(cell) = cell else { continue };
         if json.len() > 1 {

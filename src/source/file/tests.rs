@@ -62,14 +62,8 @@ fn a_long_line_is_cut_and_the_next_one_is_whole() {
     contents.extend_from_slice(b"\n{}\n");
     contents.extend(vec![b'y'; RECORD_BYTES_MAX]);
     let records = open(".jsonl", &contents, FileOptions::default()).unwrap();
-    let lengths: Vec<_> = records
-        .iter()
-        .map(|(line, text)| (*line, text.len()))
-        .collect();
-    assert_eq!(
-        lengths,
-        [(1, RECORD_BYTES_MAX + 1), (2, 2), (3, RECORD_BYTES_MAX)]
-    );
+    let lengths: Vec<_> = records.iter().map(|(line, text)| (*line, text.len())).collect();
+    assert_eq!(lengths, [(1, RECORD_BYTES_MAX + 1), (2, 2), (3, RECORD_BYTES_MAX)]);
 }
 
 #[test]
@@ -85,12 +79,9 @@ fn rows_become_ticks_by_a_column_map() {
 
 #[test]
 fn columns_without_a_map_go_by_their_own_names() {
-    for (symbol, time) in [
-        ("Ticker", "DATE"),
-        ("symbol", "Timestamp"),
-        ("SYMBOL", "datetime"),
-        ("ticker", "time"),
-    ] {
+    for (symbol, time) in
+        [("Ticker", "DATE"), ("symbol", "Timestamp"), ("SYMBOL", "datetime"), ("ticker", "time")]
+    {
         let contents =
             format!("\u{feff},{symbol},Close,{time},Adj Close\n0,A,1.5,2000-03-01,2.5\n");
         assert_eq!(
@@ -146,19 +137,11 @@ fn cells_become_what_the_decoder_counts() {
 
 #[test]
 fn a_number_keeps_its_bits() {
-    for text in [
-        "4.186662803811",
-        "1e-320",
-        "0.30000000000000004",
-        "123456789.123456789",
-    ] {
+    for text in ["4.186662803811", "1e-320", "0.30000000000000004", "123456789.123456789"] {
         let rows = rows(&format!("symbol,time,close\nA,1,{text}\n"), "", "").unwrap();
         let json: serde_json::Value = serde_json::from_str(&rows[0]).unwrap();
         let expected: f64 = text.parse().unwrap();
-        assert_eq!(
-            json["close"].as_f64().map(f64::to_bits),
-            Some(expected.to_bits())
-        );
+        assert_eq!(json["close"].as_f64().map(f64::to_bits), Some(expected.to_bits()));
     }
 }
 
@@ -183,11 +166,7 @@ fn a_symbol_is_always_a_text() {
     let contents = "symbol,time\nNAN,1\n600519,2\n,3\n";
     assert_eq!(
         rows(contents, "", "").unwrap(),
-        [
-            r#"{"symbol":"NAN","time":1}"#,
-            r#"{"symbol":"600519","time":2}"#,
-            r#"{"time":3}"#
-        ]
+        [r#"{"symbol":"NAN","time":1}"#, r#"{"symbol":"600519","time":2}"#, r#"{"time":3}"#]
     );
 }
 
@@ -269,10 +248,7 @@ fn header_problems_name_the_column_and_what_there_is() {
         message(rows("symbol,date,Timestamp\n", "", "")),
         "columns `date` and `Timestamp` both stand for `time`; choose with a column map"
     );
-    assert_eq!(
-        message(rows("", "", "")),
-        "empty; a CSV file begins with a header row"
-    );
+    assert_eq!(message(rows("", "", "")), "empty; a CSV file begins with a header row");
 }
 
 #[test]
@@ -300,36 +276,20 @@ fn a_quote_that_is_never_closed_ends_the_file_at_its_line() {
     assert_eq!(records.next().unwrap().unwrap().line, 2);
     let error = records.next().unwrap();
     assert!(matches!(error, Err(FileError::RowTooLong { line: 3, .. })));
-    assert_eq!(
-        message(error),
-        "the row is longer than 1048576 bytes; is a quote not closed?"
-    );
+    assert_eq!(message(error), "the row is longer than 1048576 bytes; is a quote not closed?");
     assert!(records.next().is_none(), "the first error is the last item");
 }
 
 #[test]
 fn the_format_comes_from_the_name_unless_it_is_forced() {
-    let force = |format| FileOptions {
-        format: Some(format),
-        ..FileOptions::default()
-    };
+    let force = |format| FileOptions { format: Some(format), ..FileOptions::default() };
     let contents = b"symbol,time\nA,1\n";
     assert!(matches!(
         open(".txt", contents, FileOptions::default()),
         Err(FileError::UnknownFormat { .. })
     ));
-    assert_eq!(
-        open(".txt", contents, force(FileFormat::Csv))
-            .unwrap()
-            .len(),
-        1
-    );
-    assert_eq!(
-        open(".csv", contents, force(FileFormat::JsonLines))
-            .unwrap()
-            .len(),
-        2
-    );
+    assert_eq!(open(".txt", contents, force(FileFormat::Csv)).unwrap().len(), 1);
+    assert_eq!(open(".csv", contents, force(FileFormat::JsonLines)).unwrap().len(), 2);
     assert_eq!("csv".parse(), Ok(FileFormat::Csv));
     assert_eq!("json-lines".parse(), Ok(FileFormat::JsonLines));
     assert!("xml".parse::<FileFormat>().is_err());
@@ -337,18 +297,13 @@ fn the_format_comes_from_the_name_unless_it_is_forced() {
 
 #[test]
 fn columns_for_json_lines_are_refused() {
-    let options = FileOptions {
-        symbol: Some("A".into()),
-        ..FileOptions::default()
-    };
+    let options = FileOptions { symbol: Some("A".into()), ..FileOptions::default() };
     assert_eq!(
         message(open(".jsonl", b"", options)),
         "a symbol is for CSV files; JSON lines name their fields themselves"
     );
-    let options = FileOptions {
-        columns: Some("time=Date".parse().unwrap()),
-        ..FileOptions::default()
-    };
+    let options =
+        FileOptions { columns: Some("time=Date".parse().unwrap()), ..FileOptions::default() };
     assert_eq!(
         message(open(".jsonl", b"", options)),
         "a column map is for CSV files; JSON lines name their fields themselves"
@@ -374,9 +329,7 @@ fn progress_reaches_the_size_of_the_file() {
 fn a_missing_file_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("nothing.csv");
-    let error = FileRecords::open(&path, FileOptions::default())
-        .err()
-        .unwrap();
+    let error = FileRecords::open(&path, FileOptions::default()).err().unwrap();
     assert!(matches!(error, FileError::Open { .. }));
     assert!(error.to_string().contains("nothing.csv"), "{error}");
     fs::create_dir(folder.path().join("folder.jsonl")).unwrap();
