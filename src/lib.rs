@@ -12,5 +12,6 @@ pub mod forecast;
 pub mod inference;
 pub mod model;
 pub mod publish;
+pub mod source;
 pub mod step;
 pub mod window;
