@@ -34,7 +34,8 @@ usage: deploy/setup.sh COMMAND
                  name everything that is missing; --install fetches it with apt-get and rustup
   onnxruntime    fetch ONNX Runtime's library into the cache
   data           fetch the recorded stock days into the cache
-  all            prerequisites, onnxruntime and data
+  all [--for demo|test|check] [--install]
+                 prerequisites, onnxruntime and data
   env            print the environment that tests and tools need: eval "$(deploy/setup.sh env)"
 
 TICKCAST_CACHE      the cache folder (default: .cache in the repository)
