@@ -3,6 +3,7 @@
 
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod decode;
 pub mod domain;
 pub mod engine;

@@ -53,7 +53,7 @@ impl Runtime {
     /// [`LibraryError::Load`] where it is missing, too old, or its telemetry is not switched off.
     pub fn load(path: &Path) -> Result<Self, LibraryError> {
         let off = |name: &&str| std::env::var(name).is_ok_and(|value| value == "1");
-        if !TELEMETRY_SWITCHES.iter().all(|name| off(&name)) {
+        if !TELEMETRY_SWITCHES.iter().all(off) {
             return Err(LibraryError::Load(InferenceError::Telemetry.to_string()));
         }
         let environment = ort::init_from(path)
