@@ -1,6 +1,7 @@
 //! tickcast turns a live stream of ticks into a live stream of forecasts.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod decode;
@@ -8,8 +9,10 @@ pub mod domain;
 pub mod engine;
 pub mod exit;
 pub mod features;
+pub mod feed;
 pub mod forecast;
 pub mod inference;
+pub mod meter;
 pub mod model;
 pub mod publish;
 pub mod source;
