@@ -1,6 +1,7 @@
 //! tickcast turns a live stream of ticks into a live stream of forecasts.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -12,8 +13,10 @@ pub mod features;
 pub mod feed;
 pub mod forecast;
 pub mod inference;
+pub mod logging;
 pub mod meter;
 pub mod model;
+pub mod pipeline;
 pub mod publish;
 pub mod source;
 pub mod step;

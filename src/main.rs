@@ -1,2 +1,2 @@
-//! The `tickcast` binary.
+//! x
 fn main() {}
