@@ -12,6 +12,7 @@ pub mod exit;
 pub mod features;
 pub mod feed;
 pub mod forecast;
+pub mod http;
 pub mod inference;
 pub mod logging;
 pub mod meter;

@@ -1,3 +1,4 @@
 //! x
 pub mod lines;
+pub mod stream;
 pub mod wire;

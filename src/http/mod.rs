@@ -1,0 +1,50 @@
+//! The http thread: probes, metrics, version and the door to the stream.
+//!
+//! Owns the listener and the only mention of hyper. Promises to answer from a thread and a runtime
+//! of its own, so that a probe and the metrics are there when the data path is stuck, and to hold
+//! only so many connections, each only so long. Never reads a request's body, and never lets a
+//! foreign web page read the stream.
+
+pub mod origin;
+mod readiness;
+mod routes;
+mod server;
+mod stream;
+
+#[cfg(test)]
+mod tests;
+
+use prometheus::Registry;
+use serde::Serialize;
+
+pub use readiness::{Condition, Readiness};
+pub use server::{HttpError, HttpServer};
+
+use crate::publish::stream::StreamHub;
+
+/// What the routes answer from.
+pub struct HttpState {
+    /// What `/metrics` shows.
+    pub registry: Registry,
+    /// What `/readyz` shows.
+    pub readiness: Readiness,
+    /// What `/v1/stream` sends.
+    pub stream: StreamHub,
+    /// What `/version` shows.
+    pub version: VersionInfo,
+    /// Web origins, beside the server's own, whose pages may open the stream.
+    pub allowed_origins: Vec<String>,
+}
+
+/// Which build runs which model.
+#[derive(Clone, Debug, Serialize)]
+pub struct VersionInfo {
+    /// The model's name.
+    pub model: String,
+    /// The model's version.
+    pub model_version: String,
+    /// How the model is driven.
+    pub mode: String,
+    /// What ONNX Runtime says of its build.
+    pub onnxruntime: String,
+}
