@@ -21,4 +21,5 @@ pub mod pipeline;
 pub mod publish;
 pub mod source;
 pub mod step;
+pub mod watch;
 pub mod window;

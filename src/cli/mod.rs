@@ -5,3 +5,4 @@
 
 pub mod feed;
 mod signal;
+pub mod watch;
