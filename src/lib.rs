@@ -1,6 +1,7 @@
 //! tickcast turns a live stream of ticks into a live stream of forecasts.
 #![forbid(unsafe_code)]
 
+pub mod app;
 pub mod bench;
 pub mod cli;
 pub mod clock;
@@ -12,12 +13,15 @@ pub mod exit;
 pub mod features;
 pub mod feed;
 pub mod forecast;
+pub mod http;
 pub mod inference;
 pub mod logging;
 pub mod meter;
 pub mod model;
 pub mod pipeline;
 pub mod publish;
+pub mod shard;
+pub mod shutdown;
 pub mod source;
 pub mod step;
 pub mod window;

@@ -10,9 +10,11 @@ use crate::model::Bundle;
 
 /// Options of `tickcast bench`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "raw: ONNX Runtime alone on bound buffers, the ceiling. ours: decoded ticks \
+#[command(
+    after_help = "raw: ONNX Runtime alone on bound buffers, the ceiling. ours: decoded ticks \
                         to forecasts.\nnull: ours without inference. ratio: ours / raw, by \
-                        medians.\n\nExample: tickcast bench --model models/aapl-daily/1")]
+                        medians.\n\nExample: tickcast bench --model models/aapl-daily/1"
+)]
 pub(super) struct BenchArgs {
     /// The bundle's folder
     #[arg(long, value_name = "FOLDER", default_value = "models/aapl-daily/1")]

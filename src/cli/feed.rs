@@ -40,7 +40,7 @@ beginning, one tick per text message, then a close with the reason \"recording e
 /// Plays recorded data as a live WebSocket feed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct FeedArgs {
+pub(super) struct FeedArgs {
     /// The recording: CSV (.csv) or JSON lines (.jsonl, .ndjson, .json); `-` is standard input.
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
@@ -99,7 +99,7 @@ pub struct FeedArgs {
 /// # Errors
 /// 64 for an address that makes no sense, 65 for a recording that cannot be played, 75 for an
 /// address that is taken.
-pub fn run(args: FeedArgs) -> Result<(), Exit> {
+pub(super) fn run(args: FeedArgs) -> Result<(), Exit> {
     let address = listen_address(&args.to, args.insecure_bind)?;
     let options = FileOptions { format: args.format, columns: args.columns, symbol: args.symbol };
     let order = if args.keep_order { Order::File } else { Order::EventTime };

@@ -35,7 +35,7 @@ impl Publisher {
         if let Some(lines) = &self.lines {
             lines.write(record.clone())?;
         }
-        self.stream.publish(symbol.as_str(), record);
+        self.stream.publish(symbol, record);
         Ok(())
     }
 

@@ -140,7 +140,11 @@ fn bad_ticks_are_counted_by_reason_and_change_nothing_else() {
     let sum = |names: &[&str]| names.iter().map(|name| metrics[*name]).sum::<f64>();
     assert_eq!(
         metrics["tickcast_records_received_total"],
-        sum(&["tickcast_ticks_total", "tickcast_records_dropped_total", "tickcast_records_waiting"])
+        sum(&[
+            "tickcast_ticks_total",
+            "tickcast_records_dropped_total",
+            "tickcast_records_waiting"
+        ])
     );
     let ended = daemon.stop();
     assert!(ended.status.success());
@@ -194,7 +198,10 @@ fn readiness_follows_the_feed_and_is_withdrawn_while_it_is_away() {
     eventually("ready", || (daemon.get("/readyz").0 == 200).then_some(()));
     let (status, version) = daemon.get("/version");
     let version: serde_json::Value = serde_json::from_str(&version).unwrap();
-    assert_eq!((status, &version["model"], &version["mode"]), (200, &"random".into(), &"sliding".into()));
+    assert_eq!(
+        (status, &version["model"], &version["mode"]),
+        (200, &"random".into(), &"sliding".into())
+    );
     assert!(daemon.stop().status.success());
 }
 
@@ -202,7 +209,8 @@ fn readiness_follows_the_feed_and_is_withdrawn_while_it_is_away() {
 fn sigterm_publishes_all_that_was_read() {
     let sealed = bundle();
     let feed = ScriptedFeed::start();
-    let daemon = serve(&sealed, feed.url(), "source.when_full = 'block'\nsource.queue_records_max = 64");
+    let daemon =
+        serve(&sealed, feed.url(), "source.when_full = 'block'\nsource.queue_records_max = 64");
     for day in 0..20_000 {
         feed.say(tick("A", day));
     }
@@ -282,19 +290,18 @@ fn no_connection_is_opened_that_nobody_configured() {
     let (shim, log) = (connections_shim(folder.path()), folder.path().join("connections"));
     let sealed = bundle();
     let feed = ScriptedFeed::start();
-    let daemon =
-        Daemon::start_with(sealed.root.path(), "random", feed.url(), "", |command| {
-            command.env("LD_PRELOAD", &shim).env("CONNECTIONS_LOG", &log);
-        });
+    let daemon = Daemon::start_with(sealed.root.path(), "random", feed.url(), "", |command| {
+        command.env("LD_PRELOAD", &shim).env("CONNECTIONS_LOG", &log);
+    });
     recording(&["A", "B"], 60).into_iter().for_each(|record| feed.say(record));
     daemon.await_metric("tickcast_forecasts_total", 60.0);
     assert!(daemon.stop().status.success());
     let address = feed.url().strip_prefix("ws://").unwrap();
     let (host, _) = address.split_once(':').unwrap();
     let log = fs::read_to_string(log).unwrap();
-    let (configured, others): (Vec<_>, Vec<_>) = log
-        .lines()
-        .partition(|line| *line == format!("connect {address}") || *line == format!("lookup {host}"));
+    let (configured, others): (Vec<_>, Vec<_>) = log.lines().partition(|line| {
+        *line == format!("connect {address}") || *line == format!("lookup {host}")
+    });
     assert!(configured.iter().any(|line| line.starts_with("connect")), "the shim sees: {log}");
     assert_eq!(others, Vec::<&str>::new());
 }
