@@ -184,11 +184,12 @@ impl App {
             None => tokio::select! {
                 biased;
                 finished = timeout(shutdown_deadline, &mut shard) => finished.map_err(|_| {
-                    let seconds = shutdown_deadline.as_secs();
-                    Exit::new(Failure::Temporary, format_args!("the shard did not drain in {seconds} s"))
+                    let late = format!("not drained in {} s", shutdown_deadline.as_secs());
+                    Exit::new(Failure::Temporary, late)
                 })?,
                 signal = signals.next() => {
-                    return Err(Exit::new(Failure::Temporary, format_args!("a second {signal} cut the draining")));
+                    let cut = format!("a second {signal} cut the draining");
+                    return Err(Exit::new(Failure::Temporary, cut));
                 }
             },
         };

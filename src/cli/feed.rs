@@ -28,7 +28,8 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 const EXAMPLES: &str = "\
 Examples:
   Daily prices, one day of every symbol after the other, 500 ticks a second:
-    tickcast feed --input stocks.csv --columns 'symbol=Ticker,time=Date,close=Adj Close,volume=Volume' \\
+    tickcast feed --input stocks.csv \\
+        --columns 'symbol=Ticker,time=Date,close=Adj Close,volume=Volume' \\
       --symbols AAPL,MSFT --to ws://127.0.0.1:9701
 
   Recorded ticks, an hour in 3.6 seconds:

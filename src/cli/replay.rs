@@ -120,7 +120,8 @@ fn progress_bar(bytes_total: Option<u64>) -> ProgressBar {
 fn summarise(tally: &EngineTally, seconds: f64) {
     let EngineTally { ticks, absorbed, steps, warming, forecasts, withheld, rejects } = tally;
     eprintln!(
-        "{ticks} records in {seconds:.2} s: {steps} steps, {absorbed} absorbed into bars, {} refused",
+        "{ticks} records in {seconds:.2} s: {steps} steps, {absorbed} absorbed into bars, \
+         {} refused",
         rejects.total()
     );
     eprintln!("{steps} steps: {forecasts} forecasts, {warming} while warming, {withheld} withheld");
