@@ -160,9 +160,9 @@ proptest! {
 #[test]
 fn the_seed_models_shape_is_exact_over_many_symbols() {
     let sealed = sealed(7, 30, &[64, 32]);
-    let symbols = 40;
+    let symbols = 24;
     let mut events = Vec::new();
-    for step in 0..45 {
+    for step in 0..75 {
         for symbol in 0..symbols {
             let phase = f64::from(step * symbol);
             events.push(Event::Tick(symbol as usize, 100.0 + 20.0 * phase.sin(), phase % 900.0));
@@ -173,5 +173,5 @@ fn the_seed_models_shape_is_exact_over_many_symbols() {
     let full = live(engine(&sealed, Mode::Full, 512, false), &events, None);
     let mut renew = || engine(&sealed, Mode::Sliding, 512, true);
     assert_eq!(live(renew(), &events, Some(&mut renew)), full);
-    assert_eq!(full.len(), 40 * (45 - 30), "one warming step for change, 29 for the window");
+    assert_eq!(full.len(), 24 * (75 - 30), "one warming step for change, 29 for the window");
 }
