@@ -19,11 +19,7 @@ const FEATURES: usize = 3;
 
 fn main() {
     // `cargo test --benches` runs this with `--test`: one short round, to see that it works.
-    let epochs = if std::env::args().any(|a| a == "--test") {
-        2
-    } else {
-        16
-    };
+    let epochs = if std::env::args().any(|a| a == "--test") { 2 } else { 16 };
     let training = noise(WINDOWS, 1);
     let validation = noise(1, 2);
     for dropout in [false, true] {
@@ -51,19 +47,11 @@ fn epoch_seconds(
 ) -> Vec<f64> {
     let mut architecture = Architecture::tutorial(FEATURES);
     if !dropout {
-        architecture
-            .lstm
-            .iter_mut()
-            .for_each(|l| (l.recurrent_dropout, l.dropout) = (0.0, 0.0));
+        architecture.lstm.iter_mut().for_each(|l| (l.recurrent_dropout, l.dropout) = (0.0, 0.0));
         architecture.dense.iter_mut().for_each(|d| d.dropout = 0.0);
     }
     let network = Network::new(architecture).expect("the tutorial's shape is valid");
-    let recipe = Recipe {
-        epochs,
-        patience: epochs,
-        lanes,
-        ..Recipe::default()
-    };
+    let recipe = Recipe { epochs, patience: epochs, lanes, ..Recipe::default() };
     let mut seconds = Vec::new();
     let mut last = Instant::now();
     let mut observer = |progress| {

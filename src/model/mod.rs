@@ -1,2 +1,16 @@
-//! Sealed models: the files of a bundle and the checks a model passes before it may speak.
+//! Sealed models: the bundle's contract, its verification, and the store they lie in.
+//!
+//! Owns everything that is known of a model before it runs. Promises that a bundle that loads is
+//! whole: hashes, rules, graph and golden vectors all checked. Never runs a model outside that
+//! check.
+
+mod bundle;
+pub mod golden;
+mod graph;
+pub mod manifest;
 pub mod onnx;
+mod store;
+
+pub use bundle::{Bundle, BundleError, Draft};
+pub use graph::{ONNX_BYTES_MAX, check_graph};
+pub use store::{StoreError, locate};

@@ -301,6 +301,21 @@ pub enum Dimension {
     Param(String),
 }
 
+impl ModelProto {
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    /// The decoder's own words where the bytes are no such message.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        Self::decode(bytes).map_err(|error| error.to_string())
+    }
+
+    /// The bytes of the whole file; equal models give equal bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.encode_to_vec()
+    }
+}
+
 impl Dimension {
     /// A fixed size.
     pub fn of(size: usize) -> Self {
@@ -316,20 +331,9 @@ impl Dimension {
 impl ValueInfoProto {
     /// A dense tensor of 32-bit floats.
     pub fn float_tensor(name: &str, shape: impl IntoIterator<Item = Dimension>) -> Self {
-        let dim = shape
-            .into_iter()
-            .map(|d| DimensionProto { value: Some(d) })
-            .collect();
-        let tensor = TensorTypeProto {
-            elem_type: FLOAT,
-            shape: Some(TensorShapeProto { dim }),
-        };
-        Self {
-            name: name.to_owned(),
-            r#type: Some(TypeProto {
-                tensor_type: Some(tensor),
-            }),
-        }
+        let dim = shape.into_iter().map(|d| DimensionProto { value: Some(d) }).collect();
+        let tensor = TensorTypeProto { elem_type: FLOAT, shape: Some(TensorShapeProto { dim }) };
+        Self { name: name.to_owned(), r#type: Some(TypeProto { tensor_type: Some(tensor) }) }
     }
 
     /// Element type, where the value is a dense tensor.
@@ -347,11 +351,7 @@ impl ValueInfoProto {
 impl TensorProto {
     /// A constant of 32-bit floats; `dims` multiply to the count of `values`.
     pub fn floats(name: &str, dims: &[usize], values: &[f32]) -> Self {
-        debug_assert_eq!(
-            dims.iter().product::<usize>(),
-            values.len(),
-            "shape of {name}"
-        );
+        debug_assert_eq!(dims.iter().product::<usize>(), values.len(), "shape of {name}");
         Self {
             dims: signed(dims),
             data_type: FLOAT,
@@ -363,11 +363,7 @@ impl TensorProto {
 
     /// A constant of 64-bit whole numbers; `dims` multiply to the count of `values`.
     pub fn int64s(name: &str, dims: &[usize], values: &[i64]) -> Self {
-        debug_assert_eq!(
-            dims.iter().product::<usize>(),
-            values.len(),
-            "shape of {name}"
-        );
+        debug_assert_eq!(dims.iter().product::<usize>(), values.len(), "shape of {name}");
         Self {
             dims: signed(dims),
             data_type: INT64,
@@ -405,9 +401,7 @@ impl TensorProto {
 
     /// Product of the dimensions; `None` if one is negative or the product does not fit.
     pub fn element_count(&self) -> Option<usize> {
-        self.dims.iter().try_fold(1_usize, |count, &d| {
-            count.checked_mul(usize::try_from(d).ok()?)
-        })
+        self.dims.iter().try_fold(1_usize, |count, &d| count.checked_mul(usize::try_from(d).ok()?))
     }
 }
 
@@ -444,24 +438,18 @@ impl NodeProto {
 impl StringStringEntryProto {
     /// A key and its value.
     pub fn new(key: &str, value: &str) -> Self {
-        Self {
-            key: key.to_owned(),
-            value: value.to_owned(),
-        }
+        Self { key: key.to_owned(), value: value.to_owned() }
     }
 }
 
 fn signed(dims: &[usize]) -> Vec<i64> {
-    dims.iter()
-        .map(|&d| i64::try_from(d).unwrap_or(i64::MAX))
-        .collect()
+    dims.iter().map(|&d| i64::try_from(d).unwrap_or(i64::MAX)).collect()
 }
 
 /// Little-endian elements of `N` bytes; `None` if the bytes do not divide evenly.
 fn elements<const N: usize, T>(bytes: &[u8], read: fn([u8; N]) -> T) -> Option<Vec<T>> {
     let (chunks, rest) = bytes.as_chunks::<N>();
-    rest.is_empty()
-        .then(|| chunks.iter().map(|&chunk| read(chunk)).collect())
+    rest.is_empty().then(|| chunks.iter().map(|&chunk| read(chunk)).collect())
 }
 
 #[cfg(test)]
@@ -473,10 +461,7 @@ mod tests {
     #[test]
     fn value_info_has_the_bytes_of_the_reference_implementation() {
         let value = ValueInfoProto::float_tensor("x", [Dimension::named("T"), Dimension::of(3)]);
-        assert_eq!(
-            hex(&value.encode_to_vec()),
-            "0a0178120f0a0d080112090a031201540a020803",
-        );
+        assert_eq!(hex(&value.encode_to_vec()), "0a0178120f0a0d080112090a031201540a020803",);
     }
 
     /// Regenerate with `python3 -c "import onnx; from onnx import helper as h;
@@ -493,10 +478,7 @@ mod tests {
     #[test]
     fn tensors_read_back_what_was_written_in_either_field() {
         let raw = TensorProto::floats("w", &[2, 2], &[1.0, -2.5, 0.0, f32::MIN_POSITIVE]);
-        assert_eq!(
-            raw.read_floats().unwrap(),
-            [1.0, -2.5, 0.0, f32::MIN_POSITIVE]
-        );
+        assert_eq!(raw.read_floats().unwrap(), [1.0, -2.5, 0.0, f32::MIN_POSITIVE]);
         assert_eq!(raw.read_int64s(), None);
         let listed = TensorProto {
             dims: vec![2],
@@ -505,12 +487,7 @@ mod tests {
             ..TensorProto::default()
         };
         assert_eq!(listed.read_int64s().unwrap(), [7, -1]);
-        assert_eq!(
-            TensorProto::int64s("axes", &[1], &[-1])
-                .read_int64s()
-                .unwrap(),
-            [-1]
-        );
+        assert_eq!(TensorProto::int64s("axes", &[1], &[-1]).read_int64s().unwrap(), [-1]);
     }
 
     #[test]

@@ -32,9 +32,7 @@ impl Activation {
         match self {
             Self::Linear => {}
             // Written so that NaN is kept, unlike `max`.
-            Self::Relu => values
-                .iter_mut()
-                .for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }),
+            Self::Relu => values.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }),
             Self::Tanh => values.iter_mut().for_each(|v| *v = tanh(*v)),
             Self::Sigmoid => values.iter_mut().for_each(|v| *v = sigmoid(*v)),
         }
@@ -110,11 +108,7 @@ mod tests {
             let exact = 1.0 / (1.0 + (-f64::from(x)).exp());
             let error = (f64::from(sigmoid(x)) - exact).abs();
             assert!(error < 1.2e-7, "sigmoid({x}) is off by {error}");
-            assert!(
-                (0.0..=1.0).contains(&sigmoid(x)),
-                "sigmoid({x}) = {}",
-                sigmoid(x)
-            );
+            assert!((0.0..=1.0).contains(&sigmoid(x)), "sigmoid({x}) = {}", sigmoid(x));
         }
     }
 

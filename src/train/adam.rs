@@ -29,30 +29,14 @@ const EPSILON: f32 = 1e-7;
 impl Adam {
     /// A fresh optimiser for `parameters` values.
     pub(crate) fn new(rate: f64, parameters: usize) -> Self {
-        Self {
-            rate,
-            first: vec![0.0; parameters],
-            second: vec![0.0; parameters],
-            steps: 0,
-        }
+        Self { rate, first: vec![0.0; parameters], second: vec![0.0; parameters], steps: 0 }
     }
 
     /// One step against the gradients.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "parameters are 32-bit floats"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "parameters are 32-bit floats")]
     pub(crate) fn step(&mut self, parameters: &mut [f32], gradients: &[f32]) {
-        assert_eq!(
-            parameters.len(),
-            self.first.len(),
-            "another network's parameters"
-        );
-        assert_eq!(
-            gradients.len(),
-            self.first.len(),
-            "another network's gradients"
-        );
+        assert_eq!(parameters.len(), self.first.len(), "another network's parameters");
+        assert_eq!(gradients.len(), self.first.len(), "another network's gradients");
         self.steps = self.steps.saturating_add(1);
         let correction = (1.0 - BETA_2.powi(self.steps)).sqrt() / (1.0 - BETA_1.powi(self.steps));
         let rate = (self.rate * correction) as f32;
@@ -83,11 +67,7 @@ mod tests {
         adam.step(&mut parameters, &[2.0, 0.0]);
         assert!((parameters[0] - 0.9).abs() < 1e-6, "{}", parameters[0]);
         adam.step(&mut parameters, &[1.0, 0.0]);
-        assert!(
-            (parameters[0] - 0.806_782).abs() < 1e-6,
-            "{}",
-            parameters[0]
-        );
+        assert!((parameters[0] - 0.806_782).abs() < 1e-6, "{}", parameters[0]);
         assert_eq!(parameters[1], 5.0, "no gradient, no movement");
     }
 
@@ -99,10 +79,6 @@ mod tests {
         let mut adam = Adam::new(1e-3, 1);
         let mut parameters = [0.0];
         adam.step(&mut parameters, &[1e-9]);
-        assert!(
-            (parameters[0] / -3.161_28e-7 - 1.0).abs() < 1e-5,
-            "{}",
-            parameters[0]
-        );
+        assert!((parameters[0] / -3.161_28e-7 - 1.0).abs() < 1e-5, "{}", parameters[0]);
     }
 }

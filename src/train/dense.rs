@@ -92,12 +92,7 @@ impl Dense {
             row.copy_from_slice(bias);
         }
         let weight = View::new(self.weight.of(parameters), inputs, units);
-        multiply(
-            View::new(input, batch, inputs),
-            weight,
-            Store::Add,
-            &mut buffers.values,
-        );
+        multiply(View::new(input, batch, inputs), weight, Store::Add, &mut buffers.values);
         self.activation.apply(&mut buffers.values);
         buffers.dropped.clear();
         if let Some(factors) = buffers.dropout.factors() {
@@ -121,17 +116,11 @@ impl Dense {
         if let Some(factors) = buffers.dropout.factors() {
             scale(&mut buffers.d_output, factors);
         }
-        self.activation
-            .scale_gradient(&buffers.values, &mut buffers.d_output);
+        self.activation.scale_gradient(&buffers.values, &mut buffers.d_output);
 
         let d_sums = View::new(&buffers.d_output, batch, units);
         let input = View::new(input, batch, inputs);
-        multiply(
-            input.transposed(),
-            d_sums,
-            Store::Replace,
-            self.weight.of_mut(gradients),
-        );
+        multiply(input.transposed(), d_sums, Store::Replace, self.weight.of_mut(gradients));
         sum_rows(&buffers.d_output, self.bias.of_mut(gradients));
         d_input.resize(batch * inputs, 0.0);
         let weight = View::new(self.weight.of(parameters), inputs, units);
@@ -142,11 +131,7 @@ impl Dense {
 impl DenseBuffers {
     /// What the next layer reads, `[B, O]`.
     pub(crate) fn output(&self) -> &[f32] {
-        if self.dropout.factors().is_some() {
-            &self.dropped
-        } else {
-            &self.values
-        }
+        if self.dropout.factors().is_some() { &self.dropped } else { &self.values }
     }
 
     /// The same, with the gradient beside it.

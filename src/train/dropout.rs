@@ -25,10 +25,7 @@ impl Dropout {
     /// An inactive mask with room for `capacity` values.
     pub(crate) fn new(rate: f32, capacity: usize) -> Self {
         let capacity = if rate > 0.0 { capacity } else { 0 };
-        Self {
-            rate,
-            factors: Vec::with_capacity(capacity),
-        }
+        Self { rate, factors: Vec::with_capacity(capacity) }
     }
 
     /// Draws a mask for `count` values.

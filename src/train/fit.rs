@@ -165,78 +165,42 @@ fn fit_on(
     }
     let mut parameters = network.initial_parameters(recipe.seed);
     let mut adam = Adam::new(recipe.learning_rate, parameters.len());
-    let mut lanes = Lanes::new(
-        network,
-        training.steps(),
-        recipe.batch,
-        recipe.lanes,
-        threads,
-    );
+    let mut lanes = Lanes::new(network, training.steps(), recipe.batch, recipe.lanes, threads);
     let mut order_stream = Random::new(recipe.seed, Purpose::Order);
     let mut dropout_stream = Random::new(recipe.seed, Purpose::Dropout);
     let mut order: Vec<usize> = (0..training.len()).collect();
 
-    let mut best = Best {
-        parameters: parameters.clone(),
-        epoch: 0,
-        loss: f64::INFINITY,
-    };
+    let mut best = Best { parameters: parameters.clone(), epoch: 0, loss: f64::INFINITY };
     let mut epochs = Vec::new();
     for number in 1..=recipe.epochs {
         order_stream.shuffle(&mut order);
         let total = order.len().div_ceil(recipe.batch);
         let mut mean = Mean::default();
         for (done, which) in order.chunks(recipe.batch).enumerate() {
-            let (loss, gradients) = lanes.gradients(
-                &parameters,
-                training,
-                which,
-                recipe.loss,
-                &mut dropout_stream,
-            );
+            let (loss, gradients) =
+                lanes.gradients(&parameters, training, which, recipe.loss, &mut dropout_stream);
             if !loss.is_finite() {
-                return Err(FitError::Diverged {
-                    epoch: number,
-                    what: "training",
-                    loss,
-                });
+                return Err(FitError::Diverged { epoch: number, what: "training", loss });
             }
             adam.step(&mut parameters, gradients);
             mean.add(loss, which.len());
             let done = done + 1;
             let training_loss = mean.value();
-            let progress = Progress::Batch {
-                epoch: number,
-                done,
-                total,
-                training_loss,
-            };
+            let progress = Progress::Batch { epoch: number, done, total, training_loss };
             if observer(progress).is_break() {
                 return best.fit(epochs, Stopped::Asked);
             }
         }
         let values = lanes.predict(&parameters, validation);
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "counts of windows are below 2^52"
-        )]
+        #[expect(clippy::cast_precision_loss, reason = "counts of windows are below 2^52")]
         let validation_loss = recipe.loss.sum(&values, validation.labels()) / values.len() as f64;
         if !validation_loss.is_finite() {
             let (what, loss) = ("validation", validation_loss);
-            return Err(FitError::Diverged {
-                epoch: number,
-                what,
-                loss,
-            });
+            return Err(FitError::Diverged { epoch: number, what, loss });
         }
         let improved = best.offer(&parameters, number, validation_loss);
         let training_loss = mean.value();
-        let epoch = Epoch {
-            number,
-            training_loss,
-            validation_loss,
-            best: improved,
-        };
+        let epoch = Epoch { number, training_loss, validation_loss, best: improved };
         epochs.push(epoch);
         if observer(Progress::Epoch(epoch)).is_break() {
             return best.fit(epochs, Stopped::Asked);
@@ -269,12 +233,7 @@ impl Best {
         if self.epoch == 0 {
             return Err(FitError::NothingYet);
         }
-        Ok(Fit {
-            parameters: self.parameters,
-            best_epoch: self.epoch,
-            epochs,
-            stopped,
-        })
+        Ok(Fit { parameters: self.parameters, best_epoch: self.epoch, epochs, stopped })
     }
 }
 
@@ -286,19 +245,13 @@ struct Mean {
 }
 
 impl Mean {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "counts of windows are below 2^52"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "counts of windows are below 2^52")]
     fn add(&mut self, loss: f64, count: usize) {
         self.sum += loss * count as f64;
         self.count += count;
     }
 
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "counts of windows are below 2^52"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "counts of windows are below 2^52")]
     fn value(&self) -> f64 {
         self.sum / self.count as f64
     }
@@ -330,40 +283,19 @@ mod tests {
         Network::new(Architecture {
             inputs: 2,
             lstm: vec![
-                LstmShape {
-                    units: 8,
-                    recurrent_dropout: dropout,
-                    dropout,
-                },
-                LstmShape {
-                    units: 6,
-                    recurrent_dropout: 0.0,
-                    dropout,
-                },
+                LstmShape { units: 8, recurrent_dropout: dropout, dropout },
+                LstmShape { units: 6, recurrent_dropout: 0.0, dropout },
             ],
             dense: vec![
-                DenseShape {
-                    units: 4,
-                    activation: Activation::Relu,
-                    dropout,
-                },
-                DenseShape {
-                    units: 1,
-                    activation: Activation::Tanh,
-                    dropout: 0.0,
-                },
+                DenseShape { units: 4, activation: Activation::Relu, dropout },
+                DenseShape { units: 1, activation: Activation::Tanh, dropout: 0.0 },
             ],
         })
         .unwrap()
     }
 
     fn recipe() -> Recipe {
-        Recipe {
-            epochs: 3,
-            batch: 16,
-            learning_rate: 1e-2,
-            ..Recipe::default()
-        }
+        Recipe { epochs: 3, batch: 16, learning_rate: 1e-2, ..Recipe::default() }
     }
 
     fn onwards(_: Progress) -> ControlFlow<()> {
@@ -379,19 +311,9 @@ mod tests {
         // 70 windows in batches of 16 leave a last batch of 6, which three lanes share.
         let (training, validation) = (wave(70, 0), wave(20, 100));
         let network = small(0.2);
-        let recipe = Recipe {
-            lanes: 3,
-            ..recipe()
-        };
+        let recipe = Recipe { lanes: 3, ..recipe() };
         let run = |threads| {
-            let fit = fit_on(
-                threads,
-                &network,
-                &training,
-                &validation,
-                &recipe,
-                &mut onwards,
-            );
+            let fit = fit_on(threads, &network, &training, &validation, &recipe, &mut onwards);
             bits(&fit.unwrap().parameters)
         };
         let once = run(1);
@@ -408,30 +330,18 @@ mod tests {
         let (training, validation) = (wave(64, 0), wave(20, 100));
         let network = small(0.0);
         let run = |lanes| {
-            let recipe = Recipe {
-                lanes,
-                epochs: 1,
-                ..recipe()
-            };
-            fit(&network, &training, &validation, &recipe, &mut onwards)
-                .unwrap()
-                .parameters
+            let recipe = Recipe { lanes, epochs: 1, ..recipe() };
+            fit(&network, &training, &validation, &recipe, &mut onwards).unwrap().parameters
         };
         for (one, three) in run(1).iter().zip(run(3)) {
-            assert!(
-                (one - three).abs() < 1e-4,
-                "one lane {one}, three lanes {three}"
-            );
+            assert!((one - three).abs() < 1e-4, "one lane {one}, three lanes {three}");
         }
     }
 
     #[test]
     fn a_learnable_series_is_learned() {
         let (training, validation) = (wave(256, 0), wave(64, 1000));
-        let recipe = Recipe {
-            epochs: 40,
-            ..recipe()
-        };
+        let recipe = Recipe { epochs: 40, ..recipe() };
         let fit = fit(&small(0.0), &training, &validation, &recipe, &mut onwards).unwrap();
         let (first, best) = (fit.epochs[0], fit.epochs[fit.best_epoch - 1]);
         // The variance of the labels is 0.32.
@@ -444,12 +354,7 @@ mod tests {
         let (training, validation) = (wave(64, 0), wave(20, 100));
         let network = small(0.2);
         // A rate this high makes the validation loss jump.
-        let recipe = Recipe {
-            epochs: 200,
-            patience: 4,
-            learning_rate: 0.1,
-            ..recipe()
-        };
+        let recipe = Recipe { epochs: 200, patience: 4, learning_rate: 0.1, ..recipe() };
         let fit = fit(&network, &training, &validation, &recipe, &mut onwards).unwrap();
         assert_eq!(fit.stopped, Stopped::Patience);
         assert_eq!(fit.epochs.len(), fit.best_epoch + 4);
@@ -458,10 +363,7 @@ mod tests {
         assert_eq!(fit.epochs[fit.best_epoch - 1].validation_loss, lowest);
         let values = predict(&network, &fit.parameters, &validation);
         let loss = Loss::MeanSquaredError.sum(&values, validation.labels()) / 20.0;
-        assert!(
-            (loss - lowest).abs() < 1e-6,
-            "kept parameters give {loss}, not {lowest}"
-        );
+        assert!((loss - lowest).abs() < 1e-6, "kept parameters give {loss}, not {lowest}");
     }
 
     #[test]
@@ -474,13 +376,7 @@ mod tests {
                 }
                 _ => ControlFlow::Continue(()),
             };
-            fit(
-                &small(0.0),
-                &training,
-                &validation,
-                &recipe(),
-                &mut observer,
-            )
+            fit(&small(0.0), &training, &validation, &recipe(), &mut observer)
         };
         let stopped = stop_at(2, 3).unwrap();
         assert_eq!((stopped.stopped, stopped.best_epoch), (Stopped::Asked, 1));
@@ -493,17 +389,7 @@ mod tests {
         let mut broken = wave(64, 0);
         broken.push_window(0, &[f32::NAN]);
         let error = fit(&small(0.0), &broken, &validation, &recipe(), &mut onwards).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                FitError::Diverged {
-                    epoch: 1,
-                    what: "training",
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, FitError::Diverged { epoch: 1, what: "training", .. }), "{error}");
         let none = Windows::new(8, 2, 1);
         let error = fit(&small(0.0), &none, &validation, &recipe(), &mut onwards).unwrap_err();
         assert_eq!(error, FitError::NoWindows("training"));

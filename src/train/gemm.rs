@@ -23,11 +23,7 @@ impl<'a> View<'a> {
     pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
         let view = ArrayView2::from_shape((rows, columns), data)
             .expect("layers slice their operands to rows times columns");
-        assert_eq!(
-            view.len(),
-            data.len(),
-            "operand is longer than {rows} x {columns}"
-        );
+        assert_eq!(view.len(), data.len(), "operand is longer than {rows} x {columns}");
         Self(view)
     }
 
@@ -49,11 +45,7 @@ pub(crate) enum Store {
 /// `out [m, n] = a [m, k] b [k, n]`, or added to what is there; `out` is row-major.
 pub(crate) fn multiply(a: View, b: View, store: Store, out: &mut [f32]) {
     let (rows, columns) = (a.0.nrows(), b.0.ncols());
-    assert_eq!(
-        out.len(),
-        rows * columns,
-        "result is not {rows} x {columns}"
-    );
+    assert_eq!(out.len(), rows * columns, "result is not {rows} x {columns}");
     let mut out = ArrayViewMut2::from_shape((rows, columns), out)
         .expect("the length was compared on the line above");
     let beta = if store == Store::Add { 1.0 } else { 0.0 };
@@ -70,32 +62,17 @@ mod tests {
         let b = [1.0, 0.0, -1.0, 2.0, 3.0, 1.0];
         let mut out = [f32::NAN; 4];
         // [2,3] x [3,2]
-        multiply(
-            View::new(&a, 2, 3),
-            View::new(&b, 3, 2),
-            Store::Replace,
-            &mut out,
-        );
+        multiply(View::new(&a, 2, 3), View::new(&b, 3, 2), Store::Replace, &mut out);
         assert_eq!(out, [8.0, 7.0, 17.0, 16.0]);
         // [2,3] x ([2,3])^T, added
-        multiply(
-            View::new(&a, 2, 3),
-            View::new(&b, 2, 3).transposed(),
-            Store::Add,
-            &mut out,
-        );
+        multiply(View::new(&a, 2, 3), View::new(&b, 2, 3).transposed(), Store::Add, &mut out);
         assert_eq!(out, [6.0, 18.0, 15.0, 45.0]);
     }
 
     #[test]
     fn overwriting_forgets_even_nan() {
         let mut out = [f32::NAN];
-        multiply(
-            View::new(&[2.0], 1, 1),
-            View::new(&[3.0], 1, 1),
-            Store::Replace,
-            &mut out,
-        );
+        multiply(View::new(&[2.0], 1, 1), View::new(&[3.0], 1, 1), Store::Replace, &mut out);
         assert_eq!(out, [6.0]);
     }
 }

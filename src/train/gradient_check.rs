@@ -36,31 +36,14 @@ impl Case {
         // Every parameter moves away from its initial value, so that biases are not zero.
         let mut parameters = network.initial_parameters(5);
         let moves = uniform(parameters.len());
-        parameters
-            .iter_mut()
-            .zip(moves)
-            .for_each(|(p, m)| *p += 0.3 * m);
+        parameters.iter_mut().zip(moves).for_each(|(p, m)| *p += 0.3 * m);
         let mut workspace = network.workspace(steps, batch);
         let features = network.architecture().inputs;
-        workspace
-            .input(steps, batch, features)
-            .copy_from_slice(&input);
+        workspace.input(steps, batch, features).copy_from_slice(&input);
         workspace.draw_masks(&network, &mut Random::new(13, Purpose::Dropout));
-        let masks = workspace
-            .masks()
-            .into_iter()
-            .map(|m| widen(m.factors().unwrap_or(&[])));
+        let masks = workspace.masks().into_iter().map(|m| widen(m.factors().unwrap_or(&[])));
         let masks = masks.collect();
-        Self {
-            network,
-            parameters,
-            steps,
-            batch,
-            input,
-            targets,
-            workspace,
-            masks,
-        }
+        Self { network, parameters, steps, batch, input, targets, workspace, masks }
     }
 
     fn gradients(&mut self) -> Vec<f32> {
@@ -69,8 +52,7 @@ impl Case {
         let (values, gradient) = self.workspace.output_and_gradient();
         let count = values.len();
         Loss::MeanSquaredError.gradient(values, &self.targets, count, gradient);
-        self.network
-            .backward(&self.parameters, &mut self.workspace, &mut gradients);
+        self.network.backward(&self.parameters, &mut self.workspace, &mut gradients);
         gradients
     }
 
@@ -118,10 +100,7 @@ impl Case {
                 outputs.drain(..(steps - 1) * batch * units);
             }
             let output_mask = mask();
-            outputs
-                .iter_mut()
-                .enumerate()
-                .for_each(|(k, v)| *v *= factor(output_mask, k));
+            outputs.iter_mut().enumerate().for_each(|(k, v)| *v *= factor(output_mask, k));
             sequence = outputs;
             width = units;
         }
@@ -151,10 +130,7 @@ impl Case {
 
     fn reference_loss(&self, parameters: &[f64]) -> f64 {
         let values = self.reference(parameters);
-        let squares = values
-            .iter()
-            .zip(&self.targets)
-            .map(|(y, t)| (y - f64::from(*t)).powi(2));
+        let squares = values.iter().zip(&self.targets).map(|(y, t)| (y - f64::from(*t)).powi(2));
         squares.sum::<f64>() / values.len() as f64
     }
 
@@ -165,20 +141,13 @@ impl Case {
         let expected = self.reference(&parameters);
         for (at, (value, exact)) in self.workspace.output().iter().zip(&expected).enumerate() {
             let error = (f64::from(*value) - exact).abs();
-            assert!(
-                error < 1e-6,
-                "value {at} is {value}, the formulas give {exact}"
-            );
+            assert!(error < 1e-6, "value {at} is {value}, the formulas give {exact}");
         }
         let mut largest = 0.0_f64;
         let mut moved = parameters.clone();
         let layers = self.network.lstm_layers().iter();
         let blocks = layers.flat_map(|l| [&l.kernel, &l.recurrent, &l.bias]);
-        let dense = self
-            .network
-            .dense_layers()
-            .iter()
-            .flat_map(|l| [&l.weight, &l.bias]);
+        let dense = self.network.dense_layers().iter().flat_map(|l| [&l.weight, &l.bias]);
         for block in blocks.chain(dense) {
             for at in block.range() {
                 const STEP: f64 = 1e-6;
@@ -200,48 +169,29 @@ impl Case {
                 );
             }
         }
-        assert!(
-            largest > 1e-2,
-            "gradients so small that the comparison shows nothing: {largest}"
-        );
+        assert!(largest > 1e-2, "gradients so small that the comparison shows nothing: {largest}");
     }
 }
 
 fn lstm(units: usize, recurrent_dropout: f32, dropout: f32) -> LstmShape {
-    LstmShape {
-        units,
-        recurrent_dropout,
-        dropout,
-    }
+    LstmShape { units, recurrent_dropout, dropout }
 }
 
 fn dense(units: usize, activation: Activation, dropout: f32) -> DenseShape {
-    DenseShape {
-        units,
-        activation,
-        dropout,
-    }
+    DenseShape { units, activation, dropout }
 }
 
 #[test]
 fn one_lstm_layer() {
     let head = vec![dense(2, Activation::Linear, 0.0)];
-    let shape = Architecture {
-        inputs: 3,
-        lstm: vec![lstm(5, 0.0, 0.0)],
-        dense: head,
-    };
+    let shape = Architecture { inputs: 3, lstm: vec![lstm(5, 0.0, 0.0)], dense: head };
     Case::new(shape, 7, 4).check();
 }
 
 #[test]
 fn recurrent_dropout_and_output_dropout() {
     let head = vec![dense(1, Activation::Linear, 0.0)];
-    let shape = Architecture {
-        inputs: 2,
-        lstm: vec![lstm(6, 0.4, 0.3)],
-        dense: head,
-    };
+    let shape = Architecture { inputs: 2, lstm: vec![lstm(6, 0.4, 0.3)], dense: head };
     Case::new(shape, 6, 5).check();
 }
 
@@ -249,28 +199,16 @@ fn recurrent_dropout_and_output_dropout() {
 fn a_stack_hands_gradients_down_through_every_step() {
     let head = vec![dense(1, Activation::Tanh, 0.0)];
     let stack = vec![lstm(5, 0.2, 0.3), lstm(4, 0.0, 0.0), lstm(3, 0.3, 0.0)];
-    let shape = Architecture {
-        inputs: 2,
-        lstm: stack,
-        dense: head,
-    };
+    let shape = Architecture { inputs: 2, lstm: stack, dense: head };
     Case::new(shape, 5, 3).check();
 }
 
 #[test]
 fn every_dense_activation() {
-    for activation in [
-        Activation::Linear,
-        Activation::Relu,
-        Activation::Tanh,
-        Activation::Sigmoid,
-    ] {
+    for activation in [Activation::Linear, Activation::Relu, Activation::Tanh, Activation::Sigmoid]
+    {
         let head = vec![dense(4, activation, 0.3), dense(3, activation, 0.0)];
-        let shape = Architecture {
-            inputs: 2,
-            lstm: vec![lstm(4, 0.0, 0.0)],
-            dense: head,
-        };
+        let shape = Architecture { inputs: 2, lstm: vec![lstm(4, 0.0, 0.0)], dense: head };
         Case::new(shape, 3, 6).check();
     }
 }
@@ -287,11 +225,7 @@ fn the_tutorial_in_small() {
 #[test]
 fn a_single_step_and_a_single_window() {
     let head = vec![dense(1, Activation::Linear, 0.0)];
-    let shape = Architecture {
-        inputs: 1,
-        lstm: vec![lstm(2, 0.0, 0.0)],
-        dense: head,
-    };
+    let shape = Architecture { inputs: 1, lstm: vec![lstm(2, 0.0, 0.0)], dense: head };
     Case::new(shape, 1, 1).check();
 }
 
@@ -302,10 +236,7 @@ fn buffers_do_not_remember() {
     let parameters = network.initial_parameters(1);
     let run = |workspace: &mut Workspace, steps: usize, batch: usize| {
         let input = workspace.input(steps, batch, 3);
-        input
-            .iter_mut()
-            .enumerate()
-            .for_each(|(k, v)| *v = (k as f32 * 0.1).sin());
+        input.iter_mut().enumerate().for_each(|(k, v)| *v = (k as f32 * 0.1).sin());
         network.forward(&parameters, workspace).to_vec()
     };
     let mut used = network.workspace(9, 5);
@@ -332,20 +263,14 @@ fn a_carried_state_continues_the_sequence() {
     for (step, rows) in input.chunks(3 * 2).enumerate() {
         if step > 0 {
             let states = single.last_states();
-            let states: Vec<_> = states
-                .iter()
-                .map(|(h, c)| (h.to_vec(), c.to_vec()))
-                .collect();
+            let states: Vec<_> = states.iter().map(|(h, c)| (h.to_vec(), c.to_vec())).collect();
             single.carry_states(&states);
         }
         single.input(1, 3, 2).copy_from_slice(rows);
         network.forward(&parameters, &mut single);
     }
     for (one, all) in single.output().iter().zip(&expected) {
-        assert!(
-            (one - all).abs() < 1e-6,
-            "step by step {one}, at once {all}"
-        );
+        assert!((one - all).abs() < 1e-6, "step by step {one}, at once {all}");
     }
 }
 

@@ -25,19 +25,13 @@ pub(crate) fn glorot_uniform(
 /// among all such matrices: normal draws, made orthogonal column by column (Gram and Schmidt, each
 /// column twice, which is enough for full precision).
 pub(crate) fn orthogonal(matrix: &mut [f32], rows: usize, columns: usize, random: &mut Random) {
-    assert!(
-        rows >= columns && matrix.len() == rows * columns,
-        "not a tall {rows} x {columns}"
-    );
+    assert!(rows >= columns && matrix.len() == rows * columns, "not a tall {rows} x {columns}");
     let mut basis: Vec<Vec<f64>> = Vec::with_capacity(columns);
     while basis.len() < columns {
         let mut column: Vec<f64> = (0..rows).map(|_| random.normal()).collect();
         for earlier in basis.iter().chain(&basis) {
             let overlap = dot(&column, earlier);
-            column
-                .iter_mut()
-                .zip(earlier)
-                .for_each(|(c, e)| *c -= overlap * e);
+            column.iter_mut().zip(earlier).for_each(|(c, e)| *c -= overlap * e);
         }
         let norm = dot(&column, &column).sqrt();
         // A draw that lies in the span of the earlier columns has no direction left; draw again.
@@ -57,10 +51,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "parameters are 32-bit floats"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "parameters are 32-bit floats")]
 fn narrow(value: f64) -> f32 {
     value as f32
 }
@@ -76,10 +67,7 @@ mod tests {
         glorot_uniform(&mut values, 64, 256, &mut Random::new(1, Purpose::Initial));
         let limit = (6.0_f32 / 320.0).sqrt();
         let largest = values.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
-        assert!(
-            largest <= limit && largest > 0.99 * limit,
-            "largest {largest}, limit {limit}"
-        );
+        assert!(largest <= limit && largest > 0.99 * limit, "largest {largest}, limit {limit}");
         let mean = values.iter().sum::<f32>() / 4096.0;
         // Four standard errors of a uniform mean: 4 * limit / sqrt(3 * 4096).
         assert!(mean.abs() < 0.0361 * limit, "mean {mean}");
@@ -89,22 +77,13 @@ mod tests {
     fn orthogonal_columns_are_orthonormal() {
         let (rows, columns) = (32, 8);
         let mut matrix = vec![0.0; rows * columns];
-        orthogonal(
-            &mut matrix,
-            rows,
-            columns,
-            &mut Random::new(1, Purpose::Initial),
-        );
+        orthogonal(&mut matrix, rows, columns, &mut Random::new(1, Purpose::Initial));
         for a in 0..columns {
             for b in 0..columns {
-                let product: f32 = (0..rows)
-                    .map(|r| matrix[r * columns + a] * matrix[r * columns + b])
-                    .sum();
+                let product: f32 =
+                    (0..rows).map(|r| matrix[r * columns + a] * matrix[r * columns + b]).sum();
                 let expected = if a == b { 1.0 } else { 0.0 };
-                assert!(
-                    (product - expected).abs() < 1e-6,
-                    "columns {a} and {b}: {product}"
-                );
+                assert!((product - expected).abs() < 1e-6, "columns {a} and {b}: {product}");
             }
         }
     }

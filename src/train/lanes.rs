@@ -52,11 +52,7 @@ impl<'a> Lanes<'a> {
             loss: 0.0,
         };
         let lanes = (0..count).map(|_| lane()).collect();
-        Self {
-            network,
-            lanes,
-            threads: threads.clamp(1, count),
-        }
+        Self { network, lanes, threads: threads.clamp(1, count) }
     }
 
     /// Loss (a mean over the batch) and gradients of the windows `which`, with fresh dropout masks.
@@ -73,8 +69,7 @@ impl<'a> Lanes<'a> {
         // Masks are drawn here, one lane after the other, because the lanes share one stream.
         for (at, lane) in self.lanes.iter_mut().enumerate() {
             let share = share(which.len(), count, at);
-            lane.workspace
-                .input(windows.steps(), share.len(), windows.features());
+            lane.workspace.input(windows.steps(), share.len(), windows.features());
             lane.workspace.draw_masks(network, random);
         }
         let values = which.len() * network.outputs();
@@ -85,9 +80,7 @@ impl<'a> Lanes<'a> {
                 lane.loss = 0.0;
                 return;
             }
-            let input = lane
-                .workspace
-                .input(windows.steps(), which.len(), windows.features());
+            let input = lane.workspace.input(windows.steps(), which.len(), windows.features());
             windows.gather(which, input);
             windows.gather_labels(which, &mut lane.targets);
             network.forward(parameters, &mut lane.workspace);
@@ -95,17 +88,10 @@ impl<'a> Lanes<'a> {
             lane.loss = loss.gradient(output, &lane.targets, values, gradient);
             network.backward(parameters, &mut lane.workspace, &mut lane.gradients);
         });
-        let (first, others) = self
-            .lanes
-            .split_first_mut()
-            .expect("there is at least one lane");
+        let (first, others) = self.lanes.split_first_mut().expect("there is at least one lane");
         for other in others {
             first.loss += other.loss;
-            first
-                .gradients
-                .iter_mut()
-                .zip(&other.gradients)
-                .for_each(|(sum, g)| *sum += g);
+            first.gradients.iter_mut().zip(&other.gradients).for_each(|(sum, g)| *sum += g);
         }
         (first.loss, &first.gradients)
     }
@@ -129,9 +115,7 @@ impl<'a> Lanes<'a> {
             let which: Vec<usize> = share.clone().collect();
             let chunks = values.chunks_mut(PREDICT_BATCH * width);
             for (which, values) in which.chunks(PREDICT_BATCH).zip(chunks) {
-                let input = lane
-                    .workspace
-                    .input(windows.steps(), which.len(), windows.features());
+                let input = lane.workspace.input(windows.steps(), which.len(), windows.features());
                 windows.gather(which, input);
                 values.copy_from_slice(network.forward(parameters, &mut lane.workspace));
             }
@@ -149,10 +133,7 @@ fn share(total: usize, lanes: usize, lane: usize) -> Range<usize> {
 fn each<T: Send>(items: &mut [T], threads: usize, work: impl Fn(usize, &mut T) + Sync) {
     let group = items.len().div_ceil(threads);
     let run = |at: usize, items: &mut [T]| {
-        items
-            .iter_mut()
-            .enumerate()
-            .for_each(|(k, item)| work(at * group + k, item));
+        items.iter_mut().enumerate().for_each(|(k, item)| work(at * group + k, item));
     };
     let run = &run;
     std::thread::scope(|scope| {

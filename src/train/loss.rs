@@ -16,10 +16,7 @@ pub enum Loss {
 
 impl Loss {
     /// Share of these values in the mean over `count` values; writes their gradient.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a batch is far below 2^24 values"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "a batch is far below 2^24 values")]
     pub(crate) fn gradient(
         self,
         values: &[f32],
@@ -43,9 +40,9 @@ impl Loss {
     pub(crate) fn sum(self, values: &[f32], targets: &[f32]) -> f64 {
         let pairs = values.iter().zip(targets);
         match self {
-            Self::MeanSquaredError => pairs
-                .map(|(&y, &target)| (f64::from(y) - f64::from(target)).powi(2))
-                .sum(),
+            Self::MeanSquaredError => {
+                pairs.map(|(&y, &target)| (f64::from(y) - f64::from(target)).powi(2)).sum()
+            }
         }
     }
 }

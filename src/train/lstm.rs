@@ -134,11 +134,7 @@ impl Lstm {
         let units = self.units();
         let state = extent.batch * units;
         let sequence = extent.steps * state;
-        let output = if self.emits == Emits::EveryStep {
-            sequence
-        } else {
-            state
-        };
+        let output = if self.emits == Emits::EveryStep { sequence } else { state };
         let room = |active: bool, size: usize| Vec::with_capacity(if active { size } else { 0 });
         LstmBuffers {
             units,
@@ -176,12 +172,7 @@ impl Lstm {
         let rows = extent.steps * extent.batch;
         let kernel = View::new(self.kernel.of(parameters), 4 * units, self.inputs());
         let input = View::new(input, rows, self.inputs());
-        multiply(
-            input,
-            kernel.transposed(),
-            Store::Replace,
-            &mut buffers.gates,
-        );
+        multiply(input, kernel.transposed(), Store::Replace, &mut buffers.gates);
 
         let recurrent = View::new(&buffers.recurrent_transposed, units, 4 * units);
         for step in 0..extent.steps {
@@ -197,12 +188,7 @@ impl Lstm {
                 }
             };
             let gates = &mut buffers.gates[4 * now.start..4 * now.end];
-            multiply(
-                View::new(before, extent.batch, units),
-                recurrent,
-                Store::Add,
-                gates,
-            );
+            multiply(View::new(before, extent.batch, units), recurrent, Store::Add, gates);
             let (cell_before, cell) = buffers.cell.split_at_mut(now.end);
             step_forward(
                 units,
@@ -280,19 +266,9 @@ impl Lstm {
             Some(_) => &buffers.hidden_masked,
         };
         let before = View::new(before, rows, units);
-        multiply(
-            d_sums.transposed(),
-            before,
-            Store::Replace,
-            self.recurrent.of_mut(gradients),
-        );
+        multiply(d_sums.transposed(), before, Store::Replace, self.recurrent.of_mut(gradients));
         let input = View::new(input, rows, self.inputs());
-        multiply(
-            d_sums.transposed(),
-            input,
-            Store::Replace,
-            self.kernel.of_mut(gradients),
-        );
+        multiply(d_sums.transposed(), input, Store::Replace, self.kernel.of_mut(gradients));
         sum_rows(&buffers.gates, self.bias.of_mut(gradients));
         if let Some(d_input) = d_input {
             d_input.resize(rows * self.inputs(), 0.0);
@@ -330,11 +306,7 @@ impl LstmBuffers {
         let state = extent.batch * self.units;
         let sequence = extent.steps * state;
         if std::mem::take(&mut self.carry) {
-            assert_eq!(
-                self.hidden.len(),
-                state,
-                "carried state is of another batch"
-            );
+            assert_eq!(self.hidden.len(), state, "carried state is of another batch");
         } else {
             for buffer in [&mut self.hidden, &mut self.cell] {
                 buffer.clear();
@@ -390,11 +362,8 @@ fn step_forward(
         // Slices of one known length let the compiler drop the bounds checks and use vectors.
         let (forget, candidate, cell_before) =
             (&forget[..units], &candidate[..units], &cell_before[..units]);
-        let (cell, cell_tanh, hidden) = (
-            &mut cell[..units],
-            &mut cell_tanh[..units],
-            &mut hidden[..units],
-        );
+        let (cell, cell_tanh, hidden) =
+            (&mut cell[..units], &mut cell_tanh[..units], &mut hidden[..units]);
         for k in 0..units {
             cell[k] = forget[k] * cell_before[k] + input[k] * candidate[k];
             cell_tanh[k] = tanh(cell[k]);

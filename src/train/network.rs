@@ -78,28 +78,12 @@ impl Architecture {
         Self {
             inputs,
             lstm: vec![
-                LstmShape {
-                    units: 64,
-                    recurrent_dropout: 0.2,
-                    dropout: 0.0,
-                },
-                LstmShape {
-                    units: 32,
-                    recurrent_dropout: 0.0,
-                    dropout: 0.3,
-                },
+                LstmShape { units: 64, recurrent_dropout: 0.2, dropout: 0.0 },
+                LstmShape { units: 32, recurrent_dropout: 0.0, dropout: 0.3 },
             ],
             dense: vec![
-                DenseShape {
-                    units: 16,
-                    activation: Activation::Relu,
-                    dropout: 0.2,
-                },
-                DenseShape {
-                    units: 1,
-                    activation: Activation::Tanh,
-                    dropout: 0.0,
-                },
+                DenseShape { units: 16, activation: Activation::Relu, dropout: 0.2 },
+                DenseShape { units: 1, activation: Activation::Tanh, dropout: 0.0 },
             ],
         }
     }
@@ -115,10 +99,7 @@ impl Architecture {
         let mut rates = Vec::new();
         for (at, layer) in self.lstm.iter().enumerate() {
             sizes.push((format!("lstm[{at}].units"), layer.units));
-            rates.push((
-                format!("lstm[{at}].recurrent_dropout"),
-                layer.recurrent_dropout,
-            ));
+            rates.push((format!("lstm[{at}].recurrent_dropout"), layer.recurrent_dropout));
             rates.push((format!("lstm[{at}].dropout"), layer.dropout));
         }
         for (at, layer) in self.dense.iter().enumerate() {
@@ -127,9 +108,7 @@ impl Architecture {
         }
         let empty = sizes.into_iter().filter(|(_, size)| *size == 0);
         problems.extend(empty.map(|(name, _)| ArchitectureError::Empty(name)));
-        let wrong = rates
-            .into_iter()
-            .filter(|(_, rate)| !(0.0..1.0).contains(rate));
+        let wrong = rates.into_iter().filter(|(_, rate)| !(0.0..1.0).contains(rate));
         problems.extend(wrong.map(|(name, _)| ArchitectureError::Rate(name)));
         problems
     }
@@ -164,38 +143,17 @@ impl Network {
         let mut lstm = Vec::new();
         for (at, shape) in architecture.lstm.iter().enumerate() {
             let last = at + 1 == architecture.lstm.len();
-            let emits = if last {
-                Emits::LastStep
-            } else {
-                Emits::EveryStep
-            };
-            lstm.push(Lstm::new(
-                &mut layout,
-                &format!("lstm{at}"),
-                width,
-                shape.units,
-                emits,
-            ));
+            let emits = if last { Emits::LastStep } else { Emits::EveryStep };
+            lstm.push(Lstm::new(&mut layout, &format!("lstm{at}"), width, shape.units, emits));
             width = shape.units;
         }
         let mut dense = Vec::new();
         for (at, shape) in architecture.dense.iter().enumerate() {
             let name = format!("dense{at}");
-            dense.push(Dense::new(
-                &mut layout,
-                &name,
-                width,
-                shape.units,
-                shape.activation,
-            ));
+            dense.push(Dense::new(&mut layout, &name, width, shape.units, shape.activation));
             width = shape.units;
         }
-        Ok(Self {
-            architecture,
-            lstm,
-            dense,
-            parameters: layout.len(),
-        })
+        Ok(Self { architecture, lstm, dense, parameters: layout.len() })
     }
 
     /// The shape it was planned from.
@@ -210,10 +168,7 @@ impl Network {
 
     /// K, the count of values it gives for a window.
     pub fn outputs(&self) -> usize {
-        self.dense
-            .last()
-            .expect("a network has a dense layer, or `new` had refused it")
-            .units()
+        self.dense.last().expect("a network has a dense layer, or `new` had refused it").units()
     }
 
     pub(crate) fn lstm_layers(&self) -> &[Lstm] {
@@ -246,21 +201,14 @@ impl Network {
         Workspace {
             extent,
             input: Vec::with_capacity(steps * batch * shapes.inputs),
-            lstm: lstm
-                .map(|(l, s)| l.buffers(extent, s.recurrent_dropout, s.dropout))
-                .collect(),
+            lstm: lstm.map(|(l, s)| l.buffers(extent, s.recurrent_dropout, s.dropout)).collect(),
             dense: dense.map(|(l, s)| l.buffers(batch, s.dropout)).collect(),
         }
     }
 
     /// Values `y [B, K]` for the input in the workspace.
     pub fn forward<'a>(&self, parameters: &[f32], workspace: &'a mut Workspace) -> &'a [f32] {
-        let Workspace {
-            extent,
-            input,
-            lstm,
-            dense,
-        } = workspace;
+        let Workspace { extent, input, lstm, dense } = workspace;
         for (at, layer) in self.lstm.iter().enumerate() {
             let (below, rest) = lstm.split_at_mut(at);
             let input = self.lstm_input(below, input, *extent);
@@ -278,12 +226,7 @@ impl Network {
     /// Gradients of all parameters, overwritten, from the gradient of the loss in
     /// [`Workspace::d_output`]. `forward` has run on the same workspace, once for each `backward`.
     pub fn backward(&self, parameters: &[f32], workspace: &mut Workspace, gradients: &mut [f32]) {
-        let Workspace {
-            extent,
-            input,
-            lstm,
-            dense,
-        } = workspace;
+        let Workspace { extent, input, lstm, dense } = workspace;
         for (at, layer) in self.dense.iter().enumerate().rev() {
             let (below, rest) = dense.split_at_mut(at);
             // The gradient's buffer is lent out while the value beside it is read.
@@ -296,14 +239,7 @@ impl Network {
                 None => self.lstm_input(lstm, input, *extent),
             };
             let here = &mut rest[0];
-            layer.backward(
-                parameters,
-                input,
-                extent.batch,
-                here,
-                gradients,
-                &mut d_input,
-            );
+            layer.backward(parameters, input, extent.batch, here, gradients, &mut d_input);
             match below.last_mut() {
                 Some(below) => below.d_output = d_input,
                 None => last_mut(lstm).d_output = d_input,
@@ -311,18 +247,9 @@ impl Network {
         }
         for (at, layer) in self.lstm.iter().enumerate().rev() {
             let (below, rest) = lstm.split_at_mut(at);
-            let mut d_input = below
-                .last_mut()
-                .map(|below| std::mem::take(&mut below.d_output));
+            let mut d_input = below.last_mut().map(|below| std::mem::take(&mut below.d_output));
             let from = self.lstm_input(below, input, *extent);
-            layer.backward(
-                parameters,
-                from,
-                *extent,
-                &mut rest[0],
-                gradients,
-                d_input.as_mut(),
-            );
+            layer.backward(parameters, from, *extent, &mut rest[0], gradients, d_input.as_mut());
             if let (Some(below), Some(d_input)) = (below.last_mut(), d_input) {
                 below.d_output = d_input;
             }
@@ -358,11 +285,7 @@ impl Workspace {
         for (layer, buffers) in network.lstm.iter().zip(&mut self.lstm) {
             let state = batch * layer.units();
             buffers.recurrent_dropout.draw(state, random);
-            let sequence = if layer.emits == Emits::EveryStep {
-                steps
-            } else {
-                1
-            };
+            let sequence = if layer.emits == Emits::EveryStep { steps } else { 1 };
             buffers.dropout.draw(sequence * state, random);
         }
         for (layer, buffers) in network.dense.iter().zip(&mut self.dense) {
@@ -376,19 +299,13 @@ impl Workspace {
             buffers.recurrent_dropout.clear();
             buffers.dropout.clear();
         }
-        self.dense
-            .iter_mut()
-            .for_each(|buffers| buffers.dropout.clear());
+        self.dense.iter_mut().for_each(|buffers| buffers.dropout.clear());
     }
 
     /// Starts the next run from these states instead of zero: for each LSTM layer h and c, `[B, H]`
     /// each.
     pub fn carry_states(&mut self, states: &[(Vec<f32>, Vec<f32>)]) {
-        assert_eq!(
-            states.len(),
-            self.lstm.len(),
-            "one state for each LSTM layer"
-        );
+        assert_eq!(states.len(), self.lstm.len(), "one state for each LSTM layer");
         for (buffers, (hidden, cell)) in self.lstm.iter_mut().zip(states) {
             buffers.carry_state(hidden, cell);
         }
@@ -396,18 +313,12 @@ impl Workspace {
 
     /// For each LSTM layer h and c after the last step, `[B, H]` each.
     pub fn last_states(&self) -> Vec<(&[f32], &[f32])> {
-        self.lstm
-            .iter()
-            .map(|buffers| buffers.last_state(self.extent))
-            .collect()
+        self.lstm.iter().map(|buffers| buffers.last_state(self.extent)).collect()
     }
 
     /// The values of the last `forward`, `[B, K]`.
     pub fn output(&self) -> &[f32] {
-        self.dense
-            .last()
-            .expect("a network has a dense layer")
-            .output()
+        self.dense.last().expect("a network has a dense layer").output()
     }
 
     /// The values of the last `forward`, and the gradient of the loss with respect to them, to be
@@ -419,16 +330,11 @@ impl Workspace {
 
     #[cfg(test)]
     pub(crate) fn masks(&mut self) -> Vec<&mut Dropout> {
-        let lstm = self
-            .lstm
-            .iter_mut()
-            .flat_map(|b| [&mut b.recurrent_dropout, &mut b.dropout]);
-        lstm.chain(self.dense.iter_mut().map(|b| &mut b.dropout))
-            .collect()
+        let lstm = self.lstm.iter_mut().flat_map(|b| [&mut b.recurrent_dropout, &mut b.dropout]);
+        lstm.chain(self.dense.iter_mut().map(|b| &mut b.dropout)).collect()
     }
 }
 
 fn last_mut(lstm: &mut [LstmBuffers]) -> &mut LstmBuffers {
-    lstm.last_mut()
-        .expect("a network has an LSTM layer, or `new` had refused it")
+    lstm.last_mut().expect("a network has an LSTM layer, or `new` had refused it")
 }

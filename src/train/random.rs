@@ -37,9 +37,7 @@ impl Random {
         };
         // Hashing the stream number first keeps seed 1 stream 2 away from seed 2 stream 1.
         let mut mixer = SplitMix64(seed ^ SplitMix64(stream).next());
-        Self {
-            state: [mixer.next(), mixer.next(), mixer.next(), mixer.next()],
-        }
+        Self { state: [mixer.next(), mixer.next(), mixer.next(), mixer.next()] }
     }
 
     /// 64 uniform bits.
@@ -57,19 +55,13 @@ impl Random {
     }
 
     /// Uniform in [0, 1), a multiple of 2^-24.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "24 bits fit the significand exactly"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "24 bits fit the significand exactly")]
     pub fn unit_f32(&mut self) -> f32 {
         (self.bits() >> 40) as f32 * (1.0 / 16_777_216.0)
     }
 
     /// Uniform in [0, 1), a multiple of 2^-53.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "53 bits fit the significand exactly"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "53 bits fit the significand exactly")]
     pub fn unit_f64(&mut self) -> f64 {
         (self.bits() >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0)
     }
@@ -128,19 +120,9 @@ mod tests {
     /// First outputs of xoshiro256++ from the state 1, 2, 3, 4, as printed by the authors' C code.
     #[test]
     fn the_generator_gives_its_published_sequence() {
-        let mut random = Random {
-            state: [1, 2, 3, 4],
-        };
+        let mut random = Random { state: [1, 2, 3, 4] };
         let first: Vec<u64> = (0..4).map(|_| random.bits()).collect();
-        assert_eq!(
-            first,
-            [
-                41_943_041,
-                58_720_359,
-                3_588_806_011_781_223,
-                3_591_011_842_654_386
-            ]
-        );
+        assert_eq!(first, [41_943_041, 58_720_359, 3_588_806_011_781_223, 3_591_011_842_654_386]);
     }
 
     /// First outputs of `SplitMix64` from the state 1234567, as printed by the authors' C code.

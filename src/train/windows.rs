@@ -21,23 +21,13 @@ pub struct Windows {
 impl Windows {
     /// No windows yet, of `steps` rows of `features` values, with `outputs` labels each.
     pub fn new(steps: usize, features: usize, outputs: usize) -> Self {
-        Self {
-            steps,
-            features,
-            outputs,
-            ..Self::default()
-        }
+        Self { steps, features, outputs, ..Self::default() }
     }
 
     /// Appends the rows `[n, F]` of one uninterrupted series. Returns the index of its first row,
     /// from which windows of this series start.
     pub fn push_rows(&mut self, rows: &[f32]) -> usize {
-        assert_eq!(
-            rows.len() % self.features,
-            0,
-            "rows are {} values wide",
-            self.features
-        );
+        assert_eq!(rows.len() % self.features, 0, "rows are {} values wide", self.features);
         let first = self.rows.len() / self.features;
         self.rows.extend_from_slice(rows);
         first
@@ -46,10 +36,7 @@ impl Windows {
     /// Adds the window whose oldest row is `start`; `labels [K]` are scaled as the network's values
     /// are.
     pub fn push_window(&mut self, start: usize, labels: &[f32]) {
-        assert!(
-            (start + self.steps) * self.features <= self.rows.len(),
-            "window past the end"
-        );
+        assert!((start + self.steps) * self.features <= self.rows.len(), "window past the end");
         assert_eq!(labels.len(), self.outputs, "labels of a window");
         self.starts.push(start);
         self.labels.extend_from_slice(labels);
@@ -100,9 +87,7 @@ impl Windows {
     pub(crate) fn gather_labels(&self, which: &[usize], targets: &mut Vec<f32>) {
         targets.clear();
         let labels = |&at: &usize| &self.labels[at * self.outputs..][..self.outputs];
-        which
-            .iter()
-            .for_each(|at| targets.extend_from_slice(labels(at)));
+        which.iter().for_each(|at| targets.extend_from_slice(labels(at)));
     }
 }
 

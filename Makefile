@@ -1,0 +1,46 @@
+# The one door to building, testing and trying tickcast. Each target does its own set-up.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# ONNX Runtime reports its use to its maker unless this is set before it loads.
+export ORT_DISABLE_TELEMETRY := 1
+export ORT_TELEMETRY_DISABLED := 1
+
+# Where setup.sh has put ONNX Runtime and the recorded data.
+ENVIRONMENT := eval "$$(deploy/setup.sh env)"
+
+.PHONY: help setup demo test check bench train clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' Makefile
+
+setup: ## Check the prerequisites, fetch ONNX Runtime and the recorded data into .cache
+	@deploy/setup.sh all
+
+demo: ## Forecast recorded stock days live in this terminal (DEMO_SECONDS=20 ends by itself)
+	@deploy/demo.sh
+
+test: ## Run all tests
+	@deploy/setup.sh all --for test
+	$(ENVIRONMENT); cargo test --locked
+
+# Twice through clippy: the daemon is built without the trainer, and that must be clean as well.
+check: ## Check format, lints and house rules
+	@deploy/setup.sh prerequisites --for check
+	for script in deploy/*.sh .ci/run; do bash -n "$$script"; done
+	cargo fmt --all --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --no-default-features -- -D warnings
+	cargo test --locked --test it tidy
+
+bench: ## Measure inference and the pipeline beside raw ONNX Runtime
+	@deploy/setup.sh all
+	$(ENVIRONMENT); cargo run --release --locked --no-default-features -- bench
+
+train: ## Train models/aapl-daily on the recorded AAPL days
+	@deploy/setup.sh all
+	$(ENVIRONMENT); cargo run --release --locked -- train -c config/train/aapl.toml
+
+clean: ## Remove what cargo built (the downloads in .cache stay)
+	cargo clean

@@ -1,0 +1,150 @@
+#!/usr/bin/env bash
+# The main job on real input: `tickcast feed` plays recorded stock days over a WebSocket,
+# `tickcast serve` forecasts them, `tickcast watch` shows the forecasts in this terminal.
+# It runs until the recording has ended, until Ctrl-C, or for DEMO_SECONDS; it fails when no
+# forecast was seen.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+port=${DEMO_PORT:-9630}
+# 13 years of days in about 40 seconds.
+speed=${DEMO_SPEED:-10000000x}
+seconds=${DEMO_SECONDS:-}
+
+readonly EX_USAGE=64 EX_UNAVAILABLE=69 EX_TEMPFAIL=75
+
+# fail CODE LINE...
+fail() {
+  local code=$1
+  shift
+  printf 'demo: %s\n' "$@" >&2
+  exit "$code"
+}
+
+# Here and not after the build, which takes minutes.
+[[ $seconds =~ ^([1-9][0-9]*)?$ ]] ||
+  fail "$EX_USAGE" "DEMO_SECONDS must be a whole number of seconds above 0, not '$seconds'"
+[[ $port =~ ^[0-9]+$ ]] || fail "$EX_USAGE" "DEMO_PORT must be a port number, not '$port'"
+
+deploy/setup.sh all --for demo
+environment=$(deploy/setup.sh env)
+eval "$environment"
+
+logs=$TICKCAST_CACHE/demo
+mkdir -p "$logs"
+exec 8>>"$logs/.lock"
+flock -n 8 || fail "$EX_TEMPFAIL" "another demo is running (it holds $logs/.lock)"
+
+echo "building the daemon, without the trainer ..."
+# Cargo says itself where it puts the executable; its progress goes to stderr and stays visible.
+tickcast=$(
+  cargo build --release --locked --no-default-features --bin tickcast \
+    --message-format=json-render-diagnostics |
+    python3 -c '
+import json, sys
+for message in map(json.loads, sys.stdin):
+    if message.get("executable"):
+        print(message["executable"])
+'
+)
+
+feed_pid='' serve_pid='' watch_pid='' signals=0
+
+# Ctrl-C ends a sleep as well; that must not end the script (set -e), its trap decides.
+pause() { sleep "$1" || true; }
+
+is_alive() { [[ -n $1 ]] && kill -0 "$1" 2>/dev/null; }
+
+# end PID: asks a process of ours to end, and makes it end when it does not.
+end() {
+  is_alive "$1" || return 0
+  kill -TERM "$1" 2>/dev/null || true
+  for ((i = 0; i < 100; i++)); do
+    is_alive "$1" || return 0
+    pause 0.1
+  done
+  kill -KILL "$1" 2>/dev/null || true
+}
+
+clean_up() {
+  trap '' INT TERM HUP
+  end "$watch_pid"
+  end "$serve_pid"
+  end "$feed_pid"
+}
+trap clean_up EXIT
+
+# The first signal asks `watch` for its summary, which ends the demo; the next one ends it now.
+on_signal() {
+  signals=$((signals + 1))
+  if ((signals > 1)) || ! is_alive "$watch_pid"; then exit 130; fi
+  kill -INT "$watch_pid" 2>/dev/null || true
+}
+trap on_signal INT TERM HUP
+
+# died NAME LOG
+died() {
+  echo "demo: tickcast $1 ended early; the end of $2:" >&2
+  tail -n 20 "$2" >&2
+  exit 70
+}
+
+# first_line FILE PID NAME LOG: waits until the process has written a line to the file.
+first_line() {
+  for ((i = 0; i < 300; i++)); do
+    # read succeeds only when the line is complete.
+    if read -r line 2>/dev/null <"$1"; then
+      return
+    fi
+    is_alive "$2" || died "$3" "$4"
+    pause 0.1
+  done
+  fail "$EX_UNAVAILABLE" "tickcast $3 did not say its address within 30 s; see $4"
+}
+
+# A connection that succeeds means that somebody listens there already.
+if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+  echo "port $port is taken, so a free one is used (DEMO_PORT chooses another)"
+  port=0
+fi
+
+# Each process has a session of its own (setsid), so that Ctrl-C reaches this script alone and
+# the processes end in order.
+rm -f "$logs/feed.address" "$logs/serve.address"
+setsid "$tickcast" feed --input "$TICKCAST_TEST_DATA" \
+  --columns symbol=Ticker,time=Date,close='Adj Close',volume=Volume \
+  --symbols AAPL,GOOG,IBM,MSFT --to ws://127.0.0.1:0 --speed "$speed" \
+  >"$logs/feed.address" 2>"$logs/feed.log" 8>&- &
+feed_pid=$!
+first_line "$logs/feed.address" "$feed_pid" feed "$logs/feed.log"
+
+TICKCAST__SOURCE__URL=$line TICKCAST__HTTP__BIND=127.0.0.1:$port \
+  setsid "$tickcast" serve -c config/demo.toml --address-file "$logs/serve.address" \
+  >"$logs/serve.log" 2>&1 8>&- &
+serve_pid=$!
+first_line "$logs/serve.address" "$serve_pid" serve "$logs/serve.log"
+stream=ws://${line#http://}/v1/stream
+
+cat <<TEXT
+metrics  $line/metrics
+stream   $stream
+logs     $logs/feed.log, $logs/serve.log
+
+TEXT
+
+setsid "$tickcast" watch "$stream" ${seconds:+--seconds "$seconds"} --summary <&0 8>&- &
+watch_pid=$!
+
+while is_alive "$watch_pid"; do
+  is_alive "$serve_pid" || died serve "$logs/serve.log"
+  if [[ -n $feed_pid ]] && ! is_alive "$feed_pid"; then
+    wait "$feed_pid" || died feed "$logs/feed.log"
+    feed_pid=''
+    # The recording has ended: let the last forecasts through, then ask for the summary.
+    pause 1
+    kill -INT "$watch_pid" 2>/dev/null || true
+  fi
+  pause 0.2
+done
+# The answer of `watch` is the answer of the demo.
+wait "$watch_pid"

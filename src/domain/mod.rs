@@ -1,0 +1,20 @@
+//! Plain values that every stage shares: time, symbols, fields, ticks, steps, forecasts.
+//!
+//! Owns the vocabulary of DESIGN section 2 as types. Promises that a value that exists is valid
+//! (constructors check). Never does I/O, reads a clock, or knows a stage of the pipeline.
+
+mod fields;
+mod forecast;
+mod reject;
+mod step;
+mod symbol;
+mod tick;
+mod time;
+
+pub use fields::{Field, Fields, Schema, SchemaError};
+pub use forecast::{Forecast, ForecastId, Quality, Signal};
+pub use reject::{Reject, RejectTally};
+pub use step::Step;
+pub use symbol::{Symbol, SymbolError, SymbolId};
+pub use tick::Tick;
+pub use time::{DurationNanos, TimeError, TimeUnit, UnixNanos};

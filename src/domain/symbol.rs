@@ -1,0 +1,87 @@
+//! Names of keyed streams.
+//!
+//! Owns what a valid symbol is. Promises that every [`Symbol`] is short, printable and safe to
+//! put into a log line or a label. Never maps names to state: the engine does.
+
+use std::{fmt, sync::Arc};
+
+/// The longest symbol in bytes: what fits a log line and a metric label uncut.
+const SYMBOL_BYTES_MAX: usize = 64;
+
+/// The name of one keyed stream, such as `AAPL`: 1 to 64 bytes of UTF-8 without control
+/// characters. Cloning shares the text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Symbol(Arc<str>);
+
+/// The dense index of a symbol inside one engine, in order of first appearance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SymbolId(u32);
+
+/// Why a text is not a symbol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a symbol has 1 to {SYMBOL_BYTES_MAX} bytes and no control characters")]
+pub struct SymbolError;
+
+impl Symbol {
+    /// Checks and takes a name.
+    ///
+    /// # Errors
+    /// [`SymbolError`] for an empty or long name or one with control characters.
+    pub fn new(name: &str) -> Result<Self, SymbolError> {
+        Self::check(name)?;
+        Ok(Self(Arc::from(name)))
+    }
+
+    /// Checks a borrowed name without keeping it.
+    ///
+    /// # Errors
+    /// As [`Symbol::new`].
+    pub fn check(name: &str) -> Result<(), SymbolError> {
+        let fits = (1..=SYMBOL_BYTES_MAX).contains(&name.len());
+        if fits && !name.chars().any(char::is_control) { Ok(()) } else { Err(SymbolError) }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::borrow::Borrow<str> for Symbol {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Symbol {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl SymbolId {
+    /// The id at a dense index, or `None` past `u32`.
+    pub fn from_index(index: usize) -> Option<Self> {
+        u32::try_from(index).ok().map(Self)
+    }
+
+    /// The dense index.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_names_and_refuses_noise() {
+        for name in ["AAPL", "BRK.B", "BTC-USDT", "Zürich", &"x".repeat(64)] {
+            assert_eq!(Symbol::new(name).unwrap().as_str(), name);
+        }
+        for name in ["", "A\nB", "\u{7f}", &"x".repeat(65)] {
+            assert_eq!(Symbol::new(name), Err(SymbolError), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Mode `full`: the whole window from zero state for each forecast.
+//!
+//! Owns how windows are laid into `[T,B,F]`. Promises zero state at every run. Never keeps
+//! anything between runs.
+
+use super::batch;
+use crate::inference::{Backend, InferenceError, Shape};
+use crate::window::Window;
+
+/// The driver of mode `full`.
+pub(super) struct FullWindows {
+    steps: usize,
+    width: usize,
+    state_count: usize,
+    batch_rows_max: usize,
+}
+
+impl FullWindows {
+    pub(super) fn new(
+        steps: usize,
+        width: usize,
+        state_count: usize,
+        batch_rows_max: usize,
+    ) -> Self {
+        Self { steps, width, state_count, batch_rows_max }
+    }
+
+    /// Has the tensors of a single window made.
+    pub(super) fn prepare(&self, backend: &mut dyn Backend) -> Result<(), InferenceError> {
+        backend.lane(Shape { steps: self.steps, batch: 1 }).map(|_| ())
+    }
+
+    /// Runs full windows in batches and hands each item with its output to `finish`, in order.
+    pub(super) fn infer<'w, T: Copy>(
+        &self,
+        backend: &mut dyn Backend,
+        windows: impl Iterator<Item = (T, &'w Window)> + Clone,
+        finish: &mut impl FnMut(T, f32),
+    ) -> Result<(), InferenceError> {
+        let mut left = windows.clone().count();
+        let mut windows = windows;
+        while left > 0 {
+            let taken = left.min(self.batch_rows_max);
+            let batch = batch::padded(taken, self.batch_rows_max);
+            let lane = backend.lane(Shape { steps: self.steps, batch })?;
+            for index in 0..self.state_count {
+                backend.state_mut(lane, index).fill(0.0);
+            }
+            let rows = backend.rows_mut(lane);
+            let chunk = windows.clone().take(taken);
+            for (column, (_, window)) in chunk.clone().enumerate() {
+                for (step, row) in window.rows().enumerate() {
+                    let start = (step * batch + column) * self.width;
+                    rows[start..start + self.width].copy_from_slice(row);
+                }
+            }
+            backend.run(lane)?;
+            for ((item, _), output) in chunk.zip(backend.output(lane)) {
+                finish(item, *output);
+            }
+            left -= taken;
+            windows.nth(taken - 1);
+        }
+        Ok(())
+    }
+}

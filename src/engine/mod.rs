@@ -1,0 +1,389 @@
+//! The engine: all state of all symbols of one shard, from ticks to forecasts.
+//!
+//! Owns symbols, steps, features, windows and recurrent states. Promises that what it says about a
+//! symbol depends on that symbol's ticks alone, whatever the interleaving, chunking and batching,
+//! and that `sliding` gives the bits of `full`. Never reads a clock, does I/O, or spawns: its
+//! owner thread drives it.
+
+mod batch;
+mod full;
+mod sliding;
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use self::full::FullWindows;
+use self::sliding::SlidingStates;
+use crate::domain::{Forecast, Reject, RejectTally, Symbol, SymbolId, Tick, UnixNanos};
+use crate::features::{FeatureState, RowScratch, RowStatus};
+use crate::forecast::WindowFacts;
+use crate::inference::{Backend, InferenceError, Signature};
+use crate::model::manifest::{Mode, Plans};
+use crate::step::StepState;
+use crate::window::{Window, WindowMismatch, WindowSnapshot};
+
+/// What an engine may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineLimits {
+    /// The most symbols; further ones are refused and counted.
+    pub symbols_max: usize,
+    /// The most rows of one inference run.
+    pub batch_rows_max: usize,
+}
+
+/// What became of everything that went in. Two sums always hold:
+/// `ticks = absorbed + steps + rejects` and
+/// `steps = warming + forecasts + withheld + pending`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngineTally {
+    /// Ticks taken in, refused ones included.
+    pub ticks: u64,
+    /// Ticks that went into an open bar.
+    pub absorbed: u64,
+    /// Steps completed.
+    pub steps: u64,
+    /// Steps before a symbol's window was full.
+    pub warming: u64,
+    /// Forecasts made.
+    pub forecasts: u64,
+    /// Forecasts withheld because a number was not finite.
+    pub withheld: u64,
+    /// Ticks refused, by reason.
+    pub rejects: RejectTally,
+}
+
+/// Everything known of one symbol.
+struct SymbolState {
+    name: Symbol,
+    step: StepState,
+    features: FeatureState,
+    window: Window,
+    /// Whether a row waits for inference.
+    pending: bool,
+}
+
+/// A row that waits for inference, and what its forecast will say beside the value.
+#[derive(Clone, Copy)]
+struct Pending {
+    symbol: SymbolId,
+    as_of: UnixNanos,
+    last_price: Option<f64>,
+}
+
+/// How the model is driven.
+enum Driver {
+    Full(FullWindows),
+    Sliding(SlidingStates),
+}
+
+/// One symbol at rest; recurrent states are not in it because the rows give them again, bit for
+/// bit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SymbolSnapshot {
+    symbol: String,
+    step: StepState,
+    features: FeatureState,
+    window: WindowSnapshot,
+}
+
+/// Why a snapshot cannot be taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The name is no symbol, is there twice, or is one too many.
+    #[error("stored symbol `{0}` is invalid, repeated, or beyond symbols.max")]
+    Symbol(String),
+    /// The window belongs to another model.
+    #[error(transparent)]
+    Window(#[from] WindowMismatch),
+    /// The states could not be computed again.
+    #[error(transparent)]
+    Inference(#[from] InferenceError),
+}
+
+/// The engine of one shard.
+pub struct Engine {
+    plans: Plans,
+    backend: Box<dyn Backend>,
+    driver: Driver,
+    limits: EngineLimits,
+    index: HashMap<Symbol, SymbolId>,
+    symbols: Vec<SymbolState>,
+    scratch: RowScratch,
+    /// Rows taken in since the last inference, at most one per symbol.
+    pending: Vec<Pending>,
+    /// Those of the last inference, whose states still have to move on.
+    inferred: Vec<Pending>,
+    tally: EngineTally,
+}
+
+impl Engine {
+    /// An engine without symbols. `signature` names the graph that `backend` holds.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where the backend refuses the shapes that the mode needs.
+    pub fn new(
+        plans: Plans,
+        mode: Mode,
+        signature: &Signature,
+        backend: Box<dyn Backend>,
+        limits: EngineLimits,
+    ) -> Result<Self, InferenceError> {
+        let (steps, width) = (plans.window_steps, plans.features.width());
+        let mut backend = backend;
+        let driver = match mode {
+            Mode::Full => Driver::Full(FullWindows::new(
+                steps,
+                width,
+                signature.states.len(),
+                limits.batch_rows_max,
+            )),
+            Mode::Sliding => {
+                let widths = signature.states.iter().map(|state| state.width).collect();
+                Driver::Sliding(SlidingStates::new(steps, width, widths, limits.batch_rows_max))
+            }
+        };
+        // The shapes of a quiet stream are prepared now, so that its first forecast is as quick as
+        // the later ones.
+        match &driver {
+            Driver::Full(full) => full.prepare(&mut *backend)?,
+            Driver::Sliding(sliding) => sliding.prepare(&mut *backend)?,
+        }
+        let scratch = plans.features.raw().scratch();
+        Ok(Self {
+            plans,
+            backend,
+            driver,
+            limits,
+            index: HashMap::new(),
+            symbols: Vec::new(),
+            scratch,
+            pending: Vec::new(),
+            inferred: Vec::new(),
+            tally: EngineTally::default(),
+        })
+    }
+
+    /// What became of everything that went in.
+    pub fn tally(&self) -> &EngineTally {
+        &self.tally
+    }
+
+    /// How many symbols are known.
+    pub fn symbol_count(&self) -> usize {
+        self.symbols.len()
+    }
+
+    /// How many rows wait for inference.
+    pub fn pending_count(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The name of a symbol of this engine.
+    pub fn symbol(&self, id: SymbolId) -> &Symbol {
+        &self.symbols[id.index()].name
+    }
+
+    /// Counts a record that was refused before it became a tick.
+    pub fn refuse(&mut self, reason: Reject) {
+        self.tally.ticks += 1;
+        self.tally.rejects.add(reason);
+    }
+
+    /// Notes that data of every symbol may be missing from here on.
+    pub fn mark_gap(&mut self) {
+        for symbol in &mut self.symbols {
+            symbol.step.mark_gap();
+        }
+    }
+
+    /// Takes one tick. A refused tick is counted and changes nothing but the count. Where the
+    /// symbol still has a row waiting, that row is inferred first and its forecast appended.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where inference fails.
+    pub fn push(
+        &mut self,
+        tick: &Tick<'_>,
+        forecasts: &mut Vec<Forecast>,
+    ) -> Result<(), InferenceError> {
+        self.tally.ticks += 1;
+        let id = match self.resolve(&tick.symbol) {
+            Ok(id) => id,
+            Err(reason) => {
+                self.tally.rejects.add(reason);
+                return Ok(());
+            }
+        };
+        if self.symbols[id.index()].pending || !self.inferred.is_empty() {
+            self.infer(forecasts)?;
+            self.advance()?;
+        }
+        match self.absorb(id, tick) {
+            Ok(()) => {}
+            Err(reason) => self.tally.rejects.add(reason),
+        }
+        Ok(())
+    }
+
+    /// Finds a symbol or takes a new one.
+    fn resolve(&mut self, name: &str) -> Result<SymbolId, Reject> {
+        if let Some(id) = self.index.get(name) {
+            return Ok(*id);
+        }
+        if self.symbols.len() >= self.limits.symbols_max {
+            return Err(Reject::TooManySymbols);
+        }
+        let name = Symbol::new(name).map_err(|_| Reject::InvalidSymbol)?;
+        let window = Window::new(self.plans.window_steps, self.plans.features.width());
+        let features = self.plans.features.raw().initial_state();
+        self.add(SymbolState { name, step: StepState::default(), features, window, pending: false })
+    }
+
+    /// Adds a symbol at the end of the dense index.
+    fn add(&mut self, state: SymbolState) -> Result<SymbolId, Reject> {
+        let id = SymbolId::from_index(self.symbols.len()).ok_or(Reject::TooManySymbols)?;
+        self.index.insert(state.name.clone(), id);
+        self.symbols.push(state);
+        if let Driver::Sliding(sliding) = &mut self.driver {
+            sliding.add_symbol();
+        }
+        Ok(id)
+    }
+
+    /// Moves one symbol on by one tick: step, features, window.
+    fn absorb(&mut self, id: SymbolId, tick: &Tick<'_>) -> Result<(), Reject> {
+        let state = &mut self.symbols[id.index()];
+        let Some(step) = state.step.push(self.plans.step_rule, tick.time, &tick.fields)? else {
+            self.tally.absorbed += 1;
+            return Ok(());
+        };
+        let status = self
+            .plans
+            .features
+            .row(&state.features, &step.fields, &mut self.scratch)
+            // The step is lost, so the next one stands behind a gap.
+            .inspect_err(|_| state.step.mark_gap())?;
+        state.features.absorb(&self.scratch);
+        self.tally.steps += 1;
+        match status {
+            RowStatus::Warming => self.tally.warming += 1,
+            RowStatus::Ready { out_of_range } => {
+                state.window.push(self.scratch.row(), step.after_gap, out_of_range);
+                state.pending = true;
+                let last_price = step.fields.price();
+                self.pending.push(Pending { symbol: id, as_of: step.time, last_price });
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the forecasts of all waiting rows whose windows are full, in the order in which the
+    /// rows came. This is the critical path; follow with [`Engine::advance`] once they are out.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where the backend fails.
+    pub fn infer(&mut self, forecasts: &mut Vec<Forecast>) -> Result<(), InferenceError> {
+        self.advance()?;
+        std::mem::swap(&mut self.pending, &mut self.inferred);
+        let Self { symbols, plans, tally, inferred, backend, driver, .. } = self;
+        let ready = |pending: &&Pending| symbols[pending.symbol.index()].window.is_full();
+        let warming = inferred.len() - inferred.iter().filter(ready).count();
+        tally.warming += warming as u64;
+        let mut finish = |pending: &Pending, output: f32| {
+            let window = &symbols[pending.symbol.index()].window;
+            let facts = WindowFacts {
+                symbol: pending.symbol,
+                as_of: pending.as_of,
+                last_price: pending.last_price,
+                quality: window.quality(),
+                out_of_range: window.out_of_range(),
+            };
+            match plans.forecast.finish(output, &facts) {
+                Some(forecast) => {
+                    tally.forecasts += 1;
+                    forecasts.push(forecast);
+                }
+                None => tally.withheld += 1,
+            }
+        };
+        let windows = inferred
+            .iter()
+            .filter(ready)
+            .map(|pending| (pending, &symbols[pending.symbol.index()].window));
+        match driver {
+            Driver::Full(full) => full.infer(&mut **backend, windows, &mut finish),
+            Driver::Sliding(sliding) => {
+                let windows = windows.map(|(pending, window)| (pending, pending.symbol, window));
+                sliding.infer(&mut **backend, windows, &mut finish)
+            }
+        }
+    }
+
+    /// Moves the states behind the last forecasts on, off the critical path.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where the backend fails.
+    pub fn advance(&mut self) -> Result<(), InferenceError> {
+        let Self { symbols, inferred, backend, driver, .. } = self;
+        if inferred.is_empty() {
+            return Ok(());
+        }
+        if let Driver::Sliding(sliding) = driver {
+            let rows = inferred.iter().filter_map(|pending| {
+                let row = symbols[pending.symbol.index()].window.newest()?;
+                Some((pending.symbol, row))
+            });
+            sliding.advance(&mut **backend, rows)?;
+        }
+        for pending in inferred.drain(..) {
+            symbols[pending.symbol.index()].pending = false;
+        }
+        Ok(())
+    }
+
+    /// The state of every symbol at rest, in the order of first appearance. Waiting rows are
+    /// inferred first, so that their forecasts are not lost.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where that inference fails.
+    pub fn snapshot(
+        &mut self,
+        forecasts: &mut Vec<Forecast>,
+    ) -> Result<Vec<SymbolSnapshot>, InferenceError> {
+        self.infer(forecasts)?;
+        self.advance()?;
+        let rest = |state: &SymbolState| SymbolSnapshot {
+            symbol: state.name.as_str().to_owned(),
+            step: state.step.clone(),
+            features: state.features.clone(),
+            window: state.window.snapshot(),
+        };
+        Ok(self.symbols.iter().map(rest).collect())
+    }
+
+    /// Takes symbols over from rest and computes their recurrent states again from their rows.
+    ///
+    /// # Errors
+    /// [`RestoreError`]; the symbols before the one at fault are taken over.
+    pub fn restore(&mut self, snapshots: &[SymbolSnapshot]) -> Result<(), RestoreError> {
+        let (steps, width) = (self.plans.window_steps, self.plans.features.width());
+        for snapshot in snapshots {
+            let refused = || RestoreError::Symbol(snapshot.symbol.clone());
+            let name = Symbol::new(&snapshot.symbol).map_err(|_| refused())?;
+            let known = self.index.contains_key(&name);
+            if known || self.symbols.len() >= self.limits.symbols_max {
+                return Err(refused());
+            }
+            let window = Window::restore(&snapshot.window, steps, width)?;
+            let (step, features) = (snapshot.step.clone(), snapshot.features.clone());
+            let state = SymbolState { name, step, features, window, pending: false };
+            let id = self.add(state).map_err(|_| refused())?;
+            if let Driver::Sliding(sliding) = &mut self.driver {
+                let window = &self.symbols[id.index()].window;
+                sliding.warm(&mut *self.backend, id, window)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,238 @@
+//! From the model's output to a forecast: inverse transform, implied price, interval, signal.
+//!
+//! Owns what a target means. Promises that a forecast it hands out is finite. Never infers and
+//! never publishes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{DurationNanos, Forecast, Quality, Signal, SymbolId, UnixNanos};
+use crate::features::{Scaler, ScalerError, SingleScaler};
+
+/// What a model forecasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// The change of `close` over the horizon as a fraction: `close[t + h] / close[t] - 1`.
+    NextReturn,
+}
+
+/// When a value becomes a signal, in the target's unit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignalThresholds {
+    /// A value above this is `buy`.
+    pub buy_above: f64,
+    /// A value below this is `sell`.
+    pub sell_below: f64,
+}
+
+/// A fixed prediction interval around the value, from residuals that training did not see.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Interval {
+    /// The share of truths that the interval is made to hold, between 0 and 1.
+    pub coverage: f64,
+    /// Added to the value for the lower end, in the target's unit; at most zero.
+    pub lower: f64,
+    /// Added to the value for the upper end, in the target's unit; at least zero.
+    pub upper: f64,
+}
+
+/// Everything that turns one model output into one forecast: shared and immutable.
+#[derive(Clone, Debug)]
+pub struct ForecastPlan {
+    target: Target,
+    scaler: SingleScaler,
+    horizon: DurationNanos,
+    thresholds: SignalThresholds,
+    interval: Interval,
+}
+
+/// The facts of the window behind a forecast.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WindowFacts {
+    /// Whose window.
+    pub symbol: SymbolId,
+    /// Event time of its newest step.
+    pub as_of: UnixNanos,
+    /// The newest price, where the stream has one.
+    pub last_price: Option<f64>,
+    /// How whole the window is.
+    pub quality: Quality,
+    /// Whether any input lies outside the training range.
+    pub out_of_range: bool,
+}
+
+/// Why a forecast cannot be planned.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ForecastPlanError {
+    /// The target's scaler is unusable.
+    #[error("target.scaler: {0}")]
+    Scaler(#[from] ScalerError),
+    /// The thresholds are not finite or overlap.
+    #[error("signal: sell_below must be finite and not above buy_above")]
+    Thresholds,
+    /// The interval is not an interval.
+    #[error("interval: needs 0 < coverage < 1 and finite lower <= 0 <= upper")]
+    Interval,
+}
+
+impl Target {
+    /// The target's name, which is the name of the label and never that of a feature.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NextReturn => "next_return",
+        }
+    }
+}
+
+impl ForecastPlan {
+    /// Checks and takes the parts; `horizon` is in event time.
+    ///
+    /// # Errors
+    /// The first [`ForecastPlanError`] found.
+    pub fn new(
+        target: Target,
+        scaler: &Scaler,
+        horizon: DurationNanos,
+        thresholds: SignalThresholds,
+        interval: Interval,
+    ) -> Result<Self, ForecastPlanError> {
+        let scaler = scaler.single()?;
+        let SignalThresholds { buy_above, sell_below } = thresholds;
+        if !(buy_above.is_finite() && sell_below.is_finite() && sell_below <= buy_above) {
+            return Err(ForecastPlanError::Thresholds);
+        }
+        let Interval { coverage, lower, upper } = interval;
+        let covers = coverage > 0.0 && coverage < 1.0;
+        let brackets = lower.is_finite() && upper.is_finite() && lower <= 0.0 && upper >= 0.0;
+        if !(covers && brackets) {
+            return Err(ForecastPlanError::Interval);
+        }
+        Ok(Self { target, scaler, horizon, thresholds, interval })
+    }
+
+    /// What is forecast.
+    pub fn target(&self) -> Target {
+        self.target
+    }
+
+    /// The share of truths that the intervals are made to hold.
+    pub fn coverage(&self) -> f64 {
+        self.interval.coverage
+    }
+
+    /// How far ahead a forecast looks, in event time.
+    pub fn horizon(&self) -> DurationNanos {
+        self.horizon
+    }
+
+    /// Turns the model's output for one window into a forecast, or `None` where a number is not
+    /// finite or the target time leaves the representable range: such a forecast is withheld.
+    pub fn finish(&self, output: f32, facts: &WindowFacts) -> Option<Forecast> {
+        let value = self.scaler.invert(f64::from(output));
+        let target_time = facts.as_of.checked_add(self.horizon)?;
+        let (lower, upper) = (value + self.interval.lower, value + self.interval.upper);
+        let price = facts.last_price.map(|price| match self.target {
+            Target::NextReturn => price * (1.0 + value),
+        });
+        let numbers = [value, lower, upper, price.unwrap_or(0.0)];
+        if !numbers.iter().all(|number| number.is_finite()) {
+            return None;
+        }
+        let signal = if value > self.thresholds.buy_above {
+            Signal::Buy
+        } else if value < self.thresholds.sell_below {
+            Signal::Sell
+        } else {
+            Signal::Hold
+        };
+        Some(Forecast {
+            symbol: facts.symbol,
+            as_of: facts.as_of,
+            target_time,
+            value,
+            price,
+            last_price: facts.last_price,
+            lower,
+            upper,
+            signal,
+            quality: facts.quality,
+            out_of_range: facts.out_of_range,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::ColumnRange;
+
+    fn scaler() -> Scaler {
+        let columns = vec![ColumnRange { feature: "next_return".into(), min: -0.1, max: 0.1 }];
+        Scaler::Minmax { low: -1.0, high: 1.0, columns }
+    }
+
+    fn plan() -> ForecastPlan {
+        ForecastPlan::new(
+            Target::NextReturn,
+            &scaler(),
+            DurationNanos::from_seconds(86_400).unwrap(),
+            SignalThresholds { buy_above: 0.02, sell_below: -0.02 },
+            Interval { coverage: 0.9, lower: -0.03, upper: 0.04 },
+        )
+        .unwrap()
+    }
+
+    fn facts(last_price: f64) -> WindowFacts {
+        WindowFacts {
+            symbol: SymbolId::from_index(0).unwrap(),
+            as_of: UnixNanos::parse("2013-02-28").unwrap(),
+            last_price: Some(last_price),
+            quality: Quality::Full,
+            out_of_range: false,
+        }
+    }
+
+    #[test]
+    fn turns_an_output_into_a_return_a_price_and_a_signal() {
+        let forecast = plan().finish(0.5, &facts(200.0)).unwrap();
+        assert!((forecast.value - 0.05).abs() < 1e-15, "{}", forecast.value);
+        assert!((forecast.price.unwrap() - 210.0).abs() < 1e-9);
+        assert!((forecast.lower - 0.02).abs() < 1e-15);
+        assert!((forecast.upper - 0.09).abs() < 1e-15);
+        assert_eq!(forecast.signal, Signal::Buy);
+        assert_eq!(forecast.target_time, UnixNanos::parse("2013-03-01").unwrap());
+        assert_eq!(plan().finish(-0.5, &facts(200.0)).unwrap().signal, Signal::Sell);
+        assert_eq!(plan().finish(0.1, &facts(200.0)).unwrap().signal, Signal::Hold);
+    }
+
+    #[test]
+    fn withholds_what_is_not_finite() {
+        assert_eq!(plan().finish(f32::NAN, &facts(200.0)), None);
+        assert_eq!(plan().finish(f32::INFINITY, &facts(200.0)), None);
+        assert_eq!(plan().finish(1.0, &facts(f64::MAX)), None, "the price overflows");
+    }
+
+    #[test]
+    fn refuses_thresholds_and_intervals_that_make_no_sense() {
+        let thresholds = SignalThresholds { buy_above: 0.02, sell_below: -0.02 };
+        let interval = Interval { coverage: 0.9, lower: -0.03, upper: 0.04 };
+        let horizon = DurationNanos::from_seconds(1).unwrap();
+        let build = |thresholds, interval| {
+            ForecastPlan::new(Target::NextReturn, &scaler(), horizon, thresholds, interval)
+                .map(|_| ())
+        };
+        assert_eq!(build(thresholds, interval), Ok(()));
+        let crossed = SignalThresholds { buy_above: -0.02, sell_below: 0.02 };
+        assert_eq!(build(crossed, interval), Err(ForecastPlanError::Thresholds));
+        for broken in [
+            Interval { coverage: 1.0, ..interval },
+            Interval { coverage: f64::NAN, ..interval },
+            Interval { lower: 0.1, ..interval },
+            Interval { upper: f64::INFINITY, ..interval },
+        ] {
+            assert_eq!(build(thresholds, broken), Err(ForecastPlanError::Interval));
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Inference: tensors in, tensors out.
+//!
+//! Owns the seam behind which a runtime stands. Promises that rows of a batch do not influence
+//! each other and that no run allocates tensors. Never knows files, symbols or features.
+
+mod library;
+mod ort;
+
+pub use library::{LibraryError, locate_library};
+pub use ort::{OrtBackend, Runtime, TELEMETRY_SWITCHES};
+
+/// The names and widths by which a graph is driven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// The graph input of the rows, `[T,B,F]`.
+    pub input: String,
+    /// F.
+    pub features: usize,
+    /// The graph output of the forecast, `[B,1]`.
+    pub output: String,
+    /// The recurrent states in the order of the graph's inputs.
+    pub states: Vec<StateSignature>,
+}
+
+/// One recurrent state `[1,B,width]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateSignature {
+    /// The graph input that takes it.
+    pub input: String,
+    /// The graph output that gives it after the steps.
+    pub output: String,
+    /// Numbers per row: H.
+    pub width: usize,
+}
+
+/// The shape of one run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// Steps per row: T.
+    pub steps: usize,
+    /// Rows: B.
+    pub batch: usize,
+}
+
+/// One prepared shape of a backend: its own tensors, bound once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lane(usize);
+
+/// Why inference failed.
+#[derive(Debug, thiserror::Error)]
+pub enum InferenceError {
+    /// The runtime refused; the text is the runtime's own.
+    #[error("{context}: {message}")]
+    Runtime {
+        /// What was being done.
+        context: &'static str,
+        /// The runtime's own words.
+        message: String,
+    },
+    /// The telemetry of ONNX Runtime is not switched off in the environment.
+    #[error(
+        "ONNX Runtime's telemetry is on: set ORT_DISABLE_TELEMETRY=1 and ORT_TELEMETRY_DISABLED=1 \
+         before the process loads the library"
+    )]
+    Telemetry,
+}
+
+/// A runtime that holds one model. One owner thread drives it.
+pub trait Backend: Send {
+    /// Prepares tensors for a shape, or finds those prepared before. The set of shapes a caller
+    /// asks for must be small: each keeps its tensors for good.
+    ///
+    /// # Errors
+    /// [`InferenceError::Runtime`] where the runtime refuses the shape.
+    fn lane(&mut self, shape: Shape) -> Result<Lane, InferenceError>;
+
+    /// The rows of a lane, `[T,B,F]`, to be filled before a run.
+    fn rows_mut(&mut self, lane: Lane) -> &mut [f32];
+
+    /// The incoming state at `index`, `[B,H]`, to be filled before a run.
+    fn state_mut(&mut self, lane: Lane, index: usize) -> &mut [f32];
+
+    /// Runs the lane on what its inputs hold.
+    ///
+    /// # Errors
+    /// [`InferenceError::Runtime`] where the runtime fails.
+    fn run(&mut self, lane: Lane) -> Result<(), InferenceError>;
+
+    /// The output of the last run of the lane, `[B,1]`.
+    fn output(&self, lane: Lane) -> &[f32];
+
+    /// The outgoing state at `index` of the last run of the lane, `[B,H]`.
+    fn next_state(&self, lane: Lane, index: usize) -> &[f32];
+}

@@ -1,0 +1,160 @@
+//! ONNX Runtime behind the seam: the only file that names the crate `ort`.
+//!
+//! Owns the loaded library, the sessions and their bound tensors. Promises that telemetry is off
+//! before the library loads, that every session has exactly one thread (its caller's), and that
+//! inputs and outputs are bound once per shape. Never loads a model from a path: it takes bytes
+//! that somebody verified.
+
+use std::path::Path;
+
+use ort::environment::Environment;
+use ort::memory::Allocator;
+use ort::session::IoBinding;
+use ort::session::Session;
+use ort::value::Tensor;
+
+use super::{Backend, InferenceError, Lane, LibraryError, Shape, Signature};
+
+/// The environment variables that keep ONNX Runtime from sending telemetry.
+pub const TELEMETRY_SWITCHES: [&str; 2] = ["ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"];
+
+/// The loaded library; one per process. Cloning shares it.
+#[derive(Clone)]
+pub struct Runtime {
+    environment: Environment,
+}
+
+/// One session of ONNX Runtime with its bound tensors.
+pub struct OrtBackend {
+    session: Session,
+    signature: Signature,
+    lanes: Vec<BoundLane>,
+}
+
+/// The tensors of one shape, bound to the session once.
+struct BoundLane {
+    shape: Shape,
+    binding: IoBinding,
+    rows: Tensor<f32>,
+    states: Vec<Tensor<f32>>,
+    output: Tensor<f32>,
+    next_states: Vec<Tensor<f32>>,
+}
+
+/// Wraps the crate's error with what was being done.
+fn failed<E: std::fmt::Display>(context: &'static str) -> impl Fn(E) -> InferenceError {
+    move |error| InferenceError::Runtime { context, message: error.to_string() }
+}
+
+impl Runtime {
+    /// Loads the library at `path`, or by the system's search where it is a bare name.
+    ///
+    /// # Errors
+    /// [`LibraryError::Load`] where it is missing, too old, or its telemetry is not switched off.
+    pub fn load(path: &Path) -> Result<Self, LibraryError> {
+        let off = |name: &&str| std::env::var(name).is_ok_and(|value| value == "1");
+        if !TELEMETRY_SWITCHES.iter().all(off) {
+            return Err(LibraryError::Load(InferenceError::Telemetry.to_string()));
+        }
+        let environment = ort::init_from(path)
+            .map_err(|error| LibraryError::Load(error.to_string()))?
+            .with_name("tickcast")
+            .with_telemetry(false)
+            .build()
+            .map_err(|error| LibraryError::Load(error.to_string()))?;
+        Ok(Self { environment })
+    }
+
+    /// What the library says of its own build.
+    pub fn build_info(&self) -> &'static str {
+        ort::info()
+    }
+
+    /// Opens a session of one thread on verified model bytes.
+    ///
+    /// # Errors
+    /// [`InferenceError::Runtime`] where the model is refused.
+    pub fn session(
+        &self,
+        onnx: &[u8],
+        signature: &Signature,
+    ) -> Result<OrtBackend, InferenceError> {
+        let session = self.open(onnx).map_err(failed("open model"))?;
+        Ok(OrtBackend { session, signature: signature.clone(), lanes: Vec::new() })
+    }
+
+    fn open(&self, onnx: &[u8]) -> ort::Result<Session> {
+        // Spinning would burn a core while waiting for work that only the caller brings.
+        Session::builder(&self.environment)?
+            .with_intra_threads(1)?
+            .with_inter_threads(1)?
+            .with_intra_op_spinning(false)?
+            .with_inter_op_spinning(false)?
+            .commit_from_memory(onnx)
+    }
+}
+
+impl OrtBackend {
+    fn bind(&self, shape: Shape) -> ort::Result<BoundLane> {
+        // Not the session's arena, which grows with every shape and never shrinks.
+        let allocator = Allocator::default();
+        let Signature { input, features, output, states } = &self.signature;
+        let tensor = |dimensions: [usize; 3]| Tensor::<f32>::new(&allocator, dimensions);
+        let Shape { steps, batch } = shape;
+        let mut binding = self.session.create_binding()?;
+        let rows = tensor([steps, batch, *features])?;
+        binding.bind_input(input, &rows)?;
+        let mut output_tensor = Tensor::<f32>::new(&allocator, [batch, 1])?;
+        binding.bind_output(output, &mut output_tensor)?;
+        let mut states_in = Vec::with_capacity(states.len());
+        let mut next_states = Vec::with_capacity(states.len());
+        for state in states {
+            let incoming = tensor([1, batch, state.width])?;
+            binding.bind_input(&state.input, &incoming)?;
+            states_in.push(incoming);
+            let mut outgoing = tensor([1, batch, state.width])?;
+            binding.bind_output(&state.output, &mut outgoing)?;
+            next_states.push(outgoing);
+        }
+        let (output, states) = (output_tensor, states_in);
+        let mut lane = BoundLane { shape, binding, rows, states, output, next_states };
+        // Fresh tensors hold whatever the memory held; padding rows must not carry that.
+        lane.rows.extract_tensor_mut().1.fill(0.0);
+        for state in &mut lane.states {
+            state.extract_tensor_mut().1.fill(0.0);
+        }
+        Ok(lane)
+    }
+}
+
+impl Backend for OrtBackend {
+    fn lane(&mut self, shape: Shape) -> Result<Lane, InferenceError> {
+        if let Some(index) = self.lanes.iter().position(|lane| lane.shape == shape) {
+            return Ok(Lane(index));
+        }
+        let lane = self.bind(shape).map_err(failed("bind tensors"))?;
+        self.lanes.push(lane);
+        Ok(Lane(self.lanes.len() - 1))
+    }
+
+    fn rows_mut(&mut self, lane: Lane) -> &mut [f32] {
+        self.lanes[lane.0].rows.extract_tensor_mut().1
+    }
+
+    fn state_mut(&mut self, lane: Lane, index: usize) -> &mut [f32] {
+        self.lanes[lane.0].states[index].extract_tensor_mut().1
+    }
+
+    fn run(&mut self, lane: Lane) -> Result<(), InferenceError> {
+        let binding = &self.lanes[lane.0].binding;
+        self.session.run_binding(binding).map(drop).map_err(failed("run model"))
+    }
+
+    fn output(&self, lane: Lane) -> &[f32] {
+        self.lanes[lane.0].output.extract_tensor().1
+    }
+
+    fn next_state(&self, lane: Lane, index: usize) -> &[f32] {
+        self.lanes[lane.0].next_states[index].extract_tensor().1
+    }
+}

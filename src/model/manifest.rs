@@ -1,0 +1,279 @@
+//! The manifest: the contract that travels with a model.
+//!
+//! Owns the on-disk shape of `manifest.json` and the rules inside it. Promises that every rule
+//! broken is named with the field that breaks it, all at once. Never opens a file or the graph.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{DurationNanos, UnixNanos};
+use crate::features::{FeaturePlan, Scaler};
+use crate::forecast::{ForecastPlan, Interval, SignalThresholds, Target};
+use crate::step::StepRule;
+
+/// The value of `schema` that this version reads and writes.
+pub const MANIFEST_SCHEMA: &str = "tickcast.bundle.v1";
+
+/// The longest window a bundle may ask for, in steps; bounds the memory per symbol.
+const WINDOW_STEPS_MAX: u32 = 4096;
+
+/// `manifest.json` as it stands on disk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Always [`MANIFEST_SCHEMA`].
+    pub schema: String,
+    /// The model's name; equal to the name of its folder.
+    pub name: String,
+    /// The model's version; equal to the name of its folder.
+    pub version: String,
+    /// Lower-case hexadecimal SHA-256 of `model.onnx`.
+    pub onnx_sha256: String,
+    /// Lower-case hexadecimal SHA-256 of `golden.json`.
+    pub golden_sha256: String,
+    /// Steps per window: W.
+    pub window_steps: u32,
+    /// How many steps ahead the forecast looks.
+    pub horizon_steps: u32,
+    /// What one step is.
+    pub step: StepSpec,
+    /// The features in the order of the model's columns; their count is F.
+    pub features: Vec<String>,
+    /// Fields beyond price, open, high, low, close and volume that the features read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra_fields: Vec<String>,
+    /// Raw features to model units, fitted on the training part alone.
+    pub scaler: Scaler,
+    /// What is forecast.
+    pub target: TargetSpec,
+    /// The modes that the graph serves.
+    pub modes: Vec<Mode>,
+    /// The names by which the graph is driven.
+    pub graph: GraphSpec,
+    /// When a value becomes a signal.
+    pub signal: SignalThresholds,
+    /// The interval around every value.
+    pub interval: Interval,
+    /// What the model was trained on.
+    pub training: TrainingSpec,
+    /// How it did on data that training did not see.
+    pub evaluation: Vec<Evaluation>,
+    /// The evaluation in one honest sentence.
+    pub verdict: String,
+}
+
+/// What one step is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepSpec {
+    /// How ticks become steps.
+    pub kind: StepKind,
+    /// The length of one step in seconds: exact for `time`, nominal for `record`, where it only
+    /// serves to compute `target_time`.
+    pub interval_seconds: u32,
+}
+
+/// How ticks become steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepKind {
+    /// Every tick is a step.
+    Record,
+    /// Ticks are gathered into bars of `interval_seconds`, aligned to the epoch in event time.
+    Time,
+}
+
+/// How a graph is driven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The whole window from zero state for each forecast.
+    Full,
+    /// Staggered states, one step each; the same numbers as `full`, bit for bit.
+    Sliding,
+}
+
+/// What is forecast, and how model units become its unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetSpec {
+    /// The kind of target.
+    pub kind: Target,
+    /// One column, named after the target.
+    pub scaler: Scaler,
+}
+
+/// The names by which the graph is driven: `x [T,B,F]` and states `[1,B,width]` in, `y [B,1]` and
+/// the new states out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GraphSpec {
+    /// The input of the rows.
+    pub input: String,
+    /// The output of the forecast.
+    pub output: String,
+    /// The states in the order of the graph's inputs; empty for a graph without state inputs.
+    pub states: Vec<StateSpec>,
+}
+
+/// One recurrent state of the graph.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateSpec {
+    /// The graph input that takes the state.
+    pub input: String,
+    /// The graph output that gives the state after the steps.
+    pub output: String,
+    /// Numbers per row: H.
+    pub width: u32,
+}
+
+/// What a model was trained on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingSpec {
+    /// SHA-256 of the input file.
+    pub data_sha256: String,
+    /// The symbols whose history was used.
+    pub symbols: Vec<String>,
+    /// Event time of the first step of the training part.
+    pub from: UnixNanos,
+    /// Event time of the last step of the training part.
+    pub to: UnixNanos,
+    /// Windows trained on.
+    pub windows: u32,
+    /// Epochs run until training stopped.
+    pub epochs: u32,
+    /// The epoch whose weights are in the bundle, counted from one.
+    pub best_epoch: u32,
+    /// The seed of every random draw.
+    pub seed: u64,
+}
+
+/// How a model did on one part of the data, beside the forecast "no change".
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluation {
+    /// Which part: `validation` or `test`.
+    pub part: String,
+    /// `as_of` of the first forecast.
+    pub from: UnixNanos,
+    /// `as_of` of the last forecast.
+    pub to: UnixNanos,
+    /// How many forecasts.
+    pub forecasts: u32,
+    /// Mean absolute error, in the target's unit.
+    pub mean_absolute_error: f64,
+    /// Root of the mean squared error, in the target's unit.
+    pub root_mean_squared_error: f64,
+    /// Mean absolute error of "no change".
+    pub persistence_mean_absolute_error: f64,
+    /// Root of the mean squared error of "no change".
+    pub persistence_root_mean_squared_error: f64,
+    /// `1 - squared error / squared error of "no change"`; 0 is no better than it.
+    pub skill: f64,
+    /// Share of forecasts with the right sign, among those whose truth is not zero.
+    pub directional_accuracy: f64,
+    /// Share of truths inside the interval.
+    pub interval_coverage: f64,
+}
+
+/// A checked manifest: the plans that the pipeline runs by.
+#[derive(Clone, Debug)]
+pub struct Plans {
+    /// From steps to rows.
+    pub features: FeaturePlan,
+    /// From outputs to forecasts.
+    pub forecast: ForecastPlan,
+    /// W.
+    pub window_steps: usize,
+    /// From ticks to steps.
+    pub step_rule: StepRule,
+}
+
+impl StepSpec {
+    /// The length of a step in event time, exact or nominal.
+    fn interval(self) -> Option<DurationNanos> {
+        DurationNanos::from_seconds(i64::from(self.interval_seconds))
+    }
+
+    /// How ticks become steps, for the pipeline.
+    fn rule(self) -> Option<StepRule> {
+        match self.kind {
+            StepKind::Record => Some(StepRule::Record),
+            StepKind::Time => self.interval().map(StepRule::Time),
+        }
+    }
+}
+
+/// Whether a text can name a folder without leaving its parent or hiding.
+fn is_folder_name(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !text.is_empty() && !text.starts_with('.') && text.chars().all(allowed)
+}
+
+impl Manifest {
+    /// Checks every rule inside the manifest and resolves it into plans.
+    ///
+    /// # Errors
+    /// One line per broken rule, each beginning with the field at fault.
+    pub fn plans(&self) -> Result<Plans, Vec<String>> {
+        let mut problems = Vec::new();
+        if self.schema != MANIFEST_SCHEMA {
+            problems.push(format!("schema: `{}`, expected `{MANIFEST_SCHEMA}`", self.schema));
+        }
+        for (field, text) in [("name", &self.name), ("version", &self.version)] {
+            if !is_folder_name(text) {
+                problems.push(format!(
+                    "{field}: `{text}` must be letters, digits, `-`, `_` and inner dots"
+                ));
+            }
+        }
+        if !(1..=WINDOW_STEPS_MAX).contains(&self.window_steps) {
+            problems.push(format!(
+                "window_steps: {} is outside 1 to {WINDOW_STEPS_MAX}",
+                self.window_steps
+            ));
+        }
+        if self.horizon_steps == 0 {
+            problems.push("horizon_steps: must be at least 1".to_owned());
+        }
+        if self.step.interval_seconds == 0 {
+            problems.push("step.interval_seconds: must be at least 1".to_owned());
+        }
+        if self.modes.is_empty() {
+            problems.push("modes: at least one of `full` and `sliding`".to_owned());
+        }
+        if self.modes.contains(&Mode::Sliding) && self.graph.states.is_empty() {
+            problems.push("modes: `sliding` needs graph.states, which is empty".to_owned());
+        }
+        for (index, state) in self.graph.states.iter().enumerate() {
+            if state.width == 0 {
+                problems.push(format!("graph.states[{index}] `{}`: width is 0", state.input));
+            }
+        }
+        let label = self.target.kind.label();
+        if self.target.scaler.names() != [label] {
+            problems.push(format!("target.scaler: needs exactly one column named `{label}`"));
+        }
+        let features = FeaturePlan::new(&self.features, &self.extra_fields, label, &self.scaler)
+            .map_err(|error| problems.push(format!("features: {error}")));
+        let span = self.step.interval().and_then(|interval| interval.times(self.horizon_steps));
+        let horizon = span.ok_or_else(|| {
+            problems.push("horizon_steps: the horizon overflows".to_owned());
+        });
+        let forecast = horizon.and_then(|horizon| {
+            let (scaler, kind) = (&self.target.scaler, self.target.kind);
+            ForecastPlan::new(kind, scaler, horizon, self.signal, self.interval)
+                .map_err(|error| problems.push(error.to_string()))
+        });
+        match (features, forecast, self.step.rule()) {
+            (Ok(features), Ok(forecast), Some(step_rule)) if problems.is_empty() => Ok(Plans {
+                features,
+                forecast,
+                window_steps: self.window_steps as usize,
+                step_rule,
+            }),
+            _ => Err(problems),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The folder of models: `<root>/<name>/<version>/`.
+//!
+//! Owns the choice of a version. Promises that `latest` is the highest version by its numbers.
+//! Never reads a bundle.
+
+use std::cmp::Ordering;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Why no bundle is found.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The model's folder cannot be listed.
+    #[error("cannot list the versions of model `{name}` in {}: {error}", root.display())]
+    List {
+        /// The folder of models.
+        root: PathBuf,
+        /// The model.
+        name: String,
+        /// The system's words.
+        error: std::io::Error,
+    },
+    /// There is no such version.
+    #[error("model `{name}` has no version `{version}` in {}; there is {available}", root.display())]
+    Version {
+        /// The folder of models.
+        root: PathBuf,
+        /// The model.
+        name: String,
+        /// What was asked for.
+        version: String,
+        /// What there is.
+        available: String,
+    },
+}
+
+/// Finds the folder of a model's version; `latest` is the highest.
+///
+/// # Errors
+/// [`StoreError`] naming the folder, and the versions there are.
+pub fn locate(root: &Path, name: &str, version: &str) -> Result<PathBuf, StoreError> {
+    let folder = root.join(name);
+    let fail = |error| StoreError::List { root: root.to_owned(), name: name.to_owned(), error };
+    let mut versions = Vec::new();
+    for entry in fs::read_dir(&folder).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        if let (true, Ok(name)) = (entry.path().is_dir(), entry.file_name().into_string())
+            // A leading dot marks a draft.
+            && !name.starts_with('.')
+        {
+            versions.push(name);
+        }
+    }
+    versions.sort_by(|a, b| by_numbers(a, b));
+    let chosen = match version {
+        "latest" => versions.last(),
+        version => versions.iter().find(|known| *known == version),
+    };
+    match chosen {
+        Some(chosen) => Ok(folder.join(chosen)),
+        None => Err(StoreError::Version {
+            root: root.to_owned(),
+            name: name.to_owned(),
+            version: version.to_owned(),
+            available: if versions.is_empty() { "none".to_owned() } else { versions.join(", ") },
+        }),
+    }
+}
+
+/// Compares versions part by part between dots: numbers by value, others by text, so that 10
+/// comes after 9 and 1.10 after 1.9.
+fn by_numbers(a: &str, b: &str) -> Ordering {
+    let part = |part: &str| part.parse::<u64>().map_err(|_| part.to_owned());
+    let parts = |text: &str| text.split('.').map(part).collect::<Vec<_>>();
+    parts(a).cmp(&parts(b)).then_with(|| a.cmp(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_highest_version_by_its_numbers() {
+        let root = tempfile::tempdir().unwrap();
+        for version in ["1", "9", "10", "1.10", "1.9", ".11.draft"] {
+            fs::create_dir_all(root.path().join("m").join(version)).unwrap();
+        }
+        let locate = |version| locate(root.path(), "m", version);
+        assert_eq!(locate("latest").unwrap(), root.path().join("m/10"));
+        assert_eq!(locate("1.9").unwrap(), root.path().join("m/1.9"));
+        let error = locate("11").unwrap_err().to_string();
+        assert!(error.ends_with("there is 1, 1.9, 1.10, 9, 10"), "{error}");
+        assert!(super::locate(root.path(), "other", "latest").is_err());
+    }
+}

@@ -1,0 +1,171 @@
+//! The path from a record's bytes to a forecast's bytes, as one value: what `serve` and `replay`
+//! both drive, so that replay equals live.
+//!
+//! Owns the decoder, the engine and the wire form of one model. Promises that the order and the
+//! bytes of its forecasts depend on the records alone, not on how they were chunked. Never does
+//! I/O or reads a clock.
+
+use crate::config::Config;
+use crate::decode::JsonDecoder;
+use crate::domain::{Forecast, Reject, Symbol};
+use crate::engine::{Engine, EngineTally};
+use crate::inference::{InferenceError, Runtime};
+use crate::model::manifest::Mode;
+use crate::model::{Bundle, BundleError};
+use crate::publish::wire::RecordTemplate;
+
+/// One model's path from records to forecasts.
+pub struct Pipeline {
+    decoder: JsonDecoder,
+    engine: Engine,
+    template: RecordTemplate,
+    forecasts: Vec<Forecast>,
+    buffer: Vec<u8>,
+}
+
+/// Why there is no pipeline.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The bundle is refused.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// The backend refused the shapes of the mode.
+    #[error(transparent)]
+    Inference(#[from] InferenceError),
+    /// The model does not serve the mode that the configuration asks for.
+    #[error("model.mode: model `{model}` serves {modes:?} only")]
+    Mode {
+        /// The model's name.
+        model: String,
+        /// What it serves.
+        modes: Vec<Mode>,
+    },
+}
+
+impl Pipeline {
+    /// Opens and proves the model, and prepares the engine.
+    ///
+    /// # Errors
+    /// [`PipelineError`].
+    pub fn build(
+        bundle: &Bundle,
+        runtime: &Runtime,
+        config: &Config,
+    ) -> Result<Self, PipelineError> {
+        let manifest = bundle.manifest();
+        let mode = choose_mode(config.model.mode, &manifest.modes).ok_or_else(|| {
+            let (model, modes) = (manifest.name.clone(), manifest.modes.clone());
+            PipelineError::Mode { model, modes }
+        })?;
+        let backend = bundle.open(runtime)?;
+        let plans = bundle.plans();
+        let features = plans.features.raw();
+        let decoder = JsonDecoder::new(
+            features.schema().clone(),
+            features.required(),
+            config.source.time_unit,
+            config.source.record_bytes_max,
+        );
+        let template = RecordTemplate {
+            model: manifest.name.clone(),
+            model_version: manifest.version.clone(),
+            mode,
+            horizon_steps: manifest.horizon_steps,
+            coverage: plans.forecast.coverage(),
+        };
+        let engine =
+            Engine::new(plans.clone(), mode, bundle.signature(), backend, config.engine)?;
+        Ok(Self { decoder, engine, template, forecasts: Vec::new(), buffer: Vec::new() })
+    }
+
+    /// What all forecasts have in common.
+    pub fn template(&self) -> &RecordTemplate {
+        &self.template
+    }
+
+    /// What became of everything that went in.
+    pub fn tally(&self) -> &EngineTally {
+        self.engine.tally()
+    }
+
+    /// How many symbols are known.
+    pub fn symbol_count(&self) -> usize {
+        self.engine.symbol_count()
+    }
+
+    /// Takes one record; tells the reason where it was refused before it became a tick.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where inference fails.
+    pub fn take(&mut self, record: &[u8]) -> Result<Option<Reject>, InferenceError> {
+        match self.decoder.decode(record) {
+            Ok(tick) => self.engine.push(&tick, &mut self.forecasts),
+            Err(reason) => {
+                self.engine.refuse(reason);
+                Ok(Some(reason))
+            }
+        }
+    }
+
+    /// Notes that data of every symbol may be missing from here on.
+    pub fn mark_gap(&mut self) {
+        self.engine.mark_gap();
+    }
+
+    /// Makes the forecasts of all records taken so far: the critical path.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where the backend fails.
+    pub fn infer(&mut self) -> Result<(), InferenceError> {
+        self.engine.infer(&mut self.forecasts)
+    }
+
+    /// Hands every forecast made since the last call to `sink`, as its symbol and its bytes.
+    /// Returns how many there were.
+    ///
+    /// # Errors
+    /// The first error of `sink`; the forecasts after it are dropped.
+    pub fn emit<E>(
+        &mut self,
+        mut sink: impl FnMut(&Symbol, &[u8]) -> Result<(), E>,
+    ) -> Result<usize, E> {
+        let count = self.forecasts.len();
+        for forecast in self.forecasts.drain(..) {
+            let symbol = self.engine.symbol(forecast.symbol);
+            self.buffer.clear();
+            self.template.encode(symbol.as_str(), &forecast, &mut self.buffer);
+            sink(symbol, &self.buffer)?;
+        }
+        Ok(count)
+    }
+
+    /// Moves the states behind the last forecasts on, off the critical path.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where the backend fails.
+    pub fn advance(&mut self) -> Result<(), InferenceError> {
+        self.engine.advance()
+    }
+}
+
+/// The mode asked for if the model serves it; else `sliding` before `full`.
+fn choose_mode(asked: Option<Mode>, served: &[Mode]) -> Option<Mode> {
+    match asked {
+        Some(mode) => served.contains(&mode).then_some(mode),
+        None => [Mode::Sliding, Mode::Full].into_iter().find(|mode| served.contains(mode)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mode_is_never_replaced_silently() {
+        let both = [Mode::Full, Mode::Sliding];
+        assert_eq!(choose_mode(None, &both), Some(Mode::Sliding));
+        assert_eq!(choose_mode(None, &[Mode::Full]), Some(Mode::Full));
+        assert_eq!(choose_mode(Some(Mode::Full), &both), Some(Mode::Full));
+        assert_eq!(choose_mode(Some(Mode::Sliding), &[Mode::Full]), None);
+    }
+}

@@ -1,0 +1,6 @@
+//! Sources: where records come from.
+//!
+//! Owns the ways in: recorded files and live feeds. Promises that a record leaves here as the
+//! bytes of one native tick, in the order in which it came. Never judges a record: `decode` does.
+
+pub mod file;

@@ -1,0 +1,198 @@
+//! A live feed over a WebSocket: at most once, with every loss declared as a gap.
+//!
+//! Owns one connection and its renewal. Promises that a connection is dead after `idle_timeout`
+//! of silence, that waits between attempts are capped and jittered and begin anew only after data
+//! has flowed, and that a renewed connection is preceded by a gap. Never decodes a record.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use prometheus::{IntCounter, Registry};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig as ProtocolConfig;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tracing::{info, warn};
+
+use super::backoff::Backoff;
+use super::intake::{IntakeClosed, IntakeSender};
+use crate::config::WebSocketConfig;
+use crate::http::Condition;
+
+type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// What the write buffer may hold: subscriptions and pongs, nothing large.
+const WRITE_BUFFER_BYTES_MAX: usize = 256 << 10;
+
+/// How long a polite goodbye may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The metrics of the feed.
+#[derive(Clone, Debug)]
+pub struct WebSocketMetrics {
+    connects: IntCounter,
+    failures: IntCounter,
+}
+
+/// How a connection ended.
+enum End {
+    /// We were asked to stop, or nobody takes records any more.
+    Stopped,
+    /// The feed ended it, broke it or fell silent.
+    Lost(String),
+}
+
+impl WebSocketMetrics {
+    /// Registers the metrics.
+    ///
+    /// # Errors
+    /// Where a name is registered already.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let metrics = Self {
+            connects: IntCounter::new(
+                "tickcast_source_connects_total",
+                "Connections to the feed that came about.",
+            )?,
+            failures: IntCounter::new(
+                "tickcast_source_failures_total",
+                "Connections to the feed that failed or were lost.",
+            )?,
+        };
+        registry.register(Box::new(metrics.connects.clone()))?;
+        registry.register(Box::new(metrics.failures.clone()))?;
+        Ok(metrics)
+    }
+}
+
+/// Keeps a connection until `stop` turns true or the engine takes no more records.
+pub async fn run(
+    config: WebSocketConfig,
+    intake: IntakeSender,
+    ready: Condition,
+    metrics: WebSocketMetrics,
+    seed: u64,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut backoff = Backoff::new(config.backoff_max, seed);
+    let mut delivered = false;
+    loop {
+        ready.not_ready(&format!("connecting to {}", config.url));
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = sleep(backoff.next_wait()) => {}
+        }
+        let connected = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return,
+            connected = connect(&config) => connected,
+        };
+        let lost = match connected {
+            Err(reason) => reason,
+            Ok(mut stream) => {
+                metrics.connects.inc();
+                info!(url = %config.url, "connected to feed");
+                // What came while there was no connection is missing, if anything was there.
+                if delivered && intake.gap().await.is_err() {
+                    return;
+                }
+                ready.ready();
+                let mut flowed = false;
+                let end = deliver(&config, &mut stream, &intake, &mut flowed, &mut stop).await;
+                // A peer that does not read would hold the goodbye up; it is a courtesy only.
+                let _ = timeout(CLOSE_TIMEOUT, stream.close(None)).await;
+                if flowed {
+                    delivered = true;
+                    backoff.reset();
+                }
+                match end {
+                    End::Stopped => return,
+                    End::Lost(reason) => reason,
+                }
+            }
+        };
+        metrics.failures.inc();
+        warn!(url = %config.url, error = %lost, "feed is not connected");
+    }
+}
+
+/// Connects and subscribes.
+async fn connect(config: &WebSocketConfig) -> Result<Stream, String> {
+    let protocol = ProtocolConfig::default()
+        .max_message_size(Some(config.message_bytes_max))
+        .max_frame_size(Some(config.message_bytes_max))
+        .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX);
+    let attempt = async {
+        // Without Nagle's algorithm: subscriptions and pongs are small and should not wait.
+        let (mut stream, _) = connect_async_with_config(&config.url, Some(protocol), true).await?;
+        for text in &config.subscribe {
+            stream.send(Message::text(text.clone())).await?;
+        }
+        Ok::<_, tungstenite::Error>(stream)
+    };
+    match timeout(config.connect_timeout, attempt).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no connection within {} s", config.connect_timeout.as_secs())),
+    }
+}
+
+/// Delivers records until the connection ends.
+async fn deliver(
+    config: &WebSocketConfig,
+    stream: &mut Stream,
+    intake: &IntakeSender,
+    flowed: &mut bool,
+    stop: &mut watch::Receiver<bool>,
+) -> End {
+    let mut asked = false;
+    loop {
+        let message = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return End::Stopped,
+            message = timeout(config.idle_timeout / 2, stream.next()) => message,
+        };
+        let record = match message {
+            Ok(Some(Ok(Message::Text(text)))) => Bytes::from(text),
+            Ok(Some(Ok(Message::Binary(bytes)))) => bytes,
+            Ok(Some(Ok(Message::Close(frame)))) => {
+                let reason = frame.map_or_else(String::new, |frame| {
+                    let text: String = frame.reason.chars().take(64).collect();
+                    format!(" with code {}: {:?}", u16::from(frame.code), text)
+                });
+                return End::Lost(format!("the feed closed{reason}"));
+            }
+            // Pings are answered by the library; any sign of life counts.
+            Ok(Some(Ok(_))) => {
+                asked = false;
+                continue;
+            }
+            Ok(Some(Err(error))) => return End::Lost(error.to_string()),
+            Ok(None) => return End::Lost("the feed ended without a close".to_owned()),
+            Err(_) if asked => {
+                return End::Lost(format!("silent for {} s", config.idle_timeout.as_secs()));
+            }
+            Err(_) => {
+                asked = true;
+                if let Err(error) = stream.send(Message::Ping(Bytes::new())).await {
+                    return End::Lost(error.to_string());
+                }
+                continue;
+            }
+        };
+        asked = false;
+        *flowed = true;
+        let delivered: Result<(), IntakeClosed> = tokio::select! {
+            biased;
+            delivered = intake.record(record) => delivered,
+            _ = stop.wait_for(|stop| *stop) => return End::Stopped,
+        };
+        if delivered.is_err() {
+            return End::Stopped;
+        }
+    }
+}

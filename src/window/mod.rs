@@ -1,0 +1,204 @@
+//! The last W feature rows of one symbol, and how whole they are.
+//!
+//! Owns the ring of rows and the marks of gaps and of inputs outside the training range. Promises
+//! that a mark stays for as long as the step it belongs to is in the window, and not longer.
+//! Never allocates after it was made.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::Quality;
+
+/// The window of one symbol: a ring of W rows of F numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Window {
+    rows: Box<[f32]>,
+    width: usize,
+    /// Where the next row goes.
+    next: usize,
+    length: usize,
+    gap: Mark,
+    out_of_range: Mark,
+}
+
+/// How long ago something happened, in steps; `None` once it left the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Mark(Option<u32>);
+
+/// A window at rest: its rows oldest first, and its marks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WindowSnapshot {
+    rows: Vec<Vec<f32>>,
+    gap: Mark,
+    out_of_range: Mark,
+}
+
+/// A snapshot that does not fit the model's window.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a stored window of {rows} rows does not fit one of {steps} rows of {width} features")]
+pub struct WindowMismatch {
+    rows: usize,
+    steps: usize,
+    width: usize,
+}
+
+impl Window {
+    /// An empty window of `steps` rows of `width` features; both at least one.
+    pub fn new(steps: usize, width: usize) -> Self {
+        Self {
+            rows: vec![0.0; steps * width].into(),
+            width,
+            next: 0,
+            length: 0,
+            gap: Mark::default(),
+            out_of_range: Mark::default(),
+        }
+    }
+
+    /// W.
+    pub fn steps(&self) -> usize {
+        self.rows.len() / self.width
+    }
+
+    /// How many rows it holds.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether it holds no row.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Whether it holds W rows; before that it is warming.
+    pub fn is_full(&self) -> bool {
+        self.length == self.steps()
+    }
+
+    /// Takes the newest row, in place of the oldest one where the window is full.
+    pub fn push(&mut self, row: &[f32], after_gap: bool, out_of_range: bool) {
+        let steps = self.steps();
+        self.rows[self.next * self.width..][..self.width].copy_from_slice(row);
+        self.next = (self.next + 1) % steps;
+        self.length = (self.length + 1).min(steps);
+        self.gap.step(after_gap, steps);
+        self.out_of_range.step(out_of_range, steps);
+    }
+
+    /// The rows, oldest first, each of F numbers.
+    pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
+        let first = (self.next + self.steps() - self.length) % self.steps();
+        let row = move |index: usize| {
+            let slot = (first + index) % self.steps();
+            &self.rows[slot * self.width..][..self.width]
+        };
+        (0..self.length).map(row)
+    }
+
+    /// The newest row, or `None` where there is none.
+    pub fn newest(&self) -> Option<&[f32]> {
+        let slot = (self.next + self.steps() - 1) % self.steps();
+        (!self.is_empty()).then(|| &self.rows[slot * self.width..][..self.width])
+    }
+
+    /// How whole the window is.
+    pub fn quality(&self) -> Quality {
+        if self.gap.0.is_some() { Quality::Gapped } else { Quality::Full }
+    }
+
+    /// Whether any row has an input outside the training range.
+    pub fn out_of_range(&self) -> bool {
+        self.out_of_range.0.is_some()
+    }
+
+    /// The window at rest.
+    pub fn snapshot(&self) -> WindowSnapshot {
+        WindowSnapshot {
+            rows: self.rows().map(<[f32]>::to_vec).collect(),
+            gap: self.gap,
+            out_of_range: self.out_of_range,
+        }
+    }
+
+    /// A window from rest.
+    ///
+    /// # Errors
+    /// [`WindowMismatch`] for too many rows or rows of another width.
+    pub fn restore(
+        snapshot: &WindowSnapshot,
+        steps: usize,
+        width: usize,
+    ) -> Result<Self, WindowMismatch> {
+        let fits = snapshot.rows.len() <= steps && snapshot.rows.iter().all(|r| r.len() == width);
+        if !fits {
+            return Err(WindowMismatch { rows: snapshot.rows.len(), steps, width });
+        }
+        let mut window = Self::new(steps, width);
+        for row in &snapshot.rows {
+            window.push(row, false, false);
+        }
+        (window.gap, window.out_of_range) = (snapshot.gap, snapshot.out_of_range);
+        Ok(window)
+    }
+}
+
+impl Mark {
+    /// Ages by one step, or begins anew where the newest step carries the mark.
+    fn step(&mut self, marked: bool, steps: usize) {
+        let aged = self.0.map(|age| age + 1).filter(|age| (*age as usize) < steps);
+        self.0 = if marked { Some(0) } else { aged };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(count: usize) -> Window {
+        let mut window = Window::new(3, 2);
+        for index in 0..count {
+            window.push(&[index as f32, -(index as f32)], false, false);
+        }
+        window
+    }
+
+    #[test]
+    fn keeps_the_last_rows_oldest_first() {
+        for count in 0..8 {
+            let window = filled(count);
+            let first: Vec<_> = window.rows().map(|row| row[0] as usize).collect();
+            let expected: Vec<_> = (count.saturating_sub(3)..count).collect();
+            assert_eq!(first, expected);
+            assert_eq!(window.newest().map(|row| row[0] as usize), expected.last().copied());
+            assert_eq!(window.is_full(), count >= 3);
+        }
+    }
+
+    #[test]
+    fn a_mark_stays_exactly_as_long_as_its_step() {
+        let mut window = filled(3);
+        let mut seen = Vec::new();
+        for index in 0..5 {
+            window.push(&[0.0, 0.0], index == 1, index == 2);
+            seen.push((window.quality() == Quality::Gapped, window.out_of_range()));
+        }
+        let expected = [(false, false), (true, false), (true, true), (true, true), (false, true)];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn comes_back_from_rest_as_it_was() {
+        for count in 0..8 {
+            let mut window = filled(count);
+            window.push(&[9.0, 9.0], true, false);
+            let mut restored = Window::restore(&window.snapshot(), 3, 2).unwrap();
+            for _ in 0..4 {
+                assert_eq!(restored.snapshot(), window.snapshot());
+                restored.push(&[1.0, 2.0], false, true);
+                window.push(&[1.0, 2.0], false, true);
+            }
+        }
+        let snapshot = filled(3).snapshot();
+        assert!(Window::restore(&snapshot, 2, 2).is_err());
+        assert!(Window::restore(&snapshot, 3, 1).is_err());
+    }
+}
