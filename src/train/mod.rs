@@ -26,6 +26,7 @@ mod lanes;
 mod lstm;
 mod parameters;
 
+pub mod export;
 pub mod fit;
 pub mod loss;
 pub mod network;
@@ -34,3 +35,15 @@ pub mod windows;
 
 #[cfg(test)]
 mod gradient_check;
+
+/// ONNX Runtime for tests that compare with it, loaded once; a missing library fails the test.
+#[cfg(test)]
+fn test_runtime() -> &'static crate::inference::Runtime {
+    use crate::inference::{Runtime, locate_library};
+    static RUNTIME: std::sync::OnceLock<Runtime> = std::sync::OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        let variable = std::env::var_os("ORT_DYLIB_PATH").map(std::path::PathBuf::from);
+        let path = locate_library(None, variable.as_deref(), None, |path| path.exists());
+        Runtime::load(&path.unwrap()).unwrap()
+    })
+}
