@@ -10,11 +10,8 @@
 //!
 //! Never: fuses a multiplication with an addition, which would make the bits depend on the target.
 
-use serde::{Deserialize, Serialize};
-
 /// What a dense layer applies to its sums.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// The sum itself.
     Linear,

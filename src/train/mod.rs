@@ -26,8 +26,11 @@ mod lanes;
 mod lstm;
 mod parameters;
 
+pub mod config;
+pub mod dataset;
 pub mod export;
 pub mod fit;
+pub mod history;
 pub mod loss;
 pub mod network;
 pub mod random;
@@ -43,7 +46,7 @@ fn test_runtime() -> &'static crate::inference::Runtime {
     static RUNTIME: std::sync::OnceLock<Runtime> = std::sync::OnceLock::new();
     RUNTIME.get_or_init(|| {
         let variable = std::env::var_os("ORT_DYLIB_PATH").map(std::path::PathBuf::from);
-        let path = locate_library(None, variable.as_deref(), None, |path| path.exists());
+        let path = locate_library(None, variable.as_deref(), None, std::path::Path::exists);
         Runtime::load(&path.unwrap()).unwrap()
     })
 }

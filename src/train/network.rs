@@ -8,7 +8,6 @@
 //!
 //! Never: reads data, chooses windows or decides when to stop.
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use super::activation::Activation;
@@ -21,8 +20,7 @@ use super::parameters::Layout;
 use super::random::{Purpose, Random};
 
 /// Shape of a network.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Architecture {
     /// F, the width of a feature row.
     pub inputs: usize,
@@ -34,29 +32,24 @@ pub struct Architecture {
 }
 
 /// Shape of an LSTM layer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LstmShape {
     /// H
     pub units: usize,
     /// Share of the state dropped before each step while training, one choice for all steps.
-    #[serde(default)]
     pub recurrent_dropout: f32,
     /// Share of the output dropped while training.
-    #[serde(default)]
     pub dropout: f32,
 }
 
 /// Shape of a dense layer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DenseShape {
     /// Count of outputs.
     pub units: usize,
     /// Function of the sums.
     pub activation: Activation,
     /// Share of the output dropped while training.
-    #[serde(default)]
     pub dropout: f32,
 }
 
