@@ -28,9 +28,11 @@ mod parameters;
 
 pub mod config;
 pub mod dataset;
+pub mod evaluate;
 pub mod export;
 pub mod fit;
 pub mod history;
+pub mod job;
 pub mod loss;
 pub mod network;
 pub mod random;
