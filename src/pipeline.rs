@@ -73,8 +73,7 @@ impl Pipeline {
             horizon_steps: manifest.horizon_steps,
             coverage: plans.forecast.coverage(),
         };
-        let engine =
-            Engine::new(plans.clone(), mode, bundle.signature(), backend, config.engine)?;
+        let engine = Engine::new(plans.clone(), mode, bundle.signature(), backend, config.engine)?;
         Ok(Self { decoder, engine, template, forecasts: Vec::new(), buffer: Vec::new() })
     }
 
@@ -93,7 +92,7 @@ impl Pipeline {
         self.engine.symbol_count()
     }
 
-    /// Takes one record; tells the reason where it was refused before it became a tick.
+    /// Takes one record; tells the reason where it was refused.
     ///
     /// # Errors
     /// [`InferenceError`] where inference fails.

@@ -197,8 +197,9 @@ impl Engine {
         }
     }
 
-    /// Takes one tick. A refused tick is counted and changes nothing but the count. Where the
-    /// symbol still has a row waiting, that row is inferred first and its forecast appended.
+    /// Takes one tick, or refuses it and tells the reason; a refused tick is counted and changes
+    /// nothing but the count. Where the symbol still has a row waiting, that row is inferred first
+    /// and its forecast appended.
     ///
     /// # Errors
     /// [`InferenceError`] where inference fails.
@@ -206,24 +207,19 @@ impl Engine {
         &mut self,
         tick: &Tick<'_>,
         forecasts: &mut Vec<Forecast>,
-    ) -> Result<(), InferenceError> {
+    ) -> Result<Option<Reject>, InferenceError> {
         self.tally.ticks += 1;
-        let id = match self.resolve(&tick.symbol) {
-            Ok(id) => id,
-            Err(reason) => {
-                self.tally.rejects.add(reason);
-                return Ok(());
+        let outcome = match self.resolve(&tick.symbol) {
+            Ok(id) => {
+                if self.symbols[id.index()].pending || !self.inferred.is_empty() {
+                    self.infer(forecasts)?;
+                    self.advance()?;
+                }
+                self.absorb(id, tick)
             }
+            Err(reason) => Err(reason),
         };
-        if self.symbols[id.index()].pending || !self.inferred.is_empty() {
-            self.infer(forecasts)?;
-            self.advance()?;
-        }
-        match self.absorb(id, tick) {
-            Ok(()) => {}
-            Err(reason) => self.tally.rejects.add(reason),
-        }
-        Ok(())
+        Ok(outcome.err().inspect(|reason| self.tally.rejects.add(*reason)))
     }
 
     /// Finds a symbol or takes a new one.

@@ -46,6 +46,18 @@ pub struct Shape {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lane(usize);
 
+impl Lane {
+    /// The lane at a backend's own index.
+    pub fn new(index: usize) -> Self {
+        Self(index)
+    }
+
+    /// The backend's own index.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
 /// Why inference failed.
 #[derive(Debug, thiserror::Error)]
 pub enum InferenceError {

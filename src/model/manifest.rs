@@ -3,6 +3,8 @@
 //! Owns the on-disk shape of `manifest.json` and the rules inside it. Promises that every rule
 //! broken is named with the field that breaks it, all at once. Never opens a file or the graph.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{DurationNanos, UnixNanos};
@@ -188,6 +190,15 @@ pub struct Plans {
     pub window_steps: usize,
     /// From ticks to steps.
     pub step_rule: StepRule,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Full => "full",
+            Self::Sliding => "sliding",
+        })
+    }
 }
 
 impl StepSpec {

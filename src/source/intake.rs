@@ -195,11 +195,8 @@ impl IntakeReceiver {
     pub fn drain(&self, batch: &mut Vec<Arrival>, count_max: usize) -> bool {
         let mut queue = self.shared.lock();
         while queue.waiting.is_empty() && !queue.gap_before_first && !queue.sender_gone {
-            queue = self
-                .shared
-                .filled
-                .wait(queue)
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            queue =
+                self.shared.filled.wait(queue).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
         if std::mem::take(&mut queue.gap_before_first) {
             batch.push(Arrival::Gap);
@@ -246,8 +243,7 @@ mod tests {
         }
         let mut batch = Vec::new();
         assert!(receiver.drain(&mut batch, 10));
-        let expected =
-            [Arrival::Gap, Arrival::Record(record(3)), Arrival::Record(record(4))];
+        let expected = [Arrival::Gap, Arrival::Record(record(3)), Arrival::Record(record(4))];
         assert_eq!(batch, expected);
         assert_eq!((metrics.received.get(), metrics.dropped.get()), (5, 3));
         assert_eq!((metrics.waiting.get(), metrics.gaps.get()), (0, 1));

@@ -3,4 +3,7 @@
 //! Owns the ways in: recorded files and live feeds. Promises that a record leaves here as the
 //! bytes of one native tick, in the order in which it came. Never judges a record: `decode` does.
 
+pub mod backoff;
 pub mod file;
+pub mod intake;
+pub mod websocket;

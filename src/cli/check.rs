@@ -1,0 +1,40 @@
+//! `tickcast check`: every problem of a configuration and its model, before anything is started.
+
+use std::path::PathBuf;
+
+use super::Global;
+use crate::exit::{Exit, Failure};
+use crate::pipeline::Pipeline;
+
+/// Options of `tickcast check`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit code 0: usable. 78: every problem is listed.\n\n\
+                        Example: tickcast check -c config/tickcast.toml")]
+pub(super) struct CheckArgs {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = "config/tickcast.toml")]
+    config: PathBuf,
+}
+
+pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<(), Exit> {
+    let config = super::configuration(&args.config)?;
+    // The model and the library do not depend on each other, so both are reported.
+    let bundle = super::bundle(&config);
+    let runtime = super::runtime(global, config.onnxruntime_library.as_deref());
+    let (bundle, runtime) = match (bundle, runtime) {
+        (Ok(bundle), Ok(runtime)) => (bundle, runtime),
+        (Err(bundle), Err(runtime)) => {
+            return Err(Exit::new(Failure::Configuration, format_args!("{bundle}\n{runtime}")));
+        }
+        (Err(exit), _) | (_, Err(exit)) => return Err(exit),
+    };
+    let pipeline = Pipeline::build(&bundle, &runtime, &config)
+        .map_err(Exit::because(Failure::Configuration))?;
+    let template = pipeline.template();
+    println!("configuration {} is usable", args.config.display());
+    println!("model         {} {}", template.model, template.model_version);
+    println!("mode          {}", template.mode);
+    println!("golden        {} cases pass", bundle.golden().cases.len());
+    println!("runtime       {}", runtime.build_info());
+    Ok(())
+}

@@ -1,0 +1,271 @@
+//! `tickcast feed`: recorded data as a live WebSocket feed.
+//!
+//! Owns the command's arguments, its first line of output and its progress line. Never plays: the
+//! `feed` module does.
+
+use std::io::{IsTerminal, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use console::Term;
+
+use super::signal::interrupted;
+use crate::clock::Stopwatch;
+use crate::domain::TimeUnit;
+use crate::exit::{Exit, Failure};
+use crate::feed::{FeedServer, Order, Pace, Progress, Recording, Selection, WhenDone};
+use crate::meter::Meter;
+use crate::source::file::{ColumnMap, FileFormat, FileOptions};
+
+/// Fast enough to watch years of days pass in a minute, slow enough for any reader.
+const RATE_DEFAULT: Pace = Pace::Rate(500.0);
+
+/// How often the progress line is written.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+const EXAMPLES: &str = "\
+Examples:
+  Daily prices, one day of every symbol after the other, 500 ticks a second:
+    tickcast feed --input stocks.csv \\
+        --columns 'symbol=Ticker,time=Date,close=Adj Close,volume=Volume' \\
+      --symbols AAPL,MSFT --to ws://127.0.0.1:9701
+
+  Recorded ticks, an hour in 3.6 seconds:
+    tickcast feed --input ticks.jsonl --to ws://127.0.0.1:0 --speed 1000x
+
+The first line on standard output is the address. Every subscriber gets the recording from its
+beginning, one tick per text message, then a close with the reason \"recording ended\".";
+
+/// Plays recorded data as a live WebSocket feed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct FeedArgs {
+    /// The recording: CSV (.csv) or JSON lines (.jsonl, .ndjson, .json); `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+
+    /// The format, where the file's name does not tell it: csv or json-lines.
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<FileFormat>,
+
+    /// Which CSV columns to send under which names, as `name=Column,...`; all by default, under
+    /// their own names in lower case, with ticker as symbol, and date, timestamp, datetime as time.
+    #[arg(long, value_name = "MAP")]
+    columns: Option<ColumnMap>,
+
+    /// The symbol of every row, for a CSV file without a column for it.
+    #[arg(long, value_name = "SYMBOL")]
+    symbol: Option<String>,
+
+    /// Play only these symbols; all by default. Records without a readable symbol are played too.
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    symbols: Vec<String>,
+
+    /// The unit of event times that are numbers: s, ms, us or ns.
+    #[arg(long, value_name = "UNIT", default_value = "ms", value_parser = time_unit)]
+    time_unit: TimeUnit,
+
+    /// Where to listen: ws://HOST:PORT; port 0 takes a free one.
+    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:0")]
+    to: String,
+
+    /// How much faster than the clock event time runs, such as 1000x, or `max`: as fast as the
+    /// subscriber reads.
+    #[arg(long, value_name = "FACTOR", value_parser = Pace::parse_speed, conflicts_with = "rate")]
+    speed: Option<Pace>,
+
+    /// How many ticks per second, whatever their event times, such as 500/s. This is the default,
+    /// at 500/s.
+    #[arg(long, value_name = "TICKS/s", value_parser = Pace::parse_rate)]
+    rate: Option<Pace>,
+
+    /// Play the file's own order instead of ordering by event time, so that times running
+    /// backwards stay so.
+    #[arg(long)]
+    keep_order: bool,
+
+    /// End once one subscriber has had the whole recording.
+    #[arg(long)]
+    exit_when_done: bool,
+
+    /// Allow an address that other machines can reach. The feed has no authentication.
+    #[arg(long)]
+    insecure_bind: bool,
+}
+
+/// Loads the recording, binds, prints the address and plays until it is told to end.
+///
+/// # Errors
+/// 64 for an address that makes no sense, 65 for a recording that cannot be played, 75 for an
+/// address that is taken.
+pub(super) fn run(args: FeedArgs) -> Result<(), Exit> {
+    let address = listen_address(&args.to, args.insecure_bind)?;
+    let options = FileOptions { format: args.format, columns: args.columns, symbol: args.symbol };
+    let order = if args.keep_order { Order::File } else { Order::EventTime };
+    let selection =
+        Selection { symbols: args.symbols.into_iter().collect(), time_unit: args.time_unit, order };
+    let recording =
+        Recording::load(&args.input, options, &selection).map_err(Exit::because(Failure::Data))?;
+    let pace = args.speed.or(args.rate).unwrap_or(RATE_DEFAULT);
+    let when_done = if args.exit_when_done { WhenDone::Exit } else { WhenDone::Continue };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Exit::while_doing(Failure::Internal, "start the runtime"))?;
+    runtime.block_on(async {
+        let stop = interrupted()?;
+        let server = FeedServer::bind(address).await.map_err(Exit::because(Failure::Temporary))?;
+        announce(server.local_addr())?;
+        let progress = Arc::new(Progress::default());
+        let show = show_progress(Arc::clone(&progress));
+        let play = server.run(Arc::new(recording), pace, when_done, progress, stop);
+        tokio::select! {
+            biased;
+            () = play => {}
+            () = show => {}
+        }
+        Ok(())
+    })
+}
+
+/// The address as the first line on standard output, for whoever started this on port 0.
+fn announce(address: SocketAddr) -> Result<(), Exit> {
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "ws://{address}")
+        .and_then(|()| output.flush())
+        .map_err(Exit::while_doing(Failure::Temporary, "write the address"))
+}
+
+/// The address behind a `ws://` URL; loopback only, unless others are allowed.
+fn listen_address(url: &str, insecure_bind: bool) -> Result<SocketAddr, Exit> {
+    let usage = |problem: &str| Exit::new(Failure::Usage, format_args!("--to `{url}`: {problem}"));
+    let rest =
+        url.strip_prefix("ws://").ok_or_else(|| usage("a feed is served as ws://HOST:PORT"))?;
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    if authority.contains('/') {
+        return Err(usage("a feed has no path: ws://HOST:PORT"));
+    }
+    let address = authority
+        .to_socket_addrs()
+        .map_err(|error| usage(&format!("expected ws://HOST:PORT: {error}")))?
+        .next()
+        .ok_or_else(|| usage("the host has no address"))?;
+    if address.ip().is_loopback() || insecure_bind {
+        return Ok(address);
+    }
+    Err(usage(
+        "other machines can reach this address; use 127.0.0.1 or allow it with --insecure-bind",
+    ))
+}
+
+fn time_unit(text: &str) -> Result<TimeUnit, &'static str> {
+    match text {
+        "s" => Ok(TimeUnit::Seconds),
+        "ms" => Ok(TimeUnit::Milliseconds),
+        "us" => Ok(TimeUnit::Microseconds),
+        "ns" => Ok(TimeUnit::Nanoseconds),
+        _ => Err("expected s, ms, us or ns"),
+    }
+}
+
+/// Rewrites one line on standard error while it is a terminal; never ends.
+async fn show_progress(progress: Arc<Progress>) {
+    let terminal = Term::stderr();
+    if !std::io::stderr().is_terminal() {
+        return std::future::pending().await;
+    }
+    let clock = Stopwatch::start();
+    let mut meter = Meter::default();
+    let mut interval = tokio::time::interval(PROGRESS_EVERY);
+    loop {
+        interval.tick().await;
+        meter.observe(clock.elapsed(), progress.ticks_sent());
+        // A terminal that went away takes nothing from the feed.
+        let _ = terminal.clear_line();
+        let _ = terminal.write_str(&progress_line(&progress, meter.per_second()));
+    }
+}
+
+fn progress_line(progress: &Progress, per_second: f64) -> String {
+    let reached =
+        progress.event_time().map_or_else(|| "not begun".to_owned(), |time| time.to_string());
+    format!(
+        "{reached}  {} ticks  {per_second:.0}/s  {} subscribers",
+        progress.ticks_sent(),
+        progress.subscribers()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, FromArgMatches};
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<FeedArgs, clap::Error> {
+        let command = FeedArgs::augment_args(clap::Command::new("feed").no_binary_name(true));
+        command
+            .try_get_matches_from(arguments)
+            .and_then(|mut found| FeedArgs::from_arg_matches_mut(&mut found))
+    }
+
+    #[test]
+    fn takes_what_its_examples_say() {
+        let args = parse(&[
+            "--input",
+            "stocks.csv",
+            "--columns",
+            "symbol=Ticker,time=Date,close=Adj Close",
+            "--symbols",
+            "AAPL,GOOG",
+            "--to",
+            "ws://127.0.0.1:0",
+            "--speed",
+            "1000x",
+            "--exit-when-done",
+        ])
+        .unwrap();
+        assert_eq!(args.symbols, ["AAPL", "GOOG"]);
+        assert_eq!(args.speed, Some(Pace::Speed(1000.0)));
+        assert!(args.exit_when_done);
+        let args = parse(&["--input", "-", "--rate", "50/s", "--time-unit", "ns"]).unwrap();
+        assert_eq!((args.rate, args.time_unit), (Some(Pace::Rate(50.0)), TimeUnit::Nanoseconds));
+    }
+
+    #[test]
+    fn refuses_what_makes_no_sense() {
+        for arguments in [
+            &["--input", "x.csv", "--speed", "1x", "--rate", "1/s"][..],
+            &["--input", "x.csv", "--speed", "fast"],
+            &["--input", "x.csv", "--columns", "close"],
+            &["--input", "x.csv", "--format", "xml"],
+            &["--input", "x.csv", "--time-unit", "weeks"],
+            &["--speed", "1x"],
+        ] {
+            assert!(parse(arguments).is_err(), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn listens_on_loopback_unless_told_otherwise() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        assert_eq!(listen_address("ws://127.0.0.1:0", false).unwrap(), address("127.0.0.1:0"));
+        assert_eq!(listen_address("ws://[::1]:9701/", false).unwrap(), address("[::1]:9701"));
+        assert_eq!(listen_address("ws://0.0.0.0:9701", true).unwrap(), address("0.0.0.0:9701"));
+        for url in [
+            "ws://0.0.0.0:9701",
+            "ws://[::]:9701",
+            "wss://127.0.0.1:9701",
+            "kafka://127.0.0.1:9092",
+            "ws://127.0.0.1",
+            "ws://127.0.0.1:99999",
+            "ws://127.0.0.1:9701/ticks",
+            "",
+        ] {
+            let exit = listen_address(url, false).unwrap_err();
+            assert_eq!(exit.failure(), Failure::Usage, "{url}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! `tickcast replay`: recorded input through the same code as the daemon, as fast as it goes.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Global;
+use crate::clock::Stopwatch;
+use crate::config::{Config, FileConfig, SourceKind};
+use crate::engine::EngineTally;
+use crate::exit::{Exit, Failure};
+use crate::pipeline::Pipeline;
+use crate::source::file::{FileOptions, FileRecords};
+
+/// Options of `tickcast replay`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "The forecasts are those that `serve` publishes on the same records, byte \
+                        for byte.\n\nExample:\n  tickcast replay -c config/tickcast.toml --input \
+                        ticks.jsonl --output forecasts.jsonl")]
+pub(super) struct ReplayArgs {
+    /// The configuration file; its source gives the time unit and limits
+    #[arg(short, long, value_name = "FILE", default_value = "config/tickcast.toml")]
+    config: PathBuf,
+    /// The recording: .jsonl, .csv, or - for JSON lines on standard input
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// Where forecasts go as JSON lines; - is standard output
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+    /// Columns of a CSV file, such as symbol=Ticker,time=Date,close=Close,volume=Volume
+    #[arg(long, value_name = "PAIRS")]
+    columns: Option<String>,
+    /// The symbol of a recording that has no column for it
+    #[arg(long, value_name = "NAME")]
+    symbol: Option<String>,
+}
+
+pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
+    let config = super::configuration(&args.config)?;
+    let mut records = open(args, &config)?;
+    let bundle = super::bundle(&config)?;
+    let runtime = super::runtime(global, config.onnxruntime_library.as_deref())?;
+    let mut pipeline = Pipeline::build(&bundle, &runtime, &config)
+        .map_err(Exit::because(Failure::Configuration))?;
+    let mut output = open_output(&args.output)?;
+    let progress = progress_bar(records.bytes_total());
+    let watch = Stopwatch::start();
+    let mut waiting = 0;
+    while let Some(record) = records.next() {
+        let record = record.map_err(Exit::because(Failure::Data))?;
+        pipeline.take(&record.bytes).map_err(Exit::because(Failure::Internal))?;
+        waiting += 1;
+        if waiting == config.drain_records_max {
+            waiting = 0;
+            finish_batch(&mut pipeline, &mut output)?;
+            progress.set_position(records.bytes_read());
+        }
+    }
+    finish_batch(&mut pipeline, &mut output)?;
+    output.flush().map_err(failed_output)?;
+    progress.finish_and_clear();
+    summarise(pipeline.tally(), watch.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// The command line's recording; columns and symbol fall back to the configuration's.
+fn open(args: &ReplayArgs, config: &Config) -> Result<FileRecords, Exit> {
+    let configured = match &config.source.kind {
+        SourceKind::File(FileConfig { columns, symbol, .. }) => (columns.clone(), symbol.clone()),
+        SourceKind::WebSocket(_) => (None, None),
+    };
+    let columns = args.columns.clone().or(configured.0);
+    let columns = columns
+        .map(|columns| columns.parse())
+        .transpose()
+        .map_err(Exit::while_doing(Failure::Usage, "--columns"))?;
+    let symbol = args.symbol.clone().or(configured.1);
+    FileRecords::open(&args.input, FileOptions { format: None, columns, symbol })
+        .map_err(Exit::because(Failure::Data))
+}
+
+fn open_output(path: &Path) -> Result<Box<dyn Write>, Exit> {
+    if path == Path::new("-") {
+        return Ok(Box::new(BufWriter::new(io::stdout())));
+    }
+    let file = File::create(path)
+        .map_err(Exit::while_doing(Failure::Data, format_args!("create {}", path.display())))?;
+    Ok(Box::new(BufWriter::new(file)))
+}
+
+fn failed_output(error: io::Error) -> Exit {
+    Exit::new(Failure::Temporary, format_args!("write forecasts: {error}"))
+}
+
+/// Infers what waits, writes its forecasts, moves the states on.
+fn finish_batch(pipeline: &mut Pipeline, output: &mut dyn Write) -> Result<(), Exit> {
+    pipeline.infer().map_err(Exit::because(Failure::Internal))?;
+    let write = |_: &_, record: &[u8]| {
+        output.write_all(record)?;
+        output.write_all(b"\n")
+    };
+    pipeline.emit(write).map_err(failed_output)?;
+    pipeline.advance().map_err(Exit::because(Failure::Internal))
+}
+
+/// A bar on standard error where a person looks at it.
+fn progress_bar(bytes_total: Option<u64>) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let template = "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+    let style = ProgressStyle::with_template(template);
+    let bar = bytes_total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// Where every record went, on standard error.
+fn summarise(tally: &EngineTally, seconds: f64) {
+    let EngineTally { ticks, absorbed, steps, warming, forecasts, withheld, rejects } = tally;
+    eprintln!(
+        "{ticks} records in {seconds:.2} s: {steps} steps, {absorbed} absorbed into bars, \
+         {} refused",
+        rejects.total()
+    );
+    eprintln!("{steps} steps: {forecasts} forecasts, {warming} while warming, {withheld} withheld");
+    for (reason, count) in rejects.iter() {
+        eprintln!("  refused {:<18} {count}", reason.label());
+    }
+}

@@ -1,0 +1,42 @@
+//! `tickcast serve`: the daemon.
+
+use std::path::PathBuf;
+
+use super::Global;
+use crate::app::App;
+use crate::exit::{Exit, Failure};
+use crate::logging;
+
+/// Options of `tickcast serve`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Settings come from the file, then from TICKCAST__SECTION__KEY variables:\n  \
+                        TICKCAST__HTTP__BIND=127.0.0.1:0 tickcast serve -c config/tickcast.toml\n\n\
+                        SIGTERM stops in order: sources, queue, forecasts, then exit 0."
+)]
+pub(super) struct ServeArgs {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = "config/tickcast.toml")]
+    config: PathBuf,
+    /// Write http://ADDRESS of the bound listener to this file once it is bound
+    #[arg(long, value_name = "FILE")]
+    address_file: Option<PathBuf>,
+}
+
+pub(super) fn run(args: ServeArgs, global: &Global) -> Result<(), Exit> {
+    let ServeArgs { config: path, address_file } = args;
+    let config = super::configuration(&path)?;
+    logging::start(config.log);
+    let bundle = super::bundle(&config)?;
+    let runtime = super::runtime(global, config.onnxruntime_library.as_deref())?;
+    let app = App::build(config, &bundle, &runtime)?;
+    if let Some(path) = address_file {
+        let text = format!("http://{}\n", app.address());
+        // Renamed into place, so that a reader never sees half an address.
+        let draft = path.with_extension("draft");
+        std::fs::write(&draft, text)
+            .and_then(|()| std::fs::rename(&draft, &path))
+            .map_err(Exit::while_doing(Failure::Temporary, "write --address-file"))?;
+    }
+    app.run()
+}

@@ -1,0 +1,127 @@
+//! Forecasts as JSON lines on standard output or appended to a file.
+//!
+//! Owns the writer and its thread. Promises the order of the engine, one record a line, and that
+//! what was handed over is on its way to the system once the queue is empty. A full queue blocks
+//! the engine (policy `block`): lines are never dropped. Never formats a forecast.
+
+use std::fs::OpenOptions;
+use std::io::{self, BufWriter, Write};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+
+use crate::config::LinesTarget;
+
+/// Records between the engine and the writer. At 500 bytes a record this is 4 MB.
+const QUEUE_RECORDS_MAX: usize = 8192;
+
+/// The engine's end of the writer.
+pub struct Lines {
+    queue: SyncSender<Bytes>,
+    writer: JoinHandle<io::Result<()>>,
+}
+
+/// The writer has stopped; the reason is what [`Lines::finish`] returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the writer of lines has stopped")]
+pub struct LinesClosed;
+
+impl Lines {
+    /// Opens the target and starts the writer; `None` for no target.
+    ///
+    /// # Errors
+    /// Where the file cannot be opened for appending or the thread cannot be made.
+    pub fn open(target: &LinesTarget) -> io::Result<Option<Self>> {
+        match target {
+            LinesTarget::Off => Ok(None),
+            LinesTarget::StandardOutput => Self::start(io::stdout()).map(Some),
+            LinesTarget::File(path) => {
+                let file = OpenOptions::new().create(true).append(true).open(path)?;
+                Self::start(file).map(Some)
+            }
+        }
+    }
+
+    /// Starts the writer on any target.
+    fn start(target: impl Write + Send + 'static) -> io::Result<Self> {
+        let (queue, records) = sync_channel(QUEUE_RECORDS_MAX);
+        let writer = std::thread::Builder::new()
+            .name("lines".to_owned())
+            .spawn(move || write_all(&records, BufWriter::new(target)))?;
+        Ok(Self { queue, writer })
+    }
+
+    /// Hands a record over, waiting while the queue is full.
+    ///
+    /// # Errors
+    /// [`LinesClosed`] where the writer has failed.
+    pub fn write(&self, record: Bytes) -> Result<(), LinesClosed> {
+        self.queue.send(record).map_err(|_| LinesClosed)
+    }
+
+    /// Waits until everything handed over is written.
+    ///
+    /// # Errors
+    /// The first error of the writer.
+    pub fn finish(self) -> io::Result<()> {
+        drop(self.queue);
+        self.writer.join().unwrap_or_else(|_| Err(io::Error::other("the writer panicked")))
+    }
+}
+
+/// Writes until the queue is closed, and flushes whenever it is empty.
+fn write_all(records: &Receiver<Bytes>, mut target: BufWriter<impl Write>) -> io::Result<()> {
+    loop {
+        let record = match records.try_recv() {
+            Ok(record) => record,
+            Err(TryRecvError::Disconnected) => return target.flush(),
+            Err(TryRecvError::Empty) => {
+                target.flush()?;
+                match records.recv() {
+                    Ok(record) => record,
+                    Err(_) => return Ok(()),
+                }
+            }
+        };
+        target.write_all(&record)?;
+        target.write_all(b"\n")?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_every_record_in_order_and_appends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("forecasts.jsonl");
+        for start in [0, 10_000] {
+            let lines = Lines::open(&LinesTarget::File(path.clone())).unwrap().unwrap();
+            for index in start..start + 10_000 {
+                lines.write(Bytes::from(index.to_string())).unwrap();
+            }
+            lines.finish().unwrap();
+        }
+        let text = std::fs::read_to_string(path).unwrap();
+        let numbers: Vec<u32> = text.lines().map(|line| line.parse().unwrap()).collect();
+        assert_eq!(numbers, (0..20_000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_failed_writer_is_noticed_and_named() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::Error::new(io::ErrorKind::StorageFull, "no space"))
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::start(Full).unwrap();
+        while lines.write(Bytes::from_static(b"x")).is_ok() {}
+        assert_eq!(lines.finish().unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+}

@@ -1,0 +1,42 @@
+//! When to stop.
+//!
+//! Owns the signals of the process. Promises that the first SIGTERM or SIGINT asks for an orderly
+//! stop and the second one ends the waiting. Never ends the process itself.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+/// Waits until the word to stop is given, or nobody is left to give it.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a stop as well. The guard in the result
+    // must not live on: it would keep the sender out.
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+/// The signals that ask the process to stop.
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Takes over SIGTERM and SIGINT; needs a running tokio runtime.
+    ///
+    /// # Errors
+    /// Where the system refuses the handlers.
+    pub fn install() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next signal and names it.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The daemon as a process: what goes in, what comes out, and how it ends.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::process::{Command, Stdio};
+
+use tickcast::domain::Reject;
+
+use crate::support::bundle::{SealedBundle, sealed};
+use crate::support::feed::{Act, ScriptedFeed};
+use crate::support::process::{Daemon, Ended, eventually, run, tickcast};
+use crate::support::repository;
+
+const WINDOW_STEPS: u32 = 30;
+
+/// A tick of a symbol on a day, with a price that wanders by day and symbol.
+fn tick(symbol: &str, day: u32) -> String {
+    let phase = f64::from(day) + f64::from(symbol.as_bytes()[0]);
+    let (close, volume) = (100.0 + 30.0 * phase.sin(), 500.0 + 400.0 * (phase * 0.7).cos());
+    let time = i64::from(day) * 86_400_000;
+    format!(r#"{{"symbol":"{symbol}","time":{time},"close":{close},"volume":{volume}}}"#)
+}
+
+/// `days` days of every symbol, in order of time.
+fn recording(symbols: &[&str], days: u32) -> Vec<String> {
+    (0..days).flat_map(|day| symbols.iter().map(move |symbol| tick(symbol, day))).collect()
+}
+
+fn bundle() -> SealedBundle {
+    sealed(11, WINDOW_STEPS, &[64, 32])
+}
+
+/// What `replay` says about records.
+fn replay(sealed: &SealedBundle, records: &[String]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(path("ticks.jsonl"), records.join("\n")).unwrap();
+    let config = format!(
+        "source.url = 'ws://127.0.0.1:1'\nmodel.root = '{}'\nmodel.name = 'random'\n",
+        sealed.root.path().display()
+    );
+    fs::write(path("tickcast.toml"), config).unwrap();
+    let (config, input) = (path("tickcast.toml"), path("ticks.jsonl"));
+    let output = run(&["replay", "-c", &config, "--input", &input, "--output", "-"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A daemon on a sealed bundle and a feed.
+fn serve(sealed: &SealedBundle, feed: &str, settings: &str) -> Daemon {
+    Daemon::start(sealed.root.path(), "random", feed, settings)
+}
+
+/// Both sums of the tally, by the daemon's own last words.
+fn assert_nothing_is_unaccounted_for(ended: &Ended) {
+    let [ticks, refused, absorbed, steps, warming, forecasts, withheld] =
+        ["ticks", "refused", "absorbed", "steps", "warming", "forecasts", "withheld"]
+            .map(|field| ended.drained(field));
+    assert_eq!(ticks, refused + absorbed + steps);
+    assert_eq!(steps, warming + forecasts + withheld);
+    assert_eq!(forecasts, ended.lines.lines().count() as u64);
+}
+
+#[test]
+fn live_equals_replay_byte_for_byte() {
+    let sealed = bundle();
+    let records = recording(&["AAPL", "IBM", "MSFT"], 90);
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("ticks.jsonl");
+    fs::write(&input, records.join("\n")).unwrap();
+    let mut feed = tickcast()
+        .args(["feed", "--to", "ws://127.0.0.1:0", "--speed", "max", "--exit-when-done"])
+        .arg("--input")
+        .arg(&input)
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(folder.path().join("url")).unwrap())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let url = eventually("the feed's address", || {
+        let text = fs::read_to_string(folder.path().join("url")).ok()?;
+        Some(text.strip_suffix('\n')?.to_owned())
+    });
+    let daemon = serve(&sealed, &url, "");
+    daemon.await_metric("tickcast_ticks_total", records.len() as f64);
+    let feed_status = eventually("the feed's end", || feed.try_wait().unwrap());
+    assert!(feed_status.success());
+    let ended = daemon.stop();
+    assert!(ended.status.success(), "{:?}", ended.log);
+    assert_eq!(ended.lines, replay(&sealed, &records));
+    let per_symbol = 90 - u64::from(WINDOW_STEPS);
+    assert_eq!(ended.drained("forecasts"), 3 * per_symbol);
+    assert_nothing_is_unaccounted_for(&ended);
+}
+
+#[test]
+fn bad_ticks_are_counted_by_reason_and_change_nothing_else() {
+    let sealed = bundle();
+    let good = recording(&["A", "B"], 50);
+    let time = |day: u32| u64::from(day) * 86_400_000;
+    let bad: Vec<(Reject, String)> = vec![
+        (Reject::Malformed, "this is not JSON".into()),
+        (Reject::NotAnObject, "[]".into()),
+        (Reject::WrongType, tick("A", 20).replace(r#""volume":"#, r#""volume":"x","v":"#)),
+        (Reject::NotFinite, tick("A", 20).replace(r#""volume":"#, r#""volume":NaN,"v":"#)),
+        (Reject::NotFinite, tick("A", 20).replace(r#""volume":"#, r#""volume":-Infinity,"v":"#)),
+        (Reject::Negative, tick("A", 20).replace(r#""close":"#, r#""close":-"#)),
+        (Reject::MissingSymbol, tick("A", 20).replace("symbol", "sym")),
+        (Reject::MissingTime, tick("A", 20).replace("time", "when")),
+        (Reject::InvalidTime, tick("A", 20).replace(&time(20).to_string(), "true")),
+        (Reject::TooLarge, format!("{}{}", tick("A", 20), " ".repeat(1 << 20))),
+        (Reject::OutOfOrder, tick("A", 3)),
+        (Reject::Duplicate, tick("A", 19)),
+        (Reject::TooManySymbols, tick("C", 20)),
+    ];
+    let feed = ScriptedFeed::start();
+    let daemon = serve(&sealed, feed.url(), "engine.symbols_max = 2");
+    // All of them between day 19 and day 20, twice, while both symbols are warming, and once more
+    // at the end.
+    let (before, after) = good.split_at(2 * 20);
+    before.iter().for_each(|record| feed.say(record));
+    for _ in 0..2 {
+        bad.iter().for_each(|(_, record)| feed.say(record));
+    }
+    after.iter().for_each(|record| feed.say(record));
+    let sent = good.len() + 2 * bad.len();
+    daemon.await_metric("tickcast_ticks_total", sent as f64);
+
+    let metrics = daemon.metrics();
+    let mut expected = BTreeMap::new();
+    for (reason, _) in &bad {
+        *expected.entry(reason.label()).or_insert(0.0) += 2.0;
+    }
+    for reason in Reject::ALL {
+        let name = format!("tickcast_ticks_refused_total{{reason=\"{}\"}}", reason.label());
+        let count = expected.get(reason.label()).copied().unwrap_or(0.0);
+        assert_eq!(metrics.get(&name).copied(), Some(count), "{name}");
+    }
+    let sum = |names: &[&str]| names.iter().map(|name| metrics[*name]).sum::<f64>();
+    assert_eq!(
+        metrics["tickcast_records_received_total"],
+        sum(&[
+            "tickcast_ticks_total",
+            "tickcast_records_dropped_total",
+            "tickcast_records_waiting"
+        ])
+    );
+    let ended = daemon.stop();
+    assert!(ended.status.success());
+    assert_eq!(ended.lines, replay(&sealed, &good), "as if the bad ones had never come");
+    assert_nothing_is_unaccounted_for(&ended);
+}
+
+#[test]
+fn a_broken_connection_is_renewed_and_its_gap_is_marked() {
+    let sealed = bundle();
+    let feed = ScriptedFeed::start();
+    let daemon = serve(&sealed, feed.url(), "");
+    for day in 0..40 {
+        feed.say(tick("A", day));
+    }
+    daemon.await_metric("tickcast_ticks_total", 40.0);
+    feed.act(Act::Break);
+    daemon.await_metric("tickcast_source_connects_total", 2.0);
+    // Days 40 to 44 are lost with the connection.
+    for day in 45..85 {
+        feed.say(tick("A", day));
+    }
+    daemon.await_metric("tickcast_ticks_total", 80.0);
+    assert_eq!(daemon.metric("tickcast_gaps_total"), 1.0);
+    let ended = daemon.stop();
+    let qualities: Vec<_> = ended
+        .lines
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|forecast| forecast["quality"] == "gapped")
+        .collect();
+    let whole = (40 - WINDOW_STEPS) as usize;
+    let expected: Vec<_> =
+        (0..qualities.len()).map(|i| (whole..whole + WINDOW_STEPS as usize).contains(&i)).collect();
+    assert_eq!(qualities, expected, "gapped for exactly as long as the gap is in the window");
+    assert_nothing_is_unaccounted_for(&ended);
+}
+
+#[test]
+fn readiness_follows_the_feed_and_is_withdrawn_while_it_is_away() {
+    let sealed = bundle();
+    let daemon = serve(&sealed, "ws://127.0.0.1:1", "");
+    let (status, reasons) = daemon.get("/readyz");
+    assert_eq!(status, 503);
+    assert!(reasons.contains("connecting to ws://127.0.0.1:1"), "{reasons}");
+    assert_eq!(daemon.get("/livez").0, 200);
+    assert!(daemon.stop().status.success(), "stopping does not wait for a feed that is away");
+
+    let feed = ScriptedFeed::start();
+    let daemon = serve(&sealed, feed.url(), "");
+    eventually("ready", || (daemon.get("/readyz").0 == 200).then_some(()));
+    let (status, version) = daemon.get("/version");
+    let version: serde_json::Value = serde_json::from_str(&version).unwrap();
+    assert_eq!(
+        (status, &version["model"], &version["mode"]),
+        (200, &"random".into(), &"sliding".into())
+    );
+    assert!(daemon.stop().status.success());
+}
+
+#[test]
+fn sigterm_publishes_all_that_was_read() {
+    let sealed = bundle();
+    let feed = ScriptedFeed::start();
+    let daemon =
+        serve(&sealed, feed.url(), "source.when_full = 'block'\nsource.queue_records_max = 64");
+    for day in 0..20_000 {
+        feed.say(tick("A", day));
+    }
+    daemon.await_metric("tickcast_forecasts_total", 100.0);
+    let ended = daemon.stop();
+    assert!(ended.status.success(), "{:?}", ended.log);
+    assert!(ended.drained("forecasts") >= 100);
+    assert_nothing_is_unaccounted_for(&ended);
+    // What was published is a beginning of what replay says: nothing lost, nothing invented.
+    let records = recording(&["A"], u32::try_from(ended.drained("ticks")).unwrap());
+    assert_eq!(ended.lines, replay(&sealed, &records));
+}
+
+#[test]
+fn a_recording_is_served_to_its_end_and_then_the_daemon_ends() {
+    let sealed = bundle();
+    let records = recording(&["A", "B"], 60);
+    let folder = tempfile::tempdir().unwrap();
+    let mut csv = "Ticker,Date,Adj Close,Volume\n".to_owned();
+    for record in &records {
+        let tick: serde_json::Value = serde_json::from_str(record).unwrap();
+        let symbol = tick["symbol"].as_str().unwrap();
+        writeln!(csv, "{symbol},{},{},{}", tick["time"], tick["close"], tick["volume"]).unwrap();
+    }
+    let path = folder.path().join("days.csv");
+    fs::write(&path, csv).unwrap();
+    let settings = format!(
+        "source.kind = 'file'\nsource.path = '{}'\n\
+         source.columns = 'symbol=Ticker,time=Date,close=Adj Close,volume=Volume'\n\
+         source.when_full = 'block'",
+        path.display()
+    );
+    let mut daemon = serve(&sealed, "ws://127.0.0.1:1", &settings);
+    let ended = daemon.await_end();
+    assert!(ended.status.success(), "{:?}", ended.log);
+    assert_eq!(ended.lines, replay(&sealed, &records));
+}
+
+#[test]
+fn the_stream_carries_the_lines() {
+    let sealed = bundle();
+    let feed = ScriptedFeed::start();
+    let daemon = serve(&sealed, feed.url(), "");
+    let url = format!("ws://{}/v1/stream?symbols=B", daemon.address());
+    let (mut stream, _) = tokio_tungstenite::tungstenite::connect(url).unwrap();
+    eventually("the subscriber", || {
+        (daemon.metric("tickcast_stream_subscribers") == 1.0).then_some(())
+    });
+    recording(&["A", "B"], 40).into_iter().for_each(|record| feed.say(record));
+    let mut received = Vec::new();
+    while received.len() < 40 - WINDOW_STEPS as usize {
+        received.push(stream.read().unwrap().into_text().unwrap().to_string());
+    }
+    let ended = daemon.stop();
+    let lines: Vec<_> =
+        ended.lines.lines().filter(|line| line.contains(r#""symbol":"B""#)).collect();
+    assert_eq!(received, lines);
+}
+
+/// Compiles the shim that writes connections down.
+fn connections_shim(folder: &std::path::Path) -> std::path::PathBuf {
+    let library = folder.join("connections.so");
+    let source = repository().join("tests/it/support/connections.c");
+    let status = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
+        .arg(&library)
+        .arg(source)
+        .arg("-ldl")
+        .status();
+    assert!(status.unwrap().success());
+    library
+}
+
+#[test]
+fn no_connection_is_opened_that_nobody_configured() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shim, log) = (connections_shim(folder.path()), folder.path().join("connections"));
+    let sealed = bundle();
+    let feed = ScriptedFeed::start();
+    let daemon = Daemon::start_with(sealed.root.path(), "random", feed.url(), "", |command| {
+        command.env("LD_PRELOAD", &shim).env("CONNECTIONS_LOG", &log);
+    });
+    recording(&["A", "B"], 60).into_iter().for_each(|record| feed.say(record));
+    daemon.await_metric("tickcast_forecasts_total", 60.0);
+    assert!(daemon.stop().status.success());
+    let address = feed.url().strip_prefix("ws://").unwrap();
+    let (host, _) = address.split_once(':').unwrap();
+    let log = fs::read_to_string(log).unwrap();
+    let (configured, others): (Vec<_>, Vec<_>) = log.lines().partition(|line| {
+        *line == format!("connect {address}") || *line == format!("lookup {host}")
+    });
+    assert!(configured.iter().any(|line| line.starts_with("connect")), "the shim sees: {log}");
+    assert_eq!(others, Vec::<&str>::new());
+}
+
+#[test]
+fn telemetry_is_off_in_the_environment_before_the_library_loads() {
+    // The library is refused unless both switches are on, so success means that `main` has set
+    // them, whatever they were before.
+    let sealed = bundle();
+    for value in ["0", ""] {
+        let mut command = tickcast();
+        command.args(["model", "verify"]).arg(&sealed.folder);
+        command.env("ORT_TELEMETRY_DISABLED", value).env_remove("ORT_DISABLE_TELEMETRY");
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}

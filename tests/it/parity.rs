@@ -1,0 +1,177 @@
+//! Exactness: every way of driving the same model over the same data gives the same bits.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use tickcast::domain::{Field, Fields, Forecast, Tick, UnixNanos};
+use tickcast::engine::{Engine, EngineLimits};
+use tickcast::model::manifest::Mode;
+
+use crate::support::bundle::{SealedBundle, sealed};
+use crate::support::poison::Poison;
+use crate::support::runtime;
+
+/// One step of a random life of an engine.
+#[derive(Clone, Debug)]
+enum Event {
+    /// A tick of the symbol at this index, its price and volume.
+    Tick(usize, f64, f64),
+    /// The end of a chunk: infer, then move the states on.
+    Chunk,
+    /// Everything into rest, and a new engine from there.
+    Restart,
+}
+
+/// What identifies a forecast, and its bits.
+type Bits = BTreeMap<(String, i64), [u64; 3]>;
+
+fn events(symbols: usize, count: usize) -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        20 => (0..symbols, 50.0..150.0, 0.0..1000.0).prop_map(|(s, p, v)| Event::Tick(s, p, v)),
+        3 => Just(Event::Chunk),
+        1 => Just(Event::Restart),
+    ];
+    proptest::collection::vec(event, count)
+}
+
+fn engine(sealed: &SealedBundle, mode: Mode, batch_rows_max: usize, poisoned: bool) -> Engine {
+    let bundle = &sealed.bundle;
+    let states = bundle.signature().states.len();
+    let mut backend = bundle.open(runtime()).unwrap();
+    if poisoned {
+        backend = Box::new(Poison::new(backend, states));
+    }
+    let limits = EngineLimits { symbols_max: 100, batch_rows_max };
+    Engine::new(bundle.plans().clone(), mode, bundle.signature(), backend, limits).unwrap()
+}
+
+fn fields(price: f64, volume: f64) -> Fields {
+    let mut fields = Fields::EMPTY;
+    fields.set_checked(Field::CLOSE, price).unwrap();
+    fields.set_checked(Field::VOLUME, volume).unwrap();
+    fields
+}
+
+fn collect(engine: &Engine, forecasts: &mut Vec<Forecast>, bits: &mut Bits) {
+    for forecast in forecasts.drain(..) {
+        let symbol = engine.symbol(forecast.symbol).as_str().to_owned();
+        let values = [forecast.value, forecast.price.unwrap(), forecast.lower].map(f64::to_bits);
+        let before = bits.insert((symbol, forecast.as_of.as_nanos()), values);
+        assert_eq!(before, None, "one forecast per step");
+    }
+}
+
+/// Lives through the events; without chunks and restarts where `plain`.
+fn live(
+    mut engine: Engine,
+    events: &[Event],
+    mut renew: Option<&mut dyn FnMut() -> Engine>,
+) -> Bits {
+    let (mut bits, mut forecasts) = (Bits::new(), Vec::new());
+    for (time, event) in events.iter().enumerate() {
+        match (event, &mut renew) {
+            (Event::Tick(symbol, price, volume), _) => {
+                let symbol = format!("S{symbol}");
+                let time = UnixNanos::from_nanos(time as i64 * 86_400_000_000_000);
+                let fields = fields(*price, *volume);
+                let tick = Tick { symbol: symbol.as_str().into(), time, fields };
+                engine.push(&tick, &mut forecasts).unwrap();
+            }
+            (Event::Chunk, Some(_)) => {
+                engine.infer(&mut forecasts).unwrap();
+                collect(&engine, &mut forecasts, &mut bits);
+                engine.advance().unwrap();
+            }
+            (Event::Restart, Some(renew)) => {
+                let rest = engine.snapshot(&mut forecasts).unwrap();
+                collect(&engine, &mut forecasts, &mut bits);
+                // Through text, as a stored window would come back.
+                let text = serde_json::to_string(&rest).unwrap();
+                engine = renew();
+                engine.restore(&serde_json::from_str::<Vec<_>>(&text).unwrap()).unwrap();
+            }
+            (Event::Chunk | Event::Restart, None) => {}
+        }
+    }
+    engine.infer(&mut forecasts).unwrap();
+    collect(&engine, &mut forecasts, &mut bits);
+    bits
+}
+
+/// What the network in plain Rust says about every full window.
+fn reference(sealed: &SealedBundle, events: &[Event]) -> BTreeMap<(String, i64), f64> {
+    let plans = sealed.bundle.plans();
+    let mut symbols = BTreeMap::new();
+    let mut values = BTreeMap::new();
+    for (time, event) in events.iter().enumerate() {
+        let Event::Tick(symbol, price, volume) = event else { continue };
+        let features = plans.features.raw();
+        let (state, window) = symbols
+            .entry(symbol)
+            .or_insert_with(|| (features.initial_state(), Vec::<Vec<f32>>::new()));
+        let mut scratch = features.scratch();
+        let status = plans.features.row(state, &fields(*price, *volume), &mut scratch).unwrap();
+        state.absorb(&scratch);
+        if status != tickcast::features::RowStatus::Warming {
+            window.push(scratch.row().to_vec());
+        }
+        if window.len() > plans.window_steps {
+            window.remove(0);
+        }
+        if window.len() == plans.window_steps {
+            let output = sealed.network.forward(window);
+            let scaler = sealed.bundle.manifest().target.scaler.single().unwrap();
+            let time = time as i64 * 86_400_000_000_000;
+            values.insert((format!("S{symbol}"), time), scaler.invert(output));
+        }
+    }
+    values
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn sliding_equals_full_bit_for_bit(
+        seed in any::<u64>(),
+        window in 1u32..9,
+        layers in proptest::collection::vec(1usize..24, 1..4),
+        batch_rows_max in prop_oneof![Just(1usize), Just(2), Just(3), Just(7), Just(64), Just(512)],
+        events in (1usize..6).prop_flat_map(|symbols| events(symbols, 120)),
+    ) {
+        let sealed = sealed(seed, window, &layers);
+        let full = live(engine(&sealed, Mode::Full, 512, true), &events, None);
+        let mut renew = || engine(&sealed, Mode::Sliding, batch_rows_max, true);
+        let sliding = live(renew(), &events, Some(&mut renew));
+        prop_assert_eq!(&sliding, &full);
+        let mut renew = || engine(&sealed, Mode::Full, batch_rows_max, true);
+        prop_assert_eq!(&live(renew(), &events, Some(&mut renew)), &full);
+
+        // The second opinion: an LSTM in plain Rust and double precision.
+        let reference = reference(&sealed, &events);
+        prop_assert_eq!(full.len(), reference.len());
+        for (key, value) in reference {
+            let ours = f64::from_bits(full[&key][0]);
+            prop_assert!((ours - value).abs() < 1e-6, "{:?}: {} and {}", key, ours, value);
+        }
+    }
+}
+
+#[test]
+fn the_seed_models_shape_is_exact_over_many_symbols() {
+    let sealed = sealed(7, 30, &[64, 32]);
+    let symbols = 40;
+    let mut events = Vec::new();
+    for step in 0..45 {
+        for symbol in 0..symbols {
+            let phase = f64::from(step * symbol);
+            events.push(Event::Tick(symbol as usize, 100.0 + 20.0 * phase.sin(), phase % 900.0));
+        }
+        events.push(Event::Chunk);
+    }
+    events.insert(events.len() / 2, Event::Restart);
+    let full = live(engine(&sealed, Mode::Full, 512, false), &events, None);
+    let mut renew = || engine(&sealed, Mode::Sliding, 512, true);
+    assert_eq!(live(renew(), &events, Some(&mut renew)), full);
+    assert_eq!(full.len(), 40 * (45 - 30), "one warming step for change, 29 for the window");
+}

@@ -1,0 +1,128 @@
+//! Bundles made in a moment: a random network with everything a manifest needs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+use tickcast::domain::{DurationNanos, UnixNanos};
+use tickcast::features::{ColumnRange, FeaturePlan, Scaler};
+use tickcast::forecast::{Interval, SignalThresholds, Target};
+use tickcast::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
+use tickcast::model::manifest::{
+    GraphSpec, MANIFEST_SCHEMA, Manifest, Mode, StateSpec, StepKind, StepSpec, TargetSpec,
+    TrainingSpec,
+};
+use tickcast::model::{Bundle, Draft};
+
+use super::network::Network;
+use super::runtime;
+
+/// A sealed bundle in a folder that is removed at the end.
+pub(crate) struct SealedBundle {
+    /// Keeps the folder.
+    pub(crate) root: TempDir,
+    /// The bundle's own folder.
+    pub(crate) folder: PathBuf,
+    /// The bundle as it was read back.
+    pub(crate) bundle: Bundle,
+    /// The network in it.
+    pub(crate) network: Network,
+}
+
+/// A column onto `[-1, 1]`.
+pub(crate) fn range(feature: &str, min: f64, max: f64) -> ColumnRange {
+    ColumnRange { feature: feature.to_owned(), min, max }
+}
+
+/// The manifest of a model of `close`, `volume` and `change` that forecasts the next return.
+pub(crate) fn manifest(window_steps: u32, network: &Network) -> Manifest {
+    let state = |(name, width): (String, usize)| StateSpec {
+        output: format!("{name}_out"),
+        input: name,
+        width: width as u32,
+    };
+    let minmax = |columns| Scaler::Minmax { low: -1.0, high: 1.0, columns };
+    Manifest {
+        schema: MANIFEST_SCHEMA.into(),
+        name: "random".into(),
+        version: "1".into(),
+        onnx_sha256: String::new(),
+        golden_sha256: String::new(),
+        window_steps,
+        horizon_steps: 1,
+        step: StepSpec { kind: StepKind::Record, interval_seconds: 86_400 },
+        features: ["close", "volume", "change"].map(str::to_owned).to_vec(),
+        extra_fields: vec![],
+        scaler: minmax(vec![
+            range("close", 0.0, 200.0),
+            range("volume", 0.0, 1000.0),
+            range("change", -0.5, 0.5),
+        ]),
+        target: TargetSpec {
+            kind: Target::NextReturn,
+            scaler: minmax(vec![range("next_return", -0.2, 0.2)]),
+        },
+        modes: vec![Mode::Full, Mode::Sliding],
+        graph: GraphSpec {
+            input: "x".into(),
+            output: "y".into(),
+            states: network.states().map(state).collect(),
+        },
+        signal: SignalThresholds { buy_above: 0.02, sell_below: -0.02 },
+        interval: Interval { coverage: 0.9, lower: -0.05, upper: 0.05 },
+        training: TrainingSpec {
+            data_sha256: String::new(),
+            symbols: vec![],
+            from: UnixNanos::from_nanos(0),
+            to: UnixNanos::from_nanos(0),
+            windows: 0,
+            epochs: 0,
+            best_epoch: 0,
+            seed: 0,
+        },
+        evaluation: vec![],
+        verdict: "random weights forecast nothing".into(),
+    }
+}
+
+/// A draft with one golden case, computed by the network itself.
+pub(crate) fn draft(window_steps: u32, network: &Network) -> Draft {
+    let manifest = manifest(window_steps, network);
+    let label = manifest.target.kind.label();
+    let features = FeaturePlan::new(&manifest.features, &[], label, &manifest.scaler).unwrap();
+    let day = DurationNanos::from_seconds(86_400).unwrap();
+    let (mut state, mut scratch) = (features.raw().initial_state(), features.raw().scratch());
+    let (mut steps, mut window) = (Vec::new(), Vec::new());
+    for index in 0..=window_steps {
+        let close = 100.0 + 10.0 * f64::from(index).sin();
+        let fields = BTreeMap::from([
+            ("close".to_owned(), close),
+            ("volume".to_owned(), 500.0 + f64::from(index)),
+        ]);
+        let time = UnixNanos::from_nanos(0).checked_add(day.times(index).unwrap()).unwrap();
+        let step = GoldenStep { time, fields };
+        let row = step.fields(features.raw().schema()).unwrap();
+        features.row(&state, &row, &mut scratch).unwrap();
+        state.absorb(&scratch);
+        if index > 0 {
+            window.push(scratch.row().to_vec());
+        }
+        steps.push(step);
+    }
+    let output = vec![network.forward(&window) as f32];
+    let golden = Golden {
+        schema: GOLDEN_SCHEMA.into(),
+        tolerance: 1e-5,
+        cases: vec![GoldenCase { steps, window, output }],
+    };
+    Draft { manifest, onnx: network.to_onnx(), golden }
+}
+
+/// Seals a random network and reads it back.
+pub(crate) fn sealed(seed: u64, window_steps: u32, hidden: &[usize]) -> SealedBundle {
+    let network = Network::random(seed, 3, hidden);
+    let root = tempfile::tempdir().unwrap();
+    let folder = draft(window_steps, &network).seal(root.path(), runtime()).unwrap();
+    let bundle = Bundle::read(&folder).unwrap();
+    SealedBundle { root, folder, bundle, network }
+}

@@ -1,0 +1,33 @@
+//! The harness: what tests share, so that they read like prose.
+
+pub(crate) mod bundle;
+pub(crate) mod feed;
+pub(crate) mod network;
+pub(crate) mod poison;
+pub(crate) mod process;
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use tickcast::inference::Runtime;
+
+/// Where ONNX Runtime lies: as `make test` says, or where `make setup` puts it.
+pub(crate) fn onnxruntime() -> PathBuf {
+    std::env::var_os("ORT_DYLIB_PATH").map_or_else(
+        || repository().join(".cache/onnxruntime/1.32.0/libonnxruntime.so"),
+        PathBuf::from,
+    )
+}
+
+/// ONNX Runtime, loaded once for all tests of this process.
+pub(crate) fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        Runtime::load(&onnxruntime()).expect("the library that `make setup` fetches loads")
+    })
+}
+
+/// The folder of the repository.
+pub(crate) fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}

@@ -1,0 +1,181 @@
+//! The real binary as a person or a supervisor runs it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// How long a condition may take before the test gives up: generous, because only failures wait.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `condition` gives a value.
+pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let pause = Duration::from_millis(5);
+    for _ in 0..PATIENCE.as_millis() / pause.as_millis() {
+        if let Some(value) = condition() {
+            return value;
+        }
+        std::thread::sleep(pause);
+    }
+    panic!("still waiting for {what} after {} s", PATIENCE.as_secs());
+}
+
+/// The binary with a clean environment of its own.
+pub(crate) fn tickcast() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tickcast"));
+    // The binary must see to its telemetry itself.
+    for name in tickcast::inference::TELEMETRY_SWITCHES {
+        command.env_remove(name);
+    }
+    command.env("ORT_DYLIB_PATH", super::onnxruntime());
+    command
+}
+
+/// Runs the binary to its end.
+pub(crate) fn run(arguments: &[&str]) -> Output {
+    tickcast().args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// A running `tickcast serve`; ended when dropped.
+pub(crate) struct Daemon {
+    child: Child,
+    folder: TempDir,
+    address: String,
+}
+
+/// How a daemon ended.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    /// Its log, one JSON object a line.
+    pub(crate) log: Vec<serde_json::Value>,
+    /// The forecasts it wrote, one a line.
+    pub(crate) lines: String,
+}
+
+impl Daemon {
+    /// Starts a daemon on `model` (a store's root) and `feed`, with further settings as TOML
+    /// lines `section.key = value`.
+    pub(crate) fn start(models: &Path, name: &str, feed: &str, settings: &str) -> Self {
+        Self::start_with(models, name, feed, settings, |_| {})
+    }
+
+    /// As [`Daemon::start`], with a change to the command.
+    pub(crate) fn start_with(
+        models: &Path,
+        name: &str,
+        feed: &str,
+        settings: &str,
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let config = format!(
+            "source.url = '{feed}'\nmodel.root = '{}'\nmodel.name = '{name}'\n\
+             publish.lines = '{}'\nhttp.bind = '127.0.0.1:0'\nlog.format = 'json'\n{settings}\n",
+            models.display(),
+            path("lines.jsonl").display(),
+        );
+        fs::write(path("tickcast.toml"), config).unwrap();
+        let mut command = tickcast();
+        command.arg("serve").arg("-c").arg(path("tickcast.toml"));
+        command.arg("--address-file").arg(path("address"));
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(fs::File::create(path("log")).unwrap());
+        change(&mut command);
+        let mut child = command.spawn().unwrap();
+        let address = eventually("the daemon's address", || {
+            if let Some(status) = child.try_wait().unwrap() {
+                let log = fs::read_to_string(path("log")).unwrap();
+                panic!("the daemon ended with {status}: {log}");
+            }
+            let text = fs::read_to_string(path("address")).ok()?;
+            Some(text.trim().strip_prefix("http://")?.to_owned())
+        });
+        Self { child, folder, address }
+    }
+
+    /// `host:port` of probes, metrics and stream.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Status and body of a page.
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, body.to_owned())
+    }
+
+    /// Every sample of `/metrics` by its name with labels.
+    pub(crate) fn metrics(&self) -> BTreeMap<String, f64> {
+        let (status, body) = self.get("/metrics");
+        assert_eq!(status, 200);
+        let lines = body.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+        lines
+            .filter_map(|line| {
+                let (name, value) = line.rsplit_once(' ')?;
+                Some((name.to_owned(), value.parse().ok()?))
+            })
+            .collect()
+    }
+
+    /// One sample; zero where there is none.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        self.metrics().get(name).copied().unwrap_or(0.0)
+    }
+
+    /// Waits until a sample has at least this value.
+    pub(crate) fn await_metric(&self, name: &str, value: f64) {
+        eventually(&format!("{name} >= {value}"), || (self.metric(name) >= value).then_some(()));
+    }
+
+    /// The daemon's process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub(crate) fn stop(mut self) -> Ended {
+        let status = Command::new("kill").args(["-TERM", &self.id().to_string()]).status();
+        assert!(status.unwrap().success());
+        self.await_end()
+    }
+
+    /// Waits for the end.
+    pub(crate) fn await_end(&mut self) -> Ended {
+        let status = eventually("the daemon's end", || self.child.try_wait().unwrap());
+        let read = |name: &str| fs::read_to_string(self.folder.path().join(name)).unwrap();
+        let log = read("log").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        Ended { status, log, lines: read("lines.jsonl") }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Already ended daemons answer with an error, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ended {
+    /// A number out of the line that says what became of everything.
+    pub(crate) fn drained(&self, field: &str) -> u64 {
+        let line = self.log.iter().find(|line| line["message"] == "drained");
+        line.unwrap_or_else(|| panic!("no line `drained` in {:#?}", self.log))[field]
+            .as_u64()
+            .unwrap()
+    }
+}
