@@ -325,7 +325,10 @@ mod tests {
             test = 1
             [network]
             lstm = []
-            dense = [{ units = 0, activation = 'selu', dropot = 0.1 }, { units = 2, activation = 'relu', dropout = 1.0 }]
+            dense = [
+              { units = 0, activation = 'selu', dropot = 0.1 },
+              { units = 2, activation = 'relu', dropout = 1.0 },
+            ]
             [fit]
             learning_rate = -1
             sed = 1

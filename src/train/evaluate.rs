@@ -28,8 +28,9 @@ pub struct Outcomes {
 const NORMAL_95: f64 = 1.96;
 
 /// The narrowest interval `value ± q` that holds `coverage` of future truths, if they behave as
-/// these outcomes do: q is the absolute residual of rank ceil((n + 1) coverage), the split-conformal
-/// quantile (Vovk et al., 2005). With too few outcomes for that rank, the largest one.
+/// these outcomes do: q is the absolute residual of rank ceil((n + 1) coverage), the quantile of
+/// split-conformal prediction (Vovk et al., 2005). With too few outcomes for that rank, the
+/// largest one.
 pub fn interval(outcomes: &Outcomes, coverage: f64) -> Interval {
     let pairs = outcomes.values.iter().zip(&outcomes.truths);
     let mut residuals: Vec<f64> = pairs.map(|(value, truth)| (truth - value).abs()).collect();

@@ -290,7 +290,8 @@ mod tests {
             "[model]\nname = 'small'\nroot = '{}'\n[data]\npath = '{}'\n\
              columns = 'symbol=Ticker,time=Date,close=Adj Close,volume=Volume'\n\
              [window]\nsteps = 8\n\
-             [network]\nlstm = [{{ units = 6, recurrent_dropout = 0.1 }}, {{ units = 4, dropout = 0.1 }}]\n\
+             [network]\n\
+             lstm = [{{ units = 6, recurrent_dropout = 0.1 }}, {{ units = 4, dropout = 0.1 }}]\n\
              dense = [{{ units = 1, activation = 'tanh' }}]\n\
              [fit]\nepochs_max = 6\nbatch = 16\nlearning_rate = 0.01\n{extra}",
             folder.join("models").display(),
