@@ -46,4 +46,6 @@ pub mod shard;
 pub mod shutdown;
 pub mod source;
 pub mod step;
+#[cfg(feature = "train")]
+pub mod train;
 pub mod window;

@@ -10,6 +10,8 @@ mod model;
 mod replay;
 mod serve;
 mod signal;
+#[cfg(feature = "train")]
+mod train;
 // mod watch;
 
 use std::collections::HashMap;
@@ -61,6 +63,9 @@ enum Command {
     Check(check::CheckArgs),
     /// Inspect and verify sealed models
     Model(model::ModelArgs),
+    /// Fit a model to a history, evaluate it and seal it
+    #[cfg(feature = "train")]
+    Train(train::TrainArgs),
     /// Play recorded data as a live WebSocket feed
     Feed(feed::FeedArgs),
     /// Watch forecasts in the terminal
@@ -92,6 +97,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
         Command::Replay(args) => replay::run(&args, &global),
         Command::Check(args) => check::run(&args, &global),
         Command::Model(args) => model::run(args, &global),
+        #[cfg(feature = "train")]
+        Command::Train(args) => train::run(args, &global),
         Command::Feed(args) => feed::run(args),
         // watch
         Command::Bench(args) => bench::run(&args, &global),

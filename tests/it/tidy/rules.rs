@@ -52,6 +52,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tungstenite", &["source/websocket", "publish/stream", "http", "feed", "watch"]),
     ("tokio_tungstenite", &["source/websocket", "publish/stream", "http", "feed", "watch"]),
     ("matrixmultiply", &["train/gemm"]),
+    ("ndarray", &["train/gemm"]),
     ("prost", &["model/onnx"]),
     ("rdkafka", &["source/kafka", "publish/kafka"]),
 ];
