@@ -298,6 +298,7 @@ fn no_connection_is_opened_that_nobody_configured() {
     let daemon = Daemon::start_with(sealed.root.path(), "random", feed.url(), "", |command| {
         command.env("LD_PRELOAD", &shim).env("CONNECTIONS_LOG", &log);
     });
+    let started = Instant::now();
     recording(&["A", "B"], 60).into_iter().for_each(|record| feed.say(record));
     daemon.await_metric("tickcast_forecasts_total", 60.0);
     eventually("the age of a first report", || (started.elapsed() > FIRST_REPORT).then_some(()));
