@@ -7,8 +7,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 port=${DEMO_PORT:-9630}
-# 13 years of days in about 40 seconds.
-speed=${DEMO_SPEED:-10000000x}
+# Ticks per second: the recording's 13 years pass in 40 seconds.
+rate=${DEMO_RATE:-300/s}
 seconds=${DEMO_SECONDS:-}
 
 readonly EX_USAGE=64 EX_UNAVAILABLE=69 EX_TEMPFAIL=75
@@ -113,7 +113,7 @@ fi
 rm -f "$logs/feed.address" "$logs/serve.address"
 setsid "$tickcast" feed --input "$TICKCAST_TEST_DATA" \
   --columns symbol=Ticker,time=Date,close='Adj Close',volume=Volume \
-  --symbols AAPL,GOOG,IBM,MSFT --to ws://127.0.0.1:0 --speed "$speed" \
+  --symbols AAPL,GOOG,IBM,MSFT --to ws://127.0.0.1:0 --rate "$rate" --exit-when-done \
   >"$logs/feed.address" 2>"$logs/feed.log" 8>&- &
 feed_pid=$!
 first_line "$logs/feed.address" "$feed_pid" feed "$logs/feed.log"

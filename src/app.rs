@@ -99,8 +99,7 @@ impl App {
         };
         let publisher = Publisher::new(stream.clone(), lines);
         let metrics = ShardMetrics::register(&registry).map_err(&internal)?;
-        let shard =
-            Shard::new(pipeline, receiver, publisher, metrics, config.drain_records_max);
+        let shard = Shard::new(pipeline, receiver, publisher, metrics, config.drain_records_max);
         let http = HttpServer::bind(config.http.bind)
             .map_err(Exit::while_doing(Failure::Temporary, "bind http.bind"))?;
         let readiness = Readiness::new();
@@ -153,7 +152,9 @@ impl App {
         let ready = readiness.condition("source");
         let (stop, stopped) = watch::channel(false);
         let (http_stop, http_stopped) = watch::channel(false);
-        let http_thread = http.spawn(http_state, http_stopped);
+        let http_thread = http
+            .spawn(http_state, http_stopped)
+            .map_err(Exit::while_doing(Failure::Internal, "start the http thread"))?;
         info!(
             metrics = %format_args!("http://{address}/metrics"),
             stream = %format_args!("ws://{address}/v1/stream"),
@@ -183,11 +184,12 @@ impl App {
             None => tokio::select! {
                 biased;
                 finished = timeout(shutdown_deadline, &mut shard) => finished.map_err(|_| {
-                    let seconds = shutdown_deadline.as_secs();
-                    Exit::new(Failure::Temporary, format_args!("the shard did not drain in {seconds} s"))
+                    let late = format!("not drained in {} s", shutdown_deadline.as_secs());
+                    Exit::new(Failure::Temporary, late)
                 })?,
                 signal = signals.next() => {
-                    return Err(Exit::new(Failure::Temporary, format_args!("a second {signal} cut the draining")));
+                    let cut = format!("a second {signal} cut the draining");
+                    return Err(Exit::new(Failure::Temporary, cut));
                 }
             },
         };

@@ -233,7 +233,11 @@ fn is_power_of_ten(count: u64) -> bool {
 /// The beginning of a record, harmless in any terminal.
 fn sample(record: &[u8]) -> String {
     let head = &record[..record.len().min(4 * SAMPLE_CHARS_MAX)];
-    String::from_utf8_lossy(head).chars().take(SAMPLE_CHARS_MAX).flat_map(char::escape_debug).collect()
+    String::from_utf8_lossy(head)
+        .chars()
+        .take(SAMPLE_CHARS_MAX)
+        .flat_map(char::escape_debug)
+        .collect()
 }
 
 #[cfg(test)]

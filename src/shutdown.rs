@@ -4,6 +4,14 @@
 //! stop and the second one ends the waiting. Never ends the process itself.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+/// Waits until the word to stop is given, or nobody is left to give it.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a stop as well. The guard in the result
+    // must not live on: it would keep the sender out.
+    drop(stop.wait_for(|stop| *stop).await);
+}
 
 /// The signals that ask the process to stop.
 pub struct StopSignals {

@@ -10,9 +10,11 @@ use crate::model::Bundle;
 
 /// Options of `tickcast bench`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "raw: ONNX Runtime alone on bound buffers, the ceiling. ours: decoded ticks \
+#[command(
+    after_help = "raw: ONNX Runtime alone on bound buffers, the ceiling. ours: decoded ticks \
                         to forecasts.\nnull: ours without inference. ratio: ours / raw, by \
-                        medians.\n\nExample: tickcast bench --model models/aapl-daily/1")]
+                        medians.\n\nExample: tickcast bench --model models/aapl-daily/1"
+)]
 pub(super) struct BenchArgs {
     /// The bundle's folder
     #[arg(long, value_name = "FOLDER", default_value = "models/aapl-daily/1")]
@@ -52,7 +54,8 @@ fn print(row: &BenchRow) {
         let Quantiles { p50, p99, p999, max, runs } = times;
         let [p50, p99, p999, max] = [p50, p99, p999, max].map(|time| 1e6 * time.as_secs_f64());
         println!(
-            "{:<8} {:>5}  {what:<5} {p50:>9.2} {p99:>9.2} {p999:>9.2} {max:>9.2} {runs:>8}  {ratio:>5}",
+            "{:<8} {:>5}  {what:<5} {p50:>9.2} {p99:>9.2} {p999:>9.2} {max:>9.2} {runs:>8}  \
+             {ratio:>5}",
             row.mode, row.batch
         );
     }

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use console::Term;
 
-use super::signal::interrupted;
 use crate::clock::Stopwatch;
 use crate::domain::TimeUnit;
 use crate::exit::{Exit, Failure};
 use crate::feed::{FeedServer, Order, Pace, Progress, Recording, Selection, WhenDone};
 use crate::meter::Meter;
+use crate::shutdown::StopSignals;
 use crate::source::file::{ColumnMap, FileFormat, FileOptions};
 
 /// Fast enough to watch years of days pass in a minute, slow enough for any reader.
@@ -41,7 +41,7 @@ beginning, one tick per text message, then a close with the reason \"recording e
 /// Plays recorded data as a live WebSocket feed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct FeedArgs {
+pub(super) struct FeedArgs {
     /// The recording: CSV (.csv) or JSON lines (.jsonl, .ndjson, .json); `-` is standard input.
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
@@ -100,7 +100,7 @@ pub struct FeedArgs {
 /// # Errors
 /// 64 for an address that makes no sense, 65 for a recording that cannot be played, 75 for an
 /// address that is taken.
-pub fn run(args: FeedArgs) -> Result<(), Exit> {
+pub(super) fn run(args: FeedArgs) -> Result<(), Exit> {
     let address = listen_address(&args.to, args.insecure_bind)?;
     let options = FileOptions { format: args.format, columns: args.columns, symbol: args.symbol };
     let order = if args.keep_order { Order::File } else { Order::EventTime };
@@ -115,7 +115,11 @@ pub fn run(args: FeedArgs) -> Result<(), Exit> {
         .build()
         .map_err(Exit::while_doing(Failure::Internal, "start the runtime"))?;
     runtime.block_on(async {
-        let stop = interrupted()?;
+        let mut signals = StopSignals::install()
+            .map_err(Exit::while_doing(Failure::Internal, "install signal handlers"))?;
+        let stop = async {
+            signals.next().await;
+        };
         let server = FeedServer::bind(address).await.map_err(Exit::because(Failure::Temporary))?;
         announce(server.local_addr())?;
         let progress = Arc::new(Progress::default());

@@ -1,8 +1,133 @@
-//! The command line: what was typed, and what it means.
+//! The command line: one module per command, each a few lines into the library.
 //!
-//! Owns arguments, help texts and exit codes of the commands. Promises that every command is a few
-//! lines into the library. Never holds logic that a test could want.
+//! Owns the words that a person types and reads. Promises that a wrong command line ends with 64
+//! and a broken configuration with 78, with all its problems. Never computes.
 
-pub mod feed;
-mod signal;
-pub mod watch;
+mod bench;
+mod check;
+mod feed;
+mod model;
+mod replay;
+mod serve;
+#[cfg(feature = "train")]
+mod train;
+mod watch;
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, load};
+use crate::exit::{Exit, Failure};
+use crate::inference::{Runtime, locate_library};
+use crate::model::{Bundle, locate};
+
+/// Turns live ticks into live forecasts.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tickcast",
+    version,
+    about = "Turns live ticks into live forecasts",
+    long_about = "Turns live ticks into live forecasts: consumes ticks, keeps a rolling window of \
+                  steps per symbol, runs an LSTM through ONNX Runtime, and publishes forecasts.",
+    after_help = "Begin with `make demo`, or: tickcast check -c config/tickcast.toml\n\
+                  Exit codes: 0 done, 64 usage, 65 data, 70 internal, 75 try again, 78 \
+                  configuration.",
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+struct Global {
+    /// ONNX Runtime's shared library; otherwise ORT_DYLIB_PATH, beside the executable, the system's
+    #[arg(long, global = true, value_name = "PATH")]
+    onnxruntime: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon
+    Serve(serve::ServeArgs),
+    /// Run recorded input through the same code and write its forecasts
+    Replay(replay::ReplayArgs),
+    /// Report every problem of a configuration and its model at once
+    Check(check::CheckArgs),
+    /// Inspect and verify sealed models
+    Model(model::ModelArgs),
+    /// Fit a model to a history, evaluate it and seal it
+    #[cfg(feature = "train")]
+    Train(train::TrainArgs),
+    /// Play recorded data as a live WebSocket feed
+    Feed(feed::FeedArgs),
+    /// Watch forecasts in the terminal
+    Watch(watch::WatchArgs),
+    /// Measure inference beside raw ONNX Runtime
+    Bench(bench::BenchArgs),
+}
+
+/// Runs the command line.
+///
+/// # Errors
+/// [`Exit`] with what to tell the person and the exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
+    let Cli { global, command } = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            // The message begins with "error: " and ends with a line end; ours does neither.
+            let text = error.render().ansi().to_string();
+            return Err(Exit::new(Failure::Usage, text.trim_end()));
+        }
+        Err(help) => {
+            // A closed pipe behind `--help` is no failure.
+            let _ = help.print();
+            return Ok(());
+        }
+    };
+    match command {
+        Command::Serve(args) => serve::run(args, &global),
+        Command::Replay(args) => replay::run(&args, &global),
+        Command::Check(args) => check::run(&args, &global),
+        Command::Model(args) => model::run(args, &global),
+        #[cfg(feature = "train")]
+        Command::Train(args) => train::run(args, &global),
+        Command::Feed(args) => feed::run(args),
+        Command::Watch(args) => watch::run(args),
+        Command::Bench(args) => bench::run(&args, &global),
+    }
+}
+
+/// Loads a configuration over the defaults and under the process's environment.
+fn configuration(path: &Path) -> Result<Config, Exit> {
+    // Variables that are not UTF-8 cannot be ours.
+    let variables: HashMap<_, _> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    load(path, &variables).map_err(Exit::because(Failure::Configuration))
+}
+
+/// Loads ONNX Runtime from where the command line, the configuration or the environment says.
+fn runtime(global: &Global, configured: Option<&Path>) -> Result<Runtime, Exit> {
+    let variable = std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from);
+    let executable = std::env::current_exe().ok();
+    let folder = executable.as_deref().and_then(Path::parent);
+    let flag = global.onnxruntime.as_deref().or(configured);
+    locate_library(flag, variable.as_deref(), folder, Path::exists)
+        .and_then(|path| Runtime::load(&path))
+        .map_err(Exit::because(Failure::Configuration))
+}
+
+/// Reads and checks the bundle that a configuration names.
+fn bundle(config: &Config) -> Result<Bundle, Exit> {
+    let model = &config.model;
+    let folder = locate(&model.root, &model.name, &model.version)
+        .map_err(Exit::because(Failure::Configuration))?;
+    Bundle::read(&folder).map_err(Exit::because(Failure::Configuration))
+}

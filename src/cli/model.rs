@@ -49,7 +49,11 @@ fn inspect(bundle: &Bundle) {
     let manifest = bundle.manifest();
     let training = &manifest.training;
     println!("{} {}", manifest.name, manifest.version);
-    println!("  forecasts  {} over {} step(s)", manifest.target.kind.label(), manifest.horizon_steps);
+    println!(
+        "  forecasts  {} over {} step(s)",
+        manifest.target.kind.label(),
+        manifest.horizon_steps
+    );
     println!("  window     {} steps of {}", manifest.window_steps, manifest.features.join(", "));
     println!(
         "  trained    {} windows of {}, {} to {}, best of {} epochs: {}",

@@ -9,9 +9,11 @@ use crate::logging;
 
 /// Options of `tickcast serve`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Settings come from the file, then from TICKCAST__SECTION__KEY variables:\n  \
+#[command(
+    after_help = "Settings come from the file, then from TICKCAST__SECTION__KEY variables:\n  \
                         TICKCAST__HTTP__BIND=127.0.0.1:0 tickcast serve -c config/tickcast.toml\n\n\
-                        SIGTERM stops in order: sources, queue, forecasts, then exit 0.")]
+                        SIGTERM stops in order: sources, queue, forecasts, then exit 0."
+)]
 pub(super) struct ServeArgs {
     /// The configuration file
     #[arg(short, long, value_name = "FILE", default_value = "config/tickcast.toml")]

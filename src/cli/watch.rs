@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use console::Term;
 
-use super::signal::interrupted;
 use crate::exit::{Exit, Failure};
+use crate::shutdown::StopSignals;
 use crate::watch::{Session, Summary, Target, View, WatchError};
 
 const EXAMPLES: &str = "\
@@ -29,7 +29,7 @@ came, or where there was no server.";
 /// Shows the forecasts of a running daemon.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct WatchArgs {
+pub(super) struct WatchArgs {
     /// The stream: ws://HOST:PORT/v1/stream.
     #[arg(value_name = "URL")]
     target: Target,
@@ -63,7 +63,7 @@ pub struct WatchArgs {
 ///
 /// # Errors
 /// 64 where the server refuses the request, 75 where there is no server or no forecast came.
-pub fn run(args: WatchArgs) -> Result<(), Exit> {
+pub(super) fn run(args: WatchArgs) -> Result<(), Exit> {
     let WatchArgs { target, symbols, seconds, until_closed, summary, json, connect_seconds } = args;
     let target = target.with_symbols(&symbols);
     let session = Session {
@@ -77,7 +77,11 @@ pub fn run(args: WatchArgs) -> Result<(), Exit> {
         .build()
         .map_err(Exit::while_doing(Failure::Internal, "start the runtime"))?;
     let (seen, outcome) = runtime.block_on(async {
-        let stop = interrupted()?;
+        let mut signals = StopSignals::install()
+            .map_err(Exit::while_doing(Failure::Internal, "install signal handlers"))?;
+        let stop = async {
+            signals.next().await;
+        };
         let output = BufWriter::with_capacity(64 << 10, std::io::stdout());
         Ok(session.run(output, view(json), stop).await)
     })?;

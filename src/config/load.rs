@@ -223,7 +223,10 @@ fn http(mut section: Section<'_>) -> HttpConfig {
     if !bind.ip().is_loopback() && !insecure {
         section.problem(
             "bind",
-            format_args!("{bind} is beyond loopback and nothing guards it; set insecure_bind = true if that is meant"),
+            format_args!(
+                "{bind} is beyond loopback and nothing guards it; set insecure_bind = true if \
+                 that is meant"
+            ),
         );
     }
     let allowed_origins = section.texts("allowed_origins");

@@ -4,7 +4,7 @@
 //! each with its key, and that a [`Config`] that exists is usable. Never opens a port or a model.
 
 mod load;
-mod read;
+pub(crate) mod read;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

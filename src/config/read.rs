@@ -9,10 +9,10 @@ use config::{Value, ValueKind};
 
 /// All problems found so far, each beginning with its key.
 #[derive(Debug, Default)]
-pub(super) struct Problems(Vec<String>);
+pub(crate) struct Problems(Vec<String>);
 
 /// One table of settings. Keys are taken out as they are read.
-pub(super) struct Section<'p> {
+pub(crate) struct Section<'p> {
     path: String,
     entries: BTreeMap<String, Value>,
     known: Vec<&'static str>,
@@ -20,22 +20,22 @@ pub(super) struct Section<'p> {
 }
 
 impl Problems {
-    pub(super) fn add(&mut self, key: &str, problem: impl std::fmt::Display) {
+    pub(crate) fn add(&mut self, key: &str, problem: impl std::fmt::Display) {
         self.0.push(format!("{key}: {problem}"));
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn into_vec(self) -> Vec<String> {
+    pub(crate) fn into_vec(self) -> Vec<String> {
         self.0
     }
 }
 
 impl<'p> Section<'p> {
     /// The table of all settings.
-    pub(super) fn root(value: Value, problems: &'p mut Problems) -> Self {
+    pub(crate) fn root(value: Value, problems: &'p mut Problems) -> Self {
         Self::of(String::new(), value, problems)
     }
 
@@ -60,20 +60,20 @@ impl<'p> Section<'p> {
     }
 
     /// A table inside this one.
-    pub(super) fn section(&mut self, name: &'static str) -> Section<'_> {
+    pub(crate) fn section(&mut self, name: &'static str) -> Section<'_> {
         let key = self.key(name);
         let value = self.take(name).unwrap_or_else(|| Value::new(None, ValueKind::Nil));
         Section::of(key, value, self.problems)
     }
 
     /// Notes a problem with a key of this table.
-    pub(super) fn problem(&mut self, name: &str, problem: impl std::fmt::Display) {
+    pub(crate) fn problem(&mut self, name: &str, problem: impl std::fmt::Display) {
         let key = self.key(name);
         self.problems.add(&key, problem);
     }
 
     /// A text; the empty text where there is none, which is a problem.
-    pub(super) fn text(&mut self, name: &'static str) -> String {
+    pub(crate) fn text(&mut self, name: &'static str) -> String {
         self.try_text(name).unwrap_or_default()
     }
 
@@ -93,7 +93,7 @@ impl<'p> Section<'p> {
     }
 
     /// A text that may be missing or empty, which both mean none.
-    pub(super) fn optional_text(&mut self, name: &'static str) -> Option<String> {
+    pub(crate) fn optional_text(&mut self, name: &'static str) -> Option<String> {
         if self.entries.contains_key(name) {
             Some(self.text(name)).filter(|text| !text.is_empty())
         } else {
@@ -103,7 +103,7 @@ impl<'p> Section<'p> {
     }
 
     /// A list of texts.
-    pub(super) fn texts(&mut self, name: &'static str) -> Vec<String> {
+    pub(crate) fn texts(&mut self, name: &'static str) -> Vec<String> {
         let Some(value) = self.take(name) else { return Vec::new() };
         let items = match value.kind {
             ValueKind::Array(items) => items,
@@ -123,7 +123,7 @@ impl<'p> Section<'p> {
     }
 
     /// A switch.
-    pub(super) fn switch(&mut self, name: &'static str) -> bool {
+    pub(crate) fn switch(&mut self, name: &'static str) -> bool {
         let value = self.take(name).and_then(|value| value.into_bool().ok());
         value.unwrap_or_else(|| {
             self.problem(name, "must be true or false");
@@ -132,7 +132,7 @@ impl<'p> Section<'p> {
     }
 
     /// A whole number between `min` and `max`; `min` where it is not.
-    pub(super) fn count(&mut self, name: &'static str, min: usize, max: usize) -> usize {
+    pub(crate) fn count(&mut self, name: &'static str, min: usize, max: usize) -> usize {
         let number = match self.take(name).map(|value| value.kind) {
             Some(ValueKind::I64(number)) => usize::try_from(number).ok(),
             // Variables of the environment are texts.
@@ -145,8 +145,54 @@ impl<'p> Section<'p> {
         })
     }
 
+    /// Whether there is such a key. The key counts as known.
+    #[cfg(feature = "train")]
+    pub(crate) fn contains(&mut self, name: &'static str) -> bool {
+        self.known.push(name);
+        self.entries.contains_key(name)
+    }
+
+    /// A number that `fits`; zero where it is not, which is a problem told by `rule`.
+    #[cfg(feature = "train")]
+    pub(crate) fn number(
+        &mut self,
+        name: &'static str,
+        rule: &str,
+        fits: impl Fn(f64) -> bool,
+    ) -> f64 {
+        let number = match self.take(name).map(|value| value.kind) {
+            Some(ValueKind::Float(number)) => Some(number),
+            // 1 is as good as 1.0. No setting is so large that this rounds.
+            Some(ValueKind::I64(number)) => Some(number as f64),
+            _ => None,
+        };
+        number.filter(|number| number.is_finite() && fits(*number)).unwrap_or_else(|| {
+            self.problem(name, format_args!("must be a number {rule}"));
+            0.0
+        })
+    }
+
+    /// A list of tables; each is given to `read`, which finishes it.
+    #[cfg(feature = "train")]
+    pub(crate) fn sections<T>(
+        &mut self,
+        name: &'static str,
+        mut read: impl FnMut(Section<'_>) -> T,
+    ) -> Vec<T> {
+        let Some(ValueKind::Array(items)) = self.take(name).map(|value| value.kind) else {
+            self.problem(name, "must be a list of tables");
+            return Vec::new();
+        };
+        let key = self.key(name);
+        items
+            .into_iter()
+            .enumerate()
+            .map(|(at, item)| read(Section::of(format!("{key}[{at}]"), item, self.problems)))
+            .collect()
+    }
+
     /// One of a few words.
-    pub(super) fn choice<T: Copy>(&mut self, name: &'static str, choices: &[(&str, T)]) -> T {
+    pub(crate) fn choice<T: Copy>(&mut self, name: &'static str, choices: &[(&str, T)]) -> T {
         let Some(text) = self.try_text(name) else { return choices[0].1 };
         if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == text) {
             return *choice;
@@ -159,7 +205,7 @@ impl<'p> Section<'p> {
     }
 
     /// Reports what nobody asked for.
-    pub(super) fn finish(self) {
+    pub(crate) fn finish(self) {
         for name in self.entries.keys() {
             let key = self.key(name);
             let hint = suggestion(name, self.known.iter().copied());

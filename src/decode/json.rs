@@ -396,7 +396,8 @@ mod tests {
         #[test]
         fn never_panics_on_damaged_records(cut in 0usize..69, byte in any::<u8>()) {
             let mut bytes =
-                br#"{"symbol":"A","time":"2013-03-01","close":1.25,"volume":1e3,"x":[{}]}"#.to_vec();
+                br#"{"symbol":"A","time":"2013-03-01","close":1.25,"volume":1e3,"x":[{}]}"#
+                    .to_vec();
             bytes[cut] = byte;
             let _ = decoder().decode(&bytes);
             let _ = decoder().decode(&bytes[..cut]);

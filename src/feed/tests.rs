@@ -1,3 +1,5 @@
+//! The feed over real sockets.
+
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! The http thread over real sockets.
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::thread::JoinHandle;

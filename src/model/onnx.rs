@@ -457,7 +457,8 @@ mod tests {
     use super::*;
 
     /// Byte for byte what Google's protobuf writes for the same message; regenerate with
-    /// `python3 -c "import onnx; from onnx import helper as h; print(h.make_tensor_value_info('x', 1, ['T', 3]).SerializeToString().hex())"`.
+    /// `python3 -c "import onnx; from onnx import helper as h;
+    /// print(h.make_tensor_value_info('x', 1, ['T', 3]).SerializeToString().hex())"`.
     #[test]
     fn value_info_has_the_bytes_of_the_reference_implementation() {
         let value = ValueInfoProto::float_tensor("x", [Dimension::named("T"), Dimension::of(3)]);
@@ -465,7 +466,8 @@ mod tests {
     }
 
     /// Regenerate with `python3 -c "import onnx; from onnx import helper as h;
-    /// print(h.make_node('LSTM', ['a', '', 'b'], ['c'], name='n', hidden_size=64).SerializeToString().hex())"`.
+    /// print(h.make_node('LSTM', ['a', '', 'b'], ['c'], name='n', hidden_size=64)
+    /// .SerializeToString().hex())"`.
     #[test]
     fn node_has_the_bytes_of_the_reference_implementation() {
         let node = NodeProto::new("LSTM", "n", &["a", "", "b"], &["c"]).with_int("hidden_size", 64);

@@ -21,7 +21,10 @@ pub enum StoreError {
         error: std::io::Error,
     },
     /// There is no such version.
-    #[error("model `{name}` has no version `{version}` in {}; there is {available}", root.display())]
+    #[error(
+        "model `{name}` has no version `{version}` in {}; there is {available}",
+        root.display()
+    )]
     Version {
         /// The folder of models.
         root: PathBuf,

@@ -1,4 +1,50 @@
-//! x
-pub mod lines;
+//! Publishing: forecasts as bytes to whoever listens.
+//!
+//! Owns the wire form of a forecast and the ways out: the WebSocket stream, standard output and
+//! files. Promises that every way out carries the same bytes in the same order. Never computes.
+
+mod lines;
 pub mod stream;
 pub mod wire;
+
+use bytes::Bytes;
+
+use self::stream::StreamHub;
+use crate::domain::Symbol;
+
+pub use lines::{Lines, LinesClosed};
+
+/// All ways out of one daemon.
+pub struct Publisher {
+    stream: StreamHub,
+    lines: Option<Lines>,
+}
+
+impl Publisher {
+    /// Publishes to the stream and, where there is a target, as lines.
+    pub fn new(stream: StreamHub, lines: Option<Lines>) -> Self {
+        Self { stream, lines }
+    }
+
+    /// Hands one record to every way out.
+    ///
+    /// # Errors
+    /// [`LinesClosed`] where lines can no longer be written.
+    pub fn publish(&self, symbol: &Symbol, record: &[u8]) -> Result<(), LinesClosed> {
+        let record = Bytes::copy_from_slice(record);
+        if let Some(lines) = &self.lines {
+            lines.write(record.clone())?;
+        }
+        self.stream.publish(symbol, record);
+        Ok(())
+    }
+
+    /// Waits until lines are written and lets subscribers have what is under way.
+    ///
+    /// # Errors
+    /// The error that stopped the writing of lines.
+    pub fn finish(self) -> std::io::Result<()> {
+        self.stream.finish();
+        self.lines.map_or(Ok(()), Lines::finish)
+    }
+}

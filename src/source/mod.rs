@@ -6,4 +6,4 @@
 pub mod backoff;
 pub mod file;
 pub mod intake;
-// pub mod websocket;
+pub mod websocket;

@@ -21,6 +21,7 @@ use super::backoff::Backoff;
 use super::intake::{IntakeClosed, IntakeSender};
 use crate::config::WebSocketConfig;
 use crate::http::Condition;
+use crate::shutdown::stopped;
 
 type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -79,15 +80,15 @@ pub async fn run(
     let mut backoff = Backoff::new(config.backoff_max, seed);
     let mut delivered = false;
     loop {
-        ready.not_ready(&format!("connecting to {}", config.url));
+        ready.not_ready(format!("connecting to {}", config.url));
         tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = stopped(&mut stop) => return,
             () = sleep(backoff.next_wait()) => {}
         }
         let connected = tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = stopped(&mut stop) => return,
             connected = connect(&config) => connected,
         };
         let lost = match connected {
@@ -153,7 +154,7 @@ async fn deliver(
     loop {
         let message = tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => return End::Stopped,
+            () = stopped(stop) => return End::Stopped,
             message = timeout(config.idle_timeout / 2, stream.next()) => message,
         };
         let record = match message {
@@ -189,7 +190,7 @@ async fn deliver(
         let delivered: Result<(), IntakeClosed> = tokio::select! {
             biased;
             delivered = intake.record(record) => delivered,
-            _ = stop.wait_for(|stop| *stop) => return End::Stopped,
+            () = stopped(stop) => return End::Stopped,
         };
         if delivered.is_err() {
             return End::Stopped;

@@ -1,3 +1,5 @@
+//! How the state looks, and sessions against the http thread.
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

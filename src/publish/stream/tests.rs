@@ -1,3 +1,5 @@
+//! The stream over real sockets.
+
 use futures_util::{SinkExt, StreamExt};
 use prometheus::Registry;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};

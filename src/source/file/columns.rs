@@ -48,7 +48,8 @@ pub enum ColumnsError {
     },
     /// Nothing tells the symbol.
     #[error(
-        "no column stands for the symbol: map one (symbol=COLUMN) or name the symbol of the whole file; there are {there}"
+        "no column stands for the symbol: map one (symbol=COLUMN) or name the symbol of the whole \
+         file; there are {there}"
     )]
     NoSymbol {
         /// The columns that the file has.

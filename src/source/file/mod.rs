@@ -69,7 +69,8 @@ pub enum FileError {
     },
     /// Its name does not tell what is in it.
     #[error(
-        "`{}`: the name does not tell the format (.csv, .jsonl, .ndjson and .json do); name it: csv or json-lines",
+        "`{}`: the name does not tell the format (.csv, .jsonl, .ndjson and .json do); name it: \
+         csv or json-lines",
         path.display()
     )]
     UnknownFormat {
@@ -77,7 +78,10 @@ pub enum FileError {
         path: PathBuf,
     },
     /// Columns or a symbol are named for a file that has no columns.
-    #[error("`{}`: {option} is for CSV files; JSON lines name their fields themselves", path.display())]
+    #[error(
+        "`{}`: {option} is for CSV files; JSON lines name their fields themselves",
+        path.display()
+    )]
     NotATable {
         /// The file.
         path: PathBuf,

@@ -1,3 +1,5 @@
+//! Every rule by which a recording becomes records.
+
 use std::fs;
 use std::io::Write;
 

@@ -1,21 +1,26 @@
 //! The harness: what tests share, so that they read like prose.
 
 pub(crate) mod bundle;
+pub(crate) mod feed;
 pub(crate) mod network;
 pub(crate) mod poison;
+pub(crate) mod process;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use tickcast::inference::Runtime;
 
+/// Where ONNX Runtime lies: as `make test` says, or where `make setup` puts it.
+pub(crate) fn onnxruntime() -> PathBuf {
+    std::env::var_os("ORT_DYLIB_PATH").expect("cargo sets it, see .cargo/config.toml").into()
+}
+
 /// ONNX Runtime, loaded once for all tests of this process.
 pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
-        let path = std::env::var("ORT_DYLIB_PATH");
-        let path = path.expect("ORT_DYLIB_PATH names the library; `make test` sets it");
-        Runtime::load(&PathBuf::from(path)).expect("the library that `make setup` fetched loads")
+        Runtime::load(&onnxruntime()).expect("the library that `make setup` fetches loads")
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ pub(crate) fn tickcast() -> Command {
     for name in tickcast::inference::TELEMETRY_SWITCHES {
         command.env_remove(name);
     }
+    command.env("ORT_DYLIB_PATH", super::onnxruntime());
     command
 }
 
@@ -137,19 +138,12 @@ impl Daemon {
 
     /// Waits until a sample has at least this value.
     pub(crate) fn await_metric(&self, name: &str, value: f64) {
-        eventually(&format!("{name} >= {value}"), || {
-            (self.metric(name) >= value).then_some(())
-        });
+        eventually(&format!("{name} >= {value}"), || (self.metric(name) >= value).then_some(()));
     }
 
     /// The daemon's process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
-    }
-
-    /// The folder of the daemon's files.
-    pub(crate) fn folder(&self) -> PathBuf {
-        self.folder.path().to_owned()
     }
 
     /// Sends SIGTERM and waits for the end.

@@ -1,0 +1,217 @@
+//! `tickcast train`: from a history to a sealed bundle.
+
+use std::io::{self, IsTerminal};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Global;
+use crate::clock::Stopwatch;
+use crate::exit::{Exit, Failure};
+use crate::model::manifest::{Evaluation, Manifest};
+use crate::train::config;
+use crate::train::fit::{Epoch, Fit, Progress, Stopped};
+use crate::train::job::{Job, TrainError};
+use crate::train::network::Network;
+
+/// Options of `tickcast train`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Reads the history through the daemon's own code, divides it in time, fits the \
+                  network, evaluates it beside \"no change\" on data it never saw, and seals \
+                  model, manifest and golden vectors under <models>/<name>/<version>/, after \
+                  ONNX Runtime gave the trainer's own values.\n\n\
+                  What a configuration may say stands, with its defaults, in \
+                  config/train/default.toml.\n\n\
+                  Exit code 0: sealed. 75: the bundle cannot be written. 78: the configuration \
+                  or the history cannot be used.\n\n\
+                  Example: tickcast train -c config/train/aapl.toml"
+)]
+pub(super) struct TrainArgs {
+    /// The training configuration
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+    /// The folder of models, instead of the configuration's
+    #[arg(long, value_name = "FOLDER")]
+    models: Option<PathBuf>,
+    /// The seed of everything random, instead of the configuration's
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+    /// The version of the bundle, instead of the configuration's
+    #[arg(long, value_name = "NAME")]
+    version: Option<String>,
+}
+
+pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
+    let TrainArgs { config, models, seed, version } = args;
+    let mut config = config::load(&config).map_err(Exit::because(Failure::Configuration))?;
+    config.models_root = models.unwrap_or(config.models_root);
+    config.recipe.seed = seed.unwrap_or(config.recipe.seed);
+    config.version = version.or(config.version);
+    // Loaded before the fit, so that a missing library is told at once and not minutes later.
+    let runtime = super::runtime(global, None)?;
+    let job = Job::prepare(config).map_err(exit)?;
+    announce(&job);
+
+    let watch = Stopwatch::start();
+    let mut show = Show::new(&job);
+    let trained = job.run(&mut |progress| show.see(progress)).map_err(exit)?;
+    show.finish();
+    let seconds = watch.elapsed().as_secs_f64();
+    let (fit, manifest) = (trained.fit.clone(), trained.draft.manifest.clone());
+    let folder = trained.seal(&job.config().models_root, &runtime).map_err(exit)?;
+    println!("\n{}", outcome(&fit, seconds));
+    println!("{}", table(&manifest));
+    println!("{}", manifest.verdict);
+    println!("\nsealed in {}, proved by ONNX Runtime", folder.display());
+    Ok(())
+}
+
+fn exit(error: TrainError) -> Exit {
+    let failure = match &error {
+        TrainError::Version(_)
+        | TrainError::Features(_)
+        | TrainError::Network(_)
+        | TrainError::History(_)
+        | TrainError::Dataset(_)
+        | TrainError::Target(_)
+        | TrainError::Fit(_) => Failure::Configuration,
+        TrainError::Bundle(_) => Failure::Temporary,
+    };
+    Exit::new(failure, error)
+}
+
+/// What is about to be trained on what.
+fn announce(job: &Job) {
+    let (config, dataset) = (job.config(), job.dataset());
+    println!("{} {}", config.name, job.version());
+    println!("  forecasts   {} over {} step(s)", config.target.label(), config.horizon_steps);
+    println!("  window      {} steps of {}", config.window_steps, config.features.join(", "));
+    println!("  network     {}", describe(job.network()));
+    for (name, part) in [
+        ("training", &dataset.training),
+        ("validation", &dataset.validation),
+        ("test", &dataset.test),
+    ] {
+        let times = || part.examples.iter().map(|example| example.as_of);
+        if let (Some(from), Some(to)) = (times().min(), times().max()) {
+            println!("  {name:<11} {} windows, {from} to {to}", part.examples.len());
+        }
+    }
+}
+
+/// `LSTM 64, LSTM 32, Dense 16 relu, Dense 1 tanh (31,201 parameters)`
+fn describe(network: &Network) -> String {
+    let architecture = network.architecture();
+    let lstm = architecture.lstm.iter().map(|layer| format!("LSTM {}", layer.units));
+    let dense = architecture.dense.iter().map(|layer| {
+        format!("Dense {} {}", layer.units, format!("{:?}", layer.activation).to_lowercase())
+    });
+    let layers: Vec<_> = lstm.chain(dense).collect();
+    format!("{} ({} parameters)", layers.join(", "), network.parameter_count())
+}
+
+/// Shows a fit on standard error: a bar where a person looks at it, otherwise a line per epoch.
+struct Show {
+    bar: ProgressBar,
+    epochs: usize,
+    best: Option<Epoch>,
+    last: Option<Epoch>,
+}
+
+impl Show {
+    fn new(job: &Job) -> Self {
+        let recipe = &job.config().recipe;
+        let batches = job.dataset().training.windows.len().div_ceil(recipe.batch);
+        let bar = if io::stderr().is_terminal() {
+            let template = "{bar:24} {msg}, {per_sec} batches, at most {eta} left";
+            let style = ProgressStyle::with_template(template);
+            let length = (batches * recipe.epochs) as u64;
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::new(length).with_style(style)
+        } else {
+            ProgressBar::hidden()
+        };
+        Self { bar, epochs: recipe.epochs, best: None, last: None }
+    }
+
+    fn see(&mut self, progress: Progress) -> ControlFlow<()> {
+        match progress {
+            Progress::Batch { epoch, training_loss, .. } => {
+                self.bar.inc(1);
+                let text = self.text(epoch, training_loss);
+                self.bar.set_message(text);
+            }
+            Progress::Epoch(epoch) => {
+                self.last = Some(epoch);
+                if epoch.best {
+                    self.best = Some(epoch);
+                }
+                if self.bar.is_hidden() {
+                    eprintln!("{}", self.text(epoch.number, epoch.training_loss));
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn text(&self, epoch: usize, training_loss: f64) -> String {
+        let mut text = format!("epoch {epoch} of {}: loss {training_loss:.6}", self.epochs);
+        if let Some(last) = self.last {
+            text += &format!(", validation {:.6}", last.validation_loss);
+        }
+        if let Some(best) = self.best {
+            text += &format!(" (best {:.6} in {})", best.validation_loss, best.number);
+        }
+        text
+    }
+
+    fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn outcome(fit: &Fit, seconds: f64) -> String {
+    let why = match fit.stopped {
+        Stopped::Epochs => "all of them",
+        Stopped::Patience => "no better one for as long as the patience",
+        Stopped::Asked => "stopped on request",
+    };
+    let epochs = fit.epochs.len();
+    format!(
+        "{epochs} epochs ({why}) in {seconds:.1} s, {:.3} s each; best: {}",
+        seconds / epochs as f64,
+        fit.best_epoch
+    )
+}
+
+/// The figures of all parts beside those of "no change".
+fn table(manifest: &Manifest) -> String {
+    let percent = |share: f64| format!("{:.3} %", 100.0 * share);
+    let row = |name: &str, cells: &dyn Fn(&Evaluation) -> [String; 2]| {
+        let mut line = format!("{name:<20}");
+        for part in &manifest.evaluation {
+            let [model, baseline] = cells(part);
+            line += &format!("{model:>12}{baseline:>12}");
+        }
+        line.trim_end().to_owned() + "\n"
+    };
+    let model_alone = |text: String| [text, String::new()];
+    let mut text = row("", &|part| [part.part.clone(), String::new()]);
+    text += &row("", &|_| ["model".to_owned(), "no change".to_owned()]);
+    text += &row("mean absolute error", &|part| {
+        [part.mean_absolute_error, part.persistence_mean_absolute_error].map(percent)
+    });
+    text += &row("root mean square", &|part| {
+        [part.root_mean_squared_error, part.persistence_root_mean_squared_error].map(percent)
+    });
+    text += &row("skill", &|part| model_alone(format!("{:+.4}", part.skill)));
+    text += &row("direction right", &|part| {
+        model_alone(format!("{:.1} %", 100.0 * part.directional_accuracy))
+    });
+    let name = format!("{:.0} % interval holds", 100.0 * manifest.interval.coverage);
+    text += &row(&name, &|part| model_alone(format!("{:.1} %", 100.0 * part.interval_coverage)));
+    text += &row("forecasts", &|part| model_alone(part.forecasts.to_string()));
+    text
+}

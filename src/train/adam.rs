@@ -1,0 +1,84 @@
+//! The optimiser Adam (Kingma and Ba, 2015) in the form Keras gives it.
+//!
+//! Owns: the two running moments of every parameter and the count of steps.
+//!
+//! Promises: with g the gradient, one step t is
+//!
+//! ```text
+//! m += (1 - b1)(g - m)        v += (1 - b2)(g^2 - v)
+//! p -= rate sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + epsilon)
+//! ```
+//!
+//! so epsilon stands outside of the bias correction, as in Keras and unlike in the paper.
+//!
+//! Never: looks at the loss, changes the rate by itself or clips.
+
+/// Settings and state.
+#[derive(Clone, Debug)]
+pub(crate) struct Adam {
+    rate: f64,
+    first: Vec<f32>,
+    second: Vec<f32>,
+    steps: i32,
+}
+
+const BETA_1: f64 = 0.9;
+const BETA_2: f64 = 0.999;
+const EPSILON: f32 = 1e-7;
+
+impl Adam {
+    /// A fresh optimiser for `parameters` values.
+    pub(crate) fn new(rate: f64, parameters: usize) -> Self {
+        Self { rate, first: vec![0.0; parameters], second: vec![0.0; parameters], steps: 0 }
+    }
+
+    /// One step against the gradients.
+    #[expect(clippy::cast_possible_truncation, reason = "parameters are 32-bit floats")]
+    pub(crate) fn step(&mut self, parameters: &mut [f32], gradients: &[f32]) {
+        assert_eq!(parameters.len(), self.first.len(), "another network's parameters");
+        assert_eq!(gradients.len(), self.first.len(), "another network's gradients");
+        self.steps = self.steps.saturating_add(1);
+        let correction = (1.0 - BETA_2.powi(self.steps)).sqrt() / (1.0 - BETA_1.powi(self.steps));
+        let rate = (self.rate * correction) as f32;
+        let (keep_1, keep_2) = ((1.0 - BETA_1) as f32, (1.0 - BETA_2) as f32);
+        let moments = self.first.iter_mut().zip(&mut self.second);
+        for ((p, g), (m, v)) in parameters.iter_mut().zip(gradients).zip(moments) {
+            *m += (g - *m) * keep_1;
+            *v += (g * g - *v) * keep_2;
+            *p -= rate * *m / (v.sqrt() + EPSILON);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By hand, rate 0.1, gradients 2 then 1:
+    /// t = 1: m = 0.2, v = 0.004, rate' = 0.1 sqrt(0.001) / 0.1 = 0.0316228,
+    ///        p = 1 - 0.0316228 * 0.2 / 0.0632456 = 0.9
+    /// t = 2: m = 0.2 + 0.1 (1 - 0.2) = 0.28, v = 0.004 + 0.001 (1 - 0.004) = 0.004996,
+    ///        rate' = 0.1 sqrt(1 - 0.998001) / (1 - 0.81) = 0.0235317,
+    ///        p = 0.9 - 0.0235317 * 0.28 / 0.0706824 = 0.8067823
+    #[test]
+    fn two_steps_have_the_values_computed_by_hand() {
+        let mut adam = Adam::new(0.1, 2);
+        let mut parameters = [1.0, 5.0];
+        adam.step(&mut parameters, &[2.0, 0.0]);
+        assert!((parameters[0] - 0.9).abs() < 1e-6, "{}", parameters[0]);
+        adam.step(&mut parameters, &[1.0, 0.0]);
+        assert!((parameters[0] - 0.806_782).abs() < 1e-6, "{}", parameters[0]);
+        assert_eq!(parameters[1], 5.0, "no gradient, no movement");
+    }
+
+    /// With v far below epsilon squared the place of epsilon shows: g = 1e-9, rate 1e-3,
+    /// m = 1e-10, v = 1e-21, p = -1e-3 sqrt(0.001)/0.1 * 1e-10 / (sqrt(1e-21) + 1e-7)
+    ///   = -3.16228e-14 / 1.0003162e-7 = -3.16128e-7.
+    #[test]
+    fn epsilon_stands_outside_of_the_bias_correction() {
+        let mut adam = Adam::new(1e-3, 1);
+        let mut parameters = [0.0];
+        adam.step(&mut parameters, &[1e-9]);
+        assert!((parameters[0] / -3.161_28e-7 - 1.0).abs() < 1e-5, "{}", parameters[0]);
+    }
+}

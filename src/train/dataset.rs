@@ -1,0 +1,444 @@
+//! From steps to examples: features, labels, the split in time and the scalers.
+//!
+//! Owns what an example is: the window of the W rows up to a step, and the label that becomes known
+//! `horizon` steps later. Rows come from the `features` that the daemon runs.
+//!
+//! Promises: the parts follow each other in time, and no row of a window and no row behind a label
+//! belongs to two parts, so the newest step of the last example of one part and that of the first
+//! of the next lie W + horizon rows apart (the embargo). The scalers are fitted on the training
+//! part alone, rows and labels.
+//!
+//! Never: shuffles, or lets a row see a later one.
+
+use std::ops::Range;
+
+use thiserror::Error;
+
+use super::config::{Split, TrainConfig};
+use super::history::{History, Series};
+use super::windows::Windows;
+use crate::domain::{Reject, UnixNanos};
+use crate::features::{
+    FeatureError, FeaturePlan, RawFeatures, RowStatus, Scaler, ScalerError, SingleScaler,
+};
+use crate::forecast::Target;
+
+/// The history in its three parts, scaled.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// Raw features to model units.
+    pub scaler: Scaler,
+    /// Labels to model units.
+    pub target_scaler: Scaler,
+    /// What the network is fitted to.
+    pub training: Part,
+    /// What decides when to stop, and the width of the interval.
+    pub validation: Part,
+    /// What nothing but the last evaluation sees.
+    pub test: Part,
+    /// Event time of the first and the last row of the training part.
+    pub training_span: (UnixNanos, UnixNanos),
+}
+
+/// One part of the history.
+#[derive(Clone, Debug, Default)]
+pub struct Part {
+    /// Windows and scaled labels, in the order of `examples`.
+    pub windows: Windows,
+    /// Where each window comes from.
+    pub examples: Vec<Example>,
+}
+
+/// Where a window comes from, and what came true.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Example {
+    /// Index of the series.
+    pub series: usize,
+    /// Index of the newest step of the window within the series.
+    pub step: usize,
+    /// Event time of that step.
+    pub as_of: UnixNanos,
+    /// The label in its own unit.
+    pub truth: f64,
+}
+
+/// Why a history gives no dataset.
+#[derive(Debug, Error)]
+pub enum DatasetError {
+    /// The features cannot be resolved.
+    #[error("window.features: {0}")]
+    Features(#[from] FeatureError),
+    /// A feature or the label does not vary, or is not finite.
+    #[error("the training part: {0}")]
+    Scaler(#[from] ScalerError),
+    /// A step that gives no row or no label.
+    #[error("`{symbol}` at {time}: the step is of no use: {reason}")]
+    Row {
+        /// The symbol.
+        symbol: String,
+        /// The step's time.
+        time: UnixNanos,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A part without a single window.
+    #[error(
+        "the {part} part has {rows} rows and no window: {needed} rows in a row of one symbol are \
+         needed for a window of {window} steps and a label {horizon} later"
+    )]
+    TooShort {
+        /// Which part.
+        part: &'static str,
+        /// Rows of all symbols in it.
+        rows: usize,
+        /// Rows needed.
+        needed: usize,
+        /// W.
+        window: usize,
+        /// How many steps later the label is known.
+        horizon: usize,
+    },
+}
+
+/// The names of the parts, in time.
+const PARTS: [&str; 3] = ["training", "validation", "test"];
+
+/// The rows of one series: those of its steps behind the warm-up.
+struct Rows {
+    /// Index of the step of the first row.
+    first_step: usize,
+    count: usize,
+    /// Unscaled, `[count][F]` without gaps.
+    raw: Vec<f64>,
+}
+
+impl Dataset {
+    /// Divides and scales a history.
+    ///
+    /// # Errors
+    /// [`DatasetError`], naming the feature, the step or the part at fault.
+    pub fn new(history: &History, config: &TrainConfig) -> Result<Self, DatasetError> {
+        let label = config.target.label();
+        let raw = RawFeatures::new(&config.features, &config.extra_fields, label)?;
+        let rows: Vec<Rows> =
+            history.series.iter().map(|s| raw_rows(s, &raw)).collect::<Result<_, _>>()?;
+        let cuts = cuts(history, &rows, config.split);
+        let parts = |at: usize| -> Vec<Range<usize>> {
+            let series = history.series.iter().zip(&rows);
+            series
+                .map(|(series, rows)| rows_between(series, rows, cuts[at]..cuts[at + 1]))
+                .collect()
+        };
+        let parts = [parts(0), parts(1), parts(2)];
+
+        let examples = |at: usize| examples(history, &rows, &parts[at], config);
+        let examples = [examples(0)?, examples(1)?, examples(2)?];
+        for (at, examples) in examples.iter().enumerate() {
+            if examples.is_empty() {
+                return Err(DatasetError::TooShort {
+                    part: PARTS[at],
+                    rows: parts[at].iter().map(Range::len).sum(),
+                    needed: config.window_steps + config.horizon_steps,
+                    window: config.window_steps,
+                    horizon: config.horizon_steps,
+                });
+            }
+        }
+        let scaler = fit_scaler(&config.features, &rows, &parts[0])?;
+        let truths = examples[0].iter().map(|example| example.truth).collect();
+        let target_scaler = Scaler::fit_minmax(&[(label.to_owned(), truths)])?;
+
+        let plan = FeaturePlan::new(&config.features, &config.extra_fields, label, &scaler)?;
+        let scaled: Vec<Vec<f32>> =
+            history.series.iter().map(|s| scaled_rows(s, &plan)).collect::<Result<_, _>>()?;
+        let single = target_scaler.single()?;
+        let [training, validation, test] = examples;
+        let part = |at: usize, examples: Vec<Example>| {
+            let windows = windows(&rows, &scaled, &parts[at], &examples, single, config);
+            Part { windows, examples }
+        };
+        let training_span = span(history, &rows, &parts[0]);
+        Ok(Self {
+            training: part(0, training),
+            validation: part(1, validation),
+            test: part(2, test),
+            scaler,
+            target_scaler,
+            training_span,
+        })
+    }
+}
+
+/// Runs the steps of one series through the features.
+fn raw_rows(series: &Series, features: &RawFeatures) -> Result<Rows, DatasetError> {
+    let (mut state, mut scratch) = (features.initial_state(), features.scratch());
+    let mut rows = Rows { first_step: 0, count: 0, raw: Vec::new() };
+    for (at, step) in series.steps.iter().enumerate() {
+        let warm = features
+            .row(&state, &step.fields, &mut scratch)
+            .map_err(|reason| refused(series, at, reason))?;
+        state.absorb(&scratch);
+        if warm {
+            rows.count += 1;
+            rows.raw.extend_from_slice(scratch.raw());
+        } else {
+            rows.first_step = at + 1;
+        }
+    }
+    Ok(rows)
+}
+
+/// The same with the scaler, `[rows, F]`: what the daemon would hand to the model.
+fn scaled_rows(series: &Series, plan: &FeaturePlan) -> Result<Vec<f32>, DatasetError> {
+    let (mut state, mut scratch) = (plan.raw().initial_state(), plan.raw().scratch());
+    let mut scaled = Vec::new();
+    for (at, step) in series.steps.iter().enumerate() {
+        let status = plan
+            .row(&state, &step.fields, &mut scratch)
+            .map_err(|reason| refused(series, at, reason))?;
+        state.absorb(&scratch);
+        if let RowStatus::Ready { .. } = status {
+            scaled.extend_from_slice(scratch.row());
+        }
+    }
+    Ok(scaled)
+}
+
+fn refused(series: &Series, step: usize, reason: Reject) -> DatasetError {
+    let (symbol, time) = (series.symbol.clone(), series.steps[step].time);
+    let reason = reason.label();
+    DatasetError::Row { symbol, time, reason }
+}
+
+/// The instants at which the parts begin, and one after the end: the rows of all series in order
+/// of time are divided by count, so that every series is cut at the same instant.
+fn cuts(history: &History, rows: &[Rows], split: Split) -> [UnixNanos; 4] {
+    let mut times: Vec<UnixNanos> = Vec::new();
+    for (series, rows) in history.series.iter().zip(rows) {
+        times.extend(series.steps[rows.first_step..].iter().map(|step| step.time));
+    }
+    times.sort_unstable();
+    let end = UnixNanos::from_nanos(i64::MAX);
+    let at = |index: usize| times.get(index).copied().unwrap_or(end);
+    let part = |count: usize, share: f64| ((count as f64) * (1.0 - share)) as usize;
+    let test = part(times.len(), split.test);
+    let validation = part(test, split.validation);
+    [UnixNanos::from_nanos(i64::MIN), at(validation), at(test), end]
+}
+
+/// The rows of one series between two instants.
+fn rows_between(series: &Series, rows: &Rows, between: Range<UnixNanos>) -> Range<usize> {
+    let steps = &series.steps[rows.first_step..];
+    let before = |instant: UnixNanos| steps.partition_point(|step| step.time < instant);
+    before(between.start)..before(between.end)
+}
+
+/// All examples of one part whose window and label lie inside it.
+fn examples(
+    history: &History,
+    rows: &[Rows],
+    part: &[Range<usize>],
+    config: &TrainConfig,
+) -> Result<Vec<Example>, DatasetError> {
+    let mut examples = Vec::new();
+    for (index, series) in history.series.iter().enumerate() {
+        let Range { start, end } = part[index];
+        let newest = start + config.window_steps - 1..end.saturating_sub(config.horizon_steps);
+        for row in newest {
+            let step = rows[index].first_step + row;
+            let truth = label(config.target, series, step, step + config.horizon_steps)?;
+            let as_of = series.steps[step].time;
+            examples.push(Example { series: index, step, as_of, truth });
+        }
+    }
+    Ok(examples)
+}
+
+/// What came true between two steps, in the target's unit.
+fn label(target: Target, series: &Series, now: usize, later: usize) -> Result<f64, DatasetError> {
+    let price = |step: usize| {
+        let price = series.steps[step].fields.price();
+        price.ok_or_else(|| refused(series, step, Reject::MissingField))
+    };
+    let truth = match target {
+        Target::NextReturn => price(later)? / price(now)? - 1.0,
+    };
+    if truth.is_finite() { Ok(truth) } else { Err(refused(series, later, Reject::NotFinite)) }
+}
+
+fn fit_scaler(
+    features: &[String],
+    rows: &[Rows],
+    part: &[Range<usize>],
+) -> Result<Scaler, ScalerError> {
+    let width = features.len();
+    let column = |feature: usize| -> Vec<f64> {
+        let series = rows.iter().zip(part);
+        let values = series.flat_map(|(rows, range)| {
+            rows.raw[range.start * width..range.end * width].iter().skip(feature).step_by(width)
+        });
+        values.copied().collect()
+    };
+    let columns: Vec<_> =
+        features.iter().enumerate().map(|(at, name)| (name.clone(), column(at))).collect();
+    Scaler::fit_minmax(&columns)
+}
+
+/// The windows of one part, in the order of its examples.
+fn windows(
+    rows: &[Rows],
+    scaled: &[Vec<f32>],
+    part: &[Range<usize>],
+    examples: &[Example],
+    target: SingleScaler,
+    config: &TrainConfig,
+) -> Windows {
+    let width = config.features.len();
+    let mut windows = Windows::new(config.window_steps, width, 1);
+    let firsts: Vec<usize> = part
+        .iter()
+        .zip(scaled)
+        .map(|(range, scaled)| windows.push_rows(&scaled[range.start * width..range.end * width]))
+        .collect();
+    for example in examples {
+        let series = example.series;
+        let row = example.step - rows[series].first_step - part[series].start;
+        let start = firsts[series] + row + 1 - config.window_steps;
+        windows.push_window(start, &[target.apply(example.truth) as f32]);
+    }
+    windows
+}
+
+/// Event time of the first and the last row of a part.
+fn span(history: &History, rows: &[Rows], part: &[Range<usize>]) -> (UnixNanos, UnixNanos) {
+    let times = || {
+        history.series.iter().zip(rows).zip(part).flat_map(|((series, rows), range)| {
+            series.steps[rows.first_step..][range.clone()].iter().map(|step| step.time)
+        })
+    };
+    let epoch = UnixNanos::from_nanos(0);
+    (times().min().unwrap_or(epoch), times().max().unwrap_or(epoch))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config;
+    use super::*;
+    use crate::domain::{Field, Fields, Step};
+
+    /// A series of daily closes and volumes, one day in `gap` days.
+    fn series(symbol: &str, days: usize, gap: i64, close: impl Fn(usize) -> f64) -> Series {
+        let step = |day: usize| {
+            let mut fields = Fields::EMPTY;
+            fields.set_checked(Field::CLOSE, close(day)).unwrap();
+            fields.set_checked(Field::VOLUME, 1000.0 + (day % 7) as f64).unwrap();
+            let time = UnixNanos::from_nanos(day as i64 * gap * 86_400_000_000_000);
+            Step { time, fields, after_gap: false }
+        };
+        Series { symbol: symbol.to_owned(), steps: (0..days).map(step).collect() }
+    }
+
+    fn history(series: Vec<Series>) -> History {
+        History { series, data_sha256: String::new() }
+    }
+
+    fn config(text: &str) -> TrainConfig {
+        config::read(&format!("[model]\nname = 'm'\n[data]\npath = 'x.csv'\n{text}")).unwrap()
+    }
+
+    fn wavy(day: usize) -> f64 {
+        100.0 + day as f64 * 0.1 + (day as f64 * 0.9).sin()
+    }
+
+    #[test]
+    fn windows_and_labels_are_those_of_the_steps() {
+        let config = config("[window]\nsteps = 4\n");
+        let history = history(vec![series("A", 101, 1, wavy)]);
+        let dataset = Dataset::new(&history, &config).unwrap();
+        // 100 rows behind the warm-up of one: 64 for training, 16 for validation, 20 for the test,
+        // and each part loses W - 1 rows at its beginning and the horizon at its end.
+        let counts = [&dataset.training, &dataset.validation, &dataset.test];
+        assert_eq!(counts.map(|part| part.examples.len()), [60, 12, 16]);
+        assert_eq!(counts.map(|part| part.windows.len()), [60, 12, 16]);
+
+        let first = dataset.training.examples[0];
+        assert_eq!(first.step, 4, "the fifth step is the fourth row");
+        assert_eq!(first.truth, wavy(5) / wavy(4) - 1.0);
+        let scale = |value: f64, low: f64, high: f64| 2.0 * (value - low) / (high - low) - 1.0;
+        let closes: Vec<f64> = (1..65).map(wavy).collect();
+        let low = closes.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = closes.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        for (at, example) in dataset.test.examples.iter().enumerate() {
+            let window = dataset.test.windows.window(at);
+            for (row, values) in window.chunks(3).enumerate() {
+                let expected = scale(wavy(example.step + row - 3), low, high);
+                assert!((f64::from(values[0]) - expected).abs() < 1e-6, "{values:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_share_no_row_and_lie_an_embargo_apart() {
+        let config = config("[window]\nsteps = 5\n[target]\nhorizon_steps = 3\n");
+        let dataset = Dataset::new(&history(vec![series("A", 200, 1, wavy)]), &config).unwrap();
+        let parts = [&dataset.training, &dataset.validation, &dataset.test];
+        for pair in parts.windows(2) {
+            let last = pair[0].examples.last().unwrap().step;
+            let first = pair[1].examples[0].step;
+            assert_eq!(first - last, 5 + 3);
+            assert!(first + 1 - 5 > last + 3, "the label's row is before the next window");
+        }
+    }
+
+    #[test]
+    fn the_future_changes_nothing_in_the_training_part() {
+        let config = config("[window]\nsteps = 4\n");
+        let tame = Dataset::new(&history(vec![series("A", 101, 1, wavy)]), &config).unwrap();
+        let wild = |day| if day < 65 { wavy(day) } else { 1e6 };
+        let wild = Dataset::new(&history(vec![series("A", 101, 1, wild)]), &config).unwrap();
+        assert_eq!(wild.training.windows, tame.training.windows);
+        assert_eq!(wild.scaler, tame.scaler);
+        assert_eq!(wild.target_scaler, tame.target_scaler);
+        assert_ne!(wild.validation.windows, tame.validation.windows);
+    }
+
+    #[test]
+    fn all_symbols_are_cut_at_the_same_instant() {
+        let config = config("[window]\nsteps = 4\n");
+        let both = history(vec![series("A", 200, 1, wavy), series("B", 100, 2, wavy)]);
+        let dataset = Dataset::new(&both, &config).unwrap();
+        let newest = |part: &Part| part.examples.iter().map(|e| e.as_of).max().unwrap();
+        let oldest = |part: &Part| part.examples.iter().map(|e| e.as_of).min().unwrap();
+        assert!(newest(&dataset.training) < oldest(&dataset.validation));
+        assert!(newest(&dataset.validation) < oldest(&dataset.test));
+        for part in [&dataset.training, &dataset.validation, &dataset.test] {
+            assert!(part.examples.iter().any(|e| e.series == 0));
+            assert!(part.examples.iter().any(|e| e.series == 1));
+        }
+        // The window of a symbol holds rows of that symbol alone.
+        let b = dataset.test.examples.iter().position(|e| e.series == 1).unwrap();
+        let mut alone = both.clone();
+        alone.series.remove(0);
+        let rows = scaled_rows(
+            &alone.series[0],
+            &FeaturePlan::new(&config.features, &[], "next_return", &dataset.scaler).unwrap(),
+        )
+        .unwrap();
+        let newest = dataset.test.examples[b].step - 1;
+        assert_eq!(dataset.test.windows.window(b), &rows[(newest - 3) * 3..(newest + 1) * 3]);
+    }
+
+    #[test]
+    fn short_and_constant_histories_are_refused_by_name() {
+        let config = config("");
+        let short = Dataset::new(&history(vec![series("A", 150, 1, wavy)]), &config);
+        let error = short.unwrap_err().to_string();
+        assert!(error.starts_with("the validation part has 24 rows and no window: 31 "), "{error}");
+        let flat = Dataset::new(&history(vec![series("A", 500, 1, |_| 5.0)]), &config);
+        let error = flat.unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the training part: the scaler's column `close` has no finite, positive spread"
+        );
+    }
+}

@@ -1,0 +1,385 @@
+//! One training run from its configuration to a sealed bundle.
+//!
+//! Owns the order of things: read, divide, fit, evaluate, export, seal. Promises that nothing is
+//! written before everything else succeeded, and that what is written was read back through ONNX
+//! Runtime and gave the trainer's own values. Never prints and never reads a clock.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::config::TrainConfig;
+use super::dataset::{Dataset, DatasetError, Example, Part};
+use super::evaluate::{Outcomes, evaluate, interval, verdict};
+use super::export::export;
+use super::fit::{Fit, FitError, Progress, fit, predict};
+use super::history::{History, HistoryError, read};
+use super::network::{ArchitectureError, Network};
+use crate::features::{FeatureError, RawFeatures, ScalerError, SingleScaler};
+use crate::inference::Runtime;
+use crate::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
+use crate::model::manifest::{MANIFEST_SCHEMA, Manifest, Mode, StepKind, TargetSpec, TrainingSpec};
+use crate::model::{BundleError, Draft};
+use crate::step::StepRule;
+
+/// How far ONNX Runtime may be from the trainer, in model units, in which forecasts lie between
+/// -1 and 1. Measured: 3e-7 at most.
+const GOLDEN_TOLERANCE: f32 = 1e-6;
+/// Golden cases from each of the validation and the test part.
+const GOLDEN_CASES_PER_PART: usize = 4;
+
+/// Everything that is known before the fit.
+#[derive(Clone, Debug)]
+pub struct Job {
+    config: TrainConfig,
+    version: String,
+    features: RawFeatures,
+    history: History,
+    dataset: Dataset,
+    network: Network,
+}
+
+/// What a run gives, still in memory.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// How the fit went.
+    pub fit: Fit,
+    /// What would be sealed.
+    pub draft: Draft,
+}
+
+/// Why there is no bundle.
+#[derive(Debug, Error)]
+pub enum TrainError {
+    /// The version is there already, or the folder of models cannot be listed.
+    #[error("model.version: {0}")]
+    Version(String),
+    /// The features cannot be resolved.
+    #[error("window.features: {0}")]
+    Features(#[from] FeatureError),
+    /// The network cannot be built.
+    #[error("network: {0}")]
+    Network(#[from] ArchitectureError),
+    /// The history cannot be read.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// The history cannot be divided and scaled.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The label's scaler cannot be inverted.
+    #[error("target: {0}")]
+    Target(#[from] ScalerError),
+    /// The fit gave nothing.
+    #[error(transparent)]
+    Fit(#[from] FitError),
+    /// The bundle cannot be written or does not stand the proof.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+}
+
+impl Job {
+    /// Reads, divides and scales the history, and plans the network.
+    ///
+    /// # Errors
+    /// [`TrainError`]; nothing is written.
+    pub fn prepare(config: TrainConfig) -> Result<Self, TrainError> {
+        let version = version(&config)?;
+        let label = config.target.label();
+        let features = RawFeatures::new(&config.features, &config.extra_fields, label)?;
+        let network = Network::new(config.architecture.clone())?;
+        let history = read(&config.data, &features, rule(&config))?;
+        let dataset = Dataset::new(&history, &config)?;
+        Ok(Self { config, version, features, history, dataset, network })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
+    /// The version that the bundle will have.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The history in its parts.
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Fits, evaluates and exports. The observer may end the fit early; the best epoch counts.
+    ///
+    /// # Errors
+    /// [`TrainError::Fit`]; nothing is written.
+    pub fn run(
+        &self,
+        observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Trained, TrainError> {
+        let Dataset { training, validation, test, .. } = &self.dataset;
+        let recipe = &self.config.recipe;
+        let fit = fit(&self.network, &training.windows, &validation.windows, recipe, observer)?;
+        let scaler = self.dataset.target_scaler.single()?;
+        let (outputs, validation_outcomes) = self.outcomes(&fit.parameters, validation, scaler);
+        let mut cases = self.golden_cases(validation, &outputs);
+        let (outputs, test_outcomes) = self.outcomes(&fit.parameters, test, scaler);
+        cases.extend(self.golden_cases(test, &outputs));
+
+        let interval = interval(&validation_outcomes, self.config.coverage);
+        let evaluation = vec![
+            evaluate("validation", &validation_outcomes, interval),
+            evaluate("test", &test_outcomes, interval),
+        ];
+        let (horizon, coverage) = (self.config.horizon_steps, self.config.coverage);
+        let verdict = verdict(&evaluation[1], &test_outcomes, horizon, coverage);
+        let exported = export(&self.network, &fit.parameters, &self.config.name);
+        let config = &self.config;
+        let manifest = Manifest {
+            schema: MANIFEST_SCHEMA.to_owned(),
+            name: config.name.clone(),
+            version: self.version.clone(),
+            // Sealing fills the hashes in.
+            onnx_sha256: String::new(),
+            golden_sha256: String::new(),
+            window_steps: count(config.window_steps),
+            horizon_steps: count(config.horizon_steps),
+            step: config.step,
+            features: config.features.clone(),
+            extra_fields: config.extra_fields.clone(),
+            scaler: self.dataset.scaler.clone(),
+            target: TargetSpec { kind: config.target, scaler: self.dataset.target_scaler.clone() },
+            modes: vec![Mode::Full, Mode::Sliding],
+            graph: exported.graph,
+            signal: config.signal,
+            interval,
+            training: TrainingSpec {
+                data_sha256: self.history.data_sha256.clone(),
+                symbols: self.history.series.iter().map(|s| s.symbol.clone()).collect(),
+                from: self.dataset.training_span.0,
+                to: self.dataset.training_span.1,
+                windows: count(training.examples.len()),
+                epochs: count(fit.epochs.len()),
+                best_epoch: count(fit.best_epoch),
+                seed: recipe.seed,
+            },
+            evaluation,
+            verdict,
+        };
+        let schema = GOLDEN_SCHEMA.to_owned();
+        let golden = Golden { schema, tolerance: GOLDEN_TOLERANCE, cases };
+        Ok(Trained { fit, draft: Draft { manifest, onnx: exported.onnx, golden } })
+    }
+
+    /// The network's outputs for a part in model units, and what the daemon would publish.
+    fn outcomes(
+        &self,
+        parameters: &[f32],
+        part: &Part,
+        scaler: SingleScaler,
+    ) -> (Vec<f32>, Outcomes) {
+        let outputs = predict(&self.network, parameters, &part.windows);
+        let outcomes = Outcomes {
+            values: outputs.iter().map(|output| scaler.invert(f64::from(*output))).collect(),
+            truths: part.examples.iter().map(|example| example.truth).collect(),
+            times: part.examples.iter().map(|example| example.as_of).collect(),
+        };
+        (outputs, outcomes)
+    }
+
+    /// Examples spread evenly over a part, the first and the last among them.
+    fn golden_cases(&self, part: &Part, outputs: &[f32]) -> Vec<GoldenCase> {
+        let last = part.examples.len() - 1;
+        let places = GOLDEN_CASES_PER_PART.min(part.examples.len());
+        let chosen = (0..places).map(|k| last * k / (places - 1).max(1));
+        chosen.map(|at| self.golden_case(part, at, outputs[at])).collect()
+    }
+
+    fn golden_case(&self, part: &Part, at: usize, output: f32) -> GoldenCase {
+        let Example { series, step: newest, .. } = part.examples[at];
+        let warm_up = usize::try_from(self.features.warm_up_steps())
+            .expect("a warm-up that the history has passed is a count of its steps");
+        let oldest = newest + 1 - self.config.window_steps - warm_up;
+        let schema = self.features.schema();
+        let steps = self.history.series[series].steps[oldest..=newest].iter().map(|step| {
+            let fields = self.features.required().iter().filter_map(|field| {
+                let value = step.fields.read(*field)?;
+                Some((schema.name(*field).to_owned(), value))
+            });
+            GoldenStep { time: step.time, fields: fields.collect() }
+        });
+        let rows = part.windows.window(at).chunks_exact(part.windows.features());
+        GoldenCase {
+            steps: steps.collect(),
+            window: rows.map(<[f32]>::to_vec).collect(),
+            output: vec![output],
+        }
+    }
+}
+
+impl Trained {
+    /// Writes the bundle below `root`, proved by ONNX Runtime before it counts; gives its folder.
+    ///
+    /// # Errors
+    /// [`TrainError::Bundle`]; the place is then untouched.
+    pub fn seal(self, root: &Path, runtime: &Runtime) -> Result<PathBuf, TrainError> {
+        Ok(self.draft.seal(root, runtime)?)
+    }
+}
+
+fn rule(config: &TrainConfig) -> StepRule {
+    use crate::domain::DurationNanos;
+    match config.step.kind {
+        StepKind::Record => StepRule::Record,
+        StepKind::Time => {
+            let interval = DurationNanos::from_seconds(i64::from(config.step.interval_seconds));
+            StepRule::Time(interval.expect("2^32 seconds in nanoseconds fit 63 bits"))
+        }
+    }
+}
+
+/// The version to be: the one asked for if it is free, or one more than the highest number.
+fn version(config: &TrainConfig) -> Result<String, TrainError> {
+    let folder = config.models_root.join(&config.name);
+    if let Some(version) = &config.version {
+        if folder.join(version).exists() {
+            return Err(TrainError::Version(format!(
+                "{} exists, and a version is never overwritten; name another, or none for the next",
+                folder.join(version).display()
+            )));
+        }
+        return Ok(version.clone());
+    }
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok("1".to_owned()),
+        Err(error) => {
+            return Err(TrainError::Version(format!("list {}: {error}", folder.display())));
+        }
+    };
+    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok());
+    Ok((numbers.max().unwrap_or(0) + 1).to_string())
+}
+
+/// Counts are far below 2^32, which a manifest holds.
+fn count(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{config, test_runtime};
+    use super::*;
+    use crate::model::Bundle;
+
+    /// A configuration over a written history, small enough for a test.
+    fn small(folder: &Path, extra: &str) -> TrainConfig {
+        let mut csv = "Ticker,Date,Close,Volume,Adj Close\n".to_owned();
+        for day in 0..260_u32 {
+            let price = 50.0 + (f64::from(day) * 0.35).sin() * 5.0 + f64::from(day) * 0.01;
+            let date = format!("2001-{:02}-{:02}", 1 + day / 28, 1 + day % 28);
+            csv += &format!("AAPL,{date},1,{},{price}\n", 1000 + day * 37 % 400);
+        }
+        let path = folder.join("history.csv");
+        std::fs::write(&path, csv).unwrap();
+        let text = format!(
+            "[model]\nname = 'small'\nroot = '{}'\n[data]\npath = '{}'\n\
+             columns = 'symbol=Ticker,time=Date,close=Adj Close,volume=Volume'\n\
+             [window]\nsteps = 8\n\
+             [network]\n\
+             lstm = [{{ units = 6, recurrent_dropout = 0.1 }}, {{ units = 4, dropout = 0.1 }}]\n\
+             dense = [{{ units = 1, activation = 'tanh' }}]\n\
+             [fit]\nepochs_max = 6\nbatch = 16\nlearning_rate = 0.01\n{extra}",
+            folder.join("models").display(),
+            path.display(),
+        );
+        config::read(&text).unwrap()
+    }
+
+    fn onwards(_: Progress) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn train(config: &TrainConfig) -> PathBuf {
+        let job = Job::prepare(config.clone()).unwrap();
+        let trained = job.run(&mut onwards).unwrap();
+        trained.seal(&config.models_root, test_runtime()).unwrap()
+    }
+
+    #[test]
+    fn a_history_becomes_a_bundle_that_stands_its_own_proof() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = small(folder.path(), "");
+        let sealed = train(&config);
+        assert_eq!(sealed, config.models_root.join("small/1"));
+        let bundle = Bundle::read(&sealed).unwrap();
+        bundle.open(test_runtime()).unwrap();
+        let manifest = bundle.manifest();
+        assert_eq!(bundle.golden().cases.len(), 2 * GOLDEN_CASES_PER_PART);
+        assert_eq!(manifest.graph.states.len(), 4);
+        assert_eq!(manifest.training.symbols, ["AAPL"]);
+        // 259 rows behind the warm-up: 165 for training, less W - 1 and the horizon.
+        assert_eq!(manifest.training.windows, 165 - 8);
+        assert_eq!(manifest.evaluation[0].forecasts, 42 - 8);
+        assert_eq!(manifest.evaluation[1].forecasts, 52 - 8);
+        assert!(manifest.verdict.contains("\"no change\""), "{}", manifest.verdict);
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_bytes() {
+        let read_all = |sealed: &Path| {
+            ["model.onnx", "manifest.json", "golden.json"]
+                .map(|f| std::fs::read(sealed.join(f)).unwrap())
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let config = small(folder.path(), "");
+        let first = read_all(&train(&config));
+        let mut again = config.clone();
+        again.models_root = folder.path().join("again");
+        assert!(read_all(&train(&again)) == first, "another run gave other bytes");
+        again.recipe.seed = 2;
+        again.models_root = folder.path().join("other");
+        assert!(read_all(&train(&again))[0] != first[0], "another seed gave the same model");
+    }
+
+    #[test]
+    fn versions_count_up_and_are_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = small(folder.path(), "");
+        assert_eq!(version(&config).unwrap(), "1");
+        for there in ["2", "10", ".11.draft", "beta"] {
+            std::fs::create_dir_all(config.models_root.join("small").join(there)).unwrap();
+        }
+        assert_eq!(version(&config).unwrap(), "11");
+        config.version = Some("10".to_owned());
+        let error = Job::prepare(config).unwrap_err().to_string();
+        assert!(error.contains("small/10 exists"), "{error}");
+    }
+
+    #[test]
+    fn nothing_is_written_when_the_fit_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = small(folder.path(), "");
+        let job = Job::prepare(config.clone()).unwrap();
+        let stopped = job.run(&mut |_| ControlFlow::Break(()));
+        assert!(matches!(stopped, Err(TrainError::Fit(FitError::NothingYet))));
+        assert!(!config.models_root.exists());
+    }
+
+    #[test]
+    fn a_model_that_is_not_the_trained_one_is_not_sealed() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = small(folder.path(), "");
+        let job = Job::prepare(config.clone()).unwrap();
+        let mut trained = job.run(&mut onwards).unwrap();
+        let other = job.network().initial_parameters(99);
+        trained.draft.onnx = export(job.network(), &other, "small").onnx;
+        let error = trained.seal(&config.models_root, test_runtime()).unwrap_err().to_string();
+        assert!(error.contains("golden.json: cases[0]: output[0]: the model gives"), "{error}");
+        assert!(!config.models_root.join("small/1").exists());
+    }
+}

@@ -1,0 +1,54 @@
+//! The trainer: from history to parameters that ONNX Runtime can run.
+//!
+//! ```text
+//! dataset ─> fit ─> evaluate ─> export
+//!             │
+//!             └ network ─> lstm, dense ─> gemm, activation, dropout
+//!               loss, adam, initial, random, parameters
+//! ```
+//!
+//! Owns: everything that learns. Training is back-propagation through time, derived by hand for
+//! the layers we have and checked against finite differences; `docs/adr/0001` tells why.
+//!
+//! Promises: the same seed on the same data gives the same parameters to the last bit on one
+//! machine, on any number of threads.
+//!
+//! Never: is part of the daemon. The cargo feature `train` (on by default) turns it on, and nothing
+//! outside of it names it but the command `tickcast train`.
+
+mod activation;
+mod adam;
+mod dense;
+mod dropout;
+mod gemm;
+mod initial;
+mod lanes;
+mod lstm;
+mod parameters;
+
+pub mod config;
+pub mod dataset;
+pub mod evaluate;
+pub mod export;
+pub mod fit;
+pub mod history;
+pub mod job;
+pub mod loss;
+pub mod network;
+pub mod random;
+pub mod windows;
+
+#[cfg(test)]
+mod gradient_check;
+
+/// ONNX Runtime for tests that compare with it, loaded once; a missing library fails the test.
+#[cfg(test)]
+fn test_runtime() -> &'static crate::inference::Runtime {
+    use crate::inference::{Runtime, locate_library};
+    static RUNTIME: std::sync::OnceLock<Runtime> = std::sync::OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        let variable = std::env::var_os("ORT_DYLIB_PATH").map(std::path::PathBuf::from);
+        let path = locate_library(None, variable.as_deref(), None, std::path::Path::exists);
+        Runtime::load(&path.unwrap()).unwrap()
+    })
+}
