@@ -1,4 +1,26 @@
 //! tickcast turns a live stream of ticks into a live stream of forecasts.
+//!
+//! The path, in the order of the data:
+//!
+//! | module | from | to |
+//! |---|---|---|
+//! | [`source`] | a socket or a file | records, and gaps between them |
+//! | [`decode`] | a record's bytes | a tick, or one reason why not |
+//! | [`step`] | ticks of one symbol | steps: records or closed bars |
+//! | [`features`] | steps | feature rows, the one implementation |
+//! | [`window`] | rows | the last W rows |
+//! | [`engine`] | ticks of all symbols | forecasts, in modes `full` and `sliding` |
+//! | [`inference`] | tensors | tensors, through ONNX Runtime |
+//! | [`forecast`] | a model's output | value, price, interval, signal |
+//! | [`publish`] | forecasts | bytes on the stream and in files |
+//!
+//! [`domain`] holds the shared words as types, [`model`] the sealed bundles, [`pipeline`] the path
+//! as one value, [`shard`] the thread that drives it, [`app`] the composition.
+//!
+//! Architecture invariants: the modules from `decode` to `forecast`, but for `engine` and
+//! `inference`, name no clock, socket, file or runtime; each external crate of weight is named in
+//! one place (`ort` in `inference/ort.rs`, `hyper` in `http`); a test holds both. What is absent on
+//! purpose: global state, a lock on the path of a forecast, and any way for wall time to reach one.
 #![forbid(unsafe_code)]
 
 pub mod app;

@@ -27,13 +27,13 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 const EXAMPLES: &str = "\
 Examples:
-  Daily prices, one day of every symbol after the other, 500 ticks a second:
-    tickcast feed --input stocks.csv \\
-        --columns 'symbol=Ticker,time=Date,close=Adj Close,volume=Volume' \\
-      --symbols AAPL,MSFT --to ws://127.0.0.1:9701
+  Daily prices of two symbols in event-time order, 500 ticks a second:
+    tickcast feed --input stocks.csv --symbols AAPL,MSFT \\
+      --columns 'symbol=Ticker,time=Date,close=Adj Close,volume=Volume'
 
-  Recorded ticks, an hour in 3.6 seconds:
-    tickcast feed --input ticks.jsonl --to ws://127.0.0.1:0 --speed 1000x
+  Recorded ticks on a known port, an hour in 3.6 seconds, to one subscriber:
+    tickcast feed --input ticks.jsonl --to ws://127.0.0.1:9701 \\
+      --speed 1000x --exit-when-done
 
 The first line on standard output is the address. Every subscriber gets the recording from its
 beginning, one tick per text message, then a close with the reason \"recording ended\".";

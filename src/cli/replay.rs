@@ -59,7 +59,7 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
         }
     }
     finish_batch(&mut pipeline, &mut output)?;
-    output.flush().map_err(failed_output)?;
+    output.flush().map_err(|error| failed_output(&error))?;
     progress.finish_and_clear();
     summarise(pipeline.tally(), watch.elapsed().as_secs_f64());
     Ok(())
@@ -90,7 +90,7 @@ fn open_output(path: &Path) -> Result<Box<dyn Write>, Exit> {
     Ok(Box::new(BufWriter::new(file)))
 }
 
-fn failed_output(error: io::Error) -> Exit {
+fn failed_output(error: &io::Error) -> Exit {
     Exit::new(Failure::Temporary, format_args!("write forecasts: {error}"))
 }
 
@@ -101,7 +101,7 @@ fn finish_batch(pipeline: &mut Pipeline, output: &mut dyn Write) -> Result<(), E
         output.write_all(record)?;
         output.write_all(b"\n")
     };
-    pipeline.emit(write).map_err(failed_output)?;
+    pipeline.emit(write).map_err(|error| failed_output(&error))?;
     pipeline.advance().map_err(Exit::because(Failure::Internal))
 }
 

@@ -94,6 +94,7 @@ mod tests {
         assert_eq!(Pace::Speed(0.5).due(7, hour), Duration::from_secs(7200));
         assert_eq!(Pace::Speed(1.0).due(7, None), Duration::ZERO);
         assert_eq!(Pace::Speed(1e-300).due(7, hour), Duration::MAX);
+        assert_eq!(Pace::Speed(1.0).due(7, DurationNanos::from_seconds(-1)), Duration::ZERO);
         assert_eq!(Pace::Rate(500.0).due(250, hour), Duration::from_millis(500));
         assert_eq!(Pace::Max.due(7, hour), Duration::ZERO);
     }

@@ -27,6 +27,7 @@ use tracing::{debug, warn};
 
 use super::{Pace, Progress, Recording};
 use crate::clock::Stopwatch;
+use crate::http::origin::may_connect;
 use crate::source::file::RECORD_BYTES_MAX;
 
 /// How many subscribers are served at once; more are refused with 503.
@@ -99,6 +100,8 @@ struct Stage {
     /// Becomes true when the feed ends.
     closing: watch::Receiver<bool>,
     places: Arc<Semaphore>,
+    /// Whether the feed is bound to loopback.
+    loopback: bool,
 }
 
 /// Counts a subscriber while it is there.
@@ -135,7 +138,8 @@ impl FeedServer {
     ) {
         let (close, closing) = watch::channel(false);
         let places = Arc::new(Semaphore::new(SUBSCRIBERS_MAX));
-        let stage = Stage { recording, pace, progress, closing, places };
+        let loopback = self.address.ip().is_loopback();
+        let stage = Stage { recording, pace, progress, closing, places, loopback };
         let connections = Arc::new(Semaphore::new(SUBSCRIBERS_MAX + REFUSALS_MAX));
         let mut tasks = JoinSet::new();
         tokio::pin!(stop);
@@ -191,7 +195,7 @@ impl Stage {
         _permit: OwnedSemaphorePermit,
     ) -> Ending {
         let place = Arc::clone(&self.places).try_acquire_owned().ok();
-        let handshake = timeout(HANDSHAKE_MAX, shake_hands(stream, place.is_some()));
+        let handshake = timeout(HANDSHAKE_MAX, shake_hands(stream, place.is_some(), self.loopback));
         let mut closing = self.closing.clone();
         let outcome = tokio::select! {
             biased;
@@ -309,18 +313,25 @@ async fn until_answered(
     }
 }
 
-/// The WebSocket handshake; refuses with 503 where there is no place.
+/// The WebSocket handshake; refuses foreign web pages with 403, and with 503 where there is no
+/// place.
 async fn shake_hands(
     stream: TcpStream,
     has_place: bool,
+    loopback: bool,
 ) -> Result<WebSocketStream<TcpStream>, WebSocketError> {
     #[expect(clippy::result_large_err, reason = "the library decides what the callback returns")]
-    let check = move |_: &Request, response: Response| -> Result<Response, ErrorResponse> {
-        if has_place {
+    let check = move |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
+        let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or("?"));
+        let (status, reason) = if !may_connect(header("origin"), header("host"), loopback, &[]) {
+            (StatusCode::FORBIDDEN, "this web origin may not connect\n")
+        } else if !has_place {
+            (StatusCode::SERVICE_UNAVAILABLE, "too many subscribers\n")
+        } else {
             return Ok(response);
-        }
-        let mut refusal = ErrorResponse::new(Some("too many subscribers\n".to_owned()));
-        *refusal.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        };
+        let mut refusal = ErrorResponse::new(Some(reason.to_owned()));
+        *refusal.status_mut() = status;
         Err(refusal)
     };
     stream.set_nodelay(true)?;

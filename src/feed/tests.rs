@@ -9,6 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
@@ -243,6 +244,24 @@ async fn more_subscribers_than_places_are_refused_until_one_leaves() {
         while feed.connect().await.is_err() {
             tokio::task::yield_now().await;
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_foreign_web_page_is_refused() {
+    within(async {
+        let feed = feed(many(1), Pace::Max, WhenDone::Continue).await;
+        let from = |origin: String| {
+            let mut request = feed.url.as_str().into_client_request().unwrap();
+            request.headers_mut().insert("origin", origin.parse().unwrap());
+            tokio_tungstenite::connect_async(request)
+        };
+        match from("http://evil.example".to_owned()).await {
+            Err(WebSocketError::Http(response)) => assert_eq!(response.status(), 403),
+            other => panic!("expected a refusal, got {other:?}"),
+        }
+        assert!(from(feed.url.replace("ws:", "http:")).await.is_ok());
     })
     .await;
 }

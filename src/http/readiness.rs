@@ -1,64 +1,66 @@
 //! Whether the process can do its work, as named conditions.
 //!
-//! Owns the conditions. Promises that the process is ready exactly while every condition is, and
-//! that a condition can be withdrawn. Never decides what a condition means: its holder does.
+//! Owns the conditions and their reasons. Promises that nothing is ready before it said so, and
+//! that readiness can be withdrawn at any time. Never decides anything itself.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The conditions under which the process is ready; cloning shares them.
-///
-/// A mutex and not an owner: a probe must get its answer while every owner is stuck.
+/// What a condition says before its owner says anything.
+const NOT_YET: &str = "not yet";
+
+/// All conditions; cloning shares them.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
-    /// What each condition lacks; `None` where it is met.
+    /// By name; the reason why it is not ready, or `None`. A lock and no owner, because it is read
+    /// by a thread that must answer while every owner is stuck, and held for a copy at most.
     conditions: Arc<Mutex<BTreeMap<&'static str, Option<String>>>>,
 }
 
-/// One condition, held by whoever knows whether it is met.
+/// One condition, in the hands of whoever knows about it; cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Condition {
-    name: &'static str,
     readiness: Readiness,
+    name: &'static str,
 }
 
 impl Readiness {
-    /// No conditions: ready.
+    /// No conditions: not ready, since nothing has said that it is.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a condition that is not yet met.
+    /// The condition of this name; not ready until its owner says so.
     pub fn condition(&self, name: &'static str) -> Condition {
-        let condition = Condition { name, readiness: self.clone() };
-        condition.not_ready("starting");
-        condition
+        self.lock().entry(name).or_insert_with(|| Some(NOT_YET.to_owned()));
+        Condition { readiness: self.clone(), name }
     }
 
-    /// What is lacking, a line per condition; empty where the process is ready.
-    pub fn lacking(&self) -> Vec<String> {
+    /// What is not ready, as `name: reason`, by name; empty when everything is ready.
+    pub fn problems(&self) -> Vec<String> {
         let conditions = self.lock();
-        let lacking = |(name, lack): (&&str, &Option<String>)| {
-            lack.as_ref().map(|reason| format!("{name}: {reason}"))
-        };
-        conditions.iter().filter_map(lacking).collect()
+        if conditions.is_empty() {
+            return vec!["starting".to_owned()];
+        }
+        let unmet = conditions.iter().filter_map(|(name, reason)| Some((name, reason.as_ref()?)));
+        unmet.map(|(name, reason)| format!("{name}: {reason}")).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Option<String>>> {
-        // Every change is one insertion, so a panic elsewhere leaves the map whole.
+        // Every change is a single insert, so what a panicking holder leaves is whole.
         self.conditions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Condition {
-    /// The condition is met.
+    /// It is met.
     pub fn ready(&self) {
         self.readiness.lock().insert(self.name, None);
     }
 
-    /// The condition is not, or no longer, met.
-    pub fn not_ready(&self, reason: &str) {
-        self.readiness.lock().insert(self.name, Some(reason.to_owned()));
+    /// It is not, or no longer, met.
+    pub fn not_ready(&self, reason: impl Into<String>) {
+        self.readiness.lock().insert(self.name, Some(reason.into()));
     }
 }
 
@@ -67,14 +69,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ready_is_when_every_condition_is_and_can_be_withdrawn() {
+    fn everything_must_say_that_it_is_ready_and_may_take_it_back() {
         let readiness = Readiness::new();
-        let (model, source) = (readiness.condition("model"), readiness.condition("source"));
-        assert_eq!(readiness.lacking(), ["model: starting", "source: starting"]);
+        assert_eq!(readiness.problems(), ["starting"], "nothing has said that it is ready");
+        let source = readiness.condition("source");
+        let model = readiness.condition("model");
+        assert_eq!(readiness.problems(), ["model: not yet", "source: not yet"]);
         model.ready();
+        source.not_ready("connecting");
+        assert_eq!(readiness.problems(), ["source: connecting"]);
         source.ready();
-        assert!(readiness.lacking().is_empty());
-        source.not_ready("the feed closed");
-        assert_eq!(readiness.lacking(), ["source: the feed closed"]);
+        assert_eq!(
+            readiness.condition("source").readiness.problems(),
+            [""; 0],
+            "asking again resets nothing"
+        );
+        model.not_ready("stopping");
+        assert_eq!(readiness.problems(), ["model: stopping"]);
     }
 }

@@ -80,7 +80,7 @@ pub async fn run(
     let mut backoff = Backoff::new(config.backoff_max, seed);
     let mut delivered = false;
     loop {
-        ready.not_ready(&format!("connecting to {}", config.url));
+        ready.not_ready(format!("connecting to {}", config.url));
         tokio::select! {
             biased;
             () = stopped(&mut stop) => return,

@@ -1,5 +1,12 @@
 //! The integration tests, as one binary: one link, one shared harness, a module for each theme.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test says by failing what went wrong"
+)]
+
 mod bundle;
 mod command_line;
 mod daemon;

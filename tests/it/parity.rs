@@ -5,11 +5,16 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use tickcast::domain::{Field, Fields, Forecast, Tick, UnixNanos};
 use tickcast::engine::{Engine, EngineLimits};
+use tickcast::model::Bundle;
 use tickcast::model::manifest::Mode;
+use tickcast::publish::wire::ForecastRecord;
 
 use crate::support::bundle::{SealedBundle, sealed};
+use crate::support::feed::ScriptedFeed;
+use crate::support::network::Network;
 use crate::support::poison::Poison;
-use crate::support::runtime;
+use crate::support::process::Daemon;
+use crate::support::{repository, runtime};
 
 /// One step of a random life of an engine.
 #[derive(Clone, Debug)]
@@ -160,9 +165,9 @@ proptest! {
 #[test]
 fn the_seed_models_shape_is_exact_over_many_symbols() {
     let sealed = sealed(7, 30, &[64, 32]);
-    let symbols = 40;
+    let symbols = 24;
     let mut events = Vec::new();
-    for step in 0..45 {
+    for step in 0..75 {
         for symbol in 0..symbols {
             let phase = f64::from(step * symbol);
             events.push(Event::Tick(symbol as usize, 100.0 + 20.0 * phase.sin(), phase % 900.0));
@@ -173,5 +178,61 @@ fn the_seed_models_shape_is_exact_over_many_symbols() {
     let full = live(engine(&sealed, Mode::Full, 512, false), &events, None);
     let mut renew = || engine(&sealed, Mode::Sliding, 512, true);
     assert_eq!(live(renew(), &events, Some(&mut renew)), full);
-    assert_eq!(full.len(), 40 * (45 - 30), "one warming step for change, 29 for the window");
+    assert_eq!(full.len(), 24 * (75 - 30), "one warming step for change, 29 for the window");
+}
+
+/// The committed model, as `make demo` runs it.
+fn committed() -> Bundle {
+    Bundle::read(&repository().join("models/aapl-daily/1")).unwrap()
+}
+
+#[test]
+fn the_committed_model_agrees_with_a_second_opinion() {
+    let bundle = committed();
+    let network = Network::read(bundle.onnx());
+    let cases = &bundle.golden().cases;
+    assert!(cases.len() >= 4, "{} cases", cases.len());
+    for (index, case) in cases.iter().enumerate() {
+        let second = network.forward(&case.window);
+        let golden = f64::from(case.output[0]);
+        assert!((second - golden).abs() < 1e-6, "case {index}: {second} and {golden}");
+    }
+}
+
+#[test]
+fn the_daemon_says_what_the_golden_vectors_say() {
+    let bundle = committed();
+    let network = Network::read(bundle.onnx());
+    let scaler = bundle.manifest().target.scaler.single().unwrap();
+    let feed = ScriptedFeed::start();
+    let models = repository().join("models");
+    let settings = "model.version = '1'";
+    let daemon = Daemon::start(&models, "aapl-daily", feed.url(), settings);
+    for (index, case) in bundle.golden().cases.iter().enumerate() {
+        for step in &case.steps {
+            let mut record = serde_json::to_value(&step.fields).unwrap();
+            record["symbol"] = format!("CASE{index}").into();
+            record["time"] = step.time.to_string().into();
+            feed.say(record.to_string());
+        }
+    }
+    let cases = &bundle.golden().cases;
+    daemon.await_metric("tickcast_forecasts_total", cases.len() as f64);
+    let ended = daemon.stop();
+    assert!(ended.status.success());
+    let lines: Vec<_> = ended.lines.lines().collect();
+    assert_eq!(lines.len(), cases.len(), "one full window per case");
+    for ((index, case), line) in cases.iter().enumerate().zip(lines) {
+        let forecast: ForecastRecord<'_> = serde_json::from_str(line).unwrap();
+        assert_eq!(forecast.symbol, format!("CASE{index}"));
+        // One step of f32 in model units is below 1e-7 here; the unit of the value is smaller.
+        let golden = scaler.invert(f64::from(case.output[0]));
+        let second = scaler.invert(network.forward(&case.window));
+        assert!((forecast.value - golden).abs() < 1e-7, "{} and {golden}", forecast.value);
+        assert!((forecast.value - second).abs() < 1e-6, "{} and {second}", forecast.value);
+        let last = case.steps.last().unwrap();
+        assert_eq!(forecast.as_of, last.time);
+        let price = last.fields["close"] * (1.0 + forecast.value);
+        assert_eq!(forecast.price, Some(price));
+    }
 }

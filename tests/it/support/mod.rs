@@ -13,10 +13,7 @@ use tickcast::inference::Runtime;
 
 /// Where ONNX Runtime lies: as `make test` says, or where `make setup` puts it.
 pub(crate) fn onnxruntime() -> PathBuf {
-    std::env::var_os("ORT_DYLIB_PATH").map_or_else(
-        || repository().join(".cache/onnxruntime/1.32.0/libonnxruntime.so"),
-        PathBuf::from,
-    )
+    std::env::var_os("ORT_DYLIB_PATH").expect("cargo sets it, see .cargo/config.toml").into()
 }
 
 /// ONNX Runtime, loaded once for all tests of this process.

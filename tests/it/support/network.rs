@@ -19,11 +19,25 @@ pub(crate) struct Layer {
     bias: Vec<f32>,
 }
 
-/// LSTM layers and one dense unit with tanh.
+/// One dense layer.
+pub(crate) struct Dense {
+    /// `[outputs][inputs]`
+    weights: Vec<Vec<f32>>,
+    bias: Vec<f32>,
+    activation: Activation,
+}
+
+/// What stands behind a dense layer.
+#[derive(Clone, Copy)]
+enum Activation {
+    Relu,
+    Tanh,
+}
+
+/// LSTM layers, then dense ones on the state after the last step.
 pub(crate) struct Network {
     layers: Vec<Layer>,
-    /// `[H]`
-    dense: Vec<f32>,
+    dense: Vec<Dense>,
 }
 
 /// Numbers in `[-scale, scale)` by SplitMix64.
@@ -59,11 +73,43 @@ impl Network {
             });
             inputs = hidden;
         }
-        Self { layers, dense: random(&mut seed, inputs, 0.5) }
+        let weights = vec![random(&mut seed, inputs, 0.5)];
+        let dense = vec![Dense { weights, bias: vec![0.0], activation: Activation::Tanh }];
+        Self { layers, dense }
     }
 
-    /// The weights of a sealed two-layer model, read out of its ONNX bytes; the dense head is not
-    /// part of it.
+    /// Reads the weights of a trained model out of its ONNX bytes.
+    pub(crate) fn read(onnx: &[u8]) -> Self {
+        let graph = ModelProto::from_bytes(onnx).unwrap().graph.unwrap();
+        let constant = |node: &NodeProto, input: usize| {
+            let named = |tensor: &&TensorProto| tensor.name == node.input[input];
+            graph.initializer.iter().find(named).unwrap().read_floats().unwrap()
+        };
+        let mut network = Self { layers: Vec::new(), dense: Vec::new() };
+        for node in &graph.node {
+            match node.op_type.as_str() {
+                "LSTM" => network.layers.push(Layer::read(node, constant)),
+                "Gemm" => {
+                    let transposed = node.attribute("transB").is_some_and(|a| a.i == 1);
+                    let (weights, bias) = (constant(node, 1), constant(node, 2));
+                    let (outputs, inputs) = (bias.len(), weights.len() / bias.len());
+                    let at = |output: usize, input: usize| match transposed {
+                        true => weights[output * inputs + input],
+                        false => weights[input * outputs + output],
+                    };
+                    let row = |output| (0..inputs).map(|input| at(output, input)).collect();
+                    let weights = (0..outputs).map(row).collect();
+                    network.dense.push(Dense { weights, bias, activation: Activation::Tanh });
+                }
+                "Relu" => network.dense.last_mut().unwrap().activation = Activation::Relu,
+                "Tanh" | "Squeeze" => {}
+                other => panic!("the second opinion does not know {other}"),
+            }
+        }
+        network
+    }
+
+    /// The names and widths of the states, in the graph's order.
     pub(crate) fn states(&self) -> impl Iterator<Item = (String, usize)> + '_ {
         self.layers.iter().enumerate().flat_map(|(index, layer)| {
             ["h", "c"].map(|kind| (format!("{kind}{index}"), layer.hidden))
@@ -77,8 +123,11 @@ impl Network {
         for layer in &self.layers {
             sequence = layer.forward(&sequence);
         }
-        let last = sequence.last().expect("a window has rows");
-        last.iter().zip(&self.dense).map(|(h, w)| h * f64::from(*w)).sum::<f64>().tanh()
+        let mut values = sequence.pop().expect("a window has rows");
+        for dense in &self.dense {
+            values = dense.forward(&values);
+        }
+        values[0]
     }
 
     /// The same network as ONNX: inputs `x, h0, c0, ...`, outputs `y, h0_out, c0_out, ...`.
@@ -101,8 +150,8 @@ impl Network {
             sequence = layer.add_to(&mut graph, index, &sequence);
         }
         let last = self.layers.len() - 1;
-        let width = self.dense.len();
-        graph.initializer.push(TensorProto::floats("dense", &[width, 1], &self.dense));
+        let [Dense { weights, .. }] = &self.dense[..] else { panic!("one dense unit") };
+        graph.initializer.push(TensorProto::floats("dense", &[weights[0].len(), 1], &weights[0]));
         let hidden = format!("h{last}_out");
         graph.node.push(NodeProto::new("Squeeze", "last", &[&hidden, "axis0"], &["last_hidden"]));
         graph.node.push(NodeProto::new("MatMul", "dense", &["last_hidden", "dense"], &["z"]));
@@ -117,7 +166,31 @@ impl Network {
     }
 }
 
+impl Dense {
+    fn forward(&self, inputs: &[f64]) -> Vec<f64> {
+        let unit = |(weights, bias): (&Vec<f32>, &f32)| {
+            let sum: f64 = weights.iter().zip(inputs).map(|(w, x)| f64::from(*w) * x).sum();
+            let sum = sum + f64::from(*bias);
+            match self.activation {
+                Activation::Relu => sum.max(0.0),
+                Activation::Tanh => sum.tanh(),
+            }
+        };
+        self.weights.iter().zip(&self.bias).map(unit).collect()
+    }
+}
+
 impl Layer {
+    /// The weights of an ONNX node; its two biases are added up.
+    fn read(node: &NodeProto, constant: impl Fn(&NodeProto, usize) -> Vec<f32>) -> Self {
+        let hidden = usize::try_from(node.attribute("hidden_size").unwrap().i).unwrap();
+        let [weights, recurrence, biases] = [1, 2, 3].map(|input| constant(node, input));
+        let (input, recurrent) = biases.split_at(4 * hidden);
+        assert!(recurrent.iter().all(|bias| *bias == 0.0), "our exporter needs one bias");
+        let (inputs, bias) = (weights.len() / (4 * hidden), input.to_vec());
+        Self { inputs, hidden, weights, recurrence, bias }
+    }
+
     fn forward(&self, sequence: &[Vec<f64>]) -> Vec<Vec<f64>> {
         let (mut h, mut c) = (vec![0.0; self.hidden], vec![0.0; self.hidden]);
         let mut outputs = Vec::new();

@@ -1,0 +1,120 @@
+//! Requests to answers.
+//!
+//! Owns the paths, the status codes and the headers of every answer. Promises an answer to every
+//! request, with the headers that keep a browser from misreading it. Never waits.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use prometheus::TextEncoder;
+use serde::Serialize;
+use tracing::error;
+
+use super::server::Context;
+use super::{VersionInfo, stream};
+
+pub(super) type Answer = Response<Full<Bytes>>;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+const ROUTES: &str = "\
+GET /livez       200 while the process answers
+GET /readyz      200 when ready, else 503 with one reason per line
+GET /metrics     Prometheus text format
+GET /version     JSON: build, model, ONNX Runtime
+GET /v1/stream   WebSocket: forecasts, one JSON message each; ?symbols=AAPL,MSFT for these alone
+";
+
+/// Answers one request.
+pub(super) fn answer(context: &Context, request: Request<Incoming>) -> Answer {
+    let mut answer = route(context, request);
+    protect(answer.headers_mut());
+    answer
+}
+
+fn route(context: &Context, request: Request<Incoming>) -> Answer {
+    let respond: fn(&Context) -> Answer = match request.uri().path() {
+        "/" => |_| text(StatusCode::OK, ROUTES),
+        "/livez" => |_| text(StatusCode::OK, "ok\n"),
+        "/readyz" => |context| readyz(&context.state.readiness.problems()),
+        "/metrics" => |context| metrics(&context.state.registry),
+        "/version" => |context| version(&context.state.version),
+        "/v1/stream" => {
+            return match *request.method() {
+                Method::GET => stream::open(context, request),
+                _ => method_not_allowed("GET"),
+            };
+        }
+        _ => |_| text(StatusCode::NOT_FOUND, format!("not found; there are\n\n{ROUTES}")),
+    };
+    match *request.method() {
+        Method::GET | Method::HEAD => respond(context),
+        _ => method_not_allowed("GET, HEAD"),
+    }
+}
+
+fn readyz(problems: &[String]) -> Answer {
+    if problems.is_empty() {
+        return text(StatusCode::OK, "ready\n");
+    }
+    text(StatusCode::SERVICE_UNAVAILABLE, problems.join("\n") + "\n")
+}
+
+fn metrics(registry: &prometheus::Registry) -> Answer {
+    match TextEncoder::new().encode_to_string(&registry.gather()) {
+        Ok(body) => with_type(StatusCode::OK, prometheus::TEXT_FORMAT, body),
+        Err(error) => {
+            error!(%error, "cannot encode the metrics");
+            text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be encoded\n")
+        }
+    }
+}
+
+fn version(version: &VersionInfo) -> Answer {
+    #[derive(Serialize)]
+    struct Version<'a> {
+        name: &'static str,
+        version: &'static str,
+        #[serde(flatten)]
+        rest: &'a VersionInfo,
+    }
+    let version =
+        Version { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION"), rest: version };
+    let body = serde_json::to_string(&version).expect("a struct of texts always encodes");
+    with_type(StatusCode::OK, "application/json", body + "\n")
+}
+
+fn method_not_allowed(allowed: &'static str) -> Answer {
+    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, format!("allowed: {allowed}\n"));
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
+/// An answer in plain text.
+pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    with_type(status, TEXT, body)
+}
+
+fn with_type(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}
+
+/// A browser takes an answer for what it says it is, and loads nothing else from elsewhere.
+fn protect(headers: &mut HeaderMap) {
+    for (name, value) in [
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (CONTENT_SECURITY_POLICY, "default-src 'self'"),
+        // Everything here is about this moment.
+        (CACHE_CONTROL, "no-store"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
