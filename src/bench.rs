@@ -158,7 +158,7 @@ impl Stream {
         for symbol in &self.symbols {
             let time = UnixNanos::from_nanos(self.time);
             let tick = Tick { symbol: symbol.as_str().into(), time, fields: self.fields };
-            self.engine.push(&tick, &mut self.forecasts)?;
+            self.engine.push(&tick);
         }
         self.engine.infer(&mut self.forecasts)?;
         let elapsed = watch.elapsed();

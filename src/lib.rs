@@ -48,4 +48,5 @@ pub mod source;
 pub mod step;
 #[cfg(feature = "train")]
 pub mod train;
+pub mod watch;
 pub mod window;

@@ -8,7 +8,7 @@
 use crate::config::Config;
 use crate::decode::JsonDecoder;
 use crate::domain::{Forecast, Reject, Symbol};
-use crate::engine::{Engine, EngineTally};
+use crate::engine::{Engine, EngineTally, Pushed};
 use crate::inference::{InferenceError, Runtime};
 use crate::model::manifest::Mode;
 use crate::model::{Bundle, BundleError};
@@ -92,16 +92,29 @@ impl Pipeline {
         self.engine.symbol_count()
     }
 
-    /// Takes one record; tells the reason where it was refused.
+    /// Takes one record; tells the reason where it was refused. Where an earlier row of the same
+    /// symbol is still in inference, `flush` is called first: it must call [`Pipeline::infer`] and
+    /// [`Pipeline::advance`], and may publish in between.
     ///
     /// # Errors
-    /// [`InferenceError`] where inference fails.
-    pub fn take(&mut self, record: &[u8]) -> Result<Option<Reject>, InferenceError> {
-        match self.decoder.decode(record) {
-            Ok(tick) => self.engine.push(&tick, &mut self.forecasts),
+    /// Those of `flush`.
+    pub fn take<E>(
+        &mut self,
+        record: &[u8],
+        mut flush: impl FnMut(&mut Self) -> Result<(), E>,
+    ) -> Result<Option<Reject>, E> {
+        let tick = match self.decoder.decode(record) {
+            Ok(tick) => tick,
             Err(reason) => {
                 self.engine.refuse(reason);
-                Ok(Some(reason))
+                return Ok(Some(reason));
+            }
+        };
+        loop {
+            match self.engine.push(&tick) {
+                Pushed::Taken => return Ok(None),
+                Pushed::Refused(reason) => return Ok(Some(reason)),
+                Pushed::Waiting => flush(self)?,
             }
         }
     }

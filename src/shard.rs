@@ -40,7 +40,7 @@ pub struct ShardMetrics {
     symbols: IntGauge,
     infer_seconds: Histogram,
     advance_seconds: Histogram,
-    batch_seconds: Histogram,
+    publish_seconds: Histogram,
 }
 
 /// Why the shard ended before its intake did.
@@ -111,15 +111,15 @@ impl ShardMetrics {
             symbols,
             infer_seconds: histogram(
                 "tickcast_infer_seconds",
-                "Time from a decoded batch to its forecasts: the critical path of inference.",
+                "Time from a batch of rows to its forecasts: the critical path of inference.",
             )?,
             advance_seconds: histogram(
                 "tickcast_advance_seconds",
                 "Time to move the states behind published forecasts on.",
             )?,
-            batch_seconds: histogram(
-                "tickcast_batch_seconds",
-                "Time from a drained batch to its last published forecast.",
+            publish_seconds: histogram(
+                "tickcast_publish_seconds",
+                "Time to encode a batch of forecasts and hand it to every way out.",
             )?,
         })
     }
@@ -172,42 +172,27 @@ impl Shard {
         let mut batch = Vec::with_capacity(self.drain_records_max);
         loop {
             let open = self.intake.drain(&mut batch, self.drain_records_max);
-            let watch = Stopwatch::start();
             for arrival in batch.drain(..) {
                 match arrival {
                     Arrival::Gap => self.pipeline.mark_gap(),
-                    Arrival::Record(record) => {
-                        if let Some(reason) = self.pipeline.take(&record)? {
-                            self.report(reason, &record);
-                        }
-                    }
+                    Arrival::Record(record) => self.take(&record)?,
                 }
             }
-            self.finish_batch(watch)?;
+            flush(&mut self.pipeline, &self.publisher, &self.metrics)?;
+            let symbol_count = self.pipeline.symbol_count();
+            self.metrics.show(self.pipeline.tally(), &mut self.shown, symbol_count);
             if !open {
                 return Ok(());
             }
         }
     }
 
-    /// Infers, publishes, then moves the states on.
-    fn finish_batch(&mut self, batch: Stopwatch) -> Result<(), ShardError> {
-        let infer = Stopwatch::start();
-        self.pipeline.infer()?;
-        let inferred = infer.elapsed();
-        let publisher = &self.publisher;
-        let count = self.pipeline.emit(|symbol, record| publisher.publish(symbol, record))?;
-        if count > 0 {
-            observe(&self.metrics.infer_seconds, inferred);
-            observe(&self.metrics.batch_seconds, batch.elapsed());
+    fn take(&mut self, record: &[u8]) -> Result<(), ShardError> {
+        let Self { pipeline, publisher, metrics, .. } = self;
+        let refused = pipeline.take(record, |pipeline| flush(pipeline, publisher, metrics))?;
+        if let Some(reason) = refused {
+            self.report(reason, record);
         }
-        let advance = Stopwatch::start();
-        self.pipeline.advance()?;
-        if count > 0 {
-            observe(&self.metrics.advance_seconds, advance.elapsed());
-        }
-        let symbol_count = self.pipeline.symbol_count();
-        self.metrics.show(self.pipeline.tally(), &mut self.shown, symbol_count);
         Ok(())
     }
 
@@ -217,9 +202,29 @@ impl Shard {
         let count = self.pipeline.tally().rejects.get(reason);
         if is_power_of_ten(count) {
             let sample = sample(record);
-            warn!(reason = reason.label(), count, sample, "refused a record");
+            warn!(reason = reason.label(), count, %sample, "refused a record");
         }
     }
+}
+
+/// Infers what waits, publishes, then moves the states on.
+fn flush(
+    pipeline: &mut Pipeline,
+    publisher: &Publisher,
+    metrics: &ShardMetrics,
+) -> Result<(), ShardError> {
+    let watch = Stopwatch::start();
+    pipeline.infer()?;
+    let inferred = watch.elapsed();
+    let count = pipeline.emit(|symbol, record| publisher.publish(symbol, record))?;
+    let published = watch.elapsed();
+    pipeline.advance()?;
+    if count > 0 {
+        observe(&metrics.infer_seconds, inferred);
+        observe(&metrics.publish_seconds, published.saturating_sub(inferred));
+        observe(&metrics.advance_seconds, watch.elapsed().saturating_sub(published));
+    }
+    Ok(())
 }
 
 fn observe(histogram: &Histogram, duration: Duration) {
@@ -233,11 +238,15 @@ fn is_power_of_ten(count: u64) -> bool {
 /// The beginning of a record, harmless in any terminal.
 fn sample(record: &[u8]) -> String {
     let head = &record[..record.len().min(4 * SAMPLE_CHARS_MAX)];
-    String::from_utf8_lossy(head)
-        .chars()
-        .take(SAMPLE_CHARS_MAX)
-        .flat_map(char::escape_debug)
-        .collect()
+    let mut sample = String::with_capacity(SAMPLE_CHARS_MAX);
+    for character in String::from_utf8_lossy(head).chars().take(SAMPLE_CHARS_MAX) {
+        if character.is_control() {
+            sample.extend(character.escape_default());
+        } else {
+            sample.push(character);
+        }
+    }
+    sample
 }
 
 #[cfg(test)]

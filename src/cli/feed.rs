@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use console::Term;
 
-use super::signal::interrupted;
 use crate::clock::Stopwatch;
 use crate::domain::TimeUnit;
 use crate::exit::{Exit, Failure};
 use crate::feed::{FeedServer, Order, Pace, Progress, Recording, Selection, WhenDone};
 use crate::meter::Meter;
+use crate::shutdown::StopSignals;
 use crate::source::file::{ColumnMap, FileFormat, FileOptions};
 
 /// Fast enough to watch years of days pass in a minute, slow enough for any reader.
@@ -115,7 +115,9 @@ pub(super) fn run(args: FeedArgs) -> Result<(), Exit> {
         .build()
         .map_err(Exit::while_doing(Failure::Internal, "start the runtime"))?;
     runtime.block_on(async {
-        let stop = interrupted()?;
+        let signals = StopSignals::install()
+            .map_err(Exit::while_doing(Failure::Internal, "listen for signals"))?;
+        let stop = signals.first();
         let server = FeedServer::bind(address).await.map_err(Exit::because(Failure::Temporary))?;
         announce(server.local_addr())?;
         let progress = Arc::new(Progress::default());

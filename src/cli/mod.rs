@@ -9,10 +9,9 @@ mod feed;
 mod model;
 mod replay;
 mod serve;
-mod signal;
 #[cfg(feature = "train")]
 mod train;
-// mod watch;
+mod watch;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -69,7 +68,7 @@ enum Command {
     /// Play recorded data as a live WebSocket feed
     Feed(feed::FeedArgs),
     /// Watch forecasts in the terminal
-    // Watch(watch::WatchArgs),
+    Watch(watch::WatchArgs),
     /// Measure inference beside raw ONNX Runtime
     Bench(bench::BenchArgs),
 }
@@ -100,7 +99,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
         #[cfg(feature = "train")]
         Command::Train(args) => train::run(args, &global),
         Command::Feed(args) => feed::run(args),
-        // watch
+        Command::Watch(args) => watch::run(args),
         Command::Bench(args) => bench::run(&args, &global),
     }
 }

@@ -50,15 +50,15 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
     let mut waiting = 0;
     while let Some(record) = records.next() {
         let record = record.map_err(Exit::because(Failure::Data))?;
-        pipeline.take(&record.bytes).map_err(Exit::because(Failure::Internal))?;
+        pipeline.take(&record.bytes, |pipeline| flush(pipeline, &mut output))?;
         waiting += 1;
         if waiting == config.drain_records_max {
             waiting = 0;
-            finish_batch(&mut pipeline, &mut output)?;
+            flush(&mut pipeline, &mut output)?;
             progress.set_position(records.bytes_read());
         }
     }
-    finish_batch(&mut pipeline, &mut output)?;
+    flush(&mut pipeline, &mut output)?;
     output.flush().map_err(|error| failed_output(&error))?;
     progress.finish_and_clear();
     summarise(pipeline.tally(), watch.elapsed().as_secs_f64());
@@ -95,7 +95,7 @@ fn failed_output(error: &io::Error) -> Exit {
 }
 
 /// Infers what waits, writes its forecasts, moves the states on.
-fn finish_batch(pipeline: &mut Pipeline, output: &mut dyn Write) -> Result<(), Exit> {
+fn flush(pipeline: &mut Pipeline, output: &mut dyn Write) -> Result<(), Exit> {
     pipeline.infer().map_err(Exit::because(Failure::Internal))?;
     let write = |_: &_, record: &[u8]| {
         output.write_all(record)?;

@@ -53,13 +53,24 @@ pub struct EngineTally {
     pub rejects: RejectTally,
 }
 
+/// What became of one tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is part of the state; a completed step's row waits for inference.
+    Taken,
+    /// It is refused and counted.
+    Refused(Reject),
+    /// Nothing: an earlier row of its symbol must go through inference first. Push it again then.
+    Waiting,
+}
+
 /// Everything known of one symbol.
 struct SymbolState {
     name: Symbol,
     step: StepState,
     features: FeatureState,
     window: Window,
-    /// Whether a row waits for inference.
+    /// Whether a row is in inference: waiting for it, or for the states to move on.
     pending: bool,
 }
 
@@ -197,29 +208,23 @@ impl Engine {
         }
     }
 
-    /// Takes one tick, or refuses it and tells the reason; a refused tick is counted and changes
-    /// nothing but the count. Where the symbol still has a row waiting, that row is inferred first
-    /// and its forecast appended.
-    ///
-    /// # Errors
-    /// [`InferenceError`] where inference fails.
-    pub fn push(
-        &mut self,
-        tick: &Tick<'_>,
-        forecasts: &mut Vec<Forecast>,
-    ) -> Result<Option<Reject>, InferenceError> {
-        self.tally.ticks += 1;
+    /// Takes one tick, or refuses it, which is counted and changes nothing but the count. A symbol
+    /// has at most one row in inference: where one waits, the tick is left for after
+    /// [`Engine::infer`] and [`Engine::advance`].
+    pub fn push(&mut self, tick: &Tick<'_>) -> Pushed {
         let outcome = match self.resolve(&tick.symbol) {
-            Ok(id) => {
-                if self.symbols[id.index()].pending || !self.inferred.is_empty() {
-                    self.infer(forecasts)?;
-                    self.advance()?;
-                }
-                self.absorb(id, tick)
-            }
+            Ok(id) if self.symbols[id.index()].pending => return Pushed::Waiting,
+            Ok(id) => self.absorb(id, tick),
             Err(reason) => Err(reason),
         };
-        Ok(outcome.err().inspect(|reason| self.tally.rejects.add(*reason)))
+        self.tally.ticks += 1;
+        match outcome {
+            Ok(()) => Pushed::Taken,
+            Err(reason) => {
+                self.tally.rejects.add(reason);
+                Pushed::Refused(reason)
+            }
+        }
     }
 
     /// Finds a symbol or takes a new one.

@@ -60,7 +60,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub enum WhenDone {
     /// The next subscriber is waited for.
     Continue,
-    /// The feed ends.
+    /// The feed ends; it serves one subscriber at a time, so that nobody is cut short.
     Exit,
 }
 
@@ -85,8 +85,9 @@ pub struct FeedServer {
 
 /// How a connection ended.
 enum Ending {
-    /// The subscriber has had everything.
-    Complete,
+    /// The subscriber has had everything. It keeps its place until the feed has taken note, so
+    /// that a feed that ends does not begin to play to the next one.
+    Complete(Option<OwnedSemaphorePermit>),
     /// It left, stalled, was refused, or the feed ended first.
     Partial,
 }
@@ -137,7 +138,10 @@ impl FeedServer {
         stop: impl Future<Output = ()>,
     ) {
         let (close, closing) = watch::channel(false);
-        let places = Arc::new(Semaphore::new(SUBSCRIBERS_MAX));
+        let places = Arc::new(Semaphore::new(match when_done {
+            WhenDone::Continue => SUBSCRIBERS_MAX,
+            WhenDone::Exit => 1,
+        }));
         let loopback = self.address.ip().is_loopback();
         let stage = Stage { recording, pace, progress, closing, places, loopback };
         let connections = Arc::new(Semaphore::new(SUBSCRIBERS_MAX + REFUSALS_MAX));
@@ -148,8 +152,11 @@ impl FeedServer {
                 biased;
                 () = &mut stop => break,
                 Some(ended) = tasks.join_next() => {
-                    if when_done == WhenDone::Exit && matches!(ended, Ok(Ending::Complete)) {
-                        break;
+                    if let Ok(Ending::Complete(place)) = ended {
+                        if when_done == WhenDone::Exit {
+                            break;
+                        }
+                        drop(place);
                     }
                 }
                 (stream, peer, permit) = accept(&self.listener, &connections) => {
@@ -221,7 +228,7 @@ impl Stage {
             Ok(()) => debug!(%peer, "a subscriber has had everything"),
             Err(why) => debug!(%peer, %why, "a subscriber left early"),
         }
-        ending.map_or(Ending::Partial, |()| Ending::Complete)
+        ending.map_or(Ending::Partial, |()| Ending::Complete(place))
     }
 
     /// Plays the whole recording and closes; an error says why it did not come to that.

@@ -269,8 +269,10 @@ async fn a_page_of_a_foreign_origin_is_refused() {
             let (status, _) = refusal(running.connect_from("", Some(origin)).await);
             assert_eq!(status, 403, "{origin}");
         }
-        assert_eq!(running.metric("tickcast_stream_refused_total"), 3.0);
         let own = format!("http://{}", running.address);
+        let twice = format!("Origin: {own}\r\nOrigin: http://evil.example\r\n");
+        assert_eq!(running.ask_with("GET", "/v1/stream", &twice).status, 403);
+        assert_eq!(running.metric("tickcast_stream_refused_total"), 4.0);
         let _own = running.connect_from("", Some(&own)).await.unwrap();
         let _allowed = running.connect_from("", Some("https://charts.example.com")).await.unwrap();
     })

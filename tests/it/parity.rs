@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use tickcast::domain::{Field, Fields, Forecast, Tick, UnixNanos};
-use tickcast::engine::{Engine, EngineLimits};
+use tickcast::engine::{Engine, EngineLimits, Pushed};
 use tickcast::model::Bundle;
 use tickcast::model::manifest::Mode;
 use tickcast::publish::wire::ForecastRecord;
@@ -80,7 +80,11 @@ fn live(
                 let time = UnixNanos::from_nanos(time as i64 * 86_400_000_000_000);
                 let fields = fields(*price, *volume);
                 let tick = Tick { symbol: symbol.as_str().into(), time, fields };
-                engine.push(&tick, &mut forecasts).unwrap();
+                if engine.push(&tick) == Pushed::Waiting {
+                    engine.infer(&mut forecasts).unwrap();
+                    engine.advance().unwrap();
+                    assert_eq!(engine.push(&tick), Pushed::Taken);
+                }
             }
             (Event::Chunk, Some(_)) => {
                 engine.infer(&mut forecasts).unwrap();

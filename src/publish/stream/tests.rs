@@ -6,8 +6,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use super::*;
 
@@ -113,32 +113,41 @@ async fn subscribers_get_the_bytes_of_the_symbols_they_asked_for() {
     .await;
 }
 
-#[tokio::test]
-async fn a_slow_subscriber_is_cut_while_another_gets_everything() {
-    within(async {
-        const LAG: usize = 16;
-        let hub = hub(2, LAG);
-        let (mut slow, serving) = subscribe(&hub, "").await;
-        let (mut fast, _) = subscribe(&hub, "").await;
-        // Far more than all socket buffers hold.
-        let record = |index: usize| format!("{index:065535}");
-        for index in 0..600 {
+/// Publishes to one subscriber that reads and one that does not, `burst` records at a time.
+async fn a_slow_subscriber_is_cut(burst: usize) {
+    const LAG: usize = 16;
+    // With this size far more than all socket buffers hold.
+    const RECORDS: usize = 600;
+    let record = |index: usize| format!("{index:065535}");
+    let hub = hub(2, LAG);
+    let (mut slow, serving) = subscribe(&hub, "").await;
+    let (mut fast, _) = subscribe(&hub, "").await;
+    for first in (0..RECORDS).step_by(burst) {
+        for index in first..first + burst {
             hub.publish(&symbol("A"), record(index).into());
+        }
+        for index in first..first + burst {
             assert_eq!(next(&mut fast).await, Message::text(record(index)));
         }
-        let (got, end) = rest(&mut slow).await;
-        assert_eq!(end, close(CloseCode::Policy, "too slow"));
-        assert!(got.len() < 600 - LAG, "{}", got.len());
-        for (index, message) in got.iter().enumerate() {
-            assert_eq!(*message, Message::text(record(index)), "no gap before the cut");
-        }
-        serving.await.unwrap();
-        assert_eq!(hub.shared.metrics.cut.get(), 1);
-        assert_eq!(hub.shared.metrics.subscribers.get(), 1);
-        hub.publish(&symbol("A"), "still here".into());
-        assert_eq!(next(&mut fast).await, Message::text("still here"));
-    })
-    .await;
+    }
+    let (got, end) = rest(&mut slow).await;
+    assert_eq!(end, close(CloseCode::Policy, "too slow"));
+    assert!(got.len() < RECORDS - LAG, "{}", got.len());
+    for (index, message) in got.iter().enumerate() {
+        assert_eq!(*message, Message::text(record(index)), "no gap before the cut");
+    }
+    serving.await.unwrap();
+    assert_eq!(hub.shared.metrics.cut.get(), 1);
+    assert_eq!(hub.shared.metrics.subscribers.get(), 1);
+    hub.publish(&symbol("A"), "still here".into());
+    assert_eq!(next(&mut fast).await, Message::text("still here"));
+}
+
+#[tokio::test]
+async fn a_slow_subscriber_is_cut_while_another_gets_everything() {
+    // Alone it is found lagging when it waits for the next record, in bursts between two.
+    within(a_slow_subscriber_is_cut(1)).await;
+    within(a_slow_subscriber_is_cut(8)).await;
 }
 
 #[tokio::test]
@@ -223,8 +232,10 @@ async fn places_are_limited_and_come_back() {
         assert!(matches!(hub.subscribe(SymbolFilter::All), Err(SubscribeError::Full)));
         assert_eq!(hub.shared.metrics.refused.get(), 1);
         assert_eq!(hub.shared.metrics.subscribers.get(), 1);
-        client.close(None).await.unwrap();
-        assert_eq!(rest(&mut client).await, (vec![], None), "the close is answered in kind");
+        let frame = CloseFrame { code: CloseCode::Normal, reason: "enough".into() };
+        client.close(Some(frame)).await.unwrap();
+        let answer = close(CloseCode::Normal, "enough");
+        assert_eq!(rest(&mut client).await, (vec![], answer), "the close is answered in kind");
         serving.await.unwrap();
         assert_eq!(hub.shared.metrics.subscribers.get(), 0);
         assert!(hub.subscribe(SymbolFilter::All).is_ok());

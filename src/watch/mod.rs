@@ -1,0 +1,19 @@
+//! Forecasts in the terminal: a subscriber of the stream, for people.
+//!
+//! Owns a connection to a stream, the newest forecast of every symbol, and how they look. Promises
+//! at most ten redraws a second whatever the stream's rate, one line a second where there is no
+//! terminal, and bounded memory. Never changes a number but for rounding what it shows.
+
+mod board;
+mod client;
+mod render;
+mod screen;
+mod session;
+mod target;
+
+#[cfg(test)]
+mod tests;
+
+pub use screen::View;
+pub use session::{Session, Summary, WatchError};
+pub use target::{Target, TargetError};

@@ -1,0 +1,115 @@
+//! Where the stream is.
+//!
+//! Owns the URL that is connected to. Promises that it is a WebSocket URL with the wanted symbols
+//! in it. Never connects.
+
+use std::fmt;
+use std::str::FromStr;
+
+use tokio_tungstenite::tungstenite::http::Uri;
+
+/// The path of the stream, where a URL has none.
+const PATH_DEFAULT: &str = "/v1/stream";
+
+/// A stream's URL, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    url: String,
+}
+
+/// Why a text is not a stream's URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// No URL at all.
+    #[error("expected a URL such as ws://127.0.0.1:9630/v1/stream")]
+    Form,
+    /// Encrypted.
+    #[error("wss:// is not supported yet; use ws://")]
+    Encrypted,
+}
+
+impl Target {
+    /// This stream, for these symbols alone; for all where there are none.
+    #[must_use]
+    pub fn with_symbols(mut self, symbols: &[String]) -> Self {
+        if !symbols.is_empty() {
+            let encoded: Vec<_> = symbols.iter().map(|symbol| percent_encoded(symbol)).collect();
+            let separator = if self.url.contains('?') { '&' } else { '?' };
+            self.url = format!("{}{separator}symbols={}", self.url, encoded.join(","));
+        }
+        self
+    }
+
+    /// The URL.
+    pub fn as_str(&self) -> &str {
+        &self.url
+    }
+}
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        let uri: Uri = text.parse().map_err(|_| TargetError::Form)?;
+        match uri.scheme_str() {
+            Some("ws") => {}
+            Some("wss") => return Err(TargetError::Encrypted),
+            _ => return Err(TargetError::Form),
+        }
+        let authority = uri.authority().ok_or(TargetError::Form)?;
+        let rest = uri.path_and_query().map_or("/", |rest| rest.as_str());
+        let rest = if rest == "/" { PATH_DEFAULT } else { rest };
+        Ok(Self { url: format!("ws://{authority}{rest}") })
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.url)
+    }
+}
+
+/// Everything but letters, digits and `-._~` as `%XX`, so that it is nothing but a value.
+fn percent_encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
+        if plain(byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+        encoded
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_a_url_and_adds_what_is_missing() {
+        let url = |text: &str| text.parse().map(|target: Target| target.url);
+        let full = "ws://127.0.0.1:9630/v1/stream";
+        for text in [full, "ws://127.0.0.1:9630", "ws://127.0.0.1:9630/"] {
+            assert_eq!(url(text).as_deref(), Ok(full));
+        }
+        assert_eq!(url("ws://[::1]:1/x?y=1").as_deref(), Ok("ws://[::1]:1/x?y=1"));
+        assert_eq!(url("wss://example.com"), Err(TargetError::Encrypted));
+        for text in ["", "http://127.0.0.1:9630", "127.0.0.1:9630", "ws://", "stream"] {
+            assert_eq!(url(text), Err(TargetError::Form), "{text}");
+        }
+    }
+
+    #[test]
+    fn asks_for_symbols_whatever_is_in_their_names() {
+        let target: Target = "ws://h:1".parse().unwrap();
+        assert_eq!(target.clone().with_symbols(&[]), target);
+        let symbols = ["AAPL", "BRK.B", "A&B", "Zürich"].map(str::to_owned);
+        assert_eq!(
+            target.with_symbols(&symbols).as_str(),
+            "ws://h:1/v1/stream?symbols=AAPL,BRK.B,A%26B,Z%C3%BCrich"
+        );
+        let target: Target = "ws://h:1/s?x=1".parse().unwrap();
+        assert_eq!(target.with_symbols(&symbols[..1]).as_str(), "ws://h:1/s?x=1&symbols=AAPL");
+    }
+}
