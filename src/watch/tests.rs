@@ -1,4 +1,4 @@
-//! The table, line by line, and the client over real sockets.
+//! How the state looks, and sessions against the http thread.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -284,9 +284,10 @@ impl Server {
         self.hub.publish(&Symbol::new(symbol).unwrap(), plain(symbol).into());
     }
 
-    fn end(self) -> u16 {
+    /// Stops it and waits for its end, while the session goes on.
+    async fn end(self) -> u16 {
         self.stop.send(true).unwrap();
-        self.thread.join().unwrap();
+        tokio::task::spawn_blocking(|| self.thread.join().unwrap()).await.unwrap();
         self.port
     }
 }
@@ -343,7 +344,7 @@ async fn records_are_printed_as_they_came_until_the_server_ends_the_stream() {
         let (output, _stop, running) = begin(session(&server.target, true), View::Json);
         publish_until(&server, &output, "A", |text| !text.is_empty()).await;
         server.publish("B");
-        server.end();
+        server.end().await;
         let (summary, outcome) = running.await.unwrap();
         outcome.unwrap();
         let text = output.text();
@@ -361,14 +362,14 @@ async fn a_lost_server_is_found_again() {
         let server = serve(0);
         let (output, stop, running) = begin(session(&server.target, false), View::Json);
         publish_until(&server, &output, "A", |text| !text.is_empty()).await;
-        let port = server.end();
+        let port = server.end().await;
         let server = serve(port);
         publish_until(&server, &output, "B", |text| text.contains("\"B\"")).await;
         stop.send(()).unwrap();
         let (summary, outcome) = running.await.unwrap();
         outcome.unwrap();
         assert_eq!(summary.symbols, 2);
-        server.end();
+        server.end().await;
     })
     .await;
 }
@@ -392,7 +393,7 @@ async fn a_stop_closes_the_connection_and_leaves_the_last_picture() {
         // The only place is free again, because the connection was closed and not just left.
         let (output, _stop, running) = begin(session(&server.target, true), View::Json);
         publish_until(&server, &output, "A", |text| !text.is_empty()).await;
-        server.end();
+        server.end().await;
         running.await.unwrap().1.unwrap();
     })
     .await;
@@ -428,7 +429,7 @@ async fn no_server_is_an_error_that_may_pass_and_a_refusal_is_not() {
             "{error}"
         );
         let target = server.target.clone();
-        server.end();
+        server.end().await;
         let hasty = Session { connect_max: Duration::ZERO, ..session(&target, false) };
         let (_, _stop, running) = begin(hasty, View::Json);
         let error = running.await.unwrap().1.unwrap_err();
