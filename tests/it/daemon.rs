@@ -54,7 +54,7 @@ fn replay(sealed: &SealedBundle, records: &[String]) -> String {
 fn essence(lines: &str) -> Vec<(String, String, f64)> {
     let read = |line: &str| {
         let forecast: ForecastRecord<'_> = serde_json::from_str(line).unwrap();
-        (forecast.symbol.to_owned(), forecast.as_of.to_string(), forecast.value)
+        (forecast.symbol.into_owned(), forecast.as_of.to_string(), forecast.value)
     };
     lines.lines().map(read).collect()
 }
