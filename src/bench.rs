@@ -74,7 +74,7 @@ impl Bench<'_> {
     pub fn row(&self, mode: Mode, batch: usize) -> Result<BenchRow, InferenceError> {
         let steps = match mode {
             Mode::Full => self.bundle.plans().window_steps,
-            Mode::Sliding => 1,
+            Mode::Sliding | Mode::Carried => 1,
         };
         let mut raw = self.runtime.session(self.bundle.onnx(), self.bundle.signature())?;
         let lane = raw.lane(Shape { steps, batch })?;

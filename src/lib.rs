@@ -9,7 +9,7 @@
 //! | [`step`] | ticks of one symbol | steps: records or closed bars |
 //! | [`features`] | steps | feature rows, the one implementation |
 //! | [`window`] | rows | the last W rows |
-//! | [`engine`] | ticks of all symbols | forecasts, in modes `full` and `sliding` |
+//! | [`engine`] | ticks of all symbols | forecasts, in modes `full`, `sliding`, `carried` |
 //! | [`inference`] | tensors | tensors, through ONNX Runtime |
 //! | [`forecast`] | a model's output | value, price, interval, signal |
 //! | [`publish`] | forecasts | bytes on the stream and in files |

@@ -160,11 +160,14 @@ impl Pipeline {
     }
 }
 
-/// The mode asked for if the model serves it; else `sliding` before `full`.
+/// The mode asked for if the model serves it. Unasked, `sliding` before `full`, which give the same
+/// bits; `carried` only where the model serves nothing else, because it was then trained so.
 fn choose_mode(asked: Option<Mode>, served: &[Mode]) -> Option<Mode> {
     match asked {
         Some(mode) => served.contains(&mode).then_some(mode),
-        None => [Mode::Sliding, Mode::Full].into_iter().find(|mode| served.contains(mode)),
+        None => [Mode::Sliding, Mode::Full, Mode::Carried]
+            .into_iter()
+            .find(|mode| served.contains(mode)),
     }
 }
 
@@ -177,6 +180,8 @@ mod tests {
         let both = [Mode::Full, Mode::Sliding];
         assert_eq!(choose_mode(None, &both), Some(Mode::Sliding));
         assert_eq!(choose_mode(None, &[Mode::Full]), Some(Mode::Full));
+        assert_eq!(choose_mode(None, &[Mode::Carried]), Some(Mode::Carried));
+        assert_eq!(choose_mode(Some(Mode::Carried), &both), None);
         assert_eq!(choose_mode(Some(Mode::Full), &both), Some(Mode::Full));
         assert_eq!(choose_mode(Some(Mode::Sliding), &[Mode::Full]), None);
     }

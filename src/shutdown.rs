@@ -31,6 +31,11 @@ impl StopSignals {
         })
     }
 
+    /// Waits for the first signal, for a tool that has nothing to drain.
+    pub async fn first(mut self) {
+        self.next().await;
+    }
+
     /// Waits for the next signal and names it.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {

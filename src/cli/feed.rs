@@ -115,11 +115,9 @@ pub(super) fn run(args: FeedArgs) -> Result<(), Exit> {
         .build()
         .map_err(Exit::while_doing(Failure::Internal, "start the runtime"))?;
     runtime.block_on(async {
-        let mut signals = StopSignals::install()
-            .map_err(Exit::while_doing(Failure::Internal, "install signal handlers"))?;
-        let stop = async {
-            signals.next().await;
-        };
+        let signals = StopSignals::install()
+            .map_err(Exit::while_doing(Failure::Internal, "listen for signals"))?;
+        let stop = signals.first();
         let server = FeedServer::bind(address).await.map_err(Exit::because(Failure::Temporary))?;
         announce(server.local_addr())?;
         let progress = Arc::new(Progress::default());

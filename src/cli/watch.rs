@@ -77,11 +77,9 @@ pub(super) fn run(args: WatchArgs) -> Result<(), Exit> {
         .build()
         .map_err(Exit::while_doing(Failure::Internal, "start the runtime"))?;
     let (seen, outcome) = runtime.block_on(async {
-        let mut signals = StopSignals::install()
-            .map_err(Exit::while_doing(Failure::Internal, "install signal handlers"))?;
-        let stop = async {
-            signals.next().await;
-        };
+        let signals = StopSignals::install()
+            .map_err(Exit::while_doing(Failure::Internal, "listen for signals"))?;
+        let stop = signals.first();
         let output = BufWriter::with_capacity(64 << 10, std::io::stdout());
         Ok(session.run(output, view(json), stop).await)
     })?;

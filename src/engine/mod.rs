@@ -6,6 +6,7 @@
 //! owner thread drives it.
 
 mod batch;
+mod carried;
 mod full;
 mod sliding;
 
@@ -13,6 +14,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use self::carried::CarriedStates;
 use self::full::FullWindows;
 use self::sliding::SlidingStates;
 use crate::domain::{Forecast, Reject, RejectTally, Symbol, SymbolId, Tick, UnixNanos};
@@ -86,16 +88,20 @@ struct Pending {
 enum Driver {
     Full(FullWindows),
     Sliding(SlidingStates),
+    Carried(CarriedStates),
 }
 
-/// One symbol at rest; recurrent states are not in it because the rows give them again, bit for
-/// bit.
+/// One symbol at rest. Modes `full` and `sliding` need no recurrent states here: the rows give
+/// them again, bit for bit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SymbolSnapshot {
     symbol: String,
     step: StepState,
     features: FeatureState,
     window: WindowSnapshot,
+    /// Mode `carried`: the recurrent states.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    carried: Option<Vec<Vec<f32>>>,
 }
 
 /// Why a snapshot cannot be taken over.
@@ -107,6 +113,9 @@ pub enum RestoreError {
     /// The window belongs to another model.
     #[error(transparent)]
     Window(#[from] WindowMismatch),
+    /// The recurrent states are missing, or belong to another model or mode.
+    #[error("the stored states of symbol `{0}` are missing or of another model")]
+    States(String),
     /// The states could not be computed again.
     #[error(transparent)]
     Inference(#[from] InferenceError),
@@ -142,6 +151,7 @@ impl Engine {
     ) -> Result<Self, InferenceError> {
         let (steps, width) = (plans.window_steps, plans.features.width());
         let mut backend = backend;
+        let state_widths = || signature.states.iter().map(|state| state.width).collect();
         let driver = match mode {
             Mode::Full => Driver::Full(FullWindows::new(
                 steps,
@@ -150,8 +160,12 @@ impl Engine {
                 limits.batch_rows_max,
             )),
             Mode::Sliding => {
-                let widths = signature.states.iter().map(|state| state.width).collect();
+                let widths = state_widths();
                 Driver::Sliding(SlidingStates::new(steps, width, widths, limits.batch_rows_max))
+            }
+            Mode::Carried => {
+                let widths = state_widths();
+                Driver::Carried(CarriedStates::new(width, widths, limits.batch_rows_max))
             }
         };
         // The shapes of a quiet stream are prepared now, so that its first forecast is as quick as
@@ -159,6 +173,7 @@ impl Engine {
         match &driver {
             Driver::Full(full) => full.prepare(&mut *backend)?,
             Driver::Sliding(sliding) => sliding.prepare(&mut *backend)?,
+            Driver::Carried(carried) => carried.prepare(&mut *backend)?,
         }
         let scratch = plans.features.raw().scratch();
         Ok(Self {
@@ -246,8 +261,10 @@ impl Engine {
         let id = SymbolId::from_index(self.symbols.len()).ok_or(Reject::TooManySymbols)?;
         self.index.insert(state.name.clone(), id);
         self.symbols.push(state);
-        if let Driver::Sliding(sliding) = &mut self.driver {
-            sliding.add_symbol();
+        match &mut self.driver {
+            Driver::Full(_) => {}
+            Driver::Sliding(sliding) => sliding.add_symbol(),
+            Driver::Carried(carried) => carried.add_symbol(),
         }
         Ok(id)
     }
@@ -318,6 +335,19 @@ impl Engine {
                 let windows = windows.map(|(pending, window)| (pending, pending.symbol, window));
                 sliding.infer(&mut **backend, windows, &mut finish)
             }
+            Driver::Carried(carried) => {
+                // Every row moves its state on, also those of symbols that are still warming.
+                let rows = inferred.iter().filter_map(|pending| {
+                    let row = symbols[pending.symbol.index()].window.newest()?;
+                    Some((pending, pending.symbol, row))
+                });
+                let mut finish = |pending: &Pending, output| {
+                    if symbols[pending.symbol.index()].window.is_full() {
+                        finish(pending, output);
+                    }
+                };
+                carried.infer(&mut **backend, rows, &mut finish)
+            }
         }
     }
 
@@ -354,13 +384,18 @@ impl Engine {
     ) -> Result<Vec<SymbolSnapshot>, InferenceError> {
         self.infer(forecasts)?;
         self.advance()?;
-        let rest = |state: &SymbolState| SymbolSnapshot {
+        let carried = |index| match &self.driver {
+            Driver::Full(_) | Driver::Sliding(_) => None,
+            Driver::Carried(carried) => Some(carried.snapshot(SymbolId::from_index(index)?)),
+        };
+        let rest = |(index, state): (usize, &SymbolState)| SymbolSnapshot {
             symbol: state.name.as_str().to_owned(),
             step: state.step.clone(),
             features: state.features.clone(),
             window: state.window.snapshot(),
+            carried: carried(index),
         };
-        Ok(self.symbols.iter().map(rest).collect())
+        Ok(self.symbols.iter().enumerate().map(rest).collect())
     }
 
     /// Takes symbols over from rest and computes their recurrent states again from their rows.
@@ -380,9 +415,18 @@ impl Engine {
             let (step, features) = (snapshot.step.clone(), snapshot.features.clone());
             let state = SymbolState { name, step, features, window, pending: false };
             let id = self.add(state).map_err(|_| refused())?;
-            if let Driver::Sliding(sliding) = &mut self.driver {
-                let window = &self.symbols[id.index()].window;
-                sliding.warm(&mut *self.backend, id, window)?;
+            match &mut self.driver {
+                Driver::Full(_) => {}
+                Driver::Sliding(sliding) => {
+                    let window = &self.symbols[id.index()].window;
+                    sliding.warm(&mut *self.backend, id, window)?;
+                }
+                Driver::Carried(carried) => {
+                    let states = snapshot.carried.as_deref();
+                    if !states.is_some_and(|states| carried.restore(id, states)) {
+                        return Err(RestoreError::States(snapshot.symbol.clone()));
+                    }
+                }
             }
         }
         Ok(())

@@ -92,6 +92,9 @@ pub enum Mode {
     Full,
     /// Staggered states, one step each; the same numbers as `full`, bit for bit.
     Sliding,
+    /// One state carried without end, one step each; for models trained that way. Other numbers
+    /// than `full`.
+    Carried,
 }
 
 /// What is forecast, and how model units become its unit.
@@ -197,6 +200,7 @@ impl fmt::Display for Mode {
         formatter.pad(match self {
             Self::Full => "full",
             Self::Sliding => "sliding",
+            Self::Carried => "carried",
         })
     }
 }
@@ -252,10 +256,16 @@ impl Manifest {
             problems.push("step.interval_seconds: must be at least 1".to_owned());
         }
         if self.modes.is_empty() {
-            problems.push("modes: at least one of `full` and `sliding`".to_owned());
+            problems.push("modes: at least one of `full`, `sliding` and `carried`".to_owned());
         }
-        if self.modes.contains(&Mode::Sliding) && self.graph.states.is_empty() {
-            problems.push("modes: `sliding` needs graph.states, which is empty".to_owned());
+        for mode in [Mode::Sliding, Mode::Carried] {
+            if self.modes.contains(&mode) && self.graph.states.is_empty() {
+                problems.push(format!("modes: `{mode}` needs graph.states, which is empty"));
+            }
+        }
+        if self.modes.contains(&Mode::Carried) && self.modes.len() > 1 {
+            let text = "modes: `carried` gives other numbers than the others, so it stands alone";
+            problems.push(text.to_owned());
         }
         for (index, state) in self.graph.states.iter().enumerate() {
             if state.width == 0 {

@@ -206,6 +206,8 @@ mod tests {
         let interval = interval(&outcomes, 0.9);
         assert_eq!((interval.lower, interval.upper, interval.coverage), (-18.0, 18.0, 0.9));
         assert_eq!(super::interval(&outcomes, 0.99).upper, 19.0, "the largest one at most");
+        // Rank ceil(20 * 0.87) = 18; without the outcome to come it would be ceil(16.53) = 17.
+        assert_eq!(super::interval(&outcomes, 0.87).upper, 18.0);
     }
 
     #[test]

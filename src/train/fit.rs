@@ -134,6 +134,10 @@ pub enum FitError {
 
 /// Fits `network` to the training windows. The observer is told of every batch and epoch and can
 /// end the fit; the best parameters so far are then the result.
+///
+/// # Errors
+/// [`FitError`] where a part has no window, the loss leaves the finite numbers, or the observer
+/// stops before there is anything to keep.
 pub fn fit(
     network: &Network,
     training: &Windows,
@@ -331,11 +335,14 @@ mod tests {
         let network = small(0.0);
         let run = |lanes| {
             let recipe = Recipe { lanes, epochs: 1, ..recipe() };
-            fit(&network, &training, &validation, &recipe, &mut onwards).unwrap().parameters
+            fit(&network, &training, &validation, &recipe, &mut onwards).unwrap()
         };
-        for (one, three) in run(1).iter().zip(run(3)) {
+        let (one, three) = (run(1), run(3));
+        for (one, three) in one.parameters.iter().zip(&three.parameters) {
             assert!((one - three).abs() < 1e-4, "one lane {one}, three lanes {three}");
         }
+        let [one, three] = [one, three].map(|fit| fit.epochs[0].training_loss);
+        assert!((one - three).abs() < 1e-6, "losses: one lane {one}, three lanes {three}");
     }
 
     #[test]

@@ -2,12 +2,12 @@
 //!
 //! Owns: the door to the GEMM kernels; no other file of the trainer knows who computes them.
 //! They are those of the crate `matrixmultiply`, reached through the checked views of `ndarray`,
-//! which is in the build anyway (it comes with `ort`). `docs/adr/0001` has the figures that led
-//! here. Cargo.toml names `matrixmultiply` only to switch its AVX-512 kernels on.
+//! which calls it and is in the build anyway (it comes with `ort`). `docs/adr/0001` has the figures
+//! that led here.
 //!
 //! Promises: the same operands give the same bits on the same machine, whichever thread runs the
 //! product: nothing here is shared, and the order of summation depends on the shapes alone. A
-//! machine with other vector units may round differently.
+//! machine with other vector units may round differently (on x86-64: with or without FMA).
 //!
 //! Never: allocates a result, or splits a product over threads.
 

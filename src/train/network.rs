@@ -126,7 +126,10 @@ pub struct Workspace {
 }
 
 impl Network {
-    /// Plans a network; the first problem of the shape, if it has any.
+    /// Plans a network.
+    ///
+    /// # Errors
+    /// The first [`ArchitectureError`] of [`Architecture::problems`].
     pub fn new(architecture: Architecture) -> Result<Self, ArchitectureError> {
         if let Some(problem) = architecture.problems().into_iter().next() {
             return Err(problem);

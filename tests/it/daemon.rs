@@ -1,14 +1,16 @@
 //! The daemon as a process: what goes in, what comes out, and how it ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tickcast::domain::Reject;
+use tickcast::model::manifest::{StepKind, StepSpec};
+use tickcast::publish::wire::ForecastRecord;
 
-use crate::support::bundle::{SealedBundle, sealed};
+use crate::support::bundle::{SealedBundle, sealed, sealed_with};
 use crate::support::feed::{Act, ScriptedFeed};
 use crate::support::process::{Daemon, Ended, eventually, run, tickcast};
 use crate::support::repository;
@@ -46,6 +48,15 @@ fn replay(sealed: &SealedBundle, records: &[String]) -> String {
     let output = run(&["replay", "-c", &config, "--input", &input, "--output", "-"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Values and times of forecasts, which are what two models on the same rows have in common.
+fn essence(lines: &str) -> Vec<(String, String, f64)> {
+    let read = |line: &str| {
+        let forecast: ForecastRecord<'_> = serde_json::from_str(line).unwrap();
+        (forecast.symbol.into_owned(), forecast.as_of.to_string(), forecast.value)
+    };
+    lines.lines().map(read).collect()
 }
 
 /// A daemon on a sealed bundle and a feed.
@@ -325,4 +336,58 @@ fn telemetry_is_off_in_the_environment_before_the_library_loads() {
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+#[test]
+fn the_list_of_metrics_is_the_list_of_the_daemon() {
+    let text = fs::read_to_string(repository().join("docs/metrics.md")).unwrap();
+    let listed: BTreeSet<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `tickcast_")?.split_once('`'))
+        .map(|(name, _)| format!("tickcast_{name}"))
+        .collect();
+    let sealed = bundle();
+    let daemon = serve(&sealed, "ws://127.0.0.1:1", "");
+    let (_, page) = daemon.get("/metrics");
+    let shown: BTreeSet<_> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    assert_eq!(listed, shown);
+    assert!(shown.len() > 15, "{} metrics", shown.len());
+    for reason in Reject::ALL {
+        assert!(text.contains(&format!("`{}`", reason.label())), "{reason:?} is not in the list");
+    }
+}
+
+#[test]
+fn bars_of_ticks_forecast_like_records_of_the_same_bars() {
+    const MINUTE_MS: i64 = 60_000;
+    let minute = StepSpec { kind: StepKind::Time, interval_seconds: 60 };
+    let bars = sealed_with(11, WINDOW_STEPS, &[8], |draft| draft.manifest.step = minute);
+    let records = sealed(11, WINDOW_STEPS, &[8]);
+    let (mut ticks, mut made) = (Vec::new(), Vec::new());
+    for bar in 0..60 {
+        let start = i64::from(bar) * MINUTE_MS;
+        let closes = [1.0, 3.0, 2.0].map(|part| 100.0 + 10.0 * (f64::from(bar) + part).sin());
+        for symbol in ["A", "B"] {
+            for (index, price) in closes.iter().enumerate() {
+                let time = start + 7_000 * index as i64;
+                ticks.push(format!(
+                    r#"{{"symbol":"{symbol}","time":{time},"price":{price},"volume":10}}"#
+                ));
+            }
+            let (time, close) = (start + MINUTE_MS, closes[2]);
+            made.push(format!(
+                r#"{{"symbol":"{symbol}","time":{time},"close":{close},"volume":30}}"#
+            ));
+        }
+    }
+    let from_ticks = essence(&replay(&bars, &ticks));
+    let mut from_bars = essence(&replay(&records, &made));
+    // The last bar of each symbol is still open: nothing has come behind it.
+    from_bars.truncate(from_bars.len() - 2);
+    assert_eq!(from_ticks, from_bars);
+    assert_eq!(from_ticks.len(), 2 * (59 - WINDOW_STEPS as usize));
 }

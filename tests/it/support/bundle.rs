@@ -120,9 +120,21 @@ pub(crate) fn draft(window_steps: u32, network: &Network) -> Draft {
 
 /// Seals a random network and reads it back.
 pub(crate) fn sealed(seed: u64, window_steps: u32, hidden: &[usize]) -> SealedBundle {
+    sealed_with(seed, window_steps, hidden, |_| {})
+}
+
+/// As [`sealed`], with a change to the draft.
+pub(crate) fn sealed_with(
+    seed: u64,
+    window_steps: u32,
+    hidden: &[usize],
+    change: impl FnOnce(&mut Draft),
+) -> SealedBundle {
     let network = Network::random(seed, 3, hidden);
     let root = tempfile::tempdir().unwrap();
-    let folder = draft(window_steps, &network).seal(root.path(), runtime()).unwrap();
+    let mut draft = draft(window_steps, &network);
+    change(&mut draft);
+    let folder = draft.seal(root.path(), runtime()).unwrap();
     let bundle = Bundle::read(&folder).unwrap();
     SealedBundle { root, folder, bundle, network }
 }
