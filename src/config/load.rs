@@ -321,7 +321,8 @@ mod tests {
             "source.queue_records_max: must be a whole number from 1 to 10000000",
             "source.knd: unknown key, did you mean `kind`?",
             "model.name: is missing",
-            "model.mode: `slidign` is none of `auto`, `sliding`, `full`, `carried`, did you mean `sliding`?",
+            "model.mode: `slidign` is none of `auto`, `sliding`, `full`, `carried`, did you mean \
+             `sliding`?",
             "engine.symbols_max: must be a whole number from 1 to 10000000",
             "http.bind: 0.0.0.0:9630 is beyond loopback and nothing guards it; set insecure_bind \
              = true if that is meant",

@@ -46,13 +46,8 @@ impl CarriedStates {
         rows: impl Iterator<Item = (T, SymbolId, &'r [f32])> + Clone,
         finish: &mut impl FnMut(T, f32),
     ) -> Result<(), InferenceError> {
-        let mut left = rows.clone().count();
-        let mut rows = rows;
-        while left > 0 {
-            let taken = left.min(self.batch_rows_max);
-            let batch = batch::padded(taken, self.batch_rows_max);
+        batch::in_runs(rows, self.batch_rows_max, |chunk, batch| {
             let lane = backend.lane(Shape { steps: 1, batch })?;
-            let chunk = rows.clone().take(taken);
             let targets = backend.rows_mut(lane).chunks_exact_mut(self.width);
             for (target, (_, _, row)) in targets.zip(chunk.clone()) {
                 target.copy_from_slice(row);
@@ -75,10 +70,8 @@ impl CarriedStates {
             for ((item, _, _), output) in chunk.zip(backend.output(lane)) {
                 finish(item, *output);
             }
-            left -= taken;
-            rows.nth(taken - 1);
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// A symbol's state at rest, one list per recurrent state.
