@@ -340,7 +340,7 @@ mod tests {
             "model.name: is missing",
             "model.nam: unknown key, did you mean `name`?",
             "data.columns: `close` is not a pair `name=column`, such as `close=Adj Close`",
-            "data.symbols: ``: a symbol has 1 to 64 bytes and no control characters",
+            "data.symbols: ``: a symbol has 1 to 64 bytes, all of them printable",
             "window.features: feature `next_return` is the label: its value does not exist for \
              the newest row",
             "split.test: must be a number between 0 and 1",
