@@ -4,6 +4,7 @@
 //! its forecasts out, then the states moved on; and to end by returning, once the intake is closed
 //! and empty. Never waits for a subscriber.
 
+use std::io;
 use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
@@ -49,9 +50,12 @@ pub enum ShardError {
     /// Inference failed.
     #[error(transparent)]
     Inference(#[from] InferenceError),
-    /// A way out is closed.
+    /// A way out is closed; the reason follows as [`ShardError::Write`].
     #[error(transparent)]
-    Lines(#[from] LinesClosed),
+    Closed(#[from] LinesClosed),
+    /// Lines cannot be written.
+    #[error("write publish.lines: {0}")]
+    Write(#[from] io::Error),
 }
 
 /// The shard: run it on a thread of its own.
@@ -157,14 +161,12 @@ impl Shard {
     /// Runs until the intake is closed and empty; returns what became of everything.
     ///
     /// # Errors
-    /// [`ShardError`], with the reason behind a stopped writer logged.
+    /// [`ShardError`].
     pub fn run(mut self) -> Result<EngineTally, ShardError> {
         let outcome = self.drain_all();
         let tally = self.pipeline.tally().clone();
-        if let Err(error) = self.publisher.finish() {
-            warn!(%error, "lines could not be written");
-            return outcome.and(Err(LinesClosed.into()));
-        }
+        // The writer's own error is the cause of a closed way out, so it goes first.
+        self.publisher.finish()?;
         outcome.map(|()| tally)
     }
 

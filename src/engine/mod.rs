@@ -270,7 +270,7 @@ impl Engine {
         let Self { plans, symbols, scratch, tally, .. } = self;
         let state = &mut symbols[id.index()];
         if plans.step_rule == StepRule::Record {
-            // A record is its own step: where it makes no row it is refused before anything changed.
+            // A record is its own step: where it makes no row it is refused before any effect.
             state.step.check_record(tick.time)?;
             plans.features.row(&state.features, &tick.fields, scratch)?;
         }
