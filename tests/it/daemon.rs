@@ -276,7 +276,7 @@ fn a_recording_is_served_to_its_end_and_then_the_daemon_ends() {
 
     // A row without an end ends the file; what stands before it is published.
     csv.push_str("A,\"2000");
-    csv.push_str(&"x".repeat(1 << 20));
+    csv.push_str(&"x".repeat(2 << 20));
     fs::write(&path, &csv).unwrap();
     let mut daemon = serve(&sealed, "", &settings);
     let ended = daemon.await_end();

@@ -58,8 +58,8 @@ pub(crate) struct Ended {
 }
 
 impl Daemon {
-    /// Starts a daemon on `model` (a store's root) and `feed` (empty for another source), with further settings as TOML
-    /// lines `section.key = value`.
+    /// Starts a daemon on `models` (a store's root) and `feed` (empty for another source), with
+    /// further settings as TOML lines `section.key = value`.
     pub(crate) fn start(models: &Path, name: &str, feed: &str, settings: &str) -> Self {
         Self::start_with(models, name, feed, settings, |_| {})
     }
