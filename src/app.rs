@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
@@ -177,8 +178,7 @@ impl App {
                 outcome = &mut source, if source_outcome.is_none() => {
                     running.not_ready("the recording has ended");
                     info!("the recording has ended; publishing what was read");
-                    let panicked = Exit::while_doing(Failure::Internal, "run the source");
-                    source_outcome = Some(outcome.map_err(panicked).flatten());
+                    source_outcome = Some(joined(outcome));
                 }
             }
         };
@@ -191,8 +191,7 @@ impl App {
             None => {
                 let drained = async {
                     if source_outcome.is_none() {
-                        // A read that blocks, from a pipe say, cannot be ended; it is left behind.
-                        let _ = timeout(SOURCE_STOP_TIMEOUT, &mut source).await;
+                        source_outcome = Some(end_of(&mut source).await);
                     }
                     closer.close();
                     (&mut shard).await
@@ -212,17 +211,32 @@ impl App {
         };
         let outcome = report(finished, &intake);
         let _ = http_stop.send(true);
-        let joined = tokio::task::spawn_blocking(move || http_thread.join());
-        if timeout(deadline.left(), joined).await.is_err() {
+        let http_end = tokio::task::spawn_blocking(move || http_thread.join());
+        if timeout(deadline.left(), http_end).await.is_err() {
             warn!("the http thread did not end in time");
         }
         // A source that failed is told of after all that it had delivered is out.
-        outcome.and(source_outcome.unwrap_or(Ok(())))
+        let source_outcome = match source_outcome {
+            Some(outcome) => outcome,
+            None => end_of(&mut source).await,
+        };
+        outcome.and(source_outcome)
     }
 }
 
 /// How long a source has to notice the word to stop before it is left behind.
 const SOURCE_STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How a task that runs to its end ended.
+fn joined(outcome: Result<Result<(), Exit>, JoinError>) -> Result<(), Exit> {
+    outcome.map_err(Exit::while_doing(Failure::Internal, "run the source")).flatten()
+}
+
+/// Waits for a source that was told to stop. A read that blocks, from a pipe say, cannot be ended;
+/// it is left behind.
+async fn end_of(source: &mut JoinHandle<Result<(), Exit>>) -> Result<(), Exit> {
+    timeout(SOURCE_STOP_TIMEOUT, source).await.map_or(Ok(()), joined)
+}
 
 /// One limit over all phases of stopping.
 struct Deadline {
