@@ -166,7 +166,10 @@ impl Daemon {
     pub(crate) fn await_end(&mut self) -> Ended {
         let status = eventually("the daemon's end", || self.child.try_wait().unwrap());
         let read = |name: &str| fs::read_to_string(self.folder.path().join(name)).unwrap();
-        let log = read("log").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let log = read("log");
+        // The last words of a failure are for a person.
+        let lines = log.lines().filter(|line| !line.starts_with("tickcast: "));
+        let log = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
         Ended { status, log, lines: read("lines.jsonl") }
     }
 }
