@@ -104,6 +104,9 @@ pub enum RestoreError {
     /// The name is no symbol, is there twice, or is one too many.
     #[error("stored symbol `{0}` is invalid, repeated, or beyond symbols.max")]
     Symbol(String),
+    /// The feature state has another size.
+    #[error("the stored features of symbol `{0}` belong to another model")]
+    Features(String),
     /// The window belongs to another model.
     #[error(transparent)]
     Window(#[from] WindowMismatch),
@@ -262,7 +265,7 @@ impl Engine {
         let status = self
             .plans
             .features
-            .row(&state.features, &step.fields, &mut self.scratch)
+            .row(&state.features, &step, &mut self.scratch)
             // The step is lost, so the next one stands behind a gap.
             .inspect_err(|_| state.step.mark_gap())?;
         state.features.absorb(&self.scratch);
@@ -375,6 +378,9 @@ impl Engine {
             let known = self.index.contains_key(&name);
             if known || self.symbols.len() >= self.limits.symbols_max {
                 return Err(refused());
+            }
+            if !self.plans.features.raw().fits(&snapshot.features) {
+                return Err(RestoreError::Features(snapshot.symbol.clone()));
             }
             let window = Window::restore(&snapshot.window, steps, width)?;
             let (step, features) = (snapshot.step.clone(), snapshot.features.clone());

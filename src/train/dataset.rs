@@ -175,7 +175,7 @@ fn raw_rows(series: &Series, features: &RawFeatures) -> Result<Rows, DatasetErro
     let mut rows = Rows { first_step: 0, count: 0, raw: Vec::new() };
     for (at, step) in series.steps.iter().enumerate() {
         let warm = features
-            .row(&state, &step.fields, &mut scratch)
+            .row(&state, step, &mut scratch)
             .map_err(|reason| refused(series, at, reason))?;
         state.absorb(&scratch);
         if warm {
@@ -193,9 +193,8 @@ fn scaled_rows(series: &Series, plan: &FeaturePlan) -> Result<Vec<f32>, DatasetE
     let (mut state, mut scratch) = (plan.raw().initial_state(), plan.raw().scratch());
     let mut scaled = Vec::new();
     for (at, step) in series.steps.iter().enumerate() {
-        let status = plan
-            .row(&state, &step.fields, &mut scratch)
-            .map_err(|reason| refused(series, at, reason))?;
+        let status =
+            plan.row(&state, step, &mut scratch).map_err(|reason| refused(series, at, reason))?;
         state.absorb(&scratch);
         if let RowStatus::Ready { .. } = status {
             scaled.extend_from_slice(scratch.row());
