@@ -16,6 +16,7 @@ use thiserror::Error;
 
 use super::config::{Split, TrainConfig};
 use super::history::{History, Series};
+use super::look_ahead::{self, LookAheadError};
 use super::windows::Windows;
 use crate::domain::{Reject, Step, UnixNanos};
 use crate::features::{
@@ -81,6 +82,9 @@ pub enum DatasetError {
         /// Why.
         reason: &'static str,
     },
+    /// A row that depends on later steps.
+    #[error(transparent)]
+    LookAhead(#[from] LookAheadError),
     /// A part without a single window.
     #[error(
         "the {part} part has {rows} rows and no window: {needed} rows in a row of one symbol are \
@@ -154,6 +158,10 @@ impl Dataset {
             .iter()
             .map(|s| scaled_rows(&s.symbol, &s.steps, &plan))
             .collect::<Result<_, _>>()?;
+        for (series, whole) in history.series.iter().zip(&scaled) {
+            let rows = |steps: &[Step]| scaled_rows(&series.symbol, steps, &plan);
+            look_ahead::check(&series.symbol, &series.steps, &config.features, whole, rows)?;
+        }
         let single = target_scaler.single()?;
         let [training, validation, test] = examples;
         let part = |at: usize, examples: Vec<Example>| {
