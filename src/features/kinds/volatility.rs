@@ -4,7 +4,7 @@
 //! of close, in the unit of a log return, per step.
 //!
 //! The deviation is computed anew from the n returns at every step, oldest first and in two passes,
-//! at about a nanosecond for each. A running sum would be cheaper for a long ring, but its last
+//! at about two nanoseconds for each. A running sum would be cheaper for a long ring, but its last
 //! bits would depend on all that ever passed through it; so they depend on the last n + 1 closes
 //! and nothing else, and a daemon that starts today gives the bits of a history that began years
 //! ago.

@@ -1,5 +1,6 @@
 //! Every feature against values worked out by hand, and what must hold for all of them together.
-//! `tests/it/features.rs` compares longer series with pandas.
+
+mod reference;
 
 use proptest::prelude::*;
 
