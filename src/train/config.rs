@@ -58,7 +58,7 @@ pub struct TrainConfig {
 }
 
 /// Where the history is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DataConfig {
     /// The file.
     pub path: PathBuf,
@@ -70,6 +70,9 @@ pub struct DataConfig {
     pub symbols: Vec<String>,
     /// The unit of event times that are numbers.
     pub time_unit: TimeUnit,
+    /// The largest change of price from one row of a symbol to the next that is no mistake, a
+    /// fraction; 0 allows any.
+    pub jump_max: f64,
 }
 
 /// How the history is divided in time: training, then validation, then test.
@@ -170,8 +173,9 @@ fn data(mut section: Section<'_>) -> DataConfig {
         ("ns", TimeUnit::Nanoseconds),
     ];
     let time_unit = section.choice("time_unit", &units);
+    let jump_max = section.number("jump_max", "0 or above", |jump| jump >= 0.0);
     section.finish();
-    DataConfig { path, columns, symbol, symbols, time_unit }
+    DataConfig { path, columns, symbol, symbols, time_unit, jump_max }
 }
 
 fn step(mut section: Section<'_>) -> StepSpec {
@@ -319,6 +323,7 @@ mod tests {
             path = 'x.csv'
             columns = 'close'
             symbols = ['']
+            jump_max = -0.4
             [window]
             features = ['close', 'next_return']
             [split]
@@ -341,6 +346,7 @@ mod tests {
             "model.nam: unknown key, did you mean `name`?",
             "data.columns: `close` is not a pair `name=column`, such as `close=Adj Close`",
             "data.symbols: ``: a symbol has 1 to 64 bytes, all of them printable",
+            "data.jump_max: must be a number 0 or above",
             "window.features: feature `next_return` is the label: its value does not exist for \
              the newest row",
             "split.test: must be a number between 0 and 1",

@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::config::TrainConfig;
-use super::dataset::{Dataset, DatasetError, Example, Part};
+use super::dataset::{Dataset, DatasetError, Example, Part, scaled_rows};
 use super::evaluate::{Outcomes, evaluate, interval, verdict};
 use super::export::export;
 use super::fit::{Fit, FitError, Progress, fit, predict};
 use super::history::{History, HistoryError, read};
 use super::network::{ArchitectureError, Network};
-use crate::features::{FeatureError, RawFeatures, ScalerError, SingleScaler};
+use super::windows::Windows;
+use crate::features::{FeatureError, FeaturePlan, RawFeatures, ScalerError, SingleScaler};
 use crate::inference::Runtime;
 use crate::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
 use crate::model::manifest::{MANIFEST_SCHEMA, Manifest, Mode, StepKind, TargetSpec, TrainingSpec};
@@ -125,10 +126,9 @@ impl Job {
         let recipe = &self.config.recipe;
         let fit = fit(&self.network, &training.windows, &validation.windows, recipe, observer)?;
         let scaler = self.dataset.target_scaler.single()?;
-        let (outputs, validation_outcomes) = self.outcomes(&fit.parameters, validation, scaler);
-        let mut cases = self.golden_cases(validation, &outputs);
-        let (outputs, test_outcomes) = self.outcomes(&fit.parameters, test, scaler);
-        cases.extend(self.golden_cases(test, &outputs));
+        let validation_outcomes = self.outcomes(&fit.parameters, validation, scaler);
+        let test_outcomes = self.outcomes(&fit.parameters, test, scaler);
+        let cases = self.golden_cases(&fit.parameters, &[validation, test])?;
 
         let interval = interval(&validation_outcomes, self.config.coverage);
         let evaluation = vec![
@@ -175,49 +175,70 @@ impl Job {
         Ok(Trained { fit, draft: Draft { manifest, onnx: exported.onnx, golden } })
     }
 
-    /// The network's outputs for a part in model units, and what the daemon would publish.
-    fn outcomes(
-        &self,
-        parameters: &[f32],
-        part: &Part,
-        scaler: SingleScaler,
-    ) -> (Vec<f32>, Outcomes) {
+    /// What the daemon would publish for a part.
+    fn outcomes(&self, parameters: &[f32], part: &Part, scaler: SingleScaler) -> Outcomes {
         let outputs = predict(&self.network, parameters, &part.windows);
-        let outcomes = Outcomes {
+        Outcomes {
             values: outputs.iter().map(|output| scaler.invert(f64::from(*output))).collect(),
             truths: part.examples.iter().map(|example| example.truth).collect(),
             times: part.examples.iter().map(|example| example.as_of).collect(),
-        };
-        (outputs, outcomes)
+        }
     }
 
-    /// Examples spread evenly over a part, the first and the last among them.
-    fn golden_cases(&self, part: &Part, outputs: &[f32]) -> Vec<GoldenCase> {
-        let last = part.examples.len() - 1;
-        let places = GOLDEN_CASES_PER_PART.min(part.examples.len());
-        let chosen = (0..places).map(|k| last * k / (places - 1).max(1));
-        chosen.map(|at| self.golden_case(part, at, outputs[at])).collect()
+    /// Examples spread evenly over each part, the first and the last among them.
+    ///
+    /// A case carries the steps of its warm-up and its window, and its rows are those of a daemon
+    /// that begins with them: a feature with an endless memory, such as `ema(n)`, differs by what
+    /// is left of the earlier history.
+    fn golden_cases(
+        &self,
+        parameters: &[f32],
+        parts: &[&Part],
+    ) -> Result<Vec<GoldenCase>, TrainError> {
+        let config = &self.config;
+        let (label, scaler) = (config.target.label(), &self.dataset.scaler);
+        let plan = FeaturePlan::new(&config.features, &config.extra_fields, label, scaler)?;
+        let mut windows = Windows::new(config.window_steps, plan.width(), 1);
+        let mut cases = Vec::new();
+        for part in parts {
+            let last = part.examples.len() - 1;
+            let places = GOLDEN_CASES_PER_PART.min(part.examples.len());
+            for place in 0..places {
+                let example = part.examples[last * place / (places - 1).max(1)];
+                let (steps, rows) = self.golden_window(example, &plan)?;
+                let start = windows.push_rows(&rows);
+                windows.push_window(start, &[0.0]);
+                let window = rows.chunks_exact(plan.width()).map(<[f32]>::to_vec).collect();
+                cases.push(GoldenCase { steps, window, output: Vec::new() });
+            }
+        }
+        for (case, output) in cases.iter_mut().zip(predict(&self.network, parameters, &windows)) {
+            case.output = vec![output];
+        }
+        Ok(cases)
     }
 
-    fn golden_case(&self, part: &Part, at: usize, output: f32) -> GoldenCase {
-        let Example { series, step: newest, .. } = part.examples[at];
+    /// The steps behind a window from the warm-up on, and its rows `[W, F]`.
+    fn golden_window(
+        &self,
+        Example { series, step: newest, .. }: Example,
+        plan: &FeaturePlan,
+    ) -> Result<(Vec<GoldenStep>, Vec<f32>), TrainError> {
         let warm_up = usize::try_from(self.features.warm_up_steps())
             .expect("a warm-up that the history has passed is a count of its steps");
         let oldest = newest + 1 - self.config.window_steps - warm_up;
+        let series = &self.history.series[series];
+        let steps = &series.steps[oldest..=newest];
+        let rows = scaled_rows(&series.symbol, steps, plan)?;
         let schema = self.features.schema();
-        let steps = self.history.series[series].steps[oldest..=newest].iter().map(|step| {
+        let golden = steps.iter().map(|step| {
             let fields = self.features.required().iter().filter_map(|field| {
                 let value = step.fields.read(*field)?;
                 Some((schema.name(*field).to_owned(), value))
             });
             GoldenStep { time: step.time, fields: fields.collect() }
         });
-        let rows = part.windows.window(at).chunks_exact(part.windows.features());
-        GoldenCase {
-            steps: steps.collect(),
-            window: rows.map(<[f32]>::to_vec).collect(),
-            output: vec![output],
-        }
+        Ok((golden.collect(), rows))
     }
 }
 
@@ -327,6 +348,20 @@ mod tests {
         assert_eq!(manifest.evaluation[0].forecasts, 42 - 8);
         assert_eq!(manifest.evaluation[1].forecasts, 52 - 8);
         assert!(manifest.verdict.contains("\"no change\""), "{}", manifest.verdict);
+    }
+
+    #[test]
+    fn features_with_an_endless_memory_are_sealed_as_a_fresh_daemon_computes_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = small(folder.path(), "");
+        let features = ["ema_gap(5)", "rsi(3)", "macd(3,5,2)", "volatility(5)", "day_of_week_sin"];
+        config.features = features.map(str::to_owned).into();
+        config.architecture.inputs = features.len();
+        let bundle = Bundle::read(&train(&config)).unwrap();
+        bundle.open(test_runtime()).unwrap();
+        // The warm-up of macd, four spans of 5 and of 2, and the window.
+        let steps = bundle.golden().cases.iter().map(|case| case.steps.len());
+        assert_eq!(steps.collect::<Vec<_>>(), [28 + 8; 2 * GOLDEN_CASES_PER_PART]);
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub mod export;
 pub mod fit;
 pub mod history;
 pub mod job;
+pub mod look_ahead;
 pub mod loss;
 pub mod network;
 pub mod random;
