@@ -36,6 +36,7 @@ pub mod job;
 pub mod loss;
 pub mod network;
 pub mod random;
+pub mod statistics;
 pub mod windows;
 
 #[cfg(test)]
