@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::baseline::Baselines;
 use super::config::TrainConfig;
 use super::dataset::{Dataset, DatasetError, Example, Part};
-use super::evaluate::{Outcomes, evaluate, interval, verdict};
+use super::evaluate::{Kind, Outcomes, Terms, evaluate, interval, verdict};
 use super::export::export;
 use super::fit::{Fit, FitError, Progress, fit, predict};
 use super::history::{History, HistoryError, read};
@@ -125,18 +126,22 @@ impl Job {
         let recipe = &self.config.recipe;
         let fit = fit(&self.network, &training.windows, &validation.windows, recipe, observer)?;
         let scaler = self.dataset.target_scaler.single()?;
-        let (outputs, validation_outcomes) = self.outcomes(&fit.parameters, validation, scaler);
+        let kind = Kind::of(self.config.target);
+        let baselines = Baselines::fit(training, kind);
+        let outcomes = |part| self.outcomes(&fit.parameters, part, scaler, &baselines);
+        let (outputs, validation_outcomes) = outcomes(validation);
         let mut cases = self.golden_cases(validation, &outputs);
-        let (outputs, test_outcomes) = self.outcomes(&fit.parameters, test, scaler);
+        let (outputs, test_outcomes) = outcomes(test);
         cases.extend(self.golden_cases(test, &outputs));
 
         let interval = interval(&validation_outcomes, self.config.coverage);
+        let (horizon_steps, signal) = (self.config.horizon_steps, self.config.signal);
+        let terms = Terms { kind, horizon_steps, interval, signal };
         let evaluation = vec![
-            evaluate("validation", &validation_outcomes, interval),
-            evaluate("test", &test_outcomes, interval),
+            evaluate("validation", &validation_outcomes, &terms),
+            evaluate("test", &test_outcomes, &terms),
         ];
-        let (horizon, coverage) = (self.config.horizon_steps, self.config.coverage);
-        let verdict = verdict(&evaluation[1], &test_outcomes, horizon, coverage);
+        let verdict = verdict(&evaluation[1], kind, interval.coverage);
         let exported = export(&self.network, &fit.parameters, &self.config.name);
         let config = &self.config;
         let manifest = Manifest {
@@ -181,12 +186,14 @@ impl Job {
         parameters: &[f32],
         part: &Part,
         scaler: SingleScaler,
+        baselines: &Baselines,
     ) -> (Vec<f32>, Outcomes) {
         let outputs = predict(&self.network, parameters, &part.windows);
         let outcomes = Outcomes {
             values: outputs.iter().map(|output| scaler.invert(f64::from(*output))).collect(),
             truths: part.examples.iter().map(|example| example.truth).collect(),
             times: part.examples.iter().map(|example| example.as_of).collect(),
+            baselines: baselines.forecast(part),
         };
         (outputs, outcomes)
     }
@@ -326,7 +333,7 @@ mod tests {
         assert_eq!(manifest.training.windows, 165 - 8);
         assert_eq!(manifest.evaluation[0].forecasts, 42 - 8);
         assert_eq!(manifest.evaluation[1].forecasts, 52 - 8);
-        assert!(manifest.verdict.contains("\"no change\""), "{}", manifest.verdict);
+        assert!(manifest.verdict.contains("persistence"), "{}", manifest.verdict);
     }
 
     #[test]

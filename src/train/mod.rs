@@ -26,6 +26,7 @@ mod lanes;
 mod lstm;
 mod parameters;
 
+pub mod baseline;
 pub mod config;
 pub mod dataset;
 pub mod evaluate;
