@@ -59,6 +59,9 @@ pub struct Manifest {
     pub training: TrainingSpec,
     /// How it did on data that training did not see.
     pub evaluation: Vec<Evaluation>,
+    /// The same over other seeds and stretches of time, where that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repeats: Vec<RepeatFigures>,
     /// The evaluation in one honest sentence.
     pub verdict: String,
 }
@@ -255,6 +258,36 @@ pub struct SignalFigures {
     /// `hits / happened`; none where nothing happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recall: Option<f64>,
+}
+
+/// The figures of repeated runs on their test parts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RepeatFigures {
+    /// What differs between the runs: `seeds`, or `folds` of time (walk-forward).
+    pub over: String,
+    /// How many.
+    pub runs: u32,
+    /// See [`Evaluation`], as all below.
+    pub mean_absolute_error: FigureSpread,
+    /// In the target's unit.
+    pub root_mean_squared_error: FigureSpread,
+    /// Against persistence.
+    pub skill: FigureSpread,
+    /// A share.
+    pub directional_accuracy: FigureSpread,
+    /// A share.
+    pub interval_coverage: FigureSpread,
+}
+
+/// A figure over repeated runs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FigureSpread {
+    /// The mean.
+    pub mean: f64,
+    /// The standard deviation between runs.
+    pub deviation: f64,
 }
 
 /// A checked manifest: the plans that the pipeline runs by.

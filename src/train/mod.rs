@@ -26,6 +26,7 @@ mod lanes;
 mod lstm;
 mod parameters;
 
+pub mod assess;
 pub mod baseline;
 pub mod config;
 pub mod dataset;
@@ -37,6 +38,7 @@ pub mod job;
 pub mod loss;
 pub mod network;
 pub mod random;
+pub mod repeat;
 pub mod statistics;
 pub mod windows;
 
