@@ -10,10 +10,11 @@ use super::Global;
 use crate::clock::Stopwatch;
 use crate::exit::{Exit, Failure};
 use crate::model::manifest::{Evaluation, Manifest};
-use crate::train::config;
+use crate::train::config::{self, REPEATS_MAX};
 use crate::train::fit::{Epoch, Fit, Progress, Stopped};
 use crate::train::job::{Job, TrainError};
 use crate::train::network::Network;
+use crate::train::repeat::Repetition;
 
 /// Options of `tickcast train`.
 #[derive(Debug, clap::Args)]
@@ -38,16 +39,20 @@ pub(super) struct TrainArgs {
     /// The seed of everything random, instead of the configuration's
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
+    /// Runs with as many seeds, counted up from the first, for mean and spread of the figures
+    #[arg(long, value_name = "COUNT", value_parser = seeds)]
+    seeds: Option<usize>,
     /// The version of the bundle, instead of the configuration's
     #[arg(long, value_name = "NAME")]
     version: Option<String>,
 }
 
 pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
-    let TrainArgs { config, models, seed, version } = args;
+    let TrainArgs { config, models, seed, seeds, version } = args;
     let mut config = config::load(&config).map_err(Exit::because(Failure::Configuration))?;
     config.models_root = models.unwrap_or(config.models_root);
     config.recipe.seed = seed.unwrap_or(config.recipe.seed);
+    config.seeds = seeds.unwrap_or(config.seeds);
     config.version = version.or(config.version);
     // Loaded before the fit, so that a missing library is told at once and not minutes later.
     let runtime = super::runtime(global, None)?;
@@ -55,8 +60,19 @@ pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
     announce(&job);
 
     let watch = Stopwatch::start();
-    let mut show = Show::new(&job);
-    let trained = job.run(&mut |progress| show.see(progress)).map_err(exit)?;
+    let mut show = Show::new(&job, None);
+    let mut trained = job.run(&mut |progress| show.see(progress)).map_err(exit)?;
+    show.finish();
+    let mut repeated = None;
+    let mut observer = |place: Repetition, progress: Progress| {
+        if repeated != Some(place) {
+            repeated = Some(place);
+            show.finish();
+            show = Show::new(&job, Some(place));
+        }
+        show.see(progress)
+    };
+    job.repeat(&mut trained, &mut observer).map_err(exit)?;
     show.finish();
     let seconds = watch.elapsed().as_secs_f64();
     let (fit, manifest) = (trained.fit.clone(), trained.draft.manifest.clone());
@@ -68,6 +84,12 @@ pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
     Ok(())
 }
 
+/// The argument of `--seeds`.
+fn seeds(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=REPEATS_MAX).contains(count));
+    count.ok_or_else(|| format!("must be a whole number from 1 to {REPEATS_MAX}"))
+}
+
 fn exit(error: TrainError) -> Exit {
     let failure = match &error {
         TrainError::Version(_)
@@ -75,6 +97,7 @@ fn exit(error: TrainError) -> Exit {
         | TrainError::Network(_)
         | TrainError::History(_)
         | TrainError::Dataset(_)
+        | TrainError::Fold { .. }
         | TrainError::Target(_)
         | TrainError::Fit(_) => Failure::Configuration,
         TrainError::Bundle(_) => Failure::Temporary,
@@ -115,13 +138,16 @@ fn describe(network: &Network) -> String {
 /// Shows a fit on standard error: a bar where a person looks at it, otherwise a line per epoch.
 struct Show {
     bar: ProgressBar,
+    /// What stands before every line: which repetition it is.
+    prefix: String,
     epochs: usize,
     best: Option<Epoch>,
     last: Option<Epoch>,
 }
 
 impl Show {
-    fn new(job: &Job) -> Self {
+    /// Of the run itself, or of one repetition of it.
+    fn new(job: &Job, repetition: Option<Repetition>) -> Self {
         let recipe = &job.config().recipe;
         let batches = job.dataset().training.windows.len().div_ceil(recipe.batch);
         let bar = if io::stderr().is_terminal() {
@@ -133,7 +159,10 @@ impl Show {
         } else {
             ProgressBar::hidden()
         };
-        Self { bar, epochs: recipe.epochs, best: None, last: None }
+        let prefix = repetition.map_or_else(String::new, |Repetition { what, number, count }| {
+            format!("{what} {number} of {count}, ")
+        });
+        Self { bar, prefix, epochs: recipe.epochs, best: None, last: None }
     }
 
     fn see(&mut self, progress: Progress) -> ControlFlow<()> {
@@ -157,7 +186,8 @@ impl Show {
     }
 
     fn text(&self, epoch: usize, training_loss: f64) -> String {
-        let mut text = format!("epoch {epoch} of {}: loss {training_loss:.6}", self.epochs);
+        let Self { prefix, epochs, .. } = self;
+        let mut text = format!("{prefix}epoch {epoch} of {epochs}: loss {training_loss:.6}");
         if let Some(last) = self.last {
             text += &format!(", validation {:.6}", last.validation_loss);
         }

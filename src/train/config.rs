@@ -51,6 +51,12 @@ pub struct TrainConfig {
     pub architecture: Architecture,
     /// How it is fitted.
     pub recipe: Recipe,
+    /// Runs that differ in the seed alone, the first included.
+    pub seeds: usize,
+    /// Walk-forward folds before the test part; 0 for none.
+    pub folds: usize,
+    /// The folder of reports; `None` for no report.
+    pub reports_root: Option<PathBuf>,
     /// The share of truths that the interval is made to hold.
     pub coverage: f64,
     /// When a value becomes a signal.
@@ -86,6 +92,8 @@ pub struct Split {
 
 /// The longest window and horizon, as the manifest has it.
 const STEPS_MAX: usize = 4096;
+/// The most seeds or folds; each is a whole fit.
+pub const REPEATS_MAX: usize = 1000;
 
 /// Loads the file at `path` over the defaults.
 ///
@@ -131,6 +139,19 @@ fn check(tree: Value, problems: &mut Problems) -> TrainConfig {
     let split = split(root.section("split"));
     let architecture = network(root.section("network"), features.len());
     let recipe = fit(root.section("fit"));
+    let (seeds, folds) = {
+        let mut section = root.section("evaluate");
+        let counts =
+            (section.count("seeds", 1, REPEATS_MAX), section.count("folds", 0, REPEATS_MAX));
+        section.finish();
+        counts
+    };
+    let reports_root = {
+        let mut section = root.section("report");
+        let folder = section.optional_text("folder").map(PathBuf::from);
+        section.finish();
+        folder
+    };
     let (coverage, signal) = forecast(root.section("forecast"));
     root.finish();
     TrainConfig {
@@ -147,6 +168,9 @@ fn check(tree: Value, problems: &mut Problems) -> TrainConfig {
         split,
         architecture,
         recipe,
+        seeds,
+        folds,
+        reports_root,
         coverage,
         signal,
     }
@@ -298,6 +322,8 @@ mod tests {
         assert_eq!((config.window_steps, config.horizon_steps), (30, 1));
         assert_eq!(config.split, Split { test: 0.2, validation: 0.2 });
         assert_eq!(config.version, None);
+        assert_eq!((config.seeds, config.folds), (1, 0));
+        assert_eq!(config.reports_root.as_deref(), Some(Path::new("reports")));
     }
 
     #[test]
@@ -337,6 +363,11 @@ mod tests {
             [fit]
             learning_rate = -1
             sed = 1
+            [evaluate]
+            seeds = 0
+            fold = 3
+            [report]
+            folder = 1
             [forecast]
             buy_above = -0.1
         ";
@@ -359,6 +390,9 @@ mod tests {
             "network.dense: the last layer gives the forecast, so it needs units = 1",
             "fit.learning_rate: must be a number above 0",
             "fit.sed: unknown key, did you mean `seed`?",
+            "evaluate.seeds: must be a whole number from 1 to 1000",
+            "evaluate.fold: unknown key, did you mean `folds`?",
+            "report.folder: must be a text, not 1",
             "forecast.sell_below: is above buy_above",
         ];
         assert_eq!(problems, expected);

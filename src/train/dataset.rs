@@ -61,6 +61,8 @@ pub struct Example {
     pub as_of: UnixNanos,
     /// The label in its own unit.
     pub truth: f64,
+    /// The naive forecast beside it, in the same unit: that nothing changes.
+    pub persistence: f64,
 }
 
 /// Why a history gives no dataset.
@@ -262,7 +264,10 @@ fn examples(
             let step = rows[index].first_step + row;
             let truth = label(config.target, series, step, step + config.horizon_steps)?;
             let as_of = series.steps[step].time;
-            examples.push(Example { series: index, step, as_of, truth });
+            let persistence = match config.target {
+                Target::NextReturn => 0.0,
+            };
+            examples.push(Example { series: index, step, as_of, truth, persistence });
         }
     }
     Ok(examples)

@@ -26,6 +26,8 @@ mod lanes;
 mod lstm;
 mod parameters;
 
+pub mod assess;
+pub mod baseline;
 pub mod config;
 pub mod dataset;
 pub mod evaluate;
@@ -37,6 +39,8 @@ pub mod look_ahead;
 pub mod loss;
 pub mod network;
 pub mod random;
+pub mod repeat;
+pub mod statistics;
 pub mod windows;
 
 #[cfg(test)]

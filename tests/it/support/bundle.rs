@@ -81,6 +81,7 @@ pub(crate) fn manifest(window_steps: u32, network: &Network) -> Manifest {
             seed: 0,
         },
         evaluation: vec![],
+        repeats: vec![],
         verdict: "random weights forecast nothing".into(),
     }
 }
