@@ -54,7 +54,7 @@ fn epoch_seconds(
     let recipe = Recipe { epochs, patience: epochs, lanes, ..Recipe::default() };
     let mut seconds = Vec::new();
     let mut last = Instant::now();
-    let mut observer = |progress| {
+    let mut observer = |progress: Progress| {
         if let Progress::Epoch(_) = progress {
             let now = Instant::now();
             seconds.push((now - last).as_secs_f64());

@@ -19,6 +19,7 @@ struct Case {
     steps: usize,
     batch: usize,
     input: Vec<f32>,
+    loss: Loss,
     targets: Vec<f32>,
     workspace: Workspace,
     masks: Masks,
@@ -43,7 +44,18 @@ impl Case {
         workspace.draw_masks(&network, &mut Random::new(13, Purpose::Dropout));
         let masks = workspace.masks().into_iter().map(|m| widen(m.factors().unwrap_or(&[])));
         let masks = masks.collect();
-        Self { network, parameters, steps, batch, input, targets, workspace, masks }
+        let loss = Loss::MeanSquaredError;
+        Self { network, parameters, steps, batch, input, loss, targets, workspace, masks }
+    }
+
+    /// The same case with another loss, and with the network that this loss reads.
+    fn with_loss(mut self, loss: Loss) -> Self {
+        self.network = loss.reads(&self.network).unwrap().into_owned();
+        self.loss = loss;
+        if loss == Loss::BinaryCrossEntropy {
+            self.targets.iter_mut().for_each(|target| *target = 0.5 * (*target + 1.0));
+        }
+        self
     }
 
     fn gradients(&mut self) -> Vec<f32> {
@@ -51,7 +63,7 @@ impl Case {
         self.network.forward(&self.parameters, &mut self.workspace);
         let (values, gradient) = self.workspace.output_and_gradient();
         let count = values.len();
-        Loss::MeanSquaredError.gradient(values, &self.targets, count, gradient);
+        self.loss.gradient(values, &self.targets, count, gradient);
         self.network.backward(&self.parameters, &mut self.workspace, &mut gradients);
         gradients
     }
@@ -130,8 +142,16 @@ impl Case {
 
     fn reference_loss(&self, parameters: &[f64]) -> f64 {
         let values = self.reference(parameters);
-        let squares = values.iter().zip(&self.targets).map(|(y, t)| (y - f64::from(*t)).powi(2));
-        squares.sum::<f64>() / values.len() as f64
+        let one = |y: f64, t: f64| match self.loss {
+            Loss::MeanSquaredError => (y - t).powi(2),
+            Loss::BinaryCrossEntropy => {
+                let y = logistic(y);
+                -t * y.ln() - (1.0 - t) * (1.0 - y).ln()
+            }
+            Loss::Quantile(q) => (f64::from(q) * (t - y)).max((f64::from(q) - 1.0) * (t - y)),
+        };
+        let losses = values.iter().zip(&self.targets).map(|(y, t)| one(*y, f64::from(*t)));
+        losses.sum::<f64>() / values.len() as f64
     }
 
     /// Compares values and all gradients.
@@ -220,6 +240,18 @@ fn the_tutorial_in_small() {
     shape.lstm[1].units = 6;
     shape.dense[0].units = 5;
     Case::new(shape, 10, 6).check();
+}
+
+#[test]
+fn every_loss() {
+    let shape = |activation| Architecture {
+        inputs: 2,
+        lstm: vec![lstm(4, 0.2, 0.0)],
+        dense: vec![dense(3, Activation::Relu, 0.2), dense(1, activation, 0.0)],
+    };
+    Case::new(shape(Activation::Sigmoid), 4, 6).with_loss(Loss::BinaryCrossEntropy).check();
+    Case::new(shape(Activation::Tanh), 4, 6).with_loss(Loss::Quantile(0.8)).check();
+    Case::new(shape(Activation::Sigmoid), 4, 6).with_loss(Loss::MeanSquaredError).check();
 }
 
 #[test]

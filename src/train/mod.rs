@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! dataset ─> fit ─> evaluate ─> export
-//!             │
+//!             │└─ checkpoint
 //!             └ network ─> lstm, dense ─> gemm, activation, dropout
 //!               loss, adam, initial, random, parameters
 //! ```
@@ -26,6 +26,7 @@ mod lanes;
 mod lstm;
 mod parameters;
 
+pub mod checkpoint;
 pub mod config;
 pub mod dataset;
 pub mod evaluate;

@@ -175,6 +175,22 @@ impl Network {
         &self.dense
     }
 
+    pub(crate) fn last_activation(&self) -> Activation {
+        let last = self.dense.last().expect("a network has a dense layer, or `new` had refused it");
+        last.activation
+    }
+
+    /// The same network with another function at its end; the parameters stand where they stood.
+    pub(crate) fn with_last_activation(&self, activation: Activation) -> Self {
+        let mut other = self.clone();
+        if let (Some(last), Some(shape)) =
+            (other.dense.last_mut(), other.architecture.dense.last_mut())
+        {
+            (last.activation, shape.activation) = (activation, activation);
+        }
+        other
+    }
+
     /// Fresh parameters as Keras would draw them; they depend on the seed alone.
     pub fn initial_parameters(&self, seed: u64) -> Vec<f32> {
         let mut random = Random::new(seed, Purpose::Initial);
