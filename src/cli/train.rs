@@ -162,7 +162,8 @@ fn describe(network: &Network) -> String {
     let dense = architecture.dense.iter().map(|layer| {
         format!("Dense {} {}", layer.units, format!("{:?}", layer.activation).to_lowercase())
     });
-    let layers: Vec<_> = lstm.chain(dense).collect();
+    let attention = architecture.attention.map(|units| format!("attention {units}"));
+    let layers: Vec<_> = lstm.chain(attention).chain(dense).collect();
     format!("{} ({} parameters)", layers.join(", "), network.parameter_count())
 }
 

@@ -256,6 +256,7 @@ fn network(mut section: Section<'_>, inputs: usize, target: &Target) -> Architec
         layer.finish();
         shape
     });
+    let attention = Some(section.count("attention", 0, UNITS_MAX)).filter(|units| *units > 0);
     for (name, empty) in [("lstm", lstm.is_empty()), ("dense", dense.is_empty())] {
         if empty {
             section.problem(name, "needs at least one layer");
@@ -275,7 +276,7 @@ fn network(mut section: Section<'_>, inputs: usize, target: &Target) -> Architec
         section.problem("dense", problem);
     }
     section.finish();
-    Architecture { inputs, lstm, dense }
+    Architecture { inputs, lstm, attention, dense }
 }
 
 fn fit(mut section: Section<'_>, target: &Target) -> (Recipe, PathBuf) {
@@ -382,7 +383,7 @@ mod tests {
                 seen += 1;
             }
         }
-        assert_eq!(seen, 1);
+        assert_eq!(seen, 2);
     }
 
     #[test]

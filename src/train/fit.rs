@@ -414,6 +414,7 @@ mod tests {
                 LstmShape { units: 8, recurrent_dropout: dropout, dropout },
                 LstmShape { units: 6, recurrent_dropout: 0.0, dropout },
             ],
+            attention: None,
             dense: vec![
                 DenseShape { units: 4, activation: Activation::Relu, dropout },
                 DenseShape { units: 1, activation: Activation::Tanh, dropout: 0.0 },
@@ -536,6 +537,7 @@ mod tests {
         };
         fit(&network, &training, &validation, &recipe, &mut keep).unwrap();
         let kept = kept.unwrap();
+        assert!(!kept.order.is_sorted(), "the windows are shuffled");
         let session = kept.clone();
         let again = resume(&network, &training, &validation, &recipe, session, &mut onwards);
         let again = again.unwrap();

@@ -235,7 +235,11 @@ impl Job {
                 kind: config.target.clone(),
                 scaler: self.dataset.target_scaler.clone(),
             },
-            modes: vec![Mode::Full, Mode::Sliding],
+            modes: if exported.graph.states.is_empty() {
+                vec![Mode::Full]
+            } else {
+                vec![Mode::Full, Mode::Sliding]
+            },
             graph: exported.graph,
             signal: config.signal,
             interval,
@@ -514,6 +518,16 @@ mod tests {
         std::fs::write(&config.work, "a file where the folder should be").unwrap();
         let error = Job::prepare(config).unwrap().run(&mut onwards).unwrap_err();
         assert!(matches!(error, TrainError::Checkpoint(CheckpointError::Io { .. })), "{error}");
+    }
+
+    #[test]
+    fn a_model_with_attention_is_sealed_for_whole_windows() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = small(folder.path(), "");
+        config.architecture.attention = Some(5);
+        let bundle = Bundle::read(&train(&config)).unwrap();
+        bundle.open(test_runtime()).unwrap();
+        assert_eq!(bundle.manifest().modes, [Mode::Full]);
     }
 
     #[test]

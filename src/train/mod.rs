@@ -3,7 +3,7 @@
 //! ```text
 //! dataset ─> fit ─> evaluate ─> export
 //!             │└─ checkpoint
-//!             └ network ─> lstm, dense ─> gemm, activation, dropout
+//!             └ network ─> lstm, attention, dense ─> gemm, activation, dropout
 //!               loss, adam, initial, random, parameters
 //! ```
 //!
@@ -18,6 +18,7 @@
 
 mod activation;
 mod adam;
+mod attention;
 mod dense;
 mod dropout;
 mod gemm;
