@@ -42,6 +42,8 @@ pub mod windows;
 
 #[cfg(test)]
 mod gradient_check;
+#[cfg(test)]
+mod reference_check;
 
 /// ONNX Runtime for tests that compare with it, loaded once; a missing library fails the test.
 #[cfg(test)]
