@@ -20,7 +20,8 @@
 //! Architecture invariants: the modules from `decode` to `forecast`, but for `engine` and
 //! `inference`, name no clock, socket, file or runtime; each external crate of weight is named in
 //! one place (`ort` in `inference/ort.rs`, `hyper` in `http`); a test holds both. What is absent on
-//! purpose: global state, a lock on the path of a forecast, and any way for wall time to reach one.
+//! purpose: global state, locks around the state of symbols, and any way for wall time to reach a
+//! forecast.
 #![forbid(unsafe_code)]
 
 pub mod app;

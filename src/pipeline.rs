@@ -60,9 +60,10 @@ impl Pipeline {
         let backend = bundle.open(runtime)?;
         let plans = bundle.plans();
         let features = plans.features.raw();
+        let required = plans.step_rule.required(features.required());
         let decoder = JsonDecoder::new(
             features.schema().clone(),
-            features.required(),
+            &required,
             config.source.time_unit,
             config.source.record_bytes_max,
         );

@@ -22,7 +22,7 @@ use crate::features::{FeatureState, RowScratch, RowStatus};
 use crate::forecast::WindowFacts;
 use crate::inference::{Backend, InferenceError, Signature};
 use crate::model::manifest::{Mode, Plans};
-use crate::step::StepState;
+use crate::step::{StepRule, StepState};
 use crate::window::{Window, WindowMismatch, WindowSnapshot};
 
 /// What an engine may use.
@@ -30,7 +30,8 @@ use crate::window::{Window, WindowMismatch, WindowSnapshot};
 pub struct EngineLimits {
     /// The most symbols; further ones are refused and counted.
     pub symbols_max: usize,
-    /// The most rows of one inference run.
+    /// The most rows of one inference run; the W-1 rows of one symbol in mode `sliding` always go
+    /// together.
     pub batch_rows_max: usize,
 }
 
@@ -49,7 +50,7 @@ pub struct EngineTally {
     pub warming: u64,
     /// Forecasts made.
     pub forecasts: u64,
-    /// Forecasts withheld because a number was not finite.
+    /// Forecasts withheld because a number was not finite, or a bar lacked what the model reads.
     pub withheld: u64,
     /// Ticks refused, by reason.
     pub rejects: RejectTally,
@@ -108,7 +109,7 @@ pub struct SymbolSnapshot {
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The name is no symbol, is there twice, or is one too many.
-    #[error("stored symbol `{0}` is invalid, repeated, or beyond symbols.max")]
+    #[error("stored symbol `{0}` is invalid, repeated, or beyond engine.symbols_max")]
     Symbol(String),
     /// The window belongs to another model.
     #[error(transparent)]
@@ -200,11 +201,6 @@ impl Engine {
         self.symbols.len()
     }
 
-    /// How many rows wait for inference.
-    pub fn pending_count(&self) -> usize {
-        self.pending.len()
-    }
-
     /// The name of a symbol of this engine.
     pub fn symbol(&self, id: SymbolId) -> &Symbol {
         &self.symbols[id.index()].name
@@ -271,21 +267,34 @@ impl Engine {
 
     /// Moves one symbol on by one tick: step, features, window.
     fn absorb(&mut self, id: SymbolId, tick: &Tick<'_>) -> Result<(), Reject> {
-        let state = &mut self.symbols[id.index()];
-        let Some(step) = state.step.push(self.plans.step_rule, tick.time, &tick.fields)? else {
-            self.tally.absorbed += 1;
+        let Self { plans, symbols, scratch, tally, .. } = self;
+        let state = &mut symbols[id.index()];
+        if plans.step_rule == StepRule::Record {
+            // A record is its own step: where it makes no row it is refused before any effect.
+            state.step.check_record(tick.time)?;
+            plans.features.row(&state.features, &tick.fields, scratch)?;
+        }
+        let Some(step) = state.step.push(plans.step_rule, tick.time, &tick.fields)? else {
+            tally.absorbed += 1;
             return Ok(());
         };
-        let status = self
-            .plans
-            .features
-            .row(&state.features, &step.fields, &mut self.scratch)
-            // The step is lost, so the next one stands behind a gap.
-            .inspect_err(|_| state.step.mark_gap())?;
-        state.features.absorb(&self.scratch);
-        self.tally.steps += 1;
+        tally.steps += 1;
+        let Ok(status) = plans.features.row(&state.features, &step.fields, scratch) else {
+            // A closed bar that makes no row is lost; the tick that closed it is part of the next
+            // one, which stands behind a gap.
+            tally.withheld += 1;
+            state.step.mark_gap();
+            return Ok(());
+        };
+        state.features.absorb(scratch);
         match status {
-            RowStatus::Warming => self.tally.warming += 1,
+            RowStatus::Warming => {
+                tally.warming += 1;
+                if step.after_gap {
+                    // The features carry this step into the next row, so its mark goes along.
+                    state.step.mark_gap();
+                }
+            }
             RowStatus::Ready { out_of_range } => {
                 state.window.push(self.scratch.row(), step.after_gap, out_of_range);
                 state.pending = true;

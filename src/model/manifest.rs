@@ -255,27 +255,31 @@ impl StepSpec {
 }
 
 /// Whether a text can name a folder without leaving its parent or hiding.
-fn is_folder_name(text: &str) -> bool {
+pub fn is_folder_name(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !text.is_empty() && !text.starts_with('.') && text.chars().all(allowed)
 }
 
 impl Manifest {
+    /// Name and version become folders, so they must not lead out of their parent.
+    pub(super) fn check_names(&self) -> Vec<String> {
+        [("name", &self.name), ("version", &self.version)]
+            .into_iter()
+            .filter(|(_, text)| !is_folder_name(text))
+            .map(|(field, text)| {
+                format!("{field}: `{text}` must be letters, digits, `-`, `_` and inner dots")
+            })
+            .collect()
+    }
+
     /// Checks every rule inside the manifest and resolves it into plans.
     ///
     /// # Errors
     /// One line per broken rule, each beginning with the field at fault.
     pub fn plans(&self) -> Result<Plans, Vec<String>> {
-        let mut problems = Vec::new();
+        let mut problems = self.check_names();
         if self.schema != MANIFEST_SCHEMA {
             problems.push(format!("schema: `{}`, expected `{MANIFEST_SCHEMA}`", self.schema));
-        }
-        for (field, text) in [("name", &self.name), ("version", &self.version)] {
-            if !is_folder_name(text) {
-                problems.push(format!(
-                    "{field}: `{text}` must be letters, digits, `-`, `_` and inner dots"
-                ));
-            }
         }
         if !(1..=WINDOW_STEPS_MAX).contains(&self.window_steps) {
             problems.push(format!(

@@ -455,7 +455,7 @@ mod tests {
             "model.name: is missing",
             "model.nam: unknown key, did you mean `name`?",
             "data.columns: `close` is not a pair `name=column`, such as `close=Adj Close`",
-            "data.symbols: ``: a symbol has 1 to 64 bytes and no control characters",
+            "data.symbols: ``: a symbol has 1 to 64 bytes, all of them printable",
             "window.features: feature `next_event` is the label: its value does not exist for \
              the newest row",
             "target.field: `rain` is neither a standard field nor listed in extra_fields",

@@ -52,7 +52,11 @@ fn test_runtime() -> &'static crate::inference::Runtime {
     static RUNTIME: std::sync::OnceLock<Runtime> = std::sync::OnceLock::new();
     RUNTIME.get_or_init(|| {
         let variable = std::env::var_os("ORT_DYLIB_PATH").map(std::path::PathBuf::from);
-        let path = locate_library(None, variable.as_deref(), None, std::path::Path::exists);
+        let path = locate_library(
+            &[("ORT_DYLIB_PATH", variable.as_deref())],
+            None,
+            std::path::Path::exists,
+        );
         Runtime::load(&path.unwrap()).unwrap()
     })
 }
