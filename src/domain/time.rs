@@ -123,11 +123,19 @@ impl UnixNanos {
     }
 
     /// Reads RFC 3339 (`2013-03-01T14:30:00Z`, a space for the `T` is fine), the same without a
-    /// zone as UTC, or a date at midnight UTC (`2013-03-01`).
+    /// zone as UTC, or a date at midnight UTC (`2013-03-01`, in some tables `2013/03/01`).
     ///
     /// # Errors
     /// [`TimeError::Format`] or [`TimeError::Range`].
     pub fn parse(text: &str) -> Result<Self, TimeError> {
+        let dashes: String;
+        let text = match text.as_bytes() {
+            [_, _, _, _, b'/', _, _, b'/', _, _] => {
+                dashes = text.replace('/', "-");
+                &dashes
+            }
+            _ => text,
+        };
         // A text with a zone is no civil time and the other way round, so the order is free; the
         // usual form comes first. A date alone is read as its midnight.
         let timestamp: jiff::Timestamp = text
@@ -188,6 +196,7 @@ mod tests {
             UnixNanos::parse("2013-03-01"),
             Ok(UnixNanos::from_nanos(1_362_096_000_000_000_000))
         );
+        assert_eq!(UnixNanos::parse("2013/03/01"), UnixNanos::parse("2013-03-01"));
         for text in ["2013-03-01 14:30:00", "2013-03-01T14:30:00.000"] {
             assert_eq!(UnixNanos::parse(text), Ok(expected), "{text} is UTC");
         }
@@ -200,9 +209,16 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_time() {
-        for text in
-            ["", "yesterday", "2013-13-01", "2013-02-30", "2013-03-01T25:00:00Z", "2013-03-01T1"]
-        {
+        for text in [
+            "",
+            "yesterday",
+            "2013-13-01",
+            "2013-02-30",
+            "2013-03-01T25:00:00Z",
+            "2013-03-01T1",
+            "2013-03/01",
+            "03/01/2013",
+        ] {
             assert_eq!(UnixNanos::parse(text), Err(TimeError::Format), "{text}");
         }
         assert_eq!(UnixNanos::parse("9000-01-01"), Err(TimeError::Range));

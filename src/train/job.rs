@@ -7,15 +7,17 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::assess::{Assessment, assess};
 use super::baseline::Baselines;
+use super::checkpoint::{self, CheckpointError, Fingerprint};
 use super::config::TrainConfig;
 use super::dataset::{Dataset, DatasetError, Example, Part, scaled_rows};
 use super::evaluate::{Kind, verdict};
 use super::export::export;
-use super::fit::{Fit, FitError, Progress, fit, predict};
+use super::fit::{Fit, FitError, Progress, Recipe, Session, Stopped, fit, predict, resume};
 use super::history::{History, HistoryError, read};
 use super::network::{ArchitectureError, Network};
 use super::repeat::{self, Material, Repeats, repeat};
@@ -55,6 +57,8 @@ pub struct Trained {
     pub repeats: Repeats,
     /// What would be sealed.
     pub draft: Draft,
+    /// Where the fit's checkpoint lies.
+    checkpoint: PathBuf,
 }
 
 /// Why there is no bundle.
@@ -91,6 +95,9 @@ pub enum TrainError {
     /// The fit gave nothing.
     #[error(transparent)]
     Fit(#[from] FitError),
+    /// The checkpoint cannot be read, written or used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// The bundle cannot be written or does not stand the proof.
     #[error(transparent)]
     Bundle(#[from] BundleError),
@@ -153,18 +160,90 @@ impl Job {
         Material { config, history, dataset, network }
     }
 
-    /// Fits, evaluates and exports. The observer may end the fit early; the best epoch counts.
+    /// Fits, evaluates and exports. The observer may end the fit early; the best epoch counts. A
+    /// checkpoint is kept of every epoch.
     ///
     /// # Errors
-    /// [`TrainError::Fit`]; nothing is written.
+    /// [`TrainError::Fit`], or [`TrainError::Checkpoint`] where that cannot be written; no bundle
+    /// is written.
     pub fn run(
         &self,
         observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Trained, TrainError> {
+        self.run_from(None, observer)
+    }
+
+    /// As [`Job::run`], from the checkpoint of an earlier run with the same configuration, history
+    /// and seed; the result is that of a run that was never interrupted. More epochs and another
+    /// patience may be asked for.
+    ///
+    /// # Errors
+    /// As [`Job::run`], and [`TrainError::Checkpoint`] where there is no such checkpoint.
+    pub fn resume(
+        &self,
+        observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Trained, TrainError> {
+        let session = checkpoint::load(&self.checkpoint(), self.fingerprint())?;
+        self.run_from(Some(session), observer)
+    }
+
+    fn checkpoint(&self) -> PathBuf {
+        self.config.work.join(format!("{}.checkpoint", self.config.name))
+    }
+
+    /// What a session depends on. The text of `Debug` is enough: it names every field, and a
+    /// release of this program reads the checkpoints of no other.
+    fn fingerprint(&self) -> Fingerprint {
+        let TrainConfig { data, step, window_steps, features, target, .. } = &self.config;
+        let TrainConfig { horizon_steps, split, architecture, recipe, .. } = &self.config;
+        let recipe = Recipe { epochs: 0, patience: 0, ..recipe.clone() };
+        let symbols: Vec<&str> = self.history.series.iter().map(|s| s.symbol.as_str()).collect();
+        let read = (&self.history.data_sha256, symbols, &data.columns, data.time_unit, step);
+        let labelled = (window_steps, features, target, horizon_steps, split);
+        let version = env!("CARGO_PKG_VERSION");
+        let text = format!("{version} {read:?} {labelled:?} {architecture:?} {recipe:?}");
+        Sha256::digest(text).into()
+    }
+
+    /// Fits from a session or from the beginning, with a checkpoint after every epoch.
+    fn fit(
+        &self,
+        session: Option<Session>,
+        observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Fit, TrainError> {
+        let Dataset { training, validation, .. } = &self.dataset;
+        let (training, validation) = (&training.windows, &validation.windows);
+        let (path, fingerprint) = (self.checkpoint(), self.fingerprint());
+        let mut failed = None;
+        let mut keep = |progress: Progress| {
+            if let Progress::Session(session) = progress
+                && let Err(error) = checkpoint::save(&path, fingerprint, session)
+            {
+                failed = Some(error);
+                return ControlFlow::Break(());
+            }
+            observer(progress)
+        };
+        let (network, recipe) = (&self.network, &self.config.recipe);
+        let fit = match session {
+            Some(session) => resume(network, training, validation, recipe, session, &mut keep),
+            None => fit(network, training, validation, recipe, &mut keep),
+        };
+        match failed {
+            Some(error) => Err(error.into()),
+            None => Ok(fit?),
+        }
+    }
+
+    fn run_from(
+        &self,
+        session: Option<Session>,
+        observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Trained, TrainError> {
         let Dataset { training, validation, test, .. } = &self.dataset;
         let recipe = &self.config.recipe;
-        let fit = fit(&self.network, &training.windows, &validation.windows, recipe, observer)?;
-        let kind = Kind::of(self.config.target);
+        let fit = self.fit(session, observer)?;
+        let kind = Kind::of(&self.config.target);
         let baselines = Baselines::fit(training, kind);
         let assessment =
             assess(&self.network, &fit.parameters, &self.dataset, &baselines, &self.config)?;
@@ -187,8 +266,15 @@ impl Job {
             features: config.features.clone(),
             extra_fields: config.extra_fields.clone(),
             scaler: self.dataset.scaler.clone(),
-            target: TargetSpec { kind: config.target, scaler: self.dataset.target_scaler.clone() },
-            modes: vec![Mode::Full, Mode::Sliding],
+            target: TargetSpec {
+                kind: config.target.clone(),
+                scaler: self.dataset.target_scaler.clone(),
+            },
+            modes: if exported.graph.states.is_empty() {
+                vec![Mode::Full]
+            } else {
+                vec![Mode::Full, Mode::Sliding]
+            },
             graph: exported.graph,
             signal: config.signal,
             interval,
@@ -209,7 +295,8 @@ impl Job {
         let schema = GOLDEN_SCHEMA.to_owned();
         let golden = Golden { schema, tolerance: GOLDEN_TOLERANCE, cases };
         let draft = Draft { manifest, onnx: exported.onnx, golden };
-        Ok(Trained { fit, assessment, repeats: Repeats::default(), draft })
+        let (repeats, checkpoint) = (Repeats::default(), self.checkpoint());
+        Ok(Trained { fit, assessment, repeats, draft, checkpoint })
     }
 
     /// Examples spread evenly over each part, the first and the last among them.
@@ -271,11 +358,18 @@ impl Job {
 
 impl Trained {
     /// Writes the bundle below `root`, proved by ONNX Runtime before it counts; gives its folder.
+    /// The checkpoint of a fit that ended by itself is then of no more use and removed; that of one
+    /// that was stopped stays.
     ///
     /// # Errors
     /// [`TrainError::Bundle`]; the place is then untouched.
     pub fn seal(self, root: &Path, runtime: &Runtime) -> Result<PathBuf, TrainError> {
-        Ok(self.draft.seal(root, runtime)?)
+        let folder = self.draft.seal(root, runtime)?;
+        if self.fit.stopped != Stopped::Asked {
+            // Left behind it does no harm: the next run replaces it.
+            let _ = std::fs::remove_file(&self.checkpoint);
+        }
+        Ok(folder)
     }
 }
 
@@ -320,8 +414,10 @@ fn count(count: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::loss::Loss;
     use super::super::{config, test_runtime};
     use super::*;
+    use crate::forecast::Target;
     use crate::model::Bundle;
 
     /// A configuration over a written history, small enough for a test.
@@ -340,10 +436,12 @@ mod tests {
              [window]\nsteps = 8\n\
              [network]\n\
              lstm = [{{ units = 6, recurrent_dropout = 0.1 }}, {{ units = 4, dropout = 0.1 }}]\n\
-             dense = [{{ units = 1, activation = 'tanh' }}]\n\
-             [fit]\nepochs_max = 6\nbatch = 16\nlearning_rate = 0.01\n{extra}",
+             dense = [{{ units = 1, activation = '{}' }}]\n\
+             [fit]\nepochs_max = 6\nbatch = 16\nlearning_rate = 0.01\nwork = '{}'\n{extra}",
             folder.join("models").display(),
             path.display(),
+            if extra.contains("next_event") { "sigmoid" } else { "tanh" },
+            folder.join("work").display(),
         );
         config::read(&text).unwrap()
     }
@@ -506,6 +604,94 @@ mod tests {
         config.version = Some("10".to_owned());
         let error = Job::prepare(config).unwrap_err().to_string();
         assert!(error.contains("small/10 exists"), "{error}");
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_is_sealed_and_resumed_to_the_same_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = small(folder.path(), "");
+        let checkpoint = config.work.join("small.checkpoint");
+        let whole = train(&config);
+        assert!(!checkpoint.exists(), "the fit ended by itself");
+
+        let job = Job::prepare(TrainConfig { version: Some("half".into()), ..config.clone() });
+        let mut until_third = |progress: Progress| match progress {
+            Progress::Batch { epoch: 3, done: 4, .. } => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        };
+        let stopped = job.unwrap().run(&mut until_third).unwrap();
+        assert_eq!((stopped.fit.stopped, stopped.fit.epochs.len()), (Stopped::Asked, 2));
+        stopped.seal(&config.models_root, test_runtime()).unwrap();
+        assert!(checkpoint.exists(), "it can go on");
+
+        let again = folder.path().join("again");
+        let job = TrainConfig { version: Some("1".into()), models_root: again, ..config.clone() };
+        let job = Job::prepare(job).unwrap();
+        let resumed = job.resume(&mut onwards).unwrap();
+        let resumed = resumed.seal(&job.config().models_root, test_runtime()).unwrap();
+        for file in ["model.onnx", "manifest.json", "golden.json"] {
+            let read = |bundle: &Path| std::fs::read(bundle.join(file)).unwrap();
+            assert!(read(&resumed) == read(&whole), "{file} differs");
+        }
+        assert!(matches!(job.resume(&mut onwards), Err(TrainError::Checkpoint(_))), "it is gone");
+    }
+
+    #[test]
+    fn a_checkpoint_of_another_recipe_is_refused_and_more_epochs_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = small(folder.path(), "");
+        let job = |change: &dyn Fn(&mut TrainConfig)| {
+            let mut config = config.clone();
+            change(&mut config);
+            Job::prepare(config).unwrap()
+        };
+        job(&|_| ()).run(&mut onwards).unwrap();
+        for change in [
+            (&|c: &mut TrainConfig| c.recipe.seed = 2) as &dyn Fn(&mut TrainConfig),
+            &|c| c.recipe.clip_norm = 1.0,
+            &|c| c.window_steps = 9,
+            &|c| c.split.validation = 0.21,
+        ] {
+            let error = job(change).resume(&mut onwards).unwrap_err().to_string();
+            assert!(error.contains("of another run"), "{error}");
+        }
+        let longer = job(&|c| c.recipe.epochs = 8).resume(&mut onwards).unwrap();
+        assert_eq!(longer.fit.epochs.len(), 8);
+    }
+
+    #[test]
+    fn a_checkpoint_that_cannot_be_written_ends_the_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = small(folder.path(), "");
+        std::fs::write(&config.work, "a file where the folder should be").unwrap();
+        let error = Job::prepare(config).unwrap().run(&mut onwards).unwrap_err();
+        assert!(matches!(error, TrainError::Checkpoint(CheckpointError::Io { .. })), "{error}");
+    }
+
+    #[test]
+    fn a_model_with_attention_is_sealed_for_whole_windows() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = small(folder.path(), "");
+        config.architecture.attention = Some(5);
+        let bundle = Bundle::read(&train(&config)).unwrap();
+        bundle.open(test_runtime()).unwrap();
+        assert_eq!(bundle.manifest().modes, [Mode::Full]);
+    }
+
+    #[test]
+    fn a_classifier_of_events_is_sealed() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = "[target]\nkind = 'next_event'\nfield = 'volume'\nabove = 1200\n\
+                      [forecast]\ncoverage = 0.8\n";
+        let config = small(folder.path(), target);
+        assert_eq!(config.recipe.loss, Loss::BinaryCrossEntropy);
+        let sealed = train(&config);
+        let bundle = Bundle::read(&sealed).unwrap();
+        bundle.open(test_runtime()).unwrap();
+        let target = &bundle.manifest().target.kind;
+        assert_eq!(*target, Target::NextEvent { field: "volume".into(), above: 1200.0 });
+        let outputs = bundle.golden().cases.iter().map(|case| case.output[0]);
+        assert!(outputs.into_iter().all(|y| (0.0..=1.0).contains(&y)));
     }
 
     #[test]

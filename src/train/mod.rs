@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! dataset ─> fit ─> evaluate ─> export
-//!             │
-//!             └ network ─> lstm, dense ─> gemm, activation, dropout
+//!             │└─ checkpoint
+//!             └ network ─> lstm, attention, dense ─> gemm, activation, dropout
 //!               loss, adam, initial, random, parameters
 //! ```
 //!
@@ -18,6 +18,7 @@
 
 mod activation;
 mod adam;
+mod attention;
 mod dense;
 mod dropout;
 mod gemm;
@@ -28,6 +29,7 @@ mod parameters;
 
 pub mod assess;
 pub mod baseline;
+pub mod checkpoint;
 pub mod config;
 pub mod dataset;
 pub mod evaluate;
@@ -45,6 +47,8 @@ pub mod windows;
 
 #[cfg(test)]
 mod gradient_check;
+#[cfg(test)]
+mod reference_check;
 
 /// ONNX Runtime for tests that compare with it, loaded once; a missing library fails the test.
 #[cfg(test)]
