@@ -1,8 +1,8 @@
 //! The trainer: from history to parameters that ONNX Runtime can run.
 //!
 //! ```text
-//! dataset ─> fit ─> evaluate ─> export
-//!             │
+//! dataset ─> fit ─> assess ─> export, report
+//!             │       └ evaluate ─> statistics; baseline, repeat
 //!             └ network ─> lstm, dense ─> gemm, activation, dropout
 //!               loss, adam, initial, random, parameters
 //! ```
@@ -39,6 +39,7 @@ pub mod loss;
 pub mod network;
 pub mod random;
 pub mod repeat;
+pub mod report;
 pub mod statistics;
 pub mod windows;
 
