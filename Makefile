@@ -10,10 +10,10 @@ export ORT_TELEMETRY_DISABLED := 1
 # Where setup.sh has put ONNX Runtime and the recorded data.
 ENVIRONMENT := eval "$$(deploy/setup.sh env)"
 
-.PHONY: help setup demo test check bench train clean
+.PHONY: help setup demo test check bench bench-train train clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' Makefile
 
 setup: ## Check the prerequisites, fetch ONNX Runtime and the recorded data into .cache
 	@deploy/setup.sh all
@@ -37,6 +37,12 @@ check: ## Check format, lints and house rules
 bench: ## Measure inference and the pipeline beside raw ONNX Runtime
 	@deploy/setup.sh all
 	$(ENVIRONMENT); cargo run --release --locked --no-default-features -- bench
+
+bench-train: ## Measure an epoch of the trainer beside one of Keras (fetches Keras)
+	test -x .cache/reference/bin/python || python3 -m venv .cache/reference
+	.cache/reference/bin/pip install --quiet --disable-pip-version-check \
+	  keras==3.15.1 tensorflow-cpu==2.21.0
+	.cache/reference/bin/python benches/keras_epoch.py
 
 train: ## Train models/aapl-daily on the recorded AAPL days
 	@deploy/setup.sh all

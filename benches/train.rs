@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench train` prints the median and the extremes over the epochs after the first,
 //! for the tutorial's network with and without its dropout, on one and on two threads. The data are
-//! noise: time does not depend on the values.
+//! noise: time does not depend on the values. With `--lines N` it does as `keras_epoch.py` wants:
+//! N epochs without recurrent dropout, each telling its seconds as soon as it is over.
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
 use std::ops::ControlFlow;
@@ -18,8 +19,13 @@ const STEPS: usize = 30;
 const FEATURES: usize = 3;
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some(at) = arguments.iter().position(|argument| argument == "--lines") {
+        let epochs = arguments.get(at + 1).and_then(|count| count.parse().ok());
+        return lines(epochs.expect("--lines takes the count of epochs"));
+    }
     // `cargo test --benches` runs this with `--test`: one short round, to see that it works.
-    let epochs = if std::env::args().any(|a| a == "--test") { 2 } else { 16 };
+    let epochs = if arguments.iter().any(|a| a == "--test") { 2 } else { 16 };
     let training = noise(WINDOWS, 1);
     let validation = noise(1, 2);
     for dropout in [false, true] {
@@ -35,6 +41,24 @@ fn main() {
             );
         }
     }
+}
+
+/// The tutorial's network without recurrent dropout, on two lanes.
+fn lines(epochs: usize) {
+    let mut architecture = Architecture::tutorial(FEATURES);
+    architecture.lstm.iter_mut().for_each(|layer| layer.recurrent_dropout = 0.0);
+    let network = Network::new(architecture).expect("the tutorial's shape is valid");
+    let recipe = Recipe { epochs, patience: epochs, ..Recipe::default() };
+    let mut last = Instant::now();
+    let mut observer = |progress: Progress| {
+        if let Progress::Epoch(_) = progress {
+            println!("epoch {:.6}", last.elapsed().as_secs_f64());
+            last = Instant::now();
+        }
+        ControlFlow::Continue(())
+    };
+    let fitted = fit(&network, &noise(WINDOWS, 1), &noise(1, 2), &recipe, &mut observer);
+    fitted.expect("noise does not diverge");
 }
 
 /// Sorted times of all epochs but the first.
@@ -54,7 +78,7 @@ fn epoch_seconds(
     let recipe = Recipe { epochs, patience: epochs, lanes, ..Recipe::default() };
     let mut seconds = Vec::new();
     let mut last = Instant::now();
-    let mut observer = |progress| {
+    let mut observer = |progress: Progress| {
         if let Progress::Epoch(_) = progress {
             let now = Instant::now();
             seconds.push((now - last).as_secs_f64());

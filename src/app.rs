@@ -1,8 +1,9 @@
 //! The composition root: the one module that knows every other one.
 //!
-//! Owns the life of the daemon. [`App::build`] loads, proves and binds, and starts nothing;
+//! Owns the life of the daemon. [`App::build`] loads, proves, binds and opens, and takes no input;
 //! [`App::run`] starts everything and owns its end. Promises that what was read is published
-//! before the process ends, within one deadline. Never computes.
+//! before the process ends: after a signal within one deadline, after the end of a recording
+//! however long it takes. Never computes.
 //!
 //! | owner | owns | input (bounded) | when full | on stop |
 //! |---|---|---|---|---|
@@ -16,11 +17,12 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
-use crate::clock::wall_seconds;
-use crate::config::{Config, FileConfig, LinesTarget, SourceKind};
+use crate::clock::{Stopwatch, wall_seconds};
+use crate::config::{Config, FileConfig, SourceKind};
 use crate::engine::EngineTally;
 use crate::exit::{Exit, Failure};
 use crate::http::{Condition, HttpServer, HttpState, Readiness, VersionInfo};
@@ -32,7 +34,7 @@ use crate::publish::{Lines, Publisher};
 use crate::shard::{Shard, ShardError, ShardMetrics};
 use crate::shutdown::StopSignals;
 use crate::source::file::{FileOptions, FileRecords};
-use crate::source::intake::{IntakeMetrics, IntakeSender, intake};
+use crate::source::intake::{IntakeCloser, IntakeLimits, IntakeMetrics, IntakeSender, intake};
 use crate::source::websocket::{self, WebSocketMetrics};
 
 /// A daemon that is ready to run: everything is loaded, proved and bound.
@@ -42,6 +44,8 @@ pub struct App {
     http: HttpServer,
     http_state: HttpState,
     readiness: Readiness,
+    intake: IntakeMetrics,
+    closer: IntakeCloser,
     shutdown_deadline: Duration,
 }
 
@@ -49,13 +53,6 @@ pub struct App {
 enum Source {
     WebSocket(crate::config::WebSocketConfig, IntakeSender, WebSocketMetrics),
     File(Box<FileRecords>, IntakeSender),
-}
-
-/// How the daemon's work came to its end.
-enum Ended {
-    Signal(&'static str),
-    SourceDone,
-    ShardDone,
 }
 
 impl App {
@@ -82,14 +79,19 @@ impl App {
             },
             StreamMetrics::register(&registry).map_err(&internal)?,
         );
+        // The port before the file: a second daemon on the same port must not touch the file.
+        let http = HttpServer::bind(config.http.bind).map_err(Exit::because(Failure::Temporary))?;
         let lines = Lines::open(&config.publish.lines)
             .map_err(Exit::while_doing(Failure::Configuration, "open publish.lines"))?;
-        if config.publish.lines == LinesTarget::StandardOutput {
-            info!("forecasts go to standard output");
-        }
         let metrics = IntakeMetrics::register(&registry).map_err(&internal)?;
-        let (sender, receiver) =
-            intake(config.source.queue_records_max, config.source.when_full, metrics);
+        let limits = IntakeLimits {
+            records_max: config.source.queue_records_max,
+            bytes_max: config.source.queue_bytes_max,
+            record_bytes_max: config.source.record_bytes_max,
+            when_full: config.source.when_full,
+        };
+        let (sender, receiver) = intake(limits, metrics.clone());
+        let (intake, closer) = (metrics, sender.closer());
         let source = match config.source.kind {
             SourceKind::WebSocket(websocket) => {
                 let metrics = WebSocketMetrics::register(&registry).map_err(&internal)?;
@@ -100,8 +102,6 @@ impl App {
         let publisher = Publisher::new(stream.clone(), lines);
         let metrics = ShardMetrics::register(&registry).map_err(&internal)?;
         let shard = Shard::new(pipeline, receiver, publisher, metrics, config.drain_records_max);
-        let http = HttpServer::bind(config.http.bind)
-            .map_err(Exit::while_doing(Failure::Temporary, "bind http.bind"))?;
         let readiness = Readiness::new();
         let http_state = HttpState {
             registry,
@@ -116,6 +116,8 @@ impl App {
             http,
             http_state,
             readiness,
+            intake,
+            closer,
             shutdown_deadline: config.shutdown_deadline,
         })
     }
@@ -143,7 +145,8 @@ impl App {
     }
 
     async fn live(self) -> Result<(), Exit> {
-        let Self { source, shard, http, http_state, readiness, shutdown_deadline } = self;
+        let Self { source, shard, http, http_state, readiness, intake, closer, shutdown_deadline } =
+            self;
         let mut signals = StopSignals::install()
             .map_err(Exit::while_doing(Failure::Internal, "install signal handlers"))?;
         let address = http.local_addr();
@@ -152,9 +155,8 @@ impl App {
         let ready = readiness.condition("source");
         let (stop, stopped) = watch::channel(false);
         let (http_stop, http_stopped) = watch::channel(false);
-        let http_thread = http
-            .spawn(http_state, http_stopped)
-            .map_err(Exit::while_doing(Failure::Internal, "start the http thread"))?;
+        let http_thread =
+            http.spawn(http_state, http_stopped).map_err(Exit::because(Failure::Internal))?;
         info!(
             metrics = %format_args!("http://{address}/metrics"),
             stream = %format_args!("ws://{address}/v1/stream"),
@@ -162,44 +164,93 @@ impl App {
         );
         let mut shard = spawn_shard(shard)?;
         let mut source = tokio::spawn(run_source(source, ready, stopped));
-        let (ended, finished) = tokio::select! {
-            biased;
-            signal = signals.next() => (Ended::Signal(signal), None),
-            finished = &mut shard => (Ended::ShardDone, Some(finished)),
-            outcome = &mut source => {
-                outcome.map_err(Exit::while_doing(Failure::Internal, "run the source"))??;
-                (Ended::SourceDone, None)
+
+        // The recording may end, with or without an error, long before all of it is published.
+        let mut source_outcome = None;
+        let finished = loop {
+            tokio::select! {
+                biased;
+                signal = signals.next() => {
+                    info!(signal, "stopping");
+                    break None;
+                }
+                finished = &mut shard => break Some(finished),
+                outcome = &mut source, if source_outcome.is_none() => {
+                    running.not_ready("the recording has ended");
+                    info!("the recording has ended; publishing what was read");
+                    source_outcome = Some(joined(outcome));
+                }
             }
         };
-        match ended {
-            Ended::Signal(signal) => info!(signal, "stopping"),
-            Ended::SourceDone => info!("the recording has ended; stopping"),
-            Ended::ShardDone => {}
-        }
+        let deadline = Deadline::begin(shutdown_deadline);
         running.not_ready("stopping");
         // Nobody may listen any more, where the source has ended by itself.
         let _ = stop.send(true);
         let finished = match finished {
             Some(finished) => finished,
-            None => tokio::select! {
-                biased;
-                finished = timeout(shutdown_deadline, &mut shard) => finished.map_err(|_| {
-                    let late = format!("not drained in {} s", shutdown_deadline.as_secs());
-                    Exit::new(Failure::Temporary, late)
-                })?,
-                signal = signals.next() => {
-                    let cut = format!("a second {signal} cut the draining");
-                    return Err(Exit::new(Failure::Temporary, cut));
+            None => {
+                let drained = async {
+                    if source_outcome.is_none() {
+                        source_outcome = Some(end_of(&mut source).await);
+                    }
+                    closer.close();
+                    (&mut shard).await
+                };
+                tokio::select! {
+                    biased;
+                    finished = timeout(deadline.left(), drained) => finished.map_err(|_| {
+                        let late = format!("not drained in {} s", shutdown_deadline.as_secs());
+                        Exit::new(Failure::Temporary, late)
+                    })?,
+                    signal = signals.next() => {
+                        let cut = format!("a second {signal} cut the draining");
+                        return Err(Exit::new(Failure::Temporary, cut));
+                    }
                 }
-            },
+            }
         };
-        let outcome = report(finished);
+        let outcome = report(finished, &intake);
         let _ = http_stop.send(true);
-        let joined = tokio::task::spawn_blocking(move || http_thread.join());
-        if timeout(shutdown_deadline, joined).await.is_err() {
+        let http_end = tokio::task::spawn_blocking(move || http_thread.join());
+        if timeout(deadline.left(), http_end).await.is_err() {
             warn!("the http thread did not end in time");
         }
-        outcome
+        // A source that failed is told of after all that it had delivered is out.
+        let source_outcome = match source_outcome {
+            Some(outcome) => outcome,
+            None => end_of(&mut source).await,
+        };
+        outcome.and(source_outcome)
+    }
+}
+
+/// How long a source has to notice the word to stop before it is left behind.
+const SOURCE_STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How a task that runs to its end ended.
+fn joined(outcome: Result<Result<(), Exit>, JoinError>) -> Result<(), Exit> {
+    outcome.map_err(Exit::while_doing(Failure::Internal, "run the source")).flatten()
+}
+
+/// Waits for a source that was told to stop. A read that blocks, from a pipe say, cannot be ended;
+/// it is left behind.
+async fn end_of(source: &mut JoinHandle<Result<(), Exit>>) -> Result<(), Exit> {
+    timeout(SOURCE_STOP_TIMEOUT, source).await.map_or(Ok(()), joined)
+}
+
+/// One limit over all phases of stopping.
+struct Deadline {
+    begun: Stopwatch,
+    limit: Duration,
+}
+
+impl Deadline {
+    fn begin(limit: Duration) -> Self {
+        Self { begun: Stopwatch::start(), limit }
+    }
+
+    fn left(&self) -> Duration {
+        self.limit.saturating_sub(self.begun.elapsed())
     }
 }
 
@@ -222,29 +273,35 @@ fn spawn_shard(shard: Shard) -> Result<ShardOutcome, Exit> {
 /// Says what became of everything, and turns a failure into an exit.
 fn report(
     finished: Result<Result<EngineTally, ShardError>, oneshot::error::RecvError>,
+    intake: &IntakeMetrics,
 ) -> Result<(), Exit> {
     match finished {
         Ok(Ok(tally)) => {
             let EngineTally { ticks, absorbed, steps, warming, forecasts, withheld, rejects } =
                 tally;
             let refused = rejects.total();
-            info!(ticks, refused, absorbed, steps, warming, forecasts, withheld, "drained");
+            let (received, dropped) = intake.received_and_dropped();
+            info!(
+                received,
+                dropped, ticks, refused, absorbed, steps, warming, forecasts, withheld, "drained"
+            );
             Ok(())
         }
         Ok(Err(failure)) => {
             error!(error = %failure, "the shard failed");
-            Err(Exit::new(Failure::Internal, failure))
+            let kind = match failure {
+                ShardError::Inference(_) => Failure::Internal,
+                ShardError::Closed(_) | ShardError::Write(_) => Failure::Temporary,
+            };
+            Err(Exit::new(kind, failure))
         }
         Err(_) => Err(Exit::new(Failure::Internal, "the shard panicked")),
     }
 }
 
-fn open_recording(file: FileConfig) -> Result<FileRecords, Exit> {
+/// Opens the recording that a configuration names.
+pub(crate) fn open_recording(file: FileConfig) -> Result<FileRecords, Exit> {
     let FileConfig { path, columns, symbol } = file;
-    let columns = columns
-        .map(|columns| columns.parse())
-        .transpose()
-        .map_err(Exit::while_doing(Failure::Configuration, "source.columns"))?;
     FileRecords::open(&path, FileOptions { format: None, columns, symbol })
         .map_err(Exit::while_doing(Failure::Configuration, "source.path"))
 }

@@ -1,6 +1,6 @@
 //! The only place that reads clocks.
 //!
-//! Owns wall time (for metrics and logs) and durations (for latency and limits). Promises that no
+//! Owns wall time (for seeds of jitter) and durations (for latency and limits). Promises that no
 //! clock value reaches a forecast. Never is named by the pure core.
 
 use std::time::{Duration, Instant, SystemTime};
@@ -22,7 +22,7 @@ impl Stopwatch {
     }
 }
 
-/// Wall time as seconds since the Unix epoch, for metrics alone.
+/// Wall time as seconds since the Unix epoch, for what must differ between runs: seeds of jitter.
 #[expect(clippy::disallowed_methods, reason = "this is the seam the rule points to")]
 pub fn wall_seconds() -> f64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |span| span.as_secs_f64())

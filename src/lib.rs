@@ -9,7 +9,7 @@
 //! | [`step`] | ticks of one symbol | steps: records or closed bars |
 //! | [`features`] | steps | feature rows, the one implementation |
 //! | [`window`] | rows | the last W rows |
-//! | [`engine`] | ticks of all symbols | forecasts, in modes `full` and `sliding` |
+//! | [`engine`] | ticks of all symbols | forecasts, in modes `full`, `sliding`, `carried` |
 //! | [`inference`] | tensors | tensors, through ONNX Runtime |
 //! | [`forecast`] | a model's output | value, price, interval, signal |
 //! | [`publish`] | forecasts | bytes on the stream and in files |
@@ -20,7 +20,8 @@
 //! Architecture invariants: the modules from `decode` to `forecast`, but for `engine` and
 //! `inference`, name no clock, socket, file or runtime; each external crate of weight is named in
 //! one place (`ort` in `inference/ort.rs`, `hyper` in `http`); a test holds both. What is absent on
-//! purpose: global state, a lock on the path of a forecast, and any way for wall time to reach one.
+//! purpose: global state, locks around the state of symbols, and any way for wall time to reach a
+//! forecast.
 #![forbid(unsafe_code)]
 
 pub mod app;

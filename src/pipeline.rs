@@ -60,9 +60,10 @@ impl Pipeline {
         let backend = bundle.open(runtime)?;
         let plans = bundle.plans();
         let features = plans.features.raw();
+        let required = plans.step_rule.required(features.required());
         let decoder = JsonDecoder::new(
             features.schema().clone(),
-            features.required(),
+            &required,
             config.source.time_unit,
             config.source.record_bytes_max,
         );
@@ -160,11 +161,14 @@ impl Pipeline {
     }
 }
 
-/// The mode asked for if the model serves it; else `sliding` before `full`.
+/// The mode asked for if the model serves it. Unasked, `sliding` before `full`, which give the same
+/// bits; `carried` only where the model serves nothing else, because it was then trained so.
 fn choose_mode(asked: Option<Mode>, served: &[Mode]) -> Option<Mode> {
     match asked {
         Some(mode) => served.contains(&mode).then_some(mode),
-        None => [Mode::Sliding, Mode::Full].into_iter().find(|mode| served.contains(mode)),
+        None => [Mode::Sliding, Mode::Full, Mode::Carried]
+            .into_iter()
+            .find(|mode| served.contains(mode)),
     }
 }
 
@@ -177,6 +181,8 @@ mod tests {
         let both = [Mode::Full, Mode::Sliding];
         assert_eq!(choose_mode(None, &both), Some(Mode::Sliding));
         assert_eq!(choose_mode(None, &[Mode::Full]), Some(Mode::Full));
+        assert_eq!(choose_mode(None, &[Mode::Carried]), Some(Mode::Carried));
+        assert_eq!(choose_mode(Some(Mode::Carried), &both), None);
         assert_eq!(choose_mode(Some(Mode::Full), &both), Some(Mode::Full));
         assert_eq!(choose_mode(Some(Mode::Sliding), &[Mode::Full]), None);
     }

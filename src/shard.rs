@@ -4,24 +4,25 @@
 //! its forecasts out, then the states moved on; and to end by returning, once the intake is closed
 //! and empty. Never waits for a subscriber.
 
+use std::io;
 use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use tracing::warn;
 
 use crate::clock::Stopwatch;
-use crate::domain::Reject;
+use crate::domain::{Reject, is_printable};
 use crate::engine::EngineTally;
 use crate::inference::InferenceError;
 use crate::pipeline::Pipeline;
 use crate::publish::{LinesClosed, Publisher};
 use crate::source::intake::{Arrival, IntakeReceiver};
 
-/// Bucket bounds in seconds, from one quick step to a stall: factors of about 2.5, because a
+/// Bucket bounds in seconds, from below one quick step to a stall: factors of 2 to 2.5, because a
 /// finer view costs a series each and tells an operator nothing more.
-const SECONDS_BUCKETS: [f64; 14] = [
-    10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 100e-3, 250e-3,
-    1.0,
+const SECONDS_BUCKETS: [f64; 18] = [
+    2e-6, 5e-6, 10e-6, 20e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3,
+    100e-3, 200e-3, 500e-3, 1.0,
 ];
 
 /// The longest piece of a refused record in a log line.
@@ -49,9 +50,12 @@ pub enum ShardError {
     /// Inference failed.
     #[error(transparent)]
     Inference(#[from] InferenceError),
-    /// A way out is closed.
+    /// A way out is closed; the reason follows as [`ShardError::Write`].
     #[error(transparent)]
-    Lines(#[from] LinesClosed),
+    Closed(#[from] LinesClosed),
+    /// Lines cannot be written.
+    #[error("write publish.lines: {0}")]
+    Write(#[from] io::Error),
 }
 
 /// The shard: run it on a thread of its own.
@@ -157,14 +161,12 @@ impl Shard {
     /// Runs until the intake is closed and empty; returns what became of everything.
     ///
     /// # Errors
-    /// [`ShardError`], with the reason behind a stopped writer logged.
+    /// [`ShardError`].
     pub fn run(mut self) -> Result<EngineTally, ShardError> {
         let outcome = self.drain_all();
         let tally = self.pipeline.tally().clone();
-        if let Err(error) = self.publisher.finish() {
-            warn!(%error, "lines could not be written");
-            return outcome.and(Err(LinesClosed.into()));
-        }
+        // The writer's own error is the cause of a closed way out, so it goes first.
+        self.publisher.finish()?;
         outcome.map(|()| tally)
     }
 
@@ -240,10 +242,10 @@ fn sample(record: &[u8]) -> String {
     let head = &record[..record.len().min(4 * SAMPLE_CHARS_MAX)];
     let mut sample = String::with_capacity(SAMPLE_CHARS_MAX);
     for character in String::from_utf8_lossy(head).chars().take(SAMPLE_CHARS_MAX) {
-        if character.is_control() {
-            sample.extend(character.escape_default());
-        } else {
+        if is_printable(character) {
             sample.push(character);
+        } else {
+            sample.extend(character.escape_unicode());
         }
     }
     sample
@@ -257,7 +259,7 @@ mod tests {
     fn reports_are_sparse_and_harmless() {
         let reported: Vec<_> = (0..2000).filter(|count| is_power_of_ten(*count)).collect();
         assert_eq!(reported, [1, 10, 100, 1000]);
-        assert_eq!(sample(b"a\x1b[2J\n\xff"), "a\\u{1b}[2J\\n\u{fffd}");
+        assert_eq!(sample(b"a\x1b[2J\n\xff"), "a\\u{1b}[2J\\u{a}\u{fffd}");
         assert_eq!(sample(&[b'x'; 1000]).len(), SAMPLE_CHARS_MAX);
     }
 }

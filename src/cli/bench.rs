@@ -12,7 +12,8 @@ use crate::model::Bundle;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "raw: ONNX Runtime alone on bound buffers, the ceiling. ours: decoded ticks \
-                        to forecasts.\nnull: ours without inference. ratio: ours / raw, by \
+                        to forecasts, the\ncritical path. advance: to move the states on \
+                        afterwards. null: ours without inference.\nratio: ours / raw, by \
                         medians.\n\nExample: tickcast bench --model models/aapl-daily/1"
 )]
 pub(super) struct BenchArgs {
@@ -32,31 +33,41 @@ pub(super) fn run(args: &BenchArgs, global: &Global) -> Result<(), Exit> {
     // The golden vectors first: numbers of a model that computes something else mean nothing.
     bundle.open(&runtime).map_err(Exit::because(Failure::Configuration))?;
     let bench = Bench { bundle: &bundle, runtime: &runtime, budget };
-    println!("model {}, times in microseconds, one thread", args.model.display());
-    println!(
-        "{:<8} {:>5}  {:<5} {:>9} {:>9} {:>9} {:>9} {:>8}  {:>5}",
-        "mode", "batch", "what", "p50", "p99", "p99.9", "max", "runs", "ratio"
-    );
+    super::print(format_args!(
+        "model {}, times in microseconds, one thread\n\
+         {:<8} {:>5}  {:<7} {:>9} {:>9} {:>9} {:>9} {:>8}  {:>5}\n",
+        args.model.display(),
+        "mode",
+        "batch",
+        "what",
+        "p50",
+        "p99",
+        "p99.9",
+        "max",
+        "runs",
+        "ratio"
+    ))?;
     for mode in &bundle.manifest().modes {
         for batch in BATCHES {
             let row = bench.row(*mode, batch).map_err(Exit::because(Failure::Internal))?;
-            print(&row);
+            print(&row)?;
         }
     }
     Ok(())
 }
 
-fn print(row: &BenchRow) {
+fn print(row: &BenchRow) -> Result<(), Exit> {
     let ratio = format!("{:.2}", row.ratio());
-    for (what, times, ratio) in
-        [("raw", row.raw, ""), ("ours", row.ours, ratio.as_str()), ("null", row.null, "")]
-    {
+    let advance = row.advance.map(|times| ("advance", times, ""));
+    let lines = [("raw", row.raw, ""), ("ours", row.ours, ratio.as_str())];
+    for (what, times, ratio) in lines.into_iter().chain(advance).chain([("null", row.null, "")]) {
         let Quantiles { p50, p99, p999, max, runs } = times;
         let [p50, p99, p999, max] = [p50, p99, p999, max].map(|time| 1e6 * time.as_secs_f64());
-        println!(
-            "{:<8} {:>5}  {what:<5} {p50:>9.2} {p99:>9.2} {p999:>9.2} {max:>9.2} {runs:>8}  \
-             {ratio:>5}",
+        super::print(format_args!(
+            "{:<8} {:>5}  {what:<7} {p50:>9.2} {p99:>9.2} {p999:>9.2} {max:>9.2} {runs:>8}  \
+             {ratio:>5}\n",
             row.mode, row.batch
-        );
+        ))?;
     }
+    Ok(())
 }

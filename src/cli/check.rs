@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use super::Global;
+use crate::app::open_recording;
+use crate::config::SourceKind;
 use crate::exit::{Exit, Failure};
 use crate::pipeline::Pipeline;
 
@@ -30,11 +32,18 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<(), Exit> {
     };
     let pipeline = Pipeline::build(&bundle, &runtime, &config)
         .map_err(Exit::because(Failure::Configuration))?;
+    if let SourceKind::File(file) = config.source.kind {
+        open_recording(file)?;
+    }
     let template = pipeline.template();
-    println!("configuration {} is usable", args.config.display());
-    println!("model         {} {}", template.model, template.model_version);
-    println!("mode          {}", template.mode);
-    println!("golden        {} cases pass", bundle.golden().cases.len());
-    println!("runtime       {}", runtime.build_info());
-    Ok(())
+    super::print(format_args!(
+        "configuration {} is usable\nmodel         {} {}\nmode          {}\n\
+         golden        {} cases pass\nruntime       {}\n",
+        args.config.display(),
+        template.model,
+        template.model_version,
+        template.mode,
+        bundle.golden().cases.len(),
+        runtime.build_info(),
+    ))
 }

@@ -3,7 +3,7 @@
 //! Owns the command's arguments, its first line of output and its progress line. Never plays: the
 //! `feed` module does.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -128,6 +128,10 @@ pub(super) fn run(args: FeedArgs) -> Result<(), Exit> {
             () = play => {}
             () = show => {}
         }
+        if Term::stderr().is_term() {
+            // The last progress stays, and what follows begins on a line of its own.
+            eprintln!();
+        }
         Ok(())
     })
 }
@@ -175,7 +179,7 @@ fn time_unit(text: &str) -> Result<TimeUnit, &'static str> {
 /// Rewrites one line on standard error while it is a terminal; never ends.
 async fn show_progress(progress: Arc<Progress>) {
     let terminal = Term::stderr();
-    if !std::io::stderr().is_terminal() {
+    if !terminal.is_term() {
         return std::future::pending().await;
     }
     let clock = Stopwatch::start();
@@ -194,7 +198,7 @@ fn progress_line(progress: &Progress, per_second: f64) -> String {
     let reached =
         progress.event_time().map_or_else(|| "not begun".to_owned(), |time| time.to_string());
     format!(
-        "{reached}  {} ticks  {per_second:.0}/s  {} subscribers",
+        "{reached}  ticks {}  {per_second:.0}/s  subscribers {}",
         progress.ticks_sent(),
         progress.subscribers()
     )

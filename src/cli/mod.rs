@@ -15,6 +15,7 @@ mod watch;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
@@ -47,7 +48,8 @@ struct Cli {
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
 struct Global {
-    /// ONNX Runtime's shared library; otherwise ORT_DYLIB_PATH, beside the executable, the system's
+    /// ONNX Runtime's shared library; else onnxruntime.library, ORT_DYLIB_PATH, beside the
+    /// executable, the system's
     #[arg(long, global = true, value_name = "PATH")]
     onnxruntime: Option<PathBuf>,
 }
@@ -82,7 +84,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
             // The message begins with "error: " and ends with a line end; ours does neither.
-            let text = error.render().ansi().to_string();
+            let text = error.render();
+            let text = if std::io::stderr().is_terminal() {
+                text.ansi().to_string()
+            } else {
+                text.to_string()
+            };
             return Err(Exit::new(Failure::Usage, text.trim_end()));
         }
         Err(help) => {
@@ -104,6 +111,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
     }
 }
 
+/// Writes a command's answer to standard output; a reader who has had enough is no failure.
+fn print(text: std::fmt::Arguments<'_>) -> Result<(), Exit> {
+    match std::io::stdout().write_fmt(text) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Exit::new(Failure::Temporary, format_args!("write the answer: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Loads a configuration over the defaults and under the process's environment.
 fn configuration(path: &Path) -> Result<Config, Exit> {
     // Variables that are not UTF-8 cannot be ours.
@@ -118,8 +135,12 @@ fn runtime(global: &Global, configured: Option<&Path>) -> Result<Runtime, Exit> 
     let variable = std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from);
     let executable = std::env::current_exe().ok();
     let folder = executable.as_deref().and_then(Path::parent);
-    let flag = global.onnxruntime.as_deref().or(configured);
-    locate_library(flag, variable.as_deref(), folder, Path::exists)
+    let named = [
+        ("--onnxruntime", global.onnxruntime.as_deref()),
+        ("onnxruntime.library", configured),
+        ("ORT_DYLIB_PATH", variable.as_deref()),
+    ];
+    locate_library(&named, folder, Path::exists)
         .and_then(|path| Runtime::load(&path))
         .map_err(Exit::because(Failure::Configuration))
 }

@@ -32,50 +32,50 @@ pub(super) fn run(args: ModelArgs, global: &Global) -> Result<(), Exit> {
     match args.command {
         ModelCommand::Inspect(BundleArgs { folder }) => {
             let bundle = Bundle::read(&folder).map_err(Exit::because(Failure::Configuration))?;
-            inspect(&bundle);
+            super::print(format_args!("{}", inspect(&bundle)))
         }
         ModelCommand::Verify(BundleArgs { folder }) => {
             let bundle = Bundle::read(&folder).map_err(Exit::because(Failure::Configuration))?;
             let runtime = super::runtime(global, None)?;
             bundle.open(&runtime).map_err(Exit::because(Failure::Configuration))?;
             let cases = bundle.golden().cases.len();
-            println!("{} is whole; {cases} golden cases pass", folder.display());
+            let folder = folder.display();
+            super::print(format_args!("{folder} is whole; {cases} golden cases pass\n"))
         }
     }
-    Ok(())
 }
 
-fn inspect(bundle: &Bundle) {
+fn inspect(bundle: &Bundle) -> String {
     let manifest = bundle.manifest();
     let training = &manifest.training;
-    println!("{} {}", manifest.name, manifest.version);
-    println!(
-        "  forecasts  {} over {} step(s)",
+    let mut text = format!(
+        "{} {}\n  forecasts  {} over {} step(s)\n  window     {} steps of {}\n  trained    {} \
+         windows of {}, {} to {}, best of {} epochs: {}\n",
+        manifest.name,
+        manifest.version,
         manifest.target.kind.label(),
-        manifest.horizon_steps
-    );
-    println!("  window     {} steps of {}", manifest.window_steps, manifest.features.join(", "));
-    println!(
-        "  trained    {} windows of {}, {} to {}, best of {} epochs: {}",
+        manifest.horizon_steps,
+        manifest.window_steps,
+        manifest.features.join(", "),
         training.windows,
         training.symbols.join(", "),
         training.from,
         training.to,
         training.epochs,
-        training.best_epoch
+        training.best_epoch,
     );
     for part in &manifest.evaluation {
-        println!(
+        text += &format!(
             "  {:<10} {} forecasts: error {:.5} (no change: {:.5}), skill {:+.4}, direction \
-             {:.1} %, interval holds {:.1} %",
+             {:.1} %, interval holds {:.1} %\n",
             part.part,
             part.forecasts,
             part.mean_absolute_error,
             part.persistence_mean_absolute_error,
             part.skill,
             100.0 * part.directional_accuracy,
-            100.0 * part.interval_coverage
+            100.0 * part.interval_coverage,
         );
     }
-    println!("  verdict    {}", manifest.verdict);
+    text + &format!("  verdict    {}\n", manifest.verdict)
 }

@@ -47,22 +47,41 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
     let mut output = open_output(&args.output)?;
     let progress = progress_bar(records.bytes_total());
     let watch = Stopwatch::start();
+    let outcome = replay(&mut pipeline, &mut records, &mut output, &config, &progress);
+    progress.finish_and_clear();
+    summarise(pipeline.tally(), watch.elapsed().as_secs_f64());
+    outcome
+}
+
+/// Runs all records through; what was read before an error is published before it is told.
+fn replay(
+    pipeline: &mut Pipeline,
+    records: &mut FileRecords,
+    output: &mut dyn Write,
+    config: &Config,
+    progress: &ProgressBar,
+) -> Result<(), Exit> {
     let mut waiting = 0;
+    let mut broken = Ok(());
     while let Some(record) = records.next() {
-        let record = record.map_err(Exit::because(Failure::Data))?;
-        pipeline.take(&record.bytes, |pipeline| flush(pipeline, &mut output))?;
+        let record = match record {
+            Ok(record) => record,
+            Err(error) => {
+                broken = Err(Exit::new(Failure::Data, error));
+                break;
+            }
+        };
+        pipeline.take(&record.bytes, |pipeline| flush(pipeline, output))?;
         waiting += 1;
         if waiting == config.drain_records_max {
             waiting = 0;
-            flush(&mut pipeline, &mut output)?;
+            flush(pipeline, output)?;
             progress.set_position(records.bytes_read());
         }
     }
-    flush(&mut pipeline, &mut output)?;
+    flush(pipeline, output)?;
     output.flush().map_err(|error| failed_output(&error))?;
-    progress.finish_and_clear();
-    summarise(pipeline.tally(), watch.elapsed().as_secs_f64());
-    Ok(())
+    broken
 }
 
 /// The command line's recording; columns and symbol fall back to the configuration's.
@@ -71,11 +90,8 @@ fn open(args: &ReplayArgs, config: &Config) -> Result<FileRecords, Exit> {
         SourceKind::File(FileConfig { columns, symbol, .. }) => (columns.clone(), symbol.clone()),
         SourceKind::WebSocket(_) => (None, None),
     };
-    let columns = args.columns.clone().or(configured.0);
-    let columns = columns
-        .map(|columns| columns.parse())
-        .transpose()
-        .map_err(Exit::while_doing(Failure::Usage, "--columns"))?;
+    let given = args.columns.as_deref().map(str::parse).transpose();
+    let columns = given.map_err(Exit::while_doing(Failure::Usage, "--columns"))?.or(configured.0);
     let symbol = args.symbol.clone().or(configured.1);
     FileRecords::open(&args.input, FileOptions { format: None, columns, symbol })
         .map_err(Exit::because(Failure::Data))

@@ -3,18 +3,25 @@
 use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Global;
 use crate::clock::Stopwatch;
 use crate::exit::{Exit, Failure};
+use crate::shutdown::StopSignals;
+use crate::train::checkpoint::CheckpointError;
 use crate::train::config::{self, REPEATS_MAX};
 use crate::train::evaluate::headline;
-use crate::train::fit::{Epoch, Fit, Progress, Stopped};
+use crate::train::fit::{Epoch, Fit, FitError, Progress, Stopped};
 use crate::train::job::{Job, TrainError};
 use crate::train::repeat::Repetition;
 use crate::train::report::{describe, summary};
+
+/// What a shell reports for a program that SIGINT ended.
+const EXIT_BY_SIGNAL: i32 = 130;
 
 /// Options of `tickcast train`.
 #[derive(Debug, clap::Args)]
@@ -46,10 +53,13 @@ pub(super) struct TrainArgs {
     /// The version of the bundle, instead of the configuration's
     #[arg(long, value_name = "NAME")]
     version: Option<String>,
+    /// Go on from the checkpoint of a run that was stopped
+    #[arg(long)]
+    resume: bool,
 }
 
 pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
-    let TrainArgs { config, models, seed, seeds, version } = args;
+    let TrainArgs { config, models, seed, seeds, version, resume } = args;
     let mut config = config::load(&config).map_err(Exit::because(Failure::Configuration))?;
     config.models_root = models.unwrap_or(config.models_root);
     config.recipe.seed = seed.unwrap_or(config.recipe.seed);
@@ -62,7 +72,14 @@ pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
 
     let watch = Stopwatch::start();
     let mut show = Show::new(&job, None);
-    let mut trained = job.run(&mut |progress| show.see(progress)).map_err(exit)?;
+    let stop = stop_on_signal()?;
+    let stopped = |seen: ControlFlow<()>| {
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { seen }
+    };
+    let mut observer = |progress: Progress| stopped(show.see(progress));
+    let trained = if resume { job.resume(&mut observer) } else { job.run(&mut observer) };
+    let mut trained = trained.map_err(exit)?;
+    let seconds = watch.elapsed().as_secs_f64();
     show.finish();
     let mut repeated = None;
     let mut observer = |place: Repetition, progress: Progress| {
@@ -71,11 +88,10 @@ pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
             show.finish();
             show = Show::new(&job, Some(place));
         }
-        show.see(progress)
+        stopped(show.see(progress))
     };
     job.repeat(&mut trained, &mut observer).map_err(exit)?;
     show.finish();
-    let seconds = watch.elapsed().as_secs_f64();
     let (fit, manifest) = (trained.fit.clone(), trained.draft.manifest.clone());
     let report = job.report(&trained);
     let headline = headline(&trained.assessment.test.figures);
@@ -101,8 +117,40 @@ fn seeds(text: &str) -> Result<usize, String> {
     count.ok_or_else(|| format!("must be a whole number from 1 to {REPEATS_MAX}"))
 }
 
+/// A switch that the first Ctrl-C (or SIGTERM) turns on; the second ends the process at once, which
+/// leaves the checkpoint of the last epoch.
+fn stop_on_signal() -> Result<Arc<AtomicBool>, Exit> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Exit::while_doing(Failure::Internal, "start the runtime"))?;
+    let mut signals = {
+        let _inside = runtime.enter();
+        StopSignals::install()
+            .map_err(Exit::while_doing(Failure::Internal, "listen for signals"))?
+    };
+    let switch = Arc::clone(&stop);
+    let listen = move || {
+        runtime.block_on(async {
+            let name = signals.next().await;
+            switch.store(true, Ordering::Relaxed);
+            eprintln!("\n{name}: sealing the best epoch so far; once more ends at once");
+            signals.next().await;
+            eprintln!("ended; `--resume` goes on from the last whole epoch");
+            std::process::exit(EXIT_BY_SIGNAL);
+        });
+    };
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(listen)
+        .map_err(Exit::while_doing(Failure::Internal, "start a thread"))?;
+    Ok(stop)
+}
+
 fn exit(error: TrainError) -> Exit {
     let failure = match &error {
+        TrainError::Fit(FitError::NothingYet) => Failure::Temporary,
         TrainError::Version(_)
         | TrainError::Features(_)
         | TrainError::Network(_)
@@ -111,6 +159,12 @@ fn exit(error: TrainError) -> Exit {
         | TrainError::Fold { .. }
         | TrainError::Target(_)
         | TrainError::Fit(_) => Failure::Configuration,
+        TrainError::Checkpoint(error) => match error {
+            CheckpointError::Io { action: "read", .. }
+            | CheckpointError::Damaged { .. }
+            | CheckpointError::Foreign { .. } => Failure::Configuration,
+            CheckpointError::Io { .. } => Failure::Temporary,
+        },
         TrainError::Bundle(_) => Failure::Temporary,
     };
     Exit::new(failure, error)
@@ -181,6 +235,7 @@ impl Show {
                     eprintln!("{}", self.text(epoch.number, epoch.training_loss));
                 }
             }
+            Progress::Session(_) => {}
         }
         ControlFlow::Continue(())
     }
@@ -189,7 +244,8 @@ impl Show {
         let Self { prefix, epochs, .. } = self;
         let mut text = format!("{prefix}epoch {epoch} of {epochs}: loss {training_loss:.6}");
         if let Some(last) = self.last {
-            text += &format!(", validation {:.6}", last.validation_loss);
+            let (loss, error) = (last.validation_loss, last.validation_absolute_error);
+            text += &format!(", validation {loss:.6}, absolute error {error:.6}");
         }
         if let Some(best) = self.best {
             text += &format!(" (best {:.6} in {})", best.validation_loss, best.number);
@@ -206,7 +262,7 @@ fn outcome(fit: &Fit, seconds: f64) -> String {
     let why = match fit.stopped {
         Stopped::Epochs => "all of them",
         Stopped::Patience => "no better one for as long as the patience",
-        Stopped::Asked => "stopped on request",
+        Stopped::Asked => "stopped on request; `--resume` goes on",
     };
     let epochs = fit.epochs.len();
     format!(

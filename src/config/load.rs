@@ -11,12 +11,13 @@ use config::{Environment, File, FileFormat, Value};
 
 use super::read::{Problems, Section};
 use super::{
-    Config, FileConfig, HttpConfig, LinesTarget, LogConfig, LogFormat, LogLevel, ModelConfig,
-    PublishConfig, SourceConfig, SourceKind, WebSocketConfig, WhenFull,
+    Config, FeedUrl, FileConfig, HttpConfig, LinesTarget, LogConfig, LogFormat, LogLevel,
+    ModelConfig, PublishConfig, SourceConfig, SourceKind, WebSocketConfig, WhenFull,
 };
 use crate::domain::{Symbol, TimeUnit};
 use crate::engine::EngineLimits;
 use crate::model::manifest::Mode;
+use crate::source::file;
 
 /// Every key with its default and the reason for it.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -24,7 +25,10 @@ pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 /// The prefix of environment variables, which name a key as `TICKCAST__SOURCE__URL`.
 const PREFIX: &str = "TICKCAST";
 
-/// One gibibyte: no queue or frame is larger.
+/// Stands in for an address that is none, so that the other problems are found as well.
+const NOWHERE: &str = "ws://127.0.0.1:0";
+
+/// One gibibyte: no frame is larger.
 const BYTES_MAX: usize = 1 << 30;
 
 /// Why a configuration cannot be used: every problem, each beginning with its key.
@@ -127,14 +131,44 @@ fn source(mut section: Section<'_>) -> SourceConfig {
     if let Some(Err(error)) = symbol.as_deref().map(Symbol::check) {
         section.problem("symbol", error);
     }
+    let (other, foreign) = match kind {
+        Kind::WebSocket => (
+            "file",
+            [
+                ("path", path.is_some()),
+                ("columns", columns.is_some()),
+                ("symbol", symbol.is_some()),
+            ],
+        ),
+        Kind::File => (
+            "websocket",
+            [("url", url.is_some()), ("subscribe", !subscribe.is_empty()), ("", false)],
+        ),
+    };
+    for (name, _) in foreign.into_iter().filter(|(_, set)| *set) {
+        section.problem(name, format_args!("is for kind \"{other}\" only"));
+    }
+    let when_full = section.choice(
+        "when_full",
+        &[
+            ("auto", None),
+            ("drop_oldest", Some(WhenFull::DropOldest)),
+            ("block", Some(WhenFull::Block)),
+        ],
+    );
+    let when_full = when_full.unwrap_or(match kind {
+        Kind::WebSocket => WhenFull::DropOldest,
+        Kind::File => WhenFull::Block,
+    });
     let kind = match kind {
         Kind::WebSocket => {
-            let url = url.unwrap_or_default();
-            if url.starts_with("wss://") {
-                section.problem("url", "wss:// is not spoken yet, only ws://");
-            } else if !url.starts_with("ws://") || url.len() == "ws://".len() {
-                section.problem("url", "must be ws://host:port/path for kind \"websocket\"");
-            }
+            let url = match url.unwrap_or_default().parse::<FeedUrl>() {
+                Ok(url) => url,
+                Err(error) => {
+                    section.problem("url", format_args!("{error}, for kind \"websocket\""));
+                    NOWHERE.parse().expect("the constant is an address")
+                }
+            };
             SourceKind::WebSocket(WebSocketConfig {
                 url,
                 subscribe,
@@ -149,10 +183,13 @@ fn source(mut section: Section<'_>) -> SourceConfig {
                 section.problem("path", "must name a recording for kind \"file\"");
             }
             let path = path.unwrap_or_default().into();
+            let columns = columns.and_then(|columns| {
+                columns.parse().map_err(|error| section.problem("columns", error)).ok()
+            });
             SourceKind::File(FileConfig { path, columns, symbol })
         }
     };
-    let record_bytes_max = section.count("record_bytes_max", 64, BYTES_MAX);
+    let record_bytes_max = section.count("record_bytes_max", 64, file::RECORD_BYTES_MAX);
     if record_bytes_max > message_bytes_max {
         section.problem("record_bytes_max", "is above message_bytes_max, so it cannot work");
     }
@@ -167,17 +204,20 @@ fn source(mut section: Section<'_>) -> SourceConfig {
         time_unit: section.choice("time_unit", &units),
         record_bytes_max,
         queue_records_max: section.count("queue_records_max", 1, 10_000_000),
-        when_full: section.choice(
-            "when_full",
-            &[("drop_oldest", WhenFull::DropOldest), ("block", WhenFull::Block)],
-        ),
+        queue_bytes_max: section.count("queue_bytes_max", 1024, usize::MAX),
+        when_full,
     };
     section.finish();
     config
 }
 
 fn model(mut section: Section<'_>) -> ModelConfig {
-    let modes = [("auto", None), ("sliding", Some(Mode::Sliding)), ("full", Some(Mode::Full))];
+    let modes = [
+        ("auto", None),
+        ("sliding", Some(Mode::Sliding)),
+        ("full", Some(Mode::Full)),
+        ("carried", Some(Mode::Carried)),
+    ];
     let config = ModelConfig {
         root: section.text("root").into(),
         name: section.text("name"),
@@ -286,7 +326,7 @@ mod tests {
         .unwrap();
         assert_eq!(config.engine, EngineLimits { symbols_max: 9, batch_rows_max: 8 });
         let SourceKind::WebSocket(source) = config.source.kind else { panic!("kind") };
-        assert_eq!(source.url, "ws://[::1]:2/x");
+        assert_eq!(source.url.secret(), "ws://[::1]:2/x");
     }
 
     #[test]
@@ -311,12 +351,13 @@ mod tests {
         let problems = read(text, &variables(&[("TICKCAST__LGO__LEVEL", "info")])).unwrap_err();
         let expected = [
             "source.subscribe: must hold texts only, not 1",
-            "source.url: must be ws://host:port/path for kind \"websocket\"",
+            "source.url: must be ws://host:port/path, for kind \"websocket\"",
             "source.time_unit: `msec` is none of `ms`, `s`, `us`, `ns`",
             "source.queue_records_max: must be a whole number from 1 to 10000000",
             "source.knd: unknown key, did you mean `kind`?",
             "model.name: is missing",
-            "model.mode: `slidign` is none of `auto`, `sliding`, `full`, did you mean `sliding`?",
+            "model.mode: `slidign` is none of `auto`, `sliding`, `full`, `carried`, did you mean \
+             `sliding`?",
             "engine.symbols_max: must be a whole number from 1 to 10000000",
             "http.bind: 0.0.0.0:9630 is beyond loopback and nothing guards it; set insecure_bind \
              = true if that is meant",

@@ -5,16 +5,19 @@
 
 mod load;
 pub(crate) mod read;
+mod url;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use load::{ConfigError, DEFAULTS, load};
+pub use url::{FeedUrl, FeedUrlError};
 
 use crate::domain::TimeUnit;
 use crate::engine::EngineLimits;
 use crate::model::manifest::Mode;
+use crate::source::file::ColumnMap;
 
 /// The checked configuration of the daemon.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,8 +51,10 @@ pub struct SourceConfig {
     pub time_unit: TimeUnit,
     /// The largest record that is decoded, in bytes.
     pub record_bytes_max: usize,
-    /// The queue between the source and the engine.
+    /// The most records in the queue between the source and the engine.
     pub queue_records_max: usize,
+    /// The most bytes in that queue.
+    pub queue_bytes_max: usize,
     /// What happens when that queue is full.
     pub when_full: WhenFull,
 }
@@ -66,8 +71,8 @@ pub enum SourceKind {
 /// A live feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebSocketConfig {
-    /// `ws://host:port/path`.
-    pub url: String,
+    /// Where the feed is.
+    pub url: FeedUrl,
     /// Text messages sent right after connecting.
     pub subscribe: Vec<String>,
     /// The largest message, in bytes.
@@ -86,7 +91,7 @@ pub struct FileConfig {
     /// JSON lines or CSV.
     pub path: PathBuf,
     /// The columns of a CSV file; `None` for those that its header names.
-    pub columns: Option<String>,
+    pub columns: Option<ColumnMap>,
     /// The symbol of a recording that has no column for it.
     pub symbol: Option<String>,
 }

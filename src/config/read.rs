@@ -107,6 +107,10 @@ impl<'p> Section<'p> {
         let Some(value) = self.take(name) else { return Vec::new() };
         let items = match value.kind {
             ValueKind::Array(items) => items,
+            // Variables of the environment are texts: a JSON list of texts, or the only one.
+            ValueKind::String(text) => {
+                return serde_json::from_str(&text).unwrap_or_else(|_| vec![text]);
+            }
             other => {
                 self.problem(name, format_args!("must be a list of texts, not {other}"));
                 return Vec::new();

@@ -1,7 +1,7 @@
 //! Native JSON ticks: `{"symbol":"AAPL","time":"2013-03-01T14:30:00Z","close":430.5,"volume":100}`.
 //!
 //! Owns the native wire form. Promises that a field it does not know is passed over unread, and
-//! that `null` means absent.
+//! that a field of `null` is absent.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -11,6 +11,13 @@ use super::reject::Reject;
 /// How many fields one stream can have: six standard ones and ten extra ones.
 const FIELDS_MAX: usize = 16;
 
+/// No value of any field is larger than this, and no price is smaller than [`PRICE_MIN`]: beyond it
+/// stands a broken feed, and inside it no feature made of two values can leave the finite numbers.
+const VALUE_MAX: f64 = 1e15;
+
+/// The smallest price.
+const PRICE_MIN: f64 = 1e-12;
+
 /// The fields that every stream knows, in column order; extra fields follow.
 const STANDARD: [&str; 6] = ["price", "open", "high", "low", "close", "volume"];
 
@@ -138,11 +145,13 @@ impl Fields {
         self.present & (1 << field.0) != 0
     }
 
-    /// Sets a field to a value that the outside sent, checked against the field's range: finite;
-    /// above zero for prices; not below zero for volume. `-0.0` becomes `0.0`.
+    /// Sets a field to a value that the outside sent, checked against the field's range: finite
+    /// and at most 1e15 either way; from 1e-12 for prices; not below zero for volume. `-0.0`
+    /// becomes `0.0`.
     ///
     /// # Errors
-    /// [`Reject::NotFinite`], [`Reject::Negative`] or [`Reject::ZeroPrice`].
+    /// [`Reject::NotFinite`], [`Reject::Negative`], [`Reject::ZeroPrice`] or
+    /// [`Reject::OutOfBounds`].
     pub fn set_checked(&mut self, field: Field, value: f64) -> Result<(), Reject> {
         if !value.is_finite() {
             return Err(Reject::NotFinite);
@@ -152,6 +161,9 @@ impl Fields {
         }
         if value == 0.0 && field.is_price() {
             return Err(Reject::ZeroPrice);
+        }
+        if value.abs() > VALUE_MAX || (value < PRICE_MIN && field.is_price()) {
+            return Err(Reject::OutOfBounds);
         }
         // Adding zero turns -0.0 into 0.0, so that equal inputs have equal bits.
         self.set(field, value + 0.0);
@@ -229,6 +241,10 @@ mod tests {
         assert_eq!(fields.set_checked(Field::VOLUME, -1.0), Err(Reject::Negative));
         assert_eq!(fields.set_checked(Field::VOLUME, f64::NAN), Err(Reject::NotFinite));
         assert_eq!(fields.set_checked(temperature, f64::NEG_INFINITY), Err(Reject::NotFinite));
+        for price in [1e-13, 1e16] {
+            assert_eq!(fields.set_checked(Field::CLOSE, price), Err(Reject::OutOfBounds));
+        }
+        assert_eq!(fields.set_checked(temperature, -1e16), Err(Reject::OutOfBounds));
         assert_eq!(fields, Fields::EMPTY, "a refused value leaves the row as it was");
         assert_eq!(fields.set_checked(temperature, -12.5), Ok(()));
         assert_eq!(fields.set_checked(Field::VOLUME, -0.0), Ok(()));

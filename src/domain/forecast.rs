@@ -47,7 +47,8 @@ pub struct Forecast {
     pub as_of: UnixNanos,
     /// The instant it speaks of: `as_of` plus the horizon.
     pub target_time: UnixNanos,
-    /// The forecast in the target's unit (`next_return`: a fraction, 0.01 = +1 %).
+    /// The forecast in the target's unit (`next_return`: a fraction, 0.01 = +1 %; `next_direction`
+    /// and `next_event`: a probability, 0 to 1).
     pub value: f64,
     /// The price that the value implies, where it has a meaning.
     pub price: Option<f64>,

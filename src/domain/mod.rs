@@ -15,6 +15,6 @@ pub use fields::{Field, Fields, Schema, SchemaError};
 pub use forecast::{Forecast, ForecastId, Quality, Signal};
 pub use reject::{Reject, RejectTally};
 pub use step::Step;
-pub use symbol::{Symbol, SymbolError, SymbolId};
+pub use symbol::{Symbol, SymbolError, SymbolId, is_printable};
 pub use tick::Tick;
 pub use time::{DurationNanos, TimeError, TimeUnit, UnixNanos};

@@ -32,11 +32,13 @@ pub enum Reject {
     Negative,
     /// A price of zero, of which no change can be taken.
     ZeroPrice,
+    /// A value beyond 1e15 either way, or a price below 1e-12.
+    OutOfBounds,
     /// Event time not after the newest step of the same symbol: time went backwards.
     OutOfOrder,
     /// The same symbol and event time as the newest step.
     Duplicate,
-    /// A symbol beyond `symbols.max`.
+    /// A symbol beyond `engine.symbols_max`.
     TooManySymbols,
 }
 
@@ -48,7 +50,7 @@ pub struct RejectTally {
 
 impl Reject {
     /// Every reason, in the order of the stages that find it.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::TooLarge,
         Self::Malformed,
         Self::NotAnObject,
@@ -62,6 +64,7 @@ impl Reject {
         Self::NotFinite,
         Self::Negative,
         Self::ZeroPrice,
+        Self::OutOfBounds,
         Self::OutOfOrder,
         Self::Duplicate,
         Self::TooManySymbols,
@@ -83,6 +86,7 @@ impl Reject {
             Self::NotFinite => "not_finite",
             Self::Negative => "negative",
             Self::ZeroPrice => "zero_price",
+            Self::OutOfBounds => "out_of_bounds",
             Self::OutOfOrder => "out_of_order",
             Self::Duplicate => "duplicate",
             Self::TooManySymbols => "too_many_symbols",

@@ -8,8 +8,8 @@ use std::{fmt, sync::Arc};
 /// The longest symbol in bytes: what fits a log line and a metric label uncut.
 const SYMBOL_BYTES_MAX: usize = 64;
 
-/// The name of one keyed stream, such as `AAPL`: 1 to 64 bytes of UTF-8 without control
-/// characters. Cloning shares the text.
+/// The name of one keyed stream, such as `AAPL`: 1 to 64 bytes of printable UTF-8. Cloning shares
+/// the text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Symbol(Arc<str>);
 
@@ -19,14 +19,21 @@ pub struct SymbolId(u32);
 
 /// Why a text is not a symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a symbol has 1 to {SYMBOL_BYTES_MAX} bytes and no control characters")]
+#[error("a symbol has 1 to {SYMBOL_BYTES_MAX} bytes, all of them printable")]
 pub struct SymbolError;
+
+/// Whether a character shows as itself: no control, no invisible and no direction mark, which
+/// could make a log line say something else. The standard library knows which those are, because
+/// it escapes them; quotes it escapes for another reason.
+pub fn is_printable(character: char) -> bool {
+    matches!(character, '"' | '\'' | '\\') || character.escape_debug().count() == 1
+}
 
 impl Symbol {
     /// Checks and takes a name.
     ///
     /// # Errors
-    /// [`SymbolError`] for an empty or long name or one with control characters.
+    /// [`SymbolError`] for an empty or long name or one that is not printable.
     pub fn new(name: &str) -> Result<Self, SymbolError> {
         Self::check(name)?;
         Ok(Self(Arc::from(name)))
@@ -38,7 +45,7 @@ impl Symbol {
     /// As [`Symbol::new`].
     pub fn check(name: &str) -> Result<(), SymbolError> {
         let fits = (1..=SYMBOL_BYTES_MAX).contains(&name.len());
-        if fits && !name.chars().any(char::is_control) { Ok(()) } else { Err(SymbolError) }
+        if fits && name.chars().all(is_printable) { Ok(()) } else { Err(SymbolError) }
     }
 
     /// The name.
@@ -80,7 +87,7 @@ mod tests {
         for name in ["AAPL", "BRK.B", "BTC-USDT", "Zürich", &"x".repeat(64)] {
             assert_eq!(Symbol::new(name).unwrap().as_str(), name);
         }
-        for name in ["", "A\nB", "\u{7f}", &"x".repeat(65)] {
+        for name in ["", "A\nB", "\u{7f}", "A\u{202e}B", "\u{200b}", &"x".repeat(65)] {
             assert_eq!(Symbol::new(name), Err(SymbolError), "{name:?}");
         }
     }

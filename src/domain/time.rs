@@ -122,19 +122,29 @@ impl UnixNanos {
         }
     }
 
-    /// Reads RFC 3339 (`2013-03-01T14:30:00Z`, a space for the `T` is fine) or a date at midnight
-    /// UTC (`2013-03-01`).
+    /// Reads RFC 3339 (`2013-03-01T14:30:00Z`, a space for the `T` is fine), the same without a
+    /// zone as UTC, or a date at midnight UTC (`2013-03-01`, in some tables `2013/03/01`).
     ///
     /// # Errors
     /// [`TimeError::Format`] or [`TimeError::Range`].
     pub fn parse(text: &str) -> Result<Self, TimeError> {
-        let timestamp = if text.len() == 10 {
-            let date: jiff::civil::Date = text.parse().map_err(|_| TimeError::Format)?;
-            jiff::tz::TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0))
-        } else {
-            text.parse()
-        }
-        .map_err(|_| TimeError::Format)?;
+        let dashes: String;
+        let text = match text.as_bytes() {
+            [_, _, _, _, b'/', _, _, b'/', _, _] => {
+                dashes = text.replace('/', "-");
+                &dashes
+            }
+            _ => text,
+        };
+        // A text with a zone is no civil time and the other way round, so the order is free; the
+        // usual form comes first. A date alone is read as its midnight.
+        let timestamp: jiff::Timestamp = text
+            .parse()
+            .or_else(|_| {
+                let civil: jiff::civil::DateTime = text.parse()?;
+                jiff::tz::TimeZone::UTC.to_timestamp(civil)
+            })
+            .map_err(|_| TimeError::Format)?;
         i64::try_from(timestamp.as_nanosecond()).map(Self).map_err(|_| TimeError::Range)
     }
 }
@@ -186,6 +196,10 @@ mod tests {
             UnixNanos::parse("2013-03-01"),
             Ok(UnixNanos::from_nanos(1_362_096_000_000_000_000))
         );
+        assert_eq!(UnixNanos::parse("2013/03/01"), UnixNanos::parse("2013-03-01"));
+        for text in ["2013-03-01 14:30:00", "2013-03-01T14:30:00.000"] {
+            assert_eq!(UnixNanos::parse(text), Ok(expected), "{text} is UTC");
+        }
         assert_eq!(
             UnixNanos::from_integer(1_362_148_200_000, TimeUnit::Milliseconds),
             Ok(expected)
@@ -195,7 +209,16 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_time() {
-        for text in ["", "yesterday", "2013-13-01", "2013-02-30", "2013-03-01T25:00:00Z"] {
+        for text in [
+            "",
+            "yesterday",
+            "2013-13-01",
+            "2013-02-30",
+            "2013-03-01T25:00:00Z",
+            "2013-03-01T1",
+            "2013-03/01",
+            "03/01/2013",
+        ] {
             assert_eq!(UnixNanos::parse(text), Err(TimeError::Format), "{text}");
         }
         assert_eq!(UnixNanos::parse("9000-01-01"), Err(TimeError::Range));

@@ -3,10 +3,29 @@
 //! Owns the choice of batch sizes. Promises that few distinct sizes occur, because each keeps its
 //! tensors for good. Never touches a tensor.
 
+use std::iter::Take;
+
+/// Hands `items` to `run` in order, in pieces that fit one run, each with the size of its run:
+/// at least the count of its items, the rest being padding.
+pub(super) fn in_runs<I: Iterator + Clone, E>(
+    mut items: I,
+    count_max: usize,
+    mut run: impl FnMut(Take<I>, usize) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut left = items.clone().count();
+    while left > 0 {
+        let taken = left.min(count_max);
+        run(items.clone().take(taken), padded(taken, count_max))?;
+        left -= taken;
+        items.nth(taken - 1);
+    }
+    Ok(())
+}
+
 /// The size of the run for `count` rows: the next power of two, at most `count_max`.
 ///
 /// Padding costs less than the run's own overhead at the sizes in question.
-pub(super) fn padded(count: usize, count_max: usize) -> usize {
+fn padded(count: usize, count_max: usize) -> usize {
     count.next_power_of_two().min(count_max).max(count.min(count_max))
 }
 
@@ -20,6 +39,21 @@ pub(super) fn largest(count: usize, count_max: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_follow_one_another_without_loss() {
+        for count in [0, 1, 5, 8, 9, 20] {
+            let (mut seen, mut sizes) = (Vec::new(), Vec::new());
+            let run = |piece: Take<_>, size| {
+                seen.extend(piece);
+                sizes.push(size);
+                Ok::<_, ()>(())
+            };
+            in_runs(0..count, 8, run).unwrap();
+            assert_eq!(seen, (0..count).collect::<Vec<_>>());
+            assert!(sizes.iter().sum::<usize>() >= count as usize, "{count}: {sizes:?}");
+        }
+    }
 
     #[test]
     fn sizes_are_few_and_enough() {

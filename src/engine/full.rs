@@ -37,17 +37,12 @@ impl FullWindows {
         windows: impl Iterator<Item = (T, &'w Window)> + Clone,
         finish: &mut impl FnMut(T, f32),
     ) -> Result<(), InferenceError> {
-        let mut left = windows.clone().count();
-        let mut windows = windows;
-        while left > 0 {
-            let taken = left.min(self.batch_rows_max);
-            let batch = batch::padded(taken, self.batch_rows_max);
+        batch::in_runs(windows, self.batch_rows_max, |chunk, batch| {
             let lane = backend.lane(Shape { steps: self.steps, batch })?;
             for index in 0..self.state_count {
                 backend.state_mut(lane, index).fill(0.0);
             }
             let rows = backend.rows_mut(lane);
-            let chunk = windows.clone().take(taken);
             for (column, (_, window)) in chunk.clone().enumerate() {
                 for (step, row) in window.rows().enumerate() {
                     let start = (step * batch + column) * self.width;
@@ -58,9 +53,7 @@ impl FullWindows {
             for ((item, _), output) in chunk.zip(backend.output(lane)) {
                 finish(item, *output);
             }
-            left -= taken;
-            windows.nth(taken - 1);
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }

@@ -6,6 +6,7 @@
 //! owner thread drives it.
 
 mod batch;
+mod carried;
 mod full;
 mod sliding;
 
@@ -13,14 +14,15 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use self::carried::CarriedStates;
 use self::full::FullWindows;
 use self::sliding::SlidingStates;
-use crate::domain::{Forecast, Reject, RejectTally, Symbol, SymbolId, Tick, UnixNanos};
+use crate::domain::{Forecast, Reject, RejectTally, Step, Symbol, SymbolId, Tick, UnixNanos};
 use crate::features::{FeatureState, RowScratch, RowStatus};
 use crate::forecast::WindowFacts;
 use crate::inference::{Backend, InferenceError, Signature};
 use crate::model::manifest::{Mode, Plans};
-use crate::step::StepState;
+use crate::step::{StepRule, StepState};
 use crate::window::{Window, WindowMismatch, WindowSnapshot};
 
 /// What an engine may use.
@@ -28,7 +30,8 @@ use crate::window::{Window, WindowMismatch, WindowSnapshot};
 pub struct EngineLimits {
     /// The most symbols; further ones are refused and counted.
     pub symbols_max: usize,
-    /// The most rows of one inference run.
+    /// The most rows of one inference run; the W-1 rows of one symbol in mode `sliding` always go
+    /// together.
     pub batch_rows_max: usize,
 }
 
@@ -47,7 +50,7 @@ pub struct EngineTally {
     pub warming: u64,
     /// Forecasts made.
     pub forecasts: u64,
-    /// Forecasts withheld because a number was not finite.
+    /// Forecasts withheld because a number was not finite, or a bar lacked what the model reads.
     pub withheld: u64,
     /// Ticks refused, by reason.
     pub rejects: RejectTally,
@@ -86,27 +89,37 @@ struct Pending {
 enum Driver {
     Full(FullWindows),
     Sliding(SlidingStates),
+    Carried(CarriedStates),
 }
 
-/// One symbol at rest; recurrent states are not in it because the rows give them again, bit for
-/// bit.
+/// One symbol at rest. Modes `full` and `sliding` need no recurrent states here: the rows give
+/// them again, bit for bit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SymbolSnapshot {
     symbol: String,
     step: StepState,
     features: FeatureState,
     window: WindowSnapshot,
+    /// Mode `carried`: the recurrent states.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    carried: Option<Vec<Vec<f32>>>,
 }
 
 /// Why a snapshot cannot be taken over.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The name is no symbol, is there twice, or is one too many.
-    #[error("stored symbol `{0}` is invalid, repeated, or beyond symbols.max")]
+    #[error("stored symbol `{0}` is invalid, repeated, or beyond engine.symbols_max")]
     Symbol(String),
+    /// The feature state has another size.
+    #[error("the stored features of symbol `{0}` belong to another model")]
+    Features(String),
     /// The window belongs to another model.
     #[error(transparent)]
     Window(#[from] WindowMismatch),
+    /// The recurrent states are missing, or belong to another model or mode.
+    #[error("the stored states of symbol `{0}` are missing or of another model")]
+    States(String),
     /// The states could not be computed again.
     #[error(transparent)]
     Inference(#[from] InferenceError),
@@ -142,6 +155,7 @@ impl Engine {
     ) -> Result<Self, InferenceError> {
         let (steps, width) = (plans.window_steps, plans.features.width());
         let mut backend = backend;
+        let state_widths = || signature.states.iter().map(|state| state.width).collect();
         let driver = match mode {
             Mode::Full => Driver::Full(FullWindows::new(
                 steps,
@@ -150,8 +164,12 @@ impl Engine {
                 limits.batch_rows_max,
             )),
             Mode::Sliding => {
-                let widths = signature.states.iter().map(|state| state.width).collect();
+                let widths = state_widths();
                 Driver::Sliding(SlidingStates::new(steps, width, widths, limits.batch_rows_max))
+            }
+            Mode::Carried => {
+                let widths = state_widths();
+                Driver::Carried(CarriedStates::new(width, widths, limits.batch_rows_max))
             }
         };
         // The shapes of a quiet stream are prepared now, so that its first forecast is as quick as
@@ -159,6 +177,7 @@ impl Engine {
         match &driver {
             Driver::Full(full) => full.prepare(&mut *backend)?,
             Driver::Sliding(sliding) => sliding.prepare(&mut *backend)?,
+            Driver::Carried(carried) => carried.prepare(&mut *backend)?,
         }
         let scratch = plans.features.raw().scratch();
         Ok(Self {
@@ -183,11 +202,6 @@ impl Engine {
     /// How many symbols are known.
     pub fn symbol_count(&self) -> usize {
         self.symbols.len()
-    }
-
-    /// How many rows wait for inference.
-    pub fn pending_count(&self) -> usize {
-        self.pending.len()
     }
 
     /// The name of a symbol of this engine.
@@ -246,29 +260,45 @@ impl Engine {
         let id = SymbolId::from_index(self.symbols.len()).ok_or(Reject::TooManySymbols)?;
         self.index.insert(state.name.clone(), id);
         self.symbols.push(state);
-        if let Driver::Sliding(sliding) = &mut self.driver {
-            sliding.add_symbol();
+        match &mut self.driver {
+            Driver::Full(_) => {}
+            Driver::Sliding(sliding) => sliding.add_symbol(),
+            Driver::Carried(carried) => carried.add_symbol(),
         }
         Ok(id)
     }
 
     /// Moves one symbol on by one tick: step, features, window.
     fn absorb(&mut self, id: SymbolId, tick: &Tick<'_>) -> Result<(), Reject> {
-        let state = &mut self.symbols[id.index()];
-        let Some(step) = state.step.push(self.plans.step_rule, tick.time, &tick.fields)? else {
-            self.tally.absorbed += 1;
+        let Self { plans, symbols, scratch, tally, .. } = self;
+        let state = &mut symbols[id.index()];
+        if plans.step_rule == StepRule::Record {
+            // A record is its own step: where it makes no row it is refused before any effect.
+            state.step.check_record(tick.time)?;
+            let step = Step { time: tick.time, fields: tick.fields, after_gap: false };
+            plans.features.row(&state.features, &step, scratch)?;
+        }
+        let Some(step) = state.step.push(plans.step_rule, tick.time, &tick.fields)? else {
+            tally.absorbed += 1;
             return Ok(());
         };
-        let status = self
-            .plans
-            .features
-            .row(&state.features, &step.fields, &mut self.scratch)
-            // The step is lost, so the next one stands behind a gap.
-            .inspect_err(|_| state.step.mark_gap())?;
-        state.features.absorb(&self.scratch);
-        self.tally.steps += 1;
+        tally.steps += 1;
+        let Ok(status) = plans.features.row(&state.features, &step, scratch) else {
+            // A closed bar that makes no row is lost; the tick that closed it is part of the next
+            // one, which stands behind a gap.
+            tally.withheld += 1;
+            state.step.mark_gap();
+            return Ok(());
+        };
+        state.features.absorb(scratch);
         match status {
-            RowStatus::Warming => self.tally.warming += 1,
+            RowStatus::Warming => {
+                tally.warming += 1;
+                if step.after_gap {
+                    // The features carry this step into the next row, so its mark goes along.
+                    state.step.mark_gap();
+                }
+            }
             RowStatus::Ready { out_of_range } => {
                 state.window.push(self.scratch.row(), step.after_gap, out_of_range);
                 state.pending = true;
@@ -318,6 +348,19 @@ impl Engine {
                 let windows = windows.map(|(pending, window)| (pending, pending.symbol, window));
                 sliding.infer(&mut **backend, windows, &mut finish)
             }
+            Driver::Carried(carried) => {
+                // Every row moves its state on, also those of symbols that are still warming.
+                let rows = inferred.iter().filter_map(|pending| {
+                    let row = symbols[pending.symbol.index()].window.newest()?;
+                    Some((pending, pending.symbol, row))
+                });
+                let mut finish = |pending: &Pending, output| {
+                    if symbols[pending.symbol.index()].window.is_full() {
+                        finish(pending, output);
+                    }
+                };
+                carried.infer(&mut **backend, rows, &mut finish)
+            }
         }
     }
 
@@ -354,13 +397,18 @@ impl Engine {
     ) -> Result<Vec<SymbolSnapshot>, InferenceError> {
         self.infer(forecasts)?;
         self.advance()?;
-        let rest = |state: &SymbolState| SymbolSnapshot {
+        let carried = |index| match &self.driver {
+            Driver::Full(_) | Driver::Sliding(_) => None,
+            Driver::Carried(carried) => Some(carried.snapshot(SymbolId::from_index(index)?)),
+        };
+        let rest = |(index, state): (usize, &SymbolState)| SymbolSnapshot {
             symbol: state.name.as_str().to_owned(),
             step: state.step.clone(),
             features: state.features.clone(),
             window: state.window.snapshot(),
+            carried: carried(index),
         };
-        Ok(self.symbols.iter().map(rest).collect())
+        Ok(self.symbols.iter().enumerate().map(rest).collect())
     }
 
     /// Takes symbols over from rest and computes their recurrent states again from their rows.
@@ -376,13 +424,25 @@ impl Engine {
             if known || self.symbols.len() >= self.limits.symbols_max {
                 return Err(refused());
             }
+            if !self.plans.features.raw().fits(&snapshot.features) {
+                return Err(RestoreError::Features(snapshot.symbol.clone()));
+            }
             let window = Window::restore(&snapshot.window, steps, width)?;
             let (step, features) = (snapshot.step.clone(), snapshot.features.clone());
             let state = SymbolState { name, step, features, window, pending: false };
             let id = self.add(state).map_err(|_| refused())?;
-            if let Driver::Sliding(sliding) = &mut self.driver {
-                let window = &self.symbols[id.index()].window;
-                sliding.warm(&mut *self.backend, id, window)?;
+            match &mut self.driver {
+                Driver::Full(_) => {}
+                Driver::Sliding(sliding) => {
+                    let window = &self.symbols[id.index()].window;
+                    sliding.warm(&mut *self.backend, id, window)?;
+                }
+                Driver::Carried(carried) => {
+                    let states = snapshot.carried.as_deref();
+                    if !states.is_some_and(|states| carried.restore(id, states)) {
+                        return Err(RestoreError::States(snapshot.symbol.clone()));
+                    }
+                }
             }
         }
         Ok(())

@@ -77,13 +77,8 @@ impl SlidingStates {
         windows: impl Iterator<Item = (T, SymbolId, &'w Window)> + Clone,
         finish: &mut impl FnMut(T, f32),
     ) -> Result<(), InferenceError> {
-        let mut left = windows.clone().count();
-        let mut windows = windows;
-        while left > 0 {
-            let taken = left.min(self.batch_rows_max);
-            let batch = batch::padded(taken, self.batch_rows_max);
+        batch::in_runs(windows, self.batch_rows_max, |chunk, batch| {
             let lane = backend.lane(Shape { steps: 1, batch })?;
-            let chunk = windows.clone().take(taken);
             let rows = backend.rows_mut(lane).chunks_exact_mut(self.width);
             for (target, (_, _, window)) in rows.zip(chunk.clone()) {
                 let newest = window.newest();
@@ -99,10 +94,8 @@ impl SlidingStates {
             for ((item, _, _), output) in chunk.zip(backend.output(lane)) {
                 finish(item, *output);
             }
-            left -= taken;
-            windows.nth(taken - 1);
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Copies a symbol's oldest state, or zeros where a window is a single row.

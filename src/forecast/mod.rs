@@ -1,22 +1,21 @@
 //! From the model's output to a forecast: inverse transform, implied price, interval, signal.
 //!
-//! Owns what a target means. Promises that a forecast it hands out is finite. Never infers and
-//! never publishes.
+//! Owns what one output of a model becomes; what is forecast at all stands in `target`. Promises
+//! that a forecast it hands out is finite and possible. Never infers and never publishes.
+
+mod target;
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{DurationNanos, Forecast, Quality, Signal, SymbolId, UnixNanos};
 use crate::features::{Scaler, ScalerError, SingleScaler};
 
-/// What a model forecasts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Target {
-    /// The change of `close` over the horizon as a fraction: `close[t + h] / close[t] - 1`.
-    NextReturn,
-}
+pub use target::{TARGET_KINDS, Target, TargetError, Truth};
 
-/// When a value becomes a signal, in the target's unit.
+/// When a value becomes a signal, in the target's unit. What a signal says follows from the target:
+/// for a return or a direction it is what a trader would do; `buy` on an event, a volatility or a
+/// value is an alert that it will be high, `sell` that it will be low. A threshold that no value
+/// can pass, such as `sell_below = 0` for a probability, gives no signal.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignalThresholds {
@@ -27,6 +26,10 @@ pub struct SignalThresholds {
 }
 
 /// A fixed prediction interval around the value, from residuals that training did not see.
+///
+/// The interval of a forecast is `value + lower` to `value + upper`, cut to the values that can
+/// come true ([`Target::possible`]), which takes no truth out of it. That of a probability is made
+/// to hold the outcome, 0 or 1, like any other truth: one from 0 to 1 says that both are open.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Interval {
@@ -77,15 +80,6 @@ pub enum ForecastPlanError {
     Interval,
 }
 
-impl Target {
-    /// The target's name, which is the name of the label and never that of a feature.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::NextReturn => "next_return",
-        }
-    }
-}
-
 impl ForecastPlan {
     /// Checks and takes the parts; `horizon` is in event time.
     ///
@@ -113,8 +107,8 @@ impl ForecastPlan {
     }
 
     /// What is forecast.
-    pub fn target(&self) -> Target {
-        self.target
+    pub fn target(&self) -> &Target {
+        &self.target
     }
 
     /// The share of truths that the intervals are made to hold.
@@ -127,15 +121,19 @@ impl ForecastPlan {
         self.horizon
     }
 
-    /// Turns the model's output for one window into a forecast, or `None` where a number is not
-    /// finite or the target time leaves the representable range: such a forecast is withheld.
+    /// Turns the model's output for one window into a forecast. It is withheld (`None`) where a
+    /// number is not finite, the value is none that can come true (a probability of 1.2 is not made
+    /// 1), or the target time leaves the representable range.
     pub fn finish(&self, output: f32, facts: &WindowFacts) -> Option<Forecast> {
         let value = self.scaler.invert(f64::from(output));
         let target_time = facts.as_of.checked_add(self.horizon)?;
-        let (lower, upper) = (value + self.interval.lower, value + self.interval.upper);
-        let price = facts.last_price.map(|price| match self.target {
-            Target::NextReturn => price * (1.0 + value),
-        });
+        let possible = self.target.possible();
+        if !possible.contains(&value) {
+            return None;
+        }
+        let lower = (value + self.interval.lower).max(*possible.start());
+        let upper = (value + self.interval.upper).min(*possible.end());
+        let price = self.target.price(value, facts.last_price);
         let numbers = [value, lower, upper, price.unwrap_or(0.0)];
         if !numbers.iter().all(|number| number.is_finite()) {
             return None;
@@ -184,6 +182,15 @@ mod tests {
         .unwrap()
     }
 
+    /// A plan in the target's own unit.
+    fn unscaled(target: Target, thresholds: SignalThresholds, half_width: f64) -> ForecastPlan {
+        let feature = target.label().to_owned();
+        let columns = vec![ColumnRange { feature, min: 0.0, max: 1.0 }];
+        let horizon = DurationNanos::from_seconds(86_400).unwrap();
+        let interval = Interval { coverage: 0.9, lower: -half_width, upper: half_width };
+        ForecastPlan::new(target, &Scaler::None { columns }, horizon, thresholds, interval).unwrap()
+    }
+
     fn facts(last_price: f64) -> WindowFacts {
         WindowFacts {
             symbol: SymbolId::from_index(0).unwrap(),
@@ -205,6 +212,33 @@ mod tests {
         assert_eq!(forecast.target_time, UnixNanos::parse("2013-03-01").unwrap());
         assert_eq!(plan().finish(-0.5, &facts(200.0)).unwrap().signal, Signal::Sell);
         assert_eq!(plan().finish(0.1, &facts(200.0)).unwrap().signal, Signal::Hold);
+    }
+
+    #[test]
+    fn a_probability_has_no_price_and_an_interval_of_outcomes() {
+        let rain = Target::NextEvent { field: "precipitation".into(), above: 0.0 };
+        let plan = unscaled(rain, SignalThresholds { buy_above: 0.5, sell_below: 0.0 }, 0.625);
+        let forecast = plan.finish(0.75, &facts(200.0)).unwrap();
+        assert_eq!((forecast.value, forecast.price), (0.75, None));
+        assert_eq!((forecast.lower, forecast.upper), (0.125, 1.0));
+        assert_eq!(forecast.signal, Signal::Buy, "an alert");
+        let dry = plan.finish(0.0, &facts(200.0)).unwrap();
+        assert_eq!((dry.lower, dry.upper, dry.signal), (0.0, 0.625, Signal::Hold));
+    }
+
+    #[test]
+    fn withholds_what_cannot_come_true() {
+        let thresholds = SignalThresholds { buy_above: 0.5, sell_below: 0.0 };
+        for (target, outside) in
+            [(Target::NextDirection, &[-0.001, 1.001][..]), (Target::NextVolatility, &[-0.001])]
+        {
+            let plan = unscaled(target, thresholds, 0.5);
+            for output in outside {
+                assert_eq!(plan.finish(*output, &facts(200.0)), None, "{output}");
+            }
+            let forecast = plan.finish(0.25, &facts(200.0)).unwrap();
+            assert_eq!((forecast.lower, forecast.upper), (0.0, 0.75));
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub enum LibraryError {
     /// Somebody named a file that is not there.
     #[error("{origin} names `{path}`, which does not exist")]
     Missing {
-        /// `--onnxruntime` or `ORT_DYLIB_PATH`.
+        /// The option, setting or variable that names it.
         origin: &'static str,
         /// The file.
         path: PathBuf,
@@ -34,20 +34,20 @@ pub enum LibraryError {
     Load(String),
 }
 
-/// Chooses the library: `--onnxruntime`, then `ORT_DYLIB_PATH`, then beside the executable, then
-/// whatever the system's loader finds under the usual name.
+/// Chooses the library: the first that somebody names, in the order of `named`, each with what
+/// names it; then beside the executable, then whatever the system's loader finds under the usual
+/// name.
 ///
 /// `exists` says whether a file is there, so that the order can be tested without files.
 ///
 /// # Errors
 /// [`LibraryError::Missing`] where an explicitly named file is not there.
 pub fn locate_library(
-    flag: Option<&Path>,
-    variable: Option<&Path>,
+    named: &[(&'static str, Option<&Path>)],
     executable_folder: Option<&Path>,
     exists: impl Fn(&Path) -> bool,
 ) -> Result<PathBuf, LibraryError> {
-    for (origin, path) in [("--onnxruntime", flag), ("ORT_DYLIB_PATH", variable)] {
+    for (origin, path) in named {
         if let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) {
             if exists(path) {
                 return Ok(path.to_owned());
@@ -73,7 +73,8 @@ mod tests {
         let folder = Path::new("/opt/bin");
         let all = |_: &Path| true;
         let find = |flag, variable, folder, exists: &dyn Fn(&Path) -> bool| {
-            locate_library(flag, variable, folder, exists).map_err(|error| error.to_string())
+            let named = [("--onnxruntime", flag), ("ORT_DYLIB_PATH", variable)];
+            locate_library(&named, folder, exists).map_err(|error| error.to_string())
         };
         assert_eq!(find(Some(flag), Some(variable), Some(folder), &all), Ok(flag.into()));
         assert_eq!(find(None, Some(variable), Some(folder), &all), Ok(variable.into()));

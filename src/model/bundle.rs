@@ -15,11 +15,14 @@ use super::graph::{ONNX_BYTES_MAX, check_graph};
 use super::manifest::{Manifest, Mode, Plans};
 use crate::inference::{Backend, InferenceError, Runtime, Shape, Signature, StateSignature};
 
-const MANIFEST_FILE: &str = "manifest.json";
+pub(super) const MANIFEST_FILE: &str = "manifest.json";
 const ONNX_FILE: &str = "model.onnx";
 const GOLDEN_FILE: &str = "golden.json";
 const MANIFEST_BYTES_MAX: usize = 1 << 20;
 const GOLDEN_BYTES_MAX: usize = 16 << 20;
+
+/// The largest run in which a window is proved to be independent of its neighbours.
+const NEIGHBOURS_MAX: usize = 64;
 
 /// A bundle whose files, rules and graph are checked; [`Bundle::verify`] runs its golden vectors.
 #[derive(Clone, Debug)]
@@ -113,6 +116,10 @@ impl Bundle {
                 ));
             }
         }
+        if !problems.is_empty() {
+            // What is not what the manifest speaks of is not looked into.
+            return Err(refuse(problems));
+        }
         let golden = serde_json::from_slice(&golden)
             .map_err(|error| problems.push(format!("{GOLDEN_FILE}: {error}")));
         match golden {
@@ -181,8 +188,8 @@ impl Bundle {
     }
 
     /// Opens the model, and proves it by its golden vectors: whole windows give the expected
-    /// outputs, and, where the bundle serves `sliding`, single steps give the bits of the whole
-    /// window.
+    /// outputs, where the bundle serves a mode with states single steps give the bits of the whole
+    /// window, and a window among rows of NaN gives the bits that it gives alone.
     ///
     /// # Errors
     /// [`BundleError`] naming the case and output that differ, or with the runtime's words.
@@ -194,6 +201,10 @@ impl Bundle {
             self.prove(case, &mut backend)
                 .map_err(|text| refuse(format!("{GOLDEN_FILE}: cases[{index}]: {text}")))?;
         }
+        if let Some(case) = self.golden.cases.first() {
+            self.prove_apart(case, &mut backend)
+                .map_err(|text| refuse(format!("{ONNX_FILE}: {text}")))?;
+        }
         Ok(Box::new(backend))
     }
 
@@ -201,17 +212,70 @@ impl Bundle {
     fn prove(&self, case: &GoldenCase, backend: &mut dyn Backend) -> Result<(), String> {
         let output = self.run_whole(case, backend).map_err(|error| error.to_string())?;
         case.check_output(&output, self.golden.tolerance)?;
-        if self.manifest.modes.contains(&Mode::Sliding) {
+        if self.manifest.modes != [Mode::Full] {
             let stepped = self.run_steps(case, backend).map_err(|error| error.to_string())?;
             let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
             if bits(&stepped) != bits(&output) {
                 return Err(format!(
-                    "mode `sliding` is not exact for this model: single steps give {stepped:?}, \
+                    "states are not exact in this model: single steps give {stepped:?}, \
                      the whole window {output:?}"
                 ));
             }
         }
         Ok(())
+    }
+
+    /// A window must give the same bits whatever else is in its run: here rows of NaN, which leak
+    /// if anything does.
+    fn prove_apart(&self, case: &GoldenCase, backend: &mut dyn Backend) -> Result<(), String> {
+        let steps = case.window.len();
+        let alone = self.run_whole(case, backend).map_err(|error| error.to_string())?;
+        let stateful = self.manifest.modes != [Mode::Full];
+        for batch in [2, steps.max(3), NEIGHBOURS_MAX] {
+            let shapes = [(true, steps), (stateful, 1)];
+            for (_, steps) in shapes.into_iter().filter(|(wanted, _)| *wanted) {
+                let among = self.run_among(case, Shape { steps, batch }, backend);
+                let among = among.map_err(|error| error.to_string())?;
+                if among.to_bits() != alone[0].to_bits() {
+                    return Err(format!(
+                        "rows of a run influence one another: a window alone gives {}, in a run \
+                         of {batch} {among}",
+                        alone[0]
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The model's output for a window that is the last row of a run among rows of NaN, in whole
+    /// windows or, with `shape.steps` = 1, step by step.
+    fn run_among(
+        &self,
+        case: &GoldenCase,
+        shape: Shape,
+        backend: &mut dyn Backend,
+    ) -> Result<f32, InferenceError> {
+        let lane = backend.lane(shape)?;
+        let (width, last) = (self.signature.features, shape.batch - 1);
+        for (index, state) in self.signature.states.iter().enumerate() {
+            let states = backend.state_mut(lane, index);
+            states.fill(f32::NAN);
+            states[last * state.width..].fill(0.0);
+        }
+        for rows in case.window.chunks(shape.steps) {
+            let inputs = backend.rows_mut(lane);
+            inputs.fill(f32::NAN);
+            for (input, row) in inputs.chunks_exact_mut(shape.batch * width).zip(rows) {
+                input[last * width..].copy_from_slice(row);
+            }
+            backend.run(lane)?;
+            for (index, state) in self.signature.states.iter().enumerate() {
+                let next = backend.next_state(lane, index)[last * state.width..].to_vec();
+                backend.state_mut(lane, index)[last * state.width..].copy_from_slice(&next);
+            }
+        }
+        Ok(backend.output(lane)[last])
     }
 
     /// The model's output for a whole window from zero state.
@@ -265,6 +329,10 @@ impl Draft {
         let folder = parent.join(&self.manifest.version);
         let refuse = |problem| BundleError { folder: folder.clone(), problems: vec![problem] };
         let failed = |error: io::Error| refuse(format!("write: {error}"));
+        let names = self.manifest.check_names();
+        if !names.is_empty() {
+            return Err(BundleError { folder, problems: names });
+        }
         if folder.exists() {
             return Err(refuse("this version exists; bundles are never overwritten".to_owned()));
         }

@@ -78,6 +78,12 @@ const OPERATORS: &[&str] = &[
     "Where",
 ];
 
+/// The widest recurrent state, H: bounds the memory per symbol.
+const STATE_WIDTH_MAX: u32 = 16_384;
+
+/// Problems beyond this many are not listed; a hostile graph could have millions.
+const PROBLEMS_MAX: usize = 20;
+
 /// Subgraphs inside subgraphs deeper than this are refused.
 const DEPTH_MAX: usize = 4;
 
@@ -100,6 +106,11 @@ pub fn check_graph(onnx: &[u8], manifest: &Manifest) -> Result<(), Vec<String>> 
             check_states(graph, &manifest.graph, &mut problems);
         }
         None => problems.push("there is no graph in it".to_owned()),
+    }
+    if problems.len() > PROBLEMS_MAX {
+        let more = problems.len() - PROBLEMS_MAX;
+        problems.truncate(PROBLEMS_MAX);
+        problems.push(format!("and {more} more problems"));
     }
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
@@ -147,6 +158,13 @@ fn check_nodes(graph: &GraphProto, depth: usize, problems: &mut Vec<String>) {
             check_lstm(node, graph, problems);
         }
         for attribute in &node.attribute {
+            if attribute.sparse_tensor.is_some() || !attribute.sparse_tensors.is_empty() {
+                problems.push(format!("node `{}`: sparse tensors are not accepted", node.name));
+            }
+            if !attribute.ref_attr_name.is_empty() {
+                problems
+                    .push(format!("node `{}`: a reference to a function's attribute", node.name));
+            }
             attribute.t.iter().chain(&attribute.tensors).for_each(|t| check_tensor(t, problems));
             for subgraph in attribute.g.iter().chain(&attribute.graphs) {
                 check_nodes(subgraph, depth + 1, problems);
@@ -284,6 +302,9 @@ fn check_signature(
 fn check_states(graph: &GraphProto, spec: &GraphSpec, problems: &mut Vec<String>) {
     for (index, state) in spec.states.iter().enumerate() {
         let at = format!("graph.states[{index}] `{}`", state.input);
+        if state.width > STATE_WIDTH_MAX {
+            problems.push(format!("{at}: wider than {STATE_WIDTH_MAX}"));
+        }
         if let Some(input) = inputs(graph).find(|input| input.name == state.input) {
             let width = i64::from(state.width);
             let fits = input.shape().is_some_and(|shape| {

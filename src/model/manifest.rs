@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{DurationNanos, UnixNanos};
 use crate::features::{FeaturePlan, Scaler};
-use crate::forecast::{ForecastPlan, Interval, SignalThresholds, Target};
+use crate::forecast::{ForecastPlan, Interval, SignalThresholds, Target, TargetError, Truth};
 use crate::step::StepRule;
 
 /// The value of `schema` that this version reads and writes.
@@ -40,7 +40,7 @@ pub struct Manifest {
     pub step: StepSpec,
     /// The features in the order of the model's columns; their count is F.
     pub features: Vec<String>,
-    /// Fields beyond price, open, high, low, close and volume that the features read.
+    /// Fields beyond price, open, high, low, close and volume that the features or the target read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extra_fields: Vec<String>,
     /// Raw features to model units, fitted on the training part alone.
@@ -95,16 +95,51 @@ pub enum Mode {
     Full,
     /// Staggered states, one step each; the same numbers as `full`, bit for bit.
     Sliding,
+    /// One state carried without end, one step each; for models trained that way. Other numbers
+    /// than `full`.
+    Carried,
 }
 
 /// What is forecast, and how model units become its unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "TargetRecord", into = "TargetRecord")]
 pub struct TargetSpec {
-    /// The kind of target.
+    /// The target.
     pub kind: Target,
     /// One column, named after the target.
     pub scaler: Scaler,
+}
+
+/// A target as it stands on disk: `field` and `above` are there for the kinds that have them.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TargetRecord {
+    kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    above: Option<f64>,
+    scaler: Scaler,
+}
+
+impl TryFrom<TargetRecord> for TargetSpec {
+    type Error = TargetError;
+
+    fn try_from(record: TargetRecord) -> Result<Self, TargetError> {
+        let TargetRecord { kind, field, above, scaler } = record;
+        Ok(Self { kind: Target::from_parts(&kind, field, above)?, scaler })
+    }
+}
+
+impl From<TargetSpec> for TargetRecord {
+    fn from(TargetSpec { kind, scaler }: TargetSpec) -> Self {
+        let above = match &kind {
+            Target::NextEvent { above, .. } => Some(*above),
+            _ => None,
+        };
+        let field = kind.field().map(str::to_owned);
+        Self { kind: kind.label().to_owned(), field, above, scaler }
+    }
 }
 
 /// The names by which the graph is driven: `x [T,B,F]` and states `[1,B,width]` in, `y [B,1]` and
@@ -297,6 +332,8 @@ pub struct Plans {
     pub features: FeaturePlan,
     /// From outputs to forecasts.
     pub forecast: ForecastPlan,
+    /// From steps to what came true.
+    pub truth: Truth,
     /// W.
     pub window_steps: usize,
     /// From ticks to steps.
@@ -308,6 +345,7 @@ impl fmt::Display for Mode {
         formatter.pad(match self {
             Self::Full => "full",
             Self::Sliding => "sliding",
+            Self::Carried => "carried",
         })
     }
 }
@@ -328,27 +366,31 @@ impl StepSpec {
 }
 
 /// Whether a text can name a folder without leaving its parent or hiding.
-fn is_folder_name(text: &str) -> bool {
+pub fn is_folder_name(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !text.is_empty() && !text.starts_with('.') && text.chars().all(allowed)
 }
 
 impl Manifest {
+    /// Name and version become folders, so they must not lead out of their parent.
+    pub(super) fn check_names(&self) -> Vec<String> {
+        [("name", &self.name), ("version", &self.version)]
+            .into_iter()
+            .filter(|(_, text)| !is_folder_name(text))
+            .map(|(field, text)| {
+                format!("{field}: `{text}` must be letters, digits, `-`, `_` and inner dots")
+            })
+            .collect()
+    }
+
     /// Checks every rule inside the manifest and resolves it into plans.
     ///
     /// # Errors
     /// One line per broken rule, each beginning with the field at fault.
     pub fn plans(&self) -> Result<Plans, Vec<String>> {
-        let mut problems = Vec::new();
+        let mut problems = self.check_names();
         if self.schema != MANIFEST_SCHEMA {
             problems.push(format!("schema: `{}`, expected `{MANIFEST_SCHEMA}`", self.schema));
-        }
-        for (field, text) in [("name", &self.name), ("version", &self.version)] {
-            if !is_folder_name(text) {
-                problems.push(format!(
-                    "{field}: `{text}` must be letters, digits, `-`, `_` and inner dots"
-                ));
-            }
         }
         if !(1..=WINDOW_STEPS_MAX).contains(&self.window_steps) {
             problems.push(format!(
@@ -363,10 +405,16 @@ impl Manifest {
             problems.push("step.interval_seconds: must be at least 1".to_owned());
         }
         if self.modes.is_empty() {
-            problems.push("modes: at least one of `full` and `sliding`".to_owned());
+            problems.push("modes: at least one of `full`, `sliding` and `carried`".to_owned());
         }
-        if self.modes.contains(&Mode::Sliding) && self.graph.states.is_empty() {
-            problems.push("modes: `sliding` needs graph.states, which is empty".to_owned());
+        for mode in [Mode::Sliding, Mode::Carried] {
+            if self.modes.contains(&mode) && self.graph.states.is_empty() {
+                problems.push(format!("modes: `{mode}` needs graph.states, which is empty"));
+            }
+        }
+        if self.modes.contains(&Mode::Carried) && self.modes.len() > 1 {
+            let text = "modes: `carried` gives other numbers than the others, so it stands alone";
+            problems.push(text.to_owned());
         }
         for (index, state) in self.graph.states.iter().enumerate() {
             if state.width == 0 {
@@ -379,22 +427,29 @@ impl Manifest {
         }
         let features = FeaturePlan::new(&self.features, &self.extra_fields, label, &self.scaler)
             .map_err(|error| problems.push(format!("features: {error}")));
+        let truth = features.as_ref().ok().and_then(|features| {
+            let truth = self.target.kind.truth(features.raw().schema());
+            truth.map_err(|error| problems.push(error.to_string())).ok()
+        });
         let span = self.step.interval().and_then(|interval| interval.times(self.horizon_steps));
         let horizon = span.ok_or_else(|| {
             problems.push("horizon_steps: the horizon overflows".to_owned());
         });
         let forecast = horizon.and_then(|horizon| {
-            let (scaler, kind) = (&self.target.scaler, self.target.kind);
-            ForecastPlan::new(kind, scaler, horizon, self.signal, self.interval)
+            let (scaler, kind) = (&self.target.scaler, &self.target.kind);
+            ForecastPlan::new(kind.clone(), scaler, horizon, self.signal, self.interval)
                 .map_err(|error| problems.push(error.to_string()))
         });
-        match (features, forecast, self.step.rule()) {
-            (Ok(features), Ok(forecast), Some(step_rule)) if problems.is_empty() => Ok(Plans {
-                features,
-                forecast,
-                window_steps: self.window_steps as usize,
-                step_rule,
-            }),
+        match (features, forecast, truth, self.step.rule()) {
+            (Ok(features), Ok(forecast), Some(truth), Some(step_rule)) if problems.is_empty() => {
+                Ok(Plans {
+                    features,
+                    forecast,
+                    truth,
+                    window_steps: self.window_steps as usize,
+                    step_rule,
+                })
+            }
             _ => Err(problems),
         }
     }

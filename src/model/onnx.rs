@@ -429,6 +429,18 @@ impl NodeProto {
         self
     }
 
+    /// The same node with one more attribute of whole numbers.
+    #[must_use]
+    pub fn with_ints(mut self, name: &str, values: &[i64]) -> Self {
+        self.attribute.push(AttributeProto {
+            name: name.to_owned(),
+            ints: values.to_vec(),
+            kind: attribute_type::INTS,
+            ..AttributeProto::default()
+        });
+        self
+    }
+
     /// The attribute of that name.
     pub fn attribute(&self, name: &str) -> Option<&AttributeProto> {
         self.attribute.iter().find(|a| a.name == name)

@@ -7,6 +7,8 @@ use std::cmp::Ordering;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::bundle::MANIFEST_FILE;
+
 /// Why no bundle is found.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -47,7 +49,8 @@ pub fn locate(root: &Path, name: &str, version: &str) -> Result<PathBuf, StoreEr
     let mut versions = Vec::new();
     for entry in fs::read_dir(&folder).map_err(fail)? {
         let entry = entry.map_err(fail)?;
-        if let (true, Ok(name)) = (entry.path().is_dir(), entry.file_name().into_string())
+        let is_bundle = entry.path().join(MANIFEST_FILE).is_file();
+        if let (true, Ok(name)) = (is_bundle, entry.file_name().into_string())
             // A leading dot marks a draft.
             && !name.starts_with('.')
         {
@@ -70,10 +73,11 @@ pub fn locate(root: &Path, name: &str, version: &str) -> Result<PathBuf, StoreEr
     }
 }
 
-/// Compares versions part by part between dots: numbers by value, others by text, so that 10
-/// comes after 9 and 1.10 after 1.9.
+/// Compares versions part by part between dots: numbers by value, so that 10 comes after 9 and 1.10
+/// after 1.9; anything else by its text and before every number, so that `2-rc1` and `archive` are
+/// never the latest beside a numbered version.
 fn by_numbers(a: &str, b: &str) -> Ordering {
-    let part = |part: &str| part.parse::<u64>().map_err(|_| part.to_owned());
+    let part = |part: &str| (part.parse::<u64>().ok(), part.to_owned());
     let parts = |text: &str| text.split('.').map(part).collect::<Vec<_>>();
     parts(a).cmp(&parts(b)).then_with(|| a.cmp(b))
 }
@@ -85,14 +89,17 @@ mod tests {
     #[test]
     fn finds_the_highest_version_by_its_numbers() {
         let root = tempfile::tempdir().unwrap();
-        for version in ["1", "9", "10", "1.10", "1.9", ".11.draft"] {
-            fs::create_dir_all(root.path().join("m").join(version)).unwrap();
+        for version in ["1", "9", "10", "1.10", "1.9", ".11.draft", "12-rc1", "archive"] {
+            let folder = root.path().join("m").join(version);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join(MANIFEST_FILE), "").unwrap();
         }
+        fs::create_dir_all(root.path().join("m/13")).unwrap();
         let locate = |version| locate(root.path(), "m", version);
         assert_eq!(locate("latest").unwrap(), root.path().join("m/10"));
         assert_eq!(locate("1.9").unwrap(), root.path().join("m/1.9"));
         let error = locate("11").unwrap_err().to_string();
-        assert!(error.ends_with("there is 1, 1.9, 1.10, 9, 10"), "{error}");
+        assert!(error.ends_with("there is 12-rc1, archive, 1, 1.9, 1.10, 9, 10"), "{error}");
         assert!(super::locate(root.path(), "other", "latest").is_err());
     }
 }

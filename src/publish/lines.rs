@@ -4,8 +4,8 @@
 //! what was handed over is on its way to the system once the queue is empty. A full queue blocks
 //! the engine (policy `block`): lines are never dropped. Never formats a forecast.
 
-use std::fs::OpenOptions;
-use std::io::{self, BufWriter, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 
@@ -37,7 +37,9 @@ impl Lines {
             LinesTarget::Off => Ok(None),
             LinesTarget::StandardOutput => Self::start(io::stdout()).map(Some),
             LinesTarget::File(path) => {
-                let file = OpenOptions::new().create(true).append(true).open(path)?;
+                let mut file =
+                    OpenOptions::new().create(true).append(true).read(true).open(path)?;
+                end_last_line(&mut file)?;
                 Self::start(file).map(Some)
             }
         }
@@ -68,6 +70,17 @@ impl Lines {
         drop(self.queue);
         self.writer.join().unwrap_or_else(|_| Err(io::Error::other("the writer panicked")))
     }
+}
+
+/// Ends a line that a process left torn, so that the next record begins a line of its own.
+fn end_last_line(file: &mut File) -> io::Result<()> {
+    if file.metadata()?.len() == 0 {
+        return Ok(());
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    if last == *b"\n" { Ok(()) } else { file.write_all(b"\n") }
 }
 
 /// Writes until the queue is closed, and flushes whenever it is empty.
@@ -107,6 +120,17 @@ mod tests {
         let text = std::fs::read_to_string(path).unwrap();
         let numbers: Vec<u32> = text.lines().map(|line| line.parse().unwrap()).collect();
         assert_eq!(numbers, (0..20_000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_torn_line_is_ended_before_the_next_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("forecasts.jsonl");
+        std::fs::write(&path, "whole\ntor").unwrap();
+        let lines = Lines::open(&LinesTarget::File(path.clone())).unwrap().unwrap();
+        lines.write(Bytes::from_static(b"next")).unwrap();
+        lines.finish().unwrap();
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "whole\ntor\nnext\n");
     }
 
     #[test]

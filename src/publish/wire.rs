@@ -3,6 +3,8 @@
 //! Owns the field names and their order. Promises that equal forecasts give equal bytes: nothing
 //! that varies between runs is in them. Never writes anywhere but into a buffer.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -12,7 +14,8 @@ use crate::model::manifest::Mode;
 /// The value of `schema` in every record.
 pub const FORECAST_SCHEMA: &str = "tickcast.forecast.v1";
 
-/// One forecast as it travels; also what readers such as `watch` parse.
+/// One forecast as it travels; also what readers such as `watch` parse. Names that people choose
+/// may hold what JSON escapes, which a reader cannot borrow.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ForecastRecord<'a> {
     /// Always [`FORECAST_SCHEMA`].
@@ -20,11 +23,14 @@ pub struct ForecastRecord<'a> {
     /// 32 hexadecimal digits; the same model, symbol, `as_of` and horizon give the same id.
     pub id: String,
     /// The symbol.
-    pub symbol: &'a str,
+    #[serde(borrow)]
+    pub symbol: Cow<'a, str>,
     /// The model's name.
-    pub model: &'a str,
+    #[serde(borrow)]
+    pub model: Cow<'a, str>,
     /// The model's version.
-    pub model_version: &'a str,
+    #[serde(borrow)]
+    pub model_version: Cow<'a, str>,
     /// How the model was driven.
     pub mode: Mode,
     /// RFC 3339: event time of the newest step.
@@ -90,9 +96,9 @@ impl RecordTemplate {
         let record = ForecastRecord {
             schema: FORECAST_SCHEMA,
             id: self.id(symbol, forecast.as_of).to_string(),
-            symbol,
-            model: &self.model,
-            model_version: &self.model_version,
+            symbol: symbol.into(),
+            model: (&*self.model).into(),
+            model_version: (&*self.model_version).into(),
             mode: self.mode,
             as_of: forecast.as_of,
             target_time: forecast.target_time,
@@ -151,7 +157,11 @@ mod tests {
                 .replace("ID", &template.id("AAPL", forecast.as_of).to_string())
         );
         let back: ForecastRecord<'_> = serde_json::from_slice(&bytes).unwrap();
-        assert_eq!((back.symbol, back.value, back.last_price), ("AAPL", 0.0125, None));
+        assert_eq!((&*back.symbol, back.value, back.last_price), ("AAPL", 0.0125, None));
+        bytes.clear();
+        template.encode("A\"\\B", &forecast, &mut bytes);
+        let back: ForecastRecord<'_> = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(back.symbol, "A\"\\B", "a name that JSON escapes is read as well");
     }
 
     #[test]

@@ -22,7 +22,7 @@ impl Backoff {
         Self { limit, attempts: 0, seed }
     }
 
-    /// Begins anew; call it once data has flowed, not when a connection merely stands.
+    /// Begins anew; call it once a connection has proved itself, not when it merely stands.
     pub fn reset(&mut self) {
         self.attempts = 0;
     }

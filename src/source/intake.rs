@@ -22,11 +22,29 @@ pub enum Arrival {
     Gap,
 }
 
+/// The bounds of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IntakeLimits {
+    /// The most entries.
+    pub records_max: usize,
+    /// The most bytes over all entries; one entry always fits.
+    pub bytes_max: usize,
+    /// What is kept of one record: the decoder refuses a longer one by its length, so no more than
+    /// one byte beyond this is worth its memory.
+    pub record_bytes_max: usize,
+    /// What happens when the queue is full.
+    pub when_full: WhenFull,
+}
+
 /// The source's end; the queue closes when it is dropped.
 pub struct IntakeSender {
     shared: Arc<Shared>,
-    capacity: usize,
-    when_full: WhenFull,
+    limits: IntakeLimits,
+}
+
+/// Closes the queue from outside, for a source that cannot be interrupted.
+pub struct IntakeCloser {
+    shared: Arc<Shared>,
 }
 
 /// The engine's end.
@@ -55,9 +73,11 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Arrival>,
+    bytes: usize,
     /// Something was dropped before the first entry.
     gap_before_first: bool,
-    sender_gone: bool,
+    /// Nothing is added any more.
+    closed: bool,
     receiver_gone: bool,
 }
 
@@ -66,19 +86,24 @@ struct Queue {
 #[error("the engine takes no more records")]
 pub struct IntakeClosed;
 
-/// Makes a queue of at most `capacity` entries.
-pub fn intake(
-    capacity: usize,
-    when_full: WhenFull,
-    metrics: IntakeMetrics,
-) -> (IntakeSender, IntakeReceiver) {
+/// Makes a queue.
+pub fn intake(limits: IntakeLimits, metrics: IntakeMetrics) -> (IntakeSender, IntakeReceiver) {
     let shared = Arc::new(Shared {
         queue: Mutex::default(),
         filled: Condvar::new(),
         room: Notify::new(),
         metrics,
     });
-    (IntakeSender { shared: Arc::clone(&shared), capacity, when_full }, IntakeReceiver { shared })
+    (IntakeSender { shared: Arc::clone(&shared), limits }, IntakeReceiver { shared })
+}
+
+impl Arrival {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Record(record) => record.len(),
+            Self::Gap => 0,
+        }
+    }
 }
 
 impl IntakeMetrics {
@@ -110,7 +135,49 @@ impl IntakeMetrics {
     }
 }
 
+impl IntakeMetrics {
+    /// Records received and dropped so far.
+    pub fn received_and_dropped(&self) -> (u64, u64) {
+        (self.received.get(), self.dropped.get())
+    }
+}
+
 impl Shared {
+    /// Adds an entry, and counts it.
+    fn put(&self, queue: &mut Queue, arrival: Arrival) {
+        match &arrival {
+            Arrival::Record(_) => {
+                self.metrics.received.inc();
+                self.metrics.waiting.inc();
+            }
+            Arrival::Gap => self.metrics.gaps.inc(),
+        }
+        queue.bytes += arrival.bytes();
+        queue.waiting.push_back(arrival);
+        self.filled.notify_one();
+    }
+
+    /// Takes the oldest entry out.
+    fn take(&self, queue: &mut Queue) -> Option<Arrival> {
+        let arrival = queue.waiting.pop_front()?;
+        queue.bytes -= arrival.bytes();
+        if matches!(arrival, Arrival::Record(_)) {
+            self.metrics.waiting.dec();
+        }
+        Some(arrival)
+    }
+
+    /// Drops the oldest entry, and leaves a gap in its place.
+    fn drop_oldest(&self, queue: &mut Queue) {
+        if let Some(Arrival::Record(_)) = self.take(queue) {
+            self.metrics.dropped.inc();
+            if !queue.gap_before_first {
+                self.metrics.gaps.inc();
+            }
+        }
+        queue.gap_before_first = true;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // A panic while the lock is held leaves a queue that is still whole: every change is one
         // call. Its thread's death is reported by whoever joins it.
@@ -122,19 +189,38 @@ impl IntakeSender {
     /// Delivers a record, waiting for room or dropping the oldest one by the policy.
     ///
     /// # Errors
-    /// [`IntakeClosed`] where the receiver is gone.
+    /// [`IntakeClosed`] where nothing more is taken.
     pub async fn record(&self, record: Bytes) -> Result<(), IntakeClosed> {
-        self.shared.metrics.received.inc();
+        let record = self.trim(record);
         self.push(Arrival::Record(record)).await
+    }
+
+    /// Delivers a record that was read before the word to stop came, beyond the limit if need be.
+    pub fn last_record(&self, record: Bytes) {
+        let record = self.trim(record);
+        let mut queue = self.shared.lock();
+        if !(queue.closed || queue.receiver_gone) {
+            self.shared.put(&mut queue, Arrival::Record(record));
+        }
     }
 
     /// Tells that records may be missing here.
     ///
     /// # Errors
-    /// [`IntakeClosed`] where the receiver is gone.
+    /// [`IntakeClosed`] where nothing more is taken.
     pub async fn gap(&self) -> Result<(), IntakeClosed> {
-        self.shared.metrics.gaps.inc();
         self.push(Arrival::Gap).await
+    }
+
+    /// A handle that closes the queue while this end is stuck elsewhere.
+    pub fn closer(&self) -> IntakeCloser {
+        IntakeCloser { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Copies the head of a record that is too long, because a slice would keep the whole of it.
+    fn trim(&self, record: Bytes) -> Bytes {
+        let kept = self.limits.record_bytes_max.saturating_add(1);
+        if record.len() > kept { Bytes::copy_from_slice(&record[..kept]) } else { record }
     }
 
     async fn push(&self, arrival: Arrival) -> Result<(), IntakeClosed> {
@@ -152,63 +238,64 @@ impl IntakeSender {
     /// Pushes what is there, or tells that there is no room.
     fn try_push(&self, arrival: &mut Option<Arrival>) -> Result<bool, IntakeClosed> {
         let mut queue = self.shared.lock();
-        if queue.receiver_gone {
+        if queue.closed || queue.receiver_gone {
             return Err(IntakeClosed);
         }
-        if queue.waiting.len() >= self.capacity {
-            match self.when_full {
-                WhenFull::Block => return Ok(false),
-                WhenFull::DropOldest => {
-                    if let Some(Arrival::Record(_)) = queue.waiting.pop_front() {
-                        self.shared.metrics.dropped.inc();
-                        self.shared.metrics.waiting.dec();
-                        if !queue.gap_before_first {
-                            self.shared.metrics.gaps.inc();
-                        }
-                    }
-                    queue.gap_before_first = true;
+        let Some(next) = arrival.take() else { return Ok(true) };
+        while queue.is_full(&self.limits, next.bytes()) {
+            match self.limits.when_full {
+                WhenFull::Block => {
+                    *arrival = Some(next);
+                    return Ok(false);
                 }
+                WhenFull::DropOldest => self.shared.drop_oldest(&mut queue),
             }
         }
-        if let Some(arrival) = arrival.take() {
-            if matches!(arrival, Arrival::Record(_)) {
-                self.shared.metrics.waiting.inc();
-            }
-            queue.waiting.push_back(arrival);
-        }
-        drop(queue);
-        self.shared.filled.notify_one();
+        self.shared.put(&mut queue, next);
         Ok(true)
+    }
+}
+
+impl Queue {
+    /// Whether `bytes` more have no room; an empty queue always has.
+    fn is_full(&self, limits: &IntakeLimits, bytes: usize) -> bool {
+        let over = self.bytes + bytes > limits.bytes_max;
+        !self.waiting.is_empty() && (over || self.waiting.len() >= limits.records_max)
+    }
+}
+
+impl IntakeCloser {
+    /// Closes: what waits is still taken, and nothing is added.
+    pub fn close(&self) {
+        self.shared.lock().closed = true;
+        self.shared.filled.notify_one();
+        self.shared.room.notify_one();
     }
 }
 
 impl Drop for IntakeSender {
     fn drop(&mut self) {
-        self.shared.lock().sender_gone = true;
+        self.shared.lock().closed = true;
         self.shared.filled.notify_one();
     }
 }
 
 impl IntakeReceiver {
     /// Waits until something is there, then appends at most `count_max` entries to `batch`.
-    /// Returns whether there may be more: `false` once the sender is gone and nothing waits.
+    /// Returns whether there may be more: `false` once the queue is closed and empty.
     pub fn drain(&self, batch: &mut Vec<Arrival>, count_max: usize) -> bool {
         let mut queue = self.shared.lock();
-        while queue.waiting.is_empty() && !queue.gap_before_first && !queue.sender_gone {
+        while queue.waiting.is_empty() && !queue.gap_before_first && !queue.closed {
             queue =
                 self.shared.filled.wait(queue).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
         if std::mem::take(&mut queue.gap_before_first) {
             batch.push(Arrival::Gap);
         }
-        let count = queue.waiting.len().min(count_max);
-        let records = queue.waiting.drain(..count).inspect(|arrival| {
-            if matches!(arrival, Arrival::Record(_)) {
-                self.shared.metrics.waiting.dec();
-            }
-        });
-        batch.extend(records);
-        let open = !(queue.sender_gone && queue.waiting.is_empty());
+        for _ in 0..queue.waiting.len().min(count_max) {
+            batch.extend(self.shared.take(&mut queue));
+        }
+        let open = !(queue.closed && queue.waiting.is_empty());
         drop(queue);
         self.shared.room.notify_one();
         open
@@ -230,6 +317,10 @@ mod tests {
         IntakeMetrics::register(&Registry::new()).unwrap()
     }
 
+    fn limits(records_max: usize, when_full: WhenFull) -> IntakeLimits {
+        IntakeLimits { records_max, bytes_max: 1000, record_bytes_max: 100, when_full }
+    }
+
     fn record(index: u8) -> Bytes {
         Bytes::copy_from_slice(&[index])
     }
@@ -237,7 +328,7 @@ mod tests {
     #[tokio::test]
     async fn drop_oldest_keeps_the_newest_and_tells_the_gap() {
         let metrics = metrics();
-        let (sender, receiver) = intake(2, WhenFull::DropOldest, metrics.clone());
+        let (sender, receiver) = intake(limits(2, WhenFull::DropOldest), metrics.clone());
         for index in 0..5 {
             sender.record(record(index)).await.unwrap();
         }
@@ -252,7 +343,7 @@ mod tests {
     #[tokio::test]
     async fn block_waits_for_room_and_loses_nothing() {
         let metrics = metrics();
-        let (sender, receiver) = intake(2, WhenFull::Block, metrics.clone());
+        let (sender, receiver) = intake(limits(2, WhenFull::Block), metrics.clone());
         let taker = std::thread::spawn(move || {
             let mut batch = Vec::new();
             while receiver.drain(&mut batch, 3) {}
@@ -268,8 +359,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn bytes_are_bounded_and_long_records_are_cut() {
+        let metrics = metrics();
+        let (sender, receiver) = intake(limits(1000, WhenFull::DropOldest), metrics.clone());
+        for _ in 0..20 {
+            sender.record(Bytes::from(vec![b'x'; 5000])).await.unwrap();
+        }
+        let mut batch = Vec::new();
+        receiver.drain(&mut batch, 1000);
+        assert_eq!(batch.len(), 1 + 9, "a gap and nine records of 101 bytes");
+        assert_eq!(batch[1], Arrival::Record(Bytes::from(vec![b'x'; 101])));
+        assert_eq!(metrics.received_and_dropped(), (20, 11));
+    }
+
+    #[tokio::test]
+    async fn a_closed_queue_is_drained_and_takes_nothing_more() {
+        let (sender, receiver) = intake(limits(1, WhenFull::Block), metrics());
+        sender.record(record(1)).await.unwrap();
+        sender.last_record(record(2));
+        sender.closer().close();
+        assert_eq!(sender.record(record(3)).await, Err(IntakeClosed));
+        let mut batch = Vec::new();
+        assert!(!receiver.drain(&mut batch, 10));
+        assert_eq!(batch, [Arrival::Record(record(1)), Arrival::Record(record(2))]);
+    }
+
+    #[tokio::test]
     async fn a_dropped_gap_is_still_a_gap() {
-        let (sender, receiver) = intake(1, WhenFull::DropOldest, metrics());
+        let (sender, receiver) = intake(limits(1, WhenFull::DropOldest), metrics());
         sender.gap().await.unwrap();
         sender.record(record(1)).await.unwrap();
         let mut batch = Vec::new();
@@ -279,11 +396,11 @@ mod tests {
 
     #[tokio::test]
     async fn both_ends_notice_that_the_other_is_gone() {
-        let (sender, receiver) = intake(1, WhenFull::Block, metrics());
+        let (sender, receiver) = intake(limits(1, WhenFull::Block), metrics());
         sender.record(record(1)).await.unwrap();
         drop(receiver);
         assert_eq!(sender.record(record(2)).await, Err(IntakeClosed));
-        let (sender, receiver) = intake(1, WhenFull::Block, metrics());
+        let (sender, receiver) = intake(limits(1, WhenFull::Block), metrics());
         drop(sender);
         assert!(!receiver.drain(&mut Vec::new(), 1));
     }

@@ -1,8 +1,9 @@
 //! A live feed over a WebSocket: at most once, with every loss declared as a gap.
 //!
 //! Owns one connection and its renewal. Promises that a connection is dead after `idle_timeout`
-//! of silence, that waits between attempts are capped and jittered and begin anew only after data
-//! has flowed, and that a renewed connection is preceded by a gap. Never decodes a record.
+//! of silence, that waits between attempts are capped and jittered and begin anew only after a
+//! connection has delivered for as long as the longest wait, and that a renewed connection is
+//! preceded by a gap. Never decodes a record.
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use tracing::{info, warn};
 
 use super::backoff::Backoff;
 use super::intake::{IntakeClosed, IntakeSender};
+use crate::clock::Stopwatch;
 use crate::config::WebSocketConfig;
 use crate::http::Condition;
 use crate::shutdown::stopped;
@@ -102,11 +104,13 @@ pub async fn run(
                 }
                 ready.ready();
                 let mut flowed = false;
+                let age = Stopwatch::start();
                 let end = deliver(&config, &mut stream, &intake, &mut flowed, &mut stop).await;
                 // A peer that does not read would hold the goodbye up; it is a courtesy only.
                 let _ = timeout(CLOSE_TIMEOUT, stream.close(None)).await;
-                if flowed {
-                    delivered = true;
+                delivered |= flowed;
+                // A feed that says one thing and closes must not be asked again without a wait.
+                if flowed && age.elapsed() >= config.backoff_max {
                     backoff.reset();
                 }
                 match end {
@@ -129,7 +133,8 @@ async fn connect(config: &WebSocketConfig) -> Result<Stream, String> {
         .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX);
     let attempt = async {
         // Without Nagle's algorithm: subscriptions and pongs are small and should not wait.
-        let (mut stream, _) = connect_async_with_config(&config.url, Some(protocol), true).await?;
+        let (mut stream, _) =
+            connect_async_with_config(config.url.secret(), Some(protocol), true).await?;
         for text in &config.subscribe {
             stream.send(Message::text(text.clone())).await?;
         }
@@ -189,8 +194,11 @@ async fn deliver(
         *flowed = true;
         let delivered: Result<(), IntakeClosed> = tokio::select! {
             biased;
-            delivered = intake.record(record) => delivered,
-            () = stopped(stop) => return End::Stopped,
+            delivered = intake.record(record.clone()) => delivered,
+            () = stopped(stop) => {
+                intake.last_record(record);
+                return End::Stopped;
+            }
         };
         if delivered.is_err() {
             return End::Stopped;

@@ -45,6 +45,24 @@ struct Bar {
     extra: Vec<(u8, f64)>,
 }
 
+impl StepRule {
+    /// The fields that every tick must carry, given those that every step must have: bars make
+    /// their extremes out of prices.
+    pub fn required(self, of_steps: &[Field]) -> Vec<Field> {
+        let made = |field: &Field| match (self, *field) {
+            (Self::Time(_), Field::OPEN | Field::HIGH | Field::LOW) => Field::CLOSE,
+            (_, field) => field,
+        };
+        let mut of_ticks: Vec<_> = of_steps.iter().map(made).collect();
+        if matches!(self, Self::Time(_)) {
+            of_ticks.push(Field::CLOSE);
+        }
+        of_ticks.sort_unstable();
+        of_ticks.dedup();
+        of_ticks
+    }
+}
+
 impl StepState {
     /// Notes that data of this symbol may be missing between the newest tick and the next one:
     /// the tail of the open bar as well as what follows it.
@@ -76,15 +94,20 @@ impl StepState {
         }
     }
 
-    fn push_record(&mut self, time: UnixNanos, fields: &Fields) -> Result<Step, Reject> {
-        if let Some(newest) = self.newest {
-            if time == newest {
-                return Err(Reject::Duplicate);
-            }
-            if time < newest {
-                return Err(Reject::OutOfOrder);
-            }
+    /// Whether a record of this time may follow the newest one.
+    ///
+    /// # Errors
+    /// [`Reject::Duplicate`] or [`Reject::OutOfOrder`].
+    pub fn check_record(&self, time: UnixNanos) -> Result<(), Reject> {
+        match self.newest {
+            Some(newest) if time == newest => Err(Reject::Duplicate),
+            Some(newest) if time < newest => Err(Reject::OutOfOrder),
+            _ => Ok(()),
         }
+    }
+
+    fn push_record(&mut self, time: UnixNanos, fields: &Fields) -> Result<Step, Reject> {
+        self.check_record(time)?;
         self.newest = Some(time);
         let after_gap = std::mem::take(&mut self.after_gap);
         Ok(Step { time, fields: *fields, after_gap })
@@ -111,7 +134,9 @@ impl StepState {
                 Ok(None)
             }
             open => {
-                let after_gap = std::mem::take(&mut self.after_gap);
+                // What came before the first tick of all is not known, so the first bar is partial.
+                let first = open.is_none();
+                let after_gap = std::mem::take(&mut self.after_gap) || first;
                 let next = Bar::begin(start, time, price, fields, after_gap);
                 let Some(bar) = open.replace(next) else {
                     return Ok(None);
@@ -249,7 +274,9 @@ mod tests {
         let fields = [Field::OPEN, Field::HIGH, Field::LOW, Field::CLOSE, Field::VOLUME];
         let values: Vec<_> = fields.iter().map(|field| step.fields.get(*field)).collect();
         assert_eq!(values, [10.0, 12.0, 8.0, 11.0, 15.0].map(Some));
-        assert!(!step.after_gap);
+        assert!(step.after_gap, "the first bar may be partial");
+        let step = state.push(minute(), at(120), &trade(20.0, 1.0)).unwrap().unwrap();
+        assert!(!step.after_gap, "the second one is whole");
     }
 
     #[test]
@@ -270,9 +297,18 @@ mod tests {
         let mut state = StepState::default();
         state.push(minute(), at(0), &trade(1.0, 1.0)).unwrap();
         let first = state.push(minute(), at(180), &trade(2.0, 1.0)).unwrap().unwrap();
-        assert_eq!((first.time, first.after_gap), (at(60), false));
+        assert_eq!(first.time, at(60));
         let second = state.push(minute(), at(240), &trade(3.0, 1.0)).unwrap().unwrap();
         assert_eq!((second.time, second.after_gap), (at(240), true));
+        let third = state.push(minute(), at(300), &trade(3.0, 1.0)).unwrap().unwrap();
+        assert_eq!((third.time, third.after_gap), (at(300), false));
+    }
+
+    #[test]
+    fn bars_ask_of_ticks_only_what_they_cannot_make() {
+        let of_steps = [Field::HIGH, Field::LOW, Field::VOLUME];
+        assert_eq!(minute().required(&of_steps), [Field::CLOSE, Field::VOLUME]);
+        assert_eq!(StepRule::Record.required(&of_steps), of_steps);
     }
 
     #[test]

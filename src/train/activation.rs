@@ -65,6 +65,13 @@ pub(crate) fn tanh(x: f32) -> f32 {
     (minus_one / (minus_one + 2.0)).copysign(x)
 }
 
+/// e^x for an x of at most 0; below -87 the result is that of -87, which is as good as 0.
+#[inline(always)]
+pub(crate) fn exp_of_negative(x: f32) -> f32 {
+    let (scale, rest) = exponential(x.clamp(-87.0, 0.0));
+    rest * scale + scale
+}
+
 /// e^x as `(2^n, e^r - 1)` with x = n ln 2 + r and |r| at most ln 2 / 2, so that the caller can put
 /// the parts together as its own rounding wants. |x| is at most 87.
 #[inline(always)]
@@ -128,6 +135,18 @@ mod tests {
             let relative = (f64::from(tanh(x)) - exact).abs() / exact;
             assert!(relative < 2e-7, "tanh({x}) is off by {relative} of itself");
         }
+    }
+
+    #[test]
+    fn exponentials_of_negative_numbers_are_exact_to_their_size() {
+        for x in arguments().filter(|x| (-87.0..=0.0).contains(x)) {
+            let exact = f64::from(x).exp();
+            let relative = (f64::from(exp_of_negative(x)) - exact).abs() / exact;
+            assert!(relative < 3e-7, "e^{x} is off by {relative} of itself");
+        }
+        assert_eq!(exp_of_negative(0.0), 1.0);
+        assert!(exp_of_negative(f32::NEG_INFINITY) < 1e-37);
+        assert!(exp_of_negative(f32::NAN).is_nan());
     }
 
     #[test]

@@ -14,7 +14,7 @@
 //! Never: looks at the loss, changes the rate by itself or clips.
 
 /// Settings and state.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Adam {
     rate: f64,
     first: Vec<f32>,
@@ -30,6 +30,28 @@ impl Adam {
     /// A fresh optimiser for `parameters` values.
     pub(crate) fn new(rate: f64, parameters: usize) -> Self {
         Self { rate, first: vec![0.0; parameters], second: vec![0.0; parameters], steps: 0 }
+    }
+
+    /// An optimiser that goes on: its moments of every parameter, and the steps it has taken.
+    pub(crate) fn restore(rate: f64, first: Vec<f32>, second: Vec<f32>, steps: i32) -> Self {
+        Self { rate, first, second, steps }
+    }
+
+    pub(crate) fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// The running means of the gradients and of their squares.
+    pub(crate) fn moments(&self) -> (&[f32], &[f32]) {
+        (&self.first, &self.second)
+    }
+
+    pub(crate) fn steps(&self) -> i32 {
+        self.steps
+    }
+
+    pub(crate) fn parameter_count(&self) -> usize {
+        self.first.len().min(self.second.len())
     }
 
     /// One step against the gradients.

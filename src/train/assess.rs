@@ -55,7 +55,7 @@ pub fn assess(
     };
     let (validation, test) = (seen(&dataset.validation), seen(&dataset.test));
     let terms = Terms {
-        kind: Kind::of(config.target),
+        kind: Kind::of(&config.target),
         horizon_steps: config.horizon_steps,
         interval: interval(&validation.1, config.coverage),
         signal: config.signal,

@@ -13,9 +13,9 @@ use super::loss::Loss;
 use super::network::{Activation, Architecture, DenseShape, LstmShape};
 use crate::config::ConfigError;
 use crate::config::read::{Problems, Section};
-use crate::domain::{Symbol, TimeUnit};
+use crate::domain::{Schema, Symbol, TimeUnit};
 use crate::features::RawFeatures;
-use crate::forecast::{SignalThresholds, Target};
+use crate::forecast::{SignalThresholds, TARGET_KINDS, Target, TargetError};
 use crate::model::manifest::{StepKind, StepSpec};
 use crate::source::file::ColumnMap;
 
@@ -57,6 +57,8 @@ pub struct TrainConfig {
     pub folds: usize,
     /// The folder of reports; `None` for no report.
     pub reports_root: Option<PathBuf>,
+    /// The folder of the checkpoint that a fit keeps while it is under way.
+    pub work: PathBuf,
     /// The share of truths that the interval is made to hold.
     pub coverage: f64,
     /// When a value becomes a signal.
@@ -64,7 +66,7 @@ pub struct TrainConfig {
 }
 
 /// Where the history is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DataConfig {
     /// The file.
     pub path: PathBuf,
@@ -76,6 +78,9 @@ pub struct DataConfig {
     pub symbols: Vec<String>,
     /// The unit of event times that are numbers.
     pub time_unit: TimeUnit,
+    /// The largest change of price from one row of a symbol to the next that is no mistake, a
+    /// fraction; 0 allows any.
+    pub jump_max: f64,
 }
 
 /// How the history is divided in time: training, then validation, then test.
@@ -127,15 +132,24 @@ fn check(tree: Value, problems: &mut Problems) -> TrainConfig {
     let step = step(root.section("step"));
     let (target, horizon_steps) = {
         let mut section = root.section("target");
-        let kind = section.choice("kind", &[("next_return", Target::NextReturn)]);
+        let kind = section.choice("kind", &TARGET_KINDS.map(|kind| (kind, kind)));
+        let field = section.optional_text("field");
+        let above = section.contains("above").then(|| section.number("above", "", |_| true));
+        let target = Target::from_parts(kind, field, above).unwrap_or_else(|error| {
+            section.problem(error.part, error.problem);
+            Target::NextReturn
+        });
         let horizon_steps = section.count("horizon_steps", 1, STEPS_MAX);
         section.finish();
-        (kind, horizon_steps)
+        (target, horizon_steps)
     };
-    let (window_steps, features, extra_fields) = window(root.section("window"), target);
+    let (window_steps, features, extra_fields) = window(root.section("window"), &target);
+    if let Some(error) = unknown_field(&target, &extra_fields) {
+        root.problem(&format!("target.{}", error.part), error.problem);
+    }
     let split = split(root.section("split"));
-    let architecture = network(root.section("network"), features.len());
-    let recipe = fit(root.section("fit"));
+    let architecture = network(root.section("network"), features.len(), &target);
+    let (recipe, work) = fit(root.section("fit"), &target);
     let (seeds, folds) = {
         let mut section = root.section("evaluate");
         let counts =
@@ -149,7 +163,7 @@ fn check(tree: Value, problems: &mut Problems) -> TrainConfig {
         section.finish();
         folder
     };
-    let (coverage, signal) = forecast(root.section("forecast"));
+    let (coverage, signal) = forecast(root.section("forecast"), &target);
     root.finish();
     TrainConfig {
         models_root,
@@ -168,6 +182,7 @@ fn check(tree: Value, problems: &mut Problems) -> TrainConfig {
         seeds,
         folds,
         reports_root,
+        work,
         coverage,
         signal,
     }
@@ -194,8 +209,9 @@ fn data(mut section: Section<'_>) -> DataConfig {
         ("ns", TimeUnit::Nanoseconds),
     ];
     let time_unit = section.choice("time_unit", &units);
+    let jump_max = section.number("jump_max", "0 or above", |jump| jump >= 0.0);
     section.finish();
-    DataConfig { path, columns, symbol, symbols, time_unit }
+    DataConfig { path, columns, symbol, symbols, time_unit, jump_max }
 }
 
 fn step(mut section: Section<'_>) -> StepSpec {
@@ -206,7 +222,14 @@ fn step(mut section: Section<'_>) -> StepSpec {
     StepSpec { kind, interval_seconds }
 }
 
-fn window(mut section: Section<'_>, target: Target) -> (usize, Vec<String>, Vec<String>) {
+/// Why the stream has no field that the target is about. Extra fields that are no schema are the
+/// window's problem.
+fn unknown_field(target: &Target, extra_fields: &[String]) -> Option<TargetError> {
+    let schema = Schema::new(extra_fields.iter().map(String::as_str)).ok()?;
+    target.truth(&schema).err()
+}
+
+fn window(mut section: Section<'_>, target: &Target) -> (usize, Vec<String>, Vec<String>) {
     let steps = section.count("steps", 1, STEPS_MAX);
     let features = section.texts("features");
     let extra_fields = section.texts("extra_fields");
@@ -227,7 +250,7 @@ fn split(mut section: Section<'_>) -> Split {
     split
 }
 
-fn network(mut section: Section<'_>, inputs: usize) -> Architecture {
+fn network(mut section: Section<'_>, inputs: usize, target: &Target) -> Architecture {
     const UNITS_MAX: usize = 4096;
     fn rate(section: &mut Section<'_>, name: &'static str) -> f32 {
         // A layer may leave its dropout out.
@@ -261,6 +284,7 @@ fn network(mut section: Section<'_>, inputs: usize) -> Architecture {
         layer.finish();
         shape
     });
+    let attention = Some(section.count("attention", 0, UNITS_MAX)).filter(|units| *units > 0);
     for (name, empty) in [("lstm", lstm.is_empty()), ("dense", dense.is_empty())] {
         if empty {
             section.problem(name, "needs at least one layer");
@@ -271,31 +295,87 @@ fn network(mut section: Section<'_>, inputs: usize) -> Architecture {
     {
         section.problem("dense", "the last layer gives the forecast, so it needs units = 1");
     }
+    if let Some(last) = dense.last()
+        && target.is_probability()
+        && last.activation != Activation::Sigmoid
+    {
+        let label = target.label();
+        let problem = format!("`{label}` is a probability, so the last layer must be `sigmoid`");
+        section.problem("dense", problem);
+    }
     section.finish();
-    Architecture { inputs, lstm, dense }
+    Architecture { inputs, lstm, attention, dense }
 }
 
-fn fit(mut section: Section<'_>) -> Recipe {
+fn fit(mut section: Section<'_>, target: &Target) -> (Recipe, PathBuf) {
     let seed = section.count("seed", 0, i64::MAX as usize);
     let recipe = Recipe {
         epochs: section.count("epochs_max", 1, 1_000_000),
         batch: section.count("batch", 1, 65_536),
         patience: section.count("patience", 1, 1_000_000),
         learning_rate: section.number("learning_rate", "above 0", |rate| rate > 0.0),
-        loss: Loss::MeanSquaredError,
+        clip_norm: section.number("clip_norm", "at least 0", |norm| norm >= 0.0),
+        loss: loss(&mut section, target),
         seed: seed as u64,
         lanes: section.count("lanes", 1, 64),
     };
+    let work = section.text("work").into();
     section.finish();
-    recipe
+    (recipe, work)
 }
 
-fn forecast(mut section: Section<'_>) -> (f64, SignalThresholds) {
-    let any = |_| true;
+/// The loss that was asked for, or the usual one of the target.
+fn loss(section: &mut Section<'_>, target: &Target) -> Loss {
+    let choices = [
+        ("auto", None),
+        ("mean_squared_error", Some(Loss::MeanSquaredError)),
+        ("binary_cross_entropy", Some(Loss::BinaryCrossEntropy)),
+        ("quantile", Some(Loss::Quantile(0.5))),
+    ];
+    let chosen = section.choice("loss", &choices);
+    let quantile = section.number("quantile", "between 0 and 1", |q| q > 0.0 && q < 1.0);
+    let probability = target.is_probability();
+    match chosen {
+        None if probability => Loss::BinaryCrossEntropy,
+        None => Loss::MeanSquaredError,
+        Some(Loss::BinaryCrossEntropy) if !probability => {
+            section.problem("loss", format_args!("`{}` is no probability", target.label()));
+            Loss::BinaryCrossEntropy
+        }
+        Some(Loss::Quantile(_)) if probability => {
+            let label = target.label();
+            section.problem("loss", format_args!("the quantile of a `{label}` is 0 or 1"));
+            Loss::Quantile(quantile as f32)
+        }
+        Some(Loss::Quantile(_)) => Loss::Quantile(quantile as f32),
+        Some(loss) => loss,
+    }
+}
+
+/// When a value is a signal, where the configuration does not say so.
+const fn usual_signal(target: &Target) -> Option<SignalThresholds> {
+    match target {
+        Target::NextReturn => Some(SignalThresholds { buy_above: 0.02, sell_below: -0.02 }),
+        Target::NextDirection => Some(SignalThresholds { buy_above: 0.55, sell_below: 0.45 }),
+        // No probability is below 0: an event raises an alert or it does not.
+        Target::NextEvent { .. } => Some(SignalThresholds { buy_above: 0.5, sell_below: 0.0 }),
+        Target::NextVolatility | Target::NextValue { .. } => None,
+    }
+}
+
+fn forecast(mut section: Section<'_>, target: &Target) -> (f64, SignalThresholds) {
     let coverage = section.number("coverage", "between 0 and 1", |c| c > 0.0 && c < 1.0);
+    let usual = usual_signal(target);
+    let mut threshold = |name, usual: Option<f64>| match usual {
+        Some(usual) if !section.contains(name) => usual,
+        _ => {
+            let rule = format!("in the unit of `{}`", target.label());
+            section.number(name, &rule, |_| true)
+        }
+    };
     let signal = SignalThresholds {
-        buy_above: section.number("buy_above", "(a fraction, 0.02 is 2 %)", any),
-        sell_below: section.number("sell_below", "(a fraction, -0.02 is -2 %)", any),
+        buy_above: threshold("buy_above", usual.map(|signal| signal.buy_above)),
+        sell_below: threshold("sell_below", usual.map(|signal| signal.sell_below)),
     };
     if signal.sell_below > signal.buy_above {
         section.problem("sell_below", "is above buy_above");
@@ -333,7 +413,41 @@ mod tests {
                 seen += 1;
             }
         }
-        assert_eq!(seen, 1);
+        assert_eq!(seen, 3);
+    }
+
+    #[test]
+    fn losses_and_signals_follow_the_target() {
+        let read = |target: &str, more: &str| {
+            let sigmoid = "[network]\ndense = [{ units = 1, activation = 'sigmoid' }]\n";
+            let target = format!("[target]\nkind = '{target}'\nfield = 'volume'\n");
+            let target = target.replace("direction'\nfield = 'volume'", "direction'");
+            read(&format!("{SMALLEST}{sigmoid}{target}{more}"))
+        };
+        let direction = read("next_direction", "").unwrap();
+        assert_eq!(direction.recipe.loss, Loss::BinaryCrossEntropy);
+        assert_eq!((direction.signal.buy_above, direction.signal.sell_below), (0.55, 0.45));
+        let event = read("next_event", "above = 1\n[forecast]\nbuy_above = 0.3\n").unwrap();
+        assert_eq!((event.signal.buy_above, event.signal.sell_below), (0.3, 0.0));
+        let brier = read("next_event", "above = 1\n[fit]\nloss = 'mean_squared_error'\n").unwrap();
+        assert_eq!(brier.recipe.loss, Loss::MeanSquaredError);
+        let signal = "[forecast]\nbuy_above = 2\nsell_below = 1\n";
+        let quantile = format!("[fit]\nloss = 'quantile'\nquantile = 0.75\n{signal}");
+        assert_eq!(read("next_value", &quantile).unwrap().recipe.loss, Loss::Quantile(0.75));
+
+        let problems = |target, more| read(target, more).unwrap_err();
+        let unsaid = [
+            "forecast.buy_above: must be a number in the unit of `next_value`",
+            "forecast.sell_below: must be a number in the unit of `next_value`",
+        ];
+        assert_eq!(problems("next_value", ""), unsaid);
+        let cross_entropy = format!("[fit]\nloss = 'binary_cross_entropy'\n{signal}");
+        let expected = ["fit.loss: `next_value` is no probability"];
+        assert_eq!(problems("next_value", &cross_entropy), expected);
+        let quantile = "[fit]\nloss = 'quantile'\n";
+        let expected = ["fit.loss: the quantile of a `next_direction` is 0 or 1"];
+        assert_eq!(problems("next_direction", quantile), expected);
+        assert_eq!(problems("next_event", ""), ["target.above: `next_event` needs it"]);
     }
 
     #[test]
@@ -345,8 +459,9 @@ mod tests {
             path = 'x.csv'
             columns = 'close'
             symbols = ['']
+            jump_max = -0.4
             [window]
-            features = ['close', 'next_return']
+            features = ['close', 'next_event']
             [split]
             test = 1
             [network]
@@ -363,17 +478,24 @@ mod tests {
             fold = 3
             [report]
             folder = 1
+            [target]
+            kind = 'next_event'
+            field = 'rain'
+            above = 0
             [forecast]
             buy_above = -0.1
+            sell_below = 0
         ";
         let problems = read(text).unwrap_err();
         let expected = [
             "model.name: is missing",
             "model.nam: unknown key, did you mean `name`?",
             "data.columns: `close` is not a pair `name=column`, such as `close=Adj Close`",
-            "data.symbols: ``: a symbol has 1 to 64 bytes and no control characters",
-            "window.features: feature `next_return` is the label: its value does not exist for \
+            "data.symbols: ``: a symbol has 1 to 64 bytes, all of them printable",
+            "data.jump_max: must be a number 0 or above",
+            "window.features: feature `next_event` is the label: its value does not exist for \
              the newest row",
+            "target.field: `rain` is neither a standard field nor listed in extra_fields",
             "split.test: must be a number between 0 and 1",
             "network.dense[0].units: must be a whole number from 1 to 4096",
             "network.dense[0].activation: `selu` is none of `linear`, `relu`, `tanh`, `sigmoid`, \
@@ -382,6 +504,7 @@ mod tests {
             "network.dense[1].dropout: must be a number from 0 and below 1",
             "network.lstm: needs at least one layer",
             "network.dense: the last layer gives the forecast, so it needs units = 1",
+            "network.dense: `next_event` is a probability, so the last layer must be `sigmoid`",
             "fit.learning_rate: must be a number above 0",
             "fit.sed: unknown key, did you mean `seed`?",
             "evaluate.seeds: must be a whole number from 1 to 1000",

@@ -16,12 +16,14 @@ use thiserror::Error;
 
 use super::config::{Split, TrainConfig};
 use super::history::{History, Series};
+use super::look_ahead::{self, LookAheadError};
 use super::windows::Windows;
-use crate::domain::{Reject, UnixNanos};
+use crate::domain::{Reject, Step, UnixNanos};
 use crate::features::{
-    FeatureError, FeaturePlan, RawFeatures, RowStatus, Scaler, ScalerError, SingleScaler,
+    ColumnRange, FeatureError, FeaturePlan, RawFeatures, RowStatus, Scaler, ScalerError,
+    SingleScaler,
 };
-use crate::forecast::Target;
+use crate::forecast::{Target, TargetError, Truth};
 
 /// The history in its three parts, scaled.
 #[derive(Clone, Debug)]
@@ -60,7 +62,8 @@ pub struct Example {
     pub as_of: UnixNanos,
     /// The label in its own unit.
     pub truth: f64,
-    /// The naive forecast beside it, in the same unit: that nothing changes.
+    /// The naive forecast beside it, in the same unit: that nothing changes
+    /// ([`Truth::persistence`]).
     pub persistence: f64,
 }
 
@@ -70,6 +73,9 @@ pub enum DatasetError {
     /// The features cannot be resolved.
     #[error("window.features: {0}")]
     Features(#[from] FeatureError),
+    /// The stream has no such target.
+    #[error(transparent)]
+    Target(#[from] TargetError),
     /// A feature or the label does not vary, or is not finite.
     #[error("the training part: {0}")]
     Scaler(#[from] ScalerError),
@@ -83,6 +89,9 @@ pub enum DatasetError {
         /// Why.
         reason: &'static str,
     },
+    /// A row that depends on later steps.
+    #[error(transparent)]
+    LookAhead(#[from] LookAheadError),
     /// A part without a single window.
     #[error(
         "the {part} part has {rows} rows and no window: {needed} rows in a row of one symbol are \
@@ -122,6 +131,7 @@ impl Dataset {
     pub fn new(history: &History, config: &TrainConfig) -> Result<Self, DatasetError> {
         let label = config.target.label();
         let raw = RawFeatures::new(&config.features, &config.extra_fields, label)?;
+        let truth = config.target.truth(raw.schema())?;
         let rows: Vec<Rows> =
             history.series.iter().map(|s| raw_rows(s, &raw)).collect::<Result<_, _>>()?;
         let cuts = cuts(history, &rows, config.split);
@@ -133,7 +143,7 @@ impl Dataset {
         };
         let parts = [parts(0), parts(1), parts(2)];
 
-        let examples = |at: usize| examples(history, &rows, &parts[at], config);
+        let examples = |at: usize| examples(history, &rows, &parts[at], truth, config);
         let examples = [examples(0)?, examples(1)?, examples(2)?];
         for (at, examples) in examples.iter().enumerate() {
             if examples.is_empty() {
@@ -148,11 +158,18 @@ impl Dataset {
         }
         let scaler = fit_scaler(&config.features, &rows, &parts[0])?;
         let truths = examples[0].iter().map(|example| example.truth).collect();
-        let target_scaler = Scaler::fit_minmax(&[(label.to_owned(), truths)])?;
+        let target_scaler = fit_target_scaler(&config.target, truths)?;
 
         let plan = FeaturePlan::new(&config.features, &config.extra_fields, label, &scaler)?;
-        let scaled: Vec<Vec<f32>> =
-            history.series.iter().map(|s| scaled_rows(s, &plan)).collect::<Result<_, _>>()?;
+        let scaled: Vec<Vec<f32>> = history
+            .series
+            .iter()
+            .map(|s| scaled_rows(&s.symbol, &s.steps, &plan))
+            .collect::<Result<_, _>>()?;
+        for (series, whole) in history.series.iter().zip(&scaled) {
+            let rows = |steps: &[Step]| scaled_rows(&series.symbol, steps, &plan);
+            look_ahead::check(&series.symbol, &series.steps, &config.features, whole, rows)?;
+        }
         let single = target_scaler.single()?;
         let [training, validation, test] = examples;
         let part = |at: usize, examples: Vec<Example>| {
@@ -177,8 +194,8 @@ fn raw_rows(series: &Series, features: &RawFeatures) -> Result<Rows, DatasetErro
     let mut rows = Rows { first_step: 0, count: 0, raw: Vec::new() };
     for (at, step) in series.steps.iter().enumerate() {
         let warm = features
-            .row(&state, &step.fields, &mut scratch)
-            .map_err(|reason| refused(series, at, reason))?;
+            .row(&state, step, &mut scratch)
+            .map_err(|reason| refused(&series.symbol, step, reason))?;
         state.absorb(&scratch);
         if warm {
             rows.count += 1;
@@ -190,14 +207,18 @@ fn raw_rows(series: &Series, features: &RawFeatures) -> Result<Rows, DatasetErro
     Ok(rows)
 }
 
-/// The same with the scaler, `[rows, F]`: what the daemon would hand to the model.
-fn scaled_rows(series: &Series, plan: &FeaturePlan) -> Result<Vec<f32>, DatasetError> {
+/// The same with the scaler, `[rows, F]`: what a daemon that begins with these steps hands to the
+/// model.
+pub(super) fn scaled_rows(
+    symbol: &str,
+    steps: &[Step],
+    plan: &FeaturePlan,
+) -> Result<Vec<f32>, DatasetError> {
     let (mut state, mut scratch) = (plan.raw().initial_state(), plan.raw().scratch());
     let mut scaled = Vec::new();
-    for (at, step) in series.steps.iter().enumerate() {
-        let status = plan
-            .row(&state, &step.fields, &mut scratch)
-            .map_err(|reason| refused(series, at, reason))?;
+    for step in steps {
+        let status =
+            plan.row(&state, step, &mut scratch).map_err(|reason| refused(symbol, step, reason))?;
         state.absorb(&scratch);
         if let RowStatus::Ready { .. } = status {
             scaled.extend_from_slice(scratch.row());
@@ -206,10 +227,9 @@ fn scaled_rows(series: &Series, plan: &FeaturePlan) -> Result<Vec<f32>, DatasetE
     Ok(scaled)
 }
 
-fn refused(series: &Series, step: usize, reason: Reject) -> DatasetError {
-    let (symbol, time) = (series.symbol.clone(), series.steps[step].time);
-    let reason = reason.label();
-    DatasetError::Row { symbol, time, reason }
+fn refused(symbol: &str, step: &Step, reason: Reject) -> DatasetError {
+    let (symbol, reason) = (symbol.to_owned(), reason.label());
+    DatasetError::Row { symbol, time: step.time, reason }
 }
 
 /// The instants at which the parts begin, and one after the end: the rows of all series in order
@@ -240,35 +260,49 @@ fn examples(
     history: &History,
     rows: &[Rows],
     part: &[Range<usize>],
+    truth: Truth,
     config: &TrainConfig,
 ) -> Result<Vec<Example>, DatasetError> {
+    let (window, horizon) = (config.window_steps, config.horizon_steps);
     let mut examples = Vec::new();
     for (index, series) in history.series.iter().enumerate() {
         let Range { start, end } = part[index];
-        let newest = start + config.window_steps - 1..end.saturating_sub(config.horizon_steps);
-        for row in newest {
-            let step = rows[index].first_step + row;
-            let truth = label(config.target, series, step, step + config.horizon_steps)?;
-            let as_of = series.steps[step].time;
-            let persistence = match config.target {
-                Target::NextReturn => 0.0,
+        let first_step = rows[index].first_step;
+        // The naive forecast looks back as far as the label looks ahead.
+        let first = (start + window - 1).max(horizon.saturating_sub(first_step));
+        for row in first..end.saturating_sub(horizon) {
+            let step = first_step + row;
+            let fields = |step: usize| &series.steps[step].fields;
+            let later = &series.steps[step + horizon];
+            let at_fault = |reason| refused(&series.symbol, later, reason);
+            let known = |value: Option<f64>| match value {
+                Some(value) if value.is_finite() => Ok(value),
+                Some(_) => Err(at_fault(Reject::NotFinite)),
+                None => Err(at_fault(Reject::MissingField)),
             };
-            examples.push(Example { series: index, step, as_of, truth, persistence });
+            examples.push(Example {
+                series: index,
+                step,
+                as_of: series.steps[step].time,
+                truth: known(truth.between(fields(step), fields(step + horizon)))?,
+                persistence: known(truth.persistence(fields(step - horizon), fields(step)))?,
+            });
         }
     }
     Ok(examples)
 }
 
-/// What came true between two steps, in the target's unit.
-fn label(target: Target, series: &Series, now: usize, later: usize) -> Result<f64, DatasetError> {
-    let price = |step: usize| {
-        let price = series.steps[step].fields.price();
-        price.ok_or_else(|| refused(series, step, Reject::MissingField))
-    };
-    let truth = match target {
-        Target::NextReturn => price(later)? / price(now)? - 1.0,
-    };
-    if truth.is_finite() { Ok(truth) } else { Err(refused(series, later, Reject::NotFinite)) }
+/// Probabilities are their own model units; anything else becomes -1 to 1.
+fn fit_target_scaler(target: &Target, truths: Vec<f64>) -> Result<Scaler, ScalerError> {
+    let feature = target.label().to_owned();
+    if !target.is_probability() {
+        return Scaler::fit_minmax(&[(feature, truths)]);
+    }
+    let min = truths.iter().copied().fold(f64::INFINITY, f64::min);
+    let max = truths.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let scaler = Scaler::None { columns: vec![ColumnRange { feature, min, max }] };
+    // Refuses a history in which the event came always or never.
+    scaler.single().map(|_| scaler)
 }
 
 fn fit_scaler(
@@ -329,7 +363,7 @@ fn span(history: &History, rows: &[Rows], part: &[Range<usize>]) -> (UnixNanos, 
 mod tests {
     use super::super::config;
     use super::*;
-    use crate::domain::{Field, Fields, Step};
+    use crate::domain::{Field, Fields};
 
     /// A series of daily closes and volumes, one day in `gap` days.
     fn series(symbol: &str, days: usize, gap: i64, close: impl Fn(usize) -> f64) -> Series {
@@ -369,6 +403,7 @@ mod tests {
         let first = dataset.training.examples[0];
         assert_eq!(first.step, 4, "the fifth step is the fourth row");
         assert_eq!(first.truth, wavy(5) / wavy(4) - 1.0);
+        assert_eq!(first.persistence, 0.0, "no change");
         let scale = |value: f64, low: f64, high: f64| 2.0 * (value - low) / (high - low) - 1.0;
         let closes: Vec<f64> = (1..65).map(wavy).collect();
         let low = closes.iter().copied().fold(f64::INFINITY, f64::min);
@@ -380,6 +415,56 @@ mod tests {
                 assert!((f64::from(values[0]) - expected).abs() < 1e-6, "{values:?}");
             }
         }
+    }
+
+    #[test]
+    fn every_target_labels_what_came_true_beside_what_was() {
+        let rises = |step: usize| if wavy(step + 2) > wavy(step) { 1.0 } else { 0.0 };
+        let size = |step: usize| (wavy(step + 2) / wavy(step) - 1.0).abs();
+        let volume = |step: usize| 1000.0 + (step % 7) as f64;
+        let busy = |step: usize| if volume(step) > 1003.5 { 1.0 } else { 0.0 };
+        type Check<'a> = (&'a str, &'a dyn Fn(usize) -> f64, &'a dyn Fn(usize) -> f64);
+        let checks: [Check; 4] = [
+            ("kind = 'next_direction'", &rises, &|step| rises(step - 2)),
+            ("kind = 'next_volatility'", &size, &|step| size(step - 2)),
+            ("kind = 'next_value'\nfield = 'volume'", &|step| volume(step + 2), &volume),
+            (
+                "kind = 'next_event'\nfield = 'volume'\nabove = 1003.5",
+                &|step| busy(step + 2),
+                &busy,
+            ),
+        ];
+        for (text, truth, persistence) in checks {
+            let probability = text.contains("direction") || text.contains("event");
+            let network = "[network]\ndense = [{ units = 1, activation = 'sigmoid' }]\n";
+            let config = config(&format!(
+                "[window]\nsteps = 1\n{}[target]\nhorizon_steps = 2\n{text}\n\
+                 [forecast]\nbuy_above = 1\nsell_below = 0\n",
+                if probability { network } else { "" }
+            ));
+            let dataset = Dataset::new(&history(vec![series("A", 100, 1, wavy)]), &config).unwrap();
+            // The first row is of step 1, and the naive forecast begins with step 2.
+            assert_eq!(dataset.training.examples[0].step, 2, "{text}");
+            for example in &dataset.training.examples {
+                assert_eq!(example.truth, truth(example.step), "{text}: {example:?}");
+                assert_eq!(example.persistence, persistence(example.step), "{text}: {example:?}");
+            }
+            let labels = dataset.training.windows.labels().iter().map(|l| f64::from(*l));
+            let truths = dataset.training.examples.iter().map(|example| example.truth);
+            let unscaled = labels.zip(truths).all(|(label, truth)| label == truth);
+            assert_eq!(unscaled, probability, "{text}: a probability is its own model unit");
+        }
+    }
+
+    #[test]
+    fn an_event_that_never_comes_is_refused() {
+        let config = config(
+            "[target]\nkind = 'next_event'\nfield = 'volume'\nabove = 1e6\n\
+             [network]\ndense = [{ units = 1, activation = 'sigmoid' }]\n",
+        );
+        let error = Dataset::new(&history(vec![series("A", 500, 1, wavy)]), &config).unwrap_err();
+        let expected = "the scaler's column `next_event` has no finite, positive spread";
+        assert_eq!(error.to_string(), format!("the training part: {expected}"));
     }
 
     #[test]
@@ -425,7 +510,8 @@ mod tests {
         let mut alone = both.clone();
         alone.series.remove(0);
         let rows = scaled_rows(
-            &alone.series[0],
+            "B",
+            &alone.series[0].steps,
             &FeaturePlan::new(&config.features, &[], "next_return", &dataset.scaler).unwrap(),
         )
         .unwrap();

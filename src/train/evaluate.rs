@@ -70,9 +70,12 @@ pub struct Terms {
 
 impl Kind {
     /// The kind of a target.
-    pub fn of(target: Target) -> Self {
+    pub fn of(target: &Target) -> Self {
         match target {
             Target::NextReturn => Self::Change,
+            Target::NextVolatility => Self::Amount,
+            Target::NextValue { .. } => Self::Level,
+            Target::NextDirection | Target::NextEvent { .. } => Self::Probability,
         }
     }
 }

@@ -8,6 +8,10 @@
 //!   h1 c1 ───────────────────────┘
 //! ```
 //!
+//! With attention, the states of the last LSTM after every step go through `MatMul`, `Add`, `Tanh`,
+//! `MatMul`, `Softmax` over T, `Mul` and `ReduceSum` to one `[B,H]`. Such a graph needs the whole
+//! window, so it has no state inputs and serves mode `full` alone.
+//!
 //! T and B are symbolic, states are `[1,B,H]`, operator set 17, file format 8, which every runtime
 //! of the last years reads.
 //!
@@ -15,7 +19,8 @@
 //!
 //! Never: writes a file, and never judges the network.
 
-use super::lstm::Lstm;
+use super::attention::Attention;
+use super::lstm::{Emits, Lstm};
 use super::network::{Activation, Network};
 use crate::model::manifest::{GraphSpec, StateSpec};
 use crate::model::onnx::{
@@ -29,6 +34,8 @@ const OUTPUT: &str = "y";
 /// Constants that tell `Squeeze` which axis to drop.
 const STATE_AXIS: &str = "state_axis";
 const DIRECTION_AXIS: &str = "direction_axis";
+/// Tells `ReduceSum` to add over the steps.
+const STEP_AXIS: &str = "step_axis";
 
 /// An exported network: the bytes of the file, and the names by which it is driven.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +52,9 @@ pub fn export(network: &Network, parameters: &[f32], name: &str) -> Exported {
     let mut graph = GraphProto { name: name.to_owned(), ..GraphProto::default() };
     // Y is [T, directions, B, H], Y_h is [directions, B, H]; there is one direction.
     graph.initializer.push(TensorProto::int64s(DIRECTION_AXIS, &[1], &[1]));
-    graph.initializer.push(TensorProto::int64s(STATE_AXIS, &[1], &[0]));
+    if network.attention_layer().is_none() {
+        graph.initializer.push(TensorProto::int64s(STATE_AXIS, &[1], &[0]));
+    }
     let features = Dimension::of(network.architecture().inputs);
     let steps = Dimension::named("T");
     let rows = [steps, Dimension::named("B"), features];
@@ -55,10 +64,14 @@ pub fn export(network: &Network, parameters: &[f32], name: &str) -> Exported {
 
     let mut states = Vec::new();
     let mut value = INPUT.to_owned();
-    let layers = network.lstm_layers();
-    for (at, layer) in layers.iter().enumerate() {
-        let last = at + 1 == layers.len();
-        value = push_lstm(&mut graph, &mut states, at, layer, last, parameters, &value);
+    // A window that is read as a whole begins from zero, which is what ONNX does without states.
+    let mut carried = network.attention_layer().is_none().then_some(&mut states);
+    for (at, layer) in network.lstm_layers().iter().enumerate() {
+        let states = carried.as_deref_mut();
+        value = push_lstm(&mut graph, states, at, layer, parameters, &value);
+    }
+    if let Some(layer) = network.attention_layer() {
+        value = push_attention(&mut graph, layer, parameters, &value);
     }
     push_dense(&mut graph, network, parameters, value);
 
@@ -74,14 +87,13 @@ pub fn export(network: &Network, parameters: &[f32], name: &str) -> Exported {
     Exported { onnx: model.to_bytes(), graph: GraphSpec { input, output, states } }
 }
 
-/// Adds one LSTM layer and returns the name of what the next layer reads: `[T,B,H]`, or `[B,H]`
-/// behind the last one.
+/// Adds one LSTM layer, with state inputs and outputs where they are gathered, and returns the name
+/// of what the next layer reads: `[T,B,H]`, or `[B,H]` behind one that emits its last step.
 fn push_lstm(
     graph: &mut GraphProto,
-    states: &mut Vec<StateSpec>,
+    states: Option<&mut Vec<StateSpec>>,
     at: usize,
     layer: &Lstm,
-    last: bool,
     parameters: &[f32],
     input: &str,
 ) -> String {
@@ -100,20 +112,27 @@ fn push_lstm(
         graph.initializer.push(TensorProto::floats(&block.name, shape, values));
     }
     let (h, c) = (format!("h{at}"), format!("c{at}"));
-    for input in [&h, &c] {
-        let output = format!("{input}_out");
-        let shape = || [Dimension::of(1), Dimension::named("B"), Dimension::of(units)];
-        graph.input.push(ValueInfoProto::float_tensor(input, shape()));
-        graph.output.push(ValueInfoProto::float_tensor(&output, shape()));
-        let width = u32::try_from(units).expect("a layer whose weights fit memory is narrower");
-        states.push(StateSpec { input: input.clone(), output, width });
+    let carried = states.is_some();
+    if let Some(states) = states {
+        for input in [&h, &c] {
+            let output = format!("{input}_out");
+            let shape = || [Dimension::of(1), Dimension::named("B"), Dimension::of(units)];
+            graph.input.push(ValueInfoProto::float_tensor(input, shape()));
+            graph.output.push(ValueInfoProto::float_tensor(&output, shape()));
+            let width = u32::try_from(units).expect("a layer whose weights fit memory is narrower");
+            states.push(StateSpec { input: input.clone(), output, width });
+        }
     }
     let name = format!("lstm{at}");
     let (sequence, h_out, c_out) = (format!("{name}_y"), format!("{h}_out"), format!("{c}_out"));
     let [w, r, b] = weights.each_ref().map(|(block, ..)| block.name.as_str());
-    // Empty names leave out the lengths of sequences, and the sequence that nobody reads.
-    let reads = [input, w, r, b, "", &h, &c];
-    let writes = [if last { "" } else { &sequence }, &h_out, &c_out];
+    let last = layer.emits == Emits::LastStep;
+    let (mut reads, mut writes) = (vec![input, w, r, b], vec![sequence.as_str()]);
+    if carried {
+        // Empty names leave out the lengths of sequences, and the sequence that nobody reads.
+        reads.extend(["", &h, &c]);
+        writes = vec![if last { "" } else { &sequence }, &h_out, &c_out];
+    }
     let hidden_size = i64::try_from(units).expect("a layer whose weights fit memory is narrower");
     let node = NodeProto::new("LSTM", &name, &reads, &writes);
     graph.node.push(node.with_int("hidden_size", hidden_size));
@@ -122,6 +141,42 @@ fn push_lstm(
     let squeezed = if last { [h_out.as_str(), STATE_AXIS] } else { [&sequence, DIRECTION_AXIS] };
     graph.node.push(NodeProto::new("Squeeze", &format!("{name}_squeeze"), &squeezed, &[&output]));
     output
+}
+
+/// Adds attention over `states [T,B,H]` and returns the name of what the next layer reads, `[B,H]`.
+fn push_attention(
+    graph: &mut GraphProto,
+    layer: &Attention,
+    parameters: &[f32],
+    states: &str,
+) -> String {
+    for block in [&layer.weight, &layer.question] {
+        let values = block.of(parameters);
+        graph.initializer.push(TensorProto::floats(&block.name, &block.shape, values));
+    }
+    let (weight, bias, question) = (&layer.weight.name, &layer.bias, &layer.question.name);
+    let biases = TensorProto::floats(&bias.name, &[layer.units()], bias.of(parameters));
+    graph.initializer.push(biases);
+    graph.initializer.push(TensorProto::int64s(STEP_AXIS, &[1], &[0]));
+    let mut push = |operator: &str, what: &str, reads: [&str; 2]| {
+        let name = format!("attention_{what}");
+        let reads: Vec<&str> = reads.into_iter().filter(|read| !read.is_empty()).collect();
+        let mut node = NodeProto::new(operator, &name, &reads, &[&format!("{name}_out")]);
+        node = match operator {
+            "Softmax" => node.with_int("axis", 0),
+            "ReduceSum" => node.with_int("keepdims", 0),
+            _ => node,
+        };
+        graph.node.push(node);
+        format!("{name}_out")
+    };
+    let products = push("MatMul", "products", [states, weight]);
+    let sums = push("Add", "sums", [&products, &bias.name]);
+    let hidden = push("Tanh", "hidden", [&sums, ""]);
+    let scores = push("MatMul", "scores", [&hidden, question]);
+    let weights = push("Softmax", "weights", [&scores, ""]);
+    let weighted = push("Mul", "weighted", [states, &weights]);
+    push("ReduceSum", "context", [&weighted, STEP_AXIS])
 }
 
 /// Adds the dense layers, from `value [B,H]` to the output.
@@ -208,7 +263,9 @@ mod tests {
                 backend.state_mut(lane, 2 * index + 1).copy_from_slice(&cell);
                 states.push((hidden, cell));
             }
-            workspace.carry_states(&states);
+            if !states.is_empty() {
+                workspace.carry_states(&states);
+            }
             backend.run(lane).unwrap();
             network.forward(parameters, &mut workspace);
             let mut compare = |ours: &[f32], theirs: &[f32]| {
@@ -219,7 +276,9 @@ mod tests {
                 }
             };
             compare(workspace.output(), backend.output(lane));
-            for (index, (hidden, cell)) in workspace.last_states().into_iter().enumerate() {
+            let carried = signature.states.len() / 2;
+            let last_states = workspace.last_states().into_iter().take(carried);
+            for (index, (hidden, cell)) in last_states.enumerate() {
                 compare(hidden, backend.next_state(lane, 2 * index));
                 compare(cell, backend.next_state(lane, 2 * index + 1));
             }
@@ -240,6 +299,19 @@ mod tests {
     }
 
     #[test]
+    fn attention_gives_the_trainers_values_and_asks_for_no_state() {
+        let mut shapes = Vec::new();
+        for steps in [1, 30, 200] {
+            shapes.extend([1, 7, 64].map(|batch| (steps, batch)));
+        }
+        let shape = Architecture { attention: Some(16), ..Architecture::tutorial(3) };
+        let (network, parameters) = network(shape);
+        let difference = difference(&network, &parameters, &shapes);
+        assert!(difference < 1e-6, "ONNX Runtime and the trainer differ by {difference}");
+        assert!(export(&network, &parameters, "m").graph.states.is_empty());
+    }
+
+    #[test]
     fn any_stack_and_every_activation_export() {
         for activation in
             [Activation::Linear, Activation::Relu, Activation::Tanh, Activation::Sigmoid]
@@ -250,7 +322,7 @@ mod tests {
                 (vec![lstm(8)], vec![dense(1)]),
                 (vec![lstm(7), lstm(5), lstm(3)], vec![dense(4), dense(1)]),
             ] {
-                let shape = Architecture { inputs: 2, lstm: layers, dense: head };
+                let shape = Architecture { inputs: 2, lstm: layers, attention: None, dense: head };
                 let (network, parameters) = network(shape);
                 let difference = difference(&network, &parameters, &[(5, 3)]);
                 assert!(difference < 1e-6, "{activation:?}: {difference}");

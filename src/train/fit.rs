@@ -1,10 +1,12 @@
 //! The training loop.
 //!
 //! Owns: epochs, batches and their order, early stopping, and which parameters are kept: those of
-//! the epoch with the lowest validation loss.
+//! the epoch with the lowest validation loss. All that changes from epoch to epoch is in a
+//! [`Session`].
 //!
 //! Promises: the result depends on the data, the recipe and the machine's vector units, not on the
-//! count of threads or on who watches. A loss that is not a number ends the fit with an error.
+//! count of threads or on who watches, and a fit that goes on from a session ends with the bits of
+//! one that was never interrupted. A loss that is not a number ends the fit with an error.
 //!
 //! Never: prints, reads a clock or touches a file; whoever wants to show progress or to stop early
 //! does so through the observer.
@@ -32,6 +34,9 @@ pub struct Recipe {
     pub patience: usize,
     /// Rate of the optimiser.
     pub learning_rate: f64,
+    /// The largest Euclidean length of a batch's gradient over all parameters; a longer one is
+    /// scaled down to it. 0: any length.
+    pub clip_norm: f64,
     /// What is made small.
     pub loss: Loss,
     /// Seed of everything that is random.
@@ -49,6 +54,7 @@ impl Default for Recipe {
             batch: 64,
             patience: 15,
             learning_rate: 1e-3,
+            clip_norm: 0.0,
             loss: Loss::MeanSquaredError,
             seed: 1,
             lanes: 2,
@@ -65,13 +71,15 @@ pub struct Epoch {
     pub training_loss: f64,
     /// Loss after the epoch, without dropout.
     pub validation_loss: f64,
+    /// Mean of `|value - label|` in model units, likewise.
+    pub validation_absolute_error: f64,
     /// Whether this is the lowest validation loss so far.
     pub best: bool,
 }
 
 /// Where a fit is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Progress {
+#[derive(Clone, Copy, Debug)]
+pub enum Progress<'a> {
     /// A batch is done.
     Batch {
         /// Epoch, counted from 1.
@@ -85,6 +93,22 @@ pub enum Progress {
     },
     /// An epoch is done.
     Epoch(Epoch),
+    /// The same epoch is done, and this is all that the next one begins with: what a checkpoint
+    /// holds. Comes right after [`Progress::Epoch`].
+    Session(&'a Session),
+}
+
+/// All that a fit is between two epochs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Session {
+    pub(super) parameters: Vec<f32>,
+    pub(super) adam: Adam,
+    /// The training windows in the order of the last epoch, which the next one shuffles on.
+    pub(super) order: Vec<usize>,
+    pub(super) order_stream: Random,
+    pub(super) dropout_stream: Random,
+    pub(super) best: Best,
+    pub(super) epochs: Vec<Epoch>,
 }
 
 /// Why a fit ended.
@@ -130,6 +154,12 @@ pub enum FitError {
     /// The observer stopped the fit before the first epoch was complete.
     #[error("the fit was stopped before its first epoch was complete")]
     NothingYet,
+    /// Cross-entropy for a network whose values are no probabilities.
+    #[error("binary cross-entropy needs a network that ends in a sigmoid")]
+    NoProbability,
+    /// A session of another network or of other windows.
+    #[error("the session is of another network or of another count of windows")]
+    OtherSession,
 }
 
 /// Fits `network` to the training windows. The observer is told of every batch and epoch and can
@@ -145,7 +175,32 @@ pub fn fit(
     recipe: &Recipe,
     observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Fit, FitError> {
-    fit_on(threads(), network, training, validation, recipe, observer)
+    let session = Session::new(network, training.len(), recipe);
+    fit_on(threads(), network, training, validation, recipe, session, observer)
+}
+
+/// As [`fit`], from where a session of the same network, windows and recipe stands; the recipe may
+/// have other `epochs` and `patience`.
+///
+/// # Errors
+/// As [`fit`], and [`FitError::OtherSession`].
+pub fn resume(
+    network: &Network,
+    training: &Windows,
+    validation: &Windows,
+    recipe: &Recipe,
+    session: Session,
+    observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Fit, FitError> {
+    let fits = session.parameters.len() == network.parameter_count()
+        && session.best.parameters.len() == network.parameter_count()
+        && session.adam.parameter_count() == network.parameter_count()
+        && session.order.len() == training.len()
+        && session.order.iter().all(|at| *at < training.len());
+    if !fits {
+        return Err(FitError::OtherSession);
+    }
+    fit_on(threads(), network, training, validation, recipe, session, observer)
 }
 
 /// The network's values for all windows, in order, `[n, K]`; no dropout.
@@ -160,6 +215,7 @@ fn fit_on(
     training: &Windows,
     validation: &Windows,
     recipe: &Recipe,
+    mut session: Session,
     observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Fit, FitError> {
     for (windows, name) in [(training, "training"), (validation, "validation")] {
@@ -167,60 +223,135 @@ fn fit_on(
             return Err(FitError::NoWindows(name));
         }
     }
-    let mut parameters = network.initial_parameters(recipe.seed);
-    let mut adam = Adam::new(recipe.learning_rate, parameters.len());
-    let mut lanes = Lanes::new(network, training.steps(), recipe.batch, recipe.lanes, threads);
-    let mut order_stream = Random::new(recipe.seed, Purpose::Order);
-    let mut dropout_stream = Random::new(recipe.seed, Purpose::Dropout);
-    let mut order: Vec<usize> = (0..training.len()).collect();
+    let read = recipe.loss.reads(network).ok_or(FitError::NoProbability)?;
+    let mut lanes = Lanes::new(&read, training.steps(), recipe.batch, recipe.lanes, threads);
+    loop {
+        let done = session.epochs.len();
+        if done >= session.best.epoch + recipe.patience {
+            return session.finish(Stopped::Patience);
+        }
+        if done >= recipe.epochs {
+            return session.finish(Stopped::Epochs);
+        }
+        let Some(training_loss) = session.train(&mut lanes, training, recipe, observer)? else {
+            return session.finish(Stopped::Asked);
+        };
+        let epoch = session.validate(&mut lanes, validation, recipe.loss, training_loss)?;
+        let stop = observer(Progress::Epoch(epoch)).is_break()
+            || observer(Progress::Session(&session)).is_break();
+        if stop {
+            return session.finish(Stopped::Asked);
+        }
+    }
+}
 
-    let mut best = Best { parameters: parameters.clone(), epoch: 0, loss: f64::INFINITY };
-    let mut epochs = Vec::new();
-    for number in 1..=recipe.epochs {
-        order_stream.shuffle(&mut order);
-        let total = order.len().div_ceil(recipe.batch);
+impl Session {
+    /// Before the first epoch.
+    fn new(network: &Network, windows: usize, recipe: &Recipe) -> Self {
+        let parameters = network.initial_parameters(recipe.seed);
+        Self {
+            adam: Adam::new(recipe.learning_rate, parameters.len()),
+            order: (0..windows).collect(),
+            order_stream: Random::new(recipe.seed, Purpose::Order),
+            dropout_stream: Random::new(recipe.seed, Purpose::Dropout),
+            best: Best { parameters: parameters.clone(), epoch: 0, loss: f64::INFINITY },
+            epochs: Vec::new(),
+            parameters,
+        }
+    }
+
+    /// The epochs that are done.
+    pub fn epochs(&self) -> &[Epoch] {
+        &self.epochs
+    }
+
+    /// One pass over the training windows; its mean loss, or `None` where the observer stops.
+    fn train(
+        &mut self,
+        lanes: &mut Lanes<'_>,
+        training: &Windows,
+        recipe: &Recipe,
+        observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Option<f64>, FitError> {
+        let epoch = self.epochs.len() + 1;
+        self.order_stream.shuffle(&mut self.order);
+        let total = self.order.len().div_ceil(recipe.batch);
         let mut mean = Mean::default();
-        for (done, which) in order.chunks(recipe.batch).enumerate() {
+        for (before, which) in self.order.chunks(recipe.batch).enumerate() {
+            let dropout = &mut self.dropout_stream;
             let (loss, gradients) =
-                lanes.gradients(&parameters, training, which, recipe.loss, &mut dropout_stream);
+                lanes.gradients(&self.parameters, training, which, recipe.loss, dropout);
             if !loss.is_finite() {
-                return Err(FitError::Diverged { epoch: number, what: "training", loss });
+                return Err(FitError::Diverged { epoch, what: "training", loss });
             }
-            adam.step(&mut parameters, gradients);
+            clip(gradients, recipe.clip_norm);
+            self.adam.step(&mut self.parameters, gradients);
             mean.add(loss, which.len());
-            let done = done + 1;
-            let training_loss = mean.value();
-            let progress = Progress::Batch { epoch: number, done, total, training_loss };
+            let (done, training_loss) = (before + 1, mean.value());
+            let progress = Progress::Batch { epoch, done, total, training_loss };
             if observer(progress).is_break() {
-                return best.fit(epochs, Stopped::Asked);
+                return Ok(None);
             }
         }
-        let values = lanes.predict(&parameters, validation);
-        #[expect(clippy::cast_precision_loss, reason = "counts of windows are below 2^52")]
-        let validation_loss = recipe.loss.sum(&values, validation.labels()) / values.len() as f64;
+        Ok(Some(mean.value()))
+    }
+
+    /// The loss on the validation windows; ends the epoch.
+    #[expect(clippy::cast_precision_loss, reason = "counts of windows are below 2^52")]
+    fn validate(
+        &mut self,
+        lanes: &mut Lanes<'_>,
+        validation: &Windows,
+        loss: Loss,
+        training_loss: f64,
+    ) -> Result<Epoch, FitError> {
+        let number = self.epochs.len() + 1;
+        let values = lanes.predict(&self.parameters, validation);
+        let mean = |sum: f64| sum / values.len() as f64;
+        let validation_loss = mean(loss.sum(&values, validation.labels()));
         if !validation_loss.is_finite() {
             let (what, loss) = ("validation", validation_loss);
             return Err(FitError::Diverged { epoch: number, what, loss });
         }
-        let improved = best.offer(&parameters, number, validation_loss);
-        let training_loss = mean.value();
-        let epoch = Epoch { number, training_loss, validation_loss, best: improved };
-        epochs.push(epoch);
-        if observer(Progress::Epoch(epoch)).is_break() {
-            return best.fit(epochs, Stopped::Asked);
+        let epoch = Epoch {
+            number,
+            training_loss,
+            validation_loss,
+            validation_absolute_error: mean(loss.absolute_error(&values, validation.labels())),
+            best: self.best.offer(&self.parameters, number, validation_loss),
+        };
+        self.epochs.push(epoch);
+        Ok(epoch)
+    }
+
+    fn finish(self, stopped: Stopped) -> Result<Fit, FitError> {
+        let Self { best, epochs, .. } = self;
+        if best.epoch == 0 {
+            return Err(FitError::NothingYet);
         }
-        if number - best.epoch >= recipe.patience {
-            return best.fit(epochs, Stopped::Patience);
+        Ok(Fit { parameters: best.parameters, best_epoch: best.epoch, epochs, stopped })
+    }
+}
+
+/// Scales gradients down to the Euclidean length `norm`; 0 leaves them as they are.
+#[expect(clippy::cast_possible_truncation, reason = "gradients are 32-bit floats")]
+fn clip(gradients: &mut [f32], norm: f64) {
+    if norm > 0.0 {
+        let length = gradients.iter().map(|g| f64::from(*g) * f64::from(*g)).sum::<f64>().sqrt();
+        if length > norm {
+            let factor = (norm / length) as f32;
+            gradients.iter_mut().for_each(|g| *g *= factor);
         }
     }
-    best.fit(epochs, Stopped::Epochs)
 }
 
 /// Parameters of the best epoch so far.
-struct Best {
-    parameters: Vec<f32>,
-    epoch: usize,
-    loss: f64,
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Best {
+    pub(super) parameters: Vec<f32>,
+    /// Counted from 1; 0 before the first.
+    pub(super) epoch: usize,
+    pub(super) loss: f64,
 }
 
 impl Best {
@@ -231,13 +362,6 @@ impl Best {
             (self.epoch, self.loss) = (epoch, loss);
         }
         better
-    }
-
-    fn fit(self, epochs: Vec<Epoch>, stopped: Stopped) -> Result<Fit, FitError> {
-        if self.epoch == 0 {
-            return Err(FitError::NothingYet);
-        }
-        Ok(Fit { parameters: self.parameters, best_epoch: self.epoch, epochs, stopped })
     }
 }
 
@@ -290,6 +414,7 @@ mod tests {
                 LstmShape { units: 8, recurrent_dropout: dropout, dropout },
                 LstmShape { units: 6, recurrent_dropout: 0.0, dropout },
             ],
+            attention: None,
             dense: vec![
                 DenseShape { units: 4, activation: Activation::Relu, dropout },
                 DenseShape { units: 1, activation: Activation::Tanh, dropout: 0.0 },
@@ -317,7 +442,9 @@ mod tests {
         let network = small(0.2);
         let recipe = Recipe { lanes: 3, ..recipe() };
         let run = |threads| {
-            let fit = fit_on(threads, &network, &training, &validation, &recipe, &mut onwards);
+            let session = Session::new(&network, training.len(), &recipe);
+            let fit =
+                fit_on(threads, &network, &training, &validation, &recipe, session, &mut onwards);
             bits(&fit.unwrap().parameters)
         };
         let once = run(1);
@@ -388,6 +515,110 @@ mod tests {
         let stopped = stop_at(2, 3).unwrap();
         assert_eq!((stopped.stopped, stopped.best_epoch), (Stopped::Asked, 1));
         assert_eq!(stop_at(1, 2).unwrap_err(), FitError::NothingYet);
+    }
+
+    #[test]
+    fn a_session_goes_on_as_if_it_had_never_stopped() {
+        let (training, validation) = (wave(70, 0), wave(20, 100));
+        let network = small(0.2);
+        let recipe = Recipe { epochs: 5, ..recipe() };
+        let whole = fit(&network, &training, &validation, &recipe, &mut onwards).unwrap();
+        let mut kept = None;
+        let mut keep = |progress: Progress| {
+            match progress {
+                Progress::Session(session) if session.epochs().len() == 2 => {
+                    kept = Some(session.clone());
+                }
+                // In the middle of an epoch that the session knows nothing of.
+                Progress::Batch { epoch: 3, done: 2, .. } => return ControlFlow::Break(()),
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        };
+        fit(&network, &training, &validation, &recipe, &mut keep).unwrap();
+        let kept = kept.unwrap();
+        assert!(!kept.order.is_sorted(), "the windows are shuffled");
+        let session = kept.clone();
+        let again = resume(&network, &training, &validation, &recipe, session, &mut onwards);
+        let again = again.unwrap();
+        assert_eq!(bits(&again.parameters), bits(&whole.parameters));
+        assert_eq!((again.epochs, again.best_epoch), (whole.epochs, whole.best_epoch));
+        // Two epochs were asked for and two are done.
+        let recipe = Recipe { epochs: 2, ..recipe };
+        let session = kept.clone();
+        let done = resume(&network, &training, &validation, &recipe, session, &mut onwards);
+        assert_eq!(done.unwrap().epochs.len(), 2);
+        let other = resume(&network, &wave(71, 0), &validation, &recipe, kept, &mut onwards);
+        assert_eq!(other.unwrap_err(), FitError::OtherSession);
+    }
+
+    #[test]
+    fn long_gradients_are_clipped_and_short_ones_left_alone() {
+        let mut gradients = [3.0, -4.0];
+        clip(&mut gradients, 0.0);
+        clip(&mut gradients, 5.0);
+        assert_eq!(gradients, [3.0, -4.0]);
+        clip(&mut gradients, 2.5);
+        assert_eq!(gradients, [1.5, -2.0]);
+
+        // The fit does clip: with a tiny limit the first moments are as tiny.
+        let (training, validation) = (wave(64, 0), wave(20, 100));
+        let first_step = |clip_norm| {
+            let recipe = Recipe { epochs: 1, batch: 64, clip_norm, ..recipe() };
+            let mut length = 0.0_f32;
+            let mut watch = |progress: Progress| {
+                if let Progress::Session(session) = progress {
+                    let squares = session.adam.moments().0.iter().map(|m| m * m);
+                    length = squares.sum::<f32>().sqrt();
+                }
+                ControlFlow::Continue(())
+            };
+            fit(&small(0.0), &training, &validation, &recipe, &mut watch).unwrap();
+            length
+        };
+        // The first moment is a tenth of the gradient.
+        assert!((first_step(1e-3) - 1e-4).abs() < 1e-9, "{}", first_step(1e-3));
+        assert!(first_step(0.0) > 1e-3);
+    }
+
+    #[test]
+    fn a_classifier_is_fitted_by_cross_entropy() {
+        let mut shape = small(0.0).architecture().clone();
+        shape.dense[1].activation = Activation::Sigmoid;
+        let network = Network::new(shape).unwrap();
+        let classes = |wave: &Windows| {
+            let mut windows = Windows::new(8, 2, 1);
+            (0..wave.len()).for_each(|at| {
+                let start = windows.push_rows(wave.window(at));
+                windows.push_window(start, &[if wave.labels()[at] > 0.0 { 1.0 } else { 0.0 }]);
+            });
+            windows
+        };
+        let (training, validation) = (classes(&wave(256, 0)), classes(&wave(64, 1000)));
+        let recipe = Recipe { epochs: 30, loss: Loss::BinaryCrossEntropy, ..recipe() };
+        let fit = fit(&network, &training, &validation, &recipe, &mut onwards).unwrap();
+        let best = fit.epochs[fit.best_epoch - 1];
+        assert!(best.validation_loss < 0.15, "{best:?}");
+        // What is kept are the parameters of the network with its sigmoid.
+        let values = predict(&network, &fit.parameters, &validation);
+        let errors = values.iter().zip(validation.labels()).map(|(y, t)| (y - t).abs());
+        let error = f64::from(errors.sum::<f32>()) / 64.0;
+        assert!((error - best.validation_absolute_error).abs() < 1e-6, "{error}, {best:?}");
+        let refused = super::fit(&small(0.0), &training, &validation, &recipe, &mut onwards);
+        assert_eq!(refused.unwrap_err(), FitError::NoProbability);
+    }
+
+    #[test]
+    fn the_pinball_loss_learns_its_quantile() {
+        // Inputs say nothing, labels are 0 to 99 hundredths: the quantile 0.8 is 0.8.
+        let mut windows = Windows::new(8, 2, 1);
+        let start = windows.push_rows(&[0.5; 16]);
+        (0..100).for_each(|k| windows.push_window(start, &[k as f32 / 100.0]));
+        let recipe = Recipe { epochs: 60, loss: Loss::Quantile(0.8), ..recipe() };
+        let network = small(0.0);
+        let fit = fit(&network, &windows, &windows, &recipe, &mut onwards).unwrap();
+        let value = predict(&network, &fit.parameters, &windows)[0];
+        assert!((value - 0.8).abs() < 0.03, "{value}");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! of f32 losses could not reach.
 
 use super::activation::Activation;
+use super::attention::Attention;
 use super::loss::Loss;
 use super::network::{Architecture, DenseShape, LstmShape, Network, Workspace};
 use super::random::{Purpose, Random};
@@ -19,6 +20,7 @@ struct Case {
     steps: usize,
     batch: usize,
     input: Vec<f32>,
+    loss: Loss,
     targets: Vec<f32>,
     workspace: Workspace,
     masks: Masks,
@@ -43,7 +45,18 @@ impl Case {
         workspace.draw_masks(&network, &mut Random::new(13, Purpose::Dropout));
         let masks = workspace.masks().into_iter().map(|m| widen(m.factors().unwrap_or(&[])));
         let masks = masks.collect();
-        Self { network, parameters, steps, batch, input, targets, workspace, masks }
+        let loss = Loss::MeanSquaredError;
+        Self { network, parameters, steps, batch, input, loss, targets, workspace, masks }
+    }
+
+    /// The same case with another loss, and with the network that this loss reads.
+    fn with_loss(mut self, loss: Loss) -> Self {
+        self.network = loss.reads(&self.network).unwrap().into_owned();
+        self.loss = loss;
+        if loss == Loss::BinaryCrossEntropy {
+            self.targets.iter_mut().for_each(|target| *target = 0.5 * (*target + 1.0));
+        }
+        self
     }
 
     fn gradients(&mut self) -> Vec<f32> {
@@ -51,7 +64,7 @@ impl Case {
         self.network.forward(&self.parameters, &mut self.workspace);
         let (values, gradient) = self.workspace.output_and_gradient();
         let count = values.len();
-        Loss::MeanSquaredError.gradient(values, &self.targets, count, gradient);
+        self.loss.gradient(values, &self.targets, count, gradient);
         self.network.backward(&self.parameters, &mut self.workspace, &mut gradients);
         gradients
     }
@@ -96,13 +109,16 @@ impl Case {
                     }
                 }
             }
-            if at + 1 == layers.len() {
+            if at + 1 == layers.len() && self.network.attention_layer().is_none() {
                 outputs.drain(..(steps - 1) * batch * units);
             }
             let output_mask = mask();
             outputs.iter_mut().enumerate().for_each(|(k, v)| *v *= factor(output_mask, k));
             sequence = outputs;
             width = units;
+        }
+        if let Some(layer) = self.network.attention_layer() {
+            sequence = self.reference_attention(layer, parameters, &sequence);
         }
         for layer in self.network.dense_layers() {
             let (inputs, units) = (layer.inputs(), layer.units());
@@ -128,10 +144,47 @@ impl Case {
         sequence
     }
 
+    /// Attention over states `[T, B, H]` by the formulas, `[B, H]`.
+    fn reference_attention(
+        &self,
+        layer: &Attention,
+        parameters: &[f64],
+        states: &[f64],
+    ) -> Vec<f64> {
+        let (width, units) = (layer.width(), layer.units());
+        let [w, b, v] =
+            [&layer.weight, &layer.bias, &layer.question].map(|p| &parameters[p.range()]);
+        let mut contexts = Vec::new();
+        for window in 0..self.batch {
+            let state = |step: usize| &states[(step * self.batch + window) * width..][..width];
+            let score = |step: usize| -> f64 {
+                let unit = |k: usize| {
+                    let sum: f64 = (0..width).map(|j| state(step)[j] * w[j * units + k]).sum();
+                    v[k] * (sum + b[k]).tanh()
+                };
+                (0..units).map(unit).sum()
+            };
+            let weights: Vec<f64> = (0..self.steps).map(|step| score(step).exp()).collect();
+            let total: f64 = weights.iter().sum();
+            contexts.extend((0..width).map(|k| {
+                (0..self.steps).map(|step| weights[step] / total * state(step)[k]).sum::<f64>()
+            }));
+        }
+        contexts
+    }
+
     fn reference_loss(&self, parameters: &[f64]) -> f64 {
         let values = self.reference(parameters);
-        let squares = values.iter().zip(&self.targets).map(|(y, t)| (y - f64::from(*t)).powi(2));
-        squares.sum::<f64>() / values.len() as f64
+        let one = |y: f64, t: f64| match self.loss {
+            Loss::MeanSquaredError => (y - t).powi(2),
+            Loss::BinaryCrossEntropy => {
+                let y = logistic(y);
+                -t * y.ln() - (1.0 - t) * (1.0 - y).ln()
+            }
+            Loss::Quantile(q) => (f64::from(q) * (t - y)).max((f64::from(q) - 1.0) * (t - y)),
+        };
+        let losses = values.iter().zip(&self.targets).map(|(y, t)| one(*y, f64::from(*t)));
+        losses.sum::<f64>() / values.len() as f64
     }
 
     /// Compares values and all gradients.
@@ -148,7 +201,9 @@ impl Case {
         let layers = self.network.lstm_layers().iter();
         let blocks = layers.flat_map(|l| [&l.kernel, &l.recurrent, &l.bias]);
         let dense = self.network.dense_layers().iter().flat_map(|l| [&l.weight, &l.bias]);
-        for block in blocks.chain(dense) {
+        let attention = self.network.attention_layer();
+        let attention = attention.into_iter().flat_map(|l| [&l.weight, &l.bias, &l.question]);
+        for block in blocks.chain(attention).chain(dense) {
             for at in block.range() {
                 const STEP: f64 = 1e-6;
                 moved[at] = parameters[at] + STEP;
@@ -184,14 +239,16 @@ fn dense(units: usize, activation: Activation, dropout: f32) -> DenseShape {
 #[test]
 fn one_lstm_layer() {
     let head = vec![dense(2, Activation::Linear, 0.0)];
-    let shape = Architecture { inputs: 3, lstm: vec![lstm(5, 0.0, 0.0)], dense: head };
+    let shape =
+        Architecture { inputs: 3, lstm: vec![lstm(5, 0.0, 0.0)], attention: None, dense: head };
     Case::new(shape, 7, 4).check();
 }
 
 #[test]
 fn recurrent_dropout_and_output_dropout() {
     let head = vec![dense(1, Activation::Linear, 0.0)];
-    let shape = Architecture { inputs: 2, lstm: vec![lstm(6, 0.4, 0.3)], dense: head };
+    let shape =
+        Architecture { inputs: 2, lstm: vec![lstm(6, 0.4, 0.3)], attention: None, dense: head };
     Case::new(shape, 6, 5).check();
 }
 
@@ -199,7 +256,7 @@ fn recurrent_dropout_and_output_dropout() {
 fn a_stack_hands_gradients_down_through_every_step() {
     let head = vec![dense(1, Activation::Tanh, 0.0)];
     let stack = vec![lstm(5, 0.2, 0.3), lstm(4, 0.0, 0.0), lstm(3, 0.3, 0.0)];
-    let shape = Architecture { inputs: 2, lstm: stack, dense: head };
+    let shape = Architecture { inputs: 2, lstm: stack, attention: None, dense: head };
     Case::new(shape, 5, 3).check();
 }
 
@@ -208,7 +265,8 @@ fn every_dense_activation() {
     for activation in [Activation::Linear, Activation::Relu, Activation::Tanh, Activation::Sigmoid]
     {
         let head = vec![dense(4, activation, 0.3), dense(3, activation, 0.0)];
-        let shape = Architecture { inputs: 2, lstm: vec![lstm(4, 0.0, 0.0)], dense: head };
+        let shape =
+            Architecture { inputs: 2, lstm: vec![lstm(4, 0.0, 0.0)], attention: None, dense: head };
         Case::new(shape, 3, 6).check();
     }
 }
@@ -223,9 +281,37 @@ fn the_tutorial_in_small() {
 }
 
 #[test]
+fn attention_over_all_steps() {
+    let shape = Architecture {
+        inputs: 2,
+        lstm: vec![lstm(5, 0.3, 0.2), lstm(4, 0.0, 0.3)],
+        attention: Some(3),
+        dense: vec![dense(3, Activation::Relu, 0.2), dense(1, Activation::Tanh, 0.0)],
+    };
+    Case::new(shape.clone(), 7, 5).check();
+    Case::new(shape.clone(), 1, 3).check();
+    let shape = Architecture { dense: vec![dense(2, Activation::Linear, 0.0)], ..shape };
+    Case::new(shape, 6, 1).check();
+}
+
+#[test]
+fn every_loss() {
+    let shape = |activation| Architecture {
+        inputs: 2,
+        lstm: vec![lstm(4, 0.2, 0.0)],
+        attention: None,
+        dense: vec![dense(3, Activation::Relu, 0.2), dense(1, activation, 0.0)],
+    };
+    Case::new(shape(Activation::Sigmoid), 4, 6).with_loss(Loss::BinaryCrossEntropy).check();
+    Case::new(shape(Activation::Tanh), 4, 6).with_loss(Loss::Quantile(0.8)).check();
+    Case::new(shape(Activation::Sigmoid), 4, 6).with_loss(Loss::MeanSquaredError).check();
+}
+
+#[test]
 fn a_single_step_and_a_single_window() {
     let head = vec![dense(1, Activation::Linear, 0.0)];
-    let shape = Architecture { inputs: 1, lstm: vec![lstm(2, 0.0, 0.0)], dense: head };
+    let shape =
+        Architecture { inputs: 1, lstm: vec![lstm(2, 0.0, 0.0)], attention: None, dense: head };
     Case::new(shape, 1, 1).check();
 }
 

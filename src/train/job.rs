@@ -7,20 +7,23 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::assess::{Assessment, assess};
 use super::baseline::Baselines;
+use super::checkpoint::{self, CheckpointError, Fingerprint};
 use super::config::TrainConfig;
-use super::dataset::{Dataset, DatasetError, Example, Part};
+use super::dataset::{Dataset, DatasetError, Example, Part, scaled_rows};
 use super::evaluate::{Kind, verdict};
 use super::export::export;
-use super::fit::{Fit, FitError, Progress, fit};
+use super::fit::{Fit, FitError, Progress, Recipe, Session, Stopped, fit, predict, resume};
 use super::history::{History, HistoryError, read};
 use super::network::{ArchitectureError, Network};
 use super::repeat::{self, Material, Repeats, repeat};
 use super::report::{Report, Sources};
-use crate::features::{FeatureError, RawFeatures, ScalerError};
+use super::windows::Windows;
+use crate::features::{FeatureError, FeaturePlan, RawFeatures, ScalerError};
 use crate::inference::Runtime;
 use crate::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
 use crate::model::manifest::{MANIFEST_SCHEMA, Manifest, Mode, StepKind, TargetSpec, TrainingSpec};
@@ -55,6 +58,8 @@ pub struct Trained {
     pub repeats: Repeats,
     /// What would be sealed.
     pub draft: Draft,
+    /// Where the fit's checkpoint lies.
+    checkpoint: PathBuf,
 }
 
 /// Why there is no bundle.
@@ -91,6 +96,9 @@ pub enum TrainError {
     /// The fit gave nothing.
     #[error(transparent)]
     Fit(#[from] FitError),
+    /// The checkpoint cannot be read, written or used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// The bundle cannot be written or does not stand the proof.
     #[error(transparent)]
     Bundle(#[from] BundleError),
@@ -160,24 +168,95 @@ impl Job {
         Material { config, history, dataset, network }
     }
 
-    /// Fits, evaluates and exports. The observer may end the fit early; the best epoch counts.
+    /// Fits, evaluates and exports. The observer may end the fit early; the best epoch counts. A
+    /// checkpoint is kept of every epoch.
     ///
     /// # Errors
-    /// [`TrainError::Fit`]; nothing is written.
+    /// [`TrainError::Fit`], or [`TrainError::Checkpoint`] where that cannot be written; no bundle
+    /// is written.
     pub fn run(
         &self,
         observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Trained, TrainError> {
+        self.run_from(None, observer)
+    }
+
+    /// As [`Job::run`], from the checkpoint of an earlier run with the same configuration, history
+    /// and seed; the result is that of a run that was never interrupted. More epochs and another
+    /// patience may be asked for.
+    ///
+    /// # Errors
+    /// As [`Job::run`], and [`TrainError::Checkpoint`] where there is no such checkpoint.
+    pub fn resume(
+        &self,
+        observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Trained, TrainError> {
+        let session = checkpoint::load(&self.checkpoint(), self.fingerprint())?;
+        self.run_from(Some(session), observer)
+    }
+
+    fn checkpoint(&self) -> PathBuf {
+        self.config.work.join(format!("{}.checkpoint", self.config.name))
+    }
+
+    /// What a session depends on. The text of `Debug` is enough: it names every field, and a
+    /// release of this program reads the checkpoints of no other.
+    fn fingerprint(&self) -> Fingerprint {
+        let TrainConfig { data, step, window_steps, features, target, .. } = &self.config;
+        let TrainConfig { horizon_steps, split, architecture, recipe, .. } = &self.config;
+        let recipe = Recipe { epochs: 0, patience: 0, ..recipe.clone() };
+        let symbols: Vec<&str> = self.history.series.iter().map(|s| s.symbol.as_str()).collect();
+        let read = (&self.history.data_sha256, symbols, &data.columns, data.time_unit, step);
+        let labelled = (window_steps, features, target, horizon_steps, split);
+        let version = env!("CARGO_PKG_VERSION");
+        let text = format!("{version} {read:?} {labelled:?} {architecture:?} {recipe:?}");
+        Sha256::digest(text).into()
+    }
+
+    /// Fits from a session or from the beginning, with a checkpoint after every epoch.
+    fn fit(
+        &self,
+        session: Option<Session>,
+        observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Fit, TrainError> {
+        let Dataset { training, validation, .. } = &self.dataset;
+        let (training, validation) = (&training.windows, &validation.windows);
+        let (path, fingerprint) = (self.checkpoint(), self.fingerprint());
+        let mut failed = None;
+        let mut keep = |progress: Progress| {
+            if let Progress::Session(session) = progress
+                && let Err(error) = checkpoint::save(&path, fingerprint, session)
+            {
+                failed = Some(error);
+                return ControlFlow::Break(());
+            }
+            observer(progress)
+        };
+        let (network, recipe) = (&self.network, &self.config.recipe);
+        let fit = match session {
+            Some(session) => resume(network, training, validation, recipe, session, &mut keep),
+            None => fit(network, training, validation, recipe, &mut keep),
+        };
+        match failed {
+            Some(error) => Err(error.into()),
+            None => Ok(fit?),
+        }
+    }
+
+    fn run_from(
+        &self,
+        session: Option<Session>,
+        observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Trained, TrainError> {
         let Dataset { training, validation, test, .. } = &self.dataset;
         let recipe = &self.config.recipe;
-        let fit = fit(&self.network, &training.windows, &validation.windows, recipe, observer)?;
-        let kind = Kind::of(self.config.target);
+        let fit = self.fit(session, observer)?;
+        let kind = Kind::of(&self.config.target);
         let baselines = Baselines::fit(training, kind);
         let assessment =
             assess(&self.network, &fit.parameters, &self.dataset, &baselines, &self.config)?;
         let (interval, judged) = (assessment.terms.interval, &assessment);
-        let mut cases = self.golden_cases(validation, &judged.validation.outputs);
-        cases.extend(self.golden_cases(test, &judged.test.outputs));
+        let cases = self.golden_cases(&fit.parameters, &[validation, test])?;
         let evaluation = vec![judged.validation.figures.clone(), judged.test.figures.clone()];
         let verdict = verdict(&judged.test.figures, kind, interval.coverage);
         let exported = export(&self.network, &fit.parameters, &self.config.name);
@@ -195,8 +274,15 @@ impl Job {
             features: config.features.clone(),
             extra_fields: config.extra_fields.clone(),
             scaler: self.dataset.scaler.clone(),
-            target: TargetSpec { kind: config.target, scaler: self.dataset.target_scaler.clone() },
-            modes: vec![Mode::Full, Mode::Sliding],
+            target: TargetSpec {
+                kind: config.target.clone(),
+                scaler: self.dataset.target_scaler.clone(),
+            },
+            modes: if exported.graph.states.is_empty() {
+                vec![Mode::Full]
+            } else {
+                vec![Mode::Full, Mode::Sliding]
+            },
             graph: exported.graph,
             signal: config.signal,
             interval,
@@ -217,46 +303,81 @@ impl Job {
         let schema = GOLDEN_SCHEMA.to_owned();
         let golden = Golden { schema, tolerance: GOLDEN_TOLERANCE, cases };
         let draft = Draft { manifest, onnx: exported.onnx, golden };
-        Ok(Trained { fit, assessment, repeats: Repeats::default(), draft })
+        let (repeats, checkpoint) = (Repeats::default(), self.checkpoint());
+        Ok(Trained { fit, assessment, repeats, draft, checkpoint })
     }
 
-    /// Examples spread evenly over a part, the first and the last among them.
-    fn golden_cases(&self, part: &Part, outputs: &[f32]) -> Vec<GoldenCase> {
-        let last = part.examples.len() - 1;
-        let places = GOLDEN_CASES_PER_PART.min(part.examples.len());
-        let chosen = (0..places).map(|k| last * k / (places - 1).max(1));
-        chosen.map(|at| self.golden_case(part, at, outputs[at])).collect()
+    /// Examples spread evenly over each part, the first and the last among them.
+    ///
+    /// A case carries the steps of its warm-up and its window, and its rows are those of a daemon
+    /// that begins with them: a feature with an endless memory, such as `ema(n)`, differs by what
+    /// is left of the earlier history.
+    fn golden_cases(
+        &self,
+        parameters: &[f32],
+        parts: &[&Part],
+    ) -> Result<Vec<GoldenCase>, TrainError> {
+        let config = &self.config;
+        let (label, scaler) = (config.target.label(), &self.dataset.scaler);
+        let plan = FeaturePlan::new(&config.features, &config.extra_fields, label, scaler)?;
+        let mut windows = Windows::new(config.window_steps, plan.width(), 1);
+        let mut cases = Vec::new();
+        for part in parts {
+            let last = part.examples.len() - 1;
+            let places = GOLDEN_CASES_PER_PART.min(part.examples.len());
+            for place in 0..places {
+                let example = part.examples[last * place / (places - 1).max(1)];
+                let (steps, rows) = self.golden_window(example, &plan)?;
+                let start = windows.push_rows(&rows);
+                windows.push_window(start, &[0.0]);
+                let window = rows.chunks_exact(plan.width()).map(<[f32]>::to_vec).collect();
+                cases.push(GoldenCase { steps, window, output: Vec::new() });
+            }
+        }
+        for (case, output) in cases.iter_mut().zip(predict(&self.network, parameters, &windows)) {
+            case.output = vec![output];
+        }
+        Ok(cases)
     }
 
-    fn golden_case(&self, part: &Part, at: usize, output: f32) -> GoldenCase {
-        let Example { series, step: newest, .. } = part.examples[at];
+    /// The steps behind a window from the warm-up on, and its rows `[W, F]`.
+    fn golden_window(
+        &self,
+        Example { series, step: newest, .. }: Example,
+        plan: &FeaturePlan,
+    ) -> Result<(Vec<GoldenStep>, Vec<f32>), TrainError> {
         let warm_up = usize::try_from(self.features.warm_up_steps())
             .expect("a warm-up that the history has passed is a count of its steps");
         let oldest = newest + 1 - self.config.window_steps - warm_up;
+        let series = &self.history.series[series];
+        let steps = &series.steps[oldest..=newest];
+        let rows = scaled_rows(&series.symbol, steps, plan)?;
         let schema = self.features.schema();
-        let steps = self.history.series[series].steps[oldest..=newest].iter().map(|step| {
+        let golden = steps.iter().map(|step| {
             let fields = self.features.required().iter().filter_map(|field| {
                 let value = step.fields.read(*field)?;
                 Some((schema.name(*field).to_owned(), value))
             });
             GoldenStep { time: step.time, fields: fields.collect() }
         });
-        let rows = part.windows.window(at).chunks_exact(part.windows.features());
-        GoldenCase {
-            steps: steps.collect(),
-            window: rows.map(<[f32]>::to_vec).collect(),
-            output: vec![output],
-        }
+        Ok((golden.collect(), rows))
     }
 }
 
 impl Trained {
     /// Writes the bundle below `root`, proved by ONNX Runtime before it counts; gives its folder.
+    /// The checkpoint of a fit that ended by itself is then of no more use and removed; that of one
+    /// that was stopped stays.
     ///
     /// # Errors
     /// [`TrainError::Bundle`]; the place is then untouched.
     pub fn seal(self, root: &Path, runtime: &Runtime) -> Result<PathBuf, TrainError> {
-        Ok(self.draft.seal(root, runtime)?)
+        let folder = self.draft.seal(root, runtime)?;
+        if self.fit.stopped != Stopped::Asked {
+            // Left behind it does no harm: the next run replaces it.
+            let _ = std::fs::remove_file(&self.checkpoint);
+        }
+        Ok(folder)
     }
 }
 
@@ -301,8 +422,10 @@ fn count(count: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::loss::Loss;
     use super::super::{config, test_runtime};
     use super::*;
+    use crate::forecast::Target;
     use crate::model::Bundle;
 
     /// A configuration over a written history, small enough for a test.
@@ -321,10 +444,12 @@ mod tests {
              [window]\nsteps = 8\n\
              [network]\n\
              lstm = [{{ units = 6, recurrent_dropout = 0.1 }}, {{ units = 4, dropout = 0.1 }}]\n\
-             dense = [{{ units = 1, activation = 'tanh' }}]\n\
-             [fit]\nepochs_max = 6\nbatch = 16\nlearning_rate = 0.01\n{extra}",
+             dense = [{{ units = 1, activation = '{}' }}]\n\
+             [fit]\nepochs_max = 6\nbatch = 16\nlearning_rate = 0.01\nwork = '{}'\n{extra}",
             folder.join("models").display(),
             path.display(),
+            if extra.contains("next_event") { "sigmoid" } else { "tanh" },
+            folder.join("work").display(),
         );
         config::read(&text).unwrap()
     }
@@ -356,6 +481,20 @@ mod tests {
         assert_eq!(manifest.evaluation[0].forecasts, 42 - 8);
         assert_eq!(manifest.evaluation[1].forecasts, 52 - 8);
         assert!(manifest.verdict.contains("persistence"), "{}", manifest.verdict);
+    }
+
+    #[test]
+    fn features_with_an_endless_memory_are_sealed_as_a_fresh_daemon_computes_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = small(folder.path(), "");
+        let features = ["ema_gap(5)", "rsi(3)", "macd(3,5,2)", "volatility(5)", "day_of_week_sin"];
+        config.features = features.map(str::to_owned).into();
+        config.architecture.inputs = features.len();
+        let bundle = Bundle::read(&train(&config)).unwrap();
+        bundle.open(test_runtime()).unwrap();
+        // The warm-up of macd, four spans of 5 and of 2, and the window.
+        let steps = bundle.golden().cases.iter().map(|case| case.steps.len());
+        assert_eq!(steps.collect::<Vec<_>>(), [28 + 8; 2 * GOLDEN_CASES_PER_PART]);
     }
 
     #[test]
@@ -474,6 +613,94 @@ mod tests {
         config.version = Some("10".to_owned());
         let error = Job::prepare(config).unwrap_err().to_string();
         assert!(error.contains("small/10 exists"), "{error}");
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_is_sealed_and_resumed_to_the_same_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = small(folder.path(), "");
+        let checkpoint = config.work.join("small.checkpoint");
+        let whole = train(&config);
+        assert!(!checkpoint.exists(), "the fit ended by itself");
+
+        let job = Job::prepare(TrainConfig { version: Some("half".into()), ..config.clone() });
+        let mut until_third = |progress: Progress| match progress {
+            Progress::Batch { epoch: 3, done: 4, .. } => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        };
+        let stopped = job.unwrap().run(&mut until_third).unwrap();
+        assert_eq!((stopped.fit.stopped, stopped.fit.epochs.len()), (Stopped::Asked, 2));
+        stopped.seal(&config.models_root, test_runtime()).unwrap();
+        assert!(checkpoint.exists(), "it can go on");
+
+        let again = folder.path().join("again");
+        let job = TrainConfig { version: Some("1".into()), models_root: again, ..config.clone() };
+        let job = Job::prepare(job).unwrap();
+        let resumed = job.resume(&mut onwards).unwrap();
+        let resumed = resumed.seal(&job.config().models_root, test_runtime()).unwrap();
+        for file in ["model.onnx", "manifest.json", "golden.json"] {
+            let read = |bundle: &Path| std::fs::read(bundle.join(file)).unwrap();
+            assert!(read(&resumed) == read(&whole), "{file} differs");
+        }
+        assert!(matches!(job.resume(&mut onwards), Err(TrainError::Checkpoint(_))), "it is gone");
+    }
+
+    #[test]
+    fn a_checkpoint_of_another_recipe_is_refused_and_more_epochs_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = small(folder.path(), "");
+        let job = |change: &dyn Fn(&mut TrainConfig)| {
+            let mut config = config.clone();
+            change(&mut config);
+            Job::prepare(config).unwrap()
+        };
+        job(&|_| ()).run(&mut onwards).unwrap();
+        for change in [
+            (&|c: &mut TrainConfig| c.recipe.seed = 2) as &dyn Fn(&mut TrainConfig),
+            &|c| c.recipe.clip_norm = 1.0,
+            &|c| c.window_steps = 9,
+            &|c| c.split.validation = 0.21,
+        ] {
+            let error = job(change).resume(&mut onwards).unwrap_err().to_string();
+            assert!(error.contains("of another run"), "{error}");
+        }
+        let longer = job(&|c| c.recipe.epochs = 8).resume(&mut onwards).unwrap();
+        assert_eq!(longer.fit.epochs.len(), 8);
+    }
+
+    #[test]
+    fn a_checkpoint_that_cannot_be_written_ends_the_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = small(folder.path(), "");
+        std::fs::write(&config.work, "a file where the folder should be").unwrap();
+        let error = Job::prepare(config).unwrap().run(&mut onwards).unwrap_err();
+        assert!(matches!(error, TrainError::Checkpoint(CheckpointError::Io { .. })), "{error}");
+    }
+
+    #[test]
+    fn a_model_with_attention_is_sealed_for_whole_windows() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = small(folder.path(), "");
+        config.architecture.attention = Some(5);
+        let bundle = Bundle::read(&train(&config)).unwrap();
+        bundle.open(test_runtime()).unwrap();
+        assert_eq!(bundle.manifest().modes, [Mode::Full]);
+    }
+
+    #[test]
+    fn a_classifier_of_events_is_sealed() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = "[target]\nkind = 'next_event'\nfield = 'volume'\nabove = 1200\n\
+                      [forecast]\ncoverage = 0.8\n";
+        let config = small(folder.path(), target);
+        assert_eq!(config.recipe.loss, Loss::BinaryCrossEntropy);
+        let sealed = train(&config);
+        let bundle = Bundle::read(&sealed).unwrap();
+        bundle.open(test_runtime()).unwrap();
+        let target = &bundle.manifest().target.kind;
+        assert_eq!(*target, Target::NextEvent { field: "volume".into(), above: 1200.0 });
+        let outputs = bundle.golden().cases.iter().map(|case| case.output[0]);
+        assert!(outputs.into_iter().all(|y| (0.0..=1.0).contains(&y)));
     }
 
     #[test]

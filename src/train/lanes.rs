@@ -63,7 +63,7 @@ impl<'a> Lanes<'a> {
         which: &[usize],
         loss: Loss,
         random: &mut Random,
-    ) -> (f64, &[f32]) {
+    ) -> (f64, &mut [f32]) {
         let network = self.network;
         let count = self.lanes.len();
         // Masks are drawn here, one lane after the other, because the lanes share one stream.
@@ -93,7 +93,7 @@ impl<'a> Lanes<'a> {
             first.loss += other.loss;
             first.gradients.iter_mut().zip(&other.gradients).for_each(|(sum, g)| *sum += g);
         }
-        (first.loss, &first.gradients)
+        (first.loss, &mut first.gradients)
     }
 
     /// The network's values for all windows, in order, `[n, K]`; no dropout.

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! dataset ─> fit ─> assess ─> export, report
-//!             │       └ evaluate ─> statistics; baseline, repeat
-//!             └ network ─> lstm, dense ─> gemm, activation, dropout
+//!             │└─ checkpoint  └ evaluate ─> statistics; baseline, repeat
+//!             └ network ─> lstm, attention, dense ─> gemm, activation, dropout
 //!               loss, adam, initial, random, parameters
 //! ```
 //!
@@ -18,6 +18,7 @@
 
 mod activation;
 mod adam;
+mod attention;
 mod dense;
 mod dropout;
 mod gemm;
@@ -28,6 +29,7 @@ mod parameters;
 
 pub mod assess;
 pub mod baseline;
+pub mod checkpoint;
 pub mod config;
 pub mod dataset;
 pub mod evaluate;
@@ -35,6 +37,7 @@ pub mod export;
 pub mod fit;
 pub mod history;
 pub mod job;
+pub mod look_ahead;
 pub mod loss;
 pub mod network;
 pub mod random;
@@ -45,6 +48,8 @@ pub mod windows;
 
 #[cfg(test)]
 mod gradient_check;
+#[cfg(test)]
+mod reference_check;
 
 /// ONNX Runtime for tests that compare with it, loaded once; a missing library fails the test.
 #[cfg(test)]
@@ -53,7 +58,11 @@ fn test_runtime() -> &'static crate::inference::Runtime {
     static RUNTIME: std::sync::OnceLock<Runtime> = std::sync::OnceLock::new();
     RUNTIME.get_or_init(|| {
         let variable = std::env::var_os("ORT_DYLIB_PATH").map(std::path::PathBuf::from);
-        let path = locate_library(None, variable.as_deref(), None, std::path::Path::exists);
+        let path = locate_library(
+            &[("ORT_DYLIB_PATH", variable.as_deref())],
+            None,
+            std::path::Path::exists,
+        );
         Runtime::load(&path.unwrap()).unwrap()
     })
 }

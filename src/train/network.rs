@@ -1,4 +1,4 @@
-//! A stack of LSTM layers and a dense head.
+//! A stack of LSTM layers, attention if wanted, and a dense head.
 //!
 //! Owns: which layers there are, in which order, and how values and gradients pass between them.
 //!
@@ -11,6 +11,7 @@
 use thiserror::Error;
 
 pub use super::activation::Activation;
+use super::attention::{Attention, AttentionBuffers};
 use super::dense::{Dense, DenseBuffers};
 #[cfg(test)]
 use super::dropout::Dropout;
@@ -27,7 +28,10 @@ pub struct Architecture {
     /// LSTM layers from the input on; at least one. Each but the last hands on its state after
     /// every step.
     pub lstm: Vec<LstmShape>,
-    /// Dense layers after the last state of the last LSTM layer; at least one.
+    /// Units of the attention over the states of the last LSTM layer after every step; `None`: the
+    /// dense layers read its last state. A network with attention needs whole windows.
+    pub attention: Option<usize>,
+    /// Dense layers after that; at least one.
     pub dense: Vec<DenseShape>,
 }
 
@@ -74,6 +78,7 @@ impl Architecture {
                 LstmShape { units: 64, recurrent_dropout: 0.2, dropout: 0.0 },
                 LstmShape { units: 32, recurrent_dropout: 0.0, dropout: 0.3 },
             ],
+            attention: None,
             dense: vec![
                 DenseShape { units: 16, activation: Activation::Relu, dropout: 0.2 },
                 DenseShape { units: 1, activation: Activation::Tanh, dropout: 0.0 },
@@ -89,6 +94,7 @@ impl Architecture {
             ("count of LSTM layers".to_owned(), self.lstm.len()),
             ("count of dense layers".to_owned(), self.dense.len()),
         ];
+        sizes.extend(self.attention.map(|units| ("attention".to_owned(), units)));
         let mut rates = Vec::new();
         for (at, layer) in self.lstm.iter().enumerate() {
             sizes.push((format!("lstm[{at}].units"), layer.units));
@@ -112,6 +118,7 @@ impl Architecture {
 pub struct Network {
     architecture: Architecture,
     lstm: Vec<Lstm>,
+    attention: Option<Attention>,
     dense: Vec<Dense>,
     parameters: usize,
 }
@@ -122,6 +129,7 @@ pub struct Workspace {
     extent: Extent,
     input: Vec<f32>,
     lstm: Vec<LstmBuffers>,
+    attention: Option<AttentionBuffers>,
     dense: Vec<DenseBuffers>,
 }
 
@@ -139,17 +147,20 @@ impl Network {
         let mut lstm = Vec::new();
         for (at, shape) in architecture.lstm.iter().enumerate() {
             let last = at + 1 == architecture.lstm.len();
-            let emits = if last { Emits::LastStep } else { Emits::EveryStep };
+            let last_alone = last && architecture.attention.is_none();
+            let emits = if last_alone { Emits::LastStep } else { Emits::EveryStep };
             lstm.push(Lstm::new(&mut layout, &format!("lstm{at}"), width, shape.units, emits));
             width = shape.units;
         }
+        let attention =
+            architecture.attention.map(|units| Attention::new(&mut layout, width, units));
         let mut dense = Vec::new();
         for (at, shape) in architecture.dense.iter().enumerate() {
             let name = format!("dense{at}");
             dense.push(Dense::new(&mut layout, &name, width, shape.units, shape.activation));
             width = shape.units;
         }
-        Ok(Self { architecture, lstm, dense, parameters: layout.len() })
+        Ok(Self { architecture, lstm, attention, dense, parameters: layout.len() })
     }
 
     /// The shape it was planned from.
@@ -171,8 +182,28 @@ impl Network {
         &self.lstm
     }
 
+    pub(crate) fn attention_layer(&self) -> Option<&Attention> {
+        self.attention.as_ref()
+    }
+
     pub(crate) fn dense_layers(&self) -> &[Dense] {
         &self.dense
+    }
+
+    pub(crate) fn last_activation(&self) -> Activation {
+        let last = self.dense.last().expect("a network has a dense layer, or `new` had refused it");
+        last.activation
+    }
+
+    /// The same network with another function at its end; the parameters stand where they stood.
+    pub(crate) fn with_last_activation(&self, activation: Activation) -> Self {
+        let mut other = self.clone();
+        if let (Some(last), Some(shape)) =
+            (other.dense.last_mut(), other.architecture.dense.last_mut())
+        {
+            (last.activation, shape.activation) = (activation, activation);
+        }
+        other
     }
 
     /// Fresh parameters as Keras would draw them; they depend on the seed alone.
@@ -180,6 +211,9 @@ impl Network {
         let mut random = Random::new(seed, Purpose::Initial);
         let mut parameters = vec![0.0; self.parameters];
         for layer in &self.lstm {
+            layer.initialise(&mut parameters, &mut random);
+        }
+        if let Some(layer) = &self.attention {
             layer.initialise(&mut parameters, &mut random);
         }
         for layer in &self.dense {
@@ -198,19 +232,24 @@ impl Network {
             extent,
             input: Vec::with_capacity(steps * batch * shapes.inputs),
             lstm: lstm.map(|(l, s)| l.buffers(extent, s.recurrent_dropout, s.dropout)).collect(),
+            attention: self.attention.as_ref().map(|layer| layer.buffers(extent)),
             dense: dense.map(|(l, s)| l.buffers(batch, s.dropout)).collect(),
         }
     }
 
     /// Values `y [B, K]` for the input in the workspace.
     pub fn forward<'a>(&self, parameters: &[f32], workspace: &'a mut Workspace) -> &'a [f32] {
-        let Workspace { extent, input, lstm, dense } = workspace;
+        let Workspace { extent, input, lstm, attention, dense } = workspace;
         for (at, layer) in self.lstm.iter().enumerate() {
             let (below, rest) = lstm.split_at_mut(at);
             let input = self.lstm_input(below, input, *extent);
             layer.forward(parameters, input, *extent, &mut rest[0]);
         }
-        let state = self.lstm_input(lstm, input, *extent);
+        let states = self.lstm_input(lstm, input, *extent);
+        if let (Some(layer), Some(buffers)) = (&self.attention, attention.as_mut()) {
+            layer.forward(parameters, states, *extent, buffers);
+        }
+        let state = attention.as_ref().map_or(states, AttentionBuffers::output);
         for (at, layer) in self.dense.iter().enumerate() {
             let (below, rest) = dense.split_at_mut(at);
             let input = below.last().map_or(state, DenseBuffers::output);
@@ -222,25 +261,31 @@ impl Network {
     /// Gradients of all parameters, overwritten, from the gradient of the loss in
     /// [`Workspace::d_output`]. `forward` has run on the same workspace, once for each `backward`.
     pub fn backward(&self, parameters: &[f32], workspace: &mut Workspace, gradients: &mut [f32]) {
-        let Workspace { extent, input, lstm, dense } = workspace;
+        let Workspace { extent, input, lstm, attention, dense } = workspace;
+        // A gradient's buffer is lent out while the value beside it is read.
+        let mut d_state = match attention {
+            Some(attention) => std::mem::take(&mut attention.d_output),
+            None => std::mem::take(&mut last_mut(lstm).d_output),
+        };
+        let states = self.lstm_input(lstm, input, *extent);
+        let state = attention.as_ref().map_or(states, AttentionBuffers::output);
         for (at, layer) in self.dense.iter().enumerate().rev() {
             let (below, rest) = dense.split_at_mut(at);
-            // The gradient's buffer is lent out while the value beside it is read.
-            let mut d_input = match below.last_mut() {
-                Some(below) => std::mem::take(&mut below.d_output),
-                None => std::mem::take(&mut last_mut(lstm).d_output),
-            };
-            let input = match below.last() {
-                Some(below) => below.output(),
-                None => self.lstm_input(lstm, input, *extent),
-            };
+            let mut below = below.last_mut();
+            let lent = below.as_mut().map_or(&mut d_state, |below| &mut below.d_output);
+            let mut d_input = std::mem::take(lent);
+            let input = below.as_ref().map_or(state, |below| below.output());
             let here = &mut rest[0];
             layer.backward(parameters, input, extent.batch, here, gradients, &mut d_input);
-            match below.last_mut() {
-                Some(below) => below.d_output = d_input,
-                None => last_mut(lstm).d_output = d_input,
-            }
+            *below.map_or(&mut d_state, |below| &mut below.d_output) = d_input;
         }
+        if let (Some(layer), Some(buffers)) = (&self.attention, attention) {
+            buffers.d_output = d_state;
+            d_state = std::mem::take(&mut last_mut(lstm).d_output);
+            let states = self.lstm_input(lstm, input, *extent);
+            layer.backward(parameters, states, *extent, buffers, gradients, &mut d_state);
+        }
+        last_mut(lstm).d_output = d_state;
         for (at, layer) in self.lstm.iter().enumerate().rev() {
             let (below, rest) = lstm.split_at_mut(at);
             let mut d_input = below.last_mut().map(|below| std::mem::take(&mut below.d_output));

@@ -22,7 +22,7 @@ pub enum Purpose {
 }
 
 /// The generator.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Random {
     state: [u64; 4],
 }
@@ -38,6 +38,15 @@ impl Random {
         // Hashing the stream number first keeps seed 1 stream 2 away from seed 2 stream 1.
         let mut mixer = SplitMix64(seed ^ SplitMix64(stream).next());
         Self { state: [mixer.next(), mixer.next(), mixer.next(), mixer.next()] }
+    }
+
+    /// A stream that goes on from the state of another.
+    pub(crate) fn restore(state: [u64; 4]) -> Self {
+        Self { state }
+    }
+
+    pub(crate) fn state(&self) -> [u64; 4] {
+        self.state
     }
 
     /// 64 uniform bits.

@@ -7,11 +7,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use crate::domain::{Quality, Signal, Symbol, UnixNanos};
 use crate::meter::Meter;
-use crate::publish::wire::FORECAST_SCHEMA;
+use crate::publish::wire::{FORECAST_SCHEMA, ForecastRecord};
 
 /// Symbols that are remembered, far more than anybody reads; forecasts of others are counted.
 const SYMBOLS_MAX: usize = 10_000;
@@ -50,27 +48,6 @@ pub(super) struct Board {
     unreadable: u64,
     newest: Option<UnixNanos>,
     meter: Meter,
-}
-
-/// What a reader needs of a record; unknown fields are left alone, so that a newer server can add
-/// some. Texts may hold escapes, which cannot be borrowed.
-#[derive(Deserialize)]
-struct Incoming<'a> {
-    #[serde(borrow)]
-    schema: Cow<'a, str>,
-    #[serde(borrow)]
-    symbol: Cow<'a, str>,
-    as_of: UnixNanos,
-    value: f64,
-    #[serde(default)]
-    price: Option<f64>,
-    #[serde(default)]
-    last_price: Option<f64>,
-    lower: f64,
-    upper: f64,
-    signal: Signal,
-    quality: Quality,
-    out_of_range: bool,
 }
 
 impl Board {
@@ -141,33 +118,21 @@ impl Board {
 
 /// One record with a symbol that is safe to show, or `None` where it is none.
 fn read(record: &[u8]) -> Option<(Cow<'_, str>, Row)> {
-    let Incoming {
-        schema,
-        symbol,
-        as_of,
-        value,
-        price,
-        last_price,
-        lower,
-        upper,
-        signal,
-        quality,
-        out_of_range,
-    } = serde_json::from_slice(record).ok()?;
-    if schema != FORECAST_SCHEMA || Symbol::check(&symbol).is_err() {
+    let record: ForecastRecord<'_> = serde_json::from_slice(record).ok()?;
+    if record.schema != FORECAST_SCHEMA || Symbol::check(&record.symbol).is_err() {
         return None;
     }
     let row = Row {
-        as_of,
-        value,
-        price,
-        last_price,
-        lower,
-        upper,
-        signal,
-        quality,
-        out_of_range,
+        as_of: record.as_of,
+        value: record.value,
+        price: record.price,
+        last_price: record.last_price,
+        lower: record.lower,
+        upper: record.upper,
+        signal: record.signal,
+        quality: record.quality,
+        out_of_range: record.out_of_range,
         forecasts: 1,
     };
-    Some((symbol, row))
+    Some((record.symbol, row))
 }

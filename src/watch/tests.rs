@@ -1,14 +1,19 @@
-//! The table, line by line, and the client over real sockets.
+//! How the state looks, and sessions against the http thread.
 
+use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::{SinkExt, StreamExt};
 use prometheus::Registry;
+use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
+use tokio_tungstenite::tungstenite::Message;
 
 use super::board::{Board, Link};
 use super::client::ConnectError;
 use super::render::{Ink, Size, line, table};
+use super::screen::Screen;
 use super::*;
 use crate::domain::Symbol;
 use crate::http::{HttpServer, HttpState, Readiness, VersionInfo};
@@ -224,6 +229,29 @@ fn a_long_symbol_is_cut() {
     assert!(drawn(&board, 120, 30)[3].starts_with("xxxxxxxxxxxxxxx…  2013"));
 }
 
+#[test]
+fn a_picture_overwrites_the_one_before_it() {
+    thread_local!(static SIZE: Cell<(u16, u16)> = const { Cell::new((10, 40)) });
+    let output = Output::default();
+    let view = View::Table { colours: false, size: || SIZE.get() };
+    let mut screen = Screen::new(output.clone(), view);
+    let mut shown = |board: &Board| {
+        output.0.lock().unwrap().clear();
+        screen.show(board, URL).unwrap();
+        output.text()
+    };
+    let lines = |board: &Board, columns, lines| -> String {
+        drawn(board, columns, lines).iter().map(|line| format!("{line}\x1b[K\n")).collect()
+    };
+    let (empty, one) = (Board::new(), board(&[plain("A")]));
+    assert_eq!(shown(&empty), format!("\x1b[?25l{}\x1b[J", lines(&empty, 40, 9)));
+    assert_eq!(shown(&one), format!("\x1b[3A\r{}\x1b[J", lines(&one, 40, 9)), "over three lines");
+    assert_eq!(shown(&empty), format!("\x1b[6A\r{}\x1b[J", lines(&empty, 40, 9)), "over six");
+    SIZE.set((10, 30));
+    let anew = format!("\x1b[2J\x1b[H{}\x1b[J", lines(&empty, 30, 9));
+    assert_eq!(shown(&empty), anew, "a terminal of another size has wrapped what was there");
+}
+
 /// Output that can be read while it is written.
 #[derive(Clone, Default)]
 struct Output(Arc<Mutex<Vec<u8>>>);
@@ -284,9 +312,10 @@ impl Server {
         self.hub.publish(&Symbol::new(symbol).unwrap(), plain(symbol).into());
     }
 
-    fn end(self) -> u16 {
+    /// Stops it and waits for its end, while the session goes on.
+    async fn end(self) -> u16 {
         self.stop.send(true).unwrap();
-        self.thread.join().unwrap();
+        tokio::task::spawn_blocking(|| self.thread.join().unwrap()).await.unwrap();
         self.port
     }
 }
@@ -343,7 +372,7 @@ async fn records_are_printed_as_they_came_until_the_server_ends_the_stream() {
         let (output, _stop, running) = begin(session(&server.target, true), View::Json);
         publish_until(&server, &output, "A", |text| !text.is_empty()).await;
         server.publish("B");
-        server.end();
+        server.end().await;
         let (summary, outcome) = running.await.unwrap();
         outcome.unwrap();
         let text = output.text();
@@ -361,20 +390,40 @@ async fn a_lost_server_is_found_again() {
         let server = serve(0);
         let (output, stop, running) = begin(session(&server.target, false), View::Json);
         publish_until(&server, &output, "A", |text| !text.is_empty()).await;
-        let port = server.end();
+        let port = server.end().await;
         let server = serve(port);
         publish_until(&server, &output, "B", |text| text.contains("\"B\"")).await;
         stop.send(()).unwrap();
         let (summary, outcome) = running.await.unwrap();
         outcome.unwrap();
         assert_eq!(summary.symbols, 2);
-        server.end();
+        server.end().await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_stop_closes_the_connection_and_leaves_the_last_picture() {
+async fn a_stop_closes_the_connection() {
+    within(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = format!("ws://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let (output, stop, running) = begin(session(&target, false), View::Json);
+        let (socket, _) = listener.accept().await.unwrap();
+        let mut server = tokio_tungstenite::accept_async(socket).await.unwrap();
+        server.send(Message::text("{}")).await.unwrap();
+        while output.text().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        stop.send(()).unwrap();
+        assert_eq!(server.next().await.unwrap().unwrap(), Message::Close(None));
+        assert!(server.next().await.is_none());
+        running.await.unwrap().1.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stop_leaves_the_last_picture_and_the_cursor() {
     within(async {
         let server = serve(0);
         let view = View::Table { colours: false, size: || (24, 80) };
@@ -389,11 +438,7 @@ async fn a_stop_closes_the_connection_and_leaves_the_last_picture() {
         let last = pictures[pictures.len() - 2];
         assert!(last.contains(&format!("\r{} forecast", summary.forecasts)), "{last:?}");
         assert_eq!(pictures.last(), Some(&"\x1b[?25h"), "the cursor is back");
-        // The only place is free again, because the connection was closed and not just left.
-        let (output, _stop, running) = begin(session(&server.target, true), View::Json);
-        publish_until(&server, &output, "A", |text| !text.is_empty()).await;
-        server.end();
-        running.await.unwrap().1.unwrap();
+        server.end().await;
     })
     .await;
 }
@@ -428,7 +473,7 @@ async fn no_server_is_an_error_that_may_pass_and_a_refusal_is_not() {
             "{error}"
         );
         let target = server.target.clone();
-        server.end();
+        server.end().await;
         let hasty = Session { connect_max: Duration::ZERO, ..session(&target, false) };
         let (_, _stop, running) = begin(hasty, View::Json);
         let error = running.await.unwrap().1.unwrap_err();

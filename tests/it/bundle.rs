@@ -5,7 +5,7 @@ use std::fs;
 use tickcast::features::Scaler;
 use tickcast::model::manifest::Manifest;
 use tickcast::model::onnx::{
-    DATA_LOCATION_EXTERNAL, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
+    AttributeProto, DATA_LOCATION_EXTERNAL, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
 };
 use tickcast::model::{Bundle, Draft};
 
@@ -189,6 +189,53 @@ fn graphs_that_reach_beyond_their_bytes_are_refused() {
     assert_says(&problems, "node `mine`: operator `Anything` of domain `com.evil`");
     assert_says(&problems, "node `dice`: operator `RandomNormalLike` is not on the list");
     assert_says(&refused_graph(|model| model.functions.push(vec![])), "functions");
+}
+
+#[test]
+fn attributes_that_could_hide_something_are_refused() {
+    let refused = |change: &dyn Fn(&mut AttributeProto)| {
+        refused_graph(|model| {
+            let mut node = NodeProto::new("Constant", "hidden", &[], &["unused"]).with_int("v", 1);
+            change(&mut node.attribute[0]);
+            model.graph.as_mut().unwrap().node.push(node);
+        })
+    };
+    assert_says(&refused(&|a| a.sparse_tensor = Some(vec![])), "node `hidden`: sparse tensors");
+    assert_says(&refused(&|a| a.sparse_tensors = vec![vec![]]), "node `hidden`: sparse tensors");
+    assert_says(&refused(&|a| a.ref_attr_name = "x".into()), "node `hidden`: a reference");
+    let external = |a: &mut AttributeProto| {
+        a.t = Some(TensorProto { data_location: DATA_LOCATION_EXTERNAL, ..TensorProto::default() });
+    };
+    assert_says(&refused(&external), "keeps its data in another file");
+}
+
+#[test]
+fn a_model_that_mixes_the_rows_of_a_run_is_refused() {
+    let problems = refused_graph(|model| {
+        let graph = model.graph.as_mut().unwrap();
+        let head = graph.node.pop().unwrap();
+        assert_eq!(head.op_type, "Tanh");
+        // The mean over the rows: for a single row the very same bits.
+        let mean = NodeProto::new("ReduceMean", "mix", &["z"], &["mean"]);
+        graph.node.push(mean.with_ints("axes", &[0]).with_int("keepdims", 1));
+        graph.node.push(NodeProto::new("Sub", "nought", &["z", "z"], &["zero"]));
+        graph.node.push(NodeProto::new("Add", "spread", &["mean", "zero"], &["mixed"]));
+        graph.node.push(NodeProto::new("Tanh", "head", &["mixed"], &["y"]));
+    });
+    assert_says(&problems, "model.onnx: rows of a run influence one another");
+}
+
+#[test]
+fn names_that_lead_out_of_the_store_are_refused_before_anything_is_written() {
+    let network = Network::random(1, 3, &[4]);
+    for name in ["../evil", "..", ".hidden", "a/b", ""] {
+        let root = tempfile::tempdir().unwrap();
+        let store = root.path().join("models");
+        let mut draft = draft(WINDOW_STEPS, &network);
+        draft.manifest.name = name.into();
+        assert_says(&draft.seal(&store, runtime()).unwrap_err().problems, "name: `");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0, "{name}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -54,7 +55,7 @@ fn replay(sealed: &SealedBundle, records: &[String]) -> String {
 fn essence(lines: &str) -> Vec<(String, String, f64)> {
     let read = |line: &str| {
         let forecast: ForecastRecord<'_> = serde_json::from_str(line).unwrap();
-        (forecast.symbol.to_owned(), forecast.as_of.to_string(), forecast.value)
+        (forecast.symbol.into_owned(), forecast.as_of.to_string(), forecast.value)
     };
     lines.lines().map(read).collect()
 }
@@ -66,9 +67,11 @@ fn serve(sealed: &SealedBundle, feed: &str, settings: &str) -> Daemon {
 
 /// Both sums of the tally, by the daemon's own last words.
 fn assert_nothing_is_unaccounted_for(ended: &Ended) {
+    let [received, dropped] = ["received", "dropped"].map(|field| ended.drained(field));
     let [ticks, refused, absorbed, steps, warming, forecasts, withheld] =
         ["ticks", "refused", "absorbed", "steps", "warming", "forecasts", "withheld"]
             .map(|field| ended.drained(field));
+    assert_eq!(received, dropped + ticks);
     assert_eq!(ticks, refused + absorbed + steps);
     assert_eq!(steps, warming + forecasts + withheld);
     assert_eq!(forecasts, ended.lines.lines().count() as u64);
@@ -117,6 +120,8 @@ fn bad_ticks_are_counted_by_reason_and_change_nothing_else() {
         (Reject::WrongType, tick("A", 20).replace(r#""volume":"#, r#""volume":"x","v":"#)),
         (Reject::NotFinite, tick("A", 20).replace(r#""volume":"#, r#""volume":NaN,"v":"#)),
         (Reject::NotFinite, tick("A", 20).replace(r#""volume":"#, r#""volume":-Infinity,"v":"#)),
+        (Reject::OutOfBounds, tick("A", 20).replace(r#""volume":"#, r#""volume":1e300,"v":"#)),
+        (Reject::OutOfBounds, tick("A", 99).replace(r#""close":"#, r#""close":1e-300,"v":"#)),
         (Reject::Negative, tick("A", 20).replace(r#""close":"#, r#""close":-"#)),
         (Reject::MissingSymbol, tick("A", 20).replace("symbol", "sym")),
         (Reject::MissingTime, tick("A", 20).replace("time", "when")),
@@ -129,20 +134,29 @@ fn bad_ticks_are_counted_by_reason_and_change_nothing_else() {
     let feed = ScriptedFeed::start();
     let daemon = serve(&sealed, feed.url(), "engine.symbols_max = 2");
     // All of them between day 19 and day 20, twice, while both symbols are warming, and once more
-    // at the end.
+    // at the end, when both have forecasts.
     let (before, after) = good.split_at(2 * 20);
     before.iter().for_each(|record| feed.say(record));
     for _ in 0..2 {
         bad.iter().for_each(|(_, record)| feed.say(record));
     }
     after.iter().for_each(|record| feed.say(record));
-    let sent = good.len() + 2 * bad.len();
+    // Behind the last day, what came on day 20 is no repeat of day 19 but out of order.
+    let late = |(reason, record): &(Reject, String)| match reason {
+        Reject::Duplicate => (Reject::Duplicate, tick("A", 49)),
+        reason => (*reason, record.clone()),
+    };
+    let bad: Vec<_> = bad.iter().map(late).collect();
+    bad.iter().for_each(|(_, record)| feed.say(record));
+    feed.say(tick("A", 50));
+    let good = [good, vec![tick("A", 50)]].concat();
+    let sent = good.len() + 3 * bad.len();
     daemon.await_metric("tickcast_ticks_total", sent as f64);
 
     let metrics = daemon.metrics();
     let mut expected = BTreeMap::new();
     for (reason, _) in &bad {
-        *expected.entry(reason.label()).or_insert(0.0) += 2.0;
+        *expected.entry(reason.label()).or_insert(0.0) += 3.0;
     }
     for reason in Reject::ALL {
         let name = format!("tickcast_ticks_refused_total{{reason=\"{}\"}}", reason.label());
@@ -248,17 +262,45 @@ fn a_recording_is_served_to_its_end_and_then_the_daemon_ends() {
         writeln!(csv, "{symbol},{},{},{}", tick["time"], tick["close"], tick["volume"]).unwrap();
     }
     let path = folder.path().join("days.csv");
-    fs::write(&path, csv).unwrap();
+    fs::write(&path, &csv).unwrap();
     let settings = format!(
         "source.kind = 'file'\nsource.path = '{}'\n\
          source.columns = 'symbol=Ticker,time=Date,close=Adj Close,volume=Volume'\n\
-         source.when_full = 'block'",
+         source.queue_records_max = 8",
         path.display()
     );
-    let mut daemon = serve(&sealed, "ws://127.0.0.1:1", &settings);
+    let mut daemon = serve(&sealed, "", &settings);
     let ended = daemon.await_end();
     assert!(ended.status.success(), "{:?}", ended.log);
     assert_eq!(ended.lines, replay(&sealed, &records));
+
+    // A row without an end ends the file; what stands before it is published.
+    csv.push_str("A,\"2000");
+    csv.push_str(&"x".repeat(2 << 20));
+    fs::write(&path, &csv).unwrap();
+    let mut daemon = serve(&sealed, "", &settings);
+    let ended = daemon.await_end();
+    assert_eq!(ended.status.code(), Some(65), "{:?}", ended.log);
+    assert_eq!(ended.lines, replay(&sealed, &records));
+}
+
+#[test]
+fn a_pipe_that_says_nothing_does_not_hold_the_stop_up() {
+    let sealed = bundle();
+    let records = recording(&["A"], 40);
+    let mut pipe = None;
+    let settings = "source.kind = 'file'\nsource.path = '-'";
+    let mut daemon = Daemon::start_with(sealed.root.path(), "random", "", settings, |command| {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all((records.join("\n") + "\n").as_bytes()).unwrap();
+        command.stdin(reader);
+        pipe = Some(writer);
+    });
+    daemon.await_metric("tickcast_ticks_total", 40.0);
+    let ended = daemon.stop_here();
+    assert!(ended.status.success(), "{:?}", ended.log);
+    assert_eq!(ended.lines, replay(&sealed, &records));
+    drop(pipe);
 }
 
 #[test]

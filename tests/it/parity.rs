@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tickcast::domain::{Field, Fields, Forecast, Tick, UnixNanos};
+use tickcast::domain::{Field, Fields, Forecast, Step, Tick, UnixNanos};
 use tickcast::engine::{Engine, EngineLimits, Pushed};
-use tickcast::model::Bundle;
 use tickcast::model::manifest::Mode;
+use tickcast::model::{Bundle, Draft};
 use tickcast::publish::wire::ForecastRecord;
 
-use crate::support::bundle::{SealedBundle, sealed};
+use crate::support::bundle::{SealedBundle, sealed, sealed_with};
 use crate::support::feed::ScriptedFeed;
 use crate::support::network::Network;
 use crate::support::poison::Poison;
@@ -107,8 +107,9 @@ fn live(
     bits
 }
 
-/// What the network in plain Rust says about every full window.
-fn reference(sealed: &SealedBundle, events: &[Event]) -> BTreeMap<(String, i64), f64> {
+/// What the network in plain Rust says about every full window; in mode `carried` about all rows
+/// since the first one.
+fn reference(sealed: &SealedBundle, mode: Mode, events: &[Event]) -> BTreeMap<(String, i64), f64> {
     let plans = sealed.bundle.plans();
     let mut symbols = BTreeMap::new();
     let mut values = BTreeMap::new();
@@ -119,22 +120,33 @@ fn reference(sealed: &SealedBundle, events: &[Event]) -> BTreeMap<(String, i64),
             .entry(symbol)
             .or_insert_with(|| (features.initial_state(), Vec::<Vec<f32>>::new()));
         let mut scratch = features.scratch();
-        let status = plans.features.row(state, &fields(*price, *volume), &mut scratch).unwrap();
+        let time = time as i64 * 86_400_000_000_000;
+        let fields = fields(*price, *volume);
+        let step = Step { time: UnixNanos::from_nanos(time), fields, after_gap: false };
+        let status = plans.features.row(state, &step, &mut scratch).unwrap();
         state.absorb(&scratch);
         if status != tickcast::features::RowStatus::Warming {
             window.push(scratch.row().to_vec());
         }
-        if window.len() > plans.window_steps {
+        if window.len() > plans.window_steps && mode != Mode::Carried {
             window.remove(0);
         }
-        if window.len() == plans.window_steps {
+        if window.len() >= plans.window_steps {
             let output = sealed.network.forward(window);
             let scaler = sealed.bundle.manifest().target.scaler.single().unwrap();
-            let time = time as i64 * 86_400_000_000_000;
             values.insert((format!("S{symbol}"), time), scaler.invert(output));
         }
     }
     values
+}
+
+/// Single precision against double, in the target's unit.
+fn assert_close(bits: &Bits, reference: &BTreeMap<(String, i64), f64>) {
+    assert_eq!(bits.len(), reference.len());
+    for (key, value) in reference {
+        let ours = f64::from_bits(bits[key][0]);
+        assert!((ours - value).abs() < 1e-6, "{key:?}: {ours} and {value}");
+    }
 }
 
 proptest! {
@@ -157,12 +169,23 @@ proptest! {
         prop_assert_eq!(&live(renew(), &events, Some(&mut renew)), &full);
 
         // The second opinion: an LSTM in plain Rust and double precision.
-        let reference = reference(&sealed, &events);
-        prop_assert_eq!(full.len(), reference.len());
-        for (key, value) in reference {
-            let ours = f64::from_bits(full[&key][0]);
-            prop_assert!((ours - value).abs() < 1e-6, "{:?}: {} and {}", key, ours, value);
-        }
+        assert_close(&full, &reference(&sealed, Mode::Full, &events));
+    }
+
+    #[test]
+    fn carried_states_are_the_same_however_the_stream_is_cut(
+        seed in any::<u64>(),
+        window in 1u32..5,
+        layers in proptest::collection::vec(1usize..16, 1..3),
+        batch_rows_max in prop_oneof![Just(1usize), Just(3), Just(512)],
+        events in (1usize..6).prop_flat_map(|symbols| events(symbols, 80)),
+    ) {
+        let carried = |draft: &mut Draft| draft.manifest.modes = vec![Mode::Carried];
+        let sealed = sealed_with(seed, window, &layers, carried);
+        let whole = live(engine(&sealed, Mode::Carried, 512, false), &events, None);
+        let mut renew = || engine(&sealed, Mode::Carried, batch_rows_max, true);
+        prop_assert_eq!(&live(renew(), &events, Some(&mut renew)), &whole);
+        assert_close(&whole, &reference(&sealed, Mode::Carried, &events));
     }
 }
 

@@ -60,7 +60,7 @@ impl Report {
     pub fn new(sources: Sources<'_>, trained: &Trained) -> Self {
         let Sources { config, history, dataset, .. } = sources;
         let manifest = &trained.draft.manifest;
-        let kind = Kind::of(config.target);
+        let kind = Kind::of(&config.target);
         let test = &trained.assessment.test;
         let figures = plots::all(config, history, &dataset.test, &test.outcomes, &trained.fit);
         let headline = capitalised(&headline(&test.figures));
@@ -101,7 +101,7 @@ impl Report {
 
 /// The figures of the test part for the terminal, and the summary of repetitions.
 pub fn summary(manifest: &Manifest) -> String {
-    let kind = Kind::of(manifest.target.kind);
+    let kind = Kind::of(&manifest.target.kind);
     let mut text = String::new();
     for part in &manifest.evaluation {
         text += &format!("{} part, {} to {}\n", part.part, part.from, part.to);
@@ -123,7 +123,8 @@ pub fn describe(network: &Network) -> String {
     let dense = architecture.dense.iter().map(|layer| {
         format!("Dense {} {}", layer.units, format!("{:?}", layer.activation).to_lowercase())
     });
-    let layers: Vec<_> = lstm.chain(dense).collect();
+    let attention = architecture.attention.map(|units| format!("attention {units}"));
+    let layers: Vec<_> = lstm.chain(attention).chain(dense).collect();
     format!("{} ({} parameters)", layers.join(", "), network.parameter_count())
 }
 

@@ -32,7 +32,7 @@ pub(super) fn all(
     outcomes: &Outcomes,
     fit: &Fit,
 ) -> Vec<Figure> {
-    let kind = Kind::of(config.target);
+    let kind = Kind::of(&config.target);
     let mut figures = vec![losses(fit)];
     for (at, track) in tracks(config, history, test, outcomes).iter().enumerate() {
         // The first symbol has the plain names.

@@ -102,7 +102,7 @@ pub(crate) fn draft(window_steps: u32, network: &Network) -> Draft {
         ]);
         let time = UnixNanos::from_nanos(0).checked_add(day.times(index).unwrap()).unwrap();
         let step = GoldenStep { time, fields };
-        let row = step.fields(features.raw().schema()).unwrap();
+        let row = step.step(features.raw().schema()).unwrap();
         features.row(&state, &row, &mut scratch).unwrap();
         state.absorb(&scratch);
         if index > 0 {

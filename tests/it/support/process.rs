@@ -58,8 +58,8 @@ pub(crate) struct Ended {
 }
 
 impl Daemon {
-    /// Starts a daemon on `model` (a store's root) and `feed`, with further settings as TOML
-    /// lines `section.key = value`.
+    /// Starts a daemon on `models` (a store's root) and `feed` (empty for another source), with
+    /// further settings as TOML lines `section.key = value`.
     pub(crate) fn start(models: &Path, name: &str, feed: &str, settings: &str) -> Self {
         Self::start_with(models, name, feed, settings, |_| {})
     }
@@ -74,8 +74,12 @@ impl Daemon {
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
+        let url = match feed {
+            "" => String::new(),
+            feed => format!("source.url = '{feed}'\n"),
+        };
         let config = format!(
-            "source.url = '{feed}'\nmodel.root = '{}'\nmodel.name = '{name}'\n\
+            "{url}model.root = '{}'\nmodel.name = '{name}'\n\
              publish.lines = '{}'\nhttp.bind = '127.0.0.1:0'\nlog.format = 'json'\n{settings}\n",
             models.display(),
             path("lines.jsonl").display(),
@@ -148,6 +152,11 @@ impl Daemon {
 
     /// Sends SIGTERM and waits for the end.
     pub(crate) fn stop(mut self) -> Ended {
+        self.stop_here()
+    }
+
+    /// As [`Daemon::stop`], for a daemon that others still speak of.
+    pub(crate) fn stop_here(&mut self) -> Ended {
         let status = Command::new("kill").args(["-TERM", &self.id().to_string()]).status();
         assert!(status.unwrap().success());
         self.await_end()
@@ -157,7 +166,10 @@ impl Daemon {
     pub(crate) fn await_end(&mut self) -> Ended {
         let status = eventually("the daemon's end", || self.child.try_wait().unwrap());
         let read = |name: &str| fs::read_to_string(self.folder.path().join(name)).unwrap();
-        let log = read("log").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let log = read("log");
+        // The last words of a failure are for a person.
+        let lines = log.lines().filter(|line| !line.starts_with("tickcast: "));
+        let log = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
         Ended { status, log, lines: read("lines.jsonl") }
     }
 }
