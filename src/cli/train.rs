@@ -14,10 +14,11 @@ use crate::exit::{Exit, Failure};
 use crate::model::manifest::{Evaluation, Manifest};
 use crate::shutdown::StopSignals;
 use crate::train::checkpoint::CheckpointError;
-use crate::train::config;
+use crate::train::config::{self, REPEATS_MAX};
 use crate::train::fit::{Epoch, Fit, FitError, Progress, Stopped};
 use crate::train::job::{Job, TrainError};
 use crate::train::network::Network;
+use crate::train::repeat::Repetition;
 
 /// What a shell reports for a program that SIGINT ended.
 const EXIT_BY_SIGNAL: i32 = 130;
@@ -45,6 +46,9 @@ pub(super) struct TrainArgs {
     /// The seed of everything random, instead of the configuration's
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
+    /// Runs with as many seeds, counted up from the first, for mean and spread of the figures
+    #[arg(long, value_name = "COUNT", value_parser = seeds)]
+    seeds: Option<usize>,
     /// The version of the bundle, instead of the configuration's
     #[arg(long, value_name = "NAME")]
     version: Option<String>,
@@ -54,10 +58,11 @@ pub(super) struct TrainArgs {
 }
 
 pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
-    let TrainArgs { config, models, seed, version, resume } = args;
+    let TrainArgs { config, models, seed, seeds, version, resume } = args;
     let mut config = config::load(&config).map_err(Exit::because(Failure::Configuration))?;
     config.models_root = models.unwrap_or(config.models_root);
     config.recipe.seed = seed.unwrap_or(config.recipe.seed);
+    config.seeds = seeds.unwrap_or(config.seeds);
     config.version = version.or(config.version);
     // Loaded before the fit, so that a missing library is told at once and not minutes later.
     let runtime = super::runtime(global, None)?;
@@ -65,14 +70,25 @@ pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
     announce(&job);
 
     let watch = Stopwatch::start();
-    let mut show = Show::new(&job);
     let stop = stop_on_signal()?;
-    let mut observer = |progress: Progress| {
-        let seen = show.see(progress);
+    let go_on = |seen: ControlFlow<()>| {
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { seen }
     };
+    let mut show = Show::new(&job, None);
+    let mut observer = |progress: Progress| go_on(show.see(progress));
     let trained = if resume { job.resume(&mut observer) } else { job.run(&mut observer) };
-    let trained = trained.map_err(exit)?;
+    let mut trained = trained.map_err(exit)?;
+    show.finish();
+    let mut repeated = None;
+    let mut observer = |place: Repetition, progress: Progress| {
+        if repeated != Some(place) {
+            repeated = Some(place);
+            show.finish();
+            show = Show::new(&job, Some(place));
+        }
+        go_on(show.see(progress))
+    };
+    job.repeat(&mut trained, &mut observer).map_err(exit)?;
     show.finish();
     let seconds = watch.elapsed().as_secs_f64();
     let (fit, manifest) = (trained.fit.clone(), trained.draft.manifest.clone());
@@ -115,6 +131,12 @@ fn stop_on_signal() -> Result<Arc<AtomicBool>, Exit> {
     Ok(stop)
 }
 
+/// The argument of `--seeds`.
+fn seeds(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=REPEATS_MAX).contains(count));
+    count.ok_or_else(|| format!("must be a whole number from 1 to {REPEATS_MAX}"))
+}
+
 fn exit(error: TrainError) -> Exit {
     let failure = match &error {
         TrainError::Fit(FitError::NothingYet) => Failure::Temporary,
@@ -123,6 +145,7 @@ fn exit(error: TrainError) -> Exit {
         | TrainError::Network(_)
         | TrainError::History(_)
         | TrainError::Dataset(_)
+        | TrainError::Fold { .. }
         | TrainError::Target(_)
         | TrainError::Fit(_) => Failure::Configuration,
         TrainError::Checkpoint(error) => match error {
@@ -170,13 +193,16 @@ fn describe(network: &Network) -> String {
 /// Shows a fit on standard error: a bar where a person looks at it, otherwise a line per epoch.
 struct Show {
     bar: ProgressBar,
+    /// What stands before every line: which repetition it is.
+    prefix: String,
     epochs: usize,
     best: Option<Epoch>,
     last: Option<Epoch>,
 }
 
 impl Show {
-    fn new(job: &Job) -> Self {
+    /// Of the run itself, or of one repetition of it.
+    fn new(job: &Job, repetition: Option<Repetition>) -> Self {
         let recipe = &job.config().recipe;
         let batches = job.dataset().training.windows.len().div_ceil(recipe.batch);
         let bar = if io::stderr().is_terminal() {
@@ -188,7 +214,10 @@ impl Show {
         } else {
             ProgressBar::hidden()
         };
-        Self { bar, epochs: recipe.epochs, best: None, last: None }
+        let prefix = repetition.map_or_else(String::new, |Repetition { what, number, count }| {
+            format!("{what} {number} of {count}, ")
+        });
+        Self { bar, prefix, epochs: recipe.epochs, best: None, last: None }
     }
 
     fn see(&mut self, progress: Progress) -> ControlFlow<()> {
@@ -213,7 +242,8 @@ impl Show {
     }
 
     fn text(&self, epoch: usize, training_loss: f64) -> String {
-        let mut text = format!("epoch {epoch} of {}: loss {training_loss:.6}", self.epochs);
+        let Self { prefix, epochs, .. } = self;
+        let mut text = format!("{prefix}epoch {epoch} of {epochs}: loss {training_loss:.6}");
         if let Some(last) = self.last {
             let (loss, error) = (last.validation_loss, last.validation_absolute_error);
             text += &format!(", validation {loss:.6}, absolute error {error:.6}");

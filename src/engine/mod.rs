@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use self::carried::CarriedStates;
 use self::full::FullWindows;
 use self::sliding::SlidingStates;
-use crate::domain::{Forecast, Reject, RejectTally, Symbol, SymbolId, Tick, UnixNanos};
+use crate::domain::{Forecast, Reject, RejectTally, Step, Symbol, SymbolId, Tick, UnixNanos};
 use crate::features::{FeatureState, RowScratch, RowStatus};
 use crate::forecast::WindowFacts;
 use crate::inference::{Backend, InferenceError, Signature};
@@ -111,6 +111,9 @@ pub enum RestoreError {
     /// The name is no symbol, is there twice, or is one too many.
     #[error("stored symbol `{0}` is invalid, repeated, or beyond engine.symbols_max")]
     Symbol(String),
+    /// The feature state has another size.
+    #[error("the stored features of symbol `{0}` belong to another model")]
+    Features(String),
     /// The window belongs to another model.
     #[error(transparent)]
     Window(#[from] WindowMismatch),
@@ -272,14 +275,15 @@ impl Engine {
         if plans.step_rule == StepRule::Record {
             // A record is its own step: where it makes no row it is refused before any effect.
             state.step.check_record(tick.time)?;
-            plans.features.row(&state.features, &tick.fields, scratch)?;
+            let step = Step { time: tick.time, fields: tick.fields, after_gap: false };
+            plans.features.row(&state.features, &step, scratch)?;
         }
         let Some(step) = state.step.push(plans.step_rule, tick.time, &tick.fields)? else {
             tally.absorbed += 1;
             return Ok(());
         };
         tally.steps += 1;
-        let Ok(status) = plans.features.row(&state.features, &step.fields, scratch) else {
+        let Ok(status) = plans.features.row(&state.features, &step, scratch) else {
             // A closed bar that makes no row is lost; the tick that closed it is part of the next
             // one, which stands behind a gap.
             tally.withheld += 1;
@@ -419,6 +423,9 @@ impl Engine {
             let known = self.index.contains_key(&name);
             if known || self.symbols.len() >= self.limits.symbols_max {
                 return Err(refused());
+            }
+            if !self.plans.features.raw().fits(&snapshot.features) {
+                return Err(RestoreError::Features(snapshot.symbol.clone()));
             }
             let window = Window::restore(&snapshot.window, steps, width)?;
             let (step, features) = (snapshot.step.clone(), snapshot.features.clone());

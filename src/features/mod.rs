@@ -1,12 +1,25 @@
 //! From steps to feature rows: the one implementation that trainer, replay and daemon share.
 //!
 //! Owns the features by name, their incremental state and the scaler. Promises causality (a row
-//! depends on this step and earlier ones only), O(1) work per step, and that a row it hands out is
-//! finite in `f32`. Never absorbs a step whose row it refuses, and never clamps: a value outside
-//! the training range is flagged, not changed.
+//! depends on this step and earlier ones only), that the work per step is the same however long
+//! the history, that equal steps give equal bits on every machine (logarithms and sines come from
+//! `libm`, not from the system), and that a row it hands out is finite in `f32`. Never absorbs a
+//! step whose row it refuses, and never clamps: a value outside the training range is flagged, not
+//! changed.
+//!
+//! `docs/features.md` lists every feature with its formula, unit, warm-up and state.
 
+mod error;
+mod kinds;
+mod names;
 mod plan;
 mod scaler;
+mod state;
 
-pub use plan::{FeatureError, FeaturePlan, FeatureState, RawFeatures, RowScratch, RowStatus};
+#[cfg(test)]
+mod tests;
+
+pub use error::FeatureError;
+pub use plan::{FeaturePlan, RawFeatures, RowStatus};
 pub use scaler::{ColumnMoments, ColumnRange, Scaler, ScalerError, SingleScaler};
+pub use state::{FeatureState, RowScratch};

@@ -1,30 +1,32 @@
-//! Features by name, and their incremental computation.
+//! The features of one model, in order, and the rows they make.
 //!
-//! Owns the list of features that exist. A feature is added here once, and trainer, replay and
-//! daemon have it.
+//! Owns the order of the features, which slots of the state are whose, and the checks that hold for
+//! every value. Promises that computing a row changes no state.
 
-use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
-use super::scaler::{Affine, Scaler, ScalerError};
-use crate::domain::{Field, Fields, Reject, Schema, SchemaError};
-
-/// One feature, resolved to the columns it reads.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Feature {
-    /// The field itself, in its own unit.
-    Value(Field),
-    /// This step against the previous one: `close / previous close - 1`, a fraction.
-    /// Keeps the previous close in its slot.
-    Change,
-}
+use super::error::FeatureError;
+use super::kinds::Kind;
+use super::names::{is_plain_feature, parse};
+use super::scaler::{Affine, Scaler};
+use super::state::{FeatureState, Memory, RowScratch};
+use crate::domain::{Field, Reject, Schema, Step};
 
 /// Features in order, without a scaler: what a scaler is fitted on.
 #[derive(Clone, Debug)]
 pub struct RawFeatures {
-    features: Vec<Feature>,
+    features: Vec<Placed>,
     required: Vec<Field>,
     schema: Schema,
     warm_up_steps: u64,
+    slots: usize,
+}
+
+/// A feature and its slots.
+#[derive(Clone, Debug)]
+struct Placed {
+    kind: Kind,
+    slots: Range<usize>,
 }
 
 /// The features of one model, in order, with their scaler: shared and immutable.
@@ -32,23 +34,6 @@ pub struct RawFeatures {
 pub struct FeaturePlan {
     raw: RawFeatures,
     scale: Vec<Affine>,
-}
-
-/// The feature state of one symbol: small, O(1), serialisable.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct FeatureState {
-    /// Steps absorbed so far.
-    steps: u64,
-    /// One number per feature; unused ones stay zero.
-    slots: Box<[f64]>,
-}
-
-/// Reusable room for one row in the making: the row and the state that follows it.
-#[derive(Clone, Debug)]
-pub struct RowScratch {
-    raw: Box<[f64]>,
-    row: Box<[f32]>,
-    slots: Box<[f64]>,
 }
 
 /// What a step amounts to.
@@ -63,29 +48,6 @@ pub enum RowStatus {
     },
 }
 
-/// Why a list of features is no plan.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FeatureError {
-    /// No features at all.
-    #[error("no features")]
-    Empty,
-    /// The future as an input.
-    #[error("feature `{0}` is the label: its value does not exist for the newest row")]
-    Label(String),
-    /// A name that is neither a feature nor a declared extra field.
-    #[error("unknown feature `{0}`: neither a known feature nor listed in extra_fields")]
-    Unknown(String),
-    /// The same feature twice.
-    #[error("feature `{0}` is listed twice")]
-    Repeated(String),
-    /// The extra fields are no schema.
-    #[error(transparent)]
-    Schema(#[from] SchemaError),
-    /// The scaler does not fit the features.
-    #[error(transparent)]
-    Scaler(#[from] ScalerError),
-}
-
 impl RawFeatures {
     /// Resolves feature names against the standard and the extra fields. `label` is the name of
     /// what is forecast, such as `next_return`.
@@ -97,13 +59,19 @@ impl RawFeatures {
         extra_fields: &[String],
         label: &str,
     ) -> Result<Self, FeatureError> {
-        let (features, schema) = resolve(names, extra_fields, label)?;
-        let mut required: Vec<_> = features.iter().map(|feature| feature.reads()).collect();
+        let (kinds, schema) = resolve(names, extra_fields, label)?;
+        let mut required: Vec<_> = kinds.iter().flat_map(|kind| kind.reads()).collect();
         required.sort_unstable();
         required.dedup();
-        let warm_up_steps =
-            features.iter().map(|feature| feature.warm_up_steps()).max().unwrap_or(0);
-        Ok(Self { features, required, schema, warm_up_steps })
+        let warm_up_steps = kinds.iter().map(|kind| kind.warm_up_steps()).max().unwrap_or(0);
+        let mut slots = 0;
+        let place = |kind: Kind| {
+            let first = slots;
+            slots += kind.slots();
+            Placed { kind, slots: first..slots }
+        };
+        let features = kinds.into_iter().map(place).collect();
+        Ok(Self { features, required, schema, warm_up_steps, slots })
     }
 
     /// How many features a row has: F.
@@ -128,17 +96,18 @@ impl RawFeatures {
 
     /// The state before any step.
     pub fn initial_state(&self) -> FeatureState {
-        FeatureState { steps: 0, slots: vec![0.0; self.width()].into() }
+        FeatureState::new(self.slots)
+    }
+
+    /// Whether a stored state has the size of these features' state. One that has not belongs to
+    /// another model, and [`RawFeatures::row`] must not meet it.
+    pub fn fits(&self, state: &FeatureState) -> bool {
+        state.slots.len() == self.slots
     }
 
     /// Room for one row.
     pub fn scratch(&self) -> RowScratch {
-        let width = self.width();
-        RowScratch {
-            raw: vec![0.0; width].into(),
-            row: vec![0.0; width].into(),
-            slots: vec![0.0; width].into(),
-        }
+        RowScratch::new(self.width())
     }
 
     /// Computes the raw row of a step into `scratch` without absorbing the step; follow with
@@ -146,23 +115,23 @@ impl RawFeatures {
     ///
     /// # Errors
     /// [`Reject::MissingField`] where the step lacks a field, [`Reject::NotFinite`] where a
-    /// feature leaves the finite numbers.
+    /// feature or its state leaves the finite numbers. The step is then not to be absorbed.
     pub fn row(
         &self,
         state: &FeatureState,
-        fields: &Fields,
+        step: &Step,
         scratch: &mut RowScratch,
     ) -> Result<bool, Reject> {
         let warm = state.steps >= self.warm_up_steps;
-        for (index, feature) in self.features.iter().enumerate() {
-            let input = fields.read(feature.reads()).ok_or(Reject::MissingField)?;
-            let (raw, slot) = feature.advance(input, state.slots[index]);
+        scratch.writes.clear();
+        for (feature, raw) in self.features.iter().zip(&mut scratch.raw) {
+            let mut memory = Memory::new(state, feature.slots.clone(), &mut scratch.writes);
+            *raw = feature.kind.advance(step, &mut memory)?;
             if warm && !raw.is_finite() {
                 return Err(Reject::NotFinite);
             }
-            scratch.raw[index] = raw;
-            scratch.slots[index] = slot;
         }
+        scratch.check_writes()?;
         Ok(warm)
     }
 }
@@ -201,10 +170,10 @@ impl FeaturePlan {
     pub fn row(
         &self,
         state: &FeatureState,
-        fields: &Fields,
+        step: &Step,
         scratch: &mut RowScratch,
     ) -> Result<RowStatus, Reject> {
-        if !self.raw.row(state, fields, scratch)? {
+        if !self.raw.row(state, step, scratch)? {
             return Ok(RowStatus::Warming);
         }
         let mut out_of_range = false;
@@ -222,63 +191,20 @@ impl FeaturePlan {
     }
 }
 
-impl FeatureState {
-    /// Takes over the state that [`RawFeatures::row`] left in `scratch`.
-    pub fn absorb(&mut self, scratch: &RowScratch) {
-        self.steps += 1;
-        self.slots.copy_from_slice(&scratch.slots);
-    }
-}
-
-impl RowScratch {
-    /// The newest scaled row: F features in model units.
-    pub fn row(&self) -> &[f32] {
-        &self.row
-    }
-
-    /// The newest raw row: F features, each in its own unit.
-    pub fn raw(&self) -> &[f64] {
-        &self.raw
-    }
-}
-
-impl Feature {
-    /// The field that the feature reads of each step.
-    const fn reads(self) -> Field {
-        match self {
-            Self::Value(field) => field,
-            Self::Change => Field::CLOSE,
-        }
-    }
-
-    /// Steps before the feature's first value.
-    const fn warm_up_steps(self) -> u64 {
-        match self {
-            Self::Value(_) => 0,
-            Self::Change => 1,
-        }
-    }
-
-    /// The feature's value for `input`, and its next slot. Before warm-up the value means nothing.
-    fn advance(self, input: f64, slot: f64) -> (f64, f64) {
-        match self {
-            Self::Value(_) => (input, 0.0),
-            Self::Change => (input / slot - 1.0, input),
-        }
-    }
-}
-
 /// Turns names into features and the schema they read.
 fn resolve(
     names: &[String],
     extra_fields: &[String],
     label: &str,
-) -> Result<(Vec<Feature>, Schema), FeatureError> {
+) -> Result<(Vec<Kind>, Schema), FeatureError> {
     if names.is_empty() {
         return Err(FeatureError::Empty);
     }
+    if let Some(field) = extra_fields.iter().find(|field| is_plain_feature(field)) {
+        return Err(FeatureError::Shadowed(field.clone()));
+    }
     let schema = Schema::new(extra_fields.iter().map(String::as_str))?;
-    let mut features = Vec::with_capacity(names.len());
+    let mut kinds = Vec::with_capacity(names.len());
     for (index, name) in names.iter().enumerate() {
         // Every label is named next_*, so any such input is the future, whatever the target.
         if name == label || name.starts_with("next_") {
@@ -287,19 +213,21 @@ fn resolve(
         if names[..index].contains(name) {
             return Err(FeatureError::Repeated(name.clone()));
         }
-        features.push(match (name.as_str(), schema.field(name)) {
-            ("change", _) => Feature::Change,
-            (_, Some(field)) => Feature::Value(field),
-            (_, None) => return Err(FeatureError::Unknown(name.clone())),
-        });
+        let kind = parse(name, &schema)?;
+        if let Some(first) = kinds.iter().position(|known| *known == kind) {
+            let (name, first) = (name.clone(), names[first].clone());
+            return Err(FeatureError::Same { name, first });
+        }
+        kinds.push(kind);
     }
-    Ok((features, schema))
+    Ok((kinds, schema))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::ColumnRange;
+    use crate::domain::{Fields, UnixNanos};
+    use crate::features::{ColumnRange, ScalerError};
 
     fn names(list: &[&str]) -> Vec<String> {
         list.iter().map(|name| (*name).to_owned()).collect()
@@ -323,27 +251,27 @@ mod tests {
             .unwrap()
     }
 
-    fn fields(close: f64, volume: f64) -> Fields {
+    fn step(close: f64, volume: f64) -> Step {
         let mut fields = Fields::EMPTY;
         // Unchecked, so that features meet what decoding keeps from them.
         fields.set(Field::CLOSE, close);
         fields.set(Field::VOLUME, volume);
-        fields
+        Step { time: UnixNanos::from_nanos(0), fields, after_gap: false }
     }
 
     #[test]
     fn the_tutorials_features_have_their_hand_computed_values() {
         let plan = tutorial();
         let (mut state, mut scratch) = (plan.raw().initial_state(), plan.raw().scratch());
-        assert_eq!(plan.row(&state, &fields(10.0, 1.0), &mut scratch), Ok(RowStatus::Warming));
+        assert_eq!(plan.row(&state, &step(10.0, 1.0), &mut scratch), Ok(RowStatus::Warming));
         state.absorb(&scratch);
-        let status = plan.row(&state, &fields(12.5, 3.0), &mut scratch);
+        let status = plan.row(&state, &step(12.5, 3.0), &mut scratch);
         assert_eq!(status, Ok(RowStatus::Ready { out_of_range: false }));
         // close 12.5 of 0..20, volume 3 of 0..4, change +25 % of -50..50 %.
         assert_eq!(scratch.row(), [0.25, 0.5, 0.5]);
         assert_eq!(scratch.raw(), [12.5, 3.0, 0.25]);
         state.absorb(&scratch);
-        let status = plan.row(&state, &fields(25.0, 3.0), &mut scratch);
+        let status = plan.row(&state, &step(25.0, 3.0), &mut scratch);
         assert_eq!(status, Ok(RowStatus::Ready { out_of_range: true }), "100 % is outside");
     }
 
@@ -351,13 +279,14 @@ mod tests {
     fn a_refused_step_leaves_the_state_untouched() {
         let plan = tutorial();
         let (mut state, mut scratch) = (plan.raw().initial_state(), plan.raw().scratch());
-        plan.row(&state, &fields(1e-300, 1.0), &mut scratch).unwrap();
+        plan.row(&state, &step(1e-300, 1.0), &mut scratch).unwrap();
         state.absorb(&scratch);
         let before = state.clone();
-        let refused = plan.row(&state, &fields(1e300, 1.0), &mut scratch);
+        let refused = plan.row(&state, &step(1e300, 1.0), &mut scratch);
         assert_eq!(refused, Err(Reject::NotFinite), "the change overflows");
         assert_eq!(state, before);
-        assert_eq!(plan.row(&state, &Fields::EMPTY, &mut scratch), Err(Reject::MissingField));
+        let empty = Step { fields: Fields::EMPTY, ..step(1.0, 1.0) };
+        assert_eq!(plan.row(&state, &empty, &mut scratch), Err(Reject::MissingField));
     }
 
     #[test]
@@ -369,8 +298,12 @@ mod tests {
         assert_eq!(refuse(&[]), FeatureError::Empty);
         assert_eq!(refuse(&["close", "next_return"]), FeatureError::Label("next_return".into()));
         assert_eq!(refuse(&["next_value"]), FeatureError::Label("next_value".into()));
-        assert_eq!(refuse(&["chnage"]), FeatureError::Unknown("chnage".into()));
+        assert!(matches!(refuse(&["chnage"]), FeatureError::Unknown { .. }));
         assert_eq!(refuse(&["close", "close"]), FeatureError::Repeated("close".into()));
+        assert_eq!(
+            refuse(&["macd(12,26,9)", "macd_histogram(12,26,9)"]).to_string(),
+            "feature `macd_histogram(12,26,9)` is the same as `macd(12,26,9)`"
+        );
         assert_eq!(
             refuse(&["close", "volume"]),
             FeatureError::Scaler(ScalerError::Missing("volume".into()))
@@ -383,5 +316,7 @@ mod tests {
         let extra = names(&["sentiment"]);
         let plan = FeaturePlan::new(&extra, &extra, "next_return", &scaler).unwrap();
         assert_eq!(plan.raw().required(), [plan.raw().schema().field("sentiment").unwrap()]);
+        let hidden = RawFeatures::new(&extra, &names(&["change"]), "next_return").unwrap_err();
+        assert_eq!(hidden, FeatureError::Shadowed("change".into()));
     }
 }

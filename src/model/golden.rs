@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Fields, Schema, UnixNanos};
+use crate::domain::{Fields, Schema, Step, UnixNanos};
 use crate::features::{FeaturePlan, RowStatus};
 
 /// The value of `schema` that this version reads and writes.
@@ -50,18 +50,19 @@ pub struct GoldenStep {
 }
 
 impl GoldenStep {
-    /// The step's fields as a row of `schema`.
+    /// The step as the features take it, its fields those of `schema`.
     ///
     /// # Errors
     /// Names a field that the schema does not know or whose value is out of range.
-    pub fn fields(&self, schema: &Schema) -> Result<Fields, String> {
-        let mut row = Fields::EMPTY;
+    pub fn step(&self, schema: &Schema) -> Result<Step, String> {
+        let mut fields = Fields::EMPTY;
         for (name, value) in &self.fields {
             let field = schema.field(name).ok_or_else(|| format!("unknown field `{name}`"))?;
-            row.set_checked(field, *value)
+            fields
+                .set_checked(field, *value)
                 .map_err(|reason| format!("field `{name}` = {value}: {}", reason.label()))?;
         }
-        Ok(row)
+        Ok(Step { time: self.time, fields, after_gap: false })
     }
 }
 
@@ -76,9 +77,9 @@ impl GoldenCase {
         let mut rows = Vec::with_capacity(self.window.len());
         for (index, step) in self.steps.iter().enumerate() {
             let at = |reason: String| format!("steps[{index}]: {reason}");
-            let fields = step.fields(features.raw().schema()).map_err(at)?;
+            let step = step.step(features.raw().schema()).map_err(at)?;
             let status = features
-                .row(&state, &fields, &mut scratch)
+                .row(&state, &step, &mut scratch)
                 .map_err(|reason| at(reason.label().to_owned()))?;
             state.absorb(&scratch);
             if matches!(status, RowStatus::Ready { .. }) {

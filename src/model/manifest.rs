@@ -59,6 +59,9 @@ pub struct Manifest {
     pub training: TrainingSpec,
     /// How it did on data that training did not see.
     pub evaluation: Vec<Evaluation>,
+    /// The same over other seeds and stretches of time, where that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repeats: Vec<RepeatFigures>,
     /// The evaluation in one honest sentence.
     pub verdict: String,
 }
@@ -186,7 +189,7 @@ pub struct TrainingSpec {
     pub seed: u64,
 }
 
-/// How a model did on one part of the data, beside the forecast "no change".
+/// How a model did on one part of the data, beside persistence ("no change") and other baselines.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evaluation {
@@ -210,8 +213,116 @@ pub struct Evaluation {
     pub skill: f64,
     /// Share of forecasts with the right sign, among those whose truth is not zero.
     pub directional_accuracy: f64,
+    /// Between which shares the true one lies with 95 %; none where nothing had a direction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directional_accuracy_95: Option<[f64; 2]>,
     /// Share of truths inside the interval.
     pub interval_coverage: f64,
+    /// The baselines on the same forecasts, persistence first; empty in bundles without them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub baselines: Vec<BaselineFigures>,
+    /// Scores of a target that is a probability.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probability: Option<ProbabilityFigures>,
+    /// How the signals did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signals: Option<SignalsFigures>,
+}
+
+/// How a baseline did on the forecasts of an [`Evaluation`], and how the model compares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BaselineFigures {
+    /// `persistence` (no change), `drift` (the mean of the training part) or `linear`.
+    pub name: String,
+    /// Mean absolute error, in the target's unit.
+    pub mean_absolute_error: f64,
+    /// Root of the mean squared error, in the target's unit.
+    pub root_mean_squared_error: f64,
+    /// Share of forecasts with the right direction; none where the baseline tells none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directional_accuracy: Option<f64>,
+    /// Logarithmic loss in nats, of a target that is a probability.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_loss: Option<f64>,
+    /// `1 - squared error of the model / squared error of this`.
+    pub skill: f64,
+    /// Between which values the true skill lies with 95 %.
+    pub skill_95: [f64; 2],
+    /// Diebold-Mariano statistic of the squared errors; positive where the model is better.
+    pub statistic: f64,
+    /// Its two-sided p-value.
+    pub p_value: f64,
+}
+
+/// Scores of probabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbabilityFigures {
+    /// Mean squared distance of the probability from what came true, 0 or 1.
+    pub brier_score: f64,
+    /// Mean of minus the logarithm of the probability of what came true, in nats.
+    pub log_loss: f64,
+    /// Mean distance between probability and frequency, over ten equal stretches.
+    pub expected_calibration_error: f64,
+}
+
+/// How the signals of the model did.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignalsFigures {
+    /// Values above `buy_above`.
+    pub buy: SignalFigures,
+    /// Values below `sell_below`.
+    pub sell: SignalFigures,
+}
+
+/// How one signal did.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignalFigures {
+    /// Forecasts beyond the threshold.
+    pub told: u32,
+    /// Truths beyond the threshold.
+    pub happened: u32,
+    /// Both.
+    pub hits: u32,
+    /// `hits / told`; none where nothing was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<f64>,
+    /// `hits / happened`; none where nothing happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recall: Option<f64>,
+}
+
+/// The figures of repeated runs on their test parts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RepeatFigures {
+    /// What differs between the runs: `seeds`, or `folds` of time (walk-forward).
+    pub over: String,
+    /// How many.
+    pub runs: u32,
+    /// See [`Evaluation`], as all below.
+    pub mean_absolute_error: FigureSpread,
+    /// In the target's unit.
+    pub root_mean_squared_error: FigureSpread,
+    /// Against persistence.
+    pub skill: FigureSpread,
+    /// A share.
+    pub directional_accuracy: FigureSpread,
+    /// A share.
+    pub interval_coverage: FigureSpread,
+}
+
+/// A figure over repeated runs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FigureSpread {
+    /// The mean.
+    pub mean: f64,
+    /// The standard deviation between runs.
+    pub deviation: f64,
 }
 
 /// A checked manifest: the plans that the pipeline runs by.

@@ -53,6 +53,12 @@ pub struct TrainConfig {
     pub recipe: Recipe,
     /// The folder of the checkpoint that a fit keeps while it is under way.
     pub work: PathBuf,
+    /// Runs that differ in the seed alone, the first included.
+    pub seeds: usize,
+    /// Walk-forward folds before the test part; 0 for none.
+    pub folds: usize,
+    /// The folder of reports; `None` for no report.
+    pub reports_root: Option<PathBuf>,
     /// The share of truths that the interval is made to hold.
     pub coverage: f64,
     /// When a value becomes a signal.
@@ -60,7 +66,7 @@ pub struct TrainConfig {
 }
 
 /// Where the history is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DataConfig {
     /// The file.
     pub path: PathBuf,
@@ -72,6 +78,9 @@ pub struct DataConfig {
     pub symbols: Vec<String>,
     /// The unit of event times that are numbers.
     pub time_unit: TimeUnit,
+    /// The largest change of price from one row of a symbol to the next that is no mistake, a
+    /// fraction; 0 allows any.
+    pub jump_max: f64,
 }
 
 /// How the history is divided in time: training, then validation, then test.
@@ -85,6 +94,8 @@ pub struct Split {
 
 /// The longest window and horizon, as the manifest has it.
 const STEPS_MAX: usize = 4096;
+/// The most seeds or folds; each is a whole fit.
+pub const REPEATS_MAX: usize = 1000;
 
 /// Loads the file at `path` over the defaults.
 ///
@@ -139,6 +150,19 @@ fn check(tree: Value, problems: &mut Problems) -> TrainConfig {
     let split = split(root.section("split"));
     let architecture = network(root.section("network"), features.len(), &target);
     let (recipe, work) = fit(root.section("fit"), &target);
+    let (seeds, folds) = {
+        let mut section = root.section("evaluate");
+        let counts =
+            (section.count("seeds", 1, REPEATS_MAX), section.count("folds", 0, REPEATS_MAX));
+        section.finish();
+        counts
+    };
+    let reports_root = {
+        let mut section = root.section("report");
+        let folder = section.optional_text("folder").map(PathBuf::from);
+        section.finish();
+        folder
+    };
     let (coverage, signal) = forecast(root.section("forecast"), &target);
     root.finish();
     TrainConfig {
@@ -156,6 +180,9 @@ fn check(tree: Value, problems: &mut Problems) -> TrainConfig {
         architecture,
         recipe,
         work,
+        seeds,
+        folds,
+        reports_root,
         coverage,
         signal,
     }
@@ -182,8 +209,9 @@ fn data(mut section: Section<'_>) -> DataConfig {
         ("ns", TimeUnit::Nanoseconds),
     ];
     let time_unit = section.choice("time_unit", &units);
+    let jump_max = section.number("jump_max", "0 or above", |jump| jump >= 0.0);
     section.finish();
-    DataConfig { path, columns, symbol, symbols, time_unit }
+    DataConfig { path, columns, symbol, symbols, time_unit, jump_max }
 }
 
 fn step(mut section: Section<'_>) -> StepSpec {
@@ -370,6 +398,8 @@ mod tests {
         assert_eq!((config.window_steps, config.horizon_steps), (30, 1));
         assert_eq!(config.split, Split { test: 0.2, validation: 0.2 });
         assert_eq!(config.version, None);
+        assert_eq!((config.seeds, config.folds), (1, 0));
+        assert_eq!(config.reports_root.as_deref(), Some(Path::new("reports")));
     }
 
     #[test]
@@ -429,6 +459,7 @@ mod tests {
             path = 'x.csv'
             columns = 'close'
             symbols = ['']
+            jump_max = -0.4
             [window]
             features = ['close', 'next_event']
             [split]
@@ -446,6 +477,11 @@ mod tests {
             kind = 'next_event'
             field = 'rain'
             above = 0
+            [evaluate]
+            seeds = 0
+            fold = 3
+            [report]
+            folder = 1
             [forecast]
             buy_above = -0.1
             sell_below = 0
@@ -456,6 +492,7 @@ mod tests {
             "model.nam: unknown key, did you mean `name`?",
             "data.columns: `close` is not a pair `name=column`, such as `close=Adj Close`",
             "data.symbols: ``: a symbol has 1 to 64 bytes, all of them printable",
+            "data.jump_max: must be a number 0 or above",
             "window.features: feature `next_event` is the label: its value does not exist for \
              the newest row",
             "target.field: `rain` is neither a standard field nor listed in extra_fields",
@@ -470,6 +507,9 @@ mod tests {
             "network.dense: `next_event` is a probability, so the last layer must be `sigmoid`",
             "fit.learning_rate: must be a number above 0",
             "fit.sed: unknown key, did you mean `seed`?",
+            "evaluate.seeds: must be a whole number from 1 to 1000",
+            "evaluate.fold: unknown key, did you mean `folds`?",
+            "report.folder: must be a text, not 1",
             "forecast.sell_below: is above buy_above",
         ];
         assert_eq!(problems, expected);

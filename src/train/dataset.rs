@@ -16,8 +16,9 @@ use thiserror::Error;
 
 use super::config::{Split, TrainConfig};
 use super::history::{History, Series};
+use super::look_ahead::{self, LookAheadError};
 use super::windows::Windows;
-use crate::domain::{Reject, UnixNanos};
+use crate::domain::{Reject, Step, UnixNanos};
 use crate::features::{
     ColumnRange, FeatureError, FeaturePlan, RawFeatures, RowStatus, Scaler, ScalerError,
     SingleScaler,
@@ -88,6 +89,9 @@ pub enum DatasetError {
         /// Why.
         reason: &'static str,
     },
+    /// A row that depends on later steps.
+    #[error(transparent)]
+    LookAhead(#[from] LookAheadError),
     /// A part without a single window.
     #[error(
         "the {part} part has {rows} rows and no window: {needed} rows in a row of one symbol are \
@@ -157,8 +161,15 @@ impl Dataset {
         let target_scaler = fit_target_scaler(&config.target, truths)?;
 
         let plan = FeaturePlan::new(&config.features, &config.extra_fields, label, &scaler)?;
-        let scaled: Vec<Vec<f32>> =
-            history.series.iter().map(|s| scaled_rows(s, &plan)).collect::<Result<_, _>>()?;
+        let scaled: Vec<Vec<f32>> = history
+            .series
+            .iter()
+            .map(|s| scaled_rows(&s.symbol, &s.steps, &plan))
+            .collect::<Result<_, _>>()?;
+        for (series, whole) in history.series.iter().zip(&scaled) {
+            let rows = |steps: &[Step]| scaled_rows(&series.symbol, steps, &plan);
+            look_ahead::check(&series.symbol, &series.steps, &config.features, whole, rows)?;
+        }
         let single = target_scaler.single()?;
         let [training, validation, test] = examples;
         let part = |at: usize, examples: Vec<Example>| {
@@ -183,8 +194,8 @@ fn raw_rows(series: &Series, features: &RawFeatures) -> Result<Rows, DatasetErro
     let mut rows = Rows { first_step: 0, count: 0, raw: Vec::new() };
     for (at, step) in series.steps.iter().enumerate() {
         let warm = features
-            .row(&state, &step.fields, &mut scratch)
-            .map_err(|reason| refused(series, at, reason))?;
+            .row(&state, step, &mut scratch)
+            .map_err(|reason| refused(&series.symbol, step, reason))?;
         state.absorb(&scratch);
         if warm {
             rows.count += 1;
@@ -196,14 +207,18 @@ fn raw_rows(series: &Series, features: &RawFeatures) -> Result<Rows, DatasetErro
     Ok(rows)
 }
 
-/// The same with the scaler, `[rows, F]`: what the daemon would hand to the model.
-fn scaled_rows(series: &Series, plan: &FeaturePlan) -> Result<Vec<f32>, DatasetError> {
+/// The same with the scaler, `[rows, F]`: what a daemon that begins with these steps hands to the
+/// model.
+pub(super) fn scaled_rows(
+    symbol: &str,
+    steps: &[Step],
+    plan: &FeaturePlan,
+) -> Result<Vec<f32>, DatasetError> {
     let (mut state, mut scratch) = (plan.raw().initial_state(), plan.raw().scratch());
     let mut scaled = Vec::new();
-    for (at, step) in series.steps.iter().enumerate() {
-        let status = plan
-            .row(&state, &step.fields, &mut scratch)
-            .map_err(|reason| refused(series, at, reason))?;
+    for step in steps {
+        let status =
+            plan.row(&state, step, &mut scratch).map_err(|reason| refused(symbol, step, reason))?;
         state.absorb(&scratch);
         if let RowStatus::Ready { .. } = status {
             scaled.extend_from_slice(scratch.row());
@@ -212,10 +227,9 @@ fn scaled_rows(series: &Series, plan: &FeaturePlan) -> Result<Vec<f32>, DatasetE
     Ok(scaled)
 }
 
-fn refused(series: &Series, step: usize, reason: Reject) -> DatasetError {
-    let (symbol, time) = (series.symbol.clone(), series.steps[step].time);
-    let reason = reason.label();
-    DatasetError::Row { symbol, time, reason }
+fn refused(symbol: &str, step: &Step, reason: Reject) -> DatasetError {
+    let (symbol, reason) = (symbol.to_owned(), reason.label());
+    DatasetError::Row { symbol, time: step.time, reason }
 }
 
 /// The instants at which the parts begin, and one after the end: the rows of all series in order
@@ -261,8 +275,14 @@ fn examples(
             let fields = |step: usize| &series.steps[step].fields;
             let known = |value: Option<f64>| match value {
                 Some(value) if value.is_finite() => Ok(value),
-                Some(_) => Err(refused(series, step + horizon, Reject::NotFinite)),
-                None => Err(refused(series, step + horizon, Reject::MissingField)),
+                Some(_) => {
+                    Err(refused(&series.symbol, &series.steps[step + horizon], Reject::NotFinite))
+                }
+                None => Err(refused(
+                    &series.symbol,
+                    &series.steps[step + horizon],
+                    Reject::MissingField,
+                )),
             };
             examples.push(Example {
                 series: index,
@@ -347,7 +367,7 @@ fn span(history: &History, rows: &[Rows], part: &[Range<usize>]) -> (UnixNanos, 
 mod tests {
     use super::super::config;
     use super::*;
-    use crate::domain::{Field, Fields, Step};
+    use crate::domain::{Field, Fields};
 
     /// A series of daily closes and volumes, one day in `gap` days.
     fn series(symbol: &str, days: usize, gap: i64, close: impl Fn(usize) -> f64) -> Series {
@@ -494,7 +514,8 @@ mod tests {
         let mut alone = both.clone();
         alone.series.remove(0);
         let rows = scaled_rows(
-            &alone.series[0],
+            "B",
+            &alone.series[0].steps,
             &FeaturePlan::new(&config.features, &[], "next_return", &dataset.scaler).unwrap(),
         )
         .unwrap();

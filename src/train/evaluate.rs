@@ -1,17 +1,46 @@
 //! How good the forecasts are, without flattery.
 //!
-//! Owns the figures that a manifest carries: errors of the model beside those of "no change",
-//! skill, direction, the width of the interval and whether it holds; and the verdict in a sentence.
+//! Owns the figures that a manifest carries: errors of the model beside those of the baselines,
+//! skill, direction, signals, calibration and whether the interval holds; and the verdict in a
+//! sentence. What the figures are made of stands in [`super::statistics`].
 //!
 //! Promises: figures are in the target's unit and made of the values that the daemon would publish.
-//! The verdict claims an advantage only where it is larger than chance makes it (Diebold and
-//! Mariano, 1995, for squared errors), and says so when there is none.
+//! The verdict claims an advantage only where the test finds it (p < 0.05, two-sided) and the whole
+//! interval of the skill says so too, and it says so when there is none.
 //!
 //! Never: sees which part is the test part, or chooses among results.
 
+use super::baseline::BaselineForecasts;
+use super::statistics::comparison::{diebold_mariano, skill};
+use super::statistics::probability::{expected_calibration_error, log_loss, reliability};
+use super::statistics::proportion::{Share, share};
+use super::statistics::signals::Detection;
+use super::statistics::{
+    interval_coverage, mean_absolute_error, root_mean_squared_error, squared_losses, sums_by_moment,
+};
 use crate::domain::UnixNanos;
-use crate::forecast::Interval;
-use crate::model::manifest::Evaluation;
+use crate::forecast::{Interval, SignalThresholds, Target};
+use crate::model::manifest::{
+    BaselineFigures, Evaluation, ProbabilityFigures, SignalFigures, SignalsFigures,
+};
+
+/// Stretches of the reliability diagram and of the calibration error.
+pub const CALIBRATION_BINS: usize = 10;
+/// A p-value below this is a finding.
+const SIGNIFICANT: f64 = 0.05;
+
+/// What the values of a target are like, as far as its statistics differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A change that has a direction: its sign.
+    Change,
+    /// A size, zero or more.
+    Amount,
+    /// A value in a unit of its own.
+    Level,
+    /// A probability; what comes true is 0 or 1.
+    Probability,
+}
 
 /// Forecasts of one part and what came true, in the target's unit and in the order of the examples.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,10 +51,34 @@ pub struct Outcomes {
     pub truths: Vec<f64>,
     /// `as_of` of each.
     pub times: Vec<UnixNanos>,
+    /// The baselines' values.
+    pub baselines: BaselineForecasts,
 }
 
-/// Two-sided limits of 95 % of a normal distribution.
-const NORMAL_95: f64 = 1.96;
+/// By what outcomes are judged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Terms {
+    /// What the values are like.
+    pub kind: Kind,
+    /// How many steps ahead they look.
+    pub horizon_steps: usize,
+    /// The interval around each value.
+    pub interval: Interval,
+    /// When a value is a signal.
+    pub signal: SignalThresholds,
+}
+
+impl Kind {
+    /// The kind of a target.
+    pub fn of(target: &Target) -> Self {
+        match target {
+            Target::NextReturn => Self::Change,
+            Target::NextVolatility => Self::Amount,
+            Target::NextValue { .. } => Self::Level,
+            Target::NextDirection | Target::NextEvent { .. } => Self::Probability,
+        }
+    }
+}
 
 /// The narrowest interval `value ± q` that holds `coverage` of future truths, if they behave as
 /// these outcomes do: q is the absolute residual of rank ceil((n + 1) coverage), the quantile of
@@ -42,126 +95,185 @@ pub fn interval(outcomes: &Outcomes, coverage: f64) -> Interval {
 }
 
 /// The figures of one part, which is called `part`.
-pub fn evaluate(part: &str, outcomes: &Outcomes, interval: Interval) -> Evaluation {
-    let pairs = || outcomes.values.iter().copied().zip(outcomes.truths.iter().copied());
-    let count = outcomes.values.len();
-    let mean = |sum: f64| sum / count as f64;
-    let squares = |errors: &mut dyn Iterator<Item = f64>| mean(errors.map(|e| e * e).sum());
-    let absolutes = |errors: &mut dyn Iterator<Item = f64>| mean(errors.map(f64::abs).sum());
-    let mut errors = pairs().map(|(value, truth)| truth - value);
-    // "No change" forecasts zero, so its error is the truth itself.
-    let mut changes = pairs().map(|(_, truth)| truth);
-    let squared_error = squares(&mut errors.clone());
-    let persistence_squared_error = squares(&mut changes.clone());
-    let held = pairs()
-        .filter(|(value, truth)| (value + interval.lower..=value + interval.upper).contains(truth));
+pub fn evaluate(part: &str, outcomes: &Outcomes, terms: &Terms) -> Evaluation {
+    let Outcomes { values, truths, times, baselines } = outcomes;
+    let Terms { interval, signal, .. } = *terms;
+    let persistence = against("persistence", &baselines.persistence, outcomes, terms);
+    let direction = direction(values, outcomes, terms);
     let epoch = UnixNanos::from_nanos(0);
     Evaluation {
         part: part.to_owned(),
-        from: outcomes.times.iter().min().copied().unwrap_or(epoch),
-        to: outcomes.times.iter().max().copied().unwrap_or(epoch),
-        forecasts: u32::try_from(count).unwrap_or(u32::MAX),
-        mean_absolute_error: absolutes(&mut errors),
-        root_mean_squared_error: squared_error.sqrt(),
-        persistence_mean_absolute_error: absolutes(&mut changes),
-        persistence_root_mean_squared_error: persistence_squared_error.sqrt(),
-        skill: 1.0 - squared_error / persistence_squared_error,
-        directional_accuracy: direction(outcomes).share(),
-        interval_coverage: mean(held.count() as f64),
+        from: times.iter().min().copied().unwrap_or(epoch),
+        to: times.iter().max().copied().unwrap_or(epoch),
+        forecasts: u32::try_from(values.len()).unwrap_or(u32::MAX),
+        mean_absolute_error: mean_absolute_error(values, truths),
+        root_mean_squared_error: root_mean_squared_error(values, truths),
+        persistence_mean_absolute_error: persistence.mean_absolute_error,
+        persistence_root_mean_squared_error: persistence.root_mean_squared_error,
+        skill: persistence.skill,
+        directional_accuracy: direction.map_or(0.0, |share| share.value),
+        directional_accuracy_95: direction.map(|share| [share.limits.low, share.limits.high]),
+        interval_coverage: interval_coverage(values, truths, interval.lower, interval.upper),
+        baselines: vec![
+            persistence,
+            against("drift", &baselines.drift, outcomes, terms),
+            against("linear", &baselines.linear, outcomes, terms),
+        ],
+        probability: (terms.kind == Kind::Probability).then(|| {
+            let bins = reliability(values, truths, CALIBRATION_BINS);
+            ProbabilityFigures {
+                brier_score: root_mean_squared_error(values, truths).powi(2),
+                log_loss: log_loss(values, truths),
+                expected_calibration_error: expected_calibration_error(&bins),
+            }
+        }),
+        signals: Some(SignalsFigures {
+            buy: figures(Detection::count(values, truths, |value| value > signal.buy_above)),
+            sell: figures(Detection::count(values, truths, |value| value < signal.sell_below)),
+        }),
     }
 }
 
-/// The test part in one sentence.
-pub fn verdict(
-    test: &Evaluation,
-    outcomes: &Outcomes,
-    horizon_steps: usize,
-    coverage: f64,
-) -> String {
-    let advantage = advantage(outcomes, horizon_steps);
-    let claim = if advantage > NORMAL_95 {
-        "beats"
-    } else if advantage < -NORMAL_95 {
-        "is worse than"
-    } else {
-        "does not beat"
+/// The figures of one baseline, and the model's beside them.
+fn against(name: &str, forecasts: &[f64], outcomes: &Outcomes, terms: &Terms) -> BaselineFigures {
+    let Outcomes { values, truths, .. } = outcomes;
+    let moments = moments(outcomes);
+    let losses = |forecasts| sums_by_moment(&moments, &squared_losses(forecasts, truths));
+    let (model, baseline) = (losses(values), losses(forecasts));
+    let skill = skill(&model, &baseline, terms.horizon_steps);
+    let comparison = diebold_mariano(&model, &baseline, terms.horizon_steps);
+    let is_probability = terms.kind == Kind::Probability;
+    BaselineFigures {
+        name: name.to_owned(),
+        mean_absolute_error: mean_absolute_error(forecasts, truths),
+        root_mean_squared_error: root_mean_squared_error(forecasts, truths),
+        directional_accuracy: direction(forecasts, outcomes, terms).map(|share| share.value),
+        log_loss: is_probability.then(|| log_loss(forecasts, truths)),
+        skill: skill.value,
+        skill_95: [skill.limits.low, skill.limits.high],
+        statistic: comparison.statistic,
+        p_value: comparison.p_value,
+    }
+}
+
+/// How often forecasts are on the right side of what they start from (no change, the last value, an
+/// even chance), among the truths that have a side; `None` where no forecast or no truth has one.
+fn direction(forecasts: &[f64], outcomes: &Outcomes, terms: &Terms) -> Option<Share> {
+    let start = |at: usize| match terms.kind {
+        Kind::Change => 0.0,
+        Kind::Amount | Kind::Level => outcomes.baselines.persistence[at],
+        Kind::Probability => 0.5,
     };
-    let direction = direction(outcomes);
-    let (low, high) = direction.interval_95();
-    let chance = if low > 0.5 {
-        "better than a coin"
-    } else if high < 0.5 {
-        "worse than a coin"
-    } else {
-        "no better than a coin"
-    };
-    format!(
-        "On {} untouched forecasts the model {claim} \"no change\" (skill {:+.4}, Diebold-Mariano \
-         {advantage:+.2}), gets the direction right in {:.1} % ({:.1} to {:.1} %, {chance}), and \
-         its {:.0} % interval holds {:.1} %.",
-        test.forecasts,
-        test.skill,
-        100.0 * test.directional_accuracy,
-        100.0 * low,
-        100.0 * high,
-        100.0 * coverage,
-        100.0 * test.interval_coverage,
+    let moments = moments(outcomes);
+    let (mut when, mut hits, mut speaks) = (Vec::new(), Vec::new(), false);
+    for (at, (forecast, truth)) in forecasts.iter().zip(&outcomes.truths).enumerate() {
+        let (told, came) = (forecast - start(at), truth - start(at));
+        speaks |= told != 0.0;
+        if came != 0.0 {
+            when.push(moments[at]);
+            hits.push(told * came > 0.0);
+        }
+    }
+    if speaks { share(&when, &hits, terms.horizon_steps) } else { None }
+}
+
+fn moments(outcomes: &Outcomes) -> Vec<i64> {
+    outcomes.times.iter().map(|time| time.as_nanos()).collect()
+}
+
+fn figures(detection: Detection) -> SignalFigures {
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    SignalFigures {
+        told: count(detection.told),
+        happened: count(detection.happened),
+        hits: count(detection.hits),
+        precision: detection.precision(),
+        recall: detection.recall(),
+    }
+}
+
+/// The comparison with persistence in a few words: `does not beat persistence, p = 0.41`.
+pub fn headline(test: &Evaluation) -> String {
+    test.baselines.first().map_or_else(
+        || "was not compared with a baseline".to_owned(),
+        |against| {
+            let name = spoken(&against.name);
+            format!("{} {name}, {}", claim(against), p_value(against.p_value))
+        },
     )
 }
 
-/// The statistic of Diebold and Mariano for the squared errors of "no change" less those of the
-/// model: about normal with deviation 1 where neither is better, positive where the model is.
-/// Forecasts `horizon_steps` ahead overlap, so their errors are correlated up to one step less.
-fn advantage(outcomes: &Outcomes, horizon_steps: usize) -> f64 {
-    let pairs = outcomes.values.iter().zip(&outcomes.truths);
-    let gains: Vec<f64> =
-        pairs.map(|(value, truth)| truth * truth - (truth - value) * (truth - value)).collect();
-    let count = gains.len() as f64;
-    let mean = gains.iter().sum::<f64>() / count;
-    let covariance = |lag: usize| -> f64 {
-        let later = gains.iter().skip(lag);
-        gains.iter().zip(later).map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>() / count
-    };
-    let lags = horizon_steps.saturating_sub(1).min(gains.len().saturating_sub(1));
-    // Weights that fall with the lag keep the variance positive (Newey and West, 1987).
-    let weight = |lag: usize| 1.0 - lag as f64 / (lags + 1) as f64;
-    let tail: f64 = (1..=lags).map(|lag| 2.0 * weight(lag) * covariance(lag)).sum();
-    let deviation = ((covariance(0) + tail) / count).sqrt();
-    if deviation > 0.0 { mean / deviation } else { 0.0 }
-}
-
-/// How often the sign is right, among the truths that have one.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Direction {
-    right: usize,
-    count: usize,
-}
-
-fn direction(outcomes: &Outcomes) -> Direction {
-    let pairs = outcomes.values.iter().zip(&outcomes.truths);
-    let moves = pairs.filter(|(_, truth)| **truth != 0.0);
-    let right = moves.clone().filter(|(value, truth)| *value * *truth > 0.0).count();
-    Direction { right, count: moves.count() }
-}
-
-impl Direction {
-    /// Zero where nothing moved.
-    fn share(self) -> f64 {
-        if self.count == 0 { 0.0 } else { self.right as f64 / self.count as f64 }
-    }
-
-    /// Where the true share lies with 95 % (Wilson, 1927).
-    fn interval_95(self) -> (f64, f64) {
-        if self.count == 0 {
-            return (0.0, 1.0);
+/// The test part in one sentence; `coverage` is what the interval was made to hold.
+pub fn verdict(test: &Evaluation, kind: Kind, coverage: f64) -> String {
+    let comparisons: Vec<String> = test
+        .baselines
+        .iter()
+        .map(|against| {
+            let [low, high] = against.skill_95;
+            format!(
+                "{} {} (skill {:+.3}, 95 % {low:+.3} to {high:+.3}, {})",
+                claim(against),
+                spoken(&against.name),
+                against.skill,
+                p_value(against.p_value),
+            )
+        })
+        .collect();
+    let mut text =
+        format!("On {} untouched forecasts the model {}", test.forecasts, listed(&comparisons));
+    // The direction of a size or of a value says little: after a large one a smaller one is likely.
+    if let (Kind::Change | Kind::Probability, Some([low, high])) =
+        (kind, test.directional_accuracy_95)
+    {
+        text += &format!(
+            "; it gets the direction right in {:.1} % (95 % {:.1} to {:.1} %",
+            100.0 * test.directional_accuracy,
+            100.0 * low,
+            100.0 * high,
+        );
+        let drift = test.baselines.iter().find(|against| against.name == "drift");
+        if let Some(share) = drift.and_then(|drift| drift.directional_accuracy) {
+            text += &format!("; drift {:.1} %", 100.0 * share);
         }
-        let count = self.count as f64;
-        let square = NORMAL_95 * NORMAL_95;
-        let centre = (self.share() + square / (2.0 * count)) / (1.0 + square / count);
-        let spread = self.share() * (1.0 - self.share()) / count;
-        let half =
-            NORMAL_95 * (spread + square / (4.0 * count * count)).sqrt() / (1.0 + square / count);
-        (centre - half, centre + half)
+        text += ")";
+    }
+    let held = 100.0 * test.interval_coverage;
+    text + &format!("; and its {:.0} % interval holds {held:.1} %.", 100.0 * coverage)
+}
+
+/// What may be said of the model beside a baseline.
+fn claim(against: &BaselineFigures) -> &'static str {
+    let [low, high] = against.skill_95;
+    let found = against.p_value < SIGNIFICANT;
+    if found && against.statistic > 0.0 && low > 0.0 {
+        "beats"
+    } else if found && against.statistic < 0.0 && high < 0.0 {
+        "is worse than"
+    } else {
+        "does not beat"
+    }
+}
+
+/// The baseline's name in a sentence.
+fn spoken(name: &str) -> &str {
+    if name == "linear" { "the linear model" } else { name }
+}
+
+/// `p = 0.41`, with as many digits as say something.
+pub fn p_value(p: f64) -> String {
+    match p {
+        p if p < 0.001 => "p < 0.001".to_owned(),
+        p if p < 0.1 => format!("p = {p:.3}"),
+        p => format!("p = {p:.2}"),
+    }
+}
+
+/// `a, b and c`
+fn listed(items: &[String]) -> String {
+    match items {
+        [] => "was not compared with a baseline".to_owned(),
+        [one] => one.clone(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
     }
 }
 
@@ -172,18 +284,31 @@ mod tests {
 
     fn outcomes(values: &[f64], truths: &[f64]) -> Outcomes {
         let times = (0..values.len()).map(|at| UnixNanos::from_nanos(at as i64)).collect();
-        Outcomes { values: values.to_vec(), truths: truths.to_vec(), times }
+        let zeros = vec![0.0; values.len()];
+        let baselines =
+            BaselineForecasts { persistence: zeros.clone(), drift: zeros.clone(), linear: zeros };
+        Outcomes { values: values.to_vec(), truths: truths.to_vec(), times, baselines }
     }
 
+    fn terms(kind: Kind, half_width: f64) -> Terms {
+        Terms {
+            kind,
+            horizon_steps: 1,
+            interval: Interval { coverage: 0.9, lower: -half_width, upper: half_width },
+            signal: SignalThresholds { buy_above: 0.15, sell_below: -0.05 },
+        }
+    }
+
+    #[track_caller]
     fn close(a: f64, b: f64) {
         assert!((a - b).abs() < 1e-12, "{a} is not {b}");
     }
 
     #[test]
     fn figures_have_their_hand_computed_values() {
-        let outcomes = outcomes(&[0.1, -0.1, 0.2, 0.1], &[0.2, 0.1, 0.0, 0.1]);
-        let interval = Interval { coverage: 0.5, lower: -0.15, upper: 0.15 };
-        let figures = evaluate("test", &outcomes, interval);
+        let mut outcomes = outcomes(&[0.1, -0.1, 0.2, 0.1], &[0.2, 0.1, 0.0, 0.1]);
+        outcomes.baselines.drift = vec![0.1; 4];
+        let figures = evaluate("test", &outcomes, &terms(Kind::Change, 0.15));
         assert_eq!((figures.part.as_str(), figures.forecasts), ("test", 4));
         // Errors 0.1, 0.2, -0.2, 0; truths 0.2, 0.1, 0, 0.1.
         close(figures.mean_absolute_error, 0.125);
@@ -191,10 +316,60 @@ mod tests {
         close(figures.persistence_mean_absolute_error, 0.1);
         close(figures.persistence_root_mean_squared_error, (0.06_f64 / 4.0).sqrt());
         close(figures.skill, 1.0 - 0.09 / 0.06);
-        // The third truth has no direction.
+        // The third truth has no direction, and "no change" tells none.
         close(figures.directional_accuracy, 2.0 / 3.0);
+        let directions: Vec<_> =
+            figures.baselines.iter().map(|against| against.directional_accuracy).collect();
+        assert_eq!(directions, [None, Some(1.0), None]);
         close(figures.interval_coverage, 0.5);
         assert_eq!((figures.from.as_nanos(), figures.to.as_nanos()), (0, 3));
+        // Drift is wrong by 0.1, 0, -0.1, 0.
+        close(figures.baselines[1].root_mean_squared_error, (0.02_f64 / 4.0).sqrt());
+        close(figures.baselines[1].skill, 1.0 - 0.09 / 0.02);
+        let signals = figures.signals.unwrap();
+        assert_eq!((signals.buy.told, signals.buy.happened, signals.buy.hits), (1, 1, 0));
+        assert_eq!((signals.sell.told, signals.sell.precision), (1, Some(0.0)));
+        assert_eq!(figures.probability, None);
+    }
+
+    #[test]
+    fn probabilities_have_scores_of_their_own() {
+        let outcomes = outcomes(&[0.9, 0.2, 0.6], &[1.0, 0.0, 0.0]);
+        let figures = evaluate("test", &outcomes, &terms(Kind::Probability, 0.5));
+        let probability = figures.probability.unwrap();
+        close(probability.brier_score, (0.01 + 0.04 + 0.36) / 3.0);
+        close(probability.log_loss, -(0.9_f64 * 0.8 * 0.4).ln() / 3.0);
+        close(probability.expected_calibration_error, (0.1 + 0.2 + 0.6) / 3.0);
+        close(figures.directional_accuracy, 2.0 / 3.0);
+        // Always saying "no" is right in two of three.
+        close(figures.baselines[0].directional_accuracy.unwrap(), 2.0 / 3.0);
+        assert!(figures.baselines[0].log_loss.unwrap() > 10.0, "a certainty that was wrong");
+    }
+
+    #[test]
+    fn the_direction_of_a_value_is_from_the_last_one() {
+        let mut outcomes = outcomes(&[11.0, 9.0, 12.0], &[12.0, 8.0, 9.0]);
+        outcomes.baselines.persistence = vec![10.0; 3];
+        for kind in [Kind::Level, Kind::Amount] {
+            let figures = evaluate("test", &outcomes, &terms(kind, 1.0));
+            close(figures.directional_accuracy, 2.0 / 3.0);
+        }
+    }
+
+    #[test]
+    fn symbols_that_move_together_are_no_further_evidence() {
+        let mut random = Random::new(3, Purpose::Order);
+        let truths: Vec<f64> = (0..60).map(|_| random.normal()).collect();
+        let values: Vec<f64> = truths.iter().map(|t| 0.2 * t + 0.3 * random.normal()).collect();
+        let alone = outcomes(&values, &truths);
+        let mut thrice = outcomes(&values.repeat(3), &truths.repeat(3));
+        thrice.times = alone.times.repeat(3);
+        let terms = terms(Kind::Change, 1.0);
+        let (alone, thrice) = (evaluate("test", &alone, &terms), evaluate("test", &thrice, &terms));
+        close(thrice.baselines[0].p_value, alone.baselines[0].p_value);
+        close(thrice.baselines[0].skill_95[0], alone.baselines[0].skill_95[0]);
+        let width = |limits: Option<[f64; 2]>| limits.map(|[low, high]| high - low).unwrap();
+        close(width(thrice.directional_accuracy_95), width(alone.directional_accuracy_95));
     }
 
     #[test]
@@ -215,55 +390,68 @@ mod tests {
         let mut random = Random::new(1, Purpose::Order);
         let mut draw = |count: usize| -> Vec<f64> { (0..count).map(|_| random.normal()).collect() };
         let interval = interval(&outcomes(&[0.0; 500], &draw(500)), 0.9);
-        let fresh = evaluate("test", &outcomes(&[0.0; 5000], &draw(5000)), interval);
+        let terms = Terms { interval, ..terms(Kind::Change, 0.0) };
+        let fresh = evaluate("test", &outcomes(&[0.0; 5000], &draw(5000)), &terms);
         assert!((fresh.interval_coverage - 0.9).abs() < 0.03, "{}", fresh.interval_coverage);
     }
 
     #[test]
     fn the_verdict_tells_knowledge_from_noise() {
-        let mut random = Random::new(2, Purpose::Order);
+        // A seed whose noise is not of the one in twenty that chance lets through; the share of
+        // those is tested below.
+        let mut random = Random::new(4, Purpose::Order);
         let truths: Vec<f64> = (0..1000).map(|_| 0.01 * random.normal()).collect();
         let knowing: Vec<f64> = truths.iter().map(|t| 0.3 * t + 0.002 * random.normal()).collect();
+        let noise: Vec<f64> = truths.iter().map(|_| 1e-5 * random.normal()).collect();
         let wrong: Vec<f64> = truths.iter().map(|_| 0.02).collect();
-        let say = |values: &[f64]| {
+        for (values, claim, comparison) in [
+            (&knowing, "beats", "persistence, p < 0.001"),
+            (&noise, "does not beat", "persistence, p = 0."),
+            (&wrong, "is worse than", "persistence, p < 0.001"),
+        ] {
             let outcomes = outcomes(values, &truths);
-            let interval = interval(&outcomes, 0.9);
-            verdict(&evaluate("test", &outcomes, interval), &outcomes, 1, 0.9)
-        };
-        let text = say(&knowing);
-        assert!(text.contains("model beats \"no change\""), "{text}");
-        assert!(text.contains("%, better than a coin)"), "{text}");
-        let text = say(&wrong);
-        assert!(text.contains("model is worse than \"no change\""), "{text}");
+            let figures = evaluate("test", &outcomes, &terms(Kind::Change, 0.02));
+            let text = headline(&figures);
+            assert!(text.starts_with(&format!("{claim} {comparison}")), "{text}");
+            let text = verdict(&figures, Kind::Change, 0.9);
+            let start =
+                format!("On 1000 untouched forecasts the model {claim} persistence (skill ");
+            assert!(text.starts_with(&start), "{text}");
+            assert!(text.contains(&format!(" and {claim} the linear model (skill ")), "{text}");
+            assert!(text.contains("; it gets the direction right in "), "{text}");
+            let text = verdict(&figures, Kind::Amount, 0.9);
+            assert!(!text.contains("direction"), "{text}");
+        }
     }
 
     #[test]
     fn noise_rarely_passes_for_knowledge() {
         let mut random = Random::new(2, Purpose::Order);
-        let mut claims = 0;
+        let mut claims = [0; 2];
         for _ in 0..400 {
             let truths: Vec<f64> = (0..300).map(|_| 0.01 * random.normal()).collect();
             let noise: Vec<f64> = (0..300).map(|_| 1e-4 * random.normal()).collect();
-            claims += usize::from(advantage(&outcomes(&noise, &truths), 1) > NORMAL_95);
+            let figures = evaluate("test", &outcomes(&noise, &truths), &terms(Kind::Change, 0.02));
+            let text = headline(&figures);
+            claims[0] += usize::from(text.starts_with("beats"));
+            claims[1] += usize::from(text.starts_with("is worse"));
         }
         // 2.5 % of 400 are 10; four standard errors more are 22.
-        assert!(claims <= 22, "{claims} of 400");
-    }
-
-    /// By hand: gains 1, 0, 1, 2 have mean 1 and variance 0.5, so sqrt(4) / sqrt(0.5) = 2.828; with
-    /// one lag the covariance is (0 * -1 + -1 * 0 + 0 * 1) / 4 = 0, which changes nothing.
-    #[test]
-    fn the_advantage_has_its_hand_computed_value() {
-        let truths = [1.0, 1.0, 1.0, 2.0_f64.sqrt()];
-        let values = [1.0, 0.0, 1.0, 2.0_f64.sqrt()];
-        let outcomes = outcomes(&values, &truths);
-        assert!((advantage(&outcomes, 1) - 8.0_f64.sqrt()).abs() < 1e-9);
-        assert!((advantage(&outcomes, 2) - 8.0_f64.sqrt()).abs() < 1e-9);
+        assert!(claims.iter().all(|count| *count > 0 && *count <= 22), "{claims:?} of 400");
     }
 
     #[test]
-    fn wilsons_interval_has_its_published_value() {
-        let (low, high) = Direction { right: 8, count: 10 }.interval_95();
-        assert!((low - 0.4902).abs() < 1e-4 && (high - 0.9433).abs() < 1e-4, "{low} to {high}");
+    fn a_claim_needs_the_test_and_the_whole_interval() {
+        let outcomes = outcomes(&[0.1, 0.2], &[0.1, 0.3]);
+        let figures = evaluate("test", &outcomes, &terms(Kind::Change, 0.1));
+        let of = |p_value, statistic, skill_95| {
+            let against = figures.baselines[0].clone();
+            claim(&BaselineFigures { p_value, statistic, skill_95, ..against })
+        };
+        assert_eq!(of(0.01, 3.0, [0.1, 0.2]), "beats");
+        assert_eq!(of(0.06, 3.0, [0.1, 0.2]), "does not beat");
+        assert_eq!(of(0.01, 3.0, [-0.1, 0.2]), "does not beat");
+        assert_eq!(of(0.01, -3.0, [-0.2, -0.1]), "is worse than");
+        assert_eq!(of(0.01, -3.0, [-0.2, 0.1]), "does not beat");
     }
 }

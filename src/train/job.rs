@@ -10,15 +10,19 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::assess::{Assessment, assess};
+use super::baseline::Baselines;
 use super::checkpoint::{self, CheckpointError, Fingerprint};
 use super::config::TrainConfig;
-use super::dataset::{Dataset, DatasetError, Example, Part};
-use super::evaluate::{Outcomes, evaluate, interval, verdict};
+use super::dataset::{Dataset, DatasetError, Example, Part, scaled_rows};
+use super::evaluate::{Kind, verdict};
 use super::export::export;
 use super::fit::{Fit, FitError, Progress, Recipe, Session, Stopped, fit, predict, resume};
 use super::history::{History, HistoryError, read};
 use super::network::{ArchitectureError, Network};
-use crate::features::{FeatureError, RawFeatures, ScalerError, SingleScaler};
+use super::repeat::{self, Material, Repeats, repeat};
+use super::windows::Windows;
+use crate::features::{FeatureError, FeaturePlan, RawFeatures, ScalerError};
 use crate::inference::Runtime;
 use crate::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
 use crate::model::manifest::{MANIFEST_SCHEMA, Manifest, Mode, StepKind, TargetSpec, TrainingSpec};
@@ -47,6 +51,10 @@ pub struct Job {
 pub struct Trained {
     /// How the fit went.
     pub fit: Fit,
+    /// How the model did.
+    pub assessment: Assessment,
+    /// How other seeds and folds did, once they ran.
+    pub repeats: Repeats,
     /// What would be sealed.
     pub draft: Draft,
     /// Where the fit's checkpoint lies.
@@ -71,6 +79,16 @@ pub enum TrainError {
     /// The history cannot be divided and scaled.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
+    /// A walk-forward fold cannot be divided and scaled.
+    #[error("evaluate.folds: fold {number} of {count}: {source}")]
+    Fold {
+        /// Counted from 1.
+        number: usize,
+        /// How many folds.
+        count: usize,
+        /// Why not.
+        source: DatasetError,
+    },
     /// The label's scaler cannot be inverted.
     #[error("target: {0}")]
     Target(#[from] ScalerError),
@@ -97,7 +115,9 @@ impl Job {
         let network = Network::new(config.architecture.clone())?;
         let history = read(&config.data, &features, rule(&config))?;
         let dataset = Dataset::new(&history, &config)?;
-        Ok(Self { config, version, features, history, dataset, network })
+        let job = Self { config, version, features, history, dataset, network };
+        repeat::check(job.material())?;
+        Ok(job)
     }
 
     /// The configuration.
@@ -118,6 +138,26 @@ impl Job {
     /// The network.
     pub fn network(&self) -> &Network {
         &self.network
+    }
+
+    /// Repeats a finished run with other seeds and on the folds, as the configuration says, and
+    /// notes the summary in its manifest. The observer may end that early; what is done counts.
+    ///
+    /// # Errors
+    /// [`TrainError`]; nothing is written.
+    pub fn repeat(
+        &self,
+        trained: &mut Trained,
+        observer: &mut repeat::Observer<'_>,
+    ) -> Result<(), TrainError> {
+        trained.repeats = repeat(self.material(), &trained.assessment.test.figures, observer)?;
+        trained.draft.manifest.repeats = trained.repeats.summary();
+        Ok(())
+    }
+
+    fn material(&self) -> Material<'_> {
+        let Self { config, history, dataset, network, .. } = self;
+        Material { config, history, dataset, network }
     }
 
     /// Fits, evaluates and exports. The observer may end the fit early; the best epoch counts. A
@@ -203,19 +243,14 @@ impl Job {
         let Dataset { training, validation, test, .. } = &self.dataset;
         let recipe = &self.config.recipe;
         let fit = self.fit(session, observer)?;
-        let scaler = self.dataset.target_scaler.single()?;
-        let (outputs, validation_outcomes) = self.outcomes(&fit.parameters, validation, scaler);
-        let mut cases = self.golden_cases(validation, &outputs);
-        let (outputs, test_outcomes) = self.outcomes(&fit.parameters, test, scaler);
-        cases.extend(self.golden_cases(test, &outputs));
-
-        let interval = interval(&validation_outcomes, self.config.coverage);
-        let evaluation = vec![
-            evaluate("validation", &validation_outcomes, interval),
-            evaluate("test", &test_outcomes, interval),
-        ];
-        let (horizon, coverage) = (self.config.horizon_steps, self.config.coverage);
-        let verdict = verdict(&evaluation[1], &test_outcomes, horizon, coverage);
+        let kind = Kind::of(&self.config.target);
+        let baselines = Baselines::fit(training, kind);
+        let assessment =
+            assess(&self.network, &fit.parameters, &self.dataset, &baselines, &self.config)?;
+        let (interval, judged) = (assessment.terms.interval, &assessment);
+        let cases = self.golden_cases(&fit.parameters, &[validation, test])?;
+        let evaluation = vec![judged.validation.figures.clone(), judged.test.figures.clone()];
+        let verdict = verdict(&judged.test.figures, kind, interval.coverage);
         let exported = export(&self.network, &fit.parameters, &self.config.name);
         let config = &self.config;
         let manifest = Manifest {
@@ -254,57 +289,70 @@ impl Job {
                 seed: recipe.seed,
             },
             evaluation,
+            repeats: Vec::new(),
             verdict,
         };
         let schema = GOLDEN_SCHEMA.to_owned();
         let golden = Golden { schema, tolerance: GOLDEN_TOLERANCE, cases };
         let draft = Draft { manifest, onnx: exported.onnx, golden };
-        Ok(Trained { fit, draft, checkpoint: self.checkpoint() })
+        let (repeats, checkpoint) = (Repeats::default(), self.checkpoint());
+        Ok(Trained { fit, assessment, repeats, draft, checkpoint })
     }
 
-    /// The network's outputs for a part in model units, and what the daemon would publish.
-    fn outcomes(
+    /// Examples spread evenly over each part, the first and the last among them.
+    ///
+    /// A case carries the steps of its warm-up and its window, and its rows are those of a daemon
+    /// that begins with them: a feature with an endless memory, such as `ema(n)`, differs by what
+    /// is left of the earlier history.
+    fn golden_cases(
         &self,
         parameters: &[f32],
-        part: &Part,
-        scaler: SingleScaler,
-    ) -> (Vec<f32>, Outcomes) {
-        let outputs = predict(&self.network, parameters, &part.windows);
-        let outcomes = Outcomes {
-            values: outputs.iter().map(|output| scaler.invert(f64::from(*output))).collect(),
-            truths: part.examples.iter().map(|example| example.truth).collect(),
-            times: part.examples.iter().map(|example| example.as_of).collect(),
-        };
-        (outputs, outcomes)
+        parts: &[&Part],
+    ) -> Result<Vec<GoldenCase>, TrainError> {
+        let config = &self.config;
+        let (label, scaler) = (config.target.label(), &self.dataset.scaler);
+        let plan = FeaturePlan::new(&config.features, &config.extra_fields, label, scaler)?;
+        let mut windows = Windows::new(config.window_steps, plan.width(), 1);
+        let mut cases = Vec::new();
+        for part in parts {
+            let last = part.examples.len() - 1;
+            let places = GOLDEN_CASES_PER_PART.min(part.examples.len());
+            for place in 0..places {
+                let example = part.examples[last * place / (places - 1).max(1)];
+                let (steps, rows) = self.golden_window(example, &plan)?;
+                let start = windows.push_rows(&rows);
+                windows.push_window(start, &[0.0]);
+                let window = rows.chunks_exact(plan.width()).map(<[f32]>::to_vec).collect();
+                cases.push(GoldenCase { steps, window, output: Vec::new() });
+            }
+        }
+        for (case, output) in cases.iter_mut().zip(predict(&self.network, parameters, &windows)) {
+            case.output = vec![output];
+        }
+        Ok(cases)
     }
 
-    /// Examples spread evenly over a part, the first and the last among them.
-    fn golden_cases(&self, part: &Part, outputs: &[f32]) -> Vec<GoldenCase> {
-        let last = part.examples.len() - 1;
-        let places = GOLDEN_CASES_PER_PART.min(part.examples.len());
-        let chosen = (0..places).map(|k| last * k / (places - 1).max(1));
-        chosen.map(|at| self.golden_case(part, at, outputs[at])).collect()
-    }
-
-    fn golden_case(&self, part: &Part, at: usize, output: f32) -> GoldenCase {
-        let Example { series, step: newest, .. } = part.examples[at];
+    /// The steps behind a window from the warm-up on, and its rows `[W, F]`.
+    fn golden_window(
+        &self,
+        Example { series, step: newest, .. }: Example,
+        plan: &FeaturePlan,
+    ) -> Result<(Vec<GoldenStep>, Vec<f32>), TrainError> {
         let warm_up = usize::try_from(self.features.warm_up_steps())
             .expect("a warm-up that the history has passed is a count of its steps");
         let oldest = newest + 1 - self.config.window_steps - warm_up;
+        let series = &self.history.series[series];
+        let steps = &series.steps[oldest..=newest];
+        let rows = scaled_rows(&series.symbol, steps, plan)?;
         let schema = self.features.schema();
-        let steps = self.history.series[series].steps[oldest..=newest].iter().map(|step| {
+        let golden = steps.iter().map(|step| {
             let fields = self.features.required().iter().filter_map(|field| {
                 let value = step.fields.read(*field)?;
                 Some((schema.name(*field).to_owned(), value))
             });
             GoldenStep { time: step.time, fields: fields.collect() }
         });
-        let rows = part.windows.window(at).chunks_exact(part.windows.features());
-        GoldenCase {
-            steps: steps.collect(),
-            window: rows.map(<[f32]>::to_vec).collect(),
-            output: vec![output],
-        }
+        Ok((golden.collect(), rows))
     }
 }
 
@@ -424,7 +472,21 @@ mod tests {
         assert_eq!(manifest.training.windows, 165 - 8);
         assert_eq!(manifest.evaluation[0].forecasts, 42 - 8);
         assert_eq!(manifest.evaluation[1].forecasts, 52 - 8);
-        assert!(manifest.verdict.contains("\"no change\""), "{}", manifest.verdict);
+        assert!(manifest.verdict.contains("persistence"), "{}", manifest.verdict);
+    }
+
+    #[test]
+    fn features_with_an_endless_memory_are_sealed_as_a_fresh_daemon_computes_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = small(folder.path(), "");
+        let features = ["ema_gap(5)", "rsi(3)", "macd(3,5,2)", "volatility(5)", "day_of_week_sin"];
+        config.features = features.map(str::to_owned).into();
+        config.architecture.inputs = features.len();
+        let bundle = Bundle::read(&train(&config)).unwrap();
+        bundle.open(test_runtime()).unwrap();
+        // The warm-up of macd, four spans of 5 and of 2, and the window.
+        let steps = bundle.golden().cases.iter().map(|case| case.steps.len());
+        assert_eq!(steps.collect::<Vec<_>>(), [28 + 8; 2 * GOLDEN_CASES_PER_PART]);
     }
 
     #[test]
@@ -442,6 +504,92 @@ mod tests {
         again.recipe.seed = 2;
         again.models_root = folder.path().join("other");
         assert!(read_all(&train(&again))[0] != first[0], "another seed gave the same model");
+    }
+
+    #[test]
+    fn seeds_and_folds_show_the_spread() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = small(folder.path(), "[evaluate]\nseeds = 2\nfolds = 3\n");
+        let job = Job::prepare(config).unwrap();
+        let mut trained = job.run(&mut onwards).unwrap();
+        let mut seen = Vec::new();
+        let mut observer = |place: repeat::Repetition, _: Progress| {
+            if seen.last() != Some(&place) {
+                seen.push(place);
+            }
+            ControlFlow::Continue(())
+        };
+        job.repeat(&mut trained, &mut observer).unwrap();
+        let seen: Vec<_> = seen.iter().map(|at| (at.what, at.number, at.count)).collect();
+        assert_eq!(seen, [("seed", 2, 2), ("fold", 1, 3), ("fold", 2, 3), ("fold", 3, 3)]);
+
+        let Repeats { seeds, folds } = &trained.repeats;
+        assert_eq!((seeds[0].skill, &*seeds[0].part), (judged(&trained).skill, "seed 1"));
+        assert_ne!(seeds[1].skill, seeds[0].skill);
+        assert_eq!(
+            seeds[1].persistence_mean_absolute_error,
+            seeds[0].persistence_mean_absolute_error
+        );
+        // A fold is tested behind the one before it, and all before the test part.
+        let ends: Vec<_> = folds.iter().map(|fold| (fold.from, fold.to)).collect();
+        assert!(ends.windows(2).all(|pair| pair[0].1 < pair[1].0), "{ends:?}");
+        assert!(ends[2].1 < judged(&trained).from);
+
+        let summary = &trained.draft.manifest.repeats;
+        assert_eq!((summary[0].over.as_str(), summary[0].runs), ("seeds", 2));
+        assert_eq!((summary[1].over.as_str(), summary[1].runs), ("folds", 3));
+        let mean = (seeds[0].skill + seeds[1].skill) / 2.0;
+        assert_eq!(summary[0].skill.mean, mean);
+        assert!(
+            (summary[0].skill.deviation - (seeds[0].skill - mean).abs() * 2_f64.sqrt()).abs()
+                < 1e-12
+        );
+    }
+
+    fn judged(trained: &Trained) -> &crate::model::manifest::Evaluation {
+        &trained.assessment.test.figures
+    }
+
+    #[test]
+    fn a_fold_knows_nothing_of_what_follows() {
+        let folder = tempfile::tempdir().unwrap();
+        let tame = small(folder.path(), "[evaluate]\nfolds = 2\n");
+        let mut job = Job::prepare(tame).unwrap();
+        let folds = |job: &Job| {
+            let mut trained = job.run(&mut onwards).unwrap();
+            job.repeat(&mut trained, &mut |_, _| ControlFlow::Continue(())).unwrap();
+            trained.repeats.folds
+        };
+        let before = folds(&job);
+        let test = judged(&job.run(&mut onwards).unwrap()).from;
+        for step in &mut job.history.series[0].steps {
+            if step.time >= test {
+                step.fields.set_checked(crate::domain::Field::CLOSE, 1e6).unwrap();
+            }
+        }
+        assert_eq!(folds(&job), before);
+    }
+
+    #[test]
+    fn repetitions_that_are_stopped_do_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let job = Job::prepare(small(folder.path(), "[evaluate]\nseeds = 3\nfolds = 2\n")).unwrap();
+        let mut trained = job.run(&mut onwards).unwrap();
+        let mut observer =
+            |place: repeat::Repetition, progress: Progress| match (place.number, progress) {
+                (3, Progress::Epoch(_)) => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            };
+        job.repeat(&mut trained, &mut observer).unwrap();
+        assert_eq!((trained.repeats.seeds.len(), trained.repeats.folds.len()), (2, 0));
+    }
+
+    #[test]
+    fn a_fold_that_is_too_short_is_told_before_the_fit() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Job::prepare(small(folder.path(), "[evaluate]\nfolds = 20\n")).unwrap_err();
+        let error = error.to_string();
+        assert!(error.starts_with("evaluate.folds: fold 1 of 20: the "), "{error}");
     }
 
     #[test]

@@ -27,6 +27,8 @@ mod lanes;
 mod lstm;
 mod parameters;
 
+pub mod assess;
+pub mod baseline;
 pub mod checkpoint;
 pub mod config;
 pub mod dataset;
@@ -35,9 +37,12 @@ pub mod export;
 pub mod fit;
 pub mod history;
 pub mod job;
+pub mod look_ahead;
 pub mod loss;
 pub mod network;
 pub mod random;
+pub mod repeat;
+pub mod statistics;
 pub mod windows;
 
 #[cfg(test)]

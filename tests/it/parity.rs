@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tickcast::domain::{Field, Fields, Forecast, Tick, UnixNanos};
+use tickcast::domain::{Field, Fields, Forecast, Step, Tick, UnixNanos};
 use tickcast::engine::{Engine, EngineLimits, Pushed};
 use tickcast::model::manifest::Mode;
 use tickcast::model::{Bundle, Draft};
@@ -120,7 +120,10 @@ fn reference(sealed: &SealedBundle, mode: Mode, events: &[Event]) -> BTreeMap<(S
             .entry(symbol)
             .or_insert_with(|| (features.initial_state(), Vec::<Vec<f32>>::new()));
         let mut scratch = features.scratch();
-        let status = plans.features.row(state, &fields(*price, *volume), &mut scratch).unwrap();
+        let time = time as i64 * 86_400_000_000_000;
+        let fields = fields(*price, *volume);
+        let step = Step { time: UnixNanos::from_nanos(time), fields, after_gap: false };
+        let status = plans.features.row(state, &step, &mut scratch).unwrap();
         state.absorb(&scratch);
         if status != tickcast::features::RowStatus::Warming {
             window.push(scratch.row().to_vec());
@@ -131,7 +134,6 @@ fn reference(sealed: &SealedBundle, mode: Mode, events: &[Event]) -> BTreeMap<(S
         if window.len() >= plans.window_steps {
             let output = sealed.network.forward(window);
             let scaler = sealed.bundle.manifest().target.scaler.single().unwrap();
-            let time = time as i64 * 86_400_000_000_000;
             values.insert((format!("S{symbol}"), time), scaler.invert(output));
         }
     }

@@ -108,6 +108,11 @@ impl ColumnMap {
         }
         Ok(map)
     }
+
+    /// The column that stands for a name of the tick.
+    pub fn column(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().find(|(known, _)| known == name).map(|(_, column)| column.as_str())
+    }
 }
 
 impl FromStr for ColumnMap {

@@ -81,6 +81,7 @@ pub(crate) fn manifest(window_steps: u32, network: &Network) -> Manifest {
             seed: 0,
         },
         evaluation: vec![],
+        repeats: vec![],
         verdict: "random weights forecast nothing".into(),
     }
 }
@@ -101,7 +102,7 @@ pub(crate) fn draft(window_steps: u32, network: &Network) -> Draft {
         ]);
         let time = UnixNanos::from_nanos(0).checked_add(day.times(index).unwrap()).unwrap();
         let step = GoldenStep { time, fields };
-        let row = step.fields(features.raw().schema()).unwrap();
+        let row = step.step(features.raw().schema()).unwrap();
         features.row(&state, &row, &mut scratch).unwrap();
         state.absorb(&scratch);
         if index > 0 {

@@ -1,0 +1,77 @@
+//! From a fitted network to its figures.
+//!
+//! Owns the way from parameters to the values that the daemon would publish, and who judges what:
+//! the interval is fitted on the validation part, and the test part is judged by it.
+//!
+//! Promises: the same for the model that is sealed and for every repetition. Never fits.
+
+use super::baseline::Baselines;
+use super::config::TrainConfig;
+use super::dataset::{Dataset, Part};
+use super::evaluate::{Kind, Outcomes, Terms, evaluate, interval};
+use super::fit::predict;
+use super::network::Network;
+use crate::features::{ScalerError, SingleScaler};
+use crate::model::manifest::Evaluation;
+
+/// How a fitted network does on what it was not fitted to.
+#[derive(Clone, Debug)]
+pub struct Assessment {
+    /// The interval of the validation part, and the other terms.
+    pub terms: Terms,
+    /// The part that decided when to stop.
+    pub validation: Judged,
+    /// The untouched part.
+    pub test: Judged,
+}
+
+/// One part.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The network's values in model units.
+    pub outputs: Vec<f32>,
+    /// The same in the target's unit, and what came true.
+    pub outcomes: Outcomes,
+    /// The figures.
+    pub figures: Evaluation,
+}
+
+/// Judges parameters on a dataset, beside baselines that were fitted to its training part.
+///
+/// # Errors
+/// [`ScalerError`] where the label's scaler cannot be inverted.
+pub fn assess(
+    network: &Network,
+    parameters: &[f32],
+    dataset: &Dataset,
+    baselines: &Baselines,
+    config: &TrainConfig,
+) -> Result<Assessment, ScalerError> {
+    let scaler = dataset.target_scaler.single()?;
+    let seen = |part: &Part| {
+        let outputs = predict(network, parameters, &part.windows);
+        let outcomes = outcomes(&outputs, part, scaler, baselines);
+        (outputs, outcomes)
+    };
+    let (validation, test) = (seen(&dataset.validation), seen(&dataset.test));
+    let terms = Terms {
+        kind: Kind::of(&config.target),
+        horizon_steps: config.horizon_steps,
+        interval: interval(&validation.1, config.coverage),
+        signal: config.signal,
+    };
+    let judge = |part: &str, (outputs, outcomes): (Vec<f32>, Outcomes)| {
+        let figures = evaluate(part, &outcomes, &terms);
+        Judged { outputs, outcomes, figures }
+    };
+    Ok(Assessment { terms, validation: judge("validation", validation), test: judge("test", test) })
+}
+
+fn outcomes(outputs: &[f32], part: &Part, scaler: SingleScaler, baselines: &Baselines) -> Outcomes {
+    Outcomes {
+        values: outputs.iter().map(|output| scaler.invert(f64::from(*output))).collect(),
+        truths: part.examples.iter().map(|example| example.truth).collect(),
+        times: part.examples.iter().map(|example| example.as_of).collect(),
+        baselines: baselines.forecast(part),
+    }
+}

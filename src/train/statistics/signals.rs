@@ -1,0 +1,54 @@
+//! Signals as detections: how many of the moves told came, how many of those that came were told.
+//!
+//! Owns counts, precision and recall. Never invents a share where there was nothing to count.
+
+/// How often something was told, and how often it happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Detection {
+    /// Times told.
+    pub told: usize,
+    /// Times happened.
+    pub happened: usize,
+    /// Times told and happened.
+    pub hits: usize,
+}
+
+impl Detection {
+    /// Counts forecasts and truths that are beyond a threshold, as `beyond` says.
+    pub fn count(forecasts: &[f64], truths: &[f64], beyond: impl Fn(f64) -> bool) -> Self {
+        let mut counts = Self::default();
+        for (forecast, truth) in forecasts.iter().zip(truths) {
+            let (told, happened) = (beyond(*forecast), beyond(*truth));
+            counts.told += usize::from(told);
+            counts.happened += usize::from(happened);
+            counts.hits += usize::from(told && happened);
+        }
+        counts
+    }
+
+    /// Share of the told that happened.
+    pub fn precision(self) -> Option<f64> {
+        (self.told > 0).then(|| self.hits as f64 / self.told as f64)
+    }
+
+    /// Share of the happened that were told.
+    pub fn recall(self) -> Option<f64> {
+        (self.happened > 0).then(|| self.hits as f64 / self.happened as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn precision_and_recall_have_their_hand_computed_values() {
+        let (forecasts, truths) = ([0.03, 0.05, 0.01, 0.02], [0.04, 0.0, 0.03, 0.1]);
+        let buy = Detection::count(&forecasts, &truths, |value| value > 0.02);
+        assert_eq!(buy, Detection { told: 2, happened: 3, hits: 1 });
+        assert_eq!(buy.precision(), Some(0.5));
+        assert_eq!(buy.recall(), Some(1.0 / 3.0));
+        let sell = Detection::count(&forecasts, &truths, |value| value < -0.02);
+        assert_eq!((sell.precision(), sell.recall()), (None, None));
+    }
+}
