@@ -413,7 +413,7 @@ mod tests {
                 seen += 1;
             }
         }
-        assert_eq!(seen, 2);
+        assert_eq!(seen, 3);
     }
 
     #[test]
