@@ -11,14 +11,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::Global;
 use crate::clock::Stopwatch;
 use crate::exit::{Exit, Failure};
-use crate::model::manifest::{Evaluation, Manifest};
 use crate::shutdown::StopSignals;
 use crate::train::checkpoint::CheckpointError;
 use crate::train::config::{self, REPEATS_MAX};
+use crate::train::evaluate::headline;
 use crate::train::fit::{Epoch, Fit, FitError, Progress, Stopped};
 use crate::train::job::{Job, TrainError};
-use crate::train::network::Network;
 use crate::train::repeat::Repetition;
+use crate::train::report::{describe, summary};
 
 /// What a shell reports for a program that SIGINT ended.
 const EXIT_BY_SIGNAL: i32 = 130;
@@ -27,13 +27,14 @@ const EXIT_BY_SIGNAL: i32 = 130;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Reads the history through the daemon's own code, divides it in time, fits the \
-                  network, evaluates it beside \"no change\" on data it never saw, and seals \
+                  network, evaluates it beside simple forecasts on data it never saw, seals \
                   model, manifest and golden vectors under <models>/<name>/<version>/, after \
-                  ONNX Runtime gave the trainer's own values.\n\n\
+                  ONNX Runtime gave the trainer's own values, and writes a report to \
+                  <reports>/<name>/<version>/report.html.\n\n\
                   What a configuration may say stands, with its defaults, in \
                   config/train/default.toml.\n\n\
-                  Exit code 0: sealed. 75: the bundle cannot be written. 78: the configuration \
-                  or the history cannot be used.\n\n\
+                  Exit code 0: sealed. 75: the bundle or the report cannot be written. 78: the \
+                  configuration or the history cannot be used.\n\n\
                   Example: tickcast train -c config/train/aapl.toml"
 )]
 pub(super) struct TrainArgs {
@@ -70,12 +71,12 @@ pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
     announce(&job);
 
     let watch = Stopwatch::start();
+    let mut show = Show::new(&job, None);
     let stop = stop_on_signal()?;
-    let go_on = |seen: ControlFlow<()>| {
+    let stopped = |seen: ControlFlow<()>| {
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { seen }
     };
-    let mut show = Show::new(&job, None);
-    let mut observer = |progress: Progress| go_on(show.see(progress));
+    let mut observer = |progress: Progress| stopped(show.see(progress));
     let trained = if resume { job.resume(&mut observer) } else { job.run(&mut observer) };
     let mut trained = trained.map_err(exit)?;
     show.finish();
@@ -87,17 +88,33 @@ pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
             show.finish();
             show = Show::new(&job, Some(place));
         }
-        go_on(show.see(progress))
+        stopped(show.see(progress))
     };
     job.repeat(&mut trained, &mut observer).map_err(exit)?;
     show.finish();
     let manifest = trained.draft.manifest.clone();
+    let report = job.report(&trained);
+    let headline = headline(&trained.assessment.test.figures);
     let folder = trained.seal(&job.config().models_root, &runtime).map_err(exit)?;
-    println!("\n{outcome}");
-    println!("{}", table(&manifest));
+    println!("\n{outcome}\n");
+    print!("{}", summary(&manifest));
     println!("{}", manifest.verdict);
-    println!("\nsealed in {}, proved by ONNX Runtime", folder.display());
+    println!("\nverdict  {headline}");
+    println!("bundle   {}, proved by ONNX Runtime", folder.display());
+    // Last, and after the bundle: a full disk takes the report and not the model.
+    if let (Some(report), Some(root)) = (report, &job.config().reports_root) {
+        let page = report.write(root).map_err(|(path, source)| {
+            Exit::new(Failure::Temporary, format!("write {}: {source}", path.display()))
+        })?;
+        println!("report   {}", page.display());
+    }
     Ok(())
+}
+
+/// The argument of `--seeds`.
+fn seeds(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=REPEATS_MAX).contains(count));
+    count.ok_or_else(|| format!("must be a whole number from 1 to {REPEATS_MAX}"))
 }
 
 /// A switch that the first Ctrl-C (or SIGTERM) turns on; the second ends the process at once, which
@@ -129,12 +146,6 @@ fn stop_on_signal() -> Result<Arc<AtomicBool>, Exit> {
         .spawn(listen)
         .map_err(Exit::while_doing(Failure::Internal, "start a thread"))?;
     Ok(stop)
-}
-
-/// The argument of `--seeds`.
-fn seeds(text: &str) -> Result<usize, String> {
-    let count = text.parse().ok().filter(|count| (1..=REPEATS_MAX).contains(count));
-    count.ok_or_else(|| format!("must be a whole number from 1 to {REPEATS_MAX}"))
 }
 
 fn exit(error: TrainError) -> Exit {
@@ -176,18 +187,6 @@ fn announce(job: &Job) {
             println!("  {name:<11} {} windows, {from} to {to}", part.examples.len());
         }
     }
-}
-
-/// `LSTM 64, LSTM 32, Dense 16 relu, Dense 1 tanh (31,201 parameters)`
-fn describe(network: &Network) -> String {
-    let architecture = network.architecture();
-    let lstm = architecture.lstm.iter().map(|layer| format!("LSTM {}", layer.units));
-    let dense = architecture.dense.iter().map(|layer| {
-        format!("Dense {} {}", layer.units, format!("{:?}", layer.activation).to_lowercase())
-    });
-    let attention = architecture.attention.map(|units| format!("attention {units}"));
-    let layers: Vec<_> = lstm.chain(attention).chain(dense).collect();
-    format!("{} ({} parameters)", layers.join(", "), network.parameter_count())
 }
 
 /// Shows a fit on standard error: a bar where a person looks at it, otherwise a line per epoch.
@@ -274,34 +273,4 @@ fn outcome(fit: &Fit, seen: usize, seconds: f64) -> String {
         seconds / seen.max(1) as f64,
         fit.best_epoch
     )
-}
-
-/// The figures of all parts beside those of "no change".
-fn table(manifest: &Manifest) -> String {
-    let percent = |share: f64| format!("{:.3} %", 100.0 * share);
-    let row = |name: &str, cells: &dyn Fn(&Evaluation) -> [String; 2]| {
-        let mut line = format!("{name:<20}");
-        for part in &manifest.evaluation {
-            let [model, baseline] = cells(part);
-            line += &format!("{model:>12}{baseline:>12}");
-        }
-        line.trim_end().to_owned() + "\n"
-    };
-    let model_alone = |text: String| [text, String::new()];
-    let mut text = row("", &|part| [part.part.clone(), String::new()]);
-    text += &row("", &|_| ["model".to_owned(), "no change".to_owned()]);
-    text += &row("mean absolute error", &|part| {
-        [part.mean_absolute_error, part.persistence_mean_absolute_error].map(percent)
-    });
-    text += &row("root mean square", &|part| {
-        [part.root_mean_squared_error, part.persistence_root_mean_squared_error].map(percent)
-    });
-    text += &row("skill", &|part| model_alone(format!("{:+.4}", part.skill)));
-    text += &row("direction right", &|part| {
-        model_alone(format!("{:.1} %", 100.0 * part.directional_accuracy))
-    });
-    let name = format!("{:.0} % interval holds", 100.0 * manifest.interval.coverage);
-    text += &row(&name, &|part| model_alone(format!("{:.1} %", 100.0 * part.interval_coverage)));
-    text += &row("forecasts", &|part| model_alone(part.forecasts.to_string()));
-    text
 }

@@ -51,14 +51,14 @@ pub struct TrainConfig {
     pub architecture: Architecture,
     /// How it is fitted.
     pub recipe: Recipe,
-    /// The folder of the checkpoint that a fit keeps while it is under way.
-    pub work: PathBuf,
     /// Runs that differ in the seed alone, the first included.
     pub seeds: usize,
     /// Walk-forward folds before the test part; 0 for none.
     pub folds: usize,
     /// The folder of reports; `None` for no report.
     pub reports_root: Option<PathBuf>,
+    /// The folder of the checkpoint that a fit keeps while it is under way.
+    pub work: PathBuf,
     /// The share of truths that the interval is made to hold.
     pub coverage: f64,
     /// When a value becomes a signal.
@@ -179,10 +179,10 @@ fn check(tree: Value, problems: &mut Problems) -> TrainConfig {
         split,
         architecture,
         recipe,
-        work,
         seeds,
         folds,
         reports_root,
+        work,
         coverage,
         signal,
     }
@@ -413,7 +413,7 @@ mod tests {
                 seen += 1;
             }
         }
-        assert_eq!(seen, 3);
+        assert_eq!(seen, 4);
     }
 
     #[test]
@@ -473,15 +473,15 @@ mod tests {
             [fit]
             learning_rate = -1
             sed = 1
-            [target]
-            kind = 'next_event'
-            field = 'rain'
-            above = 0
             [evaluate]
             seeds = 0
             fold = 3
             [report]
             folder = 1
+            [target]
+            kind = 'next_event'
+            field = 'rain'
+            above = 0
             [forecast]
             buy_above = -0.1
             sell_below = 0

@@ -273,16 +273,12 @@ fn examples(
         for row in first..end.saturating_sub(horizon) {
             let step = first_step + row;
             let fields = |step: usize| &series.steps[step].fields;
+            let later = &series.steps[step + horizon];
+            let at_fault = |reason| refused(&series.symbol, later, reason);
             let known = |value: Option<f64>| match value {
                 Some(value) if value.is_finite() => Ok(value),
-                Some(_) => {
-                    Err(refused(&series.symbol, &series.steps[step + horizon], Reject::NotFinite))
-                }
-                None => Err(refused(
-                    &series.symbol,
-                    &series.steps[step + horizon],
-                    Reject::MissingField,
-                )),
+                Some(_) => Err(at_fault(Reject::NotFinite)),
+                None => Err(at_fault(Reject::MissingField)),
             };
             examples.push(Example {
                 series: index,

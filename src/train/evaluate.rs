@@ -205,20 +205,21 @@ pub fn headline(test: &Evaluation) -> String {
 
 /// The test part in one sentence; `coverage` is what the interval was made to hold.
 pub fn verdict(test: &Evaluation, kind: Kind, coverage: f64) -> String {
-    let comparisons: Vec<String> = test
-        .baselines
-        .iter()
-        .map(|against| {
-            let [low, high] = against.skill_95;
-            format!(
-                "{} {} (skill {:+.3}, 95 % {low:+.3} to {high:+.3}, {})",
-                claim(against),
-                spoken(&against.name),
-                against.skill,
-                p_value(against.p_value),
-            )
-        })
-        .collect();
+    let mut said = "";
+    let mut comparisons = Vec::new();
+    for against in &test.baselines {
+        let [low, high] = against.skill_95;
+        let claim = claim(against);
+        // The same claim is not said again: "is worse than persistence and drift".
+        let verb = if claim == said { String::new() } else { format!("{claim} ") };
+        said = claim;
+        comparisons.push(format!(
+            "{verb}{} (skill {:+.3}, 95 % {low:+.3} to {high:+.3}, {})",
+            spoken(&against.name),
+            against.skill,
+            p_value(against.p_value),
+        ));
+    }
     let mut text =
         format!("On {} untouched forecasts the model {}", test.forecasts, listed(&comparisons));
     // The direction of a size or of a value says little: after a large one a smaller one is likely.
@@ -238,7 +239,7 @@ pub fn verdict(test: &Evaluation, kind: Kind, coverage: f64) -> String {
         text += ")";
     }
     let held = 100.0 * test.interval_coverage;
-    text + &format!("; and its {:.0} % interval holds {held:.1} %.", 100.0 * coverage)
+    text + &format!("; its {:.0} % interval holds {held:.1} %.", 100.0 * coverage)
 }
 
 /// What may be said of the model beside a baseline.
@@ -417,7 +418,7 @@ mod tests {
             let start =
                 format!("On 1000 untouched forecasts the model {claim} persistence (skill ");
             assert!(text.starts_with(&start), "{text}");
-            assert!(text.contains(&format!(" and {claim} the linear model (skill ")), "{text}");
+            assert!(text.contains(" and the linear model (skill "), "{text}");
             assert!(text.contains("; it gets the direction right in "), "{text}");
             let text = verdict(&figures, Kind::Amount, 0.9);
             assert!(!text.contains("direction"), "{text}");

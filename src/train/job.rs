@@ -21,6 +21,7 @@ use super::fit::{Fit, FitError, Progress, Recipe, Session, Stopped, fit, predict
 use super::history::{History, HistoryError, read};
 use super::network::{ArchitectureError, Network};
 use super::repeat::{self, Material, Repeats, repeat};
+use super::report::{Report, Sources};
 use super::windows::Windows;
 use crate::features::{FeatureError, FeaturePlan, RawFeatures, ScalerError};
 use crate::inference::Runtime;
@@ -153,6 +154,13 @@ impl Job {
         trained.repeats = repeat(self.material(), &trained.assessment.test.figures, observer)?;
         trained.draft.manifest.repeats = trained.repeats.summary();
         Ok(())
+    }
+
+    /// The report of a finished run; `None` where none is asked for.
+    pub fn report(&self, trained: &Trained) -> Option<Report> {
+        let Self { config, history, dataset, network, .. } = self;
+        let sources = Sources { config, history, dataset, network };
+        config.reports_root.is_some().then(|| Report::new(sources, trained))
     }
 
     fn material(&self) -> Material<'_> {
@@ -553,7 +561,8 @@ mod tests {
     #[test]
     fn a_fold_knows_nothing_of_what_follows() {
         let folder = tempfile::tempdir().unwrap();
-        let tame = small(folder.path(), "[evaluate]\nfolds = 2\n");
+        // The second fold would reach into the test part if that were cut along with the rest.
+        let tame = small(folder.path(), "[split]\ntest = 0.4\n[evaluate]\nfolds = 2\n");
         let mut job = Job::prepare(tame).unwrap();
         let folds = |job: &Job| {
             let mut trained = job.run(&mut onwards).unwrap();

@@ -1,8 +1,8 @@
 //! The trainer: from history to parameters that ONNX Runtime can run.
 //!
 //! ```text
-//! dataset ─> fit ─> evaluate ─> export
-//!             │└─ checkpoint
+//! dataset ─> fit ─> assess ─> export, report
+//!             │└─ checkpoint  └ evaluate ─> statistics; baseline, repeat
 //!             └ network ─> lstm, attention, dense ─> gemm, activation, dropout
 //!               loss, adam, initial, random, parameters
 //! ```
@@ -42,6 +42,7 @@ pub mod loss;
 pub mod network;
 pub mod random;
 pub mod repeat;
+pub mod report;
 pub mod statistics;
 pub mod windows;
 

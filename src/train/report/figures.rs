@@ -1,0 +1,221 @@
+//! The figures of an evaluation as rows of text, for the page and for the terminal.
+//!
+//! Owns what is shown beside what, and in which unit and precision. Never computes a figure.
+
+use crate::model::manifest::{Evaluation, FigureSpread, RepeatFigures, SignalFigures};
+
+use super::super::evaluate::{Kind, p_value};
+
+/// A table; the first row and the first column are its heads.
+pub(super) type Table = Vec<Vec<Cell>>;
+
+/// What stands in one place of a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cell {
+    pub(super) text: String,
+    /// Said more softly, such as an interval.
+    pub(super) aside: String,
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Self { text, aside: String::new() }
+    }
+}
+
+impl Cell {
+    fn with(text: String, aside: String) -> Self {
+        Self { text, aside }
+    }
+}
+
+/// The errors of a kind of target in its unit.
+fn error(kind: Kind, value: f64) -> String {
+    match kind {
+        Kind::Change | Kind::Amount => percent(value, 3),
+        Kind::Level | Kind::Probability => format!("{value:.4}"),
+    }
+}
+
+fn percent(share: f64, decimals: usize) -> String {
+    format!("{:.decimals$} %", 100.0 * share)
+}
+
+/// The figures of one part: the model, and each baseline beside it.
+pub(super) fn evaluation(part: &Evaluation, kind: Kind, coverage: f64) -> Table {
+    let row = |name: &str, model: Cell, baseline: &dyn Fn(usize) -> Cell| -> Vec<Cell> {
+        let baselines = (0..part.baselines.len()).map(baseline);
+        [Cell::from(name), model].into_iter().chain(baselines).collect()
+    };
+    let of = |at: usize| &part.baselines[at];
+    let nothing = |_| Cell::default();
+    let direction = Cell::with(
+        percent(part.directional_accuracy, 1),
+        part.directional_accuracy_95.map_or_else(String::new, |[low, high]| {
+            format!("{:.1} to {}", 100.0 * low, percent(high, 1))
+        }),
+    );
+    let mut table = vec![
+        row("", "model".into(), &|at| of(at).name.as_str().into()),
+        row("mean absolute error", error(kind, part.mean_absolute_error).into(), &|at| {
+            error(kind, of(at).mean_absolute_error).into()
+        }),
+        row("root mean squared error", error(kind, part.root_mean_squared_error).into(), &|at| {
+            error(kind, of(at).root_mean_squared_error).into()
+        }),
+        row("model's skill against it", Cell::default(), &|at| {
+            let [low, high] = of(at).skill_95;
+            Cell::with(format!("{:+.3}", of(at).skill), format!("{low:+.3} to {high:+.3}"))
+        }),
+        row("Diebold-Mariano", Cell::default(), &|at| {
+            Cell::with(format!("{:+.2}", of(at).statistic), p_value(of(at).p_value))
+        }),
+        row("direction right", direction, &|at| {
+            of(at).directional_accuracy.map_or_else(|| "–".into(), |share| percent(share, 1).into())
+        }),
+    ];
+    if let Some(scores) = part.probability {
+        table.push(row("Brier score", format!("{:.4}", scores.brier_score).into(), &|at| {
+            format!("{:.4}", of(at).root_mean_squared_error.powi(2)).into()
+        }));
+        table.push(row("log loss", format!("{:.4}", scores.log_loss).into(), &|at| {
+            of(at).log_loss.map_or_else(|| "–".into(), |loss| format!("{loss:.4}").into())
+        }));
+        let error = format!("{:.4}", scores.expected_calibration_error);
+        table.push(row("calibration error", error.into(), &nothing));
+    }
+    let name = format!("{:.0} % interval holds", 100.0 * coverage);
+    table.push(row(&name, percent(part.interval_coverage, 1).into(), &nothing));
+    table.push(row("forecasts", part.forecasts.to_string().into(), &nothing));
+    table
+}
+
+/// How the signals of one part did; `thresholds` are those for buy and sell.
+pub(super) fn signals(part: &Evaluation, kind: Kind, thresholds: [f64; 2]) -> Table {
+    let Some(figures) = part.signals else { return Vec::new() };
+    let share = |share: Option<f64>| share.map_or_else(|| "–".to_owned(), |s| percent(s, 1));
+    let row = |name: &str, limit: String, figures: SignalFigures| -> Vec<Cell> {
+        vec![
+            name.into(),
+            limit.into(),
+            figures.told.to_string().into(),
+            figures.happened.to_string().into(),
+            figures.hits.to_string().into(),
+            share(figures.precision).into(),
+            share(figures.recall).into(),
+        ]
+    };
+    let [buy, sell] = thresholds.map(|limit| match kind {
+        Kind::Change | Kind::Amount => percent(limit, 1),
+        Kind::Level | Kind::Probability => limit.to_string(),
+    });
+    vec![
+        ["signal", "value", "told", "happened", "both", "precision", "recall"]
+            .map(Cell::from)
+            .to_vec(),
+        row("buy", format!("above {buy}"), figures.buy),
+        row("sell", format!("below {sell}"), figures.sell),
+    ]
+}
+
+/// Mean and spread over repeated runs.
+pub(super) fn repeats(repeats: &[RepeatFigures], kind: Kind) -> Table {
+    if repeats.is_empty() {
+        return Vec::new();
+    }
+    let row = |name: &str, show: &dyn Fn(f64) -> String, of: fn(&RepeatFigures) -> FigureSpread| {
+        let cells = repeats.iter().map(|repeat| {
+            let FigureSpread { mean, deviation } = of(repeat);
+            Cell::with(show(mean), format!("± {}", show(deviation)))
+        });
+        [Cell::from(name)].into_iter().chain(cells).collect()
+    };
+    let names = repeats.iter().map(|repeat| format!("{} {}", repeat.runs, repeat.over).into());
+    let share = |share| percent(share, 1);
+    vec![
+        [Cell::default()].into_iter().chain(names).collect(),
+        row("mean absolute error", &|e| error(kind, e), |repeat| repeat.mean_absolute_error),
+        row("root mean squared error", &|e| error(kind, e), |repeat| {
+            repeat.root_mean_squared_error
+        }),
+        row("skill against persistence", &|skill| format!("{skill:.3}"), |repeat| repeat.skill),
+        row("direction right", &share, |repeat| repeat.directional_accuracy),
+        row("interval holds", &share, |repeat| repeat.interval_coverage),
+    ]
+}
+
+/// The figures of each repeated run.
+pub(super) fn runs(runs: &[Evaluation], kind: Kind) -> Table {
+    if runs.is_empty() {
+        return Vec::new();
+    }
+    let heads =
+        ["run", "from", "to", "forecasts", "root mean sq. error", "skill", "p", "direction"];
+    let row = |run: &Evaluation| {
+        let p = run.baselines.first().map_or_else(String::new, |b| format!("{:.3}", b.p_value));
+        let day = |time: crate::domain::UnixNanos| time.to_string().chars().take(10).collect();
+        let cells: [String; 8] = [
+            run.part.clone(),
+            day(run.from),
+            day(run.to),
+            run.forecasts.to_string(),
+            error(kind, run.root_mean_squared_error),
+            format!("{:+.3}", run.skill),
+            p,
+            percent(run.directional_accuracy, 1),
+        ];
+        cells.map(Cell::from).to_vec()
+    };
+    [heads.map(Cell::from).to_vec()].into_iter().chain(runs.iter().map(row)).collect()
+}
+
+/// A table for the terminal, its columns in line; what is said more softly stands below.
+pub(super) fn text(table: &Table) -> String {
+    let mut lines: Vec<Vec<&str>> = Vec::new();
+    for row in table {
+        lines.push(row.iter().map(|cell| cell.text.as_str()).collect());
+        if row.iter().any(|cell| !cell.aside.is_empty()) {
+            lines.push(row.iter().map(|cell| cell.aside.as_str()).collect());
+        }
+    }
+    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max()
+    };
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for cells in &lines {
+        let mut line = String::new();
+        for (at, (cell, width)) in cells.iter().zip(&widths).enumerate() {
+            line += &if at == 0 { format!("{cell:<width$}") } else { format!("  {cell:>width$}") };
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_in_line() {
+        let cell = |text: &str, aside: &str| Cell::with(text.to_owned(), aside.to_owned());
+        let table = vec![
+            vec!["".into(), "model".into(), "drift".into()],
+            vec!["skill".into(), Cell::default(), cell("+0.1", "0 to 1")],
+            vec!["direction".into(), "50 %".into()],
+        ];
+        let lines = "           model   drift\n\
+                     skill               +0.1\n                  0 to 1\n\
+                     direction   50 %\n";
+        assert_eq!(text(&table), lines);
+    }
+}

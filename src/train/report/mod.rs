@@ -1,0 +1,251 @@
+//! The report of a run: what a sceptic wants to see, in one file.
+//!
+//! ```text
+//! figures (tables) ─┐
+//! plots ─> svg ─────┴─> page ─> report.html, and each plot as a file
+//! ```
+//!
+//! Owns the report's content and its files. Promises: the same run gives the same bytes, because
+//! nothing of the clock or the machine is in it; text from data is escaped; the page fetches
+//! nothing and runs nothing.
+//!
+//! Never: computes a figure of its own. What the page says stands in the sealed manifest.
+
+mod figures;
+mod page;
+mod plots;
+mod svg;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::config::{DataConfig, TrainConfig};
+use super::dataset::Dataset;
+use super::evaluate::{Kind, headline};
+use super::fit::Stopped;
+use super::history::History;
+use super::job::Trained;
+use super::network::Network;
+use crate::domain::UnixNanos;
+use crate::model::manifest::Manifest;
+
+/// The name of the page.
+pub const PAGE: &str = "report.html";
+
+/// A report in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    name: String,
+    version: String,
+    /// Names and contents; the page is the first.
+    files: Vec<(String, String)>,
+}
+
+/// What a report is made of, beside what a run gave.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'s> {
+    /// The configuration of the run.
+    pub config: &'s TrainConfig,
+    /// The whole history.
+    pub history: &'s History,
+    /// The history in its parts.
+    pub dataset: &'s Dataset,
+    /// The network.
+    pub network: &'s Network,
+}
+
+impl Report {
+    /// The report of a run.
+    pub fn new(sources: Sources<'_>, trained: &Trained) -> Self {
+        let Sources { config, history, dataset, .. } = sources;
+        let manifest = &trained.draft.manifest;
+        let kind = Kind::of(&config.target);
+        let test = &trained.assessment.test;
+        let figures = plots::all(config, history, &dataset.test, &test.outcomes, &trained.fit);
+        let headline = capitalised(&headline(&test.figures));
+        let page = page::Page {
+            title: &format!("{} {}", manifest.name, manifest.version),
+            headline: &headline,
+            verdict: &manifest.verdict,
+            tables: tables(trained, kind),
+            figures: &figures,
+            facts: &facts(sources, trained),
+        };
+        let plots =
+            figures.iter().map(|figure| (format!("{}.svg", figure.name), figure.plot.file()));
+        let files = [(PAGE.to_owned(), page.html())].into_iter().chain(plots).collect();
+        Self { name: manifest.name.clone(), version: manifest.version.clone(), files }
+    }
+
+    /// Names and contents of the files; the page is the first.
+    pub fn files(&self) -> &[(String, String)] {
+        &self.files
+    }
+
+    /// Writes the files to `<root>/<name>/<version>/`, over those of an earlier run; gives the
+    /// page's path.
+    ///
+    /// # Errors
+    /// What the system says, and about which path.
+    pub fn write(&self, root: &Path) -> Result<PathBuf, (PathBuf, io::Error)> {
+        let folder = root.join(&self.name).join(&self.version);
+        fs::create_dir_all(&folder).map_err(|error| (folder.clone(), error))?;
+        for (name, content) in &self.files {
+            let path = folder.join(name);
+            fs::write(&path, content).map_err(|error| (path, error))?;
+        }
+        Ok(folder.join(PAGE))
+    }
+}
+
+/// The figures of the test part for the terminal, and the summary of repetitions.
+pub fn summary(manifest: &Manifest) -> String {
+    let kind = Kind::of(&manifest.target.kind);
+    let mut text = String::new();
+    for part in &manifest.evaluation {
+        text += &format!("{} part, {} to {}\n", part.part, part.from, part.to);
+        text += &figures::text(&figures::evaluation(part, kind, manifest.interval.coverage));
+        text.push('\n');
+    }
+    let repeats = figures::text(&figures::repeats(&manifest.repeats, kind));
+    if !repeats.is_empty() {
+        text += &format!("mean and spread over repeated runs\n{repeats}\n");
+    }
+    text
+}
+
+/// The layers of a network in words:
+/// `LSTM 64, LSTM 32, Dense 16 relu, Dense 1 tanh (30369 parameters)`
+pub fn describe(network: &Network) -> String {
+    let architecture = network.architecture();
+    let lstm = architecture.lstm.iter().map(|layer| format!("LSTM {}", layer.units));
+    let dense = architecture.dense.iter().map(|layer| {
+        format!("Dense {} {}", layer.units, format!("{:?}", layer.activation).to_lowercase())
+    });
+    let attention = architecture.attention.map(|units| format!("attention {units}"));
+    let layers: Vec<_> = lstm.chain(attention).chain(dense).collect();
+    format!("{} ({} parameters)", layers.join(", "), network.parameter_count())
+}
+
+fn tables(trained: &Trained, kind: Kind) -> Vec<(String, figures::Table, &'static str)> {
+    let manifest = &trained.draft.manifest;
+    let coverage = manifest.interval.coverage;
+    let (test, validation) =
+        (&trained.assessment.test.figures, &trained.assessment.validation.figures);
+    let signal = [manifest.signal.buy_above, manifest.signal.sell_below];
+    vec![
+        (
+            "The untouched test part".to_owned(),
+            figures::evaluation(test, kind, coverage),
+            "Skill is 1 − squared error of the model / squared error of the baseline, with its \
+             95 % interval: 0 is no better, 1 is perfect. The Diebold-Mariano statistic (with the \
+             correction of Harvey, Leybourne and Newbold) is positive where the model is better; \
+             p is two-sided. Persistence says that nothing changes, drift that the mean of the \
+             training part goes on; the linear model sees the same window as the network.",
+        ),
+        (
+            "Signals on the test part".to_owned(),
+            figures::signals(test, kind, signal),
+            "Told: forecasts beyond the threshold. Happened: truths beyond it. Precision is the \
+             share of the told that happened, recall the share of the happened that were told.",
+        ),
+        (
+            "Repeated runs".to_owned(),
+            figures::repeats(&manifest.repeats, kind),
+            "Mean and standard deviation between runs, each on its own test part. Other seeds \
+             tell how much is luck of the initial weights; folds walk forward through the time \
+             before the test part. Nothing was chosen by them.",
+        ),
+        (
+            "Each seed".to_owned(),
+            figures::runs(&trained.repeats.seeds, kind),
+            "All on the same test part. Skill and p are against persistence.",
+        ),
+        (
+            "Each fold".to_owned(),
+            figures::runs(&trained.repeats.folds, kind),
+            "Each is trained on all that lies before it. Skill and p are against persistence.",
+        ),
+        (
+            "The validation part".to_owned(),
+            figures::evaluation(validation, kind, coverage),
+            "This part decided when to stop and how wide the interval is, so its figures flatter \
+             the model.",
+        ),
+    ]
+}
+
+/// How the run was made.
+fn facts(sources: Sources<'_>, trained: &Trained) -> Vec<(String, String)> {
+    let Sources { config, dataset, network, .. } = sources;
+    let Manifest { training, .. } = &trained.draft.manifest;
+    let DataConfig { path, .. } = &config.data;
+    let recipe = &config.recipe;
+    let span = |part: &super::dataset::Part| {
+        let times = || part.examples.iter().map(|example| example.as_of);
+        let epoch = UnixNanos::from_nanos(0);
+        let (from, to) = (times().min().unwrap_or(epoch), times().max().unwrap_or(epoch));
+        format!("{} windows, forecasts made {from} to {to}", part.examples.len())
+    };
+    let stopped = match trained.fit.stopped {
+        Stopped::Epochs => "all of them",
+        Stopped::Patience => "no better one for as long as the patience",
+        Stopped::Asked => "stopped on request",
+    };
+    let facts = [
+        ("forecast", format!("{}, {} step(s) ahead", config.target.label(), config.horizon_steps)),
+        ("window", format!("{} steps of {}", config.window_steps, config.features.join(", "))),
+        ("network", describe(network)),
+        ("data", format!("{}, SHA-256 {}", path.display(), training.data_sha256)),
+        ("symbols", training.symbols.join(", ")),
+        ("training part", span(&dataset.training)),
+        ("validation part", span(&dataset.validation)),
+        ("test part", span(&dataset.test)),
+        ("embargo", format!("{} steps between parts", config.window_steps + config.horizon_steps)),
+        ("loss", format!("{:?}", recipe.loss)),
+        (
+            "fit",
+            format!(
+                "Adam, learning rate {}, batch {}, patience {}, at most {} epochs, {} lanes",
+                recipe.learning_rate, recipe.batch, recipe.patience, recipe.epochs, recipe.lanes
+            ),
+        ),
+        (
+            "epochs",
+            format!("{} ({stopped}), best {}", trained.fit.epochs.len(), trained.fit.best_epoch),
+        ),
+        ("seed", recipe.seed.to_string()),
+        ("made by", format!("tickcast {}", env!("CARGO_PKG_VERSION"))),
+    ];
+    facts.map(|(name, value)| (name.to_owned(), value)).to_vec()
+}
+
+/// With a capital letter at the beginning.
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string());
+    first.unwrap_or_default() + letters.as_str()
+}
+
+/// Text for HTML and XML, in elements and in attributes. Control characters, which XML does not
+/// have, become U+FFFD.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => escaped += "&amp;",
+            '<' => escaped += "&lt;",
+            '>' => escaped += "&gt;",
+            '"' => escaped += "&quot;",
+            '\'' => escaped += "&#39;",
+            '\n' | '\t' => escaped.push(letter),
+            letter if letter.is_control() => escaped.push('\u{fffd}'),
+            letter => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests;
