@@ -26,7 +26,8 @@ fn configuration(folder: &Path) -> PathBuf {
          [target]\nkind = 'next_event'\nfield = 'rain'\nabove = 2.5\n\
          [network]\nlstm = [{{ units = 4 }}]\n\
          dense = [{{ units = 1, activation = 'sigmoid' }}]\n\
-         [report]\nfolder = ''\n[fit]\nepochs_max = 1000000\npatience = 1000000\nwork = '{0}/work'\n",
+         [report]\nfolder = ''\n\
+         [fit]\nepochs_max = 1000000\npatience = 1000000\nwork = '{0}/work'\n",
         folder.display()
     );
     fs::write(&path, text).unwrap();
