@@ -33,8 +33,11 @@ const EXIT_BY_SIGNAL: i32 = 130;
                   <reports>/<name>/<version>/report.html.\n\n\
                   What a configuration may say stands, with its defaults, in \
                   config/train/default.toml.\n\n\
-                  Exit code 0: sealed. 75: the bundle or the report cannot be written. 78: the \
-                  configuration or the history cannot be used.\n\n\
+                  Ctrl-C seals the best epoch so far, and --resume goes on from the last one; a \
+                  second Ctrl-C ends at once.\n\n\
+                  Exit code 0: sealed. 75: the bundle or the report cannot be written, or there \
+                  is no epoch to seal. 78: the configuration, the history or the checkpoint \
+                  cannot be used. 130: ended by a second Ctrl-C.\n\n\
                   Example: tickcast train -c config/train/aapl.toml"
 )]
 pub(super) struct TrainArgs {
