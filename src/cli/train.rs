@@ -97,7 +97,7 @@ pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
     show.finish();
     let manifest = trained.draft.manifest.clone();
     let report = job.report(&trained);
-    let headline = headline(&trained.assessment.test.figures);
+    let headline = headline(&trained.assessment.test.figures, trained.assessment.terms.kind);
     let folder = trained.seal(&job.config().models_root, &runtime).map_err(exit)?;
     println!("\n{outcome}\n");
     print!("{}", summary(&manifest));

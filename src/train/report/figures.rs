@@ -62,7 +62,10 @@ pub(super) fn evaluation(part: &Evaluation, kind: Kind, coverage: f64) -> Table 
         }),
     );
     let mut table = vec![
-        row("", "model".into(), &|at| of(at).name.as_str().into()),
+        row("", "model".into(), &|at| match (&*of(at).name, kind) {
+            ("drift", Kind::Probability) => "base rate".into(),
+            (name, _) => name.into(),
+        }),
         row("mean absolute error", error(kind, part.mean_absolute_error).into(), &|at| {
             error(kind, of(at).mean_absolute_error).into()
         }),

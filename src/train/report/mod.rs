@@ -26,6 +26,7 @@ use super::evaluate::{Kind, headline};
 use super::fit::Stopped;
 use super::history::History;
 use super::job::Trained;
+use super::loss::Loss;
 use super::network::Network;
 use crate::domain::UnixNanos;
 use crate::model::manifest::Manifest;
@@ -63,7 +64,7 @@ impl Report {
         let kind = Kind::of(&config.target);
         let test = &trained.assessment.test;
         let figures = plots::all(config, history, &dataset.test, &test.outcomes, &trained.fit);
-        let headline = capitalised(&headline(&test.figures));
+        let headline = capitalised(&headline(&test.figures, kind));
         let page = page::Page {
             title: &format!("{} {}", manifest.name, manifest.version),
             headline: &headline,
@@ -203,7 +204,7 @@ fn facts(sources: Sources<'_>, trained: &Trained) -> Vec<(String, String)> {
         ("validation part", span(&dataset.validation)),
         ("test part", span(&dataset.test)),
         ("embargo", format!("{} steps between parts", config.window_steps + config.horizon_steps)),
-        ("loss", format!("{:?}", recipe.loss)),
+        ("loss", loss(recipe.loss)),
         (
             "fit",
             format!(
@@ -219,6 +220,14 @@ fn facts(sources: Sources<'_>, trained: &Trained) -> Vec<(String, String)> {
         ("made by", format!("tickcast {}", env!("CARGO_PKG_VERSION"))),
     ];
     facts.map(|(name, value)| (name.to_owned(), value)).to_vec()
+}
+
+fn loss(loss: Loss) -> String {
+    match loss {
+        Loss::MeanSquaredError => "mean squared error".to_owned(),
+        Loss::BinaryCrossEntropy => "binary cross-entropy".to_owned(),
+        Loss::Quantile(quantile) => format!("pinball loss of the quantile {quantile}"),
+    }
 }
 
 /// With a capital letter at the beginning.
