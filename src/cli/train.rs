@@ -94,7 +94,7 @@ pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
     show.finish();
     let (fit, manifest) = (trained.fit.clone(), trained.draft.manifest.clone());
     let report = job.report(&trained);
-    let headline = headline(&trained.assessment.test.figures);
+    let headline = headline(&trained.assessment.test.figures, trained.assessment.terms.kind);
     let folder = trained.seal(&job.config().models_root, &runtime).map_err(exit)?;
     println!("\n{}\n", outcome(&fit, seconds));
     print!("{}", summary(&manifest));

@@ -192,15 +192,23 @@ fn figures(detection: Detection) -> SignalFigures {
     }
 }
 
-/// The comparison with persistence in a few words: `does not beat persistence, p = 0.41`.
-pub fn headline(test: &Evaluation) -> String {
-    test.baselines.first().map_or_else(
-        || "was not compared with a baseline".to_owned(),
-        |against| {
-            let name = spoken(&against.name);
-            format!("{} {name}, {}", claim(against), p_value(against.p_value))
-        },
-    )
+/// The comparison in a few words: `does not beat persistence, p = 0.41`. Where persistence is
+/// beaten and another baseline is not, that one is named as well, for persistence may be easy prey:
+/// `beats persistence, p < 0.001, but does not beat drift, p = 0.16`.
+pub fn headline(test: &Evaluation, kind: Kind) -> String {
+    let say = |against: &BaselineFigures| {
+        let name = spoken(&against.name, kind);
+        format!("{} {name}, {}", claim(against), p_value(against.p_value))
+    };
+    let Some(first) = test.baselines.first() else {
+        return "was not compared with a baseline".to_owned();
+    };
+    let others = test.baselines.iter().filter(|against| claim(against) != BEATS);
+    let hardest = others.min_by(|a, b| a.skill.total_cmp(&b.skill));
+    match hardest {
+        Some(other) if claim(first) == BEATS => format!("{}, but {}", say(first), say(other)),
+        _ => say(first),
+    }
 }
 
 /// The test part in one sentence; `coverage` is what the interval was made to hold.
@@ -215,7 +223,7 @@ pub fn verdict(test: &Evaluation, kind: Kind, coverage: f64) -> String {
         said = claim;
         comparisons.push(format!(
             "{verb}{} (skill {:+.3}, 95 % {low:+.3} to {high:+.3}, {})",
-            spoken(&against.name),
+            spoken(&against.name, kind),
             against.skill,
             p_value(against.p_value),
         ));
@@ -233,8 +241,8 @@ pub fn verdict(test: &Evaluation, kind: Kind, coverage: f64) -> String {
             100.0 * high,
         );
         let drift = test.baselines.iter().find(|against| against.name == "drift");
-        if let Some(share) = drift.and_then(|drift| drift.directional_accuracy) {
-            text += &format!("; drift {:.1} %", 100.0 * share);
+        if let Some((drift, share)) = drift.and_then(|d| Some((d, d.directional_accuracy?))) {
+            text += &format!("; {} {:.1} %", spoken(&drift.name, kind), 100.0 * share);
         }
         text += ")";
     }
@@ -242,12 +250,14 @@ pub fn verdict(test: &Evaluation, kind: Kind, coverage: f64) -> String {
     text + &format!("; its {:.0} % interval holds {held:.1} %.", 100.0 * coverage)
 }
 
+const BEATS: &str = "beats";
+
 /// What may be said of the model beside a baseline.
 fn claim(against: &BaselineFigures) -> &'static str {
     let [low, high] = against.skill_95;
     let found = against.p_value < SIGNIFICANT;
     if found && against.statistic > 0.0 && low > 0.0 {
-        "beats"
+        BEATS
     } else if found && against.statistic < 0.0 && high < 0.0 {
         "is worse than"
     } else {
@@ -256,8 +266,13 @@ fn claim(against: &BaselineFigures) -> &'static str {
 }
 
 /// The baseline's name in a sentence.
-fn spoken(name: &str) -> &str {
-    if name == "linear" { "the linear model" } else { name }
+fn spoken(name: &str, kind: Kind) -> &str {
+    match (name, kind) {
+        ("linear", _) => "the linear model",
+        // The mean of truths that are 0 or 1.
+        ("drift", Kind::Probability) => "the base rate",
+        _ => name,
+    }
 }
 
 /// `p = 0.41`, with as many digits as say something.
@@ -412,7 +427,7 @@ mod tests {
         ] {
             let outcomes = outcomes(values, &truths);
             let figures = evaluate("test", &outcomes, &terms(Kind::Change, 0.02));
-            let text = headline(&figures);
+            let text = headline(&figures, Kind::Change);
             assert!(text.starts_with(&format!("{claim} {comparison}")), "{text}");
             let text = verdict(&figures, Kind::Change, 0.9);
             let start =
@@ -433,12 +448,32 @@ mod tests {
             let truths: Vec<f64> = (0..300).map(|_| 0.01 * random.normal()).collect();
             let noise: Vec<f64> = (0..300).map(|_| 1e-4 * random.normal()).collect();
             let figures = evaluate("test", &outcomes(&noise, &truths), &terms(Kind::Change, 0.02));
-            let text = headline(&figures);
+            let text = headline(&figures, Kind::Change);
             claims[0] += usize::from(text.starts_with("beats"));
             claims[1] += usize::from(text.starts_with("is worse"));
         }
         // 2.5 % of 400 are 10; four standard errors more are 22.
         assert!(claims.iter().all(|count| *count > 0 && *count <= 22), "{claims:?} of 400");
+    }
+
+    #[test]
+    fn an_easy_victory_is_not_the_whole_headline() {
+        let mut random = Random::new(7, Purpose::Order);
+        let events: Vec<f64> =
+            (0..500).map(|_| f64::from(u8::from(random.unit_f64() < 0.5))).collect();
+        let values: Vec<f64> = (0..500).map(|_| 0.5 + 0.01 * random.normal()).collect();
+        let mut outcomes = outcomes(&values[1..], &events[1..]);
+        // That of yesterday for certain is wrong every other day; the base rate is hard to beat.
+        outcomes.baselines.persistence = events[..499].to_vec();
+        outcomes.baselines.drift = vec![0.5; 499];
+        outcomes.baselines.linear = events[..499].to_vec();
+        let figures = evaluate("test", &outcomes, &terms(Kind::Probability, 0.5));
+        let text = headline(&figures, Kind::Probability);
+        let start = "beats persistence, p < 0.001, but does not beat the base rate, p = 0.";
+        assert!(text.starts_with(start), "{text}");
+        let mut figures = figures;
+        figures.baselines.remove(1);
+        assert_eq!(headline(&figures, Kind::Probability), "beats persistence, p < 0.001");
     }
 
     #[test]

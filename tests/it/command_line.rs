@@ -86,3 +86,53 @@ fn bench_shows_raw_beside_ours_and_a_model_that_computes_nothing() {
         assert_eq!(row.len(), if row[2] == "ours" { 9 } else { 8 }, "{row:?}");
     }
 }
+
+#[cfg(feature = "train")]
+#[test]
+fn train_ends_with_the_verdict_and_the_report() {
+    use std::fmt::Write as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut csv = "Date,Open,High,Low,Close,Volume\n".to_owned();
+    for day in 0..200_u32 {
+        let close = 50.0 + (f64::from(day) * 0.35).sin() * 5.0;
+        let (year, month, date) = (2001 + day / 336, 1 + day / 28 % 12, 1 + day % 28);
+        let (high, low, volume) = (close + 1.0, close - 1.0, 1000 + day * 37 % 400);
+        writeln!(csv, "{year}-{month:02}-{date:02},{close},{high},{low},{close},{volume}").unwrap();
+    }
+    fs::write(folder.path().join("history.csv"), csv).unwrap();
+    let config = "[model]\nname = 'tiny'\n[data]\npath = 'history.csv'\nsymbol = 'A'\n\
+                  [window]\nsteps = 5\n[network]\nlstm = [{ units = 3 }]\n\
+                  dense = [{ units = 1, activation = 'tanh' }]\n[fit]\nepochs_max = 3\n\
+                  [evaluate]\nfolds = 2\n";
+    fs::write(folder.path().join("tiny.toml"), config).unwrap();
+    let train = |more: &[&str]| {
+        let arguments = ["train", "-c", "tiny.toml"];
+        let mut command = tickcast();
+        command.current_dir(folder.path()).args(arguments).args(more).output().unwrap()
+    };
+    let library = crate::support::repository().join(crate::support::onnxruntime());
+    let output = train(&["--seeds", "2", "--onnxruntime", &library.display().to_string()]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let (_, end) = text.rsplit_once("\nverdict  ").expect("the verdict at the end");
+    let lines: Vec<&str> = end.lines().collect();
+    assert!(lines[0].contains("persistence, p "), "{text}");
+    assert_eq!(lines[2], "report   reports/tiny/1/report.html");
+    for part in ["linear", "On 35 untouched forecasts the model ", "2 seeds", "2 folds"] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+    let page = fs::read_to_string(folder.path().join("reports/tiny/1/report.html")).unwrap();
+    assert!(page.contains("tiny 1"));
+    assert!(stderr(&output).contains("fold 2 of 2, epoch 3 of 3: "), "{}", stderr(&output));
+
+    let output = train(&["--seeds", "0"]);
+    assert_eq!(output.status.code(), Some(64));
+    // A file where the folder of reports would be: the bundle stands all the same.
+    fs::remove_dir_all(folder.path().join("reports")).unwrap();
+    fs::write(folder.path().join("reports"), "").unwrap();
+    let output = train(&["--onnxruntime", &library.display().to_string()]);
+    assert_eq!(output.status.code(), Some(75));
+    assert!(stderr(&output).contains("write reports/tiny/2: "), "{}", stderr(&output));
+    assert!(folder.path().join("models/tiny/2/manifest.json").exists());
+}

@@ -26,6 +26,7 @@ use super::evaluate::{Kind, headline};
 use super::fit::Stopped;
 use super::history::History;
 use super::job::Trained;
+use super::loss::Loss;
 use super::network::Network;
 use crate::domain::UnixNanos;
 use crate::model::manifest::Manifest;
@@ -63,7 +64,7 @@ impl Report {
         let kind = Kind::of(&config.target);
         let test = &trained.assessment.test;
         let figures = plots::all(config, history, &dataset.test, &test.outcomes, &trained.fit);
-        let headline = capitalised(&headline(&test.figures));
+        let headline = capitalised(&headline(&test.figures, kind));
         let page = page::Page {
             title: &format!("{} {}", manifest.name, manifest.version),
             headline: &headline,
@@ -142,7 +143,8 @@ fn tables(trained: &Trained, kind: Kind) -> Vec<(String, figures::Table, &'stati
              95 % interval: 0 is no better, 1 is perfect. The Diebold-Mariano statistic (with the \
              correction of Harvey, Leybourne and Newbold) is positive where the model is better; \
              p is two-sided. Persistence says that nothing changes, drift that the mean of the \
-             training part goes on; the linear model sees the same window as the network.",
+             training part goes on; the linear model sees the same window as the network. \
+             Directions are those from no change, from the last value, or from an even chance.",
         ),
         (
             "Signals on the test part".to_owned(),
@@ -203,7 +205,7 @@ fn facts(sources: Sources<'_>, trained: &Trained) -> Vec<(String, String)> {
         ("validation part", span(&dataset.validation)),
         ("test part", span(&dataset.test)),
         ("embargo", format!("{} steps between parts", config.window_steps + config.horizon_steps)),
-        ("loss", format!("{:?}", recipe.loss)),
+        ("loss", loss(recipe.loss)),
         (
             "fit",
             format!(
@@ -219,6 +221,14 @@ fn facts(sources: Sources<'_>, trained: &Trained) -> Vec<(String, String)> {
         ("made by", format!("tickcast {}", env!("CARGO_PKG_VERSION"))),
     ];
     facts.map(|(name, value)| (name.to_owned(), value)).to_vec()
+}
+
+fn loss(loss: Loss) -> String {
+    match loss {
+        Loss::MeanSquaredError => "mean squared error".to_owned(),
+        Loss::BinaryCrossEntropy => "binary cross-entropy".to_owned(),
+        Loss::Quantile(quantile) => format!("pinball loss of the quantile {quantile}"),
+    }
 }
 
 /// With a capital letter at the beginning.

@@ -75,12 +75,12 @@ fn losses(fit: &Fit) -> Figure {
         validation.iter().copied().filter(|(epoch, _)| *epoch == fit.best_epoch as f64).collect();
     let legend = format!("best: epoch {}", fit.best_epoch);
     let plot = Plot::new("Losses per epoch", x, y)
-        .line(Look::Truth, "training (with dropout)", training)
+        .line(Look::Truth, "training", training)
         .line(Look::Model, "validation", validation)
         .dots(Look::Other, &legend, best);
     let caption = "The parameters of the best epoch are those of the model. The training loss is \
-                   taken with dropout and while it still falls, so it may lie above that of the \
-                   validation part."
+                   taken during the epoch and with dropout, where there is any, so it may lie \
+                   above that of the validation part."
         .to_owned();
     Figure { name: "losses".to_owned(), plot, caption }
 }
@@ -276,8 +276,8 @@ pub(super) fn errors(outcomes: &Outcomes, kind: Kind) -> Figure {
     let plot = Plot::new("Errors on the test part", x, y)
         .bars(Look::Model, "model", model.into_iter().enumerate().map(bar).collect())
         .line(Look::Other, "persistence", outline);
-    let caption = "Bars left of zero: the forecast was too high. A heap whose middle is not zero \
-                   is a bias. The outermost bars hold the 0.5 % at each end."
+    let caption = "Bars left of zero: the forecast was too high. Errors whose mean is not \
+                   zero are a bias. The outermost bars hold the 0.5 % at each end."
         .to_owned();
     Figure { name: "errors".to_owned(), plot, caption }
 }

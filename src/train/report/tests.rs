@@ -76,7 +76,7 @@ fn a_run_writes_a_report_with_the_verdict_and_every_plot() {
     let html = fs::read_to_string(&path).unwrap();
     assert_well_formed(&html);
 
-    let headline = capitalised(&headline(&trained.assessment.test.figures));
+    let headline = capitalised(&headline(&trained.assessment.test.figures, Kind::Change));
     let lead = format!("<p class=\"headline\">{}</p>", page::prose(&headline));
     let verdict = html.find(&lead).expect("the verdict comes first");
     assert!(html.find("<table").unwrap() > verdict);
