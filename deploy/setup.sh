@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a fresh machine ready for tickcast: checks what must be installed, then fetches ONNX
-# Runtime's library and the recorded stock days from PyPI into one cache folder. What is already
+# Runtime's library and the recorded stock and weather days from PyPI into one cache folder. What is already
 # there and intact is left alone, so a second run needs no network. `make` calls this by itself.
 set -euo pipefail
 
@@ -11,6 +11,7 @@ cache=$(realpath -m -- "$cache")
 onnxruntime_version=1.32.0
 onnxruntime_library=$cache/onnxruntime/$onnxruntime_version/libonnxruntime.so.$onnxruntime_version
 stocks=$cache/data/stocks.csv
+weather=$cache/data/seattle-weather.csv
 
 # After sysexits.h, like the exit codes of tickcast itself.
 readonly EX_USAGE=64 EX_DATAERR=65 EX_UNAVAILABLE=69 EX_TEMPFAIL=75
@@ -33,7 +34,7 @@ usage: deploy/setup.sh COMMAND
   prerequisites [--for demo|test|check] [--install]
                  name everything that is missing; --install fetches it with apt-get and rustup
   onnxruntime    fetch ONNX Runtime's library into the cache
-  data           fetch the recorded stock days into the cache
+  data           fetch the recorded stock and weather days into the cache
   all [--for demo|test|check] [--install]
                  prerequisites, onnxruntime and data
   env            print the environment that tests and tools need: eval "$(deploy/setup.sh env)"
@@ -306,22 +307,34 @@ onnxruntime() {
   fi
 }
 
-data() {
-  local sha256=e73fe05d106b7da1abe8f947264c514afd02cef5c9db4864b9437c84d6bd6069
-  local label="recorded stock days"
-  if ! is_intact "$stocks" "$sha256"; then
+# recorded LABEL SIZE TARGET SHA256 REQUIREMENT WHEEL WHEEL-SHA256 MEMBER: one file of recorded data.
+recorded() {
+  local label=$1 size=$2 target=$3 sha256=$4 requirement=$5 name=$6 wheel_sha256=$7 member=$8
+  if ! is_intact "$target" "$sha256"; then
     lock_cache
   fi
-  if is_intact "$stocks" "$sha256"; then
+  if is_intact "$target" "$sha256"; then
     say "$label: already there"
   else
-    if [[ -e $stocks ]]; then say "$label: the cached file is damaged"; fi
-    say "$label: fetching (13 MB) ..."
-    obtain bokeh_sampledata==2026.1 bokeh_sampledata-2026.1-py3-none-any.whl \
-      f40331a40ca30c64a1c1471835aad9006b61b0d9731a3f649ee8cbbf48d3822f
-    extract bokeh_sampledata/_data/stocks.csv.gz "$stocks" "$sha256"
+    if [[ -e $target ]]; then say "$label: the cached file is damaged"; fi
+    say "$label: fetching ($size) ..."
+    obtain "$requirement" "$name" "$wheel_sha256"
+    extract "$member" "$target" "$sha256"
     say "$label: done"
   fi
+}
+
+data() {
+  recorded "recorded stock days" "13 MB" "$stocks" \
+    e73fe05d106b7da1abe8f947264c514afd02cef5c9db4864b9437c84d6bd6069 \
+    bokeh_sampledata==2026.1 bokeh_sampledata-2026.1-py3-none-any.whl \
+    f40331a40ca30c64a1c1471835aad9006b61b0d9731a3f649ee8cbbf48d3822f \
+    bokeh_sampledata/_data/stocks.csv.gz
+  recorded "recorded weather days" "0.2 MB" "$weather" \
+    62f0609f787158128aa2bd102967173a4953122dd4f872bf1d502cae1037df0b \
+    vega_datasets==0.9.0 vega_datasets-0.9.0-py3-none-any.whl \
+    3d7c63917be6ca9b154b565f4779a31fedce57b01b5b9d99d8a34a7608062a1d \
+    vega_datasets/_data/seattle-weather.csv
 }
 
 # The one place that knows where things lie in the cache; Makefile and demo.sh ask here.

@@ -33,8 +33,11 @@ const EXIT_BY_SIGNAL: i32 = 130;
                   <reports>/<name>/<version>/report.html.\n\n\
                   What a configuration may say stands, with its defaults, in \
                   config/train/default.toml.\n\n\
-                  Exit code 0: sealed. 75: the bundle or the report cannot be written. 78: the \
-                  configuration or the history cannot be used.\n\n\
+                  Ctrl-C seals the best epoch so far, and --resume goes on from the last one; a \
+                  second Ctrl-C ends at once.\n\n\
+                  Exit code 0: sealed. 75: the bundle or the report cannot be written, or there \
+                  is no epoch to seal. 78: the configuration, the history or the checkpoint \
+                  cannot be used. 130: ended by a second Ctrl-C.\n\n\
                   Example: tickcast train -c config/train/aapl.toml"
 )]
 pub(super) struct TrainArgs {
@@ -79,8 +82,8 @@ pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
     let mut observer = |progress: Progress| stopped(show.see(progress));
     let trained = if resume { job.resume(&mut observer) } else { job.run(&mut observer) };
     let mut trained = trained.map_err(exit)?;
-    let seconds = watch.elapsed().as_secs_f64();
     show.finish();
+    let outcome = outcome(&trained.fit, show.seen, watch.elapsed().as_secs_f64());
     let mut repeated = None;
     let mut observer = |place: Repetition, progress: Progress| {
         if repeated != Some(place) {
@@ -92,11 +95,11 @@ pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
     };
     job.repeat(&mut trained, &mut observer).map_err(exit)?;
     show.finish();
-    let (fit, manifest) = (trained.fit.clone(), trained.draft.manifest.clone());
+    let manifest = trained.draft.manifest.clone();
     let report = job.report(&trained);
     let headline = headline(&trained.assessment.test.figures, trained.assessment.terms.kind);
     let folder = trained.seal(&job.config().models_root, &runtime).map_err(exit)?;
-    println!("\n{}\n", outcome(&fit, seconds));
+    println!("\n{outcome}\n");
     print!("{}", summary(&manifest));
     println!("{}", manifest.verdict);
     println!("\nverdict  {headline}");
@@ -195,6 +198,7 @@ struct Show {
     /// What stands before every line: which repetition it is.
     prefix: String,
     epochs: usize,
+    seen: usize,
     best: Option<Epoch>,
     last: Option<Epoch>,
 }
@@ -216,7 +220,7 @@ impl Show {
         let prefix = repetition.map_or_else(String::new, |Repetition { what, number, count }| {
             format!("{what} {number} of {count}, ")
         });
-        Self { bar, prefix, epochs: recipe.epochs, best: None, last: None }
+        Self { bar, prefix, epochs: recipe.epochs, seen: 0, best: None, last: None }
     }
 
     fn see(&mut self, progress: Progress) -> ControlFlow<()> {
@@ -227,6 +231,7 @@ impl Show {
                 self.bar.set_message(text);
             }
             Progress::Epoch(epoch) => {
+                self.seen += 1;
                 self.last = Some(epoch);
                 if epoch.best {
                     self.best = Some(epoch);
@@ -258,7 +263,8 @@ impl Show {
     }
 }
 
-fn outcome(fit: &Fit, seconds: f64) -> String {
+/// `seen` of the fit's epochs took `seconds`; the others came with a checkpoint.
+fn outcome(fit: &Fit, seen: usize, seconds: f64) -> String {
     let why = match fit.stopped {
         Stopped::Epochs => "all of them",
         Stopped::Patience => "no better one for as long as the patience",
@@ -266,8 +272,8 @@ fn outcome(fit: &Fit, seconds: f64) -> String {
     };
     let epochs = fit.epochs.len();
     format!(
-        "{epochs} epochs ({why}) in {seconds:.1} s, {:.3} s each; best: {}",
-        seconds / epochs as f64,
+        "{epochs} epochs ({why}), {seen} of them now in {seconds:.1} s, {:.3} s each; best: {}",
+        seconds / seen.max(1) as f64,
         fit.best_epoch
     )
 }

@@ -272,18 +272,22 @@ impl Engine {
     fn absorb(&mut self, id: SymbolId, tick: &Tick<'_>) -> Result<(), Reject> {
         let Self { plans, symbols, scratch, tally, .. } = self;
         let state = &mut symbols[id.index()];
-        if plans.step_rule == StepRule::Record {
+        let mut row = |step: &Step| plans.features.row(&state.features, step, scratch);
+        let of_record = match plans.step_rule {
             // A record is its own step: where it makes no row it is refused before any effect.
-            state.step.check_record(tick.time)?;
-            let step = Step { time: tick.time, fields: tick.fields, after_gap: false };
-            plans.features.row(&state.features, &step, scratch)?;
-        }
+            StepRule::Record => {
+                state.step.check_record(tick.time)?;
+                let step = Step { time: tick.time, fields: tick.fields, after_gap: false };
+                Some(row(&step)?)
+            }
+            StepRule::Time(_) => None,
+        };
         let Some(step) = state.step.push(plans.step_rule, tick.time, &tick.fields)? else {
             tally.absorbed += 1;
             return Ok(());
         };
         tally.steps += 1;
-        let Ok(status) = plans.features.row(&state.features, &step, scratch) else {
+        let Ok(status) = of_record.map_or_else(|| row(&step), Ok) else {
             // A closed bar that makes no row is lost; the tick that closed it is part of the next
             // one, which stands behind a gap.
             tally.withheld += 1;

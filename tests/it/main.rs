@@ -13,3 +13,5 @@ mod daemon;
 mod parity;
 mod support;
 mod tidy;
+#[cfg(feature = "train")]
+mod train;

@@ -9,7 +9,7 @@ use tickcast::model::manifest::Mode;
 use tickcast::model::{Bundle, Draft};
 use tickcast::publish::wire::ForecastRecord;
 
-use crate::support::bundle::{SealedBundle, sealed, sealed_with};
+use crate::support::bundle::{SealedBundle, range, sealed, sealed_of, sealed_with};
 use crate::support::feed::ScriptedFeed;
 use crate::support::network::Network;
 use crate::support::poison::Poison;
@@ -172,6 +172,27 @@ proptest! {
         assert_close(&full, &reference(&sealed, Mode::Full, &events));
     }
 
+    /// Features that remember more than a step come back from a restart with every bit.
+    #[test]
+    fn features_with_a_memory_are_exact_as_well(
+        seed in any::<u64>(),
+        window in 1u32..9,
+        batch_rows_max in prop_oneof![Just(1usize), Just(3), Just(512)],
+        events in (1usize..5).prop_flat_map(|symbols| events(symbols, 160)),
+    ) {
+        let columns = [
+            range("ema_gap(2)", -1.0, 1.0),
+            range("rsi(1)", 0.0, 100.0),
+            range("volatility(3)", 0.0, 1.0),
+        ];
+        let sealed = sealed_of(columns, seed, window, &[8]);
+        let full = live(engine(&sealed, Mode::Full, 512, true), &events, None);
+        prop_assert!(!full.is_empty());
+        let mut renew = || engine(&sealed, Mode::Sliding, batch_rows_max, true);
+        prop_assert_eq!(&live(renew(), &events, Some(&mut renew)), &full);
+        assert_close(&full, &reference(&sealed, Mode::Full, &events));
+    }
+
     #[test]
     fn carried_states_are_the_same_however_the_stream_is_cut(
         seed in any::<u64>(),
@@ -187,6 +208,21 @@ proptest! {
         prop_assert_eq!(&live(renew(), &events, Some(&mut renew)), &whole);
         assert_close(&whole, &reference(&sealed, Mode::Carried, &events));
     }
+}
+
+#[test]
+fn the_state_of_another_models_features_is_refused() {
+    let columns = |first: &str| {
+        [range(first, -1.0, 1.0), range("close", 0.0, 200.0), range("volume", 0.0, 1000.0)]
+    };
+    let [mut long, mut short] = ["volatility(3)", "volatility(2)"]
+        .map(|first| engine(&sealed_of(columns(first), 1, 2, &[4]), Mode::Full, 1, false));
+    let tick =
+        Tick { symbol: "A".into(), time: UnixNanos::from_nanos(0), fields: fields(100.0, 1.0) };
+    assert_eq!(long.push(&tick), Pushed::Taken);
+    let rest = long.snapshot(&mut Vec::new()).unwrap();
+    let error = short.restore(&rest).unwrap_err().to_string();
+    assert_eq!(error, "the stored features of symbol `A` belong to another model");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 use tickcast::domain::{DurationNanos, UnixNanos};
-use tickcast::features::{ColumnRange, FeaturePlan, Scaler};
+use tickcast::features::{ColumnRange, FeaturePlan, RowStatus, Scaler};
 use tickcast::forecast::{Interval, SignalThresholds, Target};
 use tickcast::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
 use tickcast::model::manifest::{
@@ -88,13 +88,18 @@ pub(crate) fn manifest(window_steps: u32, network: &Network) -> Manifest {
 
 /// A draft with one golden case, computed by the network itself.
 pub(crate) fn draft(window_steps: u32, network: &Network) -> Draft {
-    let manifest = manifest(window_steps, network);
+    draft_of(manifest(window_steps, network), network)
+}
+
+/// As [`draft`], with this manifest.
+fn draft_of(manifest: Manifest, network: &Network) -> Draft {
     let label = manifest.target.kind.label();
     let features = FeaturePlan::new(&manifest.features, &[], label, &manifest.scaler).unwrap();
     let day = DurationNanos::from_seconds(86_400).unwrap();
     let (mut state, mut scratch) = (features.raw().initial_state(), features.raw().scratch());
     let (mut steps, mut window) = (Vec::new(), Vec::new());
-    for index in 0..=window_steps {
+    let warm_up_steps = u32::try_from(features.raw().warm_up_steps()).unwrap();
+    for index in 0..warm_up_steps + manifest.window_steps {
         let close = 100.0 + 10.0 * f64::from(index).sin();
         let fields = BTreeMap::from([
             ("close".to_owned(), close),
@@ -103,9 +108,9 @@ pub(crate) fn draft(window_steps: u32, network: &Network) -> Draft {
         let time = UnixNanos::from_nanos(0).checked_add(day.times(index).unwrap()).unwrap();
         let step = GoldenStep { time, fields };
         let row = step.step(features.raw().schema()).unwrap();
-        features.row(&state, &row, &mut scratch).unwrap();
+        let status = features.row(&state, &row, &mut scratch).unwrap();
         state.absorb(&scratch);
-        if index > 0 {
+        if status != RowStatus::Warming {
             window.push(scratch.row().to_vec());
         }
         steps.push(step);
@@ -135,6 +140,24 @@ pub(crate) fn sealed_with(
     let root = tempfile::tempdir().unwrap();
     let mut draft = draft(window_steps, &network);
     change(&mut draft);
+    seal(draft, root, network)
+}
+
+/// As [`sealed`], of three other features, each with its range.
+pub(crate) fn sealed_of(
+    columns: [ColumnRange; 3],
+    seed: u64,
+    window_steps: u32,
+    hidden: &[usize],
+) -> SealedBundle {
+    let network = Network::random(seed, 3, hidden);
+    let mut manifest = manifest(window_steps, &network);
+    manifest.features = columns.iter().map(|column| column.feature.clone()).collect();
+    manifest.scaler = Scaler::Minmax { low: -1.0, high: 1.0, columns: columns.into() };
+    seal(draft_of(manifest, &network), tempfile::tempdir().unwrap(), network)
+}
+
+fn seal(draft: Draft, root: TempDir, network: Network) -> SealedBundle {
     let folder = draft.seal(root.path(), runtime()).unwrap();
     let bundle = Bundle::read(&folder).unwrap();
     SealedBundle { root, folder, bundle, network }
