@@ -193,8 +193,8 @@ fn figures(detection: Detection) -> SignalFigures {
 }
 
 /// The comparison in a few words: `does not beat persistence, p = 0.41`. Where persistence is
-/// beaten and another baseline is not, that one is named as well, for persistence is sometimes easy
-/// prey: `beats persistence, p < 0.001, but does not beat drift, p = 0.16`.
+/// beaten and another baseline is not, that one is named as well, for persistence may be easy prey:
+/// `beats persistence, p < 0.001, but does not beat drift, p = 0.16`.
 pub fn headline(test: &Evaluation, kind: Kind) -> String {
     let say = |against: &BaselineFigures| {
         let name = spoken(&against.name, kind);

@@ -161,7 +161,10 @@ pub(super) fn runs(runs: &[Evaluation], kind: Kind) -> Table {
     let heads =
         ["run", "from", "to", "forecasts", "root mean sq. error", "skill", "p", "direction"];
     let row = |run: &Evaluation| {
-        let p = run.baselines.first().map_or_else(String::new, |b| format!("{:.3}", b.p_value));
+        let p = run
+            .baselines
+            .first()
+            .map_or_else(String::new, |b| p_value(b.p_value).replace("p = ", "").replace("p ", ""));
         let day = |time: crate::domain::UnixNanos| time.to_string().chars().take(10).collect();
         let cells: [String; 8] = [
             run.part.clone(),

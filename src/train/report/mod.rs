@@ -143,7 +143,8 @@ fn tables(trained: &Trained, kind: Kind) -> Vec<(String, figures::Table, &'stati
              95 % interval: 0 is no better, 1 is perfect. The Diebold-Mariano statistic (with the \
              correction of Harvey, Leybourne and Newbold) is positive where the model is better; \
              p is two-sided. Persistence says that nothing changes, drift that the mean of the \
-             training part goes on; the linear model sees the same window as the network.",
+             training part goes on; the linear model sees the same window as the network. \
+             Directions are those from no change, from the last value, or from an even chance.",
         ),
         (
             "Signals on the test part".to_owned(),
