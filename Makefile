@@ -32,6 +32,7 @@ check: ## Check format, lints and house rules
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	cargo test --locked --test it tidy
 
 bench: ## Measure inference and the pipeline beside raw ONNX Runtime

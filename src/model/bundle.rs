@@ -24,7 +24,7 @@ const GOLDEN_BYTES_MAX: usize = 16 << 20;
 /// The largest run in which a window is proved to be independent of its neighbours.
 const NEIGHBOURS_MAX: usize = 64;
 
-/// A bundle whose files, rules and graph are checked; [`Bundle::verify`] runs its golden vectors.
+/// A bundle whose files, rules and graph are checked; [`Bundle::open`] runs its golden vectors.
 #[derive(Clone, Debug)]
 pub struct Bundle {
     folder: PathBuf,

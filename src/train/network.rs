@@ -258,8 +258,8 @@ impl Network {
         workspace.output()
     }
 
-    /// Gradients of all parameters, overwritten, from the gradient of the loss in
-    /// [`Workspace::d_output`]. `forward` has run on the same workspace, once for each `backward`.
+    /// Gradients of all parameters, overwritten, from the gradient of the loss in the last layer of
+    /// `workspace`. `forward` has run on the same workspace, once for each `backward`.
     pub fn backward(&self, parameters: &[f32], workspace: &mut Workspace, gradients: &mut [f32]) {
         let Workspace { extent, input, lstm, attention, dense } = workspace;
         // A gradient's buffer is lent out while the value beside it is read.
