@@ -66,16 +66,23 @@ fn inspect(bundle: &Bundle) -> String {
     );
     for part in &manifest.evaluation {
         text += &format!(
-            "  {:<10} {} forecasts: error {:.5} (no change: {:.5}), skill {:+.4}, direction \
-             {:.1} %, interval holds {:.1} %\n",
+            "  {:<10} {} forecasts, {} to {}: mean absolute error {:.5}, direction right {:.1} %, \
+             interval holds {:.1} %\n",
             part.part,
             part.forecasts,
+            part.from,
+            part.to,
             part.mean_absolute_error,
-            part.persistence_mean_absolute_error,
-            part.skill,
             100.0 * part.directional_accuracy,
             100.0 * part.interval_coverage,
         );
+        for baseline in &part.baselines {
+            let [low, high] = baseline.skill_95;
+            text += &format!(
+                "    against {:<12} skill {:+.3} (95 % {low:+.3} to {high:+.3}), p = {:.2e}\n",
+                baseline.name, baseline.skill, baseline.p_value
+            );
+        }
     }
     text + &format!("  verdict    {}\n", manifest.verdict)
 }

@@ -136,3 +136,20 @@ fn train_ends_with_the_verdict_and_the_report() {
     assert!(stderr(&output).contains("write reports/tiny/2: "), "{}", stderr(&output));
     assert!(folder.path().join("models/tiny/2/manifest.json").exists());
 }
+
+#[test]
+fn inspect_says_what_a_model_is_worth() {
+    let folder = crate::support::repository().join("models/seattle-rain/1");
+    let output = run(&["model", "inspect", &folder.display().to_string()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    for part in [
+        "forecasts  next_event over 1 step(s)",
+        "against persistence",
+        "against drift",
+        "against linear",
+        "does not beat the linear model",
+    ] {
+        assert!(text.contains(part), "`{part}` is not in {text}");
+    }
+}
