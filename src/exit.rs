@@ -1,7 +1,8 @@
 //! How the process ends: errors with an exit code.
 //!
 //! Owns the exit codes. Promises that every way out of a command has one of them and one clear
-//! message. Never exits: `main` does.
+//! message. Never exits: `main` does, and the second Ctrl-C of `train`, which must not wait for an
+//! epoch.
 
 use std::fmt;
 use std::process::ExitCode;

@@ -110,7 +110,7 @@ impl ShardMetrics {
             forecasts: counter("tickcast_forecasts_total", "Forecasts published.")?,
             withheld: counter(
                 "tickcast_forecasts_withheld_total",
-                "Forecasts withheld because a number was not finite.",
+                "Forecasts withheld: not finite, impossible, or of a bar that lacks a field.",
             )?,
             symbols,
             infer_seconds: histogram(

@@ -50,7 +50,8 @@ pub struct EngineTally {
     pub warming: u64,
     /// Forecasts made.
     pub forecasts: u64,
-    /// Forecasts withheld because a number was not finite, or a bar lacked what the model reads.
+    /// Forecasts withheld: a number was not finite, a value cannot come true, or a bar lacked what
+    /// the model reads.
     pub withheld: u64,
     /// Ticks refused, by reason.
     pub rejects: RejectTally,
