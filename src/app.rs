@@ -8,19 +8,21 @@
 //! | owner | owns | input (bounded) | when full | on stop |
 //! |---|---|---|---|---|
 //! | source task | the connection or file | network, file | `block` or `drop_oldest` | stops reading |
-//! | shard thread | pipeline: all state of all symbols | intake | blocks or drops, by policy | drains, returns |
-//! | lines thread | the file or standard output | records | blocks the shard | writes all, returns |
+//! | shard threads | a pipeline each: all state of its symbols | intake | blocks or drops, by policy | drain, return |
+//! | lines thread | the file or standard output | records | blocks the shards | writes all, returns |
 //! | http thread | probes, metrics, subscribers | requests; one ring | 503; slow subscriber cut | last to go |
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use prometheus::Registry;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
+use crate::affinity::Processors;
 use crate::clock::{Stopwatch, wall_seconds};
 use crate::config::{Config, FileConfig, SourceKind};
 use crate::engine::EngineTally;
@@ -31,28 +33,31 @@ use crate::model::Bundle;
 use crate::pipeline::Pipeline;
 use crate::publish::stream::{StreamHub, StreamLimits, StreamMetrics};
 use crate::publish::{Lines, Publisher};
-use crate::shard::{Shard, ShardError, ShardMetrics};
+use crate::shard::{Crew, CrewError, Shard, ShardError, ShardMetrics};
 use crate::shutdown::StopSignals;
 use crate::source::file::{FileOptions, FileRecords};
-use crate::source::intake::{IntakeCloser, IntakeLimits, IntakeMetrics, IntakeSender, intake};
+use crate::source::intake::{IntakeLimits, IntakeMetrics, intake};
+use crate::source::router::{Router, RouterCloser};
 use crate::source::websocket::{self, WebSocketMetrics};
 
 /// A daemon that is ready to run: everything is loaded, proved and bound.
 pub struct App {
     source: Source,
-    shard: Shard,
+    shards: Vec<Shard>,
+    processors: Option<Processors>,
+    lines: Option<Lines>,
     http: HttpServer,
     http_state: HttpState,
     readiness: Readiness,
     intake: IntakeMetrics,
-    closer: IntakeCloser,
+    closer: RouterCloser,
     shutdown_deadline: Duration,
 }
 
 /// A source with what it needs.
 enum Source {
-    WebSocket(crate::config::WebSocketConfig, IntakeSender, WebSocketMetrics),
-    File(Box<FileRecords>, IntakeSender),
+    WebSocket(crate::config::WebSocketConfig, Router, WebSocketMetrics),
+    File(Box<FileRecords>, Router),
 }
 
 impl App {
@@ -63,9 +68,14 @@ impl App {
     pub fn build(config: Config, bundle: &Bundle, runtime: &Runtime) -> Result<Self, Exit> {
         let registry = Registry::new();
         let internal = Exit::because::<prometheus::Error>(Failure::Internal);
-        let pipeline = Pipeline::build(bundle, runtime, &config)
+        let shard_count = config.shards.count;
+        let mut of_shard = config.clone();
+        of_shard.engine.symbols_max = config.engine.symbols_max.div_ceil(shard_count);
+        let pipelines = (0..shard_count)
+            .map(|_| Pipeline::build(bundle, runtime, &of_shard))
+            .collect::<Result<Vec<_>, _>>()
             .map_err(Exit::because(Failure::Configuration))?;
-        let template = pipeline.template();
+        let template = pipelines[0].template();
         let version = VersionInfo {
             model: template.model.clone(),
             model_version: template.model_version.clone(),
@@ -90,18 +100,25 @@ impl App {
             record_bytes_max: config.source.record_bytes_max,
             when_full: config.source.when_full,
         };
-        let (sender, receiver) = intake(limits, metrics.clone());
-        let (intake, closer) = (metrics, sender.closer());
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            (0..shard_count).map(|_| intake(limits, metrics.clone())).unzip();
+        let router = Router::new(senders);
+        let (intake, closer) = (metrics, router.closer());
         let source = match config.source.kind {
             SourceKind::WebSocket(websocket) => {
                 let metrics = WebSocketMetrics::register(&registry).map_err(&internal)?;
-                Source::WebSocket(websocket, sender, metrics)
+                Source::WebSocket(websocket, router, metrics)
             }
-            SourceKind::File(file) => Source::File(Box::new(open_recording(file)?), sender),
+            SourceKind::File(file) => Source::File(Box::new(open_recording(file)?), router),
         };
-        let publisher = Publisher::new(stream.clone(), lines);
+        let publisher = Publisher::new(stream.clone(), lines.as_ref().map(Lines::queue));
         let metrics = ShardMetrics::register(&registry).map_err(&internal)?;
-        let shard = Shard::new(pipeline, receiver, publisher, metrics, config.drain_records_max);
+        let shard = |(pipeline, receiver)| {
+            let (publisher, metrics) = (publisher.clone(), metrics.clone());
+            Shard::new(pipeline, receiver, publisher, metrics, config.shards.drain_records_max)
+        };
+        let shards = pipelines.into_iter().zip(receivers).map(shard).collect();
+        let processors = config.shards.pin_threads.then(Processors::given).flatten();
         let readiness = Readiness::new();
         let http_state = HttpState {
             registry,
@@ -112,7 +129,9 @@ impl App {
         };
         Ok(Self {
             source,
-            shard,
+            shards,
+            processors,
+            lines,
             http,
             http_state,
             readiness,
@@ -145,8 +164,18 @@ impl App {
     }
 
     async fn live(self) -> Result<(), Exit> {
-        let Self { source, shard, http, http_state, readiness, intake, closer, shutdown_deadline } =
-            self;
+        let Self {
+            source,
+            shards,
+            processors,
+            lines,
+            http,
+            http_state,
+            readiness,
+            intake,
+            closer,
+            shutdown_deadline,
+        } = self;
         let mut signals = StopSignals::install()
             .map_err(Exit::while_doing(Failure::Internal, "install signal handlers"))?;
         let address = http.local_addr();
@@ -155,6 +184,7 @@ impl App {
         let ready = readiness.condition("source");
         let (stop, stopped) = watch::channel(false);
         let (http_stop, http_stopped) = watch::channel(false);
+        let stream = http_state.stream.clone();
         let http_thread =
             http.spawn(http_state, http_stopped).map_err(Exit::because(Failure::Internal))?;
         info!(
@@ -162,7 +192,9 @@ impl App {
             stream = %format_args!("ws://{address}/v1/stream"),
             "listening"
         );
-        let mut shard = spawn_shard(shard)?;
+        let crew = Crew::start(shards, processors.as_ref())
+            .map_err(Exit::while_doing(Failure::Internal, "start the shards"))?;
+        let mut work = pin!(publish_all(crew, lines, stream));
         let mut source = tokio::spawn(run_source(source, ready, stopped));
 
         // The recording may end, with or without an error, long before all of it is published.
@@ -174,7 +206,7 @@ impl App {
                     info!(signal, "stopping");
                     break None;
                 }
-                finished = &mut shard => break Some(finished),
+                finished = &mut work => break Some(finished),
                 outcome = &mut source, if source_outcome.is_none() => {
                     running.not_ready("the recording has ended");
                     info!("the recording has ended; publishing what was read");
@@ -194,7 +226,7 @@ impl App {
                         source_outcome = Some(end_of(&mut source).await);
                     }
                     closer.close();
-                    (&mut shard).await
+                    (&mut work).await
                 };
                 tokio::select! {
                     biased;
@@ -254,49 +286,37 @@ impl Deadline {
     }
 }
 
-type ShardOutcome = oneshot::Receiver<Result<EngineTally, ShardError>>;
-
-/// Runs the shard on a thread of its own; a panic there drops the channel, which reads as a
-/// failure.
-fn spawn_shard(shard: Shard) -> Result<ShardOutcome, Exit> {
-    let (done, outcome) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("shard-0".to_owned())
-        .spawn(move || {
-            // The receiver is gone only where the process no longer waits for us.
-            let _ = done.send(shard.run());
-        })
-        .map_err(Exit::while_doing(Failure::Internal, "start the shard"))?;
-    Ok(outcome)
+/// Waits until the shards have published everything and everything is written.
+async fn publish_all(
+    mut crew: Crew,
+    lines: Option<Lines>,
+    stream: StreamHub,
+) -> Result<EngineTally, Exit> {
+    let finished = crew.finished().await.cloned();
+    // A shard that failed otherwise may have left others at work, whose lines nobody waits for.
+    let writer_ended = matches!(finished, Ok(_) | Err(CrewError::Shard(ShardError::Closed(_))));
+    stream.finish();
+    if let (Some(lines), true) = (lines, writer_ended) {
+        // The writer's own error is the cause of a closed way out, so it goes first.
+        let written = tokio::task::spawn_blocking(|| lines.finish()).await;
+        written
+            .map_err(Exit::while_doing(Failure::Internal, "write publish.lines"))?
+            .map_err(Exit::while_doing(Failure::Temporary, "write publish.lines"))?;
+    }
+    finished.map_err(Exit::because(Failure::Internal))
 }
 
-/// Says what became of everything, and turns a failure into an exit.
-fn report(
-    finished: Result<Result<EngineTally, ShardError>, oneshot::error::RecvError>,
-    intake: &IntakeMetrics,
-) -> Result<(), Exit> {
-    match finished {
-        Ok(Ok(tally)) => {
-            let EngineTally { ticks, absorbed, steps, warming, forecasts, withheld, rejects } =
-                tally;
-            let refused = rejects.total();
-            let (received, dropped) = intake.received_and_dropped();
-            info!(
-                received,
-                dropped, ticks, refused, absorbed, steps, warming, forecasts, withheld, "drained"
-            );
-            Ok(())
-        }
-        Ok(Err(failure)) => {
-            error!(error = %failure, "the shard failed");
-            let kind = match failure {
-                ShardError::Inference(_) => Failure::Internal,
-                ShardError::Closed(_) | ShardError::Write(_) => Failure::Temporary,
-            };
-            Err(Exit::new(kind, failure))
-        }
-        Err(_) => Err(Exit::new(Failure::Internal, "the shard panicked")),
-    }
+/// Says what became of everything.
+fn report(finished: Result<EngineTally, Exit>, intake: &IntakeMetrics) -> Result<(), Exit> {
+    let tally = finished.inspect_err(|failure| error!(error = %failure, "the daemon failed"))?;
+    let EngineTally { ticks, absorbed, steps, warming, forecasts, withheld, rejects } = tally;
+    let refused = rejects.total();
+    let (received, dropped) = intake.received_and_dropped();
+    info!(
+        received,
+        dropped, ticks, refused, absorbed, steps, warming, forecasts, withheld, "drained"
+    );
+    Ok(())
 }
 
 /// Opens the recording that a configuration names.

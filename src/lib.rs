@@ -24,6 +24,7 @@
 //! forecast.
 #![forbid(unsafe_code)]
 
+pub mod affinity;
 pub mod app;
 pub mod bench;
 pub mod cli;

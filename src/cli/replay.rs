@@ -73,7 +73,7 @@ fn replay(
         };
         pipeline.take(&record.bytes, |pipeline| flush(pipeline, output))?;
         waiting += 1;
-        if waiting == config.drain_records_max {
+        if waiting == config.shards.drain_records_max {
             waiting = 0;
             flush(pipeline, output)?;
             progress.set_position(records.bytes_read());

@@ -12,7 +12,7 @@ use config::{Environment, File, FileFormat, Value};
 use super::read::{Problems, Section};
 use super::{
     Config, FeedUrl, FileConfig, HttpConfig, LinesTarget, LogConfig, LogFormat, LogLevel,
-    ModelConfig, PublishConfig, SourceConfig, SourceKind, WebSocketConfig, WhenFull,
+    ModelConfig, PublishConfig, ShardConfig, SourceConfig, SourceKind, WebSocketConfig, WhenFull,
 };
 use crate::domain::{Symbol, TimeUnit};
 use crate::engine::EngineLimits;
@@ -83,7 +83,7 @@ fn check(tree: Value, problems: &mut Problems) -> Config {
         section.finish();
         library
     };
-    let (engine, drain_records_max) = engine(root.section("engine"));
+    let (engine, shards) = engine(root.section("engine"));
     let publish = publish(root.section("publish"));
     let http = http(root.section("http"));
     let log = log(root.section("log"));
@@ -99,7 +99,7 @@ fn check(tree: Value, problems: &mut Problems) -> Config {
         model,
         onnxruntime_library,
         engine,
-        drain_records_max,
+        shards,
         publish,
         http,
         log,
@@ -228,14 +228,18 @@ fn model(mut section: Section<'_>) -> ModelConfig {
     config
 }
 
-fn engine(mut section: Section<'_>) -> (EngineLimits, usize) {
+fn engine(mut section: Section<'_>) -> (EngineLimits, ShardConfig) {
     let limits = EngineLimits {
         symbols_max: section.count("symbols_max", 1, 10_000_000),
         batch_rows_max: section.count("batch_rows_max", 1, 4096),
     };
-    let drain_records_max = section.count("drain_records_max", 1, 1_000_000);
+    let shards = ShardConfig {
+        count: section.count("shards", 1, 256),
+        pin_threads: section.switch("pin_threads"),
+        drain_records_max: section.count("drain_records_max", 1, 1_000_000),
+    };
     section.finish();
-    (limits, drain_records_max)
+    (limits, shards)
 }
 
 fn publish(mut section: Section<'_>) -> PublishConfig {

@@ -28,10 +28,10 @@ pub struct Config {
     pub model: ModelConfig,
     /// Path of ONNX Runtime's library, where one is named.
     pub onnxruntime_library: Option<PathBuf>,
-    /// What the engine may use.
+    /// What the engines of all shards together may use.
     pub engine: EngineLimits,
-    /// Records taken from the queue at once.
-    pub drain_records_max: usize,
+    /// The threads that forecast.
+    pub shards: ShardConfig,
     /// Where forecasts go.
     pub publish: PublishConfig,
     /// Probes, metrics and the stream.
@@ -116,6 +116,17 @@ pub struct ModelConfig {
     pub version: String,
     /// How it is driven; `None` chooses `sliding` where the model serves it.
     pub mode: Option<Mode>,
+}
+
+/// The threads that forecast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardConfig {
+    /// How many.
+    pub count: usize,
+    /// Whether each stays on one processor.
+    pub pin_threads: bool,
+    /// Records that one takes from its queue at once.
+    pub drain_records_max: usize,
 }
 
 /// Where forecasts go.

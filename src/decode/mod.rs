@@ -4,5 +4,7 @@
 //! reason, without panicking and, for a good record, without allocating. Never counts or logs.
 
 mod json;
+mod symbol;
 
 pub use json::JsonDecoder;
+pub use symbol::symbol_of;

@@ -100,6 +100,13 @@ impl RejectTally {
         self.counts[reason as usize] += 1;
     }
 
+    /// Adds the counts of another tally.
+    pub fn merge(&mut self, other: &Self) {
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count += more;
+        }
+    }
+
     /// How many records were refused for `reason`.
     pub fn get(&self, reason: Reject) -> u64 {
         self.counts[reason as usize]

@@ -57,6 +57,20 @@ pub struct EngineTally {
     pub rejects: RejectTally,
 }
 
+impl EngineTally {
+    /// Adds what became of the ticks of another engine.
+    pub fn merge(&mut self, other: &Self) {
+        let Self { ticks, absorbed, steps, warming, forecasts, withheld, rejects } = other;
+        self.ticks += ticks;
+        self.absorbed += absorbed;
+        self.steps += steps;
+        self.warming += warming;
+        self.forecasts += forecasts;
+        self.withheld += withheld;
+        self.rejects.merge(rejects);
+    }
+}
+
 /// What became of one tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {

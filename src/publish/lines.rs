@@ -1,6 +1,6 @@
 //! Forecasts as JSON lines on standard output or appended to a file.
 //!
-//! Owns the writer and its thread. Promises the order of the engine, one record a line, and that
+//! Owns the writer and its thread. Promises the order of each shard, one record a line, and that
 //! what was handed over is on its way to the system once the queue is empty. A full queue blocks
 //! the engine (policy `block`): lines are never dropped. Never formats a forecast.
 
@@ -16,11 +16,15 @@ use crate::config::LinesTarget;
 /// Records between the engine and the writer. At 500 bytes a record this is 4 MB.
 const QUEUE_RECORDS_MAX: usize = 8192;
 
-/// The engine's end of the writer.
+/// The writer and its thread.
 pub struct Lines {
-    queue: SyncSender<Bytes>,
+    queue: LineQueue,
     writer: JoinHandle<io::Result<()>>,
 }
+
+/// A shard's end of the writer.
+#[derive(Clone)]
+pub struct LineQueue(SyncSender<Bytes>);
 
 /// The writer has stopped; the reason is what [`Lines::finish`] returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,24 +55,31 @@ impl Lines {
         let writer = std::thread::Builder::new()
             .name("lines".to_owned())
             .spawn(move || write_all(&records, BufWriter::new(target)))?;
-        Ok(Self { queue, writer })
+        Ok(Self { queue: LineQueue(queue), writer })
     }
 
-    /// Hands a record over, waiting while the queue is full.
-    ///
-    /// # Errors
-    /// [`LinesClosed`] where the writer has failed.
-    pub fn write(&self, record: Bytes) -> Result<(), LinesClosed> {
-        self.queue.send(record).map_err(|_| LinesClosed)
+    /// An end for one more shard.
+    pub fn queue(&self) -> LineQueue {
+        self.queue.clone()
     }
 
-    /// Waits until everything handed over is written.
+    /// Waits until everything handed over is written, and all other ends are gone.
     ///
     /// # Errors
     /// The first error of the writer.
     pub fn finish(self) -> io::Result<()> {
         drop(self.queue);
         self.writer.join().unwrap_or_else(|_| Err(io::Error::other("the writer panicked")))
+    }
+}
+
+impl LineQueue {
+    /// Hands a record over, waiting while the queue is full.
+    ///
+    /// # Errors
+    /// [`LinesClosed`] where the writer has failed.
+    pub fn write(&self, record: Bytes) -> Result<(), LinesClosed> {
+        self.0.send(record).map_err(|_| LinesClosed)
     }
 }
 
@@ -113,7 +124,7 @@ mod tests {
         for start in [0, 10_000] {
             let lines = Lines::open(&LinesTarget::File(path.clone())).unwrap().unwrap();
             for index in start..start + 10_000 {
-                lines.write(Bytes::from(index.to_string())).unwrap();
+                lines.queue.write(Bytes::from(index.to_string())).unwrap();
             }
             lines.finish().unwrap();
         }
@@ -128,7 +139,7 @@ mod tests {
         let path = folder.path().join("forecasts.jsonl");
         std::fs::write(&path, "whole\ntor").unwrap();
         let lines = Lines::open(&LinesTarget::File(path.clone())).unwrap().unwrap();
-        lines.write(Bytes::from_static(b"next")).unwrap();
+        lines.queue.write(Bytes::from_static(b"next")).unwrap();
         lines.finish().unwrap();
         assert_eq!(std::fs::read_to_string(path).unwrap(), "whole\ntor\nnext\n");
     }
@@ -145,7 +156,7 @@ mod tests {
             }
         }
         let lines = Lines::start(Full).unwrap();
-        while lines.write(Bytes::from_static(b"x")).is_ok() {}
+        while lines.queue.write(Bytes::from_static(b"x")).is_ok() {}
         assert_eq!(lines.finish().unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 }

@@ -1,7 +1,8 @@
 //! Publishing: forecasts as bytes to whoever listens.
 //!
 //! Owns the wire form of a forecast and the ways out: the WebSocket stream, standard output and
-//! files. Promises that every way out carries the same bytes in the same order. Never computes.
+//! files. Promises that every way out carries the same bytes, and those of one symbol in their
+//! order. Never computes.
 
 mod lines;
 pub mod stream;
@@ -12,17 +13,18 @@ use bytes::Bytes;
 use self::stream::StreamHub;
 use crate::domain::Symbol;
 
-pub use lines::{Lines, LinesClosed};
+pub use lines::{LineQueue, Lines, LinesClosed};
 
-/// All ways out of one daemon.
+/// All ways out of one daemon; each shard has a clone.
+#[derive(Clone)]
 pub struct Publisher {
     stream: StreamHub,
-    lines: Option<Lines>,
+    lines: Option<LineQueue>,
 }
 
 impl Publisher {
     /// Publishes to the stream and, where there is a target, as lines.
-    pub fn new(stream: StreamHub, lines: Option<Lines>) -> Self {
+    pub fn new(stream: StreamHub, lines: Option<LineQueue>) -> Self {
         Self { stream, lines }
     }
 
@@ -37,14 +39,5 @@ impl Publisher {
         }
         self.stream.publish(symbol, record);
         Ok(())
-    }
-
-    /// Waits until lines are written and lets subscribers have what is under way.
-    ///
-    /// # Errors
-    /// The error that stopped the writing of lines.
-    pub fn finish(self) -> std::io::Result<()> {
-        self.stream.finish();
-        self.lines.map_or(Ok(()), Lines::finish)
     }
 }

@@ -6,4 +6,5 @@
 pub mod backoff;
 pub mod file;
 pub mod intake;
+pub mod router;
 pub mod websocket;

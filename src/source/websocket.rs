@@ -19,7 +19,8 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_conf
 use tracing::{info, warn};
 
 use super::backoff::Backoff;
-use super::intake::{IntakeClosed, IntakeSender};
+use super::intake::IntakeClosed;
+use super::router::Router;
 use crate::clock::Stopwatch;
 use crate::config::WebSocketConfig;
 use crate::http::Condition;
@@ -73,7 +74,7 @@ impl WebSocketMetrics {
 /// Keeps a connection until `stop` turns true or the engine takes no more records.
 pub async fn run(
     config: WebSocketConfig,
-    intake: IntakeSender,
+    router: Router,
     ready: Condition,
     metrics: WebSocketMetrics,
     seed: u64,
@@ -99,13 +100,13 @@ pub async fn run(
                 metrics.connects.inc();
                 info!(url = %config.url, "connected to feed");
                 // What came while there was no connection is missing, if anything was there.
-                if delivered && intake.gap().await.is_err() {
+                if delivered && router.gap().await.is_err() {
                     return;
                 }
                 ready.ready();
                 let mut flowed = false;
                 let age = Stopwatch::start();
-                let end = deliver(&config, &mut stream, &intake, &mut flowed, &mut stop).await;
+                let end = deliver(&config, &mut stream, &router, &mut flowed, &mut stop).await;
                 // A peer that does not read would hold the goodbye up; it is a courtesy only.
                 let _ = timeout(CLOSE_TIMEOUT, stream.close(None)).await;
                 delivered |= flowed;
@@ -151,7 +152,7 @@ async fn connect(config: &WebSocketConfig) -> Result<Stream, String> {
 async fn deliver(
     config: &WebSocketConfig,
     stream: &mut Stream,
-    intake: &IntakeSender,
+    router: &Router,
     flowed: &mut bool,
     stop: &mut watch::Receiver<bool>,
 ) -> End {
@@ -194,9 +195,9 @@ async fn deliver(
         *flowed = true;
         let delivered: Result<(), IntakeClosed> = tokio::select! {
             biased;
-            delivered = intake.record(record.clone()) => delivered,
+            delivered = router.record(record.clone()) => delivered,
             () = stopped(stop) => {
-                intake.last_record(record);
+                router.last_record(record);
                 return End::Stopped;
             }
         };

@@ -110,6 +110,41 @@ fn live_equals_replay_byte_for_byte() {
 }
 
 #[test]
+fn forecasts_do_not_depend_on_the_number_of_shards() {
+    let sealed = sealed(5, 4, &[8]);
+    let names: Vec<_> =
+        (0..40).map(|index| format!("{}{index}", (b'A' + index % 26) as char)).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let mut records = recording(&names, 12);
+    // What has no symbol must be counted once, whichever shard refuses it.
+    records.insert(100, "no tick at all".to_owned());
+    let by_symbol = |lines: &str| {
+        let mut by_symbol = BTreeMap::<String, Vec<String>>::new();
+        for line in lines.lines() {
+            let forecast: ForecastRecord<'_> = serde_json::from_str(line).unwrap();
+            by_symbol.entry(forecast.symbol.into_owned()).or_default().push(line.to_owned());
+        }
+        by_symbol
+    };
+    let expected = by_symbol(&replay(&sealed, &records));
+    assert_eq!(expected.len(), names.len());
+    for settings in
+        ["engine.shards = 1", "engine.shards = 3", "engine.shards = 8\nengine.pin_threads = true"]
+    {
+        let feed = ScriptedFeed::start();
+        let daemon = serve(&sealed, feed.url(), settings);
+        records.iter().for_each(|record| feed.say(record));
+        daemon.await_metric("tickcast_ticks_total", records.len() as f64);
+        assert_eq!(daemon.metric("tickcast_symbols"), names.len() as f64);
+        let ended = daemon.stop();
+        assert!(ended.status.success(), "{:?}", ended.log);
+        assert_eq!(by_symbol(&ended.lines), expected, "{settings}");
+        assert_eq!(ended.drained("refused"), 1);
+        assert_nothing_is_unaccounted_for(&ended);
+    }
+}
+
+#[test]
 fn bad_ticks_are_counted_by_reason_and_change_nothing_else() {
     let sealed = bundle();
     let good = recording(&["A", "B"], 50);

@@ -20,6 +20,7 @@ const IMPURE_PATHS: &[&str] = &[
     "tungstenite",
     "std::fs",
     "std::net",
+    "crate::affinity",
     "crate::app",
     "crate::bench",
     "crate::cli",
@@ -55,6 +56,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("ndarray", &["train/gemm"]),
     ("prost", &["model/onnx"]),
     ("rdkafka", &["source/kafka", "publish/kafka"]),
+    ("rustix", &["affinity"]),
 ];
 
 const UNFINISHED: &[&str] = &["todo!", "unimplemented!", "dbg!"];

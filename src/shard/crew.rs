@@ -1,0 +1,69 @@
+//! All shards of the daemon, each on a thread of its own.
+//!
+//! Owns the threads. Promises to tell the first failure at once, a panic included, and otherwise
+//! the sum of what became of everything. Never touches a shard's state.
+
+use std::io;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::oneshot;
+
+use super::{Shard, ShardError};
+use crate::affinity::Processors;
+use crate::engine::EngineTally;
+
+type Outcome = Result<EngineTally, ShardError>;
+
+/// The running shards.
+pub struct Crew {
+    /// One per shard that still runs. A panic drops its end, which reads as a failure.
+    running: FuturesUnordered<oneshot::Receiver<Outcome>>,
+    tally: EngineTally,
+}
+
+/// Why the crew ended before its work did.
+#[derive(Debug, thiserror::Error)]
+pub enum CrewError {
+    /// A shard failed.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+    /// A shard's thread died.
+    #[error("a shard panicked")]
+    Panicked,
+}
+
+impl Crew {
+    /// Starts every shard; with `processors`, each on one of them.
+    ///
+    /// # Errors
+    /// Where a thread cannot be made.
+    pub fn start(shards: Vec<Shard>, processors: Option<&Processors>) -> io::Result<Self> {
+        let running = FuturesUnordered::new();
+        for (index, shard) in shards.into_iter().enumerate() {
+            let (done, outcome) = oneshot::channel();
+            let processor = processors.map(|processors| processors.nth(index));
+            std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
+                if let Some(processor) = processor {
+                    processor.pin_this_thread();
+                }
+                // The receiver is gone only where the process no longer waits for us.
+                let _ = done.send(shard.run());
+            })?;
+            running.push(outcome);
+        }
+        Ok(Self { running, tally: EngineTally::default() })
+    }
+
+    /// Waits until all shards have ended, or one has failed. May be cancelled and called again.
+    ///
+    /// # Errors
+    /// [`CrewError`] for the first failure; the other shards may still run.
+    pub async fn finished(&mut self) -> Result<&EngineTally, CrewError> {
+        while let Some(outcome) = self.running.next().await {
+            let tally = outcome.map_err(|_| CrewError::Panicked)??;
+            self.tally.merge(&tally);
+        }
+        Ok(&self.tally)
+    }
+}

@@ -1,0 +1,134 @@
+//! The metrics of the stages from decode to publish, over all shards.
+//!
+//! Owns their names. Promises that the counters of all shards add up. Never decides anything.
+
+use std::time::Duration;
+
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+use crate::domain::Reject;
+use crate::engine::EngineTally;
+
+/// Bucket bounds in seconds, from below one quick step to a stall: factors of 2 to 2.5, because a
+/// finer view costs a series each and tells an operator nothing more.
+const SECONDS_BUCKETS: [f64; 18] = [
+    2e-6, 5e-6, 10e-6, 20e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3,
+    100e-3, 200e-3, 500e-3, 1.0,
+];
+
+/// The metrics of the stages from decode to publish; each shard has a clone.
+#[derive(Clone, Debug)]
+pub struct ShardMetrics {
+    ticks: IntCounter,
+    refused: Vec<IntCounter>,
+    absorbed: IntCounter,
+    steps: IntCounter,
+    warming: IntCounter,
+    forecasts: IntCounter,
+    withheld: IntCounter,
+    symbols: IntGauge,
+    infer_seconds: Histogram,
+    advance_seconds: Histogram,
+    publish_seconds: Histogram,
+}
+
+/// What the metrics already show of one shard.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    tally: EngineTally,
+    symbol_count: usize,
+}
+
+/// How long one batch took.
+pub(super) struct BatchTimes {
+    pub(super) infer: Duration,
+    pub(super) publish: Duration,
+    pub(super) advance: Duration,
+}
+
+impl ShardMetrics {
+    /// Registers the metrics.
+    ///
+    /// # Errors
+    /// Where a name is registered already.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone())).map(|()| counter)
+        };
+        let histogram = |name: &str, help: &str| {
+            let options = HistogramOpts::new(name, help).buckets(SECONDS_BUCKETS.to_vec());
+            let histogram = Histogram::with_opts(options)?;
+            registry.register(Box::new(histogram.clone())).map(|()| histogram)
+        };
+        let refused = IntCounterVec::new(
+            Opts::new("tickcast_ticks_refused_total", "Records refused, by reason."),
+            &["reason"],
+        )?;
+        registry.register(Box::new(refused.clone()))?;
+        let symbols = IntGauge::new("tickcast_symbols", "Symbols with state.")?;
+        registry.register(Box::new(symbols.clone()))?;
+        Ok(Self {
+            ticks: counter(
+                "tickcast_ticks_total",
+                "Records taken from the queue: refused, absorbed into a bar, or a step.",
+            )?,
+            // Every reason has its series from the start, so that a rate over it is never empty.
+            refused: Reject::ALL.map(|reason| refused.with_label_values(&[reason.label()])).into(),
+            absorbed: counter(
+                "tickcast_ticks_absorbed_total",
+                "Ticks that went into a bar that is still open.",
+            )?,
+            steps: counter("tickcast_steps_total", "Steps completed.")?,
+            warming: counter(
+                "tickcast_steps_warming_total",
+                "Steps without a forecast, because the window was not yet full.",
+            )?,
+            forecasts: counter("tickcast_forecasts_total", "Forecasts published.")?,
+            withheld: counter(
+                "tickcast_forecasts_withheld_total",
+                "Forecasts withheld: not finite, impossible, or of a bar that lacks a field.",
+            )?,
+            symbols,
+            infer_seconds: histogram(
+                "tickcast_infer_seconds",
+                "Time from a batch of rows to its forecasts: the critical path of inference.",
+            )?,
+            advance_seconds: histogram(
+                "tickcast_advance_seconds",
+                "Time to move the states behind published forecasts on.",
+            )?,
+            publish_seconds: histogram(
+                "tickcast_publish_seconds",
+                "Time to encode a batch of forecasts and hand it to every way out.",
+            )?,
+        })
+    }
+
+    /// Adds what has come to one shard since the last time.
+    pub(super) fn show(&self, shown: &mut Shown, tally: &EngineTally, symbol_count: usize) {
+        let EngineTally { ticks, absorbed, steps, warming, forecasts, withheld, rejects } = tally;
+        let before = &shown.tally;
+        self.ticks.inc_by(ticks - before.ticks);
+        self.absorbed.inc_by(absorbed - before.absorbed);
+        self.steps.inc_by(steps - before.steps);
+        self.warming.inc_by(warming - before.warming);
+        self.forecasts.inc_by(forecasts - before.forecasts);
+        self.withheld.inc_by(withheld - before.withheld);
+        for (counter, reason) in self.refused.iter().zip(Reject::ALL) {
+            counter.inc_by(rejects.get(reason) - before.rejects.get(reason));
+        }
+        // Symbols may also leave, with the partition that they came from.
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.symbols.add(count(symbol_count) - count(shown.symbol_count));
+        shown.symbol_count = symbol_count;
+        shown.tally.clone_from(tally);
+    }
+
+    /// Notes how long a batch took.
+    pub(super) fn observe(&self, times: &BatchTimes) {
+        self.infer_seconds.observe(times.infer.as_secs_f64());
+        self.publish_seconds.observe(times.publish.as_secs_f64());
+        self.advance_seconds.observe(times.advance.as_secs_f64());
+    }
+}

@@ -1,0 +1,161 @@
+//! A shard: the thread that owns all state of its symbols. It takes batches from its intake and
+//! publishes forecasts.
+//!
+//! Owns the pipeline. Promises to run at its own pace: a batch in, its forecasts out, then the
+//! states moved on; and to end by returning, once the intake is closed and empty. Never waits for a
+//! subscriber, and shares nothing with another shard but the ways out.
+
+mod crew;
+mod metrics;
+
+use tracing::warn;
+
+use self::metrics::{BatchTimes, Shown};
+use crate::clock::Stopwatch;
+use crate::domain::{Reject, is_printable};
+use crate::engine::EngineTally;
+use crate::inference::InferenceError;
+use crate::pipeline::Pipeline;
+use crate::publish::{LinesClosed, Publisher};
+use crate::source::intake::{Arrival, IntakeReceiver};
+
+pub use self::crew::{Crew, CrewError};
+pub use self::metrics::ShardMetrics;
+
+/// The longest piece of a refused record in a log line.
+const SAMPLE_CHARS_MAX: usize = 64;
+
+/// Why the shard ended before its intake did.
+#[derive(Debug, thiserror::Error)]
+pub enum ShardError {
+    /// Inference failed.
+    #[error(transparent)]
+    Inference(#[from] InferenceError),
+    /// A way out is closed; its owner knows why.
+    #[error(transparent)]
+    Closed(#[from] LinesClosed),
+}
+
+/// One shard; a [`Crew`] runs it on a thread of its own.
+pub struct Shard {
+    pipeline: Pipeline,
+    intake: IntakeReceiver,
+    publisher: Publisher,
+    metrics: ShardMetrics,
+    drain_records_max: usize,
+    shown: Shown,
+}
+
+impl Shard {
+    /// A shard that takes at most `drain_records_max` records at once.
+    pub fn new(
+        pipeline: Pipeline,
+        intake: IntakeReceiver,
+        publisher: Publisher,
+        metrics: ShardMetrics,
+        drain_records_max: usize,
+    ) -> Self {
+        let shown = Shown::default();
+        Self { pipeline, intake, publisher, metrics, drain_records_max, shown }
+    }
+
+    /// Runs until the intake is closed and empty; returns what became of everything.
+    ///
+    /// # Errors
+    /// [`ShardError`].
+    pub fn run(mut self) -> Result<EngineTally, ShardError> {
+        self.drain_all()?;
+        Ok(self.pipeline.tally().clone())
+    }
+
+    fn drain_all(&mut self) -> Result<(), ShardError> {
+        let mut batch = Vec::with_capacity(self.drain_records_max);
+        loop {
+            let open = self.intake.drain(&mut batch, self.drain_records_max);
+            for arrival in batch.drain(..) {
+                match arrival {
+                    Arrival::Gap => self.pipeline.mark_gap(),
+                    Arrival::Record(record) => self.take(&record)?,
+                }
+            }
+            flush(&mut self.pipeline, &self.publisher, &self.metrics)?;
+            let symbol_count = self.pipeline.symbol_count();
+            self.metrics.show(&mut self.shown, self.pipeline.tally(), symbol_count);
+            if !open {
+                return Ok(());
+            }
+        }
+    }
+
+    fn take(&mut self, record: &[u8]) -> Result<(), ShardError> {
+        let Self { pipeline, publisher, metrics, .. } = self;
+        let refused = pipeline.take(record, |pipeline| flush(pipeline, publisher, metrics))?;
+        if let Some(reason) = refused {
+            self.report(reason, record);
+        }
+        Ok(())
+    }
+
+    /// Logs the 1st, 10th, 100th ... record refused for a reason, so that a flood of bad input
+    /// does not become a flood of log lines.
+    fn report(&self, reason: Reject, record: &[u8]) {
+        let count = self.pipeline.tally().rejects.get(reason);
+        if is_power_of_ten(count) {
+            let sample = sample(record);
+            warn!(reason = reason.label(), count, %sample, "refused a record");
+        }
+    }
+}
+
+/// Infers what waits, publishes, then moves the states on.
+fn flush(
+    pipeline: &mut Pipeline,
+    publisher: &Publisher,
+    metrics: &ShardMetrics,
+) -> Result<(), ShardError> {
+    let watch = Stopwatch::start();
+    pipeline.infer()?;
+    let inferred = watch.elapsed();
+    let count = pipeline.emit(|symbol, record| publisher.publish(symbol, record))?;
+    let published = watch.elapsed();
+    pipeline.advance()?;
+    if count > 0 {
+        metrics.observe(&BatchTimes {
+            infer: inferred,
+            publish: published.saturating_sub(inferred),
+            advance: watch.elapsed().saturating_sub(published),
+        });
+    }
+    Ok(())
+}
+
+fn is_power_of_ten(count: u64) -> bool {
+    count.checked_ilog10().is_some_and(|exponent| 10u64.pow(exponent) == count)
+}
+
+/// The beginning of a record, harmless in any terminal.
+fn sample(record: &[u8]) -> String {
+    let head = &record[..record.len().min(4 * SAMPLE_CHARS_MAX)];
+    let mut sample = String::with_capacity(SAMPLE_CHARS_MAX);
+    for character in String::from_utf8_lossy(head).chars().take(SAMPLE_CHARS_MAX) {
+        if is_printable(character) {
+            sample.push(character);
+        } else {
+            sample.extend(character.escape_unicode());
+        }
+    }
+    sample
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_are_sparse_and_harmless() {
+        let reported: Vec<_> = (0..2000).filter(|count| is_power_of_ten(*count)).collect();
+        assert_eq!(reported, [1, 10, 100, 1000]);
+        assert_eq!(sample(b"a\x1b[2J\n\xff"), "a\\u{1b}[2J\\u{a}\u{fffd}");
+        assert_eq!(sample(&[b'x'; 1000]).len(), SAMPLE_CHARS_MAX);
+    }
+}

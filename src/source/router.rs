@@ -1,0 +1,106 @@
+//! From one source to the queues of all shards.
+//!
+//! Owns the choice of the shard for a record. Promises that all records of one symbol go to one
+//! shard, in order, so that a forecast does not depend on how many shards there are; and that a
+//! gap reaches every shard at its place. Never changes a record.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use bytes::Bytes;
+
+use super::intake::{IntakeClosed, IntakeCloser, IntakeSender};
+use crate::decode::symbol_of;
+
+/// The source's end of the queues of all shards; at least one. They close when it is dropped.
+pub struct Router {
+    intakes: Vec<IntakeSender>,
+}
+
+/// Closes every queue from outside, for a source that cannot be interrupted.
+pub struct RouterCloser {
+    closers: Vec<IntakeCloser>,
+}
+
+impl Router {
+    /// Routes to `intakes`, one per shard, of which there is at least one.
+    pub fn new(intakes: Vec<IntakeSender>) -> Self {
+        assert!(!intakes.is_empty(), "there is no daemon without a shard");
+        Self { intakes }
+    }
+
+    /// Delivers a record to the shard of its symbol, waiting for room or dropping that shard's
+    /// oldest one by the policy.
+    ///
+    /// # Errors
+    /// [`IntakeClosed`] where that shard takes nothing more.
+    pub async fn record(&self, record: Bytes) -> Result<(), IntakeClosed> {
+        self.intake(&record).record(record).await
+    }
+
+    /// Delivers a record that was read before the word to stop came, beyond the limit if need be.
+    pub fn last_record(&self, record: Bytes) {
+        self.intake(&record).last_record(record);
+    }
+
+    /// Tells every shard that records may be missing here.
+    ///
+    /// # Errors
+    /// [`IntakeClosed`] where one takes nothing more.
+    pub async fn gap(&self) -> Result<(), IntakeClosed> {
+        for intake in &self.intakes {
+            intake.gap().await?;
+        }
+        Ok(())
+    }
+
+    /// A handle that closes the queues while this end is stuck elsewhere.
+    pub fn closer(&self) -> RouterCloser {
+        RouterCloser { closers: self.intakes.iter().map(IntakeSender::closer).collect() }
+    }
+
+    /// The queue of the shard that owns the record's symbol. What has no symbol will be refused,
+    /// and any shard can do that.
+    fn intake(&self, record: &[u8]) -> &IntakeSender {
+        let count = self.intakes.len();
+        let shard = if count == 1 { 0 } else { shard_of(record, count) };
+        &self.intakes[shard]
+    }
+}
+
+fn shard_of(record: &[u8], count: usize) -> usize {
+    let Some(symbol) = symbol_of(record) else { return 0 };
+    // Without a random key: the same symbols meet the same shards in every run, which makes a
+    // measurement repeatable. A feed that aims all its symbols at one shard slows itself down.
+    let mut hasher = DefaultHasher::new();
+    symbol.hash(&mut hasher);
+    // The remainder of a 64-bit hash fits whatever `count` fits.
+    (hasher.finish() % count as u64) as usize
+}
+
+impl RouterCloser {
+    /// Closes: what waits is still taken, and nothing is added.
+    pub fn close(&self) {
+        for closer in &self.closers {
+            closer.close();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symbol_keeps_its_shard_and_all_shards_have_work() {
+        let tick =
+            |symbol: usize, time: usize| format!(r#"{{"symbol":"S{symbol}","time":{time}}}"#);
+        let mut symbols_of_shard = [0; 4];
+        for symbol in 0..400 {
+            let shard = shard_of(tick(symbol, 0).as_bytes(), 4);
+            assert_eq!(shard_of(tick(symbol, 1).as_bytes(), 4), shard);
+            symbols_of_shard[shard] += 1;
+        }
+        assert!(symbols_of_shard.iter().all(|count| *count > 60), "{symbols_of_shard:?}");
+        assert_eq!(shard_of(b"no tick", 4), 0);
+    }
+}
