@@ -177,7 +177,7 @@ impl Stream {
         for symbol in &self.symbols {
             let time = UnixNanos::from_nanos(self.time);
             let tick = Tick { symbol: symbol.as_str().into(), time, fields: self.fields };
-            self.engine.push(&tick);
+            self.engine.push(&tick, None);
         }
         self.engine.infer(&mut self.forecasts)?;
         let critical = watch.elapsed();

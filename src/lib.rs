@@ -47,6 +47,7 @@ pub mod publish;
 pub mod shard;
 pub mod shutdown;
 pub mod source;
+pub mod state;
 pub mod step;
 #[cfg(feature = "train")]
 pub mod train;

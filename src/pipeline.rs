@@ -5,20 +5,24 @@
 //! bytes of its forecasts depend on the records alone, not on how they were chunked. Never does
 //! I/O or reads a clock.
 
+use bytes::Bytes;
+
 use crate::config::Config;
 use crate::decode::JsonDecoder;
-use crate::domain::{Forecast, Reject, Symbol};
+use crate::domain::{Forecast, PartitionId, Position, Reject, Symbol};
 use crate::engine::{Engine, EngineTally, Pushed};
 use crate::inference::{InferenceError, Runtime};
 use crate::model::manifest::Mode;
 use crate::model::{Bundle, BundleError};
 use crate::publish::wire::RecordTemplate;
+use crate::state::StateCodec;
 
 /// One model's path from records to forecasts.
 pub struct Pipeline {
     decoder: JsonDecoder,
     engine: Engine,
     template: RecordTemplate,
+    codec: StateCodec,
     forecasts: Vec<Forecast>,
     buffer: Vec<u8>,
 }
@@ -75,7 +79,8 @@ impl Pipeline {
             coverage: plans.forecast.coverage(),
         };
         let engine = Engine::new(plans.clone(), mode, bundle.signature(), backend, config.engine)?;
-        Ok(Self { decoder, engine, template, forecasts: Vec::new(), buffer: Vec::new() })
+        let codec = StateCodec::new(bundle, mode);
+        Ok(Self { decoder, engine, template, codec, forecasts: Vec::new(), buffer: Vec::new() })
     }
 
     /// What all forecasts have in common.
@@ -93,7 +98,8 @@ impl Pipeline {
         self.engine.symbol_count()
     }
 
-    /// Takes one record; tells the reason where it was refused. Where an earlier row of the same
+    /// Takes one record, with its place in an input that can be read again; tells the reason where
+    /// it was refused. Where an earlier row of the same
     /// symbol is still in inference, `flush` is called first: it must call [`Pipeline::infer`] and
     /// [`Pipeline::advance`], and may publish in between.
     ///
@@ -102,6 +108,7 @@ impl Pipeline {
     pub fn take<E>(
         &mut self,
         record: &[u8],
+        position: Option<Position>,
         mut flush: impl FnMut(&mut Self) -> Result<(), E>,
     ) -> Result<Option<Reject>, E> {
         let tick = match self.decoder.decode(record) {
@@ -112,8 +119,8 @@ impl Pipeline {
             }
         };
         loop {
-            match self.engine.push(&tick) {
-                Pushed::Taken => return Ok(None),
+            match self.engine.push(&tick, position) {
+                Pushed::Taken | Pushed::Repeated => return Ok(None),
                 Pushed::Refused(reason) => return Ok(Some(reason)),
                 Pushed::Waiting => flush(self)?,
             }
@@ -123,6 +130,11 @@ impl Pipeline {
     /// Notes that data of every symbol may be missing from here on.
     pub fn mark_gap(&mut self) {
         self.engine.mark_gap();
+    }
+
+    /// As [`Pipeline::mark_gap`], of the symbols of one partition.
+    pub fn mark_gap_in(&mut self, partition: PartitionId) {
+        self.engine.mark_gap_in(partition);
     }
 
     /// Makes the forecasts of all records taken so far: the critical path.
@@ -159,6 +171,83 @@ impl Pipeline {
     pub fn advance(&mut self) -> Result<(), InferenceError> {
         self.engine.advance()
     }
+
+    /// Hands the stored form of every symbol's state that has moved since the last call to `sink`.
+    /// All forecasts must have been made and the states moved on.
+    pub fn take_changed(&mut self, mut sink: impl FnMut(StoredState)) {
+        let codec = &self.codec;
+        self.engine.take_changed(|Position { partition, .. }, state| {
+            let bytes = codec.encode(&state);
+            sink(StoredState { symbol: state.symbol().to_owned(), partition, bytes });
+        });
+    }
+
+    /// Takes the stored states of a partition's symbols over. What cannot be used is told by name,
+    /// and its symbol begins cold.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where the recurrent states cannot be computed.
+    pub fn restore(
+        &mut self,
+        partition: PartitionId,
+        stored: &[(String, Bytes)],
+    ) -> Result<Restored, InferenceError> {
+        let mut restored = Restored::default();
+        let mut states = Vec::with_capacity(stored.len());
+        for (symbol, bytes) in stored {
+            match self.codec.decode(bytes) {
+                Ok(state) if state.symbol() == symbol => states.push(state),
+                Ok(state) => {
+                    let other = state.symbol();
+                    restored.cold.push(format!("stored under `{symbol}` is `{other}`"));
+                }
+                Err(error) => restored.cold.push(format!("symbol `{symbol}`: {error}")),
+            }
+        }
+        let refused = self.engine.restore(&states, Some(partition))?;
+        restored.symbol_count = states.len() - refused.len();
+        restored.cold.extend(refused.iter().map(ToString::to_string));
+        Ok(restored)
+    }
+
+    /// Forgets every symbol of a partition. All forecasts must have been made and the states moved
+    /// on.
+    pub fn evict(&mut self, partition: PartitionId) {
+        self.engine.evict(partition);
+    }
+
+    /// Drops what waits for inference, and forgets every symbol.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where the backend fails.
+    pub fn clear(&mut self) -> Result<(), InferenceError> {
+        // Only the forecasts are dropped; the tally keeps counting them as made.
+        self.engine.infer(&mut self.forecasts)?;
+        self.engine.advance()?;
+        self.forecasts.clear();
+        self.engine.clear();
+        Ok(())
+    }
+}
+
+/// The stored form of one symbol's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredState {
+    /// Whose it is.
+    pub symbol: String,
+    /// The partition that it belongs to.
+    pub partition: PartitionId,
+    /// What [`StateCodec`] wrote.
+    pub bytes: Vec<u8>,
+}
+
+/// What became of stored states.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// How many were taken over.
+    pub symbol_count: usize,
+    /// What could not be used, and why, one line each.
+    pub cold: Vec<String>,
 }
 
 /// The mode asked for if the model serves it. Unasked, `sliding` before `full`, which give the same

@@ -71,7 +71,7 @@ fn replay(
                 break;
             }
         };
-        pipeline.take(&record.bytes, |pipeline| flush(pipeline, output))?;
+        pipeline.take(&record.bytes, None, |pipeline| flush(pipeline, output))?;
         waiting += 1;
         if waiting == config.shards.drain_records_max {
             waiting = 0;
@@ -134,10 +134,11 @@ fn progress_bar(bytes_total: Option<u64>) -> ProgressBar {
 
 /// Where every record went, on standard error.
 fn summarise(tally: &EngineTally, seconds: f64) {
-    let EngineTally { ticks, absorbed, steps, warming, forecasts, withheld, rejects } = tally;
+    let EngineTally { ticks, absorbed, steps, warming, forecasts, withheld, rejects, repeated } =
+        tally;
     eprintln!(
         "{ticks} records in {seconds:.2} s: {steps} steps, {absorbed} absorbed into bars, \
-         {} refused",
+         {} refused, {repeated} repeated",
         rejects.total()
     );
     eprintln!("{steps} steps: {forecasts} forecasts, {warming} while warming, {withheld} withheld");

@@ -5,6 +5,7 @@
 
 mod fields;
 mod forecast;
+mod position;
 mod reject;
 mod step;
 mod symbol;
@@ -13,6 +14,7 @@ mod time;
 
 pub use fields::{Field, Fields, Schema, SchemaError};
 pub use forecast::{Forecast, ForecastId, Quality, Signal};
+pub use position::{PartitionId, Position};
 pub use reject::{Reject, RejectTally};
 pub use step::Step;
 pub use symbol::{Symbol, SymbolError, SymbolId, is_printable};

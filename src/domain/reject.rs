@@ -40,6 +40,9 @@ pub enum Reject {
     Duplicate,
     /// A symbol beyond `engine.symbols_max`.
     TooManySymbols,
+    /// The symbol's state belongs to another partition of the input: the feed is not keyed by
+    /// symbol.
+    OtherPartition,
 }
 
 /// How many records were refused, by reason.
@@ -50,7 +53,7 @@ pub struct RejectTally {
 
 impl Reject {
     /// Every reason, in the order of the stages that find it.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::TooLarge,
         Self::Malformed,
         Self::NotAnObject,
@@ -68,6 +71,7 @@ impl Reject {
         Self::OutOfOrder,
         Self::Duplicate,
         Self::TooManySymbols,
+        Self::OtherPartition,
     ];
 
     /// The reason as a metric label.
@@ -90,6 +94,7 @@ impl Reject {
             Self::OutOfOrder => "out_of_order",
             Self::Duplicate => "duplicate",
             Self::TooManySymbols => "too_many_symbols",
+            Self::OtherPartition => "other_partition",
         }
     }
 }

@@ -5,6 +5,8 @@
 
 use std::iter::Take;
 
+use crate::domain::SymbolId;
+
 /// Hands `items` to `run` in order, in pieces that fit one run, each with the size of its run:
 /// at least the count of its items, the rest being padding.
 pub(super) fn in_runs<I: Iterator + Clone, E>(
@@ -34,6 +36,14 @@ fn padded(count: usize, count_max: usize) -> usize {
 pub(super) fn largest(count: usize, count_max: usize) -> usize {
     let limit = count.min(count_max);
     if limit == 0 { 0 } else { 1 << limit.ilog2() }
+}
+
+/// Takes the `size` numbers of a symbol out of a dense block; those of the last symbol take their
+/// place.
+pub(super) fn swap_remove(block: &mut Vec<f32>, size: usize, symbol: SymbolId) {
+    let last = block.len() - size;
+    block.copy_within(last.., symbol.index() * size);
+    block.truncate(last);
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! is the same whatever else was in the run. Never starts anew by itself: a state comes back from
 //! rest as it was, because rows do not give it again.
 
-use super::batch;
+use super::batch::{self, swap_remove};
 use crate::domain::SymbolId;
 use crate::inference::{Backend, InferenceError, Shape};
 
@@ -83,16 +83,23 @@ impl CarriedStates {
         self.blocks.iter().zip(&self.state_widths).map(state).collect()
     }
 
-    /// Takes a symbol's state over from rest; `false` where it belongs to another model.
-    pub(super) fn restore(&mut self, symbol: SymbolId, states: &[Vec<f32>]) -> bool {
-        let widths = states.iter().map(Vec::len);
-        if !widths.eq(self.state_widths.iter().copied()) {
-            return false;
-        }
+    /// Whether states at rest are those of this model.
+    pub(super) fn fits(&self, states: &[Vec<f32>]) -> bool {
+        states.iter().map(Vec::len).eq(self.state_widths.iter().copied())
+    }
+
+    /// Takes a symbol's states over from rest; they must fit.
+    pub(super) fn restore(&mut self, symbol: SymbolId, states: &[Vec<f32>]) {
         for ((block, width), state) in self.blocks.iter_mut().zip(&self.state_widths).zip(states) {
             let start = symbol.index() * width;
             block[start..start + width].copy_from_slice(state);
         }
-        true
+    }
+
+    /// Forgets a symbol; the last one of the dense index takes its place.
+    pub(super) fn swap_remove(&mut self, symbol: SymbolId) {
+        for (block, width) in self.blocks.iter_mut().zip(&self.state_widths) {
+            swap_remove(block, *width, symbol);
+        }
     }
 }

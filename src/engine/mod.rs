@@ -8,22 +8,25 @@
 mod batch;
 mod carried;
 mod full;
+mod rest;
 mod sliding;
 
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
-
 use self::carried::CarriedStates;
 use self::full::FullWindows;
 use self::sliding::SlidingStates;
-use crate::domain::{Forecast, Reject, RejectTally, Step, Symbol, SymbolId, Tick, UnixNanos};
+use crate::domain::{
+    Forecast, Position, Reject, RejectTally, Step, Symbol, SymbolId, Tick, UnixNanos,
+};
 use crate::features::{FeatureState, RowScratch, RowStatus};
 use crate::forecast::WindowFacts;
 use crate::inference::{Backend, InferenceError, Signature};
 use crate::model::manifest::{Mode, Plans};
 use crate::step::{StepRule, StepState};
-use crate::window::{Window, WindowMismatch, WindowSnapshot};
+use crate::window::Window;
+
+pub use self::rest::{RestoreError, SymbolSnapshot};
 
 /// What an engine may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +39,7 @@ pub struct EngineLimits {
 }
 
 /// What became of everything that went in. Two sums always hold:
-/// `ticks = absorbed + steps + rejects` and
+/// `ticks = absorbed + steps + rejects + repeated` and
 /// `steps = warming + forecasts + withheld + pending`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EngineTally {
@@ -55,18 +58,22 @@ pub struct EngineTally {
     pub withheld: u64,
     /// Ticks refused, by reason.
     pub rejects: RejectTally,
+    /// Ticks that the state already holds, from a place in the input that was read before.
+    pub repeated: u64,
 }
 
 impl EngineTally {
     /// Adds what became of the ticks of another engine.
     pub fn merge(&mut self, other: &Self) {
-        let Self { ticks, absorbed, steps, warming, forecasts, withheld, rejects } = other;
+        let Self { ticks, absorbed, steps, warming, forecasts, withheld, rejects, repeated } =
+            other;
         self.ticks += ticks;
         self.absorbed += absorbed;
         self.steps += steps;
         self.warming += warming;
         self.forecasts += forecasts;
         self.withheld += withheld;
+        self.repeated += repeated;
         self.rejects.merge(rejects);
     }
 }
@@ -78,6 +85,8 @@ pub enum Pushed {
     Taken,
     /// It is refused and counted.
     Refused(Reject),
+    /// The state holds it already: it was read again after a restart.
+    Repeated,
     /// Nothing: an earlier row of its symbol must go through inference first. Push it again then.
     Waiting,
 }
@@ -90,6 +99,10 @@ struct SymbolState {
     window: Window,
     /// Whether a row is in inference: waiting for it, or for the states to move on.
     pending: bool,
+    /// Where the newest tick came from, in an input that has places.
+    applied: Option<Position>,
+    /// Whether the state has moved since it was last taken to rest.
+    changed: bool,
 }
 
 /// A row that waits for inference, and what its forecast will say beside the value.
@@ -100,44 +113,17 @@ struct Pending {
     last_price: Option<f64>,
 }
 
+impl SymbolState {
+    fn new(name: Symbol, step: StepState, features: FeatureState, window: Window) -> Self {
+        Self { name, step, features, window, pending: false, applied: None, changed: false }
+    }
+}
+
 /// How the model is driven.
 enum Driver {
     Full(FullWindows),
     Sliding(SlidingStates),
     Carried(CarriedStates),
-}
-
-/// One symbol at rest. Modes `full` and `sliding` need no recurrent states here: the rows give
-/// them again, bit for bit.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SymbolSnapshot {
-    symbol: String,
-    step: StepState,
-    features: FeatureState,
-    window: WindowSnapshot,
-    /// Mode `carried`: the recurrent states.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    carried: Option<Vec<Vec<f32>>>,
-}
-
-/// Why a snapshot cannot be taken over.
-#[derive(Debug, thiserror::Error)]
-pub enum RestoreError {
-    /// The name is no symbol, is there twice, or is one too many.
-    #[error("stored symbol `{0}` is invalid, repeated, or beyond engine.symbols_max")]
-    Symbol(String),
-    /// The feature state has another size.
-    #[error("the stored features of symbol `{0}` belong to another model")]
-    Features(String),
-    /// The window belongs to another model.
-    #[error(transparent)]
-    Window(#[from] WindowMismatch),
-    /// The recurrent states are missing, or belong to another model or mode.
-    #[error("the stored states of symbol `{0}` are missing or of another model")]
-    States(String),
-    /// The states could not be computed again.
-    #[error(transparent)]
-    Inference(#[from] InferenceError),
 }
 
 /// The engine of one shard.
@@ -153,6 +139,8 @@ pub struct Engine {
     pending: Vec<Pending>,
     /// Those of the last inference, whose states still have to move on.
     inferred: Vec<Pending>,
+    /// Symbols whose state has moved since it was last taken to rest.
+    changed: Vec<SymbolId>,
     tally: EngineTally,
 }
 
@@ -205,6 +193,7 @@ impl Engine {
             scratch,
             pending: Vec::new(),
             inferred: Vec::new(),
+            changed: Vec::new(),
             tally: EngineTally::default(),
         })
     }
@@ -240,19 +229,49 @@ impl Engine {
     /// Takes one tick, or refuses it, which is counted and changes nothing but the count. A symbol
     /// has at most one row in inference: where one waits, the tick is left for after
     /// [`Engine::infer`] and [`Engine::advance`].
-    pub fn push(&mut self, tick: &Tick<'_>) -> Pushed {
+    ///
+    /// `position` is where the tick came from, in an input that can be read again: a tick at or
+    /// before the one that the symbol's state holds is a repeat, and a symbol stays with the
+    /// partition that it was first seen in.
+    pub fn push(&mut self, tick: &Tick<'_>, position: Option<Position>) -> Pushed {
         let outcome = match self.resolve(&tick.symbol) {
             Ok(id) if self.symbols[id.index()].pending => return Pushed::Waiting,
-            Ok(id) => self.absorb(id, tick),
-            Err(reason) => Err(reason),
+            Ok(id) => self.take(id, tick, position),
+            Err(reason) => Pushed::Refused(reason),
         };
         self.tally.ticks += 1;
         match outcome {
-            Ok(()) => Pushed::Taken,
-            Err(reason) => {
-                self.tally.rejects.add(reason);
-                Pushed::Refused(reason)
+            Pushed::Refused(reason) => self.tally.rejects.add(reason),
+            Pushed::Repeated => self.tally.repeated += 1,
+            Pushed::Taken | Pushed::Waiting => {}
+        }
+        outcome
+    }
+
+    /// Takes a tick of a known symbol if its place follows that of the symbol's state.
+    fn take(&mut self, id: SymbolId, tick: &Tick<'_>, position: Option<Position>) -> Pushed {
+        if let (Some(applied), Some(position)) = (self.symbols[id.index()].applied, position) {
+            if applied.partition != position.partition {
+                return Pushed::Refused(Reject::OtherPartition);
             }
+            if position.offset <= applied.offset {
+                return Pushed::Repeated;
+            }
+        }
+        if let Err(reason) = self.absorb(id, tick) {
+            return Pushed::Refused(reason);
+        }
+        if position.is_some() {
+            self.symbols[id.index()].applied = position;
+            self.note_change(id);
+        }
+        Pushed::Taken
+    }
+
+    /// Notes that what is stored of a symbol is no longer its state.
+    fn note_change(&mut self, id: SymbolId) {
+        if !std::mem::replace(&mut self.symbols[id.index()].changed, true) {
+            self.changed.push(id);
         }
     }
 
@@ -267,7 +286,7 @@ impl Engine {
         let name = Symbol::new(name).map_err(|_| Reject::InvalidSymbol)?;
         let window = Window::new(self.plans.window_steps, self.plans.features.width());
         let features = self.plans.features.raw().initial_state();
-        self.add(SymbolState { name, step: StepState::default(), features, window, pending: false })
+        self.add(SymbolState::new(name, StepState::default(), features, window))
     }
 
     /// Adds a symbol at the end of the dense index.
@@ -401,68 +420,6 @@ impl Engine {
         }
         for pending in inferred.drain(..) {
             symbols[pending.symbol.index()].pending = false;
-        }
-        Ok(())
-    }
-
-    /// The state of every symbol at rest, in the order of first appearance. Waiting rows are
-    /// inferred first, so that their forecasts are not lost.
-    ///
-    /// # Errors
-    /// [`InferenceError`] where that inference fails.
-    pub fn snapshot(
-        &mut self,
-        forecasts: &mut Vec<Forecast>,
-    ) -> Result<Vec<SymbolSnapshot>, InferenceError> {
-        self.infer(forecasts)?;
-        self.advance()?;
-        let carried = |index| match &self.driver {
-            Driver::Full(_) | Driver::Sliding(_) => None,
-            Driver::Carried(carried) => Some(carried.snapshot(SymbolId::from_index(index)?)),
-        };
-        let rest = |(index, state): (usize, &SymbolState)| SymbolSnapshot {
-            symbol: state.name.as_str().to_owned(),
-            step: state.step.clone(),
-            features: state.features.clone(),
-            window: state.window.snapshot(),
-            carried: carried(index),
-        };
-        Ok(self.symbols.iter().enumerate().map(rest).collect())
-    }
-
-    /// Takes symbols over from rest and computes their recurrent states again from their rows.
-    ///
-    /// # Errors
-    /// [`RestoreError`]; the symbols before the one at fault are taken over.
-    pub fn restore(&mut self, snapshots: &[SymbolSnapshot]) -> Result<(), RestoreError> {
-        let (steps, width) = (self.plans.window_steps, self.plans.features.width());
-        for snapshot in snapshots {
-            let refused = || RestoreError::Symbol(snapshot.symbol.clone());
-            let name = Symbol::new(&snapshot.symbol).map_err(|_| refused())?;
-            let known = self.index.contains_key(&name);
-            if known || self.symbols.len() >= self.limits.symbols_max {
-                return Err(refused());
-            }
-            if !self.plans.features.raw().fits(&snapshot.features) {
-                return Err(RestoreError::Features(snapshot.symbol.clone()));
-            }
-            let window = Window::restore(&snapshot.window, steps, width)?;
-            let (step, features) = (snapshot.step.clone(), snapshot.features.clone());
-            let state = SymbolState { name, step, features, window, pending: false };
-            let id = self.add(state).map_err(|_| refused())?;
-            match &mut self.driver {
-                Driver::Full(_) => {}
-                Driver::Sliding(sliding) => {
-                    let window = &self.symbols[id.index()].window;
-                    sliding.warm(&mut *self.backend, id, window)?;
-                }
-                Driver::Carried(carried) => {
-                    let states = snapshot.carried.as_deref();
-                    if !states.is_some_and(|states| carried.restore(id, states)) {
-                        return Err(RestoreError::States(snapshot.symbol.clone()));
-                    }
-                }
-            }
         }
         Ok(())
     }

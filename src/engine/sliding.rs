@@ -12,7 +12,7 @@
 //! the same order, and rows of a batch do not influence each other. Never keeps more than W-1
 //! states per symbol.
 
-use super::batch;
+use super::batch::{self, swap_remove};
 use crate::domain::SymbolId;
 use crate::inference::{Backend, InferenceError, Lane, Shape};
 use crate::window::Window;
@@ -189,19 +189,32 @@ impl SlidingStates {
         }
     }
 
-    /// Computes a symbol's states again from the rows of its window.
-    pub(super) fn warm(
+    /// Computes symbols' states again from the rows of their windows.
+    pub(super) fn warm<'w>(
         &mut self,
         backend: &mut dyn Backend,
-        symbol: SymbolId,
-        window: &Window,
+        windows: &(impl Iterator<Item = (SymbolId, &'w Window)> + Clone),
     ) -> Result<(), InferenceError> {
-        self.turns[symbol.index()] = Turn::default();
-        // The oldest row of a full window is in no state: its window had its forecast.
-        let skipped = window.len().saturating_sub(self.slots);
-        for row in window.rows().skip(skipped) {
-            self.advance(backend, std::iter::once((symbol, row)))?;
+        for (symbol, _) in windows.clone() {
+            self.turns[symbol.index()] = Turn::default();
+        }
+        let slots = self.slots;
+        for place in 0..slots {
+            let rows = windows.clone().filter_map(move |(symbol, window)| {
+                // The oldest row of a full window is in no state: its window had its forecast.
+                let skipped = window.len().saturating_sub(slots);
+                Some((symbol, window.rows().nth(skipped + place)?))
+            });
+            self.advance(backend, rows)?;
         }
         Ok(())
+    }
+
+    /// Forgets a symbol; the last one of the dense index takes its place.
+    pub(super) fn swap_remove(&mut self, symbol: SymbolId) {
+        for (block, width) in self.blocks.iter_mut().zip(&self.state_widths) {
+            swap_remove(block, self.slots * width, symbol);
+        }
+        self.turns.swap_remove(symbol.index());
     }
 }

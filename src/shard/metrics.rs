@@ -26,6 +26,7 @@ pub struct ShardMetrics {
     warming: IntCounter,
     forecasts: IntCounter,
     withheld: IntCounter,
+    repeated: IntCounter,
     symbols: IntGauge,
     infer_seconds: Histogram,
     advance_seconds: Histogram,
@@ -71,7 +72,7 @@ impl ShardMetrics {
         Ok(Self {
             ticks: counter(
                 "tickcast_ticks_total",
-                "Records taken from the queue: refused, absorbed into a bar, or a step.",
+                "Records taken from the queue: refused, repeated, absorbed into a bar, or a step.",
             )?,
             // Every reason has its series from the start, so that a rate over it is never empty.
             refused: Reject::ALL.map(|reason| refused.with_label_values(&[reason.label()])).into(),
@@ -88,6 +89,10 @@ impl ShardMetrics {
             withheld: counter(
                 "tickcast_forecasts_withheld_total",
                 "Forecasts withheld: not finite, impossible, or of a bar that lacks a field.",
+            )?,
+            repeated: counter(
+                "tickcast_ticks_repeated_total",
+                "Records read again after a restart, which the state holds already.",
             )?,
             symbols,
             infer_seconds: histogram(
@@ -107,7 +112,8 @@ impl ShardMetrics {
 
     /// Adds what has come to one shard since the last time.
     pub(super) fn show(&self, shown: &mut Shown, tally: &EngineTally, symbol_count: usize) {
-        let EngineTally { ticks, absorbed, steps, warming, forecasts, withheld, rejects } = tally;
+        let EngineTally { ticks, absorbed, steps, warming, forecasts, withheld, rejects, repeated } =
+            tally;
         let before = &shown.tally;
         self.ticks.inc_by(ticks - before.ticks);
         self.absorbed.inc_by(absorbed - before.absorbed);
@@ -115,6 +121,7 @@ impl ShardMetrics {
         self.warming.inc_by(warming - before.warming);
         self.forecasts.inc_by(forecasts - before.forecasts);
         self.withheld.inc_by(withheld - before.withheld);
+        self.repeated.inc_by(repeated - before.repeated);
         for (counter, reason) in self.refused.iter().zip(Reject::ALL) {
             counter.inc_by(rejects.get(reason) - before.rejects.get(reason));
         }

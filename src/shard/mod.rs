@@ -89,7 +89,8 @@ impl Shard {
 
     fn take(&mut self, record: &[u8]) -> Result<(), ShardError> {
         let Self { pipeline, publisher, metrics, .. } = self;
-        let refused = pipeline.take(record, |pipeline| flush(pipeline, publisher, metrics))?;
+        let refused =
+            pipeline.take(record, None, |pipeline| flush(pipeline, publisher, metrics))?;
         if let Some(reason) = refused {
             self.report(reason, record);
         }

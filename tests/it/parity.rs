@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tickcast::domain::{Field, Fields, Forecast, Step, Tick, UnixNanos};
+use tickcast::domain::{
+    Field, Fields, Forecast, PartitionId, Position, Reject, Step, Tick, UnixNanos,
+};
 use tickcast::engine::{Engine, EngineLimits, Pushed};
 use tickcast::model::manifest::Mode;
 use tickcast::model::{Bundle, Draft};
 use tickcast::publish::wire::ForecastRecord;
+use tickcast::state::{StateCodec, StateError};
 
 use crate::support::bundle::{SealedBundle, range, sealed, sealed_of, sealed_with};
 use crate::support::feed::ScriptedFeed;
@@ -25,7 +28,15 @@ enum Event {
     Chunk,
     /// Everything into rest, and a new engine from there.
     Restart,
+    /// One partition of the input leaves this engine and comes back.
+    Rebalance(u32),
 }
+
+/// Partitions of the input; each symbol is in one of them.
+const PARTITIONS: u32 = 2;
+
+/// Stored states by symbol, as a compacted topic holds them, with their partitions.
+type Stored = BTreeMap<String, (PartitionId, Vec<u8>)>;
 
 /// What identifies a forecast, and its bits.
 type Bits = BTreeMap<(String, i64), [u64; 3]>;
@@ -35,6 +46,7 @@ fn events(symbols: usize, count: usize) -> impl Strategy<Value = Vec<Event>> {
         20 => (0..symbols, 50.0..150.0, 0.0..1000.0).prop_map(|(s, p, v)| Event::Tick(s, p, v)),
         3 => Just(Event::Chunk),
         1 => Just(Event::Restart),
+        1 => (0..PARTITIONS).prop_map(Event::Rebalance),
     ];
     proptest::collection::vec(event, count)
 }
@@ -57,6 +69,21 @@ fn fields(price: f64, volume: f64) -> Fields {
     fields
 }
 
+/// Brings what has changed into the stored states.
+fn store(engine: &mut Engine, codec: &StateCodec, stored: &mut Stored) {
+    engine.take_changed(|position, state| {
+        let bytes = codec.encode(&state);
+        stored.insert(state.symbol().to_owned(), (position.partition, bytes));
+    });
+}
+
+/// Brings a partition's stored states into an engine.
+fn restore(engine: &mut Engine, codec: &StateCodec, stored: &Stored, partition: PartitionId) {
+    let states = stored.values().filter(|(home, _)| *home == partition);
+    let states: Vec<_> = states.map(|(_, bytes)| codec.decode(bytes).unwrap()).collect();
+    assert!(engine.restore(&states, Some(partition)).unwrap().is_empty());
+}
+
 fn collect(engine: &Engine, forecasts: &mut Vec<Forecast>, bits: &mut Bits) {
     for forecast in forecasts.drain(..) {
         let symbol = engine.symbol(forecast.symbol).as_str().to_owned();
@@ -69,22 +96,27 @@ fn collect(engine: &Engine, forecasts: &mut Vec<Forecast>, bits: &mut Bits) {
 /// Lives through the events; without chunks and restarts where `plain`.
 fn live(
     mut engine: Engine,
+    codec: &StateCodec,
     events: &[Event],
     mut renew: Option<&mut dyn FnMut() -> Engine>,
 ) -> Bits {
     let (mut bits, mut forecasts) = (Bits::new(), Vec::new());
+    let (mut stored, mut newest) = (Stored::new(), BTreeMap::new());
     for (time, event) in events.iter().enumerate() {
         match (event, &mut renew) {
-            (Event::Tick(symbol, price, volume), _) => {
-                let symbol = format!("S{symbol}");
+            (Event::Tick(index, price, volume), _) => {
+                let symbol = format!("S{index}");
+                let partition = PartitionId(*index as u32 % PARTITIONS);
+                let position = Some(Position { partition, offset: time as i64 });
                 let time = UnixNanos::from_nanos(time as i64 * 86_400_000_000_000);
                 let fields = fields(*price, *volume);
                 let tick = Tick { symbol: symbol.as_str().into(), time, fields };
-                if engine.push(&tick) == Pushed::Waiting {
+                if engine.push(&tick, position) == Pushed::Waiting {
                     engine.infer(&mut forecasts).unwrap();
                     engine.advance().unwrap();
-                    assert_eq!(engine.push(&tick), Pushed::Taken);
+                    assert_eq!(engine.push(&tick, position), Pushed::Taken);
                 }
+                newest.insert(*index, (time, fields, position));
             }
             (Event::Chunk, Some(_)) => {
                 engine.infer(&mut forecasts).unwrap();
@@ -92,14 +124,31 @@ fn live(
                 engine.advance().unwrap();
             }
             (Event::Restart, Some(renew)) => {
-                let rest = engine.snapshot(&mut forecasts).unwrap();
+                engine.infer(&mut forecasts).unwrap();
                 collect(&engine, &mut forecasts, &mut bits);
-                // Through text, as a stored window would come back.
-                let text = serde_json::to_string(&rest).unwrap();
+                engine.advance().unwrap();
+                store(&mut engine, codec, &mut stored);
                 engine = renew();
-                engine.restore(&serde_json::from_str::<Vec<_>>(&text).unwrap()).unwrap();
+                for partition in 0..PARTITIONS {
+                    restore(&mut engine, codec, &stored, PartitionId(partition));
+                }
+                // What is read again from before the stored place changes nothing.
+                for (index, (time, fields, position)) in &newest {
+                    let symbol = format!("S{index}").into();
+                    let tick = Tick { symbol, time: *time, fields: *fields };
+                    assert_eq!(engine.push(&tick, *position), Pushed::Repeated);
+                }
             }
-            (Event::Chunk | Event::Restart, None) => {}
+            (Event::Rebalance(partition), Some(_)) => {
+                engine.infer(&mut forecasts).unwrap();
+                collect(&engine, &mut forecasts, &mut bits);
+                engine.advance().unwrap();
+                store(&mut engine, codec, &mut stored);
+                engine.evict(PartitionId(*partition));
+                restore(&mut engine, codec, &stored, PartitionId(*partition));
+                assert_eq!(engine.symbol_count(), newest.len());
+            }
+            (Event::Chunk | Event::Restart | Event::Rebalance(_), None) => {}
         }
     }
     engine.infer(&mut forecasts).unwrap();
@@ -161,12 +210,13 @@ proptest! {
         events in (1usize..6).prop_flat_map(|symbols| events(symbols, 120)),
     ) {
         let sealed = sealed(seed, window, &layers);
-        let full = live(engine(&sealed, Mode::Full, 512, true), &events, None);
+        let codec = StateCodec::new(&sealed.bundle, Mode::Sliding);
+        let full = live(engine(&sealed, Mode::Full, 512, true), &codec, &events, None);
         let mut renew = || engine(&sealed, Mode::Sliding, batch_rows_max, true);
-        let sliding = live(renew(), &events, Some(&mut renew));
+        let sliding = live(renew(), &codec, &events, Some(&mut renew));
         prop_assert_eq!(&sliding, &full);
         let mut renew = || engine(&sealed, Mode::Full, batch_rows_max, true);
-        prop_assert_eq!(&live(renew(), &events, Some(&mut renew)), &full);
+        prop_assert_eq!(&live(renew(), &codec, &events, Some(&mut renew)), &full);
 
         // The second opinion: an LSTM in plain Rust and double precision.
         assert_close(&full, &reference(&sealed, Mode::Full, &events));
@@ -186,10 +236,11 @@ proptest! {
             range("volatility(3)", 0.0, 1.0),
         ];
         let sealed = sealed_of(columns, seed, window, &[8]);
-        let full = live(engine(&sealed, Mode::Full, 512, true), &events, None);
+        let codec = StateCodec::new(&sealed.bundle, Mode::Sliding);
+        let full = live(engine(&sealed, Mode::Full, 512, true), &codec, &events, None);
         prop_assert!(!full.is_empty());
         let mut renew = || engine(&sealed, Mode::Sliding, batch_rows_max, true);
-        prop_assert_eq!(&live(renew(), &events, Some(&mut renew)), &full);
+        prop_assert_eq!(&live(renew(), &codec, &events, Some(&mut renew)), &full);
         assert_close(&full, &reference(&sealed, Mode::Full, &events));
     }
 
@@ -203,9 +254,10 @@ proptest! {
     ) {
         let carried = |draft: &mut Draft| draft.manifest.modes = vec![Mode::Carried];
         let sealed = sealed_with(seed, window, &layers, carried);
-        let whole = live(engine(&sealed, Mode::Carried, 512, false), &events, None);
+        let codec = StateCodec::new(&sealed.bundle, Mode::Carried);
+        let whole = live(engine(&sealed, Mode::Carried, 512, false), &codec, &events, None);
         let mut renew = || engine(&sealed, Mode::Carried, batch_rows_max, true);
-        prop_assert_eq!(&live(renew(), &events, Some(&mut renew)), &whole);
+        prop_assert_eq!(&live(renew(), &codec, &events, Some(&mut renew)), &whole);
         assert_close(&whole, &reference(&sealed, Mode::Carried, &events));
     }
 }
@@ -219,10 +271,13 @@ fn the_state_of_another_models_features_is_refused() {
         .map(|first| engine(&sealed_of(columns(first), 1, 2, &[4]), Mode::Full, 1, false));
     let tick =
         Tick { symbol: "A".into(), time: UnixNanos::from_nanos(0), fields: fields(100.0, 1.0) };
-    assert_eq!(long.push(&tick), Pushed::Taken);
-    let rest = long.snapshot(&mut Vec::new()).unwrap();
-    let error = short.restore(&rest).unwrap_err().to_string();
-    assert_eq!(error, "the stored features of symbol `A` belong to another model");
+    assert_eq!(long.push(&tick, None), Pushed::Taken);
+    long.infer(&mut Vec::new()).unwrap();
+    long.advance().unwrap();
+    let refused = short.restore(&long.snapshot(), None).unwrap();
+    let words: Vec<_> = refused.iter().map(ToString::to_string).collect();
+    assert_eq!(words, ["the stored features of symbol `A` belong to another model"]);
+    assert_eq!(short.symbol_count(), 0, "a refused symbol is as unknown as before");
 }
 
 #[test]
@@ -238,9 +293,10 @@ fn the_seed_models_shape_is_exact_over_many_symbols() {
         events.push(Event::Chunk);
     }
     events.insert(events.len() / 2, Event::Restart);
-    let full = live(engine(&sealed, Mode::Full, 512, false), &events, None);
+    let codec = StateCodec::new(&sealed.bundle, Mode::Sliding);
+    let full = live(engine(&sealed, Mode::Full, 512, false), &codec, &events, None);
     let mut renew = || engine(&sealed, Mode::Sliding, 512, true);
-    assert_eq!(live(renew(), &events, Some(&mut renew)), full);
+    assert_eq!(live(renew(), &codec, &events, Some(&mut renew)), full);
     assert_eq!(full.len(), 24 * (75 - 30), "one warming step for change, 29 for the window");
 }
 
@@ -298,4 +354,37 @@ fn the_daemon_says_what_the_golden_vectors_say() {
         let price = last.fields["close"] * (1.0 + forecast.value);
         assert_eq!(forecast.price, Some(price));
     }
+}
+
+#[test]
+fn stored_states_that_are_damaged_or_foreign_are_told_by_name() {
+    let sealed = sealed(3, 3, &[4]);
+    let mut engine = engine(&sealed, Mode::Sliding, 8, false);
+    let codec = StateCodec::new(&sealed.bundle, Mode::Sliding);
+    let tick =
+        Tick { symbol: "A".into(), time: UnixNanos::from_nanos(0), fields: fields(100.0, 1.0) };
+    let position = Position { partition: PartitionId(0), offset: 7 };
+    assert_eq!(engine.push(&tick, Some(position)), Pushed::Taken);
+    engine.infer(&mut Vec::new()).unwrap();
+    engine.advance().unwrap();
+    let elsewhere = Position { partition: PartitionId(1), offset: 9 };
+    assert_eq!(engine.push(&tick, Some(elsewhere)), Pushed::Refused(Reject::OtherPartition));
+    let mut stored = Stored::new();
+    store(&mut engine, &codec, &mut stored);
+    let bytes = &stored["A"].1;
+    assert_eq!(codec.decode(bytes).unwrap().symbol(), "A");
+    for index in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[index] ^= 0x10;
+        let expected = match index {
+            0..4 => StateError::Foreign,
+            4..6 => StateError::Version(1 ^ if index == 4 { 0x10 } else { 0x1000 }),
+            _ => StateError::Damaged,
+        };
+        assert_eq!(codec.decode(&damaged), Err(expected), "byte {index}");
+        let cut = codec.decode(&bytes[..index]).unwrap_err();
+        assert!(matches!(cut, StateError::Foreign | StateError::Damaged), "{cut}");
+    }
+    let other = StateCodec::new(&sealed.bundle, Mode::Full);
+    assert_eq!(other.decode(bytes), Err(StateError::OtherModel));
 }

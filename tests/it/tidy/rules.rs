@@ -54,6 +54,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tokio_tungstenite", &["source/websocket", "publish/stream", "http", "feed", "watch"]),
     ("matrixmultiply", &["train/gemm"]),
     ("ndarray", &["train/gemm"]),
+    ("postcard", &["state"]),
     ("prost", &["model/onnx"]),
     ("rdkafka", &["source/kafka", "publish/kafka"]),
     ("rustix", &["affinity"]),

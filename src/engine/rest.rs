@@ -1,0 +1,191 @@
+//! Symbols at rest: out of the engine and back into it, and out of it for good.
+//!
+//! Owns what of a symbol is stored. Promises that a symbol taken to rest and back goes on as if it
+//! had never been away, bit for bit. Never encodes or writes anything.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Driver, Engine, SymbolState};
+use crate::domain::{PartitionId, Position, Symbol, SymbolId};
+use crate::features::FeatureState;
+use crate::inference::InferenceError;
+use crate::step::StepState;
+use crate::window::{Window, WindowMismatch, WindowSnapshot};
+
+/// One symbol at rest. Modes `full` and `sliding` need no recurrent states here: the rows give
+/// them again, bit for bit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SymbolSnapshot {
+    symbol: String,
+    step: StepState,
+    features: FeatureState,
+    window: WindowSnapshot,
+    /// Mode `carried`: the recurrent states.
+    carried: Option<Vec<Vec<f32>>>,
+    /// The place in its partition of the newest tick that the state holds.
+    offset: Option<i64>,
+}
+
+/// Why a snapshot cannot be taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The name is no symbol, is there twice, or is one too many.
+    #[error("stored symbol `{0}` is invalid, repeated, or beyond engine.symbols_max")]
+    Symbol(String),
+    /// The feature state has another size.
+    #[error("the stored features of symbol `{0}` belong to another model")]
+    Features(String),
+    /// The window belongs to another model.
+    #[error(transparent)]
+    Window(#[from] WindowMismatch),
+    /// The recurrent states are missing, or belong to another model or mode.
+    #[error("the stored states of symbol `{0}` are missing or of another model")]
+    States(String),
+}
+
+impl SymbolSnapshot {
+    /// The symbol's name.
+    pub fn symbol(&self) -> &str {
+        &self.symbol
+    }
+}
+
+impl Engine {
+    /// The state of every symbol at rest, in the order of first appearance. No row may be in
+    /// inference: [`Engine::infer`] and [`Engine::advance`] go before.
+    pub fn snapshot(&self) -> Vec<SymbolSnapshot> {
+        let ids = (0..self.symbols.len()).filter_map(SymbolId::from_index);
+        ids.map(|id| self.at_rest(id)).collect()
+    }
+
+    /// Hands the state at rest of every symbol that has moved since the last call to `sink`, with
+    /// the place in the input up to which it reaches. No row may be in inference.
+    pub fn take_changed(&mut self, mut sink: impl FnMut(Position, SymbolSnapshot)) {
+        for id in std::mem::take(&mut self.changed) {
+            self.symbols[id.index()].changed = false;
+            if let Some(applied) = self.symbols[id.index()].applied {
+                sink(applied, self.at_rest(id));
+            }
+        }
+    }
+
+    fn at_rest(&self, id: SymbolId) -> SymbolSnapshot {
+        debug_assert!(self.pending.is_empty() && self.inferred.is_empty(), "rows in inference");
+        let state = &self.symbols[id.index()];
+        SymbolSnapshot {
+            symbol: state.name.as_str().to_owned(),
+            step: state.step.clone(),
+            features: state.features.clone(),
+            window: state.window.snapshot(),
+            carried: match &self.driver {
+                Driver::Full(_) | Driver::Sliding(_) => None,
+                Driver::Carried(carried) => Some(carried.snapshot(id)),
+            },
+            offset: state.applied.map(|position| position.offset),
+        }
+    }
+
+    /// Takes symbols over from rest, as those of `partition` where the input has partitions, and
+    /// computes their recurrent states again from their rows. Returns why the others were refused,
+    /// which are as unknown as before.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where the states cannot be computed.
+    pub fn restore(
+        &mut self,
+        snapshots: &[SymbolSnapshot],
+        partition: Option<PartitionId>,
+    ) -> Result<Vec<RestoreError>, InferenceError> {
+        let first = self.symbols.len();
+        let refused =
+            snapshots.iter().filter_map(|snapshot| self.adopt(snapshot, partition).err()).collect();
+        if let Driver::Sliding(sliding) = &mut self.driver {
+            let adopted = self.symbols.iter().enumerate().skip(first);
+            let windows = adopted
+                .filter_map(|(index, state)| Some((SymbolId::from_index(index)?, &state.window)));
+            sliding.warm(&mut *self.backend, &windows)?;
+        }
+        Ok(refused)
+    }
+
+    fn adopt(
+        &mut self,
+        snapshot: &SymbolSnapshot,
+        partition: Option<PartitionId>,
+    ) -> Result<(), RestoreError> {
+        let refused = || RestoreError::Symbol(snapshot.symbol.clone());
+        let name = Symbol::new(&snapshot.symbol).map_err(|_| refused())?;
+        if self.index.contains_key(&name) || self.symbols.len() >= self.limits.symbols_max {
+            return Err(refused());
+        }
+        if !self.plans.features.raw().fits(&snapshot.features) {
+            return Err(RestoreError::Features(snapshot.symbol.clone()));
+        }
+        let (steps, width) = (self.plans.window_steps, self.plans.features.width());
+        let window = Window::restore(&snapshot.window, steps, width)?;
+        let states = snapshot.carried.as_deref();
+        if let Driver::Carried(carried) = &self.driver
+            && !states.is_some_and(|states| carried.fits(states))
+        {
+            return Err(RestoreError::States(snapshot.symbol.clone()));
+        }
+        let (step, features) = (snapshot.step.clone(), snapshot.features.clone());
+        let mut state = SymbolState::new(name, step, features, window);
+        state.applied = partition
+            .zip(snapshot.offset)
+            .map(|(partition, offset)| Position { partition, offset });
+        let id = self.add(state).map_err(|_| refused())?;
+        if let (Driver::Carried(carried), Some(states)) = (&mut self.driver, states) {
+            carried.restore(id, states);
+        }
+        Ok(())
+    }
+
+    /// Forgets every symbol of a partition, and those that no tick has given a state. No row may be
+    /// in inference.
+    pub fn evict(&mut self, partition: PartitionId) {
+        self.retain(|applied| applied.is_some_and(|applied| applied.partition != partition));
+    }
+
+    /// Forgets every symbol. No row may be in inference.
+    pub fn clear(&mut self) {
+        self.retain(|_| false);
+    }
+
+    fn retain(&mut self, keep: impl Fn(Option<Position>) -> bool) {
+        debug_assert!(self.pending.is_empty() && self.inferred.is_empty(), "rows in inference");
+        // From the end, so that the symbol that fills a hole has been judged already.
+        for index in (0..self.symbols.len()).rev() {
+            let Some(id) = SymbolId::from_index(index) else { continue };
+            if keep(self.symbols[index].applied) {
+                continue;
+            }
+            let forgotten = self.symbols.swap_remove(index);
+            self.index.remove(&forgotten.name);
+            if let Some(moved) = self.symbols.get(index) {
+                self.index.insert(moved.name.clone(), id);
+            }
+            match &mut self.driver {
+                Driver::Full(_) => {}
+                Driver::Sliding(sliding) => sliding.swap_remove(id),
+                Driver::Carried(carried) => carried.swap_remove(id),
+            }
+        }
+        let changed = self.symbols.iter().enumerate().filter(|(_, state)| state.changed);
+        self.changed = changed.filter_map(|(index, _)| SymbolId::from_index(index)).collect();
+    }
+
+    /// Notes that data of every symbol of a partition may be missing from here on.
+    pub fn mark_gap_in(&mut self, partition: PartitionId) {
+        for index in 0..self.symbols.len() {
+            let state = &mut self.symbols[index];
+            if state.applied.is_some_and(|applied| applied.partition == partition) {
+                state.step.mark_gap();
+                // The mark must be stored even where no further tick of the symbol comes.
+                if let Some(id) = SymbolId::from_index(index) {
+                    self.note_change(id);
+                }
+            }
+        }
+    }
+}
