@@ -309,13 +309,13 @@ async fn publish_all(
 /// Says what became of everything.
 fn report(finished: Result<EngineTally, Exit>, intake: &IntakeMetrics) -> Result<(), Exit> {
     let tally = finished.inspect_err(|failure| error!(error = %failure, "the daemon failed"))?;
-    let EngineTally { ticks, absorbed, steps, warming, forecasts, withheld, rejects, repeated } =
+    let EngineTally { ticks, absorbed, steps, warming, forecasts, withheld, rejects, repeats } =
         tally;
     let refused = rejects.total();
     let (received, dropped) = intake.received_and_dropped();
     info!(
         received,
-        dropped, ticks, repeated, refused, absorbed, steps, warming, forecasts, withheld, "drained"
+        dropped, ticks, repeats, refused, absorbed, steps, warming, forecasts, withheld, "drained"
     );
     Ok(())
 }

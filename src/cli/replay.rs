@@ -134,11 +134,11 @@ fn progress_bar(bytes_total: Option<u64>) -> ProgressBar {
 
 /// Where every record went, on standard error.
 fn summarise(tally: &EngineTally, seconds: f64) {
-    let EngineTally { ticks, absorbed, steps, warming, forecasts, withheld, rejects, repeated } =
+    let EngineTally { ticks, absorbed, steps, warming, forecasts, withheld, rejects, repeats } =
         tally;
     eprintln!(
         "{ticks} records in {seconds:.2} s: {steps} steps, {absorbed} absorbed into bars, \
-         {} refused, {repeated} repeated",
+         {} refused, {repeats} repeats",
         rejects.total()
     );
     eprintln!("{steps} steps: {forecasts} forecasts, {warming} while warming, {withheld} withheld");

@@ -39,7 +39,7 @@ pub struct EngineLimits {
 }
 
 /// What became of everything that went in. Two sums always hold:
-/// `ticks = absorbed + steps + rejects + repeated` and
+/// `ticks = absorbed + steps + rejects + repeats` and
 /// `steps = warming + forecasts + withheld + pending`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EngineTally {
@@ -59,21 +59,20 @@ pub struct EngineTally {
     /// Ticks refused, by reason.
     pub rejects: RejectTally,
     /// Ticks that the state already holds, from a place in the input that was read before.
-    pub repeated: u64,
+    pub repeats: u64,
 }
 
 impl EngineTally {
     /// Adds what became of the ticks of another engine.
     pub fn merge(&mut self, other: &Self) {
-        let Self { ticks, absorbed, steps, warming, forecasts, withheld, rejects, repeated } =
-            other;
+        let Self { ticks, absorbed, steps, warming, forecasts, withheld, rejects, repeats } = other;
         self.ticks += ticks;
         self.absorbed += absorbed;
         self.steps += steps;
         self.warming += warming;
         self.forecasts += forecasts;
         self.withheld += withheld;
-        self.repeated += repeated;
+        self.repeats += repeats;
         self.rejects.merge(rejects);
     }
 }
@@ -242,7 +241,7 @@ impl Engine {
         self.tally.ticks += 1;
         match outcome {
             Pushed::Refused(reason) => self.tally.rejects.add(reason),
-            Pushed::Repeated => self.tally.repeated += 1,
+            Pushed::Repeated => self.tally.repeats += 1,
             Pushed::Taken | Pushed::Waiting => {}
         }
         outcome

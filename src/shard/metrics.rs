@@ -26,7 +26,7 @@ pub struct ShardMetrics {
     warming: IntCounter,
     forecasts: IntCounter,
     withheld: IntCounter,
-    repeated: IntCounter,
+    repeats: IntCounter,
     symbols: IntGauge,
     infer_seconds: Histogram,
     advance_seconds: Histogram,
@@ -90,7 +90,7 @@ impl ShardMetrics {
                 "tickcast_forecasts_withheld_total",
                 "Forecasts withheld: not finite, impossible, or of a bar that lacks a field.",
             )?,
-            repeated: counter(
+            repeats: counter(
                 "tickcast_ticks_repeated_total",
                 "Records read again after a restart, which the state holds already.",
             )?,
@@ -112,7 +112,7 @@ impl ShardMetrics {
 
     /// Adds what has come to one shard since the last time.
     pub(super) fn show(&self, shown: &mut Shown, tally: &EngineTally, symbol_count: usize) {
-        let EngineTally { ticks, absorbed, steps, warming, forecasts, withheld, rejects, repeated } =
+        let EngineTally { ticks, absorbed, steps, warming, forecasts, withheld, rejects, repeats } =
             tally;
         let before = &shown.tally;
         self.ticks.inc_by(ticks - before.ticks);
@@ -121,7 +121,7 @@ impl ShardMetrics {
         self.warming.inc_by(warming - before.warming);
         self.forecasts.inc_by(forecasts - before.forecasts);
         self.withheld.inc_by(withheld - before.withheld);
-        self.repeated.inc_by(repeated - before.repeated);
+        self.repeats.inc_by(repeats - before.repeats);
         for (counter, reason) in self.refused.iter().zip(Reject::ALL) {
             counter.inc_by(rejects.get(reason) - before.rejects.get(reason));
         }
