@@ -17,18 +17,19 @@ use std::pin::pin;
 use std::time::Duration;
 
 use prometheus::Registry;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::affinity::Processors;
 use crate::clock::{Stopwatch, wall_seconds};
-use crate::config::{Config, FileConfig, SourceKind};
+use crate::config::{Config, FileConfig, KafkaConfig, SourceKind};
 use crate::engine::EngineTally;
 use crate::exit::{Exit, Failure};
 use crate::http::{Condition, HttpServer, HttpState, Readiness, VersionInfo};
 use crate::inference::Runtime;
+use crate::kafka::{KafkaError, KafkaMetrics, KafkaSource};
 use crate::model::Bundle;
 use crate::pipeline::Pipeline;
 use crate::publish::stream::{StreamHub, StreamLimits, StreamMetrics};
@@ -58,6 +59,18 @@ pub struct App {
 enum Source {
     WebSocket(crate::config::WebSocketConfig, Router, WebSocketMetrics),
     File(Box<FileRecords>, Router),
+    Kafka(Box<KafkaConfig>, KafkaMetrics, String, Router),
+}
+
+impl Source {
+    /// How long it may take to end after the word to stop. Kafka commits what it read; the others
+    /// have nothing to finish.
+    fn stop_timeout(&self, deadline: Duration) -> Duration {
+        match self {
+            Self::Kafka(..) => deadline,
+            Self::WebSocket(..) | Self::File(..) => SOURCE_STOP_TIMEOUT.min(deadline),
+        }
+    }
 }
 
 impl App {
@@ -110,6 +123,10 @@ impl App {
                 Source::WebSocket(websocket, router, metrics)
             }
             SourceKind::File(file) => Source::File(Box::new(open_recording(file)?), router),
+            SourceKind::Kafka(kafka) => {
+                let metrics = KafkaMetrics::register(&registry).map_err(&internal)?;
+                Source::Kafka(kafka, metrics, bundle.manifest().onnx_sha256.clone(), router)
+            }
         };
         let publisher = Publisher::new(stream.clone(), lines.as_ref().map(Lines::queue));
         let metrics = ShardMetrics::register(&registry).map_err(&internal)?;
@@ -195,6 +212,7 @@ impl App {
         let crew = Crew::start(shards, processors.as_ref())
             .map_err(Exit::while_doing(Failure::Internal, "start the shards"))?;
         let mut work = pin!(publish_all(crew, lines, stream));
+        let stop_timeout = source.stop_timeout(shutdown_deadline);
         let mut source = tokio::spawn(run_source(source, ready, stopped));
 
         // The recording may end, with or without an error, long before all of it is published.
@@ -208,9 +226,13 @@ impl App {
                 }
                 finished = &mut work => break Some(finished),
                 outcome = &mut source, if source_outcome.is_none() => {
-                    running.not_ready("the recording has ended");
-                    info!("the recording has ended; publishing what was read");
-                    source_outcome = Some(joined(outcome));
+                    let outcome = joined(outcome);
+                    running.not_ready("the source has ended");
+                    match &outcome {
+                        Ok(()) => info!("the recording has ended; publishing what was read"),
+                        Err(error) => error!(%error, "the source failed"),
+                    }
+                    source_outcome = Some(outcome);
                 }
             }
         };
@@ -223,7 +245,7 @@ impl App {
             None => {
                 let drained = async {
                     if source_outcome.is_none() {
-                        source_outcome = Some(end_of(&mut source).await);
+                        source_outcome = Some(end_of(&mut source, stop_timeout).await);
                     }
                     closer.close();
                     (&mut work).await
@@ -250,7 +272,7 @@ impl App {
         // A source that failed is told of after all that it had delivered is out.
         let source_outcome = match source_outcome {
             Some(outcome) => outcome,
-            None => end_of(&mut source).await,
+            None => end_of(&mut source, stop_timeout).await,
         };
         outcome.and(source_outcome)
     }
@@ -266,8 +288,11 @@ fn joined(outcome: Result<Result<(), Exit>, JoinError>) -> Result<(), Exit> {
 
 /// Waits for a source that was told to stop. A read that blocks, from a pipe say, cannot be ended;
 /// it is left behind.
-async fn end_of(source: &mut JoinHandle<Result<(), Exit>>) -> Result<(), Exit> {
-    timeout(SOURCE_STOP_TIMEOUT, source).await.map_or(Ok(()), joined)
+async fn end_of(
+    source: &mut JoinHandle<Result<(), Exit>>,
+    stop_timeout: Duration,
+) -> Result<(), Exit> {
+    timeout(stop_timeout, source).await.map_or(Ok(()), joined)
 }
 
 /// One limit over all phases of stopping.
@@ -334,18 +359,44 @@ async fn run_source(
     stop: watch::Receiver<bool>,
 ) -> Result<(), Exit> {
     match source {
-        Source::WebSocket(config, intake, metrics) => {
+        Source::WebSocket(config, router, metrics) => {
             let seed = wall_seconds().to_bits() ^ u64::from(std::process::id());
-            websocket::run(config, intake, ready, metrics, seed, stop).await;
+            websocket::run(config, router, ready, metrics, seed, stop).await;
             Ok(())
         }
-        Source::File(records, intake) => {
+        Source::Kafka(config, metrics, model_sha256, router) => {
+            let source = KafkaSource {
+                config: *config,
+                model_sha256,
+                shards: router.into_intakes(),
+                ready,
+                metrics,
+                seed: wall_seconds().to_bits() ^ u64::from(std::process::id()),
+                runtime: tokio::runtime::Handle::current(),
+            };
+            let (done, outcome) = oneshot::channel();
+            std::thread::Builder::new()
+                .name("kafka".to_owned())
+                .spawn(move || {
+                    // Nobody listens where the process no longer waits for it.
+                    let _ = done.send(source.run(&stop));
+                })
+                .map_err(Exit::while_doing(Failure::Internal, "start the Kafka thread"))?;
+            let outcome = outcome.await;
+            outcome.map_err(|_| Exit::new(Failure::Internal, "the Kafka thread panicked"))?.map_err(
+                |error| match error {
+                    KafkaError::Setup(_) => Exit::new(Failure::Configuration, error),
+                    KafkaError::EngineGone => Exit::new(Failure::Internal, error),
+                },
+            )
+        }
+        Source::File(records, router) => {
             ready.ready();
             let handle = tokio::runtime::Handle::current();
             let read = move || {
                 for record in *records {
                     let record = record.map_err(Exit::because(Failure::Data))?;
-                    let delivered = handle.block_on(intake.record(record.bytes.into()));
+                    let delivered = handle.block_on(router.record(record.bytes.into()));
                     if delivered.is_err() || *stop.borrow() {
                         break;
                     }

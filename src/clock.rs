@@ -22,6 +22,11 @@ impl Stopwatch {
     }
 }
 
+/// Holds the calling thread for so long; only for threads that own nothing which others wait for.
+pub fn pause(duration: Duration) {
+    std::thread::sleep(duration);
+}
+
 /// Wall time as seconds since the Unix epoch, for what must differ between runs: seeds of jitter.
 #[expect(clippy::disallowed_methods, reason = "this is the seam the rule points to")]
 pub fn wall_seconds() -> f64 {

@@ -39,6 +39,7 @@ pub mod feed;
 pub mod forecast;
 pub mod http;
 pub mod inference;
+pub mod kafka;
 pub mod logging;
 pub mod meter;
 pub mod model;

@@ -88,7 +88,7 @@ fn replay(
 fn open(args: &ReplayArgs, config: &Config) -> Result<FileRecords, Exit> {
     let configured = match &config.source.kind {
         SourceKind::File(FileConfig { columns, symbol, .. }) => (columns.clone(), symbol.clone()),
-        SourceKind::WebSocket(_) => (None, None),
+        SourceKind::WebSocket(_) | SourceKind::Kafka(_) => (None, None),
     };
     let given = args.columns.as_deref().map(str::parse).transpose();
     let columns = given.map_err(Exit::while_doing(Failure::Usage, "--columns"))?.or(configured.0);

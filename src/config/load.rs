@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use config::{Environment, File, FileFormat, Value};
 
+use super::kafka;
 use super::read::{Problems, Section};
 use super::{
-    Config, FeedUrl, FileConfig, HttpConfig, LinesTarget, LogConfig, LogFormat, LogLevel,
-    ModelConfig, PublishConfig, ShardConfig, SourceConfig, SourceKind, WebSocketConfig, WhenFull,
+    Config, FeedUrl, FileConfig, HttpConfig, KafkaConfig, LinesTarget, LogConfig, LogFormat,
+    LogLevel, ModelConfig, PublishConfig, ShardConfig, SourceConfig, SourceKind, WebSocketConfig,
+    WhenFull,
 };
 use crate::domain::{Symbol, TimeUnit};
 use crate::engine::EngineLimits;
@@ -75,7 +77,11 @@ fn read(text: &str, variables: &HashMap<String, String>) -> Result<Config, Vec<S
 
 fn check(tree: Value, problems: &mut Problems) -> Config {
     let mut root = Section::root(tree, problems);
-    let source = source(root.section("source"));
+    let kafka = kafka::read(root.section("kafka"));
+    let source = source(root.section("source"), kafka);
+    if matches!(&source.kind, SourceKind::Kafka(kafka) if kafka.topics.is_empty()) {
+        root.problem("kafka.topics", "must name a topic, for source.kind = \"kafka\"");
+    }
     let model = model(root.section("model"));
     let onnxruntime_library = {
         let mut section = root.section("onnxruntime");
@@ -111,13 +117,15 @@ fn seconds(section: &mut Section<'_>, name: &'static str, max: usize) -> Duratio
     Duration::from_secs(section.count(name, 1, max) as u64)
 }
 
-fn source(mut section: Section<'_>) -> SourceConfig {
+fn source(mut section: Section<'_>, kafka: KafkaConfig) -> SourceConfig {
     #[derive(Clone, Copy)]
     enum Kind {
         WebSocket,
         File,
+        Kafka,
     }
-    let kind = section.choice("kind", &[("websocket", Kind::WebSocket), ("file", Kind::File)]);
+    let kinds = [("websocket", Kind::WebSocket), ("file", Kind::File), ("kafka", Kind::Kafka)];
+    let kind = section.choice("kind", &kinds);
     // Settings of the other kind are read as well, so that they are known keys.
     let subscribe = section.texts("subscribe");
     let message_bytes_max = section.count("message_bytes_max", 1024, BYTES_MAX);
@@ -131,22 +139,15 @@ fn source(mut section: Section<'_>) -> SourceConfig {
     if let Some(Err(error)) = symbol.as_deref().map(Symbol::check) {
         section.problem("symbol", error);
     }
-    let (other, foreign) = match kind {
-        Kind::WebSocket => (
-            "file",
-            [
-                ("path", path.is_some()),
-                ("columns", columns.is_some()),
-                ("symbol", symbol.is_some()),
-            ],
-        ),
-        Kind::File => (
-            "websocket",
-            [("url", url.is_some()), ("subscribe", !subscribe.is_empty()), ("", false)],
-        ),
-    };
-    for (name, _) in foreign.into_iter().filter(|(_, set)| *set) {
-        section.problem(name, format_args!("is for kind \"{other}\" only"));
+    let of_websocket = [("url", url.is_some()), ("subscribe", !subscribe.is_empty())];
+    let of_file =
+        [("path", path.is_some()), ("columns", columns.is_some()), ("symbol", symbol.is_some())];
+    let is = |other: Kind| std::mem::discriminant(&other) == std::mem::discriminant(&kind);
+    if !is(Kind::WebSocket) {
+        foreign(&mut section, &of_websocket, "websocket");
+    }
+    if !is(Kind::File) {
+        foreign(&mut section, &of_file, "file");
     }
     let when_full = section.choice(
         "when_full",
@@ -158,9 +159,13 @@ fn source(mut section: Section<'_>) -> SourceConfig {
     );
     let when_full = when_full.unwrap_or(match kind {
         Kind::WebSocket => WhenFull::DropOldest,
-        Kind::File => WhenFull::Block,
+        Kind::File | Kind::Kafka => WhenFull::Block,
     });
+    if is(Kind::Kafka) && when_full == WhenFull::DropOldest {
+        section.problem("when_full", "must be \"block\" for kind \"kafka\", which loses nothing");
+    }
     let kind = match kind {
+        Kind::Kafka => SourceKind::Kafka(Box::new(kafka)),
         Kind::WebSocket => {
             let url = match url.unwrap_or_default().parse::<FeedUrl>() {
                 Ok(url) => url,
@@ -209,6 +214,13 @@ fn source(mut section: Section<'_>) -> SourceConfig {
     };
     section.finish();
     config
+}
+
+/// Reports settings that belong to another kind of source.
+fn foreign(section: &mut Section<'_>, settings: &[(&'static str, bool)], kind: &str) {
+    for (name, _) in settings.iter().filter(|(_, set)| *set) {
+        section.problem(name, format_args!("is for kind \"{kind}\" only"));
+    }
 }
 
 fn model(mut section: Section<'_>) -> ModelConfig {

@@ -3,6 +3,7 @@
 //! Owns every setting, its unit and its limits. Promises that all problems are reported at once,
 //! each with its key, and that a [`Config`] that exists is usable. Never opens a port or a model.
 
+mod kafka;
 mod load;
 pub(crate) mod read;
 mod url;
@@ -11,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use kafka::{Delivery, KafkaConfig, LostOffset, StartAt};
 pub use load::{ConfigError, DEFAULTS, load};
 pub use url::{FeedUrl, FeedUrlError};
 
@@ -66,6 +68,8 @@ pub enum SourceKind {
     WebSocket(WebSocketConfig),
     /// A recording.
     File(FileConfig),
+    /// Topics of a Kafka cluster, which forecasts go back to.
+    Kafka(Box<KafkaConfig>),
 }
 
 /// A live feed.

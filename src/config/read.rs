@@ -126,6 +126,17 @@ impl<'p> Section<'p> {
         texts
     }
 
+    /// A table of texts by key; numbers and switches stand as their text. Nested tables are keys
+    /// with dots.
+    pub(crate) fn table(&mut self, name: &'static str) -> BTreeMap<String, String> {
+        let mut texts = BTreeMap::new();
+        if let Some(value) = self.take(name) {
+            let key = self.key(name);
+            flatten(&key, String::new(), value, &mut texts, self.problems);
+        }
+        texts
+    }
+
     /// A switch.
     pub(crate) fn switch(&mut self, name: &'static str) -> bool {
         let value = self.take(name).and_then(|value| value.into_bool().ok());
@@ -214,6 +225,28 @@ impl<'p> Section<'p> {
             let key = self.key(name);
             let hint = suggestion(name, self.known.iter().copied());
             self.problems.add(&key, format_args!("unknown key{hint}"));
+        }
+    }
+}
+
+/// Lays nested tables out as keys with dots, which is how TOML reads `a.b = 1`.
+fn flatten(
+    section: &str,
+    prefix: String,
+    value: Value,
+    texts: &mut BTreeMap<String, String>,
+    problems: &mut Problems,
+) {
+    match value.kind {
+        ValueKind::Table(table) => {
+            for (name, value) in table {
+                let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+                flatten(section, key, value, texts, problems);
+            }
+        }
+        ValueKind::Array(_) => problems.add(&format!("{section}.{prefix}"), "must be a text"),
+        other => {
+            texts.insert(prefix, other.to_string());
         }
     }
 }

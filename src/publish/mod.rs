@@ -11,7 +11,9 @@ pub mod wire;
 use bytes::Bytes;
 
 use self::stream::StreamHub;
-use crate::domain::Symbol;
+use crate::domain::{Reject, Symbol};
+use crate::kafka::KafkaPublisher;
+use crate::source::intake::Record;
 
 pub use lines::{LineQueue, Lines, LinesClosed};
 
@@ -20,24 +22,47 @@ pub use lines::{LineQueue, Lines, LinesClosed};
 pub struct Publisher {
     stream: StreamHub,
     lines: Option<LineQueue>,
+    topics: Option<KafkaPublisher>,
 }
 
 impl Publisher {
     /// Publishes to the stream and, where there is a target, as lines.
     pub fn new(stream: StreamHub, lines: Option<LineQueue>) -> Self {
-        Self { stream, lines }
+        Self { stream, lines, topics: None }
     }
 
     /// Hands one record to every way out.
     ///
     /// # Errors
     /// [`LinesClosed`] where lines can no longer be written.
-    pub fn publish(&self, symbol: &Symbol, record: &[u8]) -> Result<(), LinesClosed> {
+    pub fn publish(&mut self, symbol: &Symbol, record: &[u8]) -> Result<(), LinesClosed> {
+        if let Some(topics) = &mut self.topics {
+            topics.forecast(symbol, record);
+        }
         let record = Bytes::copy_from_slice(record);
         if let Some(lines) = &self.lines {
             lines.write(record.clone())?;
         }
         self.stream.publish(symbol, record);
         Ok(())
+    }
+
+    /// Publishes to topics as well from here on, or no longer.
+    pub fn connect(&mut self, topics: Option<KafkaPublisher>) {
+        self.topics = topics;
+    }
+
+    /// Draws a line: what was published so far is counted apart from what follows.
+    pub fn turn(&mut self) {
+        if let Some(topics) = &mut self.topics {
+            topics.turn();
+        }
+    }
+
+    /// Hands a refused record on, where there is a place for it.
+    pub fn dead_letter(&mut self, record: &Record, reason: Reject) {
+        if let Some(topics) = &mut self.topics {
+            topics.dead_letter(record, reason);
+        }
     }
 }

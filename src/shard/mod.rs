@@ -17,7 +17,8 @@ use crate::engine::EngineTally;
 use crate::inference::InferenceError;
 use crate::pipeline::Pipeline;
 use crate::publish::{LinesClosed, Publisher};
-use crate::source::intake::{Arrival, IntakeReceiver};
+use crate::source::command::{Checkpoint, Command};
+use crate::source::intake::{Arrival, IntakeReceiver, Record};
 
 pub use self::crew::{Crew, CrewError};
 pub use self::metrics::ShardMetrics;
@@ -76,9 +77,10 @@ impl Shard {
                 match arrival {
                     Arrival::Gap => self.pipeline.mark_gap(),
                     Arrival::Record(record) => self.take(&record)?,
+                    Arrival::Command(command) => self.obey(command)?,
                 }
             }
-            flush(&mut self.pipeline, &self.publisher, &self.metrics)?;
+            flush(&mut self.pipeline, &mut self.publisher, &self.metrics)?;
             let symbol_count = self.pipeline.symbol_count();
             self.metrics.show(&mut self.shown, self.pipeline.tally(), symbol_count);
             if !open {
@@ -87,12 +89,46 @@ impl Shard {
         }
     }
 
-    fn take(&mut self, record: &[u8]) -> Result<(), ShardError> {
+    fn take(&mut self, record: &Record) -> Result<(), ShardError> {
         let Self { pipeline, publisher, metrics, .. } = self;
+        let Record { bytes, position } = record;
         let refused =
-            pipeline.take(record, None, |pipeline| flush(pipeline, publisher, metrics))?;
+            pipeline.take(bytes, *position, |pipeline| flush(pipeline, publisher, metrics))?;
         if let Some(reason) = refused {
-            self.report(reason, record);
+            publisher.dead_letter(record, reason);
+            self.report(reason, bytes);
+        }
+        Ok(())
+    }
+
+    /// Does what the source asks, after everything that came before it is published.
+    fn obey(&mut self, command: Command) -> Result<(), ShardError> {
+        let Self { pipeline, publisher, metrics, .. } = self;
+        flush(pipeline, publisher, metrics)?;
+        // Whoever asked may have given up; then nobody needs the answer.
+        match command {
+            Command::Connect(topics) => publisher.connect(Some(topics)),
+            Command::Checkpoint(Checkpoint { answer, resume }) => {
+                publisher.turn();
+                let mut states = Vec::new();
+                pipeline.take_changed(|state| states.push(state));
+                let _ = answer.send(states);
+                if let Some(resume) = resume {
+                    let _ = resume.recv();
+                }
+            }
+            Command::Restore { partition, stored, answer } => {
+                let _ = answer.send(pipeline.restore(partition, &stored));
+            }
+            Command::Evict { partition, answer } => {
+                pipeline.evict(partition);
+                let _ = answer.send(());
+            }
+            Command::Clear { answer } => {
+                pipeline.clear()?;
+                publisher.connect(None);
+                let _ = answer.send(());
+            }
         }
         Ok(())
     }
@@ -111,7 +147,7 @@ impl Shard {
 /// Infers what waits, publishes, then moves the states on.
 fn flush(
     pipeline: &mut Pipeline,
-    publisher: &Publisher,
+    publisher: &mut Publisher,
     metrics: &ShardMetrics,
 ) -> Result<(), ShardError> {
     let watch = Stopwatch::start();

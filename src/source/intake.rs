@@ -6,20 +6,34 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use prometheus::{IntCounter, IntGauge, Registry};
 use tokio::sync::Notify;
 
+use super::command::Command;
 use crate::config::WhenFull;
+use crate::domain::Position;
 
 /// What a source delivers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Arrival {
-    /// One record as it came.
-    Record(Bytes),
+    /// One record.
+    Record(Record),
     /// Records may be missing between those before and those after.
     Gap,
+    /// A question or an order to the shard.
+    Command(Command),
+}
+
+/// One record as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The bytes of one tick.
+    pub bytes: Bytes,
+    /// Its place, in an input that can be read again.
+    pub position: Option<Position>,
 }
 
 /// The bounds of the queue.
@@ -66,7 +80,9 @@ pub struct IntakeMetrics {
 struct Shared {
     queue: Mutex<Queue>,
     filled: Condvar,
+    /// Room was made: for senders on a runtime, and for those on a thread of their own.
     room: Notify,
+    emptied: Condvar,
     metrics: IntakeMetrics,
 }
 
@@ -92,6 +108,7 @@ pub fn intake(limits: IntakeLimits, metrics: IntakeMetrics) -> (IntakeSender, In
         queue: Mutex::default(),
         filled: Condvar::new(),
         room: Notify::new(),
+        emptied: Condvar::new(),
         metrics,
     });
     (IntakeSender { shared: Arc::clone(&shared), limits }, IntakeReceiver { shared })
@@ -100,8 +117,8 @@ pub fn intake(limits: IntakeLimits, metrics: IntakeMetrics) -> (IntakeSender, In
 impl Arrival {
     fn bytes(&self) -> usize {
         match self {
-            Self::Record(record) => record.len(),
-            Self::Gap => 0,
+            Self::Record(record) => record.bytes.len(),
+            Self::Gap | Self::Command(_) => 0,
         }
     }
 }
@@ -151,6 +168,7 @@ impl Shared {
                 self.metrics.waiting.inc();
             }
             Arrival::Gap => self.metrics.gaps.inc(),
+            Arrival::Command(_) => {}
         }
         queue.bytes += arrival.bytes();
         queue.waiting.push_back(arrival);
@@ -167,7 +185,7 @@ impl Shared {
         Some(arrival)
     }
 
-    /// Drops the oldest entry, and leaves a gap in its place.
+    /// Drops the oldest entry, and leaves a gap in its place. Sources that send commands block.
     fn drop_oldest(&self, queue: &mut Queue) {
         if let Some(Arrival::Record(_)) = self.take(queue) {
             self.metrics.dropped.inc();
@@ -176,6 +194,11 @@ impl Shared {
             }
         }
         queue.gap_before_first = true;
+    }
+
+    fn made_room(&self) {
+        self.room.notify_one();
+        self.emptied.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -190,14 +213,57 @@ impl IntakeSender {
     ///
     /// # Errors
     /// [`IntakeClosed`] where nothing more is taken.
-    pub async fn record(&self, record: Bytes) -> Result<(), IntakeClosed> {
-        let record = self.trim(record);
+    pub async fn record(&self, bytes: Bytes) -> Result<(), IntakeClosed> {
+        let record = Record { bytes: self.trim(bytes), position: None };
         self.push(Arrival::Record(record)).await
     }
 
+    /// As [`IntakeSender::record`], for a thread without a runtime, with the record's place; waits
+    /// for room no longer than `patience`. Returns the record where there was none.
+    ///
+    /// # Errors
+    /// [`IntakeClosed`] where nothing more is taken.
+    pub fn record_within(
+        &self,
+        record: Record,
+        patience: Duration,
+    ) -> Result<Option<Record>, IntakeClosed> {
+        let Record { bytes, position } = record;
+        let mut arrival = Some(Arrival::Record(Record { bytes: self.trim(bytes), position }));
+        if self.try_push(&mut arrival)? {
+            return Ok(None);
+        }
+        let queue = self.shared.lock();
+        let bytes = arrival.as_ref().map_or(0, Arrival::bytes);
+        let full = |queue: &mut Queue| {
+            !queue.closed && !queue.receiver_gone && queue.is_full(&self.limits, bytes)
+        };
+        let waited = self.shared.emptied.wait_timeout_while(queue, patience, full);
+        drop(waited.unwrap_or_else(std::sync::PoisonError::into_inner));
+        let _ = self.try_push(&mut arrival)?;
+        Ok(arrival.and_then(|arrival| match arrival {
+            Arrival::Record(record) => Some(record),
+            Arrival::Gap | Arrival::Command(_) => None,
+        }))
+    }
+
+    /// Puts a command behind everything that was delivered, beyond the limit if need be: there are
+    /// few of them, and whoever sends one waits for its answer.
+    ///
+    /// # Errors
+    /// [`IntakeClosed`] where nothing more is taken.
+    pub fn command(&self, command: Command) -> Result<(), IntakeClosed> {
+        let mut queue = self.shared.lock();
+        if queue.closed || queue.receiver_gone {
+            return Err(IntakeClosed);
+        }
+        self.shared.put(&mut queue, Arrival::Command(command));
+        Ok(())
+    }
+
     /// Delivers a record that was read before the word to stop came, beyond the limit if need be.
-    pub fn last_record(&self, record: Bytes) {
-        let record = self.trim(record);
+    pub fn last_record(&self, bytes: Bytes) {
+        let record = Record { bytes: self.trim(bytes), position: None };
         let mut queue = self.shared.lock();
         if !(queue.closed || queue.receiver_gone) {
             self.shared.put(&mut queue, Arrival::Record(record));
@@ -269,7 +335,7 @@ impl IntakeCloser {
     pub fn close(&self) {
         self.shared.lock().closed = true;
         self.shared.filled.notify_one();
-        self.shared.room.notify_one();
+        self.shared.made_room();
     }
 }
 
@@ -297,7 +363,7 @@ impl IntakeReceiver {
         }
         let open = !(queue.closed && queue.waiting.is_empty());
         drop(queue);
-        self.shared.room.notify_one();
+        self.shared.made_room();
         open
     }
 }
@@ -305,13 +371,14 @@ impl IntakeReceiver {
 impl Drop for IntakeReceiver {
     fn drop(&mut self) {
         self.shared.lock().receiver_gone = true;
-        self.shared.room.notify_one();
+        self.shared.made_room();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::PartitionId;
 
     fn metrics() -> IntakeMetrics {
         IntakeMetrics::register(&Registry::new()).unwrap()
@@ -325,6 +392,16 @@ mod tests {
         Bytes::copy_from_slice(&[index])
     }
 
+    /// What came out: the first byte and the length of each record, `None` for a gap.
+    fn seen(batch: &[Arrival]) -> Vec<Option<(u8, usize)>> {
+        let see = |arrival: &Arrival| match arrival {
+            Arrival::Record(record) => Some((record.bytes[0], record.bytes.len())),
+            Arrival::Gap => None,
+            Arrival::Command(_) => panic!("no command was sent"),
+        };
+        batch.iter().map(see).collect()
+    }
+
     #[tokio::test]
     async fn drop_oldest_keeps_the_newest_and_tells_the_gap() {
         let metrics = metrics();
@@ -334,8 +411,7 @@ mod tests {
         }
         let mut batch = Vec::new();
         assert!(receiver.drain(&mut batch, 10));
-        let expected = [Arrival::Gap, Arrival::Record(record(3)), Arrival::Record(record(4))];
-        assert_eq!(batch, expected);
+        assert_eq!(seen(&batch), [None, Some((3, 1)), Some((4, 1))]);
         assert_eq!((metrics.received.get(), metrics.dropped.get()), (5, 3));
         assert_eq!((metrics.waiting.get(), metrics.gaps.get()), (0, 1));
     }
@@ -354,7 +430,7 @@ mod tests {
         }
         drop(sender);
         let batch = taker.join().unwrap();
-        assert_eq!(batch, (0..100).map(|i| Arrival::Record(record(i))).collect::<Vec<_>>());
+        assert_eq!(seen(&batch), (0..100).map(|index| Some((index, 1))).collect::<Vec<_>>());
         assert_eq!((metrics.received.get(), metrics.dropped.get()), (100, 0));
     }
 
@@ -368,7 +444,7 @@ mod tests {
         let mut batch = Vec::new();
         receiver.drain(&mut batch, 1000);
         assert_eq!(batch.len(), 1 + 9, "a gap and nine records of 101 bytes");
-        assert_eq!(batch[1], Arrival::Record(Bytes::from(vec![b'x'; 101])));
+        assert_eq!(seen(&batch)[1], Some((b'x', 101)));
         assert_eq!(metrics.received_and_dropped(), (20, 11));
     }
 
@@ -381,7 +457,7 @@ mod tests {
         assert_eq!(sender.record(record(3)).await, Err(IntakeClosed));
         let mut batch = Vec::new();
         assert!(!receiver.drain(&mut batch, 10));
-        assert_eq!(batch, [Arrival::Record(record(1)), Arrival::Record(record(2))]);
+        assert_eq!(seen(&batch), [Some((1, 1)), Some((2, 1))]);
     }
 
     #[tokio::test]
@@ -391,7 +467,7 @@ mod tests {
         sender.record(record(1)).await.unwrap();
         let mut batch = Vec::new();
         receiver.drain(&mut batch, 10);
-        assert_eq!(batch, [Arrival::Gap, Arrival::Record(record(1))]);
+        assert_eq!(seen(&batch), [None, Some((1, 1))]);
     }
 
     #[tokio::test]
@@ -403,5 +479,33 @@ mod tests {
         let (sender, receiver) = intake(limits(1, WhenFull::Block), metrics());
         drop(sender);
         assert!(!receiver.drain(&mut Vec::new(), 1));
+    }
+
+    #[test]
+    fn a_thread_without_a_runtime_waits_for_room_and_gets_its_record_back() {
+        let (sender, receiver) = intake(limits(1, WhenFull::Block), metrics());
+        let position = |offset| Some(Position { partition: PartitionId(0), offset });
+        let with = |offset| Record { bytes: record(offset as u8), position: position(offset) };
+        assert_eq!(sender.record_within(with(1), Duration::ZERO), Ok(None));
+        let back = sender.record_within(with(2), Duration::from_millis(1)).unwrap();
+        assert_eq!(back, Some(with(2)));
+        let taker = std::thread::spawn(move || {
+            let mut batch = Vec::new();
+            while receiver.drain(&mut batch, 1) {}
+            batch
+        });
+        assert_eq!(sender.record_within(with(2), Duration::from_secs(60)), Ok(None));
+        // Commands go beyond the limit.
+        let (answer, answered) = std::sync::mpsc::channel();
+        sender.command(Command::Clear { answer }).unwrap();
+        drop(sender);
+        let batch = taker.join().unwrap();
+        let [Arrival::Record(first), Arrival::Record(second), Arrival::Command(_)] = &batch[..]
+        else {
+            panic!("{batch:?}")
+        };
+        assert_eq!((first.position, second.position), (position(1), position(2)));
+        drop(batch);
+        assert!(answered.recv().is_err(), "nobody answered");
     }
 }

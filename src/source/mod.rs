@@ -4,6 +4,7 @@
 //! bytes of one native tick, in the order in which it came. Never judges a record: `decode` does.
 
 pub mod backoff;
+pub mod command;
 pub mod file;
 pub mod intake;
 pub mod router;

@@ -58,6 +58,11 @@ impl Router {
         RouterCloser { closers: self.intakes.iter().map(IntakeSender::closer).collect() }
     }
 
+    /// The queues themselves, for a source whose partitions are what it routes by.
+    pub fn into_intakes(self) -> Vec<IntakeSender> {
+        self.intakes
+    }
+
     /// The queue of the shard that owns the record's symbol. What has no symbol will be refused,
     /// and any shard can do that.
     fn intake(&self, record: &[u8]) -> &IntakeSender {

@@ -30,6 +30,7 @@ const IMPURE_PATHS: &[&str] = &[
     "crate::feed",
     "crate::http",
     "crate::inference",
+    "crate::kafka",
     "crate::logging",
     "crate::model",
     "crate::pipeline",
@@ -56,7 +57,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("ndarray", &["train/gemm"]),
     ("postcard", &["state"]),
     ("prost", &["model/onnx"]),
-    ("rdkafka", &["source/kafka", "publish/kafka"]),
+    ("rdkafka", &["kafka"]),
     ("rustix", &["affinity"]),
 ];
 

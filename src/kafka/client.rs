@@ -1,0 +1,218 @@
+//! Every option of every client, and their logs.
+//!
+//! Owns what librdkafka is told. Promises that no default of the library decides anything about
+//! delivery: each such option is set here, and the user's own options cannot override those that
+//! the promises of this folder rest on. Never logs a secret.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError as ClientError;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientConfig, ClientContext, Statistics, TopicPartitionList};
+use tracing::{debug, error, info, warn};
+
+use super::{Failure, KafkaError};
+use crate::config::{Delivery, KafkaConfig};
+
+pub(super) type GroupConsumer = BaseConsumer<ConsumerEvents>;
+
+/// What the group decided.
+#[derive(Clone, Debug)]
+pub(super) enum Rebalance {
+    Assign(TopicPartitionList),
+    Revoke(TopicPartitionList),
+}
+
+/// Keeps what the group decided until the consumer's owner asks; a lock and no channel, because
+/// the library wants a context that is shared. Only the thread that polls ever takes it.
+#[derive(Debug, Default)]
+pub(super) struct ConsumerEvents {
+    rebalances: Mutex<Vec<Rebalance>>,
+    /// The consumer is being dropped: nobody will ask any more.
+    closing: AtomicBool,
+    /// Records of all assigned partitions that were not yet read, as of the last statistics.
+    lag: AtomicI64,
+}
+
+impl ConsumerEvents {
+    fn lock(&self) -> MutexGuard<'_, Vec<Rebalance>> {
+        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the group has decided since the last call, in order.
+    pub(super) fn take(&self) -> Vec<Rebalance> {
+        std::mem::take(&mut self.lock())
+    }
+
+    /// Records still to be read, as of the last statistics.
+    pub(super) fn lag(&self) -> i64 {
+        self.lag.load(Ordering::Relaxed)
+    }
+
+    /// From here on revocations are accepted at once, without which a consumer cannot close.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+}
+
+impl ClientContext for ConsumerEvents {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+
+    fn error(&self, error: ClientError, reason: &str) {
+        warn!(%error, reason, "the consumer reports an error");
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
+        // -1 stands for a partition that is not read here.
+        let lag = partitions.map(|partition| partition.consumer_lag.max(0)).sum();
+        self.lag.store(lag, Ordering::Relaxed);
+    }
+}
+
+impl ConsumerContext for ConsumerEvents {
+    /// Takes the decision down instead of acting on it: its owner drains the shards first.
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        kind: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        if self.closing.load(Ordering::Acquire) {
+            if let Err(error) = consumer.unassign() {
+                warn!(%error, "cannot give the partitions back while closing");
+            }
+            return;
+        }
+        self.lock().push(match kind {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                Rebalance::Assign(partitions.clone())
+            }
+            _ => Rebalance::Revoke(partitions.clone()),
+        });
+    }
+}
+
+/// A line of the library's own log.
+pub(super) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg
+        | RDKafkaLogLevel::Alert
+        | RDKafkaLogLevel::Critical
+        | RDKafkaLogLevel::Error => error!(facility, "librdkafka: {message}"),
+        RDKafkaLogLevel::Warning => warn!(facility, "librdkafka: {message}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => info!(facility, "librdkafka: {message}"),
+        RDKafkaLogLevel::Debug => debug!(facility, "librdkafka: {message}"),
+    }
+}
+
+/// What all clients have in common: the user's options first, so that ours lie over them.
+fn common(config: &KafkaConfig) -> ClientConfig {
+    let mut options = ClientConfig::new();
+    for (key, value) in &config.options {
+        options.set(key, value);
+    }
+    options
+        .set("bootstrap.servers", &config.brokers)
+        .set("client.id", format!("tickcast-{}", config.instance))
+        .set("allow.auto.create.topics", "false");
+    options
+}
+
+/// The consumer of the group.
+pub(super) fn group_consumer(config: &KafkaConfig) -> Result<GroupConsumer, ClientError> {
+    let mut options = common(config);
+    let strategy = if config.cooperative { "cooperative-sticky" } else { "range,roundrobin" };
+    if config.static_membership {
+        options.set("group.instance.id", &config.instance);
+    }
+    // Prefetch by default is 100,000 records and 64 MB per partition, all of it in vain when a
+    // partition moves.
+    for (key, value) in [
+        ("queued.min.messages", "5000"),
+        ("queued.max.messages.kbytes", "16384"),
+        ("session.timeout.ms", "10000"),
+    ] {
+        if !config.options.contains_key(key) {
+            options.set(key, value);
+        }
+    }
+    options
+        .set("group.id", &config.group)
+        .set("partition.assignment.strategy", strategy)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "false")
+        .set("statistics.interval.ms", "2000")
+        // We decide where to begin, and what a lost offset means.
+        .set("auto.offset.reset", "error")
+        // Also makes the broker wait for open transactions before it tells a committed offset.
+        .set("isolation.level", "read_committed");
+    BaseConsumer::from_config_and_context(&options, ConsumerEvents::default())
+}
+
+/// A consumer without a group that reads to the end of what is committed.
+pub(super) fn restoring_consumer(config: &KafkaConfig) -> Result<BaseConsumer, ClientError> {
+    let mut options = common(config);
+    options
+        // The library wants a group's name for any assignment; nothing is ever committed to it.
+        .set("group.id", format!("{}-restore", config.group))
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "earliest")
+        .set("isolation.level", "read_committed");
+    options.create()
+}
+
+/// A client that looks at the cluster, open transactions included.
+pub(super) fn observer(config: &KafkaConfig) -> Result<BaseConsumer, ClientError> {
+    let mut options = common(config);
+    options.set("isolation.level", "read_uncommitted");
+    options.create()
+}
+
+/// The options of the producer.
+pub(super) fn producer_options(config: &KafkaConfig) -> ClientConfig {
+    let mut options = common(config);
+    for (key, value) in [
+        // The Java client's: any reader of the topic finds a symbol where it expects it.
+        ("partitioner", "murmur2_random"),
+        ("linger.ms", "5"),
+        ("compression.codec", "lz4"),
+        ("queue.buffering.max.messages", "100000"),
+        ("queue.buffering.max.kbytes", "65536"),
+    ] {
+        if !config.options.contains_key(key) {
+            options.set(key, value);
+        }
+    }
+    options.set("enable.idempotence", "true").set("acks", "all");
+    if config.delivery == Delivery::ExactlyOnce {
+        options.set("transactional.id", format!("{}-{}", config.group, config.instance));
+        if !config.options.contains_key("transaction.timeout.ms") {
+            options.set("transaction.timeout.ms", "15000");
+        }
+    }
+    options
+}
+
+/// Options for the admin client.
+pub(super) fn admin_options(config: &KafkaConfig) -> ClientConfig {
+    common(config)
+}
+
+/// For `map_err` at a start: an option that the library refuses will not be taken later either.
+pub(super) fn opening<'c>(context: &'c str) -> impl Fn(ClientError) -> Failure + 'c {
+    move |error| match error {
+        ClientError::ClientConfig(..) | ClientError::ClientCreation(_) => {
+            Failure::Final(KafkaError::Setup(format!("{context}: {error}")))
+        }
+        _ => Failure::Retry(format!("{context}: {error}")),
+    }
+}

@@ -1,0 +1,142 @@
+//! What is counted of Kafka.
+//!
+//! Owns the names. Promises that each counter stands from the start. Never decides anything.
+
+use std::time::Duration;
+
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+
+/// Bucket bounds in seconds, from one quick round trip to a stalled broker.
+const SECONDS_BUCKETS: [f64; 12] =
+    [1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3, 100e-3, 200e-3, 500e-3, 1.0, 5.0, 30.0];
+
+/// The metrics of the Kafka source and publisher; cloning shares them.
+#[derive(Clone, Debug)]
+pub struct KafkaMetrics {
+    sessions_failed: IntCounter,
+    rebalances: IntCounter,
+    pub(super) partitions: IntGauge,
+    pub(super) lag: IntGauge,
+    pauses: IntCounter,
+    checkpoints: IntCounter,
+    checkpoint_seconds: Histogram,
+    restore_seconds: Histogram,
+    restored: IntCounter,
+    cold: IntCounter,
+    lost_offsets: IntCounter,
+    pub(super) dead_letters: IntCounter,
+    pub(super) produced: IntCounter,
+    pub(super) failed: IntCounter,
+}
+
+impl KafkaMetrics {
+    /// Registers the metrics.
+    ///
+    /// # Errors
+    /// Where a name is registered already.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone())).map(|()| counter)
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone())).map(|()| gauge)
+        };
+        let histogram = |name: &str, help: &str| {
+            let options = HistogramOpts::new(name, help).buckets(SECONDS_BUCKETS.to_vec());
+            let histogram = Histogram::with_opts(options)?;
+            registry.register(Box::new(histogram.clone())).map(|()| histogram)
+        };
+        Ok(Self {
+            sessions_failed: counter(
+                "tickcast_kafka_sessions_failed_total",
+                "Sessions that ended by a failure; each is followed by a new one.",
+            )?,
+            rebalances: counter(
+                "tickcast_kafka_rebalances_total",
+                "Assignments and revocations of partitions.",
+            )?,
+            partitions: gauge(
+                "tickcast_kafka_partitions",
+                "Partitions of the input that this instance reads.",
+            )?,
+            lag: gauge(
+                "tickcast_kafka_lag_records",
+                "Records of the input that this instance has still to read.",
+            )?,
+            pauses: counter(
+                "tickcast_kafka_pauses_total",
+                "Times that partitions were paused because a shard's queue was full.",
+            )?,
+            checkpoints: counter(
+                "tickcast_kafka_checkpoints_total",
+                "Checkpoints: forecasts acknowledged, states stored, offsets committed.",
+            )?,
+            checkpoint_seconds: histogram(
+                "tickcast_kafka_checkpoint_seconds",
+                "Time from the beginning of a checkpoint to its commit.",
+            )?,
+            restore_seconds: histogram(
+                "tickcast_kafka_restore_seconds",
+                "Time to restore the states of newly assigned partitions.",
+            )?,
+            restored: counter(
+                "tickcast_kafka_symbols_restored_total",
+                "Symbols whose state came back from the changelog.",
+            )?,
+            cold: counter(
+                "tickcast_kafka_symbols_cold_total",
+                "Stored states that could not be used; their symbols began cold.",
+            )?,
+            lost_offsets: counter(
+                "tickcast_kafka_offsets_lost_total",
+                "Partitions whose committed offset the broker no longer had.",
+            )?,
+            dead_letters: counter(
+                "tickcast_kafka_dead_letters_total",
+                "Refused records handed to the dead-letter topic.",
+            )?,
+            produced: counter(
+                "tickcast_kafka_produced_total",
+                "Records that the broker acknowledged, of all output topics.",
+            )?,
+            failed: counter(
+                "tickcast_kafka_produce_failed_total",
+                "Records that the broker did not take; each ends the session.",
+            )?,
+        })
+    }
+
+    pub(super) fn session_failed(&self) {
+        self.sessions_failed.inc();
+        self.partitions.set(0);
+    }
+
+    pub(super) fn rebalanced(&self, partitions: usize) {
+        self.rebalances.inc();
+        self.partitions.set(i64::try_from(partitions).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn paused(&self) {
+        self.pauses.inc();
+    }
+
+    pub(super) fn checkpointed(&self, took: Duration) {
+        self.checkpoints.inc();
+        self.checkpoint_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn restored(&self, symbols: usize, cold: usize) {
+        self.restored.inc_by(symbols as u64);
+        self.cold.inc_by(cold as u64);
+    }
+
+    pub(super) fn restore_took(&self, took: Duration) {
+        self.restore_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn lost_offset(&self) {
+        self.lost_offsets.inc();
+    }
+}

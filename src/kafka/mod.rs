@@ -1,0 +1,138 @@
+//! Kafka in, Kafka out: nothing lost, nothing invented, any number of instances.
+//!
+//! Owns the consumer, the producer, and what makes them one: checkpoints. It stands outside the
+//! order of the other folders, because delivery is decided at both ends at once. Promises that a
+//! forecast is acknowledged before the state behind it is stored, and the state before the offset
+//! is committed; so that after any end, however sudden, the records from the committed offset on
+//! give the missing forecasts, and repeats have the bytes of the first. Never decodes a record and
+//! never looks into a state.
+//!
+//! One thread owns the consumer: it polls, hands records to the shards, answers rebalances and
+//! drives checkpoints. Whatever fails that can be tried again ends the *session*: shards forget
+//! everything, clients are dropped, and after a wait a new session begins exactly as a fresh
+//! process would, from the stored states and the committed offsets. There is one way to recover,
+//! and every start takes it.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `client` | every option of every client, and their logs |
+//! | `topics` | which topics there must be, and making them |
+//! | `partitions` | the partitions of the input: numbers, positions, pauses (pure) |
+//! | `restore` | reading a changelog partition to its end |
+//! | `publisher` | the producer, and what is not yet acknowledged |
+//! | `checkpoint` | from a line in the stream to a committed offset |
+//! | `session` | one life of all clients |
+
+mod checkpoint;
+mod client;
+mod metrics;
+mod partitions;
+mod publisher;
+mod restore;
+mod session;
+mod topics;
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tracing::warn;
+
+use crate::clock::pause;
+use crate::config::KafkaConfig;
+use crate::http::Condition;
+use crate::source::backoff::Backoff;
+use crate::source::intake::IntakeSender;
+
+pub use self::metrics::KafkaMetrics;
+pub use self::publisher::KafkaPublisher;
+
+use self::session::{Ended, Session};
+
+/// Everything the thread needs.
+pub struct KafkaSource {
+    /// Brokers, topics and promises.
+    pub config: KafkaConfig,
+    /// The hash of the model, told in a header of each forecast.
+    pub model_sha256: String,
+    /// One queue per shard.
+    pub shards: Vec<IntakeSender>,
+    /// What a probe is told.
+    pub ready: Condition,
+    /// What is counted.
+    pub metrics: KafkaMetrics,
+    /// Where the jitter of waits begins.
+    pub seed: u64,
+    /// Runs what the admin client does.
+    pub runtime: tokio::runtime::Handle,
+}
+
+/// Why the source ended without being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum KafkaError {
+    /// The configuration or the cluster's set-up is at fault; trying again will not help.
+    #[error("{0}")]
+    Setup(String),
+    /// The shards take no more.
+    #[error("the engine takes no more records")]
+    EngineGone,
+}
+
+/// How a session ended, and what that means.
+#[derive(Debug)]
+enum Failure {
+    /// A new session may succeed.
+    Retry(String),
+    /// It will not.
+    Final(KafkaError),
+}
+
+impl Failure {
+    fn retry(what: impl std::fmt::Display) -> Self {
+        Self::Retry(what.to_string())
+    }
+
+    /// For `map_err`: says what was being done.
+    fn while_doing<E: std::fmt::Display>(context: &str) -> impl Fn(E) -> Self {
+        move |error| Self::Retry(format!("{context}: {error}"))
+    }
+}
+
+impl KafkaSource {
+    /// Runs sessions until `stop` turns true. Call it on a thread of its own.
+    ///
+    /// # Errors
+    /// [`KafkaError`].
+    pub fn run(self, stop: &watch::Receiver<bool>) -> Result<(), KafkaError> {
+        let mut backoff = Backoff::new(self.config.backoff_max, self.seed);
+        loop {
+            self.ready.not_ready(format!("connecting to {}", self.config.brokers));
+            let mut wait = backoff.next_wait();
+            while !wait.is_zero() && !*stop.borrow() {
+                let step = wait.min(Duration::from_millis(50));
+                pause(step);
+                wait -= step;
+            }
+            if *stop.borrow() {
+                return Ok(());
+            }
+            let ended = Session::open(&self, stop).and_then(|mut session| {
+                let ended = session.run();
+                if session.has_flowed() {
+                    backoff.reset();
+                }
+                session.close();
+                ended
+            });
+            session::clear(&self.shards).map_err(|_| KafkaError::EngineGone)?;
+            match ended {
+                Ok(Ended::Stopped) => return Ok(()),
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Retry(error)) => {
+                    self.metrics.session_failed();
+                    self.ready.not_ready(&error);
+                    warn!(%error, "the Kafka session has ended; a new one begins");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What a source with partitions asks of a shard, in line with the records.
+//!
+//! Owns the words. Promises nothing itself: the shard answers each command after everything that
+//! came before it, because both go through one queue.
+
+use std::sync::mpsc::{Receiver, Sender};
+
+use bytes::Bytes;
+
+use crate::domain::PartitionId;
+use crate::inference::InferenceError;
+use crate::kafka::KafkaPublisher;
+use crate::pipeline::{Restored, StoredState};
+
+/// One command. Each is answered once; where nobody listens any more, the answer is dropped.
+#[derive(Debug)]
+pub enum Command {
+    /// Publish to these topics from here on.
+    Connect(KafkaPublisher),
+    /// Publish every forecast, then hand over what has changed in the states.
+    Checkpoint(Checkpoint),
+    /// Take over the stored states of a partition's symbols.
+    Restore {
+        /// Whose symbols they are.
+        partition: PartitionId,
+        /// Symbols and what was stored of them.
+        stored: Vec<(String, Bytes)>,
+        /// Takes the answer.
+        answer: Sender<Result<Restored, InferenceError>>,
+    },
+    /// Forget the symbols of a partition that another instance takes over.
+    Evict {
+        /// Which one.
+        partition: PartitionId,
+        /// Takes the answer.
+        answer: Sender<()>,
+    },
+    /// Forget every symbol and the topics, because all of it begins anew.
+    Clear {
+        /// Takes the answer.
+        answer: Sender<()>,
+    },
+}
+
+/// A line drawn through the stream: what came before is published and stored together.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Takes what has changed in the states.
+    pub answer: Sender<Vec<StoredState>>,
+    /// The shard goes on when the other end speaks or is gone; without it, at once.
+    pub resume: Option<Receiver<()>>,
+}
