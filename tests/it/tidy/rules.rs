@@ -54,7 +54,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("matrixmultiply", &["train/gemm"]),
     ("ndarray", &["train/gemm"]),
     ("prost", &["model/onnx"]),
-    ("rdkafka", &["source/kafka", "publish/kafka"]),
+    ("rdkafka", &["kafka", "source/kafka", "publish/kafka"]),
 ];
 
 const UNFINISHED: &[&str] = &["todo!", "unimplemented!", "dbg!"];
