@@ -10,6 +10,7 @@
 //! Never: prints, reads a clock or touches a file; whoever wants to show progress or to stop early
 //! does so through the observer.
 
+mod lessons;
 mod session;
 
 use std::num::NonZero;
@@ -17,6 +18,8 @@ use std::ops::ControlFlow;
 
 use thiserror::Error;
 
+pub(super) use self::lessons::{Batch, Lessons};
+pub use self::lessons::{Examples, Labelled};
 pub(super) use self::session::Best;
 pub use self::session::Session;
 use super::lanes::Lanes;
@@ -27,9 +30,10 @@ use super::windows::Windows;
 /// How to fit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
-    /// Most passes over the training windows.
+    /// Most passes over the training part.
     pub epochs: usize,
-    /// Windows per step of the optimiser.
+    /// Windows per step of the optimiser; where the state is carried, the most histories, or
+    /// stretches of them, that are learned side by side.
     pub batch: usize,
     /// Epochs without a lower validation loss after which the fit ends.
     pub patience: usize,
@@ -145,50 +149,39 @@ pub enum FitError {
     /// Cross-entropy for a network whose values are no probabilities.
     #[error("binary cross-entropy needs a network that ends in a sigmoid")]
     NoProbability,
-    /// A session of another network or of other windows.
-    #[error("the session is of another network or of another count of windows")]
+    /// A session of another network or of other examples.
+    #[error("the session is of another network or of another count of examples")]
     OtherSession,
 }
 
-/// Fits `network` to the training windows. The observer is told of every batch and epoch and can
-/// end the fit; the best parameters so far are then the result.
+/// Fits `network` to the training part. The observer is told of every batch and epoch and can end
+/// the fit; the best parameters so far are then the result.
 ///
 /// # Errors
 /// [`FitError`] where a part has no window, the loss leaves the finite numbers, or the observer
 /// stops before there is anything to keep.
 pub fn fit(
     network: &Network,
-    training: &Windows,
-    validation: &Windows,
+    examples: Examples<'_>,
     recipe: &Recipe,
     observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Fit, FitError> {
-    let session = Session::new(network, training.len(), recipe);
-    fit_on(threads(), network, training, validation, recipe, session, observer)
+    fit_on(threads(), network, examples, recipe, None, observer)
 }
 
-/// As [`fit`], from where a session of the same network, windows and recipe stands; the recipe may
+/// As [`fit`], from where a session of the same network, examples and recipe stands; the recipe may
 /// have other `epochs` and `patience`.
 ///
 /// # Errors
 /// As [`fit`], and [`FitError::OtherSession`].
 pub fn resume(
     network: &Network,
-    training: &Windows,
-    validation: &Windows,
+    examples: Examples<'_>,
     recipe: &Recipe,
     session: Session,
     observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Fit, FitError> {
-    let fits = session.parameters.len() == network.parameter_count()
-        && session.best.parameters.len() == network.parameter_count()
-        && session.adam.parameter_count() == network.parameter_count()
-        && session.order.len() == training.len()
-        && session.order.iter().all(|at| *at < training.len());
-    if !fits {
-        return Err(FitError::OtherSession);
-    }
-    fit_on(threads(), network, training, validation, recipe, session, observer)
+    fit_on(threads(), network, examples, recipe, Some(session), observer)
 }
 
 /// The network's values for all windows, in order, `[n, K]`; no dropout.
@@ -200,19 +193,19 @@ pub fn predict(network: &Network, parameters: &[f32], windows: &Windows) -> Vec<
 fn fit_on(
     threads: usize,
     network: &Network,
-    training: &Windows,
-    validation: &Windows,
+    examples: Examples<'_>,
     recipe: &Recipe,
-    mut session: Session,
+    session: Option<Session>,
     observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Fit, FitError> {
-    for (windows, name) in [(training, "training"), (validation, "validation")] {
-        if windows.is_empty() {
-            return Err(FitError::NoWindows(name));
-        }
-    }
     let read = recipe.loss.reads(network).ok_or(FitError::NoProbability)?;
-    let mut lanes = Lanes::new(&read, training.steps(), recipe.batch, recipe.lanes, threads);
+    let mut lessons = examples.lessons(&read, recipe, threads)?;
+    let [_, validation] = examples.labels();
+    let mut session = match session {
+        Some(session) if session.fits(network, lessons.items()) => session,
+        Some(_) => return Err(FitError::OtherSession),
+        None => Session::new(network, lessons.items(), recipe),
+    };
     loop {
         let done = session.epochs.len();
         if done >= session.best.epoch + recipe.patience {
@@ -221,10 +214,10 @@ fn fit_on(
         if done >= recipe.epochs {
             return session.finish(Stopped::Epochs);
         }
-        let Some(training_loss) = session.train(&mut lanes, training, recipe, observer)? else {
+        let Some(training_loss) = session.train(&mut *lessons, recipe, observer)? else {
             return session.finish(Stopped::Asked);
         };
-        let epoch = session.validate(&mut lanes, validation, recipe.loss, training_loss)?;
+        let epoch = session.validate(&mut *lessons, validation, recipe.loss, training_loss)?;
         let stop = observer(Progress::Epoch(epoch)).is_break()
             || observer(Progress::Session(&session)).is_break();
         if stop {
@@ -233,7 +226,7 @@ fn fit_on(
     }
 }
 
-fn threads() -> usize {
+pub(super) fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 

@@ -16,6 +16,10 @@ fn wave(count: usize, from: usize) -> Windows {
     windows
 }
 
+fn of<'a>(training: &'a Windows, validation: &'a Windows) -> Examples<'a> {
+    Examples::Windows { training, validation }
+}
+
 fn small(dropout: f32) -> Network {
     Network::new(Architecture {
         inputs: 2,
@@ -51,8 +55,8 @@ fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
     let network = small(0.2);
     let recipe = Recipe { lanes: 3, ..recipe() };
     let run = |threads| {
-        let session = Session::new(&network, training.len(), &recipe);
-        let fit = fit_on(threads, &network, &training, &validation, &recipe, session, &mut onwards);
+        let fit =
+            fit_on(threads, &network, of(&training, &validation), &recipe, None, &mut onwards);
         bits(&fit.unwrap().parameters)
     };
     let once = run(1);
@@ -60,7 +64,7 @@ fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
         assert_eq!(run(threads), once, "{threads} threads");
     }
     let other = Recipe { seed: 2, ..recipe };
-    let other = fit(&network, &training, &validation, &other, &mut onwards).unwrap();
+    let other = fit(&network, of(&training, &validation), &other, &mut onwards).unwrap();
     assert_ne!(bits(&other.parameters), once, "another seed is another fit");
 }
 
@@ -70,7 +74,7 @@ fn lanes_change_rounding_and_nothing_else() {
     let network = small(0.0);
     let run = |lanes| {
         let recipe = Recipe { lanes, epochs: 1, ..recipe() };
-        fit(&network, &training, &validation, &recipe, &mut onwards).unwrap()
+        fit(&network, of(&training, &validation), &recipe, &mut onwards).unwrap()
     };
     let (one, three) = (run(1), run(3));
     for (one, three) in one.parameters.iter().zip(&three.parameters) {
@@ -84,7 +88,7 @@ fn lanes_change_rounding_and_nothing_else() {
 fn a_learnable_series_is_learned() {
     let (training, validation) = (wave(256, 0), wave(64, 1000));
     let recipe = Recipe { epochs: 40, ..recipe() };
-    let fit = fit(&small(0.0), &training, &validation, &recipe, &mut onwards).unwrap();
+    let fit = fit(&small(0.0), of(&training, &validation), &recipe, &mut onwards).unwrap();
     let (first, best) = (fit.epochs[0], fit.epochs[fit.best_epoch - 1]);
     // The variance of the labels is 0.32.
     assert!(first.validation_loss > 0.05, "{first:?}");
@@ -97,7 +101,7 @@ fn the_best_epoch_is_kept_and_patience_ends_the_fit() {
     let network = small(0.2);
     // A rate this high makes the validation loss jump.
     let recipe = Recipe { epochs: 200, patience: 4, learning_rate: 0.1, ..recipe() };
-    let fit = fit(&network, &training, &validation, &recipe, &mut onwards).unwrap();
+    let fit = fit(&network, of(&training, &validation), &recipe, &mut onwards).unwrap();
     assert_eq!(fit.stopped, Stopped::Patience);
     assert_eq!(fit.epochs.len(), fit.best_epoch + 4);
     let losses = fit.epochs.iter().map(|e| e.validation_loss);
@@ -118,7 +122,7 @@ fn whoever_watches_can_stop_and_keeps_the_best_so_far() {
             }
             _ => ControlFlow::Continue(()),
         };
-        fit(&small(0.0), &training, &validation, &recipe(), &mut observer)
+        fit(&small(0.0), of(&training, &validation), &recipe(), &mut observer)
     };
     let stopped = stop_at(2, 3).unwrap();
     assert_eq!((stopped.stopped, stopped.best_epoch), (Stopped::Asked, 1));
@@ -130,7 +134,7 @@ fn a_session_goes_on_as_if_it_had_never_stopped() {
     let (training, validation) = (wave(70, 0), wave(20, 100));
     let network = small(0.2);
     let recipe = Recipe { epochs: 5, ..recipe() };
-    let whole = fit(&network, &training, &validation, &recipe, &mut onwards).unwrap();
+    let whole = fit(&network, of(&training, &validation), &recipe, &mut onwards).unwrap();
     let mut kept = None;
     let mut keep = |progress: Progress| {
         match progress {
@@ -143,20 +147,20 @@ fn a_session_goes_on_as_if_it_had_never_stopped() {
         }
         ControlFlow::Continue(())
     };
-    fit(&network, &training, &validation, &recipe, &mut keep).unwrap();
+    fit(&network, of(&training, &validation), &recipe, &mut keep).unwrap();
     let kept = kept.unwrap();
     assert!(!kept.order.is_sorted(), "the windows are shuffled");
     let session = kept.clone();
-    let again = resume(&network, &training, &validation, &recipe, session, &mut onwards);
+    let again = resume(&network, of(&training, &validation), &recipe, session, &mut onwards);
     let again = again.unwrap();
     assert_eq!(bits(&again.parameters), bits(&whole.parameters));
     assert_eq!((again.epochs, again.best_epoch), (whole.epochs, whole.best_epoch));
     // Two epochs were asked for and two are done.
     let recipe = Recipe { epochs: 2, ..recipe };
     let session = kept.clone();
-    let done = resume(&network, &training, &validation, &recipe, session, &mut onwards);
+    let done = resume(&network, of(&training, &validation), &recipe, session, &mut onwards);
     assert_eq!(done.unwrap().epochs.len(), 2);
-    let other = resume(&network, &wave(71, 0), &validation, &recipe, kept, &mut onwards);
+    let other = resume(&network, of(&wave(71, 0), &validation), &recipe, kept, &mut onwards);
     assert_eq!(other.unwrap_err(), FitError::OtherSession);
 }
 
@@ -181,7 +185,7 @@ fn long_gradients_are_clipped_and_short_ones_left_alone() {
             }
             ControlFlow::Continue(())
         };
-        fit(&small(0.0), &training, &validation, &recipe, &mut watch).unwrap();
+        fit(&small(0.0), of(&training, &validation), &recipe, &mut watch).unwrap();
         length
     };
     // The first moment is a tenth of the gradient.
@@ -204,7 +208,7 @@ fn a_classifier_is_fitted_by_cross_entropy() {
     };
     let (training, validation) = (classes(&wave(256, 0)), classes(&wave(64, 1000)));
     let recipe = Recipe { epochs: 30, loss: Loss::BinaryCrossEntropy, ..recipe() };
-    let fit = fit(&network, &training, &validation, &recipe, &mut onwards).unwrap();
+    let fit = fit(&network, of(&training, &validation), &recipe, &mut onwards).unwrap();
     let best = fit.epochs[fit.best_epoch - 1];
     assert!(best.validation_loss < 0.15, "{best:?}");
     // What is kept are the parameters of the network with its sigmoid.
@@ -212,7 +216,7 @@ fn a_classifier_is_fitted_by_cross_entropy() {
     let errors = values.iter().zip(validation.labels()).map(|(y, t)| (y - t).abs());
     let error = f64::from(errors.sum::<f32>()) / 64.0;
     assert!((error - best.validation_absolute_error).abs() < 1e-6, "{error}, {best:?}");
-    let refused = super::fit(&small(0.0), &training, &validation, &recipe, &mut onwards);
+    let refused = super::fit(&small(0.0), of(&training, &validation), &recipe, &mut onwards);
     assert_eq!(refused.unwrap_err(), FitError::NoProbability);
 }
 
@@ -224,7 +228,7 @@ fn the_pinball_loss_learns_its_quantile() {
     (0..100).for_each(|k| windows.push_window(start, &[k as f32 / 100.0]));
     let recipe = Recipe { epochs: 60, loss: Loss::Quantile(0.8), ..recipe() };
     let network = small(0.0);
-    let fit = fit(&network, &windows, &windows, &recipe, &mut onwards).unwrap();
+    let fit = fit(&network, of(&windows, &windows), &recipe, &mut onwards).unwrap();
     let value = predict(&network, &fit.parameters, &windows)[0];
     assert!((value - 0.8).abs() < 0.03, "{value}");
 }
@@ -234,9 +238,9 @@ fn divergence_and_missing_windows_are_errors() {
     let validation = wave(20, 100);
     let mut broken = wave(64, 0);
     broken.push_window(0, &[f32::NAN]);
-    let error = fit(&small(0.0), &broken, &validation, &recipe(), &mut onwards).unwrap_err();
+    let error = fit(&small(0.0), of(&broken, &validation), &recipe(), &mut onwards).unwrap_err();
     assert!(matches!(error, FitError::Diverged { epoch: 1, what: "training", .. }), "{error}");
     let none = Windows::new(8, 2, 1);
-    let error = fit(&small(0.0), &none, &validation, &recipe(), &mut onwards).unwrap_err();
+    let error = fit(&small(0.0), of(&none, &validation), &recipe(), &mut onwards).unwrap_err();
     assert_eq!(error, FitError::NoWindows("training"));
 }

@@ -4,10 +4,13 @@
 //! what a daemon that begins with its steps computes. Never writes a file.
 
 use super::super::assess::Assessment;
+use super::super::carried::predict as predict_carried;
+use super::super::config::StateRule;
 use super::super::dataset::{Example, Part, scaled_rows};
 use super::super::evaluate::{Kind, verdict};
 use super::super::export::export;
 use super::super::fit::{Fit, predict};
+use super::super::sequences::{Place, Sequences};
 use super::super::windows::Windows;
 use super::{Job, TrainError};
 use crate::features::FeaturePlan;
@@ -20,6 +23,11 @@ use crate::model::manifest::{MANIFEST_SCHEMA, Manifest, Mode, TargetSpec, Traini
 const GOLDEN_TOLERANCE: f32 = 1e-6;
 /// Golden cases from each of the validation and the test part.
 pub(super) const GOLDEN_CASES_PER_PART: usize = 4;
+/// The same where the state is carried: fewer, because each is longer.
+pub(super) const CARRIED_CASES_PER_PART: usize = 2;
+/// Windows in the rows of a golden case where the state is carried, so that it is carried well past
+/// the first forecast.
+pub(super) const CARRIED_WINDOWS: usize = 3;
 
 impl Job {
     /// What would be sealed of a fit that did so.
@@ -48,10 +56,10 @@ impl Job {
                 kind: config.target.clone(),
                 scaler: dataset.target_scaler.clone(),
             },
-            modes: if exported.graph.states.is_empty() {
-                vec![Mode::Full]
-            } else {
-                vec![Mode::Full, Mode::Sliding]
+            modes: match config.state {
+                StateRule::Carried => vec![Mode::Carried],
+                StateRule::Window if exported.graph.states.is_empty() => vec![Mode::Full],
+                StateRule::Window => vec![Mode::Full, Mode::Sliding],
             },
             graph: exported.graph,
             signal: config.signal,
@@ -88,35 +96,64 @@ impl Job {
         let config = &self.config;
         let (label, scaler) = (config.target.label(), &self.dataset.scaler);
         let plan = FeaturePlan::new(&config.features, &config.extra_fields, label, scaler)?;
-        let mut windows = Windows::new(config.window_steps, plan.width(), 1);
+        let (window, width) = (config.window_steps, plan.width());
+        let (cases_max, windows) = match config.state {
+            StateRule::Window => (GOLDEN_CASES_PER_PART, 1),
+            StateRule::Carried => (CARRIED_CASES_PER_PART, CARRIED_WINDOWS),
+        };
         let mut cases = Vec::new();
+        let mut inputs = Sequences::new(width);
         for part in parts {
             let last = part.examples.len() - 1;
-            let places = GOLDEN_CASES_PER_PART.min(part.examples.len());
+            let places = cases_max.min(part.examples.len());
             for place in 0..places {
-                let example = part.examples[last * place / (places - 1).max(1)];
-                let (steps, rows) = self.golden_window(example, &plan)?;
-                let start = windows.push_rows(&rows);
-                windows.push_window(start, &[0.0]);
-                let window = rows.chunks_exact(plan.width()).map(<[f32]>::to_vec).collect();
+                let at = last * place / (places - 1).max(1);
+                let rows = (windows * window).min(part.places[at].row + 1);
+                let (steps, rows) = self.golden_rows(part.examples[at], rows, &plan)?;
+                let window = rows.chunks_exact(width).map(<[f32]>::to_vec).collect();
+                inputs.push(rows);
                 cases.push(GoldenCase { steps, window, output: Vec::new() });
             }
         }
-        for (case, output) in cases.iter_mut().zip(predict(&self.network, parameters, &windows)) {
-            case.output = vec![output];
+        for (sequence, case) in cases.iter_mut().enumerate() {
+            let rows = window - 1..case.window.len();
+            let places: Vec<Place> = rows.map(|row| Place { sequence, row }).collect();
+            case.output = self.golden_outputs(parameters, &inputs, &places, &case.window);
         }
         Ok(cases)
     }
 
-    /// The steps behind a window from the warm-up on, and its rows `[W, F]`.
-    fn golden_window(
+    /// The outputs at the rows of a golden case whose windows are full.
+    fn golden_outputs(
+        &self,
+        parameters: &[f32],
+        inputs: &Sequences,
+        places: &[Place],
+        rows: &[Vec<f32>],
+    ) -> Vec<f32> {
+        let (network, steps) = (&self.network, self.config.window_steps);
+        match self.config.state {
+            StateRule::Carried => predict_carried(network, parameters, inputs, places, steps, 1),
+            StateRule::Window => {
+                let mut windows = Windows::new(steps, inputs.features(), 1);
+                let start = windows.push_rows(&rows.concat());
+                windows.push_window(start, &[0.0]);
+                predict(network, parameters, &windows)
+            }
+        }
+    }
+
+    /// The steps behind the last `count` rows of an example from the warm-up on, and these rows
+    /// `[count, F]`.
+    fn golden_rows(
         &self,
         Example { series, step: newest, .. }: Example,
+        count: usize,
         plan: &FeaturePlan,
     ) -> Result<(Vec<GoldenStep>, Vec<f32>), TrainError> {
         let warm_up = usize::try_from(self.features.warm_up_steps())
             .expect("a warm-up that the history has passed is a count of its steps");
-        let oldest = newest + 1 - self.config.window_steps - warm_up;
+        let oldest = newest + 1 - count - warm_up;
         let series = &self.history.series[series];
         let steps = &series.steps[oldest..=newest];
         let rows = scaled_rows(&series.symbol, steps, plan)?;

@@ -196,13 +196,13 @@ impl Job {
     /// release of this program reads the checkpoints of no other.
     fn fingerprint(&self) -> Fingerprint {
         let TrainConfig { data, step, window_steps, features, target, .. } = &self.config;
-        let TrainConfig { horizon_steps, split, architecture, recipe, .. } = &self.config;
+        let TrainConfig { horizon_steps, split, architecture, state, recipe, .. } = &self.config;
         let recipe = Recipe { epochs: 0, patience: 0, ..recipe.clone() };
         let symbols: Vec<&str> = self.history.series.iter().map(|s| s.symbol.as_str()).collect();
         let read = (&self.history.data_sha256, symbols, &data.columns, data.time_unit, step);
         let labelled = (window_steps, features, target, horizon_steps, split);
         let version = env!("CARGO_PKG_VERSION");
-        let text = format!("{version} {read:?} {labelled:?} {architecture:?} {recipe:?}");
+        let text = format!("{version} {read:?} {labelled:?} {architecture:?} {state:?} {recipe:?}");
         Sha256::digest(text).into()
     }
 
@@ -212,8 +212,7 @@ impl Job {
         session: Option<Session>,
         observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Fit, TrainError> {
-        let Dataset { training, validation, .. } = &self.dataset;
-        let (training, validation) = (&training.windows, &validation.windows);
+        let examples = self.dataset.examples();
         let (path, fingerprint) = (self.checkpoint(), self.fingerprint());
         let mut failed = None;
         let mut keep = |progress: Progress| {
@@ -227,8 +226,8 @@ impl Job {
         };
         let (network, recipe) = (&self.network, &self.config.recipe);
         let fit = match session {
-            Some(session) => resume(network, training, validation, recipe, session, &mut keep),
-            None => fit(network, training, validation, recipe, &mut keep),
+            Some(session) => resume(network, examples, recipe, session, &mut keep),
+            None => fit(network, examples, recipe, &mut keep),
         };
         match failed {
             Some(error) => Err(error.into()),

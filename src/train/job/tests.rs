@@ -1,9 +1,10 @@
 //! Whole runs on a history small enough for a test.
 
+use super::super::config::StateRule;
 use super::super::export::export;
 use super::super::loss::Loss;
 use super::super::{config, test_runtime};
-use super::draft::GOLDEN_CASES_PER_PART;
+use super::draft::{CARRIED_CASES_PER_PART, CARRIED_WINDOWS, GOLDEN_CASES_PER_PART};
 use super::*;
 use crate::forecast::Target;
 use crate::model::Bundle;
@@ -301,4 +302,47 @@ fn a_model_that_is_not_the_trained_one_is_not_sealed() {
     let error = trained.seal(&config.models_root, test_runtime()).unwrap_err().to_string();
     assert!(error.contains("golden.json: cases[0]: output[0]: the model gives"), "{error}");
     assert!(!config.models_root.join("small/1").exists());
+}
+
+#[test]
+fn a_carried_state_is_sealed_for_its_own_mode_and_resumed_to_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = small(folder.path(), "[evaluate]\nseeds = 2\nfolds = 2\n");
+    let windowed = Job::prepare(config.clone()).unwrap();
+    config.state = StateRule::Carried;
+    config.recipe.batch = 3;
+    let job = Job::prepare(config.clone()).unwrap();
+    assert_eq!(job.dataset.test.examples, windowed.dataset.test.examples, "judged on the same");
+    assert_eq!(job.dataset.training.examples, windowed.dataset.training.examples);
+
+    let mut until_third = |progress: Progress| match progress {
+        Progress::Batch { epoch: 3, done: 2, .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let stopped = job.run(&mut until_third).unwrap();
+    assert_eq!((stopped.fit.stopped, stopped.fit.epochs.len()), (Stopped::Asked, 2));
+    assert!(windowed.resume(&mut onwards).is_err(), "a checkpoint of another state");
+    let mut resumed = job.resume(&mut onwards).unwrap();
+    let mut whole = job.run(&mut onwards).unwrap();
+    for trained in [&mut resumed, &mut whole] {
+        job.repeat(trained, &mut |_, _| ControlFlow::Continue(())).unwrap();
+    }
+    assert_eq!(resumed.repeats.folds.len(), 2);
+    let again = folder.path().join("again");
+    let resumed = resumed.seal(&again, test_runtime()).unwrap();
+    let whole = whole.seal(&config.models_root, test_runtime()).unwrap();
+    for file in ["model.onnx", "manifest.json", "golden.json"] {
+        let read = |bundle: &Path| std::fs::read(bundle.join(file)).unwrap();
+        assert!(read(&resumed) == read(&whole), "{file} differs");
+    }
+
+    let bundle = Bundle::read(&whole).unwrap();
+    bundle.open(test_runtime()).unwrap();
+    assert_eq!(bundle.manifest().modes, [Mode::Carried]);
+    let cases = &bundle.golden().cases;
+    assert_eq!(cases.len(), 2 * CARRIED_CASES_PER_PART);
+    let rows = CARRIED_WINDOWS * config.window_steps;
+    for case in cases {
+        assert_eq!((case.window.len(), case.output.len()), (rows, rows - 8 + 1));
+    }
 }
