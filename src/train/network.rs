@@ -255,7 +255,8 @@ impl Network {
         }
     }
 
-    /// Values `y [B, K]` for the input in the workspace, or `[T, B, K]` of [`Network::every_step`].
+    /// Values `y [B, K]` for the input in the workspace, or `[T, B, K]` where the network gives one
+    /// after every step.
     pub fn forward<'a>(&self, parameters: &[f32], workspace: &'a mut Workspace) -> &'a [f32] {
         let Workspace { extent, input, lstm, attention, dense } = workspace;
         for (at, layer) in self.lstm.iter().enumerate() {
