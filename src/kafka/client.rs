@@ -12,7 +12,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, ClientContext, Statistics, TopicPartitionList};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use super::{Failure, KafkaError};
 use crate::config::{Delivery, KafkaConfig};
@@ -109,7 +109,7 @@ impl ClientContext for ConsumerEvents {
     }
 
     fn error(&self, error: ClientError, reason: &str) {
-        warn!(%error, reason, "the consumer reports an error");
+        debug!(%error, reason, "the consumer reports an error");
     }
 
     fn stats(&self, statistics: Statistics) {
@@ -148,11 +148,16 @@ impl ConsumerContext for ConsumerEvents {
 /// A line of the library's own log.
 pub(super) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
+        // The user's options go to every client, and each is told which are for others.
+        RDKafkaLogLevel::Warning if facility == "CONFWARN" && message.contains("is a ") => {
+            debug!(facility, "librdkafka: {message}");
+        }
         RDKafkaLogLevel::Emerg
         | RDKafkaLogLevel::Alert
         | RDKafkaLogLevel::Critical
-        | RDKafkaLogLevel::Error => error!(facility, "librdkafka: {message}"),
-        RDKafkaLogLevel::Warning => warn!(facility, "librdkafka: {message}"),
+        | RDKafkaLogLevel::Error
+        // What it calls an error is a connection that it tries again by itself.
+        | RDKafkaLogLevel::Warning => warn!(facility, "librdkafka: {message}"),
         RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => info!(facility, "librdkafka: {message}"),
         RDKafkaLogLevel::Debug => debug!(facility, "librdkafka: {message}"),
     }
@@ -163,6 +168,9 @@ fn common(config: &KafkaConfig) -> ClientConfig {
     let mut options = ClientConfig::new();
     for (key, value) in &config.options {
         options.set(key, value);
+    }
+    if !config.options.contains_key("reconnect.backoff.max.ms") {
+        options.set("reconnect.backoff.max.ms", "2000");
     }
     options
         .set("bootstrap.servers", &config.brokers)

@@ -182,7 +182,7 @@ fn forecasts_through_kafka_are_those_of_a_replay_and_survive_a_restart() {
     let topics = Topics::create(broker);
     let symbols = symbols(9);
     let records = ticks(&symbols, 0..40);
-    // One poison record in a hundred, without a key and of several kinds.
+    // One poison record in a hundred.
     let mut poisoned = Vec::new();
     for (index, record) in records.iter().enumerate() {
         poisoned.push(record.clone());
