@@ -22,18 +22,24 @@ pub(super) fn in_runs<I: Iterator + Clone, E>(
     Ok(())
 }
 
-/// The size of the run for `count` rows: the next power of two, at most `count_max`.
+/// The size of the run for `count` rows: at most `count_max` and a quarter more than `count`.
 ///
-/// Padding costs less than the run's own overhead at the sizes in question.
+/// Sizes are the powers of two and three between each two of them: 1 to 8 one by one, then 10, 12,
+/// 14, 16, 20 and so on, so up to 512 there are 32. Padding costs less than a further run.
 fn padded(count: usize, count_max: usize) -> usize {
-    count.next_power_of_two().min(count_max).max(count.min(count_max))
+    count.next_multiple_of(step(count)).min(count_max).max(count.min(count_max))
 }
 
-/// The largest power of two that is neither above `count` nor above `count_max`: how many items
+/// The largest of those sizes that is neither above `count` nor above `count_max`: how many items
 /// the next run takes where padding would cost more than a further run.
 pub(super) fn largest(count: usize, count_max: usize) -> usize {
     let limit = count.min(count_max);
-    if limit == 0 { 0 } else { 1 << limit.ilog2() }
+    if limit == 0 { 0 } else { limit - limit % step(limit) }
+}
+
+/// The distance of sizes around `count`, which is at least one: a quarter of the power of two below.
+fn step(count: usize) -> usize {
+    1 << count.ilog2().saturating_sub(2)
 }
 
 #[cfg(test)]
@@ -58,14 +64,20 @@ mod tests {
     #[test]
     fn sizes_are_few_and_enough() {
         assert_eq!(
-            [1, 2, 3, 5, 31, 33, 100].map(|count| padded(count, 64)),
-            [1, 2, 4, 8, 32, 64, 64]
+            [1, 2, 3, 5, 9, 31, 33, 100].map(|count| padded(count, 64)),
+            [1, 2, 3, 5, 10, 32, 40, 64]
         );
         assert_eq!(padded(3, 3), 3);
-        assert_eq!(
-            [0, 1, 2, 3, 5, 31, 33].map(|count| largest(count, 16)),
-            [0, 1, 2, 2, 4, 16, 16]
+        assert_eq!([0, 1, 2, 3, 5, 9, 33].map(|count| largest(count, 17)), [0, 1, 2, 3, 5, 8, 16]);
+        assert_eq!(largest(5, 3), 3);
+        let mut sizes: Vec<_> = (1..=512).map(|count| padded(count, 512)).collect();
+        assert!(
+            (1..=512).zip(&sizes).all(|(count, size)| (count..=count + count / 4).contains(size))
         );
-        assert_eq!(largest(5, 3), 2);
+        sizes.dedup();
+        assert_eq!(sizes.len(), 32);
+        for size in sizes {
+            assert_eq!(largest(size, 512), size, "both ways choose among the same sizes");
+        }
     }
 }

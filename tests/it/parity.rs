@@ -23,6 +23,8 @@ enum Event {
     Tick(usize, f64, f64),
     /// The end of a chunk: infer, then move the states on.
     Chunk,
+    /// The end of a chunk while more waits: both in one.
+    HurriedChunk,
     /// Everything into rest, and a new engine from there.
     Restart,
 }
@@ -34,6 +36,7 @@ fn events(symbols: usize, count: usize) -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         20 => (0..symbols, 50.0..150.0, 0.0..1000.0).prop_map(|(s, p, v)| Event::Tick(s, p, v)),
         3 => Just(Event::Chunk),
+        3 => Just(Event::HurriedChunk),
         1 => Just(Event::Restart),
     ];
     proptest::collection::vec(event, count)
@@ -91,6 +94,10 @@ fn live(
                 collect(&engine, &mut forecasts, &mut bits);
                 engine.advance().unwrap();
             }
+            (Event::HurriedChunk, Some(_)) => {
+                engine.infer_and_advance(&mut forecasts).unwrap();
+                collect(&engine, &mut forecasts, &mut bits);
+            }
             (Event::Restart, Some(renew)) => {
                 let rest = engine.snapshot(&mut forecasts).unwrap();
                 collect(&engine, &mut forecasts, &mut bits);
@@ -99,7 +106,7 @@ fn live(
                 engine = renew();
                 engine.restore(&serde_json::from_str::<Vec<_>>(&text).unwrap()).unwrap();
             }
-            (Event::Chunk | Event::Restart, None) => {}
+            (Event::Chunk | Event::HurriedChunk | Event::Restart, None) => {}
         }
     }
     engine.infer(&mut forecasts).unwrap();
@@ -235,7 +242,7 @@ fn the_seed_models_shape_is_exact_over_many_symbols() {
             let phase = f64::from(step * symbol);
             events.push(Event::Tick(symbol as usize, 100.0 + 20.0 * phase.sin(), phase % 900.0));
         }
-        events.push(Event::Chunk);
+        events.push(if step % 3 == 0 { Event::HurriedChunk } else { Event::Chunk });
     }
     events.insert(events.len() / 2, Event::Restart);
     let full = live(engine(&sealed, Mode::Full, 512, false), &events, None);
