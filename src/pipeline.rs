@@ -134,7 +134,8 @@ impl Pipeline {
     }
 
     /// As [`Pipeline::infer`] and [`Pipeline::advance`] in one, with the same bytes in the end:
-    /// quicker in all, while each forecast waits for the states as well. For when more records wait.
+    /// quicker in all, while each forecast waits for the states as well. For when more records
+    /// wait.
     ///
     /// # Errors
     /// [`InferenceError`] where the backend fails.

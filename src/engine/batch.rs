@@ -37,7 +37,8 @@ pub(super) fn largest(count: usize, count_max: usize) -> usize {
     if limit == 0 { 0 } else { limit - limit % step(limit) }
 }
 
-/// The distance of sizes around `count`, which is at least one: a quarter of the power of two below.
+/// The distance of sizes around `count`, which is at least one: a quarter of the power of two at
+/// or below it.
 fn step(count: usize) -> usize {
     1 << count.ilog2().saturating_sub(2)
 }

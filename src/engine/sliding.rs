@@ -2,8 +2,8 @@
 //!
 //! A window of W rows begins anew at every row, so W windows are under way at any time. Each
 //! symbol keeps the recurrent state of the W-1 of them that have begun. The one that has seen W-1
-//! rows is *ready*: it needs one more step for its forecast. The others, W-2, have a slot each. On a
-//! new row:
+//! rows is *ready*: it needs one more step for its forecast. The others, W-2, have a slot each.
+//! On a new row:
 //!
 //! 1. `infer`: the ready state takes the row as its last step. That one step is the critical path.
 //! 2. `advance`: a window begins from zero, and it and all slots take the row as one batch. The
@@ -141,9 +141,9 @@ impl SlidingStates {
         self.run(Run::Advance, backend, rows, &mut |(), _| {})
     }
 
-    /// Both in one: hands each item with its output to `finish`, in order, and moves all windows on.
-    /// The output of a symbol whose window is not yet full means nothing. A symbol occurs at most
-    /// once.
+    /// Both in one: hands each item with its output to `finish`, in order, and moves all windows
+    /// on. The output of a symbol whose window is not yet full means nothing. A symbol occurs at
+    /// most once.
     pub(super) fn infer_and_advance<'r, T: Copy>(
         &mut self,
         backend: &mut dyn Backend,
