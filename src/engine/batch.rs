@@ -22,10 +22,10 @@ pub(super) fn in_runs<I: Iterator + Clone, E>(
     Ok(())
 }
 
-/// The size of the run for `count` rows: at most `count_max` and a quarter more than `count`.
+/// The size of the run for `count` rows: at most `count_max` and an eighth more than `count`.
 ///
-/// Sizes are the powers of two and three between each two of them: 1 to 8 one by one, then 10, 12,
-/// 14, 16, 20 and so on, so up to 512 there are 32. Padding costs less than a further run.
+/// Sizes are the powers of two and seven between each two of them: 1 to 16 one by one, then 18,
+/// 20 and so on, so up to 512 there are 56. Padding costs less than a further run.
 fn padded(count: usize, count_max: usize) -> usize {
     count.next_multiple_of(step(count)).min(count_max).max(count.min(count_max))
 }
@@ -37,10 +37,10 @@ pub(super) fn largest(count: usize, count_max: usize) -> usize {
     if limit == 0 { 0 } else { limit - limit % step(limit) }
 }
 
-/// The distance of sizes around `count`, which is at least one: a quarter of the power of two at
+/// The distance of sizes around `count`, which is at least one: an eighth of the power of two at
 /// or below it.
 fn step(count: usize) -> usize {
-    1 << count.ilog2().saturating_sub(2)
+    1 << count.ilog2().saturating_sub(3)
 }
 
 #[cfg(test)]
@@ -66,17 +66,17 @@ mod tests {
     fn sizes_are_few_and_enough() {
         assert_eq!(
             [1, 2, 3, 5, 9, 31, 33, 100].map(|count| padded(count, 64)),
-            [1, 2, 3, 5, 10, 32, 40, 64]
+            [1, 2, 3, 5, 9, 32, 36, 64]
         );
         assert_eq!(padded(3, 3), 3);
-        assert_eq!([0, 1, 2, 3, 5, 9, 33].map(|count| largest(count, 17)), [0, 1, 2, 3, 5, 8, 16]);
+        assert_eq!([0, 1, 2, 3, 5, 9, 33].map(|count| largest(count, 17)), [0, 1, 2, 3, 5, 9, 16]);
         assert_eq!(largest(5, 3), 3);
         let mut sizes: Vec<_> = (1..=512).map(|count| padded(count, 512)).collect();
         assert!(
-            (1..=512).zip(&sizes).all(|(count, size)| (count..=count + count / 4).contains(size))
+            (1..=512).zip(&sizes).all(|(count, size)| (count..=count + count / 8).contains(size))
         );
         sizes.dedup();
-        assert_eq!(sizes.len(), 32);
+        assert_eq!(sizes.len(), 56);
         for size in sizes {
             assert_eq!(largest(size, 512), size, "both ways choose among the same sizes");
         }
