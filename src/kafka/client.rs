@@ -272,8 +272,8 @@ pub(super) fn opening<'c>(context: &'c str) -> impl Fn(ClientError) -> Failure +
     }
 }
 
-/// Whether an error while reading passes by itself: the library tries again, and a record only comes
-/// later.
+/// Whether an error while reading passes by itself: the library tries again, and a record only
+/// comes later.
 pub(super) fn passes(error: &ClientError) -> bool {
     let ClientError::MessageConsumption(code) = error else { return false };
     matches!(

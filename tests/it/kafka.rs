@@ -141,11 +141,11 @@ fn distinct(records: &[Stored]) -> (BTreeMap<String, Vec<String>>, usize) {
         let text = text(record);
         let forecast = parse(&text);
         assert_eq!(record.key.as_deref(), Some(&*forecast.symbol));
-        if let Some(first) = seen.get(&forecast.id) {
+        if let Some(first) = seen.get(&*forecast.id) {
             assert_eq!(*first, text, "a repeat has the bytes of the first");
             repeats += 1;
         } else {
-            seen.insert(forecast.id.clone(), text.clone());
+            seen.insert(forecast.id.to_string(), text.clone());
             kept.push(text.clone());
         }
     }
