@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use load::{ConfigError, DEFAULTS, load};
+pub use load::{ConfigError, DEFAULTS, load, parse};
 pub use url::{FeedUrl, FeedUrlError};
 
 use crate::domain::TimeUnit;

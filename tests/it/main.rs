@@ -7,6 +7,7 @@
     reason = "a test says by failing what went wrong"
 )]
 
+mod bench;
 mod bundle;
 mod command_line;
 mod daemon;
