@@ -97,7 +97,9 @@ impl Warm {
         let feed = Feed::new(bundle, SYMBOLS, SYMBOLS);
         let mut warm =
             Self { engine, feed, decoder: decoder(bundle, &config), forecasts: Vec::new() };
-        (0..steps).for_each(|_| drop(warm.round()));
+        for _ in 0..steps {
+            warm.round();
+        }
         assert_eq!(warm.round(), SYMBOLS, "every symbol has a forecast");
         warm
     }
