@@ -55,6 +55,27 @@ const INFERENCE: &[Column] = &[
     ("bound", -10),
 ];
 
+/// In a document a row is a line.
+const INFERENCE_LINE: &[Column] = &[
+    ("model", -10),
+    ("mode", -7),
+    ("batch", 5),
+    ("instances", 9),
+    ("raw p50 us", 10),
+    ("raw p99 us", 10),
+    ("ours p50 us", 11),
+    ("ours p99 us", 11),
+    ("ours p99.9 us", 13),
+    ("ours max us", 11),
+    ("runs", 7),
+    ("advance p50 us", 14),
+    ("null p50 us", 11),
+    ("ratio", 5),
+    ("forecasts/s", 11),
+    ("sgemm", 5),
+    ("bound", -10),
+];
+
 const THROUGHPUT: &[Column] = &[
     ("model", -10),
     ("mode", -7),
@@ -107,9 +128,10 @@ const MARK: &[Column] =
     &[("mark", -54), ("measured", 10), ("", -8), ("wanted", 10), ("unit", -9), ("", -6)];
 
 impl Row {
-    fn columns(&self) -> &'static [Column] {
+    fn columns(&self, form: Form) -> &'static [Column] {
         match self {
             Self::Header(_) => &[],
+            Self::Inference(_) if form == Form::Markdown => INFERENCE_LINE,
             Self::Inference(_) => INFERENCE,
             Self::Throughput(_) => THROUGHPUT,
             Self::Pipeline(_) => PIPELINE,
@@ -120,9 +142,10 @@ impl Row {
     }
 
     /// The cells of each line.
-    fn lines(&self) -> Vec<Vec<String>> {
+    fn lines(&self, form: Form) -> Vec<Vec<String>> {
         match self {
             Self::Header(_) => Vec::new(),
+            Self::Inference(row) if form == Form::Markdown => vec![inference_line(row)],
             Self::Inference(row) => inference(row),
             Self::Throughput(row) => vec![vec![
                 row.model.clone(),
@@ -180,9 +203,9 @@ impl Row {
         if let Self::Header(machine) = self {
             return header(machine);
         }
-        let columns = self.columns();
+        let columns = self.columns(form);
         let mut text = String::new();
-        if after.is_none_or(|after| after.columns() != columns) {
+        if after.is_none_or(|after| after.columns(form) != columns) {
             let names: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
             text += "\n";
             text += &line(form, columns, &names);
@@ -191,7 +214,7 @@ impl Row {
                 text += &format!("|{}|\n", columns.iter().map(rule).collect::<Vec<_>>().join("|"));
             }
         }
-        for cells in self.lines() {
+        for cells in self.lines(form) {
             text += &line(form, columns, &cells);
         }
         text
@@ -243,6 +266,21 @@ fn inference(row: &InferenceRow) -> Vec<Vec<String>> {
     lines.extend(row.advance.as_ref().map(|times| line("advance", times, none())));
     lines.push(line("null", &row.null, none()));
     lines
+}
+
+fn inference_line(row: &InferenceRow) -> Vec<String> {
+    let InferenceRow { model, mode, batch, instances, raw, ours, advance, null, .. } = row;
+    let time = |time: f64| format!("{time:.2}");
+    let mut cells = vec![model.clone(), mode.to_string()];
+    cells.extend([batch.to_string(), instances.to_string()]);
+    cells.extend([raw.p50_us, raw.p99_us].map(time));
+    cells.extend([ours.p50_us, ours.p99_us, ours.p999_us, ours.max_us].map(time));
+    cells.push(grouped(ours.runs as f64));
+    cells.push(advance.map_or_else(String::new, |advance| time(advance.p50_us)));
+    cells.extend([time(null.p50_us), time(row.ratio)]);
+    cells.extend([grouped(row.forecasts_per_second), percent(row.sgemm_share)]);
+    cells.push(row.bound.label().to_owned());
+    cells
 }
 
 fn burst(row: &BurstRow) -> Vec<Vec<String>> {
