@@ -148,6 +148,22 @@ fn bursts_tell_the_first_and_the_last_forecast() {
 }
 
 #[test]
+fn the_tour_ends_with_the_marks() {
+    let rows = rows(&["--seconds", "0.01"]);
+    for bench in ["inference", "throughput", "pipeline", "burst", "memory"] {
+        assert!(rows.iter().any(|row| row["bench"] == bench), "no row of {bench}");
+    }
+    let marks = rows.iter().skip_while(|row| row["bench"] != "mark");
+    let marks: Vec<&Value> = marks.collect();
+    assert_eq!(marks.len(), 9);
+    for row in marks {
+        let [value, mark] = ["value", "mark"].map(|name| row[name].as_f64().unwrap());
+        let met = if row["side"] == "at most" { value <= mark } else { value >= mark };
+        assert_eq!(row["met"], met, "{row}");
+    }
+}
+
+#[test]
 fn a_wrong_count_is_a_wrong_command_line() {
     for arguments in [
         &["bench", "burst", "--symbols", "0"][..],

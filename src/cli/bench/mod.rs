@@ -30,6 +30,9 @@ const MANY_SYMBOLS: usize = 512;
 /// Symbols of the rows of memory, by mode.
 const MEMORY_SYMBOLS: [(Mode, usize); 2] = [(Mode::Carried, 100_000), (Mode::Sliding, 20_000)];
 
+/// A tour fills one symbol of so many.
+const TOUR_SHARE: usize = 10;
+
 /// How long the matrix product is measured, at most.
 const SGEMM_BUDGET: Duration = Duration::from_millis(300);
 
@@ -177,6 +180,11 @@ pub(super) fn run(args: &BenchArgs, global: &Global) -> Result<(), Exit> {
         bar.set_style(style);
     }
     let mut session = Session { runtime, budget, form, bar, sgemm_gflops: 0.0, last: None };
+    // Before anything else takes memory and leaves it behind.
+    let memory = match &args.bench {
+        Some(Bench::Memory(args)) => session.memory(args)?,
+        _ => None,
+    };
     session.say("the processor's matrix product");
     let machine = Machine::measure(&session.runtime, &library, budget.min(SGEMM_BUDGET));
     let machine = machine.map_err(exit)?;
@@ -186,7 +194,7 @@ pub(super) fn run(args: &BenchArgs, global: &Global) -> Result<(), Exit> {
         Some(Bench::Inference(args)) => session.inference(args)?,
         Some(Bench::Pipeline(args)) => session.pipeline(args, global)?,
         Some(Bench::Burst(args)) => session.burst(args)?,
-        Some(Bench::Memory(args)) => session.memory(args)?,
+        Some(Bench::Memory(_)) => memory.into_iter().try_for_each(|row| session.show(row))?,
         None => session.tour(global)?,
     }
     session.bar.finish_and_clear();
@@ -340,16 +348,16 @@ impl Session {
     }
 
     /// The memory of this process, which must not have measured anything else before.
-    fn memory(&mut self, args: &MemoryArgs) -> Result<(), Exit> {
+    fn memory(&self, args: &MemoryArgs) -> Result<Option<Row>, Exit> {
         let subjects = self.subjects(&args.model, &[Known::Seed])?;
         let first = subjects.first().map(|subject| (subject, modes(subject, &args.model)));
         let Some((subject, Some(mode))) = first.map(|(s, modes)| (s, modes.first().copied()))
         else {
-            return Ok(());
+            return Ok(None);
         };
         self.say(&format!("{} {mode}, memory of {} symbols", subject.name(), args.symbols));
         let row = memory::row(subject, &self.runtime, mode, args.symbols).map_err(exit)?;
-        self.show(Row::Memory(row))
+        Ok(Some(Row::Memory(row)))
     }
 
     /// A row of memory from a process of its own.
@@ -416,6 +424,7 @@ impl Session {
         }
         let args = ModelArgs { models: None, model: None, modes: None };
         for (mode, symbols) in MEMORY_SYMBOLS {
+            let symbols = symbols / TOUR_SHARE;
             let row = self.memory_apart(&args, &seed, mode, symbols, global)?;
             found.extend(marks::of_memory(&row));
         }
