@@ -180,3 +180,35 @@ impl GraphWriter {
         WrittenGraph { onnx: model.to_bytes(), graph: GraphSpec { input, output, states } }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_the_graph_of_the_model_that_ships() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/models/aapl-daily/1/model.onnx");
+        let shipped = ModelProto::from_bytes(&std::fs::read(folder).unwrap()).unwrap();
+        let shipped = shipped.graph.unwrap();
+        let weights = |name: &str| {
+            let tensor = shipped.initializer.iter().find(|tensor| tensor.name == name).unwrap();
+            tensor.read_floats().unwrap()
+        };
+        let mut writer = GraphWriter::new(&shipped.name, 3, 1, true);
+        for (at, inputs, units) in [(0, 3, 64), (1, 64, 32)] {
+            let [kernel, recurrent, both] =
+                ["w", "r", "b"].map(|p| weights(&format!("lstm{at}_{p}")));
+            let bias = &both[..4 * units];
+            let (kernel, recurrent) = (&kernel[..], &recurrent[..]);
+            writer.lstm(&LstmWeights { inputs, units, kernel, recurrent, bias }, at == 1);
+        }
+        for (at, shape, function) in [(0, [32, 16], "Relu"), (1, [16, 1], "Tanh")] {
+            let [weight, bias] = ["w", "b"].map(|part| weights(&format!("dense{at}_{part}")));
+            let (weight, bias, function) = (&weight[..], &bias[..], Some(function));
+            writer.dense(&DenseWeights { shape, weight, bias, function }, at == 1);
+        }
+        let written = ModelProto::from_bytes(&writer.finish().onnx).unwrap().graph.unwrap();
+        // Not `assert_eq`, whose message would be all weights.
+        assert!(written == shipped, "another graph than the trainer sealed");
+    }
+}
