@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use kafka::{Delivery, KafkaConfig, LostOffset, StartAt};
-pub use load::{ConfigError, DEFAULTS, load};
+pub use load::{ConfigError, DEFAULTS, load, parse};
 pub use url::{FeedUrl, FeedUrlError};
 
 use crate::domain::TimeUnit;

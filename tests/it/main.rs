@@ -8,6 +8,7 @@
 )]
 
 mod allocation;
+mod bench;
 mod bundle;
 mod command_line;
 mod daemon;
