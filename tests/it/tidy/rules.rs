@@ -55,6 +55,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tokio_tungstenite", &["source/websocket", "publish/stream", "http", "feed", "watch"]),
     ("matrixmultiply", &["train/gemm"]),
     ("ndarray", &["train/gemm"]),
+    ("parquet", &["source/file/parquet"]),
     ("postcard", &["state"]),
     ("prost", &["model/onnx"]),
     ("rdkafka", &["kafka"]),
