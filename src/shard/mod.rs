@@ -91,7 +91,10 @@ impl Shard {
 
     fn take(&mut self, record: &Record) -> Result<(), ShardError> {
         let Self { pipeline, publisher, metrics, .. } = self;
-        let Record { bytes, position } = record;
+        let Record { bytes, position, after_gap } = record;
+        if *after_gap {
+            pipeline.mark_gap_before(bytes, *position);
+        }
         let refused =
             pipeline.take(bytes, *position, |pipeline| flush(pipeline, publisher, metrics))?;
         if let Some(reason) = refused {
