@@ -13,9 +13,9 @@ use super::bridge::{self, BridgeSection};
 use super::kafka;
 use super::read::{Problems, Section};
 use super::{
-    BridgeConfig, ClusterConfig, Config, FeedUrl, FileConfig, HttpConfig, KafkaConfig, LinesTarget, LogConfig, LogFormat,
-    LogLevel, ModelConfig, PublishConfig, ShardConfig, SourceConfig, SourceKind, WebSocketConfig,
-    WhenFull,
+    BridgeConfig, ClusterConfig, Config, FeedUrl, FileConfig, HttpConfig, KafkaConfig, LinesTarget,
+    LogConfig, LogFormat, LogLevel, ModelConfig, PublishConfig, ShardConfig, SourceConfig,
+    SourceKind, WebSocketConfig, WhenFull,
 };
 use crate::domain::{Symbol, TimeUnit};
 use crate::engine::EngineLimits;

@@ -15,9 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use bridge::BridgeConfig;
-pub use cluster::{
-    ClusterConfig, KafkaOption, KafkaOptionError, TopicPlace, TopicPlaceError,
-};
+pub use cluster::{ClusterConfig, KafkaOption, KafkaOptionError, TopicPlace, TopicPlaceError};
 pub use kafka::{Delivery, KafkaConfig, LostOffset, StartAt};
 pub use load::{ConfigError, DEFAULTS, load, load_bridge};
 pub use url::{FeedUrl, FeedUrlError, KafkaUrl, KafkaUrlError};

@@ -173,11 +173,7 @@ pub(super) fn tool_consumer(
 pub(super) fn tool_producer_options(cluster: &ClusterConfig, patience_ms: u32) -> ClientConfig {
     let mut options = base(&cluster.brokers, &cluster.options, "tickcast");
     defaults(&mut options, &cluster.options, &PRODUCER_DEFAULTS);
-    defaults(
-        &mut options,
-        &cluster.options,
-        &[("message.timeout.ms", &patience_ms.to_string())],
-    );
+    defaults(&mut options, &cluster.options, &[("message.timeout.ms", &patience_ms.to_string())]);
     options.set("enable.idempotence", "true").set("acks", "all");
     options
 }

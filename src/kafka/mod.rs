@@ -51,7 +51,7 @@ pub use self::metrics::KafkaMetrics;
 pub use self::publisher::KafkaPublisher;
 pub use self::tools::{
     BridgeMetrics, BridgeWriter, NewTopicShape, ReadError, Sent, TailEvent, TopicRecord,
-    TopicRecords, TopicTail, TopicWriter, WriteCounts, WriteError,
+    TopicRecords, TopicTail, TopicWriter, WriteCounts, WriteError, Written,
 };
 
 use self::session::{Ended, Session};

@@ -516,7 +516,12 @@ fn deliver(
     let Some(position) = place else { return Ok(None) };
     let bytes = Bytes::copy_from_slice(message.payload().unwrap_or_default());
     let after_gap = gap::is_marked(message);
-    hand_over(shards, assigned, Record { bytes, position: Some(position), after_gap }, FULL_PATIENCE)
+    hand_over(
+        shards,
+        assigned,
+        Record { bytes, position: Some(position), after_gap },
+        FULL_PATIENCE,
+    )
 }
 
 fn hand_over(

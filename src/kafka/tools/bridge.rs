@@ -40,8 +40,8 @@ pub struct BridgeWriter {
 /// How writing ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// Records that came and were not acknowledged: refused by the cluster, or cut off by the
-    /// deadline of a stop.
+    /// Records that came and whose acknowledgement nobody waited for any more. Those that the
+    /// cluster has refused are counted for themselves.
     pub lost: u64,
 }
 
@@ -109,7 +109,7 @@ impl BridgeWriter {
         }
         let unsettled = self.writer.settle(patient);
         self.metrics.show();
-        Ok(Written { lost: given_up + unsettled + self.metrics.counts.failed() })
+        Ok(Written { lost: given_up + unsettled })
     }
 
     /// Hands one record over; tells whether it was taken or counted.

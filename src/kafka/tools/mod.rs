@@ -16,7 +16,7 @@ mod merge;
 mod read;
 mod write;
 
-pub use self::bridge::{BridgeMetrics, BridgeWriter};
+pub use self::bridge::{BridgeMetrics, BridgeWriter, Written};
 pub use self::read::{ReadError, TailEvent, TopicRecord, TopicRecords, TopicTail};
 pub use self::write::{NewTopicShape, Sent, TopicWriter, WriteCounts, WriteError};
 
