@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn every_symbol_is_marked_once_after_each_gap() {
         let mut marks = GapMarks::new(2);
-        let mut ask = |marks: &mut GapMarks| ["A", "B", "A", "B"].map(|s| marks.takes_mark(s));
+        let ask = |marks: &mut GapMarks| ["A", "B", "A", "B"].map(|s| marks.takes_mark(s));
         assert_eq!(ask(&mut marks), [true, true, false, false], "the beginning is a gap");
         assert_eq!(ask(&mut marks), [false; 4]);
         marks.gap();

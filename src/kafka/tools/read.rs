@@ -24,6 +24,9 @@ use crate::kafka::{Failure, gap};
 /// How long one poll may hold the thread.
 const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 
+/// How long a cluster that was lost may take to answer whether it is back.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long there may be records to read and none coming.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
@@ -357,6 +360,11 @@ impl TopicTail {
         let ends = topic.ends()?;
         topic.assign((0..topic.partitions).zip(topic.offsets(from, &ends)?))?;
         Ok(Self { topic })
+    }
+
+    /// Whether the cluster answers now; asks it, for a second at most.
+    pub fn answers(&self) -> bool {
+        self.topic.consumer.fetch_metadata(Some(self.topic.url.topic()), PROBE_TIMEOUT).is_ok()
     }
 
     /// Waits a moment for what comes next.
