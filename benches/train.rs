@@ -9,7 +9,7 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use tickcast::train::fit::{Progress, Recipe, fit};
+use tickcast::train::fit::{Examples, Progress, Recipe, fit};
 use tickcast::train::network::{Architecture, Network};
 use tickcast::train::random::{Purpose, Random};
 use tickcast::train::windows::Windows;
@@ -57,7 +57,9 @@ fn lines(epochs: usize) {
         }
         ControlFlow::Continue(())
     };
-    let fitted = fit(&network, &noise(WINDOWS, 1), &noise(1, 2), &recipe, &mut observer);
+    let (training, validation) = (&noise(WINDOWS, 1), &noise(1, 2));
+    let examples = Examples::Windows { training, validation };
+    let fitted = fit(&network, examples, &recipe, &mut observer);
     fitted.expect("noise does not diverge");
 }
 
@@ -86,7 +88,8 @@ fn epoch_seconds(
         }
         ControlFlow::Continue(())
     };
-    fit(&network, training, validation, &recipe, &mut observer).expect("noise does not diverge");
+    let examples = Examples::Windows { training, validation };
+    fit(&network, examples, &recipe, &mut observer).expect("noise does not diverge");
     seconds.remove(0);
     seconds.sort_by(f64::total_cmp);
     seconds

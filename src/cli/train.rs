@@ -13,7 +13,7 @@ use crate::clock::Stopwatch;
 use crate::exit::{Exit, Failure};
 use crate::shutdown::StopSignals;
 use crate::train::checkpoint::CheckpointError;
-use crate::train::config::{self, REPEATS_MAX};
+use crate::train::config::{self, REPEATS_MAX, StateRule};
 use crate::train::evaluate::headline;
 use crate::train::fit::{Epoch, Fit, FitError, Progress, Stopped};
 use crate::train::job::{Job, TrainError};
@@ -180,6 +180,9 @@ fn announce(job: &Job) {
     println!("  forecasts   {} over {} step(s)", config.target.label(), config.horizon_steps);
     println!("  window      {} steps of {}", config.window_steps, config.features.join(", "));
     println!("  network     {}", describe(job.network()));
+    if config.state == StateRule::Carried {
+        println!("  state       carried, gradients through {} steps", config.window_steps);
+    }
     for (name, part) in [
         ("training", &dataset.training),
         ("validation", &dataset.validation),
@@ -207,13 +210,11 @@ impl Show {
     /// Of the run itself, or of one repetition of it.
     fn new(job: &Job, repetition: Option<Repetition>) -> Self {
         let recipe = &job.config().recipe;
-        let batches = job.dataset().training.windows.len().div_ceil(recipe.batch);
         let bar = if io::stderr().is_terminal() {
             let template = "{bar:24} {msg}, {per_sec} batches, at most {eta} left";
             let style = ProgressStyle::with_template(template);
-            let length = (batches * recipe.epochs) as u64;
             let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-            ProgressBar::new(length).with_style(style)
+            ProgressBar::new(0).with_style(style)
         } else {
             ProgressBar::hidden()
         };
@@ -225,8 +226,10 @@ impl Show {
 
     fn see(&mut self, progress: Progress) -> ControlFlow<()> {
         match progress {
-            Progress::Batch { epoch, training_loss, .. } => {
-                self.bar.inc(1);
+            Progress::Batch { epoch, done, total, training_loss } => {
+                // Epochs may differ by a batch.
+                self.bar.set_length((total * self.epochs) as u64);
+                self.bar.set_position((total * (epoch - 1) + done) as u64);
                 let text = self.text(epoch, training_loss);
                 self.bar.set_message(text);
             }

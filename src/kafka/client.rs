@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError as ClientError;
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, ClientContext, Statistics, TopicPartitionList};
 use tracing::{debug, error, info, warn};
@@ -46,7 +46,47 @@ pub(super) struct ConsumerEvents {
     closing: AtomicBool,
     /// Records of all assigned partitions that were not yet read, as of the last statistics.
     lag: AtomicI64,
+    /// Whether no broker was connected at the last statistics.
+    cut_off: AtomicBool,
 }
+
+/// Remembers why a cluster does not let us in: every call then merely times out.
+#[derive(Debug, Default)]
+pub(super) struct ObserverEvents {
+    refusal: OnceLock<String>,
+}
+
+pub(super) type Observer = BaseConsumer<ObserverEvents>;
+
+impl ObserverEvents {
+    /// The cluster's own words, if it has refused us.
+    pub(super) fn refusal(&self) -> Option<&str> {
+        self.refusal.get().map(String::as_str)
+    }
+}
+
+impl ClientContext for ObserverEvents {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+
+    fn error(&self, error: ClientError, reason: &str) {
+        warn!(%error, reason, "the cluster is not reached");
+        if matches!(
+            error.rdkafka_error_code(),
+            Some(
+                RDKafkaErrorCode::Authentication
+                    | RDKafkaErrorCode::SaslAuthenticationFailed
+                    | RDKafkaErrorCode::SSL
+            )
+        ) {
+            // The first refusal is as good as any.
+            let _ = self.refusal.set(reason.to_owned());
+        }
+    }
+}
+
+impl ConsumerContext for ObserverEvents {}
 
 impl ConsumerEvents {
     fn lock(&self) -> MutexGuard<'_, Vec<Rebalance>> {
@@ -61,6 +101,11 @@ impl ConsumerEvents {
     /// Records still to be read, as of the last statistics.
     pub(super) fn lag(&self) -> i64 {
         self.lag.load(Ordering::Relaxed)
+    }
+
+    /// Whether no broker was connected, as of the last statistics.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.cut_off.load(Ordering::Relaxed)
     }
 
     /// From here on revocations are accepted at once, without which a consumer cannot close.
@@ -83,6 +128,8 @@ impl ClientContext for ConsumerEvents {
         // -1 stands for a partition that is not read here.
         let lag = partitions.map(|partition| partition.consumer_lag.max(0)).sum();
         self.lag.store(lag, Ordering::Relaxed);
+        let connected = statistics.brokers.values().any(|broker| broker.state == "UP");
+        self.cut_off.store(!connected, Ordering::Relaxed);
     }
 }
 
@@ -257,10 +304,10 @@ pub(super) fn restoring_consumer(config: &KafkaConfig) -> Result<BaseConsumer, C
 }
 
 /// A client that looks at the cluster, open transactions included.
-pub(super) fn observer(config: &KafkaConfig) -> Result<BaseConsumer, ClientError> {
+pub(super) fn observer(config: &KafkaConfig) -> Result<Observer, ClientError> {
     let mut options = common(config);
     options.set("isolation.level", "read_uncommitted");
-    options.create()
+    BaseConsumer::from_config_and_context(&options, ObserverEvents::default())
 }
 
 /// The options of the producer.
@@ -290,4 +337,29 @@ pub(super) fn opening<'c>(context: &'c str) -> impl Fn(ClientError) -> Failure +
         }
         _ => Failure::Retry(format!("{context}: {error}")),
     }
+}
+
+/// Whether an error while reading passes by itself: the library tries again, and a record only comes
+/// later.
+pub(super) fn passes(error: &ClientError) -> bool {
+    let ClientError::MessageConsumption(code) = error else { return false };
+    matches!(
+        code,
+        RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::RequestTimedOut
+            | RDKafkaErrorCode::Resolve
+            | RDKafkaErrorCode::NotLeaderForPartition
+            | RDKafkaErrorCode::LeaderNotAvailable
+            | RDKafkaErrorCode::ReplicaNotAvailable
+            | RDKafkaErrorCode::BrokerNotAvailable
+            | RDKafkaErrorCode::NetworkException
+            | RDKafkaErrorCode::NotCoordinator
+            | RDKafkaErrorCode::CoordinatorNotAvailable
+            | RDKafkaErrorCode::CoordinatorLoadInProgress
+            | RDKafkaErrorCode::RebalanceInProgress
+            // What follows is a revocation, which says whether the partitions are lost.
+            | RDKafkaErrorCode::PollExceeded
+    )
 }

@@ -112,6 +112,7 @@ impl KafkaSource {
     /// [`KafkaError`].
     pub fn run(self, stop: &watch::Receiver<bool>) -> Result<(), KafkaError> {
         let mut backoff = Backoff::new(self.config.backoff_max, self.seed);
+        let mut proven = false;
         loop {
             self.ready.not_ready(format!("connecting to {}", self.config.brokers));
             let mut wait = backoff.next_wait();
@@ -123,7 +124,8 @@ impl KafkaSource {
             if *stop.borrow() {
                 return Ok(());
             }
-            let ended = Session::open(&self, stop).and_then(|mut session| {
+            let ended = Session::open(&self, stop, proven).and_then(|mut session| {
+                proven = true;
                 let ended = session.run();
                 if session.has_flowed() {
                     backoff.reset();

@@ -14,6 +14,7 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use tracing::info;
 
 use super::Failure;
+use super::client::Observer;
 use super::publisher::StatePlace;
 use super::topics::ANSWER_TIMEOUT;
 use crate::clock::{Stopwatch, pause};
@@ -27,7 +28,7 @@ const STABLE_PAUSE: Duration = Duration::from_millis(20);
 /// Reads the newest value of every key of a changelog partition within `limit`.
 pub(super) fn read_states(
     reader: &BaseConsumer,
-    observer: &BaseConsumer,
+    observer: &Observer,
     place: &StatePlace,
     limit: Duration,
 ) -> Result<Vec<(String, Bytes)>, Failure> {

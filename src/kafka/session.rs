@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::checkpoint::{Checkpoint, Progress, Tools};
-use super::client::{self, GroupConsumer, Rebalance, opening};
+use super::client::{self, GroupConsumer, Observer, Rebalance, opening};
 use super::partitions::{Assigned, PartitionName, PartitionTable, Start, decide_start};
 use super::publisher::{KafkaPublisher, Outstanding, Producer, ProducerEvents, StatePlace, Turn};
 use super::topics::{self, ANSWER_TIMEOUT};
@@ -54,7 +54,7 @@ pub(super) enum Ended {
 pub(super) struct Session<'s> {
     source: &'s KafkaSource,
     stop: &'s watch::Receiver<bool>,
-    observer: BaseConsumer,
+    observer: Observer,
     reader: BaseConsumer,
     consumer: GroupConsumer,
     publisher: KafkaPublisher,
@@ -68,6 +68,8 @@ pub(super) struct Session<'s> {
     turn: Turn,
     /// Since a record came, or there was no need for one.
     moved: Stopwatch,
+    /// What the probe was told last; `None` before the first assignment.
+    shown_cut_off: Option<bool>,
     flowed: bool,
 }
 
@@ -88,14 +90,24 @@ fn engine_gone<E>(_: E) -> Failure {
 }
 
 impl<'s> Session<'s> {
-    /// Connects everything.
+    /// Connects everything. Before any session has stood (`proven`), a cluster that refuses us is
+    /// told as a fault of the configuration instead of being asked again.
     pub(super) fn open(
         source: &'s KafkaSource,
         stop: &'s watch::Receiver<bool>,
+        proven: bool,
     ) -> Result<Self, Failure> {
         let config = &source.config;
         let observer = client::observer(config).map_err(opening("make a client"))?;
-        let table = topics::prepare(config, &observer, &source.runtime)?;
+        let table =
+            topics::prepare(config, &observer, &source.runtime).map_err(
+                |failure| match observer.context().refusal() {
+                    Some(refusal) if !proven => {
+                        Failure::Final(KafkaError::Setup(format!("kafka: {refusal}")))
+                    }
+                    _ => failure,
+                },
+            )?;
         let reader =
             client::restoring_consumer(config).map_err(opening("make the restoring consumer"))?;
         let outstanding = Arc::new(Outstanding::default());
@@ -140,6 +152,7 @@ impl<'s> Session<'s> {
             idle: Stopwatch::start(),
             turn: Turn::default(),
             moved: Stopwatch::start(),
+            shown_cut_off: None,
             flowed: false,
         })
     }
@@ -174,6 +187,7 @@ impl<'s> Session<'s> {
                 }
             }
             self.advance_checkpoint()?;
+            self.show_connection();
             self.watch_for_stall()?;
         }
     }
@@ -191,6 +205,10 @@ impl<'s> Session<'s> {
                 if held.is_some() {
                     self.pause_all()?;
                 }
+                Ok(())
+            }
+            Some(Err(error)) if client::passes(&error) => {
+                warn!(%error, "the cluster is not reached; trying on");
                 Ok(())
             }
             Some(Err(error)) => Err(Failure::retry(format_args!("read the input: {error}"))),
@@ -265,6 +283,7 @@ impl<'s> Session<'s> {
             self.source.metrics.restore_took(begun.elapsed());
         }
         self.source.ready.ready();
+        self.shown_cut_off = Some(false);
         info!(added = count, partitions, "reading partitions");
         Ok(())
     }
@@ -477,6 +496,19 @@ impl<'s> Session<'s> {
             }
         }
         Ok(())
+    }
+
+    /// Tells the probe whether any broker is connected.
+    fn show_connection(&mut self) {
+        let cut_off = self.consumer.context().is_cut_off();
+        if self.shown_cut_off.is_some_and(|shown| shown != cut_off) {
+            self.shown_cut_off = Some(cut_off);
+            if cut_off {
+                self.source.ready.not_ready("no broker is connected");
+            } else {
+                self.source.ready.ready();
+            }
+        }
     }
 
     /// Ends a session that has records to read and does not get them.

@@ -21,6 +21,9 @@ const GOLDEN_FILE: &str = "golden.json";
 const MANIFEST_BYTES_MAX: usize = 1 << 20;
 const GOLDEN_BYTES_MAX: usize = 16 << 20;
 
+/// The most rows of a golden case, unless the window has more: each count of rows keeps tensors.
+const GOLDEN_ROWS_MAX: usize = 4096;
+
 /// The largest run in which a window is proved to be independent of its neighbours.
 const NEIGHBOURS_MAX: usize = 64;
 
@@ -189,7 +192,8 @@ impl Bundle {
 
     /// Opens the model, and proves it by its golden vectors: whole windows give the expected
     /// outputs, where the bundle serves a mode with states single steps give the bits of the whole
-    /// window, and a window among rows of NaN gives the bits that it gives alone.
+    /// window, and a window among rows of NaN gives the bits that it gives alone. In mode `carried`
+    /// the steps go on behind the first full window, and each must give its expected output.
     ///
     /// # Errors
     /// [`BundleError`] naming the case and output that differ, or with the runtime's words.
@@ -210,26 +214,36 @@ impl Bundle {
 
     /// Runs one golden case.
     fn prove(&self, case: &GoldenCase, backend: &mut dyn Backend) -> Result<(), String> {
-        let output = self.run_whole(case, backend).map_err(|error| error.to_string())?;
-        case.check_output(&output, self.golden.tolerance)?;
-        if self.manifest.modes != [Mode::Full] {
-            let stepped = self.run_steps(case, backend).map_err(|error| error.to_string())?;
-            let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-            if bits(&stepped) != bits(&output) {
+        let failed = |error: InferenceError| error.to_string();
+        if self.manifest.modes == [Mode::Full] {
+            let Ran { outputs, .. } = self.run_whole(&case.window, backend).map_err(failed)?;
+            return case.check_output(&outputs, self.golden.tolerance);
+        }
+        let (window, rows) = (self.plans.window_steps, case.window.len());
+        let stepped = self.run_steps(&case.window, backend).map_err(failed)?;
+        // One long run gives what the steps give, whether it ends with the first full window or, in
+        // mode `carried`, any number of rows later.
+        for steps in if rows > window { vec![window, rows] } else { vec![rows] } {
+            let whole = self.run_whole(&case.window[..steps], backend).map_err(failed)?;
+            let single = stepped.outputs[steps - 1];
+            let exact = whole.outputs[0].to_bits() == single.to_bits();
+            if !exact || (steps == rows && whole.state_bits() != stepped.state_bits()) {
                 return Err(format!(
-                    "states are not exact in this model: single steps give {stepped:?}, \
-                     the whole window {output:?}"
+                    "states are not exact in this model: after {steps} rows single steps give \
+                     {single}, one run {}",
+                    whole.outputs[0]
                 ));
             }
         }
-        Ok(())
+        case.check_output(&stepped.outputs[window - 1..], self.golden.tolerance)
     }
 
     /// A window must give the same bits whatever else is in its run: here rows of NaN, which leak
     /// if anything does.
     fn prove_apart(&self, case: &GoldenCase, backend: &mut dyn Backend) -> Result<(), String> {
         let steps = case.window.len();
-        let alone = self.run_whole(case, backend).map_err(|error| error.to_string())?;
+        let alone = self.run_whole(&case.window, backend).map_err(|error| error.to_string())?;
+        let alone = alone.outputs;
         let stateful = self.manifest.modes != [Mode::Full];
         for batch in [2, steps.max(3), NEIGHBOURS_MAX] {
             let shapes = [(true, steps), (stateful, 1)];
@@ -278,32 +292,34 @@ impl Bundle {
         Ok(backend.output(lane)[last])
     }
 
-    /// The model's output for a whole window from zero state.
+    /// Rows from zero state in one run.
     fn run_whole(
         &self,
-        case: &GoldenCase,
+        rows: &[Vec<f32>],
         backend: &mut dyn Backend,
-    ) -> Result<Vec<f32>, InferenceError> {
-        let lane = backend.lane(Shape { steps: case.window.len(), batch: 1 })?;
-        for index in 0..self.signature.states.len() {
-            backend.state_mut(lane, index).fill(0.0);
-        }
-        let rows = backend.rows_mut(lane).chunks_exact_mut(self.signature.features);
-        rows.zip(&case.window).for_each(|(target, row)| target.copy_from_slice(row));
+    ) -> Result<Ran, InferenceError> {
+        let lane = backend.lane(Shape { steps: rows.len(), batch: 1 })?;
+        let states = &self.signature.states;
+        (0..states.len()).for_each(|index| backend.state_mut(lane, index).fill(0.0));
+        let targets = backend.rows_mut(lane).chunks_exact_mut(self.signature.features);
+        targets.zip(rows).for_each(|(target, row)| target.copy_from_slice(row));
         backend.run(lane)?;
-        Ok(backend.output(lane).to_vec())
+        let state = |index| backend.next_state(lane, index).to_vec();
+        let states = (0..states.len()).map(state).collect();
+        Ok(Ran { outputs: backend.output(lane).to_vec(), states })
     }
 
-    /// The model's output for the same window, one step at a time.
+    /// The same rows one step at a time, the states carried from each to the next.
     fn run_steps(
         &self,
-        case: &GoldenCase,
+        rows: &[Vec<f32>],
         backend: &mut dyn Backend,
-    ) -> Result<Vec<f32>, InferenceError> {
+    ) -> Result<Ran, InferenceError> {
         let lane = backend.lane(Shape { steps: 1, batch: 1 })?;
         let widths = self.signature.states.iter().map(|state| state.width);
         let mut states: Vec<Vec<f32>> = widths.map(|width| vec![0.0; width]).collect();
-        for row in &case.window {
+        let mut outputs = Vec::with_capacity(rows.len());
+        for row in rows {
             backend.rows_mut(lane).copy_from_slice(row);
             for (index, state) in states.iter().enumerate() {
                 backend.state_mut(lane, index).copy_from_slice(state);
@@ -312,8 +328,23 @@ impl Bundle {
             for (index, state) in states.iter_mut().enumerate() {
                 state.copy_from_slice(backend.next_state(lane, index));
             }
+            outputs.push(backend.output(lane)[0]);
         }
-        Ok(backend.output(lane).to_vec())
+        Ok(Ran { outputs, states })
+    }
+}
+
+/// What a run of rows from zero state gave.
+struct Ran {
+    /// The output after the last row, or one after each.
+    outputs: Vec<f32>,
+    /// The states after the last row.
+    states: Vec<Vec<f32>>,
+}
+
+impl Ran {
+    fn state_bits(&self) -> Vec<u32> {
+        self.states.iter().flatten().map(|value| value.to_bits()).collect()
     }
 }
 
@@ -412,9 +443,13 @@ fn check_golden(golden: &Golden, manifest: &Manifest, plans: &Plans) -> Vec<Stri
         problem("cases: there is none".to_owned());
     }
     for (index, case) in golden.cases.iter().enumerate() {
-        if case.window.len() != plans.window_steps {
-            let (have, want) = (case.window.len(), plans.window_steps);
+        let (have, want) = (case.window.len(), plans.window_steps);
+        let carried = manifest.modes == [Mode::Carried];
+        let (outputs, full) = (case.output.len(), (have + 1).saturating_sub(want));
+        if have < want || (have > want && !carried) || have > GOLDEN_ROWS_MAX.max(want) {
             problem(format!("cases[{index}]: {have} rows, the window has {want}"));
+        } else if outputs != full {
+            problem(format!("cases[{index}]: {outputs} outputs for {full} full windows"));
         } else if let Err(text) = case.check_rows(&plans.features, &manifest.features) {
             problem(format!("cases[{index}]: {text}"));
         }

@@ -27,15 +27,18 @@ pub struct Golden {
     pub cases: Vec<GoldenCase>,
 }
 
-/// One window with its history and its expected output.
+/// One window with its history and its expected output, or, in mode `carried`, a run of rows from
+/// zero state with the outputs that a daemon which begins there publishes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GoldenCase {
-    /// Raw steps, oldest first: the features' warm-up and then W.
+    /// Raw steps, oldest first: the features' warm-up and then one for each row.
     pub steps: Vec<GoldenStep>,
-    /// The W scaled rows `[W][F]` that the steps make, in model units.
+    /// The scaled rows `[n][F]` that the steps make, in model units: W, or in mode `carried` W or
+    /// more.
     pub window: Vec<Vec<f32>>,
-    /// The model's output `[K]` for the window, in model units.
+    /// The model's outputs, in model units: the one for the window, or in mode `carried` those
+    /// after each row from the W-th on, `n - W + 1`.
     pub output: Vec<f32>,
 }
 

@@ -179,7 +179,7 @@ pub struct TrainingSpec {
     pub from: UnixNanos,
     /// Event time of the last step of the training part.
     pub to: UnixNanos,
-    /// Windows trained on.
+    /// Windows trained on; for mode `carried`, steps with a label.
     pub windows: u32,
     /// Epochs run until training stopped.
     pub epochs: u32,

@@ -9,7 +9,6 @@ use super::baseline::Baselines;
 use super::config::TrainConfig;
 use super::dataset::{Dataset, Part};
 use super::evaluate::{Kind, Outcomes, Terms, evaluate, interval};
-use super::fit::predict;
 use super::network::Network;
 use crate::features::{ScalerError, SingleScaler};
 use crate::model::manifest::Evaluation;
@@ -49,7 +48,7 @@ pub fn assess(
 ) -> Result<Assessment, ScalerError> {
     let scaler = dataset.target_scaler.single()?;
     let seen = |part: &Part| {
-        let outputs = predict(network, parameters, &part.windows);
+        let outputs = dataset.predict(network, parameters, part, config.recipe.lanes);
         let outcomes = outcomes(&outputs, part, scaler, baselines);
         (outputs, outcomes)
     };

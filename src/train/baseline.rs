@@ -184,7 +184,7 @@ mod tests {
             truth,
             persistence,
         });
-        Part { windows, examples: examples.collect() }
+        Part { windows, examples: examples.collect(), places: Vec::new() }
     }
 
     /// Random windows of `steps` rows with two values.

@@ -49,6 +49,8 @@ pub struct TrainConfig {
     pub split: Split,
     /// The network.
     pub architecture: Architecture,
+    /// Where the state before a row comes from.
+    pub state: StateRule,
     /// How it is fitted.
     pub recipe: Recipe,
     /// Runs that differ in the seed alone, the first included.
@@ -81,6 +83,15 @@ pub struct DataConfig {
     /// The largest change of price from one row of a symbol to the next that is no mistake, a
     /// fraction; 0 allows any.
     pub jump_max: f64,
+}
+
+/// Where the state before a row comes from; it decides which modes a model serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateRule {
+    /// From the window: zero before its first row. For modes `full` and `sliding`.
+    Window,
+    /// From all rows before it, without end. For mode `carried`.
+    Carried,
 }
 
 /// How the history is divided in time: training, then validation, then test.
@@ -148,7 +159,7 @@ fn check(tree: Value, problems: &mut Problems) -> TrainConfig {
         root.problem(&format!("target.{}", error.part), error.problem);
     }
     let split = split(root.section("split"));
-    let architecture = network(root.section("network"), features.len(), &target);
+    let (architecture, state) = network(root.section("network"), features.len(), &target);
     let (recipe, work) = fit(root.section("fit"), &target);
     let (seeds, folds) = {
         let mut section = root.section("evaluate");
@@ -178,6 +189,7 @@ fn check(tree: Value, problems: &mut Problems) -> TrainConfig {
         horizon_steps,
         split,
         architecture,
+        state,
         recipe,
         seeds,
         folds,
@@ -250,7 +262,7 @@ fn split(mut section: Section<'_>) -> Split {
     split
 }
 
-fn network(mut section: Section<'_>, inputs: usize, target: &Target) -> Architecture {
+fn network(mut section: Section<'_>, inputs: usize, target: &Target) -> (Architecture, StateRule) {
     const UNITS_MAX: usize = 4096;
     fn rate(section: &mut Section<'_>, name: &'static str) -> f32 {
         // A layer may leave its dropout out.
@@ -285,6 +297,12 @@ fn network(mut section: Section<'_>, inputs: usize, target: &Target) -> Architec
         shape
     });
     let attention = Some(section.count("attention", 0, UNITS_MAX)).filter(|units| *units > 0);
+    let states = [("window", StateRule::Window), ("carried", StateRule::Carried)];
+    let state = section.choice("state", &states);
+    if attention.is_some() && state == StateRule::Carried {
+        let problem = "reads a whole window, so it must be 0 where network.state is `carried`";
+        section.problem("attention", problem);
+    }
     for (name, empty) in [("lstm", lstm.is_empty()), ("dense", dense.is_empty())] {
         if empty {
             section.problem(name, "needs at least one layer");
@@ -304,7 +322,7 @@ fn network(mut section: Section<'_>, inputs: usize, target: &Target) -> Architec
         section.problem("dense", problem);
     }
     section.finish();
-    Architecture { inputs, lstm, attention, dense }
+    (Architecture { inputs, lstm, attention, dense }, state)
 }
 
 fn fit(mut section: Section<'_>, target: &Target) -> (Recipe, PathBuf) {
@@ -398,6 +416,7 @@ mod tests {
         assert_eq!((config.window_steps, config.horizon_steps), (30, 1));
         assert_eq!(config.split, Split { test: 0.2, validation: 0.2 });
         assert_eq!(config.version, None);
+        assert_eq!(config.state, StateRule::Window);
         assert_eq!((config.seeds, config.folds), (1, 0));
         assert_eq!(config.reports_root.as_deref(), Some(Path::new("reports")));
     }
@@ -413,7 +432,7 @@ mod tests {
                 seen += 1;
             }
         }
-        assert_eq!(seen, 4);
+        assert_eq!(seen, 5);
     }
 
     #[test]
@@ -448,6 +467,15 @@ mod tests {
         let expected = ["fit.loss: the quantile of a `next_direction` is 0 or 1"];
         assert_eq!(problems("next_direction", quantile), expected);
         assert_eq!(problems("next_event", ""), ["target.above: `next_event` needs it"]);
+    }
+
+    #[test]
+    fn a_state_is_carried_through_anything_but_attention() {
+        let read = |more: &str| read(&format!("{SMALLEST}[network]\nstate = 'carried'\n{more}"));
+        assert_eq!(read("").unwrap().state, StateRule::Carried);
+        let expected = "network.attention: reads a whole window, so it must be 0 where \
+                        network.state is `carried`";
+        assert_eq!(read("attention = 8\n").unwrap_err(), [expected]);
     }
 
     #[test]

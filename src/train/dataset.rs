@@ -1,7 +1,8 @@
 //! From steps to examples: features, labels, the split in time and the scalers.
 //!
 //! Owns what an example is: the window of the W rows up to a step, and the label that becomes known
-//! `horizon` steps later. Rows come from the `features` that the daemon runs.
+//! `horizon` steps later. Rows come from the `features` that the daemon runs. The examples are the
+//! same where the state is carried: what is then read beside the window is all that was before it.
 //!
 //! Promises: the parts follow each other in time, and no row of a window and no row behind a label
 //! belongs to two parts, so the newest step of the last example of one part and that of the first
@@ -14,9 +15,13 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-use super::config::{Split, TrainConfig};
+use super::carried;
+use super::config::{Split, StateRule, TrainConfig};
+use super::fit::{Examples, Labelled, predict};
 use super::history::{History, Series};
 use super::look_ahead::{self, LookAheadError};
+use super::network::Network;
+use super::sequences::{Place, Sequences};
 use super::windows::Windows;
 use crate::domain::{Reject, Step, UnixNanos};
 use crate::features::{
@@ -38,6 +43,9 @@ pub struct Dataset {
     pub validation: Part,
     /// What nothing but the last evaluation sees.
     pub test: Part,
+    /// The rows of every series from the beginning of its history on, where the state is carried
+    /// through them; `None` where every window begins with a fresh one.
+    pub sequences: Option<Sequences>,
     /// Event time of the first and the last row of the training part.
     pub training_span: (UnixNanos, UnixNanos),
 }
@@ -49,6 +57,8 @@ pub struct Part {
     pub windows: Windows,
     /// Where each window comes from.
     pub examples: Vec<Example>,
+    /// The place of each window's newest row among those of its whole history.
+    pub places: Vec<Place>,
 }
 
 /// Where a window comes from, and what came true.
@@ -174,17 +184,61 @@ impl Dataset {
         let [training, validation, test] = examples;
         let part = |at: usize, examples: Vec<Example>| {
             let windows = windows(&rows, &scaled, &parts[at], &examples, single, config);
-            Part { windows, examples }
+            let place = |Example { series, step, .. }: &Example| Place {
+                sequence: *series,
+                row: step - rows[*series].first_step,
+            };
+            Part { windows, places: examples.iter().map(place).collect(), examples }
         };
         let training_span = span(history, &rows, &parts[0]);
-        Ok(Self {
-            training: part(0, training),
-            validation: part(1, validation),
-            test: part(2, test),
-            scaler,
-            target_scaler,
-            training_span,
-        })
+        let parts = [part(0, training), part(1, validation), part(2, test)];
+        let sequences = (config.state == StateRule::Carried).then(|| {
+            let mut sequences = Sequences::new(config.features.len());
+            scaled.into_iter().for_each(|rows| sequences.push(rows));
+            sequences
+        });
+        let [training, validation, test] = parts;
+        Ok(Self { training, validation, test, sequences, scaler, target_scaler, training_span })
+    }
+
+    /// What a network is fitted to.
+    pub fn examples(&self) -> Examples<'_> {
+        let (training, validation) = (&self.training, &self.validation);
+        match &self.sequences {
+            None => {
+                Examples::Windows { training: &training.windows, validation: &validation.windows }
+            }
+            Some(sequences) => Examples::Carried {
+                sequences,
+                steps: training.windows.steps(),
+                training: training.labelled(),
+                validation: validation.labelled(),
+            },
+        }
+    }
+
+    /// The network's values for the examples of one part: of their windows, or at their rows with
+    /// the state to which the whole history before them leads. `lanes` divide the work.
+    pub fn predict(
+        &self,
+        network: &Network,
+        parameters: &[f32],
+        part: &Part,
+        lanes: usize,
+    ) -> Vec<f32> {
+        match &self.sequences {
+            None => predict(network, parameters, &part.windows),
+            Some(sequences) => {
+                let steps = part.windows.steps();
+                carried::predict(network, parameters, sequences, &part.places, steps, lanes)
+            }
+        }
+    }
+}
+
+impl Part {
+    fn labelled(&self) -> Labelled<'_> {
+        Labelled { places: &self.places, labels: self.windows.labels() }
     }
 }
 

@@ -264,7 +264,8 @@ mod tests {
                 states.push((hidden, cell));
             }
             if !states.is_empty() {
-                workspace.carry_states(&states);
+                let states = states.iter().map(|(h, c): &(Vec<f32>, Vec<f32>)| (&**h, &**c));
+                workspace.carry_states(states);
             }
             backend.run(lane).unwrap();
             network.forward(parameters, &mut workspace);

@@ -8,6 +8,7 @@
 use super::activation::Activation;
 use super::attention::Attention;
 use super::loss::Loss;
+use super::lstm::{Emits, Lstm};
 use super::network::{Architecture, DenseShape, LstmShape, Network, Workspace};
 use super::random::{Purpose, Random};
 
@@ -22,19 +23,44 @@ struct Case {
     input: Vec<f32>,
     loss: Loss,
     targets: Vec<f32>,
+    /// Whether a value has its target; one that has none is no part of the loss.
+    labelled: Vec<bool>,
+    /// h and c of each LSTM layer before the first step, `[B, H]`; none: zero.
+    states: Vec<(Vec<f32>, Vec<f32>)>,
     workspace: Workspace,
     masks: Masks,
 }
 
 impl Case {
     fn new(architecture: Architecture, steps: usize, batch: usize) -> Self {
-        let network = Network::new(architecture).unwrap();
+        Self::of(Network::new(architecture).unwrap(), steps, batch, batch)
+    }
+
+    /// A chunk in the midst of its strands: a value after every step, two thirds of them with a
+    /// target, and states from the chunk before, which are constants.
+    fn chunk(architecture: Architecture, steps: usize, batch: usize) -> Self {
+        let network = Network::new(architecture).unwrap().every_step();
+        let mut case = Self::of(network, steps, batch, steps * batch);
+        case.labelled.iter_mut().skip(1).step_by(3).for_each(|labelled| *labelled = false);
+        let mut random = Random::new(17, Purpose::Order);
+        let units: Vec<usize> = case.network.lstm_layers().iter().map(Lstm::units).collect();
+        for units in units {
+            let mut uniform = || -> Vec<f32> {
+                (0..batch * units).map(|_| 2.0 * random.unit_f32() - 1.0).collect()
+            };
+            case.states.push((uniform(), uniform()));
+        }
+        case
+    }
+
+    /// `rows` values go to the dense layers.
+    fn of(network: Network, steps: usize, batch: usize, rows: usize) -> Self {
         let mut random = Random::new(11, Purpose::Order);
         let mut uniform = |count: usize| -> Vec<f32> {
             (0..count).map(|_| 2.0 * random.unit_f32() - 1.0).collect()
         };
         let input = uniform(steps * batch * network.architecture().inputs);
-        let targets = uniform(batch * network.outputs());
+        let targets = uniform(rows * network.outputs());
         // Every parameter moves away from its initial value, so that biases are not zero.
         let mut parameters = network.initial_parameters(5);
         let moves = uniform(parameters.len());
@@ -46,7 +72,20 @@ impl Case {
         let masks = workspace.masks().into_iter().map(|m| widen(m.factors().unwrap_or(&[])));
         let masks = masks.collect();
         let loss = Loss::MeanSquaredError;
-        Self { network, parameters, steps, batch, input, loss, targets, workspace, masks }
+        let (labelled, states) = (vec![true; targets.len()], Vec::new());
+        Self {
+            network,
+            parameters,
+            steps,
+            batch,
+            input,
+            loss,
+            targets,
+            labelled,
+            states,
+            workspace,
+            masks,
+        }
     }
 
     /// The same case with another loss, and with the network that this loss reads.
@@ -61,10 +100,19 @@ impl Case {
 
     fn gradients(&mut self) -> Vec<f32> {
         let mut gradients = vec![f32::NAN; self.parameters.len()];
+        if !self.states.is_empty() {
+            let states = self.states.iter().map(|(h, c)| (&**h, &**c));
+            self.workspace.carry_states(states);
+        }
         self.network.forward(&self.parameters, &mut self.workspace);
         let (values, gradient) = self.workspace.output_and_gradient();
-        let count = values.len();
-        self.loss.gradient(values, &self.targets, count, gradient);
+        let places: Vec<usize> = (0..values.len()).filter(|at| self.labelled[*at]).collect();
+        let of = |all: &[f32]| -> Vec<f32> { places.iter().map(|at| all[*at]).collect() };
+        let mut some = Vec::new();
+        self.loss.gradient(&of(values), &of(&self.targets), places.len(), &mut some);
+        gradient.clear();
+        gradient.resize(values.len(), 0.0);
+        places.iter().zip(some).for_each(|(at, d)| gradient[*at] = d);
         self.network.backward(&self.parameters, &mut self.workspace, &mut gradients);
         gradients
     }
@@ -84,8 +132,11 @@ impl Case {
             let recurrent_mask = mask();
             let mut outputs = vec![0.0; steps * batch * units];
             for window in 0..batch {
-                let mut hidden = vec![0.0; units];
-                let mut cell = vec![0.0; units];
+                let before = |state: &Vec<f32>| widen(&state[window * units..][..units]);
+                let (mut hidden, mut cell) = self.states.get(at).map_or_else(
+                    || (vec![0.0; units], vec![0.0; units]),
+                    |(hidden, cell)| (before(hidden), before(cell)),
+                );
                 for step in 0..steps {
                     let x = &sequence[(step * batch + window) * width..][..width];
                     let masked: Vec<f64> = (0..units)
@@ -109,7 +160,7 @@ impl Case {
                     }
                 }
             }
-            if at + 1 == layers.len() && self.network.attention_layer().is_none() {
+            if layer.emits == Emits::LastStep {
                 outputs.drain(..(steps - 1) * batch * units);
             }
             let output_mask = mask();
@@ -125,8 +176,9 @@ impl Case {
             let w = &parameters[layer.weight.range()];
             let b = &parameters[layer.bias.range()];
             let output_mask = mask();
-            let mut outputs = vec![0.0; batch * units];
-            for window in 0..batch {
+            let rows = sequence.len() / inputs;
+            let mut outputs = vec![0.0; rows * units];
+            for window in 0..rows {
                 for k in 0..units {
                     let x = &sequence[window * inputs..][..inputs];
                     let sum: f64 = b[k] + (0..inputs).map(|j| x[j] * w[j * units + k]).sum::<f64>();
@@ -183,8 +235,10 @@ impl Case {
             }
             Loss::Quantile(q) => (f64::from(q) * (t - y)).max((f64::from(q) - 1.0) * (t - y)),
         };
-        let losses = values.iter().zip(&self.targets).map(|(y, t)| one(*y, f64::from(*t)));
-        losses.sum::<f64>() / values.len() as f64
+        let pairs = values.iter().zip(&self.targets).zip(&self.labelled);
+        let losses = pairs.filter(|(_, labelled)| **labelled);
+        let losses: Vec<f64> = losses.map(|((y, t), _)| one(*y, f64::from(*t))).collect();
+        losses.iter().sum::<f64>() / losses.len() as f64
     }
 
     /// Compares values and all gradients.
@@ -307,6 +361,22 @@ fn every_loss() {
     Case::new(shape(Activation::Sigmoid), 4, 6).with_loss(Loss::MeanSquaredError).check();
 }
 
+/// Truncated back-propagation: what the states before a chunk owe to the parameters is left out.
+#[test]
+fn a_chunk_between_carried_states() {
+    let shape = |lstm| Architecture {
+        inputs: 2,
+        lstm,
+        attention: None,
+        dense: vec![dense(3, Activation::Relu, 0.2), dense(1, Activation::Sigmoid, 0.0)],
+    };
+    Case::chunk(shape(vec![lstm(5, 0.3, 0.2)]), 6, 4).check();
+    let stack = || shape(vec![lstm(4, 0.2, 0.3), lstm(3, 0.0, 0.2)]);
+    Case::chunk(stack(), 5, 3).check();
+    Case::chunk(stack(), 1, 1).check();
+    Case::chunk(stack(), 4, 2).with_loss(Loss::BinaryCrossEntropy).check();
+}
+
 #[test]
 fn a_single_step_and_a_single_window() {
     let head = vec![dense(1, Activation::Linear, 0.0)];
@@ -350,7 +420,7 @@ fn a_carried_state_continues_the_sequence() {
         if step > 0 {
             let states = single.last_states();
             let states: Vec<_> = states.iter().map(|(h, c)| (h.to_vec(), c.to_vec())).collect();
-            single.carry_states(&states);
+            single.carry_states(states.iter().map(|(h, c)| (&**h, &**c)));
         }
         single.input(1, 3, 2).copy_from_slice(rows);
         network.forward(&parameters, &mut single);

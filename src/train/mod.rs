@@ -3,6 +3,7 @@
 //! ```text
 //! dataset ─> fit ─> assess ─> export, report
 //!             │└─ checkpoint  └ evaluate ─> statistics; baseline, repeat
+//!             ├ windows, lanes; or sequences, carried
 //!             └ network ─> lstm, attention, dense ─> gemm, activation, dropout
 //!               loss, adam, initial, random, parameters
 //! ```
@@ -29,6 +30,7 @@ mod parameters;
 
 pub mod assess;
 pub mod baseline;
+pub mod carried;
 pub mod checkpoint;
 pub mod config;
 pub mod dataset;
@@ -43,6 +45,7 @@ pub mod network;
 pub mod random;
 pub mod repeat;
 pub mod report;
+pub mod sequences;
 pub mod statistics;
 pub mod windows;
 

@@ -206,6 +206,24 @@ impl Network {
         other
     }
 
+    /// The same network with a value after every step, `y [T, B, K]`, instead of after the last one
+    /// alone; the parameters stand where they stood. Attention has no such form.
+    pub(crate) fn every_step(&self) -> Self {
+        assert!(self.attention.is_none(), "attention reads a whole window");
+        let mut other = self.clone();
+        let last = other.lstm.last_mut();
+        last.expect("a network has an LSTM layer, or `new` had refused it").emits =
+            Emits::EveryStep;
+        other
+    }
+
+    /// Rows that the dense layers read in a run of `extent`.
+    fn dense_rows(&self, Extent { steps, batch }: Extent) -> usize {
+        let emits = self.lstm.last().map(|layer| layer.emits);
+        let every_step = self.attention.is_none() && emits == Some(Emits::EveryStep);
+        if every_step { steps * batch } else { batch }
+    }
+
     /// Fresh parameters as Keras would draw them; they depend on the seed alone.
     pub fn initial_parameters(&self, seed: u64) -> Vec<f32> {
         let mut random = Random::new(seed, Purpose::Initial);
@@ -233,11 +251,12 @@ impl Network {
             input: Vec::with_capacity(steps * batch * shapes.inputs),
             lstm: lstm.map(|(l, s)| l.buffers(extent, s.recurrent_dropout, s.dropout)).collect(),
             attention: self.attention.as_ref().map(|layer| layer.buffers(extent)),
-            dense: dense.map(|(l, s)| l.buffers(batch, s.dropout)).collect(),
+            dense: dense.map(|(l, s)| l.buffers(self.dense_rows(extent), s.dropout)).collect(),
         }
     }
 
-    /// Values `y [B, K]` for the input in the workspace.
+    /// Values `y [B, K]` for the input in the workspace, or `[T, B, K]` where the network gives one
+    /// after every step.
     pub fn forward<'a>(&self, parameters: &[f32], workspace: &'a mut Workspace) -> &'a [f32] {
         let Workspace { extent, input, lstm, attention, dense } = workspace;
         for (at, layer) in self.lstm.iter().enumerate() {
@@ -253,7 +272,7 @@ impl Network {
         for (at, layer) in self.dense.iter().enumerate() {
             let (below, rest) = dense.split_at_mut(at);
             let input = below.last().map_or(state, DenseBuffers::output);
-            layer.forward(parameters, input, extent.batch, &mut rest[0]);
+            layer.forward(parameters, input, self.dense_rows(*extent), &mut rest[0]);
         }
         workspace.output()
     }
@@ -262,6 +281,7 @@ impl Network {
     /// `workspace`. `forward` has run on the same workspace, once for each `backward`.
     pub fn backward(&self, parameters: &[f32], workspace: &mut Workspace, gradients: &mut [f32]) {
         let Workspace { extent, input, lstm, attention, dense } = workspace;
+        let rows = self.dense_rows(*extent);
         // A gradient's buffer is lent out while the value beside it is read.
         let mut d_state = match attention {
             Some(attention) => std::mem::take(&mut attention.d_output),
@@ -276,7 +296,7 @@ impl Network {
             let mut d_input = std::mem::take(lent);
             let input = below.as_ref().map_or(state, |below| below.output());
             let here = &mut rest[0];
-            layer.backward(parameters, input, extent.batch, here, gradients, &mut d_input);
+            layer.backward(parameters, input, rows, here, gradients, &mut d_input);
             *below.map_or(&mut d_state, |below| &mut below.d_output) = d_input;
         }
         if let (Some(layer), Some(buffers)) = (&self.attention, attention) {
@@ -329,8 +349,9 @@ impl Workspace {
             let sequence = if layer.emits == Emits::EveryStep { steps } else { 1 };
             buffers.dropout.draw(sequence * state, random);
         }
+        let rows = network.dense_rows(self.extent);
         for (layer, buffers) in network.dense.iter().zip(&mut self.dense) {
-            buffers.dropout.draw(batch * layer.units(), random);
+            buffers.dropout.draw(rows * layer.units(), random);
         }
     }
 
@@ -345,7 +366,10 @@ impl Workspace {
 
     /// Starts the next run from these states instead of zero: for each LSTM layer h and c, `[B, H]`
     /// each.
-    pub fn carry_states(&mut self, states: &[(Vec<f32>, Vec<f32>)]) {
+    pub fn carry_states<'s>(
+        &mut self,
+        states: impl ExactSizeIterator<Item = (&'s [f32], &'s [f32])>,
+    ) {
         assert_eq!(states.len(), self.lstm.len(), "one state for each LSTM layer");
         for (buffers, (hidden, cell)) in self.lstm.iter_mut().zip(states) {
             buffers.carry_state(hidden, cell);
@@ -357,13 +381,13 @@ impl Workspace {
         self.lstm.iter().map(|buffers| buffers.last_state(self.extent)).collect()
     }
 
-    /// The values of the last `forward`, `[B, K]`.
+    /// The values of the last `forward`, `[B, K]` or `[T, B, K]`.
     pub fn output(&self) -> &[f32] {
         self.dense.last().expect("a network has a dense layer").output()
     }
 
     /// The values of the last `forward`, and the gradient of the loss with respect to them, to be
-    /// written before `backward`; both `[B, K]`.
+    /// written before `backward`; both `[B, K]` or `[T, B, K]`.
     pub(crate) fn output_and_gradient(&mut self) -> (&[f32], &mut Vec<f32>) {
         let last = self.dense.last_mut().expect("a network has a dense layer");
         last.output_and_gradient()

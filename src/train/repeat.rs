@@ -130,9 +130,8 @@ fn run(
 ) -> Result<Option<Evaluation>, TrainError> {
     let mut recipe = config.recipe.clone();
     recipe.seed = seed;
-    let (training, validation) = (&dataset.training.windows, &dataset.validation.windows);
     let mut observer = |progress: Progress| observer(place, progress);
-    let fit = match fit(network, training, validation, &recipe, &mut observer) {
+    let fit = match fit(network, dataset.examples(), &recipe, &mut observer) {
         Ok(fit) if fit.stopped == Stopped::Asked => return Ok(None),
         Err(FitError::NothingYet) => return Ok(None),
         fit => fit?,

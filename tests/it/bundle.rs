@@ -3,13 +3,13 @@
 use std::fs;
 
 use tickcast::features::Scaler;
-use tickcast::model::manifest::Manifest;
+use tickcast::model::manifest::{Manifest, Mode};
 use tickcast::model::onnx::{
     AttributeProto, DATA_LOCATION_EXTERNAL, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
 };
 use tickcast::model::{Bundle, Draft};
 
-use crate::support::bundle::{SealedBundle, draft, sealed};
+use crate::support::bundle::{SealedBundle, carried_draft, draft, sealed};
 use crate::support::network::Network;
 use crate::support::runtime;
 
@@ -146,6 +146,31 @@ fn golden_vectors_that_do_not_come_true_are_refused() {
     let problems = refusal(|draft| draft.golden.cases[0].output[0] = f32::NAN);
     assert!(!problems.is_empty());
     assert_says(&refusal(|draft| draft.golden.cases.clear()), "cases: there is none");
+}
+
+#[test]
+fn a_carried_state_is_proved_far_beyond_the_first_full_window() {
+    let network = Network::random(1, 3, &[6, 4]);
+    let draft = || carried_draft(WINDOW_STEPS, 4 * WINDOW_STEPS, &network);
+    let root = tempfile::tempdir().unwrap();
+    let folder = draft().seal(root.path(), runtime()).unwrap();
+    let bundle = Bundle::read(&folder).unwrap();
+    bundle.open(runtime()).unwrap();
+    assert_eq!(bundle.golden().cases[0].output.len(), 16);
+
+    let refusal = |change: &dyn Fn(&mut Draft)| {
+        let mut draft = draft();
+        change(&mut draft);
+        draft.seal(tempfile::tempdir().unwrap().path(), runtime()).unwrap_err().problems
+    };
+    // One in the midst, which no run of the whole would tell.
+    let problems = refusal(&|draft| draft.golden.cases[0].output[7] += 1e-3);
+    assert_says(&problems, "golden.json: cases[0]: output[7]: the model gives");
+    let problems = refusal(&|draft| draft.golden.cases[0].output.truncate(15));
+    assert_says(&problems, "golden.json: cases[0]: 15 outputs for 16 full windows");
+    // A model of windows has no use for more rows than a window has.
+    let problems = refusal(&|draft| draft.manifest.modes = vec![Mode::Full, Mode::Sliding]);
+    assert_says(&problems, "golden.json: cases[0]: 20 rows, the window has 5");
 }
 
 #[test]

@@ -10,6 +10,7 @@
 mod bundle;
 mod command_line;
 mod daemon;
+mod kafka;
 mod parity;
 mod support;
 mod tidy;

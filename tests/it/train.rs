@@ -1,13 +1,20 @@
 //! `tickcast train` as a person stops it and lets it go on.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
+use tickcast::model::manifest::Mode;
+use tickcast::publish::wire::ForecastRecord;
+use tickcast::train::config;
+use tickcast::train::job::Job;
 
 use super::support::process::{run, tickcast};
+use super::support::runtime;
 
 /// A configuration over a written history, with more epochs than anybody waits for.
 fn configuration(folder: &Path) -> PathBuf {
@@ -81,4 +88,74 @@ fn the_first_interrupt_seals_the_best_epoch_and_resume_goes_on() {
     let output = run(&arguments);
     assert_eq!(output.status.code(), Some(78), "{}", text(&output));
     assert!(text(&output).contains("rain.checkpoint`: read: "), "{}", text(&output));
+}
+
+/// Three symbols, one of them with gaps between its days, one that comes late.
+fn prices() -> String {
+    let mut csv = "symbol,time,close,volume\n".to_owned();
+    for day in 0..700_u32 {
+        let date = format!("{}-{:02}-{:02}", 2001 + day / 336, 1 + day / 28 % 12, 1 + day % 28);
+        for (symbol, phase, comes) in [("A", 0.0, 1), ("B", 1.3, 3), ("C", 2.1, 1)] {
+            if day % comes == 0 && (symbol != "C" || day >= 150) {
+                let at = f64::from(day) * 0.21 + phase;
+                let close = 80.0 + 6.0 * at.sin() + 3.0 * (at * 2.7).cos();
+                csv += &format!("{symbol},{date},{close},{}\n", 1000 + day * 37 % 400);
+            }
+        }
+    }
+    csv
+}
+
+/// The daemon's numbers over the whole history are those by which the trainer judged the model.
+#[test]
+fn replay_of_a_carried_model_says_what_the_trainer_said() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(path("prices.csv"), prices()).unwrap();
+    let settings = format!(
+        "[model]\nname = 'carried'\nroot = '{0}/models'\n[data]\npath = '{0}/prices.csv'\n\
+         [window]\nsteps = 9\n[network]\nstate = 'carried'\n\
+         lstm = [{{ units = 8, recurrent_dropout = 0.1 }}, {{ units = 5, dropout = 0.1 }}]\n\
+         dense = [{{ units = 1, activation = 'tanh' }}]\n\
+         [fit]\nepochs_max = 8\nbatch = 6\nlearning_rate = 0.01\nwork = '{0}/work'\n",
+        folder.path().display()
+    );
+    fs::write(path("train.toml"), settings).unwrap();
+    let job = Job::prepare(config::load(Path::new(&path("train.toml"))).unwrap()).unwrap();
+    let trained = job.run(&mut |_| ControlFlow::Continue(())).unwrap();
+    let (judged, manifest) = (trained.assessment.clone(), trained.draft.manifest.clone());
+    trained.seal(&folder.path().join("models"), runtime()).unwrap();
+
+    let model = format!(
+        "source.url = 'ws://127.0.0.1:1'\nmodel.root = '{}'\nmodel.name = 'carried'\n",
+        path("models")
+    );
+    fs::write(path("replay.toml"), model).unwrap();
+    let (configuration, input) = (path("replay.toml"), path("prices.csv"));
+    let output = run(&["replay", "-c", &configuration, "--input", &input, "--output", "-"]);
+    assert!(output.status.success(), "{}", text(&output));
+    let scaler = manifest.target.scaler.single().unwrap();
+    let mut said = BTreeMap::new();
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        let forecast: ForecastRecord<'_> = serde_json::from_str(line).unwrap();
+        assert_eq!(forecast.mode, Mode::Carried);
+        let key = (forecast.symbol.to_string(), forecast.as_of);
+        assert_eq!(said.insert(key, scaler.apply(forecast.value)), None);
+    }
+    // Each symbol loses one row to the first change and eight to the first window.
+    assert_eq!(said.len(), (700 - 9) + (234 - 9) + (550 - 9));
+
+    let parts =
+        [(&job.dataset().validation, judged.validation), (&job.dataset().test, judged.test)];
+    let mut compared = 0;
+    for (part, judged) in parts {
+        for (example, output) in part.examples.iter().zip(&judged.outputs) {
+            let symbol = manifest.training.symbols[example.series].clone();
+            let daemon = said[&(symbol, example.as_of)];
+            let difference = (daemon - f64::from(*output)).abs();
+            assert!(difference < 1e-6, "{example:?}: daemon {daemon}, trainer {output}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 400, "{compared} forecasts compared");
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError as ClientError;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
@@ -204,19 +204,6 @@ fn weight(record: &TopicRecord) -> usize {
     record.bytes.len() + RECORD_OVERHEAD_BYTES
 }
 
-/// Whether the client goes on by itself.
-fn is_passing(error: &ClientError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            RDKafkaErrorCode::AllBrokersDown
-                | RDKafkaErrorCode::BrokerTransportFailure
-                | RDKafkaErrorCode::OperationTimedOut
-                | RDKafkaErrorCode::Resolve
-        )
-    )
-}
-
 impl TopicRecords {
     /// Opens a topic between two places. What is written meanwhile is not read: the end is at
     /// most the end of what is committed now.
@@ -293,7 +280,7 @@ impl TopicRecords {
                 merge.close(number as usize);
                 Ok(true)
             }
-            Some(Err(error)) if is_passing(&error) => Ok(false),
+            Some(Err(error)) if client::passes(&error) => Ok(false),
             Some(Err(error)) => Err(topic.error(error)),
         }
     }
@@ -375,7 +362,7 @@ impl TopicTail {
         match self.topic.consumer.poll(POLL_TIMEOUT) {
             None | Some(Err(ClientError::PartitionEOF(_))) => Ok(TailEvent::Quiet),
             Some(Ok(message)) => Ok(TailEvent::Record(record(&message).bytes)),
-            Some(Err(error)) if is_passing(&error) => Ok(TailEvent::Trouble(error.to_string())),
+            Some(Err(error)) if client::passes(&error) => Ok(TailEvent::Trouble(error.to_string())),
             Some(Err(error)) => Err(self.topic.error(error)),
         }
     }

@@ -20,7 +20,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::config::{DataConfig, TrainConfig};
+use super::config::{DataConfig, StateRule, TrainConfig};
 use super::dataset::Dataset;
 use super::evaluate::{Kind, headline};
 use super::fit::Stopped;
@@ -143,7 +143,8 @@ fn tables(trained: &Trained, kind: Kind) -> Vec<(String, figures::Table, &'stati
              95 % interval: 0 is no better, 1 is perfect. The Diebold-Mariano statistic (with the \
              correction of Harvey, Leybourne and Newbold) is positive where the model is better; \
              p is two-sided. Persistence says that nothing changes, drift that the mean of the \
-             training part goes on; the linear model sees the same window as the network. \
+             training part goes on; the linear model sees the window of steps before the \
+             forecast. \
              Directions are those from no change, from the last value, or from an even chance.",
         ),
         (
@@ -199,6 +200,7 @@ fn facts(sources: Sources<'_>, trained: &Trained) -> Vec<(String, String)> {
         ("forecast", format!("{}, {} step(s) ahead", config.target.label(), config.horizon_steps)),
         ("window", format!("{} steps of {}", config.window_steps, config.features.join(", "))),
         ("network", describe(network)),
+        ("state", state(config)),
         ("data", format!("{}, SHA-256 {}", path.display(), training.data_sha256)),
         ("symbols", training.symbols.join(", ")),
         ("training part", span(&dataset.training)),
@@ -221,6 +223,16 @@ fn facts(sources: Sources<'_>, trained: &Trained) -> Vec<(String, String)> {
         ("made by", format!("tickcast {}", env!("CARGO_PKG_VERSION"))),
     ];
     facts.map(|(name, value)| (name.to_owned(), value)).to_vec()
+}
+
+fn state(config: &TrainConfig) -> String {
+    match config.state {
+        StateRule::Window => "zero before each window".to_owned(),
+        StateRule::Carried => format!(
+            "carried through the whole history; gradients go back through {} steps at most",
+            config.window_steps
+        ),
+    }
 }
 
 fn loss(loss: Loss) -> String {

@@ -91,15 +91,26 @@ pub(crate) fn draft(window_steps: u32, network: &Network) -> Draft {
     draft_of(manifest(window_steps, network), network)
 }
 
+/// As [`draft`], for mode `carried`, with a golden case of `rows` rows.
+pub(crate) fn carried_draft(window_steps: u32, rows: u32, network: &Network) -> Draft {
+    let modes = vec![Mode::Carried];
+    draft_over(rows, Manifest { modes, ..manifest(window_steps, network) }, network)
+}
+
 /// As [`draft`], with this manifest.
 fn draft_of(manifest: Manifest, network: &Network) -> Draft {
+    draft_over(manifest.window_steps, manifest, network)
+}
+
+/// As [`draft`], with this manifest and a golden case of `rows` rows.
+fn draft_over(rows: u32, manifest: Manifest, network: &Network) -> Draft {
     let label = manifest.target.kind.label();
     let features = FeaturePlan::new(&manifest.features, &[], label, &manifest.scaler).unwrap();
     let day = DurationNanos::from_seconds(86_400).unwrap();
     let (mut state, mut scratch) = (features.raw().initial_state(), features.raw().scratch());
     let (mut steps, mut window) = (Vec::new(), Vec::new());
     let warm_up_steps = u32::try_from(features.raw().warm_up_steps()).unwrap();
-    for index in 0..warm_up_steps + manifest.window_steps {
+    for index in 0..warm_up_steps + rows {
         let close = 100.0 + 10.0 * f64::from(index).sin();
         let fields = BTreeMap::from([
             ("close".to_owned(), close),
@@ -115,7 +126,8 @@ fn draft_of(manifest: Manifest, network: &Network) -> Draft {
         }
         steps.push(step);
     }
-    let output = vec![network.forward(&window) as f32];
+    let full = manifest.window_steps as usize..=window.len();
+    let output = full.map(|rows| network.forward(&window[..rows]) as f32).collect();
     let golden = Golden {
         schema: GOLDEN_SCHEMA.into(),
         tolerance: 1e-5,

@@ -1,5 +1,6 @@
 //! The harness: what tests share, so that they read like prose.
 
+pub(crate) mod broker;
 pub(crate) mod bundle;
 pub(crate) mod feed;
 pub(crate) mod network;

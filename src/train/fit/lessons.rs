@@ -1,0 +1,141 @@
+//! What a network is fitted to, and how an epoch goes through it.
+//!
+//! Owns: the two kinds of examples, windows and rows of whole histories, behind one seam. Promises
+//! that the loop above it is the same for both. Never steps an optimiser.
+
+use super::super::carried::Strands;
+use super::super::lanes::Lanes;
+use super::super::loss::Loss;
+use super::super::network::Network;
+use super::super::random::Random;
+use super::super::sequences::{Place, Sequences};
+use super::super::windows::Windows;
+use super::{FitError, Recipe};
+
+/// The training and the validation part.
+#[derive(Clone, Copy, Debug)]
+pub enum Examples<'a> {
+    /// Windows, each from zero state, in a fresh order in every epoch.
+    Windows {
+        /// What is learned.
+        training: &'a Windows,
+        /// What decides when to stop.
+        validation: &'a Windows,
+    },
+    /// Rows of whole histories, through which the state is carried.
+    Carried {
+        /// All rows.
+        sequences: &'a Sequences,
+        /// Steps through which a gradient goes back.
+        steps: usize,
+        /// What is learned.
+        training: Labelled<'a>,
+        /// What decides when to stop.
+        validation: Labelled<'a>,
+    },
+}
+
+/// Rows with a label; one each.
+#[derive(Clone, Copy, Debug)]
+pub struct Labelled<'a> {
+    /// Where the rows stand.
+    pub places: &'a [Place],
+    /// Their labels, scaled as the network's values are.
+    pub labels: &'a [f32],
+}
+
+/// One batch.
+pub(in super::super) struct Batch<'a> {
+    /// The mean over its labels.
+    pub(in super::super) loss: f64,
+    pub(in super::super) labels: usize,
+    pub(in super::super) gradients: &'a mut [f32],
+}
+
+/// One way through the examples.
+pub(in super::super) trait Lessons {
+    /// How many things stand in another order in every epoch.
+    fn items(&self) -> usize;
+
+    /// Begins an epoch and tells how many batches it has. Of the random numbers it draws what it
+    /// needs beside the order.
+    fn begin(&mut self, parameters: &[f32], order: &[usize], random: &mut Random) -> usize;
+
+    /// The next batch, with dropout; `None` at the end of the epoch.
+    fn next(&mut self, parameters: &[f32], dropout: &mut Random) -> Option<Batch<'_>>;
+
+    /// The values that the loss reads of the validation part, without dropout; ends the epoch.
+    fn validate(&mut self, parameters: &[f32]) -> Vec<f32>;
+}
+
+impl<'a> Examples<'a> {
+    /// Labels of the training and of the validation part.
+    pub(super) fn labels(self) -> [&'a [f32]; 2] {
+        match self {
+            Self::Windows { training, validation } => [training.labels(), validation.labels()],
+            Self::Carried { training, validation, .. } => [training.labels, validation.labels],
+        }
+    }
+
+    /// The way through them for `network`, which is the one that the loss reads.
+    pub(super) fn lessons(
+        self,
+        network: &'a Network,
+        recipe: &Recipe,
+        threads: usize,
+    ) -> Result<Box<dyn Lessons + 'a>, FitError> {
+        for (labels, name) in self.labels().into_iter().zip(["training", "validation"]) {
+            if labels.is_empty() {
+                return Err(FitError::NoWindows(name));
+            }
+        }
+        Ok(match self {
+            Self::Windows { training, validation } => {
+                let (batch, lanes) = (recipe.batch, recipe.lanes);
+                let lanes = Lanes::new(network, training.steps(), batch, lanes, threads);
+                let (loss, order) = (recipe.loss, Vec::new());
+                Box::new(Shuffled { lanes, training, validation, loss, batch, order, done: 0 })
+            }
+            Self::Carried { sequences, steps, training, validation } => Box::new(Strands::new(
+                network, sequences, steps, training, validation, recipe, threads,
+            )),
+        })
+    }
+}
+
+/// Windows in any order.
+struct Shuffled<'a> {
+    lanes: Lanes<'a>,
+    training: &'a Windows,
+    validation: &'a Windows,
+    loss: Loss,
+    batch: usize,
+    order: Vec<usize>,
+    /// Windows of this epoch that are done.
+    done: usize,
+}
+
+impl Lessons for Shuffled<'_> {
+    fn items(&self) -> usize {
+        self.training.len()
+    }
+
+    fn begin(&mut self, _: &[f32], order: &[usize], _: &mut Random) -> usize {
+        order.clone_into(&mut self.order);
+        self.done = 0;
+        order.len().div_ceil(self.batch)
+    }
+
+    fn next(&mut self, parameters: &[f32], dropout: &mut Random) -> Option<Batch<'_>> {
+        let which = self.order[self.done..].chunks(self.batch).next()?;
+        self.done += which.len();
+        let lanes = &mut self.lanes;
+        let (loss, gradients) =
+            lanes.gradients(parameters, self.training, which, self.loss, dropout);
+        Some(Batch { loss, labels: which.len(), gradients })
+    }
+
+    fn validate(&mut self, parameters: &[f32]) -> Vec<f32> {
+        self.lanes.predict(parameters, self.validation)
+    }
+}

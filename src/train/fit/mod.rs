@@ -1,0 +1,234 @@
+//! The training loop.
+//!
+//! Owns: epochs, early stopping, and which parameters are kept: those of the epoch with the lowest
+//! validation loss. All that changes from epoch to epoch is in a [`Session`].
+//!
+//! Promises: the result depends on the data, the recipe and the machine's vector units, not on the
+//! count of threads or on who watches, and a fit that goes on from a session ends with the bits of
+//! one that was never interrupted. A loss that is not a number ends the fit with an error.
+//!
+//! Never: prints, reads a clock or touches a file; whoever wants to show progress or to stop early
+//! does so through the observer.
+
+mod lessons;
+mod session;
+
+use std::num::NonZero;
+use std::ops::ControlFlow;
+
+use thiserror::Error;
+
+pub(super) use self::lessons::{Batch, Lessons};
+pub use self::lessons::{Examples, Labelled};
+pub(super) use self::session::Best;
+pub use self::session::Session;
+use super::lanes::Lanes;
+use super::loss::Loss;
+use super::network::Network;
+use super::windows::Windows;
+
+/// How to fit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipe {
+    /// Most passes over the training part.
+    pub epochs: usize,
+    /// Windows per step of the optimiser; where the state is carried, the most histories, or
+    /// stretches of them, that are learned side by side.
+    pub batch: usize,
+    /// Epochs without a lower validation loss after which the fit ends.
+    pub patience: usize,
+    /// Rate of the optimiser.
+    pub learning_rate: f64,
+    /// The largest Euclidean length of a batch's gradient over all parameters; a longer one is
+    /// scaled down to it. 0: any length.
+    pub clip_norm: f64,
+    /// What is made small.
+    pub loss: Loss,
+    /// Seed of everything that is random.
+    pub seed: u64,
+    /// Parts into which each batch is divided, so that as many threads can work on it. Another
+    /// count adds in another order and so gives other last bits.
+    pub lanes: usize,
+}
+
+impl Default for Recipe {
+    /// The Keras tutorial's settings.
+    fn default() -> Self {
+        Self {
+            epochs: 100,
+            batch: 64,
+            patience: 15,
+            learning_rate: 1e-3,
+            clip_norm: 0.0,
+            loss: Loss::MeanSquaredError,
+            seed: 1,
+            lanes: 2,
+        }
+    }
+}
+
+/// What one epoch came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Epoch {
+    /// Counted from 1.
+    pub number: usize,
+    /// Mean loss over the epoch's batches, each with the parameters and dropout of its moment.
+    pub training_loss: f64,
+    /// Loss after the epoch, without dropout.
+    pub validation_loss: f64,
+    /// Mean of `|value - label|` in model units, likewise.
+    pub validation_absolute_error: f64,
+    /// Whether this is the lowest validation loss so far.
+    pub best: bool,
+}
+
+/// Where a fit is.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress<'a> {
+    /// A batch is done.
+    Batch {
+        /// Epoch, counted from 1.
+        epoch: usize,
+        /// Batches done in this epoch.
+        done: usize,
+        /// Batches of an epoch.
+        total: usize,
+        /// Mean loss of the epoch so far.
+        training_loss: f64,
+    },
+    /// An epoch is done.
+    Epoch(Epoch),
+    /// The same epoch is done, and this is all that the next one begins with: what a checkpoint
+    /// holds. Comes right after [`Progress::Epoch`].
+    Session(&'a Session),
+}
+
+/// Why a fit ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// All epochs are done.
+    Epochs,
+    /// No better validation loss for as many epochs as the recipe's patience.
+    Patience,
+    /// The observer asked for it.
+    Asked,
+}
+
+/// A finished fit.
+#[derive(Clone, Debug)]
+pub struct Fit {
+    /// Parameters of the best epoch.
+    pub parameters: Vec<f32>,
+    /// That epoch, counted from 1.
+    pub best_epoch: usize,
+    /// All epochs.
+    pub epochs: Vec<Epoch>,
+    /// Why there are no more.
+    pub stopped: Stopped,
+}
+
+/// Why a fit gave nothing.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum FitError {
+    /// A part without windows.
+    #[error("there is no {0} window: the history is too short for the split")]
+    NoWindows(&'static str),
+    /// The loss is infinite or not a number.
+    #[error("the fit diverged in epoch {epoch}: {what} loss is {loss}; try a lower learning rate")]
+    Diverged {
+        /// Epoch, counted from 1.
+        epoch: usize,
+        /// Which loss.
+        what: &'static str,
+        /// Its value.
+        loss: f64,
+    },
+    /// The observer stopped the fit before the first epoch was complete.
+    #[error("the fit was stopped before its first epoch was complete")]
+    NothingYet,
+    /// Cross-entropy for a network whose values are no probabilities.
+    #[error("binary cross-entropy needs a network that ends in a sigmoid")]
+    NoProbability,
+    /// A session of another network or of other examples.
+    #[error("the session is of another network or of another count of examples")]
+    OtherSession,
+}
+
+/// Fits `network` to the training part. The observer is told of every batch and epoch and can end
+/// the fit; the best parameters so far are then the result.
+///
+/// # Errors
+/// [`FitError`] where a part has no window, the loss leaves the finite numbers, or the observer
+/// stops before there is anything to keep.
+pub fn fit(
+    network: &Network,
+    examples: Examples<'_>,
+    recipe: &Recipe,
+    observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Fit, FitError> {
+    fit_on(threads(), network, examples, recipe, None, observer)
+}
+
+/// As [`fit`], from where a session of the same network, examples and recipe stands; the recipe may
+/// have other `epochs` and `patience`.
+///
+/// # Errors
+/// As [`fit`], and [`FitError::OtherSession`].
+pub fn resume(
+    network: &Network,
+    examples: Examples<'_>,
+    recipe: &Recipe,
+    session: Session,
+    observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Fit, FitError> {
+    fit_on(threads(), network, examples, recipe, Some(session), observer)
+}
+
+/// The network's values for all windows, in order, `[n, K]`; no dropout.
+pub fn predict(network: &Network, parameters: &[f32], windows: &Windows) -> Vec<f32> {
+    let threads = threads();
+    Lanes::new(network, windows.steps(), 1, threads, threads).predict(parameters, windows)
+}
+
+fn fit_on(
+    threads: usize,
+    network: &Network,
+    examples: Examples<'_>,
+    recipe: &Recipe,
+    session: Option<Session>,
+    observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Fit, FitError> {
+    let read = recipe.loss.reads(network).ok_or(FitError::NoProbability)?;
+    let mut lessons = examples.lessons(&read, recipe, threads)?;
+    let [_, validation] = examples.labels();
+    let mut session = match session {
+        Some(session) if session.fits(network, lessons.items()) => session,
+        Some(_) => return Err(FitError::OtherSession),
+        None => Session::new(network, lessons.items(), recipe),
+    };
+    loop {
+        let done = session.epochs.len();
+        if done >= session.best.epoch + recipe.patience {
+            return session.finish(Stopped::Patience);
+        }
+        if done >= recipe.epochs {
+            return session.finish(Stopped::Epochs);
+        }
+        let Some(training_loss) = session.train(&mut *lessons, recipe, observer)? else {
+            return session.finish(Stopped::Asked);
+        };
+        let epoch = session.validate(&mut *lessons, validation, recipe.loss, training_loss)?;
+        let stop = observer(Progress::Epoch(epoch)).is_break()
+            || observer(Progress::Session(&session)).is_break();
+        if stop {
+            return session.finish(Stopped::Asked);
+        }
+    }
+}
+
+pub(super) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+#[cfg(test)]
+mod tests;

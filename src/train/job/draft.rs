@@ -1,0 +1,175 @@
+//! From a fitted network to what is sealed: manifest, graph and golden vectors.
+//!
+//! Owns what the manifest says of a run and which rows prove it. Promises that a golden case is
+//! what a daemon that begins with its steps computes. Never writes a file.
+
+use super::super::assess::Assessment;
+use super::super::carried::predict as predict_carried;
+use super::super::config::StateRule;
+use super::super::dataset::{Example, Part, scaled_rows};
+use super::super::evaluate::{Kind, verdict};
+use super::super::export::export;
+use super::super::fit::{Fit, predict};
+use super::super::sequences::{Place, Sequences};
+use super::super::windows::Windows;
+use super::{Job, TrainError};
+use crate::features::FeaturePlan;
+use crate::model::Draft;
+use crate::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
+use crate::model::manifest::{MANIFEST_SCHEMA, Manifest, Mode, TargetSpec, TrainingSpec};
+
+/// How far ONNX Runtime may be from the trainer, in model units, in which forecasts lie between
+/// -1 and 1. Measured: 3e-7 at most.
+const GOLDEN_TOLERANCE: f32 = 1e-6;
+/// Golden cases from each of the validation and the test part.
+pub(super) const GOLDEN_CASES_PER_PART: usize = 4;
+/// The same where the state is carried: fewer, because each is longer.
+pub(super) const CARRIED_CASES_PER_PART: usize = 2;
+/// Windows in the rows of a golden case where the state is carried, so that it is carried well past
+/// the first forecast.
+pub(super) const CARRIED_WINDOWS: usize = 3;
+
+impl Job {
+    /// What would be sealed of a fit that did so.
+    pub(super) fn draft(&self, fit: &Fit, judged: &Assessment) -> Result<Draft, TrainError> {
+        let Self { config, version, history, dataset, network, .. } = self;
+        let interval = judged.terms.interval;
+        let cases = self.golden_cases(&fit.parameters, &[&dataset.validation, &dataset.test])?;
+        let evaluation = vec![judged.validation.figures.clone(), judged.test.figures.clone()];
+        let kind = Kind::of(&config.target);
+        let verdict = verdict(&judged.test.figures, kind, interval.coverage);
+        let exported = export(network, &fit.parameters, &config.name);
+        let manifest = Manifest {
+            schema: MANIFEST_SCHEMA.to_owned(),
+            name: config.name.clone(),
+            version: version.clone(),
+            // Sealing fills the hashes in.
+            onnx_sha256: String::new(),
+            golden_sha256: String::new(),
+            window_steps: count(config.window_steps),
+            horizon_steps: count(config.horizon_steps),
+            step: config.step,
+            features: config.features.clone(),
+            extra_fields: config.extra_fields.clone(),
+            scaler: dataset.scaler.clone(),
+            target: TargetSpec {
+                kind: config.target.clone(),
+                scaler: dataset.target_scaler.clone(),
+            },
+            modes: match config.state {
+                StateRule::Carried => vec![Mode::Carried],
+                StateRule::Window if exported.graph.states.is_empty() => vec![Mode::Full],
+                StateRule::Window => vec![Mode::Full, Mode::Sliding],
+            },
+            graph: exported.graph,
+            signal: config.signal,
+            interval,
+            training: TrainingSpec {
+                data_sha256: history.data_sha256.clone(),
+                symbols: history.series.iter().map(|s| s.symbol.clone()).collect(),
+                from: dataset.training_span.0,
+                to: dataset.training_span.1,
+                windows: count(dataset.training.examples.len()),
+                epochs: count(fit.epochs.len()),
+                best_epoch: count(fit.best_epoch),
+                seed: config.recipe.seed,
+            },
+            evaluation,
+            repeats: Vec::new(),
+            verdict,
+        };
+        let schema = GOLDEN_SCHEMA.to_owned();
+        let golden = Golden { schema, tolerance: GOLDEN_TOLERANCE, cases };
+        Ok(Draft { manifest, onnx: exported.onnx, golden })
+    }
+
+    /// Examples spread evenly over each part, the first and the last among them.
+    ///
+    /// A case carries the steps of its warm-up and its window, and its rows are those of a daemon
+    /// that begins with them: a feature with an endless memory, such as `ema(n)`, differs by what
+    /// is left of the earlier history.
+    fn golden_cases(
+        &self,
+        parameters: &[f32],
+        parts: &[&Part],
+    ) -> Result<Vec<GoldenCase>, TrainError> {
+        let config = &self.config;
+        let (label, scaler) = (config.target.label(), &self.dataset.scaler);
+        let plan = FeaturePlan::new(&config.features, &config.extra_fields, label, scaler)?;
+        let (window, width) = (config.window_steps, plan.width());
+        let (cases_max, windows) = match config.state {
+            StateRule::Window => (GOLDEN_CASES_PER_PART, 1),
+            StateRule::Carried => (CARRIED_CASES_PER_PART, CARRIED_WINDOWS),
+        };
+        let mut cases = Vec::new();
+        let mut inputs = Sequences::new(width);
+        for part in parts {
+            let last = part.examples.len() - 1;
+            let places = cases_max.min(part.examples.len());
+            for place in 0..places {
+                let at = last * place / (places - 1).max(1);
+                let rows = (windows * window).min(part.places[at].row + 1);
+                let (steps, rows) = self.golden_rows(part.examples[at], rows, &plan)?;
+                let window = rows.chunks_exact(width).map(<[f32]>::to_vec).collect();
+                inputs.push(rows);
+                cases.push(GoldenCase { steps, window, output: Vec::new() });
+            }
+        }
+        for (sequence, case) in cases.iter_mut().enumerate() {
+            let rows = window - 1..case.window.len();
+            let places: Vec<Place> = rows.map(|row| Place { sequence, row }).collect();
+            case.output = self.golden_outputs(parameters, &inputs, &places, &case.window);
+        }
+        Ok(cases)
+    }
+
+    /// The outputs at the rows of a golden case whose windows are full.
+    fn golden_outputs(
+        &self,
+        parameters: &[f32],
+        inputs: &Sequences,
+        places: &[Place],
+        rows: &[Vec<f32>],
+    ) -> Vec<f32> {
+        let (network, steps) = (&self.network, self.config.window_steps);
+        match self.config.state {
+            StateRule::Carried => predict_carried(network, parameters, inputs, places, steps, 1),
+            StateRule::Window => {
+                let mut windows = Windows::new(steps, inputs.features(), 1);
+                let start = windows.push_rows(&rows.concat());
+                windows.push_window(start, &[0.0]);
+                predict(network, parameters, &windows)
+            }
+        }
+    }
+
+    /// The steps behind the last `count` rows of an example from the warm-up on, and these rows
+    /// `[count, F]`.
+    fn golden_rows(
+        &self,
+        Example { series, step: newest, .. }: Example,
+        count: usize,
+        plan: &FeaturePlan,
+    ) -> Result<(Vec<GoldenStep>, Vec<f32>), TrainError> {
+        let warm_up = usize::try_from(self.features.warm_up_steps())
+            .expect("a warm-up that the history has passed is a count of its steps");
+        let oldest = newest + 1 - count - warm_up;
+        let series = &self.history.series[series];
+        let steps = &series.steps[oldest..=newest];
+        let rows = scaled_rows(&series.symbol, steps, plan)?;
+        let schema = self.features.schema();
+        let golden = steps.iter().map(|step| {
+            let fields = self.features.required().iter().filter_map(|field| {
+                let value = step.fields.read(*field)?;
+                Some((schema.name(*field).to_owned(), value))
+            });
+            GoldenStep { time: step.time, fields: fields.collect() }
+        });
+        Ok((golden.collect(), rows))
+    }
+}
+
+/// Counts are far below 2^32, which a manifest holds.
+fn count(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,305 @@
+//! One training run from its configuration to a sealed bundle.
+//!
+//! Owns the order of things: read, divide, fit, evaluate, export, seal. Promises that nothing is
+//! written before everything else succeeded, and that what is written was read back through ONNX
+//! Runtime and gave the trainer's own values. Never prints and never reads a clock.
+
+mod draft;
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use super::assess::{Assessment, assess};
+use super::baseline::Baselines;
+use super::checkpoint::{self, CheckpointError, Fingerprint};
+use super::config::TrainConfig;
+use super::dataset::{Dataset, DatasetError};
+use super::evaluate::Kind;
+use super::fit::{Fit, FitError, Progress, Recipe, Session, Stopped, fit, resume};
+use super::history::{History, HistoryError, read};
+use super::network::{ArchitectureError, Network};
+use super::repeat::{self, Material, Repeats, repeat};
+use super::report::{Report, Sources};
+use crate::features::{FeatureError, RawFeatures, ScalerError};
+use crate::inference::Runtime;
+use crate::model::manifest::StepKind;
+use crate::model::{BundleError, Draft};
+use crate::step::StepRule;
+
+/// Everything that is known before the fit.
+#[derive(Clone, Debug)]
+pub struct Job {
+    config: TrainConfig,
+    version: String,
+    features: RawFeatures,
+    history: History,
+    dataset: Dataset,
+    network: Network,
+}
+
+/// What a run gives, still in memory.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// How the fit went.
+    pub fit: Fit,
+    /// How the model did.
+    pub assessment: Assessment,
+    /// How other seeds and folds did, once they ran.
+    pub repeats: Repeats,
+    /// What would be sealed.
+    pub draft: Draft,
+    /// Where the fit's checkpoint lies.
+    checkpoint: PathBuf,
+}
+
+/// Why there is no bundle.
+#[derive(Debug, Error)]
+pub enum TrainError {
+    /// The version is there already, or the folder of models cannot be listed.
+    #[error("model.version: {0}")]
+    Version(String),
+    /// The features cannot be resolved.
+    #[error("window.features: {0}")]
+    Features(#[from] FeatureError),
+    /// The network cannot be built.
+    #[error("network: {0}")]
+    Network(#[from] ArchitectureError),
+    /// The history cannot be read.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// The history cannot be divided and scaled.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// A walk-forward fold cannot be divided and scaled.
+    #[error("evaluate.folds: fold {number} of {count}: {source}")]
+    Fold {
+        /// Counted from 1.
+        number: usize,
+        /// How many folds.
+        count: usize,
+        /// Why not.
+        source: DatasetError,
+    },
+    /// The label's scaler cannot be inverted.
+    #[error("target: {0}")]
+    Target(#[from] ScalerError),
+    /// The fit gave nothing.
+    #[error(transparent)]
+    Fit(#[from] FitError),
+    /// The checkpoint cannot be read, written or used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The bundle cannot be written or does not stand the proof.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+}
+
+impl Job {
+    /// Reads, divides and scales the history, and plans the network.
+    ///
+    /// # Errors
+    /// [`TrainError`]; nothing is written.
+    pub fn prepare(config: TrainConfig) -> Result<Self, TrainError> {
+        let version = version(&config)?;
+        let label = config.target.label();
+        let features = RawFeatures::new(&config.features, &config.extra_fields, label)?;
+        let network = Network::new(config.architecture.clone())?;
+        let history = read(&config.data, &features, rule(&config))?;
+        let dataset = Dataset::new(&history, &config)?;
+        let job = Self { config, version, features, history, dataset, network };
+        repeat::check(job.material())?;
+        Ok(job)
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
+    /// The version that the bundle will have.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The history in its parts.
+    pub fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Repeats a finished run with other seeds and on the folds, as the configuration says, and
+    /// notes the summary in its manifest. The observer may end that early; what is done counts.
+    ///
+    /// # Errors
+    /// [`TrainError`]; nothing is written.
+    pub fn repeat(
+        &self,
+        trained: &mut Trained,
+        observer: &mut repeat::Observer<'_>,
+    ) -> Result<(), TrainError> {
+        trained.repeats = repeat(self.material(), &trained.assessment.test.figures, observer)?;
+        trained.draft.manifest.repeats = trained.repeats.summary();
+        Ok(())
+    }
+
+    /// The report of a finished run; `None` where none is asked for.
+    pub fn report(&self, trained: &Trained) -> Option<Report> {
+        let Self { config, history, dataset, network, .. } = self;
+        let sources = Sources { config, history, dataset, network };
+        config.reports_root.is_some().then(|| Report::new(sources, trained))
+    }
+
+    fn material(&self) -> Material<'_> {
+        let Self { config, history, dataset, network, .. } = self;
+        Material { config, history, dataset, network }
+    }
+
+    /// Fits, evaluates and exports. The observer may end the fit early; the best epoch counts. A
+    /// checkpoint is kept of every epoch.
+    ///
+    /// # Errors
+    /// [`TrainError::Fit`], or [`TrainError::Checkpoint`] where that cannot be written; no bundle
+    /// is written.
+    pub fn run(
+        &self,
+        observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Trained, TrainError> {
+        self.run_from(None, observer)
+    }
+
+    /// As [`Job::run`], from the checkpoint of an earlier run with the same configuration, history
+    /// and seed; the result is that of a run that was never interrupted. More epochs and another
+    /// patience may be asked for.
+    ///
+    /// # Errors
+    /// As [`Job::run`], and [`TrainError::Checkpoint`] where there is no such checkpoint.
+    pub fn resume(
+        &self,
+        observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Trained, TrainError> {
+        let session = checkpoint::load(&self.checkpoint(), self.fingerprint())?;
+        self.run_from(Some(session), observer)
+    }
+
+    fn checkpoint(&self) -> PathBuf {
+        self.config.work.join(format!("{}.checkpoint", self.config.name))
+    }
+
+    /// What a session depends on. The text of `Debug` is enough: it names every field, and a
+    /// release of this program reads the checkpoints of no other.
+    fn fingerprint(&self) -> Fingerprint {
+        let TrainConfig { data, step, window_steps, features, target, .. } = &self.config;
+        let TrainConfig { horizon_steps, split, architecture, state, recipe, .. } = &self.config;
+        let recipe = Recipe { epochs: 0, patience: 0, ..recipe.clone() };
+        let symbols: Vec<&str> = self.history.series.iter().map(|s| s.symbol.as_str()).collect();
+        let read = (&self.history.data_sha256, symbols, &data.columns, data.time_unit, step);
+        let labelled = (window_steps, features, target, horizon_steps, split);
+        let version = env!("CARGO_PKG_VERSION");
+        let text = format!("{version} {read:?} {labelled:?} {architecture:?} {state:?} {recipe:?}");
+        Sha256::digest(text).into()
+    }
+
+    /// Fits from a session or from the beginning, with a checkpoint after every epoch.
+    fn fit(
+        &self,
+        session: Option<Session>,
+        observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Fit, TrainError> {
+        let examples = self.dataset.examples();
+        let (path, fingerprint) = (self.checkpoint(), self.fingerprint());
+        let mut failed = None;
+        let mut keep = |progress: Progress| {
+            if let Progress::Session(session) = progress
+                && let Err(error) = checkpoint::save(&path, fingerprint, session)
+            {
+                failed = Some(error);
+                return ControlFlow::Break(());
+            }
+            observer(progress)
+        };
+        let (network, recipe) = (&self.network, &self.config.recipe);
+        let fit = match session {
+            Some(session) => resume(network, examples, recipe, session, &mut keep),
+            None => fit(network, examples, recipe, &mut keep),
+        };
+        match failed {
+            Some(error) => Err(error.into()),
+            None => Ok(fit?),
+        }
+    }
+
+    fn run_from(
+        &self,
+        session: Option<Session>,
+        observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Trained, TrainError> {
+        let Self { config, dataset, network, .. } = self;
+        let fit = self.fit(session, observer)?;
+        let baselines = Baselines::fit(&dataset.training, Kind::of(&config.target));
+        let assessment = assess(network, &fit.parameters, dataset, &baselines, config)?;
+        let draft = self.draft(&fit, &assessment)?;
+        let (repeats, checkpoint) = (Repeats::default(), self.checkpoint());
+        Ok(Trained { fit, assessment, repeats, draft, checkpoint })
+    }
+}
+
+impl Trained {
+    /// Writes the bundle below `root`, proved by ONNX Runtime before it counts; gives its folder.
+    /// The checkpoint of a fit that ended by itself is then of no more use and removed; that of one
+    /// that was stopped stays.
+    ///
+    /// # Errors
+    /// [`TrainError::Bundle`]; the place is then untouched.
+    pub fn seal(self, root: &Path, runtime: &Runtime) -> Result<PathBuf, TrainError> {
+        let folder = self.draft.seal(root, runtime)?;
+        if self.fit.stopped != Stopped::Asked {
+            // Left behind it does no harm: the next run replaces it.
+            let _ = std::fs::remove_file(&self.checkpoint);
+        }
+        Ok(folder)
+    }
+}
+
+fn rule(config: &TrainConfig) -> StepRule {
+    use crate::domain::DurationNanos;
+    match config.step.kind {
+        StepKind::Record => StepRule::Record,
+        StepKind::Time => {
+            let interval = DurationNanos::from_seconds(i64::from(config.step.interval_seconds));
+            StepRule::Time(interval.expect("2^32 seconds in nanoseconds fit 63 bits"))
+        }
+    }
+}
+
+/// The version to be: the one asked for if it is free, or one more than the highest number.
+fn version(config: &TrainConfig) -> Result<String, TrainError> {
+    let folder = config.models_root.join(&config.name);
+    if let Some(version) = &config.version {
+        if folder.join(version).exists() {
+            return Err(TrainError::Version(format!(
+                "{} exists, and a version is never overwritten; name another, or none for the next",
+                folder.join(version).display()
+            )));
+        }
+        return Ok(version.clone());
+    }
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok("1".to_owned()),
+        Err(error) => {
+            return Err(TrainError::Version(format!("list {}: {error}", folder.display())));
+        }
+    };
+    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok());
+    Ok((numbers.max().unwrap_or(0) + 1).to_string())
+}
+
+#[cfg(test)]
+mod tests;

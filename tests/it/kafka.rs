@@ -1,0 +1,459 @@
+//! Kafka in, Kafka out, against a real broker: what is promised, and what becomes of it when
+//! processes are killed, brokers go away and records are bad.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use tickcast::publish::wire::ForecastRecord;
+
+use crate::support::broker::{Broker, Stored, signal, unique};
+use crate::support::bundle::{SealedBundle, sealed};
+use crate::support::process::{Daemon, eventually, run};
+
+const PARTITIONS: i32 = 4;
+
+/// A set of topics and a group that no other test uses.
+struct Topics {
+    group: String,
+    input: String,
+    forecasts: String,
+    dead: String,
+}
+
+impl Topics {
+    /// New topics on a broker; the outputs are left for the daemon to make.
+    fn create(broker: &Broker) -> Self {
+        let name = unique("kafka");
+        let topics = Self {
+            group: format!("{name}-group"),
+            input: format!("{name}-ticks"),
+            forecasts: format!("{name}-forecasts"),
+            dead: format!("{name}-dead"),
+        };
+        broker.create_topic(&topics.input, PARTITIONS);
+        topics
+    }
+
+    /// The same input for another group with outputs of its own.
+    fn again(&self) -> Self {
+        let name = unique("again");
+        Self {
+            group: format!("{name}-group"),
+            input: self.input.clone(),
+            forecasts: format!("{name}-forecasts"),
+            dead: format!("{name}-dead"),
+        }
+    }
+
+    fn changelog(&self) -> String {
+        format!("{}-{}-state", self.group, self.input)
+    }
+
+    fn settings(&self, broker: &Broker, delivery: &str, instance: &str) -> String {
+        format!(
+            "source.kind = 'kafka'\nkafka.brokers = '{}'\nkafka.topics = ['{}']\n\
+             kafka.group = '{}'\nkafka.forecasts = '{}'\nkafka.dead_letters = '{}'\n\
+             kafka.delivery = '{delivery}'\nkafka.commit_interval_ms = 50\n\
+             kafka.instance = '{instance}'\nkafka.backoff_ms_max = 500\n\
+             kafka.options.'session.timeout.ms' = 1500\n\
+             kafka.options.'heartbeat.interval.ms' = 300\n\
+             kafka.options.'transaction.timeout.ms' = 5000\n",
+            broker.address(),
+            self.input,
+            self.group,
+            self.forecasts,
+            self.dead,
+        )
+    }
+}
+
+/// A small model: what is tested here is delivery.
+fn bundle() -> SealedBundle {
+    sealed(23, 5, &[6])
+}
+
+fn start(sealed: &SealedBundle, settings: &str) -> Daemon {
+    Daemon::start(sealed.root.path(), "random", "", settings)
+}
+
+fn tick(symbol: &str, day: u32) -> String {
+    let phase = f64::from(day) * 0.37 + f64::from(symbol.as_bytes()[1]);
+    let (close, volume) = (100.0 + 30.0 * phase.sin(), 500.0 + 400.0 * (phase * 0.7).cos());
+    let time = i64::from(day) * 86_400_000;
+    format!(r#"{{"symbol":"{symbol}","time":{time},"close":{close},"volume":{volume}}}"#)
+}
+
+fn symbols(count: u8) -> Vec<String> {
+    (0..count).map(|index| format!("S{}", char::from(b'a' + index))).collect()
+}
+
+/// Ticks of every symbol on days, in order of time, with their keys.
+fn ticks(symbols: &[String], days: std::ops::Range<u32>) -> Vec<(String, String)> {
+    days.flat_map(|day| symbols.iter().map(move |s| (s.clone(), tick(s, day)))).collect()
+}
+
+fn produce(broker: &Broker, topic: &str, records: &[(String, String)]) {
+    broker.produce(topic, records.iter().map(|(key, text)| (&**key, text.as_bytes())));
+}
+
+/// What `replay` says about records, by symbol.
+fn replay(sealed: &SealedBundle, records: &[(String, String)]) -> BTreeMap<String, Vec<String>> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let lines: Vec<_> = records.iter().map(|(_, text)| &**text).collect();
+    fs::write(path("ticks.jsonl"), lines.join("\n")).unwrap();
+    let config = format!(
+        "source.url = 'ws://127.0.0.1:1'\nmodel.root = '{}'\nmodel.name = 'random'\n",
+        sealed.root.path().display()
+    );
+    fs::write(path("tickcast.toml"), config).unwrap();
+    let (config, input) = (path("tickcast.toml"), path("ticks.jsonl"));
+    let output = run(&["replay", "-c", &config, "--input", &input, "--output", "-"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    by_symbol(text.lines().map(str::to_owned))
+}
+
+fn by_symbol(forecasts: impl Iterator<Item = String>) -> BTreeMap<String, Vec<String>> {
+    let mut by_symbol = BTreeMap::<_, Vec<_>>::new();
+    for text in forecasts {
+        let symbol = parse(&text).symbol.into_owned();
+        by_symbol.entry(symbol).or_default().push(text);
+    }
+    by_symbol
+}
+
+fn parse(text: &str) -> ForecastRecord<'_> {
+    serde_json::from_str(text).unwrap()
+}
+
+fn text(record: &Stored) -> String {
+    String::from_utf8(record.payload.clone().expect("a record with a payload")).unwrap()
+}
+
+/// Forecasts by symbol in the order of the topic; a repeat must have the bytes of the first (I2)
+/// and is dropped. Returns how many repeats there were.
+fn distinct(records: &[Stored]) -> (BTreeMap<String, Vec<String>>, usize) {
+    let (mut seen, mut repeats) = (BTreeMap::<String, String>::new(), 0);
+    let mut kept = Vec::new();
+    for record in records {
+        let text = text(record);
+        let forecast = parse(&text);
+        assert_eq!(record.key.as_deref(), Some(&*forecast.symbol));
+        if let Some(first) = seen.get(&forecast.id) {
+            assert_eq!(*first, text, "a repeat has the bytes of the first");
+            repeats += 1;
+        } else {
+            seen.insert(forecast.id.clone(), text.clone());
+            kept.push(text.clone());
+        }
+    }
+    (by_symbol(kept.into_iter()), repeats)
+}
+
+/// I4: `as_of` strictly increases per symbol.
+fn assert_in_order(forecasts: &BTreeMap<String, Vec<String>>) {
+    for (symbol, forecasts) in forecasts {
+        let times: Vec<_> = forecasts.iter().map(|text| parse(text).as_of).collect();
+        assert!(times.is_sorted_by(|a, b| a < b), "{symbol}: {times:?}");
+    }
+}
+
+/// The newest value of each key of a changelog.
+fn states(broker: &Broker, topics: &Topics) -> BTreeMap<String, Option<Vec<u8>>> {
+    let records = broker.read(&topics.changelog(), "read_committed");
+    records.into_iter().map(|record| (record.key.unwrap(), record.payload)).collect()
+}
+
+fn await_committed(broker: &Broker, topics: &Topics) {
+    let ends: BTreeMap<_, _> = (0..PARTITIONS)
+        .map(|partition| (partition, broker.watermarks(&topics.input, partition).1))
+        .filter(|(_, end)| *end > 0)
+        .collect();
+    eventually("every tick's commit", || {
+        (broker.committed(&topics.group, &topics.input) == ends).then_some(())
+    });
+}
+
+#[test]
+fn forecasts_through_kafka_are_those_of_a_replay_and_survive_a_restart() {
+    let (broker, sealed) = (Broker::shared(), bundle());
+    let topics = Topics::create(broker);
+    let symbols = symbols(9);
+    let records = ticks(&symbols, 0..40);
+    // One poison record in a hundred, without a key and of several kinds.
+    let mut poisoned = Vec::new();
+    for (index, record) in records.iter().enumerate() {
+        poisoned.push(record.clone());
+        if index % 100 == 7 {
+            poisoned.push(("x".to_owned(), "{\"symbol\":".to_owned()));
+        }
+    }
+    let (first, second) = poisoned.split_at(poisoned.len() / 2);
+    produce(broker, &topics.input, first);
+    let settings = topics.settings(broker, "at_least_once", "one");
+    let daemon = start(&sealed, &settings);
+    await_committed(broker, &topics);
+    let ended = daemon.stop();
+    assert!(ended.status.success(), "{:?}", ended.log);
+    assert_eq!(ended.drained("repeats"), 0);
+    let daemon = start(&sealed, &settings);
+    produce(broker, &topics.input, second);
+    await_committed(broker, &topics);
+    assert_eq!(daemon.metric("tickcast_kafka_symbols_restored_total"), symbols.len() as f64);
+    assert_eq!(daemon.metric("tickcast_kafka_symbols_cold_total"), 0.0);
+    let ended = daemon.stop();
+    assert!(ended.status.success(), "{:?}", ended.log);
+
+    let stored = broker.read(&topics.forecasts, "read_committed");
+    let (forecasts, repeats) = distinct(&stored);
+    assert_eq!(repeats, 0, "nothing crashed, so nothing is repeated");
+    assert_eq!(forecasts, replay(&sealed, &records));
+    let inputs = broker.read(&topics.input, "read_committed");
+    for record in &stored {
+        let same_key = |input: &&Stored| input.key == record.key;
+        let input = inputs.iter().find(same_key).unwrap();
+        assert_eq!(record.partition, input.partition, "keys go where the Java client puts them");
+        assert_eq!(record.headers["tickcast-schema"], "tickcast.forecast.v1");
+        assert_eq!(record.headers["tickcast-model-sha256"].len(), 64);
+    }
+    let dead = broker.read(&topics.dead, "read_committed");
+    assert_eq!(dead.len(), poisoned.len() - records.len());
+    for record in &dead {
+        assert_eq!(text(record), "{\"symbol\":");
+        assert_eq!(record.headers["tickcast-reason"], "malformed");
+        assert_eq!(record.headers["tickcast-topic"], topics.input);
+        let place = |name: &str| record.headers[name].parse::<i64>().unwrap();
+        let (partition, offset) = (place("tickcast-partition"), place("tickcast-offset"));
+        let at =
+            |input: &&Stored| (i64::from(input.partition), input.offset) == (partition, offset);
+        assert_eq!(inputs.iter().find(at).unwrap().payload, record.payload);
+    }
+}
+
+/// How many processes are killed for each promise: `TICKCAST_TEST_KILLS`, or enough to meet every
+/// stage of a checkpoint.
+fn kills() -> u32 {
+    std::env::var("TICKCAST_TEST_KILLS").map_or(12, |text| text.parse().unwrap())
+}
+
+/// Kills instances at random points while ticks come in, then checks I1 to I5.
+fn kill_at_random(delivery: &str) {
+    let (broker, sealed) = (Broker::shared(), bundle());
+    let topics = Topics::create(broker);
+    let symbols = symbols(20);
+    let mut daemons = Vec::new();
+    let mut produced = Vec::new();
+    // A sequence that is as good as random and the same in every run.
+    let mut dice = 0x2545_f491_4f6c_dd1d_u64;
+    let mut roll = |sides: u64| {
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        dice % sides
+    };
+    let mut day = 0;
+    for round in 0..kills() {
+        while daemons.len() < 1 + roll(3) as usize {
+            let instance = format!("{round}-{}", daemons.len());
+            let shards = 1 + roll(2);
+            let settings = topics.settings(broker, delivery, &instance);
+            daemons.push(start(&sealed, &format!("{settings}engine.shards = {shards}\n")));
+        }
+        let mut moment = Duration::from_millis(200 + roll(1500));
+        while !moment.is_zero() {
+            let records = ticks(&symbols, day..day + 2);
+            day += 2;
+            produce(broker, &topics.input, &records);
+            produced.extend(records);
+            // The distance between two ticks, and by it the moment of the kill: a load, not a wait.
+            let step = moment.min(Duration::from_millis(40));
+            std::thread::sleep(step);
+            moment -= step;
+        }
+        let victim = daemons.remove(roll(daemons.len() as u64) as usize);
+        // One in four leaves in order: rebalances with work in flight.
+        if round % 4 == 3 {
+            let ended = { victim }.stop();
+            assert!(ended.status.success(), "{:?}", ended.log);
+        } else {
+            drop(victim);
+        }
+    }
+    drop(daemons);
+    let settings = topics.settings(broker, delivery, "last");
+    let last = start(&sealed, &settings);
+    await_committed(broker, &topics);
+    let ended = last.stop();
+    assert!(ended.status.success(), "{:?}", ended.log);
+
+    let expected = replay(&sealed, &produced);
+    let isolation = "read_committed";
+    let (forecasts, repeats) = distinct(&broker.read(&topics.forecasts, isolation));
+    assert_in_order(&forecasts);
+    for (symbol, expected) in &expected {
+        assert_eq!(forecasts[symbol].len(), expected.len(), "{delivery} {symbol}");
+    }
+    assert!(forecasts == expected, "the bytes of the forecasts");
+    if delivery == "exactly_once" {
+        assert_eq!(repeats, 0);
+    }
+    println!("{delivery}: {} kills, {} ticks, {repeats} repeats", kills(), produced.len());
+    // I3: the states are those of a run without a crash.
+    let calm = topics.again();
+    let daemon = start(&sealed, &calm.settings(broker, delivery, "calm"));
+    await_committed(broker, &calm);
+    assert!(daemon.stop().status.success());
+    assert!(states(broker, &topics) == states(broker, &calm), "the states");
+}
+
+#[test]
+fn kills_at_random_lose_nothing_and_repeat_the_same_bytes() {
+    kill_at_random("at_least_once");
+}
+
+#[test]
+fn kills_at_random_leave_each_forecast_exactly_once() {
+    kill_at_random("exactly_once");
+}
+
+#[test]
+fn an_instance_that_was_stopped_past_its_session_does_not_write_over_its_heir() {
+    for delivery in ["at_least_once", "exactly_once"] {
+        let (broker, sealed) = (Broker::shared(), bundle());
+        let topics = Topics::create(broker);
+        let symbols = symbols(12);
+        let records = ticks(&symbols, 0..60);
+        let thirds: Vec<_> = records.chunks(records.len() / 3).collect();
+        produce(broker, &topics.input, thirds[0]);
+        let zombie = start(&sealed, &topics.settings(broker, delivery, "zombie"));
+        zombie.await_metric("tickcast_forecasts_total", 1.0);
+        produce(broker, &topics.input, thirds[1]);
+        signal(zombie.id(), "STOP");
+        let heir = start(&sealed, &topics.settings(broker, delivery, "heir"));
+        await_committed(broker, &topics);
+        signal(zombie.id(), "CONT");
+        produce(broker, &topics.input, thirds[2]);
+        // It notices, begins anew and shares the partitions.
+        zombie.await_metric("tickcast_kafka_sessions_failed_total", 1.0);
+        zombie.await_metric("tickcast_kafka_partitions", 1.0);
+        await_committed(broker, &topics);
+        assert!(heir.stop().status.success());
+        assert!(zombie.stop().status.success());
+        let (forecasts, repeats) = distinct(&broker.read(&topics.forecasts, "read_committed"));
+        assert_in_order(&forecasts);
+        assert!(forecasts == replay(&sealed, &records), "{delivery}: the bytes of the forecasts");
+        if delivery == "exactly_once" {
+            assert_eq!(repeats, 0);
+        }
+    }
+}
+
+#[test]
+fn a_broker_that_goes_away_and_comes_back_costs_nothing() {
+    let mut broker = Broker::start();
+    let sealed = bundle();
+    let topics = Topics::create(&broker);
+    let symbols = symbols(6);
+    let records = ticks(&symbols, 0..40);
+    let (first, second) = records.split_at(records.len() / 2);
+    produce(&broker, &topics.input, first);
+    let daemon = start(&sealed, &topics.settings(&broker, "at_least_once", "one"));
+    daemon.await_metric("tickcast_kafka_checkpoints_total", 1.0);
+    broker.stop();
+    eventually("the word that nothing is connected", || {
+        let (status, body) = daemon.get("/readyz");
+        (status == 503 && body.contains("source")).then_some(())
+    });
+    assert_eq!(daemon.get("/livez").0, 200, "alive without a broker");
+    broker.go();
+    produce(&broker, &topics.input, second);
+    await_committed(&broker, &topics);
+    eventually("readiness", || (daemon.get("/readyz").0 == 200).then_some(()));
+    assert!(daemon.stop().status.success());
+    let (forecasts, _) = distinct(&broker.read(&topics.forecasts, "read_committed"));
+    assert_in_order(&forecasts);
+    assert!(forecasts == replay(&sealed, &records), "the bytes of the forecasts");
+}
+
+#[test]
+fn an_offset_that_retention_removed_is_handled_by_the_policy() {
+    let (broker, sealed) = (Broker::shared(), bundle());
+    let symbols = symbols(3);
+    let records = ticks(&symbols, 0..30);
+    let (first, second) = records.split_at(records.len() / 2);
+    for policy in ["earliest", "latest", "fail"] {
+        let topics = Topics::create(broker);
+        let settings = topics.settings(broker, "at_least_once", "one");
+        let settings = format!("{settings}kafka.on_lost_offset = '{policy}'\n");
+        produce(broker, &topics.input, first);
+        let daemon = start(&sealed, &settings);
+        await_committed(broker, &topics);
+        assert!(daemon.stop().status.success());
+        let before = broker.read(&topics.forecasts, "read_committed").len();
+        // While nobody reads, more comes, and retention takes it with a day that nobody has read.
+        produce(broker, &topics.input, second);
+        for partition in 0..PARTITIONS {
+            let (_, end) = broker.watermarks(&topics.input, partition);
+            if end > 0 {
+                broker.delete_before(&topics.input, partition, end);
+            }
+        }
+        let read = broker.committed(&topics.group, &topics.input).len() as f64;
+        if policy == "fail" {
+            let mut daemon = start(&sealed, &settings);
+            let ended = daemon.await_end();
+            assert_eq!(ended.status.code(), Some(78), "{:?}", ended.log);
+            continue;
+        }
+        let daemon = start(&sealed, &settings);
+        daemon.await_metric("tickcast_kafka_offsets_lost_total", read);
+        let fresh = ticks(&symbols, 40..52);
+        produce(broker, &topics.input, &fresh);
+        await_committed(broker, &topics);
+        assert!(daemon.stop().status.success());
+        let after = broker.read(&topics.forecasts, "read_committed").split_off(0);
+        let (forecasts, _) = distinct(&after);
+        let count: usize = forecasts.values().map(Vec::len).sum();
+        let expected = replay(&sealed, &fresh);
+        let expected_count: usize = expected.values().map(Vec::len).sum();
+        assert_eq!(count, before + expected_count, "{policy}: the windows began cold");
+        for (symbol, expected) in expected {
+            assert!(forecasts[&symbol].ends_with(&expected), "{policy} {symbol}");
+        }
+        // A further start must not take what was stored before the loss for what came just before.
+        let daemon = start(&sealed, &settings);
+        daemon.await_metric("tickcast_kafka_symbols_restored_total", symbols.len() as f64);
+        assert!(daemon.stop().status.success());
+    }
+}
+
+#[test]
+fn a_damaged_state_is_a_cold_start_of_its_symbol_alone() {
+    let (broker, sealed) = (Broker::shared(), bundle());
+    let topics = Topics::create(broker);
+    let symbols = symbols(4);
+    produce(broker, &topics.input, &ticks(&symbols, 0..10));
+    let settings = topics.settings(broker, "at_least_once", "one");
+    let daemon = start(&sealed, &settings);
+    await_committed(broker, &topics);
+    assert!(daemon.stop().status.success());
+    broker.produce(&topics.changelog(), [(&*symbols[2], &b"nonsense"[..])]);
+    let daemon = start(&sealed, &settings);
+    let fresh = ticks(&symbols, 10..12);
+    produce(broker, &topics.input, &fresh);
+    await_committed(broker, &topics);
+    assert_eq!(daemon.metric("tickcast_kafka_symbols_cold_total"), 1.0);
+    let ended = daemon.stop();
+    let named = |line: &&serde_json::Value| line["message"] == "a stored state cannot be used";
+    let lines: Vec<_> = ended.log.iter().filter(named).collect();
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0]["problem"].as_str().unwrap().contains(&symbols[2]), "{lines:?}");
+    let (forecasts, _) = distinct(&broker.read(&topics.forecasts, "read_committed"));
+    let whole = replay(&sealed, &ticks(&symbols, 0..12));
+    for symbol in &symbols {
+        let expected = whole[symbol].len() - if *symbol == symbols[2] { 2 } else { 0 };
+        assert_eq!(forecasts[symbol].len(), expected, "{symbol}");
+    }
+}
