@@ -255,7 +255,12 @@ async fn drain(
 fn judge(ended: Ended) -> Result<(), Exit> {
     let written = ended
         .map_err(|_| Exit::new(Failure::Internal, "the kafka thread panicked"))?
-        .map_err(Exit::because(Failure::Temporary))?;
+        .map_err(|error| match error {
+            WriteError::Setup(_) => {
+                Exit::new(Failure::Configuration, format_args!("kafka.options: {error}"))
+            }
+            WriteError::Open(_) | WriteError::Closed(_) => Exit::new(Failure::Temporary, error),
+        })?;
     match written.lost {
         0 => Ok(()),
         lost => {
@@ -317,7 +322,7 @@ impl Writing {
         runtime: &tokio::runtime::Handle,
     ) -> Result<Written, WriteError> {
         let Orders { stop, cut, open } = orders;
-        let Some(writer) = self.open(&stop, kafka, runtime) else {
+        let Some(writer) = self.open(&stop, kafka, runtime)? else {
             return Ok(Written { lost: 0 });
         };
         let Self { symbols_max, metrics, queue, .. } = self;
@@ -333,7 +338,7 @@ impl Writing {
         stop: &watch::Receiver<bool>,
         kafka: &Condition,
         runtime: &tokio::runtime::Handle,
-    ) -> Option<TopicWriter> {
+    ) -> Result<Option<TopicWriter>, WriteError> {
         let Self { cluster, topic, shape, .. } = self;
         let seed = wall_seconds().to_bits() ^ u64::from(std::process::id());
         let mut backoff = Backoff::new(self.backoff_max, seed);
@@ -346,7 +351,7 @@ impl Writing {
                 wait -= step;
             }
             if *stop.borrow() {
-                return None;
+                return Ok(None);
             }
             // A record is tried for as long as it takes: the socket waits meanwhile.
             let counts = self.metrics.counts.clone();
@@ -354,8 +359,9 @@ impl Writing {
                 Ok(writer) => {
                     let partitions = writer.partitions();
                     info!(brokers = cluster.brokers, topic, partitions, "connected to Kafka");
-                    return Some(writer);
+                    return Ok(Some(writer));
                 }
+                Err(error @ WriteError::Setup(_)) => return Err(error),
                 Err(error) => {
                     kafka.not_ready(error.to_string());
                     warn!(%error, "cannot write the topic yet");

@@ -44,9 +44,9 @@ Examples:
     tickcast feed --input ticks.jsonl --to kafka://127.0.0.1:9092/ticks --speed max
 
   With a login, onto a topic that is made with 12 partitions:
-    tickcast feed --input ticks.jsonl --to kafka://kafka-1:9093,kafka-2:9093/ticks \
-      --partitions 12 --kafka-option security.protocol=SASL_SSL \
-      --kafka-option sasl.mechanism=SCRAM-SHA-512 \
+    tickcast feed --input ticks.jsonl --to kafka://kafka-1:9093,kafka-2:9093/ticks \\
+      --partitions 12 --kafka-option security.protocol=SASL_SSL \\
+      --kafka-option sasl.mechanism=SCRAM-SHA-512 \\
       --kafka-option sasl.username=me --kafka-option sasl.password=\"$PASSWORD\"
 
 With ws:// the first line on standard output is the address. Every subscriber gets the recording

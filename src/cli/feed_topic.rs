@@ -13,7 +13,7 @@ use crate::clock::Stopwatch;
 use crate::config::{ClusterConfig, KafkaUrl};
 use crate::exit::{Exit, Failure};
 use crate::feed::{Pace, Progress, Recording, play};
-use crate::kafka::{NewTopicShape, TopicWriter, WriteCounts};
+use crate::kafka::{NewTopicShape, TopicWriter, WriteCounts, WriteError};
 use crate::meter::Meter;
 use crate::shutdown::StopSignals;
 
@@ -44,7 +44,13 @@ pub(super) fn run(target: TopicTarget, recording: Recording, pace: Pace) -> Resu
         .map_err(Exit::while_doing(Failure::Internal, "start the runtime"))?;
     let counts = WriteCounts::new();
     let shape = NewTopicShape { partitions, replication: -1 };
-    let context = |error| Exit::new(Failure::Temporary, format_args!("{url}: {error}"));
+    let context = |error: WriteError| {
+        let failure = match error {
+            WriteError::Setup(_) => Failure::Usage,
+            WriteError::Open(_) | WriteError::Closed(_) => Failure::Temporary,
+        };
+        Exit::new(failure, format_args!("{url}: {error}"))
+    };
     let open = TopicWriter::open(
         &cluster,
         url.topic(),

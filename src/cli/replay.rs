@@ -167,7 +167,11 @@ fn open(args: &ReplayArgs, config: &Config) -> Result<Input, Exit> {
     let from = args.from.unwrap_or(TopicPlace::Beginning);
     let to = args.to.unwrap_or(TopicPlace::End);
     let records = TopicRecords::open(&cluster, &url, from, to);
-    Ok(Input::Topic(Box::new(records.map_err(Exit::because(Failure::Temporary))?), 0))
+    let records = records.map_err(|error| {
+        let failure = if error.is_setup() { Failure::Usage } else { Failure::Temporary };
+        Exit::new(failure, error)
+    })?;
+    Ok(Input::Topic(Box::new(records), 0))
 }
 
 /// The command line's recording; columns and symbol fall back to the configuration's.

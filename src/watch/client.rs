@@ -63,6 +63,9 @@ pub enum ConnectError {
         /// Why the last attempt failed.
         last: String,
     },
+    /// An option of the connection is wrong.
+    #[error("{0}")]
+    Setup(String),
     /// The server does not want us.
     #[error("the server refuses: {0}")]
     Refused(String),

@@ -77,7 +77,8 @@ pub enum WatchError {
 impl WatchError {
     /// Whether trying the same again may help.
     pub fn is_temporary(&self) -> bool {
-        !matches!(self, Self::Connect { source: ConnectError::Refused(_), .. })
+        let Self::Connect { source, .. } = self else { return true };
+        !matches!(source, ConnectError::Refused(_) | ConnectError::Setup(_))
     }
 }
 

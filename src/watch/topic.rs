@@ -86,6 +86,7 @@ fn connect(
         }
         match TopicTail::open(&target.cluster, &target.url, target.from) {
             Ok(tail) => return Ok(Some(tail)),
+            Err(error) if error.is_setup() => return Err(ConnectError::Setup(error.to_string())),
             Err(error) if clock.elapsed() >= connect_max => return Err(nobody(connect_max, error)),
             Err(_) => {}
         }

@@ -164,6 +164,47 @@ fn a_topic_that_is_not_there_is_named() {
     }
 }
 
+#[test]
+fn an_option_that_there_is_not_is_told_at_once() {
+    let (broker, folder) = (Broker::shared(), tempfile::tempdir().unwrap());
+    let url = url(broker, "any");
+    let input = folder.path().join("one.jsonl").display().to_string();
+    fs::write(&input, tick("A", 0)).unwrap();
+    let option = ["--kafka-option", "securty.protocol=SSL"];
+    for arguments in [&["feed", "--input", &input, "--to", &url][..], &["watch", &url]] {
+        let output = run(&[arguments, &option].concat());
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("securty.protocol"), "{said}");
+    }
+    let settings = "bridge.topic = 'any'\nkafka.options.'securty.protocol' = 'SSL'\n";
+    let mut bridge = Daemon::start_bridge("ws://127.0.0.1:1", settings);
+    assert_eq!(bridge.await_end().status.code(), Some(78));
+}
+
+#[test]
+fn a_record_that_cannot_be_sent_is_counted_and_marks_a_gap() {
+    let broker = Broker::shared();
+    let topic = unique("refused");
+    let feed = ScriptedFeed::start();
+    let options = "kafka.options.'message.max.bytes' = 2000\n";
+    let settings = format!("{}{options}", bridge_settings(broker, &topic));
+    let bridge = Daemon::start_bridge(feed.url(), &settings);
+    let lines = recording(&["A", "B"], 0..4);
+    lines[..4].iter().for_each(|line| feed.say(line));
+    feed.say(format!(r#"{{"symbol":"A","note":"{}"}}"#, "x".repeat(3000)));
+    lines[4..].iter().for_each(|line| feed.say(line));
+    bridge.await_metric("tickcast_bridge_acknowledged_total", lines.len() as f64);
+    assert_eq!(bridge.metric("tickcast_bridge_failed_total"), 1.0);
+    let ended = bridge.stop();
+    assert!(ended.status.success(), "it was refused and told long ago: {:?}", ended.log);
+    let stored = broker.read(&topic, "read_committed");
+    assert_eq!(by_key(&stored), lines_by_key(&lines));
+    let marked = |record: &&Stored| record.headers.contains_key("tickcast-gap");
+    let marked: BTreeSet<_> = stored.iter().filter(marked).map(payload).collect();
+    assert_eq!(marked, [&lines[..2], &lines[4..6]].concat().into_iter().collect());
+}
+
 /// A running `tickcast watch`, which writes to a file.
 struct Watch {
     child: Child,

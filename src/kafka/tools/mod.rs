@@ -20,10 +20,16 @@ pub use self::bridge::{BridgeMetrics, BridgeWriter, Written};
 pub use self::read::{ReadError, TailEvent, TopicRecord, TopicRecords, TopicTail};
 pub use self::write::{NewTopicShape, Sent, TopicWriter, WriteCounts, WriteError};
 
+use std::time::Duration;
+
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError as ClientError;
 
 use super::client::ToolEvents;
 use super::{Failure, KafkaError};
+
+/// Events that are looked through for a complaint.
+const EVENTS_MAX: usize = 64;
 
 /// What went wrong, with the client's own complaint where it has one.
 fn words(failure: Failure, consumer: &BaseConsumer<ToolEvents>) -> String {
@@ -31,10 +37,17 @@ fn words(failure: Failure, consumer: &BaseConsumer<ToolEvents>) -> String {
         Failure::Retry(what) | Failure::Final(KafkaError::Setup(what)) => what,
         Failure::Final(error @ KafkaError::EngineGone) => error.to_string(),
     };
-    // Complaints come with the events of the client.
-    drop(consumer.poll(std::time::Duration::ZERO));
-    match consumer.context().take_complaint() {
-        Some(complaint) => format!("{what} ({complaint})"),
-        None => what,
+    // Complaints come with the events of the client, among lines of its log.
+    for _ in 0..EVENTS_MAX {
+        drop(consumer.poll(Duration::ZERO));
+        if let Some(complaint) = consumer.context().take_complaint() {
+            return format!("{what} ({complaint})");
+        }
     }
+    what
+}
+
+/// Whether the library refuses what it is told, so that trying again will not help.
+fn is_setup(error: &ClientError) -> bool {
+    matches!(error, ClientError::ClientConfig(..) | ClientError::ClientCreation(_))
 }

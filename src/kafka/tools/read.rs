@@ -13,7 +13,7 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::merge::Merge;
-use super::words;
+use super::{is_setup, words};
 use crate::clock::Stopwatch;
 use crate::config::{ClusterConfig, KafkaUrl, TopicPlace};
 use crate::domain::UnixNanos;
@@ -43,6 +43,14 @@ const RECORD_OVERHEAD_BYTES: usize = 96;
 pub struct ReadError {
     url: String,
     what: String,
+    setup: bool,
+}
+
+impl ReadError {
+    /// Whether an option is at fault, so that trying again will not help.
+    pub fn is_setup(&self) -> bool {
+        self.setup
+    }
 }
 
 /// One record of a topic.
@@ -99,8 +107,11 @@ struct Range {
 
 impl Topic {
     fn open(cluster: &ClusterConfig, url: &KafkaUrl) -> Result<Self, ReadError> {
-        let consumer = client::tool_consumer(cluster)
-            .map_err(|error| ReadError { url: url.to_string(), what: error.to_string() })?;
+        let consumer = client::tool_consumer(cluster).map_err(|error| ReadError {
+            url: url.to_string(),
+            what: error.to_string(),
+            setup: is_setup(&error),
+        })?;
         let mut topic = Self { consumer, url: url.clone(), partitions: 0 };
         let found = topics::partition_count(&topic.consumer, url.topic());
         topic.partitions = match found {
@@ -112,7 +123,7 @@ impl Topic {
     }
 
     fn error(&self, what: impl std::fmt::Display) -> ReadError {
-        ReadError { url: self.url.to_string(), what: what.to_string() }
+        ReadError { url: self.url.to_string(), what: what.to_string(), setup: false }
     }
 
     fn failed(&self, failure: Failure) -> ReadError {

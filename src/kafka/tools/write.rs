@@ -18,7 +18,7 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use tracing::warn;
 
-use super::words;
+use super::{is_setup, words};
 use crate::clock::pause;
 use crate::config::ClusterConfig;
 use crate::kafka::client::{self, log_line};
@@ -30,7 +30,10 @@ const ROOM_PAUSE: Duration = Duration::from_millis(1);
 /// Why a topic cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
-    /// The cluster, the topic or an option is not as it must be.
+    /// An option is not as it must be; trying again will not help.
+    #[error("{0}")]
+    Setup(String),
+    /// The cluster or the topic is not as it must be.
     #[error("{0}")]
     Open(String),
     /// The producer takes nothing more.
@@ -178,7 +181,7 @@ impl TopicWriter {
     /// tried, for ever where it is 0.
     ///
     /// # Errors
-    /// [`WriteError::Open`]; trying again may help.
+    /// [`WriteError::Setup`], or [`WriteError::Open`], where trying again may help.
     pub fn open(
         cluster: &ClusterConfig,
         topic: &str,
@@ -187,7 +190,10 @@ impl TopicWriter {
         counts: WriteCounts,
         runtime: &tokio::runtime::Handle,
     ) -> Result<Self, WriteError> {
-        let open = |error: ClientError| WriteError::Open(error.to_string());
+        let open = |error: ClientError| match is_setup(&error) {
+            true => WriteError::Setup(error.to_string()),
+            false => WriteError::Open(error.to_string()),
+        };
         let observer = client::tool_consumer(cluster).map_err(open)?;
         let failed = |failure| WriteError::Open(words(failure, &observer));
         let found = topics::partition_count(&observer, topic).map_err(failed)?;
