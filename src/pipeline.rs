@@ -137,8 +137,9 @@ impl Pipeline {
         self.engine.mark_gap_in(partition);
     }
 
-    /// Notes that data of the symbol of a record may be missing right before it. To be called before
-    /// the record is taken, which may still be refused: the mark then waits for the next one.
+    /// Notes that data of the symbol of a record may be missing right before it. To be called
+    /// before the record is taken, which may still be refused: the mark then waits for the next
+    /// one.
     pub fn mark_gap_before(&mut self, record: &[u8], position: Option<Position>) {
         if let Some(symbol) = symbol_of(record) {
             self.engine.mark_gap_before(&symbol, position);

@@ -1,6 +1,6 @@
 //! `tickcast feed`: recorded data as a live feed, a WebSocket server or a Kafka topic.
 //!
-//! Owns the command's arguments, its first or last line of output and its progress line. Never plays: the
+//! Owns the command's arguments, its first line of output and its progress line. Never plays: the
 //! `feed` module does.
 
 use std::io::Write;
@@ -139,7 +139,7 @@ pub(super) fn run(args: FeedArgs) -> Result<(), Exit> {
     let when_done = if args.exit_when_done { WhenDone::Exit } else { WhenDone::Continue };
     let address = match to {
         To::Subscribers(address) => address,
-        To::Topic(topic) => return feed_topic::run(topic, recording, pace),
+        To::Topic(topic) => return feed_topic::run(topic, &recording, pace),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -36,7 +36,7 @@ pub(super) struct TopicTarget {
 ///
 /// # Errors
 /// 75 where the cluster does not answer or does not take a record.
-pub(super) fn run(target: TopicTarget, recording: Recording, pace: Pace) -> Result<(), Exit> {
+pub(super) fn run(target: TopicTarget, recording: &Recording, pace: Pace) -> Result<(), Exit> {
     let TopicTarget { url, cluster, partitions } = target;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -70,7 +70,7 @@ pub(super) fn run(target: TopicTarget, recording: Recording, pace: Pace) -> Resu
     };
     let played = std::thread::scope(|scope| {
         let player = scope.spawn(|| {
-            let whole = play(&recording, pace, &writer, &progress, stopped);
+            let whole = play(recording, pace, &writer, &progress, stopped);
             let unsettled = writer.settle(farewell());
             whole.map(|whole| (whole, unsettled))
         });

@@ -112,7 +112,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
         Command::Train(args) => train::run(args, &global),
         Command::Feed(args) => feed::run(args),
         Command::Bridge(args) => bridge::run(&args),
-        Command::Watch(args) => watch::run(args),
+        Command::Watch(args) => watch::run(&args),
         Command::Bench(args) => bench::run(&args, &global),
     }
 }

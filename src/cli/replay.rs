@@ -115,7 +115,7 @@ fn replay(
 
 /// Where records come from.
 enum Input {
-    File(FileRecords),
+    File(Box<FileRecords>),
     /// With the records given out so far.
     Topic(Box<TopicRecords>, u64),
 }
@@ -159,7 +159,9 @@ fn open(args: &ReplayArgs, config: &Config) -> Result<Input, Exit> {
     if let Some((option, _)) = foreign.iter().find(|(_, given)| *given) {
         return Err(Exit::new(Failure::Usage, format_args!("{option} is for {kind}")));
     }
-    let Some(input) = input else { return open_file(args, config).map(Input::File) };
+    let Some(input) = input else {
+        return open_file(args, config).map(|file| Input::File(Box::new(file)));
+    };
     let url: KafkaUrl = input
         .parse()
         .map_err(Exit::while_doing(Failure::Usage, format_args!("--input `{input}`")))?;

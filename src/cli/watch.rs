@@ -79,9 +79,9 @@ pub(super) struct WatchArgs {
 ///
 /// # Errors
 /// 64 where the server refuses the request, 75 where there is no server or no forecast came.
-pub(super) fn run(args: WatchArgs) -> Result<(), Exit> {
-    let target = target(&args)?;
-    let WatchArgs { seconds, until_closed, summary, json, connect_seconds, .. } = args;
+pub(super) fn run(args: &WatchArgs) -> Result<(), Exit> {
+    let target = target(args)?;
+    let &WatchArgs { seconds, until_closed, summary, json, connect_seconds, .. } = args;
     let session = Session {
         target: target.clone(),
         connect_max: Duration::from_secs(connect_seconds),

@@ -20,7 +20,7 @@ pub enum Target {
     /// A daemon's stream, by its URL.
     Stream(String),
     /// A topic of forecasts.
-    Topic(TopicTarget),
+    Topic(Box<TopicTarget>),
 }
 
 /// A topic, and what is wanted of it.
@@ -76,7 +76,7 @@ impl FromStr for Target {
             let url: KafkaUrl = text.parse()?;
             let cluster = ClusterConfig::new(&url, &[]);
             let (from, symbols) = (TopicPlace::End, BTreeSet::new());
-            return Ok(Self::Topic(TopicTarget { url, cluster, from, symbols }));
+            return Ok(Self::Topic(Box::new(TopicTarget { url, cluster, from, symbols })));
         }
         let uri: Uri = text.parse().map_err(|_| TargetError::Form)?;
         match uri.scheme_str() {

@@ -94,7 +94,7 @@ fn by_key(records: &[Stored]) -> BTreeMap<Option<String>, Vec<String>> {
 fn lines_by_key(lines: &[String]) -> BTreeMap<Option<String>, Vec<String>> {
     let mut by_key = BTreeMap::<_, Vec<_>>::new();
     for line in lines {
-        let symbol = tickcast::decode::symbol_of(line.as_bytes()).map(|symbol| symbol.into_owned());
+        let symbol = tickcast::decode::symbol_of(line.as_bytes()).map(std::borrow::Cow::into_owned);
         by_key.entry(symbol).or_default().push(line.clone());
     }
     by_key
@@ -357,9 +357,10 @@ fn a_bridge_that_is_stopped_in_full_flow_has_everything_acknowledged() {
         let text = fs::read_to_string(folder.path().join("url")).ok()?;
         Some(text.strip_suffix('\n')?.to_owned())
     });
-    // A queue so small that the cluster holds the socket up.
+    // A queue so small that the cluster holds the socket up, and records that linger in it.
     let settings = format!(
-        "{}kafka.options.'queue.buffering.max.messages' = 1000\nsource.queue_records_max = 100\n",
+        "{}kafka.options.'queue.buffering.max.messages' = 1000\nsource.queue_records_max = 100\n\
+         kafka.options.'linger.ms' = 200\n",
         bridge_settings(broker, &topic)
     );
     let bridge = Daemon::start_bridge(&url, &settings);

@@ -22,25 +22,23 @@ pub(super) struct Merge<T> {
 #[derive(Debug)]
 struct Lane<T> {
     waiting: VecDeque<(i64, T)>,
-    newest: i64,
     closed: bool,
 }
 
 impl<T> Merge<T> {
     /// So many partitions, all open.
     pub(super) fn new(count: usize) -> Self {
-        let lane = |_| Lane { waiting: VecDeque::new(), newest: i64::MIN, closed: false };
+        let lane = |_| Lane { waiting: VecDeque::new(), closed: false };
         let lanes: Vec<_> = (0..count).map(lane).collect();
         Self { lanes, heads: BinaryHeap::new(), awaited: count }
     }
 
     /// Adds the next record of a partition.
     pub(super) fn push(&mut self, lane: usize, timestamp: i64, record: T) {
-        let Lane { waiting, newest, .. } = &mut self.lanes[lane];
-        *newest = timestamp.max(*newest);
-        waiting.push_back((*newest, record));
+        let Lane { waiting, .. } = &mut self.lanes[lane];
+        waiting.push_back((timestamp, record));
         if waiting.len() == 1 {
-            self.heads.push(Reverse((*newest, lane)));
+            self.heads.push(Reverse((timestamp, lane)));
             self.awaited -= 1;
         }
     }
@@ -76,6 +74,8 @@ impl<T> Merge<T> {
         let Reverse((_, lane)) = self.heads.pop()?;
         let Lane { waiting, closed, .. } = &mut self.lanes[lane];
         let (_, record) = waiting.pop_front().expect("a lane among the heads has a record");
+        // Where its time lies before that of the record just taken, it is before all other heads,
+        // and so comes at once: as if it had the later time.
         match waiting.front() {
             Some((time, _)) => self.heads.push(Reverse((*time, lane))),
             None if *closed => {}

@@ -16,7 +16,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{is_setup, words};
 use crate::clock::pause;
@@ -161,7 +161,8 @@ impl ClientContext for WriterEvents {
     }
 
     fn error(&self, error: ClientError, reason: &str) {
-        warn!(%error, reason, "the producer reports an error");
+        // The library's log says the same, and repeats itself less.
+        debug!(%error, reason, "the producer reports an error");
     }
 }
 
