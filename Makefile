@@ -10,10 +10,10 @@ export ORT_TELEMETRY_DISABLED := 1
 # Where setup.sh has put ONNX Runtime and the recorded data.
 ENVIRONMENT := eval "$$(deploy/setup.sh env)"
 
-.PHONY: help setup demo test check bench bench-train train clean
+.PHONY: help setup demo test check bench bench-parts bench-python bench-train train clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s  %s\n", $$1, $$2 }' Makefile
 
 setup: ## Check the prerequisites, fetch ONNX Runtime and the recorded data into .cache
 	@deploy/setup.sh all
@@ -35,9 +35,19 @@ check: ## Check format, lints and house rules
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	cargo test --locked --test it tidy
 
-bench: ## Measure inference and the pipeline beside raw ONNX Runtime
+bench: ## Measure beside raw ONNX Runtime (BENCH='inference --models seed' for one bench)
 	@deploy/setup.sh all
-	$(ENVIRONMENT); cargo run --release --locked --no-default-features -- bench
+	$(ENVIRONMENT); cargo run --release --locked --no-default-features -- bench $(BENCH)
+
+bench-parts: ## Measure decoding, features, windows, the engine and encoding one by one
+	cargo bench --locked --no-default-features --bench parts
+
+bench-python: ## Measure beside Keras and a Python loop over onnxruntime (fetches both)
+	@deploy/setup.sh all
+	test -x .cache/reference/bin/python || python3 -m venv .cache/reference
+	.cache/reference/bin/pip install --quiet --disable-pip-version-check \
+	  keras==3.15.1 tensorflow-cpu==2.21.0 onnxruntime==1.32.0
+	$(ENVIRONMENT); .cache/reference/bin/python benches/python_inference.py
 
 bench-train: ## Measure an epoch of the trainer beside one of Keras (fetches Keras)
 	test -x .cache/reference/bin/python || python3 -m venv .cache/reference

@@ -154,6 +154,16 @@ impl Pipeline {
         self.engine.infer(&mut self.forecasts)
     }
 
+    /// As [`Pipeline::infer`] and [`Pipeline::advance`] in one, with the same bytes in the end:
+    /// quicker in all, while each forecast waits for the states as well. For when more records
+    /// wait.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where the backend fails.
+    pub fn infer_and_advance(&mut self) -> Result<(), InferenceError> {
+        self.engine.infer_and_advance(&mut self.forecasts)
+    }
+
     /// Hands every forecast made since the last call to `sink`, as its symbol and its bytes.
     /// Returns how many there were.
     ///

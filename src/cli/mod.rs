@@ -76,7 +76,7 @@ enum Command {
     Bridge(bridge::BridgeArgs),
     /// Watch forecasts in the terminal
     Watch(watch::WatchArgs),
-    /// Measure inference beside raw ONNX Runtime
+    /// Measure inference and the pipeline beside raw ONNX Runtime
     Bench(bench::BenchArgs),
 }
 
@@ -151,6 +151,12 @@ fn tell_address(path: Option<&Path>, address: SocketAddr) -> Result<(), Exit> {
 
 /// Loads ONNX Runtime from where the command line, the configuration or the environment says.
 fn runtime(global: &Global, configured: Option<&Path>) -> Result<Runtime, Exit> {
+    let path = library(global, configured)?;
+    Runtime::load(&path).map_err(Exit::because(Failure::Configuration))
+}
+
+/// Where ONNX Runtime's library lies.
+fn library(global: &Global, configured: Option<&Path>) -> Result<PathBuf, Exit> {
     let variable = std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from);
     let executable = std::env::current_exe().ok();
     let folder = executable.as_deref().and_then(Path::parent);
@@ -159,9 +165,7 @@ fn runtime(global: &Global, configured: Option<&Path>) -> Result<Runtime, Exit> 
         ("onnxruntime.library", configured),
         ("ORT_DYLIB_PATH", variable.as_deref()),
     ];
-    locate_library(&named, folder, Path::exists)
-        .and_then(|path| Runtime::load(&path))
-        .map_err(Exit::because(Failure::Configuration))
+    locate_library(&named, folder, Path::exists).map_err(Exit::because(Failure::Configuration))
 }
 
 /// Reads and checks the bundle that a configuration names.

@@ -72,6 +72,15 @@ pub fn load_bridge(
     read_bridge(&text, variables).map_err(refuse)
 }
 
+/// A configuration from text over the defaults; nothing of the environment.
+///
+/// # Errors
+/// [`ConfigError`] with every problem found.
+pub fn parse(text: &str) -> Result<Config, ConfigError> {
+    let refuse = |problems| ConfigError { path: PathBuf::from("(text)"), problems };
+    read(text, &HashMap::new()).map_err(refuse)
+}
+
 /// As [`load`], from text.
 fn read(text: &str, variables: &HashMap<String, String>) -> Result<Config, Vec<String>> {
     let tree = tree(text, variables)?;

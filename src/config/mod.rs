@@ -17,7 +17,7 @@ use std::time::Duration;
 pub use bridge::BridgeConfig;
 pub use cluster::{ClusterConfig, KafkaOption, KafkaOptionError, TopicPlace, TopicPlaceError};
 pub use kafka::{Delivery, KafkaConfig, LostOffset, StartAt};
-pub use load::{ConfigError, DEFAULTS, load, load_bridge};
+pub use load::{ConfigError, DEFAULTS, load, load_bridge, parse};
 pub use url::{FeedUrl, FeedUrlError, KafkaUrl, KafkaUrlError};
 
 use crate::domain::TimeUnit;

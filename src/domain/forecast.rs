@@ -66,9 +66,24 @@ pub struct Forecast {
     pub out_of_range: bool,
 }
 
+impl ForecastId {
+    /// The id as it is written: 32 hexadecimal digits, all of them ASCII.
+    pub fn digits(&self) -> [u8; 32] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        digits
+    }
+}
+
 impl fmt::Display for ForecastId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        self.digits()
+            .iter()
+            .try_for_each(|digit| fmt::Write::write_char(formatter, char::from(*digit)))
     }
 }
 
@@ -85,5 +100,18 @@ impl fmt::Display for Signal {
             Self::Sell => "sell",
             Self::Hold => "hold",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_written_as_hexadecimal_digits() {
+        let id = ForecastId(std::array::from_fn(|index| (index * 17) as u8));
+        assert_eq!(id.to_string(), "00112233445566778899aabbccddeeff");
+        let id = ForecastId(std::array::from_fn(|index| (index * 31 + 7) as u8));
+        assert_eq!(id.to_string(), id.0.map(|byte| format!("{byte:02x}")).concat());
     }
 }

@@ -5,8 +5,6 @@
 
 use std::iter::Take;
 
-use crate::domain::SymbolId;
-
 /// Hands `items` to `run` in order, in pieces that fit one run, each with the size of its run:
 /// at least the count of its items, the rest being padding.
 pub(super) fn in_runs<I: Iterator + Clone, E>(
@@ -24,26 +22,25 @@ pub(super) fn in_runs<I: Iterator + Clone, E>(
     Ok(())
 }
 
-/// The size of the run for `count` rows: the next power of two, at most `count_max`.
+/// The size of the run for `count` rows: at most `count_max` and an eighth more than `count`.
 ///
-/// Padding costs less than the run's own overhead at the sizes in question.
+/// Sizes are the powers of two and seven between each two of them: 1 to 16 one by one, then 18,
+/// 20 and so on, so up to 512 there are 56. Padding costs less than a further run.
 fn padded(count: usize, count_max: usize) -> usize {
-    count.next_power_of_two().min(count_max).max(count.min(count_max))
+    count.next_multiple_of(step(count)).min(count_max).max(count.min(count_max))
 }
 
-/// The largest power of two that is neither above `count` nor above `count_max`: how many items
+/// The largest of those sizes that is neither above `count` nor above `count_max`: how many items
 /// the next run takes where padding would cost more than a further run.
 pub(super) fn largest(count: usize, count_max: usize) -> usize {
     let limit = count.min(count_max);
-    if limit == 0 { 0 } else { 1 << limit.ilog2() }
+    if limit == 0 { 0 } else { limit - limit % step(limit) }
 }
 
-/// Takes the `size` numbers of a symbol out of a dense block; those of the last symbol take their
-/// place.
-pub(super) fn swap_remove(block: &mut Vec<f32>, size: usize, symbol: SymbolId) {
-    let last = block.len() - size;
-    block.copy_within(last.., symbol.index() * size);
-    block.truncate(last);
+/// The distance of sizes around `count`, which is at least one: an eighth of the power of two at
+/// or below it.
+fn step(count: usize) -> usize {
+    1 << count.ilog2().saturating_sub(3)
 }
 
 #[cfg(test)]
@@ -68,14 +65,20 @@ mod tests {
     #[test]
     fn sizes_are_few_and_enough() {
         assert_eq!(
-            [1, 2, 3, 5, 31, 33, 100].map(|count| padded(count, 64)),
-            [1, 2, 4, 8, 32, 64, 64]
+            [1, 2, 3, 5, 9, 31, 33, 100].map(|count| padded(count, 64)),
+            [1, 2, 3, 5, 9, 32, 36, 64]
         );
         assert_eq!(padded(3, 3), 3);
-        assert_eq!(
-            [0, 1, 2, 3, 5, 31, 33].map(|count| largest(count, 16)),
-            [0, 1, 2, 2, 4, 16, 16]
+        assert_eq!([0, 1, 2, 3, 5, 9, 33].map(|count| largest(count, 17)), [0, 1, 2, 3, 5, 9, 16]);
+        assert_eq!(largest(5, 3), 3);
+        let mut sizes: Vec<_> = (1..=512).map(|count| padded(count, 512)).collect();
+        assert!(
+            (1..=512).zip(&sizes).all(|(count, size)| (count..=count + count / 8).contains(size))
         );
-        assert_eq!(largest(5, 3), 2);
+        sizes.dedup();
+        assert_eq!(sizes.len(), 56);
+        for size in sizes {
+            assert_eq!(largest(size, 512), size, "both ways choose among the same sizes");
+        }
     }
 }

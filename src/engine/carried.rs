@@ -5,7 +5,8 @@
 //! is the same whatever else was in the run. Never starts anew by itself: a state comes back from
 //! rest as it was, because rows do not give it again.
 
-use super::batch::{self, swap_remove};
+use super::batch;
+use super::block::Block;
 use crate::domain::SymbolId;
 use crate::inference::{Backend, InferenceError, Shape};
 
@@ -13,17 +14,15 @@ use crate::inference::{Backend, InferenceError, Shape};
 pub(super) struct CarriedStates {
     /// F.
     width: usize,
-    /// H of each recurrent state.
-    state_widths: Vec<usize>,
     /// One block per recurrent state: `[symbol][H]`.
-    blocks: Vec<Vec<f32>>,
+    blocks: Vec<Block>,
     batch_rows_max: usize,
 }
 
 impl CarriedStates {
-    pub(super) fn new(width: usize, state_widths: Vec<usize>, batch_rows_max: usize) -> Self {
-        let blocks = vec![Vec::new(); state_widths.len()];
-        Self { width, state_widths, blocks, batch_rows_max }
+    pub(super) fn new(width: usize, state_widths: &[usize], batch_rows_max: usize) -> Self {
+        let blocks = state_widths.iter().map(|width| Block::new(*width)).collect();
+        Self { width, blocks, batch_rows_max }
     }
 
     /// Has the tensors of a single symbol made.
@@ -33,9 +32,7 @@ impl CarriedStates {
 
     /// Makes room for one more symbol, at the end of the dense index, from zero state.
     pub(super) fn add_symbol(&mut self) {
-        for (block, width) in self.blocks.iter_mut().zip(&self.state_widths) {
-            block.resize(block.len() + width, 0.0);
-        }
+        self.blocks.iter_mut().for_each(Block::add);
     }
 
     /// Moves each symbol on by its row and hands each item with its output to `finish`, in order.
@@ -52,20 +49,13 @@ impl CarriedStates {
             for (target, (_, _, row)) in targets.zip(chunk.clone()) {
                 target.copy_from_slice(row);
             }
-            for (index, width) in self.state_widths.iter().enumerate() {
-                let targets = backend.state_mut(lane, index).chunks_exact_mut(*width);
-                for (target, (_, symbol, _)) in targets.zip(chunk.clone()) {
-                    let start = symbol.index() * width;
-                    target.copy_from_slice(&self.blocks[index][start..start + width]);
-                }
+            let symbols = chunk.clone().map(|(_, symbol, _)| symbol);
+            for (index, block) in self.blocks.iter().enumerate() {
+                block.gather(symbols.clone(), backend.state_mut(lane, index));
             }
             backend.run(lane)?;
-            for (index, width) in self.state_widths.iter().enumerate() {
-                let states = backend.next_state(lane, index).chunks_exact(*width);
-                for (state, (_, symbol, _)) in states.zip(chunk.clone()) {
-                    let start = symbol.index() * width;
-                    self.blocks[index][start..start + width].copy_from_slice(state);
-                }
+            for (index, block) in self.blocks.iter_mut().enumerate() {
+                block.scatter(symbols.clone(), backend.next_state(lane, index));
             }
             for ((item, _, _), output) in chunk.zip(backend.output(lane)) {
                 finish(item, *output);
@@ -76,30 +66,25 @@ impl CarriedStates {
 
     /// A symbol's state at rest, one list per recurrent state.
     pub(super) fn snapshot(&self, symbol: SymbolId) -> Vec<Vec<f32>> {
-        let state = |(block, width): (&Vec<f32>, &usize)| {
-            let start = symbol.index() * width;
-            block[start..start + width].to_vec()
-        };
-        self.blocks.iter().zip(&self.state_widths).map(state).collect()
+        self.blocks.iter().map(|block| block.row(symbol).to_vec()).collect()
     }
 
     /// Whether states at rest are those of this model.
     pub(super) fn fits(&self, states: &[Vec<f32>]) -> bool {
-        states.iter().map(Vec::len).eq(self.state_widths.iter().copied())
+        states.iter().map(Vec::len).eq(self.blocks.iter().map(Block::width))
     }
 
     /// Takes a symbol's states over from rest; they must fit.
     pub(super) fn restore(&mut self, symbol: SymbolId, states: &[Vec<f32>]) {
-        for ((block, width), state) in self.blocks.iter_mut().zip(&self.state_widths).zip(states) {
-            let start = symbol.index() * width;
-            block[start..start + width].copy_from_slice(state);
+        for (block, state) in self.blocks.iter_mut().zip(states) {
+            block.row_mut(symbol).copy_from_slice(state);
         }
     }
 
     /// Forgets a symbol; the last one of the dense index takes its place.
     pub(super) fn swap_remove(&mut self, symbol: SymbolId) {
-        for (block, width) in self.blocks.iter_mut().zip(&self.state_widths) {
-            swap_remove(block, *width, symbol);
+        for block in &mut self.blocks {
+            block.swap_remove(symbol);
         }
     }
 }

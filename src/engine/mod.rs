@@ -6,6 +6,7 @@
 //! owner thread drives it.
 
 mod batch;
+mod block;
 mod carried;
 mod full;
 mod rest;
@@ -118,6 +119,15 @@ impl SymbolState {
     }
 }
 
+/// In which order forecasts are made and states move on.
+#[derive(Clone, Copy)]
+enum Course {
+    /// Forecasts as soon as can be; the states wait for [`Engine::advance`].
+    ForecastsFirst,
+    /// Both in as few runs as can be.
+    Together,
+}
+
 /// How the model is driven.
 enum Driver {
     Full(FullWindows),
@@ -166,12 +176,12 @@ impl Engine {
                 limits.batch_rows_max,
             )),
             Mode::Sliding => {
-                let widths = state_widths();
-                Driver::Sliding(SlidingStates::new(steps, width, widths, limits.batch_rows_max))
+                let widths: Vec<_> = state_widths();
+                Driver::Sliding(SlidingStates::new(steps, width, &widths, limits.batch_rows_max))
             }
             Mode::Carried => {
-                let widths = state_widths();
-                Driver::Carried(CarriedStates::new(width, widths, limits.batch_rows_max))
+                let widths: Vec<_> = state_widths();
+                Driver::Carried(CarriedStates::new(width, &widths, limits.batch_rows_max))
             }
         };
         // The shapes of a quiet stream are prepared now, so that its first forecast is as quick as
@@ -352,6 +362,24 @@ impl Engine {
     /// # Errors
     /// [`InferenceError`] where the backend fails.
     pub fn infer(&mut self, forecasts: &mut Vec<Forecast>) -> Result<(), InferenceError> {
+        self.run(Course::ForecastsFirst, forecasts)
+    }
+
+    /// As [`Engine::infer`] and then [`Engine::advance`], with the same bits, but in mode `sliding`
+    /// as one batch: more forecasts in a second, each of them later. For when more records wait.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where the backend fails.
+    pub fn infer_and_advance(
+        &mut self,
+        forecasts: &mut Vec<Forecast>,
+    ) -> Result<(), InferenceError> {
+        self.run(Course::Together, forecasts)?;
+        self.release();
+        Ok(())
+    }
+
+    fn run(&mut self, course: Course, forecasts: &mut Vec<Forecast>) -> Result<(), InferenceError> {
         self.advance()?;
         std::mem::swap(&mut self.pending, &mut self.inferred);
         let Self { symbols, plans, tally, inferred, backend, driver, .. } = self;
@@ -360,6 +388,10 @@ impl Engine {
         tally.warming += warming as u64;
         let mut finish = |pending: &Pending, output: f32| {
             let window = &symbols[pending.symbol.index()].window;
+            if !window.is_full() {
+                // A row that moved states on and is counted as warming.
+                return;
+            }
             let facts = WindowFacts {
                 symbol: pending.symbol,
                 as_of: pending.as_of,
@@ -375,29 +407,27 @@ impl Engine {
                 None => tally.withheld += 1,
             }
         };
-        let windows = inferred
-            .iter()
-            .filter(ready)
-            .map(|pending| (pending, &symbols[pending.symbol.index()].window));
+        let rows = inferred.iter().filter_map(|pending| {
+            let row = symbols[pending.symbol.index()].window.newest()?;
+            Some((pending, pending.symbol, row))
+        });
         match driver {
-            Driver::Full(full) => full.infer(&mut **backend, windows, &mut finish),
-            Driver::Sliding(sliding) => {
-                let windows = windows.map(|(pending, window)| (pending, pending.symbol, window));
-                sliding.infer(&mut **backend, windows, &mut finish)
+            Driver::Full(full) => {
+                let windows = inferred
+                    .iter()
+                    .filter(ready)
+                    .map(|pending| (pending, &symbols[pending.symbol.index()].window));
+                full.infer(&mut **backend, windows, &mut finish)
             }
-            Driver::Carried(carried) => {
-                // Every row moves its state on, also those of symbols that are still warming.
-                let rows = inferred.iter().filter_map(|pending| {
-                    let row = symbols[pending.symbol.index()].window.newest()?;
-                    Some((pending, pending.symbol, row))
-                });
-                let mut finish = |pending: &Pending, output| {
-                    if symbols[pending.symbol.index()].window.is_full() {
-                        finish(pending, output);
-                    }
-                };
-                carried.infer(&mut **backend, rows, &mut finish)
-            }
+            Driver::Sliding(sliding) => match course {
+                Course::ForecastsFirst => {
+                    let rows = rows.filter(|(pending, _, _)| ready(pending));
+                    sliding.infer(&mut **backend, rows, &mut finish)
+                }
+                // Every row moves states on, also those of symbols that are still warming.
+                Course::Together => sliding.infer_and_advance(&mut **backend, rows, &mut finish),
+            },
+            Driver::Carried(carried) => carried.infer(&mut **backend, rows, &mut finish),
         }
     }
 
@@ -417,9 +447,14 @@ impl Engine {
             });
             sliding.advance(&mut **backend, rows)?;
         }
-        for pending in inferred.drain(..) {
-            symbols[pending.symbol.index()].pending = false;
-        }
+        self.release();
         Ok(())
+    }
+
+    /// Lets the symbols of the last inference take ticks again.
+    fn release(&mut self) {
+        for pending in self.inferred.drain(..) {
+            self.symbols[pending.symbol.index()].pending = false;
+        }
     }
 }

@@ -1,34 +1,49 @@
 //! Mode `sliding`: staggered recurrent states, one step each, the same bits as `full`.
 //!
 //! A window of W rows begins anew at every row, so W windows are under way at any time. Each
-//! symbol keeps the recurrent state of the W-1 of them that have begun: the oldest has seen W-1
-//! rows and needs one more step for its forecast. On a new row:
+//! symbol keeps the recurrent state of the W-1 of them that have begun. The one that has seen W-1
+//! rows is *ready*: it needs one more step for its forecast. The others, W-2, have a slot each.
+//! On a new row:
 //!
-//! 1. `infer`: the oldest state takes the row as its last step. That one step is the critical path.
-//! 2. `advance`: the oldest slot is zeroed, which makes it the window that begins at this row, and
-//!    all W-1 slots take the row as one batch. No slot ever moves: which one is oldest turns.
+//! 1. `infer`: the ready state takes the row as its last step. That one step is the critical path.
+//! 2. `advance`: a window begins from zero, and it and all slots take the row as one batch. The
+//!    oldest slot's new state is the next ready one; the new window's state takes its slot.
+//!
+//! `infer_and_advance` does both with the same rows in one run, for when more records wait.
+//!
+//! Ready states lie side by side, `[symbol][H]`, so that the critical path reads one stretch of
+//! memory and not one place every W-2 states. No slot ever moves: which one is oldest turns.
 //!
 //! Owns the states. Promises the bits of `full`, because the same rows meet the same arithmetic in
 //! the same order, and rows of a batch do not influence each other. Never keeps more than W-1
 //! states per symbol.
 
-use super::batch::{self, swap_remove};
+use super::batch;
+use super::block::Block;
 use crate::domain::SymbolId;
 use crate::inference::{Backend, InferenceError, Lane, Shape};
 use crate::window::Window;
 
 /// The driver of mode `sliding`.
 pub(super) struct SlidingStates {
-    /// W-1.
-    slots: usize,
+    /// W.
+    steps: usize,
     /// F.
     width: usize,
-    /// H of each recurrent state.
-    state_widths: Vec<usize>,
-    /// One block per recurrent state: `[symbol][slot][H]`.
-    blocks: Vec<Vec<f32>>,
+    /// One for each recurrent state.
+    states: Vec<Staggered>,
     turns: Vec<Turn>,
     batch_rows_max: usize,
+}
+
+/// One recurrent state of all windows of all symbols.
+struct Staggered {
+    /// H.
+    width: usize,
+    /// Windows that need one more row: `[symbol][H]`.
+    ready: Block,
+    /// Windows that need more: `[symbol][slot][H]`.
+    slots: Block,
 }
 
 /// Which slots of a symbol are in use.
@@ -40,54 +55,71 @@ struct Turn {
     begun: usize,
 }
 
+/// What a run over all windows of a symbol is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Run {
+    /// The slots and the window that begins: W-1 rows.
+    Advance,
+    /// The ready window as well, behind them: W rows.
+    InferAndAdvance,
+}
+
 impl SlidingStates {
     pub(super) fn new(
         steps: usize,
         width: usize,
-        state_widths: Vec<usize>,
+        state_widths: &[usize],
         batch_rows_max: usize,
     ) -> Self {
-        let blocks = vec![Vec::new(); state_widths.len()];
-        let slots = steps - 1;
-        Self { slots, width, state_widths, blocks, turns: Vec::new(), batch_rows_max }
+        let state = |width: &usize| Staggered {
+            width: *width,
+            ready: Block::new(*width),
+            slots: Block::new((slots(steps) * width).max(1)),
+        };
+        let states = state_widths.iter().map(state).collect();
+        Self { steps, width, states, turns: Vec::new(), batch_rows_max }
     }
 
     /// Has the tensors of a single symbol made.
     pub(super) fn prepare(&self, backend: &mut dyn Backend) -> Result<(), InferenceError> {
-        backend.lane(Shape { steps: 1, batch: 1 })?;
-        if self.slots > 0 {
-            backend.lane(Shape { steps: 1, batch: self.slots })?;
+        for batch in [1, (self.steps - 1).max(1), self.steps] {
+            backend.lane(Shape { steps: 1, batch })?;
         }
         Ok(())
     }
 
     /// Makes room for one more symbol, at the end of the dense index.
     pub(super) fn add_symbol(&mut self) {
-        for (block, width) in self.blocks.iter_mut().zip(&self.state_widths) {
-            block.resize(block.len() + self.slots * width, 0.0);
+        for state in &mut self.states {
+            state.ready.add();
+            if slots(self.steps) > 0 {
+                state.slots.add();
+            }
         }
         self.turns.push(Turn::default());
     }
 
-    /// Gives the oldest window of each symbol its last step and hands each item with its output
-    /// to `finish`, in order.
-    pub(super) fn infer<'w, T: Copy>(
+    /// Gives the ready window of each symbol its last step and hands each item with its output
+    /// to `finish`, in order. Every window must be full.
+    pub(super) fn infer<'r, T: Copy>(
         &self,
         backend: &mut dyn Backend,
-        windows: impl Iterator<Item = (T, SymbolId, &'w Window)> + Clone,
+        rows: impl Iterator<Item = (T, SymbolId, &'r [f32])> + Clone,
         finish: &mut impl FnMut(T, f32),
     ) -> Result<(), InferenceError> {
-        batch::in_runs(windows, self.batch_rows_max, |chunk, batch| {
+        batch::in_runs(rows, self.batch_rows_max, |chunk, batch| {
             let lane = backend.lane(Shape { steps: 1, batch })?;
-            let rows = backend.rows_mut(lane).chunks_exact_mut(self.width);
-            for (target, (_, _, window)) in rows.zip(chunk.clone()) {
-                let newest = window.newest();
-                target.copy_from_slice(newest.expect("only full windows are inferred"));
+            let targets = backend.rows_mut(lane).chunks_exact_mut(self.width);
+            for (target, (_, _, row)) in targets.zip(chunk.clone()) {
+                target.copy_from_slice(row);
             }
-            for (index, width) in self.state_widths.iter().enumerate() {
-                let states = backend.state_mut(lane, index).chunks_exact_mut(*width);
-                for (target, (_, symbol, _)) in states.zip(chunk.clone()) {
-                    self.copy_oldest(index, symbol, target);
+            for (index, state) in self.states.iter().enumerate() {
+                let target = backend.state_mut(lane, index);
+                if self.steps == 1 {
+                    // A window of a single row begins and ends with it.
+                    target.fill(0.0);
+                } else {
+                    state.ready.gather(chunk.clone().map(|(_, symbol, _)| symbol), target);
                 }
             }
             backend.run(lane)?;
@@ -98,17 +130,6 @@ impl SlidingStates {
         })
     }
 
-    /// Copies a symbol's oldest state, or zeros where a window is a single row.
-    fn copy_oldest(&self, index: usize, symbol: SymbolId, target: &mut [f32]) {
-        if self.slots == 0 {
-            target.fill(0.0);
-        } else {
-            let slot = symbol.index() * self.slots + self.turns[symbol.index()].oldest;
-            let width = target.len();
-            target.copy_from_slice(&self.blocks[index][slot * width..][..width]);
-        }
-    }
-
     /// Begins a window at each symbol's row and moves all its windows on by that row. A symbol
     /// occurs at most once.
     pub(super) fn advance<'r>(
@@ -116,22 +137,57 @@ impl SlidingStates {
         backend: &mut dyn Backend,
         rows: impl Iterator<Item = (SymbolId, &'r [f32])> + Clone,
     ) -> Result<(), InferenceError> {
-        if self.slots == 0 {
+        let rows = rows.map(|(symbol, row)| ((), symbol, row));
+        self.run(Run::Advance, backend, rows, &mut |(), _| {})
+    }
+
+    /// Both in one: hands each item with its output to `finish`, in order, and moves all windows
+    /// on. The output of a symbol whose window is not yet full means nothing. A symbol occurs at
+    /// most once.
+    pub(super) fn infer_and_advance<'r, T: Copy>(
+        &mut self,
+        backend: &mut dyn Backend,
+        rows: impl Iterator<Item = (T, SymbolId, &'r [f32])> + Clone,
+        finish: &mut impl FnMut(T, f32),
+    ) -> Result<(), InferenceError> {
+        self.run(Run::InferAndAdvance, backend, rows, finish)
+    }
+
+    fn run<'r, T: Copy>(
+        &mut self,
+        run: Run,
+        backend: &mut dyn Backend,
+        mut rows: impl Iterator<Item = (T, SymbolId, &'r [f32])> + Clone,
+        finish: &mut impl FnMut(T, f32),
+    ) -> Result<(), InferenceError> {
+        let of_symbol = match run {
+            Run::Advance => self.steps - 1,
+            Run::InferAndAdvance => self.steps,
+        };
+        if of_symbol == 0 {
             return Ok(());
         }
-        let symbols_max = (self.batch_rows_max / self.slots).max(1);
+        let symbols_max = (self.batch_rows_max / of_symbol).max(1);
         let mut left = rows.clone().count();
-        let mut rows = rows;
         while left > 0 {
             let taken = batch::largest(left, symbols_max);
-            let lane = backend.lane(Shape { steps: 1, batch: taken * self.slots })?;
-            for (place, (symbol, row)) in rows.clone().take(taken).enumerate() {
-                self.begin_window(symbol);
-                self.gather(backend, lane, place, symbol, row);
+            let chunk = rows.clone().take(taken).enumerate();
+            let lane = backend.lane(Shape { steps: 1, batch: taken * of_symbol })?;
+            let targets = backend.rows_mut(lane).chunks_exact_mut(of_symbol * self.width);
+            for (target, (_, (_, _, row))) in targets.zip(chunk.clone()) {
+                for target in target.chunks_exact_mut(self.width) {
+                    target.copy_from_slice(row);
+                }
+            }
+            for (place, (_, symbol, _)) in chunk.clone() {
+                self.gather(run, backend, lane, place * of_symbol, symbol);
             }
             backend.run(lane)?;
-            for (place, (symbol, _)) in rows.clone().take(taken).enumerate() {
-                self.scatter(backend, lane, place, symbol);
+            for (place, (item, symbol, _)) in chunk {
+                self.scatter(backend, lane, place * of_symbol, symbol);
+                if run == Run::InferAndAdvance {
+                    finish(item, backend.output(lane)[(place + 1) * of_symbol - 1]);
+                }
             }
             left -= taken;
             rows.nth(taken - 1);
@@ -139,54 +195,60 @@ impl SlidingStates {
         Ok(())
     }
 
-    /// Zeroes the slot of the window that begins now.
-    fn begin_window(&mut self, symbol: SymbolId) {
-        let turn = &mut self.turns[symbol.index()];
-        let slot = if turn.begun < self.slots {
-            turn.begun += 1;
-            turn.begun - 1
-        } else {
-            let oldest = turn.oldest;
-            turn.oldest = (oldest + 1) % self.slots;
-            oldest
-        };
-        let slot = symbol.index() * self.slots + slot;
-        for (block, width) in self.blocks.iter_mut().zip(&self.state_widths) {
-            block[slot * width..][..*width].fill(0.0);
-        }
-    }
-
-    /// Lays all slots of a symbol and its row, once per slot, into the run.
+    /// Lays the windows of a symbol into the run from row `first` on: its slots, the window that
+    /// begins, and where it is inferred as well, the ready one.
     fn gather(
         &self,
+        run: Run,
         backend: &mut dyn Backend,
         lane: Lane,
-        place: usize,
+        first: usize,
         symbol: SymbolId,
-        row: &[f32],
     ) {
-        let rows = backend.rows_mut(lane);
-        let rows = &mut rows[place * self.slots * self.width..][..self.slots * self.width];
-        for target in rows.chunks_exact_mut(self.width) {
-            target.copy_from_slice(row);
-        }
-        for (index, width) in self.state_widths.iter().enumerate() {
-            let block = self.slots * width;
-            let source = &self.blocks[index][symbol.index() * block..][..block];
-            backend.state_mut(lane, index)[place * block..][..block].copy_from_slice(source);
+        for (index, state) in self.states.iter().enumerate() {
+            let width = state.width;
+            let target = &mut backend.state_mut(lane, index)[first * width..];
+            let (target, behind) = target.split_at_mut(slots(self.steps) * width);
+            if !target.is_empty() {
+                target.copy_from_slice(state.slots.row(symbol));
+            }
+            behind[..width].fill(0.0);
+            if run == Run::InferAndAdvance && self.steps > 1 {
+                behind[width..2 * width].copy_from_slice(state.ready.row(symbol));
+            }
         }
     }
 
-    /// Takes the new states of a symbol's begun slots out of the run. Slots that have not begun
-    /// ran along on zeros; their outcome means nothing and is left behind.
-    fn scatter(&mut self, backend: &dyn Backend, lane: Lane, place: usize, symbol: SymbolId) {
-        let begun = self.turns[symbol.index()].begun;
-        for (index, width) in self.state_widths.iter().enumerate() {
-            let block = self.slots * width;
-            let used = begun * width;
-            let source = &backend.next_state(lane, index)[place * block..][..used];
-            self.blocks[index][symbol.index() * block..][..used].copy_from_slice(source);
+    /// Takes the new states of a symbol's windows out of the run and turns. Slots that have not
+    /// begun ran along on zeros; their outcome means nothing and is left behind.
+    fn scatter(&mut self, backend: &dyn Backend, lane: Lane, first: usize, symbol: SymbolId) {
+        let slots = slots(self.steps);
+        let turn = &mut self.turns[symbol.index()];
+        for (index, state) in self.states.iter_mut().enumerate() {
+            if self.steps == 1 {
+                continue;
+            }
+            let width = state.width;
+            let source = &backend.next_state(lane, index)[first * width..];
+            let (source, behind) = source.split_at(slots * width);
+            let new = &behind[..width];
+            if slots == 0 {
+                state.ready.row_mut(symbol).copy_from_slice(new);
+                continue;
+            }
+            let target = state.slots.row_mut(symbol);
+            let used = turn.begun * width;
+            target[..used].copy_from_slice(&source[..used]);
+            let slot = if turn.begun < slots {
+                turn.begun
+            } else {
+                let ready = &source[turn.oldest * width..][..width];
+                state.ready.row_mut(symbol).copy_from_slice(ready);
+                turn.oldest
+            };
+            target[slot * width..][..width].copy_from_slice(new);
         }
+        turn.next(slots);
     }
 
     /// Computes symbols' states again from the rows of their windows.
@@ -198,11 +260,11 @@ impl SlidingStates {
         for (symbol, _) in windows.clone() {
             self.turns[symbol.index()] = Turn::default();
         }
-        let slots = self.slots;
-        for place in 0..slots {
+        let behind = self.steps - 1;
+        for place in 0..behind {
             let rows = windows.clone().filter_map(move |(symbol, window)| {
                 // The oldest row of a full window is in no state: its window had its forecast.
-                let skipped = window.len().saturating_sub(slots);
+                let skipped = window.len().saturating_sub(behind);
                 Some((symbol, window.rows().nth(skipped + place)?))
             });
             self.advance(backend, rows)?;
@@ -212,9 +274,28 @@ impl SlidingStates {
 
     /// Forgets a symbol; the last one of the dense index takes its place.
     pub(super) fn swap_remove(&mut self, symbol: SymbolId) {
-        for (block, width) in self.blocks.iter_mut().zip(&self.state_widths) {
-            swap_remove(block, self.slots * width, symbol);
+        for state in &mut self.states {
+            state.ready.swap_remove(symbol);
+            if slots(self.steps) > 0 {
+                state.slots.swap_remove(symbol);
+            }
         }
         self.turns.swap_remove(symbol.index());
     }
+}
+
+impl Turn {
+    /// A window began.
+    fn next(&mut self, slots: usize) {
+        if self.begun < slots {
+            self.begun += 1;
+        } else if slots > 0 {
+            self.oldest = (self.oldest + 1) % slots;
+        }
+    }
+}
+
+/// How many windows of `steps` rows have begun and need more than one row: W-2.
+fn slots(steps: usize) -> usize {
+    steps.saturating_sub(2)
 }

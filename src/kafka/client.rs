@@ -13,7 +13,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, ClientContext, Statistics, TopicPartitionList};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use super::{Failure, KafkaError};
 use crate::config::{ClusterConfig, Delivery, KafkaConfig};
@@ -120,7 +120,7 @@ impl ClientContext for ConsumerEvents {
     }
 
     fn error(&self, error: ClientError, reason: &str) {
-        warn!(%error, reason, "the consumer reports an error");
+        debug!(%error, reason, "the consumer reports an error");
     }
 
     fn stats(&self, statistics: Statistics) {
@@ -159,11 +159,16 @@ impl ConsumerContext for ConsumerEvents {
 /// A line of the library's own log.
 pub(super) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
+        // The user's options go to every client, and each is told which are for others.
+        RDKafkaLogLevel::Warning if facility == "CONFWARN" && message.contains("is a ") => {
+            debug!(facility, "librdkafka: {message}");
+        }
         RDKafkaLogLevel::Emerg
         | RDKafkaLogLevel::Alert
         | RDKafkaLogLevel::Critical
-        | RDKafkaLogLevel::Error => error!(facility, "librdkafka: {message}"),
-        RDKafkaLogLevel::Warning => warn!(facility, "librdkafka: {message}"),
+        | RDKafkaLogLevel::Error
+        // What it calls an error is a connection that it tries again by itself.
+        | RDKafkaLogLevel::Warning => warn!(facility, "librdkafka: {message}"),
         RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => info!(facility, "librdkafka: {message}"),
         RDKafkaLogLevel::Debug => debug!(facility, "librdkafka: {message}"),
     }
@@ -179,6 +184,7 @@ fn base(brokers: &str, options: &BTreeMap<String, String>, name: &str) -> Client
     for (key, value) in options {
         client.set(key, value);
     }
+    defaults(&mut client, options, &[("reconnect.backoff.max.ms", "2000")]);
     client
         .set("bootstrap.servers", brokers)
         .set("client.id", name)
@@ -339,8 +345,8 @@ pub(super) fn opening<'c>(context: &'c str) -> impl Fn(ClientError) -> Failure +
     }
 }
 
-/// Whether an error while reading passes by itself: the library tries again, and a record only comes
-/// later.
+/// Whether an error while reading passes by itself: the library tries again, and a record only
+/// comes later.
 pub(super) fn passes(error: &ClientError) -> bool {
     let ClientError::MessageConsumption(code) = error else { return false };
     matches!(

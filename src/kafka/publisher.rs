@@ -144,7 +144,7 @@ impl ClientContext for ProducerEvents {
     }
 
     fn error(&self, error: ClientError, reason: &str) {
-        tracing::warn!(%error, reason, "the producer reports an error");
+        tracing::debug!(%error, reason, "the producer reports an error");
     }
 }
 

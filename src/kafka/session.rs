@@ -15,7 +15,7 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::Producer as _;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::checkpoint::{Checkpoint, Progress, Tools};
 use super::client::{self, GroupConsumer, Observer, Rebalance, opening};
@@ -167,6 +167,18 @@ impl<'s> Session<'s> {
         // Shards that wait for room in the producer's queue must not wait any longer.
         self.publisher.outstanding().end();
         self.consumer.context().close();
+        // A revocation that was taken down and not answered would keep the consumer from closing
+        // for ever.
+        let given = match self.consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => self
+                .consumer
+                .assignment()
+                .and_then(|list| self.consumer.incremental_unassign(&list)),
+            _ => self.consumer.unassign(),
+        };
+        if let Err(error) = given {
+            debug!(%error, "cannot give the partitions back while closing");
+        }
         self.consumer.unsubscribe();
     }
 
@@ -208,7 +220,7 @@ impl<'s> Session<'s> {
                 Ok(())
             }
             Some(Err(error)) if client::passes(&error) => {
-                warn!(%error, "the cluster is not reached; trying on");
+                debug!(%error, "the cluster is not reached; trying on");
                 Ok(())
             }
             Some(Err(error)) => Err(Failure::retry(format_args!("read the input: {error}"))),
@@ -504,8 +516,10 @@ impl<'s> Session<'s> {
         if self.shown_cut_off.is_some_and(|shown| shown != cut_off) {
             self.shown_cut_off = Some(cut_off);
             if cut_off {
+                warn!("no broker is connected; trying on");
                 self.source.ready.not_ready("no broker is connected");
             } else {
+                info!("a broker is connected again");
                 self.source.ready.ready();
             }
         }

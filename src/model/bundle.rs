@@ -349,6 +349,18 @@ impl Ran {
 }
 
 impl Draft {
+    /// The bundle in memory, checked as if it were read; nothing is written.
+    ///
+    /// # Errors
+    /// [`BundleError`] with every problem found; its folder is where sealing would put it.
+    pub fn into_bundle(mut self) -> Result<Bundle, BundleError> {
+        self.manifest.onnx_sha256 = sha256(&self.onnx);
+        self.manifest.golden_sha256 = sha256(&to_json(&self.golden));
+        let folder = Path::new(&self.manifest.name).join(&self.manifest.version);
+        let refuse = |problems| BundleError { folder: folder.clone(), problems };
+        Bundle::check(&folder, self, Vec::new()).map_err(refuse)
+    }
+
     /// Seals a bundle into `root/<name>/<version>/`: fills in the hashes, checks everything,
     /// writes beside the place, reads back, runs the golden vectors, and only then moves it in.
     /// Returns the folder.

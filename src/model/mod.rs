@@ -10,6 +10,7 @@ mod graph;
 pub mod manifest;
 pub mod onnx;
 mod store;
+pub mod writer;
 
 pub use bundle::{Bundle, BundleError, Draft};
 pub use graph::{ONNX_BYTES_MAX, check_graph};

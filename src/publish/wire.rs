@@ -1,7 +1,8 @@
 //! The wire form of a forecast: one JSON object, `tickcast.forecast.v1`.
 //!
 //! Owns the field names and their order. Promises that equal forecasts give equal bytes: nothing
-//! that varies between runs is in them. Never writes anywhere but into a buffer.
+//! that varies between runs is in them; and that encoding allocates for a growing buffer alone.
+//! Never writes anywhere but into a buffer.
 
 use std::borrow::Cow;
 
@@ -21,7 +22,8 @@ pub struct ForecastRecord<'a> {
     /// Always [`FORECAST_SCHEMA`].
     pub schema: &'a str,
     /// 32 hexadecimal digits; the same model, symbol, `as_of` and horizon give the same id.
-    pub id: String,
+    #[serde(borrow)]
+    pub id: Cow<'a, str>,
     /// The symbol.
     #[serde(borrow)]
     pub symbol: Cow<'a, str>,
@@ -93,9 +95,11 @@ impl RecordTemplate {
 
     /// Appends one forecast to `buffer` as JSON without a line end.
     pub fn encode(&self, symbol: &str, forecast: &Forecast, buffer: &mut Vec<u8>) {
+        let digits = self.id(symbol, forecast.as_of).digits();
+        let id = str::from_utf8(&digits).expect("hexadecimal digits are ASCII");
         let record = ForecastRecord {
             schema: FORECAST_SCHEMA,
-            id: self.id(symbol, forecast.as_of).to_string(),
+            id: id.into(),
             symbol: symbol.into(),
             model: (&*self.model).into(),
             model_version: (&*self.model_version).into(),

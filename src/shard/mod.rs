@@ -80,7 +80,8 @@ impl Shard {
                     Arrival::Command(command) => self.obey(command)?,
                 }
             }
-            flush(&mut self.pipeline, &mut self.publisher, &self.metrics)?;
+            let haste = if self.intake.has_more() { Haste::Throughput } else { Haste::Latency };
+            flush(&mut self.pipeline, &mut self.publisher, &self.metrics, haste)?;
             let symbol_count = self.pipeline.symbol_count();
             self.metrics.show(&mut self.shown, self.pipeline.tally(), symbol_count);
             if !open {
@@ -95,8 +96,10 @@ impl Shard {
         if *after_gap {
             pipeline.mark_gap_before(bytes, *position);
         }
-        let refused =
-            pipeline.take(bytes, *position, |pipeline| flush(pipeline, publisher, metrics))?;
+        // A symbol's next tick is here before its last one was answered: that is a hurry.
+        let refused = pipeline.take(bytes, *position, |pipeline| {
+            flush(pipeline, publisher, metrics, Haste::Throughput)
+        })?;
         if let Some(reason) = refused {
             publisher.dead_letter(record, reason);
             self.report(reason, bytes);
@@ -107,7 +110,7 @@ impl Shard {
     /// Does what the source asks, after everything that came before it is published.
     fn obey(&mut self, command: Command) -> Result<(), ShardError> {
         let Self { pipeline, publisher, metrics, .. } = self;
-        flush(pipeline, publisher, metrics)?;
+        flush(pipeline, publisher, metrics, Haste::Latency)?;
         // Whoever asked may have given up; then nobody needs the answer.
         match command {
             Command::Connect(topics) => publisher.connect(Some(topics)),
@@ -147,14 +150,27 @@ impl Shard {
     }
 }
 
+/// What is gained by handling a batch in one way or the other.
+#[derive(Clone, Copy)]
+enum Haste {
+    /// The forecasts go out before the states move on: the least latency.
+    Latency,
+    /// More waits already, so forecasts and states go together: the most throughput.
+    Throughput,
+}
+
 /// Infers what waits, publishes, then moves the states on.
 fn flush(
     pipeline: &mut Pipeline,
     publisher: &mut Publisher,
     metrics: &ShardMetrics,
+    haste: Haste,
 ) -> Result<(), ShardError> {
     let watch = Stopwatch::start();
-    pipeline.infer()?;
+    match haste {
+        Haste::Latency => pipeline.infer()?,
+        Haste::Throughput => pipeline.infer_and_advance()?,
+    }
     let inferred = watch.elapsed();
     let count = pipeline.emit(|symbol, record| publisher.publish(symbol, record))?;
     let published = watch.elapsed();

@@ -373,6 +373,13 @@ impl IntakeReceiver {
     }
 }
 
+impl IntakeReceiver {
+    /// Whether something waits already.
+    pub fn has_more(&self) -> bool {
+        !self.shared.lock().waiting.is_empty()
+    }
+}
+
 impl Drop for IntakeReceiver {
     fn drop(&mut self) {
         self.shared.lock().receiver_gone = true;

@@ -20,144 +20,62 @@
 //! Never: writes a file, and never judges the network.
 
 use super::attention::Attention;
-use super::lstm::{Emits, Lstm};
+use super::lstm::Emits;
 use super::network::{Activation, Network};
-use crate::model::manifest::{GraphSpec, StateSpec};
-use crate::model::onnx::{
-    Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
-};
+use crate::model::onnx::NodeProto;
+use crate::model::writer::{DenseWeights, GraphWriter, LstmWeights, WrittenGraph};
 
-const IR_VERSION: i64 = 8;
-const OPERATOR_SET: i64 = 17;
-const INPUT: &str = "x";
-const OUTPUT: &str = "y";
-/// Constants that tell `Squeeze` which axis to drop.
-const STATE_AXIS: &str = "state_axis";
-const DIRECTION_AXIS: &str = "direction_axis";
 /// Tells `ReduceSum` to add over the steps.
 const STEP_AXIS: &str = "step_axis";
 
-/// An exported network: the bytes of the file, and the names by which it is driven.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Exported {
-    /// `model.onnx`
-    pub onnx: Vec<u8>,
-    /// For the manifest.
-    pub graph: GraphSpec,
-}
-
 /// Writes `network` with `parameters` as a graph called `name`.
-pub fn export(network: &Network, parameters: &[f32], name: &str) -> Exported {
+pub fn export(network: &Network, parameters: &[f32], name: &str) -> WrittenGraph {
     assert_eq!(parameters.len(), network.parameter_count(), "another network's parameters");
-    let mut graph = GraphProto { name: name.to_owned(), ..GraphProto::default() };
-    // Y is [T, directions, B, H], Y_h is [directions, B, H]; there is one direction.
-    graph.initializer.push(TensorProto::int64s(DIRECTION_AXIS, &[1], &[1]));
-    if network.attention_layer().is_none() {
-        graph.initializer.push(TensorProto::int64s(STATE_AXIS, &[1], &[0]));
-    }
-    let features = Dimension::of(network.architecture().inputs);
-    let steps = Dimension::named("T");
-    let rows = [steps, Dimension::named("B"), features];
-    graph.input.push(ValueInfoProto::float_tensor(INPUT, rows));
-    let outputs = [Dimension::named("B"), Dimension::of(network.outputs())];
-    graph.output.push(ValueInfoProto::float_tensor(OUTPUT, outputs));
-
-    let mut states = Vec::new();
-    let mut value = INPUT.to_owned();
     // A window that is read as a whole begins from zero, which is what ONNX does without states.
-    let mut carried = network.attention_layer().is_none().then_some(&mut states);
-    for (at, layer) in network.lstm_layers().iter().enumerate() {
-        let states = carried.as_deref_mut();
-        value = push_lstm(&mut graph, states, at, layer, parameters, &value);
+    let stateful = network.attention_layer().is_none();
+    let features = network.architecture().inputs;
+    let mut writer = GraphWriter::new(name, features, network.outputs(), stateful);
+    for layer in network.lstm_layers() {
+        let weights = LstmWeights {
+            inputs: layer.inputs(),
+            units: layer.units(),
+            kernel: layer.kernel.of(parameters),
+            recurrent: layer.recurrent.of(parameters),
+            bias: layer.bias.of(parameters),
+        };
+        writer.lstm(&weights, layer.emits == Emits::LastStep);
     }
     if let Some(layer) = network.attention_layer() {
-        value = push_attention(&mut graph, layer, parameters, &value);
+        write_attention(&mut writer, layer, parameters);
     }
-    push_dense(&mut graph, network, parameters, value);
-
-    let model = ModelProto {
-        ir_version: IR_VERSION,
-        producer_name: env!("CARGO_PKG_NAME").to_owned(),
-        producer_version: env!("CARGO_PKG_VERSION").to_owned(),
-        graph: Some(graph),
-        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPERATOR_SET }],
-        ..ModelProto::default()
-    };
-    let (input, output) = (INPUT.to_owned(), OUTPUT.to_owned());
-    Exported { onnx: model.to_bytes(), graph: GraphSpec { input, output, states } }
+    let layers = network.dense_layers();
+    for (at, layer) in layers.iter().enumerate() {
+        let function = match layer.activation {
+            Activation::Linear => None,
+            Activation::Relu => Some("Relu"),
+            Activation::Tanh => Some("Tanh"),
+            Activation::Sigmoid => Some("Sigmoid"),
+        };
+        let weights = DenseWeights {
+            shape: layer.weight.shape,
+            weight: layer.weight.of(parameters),
+            bias: layer.bias.of(parameters),
+            function,
+        };
+        writer.dense(&weights, at + 1 == layers.len());
+    }
+    writer.finish()
 }
 
-/// Adds one LSTM layer, with state inputs and outputs where they are gathered, and returns the name
-/// of what the next layer reads: `[T,B,H]`, or `[B,H]` behind one that emits its last step.
-fn push_lstm(
-    graph: &mut GraphProto,
-    states: Option<&mut Vec<StateSpec>>,
-    at: usize,
-    layer: &Lstm,
-    parameters: &[f32],
-    input: &str,
-) -> String {
-    let (inputs, units) = (layer.inputs(), layer.units());
-    let weights = [
-        (&layer.kernel, vec![1, 4 * units, inputs], layer.kernel.of(parameters).to_vec()),
-        (&layer.recurrent, vec![1, 4 * units, units], layer.recurrent.of(parameters).to_vec()),
-        // ONNX has a second bias, for the recurrent sums.
-        (&layer.bias, vec![1, 8 * units], {
-            let mut both = layer.bias.of(parameters).to_vec();
-            both.resize(8 * units, 0.0);
-            both
-        }),
-    ];
-    for (block, shape, values) in &weights {
-        graph.initializer.push(TensorProto::floats(&block.name, shape, values));
-    }
-    let (h, c) = (format!("h{at}"), format!("c{at}"));
-    let carried = states.is_some();
-    if let Some(states) = states {
-        for input in [&h, &c] {
-            let output = format!("{input}_out");
-            let shape = || [Dimension::of(1), Dimension::named("B"), Dimension::of(units)];
-            graph.input.push(ValueInfoProto::float_tensor(input, shape()));
-            graph.output.push(ValueInfoProto::float_tensor(&output, shape()));
-            let width = u32::try_from(units).expect("a layer whose weights fit memory is narrower");
-            states.push(StateSpec { input: input.clone(), output, width });
-        }
-    }
-    let name = format!("lstm{at}");
-    let (sequence, h_out, c_out) = (format!("{name}_y"), format!("{h}_out"), format!("{c}_out"));
-    let [w, r, b] = weights.each_ref().map(|(block, ..)| block.name.as_str());
-    let last = layer.emits == Emits::LastStep;
-    let (mut reads, mut writes) = (vec![input, w, r, b], vec![sequence.as_str()]);
-    if carried {
-        // Empty names leave out the lengths of sequences, and the sequence that nobody reads.
-        reads.extend(["", &h, &c]);
-        writes = vec![if last { "" } else { &sequence }, &h_out, &c_out];
-    }
-    let hidden_size = i64::try_from(units).expect("a layer whose weights fit memory is narrower");
-    let node = NodeProto::new("LSTM", &name, &reads, &writes);
-    graph.node.push(node.with_int("hidden_size", hidden_size));
-
-    let output = format!("{name}_out");
-    let squeezed = if last { [h_out.as_str(), STATE_AXIS] } else { [&sequence, DIRECTION_AXIS] };
-    graph.node.push(NodeProto::new("Squeeze", &format!("{name}_squeeze"), &squeezed, &[&output]));
-    output
-}
-
-/// Adds attention over `states [T,B,H]` and returns the name of what the next layer reads, `[B,H]`.
-fn push_attention(
-    graph: &mut GraphProto,
-    layer: &Attention,
-    parameters: &[f32],
-    states: &str,
-) -> String {
+/// Adds attention over the states `[T,B,H]`; the next layer reads `[B,H]`.
+fn write_attention(writer: &mut GraphWriter, layer: &Attention, parameters: &[f32]) {
     for block in [&layer.weight, &layer.question] {
-        let values = block.of(parameters);
-        graph.initializer.push(TensorProto::floats(&block.name, &block.shape, values));
+        writer.constant(&block.name, &block.shape, block.of(parameters));
     }
     let (weight, bias, question) = (&layer.weight.name, &layer.bias, &layer.question.name);
-    let biases = TensorProto::floats(&bias.name, &[layer.units()], bias.of(parameters));
-    graph.initializer.push(biases);
-    graph.initializer.push(TensorProto::int64s(STEP_AXIS, &[1], &[0]));
+    writer.constant(&bias.name, &[layer.units()], bias.of(parameters));
+    writer.integers(STEP_AXIS, &[0]);
+    let states = writer.value().to_owned();
     let mut push = |operator: &str, what: &str, reads: [&str; 2]| {
         let name = format!("attention_{what}");
         let reads: Vec<&str> = reads.into_iter().filter(|read| !read.is_empty()).collect();
@@ -167,45 +85,17 @@ fn push_attention(
             "ReduceSum" => node.with_int("keepdims", 0),
             _ => node,
         };
-        graph.node.push(node);
+        writer.node(node);
         format!("{name}_out")
     };
-    let products = push("MatMul", "products", [states, weight]);
+    let products = push("MatMul", "products", [&states, weight]);
     let sums = push("Add", "sums", [&products, &bias.name]);
     let hidden = push("Tanh", "hidden", [&sums, ""]);
     let scores = push("MatMul", "scores", [&hidden, question]);
     let weights = push("Softmax", "weights", [&scores, ""]);
-    let weighted = push("Mul", "weighted", [states, &weights]);
-    push("ReduceSum", "context", [&weighted, STEP_AXIS])
-}
-
-/// Adds the dense layers, from `value [B,H]` to the output.
-fn push_dense(graph: &mut GraphProto, network: &Network, parameters: &[f32], mut value: String) {
-    let layers = network.dense_layers();
-    for (at, layer) in layers.iter().enumerate() {
-        let name = format!("dense{at}");
-        let (weight, bias) = (&layer.weight, &layer.bias);
-        let weights = TensorProto::floats(&weight.name, &weight.shape, weight.of(parameters));
-        graph.initializer.push(weights);
-        let biases = TensorProto::floats(&bias.name, &[layer.units()], bias.of(parameters));
-        graph.initializer.push(biases);
-        let function = match layer.activation {
-            Activation::Linear => None,
-            Activation::Relu => Some("Relu"),
-            Activation::Tanh => Some("Tanh"),
-            Activation::Sigmoid => Some("Sigmoid"),
-        };
-        let last = at + 1 == layers.len();
-        let output = if last { OUTPUT.to_owned() } else { format!("{name}_out") };
-        let sums = if function.is_some() { format!("{name}_sums") } else { output.clone() };
-        let reads = [value.as_str(), &weight.name, &bias.name];
-        graph.node.push(NodeProto::new("Gemm", &name, &reads, &[&sums]));
-        if let Some(function) = function {
-            let name = format!("{name}_function");
-            graph.node.push(NodeProto::new(function, &name, &[&sums], &[&output]));
-        }
-        value = output;
-    }
+    let weighted = push("Mul", "weighted", [&states, &weights]);
+    let context = push("ReduceSum", "context", [&weighted, STEP_AXIS]);
+    writer.set_value(&context);
 }
 
 #[cfg(test)]
@@ -215,6 +105,7 @@ mod tests {
     use super::super::test_runtime;
     use super::*;
     use crate::inference::{Backend, Shape, Signature, StateSignature};
+    use crate::model::manifest::StateSpec;
 
     /// A network whose parameters are as large as trained ones get.
     fn network(architecture: Architecture) -> (Network, Vec<f32>) {
@@ -225,7 +116,7 @@ mod tests {
         (network, parameters)
     }
 
-    fn signature(exported: &Exported, features: usize) -> Signature {
+    fn signature(exported: &WrittenGraph, features: usize) -> Signature {
         let state = |s: &StateSpec| StateSignature {
             input: s.input.clone(),
             output: s.output.clone(),

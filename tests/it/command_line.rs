@@ -62,31 +62,6 @@ fn a_missing_library_ends_with_78_and_the_way_to_get_it() {
     assert!(text.contains("make setup") && text.contains("--onnxruntime PATH"), "{text}");
 }
 
-#[test]
-fn bench_shows_raw_beside_ours_and_a_model_that_computes_nothing() {
-    let bundle = crate::support::bundle::sealed(5, 30, &[64, 32]);
-    let folder = bundle.folder.display().to_string();
-    let output = run(&["bench", "--model", &folder, "--seconds", "0.01"]);
-    assert!(output.status.success(), "{}", stderr(&output));
-    let text = String::from_utf8(output.stdout).unwrap();
-    let rows: Vec<Vec<_>> =
-        text.lines().skip(2).map(|line| line.split_whitespace().collect()).collect();
-    let mut expected = Vec::new();
-    for mode in ["full", "sliding"] {
-        for batch in ["1", "30", "512"] {
-            let advance = (mode == "sliding").then_some("advance");
-            let whats = ["raw", "ours"].into_iter().chain(advance).chain(["null"]);
-            expected.extend(whats.map(|what| [mode, batch, what]));
-        }
-    }
-    assert_eq!(rows.iter().map(|row| [row[0], row[1], row[2]]).collect::<Vec<_>>(), expected);
-    for row in rows {
-        let times: Vec<f64> = row[3..7].iter().map(|time| time.parse().unwrap()).collect();
-        assert!(times.is_sorted(), "{row:?}");
-        assert_eq!(row.len(), if row[2] == "ours" { 9 } else { 8 }, "{row:?}");
-    }
-}
-
 #[cfg(feature = "train")]
 #[test]
 fn train_ends_with_the_verdict_and_the_report() {

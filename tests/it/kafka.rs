@@ -141,11 +141,11 @@ fn distinct(records: &[Stored]) -> (BTreeMap<String, Vec<String>>, usize) {
         let text = text(record);
         let forecast = parse(&text);
         assert_eq!(record.key.as_deref(), Some(&*forecast.symbol));
-        if let Some(first) = seen.get(&forecast.id) {
+        if let Some(first) = seen.get(&*forecast.id) {
             assert_eq!(*first, text, "a repeat has the bytes of the first");
             repeats += 1;
         } else {
-            seen.insert(forecast.id.clone(), text.clone());
+            seen.insert(forecast.id.to_string(), text.clone());
             kept.push(text.clone());
         }
     }
@@ -182,7 +182,7 @@ fn forecasts_through_kafka_are_those_of_a_replay_and_survive_a_restart() {
     let topics = Topics::create(broker);
     let symbols = symbols(9);
     let records = ticks(&symbols, 0..40);
-    // One poison record in a hundred, without a key and of several kinds.
+    // One poison record in a hundred.
     let mut poisoned = Vec::new();
     for (index, record) in records.iter().enumerate() {
         poisoned.push(record.clone());

@@ -7,6 +7,8 @@
     reason = "a test says by failing what went wrong"
 )]
 
+mod allocation;
+mod bench;
 mod bundle;
 mod command_line;
 mod daemon;

@@ -26,6 +26,8 @@ enum Event {
     Tick(usize, f64, f64),
     /// The end of a chunk: infer, then move the states on.
     Chunk,
+    /// The end of a chunk while more waits: both in one.
+    HurriedChunk,
     /// Everything into rest, and a new engine from there.
     Restart,
     /// One partition of the input leaves this engine and comes back.
@@ -45,6 +47,7 @@ fn events(symbols: usize, count: usize) -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         20 => (0..symbols, 50.0..150.0, 0.0..1000.0).prop_map(|(s, p, v)| Event::Tick(s, p, v)),
         3 => Just(Event::Chunk),
+        3 => Just(Event::HurriedChunk),
         1 => Just(Event::Restart),
         1 => (0..PARTITIONS).prop_map(Event::Rebalance),
     ];
@@ -123,6 +126,10 @@ fn live(
                 collect(&engine, &mut forecasts, &mut bits);
                 engine.advance().unwrap();
             }
+            (Event::HurriedChunk, Some(_)) => {
+                engine.infer_and_advance(&mut forecasts).unwrap();
+                collect(&engine, &mut forecasts, &mut bits);
+            }
             (Event::Restart, Some(renew)) => {
                 engine.infer(&mut forecasts).unwrap();
                 collect(&engine, &mut forecasts, &mut bits);
@@ -148,7 +155,7 @@ fn live(
                 restore(&mut engine, codec, &stored, PartitionId(*partition));
                 assert_eq!(engine.symbol_count(), newest.len());
             }
-            (Event::Chunk | Event::Restart | Event::Rebalance(_), None) => {}
+            (Event::Chunk | Event::HurriedChunk | Event::Restart | Event::Rebalance(_), None) => {}
         }
     }
     engine.infer(&mut forecasts).unwrap();
@@ -290,7 +297,7 @@ fn the_seed_models_shape_is_exact_over_many_symbols() {
             let phase = f64::from(step * symbol);
             events.push(Event::Tick(symbol as usize, 100.0 + 20.0 * phase.sin(), phase % 900.0));
         }
-        events.push(Event::Chunk);
+        events.push(if step % 3 == 0 { Event::HurriedChunk } else { Event::Chunk });
     }
     events.insert(events.len() / 2, Event::Restart);
     let codec = StateCodec::new(&sealed.bundle, Mode::Sliding);

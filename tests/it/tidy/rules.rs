@@ -343,7 +343,7 @@ fn a_crate_away_from_home_is_caught() {
         assert_caught("src/app.rs", &format!("//! App.\n\n{code}\n"), 3, name);
     }
     assert_clean("src/inference/ort.rs", "//! Home.\nuse ort::session::Session;\n");
-    assert_clean("src/source/kafka/mod.rs", "//! Home.\nuse rdkafka::Message;\n");
+    assert_clean("src/kafka/mod.rs", "//! Home.\nuse rdkafka::Message;\n");
     assert_clean("src/inference/mod.rs", "//! Uses.\nmod ort;\npub use self::ort::Engine;\n");
     assert_clean("src/app.rs", "//! App.\nuse crate::inference::ort::Engine;\nlet ort = 1;\n");
 }

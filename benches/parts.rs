@@ -1,0 +1,158 @@
+//! The parts of the pipeline one by one, without ONNX Runtime: what of a regression is whose.
+//!
+//! `cargo bench --bench parts` measures, `cargo test --bench parts` runs each part once. What the
+//! whole does is the business of `tickcast bench`.
+
+use std::hint::black_box;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use tickcast::bench::NullBackend;
+use tickcast::bench::parts::{Feed, config, decoder, template};
+use tickcast::domain::{Forecast, Tick};
+use tickcast::engine::{Engine, Pushed};
+use tickcast::features::RowStatus;
+use tickcast::model::Bundle;
+use tickcast::model::manifest::Mode;
+use tickcast::window::Window;
+
+/// Symbols of a batch, as many as one run takes.
+const SYMBOLS: usize = 512;
+
+/// The model that the demo runs: 30 x 3, LSTM 64, LSTM 32.
+fn bundle() -> Bundle {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/models/aapl-daily/1");
+    Bundle::read(folder.as_ref()).expect("the bundle that ships is whole")
+}
+
+fn decode(criterion: &mut Criterion) {
+    let bundle = bundle();
+    let config = config(Mode::Sliding, SYMBOLS).expect("the defaults are a configuration");
+    let decoder = decoder(&bundle, &config);
+    let feed = Feed::new(&bundle, SYMBOLS, SYMBOLS);
+    let mut group = criterion.benchmark_group("decode");
+    group.throughput(Throughput::Elements(SYMBOLS as u64));
+    group.bench_function("json", |bencher| {
+        bencher.iter(|| {
+            for record in feed.records() {
+                black_box(decoder.decode(record).expect("a tick of our own"));
+            }
+        });
+    });
+}
+
+/// One symbol's features and its window, step after step.
+fn features_and_window(criterion: &mut Criterion) {
+    let bundle = bundle();
+    let plans = bundle.plans();
+    let case = bundle.golden().cases.first().expect("a bundle has a case");
+    let schema = plans.features.raw().schema();
+    let step = |step: &tickcast::model::golden::GoldenStep| step.step(schema);
+    let steps: Vec<_> =
+        case.steps.iter().map(|s| step(s).expect("a case that was proved")).collect();
+    let mut group = criterion.benchmark_group("features");
+    group.throughput(Throughput::Elements(steps.len() as u64));
+    group.bench_function("row", |bencher| {
+        let raw = plans.features.raw();
+        bencher.iter_batched_ref(
+            || (raw.initial_state(), raw.scratch()),
+            |(state, scratch)| {
+                let mut ready = 0;
+                for step in &steps {
+                    let status = plans.features.row(state, step, scratch);
+                    ready += usize::from(matches!(status, Ok(RowStatus::Ready { .. })));
+                    state.absorb(scratch);
+                }
+                assert_eq!(ready, plans.window_steps, "the case is one window");
+            },
+            BatchSize::SmallInput,
+        );
+    });
+    group.finish();
+
+    let mut group = criterion.benchmark_group("window");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("push", |bencher| {
+        let row = vec![0.5; plans.features.width()];
+        let mut window = Window::new(plans.window_steps, plans.features.width());
+        bencher.iter(|| window.push(black_box(&row), false, false));
+    });
+}
+
+/// An engine over a model that computes nothing, its windows full; and what it forecasts.
+struct Warm {
+    engine: Engine,
+    feed: Feed,
+    decoder: tickcast::decode::JsonDecoder,
+    forecasts: Vec<Forecast>,
+}
+
+impl Warm {
+    fn new(bundle: &Bundle, mode: Mode) -> Self {
+        let config = config(mode, SYMBOLS).expect("the defaults are a configuration");
+        let backend = Box::new(NullBackend::new(bundle.signature()));
+        let plans = bundle.plans().clone();
+        let steps = plans.window_steps as u64 + plans.features.raw().warm_up_steps();
+        let engine = Engine::new(plans, mode, bundle.signature(), backend, config.engine)
+            .expect("a model that computes nothing takes any shape");
+        let feed = Feed::new(bundle, SYMBOLS, SYMBOLS);
+        let mut warm =
+            Self { engine, feed, decoder: decoder(bundle, &config), forecasts: Vec::new() };
+        for _ in 0..steps {
+            warm.round();
+        }
+        assert_eq!(warm.round(), SYMBOLS, "every symbol has a forecast");
+        warm
+    }
+
+    /// The next tick of every symbol through the engine.
+    fn round(&mut self) -> usize {
+        self.feed.renew();
+        let Self { engine, feed, decoder, forecasts } = self;
+        let decoded = feed.records().iter().map(|record| decoder.decode(record));
+        let ticks: Vec<Tick<'_>> = decoded.map(|tick| tick.expect("a tick of our own")).collect();
+        push_and_infer(engine, &ticks, forecasts)
+    }
+}
+
+fn push_and_infer(engine: &mut Engine, ticks: &[Tick<'_>], forecasts: &mut Vec<Forecast>) -> usize {
+    forecasts.clear();
+    for tick in ticks {
+        assert_eq!(engine.push(tick, None), Pushed::Taken);
+    }
+    engine.infer(forecasts).expect("a model that computes nothing does not fail");
+    engine.advance().expect("a model that computes nothing does not fail");
+    forecasts.len()
+}
+
+fn engine(criterion: &mut Criterion) {
+    let bundle = bundle();
+    let mut group = criterion.benchmark_group("engine_without_inference");
+    group.throughput(Throughput::Elements(SYMBOLS as u64));
+    for mode in [Mode::Full, Mode::Sliding, Mode::Carried] {
+        let mut warm = Warm::new(&bundle, mode);
+        // With decoding, because event time must go on; `decode` tells its share.
+        group.bench_function(mode.to_string(), |bencher| bencher.iter(|| warm.round()));
+    }
+}
+
+fn encode(criterion: &mut Criterion) {
+    let bundle = bundle();
+    let warm = Warm::new(&bundle, Mode::Sliding);
+    let template = template(&bundle, Mode::Sliding);
+    let mut group = criterion.benchmark_group("encode");
+    group.throughput(Throughput::Elements(warm.forecasts.len() as u64));
+    group.bench_function("json", |bencher| {
+        let mut buffer = Vec::new();
+        bencher.iter(|| {
+            for forecast in &warm.forecasts {
+                buffer.clear();
+                let symbol = warm.engine.symbol(forecast.symbol);
+                template.encode(symbol.as_str(), forecast, &mut buffer);
+                black_box(&buffer);
+            }
+        });
+    });
+}
+
+criterion_group!(parts, decode, features_and_window, engine, encode);
+criterion_main!(parts);

@@ -1,0 +1,438 @@
+//! `tickcast bench`: inference, the pipeline, bursts and memory, beside raw ONNX Runtime.
+
+mod table;
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use self::table::{Form, Row};
+use super::Global;
+use crate::bench::inference::Case;
+use crate::bench::machine::Machine;
+use crate::bench::memory::MemoryRow;
+use crate::bench::models::{Known, Subject};
+use crate::bench::{BenchError, burst, inference, marks, memory, pipeline, throughput};
+use crate::exit::{Exit, Failure};
+use crate::inference::Runtime;
+use crate::model::manifest::Mode;
+
+/// Batches that are measured unless others are asked for.
+const BATCHES: [usize; 3] = [1, 30, 512];
+
+/// Symbols of the rows of throughput, and of the pipeline's row that has a mark.
+const MANY_SYMBOLS: usize = 512;
+
+/// Symbols of the rows of memory, by mode.
+const MEMORY_SYMBOLS: [(Mode, usize); 2] = [(Mode::Carried, 100_000), (Mode::Sliding, 20_000)];
+
+/// A tour fills one symbol of so many.
+const TOUR_SHARE: usize = 10;
+
+/// How long the matrix product is measured, at most.
+const SGEMM_BUDGET: Duration = Duration::from_millis(300);
+
+/// Options of `tickcast bench`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Without a command: a quick tour, with the project's own marks. Idle cores give \
+                  figures worth\nkeeping; the load is told in the first line.\n\n\
+                  raw: ONNX Runtime alone on bound buffers, the ceiling. ours: decoded ticks to \
+                  forecasts, the\ncritical path. advance: to move the states on afterwards. null: \
+                  ours without inference.\nratio: ours / raw, of times by medians and of rates. \
+                  sgemm: the share of the matrix product\nthat one core reaches. bound: what \
+                  would have to be faster.\n\n\
+                  Examples: tickcast bench\n          \
+                  tickcast bench inference --models seed --modes sliding --instances 1,2"
+)]
+pub(super) struct BenchArgs {
+    #[command(subcommand)]
+    bench: Option<Bench>,
+    /// How long each row is measured, in seconds; 3, or 0.5 in the tour
+    #[arg(long, value_name = "SECONDS", global = true)]
+    seconds: Option<f64>,
+    /// One JSON object a line, machine facts first
+    #[arg(long, global = true)]
+    json: bool,
+    /// Tables for a document
+    #[arg(long, global = true, conflicts_with = "json")]
+    markdown: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Bench {
+    /// Latency and throughput from decoded ticks to forecasts
+    Inference(InferenceArgs),
+    /// JSON ticks to JSON forecasts on one core, and memory per symbol
+    Pipeline(PipelineArgs),
+    /// Every symbol's tick at the same instant: the first and the last forecast
+    Burst(BurstArgs),
+    /// The resident set per symbol, in this process: one row
+    Memory(MemoryArgs),
+}
+
+/// Which models.
+#[derive(Clone, Debug, clap::Args)]
+struct ModelArgs {
+    /// Known shapes with random weights; lstm-a and lstm-b are shaped like those of STAC-ML Markets
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    models: Option<Vec<Known>>,
+    /// A bundle's folder instead
+    #[arg(long, value_name = "FOLDER", conflicts_with = "models")]
+    model: Option<PathBuf>,
+    /// Modes; all that the model serves by default
+    #[arg(long, value_name = "MODES", value_delimiter = ',')]
+    modes: Option<Vec<Mode>>,
+}
+
+#[derive(Debug, clap::Args)]
+struct InferenceArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Symbols per run; 1,30,512 by default
+    #[arg(long, value_name = "COUNTS", value_delimiter = ',', value_parser = count)]
+    batches: Option<Vec<usize>>,
+    /// Threads at the same time, each with an engine of its own
+    #[arg(long, value_name = "COUNTS", value_delimiter = ',', default_value = "1",
+        value_parser = count)]
+    instances: Vec<usize>,
+}
+
+#[derive(Debug, clap::Args)]
+struct PipelineArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Symbols; 1,512,20000,100000 by default, in mode sliding up to 20000
+    #[arg(long, value_name = "COUNTS", value_delimiter = ',', value_parser = count)]
+    symbols: Option<Vec<usize>>,
+}
+
+#[derive(Debug, clap::Args)]
+struct BurstArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Symbols that tick at the same instant
+    #[arg(long, value_name = "COUNTS", value_delimiter = ',', default_value = "1,30,512,4096",
+        value_parser = count)]
+    symbols: Vec<usize>,
+}
+
+#[derive(Debug, clap::Args)]
+struct MemoryArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Symbols to fill
+    #[arg(long, value_name = "COUNT", default_value = "20000", value_parser = count)]
+    symbols: usize,
+}
+
+/// A million of anything is more than a machine of today measures in a sitting.
+fn count(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=1_000_000).contains(count));
+    count.ok_or_else(|| "must be a whole number from 1 to 1000000".to_owned())
+}
+
+impl ValueEnum for Known {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self {
+            Self::Seed => "seed",
+            Self::LstmA => "lstm-a",
+            Self::LstmB => "lstm-b",
+        }))
+    }
+}
+
+impl ValueEnum for Mode {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Full, Self::Sliding, Self::Carried]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self {
+            Self::Full => "full",
+            Self::Sliding => "sliding",
+            Self::Carried => "carried",
+        }))
+    }
+}
+
+pub(super) fn run(args: &BenchArgs, global: &Global) -> Result<(), Exit> {
+    let seconds = args.seconds.unwrap_or(if args.bench.is_some() { 3.0 } else { 0.5 });
+    let budget = Duration::try_from_secs_f64(seconds)
+        .map_err(Exit::while_doing(Failure::Usage, "--seconds"))?;
+    let form = match (args.json, args.markdown) {
+        (true, _) => Form::Json,
+        (_, true) => Form::Markdown,
+        _ => Form::Text,
+    };
+    let library = super::library(global, None)?;
+    let runtime = Runtime::load(&library).map_err(Exit::because(Failure::Configuration))?;
+    let bar = ProgressBar::no_length();
+    if let Ok(style) = ProgressStyle::with_template("{elapsed} {msg}") {
+        bar.set_style(style);
+    }
+    let mut session = Session { runtime, budget, form, bar, sgemm_gflops: 0.0, last: None };
+    // Before anything else takes memory and leaves it behind.
+    let memory = match &args.bench {
+        Some(Bench::Memory(args)) => session.memory(args)?,
+        _ => None,
+    };
+    session.say("the processor's matrix product");
+    let machine = Machine::measure(&session.runtime, &library, budget.min(SGEMM_BUDGET));
+    let machine = machine.map_err(exit)?;
+    session.sgemm_gflops = machine.sgemm_gflops;
+    session.show(Row::Header(machine))?;
+    match &args.bench {
+        Some(Bench::Inference(args)) => session.inference(args)?,
+        Some(Bench::Pipeline(args)) => session.pipeline(args, global)?,
+        Some(Bench::Burst(args)) => session.burst(args)?,
+        Some(Bench::Memory(_)) => memory.into_iter().try_for_each(|row| session.show(row))?,
+        None => session.tour(global)?,
+    }
+    session.bar.finish_and_clear();
+    Ok(())
+}
+
+fn exit(error: BenchError) -> Exit {
+    let failure = match &error {
+        BenchError::Bundle(_) | BenchError::Mode { .. } | BenchError::Bars(_) => {
+            Failure::Configuration
+        }
+        BenchError::Inference(_)
+        | BenchError::Pipeline(_)
+        | BenchError::Silent { .. }
+        | BenchError::Machine(_) => Failure::Internal,
+    };
+    Exit::new(failure, error)
+}
+
+/// What is measured with, and what was shown.
+struct Session {
+    runtime: Runtime,
+    budget: Duration,
+    form: Form,
+    bar: ProgressBar,
+    sgemm_gflops: f64,
+    last: Option<Row>,
+}
+
+impl Session {
+    /// Tells on standard error what is being measured.
+    fn say(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
+        self.bar.tick();
+    }
+
+    /// Writes a row to standard output.
+    fn show(&mut self, row: Row) -> Result<(), Exit> {
+        let text = row.render(self.form, self.last.as_ref());
+        self.bar.suspend(|| super::print(format_args!("{text}")))?;
+        self.last = Some(row);
+        Ok(())
+    }
+
+    /// The models that are asked for; `default` where none is.
+    fn subjects(&self, args: &ModelArgs, default: &[Known]) -> Result<Vec<Subject>, Exit> {
+        if let Some(folder) = &args.model {
+            return Ok(vec![Subject::read(folder, &self.runtime).map_err(exit)?]);
+        }
+        let known = args.models.as_deref().unwrap_or(default);
+        known.iter().map(|known| Subject::known(*known, &self.runtime).map_err(exit)).collect()
+    }
+
+    fn latency(&mut self, subject: &Subject, case: Case) -> Result<inference::InferenceRow, Exit> {
+        let Case { mode, batch, instances } = case;
+        self.say(&format!("{} {mode}, batch {batch}, {instances} instance(s)", subject.name()));
+        let row = inference::row(subject, &self.runtime, case, self.sgemm_gflops, self.budget);
+        let row = row.map_err(exit)?;
+        self.show(Row::Inference(row.clone()))?;
+        Ok(row)
+    }
+
+    fn throughput(
+        &mut self,
+        subject: &Subject,
+        mode: Mode,
+        symbols: usize,
+    ) -> Result<throughput::ThroughputRow, Exit> {
+        self.say(&format!("{} {mode}, {symbols} symbols", subject.name()));
+        let gflops = self.sgemm_gflops;
+        let row = throughput::row(subject, &self.runtime, mode, symbols, gflops, self.budget);
+        let row = row.map_err(exit)?;
+        self.show(Row::Throughput(row.clone()))?;
+        Ok(row)
+    }
+
+    fn records(
+        &mut self,
+        subject: &Subject,
+        mode: Mode,
+        symbols: usize,
+    ) -> Result<pipeline::PipelineRow, Exit> {
+        self.say(&format!("{} {mode}, {symbols} symbols, JSON to JSON", subject.name()));
+        let gflops = self.sgemm_gflops;
+        let row = pipeline::row(subject, &self.runtime, mode, symbols, gflops, self.budget);
+        let row = row.map_err(exit)?;
+        self.show(Row::Pipeline(row.clone()))?;
+        Ok(row)
+    }
+
+    fn inference(&mut self, args: &InferenceArgs) -> Result<(), Exit> {
+        let subjects = self.subjects(&args.model, &Known::ALL)?;
+        for subject in &subjects {
+            for mode in modes(subject, &args.model) {
+                // Warming costs a symbol W (W-1) steps, which is a minute for 512 of the largest.
+                let large = mode == Mode::Sliding && subject.name() == "lstm-b";
+                let default = if large { &BATCHES[..2] } else { &BATCHES[..] };
+                for &batch in args.batches.as_deref().unwrap_or(default) {
+                    for &instances in &args.instances {
+                        self.latency(subject, Case { mode, batch, instances })?;
+                    }
+                }
+            }
+        }
+        for subject in &subjects {
+            for mode in modes(subject, &args.model) {
+                let large = mode == Mode::Sliding && subject.name() == "lstm-b";
+                let default = if large { BATCHES[1] } else { MANY_SYMBOLS };
+                let most = args.batches.as_ref().and_then(|batches| batches.iter().max());
+                self.throughput(subject, mode, most.copied().unwrap_or(default))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn pipeline(&mut self, args: &PipelineArgs, global: &Global) -> Result<(), Exit> {
+        for subject in &self.subjects(&args.model, &[Known::Seed])? {
+            for mode in modes(subject, &args.model) {
+                let default: &[usize] = match mode {
+                    // Further symbols would be warmed for a minute.
+                    Mode::Sliding => &[1, MANY_SYMBOLS, 20_000],
+                    Mode::Full | Mode::Carried => &[1, MANY_SYMBOLS, 20_000, 100_000],
+                };
+                for &symbols in args.symbols.as_deref().unwrap_or(default) {
+                    self.records(subject, mode, symbols)?;
+                }
+            }
+            let wanted = |mode: &Mode| args.model.modes.as_ref().is_none_or(|m| m.contains(mode));
+            for (mode, default) in MEMORY_SYMBOLS {
+                if wanted(&mode) && subject.bundle(mode).is_ok() {
+                    let symbols = args.symbols.as_ref().and_then(|s| s.iter().max());
+                    let symbols = symbols.copied().unwrap_or(default);
+                    self.memory_apart(&args.model, subject, mode, symbols, global)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn burst(&mut self, args: &BurstArgs) -> Result<(), Exit> {
+        for subject in &self.subjects(&args.model, &[Known::Seed])? {
+            for &symbols in &args.symbols {
+                for mode in modes(subject, &args.model) {
+                    self.say(&format!("{} {mode}, bursts of {symbols}", subject.name()));
+                    let row = burst::row(subject, &self.runtime, mode, symbols, self.budget);
+                    self.show(Row::Burst(row.map_err(exit)?))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The memory of this process, which must not have measured anything else before.
+    fn memory(&self, args: &MemoryArgs) -> Result<Option<Row>, Exit> {
+        let subjects = self.subjects(&args.model, &[Known::Seed])?;
+        let first = subjects.first().map(|subject| (subject, modes(subject, &args.model)));
+        let Some((subject, Some(mode))) = first.map(|(s, modes)| (s, modes.first().copied()))
+        else {
+            return Ok(None);
+        };
+        self.say(&format!("{} {mode}, memory of {} symbols", subject.name(), args.symbols));
+        let row = memory::row(subject, &self.runtime, mode, args.symbols).map_err(exit)?;
+        Ok(Some(Row::Memory(row)))
+    }
+
+    /// A row of memory from a process of its own.
+    fn memory_apart(
+        &mut self,
+        args: &ModelArgs,
+        subject: &Subject,
+        mode: Mode,
+        symbols: usize,
+        global: &Global,
+    ) -> Result<MemoryRow, Exit> {
+        self.say(&format!("{} {mode}, memory of {symbols} symbols", subject.name()));
+        let failed = |error: std::io::Error| {
+            Exit::new(Failure::Internal, format_args!("measure memory: {error}"))
+        };
+        let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+        command.args(["bench", "memory", "--json", "--seconds", "0"]);
+        command.args(["--modes", &mode.to_string(), "--symbols", &symbols.to_string()]);
+        match &args.model {
+            Some(folder) => command.arg("--model").arg(folder),
+            None => command.args(["--models", subject.name()]),
+        };
+        if let Some(library) = &global.onnxruntime {
+            command.arg("--onnxruntime").arg(library);
+        }
+        let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+        let output = output.map_err(failed)?;
+        // The child has told its reason on standard error.
+        let text = String::from_utf8_lossy(&output.stdout);
+        let line = text.lines().last().unwrap_or_default();
+        let row: MemoryRow = serde_json::from_str(line)
+            .map_err(Exit::while_doing(Failure::Internal, "measure memory"))?;
+        self.show(Row::Memory(row.clone()))?;
+        Ok(row)
+    }
+
+    /// A little of everything, and the marks.
+    fn tour(&mut self, global: &Global) -> Result<(), Exit> {
+        let known = |known| Subject::known(known, &self.runtime).map_err(exit);
+        let (seed, lstm_a) = (known(Known::Seed)?, known(Known::LstmA)?);
+        let mut found = Vec::new();
+        for (subject, mode, batch) in [
+            (&seed, Mode::Sliding, 1),
+            (&seed, Mode::Full, 1),
+            (&seed, Mode::Full, 30),
+            (&seed, Mode::Carried, 512),
+            (&lstm_a, Mode::Sliding, 1),
+        ] {
+            let row = self.latency(subject, Case { mode, batch, instances: 1 })?;
+            found.extend(marks::of_inference(&row));
+        }
+        for mode in [Mode::Sliding, Mode::Carried] {
+            let row = self.throughput(&seed, mode, MANY_SYMBOLS)?;
+            found.extend(marks::of_throughput(&row));
+        }
+        for mode in [Mode::Carried, Mode::Sliding, Mode::Full] {
+            let row = self.records(&seed, mode, MANY_SYMBOLS)?;
+            found.extend(marks::of_pipeline(&row));
+        }
+        for mode in [Mode::Carried, Mode::Sliding, Mode::Full] {
+            self.say(&format!("seed {mode}, bursts of {MANY_SYMBOLS}"));
+            let row = burst::row(&seed, &self.runtime, mode, MANY_SYMBOLS, self.budget);
+            self.show(Row::Burst(row.map_err(exit)?))?;
+        }
+        let args = ModelArgs { models: None, model: None, modes: None };
+        for (mode, symbols) in MEMORY_SYMBOLS {
+            let symbols = symbols / TOUR_SHARE;
+            let row = self.memory_apart(&args, &seed, mode, symbols, global)?;
+            found.extend(marks::of_memory(&row));
+        }
+        found.into_iter().try_for_each(|mark| self.show(Row::Mark(mark)))
+    }
+}
+
+/// The modes that are asked for, or all that the model serves.
+fn modes(subject: &Subject, args: &ModelArgs) -> Vec<Mode> {
+    args.modes.clone().unwrap_or_else(|| subject.modes().collect())
+}

@@ -1,0 +1,198 @@
+//! No allocation per step, from a record's bytes to a forecast's bytes, counted.
+//!
+//! The counts are per thread, because the other tests of this binary run beside these. What happens
+//! inside a run of the backend is counted apart: the crate `ort` makes a value for each bound
+//! output of each run, and has no way to be told not to. ONNX Runtime's own memory is its own
+//! affair.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use tickcast::decode::JsonDecoder;
+use tickcast::domain::{Forecast, TimeUnit};
+use tickcast::engine::{Engine, EngineLimits, Pushed};
+use tickcast::inference::{Backend, InferenceError, Lane, Shape};
+use tickcast::model::Draft;
+use tickcast::model::manifest::Mode;
+use tickcast::publish::wire::RecordTemplate;
+
+use crate::support::bundle::sealed_with;
+use crate::support::runtime;
+
+thread_local! {
+    // Constant and without a destructor, so that reading it never allocates.
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+    static COUNT_IN_RUNS: Cell<u64> = const { Cell::new(0) };
+    static RUNS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The system's allocator, counting on the thread that asks.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: every call goes to the system's allocator unchanged and its answer comes back unchanged,
+// so its promises are ours. Counting touches a thread-local number and neither allocates nor
+// unwinds: where the thread is ending and the number is gone, `try_with` leaves it out.
+#[allow(
+    unsafe_code,
+    reason = "a global allocator is unsafe by its trait; it exists in tests alone"
+)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises about `layout` are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above; `memory` came from `System`, as all memory here does.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+fn count() {
+    let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+}
+
+/// Counts what happens inside a run apart.
+struct Apart(Box<dyn Backend>);
+
+impl Backend for Apart {
+    fn lane(&mut self, shape: Shape) -> Result<Lane, InferenceError> {
+        self.0.lane(shape)
+    }
+
+    fn rows_mut(&mut self, lane: Lane) -> &mut [f32] {
+        self.0.rows_mut(lane)
+    }
+
+    fn state_mut(&mut self, lane: Lane, index: usize) -> &mut [f32] {
+        self.0.state_mut(lane, index)
+    }
+
+    fn run(&mut self, lane: Lane) -> Result<(), InferenceError> {
+        let before = COUNT.get();
+        let outcome = self.0.run(lane);
+        COUNT_IN_RUNS.set(COUNT_IN_RUNS.get() + COUNT.get() - before);
+        RUNS.set(RUNS.get() + 1);
+        outcome
+    }
+
+    fn output(&self, lane: Lane) -> &[f32] {
+        self.0.output(lane)
+    }
+
+    fn next_state(&self, lane: Lane, index: usize) -> &[f32] {
+        self.0.next_state(lane, index)
+    }
+}
+
+/// Decoder, engine and wire form, as a pipeline has them.
+struct Path {
+    decoder: JsonDecoder,
+    engine: Engine,
+    template: RecordTemplate,
+    forecasts: Vec<Forecast>,
+    buffer: Vec<u8>,
+    encoded: usize,
+}
+
+impl Path {
+    fn new(mode: Mode) -> Self {
+        let serve = |draft: &mut Draft| draft.manifest.modes = vec![mode];
+        let sealed = sealed_with(3, 4, &[8, 4], serve);
+        let plans = sealed.bundle.plans();
+        let features = plans.features.raw();
+        let schema = features.schema().clone();
+        let decoder = JsonDecoder::new(schema, features.required(), TimeUnit::Nanoseconds, 1024);
+        let template = RecordTemplate {
+            model: "random".into(),
+            model_version: "1".into(),
+            mode,
+            horizon_steps: 1,
+            coverage: plans.forecast.coverage(),
+        };
+        let backend = Box::new(Apart(sealed.bundle.open(runtime()).unwrap()));
+        let limits = EngineLimits { symbols_max: 9, batch_rows_max: 16 };
+        let signature = sealed.bundle.signature();
+        let engine = Engine::new(plans.clone(), mode, signature, backend, limits).unwrap();
+        let (forecasts, buffer) = (Vec::new(), Vec::new());
+        Self { decoder, engine, template, forecasts, buffer, encoded: 0 }
+    }
+
+    /// One record of each symbol, then their forecasts.
+    fn step(&mut self, records: &[String], hurried: bool) {
+        for record in records {
+            let tick = self.decoder.decode(record.as_bytes()).unwrap();
+            assert_eq!(self.engine.push(&tick, None), Pushed::Taken);
+        }
+        if hurried {
+            self.engine.infer_and_advance(&mut self.forecasts).unwrap();
+        } else {
+            self.engine.infer(&mut self.forecasts).unwrap();
+        }
+        for forecast in self.forecasts.drain(..) {
+            self.buffer.clear();
+            let symbol = self.engine.symbol(forecast.symbol).as_str();
+            self.template.encode(symbol, &forecast, &mut self.buffer);
+            self.encoded += 1;
+        }
+        self.engine.advance().unwrap();
+    }
+}
+
+/// Records of seven symbols at one step; times as text and as numbers.
+fn records(step: usize) -> Vec<String> {
+    let record = |symbol: usize| {
+        let close = 100.0 + ((step * 7 + symbol) as f64).sin();
+        let time = match symbol % 2 {
+            0 => format!("\"2013-03-01T14:{:02}:{:02}.250Z\"", step / 60, step % 60),
+            _ => (1_362_148_200_000_000_000 + step as u64).to_string(),
+        };
+        format!(
+            r#"{{"symbol":"S{symbol}","time":{time},"close":{close},"volume":{step},"venue":"X"}}"#
+        )
+    };
+    (0..7).map(record).collect()
+}
+
+#[test]
+fn no_step_allocates_once_warm() {
+    const WARM_UP: usize = 12;
+    for mode in [Mode::Full, Mode::Sliding, Mode::Carried] {
+        let mut path = Path::new(mode);
+        let steps: Vec<_> = (0..WARM_UP + 100).map(records).collect();
+        let (warm_up, counted) = steps.split_at(WARM_UP);
+        for (index, records) in warm_up.iter().enumerate() {
+            path.step(records, index % 2 == 0);
+        }
+        path.encoded = 0;
+        let before = (COUNT.get(), COUNT_IN_RUNS.get(), RUNS.get());
+        for (index, records) in counted.iter().enumerate() {
+            path.step(records, index % 2 == 0);
+        }
+        let in_runs = COUNT_IN_RUNS.get() - before.1;
+        let runs = RUNS.get() - before.2;
+        assert_eq!(path.encoded, 700, "every record has its forecast");
+        assert_eq!(COUNT.get() - before.0 - in_runs, 0, "{mode}: outside of runs");
+        assert_eq!(in_runs, runs * ALLOCATIONS_PER_RUN, "{mode}: by the crate `ort`");
+    }
+}
+
+/// What version 2.0.0-rc.15 of the crate `ort` allocates in a run with five bound outputs: an
+/// allocator's handle and a value for each, and two lists too long for the stack.
+const ALLOCATIONS_PER_RUN: u64 = 12;
