@@ -473,4 +473,29 @@ mod tests {
         assert_eq!(problems.len(), 1);
         assert!(problems[0].contains("line 1"), "{}", problems[0]);
     }
+
+    #[test]
+    fn a_bridge_needs_a_feed_and_a_topic_and_no_model() {
+        let url = "[source]\nurl = 'ws://127.0.0.1:1'\n";
+        let topic = "[bridge]\ntopic = 'ticks'\n";
+        let bridge = |text: &str| read_bridge(text, &HashMap::new());
+        let options = "[kafka]\nbrokers = 'h:1'\noptions.\"a.b\" = 2\n";
+        let config = bridge(&format!("{url}{topic}{options}")).unwrap();
+        assert_eq!((&*config.topic, config.partitions, config.replication), ("ticks", 4, -1));
+        assert_eq!(config.cluster.brokers, "h:1");
+        assert_eq!(config.cluster.options, [("a.b".to_owned(), "2".to_owned())].into());
+        for (text, problem) in [
+            (url.to_owned(), "bridge.topic: must name"),
+            (format!("{url}[bridge]\ntopic = 'a b'\n"), "bridge.topic: a topic's name has"),
+            (format!("{url}{topic}partitions = 0\n"), "bridge.partitions: "),
+            (format!("{url}{topic}partition = 1\n"), "did you mean `partitions`?"),
+            (topic.to_owned(), "source.url: "),
+            (format!("[source]\nkind = 'kafka'\n{topic}"), "source.kind: must be \"websocket\""),
+        ] {
+            let problems = bridge(&text).unwrap_err();
+            assert!(problems.iter().any(|found| found.contains(problem)), "{text}: {problems:?}");
+        }
+        // The daemon knows the section and does not need it.
+        assert!(read(&format!("{SMALLEST}{topic}"), &HashMap::new()).is_ok());
+    }
 }
