@@ -52,7 +52,7 @@ pub(super) fn follow(
             },
             Ok(TailEvent::Trouble(_)) if lost.is_some() => continue,
             Ok(TailEvent::Trouble(why)) => Event::Lost { why, ended: false },
-            Err(error) => Event::Failed(nobody(connect_max, error)),
+            Err(error) => Event::Failed(nobody(connect_max, error.what())),
         };
         match &event {
             Event::Connected => lost = None,
@@ -86,15 +86,19 @@ fn connect(
         }
         match TopicTail::open(&target.cluster, &target.url, target.from) {
             Ok(tail) => return Ok(Some(tail)),
-            Err(error) if error.is_setup() => return Err(ConnectError::Setup(error.to_string())),
-            Err(error) if clock.elapsed() >= connect_max => return Err(nobody(connect_max, error)),
+            Err(error) if error.is_setup() => {
+                return Err(ConnectError::Setup(error.what().to_owned()));
+            }
+            Err(error) if clock.elapsed() >= connect_max => {
+                return Err(nobody(connect_max, error.what()));
+            }
             Err(_) => {}
         }
     }
 }
 
-fn nobody(connect_max: Duration, why: impl std::fmt::Display) -> ConnectError {
-    ConnectError::Nobody { seconds: connect_max.as_secs(), last: why.to_string() }
+fn nobody(connect_max: Duration, why: &str) -> ConnectError {
+    ConnectError::Nobody { seconds: connect_max.as_secs(), last: why.to_owned() }
 }
 
 fn is_wanted(target: &TopicTarget, record: &[u8]) -> bool {

@@ -47,6 +47,11 @@ pub struct ReadError {
 }
 
 impl ReadError {
+    /// What is wrong, without the address.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// Whether an option is at fault, so that trying again will not help.
     pub fn is_setup(&self) -> bool {
         self.setup
