@@ -50,6 +50,7 @@ pub struct App {
     http: HttpServer,
     http_state: HttpState,
     readiness: Readiness,
+    stream: StreamHub,
     intake: IntakeMetrics,
     closer: RouterCloser,
     shutdown_deadline: Duration,
@@ -140,8 +141,8 @@ impl App {
         let http_state = HttpState {
             registry,
             readiness: readiness.clone(),
-            stream,
-            version,
+            stream: Some(stream.clone()),
+            version: Some(version),
             allowed_origins: config.http.allowed_origins,
         };
         Ok(Self {
@@ -152,6 +153,7 @@ impl App {
             http,
             http_state,
             readiness,
+            stream,
             intake,
             closer,
             shutdown_deadline: config.shutdown_deadline,
@@ -189,6 +191,7 @@ impl App {
             http,
             http_state,
             readiness,
+            stream,
             intake,
             closer,
             shutdown_deadline,
@@ -201,7 +204,6 @@ impl App {
         let ready = readiness.condition("source");
         let (stop, stopped) = watch::channel(false);
         let (http_stop, http_stopped) = watch::channel(false);
-        let stream = http_state.stream.clone();
         let http_thread =
             http.spawn(http_state, http_stopped).map_err(Exit::because(Failure::Internal))?;
         info!(

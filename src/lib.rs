@@ -27,6 +27,7 @@
 pub mod affinity;
 pub mod app;
 pub mod bench;
+pub mod bridge;
 pub mod cli;
 pub mod clock;
 pub mod config;

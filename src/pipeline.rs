@@ -8,7 +8,7 @@
 use bytes::Bytes;
 
 use crate::config::Config;
-use crate::decode::JsonDecoder;
+use crate::decode::{JsonDecoder, symbol_of};
 use crate::domain::{Forecast, PartitionId, Position, Reject, Symbol};
 use crate::engine::{Engine, EngineTally, Pushed};
 use crate::inference::{InferenceError, Runtime};
@@ -135,6 +135,15 @@ impl Pipeline {
     /// As [`Pipeline::mark_gap`], of the symbols of one partition.
     pub fn mark_gap_in(&mut self, partition: PartitionId) {
         self.engine.mark_gap_in(partition);
+    }
+
+    /// Notes that data of the symbol of a record may be missing right before it. To be called
+    /// before the record is taken, which may still be refused: the mark then waits for the next
+    /// one.
+    pub fn mark_gap_before(&mut self, record: &[u8], position: Option<Position>) {
+        if let Some(symbol) = symbol_of(record) {
+            self.engine.mark_gap_before(&symbol, position);
+        }
     }
 
     /// Makes the forecasts of all records taken so far: the critical path.

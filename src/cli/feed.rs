@@ -1,4 +1,4 @@
-//! `tickcast feed`: recorded data as a live WebSocket feed.
+//! `tickcast feed`: recorded data as a live feed, a WebSocket server or a Kafka topic.
 //!
 //! Owns the command's arguments, its first line of output and its progress line. Never plays: the
 //! `feed` module does.
@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use console::Term;
 
+use super::feed_topic::{self, TopicTarget};
 use crate::clock::Stopwatch;
+use crate::config::{ClusterConfig, KafkaOption, KafkaUrl};
 use crate::domain::TimeUnit;
 use crate::exit::{Exit, Failure};
 use crate::feed::{FeedServer, Order, Pace, Progress, Recording, Selection, WhenDone};
@@ -22,8 +24,11 @@ use crate::source::file::{ColumnMap, FileFormat, FileOptions};
 /// Fast enough to watch years of days pass in a minute, slow enough for any reader.
 const RATE_DEFAULT: Pace = Pace::Rate(500.0);
 
+/// Partitions of a topic that has to be made: a few instances can share it.
+const PARTITIONS_DEFAULT: i32 = 4;
+
 /// How often the progress line is written.
-const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+pub(super) const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,10 +40,23 @@ Examples:
     tickcast feed --input ticks.jsonl --to ws://127.0.0.1:9701 \\
       --speed 1000x --exit-when-done
 
-The first line on standard output is the address. Every subscriber gets the recording from its
-beginning, one tick per text message, then a close with the reason \"recording ended\".";
+  The same recording once onto a Kafka topic, as fast as the cluster takes it:
+    tickcast feed --input ticks.jsonl --to kafka://127.0.0.1:9092/ticks --speed max
 
-/// Plays recorded data as a live WebSocket feed.
+  With a login, onto a topic that is made with 12 partitions:
+    tickcast feed --input ticks.jsonl --to kafka://kafka-1:9093,kafka-2:9093/ticks \\
+      --partitions 12 --kafka-option security.protocol=SASL_SSL \\
+      --kafka-option sasl.mechanism=SCRAM-SHA-512 \\
+      --kafka-option sasl.username=me --kafka-option sasl.password=\"$PASSWORD\"
+
+With ws:// the first line on standard output is the address. Every subscriber gets the recording
+from its beginning, one tick per text message, then a close with the reason \"recording ended\".
+
+With kafka:// each tick is one record, keyed by its symbol, so that all ticks of a symbol are in one
+partition in their order. It ends with one line such as `12345 records acknowledged` when the
+cluster has all of them, and with 75 where it does not take one.";
+
+/// Plays recorded data as a live feed: a WebSocket server or a Kafka topic.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct FeedArgs {
@@ -69,12 +87,21 @@ pub(super) struct FeedArgs {
     #[arg(long, value_name = "UNIT", default_value = "ms", value_parser = time_unit)]
     time_unit: TimeUnit,
 
-    /// Where to listen: ws://HOST:PORT; port 0 takes a free one.
+    /// Where to listen: ws://HOST:PORT, port 0 takes a free one; or the topic to write:
+    /// kafka://HOST:PORT/TOPIC.
     #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:0")]
     to: String,
 
+    /// For kafka://: partitions of the topic where it has to be made; 4 by default.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=10_000))]
+    partitions: Option<i32>,
+
+    /// For kafka://: an option of librdkafka, such as security.protocol=SSL; repeatable.
+    #[arg(long = "kafka-option", value_name = "KEY=VALUE")]
+    kafka_options: Vec<KafkaOption>,
+
     /// How much faster than the clock event time runs, such as 1000x, or `max`: as fast as the
-    /// subscriber reads.
+    /// subscriber reads or the cluster takes it.
     #[arg(long, value_name = "FACTOR", value_parser = Pace::parse_speed, conflicts_with = "rate")]
     speed: Option<Pace>,
 
@@ -88,7 +115,7 @@ pub(super) struct FeedArgs {
     #[arg(long)]
     keep_order: bool,
 
-    /// End once one subscriber has had the whole recording.
+    /// For ws://: end once one subscriber has had the whole recording. A topic has it once anyway.
     #[arg(long)]
     exit_when_done: bool,
 
@@ -103,7 +130,7 @@ pub(super) struct FeedArgs {
 /// 64 for an address that makes no sense, 65 for a recording that cannot be played, 75 for an
 /// address that is taken.
 pub(super) fn run(args: FeedArgs) -> Result<(), Exit> {
-    let address = listen_address(&args.to, args.insecure_bind)?;
+    let to = target(&args)?;
     let options = FileOptions { format: args.format, columns: args.columns, symbol: args.symbol };
     let order = if args.keep_order { Order::File } else { Order::EventTime };
     let selection =
@@ -112,6 +139,10 @@ pub(super) fn run(args: FeedArgs) -> Result<(), Exit> {
         Recording::load(&args.input, options, &selection).map_err(Exit::because(Failure::Data))?;
     let pace = args.speed.or(args.rate).unwrap_or(RATE_DEFAULT);
     let when_done = if args.exit_when_done { WhenDone::Exit } else { WhenDone::Continue };
+    let address = match to {
+        To::Subscribers(address) => address,
+        To::Topic(topic) => return feed_topic::run(topic, &recording, pace),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -146,11 +177,39 @@ fn announce(address: SocketAddr) -> Result<(), Exit> {
         .map_err(Exit::while_doing(Failure::Temporary, "write the address"))
 }
 
+/// Where a recording is played to.
+#[derive(Debug)]
+enum To {
+    Subscribers(SocketAddr),
+    Topic(TopicTarget),
+}
+
+fn target(args: &FeedArgs) -> Result<To, Exit> {
+    let FeedArgs { to, partitions, kafka_options, .. } = args;
+    if to.starts_with(KafkaUrl::SCHEME) {
+        let url: KafkaUrl =
+            to.parse().map_err(Exit::while_doing(Failure::Usage, format_args!("--to `{to}`")))?;
+        let cluster = ClusterConfig::new(&url, kafka_options);
+        let partitions = partitions.unwrap_or(PARTITIONS_DEFAULT);
+        return Ok(To::Topic(TopicTarget { url, cluster, partitions }));
+    }
+    for (option, given) in
+        [("--partitions", partitions.is_some()), ("--kafka-option", !kafka_options.is_empty())]
+    {
+        if given {
+            let what = format!("{option} is for --to kafka://HOST:PORT/TOPIC");
+            return Err(Exit::new(Failure::Usage, what));
+        }
+    }
+    listen_address(to, args.insecure_bind).map(To::Subscribers)
+}
+
 /// The address behind a `ws://` URL; loopback only, unless others are allowed.
 fn listen_address(url: &str, insecure_bind: bool) -> Result<SocketAddr, Exit> {
     let usage = |problem: &str| Exit::new(Failure::Usage, format_args!("--to `{url}`: {problem}"));
-    let rest =
-        url.strip_prefix("ws://").ok_or_else(|| usage("a feed is served as ws://HOST:PORT"))?;
+    let rest = url
+        .strip_prefix("ws://")
+        .ok_or_else(|| usage("expected ws://HOST:PORT or kafka://HOST:PORT/TOPIC"))?;
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains('/') {
         return Err(usage("a feed has no path: ws://HOST:PORT"));
@@ -240,6 +299,33 @@ mod tests {
         assert!(args.exit_when_done);
         let args = parse(&["--input", "-", "--rate", "50/s", "--time-unit", "ns"]).unwrap();
         assert_eq!((args.rate, args.time_unit), (Some(Pace::Rate(50.0)), TimeUnit::Nanoseconds));
+    }
+
+    #[test]
+    fn writes_a_topic_where_the_address_is_one() {
+        let url = "kafka://127.0.0.1:9092/ticks";
+        let to = |more: &[&str]| {
+            let args = [&["--input", "x.csv", "--to", url], more].concat();
+            target(&parse(&args).unwrap()).unwrap()
+        };
+        let To::Topic(topic) = to(&[]) else { panic!("not a topic") };
+        assert_eq!((topic.url.topic(), topic.partitions), ("ticks", 4));
+        let To::Topic(topic) = to(&["--partitions", "9", "--kafka-option", "a.b=c"]) else {
+            panic!("not a topic")
+        };
+        assert_eq!((topic.partitions, topic.cluster.options.len()), (9, 1));
+        for arguments in [
+            &["--to", "kafka://127.0.0.1/ticks"][..],
+            &["--to", "kafka://127.0.0.1:9092"],
+            &["--partitions", "3"],
+            &["--kafka-option", "a=b"],
+        ] {
+            let args = parse(&[&["--input", "x.csv"], arguments].concat()).unwrap();
+            assert_eq!(target(&args).unwrap_err().failure(), Failure::Usage, "{arguments:?}");
+        }
+        for arguments in [&["--partitions", "0"][..], &["--kafka-option", "acks=1"]] {
+            assert!(parse(&[&["--input", "x.csv"], arguments].concat()).is_err(), "{arguments:?}");
+        }
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! and a broken configuration with 78, with all its problems. Never computes.
 
 mod bench;
+mod bridge;
 mod check;
 mod feed;
+mod feed_topic;
 mod model;
 mod replay;
 mod serve;
@@ -16,6 +18,7 @@ mod watch;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
@@ -67,8 +70,10 @@ enum Command {
     /// Fit a model to a history, evaluate it and seal it
     #[cfg(feature = "train")]
     Train(train::TrainArgs),
-    /// Play recorded data as a live WebSocket feed
+    /// Play recorded data as a live feed: a WebSocket server or a Kafka topic
     Feed(feed::FeedArgs),
+    /// Put a live WebSocket feed onto a Kafka topic
+    Bridge(bridge::BridgeArgs),
     /// Watch forecasts in the terminal
     Watch(watch::WatchArgs),
     /// Measure inference and the pipeline beside raw ONNX Runtime
@@ -106,7 +111,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
         #[cfg(feature = "train")]
         Command::Train(args) => train::run(args, &global),
         Command::Feed(args) => feed::run(args),
-        Command::Watch(args) => watch::run(args),
+        Command::Bridge(args) => bridge::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Bench(args) => bench::run(&args, &global),
     }
 }
@@ -123,11 +129,24 @@ fn print(text: std::fmt::Arguments<'_>) -> Result<(), Exit> {
 
 /// Loads a configuration over the defaults and under the process's environment.
 fn configuration(path: &Path) -> Result<Config, Exit> {
-    // Variables that are not UTF-8 cannot be ours.
-    let variables: HashMap<_, _> = std::env::vars_os()
+    load(path, &variables()).map_err(Exit::because(Failure::Configuration))
+}
+
+/// The process's environment; variables that are not UTF-8 cannot be ours.
+fn variables() -> HashMap<String, String> {
+    std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    load(path, &variables).map_err(Exit::because(Failure::Configuration))
+        .collect()
+}
+
+/// Writes the address of a bound listener to a file, where one is asked for.
+fn tell_address(path: Option<&Path>, address: SocketAddr) -> Result<(), Exit> {
+    let Some(path) = path else { return Ok(()) };
+    // Renamed into place, so that a reader never sees half an address.
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, format!("http://{address}\n"))
+        .and_then(|()| std::fs::rename(&draft, path))
+        .map_err(Exit::while_doing(Failure::Temporary, "write --address-file"))
 }
 
 /// Loads ONNX Runtime from where the command line, the configuration or the environment says.

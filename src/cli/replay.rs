@@ -8,25 +8,51 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Global;
 use crate::clock::Stopwatch;
-use crate::config::{Config, FileConfig, SourceKind};
+use crate::config::{
+    ClusterConfig, Config, FileConfig, KafkaOption, KafkaUrl, SourceKind, TopicPlace,
+};
 use crate::engine::EngineTally;
 use crate::exit::{Exit, Failure};
+use crate::kafka::{TopicRecord, TopicRecords};
 use crate::pipeline::Pipeline;
 use crate::source::file::{FileOptions, FileRecords};
 
+const EXAMPLES: &str = "\
+Examples:
+  A file:
+    tickcast replay -c config/tickcast.toml --input ticks.jsonl --output forecasts.jsonl
+
+  What a Kafka topic holds of one day, and of all time up to now:
+    tickcast replay --input kafka://127.0.0.1:9092/ticks --from 2026-03-02 --to 2026-03-03
+    tickcast replay --input kafka://127.0.0.1:9092/ticks
+
+The forecasts are those that `serve` publishes on the same records, byte for byte.
+
+Of a topic all partitions are read, without a group, and merged by record timestamp, then partition,
+then offset, so that the same records give the same bytes in every run. Only committed records are
+read, and none that came after the start. A time means the first record of that time or later in
+each partition, by the records' own timestamps; --to itself is not included.";
+
 /// Options of `tickcast replay`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The forecasts are those that `serve` publishes on the same records, byte \
-                        for byte.\n\nExample:\n  tickcast replay -c config/tickcast.toml --input \
-                        ticks.jsonl --output forecasts.jsonl")]
+#[command(after_help = EXAMPLES)]
 pub(super) struct ReplayArgs {
     /// The configuration file; its source gives the time unit and limits
     #[arg(short, long, value_name = "FILE", default_value = "config/tickcast.toml")]
     config: PathBuf,
-    /// The recording: .jsonl, .csv, .parquet (in builds with the feature train), or - for JSON
-    /// lines on standard input
+    /// The recording: .jsonl, .csv, .parquet (in builds with the feature train), - for JSON lines
+    /// on standard input, or kafka://HOST:PORT/TOPIC
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
+    /// Of a topic: where to begin, as beginning, end or a time (RFC 3339); the beginning by default
+    #[arg(long, value_name = "PLACE")]
+    from: Option<TopicPlace>,
+    /// Of a topic: where to end, likewise; the end of what it holds now by default
+    #[arg(long, value_name = "PLACE")]
+    to: Option<TopicPlace>,
+    /// Of a topic: an option of librdkafka, such as security.protocol=SSL; repeatable
+    #[arg(long = "kafka-option", value_name = "KEY=VALUE")]
+    kafka_options: Vec<KafkaOption>,
     /// Where forecasts go as JSON lines; - is standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
@@ -40,15 +66,15 @@ pub(super) struct ReplayArgs {
 
 pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
     let config = super::configuration(&args.config)?;
-    let mut records = open(args, &config)?;
+    let mut input = open(args, &config)?;
     let bundle = super::bundle(&config)?;
     let runtime = super::runtime(global, config.onnxruntime_library.as_deref())?;
     let mut pipeline = Pipeline::build(&bundle, &runtime, &config)
         .map_err(Exit::because(Failure::Configuration))?;
     let mut output = open_output(&args.output)?;
-    let progress = progress_bar(records.bytes_total());
+    let progress = progress_bar(&input);
     let watch = Stopwatch::start();
-    let outcome = replay(&mut pipeline, &mut records, &mut output, &config, &progress);
+    let outcome = replay(&mut pipeline, &mut input, &mut output, &config, &progress);
     progress.finish_and_clear();
     summarise(pipeline.tally(), watch.elapsed().as_secs_f64());
     outcome
@@ -57,27 +83,30 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
 /// Runs all records through; what was read before an error is published before it is told.
 fn replay(
     pipeline: &mut Pipeline,
-    records: &mut FileRecords,
+    input: &mut Input,
     output: &mut dyn Write,
     config: &Config,
     progress: &ProgressBar,
 ) -> Result<(), Exit> {
     let mut waiting = 0;
     let mut broken = Ok(());
-    while let Some(record) = records.next() {
-        let record = match record {
+    while let Some(record) = input.next() {
+        let TopicRecord { bytes, after_gap } = match record {
             Ok(record) => record,
             Err(error) => {
-                broken = Err(Exit::new(Failure::Data, error));
+                broken = Err(error);
                 break;
             }
         };
-        pipeline.take(&record.bytes, None, |pipeline| flush(pipeline, output))?;
+        if after_gap {
+            pipeline.mark_gap_before(&bytes, None);
+        }
+        pipeline.take(&bytes, None, |pipeline| flush(pipeline, output))?;
         waiting += 1;
         if waiting == config.shards.drain_records_max {
             waiting = 0;
             flush(pipeline, output)?;
-            progress.set_position(records.bytes_read());
+            progress.set_position(input.reached());
         }
     }
     flush(pipeline, output)?;
@@ -85,8 +114,71 @@ fn replay(
     broken
 }
 
+/// Where records come from.
+enum Input {
+    File(Box<FileRecords>),
+    /// With the records given out so far.
+    Topic(Box<TopicRecords>, u64),
+}
+
+impl Input {
+    /// The next record; of a file none stands behind a gap.
+    fn next(&mut self) -> Option<Result<TopicRecord, Exit>> {
+        match self {
+            Self::File(records) => records.next().map(|record| match record {
+                Ok(record) => Ok(TopicRecord { bytes: record.bytes.into(), after_gap: false }),
+                Err(error) => Err(Exit::new(Failure::Data, error)),
+            }),
+            Self::Topic(records, count) => {
+                *count += 1;
+                records.next().map(|record| record.map_err(Exit::because(Failure::Temporary)))
+            }
+        }
+    }
+
+    /// How far it was read: bytes of a file, records of a topic.
+    fn reached(&self) -> u64 {
+        match self {
+            Self::File(records) => records.bytes_read(),
+            Self::Topic(_, count) => *count,
+        }
+    }
+}
+
+fn open(args: &ReplayArgs, config: &Config) -> Result<Input, Exit> {
+    let input = args.input.to_str().filter(|input| input.starts_with(KafkaUrl::SCHEME));
+    let of_topic = [
+        ("--from", args.from.is_some()),
+        ("--to", args.to.is_some()),
+        ("--kafka-option", !args.kafka_options.is_empty()),
+    ];
+    let of_file = [("--columns", args.columns.is_some()), ("--symbol", args.symbol.is_some())];
+    let (foreign, kind) = match input {
+        Some(_) => (&of_file[..], "a CSV file"),
+        None => (&of_topic[..], "--input kafka://HOST:PORT/TOPIC"),
+    };
+    if let Some((option, _)) = foreign.iter().find(|(_, given)| *given) {
+        return Err(Exit::new(Failure::Usage, format_args!("{option} is for {kind}")));
+    }
+    let Some(input) = input else {
+        return open_file(args, config).map(|file| Input::File(Box::new(file)));
+    };
+    let url: KafkaUrl = input
+        .parse()
+        .map_err(Exit::while_doing(Failure::Usage, format_args!("--input `{input}`")))?;
+    let cluster = ClusterConfig::new(&url, &args.kafka_options);
+    let from = args.from.unwrap_or(TopicPlace::Beginning);
+    let to = args.to.unwrap_or(TopicPlace::End);
+    let records = TopicRecords::open(&cluster, &url, from, to);
+    let records = records.map_err(|error| {
+        let failure = if error.is_setup() { Failure::Usage } else { Failure::Temporary };
+        Exit::new(failure, error)
+    })?;
+    Ok(Input::Topic(Box::new(records), 0))
+}
+
 /// The command line's recording; columns and symbol fall back to the configuration's.
-fn open(args: &ReplayArgs, config: &Config) -> Result<FileRecords, Exit> {
+fn open_file(args: &ReplayArgs, config: &Config) -> Result<FileRecords, Exit> {
     let configured = match &config.source.kind {
         SourceKind::File(FileConfig { columns, symbol, .. }) => (columns.clone(), symbol.clone()),
         SourceKind::WebSocket(_) | SourceKind::Kafka(_) => (None, None),
@@ -123,13 +215,22 @@ fn flush(pipeline: &mut Pipeline, output: &mut dyn Write) -> Result<(), Exit> {
 }
 
 /// A bar on standard error where a person looks at it.
-fn progress_bar(bytes_total: Option<u64>) -> ProgressBar {
+fn progress_bar(input: &Input) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let template = "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+    let (total, template) = match input {
+        Input::File(records) => (
+            records.bytes_total(),
+            "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
+        ),
+        Input::Topic(records, _) => (
+            Some(records.records_total()),
+            "{bar:40} {human_pos} of {human_len} records, {per_sec}, {eta} left",
+        ),
+    };
     let style = ProgressStyle::with_template(template);
-    let bar = bytes_total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+    let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 

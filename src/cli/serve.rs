@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Global;
 use crate::app::App;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
 use crate::logging;
 
 /// Options of `tickcast serve`.
@@ -30,13 +30,6 @@ pub(super) fn run(args: ServeArgs, global: &Global) -> Result<(), Exit> {
     let bundle = super::bundle(&config)?;
     let runtime = super::runtime(global, config.onnxruntime_library.as_deref())?;
     let app = App::build(config, &bundle, &runtime)?;
-    if let Some(path) = address_file {
-        let text = format!("http://{}\n", app.address());
-        // Renamed into place, so that a reader never sees half an address.
-        let draft = path.with_extension("draft");
-        std::fs::write(&draft, text)
-            .and_then(|()| std::fs::rename(&draft, &path))
-            .map_err(Exit::while_doing(Failure::Temporary, "write --address-file"))?;
-    }
+    super::tell_address(address_file.as_deref(), app.address())?;
     app.run()
 }

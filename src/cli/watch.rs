@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use console::Term;
 
+use crate::config::{ClusterConfig, KafkaOption, TopicPlace};
 use crate::exit::{Exit, Failure};
 use crate::shutdown::StopSignals;
 use crate::watch::{Session, Summary, Target, View, WatchError};
@@ -23,16 +24,31 @@ Examples:
   The records themselves, one a line:
     tickcast watch ws://127.0.0.1:9630/v1/stream --json | head -3
 
+  The forecasts that a topic gets from now on, or all that it holds first:
+    tickcast watch kafka://127.0.0.1:9092/forecasts
+    tickcast watch kafka://127.0.0.1:9092/forecasts --from beginning
+
+A topic is read from all partitions at once, without a group, and committed records only; it has no
+end, so that --seconds or Ctrl-C ends it.
+
 Without a terminal it prints one line a second instead of a table. It ends with 75 where no forecast
 came, or where there was no server.";
 
-/// Shows the forecasts of a running daemon.
+/// Shows the forecasts of a running daemon, or of a Kafka topic.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct WatchArgs {
-    /// The stream: ws://HOST:PORT/v1/stream.
+    /// The stream, ws://HOST:PORT/v1/stream, or the topic, kafka://HOST:PORT/TOPIC.
     #[arg(value_name = "URL")]
     target: Target,
+
+    /// Of a topic: where to begin, as beginning, end or a time (RFC 3339); the end by default.
+    #[arg(long, value_name = "PLACE")]
+    from: Option<TopicPlace>,
+
+    /// Of a topic: an option of librdkafka, such as security.protocol=SSL; repeatable.
+    #[arg(long = "kafka-option", value_name = "KEY=VALUE")]
+    kafka_options: Vec<KafkaOption>,
 
     /// Only these symbols; all by default.
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
@@ -63,9 +79,9 @@ pub(super) struct WatchArgs {
 ///
 /// # Errors
 /// 64 where the server refuses the request, 75 where there is no server or no forecast came.
-pub(super) fn run(args: WatchArgs) -> Result<(), Exit> {
-    let WatchArgs { target, symbols, seconds, until_closed, summary, json, connect_seconds } = args;
-    let target = target.with_symbols(&symbols);
+pub(super) fn run(args: &WatchArgs) -> Result<(), Exit> {
+    let target = target(args)?;
+    let &WatchArgs { seconds, until_closed, summary, json, connect_seconds, .. } = args;
     let session = Session {
         target: target.clone(),
         connect_max: Duration::from_secs(connect_seconds),
@@ -83,6 +99,8 @@ pub(super) fn run(args: WatchArgs) -> Result<(), Exit> {
         let output = BufWriter::with_capacity(64 << 10, std::io::stdout());
         Ok(session.run(output, view(json), stop).await)
     })?;
+    // A client that still waits for its cluster is not waited for.
+    runtime.shutdown_background();
     if let Err(WatchError::Output(error)) = &outcome
         && error.kind() == ErrorKind::BrokenPipe
     {
@@ -94,6 +112,29 @@ pub(super) fn run(args: WatchArgs) -> Result<(), Exit> {
             .map_err(Exit::while_doing(Failure::Temporary, "write the summary"))?;
     }
     judge(&seen, outcome, &target)
+}
+
+/// The address with everything that belongs to it.
+fn target(args: &WatchArgs) -> Result<Target, Exit> {
+    let WatchArgs { target, from, kafka_options, symbols, .. } = args;
+    let mut target = target.clone();
+    match &mut target {
+        Target::Topic(topic) => {
+            topic.cluster = ClusterConfig::new(&topic.url, kafka_options);
+            topic.from = from.unwrap_or(topic.from);
+        }
+        Target::Stream(_) => {
+            for (option, given) in
+                [("--from", from.is_some()), ("--kafka-option", !kafka_options.is_empty())]
+            {
+                if given {
+                    let what = format!("{option} is for kafka://HOST:PORT/TOPIC");
+                    return Err(Exit::new(Failure::Usage, what));
+                }
+            }
+        }
+    }
+    Ok(target.with_symbols(symbols))
 }
 
 fn view(json: bool) -> View {
@@ -179,6 +220,23 @@ mod tests {
         ] {
             assert!(parse(arguments).is_err(), "{arguments:?}");
         }
+    }
+
+    #[test]
+    fn takes_places_and_options_for_topics_alone() {
+        let url = "kafka://127.0.0.1:9092/forecasts";
+        let more = ["--from", "beginning", "--kafka-option", "a=b", "--symbols", "A"];
+        let Ok(Target::Topic(topic)) = target(&parse(&[&[url], &more[..]].concat()).unwrap())
+        else {
+            panic!("not a topic")
+        };
+        assert_eq!((topic.from, topic.symbols.len()), (TopicPlace::Beginning, 1));
+        assert_eq!(topic.cluster.options.len(), 1);
+        for more in [&more[..2], &more[2..4]] {
+            let args = parse(&[&["ws://127.0.0.1:1"], more].concat()).unwrap();
+            assert_eq!(target(&args).unwrap_err().failure(), Failure::Usage, "{more:?}");
+        }
+        assert!(parse(&[url, "--from", "yesterday"]).is_err());
     }
 
     #[test]

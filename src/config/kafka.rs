@@ -86,7 +86,7 @@ pub enum Delivery {
 }
 
 /// Options that the promises about delivery rest on: they have keys of their own here or none.
-const FIXED: [&str; 16] = [
+pub(super) const FIXED: [&str; 16] = [
     "acks",
     "request.required.acks",
     "allow.auto.create.topics",
@@ -109,6 +109,11 @@ const FIXED: [&str; 16] = [
 const SECRET: [&str; 5] =
     ["password", "secret", "sasl.oauthbearer.config", "ssl.key.pem", "sasl.jaas"];
 
+/// Whether the value of an option should be read by nobody.
+pub(super) fn is_secret(key: &str) -> bool {
+    SECRET.iter().any(|word| key.contains(word))
+}
+
 impl KafkaConfig {
     /// The changelog of an input topic.
     pub fn changelog_of(&self, topic: &str) -> String {
@@ -120,8 +125,7 @@ impl fmt::Debug for KafkaConfig {
     /// With secrets hidden.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hide = |(key, value): (&String, &String)| {
-            let secret = SECRET.iter().any(|word| key.contains(word));
-            (key.clone(), if secret { "***".to_owned() } else { value.clone() })
+            (key.clone(), if is_secret(key) { "***".to_owned() } else { value.clone() })
         };
         formatter
             .debug_struct("KafkaConfig")

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use config::{Environment, File, FileFormat, Value};
 
+use super::bridge::{self, BridgeSection};
 use super::kafka;
 use super::read::{Problems, Section};
 use super::{
-    Config, FeedUrl, FileConfig, HttpConfig, KafkaConfig, LinesTarget, LogConfig, LogFormat,
-    LogLevel, ModelConfig, PublishConfig, ShardConfig, SourceConfig, SourceKind, WebSocketConfig,
-    WhenFull,
+    BridgeConfig, ClusterConfig, Config, FeedUrl, FileConfig, HttpConfig, KafkaConfig, LinesTarget,
+    LogConfig, LogFormat, LogLevel, ModelConfig, PublishConfig, ShardConfig, SourceConfig,
+    SourceKind, WebSocketConfig, WhenFull,
 };
 use crate::domain::{Symbol, TimeUnit};
 use crate::engine::EngineLimits;
@@ -58,6 +59,19 @@ pub fn load(path: &Path, variables: &HashMap<String, String>) -> Result<Config, 
     read(&text, variables).map_err(refuse)
 }
 
+/// As [`load`], of `tickcast bridge`, which needs no model.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_bridge(
+    path: &Path,
+    variables: &HashMap<String, String>,
+) -> Result<BridgeConfig, ConfigError> {
+    let refuse = |problems| ConfigError { path: path.to_owned(), problems };
+    let text = std::fs::read_to_string(path).map_err(|error| refuse(vec![error.to_string()]))?;
+    read_bridge(&text, variables).map_err(refuse)
+}
+
 /// A configuration from text over the defaults; nothing of the environment.
 ///
 /// # Errors
@@ -69,6 +83,49 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
 
 /// As [`load`], from text.
 fn read(text: &str, variables: &HashMap<String, String>) -> Result<Config, Vec<String>> {
+    let tree = tree(text, variables)?;
+    let mut problems = Problems::default();
+    let Settings { config, .. } = check(tree, Purpose::Serve, &mut problems);
+    if problems.is_empty() { Ok(config) } else { Err(problems.into_vec()) }
+}
+
+/// As [`load_bridge`], from text.
+fn read_bridge(
+    text: &str,
+    variables: &HashMap<String, String>,
+) -> Result<BridgeConfig, Vec<String>> {
+    let tree = tree(text, variables)?;
+    let mut problems = Problems::default();
+    let Settings { config, kafka, bridge } = check(tree, Purpose::Bridge, &mut problems);
+    let Config { source, http, log, shutdown_deadline, .. } = config;
+    if bridge.topic.is_none() {
+        problems.add("bridge.topic", "must name the topic that records go to");
+    }
+    let SourceKind::WebSocket(websocket) = source.kind else {
+        problems.add("source.kind", "must be \"websocket\", which is what a bridge reads");
+        return Err(problems.into_vec());
+    };
+    if !problems.is_empty() {
+        return Err(problems.into_vec());
+    }
+    Ok(BridgeConfig {
+        source: websocket,
+        queue_records_max: source.queue_records_max,
+        queue_bytes_max: source.queue_bytes_max,
+        cluster: ClusterConfig::of(&kafka),
+        topic: bridge.topic.unwrap_or_default(),
+        partitions: bridge.partitions,
+        replication: kafka.replication,
+        symbols_max: bridge.symbols_max,
+        backoff_max: kafka.backoff_max,
+        http,
+        log,
+        shutdown_deadline,
+    })
+}
+
+/// All layers, one over the other.
+fn tree(text: &str, variables: &HashMap<String, String>) -> Result<Value, Vec<String>> {
     let environment = Environment::with_prefix(PREFIX)
         .prefix_separator("__")
         .separator("__")
@@ -79,19 +136,32 @@ fn read(text: &str, variables: &HashMap<String, String>) -> Result<Config, Vec<S
         .add_source(environment)
         .build()
         .map_err(|error| vec![error.to_string()])?;
-    let mut problems = Problems::default();
-    let config = check(Value::new(None, tree.cache.kind), &mut problems);
-    if problems.is_empty() { Ok(config) } else { Err(problems.into_vec()) }
+    Ok(Value::new(None, tree.cache.kind))
 }
 
-fn check(tree: Value, problems: &mut Problems) -> Config {
+/// What a configuration is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Serve,
+    Bridge,
+}
+
+/// Every setting.
+struct Settings {
+    config: Config,
+    kafka: KafkaConfig,
+    bridge: BridgeSection,
+}
+
+fn check(tree: Value, purpose: Purpose, problems: &mut Problems) -> Settings {
     let mut root = Section::root(tree, problems);
     let kafka = kafka::read(root.section("kafka"));
-    let source = source(root.section("source"), kafka);
+    let bridge = bridge::read(root.section("bridge"));
+    let source = source(root.section("source"), kafka.clone());
     if matches!(&source.kind, SourceKind::Kafka(kafka) if kafka.topics.is_empty()) {
         root.problem("kafka.topics", "must name a topic, for source.kind = \"kafka\"");
     }
-    let model = model(root.section("model"));
+    let model = model(root.section("model"), purpose);
     let onnxruntime_library = {
         let mut section = root.section("onnxruntime");
         let library = section.optional_text("library").map(PathBuf::from);
@@ -109,7 +179,7 @@ fn check(tree: Value, problems: &mut Problems) -> Config {
         deadline
     };
     root.finish();
-    Config {
+    let config = Config {
         source,
         model,
         onnxruntime_library,
@@ -119,7 +189,8 @@ fn check(tree: Value, problems: &mut Problems) -> Config {
         http,
         log,
         shutdown_deadline,
-    }
+    };
+    Settings { config, kafka, bridge }
 }
 
 fn seconds(section: &mut Section<'_>, name: &'static str, max: usize) -> Duration {
@@ -232,7 +303,7 @@ fn foreign(section: &mut Section<'_>, settings: &[(&'static str, bool)], kind: &
     }
 }
 
-fn model(mut section: Section<'_>) -> ModelConfig {
+fn model(mut section: Section<'_>, purpose: Purpose) -> ModelConfig {
     let modes = [
         ("auto", None),
         ("sliding", Some(Mode::Sliding)),
@@ -241,7 +312,10 @@ fn model(mut section: Section<'_>) -> ModelConfig {
     ];
     let config = ModelConfig {
         root: section.text("root").into(),
-        name: section.text("name"),
+        name: match purpose {
+            Purpose::Serve => section.text("name"),
+            Purpose::Bridge => section.optional_text("name").unwrap_or_default(),
+        },
         version: section.text("version"),
         mode: section.choice("mode", &modes),
     };
@@ -398,5 +472,30 @@ mod tests {
         let problems = read("[source\n", &HashMap::new()).unwrap_err();
         assert_eq!(problems.len(), 1);
         assert!(problems[0].contains("line 1"), "{}", problems[0]);
+    }
+
+    #[test]
+    fn a_bridge_needs_a_feed_and_a_topic_and_no_model() {
+        let url = "[source]\nurl = 'ws://127.0.0.1:1'\n";
+        let topic = "[bridge]\ntopic = 'ticks'\n";
+        let bridge = |text: &str| read_bridge(text, &HashMap::new());
+        let options = "[kafka]\nbrokers = 'h:1'\noptions.\"a.b\" = 2\n";
+        let config = bridge(&format!("{url}{topic}{options}")).unwrap();
+        assert_eq!((&*config.topic, config.partitions, config.replication), ("ticks", 4, -1));
+        assert_eq!(config.cluster.brokers, "h:1");
+        assert_eq!(config.cluster.options, [("a.b".to_owned(), "2".to_owned())].into());
+        for (text, problem) in [
+            (url.to_owned(), "bridge.topic: must name"),
+            (format!("{url}[bridge]\ntopic = 'a b'\n"), "bridge.topic: a topic's name has"),
+            (format!("{url}{topic}partitions = 0\n"), "bridge.partitions: "),
+            (format!("{url}{topic}partition = 1\n"), "did you mean `partitions`?"),
+            (topic.to_owned(), "source.url: "),
+            (format!("[source]\nkind = 'kafka'\n{topic}"), "source.kind: must be \"websocket\""),
+        ] {
+            let problems = bridge(&text).unwrap_err();
+            assert!(problems.iter().any(|found| found.contains(problem)), "{text}: {problems:?}");
+        }
+        // The daemon knows the section and does not need it.
+        assert!(read(&format!("{SMALLEST}{topic}"), &HashMap::new()).is_ok());
     }
 }

@@ -3,6 +3,8 @@
 //! Owns every setting, its unit and its limits. Promises that all problems are reported at once,
 //! each with its key, and that a [`Config`] that exists is usable. Never opens a port or a model.
 
+mod bridge;
+mod cluster;
 mod kafka;
 mod load;
 pub(crate) mod read;
@@ -12,9 +14,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use bridge::BridgeConfig;
+pub use cluster::{ClusterConfig, KafkaOption, KafkaOptionError, TopicPlace, TopicPlaceError};
 pub use kafka::{Delivery, KafkaConfig, LostOffset, StartAt};
-pub use load::{ConfigError, DEFAULTS, load, parse};
-pub use url::{FeedUrl, FeedUrlError};
+pub use load::{ConfigError, DEFAULTS, load, load_bridge, parse};
+pub use url::{FeedUrl, FeedUrlError, KafkaUrl, KafkaUrlError};
 
 use crate::domain::TimeUnit;
 use crate::engine::EngineLimits;

@@ -175,6 +175,22 @@ impl Engine {
         self.changed = changed.filter_map(|(index, _)| SymbolId::from_index(index)).collect();
     }
 
+    /// Notes that data of a symbol may be missing before the tick at `position`. Nothing can be
+    /// missing from a symbol that is not known yet, and a tick that is a repeat was marked before.
+    pub fn mark_gap_before(&mut self, symbol: &str, position: Option<Position>) {
+        let Some(id) = self.index.get(symbol).copied() else { return };
+        let state = &mut self.symbols[id.index()];
+        if let (Some(applied), Some(position)) = (state.applied, position)
+            && (applied.partition != position.partition || applied.offset >= position.offset)
+        {
+            return;
+        }
+        state.step.mark_gap();
+        if state.applied.is_some() {
+            self.note_change(id);
+        }
+    }
+
     /// Notes that data of every symbol of a partition may be missing from here on.
     pub fn mark_gap_in(&mut self, partition: PartitionId) {
         for index in 0..self.symbols.len() {

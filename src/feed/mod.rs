@@ -1,12 +1,14 @@
-//! Recorded data as a live WebSocket feed.
+//! Recorded data as a live feed: a WebSocket server, or a Kafka topic.
 //!
-//! Owns a recording in memory, its pace, and a server that plays it to every subscriber from the
-//! beginning. Promises every record's own bytes, one message each, in event-time order, bad records
-//! included. Never decodes a tick: it peeks at symbol and time.
+//! Owns a recording in memory, its pace, a server that plays it to every subscriber from the
+//! beginning, and a player that writes it to a topic once. Promises every record's own bytes, one
+//! message each, in event-time order, bad records included. Never decodes a tick: it peeks at
+//! symbol and time.
 
 mod pace;
 mod recording;
 mod server;
+mod topic;
 
 #[cfg(test)]
 mod tests;
@@ -14,6 +16,7 @@ mod tests;
 pub use pace::{Pace, PaceError};
 pub use recording::{Order, Recording, RecordingError, Selection};
 pub use server::{ENDING, FeedError, FeedServer, SUBSCRIBERS_MAX, WhenDone};
+pub use topic::play;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 

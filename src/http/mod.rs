@@ -28,10 +28,10 @@ pub struct HttpState {
     pub registry: Registry,
     /// What `/readyz` shows.
     pub readiness: Readiness,
-    /// What `/v1/stream` sends.
-    pub stream: StreamHub,
-    /// What `/version` shows.
-    pub version: VersionInfo,
+    /// What `/v1/stream` sends, where there are forecasts.
+    pub stream: Option<StreamHub>,
+    /// What `/version` shows beside the program's own, where a model runs.
+    pub version: Option<VersionInfo>,
     /// Web origins, beside the server's own, whose pages may open the stream.
     pub allowed_origins: Vec<String>,
 }

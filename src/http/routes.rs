@@ -26,7 +26,10 @@ const ROUTES: &str = "\
 GET /livez       200 while the process answers
 GET /readyz      200 when ready, else 503 with one reason per line
 GET /metrics     Prometheus text format
-GET /version     JSON: build, model, ONNX Runtime
+GET /version     JSON: build, and the model and ONNX Runtime where one runs
+";
+
+const STREAM_ROUTE: &str = "\
 GET /v1/stream   WebSocket: forecasts, one JSON message each; ?symbols=AAPL,MSFT for these alone
 ";
 
@@ -39,23 +42,31 @@ pub(super) fn answer(context: &Context, request: Request<Incoming>) -> Answer {
 
 fn route(context: &Context, request: Request<Incoming>) -> Answer {
     let respond: fn(&Context) -> Answer = match request.uri().path() {
-        "/" => |_| text(StatusCode::OK, ROUTES),
+        "/" => |context| text(StatusCode::OK, list(context)),
         "/livez" => |_| text(StatusCode::OK, "ok\n"),
         "/readyz" => |context| readyz(&context.state.readiness.problems()),
         "/metrics" => |context| metrics(&context.state.registry),
-        "/version" => |context| version(&context.state.version),
-        "/v1/stream" => {
-            return match *request.method() {
-                Method::GET => stream::open(context, request),
+        "/version" => |context| version(context.state.version.as_ref()),
+        "/v1/stream" if context.state.stream.is_some() => {
+            return match (request.method(), &context.state.stream) {
+                (&Method::GET, Some(hub)) => stream::open(context, hub, request),
                 _ => method_not_allowed("GET"),
             };
         }
-        _ => |_| text(StatusCode::NOT_FOUND, format!("not found; there are\n\n{ROUTES}")),
+        _ => |context| {
+            text(StatusCode::NOT_FOUND, format!("not found; there are\n\n{}", list(context)))
+        },
     };
     match *request.method() {
         Method::GET | Method::HEAD => respond(context),
         _ => method_not_allowed("GET, HEAD"),
     }
+}
+
+/// What there is to ask for.
+fn list(context: &Context) -> String {
+    let stream = if context.state.stream.is_some() { STREAM_ROUTE } else { "" };
+    format!("{ROUTES}{stream}")
 }
 
 fn readyz(problems: &[String]) -> Answer {
@@ -75,13 +86,13 @@ fn metrics(registry: &prometheus::Registry) -> Answer {
     }
 }
 
-fn version(version: &VersionInfo) -> Answer {
+fn version(version: Option<&VersionInfo>) -> Answer {
     #[derive(Serialize)]
     struct Version<'a> {
         name: &'static str,
         version: &'static str,
         #[serde(flatten)]
-        rest: &'a VersionInfo,
+        rest: Option<&'a VersionInfo>,
     }
     let version =
         Version { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION"), rest: version };

@@ -144,7 +144,9 @@ fn run(
             tokio::spawn(serve(socket, context, stop.clone(), permit));
         }
         drop(listener);
-        state.stream.finish();
+        if let Some(stream) = &state.stream {
+            stream.finish();
+        }
         drop(alive);
         if timeout(FAREWELL_MAX, all_gone.recv()).await.is_err() {
             warn!("connections were still open when the http thread ended");

@@ -21,6 +21,7 @@ use tracing::{debug, info};
 use super::origin::may_connect;
 use super::routes::{Answer, text};
 use super::server::Context;
+use crate::publish::stream::StreamHub;
 use crate::publish::stream::{SymbolFilter, limits};
 
 /// Between our answer and the socket lies one write; a peer that does not take it holds a place.
@@ -30,13 +31,13 @@ const UPGRADE_MAX: Duration = Duration::from_secs(10);
 const SAMPLE_CHARS_MAX: usize = 64;
 
 /// Answers 101 and serves the subscriber in a task of its own, or says what is wrong.
-pub(super) fn open(context: &Context, mut request: Request<Incoming>) -> Answer {
+pub(super) fn open(context: &Context, hub: &StreamHub, mut request: Request<Incoming>) -> Answer {
     let filter = match filter(request.uri().query().unwrap_or_default()) {
         Ok(filter) => filter,
         Err(problem) => return text(StatusCode::BAD_REQUEST, format!("{problem}\n")),
     };
     if !origin_is_fine(context, &request) {
-        context.state.stream.count_refusal();
+        hub.count_refusal();
         return text(StatusCode::FORBIDDEN, "this web origin may not open the stream\n");
     }
     let answer = match create_response_with_body(&request, Full::<Bytes>::default) {
@@ -51,7 +52,7 @@ pub(super) fn open(context: &Context, mut request: Request<Incoming>) -> Answer 
             return answer;
         }
     };
-    let subscription = match context.state.stream.subscribe(filter) {
+    let subscription = match hub.subscribe(filter) {
         Ok(subscription) => subscription,
         Err(refusal) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("{refusal}\n")),
     };

@@ -37,13 +37,13 @@ fn start(subscribers_max: usize) -> Running {
     let state = HttpState {
         registry,
         readiness: readiness.clone(),
-        stream: hub.clone(),
-        version: VersionInfo {
+        stream: Some(hub.clone()),
+        version: Some(VersionInfo {
             model: "aapl-daily".into(),
             model_version: "1".into(),
             mode: "sliding".into(),
             onnxruntime: "ORT Build Info: test".into(),
-        },
+        }),
         allowed_origins: vec!["https://charts.example.com".into()],
     };
     let server = HttpServer::bind("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -4,6 +4,7 @@
 //! delivery: each such option is set here, and the user's own options cannot override those that
 //! the promises of this folder rest on. Never logs a secret.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -15,7 +16,17 @@ use rdkafka::{ClientConfig, ClientContext, Statistics, TopicPartitionList};
 use tracing::{debug, info, warn};
 
 use super::{Failure, KafkaError};
-use crate::config::{Delivery, KafkaConfig};
+use crate::config::{ClusterConfig, Delivery, KafkaConfig};
+
+/// What every producer does unless the user says otherwise.
+const PRODUCER_DEFAULTS: [(&str, &str); 5] = [
+    // The Java client's: any reader of the topic finds a symbol where it expects it.
+    ("partitioner", "murmur2_random"),
+    ("linger.ms", "5"),
+    ("compression.codec", "lz4"),
+    ("queue.buffering.max.messages", "100000"),
+    ("queue.buffering.max.kbytes", "65536"),
+];
 
 pub(super) type GroupConsumer = BaseConsumer<ConsumerEvents>;
 
@@ -165,19 +176,92 @@ pub(super) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
 
 /// What all clients have in common: the user's options first, so that ours lie over them.
 fn common(config: &KafkaConfig) -> ClientConfig {
-    let mut options = ClientConfig::new();
-    for (key, value) in &config.options {
-        options.set(key, value);
+    base(&config.brokers, &config.options, &format!("tickcast-{}", config.instance))
+}
+
+fn base(brokers: &str, options: &BTreeMap<String, String>, name: &str) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    for (key, value) in options {
+        client.set(key, value);
     }
-    if !config.options.contains_key("reconnect.backoff.max.ms") {
-        options.set("reconnect.backoff.max.ms", "2000");
-    }
-    options
-        .set("bootstrap.servers", &config.brokers)
-        .set("client.id", format!("tickcast-{}", config.instance))
+    defaults(&mut client, options, &[("reconnect.backoff.max.ms", "2000")]);
+    client
+        .set("bootstrap.servers", brokers)
+        .set("client.id", name)
         .set("allow.auto.create.topics", "false");
+    client
+}
+
+/// Sets what the user has not.
+fn defaults(client: &mut ClientConfig, user: &BTreeMap<String, String>, ours: &[(&str, &str)]) {
+    for (key, value) in ours.iter().filter(|(key, _)| !user.contains_key(*key)) {
+        client.set(*key, *value);
+    }
+}
+
+/// A consumer of the tools: no group, nothing committed, only what is committed by others.
+pub(super) fn tool_consumer(
+    cluster: &ClusterConfig,
+) -> Result<BaseConsumer<ToolEvents>, ClientError> {
+    let mut options = base(&cluster.brokers, &cluster.options, "tickcast");
+    defaults(
+        &mut options,
+        &cluster.options,
+        &[("queued.min.messages", "10000"), ("queued.max.messages.kbytes", "8192")],
+    );
+    options
+        // The library wants a group's name for any assignment; nothing is ever committed to it.
+        .set("group.id", "tickcast-tools")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true")
+        // A place that is gone must not be replaced silently by another one.
+        .set("auto.offset.reset", "error")
+        .set("isolation.level", "read_committed");
+    options.create_with_context(ToolEvents::default())
+}
+
+/// The options of a producer of the tools. `patience_ms` is how long a record is tried, for ever
+/// where it is 0.
+pub(super) fn tool_producer_options(cluster: &ClusterConfig, patience_ms: u32) -> ClientConfig {
+    let mut options = base(&cluster.brokers, &cluster.options, "tickcast");
+    defaults(&mut options, &cluster.options, &PRODUCER_DEFAULTS);
+    defaults(&mut options, &cluster.options, &[("message.timeout.ms", &patience_ms.to_string())]);
+    options.set("enable.idempotence", "true").set("acks", "all");
     options
 }
+
+/// Options for the admin client of the tools.
+pub(super) fn tool_admin_options(cluster: &ClusterConfig) -> ClientConfig {
+    base(&cluster.brokers, &cluster.options, "tickcast")
+}
+
+/// Keeps what a client of the tools complains of, to be told where something fails for it: the
+/// library answers a failed question with no more than "timed out".
+#[derive(Debug, Default)]
+pub(super) struct ToolEvents {
+    last: Mutex<Option<String>>,
+}
+
+impl ToolEvents {
+    /// The newest complaint since the last call.
+    pub(super) fn take_complaint(&self) -> Option<String> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl ClientContext for ToolEvents {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+
+    fn error(&self, error: ClientError, reason: &str) {
+        debug!(%error, reason, "the client reports an error");
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+    }
+}
+
+impl ConsumerContext for ToolEvents {}
 
 /// The consumer of the group.
 pub(super) fn group_consumer(config: &KafkaConfig) -> Result<GroupConsumer, ClientError> {
@@ -235,18 +319,7 @@ pub(super) fn observer(config: &KafkaConfig) -> Result<Observer, ClientError> {
 /// The options of the producer.
 pub(super) fn producer_options(config: &KafkaConfig) -> ClientConfig {
     let mut options = common(config);
-    for (key, value) in [
-        // The Java client's: any reader of the topic finds a symbol where it expects it.
-        ("partitioner", "murmur2_random"),
-        ("linger.ms", "5"),
-        ("compression.codec", "lz4"),
-        ("queue.buffering.max.messages", "100000"),
-        ("queue.buffering.max.kbytes", "65536"),
-    ] {
-        if !config.options.contains_key(key) {
-            options.set(key, value);
-        }
-    }
+    defaults(&mut options, &config.options, &PRODUCER_DEFAULTS);
     options.set("enable.idempotence", "true").set("acks", "all");
     if config.delivery == Delivery::ExactlyOnce {
         options.set("transactional.id", format!("{}-{}", config.group, config.instance));

@@ -22,14 +22,18 @@
 //! | `publisher` | the producer, and what is not yet acknowledged |
 //! | `checkpoint` | from a line in the stream to a committed offset |
 //! | `session` | one life of all clients |
+//! | `gap` | the header that tells a reader that records are missing |
+//! | `tools` | reading and writing a topic without a group, for the tools at both ends |
 
 mod checkpoint;
 mod client;
+mod gap;
 mod metrics;
 mod partitions;
 mod publisher;
 mod restore;
 mod session;
+mod tools;
 mod topics;
 
 use std::time::Duration;
@@ -45,6 +49,10 @@ use crate::source::intake::IntakeSender;
 
 pub use self::metrics::KafkaMetrics;
 pub use self::publisher::KafkaPublisher;
+pub use self::tools::{
+    BridgeMetrics, BridgeWriter, NewTopicShape, ReadError, Sent, TailEvent, TopicRecord,
+    TopicRecords, TopicTail, TopicWriter, WriteCounts, WriteError, Written,
+};
 
 use self::session::{Ended, Session};
 

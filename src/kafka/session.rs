@@ -22,7 +22,7 @@ use super::client::{self, GroupConsumer, Observer, Rebalance, opening};
 use super::partitions::{Assigned, PartitionName, PartitionTable, Start, decide_start};
 use super::publisher::{KafkaPublisher, Outstanding, Producer, ProducerEvents, StatePlace, Turn};
 use super::topics::{self, ANSWER_TIMEOUT};
-use super::{Failure, KafkaError, KafkaSource, restore};
+use super::{Failure, KafkaError, KafkaSource, gap, restore};
 use crate::clock::{Stopwatch, pause};
 use crate::config::Delivery;
 use crate::domain::PartitionId;
@@ -561,7 +561,13 @@ fn deliver(
     // A partition that was given away has its records read elsewhere.
     let Some(position) = place else { return Ok(None) };
     let bytes = Bytes::copy_from_slice(message.payload().unwrap_or_default());
-    hand_over(shards, assigned, Record { bytes, position: Some(position) }, FULL_PATIENCE)
+    let after_gap = gap::is_marked(message);
+    hand_over(
+        shards,
+        assigned,
+        Record { bytes, position: Some(position), after_gap },
+        FULL_PATIENCE,
+    )
 }
 
 fn hand_over(

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 use tracing::{info, warn};
 
@@ -66,7 +66,10 @@ pub(super) fn prepare(
 }
 
 /// How many partitions a topic has; `None` where there is no such topic.
-fn partition_count(observer: &Observer, topic: &str) -> Result<Option<i32>, Failure> {
+pub(super) fn partition_count<C: ConsumerContext>(
+    observer: &BaseConsumer<C>,
+    topic: &str,
+) -> Result<Option<i32>, Failure> {
     let metadata = observer
         .fetch_metadata(Some(topic), ANSWER_TIMEOUT)
         .map_err(Failure::while_doing("ask for the topics"))?;
@@ -82,7 +85,7 @@ fn partition_count(observer: &Observer, topic: &str) -> Result<Option<i32>, Fail
     }
 }
 
-fn create(
+pub(super) fn create(
     admin: &AdminClient<DefaultClientContext>,
     runtime: &tokio::runtime::Handle,
     topic: &NewTopic<'_>,
@@ -105,7 +108,10 @@ fn create(
 }
 
 /// Waits until a topic that was just made is known.
-fn await_topic(observer: &Observer, topic: &str) -> Result<(), Failure> {
+pub(super) fn await_topic<C: ConsumerContext>(
+    observer: &BaseConsumer<C>,
+    topic: &str,
+) -> Result<(), Failure> {
     let begun = crate::clock::Stopwatch::start();
     while partition_count(observer, topic)?.is_none() {
         if begun.elapsed() > ANSWER_TIMEOUT {

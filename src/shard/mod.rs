@@ -92,7 +92,10 @@ impl Shard {
 
     fn take(&mut self, record: &Record) -> Result<(), ShardError> {
         let Self { pipeline, publisher, metrics, .. } = self;
-        let Record { bytes, position } = record;
+        let Record { bytes, position, after_gap } = record;
+        if *after_gap {
+            pipeline.mark_gap_before(bytes, *position);
+        }
         // A symbol's next tick is here before its last one was answered: that is a hurry.
         let refused = pipeline.take(bytes, *position, |pipeline| {
             flush(pipeline, publisher, metrics, Haste::Throughput)

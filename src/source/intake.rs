@@ -34,6 +34,8 @@ pub struct Record {
     pub bytes: Bytes,
     /// Its place, in an input that can be read again.
     pub position: Option<Position>,
+    /// Whether records of its symbol may be missing right before it.
+    pub after_gap: bool,
 }
 
 /// The bounds of the queue.
@@ -140,7 +142,7 @@ impl IntakeMetrics {
             )?,
             gaps: IntCounter::new(
                 "tickcast_gaps_total",
-                "Places at which records may be missing: reconnects and drops.",
+                "Places at which records may be missing: reconnects, drops, marked records.",
             )?,
             waiting: IntGauge::new("tickcast_records_waiting", "Records in the queue.")?,
         };
@@ -163,7 +165,10 @@ impl Shared {
     /// Adds an entry, and counts it.
     fn put(&self, queue: &mut Queue, arrival: Arrival) {
         match &arrival {
-            Arrival::Record(_) => {
+            Arrival::Record(record) => {
+                if record.after_gap {
+                    self.metrics.gaps.inc();
+                }
                 self.metrics.received.inc();
                 self.metrics.waiting.inc();
             }
@@ -214,7 +219,7 @@ impl IntakeSender {
     /// # Errors
     /// [`IntakeClosed`] where nothing more is taken.
     pub async fn record(&self, bytes: Bytes) -> Result<(), IntakeClosed> {
-        let record = Record { bytes: self.trim(bytes), position: None };
+        let record = Record { bytes: self.trim(bytes), position: None, after_gap: false };
         self.push(Arrival::Record(record)).await
     }
 
@@ -228,8 +233,8 @@ impl IntakeSender {
         record: Record,
         patience: Duration,
     ) -> Result<Option<Record>, IntakeClosed> {
-        let Record { bytes, position } = record;
-        let mut arrival = Some(Arrival::Record(Record { bytes: self.trim(bytes), position }));
+        let record = Record { bytes: self.trim(record.bytes), ..record };
+        let mut arrival = Some(Arrival::Record(record));
         if self.try_push(&mut arrival)? {
             return Ok(None);
         }
@@ -263,7 +268,7 @@ impl IntakeSender {
 
     /// Delivers a record that was read before the word to stop came, beyond the limit if need be.
     pub fn last_record(&self, bytes: Bytes) {
-        let record = Record { bytes: self.trim(bytes), position: None };
+        let record = Record { bytes: self.trim(bytes), position: None, after_gap: false };
         let mut queue = self.shared.lock();
         if !(queue.closed || queue.receiver_gone) {
             self.shared.put(&mut queue, Arrival::Record(record));
@@ -492,7 +497,11 @@ mod tests {
     fn a_thread_without_a_runtime_waits_for_room_and_gets_its_record_back() {
         let (sender, receiver) = intake(limits(1, WhenFull::Block), metrics());
         let position = |offset| Some(Position { partition: PartitionId(0), offset });
-        let with = |offset| Record { bytes: record(offset as u8), position: position(offset) };
+        let with = |offset| Record {
+            bytes: record(offset as u8),
+            position: position(offset),
+            after_gap: false,
+        };
         assert_eq!(sender.record_within(with(1), Duration::ZERO), Ok(None));
         let back = sender.record_within(with(2), Duration::from_millis(1)).unwrap();
         assert_eq!(back, Some(with(2)));

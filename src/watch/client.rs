@@ -15,12 +15,11 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-use super::Target;
 use crate::clock::Stopwatch;
 use crate::source::backoff::Backoff;
 
 /// The longest wait between two attempts: a person looks on.
-const BACKOFF_MAX: Duration = Duration::from_secs(2);
+pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 /// How long one attempt may take.
 const ATTEMPT_MAX: Duration = Duration::from_secs(5);
@@ -64,6 +63,9 @@ pub enum ConnectError {
         /// Why the last attempt failed.
         last: String,
     },
+    /// An option of the connection is wrong.
+    #[error("{0}")]
+    Setup(String),
     /// The server does not want us.
     #[error("the server refuses: {0}")]
     Refused(String),
@@ -71,15 +73,10 @@ pub enum ConnectError {
 
 /// Connects, delivers, and connects again, until nobody listens or no server is found for
 /// `connect_max`.
-pub(super) async fn follow(
-    target: Target,
-    connect_max: Duration,
-    seed: u64,
-    events: Sender<Event>,
-) {
+pub(super) async fn follow(url: String, connect_max: Duration, seed: u64, events: Sender<Event>) {
     let mut backoff = Backoff::new(BACKOFF_MAX, seed);
     loop {
-        let connecting = connect(&target, connect_max, &mut backoff);
+        let connecting = connect(&url, connect_max, &mut backoff);
         let socket = tokio::select! {
             biased;
             () = events.closed() => return,
@@ -109,7 +106,7 @@ pub(super) async fn follow(
 
 /// Tries until there is a connection.
 async fn connect(
-    target: &Target,
+    url: &str,
     connect_max: Duration,
     backoff: &mut Backoff,
 ) -> Result<Socket, ConnectError> {
@@ -122,7 +119,7 @@ async fn connect(
             // We send pongs and a close.
             .write_buffer_size(0)
             .max_write_buffer_size(4 << 10);
-        let attempt = connect_async_with_config(target.as_str(), Some(config), true);
+        let attempt = connect_async_with_config(url, Some(config), true);
         let last = match timeout(ATTEMPT_MAX, attempt).await {
             Ok(Ok((socket, _))) => return Ok(socket),
             Ok(Err(WebSocketError::Http(response))) => {

@@ -1,6 +1,6 @@
-//! Forecasts in the terminal: a subscriber of the stream, for people.
+//! Forecasts in the terminal, for people: of a daemon's stream, or of a topic.
 //!
-//! Owns a connection to a stream, the newest forecast of every symbol, and how they look. Promises
+//! Owns a connection to either, the newest forecast of every symbol, and how they look. Promises
 //! at most ten redraws a second whatever the stream's rate, one line a second where there is no
 //! terminal, and bounded memory. Never changes a number but for rounding what it shows.
 
@@ -10,10 +10,11 @@ mod render;
 mod screen;
 mod session;
 mod target;
+mod topic;
 
 #[cfg(test)]
 mod tests;
 
 pub use screen::View;
 pub use session::{Session, Summary, WatchError};
-pub use target::{Target, TargetError};
+pub use target::{Target, TargetError, TopicTarget};

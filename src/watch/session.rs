@@ -14,6 +14,7 @@ use super::Target;
 use super::board::{Board, Link};
 use super::client::{ConnectError, Event, follow};
 use super::screen::{Screen, View};
+use super::topic;
 use crate::clock::Stopwatch;
 
 /// Ten a second is as much as an eye follows.
@@ -76,7 +77,8 @@ pub enum WatchError {
 impl WatchError {
     /// Whether trying the same again may help.
     pub fn is_temporary(&self) -> bool {
-        !matches!(self, Self::Connect { source: ConnectError::Refused(_), .. })
+        let Self::Connect { source, .. } = self else { return true };
+        !matches!(source, ConnectError::Refused(_) | ConnectError::Setup(_))
     }
 }
 
@@ -85,6 +87,8 @@ struct State<W: Write> {
     board: Board,
     screen: Screen<W>,
     target: Target,
+    /// How the target is shown.
+    name: String,
     clock: Stopwatch,
     first_connected: Option<Stopwatch>,
     until_closed: bool,
@@ -106,10 +110,16 @@ impl Session {
         let Self { target, connect_max, watch_for, until_closed } = self;
         let (sender, mut events) = mpsc::channel(QUEUE_EVENTS_MAX);
         let seed = u64::from(std::process::id());
-        let mut follower = tokio::spawn(follow(target.clone(), connect_max, seed, sender));
+        let mut follower = match target.clone() {
+            Target::Stream(url) => tokio::spawn(follow(url, connect_max, seed, sender)),
+            Target::Topic(target) => tokio::task::spawn_blocking(move || {
+                topic::follow(&target, connect_max, seed, &sender);
+            }),
+        };
         let mut state = State {
             board: Board::new(),
             screen: Screen::new(output, view),
+            name: target.to_string(),
             target,
             clock: Stopwatch::start(),
             first_connected: None,
@@ -198,7 +208,7 @@ impl<W: Write> State<W> {
 
     fn show(&mut self) -> io::Result<()> {
         self.board.observe(self.clock.elapsed());
-        self.screen.show(&self.board, self.target.as_str())
+        self.screen.show(&self.board, &self.name)
     }
 
     fn summary(&self) -> Summary {

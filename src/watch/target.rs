@@ -1,48 +1,70 @@
-//! Where the stream is.
+//! Where forecasts come from: a daemon's stream, or a topic.
 //!
-//! Owns the URL that is connected to. Promises that it is a WebSocket URL with the wanted symbols
-//! in it. Never connects.
+//! Owns the address that is connected to. Promises that a stream's is a WebSocket URL with the
+//! wanted symbols in it. Never connects.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use tokio_tungstenite::tungstenite::http::Uri;
 
+use crate::config::{ClusterConfig, KafkaUrl, KafkaUrlError, TopicPlace};
+
 /// The path of the stream, where a URL has none.
 const PATH_DEFAULT: &str = "/v1/stream";
 
-/// A stream's URL, checked.
+/// An address, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    url: String,
+pub enum Target {
+    /// A daemon's stream, by its URL.
+    Stream(String),
+    /// A topic of forecasts.
+    Topic(Box<TopicTarget>),
+}
+
+/// A topic, and what is wanted of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicTarget {
+    /// Which topic.
+    pub url: KafkaUrl,
+    /// How its cluster is reached.
+    pub cluster: ClusterConfig,
+    /// Where reading begins.
+    pub from: TopicPlace,
+    /// Only these symbols; all where there are none.
+    pub symbols: BTreeSet<String>,
 }
 
 /// Why a text is not a stream's URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// No URL at all.
-    #[error("expected a URL such as ws://127.0.0.1:9630/v1/stream")]
+    #[error("expected a URL such as ws://127.0.0.1:9630/v1/stream or kafka://127.0.0.1:9092/topic")]
     Form,
     /// Encrypted.
     #[error("wss:// is not supported yet; use ws://")]
     Encrypted,
+    /// A topic's address that is none.
+    #[error(transparent)]
+    Topic(#[from] KafkaUrlError),
 }
 
 impl Target {
-    /// This stream, for these symbols alone; for all where there are none.
+    /// The same for these symbols alone; for all where there are none.
     #[must_use]
     pub fn with_symbols(mut self, symbols: &[String]) -> Self {
-        if !symbols.is_empty() {
-            let encoded: Vec<_> = symbols.iter().map(|symbol| percent_encoded(symbol)).collect();
-            let separator = if self.url.contains('?') { '&' } else { '?' };
-            self.url = format!("{}{separator}symbols={}", self.url, encoded.join(","));
+        match &mut self {
+            Self::Stream(_) if symbols.is_empty() => {}
+            Self::Stream(url) => {
+                let encoded: Vec<_> =
+                    symbols.iter().map(|symbol| percent_encoded(symbol)).collect();
+                let separator = if url.contains('?') { '&' } else { '?' };
+                *url = format!("{url}{separator}symbols={}", encoded.join(","));
+            }
+            Self::Topic(topic) => topic.symbols = symbols.iter().cloned().collect(),
         }
         self
-    }
-
-    /// The URL.
-    pub fn as_str(&self) -> &str {
-        &self.url
     }
 }
 
@@ -50,6 +72,12 @@ impl FromStr for Target {
     type Err = TargetError;
 
     fn from_str(text: &str) -> Result<Self, TargetError> {
+        if text.starts_with(KafkaUrl::SCHEME) {
+            let url: KafkaUrl = text.parse()?;
+            let cluster = ClusterConfig::new(&url, &[]);
+            let (from, symbols) = (TopicPlace::End, BTreeSet::new());
+            return Ok(Self::Topic(Box::new(TopicTarget { url, cluster, from, symbols })));
+        }
         let uri: Uri = text.parse().map_err(|_| TargetError::Form)?;
         match uri.scheme_str() {
             Some("ws") => {}
@@ -59,13 +87,16 @@ impl FromStr for Target {
         let authority = uri.authority().ok_or(TargetError::Form)?;
         let rest = uri.path_and_query().map_or("/", |rest| rest.as_str());
         let rest = if rest == "/" { PATH_DEFAULT } else { rest };
-        Ok(Self { url: format!("ws://{authority}{rest}") })
+        Ok(Self::Stream(format!("ws://{authority}{rest}")))
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.url)
+        match self {
+            Self::Stream(url) => formatter.write_str(url),
+            Self::Topic(topic) => topic.url.fmt(formatter),
+        }
     }
 }
 
@@ -88,12 +119,16 @@ mod tests {
 
     #[test]
     fn takes_a_url_and_adds_what_is_missing() {
-        let url = |text: &str| text.parse().map(|target: Target| target.url);
+        let url = |text: &str| text.parse().map(|target: Target| target.to_string());
         let full = "ws://127.0.0.1:9630/v1/stream";
         for text in [full, "ws://127.0.0.1:9630", "ws://127.0.0.1:9630/"] {
             assert_eq!(url(text).as_deref(), Ok(full));
         }
         assert_eq!(url("ws://[::1]:1/x?y=1").as_deref(), Ok("ws://[::1]:1/x?y=1"));
+        let topic = "kafka://127.0.0.1:9092/forecasts";
+        assert_eq!(url(topic).as_deref(), Ok(topic));
+        let wrong = Err(TargetError::Topic(KafkaUrlError::Topic));
+        assert_eq!(url("kafka://127.0.0.1:9092/"), wrong);
         assert_eq!(url("wss://example.com"), Err(TargetError::Encrypted));
         for text in ["", "http://127.0.0.1:9630", "127.0.0.1:9630", "ws://", "stream"] {
             assert_eq!(url(text), Err(TargetError::Form), "{text}");
@@ -102,14 +137,17 @@ mod tests {
 
     #[test]
     fn asks_for_symbols_whatever_is_in_their_names() {
+        let topic: Target = "kafka://h:1/t".parse().unwrap();
+        let Target::Topic(topic) = topic.with_symbols(&["A".to_owned()]) else { panic!("none") };
+        assert_eq!((topic.symbols.len(), topic.from), (1, TopicPlace::End));
         let target: Target = "ws://h:1".parse().unwrap();
         assert_eq!(target.clone().with_symbols(&[]), target);
         let symbols = ["AAPL", "BRK.B", "A&B", "Zürich"].map(str::to_owned);
         assert_eq!(
-            target.with_symbols(&symbols).as_str(),
+            target.with_symbols(&symbols).to_string(),
             "ws://h:1/v1/stream?symbols=AAPL,BRK.B,A%26B,Z%C3%BCrich"
         );
         let target: Target = "ws://h:1/s?x=1".parse().unwrap();
-        assert_eq!(target.with_symbols(&symbols[..1]).as_str(), "ws://h:1/s?x=1&symbols=AAPL");
+        assert_eq!(target.with_symbols(&symbols[..1]).to_string(), "ws://h:1/s?x=1&symbols=AAPL");
     }
 }

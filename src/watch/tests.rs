@@ -297,8 +297,8 @@ fn serve(port: u16) -> Server {
     let state = HttpState {
         registry,
         readiness: Readiness::new(),
-        stream: hub.clone(),
-        version,
+        stream: Some(hub.clone()),
+        version: Some(version),
         allowed_origins: Vec::new(),
     };
     let (stop, stopped) = watch::channel(false);

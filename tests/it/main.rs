@@ -13,6 +13,7 @@ mod bundle;
 mod command_line;
 mod daemon;
 mod kafka;
+mod kafka_tools;
 mod parity;
 mod support;
 mod tidy;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use tickcast::domain::{
-    Field, Fields, Forecast, PartitionId, Position, Reject, Step, Tick, UnixNanos,
+    Field, Fields, Forecast, PartitionId, Position, Quality, Reject, Step, Tick, UnixNanos,
 };
 use tickcast::engine::{Engine, EngineLimits, Pushed};
 use tickcast::model::manifest::Mode;
@@ -394,4 +394,40 @@ fn stored_states_that_are_damaged_or_foreign_are_told_by_name() {
     }
     let other = StateCodec::new(&sealed.bundle, Mode::Full);
     assert_eq!(other.decode(bytes), Err(StateError::OtherModel));
+}
+
+#[test]
+fn a_marked_record_stands_behind_a_gap_of_its_symbol_alone() {
+    let (sealed, mode, home) = (sealed(7, 3, &[4]), Mode::Full, PartitionId(0));
+    let codec = StateCodec::new(&sealed.bundle, mode);
+    let at = |offset: i64| Some(Position { partition: home, offset });
+    let push = |engine: &mut Engine, symbol: &str, offset: i64| {
+        let time = UnixNanos::from_nanos(offset * 86_400_000_000_000);
+        let tick = Tick { symbol: symbol.into(), time, fields: fields(100.0, 10.0) };
+        assert_eq!(engine.push(&tick, at(offset)), Pushed::Taken);
+        let mut forecasts = Vec::new();
+        engine.infer(&mut forecasts).unwrap();
+        engine.advance().unwrap();
+        forecasts.first().map(|forecast| forecast.quality)
+    };
+    let mut engine = engine(&sealed, mode, 8, false);
+    for offset in 0..20 {
+        push(&mut engine, ["A", "B"][offset as usize % 2], offset);
+    }
+    engine.mark_gap_before("A", at(18));
+    assert_eq!(push(&mut engine, "A", 20), Some(Quality::Full), "A had that record already");
+    engine.mark_gap_before("A", Some(Position { partition: PartitionId(1), offset: 21 }));
+    assert_eq!(push(&mut engine, "A", 21), Some(Quality::Full), "not A's partition");
+    engine.mark_gap_before("C", at(22));
+    // The record itself is refused, and the next one comes after a restart.
+    engine.mark_gap_before("A", at(23));
+    let mut stored = Stored::new();
+    store(&mut engine, &codec, &mut stored);
+    let mut engine = self::engine(&sealed, mode, 8, false);
+    restore(&mut engine, &codec, &stored, home);
+    let qualities = [24, 25, 26, 27].map(|offset| push(&mut engine, "A", offset).unwrap());
+    let gapped = Quality::Gapped;
+    assert_eq!(qualities, [gapped, gapped, gapped, Quality::Full]);
+    assert_eq!(push(&mut engine, "B", 28), Some(Quality::Full));
+    assert_eq!(engine.symbol_count(), 2, "a mark makes no symbol");
 }

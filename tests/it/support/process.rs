@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
     tickcast().args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
-/// A running `tickcast serve`; ended when dropped.
+/// A running `tickcast serve` or `tickcast bridge`; ended when dropped.
 pub(crate) struct Daemon {
     child: Child,
     folder: TempDir,
@@ -84,9 +84,27 @@ impl Daemon {
             models.display(),
             path("lines.jsonl").display(),
         );
+        Self::launch("serve", folder, &config, change)
+    }
+
+    /// Starts a bridge from `feed`, with further settings likewise.
+    pub(crate) fn start_bridge(feed: &str, settings: &str) -> Self {
+        let config = format!(
+            "source.url = '{feed}'\nhttp.bind = '127.0.0.1:0'\nlog.format = 'json'\n{settings}\n"
+        );
+        Self::launch("bridge", tempfile::tempdir().unwrap(), &config, |_| {})
+    }
+
+    fn launch(
+        name: &str,
+        folder: TempDir,
+        config: &str,
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
+        let path = |name: &str| folder.path().join(name);
         fs::write(path("tickcast.toml"), config).unwrap();
         let mut command = tickcast();
-        command.arg("serve").arg("-c").arg(path("tickcast.toml"));
+        command.arg(name).arg("-c").arg(path("tickcast.toml"));
         command.arg("--address-file").arg(path("address"));
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(fs::File::create(path("log")).unwrap());
@@ -170,7 +188,9 @@ impl Daemon {
         // The last words of a failure are for a person.
         let lines = log.lines().filter(|line| !line.starts_with("tickcast: "));
         let log = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
-        Ended { status, log, lines: read("lines.jsonl") }
+        // A bridge makes no forecasts.
+        let lines = fs::read_to_string(self.folder.path().join("lines.jsonl"));
+        Ended { status, log, lines: lines.unwrap_or_default() }
     }
 }
 

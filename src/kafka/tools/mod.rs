@@ -1,0 +1,53 @@
+//! A topic as the tools use it: read without a group, written with acknowledgements.
+//!
+//! Owns the clients of `feed`, `watch`, `replay` and `bridge`. Promises that nothing of a group is
+//! read or committed, that only committed records are read, and that every record handed over is
+//! either acknowledged or counted as failed. Never decodes more of a record than its symbol.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `write` | a producer, and what the cluster has acknowledged |
+//! | `bridge` | from the queue of a live feed to a topic, with its gaps |
+//! | `read` | all partitions of a topic, from one place on |
+//! | `merge` | the one order of records of several partitions (pure) |
+
+mod bridge;
+mod merge;
+mod read;
+mod write;
+
+pub use self::bridge::{BridgeMetrics, BridgeWriter, Written};
+pub use self::read::{ReadError, TailEvent, TopicRecord, TopicRecords, TopicTail};
+pub use self::write::{NewTopicShape, Sent, TopicWriter, WriteCounts, WriteError};
+
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError as ClientError;
+
+use super::client::ToolEvents;
+use super::{Failure, KafkaError};
+
+/// Events that are looked through for a complaint.
+const EVENTS_MAX: usize = 64;
+
+/// What went wrong, with the client's own complaint where it has one.
+fn words(failure: Failure, consumer: &BaseConsumer<ToolEvents>) -> String {
+    let what = match failure {
+        Failure::Retry(what) | Failure::Final(KafkaError::Setup(what)) => what,
+        Failure::Final(error @ KafkaError::EngineGone) => error.to_string(),
+    };
+    // Complaints come with the events of the client, among lines of its log.
+    for _ in 0..EVENTS_MAX {
+        drop(consumer.poll(Duration::ZERO));
+        if let Some(complaint) = consumer.context().take_complaint() {
+            return format!("{what} ({complaint})");
+        }
+    }
+    what
+}
+
+/// Whether the library refuses what it is told, so that trying again will not help.
+fn is_setup(error: &ClientError) -> bool {
+    matches!(error, ClientError::ClientConfig(..) | ClientError::ClientCreation(_))
+}
