@@ -1,7 +1,7 @@
 //! Kafka in, Kafka out, against a real broker: what is promised, and what becomes of it when
 //! processes are killed, brokers go away and records are bad.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tickcast::publish::wire::ForecastRecord;
 use crate::support::broker::{Broker, Stored, signal, unique};
 use crate::support::bundle::{SealedBundle, sealed};
 use crate::support::process::{Daemon, eventually, run};
+use crate::support::repository;
 
 const PARTITIONS: i32 = 4;
 
@@ -203,6 +204,7 @@ fn forecasts_through_kafka_are_those_of_a_replay_and_survive_a_restart() {
     await_committed(broker, &topics);
     assert_eq!(daemon.metric("tickcast_kafka_symbols_restored_total"), symbols.len() as f64);
     assert_eq!(daemon.metric("tickcast_kafka_symbols_cold_total"), 0.0);
+    assert_metrics_are_documented(&daemon);
     let ended = daemon.stop();
     assert!(ended.status.success(), "{:?}", ended.log);
 
@@ -230,6 +232,23 @@ fn forecasts_through_kafka_are_those_of_a_replay_and_survive_a_restart() {
             |input: &&Stored| (i64::from(input.partition), input.offset) == (partition, offset);
         assert_eq!(inputs.iter().find(at).unwrap().payload, record.payload);
     }
+}
+
+/// `docs/kafka.md` lists the metrics of Kafka, no more and no fewer.
+fn assert_metrics_are_documented(daemon: &Daemon) {
+    let name = |sample: &String| {
+        let name = sample.split('{').next().unwrap();
+        let of_histogram = ["_bucket", "_sum", "_count"];
+        let whole = of_histogram.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        whole.starts_with("tickcast_kafka_").then(|| whole.to_owned())
+    };
+    let shown: BTreeSet<_> = daemon.metrics().keys().filter_map(name).collect();
+    let page = fs::read_to_string(repository().join("docs/kafka.md")).unwrap();
+    let row = |line: &str| {
+        let name = line.strip_prefix("| `tickcast_kafka_")?.split('`').next()?;
+        Some(format!("tickcast_kafka_{name}"))
+    };
+    assert_eq!(shown, page.lines().filter_map(row).collect());
 }
 
 /// How many processes are killed for each promise: `TICKCAST_TEST_KILLS`, or enough to meet every
