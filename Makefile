@@ -10,7 +10,7 @@ export ORT_TELEMETRY_DISABLED := 1
 # Where setup.sh has put ONNX Runtime and the recorded data.
 ENVIRONMENT := eval "$$(deploy/setup.sh env)"
 
-.PHONY: help setup demo test check bench bench-parts bench-python bench-train train clean
+.PHONY: help setup demo demo-kafka test check bench bench-parts bench-python bench-train train clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s  %s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,9 @@ setup: ## Check the prerequisites, fetch ONNX Runtime and the recorded data into
 
 demo: ## Forecast recorded stock days live in this terminal (DEMO_SECONDS=20 ends by itself)
 	@deploy/demo.sh
+
+demo-kafka: ## The same through topics of a Kafka broker, read back with kcat
+	@deploy/demo.sh kafka
 
 test: ## Run all tests
 	@deploy/setup.sh all --for test

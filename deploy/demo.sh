@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # The main job on real input: `tickcast feed` plays recorded stock days over a WebSocket,
 # `tickcast serve` forecasts them, `tickcast watch` shows the forecasts in this terminal.
+# With the argument `kafka` ticks and forecasts go through topics of a Kafka broker that is started
+# for it, and kcat, which is no part of tickcast, reads them back at the end.
 # It runs until the recording has ended, until Ctrl-C, or for DEMO_SECONDS; it fails when no
 # forecast was seen.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+way=${1:-websocket}
 port=${DEMO_PORT:-9630}
 # Ticks per second: the recording's 13 years pass in 40 seconds.
 rate=${DEMO_RATE:-300/s}
@@ -21,12 +24,15 @@ fail() {
   exit "$code"
 }
 
+[[ $way =~ ^(websocket|kafka)$ ]] || fail "$EX_USAGE" "usage: deploy/demo.sh [websocket|kafka]"
 # Here and not after the build, which takes minutes.
 [[ $seconds =~ ^([1-9][0-9]*)?$ ]] ||
   fail "$EX_USAGE" "DEMO_SECONDS must be a whole number of seconds above 0, not '$seconds'"
 [[ $port =~ ^[0-9]+$ ]] || fail "$EX_USAGE" "DEMO_PORT must be a port number, not '$port'"
 
-deploy/setup.sh all --for demo
+purpose=demo
+if [[ $way == kafka ]]; then purpose=kafka; fi
+deploy/setup.sh all --for "$purpose"
 environment=$(deploy/setup.sh env)
 eval "$environment"
 
@@ -48,7 +54,7 @@ for message in map(json.loads, sys.stdin):
 '
 )
 
-feed_pid='' serve_pid='' watch_pid='' signals=0
+feed_pid='' serve_pid='' watch_pid='' broker_pid='' signals=0
 
 # Ctrl-C ends a sleep as well; that must not end the script (set -e), its trap decides.
 pause() { sleep "$1" || true; }
@@ -71,6 +77,8 @@ clean_up() {
   end "$watch_pid"
   end "$serve_pid"
   end "$feed_pid"
+  end "$broker_pid"
+  if [[ -n ${broker_data:-} ]]; then rm -rf "$broker_data"; fi
 }
 trap clean_up EXIT
 
@@ -108,22 +116,88 @@ if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
   port=0
 fi
 
+# feed OPTION...: plays the recorded days.
+feed() {
+  setsid "$tickcast" feed --input "$TICKCAST_TEST_DATA" \
+    --columns symbol=Ticker,time=Date,close='Adj Close',volume=Volume \
+    --symbols AAPL,GOOG,IBM,MSFT --rate "$rate" "$@" \
+    >"$logs/feed.address" 2>"$logs/feed.log" 8>&- &
+  feed_pid=$!
+}
+
+# Two ports that are free now.
+free_ports() {
+  python3 -c '
+import socket
+sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+print(*(socket.getsockname()[1] for socket in sockets))
+'
+}
+
+# java_of CLASS ARGUMENT...: something out of the broker's jars.
+java_of() { java -Xmx384m -XX:+UseSerialGC -cp "$TICKCAST_KAFKA_JARS/*" "$@"; }
+
+# One node on loopback that forgets everything when the demo ends.
+start_broker() {
+  local controller
+  read -r broker_port controller < <(free_ports)
+  broker_data=$logs/kafka
+  rm -rf "$broker_data"
+  mkdir -p "$broker_data"
+  cat >"$broker_data/server.properties" <<TEXT
+process.roles=broker,controller
+node.id=1
+listeners=PLAINTEXT://127.0.0.1:$broker_port,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=PLAINTEXT://127.0.0.1:$broker_port
+controller.listener.names=CONTROLLER
+controller.quorum.voters=1@127.0.0.1:$controller
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs=$broker_data/data
+auto.create.topics.enable=false
+group.initial.rebalance.delay.ms=0
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+TEXT
+  local id
+  id=$(java_of kafka.tools.StorageTool random-uuid 2>/dev/null | tail -n 1)
+  java_of kafka.tools.StorageTool format -t "$id" -c "$broker_data/server.properties" \
+    >"$logs/broker.log" 2>&1 || fail "$EX_UNAVAILABLE" "the broker's folder: see $logs/broker.log"
+  setsid java -Xmx384m -XX:+UseSerialGC -cp "$TICKCAST_KAFKA_JARS/*" kafka.Kafka \
+    "$broker_data/server.properties" >>"$logs/broker.log" 2>&1 8>&- &
+  broker_pid=$!
+  for ((i = 0; i < 300; i++)); do
+    if (exec 3<>"/dev/tcp/127.0.0.1/$broker_port") 2>/dev/null; then return; fi
+    is_alive "$broker_pid" || fail "$EX_UNAVAILABLE" "the broker ended early; see $logs/broker.log"
+    pause 0.1
+  done
+  fail "$EX_UNAVAILABLE" "the broker did not listen within 30 s; see $logs/broker.log"
+}
+
 # Each process has a session of its own (setsid), so that Ctrl-C reaches this script alone and
 # the processes end in order.
 rm -f "$logs/feed.address" "$logs/serve.address"
-setsid "$tickcast" feed --input "$TICKCAST_TEST_DATA" \
-  --columns symbol=Ticker,time=Date,close='Adj Close',volume=Volume \
-  --symbols AAPL,GOOG,IBM,MSFT --to ws://127.0.0.1:0 --rate "$rate" --exit-when-done \
-  >"$logs/feed.address" 2>"$logs/feed.log" 8>&- &
-feed_pid=$!
-first_line "$logs/feed.address" "$feed_pid" feed "$logs/feed.log"
+if [[ $way == kafka ]]; then
+  echo "starting a Kafka broker ..."
+  start_broker
+  brokers=127.0.0.1:$broker_port
+  feed --to "kafka://$brokers/ticks"
+  config=config/demo-kafka.toml
+  export TICKCAST__KAFKA__BROKERS=$brokers
+else
+  feed --to ws://127.0.0.1:0 --exit-when-done
+  first_line "$logs/feed.address" "$feed_pid" feed "$logs/feed.log"
+  config=config/demo.toml
+  export TICKCAST__SOURCE__URL=$line
+fi
 
-TICKCAST__SOURCE__URL=$line TICKCAST__HTTP__BIND=127.0.0.1:$port \
-  setsid "$tickcast" serve -c config/demo.toml --address-file "$logs/serve.address" \
+TICKCAST__HTTP__BIND=127.0.0.1:$port \
+  setsid "$tickcast" serve -c "$config" --address-file "$logs/serve.address" \
   >"$logs/serve.log" 2>&1 8>&- &
 serve_pid=$!
 first_line "$logs/serve.address" "$serve_pid" serve "$logs/serve.log"
 stream=ws://${line#http://}/v1/stream
+if [[ $way == kafka ]]; then stream=kafka://$brokers/forecasts; fi
 
 cat <<TEXT
 metrics  $line/metrics
@@ -148,3 +222,11 @@ while is_alive "$watch_pid"; do
 done
 # The answer of `watch` is the answer of the demo.
 wait "$watch_pid"
+
+if [[ $way == kafka ]]; then
+  end "$serve_pid"
+  echo
+  echo "kcat, from the topic \`forecasts\`:"
+  kcat -C -b "$brokers" -t forecasts -e -q -f '%k\n' | sort | uniq -c |
+    while read -r count symbol; do echo "  $symbol  $count forecasts"; done
+fi

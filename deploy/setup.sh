@@ -35,12 +35,12 @@ usage() {
   cat <<'TEXT'
 usage: deploy/setup.sh COMMAND
 
-  prerequisites [--for demo|test|check] [--install]
+  prerequisites [--for demo|test|check|kafka] [--install]
                  name everything that is missing; --install fetches it with apt-get and rustup
   onnxruntime    fetch ONNX Runtime's library into the cache
   data           fetch the recorded stock and weather days into the cache
   kafka          fetch Apache Kafka's jars into the cache, for a broker in tests
-  all [--for demo|test|check] [--install]
+  all [--for demo|test|check|kafka] [--install]
                  prerequisites, onnxruntime and data; for tests kafka as well
   env            print the environment that tests and tools need: eval "$(deploy/setup.sh env)"
 
@@ -144,7 +144,9 @@ look() {
   elif [[ -z ${TICKCAST_WHEEL_DIR:-} ]] && ! python3 -m pip --version >/dev/null 2>&1; then
     lacks "pip for python3" python3-pip
   fi
-  if [[ $1 == test ]]; then look_for_kafka; fi
+  if [[ $1 == test || $1 == kafka ]]; then look_for_kafka; fi
+  # Reads the demo's topics back, as a program that is no part of tickcast.
+  if [[ $1 == kafka ]]; then command -v kcat >/dev/null || lacks "kcat" kcat; fi
   if [[ $1 == check ]]; then look_for_gates; fi
 }
 
@@ -172,8 +174,8 @@ prerequisites() {
     case $1 in
       --for)
         purpose=${2:-}
-        [[ $purpose =~ ^(demo|test|check)$ ]] ||
-          fail "$EX_USAGE" "--for takes demo, test or check, not '$purpose'"
+        [[ $purpose =~ ^(demo|test|check|kafka)$ ]] ||
+          fail "$EX_USAGE" "--for takes demo, test, check or kafka, not '$purpose'"
         shift 2
         ;;
       --install) install=yes && shift ;;
@@ -427,7 +429,7 @@ main() {
       prerequisites "$@"
       onnxruntime
       data
-      if [[ " $* " == *" --for test "* ]]; then kafka; fi
+      if [[ " $* " =~ " --for "(test|kafka)" " ]]; then kafka; fi
       ;;
     env) print_env ;;
     help | -h | --help) usage ;;

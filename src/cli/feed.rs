@@ -60,20 +60,22 @@ cluster has all of them, and with 75 where it does not take one.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct FeedArgs {
-    /// The recording: CSV (.csv) or JSON lines (.jsonl, .ndjson, .json); `-` is standard input.
+    /// The recording: CSV (.csv), Parquet (.parquet, in builds with the feature `train`) or JSON
+    /// lines (.jsonl, .ndjson, .json); `-` is standard input, which cannot be Parquet.
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
 
-    /// The format, where the file's name does not tell it: csv or json-lines.
+    /// The format, where the file's name does not tell it: csv, parquet or json-lines.
     #[arg(long, value_name = "FORMAT")]
     format: Option<FileFormat>,
 
-    /// Which CSV columns to send under which names, as `name=Column,...`; all by default, under
-    /// their own names in lower case, with ticker as symbol, and date, timestamp, datetime as time.
+    /// Which columns of a table to send under which names, as `name=Column,...`; all by default,
+    /// under their own names in lower case, with ticker as symbol, and date, timestamp, datetime as
+    /// time.
     #[arg(long, value_name = "MAP")]
     columns: Option<ColumnMap>,
 
-    /// The symbol of every row, for a CSV file without a column for it.
+    /// The symbol of every row, for a table without a column for it.
     #[arg(long, value_name = "SYMBOL")]
     symbol: Option<String>,
 

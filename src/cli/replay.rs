@@ -40,7 +40,8 @@ pub(super) struct ReplayArgs {
     /// The configuration file; its source gives the time unit and limits
     #[arg(short, long, value_name = "FILE", default_value = "config/tickcast.toml")]
     config: PathBuf,
-    /// The recording: .jsonl, .csv, - for JSON lines on standard input, or kafka://HOST:PORT/TOPIC
+    /// The recording: .jsonl, .csv, .parquet (in builds with the feature train), - for JSON lines
+    /// on standard input, or kafka://HOST:PORT/TOPIC
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
     /// Of a topic: where to begin, as beginning, end or a time (RFC 3339); the beginning by default
@@ -55,7 +56,7 @@ pub(super) struct ReplayArgs {
     /// Where forecasts go as JSON lines; - is standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
-    /// Columns of a CSV file, such as symbol=Ticker,time=Date,close=Close,volume=Volume
+    /// Columns of a CSV or Parquet file, such as symbol=Ticker,time=Date,close=Close,volume=Volume
     #[arg(long, value_name = "PAIRS")]
     columns: Option<String>,
     /// The symbol of a recording that has no column for it

@@ -31,6 +31,9 @@ const EXIT_BY_SIGNAL: i32 = 130;
                   model, manifest and golden vectors under <models>/<name>/<version>/, after \
                   ONNX Runtime gave the trainer's own values, and writes a report to \
                   <reports>/<name>/<version>/report.html.\n\n\
+                  The history is a CSV file, a Parquet file (plain, snappy or zstd) or JSON lines \
+                  of native ticks, as its name ends: .csv, .parquet, .jsonl. A row that cannot be \
+                  used is told with its line, column and text.\n\n\
                   What a configuration may say stands, with its defaults, in \
                   config/train/default.toml.\n\n\
                   Ctrl-C seals the best epoch so far, and --resume goes on from the last one; a \

@@ -14,8 +14,8 @@
 //! Promises: the same seed on the same data gives the same parameters to the last bit on one
 //! machine, on any number of threads.
 //!
-//! Never: is part of the daemon. The cargo feature `train` (on by default) turns it on, and nothing
-//! outside of it names it but the command `tickcast train`.
+//! Never: is part of the daemon. The cargo feature `train` (on by default) turns it on; outside of
+//! it the command `tickcast train` names it, and `source::file`, which reads Parquet with it.
 
 mod activation;
 mod adam;

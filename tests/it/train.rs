@@ -1,4 +1,4 @@
-//! `tickcast train` as a person stops it and lets it go on.
+//! `tickcast train` as a person stops it and lets it go on, and on a history in Parquet.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,8 +6,13 @@ use std::io::{BufRead, BufReader};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 
+use parquet::data_type::{DoubleType, Int32Type};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
 use tempfile::TempDir;
+use tickcast::domain::UnixNanos;
 use tickcast::model::manifest::Mode;
 use tickcast::publish::wire::ForecastRecord;
 use tickcast::train::config;
@@ -158,4 +163,87 @@ fn replay_of_a_carried_model_says_what_the_trainer_said() {
         }
     }
     assert!(compared > 400, "{compared} forecasts compared");
+}
+
+/// A Parquet file of dates and values, as the CSV file of [`configuration`] has them; a value that
+/// is not there is a null.
+fn write_parquet(path: &Path, rows: &[(i32, Option<f64>)]) {
+    let schema = "message schema { required int32 day (DATE); optional double rain; }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let file = fs::File::create(path).unwrap();
+    let mut writer = SerializedFileWriter::new(file, schema, Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let days: Vec<i32> = rows.iter().map(|(day, _)| *day).collect();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<Int32Type>().write_batch(&days, None, None).unwrap();
+    column.close().unwrap();
+    let values: Vec<f64> = rows.iter().filter_map(|(_, value)| *value).collect();
+    let levels: Vec<i16> = rows.iter().map(|(_, value)| value.is_some().into()).collect();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<DoubleType>().write_batch(&values, Some(&levels), None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+}
+
+/// The rows of [`configuration`]: days since 1970 and rain.
+fn rows(configuration: &Path) -> Vec<(i32, Option<f64>)> {
+    let history = fs::read_to_string(configuration.with_file_name("rain.csv")).unwrap();
+    let row = |line: &str| {
+        let (day, rain) = line.split_once(',').unwrap();
+        let midnight = UnixNanos::parse(day).unwrap().as_nanos();
+        let days = i32::try_from(midnight / (24 * 60 * 60 * 1_000_000_000)).unwrap();
+        (days, Some(rain.parse().unwrap()))
+    };
+    history.lines().skip(1).map(row).collect()
+}
+
+#[test]
+fn a_parquet_history_trains_the_model_of_the_csv_file() {
+    let folder = TempDir::new().unwrap();
+    let configuration = configuration(folder.path());
+    let rows = rows(&configuration);
+    assert_eq!(rows.len(), 200);
+    write_parquet(&folder.path().join("rain.parquet"), &rows);
+    let text_csv = fs::read_to_string(&configuration).unwrap().replace("1000000", "1");
+    let bundles = ["rain.csv", "rain.parquet"].map(|history| {
+        fs::write(&configuration, text_csv.replace("rain.csv", history)).unwrap();
+        let models = folder.path().join(format!("models of {history}"));
+        let [configuration, into] = [&configuration, &models].map(|path| path.to_str().unwrap());
+        let output = run(&["train", "-c", configuration, "--models", into]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        models.join("rain/1")
+    });
+    let both = |name: &str| bundles.each_ref().map(|bundle| fs::read(bundle.join(name)).unwrap());
+    for name in ["model.onnx", "golden.json"] {
+        let [csv, parquet] = both(name);
+        assert!(csv == parquet, "{name}");
+    }
+    let manifests = both("manifest.json").map(|manifest| String::from_utf8(manifest).unwrap());
+    let [csv, parquet] = manifests.each_ref().map(|manifest| manifest.lines());
+    assert_eq!(csv.clone().count(), parquet.clone().count());
+    let differing = csv.zip(parquet).filter(|(csv, parquet)| csv != parquet);
+    let names: Vec<_> = differing.map(|(line, _)| line.split('"').nth(1).unwrap()).collect();
+    assert_eq!(names, ["data_sha256"]);
+}
+
+#[test]
+fn a_bad_row_of_a_parquet_history_is_told_by_its_number() {
+    let folder = TempDir::new().unwrap();
+    let configuration = configuration(folder.path());
+    let mut rows = rows(&configuration);
+    rows[2].1 = None;
+    rows[4].0 = rows[3].0;
+    let path = folder.path().join("rain.parquet");
+    write_parquet(&path, &rows);
+    let changed = fs::read_to_string(&configuration).unwrap().replace("rain.csv", "rain.parquet");
+    fs::write(&configuration, changed).unwrap();
+    let output = run(&["train", "-c", configuration.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(78), "{}", text(&output));
+    let path = path.display();
+    let told = format!(
+        "2 rows of the history cannot be used:\n  {path}: row 3: rain: nothing there\n  \
+         {path}: row 5: day: \"2001-01-04\" is the time of `S` on row 4 too\n"
+    );
+    assert!(text(&output).contains(&told), "{}", text(&output));
 }

@@ -1,4 +1,4 @@
-//! Which column of a CSV file stands for which name of a tick.
+//! Which column of a table stands for which name of a tick.
 //!
 //! Owns the column map that a user writes and its meeting with a header row. Promises that every
 //! file it accepts has exactly one source for the symbol and one column for the time, and that
@@ -76,6 +76,8 @@ pub struct Names(Vec<String>);
 /// Where each part of a tick is found in a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
+    /// The names of all columns of the file.
+    pub(super) header: Vec<String>,
     pub(super) symbol: SymbolSource,
     /// The index of the column with the event time.
     pub(super) time: usize,
@@ -135,15 +137,15 @@ impl FromStr for ColumnMap {
 impl Layout {
     /// Finds the parts of a tick in a header row.
     pub(super) fn new(
-        header: &[String],
+        header: Vec<String>,
         map: Option<&ColumnMap>,
         symbol: Option<String>,
     ) -> Result<Self, ColumnsError> {
         let mut named = match map {
-            Some(map) => mapped(header, map)?,
-            None => by_own_name(header)?,
+            Some(map) => mapped(&header, map)?,
+            None => by_own_name(&header)?,
         };
-        let there = || Names(header.to_vec());
+        let there = || Names(header.clone());
         let mut take = |wanted: &str| {
             let position = named.iter().position(|(name, _)| name == wanted)?;
             Some(named.remove(position).1)
@@ -157,7 +159,18 @@ impl Layout {
             }
         };
         let time = take("time").ok_or_else(|| ColumnsError::NoTime { there: there() })?;
-        Ok(Self { symbol, time, fields: named })
+        Ok(Self { header, symbol, time, fields: named })
+    }
+
+    /// The indices of the columns that a tick is made of.
+    #[cfg(feature = "train")]
+    pub(super) fn columns(&self) -> impl Iterator<Item = usize> + '_ {
+        let symbol = match self.symbol {
+            SymbolSource::Column(column) => Some(column),
+            SymbolSource::Fixed(_) => None,
+        };
+        let fields = self.fields.iter().map(|(_, column)| *column);
+        symbol.into_iter().chain([self.time]).chain(fields)
     }
 }
 

@@ -1,12 +1,16 @@
-//! Recorded input: JSON lines and CSV files as native JSON ticks.
+//! Recorded input: JSON lines, CSV and Parquet files as native JSON ticks.
 //!
 //! Owns the way from a file to records, each the bytes of one JSON tick. Promises bounded memory
-//! whatever the file holds, and that a record nobody can use still comes out, so that the decoder
-//! counts it under its reason. Never judges a tick, never reorders, never skips but blank lines.
+//! whatever the file holds (of Parquet: a page of each column, however large the file makes it) and
+//! that a record nobody can use still comes out, so that the decoder counts it under its reason.
+//! Never judges a tick, never reorders, never skips but blank lines.
 
 mod columns;
+mod csv;
 mod lines;
-mod table;
+#[cfg(feature = "train")]
+mod parquet;
+mod row;
 
 #[cfg(test)]
 mod tests;
@@ -17,8 +21,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 pub use columns::{ColumnMap, ColumnMapError, ColumnsError};
+pub use row::Cell;
+
+use self::csv::{CsvRows, RowError};
+#[cfg(feature = "train")]
+use self::parquet::ParquetRows;
 use lines::Lines;
-use table::{RowError, Table};
 
 /// The longest record in bytes. A longer line is cut to one byte more, for the decoder to refuse;
 /// a longer CSV row ends the file, since a quote that is never closed swallows what follows.
@@ -30,7 +38,7 @@ type Input = Box<dyn Read + Send>;
 /// One record of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The line on which it begins, from 1.
+    /// The line on which it begins, from 1; in a Parquet file, which has no lines, the row.
     pub line: u64,
     /// One native JSON tick, or what stands in its place.
     pub bytes: Vec<u8>,
@@ -43,6 +51,8 @@ pub enum FileFormat {
     JsonLines,
     /// A header row and one tick per row.
     Csv,
+    /// Columns with names and types; a row is a tick. Read by builds with the feature `train`.
+    Parquet,
 }
 
 /// How to read a file.
@@ -52,7 +62,7 @@ pub struct FileOptions {
     pub format: Option<FileFormat>,
     /// Which columns to read under which names; all, by their own names, where it is `None`.
     pub columns: Option<ColumnMap>,
-    /// The symbol of every row of a CSV file that has no column for it.
+    /// The symbol of every row of a table that has no column for it.
     pub symbol: Option<String>,
 }
 
@@ -69,8 +79,8 @@ pub enum FileError {
     },
     /// Its name does not tell what is in it.
     #[error(
-        "`{}`: the name does not tell the format (.csv, .jsonl, .ndjson and .json do); name it: \
-         csv or json-lines",
+        "`{}`: the name does not tell the format (.csv, .parquet, .jsonl, .ndjson and .json do); \
+         name it: csv, parquet or json-lines",
         path.display()
     )]
     UnknownFormat {
@@ -79,7 +89,7 @@ pub enum FileError {
     },
     /// Columns or a symbol are named for a file that has no columns.
     #[error(
-        "`{}`: {option} is for CSV files; JSON lines name their fields themselves",
+        "`{}`: {option} is for CSV and Parquet files; JSON lines name their fields themselves",
         path.display()
     )]
     NotATable {
@@ -101,6 +111,54 @@ pub enum FileError {
         path: PathBuf,
         /// What is wrong with the columns.
         source: ColumnsError,
+    },
+    /// A Parquet file, to a build that does not read them.
+    #[error(
+        "`{}`: this build reads no Parquet files; one with the feature `train`, the default, does",
+        path.display()
+    )]
+    NoParquet {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A Parquet file on standard input: its end tells where everything is.
+    #[error("a Parquet file cannot be read from standard input; name a file")]
+    NotAFile,
+    /// A column of a Parquet file of which no part of a tick can be made.
+    #[error(
+        "`{}`: column `{column}` is of type {kind}; a tick is made of texts, numbers, decimals, \
+         dates and timestamps",
+        path.display()
+    )]
+    ColumnType {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// Its type as Parquet names it.
+        kind: String,
+    },
+    /// A Parquet file that is compressed in another way than the usual ones.
+    #[error("`{}`: compressed with {codec}; write it with snappy, zstd or none", path.display())]
+    Codec {
+        /// The file.
+        path: PathBuf,
+        /// The compression.
+        codec: String,
+    },
+    /// A Parquet file that breaks off or contradicts itself.
+    #[error(
+        "`{}`: no Parquet file, or a damaged one{}: {problem}",
+        path.display(),
+        if *row == 0 { String::new() } else { format!(", after row {row}") }
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The last row that was read; 0 is none.
+        row: u64,
+        /// What was found.
+        problem: String,
     },
     /// A CSV row beyond [`RECORD_BYTES_MAX`].
     #[error(
@@ -135,7 +193,9 @@ pub struct FileRecords {
 
 enum Reader {
     Lines(Lines),
-    Table(Table),
+    Csv(CsvRows),
+    #[cfg(feature = "train")]
+    Parquet(Box<ParquetRows>),
 }
 
 impl FileFormat {
@@ -148,6 +208,7 @@ impl FileFormat {
         match extension.as_str() {
             "jsonl" | "ndjson" | "json" => Some(Self::JsonLines),
             "csv" => Some(Self::Csv),
+            "parquet" => Some(Self::Parquet),
             _ => None,
         }
     }
@@ -160,7 +221,8 @@ impl FromStr for FileFormat {
         match text {
             "json-lines" => Ok(Self::JsonLines),
             "csv" => Ok(Self::Csv),
-            _ => Err("expected csv or json-lines".to_owned()),
+            "parquet" => Ok(Self::Parquet),
+            _ => Err("expected csv, parquet or json-lines".to_owned()),
         }
     }
 }
@@ -175,31 +237,53 @@ impl FileRecords {
             .format
             .or_else(|| FileFormat::of(path))
             .ok_or_else(|| FileError::UnknownFormat { path: path.into() })?;
-        let (input, bytes_total): (Input, _) = if path == Path::new("-") {
-            (Box::new(io::stdin()), None)
+        let (file, bytes_total) = if path == Path::new("-") {
+            (None, None)
         } else {
             let open = || -> io::Result<_> {
                 let file = File::open(path)?;
                 let metadata = file.metadata()?;
-                Ok((file, metadata.is_file().then_some(metadata.len())))
+                Ok((Some(file), metadata.is_file().then_some(metadata.len())))
             };
-            let (file, bytes_total) =
-                open().map_err(|source| FileError::Open { path: path.into(), source })?;
-            (Box::new(file), bytes_total)
+            open().map_err(|source| FileError::Open { path: path.into(), source })?
         };
         Ok(Self {
-            reader: Reader::new(path, input, format, options)?,
+            reader: Reader::new(path, file, format, options)?,
             path: path.into(),
             bytes_total,
             ended: false,
         })
     }
 
+    /// What is in the file.
+    pub fn format(&self) -> FileFormat {
+        match &self.reader {
+            Reader::Lines(_) => FileFormat::JsonLines,
+            Reader::Csv(_) => FileFormat::Csv,
+            #[cfg(feature = "train")]
+            Reader::Parquet(_) => FileFormat::Parquet,
+        }
+    }
+
+    /// The cells that the newest record is made of, in its order: the symbol where a column has
+    /// it, the time, the fields. Before the first record their columns alone are of use; JSON lines
+    /// have none.
+    pub fn cells(&self) -> Vec<Cell<'_>> {
+        match &self.reader {
+            Reader::Lines(_) => Vec::new(),
+            Reader::Csv(rows) => rows.cells(),
+            #[cfg(feature = "train")]
+            Reader::Parquet(rows) => rows.cells(),
+        }
+    }
+
     /// How many bytes of the file the records so far took.
     pub fn bytes_read(&self) -> u64 {
         match &self.reader {
             Reader::Lines(lines) => lines.bytes_read(),
-            Reader::Table(table) => table.bytes_read(),
+            Reader::Csv(rows) => rows.bytes_read(),
+            #[cfg(feature = "train")]
+            Reader::Parquet(rows) => rows.bytes_read(),
         }
     }
 
@@ -212,11 +296,17 @@ impl FileRecords {
 impl Reader {
     fn new(
         path: &Path,
-        input: Input,
+        file: Option<File>,
         format: FileFormat,
         options: FileOptions,
     ) -> Result<Self, FileError> {
         let FileOptions { format: _, columns, symbol } = options;
+        let input = |file: Option<File>| -> Input {
+            match file {
+                Some(file) => Box::new(file),
+                None => Box::new(io::stdin()),
+            }
+        };
         match format {
             FileFormat::JsonLines => {
                 let misplaced = match (columns, symbol) {
@@ -225,13 +315,21 @@ impl Reader {
                     (None, None) => None,
                 };
                 misplaced.map_or_else(
-                    || Ok(Self::Lines(Lines::new(input))),
+                    || Ok(Self::Lines(Lines::new(input(file)))),
                     |option| Err(FileError::NotATable { path: path.into(), option }),
                 )
             }
-            FileFormat::Csv => Table::new(input, columns.as_ref(), symbol)
-                .map(Self::Table)
+            FileFormat::Csv => CsvRows::new(input(file), columns.as_ref(), symbol)
+                .map(Self::Csv)
                 .map_err(|error| error.in_file(path)),
+            #[cfg(feature = "train")]
+            FileFormat::Parquet => {
+                let file = file.ok_or(FileError::NotAFile)?;
+                let rows = ParquetRows::new(path, file, columns.as_ref(), symbol)?;
+                Ok(Self::Parquet(Box::new(rows)))
+            }
+            #[cfg(not(feature = "train"))]
+            FileFormat::Parquet => Err(FileError::NoParquet { path: path.into() }),
         }
     }
 }
@@ -261,7 +359,9 @@ impl Iterator for FileRecords {
                 line: lines.line(),
                 source,
             }),
-            Reader::Table(table) => table.next().map_err(|error| error.in_file(&self.path)),
+            Reader::Csv(rows) => rows.next().map_err(|error| error.in_file(&self.path)),
+            #[cfg(feature = "train")]
+            Reader::Parquet(rows) => rows.next(&self.path),
         };
         self.ended = !matches!(next, Ok(Some(_)));
         next.transpose()

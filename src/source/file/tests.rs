@@ -302,13 +302,13 @@ fn columns_for_json_lines_are_refused() {
     let options = FileOptions { symbol: Some("A".into()), ..FileOptions::default() };
     assert_eq!(
         message(open(".jsonl", b"", options)),
-        "a symbol is for CSV files; JSON lines name their fields themselves"
+        "a symbol is for CSV and Parquet files; JSON lines name their fields themselves"
     );
     let options =
         FileOptions { columns: Some("time=Date".parse().unwrap()), ..FileOptions::default() };
     assert_eq!(
         message(open(".jsonl", b"", options)),
-        "a column map is for CSV files; JSON lines name their fields themselves"
+        "a column map is for CSV and Parquet files; JSON lines name their fields themselves"
     );
 }
 
@@ -339,4 +339,23 @@ fn a_missing_file_says_so() {
         FileRecords::open(&folder.path().join("folder.jsonl"), FileOptions::default()).unwrap();
     assert!(matches!(records.next(), Some(Err(FileError::Read { .. }))));
     assert!(records.next().is_none());
+}
+
+#[cfg(feature = "train")]
+#[test]
+fn parquet_on_standard_input_asks_for_a_file() {
+    let options = FileOptions { format: Some(FileFormat::Parquet), ..FileOptions::default() };
+    let error = FileRecords::open(Path::new("-"), options).err().unwrap();
+    assert!(matches!(error, FileError::NotAFile));
+    let told = "a Parquet file cannot be read from standard input; name a file";
+    assert_eq!(error.to_string(), told);
+}
+
+#[cfg(not(feature = "train"))]
+#[test]
+fn a_build_without_the_trainer_says_that_it_reads_no_parquet() {
+    let error = open(".parquet", b"PAR1", FileOptions::default());
+    assert!(matches!(error, Err(FileError::NoParquet { .. })));
+    let told = "this build reads no Parquet files; one with the feature `train`, the default, does";
+    assert_eq!(message(error), told);
 }

@@ -56,6 +56,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tokio_tungstenite", &["source/websocket", "publish/stream", "http", "feed", "watch"]),
     ("matrixmultiply", &["train/gemm"]),
     ("ndarray", &["train/gemm"]),
+    ("parquet", &["source/file/parquet"]),
     ("postcard", &["state"]),
     ("prost", &["model/onnx"]),
     ("rdkafka", &["kafka"]),

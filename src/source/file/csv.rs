@@ -1,20 +1,18 @@
-//! CSV rows as native JSON ticks.
+//! CSV rows as rows of text cells.
 //!
-//! Owns the form in which a cell goes on: a finite number as a number, `NaN` and infinities as a
-//! bare `NaN`, other text as a string, an empty cell not at all. Promises that every row gives
-//! one record, also a short or long one. Never decides whether a value is good.
+//! Owns cutting a byte stream into rows. Promises the exact line of every row, and at most
+//! [`RECORD_BYTES_MAX`] of memory for a row of any length. Never looks into a cell but for the
+//! names in the header.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 
 use csv::{ByteRecord, ReaderBuilder, Terminator};
 
-use super::columns::{ColumnMap, ColumnsError, Layout, SymbolSource};
+use super::columns::{ColumnMap, ColumnsError, Layout};
+use super::row::{self, Cell, Cells};
 use super::{Input, RECORD_BYTES_MAX, Record};
 
-/// Whole numbers below this have one exact form as an integer: 2^53.
-const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
-
-pub(super) struct Table {
+pub(super) struct CsvRows {
     reader: csv::Reader<Budgeted>,
     row: ByteRecord,
     layout: Layout,
@@ -36,7 +34,7 @@ struct Budgeted {
     last: u8,
 }
 
-impl Table {
+impl CsvRows {
     /// Reads the header row and finds the parts of a tick in it.
     pub(super) fn new(
         input: Input,
@@ -58,7 +56,7 @@ impl Table {
             .iter()
             .map(|cell| String::from_utf8_lossy(cell.trim_ascii()).into_owned())
             .collect();
-        let layout = Layout::new(&header, map, symbol).map_err(RowError::Columns)?;
+        let layout = Layout::new(header, map, symbol).map_err(RowError::Columns)?;
         Ok(Self { reader, row, layout })
     }
 
@@ -73,8 +71,19 @@ impl Table {
         }
         Ok(Some(Record {
             line: first_line(&self.reader, &self.row),
-            bytes: tick(&self.layout, &self.row),
+            bytes: row::tick(&self.layout, &self.row),
         }))
+    }
+
+    /// The cells of the row read last.
+    pub(super) fn cells(&self) -> Vec<Cell<'_>> {
+        row::cells(&self.layout, &self.row)
+    }
+}
+
+impl Cells for ByteRecord {
+    fn text(&self, column: usize) -> Option<&[u8]> {
+        self.get(column)
     }
 }
 
@@ -123,75 +132,4 @@ impl Read for Budgeted {
         self.last = buffer[..read].last().copied().unwrap_or(self.last);
         Ok(read)
     }
-}
-
-/// One row as JSON: the symbol first, then the time, then the fields, each only where it has a
-/// cell that is not empty.
-fn tick(layout: &Layout, row: &ByteRecord) -> Vec<u8> {
-    let mut json = vec![b'{'];
-    let cell =
-        |column: usize| row.get(column).map(<[u8]>::trim_ascii).filter(|cell| !cell.is_empty());
-    let symbol = match &layout.symbol {
-        SymbolSource::Column(column) => cell(*column),
-        SymbolSource::Fixed(symbol) => Some(symbol.as_bytes()),
-    };
-    let fields = layout.fields.iter().map(|(name, column)| {
-        let write: WriteCell = write_number;
-        (name.as_str(), cell(*column), write)
-    });
-    let head: [(&str, Option<&[u8]>, WriteCell); 2] =
-        [("symbol", symbol, write_string), ("time", cell(layout.time), write_time)];
-    for (name, cell, write) in head.into_iter().chain(fields) {
-        let Some(cell) = cell else { continue };
-        if json.len() > 1 {
-            json.push(b',');
-        }
-        write_string(name, &mut json);
-        json.push(b':');
-        match str::from_utf8(cell) {
-            Ok(text) => write(text, &mut json),
-            // As it stands, so that the record stays what it is: not JSON.
-            Err(_) => json.extend_from_slice(cell),
-        }
-    }
-    json.push(b'}');
-    json
-}
-
-type WriteCell = fn(&str, &mut Vec<u8>);
-
-fn write_string(text: &str, json: &mut Vec<u8>) {
-    write_json(text, json);
-}
-
-/// A number where the text is one, else a string: RFC 3339, a date, or what the decoder refuses.
-fn write_time(text: &str, json: &mut Vec<u8>) {
-    if let Ok(whole) = text.parse::<i64>() {
-        return write_json(&whole, json);
-    }
-    match text.parse::<f64>() {
-        Ok(number) if number.is_finite() => write_json(&number, json),
-        _ => write_string(text, json),
-    }
-}
-
-fn write_number(text: &str, json: &mut Vec<u8>) {
-    match text.parse::<f64>() {
-        Ok(number) if !number.is_finite() => json.extend_from_slice(b"NaN"),
-        Ok(number) if is_whole(number) => write_json(&(number as i64), json),
-        Ok(number) => write_json(&number, json),
-        Err(_) => write_string(text, json),
-    }
-}
-
-/// Whether a number is exactly an integer of the same value; `-0.0` is not.
-fn is_whole(number: f64) -> bool {
-    number.trunc() == number
-        && number.abs() < WHOLE_MAX
-        && !(number == 0.0 && number.is_sign_negative())
-}
-
-fn write_json<T: serde::Serialize + ?Sized>(value: &T, json: &mut Vec<u8>) {
-    serde_json::to_writer(json.by_ref(), value)
-        .expect("a text or a finite number always encodes, and a Vec never fails to grow");
 }

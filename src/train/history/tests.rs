@@ -1,0 +1,280 @@
+//! Histories that read, and the words for those that do not.
+
+use super::*;
+use crate::domain::{DurationNanos, TimeUnit};
+
+fn features() -> RawFeatures {
+    let names = ["close".to_owned(), "volume".to_owned(), "change".to_owned()];
+    RawFeatures::new(&names, &[], "next_return").unwrap()
+}
+
+/// Columns by their own names, all symbols, no check for jumps.
+fn config(path: PathBuf) -> DataConfig {
+    DataConfig {
+        path,
+        columns: None,
+        symbol: None,
+        symbols: Vec::new(),
+        time_unit: TimeUnit::Milliseconds,
+        jump_max: 0.0,
+    }
+}
+
+const ADJUSTED: &str = "symbol=Ticker,time=Date,close=Adj Close,volume=Volume";
+
+fn read_text(text: &str, symbols: &[&str]) -> Result<History, HistoryError> {
+    read_columns(text, symbols, ADJUSTED, 0.4)
+}
+
+fn read_columns(
+    text: &str,
+    symbols: &[&str],
+    columns: &str,
+    jump_max: f64,
+) -> Result<History, HistoryError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.csv");
+    std::fs::write(&path, text).unwrap();
+    let config = DataConfig {
+        columns: Some(columns.parse().unwrap()),
+        symbols: symbols.iter().map(|&s| s.to_owned()).collect(),
+        jump_max,
+        ..config(path)
+    };
+    read(&config, &features(), StepRule::Record)
+}
+
+const TWO: &str = "Ticker,Date,Close,Volume,Adj Close\n\
+                   AAPL,2000-03-01,130.31,9616100,4.18\n\
+                   IBM,2000-03-01,100.25,10807800,78.5\n\
+                   AAPL,2000-03-02,122.0,2779100,3.91\n";
+
+#[test]
+fn rows_become_the_steps_of_their_symbols() {
+    let history = read_text(TWO, &[]).unwrap();
+    let symbols: Vec<_> = history.series.iter().map(|s| s.symbol.as_str()).collect();
+    assert_eq!(symbols, ["AAPL", "IBM"]);
+    let second = &history.series[0].steps[1];
+    assert_eq!(second.time, UnixNanos::parse("2000-03-02").unwrap());
+    assert_eq!(second.fields.get(Field::CLOSE), Some(3.91));
+    assert_eq!(second.fields.get(Field::VOLUME), Some(2_779_100.0));
+    assert_eq!(
+        history.data_sha256,
+        "fbeb4d4fcfec908df1125f22bfd2de085c776ae6d3171b9d916e25ca4f32645a",
+    );
+    let only = read_text(TWO, &["IBM"]).unwrap();
+    assert_eq!(only.series.len(), 1);
+    assert_eq!(only.series[0].symbol, "IBM");
+}
+
+/// What is told of a history of this text, in a file of this name, without its folder.
+fn told_of(name: &str, text: &str, columns: &str, rule: StepRule) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    let config = DataConfig {
+        columns: (!columns.is_empty()).then(|| columns.parse().unwrap()),
+        ..config(path)
+    };
+    let told = read(&config, &features(), rule).unwrap_err().to_string();
+    told.replace(&format!("{}/", folder.path().display()), "")
+}
+
+#[test]
+fn every_kind_of_bad_row_is_told_in_words_at_its_place() {
+    let good = "A,2000-03-01,1,1\nB,2000-03-01,1,1\nA,2000-03-03,1,1\n";
+    for (row, expected) in [
+        ("A,2000-03-04,5,", "vol: nothing there"),
+        ("A,2000-03-04", "Adj Close: nothing there"),
+        ("A,2000-03-04,5,n/a", r#"vol: "n/a" is not a number"#),
+        (r#"A,2000-03-04,"1,5",1"#, r#"Adj Close: "1,5" is not a number"#),
+        ("A,2000-03-04,5,nan", r#"vol: "nan" is not a finite number"#),
+        ("A,2000-03-04,1e999,5", r#"Adj Close: "1e999" is not a finite number"#),
+        ("A,2000-03-04,5,-2", r#"vol: "-2" is below zero"#),
+        ("A,2000-03-04,-5.5,2", r#"Adj Close: "-5.5" is below zero"#),
+        ("A,2000-03-04,0.00,2", r#"Adj Close: "0.00" is no price: a price is above zero"#),
+        (
+            "A,2000-03-04,1,2e15",
+            r#"vol: "2e15" is out of bounds: 1e15 either way, and 1e-12 or more for a price"#,
+        ),
+        (
+            "A,03/04/2000,1,1",
+            "Date: \"03/04/2000\" is not an RFC 3339 time or a date \
+             (2013-03-01T14:30:00Z, 2013-03-01)",
+        ),
+        (
+            "A,99999999999999,1,1",
+            "Date: \"99999999999999\" is outside the representable range (years 1677 to 2262)",
+        ),
+        ("A,,1,1", "Date: nothing there"),
+        (",2000-03-04,1,1", "Ticker: nothing there"),
+        (
+            "A\u{202e},2000-03-04,1,1",
+            "Ticker: \"A\\u{202e}\" is no symbol: \
+             a symbol has 1 to 64 bytes, all of them printable",
+        ),
+        (
+            "A,2000-03-02 00:00,1,1",
+            "Date: \"2000-03-02 00:00\" is before 2000-03-03 on line 4, where `A` was already\n\
+             sort the rows by time, oldest first",
+        ),
+        ("B,2000-03-01,1,1", r#"Date: "2000-03-01" is the time of `B` on line 3 too"#),
+    ] {
+        let text = format!("Ticker,Date,Adj Close,vol\n{good}{row}\nA,2000-03-09,1,1\n");
+        let columns = "symbol=Ticker,time=Date,close=Adj Close,volume=vol";
+        let told = told_of("prices.csv", &text, columns, StepRule::Record);
+        let expected = format!("1 row of the history cannot be used:\n  prices.csv:5: {expected}");
+        assert_eq!(told, expected, "{row}");
+    }
+}
+
+#[test]
+fn json_lines_are_told_by_their_members() {
+    let good = r#"{"symbol":"A","time":"2000-03-01","price":1,"volume":1}"#;
+    for (from, to, expected) in [
+        (r#""volume":1"#, r#""volume":"1""#, r#"volume: "1" is not a number"#),
+        (r#""volume":1"#, r#""volume":[1]"#, "volume: [1] is not a number"),
+        (r#""volume":1"#, r#""volume":-1"#, "volume: -1 is below zero"),
+        (r#""price":1"#, r#""price":0"#, "price: 0 is no price: a price is above zero"),
+        (r#""price":1"#, r#""price":null"#, "price: nothing there"),
+        (
+            r#","volume":1"#,
+            "",
+            r#"`volume` is not there: "{"symbol":"A","time":"2000-03-02","price":1}""#,
+        ),
+        (
+            r#""2000-03-02""#,
+            r#""yesterday""#,
+            "time: \"yesterday\" is not an RFC 3339 time or a date \
+             (2013-03-01T14:30:00Z, 2013-03-01)",
+        ),
+        ("2000-03-02", "2000-03-01", r#"time: "2000-03-01" is the time of `A` on line 1 too"#),
+        (
+            r#""volume":1"#,
+            r#""volume":NaN"#,
+            "a number is not finite: \
+             \"{\"symbol\":\"A\",\"time\":\"2000-03-02\",\"price\":1,\"volume\":NaN}\"",
+        ),
+        (
+            r#","price""#,
+            r#","time":0,"price""#,
+            "a name stands twice: \
+             \"{\"symbol\":\"A\",\"time\":\"2000-03-02\",\"time\":0,\"price\":1,\"volume…\"",
+        ),
+        (
+            r#"{"symbol""#,
+            r#"["symbol""#,
+            "not a JSON object: \
+             \"[\"symbol\":\"A\",\"time\":\"2000-03-02\",\"price\":1,\"volume\":1}\"",
+        ),
+    ] {
+        let next = good.replace("2000-03-01", "2000-03-02");
+        assert!(next.contains(from), "{from}");
+        let text = format!("{good}\n{}\n", next.replacen(from, to, 1));
+        let told = told_of("ticks.jsonl", &text, "", StepRule::Record);
+        let expected = format!("1 row of the history cannot be used:\n  ticks.jsonl:2: {expected}");
+        assert_eq!(told, expected, "{to}");
+    }
+}
+
+#[test]
+fn ten_bad_rows_are_shown_and_the_others_counted() {
+    let rows: String = (1..=13).map(|row| format!("A,2000-03-{row:02},n/a,{row}\n")).collect();
+    let told =
+        told_of("prices.csv", &format!("symbol,time,close,volume\n{rows}"), "", StepRule::Record);
+    let shown: String = (2..=11)
+        .map(|line| format!("\n  prices.csv:{line}: close: \"n/a\" is not a number"))
+        .collect();
+    assert_eq!(told, format!("13 rows of the history cannot be used:{shown}\n  and 3 more"));
+}
+
+#[test]
+fn a_number_that_is_none_is_told_also_of_a_column_that_nobody_reads() {
+    let text = "symbol,time,close,volume,flow\nA,2000-03-01,1,1,inf\n";
+    assert_eq!(
+        told_of("prices.csv", text, "", StepRule::Record),
+        "1 row of the history cannot be used:\n  \
+         prices.csv:2: flow: \"inf\" is not a finite number"
+    );
+}
+
+#[test]
+fn a_field_without_a_column_is_told_once() {
+    let text = "symbol,time,close\nA,2000-03-01,1\nA,2000-03-02,1\n";
+    assert_eq!(
+        told_of("prices.csv", text, "", StepRule::Record),
+        "`prices.csv`: no column stands for `volume`, which the features read: map one \
+         (volume=COLUMN in data.columns)"
+    );
+}
+
+#[test]
+fn rows_of_a_bar_may_stand_in_any_order_but_not_before_it() {
+    let minutes = StepRule::Time(DurationNanos::from_seconds(60).unwrap());
+    let text = "symbol,time,price,volume\n\
+                A,2000-03-01T10:01:20Z,1,1\nA,2000-03-01T10:01:10Z,1,1\n\
+                A,2000-03-01T10:01:20Z,1,1\nA,2000-03-01T10:00:59Z,1,1\n";
+    assert_eq!(
+        told_of("trades.csv", text, "", minutes),
+        "1 row of the history cannot be used:\n  \
+         trades.csv:5: time: \"2000-03-01T10:00:59Z\" is before 2000-03-01T10:01:20Z on line 4, \
+         where `A` was already\nsort the rows by time, oldest first"
+    );
+}
+
+#[test]
+fn bars_need_of_rows_what_the_daemon_needs_of_ticks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trades.csv");
+    let text = "symbol,time,price\nA,2000-03-01T10:00:00Z,1\nA,2000-03-01T10:00:30Z,3\n\
+                A,2000-03-01T10:01:00Z,2\n";
+    std::fs::write(&path, text).unwrap();
+    let features =
+        RawFeatures::new(&["high".to_owned(), "close".to_owned()], &[], "next_return").unwrap();
+    let minutes = StepRule::Time(DurationNanos::from_seconds(60).unwrap());
+    let history = read(&config(path), &features, minutes).unwrap();
+    assert_eq!(history.series[0].steps[0].fields.get(Field::HIGH), Some(3.0));
+}
+
+/// A split, a genuine crash within a day, and a doubling; the split of B is of no interest.
+const JUMPS: &str = "Ticker,Date,High,Low,Close,Volume,Adj Close\n\
+                     A,2000-06-20,102,99,101,1,25.25\n\
+                     B,2000-06-20,10,10,10,1,10\n\
+                     A,2000-06-21,56,50,55.55,1,27.775\n\
+                     B,2000-06-21,1,1,1,1,1\n\
+                     A,2000-06-22,54,20,22.5,1,11.25\n\
+                     A,2000-06-23,46,44,45,1,22.5\n";
+
+#[test]
+fn jumps_without_a_range_are_told_with_both_prices() {
+    const RAW: &str = "symbol=Ticker,time=Date,high=High,low=Low,close=Close,volume=Volume";
+    let told = |columns, jump_max| {
+        let error = read_columns(JUMPS, &["A"], columns, jump_max).err()?.to_string();
+        let (heading, rows) = error.split_once(":\n").unwrap();
+        let rows = rows.lines().map(|row| row.rsplit('/').next().unwrap().to_owned());
+        Some((heading.to_owned(), rows.collect::<Vec<_>>()))
+    };
+    let split = "history.csv:4: `A` jumps from 101 to 55.55 (-45.0 %)";
+    let crash = "history.csv:6: `A` jumps from 55.55 to 22.5 (-59.5 %)";
+    let doubled = "history.csv:7: `A` jumps from 22.5 to 45 (+100.0 %)";
+    let expected = |rows: &[&str]| {
+        let heading = format!("{} rows of the history cannot be used", rows.len());
+        let hint = [problem::JUMPS_HINT];
+        Some((heading, rows.iter().chain(&hint).map(|&row| row.to_owned()).collect()))
+    };
+    assert_eq!(told(RAW, 0.4), expected(&[split, doubled]), "the crash was traded");
+    let close_alone = "symbol=Ticker,time=Date,close=Close,volume=Volume";
+    assert_eq!(told(close_alone, 0.4), expected(&[split, crash, doubled]));
+    assert_eq!(told(close_alone, 1.0), None, "up to the limit is none");
+    assert_eq!(told(close_alone, 0.0), None, "switched off");
+    assert_eq!(told(ADJUSTED, 0.4), None, "what is adjusted has moved where it jumps");
+}
+
+#[test]
+fn missing_symbols_and_empty_files_are_told() {
+    let error = read_text(TWO, &["MSFT"]).unwrap_err().to_string();
+    assert!(error.ends_with("no row of symbol `MSFT`; there are AAPL, IBM"), "{error}");
+    let header = TWO.lines().next().unwrap();
+    assert!(matches!(read_text(header, &[]), Err(HistoryError::Empty { .. })));
+    assert!(matches!(read_text("", &[]), Err(HistoryError::File(_))));
+}
