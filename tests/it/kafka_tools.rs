@@ -177,9 +177,15 @@ fn an_option_that_there_is_not_is_told_at_once() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains("securty.protocol"), "{said}");
     }
-    let settings = "bridge.topic = 'any'\nkafka.options.'securty.protocol' = 'SSL'\n";
-    let mut bridge = Daemon::start_bridge("ws://127.0.0.1:1", settings);
-    assert_eq!(bridge.await_end().status.code(), Some(78));
+    // It may end before anybody could ask it for its address.
+    let config = folder.path().join("bridge.toml").display().to_string();
+    let settings = "source.url = 'ws://127.0.0.1:1'\nhttp.bind = '127.0.0.1:0'\n\
+                    bridge.topic = 'any'\nkafka.options.'securty.protocol' = 'SSL'\n";
+    fs::write(&config, settings).unwrap();
+    let output = run(&["bridge", "-c", &config]);
+    assert_eq!(output.status.code(), Some(78));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("kafka.options: ") && said.contains("securty.protocol"), "{said}");
 }
 
 #[test]

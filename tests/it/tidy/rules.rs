@@ -23,6 +23,7 @@ const IMPURE_PATHS: &[&str] = &[
     "crate::affinity",
     "crate::app",
     "crate::bench",
+    "crate::bridge",
     "crate::cli",
     "crate::clock",
     "crate::config",
