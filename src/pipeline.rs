@@ -132,11 +132,6 @@ impl Pipeline {
         self.engine.mark_gap();
     }
 
-    /// As [`Pipeline::mark_gap`], of the symbols of one partition.
-    pub fn mark_gap_in(&mut self, partition: PartitionId) {
-        self.engine.mark_gap_in(partition);
-    }
-
     /// Notes that data of the symbol of a record may be missing right before it. To be called
     /// before the record is taken, which may still be refused: the mark then waits for the next
     /// one.

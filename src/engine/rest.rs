@@ -190,18 +190,4 @@ impl Engine {
             self.note_change(id);
         }
     }
-
-    /// Notes that data of every symbol of a partition may be missing from here on.
-    pub fn mark_gap_in(&mut self, partition: PartitionId) {
-        for index in 0..self.symbols.len() {
-            let state = &mut self.symbols[index];
-            if state.applied.is_some_and(|applied| applied.partition == partition) {
-                state.step.mark_gap();
-                // The mark must be stored even where no further tick of the symbol comes.
-                if let Some(id) = SymbolId::from_index(index) {
-                    self.note_change(id);
-                }
-            }
-        }
-    }
 }
