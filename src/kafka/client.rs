@@ -179,6 +179,38 @@ fn common(config: &KafkaConfig) -> ClientConfig {
     options
 }
 
+/// What the user may set otherwise of a consumer. Prefetch by default of the library is 100,000
+/// records and 64 MB per partition, all of it in vain when a partition moves.
+pub(super) const CONSUMER_DEFAULTS: [(&str, &str); 3] = [
+    ("queued.min.messages", "5000"),
+    ("queued.max.messages.kbytes", "16384"),
+    ("session.timeout.ms", "10000"),
+];
+
+/// What the user may set otherwise of a producer.
+pub(super) const PRODUCER_DEFAULTS: [(&str, &str); 5] = [
+    // The Java client's: any reader of the topic finds a symbol where it expects it.
+    ("partitioner", "murmur2_random"),
+    ("linger.ms", "5"),
+    ("compression.codec", "lz4"),
+    ("queue.buffering.max.messages", "100000"),
+    ("queue.buffering.max.kbytes", "65536"),
+];
+
+/// Sets what the user has not.
+fn lay_under(options: &mut ClientConfig, config: &KafkaConfig, defaults: &[(&str, &str)]) {
+    for (key, value) in defaults {
+        if !config.options.contains_key(*key) {
+            options.set(*key, *value);
+        }
+    }
+}
+
+/// A record is acknowledged by all replicas, once, and in order.
+pub(super) fn promise_delivery(options: &mut ClientConfig) {
+    options.set("enable.idempotence", "true").set("acks", "all");
+}
+
 /// The consumer of the group.
 pub(super) fn group_consumer(config: &KafkaConfig) -> Result<GroupConsumer, ClientError> {
     let mut options = common(config);
@@ -186,17 +218,7 @@ pub(super) fn group_consumer(config: &KafkaConfig) -> Result<GroupConsumer, Clie
     if config.static_membership {
         options.set("group.instance.id", &config.instance);
     }
-    // Prefetch by default is 100,000 records and 64 MB per partition, all of it in vain when a
-    // partition moves.
-    for (key, value) in [
-        ("queued.min.messages", "5000"),
-        ("queued.max.messages.kbytes", "16384"),
-        ("session.timeout.ms", "10000"),
-    ] {
-        if !config.options.contains_key(key) {
-            options.set(key, value);
-        }
-    }
+    lay_under(&mut options, config, &CONSUMER_DEFAULTS);
     options
         .set("group.id", &config.group)
         .set("partition.assignment.strategy", strategy)
@@ -235,19 +257,8 @@ pub(super) fn observer(config: &KafkaConfig) -> Result<Observer, ClientError> {
 /// The options of the producer.
 pub(super) fn producer_options(config: &KafkaConfig) -> ClientConfig {
     let mut options = common(config);
-    for (key, value) in [
-        // The Java client's: any reader of the topic finds a symbol where it expects it.
-        ("partitioner", "murmur2_random"),
-        ("linger.ms", "5"),
-        ("compression.codec", "lz4"),
-        ("queue.buffering.max.messages", "100000"),
-        ("queue.buffering.max.kbytes", "65536"),
-    ] {
-        if !config.options.contains_key(key) {
-            options.set(key, value);
-        }
-    }
-    options.set("enable.idempotence", "true").set("acks", "all");
+    lay_under(&mut options, config, &PRODUCER_DEFAULTS);
+    promise_delivery(&mut options);
     if config.delivery == Delivery::ExactlyOnce {
         options.set("transactional.id", format!("{}-{}", config.group, config.instance));
         if !config.options.contains_key("transaction.timeout.ms") {

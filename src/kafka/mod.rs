@@ -22,7 +22,9 @@
 //! | `publisher` | the producer, and what is not yet acknowledged |
 //! | `checkpoint` | from a line in the stream to a committed offset |
 //! | `session` | one life of all clients |
+//! | `bare_loop` | the client library alone, to compare with |
 
+mod bare_loop;
 mod checkpoint;
 mod client;
 mod metrics;
@@ -43,6 +45,7 @@ use crate::http::Condition;
 use crate::source::backoff::Backoff;
 use crate::source::intake::IntakeSender;
 
+pub use self::bare_loop::{BareLoop, BareLoopError};
 pub use self::metrics::KafkaMetrics;
 pub use self::publisher::KafkaPublisher;
 
