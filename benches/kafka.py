@@ -31,8 +31,8 @@ import tempfile
 import threading
 import time
 
-from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 SYMBOLS = [f"SYM{number:03}" for number in range(200)]
 PARTITIONS = 4
@@ -40,7 +40,8 @@ DAY_MS = 86_400_000
 # Ticks of a symbol before the first that gives a forecast.
 WARM_UP = {"aapl-daily": 30, "stocks-volatility-carried": 20}
 WINDOW = 30
-PATIENCE = 300.0
+# How long nothing may move.
+PATIENCE = 20.0
 MARK_BARE, MARK_PYTHON = 0.7, 5.0
 # As the daemon's own.
 PRODUCER = {
@@ -158,7 +159,16 @@ class Bench:
         config = {"message.timestamp.type": "LogAppendTime"}
         made = self.admin.create_topics([NewTopic(topic, PARTITIONS, 1, config=config)])
         made[topic].result()
-        return topic
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.ends(topic)
+                return topic
+            except KafkaException:
+                # It takes a moment until each partition has a leader.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
     def delete(self, topic):
         self.admin.delete_topics([topic])[topic].result()
@@ -240,9 +250,11 @@ class Bench:
     def measure(self, name, ticks, topic, start):
         output, group = self.create("forecasts"), self.name("group")
         process, log, expected = start(topic, output, group, ticks)
-        deadline = time.monotonic() + PATIENCE
+        before, moved = -1, time.monotonic()
         while (written := self.written(output)) < expected:
-            if time.monotonic() > deadline or process.poll() not in (None, 0):
+            if written > before:
+                before, moved = written, time.monotonic()
+            if time.monotonic() > moved + PATIENCE or process.poll() not in (None, 0):
                 say(f"{name}: {written} of {expected} records:\n{self.log(log)}")
                 end(process)
                 return None
@@ -255,22 +267,21 @@ class Bench:
         return (expected - 1) / (last - first)
 
     def written(self, topic):
-        return sum(high - low for low, high in self.ends(topic))
+        return sum(self.ends(topic))
 
     def ends(self, topic):
-        if not hasattr(self, "reader"):
-            self.reader = Consumer({**client(self.brokers), "group.id": "reader"})
         places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-        return [self.reader.get_watermark_offsets(place, timeout=30) for place in places]
+        futures = self.admin.list_offsets({place: OffsetSpec.latest() for place in places})
+        return [futures[place].result().offset for place in places]
 
     def span(self, topic):
         """When the first record was appended, and the last, in seconds."""
-        times = []
-        for number, (low, high) in enumerate(self.ends(topic)):
-            for offset in {low, high - 1}:
-                self.reader.assign([TopicPartition(topic, number, offset)])
-                times.append(self.reader.poll(30).timestamp()[1] / 1e3)
-        self.reader.unassign()
+        times, reader = [], Consumer({**client(self.brokers), "group.id": "reader"})
+        for number, end_offset in enumerate(self.ends(topic)):
+            for offset in (0, end_offset - 1):
+                reader.assign([TopicPartition(topic, number, offset)])
+                times.append(reader.poll(30).timestamp()[1] / 1e3)
+        reader.close()
         return min(times), max(times)
 
     # Contenders.
@@ -351,7 +362,7 @@ class Bench:
         consumer = Consumer({**client(self.brokers), "group.id": self.name("latency")})
         consumer.assign([
             TopicPartition(output, number, high)
-            for number, (_, high) in enumerate(self.ends(output))
+            for number, high in enumerate(self.ends(output))
         ])
         raw, done = [], threading.Event()
 
