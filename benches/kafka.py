@@ -38,10 +38,10 @@ SYMBOLS = [f"SYM{number:03}" for number in range(200)]
 PARTITIONS = 4
 DAY_MS = 86_400_000
 # Ticks of a symbol before the first that gives a forecast.
-WARM_UP = {"aapl-daily": 30, "stocks-volatility-carried": 20}
+WARM_UP = {"aapl-daily": 30, "stocks-volatility-carried": 49}
 WINDOW = 30
 # How long nothing may move.
-PATIENCE = 20.0
+PATIENCE = 40.0
 MARK_BARE, MARK_PYTHON = 0.7, 5.0
 # As the daemon's own.
 PRODUCER = {
