@@ -10,7 +10,8 @@ export ORT_TELEMETRY_DISABLED := 1
 # Where setup.sh has put ONNX Runtime and the recorded data.
 ENVIRONMENT := eval "$$(deploy/setup.sh env)"
 
-.PHONY: help setup demo demo-kafka test check bench bench-parts bench-python bench-train train clean
+.PHONY: help setup demo demo-kafka test check bench bench-parts bench-python bench-kafka \
+  bench-train train clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s  %s\n", $$1, $$2 }' Makefile
@@ -51,6 +52,15 @@ bench-python: ## Measure beside Keras and a Python loop over onnxruntime (fetche
 	.cache/reference/bin/pip install --quiet --disable-pip-version-check \
 	  keras==3.15.1 tensorflow-cpu==2.21.0 onnxruntime==1.32.0
 	$(ENVIRONMENT); .cache/reference/bin/python benches/python_inference.py
+
+bench-kafka: ## Measure Kafka to Kafka beside a bare loop, Python and Quix Streams (fetches all)
+	@deploy/setup.sh prerequisites --for test
+	@deploy/setup.sh all
+	@deploy/setup.sh kafka
+	test -x .cache/reference/bin/python || python3 -m venv .cache/reference
+	.cache/reference/bin/pip install --quiet --disable-pip-version-check \
+	  confluent-kafka==2.12.2 quixstreams==3.28.1 onnxruntime==1.32.0
+	$(ENVIRONMENT); .cache/reference/bin/python benches/kafka.py $(BENCH)
 
 bench-train: ## Measure an epoch of the trainer beside one of Keras (fetches Keras)
 	test -x .cache/reference/bin/python || python3 -m venv .cache/reference

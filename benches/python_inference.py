@@ -132,15 +132,19 @@ def noise(numpy, shape):
     return numpy.random.default_rng(1).uniform(-1, 1, shape).astype("float32")
 
 
-def tickcast():
-    """Header and rows of the bench of the same model."""
-    build = ["cargo", "build", "--release", "--locked", "--no-default-features"]
+def build():
+    """The path of the release executable."""
+    command = ["cargo", "build", "--release", "--locked", "--no-default-features"]
     built = subprocess.run(
-        [*build, "--message-format", "json"], check=True, stdout=subprocess.PIPE, text=True
+        [*command, "--message-format", "json"], check=True, stdout=subprocess.PIPE, text=True
     ).stdout
     messages = [json.loads(line) for line in built.splitlines() if line.startswith("{")]
-    executable = [m["executable"] for m in messages if m.get("executable")][-1]
-    command = [executable, "bench", "inference", "--model", MODEL, "--batches", "1,100"]
+    return [m["executable"] for m in messages if m.get("executable")][-1]
+
+
+def tickcast():
+    """Header and rows of the bench of the same model."""
+    command = [build(), "bench", "inference", "--model", MODEL, "--batches", "1,100"]
     command += ["--seconds", str(SECONDS), "--json"]
     lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     header, *measured = [json.loads(line) for line in lines.splitlines()]

@@ -19,7 +19,7 @@ use super::{Failure, KafkaError};
 use crate::config::{ClusterConfig, Delivery, KafkaConfig};
 
 /// What every producer does unless the user says otherwise.
-const PRODUCER_DEFAULTS: [(&str, &str); 5] = [
+pub(super) const PRODUCER_DEFAULTS: [(&str, &str); 5] = [
     // The Java client's: any reader of the topic finds a symbol where it expects it.
     ("partitioner", "murmur2_random"),
     ("linger.ms", "5"),
@@ -227,7 +227,7 @@ pub(super) fn tool_producer_options(cluster: &ClusterConfig, patience_ms: u32) -
     let mut options = base(&cluster.brokers, &cluster.options, "tickcast");
     defaults(&mut options, &cluster.options, &PRODUCER_DEFAULTS);
     defaults(&mut options, &cluster.options, &[("message.timeout.ms", &patience_ms.to_string())]);
-    options.set("enable.idempotence", "true").set("acks", "all");
+    promise_delivery(&mut options);
     options
 }
 
@@ -263,6 +263,19 @@ impl ClientContext for ToolEvents {
 
 impl ConsumerContext for ToolEvents {}
 
+/// What the user may set otherwise of a consumer. Prefetch by default of the library is 100,000
+/// records and 64 MB per partition, all of it in vain when a partition moves.
+pub(super) const CONSUMER_DEFAULTS: [(&str, &str); 3] = [
+    ("queued.min.messages", "5000"),
+    ("queued.max.messages.kbytes", "16384"),
+    ("session.timeout.ms", "10000"),
+];
+
+/// A record is acknowledged by all replicas, once, and in order.
+pub(super) fn promise_delivery(options: &mut ClientConfig) {
+    options.set("enable.idempotence", "true").set("acks", "all");
+}
+
 /// The consumer of the group.
 pub(super) fn group_consumer(config: &KafkaConfig) -> Result<GroupConsumer, ClientError> {
     let mut options = common(config);
@@ -270,17 +283,7 @@ pub(super) fn group_consumer(config: &KafkaConfig) -> Result<GroupConsumer, Clie
     if config.static_membership {
         options.set("group.instance.id", &config.instance);
     }
-    // Prefetch by default is 100,000 records and 64 MB per partition, all of it in vain when a
-    // partition moves.
-    for (key, value) in [
-        ("queued.min.messages", "5000"),
-        ("queued.max.messages.kbytes", "16384"),
-        ("session.timeout.ms", "10000"),
-    ] {
-        if !config.options.contains_key(key) {
-            options.set(key, value);
-        }
-    }
+    defaults(&mut options, &config.options, &CONSUMER_DEFAULTS);
     options
         .set("group.id", &config.group)
         .set("partition.assignment.strategy", strategy)
@@ -320,7 +323,7 @@ pub(super) fn observer(config: &KafkaConfig) -> Result<Observer, ClientError> {
 pub(super) fn producer_options(config: &KafkaConfig) -> ClientConfig {
     let mut options = common(config);
     defaults(&mut options, &config.options, &PRODUCER_DEFAULTS);
-    options.set("enable.idempotence", "true").set("acks", "all");
+    promise_delivery(&mut options);
     if config.delivery == Delivery::ExactlyOnce {
         options.set("transactional.id", format!("{}-{}", config.group, config.instance));
         if !config.options.contains_key("transaction.timeout.ms") {

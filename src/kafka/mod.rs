@@ -24,7 +24,9 @@
 //! | `session` | one life of all clients |
 //! | `gap` | the header that tells a reader that records are missing |
 //! | `tools` | reading and writing a topic without a group, for the tools at both ends |
+//! | `bare_loop` | the client library alone, to compare with |
 
+mod bare_loop;
 mod checkpoint;
 mod client;
 mod gap;
@@ -47,6 +49,7 @@ use crate::http::Condition;
 use crate::source::backoff::Backoff;
 use crate::source::intake::IntakeSender;
 
+pub use self::bare_loop::{BareLoop, BareLoopError};
 pub use self::metrics::KafkaMetrics;
 pub use self::publisher::KafkaPublisher;
 pub use self::tools::{

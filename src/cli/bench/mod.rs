@@ -19,6 +19,7 @@ use crate::bench::models::{Known, Subject};
 use crate::bench::{BenchError, burst, inference, marks, memory, pipeline, throughput};
 use crate::exit::{Exit, Failure};
 use crate::inference::Runtime;
+use crate::kafka::BareLoop;
 use crate::model::manifest::Mode;
 
 /// Batches that are measured unless others are asked for.
@@ -73,6 +74,9 @@ enum Bench {
     Burst(BurstArgs),
     /// The resident set per symbol, in this process: one row
     Memory(MemoryArgs),
+    /// Copies a Kafka topic and does nothing else: what `make bench-kafka` compares with
+    #[command(hide = true)]
+    KafkaLoop(KafkaLoopArgs),
 }
 
 /// Which models.
@@ -130,6 +134,25 @@ struct MemoryArgs {
     symbols: usize,
 }
 
+#[derive(Debug, clap::Args)]
+struct KafkaLoopArgs {
+    /// host:port of one or more brokers
+    #[arg(long, value_name = "ADDRESSES")]
+    brokers: String,
+    /// The consumer group
+    #[arg(long, value_name = "NAME", default_value = "tickcast-bare-loop")]
+    group: String,
+    /// The topic to read from its beginning
+    #[arg(long, value_name = "TOPIC")]
+    from: String,
+    /// The topic to write
+    #[arg(long, value_name = "TOPIC")]
+    to: String,
+    /// How many records to copy
+    #[arg(long, value_name = "COUNT")]
+    records: u64,
+}
+
 /// A million of anything is more than a machine of today measures in a sitting.
 fn count(text: &str) -> Result<usize, String> {
     let count = text.parse().ok().filter(|count| (1..=1_000_000).contains(count));
@@ -165,6 +188,10 @@ impl ValueEnum for Mode {
 }
 
 pub(super) fn run(args: &BenchArgs, global: &Global) -> Result<(), Exit> {
+    // It is a tool for another bench, and measures nothing beside ONNX Runtime.
+    if let Some(Bench::KafkaLoop(args)) = &args.bench {
+        return kafka_loop(args);
+    }
     let seconds = args.seconds.unwrap_or(if args.bench.is_some() { 3.0 } else { 0.5 });
     let budget = Duration::try_from_secs_f64(seconds)
         .map_err(Exit::while_doing(Failure::Usage, "--seconds"))?;
@@ -195,10 +222,25 @@ pub(super) fn run(args: &BenchArgs, global: &Global) -> Result<(), Exit> {
         Some(Bench::Pipeline(args)) => session.pipeline(args, global)?,
         Some(Bench::Burst(args)) => session.burst(args)?,
         Some(Bench::Memory(_)) => memory.into_iter().try_for_each(|row| session.show(row))?,
+        Some(Bench::KafkaLoop(_)) => {}
         None => session.tour(global)?,
     }
     session.bar.finish_and_clear();
     Ok(())
+}
+
+/// Copies records, and tells how long it took.
+fn kafka_loop(args: &KafkaLoopArgs) -> Result<(), Exit> {
+    let KafkaLoopArgs { brokers, group, from, to, records } = args;
+    let bare = BareLoop {
+        brokers: brokers.clone(),
+        group: group.clone(),
+        from: from.clone(),
+        to: to.clone(),
+        records: *records,
+    };
+    let took = bare.run().map_err(Exit::because(Failure::Temporary))?.as_secs_f64();
+    super::print(format_args!("{records} records in {took:.3} s\n"))
 }
 
 fn exit(error: BenchError) -> Exit {
