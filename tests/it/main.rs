@@ -14,6 +14,7 @@ mod command_line;
 mod daemon;
 mod kafka;
 mod parity;
+mod soak;
 mod support;
 mod tidy;
 #[cfg(feature = "train")]
