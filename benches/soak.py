@@ -308,11 +308,20 @@ format = "json"
     def log_tail(self):
         return "\n".join(self.log.read_text().splitlines()[-20:])
 
+    def get(self, path):
+        """A page. The daemon keeps no connection for ever: one that has ended is made anew."""
+        try:
+            self.connection.request("GET", path)
+            return self.connection.getresponse().read().decode()
+        except (http.client.RemoteDisconnected, ConnectionError):
+            self.connection.close()
+            self.connection.request("GET", path)
+            return self.connection.getresponse().read().decode()
+
     def metrics(self):
         """Every sample by its name; of those with labels the sum."""
-        self.connection.request("GET", "/metrics")
         samples = collections.Counter()
-        for line in self.connection.getresponse().read().decode().splitlines():
+        for line in self.get("/metrics").splitlines():
             if line.startswith("tickcast_") and "_bucket" not in line:
                 name, value = line.rsplit(" ", 1)
                 samples[name.split("{")[0][len("tickcast_"):]] += float(value)
