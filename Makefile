@@ -11,7 +11,7 @@ export ORT_TELEMETRY_DISABLED := 1
 ENVIRONMENT := eval "$$(deploy/setup.sh env)"
 
 .PHONY: help setup demo demo-kafka test check bench bench-parts bench-python bench-kafka \
-  bench-train train clean
+  bench-train soak train clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s  %s\n", $$1, $$2 }' Makefile
@@ -67,6 +67,11 @@ bench-train: ## Measure an epoch of the trainer beside one of Keras (fetches Ker
 	.cache/reference/bin/pip install --quiet --disable-pip-version-check \
 	  keras==3.15.1 tensorflow-cpu==2.21.0
 	.cache/reference/bin/python benches/keras_epoch.py
+
+soak: ## Bursts at ten times the sustainable rate, ten minutes long (SOAK_SECONDS=60 for one)
+	@deploy/setup.sh all
+	cargo build --release --locked --no-default-features
+	$(ENVIRONMENT); python3 benches/soak.py
 
 train: ## Train models/aapl-daily on the recorded AAPL days
 	@deploy/setup.sh all

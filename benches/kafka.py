@@ -3,7 +3,7 @@
     make bench-kafka
 
 Starts a broker of its own, fills topics with ticks, and lets one contender after another read them
-and write to a topic of its own, all with the same model file where there is a model:
+and write to a topic of its own:
 
 * the bare loop: rdkafka in Rust with the daemon's own options, copying records and nothing else;
 * tickcast, mode carried: models/stocks-volatility-carried; mode sliding: models/aapl-daily;

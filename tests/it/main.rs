@@ -15,6 +15,7 @@ mod daemon;
 mod kafka;
 mod kafka_tools;
 mod parity;
+mod soak;
 mod support;
 mod tidy;
 #[cfg(feature = "train")]
