@@ -1,8 +1,9 @@
 //! What the client library alone can do: consume and produce, and nothing in between.
 //!
-//! Owns the loop that `make bench-kafka` compares the daemon with. Promises the daemon's own options
-//! for fetching and producing, so that both ask the same of the cluster. Never decodes a record, and
-//! promises nothing about delivery but that the last record is acknowledged when it ends.
+//! Owns the loop that `make bench-kafka` compares the daemon with. Promises the daemon's own
+//! options for fetching and producing, so that both ask the same of the cluster. Never decodes a
+//! record, and promises nothing about delivery but that the last record is acknowledged when it
+//! ends.
 
 use std::time::Duration;
 
