@@ -170,16 +170,7 @@ impl App {
     /// # Errors
     /// [`Exit`] with code 70 for a failed stage, 75 where draining did not finish in time.
     pub fn run(self) -> Result<(), Exit> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("source")
-            .enable_all()
-            .build()
-            .map_err(Exit::while_doing(Failure::Internal, "start the runtime"))?;
-        let outcome = runtime.block_on(self.live());
-        // A file being read cannot be interrupted; the process does not wait for it.
-        runtime.shutdown_background();
-        outcome
+        on_source_runtime(self.live())
     }
 
     async fn live(self) -> Result<(), Exit> {
@@ -278,6 +269,20 @@ impl App {
         };
         outcome.and(source_outcome)
     }
+}
+
+/// Runs a daemon's life on one thread beside the caller's, which is all that its edges need.
+pub(crate) fn on_source_runtime(life: impl Future<Output = Result<(), Exit>>) -> Result<(), Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("source")
+        .enable_all()
+        .build()
+        .map_err(Exit::while_doing(Failure::Internal, "start the runtime"))?;
+    let outcome = runtime.block_on(life);
+    // A file being read cannot be interrupted; the process does not wait for it.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// How long a source has to notice the word to stop before it is left behind.

@@ -21,6 +21,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{interval, timeout};
 use tracing::{info, warn};
 
+use crate::app::on_source_runtime;
 use crate::clock::{Stopwatch, pause, wall_seconds};
 use crate::config::{BridgeConfig, ClusterConfig, WhenFull};
 use crate::exit::{Exit, Failure};
@@ -138,15 +139,7 @@ impl Bridge {
     /// # Errors
     /// [`Exit`] with code 75 where something received was not acknowledged.
     pub fn run(self) -> Result<(), Exit> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("source")
-            .enable_all()
-            .build()
-            .map_err(Exit::while_doing(Failure::Internal, "start the runtime"))?;
-        let outcome = runtime.block_on(self.live());
-        runtime.shutdown_background();
-        outcome
+        on_source_runtime(self.live())
     }
 
     async fn live(self) -> Result<(), Exit> {

@@ -28,6 +28,14 @@ pub(super) const PRODUCER_DEFAULTS: [(&str, &str); 5] = [
     ("queue.buffering.max.kbytes", "65536"),
 ];
 
+/// What the user may set otherwise of a consumer. Prefetch by default of the library is 100,000
+/// records and 64 MB per partition, all of it in vain when a partition moves.
+pub(super) const CONSUMER_DEFAULTS: [(&str, &str); 3] = [
+    ("queued.min.messages", "5000"),
+    ("queued.max.messages.kbytes", "16384"),
+    ("session.timeout.ms", "10000"),
+];
+
 pub(super) type GroupConsumer = BaseConsumer<ConsumerEvents>;
 
 /// What the group decided.
@@ -263,14 +271,6 @@ impl ClientContext for ToolEvents {
 
 impl ConsumerContext for ToolEvents {}
 
-/// What the user may set otherwise of a consumer. Prefetch by default of the library is 100,000
-/// records and 64 MB per partition, all of it in vain when a partition moves.
-pub(super) const CONSUMER_DEFAULTS: [(&str, &str); 3] = [
-    ("queued.min.messages", "5000"),
-    ("queued.max.messages.kbytes", "16384"),
-    ("session.timeout.ms", "10000"),
-];
-
 /// A record is acknowledged by all replicas, once, and in order.
 pub(super) fn promise_delivery(options: &mut ClientConfig) {
     options.set("enable.idempotence", "true").set("acks", "all");
@@ -326,9 +326,7 @@ pub(super) fn producer_options(config: &KafkaConfig) -> ClientConfig {
     promise_delivery(&mut options);
     if config.delivery == Delivery::ExactlyOnce {
         options.set("transactional.id", format!("{}-{}", config.group, config.instance));
-        if !config.options.contains_key("transaction.timeout.ms") {
-            options.set("transaction.timeout.ms", "15000");
-        }
+        defaults(&mut options, &config.options, &[("transaction.timeout.ms", "15000")]);
     }
     options
 }
@@ -338,10 +336,20 @@ pub(super) fn admin_options(config: &KafkaConfig) -> ClientConfig {
     common(config)
 }
 
+/// The library's words about an option, without the value that it repeats behind them: the option
+/// may be a mistyped password.
+pub(super) fn without_value(error: &ClientError) -> String {
+    match error {
+        ClientError::ClientConfig(_, words, key, _) => format!("option `{key}`: {words}"),
+        other => other.to_string(),
+    }
+}
+
 /// For `map_err` at a start: an option that the library refuses will not be taken later either.
 pub(super) fn opening<'c>(context: &'c str) -> impl Fn(ClientError) -> Failure + 'c {
     move |error| match error {
         ClientError::ClientConfig(..) | ClientError::ClientCreation(_) => {
+            let error = without_value(&error);
             Failure::Final(KafkaError::Setup(format!("{context}: {error}")))
         }
         _ => Failure::Retry(format!("{context}: {error}")),
@@ -371,4 +379,20 @@ pub(super) fn passes(error: &ClientError) -> bool {
             // What follows is a revocation, which says whether the partitions are lost.
             | RDKafkaErrorCode::PollExceeded
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_option_is_told_without_its_value() {
+        let mut options = ClientConfig::new();
+        options.set("sasl.pasword", "hunter2");
+        let refused = options.create::<BaseConsumer>().map(drop).unwrap_err();
+        let Failure::Final(KafkaError::Setup(words)) = opening("make a client")(refused) else {
+            panic!("an option that there is not will not be there later")
+        };
+        assert!(words.contains("sasl.pasword") && !words.contains("hunter2"), "{words}");
+    }
 }

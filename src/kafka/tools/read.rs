@@ -114,7 +114,7 @@ impl Topic {
     fn open(cluster: &ClusterConfig, url: &KafkaUrl) -> Result<Self, ReadError> {
         let consumer = client::tool_consumer(cluster).map_err(|error| ReadError {
             url: url.to_string(),
-            what: error.to_string(),
+            what: client::without_value(&error),
             setup: is_setup(&error),
         })?;
         let mut topic = Self { consumer, url: url.clone(), partitions: 0 };

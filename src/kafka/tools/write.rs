@@ -192,7 +192,7 @@ impl TopicWriter {
         runtime: &tokio::runtime::Handle,
     ) -> Result<Self, WriteError> {
         let open = |error: ClientError| match is_setup(&error) {
-            true => WriteError::Setup(error.to_string()),
+            true => WriteError::Setup(client::without_value(&error)),
             false => WriteError::Open(error.to_string()),
         };
         let observer = client::tool_consumer(cluster).map_err(open)?;
