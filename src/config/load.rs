@@ -178,6 +178,12 @@ fn check(tree: Value, purpose: Purpose, problems: &mut Problems) -> Settings {
         section.finish();
         deadline
     };
+    let stall_timeout = {
+        let mut section = root.section("supervise");
+        let timeout = seconds(&mut section, "stall_seconds_max", 3600);
+        section.finish();
+        timeout
+    };
     root.finish();
     let config = Config {
         source,
@@ -189,6 +195,7 @@ fn check(tree: Value, purpose: Purpose, problems: &mut Problems) -> Settings {
         http,
         log,
         shutdown_deadline,
+        stall_timeout,
     };
     Settings { config, kafka, bridge }
 }

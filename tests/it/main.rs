@@ -16,6 +16,7 @@ mod kafka;
 mod kafka_tools;
 mod parity;
 mod soak;
+mod supervise;
 mod support;
 mod tidy;
 #[cfg(feature = "train")]
