@@ -12,6 +12,7 @@ mod bench;
 mod bundle;
 mod command_line;
 mod daemon;
+mod deploy;
 mod kafka;
 mod kafka_tools;
 mod parity;
