@@ -9,7 +9,7 @@ use std::time::Duration;
 use config::{Environment, File, FileFormat, Value};
 
 use super::bridge::{self, BridgeSection};
-use super::read::{Problems, Section};
+use super::read::{Problems, Section, Setting};
 use super::{
     BridgeConfig, ClusterConfig, Config, FeedUrl, FileConfig, KafkaConfig, LinesTarget, LogConfig,
     LogFormat, LogLevel, ModelConfig, PublishConfig, ShardConfig, SourceConfig, SourceKind,
@@ -25,7 +25,7 @@ use crate::source::file;
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// The prefix of environment variables, which name a key as `TICKCAST__SOURCE__URL`.
-const PREFIX: &str = "TICKCAST";
+pub(super) const PREFIX: &str = "TICKCAST";
 
 /// Stands in for an address that is none, so that the other problems are found as well.
 const NOWHERE: &str = "ws://127.0.0.1:0";
@@ -123,8 +123,17 @@ fn read_bridge(
     })
 }
 
+/// Every setting of the daemon and of a bridge, in the order of the sections.
+pub(super) fn settings() -> Vec<Setting> {
+    let tree =
+        tree("", &HashMap::new()).expect("the defaults are compiled in, and a test reads them");
+    let mut problems = Problems::default();
+    check(tree, &HashMap::new(), Purpose::Serve, &mut problems);
+    problems.into_settings()
+}
+
 /// All layers, one over the other.
-fn tree(text: &str, variables: &HashMap<String, String>) -> Result<Value, Vec<String>> {
+pub(super) fn tree(text: &str, variables: &HashMap<String, String>) -> Result<Value, Vec<String>> {
     let environment = Environment::with_prefix(PREFIX)
         .prefix_separator("__")
         .separator("__")

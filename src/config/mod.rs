@@ -5,6 +5,7 @@
 
 mod bridge;
 mod cluster;
+mod describe;
 mod dial;
 mod http;
 mod kafka;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 pub use bridge::BridgeConfig;
 pub use cluster::{ClusterConfig, KafkaOption, KafkaOptionError, TopicPlace, TopicPlaceError};
+pub use describe::{reference, schema, show};
 pub use dial::{Header, Secret};
 pub use kafka::{Delivery, KafkaConfig, LostOffset, StartAt};
 pub use load::{ConfigError, DEFAULTS, load, load_bridge, parse};

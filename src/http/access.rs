@@ -1,8 +1,8 @@
 //! Who may ask for more than a probe.
 //!
-//! Owns the bearer token and what it guards. Promises that the token itself is kept nowhere, that comparing takes the
-//! same time whatever was sent, and that nothing but probes is answered without it where there is
-//! one. Never decides about web origins: `origin` does.
+//! Owns the bearer token and what it guards. Promises that the token itself is kept nowhere, that
+//! comparing takes the same time whatever was sent, and that nothing but probes is answered without
+//! it where there is one. Never decides about web origins: `origin` does.
 
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
