@@ -36,7 +36,7 @@ use crate::kafka::{KafkaError, KafkaMetrics, KafkaSource};
 use crate::model::Bundle;
 use crate::pipeline::Pipeline;
 use crate::process;
-use crate::publish::stream::{StreamHub, StreamLimits, StreamMetrics};
+use crate::publish::stream::{StreamHub, StreamId, StreamLimits, StreamMetrics};
 use crate::publish::{Lines, LinesMetrics, Publisher};
 use crate::shard::{Crew, CrewError, Shard, ShardError, ShardMetrics};
 use crate::shutdown::StopSignals;
@@ -107,8 +107,11 @@ impl App {
         let stream = StreamHub::new(
             StreamLimits {
                 subscribers_max: config.publish.subscribers_max,
+                subscribers_per_address_max: config.publish.subscribers_per_address_max,
                 lag_records_max: config.publish.subscriber_records_max,
+                symbols_max: config.engine.symbols_max,
             },
+            StreamId(process_seed()),
             StreamMetrics::register(&registry).map_err(&internal)?,
         );
         // The port before the file: a second daemon on the same port must not touch the file.
@@ -174,7 +177,7 @@ impl App {
             liveness,
             stream: Some(stream.clone()),
             version: Some(version),
-            allowed_origins: config.http.allowed_origins,
+            access: config.http.access,
         };
         Ok(Self {
             source,
@@ -350,6 +353,11 @@ async fn show_life(pulse: Pulse) {
 /// How often the runtime shows that it runs; far below any limit that may be set.
 const LIFE_EVERY: Duration = Duration::from_millis(200);
 
+/// A number that no other process, and no earlier one, is likely to have.
+fn process_seed() -> u64 {
+    wall_seconds().to_bits() ^ u64::from(std::process::id())
+}
+
 /// How long a source has to notice the word to stop before it is left behind.
 const SOURCE_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -439,7 +447,7 @@ async fn run_source(
 ) -> Result<(), Exit> {
     match source {
         Source::WebSocket(config, dialer, router, metrics) => {
-            let seed = wall_seconds().to_bits() ^ u64::from(std::process::id());
+            let seed = process_seed();
             websocket::run(*config, dialer, router, ready, metrics, seed, stop).await;
             Ok(())
         }
@@ -451,7 +459,7 @@ async fn run_source(
                 ready,
                 metrics,
                 pulse,
-                seed: wall_seconds().to_bits() ^ u64::from(std::process::id()),
+                seed: process_seed(),
                 runtime: tokio::runtime::Handle::current(),
             };
             let (done, outcome) = oneshot::channel();

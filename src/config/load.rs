@@ -3,21 +3,19 @@
 //! Owns the order of layers: defaults, then the file, then `TICKCAST__SECTION__KEY` variables.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::{Environment, File, FileFormat, Value};
 
 use super::bridge::{self, BridgeSection};
-use super::dial;
-use super::kafka;
-use super::read::{Problems, Section};
+use super::read::{Problems, Section, Setting};
 use super::{
-    BridgeConfig, ClusterConfig, Config, FeedUrl, FileConfig, HttpConfig, KafkaConfig, LinesTarget,
-    LogConfig, LogFormat, LogLevel, ModelConfig, PublishConfig, ShardConfig, SourceConfig,
-    SourceKind, WebSocketConfig, WhenFull,
+    BridgeConfig, ClusterConfig, Config, FeedUrl, FileConfig, KafkaConfig, LinesTarget, LogConfig,
+    LogFormat, LogLevel, ModelConfig, PublishConfig, ShardConfig, SourceConfig, SourceKind,
+    WebSocketConfig, WhenFull,
 };
+use super::{dial, http, kafka};
 use crate::domain::{Symbol, TimeUnit};
 use crate::engine::EngineLimits;
 use crate::model::manifest::Mode;
@@ -27,7 +25,7 @@ use crate::source::file;
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// The prefix of environment variables, which name a key as `TICKCAST__SOURCE__URL`.
-const PREFIX: &str = "TICKCAST";
+pub(super) const PREFIX: &str = "TICKCAST";
 
 /// Stands in for an address that is none, so that the other problems are found as well.
 const NOWHERE: &str = "ws://127.0.0.1:0";
@@ -125,8 +123,17 @@ fn read_bridge(
     })
 }
 
+/// Every setting of the daemon and of a bridge, in the order of the sections.
+pub(super) fn settings() -> Vec<Setting> {
+    let tree =
+        tree("", &HashMap::new()).expect("the defaults are compiled in, and a test reads them");
+    let mut problems = Problems::default();
+    check(tree, &HashMap::new(), Purpose::Serve, &mut problems);
+    problems.into_settings()
+}
+
 /// All layers, one over the other.
-fn tree(text: &str, variables: &HashMap<String, String>) -> Result<Value, Vec<String>> {
+pub(super) fn tree(text: &str, variables: &HashMap<String, String>) -> Result<Value, Vec<String>> {
     let environment = Environment::with_prefix(PREFIX)
         .prefix_separator("__")
         .separator("__")
@@ -176,7 +183,7 @@ fn check(
     };
     let (engine, shards) = engine(root.section("engine"));
     let publish = publish(root.section("publish"));
-    let http = http(root.section("http"));
+    let http = http::read(root.section("http"));
     let log = log(root.section("log"));
     let shutdown_deadline = {
         let mut section = root.section("shutdown");
@@ -357,31 +364,11 @@ fn publish(mut section: Section<'_>) -> PublishConfig {
     let config = PublishConfig {
         lines,
         subscribers_max: section.count("subscribers_max", 0, 100_000),
+        subscribers_per_address_max: section.count("subscribers_per_address_max", 1, 100_000),
         subscriber_records_max: section.count("subscriber_records_max", 1, 1_000_000),
     };
     section.finish();
     config
-}
-
-fn http(mut section: Section<'_>) -> HttpConfig {
-    let text = section.text("bind");
-    let bind = text.parse::<SocketAddr>().unwrap_or_else(|error| {
-        section.problem("bind", format_args!("`{text}` is no IP:PORT ({error})"));
-        SocketAddr::from(([127, 0, 0, 1], 0))
-    });
-    let insecure = section.switch("insecure_bind");
-    if !bind.ip().is_loopback() && !insecure {
-        section.problem(
-            "bind",
-            format_args!(
-                "{bind} is beyond loopback and nothing guards it; set insecure_bind = true if \
-                 that is meant"
-            ),
-        );
-    }
-    let allowed_origins = section.texts("allowed_origins");
-    section.finish();
-    HttpConfig { bind, allowed_origins }
 }
 
 fn log(mut section: Section<'_>) -> LogConfig {
@@ -470,8 +457,8 @@ mod tests {
             "model.mode: `slidign` is none of `auto`, `sliding`, `full`, `carried`, did you mean \
              `sliding`?",
             "engine.symbols_max: must be a whole number from 1 to 10000000",
-            "http.bind: 0.0.0.0:9630 is beyond loopback and nothing guards it; set insecure_bind \
-             = true if that is meant",
+            "http.bind: 0.0.0.0:9630 is beyond loopback and nothing guards it; name a token_file, \
+             or set insecure_bind = true if that is meant",
             "log.level: must be a text, not 7",
             "lgo: unknown key, did you mean `log`?",
             "sources: unknown key, did you mean `source`?",

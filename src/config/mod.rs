@@ -5,7 +5,9 @@
 
 mod bridge;
 mod cluster;
+mod describe;
 mod dial;
+mod http;
 mod kafka;
 mod load;
 pub(crate) mod read;
@@ -17,6 +19,7 @@ use std::time::Duration;
 
 pub use bridge::BridgeConfig;
 pub use cluster::{ClusterConfig, KafkaOption, KafkaOptionError, TopicPlace, TopicPlaceError};
+pub use describe::{reference, schema, show};
 pub use dial::{Header, Secret};
 pub use kafka::{Delivery, KafkaConfig, LostOffset, StartAt};
 pub use load::{ConfigError, DEFAULTS, load, load_bridge, parse};
@@ -25,6 +28,7 @@ pub use url::{Endpoint, FeedUrl, FeedUrlError, KafkaUrl, KafkaUrlError};
 use crate::dial::DialOptions;
 use crate::domain::TimeUnit;
 use crate::engine::EngineLimits;
+use crate::http::access::Access;
 use crate::model::manifest::Mode;
 use crate::source::file::ColumnMap;
 
@@ -147,6 +151,8 @@ pub struct PublishConfig {
     pub lines: LinesTarget,
     /// The most subscribers of the stream.
     pub subscribers_max: usize,
+    /// The most of them from one address.
+    pub subscribers_per_address_max: usize,
     /// How far a subscriber may fall behind, in records.
     pub subscriber_records_max: usize,
 }
@@ -167,8 +173,8 @@ pub enum LinesTarget {
 pub struct HttpConfig {
     /// The address to listen on; port 0 takes a free one.
     pub bind: SocketAddr,
-    /// Web origins, beside the server's own, whose pages may open the stream.
-    pub allowed_origins: Vec<String>,
+    /// Who may use it.
+    pub access: Access,
 }
 
 /// How the process speaks of itself.
