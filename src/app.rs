@@ -26,7 +26,8 @@ use tracing::{error, info, warn};
 
 use crate::affinity::Processors;
 use crate::clock::{Stopwatch, wall_seconds};
-use crate::config::{Config, FileConfig, KafkaConfig, SourceKind};
+use crate::config::{Config, FileConfig, KafkaConfig, SourceKind, WebSocketConfig};
+use crate::dial::Dialer;
 use crate::engine::EngineTally;
 use crate::exit::{Exit, Failure};
 use crate::http::{Condition, HttpServer, HttpState, Readiness, VersionInfo};
@@ -64,7 +65,7 @@ pub struct App {
 
 /// A source with what it needs.
 enum Source {
-    WebSocket(crate::config::WebSocketConfig, Router, WebSocketMetrics),
+    WebSocket(Box<WebSocketConfig>, Dialer, Router, WebSocketMetrics),
     File(Box<FileRecords>, Router),
     Kafka(Box<KafkaConfig>, KafkaMetrics, String, Router),
 }
@@ -130,7 +131,8 @@ impl App {
         let source = match config.source.kind {
             SourceKind::WebSocket(websocket) => {
                 let metrics = WebSocketMetrics::register(&registry).map_err(&internal)?;
-                Source::WebSocket(websocket, router, metrics)
+                let dialer = dialer(&websocket)?;
+                Source::WebSocket(websocket, dialer, router, metrics)
             }
             SourceKind::File(file) => Source::File(Box::new(open_recording(file)?), router),
             SourceKind::Kafka(kafka) => {
@@ -415,6 +417,12 @@ fn report(finished: Result<EngineTally, Exit>, intake: &IntakeMetrics) -> Result
     Ok(())
 }
 
+/// Reads the certificates that a feed's address asks for.
+pub(crate) fn dialer(config: &WebSocketConfig) -> Result<Dialer, Exit> {
+    Dialer::new(config.dial.clone(), config.url.endpoint().encrypted)
+        .map_err(Exit::while_doing(Failure::Configuration, "source.url"))
+}
+
 /// Opens the recording that a configuration names.
 pub(crate) fn open_recording(file: FileConfig) -> Result<FileRecords, Exit> {
     let FileConfig { path, columns, symbol } = file;
@@ -430,9 +438,9 @@ async fn run_source(
     stop: watch::Receiver<bool>,
 ) -> Result<(), Exit> {
     match source {
-        Source::WebSocket(config, router, metrics) => {
+        Source::WebSocket(config, dialer, router, metrics) => {
             let seed = wall_seconds().to_bits() ^ u64::from(std::process::id());
-            websocket::run(config, router, ready, metrics, seed, stop).await;
+            websocket::run(*config, dialer, router, ready, metrics, seed, stop).await;
             Ok(())
         }
         Source::Kafka(config, metrics, model_sha256, router) => {

@@ -32,6 +32,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod decode;
+pub mod dial;
 pub mod domain;
 pub mod engine;
 pub mod exit;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::Global;
-use crate::app::open_recording;
+use crate::app::{dialer, open_recording};
 use crate::config::SourceKind;
 use crate::exit::{Exit, Failure};
 use crate::pipeline::Pipeline;
@@ -32,8 +32,10 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<(), Exit> {
     };
     let pipeline = Pipeline::build(&bundle, &runtime, &config)
         .map_err(Exit::because(Failure::Configuration))?;
-    if let SourceKind::File(file) = config.source.kind {
-        open_recording(file)?;
+    match config.source.kind {
+        SourceKind::File(file) => drop(open_recording(file)?),
+        SourceKind::WebSocket(websocket) => drop(dialer(&websocket)?),
+        SourceKind::Kafka(_) => {}
     }
     let template = pipeline.template();
     super::print(format_args!(

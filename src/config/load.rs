@@ -10,6 +10,7 @@ use std::time::Duration;
 use config::{Environment, File, FileFormat, Value};
 
 use super::bridge::{self, BridgeSection};
+use super::dial;
 use super::kafka;
 use super::read::{Problems, Section};
 use super::{
@@ -85,7 +86,7 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
 fn read(text: &str, variables: &HashMap<String, String>) -> Result<Config, Vec<String>> {
     let tree = tree(text, variables)?;
     let mut problems = Problems::default();
-    let Settings { config, .. } = check(tree, Purpose::Serve, &mut problems);
+    let Settings { config, .. } = check(tree, variables, Purpose::Serve, &mut problems);
     if problems.is_empty() { Ok(config) } else { Err(problems.into_vec()) }
 }
 
@@ -96,7 +97,7 @@ fn read_bridge(
 ) -> Result<BridgeConfig, Vec<String>> {
     let tree = tree(text, variables)?;
     let mut problems = Problems::default();
-    let Settings { config, kafka, bridge } = check(tree, Purpose::Bridge, &mut problems);
+    let Settings { config, kafka, bridge } = check(tree, variables, Purpose::Bridge, &mut problems);
     let Config { source, http, log, shutdown_deadline, .. } = config;
     if bridge.topic.is_none() {
         problems.add("bridge.topic", "must name the topic that records go to");
@@ -109,7 +110,7 @@ fn read_bridge(
         return Err(problems.into_vec());
     }
     Ok(BridgeConfig {
-        source: websocket,
+        source: *websocket,
         queue_records_max: source.queue_records_max,
         queue_bytes_max: source.queue_bytes_max,
         cluster: ClusterConfig::of(&kafka),
@@ -153,11 +154,16 @@ struct Settings {
     bridge: BridgeSection,
 }
 
-fn check(tree: Value, purpose: Purpose, problems: &mut Problems) -> Settings {
+fn check(
+    tree: Value,
+    variables: &HashMap<String, String>,
+    purpose: Purpose,
+    problems: &mut Problems,
+) -> Settings {
     let mut root = Section::root(tree, problems);
     let kafka = kafka::read(root.section("kafka"));
     let bridge = bridge::read(root.section("bridge"));
-    let source = source(root.section("source"), kafka.clone());
+    let source = source(root.section("source"), variables, kafka.clone());
     if matches!(&source.kind, SourceKind::Kafka(kafka) if kafka.topics.is_empty()) {
         root.problem("kafka.topics", "must name a topic, for source.kind = \"kafka\"");
     }
@@ -204,7 +210,11 @@ fn seconds(section: &mut Section<'_>, name: &'static str, max: usize) -> Duratio
     Duration::from_secs(section.count(name, 1, max) as u64)
 }
 
-fn source(mut section: Section<'_>, kafka: KafkaConfig) -> SourceConfig {
+fn source(
+    mut section: Section<'_>,
+    variables: &HashMap<String, String>,
+    kafka: KafkaConfig,
+) -> SourceConfig {
     #[derive(Clone, Copy)]
     enum Kind {
         WebSocket,
@@ -216,7 +226,7 @@ fn source(mut section: Section<'_>, kafka: KafkaConfig) -> SourceConfig {
     // Settings of the other kind are read as well, so that they are known keys.
     let subscribe = section.texts("subscribe");
     let message_bytes_max = section.count("message_bytes_max", 1024, BYTES_MAX);
-    let connect_timeout = seconds(&mut section, "connect_seconds_max", 300);
+    let dial = dial::read(&mut section, variables, message_bytes_max);
     let idle_timeout = seconds(&mut section, "idle_seconds_max", 3600);
     let backoff_max = seconds(&mut section, "backoff_seconds_max", 3600);
     let columns = section.optional_text("columns");
@@ -261,14 +271,8 @@ fn source(mut section: Section<'_>, kafka: KafkaConfig) -> SourceConfig {
                     NOWHERE.parse().expect("the constant is an address")
                 }
             };
-            SourceKind::WebSocket(WebSocketConfig {
-                url,
-                subscribe,
-                message_bytes_max,
-                connect_timeout,
-                idle_timeout,
-                backoff_max,
-            })
+            let config = WebSocketConfig { url, subscribe, dial, idle_timeout, backoff_max };
+            SourceKind::WebSocket(Box::new(config))
         }
         Kind::File => {
             if path.is_none() {
@@ -457,7 +461,8 @@ mod tests {
         let problems = read(text, &variables(&[("TICKCAST__LGO__LEVEL", "info")])).unwrap_err();
         let expected = [
             "source.subscribe: must hold texts only, not 1",
-            "source.url: must be ws://host:port/path, for kind \"websocket\"",
+            "source.url: must be ws://host:port/path or wss://host:port/path, for kind \
+             \"websocket\"",
             "source.time_unit: `msec` is none of `ms`, `s`, `us`, `ns`",
             "source.queue_records_max: must be a whole number from 1 to 10000000",
             "source.knd: unknown key, did you mean `kind`?",

@@ -5,6 +5,7 @@
 
 mod bridge;
 mod cluster;
+mod dial;
 mod kafka;
 mod load;
 pub(crate) mod read;
@@ -16,10 +17,12 @@ use std::time::Duration;
 
 pub use bridge::BridgeConfig;
 pub use cluster::{ClusterConfig, KafkaOption, KafkaOptionError, TopicPlace, TopicPlaceError};
+pub use dial::{Header, Secret};
 pub use kafka::{Delivery, KafkaConfig, LostOffset, StartAt};
 pub use load::{ConfigError, DEFAULTS, load, load_bridge, parse};
-pub use url::{FeedUrl, FeedUrlError, KafkaUrl, KafkaUrlError};
+pub use url::{Endpoint, FeedUrl, FeedUrlError, KafkaUrl, KafkaUrlError};
 
+use crate::dial::DialOptions;
 use crate::domain::TimeUnit;
 use crate::engine::EngineLimits;
 use crate::model::manifest::Mode;
@@ -71,7 +74,7 @@ pub struct SourceConfig {
 #[derive(Clone, Debug, PartialEq)]
 pub enum SourceKind {
     /// A live feed.
-    WebSocket(WebSocketConfig),
+    WebSocket(Box<WebSocketConfig>),
     /// A recording.
     File(FileConfig),
     /// Topics of a Kafka cluster, which forecasts go back to.
@@ -85,10 +88,8 @@ pub struct WebSocketConfig {
     pub url: FeedUrl,
     /// Text messages sent right after connecting.
     pub subscribe: Vec<String>,
-    /// The largest message, in bytes.
-    pub message_bytes_max: usize,
-    /// How long connecting and the handshake may take.
-    pub connect_timeout: Duration,
+    /// How it is reached.
+    pub dial: DialOptions,
     /// A silence of this length ends the connection.
     pub idle_timeout: Duration,
     /// The longest wait between two attempts to connect.

@@ -15,6 +15,7 @@ use super::client::ConnectError;
 use super::render::{Ink, Size, line, table};
 use super::screen::Screen;
 use super::*;
+use crate::dial::{Dialer, Proxies, TlsFiles};
 use crate::domain::Symbol;
 use crate::http::{HttpServer, HttpState, Readiness, VersionInfo};
 use crate::publish::stream::{StreamHub, StreamLimits, StreamMetrics};
@@ -324,6 +325,7 @@ impl Server {
 fn session(target: &Target, until_closed: bool) -> Session {
     Session {
         target: target.clone(),
+        dialer: Dialer::new(dial_options(TlsFiles::default(), Proxies::default()), false).unwrap(),
         connect_max: Duration::from_secs(60),
         watch_for: None,
         until_closed,
