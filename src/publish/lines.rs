@@ -83,9 +83,7 @@ impl Lines {
         match target {
             LinesTarget::Off => Ok(None),
             // Whoever reads it keeps it.
-            LinesTarget::StandardOutput => {
-                Self::start(io::stdout(), |_| Ok(()), metrics).map(Some)
-            }
+            LinesTarget::StandardOutput => Self::start(io::stdout(), |_| Ok(()), metrics).map(Some),
             LinesTarget::File(path) => {
                 let mut file =
                     OpenOptions::new().create(true).append(true).read(true).open(path)?;
