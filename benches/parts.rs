@@ -13,6 +13,7 @@ use tickcast::engine::{Engine, Pushed};
 use tickcast::features::RowStatus;
 use tickcast::model::Bundle;
 use tickcast::model::manifest::Mode;
+use tickcast::state::StateCodec;
 use tickcast::window::Window;
 
 /// Symbols of a batch, as many as one run takes.
@@ -154,5 +155,23 @@ fn encode(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(parts, decode, features_and_window, engine, encode);
+/// What a snapshot costs a shard: every symbol's state to rest and into its stored form.
+fn store(criterion: &mut Criterion) {
+    let bundle = bundle();
+    let mut group = criterion.benchmark_group("store");
+    group.throughput(Throughput::Elements(SYMBOLS as u64));
+    for mode in [Mode::Sliding, Mode::Carried] {
+        let warm = Warm::new(&bundle, mode);
+        let codec = StateCodec::new(&bundle, mode);
+        group.bench_function(mode.to_string(), |bencher| {
+            bencher.iter(|| {
+                for state in warm.engine.snapshot() {
+                    black_box(codec.encode(&state));
+                }
+            });
+        });
+    }
+}
+
+criterion_group!(parts, decode, features_and_window, engine, encode, store);
 criterion_main!(parts);

@@ -10,15 +10,18 @@
 //! | source task | the connection or file | network, file | `block` or `drop_oldest` | stops reading |
 //! | shard threads | a pipeline each: all state of its symbols | intake | blocks or drops, by policy | drain, return |
 //! | lines thread | the file or standard output | records | blocks the shards | writes all, returns |
+//! | checkpoint thread | the folder of states | states of one line | the next line waits | writes the last, returns |
 //! | supervisor thread | the watch over all stages | their pulses | – | with the process |
 //! | http thread | probes, metrics, subscribers | requests; one ring | 503; slow subscriber cut | last to go |
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use prometheus::Registry;
+use sha2::{Digest, Sha256};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{interval, timeout};
@@ -26,22 +29,29 @@ use tracing::{error, info, warn};
 
 use crate::affinity::Processors;
 use crate::clock::{Stopwatch, wall_seconds};
-use crate::config::{Config, FileConfig, KafkaConfig, SourceKind, WebSocketConfig};
+use crate::config::{
+    CheckpointConfig, Config, FileConfig, KafkaConfig, SourceKind, WebSocketConfig,
+};
 use crate::dial::Dialer;
+use crate::domain::{DurationNanos, Position};
 use crate::engine::EngineTally;
 use crate::exit::{Exit, Failure};
 use crate::http::{Condition, HttpServer, HttpState, Readiness, VersionInfo};
 use crate::inference::Runtime;
 use crate::kafka::{KafkaError, KafkaMetrics, KafkaSource};
 use crate::model::Bundle;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{ModelLabel, Pipeline};
 use crate::process;
 use crate::publish::stream::{StreamHub, StreamId, StreamLimits, StreamMetrics};
 use crate::publish::{Lines, LinesMetrics, Publisher};
 use crate::shard::{Crew, CrewError, Shard, ShardError, ShardMetrics};
 use crate::shutdown::StopSignals;
-use crate::source::file::{FileOptions, FileRecords};
-use crate::source::intake::{IntakeLimits, IntakeMetrics, intake};
+use crate::snapshot::{
+    FileFacts, InputFacts, InputProgress, Keeper, RECORDING, RunningKeeper, SnapshotMetrics, Start,
+};
+use crate::source::command::Handed;
+use crate::source::file::{self, FileOptions, FileRecords};
+use crate::source::intake::{IntakeCommander, IntakeLimits, IntakeMetrics, intake};
 use crate::source::router::{Router, RouterCloser};
 use crate::source::websocket::{self, WebSocketMetrics};
 use crate::supervise::{Notifier, Pulse, Stage, SuperviseMetrics, Supervisor, watchdog_timeout};
@@ -52,6 +62,7 @@ pub struct App {
     shards: Vec<Shard>,
     processors: Option<Processors>,
     lines: Option<Lines>,
+    keeper: Option<KeeperParts>,
     http: HttpServer,
     http_state: HttpState,
     readiness: Readiness,
@@ -63,10 +74,19 @@ pub struct App {
     shutdown_deadline: Duration,
 }
 
+/// What keeps states over restarts, ready to start.
+struct KeeperParts {
+    keeper: Keeper,
+    shards: Vec<IntakeCommander>,
+    last: Receiver<Handed>,
+    input: InputProgress,
+    model: ModelLabel,
+}
+
 /// A source with what it needs.
 enum Source {
-    WebSocket(Box<WebSocketConfig>, Dialer, Router, WebSocketMetrics),
-    File(Box<FileRecords>, Router),
+    WebSocket(Box<WebSocketConfig>, Dialer, Router, WebSocketMetrics, Start),
+    File(Box<FileRecords>, Router, Option<InputProgress>, Start),
     Kafka(Box<KafkaConfig>, KafkaMetrics, String, Router),
 }
 
@@ -92,7 +112,7 @@ impl App {
         let shard_count = config.shards.count;
         let mut of_shard = config.clone();
         of_shard.engine.symbols_max = config.engine.symbols_max.div_ceil(shard_count);
-        let pipelines = (0..shard_count)
+        let mut pipelines = (0..shard_count)
             .map(|_| Pipeline::build(bundle, runtime, &of_shard))
             .collect::<Result<Vec<_>, _>>()
             .map_err(Exit::because(Failure::Configuration))?;
@@ -131,13 +151,47 @@ impl App {
         let router = Router::new(senders);
         let (intake, closer) = (metrics, router.closer());
         let source_pulse = router.pulse();
+        let mut input = input_facts(&config.source.kind)?.map(InputProgress::new);
+        // Registered also where nothing is kept, so that a dashboard shows zeros and not a hole.
+        let kept = SnapshotMetrics::register(&registry).map_err(&internal)?;
+        let (keeper, start) = match (&config.checkpoint.folder, &input) {
+            (None, _) => {
+                input = None;
+                (None, Start::default())
+            }
+            (Some(folder), None) => {
+                info!(
+                    folder = %folder.display(),
+                    "nothing is kept here: the input keeps states itself, or cannot be read again"
+                );
+                (None, Start::default())
+            }
+            (Some(folder), Some(input)) => {
+                let CheckpointConfig { interval, gap_steps_max, .. } = config.checkpoint;
+                let configuration = Exit::because(Failure::Configuration);
+                let mut keeper = Keeper::open(folder, interval, kept).map_err(&configuration)?;
+                let models = [pipelines[0].label().identity];
+                let step_seconds = i64::from(bundle.manifest().step.interval_seconds);
+                let gap_max = DurationNanos::from_seconds(step_seconds)
+                    .and_then(|step| step.times(gap_steps_max))
+                    .unwrap_or(DurationNanos::MAX);
+                let start = keeper
+                    .restore(&mut pipelines, input, &models, gap_max)
+                    .map_err(&configuration)?;
+                (Some(keeper), start)
+            }
+        };
+        let commanders = router.commanders();
         let source = match config.source.kind {
             SourceKind::WebSocket(websocket) => {
                 let metrics = WebSocketMetrics::register(&registry).map_err(&internal)?;
                 let dialer = dialer(&websocket)?;
-                Source::WebSocket(websocket, dialer, router, metrics)
+                Source::WebSocket(websocket, dialer, router, metrics, start)
             }
-            SourceKind::File(file) => Source::File(Box::new(open_recording(file)?), router),
+            SourceKind::File(file) => {
+                let records = Box::new(open_recording(file)?);
+                Source::File(records, router, input.clone(), start)
+            }
             SourceKind::Kafka(kafka) => {
                 let metrics = KafkaMetrics::register(&registry).map_err(&internal)?;
                 Source::Kafka(kafka, metrics, bundle.manifest().onnx_sha256.clone(), router)
@@ -145,9 +199,23 @@ impl App {
         };
         let publisher = Publisher::new(stream.clone(), lines.as_ref().map(Lines::queue));
         let metrics = ShardMetrics::register(&registry).map_err(&internal)?;
+        let (last_states, last) = channel();
+        let model = pipelines[0].label();
+        let keeper = keeper.zip(input).map(|(keeper, input)| KeeperParts {
+            keeper,
+            shards: commanders,
+            last,
+            input,
+            model,
+        });
         let shard = |(pipeline, receiver)| {
             let (publisher, metrics) = (publisher.clone(), metrics.clone());
-            Shard::new(pipeline, receiver, publisher, metrics, config.shards.drain_records_max)
+            let drain = config.shards.drain_records_max;
+            let shard = Shard::new(pipeline, receiver, publisher, metrics, drain);
+            match &keeper {
+                Some(_) => shard.with_keeper(last_states.clone()),
+                None => shard,
+            }
         };
         let progress = {
             let metrics = metrics.clone();
@@ -184,6 +252,7 @@ impl App {
             shards,
             processors,
             lines,
+            keeper,
             http,
             http_state,
             readiness,
@@ -226,6 +295,7 @@ impl App {
             shards,
             processors,
             lines,
+            keeper,
             http,
             http_state,
             readiness,
@@ -259,7 +329,15 @@ impl App {
         let supervision = supervisor
             .start()
             .map_err(Exit::while_doing(Failure::Internal, "start the supervisor"))?;
-        let mut work = pin!(publish_all(crew, lines, stream));
+        let queue = lines.as_ref().map(Lines::queue);
+        let start = |KeeperParts { keeper, shards, last, input, model }: KeeperParts| {
+            keeper.start(shards, last, queue, input, model)
+        };
+        let keeper = keeper
+            .map(start)
+            .transpose()
+            .map_err(Exit::while_doing(Failure::Internal, "start the keeper of snapshots"))?;
+        let mut work = pin!(publish_all(crew, keeper, lines, stream));
         let stop_timeout = source.stop_timeout(shutdown_deadline);
         let mut source = tokio::spawn(run_source(source, ready, source_pulse, stopped));
 
@@ -394,10 +472,17 @@ impl Deadline {
 /// Waits until the shards have published everything and everything is written.
 async fn publish_all(
     mut crew: Crew,
+    keeper: Option<RunningKeeper>,
     lines: Option<Lines>,
     stream: StreamHub,
 ) -> Result<EngineTally, Exit> {
     let finished = crew.finished().await.cloned();
+    // Before the writer of lines ends, which has to write what the last snapshot holds.
+    if let (Some(keeper), Ok(_)) = (keeper, &finished) {
+        let kept = tokio::task::spawn_blocking(|| keeper.finish()).await;
+        kept.map_err(Exit::while_doing(Failure::Internal, "keep the last snapshot"))?
+            .map_err(Exit::because(Failure::Internal))?;
+    }
     // A shard that failed otherwise may have left others at work, whose lines nobody waits for.
     let writer_ended = matches!(finished, Ok(_) | Err(CrewError::Shard(ShardError::Closed(_))));
     stream.finish();
@@ -438,6 +523,22 @@ pub(crate) fn open_recording(file: FileConfig) -> Result<FileRecords, Exit> {
         .map_err(Exit::while_doing(Failure::Configuration, "source.path"))
 }
 
+/// What tells the input from others, where it has no states of its own and may be met again.
+fn input_facts(source: &SourceKind) -> Result<Option<InputFacts>, Exit> {
+    match source {
+        SourceKind::WebSocket(websocket) => {
+            let digest = Sha256::digest(websocket.url.place());
+            Ok(Some(InputFacts::Feed(digest.into())))
+        }
+        SourceKind::File(recording) => {
+            let facts = file::facts(&recording.path)
+                .map_err(Exit::while_doing(Failure::Configuration, "source.path"))?;
+            Ok(facts.map(|(length, head)| InputFacts::File(FileFacts { length, head })))
+        }
+        SourceKind::Kafka(_) => Ok(None),
+    }
+}
+
 /// Runs the source to its end. A live feed ends only by `stop`.
 async fn run_source(
     source: Source,
@@ -446,7 +547,11 @@ async fn run_source(
     stop: watch::Receiver<bool>,
 ) -> Result<(), Exit> {
     match source {
-        Source::WebSocket(config, dialer, router, metrics) => {
+        Source::WebSocket(config, dialer, router, metrics, start) => {
+            // What came while no process ran is missing behind the states that came back.
+            if start.resumed && router.gap().await.is_err() {
+                return Ok(());
+            }
             let seed = process_seed();
             websocket::run(*config, dialer, router, ready, metrics, seed, stop).await;
             Ok(())
@@ -478,22 +583,58 @@ async fn run_source(
                 },
             )
         }
-        Source::File(records, router) => {
-            ready.ready();
+        Source::File(records, router, progress, start) => {
             let handle = tokio::runtime::Handle::current();
             let read = move || {
-                for record in *records {
-                    let record = record.map_err(Exit::because(Failure::Data))?;
-                    let delivered = handle.block_on(router.record(record.bytes.into()));
-                    if delivered.is_err() || *stop.borrow() {
-                        break;
-                    }
-                }
-                Ok(())
+                let deliver = |bytes: Vec<u8>, position| {
+                    handle.block_on(router.record_at(bytes.into(), position)).is_ok()
+                };
+                read_recording(*records, start, progress.as_ref(), &ready, &stop, deliver)
             };
             tokio::task::spawn_blocking(read)
                 .await
                 .map_err(Exit::while_doing(Failure::Internal, "read the recording"))?
         }
     }
+}
+
+/// Reads a recording to its end, from behind the records that the states hold already. They are
+/// read again to be left out, because no format but JSON lines can be entered in the middle.
+fn read_recording(
+    mut records: FileRecords,
+    start: Start,
+    progress: Option<&InputProgress>,
+    ready: &Condition,
+    stop: &watch::Receiver<bool>,
+    deliver: impl Fn(Vec<u8>, Position) -> bool,
+) -> Result<(), Exit> {
+    if start.records > 0 {
+        ready.not_ready(format!("going to record {}", start.records));
+    }
+    let mut count = 0;
+    while !*stop.borrow() {
+        if count == start.records {
+            ready.ready();
+        }
+        let Some(record) = records.next() else { break };
+        let record = record.map_err(Exit::because(Failure::Data))?;
+        count += 1;
+        if count <= start.records {
+            continue;
+        }
+        // No recording has more records than that.
+        let offset = i64::try_from(count - 1).unwrap_or(i64::MAX);
+        if !deliver(record.bytes, Position { partition: RECORDING, offset }) {
+            break;
+        }
+        if let Some(progress) = progress {
+            progress.delivered(count, records.bytes_read());
+        }
+    }
+    if count < start.records && !*stop.borrow() {
+        let (had, has) = (start.records, count);
+        let text = format!("source.path: {had} records were read of it before, and it has {has}");
+        return Err(Exit::new(Failure::Data, text));
+    }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! The only place that reads clocks.
 //!
-//! Owns wall time (for seeds of jitter) and durations (for latency and limits). Promises that no
-//! clock value reaches a forecast. Never is named by the pure core.
+//! Owns wall time (for seeds of jitter and for people) and durations (for latency and limits).
+//! Promises that no clock value reaches a forecast. Never is named by the pure core.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -27,7 +27,8 @@ pub fn pause(duration: Duration) {
     std::thread::sleep(duration);
 }
 
-/// Wall time as seconds since the Unix epoch, for what must differ between runs: seeds of jitter.
+/// Wall time as seconds since the Unix epoch, for what may differ between runs: seeds of jitter,
+/// and times for people.
 #[expect(clippy::disallowed_methods, reason = "this is the seam the rule points to")]
 pub fn wall_seconds() -> f64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |span| span.as_secs_f64())

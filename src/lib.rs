@@ -50,6 +50,7 @@ pub mod process;
 pub mod publish;
 pub mod shard;
 pub mod shutdown;
+pub mod snapshot;
 pub mod source;
 pub mod state;
 pub mod step;

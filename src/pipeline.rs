@@ -9,13 +9,13 @@ use bytes::Bytes;
 
 use crate::config::Config;
 use crate::decode::{JsonDecoder, symbol_of};
-use crate::domain::{Forecast, PartitionId, Position, Reject, Symbol};
+use crate::domain::{DurationNanos, Forecast, PartitionId, Position, Reject, Symbol};
 use crate::engine::{Engine, EngineTally, Pushed};
 use crate::inference::{InferenceError, Runtime};
 use crate::model::manifest::Mode;
 use crate::model::{Bundle, BundleError};
 use crate::publish::wire::RecordTemplate;
-use crate::state::StateCodec;
+use crate::state::{ModelIdentity, StateCodec};
 
 /// One model's path from records to forecasts.
 pub struct Pipeline {
@@ -202,24 +202,54 @@ impl Pipeline {
         self.engine.advance()
     }
 
-    /// Hands the stored form of every symbol's state that has moved since the last call to `sink`.
-    /// All forecasts must have been made and the states moved on.
-    pub fn take_changed(&mut self, mut sink: impl FnMut(StoredState)) {
+    /// The model behind the states that [`Pipeline::take_changed`] gives.
+    pub fn label(&self) -> ModelLabel {
+        let RecordTemplate { model, model_version, mode, .. } = &self.template;
+        let text = format!("{model} {model_version}, {mode}");
+        ModelLabel { identity: self.codec.identity(), text }
+    }
+
+    /// Whether a symbol has a state.
+    pub fn has_symbol(&self, name: &str) -> bool {
+        self.engine.has_symbol(name)
+    }
+
+    /// How many windows began anew because the data went on too late for them.
+    pub fn stale_count(&self) -> u64 {
+        self.engine.stale_count()
+    }
+
+    /// How many symbols' states have moved since they were last taken.
+    pub fn changed_count(&self) -> usize {
+        self.engine.changed_count()
+    }
+
+    /// Hands the stored form of at most `count_max` symbols' states that have moved since they
+    /// were last taken to `sink`, the longest waiting first. All forecasts must have been made and
+    /// the states moved on.
+    pub fn take_changed(&mut self, count_max: usize, mut sink: impl FnMut(StoredState)) {
         let codec = &self.codec;
-        self.engine.take_changed(|Position { partition, .. }, state| {
+        self.engine.take_changed(count_max, |position, state| {
+            let partition = position.map(|position| position.partition);
             let bytes = codec.encode(&state);
             sink(StoredState { symbol: state.symbol().to_owned(), partition, bytes });
         });
     }
 
-    /// Takes the stored states of a partition's symbols over. What cannot be used is told by name,
-    /// and its symbol begins cold.
+    /// Notes that data is missing from here on, and that windows whose data goes on later than
+    /// `gap_max` after its newest tick begin anew.
+    pub fn expect_gap(&mut self, gap_max: DurationNanos) {
+        self.engine.expect_gap(gap_max);
+    }
+
+    /// Takes the stored states of symbols over, as those of a partition where the input has
+    /// places. What cannot be used is told by name, and its symbol begins cold.
     ///
     /// # Errors
     /// [`InferenceError`] where the recurrent states cannot be computed.
     pub fn restore(
         &mut self,
-        partition: PartitionId,
+        partition: Option<PartitionId>,
         stored: &[(String, Bytes)],
     ) -> Result<Restored, InferenceError> {
         let mut restored = Restored::default();
@@ -234,7 +264,7 @@ impl Pipeline {
                 Err(error) => restored.cold.push(format!("symbol `{symbol}`: {error}")),
             }
         }
-        let refused = self.engine.restore(&states, Some(partition))?;
+        let refused = self.engine.restore(&states, partition)?;
         restored.symbol_count = states.len() - refused.len();
         restored.cold.extend(refused.iter().map(ToString::to_string));
         Ok(restored)
@@ -260,13 +290,22 @@ impl Pipeline {
     }
 }
 
+/// A model in one mode, for programs and for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelLabel {
+    /// Tells its states from those of others.
+    pub identity: ModelIdentity,
+    /// Name, version and mode.
+    pub text: String,
+}
+
 /// The stored form of one symbol's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredState {
     /// Whose it is.
     pub symbol: String,
-    /// The partition that it belongs to.
-    pub partition: PartitionId,
+    /// The partition that it belongs to, in an input that has places.
+    pub partition: Option<PartitionId>,
     /// What [`StateCodec`] wrote.
     pub bytes: Vec<u8>,
 }

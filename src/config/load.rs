@@ -15,7 +15,7 @@ use super::{
     LogFormat, LogLevel, ModelConfig, PublishConfig, ShardConfig, SourceConfig, SourceKind,
     WebSocketConfig, WhenFull,
 };
-use super::{dial, http, kafka};
+use super::{checkpoint, dial, http, kafka};
 use crate::domain::{Symbol, TimeUnit};
 use crate::engine::EngineLimits;
 use crate::model::manifest::Mode;
@@ -183,6 +183,8 @@ fn check(
     };
     let (engine, shards) = engine(root.section("engine"));
     let publish = publish(root.section("publish"));
+    let state_directory = variables.get("STATE_DIRECTORY").map(String::as_str);
+    let checkpoint = checkpoint::read(root.section("checkpoint"), state_directory);
     let http = http::read(root.section("http"));
     let log = log(root.section("log"));
     let shutdown_deadline = {
@@ -205,6 +207,7 @@ fn check(
         engine,
         shards,
         publish,
+        checkpoint,
         http,
         log,
         shutdown_deadline,
@@ -424,6 +427,21 @@ mod tests {
         assert_eq!(config.engine, EngineLimits { symbols_max: 9, batch_rows_max: 8 });
         let SourceKind::WebSocket(source) = config.source.kind else { panic!("kind") };
         assert_eq!(source.url.secret(), "ws://[::1]:2/x");
+    }
+
+    #[test]
+    fn states_are_kept_where_the_file_or_systemd_says_and_nowhere_unasked() {
+        let folder = |text: &str, pairs: &[(&str, &str)]| {
+            let config = read(&format!("{SMALLEST}{text}"), &variables(pairs)).unwrap();
+            config.checkpoint.folder.map(|folder| folder.display().to_string())
+        };
+        let systemd = [("STATE_DIRECTORY", "/var/lib/tickcast:/var/lib/other")];
+        assert_eq!(folder("", &[]), None);
+        assert_eq!(folder("", &[("STATE_DIRECTORY", "")]), None);
+        assert_eq!(folder("", &systemd).as_deref(), Some("/var/lib/tickcast"));
+        assert_eq!(folder("[checkpoint]\nfolder = ''\n", &systemd), None);
+        let own = folder("[checkpoint]\nfolder = 'state'\n", &systemd);
+        assert_eq!(own.as_deref(), Some("state"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! each with its key, and that a [`Config`] that exists is usable. Never opens a port or a model.
 
 mod bridge;
+mod checkpoint;
 mod cluster;
 mod describe;
 mod dial;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use bridge::BridgeConfig;
+pub use checkpoint::CheckpointConfig;
 pub use cluster::{ClusterConfig, KafkaOption, KafkaOptionError, TopicPlace, TopicPlaceError};
 pub use describe::{reference, schema, show};
 pub use dial::{Header, Secret};
@@ -47,6 +49,8 @@ pub struct Config {
     pub shards: ShardConfig,
     /// Where forecasts go.
     pub publish: PublishConfig,
+    /// Where states are kept on this machine.
+    pub checkpoint: CheckpointConfig,
     /// Probes, metrics and the stream.
     pub http: HttpConfig,
     /// How the process speaks of itself.

@@ -47,6 +47,9 @@ pub enum TimeError {
 }
 
 impl DurationNanos {
+    /// The longest span, 292 years.
+    pub const MAX: Self = Self(i64::MAX);
+
     /// A span of whole seconds, or `None` where it overflows.
     pub const fn from_seconds(seconds: i64) -> Option<Self> {
         match seconds.checked_mul(1_000_000_000) {

@@ -81,6 +81,13 @@ impl CarriedStates {
         }
     }
 
+    /// Lets a symbol begin from zero state again.
+    pub(super) fn begin_anew(&mut self, symbol: SymbolId) {
+        for block in &mut self.blocks {
+            block.row_mut(symbol).fill(0.0);
+        }
+    }
+
     /// Forgets a symbol; the last one of the dense index takes its place.
     pub(super) fn swap_remove(&mut self, symbol: SymbolId) {
         for block in &mut self.blocks {

@@ -12,7 +12,7 @@ mod full;
 mod rest;
 mod sliding;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use self::carried::CarriedStates;
 use self::full::FullWindows;
@@ -103,6 +103,8 @@ struct SymbolState {
     applied: Option<Position>,
     /// Whether the state has moved since it was last taken to rest.
     changed: bool,
+    /// A tick beyond this event time comes too late for the window, which then begins anew.
+    stale_after: Option<UnixNanos>,
 }
 
 /// A row that waits for inference, and what its forecast will say beside the value.
@@ -115,7 +117,16 @@ struct Pending {
 
 impl SymbolState {
     fn new(name: Symbol, step: StepState, features: FeatureState, window: Window) -> Self {
-        Self { name, step, features, window, pending: false, applied: None, changed: false }
+        Self {
+            name,
+            step,
+            features,
+            window,
+            pending: false,
+            applied: None,
+            changed: false,
+            stale_after: None,
+        }
     }
 }
 
@@ -148,8 +159,11 @@ pub struct Engine {
     pending: Vec<Pending>,
     /// Those of the last inference, whose states still have to move on.
     inferred: Vec<Pending>,
-    /// Symbols whose state has moved since it was last taken to rest.
-    changed: Vec<SymbolId>,
+    /// Symbols whose state has moved since it was last taken to rest, in the order in which the
+    /// first move came.
+    changed: VecDeque<SymbolId>,
+    /// Windows that began anew because the data went on too late for them.
+    stale: u64,
     tally: EngineTally,
 }
 
@@ -202,7 +216,8 @@ impl Engine {
             scratch,
             pending: Vec::new(),
             inferred: Vec::new(),
-            changed: Vec::new(),
+            changed: VecDeque::new(),
+            stale: 0,
             tally: EngineTally::default(),
         })
     }
@@ -217,6 +232,11 @@ impl Engine {
         self.symbols.len()
     }
 
+    /// Whether a symbol is known.
+    pub fn has_symbol(&self, name: &str) -> bool {
+        self.index.contains_key(name)
+    }
+
     /// The name of a symbol of this engine.
     pub fn symbol(&self, id: SymbolId) -> &Symbol {
         &self.symbols[id.index()].name
@@ -228,10 +248,17 @@ impl Engine {
         self.tally.rejects.add(reason);
     }
 
+    /// How many windows began anew because the data went on too late for them
+    /// ([`Engine::expect_gap`]).
+    pub fn stale_count(&self) -> u64 {
+        self.stale
+    }
+
     /// Notes that data of every symbol may be missing from here on.
     pub fn mark_gap(&mut self) {
-        for symbol in &mut self.symbols {
-            symbol.step.mark_gap();
+        for id in (0..self.symbols.len()).filter_map(SymbolId::from_index) {
+            self.symbols[id.index()].step.mark_gap();
+            self.note_change(id);
         }
     }
 
@@ -267,20 +294,22 @@ impl Engine {
                 return Pushed::Repeated;
             }
         }
-        if let Err(reason) = self.absorb(id, tick) {
+        let stale = self.symbols[id.index()].stale_after.is_some_and(|limit| tick.time > limit);
+        let absorbed = if stale { self.absorb_anew(id, tick) } else { self.absorb(id, tick) };
+        if let Err(reason) = absorbed {
             return Pushed::Refused(reason);
         }
-        if position.is_some() {
-            self.symbols[id.index()].applied = position;
-            self.note_change(id);
-        }
+        let state = &mut self.symbols[id.index()];
+        state.stale_after = None;
+        state.applied = position.or(state.applied);
+        self.note_change(id);
         Pushed::Taken
     }
 
     /// Notes that what is stored of a symbol is no longer its state.
     fn note_change(&mut self, id: SymbolId) {
         if !std::mem::replace(&mut self.symbols[id.index()].changed, true) {
-            self.changed.push(id);
+            self.changed.push_back(id);
         }
     }
 

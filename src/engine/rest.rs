@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Driver, Engine, SymbolState};
-use crate::domain::{PartitionId, Position, Symbol, SymbolId};
+use crate::domain::{DurationNanos, PartitionId, Position, Reject, Symbol, SymbolId, Tick};
 use crate::features::FeatureState;
 use crate::inference::InferenceError;
 use crate::step::StepState;
@@ -58,14 +58,23 @@ impl Engine {
         ids.map(|id| self.at_rest(id)).collect()
     }
 
-    /// Hands the state at rest of every symbol that has moved since the last call to `sink`, with
-    /// the place in the input up to which it reaches. No row may be in inference.
-    pub fn take_changed(&mut self, mut sink: impl FnMut(Position, SymbolSnapshot)) {
-        for id in std::mem::take(&mut self.changed) {
+    /// How many symbols have moved since they were last taken to rest.
+    pub fn changed_count(&self) -> usize {
+        self.changed.len()
+    }
+
+    /// Hands the state at rest of at most `count_max` symbols that have moved since they were last
+    /// taken to `sink`, the longest waiting first, with the place up to which it reaches in an
+    /// input that has places. No row may be in inference.
+    pub fn take_changed(
+        &mut self,
+        count_max: usize,
+        mut sink: impl FnMut(Option<Position>, SymbolSnapshot),
+    ) {
+        for _ in 0..count_max {
+            let Some(id) = self.changed.pop_front() else { return };
             self.symbols[id.index()].changed = false;
-            if let Some(applied) = self.symbols[id.index()].applied {
-                sink(applied, self.at_rest(id));
-            }
+            sink(self.symbols[id.index()].applied, self.at_rest(id));
         }
     }
 
@@ -138,6 +147,41 @@ impl Engine {
         if let (Driver::Carried(carried), Some(states)) = (&mut self.driver, states) {
             carried.restore(id, states);
         }
+        Ok(())
+    }
+
+    /// Notes that data of every symbol is missing from here on, and that a symbol whose next tick
+    /// comes more than `gap_max` after its newest one begins anew: by event time, so that the same
+    /// ticks give the same forecasts whenever they come.
+    pub fn expect_gap(&mut self, gap_max: DurationNanos) {
+        self.mark_gap();
+        for symbol in &mut self.symbols {
+            let newest = symbol.step.newest_tick();
+            symbol.stale_after = newest.and_then(|newest| newest.checked_add(gap_max));
+        }
+    }
+
+    /// As [`Engine::absorb`], into a state that remembers nothing. A tick that is refused leaves
+    /// the state as it was.
+    pub(super) fn absorb_anew(&mut self, id: SymbolId, tick: &Tick<'_>) -> Result<(), Reject> {
+        let window = Window::new(self.plans.window_steps, self.plans.features.width());
+        let features = self.plans.features.raw().initial_state();
+        let state = &mut self.symbols[id.index()];
+        let anew = SymbolState::new(state.name.clone(), StepState::default(), features, window);
+        let before = std::mem::replace(state, anew);
+        let absorbed = self.absorb(id, tick);
+        let state = &mut self.symbols[id.index()];
+        if absorbed.is_err() {
+            *state = before;
+            return absorbed;
+        }
+        (state.applied, state.changed) = (before.applied, before.changed);
+        match &mut self.driver {
+            Driver::Full(_) => {}
+            Driver::Sliding(sliding) => sliding.begin_anew(id),
+            Driver::Carried(carried) => carried.begin_anew(id),
+        }
+        self.stale += 1;
         Ok(())
     }
 

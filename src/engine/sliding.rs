@@ -272,6 +272,11 @@ impl SlidingStates {
         Ok(())
     }
 
+    /// Lets a symbol begin with its first window again.
+    pub(super) fn begin_anew(&mut self, symbol: SymbolId) {
+        self.turns[symbol.index()] = Turn::default();
+    }
+
     /// Forgets a symbol; the last one of the dense index takes its place.
     pub(super) fn swap_remove(&mut self, symbol: SymbolId) {
         for state in &mut self.states {

@@ -268,7 +268,7 @@ impl KafkaPublisher {
 
     /// Where the states of a partition's symbols are kept.
     pub(super) fn state_place(&self, state: &StoredState) -> Option<StatePlace> {
-        let name = self.shared.partitions.name(state.partition)?;
+        let name = self.shared.partitions.name(state.partition?)?;
         Some(StatePlace {
             topic: self.shared.config.changelog_of(&name.topic),
             number: name.number,

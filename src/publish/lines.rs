@@ -6,7 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -28,8 +28,14 @@ pub struct Lines {
 /// A shard's end of the writer.
 #[derive(Clone)]
 pub struct LineQueue {
-    records: SyncSender<Bytes>,
+    entries: SyncSender<Entry>,
     metrics: LinesMetrics,
+}
+
+enum Entry {
+    Record(Bytes),
+    /// Answered when everything before it is on the disk.
+    Settle(Sender<io::Result<()>>),
 }
 
 /// The metrics of the writer.
@@ -76,22 +82,28 @@ impl Lines {
     pub fn open(target: &LinesTarget, metrics: LinesMetrics) -> io::Result<Option<Self>> {
         match target {
             LinesTarget::Off => Ok(None),
-            LinesTarget::StandardOutput => Self::start(io::stdout(), metrics).map(Some),
+            // Whoever reads it keeps it.
+            LinesTarget::StandardOutput => Self::start(io::stdout(), |_| Ok(()), metrics).map(Some),
             LinesTarget::File(path) => {
                 let mut file =
                     OpenOptions::new().create(true).append(true).read(true).open(path)?;
                 end_last_line(&mut file)?;
-                Self::start(file, metrics).map(Some)
+                Self::start(file, sync, metrics).map(Some)
             }
         }
     }
 
-    /// Starts the writer on any target.
-    fn start(target: impl Write + Send + 'static, metrics: LinesMetrics) -> io::Result<Self> {
-        let (records, given) = sync_channel(QUEUE_RECORDS_MAX);
+    /// Starts the writer on any target; `sync` waits until what was written to it is on the disk.
+    fn start<T: Write + Send + 'static>(
+        target: T,
+        sync: fn(&T) -> io::Result<()>,
+        metrics: LinesMetrics,
+    ) -> io::Result<Self> {
+        let (entries, given) = sync_channel(QUEUE_RECORDS_MAX);
         let pulse = Pulse::new();
-        let queue = LineQueue { records, metrics: metrics.clone() };
-        let writing = Writing { target: BufWriter::new(target), metrics, pulse: pulse.clone() };
+        let queue = LineQueue { entries, metrics: metrics.clone() };
+        let target = BufWriter::new(target);
+        let writing = Writing { target, sync, metrics, pulse: pulse.clone() };
         let writer = std::thread::Builder::new()
             .name("lines".to_owned())
             .spawn(move || writing.write_all(&given))?;
@@ -126,7 +138,18 @@ impl LineQueue {
     /// [`LinesClosed`] where the writer has failed.
     pub fn write(&self, record: Bytes) -> Result<(), LinesClosed> {
         self.metrics.waiting.inc();
-        self.records.send(record).map_err(|_| LinesClosed)
+        self.entries.send(Entry::Record(record)).map_err(|_| LinesClosed)
+    }
+
+    /// Waits until everything handed over so far, by whichever end, is on the disk.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn settle(&self) -> io::Result<()> {
+        let (answer, settled) = channel();
+        let closed = || io::Error::other(LinesClosed);
+        self.entries.send(Entry::Settle(answer)).map_err(|_| closed())?;
+        settled.recv().map_err(|_| closed())?
     }
 }
 
@@ -141,34 +164,52 @@ fn end_last_line(file: &mut File) -> io::Result<()> {
     if last == *b"\n" { Ok(()) } else { file.write_all(b"\n") }
 }
 
+/// Waits for a file; what is no file has no disk to wait for.
+fn sync(file: &File) -> io::Result<()> {
+    match file.sync_data() {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        outcome => outcome,
+    }
+}
+
 /// The writer's own end.
 struct Writing<W: Write> {
     target: BufWriter<W>,
+    sync: fn(&W) -> io::Result<()>,
     metrics: LinesMetrics,
     pulse: Pulse,
 }
 
 impl<W: Write> Writing<W> {
     /// Writes until the queue is closed, and flushes whenever it is empty.
-    fn write_all(mut self, records: &Receiver<Bytes>) -> io::Result<()> {
+    fn write_all(mut self, entries: &Receiver<Entry>) -> io::Result<()> {
         loop {
-            let record = match records.try_recv() {
-                Ok(record) => record,
+            let entry = match entries.try_recv() {
+                Ok(entry) => entry,
                 Err(TryRecvError::Disconnected) => return self.target.flush(),
                 Err(TryRecvError::Empty) => {
                     self.target.flush()?;
                     self.pulse.rest();
-                    match records.recv() {
-                        Ok(record) => record,
+                    match entries.recv() {
+                        Ok(entry) => entry,
                         Err(_) => return Ok(()),
                     }
                 }
             };
             self.pulse.work();
-            self.target.write_all(&record)?;
-            self.target.write_all(b"\n")?;
-            self.metrics.waiting.dec();
-            self.metrics.written.inc();
+            match entry {
+                Entry::Record(record) => {
+                    self.target.write_all(&record)?;
+                    self.target.write_all(b"\n")?;
+                    self.metrics.waiting.dec();
+                    self.metrics.written.inc();
+                }
+                Entry::Settle(answer) => {
+                    self.target.flush()?;
+                    // Nobody listens where whoever asked has ended.
+                    let _ = answer.send((self.sync)(self.target.get_ref()));
+                }
+            }
         }
     }
 }
@@ -201,6 +242,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_settled_is_in_the_file_while_the_writer_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("forecasts.jsonl");
+        let lines = Lines::open(&LinesTarget::File(path.clone()), metrics()).unwrap().unwrap();
+        let other = lines.queue();
+        for index in 0..1000 {
+            lines.queue.write(Bytes::from(index.to_string())).unwrap();
+            if index % 100 == 0 {
+                other.settle().unwrap();
+                let text = std::fs::read_to_string(&path).unwrap();
+                assert_eq!(text.lines().last(), Some(&*index.to_string()));
+            }
+        }
+        let pipe = Lines::open(&LinesTarget::File("/dev/null".into()), metrics()).unwrap();
+        pipe.unwrap().queue.settle().unwrap();
+    }
+
+    #[test]
     fn a_torn_line_is_ended_before_the_next_record() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("forecasts.jsonl");
@@ -223,8 +282,9 @@ mod tests {
                 Ok(())
             }
         }
-        let lines = Lines::start(Full, metrics()).unwrap();
+        let lines = Lines::start(Full, |_| Ok(()), metrics()).unwrap();
         while lines.queue.write(Bytes::from_static(b"x")).is_ok() {}
+        assert!(lines.queue.settle().is_err());
         assert_eq!(lines.finish().unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 }

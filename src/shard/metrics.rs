@@ -37,6 +37,7 @@ pub struct ShardMetrics {
     forecasts: IntCounter,
     withheld: IntCounter,
     repeats: IntCounter,
+    stale: IntCounter,
     symbols: IntGauge,
     receive_seconds: Histogram,
     decode_seconds: Histogram,
@@ -52,6 +53,7 @@ pub struct ShardMetrics {
 pub(super) struct Shown {
     tally: EngineTally,
     symbol_count: usize,
+    stale_count: u64,
 }
 
 /// How long one batch took.
@@ -107,6 +109,10 @@ impl ShardMetrics {
             repeats: counter(
                 "tickcast_ticks_repeated_total",
                 "Records read again after a restart, which the state holds already.",
+            )?,
+            stale: counter(
+                "tickcast_windows_stale_total",
+                "Windows that began anew after a restart, because the data went on too late.",
             )?,
             symbols,
             receive_seconds: histogram(
@@ -189,6 +195,14 @@ impl ShardMetrics {
     /// Notes how old the oldest record behind published forecasts is.
     pub(super) fn published(&self, age: Duration) {
         self.end_to_end_seconds.observe(age.as_secs_f64());
+    }
+
+    /// Adds the windows of one shard that began anew since the last time; tells whether that is
+    /// worth a line: powers of ten are.
+    pub(super) fn show_stale(&self, shown: &mut Shown, count: u64) -> bool {
+        let before = std::mem::replace(&mut shown.stale_count, count);
+        self.stale.inc_by(count - before);
+        before.checked_ilog10() != count.checked_ilog10()
     }
 
     /// Notes how long a batch took.

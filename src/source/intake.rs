@@ -74,6 +74,12 @@ pub struct IntakeWatch {
     shared: Arc<Shared>,
 }
 
+/// Sends commands from beside the source. It does not keep the queue open.
+#[derive(Clone)]
+pub struct IntakeCommander {
+    shared: Arc<Shared>,
+}
+
 /// The engine's end.
 pub struct IntakeReceiver {
     shared: Arc<Shared>,
@@ -224,16 +230,34 @@ impl Shared {
         Some(arrival)
     }
 
-    /// Drops the oldest entry, and leaves a gap in its place. Sources that send commands block.
-    fn drop_oldest(&self, queue: &mut Queue) {
-        if let Some(Arrival::Record(_)) = self.take(queue) {
-            queue.forget_stamps();
+    /// Drops the oldest entry that is no command, and leaves a gap in front: no record stands
+    /// between the two. Tells whether there was one.
+    fn drop_oldest(&self, queue: &mut Queue) -> bool {
+        let place = queue.waiting.iter().position(|entry| !matches!(entry, Arrival::Command(_)));
+        let Some(dropped) = place.and_then(|place| queue.waiting.remove(place)) else {
+            return false;
+        };
+        queue.bytes -= dropped.bytes();
+        queue.taken += 1;
+        queue.forget_stamps();
+        if matches!(dropped, Arrival::Record(_)) {
+            self.metrics.waiting.dec();
             self.metrics.dropped.inc();
             if !queue.gap_before_first {
                 self.metrics.gaps.inc();
             }
         }
         queue.gap_before_first = true;
+        true
+    }
+
+    fn command(&self, command: Command) -> Result<(), IntakeClosed> {
+        let mut queue = self.lock();
+        if queue.closed || queue.receiver_gone {
+            return Err(IntakeClosed);
+        }
+        self.put(&mut queue, Arrival::Command(command));
+        Ok(())
     }
 
     fn made_room(&self) {
@@ -249,12 +273,17 @@ impl Shared {
 }
 
 impl IntakeSender {
-    /// Delivers a record, waiting for room or dropping the oldest one by the policy.
+    /// Delivers a record, waiting for room or dropping the oldest one by the policy; with its place
+    /// in an input that can be read again.
     ///
     /// # Errors
     /// [`IntakeClosed`] where nothing more is taken.
-    pub async fn record(&self, bytes: Bytes) -> Result<(), IntakeClosed> {
-        let record = Record { bytes: self.trim(bytes), position: None, after_gap: false };
+    pub async fn record(
+        &self,
+        bytes: Bytes,
+        position: Option<Position>,
+    ) -> Result<(), IntakeClosed> {
+        let record = Record { bytes: self.trim(bytes), position, after_gap: false };
         self.push(Arrival::Record(record)).await
     }
 
@@ -293,12 +322,12 @@ impl IntakeSender {
     /// # Errors
     /// [`IntakeClosed`] where nothing more is taken.
     pub fn command(&self, command: Command) -> Result<(), IntakeClosed> {
-        let mut queue = self.shared.lock();
-        if queue.closed || queue.receiver_gone {
-            return Err(IntakeClosed);
-        }
-        self.shared.put(&mut queue, Arrival::Command(command));
-        Ok(())
+        self.shared.command(command)
+    }
+
+    /// A handle for commands alone.
+    pub fn commander(&self) -> IntakeCommander {
+        IntakeCommander { shared: Arc::clone(&self.shared) }
     }
 
     /// Delivers a record that was read before the word to stop came, beyond the limit if need be.
@@ -354,7 +383,12 @@ impl IntakeSender {
                     *arrival = Some(next);
                     return Ok(false);
                 }
-                WhenFull::DropOldest => self.shared.drop_oldest(&mut queue),
+                WhenFull::DropOldest => {
+                    if !self.shared.drop_oldest(&mut queue) {
+                        // Nothing but commands, which wait for nobody.
+                        break;
+                    }
+                }
             }
         }
         self.shared.put(&mut queue, next);
@@ -386,6 +420,16 @@ impl IntakeWatch {
     /// Whether something waits.
     pub fn has_waiting(&self) -> bool {
         !self.shared.lock().waiting.is_empty()
+    }
+}
+
+impl IntakeCommander {
+    /// As [`IntakeSender::command`].
+    ///
+    /// # Errors
+    /// [`IntakeClosed`] where nothing more is taken.
+    pub fn command(&self, command: Command) -> Result<(), IntakeClosed> {
+        self.shared.command(command)
     }
 }
 
@@ -449,7 +493,11 @@ impl IntakeReceiver {
 
 impl Drop for IntakeReceiver {
     fn drop(&mut self) {
-        self.shared.lock().receiver_gone = true;
+        let mut queue = self.shared.lock();
+        queue.receiver_gone = true;
+        // Whoever waits for an answer to one of these must not wait for ever.
+        queue.waiting.retain(|entry| !matches!(entry, Arrival::Command(_)));
+        drop(queue);
         self.shared.made_room();
     }
 }
@@ -486,7 +534,7 @@ mod tests {
         let metrics = metrics();
         let (sender, receiver) = intake(limits(2, WhenFull::DropOldest), metrics.clone());
         for index in 0..5 {
-            sender.record(record(index)).await.unwrap();
+            sender.record(record(index), None).await.unwrap();
         }
         let mut batch = Vec::new();
         assert!(receiver.drain(&mut batch, 10));
@@ -505,7 +553,7 @@ mod tests {
             batch
         });
         for index in 0..100 {
-            sender.record(record(index)).await.unwrap();
+            sender.record(record(index), None).await.unwrap();
         }
         drop(sender);
         let batch = taker.join().unwrap();
@@ -518,7 +566,7 @@ mod tests {
         let metrics = metrics();
         let (sender, receiver) = intake(limits(1000, WhenFull::DropOldest), metrics.clone());
         for _ in 0..20 {
-            sender.record(Bytes::from(vec![b'x'; 5000])).await.unwrap();
+            sender.record(Bytes::from(vec![b'x'; 5000]), None).await.unwrap();
         }
         let mut batch = Vec::new();
         receiver.drain(&mut batch, 1000);
@@ -530,10 +578,10 @@ mod tests {
     #[tokio::test]
     async fn a_closed_queue_is_drained_and_takes_nothing_more() {
         let (sender, receiver) = intake(limits(1, WhenFull::Block), metrics());
-        sender.record(record(1)).await.unwrap();
+        sender.record(record(1), None).await.unwrap();
         sender.last_record(record(2));
         sender.closer().close();
-        assert_eq!(sender.record(record(3)).await, Err(IntakeClosed));
+        assert_eq!(sender.record(record(3), None).await, Err(IntakeClosed));
         let mut batch = Vec::new();
         assert!(!receiver.drain(&mut batch, 10));
         assert_eq!(seen(&batch), [Some((1, 1)), Some((2, 1))]);
@@ -543,7 +591,7 @@ mod tests {
     async fn a_dropped_gap_is_still_a_gap() {
         let (sender, receiver) = intake(limits(1, WhenFull::DropOldest), metrics());
         sender.gap().await.unwrap();
-        sender.record(record(1)).await.unwrap();
+        sender.record(record(1), None).await.unwrap();
         let mut batch = Vec::new();
         receiver.drain(&mut batch, 10);
         assert_eq!(seen(&batch), [None, Some((1, 1))]);
@@ -552,12 +600,41 @@ mod tests {
     #[tokio::test]
     async fn both_ends_notice_that_the_other_is_gone() {
         let (sender, receiver) = intake(limits(1, WhenFull::Block), metrics());
-        sender.record(record(1)).await.unwrap();
+        sender.record(record(1), None).await.unwrap();
         drop(receiver);
-        assert_eq!(sender.record(record(2)).await, Err(IntakeClosed));
+        assert_eq!(sender.record(record(2), None).await, Err(IntakeClosed));
         let (sender, receiver) = intake(limits(1, WhenFull::Block), metrics());
         drop(sender);
         assert!(!receiver.drain(&mut Vec::new(), 1));
+    }
+
+    #[tokio::test]
+    async fn a_command_is_never_dropped_and_the_gap_stands_in_front_of_it() {
+        let metrics = metrics();
+        let (sender, receiver) = intake(limits(2, WhenFull::DropOldest), metrics.clone());
+        let (answer, answered) = std::sync::mpsc::channel();
+        for index in 0..2 {
+            sender.record(record(index), None).await.unwrap();
+            sender.commander().command(Command::Clear { answer: answer.clone() }).unwrap();
+        }
+        sender.record(record(2), None).await.unwrap();
+        let mut batch = Vec::new();
+        receiver.drain(&mut batch, 10);
+        let kinds: Vec<_> = batch
+            .iter()
+            .map(|arrival| match arrival {
+                Arrival::Record(record) => record.bytes[0].to_string(),
+                Arrival::Gap => "gap".to_owned(),
+                Arrival::Command(_) => "command".to_owned(),
+            })
+            .collect();
+        assert_eq!(kinds, ["gap", "command", "command", "2"]);
+        assert_eq!((metrics.received.get(), metrics.dropped.get()), (3, 2));
+        assert_eq!((metrics.waiting.get(), metrics.gaps.get()), (0, 1));
+        // One that nobody will take is answered by its end.
+        sender.command(Command::Clear { answer }).unwrap();
+        drop((batch, receiver));
+        assert!(answered.recv().is_err());
     }
 
     #[test]

@@ -73,6 +73,11 @@ impl StepState {
         }
     }
 
+    /// Event time of the newest tick; where no bar is open, of the newest step.
+    pub fn newest_tick(&self) -> Option<UnixNanos> {
+        self.bar.as_ref().map(|bar| bar.last).or(self.newest)
+    }
+
     /// Takes one tick and returns the step that it completes, if any.
     ///
     /// Under [`StepRule::Time`] a tick inside the open bar may come out of order; `open` and

@@ -74,9 +74,9 @@ fn fields(price: f64, volume: f64) -> Fields {
 
 /// Brings what has changed into the stored states.
 fn store(engine: &mut Engine, codec: &StateCodec, stored: &mut Stored) {
-    engine.take_changed(|position, state| {
-        let bytes = codec.encode(&state);
-        stored.insert(state.symbol().to_owned(), (position.partition, bytes));
+    engine.take_changed(usize::MAX, |position, state| {
+        let (bytes, partition) = (codec.encode(&state), position.unwrap().partition);
+        stored.insert(state.symbol().to_owned(), (partition, bytes));
     });
 }
 
