@@ -9,7 +9,7 @@
 //! |---|---|---|---|---|
 //! | source task | the connection or file | network, file | `block` or `drop_oldest` | stops reading |
 //! | shard threads | a pipeline each: all state of its symbols | intake | blocks or drops, by policy | drain, return |
-//! | lines thread | the file or standard output | records | blocks the shards | writes all, returns |
+//! | lines threads | a file or standard output each | records | blocks the shards | writes all, returns |
 //! | supervisor thread | the watch over all stages | their pulses | – | with the process |
 //! | http thread | probes, metrics, subscribers | requests; one ring | 503; slow subscriber cut | last to go |
 
@@ -37,8 +37,8 @@ use crate::model::Bundle;
 use crate::pipeline::Pipeline;
 use crate::process;
 use crate::publish::stream::{StreamHub, StreamLimits, StreamMetrics};
-use crate::publish::{Lines, LinesMetrics, Publisher};
-use crate::shard::{Crew, CrewError, Shard, ShardError, ShardMetrics};
+use crate::publish::{Lines, LinesMetrics, LinesOf, Publisher};
+use crate::shard::{Crew, CrewError, ScoreMetrics, Shard, ShardError, ShardMetrics};
 use crate::shutdown::StopSignals;
 use crate::source::file::{FileOptions, FileRecords};
 use crate::source::intake::{IntakeLimits, IntakeMetrics, intake};
@@ -51,7 +51,7 @@ pub struct App {
     source: Source,
     shards: Vec<Shard>,
     processors: Option<Processors>,
-    lines: Option<Lines>,
+    lines: Vec<Lines>,
     http: HttpServer,
     http_state: HttpState,
     readiness: Readiness,
@@ -113,9 +113,11 @@ impl App {
         );
         // The port before the file: a second daemon on the same port must not touch the file.
         let http = HttpServer::bind(config.http.bind).map_err(Exit::because(Failure::Temporary))?;
-        let lines_metrics = LinesMetrics::register(&registry).map_err(&internal)?;
-        let lines = Lines::open(&config.publish.lines, lines_metrics)
+        let lines_metrics = |of| LinesMetrics::register(&registry, of).map_err(&internal);
+        let lines = Lines::open(&config.publish.lines, lines_metrics(LinesOf::Forecasts)?)
             .map_err(Exit::while_doing(Failure::Configuration, "open publish.lines"))?;
+        let score_lines = Lines::open(&config.publish.scores, lines_metrics(LinesOf::Scores)?)
+            .map_err(Exit::while_doing(Failure::Configuration, "open publish.scores"))?;
         let metrics = IntakeMetrics::register(&registry).map_err(&internal)?;
         let limits = IntakeLimits {
             records_max: config.source.queue_records_max,
@@ -140,17 +142,23 @@ impl App {
                 Source::Kafka(kafka, metrics, bundle.manifest().onnx_sha256.clone(), router)
             }
         };
-        let publisher = Publisher::new(stream.clone(), lines.as_ref().map(Lines::queue));
+        let queue = |lines: &Option<Lines>| lines.as_ref().map(Lines::queue);
+        let publisher = Publisher::new(stream.clone(), queue(&lines), queue(&score_lines));
         let metrics = ShardMetrics::register(&registry).map_err(&internal)?;
-        let shard = |(pipeline, receiver)| {
+        let listed = &config.metrics.symbols;
+        let scores =
+            ScoreMetrics::register(&registry, template, listed, shard_count).map_err(&internal)?;
+        let shard = |(index, (pipeline, receiver))| {
             let (publisher, metrics) = (publisher.clone(), metrics.clone());
-            Shard::new(pipeline, receiver, publisher, metrics, config.shards.drain_records_max)
+            let (scores, records_max) = (scores.of_shard(index), config.shards.drain_records_max);
+            Shard::new(pipeline, receiver, publisher, metrics, scores, records_max)
         };
         let progress = {
             let metrics = metrics.clone();
             move || format!("{} forecasts", metrics.forecasts())
         };
-        let shards: Vec<Shard> = pipelines.into_iter().zip(receivers).map(shard).collect();
+        let shards: Vec<Shard> =
+            pipelines.into_iter().zip(receivers).enumerate().map(shard).collect();
         let processors = config.shards.pin_threads.then(Processors::given).flatten();
         let (readiness, liveness) = (Readiness::new(), Readiness::new());
         let alive = liveness.condition("stages");
@@ -159,7 +167,7 @@ impl App {
         let stages = shards.iter().enumerate().map(|(index, shard)| shard.stage(index));
         let stages = std::iter::once(source_stage).chain(stages);
         let supervisor = Supervisor {
-            stages: stages.chain(lines.as_ref().map(Lines::stage)).collect(),
+            stages: stages.chain(lines.iter().chain(&score_lines).map(Lines::stage)).collect(),
             stall_timeout: config.stall_timeout,
             readiness: readiness.clone(),
             alive,
@@ -180,7 +188,7 @@ impl App {
             source,
             shards,
             processors,
-            lines,
+            lines: lines.into_iter().chain(score_lines).collect(),
             http,
             http_state,
             readiness,
@@ -386,19 +394,20 @@ impl Deadline {
 /// Waits until the shards have published everything and everything is written.
 async fn publish_all(
     mut crew: Crew,
-    lines: Option<Lines>,
+    lines: Vec<Lines>,
     stream: StreamHub,
 ) -> Result<EngineTally, Exit> {
     let finished = crew.finished().await.cloned();
     // A shard that failed otherwise may have left others at work, whose lines nobody waits for.
     let writer_ended = matches!(finished, Ok(_) | Err(CrewError::Shard(ShardError::Closed(_))));
     stream.finish();
-    if let (Some(lines), true) = (lines, writer_ended) {
+    if writer_ended {
         // The writer's own error is the cause of a closed way out, so it goes first.
-        let written = tokio::task::spawn_blocking(|| lines.finish()).await;
+        let finish = || lines.into_iter().try_for_each(Lines::finish);
+        let written = tokio::task::spawn_blocking(finish).await;
         written
-            .map_err(Exit::while_doing(Failure::Internal, "write publish.lines"))?
-            .map_err(Exit::while_doing(Failure::Temporary, "write publish.lines"))?;
+            .map_err(Exit::while_doing(Failure::Internal, "write lines"))?
+            .map_err(Exit::while_doing(Failure::Temporary, "write lines"))?;
     }
     finished.map_err(Exit::because(Failure::Internal))
 }

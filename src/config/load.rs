@@ -13,6 +13,7 @@ use super::bridge::{self, BridgeSection};
 use super::dial;
 use super::kafka;
 use super::read::{Problems, Section};
+use super::scores;
 use super::{
     BridgeConfig, ClusterConfig, Config, FeedUrl, FileConfig, HttpConfig, KafkaConfig, LinesTarget,
     LogConfig, LogFormat, LogLevel, ModelConfig, PublishConfig, ShardConfig, SourceConfig,
@@ -175,7 +176,9 @@ fn check(
         library
     };
     let (engine, shards) = engine(root.section("engine"));
+    let forecast = scores::forecast(root.section("forecast"));
     let publish = publish(root.section("publish"));
+    let metrics = scores::metrics(root.section("metrics"));
     let http = http(root.section("http"));
     let log = log(root.section("log"));
     let shutdown_deadline = {
@@ -197,7 +200,9 @@ fn check(
         onnxruntime_library,
         engine,
         shards,
+        forecast,
         publish,
+        metrics,
         http,
         log,
         shutdown_deadline,
@@ -349,13 +354,19 @@ fn engine(mut section: Section<'_>) -> (EngineLimits, ShardConfig) {
 }
 
 fn publish(mut section: Section<'_>) -> PublishConfig {
-    let lines = match section.optional_text("lines").as_deref() {
+    let target = |text: Option<String>| match text.as_deref() {
         None => LinesTarget::Off,
         Some("-") => LinesTarget::StandardOutput,
         Some(path) => LinesTarget::File(path.into()),
     };
+    let lines = target(section.optional_text("lines"));
+    let scores = target(section.optional_text("scores"));
+    if lines == scores && scores != LinesTarget::Off {
+        section.problem("scores", "must go elsewhere than publish.lines: two writers, two places");
+    }
     let config = PublishConfig {
         lines,
+        scores,
         subscribers_max: section.count("subscribers_max", 0, 100_000),
         subscriber_records_max: section.count("subscriber_records_max", 1, 1_000_000),
     };

@@ -9,6 +9,7 @@ mod dial;
 mod kafka;
 mod load;
 pub(crate) mod read;
+mod scores;
 mod url;
 
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ pub use cluster::{ClusterConfig, KafkaOption, KafkaOptionError, TopicPlace, Topi
 pub use dial::{Header, Secret};
 pub use kafka::{Delivery, KafkaConfig, LostOffset, StartAt};
 pub use load::{ConfigError, DEFAULTS, load, load_bridge, parse};
+pub use scores::{ForecastConfig, MetricsConfig};
 pub use url::{Endpoint, FeedUrl, FeedUrlError, KafkaUrl, KafkaUrlError};
 
 use crate::dial::DialOptions;
@@ -41,8 +43,12 @@ pub struct Config {
     pub engine: EngineLimits,
     /// The threads that forecast.
     pub shards: ShardConfig,
+    /// How forecasts are made of what the model says.
+    pub forecast: ForecastConfig,
     /// Where forecasts go.
     pub publish: PublishConfig,
+    /// What the metrics tell apart.
+    pub metrics: MetricsConfig,
     /// Probes, metrics and the stream.
     pub http: HttpConfig,
     /// How the process speaks of itself.
@@ -51,6 +57,17 @@ pub struct Config {
     pub shutdown_deadline: Duration,
     /// How long a stage of the data path may have work and not come on.
     pub stall_timeout: Duration,
+}
+
+impl Config {
+    /// Whether scores have a way out.
+    pub fn publishes_scores(&self) -> bool {
+        let by_topic = match &self.source.kind {
+            SourceKind::Kafka(kafka) => kafka.scores.is_some(),
+            SourceKind::WebSocket(_) | SourceKind::File(_) => false,
+        };
+        by_topic || self.publish.scores != LinesTarget::Off
+    }
 }
 
 /// Where ticks come from.
@@ -143,8 +160,10 @@ pub struct ShardConfig {
 /// Where forecasts go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishConfig {
-    /// JSON lines.
+    /// Forecasts as JSON lines.
     pub lines: LinesTarget,
+    /// Scores as JSON lines.
+    pub scores: LinesTarget,
     /// The most subscribers of the stream.
     pub subscribers_max: usize,
     /// How far a subscriber may fall behind, in records.

@@ -7,6 +7,7 @@
 
 mod crew;
 mod metrics;
+mod scores;
 
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use crate::supervise::{Pulse, Stage};
 
 pub use self::crew::{Crew, CrewError};
 pub use self::metrics::ShardMetrics;
+pub use self::scores::{ScoreMetrics, ShardScores};
 
 /// The longest piece of a refused record in a log line.
 const SAMPLE_CHARS_MAX: usize = 64;
@@ -50,6 +52,7 @@ pub struct Shard {
     intake: IntakeReceiver,
     publisher: Publisher,
     metrics: ShardMetrics,
+    scores: ShardScores,
     drain_records_max: usize,
     shown: Shown,
     pulse: Pulse,
@@ -62,13 +65,14 @@ impl Shard {
         intake: IntakeReceiver,
         publisher: Publisher,
         metrics: ShardMetrics,
+        scores: ShardScores,
         drain_records_max: usize,
     ) -> Self {
         let shown = Shown::default();
         let pulse = Pulse::new();
         // While a batch goes out the shard comes on with every forecast.
         let publisher = publisher.with_pulse(pulse.clone());
-        Self { pipeline, intake, publisher, metrics, drain_records_max, shown, pulse }
+        Self { pipeline, intake, publisher, metrics, scores, drain_records_max, shown, pulse }
     }
 
     /// The shard as its supervisor sees it.
@@ -112,6 +116,7 @@ impl Shard {
             flush(&mut self.pipeline, &mut self.publisher, &self.metrics, haste, arrived)?;
             let symbol_count = self.pipeline.symbol_count();
             self.metrics.show(&mut self.shown, self.pipeline.tally(), symbol_count);
+            self.scores.show(self.pipeline.scores_mut());
             if !open {
                 return Ok(());
             }
@@ -224,6 +229,7 @@ fn flush(
     }
     let inferred = watch.elapsed();
     let count = pipeline.emit(|symbol, record| publisher.publish(symbol, record))?;
+    pipeline.emit_scores(|symbol, record| publisher.publish_score(symbol, record))?;
     let published = watch.elapsed();
     if let (Some(arrived), true) = (arrived, count > 0) {
         metrics.published(arrived.elapsed());
