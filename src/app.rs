@@ -9,7 +9,7 @@
 //! |---|---|---|---|---|
 //! | source task | the connection or file | network, file | `block` or `drop_oldest` | stops reading |
 //! | shard threads | a pipeline each: all state of its symbols | intake | blocks or drops, by policy | drain, return |
-//! | lines thread | the file or standard output | records | blocks the shards | writes all, returns |
+//! | lines threads | a file or standard output each | records | blocks the shards | writes all, returns |
 //! | checkpoint thread | the folder of states | states of one line | the next line waits | writes the last, returns |
 //! | supervisor thread | the watch over all stages | their pulses | – | with the process |
 //! | http thread | probes, metrics, subscribers | requests; one ring | 503; slow subscriber cut | last to go |
@@ -43,8 +43,8 @@ use crate::model::Bundle;
 use crate::pipeline::{ModelLabel, Pipeline};
 use crate::process;
 use crate::publish::stream::{StreamHub, StreamId, StreamLimits, StreamMetrics};
-use crate::publish::{Lines, LinesMetrics, Publisher};
-use crate::shard::{Crew, CrewError, Shard, ShardError, ShardMetrics};
+use crate::publish::{Lines, LinesMetrics, LinesOf, Publisher};
+use crate::shard::{Crew, CrewError, ScoreMetrics, Shard, ShardError, ShardMetrics};
 use crate::shutdown::StopSignals;
 use crate::snapshot::{
     FileFacts, InputFacts, InputProgress, Keeper, RECORDING, RunningKeeper, SnapshotMetrics, Start,
@@ -61,7 +61,7 @@ pub struct App {
     source: Source,
     shards: Vec<Shard>,
     processors: Option<Processors>,
-    lines: Option<Lines>,
+    lines: Vec<Lines>,
     keeper: Option<KeeperParts>,
     http: HttpServer,
     http_state: HttpState,
@@ -116,8 +116,8 @@ impl App {
             .map(|_| Pipeline::build(bundle, runtime, &of_shard))
             .collect::<Result<Vec<_>, _>>()
             .map_err(Exit::because(Failure::Configuration))?;
-        let template = pipelines[0].template();
-        process::register(&registry).map_err(&internal)?.show(template);
+        let template = pipelines[0].template().clone();
+        process::register(&registry).map_err(&internal)?.show(&template);
         let version = VersionInfo {
             model: template.model.clone(),
             model_version: template.model_version.clone(),
@@ -136,9 +136,11 @@ impl App {
         );
         // The port before the file: a second daemon on the same port must not touch the file.
         let http = HttpServer::bind(config.http.bind).map_err(Exit::because(Failure::Temporary))?;
-        let lines_metrics = LinesMetrics::register(&registry).map_err(&internal)?;
-        let lines = Lines::open(&config.publish.lines, lines_metrics)
+        let lines_metrics = |of| LinesMetrics::register(&registry, of).map_err(&internal);
+        let lines = Lines::open(&config.publish.lines, lines_metrics(LinesOf::Forecasts)?)
             .map_err(Exit::while_doing(Failure::Configuration, "open publish.lines"))?;
+        let score_lines = Lines::open(&config.publish.scores, lines_metrics(LinesOf::Scores)?)
+            .map_err(Exit::while_doing(Failure::Configuration, "open publish.scores"))?;
         let metrics = IntakeMetrics::register(&registry).map_err(&internal)?;
         let limits = IntakeLimits {
             records_max: config.source.queue_records_max,
@@ -197,7 +199,8 @@ impl App {
                 Source::Kafka(kafka, metrics, bundle.manifest().onnx_sha256.clone(), router)
             }
         };
-        let publisher = Publisher::new(stream.clone(), lines.as_ref().map(Lines::queue));
+        let queue = |lines: &Option<Lines>| lines.as_ref().map(Lines::queue);
+        let publisher = Publisher::new(stream.clone(), queue(&lines), queue(&score_lines));
         let metrics = ShardMetrics::register(&registry).map_err(&internal)?;
         let (last_states, last) = channel();
         let model = pipelines[0].label();
@@ -208,10 +211,13 @@ impl App {
             input,
             model,
         });
-        let shard = |(pipeline, receiver)| {
+        let listed = &config.metrics.symbols;
+        let scores =
+            ScoreMetrics::register(&registry, &template, listed, shard_count).map_err(&internal)?;
+        let shard = |(index, (pipeline, receiver))| {
             let (publisher, metrics) = (publisher.clone(), metrics.clone());
-            let drain = config.shards.drain_records_max;
-            let shard = Shard::new(pipeline, receiver, publisher, metrics, drain);
+            let (scores, records_max) = (scores.of_shard(index), config.shards.drain_records_max);
+            let shard = Shard::new(pipeline, receiver, publisher, metrics, scores, records_max);
             match &keeper {
                 Some(_) => shard.with_keeper(last_states.clone()),
                 None => shard,
@@ -221,7 +227,8 @@ impl App {
             let metrics = metrics.clone();
             move || format!("{} forecasts", metrics.forecasts())
         };
-        let shards: Vec<Shard> = pipelines.into_iter().zip(receivers).map(shard).collect();
+        let shards: Vec<Shard> =
+            pipelines.into_iter().zip(receivers).enumerate().map(shard).collect();
         let processors = config.shards.pin_threads.then(Processors::given).flatten();
         let (readiness, liveness) = (Readiness::new(), Readiness::new());
         let alive = liveness.condition("stages");
@@ -230,7 +237,7 @@ impl App {
         let stages = shards.iter().enumerate().map(|(index, shard)| shard.stage(index));
         let stages = std::iter::once(source_stage).chain(stages);
         let supervisor = Supervisor {
-            stages: stages.chain(lines.as_ref().map(Lines::stage)).collect(),
+            stages: stages.chain(lines.iter().chain(&score_lines).map(Lines::stage)).collect(),
             stall_timeout: config.stall_timeout,
             readiness: readiness.clone(),
             alive,
@@ -251,7 +258,7 @@ impl App {
             source,
             shards,
             processors,
-            lines,
+            lines: lines.into_iter().chain(score_lines).collect(),
             keeper,
             http,
             http_state,
@@ -329,9 +336,9 @@ impl App {
         let supervision = supervisor
             .start()
             .map_err(Exit::while_doing(Failure::Internal, "start the supervisor"))?;
-        let queue = lines.as_ref().map(Lines::queue);
+        let queues = lines.iter().map(Lines::queue).collect();
         let start = |KeeperParts { keeper, shards, last, input, model }: KeeperParts| {
-            keeper.start(shards, last, queue, input, model)
+            keeper.start(shards, last, queues, input, model)
         };
         let keeper = keeper
             .map(start)
@@ -473,7 +480,7 @@ impl Deadline {
 async fn publish_all(
     mut crew: Crew,
     keeper: Option<RunningKeeper>,
-    lines: Option<Lines>,
+    lines: Vec<Lines>,
     stream: StreamHub,
 ) -> Result<EngineTally, Exit> {
     let finished = crew.finished().await.cloned();
@@ -486,12 +493,13 @@ async fn publish_all(
     // A shard that failed otherwise may have left others at work, whose lines nobody waits for.
     let writer_ended = matches!(finished, Ok(_) | Err(CrewError::Shard(ShardError::Closed(_))));
     stream.finish();
-    if let (Some(lines), true) = (lines, writer_ended) {
+    if writer_ended {
         // The writer's own error is the cause of a closed way out, so it goes first.
-        let written = tokio::task::spawn_blocking(|| lines.finish()).await;
+        let finish = || lines.into_iter().try_for_each(Lines::finish);
+        let written = tokio::task::spawn_blocking(finish).await;
         written
-            .map_err(Exit::while_doing(Failure::Internal, "write publish.lines"))?
-            .map_err(Exit::while_doing(Failure::Temporary, "write publish.lines"))?;
+            .map_err(Exit::while_doing(Failure::Internal, "write lines"))?
+            .map_err(Exit::while_doing(Failure::Temporary, "write lines"))?;
     }
     finished.map_err(Exit::because(Failure::Internal))
 }

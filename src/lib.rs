@@ -12,6 +12,7 @@
 //! | [`engine`] | ticks of all symbols | forecasts, in modes `full`, `sliding`, `carried` |
 //! | [`inference`] | tensors | tensors, through ONNX Runtime |
 //! | [`forecast`] | a model's output | value, price, interval, signal |
+//! | [`score`] | forecasts, and steps that are their truths | scores, and how wide intervals are |
 //! | [`publish`] | forecasts | bytes on the stream and in files |
 //!
 //! [`domain`] holds the shared words as types, [`model`] the sealed bundles, [`pipeline`] the path
@@ -48,6 +49,7 @@ pub mod model;
 pub mod pipeline;
 pub mod process;
 pub mod publish;
+pub mod score;
 pub mod shard;
 pub mod shutdown;
 pub mod snapshot;

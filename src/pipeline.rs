@@ -15,6 +15,7 @@ use crate::inference::{InferenceError, Runtime};
 use crate::model::manifest::Mode;
 use crate::model::{Bundle, BundleError};
 use crate::publish::wire::RecordTemplate;
+use crate::score::{RECENT_SCORES, ScoreBook};
 use crate::state::{ModelIdentity, StateCodec};
 
 /// One model's path from records to forecasts.
@@ -78,7 +79,14 @@ impl Pipeline {
             horizon_steps: manifest.horizon_steps,
             coverage: plans.forecast.coverage(),
         };
-        let engine = Engine::new(plans.clone(), mode, bundle.signature(), backend, config.engine)?;
+        let mut plans = plans.clone();
+        plans.score.intervals = config.forecast.intervals;
+        let mut engine = Engine::new(plans, mode, bundle.signature(), backend, config.engine)?;
+        let recent_scores = RECENT_SCORES.div_ceil(config.shards.count);
+        engine.scores_mut().list(&config.metrics.symbols, recent_scores);
+        if config.publishes_scores() {
+            engine.scores_mut().keep();
+        }
         let codec = StateCodec::new(bundle, mode);
         Ok(Self { decoder, engine, template, codec, forecasts: Vec::new(), buffer: Vec::new() })
     }
@@ -194,6 +202,36 @@ impl Pipeline {
         Ok(count)
     }
 
+    /// Hands every score made since the last call to `sink`, as its symbol and its bytes, in the
+    /// order of the steps that were the truths. None unless the configuration gives scores a way
+    /// out or [`Pipeline::keep_scores`] was called.
+    ///
+    /// # Errors
+    /// The first error of `sink`; the scores after it are dropped.
+    pub fn emit_scores<E>(
+        &mut self,
+        mut sink: impl FnMut(&Symbol, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (book, names) = self.engine.scores_and_names();
+        for score in book.take() {
+            let symbol = names.of(score.symbol);
+            self.buffer.clear();
+            self.template.encode_score(symbol.as_str(), &score, &mut self.buffer);
+            sink(symbol, &self.buffer)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps scores from here on; [`Pipeline::emit_scores`] is then due after every inference.
+    pub fn keep_scores(&mut self) {
+        self.engine.scores_mut().keep();
+    }
+
+    /// The scores of all symbols.
+    pub fn scores_mut(&mut self) -> &mut ScoreBook {
+        self.engine.scores_mut()
+    }
+
     /// Moves the states behind the last forecasts on, off the critical path.
     ///
     /// # Errors
@@ -285,6 +323,7 @@ impl Pipeline {
         self.engine.infer(&mut self.forecasts)?;
         self.engine.advance()?;
         self.forecasts.clear();
+        self.engine.scores_mut().take().for_each(drop);
         self.engine.clear();
         Ok(())
     }

@@ -56,6 +56,9 @@ pub(super) struct ReplayArgs {
     /// Where forecasts go as JSON lines; - is standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
+    /// Where scores go as JSON lines, one for each forecast whose truth is in the recording
+    #[arg(long, value_name = "FILE")]
+    scores: Option<PathBuf>,
     /// Columns of a CSV or Parquet file, such as symbol=Ticker,time=Date,close=Close,volume=Volume
     #[arg(long, value_name = "PAIRS")]
     columns: Option<String>,
@@ -71,7 +74,13 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
     let runtime = super::runtime(global, config.onnxruntime_library.as_deref())?;
     let mut pipeline = Pipeline::build(&bundle, &runtime, &config)
         .map_err(Exit::because(Failure::Configuration))?;
-    let mut output = open_output(&args.output)?;
+    let mut output = Output {
+        forecasts: open_output(&args.output)?,
+        scores: args.scores.as_deref().map(open_output).transpose()?,
+    };
+    if output.scores.is_some() {
+        pipeline.keep_scores();
+    }
     let progress = progress_bar(&input);
     let watch = Stopwatch::start();
     let outcome = replay(&mut pipeline, &mut input, &mut output, &config, &progress);
@@ -84,7 +93,7 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
 fn replay(
     pipeline: &mut Pipeline,
     input: &mut Input,
-    output: &mut dyn Write,
+    output: &mut Output,
     config: &Config,
     progress: &ProgressBar,
 ) -> Result<(), Exit> {
@@ -112,6 +121,19 @@ fn replay(
     flush(pipeline, output)?;
     output.flush().map_err(|error| failed_output(&error))?;
     broken
+}
+
+/// Where lines go.
+struct Output {
+    forecasts: Box<dyn Write>,
+    scores: Option<Box<dyn Write>>,
+}
+
+impl Output {
+    fn flush(&mut self) -> io::Result<()> {
+        self.forecasts.flush()?;
+        self.scores.as_mut().map_or(Ok(()), Write::flush)
+    }
 }
 
 /// Where records come from.
@@ -204,14 +226,24 @@ fn failed_output(error: &io::Error) -> Exit {
 }
 
 /// Infers what waits, writes its forecasts, moves the states on.
-fn flush(pipeline: &mut Pipeline, output: &mut dyn Write) -> Result<(), Exit> {
+fn flush(pipeline: &mut Pipeline, output: &mut Output) -> Result<(), Exit> {
     pipeline.infer().map_err(Exit::because(Failure::Internal))?;
-    let write = |_: &_, record: &[u8]| {
-        output.write_all(record)?;
-        output.write_all(b"\n")
+    let Output { forecasts, scores } = output;
+    let mut none = io::sink();
+    let scores: &mut dyn Write = match scores {
+        Some(scores) => scores,
+        None => &mut none,
     };
+    let write = |_: &_, record: &[u8]| write_line(forecasts, record);
     pipeline.emit(write).map_err(|error| failed_output(&error))?;
+    let write = |_: &_, record: &[u8]| write_line(scores, record);
+    pipeline.emit_scores(write).map_err(|error| failed_output(&error))?;
     pipeline.advance().map_err(Exit::because(Failure::Internal))
+}
+
+fn write_line(output: &mut dyn Write, record: &[u8]) -> io::Result<()> {
+    output.write_all(record)?;
+    output.write_all(b"\n")
 }
 
 /// A bar on standard error where a person looks at it.

@@ -15,7 +15,7 @@ use super::{
     LogFormat, LogLevel, ModelConfig, PublishConfig, ShardConfig, SourceConfig, SourceKind,
     WebSocketConfig, WhenFull,
 };
-use super::{checkpoint, dial, http, kafka};
+use super::{checkpoint, dial, http, kafka, scores};
 use crate::domain::{Symbol, TimeUnit};
 use crate::engine::EngineLimits;
 use crate::model::manifest::Mode;
@@ -182,9 +182,11 @@ fn check(
         library
     };
     let (engine, shards) = engine(root.section("engine"));
+    let forecast = scores::forecast(root.section("forecast"));
     let publish = publish(root.section("publish"));
     let state_directory = variables.get("STATE_DIRECTORY").map(String::as_str);
     let checkpoint = checkpoint::read(root.section("checkpoint"), state_directory);
+    let metrics = scores::metrics(root.section("metrics"));
     let http = http::read(root.section("http"));
     let log = log(root.section("log"));
     let shutdown_deadline = {
@@ -206,8 +208,10 @@ fn check(
         onnxruntime_library,
         engine,
         shards,
+        forecast,
         publish,
         checkpoint,
+        metrics,
         http,
         log,
         shutdown_deadline,
@@ -359,13 +363,19 @@ fn engine(mut section: Section<'_>) -> (EngineLimits, ShardConfig) {
 }
 
 fn publish(mut section: Section<'_>) -> PublishConfig {
-    let lines = match section.optional_text("lines").as_deref() {
+    let target = |text: Option<String>| match text.as_deref() {
         None => LinesTarget::Off,
         Some("-") => LinesTarget::StandardOutput,
         Some(path) => LinesTarget::File(path.into()),
     };
+    let lines = target(section.optional_text("lines"));
+    let scores = target(section.optional_text("scores"));
+    if lines == scores && scores != LinesTarget::Off {
+        section.problem("scores", "must go elsewhere than publish.lines: two writers, two places");
+    }
     let config = PublishConfig {
         lines,
+        scores,
         subscribers_max: section.count("subscribers_max", 0, 100_000),
         subscribers_per_address_max: section.count("subscribers_per_address_max", 1, 100_000),
         subscriber_records_max: section.count("subscriber_records_max", 1, 1_000_000),

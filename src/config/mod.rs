@@ -12,6 +12,7 @@ mod http;
 mod kafka;
 mod load;
 pub(crate) mod read;
+mod scores;
 mod url;
 
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ pub use describe::{reference, schema, show};
 pub use dial::{Header, Secret};
 pub use kafka::{Delivery, KafkaConfig, LostOffset, StartAt};
 pub use load::{ConfigError, DEFAULTS, load, load_bridge, parse};
+pub use scores::{ForecastConfig, MetricsConfig};
 pub use url::{Endpoint, FeedUrl, FeedUrlError, KafkaUrl, KafkaUrlError};
 
 use crate::dial::DialOptions;
@@ -47,10 +49,14 @@ pub struct Config {
     pub engine: EngineLimits,
     /// The threads that forecast.
     pub shards: ShardConfig,
+    /// How forecasts are made of what the model says.
+    pub forecast: ForecastConfig,
     /// Where forecasts go.
     pub publish: PublishConfig,
     /// Where states are kept on this machine.
     pub checkpoint: CheckpointConfig,
+    /// What the metrics tell apart.
+    pub metrics: MetricsConfig,
     /// Probes, metrics and the stream.
     pub http: HttpConfig,
     /// How the process speaks of itself.
@@ -59,6 +65,17 @@ pub struct Config {
     pub shutdown_deadline: Duration,
     /// How long a stage of the data path may have work and not come on.
     pub stall_timeout: Duration,
+}
+
+impl Config {
+    /// Whether scores have a way out.
+    pub fn publishes_scores(&self) -> bool {
+        let by_topic = match &self.source.kind {
+            SourceKind::Kafka(kafka) => kafka.scores.is_some(),
+            SourceKind::WebSocket(_) | SourceKind::File(_) => false,
+        };
+        by_topic || self.publish.scores != LinesTarget::Off
+    }
 }
 
 /// Where ticks come from.
@@ -151,8 +168,10 @@ pub struct ShardConfig {
 /// Where forecasts go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishConfig {
-    /// JSON lines.
+    /// Forecasts as JSON lines.
     pub lines: LinesTarget,
+    /// Scores as JSON lines.
+    pub scores: LinesTarget,
     /// The most subscribers of the stream.
     pub subscribers_max: usize,
     /// The most of them from one address.

@@ -1,9 +1,9 @@
 //! The engine: all state of all symbols of one shard, from ticks to forecasts.
 //!
-//! Owns symbols, steps, features, windows and recurrent states. Promises that what it says about a
-//! symbol depends on that symbol's ticks alone, whatever the interleaving, chunking and batching,
-//! and that `sliding` gives the bits of `full`. Never reads a clock, does I/O, or spawns: its
-//! owner thread drives it.
+//! Owns symbols, steps, features, windows, recurrent states and scores. Promises that what it says
+//! about a symbol depends on that symbol's ticks alone, whatever the interleaving, chunking and
+//! batching, and that `sliding` gives the bits of `full`. Never reads a clock, does I/O, or spawns:
+//! its owner thread drives it.
 
 mod batch;
 mod block;
@@ -24,6 +24,7 @@ use crate::features::{FeatureState, RowScratch, RowStatus};
 use crate::forecast::WindowFacts;
 use crate::inference::{Backend, InferenceError, Signature};
 use crate::model::manifest::{Mode, Plans};
+use crate::score::ScoreBook;
 use crate::step::{StepRule, StepState};
 use crate::window::Window;
 
@@ -107,6 +108,17 @@ struct SymbolState {
     stale_after: Option<UnixNanos>,
 }
 
+/// The names of an engine's symbols.
+#[derive(Clone, Copy)]
+pub struct Names<'e>(&'e [SymbolState]);
+
+impl<'e> Names<'e> {
+    /// That of one symbol.
+    pub fn of(self, id: SymbolId) -> &'e Symbol {
+        &self.0[id.index()].name
+    }
+}
+
 /// A row that waits for inference, and what its forecast will say beside the value.
 #[derive(Clone, Copy)]
 struct Pending {
@@ -154,6 +166,7 @@ pub struct Engine {
     limits: EngineLimits,
     index: HashMap<Symbol, SymbolId>,
     symbols: Vec<SymbolState>,
+    scores: ScoreBook,
     scratch: RowScratch,
     /// Rows taken in since the last inference, at most one per symbol.
     pending: Vec<Pending>,
@@ -206,6 +219,7 @@ impl Engine {
             Driver::Carried(carried) => carried.prepare(&mut *backend)?,
         }
         let scratch = plans.features.raw().scratch();
+        let scores = ScoreBook::new(plans.score.clone());
         Ok(Self {
             plans,
             backend,
@@ -213,6 +227,7 @@ impl Engine {
             limits,
             index: HashMap::new(),
             symbols: Vec::new(),
+            scores,
             scratch,
             pending: Vec::new(),
             inferred: Vec::new(),
@@ -225,6 +240,21 @@ impl Engine {
     /// What became of everything that went in.
     pub fn tally(&self) -> &EngineTally {
         &self.tally
+    }
+
+    /// The scores of all symbols.
+    pub fn scores(&self) -> &ScoreBook {
+        &self.scores
+    }
+
+    /// As [`Engine::scores`], to take them.
+    pub fn scores_mut(&mut self) -> &mut ScoreBook {
+        &mut self.scores
+    }
+
+    /// The scores together with the names of the symbols that they are about.
+    pub fn scores_and_names(&mut self) -> (&mut ScoreBook, Names<'_>) {
+        (&mut self.scores, Names(&self.symbols))
     }
 
     /// How many symbols are known.
@@ -324,10 +354,12 @@ impl Engine {
         let name = Symbol::new(name).map_err(|_| Reject::InvalidSymbol)?;
         let window = Window::new(self.plans.window_steps, self.plans.features.width());
         let features = self.plans.features.raw().initial_state();
-        self.add(SymbolState::new(name, StepState::default(), features, window))
+        let id = self.add(SymbolState::new(name, StepState::default(), features, window))?;
+        self.scores.add_symbol(&self.symbols[id.index()].name);
+        Ok(id)
     }
 
-    /// Adds a symbol at the end of the dense index.
+    /// Adds a symbol at the end of the dense index. Its scores are the caller's to add.
     fn add(&mut self, state: SymbolState) -> Result<SymbolId, Reject> {
         let id = SymbolId::from_index(self.symbols.len()).ok_or(Reject::TooManySymbols)?;
         self.index.insert(state.name.clone(), id);
@@ -342,7 +374,7 @@ impl Engine {
 
     /// Moves one symbol on by one tick: step, features, window.
     fn absorb(&mut self, id: SymbolId, tick: &Tick<'_>) -> Result<(), Reject> {
-        let Self { plans, symbols, scratch, tally, .. } = self;
+        let Self { plans, symbols, scores, scratch, tally, .. } = self;
         let state = &mut symbols[id.index()];
         let mut row = |step: &Step| plans.features.row(&state.features, step, scratch);
         let of_record = match plans.step_rule {
@@ -359,6 +391,7 @@ impl Engine {
             return Ok(());
         };
         tally.steps += 1;
+        scores.step(id, &step);
         let Ok(status) = of_record.map_or_else(|| row(&step), Ok) else {
             // A closed bar that makes no row is lost; the tick that closed it is part of the next
             // one, which stands behind a gap.
@@ -411,7 +444,7 @@ impl Engine {
     fn run(&mut self, course: Course, forecasts: &mut Vec<Forecast>) -> Result<(), InferenceError> {
         self.advance()?;
         std::mem::swap(&mut self.pending, &mut self.inferred);
-        let Self { symbols, plans, tally, inferred, backend, driver, .. } = self;
+        let Self { symbols, scores, plans, tally, inferred, backend, driver, .. } = self;
         let ready = |pending: &&Pending| symbols[pending.symbol.index()].window.is_full();
         let warming = inferred.len() - inferred.iter().filter(ready).count();
         tally.warming += warming as u64;
@@ -427,10 +460,12 @@ impl Engine {
                 last_price: pending.last_price,
                 quality: window.quality(),
                 out_of_range: window.out_of_range(),
+                margins: scores.margins(pending.symbol),
             };
             match plans.forecast.finish(output, &facts) {
                 Some(forecast) => {
                     tally.forecasts += 1;
+                    scores.wait(&forecast);
                     forecasts.push(forecast);
                 }
                 None => tally.withheld += 1,

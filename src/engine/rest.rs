@@ -9,6 +9,7 @@ use super::{Driver, Engine, SymbolState};
 use crate::domain::{DurationNanos, PartitionId, Position, Reject, Symbol, SymbolId, Tick};
 use crate::features::FeatureState;
 use crate::inference::InferenceError;
+use crate::score::SymbolScores;
 use crate::step::StepState;
 use crate::window::{Window, WindowMismatch, WindowSnapshot};
 
@@ -22,6 +23,8 @@ pub struct SymbolSnapshot {
     window: WindowSnapshot,
     /// Mode `carried`: the recurrent states.
     carried: Option<Vec<Vec<f32>>>,
+    /// What waits for its truth, and what is known of the forecasts so far.
+    scores: SymbolScores,
     /// The place in its partition of the newest tick that the state holds.
     offset: Option<i64>,
 }
@@ -41,6 +44,9 @@ pub enum RestoreError {
     /// The recurrent states are missing, or belong to another model or mode.
     #[error("the stored states of symbol `{0}` are missing or of another model")]
     States(String),
+    /// The scores are not those of this model.
+    #[error("the stored scores of symbol `{0}` belong to another model")]
+    Scores(String),
 }
 
 impl SymbolSnapshot {
@@ -90,6 +96,7 @@ impl Engine {
                 Driver::Full(_) | Driver::Sliding(_) => None,
                 Driver::Carried(carried) => Some(carried.snapshot(id)),
             },
+            scores: self.scores.symbol(id).clone(),
             offset: state.applied.map(|position| position.offset),
         }
     }
@@ -138,12 +145,16 @@ impl Engine {
         {
             return Err(RestoreError::States(snapshot.symbol.clone()));
         }
+        if !self.scores.fits(&snapshot.scores) {
+            return Err(RestoreError::Scores(snapshot.symbol.clone()));
+        }
         let (step, features) = (snapshot.step.clone(), snapshot.features.clone());
         let mut state = SymbolState::new(name, step, features, window);
         state.applied = partition
             .zip(snapshot.offset)
             .map(|(partition, offset)| Position { partition, offset });
         let id = self.add(state).map_err(|_| refused())?;
+        self.scores.restore_symbol(&self.symbols[id.index()].name, &snapshot.scores);
         if let (Driver::Carried(carried), Some(states)) = (&mut self.driver, states) {
             carried.restore(id, states);
         }
@@ -206,6 +217,7 @@ impl Engine {
             }
             let forgotten = self.symbols.swap_remove(index);
             self.index.remove(&forgotten.name);
+            self.scores.swap_remove(id);
             if let Some(moved) = self.symbols.get(index) {
                 self.index.insert(moved.name.clone(), id);
             }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{DurationNanos, UnixNanos};
 use crate::features::{FeaturePlan, Scaler};
 use crate::forecast::{ForecastPlan, Interval, SignalThresholds, Target, TargetError, Truth};
+use crate::score::ScorePlan;
 use crate::step::StepRule;
 
 /// The value of `schema` that this version reads and writes.
@@ -334,6 +335,8 @@ pub struct Plans {
     pub forecast: ForecastPlan,
     /// From steps to what came true.
     pub truth: Truth,
+    /// From forecasts and truths to scores.
+    pub score: ScorePlan,
     /// W.
     pub window_steps: usize,
     /// From ticks to steps.
@@ -444,6 +447,7 @@ impl Manifest {
             (Ok(features), Ok(forecast), Some(truth), Some(step_rule)) if problems.is_empty() => {
                 Ok(Plans {
                     features,
+                    score: ScorePlan::new(truth, self.horizon_steps, &forecast),
                     forecast,
                     truth,
                     window_steps: self.window_steps as usize,

@@ -1,8 +1,8 @@
-//! Forecasts as JSON lines on standard output or appended to a file.
+//! Forecasts or scores as JSON lines on standard output or appended to a file.
 //!
 //! Owns the writer and its thread. Promises the order of each shard, one record a line, and that
 //! what was handed over is on its way to the system once the queue is empty. A full queue blocks
-//! the engine (policy `block`): lines are never dropped. Never formats a forecast.
+//! the engine (policy `block`): lines are never dropped. Never formats a record.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
@@ -38,9 +38,19 @@ enum Entry {
     Settle(Sender<io::Result<()>>),
 }
 
+/// What a writer writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinesOf {
+    /// Forecasts.
+    Forecasts,
+    /// Scores.
+    Scores,
+}
+
 /// The metrics of the writer.
 #[derive(Clone, Debug)]
 pub struct LinesMetrics {
+    of: LinesOf,
     written: IntCounter,
     waiting: IntGauge,
 }
@@ -55,22 +65,25 @@ impl LinesMetrics {
     ///
     /// # Errors
     /// Where a name is registered already.
-    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let written =
-            IntCounter::new("tickcast_lines_written_total", "Forecasts written as lines.")?;
-        let waiting = IntGauge::new(
-            "tickcast_lines_waiting",
-            "Forecasts that wait for the writer of lines.",
+    pub fn register(registry: &Registry, of: LinesOf) -> Result<Self, prometheus::Error> {
+        let (name, records) = match of {
+            LinesOf::Forecasts => ("tickcast_lines", "Forecasts"),
+            LinesOf::Scores => ("tickcast_score_lines", "Scores"),
+        };
+        let gauge = |what: &str, help: &str| {
+            IntGauge::new(format!("{name}_{what}"), format!("{records} that {help}"))
+        };
+        let written = IntCounter::new(
+            format!("{name}_written_total"),
+            format!("{records} written as lines."),
         )?;
-        let capacity = IntGauge::new(
-            "tickcast_lines_capacity",
-            "Forecasts that the queue of the writer of lines has room for.",
-        )?;
+        let waiting = gauge("waiting", "wait for their writer of lines.")?;
+        let capacity = gauge("capacity", "the queue of their writer of lines has room for.")?;
         capacity.set(i64::try_from(QUEUE_RECORDS_MAX).unwrap_or(i64::MAX));
         registry.register(Box::new(written.clone()))?;
         registry.register(Box::new(waiting.clone()))?;
         registry.register(Box::new(capacity))?;
-        Ok(Self { written, waiting })
+        Ok(Self { of, written, waiting })
     }
 }
 
@@ -112,8 +125,12 @@ impl Lines {
 
     /// The writer as its supervisor sees it.
     pub fn stage(&self) -> Stage {
-        let waiting = self.queue.metrics.waiting.clone();
-        Stage::with_queue("lines", self.pulse.clone(), move || waiting.get() > 0)
+        let LinesMetrics { of, waiting, .. } = self.queue.metrics.clone();
+        let name = match of {
+            LinesOf::Forecasts => "lines",
+            LinesOf::Scores => "score-lines",
+        };
+        Stage::with_queue(name, self.pulse.clone(), move || waiting.get() > 0)
     }
 
     /// An end for one more shard.
@@ -219,7 +236,7 @@ mod tests {
     use super::*;
 
     fn metrics() -> LinesMetrics {
-        LinesMetrics::register(&Registry::new()).unwrap()
+        LinesMetrics::register(&Registry::new(), LinesOf::Forecasts).unwrap()
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod crew;
 mod metrics;
+mod scores;
 
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::supervise::{Pulse, Stage};
 
 pub use self::crew::{Crew, CrewError};
 pub use self::metrics::ShardMetrics;
+pub use self::scores::{ScoreMetrics, ShardScores};
 
 /// How many symbols' states are taken between two batches: a snapshot holds a forecast up for no
 /// longer than these take.
@@ -55,6 +57,7 @@ pub struct Shard {
     intake: IntakeReceiver,
     publisher: Publisher,
     metrics: ShardMetrics,
+    scores: ShardScores,
     drain_records_max: usize,
     shown: Shown,
     pulse: Pulse,
@@ -78,6 +81,7 @@ impl Shard {
         intake: IntakeReceiver,
         publisher: Publisher,
         metrics: ShardMetrics,
+        scores: ShardScores,
         drain_records_max: usize,
     ) -> Self {
         let shown = Shown::default();
@@ -89,6 +93,7 @@ impl Shard {
             intake,
             publisher,
             metrics,
+            scores,
             drain_records_max,
             shown,
             pulse,
@@ -157,6 +162,7 @@ impl Shard {
             flush(&mut self.pipeline, &mut self.publisher, &self.metrics, haste, arrived)?;
             let symbol_count = self.pipeline.symbol_count();
             self.metrics.show(&mut self.shown, self.pipeline.tally(), symbol_count);
+            self.scores.show(self.pipeline.scores_mut());
             self.show_stale();
             self.take_states();
             if !open {
@@ -297,6 +303,7 @@ fn flush(
     }
     let inferred = watch.elapsed();
     let count = pipeline.emit(|symbol, record| publisher.publish(symbol, record))?;
+    pipeline.emit_scores(|symbol, record| publisher.publish_score(symbol, record))?;
     let published = watch.elapsed();
     if let (Some(arrived), true) = (arrived, count > 0) {
         metrics.published(arrived.elapsed());

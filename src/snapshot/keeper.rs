@@ -227,7 +227,7 @@ impl Keeper {
         self,
         shards: Vec<IntakeCommander>,
         last: Receiver<Handed>,
-        lines: Option<LineQueue>,
+        lines: Vec<LineQueue>,
         input: InputProgress,
         model: ModelLabel,
     ) -> io::Result<RunningKeeper> {
@@ -274,7 +274,7 @@ struct Work {
     /// The newest stored form of every symbol's state.
     states: BTreeMap<String, Bytes>,
     shards: Vec<IntakeCommander>,
-    lines: Option<LineQueue>,
+    lines: Vec<LineQueue>,
     input: InputProgress,
     model: ModelLabel,
     /// The place of the newest snapshot, where nothing has changed since.
@@ -352,7 +352,7 @@ impl Work {
             origin,
             states: self.states.iter().map(|(name, state)| (name.clone(), state.clone())).collect(),
         };
-        let settled = self.lines.as_ref().map_or(Ok(()), LineQueue::settle);
+        let settled = self.lines.iter().try_for_each(LineQueue::settle);
         match settled.and_then(|()| self.store.write(&snapshot)) {
             Ok(written) => {
                 self.written = Some(snapshot.origin);

@@ -16,6 +16,7 @@ mod deploy;
 mod kafka;
 mod kafka_tools;
 mod parity;
+mod scores;
 mod soak;
 mod state;
 mod supervise;

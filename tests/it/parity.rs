@@ -1,6 +1,6 @@
 //! Exactness: every way of driving the same model over the same data gives the same bits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use tickcast::domain::{
@@ -43,6 +43,14 @@ type Stored = BTreeMap<String, (PartitionId, Vec<u8>)>;
 /// What identifies a forecast, and its bits.
 type Bits = BTreeMap<(String, i64), [u64; 3]>;
 
+/// What came of a life.
+#[derive(Debug, Default, PartialEq)]
+struct Lived {
+    forecasts: Bits,
+    /// Likewise of scores.
+    scores: Bits,
+}
+
 fn events(symbols: usize, count: usize) -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         20 => (0..symbols, 50.0..150.0, 0.0..1000.0).prop_map(|(s, p, v)| Event::Tick(s, p, v)),
@@ -62,7 +70,10 @@ fn engine(sealed: &SealedBundle, mode: Mode, batch_rows_max: usize, poisoned: bo
         backend = Box::new(Poison::new(backend, states));
     }
     let limits = EngineLimits { symbols_max: 100, batch_rows_max };
-    Engine::new(bundle.plans().clone(), mode, bundle.signature(), backend, limits).unwrap()
+    let plans = bundle.plans().clone();
+    let mut engine = Engine::new(plans, mode, bundle.signature(), backend, limits).unwrap();
+    engine.scores_mut().keep();
+    engine
 }
 
 fn fields(price: f64, volume: f64) -> Fields {
@@ -87,12 +98,20 @@ fn restore(engine: &mut Engine, codec: &StateCodec, stored: &Stored, partition: 
     assert!(engine.restore(&states, Some(partition)).unwrap().is_empty());
 }
 
-fn collect(engine: &Engine, forecasts: &mut Vec<Forecast>, bits: &mut Bits) {
+fn collect(engine: &mut Engine, forecasts: &mut Vec<Forecast>, lived: &mut Lived) {
     for forecast in forecasts.drain(..) {
         let symbol = engine.symbol(forecast.symbol).as_str().to_owned();
         let values = [forecast.value, forecast.price.unwrap(), forecast.lower].map(f64::to_bits);
-        let before = bits.insert((symbol, forecast.as_of.as_nanos()), values);
+        let before = lived.forecasts.insert((symbol, forecast.as_of.as_nanos()), values);
         assert_eq!(before, None, "one forecast per step");
+    }
+    let (book, names) = engine.scores_and_names();
+    for score in book.take() {
+        let key = (names.of(score.symbol).as_str().to_owned(), score.as_of.as_nanos());
+        assert_eq!(score.value.to_bits(), lived.forecasts[&key][0], "of a forecast that was made");
+        let values = [score.error(), score.skill.unwrap_or(f64::NAN), score.upper];
+        let before = lived.scores.insert(key, values.map(f64::to_bits));
+        assert_eq!(before, None, "one score per forecast");
     }
 }
 
@@ -102,8 +121,8 @@ fn live(
     codec: &StateCodec,
     events: &[Event],
     mut renew: Option<&mut dyn FnMut() -> Engine>,
-) -> Bits {
-    let (mut bits, mut forecasts) = (Bits::new(), Vec::new());
+) -> Lived {
+    let (mut lived, mut forecasts) = (Lived::default(), Vec::new());
     let (mut stored, mut newest) = (Stored::new(), BTreeMap::new());
     for (time, event) in events.iter().enumerate() {
         match (event, &mut renew) {
@@ -123,16 +142,16 @@ fn live(
             }
             (Event::Chunk, Some(_)) => {
                 engine.infer(&mut forecasts).unwrap();
-                collect(&engine, &mut forecasts, &mut bits);
+                collect(&mut engine, &mut forecasts, &mut lived);
                 engine.advance().unwrap();
             }
             (Event::HurriedChunk, Some(_)) => {
                 engine.infer_and_advance(&mut forecasts).unwrap();
-                collect(&engine, &mut forecasts, &mut bits);
+                collect(&mut engine, &mut forecasts, &mut lived);
             }
             (Event::Restart, Some(renew)) => {
                 engine.infer(&mut forecasts).unwrap();
-                collect(&engine, &mut forecasts, &mut bits);
+                collect(&mut engine, &mut forecasts, &mut lived);
                 engine.advance().unwrap();
                 store(&mut engine, codec, &mut stored);
                 engine = renew();
@@ -148,7 +167,7 @@ fn live(
             }
             (Event::Rebalance(partition), Some(_)) => {
                 engine.infer(&mut forecasts).unwrap();
-                collect(&engine, &mut forecasts, &mut bits);
+                collect(&mut engine, &mut forecasts, &mut lived);
                 engine.advance().unwrap();
                 store(&mut engine, codec, &mut stored);
                 engine.evict(PartitionId(*partition));
@@ -159,8 +178,11 @@ fn live(
         }
     }
     engine.infer(&mut forecasts).unwrap();
-    collect(&engine, &mut forecasts, &mut bits);
-    bits
+    collect(&mut engine, &mut forecasts, &mut lived);
+    // All but the newest of each symbol are scored.
+    let symbols: BTreeSet<_> = lived.forecasts.keys().map(|(symbol, _)| symbol).collect();
+    assert_eq!(lived.scores.len(), lived.forecasts.len() - symbols.len());
+    lived
 }
 
 /// What the network in plain Rust says about every full window; in mode `carried` about all rows
@@ -226,7 +248,7 @@ proptest! {
         prop_assert_eq!(&live(renew(), &codec, &events, Some(&mut renew)), &full);
 
         // The second opinion: an LSTM in plain Rust and double precision.
-        assert_close(&full, &reference(&sealed, Mode::Full, &events));
+        assert_close(&full.forecasts, &reference(&sealed, Mode::Full, &events));
     }
 
     /// Features that remember more than a step come back from a restart with every bit.
@@ -245,10 +267,10 @@ proptest! {
         let sealed = sealed_of(columns, seed, window, &[8]);
         let codec = StateCodec::new(&sealed.bundle, Mode::Sliding);
         let full = live(engine(&sealed, Mode::Full, 512, true), &codec, &events, None);
-        prop_assert!(!full.is_empty());
+        prop_assert!(!full.forecasts.is_empty());
         let mut renew = || engine(&sealed, Mode::Sliding, batch_rows_max, true);
         prop_assert_eq!(&live(renew(), &codec, &events, Some(&mut renew)), &full);
-        assert_close(&full, &reference(&sealed, Mode::Full, &events));
+        assert_close(&full.forecasts, &reference(&sealed, Mode::Full, &events));
     }
 
     #[test]
@@ -265,7 +287,7 @@ proptest! {
         let whole = live(engine(&sealed, Mode::Carried, 512, false), &codec, &events, None);
         let mut renew = || engine(&sealed, Mode::Carried, batch_rows_max, true);
         prop_assert_eq!(&live(renew(), &codec, &events, Some(&mut renew)), &whole);
-        assert_close(&whole, &reference(&sealed, Mode::Carried, &events));
+        assert_close(&whole.forecasts, &reference(&sealed, Mode::Carried, &events));
     }
 }
 
@@ -304,7 +326,11 @@ fn the_seed_models_shape_is_exact_over_many_symbols() {
     let full = live(engine(&sealed, Mode::Full, 512, false), &codec, &events, None);
     let mut renew = || engine(&sealed, Mode::Sliding, 512, true);
     assert_eq!(live(renew(), &codec, &events, Some(&mut renew)), full);
-    assert_eq!(full.len(), 24 * (75 - 30), "one warming step for change, 29 for the window");
+    assert_eq!(
+        full.forecasts.len(),
+        24 * (75 - 30),
+        "one warming step for change, 29 for the window"
+    );
 }
 
 /// The committed model, as `make demo` runs it.
@@ -385,7 +411,7 @@ fn stored_states_that_are_damaged_or_foreign_are_told_by_name() {
         damaged[index] ^= 0x10;
         let expected = match index {
             0..4 => StateError::Foreign,
-            4..6 => StateError::Version(1 ^ if index == 4 { 0x10 } else { 0x1000 }),
+            4..6 => StateError::Version(2 ^ if index == 4 { 0x10 } else { 0x1000 }),
             _ => StateError::Damaged,
         };
         assert_eq!(codec.decode(&damaged), Err(expected), "byte {index}");
