@@ -41,7 +41,7 @@ use crate::publish::{Lines, LinesMetrics, Publisher};
 use crate::shard::{Crew, CrewError, Shard, ShardError, ShardMetrics};
 use crate::shutdown::StopSignals;
 use crate::source::file::{FileOptions, FileRecords};
-use crate::source::intake::{IntakeLimits, IntakeMetrics, intake};
+use crate::source::intake::{IntakeLimits, IntakeMetrics, IntakeSender, intake};
 use crate::source::router::{Router, RouterCloser};
 use crate::source::websocket::{self, WebSocketMetrics};
 use crate::supervise::{Notifier, Pulse, Stage, SuperviseMetrics, Supervisor, watchdog_timeout};
@@ -125,7 +125,9 @@ impl App {
         };
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..shard_count).map(|_| intake(limits, metrics.clone())).unzip();
-        let router = Router::new(senders);
+        let is_live = matches!(config.source.kind, SourceKind::WebSocket(_));
+        let live = |sender: IntakeSender| if is_live { sender.live() } else { sender };
+        let router = Router::new(senders.into_iter().map(live).collect());
         let (intake, closer) = (metrics, router.closer());
         let source_pulse = router.pulse();
         let source = match config.source.kind {
@@ -406,13 +408,26 @@ async fn publish_all(
 /// Says what became of everything.
 fn report(finished: Result<EngineTally, Exit>, intake: &IntakeMetrics) -> Result<(), Exit> {
     let tally = finished.inspect_err(|failure| error!(error = %failure, "the daemon failed"))?;
-    let EngineTally { ticks, absorbed, steps, warming, forecasts, withheld, rejects, repeats } =
-        tally;
+    let EngineTally { ticks, absorbed, steps, further, patched, .. } = tally;
+    let EngineTally { warming, forecasts, withheld, resets, rejects, repeats, .. } = tally;
+    let withheld = withheld.total();
     let refused = rejects.total();
     let (received, dropped) = intake.received_and_dropped();
     info!(
         received,
-        dropped, ticks, repeats, refused, absorbed, steps, warming, forecasts, withheld, "drained"
+        dropped,
+        ticks,
+        repeats,
+        refused,
+        absorbed,
+        further,
+        steps,
+        patched,
+        warming,
+        forecasts,
+        withheld,
+        resets,
+        "drained"
     );
     Ok(())
 }

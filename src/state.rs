@@ -18,7 +18,7 @@ use crate::model::manifest::Mode;
 const MAGIC: &[u8; 4] = b"tcst";
 
 /// The layout of the payload. Raise it whenever [`SymbolSnapshot`] changes: postcard has no names.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 const MODEL: std::ops::Range<usize> = 6..22;
 const CHECKSUM: std::ops::Range<usize> = 22..30;

@@ -11,15 +11,15 @@ use config::{Environment, File, FileFormat, Value};
 
 use super::bridge::{self, BridgeSection};
 use super::dial;
-use super::kafka;
 use super::read::{Problems, Section};
 use super::{
     BridgeConfig, ClusterConfig, Config, FeedUrl, FileConfig, HttpConfig, KafkaConfig, LinesTarget,
     LogConfig, LogFormat, LogLevel, ModelConfig, PublishConfig, ShardConfig, SourceConfig,
     SourceKind, WebSocketConfig, WhenFull,
 };
+use super::{kafka, policy};
 use crate::domain::{Symbol, TimeUnit};
-use crate::engine::EngineLimits;
+use crate::engine::{EngineLimits, EnginePolicy};
 use crate::model::manifest::Mode;
 use crate::source::file;
 
@@ -174,7 +174,7 @@ fn check(
         section.finish();
         library
     };
-    let (engine, shards) = engine(root.section("engine"));
+    let (engine, policy, shards) = engine(root.section("engine"));
     let publish = publish(root.section("publish"));
     let http = http(root.section("http"));
     let log = log(root.section("log"));
@@ -196,6 +196,7 @@ fn check(
         model,
         onnxruntime_library,
         engine,
+        policy,
         shards,
         publish,
         http,
@@ -302,6 +303,10 @@ fn source(
         queue_records_max: section.count("queue_records_max", 1, 10_000_000),
         queue_bytes_max: section.count("queue_bytes_max", 1024, usize::MAX),
         when_full,
+        future_seconds_max: section.contains("future_seconds_max").then(|| {
+            let seconds = section.count("future_seconds_max", 0, u32::MAX as usize);
+            u32::try_from(seconds).expect("the count is at most a u32")
+        }),
     };
     section.finish();
     config
@@ -334,7 +339,7 @@ fn model(mut section: Section<'_>, purpose: Purpose) -> ModelConfig {
     config
 }
 
-fn engine(mut section: Section<'_>) -> (EngineLimits, ShardConfig) {
+fn engine(mut section: Section<'_>) -> (EngineLimits, EnginePolicy, ShardConfig) {
     let limits = EngineLimits {
         symbols_max: section.count("symbols_max", 1, 10_000_000),
         batch_rows_max: section.count("batch_rows_max", 1, 4096),
@@ -344,8 +349,9 @@ fn engine(mut section: Section<'_>) -> (EngineLimits, ShardConfig) {
         pin_threads: section.switch("pin_threads"),
         drain_records_max: section.count("drain_records_max", 1, 1_000_000),
     };
+    let policy = policy::read(&mut section);
     section.finish();
-    (limits, shards)
+    (limits, policy, shards)
 }
 
 fn publish(mut section: Section<'_>) -> PublishConfig {
@@ -477,6 +483,23 @@ mod tests {
             "sources: unknown key, did you mean `source`?",
         ];
         assert_eq!(problems, expected);
+    }
+
+    #[test]
+    fn an_operator_says_which_windows_forecast_and_what_the_future_is() {
+        let with = |text: &str| read(&format!("{SMALLEST}{text}"), &HashMap::new());
+        let plain = with("").unwrap();
+        assert_eq!(plain.policy, EnginePolicy::default());
+        assert_eq!(plain.source.future_seconds_max, None);
+        let text = "[engine]\ngap_steps_max = 0\nwithhold = ['gapped']\n";
+        let config = with(text).unwrap();
+        assert_eq!(config.policy.gap_steps_max, Some(0));
+        assert!(config.policy.withhold.gapped && !config.policy.withhold.patched);
+        let problems = with("[engine]\nwithhold = ['full']\n").unwrap_err();
+        assert_eq!(problems, ["engine.withhold: `full` is none of `patched`, `gapped`"]);
+        let future = &[("TICKCAST__SOURCE__FUTURE_SECONDS_MAX", "5")];
+        let config = read(SMALLEST, &variables(future)).unwrap();
+        assert_eq!(config.source.future_seconds_max, Some(5));
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub enum RestoreError {
     /// The feature state has another size.
     #[error("the stored features of symbol `{0}` belong to another model")]
     Features(String),
+    /// The bars in the making are those of another rule.
+    #[error("the stored steps of symbol `{0}` are of another kind")]
+    Steps(String),
     /// The window belongs to another model.
     #[error(transparent)]
     Window(#[from] WindowMismatch),
@@ -117,6 +120,9 @@ impl Engine {
         let name = Symbol::new(&snapshot.symbol).map_err(|_| refused())?;
         if self.index.contains_key(&name) || self.symbols.len() >= self.limits.symbols_max {
             return Err(refused());
+        }
+        if !snapshot.step.fits(self.plans.step_rule) {
+            return Err(RestoreError::Steps(snapshot.symbol.clone()));
         }
         if !self.plans.features.raw().fits(&snapshot.features) {
             return Err(RestoreError::Features(snapshot.symbol.clone()));

@@ -17,6 +17,7 @@ mod kafka;
 mod kafka_tools;
 mod parity;
 mod soak;
+mod steps;
 mod supervise;
 mod support;
 mod tidy;
