@@ -14,7 +14,7 @@ use tickcast::features::RowStatus;
 use tickcast::model::Bundle;
 use tickcast::model::manifest::Mode;
 use tickcast::state::StateCodec;
-use tickcast::window::Window;
+use tickcast::window::{RowFacts, Window};
 
 /// Symbols of a batch, as many as one run takes.
 const SYMBOLS: usize = 512;
@@ -75,7 +75,7 @@ fn features_and_window(criterion: &mut Criterion) {
     group.bench_function("push", |bencher| {
         let row = vec![0.5; plans.features.width()];
         let mut window = Window::new(plans.window_steps, plans.features.width());
-        bencher.iter(|| window.push(black_box(&row), false, false));
+        bencher.iter(|| window.push(black_box(&row), RowFacts::default()));
     });
 }
 

@@ -51,7 +51,7 @@ use crate::snapshot::{
 };
 use crate::source::command::Handed;
 use crate::source::file::{self, FileOptions, FileRecords};
-use crate::source::intake::{IntakeCommander, IntakeLimits, IntakeMetrics, intake};
+use crate::source::intake::{IntakeCommander, IntakeLimits, IntakeMetrics, IntakeSender, intake};
 use crate::source::router::{Router, RouterCloser};
 use crate::source::websocket::{self, WebSocketMetrics};
 use crate::supervise::{Notifier, Pulse, Stage, SuperviseMetrics, Supervisor, watchdog_timeout};
@@ -150,7 +150,9 @@ impl App {
         };
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..shard_count).map(|_| intake(limits, metrics.clone())).unzip();
-        let router = Router::new(senders);
+        let is_live = matches!(config.source.kind, SourceKind::WebSocket(_));
+        let live = |sender: IntakeSender| if is_live { sender.live() } else { sender };
+        let router = Router::new(senders.into_iter().map(live).collect());
         let (intake, closer) = (metrics, router.closer());
         let source_pulse = router.pulse();
         let mut input = input_facts(&config.source.kind)?.map(InputProgress::new);
@@ -507,13 +509,26 @@ async fn publish_all(
 /// Says what became of everything.
 fn report(finished: Result<EngineTally, Exit>, intake: &IntakeMetrics) -> Result<(), Exit> {
     let tally = finished.inspect_err(|failure| error!(error = %failure, "the daemon failed"))?;
-    let EngineTally { ticks, absorbed, steps, warming, forecasts, withheld, rejects, repeats } =
-        tally;
+    let EngineTally { ticks, absorbed, steps, further, patched, .. } = tally;
+    let EngineTally { warming, forecasts, withheld, resets, rejects, repeats, .. } = tally;
+    let withheld = withheld.total();
     let refused = rejects.total();
     let (received, dropped) = intake.received_and_dropped();
     info!(
         received,
-        dropped, ticks, repeats, refused, absorbed, steps, warming, forecasts, withheld, "drained"
+        dropped,
+        ticks,
+        repeats,
+        refused,
+        absorbed,
+        further,
+        steps,
+        patched,
+        warming,
+        forecasts,
+        withheld,
+        resets,
+        "drained"
     );
     Ok(())
 }

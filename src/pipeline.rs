@@ -9,8 +9,8 @@ use bytes::Bytes;
 
 use crate::config::Config;
 use crate::decode::{JsonDecoder, symbol_of};
-use crate::domain::{DurationNanos, Forecast, PartitionId, Position, Reject, Symbol};
-use crate::engine::{Engine, EngineTally, Pushed};
+use crate::domain::{DurationNanos, Forecast, PartitionId, Position, Reject, Symbol, UnixNanos};
+use crate::engine::{ColdStart, Engine, EngineTally, Pushed};
 use crate::inference::{InferenceError, Runtime};
 use crate::model::manifest::Mode;
 use crate::model::{Bundle, BundleError};
@@ -24,9 +24,25 @@ pub struct Pipeline {
     engine: Engine,
     template: RecordTemplate,
     codec: StateCodec,
+    /// How far the event time of a record may lie ahead of its reception.
+    future_max: Option<DurationNanos>,
     forecasts: Vec<Forecast>,
     buffer: Vec<u8>,
 }
+
+/// Where a record comes from, as far as its source knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Its place in an input that can be read again.
+    pub position: Option<Position>,
+    /// When it was received, by the clock at the source: ours for a live feed, the broker's for a
+    /// topic, and none for a recording.
+    pub received: Option<UnixNanos>,
+}
+
+/// Without a word from the configuration, an event time may lie so far ahead of its reception, or
+/// one step where that is longer: a bar may be stamped with its end.
+const FUTURE_SECONDS: u32 = 60;
 
 /// Why there is no pipeline.
 #[derive(Debug, thiserror::Error)]
@@ -81,14 +97,20 @@ impl Pipeline {
         };
         let mut plans = plans.clone();
         plans.score.intervals = config.forecast.intervals;
-        let mut engine = Engine::new(plans, mode, bundle.signature(), backend, config.engine)?;
+        let mut engine = Engine::new(plans, mode, bundle.signature(), backend, config.engine)?
+            .with_policy(config.policy);
         let recent_scores = RECENT_SCORES.div_ceil(config.shards.count);
         engine.scores_mut().list(&config.metrics.symbols, recent_scores);
         if config.publishes_scores() {
             engine.scores_mut().keep();
         }
         let codec = StateCodec::new(bundle, mode);
-        Ok(Self { decoder, engine, template, codec, forecasts: Vec::new(), buffer: Vec::new() })
+        let usual = manifest.step.interval_seconds.max(FUTURE_SECONDS);
+        let future_seconds_max = config.source.future_seconds_max.unwrap_or(usual);
+        let future_max = Some(i64::from(future_seconds_max)).filter(|seconds| *seconds > 0);
+        let future_max = future_max.and_then(DurationNanos::from_seconds);
+        let (forecasts, buffer) = (Vec::new(), Vec::new());
+        Ok(Self { decoder, engine, template, codec, future_max, forecasts, buffer })
     }
 
     /// What all forecasts have in common.
@@ -106,8 +128,7 @@ impl Pipeline {
         self.engine.symbol_count()
     }
 
-    /// Takes one record, with its place in an input that can be read again; tells the reason where
-    /// it was refused. Where an earlier row of the same
+    /// Takes one record; tells the reason where it was refused. Where an earlier row of the same
     /// symbol is still in inference, `flush` is called first: it must call [`Pipeline::infer`] and
     /// [`Pipeline::advance`], and may publish in between.
     ///
@@ -116,10 +137,10 @@ impl Pipeline {
     pub fn take<E>(
         &mut self,
         record: &[u8],
-        position: Option<Position>,
+        origin: Origin,
         flush: impl FnMut(&mut Self) -> Result<(), E>,
     ) -> Result<Option<Reject>, E> {
-        self.take_noting(record, position, || {}, flush)
+        self.take_noting(record, origin, || {}, flush)
     }
 
     /// As [`Pipeline::take`]; calls `decoded` between decoding and the step, for whoever measures.
@@ -129,7 +150,7 @@ impl Pipeline {
     pub fn take_noting<E>(
         &mut self,
         record: &[u8],
-        position: Option<Position>,
+        origin: Origin,
         decoded: impl FnOnce(),
         mut flush: impl FnMut(&mut Self) -> Result<(), E>,
     ) -> Result<Option<Reject>, E> {
@@ -142,13 +163,35 @@ impl Pipeline {
                 return Ok(Some(reason));
             }
         };
+        if self.is_in_future(tick.time, origin.received) {
+            self.engine.refuse(Reject::InFuture);
+            return Ok(Some(Reject::InFuture));
+        }
         loop {
-            match self.engine.push(&tick, position) {
-                Pushed::Taken | Pushed::Repeated => return Ok(None),
+            match self.engine.push(&tick, origin.position) {
+                Pushed::Taken => break,
+                Pushed::Repeated => return Ok(None),
                 Pushed::Refused(reason) => return Ok(Some(reason)),
                 Pushed::Waiting => flush(self)?,
             }
         }
+        // The steps that one tick completes go through inference one after the other.
+        while self.engine.has_due() {
+            flush(self)?;
+        }
+        Ok(None)
+    }
+
+    /// Whether an event time lies further ahead of the reception than clocks may differ. Such a
+    /// tick would make every later one of its symbol come out of order.
+    fn is_in_future(&self, time: UnixNanos, received: Option<UnixNanos>) -> bool {
+        let (Some(max), Some(received)) = (self.future_max, received) else { return false };
+        time > received && time.since(received).is_none_or(|ahead| ahead > max)
+    }
+
+    /// The newest window that began cold because of a distance between steps.
+    pub fn newest_cold_start(&self) -> Option<&ColdStart> {
+        self.engine.newest_cold_start()
     }
 
     /// Notes that data of every symbol may be missing from here on.

@@ -14,7 +14,7 @@ use crate::config::{
 use crate::engine::EngineTally;
 use crate::exit::{Exit, Failure};
 use crate::kafka::{TopicRecord, TopicRecords};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Origin, Pipeline};
 use crate::source::file::{FileOptions, FileRecords};
 
 const EXAMPLES: &str = "\
@@ -100,7 +100,7 @@ fn replay(
     let mut waiting = 0;
     let mut broken = Ok(());
     while let Some(record) = input.next() {
-        let TopicRecord { bytes, after_gap } = match record {
+        let TopicRecord { bytes, received, after_gap } = match record {
             Ok(record) => record,
             Err(error) => {
                 broken = Err(error);
@@ -110,7 +110,8 @@ fn replay(
         if after_gap {
             pipeline.mark_gap_before(&bytes, None);
         }
-        pipeline.take(&bytes, None, |pipeline| flush(pipeline, output))?;
+        let origin = Origin { position: None, received };
+        pipeline.take(&bytes, origin, |pipeline| flush(pipeline, output))?;
         waiting += 1;
         if waiting == config.shards.drain_records_max {
             waiting = 0;
@@ -148,7 +149,10 @@ impl Input {
     fn next(&mut self) -> Option<Result<TopicRecord, Exit>> {
         match self {
             Self::File(records) => records.next().map(|record| match record {
-                Ok(record) => Ok(TopicRecord { bytes: record.bytes.into(), after_gap: false }),
+                Ok(record) => {
+                    let bytes = record.bytes.into();
+                    Ok(TopicRecord { bytes, received: None, after_gap: false })
+                }
                 Err(error) => Err(Exit::new(Failure::Data, error)),
             }),
             Self::Topic(records, count) => {
@@ -268,14 +272,21 @@ fn progress_bar(input: &Input) -> ProgressBar {
 
 /// Where every record went, on standard error.
 fn summarise(tally: &EngineTally, seconds: f64) {
-    let EngineTally { ticks, absorbed, steps, warming, forecasts, withheld, rejects, repeats } =
-        tally;
+    let EngineTally { ticks, absorbed, steps, further, patched, .. } = tally;
+    let EngineTally { warming, forecasts, withheld, resets, rejects, repeats, .. } = tally;
+    let withheld = withheld.total();
     eprintln!(
         "{ticks} records in {seconds:.2} s: {steps} steps, {absorbed} absorbed into bars, \
          {} refused, {repeats} repeats",
         rejects.total()
     );
     eprintln!("{steps} steps: {forecasts} forecasts, {warming} while warming, {withheld} withheld");
+    if *resets > 0 {
+        eprintln!("{resets} windows began cold: a step lay too far behind the one before");
+    }
+    if *further > 0 {
+        eprintln!("{further} steps beyond the first of a tick; {patched} of all made by rule");
+    }
     for (reason, count) in rejects.iter() {
         eprintln!("  refused {:<18} {count}", reason.label());
     }

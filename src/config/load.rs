@@ -15,9 +15,9 @@ use super::{
     LogFormat, LogLevel, ModelConfig, PublishConfig, ShardConfig, SourceConfig, SourceKind,
     WebSocketConfig, WhenFull,
 };
-use super::{checkpoint, dial, http, kafka, scores};
+use super::{checkpoint, dial, http, kafka, policy, scores};
 use crate::domain::{Symbol, TimeUnit};
-use crate::engine::EngineLimits;
+use crate::engine::{EngineLimits, EnginePolicy};
 use crate::model::manifest::Mode;
 use crate::source::file;
 
@@ -181,7 +181,7 @@ fn check(
         section.finish();
         library
     };
-    let (engine, shards) = engine(root.section("engine"));
+    let (engine, policy, shards) = engine(root.section("engine"));
     let forecast = scores::forecast(root.section("forecast"));
     let publish = publish(root.section("publish"));
     let state_directory = variables.get("STATE_DIRECTORY").map(String::as_str);
@@ -207,6 +207,7 @@ fn check(
         model,
         onnxruntime_library,
         engine,
+        policy,
         shards,
         forecast,
         publish,
@@ -316,6 +317,10 @@ fn source(
         queue_records_max: section.count("queue_records_max", 1, 10_000_000),
         queue_bytes_max: section.count("queue_bytes_max", 1024, usize::MAX),
         when_full,
+        future_seconds_max: section.contains("future_seconds_max").then(|| {
+            let seconds = section.count("future_seconds_max", 0, u32::MAX as usize);
+            u32::try_from(seconds).expect("the count is at most a u32")
+        }),
     };
     section.finish();
     config
@@ -348,7 +353,7 @@ fn model(mut section: Section<'_>, purpose: Purpose) -> ModelConfig {
     config
 }
 
-fn engine(mut section: Section<'_>) -> (EngineLimits, ShardConfig) {
+fn engine(mut section: Section<'_>) -> (EngineLimits, EnginePolicy, ShardConfig) {
     let limits = EngineLimits {
         symbols_max: section.count("symbols_max", 1, 10_000_000),
         batch_rows_max: section.count("batch_rows_max", 1, 4096),
@@ -358,8 +363,9 @@ fn engine(mut section: Section<'_>) -> (EngineLimits, ShardConfig) {
         pin_threads: section.switch("pin_threads"),
         drain_records_max: section.count("drain_records_max", 1, 1_000_000),
     };
+    let policy = policy::read(&mut section);
     section.finish();
-    (limits, shards)
+    (limits, policy, shards)
 }
 
 fn publish(mut section: Section<'_>) -> PublishConfig {
@@ -492,6 +498,23 @@ mod tests {
             "sources: unknown key, did you mean `source`?",
         ];
         assert_eq!(problems, expected);
+    }
+
+    #[test]
+    fn an_operator_says_which_windows_forecast_and_what_the_future_is() {
+        let with = |text: &str| read(&format!("{SMALLEST}{text}"), &HashMap::new());
+        let plain = with("").unwrap();
+        assert_eq!(plain.policy, EnginePolicy::default());
+        assert_eq!(plain.source.future_seconds_max, None);
+        let text = "[engine]\ngap_steps_max = 0\nwithhold = ['gapped']\n";
+        let config = with(text).unwrap();
+        assert_eq!(config.policy.gap_steps_max, Some(0));
+        assert!(config.policy.withhold.gapped && !config.policy.withhold.patched);
+        let problems = with("[engine]\nwithhold = ['full']\n").unwrap_err();
+        assert_eq!(problems, ["engine.withhold: `full` is none of `patched`, `gapped`"]);
+        let future = &[("TICKCAST__SOURCE__FUTURE_SECONDS_MAX", "5")];
+        let config = read(SMALLEST, &variables(future)).unwrap();
+        assert_eq!(config.source.future_seconds_max, Some(5));
     }
 
     #[test]

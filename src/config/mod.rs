@@ -11,6 +11,7 @@ mod dial;
 mod http;
 mod kafka;
 mod load;
+mod policy;
 pub(crate) mod read;
 mod scores;
 mod url;
@@ -31,7 +32,7 @@ pub use url::{Endpoint, FeedUrl, FeedUrlError, KafkaUrl, KafkaUrlError};
 
 use crate::dial::DialOptions;
 use crate::domain::TimeUnit;
-use crate::engine::EngineLimits;
+use crate::engine::{EngineLimits, EnginePolicy};
 use crate::http::access::Access;
 use crate::model::manifest::Mode;
 use crate::source::file::ColumnMap;
@@ -47,6 +48,8 @@ pub struct Config {
     pub onnxruntime_library: Option<PathBuf>,
     /// What the engines of all shards together may use.
     pub engine: EngineLimits,
+    /// Which windows may forecast.
+    pub policy: EnginePolicy,
     /// The threads that forecast.
     pub shards: ShardConfig,
     /// How forecasts are made of what the model says.
@@ -93,6 +96,9 @@ pub struct SourceConfig {
     pub queue_bytes_max: usize,
     /// What happens when that queue is full.
     pub when_full: WhenFull,
+    /// How far the event time of a record may lie ahead of its reception; 0 for any distance,
+    /// `None` for the longer of a minute and a step.
+    pub future_seconds_max: Option<u32>,
 }
 
 /// The kinds of sources.

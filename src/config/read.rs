@@ -208,7 +208,6 @@ impl<'p> Section<'p> {
     }
 
     /// Whether there is such a key. The key counts as known.
-    #[cfg(feature = "train")]
     pub(crate) fn contains(&mut self, name: &'static str) -> bool {
         self.known.push(name);
         self.entries.contains_key(name)

@@ -81,11 +81,9 @@ impl CarriedStates {
         }
     }
 
-    /// Lets a symbol begin from zero state again.
-    pub(super) fn begin_anew(&mut self, symbol: SymbolId) {
-        for block in &mut self.blocks {
-            block.row_mut(symbol).fill(0.0);
-        }
+    /// Begins a symbol anew, from zero state.
+    pub(super) fn reset(&mut self, symbol: SymbolId) {
+        self.blocks.iter_mut().for_each(|block| block.row_mut(symbol).fill(0.0));
     }
 
     /// Forgets a symbol; the last one of the dense index takes its place.

@@ -38,6 +38,9 @@ pub enum RestoreError {
     /// The feature state has another size.
     #[error("the stored features of symbol `{0}` belong to another model")]
     Features(String),
+    /// The bars in the making are those of another rule.
+    #[error("the stored steps of symbol `{0}` are of another kind")]
+    Steps(String),
     /// The window belongs to another model.
     #[error(transparent)]
     Window(#[from] WindowMismatch),
@@ -134,6 +137,9 @@ impl Engine {
         if self.index.contains_key(&name) || self.symbols.len() >= self.limits.symbols_max {
             return Err(refused());
         }
+        if !snapshot.step.fits(self.plans.step_rule) {
+            return Err(RestoreError::Steps(snapshot.symbol.clone()));
+        }
         if !self.plans.features.raw().fits(&snapshot.features) {
             return Err(RestoreError::Features(snapshot.symbol.clone()));
         }
@@ -167,7 +173,7 @@ impl Engine {
     pub fn expect_gap(&mut self, gap_max: DurationNanos) {
         self.mark_gap();
         for symbol in &mut self.symbols {
-            let newest = symbol.step.newest_tick();
+            let newest = symbol.step.head();
             symbol.stale_after = newest.and_then(|newest| newest.checked_add(gap_max));
         }
     }
@@ -178,7 +184,8 @@ impl Engine {
         let window = Window::new(self.plans.window_steps, self.plans.features.width());
         let features = self.plans.features.raw().initial_state();
         let state = &mut self.symbols[id.index()];
-        let anew = SymbolState::new(state.name.clone(), StepState::default(), features, window);
+        let mut anew = SymbolState::new(state.name.clone(), StepState::default(), features, window);
+        anew.begins_cold = true;
         let before = std::mem::replace(state, anew);
         let absorbed = self.absorb(id, tick);
         let state = &mut self.symbols[id.index()];
@@ -189,8 +196,8 @@ impl Engine {
         (state.applied, state.changed) = (before.applied, before.changed);
         match &mut self.driver {
             Driver::Full(_) => {}
-            Driver::Sliding(sliding) => sliding.begin_anew(id),
-            Driver::Carried(carried) => carried.begin_anew(id),
+            Driver::Sliding(sliding) => sliding.reset(id),
+            Driver::Carried(carried) => carried.reset(id),
         }
         self.stale += 1;
         Ok(())

@@ -272,8 +272,8 @@ impl SlidingStates {
         Ok(())
     }
 
-    /// Lets a symbol begin with its first window again.
-    pub(super) fn begin_anew(&mut self, symbol: SymbolId) {
+    /// Begins a symbol anew: no window has begun. What its slots hold means nothing until then.
+    pub(super) fn reset(&mut self, symbol: SymbolId) {
         self.turns[symbol.index()] = Turn::default();
     }
 

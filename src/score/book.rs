@@ -156,6 +156,11 @@ impl ScoreBook {
         }
     }
 
+    /// Gives up on the forecasts of a symbol that wait: its next step has nothing to do with them.
+    pub fn break_off(&mut self, id: SymbolId) {
+        self.symbols[id.index()].forget(&mut self.tally, Unscored::Gap);
+    }
+
     /// The margins of a symbol's next forecast.
     pub fn margins(&self, id: SymbolId) -> Margins {
         self.symbols[id.index()].margins(&self.plan)

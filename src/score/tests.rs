@@ -66,7 +66,12 @@ impl Moment {
         if let Some(rain) = self.rain {
             fields.set_checked(schema().field("rain").unwrap(), rain).unwrap();
         }
-        Step { time: UnixNanos::from_nanos(at as i64 * DAY), fields, after_gap: self.after_gap }
+        Step {
+            time: UnixNanos::from_nanos(at as i64 * DAY),
+            fields,
+            after_gap: self.after_gap,
+            patched: false,
+        }
     }
 }
 

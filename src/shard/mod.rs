@@ -17,9 +17,9 @@ use tracing::warn;
 use self::metrics::{BatchTimes, Shown};
 use crate::clock::Stopwatch;
 use crate::domain::{Reject, is_printable};
-use crate::engine::EngineTally;
+use crate::engine::{ColdStart, EngineTally};
 use crate::inference::InferenceError;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Origin, Pipeline};
 use crate::publish::{LinesClosed, Publisher};
 use crate::source::command::{Checkpoint, Command, Handed};
 use crate::source::intake::{Arrival, IntakeReceiver, Record};
@@ -160,6 +160,7 @@ impl Shard {
             }
             let haste = if self.intake.has_more() { Haste::Throughput } else { Haste::Latency };
             flush(&mut self.pipeline, &mut self.publisher, &self.metrics, haste, arrived)?;
+            self.report_cold_starts();
             let symbol_count = self.pipeline.symbol_count();
             self.metrics.show(&mut self.shown, self.pipeline.tally(), symbol_count);
             self.scores.show(self.pipeline.scores_mut());
@@ -215,12 +216,13 @@ impl Shard {
         decoded: impl FnOnce(),
     ) -> Result<(), ShardError> {
         let Self { pipeline, publisher, metrics, .. } = self;
-        let Record { bytes, position, after_gap } = record;
+        let Record { bytes, position, received, after_gap } = record;
+        let origin = Origin { position: *position, received: *received };
         if *after_gap {
             pipeline.mark_gap_before(bytes, *position);
         }
         // A symbol's next tick is here before its last one was answered: that is a hurry.
-        let refused = pipeline.take_noting(bytes, *position, decoded, |pipeline| {
+        let refused = pipeline.take_noting(bytes, origin, decoded, |pipeline| {
             flush(pipeline, publisher, metrics, Haste::Throughput, arrived)
         })?;
         if let Some(reason) = refused {
@@ -265,6 +267,17 @@ impl Shard {
         }
         pulse.work();
         Ok(())
+    }
+
+    /// Logs the newest of the windows that began cold since the last batch, as sparsely as refused
+    /// records.
+    fn report_cold_starts(&self) {
+        let (told, count) = (self.shown.resets(), self.pipeline.tally().resets);
+        if (told + 1..=count).any(is_power_of_ten)
+            && let Some(ColdStart { symbol, before, after }) = self.pipeline.newest_cold_start()
+        {
+            warn!(%symbol, %before, %after, count, "a step is far away; its window begins cold");
+        }
     }
 
     /// Logs the 1st, 10th, 100th ... record refused for a reason, so that a flood of bad input

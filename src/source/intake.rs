@@ -14,9 +14,9 @@ use prometheus::{IntCounter, IntGauge, Registry};
 use tokio::sync::Notify;
 
 use super::command::Command;
-use crate::clock::Stopwatch;
+use crate::clock::{Stopwatch, wall_time};
 use crate::config::WhenFull;
-use crate::domain::Position;
+use crate::domain::{Position, UnixNanos};
 
 /// Every so many entries one has its arrival noted, and so has the first after each batch: enough
 /// to tell how long the oldest of a batch has waited, without a look at the clock for each record.
@@ -40,6 +40,8 @@ pub struct Record {
     pub bytes: Bytes,
     /// Its place, in an input that can be read again.
     pub position: Option<Position>,
+    /// When it was received, by the clock at the source; none for a recording.
+    pub received: Option<UnixNanos>,
     /// Whether records of its symbol may be missing right before it.
     pub after_gap: bool,
 }
@@ -62,6 +64,8 @@ pub struct IntakeLimits {
 pub struct IntakeSender {
     shared: Arc<Shared>,
     limits: IntakeLimits,
+    /// Whether what is delivered is received now.
+    is_live: bool,
 }
 
 /// Closes the queue from outside, for a source that cannot be interrupted.
@@ -142,7 +146,7 @@ pub fn intake(limits: IntakeLimits, metrics: IntakeMetrics) -> (IntakeSender, In
     });
     shared.metrics.capacity.add(i64::try_from(limits.records_max).unwrap_or(i64::MAX));
     let receiver = IntakeReceiver { shared: Arc::clone(&shared), arrived: Cell::new(None) };
-    (IntakeSender { shared, limits }, receiver)
+    (IntakeSender { shared, limits, is_live: false }, receiver)
 }
 
 impl Arrival {
@@ -283,7 +287,7 @@ impl IntakeSender {
         bytes: Bytes,
         position: Option<Position>,
     ) -> Result<(), IntakeClosed> {
-        let record = Record { bytes: self.trim(bytes), position, after_gap: false };
+        let record = self.received(bytes, position);
         self.push(Arrival::Record(record)).await
     }
 
@@ -332,7 +336,7 @@ impl IntakeSender {
 
     /// Delivers a record that was read before the word to stop came, beyond the limit if need be.
     pub fn last_record(&self, bytes: Bytes) {
-        let record = Record { bytes: self.trim(bytes), position: None, after_gap: false };
+        let record = self.received(bytes, None);
         let mut queue = self.shared.lock();
         if !(queue.closed || queue.receiver_gone) {
             self.shared.put(&mut queue, Arrival::Record(record));
@@ -350,6 +354,18 @@ impl IntakeSender {
     /// A handle that closes the queue while this end is stuck elsewhere.
     pub fn closer(&self) -> IntakeCloser {
         IntakeCloser { shared: Arc::clone(&self.shared) }
+    }
+
+    /// The same for a live feed: each record that has no place gets the time of its reception.
+    #[must_use]
+    pub fn live(mut self) -> Self {
+        self.is_live = true;
+        self
+    }
+
+    fn received(&self, bytes: Bytes, position: Option<Position>) -> Record {
+        let received = self.is_live.then(wall_time).flatten();
+        Record { bytes: self.trim(bytes), position, received, after_gap: false }
     }
 
     /// Copies the head of a record that is too long, because a slice would keep the whole of it.
@@ -644,6 +660,7 @@ mod tests {
         let with = |offset| Record {
             bytes: record(offset as u8),
             position: position(offset),
+            received: None,
             after_gap: false,
         };
         assert_eq!(sender.record_within(with(1), Duration::ZERO), Ok(None));

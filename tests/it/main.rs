@@ -19,6 +19,7 @@ mod parity;
 mod scores;
 mod soak;
 mod state;
+mod steps;
 mod supervise;
 mod support;
 mod tidy;

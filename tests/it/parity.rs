@@ -30,12 +30,19 @@ enum Event {
     HurriedChunk,
     /// Everything into rest, and a new engine from there.
     Restart,
+    /// Nothing for longer than the steps of one window may lie apart.
+    Silence,
     /// One partition of the input leaves this engine and comes back.
     Rebalance(u32),
 }
 
 /// Partitions of the input; each symbol is in one of them.
 const PARTITIONS: u32 = 2;
+
+const DAY_NANOS: i64 = 86_400_000_000_000;
+
+/// How far apart the daily steps of one window may lie, by default.
+const GAP_NANOS: i64 = 10 * DAY_NANOS;
 
 /// Stored states by symbol, as a compacted topic holds them, with their partitions.
 type Stored = BTreeMap<String, (PartitionId, Vec<u8>)>;
@@ -60,6 +67,23 @@ fn events(symbols: usize, count: usize) -> impl Strategy<Value = Vec<Event>> {
         1 => (0..PARTITIONS).prop_map(Event::Rebalance),
     ];
     proptest::collection::vec(event, count)
+}
+
+/// The same with a silence somewhere.
+fn events_around_a_silence(symbols: usize, count: usize) -> impl Strategy<Value = Vec<Event>> {
+    (events(symbols, count), 0..count).prop_map(|(mut events, place)| {
+        events.insert(place, Event::Silence);
+        events
+    })
+}
+
+/// The event times of events: a quarter of a day each.
+fn times(events: &[Event]) -> impl Iterator<Item = i64> {
+    events.iter().scan(0, |time, event| {
+        let silence = if matches!(event, Event::Silence) { GAP_NANOS } else { 0 };
+        *time += DAY_NANOS / 4 + silence;
+        Some(*time)
+    })
 }
 
 fn engine(sealed: &SealedBundle, mode: Mode, batch_rows_max: usize, poisoned: bool) -> Engine {
@@ -124,13 +148,13 @@ fn live(
 ) -> Lived {
     let (mut lived, mut forecasts) = (Lived::default(), Vec::new());
     let (mut stored, mut newest) = (Stored::new(), BTreeMap::new());
-    for (time, event) in events.iter().enumerate() {
+    for (offset, (event, time)) in (0..).zip(events.iter().zip(times(events))) {
         match (event, &mut renew) {
             (Event::Tick(index, price, volume), _) => {
                 let symbol = format!("S{index}");
                 let partition = PartitionId(*index as u32 % PARTITIONS);
-                let position = Some(Position { partition, offset: time as i64 });
-                let time = UnixNanos::from_nanos(time as i64 * 86_400_000_000_000);
+                let position = Some(Position { partition, offset });
+                let time = UnixNanos::from_nanos(time);
                 let fields = fields(*price, *volume);
                 let tick = Tick { symbol: symbol.as_str().into(), time, fields };
                 if engine.push(&tick, position) == Pushed::Waiting {
@@ -174,6 +198,7 @@ fn live(
                 restore(&mut engine, codec, &stored, PartitionId(*partition));
                 assert_eq!(engine.symbol_count(), newest.len());
             }
+            (Event::Silence, _) => {}
             (Event::Chunk | Event::HurriedChunk | Event::Restart | Event::Rebalance(_), None) => {}
         }
     }
@@ -191,16 +216,20 @@ fn reference(sealed: &SealedBundle, mode: Mode, events: &[Event]) -> BTreeMap<(S
     let plans = sealed.bundle.plans();
     let mut symbols = BTreeMap::new();
     let mut values = BTreeMap::new();
-    for (time, event) in events.iter().enumerate() {
+    for (event, time) in events.iter().zip(times(events)) {
         let Event::Tick(symbol, price, volume) = event else { continue };
         let features = plans.features.raw();
-        let (state, window) = symbols
-            .entry(symbol)
-            .or_insert_with(|| (features.initial_state(), Vec::<Vec<f32>>::new()));
+        let new = || (features.initial_state(), Vec::<Vec<f32>>::new());
+        // A step more than ten days behind the one before begins a cold window.
+        let (newest, known) = symbols.entry(symbol).or_insert_with(|| (time, new()));
+        if time - std::mem::replace(newest, time) > GAP_NANOS {
+            *known = new();
+        }
+        let (state, window) = known;
         let mut scratch = features.scratch();
-        let time = time as i64 * 86_400_000_000_000;
         let fields = fields(*price, *volume);
-        let step = Step { time: UnixNanos::from_nanos(time), fields, after_gap: false };
+        let step =
+            Step { time: UnixNanos::from_nanos(time), fields, after_gap: false, patched: false };
         let status = plans.features.row(state, &step, &mut scratch).unwrap();
         state.absorb(&scratch);
         if status != tickcast::features::RowStatus::Warming {
@@ -236,7 +265,7 @@ proptest! {
         window in 1u32..9,
         layers in proptest::collection::vec(1usize..24, 1..4),
         batch_rows_max in prop_oneof![Just(1usize), Just(2), Just(3), Just(7), Just(64), Just(512)],
-        events in (1usize..6).prop_flat_map(|symbols| events(symbols, 120)),
+        events in (1usize..6).prop_flat_map(|symbols| events_around_a_silence(symbols, 120)),
     ) {
         let sealed = sealed(seed, window, &layers);
         let codec = StateCodec::new(&sealed.bundle, Mode::Sliding);
@@ -279,7 +308,7 @@ proptest! {
         window in 1u32..5,
         layers in proptest::collection::vec(1usize..16, 1..3),
         batch_rows_max in prop_oneof![Just(1usize), Just(3), Just(512)],
-        events in (1usize..6).prop_flat_map(|symbols| events(symbols, 80)),
+        events in (1usize..6).prop_flat_map(|symbols| events_around_a_silence(symbols, 80)),
     ) {
         let carried = |draft: &mut Draft| draft.manifest.modes = vec![Mode::Carried];
         let sealed = sealed_with(seed, window, &layers, carried);

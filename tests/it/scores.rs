@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use tickcast::model::Draft;
-use tickcast::model::manifest::{StepKind, StepSpec};
+use tickcast::model::manifest::StepSpec;
 use tickcast::publish::score_wire::ScoreRecord;
 use tickcast::publish::wire::ForecastRecord;
 
@@ -203,7 +203,7 @@ fn a_gap_between_forecast_and_truth_is_counted_and_nothing_is_scored_over_it() {
 
 #[test]
 fn a_bar_is_the_truth_of_the_forecast_before_it() {
-    let minute = StepSpec { kind: StepKind::Time, interval_seconds: 60 };
+    let minute = StepSpec::time(60);
     let sealed = bundle(|draft| draft.manifest.step = minute);
     let tick = |index: u32| {
         let (close, time) = (close("A", index / 4), i64::from(index) * 15_000);
