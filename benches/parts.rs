@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tickcast::bench::NullBackend;
-use tickcast::bench::parts::{Feed, config, decoder, template};
+use tickcast::bench::parts::{Feed, config, decoder, encoder};
 use tickcast::domain::{Forecast, Tick};
 use tickcast::engine::{Engine, Pushed};
 use tickcast::features::RowStatus;
@@ -136,10 +136,12 @@ fn engine(criterion: &mut Criterion) {
     }
 }
 
+/// The encoder, and `serde_json` on the same forecasts, which it is held to.
 fn encode(criterion: &mut Criterion) {
     let bundle = bundle();
     let warm = Warm::new(&bundle, Mode::Sliding);
-    let template = template(&bundle, Mode::Sliding);
+    let encoder = encoder(&bundle, Mode::Sliding);
+    let named = |forecast: &Forecast| warm.engine.symbol(forecast.symbol).as_str();
     let mut group = criterion.benchmark_group("encode");
     group.throughput(Throughput::Elements(warm.forecasts.len() as u64));
     group.bench_function("json", |bencher| {
@@ -147,8 +149,18 @@ fn encode(criterion: &mut Criterion) {
         bencher.iter(|| {
             for forecast in &warm.forecasts {
                 buffer.clear();
-                let symbol = warm.engine.symbol(forecast.symbol);
-                template.encode(symbol.as_str(), forecast, &mut buffer);
+                encoder.encode(named(forecast), forecast, &mut buffer);
+                black_box(&buffer);
+            }
+        });
+    });
+    group.bench_function("serde_json", |bencher| {
+        let mut buffer = Vec::new();
+        bencher.iter(|| {
+            for forecast in &warm.forecasts {
+                buffer.clear();
+                let record = encoder.template().record(named(forecast), forecast);
+                serde_json::to_writer(&mut buffer, &record).expect("a record always encodes");
                 black_box(&buffer);
             }
         });
