@@ -158,8 +158,8 @@ fn text(record: &Stored) -> String {
     String::from_utf8(record.payload.clone().expect("a record with a payload")).unwrap()
 }
 
-/// Forecasts or scores by symbol in the order of the topic; a repeat must have the bytes of the first (I2)
-/// and is dropped. Returns how many repeats there were.
+/// Forecasts or scores by symbol in the order of the topic; a repeat must have the bytes of the
+/// first (I2) and is dropped. Returns how many repeats there were.
 fn distinct(records: &[Stored]) -> (BySymbol, usize) {
     let (mut seen, mut repeats) = (BTreeMap::<String, String>::new(), 0);
     let mut kept = Vec::new();
