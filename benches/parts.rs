@@ -8,11 +8,12 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tickcast::bench::NullBackend;
 use tickcast::bench::parts::{Feed, config, decoder, encoder};
-use tickcast::domain::{Forecast, Tick};
+use tickcast::domain::{Field, Fields, Forecast, Step, Symbol, Tick, UnixNanos};
 use tickcast::engine::{Engine, Pushed};
 use tickcast::features::RowStatus;
 use tickcast::model::Bundle;
 use tickcast::model::manifest::Mode;
+use tickcast::score::ScoreBook;
 use tickcast::state::StateCodec;
 use tickcast::window::{RowFacts, Window};
 
@@ -185,5 +186,48 @@ fn store(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(parts, decode, features_and_window, engine, encode, store);
+/// What a step of every symbol costs on top: its score, and its forecast put down to wait.
+fn score(criterion: &mut Criterion) {
+    let bundle = bundle();
+    let warm = Warm::new(&bundle, Mode::Sliding);
+    let encoder = encoder(&bundle, Mode::Sliding);
+    let plan = &bundle.plans().score;
+    let mut fields = Fields::EMPTY;
+    fields.set_checked(Field::CLOSE, 100.0).expect("a price");
+    let step = |at: i64| {
+        let time = UnixNanos::from_nanos(at);
+        Step { time, fields, after_gap: false, patched: false }
+    };
+    let mut group = criterion.benchmark_group("score");
+    group.throughput(Throughput::Elements(warm.forecasts.len() as u64));
+    for (name, encoded) in [("step", false), ("step_and_json", true)] {
+        let mut book = ScoreBook::new(plan.clone());
+        for index in 0..SYMBOLS {
+            book.add_symbol(&Symbol::new(&format!("S{index:06}")).expect("a name"));
+        }
+        if encoded {
+            book.keep();
+        }
+        let (mut at, mut buffer) = (0, Vec::new());
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                at += 1;
+                for forecast in &warm.forecasts {
+                    book.step(forecast.symbol, &step(at));
+                    black_box(book.margins(forecast.symbol));
+                    book.wait(forecast);
+                }
+                for score in book.take() {
+                    buffer.clear();
+                    let symbol = warm.engine.symbol(score.symbol);
+                    encoder.template().encode_score(symbol.as_str(), &score, &mut buffer);
+                    black_box(&buffer);
+                }
+            });
+        });
+        assert_eq!(book.tally().waiting, SYMBOLS as u64, "every symbol has one");
+    }
+}
+
+criterion_group!(parts, decode, features_and_window, engine, encode, store, score);
 criterion_main!(parts);
