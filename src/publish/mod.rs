@@ -12,6 +12,7 @@ pub mod wire;
 use bytes::Bytes;
 
 use self::stream::StreamHub;
+use crate::clock::Stopwatch;
 use crate::domain::{Reject, Symbol};
 use crate::kafka::KafkaPublisher;
 use crate::source::intake::Record;
@@ -46,13 +47,19 @@ impl Publisher {
         Self { pulse, ..self }
     }
 
-    /// Hands one record to every way out.
+    /// Hands one record to every way out. Topics are told how long ago the oldest tick of its batch
+    /// has arrived.
     ///
     /// # Errors
     /// [`LinesClosed`] where lines can no longer be written.
-    pub fn publish(&mut self, symbol: &Symbol, record: &[u8]) -> Result<(), LinesClosed> {
+    pub fn publish(
+        &mut self,
+        symbol: &Symbol,
+        record: &[u8],
+        arrived: Option<Stopwatch>,
+    ) -> Result<(), LinesClosed> {
         if let Some(topics) = &mut self.topics {
-            topics.forecast(symbol, record);
+            topics.forecast(symbol, record, arrived);
         }
         let record = Bytes::copy_from_slice(record);
         if let Some(lines) = &self.lines {
