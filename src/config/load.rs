@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use config::{Environment, File, FileFormat, Value};
+use config::{Environment, File, FileFormat, Value, ValueKind};
 
 use super::bridge::{self, BridgeSection};
 use super::read::{Problems, Section, Setting};
@@ -71,6 +71,28 @@ pub fn load_bridge(
     read_bridge(&text, variables).map_err(refuse)
 }
 
+/// A configuration by what it is for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnyConfig {
+    /// Of the daemon.
+    Daemon(Box<Config>),
+    /// Of `tickcast bridge`: it names a topic to write and no model.
+    Bridge(Box<BridgeConfig>),
+}
+
+/// As [`load`], of the daemon or of a bridge.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_any(
+    path: &Path,
+    variables: &HashMap<String, String>,
+) -> Result<AnyConfig, ConfigError> {
+    let refuse = |problems| ConfigError { path: path.to_owned(), problems };
+    let text = std::fs::read_to_string(path).map_err(|error| refuse(vec![error.to_string()]))?;
+    read_any(&text, variables).map_err(refuse)
+}
+
 /// A configuration from text over the defaults; nothing of the environment.
 ///
 /// # Errors
@@ -86,6 +108,25 @@ fn read(text: &str, variables: &HashMap<String, String>) -> Result<Config, Vec<S
     let mut problems = Problems::default();
     let Settings { config, .. } = check(tree, variables, Purpose::Serve, &mut problems);
     if problems.is_empty() { Ok(config) } else { Err(problems.into_vec()) }
+}
+
+/// As [`load_any`], from text.
+fn read_any(text: &str, variables: &HashMap<String, String>) -> Result<AnyConfig, Vec<String>> {
+    let tree = tree(text, variables)?;
+    let is_bridge = names(&tree, "bridge", "topic") && !names(&tree, "model", "name");
+    match is_bridge {
+        true => read_bridge(text, variables).map(|config| AnyConfig::Bridge(Box::new(config))),
+        false => read(text, variables).map(|config| AnyConfig::Daemon(Box::new(config))),
+    }
+}
+
+/// Whether a key of a section has a value.
+fn names(tree: &Value, section: &str, key: &str) -> bool {
+    let ValueKind::Table(sections) = &tree.kind else { return false };
+    match sections.get(section).map(|section| &section.kind) {
+        Some(ValueKind::Table(keys)) => keys.contains_key(key),
+        _ => false,
+    }
 }
 
 /// As [`load_bridge`], from text.
@@ -544,6 +585,10 @@ mod tests {
             let problems = bridge(&text).unwrap_err();
             assert!(problems.iter().any(|found| found.contains(problem)), "{text}: {problems:?}");
         }
+        let any = |text: &str| read_any(text, &HashMap::new());
+        assert!(matches!(any(&format!("{url}{topic}")), Ok(AnyConfig::Bridge(_))));
+        assert!(matches!(any(&format!("{SMALLEST}{topic}")), Ok(AnyConfig::Daemon(_))));
+        assert!(any(url).unwrap_err()[0].contains("model.name"), "neither");
         // The daemon knows the section and does not need it.
         assert!(read(&format!("{SMALLEST}{topic}"), &HashMap::new()).is_ok());
     }

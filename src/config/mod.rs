@@ -25,8 +25,10 @@ pub use checkpoint::CheckpointConfig;
 pub use cluster::{ClusterConfig, KafkaOption, KafkaOptionError, TopicPlace, TopicPlaceError};
 pub use describe::{reference, schema, show};
 pub use dial::{Header, Secret};
-pub use kafka::{Delivery, KafkaConfig, LostOffset, StartAt};
-pub use load::{ConfigError, DEFAULTS, load, load_bridge, parse};
+pub use kafka::{
+    Delivery, KafkaConfig, LostOffset, StartAt, TOKEN_FILE, is_secret, secret_file_of,
+};
+pub use load::{AnyConfig, ConfigError, DEFAULTS, load, load_any, load_bridge, parse};
 pub use scores::{ForecastConfig, MetricsConfig};
 pub use url::{Endpoint, FeedUrl, FeedUrlError, KafkaUrl, KafkaUrlError};
 

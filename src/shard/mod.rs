@@ -315,7 +315,7 @@ fn flush(
         Haste::Throughput => pipeline.infer_and_advance()?,
     }
     let inferred = watch.elapsed();
-    let count = pipeline.emit(|symbol, record| publisher.publish(symbol, record))?;
+    let count = pipeline.emit(|symbol, record| publisher.publish(symbol, record, arrived))?;
     pipeline.emit_scores(|symbol, record| publisher.publish_score(symbol, record))?;
     let published = watch.elapsed();
     if let (Some(arrived), true) = (arrived, count > 0) {
