@@ -220,7 +220,8 @@ impl SymbolFilter {
         Ok(Self::Only(symbols))
     }
 
-    fn wants(&self, symbol: &Symbol) -> bool {
+    /// Whether a symbol is among those asked for.
+    pub fn wants(&self, symbol: &Symbol) -> bool {
         match self {
             Self::All => true,
             Self::Only(symbols) => symbols.contains(symbol),
