@@ -73,7 +73,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("postcard", &["state", "snapshot/codec"]),
     ("prost", &["model/onnx"]),
     ("rdkafka", &["kafka"]),
-    ("rustix", &["affinity"]),
+    ("rustix", &["affinity", "clock"]),
     ("zmij", &["publish/encoder"]),
 ];
 
