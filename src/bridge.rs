@@ -115,6 +115,7 @@ impl Bridge {
             registry,
             readiness: readiness.clone(),
             liveness: Readiness::always("process"),
+            symbols: None,
             stream: None,
             version: None,
             access: config.http.access,

@@ -15,7 +15,7 @@ use super::{
     LogFormat, LogLevel, ModelConfig, PublishConfig, ShardConfig, SourceConfig, SourceKind,
     WebSocketConfig, WhenFull,
 };
-use super::{checkpoint, dial, http, kafka, policy, scores};
+use super::{checkpoint, dial, health, http, kafka, policy, scores};
 use crate::domain::{Symbol, TimeUnit};
 use crate::engine::{EngineLimits, EnginePolicy};
 use crate::model::manifest::Mode;
@@ -224,6 +224,7 @@ fn check(
     };
     let (engine, policy, shards) = engine(root.section("engine"));
     let forecast = scores::forecast(root.section("forecast"));
+    let health = health::read(root.section("health"));
     let publish = publish(root.section("publish"));
     let state_directory = variables.get("STATE_DIRECTORY").map(String::as_str);
     let checkpoint = checkpoint::read(root.section("checkpoint"), state_directory);
@@ -249,6 +250,7 @@ fn check(
         onnxruntime_library,
         engine,
         policy,
+        health,
         shards,
         forecast,
         publish,

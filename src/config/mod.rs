@@ -8,6 +8,7 @@ mod checkpoint;
 mod cluster;
 mod describe;
 mod dial;
+mod health;
 mod http;
 mod kafka;
 mod load;
@@ -25,6 +26,7 @@ pub use checkpoint::CheckpointConfig;
 pub use cluster::{ClusterConfig, KafkaOption, KafkaOptionError, TopicPlace, TopicPlaceError};
 pub use describe::{reference, schema, show};
 pub use dial::{Header, Secret};
+pub use health::HealthConfig;
 pub use kafka::{
     Delivery, KafkaConfig, LostOffset, StartAt, TOKEN_FILE, is_secret, secret_file_of,
 };
@@ -52,6 +54,8 @@ pub struct Config {
     pub engine: EngineLimits,
     /// Which windows may forecast.
     pub policy: EnginePolicy,
+    /// When the silence of a symbol means something.
+    pub health: HealthConfig,
     /// The threads that forecast.
     pub shards: ShardConfig,
     /// How forecasts are made of what the model says.

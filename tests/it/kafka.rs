@@ -22,12 +22,18 @@ fn forecasts_through_kafka_are_those_of_a_replay_and_survive_a_restart() {
     let topics = Topics::create(broker);
     let symbols = symbols(9);
     let records = ticks(&symbols, 0..40);
-    // One poison record in a hundred.
+    // Of a hundred records one is poison, and one would lock its symbol for 70 years.
+    let future = |symbol: &str| {
+        format!(r#"{{"symbol":"{symbol}","time":"2100-01-01","close":1,"volume":1}}"#)
+    };
     let mut poisoned = Vec::new();
     for (index, record) in records.iter().enumerate() {
         poisoned.push(record.clone());
         if index % 100 == 7 {
             poisoned.push(("x".to_owned(), "{\"symbol\":".to_owned()));
+        }
+        if index % 100 == 57 {
+            poisoned.push((record.0.clone(), future(&record.0)));
         }
     }
     let (first, second) = poisoned.split_at(poisoned.len() / 2);
@@ -85,8 +91,14 @@ fn forecasts_through_kafka_are_those_of_a_replay_and_survive_a_restart() {
     let dead = broker.read(&topics.dead, "read_committed");
     assert_eq!(dead.len(), poisoned.len() - records.len());
     for record in &dead {
-        assert_eq!(text(record), "{\"symbol\":");
-        assert_eq!(record.headers["tickcast-reason"], "malformed");
+        let reason = match &*text(record) {
+            "{\"symbol\":" => "malformed",
+            other => {
+                assert!(other.contains("2100-01-01"), "{other}");
+                "in_future"
+            }
+        };
+        assert_eq!(record.headers["tickcast-reason"], reason);
         assert_eq!(record.headers["tickcast-topic"], topics.input);
         let place = |name: &str| record.headers[name].parse::<i64>().unwrap();
         let (partition, offset) = (place("tickcast-partition"), place("tickcast-offset"));

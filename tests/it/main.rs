@@ -14,6 +14,7 @@ mod command_line;
 mod config_corpus;
 mod daemon;
 mod deploy;
+mod health;
 mod kafka;
 mod kafka_members;
 mod kafka_mock;
