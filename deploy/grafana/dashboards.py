@@ -323,6 +323,12 @@ DASHBOARDS = {
                "feed had gone on too far after a restart.",
                (rate("tickcast_windows_reset_total"), "{{instance}} gap"),
                (rate("tickcast_windows_stale_total"), "{{instance}} restart")),
+        series("Symbols by health", "short",
+               "live: ticks come as usual. quiet: none for longer than usual. stale: none for so long "
+               "that the newest one says little about now. dead: its feed is gone.",
+               (gauge("tickcast_symbols_by_health"), "{{instance}} {{health}}"), stack=True),
+        series("Changes of health", "cps", "Changes of a symbol's health, by what it became.",
+               (rate("tickcast_symbol_health_changes_total"), "{{instance}} {{health}}")),
         row("What they say"),
         series("Signals", "cps", "Forecasts in a second, by signal.",
                (rate("tickcast_forecast_signals_total"), "{{instance}} {{signal}}"), stack=True),
