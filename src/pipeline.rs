@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::decode::{JsonDecoder, symbol_of};
 use crate::domain::{DurationNanos, Forecast, PartitionId, Position, Reject, Symbol, UnixNanos};
 use crate::engine::{ColdStart, Engine, EngineTally, Pushed, SymbolFacts};
+use crate::forecast::ForecastKinds;
 use crate::health::Health;
 use crate::inference::{InferenceError, Runtime};
 use crate::model::manifest::Mode;
@@ -31,6 +32,7 @@ pub struct Pipeline {
     /// How far the event time of a record may lie ahead of its reception.
     future_max: Option<DurationNanos>,
     forecasts: Vec<Forecast>,
+    kinds: ForecastKinds,
     buffer: Vec<u8>,
 }
 
@@ -113,8 +115,8 @@ impl Pipeline {
         let future_seconds_max = config.source.future_seconds_max.unwrap_or(usual);
         let future_max = Some(i64::from(future_seconds_max)).filter(|seconds| *seconds > 0);
         let future_max = future_max.and_then(DurationNanos::from_seconds);
-        let (forecasts, buffer) = (Vec::new(), Vec::new());
-        Ok(Self { decoder, engine, encoder, codec, future_max, forecasts, buffer })
+        let (forecasts, kinds, buffer) = Default::default();
+        Ok(Self { decoder, engine, encoder, codec, future_max, forecasts, kinds, buffer })
     }
 
     /// What all forecasts have in common.
@@ -125,6 +127,11 @@ impl Pipeline {
     /// What became of everything that went in.
     pub fn tally(&self) -> &EngineTally {
         self.engine.tally()
+    }
+
+    /// What kinds of forecasts were handed out.
+    pub fn kinds(&self) -> &ForecastKinds {
+        &self.kinds
     }
 
     /// How many symbols are known.
@@ -257,6 +264,7 @@ impl Pipeline {
         let count = self.forecasts.len();
         for forecast in self.forecasts.drain(..) {
             let symbol = self.engine.symbol(forecast.symbol);
+            self.kinds.count(&forecast);
             self.buffer.clear();
             self.encoder.encode(symbol.as_str(), &forecast, &mut self.buffer);
             sink(symbol, &self.buffer)?;

@@ -176,6 +176,8 @@ impl Shard {
             flush(&mut self.pipeline, &mut self.publisher, &self.metrics, haste, arrived)?;
             self.report_cold_starts();
             let symbol_count = self.pipeline.symbol_count();
+            // The ticks last: who sees them counted sees what became of them, too.
+            self.metrics.show_kinds(&mut self.shown, self.pipeline.kinds());
             self.metrics.show(&mut self.shown, self.pipeline.tally(), symbol_count);
             self.scores.show(self.pipeline.scores_mut());
             self.show_stale();
