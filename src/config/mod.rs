@@ -9,21 +9,25 @@ mod kafka;
 mod load;
 pub(crate) mod read;
 mod url;
+mod venue;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use bridge::BridgeConfig;
 pub use cluster::{ClusterConfig, KafkaOption, KafkaOptionError, TopicPlace, TopicPlaceError};
 pub use kafka::{Delivery, KafkaConfig, LostOffset, StartAt};
-pub use load::{ConfigError, DEFAULTS, load, load_bridge, parse};
+pub use load::{ConfigError, DEFAULTS, load, load_bridge, load_feed, parse, venue_feed};
 pub use url::{FeedUrl, FeedUrlError, KafkaUrl, KafkaUrlError};
+pub use venue::{FeedConnection, VENUES};
 
 use crate::domain::TimeUnit;
 use crate::engine::EngineLimits;
 use crate::model::manifest::Mode;
 use crate::source::file::ColumnMap;
+use crate::venue::Venue;
 
 /// The checked configuration of the daemon.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,10 +83,10 @@ pub enum SourceKind {
 /// A live feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebSocketConfig {
-    /// Where the feed is.
-    pub url: FeedUrl,
-    /// Text messages sent right after connecting.
-    pub subscribe: Vec<String>,
+    /// What its frames mean, and what it allows.
+    pub venue: Arc<Venue>,
+    /// Where to connect to, and what to subscribe to there; at least one.
+    pub connections: Vec<FeedConnection>,
     /// The largest message, in bytes.
     pub message_bytes_max: usize,
     /// How long connecting and the handshake may take.

@@ -20,3 +20,4 @@ mod support;
 mod tidy;
 #[cfg(feature = "train")]
 mod train;
+mod venues;
