@@ -21,9 +21,10 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{interval, timeout};
 use tracing::{info, warn};
 
-use crate::app::on_source_runtime;
+use crate::app::{dialer, on_source_runtime};
 use crate::clock::{Stopwatch, pause, wall_seconds};
 use crate::config::{BridgeConfig, ClusterConfig, WhenFull};
+use crate::dial::Dialer;
 use crate::exit::{Exit, Failure};
 use crate::http::{Condition, HttpServer, HttpState, Readiness};
 use crate::kafka::{BridgeMetrics, BridgeWriter, NewTopicShape, TopicWriter, WriteError, Written};
@@ -50,6 +51,7 @@ const HTTP_STOP_TIMEOUT: Duration = Duration::from_secs(3);
 /// A bridge that is bound and has not begun.
 pub struct Bridge {
     source: crate::config::WebSocketConfig,
+    dialer: Dialer,
     source_metrics: WebSocketMetrics,
     intake: IntakeMetrics,
     sender: IntakeSender,
@@ -95,7 +97,7 @@ impl Bridge {
             records_max: config.queue_records_max,
             bytes_max: config.queue_bytes_max,
             // Records go on as they came, the long ones too.
-            record_bytes_max: config.source.message_bytes_max,
+            record_bytes_max: config.source.dial.message_bytes_max,
             when_full: WhenFull::Block,
         };
         let (sender, queue) = intake(limits, intake_metrics.clone());
@@ -112,11 +114,13 @@ impl Bridge {
         let http_state = HttpState {
             registry,
             readiness: readiness.clone(),
+            liveness: Readiness::always("process"),
             stream: None,
             version: None,
-            allowed_origins: config.http.allowed_origins,
+            access: config.http.access,
         };
         Ok(Self {
+            dialer: dialer(&config.source)?,
             source: config.source,
             source_metrics,
             intake: intake_metrics,
@@ -145,6 +149,7 @@ impl Bridge {
     async fn live(self) -> Result<(), Exit> {
         let Self {
             source,
+            dialer,
             source_metrics,
             intake,
             sender,
@@ -178,7 +183,8 @@ impl Bridge {
             if opened.await.is_ok() {
                 let router = Router::new(vec![sender]);
                 let seed = wall_seconds().to_bits() ^ u64::from(std::process::id());
-                websocket::run(source, router, connected, source_metrics, seed, stopped).await;
+                websocket::run(source, dialer, router, connected, source_metrics, seed, stopped)
+                    .await;
             }
         };
         let mut feed = tokio::spawn(feed);

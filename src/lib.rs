@@ -12,6 +12,7 @@
 //! | [`engine`] | ticks of all symbols | forecasts, in modes `full`, `sliding`, `carried` |
 //! | [`inference`] | tensors | tensors, through ONNX Runtime |
 //! | [`forecast`] | a model's output | value, price, interval, signal |
+//! | [`score`] | forecasts, and steps that are their truths | scores, and how wide intervals are |
 //! | [`publish`] | forecasts | bytes on the stream and in files |
 //!
 //! [`domain`] holds the shared words as types, [`venue`] what a feed's frames mean and what it asks
@@ -33,6 +34,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod decode;
+pub mod dial;
 pub mod domain;
 pub mod engine;
 pub mod exit;
@@ -46,12 +48,16 @@ pub mod logging;
 pub mod meter;
 pub mod model;
 pub mod pipeline;
+pub mod process;
 pub mod publish;
+pub mod score;
 pub mod shard;
 pub mod shutdown;
+pub mod snapshot;
 pub mod source;
 pub mod state;
 pub mod step;
+pub mod supervise;
 #[cfg(feature = "train")]
 pub mod train;
 pub mod venue;

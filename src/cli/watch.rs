@@ -4,14 +4,16 @@
 //! does.
 
 use std::io::{BufWriter, ErrorKind, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use console::Term;
 
 use crate::config::{ClusterConfig, KafkaOption, TopicPlace};
+use crate::dial::{Dialer, Proxies, TlsFiles};
 use crate::exit::{Exit, Failure};
 use crate::shutdown::StopSignals;
-use crate::watch::{Session, Summary, Target, View, WatchError};
+use crate::watch::{Session, Summary, Target, View, WatchError, dial_options};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,9 +40,13 @@ came, or where there was no server.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct WatchArgs {
-    /// The stream, ws://HOST:PORT/v1/stream, or the topic, kafka://HOST:PORT/TOPIC.
+    /// The stream, ws://HOST:PORT/v1/stream or wss://, or the topic, kafka://HOST:PORT/TOPIC.
     #[arg(value_name = "URL")]
     target: Target,
+
+    /// Of a stream at wss://: the file of the authorities that are trusted instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
 
     /// Of a topic: where to begin, as beginning, end or a time (RFC 3339); the end by default.
     #[arg(long, value_name = "PLACE")]
@@ -84,6 +90,7 @@ pub(super) fn run(args: &WatchArgs) -> Result<(), Exit> {
     let &WatchArgs { seconds, until_closed, summary, json, connect_seconds, .. } = args;
     let session = Session {
         target: target.clone(),
+        dialer: dialer(args, &target)?,
         connect_max: Duration::from_secs(connect_seconds),
         watch_for: seconds.map(Duration::from_secs),
         until_closed: until_closed || summary,
@@ -114,12 +121,25 @@ pub(super) fn run(args: &WatchArgs) -> Result<(), Exit> {
     judge(&seen, outcome, &target)
 }
 
+/// How a stream is reached: through the proxies of the environment, as other programs do.
+fn dialer(args: &WatchArgs, target: &Target) -> Result<Dialer, Exit> {
+    let proxies = Proxies::from_variables(&super::variables())
+        .map_err(|errors| Exit::new(Failure::Configuration, &errors[0]))?;
+    let tls = TlsFiles { authorities: args.ca_file.clone(), client: None };
+    let encrypted = matches!(target, Target::Stream(url) if url.endpoint().encrypted);
+    Dialer::new(dial_options(tls, proxies), encrypted)
+        .map_err(Exit::because(Failure::Configuration))
+}
+
 /// The address with everything that belongs to it.
 fn target(args: &WatchArgs) -> Result<Target, Exit> {
     let WatchArgs { target, from, kafka_options, symbols, .. } = args;
     let mut target = target.clone();
     match &mut target {
         Target::Topic(topic) => {
+            if args.ca_file.is_some() {
+                return Err(Exit::new(Failure::Usage, "--ca-file is for wss://HOST:PORT"));
+            }
             topic.cluster = ClusterConfig::new(&topic.url, kafka_options);
             topic.from = from.unwrap_or(topic.from);
         }

@@ -4,10 +4,16 @@
 //! each with its key, and that a [`Config`] that exists is usable. Never opens a port or a model.
 
 mod bridge;
+mod checkpoint;
 mod cluster;
+mod describe;
+mod dial;
+mod http;
 mod kafka;
 mod load;
+mod policy;
 pub(crate) mod read;
+mod scores;
 mod url;
 mod venue;
 
@@ -17,14 +23,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use bridge::BridgeConfig;
+pub use checkpoint::CheckpointConfig;
 pub use cluster::{ClusterConfig, KafkaOption, KafkaOptionError, TopicPlace, TopicPlaceError};
+pub use describe::{reference, schema, show};
+pub use dial::{Header, Secret};
 pub use kafka::{Delivery, KafkaConfig, LostOffset, StartAt};
 pub use load::{ConfigError, DEFAULTS, load, load_bridge, load_feed, parse, venue_feed};
-pub use url::{FeedUrl, FeedUrlError, KafkaUrl, KafkaUrlError};
+pub use scores::{ForecastConfig, MetricsConfig};
+pub use url::{Endpoint, FeedUrl, FeedUrlError, KafkaUrl, KafkaUrlError};
 pub use venue::{FeedConnection, VENUES};
 
+use crate::dial::DialOptions;
 use crate::domain::TimeUnit;
-use crate::engine::EngineLimits;
+use crate::engine::{EngineLimits, EnginePolicy};
+use crate::http::access::Access;
 use crate::model::manifest::Mode;
 use crate::source::file::ColumnMap;
 use crate::venue::Venue;
@@ -40,16 +52,37 @@ pub struct Config {
     pub onnxruntime_library: Option<PathBuf>,
     /// What the engines of all shards together may use.
     pub engine: EngineLimits,
+    /// Which windows may forecast.
+    pub policy: EnginePolicy,
     /// The threads that forecast.
     pub shards: ShardConfig,
+    /// How forecasts are made of what the model says.
+    pub forecast: ForecastConfig,
     /// Where forecasts go.
     pub publish: PublishConfig,
+    /// Where states are kept on this machine.
+    pub checkpoint: CheckpointConfig,
+    /// What the metrics tell apart.
+    pub metrics: MetricsConfig,
     /// Probes, metrics and the stream.
     pub http: HttpConfig,
     /// How the process speaks of itself.
     pub log: LogConfig,
     /// The time in which everything read is published after a stop signal.
     pub shutdown_deadline: Duration,
+    /// How long a stage of the data path may have work and not come on.
+    pub stall_timeout: Duration,
+}
+
+impl Config {
+    /// Whether scores have a way out.
+    pub fn publishes_scores(&self) -> bool {
+        let by_topic = match &self.source.kind {
+            SourceKind::Kafka(kafka) => kafka.scores.is_some(),
+            SourceKind::WebSocket(_) | SourceKind::File(_) => false,
+        };
+        by_topic || self.publish.scores != LinesTarget::Off
+    }
 }
 
 /// Where ticks come from.
@@ -67,13 +100,16 @@ pub struct SourceConfig {
     pub queue_bytes_max: usize,
     /// What happens when that queue is full.
     pub when_full: WhenFull,
+    /// How far the event time of a record may lie ahead of its reception; 0 for any distance,
+    /// `None` for the longer of a minute and a step.
+    pub future_seconds_max: Option<u32>,
 }
 
 /// The kinds of sources.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SourceKind {
     /// A live feed.
-    WebSocket(WebSocketConfig),
+    WebSocket(Box<WebSocketConfig>),
     /// A recording.
     File(FileConfig),
     /// Topics of a Kafka cluster, which forecasts go back to.
@@ -87,10 +123,8 @@ pub struct WebSocketConfig {
     pub venue: Arc<Venue>,
     /// Where to connect to, and what to subscribe to there; at least one.
     pub connections: Vec<FeedConnection>,
-    /// The largest message, in bytes.
-    pub message_bytes_max: usize,
-    /// How long connecting and the handshake may take.
-    pub connect_timeout: Duration,
+    /// How it is reached.
+    pub dial: DialOptions,
     /// A silence of this length ends the connection.
     pub idle_timeout: Duration,
     /// The longest wait between two attempts to connect.
@@ -144,10 +178,14 @@ pub struct ShardConfig {
 /// Where forecasts go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishConfig {
-    /// JSON lines.
+    /// Forecasts as JSON lines.
     pub lines: LinesTarget,
+    /// Scores as JSON lines.
+    pub scores: LinesTarget,
     /// The most subscribers of the stream.
     pub subscribers_max: usize,
+    /// The most of them from one address.
+    pub subscribers_per_address_max: usize,
     /// How far a subscriber may fall behind, in records.
     pub subscriber_records_max: usize,
 }
@@ -168,8 +206,8 @@ pub enum LinesTarget {
 pub struct HttpConfig {
     /// The address to listen on; port 0 takes a free one.
     pub bind: SocketAddr,
-    /// Web origins, beside the server's own, whose pages may open the stream.
-    pub allowed_origins: Vec<String>,
+    /// Who may use it.
+    pub access: Access,
 }
 
 /// How the process speaks of itself.

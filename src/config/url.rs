@@ -6,20 +6,27 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// `ws://host[:port][/path][?query]`, with or without a user.
+/// `ws://host[:port][/path][?query]`, with or without a user; `wss://` with TLS.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FeedUrl(String);
 
+/// Where an address leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint<'a> {
+    /// Whether the connection is wrapped in TLS.
+    pub encrypted: bool,
+    /// A name or an IP address, that of version 6 without its brackets.
+    pub host: &'a str,
+    /// The port, by default that of the scheme.
+    pub port: u16,
+    /// `user:password`, where the address has one.
+    pub user: Option<&'a str>,
+}
+
 /// Why a text is no address of a feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FeedUrlError {
-    /// Encrypted feeds are not spoken yet.
-    #[error("wss:// is not spoken yet, only ws://")]
-    Encrypted,
-    /// Something else.
-    #[error("must be ws://host:port/path")]
-    Form,
-}
+#[error("must be ws://host:port/path or wss://host:port/path")]
+pub struct FeedUrlError;
 
 impl FeedUrl {
     /// The whole address, for connecting alone.
@@ -27,44 +34,66 @@ impl FeedUrl {
         &self.0
     }
 
-    /// `host[:port]`.
-    fn host(&self) -> &str {
-        host(&self.0).unwrap_or_default()
+    /// Where it leads to.
+    pub fn endpoint(&self) -> Endpoint<'_> {
+        endpoint(&self.0).expect("it was an address when it was made")
+    }
+
+    /// What tells the feed from others: host, port and path, without user and query. The path may
+    /// be a secret: this is for a digest.
+    pub fn place(&self) -> &str {
+        let rest = self.0.split_once("://").map_or(&*self.0, |(_, rest)| rest);
+        let rest = rest.split(['?', '#']).next().unwrap_or_default();
+        let authority = rest.split('/').next().unwrap_or_default();
+        let user = authority.rfind('@').map_or(0, |at| at + 1);
+        &rest[user..]
     }
 }
 
-/// What stands between scheme and user on one side and path on the other.
-fn host(text: &str) -> Option<&str> {
-    let rest = text.strip_prefix("ws://")?;
+impl Endpoint<'_> {
+    /// `host:port`, as a request has it.
+    pub fn authority(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+}
+
+fn endpoint(text: &str) -> Option<Endpoint<'_>> {
+    let (encrypted, rest) = match text.strip_prefix("ws://") {
+        Some(rest) => (false, rest),
+        None => (true, text.strip_prefix("wss://")?),
+    };
     let authority = rest.split(['/', '?', '#']).next()?;
-    Some(authority.rsplit_once('@').map_or(authority, |(_, host)| host))
+    let (user, address) = match authority.rsplit_once('@') {
+        Some((user, address)) => (Some(user), address),
+        None => (None, authority),
+    };
+    // A colon inside brackets belongs to an address of version 6.
+    let (host, port) = match address.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
+        _ => (address, if encrypted { 443 } else { 80 }),
+    };
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host = bare.unwrap_or(host);
+    (!host.is_empty()).then_some(Endpoint { encrypted, host, port, user })
 }
 
 impl FromStr for FeedUrl {
     type Err = FeedUrlError;
 
     fn from_str(text: &str) -> Result<Self, FeedUrlError> {
-        if text.starts_with("wss://") {
-            return Err(FeedUrlError::Encrypted);
-        }
-        let host = host(text).ok_or(FeedUrlError::Form)?;
-        // A colon inside brackets belongs to an address of version 6.
-        let (name, port) = match host.rsplit_once(':') {
-            Some((name, port)) if !port.ends_with(']') => (name, port.parse::<u16>().ok()),
-            _ => (host, Some(80)),
-        };
         let plain = text.chars().all(|c| c.is_ascii_graphic());
-        if plain && !name.is_empty() && port.is_some() {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(FeedUrlError::Form)
-        }
+        endpoint(text).filter(|_| plain).map(|_| Self(text.to_owned())).ok_or(FeedUrlError)
     }
 }
 
 impl fmt::Display for FeedUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "ws://{}", self.host())
+        // As it was written, without what may be secret.
+        let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        write!(formatter, "{scheme}://{host}")
     }
 }
 
@@ -166,13 +195,28 @@ mod tests {
 
     #[test]
     fn takes_addresses_and_refuses_the_rest() {
-        for text in ["ws://localhost", "ws://[::1]:2/x", "ws://[::1]", "ws://h:65535?a=b"] {
+        for text in ["ws://localhost", "wss://[::1]:2/x", "ws://[::1]", "ws://h:65535?a=b"] {
             assert!(text.parse::<FeedUrl>().is_ok(), "{text}");
         }
         for text in ["", "http://h", "ws://", "ws://:1", "ws://h:x", "ws://h:70000", "ws://a b"] {
-            assert_eq!(text.parse::<FeedUrl>(), Err(FeedUrlError::Form), "{text}");
+            assert_eq!(text.parse::<FeedUrl>(), Err(FeedUrlError), "{text}");
         }
-        assert_eq!("wss://h".parse::<FeedUrl>(), Err(FeedUrlError::Encrypted));
+    }
+
+    #[test]
+    fn an_address_leads_somewhere() {
+        for (text, encrypted, host, port, user, authority) in [
+            ("ws://h", false, "h", 80, None, "h:80"),
+            ("wss://h/x@y", true, "h", 443, None, "h:443"),
+            ("wss://u:p@h:1?a@b", true, "h", 1, Some("u:p"), "h:1"),
+            ("wss://[::1]", true, "::1", 443, None, "[::1]:443"),
+            ("ws://[::1]:2", false, "::1", 2, None, "[::1]:2"),
+        ] {
+            let url: FeedUrl = text.parse().unwrap();
+            let endpoint = Endpoint { encrypted, host, port, user };
+            assert_eq!(url.endpoint(), endpoint, "{text}");
+            assert_eq!(endpoint.authority(), authority);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::domain::Reject;
-use crate::engine::EngineTally;
+use crate::engine::{EngineTally, Withheld};
 
 /// Bucket bounds in seconds, from below one quick step to a stall: factors of 2 to 2.5, because a
 /// finer view costs a series each and tells an operator nothing more.
@@ -16,6 +16,16 @@ const SECONDS_BUCKETS: [f64; 18] = [
     100e-3, 200e-3, 500e-3, 1.0,
 ];
 
+/// The same for what waits in queues, up to a backlog of half a minute.
+const WAIT_BUCKETS: [f64; 18] = [
+    10e-6, 20e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3, 100e-3,
+    500e-3, 1.0, 5.0, 10.0, 30.0,
+];
+
+/// The same for the parts of one record's way, which take microseconds or less.
+const PART_BUCKETS: [f64; 12] =
+    [100e-9, 200e-9, 500e-9, 1e-6, 2e-6, 5e-6, 10e-6, 20e-6, 50e-6, 100e-6, 1e-3, 10e-3];
+
 /// The metrics of the stages from decode to publish; each shard has a clone.
 #[derive(Clone, Debug)]
 pub struct ShardMetrics {
@@ -23,14 +33,22 @@ pub struct ShardMetrics {
     refused: Vec<IntCounter>,
     absorbed: IntCounter,
     steps: IntCounter,
+    further: IntCounter,
+    patched: IntCounter,
     warming: IntCounter,
     forecasts: IntCounter,
-    withheld: IntCounter,
+    withheld: Vec<IntCounter>,
+    resets: IntCounter,
     repeats: IntCounter,
+    stale: IntCounter,
     symbols: IntGauge,
+    receive_seconds: Histogram,
+    decode_seconds: Histogram,
+    step_seconds: Histogram,
     infer_seconds: Histogram,
     advance_seconds: Histogram,
     publish_seconds: Histogram,
+    end_to_end_seconds: Histogram,
 }
 
 /// What the metrics already show of one shard.
@@ -38,6 +56,14 @@ pub struct ShardMetrics {
 pub(super) struct Shown {
     tally: EngineTally,
     symbol_count: usize,
+    stale_count: u64,
+}
+
+impl Shown {
+    /// How many windows that began cold are shown.
+    pub(super) fn resets(&self) -> u64 {
+        self.tally.resets
+    }
 }
 
 /// How long one batch took.
@@ -57,8 +83,8 @@ impl ShardMetrics {
             let counter = IntCounter::new(name, help)?;
             registry.register(Box::new(counter.clone())).map(|()| counter)
         };
-        let histogram = |name: &str, help: &str| {
-            let options = HistogramOpts::new(name, help).buckets(SECONDS_BUCKETS.to_vec());
+        let histogram = |name: &str, help: &str, buckets: &[f64]| {
+            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
             let histogram = Histogram::with_opts(options)?;
             registry.register(Box::new(histogram.clone())).map(|()| histogram)
         };
@@ -67,6 +93,11 @@ impl ShardMetrics {
             &["reason"],
         )?;
         registry.register(Box::new(refused.clone()))?;
+        let withheld = IntCounterVec::new(
+            Opts::new("tickcast_forecasts_withheld_total", "Forecasts withheld, by reason."),
+            &["reason"],
+        )?;
+        registry.register(Box::new(withheld.clone()))?;
         let symbols = IntGauge::new("tickcast_symbols", "Symbols with state.")?;
         registry.register(Box::new(symbols.clone()))?;
         Ok(Self {
@@ -81,46 +112,95 @@ impl ShardMetrics {
                 "Ticks that went into a bar that is still open.",
             )?,
             steps: counter("tickcast_steps_total", "Steps completed.")?,
+            further: counter(
+                "tickcast_steps_further_total",
+                "Steps beyond the first that one tick completed.",
+            )?,
+            patched: counter(
+                "tickcast_steps_patched_total",
+                "Steps made by rule, because nothing came in their interval.",
+            )?,
             warming: counter(
                 "tickcast_steps_warming_total",
                 "Steps without a forecast, because the window was not yet full.",
             )?,
             forecasts: counter("tickcast_forecasts_total", "Forecasts published.")?,
-            withheld: counter(
-                "tickcast_forecasts_withheld_total",
-                "Forecasts withheld: not finite, impossible, or of a bar that lacks a field.",
+            withheld: Withheld::ALL
+                .map(|reason| withheld.with_label_values(&[reason.label()]))
+                .into(),
+            resets: counter(
+                "tickcast_windows_reset_total",
+                "Windows that began cold because a step lay too far behind the one before.",
             )?,
             repeats: counter(
                 "tickcast_ticks_repeated_total",
                 "Records read again after a restart, which the state holds already.",
             )?,
+            stale: counter(
+                "tickcast_windows_stale_total",
+                "Windows that began anew after a restart, because the data went on too late.",
+            )?,
             symbols,
+            receive_seconds: histogram(
+                "tickcast_receive_seconds",
+                "Time that the oldest record of a batch waited in the queue.",
+                &WAIT_BUCKETS,
+            )?,
+            decode_seconds: histogram(
+                "tickcast_decode_seconds",
+                "Time to decode the first record of a batch.",
+                &PART_BUCKETS,
+            )?,
+            step_seconds: histogram(
+                "tickcast_step_seconds",
+                "Time from the first tick of a batch to its step, features and window.",
+                &PART_BUCKETS,
+            )?,
             infer_seconds: histogram(
                 "tickcast_infer_seconds",
                 "Time from a batch of rows to its forecasts: the critical path of inference.",
+                &SECONDS_BUCKETS,
             )?,
             advance_seconds: histogram(
                 "tickcast_advance_seconds",
                 "Time to move the states behind published forecasts on.",
+                &SECONDS_BUCKETS,
             )?,
             publish_seconds: histogram(
                 "tickcast_publish_seconds",
                 "Time to encode a batch of forecasts and hand it to every way out.",
+                &SECONDS_BUCKETS,
+            )?,
+            end_to_end_seconds: histogram(
+                "tickcast_end_to_end_seconds",
+                "Time from the arrival of a batch's oldest record until its forecasts were handed \
+                 to every way out.",
+                &WAIT_BUCKETS,
             )?,
         })
     }
 
+    /// Forecasts published so far, over all shards.
+    pub fn forecasts(&self) -> u64 {
+        self.forecasts.get()
+    }
+
     /// Adds what has come to one shard since the last time.
     pub(super) fn show(&self, shown: &mut Shown, tally: &EngineTally, symbol_count: usize) {
-        let EngineTally { ticks, absorbed, steps, warming, forecasts, withheld, rejects, repeats } =
-            tally;
+        let EngineTally { ticks, absorbed, steps, further, patched, .. } = tally;
+        let EngineTally { warming, forecasts, withheld, resets, rejects, repeats, .. } = tally;
         let before = &shown.tally;
         self.ticks.inc_by(ticks - before.ticks);
         self.absorbed.inc_by(absorbed - before.absorbed);
         self.steps.inc_by(steps - before.steps);
+        self.further.inc_by(further - before.further);
+        self.patched.inc_by(patched - before.patched);
         self.warming.inc_by(warming - before.warming);
         self.forecasts.inc_by(forecasts - before.forecasts);
-        self.withheld.inc_by(withheld - before.withheld);
+        for (counter, reason) in self.withheld.iter().zip(Withheld::ALL) {
+            counter.inc_by(withheld.get(reason) - before.withheld.get(reason));
+        }
+        self.resets.inc_by(resets - before.resets);
         self.repeats.inc_by(repeats - before.repeats);
         for (counter, reason) in self.refused.iter().zip(Reject::ALL) {
             counter.inc_by(rejects.get(reason) - before.rejects.get(reason));
@@ -130,6 +210,30 @@ impl ShardMetrics {
         self.symbols.add(count(symbol_count) - count(shown.symbol_count));
         shown.symbol_count = symbol_count;
         shown.tally.clone_from(tally);
+    }
+
+    /// Notes how long the oldest record of a batch has waited.
+    pub(super) fn received(&self, waited: Duration) {
+        self.receive_seconds.observe(waited.as_secs_f64());
+    }
+
+    /// Notes how long the two parts of one record's way took.
+    pub(super) fn taken(&self, decode: Duration, step: Duration) {
+        self.decode_seconds.observe(decode.as_secs_f64());
+        self.step_seconds.observe(step.as_secs_f64());
+    }
+
+    /// Notes how old the oldest record behind published forecasts is.
+    pub(super) fn published(&self, age: Duration) {
+        self.end_to_end_seconds.observe(age.as_secs_f64());
+    }
+
+    /// Adds the windows of one shard that began anew since the last time; tells whether that is
+    /// worth a line: powers of ten are.
+    pub(super) fn show_stale(&self, shown: &mut Shown, count: u64) -> bool {
+        let before = std::mem::replace(&mut shown.stale_count, count);
+        self.stale.inc_by(count - before);
+        before.checked_ilog10() != count.checked_ilog10()
     }
 
     /// Notes how long a batch took.

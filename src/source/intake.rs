@@ -4,6 +4,7 @@
 //! `received = taken + dropped + waiting` always, and that a drop is delivered as a gap at the
 //! place where it happened. Never looks into a record.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
@@ -13,8 +14,13 @@ use prometheus::{IntCounter, IntGauge, Registry};
 use tokio::sync::Notify;
 
 use super::command::Command;
+use crate::clock::{Stopwatch, wall_time};
 use crate::config::WhenFull;
-use crate::domain::Position;
+use crate::domain::{Position, UnixNanos};
+
+/// Every so many entries one has its arrival noted, and so has the first after each batch: enough
+/// to tell how long the oldest of a batch has waited, without a look at the clock for each record.
+const STAMP_EVERY: u64 = 64;
 
 /// What a source delivers.
 #[derive(Debug)]
@@ -34,6 +40,8 @@ pub struct Record {
     pub bytes: Bytes,
     /// Its place, in an input that can be read again.
     pub position: Option<Position>,
+    /// When it was received, by the clock at the source; none for a recording.
+    pub received: Option<UnixNanos>,
     /// Whether records of its symbol may be missing right before it.
     pub after_gap: bool,
 }
@@ -56,6 +64,8 @@ pub struct IntakeLimits {
 pub struct IntakeSender {
     shared: Arc<Shared>,
     limits: IntakeLimits,
+    /// Whether what is delivered is received now.
+    is_live: bool,
 }
 
 /// Closes the queue from outside, for a source that cannot be interrupted.
@@ -63,9 +73,22 @@ pub struct IntakeCloser {
     shared: Arc<Shared>,
 }
 
+/// Looks into the queue from outside, to tell whether its reader has work.
+pub struct IntakeWatch {
+    shared: Arc<Shared>,
+}
+
+/// Sends commands from beside the source. It does not keep the queue open.
+#[derive(Clone)]
+pub struct IntakeCommander {
+    shared: Arc<Shared>,
+}
+
 /// The engine's end.
 pub struct IntakeReceiver {
     shared: Arc<Shared>,
+    /// When the oldest entry of the last batch came.
+    arrived: Cell<Option<Stopwatch>>,
 }
 
 /// The metrics of the queue.
@@ -75,6 +98,7 @@ pub struct IntakeMetrics {
     dropped: IntCounter,
     gaps: IntCounter,
     waiting: IntGauge,
+    capacity: IntGauge,
 }
 
 /// A mutex and not a channel with an owner, because dropping the oldest entry needs both ends: the
@@ -97,6 +121,13 @@ struct Queue {
     /// Nothing is added any more.
     closed: bool,
     receiver_gone: bool,
+    /// Entries that ever came, and that ever went.
+    put: u64,
+    taken: u64,
+    /// When some entries came, by their number; the oldest first.
+    stamps: VecDeque<(u64, Stopwatch)>,
+    /// The number of the next entry to be noted.
+    stamp_due: u64,
 }
 
 /// The engine's thread has ended; nothing more is taken.
@@ -113,7 +144,9 @@ pub fn intake(limits: IntakeLimits, metrics: IntakeMetrics) -> (IntakeSender, In
         emptied: Condvar::new(),
         metrics,
     });
-    (IntakeSender { shared: Arc::clone(&shared), limits }, IntakeReceiver { shared })
+    shared.metrics.capacity.add(i64::try_from(limits.records_max).unwrap_or(i64::MAX));
+    let receiver = IntakeReceiver { shared: Arc::clone(&shared), arrived: Cell::new(None) };
+    (IntakeSender { shared, limits, is_live: false }, receiver)
 }
 
 impl Arrival {
@@ -145,11 +178,16 @@ impl IntakeMetrics {
                 "Places at which records may be missing: reconnects, drops, marked records.",
             )?,
             waiting: IntGauge::new("tickcast_records_waiting", "Records in the queue.")?,
+            capacity: IntGauge::new(
+                "tickcast_records_capacity",
+                "Records that the queues of all shards have room for.",
+            )?,
         };
         registry.register(Box::new(metrics.received.clone()))?;
         registry.register(Box::new(metrics.dropped.clone()))?;
         registry.register(Box::new(metrics.gaps.clone()))?;
         registry.register(Box::new(metrics.waiting.clone()))?;
+        registry.register(Box::new(metrics.capacity.clone()))?;
         Ok(metrics)
     }
 }
@@ -176,6 +214,11 @@ impl Shared {
             Arrival::Command(_) => {}
         }
         queue.bytes += arrival.bytes();
+        if queue.put >= queue.stamp_due {
+            queue.stamps.push_back((queue.put, Stopwatch::start()));
+            queue.stamp_due = queue.put + STAMP_EVERY;
+        }
+        queue.put += 1;
         queue.waiting.push_back(arrival);
         self.filled.notify_one();
     }
@@ -184,21 +227,41 @@ impl Shared {
     fn take(&self, queue: &mut Queue) -> Option<Arrival> {
         let arrival = queue.waiting.pop_front()?;
         queue.bytes -= arrival.bytes();
+        queue.taken += 1;
         if matches!(arrival, Arrival::Record(_)) {
             self.metrics.waiting.dec();
         }
         Some(arrival)
     }
 
-    /// Drops the oldest entry, and leaves a gap in its place. Sources that send commands block.
-    fn drop_oldest(&self, queue: &mut Queue) {
-        if let Some(Arrival::Record(_)) = self.take(queue) {
+    /// Drops the oldest entry that is no command, and leaves a gap in front: no record stands
+    /// between the two. Tells whether there was one.
+    fn drop_oldest(&self, queue: &mut Queue) -> bool {
+        let place = queue.waiting.iter().position(|entry| !matches!(entry, Arrival::Command(_)));
+        let Some(dropped) = place.and_then(|place| queue.waiting.remove(place)) else {
+            return false;
+        };
+        queue.bytes -= dropped.bytes();
+        queue.taken += 1;
+        queue.forget_stamps();
+        if matches!(dropped, Arrival::Record(_)) {
+            self.metrics.waiting.dec();
             self.metrics.dropped.inc();
             if !queue.gap_before_first {
                 self.metrics.gaps.inc();
             }
         }
         queue.gap_before_first = true;
+        true
+    }
+
+    fn command(&self, command: Command) -> Result<(), IntakeClosed> {
+        let mut queue = self.lock();
+        if queue.closed || queue.receiver_gone {
+            return Err(IntakeClosed);
+        }
+        self.put(&mut queue, Arrival::Command(command));
+        Ok(())
     }
 
     fn made_room(&self) {
@@ -214,12 +277,17 @@ impl Shared {
 }
 
 impl IntakeSender {
-    /// Delivers a record, waiting for room or dropping the oldest one by the policy.
+    /// Delivers a record, waiting for room or dropping the oldest one by the policy; with its place
+    /// in an input that can be read again.
     ///
     /// # Errors
     /// [`IntakeClosed`] where nothing more is taken.
-    pub async fn record(&self, bytes: Bytes) -> Result<(), IntakeClosed> {
-        let record = Record { bytes: self.trim(bytes), position: None, after_gap: false };
+    pub async fn record(
+        &self,
+        bytes: Bytes,
+        position: Option<Position>,
+    ) -> Result<(), IntakeClosed> {
+        let record = self.received(bytes, position);
         self.push(Arrival::Record(record)).await
     }
 
@@ -258,17 +326,17 @@ impl IntakeSender {
     /// # Errors
     /// [`IntakeClosed`] where nothing more is taken.
     pub fn command(&self, command: Command) -> Result<(), IntakeClosed> {
-        let mut queue = self.shared.lock();
-        if queue.closed || queue.receiver_gone {
-            return Err(IntakeClosed);
-        }
-        self.shared.put(&mut queue, Arrival::Command(command));
-        Ok(())
+        self.shared.command(command)
+    }
+
+    /// A handle for commands alone.
+    pub fn commander(&self) -> IntakeCommander {
+        IntakeCommander { shared: Arc::clone(&self.shared) }
     }
 
     /// Delivers a record that was read before the word to stop came, beyond the limit if need be.
     pub fn last_record(&self, bytes: Bytes) {
-        let record = Record { bytes: self.trim(bytes), position: None, after_gap: false };
+        let record = self.received(bytes, None);
         let mut queue = self.shared.lock();
         if !(queue.closed || queue.receiver_gone) {
             self.shared.put(&mut queue, Arrival::Record(record));
@@ -286,6 +354,18 @@ impl IntakeSender {
     /// A handle that closes the queue while this end is stuck elsewhere.
     pub fn closer(&self) -> IntakeCloser {
         IntakeCloser { shared: Arc::clone(&self.shared) }
+    }
+
+    /// The same for a live feed: each record that has no place gets the time of its reception.
+    #[must_use]
+    pub fn live(mut self) -> Self {
+        self.is_live = true;
+        self
+    }
+
+    fn received(&self, bytes: Bytes, position: Option<Position>) -> Record {
+        let received = self.is_live.then(wall_time).flatten();
+        Record { bytes: self.trim(bytes), position, received, after_gap: false }
     }
 
     /// Copies the head of a record that is too long, because a slice would keep the whole of it.
@@ -319,7 +399,12 @@ impl IntakeSender {
                     *arrival = Some(next);
                     return Ok(false);
                 }
-                WhenFull::DropOldest => self.shared.drop_oldest(&mut queue),
+                WhenFull::DropOldest => {
+                    if !self.shared.drop_oldest(&mut queue) {
+                        // Nothing but commands, which wait for nobody.
+                        break;
+                    }
+                }
             }
         }
         self.shared.put(&mut queue, next);
@@ -332,6 +417,35 @@ impl Queue {
     fn is_full(&self, limits: &IntakeLimits, bytes: usize) -> bool {
         let over = self.bytes + bytes > limits.bytes_max;
         !self.waiting.is_empty() && (over || self.waiting.len() >= limits.records_max)
+    }
+}
+
+impl Queue {
+    /// When the first of those came that were taken since the last call, as far as it was noted.
+    fn forget_stamps(&mut self) -> Option<Stopwatch> {
+        let mut oldest = None;
+        while self.stamps.front().is_some_and(|(number, _)| *number < self.taken) {
+            let stamp = self.stamps.pop_front().map(|(_, arrived)| arrived);
+            oldest = oldest.or(stamp);
+        }
+        oldest
+    }
+}
+
+impl IntakeWatch {
+    /// Whether something waits.
+    pub fn has_waiting(&self) -> bool {
+        !self.shared.lock().waiting.is_empty()
+    }
+}
+
+impl IntakeCommander {
+    /// As [`IntakeSender::command`].
+    ///
+    /// # Errors
+    /// [`IntakeClosed`] where nothing more is taken.
+    pub fn command(&self, command: Command) -> Result<(), IntakeClosed> {
+        self.shared.command(command)
     }
 }
 
@@ -367,6 +481,8 @@ impl IntakeReceiver {
             batch.extend(self.shared.take(&mut queue));
         }
         let open = !(queue.closed && queue.waiting.is_empty());
+        self.arrived.set(queue.forget_stamps());
+        queue.stamp_due = queue.put;
         drop(queue);
         self.shared.made_room();
         open
@@ -378,11 +494,26 @@ impl IntakeReceiver {
     pub fn has_more(&self) -> bool {
         !self.shared.lock().waiting.is_empty()
     }
+
+    /// When the oldest entry of the last batch came, to within the few records that came between
+    /// two noted ones; `None` where none of the batch was noted.
+    pub fn arrived(&self) -> Option<Stopwatch> {
+        self.arrived.get()
+    }
+
+    /// A look into the queue for whoever supervises this end.
+    pub fn watch(&self) -> IntakeWatch {
+        IntakeWatch { shared: Arc::clone(&self.shared) }
+    }
 }
 
 impl Drop for IntakeReceiver {
     fn drop(&mut self) {
-        self.shared.lock().receiver_gone = true;
+        let mut queue = self.shared.lock();
+        queue.receiver_gone = true;
+        // Whoever waits for an answer to one of these must not wait for ever.
+        queue.waiting.retain(|entry| !matches!(entry, Arrival::Command(_)));
+        drop(queue);
         self.shared.made_room();
     }
 }
@@ -419,7 +550,7 @@ mod tests {
         let metrics = metrics();
         let (sender, receiver) = intake(limits(2, WhenFull::DropOldest), metrics.clone());
         for index in 0..5 {
-            sender.record(record(index)).await.unwrap();
+            sender.record(record(index), None).await.unwrap();
         }
         let mut batch = Vec::new();
         assert!(receiver.drain(&mut batch, 10));
@@ -438,7 +569,7 @@ mod tests {
             batch
         });
         for index in 0..100 {
-            sender.record(record(index)).await.unwrap();
+            sender.record(record(index), None).await.unwrap();
         }
         drop(sender);
         let batch = taker.join().unwrap();
@@ -451,7 +582,7 @@ mod tests {
         let metrics = metrics();
         let (sender, receiver) = intake(limits(1000, WhenFull::DropOldest), metrics.clone());
         for _ in 0..20 {
-            sender.record(Bytes::from(vec![b'x'; 5000])).await.unwrap();
+            sender.record(Bytes::from(vec![b'x'; 5000]), None).await.unwrap();
         }
         let mut batch = Vec::new();
         receiver.drain(&mut batch, 1000);
@@ -463,10 +594,10 @@ mod tests {
     #[tokio::test]
     async fn a_closed_queue_is_drained_and_takes_nothing_more() {
         let (sender, receiver) = intake(limits(1, WhenFull::Block), metrics());
-        sender.record(record(1)).await.unwrap();
+        sender.record(record(1), None).await.unwrap();
         sender.last_record(record(2));
         sender.closer().close();
-        assert_eq!(sender.record(record(3)).await, Err(IntakeClosed));
+        assert_eq!(sender.record(record(3), None).await, Err(IntakeClosed));
         let mut batch = Vec::new();
         assert!(!receiver.drain(&mut batch, 10));
         assert_eq!(seen(&batch), [Some((1, 1)), Some((2, 1))]);
@@ -476,7 +607,7 @@ mod tests {
     async fn a_dropped_gap_is_still_a_gap() {
         let (sender, receiver) = intake(limits(1, WhenFull::DropOldest), metrics());
         sender.gap().await.unwrap();
-        sender.record(record(1)).await.unwrap();
+        sender.record(record(1), None).await.unwrap();
         let mut batch = Vec::new();
         receiver.drain(&mut batch, 10);
         assert_eq!(seen(&batch), [None, Some((1, 1))]);
@@ -485,12 +616,41 @@ mod tests {
     #[tokio::test]
     async fn both_ends_notice_that_the_other_is_gone() {
         let (sender, receiver) = intake(limits(1, WhenFull::Block), metrics());
-        sender.record(record(1)).await.unwrap();
+        sender.record(record(1), None).await.unwrap();
         drop(receiver);
-        assert_eq!(sender.record(record(2)).await, Err(IntakeClosed));
+        assert_eq!(sender.record(record(2), None).await, Err(IntakeClosed));
         let (sender, receiver) = intake(limits(1, WhenFull::Block), metrics());
         drop(sender);
         assert!(!receiver.drain(&mut Vec::new(), 1));
+    }
+
+    #[tokio::test]
+    async fn a_command_is_never_dropped_and_the_gap_stands_in_front_of_it() {
+        let metrics = metrics();
+        let (sender, receiver) = intake(limits(2, WhenFull::DropOldest), metrics.clone());
+        let (answer, answered) = std::sync::mpsc::channel();
+        for index in 0..2 {
+            sender.record(record(index), None).await.unwrap();
+            sender.commander().command(Command::Clear { answer: answer.clone() }).unwrap();
+        }
+        sender.record(record(2), None).await.unwrap();
+        let mut batch = Vec::new();
+        receiver.drain(&mut batch, 10);
+        let kinds: Vec<_> = batch
+            .iter()
+            .map(|arrival| match arrival {
+                Arrival::Record(record) => record.bytes[0].to_string(),
+                Arrival::Gap => "gap".to_owned(),
+                Arrival::Command(_) => "command".to_owned(),
+            })
+            .collect();
+        assert_eq!(kinds, ["gap", "command", "command", "2"]);
+        assert_eq!((metrics.received.get(), metrics.dropped.get()), (3, 2));
+        assert_eq!((metrics.waiting.get(), metrics.gaps.get()), (0, 1));
+        // One that nobody will take is answered by its end.
+        sender.command(Command::Clear { answer }).unwrap();
+        drop((batch, receiver));
+        assert!(answered.recv().is_err());
     }
 
     #[test]
@@ -500,6 +660,7 @@ mod tests {
         let with = |offset| Record {
             bytes: record(offset as u8),
             position: position(offset),
+            received: None,
             after_gap: false,
         };
         assert_eq!(sender.record_within(with(1), Duration::ZERO), Ok(None));

@@ -8,12 +8,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
 
-use super::intake::{IntakeClosed, IntakeCloser, IntakeSender};
+use super::intake::{IntakeClosed, IntakeCloser, IntakeCommander, IntakeSender};
 use crate::decode::symbol_of;
+use crate::domain::Position;
+use crate::supervise::Pulse;
 
 /// The source's end of the queues of all shards; at least one. They close when it is dropped.
 pub struct Router {
     intakes: Vec<IntakeSender>,
+    pulse: Pulse,
 }
 
 /// Closes every queue from outside, for a source that cannot be interrupted.
@@ -25,7 +28,7 @@ impl Router {
     /// Routes to `intakes`, one per shard, of which there is at least one.
     pub fn new(intakes: Vec<IntakeSender>) -> Self {
         assert!(!intakes.is_empty(), "there is no daemon without a shard");
-        Self { intakes }
+        Self { intakes, pulse: Pulse::new() }
     }
 
     /// Delivers a record to the shard of its symbol, waiting for room or dropping that shard's
@@ -34,7 +37,22 @@ impl Router {
     /// # Errors
     /// [`IntakeClosed`] where that shard takes nothing more.
     pub async fn record(&self, record: Bytes) -> Result<(), IntakeClosed> {
-        self.intake(&record).record(record).await
+        self.deliver(record, None).await
+    }
+
+    /// As [`Router::record`], with the record's place in an input that can be read again.
+    ///
+    /// # Errors
+    /// [`IntakeClosed`] where that shard takes nothing more.
+    pub async fn record_at(&self, record: Bytes, position: Position) -> Result<(), IntakeClosed> {
+        self.deliver(record, Some(position)).await
+    }
+
+    async fn deliver(&self, record: Bytes, position: Option<Position>) -> Result<(), IntakeClosed> {
+        self.pulse.work();
+        let delivered = self.intake(&record).record(record, position).await;
+        self.pulse.rest();
+        delivered
     }
 
     /// Delivers a record that was read before the word to stop came, beyond the limit if need be.
@@ -58,6 +76,16 @@ impl Router {
         RouterCloser { closers: self.intakes.iter().map(IntakeSender::closer).collect() }
     }
 
+    /// The source's sign of life: it has work from a record's arrival to its place in a queue.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
+    /// Handles for commands to each shard.
+    pub fn commanders(&self) -> Vec<IntakeCommander> {
+        self.intakes.iter().map(IntakeSender::commander).collect()
+    }
+
     /// The queues themselves, for a source whose partitions are what it routes by.
     pub fn into_intakes(self) -> Vec<IntakeSender> {
         self.intakes
@@ -73,7 +101,11 @@ impl Router {
 }
 
 fn shard_of(record: &[u8], count: usize) -> usize {
-    let Some(symbol) = symbol_of(record) else { return 0 };
+    symbol_of(record).map_or(0, |symbol| shard_of_symbol(&symbol, count))
+}
+
+/// Which of `count` shards owns a symbol.
+pub fn shard_of_symbol(symbol: &str, count: usize) -> usize {
     // Without a random key: the same symbols meet the same shards in every run, which makes a
     // measurement repeatable. A feed that aims all its symbols at one shard slows itself down.
     let mut hasher = DefaultHasher::new();

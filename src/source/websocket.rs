@@ -3,20 +3,17 @@
 //! Owns one connection and its renewal. Promises that a connection is dead after `idle_timeout`
 //! of silence, that waits between attempts are capped and jittered and begin anew only after a
 //! connection has delivered for as long as the longest wait, and that a renewed connection is
-//! preceded by a gap. Never decodes a record; what a frame means is the venue's business. Of a
-//! venue's connections it keeps the first one.
+//! preceded by a gap. Of a venue's connections it keeps the first one. Never decodes a record; what
+//! a frame means is the venue's business.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use prometheus::{IntCounter, Registry};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig as ProtocolConfig;
-use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::tungstenite::Message;
 use tracing::{info, warn};
 
 use super::backoff::Backoff;
@@ -24,14 +21,10 @@ use super::intake::IntakeClosed;
 use super::router::Router;
 use crate::clock::Stopwatch;
 use crate::config::{FeedConnection, WebSocketConfig};
+use crate::dial::{Dialer, Socket};
 use crate::http::Condition;
 use crate::shutdown::stopped;
 use crate::venue::{FrameKind, Mapper};
-
-type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
-/// What the write buffer may hold: subscriptions and pongs, nothing large.
-const WRITE_BUFFER_BYTES_MAX: usize = 256 << 10;
 
 /// How long a polite goodbye may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -76,6 +69,7 @@ impl WebSocketMetrics {
 /// Keeps a connection until `stop` turns true or the engine takes no more records.
 pub async fn run(
     config: WebSocketConfig,
+    dialer: Dialer,
     router: Router,
     ready: Condition,
     metrics: WebSocketMetrics,
@@ -96,7 +90,7 @@ pub async fn run(
         let connected = tokio::select! {
             biased;
             () = stopped(&mut stop) => return,
-            connected = connect(&config) => connected,
+            connected = connect(&config, &dialer) => connected,
         };
         let lost = match connected {
             Err(reason) => reason,
@@ -132,34 +126,23 @@ pub async fn run(
 }
 
 /// Connects and subscribes.
-async fn connect(config: &WebSocketConfig) -> Result<Stream, String> {
-    let protocol = ProtocolConfig::default()
-        .max_message_size(Some(config.message_bytes_max))
-        .max_frame_size(Some(config.message_bytes_max))
-        .write_buffer_size(0)
-        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX);
-    let connection = &config.connections[0];
-    let attempt = async {
-        // Without Nagle's algorithm: subscriptions and pongs are small and should not wait.
-        let (mut stream, _) =
-            connect_async_with_config(connection.url.secret(), Some(protocol), true).await?;
-        for message in &connection.plan.subscribe {
-            stream.send(Message::text(message.text.clone())).await?;
-        }
-        Ok::<_, tungstenite::Error>(stream)
-    };
-    match timeout(config.connect_timeout, attempt).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no connection within {} s", config.connect_timeout.as_secs())),
+async fn connect(config: &WebSocketConfig, dialer: &Dialer) -> Result<Socket, String> {
+    let FeedConnection { url, plan } = &config.connections[0];
+    let mut socket = dialer.dial(url).await.map_err(|error| error.to_string())?;
+    for message in &plan.subscribe {
+        let message = Message::text(message.text.clone());
+        let sent = timeout(config.idle_timeout, socket.send(message)).await;
+        sent.map_err(|_| "it takes no subscription".to_owned())?
+            .map_err(|error| error.to_string())?;
     }
+    Ok(socket)
 }
 
 /// Delivers records until the connection ends.
 async fn deliver(
     config: &WebSocketConfig,
     mapper: &mut Mapper,
-    stream: &mut Stream,
+    stream: &mut Socket,
     router: &Router,
     flowed: &mut bool,
     stop: &mut watch::Receiver<bool>,

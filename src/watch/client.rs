@@ -7,21 +7,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{sleep, timeout};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 use crate::clock::Stopwatch;
+use crate::config::FeedUrl;
+use crate::dial::{DialError, DialOptions, Dialer, Proxies, Socket, TlsFiles, words};
 use crate::source::backoff::Backoff;
 
 /// The longest wait between two attempts: a person looks on.
 pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
-/// How long one attempt may take.
+/// How long each of the two stages of an attempt may take.
 const ATTEMPT_MAX: Duration = Duration::from_secs(5);
 
 /// The server pings every 20 s where nothing else flows; three missed ones are a dead connection.
@@ -33,10 +32,17 @@ const CLOSE_MAX: Duration = Duration::from_millis(500);
 /// The largest message: a forecast is half a kilobyte.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
-/// The longest piece of a server's words that is shown.
-const WORDS_CHARS_MAX: usize = 64;
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+/// How a stream is reached, with certificates of one's own where there are some.
+pub fn dial_options(tls: TlsFiles, proxies: Proxies) -> DialOptions {
+    DialOptions {
+        tls,
+        headers: Vec::new(),
+        proxies,
+        connect_timeout: ATTEMPT_MAX,
+        handshake_timeout: ATTEMPT_MAX,
+        message_bytes_max: MESSAGE_BYTES_MAX,
+    }
+}
 
 /// What happens on the connection.
 #[derive(Debug)]
@@ -73,10 +79,16 @@ pub enum ConnectError {
 
 /// Connects, delivers, and connects again, until nobody listens or no server is found for
 /// `connect_max`.
-pub(super) async fn follow(url: String, connect_max: Duration, seed: u64, events: Sender<Event>) {
+pub(super) async fn follow(
+    dialer: Dialer,
+    url: FeedUrl,
+    connect_max: Duration,
+    seed: u64,
+    events: Sender<Event>,
+) {
     let mut backoff = Backoff::new(BACKOFF_MAX, seed);
     loop {
-        let connecting = connect(&url, connect_max, &mut backoff);
+        let connecting = connect(&dialer, &url, connect_max, &mut backoff);
         let socket = tokio::select! {
             biased;
             () = events.closed() => return,
@@ -106,32 +118,24 @@ pub(super) async fn follow(url: String, connect_max: Duration, seed: u64, events
 
 /// Tries until there is a connection.
 async fn connect(
-    url: &str,
+    dialer: &Dialer,
+    url: &FeedUrl,
     connect_max: Duration,
     backoff: &mut Backoff,
 ) -> Result<Socket, ConnectError> {
     let clock = Stopwatch::start();
     loop {
         sleep(backoff.next_wait().min(connect_max.saturating_sub(clock.elapsed()))).await;
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(MESSAGE_BYTES_MAX))
-            .max_frame_size(Some(MESSAGE_BYTES_MAX))
-            // We send pongs and a close.
-            .write_buffer_size(0)
-            .max_write_buffer_size(4 << 10);
-        let attempt = connect_async_with_config(url, Some(config), true);
-        let last = match timeout(ATTEMPT_MAX, attempt).await {
-            Ok(Ok((socket, _))) => return Ok(socket),
-            Ok(Err(WebSocketError::Http(response))) => {
-                let body = String::from_utf8_lossy(response.body().as_deref().unwrap_or_default());
-                let said = format!("{}: {}", response.status(), words(body.trim()));
-                if !response.status().is_server_error() {
+        let last = match dialer.dial(url).await {
+            Ok(socket) => return Ok(socket),
+            Err(DialError::Refused { status, said, .. }) => {
+                let said = format!("{status} {said}");
+                if status < 500 {
                     return Err(ConnectError::Refused(said));
                 }
                 said
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {} s", ATTEMPT_MAX.as_secs()),
+            Err(error) => error.to_string(),
         };
         if clock.elapsed() >= connect_max {
             return Err(ConnectError::Nobody { seconds: connect_max.as_secs(), last });
@@ -187,9 +191,4 @@ async fn deliver(
         backoff.reset();
         events.send(Event::Record(record)).await.ok()?;
     }
-}
-
-/// A server's words, harmless in any terminal.
-fn words(text: &str) -> String {
-    text.chars().take(WORDS_CHARS_MAX).flat_map(char::escape_debug).collect()
 }

@@ -15,6 +15,7 @@ mod topic;
 #[cfg(test)]
 mod tests;
 
+pub use client::dial_options;
 pub use screen::View;
 pub use session::{Session, Summary, WatchError};
 pub use target::{Target, TargetError, TopicTarget};

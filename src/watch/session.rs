@@ -16,6 +16,7 @@ use super::client::{ConnectError, Event, follow};
 use super::screen::{Screen, View};
 use super::topic;
 use crate::clock::Stopwatch;
+use crate::dial::Dialer;
 
 /// Ten a second is as much as an eye follows.
 const REDRAW_EVERY: Duration = Duration::from_millis(100);
@@ -33,10 +34,12 @@ const BATCH_EVENTS_MAX: usize = 1024;
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
 /// What is watched, and how long.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Session {
     /// The stream.
     pub target: Target,
+    /// How a daemon's stream is reached.
+    pub dialer: Dialer,
     /// How long it may take to find the server, at first and after every loss.
     pub connect_max: Duration,
     /// Counted from the first connection; `None` is no end.
@@ -107,11 +110,11 @@ impl Session {
         view: View,
         stop: impl Future<Output = ()>,
     ) -> (Summary, Result<(), WatchError>) {
-        let Self { target, connect_max, watch_for, until_closed } = self;
+        let Self { target, dialer, connect_max, watch_for, until_closed } = self;
         let (sender, mut events) = mpsc::channel(QUEUE_EVENTS_MAX);
         let seed = u64::from(std::process::id());
         let mut follower = match target.clone() {
-            Target::Stream(url) => tokio::spawn(follow(url, connect_max, seed, sender)),
+            Target::Stream(url) => tokio::spawn(follow(dialer, url, connect_max, seed, sender)),
             Target::Topic(target) => tokio::task::spawn_blocking(move || {
                 topic::follow(&target, connect_max, seed, &sender);
             }),

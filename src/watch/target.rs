@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use tokio_tungstenite::tungstenite::http::Uri;
 
-use crate::config::{ClusterConfig, KafkaUrl, KafkaUrlError, TopicPlace};
+use crate::config::{ClusterConfig, FeedUrl, KafkaUrl, KafkaUrlError, TopicPlace};
 
 /// The path of the stream, where a URL has none.
 const PATH_DEFAULT: &str = "/v1/stream";
@@ -18,7 +18,7 @@ const PATH_DEFAULT: &str = "/v1/stream";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A daemon's stream, by its URL.
-    Stream(String),
+    Stream(FeedUrl),
     /// A topic of forecasts.
     Topic(Box<TopicTarget>),
 }
@@ -42,9 +42,6 @@ pub enum TargetError {
     /// No URL at all.
     #[error("expected a URL such as ws://127.0.0.1:9630/v1/stream or kafka://127.0.0.1:9092/topic")]
     Form,
-    /// Encrypted.
-    #[error("wss:// is not supported yet; use ws://")]
-    Encrypted,
     /// A topic's address that is none.
     #[error(transparent)]
     Topic(#[from] KafkaUrlError),
@@ -59,8 +56,10 @@ impl Target {
             Self::Stream(url) => {
                 let encoded: Vec<_> =
                     symbols.iter().map(|symbol| percent_encoded(symbol)).collect();
-                let separator = if url.contains('?') { '&' } else { '?' };
-                *url = format!("{url}{separator}symbols={}", encoded.join(","));
+                let text = url.secret();
+                let separator = if text.contains('?') { '&' } else { '?' };
+                let text = format!("{text}{separator}symbols={}", encoded.join(","));
+                *url = text.parse().expect("an address with a query behind it is an address");
             }
             Self::Topic(topic) => topic.symbols = symbols.iter().cloned().collect(),
         }
@@ -79,22 +78,20 @@ impl FromStr for Target {
             return Ok(Self::Topic(Box::new(TopicTarget { url, cluster, from, symbols })));
         }
         let uri: Uri = text.parse().map_err(|_| TargetError::Form)?;
-        match uri.scheme_str() {
-            Some("ws") => {}
-            Some("wss") => return Err(TargetError::Encrypted),
-            _ => return Err(TargetError::Form),
-        }
+        let scheme = uri.scheme_str().ok_or(TargetError::Form)?;
         let authority = uri.authority().ok_or(TargetError::Form)?;
         let rest = uri.path_and_query().map_or("/", |rest| rest.as_str());
         let rest = if rest == "/" { PATH_DEFAULT } else { rest };
-        Ok(Self::Stream(format!("ws://{authority}{rest}")))
+        let url = format!("{scheme}://{authority}{rest}");
+        url.parse().map(Self::Stream).map_err(|_| TargetError::Form)
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Stream(url) => formatter.write_str(url),
+            // What a person has typed into a terminal, symbols and all.
+            Self::Stream(url) => formatter.write_str(url.secret()),
             Self::Topic(topic) => topic.url.fmt(formatter),
         }
     }
@@ -129,7 +126,8 @@ mod tests {
         assert_eq!(url(topic).as_deref(), Ok(topic));
         let wrong = Err(TargetError::Topic(KafkaUrlError::Topic));
         assert_eq!(url("kafka://127.0.0.1:9092/"), wrong);
-        assert_eq!(url("wss://example.com"), Err(TargetError::Encrypted));
+        let encrypted = "wss://example.com/v1/stream";
+        assert_eq!(url("wss://example.com").as_deref(), Ok(encrypted));
         for text in ["", "http://127.0.0.1:9630", "127.0.0.1:9630", "ws://", "stream"] {
             assert_eq!(url(text), Err(TargetError::Form), "{text}");
         }

@@ -12,10 +12,15 @@ mod bench;
 mod bundle;
 mod command_line;
 mod daemon;
+mod deploy;
 mod kafka;
 mod kafka_tools;
 mod parity;
+mod scores;
 mod soak;
+mod state;
+mod steps;
+mod supervise;
 mod support;
 mod tidy;
 #[cfg(feature = "train")]

@@ -22,7 +22,7 @@ use crate::support::venue::{Order, Trade, VenueServer};
 fn feed(source: &str) -> WebSocketConfig {
     let config = parse(&format!("model.name = 'm'\n[source]\n{source}")).unwrap();
     let SourceKind::WebSocket(feed) = config.source.kind else { panic!("kind") };
-    feed
+    *feed
 }
 
 fn preset(name: &str, url: &str, symbols: &[&str]) -> WebSocketConfig {
@@ -542,7 +542,7 @@ fn a_daemon_forecasts_on_a_venue_with_ten_lines_of_configuration() {
             let trade = |symbol: &str| {
                 Trade::new(
                     symbol,
-                    format!("{}.50", 100 + index % 7),
+                    &format!("{}.50", 100 + index % 7),
                     1000 * (index + 1),
                     index as u64,
                 )

@@ -28,6 +28,7 @@ const IMPURE_PATHS: &[&str] = &[
     "crate::cli",
     "crate::clock",
     "crate::config",
+    "crate::dial",
     "crate::engine",
     "crate::feed",
     "crate::http",
@@ -36,10 +37,13 @@ const IMPURE_PATHS: &[&str] = &[
     "crate::logging",
     "crate::model",
     "crate::pipeline",
+    "crate::process",
     "crate::publish",
     "crate::shard",
     "crate::shutdown",
+    "crate::snapshot",
     "crate::source",
+    "crate::supervise",
     "crate::train",
     "crate::watch",
 ];
@@ -47,18 +51,26 @@ const IMPURE_PATHS: &[&str] = &[
 /// Types that read a clock, wherever they are imported from.
 const CLOCK_TYPES: &[&str] = &["Instant", "SystemTime"];
 
+/// Who speaks to sockets.
+const WEBSOCKETS: &[&str] =
+    &["dial", "source/websocket", "publish/stream", "http", "feed", "watch"];
+
 /// Crates that are named in one place, and the modules that may do so.
 const HOMES: &[(&str, &[&str])] = &[
     ("ort", &["inference/ort"]),
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),
     ("http_body_util", &["http"]),
-    ("tungstenite", &["source/websocket", "publish/stream", "http", "feed", "watch"]),
-    ("tokio_tungstenite", &["source/websocket", "publish/stream", "http", "feed", "watch"]),
+    ("tungstenite", WEBSOCKETS),
+    ("tokio_tungstenite", WEBSOCKETS),
+    ("data_encoding", &["dial/proxy"]),
+    ("rustls", &["dial"]),
+    ("rustls_native_certs", &["dial"]),
+    ("tokio_rustls", &["dial"]),
     ("matrixmultiply", &["train/gemm"]),
     ("ndarray", &["train/gemm"]),
     ("parquet", &["source/file/parquet"]),
-    ("postcard", &["state"]),
+    ("postcard", &["state", "snapshot/codec"]),
     ("prost", &["model/onnx"]),
     ("rdkafka", &["kafka"]),
     ("rustix", &["affinity"]),
