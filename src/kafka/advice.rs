@@ -138,8 +138,8 @@ fn advice(times: &Times) -> Vec<String> {
         tell(
             commit >= whole,
             format!(
-                "kafka.commit_interval_ms = {} is not below transaction.timeout.ms = {}: the broker \
-                 aborts a transaction before it is committed",
+                "kafka.commit_interval_ms = {} is not below transaction.timeout.ms = {}: the \
+                 broker aborts a transaction before it is committed",
                 ms(commit),
                 ms(whole)
             ),

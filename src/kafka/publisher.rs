@@ -218,8 +218,8 @@ impl KafkaPublisher {
         self.turn = self.turn.other();
     }
 
-    /// Publishes a forecast under its symbol, and says how long ago the oldest tick of its batch has
-    /// arrived.
+    /// Publishes a forecast under its symbol, and says how long ago the oldest tick of its batch
+    /// has arrived.
     pub fn forecast(&mut self, symbol: &Symbol, record: &[u8], arrived: Option<Stopwatch>) {
         self.publish(&self.shared.config.forecasts, FORECAST_SCHEMA, symbol, record, arrived);
     }
