@@ -42,6 +42,39 @@ fn decode(criterion: &mut Criterion) {
     });
 }
 
+/// Messages of exchanges to native ticks: each is one tick, and one is a batch of a hundred.
+fn venue(criterion: &mut Criterion) {
+    let kraken_row = r#"{"symbol":"MATIC/USD","side":"sell","price":0.5117,"qty":40.0,
+        "ord_type":"market","trade_id":4665906,"timestamp":"2023-09-25T07:49:37.708706Z"}"#;
+    let batch = vec![kraken_row; 100].join(",");
+    let batch = format!(r#"{{"channel":"trade","type":"update","data":[{batch}]}}"#);
+    let read = |path: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/venues/");
+        std::fs::read_to_string(format!("{folder}{path}")).expect("a message that ships")
+    };
+    let mut group = criterion.benchmark_group("venue");
+    for (name, venue, frame, ticks) in [
+        ("binance", "binance", read("binance/trade.json"), 1),
+        ("okx", "okx", read("okx/trade.json"), 1),
+        ("kraken_batch", "kraken", batch, 100),
+    ] {
+        let config = tickcast::config::venue_feed(venue).expect("a venue that ships");
+        let tickcast::config::SourceKind::WebSocket(feed) = config.kind else { unreachable!() };
+        let mut mapper = tickcast::venue::Mapper::new(feed.venue);
+        group.throughput(Throughput::Elements(ticks));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let mut seen = 0;
+                mapper.classify(black_box(frame.as_bytes()), |mapped| {
+                    black_box(mapped.record);
+                    seen += 1;
+                });
+                assert_eq!(seen, ticks);
+            });
+        });
+    }
+}
+
 /// One symbol's features and its window, step after step.
 fn features_and_window(criterion: &mut Criterion) {
     let bundle = bundle();
@@ -229,5 +262,5 @@ fn score(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(parts, decode, features_and_window, engine, encode, store, score);
+criterion_group!(parts, venue, decode, features_and_window, engine, encode, store, score);
 criterion_main!(parts);

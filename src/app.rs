@@ -30,7 +30,8 @@ use tracing::{error, info, warn};
 use crate::affinity::Processors;
 use crate::clock::{Stopwatch, wall_seconds};
 use crate::config::{
-    CheckpointConfig, Config, FileConfig, HealthConfig, KafkaConfig, SourceKind, WebSocketConfig,
+    CheckpointConfig, Config, FeedConnection, FileConfig, HealthConfig, KafkaConfig, SourceKind,
+    WebSocketConfig,
 };
 use crate::dial::Dialer;
 use crate::domain::{DurationNanos, Position};
@@ -568,7 +569,8 @@ fn report(finished: Result<EngineTally, Exit>, intake: &IntakeMetrics) -> Result
 
 /// Reads the certificates that a feed's address asks for.
 pub(crate) fn dialer(config: &WebSocketConfig) -> Result<Dialer, Exit> {
-    Dialer::new(config.dial.clone(), config.url.endpoint().encrypted)
+    let encrypted = |connection: &FeedConnection| connection.url.endpoint().encrypted;
+    Dialer::new(config.dial.clone(), config.connections.iter().any(encrypted))
         .map_err(Exit::while_doing(Failure::Configuration, "source.url"))
 }
 
@@ -583,7 +585,7 @@ pub(crate) fn open_recording(file: FileConfig) -> Result<FileRecords, Exit> {
 fn input_facts(source: &SourceKind) -> Result<Option<InputFacts>, Exit> {
     match source {
         SourceKind::WebSocket(websocket) => {
-            let digest = Sha256::digest(websocket.url.place());
+            let digest = Sha256::digest(websocket.connections[0].url.place());
             Ok(Some(InputFacts::Feed(digest.into())))
         }
         SourceKind::File(recording) => {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Global;
 use crate::app::{dialer, open_recording};
-use crate::config::{AnyConfig, BridgeConfig, Config, SourceKind, load_any};
+use crate::config::{AnyConfig, BridgeConfig, Config, FeedConnection, SourceKind, load_any};
 use crate::exit::{Exit, Failure};
 use crate::kafka;
 use crate::pipeline::Pipeline;
@@ -32,11 +32,11 @@ fn check_bridge(config: &BridgeConfig, args: &CheckArgs) -> Result<(), Exit> {
     drop(dialer(source)?);
     kafka::check_tool(cluster).map_err(Exit::because(Failure::Configuration))?;
     super::print(format_args!(
-        "configuration {} is usable\nbridge        {} onto {}/{topic} ({partitions} partitions \
-         where it has to be made)\n",
+        "configuration {} is usable\nbridge        onto {}/{topic} ({partitions} partitions where \
+         it has to be made)\n{}",
         args.config.display(),
-        source.url,
         cluster.brokers,
+        told(&source.connections),
     ))
 }
 
@@ -54,9 +54,13 @@ fn check_daemon(config: Config, args: &CheckArgs, global: &Global) -> Result<(),
     let pipeline = Pipeline::build(&bundle, &runtime, &config)
         .map_err(Exit::because(Failure::Configuration))?;
     let mut advice = Vec::new();
+    let mut subscriptions = String::new();
     match config.source.kind {
         SourceKind::File(file) => drop(open_recording(file)?),
-        SourceKind::WebSocket(websocket) => drop(dialer(&websocket)?),
+        SourceKind::WebSocket(websocket) => {
+            drop(dialer(&websocket)?);
+            subscriptions = told(&websocket.connections);
+        }
         SourceKind::Kafka(config) => {
             advice = kafka::check(&config).map_err(Exit::because(Failure::Configuration))?;
         }
@@ -65,7 +69,7 @@ fn check_daemon(config: Config, args: &CheckArgs, global: &Global) -> Result<(),
     let template = pipeline.template();
     super::print(format_args!(
         "configuration {} is usable\nmodel         {} {}\nmode          {}\n\
-         golden        {} cases pass\nruntime       {}\n{advice}",
+         golden        {} cases pass\nruntime       {}\n{advice}{subscriptions}",
         args.config.display(),
         template.model,
         template.model_version,
@@ -73,4 +77,28 @@ fn check_daemon(config: Config, args: &CheckArgs, global: &Global) -> Result<(),
         bundle.golden().cases.len(),
         runtime.build_info(),
     ))
+}
+
+/// The longest message that is shown, in characters.
+const MESSAGE_CHARACTERS_MAX: usize = 200;
+
+/// What would be connected to and sent.
+fn told(connections: &[FeedConnection]) -> String {
+    let mut text = String::new();
+    for (index, FeedConnection { url, plan }) in connections.iter().enumerate() {
+        let symbols = match plan.symbols.len() {
+            0 => String::new(),
+            1 => ", 1 symbol".to_owned(),
+            count => format!(", {count} symbols"),
+        };
+        text += &format!("connection {:<3}{url}{symbols}\n", index + 1);
+        for message in &plan.subscribe {
+            let mut shown: String = message.text.chars().take(MESSAGE_CHARACTERS_MAX).collect();
+            if shown.len() < message.text.len() {
+                shown.push('…');
+            }
+            text += &format!("  sends       {shown}\n");
+        }
+    }
+    text
 }

@@ -10,6 +10,7 @@ mod config;
 mod docs;
 mod feed;
 mod feed_topic;
+mod map;
 mod model;
 mod replay;
 mod serve;
@@ -78,6 +79,8 @@ enum Command {
     Train(train::TrainArgs),
     /// Play recorded data as a live feed: a WebSocket server or a Kafka topic
     Feed(feed::FeedArgs),
+    /// Show what a venue's mapping makes of recorded messages
+    Map(map::MapArgs),
     /// Put a live WebSocket feed onto a Kafka topic
     Bridge(bridge::BridgeArgs),
     /// Watch forecasts in the terminal
@@ -119,6 +122,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
         #[cfg(feature = "train")]
         Command::Train(args) => train::run(args, &global),
         Command::Feed(args) => feed::run(args),
+        Command::Map(args) => map::run(&args),
         Command::Bridge(args) => bridge::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Bench(args) => bench::run(&args, &global),

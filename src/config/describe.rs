@@ -13,13 +13,14 @@ use serde_json::json;
 
 use super::FeedUrl;
 use super::kafka::is_secret;
-use super::load::{DEFAULTS, PREFIX, settings, tree};
-use super::read::{Setting, SettingKind};
+use super::load::{DEFAULTS, PREFIX, Tree, settings, tree};
+use super::read::{Problems, Setting, SettingKind};
 
 /// Where a setting's value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
     Default,
+    Venue,
     File,
     Variable,
 }
@@ -37,9 +38,15 @@ struct Remark {
 /// each with where it comes from.
 ///
 /// # Errors
-/// The parser's words where the file is no TOML.
+/// The parser's words where the file is no TOML, or what is wrong with its venue.
 pub fn show(text: &str, variables: &HashMap<String, String>) -> Result<String, Vec<String>> {
-    let effective = flat(tree(text, variables)?);
+    let mut problems = Problems::default();
+    let Tree { value, venue } = tree(text, variables, &mut problems)?;
+    if !problems.is_empty() {
+        return Err(problems.into_vec());
+    }
+    let effective = flat(value);
+    let of_venue = venue.map(|venue| flat(venue.into_value())).unwrap_or_default();
     let of_file = flat(layer(text)?);
     let mut lines = String::new();
     for (key, value) in &effective {
@@ -48,11 +55,14 @@ pub fn show(text: &str, variables: &HashMap<String, String>) -> Result<String, V
             Origin::Variable
         } else if of_file.contains_key(key) {
             Origin::File
+        } else if of_venue.contains_key(key) {
+            Origin::Venue
         } else {
             Origin::Default
         };
         let origin = match origin {
             Origin::Default => "default".to_owned(),
+            Origin::Venue => "venue".to_owned(),
             Origin::File => "file".to_owned(),
             Origin::Variable => variable,
         };

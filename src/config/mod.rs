@@ -16,9 +16,11 @@ mod policy;
 pub(crate) mod read;
 mod scores;
 mod url;
+mod venue;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use bridge::BridgeConfig;
@@ -30,9 +32,12 @@ pub use health::HealthConfig;
 pub use kafka::{
     Delivery, KafkaConfig, LostOffset, StartAt, TOKEN_FILE, is_secret, secret_file_of,
 };
-pub use load::{AnyConfig, ConfigError, DEFAULTS, load, load_any, load_bridge, parse};
+pub use load::{
+    AnyConfig, ConfigError, DEFAULTS, load, load_any, load_bridge, load_feed, parse, venue_feed,
+};
 pub use scores::{ForecastConfig, MetricsConfig};
 pub use url::{Endpoint, FeedUrl, FeedUrlError, KafkaUrl, KafkaUrlError};
+pub use venue::{FeedConnection, VENUES};
 
 use crate::dial::DialOptions;
 use crate::domain::TimeUnit;
@@ -40,6 +45,7 @@ use crate::engine::{EngineLimits, EnginePolicy};
 use crate::http::access::Access;
 use crate::model::manifest::Mode;
 use crate::source::file::ColumnMap;
+use crate::venue::Venue;
 
 /// The checked configuration of the daemon.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,10 +127,10 @@ pub enum SourceKind {
 /// A live feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebSocketConfig {
-    /// Where the feed is.
-    pub url: FeedUrl,
-    /// Text messages sent right after connecting.
-    pub subscribe: Vec<String>,
+    /// What its frames mean, and what it allows.
+    pub venue: Arc<Venue>,
+    /// Where to connect to, and what to subscribe to there; at least one.
+    pub connections: Vec<FeedConnection>,
     /// How it is reached.
     pub dial: DialOptions,
     /// A silence of this length ends the connection.

@@ -3,7 +3,8 @@
 //! Owns one connection and its renewal. Promises that a connection is dead after `idle_timeout`
 //! of silence, that waits between attempts are capped and jittered and begin anew only after a
 //! connection has delivered for as long as the longest wait, and that a renewed connection is
-//! preceded by a gap. Never decodes a record.
+//! preceded by a gap. Of a venue's connections it keeps the first one. Never decodes a record; what
+//! a frame means is the venue's business.
 
 use std::time::Duration;
 
@@ -19,10 +20,11 @@ use super::backoff::Backoff;
 use super::intake::IntakeClosed;
 use super::router::Router;
 use crate::clock::Stopwatch;
-use crate::config::WebSocketConfig;
+use crate::config::{FeedConnection, WebSocketConfig};
 use crate::dial::{Dialer, Socket};
 use crate::http::Condition;
 use crate::shutdown::stopped;
+use crate::venue::{FrameKind, Mapper};
 
 /// How long a polite goodbye may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -76,8 +78,10 @@ pub async fn run(
 ) {
     let mut backoff = Backoff::new(config.backoff_max, seed);
     let mut delivered = false;
+    let FeedConnection { url, .. } = &config.connections[0];
+    let mut mapper = Mapper::new(config.venue.clone());
     loop {
-        ready.not_ready(format!("connecting to {}", config.url));
+        ready.not_ready(format!("connecting to {url}"));
         tokio::select! {
             biased;
             () = stopped(&mut stop) => return,
@@ -92,7 +96,7 @@ pub async fn run(
             Err(reason) => reason,
             Ok(mut stream) => {
                 metrics.connects.inc();
-                info!(url = %config.url, "connected to feed");
+                info!(%url, "connected to feed");
                 // What came while there was no connection is missing, if anything was there.
                 if delivered && router.gap().await.is_err() {
                     return;
@@ -100,7 +104,9 @@ pub async fn run(
                 ready.ready();
                 let mut flowed = false;
                 let age = Stopwatch::start();
-                let end = deliver(&config, &mut stream, &router, &mut flowed, &mut stop).await;
+                let end =
+                    deliver(&config, &mut mapper, &mut stream, &router, &mut flowed, &mut stop)
+                        .await;
                 // A peer that does not read would hold the goodbye up; it is a courtesy only.
                 let _ = timeout(CLOSE_TIMEOUT, stream.close(None)).await;
                 delivered |= flowed;
@@ -115,15 +121,17 @@ pub async fn run(
             }
         };
         metrics.failures.inc();
-        warn!(url = %config.url, error = %lost, "feed is not connected");
+        warn!(%url, error = %lost, "feed is not connected");
     }
 }
 
 /// Connects and subscribes.
 async fn connect(config: &WebSocketConfig, dialer: &Dialer) -> Result<Socket, String> {
-    let mut socket = dialer.dial(&config.url).await.map_err(|error| error.to_string())?;
-    for text in &config.subscribe {
-        let sent = timeout(config.idle_timeout, socket.send(Message::text(text.clone()))).await;
+    let FeedConnection { url, plan } = &config.connections[0];
+    let mut socket = dialer.dial(url).await.map_err(|error| error.to_string())?;
+    for message in &plan.subscribe {
+        let message = Message::text(message.text.clone());
+        let sent = timeout(config.idle_timeout, socket.send(message)).await;
         sent.map_err(|_| "it takes no subscription".to_owned())?
             .map_err(|error| error.to_string())?;
     }
@@ -133,19 +141,21 @@ async fn connect(config: &WebSocketConfig, dialer: &Dialer) -> Result<Socket, St
 /// Delivers records until the connection ends.
 async fn deliver(
     config: &WebSocketConfig,
+    mapper: &mut Mapper,
     stream: &mut Socket,
     router: &Router,
     flowed: &mut bool,
     stop: &mut watch::Receiver<bool>,
 ) -> End {
     let mut asked = false;
+    let mut records = Vec::new();
     loop {
         let message = tokio::select! {
             biased;
             () = stopped(stop) => return End::Stopped,
             message = timeout(config.idle_timeout / 2, stream.next()) => message,
         };
-        let record = match message {
+        let frame = match message {
             Ok(Some(Ok(Message::Text(text)))) => Bytes::from(text),
             Ok(Some(Ok(Message::Binary(bytes)))) => bytes,
             Ok(Some(Ok(Message::Close(frame)))) => {
@@ -174,17 +184,37 @@ async fn deliver(
             }
         };
         asked = false;
-        *flowed = true;
-        let delivered: Result<(), IntakeClosed> = tokio::select! {
-            biased;
-            delivered = router.record(record.clone()) => delivered,
-            () = stopped(stop) => {
-                router.last_record(record);
+        let outcome =
+            mapper.classify(&frame, |mapped| records.push(bytes_of(&frame, mapped.record)));
+        match outcome.kind {
+            FrameKind::Ticks { .. } => *flowed = true,
+            FrameKind::Refused(refusal) => warn!(error = %refusal.text, "the feed refused"),
+            FrameKind::Malformed(why) => warn!(error = %why, "a frame is not read"),
+            _ => {}
+        }
+        let mut waiting = records.drain(..);
+        while let Some(record) = waiting.next() {
+            let delivered: Result<(), IntakeClosed> = tokio::select! {
+                biased;
+                delivered = router.record(record.clone()) => delivered,
+                () = stopped(stop) => {
+                    let rest = std::iter::once(record).chain(waiting);
+                    rest.for_each(|record| router.last_record(record));
+                    return End::Stopped;
+                }
+            };
+            if delivered.is_err() {
                 return End::Stopped;
             }
-        };
-        if delivered.is_err() {
-            return End::Stopped;
         }
+    }
+}
+
+/// A record as it goes on: a part of the frame where it is one, else a copy.
+fn bytes_of(frame: &Bytes, record: &[u8]) -> Bytes {
+    if frame.as_ptr_range().contains(&record.as_ptr()) {
+        frame.slice_ref(record)
+    } else {
+        Bytes::copy_from_slice(record)
     }
 }

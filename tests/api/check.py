@@ -40,7 +40,7 @@ def read(name):
 
 def schemas():
     """Validators of the schemas by file name."""
-    names = ["forecast.schema.json", "stream.schema.json", "tick.schema.json"]
+    names = [f"{one}.schema.json" for one in ["forecast", "score", "stream", "tick"]]
     documents = {name: read(name) for name in names}
     resources = [(one["$id"], Resource.from_contents(one)) for one in documents.values()]
     registry = Registry().with_resources(resources)
@@ -143,6 +143,13 @@ def check_messages(address, validators):
     print(f"/v1/stream: {3 * MESSAGES + 10} messages keep their schemas; 9 came again after a break")
 
 
+def check_scores(path, validators):
+    await_lines(path, MESSAGES)
+    for line in path.read_text().splitlines()[:MESSAGES]:
+        validators["score.schema.json"].validate(json.loads(line))
+    print(f"publish.scores: {MESSAGES} lines keep their schema")
+
+
 def check_answers(address, validators):
     paths = read("openapi.json")["paths"]
     asked = {"/v1/forecasts/{symbol}": "/v1/forecasts/AAPL"}
@@ -220,9 +227,11 @@ def main():
             url = feed.process.stdout.readline().strip()
             (folder / "tickcast.toml").write_text(
                 f"[source]\nurl = '{url}'\n[model]\nroot = '{ROOT}/models'\nname = 'aapl-daily'\n"
+                f"[publish]\nscores = '{folder}/scores.jsonl'\n"
             )
             daemon, address = serve(folder)
             check_messages(address, validators)
+            check_scores(folder / "scores.jsonl", validators)
             check_answers(address, validators)
             check_examples(folder, daemon, address)
         except BaseException:

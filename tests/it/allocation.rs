@@ -8,6 +8,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use tickcast::config::SourceKind;
 use tickcast::decode::JsonDecoder;
 use tickcast::domain::{Forecast, TimeUnit};
 use tickcast::engine::{Engine, EngineLimits, Pushed};
@@ -16,9 +17,10 @@ use tickcast::model::Draft;
 use tickcast::model::manifest::Mode;
 use tickcast::publish::encoder::RecordEncoder;
 use tickcast::publish::wire::RecordTemplate;
+use tickcast::venue::Mapper;
 
 use crate::support::bundle::sealed_with;
-use crate::support::runtime;
+use crate::support::{repository, runtime};
 
 thread_local! {
     // Constant and without a destructor, so that reading it never allocates.
@@ -201,6 +203,31 @@ fn no_step_allocates_once_warm() {
         assert_eq!(path.scored, 700, "and is the truth of the one before");
         assert_eq!(COUNT.get() - before.0 - in_runs, 0, "{mode}: outside of runs");
         assert_eq!(in_runs, runs * ALLOCATIONS_PER_RUN, "{mode}: by the crate `ort`");
+    }
+}
+
+#[test]
+fn no_message_of_a_venue_allocates_once_warm() {
+    for (venue, file, ticks) in [
+        ("binance", "trade.json", 1),
+        ("bybit", "trades.json", 2),
+        ("coinbase", "update.json", 3),
+        ("coinbase", "heartbeat.json", 0),
+        ("kraken", "snapshot.json", 2),
+        ("okx", "trade.json", 1),
+    ] {
+        let path = repository().join("tests/data/venues").join(venue).join(file);
+        let frame = std::fs::read(path).unwrap();
+        let config = tickcast::config::venue_feed(venue).unwrap();
+        let SourceKind::WebSocket(feed) = config.kind else { panic!("kind") };
+        let mut mapper = Mapper::new(feed.venue);
+        let mut seen = 0;
+        for round in 0..100 {
+            let before = COUNT.get();
+            let _ = mapper.classify(&frame, |mapped| seen += usize::from(mapped.symbol.is_some()));
+            assert!(round == 0 || COUNT.get() == before, "{venue}/{file} in round {round}");
+        }
+        assert_eq!(seen, 100 * ticks, "{venue}/{file}");
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod poison;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod topics;
+pub(crate) mod venue;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
