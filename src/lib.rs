@@ -17,7 +17,8 @@
 //!
 //! [`domain`] holds the shared words as types, [`venue`] what a feed's frames mean and what it asks
 //! of a connection, as data, [`health`] says how symbols are, [`model`] holds the sealed bundles,
-//! [`pipeline`] the path as one value, [`shard`] the thread that drives it, [`app`] the composition.
+//! [`pipeline`] the path as one value, [`shard`] the thread that drives it, [`app`] the
+//! composition.
 //!
 //! Architecture invariants: the modules from `decode` to `forecast`, but for `engine` and
 //! `inference`, name no clock, socket, file or runtime; each external crate of weight is named in

@@ -211,7 +211,8 @@ fn check_knows_a_bridge_and_tells_what_cannot_work() {
     assert_eq!((code, said.contains("did you mean `partitions`?")), (Some(78), true), "{said}");
 
     let daemon = format!(
-        "source.kind = 'kafka'\nkafka.topics = ['ticks']\nmodel.root = '{}'\nmodel.name = 'random'\n",
+        "source.kind = 'kafka'\nkafka.topics = ['ticks']\n\
+         model.root = '{}'\nmodel.name = 'random'\n",
         sealed.root.path().display()
     );
     let (code, said) = check(&daemon);
