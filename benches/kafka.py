@@ -273,14 +273,22 @@ class Bench:
         return sum(self.ends(topic))
 
     def ends(self, topic):
-        ends = []
-        for number in range(PARTITIONS):
-            place = TopicPartition(topic, number)
-            watermarks = self.watcher.get_watermark_offsets(place, timeout=10)
-            if watermarks is None:
-                raise KafkaException(f"the broker does not tell the end of {topic}[{number}]")
-            ends.append(watermarks[1])
-        return ends
+        return [self.end(topic, number) for number in range(PARTITIONS)]
+
+    def end(self, topic, number):
+        """The end of a partition; of a new one the broker may not know for a moment."""
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                place = TopicPartition(topic, number)
+                if watermarks := self.watcher.get_watermark_offsets(place, timeout=10):
+                    return watermarks[1]
+                problem = "no answer"
+            except KafkaException as error:
+                problem = error
+            if time.monotonic() > deadline:
+                sys.exit(f"the end of {topic}[{number}]: {problem}")
+            time.sleep(0.05)
 
     def span(self, topic):
         """When the first record was appended, and the last, in seconds."""
