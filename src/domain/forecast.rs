@@ -41,7 +41,8 @@ impl Signal {
 pub enum Quality {
     /// Every step is real and nothing between them is known to be missing.
     Full,
-    /// Empty intervals were filled by rule.
+    /// Empty intervals were filled by rule, or rows were scaled over from another version of the
+    /// model.
     Patched,
     /// Data between two steps of the window is known to be missing.
     Gapped,
