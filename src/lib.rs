@@ -51,6 +51,7 @@ pub mod model;
 pub mod pipeline;
 pub mod process;
 pub mod publish;
+pub mod reload;
 pub mod score;
 pub mod shard;
 pub mod shutdown;

@@ -456,7 +456,11 @@ fn model(mut section: Section<'_>, purpose: Purpose) -> ModelConfig {
         },
         version: section.text("version"),
         mode: section.choice("mode", &modes),
+        watch: section.switch("watch"),
     };
+    if config.watch && config.version != "latest" {
+        section.problem("watch", "needs version = \"latest\": a version never changes");
+    }
     section.finish();
     config
 }

@@ -52,6 +52,7 @@ impl Engine {
         old: &Self,
         heritage: &Heritage,
     ) -> Result<Inherited, InferenceError> {
+        self.now = old.now;
         let mut inherited = Inherited::default();
         for id in (0..old.symbols.len()).filter_map(SymbolId::from_index) {
             let before = &old.symbols[id.index()];
@@ -69,6 +70,8 @@ impl Engine {
             let state = &mut self.symbols[id.index()];
             (state.applied, state.stale_after) = (before.applied, before.stale_after);
             state.begins_cold = before.begins_cold;
+            (state.arrivals, state.health) = (before.arrivals, before.health);
+            state.last_gap = before.last_gap;
             if matches!(self.driver, Driver::Sliding(_)) {
                 state.asleep = true;
                 self.asleep.push(id);

@@ -191,11 +191,11 @@ impl KafkaPublisher {
         outstanding: Arc<Outstanding>,
         partitions: PartitionTable,
         config: KafkaConfig,
-        model_sha256: &str,
         metrics: KafkaMetrics,
     ) -> Self {
         let shared = Shared { producer, outstanding, partitions, config, metrics };
-        let model_sha256 = model_sha256.into();
+        // The shard says which one it is.
+        let model_sha256 = "".into();
         let (turn, pulse) = (Turn::default(), Pulse::new());
         Self { shared: Arc::new(shared), turn, model_sha256, pulse }
     }
@@ -211,6 +211,11 @@ impl KafkaPublisher {
 
     pub(super) fn outstanding(&self) -> &Outstanding {
         &self.shared.outstanding
+    }
+
+    /// From here on forecasts are those of this model.
+    pub fn set_model(&mut self, onnx_sha256: &str) {
+        self.model_sha256 = onnx_sha256.into();
     }
 
     /// From here on records count for the next checkpoint.

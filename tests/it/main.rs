@@ -21,6 +21,7 @@ mod kafka_mock;
 mod kafka_security;
 mod kafka_tools;
 mod parity;
+mod reload;
 mod scores;
 mod soak;
 mod state;
