@@ -14,7 +14,8 @@
 //! | [`forecast`] | a model's output | value, price, interval, signal |
 //! | [`publish`] | forecasts | bytes on the stream and in files |
 //!
-//! [`domain`] holds the shared words as types, [`model`] the sealed bundles, [`pipeline`] the path
+//! [`domain`] holds the shared words as types, [`venue`] what a feed's frames mean and what it asks
+//! of a connection, as data, [`model`] the sealed bundles, [`pipeline`] the path
 //! as one value, [`shard`] the thread that drives it, [`app`] the composition.
 //!
 //! Architecture invariants: the modules from `decode` to `forecast`, but for `engine` and
@@ -54,5 +55,6 @@ pub mod state;
 pub mod step;
 #[cfg(feature = "train")]
 pub mod train;
+pub mod venue;
 pub mod watch;
 pub mod window;

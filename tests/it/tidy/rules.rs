@@ -6,7 +6,8 @@ use super::code::{code_of, is_word, lines_naming_path, lines_naming_word};
 use super::{File, numbered};
 
 /// The pure core: facts in, values out. Folders or files of these names under `src`.
-pub(super) const PURE: &[&str] = &["domain", "decode", "step", "window", "features", "score"];
+pub(super) const PURE: &[&str] =
+    &["domain", "decode", "step", "window", "features", "score", "venue"];
 
 /// What the pure core names nowhere.
 const IMPURE_PATHS: &[&str] = &[

@@ -1,0 +1,153 @@
+//! Messages and addresses as templates over symbols.
+//!
+//! Owns the placeholders: `{symbols}`, `{symbol}`, `{symbol:lower}`, `{symbol:upper}`, `{id}`. All
+//! other braces are what they are, so that JSON needs no escapes. Never checks a symbol.
+
+use std::fmt::Write as _;
+
+/// A text with places to fill in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Template(Vec<Part>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Literal(String),
+    /// All symbols of the message, each as the venue writes it, joined.
+    Symbols,
+    Symbol(Case),
+    /// The message's number on its connection, from 1.
+    Id,
+}
+
+/// The letters of a symbol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Case {
+    /// As they are.
+    #[default]
+    AsIs,
+    /// `btcusdt`.
+    Lower,
+    /// `BTCUSDT`.
+    Upper,
+}
+
+/// Why a text is no template: a placeholder that nobody knows.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{{{0}}}` is no placeholder; those are {{symbols}}, {{symbol}}, {{symbol:lower}}, \
+     {{symbol:upper}} and {{id}}"
+)]
+pub(super) struct TemplateError(String);
+
+impl Case {
+    /// Adds a symbol with these letters. Letters outside of ASCII stay as they are.
+    pub(super) fn push(self, symbol: &str, to: &mut String) {
+        let start = to.len();
+        to.push_str(symbol);
+        match self {
+            Self::AsIs => {}
+            Self::Lower => to[start..].make_ascii_lowercase(),
+            Self::Upper => to[start..].make_ascii_uppercase(),
+        }
+    }
+}
+
+impl Template {
+    pub(super) fn parse(text: &str) -> Result<Self, TemplateError> {
+        let mut parts = Vec::new();
+        let mut literal = String::new();
+        let mut rest = text;
+        while let Some(open) = rest.find('{') {
+            let (before, behind) = rest.split_at(open);
+            literal.push_str(before);
+            let end = behind[1..].find(|c: char| !(c.is_ascii_lowercase() || c == ':'));
+            let word = end.map_or("", |end| &behind[1..=end]);
+            if word.is_empty() || !behind[1 + word.len()..].starts_with('}') {
+                literal.push('{');
+                rest = &behind[1..];
+                continue;
+            }
+            let part = match word {
+                "symbols" => Part::Symbols,
+                "symbol" => Part::Symbol(Case::AsIs),
+                "symbol:lower" => Part::Symbol(Case::Lower),
+                "symbol:upper" => Part::Symbol(Case::Upper),
+                "id" => Part::Id,
+                other => return Err(TemplateError(other.to_owned())),
+            };
+            if !literal.is_empty() {
+                parts.push(Part::Literal(std::mem::take(&mut literal)));
+            }
+            parts.push(part);
+            rest = &behind[word.len() + 2..];
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            parts.push(Part::Literal(literal));
+        }
+        Ok(Self(parts))
+    }
+
+    /// Whether it holds `{symbol}` in one of its forms.
+    pub(super) fn names_one_symbol(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Symbol(_)))
+    }
+
+    /// Whether it holds `{symbols}`.
+    pub(super) fn names_symbols(&self) -> bool {
+        self.0.contains(&Part::Symbols)
+    }
+
+    /// Whether it holds `{id}`.
+    pub(super) fn has_id(&self) -> bool {
+        self.0.contains(&Part::Id)
+    }
+
+    /// The text for these symbols, the first of which is `{symbol}`.
+    pub(super) fn fill(&self, symbols: &[String], joined: &str, id: u64) -> String {
+        let mut text = String::new();
+        for part in &self.0 {
+            match part {
+                Part::Literal(literal) => text.push_str(literal),
+                Part::Symbols => text.push_str(joined),
+                Part::Symbol(case) => {
+                    case.push(symbols.first().map_or("", String::as_str), &mut text);
+                }
+                // Writing to a string does not fail.
+                Part::Id => _ = write!(text, "{id}"),
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(text: &str) -> String {
+        Template::parse(text).unwrap().fill(&["Btc-Usd".to_owned()], "A,B", 7)
+    }
+
+    #[test]
+    fn fills_placeholders_and_leaves_json_alone() {
+        for (text, expected) in [
+            ("", ""),
+            ("plain", "plain"),
+            (r#"{"op":"x","args":[{symbols}],"id":{id}}"#, r#"{"op":"x","args":[A,B],"id":7}"#),
+            (r#"{"a":{"b":"{symbol}"}}"#, r#"{"a":{"b":"Btc-Usd"}}"#),
+            ("{symbol:lower}@trade/{symbol:upper}", "btc-usd@trade/BTC-USD"),
+            ("{} {x {1} { symbol } {", "{} {x {1} { symbol } {"),
+            ("{{id}}", "{7}"),
+        ] {
+            assert_eq!(filled(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_placeholder_is_told() {
+        for text in ["{sym}", "x{symbol:title}y", "{ids}"] {
+            assert!(Template::parse(text).is_err(), "{text}");
+        }
+    }
+}
