@@ -40,7 +40,7 @@ use crate::shutdown::StopSignals;
 use crate::source::file::{FileOptions, FileRecords};
 use crate::source::intake::{IntakeLimits, IntakeMetrics, intake};
 use crate::source::router::{Router, RouterCloser};
-use crate::source::websocket::{self, WebSocketMetrics};
+use crate::source::websocket::{WebSocketMetrics, WebSocketSource};
 
 /// A daemon that is ready to run: everything is loaded, proved and bound.
 pub struct App {
@@ -59,7 +59,7 @@ pub struct App {
 
 /// A source with what it needs.
 enum Source {
-    WebSocket(Box<WebSocketConfig>, Dialer, Router, WebSocketMetrics),
+    WebSocket(Box<WebSocketSource>, Router),
     File(Box<FileRecords>, Router),
     Kafka(Box<KafkaConfig>, KafkaMetrics, String, Router),
 }
@@ -122,8 +122,8 @@ impl App {
         let source = match config.source.kind {
             SourceKind::WebSocket(websocket) => {
                 let metrics = WebSocketMetrics::register(&registry).map_err(&internal)?;
-                let dialer = dialer(&websocket)?;
-                Source::WebSocket(websocket, dialer, router, metrics)
+                let feed = live_feed(&websocket, config.engine.symbols_max, metrics)?;
+                Source::WebSocket(Box::new(feed), router)
             }
             SourceKind::File(file) => Source::File(Box::new(open_recording(file)?), router),
             SourceKind::Kafka(kafka) => {
@@ -354,8 +354,19 @@ fn report(finished: Result<EngineTally, Exit>, intake: &IntakeMetrics) -> Result
     Ok(())
 }
 
+/// A live feed by its configuration; reads the certificates that its address asks for.
+pub(crate) fn live_feed(
+    config: &WebSocketConfig,
+    symbols_max: usize,
+    metrics: WebSocketMetrics,
+) -> Result<WebSocketSource, Exit> {
+    let seed = wall_seconds().to_bits() ^ u64::from(std::process::id());
+    WebSocketSource::new(config, symbols_max, metrics, seed)
+        .map_err(Exit::while_doing(Failure::Configuration, "source.url"))
+}
+
 /// Reads the certificates that a feed's address asks for.
-pub(crate) fn dialer(config: &WebSocketConfig) -> Result<Dialer, Exit> {
+pub(crate) fn certificates(config: &WebSocketConfig) -> Result<Dialer, Exit> {
     Dialer::new(config.dial.clone(), config.url.endpoint().encrypted)
         .map_err(Exit::while_doing(Failure::Configuration, "source.url"))
 }
@@ -374,9 +385,8 @@ async fn run_source(
     stop: watch::Receiver<bool>,
 ) -> Result<(), Exit> {
     match source {
-        Source::WebSocket(config, dialer, router, metrics) => {
-            let seed = wall_seconds().to_bits() ^ u64::from(std::process::id());
-            websocket::run(*config, dialer, router, ready, metrics, seed, stop).await;
+        Source::WebSocket(feed, router) => {
+            feed.run(router, ready, stop).await;
             Ok(())
         }
         Source::Kafka(config, metrics, model_sha256, router) => {

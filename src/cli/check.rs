@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::Global;
-use crate::app::{dialer, open_recording};
+use crate::app::{certificates, open_recording};
 use crate::config::SourceKind;
 use crate::exit::{Exit, Failure};
 use crate::pipeline::Pipeline;
@@ -34,7 +34,7 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<(), Exit> {
         .map_err(Exit::because(Failure::Configuration))?;
     match config.source.kind {
         SourceKind::File(file) => drop(open_recording(file)?),
-        SourceKind::WebSocket(websocket) => drop(dialer(&websocket)?),
+        SourceKind::WebSocket(websocket) => drop(certificates(&websocket)?),
         SourceKind::Kafka(_) => {}
     }
     let template = pipeline.template();

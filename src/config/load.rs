@@ -12,6 +12,7 @@ use config::{Environment, File, FileFormat, Value};
 use super::bridge::{self, BridgeSection};
 use super::dial;
 use super::kafka;
+use super::life;
 use super::read::{Problems, Section};
 use super::{
     BridgeConfig, ClusterConfig, Config, FeedUrl, FileConfig, HttpConfig, KafkaConfig, LinesTarget,
@@ -220,8 +221,7 @@ fn source(
     let subscribe = section.texts("subscribe");
     let message_bytes_max = section.count("message_bytes_max", 1024, BYTES_MAX);
     let dial = dial::read(&mut section, variables, message_bytes_max);
-    let idle_timeout = seconds(&mut section, "idle_seconds_max", 3600);
-    let backoff_max = seconds(&mut section, "backoff_seconds_max", 3600);
+    let life = life::read(&mut section);
     let columns = section.optional_text("columns");
     let symbol = section.optional_text("symbol");
     let url = section.optional_text("url");
@@ -264,7 +264,7 @@ fn source(
                     NOWHERE.parse().expect("the constant is an address")
                 }
             };
-            let config = WebSocketConfig { url, subscribe, dial, idle_timeout, backoff_max };
+            let config = WebSocketConfig { url, subscribe, dial, life };
             SourceKind::WebSocket(Box::new(config))
         }
         Kind::File => {

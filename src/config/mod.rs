@@ -7,6 +7,7 @@ mod bridge;
 mod cluster;
 mod dial;
 mod kafka;
+mod life;
 mod load;
 pub(crate) mod read;
 mod url;
@@ -27,6 +28,7 @@ use crate::domain::TimeUnit;
 use crate::engine::EngineLimits;
 use crate::model::manifest::Mode;
 use crate::source::file::ColumnMap;
+use crate::source::websocket::FeedSettings;
 
 /// The checked configuration of the daemon.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,10 +90,8 @@ pub struct WebSocketConfig {
     pub subscribe: Vec<String>,
     /// How it is reached.
     pub dial: DialOptions,
-    /// A silence of this length ends the connection.
-    pub idle_timeout: Duration,
-    /// The longest wait between two attempts to connect.
-    pub backoff_max: Duration,
+    /// How its connections live.
+    pub life: FeedSettings,
 }
 
 /// A recording.

@@ -97,6 +97,8 @@ struct Queue {
     /// Nothing is added any more.
     closed: bool,
     receiver_gone: bool,
+    /// The receiver sleeps until something is there.
+    receiver_waits: bool,
 }
 
 /// The engine's thread has ended; nothing more is taken.
@@ -177,7 +179,15 @@ impl Shared {
         }
         queue.bytes += arrival.bytes();
         queue.waiting.push_back(arrival);
-        self.filled.notify_one();
+        self.wake(queue);
+    }
+
+    /// Wakes the receiver where it waits; a call to the system for each record would cost more
+    /// than the record.
+    fn wake(&self, queue: &mut Queue) {
+        if std::mem::take(&mut queue.receiver_waits) {
+            self.filled.notify_one();
+        }
     }
 
     /// Takes the oldest entry out.
@@ -219,8 +229,38 @@ impl IntakeSender {
     /// # Errors
     /// [`IntakeClosed`] where nothing more is taken.
     pub async fn record(&self, bytes: Bytes) -> Result<(), IntakeClosed> {
-        let record = Record { bytes: self.trim(bytes), position: None, after_gap: false };
+        self.deliver(Record { bytes, position: None, after_gap: false }).await
+    }
+
+    /// As [`IntakeSender::record`], with what is known of it.
+    ///
+    /// # Errors
+    /// [`IntakeClosed`] where nothing more is taken.
+    pub async fn deliver(&self, record: Record) -> Result<(), IntakeClosed> {
+        let record = Record { bytes: self.trim(record.bytes), ..record };
         self.push(Arrival::Record(record)).await
+    }
+
+    /// Takes records off the front for as long as there is room, or all of them by the policy,
+    /// without waiting: one look at the queue for many records.
+    ///
+    /// # Errors
+    /// [`IntakeClosed`] where nothing more is taken.
+    pub fn offer(&self, records: &mut VecDeque<Record>) -> Result<(), IntakeClosed> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let mut queue = self.shared.lock();
+        while let Some(record) = records.pop_front() {
+            let record = Record { bytes: self.trim(record.bytes), ..record };
+            if let Some(Arrival::Record(record)) =
+                self.admit(&mut queue, Arrival::Record(record))?
+            {
+                records.push_front(record);
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// As [`IntakeSender::record`], for a thread without a runtime, with the record's place; waits
@@ -267,8 +307,8 @@ impl IntakeSender {
     }
 
     /// Delivers a record that was read before the word to stop came, beyond the limit if need be.
-    pub fn last_record(&self, bytes: Bytes) {
-        let record = Record { bytes: self.trim(bytes), position: None, after_gap: false };
+    pub fn last(&self, record: Record) {
+        let record = Record { bytes: self.trim(record.bytes), ..record };
         let mut queue = self.shared.lock();
         if !(queue.closed || queue.receiver_gone) {
             self.shared.put(&mut queue, Arrival::Record(record));
@@ -308,22 +348,24 @@ impl IntakeSender {
 
     /// Pushes what is there, or tells that there is no room.
     fn try_push(&self, arrival: &mut Option<Arrival>) -> Result<bool, IntakeClosed> {
-        let mut queue = self.shared.lock();
+        let Some(next) = arrival.take() else { return Ok(true) };
+        *arrival = self.admit(&mut self.shared.lock(), next)?;
+        Ok(arrival.is_none())
+    }
+
+    /// Puts an entry in by the policy, or gives it back where there is no room.
+    fn admit(&self, queue: &mut Queue, next: Arrival) -> Result<Option<Arrival>, IntakeClosed> {
         if queue.closed || queue.receiver_gone {
             return Err(IntakeClosed);
         }
-        let Some(next) = arrival.take() else { return Ok(true) };
         while queue.is_full(&self.limits, next.bytes()) {
             match self.limits.when_full {
-                WhenFull::Block => {
-                    *arrival = Some(next);
-                    return Ok(false);
-                }
-                WhenFull::DropOldest => self.shared.drop_oldest(&mut queue),
+                WhenFull::Block => return Ok(Some(next)),
+                WhenFull::DropOldest => self.shared.drop_oldest(queue),
             }
         }
-        self.shared.put(&mut queue, next);
-        Ok(true)
+        self.shared.put(queue, next);
+        Ok(None)
     }
 }
 
@@ -357,9 +399,11 @@ impl IntakeReceiver {
     pub fn drain(&self, batch: &mut Vec<Arrival>, count_max: usize) -> bool {
         let mut queue = self.shared.lock();
         while queue.waiting.is_empty() && !queue.gap_before_first && !queue.closed {
+            queue.receiver_waits = true;
             queue =
                 self.shared.filled.wait(queue).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
+        queue.receiver_waits = false;
         if std::mem::take(&mut queue.gap_before_first) {
             batch.push(Arrival::Gap);
         }
@@ -464,7 +508,7 @@ mod tests {
     async fn a_closed_queue_is_drained_and_takes_nothing_more() {
         let (sender, receiver) = intake(limits(1, WhenFull::Block), metrics());
         sender.record(record(1)).await.unwrap();
-        sender.last_record(record(2));
+        sender.last(Record { bytes: record(2), position: None, after_gap: false });
         sender.closer().close();
         assert_eq!(sender.record(record(3)).await, Err(IntakeClosed));
         let mut batch = Vec::new();

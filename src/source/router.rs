@@ -4,11 +4,12 @@
 //! shard, in order, so that a forecast does not depend on how many shards there are; and that a
 //! gap reaches every shard at its place. Never changes a record.
 
+use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
 
-use super::intake::{IntakeClosed, IntakeCloser, IntakeSender};
+use super::intake::{IntakeClosed, IntakeCloser, IntakeSender, Record};
 use crate::decode::symbol_of;
 
 /// The source's end of the queues of all shards; at least one. They close when it is dropped.
@@ -37,9 +38,39 @@ impl Router {
         self.intake(&record).record(record).await
     }
 
+    /// As [`Router::record`], with what is known of it.
+    ///
+    /// # Errors
+    /// [`IntakeClosed`] where that shard takes nothing more.
+    pub async fn deliver(&self, record: Record) -> Result<(), IntakeClosed> {
+        self.intake(&record.bytes).deliver(record).await
+    }
+
+    /// Delivers records off the front until one has no room; with the policy to drop there is none
+    /// such. Never waits.
+    ///
+    /// # Errors
+    /// [`IntakeClosed`] where a shard takes nothing more.
+    pub fn offer(&self, records: &mut VecDeque<Record>) -> Result<(), IntakeClosed> {
+        if let [only] = &self.intakes[..] {
+            return only.offer(records);
+        }
+        let mut one = VecDeque::with_capacity(1);
+        while let Some(record) = records.pop_front() {
+            let intake = self.intake(&record.bytes);
+            one.push_back(record);
+            intake.offer(&mut one)?;
+            if let Some(record) = one.pop_front() {
+                records.push_front(record);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
     /// Delivers a record that was read before the word to stop came, beyond the limit if need be.
-    pub fn last_record(&self, record: Bytes) {
-        self.intake(&record).last_record(record);
+    pub fn last(&self, record: Record) {
+        self.intake(&record.bytes).last(record);
     }
 
     /// Tells every shard that records may be missing here.
