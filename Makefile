@@ -10,7 +10,7 @@ export ORT_TELEMETRY_DISABLED := 1
 # Where setup.sh has put ONNX Runtime and the recorded data.
 ENVIRONMENT := eval "$$(deploy/setup.sh env)"
 
-.PHONY: help setup demo demo-kafka test check bench bench-parts bench-python bench-kafka \
+.PHONY: help setup demo demo-kafka test test-deploy deb check bench bench-parts bench-python bench-kafka \
   bench-train soak train clean
 
 help: ## List these targets
@@ -29,10 +29,23 @@ test: ## Run all tests
 	@deploy/setup.sh all --for test
 	$(ENVIRONMENT); cargo test --locked
 
+# Not under cargo's own runner: these drive a Prometheus, systemd's judge and a packager.
+test-deploy: ## Test what is in deploy/ against a real Prometheus, systemd, dpkg and schemas
+	@deploy/setup.sh all --for deploy
+	cargo build --locked
+	$(ENVIRONMENT); PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$$TICKCAST_TOOLS/python" \
+	  python3 -m unittest discover --start-directory tests/deploy --verbose
+
+deb: ## Build the Debian package into target/debian
+	@deploy/setup.sh all
+	@deploy/setup.sh tools
+	cargo build --release --locked --no-default-features
+	deploy/debian/build.sh
+
 # Twice through clippy: the daemon is built without the trainer, and that must be clean as well.
 check: ## Check format, lints and house rules
 	@deploy/setup.sh prerequisites --for check
-	for script in deploy/*.sh .ci/run; do bash -n "$$script"; done
+	for script in deploy/*.sh deploy/debian/build.sh .ci/run; do bash -n "$$script"; done
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings

@@ -17,6 +17,11 @@ weather=$cache/data/seattle-weather.csv
 kafka_version=4.4.0
 kafka_jars=$cache/kafka/$kafka_version
 
+# What checks deploy/ and builds the package; nothing of it runs in the product.
+tools=$cache/tools
+cargo_deb_version=3.8.0
+kustomize_version=v5.7.1
+
 # After sysexits.h, like the exit codes of tickcast itself.
 readonly EX_USAGE=64 EX_DATAERR=65 EX_UNAVAILABLE=69 EX_TEMPFAIL=75
 
@@ -35,13 +40,14 @@ usage() {
   cat <<'TEXT'
 usage: deploy/setup.sh COMMAND
 
-  prerequisites [--for demo|test|check|kafka] [--install]
+  prerequisites [--for demo|test|check|kafka|deploy] [--install]
                  name everything that is missing; --install fetches it with apt-get and rustup
   onnxruntime    fetch ONNX Runtime's library into the cache
   data           fetch the recorded stock and weather days into the cache
   kafka          fetch Apache Kafka's jars into the cache, for a broker in tests
-  all [--for demo|test|check|kafka] [--install]
-                 prerequisites, onnxruntime and data; for tests kafka as well
+  tools          build or fetch what checks deploy/: cargo-deb, kustomize, schemas, hadolint
+  all [--for demo|test|check|kafka|deploy] [--install]
+                 prerequisites, onnxruntime and data; for tests kafka, for deploy tools as well
   env            print the environment that tests and tools need: eval "$(deploy/setup.sh env)"
 
 TICKCAST_CACHE      the cache folder (default: .cache in the repository)
@@ -130,6 +136,25 @@ look_for_kafka() {
   fi
 }
 
+# A Prometheus to scrape with, systemd's own judge of units, and what packages are built with.
+look_for_deploy() {
+  { command -v prometheus && command -v promtool; } >/dev/null || lacks "Prometheus" prometheus
+  command -v systemd-analyze >/dev/null || lacks "systemd-analyze" systemd
+  command -v dpkg-shlibdeps >/dev/null || lacks "dpkg-shlibdeps" dpkg-dev
+  if [[ -z $(kustomize_command) ]]; then
+    command -v go >/dev/null || lacks "Go (1.24 or newer), to build kustomize" golang-go
+  fi
+}
+
+# How to run a kustomize of version 5: our own, or the one inside kubectl.
+kustomize_command() {
+  if [[ -x $tools/bin/kustomize ]]; then
+    printf '%s' "$tools/bin/kustomize build"
+  elif kubectl version --client 2>/dev/null | grep -q '^Kustomize Version: v5'; then
+    printf 'kubectl kustomize'
+  fi
+}
+
 # look PURPOSE: fills missing, packages and components.
 look() {
   missing=() packages=() components=()
@@ -144,7 +169,8 @@ look() {
   elif [[ -z ${TICKCAST_WHEEL_DIR:-} ]] && ! python3 -m pip --version >/dev/null 2>&1; then
     lacks "pip for python3" python3-pip
   fi
-  if [[ $1 == test || $1 == kafka ]]; then look_for_kafka; fi
+  if [[ $1 =~ ^(test|kafka|deploy)$ ]]; then look_for_kafka; fi
+  if [[ $1 == deploy ]]; then look_for_deploy; fi
   # Reads the demo's topics back, as a program that is no part of tickcast.
   if [[ $1 == kafka ]]; then command -v kcat >/dev/null || lacks "kcat" kcat; fi
   if [[ $1 == check ]]; then look_for_gates; fi
@@ -174,8 +200,8 @@ prerequisites() {
     case $1 in
       --for)
         purpose=${2:-}
-        [[ $purpose =~ ^(demo|test|check|kafka)$ ]] ||
-          fail "$EX_USAGE" "--for takes demo, test, check or kafka, not '$purpose'"
+        [[ $purpose =~ ^(demo|test|check|kafka|deploy)$ ]] ||
+          fail "$EX_USAGE" "--for takes demo, test, check, kafka or deploy, not '$purpose'"
         shift 2
         ;;
       --install) install=yes && shift ;;
@@ -403,6 +429,36 @@ kafka() {
   say "$label: done"
 }
 
+# Built and fetched by the clients of their registries, each in the version that is named here.
+tools() {
+  local list=$repository/tests/deploy/requirements.txt mark=$tools/python/.requirements
+  if [[ -x $tools/bin/cargo-deb ]] && cmp -s "$list" "$mark" && [[ -n $(kustomize_command) ]]; then
+    say "tools for deploy/: already there"
+    return
+  fi
+  lock_cache
+  if ! cmp -s "$list" "$mark"; then
+    say "schemas and hadolint: fetching ..."
+    rm -rf "$tools/python"
+    PIP_REQUIRE_VIRTUALENV=0 PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet \
+      --disable-pip-version-check --no-warn-conflicts \
+      --only-binary=:all: --target "$tools/python" --requirement "$list" ||
+      fail "$EX_UNAVAILABLE" "pip could not install $list; its reason stands above"
+    cp "$list" "$mark"
+  fi
+  if [[ ! -x $tools/bin/cargo-deb ]]; then
+    say "cargo-deb $cargo_deb_version: building (a minute or two) ..."
+    cargo install --quiet --locked --root "$tools" --version "$cargo_deb_version" cargo-deb ||
+      fail "$EX_UNAVAILABLE" "cargo could not build cargo-deb; its reason stands above"
+  fi
+  if [[ -z $(kustomize_command) ]]; then
+    say "kustomize $kustomize_version: building (a minute or two) ..."
+    GOBIN=$tools/bin go install "sigs.k8s.io/kustomize/kustomize/v5@$kustomize_version" ||
+      fail "$EX_UNAVAILABLE" "go could not build kustomize; its reason stands above"
+  fi
+  say "tools for deploy/: done"
+}
+
 # The one place that knows where things lie in the cache; Makefile and demo.sh ask here.
 print_env() {
   printf 'export %s=%q\n' \
@@ -410,6 +466,8 @@ print_env() {
     ORT_DYLIB_PATH "$onnxruntime_library" \
     TICKCAST_TEST_DATA "$stocks" \
     TICKCAST_KAFKA_JARS "$kafka_jars" \
+    TICKCAST_TOOLS "$tools" \
+    TICKCAST_KUSTOMIZE "$(kustomize_command)" \
     ORT_DISABLE_TELEMETRY 1 \
     ORT_TELEMETRY_DISABLED 1
 }
@@ -417,7 +475,7 @@ print_env() {
 main() {
   local command=${1:-}
   if (($#)); then shift; fi
-  if [[ $command =~ ^(onnxruntime|data|kafka|env)$ ]] && (($#)); then
+  if [[ $command =~ ^(onnxruntime|data|kafka|tools|env)$ ]] && (($#)); then
     fail "$EX_USAGE" "$command takes no arguments, not '$*'"
   fi
   case $command in
@@ -425,11 +483,13 @@ main() {
     onnxruntime) onnxruntime ;;
     data) data ;;
     kafka) kafka ;;
+    tools) tools ;;
     all)
       prerequisites "$@"
       onnxruntime
       data
-      if [[ " $* " =~ " --for "(test|kafka)" " ]]; then kafka; fi
+      if [[ " $* " =~ " --for "(test|kafka|deploy)" " ]]; then kafka; fi
+      if [[ " $* " =~ " --for deploy " ]]; then tools; fi
       ;;
     env) print_env ;;
     help | -h | --help) usage ;;

@@ -10,8 +10,10 @@
 //! | source task | the connection or file | network, file | `block` or `drop_oldest` | stops reading |
 //! | shard threads | a pipeline each: all state of its symbols | intake | blocks or drops, by policy | drain, return |
 //! | lines thread | the file or standard output | records | blocks the shards | writes all, returns |
+//! | supervisor thread | the watch over all stages | their pulses | – | with the process |
 //! | http thread | probes, metrics, subscribers | requests; one ring | 503; slow subscriber cut | last to go |
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
@@ -19,7 +21,7 @@ use std::time::Duration;
 use prometheus::Registry;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinError, JoinHandle};
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 use tracing::{error, info, warn};
 
 use crate::affinity::Processors;
@@ -33,14 +35,16 @@ use crate::inference::Runtime;
 use crate::kafka::{KafkaError, KafkaMetrics, KafkaSource};
 use crate::model::Bundle;
 use crate::pipeline::Pipeline;
+use crate::process;
 use crate::publish::stream::{StreamHub, StreamLimits, StreamMetrics};
-use crate::publish::{Lines, Publisher};
+use crate::publish::{Lines, LinesMetrics, Publisher};
 use crate::shard::{Crew, CrewError, Shard, ShardError, ShardMetrics};
 use crate::shutdown::StopSignals;
 use crate::source::file::{FileOptions, FileRecords};
 use crate::source::intake::{IntakeLimits, IntakeMetrics, intake};
 use crate::source::router::{Router, RouterCloser};
 use crate::source::websocket::{WebSocketMetrics, WebSocketSource};
+use crate::supervise::{Notifier, Pulse, Stage, SuperviseMetrics, Supervisor, watchdog_timeout};
 
 /// A daemon that is ready to run: everything is loaded, proved and bound.
 pub struct App {
@@ -51,6 +55,8 @@ pub struct App {
     http: HttpServer,
     http_state: HttpState,
     readiness: Readiness,
+    supervisor: Supervisor,
+    source_pulse: Pulse,
     stream: StreamHub,
     intake: IntakeMetrics,
     closer: RouterCloser,
@@ -91,6 +97,7 @@ impl App {
             .collect::<Result<Vec<_>, _>>()
             .map_err(Exit::because(Failure::Configuration))?;
         let template = pipelines[0].template();
+        process::register(&registry).map_err(&internal)?.show(template);
         let version = VersionInfo {
             model: template.model.clone(),
             model_version: template.model_version.clone(),
@@ -106,7 +113,8 @@ impl App {
         );
         // The port before the file: a second daemon on the same port must not touch the file.
         let http = HttpServer::bind(config.http.bind).map_err(Exit::because(Failure::Temporary))?;
-        let lines = Lines::open(&config.publish.lines)
+        let lines_metrics = LinesMetrics::register(&registry).map_err(&internal)?;
+        let lines = Lines::open(&config.publish.lines, lines_metrics)
             .map_err(Exit::while_doing(Failure::Configuration, "open publish.lines"))?;
         let metrics = IntakeMetrics::register(&registry).map_err(&internal)?;
         let limits = IntakeLimits {
@@ -119,6 +127,7 @@ impl App {
             (0..shard_count).map(|_| intake(limits, metrics.clone())).unzip();
         let router = Router::new(senders);
         let (intake, closer) = (metrics, router.closer());
+        let source_pulse = router.pulse();
         let source = match config.source.kind {
             SourceKind::WebSocket(websocket) => {
                 let metrics = WebSocketMetrics::register(&registry).map_err(&internal)?;
@@ -137,12 +146,32 @@ impl App {
             let (publisher, metrics) = (publisher.clone(), metrics.clone());
             Shard::new(pipeline, receiver, publisher, metrics, config.shards.drain_records_max)
         };
-        let shards = pipelines.into_iter().zip(receivers).map(shard).collect();
+        let progress = {
+            let metrics = metrics.clone();
+            move || format!("{} forecasts", metrics.forecasts())
+        };
+        let shards: Vec<Shard> = pipelines.into_iter().zip(receivers).map(shard).collect();
         let processors = config.shards.pin_threads.then(Processors::given).flatten();
-        let readiness = Readiness::new();
+        let (readiness, liveness) = (Readiness::new(), Readiness::new());
+        let alive = liveness.condition("stages");
+        alive.ready();
+        let source_stage = Stage::new("source", source_pulse.clone());
+        let stages = shards.iter().enumerate().map(|(index, shard)| shard.stage(index));
+        let stages = std::iter::once(source_stage).chain(stages);
+        let supervisor = Supervisor {
+            stages: stages.chain(lines.as_ref().map(Lines::stage)).collect(),
+            stall_timeout: config.stall_timeout,
+            readiness: readiness.clone(),
+            alive,
+            metrics: SuperviseMetrics::register(&registry).map_err(&internal)?,
+            notifier: None,
+            watchdog: None,
+            progress: Box::new(progress),
+        };
         let http_state = HttpState {
             registry,
             readiness: readiness.clone(),
+            liveness,
             stream: Some(stream.clone()),
             version: Some(version),
             allowed_origins: config.http.allowed_origins,
@@ -155,11 +184,24 @@ impl App {
             http,
             http_state,
             readiness,
+            supervisor,
+            source_pulse,
             stream,
             intake,
             closer,
             shutdown_deadline: config.shutdown_deadline,
         })
+    }
+
+    /// Tells the service manager that the variables name, where there is one.
+    ///
+    /// # Errors
+    /// [`Exit`] with code 78 for a socket that cannot be.
+    pub fn supervised_by(mut self, variables: &HashMap<String, String>) -> Result<Self, Exit> {
+        self.supervisor.notifier = Notifier::from_variables(variables)
+            .map_err(Exit::while_doing(Failure::Configuration, "reach the service manager"))?;
+        self.supervisor.watchdog = watchdog_timeout(variables, std::process::id());
+        Ok(self)
     }
 
     /// The bound address of probes, metrics and stream.
@@ -184,6 +226,8 @@ impl App {
             http,
             http_state,
             readiness,
+            mut supervisor,
+            source_pulse,
             stream,
             intake,
             closer,
@@ -206,9 +250,15 @@ impl App {
         );
         let crew = Crew::start(shards, processors.as_ref())
             .map_err(Exit::while_doing(Failure::Internal, "start the shards"))?;
+        let runtime_pulse = Pulse::new();
+        supervisor.stages.push(Stage::new("runtime", runtime_pulse.clone()));
+        tokio::spawn(show_life(runtime_pulse));
+        let supervision = supervisor
+            .start()
+            .map_err(Exit::while_doing(Failure::Internal, "start the supervisor"))?;
         let mut work = pin!(publish_all(crew, lines, stream));
         let stop_timeout = source.stop_timeout(shutdown_deadline);
-        let mut source = tokio::spawn(run_source(source, ready, stopped));
+        let mut source = tokio::spawn(run_source(source, ready, source_pulse, stopped));
 
         // The recording may end, with or without an error, long before all of it is published.
         let mut source_outcome = None;
@@ -232,6 +282,7 @@ impl App {
             }
         };
         let deadline = Deadline::begin(shutdown_deadline);
+        supervision.stopping();
         running.not_ready("stopping");
         // Nobody may listen any more, where the source has ended by itself.
         let _ = stop.send(true);
@@ -286,6 +337,18 @@ pub(crate) fn on_source_runtime(life: impl Future<Output = Result<(), Exit>>) ->
     runtime.shutdown_background();
     outcome
 }
+
+/// Moves a pulse for as long as the runtime of the sources comes to it.
+async fn show_life(pulse: Pulse) {
+    let mut beat = interval(LIFE_EVERY);
+    loop {
+        beat.tick().await;
+        pulse.work();
+    }
+}
+
+/// How often the runtime shows that it runs; far below any limit that may be set.
+const LIFE_EVERY: Duration = Duration::from_millis(200);
 
 /// How long a source has to notice the word to stop before it is left behind.
 const SOURCE_STOP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -382,6 +445,7 @@ pub(crate) fn open_recording(file: FileConfig) -> Result<FileRecords, Exit> {
 async fn run_source(
     source: Source,
     ready: Condition,
+    pulse: Pulse,
     stop: watch::Receiver<bool>,
 ) -> Result<(), Exit> {
     match source {
@@ -396,6 +460,7 @@ async fn run_source(
                 shards: router.into_intakes(),
                 ready,
                 metrics,
+                pulse,
                 seed: wall_seconds().to_bits() ^ u64::from(std::process::id()),
                 runtime: tokio::runtime::Handle::current(),
             };

@@ -112,6 +112,7 @@ impl Bridge {
         let http_state = HttpState {
             registry,
             readiness: readiness.clone(),
+            liveness: Readiness::always("process"),
             stream: None,
             version: None,
             allowed_origins: config.http.allowed_origins,

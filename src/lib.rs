@@ -47,12 +47,14 @@ pub mod logging;
 pub mod meter;
 pub mod model;
 pub mod pipeline;
+pub mod process;
 pub mod publish;
 pub mod shard;
 pub mod shutdown;
 pub mod source;
 pub mod state;
 pub mod step;
+pub mod supervise;
 #[cfg(feature = "train")]
 pub mod train;
 pub mod venue;

@@ -109,9 +109,25 @@ impl Pipeline {
         &mut self,
         record: &[u8],
         position: Option<Position>,
+        flush: impl FnMut(&mut Self) -> Result<(), E>,
+    ) -> Result<Option<Reject>, E> {
+        self.take_noting(record, position, || {}, flush)
+    }
+
+    /// As [`Pipeline::take`]; calls `decoded` between decoding and the step, for whoever measures.
+    ///
+    /// # Errors
+    /// Those of `flush`.
+    pub fn take_noting<E>(
+        &mut self,
+        record: &[u8],
+        position: Option<Position>,
+        decoded: impl FnOnce(),
         mut flush: impl FnMut(&mut Self) -> Result<(), E>,
     ) -> Result<Option<Reject>, E> {
-        let tick = match self.decoder.decode(record) {
+        let outcome = self.decoder.decode(record);
+        decoded();
+        let tick = match outcome {
             Ok(tick) => tick,
             Err(reason) => {
                 self.engine.refuse(reason);

@@ -185,6 +185,12 @@ fn check(
         section.finish();
         deadline
     };
+    let stall_timeout = {
+        let mut section = root.section("supervise");
+        let timeout = seconds(&mut section, "stall_seconds_max", 3600);
+        section.finish();
+        timeout
+    };
     root.finish();
     let config = Config {
         source,
@@ -196,6 +202,7 @@ fn check(
         http,
         log,
         shutdown_deadline,
+        stall_timeout,
     };
     Settings { config, kafka, bridge }
 }

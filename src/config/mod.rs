@@ -51,6 +51,8 @@ pub struct Config {
     pub log: LogConfig,
     /// The time in which everything read is published after a stop signal.
     pub shutdown_deadline: Duration,
+    /// How long a stage of the data path may have work and not come on.
+    pub stall_timeout: Duration,
 }
 
 /// Where ticks come from.

@@ -28,6 +28,8 @@ pub struct HttpState {
     pub registry: Registry,
     /// What `/readyz` shows.
     pub readiness: Readiness,
+    /// What `/livez` shows: whether the process is worth keeping.
+    pub liveness: Readiness,
     /// What `/v1/stream` sends, where there are forecasts.
     pub stream: Option<StreamHub>,
     /// What `/version` shows beside the program's own, where a model runs.

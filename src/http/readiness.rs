@@ -30,6 +30,13 @@ impl Readiness {
         Self::default()
     }
 
+    /// One condition that is met for good, for a process that nobody supervises.
+    pub fn always(name: &'static str) -> Self {
+        let readiness = Self::new();
+        readiness.condition(name).ready();
+        readiness
+    }
+
     /// The condition of this name; not ready until its owner says so.
     pub fn condition(&self, name: &'static str) -> Condition {
         self.lock().entry(name).or_insert_with(|| Some(NOT_YET.to_owned()));

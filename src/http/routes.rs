@@ -23,7 +23,7 @@ pub(super) type Answer = Response<Full<Bytes>>;
 const TEXT: &str = "text/plain; charset=utf-8";
 
 const ROUTES: &str = "\
-GET /livez       200 while the process answers
+GET /livez       200 while the data path moves, else 503 with one reason per line
 GET /readyz      200 when ready, else 503 with one reason per line
 GET /metrics     Prometheus text format
 GET /version     JSON: build, and the model and ONNX Runtime where one runs
@@ -43,8 +43,8 @@ pub(super) fn answer(context: &Context, request: Request<Incoming>) -> Answer {
 fn route(context: &Context, request: Request<Incoming>) -> Answer {
     let respond: fn(&Context) -> Answer = match request.uri().path() {
         "/" => |context| text(StatusCode::OK, list(context)),
-        "/livez" => |_| text(StatusCode::OK, "ok\n"),
-        "/readyz" => |context| readyz(&context.state.readiness.problems()),
+        "/livez" => |context| probe("ok\n", &context.state.liveness.problems()),
+        "/readyz" => |context| probe("ready\n", &context.state.readiness.problems()),
         "/metrics" => |context| metrics(&context.state.registry),
         "/version" => |context| version(context.state.version.as_ref()),
         "/v1/stream" if context.state.stream.is_some() => {
@@ -69,9 +69,9 @@ fn list(context: &Context) -> String {
     format!("{ROUTES}{stream}")
 }
 
-fn readyz(problems: &[String]) -> Answer {
+fn probe(well: &'static str, problems: &[String]) -> Answer {
     if problems.is_empty() {
-        return text(StatusCode::OK, "ready\n");
+        return text(StatusCode::OK, well);
     }
     text(StatusCode::SERVICE_UNAVAILABLE, problems.join("\n") + "\n")
 }

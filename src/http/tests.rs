@@ -37,6 +37,7 @@ fn start(subscribers_max: usize) -> Running {
     let state = HttpState {
         registry,
         readiness: readiness.clone(),
+        liveness: Readiness::always("process"),
         stream: Some(hub.clone()),
         version: Some(VersionInfo {
             model: "aapl-daily".into(),

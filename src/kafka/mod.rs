@@ -48,6 +48,7 @@ use crate::config::KafkaConfig;
 use crate::http::Condition;
 use crate::source::backoff::Backoff;
 use crate::source::intake::IntakeSender;
+use crate::supervise::Pulse;
 
 pub use self::bare_loop::{BareLoop, BareLoopError};
 pub use self::metrics::KafkaMetrics;
@@ -58,6 +59,10 @@ pub use self::tools::{
 };
 
 use self::session::{Ended, Session};
+
+/// How long beginning and ending a session may take: each of their requests has a limit of its own,
+/// a minute at most.
+const OPEN_PATIENCE: Duration = Duration::from_secs(300);
 
 /// Everything the thread needs.
 pub struct KafkaSource {
@@ -71,6 +76,8 @@ pub struct KafkaSource {
     pub ready: Condition,
     /// What is counted.
     pub metrics: KafkaMetrics,
+    /// What the supervisor is told.
+    pub pulse: Pulse,
     /// Where the jitter of waits begins.
     pub seed: u64,
     /// Runs what the admin client does.
@@ -120,6 +127,7 @@ impl KafkaSource {
             self.ready.not_ready(format!("connecting to {}", self.config.brokers));
             let mut wait = backoff.next_wait();
             while !wait.is_zero() && !*stop.borrow() {
+                self.pulse.work();
                 let step = wait.min(Duration::from_millis(50));
                 pause(step);
                 wait -= step;
@@ -127,6 +135,7 @@ impl KafkaSource {
             if *stop.borrow() {
                 return Ok(());
             }
+            self.pulse.wait(OPEN_PATIENCE);
             let ended = Session::open(&self, stop, proven).and_then(|mut session| {
                 proven = true;
                 let ended = session.run();
@@ -136,6 +145,7 @@ impl KafkaSource {
                 session.close();
                 ended
             });
+            self.pulse.wait(OPEN_PATIENCE);
             session::clear(&self.shards).map_err(|_| KafkaError::EngineGone)?;
             match ended {
                 Ok(Ended::Stopped) => return Ok(()),

@@ -24,9 +24,14 @@ use crate::domain::{Reject, Symbol};
 use crate::pipeline::StoredState;
 use crate::publish::wire::FORECAST_SCHEMA;
 use crate::source::intake::Record;
+use crate::supervise::Pulse;
 
 /// How long a shard waits before it asks again whether the producer has room.
 const ROOM_PAUSE: Duration = Duration::from_millis(1);
+
+/// How long a shard may wait for room in all: the library gives a record up after five minutes that
+/// no broker takes, which ends the session and with it the waiting.
+const ROOM_PATIENCE: Duration = Duration::from_secs(330);
 
 /// Which records an acknowledgement counts for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +74,7 @@ pub struct KafkaPublisher {
     shared: Arc<Shared>,
     turn: Turn,
     headers: Vec<(&'static str, String)>,
+    pulse: Pulse,
 }
 
 struct Shared {
@@ -177,7 +183,13 @@ impl KafkaPublisher {
             ("tickcast-model-sha256", model_sha256.to_owned()),
         ];
         let shared = Shared { producer, outstanding, partitions, config, metrics };
-        Self { shared: Arc::new(shared), turn: Turn::default(), headers }
+        let (turn, pulse) = (Turn::default(), Pulse::new());
+        Self { shared: Arc::new(shared), turn, headers, pulse }
+    }
+
+    /// Tells `pulse` when the shard waits for the cluster.
+    pub fn with_pulse(self, pulse: Pulse) -> Self {
+        Self { pulse, ..self }
     }
 
     pub(super) fn producer(&self) -> &Producer {
@@ -272,6 +284,7 @@ impl KafkaPublisher {
         let batch = record.delivery_opaque;
         outstanding.count(batch).fetch_add(1, Ordering::Relaxed);
         let mut record = record;
+        let mut waits = false;
         loop {
             if outstanding.is_over() {
                 break;
@@ -283,6 +296,9 @@ impl KafkaPublisher {
                 Ok(()) => return,
                 Err((ClientError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     record = back;
+                    if !std::mem::replace(&mut waits, true) {
+                        self.pulse.wait(ROOM_PATIENCE);
+                    }
                     pause(ROOM_PAUSE);
                 }
                 Err((error, _)) => {

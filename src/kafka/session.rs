@@ -42,6 +42,9 @@ const FULL_PATIENCE: Duration = Duration::from_millis(500);
 /// How long all shards together may take for a command, behind whatever is in their queues.
 const SHARD_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long what is asked between two polls may take in all, but for restoring.
+const CLUSTER_PATIENCE: Duration = Duration::from_secs(180);
+
 /// How many unusable states are told by name.
 const COLD_LINES_MAX: usize = 10;
 
@@ -190,8 +193,11 @@ impl<'s> Session<'s> {
                 self.checkpoint_now()?;
                 return Ok(Ended::Stopped);
             }
+            self.source.pulse.work();
             self.retry_held()?;
             self.poll()?;
+            // What follows asks the cluster, and each request has a limit of its own.
+            self.source.pulse.wait(CLUSTER_PATIENCE);
             for rebalance in self.consumer.context().take() {
                 match rebalance {
                     Rebalance::Assign(list) => self.assign(&list)?,
@@ -303,6 +309,7 @@ impl<'s> Session<'s> {
     /// Restores a partition's states and returns the offset to read from.
     fn take_over(&mut self, id: PartitionId, committed: Option<i64>) -> Result<i64, Failure> {
         let config = &self.source.config;
+        self.source.pulse.wait(CLUSTER_PATIENCE.max(2 * config.restore_timeout));
         let name =
             self.table.name(id).cloned().ok_or_else(|| Failure::retry("no such partition"))?;
         let PartitionName { topic, number } = &name;

@@ -14,8 +14,9 @@ use self::stream::StreamHub;
 use crate::domain::{Reject, Symbol};
 use crate::kafka::KafkaPublisher;
 use crate::source::intake::Record;
+use crate::supervise::Pulse;
 
-pub use lines::{LineQueue, Lines, LinesClosed};
+pub use lines::{LineQueue, Lines, LinesClosed, LinesMetrics};
 
 /// All ways out of one daemon; each shard has a clone.
 #[derive(Clone)]
@@ -23,12 +24,19 @@ pub struct Publisher {
     stream: StreamHub,
     lines: Option<LineQueue>,
     topics: Option<KafkaPublisher>,
+    pulse: Pulse,
 }
 
 impl Publisher {
     /// Publishes to the stream and, where there is a target, as lines.
     pub fn new(stream: StreamHub, lines: Option<LineQueue>) -> Self {
-        Self { stream, lines, topics: None }
+        Self { stream, lines, topics: None, pulse: Pulse::new() }
+    }
+
+    /// Tells `pulse` of every forecast that is handed on.
+    #[must_use]
+    pub fn with_pulse(self, pulse: Pulse) -> Self {
+        Self { pulse, ..self }
     }
 
     /// Hands one record to every way out.
@@ -44,12 +52,13 @@ impl Publisher {
             lines.write(record.clone())?;
         }
         self.stream.publish(symbol, record);
+        self.pulse.work();
         Ok(())
     }
 
     /// Publishes to topics as well from here on, or no longer.
     pub fn connect(&mut self, topics: Option<KafkaPublisher>) {
-        self.topics = topics;
+        self.topics = topics.map(|topics| topics.with_pulse(self.pulse.clone()));
     }
 
     /// Draws a line: what was published so far is counted apart from what follows.

@@ -16,6 +16,16 @@ const SECONDS_BUCKETS: [f64; 18] = [
     100e-3, 200e-3, 500e-3, 1.0,
 ];
 
+/// The same for what waits in queues, up to a backlog of half a minute.
+const WAIT_BUCKETS: [f64; 18] = [
+    10e-6, 20e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3, 100e-3,
+    500e-3, 1.0, 5.0, 10.0, 30.0,
+];
+
+/// The same for the parts of one record's way, which take microseconds or less.
+const PART_BUCKETS: [f64; 12] =
+    [100e-9, 200e-9, 500e-9, 1e-6, 2e-6, 5e-6, 10e-6, 20e-6, 50e-6, 100e-6, 1e-3, 10e-3];
+
 /// The metrics of the stages from decode to publish; each shard has a clone.
 #[derive(Clone, Debug)]
 pub struct ShardMetrics {
@@ -28,9 +38,13 @@ pub struct ShardMetrics {
     withheld: IntCounter,
     repeats: IntCounter,
     symbols: IntGauge,
+    receive_seconds: Histogram,
+    decode_seconds: Histogram,
+    step_seconds: Histogram,
     infer_seconds: Histogram,
     advance_seconds: Histogram,
     publish_seconds: Histogram,
+    end_to_end_seconds: Histogram,
 }
 
 /// What the metrics already show of one shard.
@@ -57,8 +71,8 @@ impl ShardMetrics {
             let counter = IntCounter::new(name, help)?;
             registry.register(Box::new(counter.clone())).map(|()| counter)
         };
-        let histogram = |name: &str, help: &str| {
-            let options = HistogramOpts::new(name, help).buckets(SECONDS_BUCKETS.to_vec());
+        let histogram = |name: &str, help: &str, buckets: &[f64]| {
+            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
             let histogram = Histogram::with_opts(options)?;
             registry.register(Box::new(histogram.clone())).map(|()| histogram)
         };
@@ -95,19 +109,48 @@ impl ShardMetrics {
                 "Records read again after a restart, which the state holds already.",
             )?,
             symbols,
+            receive_seconds: histogram(
+                "tickcast_receive_seconds",
+                "Time that the oldest record of a batch waited in the queue.",
+                &WAIT_BUCKETS,
+            )?,
+            decode_seconds: histogram(
+                "tickcast_decode_seconds",
+                "Time to decode the first record of a batch.",
+                &PART_BUCKETS,
+            )?,
+            step_seconds: histogram(
+                "tickcast_step_seconds",
+                "Time from the first tick of a batch to its step, features and window.",
+                &PART_BUCKETS,
+            )?,
             infer_seconds: histogram(
                 "tickcast_infer_seconds",
                 "Time from a batch of rows to its forecasts: the critical path of inference.",
+                &SECONDS_BUCKETS,
             )?,
             advance_seconds: histogram(
                 "tickcast_advance_seconds",
                 "Time to move the states behind published forecasts on.",
+                &SECONDS_BUCKETS,
             )?,
             publish_seconds: histogram(
                 "tickcast_publish_seconds",
                 "Time to encode a batch of forecasts and hand it to every way out.",
+                &SECONDS_BUCKETS,
+            )?,
+            end_to_end_seconds: histogram(
+                "tickcast_end_to_end_seconds",
+                "Time from the arrival of a batch's oldest record until its forecasts were handed \
+                 to every way out.",
+                &WAIT_BUCKETS,
             )?,
         })
+    }
+
+    /// Forecasts published so far, over all shards.
+    pub fn forecasts(&self) -> u64 {
+        self.forecasts.get()
     }
 
     /// Adds what has come to one shard since the last time.
@@ -130,6 +173,22 @@ impl ShardMetrics {
         self.symbols.add(count(symbol_count) - count(shown.symbol_count));
         shown.symbol_count = symbol_count;
         shown.tally.clone_from(tally);
+    }
+
+    /// Notes how long the oldest record of a batch has waited.
+    pub(super) fn received(&self, waited: Duration) {
+        self.receive_seconds.observe(waited.as_secs_f64());
+    }
+
+    /// Notes how long the two parts of one record's way took.
+    pub(super) fn taken(&self, decode: Duration, step: Duration) {
+        self.decode_seconds.observe(decode.as_secs_f64());
+        self.step_seconds.observe(step.as_secs_f64());
+    }
+
+    /// Notes how old the oldest record behind published forecasts is.
+    pub(super) fn published(&self, age: Duration) {
+        self.end_to_end_seconds.observe(age.as_secs_f64());
     }
 
     /// Notes how long a batch took.

@@ -8,6 +8,8 @@
 mod crew;
 mod metrics;
 
+use std::time::Duration;
+
 use tracing::warn;
 
 use self::metrics::{BatchTimes, Shown};
@@ -19,12 +21,17 @@ use crate::pipeline::Pipeline;
 use crate::publish::{LinesClosed, Publisher};
 use crate::source::command::{Checkpoint, Command};
 use crate::source::intake::{Arrival, IntakeReceiver, Record};
+use crate::supervise::{Pulse, Stage};
 
 pub use self::crew::{Crew, CrewError};
 pub use self::metrics::ShardMetrics;
 
 /// The longest piece of a refused record in a log line.
 const SAMPLE_CHARS_MAX: usize = 64;
+
+/// How long a command may keep the shard: whoever asks waits no longer for restored states, nor for
+/// a transaction.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Why the shard ended before its intake did.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +52,7 @@ pub struct Shard {
     metrics: ShardMetrics,
     drain_records_max: usize,
     shown: Shown,
+    pulse: Pulse,
 }
 
 impl Shard {
@@ -57,7 +65,17 @@ impl Shard {
         drain_records_max: usize,
     ) -> Self {
         let shown = Shown::default();
-        Self { pipeline, intake, publisher, metrics, drain_records_max, shown }
+        let pulse = Pulse::new();
+        // While a batch goes out the shard comes on with every forecast.
+        let publisher = publisher.with_pulse(pulse.clone());
+        Self { pipeline, intake, publisher, metrics, drain_records_max, shown, pulse }
+    }
+
+    /// The shard as its supervisor sees it.
+    pub fn stage(&self, index: usize) -> Stage {
+        let intake = self.intake.watch();
+        let has_work = move || intake.has_waiting();
+        Stage::with_queue(format!("shard-{index}"), self.pulse.clone(), has_work)
     }
 
     /// Runs until the intake is closed and empty; returns what became of everything.
@@ -72,16 +90,26 @@ impl Shard {
     fn drain_all(&mut self) -> Result<(), ShardError> {
         let mut batch = Vec::with_capacity(self.drain_records_max);
         loop {
+            self.pulse.rest();
             let open = self.intake.drain(&mut batch, self.drain_records_max);
+            self.pulse.work();
+            let arrived = self.intake.arrived();
+            if let Some(arrived) = arrived {
+                self.metrics.received(arrived.elapsed());
+            }
+            let mut first = true;
             for arrival in batch.drain(..) {
                 match arrival {
                     Arrival::Gap => self.pipeline.mark_gap(),
-                    Arrival::Record(record) => self.take(&record)?,
-                    Arrival::Command(command) => self.obey(command)?,
+                    Arrival::Record(record) if std::mem::take(&mut first) => {
+                        self.take_measured(&record, arrived)?;
+                    }
+                    Arrival::Record(record) => self.take(&record, arrived, || {})?,
+                    Arrival::Command(command) => self.obey(command, arrived)?,
                 }
             }
             let haste = if self.intake.has_more() { Haste::Throughput } else { Haste::Latency };
-            flush(&mut self.pipeline, &mut self.publisher, &self.metrics, haste)?;
+            flush(&mut self.pipeline, &mut self.publisher, &self.metrics, haste, arrived)?;
             let symbol_count = self.pipeline.symbol_count();
             self.metrics.show(&mut self.shown, self.pipeline.tally(), symbol_count);
             if !open {
@@ -90,15 +118,34 @@ impl Shard {
         }
     }
 
-    fn take(&mut self, record: &Record) -> Result<(), ShardError> {
+    /// Takes a record and measures the parts of its way. The first of a batch meets an engine with
+    /// nothing in inference, so the second part is the step alone.
+    fn take_measured(
+        &mut self,
+        record: &Record,
+        arrived: Option<Stopwatch>,
+    ) -> Result<(), ShardError> {
+        let watch = Stopwatch::start();
+        let mut decoded = Duration::ZERO;
+        self.take(record, arrived, || decoded = watch.elapsed())?;
+        self.metrics.taken(decoded, watch.elapsed().saturating_sub(decoded));
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        record: &Record,
+        arrived: Option<Stopwatch>,
+        decoded: impl FnOnce(),
+    ) -> Result<(), ShardError> {
         let Self { pipeline, publisher, metrics, .. } = self;
         let Record { bytes, position, after_gap } = record;
         if *after_gap {
             pipeline.mark_gap_before(bytes, *position);
         }
         // A symbol's next tick is here before its last one was answered: that is a hurry.
-        let refused = pipeline.take(bytes, *position, |pipeline| {
-            flush(pipeline, publisher, metrics, Haste::Throughput)
+        let refused = pipeline.take_noting(bytes, *position, decoded, |pipeline| {
+            flush(pipeline, publisher, metrics, Haste::Throughput, arrived)
         })?;
         if let Some(reason) = refused {
             publisher.dead_letter(record, reason);
@@ -108,9 +155,10 @@ impl Shard {
     }
 
     /// Does what the source asks, after everything that came before it is published.
-    fn obey(&mut self, command: Command) -> Result<(), ShardError> {
-        let Self { pipeline, publisher, metrics, .. } = self;
-        flush(pipeline, publisher, metrics, Haste::Latency)?;
+    fn obey(&mut self, command: Command, arrived: Option<Stopwatch>) -> Result<(), ShardError> {
+        let Self { pipeline, publisher, metrics, pulse, .. } = self;
+        flush(pipeline, publisher, metrics, Haste::Latency, arrived)?;
+        pulse.wait(COMMAND_PATIENCE);
         // Whoever asked may have given up; then nobody needs the answer.
         match command {
             Command::Connect(topics) => publisher.connect(Some(topics)),
@@ -136,6 +184,7 @@ impl Shard {
                 let _ = answer.send(());
             }
         }
+        pulse.work();
         Ok(())
     }
 
@@ -159,12 +208,14 @@ enum Haste {
     Throughput,
 }
 
-/// Infers what waits, publishes, then moves the states on.
+/// Infers what waits, publishes, then moves the states on. `arrived` is when the oldest record of
+/// the batch came.
 fn flush(
     pipeline: &mut Pipeline,
     publisher: &mut Publisher,
     metrics: &ShardMetrics,
     haste: Haste,
+    arrived: Option<Stopwatch>,
 ) -> Result<(), ShardError> {
     let watch = Stopwatch::start();
     match haste {
@@ -174,6 +225,9 @@ fn flush(
     let inferred = watch.elapsed();
     let count = pipeline.emit(|symbol, record| publisher.publish(symbol, record))?;
     let published = watch.elapsed();
+    if let (Some(arrived), true) = (arrived, count > 0) {
+        metrics.published(arrived.elapsed());
+    }
     pipeline.advance()?;
     if count > 0 {
         metrics.observe(&BatchTimes {

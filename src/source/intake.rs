@@ -4,6 +4,7 @@
 //! `received = taken + dropped + waiting` always, and that a drop is delivered as a gap at the
 //! place where it happened. Never looks into a record.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
@@ -13,8 +14,13 @@ use prometheus::{IntCounter, IntGauge, Registry};
 use tokio::sync::Notify;
 
 use super::command::Command;
+use crate::clock::Stopwatch;
 use crate::config::WhenFull;
 use crate::domain::Position;
+
+/// Every so many entries one has its arrival noted, and so has the first after each batch: enough
+/// to tell how long the oldest of a batch has waited, without a look at the clock for each record.
+const STAMP_EVERY: u64 = 64;
 
 /// What a source delivers.
 #[derive(Debug)]
@@ -63,9 +69,16 @@ pub struct IntakeCloser {
     shared: Arc<Shared>,
 }
 
+/// Looks into the queue from outside, to tell whether its reader has work.
+pub struct IntakeWatch {
+    shared: Arc<Shared>,
+}
+
 /// The engine's end.
 pub struct IntakeReceiver {
     shared: Arc<Shared>,
+    /// When the oldest entry of the last batch came.
+    arrived: Cell<Option<Stopwatch>>,
 }
 
 /// The metrics of the queue.
@@ -75,6 +88,7 @@ pub struct IntakeMetrics {
     dropped: IntCounter,
     gaps: IntCounter,
     waiting: IntGauge,
+    capacity: IntGauge,
 }
 
 /// A mutex and not a channel with an owner, because dropping the oldest entry needs both ends: the
@@ -97,6 +111,13 @@ struct Queue {
     /// Nothing is added any more.
     closed: bool,
     receiver_gone: bool,
+    /// Entries that ever came, and that ever went.
+    put: u64,
+    taken: u64,
+    /// When some entries came, by their number; the oldest first.
+    stamps: VecDeque<(u64, Stopwatch)>,
+    /// The number of the next entry to be noted.
+    stamp_due: u64,
     /// The receiver sleeps until something is there.
     receiver_waits: bool,
 }
@@ -115,7 +136,9 @@ pub fn intake(limits: IntakeLimits, metrics: IntakeMetrics) -> (IntakeSender, In
         emptied: Condvar::new(),
         metrics,
     });
-    (IntakeSender { shared: Arc::clone(&shared), limits }, IntakeReceiver { shared })
+    shared.metrics.capacity.add(i64::try_from(limits.records_max).unwrap_or(i64::MAX));
+    let receiver = IntakeReceiver { shared: Arc::clone(&shared), arrived: Cell::new(None) };
+    (IntakeSender { shared, limits }, receiver)
 }
 
 impl Arrival {
@@ -147,11 +170,16 @@ impl IntakeMetrics {
                 "Places at which records may be missing: reconnects, drops, marked records.",
             )?,
             waiting: IntGauge::new("tickcast_records_waiting", "Records in the queue.")?,
+            capacity: IntGauge::new(
+                "tickcast_records_capacity",
+                "Records that the queues of all shards have room for.",
+            )?,
         };
         registry.register(Box::new(metrics.received.clone()))?;
         registry.register(Box::new(metrics.dropped.clone()))?;
         registry.register(Box::new(metrics.gaps.clone()))?;
         registry.register(Box::new(metrics.waiting.clone()))?;
+        registry.register(Box::new(metrics.capacity.clone()))?;
         Ok(metrics)
     }
 }
@@ -178,6 +206,11 @@ impl Shared {
             Arrival::Command(_) => {}
         }
         queue.bytes += arrival.bytes();
+        if queue.put >= queue.stamp_due {
+            queue.stamps.push_back((queue.put, Stopwatch::start()));
+            queue.stamp_due = queue.put + STAMP_EVERY;
+        }
+        queue.put += 1;
         queue.waiting.push_back(arrival);
         self.wake(queue);
     }
@@ -194,6 +227,7 @@ impl Shared {
     fn take(&self, queue: &mut Queue) -> Option<Arrival> {
         let arrival = queue.waiting.pop_front()?;
         queue.bytes -= arrival.bytes();
+        queue.taken += 1;
         if matches!(arrival, Arrival::Record(_)) {
             self.metrics.waiting.dec();
         }
@@ -203,6 +237,7 @@ impl Shared {
     /// Drops the oldest entry, and leaves a gap in its place. Sources that send commands block.
     fn drop_oldest(&self, queue: &mut Queue) {
         if let Some(Arrival::Record(_)) = self.take(queue) {
+            queue.forget_stamps();
             self.metrics.dropped.inc();
             if !queue.gap_before_first {
                 self.metrics.gaps.inc();
@@ -377,6 +412,25 @@ impl Queue {
     }
 }
 
+impl Queue {
+    /// When the first of those came that were taken since the last call, as far as it was noted.
+    fn forget_stamps(&mut self) -> Option<Stopwatch> {
+        let mut oldest = None;
+        while self.stamps.front().is_some_and(|(number, _)| *number < self.taken) {
+            let stamp = self.stamps.pop_front().map(|(_, arrived)| arrived);
+            oldest = oldest.or(stamp);
+        }
+        oldest
+    }
+}
+
+impl IntakeWatch {
+    /// Whether something waits.
+    pub fn has_waiting(&self) -> bool {
+        !self.shared.lock().waiting.is_empty()
+    }
+}
+
 impl IntakeCloser {
     /// Closes: what waits is still taken, and nothing is added.
     pub fn close(&self) {
@@ -411,6 +465,8 @@ impl IntakeReceiver {
             batch.extend(self.shared.take(&mut queue));
         }
         let open = !(queue.closed && queue.waiting.is_empty());
+        self.arrived.set(queue.forget_stamps());
+        queue.stamp_due = queue.put;
         drop(queue);
         self.shared.made_room();
         open
@@ -421,6 +477,17 @@ impl IntakeReceiver {
     /// Whether something waits already.
     pub fn has_more(&self) -> bool {
         !self.shared.lock().waiting.is_empty()
+    }
+
+    /// When the oldest entry of the last batch came, to within the few records that came between
+    /// two noted ones; `None` where none of the batch was noted.
+    pub fn arrived(&self) -> Option<Stopwatch> {
+        self.arrived.get()
+    }
+
+    /// A look into the queue for whoever supervises this end.
+    pub fn watch(&self) -> IntakeWatch {
+        IntakeWatch { shared: Arc::clone(&self.shared) }
     }
 }
 

@@ -11,10 +11,12 @@ use bytes::Bytes;
 
 use super::intake::{IntakeClosed, IntakeCloser, IntakeSender, Record};
 use crate::decode::symbol_of;
+use crate::supervise::Pulse;
 
 /// The source's end of the queues of all shards; at least one. They close when it is dropped.
 pub struct Router {
     intakes: Vec<IntakeSender>,
+    pulse: Pulse,
 }
 
 /// Closes every queue from outside, for a source that cannot be interrupted.
@@ -26,7 +28,7 @@ impl Router {
     /// Routes to `intakes`, one per shard, of which there is at least one.
     pub fn new(intakes: Vec<IntakeSender>) -> Self {
         assert!(!intakes.is_empty(), "there is no daemon without a shard");
-        Self { intakes }
+        Self { intakes, pulse: Pulse::new() }
     }
 
     /// Delivers a record to the shard of its symbol, waiting for room or dropping that shard's
@@ -35,7 +37,10 @@ impl Router {
     /// # Errors
     /// [`IntakeClosed`] where that shard takes nothing more.
     pub async fn record(&self, record: Bytes) -> Result<(), IntakeClosed> {
-        self.intake(&record).record(record).await
+        self.pulse.work();
+        let delivered = self.intake(&record).record(record).await;
+        self.pulse.rest();
+        delivered
     }
 
     /// As [`Router::record`], with what is known of it.
@@ -43,7 +48,10 @@ impl Router {
     /// # Errors
     /// [`IntakeClosed`] where that shard takes nothing more.
     pub async fn deliver(&self, record: Record) -> Result<(), IntakeClosed> {
-        self.intake(&record.bytes).deliver(record).await
+        self.pulse.work();
+        let delivered = self.intake(&record.bytes).deliver(record).await;
+        self.pulse.rest();
+        delivered
     }
 
     /// Delivers records off the front until one has no room; with the policy to drop there is none
@@ -52,6 +60,13 @@ impl Router {
     /// # Errors
     /// [`IntakeClosed`] where a shard takes nothing more.
     pub fn offer(&self, records: &mut VecDeque<Record>) -> Result<(), IntakeClosed> {
+        self.pulse.work();
+        let offered = self.offer_each(records);
+        self.pulse.rest();
+        offered
+    }
+
+    fn offer_each(&self, records: &mut VecDeque<Record>) -> Result<(), IntakeClosed> {
         if let [only] = &self.intakes[..] {
             return only.offer(records);
         }
@@ -87,6 +102,11 @@ impl Router {
     /// A handle that closes the queues while this end is stuck elsewhere.
     pub fn closer(&self) -> RouterCloser {
         RouterCloser { closers: self.intakes.iter().map(IntakeSender::closer).collect() }
+    }
+
+    /// The source's sign of life: it has work from a record's arrival to its place in a queue.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// The queues themselves, for a source whose partitions are what it routes by.

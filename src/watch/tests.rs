@@ -298,6 +298,7 @@ fn serve(port: u16) -> Server {
     let state = HttpState {
         registry,
         readiness: Readiness::new(),
+        liveness: Readiness::always("process"),
         stream: Some(hub.clone()),
         version: Some(version),
         allowed_origins: Vec::new(),

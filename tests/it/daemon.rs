@@ -60,6 +60,16 @@ fn essence(lines: &str) -> Vec<(String, String, f64)> {
     lines.lines().map(read).collect()
 }
 
+/// The lines of each symbol, which are in order whatever the number of shards.
+fn by_symbol(lines: &str) -> BTreeMap<String, Vec<String>> {
+    let mut by_symbol = BTreeMap::<String, Vec<String>>::new();
+    for line in lines.lines() {
+        let forecast: ForecastRecord<'_> = serde_json::from_str(line).unwrap();
+        by_symbol.entry(forecast.symbol.into_owned()).or_default().push(line.to_owned());
+    }
+    by_symbol
+}
+
 /// A daemon on a sealed bundle and a feed.
 fn serve(sealed: &SealedBundle, feed: &str, settings: &str) -> Daemon {
     Daemon::start(sealed.root.path(), "random", feed, settings)
@@ -118,14 +128,6 @@ fn forecasts_do_not_depend_on_the_number_of_shards() {
     let mut records = recording(&names, 12);
     // What has no symbol must be counted once, whichever shard refuses it.
     records.insert(100, "no tick at all".to_owned());
-    let by_symbol = |lines: &str| {
-        let mut by_symbol = BTreeMap::<String, Vec<String>>::new();
-        for line in lines.lines() {
-            let forecast: ForecastRecord<'_> = serde_json::from_str(line).unwrap();
-            by_symbol.entry(forecast.symbol.into_owned()).or_default().push(line.to_owned());
-        }
-        by_symbol
-    };
     let expected = by_symbol(&replay(&sealed, &records));
     assert_eq!(expected.len(), names.len());
     for settings in
@@ -288,6 +290,27 @@ fn sigterm_publishes_all_that_was_read() {
 }
 
 #[test]
+fn sigterm_under_load_loses_nothing_and_ends_in_time() {
+    let sealed = sealed(5, 4, &[8]);
+    let symbols = ["A", "B", "C", "D", "E", "F", "G", "H"];
+    let records = recording(&symbols, 20_000);
+    let feed = ScriptedFeed::start();
+    let settings = "engine.shards = 2\nsource.when_full = 'block'\nshutdown.deadline_seconds = 10";
+    let daemon = serve(&sealed, feed.url(), settings);
+    records.iter().for_each(|record| feed.say(record));
+    daemon.await_metric("tickcast_forecasts_total", 2_000.0);
+    let begun = Instant::now();
+    let ended = daemon.stop();
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(ended.status.success(), "{:?}", ended.log);
+    assert_nothing_is_unaccounted_for(&ended);
+    let received = usize::try_from(ended.drained("received")).unwrap();
+    assert!(received < records.len(), "the feed was still at it");
+    assert_eq!(ended.drained("dropped"), 0);
+    assert_eq!(by_symbol(&ended.lines), by_symbol(&replay(&sealed, &records[..received])));
+}
+
+#[test]
 fn a_recording_is_served_to_its_end_and_then_the_daemon_ends() {
     let sealed = bundle();
     let records = recording(&["A", "B"], 60);
@@ -423,8 +446,8 @@ fn the_list_of_metrics_is_the_list_of_the_daemon() {
     let text = fs::read_to_string(repository().join("docs/metrics.md")).unwrap();
     let listed: BTreeSet<_> = text
         .lines()
-        .filter_map(|line| line.strip_prefix("| `tickcast_")?.split_once('`'))
-        .map(|(name, _)| format!("tickcast_{name}"))
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(name, _)| name.to_owned())
         .collect();
     let sealed = bundle();
     let daemon = serve(&sealed, "ws://127.0.0.1:1", "");

@@ -12,10 +12,12 @@ mod bench;
 mod bundle;
 mod command_line;
 mod daemon;
+mod deploy;
 mod kafka;
 mod kafka_tools;
 mod parity;
 mod soak;
+mod supervise;
 mod support;
 mod tidy;
 #[cfg(feature = "train")]

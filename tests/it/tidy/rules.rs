@@ -37,10 +37,12 @@ const IMPURE_PATHS: &[&str] = &[
     "crate::logging",
     "crate::model",
     "crate::pipeline",
+    "crate::process",
     "crate::publish",
     "crate::shard",
     "crate::shutdown",
     "crate::source",
+    "crate::supervise",
     "crate::train",
     "crate::watch",
 ];

@@ -1,0 +1,407 @@
+"""The dashboards of tickcast: writes dashboards/*.json, or with --check tells where they differ.
+
+    python3 deploy/grafana/dashboards.py
+
+A panel is one line of a list below: its kind, title, unit, what it tells, and its queries with
+their legends. Everything else (places, data source, variables, colours) is made here, so that all
+panels agree. JOB stands for the label filter of the variables in each query.
+"""
+
+import json
+import pathlib
+import sys
+
+FOLDER = pathlib.Path(__file__).parent / "dashboards"
+FILTER = 'job=~"$job", instance=~"$instance"'
+SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+COLUMNS = 24
+
+
+def panel(kind, width, height, title, unit, tells, queries, more):
+    """Each query is (expression, legend); `more` may change what stands before it."""
+    return {
+        "kind": kind, "width": width, "height": height, "title": title, "unit": unit,
+        "tells": tells, "queries": queries, **more,
+    }
+
+
+def series(title, unit, tells, *queries, **more):
+    """A graph over time."""
+    return panel("timeseries", 12, 8, title, unit, tells, queries, more)
+
+
+def number(title, unit, tells, *queries, **more):
+    """One number for each instance, the newest."""
+    return panel("stat", 4, 4, title, unit, tells, queries, more)
+
+
+def heat(title, unit, tells, *queries, **more):
+    """How a histogram moves over time."""
+    return panel("heatmap", 24, 9, title, unit, tells, queries, more)
+
+
+def row(title):
+    return {"kind": "row", "title": title}
+
+
+def rate(metric, more=""):
+    labels = f"{FILTER}, {more}" if more else FILTER
+    return f"rate({metric}{{{labels}}}[$__rate_interval])"
+
+
+def gauge(metric, more=""):
+    labels = f"{FILTER}, {more}" if more else FILTER
+    return f"{metric}{{{labels}}}"
+
+
+def quantile(share, metric):
+    return f"histogram_quantile({share}, {rate(metric + '_bucket')})"
+
+
+def quantiles(metric):
+    return [
+        (quantile(0.5, metric), "{{instance}} p50"),
+        (quantile(0.99, metric), "{{instance}} p99"),
+    ]
+
+
+def stage(title, metric, tells):
+    return series(title, "s", tells, *quantiles(metric), width=8)
+
+
+BAD = [(None, "green"), (1, "red")]
+GOOD = [(None, "red"), (1, "green")]
+FILL = [(None, "green"), (0.5, "orange"), (0.8, "red")]
+BEHIND = [(None, "green"), (10, "orange"), (60, "red")]
+
+REFUSED = series(
+    "Ticks refused, by reason", "cps",
+    "Records that could not be used. The log has a sample of the 1st, 10th, 100th of each reason.",
+    (rate("tickcast_ticks_refused_total") + " > 0", "{{instance}} {{reason}}"),
+)
+LOST = series(
+    "Dropped records and gaps", "cps",
+    "Records dropped because a queue was full, and places at which records may be missing. "
+    "Forecasts say gapped until a gap has left their window.",
+    (rate("tickcast_records_dropped_total"), "{{instance}} dropped"),
+    (rate("tickcast_gaps_total"), "{{instance}} gaps"),
+)
+QUEUE = series(
+    "Queue between source and engine", "short",
+    "Records that wait for the engine, and what there is room for.",
+    (gauge("tickcast_records_waiting"), "{{instance}} waiting"),
+    (gauge("tickcast_records_capacity"), "{{instance}} capacity"),
+)
+
+DASHBOARDS = {
+    "overview": ("tickcast overview", [
+        number("Ready", "bool_yes_no", "Whether /readyz says ready.",
+               (gauge("tickcast_ready"), "{{instance}}"), steps=GOOD),
+        number("Stalled stages", "short",
+               "Stages of the data path that have work and do not come on.",
+               (f"sum by (instance) ({gauge('tickcast_stage_stalled')})", "{{instance}}"),
+               steps=BAD),
+        number("Ticks", "cps", "Records taken from the queue in a second.",
+               (rate("tickcast_ticks_total"), "{{instance}}")),
+        number("Forecasts", "cps", "Forecasts published in a second.",
+               (rate("tickcast_forecasts_total"), "{{instance}}")),
+        number("End to end, p99", "s",
+               "From a tick's arrival until its forecast was handed to every way out.",
+               (quantile(0.99, "tickcast_end_to_end_seconds"), "{{instance}}")),
+        number("Queue", "percentunit", "How full the queue before the engine is.",
+               (f"{gauge('tickcast_records_waiting')} / {gauge('tickcast_records_capacity')}",
+                "{{instance}}"), steps=FILL),
+        number("Model", "short", "Which model runs, in which mode.",
+               (gauge("tickcast_model_info"), "{{model}} {{version}} {{mode}}"),
+               width=8, name=True),
+        number("Build", "short", "Which version of the program runs.",
+               (gauge("tickcast_build_info"), "{{version}}"), width=4, name=True),
+        number("Symbols", "short", "Symbols with state.",
+               (gauge("tickcast_symbols"), "{{instance}}")),
+        number("Running for", "s", "Time since the process began.",
+               (f"time() - {gauge('process_start_time_seconds')}", "{{instance}}")),
+        number("Firing alerts", "short", "Alerts of tickcast that fire now.",
+               ('count(ALERTS{alertname=~"Tickcast.*", alertstate="firing", ' + FILTER
+                + "}) or vector(0)", "firing"), steps=BAD),
+        row("Flow"),
+        series("From records to forecasts", "cps",
+               "What comes in, what of it is a tick, what becomes a step, what becomes a forecast.",
+               (rate("tickcast_records_received_total"), "{{instance}} records"),
+               (rate("tickcast_ticks_total"), "{{instance}} ticks"),
+               (rate("tickcast_steps_total"), "{{instance}} steps"),
+               (rate("tickcast_forecasts_total"), "{{instance}} forecasts")),
+        series("End to end", "s",
+               "From the arrival of a batch's oldest record until its forecasts were handed on.",
+               *quantiles("tickcast_end_to_end_seconds")),
+        REFUSED,
+        LOST,
+        QUEUE,
+        series("Lines", "short", "Forecasts that wait for the writer of publish.lines.",
+               (gauge("tickcast_lines_waiting"), "{{instance}} waiting"),
+               (gauge("tickcast_lines_capacity"), "{{instance}} capacity")),
+        row("Subscribers"),
+        series("Subscribers", "short", "Subscribers of the stream now.",
+               (gauge("tickcast_stream_subscribers"), "{{instance}}")),
+        series("Sent, cut and refused", "cps",
+               "Records sent to subscribers; subscribers cut because they read too slowly, or "
+               "refused at the door.",
+               (rate("tickcast_stream_sent_total"), "{{instance}} sent"),
+               (rate("tickcast_stream_cut_total"), "{{instance}} cut"),
+               (rate("tickcast_stream_refused_total"), "{{instance}} refused")),
+        row("Process"),
+        series("Processors", "percentunit", "Processor time of all threads; 1 is one processor.",
+               (rate("process_cpu_seconds_total"), "{{instance}}"), width=8),
+        series("Memory", "bytes", "Resident memory; grows with symbols.",
+               (gauge("process_resident_memory_bytes"), "{{instance}}"), width=8),
+        series("File descriptors", "short", "Open file descriptors, and the most there may be.",
+               (gauge("process_open_fds"), "{{instance}} open"),
+               (gauge("process_max_fds"), "{{instance}} limit"), width=8),
+    ]),
+    "feed-and-kafka": ("tickcast feed and Kafka", [
+        row("Feed"),
+        series("Records received", "cps", "Records that the source delivered.",
+               (rate("tickcast_records_received_total"), "{{instance}}")),
+        series("Connections", "cps",
+               "Connections to the feed that came about, and that failed or were lost.",
+               (rate("tickcast_source_connects_total"), "{{instance}} connected"),
+               (rate("tickcast_source_failures_total"), "{{instance}} failed")),
+        REFUSED,
+        LOST,
+        row("Kafka: input"),
+        number("Behind", "s",
+               "How long the records that wait in the topics take at the present pace.",
+               (gauge("instance:tickcast_kafka_lag:seconds"), "{{instance}}"), steps=BEHIND),
+        number("Partitions", "short", "Partitions that the instance reads.",
+               (gauge("tickcast_kafka_partitions"), "{{instance}}"), steps=GOOD),
+        series("Lag", "short", "Records of the input that the instance has still to read.",
+               (gauge("tickcast_kafka_lag_records"), "{{instance}}"), width=16),
+        series("Rebalances and failed sessions", "cps",
+               "Assignments and revocations of partitions; sessions that ended by a failure.",
+               (rate("tickcast_kafka_rebalances_total"), "{{instance}} rebalances"),
+               (rate("tickcast_kafka_sessions_failed_total"), "{{instance}} failed sessions")),
+        series("Pauses", "cps", "Times that partitions were paused because a queue was full.",
+               (rate("tickcast_kafka_pauses_total"), "{{instance}}")),
+        row("Kafka: output and state"),
+        series("Acknowledged", "cps",
+               "Records that the broker acknowledged, of all output topics, and those that it did "
+               "not take.",
+               (rate("tickcast_kafka_produced_total"), "{{instance}} acknowledged"),
+               (rate("tickcast_kafka_produce_failed_total"), "{{instance}} not taken")),
+        series("Checkpoints", "cps",
+               "Checkpoints in a second: forecasts acknowledged, states stored, offsets committed.",
+               (rate("tickcast_kafka_checkpoints_total"), "{{instance}}")),
+        series("Time of a checkpoint", "s", "From its beginning to its commit.",
+               *quantiles("tickcast_kafka_checkpoint_seconds")),
+        series("Time of a restore", "s", "To restore the states of newly assigned partitions.",
+               *quantiles("tickcast_kafka_restore_seconds")),
+        series("States", "short",
+               "Symbols whose state came back, that began cold, and partitions whose offset was "
+               "gone, since the process began.",
+               (gauge("tickcast_kafka_symbols_restored_total"), "{{instance}} restored"),
+               (gauge("tickcast_kafka_symbols_cold_total"), "{{instance}} cold"),
+               (gauge("tickcast_kafka_offsets_lost_total"), "{{instance}} lost offsets")),
+        series("Dead letters", "cps", "Refused records handed to the dead-letter topic.",
+               (rate("tickcast_kafka_dead_letters_total"), "{{instance}}")),
+    ]),
+    "latency": ("tickcast inference latency", [
+        heat("End to end", "s",
+             "From the arrival of a batch's oldest record until its forecasts were handed on.",
+             (f"sum by (le) (increase(tickcast_end_to_end_seconds_bucket{{{FILTER}}}"
+              "[$__rate_interval]))", "{{le}}")),
+        row("Stages, in the order of the data"),
+        stage("Receive", "tickcast_receive_seconds",
+              "How long the oldest record of a batch waited in the queue."),
+        stage("Decode", "tickcast_decode_seconds", "To decode the first record of a batch."),
+        stage("Step", "tickcast_step_seconds",
+              "From the first tick of a batch to its step, features and window."),
+        stage("Infer", "tickcast_infer_seconds",
+              "From a batch of rows to its forecasts: the critical path of inference."),
+        stage("Publish", "tickcast_publish_seconds",
+              "To encode a batch and hand it to every way out."),
+        stage("Advance", "tickcast_advance_seconds",
+              "To move the states behind published forecasts on, off the critical path."),
+        row("Where the time goes"),
+        series("Time in each stage", "percentunit",
+               "Share of a second that the shards spend in inference, in publishing and in moving "
+               "states on; 1 is one processor.",
+               (rate("tickcast_infer_seconds_sum"), "{{instance}} infer"),
+               (rate("tickcast_publish_seconds_sum"), "{{instance}} publish"),
+               (rate("tickcast_advance_seconds_sum"), "{{instance}} advance"), stack=True),
+        series("Forecasts in a run", "short",
+               "Forecasts of one run of the model, on average: more under load.",
+               (f"{rate('tickcast_forecasts_total')} / ({rate('tickcast_infer_seconds_count')} > 0)",
+                "{{instance}}")),
+        QUEUE,
+        series("Batches", "cps", "Runs of the model in a second.",
+               (rate("tickcast_infer_seconds_count"), "{{instance}}")),
+    ]),
+    "quality": ("tickcast forecast quality", [
+        row("How many steps get a forecast"),
+        series("Steps with a forecast", "percentunit",
+               "Share of the steps that a forecast was published for. Windows that are not yet "
+               "full, and withheld forecasts, are what is missing to 1.",
+               (f"{rate('tickcast_forecasts_total')} / ({rate('tickcast_steps_total')} > 0)",
+                "{{instance}}")),
+        series("Warming", "cps", "Steps without a forecast, because a window was not yet full.",
+               (rate("tickcast_steps_warming_total"), "{{instance}}")),
+        series("Withheld", "percentunit",
+               "Share of the forecasts that were withheld: not finite, impossible, or of a bar "
+               "that lacks a field.",
+               (gauge("instance:tickcast_forecasts_withheld:ratio_rate5m"), "{{instance}}")),
+        series("Symbols", "short", "Symbols with state.",
+               (gauge("tickcast_symbols"), "{{instance}}")),
+        row("How whole the windows are"),
+        LOST,
+        REFUSED,
+    ]),
+}
+
+
+def places(panels):
+    """Gives each panel its place: from left to right, a new line where there is no room."""
+    x = y = line_height = 0
+    for panel in panels:
+        is_row = panel["kind"] == "row"
+        width, height = (COLUMNS, 1) if is_row else (panel["width"], panel["height"])
+        if x + width > COLUMNS:
+            x, y, line_height = 0, y + line_height, 0
+        yield panel, {"x": x, "y": y, "w": width, "h": height}
+        x, line_height = x + width, max(line_height, height)
+
+
+def targets(panel):
+    for index, (expression, legend) in enumerate(panel["queries"]):
+        target = {
+            "datasource": SOURCE,
+            "expr": expression,
+            "legendFormat": legend,
+            "refId": chr(ord("A") + index),
+        }
+        if panel["kind"] == "heatmap":
+            target["format"] = "heatmap"
+        if panel["kind"] == "stat":
+            target["instant"] = True
+        yield target
+
+
+def options(panel):
+    return {
+        "timeseries": {
+            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
+            "tooltip": {"mode": "multi", "sort": "desc"},
+        },
+        "stat": {
+            "colorMode": "value" if "steps" in panel else "none",
+            "graphMode": "none",
+            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+            "textMode": "name" if panel.get("name") else "value_and_name",
+        },
+        "heatmap": {
+            "calculate": False,
+            "color": {"mode": "scheme", "scheme": "Oranges", "steps": 64},
+            "legend": {"show": True},
+            "tooltip": {"mode": "single", "yHistogram": False},
+            "yAxis": {"unit": panel["unit"]},
+        },
+    }[panel["kind"]]
+
+
+def field(panel):
+    steps = panel.get("steps", [(None, "green")])
+    defaults = {
+        "unit": panel["unit"],
+        "thresholds": {
+            "mode": "absolute",
+            "steps": [{"color": color, "value": value} for value, color in steps],
+        },
+    }
+    if panel["kind"] == "timeseries":
+        defaults["min"] = 0
+        defaults["custom"] = {
+            "fillOpacity": 10,
+            "lineWidth": 1,
+            "showPoints": "never",
+            "stacking": {"mode": "normal" if panel.get("stack") else "none"},
+        }
+    return {"defaults": defaults, "overrides": []}
+
+
+def variables():
+    def query(name, label, text):
+        return {
+            "name": name,
+            "label": label,
+            "type": "query",
+            "datasource": SOURCE,
+            "query": {"query": text, "refId": name},
+            "definition": text,
+            "refresh": 2,
+            "sort": 1,
+            "multi": True,
+            "includeAll": True,
+            "allValue": ".*",
+            "current": {"text": ["All"], "value": ["$__all"]},
+        }
+
+    yield {
+        "name": "datasource",
+        "label": "Data source",
+        "type": "datasource",
+        "query": "prometheus",
+        "current": {},
+    }
+    yield query("job", "Job", "label_values(tickcast_ready, job)")
+    yield query("instance", "Instance", 'label_values(tickcast_ready{job=~"$job"}, instance)')
+
+
+def dashboard(name, title, panels):
+    made = []
+    for identity, (panel, place) in enumerate(places(panels), start=1):
+        common = {"id": identity, "type": panel["kind"], "title": panel["title"], "gridPos": place}
+        if panel["kind"] == "row":
+            made.append(common | {"collapsed": False, "panels": []})
+            continue
+        made.append(common | {
+            "description": panel["tells"],
+            "datasource": SOURCE,
+            "targets": list(targets(panel)),
+            "fieldConfig": field(panel),
+            "options": options(panel),
+        })
+    return {
+        "uid": f"tickcast-{name}",
+        "title": title,
+        "tags": ["tickcast"],
+        "timezone": "browser",
+        "schemaVersion": 39,
+        "version": 1,
+        "editable": True,
+        "graphTooltip": 1,
+        "refresh": "30s",
+        "time": {"from": "now-1h", "to": "now"},
+        "links": [{
+            "type": "dashboards", "title": "tickcast", "tags": ["tickcast"], "asDropdown": True,
+            "includeVars": True, "keepTime": True,
+        }],
+        "annotations": {"list": []},
+        "templating": {"list": list(variables())},
+        "panels": made,
+    }
+
+
+def main():
+    differ = []
+    for name, (title, panels) in DASHBOARDS.items():
+        text = json.dumps(dashboard(name, title, panels), indent=2) + "\n"
+        file = FOLDER / f"{name}.json"
+        if sys.argv[1:] == ["--check"]:
+            if not file.exists() or file.read_text() != text:
+                differ.append(str(file))
+        else:
+            file.write_text(text)
+    if differ:
+        sys.exit(f"not what dashboards.py writes: {', '.join(differ)}")
+
+
+if __name__ == "__main__":
+    main()

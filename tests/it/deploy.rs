@@ -1,0 +1,151 @@
+//! What is in `deploy/` against the rest of the repository: names that must agree.
+//!
+//! Whether rules and dashboards work is tried by `make test-deploy` against a real Prometheus.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::repository;
+
+fn read(path: &str) -> String {
+    fs::read_to_string(repository().join(path)).unwrap()
+}
+
+/// The rest of each line that begins with `prefix`, spaces before it left aside.
+fn after<'t>(text: &'t str, prefix: &'t str) -> impl Iterator<Item = &'t str> {
+    text.lines().filter_map(move |line| line.trim_start().strip_prefix(prefix))
+}
+
+fn alerts() -> BTreeSet<String> {
+    let rules = read("deploy/prometheus/alerts.rules.yml");
+    let names: Vec<_> = after(&rules, "- alert: ").map(str::to_owned).collect();
+    let unique: BTreeSet<_> = names.iter().cloned().collect();
+    assert_eq!(names.len(), unique.len(), "an alert is there twice");
+    assert!(unique.len() > 20, "{} alerts", unique.len());
+    unique
+}
+
+/// Every metric of both pages, and every recorded series.
+fn known_series() -> BTreeSet<String> {
+    let pages = read("docs/metrics.md") + &read("docs/kafka.md");
+    let listed = after(&pages, "| `").filter_map(|row| Some(row.split_once('`')?.0.to_owned()));
+    let recorded = read("deploy/prometheus/recording.rules.yml");
+    let recorded: Vec<_> = after(&recorded, "- record: ").map(str::to_owned).collect();
+    listed.chain(recorded).chain(["ALERTS".to_owned()]).collect()
+}
+
+/// The names of series in an expression: words of ours, and what Prometheus adds to histograms
+/// taken off.
+fn series(expression: &str) -> Vec<String> {
+    let is_word = |letter: char| letter.is_alphanumeric() || "_:".contains(letter);
+    let words = expression.split(|letter| !is_word(letter));
+    let ours = ["tickcast_", "process_", "instance:"];
+    words
+        .filter(|word| ours.iter().any(|prefix| word.starts_with(prefix)))
+        .map(|word| {
+            let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| word.strip_suffix(end));
+            base.unwrap_or(word).to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
+    let alerts = alerts();
+    let page = read("docs/operating.md");
+    let (_, runbooks) = page.split_once("\n## Runbooks\n").unwrap();
+    let headings: BTreeSet<_> = after(runbooks, "### ").map(str::to_owned).collect();
+    assert_eq!(headings, alerts);
+    let rules = read("deploy/prometheus/alerts.rules.yml");
+    let links: BTreeSet<_> = after(&rules, "runbook_url: ").map(str::to_owned).collect();
+    let wanted = alerts.iter().map(|name| format!("docs/operating.md#{}", name.to_lowercase()));
+    assert_eq!(links, wanted.collect());
+    // Whoever is woken reads the runbook's first word, and the pager reads the label.
+    let mut severity = BTreeMap::new();
+    for block in rules.split("- alert: ").skip(1) {
+        let name = block.lines().next().unwrap().to_owned();
+        let (_, word) = block.split_once("severity: ").unwrap();
+        severity.insert(name, word.split('}').next().unwrap().to_owned());
+    }
+    for block in runbooks.split("\n### ").skip(1) {
+        let mut lines = block.lines();
+        let name = lines.next().unwrap();
+        let first = lines.find(|line| !line.is_empty()).unwrap().split('.').next().unwrap();
+        assert_eq!(first.to_lowercase(), severity[name], "{name}");
+    }
+}
+
+#[test]
+fn rules_and_dashboards_ask_for_metrics_that_there_are() {
+    let known = known_series();
+    let mut asked = BTreeSet::new();
+    for file in ["alerts", "recording"] {
+        let rules = read(&format!("deploy/prometheus/{file}.rules.yml"));
+        let expressions = rules.split("expr: ").skip(1);
+        for expression in expressions {
+            let end = ["\n        for:", "\n        labels:", "\n      - ", "\n      #"];
+            let end = end.iter().filter_map(|end| expression.find(end)).min();
+            asked.extend(series(&expression[..end.unwrap_or(expression.len())]));
+        }
+    }
+    let mut boards = 0;
+    for entry in fs::read_dir(repository().join("deploy/grafana/dashboards")).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let board: Value = serde_json::from_str(&text).unwrap();
+        check_board(&board);
+        for panel in board["panels"].as_array().unwrap() {
+            for target in panel["targets"].as_array().into_iter().flatten() {
+                asked.extend(series(target["expr"].as_str().unwrap()));
+            }
+        }
+        boards += 1;
+    }
+    assert_eq!(boards, 4);
+    let unknown: Vec<_> = asked.difference(&known).collect();
+    assert!(
+        unknown.is_empty(),
+        "not in docs/metrics.md, docs/kafka.md or the recording rules: {unknown:?}"
+    );
+    assert!(asked.len() > 40, "{} series are asked for", asked.len());
+}
+
+/// What Grafana would show badly without a word: panels without a unit or a description, without
+/// the chosen data source, or one upon another.
+fn check_board(board: &Value) {
+    let title = board["title"].as_str().unwrap();
+    let variables: Vec<_> = board["templating"]["list"].as_array().unwrap().iter().collect();
+    let names: Vec<_> =
+        variables.iter().map(|variable| variable["name"].as_str().unwrap()).collect();
+    assert_eq!(names[..3], ["datasource", "job", "instance"], "{title}");
+    let mut identities = BTreeSet::new();
+    let mut places = BTreeSet::new();
+    for panel in board["panels"].as_array().unwrap() {
+        let name = format!("{title}: {}", panel["title"].as_str().unwrap());
+        assert!(identities.insert(panel["id"].as_u64().unwrap()), "{name}: its id is there twice");
+        let [x, y, w, h] =
+            ["x", "y", "w", "h"].map(|side| panel["gridPos"][side].as_u64().unwrap());
+        assert!(x + w <= 24, "{name} is too wide");
+        for column in x..x + w {
+            for line in y..y + h {
+                assert!(places.insert((column, line)), "{name} lies upon another panel");
+            }
+        }
+        if panel["type"] == "row" {
+            continue;
+        }
+        assert!(panel["description"].as_str().is_some_and(|text| text.ends_with('.')), "{name}");
+        assert!(panel["fieldConfig"]["defaults"]["unit"].is_string(), "{name} has no unit");
+        let targets = panel["targets"].as_array().unwrap();
+        assert!(!targets.is_empty(), "{name} asks for nothing");
+        for target in targets {
+            assert!(target["legendFormat"].as_str().is_some_and(|text| !text.is_empty()), "{name}");
+            for source in [&target["datasource"], &panel["datasource"]] {
+                assert_eq!(source["uid"], "${datasource}", "{name}");
+            }
+            let query = target["expr"].as_str().unwrap();
+            assert!(query.contains(r#"job=~"$job", instance=~"$instance""#), "{name}: {query}");
+        }
+    }
+}
