@@ -2,6 +2,8 @@
 //!
 //! Owns the kinds and their rules. Promises that words of the venue come out short and printable.
 
+use std::borrow::Cow;
+
 use super::json::{Found, Json, Malformed};
 use super::mapping::number;
 use super::pointer::{Each, Place};
@@ -165,7 +167,7 @@ impl Answer {
         if let Some(each) = &self.symbols {
             each.walk(json, &mut |under| {
                 let text = under.and_then(|under| json.text(under.element()));
-                symbols.extend(text.map(|text| text.into_owned()));
+                symbols.extend(text.map(Cow::into_owned));
             });
         }
         (id, symbols)

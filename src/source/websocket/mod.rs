@@ -121,7 +121,7 @@ struct Driver {
 enum Wake {
     Stop,
     Event(LineId, Event),
-    Dialled(LineId, Result<Socket, DialError>),
+    Dialled(LineId, Result<Box<Socket>, DialError>),
     Time,
 }
 
@@ -196,7 +196,9 @@ impl Driver {
                 biased;
                 () = stopped(stop) => Wake::Stop,
                 // Before frames, which may always be there.
-                (line, outcome) = next_dialled(&mut self.dials) => Wake::Dialled(line, outcome),
+                (line, outcome) = next_dialled(&mut self.dials) => {
+                    Wake::Dialled(line, outcome.map(Box::new))
+                }
                 (line, event) = next_event(&mut self.connections, &mut self.turn) => {
                     Wake::Event(line, event)
                 }
@@ -207,7 +209,7 @@ impl Driver {
                 Wake::Stop => return Ok(()),
                 Wake::Time => armed = Duration::ZERO,
                 Wake::Dialled(line, Ok(socket)) => {
-                    self.connections.push(Connection::new(line, socket));
+                    self.connections.push(Connection::new(line, *socket));
                     self.feed.opened(now, line);
                 }
                 Wake::Dialled(line, Err(error)) => {

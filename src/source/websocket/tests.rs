@@ -269,7 +269,7 @@ impl Running {
     /// The next record's mark and price.
     async fn next(&self) -> (bool, f64) {
         while !self.queue.has_more() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            sleep(Duration::from_millis(1)).await;
         }
         let mut batch = Vec::new();
         self.queue.drain(&mut batch, 1);
@@ -309,7 +309,7 @@ async fn an_engine_that_takes_nothing_is_no_silence_of_the_feed() {
     for price in 1..=5 {
         peer.send(tick(price)).await.unwrap();
     }
-    tokio::time::sleep(Duration::from_secs(600)).await;
+    sleep(Duration::from_secs(600)).await;
     for price in 1..=5 {
         assert_eq!(running.next().await, (false, f64::from(price)));
     }
@@ -325,7 +325,7 @@ async fn a_stop_says_goodbye_and_delivers_what_was_read() {
     for price in 1..=3 {
         peer.send(tick(price)).await.unwrap();
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    sleep(Duration::from_secs(1)).await;
     running.stop.send(true).unwrap();
     let goodbye = async {
         loop {

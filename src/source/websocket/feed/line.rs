@@ -164,8 +164,8 @@ impl Line {
         limits: &VenueLimits,
         settings: &FeedSettings,
     ) -> Found {
-        let mut found = Found::default();
-        found.dead = self.death(now, limits, settings);
+        let dead = self.death(now, limits, settings);
+        let mut found = Found { dead, ..Found::default() };
         if found.dead.is_some() {
             return found;
         }

@@ -224,7 +224,7 @@ impl World {
                 let Some(peer) = self.peers.get_mut(&line) else { return };
                 peer.heartbeats += 1;
                 let frame = format!(r#"{{"k":"hb","c":{}"#, peer.heartbeats);
-                self.send(line, frame);
+                self.send(line, &frame);
                 self.after(HEARTBEAT, Event::Heartbeat { line });
             }
             Event::Arrives { line, frame } => {
@@ -284,7 +284,7 @@ impl World {
             1 => peer.stalled = true,
             2 => self.after(Duration::ZERO, Event::Ends { line, failure: failure(true) }),
             3 => {
-                self.send(line, r#"{"k":"closing""#.to_owned());
+                self.send(line, r#"{"k":"closing""#);
                 let failure = failure(false);
                 self.after(Duration::from_secs(20), Event::Ends { line, failure });
             }
@@ -306,7 +306,8 @@ impl World {
         let lines: Vec<_> =
             self.peers.iter().filter(|(_, peer)| subscribed(peer)).map(|(id, _)| *id).collect();
         for line in lines {
-            self.send(line, self.tick(symbol, id));
+            let frame = self.tick(symbol, id);
+            self.send(line, &frame);
         }
     }
 
@@ -317,7 +318,7 @@ impl World {
     }
 
     /// Puts a frame on its way, or not, or twice, or behind the next one.
-    fn send(&mut self, line: LineId, frame: String) {
+    fn send(&mut self, line: LineId, frame: &str) {
         // A loss that nothing can show is no fault that anybody could mark.
         let shows = self.character.numbered || self.character.ids == TradeIds::Consecutive;
         let is_tick = frame.contains(r#""s":"#);
@@ -416,17 +417,18 @@ impl World {
             return;
         }
         if refused {
-            self.send(line, format!(r#"{{"k":"no","id":{id},"why":"{why}""#));
+            self.send(line, &format!(r#"{{"k":"no","id":{id},"why":"{why}""#));
             return;
         }
         peer.subscribed.insert(symbol);
         if !unheard {
-            self.send(line, format!(r#"{{"k":"ack","id":{id}"#));
+            self.send(line, &format!(r#"{{"k":"ack","id":{id}"#));
         }
         // The last trades first, as many venues send them.
         let last = self.ids[symbol];
         for id in last.saturating_sub(self.dice.below(4)) + 1..=last {
-            self.send(line, self.tick(symbol, id));
+            let frame = self.tick(symbol, id);
+            self.send(line, &frame);
         }
     }
 

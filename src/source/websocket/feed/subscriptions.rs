@@ -172,7 +172,7 @@ impl Subscriptions {
     }
 
     /// The message that an answer is about: by its number, else by its symbols, else the one that
-    /// waits longest.
+    /// waits longest; one that names symbols which nobody waits for may answer a message without.
     fn find(&mut self, id: Option<u64>, symbols: &[String]) -> Option<&mut Ask> {
         let sent = |ask: &Ask| matches!(ask.stage, Stage::Sent(_));
         let index = match (id, symbols) {
@@ -191,7 +191,9 @@ impl Subscriptions {
                         .iter()
                         .any(|said| ask.missing.iter().any(|symbol| is_about(said, symbol)))
                 };
-                self.asks.iter().position(|ask| sent(ask) && about(ask))
+                let nameless = |ask: &Ask| sent(ask) && ask.message.symbols.is_empty();
+                let named = self.asks.iter().position(|ask| sent(ask) && about(ask));
+                named.or_else(|| self.asks.iter().position(nameless))
             }
         };
         index.map(|index| &mut self.asks[index])
@@ -269,6 +271,15 @@ mod tests {
         let mut all = begin(Answers::PerMessage, &[message(None, &["A"]), message(None, &["B"])]);
         all.acknowledge(None, &[]);
         assert_eq!(all.expire(at(5))[0].symbols, ["B"]);
+    }
+
+    #[test]
+    fn an_answer_that_names_all_there_is_may_be_for_a_message_without_symbols() {
+        let mut all = begin(Answers::PerMessage, &[message(None, &["A"]), message(None, &[])]);
+        all.acknowledge(None, &symbols(&["A"]));
+        assert!(!all.are_settled());
+        all.acknowledge(None, &symbols(&["A"]));
+        assert!(all.are_settled());
     }
 
     #[test]
