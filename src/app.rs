@@ -430,7 +430,8 @@ pub(crate) fn live_feed(
 
 /// Reads the certificates that a feed's address asks for.
 pub(crate) fn certificates(config: &WebSocketConfig) -> Result<Dialer, Exit> {
-    Dialer::new(config.dial.clone(), config.url.endpoint().encrypted)
+    let encrypted = config.connections.iter().any(|of| of.url.endpoint().encrypted);
+    Dialer::new(config.dial.clone(), encrypted)
         .map_err(Exit::while_doing(Failure::Configuration, "source.url"))
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Global;
 use crate::app::{certificates, open_recording};
-use crate::config::SourceKind;
+use crate::config::{FeedConnection, SourceKind};
 use crate::exit::{Exit, Failure};
 use crate::pipeline::Pipeline;
 
@@ -32,15 +32,19 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<(), Exit> {
     };
     let pipeline = Pipeline::build(&bundle, &runtime, &config)
         .map_err(Exit::because(Failure::Configuration))?;
+    let mut subscriptions = String::new();
     match config.source.kind {
         SourceKind::File(file) => drop(open_recording(file)?),
-        SourceKind::WebSocket(websocket) => drop(certificates(&websocket)?),
+        SourceKind::WebSocket(feed) => {
+            certificates(&feed)?;
+            subscriptions = told(&feed.connections);
+        }
         SourceKind::Kafka(_) => {}
     }
     let template = pipeline.template();
     super::print(format_args!(
         "configuration {} is usable\nmodel         {} {}\nmode          {}\n\
-         golden        {} cases pass\nruntime       {}\n",
+         golden        {} cases pass\nruntime       {}\n{subscriptions}",
         args.config.display(),
         template.model,
         template.model_version,
@@ -48,4 +52,28 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<(), Exit> {
         bundle.golden().cases.len(),
         runtime.build_info(),
     ))
+}
+
+/// The longest message that is shown, in characters.
+const MESSAGE_CHARACTERS_MAX: usize = 200;
+
+/// What would be connected to and sent.
+fn told(connections: &[FeedConnection]) -> String {
+    let mut text = String::new();
+    for (index, FeedConnection { url, plan }) in connections.iter().enumerate() {
+        let symbols = match plan.symbols.len() {
+            0 => String::new(),
+            1 => ", 1 symbol".to_owned(),
+            count => format!(", {count} symbols"),
+        };
+        text += &format!("connection {:<3}{url}{symbols}\n", index + 1);
+        for message in &plan.subscribe {
+            let mut shown: String = message.text.chars().take(MESSAGE_CHARACTERS_MAX).collect();
+            if shown.len() < message.text.len() {
+                shown.push('…');
+            }
+            text += &format!("  sends       {shown}\n");
+        }
+    }
+    text
 }

@@ -8,6 +8,7 @@ mod bridge;
 mod check;
 mod feed;
 mod feed_topic;
+mod map;
 mod model;
 mod replay;
 mod serve;
@@ -72,6 +73,8 @@ enum Command {
     Train(train::TrainArgs),
     /// Play recorded data as a live feed: a WebSocket server or a Kafka topic
     Feed(feed::FeedArgs),
+    /// Show what a venue's mapping makes of recorded messages
+    Map(map::MapArgs),
     /// Put a live WebSocket feed onto a Kafka topic
     Bridge(bridge::BridgeArgs),
     /// Watch forecasts in the terminal
@@ -111,6 +114,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
         #[cfg(feature = "train")]
         Command::Train(args) => train::run(args, &global),
         Command::Feed(args) => feed::run(args),
+        Command::Map(args) => map::run(&args),
         Command::Bridge(args) => bridge::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Bench(args) => bench::run(&args, &global),

@@ -14,8 +14,9 @@ use super::dial;
 use super::kafka;
 use super::life;
 use super::read::{Problems, Section};
+use super::venue::{self, VenueLayer};
 use super::{
-    BridgeConfig, ClusterConfig, Config, FeedUrl, FileConfig, HttpConfig, KafkaConfig, LinesTarget,
+    BridgeConfig, ClusterConfig, Config, FileConfig, HttpConfig, KafkaConfig, LinesTarget,
     LogConfig, LogFormat, LogLevel, ModelConfig, PublishConfig, ShardConfig, SourceConfig,
     SourceKind, WebSocketConfig, WhenFull,
 };
@@ -31,7 +32,7 @@ pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 const PREFIX: &str = "TICKCAST";
 
 /// Stands in for an address that is none, so that the other problems are found as well.
-const NOWHERE: &str = "ws://127.0.0.1:0";
+pub(super) const NOWHERE: &str = "ws://127.0.0.1:0";
 
 /// One gibibyte: no frame is larger.
 const BYTES_MAX: usize = 1 << 30;
@@ -74,6 +75,31 @@ pub fn load_bridge(
     read_bridge(&text, variables).map_err(refuse)
 }
 
+/// As [`load`], of the source alone, for which no model is needed.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_feed(
+    path: &Path,
+    variables: &HashMap<String, String>,
+) -> Result<SourceConfig, ConfigError> {
+    let refuse = |problems| ConfigError { path: path.to_owned(), problems };
+    let text = std::fs::read_to_string(path).map_err(|error| refuse(vec![error.to_string()]))?;
+    read_feed(&text, variables).map_err(refuse)
+}
+
+/// The source that a venue makes by itself; nothing is connected to by it.
+///
+/// # Errors
+/// [`ConfigError`] with every problem of the venue.
+pub fn venue_feed(venue: &str) -> Result<SourceConfig, ConfigError> {
+    let refuse = |problems| ConfigError { path: PathBuf::from(venue), problems };
+    // A text of JSON is one of TOML as well.
+    let name = serde_json::Value::from(venue);
+    let text = format!("[source]\nvenue = {name}\nurl = '{NOWHERE}'\nsymbols = ['SYMBOL']\n");
+    read_feed(&text, &HashMap::new()).map_err(refuse)
+}
+
 /// A configuration from text over the defaults; nothing of the environment.
 ///
 /// # Errors
@@ -85,8 +111,8 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
 
 /// As [`load`], from text.
 fn read(text: &str, variables: &HashMap<String, String>) -> Result<Config, Vec<String>> {
-    let tree = tree(text, variables)?;
     let mut problems = Problems::default();
+    let tree = tree(text, variables, &mut problems)?;
     let Settings { config, .. } = check(tree, variables, Purpose::Serve, &mut problems);
     if problems.is_empty() { Ok(config) } else { Err(problems.into_vec()) }
 }
@@ -96,8 +122,8 @@ fn read_bridge(
     text: &str,
     variables: &HashMap<String, String>,
 ) -> Result<BridgeConfig, Vec<String>> {
-    let tree = tree(text, variables)?;
     let mut problems = Problems::default();
+    let tree = tree(text, variables, &mut problems)?;
     let Settings { config, kafka, bridge } = check(tree, variables, Purpose::Bridge, &mut problems);
     let Config { source, http, log, shutdown_deadline, .. } = config;
     if bridge.topic.is_none() {
@@ -126,18 +152,44 @@ fn read_bridge(
     })
 }
 
-/// All layers, one over the other.
-fn tree(text: &str, variables: &HashMap<String, String>) -> Result<Value, Vec<String>> {
+/// As [`load_feed`], from text.
+fn read_feed(text: &str, variables: &HashMap<String, String>) -> Result<SourceConfig, Vec<String>> {
+    let mut problems = Problems::default();
+    let tree = tree(text, variables, &mut problems)?;
+    let Settings { config, .. } = check(tree, variables, Purpose::Bridge, &mut problems);
+    if problems.is_empty() { Ok(config.source) } else { Err(problems.into_vec()) }
+}
+
+/// All layers, one over the other. A venue that the upper layers name lies between.
+fn tree(
+    text: &str,
+    variables: &HashMap<String, String>,
+    problems: &mut Problems,
+) -> Result<Value, Vec<String>> {
     let environment = Environment::with_prefix(PREFIX)
         .prefix_separator("__")
         .separator("__")
         .source(Some(variables.clone().into_iter().collect()));
-    let tree = config::Config::builder()
-        .add_source(File::from_str(DEFAULTS, FileFormat::Toml))
-        .add_source(File::from_str(text, FileFormat::Toml))
-        .add_source(environment)
-        .build()
-        .map_err(|error| vec![error.to_string()])?;
+    let layers = |venue: Option<VenueLayer>| {
+        let defaults =
+            config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+        let below = match venue {
+            Some(venue) => defaults.add_source(venue),
+            None => defaults,
+        };
+        let above = below.add_source(File::from_str(text, FileFormat::Toml));
+        above.add_source(environment.clone()).build().map_err(|error| vec![error.to_string()])
+    };
+    let mut tree = layers(None)?;
+    // What is no text is told of when the key is read.
+    let venue = tree.get_string("source.venue").unwrap_or_default();
+    if !venue.is_empty() {
+        let layer = VenueLayer::of(&venue).unwrap_or_else(|problem| {
+            problems.add("source.venue", problem);
+            VenueLayer::nowhere()
+        });
+        tree = layers(Some(layer))?;
+    }
     Ok(Value::new(None, tree.cache.kind))
 }
 
@@ -225,6 +277,8 @@ fn source(
     let kinds = [("websocket", Kind::WebSocket), ("file", Kind::File), ("kafka", Kind::Kafka)];
     let kind = section.choice("kind", &kinds);
     // Settings of the other kind are read as well, so that they are known keys.
+    let venue_is_named = section.is_set("venue");
+    let mut venue = venue::read(&mut section);
     let subscribe = section.texts("subscribe");
     let message_bytes_max = section.count("message_bytes_max", 1024, BYTES_MAX);
     let dial = dial::read(&mut section, variables, message_bytes_max);
@@ -236,7 +290,12 @@ fn source(
     if let Some(Err(error)) = symbol.as_deref().map(Symbol::check) {
         section.problem("symbol", error);
     }
-    let of_websocket = [("url", url.is_some()), ("subscribe", !subscribe.is_empty())];
+    let of_websocket = [
+        ("venue", venue_is_named),
+        ("symbols", !venue.symbols.is_empty()),
+        ("url", url.is_some() && !venue_is_named),
+        ("subscribe", !subscribe.is_empty() && !venue_is_named),
+    ];
     let of_file =
         [("path", path.is_some()), ("columns", columns.is_some()), ("symbol", symbol.is_some())];
     let is = |other: Kind| std::mem::discriminant(&other) == std::mem::discriminant(&kind);
@@ -264,15 +323,9 @@ fn source(
     let kind = match kind {
         Kind::Kafka => SourceKind::Kafka(Box::new(kafka)),
         Kind::WebSocket => {
-            let url = match url.unwrap_or_default().parse::<FeedUrl>() {
-                Ok(url) => url,
-                Err(error) => {
-                    section.problem("url", format_args!("{error}, for kind \"websocket\""));
-                    NOWHERE.parse().expect("the constant is an address")
-                }
-            };
-            let config = WebSocketConfig { url, subscribe, dial, life };
-            SourceKind::WebSocket(Box::new(config))
+            (venue.url, venue.subscribe) = (url.unwrap_or_default(), subscribe);
+            let (venue, connections) = venue::compile(&venue, &mut section);
+            SourceKind::WebSocket(Box::new(WebSocketConfig { venue, connections, dial, life }))
         }
         Kind::File => {
             if path.is_none() {
@@ -436,7 +489,7 @@ mod tests {
         .unwrap();
         assert_eq!(config.engine, EngineLimits { symbols_max: 9, batch_rows_max: 8 });
         let SourceKind::WebSocket(source) = config.source.kind else { panic!("kind") };
-        assert_eq!(source.url.secret(), "ws://[::1]:2/x");
+        assert_eq!(source.connections[0].url.secret(), "ws://[::1]:2/x");
     }
 
     #[test]

@@ -11,17 +11,20 @@ mod life;
 mod load;
 pub(crate) mod read;
 mod url;
+mod venue;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use bridge::BridgeConfig;
 pub use cluster::{ClusterConfig, KafkaOption, KafkaOptionError, TopicPlace, TopicPlaceError};
 pub use dial::{Header, Secret};
 pub use kafka::{Delivery, KafkaConfig, LostOffset, StartAt};
-pub use load::{ConfigError, DEFAULTS, load, load_bridge, parse};
+pub use load::{ConfigError, DEFAULTS, load, load_bridge, load_feed, parse, venue_feed};
 pub use url::{Endpoint, FeedUrl, FeedUrlError, KafkaUrl, KafkaUrlError};
+pub use venue::{FeedConnection, VENUES};
 
 use crate::dial::DialOptions;
 use crate::domain::TimeUnit;
@@ -29,6 +32,7 @@ use crate::engine::EngineLimits;
 use crate::model::manifest::Mode;
 use crate::source::file::ColumnMap;
 use crate::source::websocket::FeedSettings;
+use crate::venue::Venue;
 
 /// The checked configuration of the daemon.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,10 +90,10 @@ pub enum SourceKind {
 /// A live feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebSocketConfig {
-    /// Where the feed is.
-    pub url: FeedUrl,
-    /// Text messages sent right after connecting.
-    pub subscribe: Vec<String>,
+    /// What its frames mean, and what it allows.
+    pub venue: Arc<Venue>,
+    /// Where to connect to, and what to subscribe to there; at least one.
+    pub connections: Vec<FeedConnection>,
     /// How it is reached.
     pub dial: DialOptions,
     /// How its connections live.

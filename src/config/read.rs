@@ -102,6 +102,12 @@ impl<'p> Section<'p> {
         }
     }
 
+    /// Whether a text is there that is not empty. Does not read it.
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        let text = self.entries.get(name).map(|value| &value.kind);
+        matches!(text, Some(ValueKind::String(text)) if !text.is_empty())
+    }
+
     /// A list of texts.
     pub(crate) fn texts(&mut self, name: &'static str) -> Vec<String> {
         let Some(value) = self.take(name) else { return Vec::new() };
@@ -135,6 +141,31 @@ impl<'p> Section<'p> {
             flatten(&key, String::new(), value, &mut texts, self.problems);
         }
         texts
+    }
+
+    /// A table of lists of texts by key; a single one stands for a list of one, and numbers and
+    /// switches for their text.
+    pub(crate) fn lists(&mut self, name: &'static str) -> BTreeMap<String, Vec<String>> {
+        let Some(value) = self.take(name) else { return BTreeMap::new() };
+        let ValueKind::Table(table) = value.kind else {
+            self.problem(name, "must be a table");
+            return BTreeMap::new();
+        };
+        let mut lists = BTreeMap::new();
+        for (key, value) in table {
+            let items = match value.kind {
+                ValueKind::Array(items) => items,
+                _ => vec![value],
+            };
+            let is_nested =
+                |item: &Value| matches!(item.kind, ValueKind::Table(_) | ValueKind::Array(_));
+            if items.iter().any(is_nested) {
+                self.problem(&format!("{name}.\"{key}\""), "must be a text or a list of texts");
+            } else {
+                lists.insert(key, items.into_iter().map(|item| item.kind.to_string()).collect());
+            }
+        }
+        lists
     }
 
     /// A switch.
@@ -252,7 +283,7 @@ fn flatten(
 }
 
 /// `, did you mean ...?` where a known word is close.
-fn suggestion<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> String {
+pub(super) fn suggestion<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> String {
     /// Two typing errors or a swapped pair in a word of usual length.
     const SIMILARITY_MIN: f64 = 0.6;
     known

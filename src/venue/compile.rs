@@ -12,7 +12,9 @@ use super::mapping::{Mapping, Member, Parts, Spelling};
 use super::plan::Planner;
 use super::pointer::{Each, Place, PointerError};
 use super::rule::Condition;
-use super::spec::{AnswerSpec, Conditions, FramesSpec, MappingSpec, VenueSpec};
+use super::spec::{
+    AnswerSpec, Conditions, FramesSpec, MappingSpec, Order, STANDARD_FIELDS, VenueSpec,
+};
 use super::template::Template;
 use crate::domain::Symbol;
 
@@ -140,7 +142,12 @@ fn mapping(spec: &MappingSpec, problems: &mut Problems) -> Option<Mapping> {
     let sequence = place("mapping.sequence", &spec.sequence, problems);
     let mut fields = Vec::new();
     for (name, text) in &spec.fields {
-        let key = format!("mapping.{name}");
+        let is_standard = STANDARD_FIELDS.contains(&name.as_str());
+        let key =
+            if is_standard { format!("mapping.{name}") } else { format!("mapping.fields.{name}") };
+        if matches!(name.as_str(), "symbol" | "time" | "") {
+            problems.add(&key, "cannot be the name of a field: every tick uses it otherwise");
+        }
         if let Some(place) = place(&key, text, problems) {
             if matches!(&place, Place::Constant(number) if !is_number(number)) {
                 problems.add(&key, "must be a number behind the `=`, as JSON writes it");
@@ -160,6 +167,9 @@ fn mapping(spec: &MappingSpec, problems: &mut Problems) -> Option<Mapping> {
         && let Err(error) = Symbol::check(symbol)
     {
         problems.add("mapping.symbol", error);
+    }
+    if spec.order == Order::TradeId && spec.trade_id.is_empty() {
+        problems.add("mapping.order", "needs mapping.trade_id to order by");
     }
     let is_native = spec.symbol.is_empty() && spec.time.is_empty() && spec.fields.is_empty();
     if !is_native {
@@ -195,6 +205,7 @@ fn mapping(spec: &MappingSpec, problems: &mut Problems) -> Option<Mapping> {
         parts,
         trade_id,
         trade_ids: spec.trade_ids,
+        order: spec.order,
         // One at the frame counts frames, not the ticks of a symbol.
         sequence: sequence.filter(|place| !place.is_of_frame()),
     })

@@ -413,7 +413,9 @@ mod tests {
         }
 
         #[test]
-        fn takes_and_refuses_as_serde_does(text in r#"[\[\]{}",:\\ a-fu0-9eE.+\-truefalsn]{0,40}"#) {
+        fn takes_and_refuses_as_serde_does(
+            text in r#"[\[\]{}",:\\ a-fu0-9eE.+\-truefalsn]{0,40}"#,
+        ) {
             let serde = serde_json::from_str::<serde_json::Value>(&text);
             let mut tape = Tape::default();
             let ours = tape.read(text.as_bytes()).map(|json| rebuilt(json, json.root()));

@@ -8,7 +8,7 @@
 use super::json::{At, Found, Json, Kind, is_number};
 use super::pointer::{Each, Place, Under};
 use super::rule::Condition;
-use super::spec::{TradeIds, VenueTime};
+use super::spec::{Order, TradeIds, VenueTime};
 use super::template::Case;
 use super::time::push_rfc3339;
 use super::{Mapped, TradeId};
@@ -26,6 +26,7 @@ pub(super) struct Mapping {
     pub(super) parts: Option<Parts>,
     pub(super) trade_id: Option<Place>,
     pub(super) trade_ids: TradeIds,
+    pub(super) order: Order,
     pub(super) sequence: Option<Place>,
 }
 
@@ -66,6 +67,8 @@ pub(super) struct Counts {
 pub(super) struct Scratch {
     record: Vec<u8>,
     symbol: String,
+    /// Elements that wait for their turn, with their trade ids.
+    waiting: Vec<(u64, Under)>,
 }
 
 /// A symbol, where it was found: in the frame, or rewritten in the scratch.
@@ -108,9 +111,34 @@ impl Mapping {
                 return;
             }
             counts.mapped += 1;
-            self.element(json, &under, scratch, sink);
+            match self.order {
+                Order::Frame => self.element(json, &under, scratch, sink),
+                Order::TradeId => {
+                    let number = match self.trade_id_of(json, &under) {
+                        Some(TradeId::Number(number)) => number,
+                        _ => u64::MAX,
+                    };
+                    scratch.waiting.push((number, under));
+                }
+            }
         });
+        if self.order == Order::TradeId {
+            let mut waiting = std::mem::take(&mut scratch.waiting);
+            // Keeps the frame's order among equals.
+            waiting.sort_by_key(|(number, _)| *number);
+            for (_, under) in waiting.drain(..) {
+                self.element(json, &under, scratch, sink);
+            }
+            scratch.waiting = waiting;
+        }
         counts
+    }
+
+    fn trade_id_of<'t>(&self, json: Json<'t>, under: &Under) -> Option<TradeId<'t>> {
+        self.trade_id.as_ref().and_then(|place| match place.under(json, under) {
+            Found::Once(at) => trade_id(json, at),
+            Found::Nothing | Found::Twice(_) => None,
+        })
     }
 
     fn element(
@@ -120,10 +148,7 @@ impl Mapping {
         scratch: &mut Scratch,
         sink: &mut impl FnMut(Mapped<'_>),
     ) {
-        let trade_id = self.trade_id.as_ref().and_then(|place| match place.under(json, under) {
-            Found::Once(at) => trade_id(json, at),
-            _ => None,
-        });
+        let trade_id = self.trade_id_of(json, under);
         let sequence = self.sequence.as_ref().and_then(|place| match place.under(json, under) {
             Found::Once(at) => number(json, at),
             _ => None,
@@ -151,7 +176,7 @@ impl Parts {
     /// Writes the members of one element's record.
     fn write<'t>(&'t self, json: Json<'t>, under: &Under, scratch: &mut Scratch) -> Named<'t> {
         let mut named = Named::Nobody;
-        let Scratch { record, symbol: spelled } = scratch;
+        let Scratch { record, symbol: spelled, .. } = scratch;
         match &self.symbol {
             Place::Constant(symbol) => {
                 named = Named::InFrame(symbol);

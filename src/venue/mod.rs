@@ -48,8 +48,8 @@ pub use json::Malformed;
 pub use limits::{Ping, Rate, VenueLimits};
 pub use plan::{ConnectionPlan, Outgoing};
 pub use spec::{
-    AnswerSpec, Answers, Conditions, FramesSpec, HeartbeatSpec, MappingSpec, PongSpec, RefusedSpec,
-    SubscriptionSpec, TradeIds, VenueSpec, VenueTime,
+    AnswerSpec, Answers, Conditions, FramesSpec, HeartbeatSpec, MappingSpec, Order, PongSpec,
+    RefusedSpec, STANDARD_FIELDS, SubscriptionSpec, TradeIds, VenueSpec, VenueTime,
 };
 pub use template::Case;
 

@@ -1,4 +1,4 @@
-//! Where a value stands in a frame: JSON pointers (RFC 6901), with `*` for every element of an array.
+//! Where a value stands in a frame: JSON pointers (RFC 6901), with `*` for all of an array.
 //!
 //! Owns the notation. Promises that a pointer which exists can be followed in any frame. What is
 //! written is told by its first character: `/a/b` begins at the frame, `a/b` at the element under
@@ -45,7 +45,7 @@ pub(super) struct Each {
 }
 
 /// The values that a frame's `*`s stand for right now: the frame, then one for each star.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Under {
     levels: [At; STARS_MAX + 1],
     element: At,

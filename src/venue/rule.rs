@@ -23,6 +23,8 @@ struct Pattern {
 enum Text {
     Exactly(String),
     Begins(String),
+    Ends(String),
+    Contains(String),
     /// Anything at all, arrays and objects too.
     Anything,
 }
@@ -33,10 +35,12 @@ impl Pattern {
             Some(rest) => (true, rest),
             None => (false, text),
         };
-        let text = match text.strip_suffix('*') {
-            Some("") => Text::Anything,
-            Some(beginning) => Text::Begins(beginning.to_owned()),
-            None => Text::Exactly(text.to_owned()),
+        let text = match (text.strip_prefix('*'), text.strip_suffix('*')) {
+            _ if text == "*" => Text::Anything,
+            (Some(end), None) => Text::Ends(end.to_owned()),
+            (None, Some(beginning)) => Text::Begins(beginning.to_owned()),
+            (Some(_), Some(_)) => Text::Contains(text.trim_matches('*').to_owned()),
+            (None, None) => Text::Exactly(text.to_owned()),
         };
         Self { negated, text }
     }
@@ -51,6 +55,8 @@ impl Pattern {
             Text::Anything => true,
             Text::Exactly(text) => json.scalar(at).is_some_and(|value| value == text.as_str()),
             Text::Begins(text) => json.scalar(at).is_some_and(|value| value.starts_with(text)),
+            Text::Ends(text) => json.scalar(at).is_some_and(|value| value.ends_with(text)),
+            Text::Contains(text) => json.scalar(at).is_some_and(|value| value.contains(text)),
         }
     }
 }
@@ -102,7 +108,7 @@ mod tests {
                          "result":null,"esc":"tr\u0061de"}"#;
         let mut tape = Tape::default();
         let json = tape.read(frame).unwrap();
-        let cases: [(&str, &[&str], bool); 19] = [
+        let cases: [(&str, &[&str], bool); 23] = [
             ("/e", &["trade"], true),
             ("/e", &["Trade"], false),
             ("/e", &["kline", "trade"], true),
@@ -114,6 +120,10 @@ mod tests {
             ("/code", &["4*"], true),
             ("/topic", &["trade.*"], true),
             ("/topic", &["kline.*"], false),
+            ("/topic", &["*.BTC"], true),
+            ("/topic", &["*.ETH"], false),
+            ("/topic", &["*de.B*"], true),
+            ("/topic", &["*DE*"], false),
             ("/data", &["*"], true),
             ("/data", &["trade"], false),
             ("/result", &["null"], true),

@@ -95,8 +95,23 @@ pub struct MappingSpec {
     /// A number that grows by one, over all frames of a connection where its pointer begins at the
     /// frame, else over the ticks of a symbol.
     pub sequence: String,
+    /// In which order the ticks of one frame go on.
+    pub order: Order,
     /// Names of native fields, and where they stand.
     pub fields: Vec<(String, String)>,
+}
+
+/// The fields that have keys of their own in `mapping`; others stand in `mapping.fields`.
+pub const STANDARD_FIELDS: [&str; 6] = ["price", "open", "high", "low", "close", "volume"];
+
+/// In which order the ticks of one frame go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Order {
+    /// As they stand there.
+    #[default]
+    Frame,
+    /// By growing trade id, for a venue that puts the newest first; those without a number last.
+    TradeId,
 }
 
 /// The form of event times on a venue's wire.

@@ -219,7 +219,10 @@ fn rows_topics_and_constants_map_as_well() {
         &mut mapper,
         r#"{"topic":"trade.btc","x":{"y/z":-1e-3},"rows":[["5541.2","0.15",1534614057.321597]]}"#,
     );
-    let expected = r#"{"symbol":"BTC","time":"2018-08-18T17:40:57.321597Z","price":5541.2,"volume":0.15,"a \"b\"":-1e-3}"#;
+    let expected = concat!(
+        r#"{"symbol":"BTC","time":"2018-08-18T17:40:57.321597Z","#,
+        r#""price":5541.2,"volume":0.15,"a \"b\"":-1e-3}"#
+    );
     assert_eq!(records, [expected]);
     assert_eq!(mapper.venue().native_symbol("btc"), "BTC");
     spec.mapping.symbol = "=EURUSD".into();
@@ -228,6 +231,23 @@ fn rows_topics_and_constants_map_as_well() {
         records,
         [r#"{"symbol":"EURUSD","time":"1970-01-01T00:00:03Z","price":1,"volume":2}"#]
     );
+}
+
+#[test]
+fn the_newest_first_goes_on_last() {
+    let trades: Vec<_> = ["17", "16", "x", "15", "15"]
+        .iter()
+        .enumerate()
+        .map(|(p, id)| format!(r#"{{"product":"A","time":1,"p":{p},"id":"{id}"}}"#))
+        .collect();
+    let mut spec = nested();
+    spec.mapping.order = Order::TradeId;
+    let (outcome, records) =
+        run(&mut mapper(&spec), &frame_with(&format!("[{}]", trades.join(","))));
+    assert_eq!(outcome.kind, FrameKind::Ticks { mapped: 5, skipped: 0 });
+    let prices: Vec<_> = records.iter().map(|record| record.split("price\":").nth(1)).collect();
+    let expected = ["3", "4", "1", "0", "2"].map(|p| format!("{p},\"volume\":1}}"));
+    assert_eq!(prices, expected.iter().map(|text| Some(text.as_str())).collect::<Vec<_>>());
 }
 
 #[test]
@@ -313,7 +333,8 @@ proptest! {
         cuts in proptest::collection::vec((0_usize..400, any::<u8>()), 0..6),
         end in 0_usize..500,
     ) {
-        let trades = r#"[{"product":"A","time":1,"p":"1","id":1},[],{"p":"\u0031","product":"\""}]"#;
+        let trades =
+            r#"[{"product":"A","time":1,"p":"1","id":1},[],{"p":"\u0031","product":"\""}]"#;
         let mut bytes = frame_with(trades).into_bytes();
         for (at, byte) in cuts {
             let at = at % bytes.len();
@@ -345,7 +366,8 @@ proptest! {
             let decoder = decoder();
             let tick = decoder.decode(records[0].as_bytes()).unwrap();
             let expected: f64 = text.parse().unwrap();
-            prop_assert_eq!(tick.fields.get(Field::PRICE).map(f64::to_bits), Some(expected.to_bits()));
+            let price = tick.fields.get(Field::PRICE);
+            prop_assert_eq!(price.map(f64::to_bits), Some(expected.to_bits()));
             let time = UnixNanos::from_integer(time_ms, TimeUnit::Milliseconds);
             prop_assert_eq!(Ok(tick.time), time);
         }

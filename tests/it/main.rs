@@ -15,6 +15,7 @@ mod daemon;
 mod deploy;
 mod kafka;
 mod kafka_tools;
+mod outages;
 mod parity;
 mod soak;
 mod supervise;
@@ -22,3 +23,4 @@ mod support;
 mod tidy;
 #[cfg(feature = "train")]
 mod train;
+mod venues;

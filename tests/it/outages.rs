@@ -196,7 +196,8 @@ impl Shared {
             Door::TooMany => {
                 let mut request = [0; 2048];
                 let _ = stream.read(&mut request);
-                let _ = stream.write_all(b"HTTP/1.1 429 Too Many\r\nRetry-After: 1\r\n\r\nslow down");
+                let _ =
+                    stream.write_all(b"HTTP/1.1 429 Too Many\r\nRetry-After: 1\r\n\r\nslow down");
             }
         }
     }
@@ -424,7 +425,8 @@ fn ids_show_what_was_lost_and_what_was_only_sent_twice_or_late() {
         *held.lock().unwrap() = Some(frame);
         Vec::new()
     });
-    exchange.trade_as("AAA", |frame| [frame].into_iter().chain(held.lock().unwrap().take()).collect());
+    exchange
+        .trade_as("AAA", |frame| [frame].into_iter().chain(held.lock().unwrap().take()).collect());
     exchange.trades(&["AAA"], 3);
     await_ticks(&daemon, 33);
     assert_eq!(daemon.metric("tickcast_source_late_total"), 1.0);

@@ -43,7 +43,7 @@ use crate::config::{FeedUrl, WebSocketConfig};
 use crate::dial::{DialError, Dialer, Socket, TlsError};
 use crate::http::Condition;
 use crate::shutdown::stopped;
-use crate::venue::{Venue, VenueSpec};
+use crate::venue::Venue;
 
 /// Events taken before the machine's clocks are looked at again.
 const BATCH_EVENTS_MAX: usize = 256;
@@ -136,14 +136,9 @@ impl WebSocketSource {
         metrics: WebSocketMetrics,
         seed: u64,
     ) -> Result<Self, TlsError> {
-        let WebSocketConfig { url, subscribe, dial, life } = config;
-        let spec = VenueSpec {
-            url: url.secret().to_owned(),
-            subscribe: subscribe.clone(),
-            ..VenueSpec::default()
-        };
-        let venue = Arc::new(Venue::compile(&spec).expect("texts without symbols"));
-        let urls = vec![url.clone()];
+        let WebSocketConfig { venue, connections, dial, life } = config;
+        let venue = Arc::clone(venue);
+        let urls: Vec<_> = connections.iter().map(|connection| connection.url.clone()).collect();
         let encrypted = urls.iter().any(|url| url.endpoint().encrypted);
         let dialer = Dialer::new(dial.clone(), encrypted)?;
         let health = FeedHealth::new(&venue);

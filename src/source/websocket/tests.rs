@@ -16,6 +16,7 @@ use crate::config::WhenFull;
 use crate::dial::{Transport, limits};
 use crate::http::Readiness;
 use crate::source::intake::{Arrival, IntakeLimits, IntakeMetrics, IntakeReceiver, intake};
+use crate::venue::VenueSpec;
 
 const MESSAGE_BYTES_MAX: usize = 4096;
 
