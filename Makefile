@@ -10,7 +10,7 @@ export ORT_TELEMETRY_DISABLED := 1
 # Where setup.sh has put ONNX Runtime and the recorded data.
 ENVIRONMENT := eval "$$(deploy/setup.sh env)"
 
-.PHONY: help setup demo demo-kafka test test-deploy deb check bench bench-parts bench-python bench-kafka \
+.PHONY: help setup demo demo-kafka test test-api test-deploy deb check bench bench-parts bench-python bench-kafka \
   bench-train soak train clean
 
 help: ## List these targets
@@ -41,6 +41,19 @@ deb: ## Build the Debian package into target/debian
 	@deploy/setup.sh tools
 	cargo build --release --locked --no-default-features
 	deploy/debian/build.sh
+
+test-api: ## Hold docs/api and the examples to a running daemon (fetches Python and Node packages)
+	@deploy/setup.sh prerequisites --for test-api
+	@deploy/setup.sh all
+	$(ENVIRONMENT); cargo build --locked --bin tickcast --example subscribe
+	test -x .cache/api/bin/python || python3 -m venv .cache/api
+	.cache/api/bin/pip install --quiet --disable-pip-version-check \
+	  jsonschema==4.25.1 openapi-spec-validator==0.7.2 websockets==15.0.1
+	npm install --silent --no-audit --no-fund --prefix .cache/api/node ws@8.18.3 @asyncapi/specs@6.10.0
+	$(ENVIRONMENT); TICKCAST=target/debug/tickcast EXAMPLE=target/debug/examples/subscribe \
+	  STOCKS="$$TICKCAST_TEST_DATA" NODE_PATH="$$PWD/.cache/api/node/node_modules" \
+	  SPECIFICATIONS="$$PWD/.cache/api/node/node_modules/@asyncapi/specs" \
+	  .cache/api/bin/python tests/api/check.py
 
 # Twice through clippy: the daemon is built without the trainer, and that must be clean as well.
 check: ## Check format, lints and house rules

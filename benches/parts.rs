@@ -13,7 +13,8 @@ use tickcast::engine::{Engine, Pushed};
 use tickcast::features::RowStatus;
 use tickcast::model::Bundle;
 use tickcast::model::manifest::Mode;
-use tickcast::window::Window;
+use tickcast::state::StateCodec;
+use tickcast::window::{RowFacts, Window};
 
 /// Symbols of a batch, as many as one run takes.
 const SYMBOLS: usize = 512;
@@ -38,6 +39,39 @@ fn decode(criterion: &mut Criterion) {
             }
         });
     });
+}
+
+/// Messages of exchanges to native ticks: each is one tick, and one is a batch of a hundred.
+fn venue(criterion: &mut Criterion) {
+    let kraken_row = r#"{"symbol":"MATIC/USD","side":"sell","price":0.5117,"qty":40.0,
+        "ord_type":"market","trade_id":4665906,"timestamp":"2023-09-25T07:49:37.708706Z"}"#;
+    let batch = vec![kraken_row; 100].join(",");
+    let batch = format!(r#"{{"channel":"trade","type":"update","data":[{batch}]}}"#);
+    let read = |path: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/venues/");
+        std::fs::read_to_string(format!("{folder}{path}")).expect("a message that ships")
+    };
+    let mut group = criterion.benchmark_group("venue");
+    for (name, venue, frame, ticks) in [
+        ("binance", "binance", read("binance/trade.json"), 1),
+        ("okx", "okx", read("okx/trade.json"), 1),
+        ("kraken_batch", "kraken", batch, 100),
+    ] {
+        let config = tickcast::config::venue_feed(venue).expect("a venue that ships");
+        let tickcast::config::SourceKind::WebSocket(feed) = config.kind else { unreachable!() };
+        let mut mapper = tickcast::venue::Mapper::new(feed.venue);
+        group.throughput(Throughput::Elements(ticks));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let mut seen = 0;
+                mapper.classify(black_box(frame.as_bytes()), |mapped| {
+                    black_box(mapped.record);
+                    seen += 1;
+                });
+                assert_eq!(seen, ticks);
+            });
+        });
+    }
 }
 
 /// One symbol's features and its window, step after step.
@@ -74,7 +108,7 @@ fn features_and_window(criterion: &mut Criterion) {
     group.bench_function("push", |bencher| {
         let row = vec![0.5; plans.features.width()];
         let mut window = Window::new(plans.window_steps, plans.features.width());
-        bencher.iter(|| window.push(black_box(&row), false, false));
+        bencher.iter(|| window.push(black_box(&row), RowFacts::default()));
     });
 }
 
@@ -154,5 +188,23 @@ fn encode(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(parts, decode, features_and_window, engine, encode);
+/// What a snapshot costs a shard: every symbol's state to rest and into its stored form.
+fn store(criterion: &mut Criterion) {
+    let bundle = bundle();
+    let mut group = criterion.benchmark_group("store");
+    group.throughput(Throughput::Elements(SYMBOLS as u64));
+    for mode in [Mode::Sliding, Mode::Carried] {
+        let warm = Warm::new(&bundle, mode);
+        let codec = StateCodec::new(&bundle, mode);
+        group.bench_function(mode.to_string(), |bencher| {
+            bencher.iter(|| {
+                for state in warm.engine.snapshot() {
+                    black_box(codec.encode(&state));
+                }
+            });
+        });
+    }
+}
+
+criterion_group!(parts, venue, decode, features_and_window, engine, encode, store);
 criterion_main!(parts);

@@ -40,13 +40,13 @@ usage() {
   cat <<'TEXT'
 usage: deploy/setup.sh COMMAND
 
-  prerequisites [--for demo|test|check|kafka|deploy] [--install]
+  prerequisites [--for demo|test|test-api|check|kafka|deploy] [--install]
                  name everything that is missing; --install fetches it with apt-get and rustup
   onnxruntime    fetch ONNX Runtime's library into the cache
   data           fetch the recorded stock and weather days into the cache
   kafka          fetch Apache Kafka's jars into the cache, for a broker in tests
   tools          build or fetch what checks deploy/: cargo-deb, kustomize, schemas, hadolint
-  all [--for demo|test|check|kafka|deploy] [--install]
+  all [--for demo|test|test-api|check|kafka|deploy] [--install]
                  prerequisites, onnxruntime and data; for tests kafka, for deploy tools as well
   env            print the environment that tests and tools need: eval "$(deploy/setup.sh env)"
 
@@ -155,6 +155,17 @@ kustomize_command() {
   fi
 }
 
+# What runs the examples of subscribers that are not Rust.
+look_for_subscribers() {
+  local version
+  version=$(node --version 2>/dev/null | sed 's/^v\([0-9]*\).*/\1/') || version=
+  ((${version:-0} >= 18)) || lacks "Node.js (18 or newer)" nodejs
+  command -v npm >/dev/null || lacks "npm" npm
+  if ! python3 -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    lacks "python3 (3.11 or newer) with venv" python3-venv
+  fi
+}
+
 # look PURPOSE: fills missing, packages and components.
 look() {
   missing=() packages=() components=()
@@ -174,6 +185,7 @@ look() {
   # Reads the demo's topics back, as a program that is no part of tickcast.
   if [[ $1 == kafka ]]; then command -v kcat >/dev/null || lacks "kcat" kcat; fi
   if [[ $1 == check ]]; then look_for_gates; fi
+  if [[ $1 == test-api ]]; then look_for_subscribers; fi
 }
 
 install_missing() {
@@ -200,8 +212,8 @@ prerequisites() {
     case $1 in
       --for)
         purpose=${2:-}
-        [[ $purpose =~ ^(demo|test|check|kafka|deploy)$ ]] ||
-          fail "$EX_USAGE" "--for takes demo, test, check, kafka or deploy, not '$purpose'"
+        [[ $purpose =~ ^(demo|test|test-api|check|kafka|deploy)$ ]] ||
+          fail "$EX_USAGE" "--for takes demo, test, test-api, check, kafka or deploy, not '$purpose'"
         shift 2
         ;;
       --install) install=yes && shift ;;

@@ -9,16 +9,19 @@
 //! |---|---|---|---|---|
 //! | source task | the connection or file | network, file | `block` or `drop_oldest` | stops reading |
 //! | shard threads | a pipeline each: all state of its symbols | intake | blocks or drops, by policy | drain, return |
-//! | lines thread | the file or standard output | records | blocks the shards | writes all, returns |
+//! | lines threads | a file or standard output each | records | blocks the shards | writes all, returns |
+//! | checkpoint thread | the folder of states | states of one line | the next line waits | writes the last, returns |
 //! | supervisor thread | the watch over all stages | their pulses | – | with the process |
 //! | http thread | probes, metrics, subscribers | requests; one ring | 503; slow subscriber cut | last to go |
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use prometheus::Registry;
+use sha2::{Digest, Sha256};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{interval, timeout};
@@ -26,22 +29,29 @@ use tracing::{error, info, warn};
 
 use crate::affinity::Processors;
 use crate::clock::{Stopwatch, wall_seconds};
-use crate::config::{Config, FileConfig, KafkaConfig, SourceKind, WebSocketConfig};
+use crate::config::{
+    CheckpointConfig, Config, FeedConnection, FileConfig, KafkaConfig, SourceKind, WebSocketConfig,
+};
 use crate::dial::Dialer;
+use crate::domain::{DurationNanos, Position};
 use crate::engine::EngineTally;
 use crate::exit::{Exit, Failure};
 use crate::http::{Condition, HttpServer, HttpState, Readiness, VersionInfo};
 use crate::inference::Runtime;
 use crate::kafka::{KafkaError, KafkaMetrics, KafkaSource};
 use crate::model::Bundle;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{ModelLabel, Pipeline};
 use crate::process;
-use crate::publish::stream::{StreamHub, StreamLimits, StreamMetrics};
-use crate::publish::{Lines, LinesMetrics, Publisher};
-use crate::shard::{Crew, CrewError, Shard, ShardError, ShardMetrics};
+use crate::publish::stream::{StreamHub, StreamId, StreamLimits, StreamMetrics};
+use crate::publish::{Lines, LinesMetrics, LinesOf, Publisher};
+use crate::shard::{Crew, CrewError, ScoreMetrics, Shard, ShardError, ShardMetrics};
 use crate::shutdown::StopSignals;
-use crate::source::file::{FileOptions, FileRecords};
-use crate::source::intake::{IntakeLimits, IntakeMetrics, intake};
+use crate::snapshot::{
+    FileFacts, InputFacts, InputProgress, Keeper, RECORDING, RunningKeeper, SnapshotMetrics, Start,
+};
+use crate::source::command::Handed;
+use crate::source::file::{self, FileOptions, FileRecords};
+use crate::source::intake::{IntakeCommander, IntakeLimits, IntakeMetrics, IntakeSender, intake};
 use crate::source::router::{Router, RouterCloser};
 use crate::source::websocket::{WebSocketMetrics, WebSocketSource};
 use crate::supervise::{Notifier, Pulse, Stage, SuperviseMetrics, Supervisor, watchdog_timeout};
@@ -51,7 +61,8 @@ pub struct App {
     source: Source,
     shards: Vec<Shard>,
     processors: Option<Processors>,
-    lines: Option<Lines>,
+    lines: Vec<Lines>,
+    keeper: Option<KeeperParts>,
     http: HttpServer,
     http_state: HttpState,
     readiness: Readiness,
@@ -63,10 +74,19 @@ pub struct App {
     shutdown_deadline: Duration,
 }
 
+/// What keeps states over restarts, ready to start.
+struct KeeperParts {
+    keeper: Keeper,
+    shards: Vec<IntakeCommander>,
+    last: Receiver<Handed>,
+    input: InputProgress,
+    model: ModelLabel,
+}
+
 /// A source with what it needs.
 enum Source {
-    WebSocket(Box<WebSocketSource>, Router),
-    File(Box<FileRecords>, Router),
+    WebSocket(Box<WebSocketSource>, Router, Start),
+    File(Box<FileRecords>, Router, Option<InputProgress>, Start),
     Kafka(Box<KafkaConfig>, KafkaMetrics, String, Router),
 }
 
@@ -92,12 +112,12 @@ impl App {
         let shard_count = config.shards.count;
         let mut of_shard = config.clone();
         of_shard.engine.symbols_max = config.engine.symbols_max.div_ceil(shard_count);
-        let pipelines = (0..shard_count)
+        let mut pipelines = (0..shard_count)
             .map(|_| Pipeline::build(bundle, runtime, &of_shard))
             .collect::<Result<Vec<_>, _>>()
             .map_err(Exit::because(Failure::Configuration))?;
-        let template = pipelines[0].template();
-        process::register(&registry).map_err(&internal)?.show(template);
+        let template = pipelines[0].template().clone();
+        process::register(&registry).map_err(&internal)?.show(&template);
         let version = VersionInfo {
             model: template.model.clone(),
             model_version: template.model_version.clone(),
@@ -107,15 +127,20 @@ impl App {
         let stream = StreamHub::new(
             StreamLimits {
                 subscribers_max: config.publish.subscribers_max,
+                subscribers_per_address_max: config.publish.subscribers_per_address_max,
                 lag_records_max: config.publish.subscriber_records_max,
+                symbols_max: config.engine.symbols_max,
             },
+            StreamId(process_seed()),
             StreamMetrics::register(&registry).map_err(&internal)?,
         );
         // The port before the file: a second daemon on the same port must not touch the file.
         let http = HttpServer::bind(config.http.bind).map_err(Exit::because(Failure::Temporary))?;
-        let lines_metrics = LinesMetrics::register(&registry).map_err(&internal)?;
-        let lines = Lines::open(&config.publish.lines, lines_metrics)
+        let lines_metrics = |of| LinesMetrics::register(&registry, of).map_err(&internal);
+        let lines = Lines::open(&config.publish.lines, lines_metrics(LinesOf::Forecasts)?)
             .map_err(Exit::while_doing(Failure::Configuration, "open publish.lines"))?;
+        let score_lines = Lines::open(&config.publish.scores, lines_metrics(LinesOf::Scores)?)
+            .map_err(Exit::while_doing(Failure::Configuration, "open publish.scores"))?;
         let metrics = IntakeMetrics::register(&registry).map_err(&internal)?;
         let limits = IntakeLimits {
             records_max: config.source.queue_records_max,
@@ -125,32 +150,87 @@ impl App {
         };
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..shard_count).map(|_| intake(limits, metrics.clone())).unzip();
-        let router = Router::new(senders);
+        let is_live = matches!(config.source.kind, SourceKind::WebSocket(_));
+        let live = |sender: IntakeSender| if is_live { sender.live() } else { sender };
+        let router = Router::new(senders.into_iter().map(live).collect());
         let (intake, closer) = (metrics, router.closer());
         let source_pulse = router.pulse();
+        let mut input = input_facts(&config.source.kind)?.map(InputProgress::new);
+        // Registered also where nothing is kept, so that a dashboard shows zeros and not a hole.
+        let kept = SnapshotMetrics::register(&registry).map_err(&internal)?;
+        let (keeper, start) = match (&config.checkpoint.folder, &input) {
+            (None, _) => {
+                input = None;
+                (None, Start::default())
+            }
+            (Some(folder), None) => {
+                info!(
+                    folder = %folder.display(),
+                    "nothing is kept here: the input keeps states itself, or cannot be read again"
+                );
+                (None, Start::default())
+            }
+            (Some(folder), Some(input)) => {
+                let CheckpointConfig { interval, gap_steps_max, .. } = config.checkpoint;
+                let configuration = Exit::because(Failure::Configuration);
+                let mut keeper = Keeper::open(folder, interval, kept).map_err(&configuration)?;
+                let models = [pipelines[0].label().identity];
+                let step_seconds = i64::from(bundle.manifest().step.interval_seconds);
+                let gap_max = DurationNanos::from_seconds(step_seconds)
+                    .and_then(|step| step.times(gap_steps_max))
+                    .unwrap_or(DurationNanos::MAX);
+                let start = keeper
+                    .restore(&mut pipelines, input, &models, gap_max)
+                    .map_err(&configuration)?;
+                (Some(keeper), start)
+            }
+        };
+        let commanders = router.commanders();
         let source = match config.source.kind {
             SourceKind::WebSocket(websocket) => {
                 let metrics = WebSocketMetrics::register(&registry).map_err(&internal)?;
                 let feed = live_feed(&websocket, config.engine.symbols_max, metrics)?;
-                Source::WebSocket(Box::new(feed), router)
+                Source::WebSocket(Box::new(feed), router, start)
             }
-            SourceKind::File(file) => Source::File(Box::new(open_recording(file)?), router),
+            SourceKind::File(file) => {
+                let records = Box::new(open_recording(file)?);
+                Source::File(records, router, input.clone(), start)
+            }
             SourceKind::Kafka(kafka) => {
                 let metrics = KafkaMetrics::register(&registry).map_err(&internal)?;
                 Source::Kafka(kafka, metrics, bundle.manifest().onnx_sha256.clone(), router)
             }
         };
-        let publisher = Publisher::new(stream.clone(), lines.as_ref().map(Lines::queue));
+        let queue = |lines: &Option<Lines>| lines.as_ref().map(Lines::queue);
+        let publisher = Publisher::new(stream.clone(), queue(&lines), queue(&score_lines));
         let metrics = ShardMetrics::register(&registry).map_err(&internal)?;
-        let shard = |(pipeline, receiver)| {
+        let (last_states, last) = channel();
+        let model = pipelines[0].label();
+        let keeper = keeper.zip(input).map(|(keeper, input)| KeeperParts {
+            keeper,
+            shards: commanders,
+            last,
+            input,
+            model,
+        });
+        let listed = &config.metrics.symbols;
+        let scores =
+            ScoreMetrics::register(&registry, &template, listed, shard_count).map_err(&internal)?;
+        let shard = |(index, (pipeline, receiver))| {
             let (publisher, metrics) = (publisher.clone(), metrics.clone());
-            Shard::new(pipeline, receiver, publisher, metrics, config.shards.drain_records_max)
+            let (scores, records_max) = (scores.of_shard(index), config.shards.drain_records_max);
+            let shard = Shard::new(pipeline, receiver, publisher, metrics, scores, records_max);
+            match &keeper {
+                Some(_) => shard.with_keeper(last_states.clone()),
+                None => shard,
+            }
         };
         let progress = {
             let metrics = metrics.clone();
             move || format!("{} forecasts", metrics.forecasts())
         };
-        let shards: Vec<Shard> = pipelines.into_iter().zip(receivers).map(shard).collect();
+        let shards: Vec<Shard> =
+            pipelines.into_iter().zip(receivers).enumerate().map(shard).collect();
         let processors = config.shards.pin_threads.then(Processors::given).flatten();
         let (readiness, liveness) = (Readiness::new(), Readiness::new());
         let alive = liveness.condition("stages");
@@ -159,7 +239,7 @@ impl App {
         let stages = shards.iter().enumerate().map(|(index, shard)| shard.stage(index));
         let stages = std::iter::once(source_stage).chain(stages);
         let supervisor = Supervisor {
-            stages: stages.chain(lines.as_ref().map(Lines::stage)).collect(),
+            stages: stages.chain(lines.iter().chain(&score_lines).map(Lines::stage)).collect(),
             stall_timeout: config.stall_timeout,
             readiness: readiness.clone(),
             alive,
@@ -174,13 +254,14 @@ impl App {
             liveness,
             stream: Some(stream.clone()),
             version: Some(version),
-            allowed_origins: config.http.allowed_origins,
+            access: config.http.access,
         };
         Ok(Self {
             source,
             shards,
             processors,
-            lines,
+            lines: lines.into_iter().chain(score_lines).collect(),
+            keeper,
             http,
             http_state,
             readiness,
@@ -223,6 +304,7 @@ impl App {
             shards,
             processors,
             lines,
+            keeper,
             http,
             http_state,
             readiness,
@@ -256,7 +338,15 @@ impl App {
         let supervision = supervisor
             .start()
             .map_err(Exit::while_doing(Failure::Internal, "start the supervisor"))?;
-        let mut work = pin!(publish_all(crew, lines, stream));
+        let queues = lines.iter().map(Lines::queue).collect();
+        let start = |KeeperParts { keeper, shards, last, input, model }: KeeperParts| {
+            keeper.start(shards, last, queues, input, model)
+        };
+        let keeper = keeper
+            .map(start)
+            .transpose()
+            .map_err(Exit::while_doing(Failure::Internal, "start the keeper of snapshots"))?;
+        let mut work = pin!(publish_all(crew, keeper, lines, stream));
         let stop_timeout = source.stop_timeout(shutdown_deadline);
         let mut source = tokio::spawn(run_source(source, ready, source_pulse, stopped));
 
@@ -350,6 +440,11 @@ async fn show_life(pulse: Pulse) {
 /// How often the runtime shows that it runs; far below any limit that may be set.
 const LIFE_EVERY: Duration = Duration::from_millis(200);
 
+/// A number that no other process, and no earlier one, is likely to have.
+fn process_seed() -> u64 {
+    wall_seconds().to_bits() ^ u64::from(std::process::id())
+}
+
 /// How long a source has to notice the word to stop before it is left behind.
 const SOURCE_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -386,19 +481,27 @@ impl Deadline {
 /// Waits until the shards have published everything and everything is written.
 async fn publish_all(
     mut crew: Crew,
-    lines: Option<Lines>,
+    keeper: Option<RunningKeeper>,
+    lines: Vec<Lines>,
     stream: StreamHub,
 ) -> Result<EngineTally, Exit> {
     let finished = crew.finished().await.cloned();
+    // Before the writer of lines ends, which has to write what the last snapshot holds.
+    if let (Some(keeper), Ok(_)) = (keeper, &finished) {
+        let kept = tokio::task::spawn_blocking(|| keeper.finish()).await;
+        kept.map_err(Exit::while_doing(Failure::Internal, "keep the last snapshot"))?
+            .map_err(Exit::because(Failure::Internal))?;
+    }
     // A shard that failed otherwise may have left others at work, whose lines nobody waits for.
     let writer_ended = matches!(finished, Ok(_) | Err(CrewError::Shard(ShardError::Closed(_))));
     stream.finish();
-    if let (Some(lines), true) = (lines, writer_ended) {
+    if writer_ended {
         // The writer's own error is the cause of a closed way out, so it goes first.
-        let written = tokio::task::spawn_blocking(|| lines.finish()).await;
+        let finish = || lines.into_iter().try_for_each(Lines::finish);
+        let written = tokio::task::spawn_blocking(finish).await;
         written
-            .map_err(Exit::while_doing(Failure::Internal, "write publish.lines"))?
-            .map_err(Exit::while_doing(Failure::Temporary, "write publish.lines"))?;
+            .map_err(Exit::while_doing(Failure::Internal, "write lines"))?
+            .map_err(Exit::while_doing(Failure::Temporary, "write lines"))?;
     }
     finished.map_err(Exit::because(Failure::Internal))
 }
@@ -406,13 +509,26 @@ async fn publish_all(
 /// Says what became of everything.
 fn report(finished: Result<EngineTally, Exit>, intake: &IntakeMetrics) -> Result<(), Exit> {
     let tally = finished.inspect_err(|failure| error!(error = %failure, "the daemon failed"))?;
-    let EngineTally { ticks, absorbed, steps, warming, forecasts, withheld, rejects, repeats } =
-        tally;
+    let EngineTally { ticks, absorbed, steps, further, patched, .. } = tally;
+    let EngineTally { warming, forecasts, withheld, resets, rejects, repeats, .. } = tally;
+    let withheld = withheld.total();
     let refused = rejects.total();
     let (received, dropped) = intake.received_and_dropped();
     info!(
         received,
-        dropped, ticks, repeats, refused, absorbed, steps, warming, forecasts, withheld, "drained"
+        dropped,
+        ticks,
+        repeats,
+        refused,
+        absorbed,
+        further,
+        steps,
+        patched,
+        warming,
+        forecasts,
+        withheld,
+        resets,
+        "drained"
     );
     Ok(())
 }
@@ -423,15 +539,14 @@ pub(crate) fn live_feed(
     symbols_max: usize,
     metrics: WebSocketMetrics,
 ) -> Result<WebSocketSource, Exit> {
-    let seed = wall_seconds().to_bits() ^ u64::from(std::process::id());
-    WebSocketSource::new(config, symbols_max, metrics, seed)
+    WebSocketSource::new(config, symbols_max, metrics, process_seed())
         .map_err(Exit::while_doing(Failure::Configuration, "source.url"))
 }
 
 /// Reads the certificates that a feed's address asks for.
-pub(crate) fn certificates(config: &WebSocketConfig) -> Result<Dialer, Exit> {
-    let encrypted = config.connections.iter().any(|of| of.url.endpoint().encrypted);
-    Dialer::new(config.dial.clone(), encrypted)
+pub(crate) fn dialer(config: &WebSocketConfig) -> Result<Dialer, Exit> {
+    let encrypted = |connection: &FeedConnection| connection.url.endpoint().encrypted;
+    Dialer::new(config.dial.clone(), config.connections.iter().any(encrypted))
         .map_err(Exit::while_doing(Failure::Configuration, "source.url"))
 }
 
@@ -442,6 +557,22 @@ pub(crate) fn open_recording(file: FileConfig) -> Result<FileRecords, Exit> {
         .map_err(Exit::while_doing(Failure::Configuration, "source.path"))
 }
 
+/// What tells the input from others, where it has no states of its own and may be met again.
+fn input_facts(source: &SourceKind) -> Result<Option<InputFacts>, Exit> {
+    match source {
+        SourceKind::WebSocket(websocket) => {
+            let digest = Sha256::digest(websocket.connections[0].url.place());
+            Ok(Some(InputFacts::Feed(digest.into())))
+        }
+        SourceKind::File(recording) => {
+            let facts = file::facts(&recording.path)
+                .map_err(Exit::while_doing(Failure::Configuration, "source.path"))?;
+            Ok(facts.map(|(length, head)| InputFacts::File(FileFacts { length, head })))
+        }
+        SourceKind::Kafka(_) => Ok(None),
+    }
+}
+
 /// Runs the source to its end. A live feed ends only by `stop`.
 async fn run_source(
     source: Source,
@@ -450,7 +581,11 @@ async fn run_source(
     stop: watch::Receiver<bool>,
 ) -> Result<(), Exit> {
     match source {
-        Source::WebSocket(feed, router) => {
+        Source::WebSocket(feed, router, start) => {
+            // What came while no process ran is missing behind the states that came back.
+            if start.resumed && router.gap().await.is_err() {
+                return Ok(());
+            }
             feed.run(router, ready, stop).await;
             Ok(())
         }
@@ -462,7 +597,7 @@ async fn run_source(
                 ready,
                 metrics,
                 pulse,
-                seed: wall_seconds().to_bits() ^ u64::from(std::process::id()),
+                seed: process_seed(),
                 runtime: tokio::runtime::Handle::current(),
             };
             let (done, outcome) = oneshot::channel();
@@ -481,22 +616,58 @@ async fn run_source(
                 },
             )
         }
-        Source::File(records, router) => {
-            ready.ready();
+        Source::File(records, router, progress, start) => {
             let handle = tokio::runtime::Handle::current();
             let read = move || {
-                for record in *records {
-                    let record = record.map_err(Exit::because(Failure::Data))?;
-                    let delivered = handle.block_on(router.record(record.bytes.into()));
-                    if delivered.is_err() || *stop.borrow() {
-                        break;
-                    }
-                }
-                Ok(())
+                let deliver = |bytes: Vec<u8>, position| {
+                    handle.block_on(router.record_at(bytes.into(), position)).is_ok()
+                };
+                read_recording(*records, start, progress.as_ref(), &ready, &stop, deliver)
             };
             tokio::task::spawn_blocking(read)
                 .await
                 .map_err(Exit::while_doing(Failure::Internal, "read the recording"))?
         }
     }
+}
+
+/// Reads a recording to its end, from behind the records that the states hold already. They are
+/// read again to be left out, because no format but JSON lines can be entered in the middle.
+fn read_recording(
+    mut records: FileRecords,
+    start: Start,
+    progress: Option<&InputProgress>,
+    ready: &Condition,
+    stop: &watch::Receiver<bool>,
+    deliver: impl Fn(Vec<u8>, Position) -> bool,
+) -> Result<(), Exit> {
+    if start.records > 0 {
+        ready.not_ready(format!("going to record {}", start.records));
+    }
+    let mut count = 0;
+    while !*stop.borrow() {
+        if count == start.records {
+            ready.ready();
+        }
+        let Some(record) = records.next() else { break };
+        let record = record.map_err(Exit::because(Failure::Data))?;
+        count += 1;
+        if count <= start.records {
+            continue;
+        }
+        // No recording has more records than that.
+        let offset = i64::try_from(count - 1).unwrap_or(i64::MAX);
+        if !deliver(record.bytes, Position { partition: RECORDING, offset }) {
+            break;
+        }
+        if let Some(progress) = progress {
+            progress.delivered(count, records.bytes_read());
+        }
+    }
+    if count < start.records && !*stop.borrow() {
+        let (had, has) = (start.records, count);
+        let text = format!("source.path: {had} records were read of it before, and it has {has}");
+        return Err(Exit::new(Failure::Data, text));
+    }
+    Ok(())
 }

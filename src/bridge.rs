@@ -115,7 +115,7 @@ impl Bridge {
             liveness: Readiness::always("process"),
             stream: None,
             version: None,
-            allowed_origins: config.http.allowed_origins,
+            access: config.http.access,
         };
         Ok(Self {
             source,

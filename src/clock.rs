@@ -1,9 +1,12 @@
 //! The only place that reads clocks.
 //!
-//! Owns wall time (for seeds of jitter) and durations (for latency and limits). Promises that no
-//! clock value reaches a forecast. Never is named by the pure core.
+//! Owns wall time (for seeds of jitter, for people, and for when a record was received) and
+//! durations (for latency and limits). Promises that no clock value reaches a forecast. Never is
+//! named by the pure core.
 
 use std::time::{Duration, Instant, SystemTime};
+
+use crate::domain::UnixNanos;
 
 /// Measures how long something takes, on the monotonic clock.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +47,15 @@ pub fn pause(duration: Duration) {
     std::thread::sleep(duration);
 }
 
-/// Wall time as seconds since the Unix epoch, for what must differ between runs: seeds of jitter.
+/// Wall time, for when something was received; `None` where the clock shows a time out of range.
+#[expect(clippy::disallowed_methods, reason = "this is the seam the rule points to")]
+pub fn wall_time() -> Option<UnixNanos> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_nanos()).ok().map(UnixNanos::from_nanos)
+}
+
+/// Wall time as seconds since the Unix epoch, for what may differ between runs: seeds of jitter,
+/// and times for people.
 #[expect(clippy::disallowed_methods, reason = "this is the seam the rule points to")]
 pub fn wall_seconds() -> f64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |span| span.as_secs_f64())

@@ -12,6 +12,7 @@
 //! | [`engine`] | ticks of all symbols | forecasts, in modes `full`, `sliding`, `carried` |
 //! | [`inference`] | tensors | tensors, through ONNX Runtime |
 //! | [`forecast`] | a model's output | value, price, interval, signal |
+//! | [`score`] | forecasts, and steps that are their truths | scores, and how wide intervals are |
 //! | [`publish`] | forecasts | bytes on the stream and in files |
 //!
 //! [`domain`] holds the shared words as types, [`venue`] what a feed's frames mean and what it asks
@@ -49,8 +50,10 @@ pub mod model;
 pub mod pipeline;
 pub mod process;
 pub mod publish;
+pub mod score;
 pub mod shard;
 pub mod shutdown;
+pub mod snapshot;
 pub mod source;
 pub mod state;
 pub mod step;

@@ -9,13 +9,14 @@ use bytes::Bytes;
 
 use crate::config::Config;
 use crate::decode::{JsonDecoder, symbol_of};
-use crate::domain::{Forecast, PartitionId, Position, Reject, Symbol};
-use crate::engine::{Engine, EngineTally, Pushed};
+use crate::domain::{DurationNanos, Forecast, PartitionId, Position, Reject, Symbol, UnixNanos};
+use crate::engine::{ColdStart, Engine, EngineTally, Pushed};
 use crate::inference::{InferenceError, Runtime};
 use crate::model::manifest::Mode;
 use crate::model::{Bundle, BundleError};
 use crate::publish::wire::RecordTemplate;
-use crate::state::StateCodec;
+use crate::score::{RECENT_SCORES, ScoreBook};
+use crate::state::{ModelIdentity, StateCodec};
 
 /// One model's path from records to forecasts.
 pub struct Pipeline {
@@ -23,9 +24,25 @@ pub struct Pipeline {
     engine: Engine,
     template: RecordTemplate,
     codec: StateCodec,
+    /// How far the event time of a record may lie ahead of its reception.
+    future_max: Option<DurationNanos>,
     forecasts: Vec<Forecast>,
     buffer: Vec<u8>,
 }
+
+/// Where a record comes from, as far as its source knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Its place in an input that can be read again.
+    pub position: Option<Position>,
+    /// When it was received, by the clock at the source: ours for a live feed, the broker's for a
+    /// topic, and none for a recording.
+    pub received: Option<UnixNanos>,
+}
+
+/// Without a word from the configuration, an event time may lie so far ahead of its reception, or
+/// one step where that is longer: a bar may be stamped with its end.
+const FUTURE_SECONDS: u32 = 60;
 
 /// Why there is no pipeline.
 #[derive(Debug, thiserror::Error)]
@@ -78,9 +95,22 @@ impl Pipeline {
             horizon_steps: manifest.horizon_steps,
             coverage: plans.forecast.coverage(),
         };
-        let engine = Engine::new(plans.clone(), mode, bundle.signature(), backend, config.engine)?;
+        let mut plans = plans.clone();
+        plans.score.intervals = config.forecast.intervals;
+        let mut engine = Engine::new(plans, mode, bundle.signature(), backend, config.engine)?
+            .with_policy(config.policy);
+        let recent_scores = RECENT_SCORES.div_ceil(config.shards.count);
+        engine.scores_mut().list(&config.metrics.symbols, recent_scores);
+        if config.publishes_scores() {
+            engine.scores_mut().keep();
+        }
         let codec = StateCodec::new(bundle, mode);
-        Ok(Self { decoder, engine, template, codec, forecasts: Vec::new(), buffer: Vec::new() })
+        let usual = manifest.step.interval_seconds.max(FUTURE_SECONDS);
+        let future_seconds_max = config.source.future_seconds_max.unwrap_or(usual);
+        let future_max = Some(i64::from(future_seconds_max)).filter(|seconds| *seconds > 0);
+        let future_max = future_max.and_then(DurationNanos::from_seconds);
+        let (forecasts, buffer) = (Vec::new(), Vec::new());
+        Ok(Self { decoder, engine, template, codec, future_max, forecasts, buffer })
     }
 
     /// What all forecasts have in common.
@@ -98,8 +128,7 @@ impl Pipeline {
         self.engine.symbol_count()
     }
 
-    /// Takes one record, with its place in an input that can be read again; tells the reason where
-    /// it was refused. Where an earlier row of the same
+    /// Takes one record; tells the reason where it was refused. Where an earlier row of the same
     /// symbol is still in inference, `flush` is called first: it must call [`Pipeline::infer`] and
     /// [`Pipeline::advance`], and may publish in between.
     ///
@@ -108,10 +137,10 @@ impl Pipeline {
     pub fn take<E>(
         &mut self,
         record: &[u8],
-        position: Option<Position>,
+        origin: Origin,
         flush: impl FnMut(&mut Self) -> Result<(), E>,
     ) -> Result<Option<Reject>, E> {
-        self.take_noting(record, position, || {}, flush)
+        self.take_noting(record, origin, || {}, flush)
     }
 
     /// As [`Pipeline::take`]; calls `decoded` between decoding and the step, for whoever measures.
@@ -121,7 +150,7 @@ impl Pipeline {
     pub fn take_noting<E>(
         &mut self,
         record: &[u8],
-        position: Option<Position>,
+        origin: Origin,
         decoded: impl FnOnce(),
         mut flush: impl FnMut(&mut Self) -> Result<(), E>,
     ) -> Result<Option<Reject>, E> {
@@ -134,13 +163,35 @@ impl Pipeline {
                 return Ok(Some(reason));
             }
         };
+        if self.is_in_future(tick.time, origin.received) {
+            self.engine.refuse(Reject::InFuture);
+            return Ok(Some(Reject::InFuture));
+        }
         loop {
-            match self.engine.push(&tick, position) {
-                Pushed::Taken | Pushed::Repeated => return Ok(None),
+            match self.engine.push(&tick, origin.position) {
+                Pushed::Taken => break,
+                Pushed::Repeated => return Ok(None),
                 Pushed::Refused(reason) => return Ok(Some(reason)),
                 Pushed::Waiting => flush(self)?,
             }
         }
+        // The steps that one tick completes go through inference one after the other.
+        while self.engine.has_due() {
+            flush(self)?;
+        }
+        Ok(None)
+    }
+
+    /// Whether an event time lies further ahead of the reception than clocks may differ. Such a
+    /// tick would make every later one of its symbol come out of order.
+    fn is_in_future(&self, time: UnixNanos, received: Option<UnixNanos>) -> bool {
+        let (Some(max), Some(received)) = (self.future_max, received) else { return false };
+        time > received && time.since(received).is_none_or(|ahead| ahead > max)
+    }
+
+    /// The newest window that began cold because of a distance between steps.
+    pub fn newest_cold_start(&self) -> Option<&ColdStart> {
+        self.engine.newest_cold_start()
     }
 
     /// Notes that data of every symbol may be missing from here on.
@@ -194,6 +245,36 @@ impl Pipeline {
         Ok(count)
     }
 
+    /// Hands every score made since the last call to `sink`, as its symbol and its bytes, in the
+    /// order of the steps that were the truths. None unless the configuration gives scores a way
+    /// out or [`Pipeline::keep_scores`] was called.
+    ///
+    /// # Errors
+    /// The first error of `sink`; the scores after it are dropped.
+    pub fn emit_scores<E>(
+        &mut self,
+        mut sink: impl FnMut(&Symbol, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (book, names) = self.engine.scores_and_names();
+        for score in book.take() {
+            let symbol = names.of(score.symbol);
+            self.buffer.clear();
+            self.template.encode_score(symbol.as_str(), &score, &mut self.buffer);
+            sink(symbol, &self.buffer)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps scores from here on; [`Pipeline::emit_scores`] is then due after every inference.
+    pub fn keep_scores(&mut self) {
+        self.engine.scores_mut().keep();
+    }
+
+    /// The scores of all symbols.
+    pub fn scores_mut(&mut self) -> &mut ScoreBook {
+        self.engine.scores_mut()
+    }
+
     /// Moves the states behind the last forecasts on, off the critical path.
     ///
     /// # Errors
@@ -202,24 +283,54 @@ impl Pipeline {
         self.engine.advance()
     }
 
-    /// Hands the stored form of every symbol's state that has moved since the last call to `sink`.
-    /// All forecasts must have been made and the states moved on.
-    pub fn take_changed(&mut self, mut sink: impl FnMut(StoredState)) {
+    /// The model behind the states that [`Pipeline::take_changed`] gives.
+    pub fn label(&self) -> ModelLabel {
+        let RecordTemplate { model, model_version, mode, .. } = &self.template;
+        let text = format!("{model} {model_version}, {mode}");
+        ModelLabel { identity: self.codec.identity(), text }
+    }
+
+    /// Whether a symbol has a state.
+    pub fn has_symbol(&self, name: &str) -> bool {
+        self.engine.has_symbol(name)
+    }
+
+    /// How many windows began anew because the data went on too late for them.
+    pub fn stale_count(&self) -> u64 {
+        self.engine.stale_count()
+    }
+
+    /// How many symbols' states have moved since they were last taken.
+    pub fn changed_count(&self) -> usize {
+        self.engine.changed_count()
+    }
+
+    /// Hands the stored form of at most `count_max` symbols' states that have moved since they
+    /// were last taken to `sink`, the longest waiting first. All forecasts must have been made and
+    /// the states moved on.
+    pub fn take_changed(&mut self, count_max: usize, mut sink: impl FnMut(StoredState)) {
         let codec = &self.codec;
-        self.engine.take_changed(|Position { partition, .. }, state| {
+        self.engine.take_changed(count_max, |position, state| {
+            let partition = position.map(|position| position.partition);
             let bytes = codec.encode(&state);
             sink(StoredState { symbol: state.symbol().to_owned(), partition, bytes });
         });
     }
 
-    /// Takes the stored states of a partition's symbols over. What cannot be used is told by name,
-    /// and its symbol begins cold.
+    /// Notes that data is missing from here on, and that windows whose data goes on later than
+    /// `gap_max` after its newest tick begin anew.
+    pub fn expect_gap(&mut self, gap_max: DurationNanos) {
+        self.engine.expect_gap(gap_max);
+    }
+
+    /// Takes the stored states of symbols over, as those of a partition where the input has
+    /// places. What cannot be used is told by name, and its symbol begins cold.
     ///
     /// # Errors
     /// [`InferenceError`] where the recurrent states cannot be computed.
     pub fn restore(
         &mut self,
-        partition: PartitionId,
+        partition: Option<PartitionId>,
         stored: &[(String, Bytes)],
     ) -> Result<Restored, InferenceError> {
         let mut restored = Restored::default();
@@ -234,7 +345,7 @@ impl Pipeline {
                 Err(error) => restored.cold.push(format!("symbol `{symbol}`: {error}")),
             }
         }
-        let refused = self.engine.restore(&states, Some(partition))?;
+        let refused = self.engine.restore(&states, partition)?;
         restored.symbol_count = states.len() - refused.len();
         restored.cold.extend(refused.iter().map(ToString::to_string));
         Ok(restored)
@@ -255,9 +366,19 @@ impl Pipeline {
         self.engine.infer(&mut self.forecasts)?;
         self.engine.advance()?;
         self.forecasts.clear();
+        self.engine.scores_mut().take().for_each(drop);
         self.engine.clear();
         Ok(())
     }
+}
+
+/// A model in one mode, for programs and for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelLabel {
+    /// Tells its states from those of others.
+    pub identity: ModelIdentity,
+    /// Name, version and mode.
+    pub text: String,
 }
 
 /// The stored form of one symbol's state.
@@ -265,8 +386,8 @@ impl Pipeline {
 pub struct StoredState {
     /// Whose it is.
     pub symbol: String,
-    /// The partition that it belongs to.
-    pub partition: PartitionId,
+    /// The partition that it belongs to, in an input that has places.
+    pub partition: Option<PartitionId>,
     /// What [`StateCodec`] wrote.
     pub bytes: Vec<u8>,
 }

@@ -9,6 +9,7 @@
 //! ```
 //! The checksum is the head of the SHA-256 of everything before it and the payload.
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::engine::SymbolSnapshot;
@@ -18,7 +19,7 @@ use crate::model::manifest::Mode;
 const MAGIC: &[u8; 4] = b"tcst";
 
 /// The layout of the payload. Raise it whenever [`SymbolSnapshot`] changes: postcard has no names.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 const MODEL: std::ops::Range<usize> = 6..22;
 const CHECKSUM: std::ops::Range<usize> = 22..30;
@@ -27,8 +28,12 @@ const HEADER_BYTES: usize = CHECKSUM.end;
 /// Writes and reads the states of one model in one mode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateCodec {
-    model: [u8; 16],
+    model: ModelIdentity,
 }
+
+/// A model's name, version, ONNX and mode, as a digest: states of another one are none of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelIdentity(pub [u8; 16]);
 
 /// Why stored bytes are no state of this model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,7 +65,12 @@ impl StateCodec {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
-        Self { model: head(&hash.finalize()) }
+        Self { model: ModelIdentity(head(&hash.finalize())) }
+    }
+
+    /// Whose states these are.
+    pub fn identity(&self) -> ModelIdentity {
+        self.model
     }
 
     /// The state as bytes.
@@ -68,7 +78,7 @@ impl StateCodec {
         let mut bytes = Vec::with_capacity(1024);
         bytes.extend(MAGIC);
         bytes.extend(VERSION.to_le_bytes());
-        bytes.extend(self.model);
+        bytes.extend(self.model.0);
         bytes.extend([0; CHECKSUM.end - CHECKSUM.start]);
         let mut bytes = postcard::to_extend(state, bytes)
             .expect("plain numbers, texts and lists always encode, and a Vec never fails to grow");
@@ -92,7 +102,7 @@ impl StateCodec {
         if checksum(bytes) != bytes[CHECKSUM] {
             return Err(StateError::Damaged);
         }
-        if bytes[MODEL] != self.model {
+        if bytes[MODEL] != self.model.0 {
             return Err(StateError::OtherModel);
         }
         postcard::from_bytes(&bytes[HEADER_BYTES..])

@@ -149,7 +149,7 @@ impl Known {
             golden_sha256: String::new(),
             window_steps: self.window_steps(),
             horizon_steps: 1,
-            step: StepSpec { kind: StepKind::Record, interval_seconds: 1 },
+            step: StepSpec::record(1),
             features: columns.iter().map(|column| column.feature.clone()).collect(),
             extra_fields: Vec::new(),
             scaler: minmax(columns),

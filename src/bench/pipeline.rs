@@ -22,7 +22,7 @@ use crate::engine::{Engine, Pushed};
 use crate::inference::{InferenceError, Runtime};
 use crate::model::Bundle;
 use crate::model::manifest::Mode;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Origin, Pipeline};
 use crate::publish::wire::RecordTemplate;
 
 /// Records of one block before the next side has its turn; a round of all symbols where that is
@@ -112,7 +112,7 @@ impl Driven {
         let mut batches = records.chunks(self.drain_records_max).peekable();
         while let Some(batch) = batches.next() {
             for record in batch {
-                self.pipeline.take(record, None, |pipeline| flush(pipeline, true))?;
+                self.pipeline.take(record, Origin::default(), |pipeline| flush(pipeline, true))?;
             }
             flush(&mut self.pipeline, batches.peek().is_some())?;
         }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::Global;
-use crate::app::{certificates, open_recording};
+use crate::app::{dialer, open_recording};
 use crate::config::{FeedConnection, SourceKind};
 use crate::exit::{Exit, Failure};
 use crate::pipeline::Pipeline;
@@ -35,9 +35,9 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<(), Exit> {
     let mut subscriptions = String::new();
     match config.source.kind {
         SourceKind::File(file) => drop(open_recording(file)?),
-        SourceKind::WebSocket(feed) => {
-            certificates(&feed)?;
-            subscriptions = told(&feed.connections);
+        SourceKind::WebSocket(websocket) => {
+            drop(dialer(&websocket)?);
+            subscriptions = told(&websocket.connections);
         }
         SourceKind::Kafka(_) => {}
     }

@@ -6,6 +6,8 @@
 mod bench;
 mod bridge;
 mod check;
+mod config;
+mod docs;
 mod feed;
 mod feed_topic;
 mod map;
@@ -66,6 +68,10 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Report every problem of a configuration and its model at once
     Check(check::CheckArgs),
+    /// Show the settings in effect, or all that there are
+    Config(config::ConfigArgs),
+    /// Write shell completions or the manual page
+    Docs(docs::DocsArgs),
     /// Inspect and verify sealed models
     Model(model::ModelArgs),
     /// Fit a model to a history, evaluate it and seal it
@@ -110,6 +116,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
         Command::Serve(args) => serve::run(args, &global),
         Command::Replay(args) => replay::run(&args, &global),
         Command::Check(args) => check::run(&args, &global),
+        Command::Config(args) => config::run(&args),
+        Command::Docs(args) => docs::run(&args),
         Command::Model(args) => model::run(args, &global),
         #[cfg(feature = "train")]
         Command::Train(args) => train::run(args, &global),

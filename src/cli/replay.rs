@@ -14,7 +14,7 @@ use crate::config::{
 use crate::engine::EngineTally;
 use crate::exit::{Exit, Failure};
 use crate::kafka::{TopicRecord, TopicRecords};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Origin, Pipeline};
 use crate::source::file::{FileOptions, FileRecords};
 
 const EXAMPLES: &str = "\
@@ -56,6 +56,9 @@ pub(super) struct ReplayArgs {
     /// Where forecasts go as JSON lines; - is standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
+    /// Where scores go as JSON lines, one for each forecast whose truth is in the recording
+    #[arg(long, value_name = "FILE")]
+    scores: Option<PathBuf>,
     /// Columns of a CSV or Parquet file, such as symbol=Ticker,time=Date,close=Close,volume=Volume
     #[arg(long, value_name = "PAIRS")]
     columns: Option<String>,
@@ -71,7 +74,13 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
     let runtime = super::runtime(global, config.onnxruntime_library.as_deref())?;
     let mut pipeline = Pipeline::build(&bundle, &runtime, &config)
         .map_err(Exit::because(Failure::Configuration))?;
-    let mut output = open_output(&args.output)?;
+    let mut output = Output {
+        forecasts: open_output(&args.output)?,
+        scores: args.scores.as_deref().map(open_output).transpose()?,
+    };
+    if output.scores.is_some() {
+        pipeline.keep_scores();
+    }
     let progress = progress_bar(&input);
     let watch = Stopwatch::start();
     let outcome = replay(&mut pipeline, &mut input, &mut output, &config, &progress);
@@ -84,14 +93,14 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
 fn replay(
     pipeline: &mut Pipeline,
     input: &mut Input,
-    output: &mut dyn Write,
+    output: &mut Output,
     config: &Config,
     progress: &ProgressBar,
 ) -> Result<(), Exit> {
     let mut waiting = 0;
     let mut broken = Ok(());
     while let Some(record) = input.next() {
-        let TopicRecord { bytes, after_gap } = match record {
+        let TopicRecord { bytes, received, after_gap } = match record {
             Ok(record) => record,
             Err(error) => {
                 broken = Err(error);
@@ -101,7 +110,8 @@ fn replay(
         if after_gap {
             pipeline.mark_gap_before(&bytes, None);
         }
-        pipeline.take(&bytes, None, |pipeline| flush(pipeline, output))?;
+        let origin = Origin { position: None, received };
+        pipeline.take(&bytes, origin, |pipeline| flush(pipeline, output))?;
         waiting += 1;
         if waiting == config.shards.drain_records_max {
             waiting = 0;
@@ -112,6 +122,19 @@ fn replay(
     flush(pipeline, output)?;
     output.flush().map_err(|error| failed_output(&error))?;
     broken
+}
+
+/// Where lines go.
+struct Output {
+    forecasts: Box<dyn Write>,
+    scores: Option<Box<dyn Write>>,
+}
+
+impl Output {
+    fn flush(&mut self) -> io::Result<()> {
+        self.forecasts.flush()?;
+        self.scores.as_mut().map_or(Ok(()), Write::flush)
+    }
 }
 
 /// Where records come from.
@@ -126,7 +149,10 @@ impl Input {
     fn next(&mut self) -> Option<Result<TopicRecord, Exit>> {
         match self {
             Self::File(records) => records.next().map(|record| match record {
-                Ok(record) => Ok(TopicRecord { bytes: record.bytes.into(), after_gap: false }),
+                Ok(record) => {
+                    let bytes = record.bytes.into();
+                    Ok(TopicRecord { bytes, received: None, after_gap: false })
+                }
                 Err(error) => Err(Exit::new(Failure::Data, error)),
             }),
             Self::Topic(records, count) => {
@@ -204,14 +230,24 @@ fn failed_output(error: &io::Error) -> Exit {
 }
 
 /// Infers what waits, writes its forecasts, moves the states on.
-fn flush(pipeline: &mut Pipeline, output: &mut dyn Write) -> Result<(), Exit> {
+fn flush(pipeline: &mut Pipeline, output: &mut Output) -> Result<(), Exit> {
     pipeline.infer().map_err(Exit::because(Failure::Internal))?;
-    let write = |_: &_, record: &[u8]| {
-        output.write_all(record)?;
-        output.write_all(b"\n")
+    let Output { forecasts, scores } = output;
+    let mut none = io::sink();
+    let scores: &mut dyn Write = match scores {
+        Some(scores) => scores,
+        None => &mut none,
     };
+    let write = |_: &_, record: &[u8]| write_line(forecasts, record);
     pipeline.emit(write).map_err(|error| failed_output(&error))?;
+    let write = |_: &_, record: &[u8]| write_line(scores, record);
+    pipeline.emit_scores(write).map_err(|error| failed_output(&error))?;
     pipeline.advance().map_err(Exit::because(Failure::Internal))
+}
+
+fn write_line(output: &mut dyn Write, record: &[u8]) -> io::Result<()> {
+    output.write_all(record)?;
+    output.write_all(b"\n")
 }
 
 /// A bar on standard error where a person looks at it.
@@ -236,14 +272,21 @@ fn progress_bar(input: &Input) -> ProgressBar {
 
 /// Where every record went, on standard error.
 fn summarise(tally: &EngineTally, seconds: f64) {
-    let EngineTally { ticks, absorbed, steps, warming, forecasts, withheld, rejects, repeats } =
-        tally;
+    let EngineTally { ticks, absorbed, steps, further, patched, .. } = tally;
+    let EngineTally { warming, forecasts, withheld, resets, rejects, repeats, .. } = tally;
+    let withheld = withheld.total();
     eprintln!(
         "{ticks} records in {seconds:.2} s: {steps} steps, {absorbed} absorbed into bars, \
          {} refused, {repeats} repeats",
         rejects.total()
     );
     eprintln!("{steps} steps: {forecasts} forecasts, {warming} while warming, {withheld} withheld");
+    if *resets > 0 {
+        eprintln!("{resets} windows began cold: a step lay too far behind the one before");
+    }
+    if *further > 0 {
+        eprintln!("{further} steps beyond the first of a tick; {patched} of all made by rule");
+    }
     for (reason, count) in rejects.iter() {
         eprintln!("  refused {:<18} {count}", reason.label());
     }

@@ -24,6 +24,8 @@ pub struct KafkaConfig {
     pub lost_offset: LostOffset,
     /// The topic of forecasts.
     pub forecasts: String,
+    /// The topic of scores, if any.
+    pub scores: Option<String>,
     /// The topic of refused records, if any.
     pub dead_letters: Option<String>,
     /// The changelog's name, with `{group}` and `{topic}` in it.
@@ -182,6 +184,7 @@ pub(super) fn read(mut section: Section<'_>) -> KafkaConfig {
         start,
         lost_offset: section.choice("on_lost_offset", &lost),
         forecasts: section.text("forecasts"),
+        scores: section.optional_text("scores"),
         dead_letters: section.optional_text("dead_letters"),
         changelog: section.text("changelog"),
         replication: match section.count("replication", 0, 32) {
@@ -213,7 +216,10 @@ pub(super) fn read(mut section: Section<'_>) -> KafkaConfig {
             section.problem(name, "must not be empty");
         }
     }
-    let outputs = [Some(&config.forecasts), config.dead_letters.as_ref()];
+    let outputs = [Some(&config.forecasts), config.scores.as_ref(), config.dead_letters.as_ref()];
+    if config.scores.as_ref() == Some(&config.forecasts) {
+        section.problem("scores", "must not be the topic of the forecasts");
+    }
     if config.topics.iter().any(|topic| outputs.contains(&Some(topic))) {
         section.problem("topics", "must not hold a topic that the daemon writes to");
     }

@@ -3,25 +3,22 @@
 //! Owns the order of layers: defaults, then the file, then `TICKCAST__SECTION__KEY` variables.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::{Environment, File, FileFormat, Value};
 
 use super::bridge::{self, BridgeSection};
-use super::dial;
-use super::kafka;
-use super::life;
-use super::read::{Problems, Section};
+use super::read::{Problems, Section, Setting};
 use super::venue::{self, VenueLayer};
 use super::{
-    BridgeConfig, ClusterConfig, Config, FileConfig, HttpConfig, KafkaConfig, LinesTarget,
-    LogConfig, LogFormat, LogLevel, ModelConfig, PublishConfig, ShardConfig, SourceConfig,
-    SourceKind, WebSocketConfig, WhenFull,
+    BridgeConfig, ClusterConfig, Config, FileConfig, KafkaConfig, LinesTarget, LogConfig,
+    LogFormat, LogLevel, ModelConfig, PublishConfig, ShardConfig, SourceConfig, SourceKind,
+    WebSocketConfig, WhenFull,
 };
+use super::{checkpoint, dial, http, kafka, life, policy, scores};
 use crate::domain::{Symbol, TimeUnit};
-use crate::engine::EngineLimits;
+use crate::engine::{EngineLimits, EnginePolicy};
 use crate::model::manifest::Mode;
 use crate::source::file;
 
@@ -29,7 +26,7 @@ use crate::source::file;
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// The prefix of environment variables, which name a key as `TICKCAST__SOURCE__URL`.
-const PREFIX: &str = "TICKCAST";
+pub(super) const PREFIX: &str = "TICKCAST";
 
 /// Stands in for an address that is none, so that the other problems are found as well.
 pub(super) const NOWHERE: &str = "ws://127.0.0.1:0";
@@ -112,8 +109,8 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
 /// As [`load`], from text.
 fn read(text: &str, variables: &HashMap<String, String>) -> Result<Config, Vec<String>> {
     let mut problems = Problems::default();
-    let tree = tree(text, variables, &mut problems)?;
-    let Settings { config, .. } = check(tree, variables, Purpose::Serve, &mut problems);
+    let Tree { value, .. } = tree(text, variables, &mut problems)?;
+    let Settings { config, .. } = check(value, variables, Purpose::Serve, &mut problems);
     if problems.is_empty() { Ok(config) } else { Err(problems.into_vec()) }
 }
 
@@ -123,8 +120,9 @@ fn read_bridge(
     variables: &HashMap<String, String>,
 ) -> Result<BridgeConfig, Vec<String>> {
     let mut problems = Problems::default();
-    let tree = tree(text, variables, &mut problems)?;
-    let Settings { config, kafka, bridge } = check(tree, variables, Purpose::Bridge, &mut problems);
+    let Tree { value, .. } = tree(text, variables, &mut problems)?;
+    let Settings { config, kafka, bridge } =
+        check(value, variables, Purpose::Bridge, &mut problems);
     let Config { source, http, log, shutdown_deadline, .. } = config;
     if bridge.topic.is_none() {
         problems.add("bridge.topic", "must name the topic that records go to");
@@ -152,45 +150,64 @@ fn read_bridge(
     })
 }
 
+/// Every setting of the daemon and of a bridge, in the order of the sections.
+pub(super) fn settings() -> Vec<Setting> {
+    let mut problems = Problems::default();
+    let Tree { value, .. } = tree("", &HashMap::new(), &mut problems)
+        .expect("the defaults are compiled in, and a test reads them");
+    check(value, &HashMap::new(), Purpose::Serve, &mut problems);
+    problems.into_settings()
+}
+
 /// As [`load_feed`], from text.
 fn read_feed(text: &str, variables: &HashMap<String, String>) -> Result<SourceConfig, Vec<String>> {
     let mut problems = Problems::default();
-    let tree = tree(text, variables, &mut problems)?;
-    let Settings { config, .. } = check(tree, variables, Purpose::Bridge, &mut problems);
+    let Tree { value, .. } = tree(text, variables, &mut problems)?;
+    let Settings { config, .. } = check(value, variables, Purpose::Bridge, &mut problems);
     if problems.is_empty() { Ok(config.source) } else { Err(problems.into_vec()) }
 }
 
-/// All layers, one over the other. A venue that the upper layers name lies between.
-fn tree(
+/// All layers, one over the other.
+pub(super) struct Tree {
+    /// What they come to.
+    pub(super) value: Value,
+    /// The layer of the venue that the upper ones name.
+    pub(super) venue: Option<VenueLayer>,
+}
+
+/// Lays all layers one over the other. A venue that the upper layers name lies between.
+pub(super) fn tree(
     text: &str,
     variables: &HashMap<String, String>,
     problems: &mut Problems,
-) -> Result<Value, Vec<String>> {
+) -> Result<Tree, Vec<String>> {
     let environment = Environment::with_prefix(PREFIX)
         .prefix_separator("__")
         .separator("__")
         .source(Some(variables.clone().into_iter().collect()));
     let layers = |venue: Option<VenueLayer>| {
-        let defaults =
-            config::Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+        let defaults = File::from_str(DEFAULTS, FileFormat::Toml);
+        let below = config::Config::builder().add_source(defaults);
         let below = match venue {
-            Some(venue) => defaults.add_source(venue),
-            None => defaults,
+            Some(venue) => below.add_source(venue),
+            None => below,
         };
         let above = below.add_source(File::from_str(text, FileFormat::Toml));
         above.add_source(environment.clone()).build().map_err(|error| vec![error.to_string()])
     };
     let mut tree = layers(None)?;
     // What is no text is told of when the key is read.
-    let venue = tree.get_string("source.venue").unwrap_or_default();
-    if !venue.is_empty() {
-        let layer = VenueLayer::of(&venue).unwrap_or_else(|problem| {
+    let name = tree.get_string("source.venue").unwrap_or_default();
+    let venue = (!name.is_empty()).then(|| {
+        VenueLayer::of(&name).unwrap_or_else(|problem| {
             problems.add("source.venue", problem);
             VenueLayer::nowhere()
-        });
-        tree = layers(Some(layer))?;
+        })
+    });
+    if venue.is_some() {
+        tree = layers(venue.clone())?;
     }
-    Ok(Value::new(None, tree.cache.kind))
+    Ok(Tree { value: Value::new(None, tree.cache.kind), venue })
 }
 
 /// What a configuration is for.
@@ -227,9 +244,13 @@ fn check(
         section.finish();
         library
     };
-    let (engine, shards) = engine(root.section("engine"));
+    let (engine, policy, shards) = engine(root.section("engine"));
+    let forecast = scores::forecast(root.section("forecast"));
     let publish = publish(root.section("publish"));
-    let http = http(root.section("http"));
+    let state_directory = variables.get("STATE_DIRECTORY").map(String::as_str);
+    let checkpoint = checkpoint::read(root.section("checkpoint"), state_directory);
+    let metrics = scores::metrics(root.section("metrics"));
+    let http = http::read(root.section("http"));
     let log = log(root.section("log"));
     let shutdown_deadline = {
         let mut section = root.section("shutdown");
@@ -249,8 +270,12 @@ fn check(
         model,
         onnxruntime_library,
         engine,
+        policy,
         shards,
+        forecast,
         publish,
+        checkpoint,
+        metrics,
         http,
         log,
         shutdown_deadline,
@@ -355,6 +380,10 @@ fn source(
         queue_records_max: section.count("queue_records_max", 1, 10_000_000),
         queue_bytes_max: section.count("queue_bytes_max", 1024, usize::MAX),
         when_full,
+        future_seconds_max: section.contains("future_seconds_max").then(|| {
+            let seconds = section.count("future_seconds_max", 0, u32::MAX as usize);
+            u32::try_from(seconds).expect("the count is at most a u32")
+        }),
     };
     section.finish();
     config
@@ -387,7 +416,7 @@ fn model(mut section: Section<'_>, purpose: Purpose) -> ModelConfig {
     config
 }
 
-fn engine(mut section: Section<'_>) -> (EngineLimits, ShardConfig) {
+fn engine(mut section: Section<'_>) -> (EngineLimits, EnginePolicy, ShardConfig) {
     let limits = EngineLimits {
         symbols_max: section.count("symbols_max", 1, 10_000_000),
         batch_rows_max: section.count("batch_rows_max", 1, 4096),
@@ -397,44 +426,31 @@ fn engine(mut section: Section<'_>) -> (EngineLimits, ShardConfig) {
         pin_threads: section.switch("pin_threads"),
         drain_records_max: section.count("drain_records_max", 1, 1_000_000),
     };
+    let policy = policy::read(&mut section);
     section.finish();
-    (limits, shards)
+    (limits, policy, shards)
 }
 
 fn publish(mut section: Section<'_>) -> PublishConfig {
-    let lines = match section.optional_text("lines").as_deref() {
+    let target = |text: Option<String>| match text.as_deref() {
         None => LinesTarget::Off,
         Some("-") => LinesTarget::StandardOutput,
         Some(path) => LinesTarget::File(path.into()),
     };
+    let lines = target(section.optional_text("lines"));
+    let scores = target(section.optional_text("scores"));
+    if lines == scores && scores != LinesTarget::Off {
+        section.problem("scores", "must go elsewhere than publish.lines: two writers, two places");
+    }
     let config = PublishConfig {
         lines,
+        scores,
         subscribers_max: section.count("subscribers_max", 0, 100_000),
+        subscribers_per_address_max: section.count("subscribers_per_address_max", 1, 100_000),
         subscriber_records_max: section.count("subscriber_records_max", 1, 1_000_000),
     };
     section.finish();
     config
-}
-
-fn http(mut section: Section<'_>) -> HttpConfig {
-    let text = section.text("bind");
-    let bind = text.parse::<SocketAddr>().unwrap_or_else(|error| {
-        section.problem("bind", format_args!("`{text}` is no IP:PORT ({error})"));
-        SocketAddr::from(([127, 0, 0, 1], 0))
-    });
-    let insecure = section.switch("insecure_bind");
-    if !bind.ip().is_loopback() && !insecure {
-        section.problem(
-            "bind",
-            format_args!(
-                "{bind} is beyond loopback and nothing guards it; set insecure_bind = true if \
-                 that is meant"
-            ),
-        );
-    }
-    let allowed_origins = section.texts("allowed_origins");
-    section.finish();
-    HttpConfig { bind, allowed_origins }
 }
 
 fn log(mut section: Section<'_>) -> LogConfig {
@@ -493,6 +509,21 @@ mod tests {
     }
 
     #[test]
+    fn states_are_kept_where_the_file_or_systemd_says_and_nowhere_unasked() {
+        let folder = |text: &str, pairs: &[(&str, &str)]| {
+            let config = read(&format!("{SMALLEST}{text}"), &variables(pairs)).unwrap();
+            config.checkpoint.folder.map(|folder| folder.display().to_string())
+        };
+        let systemd = [("STATE_DIRECTORY", "/var/lib/tickcast:/var/lib/other")];
+        assert_eq!(folder("", &[]), None);
+        assert_eq!(folder("", &[("STATE_DIRECTORY", "")]), None);
+        assert_eq!(folder("", &systemd).as_deref(), Some("/var/lib/tickcast"));
+        assert_eq!(folder("[checkpoint]\nfolder = ''\n", &systemd), None);
+        let own = folder("[checkpoint]\nfolder = 'state'\n", &systemd);
+        assert_eq!(own.as_deref(), Some("state"));
+    }
+
+    #[test]
     fn every_problem_is_reported_at_once_with_its_key() {
         let text = "
             [source]
@@ -523,13 +554,30 @@ mod tests {
             "model.mode: `slidign` is none of `auto`, `sliding`, `full`, `carried`, did you mean \
              `sliding`?",
             "engine.symbols_max: must be a whole number from 1 to 10000000",
-            "http.bind: 0.0.0.0:9630 is beyond loopback and nothing guards it; set insecure_bind \
-             = true if that is meant",
+            "http.bind: 0.0.0.0:9630 is beyond loopback and nothing guards it; name a token_file, \
+             or set insecure_bind = true if that is meant",
             "log.level: must be a text, not 7",
             "lgo: unknown key, did you mean `log`?",
             "sources: unknown key, did you mean `source`?",
         ];
         assert_eq!(problems, expected);
+    }
+
+    #[test]
+    fn an_operator_says_which_windows_forecast_and_what_the_future_is() {
+        let with = |text: &str| read(&format!("{SMALLEST}{text}"), &HashMap::new());
+        let plain = with("").unwrap();
+        assert_eq!(plain.policy, EnginePolicy::default());
+        assert_eq!(plain.source.future_seconds_max, None);
+        let text = "[engine]\ngap_steps_max = 0\nwithhold = ['gapped']\n";
+        let config = with(text).unwrap();
+        assert_eq!(config.policy.gap_steps_max, Some(0));
+        assert!(config.policy.withhold.gapped && !config.policy.withhold.patched);
+        let problems = with("[engine]\nwithhold = ['full']\n").unwrap_err();
+        assert_eq!(problems, ["engine.withhold: `full` is none of `patched`, `gapped`"]);
+        let future = &[("TICKCAST__SOURCE__FUTURE_SECONDS_MAX", "5")];
+        let config = read(SMALLEST, &variables(future)).unwrap();
+        assert_eq!(config.source.future_seconds_max, Some(5));
     }
 
     #[test]

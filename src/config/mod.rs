@@ -4,12 +4,17 @@
 //! each with its key, and that a [`Config`] that exists is usable. Never opens a port or a model.
 
 mod bridge;
+mod checkpoint;
 mod cluster;
+mod describe;
 mod dial;
+mod http;
 mod kafka;
 mod life;
 mod load;
+mod policy;
 pub(crate) mod read;
+mod scores;
 mod url;
 mod venue;
 
@@ -19,16 +24,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use bridge::BridgeConfig;
+pub use checkpoint::CheckpointConfig;
 pub use cluster::{ClusterConfig, KafkaOption, KafkaOptionError, TopicPlace, TopicPlaceError};
+pub use describe::{reference, schema, show};
 pub use dial::{Header, Secret};
 pub use kafka::{Delivery, KafkaConfig, LostOffset, StartAt};
 pub use load::{ConfigError, DEFAULTS, load, load_bridge, load_feed, parse, venue_feed};
+pub use scores::{ForecastConfig, MetricsConfig};
 pub use url::{Endpoint, FeedUrl, FeedUrlError, KafkaUrl, KafkaUrlError};
 pub use venue::{FeedConnection, VENUES};
 
 use crate::dial::DialOptions;
 use crate::domain::TimeUnit;
-use crate::engine::EngineLimits;
+use crate::engine::{EngineLimits, EnginePolicy};
+use crate::http::access::Access;
 use crate::model::manifest::Mode;
 use crate::source::file::ColumnMap;
 use crate::source::websocket::FeedSettings;
@@ -45,10 +54,18 @@ pub struct Config {
     pub onnxruntime_library: Option<PathBuf>,
     /// What the engines of all shards together may use.
     pub engine: EngineLimits,
+    /// Which windows may forecast.
+    pub policy: EnginePolicy,
     /// The threads that forecast.
     pub shards: ShardConfig,
+    /// How forecasts are made of what the model says.
+    pub forecast: ForecastConfig,
     /// Where forecasts go.
     pub publish: PublishConfig,
+    /// Where states are kept on this machine.
+    pub checkpoint: CheckpointConfig,
+    /// What the metrics tell apart.
+    pub metrics: MetricsConfig,
     /// Probes, metrics and the stream.
     pub http: HttpConfig,
     /// How the process speaks of itself.
@@ -57,6 +74,17 @@ pub struct Config {
     pub shutdown_deadline: Duration,
     /// How long a stage of the data path may have work and not come on.
     pub stall_timeout: Duration,
+}
+
+impl Config {
+    /// Whether scores have a way out.
+    pub fn publishes_scores(&self) -> bool {
+        let by_topic = match &self.source.kind {
+            SourceKind::Kafka(kafka) => kafka.scores.is_some(),
+            SourceKind::WebSocket(_) | SourceKind::File(_) => false,
+        };
+        by_topic || self.publish.scores != LinesTarget::Off
+    }
 }
 
 /// Where ticks come from.
@@ -74,6 +102,9 @@ pub struct SourceConfig {
     pub queue_bytes_max: usize,
     /// What happens when that queue is full.
     pub when_full: WhenFull,
+    /// How far the event time of a record may lie ahead of its reception; 0 for any distance,
+    /// `None` for the longer of a minute and a step.
+    pub future_seconds_max: Option<u32>,
 }
 
 /// The kinds of sources.
@@ -147,10 +178,14 @@ pub struct ShardConfig {
 /// Where forecasts go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishConfig {
-    /// JSON lines.
+    /// Forecasts as JSON lines.
     pub lines: LinesTarget,
+    /// Scores as JSON lines.
+    pub scores: LinesTarget,
     /// The most subscribers of the stream.
     pub subscribers_max: usize,
+    /// The most of them from one address.
+    pub subscribers_per_address_max: usize,
     /// How far a subscriber may fall behind, in records.
     pub subscriber_records_max: usize,
 }
@@ -171,8 +206,8 @@ pub enum LinesTarget {
 pub struct HttpConfig {
     /// The address to listen on; port 0 takes a free one.
     pub bind: SocketAddr,
-    /// Web origins, beside the server's own, whose pages may open the stream.
-    pub allowed_origins: Vec<String>,
+    /// Who may use it.
+    pub access: Access,
 }
 
 /// How the process speaks of itself.

@@ -1,15 +1,50 @@
 //! Reading typed values out of a tree of settings, gathering every problem on the way.
 //!
 //! Owns the wording of problems with keys and types. Promises that each key is either read or
-//! reported as unknown. Never knows which settings there are.
+//! reported as unknown, and that whatever is read is taken down with what it may be, so that the
+//! reader of a configuration is also its description. Never knows which settings there are.
 
 use std::collections::BTreeMap;
 
 use config::{Value, ValueKind};
 
-/// All problems found so far, each beginning with its key.
+/// All problems found so far, each beginning with its key; and every setting that was asked for.
 #[derive(Debug, Default)]
-pub(crate) struct Problems(Vec<String>);
+pub(crate) struct Problems {
+    found: Vec<String>,
+    settings: Vec<Setting>,
+}
+
+/// A setting that somebody reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Setting {
+    /// With its sections, such as `http.bind`.
+    pub(crate) key: String,
+    /// What its values are.
+    pub(crate) kind: SettingKind,
+}
+
+/// What the values of a setting are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SettingKind {
+    Text,
+    Texts,
+    /// Texts by names that somebody else gives.
+    Table,
+    Switch,
+    /// A whole number between two others.
+    Count {
+        min: usize,
+        max: usize,
+    },
+    #[cfg(feature = "train")]
+    Number,
+    /// One of these words.
+    Choice(Vec<String>),
+    /// A list of tables.
+    #[cfg(feature = "train")]
+    Sections,
+}
 
 /// One table of settings. Keys are taken out as they are read.
 pub(crate) struct Section<'p> {
@@ -21,15 +56,20 @@ pub(crate) struct Section<'p> {
 
 impl Problems {
     pub(crate) fn add(&mut self, key: &str, problem: impl std::fmt::Display) {
-        self.0.push(format!("{key}: {problem}"));
+        self.found.push(format!("{key}: {problem}"));
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.found.is_empty()
     }
 
     pub(crate) fn into_vec(self) -> Vec<String> {
-        self.0
+        self.found
+    }
+
+    /// Every setting that was asked for, in the order of asking.
+    pub(crate) fn into_settings(self) -> Vec<Setting> {
+        self.settings
     }
 }
 
@@ -54,7 +94,13 @@ impl<'p> Section<'p> {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
-    fn take(&mut self, name: &'static str) -> Option<Value> {
+    fn take(&mut self, name: &'static str, kind: SettingKind) -> Option<Value> {
+        let key = self.key(name);
+        self.problems.settings.push(Setting { key, kind });
+        self.take_table(name)
+    }
+
+    fn take_table(&mut self, name: &'static str) -> Option<Value> {
         self.known.push(name);
         self.entries.remove(name)
     }
@@ -62,7 +108,7 @@ impl<'p> Section<'p> {
     /// A table inside this one.
     pub(crate) fn section(&mut self, name: &'static str) -> Section<'_> {
         let key = self.key(name);
-        let value = self.take(name).unwrap_or_else(|| Value::new(None, ValueKind::Nil));
+        let value = self.take_table(name).unwrap_or_else(|| Value::new(None, ValueKind::Nil));
         Section::of(key, value, self.problems)
     }
 
@@ -74,12 +120,12 @@ impl<'p> Section<'p> {
 
     /// A text; the empty text where there is none, which is a problem.
     pub(crate) fn text(&mut self, name: &'static str) -> String {
-        self.try_text(name).unwrap_or_default()
+        self.try_text(name, SettingKind::Text).unwrap_or_default()
     }
 
     /// A text; `None` where there is none, which is a problem.
-    fn try_text(&mut self, name: &'static str) -> Option<String> {
-        match self.take(name).map(|value| value.kind) {
+    fn try_text(&mut self, name: &'static str, kind: SettingKind) -> Option<String> {
+        match self.take(name, kind).map(|value| value.kind) {
             Some(ValueKind::String(text)) => Some(text),
             Some(other) => {
                 self.problem(name, format_args!("must be a text, not {other}"));
@@ -97,7 +143,7 @@ impl<'p> Section<'p> {
         if self.entries.contains_key(name) {
             Some(self.text(name)).filter(|text| !text.is_empty())
         } else {
-            self.known.push(name);
+            self.take(name, SettingKind::Text);
             None
         }
     }
@@ -110,7 +156,7 @@ impl<'p> Section<'p> {
 
     /// A list of texts.
     pub(crate) fn texts(&mut self, name: &'static str) -> Vec<String> {
-        let Some(value) = self.take(name) else { return Vec::new() };
+        let Some(value) = self.take(name, SettingKind::Texts) else { return Vec::new() };
         let items = match value.kind {
             ValueKind::Array(items) => items,
             // Variables of the environment are texts: a JSON list of texts, or the only one.
@@ -136,7 +182,7 @@ impl<'p> Section<'p> {
     /// with dots.
     pub(crate) fn table(&mut self, name: &'static str) -> BTreeMap<String, String> {
         let mut texts = BTreeMap::new();
-        if let Some(value) = self.take(name) {
+        if let Some(value) = self.take(name, SettingKind::Table) {
             let key = self.key(name);
             flatten(&key, String::new(), value, &mut texts, self.problems);
         }
@@ -146,7 +192,7 @@ impl<'p> Section<'p> {
     /// A table of lists of texts by key; a single one stands for a list of one, and numbers and
     /// switches for their text.
     pub(crate) fn lists(&mut self, name: &'static str) -> BTreeMap<String, Vec<String>> {
-        let Some(value) = self.take(name) else { return BTreeMap::new() };
+        let Some(value) = self.take(name, SettingKind::Table) else { return BTreeMap::new() };
         let ValueKind::Table(table) = value.kind else {
             self.problem(name, "must be a table");
             return BTreeMap::new();
@@ -170,7 +216,7 @@ impl<'p> Section<'p> {
 
     /// A switch.
     pub(crate) fn switch(&mut self, name: &'static str) -> bool {
-        let value = self.take(name).and_then(|value| value.into_bool().ok());
+        let value = self.take(name, SettingKind::Switch).and_then(|value| value.into_bool().ok());
         value.unwrap_or_else(|| {
             self.problem(name, "must be true or false");
             false
@@ -179,7 +225,8 @@ impl<'p> Section<'p> {
 
     /// A whole number between `min` and `max`; `min` where it is not.
     pub(crate) fn count(&mut self, name: &'static str, min: usize, max: usize) -> usize {
-        let number = match self.take(name).map(|value| value.kind) {
+        let value = self.take(name, SettingKind::Count { min, max });
+        let number = match value.map(|value| value.kind) {
             Some(ValueKind::I64(number)) => usize::try_from(number).ok(),
             // Variables of the environment are texts.
             Some(ValueKind::String(text)) => text.parse().ok(),
@@ -192,7 +239,6 @@ impl<'p> Section<'p> {
     }
 
     /// Whether there is such a key. The key counts as known.
-    #[cfg(feature = "train")]
     pub(crate) fn contains(&mut self, name: &'static str) -> bool {
         self.known.push(name);
         self.entries.contains_key(name)
@@ -206,7 +252,7 @@ impl<'p> Section<'p> {
         rule: &str,
         fits: impl Fn(f64) -> bool,
     ) -> f64 {
-        let number = match self.take(name).map(|value| value.kind) {
+        let number = match self.take(name, SettingKind::Number).map(|value| value.kind) {
             Some(ValueKind::Float(number)) => Some(number),
             // 1 is as good as 1.0. No setting is so large that this rounds.
             Some(ValueKind::I64(number)) => Some(number as f64),
@@ -225,7 +271,8 @@ impl<'p> Section<'p> {
         name: &'static str,
         mut read: impl FnMut(Section<'_>) -> T,
     ) -> Vec<T> {
-        let Some(ValueKind::Array(items)) = self.take(name).map(|value| value.kind) else {
+        let value = self.take(name, SettingKind::Sections);
+        let Some(ValueKind::Array(items)) = value.map(|value| value.kind) else {
             self.problem(name, "must be a list of tables");
             return Vec::new();
         };
@@ -239,7 +286,10 @@ impl<'p> Section<'p> {
 
     /// One of a few words.
     pub(crate) fn choice<T: Copy>(&mut self, name: &'static str, choices: &[(&str, T)]) -> T {
-        let Some(text) = self.try_text(name) else { return choices[0].1 };
+        let words = choices.iter().map(|(word, _)| (*word).to_owned()).collect();
+        let Some(text) = self.try_text(name, SettingKind::Choice(words)) else {
+            return choices[0].1;
+        };
         if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == text) {
             return *choice;
         }

@@ -38,6 +38,16 @@ impl FeedUrl {
     pub fn endpoint(&self) -> Endpoint<'_> {
         endpoint(&self.0).expect("it was an address when it was made")
     }
+
+    /// What tells the feed from others: host, port and path, without user and query. The path may
+    /// be a secret: this is for a digest.
+    pub fn place(&self) -> &str {
+        let rest = self.0.split_once("://").map_or(&*self.0, |(_, rest)| rest);
+        let rest = rest.split(['?', '#']).next().unwrap_or_default();
+        let authority = rest.split('/').next().unwrap_or_default();
+        let user = authority.rfind('@').map_or(0, |at| at + 1);
+        &rest[user..]
+    }
 }
 
 impl Endpoint<'_> {

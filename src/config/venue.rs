@@ -69,6 +69,11 @@ impl VenueLayer {
         Self(Value::new(None, Map::from([("url".to_owned(), Value::from(NOWHERE))])))
     }
 
+    /// The layer as a tree of settings.
+    pub(super) fn into_value(self) -> Value {
+        Value::new(None, Map::from([("source".to_owned(), self.0)]))
+    }
+
     fn parse(text: &str) -> Result<Self, ConfigError> {
         let file = config::Config::builder().add_source(File::from_str(text, FileFormat::Toml));
         Ok(Self(Value::new(None, file.build()?.cache.kind)))

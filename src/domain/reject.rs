@@ -38,6 +38,10 @@ pub enum Reject {
     OutOfOrder,
     /// The same symbol and event time as the newest step.
     Duplicate,
+    /// Its bar is closed: it came later than the allowed lateness.
+    Late,
+    /// Its event time lies further ahead of its reception than a clock may err.
+    InFuture,
     /// A symbol beyond `engine.symbols_max`.
     TooManySymbols,
     /// The symbol's state belongs to another partition of the input: the feed is not keyed by
@@ -53,7 +57,7 @@ pub struct RejectTally {
 
 impl Reject {
     /// Every reason, in the order of the stages that find it.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::TooLarge,
         Self::Malformed,
         Self::NotAnObject,
@@ -70,6 +74,8 @@ impl Reject {
         Self::OutOfBounds,
         Self::OutOfOrder,
         Self::Duplicate,
+        Self::Late,
+        Self::InFuture,
         Self::TooManySymbols,
         Self::OtherPartition,
     ];
@@ -93,6 +99,8 @@ impl Reject {
             Self::OutOfBounds => "out_of_bounds",
             Self::OutOfOrder => "out_of_order",
             Self::Duplicate => "duplicate",
+            Self::Late => "late",
+            Self::InFuture => "in_future",
             Self::TooManySymbols => "too_many_symbols",
             Self::OtherPartition => "other_partition",
         }

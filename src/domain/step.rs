@@ -11,4 +11,6 @@ pub struct Step {
     pub fields: Fields,
     /// Whether data that belongs between the previous step and this one is known to be missing.
     pub after_gap: bool,
+    /// Whether the row was made by rule, because nothing came in its interval.
+    pub patched: bool,
 }

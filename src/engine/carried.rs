@@ -81,6 +81,11 @@ impl CarriedStates {
         }
     }
 
+    /// Begins a symbol anew, from zero state.
+    pub(super) fn reset(&mut self, symbol: SymbolId) {
+        self.blocks.iter_mut().for_each(|block| block.row_mut(symbol).fill(0.0));
+    }
+
     /// Forgets a symbol; the last one of the dense index takes its place.
     pub(super) fn swap_remove(&mut self, symbol: SymbolId) {
         for block in &mut self.blocks {

@@ -1,32 +1,35 @@
 //! The engine: all state of all symbols of one shard, from ticks to forecasts.
 //!
-//! Owns symbols, steps, features, windows and recurrent states. Promises that what it says about a
-//! symbol depends on that symbol's ticks alone, whatever the interleaving, chunking and batching,
-//! and that `sliding` gives the bits of `full`. Never reads a clock, does I/O, or spawns: its
-//! owner thread drives it.
+//! Owns symbols, steps, features, windows, recurrent states and scores. Promises that what it says
+//! about a symbol depends on that symbol's ticks alone, whatever the interleaving, chunking and
+//! batching, and that `sliding` gives the bits of `full`. Never reads a clock, does I/O, or spawns:
+//! its owner thread drives it.
 
 mod batch;
 mod block;
 mod carried;
 mod full;
+mod policy;
 mod rest;
 mod sliding;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use self::carried::CarriedStates;
 use self::full::FullWindows;
 use self::sliding::SlidingStates;
 use crate::domain::{
-    Forecast, Position, Reject, RejectTally, Step, Symbol, SymbolId, Tick, UnixNanos,
+    DurationNanos, Forecast, Position, Reject, RejectTally, Step, Symbol, SymbolId, Tick, UnixNanos,
 };
 use crate::features::{FeatureState, RowScratch, RowStatus};
 use crate::forecast::WindowFacts;
 use crate::inference::{Backend, InferenceError, Signature};
-use crate::model::manifest::{Mode, Plans};
+use crate::model::manifest::{Mode, Plans, StepSpec};
+use crate::score::ScoreBook;
 use crate::step::{StepRule, StepState};
-use crate::window::Window;
+use crate::window::{RowFacts, Window};
 
+pub use self::policy::{EnginePolicy, Withheld, WithheldTally, Withhold};
 pub use self::rest::{RestoreError, SymbolSnapshot};
 
 /// What an engine may use.
@@ -40,7 +43,7 @@ pub struct EngineLimits {
 }
 
 /// What became of everything that went in. Two sums always hold:
-/// `ticks = absorbed + steps + rejects + repeats` and
+/// `ticks + further = absorbed + steps + rejects + repeats` and
 /// `steps = warming + forecasts + withheld + pending`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EngineTally {
@@ -50,13 +53,18 @@ pub struct EngineTally {
     pub absorbed: u64,
     /// Steps completed.
     pub steps: u64,
+    /// Those beyond the first that one tick completed.
+    pub further: u64,
+    /// Those that were made by rule, because nothing came in their interval.
+    pub patched: u64,
     /// Steps before a symbol's window was full.
     pub warming: u64,
     /// Forecasts made.
     pub forecasts: u64,
-    /// Forecasts withheld: a number was not finite, a value cannot come true, or a bar lacked what
-    /// the model reads.
-    pub withheld: u64,
+    /// Forecasts withheld, by reason.
+    pub withheld: WithheldTally,
+    /// Windows that began cold because a step lay too far behind the one before.
+    pub resets: u64,
     /// Ticks refused, by reason.
     pub rejects: RejectTally,
     /// Ticks that the state already holds, from a place in the input that was read before.
@@ -66,13 +74,17 @@ pub struct EngineTally {
 impl EngineTally {
     /// Adds what became of the ticks of another engine.
     pub fn merge(&mut self, other: &Self) {
-        let Self { ticks, absorbed, steps, warming, forecasts, withheld, rejects, repeats } = other;
+        let Self { ticks, absorbed, steps, further, patched, .. } = other;
+        let Self { warming, forecasts, withheld, resets, rejects, repeats, .. } = other;
         self.ticks += ticks;
         self.absorbed += absorbed;
         self.steps += steps;
+        self.further += further;
+        self.patched += patched;
         self.warming += warming;
         self.forecasts += forecasts;
-        self.withheld += withheld;
+        self.withheld.merge(withheld);
+        self.resets += resets;
         self.repeats += repeats;
         self.rejects.merge(rejects);
     }
@@ -103,6 +115,32 @@ struct SymbolState {
     applied: Option<Position>,
     /// Whether the state has moved since it was last taken to rest.
     changed: bool,
+    /// A tick beyond this event time comes too late for the window, which then begins anew.
+    stale_after: Option<UnixNanos>,
+    /// Whether its next step has nothing to do with those before.
+    begins_cold: bool,
+}
+
+/// The names of an engine's symbols.
+#[derive(Clone, Copy)]
+pub struct Names<'e>(&'e [SymbolState]);
+
+impl<'e> Names<'e> {
+    /// That of one symbol.
+    pub fn of(self, id: SymbolId) -> &'e Symbol {
+        &self.0[id.index()].name
+    }
+}
+
+/// A window that began cold: the steps of its symbol before and after the distance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColdStart {
+    /// Whose window.
+    pub symbol: Symbol,
+    /// Time of the last step of the old window.
+    pub before: UnixNanos,
+    /// Time of the first step of the new one.
+    pub after: UnixNanos,
 }
 
 /// A row that waits for inference, and what its forecast will say beside the value.
@@ -115,7 +153,17 @@ struct Pending {
 
 impl SymbolState {
     fn new(name: Symbol, step: StepState, features: FeatureState, window: Window) -> Self {
-        Self { name, step, features, window, pending: false, applied: None, changed: false }
+        Self {
+            name,
+            step,
+            features,
+            window,
+            pending: false,
+            applied: None,
+            changed: false,
+            stale_after: None,
+            begins_cold: false,
+        }
     }
 }
 
@@ -141,15 +189,27 @@ pub struct Engine {
     backend: Box<dyn Backend>,
     driver: Driver,
     limits: EngineLimits,
+    policy: EnginePolicy,
+    /// How far apart two steps of one window may lie.
+    gap_max: Option<DurationNanos>,
+    /// The features of a symbol without steps.
+    initial: FeatureState,
+    newest_cold_start: Option<ColdStart>,
     index: HashMap<Symbol, SymbolId>,
     symbols: Vec<SymbolState>,
+    scores: ScoreBook,
     scratch: RowScratch,
     /// Rows taken in since the last inference, at most one per symbol.
     pending: Vec<Pending>,
     /// Those of the last inference, whose states still have to move on.
     inferred: Vec<Pending>,
-    /// Symbols whose state has moved since it was last taken to rest.
-    changed: Vec<SymbolId>,
+    /// Symbols whose state has moved since it was last taken to rest, in the order in which the
+    /// first move came.
+    changed: VecDeque<SymbolId>,
+    /// Windows that began anew because the data went on too late for them.
+    stale: u64,
+    /// A symbol whose newest tick has completed steps that wait for the one in inference.
+    due: Option<SymbolId>,
     tally: EngineTally,
 }
 
@@ -192,19 +252,44 @@ impl Engine {
             Driver::Carried(carried) => carried.prepare(&mut *backend)?,
         }
         let scratch = plans.features.raw().scratch();
+        let scores = ScoreBook::new(plans.score.clone());
+        let initial = plans.features.raw().initial_state();
+        let gap_max = plans.step.gap();
         Ok(Self {
             plans,
             backend,
             driver,
             limits,
+            policy: EnginePolicy::default(),
+            gap_max,
+            initial,
+            newest_cold_start: None,
             index: HashMap::new(),
             symbols: Vec::new(),
+            scores,
             scratch,
             pending: Vec::new(),
             inferred: Vec::new(),
-            changed: Vec::new(),
+            changed: VecDeque::new(),
+            stale: 0,
+            due: None,
             tally: EngineTally::default(),
         })
+    }
+
+    /// The same under a policy.
+    #[must_use]
+    pub fn with_policy(mut self, policy: EnginePolicy) -> Self {
+        let step = self.plans.step;
+        let gap_steps_max = policy.gap_steps_max.or(step.gap_steps_max);
+        self.gap_max = StepSpec { gap_steps_max, ..step }.gap();
+        self.policy = policy;
+        self
+    }
+
+    /// The newest window that began cold because of a distance between steps.
+    pub fn newest_cold_start(&self) -> Option<&ColdStart> {
+        self.newest_cold_start.as_ref()
     }
 
     /// What became of everything that went in.
@@ -212,9 +297,29 @@ impl Engine {
         &self.tally
     }
 
+    /// The scores of all symbols.
+    pub fn scores(&self) -> &ScoreBook {
+        &self.scores
+    }
+
+    /// As [`Engine::scores`], to take them.
+    pub fn scores_mut(&mut self) -> &mut ScoreBook {
+        &mut self.scores
+    }
+
+    /// The scores together with the names of the symbols that they are about.
+    pub fn scores_and_names(&mut self) -> (&mut ScoreBook, Names<'_>) {
+        (&mut self.scores, Names(&self.symbols))
+    }
+
     /// How many symbols are known.
     pub fn symbol_count(&self) -> usize {
         self.symbols.len()
+    }
+
+    /// Whether a symbol is known.
+    pub fn has_symbol(&self, name: &str) -> bool {
+        self.index.contains_key(name)
     }
 
     /// The name of a symbol of this engine.
@@ -228,21 +333,33 @@ impl Engine {
         self.tally.rejects.add(reason);
     }
 
+    /// How many windows began anew because the data went on too late for them
+    /// ([`Engine::expect_gap`]).
+    pub fn stale_count(&self) -> u64 {
+        self.stale
+    }
+
     /// Notes that data of every symbol may be missing from here on.
     pub fn mark_gap(&mut self) {
-        for symbol in &mut self.symbols {
-            symbol.step.mark_gap();
+        for id in (0..self.symbols.len()).filter_map(SymbolId::from_index) {
+            self.symbols[id.index()].step.mark_gap();
+            self.note_change(id);
         }
     }
 
     /// Takes one tick, or refuses it, which is counted and changes nothing but the count. A symbol
     /// has at most one row in inference: where one waits, the tick is left for after
-    /// [`Engine::infer`] and [`Engine::advance`].
+    /// [`Engine::infer`] and [`Engine::advance`]. A tick may complete several steps; where
+    /// [`Engine::has_due`] says so, the same is to be done until it does not, so that forecasts
+    /// have the order of the ticks that made them. Until then every tick is left.
     ///
     /// `position` is where the tick came from, in an input that can be read again: a tick at or
     /// before the one that the symbol's state holds is a repeat, and a symbol stays with the
     /// partition that it was first seen in.
     pub fn push(&mut self, tick: &Tick<'_>, position: Option<Position>) -> Pushed {
+        if self.due.is_some() {
+            return Pushed::Waiting;
+        }
         let outcome = match self.resolve(&tick.symbol) {
             Ok(id) if self.symbols[id.index()].pending => return Pushed::Waiting,
             Ok(id) => self.take(id, tick, position),
@@ -267,20 +384,22 @@ impl Engine {
                 return Pushed::Repeated;
             }
         }
-        if let Err(reason) = self.absorb(id, tick) {
+        let stale = self.symbols[id.index()].stale_after.is_some_and(|limit| tick.time > limit);
+        let absorbed = if stale { self.absorb_anew(id, tick) } else { self.absorb(id, tick) };
+        if let Err(reason) = absorbed {
             return Pushed::Refused(reason);
         }
-        if position.is_some() {
-            self.symbols[id.index()].applied = position;
-            self.note_change(id);
-        }
+        let state = &mut self.symbols[id.index()];
+        state.stale_after = None;
+        state.applied = position.or(state.applied);
+        self.note_change(id);
         Pushed::Taken
     }
 
     /// Notes that what is stored of a symbol is no longer its state.
     fn note_change(&mut self, id: SymbolId) {
         if !std::mem::replace(&mut self.symbols[id.index()].changed, true) {
-            self.changed.push(id);
+            self.changed.push_back(id);
         }
     }
 
@@ -295,10 +414,12 @@ impl Engine {
         let name = Symbol::new(name).map_err(|_| Reject::InvalidSymbol)?;
         let window = Window::new(self.plans.window_steps, self.plans.features.width());
         let features = self.plans.features.raw().initial_state();
-        self.add(SymbolState::new(name, StepState::default(), features, window))
+        let id = self.add(SymbolState::new(name, StepState::default(), features, window))?;
+        self.scores.add_symbol(&self.symbols[id.index()].name);
+        Ok(id)
     }
 
-    /// Adds a symbol at the end of the dense index.
+    /// Adds a symbol at the end of the dense index. Its scores are the caller's to add.
     fn add(&mut self, state: SymbolState) -> Result<SymbolId, Reject> {
         let id = SymbolId::from_index(self.symbols.len()).ok_or(Reject::TooManySymbols)?;
         self.index.insert(state.name.clone(), id);
@@ -311,49 +432,125 @@ impl Engine {
         Ok(id)
     }
 
-    /// Moves one symbol on by one tick: step, features, window.
+    /// Moves one symbol on by one tick.
     fn absorb(&mut self, id: SymbolId, tick: &Tick<'_>) -> Result<(), Reject> {
-        let Self { plans, symbols, scratch, tally, .. } = self;
-        let state = &mut symbols[id.index()];
-        let mut row = |step: &Step| plans.features.row(&state.features, step, scratch);
-        let of_record = match plans.step_rule {
+        let rule = self.plans.step_rule;
+        let before = self.symbols[id.index()].step.newest();
+        let of_record = if rule == StepRule::Record {
             // A record is its own step: where it makes no row it is refused before any effect.
-            StepRule::Record => {
-                state.step.check_record(tick.time)?;
-                let step = Step { time: tick.time, fields: tick.fields, after_gap: false };
-                Some(row(&step)?)
-            }
-            StepRule::Time(_) => None,
+            self.symbols[id.index()].step.check_record(tick.time)?;
+            let (time, fields) = (tick.time, tick.fields);
+            Some(self.row(id, &Step { time, fields, after_gap: false, patched: false }, before)?)
+        } else {
+            None
         };
-        let Some(step) = state.step.push(plans.step_rule, tick.time, &tick.fields)? else {
-            tally.absorbed += 1;
+        let first = self.symbols[id.index()].step.push(rule, tick.time, &tick.fields)?;
+        let Some(step) = first else {
+            self.tally.absorbed += 1;
             return Ok(());
         };
-        tally.steps += 1;
-        let Ok(status) = of_record.map_or_else(|| row(&step), Ok) else {
+        let row = of_record.map_or_else(|| self.row(id, &step, before), Ok);
+        self.take_step(id, &step, before, row);
+        self.take_due(id);
+        Ok(())
+    }
+
+    /// Takes further steps that the newest tick of a symbol has completed, until one of them waits
+    /// for inference.
+    fn take_due(&mut self, id: SymbolId) {
+        let rule = self.plans.step_rule;
+        while !self.symbols[id.index()].pending {
+            let before = self.symbols[id.index()].step.newest();
+            let Some(step) = self.symbols[id.index()].step.pop(rule) else { break };
+            self.tally.further += 1;
+            let row = self.row(id, &step, before);
+            self.take_step(id, &step, before, row);
+        }
+        self.due = self.symbols[id.index()].step.is_due(rule).then_some(id);
+    }
+
+    /// Whether the newest tick has completed steps that wait for one in inference.
+    pub fn has_due(&self) -> bool {
+        self.due.is_some()
+    }
+
+    /// Whether a step lies too far behind the one before to stand in a window with it.
+    fn is_far(&self, step: &Step, before: Option<UnixNanos>) -> bool {
+        let (Some(gap_max), Some(before)) = (self.gap_max, before) else { return false };
+        // A span that overflows is longer than any limit.
+        step.time.since(before).is_none_or(|span| span > gap_max)
+    }
+
+    /// Computes the row of a step without any effect but on the scratch.
+    fn row(
+        &mut self,
+        id: SymbolId,
+        step: &Step,
+        before: Option<UnixNanos>,
+    ) -> Result<RowStatus, Reject> {
+        let is_far = self.is_far(step, before);
+        let Self { plans, symbols, scratch, initial, .. } = self;
+        let features = if is_far { initial } else { &mut symbols[id.index()].features };
+        plans.features.row(features, step, scratch)
+    }
+
+    /// Moves one symbol on by one step, whose row was computed last: features, window.
+    fn take_step(
+        &mut self,
+        id: SymbolId,
+        step: &Step,
+        before: Option<UnixNanos>,
+        row: Result<RowStatus, Reject>,
+    ) {
+        self.tally.steps += 1;
+        self.tally.patched += u64::from(step.patched);
+        if self.is_far(step, before) {
+            self.begin_cold(id, step, before);
+        }
+        if std::mem::take(&mut self.symbols[id.index()].begins_cold) {
+            self.scores.break_off(id);
+        }
+        self.scores.step(id, step);
+        let Self { symbols, scratch, tally, .. } = self;
+        let state = &mut symbols[id.index()];
+        let Ok(status) = row else {
             // A closed bar that makes no row is lost; the tick that closed it is part of the next
             // one, which stands behind a gap.
-            tally.withheld += 1;
-            state.step.mark_gap();
-            return Ok(());
+            tally.withheld.add(Withheld::LostStep);
+            state.step.mark_lost();
+            return;
         };
         state.features.absorb(scratch);
         match status {
             RowStatus::Warming => {
                 tally.warming += 1;
-                if step.after_gap {
-                    // The features carry this step into the next row, so its mark goes along.
-                    state.step.mark_gap();
-                }
+                // The features carry this step into the next row, so its marks go along.
+                state.step.hand_on(step);
             }
             RowStatus::Ready { out_of_range } => {
-                state.window.push(self.scratch.row(), step.after_gap, out_of_range);
+                let Step { after_gap, patched, .. } = *step;
+                state.window.push(scratch.row(), RowFacts { after_gap, patched, out_of_range });
                 state.pending = true;
                 let last_price = step.fields.price();
                 self.pending.push(Pending { symbol: id, as_of: step.time, last_price });
             }
         }
-        Ok(())
+    }
+
+    /// Forgets what a symbol's steps have left behind, as if it were new.
+    fn begin_cold(&mut self, id: SymbolId, step: &Step, before: Option<UnixNanos>) {
+        self.tally.resets += 1;
+        let state = &mut self.symbols[id.index()];
+        state.features.clone_from(&self.initial);
+        state.window.clear();
+        state.begins_cold = true;
+        match &mut self.driver {
+            Driver::Full(_) => {}
+            Driver::Sliding(sliding) => sliding.reset(id),
+            Driver::Carried(carried) => carried.reset(id),
+        }
+        self.newest_cold_start =
+            before.map(|before| ColdStart { symbol: state.name.clone(), before, after: step.time });
     }
 
     /// Makes the forecasts of all waiting rows whose windows are full, in the order in which the
@@ -382,7 +579,7 @@ impl Engine {
     fn run(&mut self, course: Course, forecasts: &mut Vec<Forecast>) -> Result<(), InferenceError> {
         self.advance()?;
         std::mem::swap(&mut self.pending, &mut self.inferred);
-        let Self { symbols, plans, tally, inferred, backend, driver, .. } = self;
+        let Self { symbols, scores, plans, policy, tally, inferred, backend, driver, .. } = self;
         let ready = |pending: &&Pending| symbols[pending.symbol.index()].window.is_full();
         let warming = inferred.len() - inferred.iter().filter(ready).count();
         tally.warming += warming as u64;
@@ -398,13 +595,18 @@ impl Engine {
                 last_price: pending.last_price,
                 quality: window.quality(),
                 out_of_range: window.out_of_range(),
+                margins: scores.margins(pending.symbol),
             };
             match plans.forecast.finish(output, &facts) {
-                Some(forecast) => {
-                    tally.forecasts += 1;
-                    forecasts.push(forecast);
-                }
-                None => tally.withheld += 1,
+                Some(forecast) => match policy.withhold.reason(forecast.quality) {
+                    Some(reason) => tally.withheld.add(reason),
+                    None => {
+                        tally.forecasts += 1;
+                        scores.wait(&forecast);
+                        forecasts.push(forecast);
+                    }
+                },
+                None => tally.withheld.add(Withheld::Impossible),
             }
         };
         let rows = inferred.iter().filter_map(|pending| {
@@ -455,6 +657,9 @@ impl Engine {
     fn release(&mut self) {
         for pending in self.inferred.drain(..) {
             self.symbols[pending.symbol.index()].pending = false;
+        }
+        if let Some(id) = self.due {
+            self.take_due(id);
         }
     }
 }

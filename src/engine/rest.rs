@@ -6,9 +6,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Driver, Engine, SymbolState};
-use crate::domain::{PartitionId, Position, Symbol, SymbolId};
+use crate::domain::{DurationNanos, PartitionId, Position, Reject, Symbol, SymbolId, Tick};
 use crate::features::FeatureState;
 use crate::inference::InferenceError;
+use crate::score::SymbolScores;
 use crate::step::StepState;
 use crate::window::{Window, WindowMismatch, WindowSnapshot};
 
@@ -22,6 +23,8 @@ pub struct SymbolSnapshot {
     window: WindowSnapshot,
     /// Mode `carried`: the recurrent states.
     carried: Option<Vec<Vec<f32>>>,
+    /// What waits for its truth, and what is known of the forecasts so far.
+    scores: SymbolScores,
     /// The place in its partition of the newest tick that the state holds.
     offset: Option<i64>,
 }
@@ -35,12 +38,18 @@ pub enum RestoreError {
     /// The feature state has another size.
     #[error("the stored features of symbol `{0}` belong to another model")]
     Features(String),
+    /// The bars in the making are those of another rule.
+    #[error("the stored steps of symbol `{0}` are of another kind")]
+    Steps(String),
     /// The window belongs to another model.
     #[error(transparent)]
     Window(#[from] WindowMismatch),
     /// The recurrent states are missing, or belong to another model or mode.
     #[error("the stored states of symbol `{0}` are missing or of another model")]
     States(String),
+    /// The scores are not those of this model.
+    #[error("the stored scores of symbol `{0}` belong to another model")]
+    Scores(String),
 }
 
 impl SymbolSnapshot {
@@ -58,14 +67,23 @@ impl Engine {
         ids.map(|id| self.at_rest(id)).collect()
     }
 
-    /// Hands the state at rest of every symbol that has moved since the last call to `sink`, with
-    /// the place in the input up to which it reaches. No row may be in inference.
-    pub fn take_changed(&mut self, mut sink: impl FnMut(Position, SymbolSnapshot)) {
-        for id in std::mem::take(&mut self.changed) {
+    /// How many symbols have moved since they were last taken to rest.
+    pub fn changed_count(&self) -> usize {
+        self.changed.len()
+    }
+
+    /// Hands the state at rest of at most `count_max` symbols that have moved since they were last
+    /// taken to `sink`, the longest waiting first, with the place up to which it reaches in an
+    /// input that has places. No row may be in inference.
+    pub fn take_changed(
+        &mut self,
+        count_max: usize,
+        mut sink: impl FnMut(Option<Position>, SymbolSnapshot),
+    ) {
+        for _ in 0..count_max {
+            let Some(id) = self.changed.pop_front() else { return };
             self.symbols[id.index()].changed = false;
-            if let Some(applied) = self.symbols[id.index()].applied {
-                sink(applied, self.at_rest(id));
-            }
+            sink(self.symbols[id.index()].applied, self.at_rest(id));
         }
     }
 
@@ -81,6 +99,7 @@ impl Engine {
                 Driver::Full(_) | Driver::Sliding(_) => None,
                 Driver::Carried(carried) => Some(carried.snapshot(id)),
             },
+            scores: self.scores.symbol(id).clone(),
             offset: state.applied.map(|position| position.offset),
         }
     }
@@ -118,6 +137,9 @@ impl Engine {
         if self.index.contains_key(&name) || self.symbols.len() >= self.limits.symbols_max {
             return Err(refused());
         }
+        if !snapshot.step.fits(self.plans.step_rule) {
+            return Err(RestoreError::Steps(snapshot.symbol.clone()));
+        }
         if !self.plans.features.raw().fits(&snapshot.features) {
             return Err(RestoreError::Features(snapshot.symbol.clone()));
         }
@@ -129,15 +151,55 @@ impl Engine {
         {
             return Err(RestoreError::States(snapshot.symbol.clone()));
         }
+        if !self.scores.fits(&snapshot.scores) {
+            return Err(RestoreError::Scores(snapshot.symbol.clone()));
+        }
         let (step, features) = (snapshot.step.clone(), snapshot.features.clone());
         let mut state = SymbolState::new(name, step, features, window);
         state.applied = partition
             .zip(snapshot.offset)
             .map(|(partition, offset)| Position { partition, offset });
         let id = self.add(state).map_err(|_| refused())?;
+        self.scores.restore_symbol(&self.symbols[id.index()].name, &snapshot.scores);
         if let (Driver::Carried(carried), Some(states)) = (&mut self.driver, states) {
             carried.restore(id, states);
         }
+        Ok(())
+    }
+
+    /// Notes that data of every symbol is missing from here on, and that a symbol whose next tick
+    /// comes more than `gap_max` after its newest one begins anew: by event time, so that the same
+    /// ticks give the same forecasts whenever they come.
+    pub fn expect_gap(&mut self, gap_max: DurationNanos) {
+        self.mark_gap();
+        for symbol in &mut self.symbols {
+            let newest = symbol.step.head();
+            symbol.stale_after = newest.and_then(|newest| newest.checked_add(gap_max));
+        }
+    }
+
+    /// As [`Engine::absorb`], into a state that remembers nothing. A tick that is refused leaves
+    /// the state as it was.
+    pub(super) fn absorb_anew(&mut self, id: SymbolId, tick: &Tick<'_>) -> Result<(), Reject> {
+        let window = Window::new(self.plans.window_steps, self.plans.features.width());
+        let features = self.plans.features.raw().initial_state();
+        let state = &mut self.symbols[id.index()];
+        let mut anew = SymbolState::new(state.name.clone(), StepState::default(), features, window);
+        anew.begins_cold = true;
+        let before = std::mem::replace(state, anew);
+        let absorbed = self.absorb(id, tick);
+        let state = &mut self.symbols[id.index()];
+        if absorbed.is_err() {
+            *state = before;
+            return absorbed;
+        }
+        (state.applied, state.changed) = (before.applied, before.changed);
+        match &mut self.driver {
+            Driver::Full(_) => {}
+            Driver::Sliding(sliding) => sliding.reset(id),
+            Driver::Carried(carried) => carried.reset(id),
+        }
+        self.stale += 1;
         Ok(())
     }
 
@@ -162,6 +224,7 @@ impl Engine {
             }
             let forgotten = self.symbols.swap_remove(index);
             self.index.remove(&forgotten.name);
+            self.scores.swap_remove(id);
             if let Some(moved) = self.symbols.get(index) {
                 self.index.insert(moved.name.clone(), id);
             }

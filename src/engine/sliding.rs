@@ -272,6 +272,11 @@ impl SlidingStates {
         Ok(())
     }
 
+    /// Begins a symbol anew: no window has begun. What its slots hold means nothing until then.
+    pub(super) fn reset(&mut self, symbol: SymbolId) {
+        self.turns[symbol.index()] = Turn::default();
+    }
+
     /// Forgets a symbol; the last one of the dense index takes its place.
     pub(super) fn swap_remove(&mut self, symbol: SymbolId) {
         for state in &mut self.states {

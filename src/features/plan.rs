@@ -256,7 +256,7 @@ mod tests {
         // Unchecked, so that features meet what decoding keeps from them.
         fields.set(Field::CLOSE, close);
         fields.set(Field::VOLUME, volume);
-        Step { time: UnixNanos::from_nanos(0), fields, after_gap: false }
+        Step { time: UnixNanos::from_nanos(0), fields, after_gap: false, patched: false }
     }
 
     #[test]

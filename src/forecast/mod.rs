@@ -25,11 +25,12 @@ pub struct SignalThresholds {
     pub sell_below: f64,
 }
 
-/// A fixed prediction interval around the value, from residuals that training did not see.
+/// A prediction interval around the value, from residuals that training did not see.
 ///
-/// The interval of a forecast is `value + lower` to `value + upper`, cut to the values that can
-/// come true ([`Target::possible`]), which takes no truth out of it. That of a probability is made
-/// to hold the outcome, 0 or 1, like any other truth: one from 0 to 1 says that both are open.
+/// The interval of a forecast is `value + lower` to `value + upper`, or a stretch of that (see
+/// [`Intervals`]), cut to the values that can come true ([`Target::possible`]), which takes no
+/// truth out of it. That of a probability is made to hold the outcome, 0 or 1, like any other
+/// truth: one from 0 to 1 says that both are open.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Interval {
@@ -39,6 +40,24 @@ pub struct Interval {
     pub lower: f64,
     /// Added to the value for the upper end, in the target's unit; at least zero.
     pub upper: f64,
+}
+
+/// How far the ends of one forecast's interval lie from its value, in the target's unit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Margins {
+    /// Added to the value for the lower end; at most zero.
+    pub lower: f64,
+    /// Added to the value for the upper end; at least zero.
+    pub upper: f64,
+}
+
+/// Where the margins of a forecast come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intervals {
+    /// From the bundle, stretched by how often the intervals of the symbol held so far.
+    Adaptive,
+    /// From the bundle as they are.
+    Bundle,
 }
 
 /// Everything that turns one model output into one forecast: shared and immutable.
@@ -64,6 +83,8 @@ pub struct WindowFacts {
     pub quality: Quality,
     /// Whether any input lies outside the training range.
     pub out_of_range: bool,
+    /// The margins of the interval.
+    pub margins: Margins,
 }
 
 /// Why a forecast cannot be planned.
@@ -116,6 +137,11 @@ impl ForecastPlan {
         self.interval.coverage
     }
 
+    /// The margins of the bundle's interval.
+    pub fn margins(&self) -> Margins {
+        Margins { lower: self.interval.lower, upper: self.interval.upper }
+    }
+
     /// How far ahead a forecast looks, in event time.
     pub fn horizon(&self) -> DurationNanos {
         self.horizon
@@ -131,8 +157,8 @@ impl ForecastPlan {
         if !possible.contains(&value) {
             return None;
         }
-        let lower = (value + self.interval.lower).max(*possible.start());
-        let upper = (value + self.interval.upper).min(*possible.end());
+        let lower = (value + facts.margins.lower).max(*possible.start());
+        let upper = (value + facts.margins.upper).min(*possible.end());
         let price = self.target.price(value, facts.last_price);
         let numbers = [value, lower, upper, price.unwrap_or(0.0)];
         if !numbers.iter().all(|number| number.is_finite()) {
@@ -198,7 +224,13 @@ mod tests {
             last_price: Some(last_price),
             quality: Quality::Full,
             out_of_range: false,
+            margins: plan().margins(),
         }
+    }
+
+    /// Facts of a window of a plan whose intervals are this wide on both sides.
+    fn facts_with(half_width: f64) -> WindowFacts {
+        WindowFacts { margins: Margins { lower: -half_width, upper: half_width }, ..facts(200.0) }
     }
 
     #[test]
@@ -218,11 +250,11 @@ mod tests {
     fn a_probability_has_no_price_and_an_interval_of_outcomes() {
         let rain = Target::NextEvent { field: "precipitation".into(), above: 0.0 };
         let plan = unscaled(rain, SignalThresholds { buy_above: 0.5, sell_below: 0.0 }, 0.625);
-        let forecast = plan.finish(0.75, &facts(200.0)).unwrap();
+        let forecast = plan.finish(0.75, &facts_with(0.625)).unwrap();
         assert_eq!((forecast.value, forecast.price), (0.75, None));
         assert_eq!((forecast.lower, forecast.upper), (0.125, 1.0));
         assert_eq!(forecast.signal, Signal::Buy, "an alert");
-        let dry = plan.finish(0.0, &facts(200.0)).unwrap();
+        let dry = plan.finish(0.0, &facts_with(0.625)).unwrap();
         assert_eq!((dry.lower, dry.upper, dry.signal), (0.0, 0.625, Signal::Hold));
     }
 
@@ -236,7 +268,7 @@ mod tests {
             for output in outside {
                 assert_eq!(plan.finish(*output, &facts(200.0)), None, "{output}");
             }
-            let forecast = plan.finish(0.25, &facts(200.0)).unwrap();
+            let forecast = plan.finish(0.25, &facts_with(0.5)).unwrap();
             assert_eq!((forecast.lower, forecast.upper), (0.0, 0.75));
         }
     }

@@ -180,23 +180,42 @@ impl Truth {
     /// What came true between step `t` and step `t + h`; `None` where a field is absent.
     /// Probabilities come true as 0 or 1.
     pub fn between(&self, now: &Fields, later: &Fields) -> Option<f64> {
-        let change = || Some(later.price()? / now.price()? - 1.0);
-        let flag = |flag: bool| if flag { 1.0 } else { 0.0 };
-        match self.0 {
-            Rule::Return => change(),
-            Rule::Direction => Some(flag(later.price()? > now.price()?)),
-            Rule::Volatility => change().map(f64::abs),
-            Rule::Value(field) => later.read(field),
-            Rule::Event(field, above) => later.read(field).map(|value| flag(value > above)),
-        }
+        self.between_readings(self.reading(now), self.reading(later))
     }
 
     /// The naive forecast at step `t`, that nothing changes: the price stays for a return, and
     /// otherwise what came true between step `t - h` (`before`) and step `t` comes true again.
     pub fn persistence(&self, before: &Fields, now: &Fields) -> Option<f64> {
+        self.persistence_of_readings(self.reading(before), self.reading(now))
+    }
+
+    /// The one number of a step that truths are made of: its price, or the target's own field.
+    /// Whoever has to wait for a truth keeps this instead of the step.
+    pub fn reading(&self, step: &Fields) -> Option<f64> {
+        match self.0 {
+            Rule::Return | Rule::Direction | Rule::Volatility => step.price(),
+            Rule::Value(field) | Rule::Event(field, _) => step.read(field),
+        }
+    }
+
+    /// As [`Truth::between`], of the readings of the two steps.
+    pub fn between_readings(&self, now: Option<f64>, later: Option<f64>) -> Option<f64> {
+        let change = || Some(later? / now? - 1.0);
+        let flag = |flag: bool| if flag { 1.0 } else { 0.0 };
+        match self.0 {
+            Rule::Return => change(),
+            Rule::Direction => Some(flag(later? > now?)),
+            Rule::Volatility => change().map(f64::abs),
+            Rule::Value(_) => later,
+            Rule::Event(_, above) => later.map(|value| flag(value > above)),
+        }
+    }
+
+    /// As [`Truth::persistence`], of the readings of the two steps.
+    pub fn persistence_of_readings(&self, before: Option<f64>, now: Option<f64>) -> Option<f64> {
         match self.0 {
             Rule::Return => Some(0.0),
-            _ => self.between(before, now),
+            _ => self.between_readings(before, now),
         }
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! Owns the listener and the only mention of hyper. Promises to answer from a thread and a runtime
 //! of its own, so that a probe and the metrics are there when the data path is stuck, and to hold
-//! only so many connections, each only so long. Never reads a request's body, and never lets a
-//! foreign web page read the stream.
+//! only so many connections, each only so long. Never reads a request's body, never lets a foreign
+//! web page read the stream, and answers nothing but probes without the token, where there is one.
 
+pub mod access;
 pub mod origin;
+mod query;
 mod readiness;
 mod routes;
 mod server;
@@ -20,6 +22,7 @@ use serde::Serialize;
 pub use readiness::{Condition, Readiness};
 pub use server::{HttpError, HttpServer};
 
+use self::access::Access;
 use crate::publish::stream::StreamHub;
 
 /// What the routes answer from.
@@ -34,8 +37,8 @@ pub struct HttpState {
     pub stream: Option<StreamHub>,
     /// What `/version` shows beside the program's own, where a model runs.
     pub version: Option<VersionInfo>,
-    /// Web origins, beside the server's own, whose pages may open the stream.
-    pub allowed_origins: Vec<String>,
+    /// Who may ask for what.
+    pub access: Access,
 }
 
 /// Which build runs which model.

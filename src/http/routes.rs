@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
@@ -15,11 +15,14 @@ use prometheus::TextEncoder;
 use serde::Serialize;
 use tracing::error;
 
+use super::query::percent_decoded;
 use super::server::Context;
 use super::{VersionInfo, stream};
+use crate::publish::stream::StreamHub;
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
+const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 const ROUTES: &str = "\
@@ -29,9 +32,14 @@ GET /metrics     Prometheus text format
 GET /version     JSON: build, and the model and ONNX Runtime where one runs
 ";
 
-const STREAM_ROUTE: &str = "\
+const STREAM_ROUTES: &str = "\
 GET /v1/stream   WebSocket: forecasts, one JSON message each; ?symbols=AAPL,MSFT for these alone
+GET /v1/forecasts/SYMBOL
+                 the newest forecast of a symbol
 ";
+
+/// The folder of newest forecasts.
+const FORECASTS: &str = "/v1/forecasts/";
 
 /// Answers one request.
 pub(super) fn answer(context: &Context, request: Request<Incoming>) -> Answer {
@@ -41,6 +49,14 @@ pub(super) fn answer(context: &Context, request: Request<Incoming>) -> Answer {
 }
 
 fn route(context: &Context, request: Request<Incoming>) -> Answer {
+    if !context.state.access.allows(request.uri().path(), request.headers()) {
+        if let Some(stream) = &context.state.stream {
+            stream.count_refusal();
+        }
+        let mut answer = text(StatusCode::UNAUTHORIZED, "send Authorization: Bearer TOKEN\n");
+        answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        return answer;
+    }
     let respond: fn(&Context) -> Answer = match request.uri().path() {
         "/" => |context| text(StatusCode::OK, list(context)),
         "/livez" => |context| probe("ok\n", &context.state.liveness.problems()),
@@ -51,6 +67,12 @@ fn route(context: &Context, request: Request<Incoming>) -> Answer {
             return match (request.method(), &context.state.stream) {
                 (&Method::GET, Some(hub)) => stream::open(context, hub, request),
                 _ => method_not_allowed("GET"),
+            };
+        }
+        path if path.starts_with(FORECASTS) && context.state.stream.is_some() => {
+            return match (request.method(), &context.state.stream) {
+                (&(Method::GET | Method::HEAD), Some(hub)) => newest(hub, &path[FORECASTS.len()..]),
+                _ => method_not_allowed("GET, HEAD"),
             };
         }
         _ => |context| {
@@ -65,8 +87,17 @@ fn route(context: &Context, request: Request<Incoming>) -> Answer {
 
 /// What there is to ask for.
 fn list(context: &Context) -> String {
-    let stream = if context.state.stream.is_some() { STREAM_ROUTE } else { "" };
+    let stream = if context.state.stream.is_some() { STREAM_ROUTES } else { "" };
     format!("{ROUTES}{stream}")
+}
+
+/// The newest forecast of a symbol.
+fn newest(hub: &StreamHub, encoded: &str) -> Answer {
+    let newest = percent_decoded(encoded).and_then(|symbol| hub.newest(&symbol));
+    match newest {
+        Some(record) => with_type(StatusCode::OK, JSON, record),
+        None => text(StatusCode::NOT_FOUND, "no forecast of this symbol yet\n"),
+    }
 }
 
 fn probe(well: &'static str, problems: &[String]) -> Answer {
@@ -97,7 +128,7 @@ fn version(version: Option<&VersionInfo>) -> Answer {
     let version =
         Version { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION"), rest: version };
     let body = serde_json::to_string(&version).expect("a struct of texts always encodes");
-    with_type(StatusCode::OK, "application/json", body + "\n")
+    with_type(StatusCode::OK, JSON, body + "\n")
 }
 
 fn method_not_allowed(allowed: &'static str) -> Answer {

@@ -3,7 +3,6 @@
 //! Owns the checks before the upgrade and the upgrade itself. Promises that a refusal is an
 //! ordinary HTTP answer that says why. Never sends a forecast: the subscription does.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,10 +18,10 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tracing::{debug, info};
 
 use super::origin::may_connect;
+use super::query;
 use super::routes::{Answer, text};
 use super::server::Context;
-use crate::publish::stream::StreamHub;
-use crate::publish::stream::{SymbolFilter, limits};
+use crate::publish::stream::{StreamHub, limits};
 
 /// Between our answer and the socket lies one write; a peer that does not take it holds a place.
 const UPGRADE_MAX: Duration = Duration::from_secs(10);
@@ -32,8 +31,8 @@ const SAMPLE_CHARS_MAX: usize = 64;
 
 /// Answers 101 and serves the subscriber in a task of its own, or says what is wrong.
 pub(super) fn open(context: &Context, hub: &StreamHub, mut request: Request<Incoming>) -> Answer {
-    let filter = match filter(request.uri().query().unwrap_or_default()) {
-        Ok(filter) => filter,
+    let wish = match query::wish(request.uri().query().unwrap_or_default()) {
+        Ok(wish) => wish,
         Err(problem) => return text(StatusCode::BAD_REQUEST, format!("{problem}\n")),
     };
     if !origin_is_fine(context, &request) {
@@ -52,7 +51,7 @@ pub(super) fn open(context: &Context, hub: &StreamHub, mut request: Request<Inco
             return answer;
         }
     };
-    let subscription = match hub.subscribe(filter) {
+    let subscription = match hub.subscribe(wish, context.peer.ip()) {
         Ok(subscription) => subscription,
         Err(refusal) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("{refusal}\n")),
     };
@@ -80,7 +79,7 @@ fn origin_is_fine(context: &Context, request: &Request<Incoming>) -> bool {
     // An origin that is not a text is the origin of nobody.
     let origin = origin.map(|origin| origin.to_str().unwrap_or("?"));
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    let allowed = &context.state.allowed_origins;
+    let allowed = &context.state.access.allowed_origins;
     let fine = more.is_none() && may_connect(origin, host, context.loopback, allowed);
     if !fine {
         let origin: String = origin
@@ -92,66 +91,4 @@ fn origin_is_fine(context: &Context, request: &Request<Incoming>) -> bool {
         info!(peer = %context.peer, origin, "refused a web origin");
     }
     fine
-}
-
-/// The filter in a query such as `symbols=AAPL,BRK%2EB`; no other parameter is known.
-fn filter(query: &str) -> Result<SymbolFilter, String> {
-    let mut filter = None;
-    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        if name != "symbols" {
-            return Err("unknown parameter; there is `symbols`".to_owned());
-        }
-        if filter.is_some() {
-            return Err("symbols: given twice; separate them by commas".to_owned());
-        }
-        let value = percent_decoded(value).ok_or("symbols: not percent-encoded UTF-8")?;
-        filter = Some(SymbolFilter::parse(&value).map_err(|error| error.to_string())?);
-    }
-    Ok(filter.unwrap_or(SymbolFilter::All))
-}
-
-/// Undoes percent-encoding; `None` where what comes out is no text.
-fn percent_decoded(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains('%') {
-        return Some(text.into());
-    }
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => {
-                let mut digit = || char::from(bytes.next()?).to_digit(16);
-                u8::try_from(digit()? * 16 + digit()?).ok()?
-            }
-            plain => plain,
-        });
-    }
-    String::from_utf8(decoded).ok().map(Cow::from)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_the_filter_of_a_query() {
-        let only = |text| Ok(SymbolFilter::parse(text).unwrap());
-        assert_eq!(filter(""), Ok(SymbolFilter::All));
-        assert_eq!(filter("symbols="), Ok(SymbolFilter::All));
-        assert_eq!(filter("symbols=AAPL,MSFT"), only("MSFT,AAPL"));
-        assert_eq!(filter("&symbols=BRK%2eB%2CZ%C3%BCrich+&"), only("BRK.B,Zürich+"));
-        for query in [
-            "symbol=AAPL",
-            "symbols=A&symbols=B",
-            "symbols=A%",
-            "symbols=A%4",
-            "symbols=%zz",
-            "symbols=%ff",
-            "symbols=A,,B",
-            "x",
-        ] {
-            assert!(filter(query).is_err(), "{query}");
-        }
-    }
 }

@@ -16,7 +16,8 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::*;
 use crate::domain::Symbol;
-use crate::publish::stream::{StreamLimits, StreamMetrics};
+use crate::http::access::AccessToken;
+use crate::publish::stream::{StreamId, StreamLimits, StreamMetrics};
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -30,9 +31,20 @@ struct Running {
 }
 
 fn start(subscribers_max: usize) -> Running {
+    let allowed_origins = vec!["https://charts.example.com".into()];
+    start_with(subscribers_max, Access { allowed_origins, ..Access::default() })
+}
+
+fn start_with(subscribers_max: usize, access: Access) -> Running {
     let registry = Registry::new();
     let metrics = StreamMetrics::register(&registry).unwrap();
-    let hub = StreamHub::new(StreamLimits { subscribers_max, lag_records_max: 1024 }, metrics);
+    let limits = StreamLimits {
+        subscribers_max,
+        subscribers_per_address_max: subscribers_max,
+        lag_records_max: 1024,
+        symbols_max: 16,
+    };
+    let hub = StreamHub::new(limits, StreamId(0xfeed), metrics);
     let readiness = Readiness::new();
     let state = HttpState {
         registry,
@@ -45,7 +57,7 @@ fn start(subscribers_max: usize) -> Running {
             mode: "sliding".into(),
             onnxruntime: "ORT Build Info: test".into(),
         }),
-        allowed_origins: vec!["https://charts.example.com".into()],
+        access,
     };
     let server = HttpServer::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = server.local_addr();
@@ -170,10 +182,12 @@ fn metrics_are_in_the_text_format() {
     assert_eq!(
         samples,
         [
+            "tickcast_stream_conflated_total",
             "tickcast_stream_cut_total",
             "tickcast_stream_refused_total",
             "tickcast_stream_sent_total",
-            "tickcast_stream_subscribers"
+            "tickcast_stream_subscribers",
+            "tickcast_stream_unlisted_total"
         ]
     );
 }
@@ -248,6 +262,47 @@ async fn the_stream_sends_the_bytes_of_what_was_asked_for() {
         assert_eq!(running.metric("tickcast_stream_sent_total"), 5.0);
     })
     .await;
+}
+
+#[test]
+fn the_newest_forecast_of_a_symbol_can_be_asked_for() {
+    let running = start(1);
+    assert_eq!(running.ask("GET", "/v1/forecasts/A").status, 404);
+    running.publish("A", "{\"a\":1}");
+    running.publish("Zürich", "{\"é\":2}");
+    running.publish("A", "{\"a\":3}");
+    let newest = running.ask("GET", "/v1/forecasts/A");
+    assert_eq!((newest.status, &*newest.body), (200, "{\"a\":3}"));
+    assert_eq!(newest.header("content-type"), Some("application/json"));
+    assert_eq!(running.ask("GET", "/v1/forecasts/Z%C3%BCrich").body, "{\"é\":2}");
+    assert_eq!(running.ask("HEAD", "/v1/forecasts/A").status, 200);
+    assert_eq!(running.ask("GET", "/v1/forecasts/B%ff").status, 404);
+    assert_eq!(running.ask("POST", "/v1/forecasts/A").status, 405);
+}
+
+#[test]
+fn with_a_token_only_probes_are_answered_without_it() {
+    let token = Some(AccessToken::new("0123456789abcdef").unwrap());
+    let running = start_with(1, Access { token: token.clone(), ..Access::default() });
+    let paths = ["/", "/metrics", "/version", "/v1/stream", "/v1/forecasts/A", "/nothing"];
+    for path in paths {
+        let reply = running.ask("GET", path);
+        assert_eq!(reply.status, 401, "{path}");
+        assert_eq!(reply.header("www-authenticate"), Some("Bearer"), "{path}");
+        let with = |token: &str| {
+            let header = format!("Authorization: Bearer {token}\r\n");
+            running.ask_with("GET", path, &header).status
+        };
+        assert_eq!(with("0123456789abcdeF"), 401, "{path}");
+        assert_ne!(with("0123456789abcdef"), 401, "{path}");
+    }
+    assert_eq!(running.ask("GET", "/livez").status, 200);
+    assert_eq!(running.ask("GET", "/readyz").status, 503);
+
+    let open = start_with(1, Access { token, open_metrics: true, ..Access::default() });
+    let status = |path| open.ask("GET", path).status;
+    assert_eq!([status("/metrics"), status("/version"), status("/")], [200, 200, 401]);
+    assert_eq!(open.metric("tickcast_stream_refused_total"), 1.0);
 }
 
 #[tokio::test]

@@ -11,12 +11,14 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientConfig, ClientContext, Statistics, TopicPartitionList};
+use rdkafka::{ClientConfig, ClientContext, Message, Statistics, TopicPartitionList};
 use tracing::{debug, info, warn};
 
 use super::{Failure, KafkaError};
 use crate::config::{ClusterConfig, Delivery, KafkaConfig};
+use crate::domain::{TimeUnit, UnixNanos};
 
 /// What every producer does unless the user says otherwise.
 pub(super) const PRODUCER_DEFAULTS: [(&str, &str); 5] = [
@@ -37,6 +39,13 @@ pub(super) const CONSUMER_DEFAULTS: [(&str, &str); 3] = [
 ];
 
 pub(super) type GroupConsumer = BaseConsumer<ConsumerEvents>;
+
+/// When a record was received, by its own timestamp: the broker's where the topic is set so, else
+/// the producer's. It is the same whenever the record is read.
+pub(super) fn received(message: &BorrowedMessage<'_>) -> Option<UnixNanos> {
+    let milliseconds = message.timestamp().to_millis()?;
+    UnixNanos::from_integer(milliseconds, TimeUnit::Milliseconds).ok()
+}
 
 /// What the group decided.
 #[derive(Clone, Debug)]

@@ -22,6 +22,7 @@ use crate::clock::pause;
 use crate::config::KafkaConfig;
 use crate::domain::{Reject, Symbol};
 use crate::pipeline::StoredState;
+use crate::publish::score_wire::SCORE_SCHEMA;
 use crate::publish::wire::FORECAST_SCHEMA;
 use crate::source::intake::Record;
 use crate::supervise::Pulse;
@@ -36,7 +37,8 @@ const ROOM_PATIENCE: Duration = Duration::from_secs(330);
 /// Which records an acknowledgement counts for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Batch {
-    /// Forecasts and dead letters since an even-numbered checkpoint, and since an odd-numbered one.
+    /// Forecasts, scores and dead letters since an even-numbered checkpoint, and since an
+    /// odd-numbered one.
     Published(Turn),
     /// States of the checkpoint under way.
     States,
@@ -73,7 +75,7 @@ pub(super) type Producer = ThreadedProducer<ProducerEvents>;
 pub struct KafkaPublisher {
     shared: Arc<Shared>,
     turn: Turn,
-    headers: Vec<(&'static str, String)>,
+    model_sha256: Arc<str>,
     pulse: Pulse,
 }
 
@@ -178,13 +180,10 @@ impl KafkaPublisher {
         model_sha256: &str,
         metrics: KafkaMetrics,
     ) -> Self {
-        let headers = vec![
-            ("tickcast-schema", FORECAST_SCHEMA.to_owned()),
-            ("tickcast-model-sha256", model_sha256.to_owned()),
-        ];
         let shared = Shared { producer, outstanding, partitions, config, metrics };
+        let model_sha256 = model_sha256.into();
         let (turn, pulse) = (Turn::default(), Pulse::new());
-        Self { shared: Arc::new(shared), turn, headers, pulse }
+        Self { shared: Arc::new(shared), turn, model_sha256, pulse }
     }
 
     /// Tells `pulse` when the shard waits for the cluster.
@@ -207,19 +206,27 @@ impl KafkaPublisher {
 
     /// Publishes a forecast under its symbol.
     pub fn forecast(&mut self, symbol: &Symbol, record: &[u8]) {
-        let batch = Batch::Published(self.turn);
-        let to = BaseRecord::with_opaque_to(&self.shared.config.forecasts, batch.index())
-            .key(symbol.as_str())
-            .payload(record);
-        let headers = || self.constant_headers();
-        self.send(to, if self.shared.config.headers { Some(&headers) } else { None });
+        self.publish(&self.shared.config.forecasts, FORECAST_SCHEMA, symbol, record);
     }
 
-    fn constant_headers(&self) -> OwnedHeaders {
-        let headers = OwnedHeaders::new_with_capacity(self.headers.len());
-        self.headers.iter().fold(headers, |headers, (key, value)| {
-            headers.insert(Header { key, value: Some(value) })
-        })
+    /// Publishes a score under its symbol, where there is a topic for it.
+    pub fn score(&mut self, symbol: &Symbol, record: &[u8]) {
+        if let Some(topic) = &self.shared.config.scores {
+            self.publish(topic, SCORE_SCHEMA, symbol, record);
+        }
+    }
+
+    fn publish(&self, topic: &str, schema: &str, symbol: &Symbol, record: &[u8]) {
+        let batch = Batch::Published(self.turn);
+        let to =
+            BaseRecord::with_opaque_to(topic, batch.index()).key(symbol.as_str()).payload(record);
+        let headers = || {
+            let model = &*self.model_sha256;
+            OwnedHeaders::new_with_capacity(2)
+                .insert(Header { key: "tickcast-schema", value: Some(schema) })
+                .insert(Header { key: "tickcast-model-sha256", value: Some(model) })
+        };
+        self.send(to, if self.shared.config.headers { Some(&headers) } else { None });
     }
 
     /// Publishes a refused record as it came, with the reason and its place as headers.
@@ -268,7 +275,7 @@ impl KafkaPublisher {
 
     /// Where the states of a partition's symbols are kept.
     pub(super) fn state_place(&self, state: &StoredState) -> Option<StatePlace> {
-        let name = self.shared.partitions.name(state.partition)?;
+        let name = self.shared.partitions.name(state.partition?)?;
         Some(StatePlace {
             topic: self.shared.config.changelog_of(&name.topic),
             number: name.number,

@@ -569,12 +569,9 @@ fn deliver(
     let Some(position) = place else { return Ok(None) };
     let bytes = Bytes::copy_from_slice(message.payload().unwrap_or_default());
     let after_gap = gap::is_marked(message);
-    hand_over(
-        shards,
-        assigned,
-        Record { bytes, position: Some(position), after_gap },
-        FULL_PATIENCE,
-    )
+    let received = client::received(message);
+    let record = Record { bytes, position: Some(position), received, after_gap };
+    hand_over(shards, assigned, record, FULL_PATIENCE)
 }
 
 fn hand_over(

@@ -36,7 +36,8 @@ pub(super) fn prepare(
     let admin: AdminClient<DefaultClientContext> =
         client::admin_options(config).create().map_err(client::opening("make the admin client"))?;
     let most = inputs.iter().map(|(_, count)| *count).max().unwrap_or(1);
-    for topic in std::iter::once(&config.forecasts).chain(&config.dead_letters) {
+    let outputs = [Some(&config.forecasts), config.scores.as_ref(), config.dead_letters.as_ref()];
+    for topic in outputs.into_iter().flatten() {
         if partition_count(observer, topic)?.is_none() {
             let new = NewTopic::new(topic, most, TopicReplication::Fixed(config.replication));
             create(&admin, runtime, &new)?;

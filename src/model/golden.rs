@@ -65,7 +65,7 @@ impl GoldenStep {
                 .set_checked(field, *value)
                 .map_err(|reason| format!("field `{name}` = {value}: {}", reason.label()))?;
         }
-        Ok(Step { time: self.time, fields, after_gap: false })
+        Ok(Step { time: self.time, fields, after_gap: false, patched: false })
     }
 }
 

@@ -7,10 +7,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{DurationNanos, UnixNanos};
+use crate::domain::UnixNanos;
 use crate::features::{FeaturePlan, Scaler};
 use crate::forecast::{ForecastPlan, Interval, SignalThresholds, Target, TargetError, Truth};
+use crate::score::ScorePlan;
 use crate::step::StepRule;
+
+pub use super::step_spec::{
+    CARRY_STEPS_MAX, EmptySteps, StepKind, StepProblem, StepSpec, TICKS_MAX,
+};
 
 /// The value of `schema` that this version reads and writes.
 pub const MANIFEST_SCHEMA: &str = "tickcast.bundle.v1";
@@ -64,27 +69,6 @@ pub struct Manifest {
     pub repeats: Vec<RepeatFigures>,
     /// The evaluation in one honest sentence.
     pub verdict: String,
-}
-
-/// What one step is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StepSpec {
-    /// How ticks become steps.
-    pub kind: StepKind,
-    /// The length of one step in seconds: exact for `time`, nominal for `record`, where it only
-    /// serves to compute `target_time`.
-    pub interval_seconds: u32,
-}
-
-/// How ticks become steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StepKind {
-    /// Every tick is a step.
-    Record,
-    /// Ticks are gathered into bars of `interval_seconds`, aligned to the epoch in event time.
-    Time,
 }
 
 /// How a graph is driven.
@@ -334,10 +318,14 @@ pub struct Plans {
     pub forecast: ForecastPlan,
     /// From steps to what came true.
     pub truth: Truth,
+    /// From forecasts and truths to scores.
+    pub score: ScorePlan,
     /// W.
     pub window_steps: usize,
     /// From ticks to steps.
     pub step_rule: StepRule,
+    /// What the bundle says of its steps.
+    pub step: StepSpec,
 }
 
 impl fmt::Display for Mode {
@@ -347,21 +335,6 @@ impl fmt::Display for Mode {
             Self::Sliding => "sliding",
             Self::Carried => "carried",
         })
-    }
-}
-
-impl StepSpec {
-    /// The length of a step in event time, exact or nominal.
-    fn interval(self) -> Option<DurationNanos> {
-        DurationNanos::from_seconds(i64::from(self.interval_seconds))
-    }
-
-    /// How ticks become steps, for the pipeline.
-    fn rule(self) -> Option<StepRule> {
-        match self.kind {
-            StepKind::Record => Some(StepRule::Record),
-            StepKind::Time => self.interval().map(StepRule::Time),
-        }
     }
 }
 
@@ -401,9 +374,10 @@ impl Manifest {
         if self.horizon_steps == 0 {
             problems.push("horizon_steps: must be at least 1".to_owned());
         }
-        if self.step.interval_seconds == 0 {
-            problems.push("step.interval_seconds: must be at least 1".to_owned());
-        }
+        let step_rule = self.step.rule().map_err(|broken| {
+            let line = |(field, problem)| format!("step.{field}: {problem}");
+            problems.extend(broken.into_iter().map(line));
+        });
         if self.modes.is_empty() {
             problems.push("modes: at least one of `full`, `sliding` and `carried`".to_owned());
         }
@@ -440,14 +414,16 @@ impl Manifest {
             ForecastPlan::new(kind.clone(), scaler, horizon, self.signal, self.interval)
                 .map_err(|error| problems.push(error.to_string()))
         });
-        match (features, forecast, truth, self.step.rule()) {
-            (Ok(features), Ok(forecast), Some(truth), Some(step_rule)) if problems.is_empty() => {
+        match (features, forecast, truth, step_rule) {
+            (Ok(features), Ok(forecast), Some(truth), Ok(step_rule)) if problems.is_empty() => {
                 Ok(Plans {
                     features,
+                    score: ScorePlan::new(truth, self.horizon_steps, &forecast),
                     forecast,
                     truth,
                     window_steps: self.window_steps as usize,
                     step_rule,
+                    step: self.step,
                 })
             }
             _ => Err(problems),

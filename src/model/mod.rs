@@ -9,6 +9,7 @@ pub mod golden;
 mod graph;
 pub mod manifest;
 pub mod onnx;
+mod step_spec;
 mod store;
 pub mod writer;
 

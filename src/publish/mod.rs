@@ -1,10 +1,11 @@
-//! Publishing: forecasts as bytes to whoever listens.
+//! Publishing: forecasts and scores as bytes to whoever listens.
 //!
-//! Owns the wire form of a forecast and the ways out: the WebSocket stream, standard output and
+//! Owns the wire forms and the ways out: the WebSocket stream, standard output and
 //! files. Promises that every way out carries the same bytes, and those of one symbol in their
 //! order. Never computes.
 
 mod lines;
+pub mod score_wire;
 pub mod stream;
 pub mod wire;
 
@@ -16,24 +17,30 @@ use crate::kafka::KafkaPublisher;
 use crate::source::intake::Record;
 use crate::supervise::Pulse;
 
-pub use lines::{LineQueue, Lines, LinesClosed, LinesMetrics};
+pub use lines::{LineQueue, Lines, LinesClosed, LinesMetrics, LinesOf};
 
 /// All ways out of one daemon; each shard has a clone.
 #[derive(Clone)]
 pub struct Publisher {
     stream: StreamHub,
     lines: Option<LineQueue>,
+    score_lines: Option<LineQueue>,
     topics: Option<KafkaPublisher>,
     pulse: Pulse,
 }
 
 impl Publisher {
-    /// Publishes to the stream and, where there is a target, as lines.
-    pub fn new(stream: StreamHub, lines: Option<LineQueue>) -> Self {
-        Self { stream, lines, topics: None, pulse: Pulse::new() }
+    /// Publishes to the stream and, where there is a target, as lines. Scores have no place on the
+    /// stream.
+    pub fn new(
+        stream: StreamHub,
+        lines: Option<LineQueue>,
+        score_lines: Option<LineQueue>,
+    ) -> Self {
+        Self { stream, lines, score_lines, topics: None, pulse: Pulse::new() }
     }
 
-    /// Tells `pulse` of every forecast that is handed on.
+    /// Tells `pulse` of every record that is handed on.
     #[must_use]
     pub fn with_pulse(self, pulse: Pulse) -> Self {
         Self { pulse, ..self }
@@ -52,6 +59,21 @@ impl Publisher {
             lines.write(record.clone())?;
         }
         self.stream.publish(symbol, record);
+        self.pulse.work();
+        Ok(())
+    }
+
+    /// Hands one score to every way out that scores have.
+    ///
+    /// # Errors
+    /// [`LinesClosed`] where lines can no longer be written.
+    pub fn publish_score(&mut self, symbol: &Symbol, record: &[u8]) -> Result<(), LinesClosed> {
+        if let Some(topics) = &mut self.topics {
+            topics.score(symbol, record);
+        }
+        if let Some(lines) = &self.score_lines {
+            lines.write(Bytes::copy_from_slice(record))?;
+        }
         self.pulse.work();
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::domain::Reject;
-use crate::engine::EngineTally;
+use crate::engine::{EngineTally, Withheld};
 
 /// Bucket bounds in seconds, from below one quick step to a stall: factors of 2 to 2.5, because a
 /// finer view costs a series each and tells an operator nothing more.
@@ -33,10 +33,14 @@ pub struct ShardMetrics {
     refused: Vec<IntCounter>,
     absorbed: IntCounter,
     steps: IntCounter,
+    further: IntCounter,
+    patched: IntCounter,
     warming: IntCounter,
     forecasts: IntCounter,
-    withheld: IntCounter,
+    withheld: Vec<IntCounter>,
+    resets: IntCounter,
     repeats: IntCounter,
+    stale: IntCounter,
     symbols: IntGauge,
     receive_seconds: Histogram,
     decode_seconds: Histogram,
@@ -52,6 +56,14 @@ pub struct ShardMetrics {
 pub(super) struct Shown {
     tally: EngineTally,
     symbol_count: usize,
+    stale_count: u64,
+}
+
+impl Shown {
+    /// How many windows that began cold are shown.
+    pub(super) fn resets(&self) -> u64 {
+        self.tally.resets
+    }
 }
 
 /// How long one batch took.
@@ -81,6 +93,11 @@ impl ShardMetrics {
             &["reason"],
         )?;
         registry.register(Box::new(refused.clone()))?;
+        let withheld = IntCounterVec::new(
+            Opts::new("tickcast_forecasts_withheld_total", "Forecasts withheld, by reason."),
+            &["reason"],
+        )?;
+        registry.register(Box::new(withheld.clone()))?;
         let symbols = IntGauge::new("tickcast_symbols", "Symbols with state.")?;
         registry.register(Box::new(symbols.clone()))?;
         Ok(Self {
@@ -95,18 +112,33 @@ impl ShardMetrics {
                 "Ticks that went into a bar that is still open.",
             )?,
             steps: counter("tickcast_steps_total", "Steps completed.")?,
+            further: counter(
+                "tickcast_steps_further_total",
+                "Steps beyond the first that one tick completed.",
+            )?,
+            patched: counter(
+                "tickcast_steps_patched_total",
+                "Steps made by rule, because nothing came in their interval.",
+            )?,
             warming: counter(
                 "tickcast_steps_warming_total",
                 "Steps without a forecast, because the window was not yet full.",
             )?,
             forecasts: counter("tickcast_forecasts_total", "Forecasts published.")?,
-            withheld: counter(
-                "tickcast_forecasts_withheld_total",
-                "Forecasts withheld: not finite, impossible, or of a bar that lacks a field.",
+            withheld: Withheld::ALL
+                .map(|reason| withheld.with_label_values(&[reason.label()]))
+                .into(),
+            resets: counter(
+                "tickcast_windows_reset_total",
+                "Windows that began cold because a step lay too far behind the one before.",
             )?,
             repeats: counter(
                 "tickcast_ticks_repeated_total",
                 "Records read again after a restart, which the state holds already.",
+            )?,
+            stale: counter(
+                "tickcast_windows_stale_total",
+                "Windows that began anew after a restart, because the data went on too late.",
             )?,
             symbols,
             receive_seconds: histogram(
@@ -155,15 +187,20 @@ impl ShardMetrics {
 
     /// Adds what has come to one shard since the last time.
     pub(super) fn show(&self, shown: &mut Shown, tally: &EngineTally, symbol_count: usize) {
-        let EngineTally { ticks, absorbed, steps, warming, forecasts, withheld, rejects, repeats } =
-            tally;
+        let EngineTally { ticks, absorbed, steps, further, patched, .. } = tally;
+        let EngineTally { warming, forecasts, withheld, resets, rejects, repeats, .. } = tally;
         let before = &shown.tally;
         self.ticks.inc_by(ticks - before.ticks);
         self.absorbed.inc_by(absorbed - before.absorbed);
         self.steps.inc_by(steps - before.steps);
+        self.further.inc_by(further - before.further);
+        self.patched.inc_by(patched - before.patched);
         self.warming.inc_by(warming - before.warming);
         self.forecasts.inc_by(forecasts - before.forecasts);
-        self.withheld.inc_by(withheld - before.withheld);
+        for (counter, reason) in self.withheld.iter().zip(Withheld::ALL) {
+            counter.inc_by(withheld.get(reason) - before.withheld.get(reason));
+        }
+        self.resets.inc_by(resets - before.resets);
         self.repeats.inc_by(repeats - before.repeats);
         for (counter, reason) in self.refused.iter().zip(Reject::ALL) {
             counter.inc_by(rejects.get(reason) - before.rejects.get(reason));
@@ -189,6 +226,14 @@ impl ShardMetrics {
     /// Notes how old the oldest record behind published forecasts is.
     pub(super) fn published(&self, age: Duration) {
         self.end_to_end_seconds.observe(age.as_secs_f64());
+    }
+
+    /// Adds the windows of one shard that began anew since the last time; tells whether that is
+    /// worth a line: powers of ten are.
+    pub(super) fn show_stale(&self, shown: &mut Shown, count: u64) -> bool {
+        let before = std::mem::replace(&mut shown.stale_count, count);
+        self.stale.inc_by(count - before);
+        before.checked_ilog10() != count.checked_ilog10()
     }
 
     /// Notes how long a batch took.

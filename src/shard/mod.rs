@@ -7,7 +7,9 @@
 
 mod crew;
 mod metrics;
+mod scores;
 
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use tracing::warn;
@@ -15,16 +17,21 @@ use tracing::warn;
 use self::metrics::{BatchTimes, Shown};
 use crate::clock::Stopwatch;
 use crate::domain::{Reject, is_printable};
-use crate::engine::EngineTally;
+use crate::engine::{ColdStart, EngineTally};
 use crate::inference::InferenceError;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Origin, Pipeline};
 use crate::publish::{LinesClosed, Publisher};
-use crate::source::command::{Checkpoint, Command};
+use crate::source::command::{Checkpoint, Command, Handed};
 use crate::source::intake::{Arrival, IntakeReceiver, Record};
 use crate::supervise::{Pulse, Stage};
 
 pub use self::crew::{Crew, CrewError};
 pub use self::metrics::ShardMetrics;
+pub use self::scores::{ScoreMetrics, ShardScores};
+
+/// How many symbols' states are taken between two batches: a snapshot holds a forecast up for no
+/// longer than these take.
+const TAKEN_AT_ONCE: usize = 32;
 
 /// The longest piece of a refused record in a log line.
 const SAMPLE_CHARS_MAX: usize = 64;
@@ -50,9 +57,21 @@ pub struct Shard {
     intake: IntakeReceiver,
     publisher: Publisher,
     metrics: ShardMetrics,
+    scores: ShardScores,
     drain_records_max: usize,
     shown: Shown,
     pulse: Pulse,
+    /// The snapshot that is being taken.
+    taking: Option<Taking>,
+    /// Where the last states go when the shard ends, where somebody keeps them.
+    last_states: Option<Sender<Handed>>,
+}
+
+/// A snapshot under way.
+struct Taking {
+    /// Symbols that had moved when it was asked for and are not yet taken.
+    left: usize,
+    answer: Sender<Handed>,
 }
 
 impl Shard {
@@ -62,13 +81,25 @@ impl Shard {
         intake: IntakeReceiver,
         publisher: Publisher,
         metrics: ShardMetrics,
+        scores: ShardScores,
         drain_records_max: usize,
     ) -> Self {
         let shown = Shown::default();
         let pulse = Pulse::new();
         // While a batch goes out the shard comes on with every forecast.
         let publisher = publisher.with_pulse(pulse.clone());
-        Self { pipeline, intake, publisher, metrics, drain_records_max, shown, pulse }
+        Self {
+            pipeline,
+            intake,
+            publisher,
+            metrics,
+            scores,
+            drain_records_max,
+            shown,
+            pulse,
+            taking: None,
+            last_states: None,
+        }
     }
 
     /// The shard as its supervisor sees it.
@@ -78,22 +109,41 @@ impl Shard {
         Stage::with_queue(format!("shard-{index}"), self.pulse.clone(), has_work)
     }
 
+    /// Hands the states that have changed to `keeper` when the shard ends.
+    pub fn with_keeper(mut self, keeper: Sender<Handed>) -> Self {
+        self.last_states = Some(keeper);
+        self
+    }
+
     /// Runs until the intake is closed and empty; returns what became of everything.
     ///
     /// # Errors
     /// [`ShardError`].
     pub fn run(mut self) -> Result<EngineTally, ShardError> {
         self.drain_all()?;
+        while self.taking.is_some() {
+            self.take_states();
+        }
+        if let Some(answer) = self.last_states.take() {
+            self.taking = Some(Taking { left: usize::MAX, answer });
+            while self.taking.is_some() {
+                self.take_states();
+            }
+        }
         Ok(self.pipeline.tally().clone())
     }
 
     fn drain_all(&mut self) -> Result<(), ShardError> {
         let mut batch = Vec::with_capacity(self.drain_records_max);
         loop {
-            self.pulse.rest();
-            let open = self.intake.drain(&mut batch, self.drain_records_max);
+            // While states are being taken the shard does not wait for records.
+            let idle = self.taking.is_some() && !self.intake.has_more();
+            let open = idle || {
+                self.pulse.rest();
+                self.intake.drain(&mut batch, self.drain_records_max)
+            };
             self.pulse.work();
-            let arrived = self.intake.arrived();
+            let arrived = if idle { None } else { self.intake.arrived() };
             if let Some(arrived) = arrived {
                 self.metrics.received(arrived.elapsed());
             }
@@ -110,11 +160,38 @@ impl Shard {
             }
             let haste = if self.intake.has_more() { Haste::Throughput } else { Haste::Latency };
             flush(&mut self.pipeline, &mut self.publisher, &self.metrics, haste, arrived)?;
+            self.report_cold_starts();
             let symbol_count = self.pipeline.symbol_count();
             self.metrics.show(&mut self.shown, self.pipeline.tally(), symbol_count);
+            self.scores.show(self.pipeline.scores_mut());
+            self.show_stale();
+            self.take_states();
             if !open {
                 return Ok(());
             }
+        }
+    }
+
+    /// Takes some of the states that are asked for; no row is in inference.
+    fn take_states(&mut self) {
+        let Some(Taking { left, answer }) = &mut self.taking else { return };
+        let count = TAKEN_AT_ONCE.min(*left).min(self.pipeline.changed_count());
+        let mut states = Vec::with_capacity(count);
+        self.pipeline.take_changed(count, |state| states.push(state));
+        *left -= count;
+        // Whoever asked may have given up; then nobody needs the answer.
+        let _ = answer.send(Handed::Part(states));
+        if *left == 0 || self.pipeline.changed_count() == 0 {
+            let _ = answer.send(Handed::All(self.pipeline.label()));
+            self.taking = None;
+        }
+    }
+
+    /// Counts windows that began anew after a restart, and says so for the first of them.
+    fn show_stale(&mut self) {
+        let count = self.pipeline.stale_count();
+        if self.metrics.show_stale(&mut self.shown, count) {
+            warn!(count, "windows that came back from a snapshot were too old and began anew");
         }
     }
 
@@ -139,12 +216,13 @@ impl Shard {
         decoded: impl FnOnce(),
     ) -> Result<(), ShardError> {
         let Self { pipeline, publisher, metrics, .. } = self;
-        let Record { bytes, position, after_gap } = record;
+        let Record { bytes, position, received, after_gap } = record;
+        let origin = Origin { position: *position, received: *received };
         if *after_gap {
             pipeline.mark_gap_before(bytes, *position);
         }
         // A symbol's next tick is here before its last one was answered: that is a hurry.
-        let refused = pipeline.take_noting(bytes, *position, decoded, |pipeline| {
+        let refused = pipeline.take_noting(bytes, origin, decoded, |pipeline| {
             flush(pipeline, publisher, metrics, Haste::Throughput, arrived)
         })?;
         if let Some(reason) = refused {
@@ -165,14 +243,17 @@ impl Shard {
             Command::Checkpoint(Checkpoint { answer, resume }) => {
                 publisher.turn();
                 let mut states = Vec::new();
-                pipeline.take_changed(|state| states.push(state));
+                pipeline.take_changed(usize::MAX, |state| states.push(state));
                 let _ = answer.send(states);
                 if let Some(resume) = resume {
                     let _ = resume.recv();
                 }
             }
+            Command::Snapshot { answer } => {
+                self.taking = Some(Taking { left: pipeline.changed_count(), answer });
+            }
             Command::Restore { partition, stored, answer } => {
-                let _ = answer.send(pipeline.restore(partition, &stored));
+                let _ = answer.send(pipeline.restore(Some(partition), &stored));
             }
             Command::Evict { partition, answer } => {
                 pipeline.evict(partition);
@@ -186,6 +267,17 @@ impl Shard {
         }
         pulse.work();
         Ok(())
+    }
+
+    /// Logs the newest of the windows that began cold since the last batch, as sparsely as refused
+    /// records.
+    fn report_cold_starts(&self) {
+        let (told, count) = (self.shown.resets(), self.pipeline.tally().resets);
+        if (told + 1..=count).any(is_power_of_ten)
+            && let Some(ColdStart { symbol, before, after }) = self.pipeline.newest_cold_start()
+        {
+            warn!(%symbol, %before, %after, count, "a step is far away; its window begins cold");
+        }
     }
 
     /// Logs the 1st, 10th, 100th ... record refused for a reason, so that a flood of bad input
@@ -224,6 +316,7 @@ fn flush(
     }
     let inferred = watch.elapsed();
     let count = pipeline.emit(|symbol, record| publisher.publish(symbol, record))?;
+    pipeline.emit_scores(|symbol, record| publisher.publish_score(symbol, record))?;
     let published = watch.elapsed();
     if let (Some(arrived), true) = (arrived, count > 0) {
         metrics.published(arrived.elapsed());

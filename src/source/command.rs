@@ -1,4 +1,4 @@
-//! What a source with partitions asks of a shard, in line with the records.
+//! What is asked of a shard from outside, in line with the records.
 //!
 //! Owns the words. Promises nothing itself: the shard answers each command after everything that
 //! came before it, because both go through one queue.
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::domain::PartitionId;
 use crate::inference::InferenceError;
 use crate::kafka::KafkaPublisher;
-use crate::pipeline::{Restored, StoredState};
+use crate::pipeline::{ModelLabel, Restored, StoredState};
 
 /// One command. Each is answered once; where nobody listens any more, the answer is dropped.
 #[derive(Debug)]
@@ -19,6 +19,13 @@ pub enum Command {
     Connect(KafkaPublisher),
     /// Publish every forecast, then hand over what has changed in the states.
     Checkpoint(Checkpoint),
+    /// Hand over what has changed in the states, little by little between the batches, so that no
+    /// forecast waits for all of them. The states of symbols whose turn comes later hold more
+    /// records.
+    Snapshot {
+        /// Takes the states and, behind the last of them, the word that they are all.
+        answer: Sender<Handed>,
+    },
     /// Take over the stored states of a partition's symbols.
     Restore {
         /// Whose symbols they are.
@@ -40,6 +47,15 @@ pub enum Command {
         /// Takes the answer.
         answer: Sender<()>,
     },
+}
+
+/// What a shard hands over of its states.
+#[derive(Debug)]
+pub enum Handed {
+    /// Some of them.
+    Part(Vec<StoredState>),
+    /// There were no others; this model made them.
+    All(ModelLabel),
 }
 
 /// A line drawn through the stream: what came before is published and stored together.

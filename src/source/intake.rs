@@ -14,9 +14,9 @@ use prometheus::{IntCounter, IntGauge, Registry};
 use tokio::sync::Notify;
 
 use super::command::Command;
-use crate::clock::Stopwatch;
+use crate::clock::{Stopwatch, wall_time};
 use crate::config::WhenFull;
-use crate::domain::Position;
+use crate::domain::{Position, UnixNanos};
 
 /// Every so many entries one has its arrival noted, and so has the first after each batch: enough
 /// to tell how long the oldest of a batch has waited, without a look at the clock for each record.
@@ -40,6 +40,8 @@ pub struct Record {
     pub bytes: Bytes,
     /// Its place, in an input that can be read again.
     pub position: Option<Position>,
+    /// When it was received, by the clock at the source; none for a recording.
+    pub received: Option<UnixNanos>,
     /// Whether records of its symbol may be missing right before it.
     pub after_gap: bool,
 }
@@ -62,6 +64,8 @@ pub struct IntakeLimits {
 pub struct IntakeSender {
     shared: Arc<Shared>,
     limits: IntakeLimits,
+    /// Whether what is delivered is received now.
+    is_live: bool,
 }
 
 /// Closes the queue from outside, for a source that cannot be interrupted.
@@ -71,6 +75,12 @@ pub struct IntakeCloser {
 
 /// Looks into the queue from outside, to tell whether its reader has work.
 pub struct IntakeWatch {
+    shared: Arc<Shared>,
+}
+
+/// Sends commands from beside the source. It does not keep the queue open.
+#[derive(Clone)]
+pub struct IntakeCommander {
     shared: Arc<Shared>,
 }
 
@@ -138,7 +148,7 @@ pub fn intake(limits: IntakeLimits, metrics: IntakeMetrics) -> (IntakeSender, In
     });
     shared.metrics.capacity.add(i64::try_from(limits.records_max).unwrap_or(i64::MAX));
     let receiver = IntakeReceiver { shared: Arc::clone(&shared), arrived: Cell::new(None) };
-    (IntakeSender { shared, limits }, receiver)
+    (IntakeSender { shared, limits, is_live: false }, receiver)
 }
 
 impl Arrival {
@@ -234,16 +244,34 @@ impl Shared {
         Some(arrival)
     }
 
-    /// Drops the oldest entry, and leaves a gap in its place. Sources that send commands block.
-    fn drop_oldest(&self, queue: &mut Queue) {
-        if let Some(Arrival::Record(_)) = self.take(queue) {
-            queue.forget_stamps();
+    /// Drops the oldest entry that is no command, and leaves a gap in front: no record stands
+    /// between the two. Tells whether there was one.
+    fn drop_oldest(&self, queue: &mut Queue) -> bool {
+        let place = queue.waiting.iter().position(|entry| !matches!(entry, Arrival::Command(_)));
+        let Some(dropped) = place.and_then(|place| queue.waiting.remove(place)) else {
+            return false;
+        };
+        queue.bytes -= dropped.bytes();
+        queue.taken += 1;
+        queue.forget_stamps();
+        if matches!(dropped, Arrival::Record(_)) {
+            self.metrics.waiting.dec();
             self.metrics.dropped.inc();
             if !queue.gap_before_first {
                 self.metrics.gaps.inc();
             }
         }
         queue.gap_before_first = true;
+        true
+    }
+
+    fn command(&self, command: Command) -> Result<(), IntakeClosed> {
+        let mut queue = self.lock();
+        if queue.closed || queue.receiver_gone {
+            return Err(IntakeClosed);
+        }
+        self.put(&mut queue, Arrival::Command(command));
+        Ok(())
     }
 
     fn made_room(&self) {
@@ -259,20 +287,26 @@ impl Shared {
 }
 
 impl IntakeSender {
-    /// Delivers a record, waiting for room or dropping the oldest one by the policy.
+    /// Delivers a record, waiting for room or dropping the oldest one by the policy; with its place
+    /// in an input that can be read again.
     ///
     /// # Errors
     /// [`IntakeClosed`] where nothing more is taken.
-    pub async fn record(&self, bytes: Bytes) -> Result<(), IntakeClosed> {
-        self.deliver(Record { bytes, position: None, after_gap: false }).await
+    pub async fn record(
+        &self,
+        bytes: Bytes,
+        position: Option<Position>,
+    ) -> Result<(), IntakeClosed> {
+        let record = self.received(bytes, position);
+        self.push(Arrival::Record(record)).await
     }
 
-    /// As [`IntakeSender::record`], with what is known of it.
+    /// As [`IntakeSender::record`], with what else is known of it.
     ///
     /// # Errors
     /// [`IntakeClosed`] where nothing more is taken.
     pub async fn deliver(&self, record: Record) -> Result<(), IntakeClosed> {
-        let record = Record { bytes: self.trim(record.bytes), ..record };
+        let record = self.stamped(record);
         self.push(Arrival::Record(record)).await
     }
 
@@ -287,7 +321,7 @@ impl IntakeSender {
         }
         let mut queue = self.shared.lock();
         while let Some(record) = records.pop_front() {
-            let record = Record { bytes: self.trim(record.bytes), ..record };
+            let record = self.stamped(record);
             if let Some(Arrival::Record(record)) =
                 self.admit(&mut queue, Arrival::Record(record))?
             {
@@ -333,17 +367,17 @@ impl IntakeSender {
     /// # Errors
     /// [`IntakeClosed`] where nothing more is taken.
     pub fn command(&self, command: Command) -> Result<(), IntakeClosed> {
-        let mut queue = self.shared.lock();
-        if queue.closed || queue.receiver_gone {
-            return Err(IntakeClosed);
-        }
-        self.shared.put(&mut queue, Arrival::Command(command));
-        Ok(())
+        self.shared.command(command)
+    }
+
+    /// A handle for commands alone.
+    pub fn commander(&self) -> IntakeCommander {
+        IntakeCommander { shared: Arc::clone(&self.shared) }
     }
 
     /// Delivers a record that was read before the word to stop came, beyond the limit if need be.
     pub fn last(&self, record: Record) {
-        let record = Record { bytes: self.trim(record.bytes), ..record };
+        let record = self.stamped(record);
         let mut queue = self.shared.lock();
         if !(queue.closed || queue.receiver_gone) {
             self.shared.put(&mut queue, Arrival::Record(record));
@@ -361,6 +395,24 @@ impl IntakeSender {
     /// A handle that closes the queue while this end is stuck elsewhere.
     pub fn closer(&self) -> IntakeCloser {
         IntakeCloser { shared: Arc::clone(&self.shared) }
+    }
+
+    /// The same for a live feed: each record that has no place gets the time of its reception.
+    #[must_use]
+    pub fn live(mut self) -> Self {
+        self.is_live = true;
+        self
+    }
+
+    fn received(&self, bytes: Bytes, position: Option<Position>) -> Record {
+        let received = self.is_live.then(wall_time).flatten();
+        Record { bytes: self.trim(bytes), position, received, after_gap: false }
+    }
+
+    /// A record as it is kept, with the time at which it was received where that is now.
+    fn stamped(&self, record: Record) -> Record {
+        let Record { bytes, position, after_gap, .. } = record;
+        Record { after_gap, ..self.received(bytes, position) }
     }
 
     /// Copies the head of a record that is too long, because a slice would keep the whole of it.
@@ -396,7 +448,12 @@ impl IntakeSender {
         while queue.is_full(&self.limits, next.bytes()) {
             match self.limits.when_full {
                 WhenFull::Block => return Ok(Some(next)),
-                WhenFull::DropOldest => self.shared.drop_oldest(queue),
+                WhenFull::DropOldest => {
+                    if !self.shared.drop_oldest(queue) {
+                        // Nothing but commands, which wait for nobody.
+                        break;
+                    }
+                }
             }
         }
         self.shared.put(queue, next);
@@ -428,6 +485,16 @@ impl IntakeWatch {
     /// Whether something waits.
     pub fn has_waiting(&self) -> bool {
         !self.shared.lock().waiting.is_empty()
+    }
+}
+
+impl IntakeCommander {
+    /// As [`IntakeSender::command`].
+    ///
+    /// # Errors
+    /// [`IntakeClosed`] where nothing more is taken.
+    pub fn command(&self, command: Command) -> Result<(), IntakeClosed> {
+        self.shared.command(command)
     }
 }
 
@@ -493,7 +560,11 @@ impl IntakeReceiver {
 
 impl Drop for IntakeReceiver {
     fn drop(&mut self) {
-        self.shared.lock().receiver_gone = true;
+        let mut queue = self.shared.lock();
+        queue.receiver_gone = true;
+        // Whoever waits for an answer to one of these must not wait for ever.
+        queue.waiting.retain(|entry| !matches!(entry, Arrival::Command(_)));
+        drop(queue);
         self.shared.made_room();
     }
 }
@@ -530,7 +601,7 @@ mod tests {
         let metrics = metrics();
         let (sender, receiver) = intake(limits(2, WhenFull::DropOldest), metrics.clone());
         for index in 0..5 {
-            sender.record(record(index)).await.unwrap();
+            sender.record(record(index), None).await.unwrap();
         }
         let mut batch = Vec::new();
         assert!(receiver.drain(&mut batch, 10));
@@ -549,7 +620,7 @@ mod tests {
             batch
         });
         for index in 0..100 {
-            sender.record(record(index)).await.unwrap();
+            sender.record(record(index), None).await.unwrap();
         }
         drop(sender);
         let batch = taker.join().unwrap();
@@ -562,7 +633,7 @@ mod tests {
         let metrics = metrics();
         let (sender, receiver) = intake(limits(1000, WhenFull::DropOldest), metrics.clone());
         for _ in 0..20 {
-            sender.record(Bytes::from(vec![b'x'; 5000])).await.unwrap();
+            sender.record(Bytes::from(vec![b'x'; 5000]), None).await.unwrap();
         }
         let mut batch = Vec::new();
         receiver.drain(&mut batch, 1000);
@@ -574,10 +645,10 @@ mod tests {
     #[tokio::test]
     async fn a_closed_queue_is_drained_and_takes_nothing_more() {
         let (sender, receiver) = intake(limits(1, WhenFull::Block), metrics());
-        sender.record(record(1)).await.unwrap();
-        sender.last(Record { bytes: record(2), position: None, after_gap: false });
+        sender.record(record(1), None).await.unwrap();
+        sender.last(Record { bytes: record(2), position: None, received: None, after_gap: false });
         sender.closer().close();
-        assert_eq!(sender.record(record(3)).await, Err(IntakeClosed));
+        assert_eq!(sender.record(record(3), None).await, Err(IntakeClosed));
         let mut batch = Vec::new();
         assert!(!receiver.drain(&mut batch, 10));
         assert_eq!(seen(&batch), [Some((1, 1)), Some((2, 1))]);
@@ -587,7 +658,7 @@ mod tests {
     async fn a_dropped_gap_is_still_a_gap() {
         let (sender, receiver) = intake(limits(1, WhenFull::DropOldest), metrics());
         sender.gap().await.unwrap();
-        sender.record(record(1)).await.unwrap();
+        sender.record(record(1), None).await.unwrap();
         let mut batch = Vec::new();
         receiver.drain(&mut batch, 10);
         assert_eq!(seen(&batch), [None, Some((1, 1))]);
@@ -596,12 +667,41 @@ mod tests {
     #[tokio::test]
     async fn both_ends_notice_that_the_other_is_gone() {
         let (sender, receiver) = intake(limits(1, WhenFull::Block), metrics());
-        sender.record(record(1)).await.unwrap();
+        sender.record(record(1), None).await.unwrap();
         drop(receiver);
-        assert_eq!(sender.record(record(2)).await, Err(IntakeClosed));
+        assert_eq!(sender.record(record(2), None).await, Err(IntakeClosed));
         let (sender, receiver) = intake(limits(1, WhenFull::Block), metrics());
         drop(sender);
         assert!(!receiver.drain(&mut Vec::new(), 1));
+    }
+
+    #[tokio::test]
+    async fn a_command_is_never_dropped_and_the_gap_stands_in_front_of_it() {
+        let metrics = metrics();
+        let (sender, receiver) = intake(limits(2, WhenFull::DropOldest), metrics.clone());
+        let (answer, answered) = std::sync::mpsc::channel();
+        for index in 0..2 {
+            sender.record(record(index), None).await.unwrap();
+            sender.commander().command(Command::Clear { answer: answer.clone() }).unwrap();
+        }
+        sender.record(record(2), None).await.unwrap();
+        let mut batch = Vec::new();
+        receiver.drain(&mut batch, 10);
+        let kinds: Vec<_> = batch
+            .iter()
+            .map(|arrival| match arrival {
+                Arrival::Record(record) => record.bytes[0].to_string(),
+                Arrival::Gap => "gap".to_owned(),
+                Arrival::Command(_) => "command".to_owned(),
+            })
+            .collect();
+        assert_eq!(kinds, ["gap", "command", "command", "2"]);
+        assert_eq!((metrics.received.get(), metrics.dropped.get()), (3, 2));
+        assert_eq!((metrics.waiting.get(), metrics.gaps.get()), (0, 1));
+        // One that nobody will take is answered by its end.
+        sender.command(Command::Clear { answer }).unwrap();
+        drop((batch, receiver));
+        assert!(answered.recv().is_err());
     }
 
     #[test]
@@ -611,6 +711,7 @@ mod tests {
         let with = |offset| Record {
             bytes: record(offset as u8),
             position: position(offset),
+            received: None,
             after_gap: false,
         };
         assert_eq!(sender.record_within(with(1), Duration::ZERO), Ok(None));

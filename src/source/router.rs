@@ -9,8 +9,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
 
-use super::intake::{IntakeClosed, IntakeCloser, IntakeSender, Record};
+use super::intake::{IntakeClosed, IntakeCloser, IntakeCommander, IntakeSender, Record};
 use crate::decode::symbol_of;
+use crate::domain::Position;
 use crate::supervise::Pulse;
 
 /// The source's end of the queues of all shards; at least one. They close when it is dropped.
@@ -37,17 +38,29 @@ impl Router {
     /// # Errors
     /// [`IntakeClosed`] where that shard takes nothing more.
     pub async fn record(&self, record: Bytes) -> Result<(), IntakeClosed> {
+        self.deliver(record, None).await
+    }
+
+    /// As [`Router::record`], with the record's place in an input that can be read again.
+    ///
+    /// # Errors
+    /// [`IntakeClosed`] where that shard takes nothing more.
+    pub async fn record_at(&self, record: Bytes, position: Position) -> Result<(), IntakeClosed> {
+        self.deliver(record, Some(position)).await
+    }
+
+    async fn deliver(&self, record: Bytes, position: Option<Position>) -> Result<(), IntakeClosed> {
         self.pulse.work();
-        let delivered = self.intake(&record).record(record).await;
+        let delivered = self.intake(&record).record(record, position).await;
         self.pulse.rest();
         delivered
     }
 
-    /// As [`Router::record`], with what is known of it.
+    /// As [`Router::record`], with what else is known of it.
     ///
     /// # Errors
     /// [`IntakeClosed`] where that shard takes nothing more.
-    pub async fn deliver(&self, record: Record) -> Result<(), IntakeClosed> {
+    pub async fn hand_on(&self, record: Record) -> Result<(), IntakeClosed> {
         self.pulse.work();
         let delivered = self.intake(&record.bytes).deliver(record).await;
         self.pulse.rest();
@@ -109,6 +122,11 @@ impl Router {
         self.pulse.clone()
     }
 
+    /// Handles for commands to each shard.
+    pub fn commanders(&self) -> Vec<IntakeCommander> {
+        self.intakes.iter().map(IntakeSender::commander).collect()
+    }
+
     /// The queues themselves, for a source whose partitions are what it routes by.
     pub fn into_intakes(self) -> Vec<IntakeSender> {
         self.intakes
@@ -124,7 +142,11 @@ impl Router {
 }
 
 fn shard_of(record: &[u8], count: usize) -> usize {
-    let Some(symbol) = symbol_of(record) else { return 0 };
+    symbol_of(record).map_or(0, |symbol| shard_of_symbol(&symbol, count))
+}
+
+/// Which of `count` shards owns a symbol.
+pub fn shard_of_symbol(symbol: &str, count: usize) -> usize {
     // Without a random key: the same symbols meet the same shards in every run, which makes a
     // measurement repeatable. A feed that aims all its symbols at one shard slows itself down.
     let mut hasher = DefaultHasher::new();

@@ -16,8 +16,9 @@ use crate::config::read::{Problems, Section};
 use crate::domain::{Schema, Symbol, TimeUnit};
 use crate::features::RawFeatures;
 use crate::forecast::{SignalThresholds, TARGET_KINDS, Target, TargetError};
-use crate::model::manifest::{StepKind, StepSpec};
+use crate::model::manifest::{CARRY_STEPS_MAX, EmptySteps, StepKind, StepSpec, TICKS_MAX};
 use crate::source::file::ColumnMap;
+use crate::step::StepRule;
 
 /// Every key with its default and the reason for it.
 pub const DEFAULTS: &str = include_str!("../../config/train/default.toml");
@@ -35,6 +36,8 @@ pub struct TrainConfig {
     pub data: DataConfig,
     /// What one step is.
     pub step: StepSpec,
+    /// The same for the step code.
+    pub step_rule: StepRule,
     /// Steps per window: W.
     pub window_steps: usize,
     /// The features in the order of the model's columns.
@@ -140,7 +143,7 @@ fn check(tree: Value, problems: &mut Problems) -> TrainConfig {
         (parts.0, parts.1, version)
     };
     let data = data(root.section("data"));
-    let step = step(root.section("step"));
+    let (step, step_rule) = step(root.section("step"));
     let (target, horizon_steps) = {
         let mut section = root.section("target");
         let kind = section.choice("kind", &TARGET_KINDS.map(|kind| (kind, kind)));
@@ -182,6 +185,7 @@ fn check(tree: Value, problems: &mut Problems) -> TrainConfig {
         version,
         data,
         step,
+        step_rule,
         window_steps,
         features,
         extra_fields,
@@ -226,12 +230,45 @@ fn data(mut section: Section<'_>) -> DataConfig {
     DataConfig { path, columns, symbol, symbols, time_unit, jump_max }
 }
 
-fn step(mut section: Section<'_>) -> StepSpec {
-    let kind = section.choice("kind", &[("record", StepKind::Record), ("time", StepKind::Time)]);
-    let interval = section.count("interval_seconds", 1, u32::MAX as usize);
+fn step(mut section: Section<'_>) -> (StepSpec, StepRule) {
+    let kinds = [StepKind::Record, StepKind::Time, StepKind::Ticks, StepKind::Volume];
+    let kind = section.choice("kind", &kinds.map(|kind| (kind.label(), kind)));
+    let mut count = |name, min, max: u32| {
+        let number = section.count(name, min, max as usize);
+        u32::try_from(number).expect("the count is at most a u32")
+    };
+    let mut spec = StepSpec {
+        kind,
+        offset_seconds: count("offset_seconds", 0, u32::MAX),
+        lateness_ms: count("lateness_ms", 0, u32::MAX),
+        ..StepSpec::record(count("interval_seconds", 1, u32::MAX))
+    };
+    let empty = [("skip", EmptySteps::Skip), ("carry", EmptySteps::Carry)];
+    spec.empty = section.choice("empty", &empty);
+    for (name, place, max) in [
+        ("carry_steps_max", &mut spec.carry_steps_max, CARRY_STEPS_MAX),
+        ("ticks_per_step", &mut spec.ticks_per_step, TICKS_MAX),
+    ] {
+        if section.contains(name) {
+            let number = section.count(name, 1, max as usize);
+            *place = u32::try_from(number).expect("the count is at most a u32");
+        }
+    }
+    if section.contains("gap_steps_max") {
+        let steps = section.count("gap_steps_max", 0, 1_000_000_000);
+        spec.gap_steps_max = u32::try_from(steps).ok();
+    }
+    if section.contains("volume_per_step") {
+        spec.volume_per_step = section.number("volume_per_step", "above 0", |units| units > 0.0);
+    }
+    let rule = spec.rule().unwrap_or_else(|problems| {
+        for (name, problem) in problems {
+            section.problem(name, problem);
+        }
+        StepRule::Record
+    });
     section.finish();
-    let interval_seconds = u32::try_from(interval).expect("the count above is at most u32::MAX");
-    StepSpec { kind, interval_seconds }
+    (spec, rule)
 }
 
 /// Why the stream has no field that the target is about. Extra fields that are no schema are the
@@ -467,6 +504,36 @@ mod tests {
         let expected = ["fit.loss: the quantile of a `next_direction` is 0 or 1"];
         assert_eq!(problems("next_direction", quantile), expected);
         assert_eq!(problems("next_event", ""), ["target.above: `next_event` needs it"]);
+    }
+
+    #[test]
+    fn steps_are_those_of_the_bundle() {
+        let read = |step: &str| read(&format!("{SMALLEST}[step]\n{step}"));
+        let config = read(
+            "kind = 'time'\ninterval_seconds = 60\noffset_seconds = 7\n\
+                           lateness_ms = 1500\nempty = 'carry'\ncarry_steps_max = 3\n\
+                           gap_steps_max = 90\n",
+        );
+        let expected = StepSpec {
+            offset_seconds: 7,
+            lateness_ms: 1500,
+            empty: EmptySteps::Carry,
+            carry_steps_max: 3,
+            gap_steps_max: Some(90),
+            ..StepSpec::time(60)
+        };
+        let config = config.unwrap();
+        assert_eq!((config.step, Ok(config.step_rule)), (expected, expected.rule()));
+        let ticks = read("kind = 'ticks'\nticks_per_step = 50\n").unwrap().step;
+        assert_eq!((ticks.kind, ticks.ticks_per_step), (StepKind::Ticks, 50));
+        let problems = read("kind = 'volume'\nlateness_ms = 5\n").unwrap_err();
+        let expected = [
+            "step.lateness_ms: is used where kind is `time` only",
+            "step.volume_per_step: must be above 0",
+        ];
+        assert_eq!(problems, expected);
+        let problems = read("kind = 'time'\nempty = 'carry'\n").unwrap_err();
+        assert_eq!(problems, ["step.carry_steps_max: must be from 1 to 1024"]);
     }
 
     #[test]

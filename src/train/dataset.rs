@@ -426,7 +426,7 @@ mod tests {
             fields.set_checked(Field::CLOSE, close(day)).unwrap();
             fields.set_checked(Field::VOLUME, 1000.0 + (day % 7) as f64).unwrap();
             let time = UnixNanos::from_nanos(day as i64 * gap * 86_400_000_000_000);
-            Step { time, fields, after_gap: false }
+            Step { time, fields, after_gap: false, patched: false }
         };
         Series { symbol: symbol.to_owned(), steps: (0..days).map(step).collect() }
     }

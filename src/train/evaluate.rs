@@ -19,28 +19,18 @@ use super::statistics::{
     interval_coverage, mean_absolute_error, root_mean_squared_error, squared_losses, sums_by_moment,
 };
 use crate::domain::UnixNanos;
-use crate::forecast::{Interval, SignalThresholds, Target};
+use crate::forecast::{Interval, SignalThresholds};
 use crate::model::manifest::{
     BaselineFigures, Evaluation, ProbabilityFigures, SignalFigures, SignalsFigures,
 };
+use crate::score::direction_hit;
+
+pub use crate::score::Kind;
 
 /// Stretches of the reliability diagram and of the calibration error.
 pub const CALIBRATION_BINS: usize = 10;
 /// A p-value below this is a finding.
 const SIGNIFICANT: f64 = 0.05;
-
-/// What the values of a target are like, as far as its statistics differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A change that has a direction: its sign.
-    Change,
-    /// A size, zero or more.
-    Amount,
-    /// A value in a unit of its own.
-    Level,
-    /// A probability; what comes true is 0 or 1.
-    Probability,
-}
 
 /// Forecasts of one part and what came true, in the target's unit and in the order of the examples.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,18 +56,6 @@ pub struct Terms {
     pub interval: Interval,
     /// When a value is a signal.
     pub signal: SignalThresholds,
-}
-
-impl Kind {
-    /// The kind of a target.
-    pub fn of(target: &Target) -> Self {
-        match target {
-            Target::NextReturn => Self::Change,
-            Target::NextVolatility => Self::Amount,
-            Target::NextValue { .. } => Self::Level,
-            Target::NextDirection | Target::NextEvent { .. } => Self::Probability,
-        }
-    }
 }
 
 /// The narrowest interval `value ± q` that holds `coverage` of future truths, if they behave as
@@ -159,19 +137,14 @@ fn against(name: &str, forecasts: &[f64], outcomes: &Outcomes, terms: &Terms) ->
 /// How often forecasts are on the right side of what they start from (no change, the last value, an
 /// even chance), among the truths that have a side; `None` where no forecast or no truth has one.
 fn direction(forecasts: &[f64], outcomes: &Outcomes, terms: &Terms) -> Option<Share> {
-    let start = |at: usize| match terms.kind {
-        Kind::Change => 0.0,
-        Kind::Amount | Kind::Level => outcomes.baselines.persistence[at],
-        Kind::Probability => 0.5,
-    };
     let moments = moments(outcomes);
     let (mut when, mut hits, mut speaks) = (Vec::new(), Vec::new(), false);
     for (at, (forecast, truth)) in forecasts.iter().zip(&outcomes.truths).enumerate() {
-        let (told, came) = (forecast - start(at), truth - start(at));
-        speaks |= told != 0.0;
-        if came != 0.0 {
+        let origin = terms.kind.origin(outcomes.baselines.persistence[at]);
+        speaks |= *forecast != origin;
+        if let Some(hit) = direction_hit(*forecast, *truth, origin) {
             when.push(moments[at]);
-            hits.push(told * came > 0.0);
+            hits.push(hit);
         }
     }
     if speaks { share(&when, &hits, terms.horizon_steps) } else { None }

@@ -92,7 +92,7 @@ mod tests {
         let step = |at: i64| {
             let mut fields = Fields::EMPTY;
             fields.set_checked(Field::CLOSE, 10.0 + (at as f64).sin()).unwrap();
-            Step { time: UnixNanos::from_nanos(at), fields, after_gap: false }
+            Step { time: UnixNanos::from_nanos(at), fields, after_gap: false, patched: false }
         };
         (0..count).map(step).collect()
     }

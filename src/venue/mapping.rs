@@ -67,8 +67,8 @@ pub(super) struct Counts {
 pub(super) struct Scratch {
     record: Vec<u8>,
     symbol: String,
-    /// Elements that wait for their turn, with their trade ids.
-    waiting: Vec<(u64, Under)>,
+    /// Elements that wait for their turn, with their trade ids and places.
+    waiting: Vec<(u64, usize, Under)>,
 }
 
 /// A symbol, where it was found: in the frame, or rewritten in the scratch.
@@ -118,15 +118,15 @@ impl Mapping {
                         Some(TradeId::Number(number)) => number,
                         _ => u64::MAX,
                     };
-                    scratch.waiting.push((number, under));
+                    scratch.waiting.push((number, scratch.waiting.len(), under));
                 }
             }
         });
         if self.order == Order::TradeId {
             let mut waiting = std::mem::take(&mut scratch.waiting);
-            // Keeps the frame's order among equals.
-            waiting.sort_by_key(|(number, _)| *number);
-            for (_, under) in waiting.drain(..) {
+            // In the frame's order among equals. A stable sort would allocate.
+            waiting.sort_unstable_by_key(|(number, place, _)| (*number, *place));
+            for (_, _, under) in waiting.drain(..) {
                 self.element(json, &under, scratch, sink);
             }
             scratch.waiting = waiting;

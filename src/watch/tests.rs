@@ -17,8 +17,9 @@ use super::screen::Screen;
 use super::*;
 use crate::dial::{Dialer, Proxies, TlsFiles};
 use crate::domain::Symbol;
+use crate::http::access::Access;
 use crate::http::{HttpServer, HttpState, Readiness, VersionInfo};
-use crate::publish::stream::{StreamHub, StreamLimits, StreamMetrics};
+use crate::publish::stream::{StreamHub, StreamId, StreamLimits, StreamMetrics};
 
 const URL: &str = "ws://127.0.0.1:9630/v1/stream";
 
@@ -286,7 +287,13 @@ struct Server {
 fn serve(port: u16) -> Server {
     let registry = Registry::new();
     let metrics = StreamMetrics::register(&registry).unwrap();
-    let hub = StreamHub::new(StreamLimits { subscribers_max: 1, lag_records_max: 1024 }, metrics);
+    let limits = StreamLimits {
+        subscribers_max: 1,
+        subscribers_per_address_max: 1,
+        lag_records_max: 1024,
+        symbols_max: 16,
+    };
+    let hub = StreamHub::new(limits, StreamId(1), metrics);
     let server = HttpServer::bind(([127, 0, 0, 1], port).into()).unwrap();
     let address = server.local_addr();
     let version = VersionInfo {
@@ -301,7 +308,7 @@ fn serve(port: u16) -> Server {
         liveness: Readiness::always("process"),
         stream: Some(hub.clone()),
         version: Some(version),
-        allowed_origins: Vec::new(),
+        access: Access::default(),
     };
     let (stop, stopped) = watch::channel(false);
     let thread = server.spawn(state, stopped).unwrap();

@@ -1,8 +1,8 @@
 //! The last W feature rows of one symbol, and how whole they are.
 //!
-//! Owns the ring of rows and the marks of gaps and of inputs outside the training range. Promises
-//! that a mark stays for as long as the step it belongs to is in the window, and not longer.
-//! Never allocates after it was made.
+//! Owns the ring of rows and the marks of gaps, of rows made by rule and of inputs outside the
+//! training range. Promises that a mark stays for as long as the step it belongs to is in the
+//! window, and not longer. Never allocates after it was made.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,25 @@ pub struct Window {
     /// Where the next row goes.
     next: usize,
     length: usize,
+    marks: Marks,
+}
+
+/// What is known of a row beside its numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowFacts {
+    /// Data that belongs right before it is known to be missing.
+    pub after_gap: bool,
+    /// Its step was made by rule.
+    pub patched: bool,
+    /// It has an input outside the training range.
+    pub out_of_range: bool,
+}
+
+/// When each fact was last true of a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Marks {
     gap: Mark,
+    patched: Mark,
     out_of_range: Mark,
 }
 
@@ -28,8 +46,7 @@ struct Mark(Option<u32>);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WindowSnapshot {
     rows: Vec<Vec<f32>>,
-    gap: Mark,
-    out_of_range: Mark,
+    marks: Marks,
 }
 
 /// A snapshot that does not fit the model's window.
@@ -49,8 +66,7 @@ impl Window {
             width,
             next: 0,
             length: 0,
-            gap: Mark::default(),
-            out_of_range: Mark::default(),
+            marks: Marks::default(),
         }
     }
 
@@ -75,13 +91,19 @@ impl Window {
     }
 
     /// Takes the newest row, in place of the oldest one where the window is full.
-    pub fn push(&mut self, row: &[f32], after_gap: bool, out_of_range: bool) {
+    pub fn push(&mut self, row: &[f32], facts: RowFacts) {
         let steps = self.steps();
         self.rows[self.next * self.width..][..self.width].copy_from_slice(row);
         self.next = (self.next + 1) % steps;
         self.length = (self.length + 1).min(steps);
-        self.gap.step(after_gap, steps);
-        self.out_of_range.step(out_of_range, steps);
+        self.marks.gap.step(facts.after_gap, steps);
+        self.marks.patched.step(facts.patched, steps);
+        self.marks.out_of_range.step(facts.out_of_range, steps);
+    }
+
+    /// Forgets every row and mark.
+    pub fn clear(&mut self) {
+        (self.next, self.length, self.marks) = (0, 0, Marks::default());
     }
 
     /// The rows, oldest first, each of F numbers.
@@ -102,21 +124,23 @@ impl Window {
 
     /// How whole the window is.
     pub fn quality(&self) -> Quality {
-        if self.gap.0.is_some() { Quality::Gapped } else { Quality::Full }
+        if self.marks.gap.0.is_some() {
+            Quality::Gapped
+        } else if self.marks.patched.0.is_some() {
+            Quality::Patched
+        } else {
+            Quality::Full
+        }
     }
 
     /// Whether any row has an input outside the training range.
     pub fn out_of_range(&self) -> bool {
-        self.out_of_range.0.is_some()
+        self.marks.out_of_range.0.is_some()
     }
 
     /// The window at rest.
     pub fn snapshot(&self) -> WindowSnapshot {
-        WindowSnapshot {
-            rows: self.rows().map(<[f32]>::to_vec).collect(),
-            gap: self.gap,
-            out_of_range: self.out_of_range,
-        }
+        WindowSnapshot { rows: self.rows().map(<[f32]>::to_vec).collect(), marks: self.marks }
     }
 
     /// A window from rest.
@@ -134,9 +158,9 @@ impl Window {
         }
         let mut window = Self::new(steps, width);
         for row in &snapshot.rows {
-            window.push(row, false, false);
+            window.push(row, RowFacts::default());
         }
-        (window.gap, window.out_of_range) = (snapshot.gap, snapshot.out_of_range);
+        window.marks = snapshot.marks;
         Ok(window)
     }
 }
@@ -156,7 +180,7 @@ mod tests {
     fn filled(count: usize) -> Window {
         let mut window = Window::new(3, 2);
         for index in 0..count {
-            window.push(&[index as f32, -(index as f32)], false, false);
+            window.push(&[index as f32, -(index as f32)], RowFacts::default());
         }
         window
     }
@@ -177,24 +201,50 @@ mod tests {
     fn a_mark_stays_exactly_as_long_as_its_step() {
         let mut window = filled(3);
         let mut seen = Vec::new();
-        for index in 0..5 {
-            window.push(&[0.0, 0.0], index == 1, index == 2);
-            seen.push((window.quality() == Quality::Gapped, window.out_of_range()));
+        for index in 0..7 {
+            let facts = RowFacts {
+                after_gap: index == 1,
+                patched: [0, 3].contains(&index),
+                out_of_range: index == 2,
+            };
+            window.push(&[0.0, 0.0], facts);
+            seen.push((window.quality(), window.out_of_range()));
         }
-        let expected = [(false, false), (true, false), (true, true), (true, true), (false, true)];
-        assert_eq!(seen, expected);
+        let expected = [
+            (Quality::Patched, false),
+            (Quality::Gapped, false),
+            (Quality::Gapped, true),
+            (Quality::Gapped, true),
+            (Quality::Patched, true),
+            (Quality::Patched, false),
+            (Quality::Full, false),
+        ];
+        assert_eq!(seen, expected, "the worst mark counts");
+    }
+
+    #[test]
+    fn a_cleared_window_is_as_good_as_new() {
+        let mut window = filled(5);
+        window.push(&[1.0, 1.0], RowFacts { after_gap: true, patched: true, out_of_range: true });
+        window.clear();
+        assert_eq!(window.snapshot(), Window::new(3, 2).snapshot());
+        assert_eq!((window.quality(), window.newest()), (Quality::Full, None));
+        window.push(&[7.0, 7.0], RowFacts::default());
+        assert_eq!(window.rows().collect::<Vec<_>>(), [[7.0, 7.0]]);
     }
 
     #[test]
     fn comes_back_from_rest_as_it_was() {
         for count in 0..8 {
             let mut window = filled(count);
-            window.push(&[9.0, 9.0], true, false);
+            let facts = RowFacts { after_gap: true, patched: count % 2 == 0, out_of_range: false };
+            window.push(&[9.0, 9.0], facts);
             let mut restored = Window::restore(&window.snapshot(), 3, 2).unwrap();
             for _ in 0..4 {
                 assert_eq!(restored.snapshot(), window.snapshot());
-                restored.push(&[1.0, 2.0], false, true);
-                window.push(&[1.0, 2.0], false, true);
+                let facts = RowFacts { out_of_range: true, ..RowFacts::default() };
+                restored.push(&[1.0, 2.0], facts);
+                window.push(&[1.0, 2.0], facts);
             }
         }
         let snapshot = filled(3).snapshot();

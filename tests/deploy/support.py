@@ -272,3 +272,17 @@ class Pipe:
             self.open.wait()
             os.read(self.end, 4096)
             time.sleep(self.pause)
+
+
+def check_settings(case, name, text, variables):
+    """Has the daemon judge settings that are meant for an image, with the image's paths here."""
+    for there, here in {
+        "/usr/share/tickcast/models": REPOSITORY / "models",
+        "/usr/lib/tickcast/libonnxruntime.so": os.environ["ORT_DYLIB_PATH"],
+    }.items():
+        case.assertIn(there, text)
+        text = text.replace(there, str(here))
+    config = case.folder / f"{name}.toml"
+    config.write_text(text)
+    said = run(BINARY, "check", "-c", config, env={**os.environ, **variables})
+    case.assertIn("cases pass", said)

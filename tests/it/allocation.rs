@@ -8,6 +8,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use tickcast::config::SourceKind;
 use tickcast::decode::JsonDecoder;
 use tickcast::domain::{Forecast, TimeUnit};
 use tickcast::engine::{Engine, EngineLimits, Pushed};
@@ -15,9 +16,10 @@ use tickcast::inference::{Backend, InferenceError, Lane, Shape};
 use tickcast::model::Draft;
 use tickcast::model::manifest::Mode;
 use tickcast::publish::wire::RecordTemplate;
+use tickcast::venue::Mapper;
 
 use crate::support::bundle::sealed_with;
-use crate::support::runtime;
+use crate::support::{repository, runtime};
 
 thread_local! {
     // Constant and without a destructor, so that reading it never allocates.
@@ -109,6 +111,7 @@ struct Path {
     forecasts: Vec<Forecast>,
     buffer: Vec<u8>,
     encoded: usize,
+    scored: usize,
 }
 
 impl Path {
@@ -129,9 +132,10 @@ impl Path {
         let backend = Box::new(Apart(sealed.bundle.open(runtime()).unwrap()));
         let limits = EngineLimits { symbols_max: 9, batch_rows_max: 16 };
         let signature = sealed.bundle.signature();
-        let engine = Engine::new(plans.clone(), mode, signature, backend, limits).unwrap();
+        let mut engine = Engine::new(plans.clone(), mode, signature, backend, limits).unwrap();
+        engine.scores_mut().keep();
         let (forecasts, buffer) = (Vec::new(), Vec::new());
-        Self { decoder, engine, template, forecasts, buffer, encoded: 0 }
+        Self { decoder, engine, template, forecasts, buffer, encoded: 0, scored: 0 }
     }
 
     /// One record of each symbol, then their forecasts.
@@ -150,6 +154,12 @@ impl Path {
             let symbol = self.engine.symbol(forecast.symbol).as_str();
             self.template.encode(symbol, &forecast, &mut self.buffer);
             self.encoded += 1;
+        }
+        let (book, names) = self.engine.scores_and_names();
+        for score in book.take() {
+            self.buffer.clear();
+            self.template.encode_score(names.of(score.symbol).as_str(), &score, &mut self.buffer);
+            self.scored += 1;
         }
         self.engine.advance().unwrap();
     }
@@ -180,7 +190,7 @@ fn no_step_allocates_once_warm() {
         for (index, records) in warm_up.iter().enumerate() {
             path.step(records, index % 2 == 0);
         }
-        path.encoded = 0;
+        (path.encoded, path.scored) = (0, 0);
         let before = (COUNT.get(), COUNT_IN_RUNS.get(), RUNS.get());
         for (index, records) in counted.iter().enumerate() {
             path.step(records, index % 2 == 0);
@@ -188,8 +198,34 @@ fn no_step_allocates_once_warm() {
         let in_runs = COUNT_IN_RUNS.get() - before.1;
         let runs = RUNS.get() - before.2;
         assert_eq!(path.encoded, 700, "every record has its forecast");
+        assert_eq!(path.scored, 700, "and is the truth of the one before");
         assert_eq!(COUNT.get() - before.0 - in_runs, 0, "{mode}: outside of runs");
         assert_eq!(in_runs, runs * ALLOCATIONS_PER_RUN, "{mode}: by the crate `ort`");
+    }
+}
+
+#[test]
+fn no_message_of_a_venue_allocates_once_warm() {
+    for (venue, file, ticks) in [
+        ("binance", "trade.json", 1),
+        ("bybit", "trades.json", 2),
+        ("coinbase", "update.json", 3),
+        ("coinbase", "heartbeat.json", 0),
+        ("kraken", "snapshot.json", 2),
+        ("okx", "trade.json", 1),
+    ] {
+        let path = repository().join("tests/data/venues").join(venue).join(file);
+        let frame = std::fs::read(path).unwrap();
+        let config = tickcast::config::venue_feed(venue).unwrap();
+        let SourceKind::WebSocket(feed) = config.kind else { panic!("kind") };
+        let mut mapper = Mapper::new(feed.venue);
+        let mut seen = 0;
+        for round in 0..100 {
+            let before = COUNT.get();
+            let _ = mapper.classify(&frame, |mapped| seen += usize::from(mapped.symbol.is_some()));
+            assert!(round == 0 || COUNT.get() == before, "{venue}/{file} in round {round}");
+        }
+        assert_eq!(seen, 100 * ticks, "{venue}/{file}");
     }
 }
 

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tickcast::domain::Reject;
-use tickcast::model::manifest::{StepKind, StepSpec};
+use tickcast::model::manifest::StepSpec;
 use tickcast::publish::wire::ForecastRecord;
 
 use crate::support::bundle::{SealedBundle, sealed, sealed_with};
@@ -467,7 +467,7 @@ fn the_list_of_metrics_is_the_list_of_the_daemon() {
 #[test]
 fn bars_of_ticks_forecast_like_records_of_the_same_bars() {
     const MINUTE_MS: i64 = 60_000;
-    let minute = StepSpec { kind: StepKind::Time, interval_seconds: 60 };
+    let minute = StepSpec::time(60);
     let bars = sealed_with(11, WINDOW_STEPS, &[8], |draft| draft.manifest.step = minute);
     let records = sealed(11, WINDOW_STEPS, &[8]);
     let (mut ticks, mut made) = (Vec::new(), Vec::new());

@@ -13,6 +13,7 @@ use crate::support::bundle::{SealedBundle, sealed};
 use crate::support::feed::{Act, ScriptedFeed};
 use crate::support::process::{Daemon, eventually, run, tickcast};
 use crate::support::repository;
+use crate::support::venue::{Order, Trade, VenueServer};
 
 const WINDOW_STEPS: u32 = 5;
 
@@ -344,6 +345,34 @@ fn forecasts_behind_a_bridge_are_those_of_the_feed_itself_gaps_included() {
     let folder = tempfile::tempdir().unwrap();
     let replayed = replay(&sealed, folder.path(), &["--input", &url(broker, &topic)]);
     assert_eq!(by_symbol(&replayed), by_symbol(&expected.lines), "replay honours marks as well");
+}
+
+#[test]
+fn a_bridge_puts_native_ticks_of_an_exchange_onto_the_topic() {
+    let broker = Broker::shared();
+    let topic = unique("exchange");
+    let server = VenueServer::start("kraken");
+    let symbols = ["BTC/USD", "ETH/USD"];
+    let settings = format!(
+        "source.venue = 'kraken'\nsource.symbols = {symbols:?}\n{}",
+        bridge_settings(broker, &topic)
+    );
+    let bridge = Daemon::start_bridge(server.url(), &settings);
+    server.await_subscribed(&symbols);
+    let trades =
+        (1..=20).flat_map(|id| symbols.map(|symbol| Trade::new(symbol, "7.50", 1000 * id, 0)));
+    server.act(&Order::Trades(trades.collect()));
+    bridge.await_metric("tickcast_bridge_acknowledged_total", 40.0);
+    assert_eq!(bridge.metric("tickcast_bridge_unkeyed_total"), 0.0);
+    assert!(bridge.stop().status.success());
+    let ticks = |symbol: &str| {
+        let time = |id: u32| format!("1970-01-01T00:00:{id:02}Z");
+        let tick = |id| {
+            format!(r#"{{"symbol":"{symbol}","time":"{}","price":7.50,"volume":1}}"#, time(id))
+        };
+        (Some(symbol.to_owned()), (1..=20).map(tick).collect())
+    };
+    assert_eq!(by_key(&broker.read(&topic, "read_committed")), symbols.map(ticks).into());
 }
 
 #[test]

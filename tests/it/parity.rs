@@ -1,6 +1,6 @@
 //! Exactness: every way of driving the same model over the same data gives the same bits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use tickcast::domain::{
@@ -30,6 +30,8 @@ enum Event {
     HurriedChunk,
     /// Everything into rest, and a new engine from there.
     Restart,
+    /// Nothing for longer than the steps of one window may lie apart.
+    Silence,
     /// One partition of the input leaves this engine and comes back.
     Rebalance(u32),
 }
@@ -37,11 +39,24 @@ enum Event {
 /// Partitions of the input; each symbol is in one of them.
 const PARTITIONS: u32 = 2;
 
+const DAY_NANOS: i64 = 86_400_000_000_000;
+
+/// How far apart the daily steps of one window may lie, by default.
+const GAP_NANOS: i64 = 10 * DAY_NANOS;
+
 /// Stored states by symbol, as a compacted topic holds them, with their partitions.
 type Stored = BTreeMap<String, (PartitionId, Vec<u8>)>;
 
 /// What identifies a forecast, and its bits.
 type Bits = BTreeMap<(String, i64), [u64; 3]>;
+
+/// What came of a life.
+#[derive(Debug, Default, PartialEq)]
+struct Lived {
+    forecasts: Bits,
+    /// Likewise of scores.
+    scores: Bits,
+}
 
 fn events(symbols: usize, count: usize) -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
@@ -54,6 +69,23 @@ fn events(symbols: usize, count: usize) -> impl Strategy<Value = Vec<Event>> {
     proptest::collection::vec(event, count)
 }
 
+/// The same with a silence somewhere.
+fn events_around_a_silence(symbols: usize, count: usize) -> impl Strategy<Value = Vec<Event>> {
+    (events(symbols, count), 0..count).prop_map(|(mut events, place)| {
+        events.insert(place, Event::Silence);
+        events
+    })
+}
+
+/// The event times of events: a quarter of a day each.
+fn times(events: &[Event]) -> impl Iterator<Item = i64> {
+    events.iter().scan(0, |time, event| {
+        let silence = if matches!(event, Event::Silence) { GAP_NANOS } else { 0 };
+        *time += DAY_NANOS / 4 + silence;
+        Some(*time)
+    })
+}
+
 fn engine(sealed: &SealedBundle, mode: Mode, batch_rows_max: usize, poisoned: bool) -> Engine {
     let bundle = &sealed.bundle;
     let states = bundle.signature().states.len();
@@ -62,7 +94,10 @@ fn engine(sealed: &SealedBundle, mode: Mode, batch_rows_max: usize, poisoned: bo
         backend = Box::new(Poison::new(backend, states));
     }
     let limits = EngineLimits { symbols_max: 100, batch_rows_max };
-    Engine::new(bundle.plans().clone(), mode, bundle.signature(), backend, limits).unwrap()
+    let plans = bundle.plans().clone();
+    let mut engine = Engine::new(plans, mode, bundle.signature(), backend, limits).unwrap();
+    engine.scores_mut().keep();
+    engine
 }
 
 fn fields(price: f64, volume: f64) -> Fields {
@@ -74,9 +109,9 @@ fn fields(price: f64, volume: f64) -> Fields {
 
 /// Brings what has changed into the stored states.
 fn store(engine: &mut Engine, codec: &StateCodec, stored: &mut Stored) {
-    engine.take_changed(|position, state| {
-        let bytes = codec.encode(&state);
-        stored.insert(state.symbol().to_owned(), (position.partition, bytes));
+    engine.take_changed(usize::MAX, |position, state| {
+        let (bytes, partition) = (codec.encode(&state), position.unwrap().partition);
+        stored.insert(state.symbol().to_owned(), (partition, bytes));
     });
 }
 
@@ -87,12 +122,20 @@ fn restore(engine: &mut Engine, codec: &StateCodec, stored: &Stored, partition: 
     assert!(engine.restore(&states, Some(partition)).unwrap().is_empty());
 }
 
-fn collect(engine: &Engine, forecasts: &mut Vec<Forecast>, bits: &mut Bits) {
+fn collect(engine: &mut Engine, forecasts: &mut Vec<Forecast>, lived: &mut Lived) {
     for forecast in forecasts.drain(..) {
         let symbol = engine.symbol(forecast.symbol).as_str().to_owned();
         let values = [forecast.value, forecast.price.unwrap(), forecast.lower].map(f64::to_bits);
-        let before = bits.insert((symbol, forecast.as_of.as_nanos()), values);
+        let before = lived.forecasts.insert((symbol, forecast.as_of.as_nanos()), values);
         assert_eq!(before, None, "one forecast per step");
+    }
+    let (book, names) = engine.scores_and_names();
+    for score in book.take() {
+        let key = (names.of(score.symbol).as_str().to_owned(), score.as_of.as_nanos());
+        assert_eq!(score.value.to_bits(), lived.forecasts[&key][0], "of a forecast that was made");
+        let values = [score.error(), score.skill.unwrap_or(f64::NAN), score.upper];
+        let before = lived.scores.insert(key, values.map(f64::to_bits));
+        assert_eq!(before, None, "one score per forecast");
     }
 }
 
@@ -102,16 +145,16 @@ fn live(
     codec: &StateCodec,
     events: &[Event],
     mut renew: Option<&mut dyn FnMut() -> Engine>,
-) -> Bits {
-    let (mut bits, mut forecasts) = (Bits::new(), Vec::new());
+) -> Lived {
+    let (mut lived, mut forecasts) = (Lived::default(), Vec::new());
     let (mut stored, mut newest) = (Stored::new(), BTreeMap::new());
-    for (time, event) in events.iter().enumerate() {
+    for (offset, (event, time)) in (0..).zip(events.iter().zip(times(events))) {
         match (event, &mut renew) {
             (Event::Tick(index, price, volume), _) => {
                 let symbol = format!("S{index}");
                 let partition = PartitionId(*index as u32 % PARTITIONS);
-                let position = Some(Position { partition, offset: time as i64 });
-                let time = UnixNanos::from_nanos(time as i64 * 86_400_000_000_000);
+                let position = Some(Position { partition, offset });
+                let time = UnixNanos::from_nanos(time);
                 let fields = fields(*price, *volume);
                 let tick = Tick { symbol: symbol.as_str().into(), time, fields };
                 if engine.push(&tick, position) == Pushed::Waiting {
@@ -123,16 +166,16 @@ fn live(
             }
             (Event::Chunk, Some(_)) => {
                 engine.infer(&mut forecasts).unwrap();
-                collect(&engine, &mut forecasts, &mut bits);
+                collect(&mut engine, &mut forecasts, &mut lived);
                 engine.advance().unwrap();
             }
             (Event::HurriedChunk, Some(_)) => {
                 engine.infer_and_advance(&mut forecasts).unwrap();
-                collect(&engine, &mut forecasts, &mut bits);
+                collect(&mut engine, &mut forecasts, &mut lived);
             }
             (Event::Restart, Some(renew)) => {
                 engine.infer(&mut forecasts).unwrap();
-                collect(&engine, &mut forecasts, &mut bits);
+                collect(&mut engine, &mut forecasts, &mut lived);
                 engine.advance().unwrap();
                 store(&mut engine, codec, &mut stored);
                 engine = renew();
@@ -148,19 +191,23 @@ fn live(
             }
             (Event::Rebalance(partition), Some(_)) => {
                 engine.infer(&mut forecasts).unwrap();
-                collect(&engine, &mut forecasts, &mut bits);
+                collect(&mut engine, &mut forecasts, &mut lived);
                 engine.advance().unwrap();
                 store(&mut engine, codec, &mut stored);
                 engine.evict(PartitionId(*partition));
                 restore(&mut engine, codec, &stored, PartitionId(*partition));
                 assert_eq!(engine.symbol_count(), newest.len());
             }
+            (Event::Silence, _) => {}
             (Event::Chunk | Event::HurriedChunk | Event::Restart | Event::Rebalance(_), None) => {}
         }
     }
     engine.infer(&mut forecasts).unwrap();
-    collect(&engine, &mut forecasts, &mut bits);
-    bits
+    collect(&mut engine, &mut forecasts, &mut lived);
+    // All but the newest of each symbol are scored.
+    let symbols: BTreeSet<_> = lived.forecasts.keys().map(|(symbol, _)| symbol).collect();
+    assert_eq!(lived.scores.len(), lived.forecasts.len() - symbols.len());
+    lived
 }
 
 /// What the network in plain Rust says about every full window; in mode `carried` about all rows
@@ -169,16 +216,20 @@ fn reference(sealed: &SealedBundle, mode: Mode, events: &[Event]) -> BTreeMap<(S
     let plans = sealed.bundle.plans();
     let mut symbols = BTreeMap::new();
     let mut values = BTreeMap::new();
-    for (time, event) in events.iter().enumerate() {
+    for (event, time) in events.iter().zip(times(events)) {
         let Event::Tick(symbol, price, volume) = event else { continue };
         let features = plans.features.raw();
-        let (state, window) = symbols
-            .entry(symbol)
-            .or_insert_with(|| (features.initial_state(), Vec::<Vec<f32>>::new()));
+        let new = || (features.initial_state(), Vec::<Vec<f32>>::new());
+        // A step more than ten days behind the one before begins a cold window.
+        let (newest, known) = symbols.entry(symbol).or_insert_with(|| (time, new()));
+        if time - std::mem::replace(newest, time) > GAP_NANOS {
+            *known = new();
+        }
+        let (state, window) = known;
         let mut scratch = features.scratch();
-        let time = time as i64 * 86_400_000_000_000;
         let fields = fields(*price, *volume);
-        let step = Step { time: UnixNanos::from_nanos(time), fields, after_gap: false };
+        let step =
+            Step { time: UnixNanos::from_nanos(time), fields, after_gap: false, patched: false };
         let status = plans.features.row(state, &step, &mut scratch).unwrap();
         state.absorb(&scratch);
         if status != tickcast::features::RowStatus::Warming {
@@ -214,7 +265,7 @@ proptest! {
         window in 1u32..9,
         layers in proptest::collection::vec(1usize..24, 1..4),
         batch_rows_max in prop_oneof![Just(1usize), Just(2), Just(3), Just(7), Just(64), Just(512)],
-        events in (1usize..6).prop_flat_map(|symbols| events(symbols, 120)),
+        events in (1usize..6).prop_flat_map(|symbols| events_around_a_silence(symbols, 120)),
     ) {
         let sealed = sealed(seed, window, &layers);
         let codec = StateCodec::new(&sealed.bundle, Mode::Sliding);
@@ -226,7 +277,7 @@ proptest! {
         prop_assert_eq!(&live(renew(), &codec, &events, Some(&mut renew)), &full);
 
         // The second opinion: an LSTM in plain Rust and double precision.
-        assert_close(&full, &reference(&sealed, Mode::Full, &events));
+        assert_close(&full.forecasts, &reference(&sealed, Mode::Full, &events));
     }
 
     /// Features that remember more than a step come back from a restart with every bit.
@@ -245,10 +296,10 @@ proptest! {
         let sealed = sealed_of(columns, seed, window, &[8]);
         let codec = StateCodec::new(&sealed.bundle, Mode::Sliding);
         let full = live(engine(&sealed, Mode::Full, 512, true), &codec, &events, None);
-        prop_assert!(!full.is_empty());
+        prop_assert!(!full.forecasts.is_empty());
         let mut renew = || engine(&sealed, Mode::Sliding, batch_rows_max, true);
         prop_assert_eq!(&live(renew(), &codec, &events, Some(&mut renew)), &full);
-        assert_close(&full, &reference(&sealed, Mode::Full, &events));
+        assert_close(&full.forecasts, &reference(&sealed, Mode::Full, &events));
     }
 
     #[test]
@@ -257,7 +308,7 @@ proptest! {
         window in 1u32..5,
         layers in proptest::collection::vec(1usize..16, 1..3),
         batch_rows_max in prop_oneof![Just(1usize), Just(3), Just(512)],
-        events in (1usize..6).prop_flat_map(|symbols| events(symbols, 80)),
+        events in (1usize..6).prop_flat_map(|symbols| events_around_a_silence(symbols, 80)),
     ) {
         let carried = |draft: &mut Draft| draft.manifest.modes = vec![Mode::Carried];
         let sealed = sealed_with(seed, window, &layers, carried);
@@ -265,7 +316,7 @@ proptest! {
         let whole = live(engine(&sealed, Mode::Carried, 512, false), &codec, &events, None);
         let mut renew = || engine(&sealed, Mode::Carried, batch_rows_max, true);
         prop_assert_eq!(&live(renew(), &codec, &events, Some(&mut renew)), &whole);
-        assert_close(&whole, &reference(&sealed, Mode::Carried, &events));
+        assert_close(&whole.forecasts, &reference(&sealed, Mode::Carried, &events));
     }
 }
 
@@ -304,7 +355,11 @@ fn the_seed_models_shape_is_exact_over_many_symbols() {
     let full = live(engine(&sealed, Mode::Full, 512, false), &codec, &events, None);
     let mut renew = || engine(&sealed, Mode::Sliding, 512, true);
     assert_eq!(live(renew(), &codec, &events, Some(&mut renew)), full);
-    assert_eq!(full.len(), 24 * (75 - 30), "one warming step for change, 29 for the window");
+    assert_eq!(
+        full.forecasts.len(),
+        24 * (75 - 30),
+        "one warming step for change, 29 for the window"
+    );
 }
 
 /// The committed model, as `make demo` runs it.
@@ -385,7 +440,7 @@ fn stored_states_that_are_damaged_or_foreign_are_told_by_name() {
         damaged[index] ^= 0x10;
         let expected = match index {
             0..4 => StateError::Foreign,
-            4..6 => StateError::Version(1 ^ if index == 4 { 0x10 } else { 0x1000 }),
+            4..6 => StateError::Version(2 ^ if index == 4 { 0x10 } else { 0x1000 }),
             _ => StateError::Damaged,
         };
         assert_eq!(codec.decode(&damaged), Err(expected), "byte {index}");

@@ -17,7 +17,7 @@ fn bar(time: i64, [high, low, close, volume]: [f64; 4]) -> Step {
     {
         fields.set(field, value);
     }
-    Step { time: UnixNanos::from_nanos(time), fields, after_gap: false }
+    Step { time: UnixNanos::from_nanos(time), fields, after_gap: false, patched: false }
 }
 
 /// One step per hour with these closes; high, low and volume follow from them.

@@ -63,6 +63,8 @@ impl ReadError {
 pub struct TopicRecord {
     /// Its value as it came.
     pub bytes: Bytes,
+    /// Its own timestamp; none for a recording.
+    pub received: Option<UnixNanos>,
     /// Whether records of its symbol may be missing right before it.
     pub after_gap: bool,
 }
@@ -211,6 +213,7 @@ impl Topic {
 fn record(message: &BorrowedMessage<'_>) -> TopicRecord {
     TopicRecord {
         bytes: Bytes::copy_from_slice(message.payload().unwrap_or_default()),
+        received: client::received(message),
         after_gap: gap::is_marked(message),
     }
 }

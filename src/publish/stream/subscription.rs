@@ -12,10 +12,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
+use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -23,7 +22,9 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 use tracing::{debug, info};
 
-use super::{Item, Shared, SymbolFilter};
+use super::places::Place;
+use super::ring::{Following, Numbered, Progress};
+use super::{Shared, StreamId, WhenSlow, Wish};
 
 /// A subscriber has nothing to say but pings and a close.
 const INBOUND_BYTES_MAX: usize = 4 << 10;
@@ -47,12 +48,33 @@ pub fn limits() -> WebSocketConfig {
         .max_write_buffer_size(WRITE_BUFFER_BYTES + RECORD_BYTES_MAX)
 }
 
+/// Symbols looked at in one go while the newest of each is gathered: publishers wait meanwhile.
+const LATEST_SYMBOLS_MAX: usize = 512;
+
 /// A taken place and its end of the ring.
 pub struct Subscription {
     shared: Arc<Shared>,
-    receiver: Receiver<Item>,
-    filter: SymbolFilter,
-    _place: OwnedSemaphorePermit,
+    progress: watch::Receiver<Progress>,
+    wish: Wish,
+    /// The number of the last record that was dealt with.
+    cursor: u64,
+    /// Records on their way from the ring to the socket.
+    records: Vec<Numbered>,
+    _place: Place,
+}
+
+/// What a subscriber that asked for envelopes hears besides records.
+#[derive(Debug, Serialize)]
+#[serde(tag = "notice", rename_all = "snake_case")]
+enum Notice {
+    /// The first message: where the stream stands.
+    Welcome { stream: String, seq: u64 },
+    /// The records up to `seq` that follow are the newest of their symbols, no more.
+    Snapshot { stream: String, seq: u64 },
+    /// So many records of the stream, wanted or not, were missed; the newest of each symbol follow.
+    Missed { stream: String, seq: u64, records: u64 },
+    /// The record asked for is of another stream: an earlier run, or another instance.
+    OtherStream { stream: String, seq: u64 },
 }
 
 type Sink<S> = SplitSink<WebSocketStream<S>, Message>;
@@ -77,12 +99,13 @@ pub(super) enum Ending {
 impl Subscription {
     pub(super) fn new(
         shared: Arc<Shared>,
-        receiver: Receiver<Item>,
-        filter: SymbolFilter,
-        place: OwnedSemaphorePermit,
+        progress: watch::Receiver<Progress>,
+        wish: Wish,
+        place: Place,
     ) -> Self {
         shared.metrics.subscribers.inc();
-        Self { shared, receiver, filter, _place: place }
+        let cursor = progress.borrow().newest;
+        Self { shared, progress, wish, cursor, records: Vec::new(), _place: place }
     }
 
     /// Serves the subscriber until one side ends it; `peer` is for the log.
@@ -127,6 +150,8 @@ impl Subscription {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let patience = self.shared.patience;
+        self.begin(sink).await?;
+        self.within(sink.flush()).await?;
         let mut silence = pin!(sleep(patience.ping_every));
         let mut asked = false;
         loop {
@@ -148,12 +173,8 @@ impl Subscription {
                     self.within(sink.send(Message::Ping(Bytes::new()))).await?;
                     silence.set(sleep(patience.answer_within));
                 }
-                item = self.receiver.recv() => {
-                    let item = item.map_err(|error| match error {
-                        RecvError::Lagged(records) => Ending::Lagged(records),
-                        RecvError::Closed => Ending::Finished,
-                    })?;
-                    let ending = self.burst(item, sink).await?;
+                () = more_than(&mut self.progress, self.cursor) => {
+                    let ending = self.burst(sink).await?;
                     self.within(sink.flush()).await?;
                     if let Some(ending) = ending {
                         return Ok(ending);
@@ -163,35 +184,118 @@ impl Subscription {
         }
     }
 
-    /// Writes this record and those behind it, without flushing; the reason to end, if one comes.
-    async fn burst<S>(
-        &mut self,
-        mut item: Item,
-        sink: &mut Sink<S>,
-    ) -> Result<Option<Ending>, Ending>
+    /// Says where the stream stands, and brings the subscriber there from where it wants to begin.
+    async fn begin<S>(&mut self, sink: &mut Sink<S>) -> Result<(), Ending>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        for left in (0..BURST_RECORDS_MAX).rev() {
-            match item {
-                Item::End => return Ok(Some(Ending::Finished)),
-                Item::Forecast { symbol, message } if self.filter.wants(&symbol) => {
-                    self.within(sink.feed(message)).await?;
-                    self.shared.metrics.sent.inc();
-                }
-                Item::Forecast { .. } => {}
+        let (stream, seq) = (self.shared.id.to_string(), self.cursor);
+        self.notice(sink, Notice::Welcome { stream: stream.clone(), seq }).await?;
+        match self.wish.after {
+            Some((StreamId(id), after)) if id == self.shared.id.0 && after <= seq => {
+                // What is no longer remembered is found out by the first look, as for one that
+                // was slow.
+                self.cursor = after;
+                Ok(())
             }
-            if left == 0 {
-                break;
+            Some(_) => {
+                self.notice(sink, Notice::OtherStream { stream, seq }).await?;
+                self.latest(0, sink).await
             }
-            item = match self.receiver.try_recv() {
-                Ok(item) => item,
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Closed) => return Ok(Some(Ending::Finished)),
-                Err(TryRecvError::Lagged(records)) => return Ok(Some(Ending::Lagged(records))),
-            };
+            None if self.wish.snapshot => {
+                self.notice(sink, Notice::Snapshot { stream, seq }).await?;
+                self.latest(0, sink).await
+            }
+            None => Ok(()),
         }
-        Ok(None)
+    }
+
+    /// Writes a bounded number of the records that follow, without flushing; the reason to end, if
+    /// there is one.
+    async fn burst<S>(&mut self, sink: &mut Sink<S>) -> Result<Option<Ending>, Ending>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut records = std::mem::take(&mut self.records);
+        let following = self.shared.lock().follow(
+            self.cursor,
+            &self.wish.filter,
+            BURST_RECORDS_MAX,
+            &mut records,
+        );
+        self.records = records;
+        match following {
+            Following::Nothing => Ok(None),
+            Following::End => Ok(Some(Ending::Finished)),
+            Following::UpTo(seq) => {
+                self.cursor = seq;
+                self.send_records(sink).await?;
+                Ok(None)
+            }
+            Following::Forgotten(records) => match self.wish.when_slow {
+                WhenSlow::Cut => Ok(Some(Ending::Lagged(records))),
+                WhenSlow::Conflate => {
+                    self.shared.metrics.conflated.inc();
+                    let newest = self.progress.borrow().newest;
+                    let after = std::mem::replace(&mut self.cursor, newest);
+                    let stream = self.shared.id.to_string();
+                    let notice = Notice::Missed { stream, seq: self.cursor, records };
+                    self.notice(sink, notice).await?;
+                    self.latest(after, sink).await?;
+                    Ok(None)
+                }
+            },
+        }
+    }
+
+    /// Writes the newest record of each wanted symbol, where it lies behind `after` and not behind
+    /// the cursor: what lies there comes in its turn.
+    async fn latest<S>(&mut self, after: u64, sink: &mut Sink<S>) -> Result<(), Ending>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let range = (after, self.cursor);
+        let mut place = Some(0);
+        while let Some(from) = place {
+            let mut records = std::mem::take(&mut self.records);
+            place = self.shared.lock().latest(
+                from,
+                LATEST_SYMBOLS_MAX,
+                range,
+                &self.wish.filter,
+                &mut records,
+            );
+            self.records = records;
+            self.send_records(sink).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes what was taken from the ring.
+    async fn send_records<S>(&mut self, sink: &mut Sink<S>) -> Result<(), Ending>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut records = std::mem::take(&mut self.records);
+        for record in records.drain(..) {
+            let message = if self.wish.envelope { envelope(&record) } else { record.message };
+            self.within(sink.feed(message)).await?;
+            self.shared.metrics.sent.inc();
+        }
+        self.records = records;
+        Ok(())
+    }
+
+    /// Writes a notice, for whoever can tell it from a record.
+    async fn notice<S>(&self, sink: &mut Sink<S>, notice: Notice) -> Result<(), Ending>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        if !self.wish.envelope {
+            return Ok(());
+        }
+        let text = serde_json::to_string(&notice).expect("plain numbers and texts always encode");
+        self.within(sink.feed(Message::text(text))).await
     }
 
     /// Sends within the patience of the stream; this is where a slow peer makes itself lag.
@@ -203,6 +307,22 @@ impl Subscription {
             .await
             .map_err(|_| Ending::Stalled)?
             .map_err(Ending::Failed)
+    }
+}
+
+/// Waits until there is a record behind the cursor, or nothing will follow.
+async fn more_than(progress: &mut watch::Receiver<Progress>, cursor: u64) {
+    // The hub cannot be gone before its subscribers, which share it.
+    let _ = progress.wait_for(|progress| progress.newest > cursor || progress.finished).await;
+}
+
+/// A record with its number around it.
+fn envelope(record: &Numbered) -> Message {
+    match &record.message {
+        Message::Text(text) => {
+            Message::text(format!("{{\"seq\":{},\"forecast\":{text}}}", record.seq))
+        }
+        other => other.clone(),
     }
 }
 

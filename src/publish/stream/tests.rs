@@ -13,9 +13,19 @@ use super::*;
 
 type Client = WebSocketStream<TcpStream>;
 
+const STREAM: StreamId = StreamId(0xabc);
+
+const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
 fn hub_with(subscribers_max: usize, lag_records_max: usize, patience: Patience) -> StreamHub {
     let metrics = StreamMetrics::register(&Registry::new()).unwrap();
-    StreamHub::with_patience(StreamLimits { subscribers_max, lag_records_max }, patience, metrics)
+    let limits = StreamLimits {
+        subscribers_max,
+        subscribers_per_address_max: subscribers_max,
+        lag_records_max,
+        symbols_max: 8,
+    };
+    StreamHub::with_patience(limits, STREAM, patience, metrics)
 }
 
 /// A stream that waits for a test longer than any test takes.
@@ -28,7 +38,11 @@ fn hub(subscribers_max: usize, lag_records_max: usize) -> StreamHub {
 
 /// A subscriber over a real socket, its handshake done, and the task that serves it.
 async fn subscribe(hub: &StreamHub, symbols: &str) -> (Client, JoinHandle<()>) {
-    let subscription = hub.subscribe(SymbolFilter::parse(symbols).unwrap()).unwrap();
+    subscribe_as(hub, Wish { filter: SymbolFilter::parse(symbols).unwrap(), ..Wish::all() }).await
+}
+
+async fn subscribe_as(hub: &StreamHub, wish: Wish) -> (Client, JoinHandle<()>) {
+    let subscription = hub.subscribe(wish, ADDRESS).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let socket = TcpSocket::new_v4().unwrap();
     // Small, so that a peer that does not read is felt soon.
@@ -164,7 +178,7 @@ async fn a_subscriber_that_reads_nothing_is_cut() {
         }
         serving.await.unwrap();
         assert_eq!(hub.shared.metrics.cut.get(), 1);
-        assert!(hub.subscribe(SymbolFilter::All).is_ok(), "its place is free");
+        assert!(hub.subscribe(Wish::all(), ADDRESS).is_ok(), "its place is free");
     })
     .await;
 }
@@ -220,7 +234,7 @@ async fn what_is_in_the_ring_is_sent_before_the_end() {
         assert_eq!(records.len(), 1000);
         assert_eq!(end, close(CloseCode::Away, "going away"));
         serving.await.unwrap();
-        assert!(matches!(hub.subscribe(SymbolFilter::All), Err(SubscribeError::Finished)));
+        assert!(matches!(hub.subscribe(Wish::all(), ADDRESS), Err(SubscribeError::Finished)));
         assert_eq!(hub.shared.metrics.refused.get(), 1);
     })
     .await;
@@ -231,7 +245,7 @@ async fn places_are_limited_and_come_back() {
     within(async {
         let hub = hub(1, 16);
         let (mut client, serving) = subscribe(&hub, "").await;
-        assert!(matches!(hub.subscribe(SymbolFilter::All), Err(SubscribeError::Full)));
+        assert!(matches!(hub.subscribe(Wish::all(), ADDRESS), Err(SubscribeError::Full)));
         assert_eq!(hub.shared.metrics.refused.get(), 1);
         assert_eq!(hub.shared.metrics.subscribers.get(), 1);
         let frame = CloseFrame { code: CloseCode::Normal, reason: "enough".into() };
@@ -240,7 +254,7 @@ async fn places_are_limited_and_come_back() {
         assert_eq!(rest(&mut client).await, (vec![], answer), "the close is answered in kind");
         serving.await.unwrap();
         assert_eq!(hub.shared.metrics.subscribers.get(), 0);
-        assert!(hub.subscribe(SymbolFilter::All).is_ok());
+        assert!(hub.subscribe(Wish::all(), ADDRESS).is_ok());
     })
     .await;
 }
@@ -258,4 +272,169 @@ async fn a_ping_is_answered_and_a_long_message_is_refused() {
         assert_eq!(hub.shared.metrics.cut.get(), 0);
     })
     .await;
+}
+
+/// The envelopes of a client: notices as they are, records as their numbers and bytes.
+fn opened(messages: &[Message]) -> Vec<String> {
+    messages.iter().map(|message| message.to_text().unwrap().to_owned()).collect()
+}
+
+fn enveloped() -> Wish {
+    Wish { envelope: true, ..Wish::all() }
+}
+
+fn publish_numbered(hub: &StreamHub, symbols: &[&str]) {
+    for (index, name) in symbols.iter().enumerate() {
+        hub.publish(&symbol(name), format!("{{\"{name}\":{index}}}").into());
+    }
+}
+
+fn notice(kind: &str, seq: u64) -> String {
+    format!("{{\"notice\":\"{kind}\",\"stream\":\"0000000000000abc\",\"seq\":{seq}}}")
+}
+
+#[tokio::test]
+async fn a_snapshot_comes_before_the_updates_and_holds_each_symbol_once() {
+    within(async {
+        let hub = hub(2, 1024);
+        publish_numbered(&hub, &["A", "B", "A", "C"]);
+        let (mut bare, _) = subscribe_as(&hub, Wish { snapshot: true, ..Wish::all() }).await;
+        let filter = SymbolFilter::parse("A,B").unwrap();
+        let wish = Wish { snapshot: true, filter, ..enveloped() };
+        let (mut some, _) = subscribe_as(&hub, wish).await;
+        let mut bare_heard = Vec::new();
+        for _ in 0..3 {
+            bare_heard.push(next(&mut bare).await);
+        }
+        let mut some_heard = Vec::new();
+        for _ in 0..4 {
+            some_heard.push(next(&mut some).await);
+        }
+        publish_numbered(&hub, &["A"]);
+        hub.finish();
+        let mut bare_heard = opened(&bare_heard);
+        bare_heard.sort_unstable();
+        assert_eq!(bare_heard, ["{\"A\":2}", "{\"B\":1}", "{\"C\":3}"]);
+        let (updates, _) = rest(&mut bare).await;
+        assert_eq!(opened(&updates), ["{\"A\":0}"]);
+        let (updates, end) = rest(&mut some).await;
+        some_heard.extend(updates);
+        let expected = [
+            notice("welcome", 4),
+            notice("snapshot", 4),
+            "{\"seq\":3,\"forecast\":{\"A\":2}}".to_owned(),
+            "{\"seq\":2,\"forecast\":{\"B\":1}}".to_owned(),
+            "{\"seq\":5,\"forecast\":{\"A\":0}}".to_owned(),
+        ];
+        assert_eq!(opened(&some_heard), expected);
+        assert_eq!(end, close(CloseCode::Away, "going away"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_subscriber_that_comes_again_goes_on_where_it_was() {
+    within(async {
+        let hub = hub(3, 4);
+        publish_numbered(&hub, &["A", "B", "A", "C", "A", "B"]);
+        let after = |stream, seq| Wish { after: Some((StreamId(stream), seq)), ..enveloped() };
+        // Still known: numbers 3 to 6 are in the ring.
+        let (mut known, _) = subscribe_as(&hub, after(STREAM.0, 3)).await;
+        // Of another run: told so, and given the newest of each symbol.
+        let (mut other, _) = subscribe_as(&hub, after(7, 3)).await;
+        // Forgotten, for one that takes the newest of each symbol instead.
+        let wish = Wish { when_slow: WhenSlow::Conflate, ..after(STREAM.0, 1) };
+        let (mut late, _) = subscribe_as(&hub, wish).await;
+        // Each of them is where it belongs before the end may be told.
+        let mut heard = [Vec::new(), Vec::new(), Vec::new()];
+        for (client, (count, heard)) in [&mut known, &mut other, &mut late]
+            .into_iter()
+            .zip([4, 5, 5].into_iter().zip(&mut heard))
+        {
+            for _ in 0..count {
+                heard.push(next(client).await);
+            }
+        }
+        let record = |seq: u64, text: &str| format!("{{\"seq\":{seq},\"forecast\":{{{text}}}}}");
+        let (a, b, c) = (record(5, "\"A\":4"), record(6, "\"B\":5"), record(4, "\"C\":3"));
+        let [known_heard, other_heard, late_heard] = heard.map(|heard| opened(&heard));
+        assert_eq!(known_heard, [notice("welcome", 6), c.clone(), a.clone(), b.clone()]);
+        let all =
+            [notice("welcome", 6), notice("other_stream", 6), a.clone(), b.clone(), c.clone()];
+        assert_eq!(other_heard, all);
+        let missed = notice("missed", 6).replace('}', ",\"records\":1}");
+        assert_eq!(late_heard, [notice("welcome", 6), missed, a, b, c]);
+        assert_eq!(hub.shared.metrics.conflated.get(), 1);
+        // All of them hear what comes now, under the same number.
+        publish_numbered(&hub, &["D"]);
+        for client in [&mut known, &mut other, &mut late] {
+            assert_eq!(opened(&[next(client).await]), [record(7, "\"D\":0")]);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_subscriber_whose_place_is_forgotten_is_cut_unless_it_takes_less() {
+    within(async {
+        let hub = hub(1, 4);
+        publish_numbered(&hub, &["A"; 6]);
+        let (mut client, serving) =
+            subscribe_as(&hub, Wish { after: Some((STREAM, 1)), ..enveloped() }).await;
+        let (heard, end) = rest(&mut client).await;
+        assert_eq!(opened(&heard), [notice("welcome", 6)]);
+        assert_eq!(end, close(CloseCode::Policy, "too slow"));
+        serving.await.unwrap();
+        assert_eq!(hub.shared.metrics.cut.get(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_slow_subscriber_that_conflates_ends_with_the_newest_of_each_symbol() {
+    // With this size far more than all socket buffers hold.
+    const RECORDS: u64 = 640;
+    let record = |index: u64| format!("{{\"index\":{index},\"_\":\"{:065535}\"}}", 0);
+    within(async {
+        let hub = hub(1, 16);
+        let wish = Wish { when_slow: WhenSlow::Conflate, ..enveloped() };
+        let (mut slow, serving) = subscribe_as(&hub, wish).await;
+        assert_eq!(opened(&[next(&mut slow).await]), [notice("welcome", 0)]);
+        for index in 0..RECORDS {
+            hub.publish(&symbol(["A", "B"][index as usize % 2]), record(index).into());
+        }
+        hub.finish();
+        let (heard, end) = rest(&mut slow).await;
+        serving.await.unwrap();
+        assert_eq!(end, close(CloseCode::Away, "going away"));
+        let heard: Vec<serde_json::Value> = heard
+            .iter()
+            .map(|text| serde_json::from_str(text.to_text().unwrap()).unwrap())
+            .collect();
+        let (mut newest, mut missed) = ([0; 2], 0);
+        for message in &heard {
+            if message["notice"] == "missed" {
+                missed += message["records"].as_u64().unwrap();
+                continue;
+            }
+            let index = message["forecast"]["index"].as_u64().unwrap();
+            assert_eq!(message["seq"], index + 1);
+            let newest = &mut newest[index as usize % 2];
+            assert!(*newest == 0 || *newest < index, "in order, each once: {index}");
+            *newest = index;
+        }
+        assert_eq!(newest, [RECORDS - 2, RECORDS - 1]);
+        assert!(missed > 0 && missed < RECORDS, "{missed}");
+        assert!(hub.shared.metrics.conflated.get() > 0);
+        assert_eq!(hub.shared.metrics.cut.get(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_without_places_keeps_nothing() {
+    let hub = hub(0, 4);
+    publish_numbered(&hub, &["A"]);
+    assert_eq!(hub.newest("A"), None);
+    assert_eq!(hub.subscribe(Wish::all(), ADDRESS).err(), Some(SubscribeError::Full));
 }

@@ -44,6 +44,30 @@ pub struct Record {
     pub bytes: Vec<u8>,
 }
 
+/// How much of a file's head tells it from others, in bytes.
+const HEAD_BYTES: u64 = 64 << 10;
+
+/// The size of a file and its head, which tell it from others; `None` for standard input and what
+/// is no file.
+///
+/// # Errors
+/// [`FileError::Open`].
+pub fn facts(path: &Path) -> Result<Option<(u64, Vec<u8>)>, FileError> {
+    let look = || -> io::Result<_> {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        let mut head = Vec::new();
+        if metadata.is_file() {
+            file.take(HEAD_BYTES).read_to_end(&mut head)?;
+        }
+        Ok(metadata.is_file().then_some((metadata.len(), head)))
+    };
+    if path == Path::new("-") {
+        return Ok(None);
+    }
+    look().map_err(|source| FileError::Open { path: path.into(), source })
+}
+
 /// What is in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFormat {

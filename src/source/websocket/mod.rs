@@ -290,6 +290,8 @@ impl Driver {
         records.extend(feed.take_deliveries().map(|delivery| Record {
             bytes: delivery.record,
             position: None,
+            // The queue says when.
+            received: None,
             after_gap: delivery.after_gap,
         }));
         router.offer(records)?;
@@ -300,7 +302,7 @@ impl Driver {
         while let Some(record) = records.pop_front() {
             tokio::select! {
                 biased;
-                delivered = router.deliver(record.clone()) => delivered?,
+                delivered = router.hand_on(record.clone()) => delivered?,
                 () = stopped(stop) => {
                     router.last(record);
                     records.drain(..).for_each(|record| router.last(record));

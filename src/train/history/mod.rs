@@ -26,7 +26,7 @@ pub use problem::Problems;
 use self::problem::{Place, Problem, Row};
 use super::config::DataConfig;
 use crate::decode::JsonDecoder;
-use crate::domain::{Field, Fields, Reject, Step, Tick, UnixNanos};
+use crate::domain::{DurationNanos, Field, Fields, Reject, Step, Tick, UnixNanos};
 use crate::features::RawFeatures;
 use crate::source::file::{FileError, FileFormat, FileOptions, FileRecords, RECORD_BYTES_MAX};
 use crate::step::{StepRule, StepState};
@@ -34,7 +34,8 @@ use crate::step::{StepRule, StepState};
 /// The history of all symbols to train on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct History {
-    /// One entry for each symbol, in the order of their first rows.
+    /// One entry for each symbol, in the order of their first rows; several where its steps were
+    /// cut.
     pub series: Vec<Series>,
     /// Lower-case hexadecimal SHA-256 of the file.
     pub data_sha256: String,
@@ -108,6 +109,38 @@ struct Growing {
     index: HashMap<String, usize>,
 }
 
+impl History {
+    /// Each symbol once.
+    pub fn symbols(&self) -> Vec<String> {
+        let mut symbols: Vec<_> = self.series.iter().map(|series| series.symbol.clone()).collect();
+        // The pieces of a symbol follow one another.
+        symbols.dedup();
+        symbols
+    }
+
+    /// The longest distance between two steps of one symbol; `None` where there is none.
+    pub fn longest_distance(&self) -> Option<DurationNanos> {
+        let pairs = self.series.iter().flat_map(|series| series.steps.windows(2));
+        pairs.filter_map(|pair| pair[1].time.since(pair[0].time)).max()
+    }
+
+    /// Cuts the series of a symbol wherever two of its steps lie further apart than `gap`: there
+    /// the daemon begins a cold window, as if the symbol were new.
+    fn cut(&mut self, gap: DurationNanos) {
+        let far = |before: &Step, after: &Step| {
+            after.time.since(before.time).is_none_or(|distance| distance > gap)
+        };
+        let cut = |Series { symbol, steps }: Series| {
+            let pieces = steps.chunk_by(move |before, after| !far(before, after));
+            let pieces: Vec<_> = pieces
+                .map(|steps| Series { symbol: symbol.clone(), steps: steps.to_vec() })
+                .collect();
+            pieces
+        };
+        self.series = std::mem::take(&mut self.series).into_iter().flat_map(cut).collect();
+    }
+}
+
 impl Growing {
     /// Takes a row and gives the price of the same symbol's row before, if there is one.
     fn push(&mut self, rule: StepRule, tick: &Tick<'_>, line: u64) -> Result<Option<f64>, Reject> {
@@ -123,8 +156,11 @@ impl Growing {
                 self.series.len() - 1
             }
         };
-        let step = self.states[at].push(rule, tick.time, &tick.fields)?;
-        self.series[at].steps.extend(step);
+        let state = &mut self.states[at];
+        let first = state.push(rule, tick.time, &tick.fields)?;
+        let steps = &mut self.series[at].steps;
+        steps.extend(first);
+        steps.extend(std::iter::from_fn(|| state.pop(rule)));
         // Within a bar rows may stand in any order.
         if self.newest[at].is_none_or(|(_, newest)| newest <= tick.time) {
             self.newest[at] = Some((line, tick.time));
@@ -158,7 +194,8 @@ fn jump(before: f64, fields: &Fields, max: f64) -> Option<String> {
     is_jump.then(|| format!("from {before} to {price} ({percent:+.1} %)"))
 }
 
-/// Reads the steps that `features` need of every symbol that `config` wants.
+/// Reads the steps that `features` need of every symbol that `config` wants, cut where two lie
+/// further apart than `gap`, if there is one.
 ///
 /// # Errors
 /// [`HistoryError`], naming the file and the lines or the symbol at fault.
@@ -166,6 +203,7 @@ pub fn read(
     config: &DataConfig,
     features: &RawFeatures,
     rule: StepRule,
+    gap: Option<DurationNanos>,
 ) -> Result<History, HistoryError> {
     let path = &config.path;
     let options = FileOptions {
@@ -232,7 +270,11 @@ pub fn read(
     series.retain(|s| wanted(&s.symbol));
     let data_sha256 =
         sha256(path).map_err(|source| HistoryError::Hash { path: path.clone(), source })?;
-    Ok(History { series, data_sha256 })
+    let mut history = History { series, data_sha256 };
+    if let Some(gap) = gap {
+        history.cut(gap);
+    }
+    Ok(history)
 }
 
 /// Lower-case hexadecimal SHA-256 of a file.

@@ -94,7 +94,7 @@ impl Problems {
         self.count += 1;
         let hint = match problem {
             Problem::Jump(..) => Some(JUMPS_HINT),
-            Problem::NoStep(Reject::OutOfOrder, ..) => Some(ORDER_HINT),
+            Problem::NoStep(Reject::OutOfOrder | Reject::Late, ..) => Some(ORDER_HINT),
             _ => None,
         };
         self.hints.extend(hint.filter(|hint| !self.hints.contains(hint)));
@@ -154,7 +154,7 @@ impl Row<'_> {
         let column = time.map_or("time", |part| &part.column).escape_debug();
         let shown = time.map_or("", |part| &part.shown);
         match (reason, place.newest) {
-            (Reject::OutOfOrder, Some((line, newest))) => format!(
+            (Reject::OutOfOrder | Reject::Late, Some((line, newest))) => format!(
                 "{column}: {shown} is before {} on {unit} {line}, where `{}` was already",
                 short(newest),
                 place.symbol

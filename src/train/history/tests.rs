@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::{DurationNanos, TimeUnit};
+use crate::step::TimeBars;
 
 fn features() -> RawFeatures {
     let names = ["close".to_owned(), "volume".to_owned(), "change".to_owned()];
@@ -41,7 +42,7 @@ fn read_columns(
         jump_max,
         ..config(path)
     };
-    read(&config, &features(), StepRule::Record)
+    read(&config, &features(), StepRule::Record, None)
 }
 
 const TWO: &str = "Ticker,Date,Close,Volume,Adj Close\n\
@@ -76,7 +77,7 @@ fn told_of(name: &str, text: &str, columns: &str, rule: StepRule) -> String {
         columns: (!columns.is_empty()).then(|| columns.parse().unwrap()),
         ..config(path)
     };
-    let told = read(&config, &features(), rule).unwrap_err().to_string();
+    let told = read(&config, &features(), rule, None).unwrap_err().to_string();
     told.replace(&format!("{}/", folder.path().display()), "")
 }
 
@@ -210,7 +211,7 @@ fn a_field_without_a_column_is_told_once() {
 
 #[test]
 fn rows_of_a_bar_may_stand_in_any_order_but_not_before_it() {
-    let minutes = StepRule::Time(DurationNanos::from_seconds(60).unwrap());
+    let minutes = StepRule::Time(TimeBars::of(DurationNanos::from_seconds(60).unwrap()));
     let text = "symbol,time,price,volume\n\
                 A,2000-03-01T10:01:20Z,1,1\nA,2000-03-01T10:01:10Z,1,1\n\
                 A,2000-03-01T10:01:20Z,1,1\nA,2000-03-01T10:00:59Z,1,1\n";
@@ -231,8 +232,8 @@ fn bars_need_of_rows_what_the_daemon_needs_of_ticks() {
     std::fs::write(&path, text).unwrap();
     let features =
         RawFeatures::new(&["high".to_owned(), "close".to_owned()], &[], "next_return").unwrap();
-    let minutes = StepRule::Time(DurationNanos::from_seconds(60).unwrap());
-    let history = read(&config(path), &features, minutes).unwrap();
+    let minutes = StepRule::Time(TimeBars::of(DurationNanos::from_seconds(60).unwrap()));
+    let history = read(&config(path), &features, minutes, None).unwrap();
     assert_eq!(history.series[0].steps[0].fields.get(Field::HIGH), Some(3.0));
 }
 
@@ -277,4 +278,37 @@ fn missing_symbols_and_empty_files_are_told() {
     let header = TWO.lines().next().unwrap();
     assert!(matches!(read_text(header, &[]), Err(HistoryError::Empty { .. })));
     assert!(matches!(read_text("", &[]), Err(HistoryError::File(_))));
+}
+
+#[test]
+fn a_history_is_cut_where_the_daemon_begins_a_cold_window() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("days.csv");
+    let days = |days: &[u32]| {
+        days.iter().map(|day| format!("A,2000-03-{day:02},1,1\n")).collect::<String>()
+    };
+    let text =
+        format!("symbol,time,close,volume\n{}B,2000-03-01,1,1\n", days(&[1, 2, 5, 6, 10, 11, 12]));
+    std::fs::write(&path, text).unwrap();
+    let read = |gap_days: Option<i64>| {
+        let gap = gap_days.and_then(|days| DurationNanos::from_seconds(days * 86_400));
+        read(&config(path.clone()), &features(), StepRule::Record, gap).unwrap()
+    };
+    let pieces = |history: &History| {
+        let piece = |series: &Series| (series.symbol.clone(), series.steps.len());
+        history.series.iter().map(piece).collect::<Vec<_>>()
+    };
+    let of = |pieces: &[(&str, usize)]| {
+        pieces.iter().map(|(symbol, steps)| ((*symbol).to_owned(), *steps)).collect::<Vec<_>>()
+    };
+    let whole = read(None);
+    assert_eq!(pieces(&whole), of(&[("A", 7), ("B", 1)]));
+    assert_eq!(whole.longest_distance(), DurationNanos::from_seconds(4 * 86_400));
+    assert_eq!(pieces(&read(Some(4))), of(&[("A", 7), ("B", 1)]), "no further apart");
+    assert_eq!(pieces(&read(Some(3))), of(&[("A", 4), ("A", 3), ("B", 1)]));
+    let cut = read(Some(2));
+    assert_eq!(pieces(&cut), of(&[("A", 2), ("A", 2), ("A", 3), ("B", 1)]));
+    let steps: Vec<_> = cut.series.iter().flat_map(|series| series.steps.clone()).collect();
+    let all: Vec<_> = whole.series.iter().flat_map(|series| series.steps.clone()).collect();
+    assert_eq!(steps, all, "nothing is lost");
 }

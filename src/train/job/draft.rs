@@ -66,7 +66,7 @@ impl Job {
             interval,
             training: TrainingSpec {
                 data_sha256: history.data_sha256.clone(),
-                symbols: history.series.iter().map(|s| s.symbol.clone()).collect(),
+                symbols: history.symbols(),
                 from: dataset.training_span.0,
                 to: dataset.training_span.1,
                 windows: count(dataset.training.examples.len()),

@@ -23,11 +23,10 @@ use super::history::{History, HistoryError, read};
 use super::network::{ArchitectureError, Network};
 use super::repeat::{self, Material, Repeats, repeat};
 use super::report::{Report, Sources};
+use crate::domain::DurationNanos;
 use crate::features::{FeatureError, RawFeatures, ScalerError};
 use crate::inference::Runtime;
-use crate::model::manifest::StepKind;
 use crate::model::{BundleError, Draft};
-use crate::step::StepRule;
 
 /// Everything that is known before the fit.
 #[derive(Clone, Debug)]
@@ -102,12 +101,19 @@ impl Job {
     ///
     /// # Errors
     /// [`TrainError`]; nothing is written.
-    pub fn prepare(config: TrainConfig) -> Result<Self, TrainError> {
+    pub fn prepare(mut config: TrainConfig) -> Result<Self, TrainError> {
         let version = version(&config)?;
         let label = config.target.label();
         let features = RawFeatures::new(&config.features, &config.extra_fields, label)?;
         let network = Network::new(config.architecture.clone())?;
-        let history = read(&config.data, &features, rule(&config))?;
+        // A distance that was asked for cuts the history as it will cut live windows. Otherwise the
+        // model learns whatever distances there are, and the daemon allows as much.
+        let gap = config.step.gap_steps_max.and_then(|_| config.step.gap());
+        let history = read(&config.data, &features, config.step_rule, gap)?;
+        if config.step.gap_steps_max.is_none() {
+            let longest = history.longest_distance().unwrap_or(DurationNanos::ZERO);
+            config.step = config.step.with_gap_of(longest);
+        }
         let dataset = Dataset::new(&history, &config)?;
         let job = Self { config, version, features, history, dataset, network };
         repeat::check(job.material())?;
@@ -264,17 +270,6 @@ impl Trained {
             let _ = std::fs::remove_file(&self.checkpoint);
         }
         Ok(folder)
-    }
-}
-
-fn rule(config: &TrainConfig) -> StepRule {
-    use crate::domain::DurationNanos;
-    match config.step.kind {
-        StepKind::Record => StepRule::Record,
-        StepKind::Time => {
-            let interval = DurationNanos::from_seconds(i64::from(config.step.interval_seconds));
-            StepRule::Time(interval.expect("2^32 seconds in nanoseconds fit 63 bits"))
-        }
     }
 }
 

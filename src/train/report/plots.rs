@@ -99,7 +99,7 @@ struct Track {
 }
 
 fn tracks(config: &TrainConfig, history: &History, test: &Part, outcomes: &Outcomes) -> Vec<Track> {
-    let of = history.series.len();
+    let of = history.symbols().len();
     let track = |(index, series): (usize, &super::super::history::Series)| {
         let mut track = Track {
             symbol: series.symbol.clone(),

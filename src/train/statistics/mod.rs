@@ -20,6 +20,8 @@ mod student;
 
 use std::collections::BTreeMap;
 
+use crate::score::error;
+
 /// Limits between which a figure lies with 95 %.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits95 {
@@ -75,7 +77,7 @@ pub fn sums_by_moment(moments: &[i64], values: &[f64]) -> Vec<f64> {
 /// `truth - forecast` of each forecast.
 fn errors<'s>(forecasts: &'s [f64], truths: &'s [f64]) -> impl Iterator<Item = f64> + 's {
     assert_eq!(forecasts.len(), truths.len(), "every forecast has one truth");
-    forecasts.iter().zip(truths).map(|(forecast, truth)| truth - forecast)
+    forecasts.iter().zip(truths).map(|(forecast, truth)| error(*forecast, *truth))
 }
 
 /// The variance of `values` times their count, as it acts on their mean in the long run: weights

@@ -9,8 +9,7 @@ use tickcast::features::{ColumnRange, FeaturePlan, RowStatus, Scaler};
 use tickcast::forecast::{Interval, SignalThresholds, Target};
 use tickcast::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
 use tickcast::model::manifest::{
-    GraphSpec, MANIFEST_SCHEMA, Manifest, Mode, StateSpec, StepKind, StepSpec, TargetSpec,
-    TrainingSpec,
+    GraphSpec, MANIFEST_SCHEMA, Manifest, Mode, StateSpec, StepSpec, TargetSpec, TrainingSpec,
 };
 use tickcast::model::{Bundle, Draft};
 
@@ -50,7 +49,7 @@ pub(crate) fn manifest(window_steps: u32, network: &Network) -> Manifest {
         golden_sha256: String::new(),
         window_steps,
         horizon_steps: 1,
-        step: StepSpec { kind: StepKind::Record, interval_seconds: 86_400 },
+        step: StepSpec::record(86_400),
         features: ["close", "volume", "change"].map(str::to_owned).to_vec(),
         extra_fields: vec![],
         scaler: minmax(vec![

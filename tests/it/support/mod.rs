@@ -6,6 +6,7 @@ pub(crate) mod feed;
 pub(crate) mod network;
 pub(crate) mod poison;
 pub(crate) mod process;
+pub(crate) mod random;
 pub(crate) mod venue;
 
 use std::path::PathBuf;

@@ -111,12 +111,16 @@ impl Daemon {
         change(&mut command);
         let mut child = command.spawn().unwrap();
         let address = eventually("the daemon's address", || {
-            if let Some(status) = child.try_wait().unwrap() {
+            let ended = child.try_wait().unwrap();
+            // One that had nothing to do has told its address before its end.
+            if let Ok(text) = fs::read_to_string(path("address")) {
+                return Some(text.trim().strip_prefix("http://")?.to_owned());
+            }
+            if let Some(status) = ended {
                 let log = fs::read_to_string(path("log")).unwrap();
                 panic!("the daemon ended with {status}: {log}");
             }
-            let text = fs::read_to_string(path("address")).ok()?;
-            Some(text.trim().strip_prefix("http://")?.to_owned())
+            None
         });
         Self { child, folder, address }
     }
@@ -166,6 +170,17 @@ impl Daemon {
     /// The daemon's process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Ends it as the system does when memory is short: at once, without a word to it.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Sends SIGTERM and waits for the end.

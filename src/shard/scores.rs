@@ -1,0 +1,340 @@
+//! The metrics of scores, over all shards.
+//!
+//! Owns their names. Every shard lays its sums down here, and a figure is made of them when it is
+//! asked for: the sums of all shards first, the quotient last, so that it is that of the whole.
+//! Promises that laying down takes no lock and no memory; a scrape in between may see one sum of a
+//! batch that the others do not have yet. Never averages averages.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+use crate::domain::Symbol;
+use crate::publish::wire::RecordTemplate;
+use crate::score::{SUMS_LENGTH, ScoreBook, ScoreTally, Sums, Unscored};
+
+/// The label of all symbols that are not listed.
+const OTHER: &str = "other";
+
+/// The metrics of scores; each shard takes its own end.
+#[derive(Clone)]
+pub struct ScoreMetrics {
+    scores: IntCounter,
+    unscored: Vec<IntCounter>,
+    waiting: IntGauge,
+    drifts: IntCounter,
+    drifting: IntGauge,
+    board: Arc<Board>,
+}
+
+/// One shard's end.
+pub struct ShardScores {
+    metrics: ScoreMetrics,
+    shard: usize,
+    shown: ScoreTally,
+}
+
+/// What every shard has laid down.
+struct Board {
+    shards: Vec<Laid>,
+}
+
+/// What one shard has laid down.
+struct Laid {
+    /// By listed symbol; behind them all others.
+    groups: Vec<AtomicSums>,
+    recent: AtomicSums,
+}
+
+/// Sums that one thread writes and others read.
+#[derive(Default)]
+struct AtomicSums([AtomicU64; SUMS_LENGTH]);
+
+/// Makes the gauges of what was laid down.
+struct Gauges {
+    board: Arc<Board>,
+    model: String,
+    symbols: Vec<String>,
+    skill: GaugeVec,
+    error: GaugeVec,
+    direction: GaugeVec,
+    coverage: GaugeVec,
+    target: GaugeVec,
+    symbol_skill: GaugeVec,
+    symbol_error: GaugeVec,
+    symbol_direction: GaugeVec,
+    symbol_coverage: GaugeVec,
+}
+
+impl ScoreMetrics {
+    /// Registers the metrics of a model's scores, for so many shards. The `listed` symbols are in
+    /// the order that [`ScoreBook::listed`] has.
+    ///
+    /// # Errors
+    /// Where a name is registered already.
+    pub fn register(
+        registry: &Registry,
+        template: &RecordTemplate,
+        listed: &[Symbol],
+        shards: usize,
+    ) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone())).map(|()| counter)
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone())).map(|()| gauge)
+        };
+        let unscored = IntCounterVec::new(
+            Opts::new("tickcast_scores_unscored_total", "Forecasts never scored, by reason."),
+            &["reason"],
+        )?;
+        registry.register(Box::new(unscored.clone()))?;
+        let laid = || Laid {
+            groups: (0..=listed.len()).map(|_| AtomicSums::default()).collect(),
+            recent: AtomicSums::default(),
+        };
+        let board = Arc::new(Board { shards: (0..shards).map(|_| laid()).collect() });
+        registry.register(Box::new(Gauges::new(Arc::clone(&board), template, listed)?))?;
+        Ok(Self {
+            scores: counter("tickcast_scores_total", "Forecasts scored.")?,
+            unscored: Unscored::ALL
+                .map(|reason| unscored.with_label_values(&[reason.label()]))
+                .into(),
+            waiting: gauge("tickcast_scores_waiting", "Forecasts that wait for their truth.")?,
+            drifts: counter(
+                "tickcast_score_drifts_total",
+                "Times that the errors of a symbol became larger than they were.",
+            )?,
+            drifting: gauge(
+                "tickcast_score_drifting_symbols",
+                "Symbols whose errors are larger than they were.",
+            )?,
+            board,
+        })
+    }
+
+    /// The end of the shard of this number.
+    pub fn of_shard(&self, shard: usize) -> ShardScores {
+        ShardScores { metrics: self.clone(), shard, shown: ScoreTally::default() }
+    }
+}
+
+impl ShardScores {
+    /// Lays down what has changed since the last time.
+    pub(super) fn show(&mut self, book: &mut ScoreBook) {
+        let (tally, shown) = (*book.tally(), self.shown);
+        if tally == shown {
+            return;
+        }
+        let ScoreMetrics { scores, unscored, waiting, drifts, drifting, board } = &self.metrics;
+        for (counter, reason) in unscored.iter().zip(Unscored::ALL) {
+            counter.inc_by(tally.unscored(reason) - shown.unscored(reason));
+        }
+        drifts.inc_by(tally.drifts - shown.drifts);
+        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        waiting.add(count(tally.waiting) - count(shown.waiting));
+        drifting.add(count(tally.drifting) - count(shown.drifting));
+        if let Some(laid) = board.shards.get(self.shard) {
+            book.show_changed(|group, sums| laid.groups[group].store(sums));
+            if tally.scores != shown.scores {
+                laid.recent.store(&book.recent());
+            }
+        }
+        // Last, so that whoever sees a score counted may see its sums as well.
+        scores.inc_by(tally.scores - shown.scores);
+        self.shown = tally;
+    }
+}
+
+impl AtomicSums {
+    fn store(&self, sums: &Sums) {
+        for (cell, sum) in self.0.iter().zip(sums.to_array()) {
+            cell.store(sum.to_bits(), Ordering::Relaxed);
+        }
+    }
+
+    fn load(&self) -> Sums {
+        let mut sums = [0.0; SUMS_LENGTH];
+        for (sum, cell) in sums.iter_mut().zip(&self.0) {
+            *sum = f64::from_bits(cell.load(Ordering::Relaxed));
+        }
+        Sums::from_array(sums)
+    }
+}
+
+impl Gauges {
+    fn new(
+        board: Arc<Board>,
+        template: &RecordTemplate,
+        listed: &[Symbol],
+    ) -> Result<Self, prometheus::Error> {
+        let gauges =
+            |name: &str, help: &str, labels: &[&str]| GaugeVec::new(Opts::new(name, help), labels);
+        let target = gauges(
+            "tickcast_score_coverage_target_ratio",
+            "The share of truths that intervals are made to hold.",
+            &["model"],
+        )?;
+        target.with_label_values(&[&*template.model]).set(template.coverage);
+        let listed = listed.iter().map(|symbol| symbol.as_str().to_owned());
+        Ok(Self {
+            board,
+            model: template.model.clone(),
+            symbols: listed.chain([OTHER.to_owned()]).collect(),
+            skill: gauges(
+                "tickcast_score_skill",
+                "1 - squared error / squared error of the naive forecast.",
+                &["model", "over"],
+            )?,
+            error: gauges(
+                "tickcast_score_mean_absolute_error",
+                "Mean absolute error in the target's unit, of the model and the naive forecast.",
+                &["model", "over", "of"],
+            )?,
+            direction: gauges(
+                "tickcast_score_direction_hit_ratio",
+                "Share of forecasts that told the direction, where the truth had one.",
+                &["model", "over"],
+            )?,
+            coverage: gauges(
+                "tickcast_score_coverage_ratio",
+                "Share of intervals that held their truth.",
+                &["model", "over"],
+            )?,
+            target,
+            symbol_skill: gauges(
+                "tickcast_score_symbol_skill",
+                "As tickcast_score_skill, of one listed symbol or all others.",
+                &["model", "symbol"],
+            )?,
+            symbol_error: gauges(
+                "tickcast_score_symbol_mean_absolute_error",
+                "As tickcast_score_mean_absolute_error, of one listed symbol or all others.",
+                &["model", "symbol", "of"],
+            )?,
+            symbol_direction: gauges(
+                "tickcast_score_symbol_direction_hit_ratio",
+                "As tickcast_score_direction_hit_ratio, of one listed symbol or all others.",
+                &["model", "symbol"],
+            )?,
+            symbol_coverage: gauges(
+                "tickcast_score_symbol_coverage_ratio",
+                "As tickcast_score_coverage_ratio, of one listed symbol or all others.",
+                &["model", "symbol"],
+            )?,
+        })
+    }
+
+    fn all(&self) -> [&GaugeVec; 9] {
+        [
+            &self.skill,
+            &self.error,
+            &self.direction,
+            &self.coverage,
+            &self.target,
+            &self.symbol_skill,
+            &self.symbol_error,
+            &self.symbol_direction,
+            &self.symbol_coverage,
+        ]
+    }
+}
+
+/// What Prometheus shows where there is no figure.
+fn known(figure: Option<f64>) -> f64 {
+    figure.unwrap_or(f64::NAN)
+}
+
+/// Sets the figures that follow from sums, under one more label.
+fn set(model: &str, label: &str, sums: &Sums, [skill, error, direction, coverage]: [&GaugeVec; 4]) {
+    skill.with_label_values(&[model, label]).set(known(sums.skill()));
+    let errors =
+        [("model", sums.mean_absolute_error()), ("baseline", sums.baseline_mean_absolute_error())];
+    for (of, value) in errors {
+        error.with_label_values(&[model, label, of]).set(known(value));
+    }
+    direction.with_label_values(&[model, label]).set(known(sums.direction_hits()));
+    coverage.with_label_values(&[model, label]).set(known(sums.coverage()));
+}
+
+impl Collector for Gauges {
+    fn desc(&self) -> Vec<&Desc> {
+        self.all().into_iter().flat_map(Collector::desc).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let of_model = [&self.skill, &self.error, &self.direction, &self.coverage];
+        let of_symbol =
+            [&self.symbol_skill, &self.symbol_error, &self.symbol_direction, &self.symbol_coverage];
+        let shards = &self.board.shards;
+        let mut whole = Sums::default();
+        for (group, symbol) in self.symbols.iter().enumerate() {
+            let sums = shards.iter().map(|laid| laid.groups[group].load()).sum();
+            set(&self.model, symbol, &sums, of_symbol);
+            whole += sums;
+        }
+        set(&self.model, "weighted", &whole, of_model);
+        let recent = shards.iter().map(|laid| laid.recent.load()).sum();
+        set(&self.model, "recent", &recent, of_model);
+        self.all().into_iter().flat_map(Collector::collect).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::manifest::Mode;
+
+    fn sums(scale: f64) -> Sums {
+        Sums {
+            weight: scale,
+            squared: 0.5 * scale,
+            absolute: 0.25 * scale,
+            baseline_squared: 2.0 * scale,
+            baseline_absolute: scale,
+            directed: scale,
+            hits: 0.75 * scale,
+            covered: 0.5 * scale,
+        }
+    }
+
+    #[test]
+    fn a_figure_over_shards_is_that_of_the_whole() {
+        let registry = Registry::new();
+        let template = RecordTemplate {
+            model: "m".into(),
+            model_version: "1".into(),
+            mode: Mode::Full,
+            horizon_steps: 1,
+            coverage: 0.9,
+        };
+        let listed = [Symbol::new("A").unwrap()];
+        let metrics = ScoreMetrics::register(&registry, &template, &listed, 2).unwrap();
+        let value = |text: &str| {
+            let families = prometheus::TextEncoder::new().encode_to_string(&registry.gather());
+            let families = families.unwrap();
+            let line = families.lines().find(|line| line.starts_with(text)).map(str::to_owned);
+            let line = line.unwrap_or_else(|| panic!("{text} in {families}"));
+            line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()
+        };
+        assert!(value(r#"tickcast_score_skill{model="m",over="weighted"}"#).is_nan());
+        let [first, second] = &metrics.board.shards[..] else { panic!("two shards") };
+        first.groups[0].store(&sums(1.0));
+        second.groups[1].store(&Sums { squared: 6.0, ..sums(3.0) });
+        second.recent.store(&sums(3.0));
+        // (0.5 + 6) / (2 + 6), and not the mean of 1 - 0.5 / 2 and 1 - 6 / 6.
+        let skill = value(r#"tickcast_score_skill{model="m",over="weighted"}"#);
+        assert!((skill - (1.0 - 6.5 / 8.0)).abs() < 1e-15, "{skill}");
+        assert_eq!(value(r#"tickcast_score_skill{model="m",over="recent"}"#), 0.75);
+        assert_eq!(value(r#"tickcast_score_symbol_skill{model="m",symbol="A"}"#), 0.75);
+        assert_eq!(value(r#"tickcast_score_symbol_skill{model="m",symbol="other"}"#), 0.0);
+        let error = r#"tickcast_score_mean_absolute_error{model="m",of="baseline",over="recent"}"#;
+        assert_eq!(value(error), 1.0);
+        assert_eq!(value("tickcast_score_coverage_target_ratio"), 0.9);
+    }
+}

@@ -1,0 +1,145 @@
+//! What a store asks of a disk.
+//!
+//! Owns the smallest steps of which a durable write is made, so that each can fail by itself in a
+//! test. [`Folder`] is the real one. Never knows what is written, or in which order.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// The name of the file whose lock says that the folder is in use.
+const LOCK_FILE: &str = "lock";
+
+/// One folder of files. Every step may fail with what the system says.
+pub trait Disk: Send {
+    /// The names of all files.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// The content of a file.
+    fn read(&self, name: &str) -> io::Result<Vec<u8>>;
+
+    /// Makes a file that is not there and writes it, without waiting for the disk.
+    fn create(&mut self, name: &str, content: &[u8]) -> io::Result<()>;
+
+    /// Waits until the content of a file is on the disk.
+    fn sync(&mut self, name: &str) -> io::Result<()>;
+
+    /// Gives a file another name, in place of a file that has it.
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Waits until the names of the folder are on the disk.
+    fn sync_names(&mut self) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove(&mut self, name: &str) -> io::Result<()>;
+}
+
+/// A folder of the file system, held by one process.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    /// Unlocked by the system when the process ends, however it does.
+    _lock: File,
+}
+
+/// Why a folder cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// The system says no.
+    #[error("use `{}`: {error}", path.display())]
+    System {
+        /// The folder.
+        path: PathBuf,
+        /// Its words.
+        error: io::Error,
+    },
+    /// Another process has it.
+    #[error(
+        "`{}` is in use by another process; each daemon needs a folder of its own", path.display()
+    )]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+impl Folder {
+    /// Takes a folder, which is made where it is missing.
+    ///
+    /// # Errors
+    /// [`FolderError`].
+    pub fn open(path: &Path) -> Result<Self, FolderError> {
+        let failed = |error| FolderError::System { path: path.to_owned(), error };
+        fs::create_dir_all(path).map_err(failed)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join(LOCK_FILE))
+            .map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(FolderError::InUse { path: path.to_owned() }),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+}
+
+impl Disk for Folder {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            // A name that is no text is none of ours.
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
+    }
+
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        fs::read(self.path.join(name))
+    }
+
+    fn create(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(self.path.join(name))?
+            .write_all(content)
+    }
+
+    fn sync(&mut self, name: &str) -> io::Result<()> {
+        // Pages belong to the file and not to whoever wrote them, so another handle will do.
+        OpenOptions::new().write(true).open(self.path.join(name))?.sync_all()
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn sync_names(&mut self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path.join(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_has_one_owner_at_a_time() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a/b");
+        let first = Folder::open(&path).unwrap();
+        let refused = Folder::open(&path).unwrap_err();
+        assert!(matches!(refused, FolderError::InUse { .. }), "{refused}");
+        drop(first);
+        Folder::open(&path).unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        let refused = Folder::open(&root.path().join("file")).unwrap_err();
+        assert!(matches!(refused, FolderError::System { .. }), "{refused}");
+    }
+}

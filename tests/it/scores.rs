@@ -1,0 +1,251 @@
+//! Scores from a process: the same from a replay and from the daemon, and every forecast accounted
+//! for.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use tickcast::model::Draft;
+use tickcast::model::manifest::StepSpec;
+use tickcast::publish::score_wire::ScoreRecord;
+use tickcast::publish::wire::ForecastRecord;
+
+use crate::support::bundle::{SealedBundle, sealed_with};
+use crate::support::feed::{Act, ScriptedFeed};
+use crate::support::process::{Daemon, eventually, run};
+
+const SYMBOLS: [&str; 3] = ["A", "B", "C"];
+const DAYS: u32 = 60;
+
+fn bundle(change: impl FnOnce(&mut Draft)) -> SealedBundle {
+    sealed_with(11, 4, &[8], change)
+}
+
+fn close(symbol: &str, day: u32) -> f64 {
+    100.0 + 30.0 * (f64::from(day) * 1.7 + f64::from(symbol.as_bytes()[0])).sin()
+}
+
+/// Days of every symbol, in order of time.
+fn recording() -> Vec<String> {
+    let tick = |symbol: &str, day: u32| {
+        let (close, time) = (close(symbol, day), i64::from(day) * 86_400_000);
+        format!(r#"{{"symbol":"{symbol}","time":{time},"close":{close},"volume":{day}}}"#)
+    };
+    (0..DAYS).flat_map(|day| SYMBOLS.map(|symbol| tick(symbol, day))).collect()
+}
+
+/// What `replay` says about records: forecasts and scores.
+fn replay(sealed: &SealedBundle, records: &[String], settings: &str) -> (String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(path("ticks.jsonl"), records.join("\n")).unwrap();
+    let root = sealed.root.path().display();
+    let config = format!(
+        "source.url = 'ws://127.0.0.1:1'\nmodel.root = '{root}'\nmodel.name = 'random'\n{settings}"
+    );
+    fs::write(path("tickcast.toml"), config).unwrap();
+    let [config, input] = ["tickcast.toml", "ticks.jsonl"].map(path);
+    let [output, scores] = ["forecasts.jsonl", "scores.jsonl"].map(path);
+    let arguments =
+        ["replay", "-c", &config, "--input", &input, "--output", &output, "--scores", &scores];
+    let ended = run(&arguments);
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    (fs::read_to_string(output).unwrap(), fs::read_to_string(scores).unwrap())
+}
+
+fn scores(lines: &str) -> Vec<ScoreRecord<'_>> {
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn forecasts(lines: &str) -> BTreeMap<String, ForecastRecord<'_>> {
+    let parsed = lines.lines().map(serde_json::from_str::<ForecastRecord<'_>>);
+    parsed.map(Result::unwrap).map(|forecast| (forecast.id.to_string(), forecast)).collect()
+}
+
+#[test]
+fn every_forecast_of_a_replay_has_its_score_beside_the_truth() {
+    let sealed = bundle(|draft| draft.manifest.horizon_steps = 2);
+    let (made, scored) = replay(&sealed, &recording(), "");
+    let forecasts = forecasts(&made);
+    let scores = scores(&scored);
+    // The truths of the last two days are still to come.
+    assert_eq!(scores.len(), forecasts.len() - 2 * SYMBOLS.len());
+    let mut covered = 0;
+    for score in &scores {
+        let forecast = &forecasts[&*score.id];
+        assert_eq!(score.symbol, forecast.symbol);
+        assert_eq!((score.as_of, score.target_time), (forecast.as_of, forecast.target_time));
+        assert_eq!((score.value, score.lower), (forecast.value, forecast.lower));
+        let day = (score.as_of.as_nanos() / 86_400_000_000_000) as u32;
+        let truth = close(&score.symbol, day + 2) / close(&score.symbol, day) - 1.0;
+        assert!((score.truth - truth).abs() < 1e-12, "{} and {truth}", score.truth);
+        assert_eq!(score.truth_time, score.target_time, "a step a day");
+        assert_eq!(score.error, score.truth - score.value);
+        assert_eq!((score.baseline, score.baseline_absolute_error), (0.0, score.truth.abs()));
+        assert_eq!(score.direction_hit, Some(score.value * score.truth > 0.0));
+        let held = (score.lower..=score.upper).contains(&score.truth);
+        assert_eq!(score.covered, held);
+        covered += u32::from(held);
+    }
+    assert!(covered > 0 && (covered as usize) < scores.len(), "both happen: {covered}");
+    let (same, fixed) = replay(&sealed, &recording(), "forecast.intervals = 'bundle'\n");
+    let width = |line: &str| {
+        let forecast: ForecastRecord<'_> = serde_json::from_str(line).unwrap();
+        (forecast.value.to_bits(), forecast.upper - forecast.value)
+    };
+    for (adaptive, bundle) in made.lines().zip(same.lines()) {
+        assert_eq!(width(adaptive).0, width(bundle).0, "the value is the same");
+        assert!((width(bundle).1 - 0.05).abs() < 1e-12, "the width is the bundle's");
+    }
+    assert_ne!(made, same);
+    assert_eq!(fixed.lines().count(), scores.len());
+}
+
+#[test]
+fn the_daemon_scores_as_a_replay_does_however_many_shards_there_are() {
+    let sealed = bundle(|_| {});
+    let records = recording();
+    let (_, expected) = replay(&sealed, &records, "");
+    let of_symbol = |lines: &str, symbol: &str| -> Vec<String> {
+        let has = |line: &&str| line.contains(&format!("\"symbol\":\"{symbol}\""));
+        lines.lines().filter(has).map(str::to_owned).collect()
+    };
+    for shards in [1, 3] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("scores.jsonl");
+        let feed = ScriptedFeed::start();
+        let settings = format!(
+            "publish.scores = '{}'\nengine.shards = {shards}\nmetrics.symbols = ['B']\n",
+            path.display()
+        );
+        let daemon = Daemon::start(sealed.root.path(), "random", feed.url(), &settings);
+        for record in &records {
+            feed.say(record.clone());
+        }
+        let count = expected.lines().count();
+        daemon.await_metric("tickcast_scores_total", count as f64);
+        let metrics = daemon.metrics();
+        assert!(daemon.stop().status.success());
+        let lines = fs::read_to_string(&path).unwrap();
+        assert_eq!(lines.lines().count(), count);
+        for symbol in SYMBOLS {
+            assert_eq!(of_symbol(&lines, symbol), of_symbol(&expected, symbol), "{shards} shards");
+        }
+        assert_eq!(metrics["tickcast_scores_waiting"], SYMBOLS.len() as f64);
+        assert_figures_follow_from_scores(&metrics, &scores(&expected));
+    }
+}
+
+/// The gauges, from the records as a reader would compute them.
+fn assert_figures_follow_from_scores(metrics: &BTreeMap<String, f64>, scores: &[ScoreRecord<'_>]) {
+    let figures = |symbols: &[&str], decay: f64| {
+        let (mut weight, mut squared, mut baseline, mut absolute, mut covered) =
+            (0.0, 0.0, 0.0, 0.0, 0.0);
+        for symbol in symbols {
+            let of_symbol = scores.iter().filter(|score| score.symbol == *symbol);
+            for (age, score) in of_symbol.rev().enumerate() {
+                let w = decay.powi(age as i32);
+                weight += w;
+                squared += w * score.error.powi(2);
+                baseline += w * score.baseline_absolute_error.powi(2);
+                absolute += w * score.absolute_error;
+                covered += if score.covered { w } else { 0.0 };
+            }
+        }
+        [1.0 - squared / baseline, absolute / weight, covered / weight]
+    };
+    for (symbols, decay, name, label) in [
+        (&SYMBOLS[..], 0.99, "", r#"over="weighted""#),
+        (&SYMBOLS[..], 1.0, "", r#"over="recent""#),
+        (&["B"][..], 0.99, "symbol_", r#"symbol="B""#),
+        (&["A", "C"][..], 0.99, "symbol_", r#"symbol="other""#),
+    ] {
+        let model = r#"model="random""#;
+        let of_error = format!(r#"{model},of="model",{label}"#);
+        let shown = [
+            metrics[&format!("tickcast_score_{name}skill{{{model},{label}}}")],
+            metrics[&format!("tickcast_score_{name}mean_absolute_error{{{of_error}}}")],
+            metrics[&format!("tickcast_score_{name}coverage_ratio{{{model},{label}}}")],
+        ];
+        for (shown, expected) in shown.into_iter().zip(figures(symbols, decay)) {
+            assert!((shown - expected).abs() < 1e-9, "{label}: {shown} and {expected}");
+        }
+    }
+}
+
+#[test]
+fn a_gap_between_forecast_and_truth_is_counted_and_nothing_is_scored_over_it() {
+    let sealed = bundle(|_| {});
+    let feed = ScriptedFeed::start();
+    let daemon = Daemon::start(sealed.root.path(), "random", feed.url(), "");
+    let records = recording();
+    let (first, second) = records.split_at(records.len() / 2);
+    for record in first {
+        feed.say(record.clone());
+    }
+    daemon.await_metric("tickcast_ticks_total", first.len() as f64);
+    let before = daemon.metrics();
+    feed.act(Act::Break);
+    eventually("a reconnect", || {
+        (daemon.metric("tickcast_source_connects_total") >= 2.0).then_some(())
+    });
+    for record in second {
+        feed.say(record.clone());
+    }
+    daemon.await_metric("tickcast_ticks_total", records.len() as f64);
+    let after = daemon.metrics();
+    let unscored = r#"tickcast_scores_unscored_total{reason="gap"}"#;
+    assert_eq!((before[unscored], after[unscored]), (0.0, SYMBOLS.len() as f64));
+    let [made, scored, waiting] = ["forecasts_total", "scores_total", "scores_waiting"]
+        .map(|n| after[&format!("tickcast_{n}")]);
+    assert_eq!(made, scored + after[unscored] + waiting);
+}
+
+#[test]
+fn a_bar_is_the_truth_of_the_forecast_before_it() {
+    let minute = StepSpec::time(60);
+    let sealed = bundle(|draft| draft.manifest.step = minute);
+    let tick = |index: u32| {
+        let (close, time) = (close("A", index / 4), i64::from(index) * 15_000);
+        format!(r#"{{"symbol":"A","time":{time},"close":{close},"volume":1}}"#)
+    };
+    let records: Vec<_> = (0..160).map(tick).collect();
+    let (made, scored) = replay(&sealed, &records, "");
+    let scores = scores(&scored);
+    assert_eq!(scores.len(), made.lines().count() - 1);
+    for score in &scores {
+        assert_eq!(score.truth_time, score.target_time);
+        let minute = (score.as_of.as_nanos() / 60_000_000_000) as u32;
+        let truth = close("A", minute) / close("A", minute - 1) - 1.0;
+        assert!((score.truth - truth).abs() < 1e-12, "{} and {truth}", score.truth);
+    }
+}
+
+#[test]
+fn two_writers_never_share_a_file() {
+    let sealed = bundle(|_| {});
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("tickcast.toml");
+    let check = |config: &Path| run(&["check", "-c", &config.display().to_string()]);
+    let root = sealed.root.path().display();
+    fs::write(
+        &config,
+        format!(
+            "source.url = 'ws://127.0.0.1:1'\nmodel.root = '{root}'\nmodel.name = 'random'\n\
+             publish.lines = 'a'\npublish.scores = 'a'\nforecast.intervals = 'wide'\n\
+             metrics.symbols = ['A', 'other', '']\n"
+        ),
+    )
+    .unwrap();
+    let ended = check(&config);
+    assert_eq!(ended.status.code(), Some(78));
+    let said = String::from_utf8(ended.stderr).unwrap();
+    for problem in [
+        "publish.scores: must go elsewhere than publish.lines",
+        "forecast.intervals: `wide` is none of `adaptive`, `bundle`",
+        "metrics.symbols: `other` stands for",
+        "metrics.symbols: a symbol has 1 to 64 bytes",
+    ] {
+        assert!(said.contains(problem), "{problem} is not in {said}");
+    }
+}
