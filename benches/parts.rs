@@ -7,12 +7,13 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tickcast::bench::NullBackend;
-use tickcast::bench::parts::{Feed, config, decoder, template};
-use tickcast::domain::{Forecast, Tick};
+use tickcast::bench::parts::{Feed, config, decoder, encoder};
+use tickcast::domain::{Field, Fields, Forecast, Step, Symbol, Tick, UnixNanos};
 use tickcast::engine::{Engine, Pushed};
 use tickcast::features::RowStatus;
 use tickcast::model::Bundle;
 use tickcast::model::manifest::Mode;
+use tickcast::score::ScoreBook;
 use tickcast::state::StateCodec;
 use tickcast::window::{RowFacts, Window};
 
@@ -169,10 +170,12 @@ fn engine(criterion: &mut Criterion) {
     }
 }
 
+/// The encoder, and `serde_json` on the same forecasts, which it is held to.
 fn encode(criterion: &mut Criterion) {
     let bundle = bundle();
     let warm = Warm::new(&bundle, Mode::Sliding);
-    let template = template(&bundle, Mode::Sliding);
+    let encoder = encoder(&bundle, Mode::Sliding);
+    let named = |forecast: &Forecast| warm.engine.symbol(forecast.symbol).as_str();
     let mut group = criterion.benchmark_group("encode");
     group.throughput(Throughput::Elements(warm.forecasts.len() as u64));
     group.bench_function("json", |bencher| {
@@ -180,8 +183,18 @@ fn encode(criterion: &mut Criterion) {
         bencher.iter(|| {
             for forecast in &warm.forecasts {
                 buffer.clear();
-                let symbol = warm.engine.symbol(forecast.symbol);
-                template.encode(symbol.as_str(), forecast, &mut buffer);
+                encoder.encode(named(forecast), forecast, &mut buffer);
+                black_box(&buffer);
+            }
+        });
+    });
+    group.bench_function("serde_json", |bencher| {
+        let mut buffer = Vec::new();
+        bencher.iter(|| {
+            for forecast in &warm.forecasts {
+                buffer.clear();
+                let record = encoder.template().record(named(forecast), forecast);
+                serde_json::to_writer(&mut buffer, &record).expect("a record always encodes");
                 black_box(&buffer);
             }
         });
@@ -206,5 +219,48 @@ fn store(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(parts, venue, decode, features_and_window, engine, encode, store);
+/// What a step of every symbol costs on top: its score, and its forecast put down to wait.
+fn score(criterion: &mut Criterion) {
+    let bundle = bundle();
+    let warm = Warm::new(&bundle, Mode::Sliding);
+    let encoder = encoder(&bundle, Mode::Sliding);
+    let plan = &bundle.plans().score;
+    let mut fields = Fields::EMPTY;
+    fields.set_checked(Field::CLOSE, 100.0).expect("a price");
+    let step = |at: i64| {
+        let time = UnixNanos::from_nanos(at);
+        Step { time, fields, after_gap: false, patched: false }
+    };
+    let mut group = criterion.benchmark_group("score");
+    group.throughput(Throughput::Elements(warm.forecasts.len() as u64));
+    for (name, encoded) in [("step", false), ("step_and_json", true)] {
+        let mut book = ScoreBook::new(plan.clone());
+        for index in 0..SYMBOLS {
+            book.add_symbol(&Symbol::new(&format!("S{index:06}")).expect("a name"));
+        }
+        if encoded {
+            book.keep();
+        }
+        let (mut at, mut buffer) = (0, Vec::new());
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                at += 1;
+                for forecast in &warm.forecasts {
+                    book.step(forecast.symbol, &step(at));
+                    black_box(book.margins(forecast.symbol));
+                    book.wait(forecast);
+                }
+                for score in book.take() {
+                    buffer.clear();
+                    let symbol = warm.engine.symbol(score.symbol);
+                    encoder.template().encode_score(symbol.as_str(), &score, &mut buffer);
+                    black_box(&buffer);
+                }
+            });
+        });
+        assert_eq!(book.tally().waiting, SYMBOLS as u64, "every symbol has one");
+    }
+}
+
+criterion_group!(parts, venue, decode, features_and_window, engine, encode, store, score);
 criterion_main!(parts);

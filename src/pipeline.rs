@@ -14,6 +14,7 @@ use crate::engine::{ColdStart, Engine, EngineTally, Pushed};
 use crate::inference::{InferenceError, Runtime};
 use crate::model::manifest::Mode;
 use crate::model::{Bundle, BundleError};
+use crate::publish::encoder::RecordEncoder;
 use crate::publish::wire::RecordTemplate;
 use crate::score::{RECENT_SCORES, ScoreBook};
 use crate::state::{ModelIdentity, StateCodec};
@@ -22,7 +23,7 @@ use crate::state::{ModelIdentity, StateCodec};
 pub struct Pipeline {
     decoder: JsonDecoder,
     engine: Engine,
-    template: RecordTemplate,
+    encoder: RecordEncoder,
     codec: StateCodec,
     /// How far the event time of a record may lie ahead of its reception.
     future_max: Option<DurationNanos>,
@@ -88,13 +89,13 @@ impl Pipeline {
             config.source.time_unit,
             config.source.record_bytes_max,
         );
-        let template = RecordTemplate {
+        let encoder = RecordEncoder::new(RecordTemplate {
             model: manifest.name.clone(),
             model_version: manifest.version.clone(),
             mode,
             horizon_steps: manifest.horizon_steps,
             coverage: plans.forecast.coverage(),
-        };
+        });
         let mut plans = plans.clone();
         plans.score.intervals = config.forecast.intervals;
         let mut engine = Engine::new(plans, mode, bundle.signature(), backend, config.engine)?
@@ -110,12 +111,12 @@ impl Pipeline {
         let future_max = Some(i64::from(future_seconds_max)).filter(|seconds| *seconds > 0);
         let future_max = future_max.and_then(DurationNanos::from_seconds);
         let (forecasts, buffer) = (Vec::new(), Vec::new());
-        Ok(Self { decoder, engine, template, codec, future_max, forecasts, buffer })
+        Ok(Self { decoder, engine, encoder, codec, future_max, forecasts, buffer })
     }
 
     /// What all forecasts have in common.
     pub fn template(&self) -> &RecordTemplate {
-        &self.template
+        self.encoder.template()
     }
 
     /// What became of everything that went in.
@@ -239,7 +240,7 @@ impl Pipeline {
         for forecast in self.forecasts.drain(..) {
             let symbol = self.engine.symbol(forecast.symbol);
             self.buffer.clear();
-            self.template.encode(symbol.as_str(), &forecast, &mut self.buffer);
+            self.encoder.encode(symbol.as_str(), &forecast, &mut self.buffer);
             sink(symbol, &self.buffer)?;
         }
         Ok(count)
@@ -259,7 +260,7 @@ impl Pipeline {
         for score in book.take() {
             let symbol = names.of(score.symbol);
             self.buffer.clear();
-            self.template.encode_score(symbol.as_str(), &score, &mut self.buffer);
+            self.encoder.template().encode_score(symbol.as_str(), &score, &mut self.buffer);
             sink(symbol, &self.buffer)?;
         }
         Ok(())
@@ -285,7 +286,7 @@ impl Pipeline {
 
     /// The model behind the states that [`Pipeline::take_changed`] gives.
     pub fn label(&self) -> ModelLabel {
-        let RecordTemplate { model, model_version, mode, .. } = &self.template;
+        let RecordTemplate { model, model_version, mode, .. } = self.template();
         let text = format!("{model} {model_version}, {mode}");
         ModelLabel { identity: self.codec.identity(), text }
     }

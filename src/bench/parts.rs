@@ -8,6 +8,7 @@ use crate::decode::JsonDecoder;
 use crate::domain::Schema;
 use crate::model::Bundle;
 use crate::model::manifest::Mode;
+use crate::publish::encoder::RecordEncoder;
 use crate::publish::wire::RecordTemplate;
 
 /// Event time of the first tick in milliseconds; it has as many digits as all that follow.
@@ -89,14 +90,14 @@ pub fn decoder(bundle: &Bundle, config: &Config) -> JsonDecoder {
     JsonDecoder::new(features.schema().clone(), &required, unit, bytes_max)
 }
 
-/// What the forecasts of a model have in common.
-pub fn template(bundle: &Bundle, mode: Mode) -> RecordTemplate {
+/// The encoder of a model's forecasts, as the pipeline builds it.
+pub fn encoder(bundle: &Bundle, mode: Mode) -> RecordEncoder {
     let manifest = bundle.manifest();
-    RecordTemplate {
+    RecordEncoder::new(RecordTemplate {
         model: manifest.name.clone(),
         model_version: manifest.version.clone(),
         mode,
         horizon_steps: manifest.horizon_steps,
         coverage: bundle.plans().forecast.coverage(),
-    }
+    })
 }

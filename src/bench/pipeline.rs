@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::ceiling::Raw;
 use super::models::Subject;
-use super::parts::{Feed, config, decoder, template};
+use super::parts::{Feed, config, decoder, encoder};
 use super::{BenchError, Bound, NullBackend, Quantiles, RAW_BATCH_MAX, expect_forecasts};
 use crate::clock::Stopwatch;
 use crate::config::Config;
@@ -23,7 +23,7 @@ use crate::inference::{InferenceError, Runtime};
 use crate::model::Bundle;
 use crate::model::manifest::Mode;
 use crate::pipeline::{Origin, Pipeline};
-use crate::publish::wire::RecordTemplate;
+use crate::publish::encoder::RecordEncoder;
 
 /// Records of one block before the next side has its turn; a round of all symbols where that is
 /// more.
@@ -68,7 +68,7 @@ pub(super) struct Driven {
 struct NullPipeline {
     decoder: JsonDecoder,
     engine: Engine,
-    template: RecordTemplate,
+    encoder: RecordEncoder,
     forecasts: Vec<Forecast>,
     buffer: Vec<u8>,
 }
@@ -141,7 +141,7 @@ impl NullPipeline {
         Ok(Self {
             decoder: decoder(bundle, config),
             engine: Engine::new(plans, mode, signature, backend, config.engine)?,
-            template: template(bundle, mode),
+            encoder: encoder(bundle, mode),
             forecasts: Vec::new(),
             buffer: Vec::new(),
         })
@@ -167,7 +167,7 @@ impl NullPipeline {
         for forecast in &self.forecasts {
             let symbol = self.engine.symbol(forecast.symbol);
             self.buffer.clear();
-            self.template.encode(symbol.as_str(), forecast, &mut self.buffer);
+            self.encoder.encode(symbol.as_str(), forecast, &mut self.buffer);
             black_box(&self.buffer);
         }
         self.engine.advance()?;
@@ -181,7 +181,7 @@ impl NullPipeline {
             for forecast in self.forecasts.iter().take(left) {
                 let symbol = self.engine.symbol(forecast.symbol);
                 self.buffer.clear();
-                self.template.encode(symbol.as_str(), forecast, &mut self.buffer);
+                self.encoder.encode(symbol.as_str(), forecast, &mut self.buffer);
                 black_box(&self.buffer);
             }
             left -= left.min(self.forecasts.len());

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use console::Term;
 
-use crate::config::{ClusterConfig, KafkaOption, TopicPlace};
+use crate::config::{ClusterConfig, Header, KafkaOption, Secret, TopicPlace};
 use crate::dial::{Dialer, Proxies, TlsFiles};
 use crate::exit::{Exit, Failure};
 use crate::shutdown::StopSignals;
@@ -55,6 +55,10 @@ pub(super) struct WatchArgs {
     /// Of a topic: an option of librdkafka, such as security.protocol=SSL; repeatable.
     #[arg(long = "kafka-option", value_name = "KEY=VALUE")]
     kafka_options: Vec<KafkaOption>,
+
+    /// Of a stream with a token: the file that holds it; else the variable TICKCAST_TOKEN.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 
     /// Only these symbols; all by default.
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
@@ -127,8 +131,23 @@ fn dialer(args: &WatchArgs, target: &Target) -> Result<Dialer, Exit> {
         .map_err(|errors| Exit::new(Failure::Configuration, &errors[0]))?;
     let tls = TlsFiles { authorities: args.ca_file.clone(), client: None };
     let encrypted = matches!(target, Target::Stream(url) if url.endpoint().encrypted);
-    Dialer::new(dial_options(tls, proxies), encrypted)
-        .map_err(Exit::because(Failure::Configuration))
+    let mut options = dial_options(tls, proxies);
+    options.headers.extend(token(args)?.map(|token| Header {
+        name: "authorization".to_owned(),
+        value: Secret::new(format!("Bearer {token}")),
+    }));
+    Dialer::new(options, encrypted).map_err(Exit::because(Failure::Configuration))
+}
+
+/// What a daemon with a token wants to be shown. In a file or a variable, because everybody on the
+/// machine can read a command line.
+fn token(args: &WatchArgs) -> Result<Option<String>, Exit> {
+    let Some(path) = &args.token_file else {
+        return Ok(super::variables().remove("TICKCAST_TOKEN"));
+    };
+    let text = std::fs::read_to_string(path)
+        .map_err(Exit::while_doing(Failure::Configuration, "read --token-file"))?;
+    Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 /// The address with everything that belongs to it.

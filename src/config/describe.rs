@@ -162,7 +162,7 @@ pub fn schema() -> serde_json::Value {
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "tickcast",
-        "description": "The configuration file of `tickcast serve`, `replay`, `check` and `bridge`.",
+        "description": "The configuration of `tickcast serve`, `replay`, `check` and `bridge`.",
         "type": "object",
         "additionalProperties": false,
         "properties": sections,

@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::read::Section;
+use super::url::is_topic_name;
 use crate::domain::UnixNanos;
 
 /// Kafka as the way in and out.
@@ -214,6 +215,19 @@ pub(super) fn read(mut section: Section<'_>) -> KafkaConfig {
     ] {
         if empty {
             section.problem(name, "must not be empty");
+        }
+    }
+    let named = config.topics.iter().map(|topic| ("topics", topic));
+    let outputs = [
+        ("forecasts", Some(&config.forecasts)),
+        ("scores", config.scores.as_ref()),
+        ("dead_letters", config.dead_letters.as_ref()),
+    ];
+    let written = outputs.iter().filter_map(|(name, topic)| Some((*name, (*topic)?)));
+    for (name, topic) in named.chain(written) {
+        // An empty name is told above.
+        if !topic.is_empty() && !is_topic_name(topic) {
+            section.problem(name, format_args!("`{topic}`: {}", super::KafkaUrlError::Topic));
         }
     }
     let outputs = [Some(&config.forecasts), config.scores.as_ref(), config.dead_letters.as_ref()];

@@ -380,10 +380,9 @@ fn source(
         queue_records_max: section.count("queue_records_max", 1, 10_000_000),
         queue_bytes_max: section.count("queue_bytes_max", 1024, usize::MAX),
         when_full,
-        future_seconds_max: section.contains("future_seconds_max").then(|| {
-            let seconds = section.count("future_seconds_max", 0, u32::MAX as usize);
-            u32::try_from(seconds).expect("the count is at most a u32")
-        }),
+        future_seconds_max: section
+            .optional_count("future_seconds_max", 0, u32::MAX as usize)
+            .map(|seconds| u32::try_from(seconds).expect("the count is at most a u32")),
     };
     section.finish();
     config

@@ -10,10 +10,9 @@ const GAP_STEPS_MAX: usize = 1_000_000_000;
 
 /// Takes its keys out of the section `engine`.
 pub(super) fn read(section: &mut Section<'_>) -> EnginePolicy {
-    let gap_steps_max = section.contains("gap_steps_max").then(|| {
-        let count = section.count("gap_steps_max", 0, GAP_STEPS_MAX);
-        u32::try_from(count).expect("the count is at most a thousand million")
-    });
+    let gap_steps_max = section
+        .optional_count("gap_steps_max", 0, GAP_STEPS_MAX)
+        .map(|count| u32::try_from(count).expect("the count is at most a thousand million"));
     let mut withhold = Withhold::default();
     for quality in section.texts("withhold") {
         match &*quality {

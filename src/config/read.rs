@@ -238,7 +238,22 @@ impl<'p> Section<'p> {
         })
     }
 
+    /// A whole number between `min` and `max` that may be missing.
+    pub(crate) fn optional_count(
+        &mut self,
+        name: &'static str,
+        min: usize,
+        max: usize,
+    ) -> Option<usize> {
+        if self.entries.contains_key(name) {
+            return Some(self.count(name, min, max));
+        }
+        self.take(name, SettingKind::Count { min, max });
+        None
+    }
+
     /// Whether there is such a key. The key counts as known.
+    #[cfg(feature = "train")]
     pub(crate) fn contains(&mut self, name: &'static str) -> bool {
         self.known.push(name);
         self.entries.contains_key(name)

@@ -11,6 +11,7 @@ mod step;
 mod symbol;
 mod tick;
 mod time;
+mod time_text;
 
 pub use fields::{Field, Fields, Schema, SchemaError};
 pub use forecast::{Forecast, ForecastId, Quality, Signal};
@@ -20,3 +21,4 @@ pub use step::Step;
 pub use symbol::{Symbol, SymbolError, SymbolId, is_printable};
 pub use tick::Tick;
 pub use time::{DurationNanos, TimeError, TimeUnit, UnixNanos};
+pub use time_text::TimeText;

@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::TimeText;
+
 /// An instant in event time: nanoseconds since 1970-01-01T00:00:00Z.
 ///
 /// The range is that of `i64`: the years 1677 to 2262.
@@ -86,6 +88,11 @@ impl UnixNanos {
     /// Nanoseconds since the epoch.
     pub const fn as_nanos(self) -> i64 {
         self.0
+    }
+
+    /// This instant as it is printed: RFC 3339 in UTC.
+    pub fn text(self) -> TimeText {
+        TimeText::new(self)
     }
 
     /// This instant plus a span, or `None` past the range.
@@ -176,9 +183,7 @@ impl TimeUnit {
 
 impl fmt::Display for UnixNanos {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let timestamp = jiff::Timestamp::from_nanosecond(i128::from(self.0))
-            .expect("i64 nanoseconds lie inside the range of a timestamp, years -9999 to 9999");
-        fmt::Display::fmt(&timestamp, formatter)
+        formatter.pad(self.text().as_str())
     }
 }
 
@@ -186,7 +191,7 @@ impl Serialize for UnixNanos {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // People read RFC 3339; a stored state has the nanoseconds, in a third of the bytes.
         if serializer.is_human_readable() {
-            serializer.collect_str(self)
+            serializer.serialize_str(self.text().as_str())
         } else {
             serializer.serialize_i64(self.0)
         }

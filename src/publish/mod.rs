@@ -4,6 +4,7 @@
 //! files. Promises that every way out carries the same bytes, and those of one symbol in their
 //! order. Never computes.
 
+pub mod encoder;
 mod lines;
 pub mod score_wire;
 pub mod stream;
@@ -54,11 +55,14 @@ impl Publisher {
         if let Some(topics) = &mut self.topics {
             topics.forecast(symbol, record);
         }
-        let record = Bytes::copy_from_slice(record);
-        if let Some(lines) = &self.lines {
-            lines.write(record.clone())?;
+        // Whoever keeps the bytes shares one copy of them; where nobody does, none is made.
+        if !self.stream.is_closed() || self.lines.is_some() {
+            let record = Bytes::copy_from_slice(record);
+            if let Some(lines) = &self.lines {
+                lines.write(record.clone())?;
+            }
+            self.stream.publish(symbol, record);
         }
-        self.stream.publish(symbol, record);
         self.pulse.work();
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! The wire form of a forecast: one JSON object, `tickcast.forecast.v1`.
 //!
-//! Owns the field names and their order. Promises that equal forecasts give equal bytes: nothing
-//! that varies between runs is in them; and that encoding allocates for a growing buffer alone.
-//! Never writes anywhere but into a buffer.
+//! Owns the field names and their order, and the identity of a forecast. Promises that equal
+//! forecasts are equal records: nothing that varies between runs is in them. Never writes one: the
+//! encoder does, and this is what it is held to.
 
 use std::borrow::Cow;
 
@@ -79,12 +79,21 @@ pub struct RecordTemplate {
 impl RecordTemplate {
     /// The identity of a forecast of this model.
     pub fn id(&self, symbol: &str, as_of: UnixNanos) -> ForecastId {
+        self.finish_id(self.model_hash(), symbol, as_of)
+    }
+
+    /// The part of every id that is the model's.
+    pub(super) fn model_hash(&self) -> Sha256 {
         let mut hash = Sha256::new();
-        // Lengths first, so that no two different lists of parts give the same bytes.
-        for part in [&self.model, &self.model_version, symbol] {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
+        for part in [&self.model, &self.model_version] {
+            update_with(&mut hash, part);
         }
+        hash
+    }
+
+    /// The rest of an id: `hash` is what [`RecordTemplate::model_hash`] gave.
+    pub(super) fn finish_id(&self, mut hash: Sha256, symbol: &str, as_of: UnixNanos) -> ForecastId {
+        update_with(&mut hash, symbol);
         hash.update(as_of.as_nanos().to_le_bytes());
         hash.update(self.horizon_steps.to_le_bytes());
         let digest = hash.finalize();
@@ -93,13 +102,12 @@ impl RecordTemplate {
         ForecastId(id)
     }
 
-    /// Appends one forecast to `buffer` as JSON without a line end.
-    pub fn encode(&self, symbol: &str, forecast: &Forecast, buffer: &mut Vec<u8>) {
-        let digits = self.id(symbol, forecast.as_of).digits();
-        let id = str::from_utf8(&digits).expect("hexadecimal digits are ASCII");
-        let record = ForecastRecord {
+    /// A forecast as it travels. What [`RecordEncoder`](super::encoder::RecordEncoder) writes are
+    /// the bytes that `serde_json` makes of it.
+    pub fn record<'a>(&'a self, symbol: &'a str, forecast: &Forecast) -> ForecastRecord<'a> {
+        ForecastRecord {
             schema: FORECAST_SCHEMA,
-            id: id.into(),
+            id: self.id(symbol, forecast.as_of).to_string().into(),
             symbol: symbol.into(),
             model: (&*self.model).into(),
             model_version: (&*self.model_version).into(),
@@ -115,14 +123,19 @@ impl RecordTemplate {
             signal: forecast.signal,
             quality: forecast.quality,
             out_of_range: forecast.out_of_range,
-        };
-        serde_json::to_writer(buffer, &record)
-            .expect("plain fields and finite numbers always encode, and a Vec never fails to grow");
+        }
     }
+}
+
+/// The length first, so that no two different lists of parts give the same bytes.
+fn update_with(hash: &mut Sha256, part: &str) {
+    hash.update((part.len() as u64).to_le_bytes());
+    hash.update(part);
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::encoder::RecordEncoder;
     use super::*;
     use crate::domain::SymbolId;
 
@@ -149,7 +162,8 @@ mod tests {
             out_of_range: false,
         };
         let mut bytes = Vec::new();
-        template.encode("AAPL", &forecast, &mut bytes);
+        let encoder = RecordEncoder::new(template);
+        encoder.encode("AAPL", &forecast, &mut bytes);
         let text = String::from_utf8(bytes.clone()).unwrap();
         assert_eq!(
             text,
@@ -158,12 +172,12 @@ mod tests {
              \"as_of\":\"2013-02-28T00:00:00Z\",\"target_time\":\"2013-03-01T00:00:00Z\",\
              \"value\":0.0125,\"price\":446.9,\"lower\":-0.02,\"upper\":0.045,\"coverage\":0.9,\
              \"signal\":\"hold\",\"quality\":\"full\",\"out_of_range\":false}"
-                .replace("ID", &template.id("AAPL", forecast.as_of).to_string())
+                .replace("ID", &encoder.template().id("AAPL", forecast.as_of).to_string())
         );
         let back: ForecastRecord<'_> = serde_json::from_slice(&bytes).unwrap();
         assert_eq!((&*back.symbol, back.value, back.last_price), ("AAPL", 0.0125, None));
         bytes.clear();
-        template.encode("A\"\\B", &forecast, &mut bytes);
+        encoder.encode("A\"\\B", &forecast, &mut bytes);
         let back: ForecastRecord<'_> = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(back.symbol, "A\"\\B", "a name that JSON escapes is read as well");
     }

@@ -9,7 +9,7 @@
 //! the logarithm of the stretch has moved between its lowest and its highest.
 //!
 //! Promises: O(1) in time and memory; starts from the bundle's interval; the same outcomes give the
-//! same bits. Never looks at a truth: whether the interval held it is enough.
+//! same bits on every machine. Never looks at a truth: whether the interval held it is enough.
 
 use serde::{Deserialize, Serialize};
 
@@ -75,7 +75,8 @@ impl Stretch {
         let extra = (FIRST_RATE - RATE) / (1.0 + f64::from(count) / WARM_UP_SCORES);
         let rate = (RATE + extra) * rule.damping;
         let missed = if covered { 0.0 } else { 1.0 };
-        let stretched = self.0 * (rate * (missed - rule.miss_share)).exp();
+        // Of the crate and not of the system, so that every machine has the same bits.
+        let stretched = self.0 * libm::exp(rate * (missed - rule.miss_share));
         self.0 = stretched.clamp(STRETCH_MIN, STRETCH_MAX);
     }
 }

@@ -129,6 +129,7 @@ impl SymbolScores {
         tally.waiting -= 1;
         let outcome = plan.truth.between_readings(due.reading, reading);
         let judged = match (outcome, due.baseline) {
+            _ if step.patched => Err(Unscored::Patched),
             (None, _) => Err(Unscored::NoTruth),
             (Some(_), None) => Err(Unscored::NoBaseline),
             (Some(truth), Some(baseline)) => {

@@ -56,6 +56,7 @@ struct Moment {
     close: f64,
     rain: Option<f64>,
     after_gap: bool,
+    patched: bool,
     value: Option<f32>,
 }
 
@@ -70,7 +71,7 @@ impl Moment {
             time: UnixNanos::from_nanos(at as i64 * DAY),
             fields,
             after_gap: self.after_gap,
-            patched: false,
+            patched: self.patched,
         }
     }
 }
@@ -78,8 +79,15 @@ impl Moment {
 fn moments(count: usize) -> impl Strategy<Value = Vec<Moment>> {
     let rain = prop_oneof![8 => (0.0..1.0).prop_map(Some), 1 => Just(None)];
     let value = prop_oneof![4 => (0.0f32..1.0).prop_map(Some), 1 => Just(None)];
-    let moment = (prop_oneof![50.0..150.0, Just(100.0)], rain, 0..12, value)
-        .prop_map(|(close, rain, gap, value)| Moment { close, rain, after_gap: gap == 0, value });
+    let moment = (prop_oneof![50.0..150.0, Just(100.0)], rain, 0..12, value).prop_map(
+        |(close, rain, gap, value)| Moment {
+            close,
+            rain,
+            after_gap: gap == 0,
+            patched: gap == 1,
+            value,
+        },
+    );
     proptest::collection::vec(moment, count)
 }
 
@@ -120,7 +128,7 @@ fn by_looking_back(
             continue;
         };
         let whole = |from: usize, to: usize| !moments[from + 1..=to].iter().any(|m| m.after_gap);
-        if !whole(at, at + horizon) {
+        if !whole(at, at + horizon) || later.patched {
             continue;
         }
         let now = moment.step(at).fields;
@@ -236,7 +244,8 @@ proptest! {
 fn a_horizon_that_is_too_long_is_counted_and_costs_nothing() {
     let mut book = ScoreBook::new(plan(&Target::NextReturn, HORIZON_STEPS_MAX + 1));
     book.add_symbol(&Symbol::new("A").unwrap());
-    let moment = Moment { close: 1.0, rain: None, after_gap: false, value: Some(0.0) };
+    let moment =
+        Moment { close: 1.0, rain: None, after_gap: false, patched: false, value: Some(0.0) };
     live(&mut book, &forecast_plan(&Target::NextReturn, 0.1), &vec![moment; 7]);
     assert_eq!(book.tally().unscored(Unscored::Horizon), 7);
     assert_eq!(book.tally().waiting, 0);
@@ -249,7 +258,8 @@ fn numbers_that_leave_the_finite_ones_are_counted_and_harm_nothing() {
     let mut book = ScoreBook::new(plan(&target, 1));
     book.add_symbol(&Symbol::new("A").unwrap());
     let id = symbol_id(0);
-    let moment = Moment { close: 1.0, rain: Some(0.5), after_gap: false, value: None };
+    let moment =
+        Moment { close: 1.0, rain: Some(0.5), after_gap: false, patched: false, value: None };
     book.step(id, &moment.step(0));
     let forecast = Forecast {
         symbol: id,
@@ -279,8 +289,13 @@ fn an_outlier_leaves_nothing_behind_in_the_sums_of_a_group() {
     let mut book = ScoreBook::new(plan(&target, 1));
     book.add_symbol(&Symbol::new("A").unwrap());
     let plan = forecast_plan(&target, 0.25);
-    let rain =
-        |rain: f64| Moment { close: 1.0, rain: Some(rain), after_gap: false, value: Some(0.25) };
+    let rain = |rain: f64| Moment {
+        close: 1.0,
+        rain: Some(rain),
+        after_gap: false,
+        patched: false,
+        value: Some(0.25),
+    };
     let mut moments = vec![rain(1e15), rain(0.5)];
     moments.extend(vec![rain(0.5); 9000]);
     live(&mut book, &plan, &moments);
@@ -443,7 +458,8 @@ fn margins_are_those_of_the_bundle_until_there_is_a_score_and_stay_so_where_aske
     book.add_symbol(&Symbol::new("A").unwrap());
     let bundle = Margins { lower: -0.25, upper: 0.25 };
     assert_eq!(book.margins(symbol_id(0)), bundle);
-    let flat = Moment { close: 100.0, rain: None, after_gap: false, value: Some(0.0) };
+    let flat =
+        Moment { close: 100.0, rain: None, after_gap: false, patched: false, value: Some(0.0) };
     live(&mut book, &forecast_plan(&target, 0.25), &vec![flat.clone(); 30]);
     assert!(book.margins(symbol_id(0)).upper < 0.2, "no error at all draws them in");
     let mut fixed = ScoreBook::new(ScorePlan { intervals: Intervals::Bundle, ..plan(&target, 1) });

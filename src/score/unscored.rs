@@ -9,6 +9,8 @@ pub enum Unscored {
     /// Data between the forecast and its truth is known to be missing, so which step would have
     /// been the target is not known.
     Gap,
+    /// The target step was made by rule, because nothing came in its interval: no truth.
+    Patched,
     /// The target step lacks what the truth is made of.
     NoTruth,
     /// The steps before the forecast do not give the naive forecast to compare with.
@@ -39,13 +41,21 @@ pub struct ScoreTally {
 
 impl Unscored {
     /// Every reason, each at its own index.
-    pub const ALL: [Self; 6] =
-        [Self::Gap, Self::NoTruth, Self::NoBaseline, Self::NotFinite, Self::Horizon, Self::Left];
+    pub const ALL: [Self; 7] = [
+        Self::Gap,
+        Self::Patched,
+        Self::NoTruth,
+        Self::NoBaseline,
+        Self::NotFinite,
+        Self::Horizon,
+        Self::Left,
+    ];
 
     /// The reason as a metric label.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Gap => "gap",
+            Self::Patched => "patched",
             Self::NoTruth => "no_truth",
             Self::NoBaseline => "no_baseline",
             Self::NotFinite => "not_finite",

@@ -15,6 +15,7 @@ use tickcast::engine::{Engine, EngineLimits, Pushed};
 use tickcast::inference::{Backend, InferenceError, Lane, Shape};
 use tickcast::model::Draft;
 use tickcast::model::manifest::Mode;
+use tickcast::publish::encoder::RecordEncoder;
 use tickcast::publish::wire::RecordTemplate;
 use tickcast::venue::Mapper;
 
@@ -107,7 +108,7 @@ impl Backend for Apart {
 struct Path {
     decoder: JsonDecoder,
     engine: Engine,
-    template: RecordTemplate,
+    encoder: RecordEncoder,
     forecasts: Vec<Forecast>,
     buffer: Vec<u8>,
     encoded: usize,
@@ -122,20 +123,20 @@ impl Path {
         let features = plans.features.raw();
         let schema = features.schema().clone();
         let decoder = JsonDecoder::new(schema, features.required(), TimeUnit::Nanoseconds, 1024);
-        let template = RecordTemplate {
+        let encoder = RecordEncoder::new(RecordTemplate {
             model: "random".into(),
             model_version: "1".into(),
             mode,
             horizon_steps: 1,
             coverage: plans.forecast.coverage(),
-        };
+        });
         let backend = Box::new(Apart(sealed.bundle.open(runtime()).unwrap()));
         let limits = EngineLimits { symbols_max: 9, batch_rows_max: 16 };
         let signature = sealed.bundle.signature();
         let mut engine = Engine::new(plans.clone(), mode, signature, backend, limits).unwrap();
         engine.scores_mut().keep();
         let (forecasts, buffer) = (Vec::new(), Vec::new());
-        Self { decoder, engine, template, forecasts, buffer, encoded: 0, scored: 0 }
+        Self { decoder, engine, encoder, forecasts, buffer, encoded: 0, scored: 0 }
     }
 
     /// One record of each symbol, then their forecasts.
@@ -152,13 +153,14 @@ impl Path {
         for forecast in self.forecasts.drain(..) {
             self.buffer.clear();
             let symbol = self.engine.symbol(forecast.symbol).as_str();
-            self.template.encode(symbol, &forecast, &mut self.buffer);
+            self.encoder.encode(symbol, &forecast, &mut self.buffer);
             self.encoded += 1;
         }
         let (book, names) = self.engine.scores_and_names();
         for score in book.take() {
             self.buffer.clear();
-            self.template.encode_score(names.of(score.symbol).as_str(), &score, &mut self.buffer);
+            let template = self.encoder.template();
+            template.encode_score(names.of(score.symbol).as_str(), &score, &mut self.buffer);
             self.scored += 1;
         }
         self.engine.advance().unwrap();

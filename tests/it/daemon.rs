@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -493,4 +493,34 @@ fn bars_of_ticks_forecast_like_records_of_the_same_bars() {
     from_bars.truncate(from_bars.len() - 2);
     assert_eq!(from_ticks, from_bars);
     assert_eq!(from_ticks.len(), 2 * (59 - WINDOW_STEPS as usize));
+}
+
+#[test]
+fn watching_a_guarded_daemon_takes_its_token() {
+    let sealed = sealed(23, 5, &[6]);
+    let feed = ScriptedFeed::start();
+    let settings = "http.token = 'a-token-of-this-test'\nhttp.open_metrics = true";
+    let daemon = Daemon::start(sealed.root.path(), "random", feed.url(), settings);
+    let stream = format!("ws://{}/v1/stream", daemon.address());
+    let refused = run(&["watch", &stream]);
+    assert_eq!(refused.status.code(), Some(64));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("401") && said.contains("Bearer"), "{said}");
+
+    let mut watch = tickcast();
+    watch.args(["watch", &stream, "--json"]).env("TICKCAST_TOKEN", "a-token-of-this-test");
+    let mut watch = watch.stdout(Stdio::piped()).spawn().unwrap();
+    daemon.await_metric("tickcast_stream_subscribers", 1.0);
+    for day in 0..8 {
+        let time = day * 86_400_000;
+        feed.say(format!(r#"{{"symbol":"A","time":{time},"close":{},"volume":1}}"#, 100 + day));
+    }
+    let mut line = String::new();
+    BufReader::new(watch.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    let forecast: ForecastRecord<'_> = serde_json::from_str(&line).unwrap();
+    assert_eq!(forecast.symbol, "A");
+    let newest = daemon.get("/v1/forecasts/A");
+    assert_eq!(newest.0, 401, "the rest of the daemon is guarded as well");
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
+use tickcast::publish::score_wire::ScoreRecord;
 use tickcast::publish::wire::ForecastRecord;
 
 use crate::support::broker::{Broker, Stored, signal, unique};
@@ -19,6 +20,7 @@ struct Topics {
     group: String,
     input: String,
     forecasts: String,
+    scores: String,
     dead: String,
 }
 
@@ -30,6 +32,7 @@ impl Topics {
             group: format!("{name}-group"),
             input: format!("{name}-ticks"),
             forecasts: format!("{name}-forecasts"),
+            scores: format!("{name}-scores"),
             dead: format!("{name}-dead"),
         };
         broker.create_topic(&topics.input, PARTITIONS);
@@ -43,6 +46,7 @@ impl Topics {
             group: format!("{name}-group"),
             input: self.input.clone(),
             forecasts: format!("{name}-forecasts"),
+            scores: format!("{name}-scores"),
             dead: format!("{name}-dead"),
         }
     }
@@ -54,7 +58,8 @@ impl Topics {
     fn settings(&self, broker: &Broker, delivery: &str, instance: &str) -> String {
         format!(
             "source.kind = 'kafka'\nkafka.brokers = '{}'\nkafka.topics = ['{}']\n\
-             kafka.group = '{}'\nkafka.forecasts = '{}'\nkafka.dead_letters = '{}'\n\
+             kafka.group = '{}'\nkafka.forecasts = '{}'\nkafka.scores = '{}'\n\
+             kafka.dead_letters = '{}'\n\
              kafka.delivery = '{delivery}'\nkafka.commit_interval_ms = 50\n\
              kafka.instance = '{instance}'\nkafka.backoff_ms_max = 500\n\
              kafka.options.'session.timeout.ms' = 1500\n\
@@ -64,6 +69,7 @@ impl Topics {
             self.input,
             self.group,
             self.forecasts,
+            self.scores,
             self.dead,
         )
     }
@@ -98,8 +104,16 @@ fn produce(broker: &Broker, topic: &str, records: &[(String, String)]) {
     broker.produce(topic, records.iter().map(|(key, text)| (&**key, text.as_bytes())));
 }
 
-/// What `replay` says about records, by symbol.
-fn replay(sealed: &SealedBundle, records: &[(String, String)]) -> BTreeMap<String, Vec<String>> {
+/// Records by symbol, each in the order of its topic or file.
+type BySymbol = BTreeMap<String, Vec<String>>;
+
+/// What `replay` forecasts of records, by symbol.
+fn replay(sealed: &SealedBundle, records: &[(String, String)]) -> BySymbol {
+    replay_and_score(sealed, records).0
+}
+
+/// What `replay` forecasts of records, and how it scores that, by symbol.
+fn replay_and_score(sealed: &SealedBundle, records: &[(String, String)]) -> (BySymbol, BySymbol) {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let lines: Vec<_> = records.iter().map(|(_, text)| &**text).collect();
@@ -110,19 +124,30 @@ fn replay(sealed: &SealedBundle, records: &[(String, String)]) -> BTreeMap<Strin
     );
     fs::write(path("tickcast.toml"), config).unwrap();
     let (config, input) = (path("tickcast.toml"), path("ticks.jsonl"));
-    let output = run(&["replay", "-c", &config, "--input", &input, "--output", "-"]);
+    let scores = path("scores.jsonl");
+    let output =
+        run(&["replay", "-c", &config, "--input", &input, "--output", "-", "--scores", &scores]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
-    by_symbol(text.lines().map(str::to_owned))
+    let forecasts = String::from_utf8(output.stdout).unwrap();
+    let scores = fs::read_to_string(scores).unwrap();
+    let [forecasts, scores] =
+        [forecasts, scores].map(|text| by_symbol(text.lines().map(str::to_owned)));
+    (forecasts, scores)
 }
 
-fn by_symbol(forecasts: impl Iterator<Item = String>) -> BTreeMap<String, Vec<String>> {
-    let mut by_symbol = BTreeMap::<_, Vec<_>>::new();
-    for text in forecasts {
-        let symbol = parse(&text).symbol.into_owned();
-        by_symbol.entry(symbol).or_default().push(text);
+fn by_symbol(records: impl Iterator<Item = String>) -> BySymbol {
+    let mut by_symbol = BySymbol::new();
+    for text in records {
+        by_symbol.entry(identity(&text).1).or_default().push(text);
     }
     by_symbol
+}
+
+/// The id and the symbol of a forecast or a score.
+fn identity(text: &str) -> (String, String) {
+    let value: serde_json::Value = serde_json::from_str(text).unwrap();
+    let text = |name: &str| value[name].as_str().unwrap().to_owned();
+    (text("id"), text("symbol"))
 }
 
 fn parse(text: &str) -> ForecastRecord<'_> {
@@ -133,20 +158,20 @@ fn text(record: &Stored) -> String {
     String::from_utf8(record.payload.clone().expect("a record with a payload")).unwrap()
 }
 
-/// Forecasts by symbol in the order of the topic; a repeat must have the bytes of the first (I2)
-/// and is dropped. Returns how many repeats there were.
-fn distinct(records: &[Stored]) -> (BTreeMap<String, Vec<String>>, usize) {
+/// Forecasts or scores by symbol in the order of the topic; a repeat must have the bytes of the
+/// first (I2) and is dropped. Returns how many repeats there were.
+fn distinct(records: &[Stored]) -> (BySymbol, usize) {
     let (mut seen, mut repeats) = (BTreeMap::<String, String>::new(), 0);
     let mut kept = Vec::new();
     for record in records {
         let text = text(record);
-        let forecast = parse(&text);
-        assert_eq!(record.key.as_deref(), Some(&*forecast.symbol));
-        if let Some(first) = seen.get(&*forecast.id) {
+        let (id, symbol) = identity(&text);
+        assert_eq!(record.key.as_deref(), Some(&*symbol));
+        if let Some(first) = seen.get(&id) {
             assert_eq!(*first, text, "a repeat has the bytes of the first");
             repeats += 1;
         } else {
-            seen.insert(forecast.id.to_string(), text.clone());
+            seen.insert(id, text.clone());
             kept.push(text.clone());
         }
     }
@@ -154,7 +179,7 @@ fn distinct(records: &[Stored]) -> (BTreeMap<String, Vec<String>>, usize) {
 }
 
 /// I4: `as_of` strictly increases per symbol.
-fn assert_in_order(forecasts: &BTreeMap<String, Vec<String>>) {
+fn assert_in_order(forecasts: &BySymbol) {
     for (symbol, forecasts) in forecasts {
         let times: Vec<_> = forecasts.iter().map(|text| parse(text).as_of).collect();
         assert!(times.is_sorted_by(|a, b| a < b), "{symbol}: {times:?}");
@@ -211,7 +236,17 @@ fn forecasts_through_kafka_are_those_of_a_replay_and_survive_a_restart() {
     let stored = broker.read(&topics.forecasts, "read_committed");
     let (forecasts, repeats) = distinct(&stored);
     assert_eq!(repeats, 0, "nothing crashed, so nothing is repeated");
-    assert_eq!(forecasts, replay(&sealed, &records));
+    let (expected, expected_scores) = replay_and_score(&sealed, &records);
+    assert_eq!(forecasts, expected);
+    let stored_scores = broker.read(&topics.scores, "read_committed");
+    let (scores, repeats) = distinct(&stored_scores);
+    assert_eq!((repeats, scores), (0, expected_scores));
+    for record in &stored_scores {
+        let text = text(record);
+        let score: ScoreRecord<'_> = serde_json::from_str(&text).unwrap();
+        assert_eq!(record.headers["tickcast-schema"], score.schema);
+        assert_eq!(record.headers["tickcast-model-sha256"].len(), 64);
+    }
     let inputs = broker.read(&topics.input, "read_committed");
     for record in &stored {
         let same_key = |input: &&Stored| input.key == record.key;
@@ -307,7 +342,7 @@ fn kill_at_random(delivery: &str) {
     let ended = last.stop();
     assert!(ended.status.success(), "{:?}", ended.log);
 
-    let expected = replay(&sealed, &produced);
+    let (expected, expected_scores) = replay_and_score(&sealed, &produced);
     let isolation = "read_committed";
     let (forecasts, repeats) = distinct(&broker.read(&topics.forecasts, isolation));
     assert_in_order(&forecasts);
@@ -318,7 +353,16 @@ fn kill_at_random(delivery: &str) {
     if delivery == "exactly_once" {
         assert_eq!(repeats, 0);
     }
-    println!("{delivery}: {} kills, {} ticks, {repeats} repeats", kills(), produced.len());
+    let (scores, repeated_scores) = distinct(&broker.read(&topics.scores, isolation));
+    assert!(scores == expected_scores, "the bytes of the scores");
+    if delivery == "exactly_once" {
+        assert_eq!(repeated_scores, 0);
+    }
+    println!(
+        "{delivery}: {} kills, {} ticks, {repeats} repeats, {repeated_scores} of scores",
+        kills(),
+        produced.len()
+    );
     // I3: the states are those of a run without a crash.
     let calm = topics.again();
     let daemon = start(&sealed, &calm.settings(broker, delivery, "calm"));
@@ -369,8 +413,11 @@ fn an_instance_that_was_stopped_past_its_session_does_not_write_over_its_heir() 
         let (forecasts, repeats) = distinct(&broker.read(&topics.forecasts, "read_committed"));
         assert_in_order(&forecasts);
         assert!(forecasts == replay(&sealed, &records), "{delivery}: the bytes of the forecasts");
+        let (_, expected_scores) = replay_and_score(&sealed, &records);
+        let (scores, repeated_scores) = distinct(&broker.read(&topics.scores, "read_committed"));
+        assert!(scores == expected_scores, "{delivery}: the bytes of the scores");
         if delivery == "exactly_once" {
-            assert_eq!(repeats, 0);
+            assert_eq!((repeats, repeated_scores), (0, 0));
         }
     }
 }

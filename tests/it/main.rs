@@ -11,6 +11,7 @@ mod allocation;
 mod bench;
 mod bundle;
 mod command_line;
+mod config_corpus;
 mod daemon;
 mod deploy;
 mod kafka;

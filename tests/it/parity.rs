@@ -204,9 +204,18 @@ fn live(
     }
     engine.infer(&mut forecasts).unwrap();
     collect(&mut engine, &mut forecasts, &mut lived);
-    // All but the newest of each symbol are scored.
-    let symbols: BTreeSet<_> = lived.forecasts.keys().map(|(symbol, _)| symbol).collect();
-    assert_eq!(lived.scores.len(), lived.forecasts.len() - symbols.len());
+    // Scored is what has a next step, not so far away that it begins a cold window.
+    let (mut newest, mut scored) = (BTreeMap::new(), BTreeSet::new());
+    for (event, time) in events.iter().zip(times(events)) {
+        let Event::Tick(symbol, ..) = event else { continue };
+        if let Some(before) = newest.insert(symbol, time)
+            && time - before <= GAP_NANOS
+        {
+            scored.insert((format!("S{symbol}"), before));
+        }
+    }
+    let expected: Vec<_> = lived.forecasts.keys().filter(|key| scored.contains(*key)).collect();
+    assert_eq!(lived.scores.keys().collect::<Vec<_>>(), expected);
     lived
 }
 

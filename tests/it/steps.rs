@@ -226,7 +226,8 @@ fn a_step_too_far_away_begins_a_window_as_cold_as_a_new_one() {
         lines
     };
     for mode in ["full", "sliding"] {
-        let settings = format!("model.mode = '{mode}'");
+        // Adaptive intervals remember the scores of before.
+        let settings = format!("model.mode = '{mode}'\nforecast.intervals = 'bundle'");
         let mut long = pipeline(&sealed, &settings);
         assert_eq!(days(&mut long, 0..10).len(), 6);
         assert_eq!(days(&mut long, 19..21).len(), 2, "ten days are no gap");

@@ -271,6 +271,11 @@ impl StreamHub {
         Self { shared: Arc::new(shared) }
     }
 
+    /// Whether nobody can come, so that nothing is kept of what is published.
+    pub fn is_closed(&self) -> bool {
+        self.shared.closed
+    }
+
     /// Hands one record to every subscriber that wants it. Waits for none; needs no runtime.
     pub fn publish(&self, symbol: &Symbol, record: Bytes) {
         if self.shared.closed {

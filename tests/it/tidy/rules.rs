@@ -74,6 +74,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("prost", &["model/onnx"]),
     ("rdkafka", &["kafka"]),
     ("rustix", &["affinity"]),
+    ("zmij", &["publish/encoder"]),
 ];
 
 const UNFINISHED: &[&str] = &["todo!", "unimplemented!", "dbg!"];
