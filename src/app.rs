@@ -30,12 +30,14 @@ use tracing::{error, info, warn};
 use crate::affinity::Processors;
 use crate::clock::{Stopwatch, wall_seconds};
 use crate::config::{
-    CheckpointConfig, Config, FeedConnection, FileConfig, KafkaConfig, SourceKind, WebSocketConfig,
+    CheckpointConfig, Config, FeedConnection, FileConfig, HealthConfig, KafkaConfig, SourceKind,
+    WebSocketConfig,
 };
 use crate::dial::Dialer;
 use crate::domain::{DurationNanos, Position};
 use crate::engine::EngineTally;
 use crate::exit::{Exit, Failure};
+use crate::health::{FeedState, HealthLimits};
 use crate::http::{Condition, HttpServer, HttpState, Readiness, VersionInfo};
 use crate::inference::Runtime;
 use crate::kafka::{KafkaError, KafkaMetrics, KafkaSource};
@@ -44,7 +46,10 @@ use crate::pipeline::{ModelLabel, Pipeline};
 use crate::process;
 use crate::publish::stream::{StreamHub, StreamId, StreamLimits, StreamMetrics};
 use crate::publish::{Lines, LinesMetrics, LinesOf, Publisher};
-use crate::shard::{Crew, CrewError, ScoreMetrics, Shard, ShardError, ShardMetrics};
+use crate::shard::{
+    Crew, CrewError, HealthMetrics, HealthWatch, ScoreMetrics, Shard, ShardError, ShardMetrics,
+    SymbolBoard,
+};
 use crate::shutdown::StopSignals;
 use crate::snapshot::{
     FileFacts, InputFacts, InputProgress, Keeper, RECORDING, RunningKeeper, SnapshotMetrics, Start,
@@ -233,6 +238,7 @@ impl App {
             pipelines.into_iter().zip(receivers).enumerate().map(shard).collect();
         let processors = config.shards.pin_threads.then(Processors::given).flatten();
         let (readiness, liveness) = (Readiness::new(), Readiness::new());
+        let (shards, symbols) = watched(shards, bundle, config.health, &readiness, &registry)?;
         let alive = liveness.condition("stages");
         alive.ready();
         let source_stage = Stage::new("source", source_pulse.clone());
@@ -252,6 +258,7 @@ impl App {
             registry,
             readiness: readiness.clone(),
             liveness,
+            symbols: Some(symbols),
             stream: Some(stream.clone()),
             version: Some(version),
             access: config.http.access,
@@ -412,6 +419,33 @@ impl App {
         };
         outcome.and(source_outcome)
     }
+}
+
+/// Has every shard judge how its symbols are, by what the source says of its connection.
+fn watched(
+    shards: Vec<Shard>,
+    bundle: &Bundle,
+    config: HealthConfig,
+    readiness: &Readiness,
+    registry: &Registry,
+) -> Result<(Vec<Shard>, SymbolBoard), Exit> {
+    let metrics = HealthMetrics::register(registry).map_err(Exit::because(Failure::Internal))?;
+    let manifest = bundle.manifest();
+    let limits = HealthLimits {
+        quiet_min: config.quiet_min,
+        stale_min: config.stale_min,
+        stale_waits: config.stale_waits,
+        first_wait: Duration::from_secs(u64::from(manifest.step.interval_seconds)),
+    };
+    let clock = Stopwatch::start();
+    let watch = |shard: Shard| {
+        let source = readiness.condition("source");
+        let feed = move || if source.is_met() { FeedState::Connected } else { FeedState::Lost };
+        let (watch, page) = HealthWatch::new(Box::new(feed), limits, metrics.clone(), clock);
+        (shard.watched(watch), page)
+    };
+    let (shards, pages) = shards.into_iter().map(watch).unzip();
+    Ok((shards, SymbolBoard::new(pages, clock, manifest.window_steps as usize)))
 }
 
 /// Runs a daemon's life on one thread beside the caller's, which is all that its edges need.

@@ -113,6 +113,7 @@ impl Bridge {
             registry,
             readiness: readiness.clone(),
             liveness: Readiness::always("process"),
+            symbols: None,
             stream: None,
             version: None,
             access: config.http.access,
@@ -250,6 +251,9 @@ fn judge(ended: Ended) -> Result<(), Exit> {
             WriteError::Setup(_) => {
                 Exit::new(Failure::Configuration, format_args!("kafka.options: {error}"))
             }
+            WriteError::Refused(_) => {
+                Exit::new(Failure::Configuration, format_args!("kafka: {error}"))
+            }
             WriteError::Open(_) | WriteError::Closed(_) => Exit::new(Failure::Temporary, error),
         })?;
     match written.lost {
@@ -265,15 +269,23 @@ fn judge(ended: Ended) -> Result<(), Exit> {
 async fn show(metrics: &BridgeMetrics, kafka: &Condition) {
     let mut look = interval(LOOK_EVERY);
     let mut newest = (0, Stopwatch::start());
-    let mut stalled = false;
+    let (mut stalled, mut refused) = (false, false);
     loop {
         look.tick().await;
         metrics.show();
+        if let Some(why) = metrics.counts.take_refusal() {
+            // It did let us in before, so this is no fault of the set-up: it is tried on.
+            warn!(error = why, "the cluster does not let us in any more");
+            (stalled, refused) = (true, true);
+            kafka.not_ready(why);
+        }
         let settled = metrics.counts.acknowledged() + metrics.counts.failed();
         let outstanding = metrics.counts.outstanding();
         if settled != newest.0 || outstanding == 0 {
+            // Only an acknowledgement shows that the cluster lets us in again.
+            refused &= settled == newest.0;
             newest = (settled, Stopwatch::start());
-            if std::mem::take(&mut stalled) {
+            if !refused && std::mem::take(&mut stalled) {
                 info!("the cluster takes records again");
                 kafka.ready();
             }
@@ -352,7 +364,7 @@ impl Writing {
                     info!(brokers = cluster.brokers, topic, partitions, "connected to Kafka");
                     return Ok(Some(writer));
                 }
-                Err(error @ WriteError::Setup(_)) => return Err(error),
+                Err(error @ (WriteError::Setup(_) | WriteError::Refused(_))) => return Err(error),
                 Err(error) => {
                     kafka.not_ready(error.to_string());
                     warn!(%error, "cannot write the topic yet");

@@ -15,9 +15,9 @@
 //! | [`score`] | forecasts, and steps that are their truths | scores, and how wide intervals are |
 //! | [`publish`] | forecasts | bytes on the stream and in files |
 //!
-//! [`domain`] holds the shared words as types, [`venue`] what a feed's frames mean and what it asks
-//! of a connection, as data, [`model`] the sealed bundles, [`pipeline`] the path
-//! as one value, [`shard`] the thread that drives it, [`app`] the composition.
+//! [`domain`] holds the shared words as types, [`health`] says how symbols are, [`venue`] what a
+//! feed's frames mean and what it asks of a connection, as data, [`model`] holds the sealed bundles,
+//! [`pipeline`] the path as one value, [`shard`] the thread that drives it, [`app`] the composition.
 //!
 //! Architecture invariants: the modules from `decode` to `forecast`, but for `engine` and
 //! `inference`, name no clock, socket, file or runtime; each external crate of weight is named in
@@ -41,6 +41,7 @@ pub mod exit;
 pub mod features;
 pub mod feed;
 pub mod forecast;
+pub mod health;
 pub mod http;
 pub mod inference;
 pub mod kafka;

@@ -5,12 +5,15 @@
 //! bytes of its forecasts depend on the records alone, not on how they were chunked. Never does
 //! I/O or reads a clock.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::config::Config;
 use crate::decode::{JsonDecoder, symbol_of};
 use crate::domain::{DurationNanos, Forecast, PartitionId, Position, Reject, Symbol, UnixNanos};
-use crate::engine::{ColdStart, Engine, EngineTally, Pushed};
+use crate::engine::{ColdStart, Engine, EngineTally, Pushed, SymbolFacts};
+use crate::health::Health;
 use crate::inference::{InferenceError, Runtime};
 use crate::model::manifest::Mode;
 use crate::model::{Bundle, BundleError};
@@ -181,6 +184,21 @@ impl Pipeline {
             flush(self)?;
         }
         Ok(None)
+    }
+
+    /// Says when the records come that are taken from here on; see [`Engine::set_now`].
+    pub fn set_now(&mut self, now: Duration) {
+        self.engine.set_now(now);
+    }
+
+    /// What people may know of a symbol; see [`Engine::symbol_facts`].
+    pub fn symbol_facts(&self, index: usize) -> Option<SymbolFacts<'_>> {
+        self.engine.symbol_facts(index)
+    }
+
+    /// Keeps what was judged of a symbol; see [`Engine::note_health`].
+    pub fn note_health(&mut self, index: usize, health: Health) -> Health {
+        self.engine.note_health(index, health)
     }
 
     /// Whether an event time lies further ahead of the reception than clocks may differ. Such a

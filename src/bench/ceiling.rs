@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::BenchError;
 use super::models::SplitMix64;
-use crate::clock::Stopwatch;
+use crate::clock::{ProcessorWatch, Stopwatch};
 use crate::inference::{Backend, Lane, OrtBackend, Runtime, Shape};
 use crate::model::Bundle;
 
@@ -34,6 +34,13 @@ impl Raw {
         (0..self.state_count).for_each(|index| fill(self.session.state_mut(lane, index)));
         self.session.run(lane)?;
         Ok(lane)
+    }
+
+    /// The processor's time of one run.
+    pub(super) fn run_on_processor(&mut self, lane: Lane) -> Result<Duration, BenchError> {
+        let watch = ProcessorWatch::start();
+        self.session.run(lane)?;
+        Ok(watch.elapsed())
     }
 
     /// The time of one run.

@@ -14,7 +14,7 @@ use super::ceiling::Raw;
 use super::models::Subject;
 use super::parts::{Feed, config, decoder, encoder};
 use super::{BenchError, Bound, NullBackend, Quantiles, RAW_BATCH_MAX, expect_forecasts};
-use crate::clock::Stopwatch;
+use crate::clock::{ProcessorWatch, Stopwatch};
 use crate::config::Config;
 use crate::decode::JsonDecoder;
 use crate::domain::Forecast;
@@ -222,20 +222,20 @@ pub fn row(
     while records == 0 || total.elapsed() < budget {
         let [raw_times, our_times, null_times, decode_times, encode_times] = &mut times;
         raw_times.push(raw.run(count)?);
-        let watch = Stopwatch::start();
+        let watch = ProcessorWatch::start();
         let forecasts = ours.run(feed.records(), |_| ())?;
         our_times.push(watch.elapsed());
         expect_forecasts(forecasts, count)?;
-        let watch = Stopwatch::start();
+        let watch = ProcessorWatch::start();
         let forecasts = null.run(feed.records(), config.shards.drain_records_max)?;
         null_times.push(watch.elapsed());
         expect_forecasts(forecasts, count)?;
-        let watch = Stopwatch::start();
+        let watch = ProcessorWatch::start();
         for record in feed.records() {
             let _ = black_box(decoder.decode(record));
         }
         decode_times.push(watch.elapsed());
-        let watch = Stopwatch::start();
+        let watch = ProcessorWatch::start();
         null.encode(count);
         encode_times.push(watch.elapsed());
         feed.renew();
@@ -298,10 +298,10 @@ impl RawRows {
         let mut time = Duration::ZERO;
         let runs = records.div_ceil(self.batch);
         for _ in 0..runs {
-            time += self.raw.run(self.critical)?;
+            time += self.raw.run_on_processor(self.critical)?;
             if let Some((lane, others)) = self.advance {
                 let runs = others as f64 / others.min(RAW_BATCH_MAX) as f64;
-                time += self.raw.run(lane)?.mul_f64(runs);
+                time += self.raw.run_on_processor(lane)?.mul_f64(runs);
             }
         }
         Ok(time.mul_f64(records as f64 / (runs * self.batch) as f64))

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use super::Global;
 use crate::app::{dialer, open_recording};
-use crate::config::{FeedConnection, SourceKind};
+use crate::config::{AnyConfig, BridgeConfig, Config, FeedConnection, SourceKind, load_any};
 use crate::exit::{Exit, Failure};
+use crate::kafka;
 use crate::pipeline::Pipeline;
 
 /// Options of `tickcast check`.
@@ -19,7 +20,27 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<(), Exit> {
-    let config = super::configuration(&args.config)?;
+    let loaded = load_any(&args.config, &super::variables());
+    match loaded.map_err(Exit::because(Failure::Configuration))? {
+        AnyConfig::Daemon(config) => check_daemon(*config, args, global),
+        AnyConfig::Bridge(config) => check_bridge(&config, args),
+    }
+}
+
+fn check_bridge(config: &BridgeConfig, args: &CheckArgs) -> Result<(), Exit> {
+    let BridgeConfig { source, cluster, topic, partitions, .. } = config;
+    drop(dialer(source)?);
+    kafka::check_tool(cluster).map_err(Exit::because(Failure::Configuration))?;
+    super::print(format_args!(
+        "configuration {} is usable\nbridge        {} onto {}/{topic} ({partitions} partitions \
+         where it has to be made)\n",
+        args.config.display(),
+        source.connections[0].url,
+        cluster.brokers,
+    ))
+}
+
+fn check_daemon(config: Config, args: &CheckArgs, global: &Global) -> Result<(), Exit> {
     // The model and the library do not depend on each other, so both are reported.
     let bundle = super::bundle(&config);
     let runtime = super::runtime(global, config.onnxruntime_library.as_deref());
@@ -32,6 +53,7 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<(), Exit> {
     };
     let pipeline = Pipeline::build(&bundle, &runtime, &config)
         .map_err(Exit::because(Failure::Configuration))?;
+    let mut advice = Vec::new();
     let mut subscriptions = String::new();
     match config.source.kind {
         SourceKind::File(file) => drop(open_recording(file)?),
@@ -39,12 +61,15 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<(), Exit> {
             drop(dialer(&websocket)?);
             subscriptions = told(&websocket.connections);
         }
-        SourceKind::Kafka(_) => {}
+        SourceKind::Kafka(config) => {
+            advice = kafka::check(&config).map_err(Exit::because(Failure::Configuration))?;
+        }
     }
+    let advice: String = advice.iter().map(|advice| format!("warning       {advice}\n")).collect();
     let template = pipeline.template();
     super::print(format_args!(
         "configuration {} is usable\nmodel         {} {}\nmode          {}\n\
-         golden        {} cases pass\nruntime       {}\n{subscriptions}",
+         golden        {} cases pass\nruntime       {}\n{subscriptions}{advice}",
         args.config.display(),
         template.model,
         template.model_version,

@@ -47,6 +47,7 @@ pub(super) fn run(target: TopicTarget, recording: &Recording, pace: Pace) -> Res
     let context = |error: WriteError| {
         let failure = match error {
             WriteError::Setup(_) => Failure::Usage,
+            WriteError::Refused(_) => Failure::Configuration,
             WriteError::Open(_) | WriteError::Closed(_) => Failure::Temporary,
         };
         Exit::new(failure, format_args!("{url}: {error}"))

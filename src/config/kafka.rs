@@ -112,9 +112,46 @@ pub(super) const FIXED: [&str; 16] = [
 const SECRET: [&str; 5] =
     ["password", "secret", "sasl.oauthbearer.config", "ssl.key.pem", "sasl.jaas"];
 
+/// The option that names the file of a token to log in with; ours, not the library's.
+pub const TOKEN_FILE: &str = "sasl.oauthbearer.token_file";
+
+/// Behind the name of an option that is a secret: the file that its value stands in.
+const FILE_SUFFIX: &str = "_file";
+
 /// Whether the value of an option should be read by nobody.
-pub(super) fn is_secret(key: &str) -> bool {
-    SECRET.iter().any(|word| key.contains(word))
+pub fn is_secret(key: &str) -> bool {
+    !key.ends_with(FILE_SUFFIX) && SECRET.iter().any(|word| key.contains(word))
+}
+
+/// The option whose value stands in the file that `key` names, as `sasl.password_file` does.
+pub fn secret_file_of(key: &str) -> Option<&str> {
+    key.strip_suffix(FILE_SUFFIX).filter(|option| is_secret(option))
+}
+
+/// What is wrong with options taken together: the option and the problem.
+fn problems_of(options: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let mut problems = Vec::new();
+    for key in options.keys() {
+        if FIXED.contains(&key.as_str()) {
+            problems.push((key, "is set by tickcast, whose promises rest on it".to_owned()));
+        }
+        match secret_file_of(key) {
+            Some(option) if options.contains_key(option) => {
+                problems.push((key, format!("says the same as `{option}`; keep one of them")));
+            }
+            None if key.ends_with(FILE_SUFFIX) && key != TOKEN_FILE => {
+                problems.push((key, "only secrets are read from files".to_owned()));
+            }
+            _ => {}
+        }
+    }
+    let mechanism = ["sasl.mechanism", "sasl.mechanisms"].iter().find_map(|key| options.get(*key));
+    if let Some((key, _)) = options.get_key_value(TOKEN_FILE)
+        && mechanism.is_none_or(|mechanism| mechanism != "OAUTHBEARER")
+    {
+        problems.push((key, "needs \"sasl.mechanism\" = \"OAUTHBEARER\"".to_owned()));
+    }
+    problems.into_iter().map(|(key, problem)| (format!("options.\"{key}\""), problem)).collect()
 }
 
 impl KafkaConfig {
@@ -174,9 +211,8 @@ pub(super) fn read(mut section: Section<'_>) -> KafkaConfig {
         section.problem("instance", "must name this instance where static_membership = true");
     }
     let options = section.table("options");
-    for key in options.keys().filter(|key| FIXED.contains(&key.as_str())) {
-        let name = format!("options.\"{key}\"");
-        section.problem(&name, "is set by tickcast, whose promises rest on it");
+    for (name, problem) in problems_of(&options) {
+        section.problem(&name, problem);
     }
     let config = KafkaConfig {
         brokers: section.text("brokers"),
@@ -246,4 +282,44 @@ fn own_name() -> String {
     let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
     let stamp = (crate::clock::wall_seconds() * 1e3) as u64;
     format!("{}-{}-{stamp:x}", host.trim(), std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_known_by_their_names_and_their_files_are_none() {
+        for key in ["sasl.password", "ssl.key.password", "sasl.oauthbearer.client.secret"] {
+            assert!(is_secret(key), "{key}");
+            assert_eq!(secret_file_of(&format!("{key}_file")), Some(key));
+            assert!(!is_secret(&format!("{key}_file")));
+        }
+        for key in ["sasl.username", "sasl.username_file", TOKEN_FILE, "client.rack"] {
+            assert!(!is_secret(key), "{key}");
+            assert_eq!(secret_file_of(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn options_that_do_not_go_together_are_told() {
+        let problems = |pairs: &[(&str, &str)]| {
+            let pair = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+            problems_of(&pairs.iter().map(pair).collect())
+        };
+        let oauth = ("sasl.mechanism", "OAUTHBEARER");
+        assert_eq!(problems(&[("sasl.password_file", "p"), (TOKEN_FILE, "t"), oauth]), []);
+        for (pairs, key, words) in [
+            (&[("acks", "1")][..], "acks", "is set by tickcast"),
+            (&[("sasl.password", "x"), ("sasl.password_file", "p")], "sasl.password_file", "keep"),
+            (&[("sasl.username_file", "p")], "sasl.username_file", "only secrets"),
+            (&[(TOKEN_FILE, "t"), ("sasl.mechanism", "PLAIN")], TOKEN_FILE, "OAUTHBEARER"),
+            (&[(TOKEN_FILE, "t")], TOKEN_FILE, "OAUTHBEARER"),
+        ] {
+            let found = problems(pairs);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert_eq!(found[0].0, format!("options.\"{key}\""));
+            assert!(found[0].1.contains(words), "{found:?}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use config::{Environment, File, FileFormat, Value};
+use config::{Environment, File, FileFormat, Value, ValueKind};
 
 use super::bridge::{self, BridgeSection};
 use super::read::{Problems, Section, Setting};
@@ -16,7 +16,7 @@ use super::{
     LogFormat, LogLevel, ModelConfig, PublishConfig, ShardConfig, SourceConfig, SourceKind,
     WebSocketConfig, WhenFull,
 };
-use super::{checkpoint, dial, http, kafka, life, policy, scores};
+use super::{checkpoint, dial, health, http, kafka, life, policy, scores};
 use crate::domain::{Symbol, TimeUnit};
 use crate::engine::{EngineLimits, EnginePolicy};
 use crate::model::manifest::Mode;
@@ -97,6 +97,28 @@ pub fn venue_feed(venue: &str) -> Result<SourceConfig, ConfigError> {
     read_feed(&text, &HashMap::new()).map_err(refuse)
 }
 
+/// A configuration by what it is for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnyConfig {
+    /// Of the daemon.
+    Daemon(Box<Config>),
+    /// Of `tickcast bridge`: it names a topic to write and no model.
+    Bridge(Box<BridgeConfig>),
+}
+
+/// As [`load`], of the daemon or of a bridge.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_any(
+    path: &Path,
+    variables: &HashMap<String, String>,
+) -> Result<AnyConfig, ConfigError> {
+    let refuse = |problems| ConfigError { path: path.to_owned(), problems };
+    let text = std::fs::read_to_string(path).map_err(|error| refuse(vec![error.to_string()]))?;
+    read_any(&text, variables).map_err(refuse)
+}
+
 /// A configuration from text over the defaults; nothing of the environment.
 ///
 /// # Errors
@@ -112,6 +134,25 @@ fn read(text: &str, variables: &HashMap<String, String>) -> Result<Config, Vec<S
     let Tree { value, .. } = tree(text, variables, &mut problems)?;
     let Settings { config, .. } = check(value, variables, Purpose::Serve, &mut problems);
     if problems.is_empty() { Ok(config) } else { Err(problems.into_vec()) }
+}
+
+/// As [`load_any`], from text.
+fn read_any(text: &str, variables: &HashMap<String, String>) -> Result<AnyConfig, Vec<String>> {
+    let Tree { value, .. } = tree(text, variables, &mut Problems::default())?;
+    let is_bridge = names(&value, "bridge", "topic") && !names(&value, "model", "name");
+    match is_bridge {
+        true => read_bridge(text, variables).map(|config| AnyConfig::Bridge(Box::new(config))),
+        false => read(text, variables).map(|config| AnyConfig::Daemon(Box::new(config))),
+    }
+}
+
+/// Whether a key of a section has a value.
+fn names(tree: &Value, section: &str, key: &str) -> bool {
+    let ValueKind::Table(sections) = &tree.kind else { return false };
+    match sections.get(section).map(|section| &section.kind) {
+        Some(ValueKind::Table(keys)) => keys.contains_key(key),
+        _ => false,
+    }
 }
 
 /// As [`load_bridge`], from text.
@@ -246,6 +287,7 @@ fn check(
     };
     let (engine, policy, shards) = engine(root.section("engine"));
     let forecast = scores::forecast(root.section("forecast"));
+    let health = health::read(root.section("health"));
     let publish = publish(root.section("publish"));
     let state_directory = variables.get("STATE_DIRECTORY").map(String::as_str);
     let checkpoint = checkpoint::read(root.section("checkpoint"), state_directory);
@@ -271,6 +313,7 @@ fn check(
         onnxruntime_library,
         engine,
         policy,
+        health,
         shards,
         forecast,
         publish,
@@ -607,6 +650,10 @@ mod tests {
             let problems = bridge(&text).unwrap_err();
             assert!(problems.iter().any(|found| found.contains(problem)), "{text}: {problems:?}");
         }
+        let any = |text: &str| read_any(text, &HashMap::new());
+        assert!(matches!(any(&format!("{url}{topic}")), Ok(AnyConfig::Bridge(_))));
+        assert!(matches!(any(&format!("{SMALLEST}{topic}")), Ok(AnyConfig::Daemon(_))));
+        assert!(any(url).unwrap_err()[0].contains("model.name"), "neither");
         // The daemon knows the section and does not need it.
         assert!(read(&format!("{SMALLEST}{topic}"), &HashMap::new()).is_ok());
     }

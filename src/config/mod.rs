@@ -8,6 +8,7 @@ mod checkpoint;
 mod cluster;
 mod describe;
 mod dial;
+mod health;
 mod http;
 mod kafka;
 mod life;
@@ -28,8 +29,13 @@ pub use checkpoint::CheckpointConfig;
 pub use cluster::{ClusterConfig, KafkaOption, KafkaOptionError, TopicPlace, TopicPlaceError};
 pub use describe::{reference, schema, show};
 pub use dial::{Header, Secret};
-pub use kafka::{Delivery, KafkaConfig, LostOffset, StartAt};
-pub use load::{ConfigError, DEFAULTS, load, load_bridge, load_feed, parse, venue_feed};
+pub use health::HealthConfig;
+pub use kafka::{
+    Delivery, KafkaConfig, LostOffset, StartAt, TOKEN_FILE, is_secret, secret_file_of,
+};
+pub use load::{
+    AnyConfig, ConfigError, DEFAULTS, load, load_any, load_bridge, load_feed, parse, venue_feed,
+};
 pub use scores::{ForecastConfig, MetricsConfig};
 pub use url::{Endpoint, FeedUrl, FeedUrlError, KafkaUrl, KafkaUrlError};
 pub use venue::{FeedConnection, VENUES};
@@ -56,6 +62,8 @@ pub struct Config {
     pub engine: EngineLimits,
     /// Which windows may forecast.
     pub policy: EnginePolicy,
+    /// When the silence of a symbol means something.
+    pub health: HealthConfig,
     /// The threads that forecast.
     pub shards: ShardConfig,
     /// How forecasts are made of what the model says.

@@ -8,12 +8,14 @@
 mod batch;
 mod block;
 mod carried;
+mod facts;
 mod full;
 mod policy;
 mod rest;
 mod sliding;
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use self::carried::CarriedStates;
 use self::full::FullWindows;
@@ -23,12 +25,14 @@ use crate::domain::{
 };
 use crate::features::{FeatureState, RowScratch, RowStatus};
 use crate::forecast::WindowFacts;
+use crate::health::{Arrivals, Health};
 use crate::inference::{Backend, InferenceError, Signature};
 use crate::model::manifest::{Mode, Plans, StepSpec};
 use crate::score::ScoreBook;
 use crate::step::{StepRule, StepState};
 use crate::window::{RowFacts, Window};
 
+pub use self::facts::SymbolFacts;
 pub use self::policy::{EnginePolicy, Withheld, WithheldTally, Withhold};
 pub use self::rest::{RestoreError, SymbolSnapshot};
 
@@ -119,6 +123,11 @@ struct SymbolState {
     stale_after: Option<UnixNanos>,
     /// Whether its next step has nothing to do with those before.
     begins_cold: bool,
+    /// When ticks came, and how the symbol was judged last.
+    arrivals: Arrivals,
+    health: Health,
+    /// Time of the newest step that stood behind a gap.
+    last_gap: Option<UnixNanos>,
 }
 
 /// The names of an engine's symbols.
@@ -152,7 +161,13 @@ struct Pending {
 }
 
 impl SymbolState {
-    fn new(name: Symbol, step: StepState, features: FeatureState, window: Window) -> Self {
+    fn new(
+        name: Symbol,
+        step: StepState,
+        features: FeatureState,
+        window: Window,
+        now: Duration,
+    ) -> Self {
         Self {
             name,
             step,
@@ -163,6 +178,9 @@ impl SymbolState {
             changed: false,
             stale_after: None,
             begins_cold: false,
+            arrivals: Arrivals::new(now),
+            health: Health::default(),
+            last_gap: None,
         }
     }
 }
@@ -208,6 +226,8 @@ pub struct Engine {
     changed: VecDeque<SymbolId>,
     /// Windows that began anew because the data went on too late for them.
     stale: u64,
+    /// When the ticks come that are pushed now.
+    now: Duration,
     /// A symbol whose newest tick has completed steps that wait for the one in inference.
     due: Option<SymbolId>,
     tally: EngineTally,
@@ -272,6 +292,7 @@ impl Engine {
             inferred: Vec::new(),
             changed: VecDeque::new(),
             stale: 0,
+            now: Duration::ZERO,
             due: None,
             tally: EngineTally::default(),
         })
@@ -390,6 +411,7 @@ impl Engine {
             return Pushed::Refused(reason);
         }
         let state = &mut self.symbols[id.index()];
+        state.arrivals.note(self.now);
         state.stale_after = None;
         state.applied = position.or(state.applied);
         self.note_change(id);
@@ -414,7 +436,8 @@ impl Engine {
         let name = Symbol::new(name).map_err(|_| Reject::InvalidSymbol)?;
         let window = Window::new(self.plans.window_steps, self.plans.features.width());
         let features = self.plans.features.raw().initial_state();
-        let id = self.add(SymbolState::new(name, StepState::default(), features, window))?;
+        let state = SymbolState::new(name, StepState::default(), features, window, self.now);
+        let id = self.add(state)?;
         self.scores.add_symbol(&self.symbols[id.index()].name);
         Ok(id)
     }
@@ -513,6 +536,9 @@ impl Engine {
         self.scores.step(id, step);
         let Self { symbols, scratch, tally, .. } = self;
         let state = &mut symbols[id.index()];
+        if step.after_gap {
+            state.last_gap = Some(step.time);
+        }
         let Ok(status) = row else {
             // A closed bar that makes no row is lost; the tick that closed it is part of the next
             // one, which stands behind a gap.

@@ -155,7 +155,7 @@ impl Engine {
             return Err(RestoreError::Scores(snapshot.symbol.clone()));
         }
         let (step, features) = (snapshot.step.clone(), snapshot.features.clone());
-        let mut state = SymbolState::new(name, step, features, window);
+        let mut state = SymbolState::new(name, step, features, window, self.now);
         state.applied = partition
             .zip(snapshot.offset)
             .map(|(partition, offset)| Position { partition, offset });
@@ -184,7 +184,9 @@ impl Engine {
         let window = Window::new(self.plans.window_steps, self.plans.features.width());
         let features = self.plans.features.raw().initial_state();
         let state = &mut self.symbols[id.index()];
-        let mut anew = SymbolState::new(state.name.clone(), StepState::default(), features, window);
+        let steps = StepState::default();
+        let mut anew = SymbolState::new(state.name.clone(), steps, features, window, self.now);
+        (anew.arrivals, anew.health) = (state.arrivals, state.health);
         anew.begins_cold = true;
         let before = std::mem::replace(state, anew);
         let absorbed = self.absorb(id, tick);

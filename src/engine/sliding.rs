@@ -21,8 +21,13 @@
 use super::batch;
 use super::block::Block;
 use crate::domain::SymbolId;
-use crate::inference::{Backend, InferenceError, Lane, Shape};
+use crate::inference::{Backend, InferenceError, Shape};
 use crate::window::Window;
+
+/// The most rows of a run over all windows of its symbols. In larger ones the states no longer lie
+/// in the processor's second cache when they come back: the seed model makes 31 k forecasts a
+/// second at 240 rows a run and 30 k at 480, at 120 as well (`tickcast bench`).
+const RUN_ROWS_MAX: usize = 256;
 
 /// The driver of mode `sliding`.
 pub(super) struct SlidingStates {
@@ -167,88 +172,48 @@ impl SlidingStates {
         if of_symbol == 0 {
             return Ok(());
         }
-        let symbols_max = (self.batch_rows_max / of_symbol).max(1);
+        let symbols_max = (self.batch_rows_max.min(RUN_ROWS_MAX) / of_symbol).max(1);
         let mut left = rows.clone().count();
         while left > 0 {
             let taken = batch::largest(left, symbols_max);
-            let chunk = rows.clone().take(taken).enumerate();
+            let chunk = rows.clone().take(taken);
             let lane = backend.lane(Shape { steps: 1, batch: taken * of_symbol })?;
             let targets = backend.rows_mut(lane).chunks_exact_mut(of_symbol * self.width);
-            for (target, (_, (_, _, row))) in targets.zip(chunk.clone()) {
+            for (target, (_, _, row)) in targets.zip(chunk.clone()) {
                 for target in target.chunks_exact_mut(self.width) {
                     target.copy_from_slice(row);
                 }
             }
-            for (place, (_, symbol, _)) in chunk.clone() {
-                self.gather(run, backend, lane, place * of_symbol, symbol);
+            let symbols = chunk.clone().map(|(_, symbol, _)| symbol);
+            for (index, state) in self.states.iter().enumerate() {
+                let targets = backend.state_mut(lane, index);
+                let targets = targets.chunks_exact_mut(of_symbol * state.width);
+                for (target, symbol) in targets.zip(symbols.clone()) {
+                    state.gather(run, self.steps, symbol, target);
+                }
             }
             backend.run(lane)?;
-            for (place, (item, symbol, _)) in chunk {
-                self.scatter(backend, lane, place * of_symbol, symbol);
-                if run == Run::InferAndAdvance {
-                    finish(item, backend.output(lane)[(place + 1) * of_symbol - 1]);
+            for (index, state) in self.states.iter_mut().enumerate() {
+                let sources = backend.next_state(lane, index);
+                let sources = sources.chunks_exact(of_symbol * state.width);
+                for (source, symbol) in sources.zip(symbols.clone()) {
+                    state.scatter(self.steps, self.turns[symbol.index()], symbol, source);
+                }
+            }
+            for symbol in symbols {
+                self.turns[symbol.index()].next(slots(self.steps));
+            }
+            if run == Run::InferAndAdvance {
+                // The ready window lies behind the others of its symbol.
+                let outputs = backend.output(lane).chunks_exact(of_symbol);
+                for ((item, _, _), outputs) in chunk.zip(outputs) {
+                    finish(item, outputs[of_symbol - 1]);
                 }
             }
             left -= taken;
             rows.nth(taken - 1);
         }
         Ok(())
-    }
-
-    /// Lays the windows of a symbol into the run from row `first` on: its slots, the window that
-    /// begins, and where it is inferred as well, the ready one.
-    fn gather(
-        &self,
-        run: Run,
-        backend: &mut dyn Backend,
-        lane: Lane,
-        first: usize,
-        symbol: SymbolId,
-    ) {
-        for (index, state) in self.states.iter().enumerate() {
-            let width = state.width;
-            let target = &mut backend.state_mut(lane, index)[first * width..];
-            let (target, behind) = target.split_at_mut(slots(self.steps) * width);
-            if !target.is_empty() {
-                target.copy_from_slice(state.slots.row(symbol));
-            }
-            behind[..width].fill(0.0);
-            if run == Run::InferAndAdvance && self.steps > 1 {
-                behind[width..2 * width].copy_from_slice(state.ready.row(symbol));
-            }
-        }
-    }
-
-    /// Takes the new states of a symbol's windows out of the run and turns. Slots that have not
-    /// begun ran along on zeros; their outcome means nothing and is left behind.
-    fn scatter(&mut self, backend: &dyn Backend, lane: Lane, first: usize, symbol: SymbolId) {
-        let slots = slots(self.steps);
-        let turn = &mut self.turns[symbol.index()];
-        for (index, state) in self.states.iter_mut().enumerate() {
-            if self.steps == 1 {
-                continue;
-            }
-            let width = state.width;
-            let source = &backend.next_state(lane, index)[first * width..];
-            let (source, behind) = source.split_at(slots * width);
-            let new = &behind[..width];
-            if slots == 0 {
-                state.ready.row_mut(symbol).copy_from_slice(new);
-                continue;
-            }
-            let target = state.slots.row_mut(symbol);
-            let used = turn.begun * width;
-            target[..used].copy_from_slice(&source[..used]);
-            let slot = if turn.begun < slots {
-                turn.begun
-            } else {
-                let ready = &source[turn.oldest * width..][..width];
-                state.ready.row_mut(symbol).copy_from_slice(ready);
-                turn.oldest
-            };
-            target[slot * width..][..width].copy_from_slice(new);
-        }
-        turn.next(slots);
     }
 
     /// Computes symbols' states again from the rows of their windows.
@@ -286,6 +251,48 @@ impl SlidingStates {
             }
         }
         self.turns.swap_remove(symbol.index());
+    }
+}
+
+impl Staggered {
+    /// Lays the windows of a symbol into its part of a run: its slots, the window that begins, and
+    /// where it is inferred as well, the ready one.
+    fn gather(&self, run: Run, steps: usize, symbol: SymbolId, target: &mut [f32]) {
+        let width = self.width;
+        let (target, behind) = target.split_at_mut(slots(steps) * width);
+        if !target.is_empty() {
+            target.copy_from_slice(self.slots.row(symbol));
+        }
+        behind[..width].fill(0.0);
+        if run == Run::InferAndAdvance && steps > 1 {
+            behind[width..2 * width].copy_from_slice(self.ready.row(symbol));
+        }
+    }
+
+    /// Takes the new states of a symbol's windows out of its part of the run. Slots that have not
+    /// begun ran along on whatever they held; their outcome means nothing and is left behind.
+    fn scatter(&mut self, steps: usize, turn: Turn, symbol: SymbolId, source: &[f32]) {
+        if steps == 1 {
+            return;
+        }
+        let (slots, width) = (slots(steps), self.width);
+        let (source, behind) = source.split_at(slots * width);
+        let new = &behind[..width];
+        if slots == 0 {
+            self.ready.row_mut(symbol).copy_from_slice(new);
+            return;
+        }
+        let target = self.slots.row_mut(symbol);
+        let used = turn.begun * width;
+        target[..used].copy_from_slice(&source[..used]);
+        let slot = if turn.begun < slots {
+            turn.begun
+        } else {
+            let ready = &source[turn.oldest * width..][..width];
+            self.ready.row_mut(symbol).copy_from_slice(ready);
+            turn.oldest
+        };
+        target[slot * width..][..width].copy_from_slice(new);
     }
 }
 

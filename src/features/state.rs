@@ -49,6 +49,11 @@ impl FeatureState {
         Self { steps: 0, slots: vec![0.0; slots].into() }
     }
 
+    /// Steps absorbed so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
     /// Takes over what the row computed last noted in `scratch`.
     pub fn absorb(&mut self, scratch: &RowScratch) {
         self.steps += 1;

@@ -12,6 +12,7 @@ mod readiness;
 mod routes;
 mod server;
 mod stream;
+mod symbols;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub use server::{HttpError, HttpServer};
 
 use self::access::Access;
 use crate::publish::stream::StreamHub;
+use crate::shard::SymbolBoard;
 
 /// What the routes answer from.
 pub struct HttpState {
@@ -35,6 +37,8 @@ pub struct HttpState {
     pub liveness: Readiness,
     /// What `/v1/stream` sends, where there are forecasts.
     pub stream: Option<StreamHub>,
+    /// What `/v1/symbols` shows, where there are any.
+    pub symbols: Option<SymbolBoard>,
     /// What `/version` shows beside the program's own, where a model runs.
     pub version: Option<VersionInfo>,
     /// Who may ask for what.

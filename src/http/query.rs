@@ -1,7 +1,7 @@
 //! What a subscriber asks for in its URL.
 //!
-//! Owns the parameters of `/v1/stream`. Promises that every query is a wish or one sentence that
-//! says what is wrong with it. Never guesses: an unknown parameter is an error.
+//! Owns the parameters of `/v1/stream` and `/v1/symbols`. Promises that every query is a wish or one
+//! sentence that says what is wrong with it. Never guesses: an unknown parameter is an error.
 
 use std::borrow::Cow;
 
@@ -49,6 +49,16 @@ pub(super) fn wish(query: &str) -> Result<Wish, String> {
     Ok(wish)
 }
 
+/// The symbols of interest in a query such as `symbols=AAPL,BRK%2EB`, which is all it may hold.
+pub(super) fn symbols(query: &str) -> Result<SymbolFilter, String> {
+    let mut parameters = query.split('&').filter(|parameter| !parameter.is_empty());
+    let Some(parameter) = parameters.next() else { return Ok(SymbolFilter::All) };
+    let value = parameter.strip_prefix("symbols=").filter(|_| parameters.next().is_none());
+    let value = value.ok_or("unknown parameter; there is `symbols`, once")?;
+    let value = percent_decoded(value).ok_or("symbols: not percent-encoded UTF-8")?;
+    SymbolFilter::parse(&value).map_err(|error| error.to_string())
+}
+
 /// A parameter's name, where it is one of ours.
 fn shown(name: &str) -> &str {
     let known = ["symbols", "snapshot", "envelope", "after", "when_slow"];
@@ -89,6 +99,18 @@ pub(super) fn percent_decoded(text: &str) -> Option<Cow<'_, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_of_symbols_takes_no_other_parameter() {
+        let only = |text| Ok(SymbolFilter::parse(text).unwrap());
+        for query in ["", "&", "symbols="] {
+            assert_eq!(symbols(query), Ok(SymbolFilter::All), "{query}");
+        }
+        assert_eq!(symbols("&symbols=BRK%2eB%2CIBM"), only("IBM,BRK.B"));
+        for query in ["symbol=A", "symbols", "symbols=A&symbols=B", "symbols=%zz", "symbols=A,,B"] {
+            assert!(symbols(query).is_err(), "{query}");
+        }
+    }
 
     #[test]
     fn reads_the_symbols_of_a_query() {

@@ -65,6 +65,11 @@ impl Condition {
         self.readiness.lock().insert(self.name, None);
     }
 
+    /// Whether it is met.
+    pub fn is_met(&self) -> bool {
+        self.readiness.lock().get(self.name).is_some_and(Option::is_none)
+    }
+
     /// It is not, or no longer, met.
     pub fn not_ready(&self, reason: impl Into<String>) {
         self.readiness.lock().insert(self.name, Some(reason.into()));
@@ -83,9 +88,11 @@ mod tests {
         let model = readiness.condition("model");
         assert_eq!(readiness.problems(), ["model: not yet", "source: not yet"]);
         model.ready();
+        assert!(!source.is_met());
         source.not_ready("connecting");
         assert_eq!(readiness.problems(), ["source: connecting"]);
         source.ready();
+        assert!(source.is_met());
         assert_eq!(
             readiness.condition("source").readiness.problems(),
             [""; 0],

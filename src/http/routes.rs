@@ -15,10 +15,11 @@ use prometheus::TextEncoder;
 use serde::Serialize;
 use tracing::error;
 
-use super::query::percent_decoded;
+use super::query::{self, percent_decoded};
 use super::server::Context;
-use super::{VersionInfo, stream};
+use super::{VersionInfo, stream, symbols};
 use crate::publish::stream::StreamHub;
+use crate::shard::SymbolBoard;
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
@@ -30,6 +31,10 @@ GET /livez       200 while the data path moves, else 503 with one reason per lin
 GET /readyz      200 when ready, else 503 with one reason per line
 GET /metrics     Prometheus text format
 GET /version     JSON: build, and the model and ONNX Runtime where one runs
+";
+
+const SYMBOLS_ROUTE: &str = "\
+GET /v1/symbols  JSON: every symbol with its health; ?symbols=AAPL,MSFT for these alone
 ";
 
 const STREAM_ROUTES: &str = "\
@@ -75,6 +80,14 @@ fn route(context: &Context, request: Request<Incoming>) -> Answer {
                 _ => method_not_allowed("GET, HEAD"),
             };
         }
+        "/v1/symbols" if context.state.symbols.is_some() => {
+            return match (request.method(), &context.state.symbols) {
+                (&Method::GET | &Method::HEAD, Some(board)) => {
+                    listed(board, request.uri().query().unwrap_or_default())
+                }
+                _ => method_not_allowed("GET, HEAD"),
+            };
+        }
         _ => |context| {
             text(StatusCode::NOT_FOUND, format!("not found; there are\n\n{}", list(context)))
         },
@@ -88,7 +101,8 @@ fn route(context: &Context, request: Request<Incoming>) -> Answer {
 /// What there is to ask for.
 fn list(context: &Context) -> String {
     let stream = if context.state.stream.is_some() { STREAM_ROUTES } else { "" };
-    format!("{ROUTES}{stream}")
+    let symbols = if context.state.symbols.is_some() { SYMBOLS_ROUTE } else { "" };
+    format!("{ROUTES}{symbols}{stream}")
 }
 
 /// The newest forecast of a symbol.
@@ -129,6 +143,14 @@ fn version(version: Option<&VersionInfo>) -> Answer {
         Version { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION"), rest: version };
     let body = serde_json::to_string(&version).expect("a struct of texts always encodes");
     with_type(StatusCode::OK, JSON, body + "\n")
+}
+
+/// Every symbol that is asked for, as JSON.
+fn listed(board: &SymbolBoard, wanted: &str) -> Answer {
+    match query::symbols(wanted) {
+        Ok(filter) => with_type(StatusCode::OK, JSON, symbols::list(board, &filter)),
+        Err(problem) => text(StatusCode::BAD_REQUEST, format!("{problem}\n")),
+    }
 }
 
 fn method_not_allowed(allowed: &'static str) -> Answer {

@@ -50,6 +50,7 @@ fn start_with(subscribers_max: usize, access: Access) -> Running {
         registry,
         readiness: readiness.clone(),
         liveness: Readiness::always("process"),
+        symbols: None,
         stream: Some(hub.clone()),
         version: Some(VersionInfo {
             model: "aapl-daily".into(),

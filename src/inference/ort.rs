@@ -12,6 +12,7 @@ use ort::memory::Allocator;
 use ort::session::IoBinding;
 use ort::session::Session;
 use ort::value::Tensor;
+use tracing::debug;
 
 use super::{Backend, InferenceError, Lane, LibraryError, Shape, Signature};
 
@@ -133,6 +134,8 @@ impl Backend for OrtBackend {
             return Ok(Lane(index));
         }
         let lane = self.bind(shape).map_err(failed("bind tensors"))?;
+        // Memory grows by it, once; whoever looks for a leak wants to know.
+        debug!(steps = shape.steps, batch = shape.batch, lanes = self.lanes.len() + 1, "bound");
         self.lanes.push(lane);
         Ok(Lane(self.lanes.len() - 1))
     }

@@ -6,13 +6,15 @@
 //! records go on flowing; with one, the shards wait for it. Never polls the consumer.
 
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::time::Duration;
 
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
+use tracing::debug;
 
 use super::Failure;
-use super::client::GroupConsumer;
+use super::client::{self, GroupConsumer};
 use super::partitions::Reading;
 use super::publisher::{Batch, KafkaPublisher, Turn};
 use crate::clock::Stopwatch;
@@ -20,6 +22,12 @@ use crate::config::{Delivery, KafkaConfig};
 use crate::pipeline::StoredState;
 use crate::source::command::{self, Command};
 use crate::source::intake::IntakeSender;
+
+/// How long a checkpoint may take that waits for the coordinator of the group.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The wait before it is asked again.
+const COMMIT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A checkpoint under way.
 pub(super) struct Checkpoint {
@@ -39,6 +47,8 @@ enum Stage {
     Publishing { states: Vec<StoredState> },
     /// The broker has still to acknowledge the states.
     Storing,
+    /// The coordinator of the group was not to be had for the commit, this long ago.
+    Waiting(Stopwatch),
 }
 
 /// What a checkpoint needs besides itself.
@@ -114,14 +124,25 @@ impl Checkpoint {
                 store(tools, &states);
                 Stage::Storing
             }
-            Stage::Storing if settled(Batch::States)? => {
-                tools
-                    .consumer
-                    .commit(&positions(&covered)?, CommitMode::Sync)
-                    .map_err(Failure::while_doing("commit offsets"))?;
-                return Ok(Progress::Done(covered, begun));
+            waiting @ Stage::Waiting(since) if since.elapsed() < COMMIT_PAUSE => waiting,
+            Stage::Storing | Stage::Waiting(_) if settled(Batch::States)? => {
+                match tools.consumer.commit(&positions(&covered)?, CommitMode::Sync) {
+                    Ok(()) => return Ok(Progress::Done(covered, begun)),
+                    // It moves, or loads what it knows of groups. Whether we are still in ours is
+                    // part of the next answer.
+                    Err(error) if client::passes_commit(&error) => {
+                        debug!(%error, "the commit has to wait");
+                        if begun.elapsed() > COMMIT_PATIENCE {
+                            return Err(Failure::retry(format_args!("commit offsets: {error}")));
+                        }
+                        Stage::Waiting(Stopwatch::start())
+                    }
+                    Err(error) => {
+                        return Err(Failure::retry(format_args!("commit offsets: {error}")));
+                    }
+                }
             }
-            waiting @ (Stage::Publishing { .. } | Stage::Storing) => waiting,
+            waiting @ (Stage::Publishing { .. } | Stage::Storing | Stage::Waiting(_)) => waiting,
         };
         settled(Batch::States)?;
         Ok(Progress::UnderWay(Self { covered, turn, stage, begun, _resumes }))

@@ -5,17 +5,22 @@
 //! the promises of this folder rest on. Never logs a secret.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::client::OAuthToken;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, ClientContext, Message, Statistics, TopicPartitionList};
 use tracing::{debug, info, warn};
 
+use super::refusal::refusal;
+use super::secret::{self, TokenFile};
 use super::{Failure, KafkaError};
 use crate::config::{ClusterConfig, Delivery, KafkaConfig};
 use crate::domain::{TimeUnit, UnixNanos};
@@ -65,45 +70,96 @@ pub(super) struct ConsumerEvents {
     lag: AtomicI64,
     /// Whether no broker was connected at the last statistics.
     cut_off: AtomicBool,
+    complaints: Complaints,
+    token: Option<TokenFile>,
 }
 
-/// Remembers why a cluster does not let us in: every call then merely times out.
+/// What a client complained of: a call that fails for it merely says that it timed out.
 #[derive(Debug, Default)]
-pub(super) struct ObserverEvents {
-    refusal: OnceLock<String>,
+pub(super) struct Complaints(Mutex<Heard>);
+
+#[derive(Debug, Default)]
+struct Heard {
+    newest: Option<String>,
+    refusal: Option<String>,
 }
 
-pub(super) type Observer = BaseConsumer<ObserverEvents>;
+impl Complaints {
+    fn lock(&self) -> MutexGuard<'_, Heard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-impl ObserverEvents {
-    /// The cluster's own words, if it has refused us.
-    pub(super) fn refusal(&self) -> Option<&str> {
-        self.refusal.get().map(String::as_str)
+    pub(super) fn hear(&self, error: &ClientError, reason: &str) {
+        let mut heard = self.lock();
+        if let Some(refusal) = refusal(error.rdkafka_error_code(), reason) {
+            // The first refusal is as good as any.
+            heard.refusal.get_or_insert(refusal);
+        }
+        heard.newest = Some(reason.to_owned());
+    }
+
+    /// The newest complaint since the last call.
+    pub(super) fn take_newest(&self) -> Option<String> {
+        self.lock().newest.take()
+    }
+
+    /// Why the cluster does not let us in, if it has said so since the last call.
+    pub(super) fn take_refusal(&self) -> Option<String> {
+        self.lock().refusal.take()
     }
 }
 
-impl ClientContext for ObserverEvents {
+/// Keeps what a client complains of, and answers it with the token of a file.
+#[derive(Debug, Default)]
+pub(super) struct ClientEvents {
+    complaints: Complaints,
+    token: Option<TokenFile>,
+}
+
+impl ClientEvents {
+    fn new(token: Option<TokenFile>) -> Self {
+        Self { complaints: Complaints::default(), token }
+    }
+
+    /// What the client complained of.
+    pub(super) fn complaints(&self) -> &Complaints {
+        &self.complaints
+    }
+}
+
+impl ClientContext for ClientEvents {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log_line(level, facility, message);
     }
 
     fn error(&self, error: ClientError, reason: &str) {
-        warn!(%error, reason, "the cluster is not reached");
-        if matches!(
-            error.rdkafka_error_code(),
-            Some(
-                RDKafkaErrorCode::Authentication
-                    | RDKafkaErrorCode::SaslAuthenticationFailed
-                    | RDKafkaErrorCode::SSL
-            )
-        ) {
-            // The first refusal is as good as any.
-            let _ = self.refusal.set(reason.to_owned());
-        }
+        debug!(%error, reason, "the client reports an error");
+        self.complaints.hear(&error, reason);
+    }
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        secret::answer(self.token.as_ref())
     }
 }
 
-impl ConsumerContext for ObserverEvents {}
+impl ConsumerContext for ClientEvents {}
+
+/// A consumer that only asks questions, or reads without a group.
+pub(super) type Observer = BaseConsumer<ClientEvents>;
+
+/// Events that one call of [`serve`] looks at.
+const EVENTS_MAX: usize = 64;
+
+/// Takes what has come up for a client that nobody polls otherwise: complaints, lines of its log,
+/// and the question after a token, without which it cannot log in.
+pub(super) fn serve(observer: &Observer) {
+    for _ in 0..EVENTS_MAX {
+        // Nothing is said both of an event that was taken and of none.
+        drop(observer.poll(Duration::ZERO));
+    }
+}
 
 impl ConsumerEvents {
     fn lock(&self) -> MutexGuard<'_, Vec<Rebalance>> {
@@ -129,15 +185,27 @@ impl ConsumerEvents {
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
     }
+
+    /// Why the cluster does not let us in, if it has said so since the last call.
+    pub(super) fn take_refusal(&self) -> Option<String> {
+        self.complaints.take_refusal()
+    }
 }
 
 impl ClientContext for ConsumerEvents {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log_line(level, facility, message);
     }
 
     fn error(&self, error: ClientError, reason: &str) {
         debug!(%error, reason, "the consumer reports an error");
+        self.complaints.hear(&error, reason);
+    }
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        secret::answer(self.token.as_ref())
     }
 
     fn stats(&self, statistics: Statistics) {
@@ -159,7 +227,7 @@ impl ConsumerContext for ConsumerEvents {
         partitions: &mut TopicPartitionList,
     ) {
         if self.closing.load(Ordering::Acquire) {
-            if let Err(error) = consumer.unassign() {
+            if let Err(error) = give_all_back(consumer) {
                 warn!(%error, "cannot give the partitions back while closing");
             }
             return;
@@ -170,6 +238,18 @@ impl ConsumerContext for ConsumerEvents {
             }
             _ => Rebalance::Revoke(partitions.clone()),
         });
+    }
+}
+
+/// Gives every partition back, in the way of the group's protocol.
+pub(super) fn give_all_back<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+) -> Result<(), ClientError> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => {
+            consumer.assignment().and_then(|list| consumer.incremental_unassign(&list))
+        }
+        _ => consumer.unassign(),
     }
 }
 
@@ -191,42 +271,69 @@ pub(super) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
     }
 }
 
-/// What all clients have in common: the user's options first, so that ours lie over them.
-fn common(config: &KafkaConfig) -> ClientConfig {
+/// Options of a client with the file of its token, which goes into its context.
+pub(super) struct Prepared {
+    pub(super) options: ClientConfig,
+    pub(super) token: Option<TokenFile>,
+}
+
+impl Prepared {
+    fn set(&mut self, key: &str, value: impl Into<String>) -> &mut Self {
+        self.options.set(key, value);
+        self
+    }
+
+    /// Sets what the user has not.
+    fn defaults(&mut self, user: &BTreeMap<String, String>, ours: &[(&str, &str)]) -> &mut Self {
+        for (key, value) in ours.iter().filter(|(key, _)| !user.contains_key(*key)) {
+            self.set(key, *value);
+        }
+        self
+    }
+
+    fn observe(self) -> Result<Observer, ClientError> {
+        self.options.create_with_context(ClientEvents::new(self.token))
+    }
+}
+
+/// A record is acknowledged by all replicas, once, and in order.
+pub(super) fn promise_delivery(options: &mut ClientConfig) {
+    options.set("enable.idempotence", "true").set("acks", "all");
+}
+
+/// What all clients have in common: the user's options first, so that ours lie over them. Files of
+/// secrets are read now.
+fn common(config: &KafkaConfig) -> Result<Prepared, ClientError> {
     base(&config.brokers, &config.options, &format!("tickcast-{}", config.instance))
 }
 
-fn base(brokers: &str, options: &BTreeMap<String, String>, name: &str) -> ClientConfig {
+fn base(
+    brokers: &str,
+    options: &BTreeMap<String, String>,
+    name: &str,
+) -> Result<Prepared, ClientError> {
+    let resolved = secret::resolve(options).map_err(ClientError::ClientCreation)?;
     let mut client = ClientConfig::new();
-    for (key, value) in options {
+    for (key, value) in resolved.options {
         client.set(key, value);
     }
-    defaults(&mut client, options, &[("reconnect.backoff.max.ms", "2000")]);
-    client
+    let mut prepared = Prepared { options: client, token: resolved.token };
+    prepared
+        .defaults(options, &[("reconnect.backoff.max.ms", "2000")])
         .set("bootstrap.servers", brokers)
         .set("client.id", name)
         .set("allow.auto.create.topics", "false");
-    client
-}
-
-/// Sets what the user has not.
-fn defaults(client: &mut ClientConfig, user: &BTreeMap<String, String>, ours: &[(&str, &str)]) {
-    for (key, value) in ours.iter().filter(|(key, _)| !user.contains_key(*key)) {
-        client.set(*key, *value);
-    }
+    Ok(prepared)
 }
 
 /// A consumer of the tools: no group, nothing committed, only what is committed by others.
-pub(super) fn tool_consumer(
-    cluster: &ClusterConfig,
-) -> Result<BaseConsumer<ToolEvents>, ClientError> {
-    let mut options = base(&cluster.brokers, &cluster.options, "tickcast");
-    defaults(
-        &mut options,
-        &cluster.options,
-        &[("queued.min.messages", "10000"), ("queued.max.messages.kbytes", "8192")],
-    );
+pub(super) fn tool_consumer(cluster: &ClusterConfig) -> Result<Observer, ClientError> {
+    let mut options = base(&cluster.brokers, &cluster.options, "tickcast")?;
     options
+        .defaults(
+            &cluster.options,
+            &[("queued.min.messages", "10000"), ("queued.max.messages.kbytes", "8192")],
+        )
         // The library wants a group's name for any assignment; nothing is ever committed to it.
         .set("group.id", "tickcast-tools")
         .set("enable.auto.commit", "false")
@@ -235,65 +342,37 @@ pub(super) fn tool_consumer(
         // A place that is gone must not be replaced silently by another one.
         .set("auto.offset.reset", "error")
         .set("isolation.level", "read_committed");
-    options.create_with_context(ToolEvents::default())
+    options.observe()
 }
 
 /// The options of a producer of the tools. `patience_ms` is how long a record is tried, for ever
 /// where it is 0.
-pub(super) fn tool_producer_options(cluster: &ClusterConfig, patience_ms: u32) -> ClientConfig {
-    let mut options = base(&cluster.brokers, &cluster.options, "tickcast");
-    defaults(&mut options, &cluster.options, &PRODUCER_DEFAULTS);
-    defaults(&mut options, &cluster.options, &[("message.timeout.ms", &patience_ms.to_string())]);
-    promise_delivery(&mut options);
+pub(super) fn tool_producer_options(
+    cluster: &ClusterConfig,
+    patience_ms: u32,
+) -> Result<Prepared, ClientError> {
+    let mut options = base(&cluster.brokers, &cluster.options, "tickcast")?;
     options
+        .defaults(&cluster.options, &PRODUCER_DEFAULTS)
+        .defaults(&cluster.options, &[("message.timeout.ms", &patience_ms.to_string())]);
+    promise_delivery(&mut options.options);
+    Ok(options)
 }
 
 /// Options for the admin client of the tools.
-pub(super) fn tool_admin_options(cluster: &ClusterConfig) -> ClientConfig {
-    base(&cluster.brokers, &cluster.options, "tickcast")
+pub(super) fn tool_admin_options(cluster: &ClusterConfig) -> Result<ClientConfig, ClientError> {
+    Ok(base(&cluster.brokers, &cluster.options, "tickcast")?.options)
 }
 
-/// Keeps what a client of the tools complains of, to be told where something fails for it: the
-/// library answers a failed question with no more than "timed out".
-#[derive(Debug, Default)]
-pub(super) struct ToolEvents {
-    last: Mutex<Option<String>>,
-}
-
-impl ToolEvents {
-    /// The newest complaint since the last call.
-    pub(super) fn take_complaint(&self) -> Option<String> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-impl ClientContext for ToolEvents {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log_line(level, facility, message);
-    }
-
-    fn error(&self, error: ClientError, reason: &str) {
-        debug!(%error, reason, "the client reports an error");
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
-    }
-}
-
-impl ConsumerContext for ToolEvents {}
-
-/// A record is acknowledged by all replicas, once, and in order.
-pub(super) fn promise_delivery(options: &mut ClientConfig) {
-    options.set("enable.idempotence", "true").set("acks", "all");
-}
-
-/// The consumer of the group.
-pub(super) fn group_consumer(config: &KafkaConfig) -> Result<GroupConsumer, ClientError> {
-    let mut options = common(config);
+/// The options of the consumer of the group.
+pub(super) fn group_options(config: &KafkaConfig) -> Result<Prepared, ClientError> {
+    let mut options = common(config)?;
     let strategy = if config.cooperative { "cooperative-sticky" } else { "range,roundrobin" };
     if config.static_membership {
         options.set("group.instance.id", &config.instance);
     }
-    defaults(&mut options, &config.options, &CONSUMER_DEFAULTS);
     options
+        .defaults(&config.options, &CONSUMER_DEFAULTS)
         .set("group.id", &config.group)
         .set("partition.assignment.strategy", strategy)
         .set("enable.auto.commit", "false")
@@ -304,12 +383,18 @@ pub(super) fn group_consumer(config: &KafkaConfig) -> Result<GroupConsumer, Clie
         .set("auto.offset.reset", "error")
         // Also makes the broker wait for open transactions before it tells a committed offset.
         .set("isolation.level", "read_committed");
-    BaseConsumer::from_config_and_context(&options, ConsumerEvents::default())
+    Ok(options)
+}
+
+/// The consumer of the group.
+pub(super) fn group_consumer(config: &KafkaConfig) -> Result<GroupConsumer, ClientError> {
+    let Prepared { options, token } = group_options(config)?;
+    options.create_with_context(ConsumerEvents { token, ..ConsumerEvents::default() })
 }
 
 /// A consumer without a group that reads to the end of what is committed.
-pub(super) fn restoring_consumer(config: &KafkaConfig) -> Result<BaseConsumer, ClientError> {
-    let mut options = common(config);
+pub(super) fn restoring_consumer(config: &KafkaConfig) -> Result<Observer, ClientError> {
+    let mut options = common(config)?;
     options
         // The library wants a group's name for any assignment; nothing is ever committed to it.
         .set("group.id", format!("{}-restore", config.group))
@@ -318,31 +403,32 @@ pub(super) fn restoring_consumer(config: &KafkaConfig) -> Result<BaseConsumer, C
         .set("enable.partition.eof", "true")
         .set("auto.offset.reset", "earliest")
         .set("isolation.level", "read_committed");
-    options.create()
+    options.observe()
 }
 
 /// A client that looks at the cluster, open transactions included.
 pub(super) fn observer(config: &KafkaConfig) -> Result<Observer, ClientError> {
-    let mut options = common(config);
+    let mut options = common(config)?;
     options.set("isolation.level", "read_uncommitted");
-    BaseConsumer::from_config_and_context(&options, ObserverEvents::default())
+    options.observe()
 }
 
 /// The options of the producer.
-pub(super) fn producer_options(config: &KafkaConfig) -> ClientConfig {
-    let mut options = common(config);
-    defaults(&mut options, &config.options, &PRODUCER_DEFAULTS);
-    promise_delivery(&mut options);
+pub(super) fn producer_options(config: &KafkaConfig) -> Result<Prepared, ClientError> {
+    let mut options = common(config)?;
+    options.defaults(&config.options, &PRODUCER_DEFAULTS);
+    promise_delivery(&mut options.options);
     if config.delivery == Delivery::ExactlyOnce {
-        options.set("transactional.id", format!("{}-{}", config.group, config.instance));
-        defaults(&mut options, &config.options, &[("transaction.timeout.ms", "15000")]);
+        options
+            .set("transactional.id", format!("{}-{}", config.group, config.instance))
+            .defaults(&config.options, &[("transaction.timeout.ms", "15000")]);
     }
-    options
+    Ok(options)
 }
 
 /// Options for the admin client.
-pub(super) fn admin_options(config: &KafkaConfig) -> ClientConfig {
-    common(config)
+pub(super) fn admin_options(config: &KafkaConfig) -> Result<ClientConfig, ClientError> {
+    Ok(common(config)?.options)
 }
 
 /// The library's words about an option, without the value that it repeats behind them: the option
@@ -350,6 +436,7 @@ pub(super) fn admin_options(config: &KafkaConfig) -> ClientConfig {
 pub(super) fn without_value(error: &ClientError) -> String {
     match error {
         ClientError::ClientConfig(_, words, key, _) => format!("option `{key}`: {words}"),
+        ClientError::ClientCreation(words) => words.clone(),
         other => other.to_string(),
     }
 }
@@ -363,6 +450,39 @@ pub(super) fn opening<'c>(context: &'c str) -> impl Fn(ClientError) -> Failure +
         }
         _ => Failure::Retry(format!("{context}: {error}")),
     }
+}
+
+/// Whether a question merely had no answer, so that it may be asked again.
+pub(super) fn is_silence(error: &ClientError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::Resolve
+        )
+    )
+}
+
+/// Whether a commit that failed may succeed by itself: the coordinator was not to be had.
+pub(super) fn passes_commit(error: &ClientError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::CoordinatorLoadInProgress
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::NotCoordinator
+                // Partitions that stay are read on meanwhile, and their offsets wait.
+                | RDKafkaErrorCode::RebalanceInProgress
+                | RDKafkaErrorCode::RequestTimedOut
+                | RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::NetworkException
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::WaitingForCoordinator
+        )
+    )
 }
 
 /// Whether an error while reading passes by itself: the library tries again, and a record only

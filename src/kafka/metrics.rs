@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+use prometheus::{Counter, Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 
 /// Bucket bounds in seconds, from one quick round trip to a stalled broker.
 const SECONDS_BUCKETS: [f64; 12] =
@@ -15,6 +15,7 @@ const SECONDS_BUCKETS: [f64; 12] =
 pub struct KafkaMetrics {
     sessions_failed: IntCounter,
     rebalances: IntCounter,
+    kept: IntCounter,
     pub(super) partitions: IntGauge,
     pub(super) lag: IntGauge,
     pauses: IntCounter,
@@ -27,6 +28,7 @@ pub struct KafkaMetrics {
     pub(super) dead_letters: IntCounter,
     pub(super) produced: IntCounter,
     pub(super) failed: IntCounter,
+    backpressure_seconds: Counter,
 }
 
 impl KafkaMetrics {
@@ -56,6 +58,10 @@ impl KafkaMetrics {
             rebalances: counter(
                 "tickcast_kafka_rebalances_total",
                 "Assignments and revocations of partitions.",
+            )?,
+            kept: counter(
+                "tickcast_kafka_partitions_kept_total",
+                "Partitions that came back in a rebalance with their states still in memory.",
             )?,
             partitions: gauge(
                 "tickcast_kafka_partitions",
@@ -105,6 +111,14 @@ impl KafkaMetrics {
                 "tickcast_kafka_produce_failed_total",
                 "Records that the broker did not take; each ends the session.",
             )?,
+            backpressure_seconds: {
+                let counter = Counter::new(
+                    "tickcast_kafka_backpressure_seconds_total",
+                    "Time that shards waited for room in the producer's queue, over all shards.",
+                )?;
+                registry.register(Box::new(counter.clone()))?;
+                counter
+            },
         })
     }
 
@@ -116,6 +130,10 @@ impl KafkaMetrics {
     pub(super) fn rebalanced(&self, partitions: usize) {
         self.rebalances.inc();
         self.partitions.set(i64::try_from(partitions).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn kept(&self, partitions: usize) {
+        self.kept.inc_by(partitions as u64);
     }
 
     pub(super) fn paused(&self) {
@@ -134,6 +152,11 @@ impl KafkaMetrics {
 
     pub(super) fn restore_took(&self, took: Duration) {
         self.restore_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Notes that a shard waited for room in the producer's queue.
+    pub(super) fn held_up(&self, waited: Duration) {
+        self.backpressure_seconds.inc_by(waited.as_secs_f64());
     }
 
     pub(super) fn lost_offset(&self) {

@@ -16,6 +16,9 @@
 //! | module | owns |
 //! |---|---|
 //! | `client` | every option of every client, and their logs |
+//! | `advice` | what the clients are told in effect, and what of it cannot work |
+//! | `secret` | passwords and tokens that stand in files of their own |
+//! | `refusal` | why a cluster does not let us in, in words that help (pure) |
 //! | `topics` | which topics there must be, and making them |
 //! | `partitions` | the partitions of the input: numbers, positions, pauses (pure) |
 //! | `restore` | reading a changelog partition to its end |
@@ -26,6 +29,7 @@
 //! | `tools` | reading and writing a topic without a group, for the tools at both ends |
 //! | `bare_loop` | the client library alone, to compare with |
 
+mod advice;
 mod bare_loop;
 mod checkpoint;
 mod client;
@@ -33,7 +37,9 @@ mod gap;
 mod metrics;
 mod partitions;
 mod publisher;
+mod refusal;
 mod restore;
+mod secret;
 mod session;
 mod tools;
 mod topics;
@@ -41,10 +47,10 @@ mod topics;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::clock::pause;
-use crate::config::KafkaConfig;
+use crate::config::{ClusterConfig, KafkaConfig};
 use crate::http::Condition;
 use crate::source::backoff::Backoff;
 use crate::source::intake::IntakeSender;
@@ -58,6 +64,7 @@ pub use self::tools::{
     TopicRecords, TopicTail, TopicWriter, WriteCounts, WriteError, Written,
 };
 
+use self::advice::Effective;
 use self::session::{Ended, Session};
 
 /// How long beginning and ending a session may take: each of their requests has a limit of its own,
@@ -100,6 +107,8 @@ pub enum KafkaError {
 enum Failure {
     /// A new session may succeed.
     Retry(String),
+    /// The cluster does not let us in: a fault of the configuration, unless it let us in before.
+    Refused(String),
     /// It will not.
     Final(KafkaError),
 }
@@ -115,6 +124,28 @@ impl Failure {
     }
 }
 
+fn setup(context: &str, error: &rdkafka::error::KafkaError) -> KafkaError {
+    KafkaError::Setup(format!("{context}: {}", client::without_value(error)))
+}
+
+/// Looks at the options of a daemon without connecting, files of secrets included. Returns what
+/// cannot work although each option by itself is taken.
+///
+/// # Errors
+/// [`KafkaError::Setup`] where an option is refused.
+pub fn check(config: &KafkaConfig) -> Result<Vec<String>, KafkaError> {
+    let effective = advice::effective(config).map_err(|error| setup("kafka", &error))?;
+    Ok(effective.advice)
+}
+
+/// As [`check`], of a tool such as the bridge.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_tool(cluster: &ClusterConfig) -> Result<(), KafkaError> {
+    advice::check_tool(cluster).map_err(|error| setup("kafka", &error))
+}
+
 impl KafkaSource {
     /// Runs sessions until `stop` turns true. Call it on a thread of its own.
     ///
@@ -123,8 +154,15 @@ impl KafkaSource {
     pub fn run(self, stop: &watch::Receiver<bool>) -> Result<(), KafkaError> {
         let mut backoff = Backoff::new(self.config.backoff_max, self.seed);
         let mut proven = false;
+        let Effective { consumer, producer, advice } =
+            advice::effective(&self.config).map_err(|error| setup("kafka", &error))?;
+        info!(consumer, producer, "effective Kafka options");
+        for advice in advice {
+            warn!(advice, "a setting cannot work");
+        }
+        // After a failure its reason stays to be seen until a session stands.
+        self.ready.not_ready(format!("connecting to {}", self.config.brokers));
         loop {
-            self.ready.not_ready(format!("connecting to {}", self.config.brokers));
             let mut wait = backoff.next_wait();
             while !wait.is_zero() && !*stop.borrow() {
                 self.pulse.work();
@@ -136,21 +174,29 @@ impl KafkaSource {
                 return Ok(());
             }
             self.pulse.wait(OPEN_PATIENCE);
-            let ended = Session::open(&self, stop, proven).and_then(|mut session| {
-                proven = true;
-                let ended = session.run();
-                if session.has_flowed() {
-                    backoff.reset();
+            let ended = match Session::open(&self, stop) {
+                Ok(mut session) => {
+                    proven = true;
+                    let ended = session.run();
+                    if session.has_flowed() {
+                        backoff.reset();
+                    }
+                    session.close();
+                    ended
                 }
-                session.close();
-                ended
-            });
+                // What was right once may be so again: a password that is being replaced, say.
+                Err(Failure::Final(KafkaError::Setup(what))) if proven => Err(Failure::Retry(what)),
+                Err(failure) => Err(failure),
+            };
             self.pulse.wait(OPEN_PATIENCE);
             session::clear(&self.shards).map_err(|_| KafkaError::EngineGone)?;
             match ended {
                 Ok(Ended::Stopped) => return Ok(()),
                 Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Retry(error)) => {
+                Err(Failure::Refused(why)) if !proven => {
+                    return Err(KafkaError::Setup(format!("kafka: {why}")));
+                }
+                Err(Failure::Retry(error) | Failure::Refused(error)) => {
                     self.metrics.session_failed();
                     self.ready.not_ready(&error);
                     warn!(%error, "the Kafka session has ended; a new one begins");

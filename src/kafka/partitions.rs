@@ -40,6 +40,33 @@ pub(super) struct Reading {
     pub(super) committed: i64,
 }
 
+/// Partitions that were given back and may come again, with the offset of the record to come.
+///
+/// Their states are still in memory. They are as good as what would be restored where the group's
+/// committed offset is the one that we have committed: then nobody has done work that counts in
+/// between, and what is in memory follows from the records up to there, as it does for anybody.
+#[derive(Debug, Default)]
+pub(super) struct Kept(Vec<(PartitionId, i64)>);
+
+impl Kept {
+    /// Keeps a partition. What was read of it must be committed.
+    pub(super) fn keep(&mut self, reading: &Reading) {
+        debug_assert_eq!(reading.next, reading.committed, "work that is not committed");
+        self.0.push((reading.id, reading.next));
+    }
+
+    /// The offset of a partition that was kept; it is kept no longer.
+    pub(super) fn take(&mut self, id: PartitionId) -> Option<i64> {
+        let at = self.0.iter().position(|(kept, _)| *kept == id)?;
+        Some(self.0.swap_remove(at).1)
+    }
+
+    /// Those that are left.
+    pub(super) fn rest(self) -> impl Iterator<Item = PartitionId> {
+        self.0.into_iter().map(|(id, _)| id)
+    }
+}
+
 impl PartitionTable {
     /// The table of topics with so many partitions each.
     pub(super) fn new<'t>(topics: impl IntoIterator<Item = (&'t str, i32)>) -> Self {
@@ -71,10 +98,11 @@ impl Assigned {
         self.partitions.push(Reading { id, name, next, committed: next });
     }
 
-    /// Reads a partition no longer.
-    pub(super) fn remove(&mut self, id: PartitionId) {
-        self.partitions.retain(|partition| partition.id != id);
+    /// Reads a partition no longer; returns how far it was read.
+    pub(super) fn remove(&mut self, id: PartitionId) -> Option<Reading> {
         self.newest = 0;
+        let at = self.partitions.iter().position(|partition| partition.id == id)?;
+        Some(self.partitions.remove(at))
     }
 
     /// All of them.
@@ -172,6 +200,20 @@ mod tests {
     }
 
     #[test]
+    fn partitions_are_kept_until_they_are_taken() {
+        let name = PartitionTable::new([("a", 1)]).name(PartitionId(0)).unwrap().clone();
+        let mut kept = Kept::default();
+        for (id, next) in [(3, 10), (5, 0), (4, 7)] {
+            let reading =
+                Reading { id: PartitionId(id), name: name.clone(), next, committed: next };
+            kept.keep(&reading);
+        }
+        assert_eq!((kept.take(PartitionId(5)), kept.take(PartitionId(5))), (Some(0), None));
+        assert_eq!(kept.take(PartitionId(4)), Some(7));
+        assert_eq!(kept.rest().collect::<Vec<_>>(), [PartitionId(3)]);
+    }
+
+    #[test]
     fn a_commit_covers_what_was_delivered_and_nothing_else() {
         let table = PartitionTable::new([("a", 2), ("b", 1)]);
         let ids: Vec<_> =
@@ -194,7 +236,9 @@ mod tests {
         assigned.delivered(later);
         assigned.committed(&covered);
         assert_eq!(assigned.uncommitted()[0].next, 14);
-        assigned.remove(ids[1]);
+        let removed = assigned.remove(ids[1]).unwrap();
+        assert_eq!((removed.next, removed.committed), (14, 13));
+        assert_eq!(assigned.remove(ids[1]), None);
         assigned.committed(&covered);
         assert_eq!(assigned.place("b", 0, 0).unwrap().partition, ids[2]);
         assert_eq!(assigned.iter().count(), 1);

@@ -5,12 +5,14 @@
 //! one. When the producer's queue is full the shard waits (policy `block`), until there is room or
 //! the session is over. Never decides when a checkpoint is due.
 
+use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
@@ -18,7 +20,8 @@ use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
 use super::client::log_line;
 use super::metrics::KafkaMetrics;
 use super::partitions::PartitionTable;
-use crate::clock::pause;
+use super::secret::{self, TokenFile};
+use crate::clock::{Stopwatch, pause};
 use crate::config::KafkaConfig;
 use crate::domain::{Reject, Symbol};
 use crate::pipeline::StoredState;
@@ -66,6 +69,7 @@ pub(super) struct Outstanding {
 pub(super) struct ProducerEvents {
     outstanding: Arc<Outstanding>,
     metrics: KafkaMetrics,
+    token: Option<TokenFile>,
 }
 
 pub(super) type Producer = ThreadedProducer<ProducerEvents>;
@@ -141,18 +145,28 @@ impl Outstanding {
 }
 
 impl ProducerEvents {
-    pub(super) fn new(outstanding: Arc<Outstanding>, metrics: KafkaMetrics) -> Self {
-        Self { outstanding, metrics }
+    pub(super) fn new(
+        outstanding: Arc<Outstanding>,
+        metrics: KafkaMetrics,
+        token: Option<TokenFile>,
+    ) -> Self {
+        Self { outstanding, metrics, token }
     }
 }
 
 impl ClientContext for ProducerEvents {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
         log_line(level, facility, message);
     }
 
     fn error(&self, error: ClientError, reason: &str) {
         tracing::debug!(%error, reason, "the producer reports an error");
+    }
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        secret::answer(self.token.as_ref())
     }
 }
 
@@ -204,27 +218,40 @@ impl KafkaPublisher {
         self.turn = self.turn.other();
     }
 
-    /// Publishes a forecast under its symbol.
-    pub fn forecast(&mut self, symbol: &Symbol, record: &[u8]) {
-        self.publish(&self.shared.config.forecasts, FORECAST_SCHEMA, symbol, record);
+    /// Publishes a forecast under its symbol, and says how long ago the oldest tick of its batch has
+    /// arrived.
+    pub fn forecast(&mut self, symbol: &Symbol, record: &[u8], arrived: Option<Stopwatch>) {
+        self.publish(&self.shared.config.forecasts, FORECAST_SCHEMA, symbol, record, arrived);
     }
 
     /// Publishes a score under its symbol, where there is a topic for it.
     pub fn score(&mut self, symbol: &Symbol, record: &[u8]) {
         if let Some(topic) = &self.shared.config.scores {
-            self.publish(topic, SCORE_SCHEMA, symbol, record);
+            self.publish(topic, SCORE_SCHEMA, symbol, record, None);
         }
     }
 
-    fn publish(&self, topic: &str, schema: &str, symbol: &Symbol, record: &[u8]) {
+    fn publish(
+        &self,
+        topic: &str,
+        schema: &str,
+        symbol: &Symbol,
+        record: &[u8],
+        arrived: Option<Stopwatch>,
+    ) {
         let batch = Batch::Published(self.turn);
         let to =
             BaseRecord::with_opaque_to(topic, batch.index()).key(symbol.as_str()).payload(record);
         let headers = || {
             let model = &*self.model_sha256;
-            OwnedHeaders::new_with_capacity(2)
+            let headers = OwnedHeaders::new_with_capacity(3)
                 .insert(Header { key: "tickcast-schema", value: Some(schema) })
-                .insert(Header { key: "tickcast-model-sha256", value: Some(model) })
+                .insert(Header { key: "tickcast-model-sha256", value: Some(model) });
+            let Some(arrived) = arrived else { return headers };
+            let micros = u64::try_from(arrived.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let mut digits = [0; 20];
+            let value = decimal(micros, &mut digits);
+            headers.insert(Header { key: "tickcast-latency-us", value: Some(value) })
         };
         self.send(to, if self.shared.config.headers { Some(&headers) } else { None });
     }
@@ -287,7 +314,7 @@ impl KafkaPublisher {
         record: BaseRecord<'_, K, [u8], usize>,
         headers: Option<&dyn Fn() -> OwnedHeaders>,
     ) {
-        let Shared { producer, outstanding, .. } = &*self.shared;
+        let Shared { producer, outstanding, metrics, .. } = &*self.shared;
         let batch = record.delivery_opaque;
         outstanding.count(batch).fetch_add(1, Ordering::Relaxed);
         let mut record = record;
@@ -306,7 +333,10 @@ impl KafkaPublisher {
                     if !std::mem::replace(&mut waits, true) {
                         self.pulse.wait(ROOM_PATIENCE);
                     }
+                    // Counted while it lasts: a wait without end must be seen as well.
+                    let waiting = Stopwatch::start();
                     pause(ROOM_PAUSE);
+                    metrics.held_up(waiting.elapsed());
                 }
                 Err((error, _)) => {
                     outstanding.fail(format!("the producer did not take a record: {error}"));
@@ -316,6 +346,19 @@ impl KafkaPublisher {
         }
         // Nobody will acknowledge it; the next session makes it again.
         outstanding.count(batch).fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// Writes a number from the back of a buffer, which has room for it; nothing is allocated.
+fn decimal(number: u64, digits: &mut [u8; 20]) -> &[u8] {
+    let (mut rest, mut at) = (number, digits.len());
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            return &digits[at..];
+        }
     }
 }
 
@@ -329,5 +372,17 @@ pub(super) struct StatePlace {
 impl fmt::Debug for KafkaPublisher {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("KafkaPublisher").field("turn", &self.turn).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_everybody_reads_them() {
+        for number in [0, 7, 10, 1234, u64::MAX] {
+            assert_eq!(decimal(number, &mut [0; 20]), number.to_string().as_bytes());
+        }
     }
 }

@@ -8,13 +8,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tracing::info;
 
 use super::Failure;
-use super::client::Observer;
+use super::client::{self, Observer};
 use super::publisher::StatePlace;
 use super::topics::ANSWER_TIMEOUT;
 use crate::clock::{Stopwatch, pause};
@@ -27,12 +27,14 @@ const STABLE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Reads the newest value of every key of a changelog partition within `limit`.
 pub(super) fn read_states(
-    reader: &BaseConsumer,
+    reader: &Observer,
     observer: &Observer,
     place: &StatePlace,
     limit: Duration,
 ) -> Result<Vec<(String, Bytes)>, Failure> {
     let StatePlace { topic, number } = place;
+    client::serve(observer);
+    client::serve(reader);
     // The end with open transactions included: what they hold is decided before we go on.
     let (low, end) = observer
         .fetch_watermarks(topic, *number, ANSWER_TIMEOUT)

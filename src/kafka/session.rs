@@ -10,7 +10,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rdkafka::consumer::{BaseConsumer, Consumer, RebalanceProtocol};
+use rdkafka::consumer::{Consumer, RebalanceProtocol};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::Producer as _;
 use rdkafka::{Message, Offset, TopicPartitionList};
@@ -18,8 +18,8 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::checkpoint::{Checkpoint, Progress, Tools};
-use super::client::{self, GroupConsumer, Observer, Rebalance, opening};
-use super::partitions::{Assigned, PartitionName, PartitionTable, Start, decide_start};
+use super::client::{self, GroupConsumer, Observer, Prepared, Rebalance, opening};
+use super::partitions::{Assigned, Kept, PartitionName, PartitionTable, Start, decide_start};
 use super::publisher::{KafkaPublisher, Outstanding, Producer, ProducerEvents, StatePlace, Turn};
 use super::topics::{self, ANSWER_TIMEOUT};
 use super::{Failure, KafkaError, KafkaSource, gap, restore};
@@ -40,10 +40,13 @@ const CHECKPOINT_POLL_TIMEOUT: Duration = Duration::from_millis(1);
 const FULL_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long all shards together may take for a command, behind whatever is in their queues.
-const SHARD_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const SHARD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long what is asked between two polls may take in all, but for restoring.
 const CLUSTER_PATIENCE: Duration = Duration::from_secs(180);
+
+/// How often the clients that nobody polls otherwise are looked after.
+const SERVE_EVERY: Duration = Duration::from_secs(1);
 
 /// How many unusable states are told by name.
 const COLD_LINES_MAX: usize = 10;
@@ -58,11 +61,13 @@ pub(super) struct Session<'s> {
     source: &'s KafkaSource,
     stop: &'s watch::Receiver<bool>,
     observer: Observer,
-    reader: BaseConsumer,
+    reader: Observer,
     consumer: GroupConsumer,
     publisher: KafkaPublisher,
     table: PartitionTable,
     assigned: Assigned,
+    /// Partitions whose states the shards still hold, until the group has said who reads them.
+    kept: Kept,
     /// A record that its shard had no room for; all partitions are paused meanwhile.
     held: Option<Record>,
     checkpoint: Option<Checkpoint>,
@@ -73,6 +78,8 @@ pub(super) struct Session<'s> {
     moved: Stopwatch,
     /// What the probe was told last; `None` before the first assignment.
     shown_cut_off: Option<bool>,
+    /// Since the clients that are not polled otherwise were looked after.
+    served: Stopwatch,
     flowed: bool,
 }
 
@@ -93,31 +100,22 @@ fn engine_gone<E>(_: E) -> Failure {
 }
 
 impl<'s> Session<'s> {
-    /// Connects everything. Before any session has stood (`proven`), a cluster that refuses us is
-    /// told as a fault of the configuration instead of being asked again.
+    /// Connects everything.
     pub(super) fn open(
         source: &'s KafkaSource,
         stop: &'s watch::Receiver<bool>,
-        proven: bool,
     ) -> Result<Self, Failure> {
         let config = &source.config;
         let observer = client::observer(config).map_err(opening("make a client"))?;
-        let table =
-            topics::prepare(config, &observer, &source.runtime).map_err(
-                |failure| match observer.context().refusal() {
-                    Some(refusal) if !proven => {
-                        Failure::Final(KafkaError::Setup(format!("kafka: {refusal}")))
-                    }
-                    _ => failure,
-                },
-            )?;
+        let table = topics::prepare(config, &observer, &source.runtime)?;
         let reader =
             client::restoring_consumer(config).map_err(opening("make the restoring consumer"))?;
         let outstanding = Arc::new(Outstanding::default());
-        let events = ProducerEvents::new(Arc::clone(&outstanding), source.metrics.clone());
-        let producer: Producer = client::producer_options(config)
-            .create_with_context(events)
-            .map_err(opening("make the producer"))?;
+        let Prepared { options, token } =
+            client::producer_options(config).map_err(opening("make the producer"))?;
+        let events = ProducerEvents::new(Arc::clone(&outstanding), source.metrics.clone(), token);
+        let producer: Producer =
+            options.create_with_context(events).map_err(opening("make the producer"))?;
         if config.delivery == Delivery::ExactlyOnce {
             // Fences off whoever used our transactional id before, and aborts what it left open.
             producer
@@ -150,12 +148,14 @@ impl<'s> Session<'s> {
             publisher,
             table,
             assigned: Assigned::default(),
+            kept: Kept::default(),
             held: None,
             checkpoint: None,
             idle: Stopwatch::start(),
             turn: Turn::default(),
             moved: Stopwatch::start(),
             shown_cut_off: None,
+            served: Stopwatch::start(),
             flowed: false,
         })
     }
@@ -172,17 +172,14 @@ impl<'s> Session<'s> {
         self.consumer.context().close();
         // A revocation that was taken down and not answered would keep the consumer from closing
         // for ever.
-        let given = match self.consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => self
-                .consumer
-                .assignment()
-                .and_then(|list| self.consumer.incremental_unassign(&list)),
-            _ => self.consumer.unassign(),
-        };
-        if let Err(error) = given {
+        if let Err(error) = client::give_all_back(&self.consumer) {
             debug!(%error, "cannot give the partitions back while closing");
         }
-        self.consumer.unsubscribe();
+        // A member that stays the same over restarts says no goodbye: it is waited for until its
+        // session times out.
+        if !self.source.config.static_membership {
+            self.consumer.unsubscribe();
+        }
     }
 
     /// Runs until it is asked to stop or something fails.
@@ -205,6 +202,7 @@ impl<'s> Session<'s> {
                 }
             }
             self.advance_checkpoint()?;
+            self.serve_others();
             self.show_connection();
             self.watch_for_stall()?;
         }
@@ -216,7 +214,9 @@ impl<'s> Session<'s> {
         let Self { consumer, assigned, source, held, moved, .. } = self;
         match consumer.poll(timeout) {
             // Also what a poll says around a rebalance.
-            None => Ok(()),
+            None => {
+                consumer.context().take_refusal().map_or(Ok(()), |why| Err(Failure::Refused(why)))
+            }
             Some(Ok(message)) => {
                 *moved = Stopwatch::start();
                 *held = deliver(&source.shards, assigned, &message)?;
@@ -225,11 +225,14 @@ impl<'s> Session<'s> {
                 }
                 Ok(())
             }
-            Some(Err(error)) if client::passes(&error) => {
-                debug!(%error, "the cluster is not reached; trying on");
-                Ok(())
-            }
-            Some(Err(error)) => Err(Failure::retry(format_args!("read the input: {error}"))),
+            Some(Err(error)) => match consumer.context().take_refusal() {
+                Some(why) => Err(Failure::Refused(why)),
+                None if client::passes(&error) => {
+                    debug!(%error, "the cluster is not reached; trying on");
+                    Ok(())
+                }
+                None => Err(Failure::retry(format_args!("read the input: {error}"))),
+            },
         }
     }
 
@@ -270,6 +273,7 @@ impl<'s> Session<'s> {
             TopicPartitionList::new()
         };
         let mut starts = TopicPartitionList::with_capacity(count);
+        let (mut kept, mut kept_count) = (std::mem::take(&mut self.kept), 0);
         for element in committed.elements() {
             let (topic, number) = (element.topic(), element.partition());
             let id = self.table.id(topic, number).ok_or_else(|| {
@@ -281,10 +285,24 @@ impl<'s> Session<'s> {
                 Offset::Offset(offset) => Some(offset),
                 _ => None,
             };
-            let next = self.take_over(id, offset)?;
+            let next = match kept.take(id) {
+                Some(next) if offset == Some(next) => {
+                    kept_count += 1;
+                    self.assigned.add(id, self.name(id)?, next);
+                    next
+                }
+                Some(_) => {
+                    self.evict(id)?;
+                    self.take_over(id, offset)?
+                }
+                None => self.take_over(id, offset)?,
+            };
             starts
                 .add_partition_offset(topic, number, Offset::Offset(next))
                 .map_err(Failure::while_doing("name a position"))?;
+        }
+        for id in kept.rest() {
+            self.evict(id)?;
         }
         let assigned = match self.consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&starts),
@@ -297,21 +315,32 @@ impl<'s> Session<'s> {
         self.moved = Stopwatch::start();
         let partitions = self.assigned.iter().count();
         self.source.metrics.rebalanced(partitions);
-        if count > 0 {
+        self.source.metrics.kept(kept_count);
+        if count > kept_count {
             self.source.metrics.restore_took(begun.elapsed());
         }
         self.source.ready.ready();
         self.shown_cut_off = Some(false);
-        info!(added = count, partitions, "reading partitions");
+        info!(added = count, kept = kept_count, partitions, "reading partitions");
         Ok(())
+    }
+
+    fn name(&self, id: PartitionId) -> Result<PartitionName, Failure> {
+        self.table.name(id).cloned().ok_or_else(|| Failure::retry("no such partition"))
+    }
+
+    /// Has the shard forget a partition's symbols.
+    fn evict(&self, id: PartitionId) -> Result<(), Failure> {
+        let (answer, answers) = channel();
+        self.shard(id).command(Command::Evict { partition: id, answer }).map_err(engine_gone)?;
+        answers.recv_timeout(SHARD_TIMEOUT).map_err(engine_gone)
     }
 
     /// Restores a partition's states and returns the offset to read from.
     fn take_over(&mut self, id: PartitionId, committed: Option<i64>) -> Result<i64, Failure> {
         let config = &self.source.config;
         self.source.pulse.wait(CLUSTER_PATIENCE.max(2 * config.restore_timeout));
-        let name =
-            self.table.name(id).cloned().ok_or_else(|| Failure::retry("no such partition"))?;
+        let name = self.name(id)?;
         let PartitionName { topic, number } = &name;
         let (low, high) = self
             .observer
@@ -432,18 +461,19 @@ impl<'s> Session<'s> {
             self.consumer.resume(&list).map_err(Failure::while_doing("resume partitions"))?;
         }
         self.checkpoint_now()?;
+        let cooperative =
+            matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
         for element in list.elements() {
             let Some(id) = self.table.id(element.topic(), element.partition()) else { continue };
-            let (answer, answers) = channel();
-            self.shard(id)
-                .command(Command::Evict { partition: id, answer })
-                .map_err(engine_gone)?;
-            answers.recv_timeout(SHARD_TIMEOUT).map_err(engine_gone)?;
-            self.assigned.remove(id);
+            match self.assigned.remove(id) {
+                // All partitions are given back and some of them come again, with the next word.
+                Some(reading) if !cooperative => self.kept.keep(&reading),
+                _ => self.evict(id)?,
+            }
         }
-        let given = match self.consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => self.consumer.incremental_unassign(list),
-            _ => self.consumer.unassign(),
+        let given = match cooperative {
+            true => self.consumer.incremental_unassign(list),
+            false => self.consumer.unassign(),
         };
         given.map_err(Failure::while_doing("give partitions back"))?;
         let partitions = self.assigned.iter().count();
@@ -515,6 +545,15 @@ impl<'s> Session<'s> {
             }
         }
         Ok(())
+    }
+
+    /// Looks after the clients that are asked now and then: their tokens expire as well.
+    fn serve_others(&mut self) {
+        if self.served.elapsed() > SERVE_EVERY {
+            self.served = Stopwatch::start();
+            client::serve(&self.observer);
+            client::serve(&self.reader);
+        }
     }
 
     /// Tells the probe whether any broker is connected.

@@ -13,6 +13,7 @@ pub mod wire;
 use bytes::Bytes;
 
 use self::stream::StreamHub;
+use crate::clock::Stopwatch;
 use crate::domain::{Reject, Symbol};
 use crate::kafka::KafkaPublisher;
 use crate::source::intake::Record;
@@ -47,13 +48,19 @@ impl Publisher {
         Self { pulse, ..self }
     }
 
-    /// Hands one record to every way out.
+    /// Hands one record to every way out. Topics are told how long ago the oldest tick of its batch
+    /// has arrived.
     ///
     /// # Errors
     /// [`LinesClosed`] where lines can no longer be written.
-    pub fn publish(&mut self, symbol: &Symbol, record: &[u8]) -> Result<(), LinesClosed> {
+    pub fn publish(
+        &mut self,
+        symbol: &Symbol,
+        record: &[u8],
+        arrived: Option<Stopwatch>,
+    ) -> Result<(), LinesClosed> {
         if let Some(topics) = &mut self.topics {
-            topics.forecast(symbol, record);
+            topics.forecast(symbol, record, arrived);
         }
         // Whoever keeps the bytes shares one copy of them; where nobody does, none is made.
         if !self.stream.is_closed() || self.lines.is_some() {

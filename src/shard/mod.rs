@@ -6,6 +6,7 @@
 //! subscriber, and shares nothing with another shard but the ways out.
 
 mod crew;
+mod health;
 mod metrics;
 mod scores;
 
@@ -26,6 +27,7 @@ use crate::source::intake::{Arrival, IntakeReceiver, Record};
 use crate::supervise::{Pulse, Stage};
 
 pub use self::crew::{Crew, CrewError};
+pub use self::health::{FeedView, HealthMetrics, HealthWatch, SymbolBoard, SymbolRow};
 pub use self::metrics::ShardMetrics;
 pub use self::scores::{ScoreMetrics, ShardScores};
 
@@ -65,6 +67,7 @@ pub struct Shard {
     taking: Option<Taking>,
     /// Where the last states go when the shard ends, where somebody keeps them.
     last_states: Option<Sender<Handed>>,
+    health: Option<HealthWatch>,
 }
 
 /// A snapshot under way.
@@ -99,7 +102,14 @@ impl Shard {
             pulse,
             taking: None,
             last_states: None,
+            health: None,
         }
+    }
+
+    /// The same with a look at how its symbols are.
+    #[must_use]
+    pub fn watched(self, health: HealthWatch) -> Self {
+        Self { health: Some(health), ..self }
     }
 
     /// The shard as its supervisor sees it.
@@ -138,11 +148,15 @@ impl Shard {
         loop {
             // While states are being taken the shard does not wait for records.
             let idle = self.taking.is_some() && !self.intake.has_more();
+            let patience = self.health.as_ref().map(HealthWatch::patience);
             let open = idle || {
                 self.pulse.rest();
-                self.intake.drain(&mut batch, self.drain_records_max)
+                self.intake.drain_within(&mut batch, self.drain_records_max, patience)
             };
             self.pulse.work();
+            if let Some(health) = &self.health {
+                self.pipeline.set_now(health.now());
+            }
             let arrived = if idle { None } else { self.intake.arrived() };
             if let Some(arrived) = arrived {
                 self.metrics.received(arrived.elapsed());
@@ -166,6 +180,9 @@ impl Shard {
             self.scores.show(self.pipeline.scores_mut());
             self.show_stale();
             self.take_states();
+            if let Some(health) = &mut self.health {
+                health.turn(&mut self.pipeline);
+            }
             if !open {
                 return Ok(());
             }
@@ -315,7 +332,7 @@ fn flush(
         Haste::Throughput => pipeline.infer_and_advance()?,
     }
     let inferred = watch.elapsed();
-    let count = pipeline.emit(|symbol, record| publisher.publish(symbol, record))?;
+    let count = pipeline.emit(|symbol, record| publisher.publish(symbol, record, arrived))?;
     pipeline.emit_scores(|symbol, record| publisher.publish_score(symbol, record))?;
     let published = watch.elapsed();
     if let (Some(arrived), true) = (arrived, count > 0) {

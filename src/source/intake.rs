@@ -518,12 +518,33 @@ impl IntakeReceiver {
     /// Waits until something is there, then appends at most `count_max` entries to `batch`.
     /// Returns whether there may be more: `false` once the queue is closed and empty.
     pub fn drain(&self, batch: &mut Vec<Arrival>, count_max: usize) -> bool {
-        let mut queue = self.shared.lock();
-        while queue.waiting.is_empty() && !queue.gap_before_first && !queue.closed {
-            queue.receiver_waits = true;
-            queue =
-                self.shared.filled.wait(queue).unwrap_or_else(std::sync::PoisonError::into_inner);
-        }
+        self.drain_within(batch, count_max, None)
+    }
+
+    /// As [`IntakeReceiver::drain`], and waits no longer than `patience`, where there is one: then
+    /// nothing may have come.
+    pub fn drain_within(
+        &self,
+        batch: &mut Vec<Arrival>,
+        count_max: usize,
+        patience: Option<Duration>,
+    ) -> bool {
+        let queue = self.shared.lock();
+        let is_idle = |queue: &mut Queue| {
+            let idle = queue.waiting.is_empty() && !queue.gap_before_first && !queue.closed;
+            queue.receiver_waits = idle;
+            idle
+        };
+        let filled = &self.shared.filled;
+        let mut queue = match patience {
+            None => {
+                filled.wait_while(queue, is_idle).unwrap_or_else(std::sync::PoisonError::into_inner)
+            }
+            Some(patience) => {
+                let waited = filled.wait_timeout_while(queue, patience, is_idle);
+                waited.unwrap_or_else(std::sync::PoisonError::into_inner).0
+            }
+        };
         queue.receiver_waits = false;
         if std::mem::take(&mut queue.gap_before_first) {
             batch.push(Arrival::Gap);

@@ -306,6 +306,7 @@ fn serve(port: u16) -> Server {
         registry,
         readiness: Readiness::new(),
         liveness: Readiness::always("process"),
+        symbols: None,
         stream: Some(hub.clone()),
         version: Some(version),
         access: Access::default(),

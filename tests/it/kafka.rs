@@ -1,206 +1,20 @@
 //! Kafka in, Kafka out, against a real broker: what is promised, and what becomes of it when
 //! processes are killed, brokers go away and records are bad.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tickcast::publish::score_wire::ScoreRecord;
-use tickcast::publish::wire::ForecastRecord;
 
-use crate::support::broker::{Broker, Stored, signal, unique};
-use crate::support::bundle::{SealedBundle, sealed};
-use crate::support::process::{Daemon, eventually, run};
+use crate::support::broker::{Broker, signal};
+use crate::support::cluster::Stored;
+use crate::support::process::{Daemon, eventually};
 use crate::support::repository;
-
-const PARTITIONS: i32 = 4;
-
-/// A set of topics and a group that no other test uses.
-struct Topics {
-    group: String,
-    input: String,
-    forecasts: String,
-    scores: String,
-    dead: String,
-}
-
-impl Topics {
-    /// New topics on a broker; the outputs are left for the daemon to make.
-    fn create(broker: &Broker) -> Self {
-        let name = unique("kafka");
-        let topics = Self {
-            group: format!("{name}-group"),
-            input: format!("{name}-ticks"),
-            forecasts: format!("{name}-forecasts"),
-            scores: format!("{name}-scores"),
-            dead: format!("{name}-dead"),
-        };
-        broker.create_topic(&topics.input, PARTITIONS);
-        topics
-    }
-
-    /// The same input for another group with outputs of its own.
-    fn again(&self) -> Self {
-        let name = unique("again");
-        Self {
-            group: format!("{name}-group"),
-            input: self.input.clone(),
-            forecasts: format!("{name}-forecasts"),
-            scores: format!("{name}-scores"),
-            dead: format!("{name}-dead"),
-        }
-    }
-
-    fn changelog(&self) -> String {
-        format!("{}-{}-state", self.group, self.input)
-    }
-
-    fn settings(&self, broker: &Broker, delivery: &str, instance: &str) -> String {
-        format!(
-            "source.kind = 'kafka'\nkafka.brokers = '{}'\nkafka.topics = ['{}']\n\
-             kafka.group = '{}'\nkafka.forecasts = '{}'\nkafka.scores = '{}'\n\
-             kafka.dead_letters = '{}'\n\
-             kafka.delivery = '{delivery}'\nkafka.commit_interval_ms = 50\n\
-             kafka.instance = '{instance}'\nkafka.backoff_ms_max = 500\n\
-             kafka.options.'session.timeout.ms' = 1500\n\
-             kafka.options.'heartbeat.interval.ms' = 300\n\
-             kafka.options.'transaction.timeout.ms' = 5000\n",
-            broker.address(),
-            self.input,
-            self.group,
-            self.forecasts,
-            self.scores,
-            self.dead,
-        )
-    }
-}
-
-/// A small model: what is tested here is delivery.
-fn bundle() -> SealedBundle {
-    sealed(23, 5, &[6])
-}
-
-fn start(sealed: &SealedBundle, settings: &str) -> Daemon {
-    Daemon::start(sealed.root.path(), "random", "", settings)
-}
-
-fn tick(symbol: &str, day: u32) -> String {
-    let phase = f64::from(day) * 0.37 + f64::from(symbol.as_bytes()[1]);
-    let (close, volume) = (100.0 + 30.0 * phase.sin(), 500.0 + 400.0 * (phase * 0.7).cos());
-    let time = i64::from(day) * 86_400_000;
-    format!(r#"{{"symbol":"{symbol}","time":{time},"close":{close},"volume":{volume}}}"#)
-}
-
-fn symbols(count: u8) -> Vec<String> {
-    (0..count).map(|index| format!("S{}", char::from(b'a' + index))).collect()
-}
-
-/// Ticks of every symbol on days, in order of time, with their keys.
-fn ticks(symbols: &[String], days: std::ops::Range<u32>) -> Vec<(String, String)> {
-    days.flat_map(|day| symbols.iter().map(move |s| (s.clone(), tick(s, day)))).collect()
-}
-
-fn produce(broker: &Broker, topic: &str, records: &[(String, String)]) {
-    broker.produce(topic, records.iter().map(|(key, text)| (&**key, text.as_bytes())));
-}
-
-/// Records by symbol, each in the order of its topic or file.
-type BySymbol = BTreeMap<String, Vec<String>>;
-
-/// What `replay` forecasts of records, by symbol.
-fn replay(sealed: &SealedBundle, records: &[(String, String)]) -> BySymbol {
-    replay_and_score(sealed, records).0
-}
-
-/// What `replay` forecasts of records, and how it scores that, by symbol.
-fn replay_and_score(sealed: &SealedBundle, records: &[(String, String)]) -> (BySymbol, BySymbol) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    let lines: Vec<_> = records.iter().map(|(_, text)| &**text).collect();
-    fs::write(path("ticks.jsonl"), lines.join("\n")).unwrap();
-    let config = format!(
-        "source.url = 'ws://127.0.0.1:1'\nmodel.root = '{}'\nmodel.name = 'random'\n",
-        sealed.root.path().display()
-    );
-    fs::write(path("tickcast.toml"), config).unwrap();
-    let (config, input) = (path("tickcast.toml"), path("ticks.jsonl"));
-    let scores = path("scores.jsonl");
-    let output =
-        run(&["replay", "-c", &config, "--input", &input, "--output", "-", "--scores", &scores]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let forecasts = String::from_utf8(output.stdout).unwrap();
-    let scores = fs::read_to_string(scores).unwrap();
-    let [forecasts, scores] =
-        [forecasts, scores].map(|text| by_symbol(text.lines().map(str::to_owned)));
-    (forecasts, scores)
-}
-
-fn by_symbol(records: impl Iterator<Item = String>) -> BySymbol {
-    let mut by_symbol = BySymbol::new();
-    for text in records {
-        by_symbol.entry(identity(&text).1).or_default().push(text);
-    }
-    by_symbol
-}
-
-/// The id and the symbol of a forecast or a score.
-fn identity(text: &str) -> (String, String) {
-    let value: serde_json::Value = serde_json::from_str(text).unwrap();
-    let text = |name: &str| value[name].as_str().unwrap().to_owned();
-    (text("id"), text("symbol"))
-}
-
-fn parse(text: &str) -> ForecastRecord<'_> {
-    serde_json::from_str(text).unwrap()
-}
-
-fn text(record: &Stored) -> String {
-    String::from_utf8(record.payload.clone().expect("a record with a payload")).unwrap()
-}
-
-/// Forecasts or scores by symbol in the order of the topic; a repeat must have the bytes of the
-/// first (I2) and is dropped. Returns how many repeats there were.
-fn distinct(records: &[Stored]) -> (BySymbol, usize) {
-    let (mut seen, mut repeats) = (BTreeMap::<String, String>::new(), 0);
-    let mut kept = Vec::new();
-    for record in records {
-        let text = text(record);
-        let (id, symbol) = identity(&text);
-        assert_eq!(record.key.as_deref(), Some(&*symbol));
-        if let Some(first) = seen.get(&id) {
-            assert_eq!(*first, text, "a repeat has the bytes of the first");
-            repeats += 1;
-        } else {
-            seen.insert(id, text.clone());
-            kept.push(text.clone());
-        }
-    }
-    (by_symbol(kept.into_iter()), repeats)
-}
-
-/// I4: `as_of` strictly increases per symbol.
-fn assert_in_order(forecasts: &BySymbol) {
-    for (symbol, forecasts) in forecasts {
-        let times: Vec<_> = forecasts.iter().map(|text| parse(text).as_of).collect();
-        assert!(times.is_sorted_by(|a, b| a < b), "{symbol}: {times:?}");
-    }
-}
-
-/// The newest value of each key of a changelog.
-fn states(broker: &Broker, topics: &Topics) -> BTreeMap<String, Option<Vec<u8>>> {
-    let records = broker.read(&topics.changelog(), "read_committed");
-    records.into_iter().map(|record| (record.key.unwrap(), record.payload)).collect()
-}
-
-fn await_committed(broker: &Broker, topics: &Topics) {
-    let ends: BTreeMap<_, _> = (0..PARTITIONS)
-        .map(|partition| (partition, broker.watermarks(&topics.input, partition).1))
-        .filter(|(_, end)| *end > 0)
-        .collect();
-    eventually("every tick's commit", || {
-        (broker.committed(&topics.group, &topics.input) == ends).then_some(())
-    });
-}
+use crate::support::topics::{
+    PARTITIONS, Topics, assert_in_order, await_committed, bundle, distinct, produce, replay,
+    replay_and_score, start, states, symbols, text, ticks,
+};
 
 #[test]
 fn forecasts_through_kafka_are_those_of_a_replay_and_survive_a_restart() {
@@ -208,12 +22,18 @@ fn forecasts_through_kafka_are_those_of_a_replay_and_survive_a_restart() {
     let topics = Topics::create(broker);
     let symbols = symbols(9);
     let records = ticks(&symbols, 0..40);
-    // One poison record in a hundred.
+    // Of a hundred records one is poison, and one would lock its symbol for 70 years.
+    let future = |symbol: &str| {
+        format!(r#"{{"symbol":"{symbol}","time":"2100-01-01","close":1,"volume":1}}"#)
+    };
     let mut poisoned = Vec::new();
     for (index, record) in records.iter().enumerate() {
         poisoned.push(record.clone());
         if index % 100 == 7 {
             poisoned.push(("x".to_owned(), "{\"symbol\":".to_owned()));
+        }
+        if index % 100 == 57 {
+            poisoned.push((record.0.clone(), future(&record.0)));
         }
     }
     let (first, second) = poisoned.split_at(poisoned.len() / 2);
@@ -224,6 +44,16 @@ fn forecasts_through_kafka_are_those_of_a_replay_and_survive_a_restart() {
     let ended = daemon.stop();
     assert!(ended.status.success(), "{:?}", ended.log);
     assert_eq!(ended.drained("repeats"), 0);
+    let effective = |line: &&serde_json::Value| line["message"] == "effective Kafka options";
+    let effective: Vec<_> = ended.log.iter().filter(effective).collect();
+    assert_eq!(effective.len(), 1, "{:?}", ended.log);
+    for (client, options) in [
+        ("consumer", ["auto.offset.reset=error", "isolation.level=read_committed"]),
+        ("producer", ["acks=all", "enable.idempotence=true"]),
+    ] {
+        let shown = effective[0][client].as_str().unwrap();
+        assert!(options.iter().all(|option| shown.contains(option)), "{client}: {shown}");
+    }
     let daemon = start(&sealed, &settings);
     produce(broker, &topics.input, second);
     await_committed(broker, &topics);
@@ -254,12 +84,21 @@ fn forecasts_through_kafka_are_those_of_a_replay_and_survive_a_restart() {
         assert_eq!(record.partition, input.partition, "keys go where the Java client puts them");
         assert_eq!(record.headers["tickcast-schema"], "tickcast.forecast.v1");
         assert_eq!(record.headers["tickcast-model-sha256"].len(), 64);
+        // Less than this test takes, in millionths of a second.
+        let latency = record.headers["tickcast-latency-us"].parse::<u64>().unwrap();
+        assert!((1..60_000_000).contains(&latency), "{latency}");
     }
     let dead = broker.read(&topics.dead, "read_committed");
     assert_eq!(dead.len(), poisoned.len() - records.len());
     for record in &dead {
-        assert_eq!(text(record), "{\"symbol\":");
-        assert_eq!(record.headers["tickcast-reason"], "malformed");
+        let reason = match &*text(record) {
+            "{\"symbol\":" => "malformed",
+            other => {
+                assert!(other.contains("2100-01-01"), "{other}");
+                "in_future"
+            }
+        };
+        assert_eq!(record.headers["tickcast-reason"], reason);
         assert_eq!(record.headers["tickcast-topic"], topics.input);
         let place = |name: &str| record.headers[name].parse::<i64>().unwrap();
         let (partition, offset) = (place("tickcast-partition"), place("tickcast-offset"));
@@ -293,7 +132,7 @@ fn kills() -> u32 {
 }
 
 /// Kills instances at random points while ticks come in, then checks I1 to I5.
-fn kill_at_random(delivery: &str) {
+fn kill_at_random(delivery: &str, kills: u32, further: &str) {
     let (broker, sealed) = (Broker::shared(), bundle());
     let topics = Topics::create(broker);
     let symbols = symbols(20);
@@ -308,12 +147,13 @@ fn kill_at_random(delivery: &str) {
         dice % sides
     };
     let mut day = 0;
-    for round in 0..kills() {
+    for round in 0..kills {
         while daemons.len() < 1 + roll(3) as usize {
             let instance = format!("{round}-{}", daemons.len());
             let shards = 1 + roll(2);
             let settings = topics.settings(broker, delivery, &instance);
-            daemons.push(start(&sealed, &format!("{settings}engine.shards = {shards}\n")));
+            let settings = format!("{settings}{further}engine.shards = {shards}\n");
+            daemons.push(start(&sealed, &settings));
         }
         let mut moment = Duration::from_millis(200 + roll(1500));
         while !moment.is_zero() {
@@ -337,7 +177,7 @@ fn kill_at_random(delivery: &str) {
     }
     drop(daemons);
     let settings = topics.settings(broker, delivery, "last");
-    let last = start(&sealed, &settings);
+    let last = start(&sealed, &format!("{settings}{further}"));
     await_committed(broker, &topics);
     let ended = last.stop();
     assert!(ended.status.success(), "{:?}", ended.log);
@@ -350,17 +190,15 @@ fn kill_at_random(delivery: &str) {
         assert_eq!(forecasts[symbol].len(), expected.len(), "{delivery} {symbol}");
     }
     assert!(forecasts == expected, "the bytes of the forecasts");
-    if delivery == "exactly_once" {
-        assert_eq!(repeats, 0);
-    }
     let (scores, repeated_scores) = distinct(&broker.read(&topics.scores, isolation));
     assert!(scores == expected_scores, "the bytes of the scores");
     if delivery == "exactly_once" {
-        assert_eq!(repeated_scores, 0);
+        assert_eq!((repeats, repeated_scores), (0, 0));
     }
+    let compared = expected.values().map(Vec::len).sum::<usize>();
     println!(
-        "{delivery}: {} kills, {} ticks, {repeats} repeats, {repeated_scores} of scores",
-        kills(),
+        "{delivery} {further}: {kills} ends, {} ticks, {compared} forecasts compared, {repeats} \
+         repeats and {repeated_scores} of scores",
         produced.len()
     );
     // I3: the states are those of a run without a crash.
@@ -373,12 +211,18 @@ fn kill_at_random(delivery: &str) {
 
 #[test]
 fn kills_at_random_lose_nothing_and_repeat_the_same_bytes() {
-    kill_at_random("at_least_once");
+    kill_at_random("at_least_once", kills(), "");
 }
 
 #[test]
 fn kills_at_random_leave_each_forecast_exactly_once() {
-    kill_at_random("exactly_once");
+    kill_at_random("exactly_once", kills(), "");
+}
+
+#[test]
+fn kills_at_random_among_cooperative_members_lose_nothing() {
+    kill_at_random("at_least_once", kills() / 3, "kafka.assignment = 'cooperative'\n");
+    kill_at_random("exactly_once", kills() / 3, "kafka.assignment = 'cooperative'\n");
 }
 
 #[test]
@@ -412,14 +256,21 @@ fn an_instance_that_was_stopped_past_its_session_does_not_write_over_its_heir() 
         assert!(zombie.stop().status.success());
         let (forecasts, repeats) = distinct(&broker.read(&topics.forecasts, "read_committed"));
         assert_in_order(&forecasts);
-        assert!(forecasts == replay(&sealed, &records), "{delivery}: the bytes of the forecasts");
-        let (_, expected_scores) = replay_and_score(&sealed, &records);
+        let (expected, expected_scores) = replay_and_score(&sealed, &records);
+        assert!(forecasts == expected, "{delivery}: the bytes of the forecasts");
         let (scores, repeated_scores) = distinct(&broker.read(&topics.scores, "read_committed"));
         assert!(scores == expected_scores, "{delivery}: the bytes of the scores");
         if delivery == "exactly_once" {
             assert_eq!((repeats, repeated_scores), (0, 0));
         }
     }
+}
+
+/// How long the broker is away at least: `TICKCAST_TEST_BROKER_STOP_SECONDS`, or as long as it takes
+/// to be noticed.
+fn broker_stop() -> Duration {
+    let seconds = std::env::var("TICKCAST_TEST_BROKER_STOP_SECONDS");
+    Duration::from_secs(seconds.map_or(0, |text| text.parse().unwrap()))
 }
 
 #[test]
@@ -434,11 +285,18 @@ fn a_broker_that_goes_away_and_comes_back_costs_nothing() {
     let daemon = start(&sealed, &topics.settings(&broker, "at_least_once", "one"));
     daemon.await_metric("tickcast_kafka_checkpoints_total", 1.0);
     broker.stop();
+    let away = Instant::now();
     eventually("the word that nothing is connected", || {
         let (status, body) = daemon.get("/readyz");
         (status == 503 && body.contains("source")).then_some(())
     });
+    while away.elapsed() < broker_stop() {
+        assert_eq!(daemon.get("/livez").0, 200, "alive without a broker");
+        assert_eq!(daemon.get("/readyz").0, 503);
+        std::thread::sleep(Duration::from_millis(200));
+    }
     assert_eq!(daemon.get("/livez").0, 200, "alive without a broker");
+    println!("the broker was away for {:.0} s", away.elapsed().as_secs_f64());
     broker.go();
     produce(&broker, &topics.input, second);
     await_committed(&broker, &topics);
@@ -507,7 +365,7 @@ fn a_damaged_state_is_a_cold_start_of_its_symbol_alone() {
     let topics = Topics::create(broker);
     let symbols = symbols(4);
     produce(broker, &topics.input, &ticks(&symbols, 0..10));
-    let settings = topics.settings(broker, "at_least_once", "one");
+    let settings = topics.settings(broker, "at_least_once", "one") + "kafka.headers = false\n";
     let daemon = start(&sealed, &settings);
     await_committed(broker, &topics);
     assert!(daemon.stop().status.success());
@@ -522,7 +380,9 @@ fn a_damaged_state_is_a_cold_start_of_its_symbol_alone() {
     let lines: Vec<_> = ended.log.iter().filter(named).collect();
     assert_eq!(lines.len(), 1);
     assert!(lines[0]["problem"].as_str().unwrap().contains(&symbols[2]), "{lines:?}");
-    let (forecasts, _) = distinct(&broker.read(&topics.forecasts, "read_committed"));
+    let stored = broker.read(&topics.forecasts, "read_committed");
+    assert!(stored.iter().all(|record| record.headers.is_empty()), "switched off");
+    let (forecasts, _) = distinct(&stored);
     let whole = replay(&sealed, &ticks(&symbols, 0..12));
     for symbol in &symbols {
         let expected = whole[symbol].len() - if *symbol == symbols[2] { 2 } else { 0 };

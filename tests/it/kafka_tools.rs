@@ -8,8 +8,9 @@ use std::process::{Child, Stdio};
 use tickcast::domain::UnixNanos;
 use tickcast::publish::wire::ForecastRecord;
 
-use crate::support::broker::{Broker, Stored, signal, unique};
+use crate::support::broker::{Broker, signal, unique};
 use crate::support::bundle::{SealedBundle, sealed};
+use crate::support::cluster::Stored;
 use crate::support::feed::{Act, ScriptedFeed};
 use crate::support::process::{Daemon, eventually, run, tickcast};
 use crate::support::repository;
@@ -187,6 +188,43 @@ fn an_option_that_there_is_not_is_told_at_once() {
     assert_eq!(output.status.code(), Some(78));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("kafka.options: ") && said.contains("securty.protocol"), "{said}");
+}
+
+#[test]
+fn check_knows_a_bridge_and_tells_what_cannot_work() {
+    let (sealed, folder) = (bundle(), tempfile::tempdir().unwrap());
+    let check = |settings: &str| {
+        let path = folder.path().join("checked.toml").display().to_string();
+        fs::write(&path, settings).unwrap();
+        let output = run(&["check", "-c", &path]);
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    let bridge = "source.url = 'ws://127.0.0.1:1'\nkafka.brokers = 'h:1'\nbridge.topic = 'ticks'\n";
+    let (code, said) = check(bridge);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("bridge        ws://127.0.0.1:1 onto h:1/ticks"), "{said}");
+    let (code, said) = check(&format!("{bridge}kafka.options.'securty.protocol' = 'SSL'\n"));
+    assert_eq!((code, said.contains("securty.protocol")), (Some(78), true), "{said}");
+    let (code, said) = check(&format!("{bridge}bridge.partition = 3\n"));
+    assert_eq!((code, said.contains("did you mean `partitions`?")), (Some(78), true), "{said}");
+
+    let daemon = format!(
+        "source.kind = 'kafka'\nkafka.topics = ['ticks']\nmodel.root = '{}'\nmodel.name = 'random'\n",
+        sealed.root.path().display()
+    );
+    let (code, said) = check(&daemon);
+    assert_eq!((code, said.contains("warning")), (Some(0), false), "{said}");
+    let (code, said) = check(&format!("{daemon}kafka.options.'max.poll.interval.ms' = 70000\n"));
+    assert_eq!(code, Some(0), "{said}");
+    let warnings: Vec<_> = said.lines().filter(|line| line.starts_with("warning")).collect();
+    assert_eq!(warnings.len(), 1, "{said}");
+    assert!(warnings[0].contains("kafka.restore_ms_max = 120000"), "{said}");
+    let (code, said) = check(&format!("{daemon}kafka.options.'sasl.pasword' = 'hunter2'\n"));
+    assert_eq!((code, said.contains("hunter2")), (Some(78), false), "{said}");
+    let missing = "kafka.options.'sasl.password_file' = '/nonexistent/password'\n";
+    let (code, said) = check(&format!("{daemon}{missing}"));
+    assert_eq!((code, said.contains("sasl.password_file: ")), (Some(78), true), "{said}");
 }
 
 #[test]

@@ -54,7 +54,7 @@ def made_up() -> pd.DataFrame:
 def recorded(path: str) -> pd.DataFrame:
     """Ticks of a file, in its order; times without a zone are UTC."""
     table = pd.read_csv(path)
-    index = pd.to_datetime(table["timestamp"], utc=True).dt.floor("ms")
+    index = pd.to_datetime(table["timestamp"], utc=True, format="ISO8601").dt.floor("ms")
     table.index = pd.DatetimeIndex(index)
     volume = table["volume"] if "volume" in table else 1.0
     return pd.DataFrame({"price": table["price"], "volume": volume, "sentiment": np.nan})

@@ -20,31 +20,25 @@ pub use self::bridge::{BridgeMetrics, BridgeWriter, Written};
 pub use self::read::{ReadError, TailEvent, TopicRecord, TopicRecords, TopicTail};
 pub use self::write::{NewTopicShape, Sent, TopicWriter, WriteCounts, WriteError};
 
-use std::time::Duration;
-
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError as ClientError;
 
-use super::client::ToolEvents;
+use super::client::{self, Observer};
 use super::{Failure, KafkaError};
 
-/// Events that are looked through for a complaint.
-const EVENTS_MAX: usize = 64;
-
 /// What went wrong, with the client's own complaint where it has one.
-fn words(failure: Failure, consumer: &BaseConsumer<ToolEvents>) -> String {
+fn words(failure: Failure, consumer: &Observer) -> String {
     let what = match failure {
         Failure::Retry(what) | Failure::Final(KafkaError::Setup(what)) => what,
-        Failure::Final(error @ KafkaError::EngineGone) => error.to_string(),
+        // Both say all that there is to say.
+        Failure::Refused(why) => return why,
+        Failure::Final(error @ KafkaError::EngineGone) => return error.to_string(),
     };
-    // Complaints come with the events of the client, among lines of its log.
-    for _ in 0..EVENTS_MAX {
-        drop(consumer.poll(Duration::ZERO));
-        if let Some(complaint) = consumer.context().take_complaint() {
-            return format!("{what} ({complaint})");
-        }
+    client::serve(consumer);
+    match consumer.context().complaints().take_newest() {
+        Some(complaint) => format!("{what} ({complaint})"),
+        None => what,
     }
-    what
 }
 
 /// Whether the library refuses what it is told, so that trying again will not help.

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
@@ -17,7 +17,7 @@ use super::{is_setup, words};
 use crate::clock::Stopwatch;
 use crate::config::{ClusterConfig, KafkaUrl, TopicPlace};
 use crate::domain::UnixNanos;
-use crate::kafka::client::{self, ToolEvents};
+use crate::kafka::client::{self, Observer};
 use crate::kafka::topics::{self, ANSWER_TIMEOUT};
 use crate::kafka::{Failure, gap};
 
@@ -98,7 +98,7 @@ pub enum TailEvent {
 
 /// A consumer and the topic that it reads.
 struct Topic {
-    consumer: BaseConsumer<ToolEvents>,
+    consumer: Observer,
     url: KafkaUrl,
     partitions: i32,
 }

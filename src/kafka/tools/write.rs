@@ -5,13 +5,14 @@
 //! network included (idempotent producer, `acks=all`); and that a full queue makes whoever sends
 //! wait (policy `block`). Never retries a record that the cluster has refused.
 
-use std::sync::{Arc, OnceLock};
+use std::error::Error;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use prometheus::{IntCounter, Registry};
 use rdkafka::ClientContext;
-use rdkafka::admin::{AdminClient, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::admin::{NewTopic, TopicReplication};
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
@@ -20,9 +21,11 @@ use tracing::{debug, warn};
 
 use super::{is_setup, words};
 use crate::clock::pause;
-use crate::config::ClusterConfig;
-use crate::kafka::client::{self, log_line};
-use crate::kafka::{gap, topics};
+use crate::config::{ClusterConfig, TOKEN_FILE};
+use crate::kafka::client::{self, Prepared, log_line};
+use crate::kafka::refusal::refusal;
+use crate::kafka::secret::{self, TokenFile};
+use crate::kafka::{Failure, gap, topics};
 
 /// How long a sender waits before it asks again whether the producer has room.
 const ROOM_PAUSE: Duration = Duration::from_millis(1);
@@ -33,6 +36,9 @@ pub enum WriteError {
     /// An option is not as it must be; trying again will not help.
     #[error("{0}")]
     Setup(String),
+    /// The cluster does not let us in; as long as nothing is changed it will not.
+    #[error("{0}")]
+    Refused(String),
     /// The cluster or the topic is not as it must be.
     #[error("{0}")]
     Open(String),
@@ -48,6 +54,8 @@ pub struct WriteCounts {
     acknowledged: IntCounter,
     failed: IntCounter,
     first_failure: Arc<OnceLock<String>>,
+    /// Why the cluster did not let us in last. A lock, because the library's thread writes it.
+    refusal: Arc<Mutex<Option<String>>>,
 }
 
 /// What a topic must be like, where it has to be made.
@@ -81,6 +89,7 @@ pub struct TopicWriter {
 /// Counts acknowledgements on the producer's own thread.
 struct WriterEvents {
     counts: WriteCounts,
+    token: Option<TokenFile>,
 }
 
 impl WriteCounts {
@@ -104,6 +113,7 @@ impl WriteCounts {
                 "Records that the cluster did not take; each marks a gap.",
             )?,
             first_failure: Arc::default(),
+            refusal: Arc::default(),
         })
     }
 
@@ -141,6 +151,15 @@ impl WriteCounts {
         self.first_failure.get().map(String::as_str)
     }
 
+    /// Why the cluster did not let us in, if it has said so since the last call.
+    pub fn take_refusal(&self) -> Option<String> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn refuse(&self, why: String) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
     fn fail(&self, why: &dyn std::fmt::Display) {
         if self.first_failure.set(why.to_string()).is_ok() {
             warn!(error = %why, "the cluster did not take a record");
@@ -156,6 +175,8 @@ impl Default for WriteCounts {
 }
 
 impl ClientContext for WriterEvents {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log_line(level, facility, message);
     }
@@ -163,6 +184,13 @@ impl ClientContext for WriterEvents {
     fn error(&self, error: ClientError, reason: &str) {
         // The library's log says the same, and repeats itself less.
         debug!(%error, reason, "the producer reports an error");
+        if let Some(why) = refusal(error.rdkafka_error_code(), reason) {
+            self.counts.refuse(why);
+        }
+    }
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        secret::answer(self.token.as_ref())
     }
 }
 
@@ -182,7 +210,8 @@ impl TopicWriter {
     /// tried, for ever where it is 0.
     ///
     /// # Errors
-    /// [`WriteError::Setup`], or [`WriteError::Open`], where trying again may help.
+    /// [`WriteError::Setup`], [`WriteError::Refused`], or [`WriteError::Open`], where trying again
+    /// may help.
     pub fn open(
         cluster: &ClusterConfig,
         topic: &str,
@@ -196,23 +225,28 @@ impl TopicWriter {
             false => WriteError::Open(error.to_string()),
         };
         let observer = client::tool_consumer(cluster).map_err(open)?;
-        let failed = |failure| WriteError::Open(words(failure, &observer));
+        let failed = |failure| match failure {
+            Failure::Refused(why) => WriteError::Refused(why),
+            failure => WriteError::Open(words(failure, &observer)),
+        };
         let found = topics::partition_count(&observer, topic).map_err(failed)?;
         let partitions = match found {
             Some(count) => count,
             None => {
-                let admin: AdminClient<DefaultClientContext> =
-                    client::tool_admin_options(cluster).create().map_err(open)?;
+                let has_token = cluster.options.contains_key(TOKEN_FILE);
+                let options = client::tool_admin_options(cluster);
+                let admin = topics::Admin::with(options, has_token, runtime).map_err(open)?;
                 let replication = TopicReplication::Fixed(shape.replication);
                 let new = NewTopic::new(topic, shape.partitions, replication);
-                topics::create(&admin, runtime, &new).map_err(failed)?;
+                admin.create(&new).map_err(failed)?;
                 topics::await_topic(&observer, topic).map_err(failed)?;
                 shape.partitions
             }
         };
-        let producer = client::tool_producer_options(cluster, patience_ms)
-            .create_with_context(WriterEvents { counts: counts.clone() })
-            .map_err(open)?;
+        let Prepared { options, token } =
+            client::tool_producer_options(cluster, patience_ms).map_err(open)?;
+        let events = WriterEvents { counts: counts.clone(), token };
+        let producer = options.create_with_context(events).map_err(open)?;
         Ok(Self { producer, topic: topic.to_owned(), partitions, counts })
     }
 

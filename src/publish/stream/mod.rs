@@ -220,7 +220,8 @@ impl SymbolFilter {
         Ok(Self::Only(symbols))
     }
 
-    fn wants(&self, symbol: &Symbol) -> bool {
+    /// Whether a symbol is among those asked for.
+    pub fn wants(&self, symbol: &Symbol) -> bool {
         match self {
             Self::All => true,
             Self::Only(symbols) => symbols.contains(symbol),
@@ -288,7 +289,11 @@ impl StreamHub {
         let listed = {
             let mut ring = self.shared.lock();
             let listed = ring.push(symbol, message);
-            self.shared.progress.send_replace(ring.progress());
+            // Waking nobody costs as much as all the rest. Whoever subscribes catches up behind
+            // this lock, so it knows of this record or is woken by it.
+            if self.shared.progress.receiver_count() > 0 {
+                self.shared.progress.send_replace(ring.progress());
+            }
             listed
         };
         if !listed {
@@ -320,6 +325,10 @@ impl StreamHub {
         });
         let outcome = place.and_then(|place| {
             let progress = self.shared.progress.subscribe();
+            {
+                let ring = self.shared.lock();
+                self.shared.progress.send_replace(ring.progress());
+            }
             if progress.borrow().finished {
                 return Err(SubscribeError::Finished);
             }

@@ -1,57 +1,63 @@
-//! A real Apache Kafka broker for the tests, and clients to look at it from outside.
+//! A real Apache Kafka broker for the tests.
 //!
 //! Owns the broker's process and folder. A broker ends with the process that started it, however
 //! that ends: it hangs on a pipe. `TICKCAST_TEST_KAFKA=host:port` names one that is there already;
-//! tests that stop the broker start their own.
+//! tests that stop the broker or need further listeners start their own.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::Headers;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use tempfile::TempDir;
 
+use super::cluster::Cluster;
 use super::process::eventually;
 use super::repository;
 
-/// How long one call to a healthy broker may take.
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The cluster's id, 16 bytes in base64: brokers of different tests never meet.
+const CLUSTER_ID: &str = "dGlja2Nhc3QtdGVzdHMtMQ";
 
 /// A broker.
 pub(crate) struct Broker {
     /// `None` for one that is not ours.
     folder: Option<TempDir>,
-    port: u16,
-    address: String,
+    cluster: Cluster,
+    /// Further listeners by name, with their ports.
+    doors: Vec<(&'static str, u16)>,
     process: Option<BrokerProcess>,
+}
+
+/// What a broker has beside a plain listener on loopback.
+#[derive(Default)]
+pub(crate) struct Extras<'e> {
+    /// Further listeners: name and protocol.
+    pub(crate) doors: &'e [(&'static str, &'e str)],
+    /// Lines of `server.properties`.
+    pub(crate) settings: String,
+    /// Arguments of the tool that formats its folder.
+    pub(crate) format: &'e [&'e str],
+}
+
+impl Deref for Broker {
+    type Target = Cluster;
+
+    /// The broker through its plain listener.
+    fn deref(&self) -> &Cluster {
+        &self.cluster
+    }
 }
 
 /// The shell that the broker hangs on, and the broker's own process id.
 struct BrokerProcess {
     shell: Child,
     id: u32,
-}
-
-/// One record of a topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Stored {
-    pub(crate) partition: i32,
-    pub(crate) offset: i64,
-    pub(crate) key: Option<String>,
-    /// `None` for the end of a key in a compacted topic.
-    pub(crate) payload: Option<Vec<u8>>,
-    pub(crate) headers: BTreeMap<String, String>,
 }
 
 /// A name that no other test uses.
@@ -76,10 +82,10 @@ fn java() -> Command {
     java
 }
 
-/// Two ports that were free a moment ago.
-fn free_ports() -> [u16; 2] {
-    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+/// Ports that were free a moment ago.
+fn free_ports(count: usize) -> Vec<u16> {
+    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
 impl Broker {
@@ -87,25 +93,41 @@ impl Broker {
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Broker> = OnceLock::new();
         SHARED.get_or_init(|| match std::env::var("TICKCAST_TEST_KAFKA") {
-            Ok(address) => Self { folder: None, port: 0, address, process: None },
+            Ok(address) => {
+                let cluster = Cluster::at(address);
+                Self { folder: None, cluster, doors: Vec::new(), process: None }
+            }
             Err(_) => Self::start(),
         })
     }
 
     /// Starts a broker of one's own.
     pub(crate) fn start() -> Self {
+        Self::start_with(Extras::default())
+    }
+
+    /// Starts a broker of one's own with more than a plain listener.
+    pub(crate) fn start_with(extras: Extras<'_>) -> Self {
+        let Extras { doors, settings: further, format: arguments } = extras;
         let folder = tempfile::tempdir().unwrap();
-        let id = Command::output(java().args(["kafka.tools.StorageTool", "random-uuid"])).unwrap();
-        let id = String::from_utf8(id.stdout).unwrap();
-        let id = id.lines().last().expect("a line with the cluster's id").to_owned();
-        let [port, controller] = free_ports();
+        let ports = free_ports(2 + doors.len());
+        let (port, controller) = (ports[0], ports[1]);
+        let (mut listeners, mut advertised, mut protocols) =
+            (String::new(), String::new(), String::new());
+        for ((name, protocol), port) in doors.iter().zip(&ports[2..]) {
+            listeners += &format!(",{name}://127.0.0.1:{port}");
+            // By name, which is what certificates are for.
+            advertised += &format!(",{name}://localhost:{port}");
+            protocols += &format!(",{name}:{protocol}");
+        }
         let settings = format!(
             "process.roles=broker,controller\nnode.id=1\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listeners}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}{advertised}\n\
              controller.listener.names=CONTROLLER\n\
              controller.quorum.voters=1@127.0.0.1:{controller}\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}\n\
+             inter.broker.listener.name=PLAINTEXT\n\
              log.dirs={}\nauto.create.topics.enable=false\n\
              group.initial.rebalance.delay.ms=0\ngroup.min.session.timeout.ms=100\n\
              offsets.topic.num.partitions=1\noffsets.topic.replication.factor=1\n\
@@ -113,19 +135,28 @@ impl Broker {
              transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
              share.coordinator.state.topic.num.partitions=1\n\
              share.coordinator.state.topic.replication.factor=1\n\
-             share.coordinator.state.topic.min.isr=1\nlog.cleaner.dedupe.buffer.size=8388608\n",
+             share.coordinator.state.topic.min.isr=1\nlog.cleaner.dedupe.buffer.size=8388608\n\
+             {further}",
             folder.path().join("data").display(),
         );
         let file = folder.path().join("server.properties");
         fs::write(&file, settings).unwrap();
         let mut format = java();
-        format.args(["kafka.tools.StorageTool", "format", "-t", &id, "-c"]).arg(&file);
+        format.args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID]);
+        format.args(arguments).arg("-c").arg(&file);
         let formatted = format.output().unwrap();
         assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
-        let address = format!("127.0.0.1:{port}");
-        let mut broker = Self { folder: Some(folder), port, address, process: None };
+        let doors = doors.iter().map(|(name, _)| *name).zip(ports[2..].iter().copied()).collect();
+        let cluster = Cluster::at(format!("127.0.0.1:{port}"));
+        let mut broker = Self { folder: Some(folder), cluster, doors, process: None };
         broker.go();
         broker
+    }
+
+    /// `localhost:port` of a further listener.
+    pub(crate) fn door(&self, name: &str) -> String {
+        let (_, port) = self.doors.iter().find(|(door, _)| *door == name).expect("a known door");
+        format!("localhost:{port}")
     }
 
     /// Starts the process on the folder, and waits until it answers.
@@ -149,7 +180,7 @@ impl Broker {
         eventually("the broker's answer", || {
             let log = || fs::read_to_string(folder.join("log")).unwrap_or_default();
             let alive = fs::exists(format!("/proc/{id}")).unwrap();
-            assert!(alive, "the broker on port {} ended: {}", self.port, log());
+            assert!(alive, "the broker at {} ended: {}", self.address(), log());
             client.fetch_metadata(None, Duration::from_secs(2)).ok()
         });
     }
@@ -164,121 +195,6 @@ impl Broker {
         drop(process.shell.stdin.take());
         process.shell.wait().unwrap();
     }
-
-    /// `host:port`.
-    pub(crate) fn address(&self) -> &str {
-        &self.address
-    }
-
-    fn options(&self) -> ClientConfig {
-        let mut options = ClientConfig::new();
-        options.set("bootstrap.servers", &self.address).set("log_level", "2");
-        options
-    }
-
-    /// Makes a topic.
-    pub(crate) fn create_topic(&self, name: &str, partitions: i32) {
-        let admin: AdminClient<DefaultClientContext> = self.options().create().unwrap();
-        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-        let created = block_on(admin.create_topics([&topic], &AdminOptions::new())).unwrap();
-        created.into_iter().for_each(|topic| assert_eq!(topic, Ok(name.to_owned())));
-        let client: BaseConsumer = self.options().create().unwrap();
-        eventually("the topic", || {
-            let metadata = client.fetch_metadata(Some(name), CALL_TIMEOUT).unwrap();
-            (metadata.topics()[0].partitions().len() == partitions as usize).then_some(())
-        });
-    }
-
-    /// Removes the records of a partition before an offset, as retention would.
-    pub(crate) fn delete_before(&self, topic: &str, partition: i32, offset: i64) {
-        let admin: AdminClient<DefaultClientContext> = self.options().create().unwrap();
-        let mut before = TopicPartitionList::new();
-        before.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
-        block_on(admin.delete_records(&before, &AdminOptions::new())).unwrap();
-        assert_eq!(self.watermarks(topic, partition).0, offset);
-    }
-
-    /// First offset and end of a partition.
-    pub(crate) fn watermarks(&self, topic: &str, partition: i32) -> (i64, i64) {
-        let mut options = self.options();
-        let client: BaseConsumer =
-            options.set("isolation.level", "read_uncommitted").create().unwrap();
-        client.fetch_watermarks(topic, partition, CALL_TIMEOUT).unwrap()
-    }
-
-    /// Writes records keyed as the Java client would place them, and waits for them to be stored.
-    pub(crate) fn produce<'r>(
-        &self,
-        topic: &str,
-        records: impl IntoIterator<Item = (&'r str, &'r [u8])>,
-    ) {
-        let mut options = self.options();
-        options.set("partitioner", "murmur2_random").set("enable.idempotence", "true");
-        let producer: BaseProducer = options.create().unwrap();
-        for (key, payload) in records {
-            producer.send(BaseRecord::to(topic).key(key).payload(payload)).unwrap();
-            producer.poll(Duration::ZERO);
-        }
-        producer.flush(CALL_TIMEOUT).unwrap();
-    }
-
-    /// Everything that a reader finds in a topic, by partition and offset.
-    pub(crate) fn read(&self, topic: &str, isolation: &str) -> Vec<Stored> {
-        let mut options = self.options();
-        options.set("group.id", unique("reader")).set("enable.auto.commit", "false");
-        options.set("enable.partition.eof", "true").set("auto.offset.reset", "earliest");
-        let reader: BaseConsumer = options.set("isolation.level", isolation).create().unwrap();
-        let metadata = reader.fetch_metadata(Some(topic), CALL_TIMEOUT).unwrap();
-        let partitions = metadata.topics()[0].partitions();
-        let mut assignment = TopicPartitionList::new();
-        for partition in partitions {
-            assignment.add_partition_offset(topic, partition.id(), Offset::Beginning).unwrap();
-        }
-        reader.assign(&assignment).unwrap();
-        let (mut open, mut records) = (partitions.len(), Vec::new());
-        while open > 0 {
-            match reader.poll(CALL_TIMEOUT).expect("an answer in time") {
-                Ok(record) => records.push(Stored {
-                    partition: record.partition(),
-                    offset: record.offset(),
-                    key: record.key().map(|key| String::from_utf8(key.to_vec()).unwrap()),
-                    payload: record.payload().map(<[u8]>::to_vec),
-                    headers: headers(&record),
-                }),
-                Err(rdkafka::error::KafkaError::PartitionEOF(_)) => open -= 1,
-                Err(error) => panic!("{error}"),
-            }
-        }
-        records.sort_by_key(|record| (record.partition, record.offset));
-        records
-    }
-
-    /// What a group has committed, by partition; partitions without a commit are missing.
-    pub(crate) fn committed(&self, group: &str, topic: &str) -> BTreeMap<i32, i64> {
-        let mut options = self.options();
-        let client: BaseConsumer = options.set("group.id", group).create().unwrap();
-        let metadata = client.fetch_metadata(Some(topic), CALL_TIMEOUT).unwrap();
-        let mut partitions = TopicPartitionList::new();
-        for partition in metadata.topics()[0].partitions() {
-            partitions.add_partition(topic, partition.id());
-        }
-        let committed = client.committed_offsets(partitions, CALL_TIMEOUT).unwrap();
-        let offsets = committed.elements().into_iter().filter_map(|element| {
-            Some((element.partition(), element.offset().to_raw().filter(|offset| *offset >= 0)?))
-        });
-        offsets.collect()
-    }
-}
-
-fn headers(record: &impl Message) -> BTreeMap<String, String> {
-    let Some(headers) = record.headers() else { return BTreeMap::new() };
-    let text =
-        |value: Option<&[u8]>| String::from_utf8(value.unwrap_or_default().to_vec()).unwrap();
-    headers.iter().map(|header| (header.key.to_owned(), text(header.value))).collect()
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 /// Sends a signal to a process that a test started.

@@ -2,11 +2,15 @@
 
 pub(crate) mod broker;
 pub(crate) mod bundle;
+pub(crate) mod cluster;
 pub(crate) mod feed;
+pub(crate) mod guarded;
+pub(crate) mod mock;
 pub(crate) mod network;
 pub(crate) mod poison;
 pub(crate) mod process;
 pub(crate) mod random;
+pub(crate) mod topics;
 pub(crate) mod venue;
 
 use std::path::PathBuf;

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -15,12 +15,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until `condition` gives a value.
 pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let pause = Duration::from_millis(5);
-    for _ in 0..PATIENCE.as_millis() / pause.as_millis() {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
         if let Some(value) = condition() {
             return value;
         }
-        std::thread::sleep(pause);
+        std::thread::sleep(Duration::from_millis(5));
     }
     panic!("still waiting for {what} after {} s", PATIENCE.as_secs());
 }
@@ -39,6 +39,20 @@ pub(crate) fn tickcast() -> Command {
 /// Runs the binary to its end.
 pub(crate) fn run(arguments: &[&str]) -> Output {
     tickcast().args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// As [`run`], of a command that is expected to end and must not hang the tests where it does not.
+pub(crate) fn run_to_end(arguments: &[&str]) -> Output {
+    let mut command = tickcast();
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // One that has ended already takes no harm.
+    let _ = child.kill();
+    child.wait_with_output().unwrap()
 }
 
 /// A running `tickcast serve` or `tickcast bridge`; ended when dropped.

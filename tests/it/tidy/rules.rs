@@ -7,7 +7,7 @@ use super::{File, numbered};
 
 /// The pure core: facts in, values out. Folders or files of these names under `src`.
 pub(super) const PURE: &[&str] =
-    &["domain", "decode", "step", "window", "features", "score", "venue"];
+    &["domain", "decode", "step", "window", "features", "score", "health", "venue"];
 
 /// What the pure core names nowhere.
 const IMPURE_PATHS: &[&str] = &[
@@ -73,7 +73,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("postcard", &["state", "snapshot/codec"]),
     ("prost", &["model/onnx"]),
     ("rdkafka", &["kafka"]),
-    ("rustix", &["affinity"]),
+    ("rustix", &["affinity", "clock"]),
     ("zmij", &["publish/encoder"]),
 ];
 

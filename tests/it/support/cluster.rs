@@ -1,0 +1,168 @@
+//! Clients that look at a cluster from outside, whatever it is: a broker, one of its guarded doors,
+//! or a mock.
+//!
+//! Owns how it is reached. What is read is everything that a reader of that isolation finds.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Headers;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+
+use super::broker::unique;
+use super::process::eventually;
+
+/// How long one call to a healthy broker may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A cluster, as its clients see it.
+pub(crate) struct Cluster {
+    address: String,
+}
+
+/// One record of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) key: Option<String>,
+    /// `None` for the end of a key in a compacted topic.
+    pub(crate) payload: Option<Vec<u8>>,
+    pub(crate) headers: BTreeMap<String, String>,
+}
+
+impl Cluster {
+    /// The cluster behind `host:port`, or several of them.
+    pub(crate) fn at(address: String) -> Self {
+        Self { address }
+    }
+
+    /// `host:port`.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn options(&self) -> ClientConfig {
+        let mut options = ClientConfig::new();
+        options.set("bootstrap.servers", &self.address).set("log_level", "2");
+        options
+    }
+
+    /// Makes a topic.
+    pub(crate) fn create_topic(&self, name: &str, partitions: i32) {
+        self.create(&NewTopic::new(name, partitions, TopicReplication::Fixed(1)));
+    }
+
+    /// Makes a topic that keeps the newest record of each key.
+    pub(crate) fn create_compacted_topic(&self, name: &str, partitions: i32) {
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        self.create(&topic.set("cleanup.policy", "compact"));
+    }
+
+    fn create(&self, topic: &NewTopic<'_>) {
+        let (name, partitions) = (topic.name, topic.num_partitions);
+        let admin: AdminClient<DefaultClientContext> = self.options().create().unwrap();
+        let created = block_on(admin.create_topics([topic], &AdminOptions::new())).unwrap();
+        created.into_iter().for_each(|topic| assert_eq!(topic, Ok(name.to_owned())));
+        let client: BaseConsumer = self.options().create().unwrap();
+        eventually("the topic", || {
+            let metadata = client.fetch_metadata(Some(name), CALL_TIMEOUT).unwrap();
+            (metadata.topics()[0].partitions().len() == partitions as usize).then_some(())
+        });
+    }
+
+    /// Removes the records of a partition before an offset, as retention would.
+    pub(crate) fn delete_before(&self, topic: &str, partition: i32, offset: i64) {
+        let admin: AdminClient<DefaultClientContext> = self.options().create().unwrap();
+        let mut before = TopicPartitionList::new();
+        before.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+        block_on(admin.delete_records(&before, &AdminOptions::new())).unwrap();
+        assert_eq!(self.watermarks(topic, partition).0, offset);
+    }
+
+    /// First offset and end of a partition.
+    pub(crate) fn watermarks(&self, topic: &str, partition: i32) -> (i64, i64) {
+        let mut options = self.options();
+        let client: BaseConsumer =
+            options.set("isolation.level", "read_uncommitted").create().unwrap();
+        client.fetch_watermarks(topic, partition, CALL_TIMEOUT).unwrap()
+    }
+
+    /// Writes records keyed as the Java client would place them, and waits for them to be stored.
+    pub(crate) fn produce<'r>(
+        &self,
+        topic: &str,
+        records: impl IntoIterator<Item = (&'r str, &'r [u8])>,
+    ) {
+        let mut options = self.options();
+        options.set("partitioner", "murmur2_random").set("enable.idempotence", "true");
+        let producer: BaseProducer = options.create().unwrap();
+        for (key, payload) in records {
+            producer.send(BaseRecord::to(topic).key(key).payload(payload)).unwrap();
+            producer.poll(Duration::ZERO);
+        }
+        producer.flush(CALL_TIMEOUT).unwrap();
+    }
+
+    /// Everything that a reader finds in a topic, by partition and offset.
+    pub(crate) fn read(&self, topic: &str, isolation: &str) -> Vec<Stored> {
+        let mut options = self.options();
+        options.set("group.id", unique("reader")).set("enable.auto.commit", "false");
+        options.set("enable.partition.eof", "true").set("auto.offset.reset", "earliest");
+        let reader: BaseConsumer = options.set("isolation.level", isolation).create().unwrap();
+        let metadata = reader.fetch_metadata(Some(topic), CALL_TIMEOUT).unwrap();
+        let partitions = metadata.topics()[0].partitions();
+        let mut assignment = TopicPartitionList::new();
+        for partition in partitions {
+            assignment.add_partition_offset(topic, partition.id(), Offset::Beginning).unwrap();
+        }
+        reader.assign(&assignment).unwrap();
+        let (mut open, mut records) = (partitions.len(), Vec::new());
+        while open > 0 {
+            match reader.poll(CALL_TIMEOUT).expect("an answer in time") {
+                Ok(record) => records.push(Stored {
+                    partition: record.partition(),
+                    offset: record.offset(),
+                    key: record.key().map(|key| String::from_utf8(key.to_vec()).unwrap()),
+                    payload: record.payload().map(<[u8]>::to_vec),
+                    headers: headers(&record),
+                }),
+                Err(rdkafka::error::KafkaError::PartitionEOF(_)) => open -= 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        records.sort_by_key(|record| (record.partition, record.offset));
+        records
+    }
+
+    /// What a group has committed, by partition; partitions without a commit are missing.
+    pub(crate) fn committed(&self, group: &str, topic: &str) -> BTreeMap<i32, i64> {
+        let mut options = self.options();
+        let client: BaseConsumer = options.set("group.id", group).create().unwrap();
+        let metadata = client.fetch_metadata(Some(topic), CALL_TIMEOUT).unwrap();
+        let mut partitions = TopicPartitionList::new();
+        for partition in metadata.topics()[0].partitions() {
+            partitions.add_partition(topic, partition.id());
+        }
+        let committed = client.committed_offsets(partitions, CALL_TIMEOUT).unwrap();
+        let offsets = committed.elements().into_iter().filter_map(|element| {
+            Some((element.partition(), element.offset().to_raw().filter(|offset| *offset >= 0)?))
+        });
+        offsets.collect()
+    }
+}
+
+fn headers(record: &impl Message) -> BTreeMap<String, String> {
+    let Some(headers) = record.headers() else { return BTreeMap::new() };
+    let text =
+        |value: Option<&[u8]>| String::from_utf8(value.unwrap_or_default().to_vec()).unwrap();
+    headers.iter().map(|header| (header.key.to_owned(), text(header.value))).collect()
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
