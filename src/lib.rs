@@ -15,8 +15,8 @@
 //! | [`score`] | forecasts, and steps that are their truths | scores, and how wide intervals are |
 //! | [`publish`] | forecasts | bytes on the stream and in files |
 //!
-//! [`domain`] holds the shared words as types, [`health`] says how symbols are, [`venue`] what a
-//! feed's frames mean and what it asks of a connection, as data, [`model`] holds the sealed bundles,
+//! [`domain`] holds the shared words as types, [`health`] says how symbols are, [`venue`] holds what
+//! a feed's frames mean and what it asks of a connection, as data, [`model`] the sealed bundles,
 //! [`pipeline`] the path as one value, [`shard`] the thread that drives it, [`app`] the composition.
 //!
 //! Architecture invariants: the modules from `decode` to `forecast`, but for `engine` and
