@@ -59,7 +59,7 @@ use crate::source::command::Handed;
 use crate::source::file::{self, FileOptions, FileRecords};
 use crate::source::intake::{IntakeCommander, IntakeLimits, IntakeMetrics, IntakeSender, intake};
 use crate::source::router::{Router, RouterCloser};
-use crate::source::websocket::{self, WebSocketMetrics};
+use crate::source::websocket::{WebSocketMetrics, WebSocketSource};
 use crate::supervise::{Notifier, Pulse, Stage, SuperviseMetrics, Supervisor, watchdog_timeout};
 
 /// A daemon that is ready to run: everything is loaded, proved and bound.
@@ -92,7 +92,7 @@ struct KeeperParts {
 
 /// A source with what it needs.
 enum Source {
-    WebSocket(Box<WebSocketConfig>, Dialer, Router, WebSocketMetrics, Start),
+    WebSocket(Box<WebSocketSource>, Router, Start),
     File(Box<FileRecords>, Router, Option<InputProgress>, Start),
     Kafka(Box<KafkaConfig>, KafkaMetrics, Router),
 }
@@ -197,8 +197,8 @@ impl App {
         let source = match config.source.kind {
             SourceKind::WebSocket(websocket) => {
                 let metrics = WebSocketMetrics::register(&registry).map_err(&internal)?;
-                let dialer = dialer(&websocket)?;
-                Source::WebSocket(websocket, dialer, router, metrics, start)
+                let feed = live_feed(&websocket, config.engine.symbols_max, metrics)?;
+                Source::WebSocket(Box::new(feed), router, start)
             }
             SourceKind::File(file) => {
                 let records = Box::new(open_recording(file)?);
@@ -594,6 +594,16 @@ fn report(finished: Result<EngineTally, Exit>, intake: &IntakeMetrics) -> Result
     Ok(())
 }
 
+/// A live feed by its configuration; reads the certificates that its address asks for.
+pub(crate) fn live_feed(
+    config: &WebSocketConfig,
+    symbols_max: usize,
+    metrics: WebSocketMetrics,
+) -> Result<WebSocketSource, Exit> {
+    WebSocketSource::new(config, symbols_max, metrics, process_seed())
+        .map_err(Exit::while_doing(Failure::Configuration, "source.url"))
+}
+
 /// Reads the certificates that a feed's address asks for.
 pub(crate) fn dialer(config: &WebSocketConfig) -> Result<Dialer, Exit> {
     let encrypted = |connection: &FeedConnection| connection.url.endpoint().encrypted;
@@ -632,13 +642,12 @@ async fn run_source(
     stop: watch::Receiver<bool>,
 ) -> Result<(), Exit> {
     match source {
-        Source::WebSocket(config, dialer, router, metrics, start) => {
+        Source::WebSocket(feed, router, start) => {
             // What came while no process ran is missing behind the states that came back.
             if start.resumed && router.gap().await.is_err() {
                 return Ok(());
             }
-            let seed = process_seed();
-            websocket::run(*config, dialer, router, ready, metrics, seed, stop).await;
+            feed.run(router, ready, stop).await;
             Ok(())
         }
         Source::Kafka(config, metrics, router) => {

@@ -21,10 +21,9 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{interval, timeout};
 use tracing::{info, warn};
 
-use crate::app::{dialer, on_source_runtime};
+use crate::app::{live_feed, on_source_runtime};
 use crate::clock::{Stopwatch, pause, wall_seconds};
 use crate::config::{BridgeConfig, ClusterConfig, WhenFull};
-use crate::dial::Dialer;
 use crate::exit::{Exit, Failure};
 use crate::http::{Condition, HttpServer, HttpState, Readiness};
 use crate::kafka::{BridgeMetrics, BridgeWriter, NewTopicShape, TopicWriter, WriteError, Written};
@@ -34,7 +33,7 @@ use crate::source::intake::{
     IntakeCloser, IntakeLimits, IntakeMetrics, IntakeReceiver, IntakeSender, intake,
 };
 use crate::source::router::Router;
-use crate::source::websocket::{self, WebSocketMetrics};
+use crate::source::websocket::{WebSocketMetrics, WebSocketSource};
 
 /// How often the state of the cluster is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -50,9 +49,7 @@ const HTTP_STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A bridge that is bound and has not begun.
 pub struct Bridge {
-    source: crate::config::WebSocketConfig,
-    dialer: Dialer,
-    source_metrics: WebSocketMetrics,
+    source: WebSocketSource,
     intake: IntakeMetrics,
     sender: IntakeSender,
     writing: Writing,
@@ -92,6 +89,7 @@ impl Bridge {
         let internal = Exit::because::<prometheus::Error>(Failure::Internal);
         let http = HttpServer::bind(config.http.bind).map_err(Exit::because(Failure::Temporary))?;
         let source_metrics = WebSocketMetrics::register(&registry).map_err(&internal)?;
+        let source = live_feed(&config.source, config.symbols_max, source_metrics)?;
         let intake_metrics = IntakeMetrics::register(&registry).map_err(&internal)?;
         let limits = IntakeLimits {
             records_max: config.queue_records_max,
@@ -122,9 +120,7 @@ impl Bridge {
             access: config.http.access,
         };
         Ok(Self {
-            dialer: dialer(&config.source)?,
-            source: config.source,
-            source_metrics,
+            source,
             intake: intake_metrics,
             sender,
             writing,
@@ -151,8 +147,6 @@ impl Bridge {
     async fn live(self) -> Result<(), Exit> {
         let Self {
             source,
-            dialer,
-            source_metrics,
             intake,
             sender,
             writing,
@@ -184,9 +178,7 @@ impl Bridge {
             // Without a topic there is no feed, and the word to stop ends both.
             if opened.await.is_ok() {
                 let router = Router::new(vec![sender]);
-                let seed = wall_seconds().to_bits() ^ u64::from(std::process::id());
-                websocket::run(source, dialer, router, connected, source_metrics, seed, stopped)
-                    .await;
+                source.run(router, connected, stopped).await;
             }
         };
         let mut feed = tokio::spawn(feed);

@@ -16,7 +16,7 @@ use super::{
     LogFormat, LogLevel, ModelConfig, PublishConfig, ShardConfig, SourceConfig, SourceKind,
     WebSocketConfig, WhenFull,
 };
-use super::{checkpoint, dial, health, http, kafka, policy, scores};
+use super::{checkpoint, dial, health, http, kafka, life, policy, scores};
 use crate::domain::{Symbol, TimeUnit};
 use crate::engine::{EngineLimits, EnginePolicy};
 use crate::model::manifest::Mode;
@@ -351,8 +351,7 @@ fn source(
     let subscribe = section.texts("subscribe");
     let message_bytes_max = section.count("message_bytes_max", 1024, BYTES_MAX);
     let dial = dial::read(&mut section, variables, message_bytes_max);
-    let idle_timeout = seconds(&mut section, "idle_seconds_max", 3600);
-    let backoff_max = seconds(&mut section, "backoff_seconds_max", 3600);
+    let life = life::read(&mut section);
     let columns = section.optional_text("columns");
     let symbol = section.optional_text("symbol");
     let url = section.optional_text("url");
@@ -395,8 +394,7 @@ fn source(
         Kind::WebSocket => {
             (venue.url, venue.subscribe) = (url.unwrap_or_default(), subscribe);
             let (venue, connections) = venue::compile(&venue, &mut section);
-            let config = WebSocketConfig { venue, connections, dial, idle_timeout, backoff_max };
-            SourceKind::WebSocket(Box::new(config))
+            SourceKind::WebSocket(Box::new(WebSocketConfig { venue, connections, dial, life }))
         }
         Kind::File => {
             if path.is_none() {

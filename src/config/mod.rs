@@ -11,6 +11,7 @@ mod dial;
 mod health;
 mod http;
 mod kafka;
+mod life;
 mod load;
 mod policy;
 pub(crate) mod read;
@@ -45,6 +46,7 @@ use crate::engine::{EngineLimits, EnginePolicy};
 use crate::http::access::Access;
 use crate::model::manifest::Mode;
 use crate::source::file::ColumnMap;
+use crate::source::websocket::FeedSettings;
 use crate::venue::Venue;
 
 /// The checked configuration of the daemon.
@@ -133,10 +135,8 @@ pub struct WebSocketConfig {
     pub connections: Vec<FeedConnection>,
     /// How it is reached.
     pub dial: DialOptions,
-    /// A silence of this length ends the connection.
-    pub idle_timeout: Duration,
-    /// The longest wait between two attempts to connect.
-    pub backoff_max: Duration,
+    /// How its connections live.
+    pub life: FeedSettings,
 }
 
 /// A recording.

@@ -292,8 +292,8 @@ mod tests {
     fn a_venue_lies_between_the_defaults_and_the_file() {
         let text = format!("venue = 'kraken'\n{HERE}symbols = ['A/B']\n");
         let plain = source(&text).unwrap();
-        assert_eq!(plain.idle_timeout, Duration::from_secs(10), "of the venue");
-        assert_eq!(plain.backoff_max, Duration::from_secs(30), "of the defaults");
+        assert_eq!(plain.life.idle_timeout, Duration::from_secs(10), "of the venue");
+        assert_eq!(plain.life.backoff_max, Duration::from_secs(30), "of the defaults");
         let limits = plain.venue.limits();
         let messages = Rate { count: 10, period: Duration::from_secs(1) };
         assert_eq!((limits.messages, limits.life_max), (Some(messages), None));
@@ -304,7 +304,7 @@ mod tests {
              [source.limits]\nlife_seconds_max = 60\nmessages_max = 0\nping = ''\n"
         ))
         .unwrap();
-        assert_eq!(changed.idle_timeout, Duration::from_secs(7));
+        assert_eq!(changed.life.idle_timeout, Duration::from_secs(7));
         assert!(changed.connections[0].plan.subscribe.is_empty());
         let limits = changed.venue.limits();
         assert_eq!((limits.messages, &limits.ping), (None, &None));

@@ -128,6 +128,8 @@ struct Queue {
     stamps: VecDeque<(u64, Stopwatch)>,
     /// The number of the next entry to be noted.
     stamp_due: u64,
+    /// The receiver sleeps until something is there.
+    receiver_waits: bool,
 }
 
 /// The engine's thread has ended; nothing more is taken.
@@ -220,7 +222,15 @@ impl Shared {
         }
         queue.put += 1;
         queue.waiting.push_back(arrival);
-        self.filled.notify_one();
+        self.wake(queue);
+    }
+
+    /// Wakes the receiver where it waits; a call to the system for each record would cost more
+    /// than the record.
+    fn wake(&self, queue: &mut Queue) {
+        if std::mem::take(&mut queue.receiver_waits) {
+            self.filled.notify_one();
+        }
     }
 
     /// Takes the oldest entry out.
@@ -291,6 +301,37 @@ impl IntakeSender {
         self.push(Arrival::Record(record)).await
     }
 
+    /// As [`IntakeSender::record`], with what else is known of it.
+    ///
+    /// # Errors
+    /// [`IntakeClosed`] where nothing more is taken.
+    pub async fn deliver(&self, record: Record) -> Result<(), IntakeClosed> {
+        let record = self.stamped(record);
+        self.push(Arrival::Record(record)).await
+    }
+
+    /// Takes records off the front for as long as there is room, or all of them by the policy,
+    /// without waiting: one look at the queue for many records.
+    ///
+    /// # Errors
+    /// [`IntakeClosed`] where nothing more is taken.
+    pub fn offer(&self, records: &mut VecDeque<Record>) -> Result<(), IntakeClosed> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let mut queue = self.shared.lock();
+        while let Some(record) = records.pop_front() {
+            let record = self.stamped(record);
+            if let Some(Arrival::Record(record)) =
+                self.admit(&mut queue, Arrival::Record(record))?
+            {
+                records.push_front(record);
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// As [`IntakeSender::record`], for a thread without a runtime, with the record's place; waits
     /// for room no longer than `patience`. Returns the record where there was none.
     ///
@@ -335,8 +376,8 @@ impl IntakeSender {
     }
 
     /// Delivers a record that was read before the word to stop came, beyond the limit if need be.
-    pub fn last_record(&self, bytes: Bytes) {
-        let record = self.received(bytes, None);
+    pub fn last(&self, record: Record) {
+        let record = self.stamped(record);
         let mut queue = self.shared.lock();
         if !(queue.closed || queue.receiver_gone) {
             self.shared.put(&mut queue, Arrival::Record(record));
@@ -368,6 +409,12 @@ impl IntakeSender {
         Record { bytes: self.trim(bytes), position, received, after_gap: false }
     }
 
+    /// A record as it is kept, with the time at which it was received where that is now.
+    fn stamped(&self, record: Record) -> Record {
+        let Record { bytes, position, after_gap, .. } = record;
+        Record { after_gap, ..self.received(bytes, position) }
+    }
+
     /// Copies the head of a record that is too long, because a slice would keep the whole of it.
     fn trim(&self, record: Bytes) -> Bytes {
         let kept = self.limits.record_bytes_max.saturating_add(1);
@@ -388,27 +435,29 @@ impl IntakeSender {
 
     /// Pushes what is there, or tells that there is no room.
     fn try_push(&self, arrival: &mut Option<Arrival>) -> Result<bool, IntakeClosed> {
-        let mut queue = self.shared.lock();
+        let Some(next) = arrival.take() else { return Ok(true) };
+        *arrival = self.admit(&mut self.shared.lock(), next)?;
+        Ok(arrival.is_none())
+    }
+
+    /// Puts an entry in by the policy, or gives it back where there is no room.
+    fn admit(&self, queue: &mut Queue, next: Arrival) -> Result<Option<Arrival>, IntakeClosed> {
         if queue.closed || queue.receiver_gone {
             return Err(IntakeClosed);
         }
-        let Some(next) = arrival.take() else { return Ok(true) };
         while queue.is_full(&self.limits, next.bytes()) {
             match self.limits.when_full {
-                WhenFull::Block => {
-                    *arrival = Some(next);
-                    return Ok(false);
-                }
+                WhenFull::Block => return Ok(Some(next)),
                 WhenFull::DropOldest => {
-                    if !self.shared.drop_oldest(&mut queue) {
+                    if !self.shared.drop_oldest(queue) {
                         // Nothing but commands, which wait for nobody.
                         break;
                     }
                 }
             }
         }
-        self.shared.put(&mut queue, next);
-        Ok(true)
+        self.shared.put(queue, next);
+        Ok(None)
     }
 }
 
@@ -482,7 +531,9 @@ impl IntakeReceiver {
     ) -> bool {
         let queue = self.shared.lock();
         let is_idle = |queue: &mut Queue| {
-            queue.waiting.is_empty() && !queue.gap_before_first && !queue.closed
+            let idle = queue.waiting.is_empty() && !queue.gap_before_first && !queue.closed;
+            queue.receiver_waits = idle;
+            idle
         };
         let filled = &self.shared.filled;
         let mut queue = match patience {
@@ -494,6 +545,7 @@ impl IntakeReceiver {
                 waited.unwrap_or_else(std::sync::PoisonError::into_inner).0
             }
         };
+        queue.receiver_waits = false;
         if std::mem::take(&mut queue.gap_before_first) {
             batch.push(Arrival::Gap);
         }
@@ -615,7 +667,7 @@ mod tests {
     async fn a_closed_queue_is_drained_and_takes_nothing_more() {
         let (sender, receiver) = intake(limits(1, WhenFull::Block), metrics());
         sender.record(record(1), None).await.unwrap();
-        sender.last_record(record(2));
+        sender.last(Record { bytes: record(2), position: None, received: None, after_gap: false });
         sender.closer().close();
         assert_eq!(sender.record(record(3), None).await, Err(IntakeClosed));
         let mut batch = Vec::new();

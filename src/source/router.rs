@@ -4,11 +4,12 @@
 //! shard, in order, so that a forecast does not depend on how many shards there are; and that a
 //! gap reaches every shard at its place. Never changes a record.
 
+use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
 
-use super::intake::{IntakeClosed, IntakeCloser, IntakeCommander, IntakeSender};
+use super::intake::{IntakeClosed, IntakeCloser, IntakeCommander, IntakeSender, Record};
 use crate::decode::symbol_of;
 use crate::domain::Position;
 use crate::supervise::Pulse;
@@ -55,9 +56,49 @@ impl Router {
         delivered
     }
 
+    /// As [`Router::record`], with what else is known of it.
+    ///
+    /// # Errors
+    /// [`IntakeClosed`] where that shard takes nothing more.
+    pub async fn hand_on(&self, record: Record) -> Result<(), IntakeClosed> {
+        self.pulse.work();
+        let delivered = self.intake(&record.bytes).deliver(record).await;
+        self.pulse.rest();
+        delivered
+    }
+
+    /// Delivers records off the front until one has no room; with the policy to drop there is none
+    /// such. Never waits.
+    ///
+    /// # Errors
+    /// [`IntakeClosed`] where a shard takes nothing more.
+    pub fn offer(&self, records: &mut VecDeque<Record>) -> Result<(), IntakeClosed> {
+        self.pulse.work();
+        let offered = self.offer_each(records);
+        self.pulse.rest();
+        offered
+    }
+
+    fn offer_each(&self, records: &mut VecDeque<Record>) -> Result<(), IntakeClosed> {
+        if let [only] = &self.intakes[..] {
+            return only.offer(records);
+        }
+        let mut one = VecDeque::with_capacity(1);
+        while let Some(record) = records.pop_front() {
+            let intake = self.intake(&record.bytes);
+            one.push_back(record);
+            intake.offer(&mut one)?;
+            if let Some(record) = one.pop_front() {
+                records.push_front(record);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
     /// Delivers a record that was read before the word to stop came, beyond the limit if need be.
-    pub fn last_record(&self, record: Bytes) {
-        self.intake(&record).last_record(record);
+    pub fn last(&self, record: Record) {
+        self.intake(&record.bytes).last(record);
     }
 
     /// Tells every shard that records may be missing here.

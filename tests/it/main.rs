@@ -20,6 +20,7 @@ mod kafka_members;
 mod kafka_mock;
 mod kafka_security;
 mod kafka_tools;
+mod outages;
 mod parity;
 mod reload;
 mod scores;

@@ -13,7 +13,7 @@ use prometheus::{IntCounter, IntGauge, Registry};
 use super::write::{Sent, TopicWriter, WriteCounts, WriteError};
 use crate::decode::symbol_of;
 use crate::kafka::gap::GapMarks;
-use crate::source::intake::{Arrival, IntakeReceiver};
+use crate::source::intake::{Arrival, IntakeReceiver, Record};
 
 /// Records taken from the queue at once.
 const BATCH_RECORDS_MAX: usize = 1024;
@@ -97,7 +97,7 @@ impl BridgeWriter {
                 match arrival {
                     Arrival::Gap => self.marks.gap(),
                     Arrival::Record(record) => {
-                        given_up += u64::from(!self.write(&record.bytes, &patient)?);
+                        given_up += u64::from(!self.write(&record, &patient)?);
                     }
                     // Only sources with partitions send commands.
                     Arrival::Command(_) => {}
@@ -113,17 +113,20 @@ impl BridgeWriter {
     }
 
     /// Hands one record over; tells whether it was taken or counted.
-    fn write(&mut self, record: &[u8], patient: &impl Fn() -> bool) -> Result<bool, WriteError> {
+    fn write(&mut self, record: &Record, patient: &impl Fn() -> bool) -> Result<bool, WriteError> {
         let failed = self.metrics.counts.failed();
         if std::mem::replace(&mut self.failed, failed) != failed {
             self.marks.gap();
         }
-        let symbol = symbol_of(record);
-        let after_gap = symbol.as_deref().is_some_and(|symbol| self.marks.takes_mark(symbol));
+        let Record { bytes, after_gap, .. } = record;
+        let symbol = symbol_of(bytes);
+        // Both are asked: a mark that is taken here is not due any more.
+        let marked = symbol.as_deref().is_some_and(|symbol| self.marks.takes_mark(symbol));
+        let after_gap = *after_gap || marked;
         if symbol.is_none() {
             self.metrics.unkeyed.inc();
         }
-        let sent = self.writer.send(symbol.as_deref(), record, after_gap, patient)?;
+        let sent = self.writer.send(symbol.as_deref(), bytes, after_gap, patient)?;
         if after_gap && sent == Sent::Handed {
             self.metrics.marked.inc();
         }
