@@ -399,8 +399,8 @@ fn a_bridge_puts_native_ticks_of_an_exchange_onto_the_topic() {
     );
     let bridge = Daemon::start_bridge(server.url(), &settings);
     server.await_subscribed(&symbols);
-    let trades =
-        (1..=20).flat_map(|id| symbols.map(|symbol| Trade::new(symbol, "7.50", 1000 * id, 0)));
+    let trades = (1..=20)
+        .flat_map(|id| symbols.map(|symbol| Trade::new(symbol, "7.50", 1000 * id, id as u64)));
     server.act(&Order::Trades(trades.collect()));
     bridge.await_metric("tickcast_bridge_acknowledged_total", 40.0);
     assert_eq!(bridge.metric("tickcast_bridge_unkeyed_total"), 0.0);
