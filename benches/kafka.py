@@ -32,7 +32,7 @@ import threading
 import time
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from confluent_kafka.admin import AdminClient, NewTopic
 
 SYMBOLS = [f"SYM{number:03}" for number in range(200)]
 PARTITIONS = 4
@@ -131,10 +131,13 @@ class Bench:
         while True:
             try:
                 self.admin.list_topics(timeout=2)
-                return
+                break
             except Exception:
                 if broker.poll() is not None or time.monotonic() > deadline:
                     sys.exit(f"the broker did not start:\n{self.log('broker')}")
+        # Asks for the ends of topics.
+        self.watcher = Consumer({**client(self.brokers), "group.id": "watcher"})
+        self.stack.callback(self.watcher.close)
 
     def spawn(self, name, command):
         """A process that is ended when the bench ends, however that is."""
@@ -159,16 +162,16 @@ class Bench:
         config = {"message.timestamp.type": "LogAppendTime"}
         made = self.admin.create_topics([NewTopic(topic, PARTITIONS, 1, config=config)])
         made[topic].result()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while True:
-            try:
-                self.ends(topic)
+            # By the client that will ask for the ends: one that asks too early for them, or that
+            # does not hear of the new topic, says for a minute that there is none.
+            partitions = self.watcher.list_topics(topic, timeout=10).topics[topic].partitions
+            if len(partitions) == PARTITIONS and all(p.leader >= 0 for p in partitions.values()):
                 return topic
-            except KafkaException:
-                # It takes a moment until each partition has a leader.
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
+            if time.monotonic() > deadline:
+                sys.exit(f"no leaders for {topic}")
+            time.sleep(0.05)
 
     def delete(self, topic):
         self.admin.delete_topics([topic])[topic].result()
@@ -270,9 +273,22 @@ class Bench:
         return sum(self.ends(topic))
 
     def ends(self, topic):
-        places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-        futures = self.admin.list_offsets({place: OffsetSpec.latest() for place in places})
-        return [futures[place].result().offset for place in places]
+        return [self.end(topic, number) for number in range(PARTITIONS)]
+
+    def end(self, topic, number):
+        """The end of a partition; of a new one the broker may not know for a moment."""
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                place = TopicPartition(topic, number)
+                if watermarks := self.watcher.get_watermark_offsets(place, timeout=10):
+                    return watermarks[1]
+                problem = "no answer"
+            except KafkaException as error:
+                problem = error
+            if time.monotonic() > deadline:
+                sys.exit(f"the end of {topic}[{number}]: {problem}")
+            time.sleep(0.05)
 
     def span(self, topic):
         """When the first record was appended, and the last, in seconds."""
@@ -599,9 +615,9 @@ def end(process):
 
 
 def free_port():
-    """A port above 40000 that was free a moment ago."""
+    """A port that was free a moment ago, below those that the system gives to connections."""
     while True:
-        port = random.randrange(40_001, 60_000)
+        port = random.randrange(20_000, 32_000)
         with socket.socket() as listener, contextlib.suppress(OSError):
             listener.bind(("127.0.0.1", port))
             return port

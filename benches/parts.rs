@@ -11,8 +11,8 @@ use tickcast::bench::parts::{Feed, config, decoder, encoder};
 use tickcast::domain::{Field, Fields, Forecast, Step, Symbol, Tick, UnixNanos};
 use tickcast::engine::{Engine, Pushed};
 use tickcast::features::RowStatus;
-use tickcast::model::Bundle;
 use tickcast::model::manifest::Mode;
+use tickcast::model::{Bundle, Heritage};
 use tickcast::score::ScoreBook;
 use tickcast::state::StateCodec;
 use tickcast::window::{RowFacts, Window};
@@ -121,14 +121,20 @@ struct Warm {
     forecasts: Vec<Forecast>,
 }
 
+/// An engine of a model that computes nothing, without symbols.
+fn null_engine(bundle: &Bundle, mode: Mode) -> Engine {
+    let limits = config(mode, SYMBOLS).expect("the defaults are a configuration").engine;
+    let backend = Box::new(NullBackend::new(bundle.signature()));
+    Engine::new(bundle.plans().clone(), mode, bundle.signature(), backend, limits)
+        .expect("a model that computes nothing takes any shape")
+}
+
 impl Warm {
     fn new(bundle: &Bundle, mode: Mode) -> Self {
         let config = config(mode, SYMBOLS).expect("the defaults are a configuration");
-        let backend = Box::new(NullBackend::new(bundle.signature()));
-        let plans = bundle.plans().clone();
+        let plans = bundle.plans();
         let steps = plans.window_steps as u64 + plans.features.raw().warm_up_steps();
-        let engine = Engine::new(plans, mode, bundle.signature(), backend, config.engine)
-            .expect("a model that computes nothing takes any shape");
+        let engine = null_engine(bundle, mode);
         let feed = Feed::new(bundle, SYMBOLS, SYMBOLS);
         let mut warm =
             Self { engine, feed, decoder: decoder(bundle, &config), forecasts: Vec::new() };
@@ -208,7 +214,7 @@ fn store(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(SYMBOLS as u64));
     for mode in [Mode::Sliding, Mode::Carried] {
         let warm = Warm::new(&bundle, mode);
-        let codec = StateCodec::new(&bundle, mode);
+        let codec = StateCodec::new(bundle.manifest(), mode);
         group.bench_function(mode.to_string(), |bencher| {
             bencher.iter(|| {
                 for state in warm.engine.snapshot() {
@@ -262,5 +268,30 @@ fn score(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(parts, venue, decode, features_and_window, engine, encode, store, score);
+/// What a change of the model costs a shard: every symbol out of one engine into another.
+fn hand_over(criterion: &mut Criterion) {
+    let bundle = bundle();
+    let warm = Warm::new(&bundle, Mode::Sliding);
+    let mut group = criterion.benchmark_group("hand_over");
+    group.throughput(Throughput::Elements(SYMBOLS as u64));
+    group.bench_function("sliding", |bencher| {
+        bencher.iter_batched_ref(
+            || null_engine(&bundle, Mode::Sliding),
+            |next| next.inherit(&warm.engine, &Heritage::Rows).expect("nothing is inferred"),
+            BatchSize::LargeInput,
+        );
+    });
+}
+
+criterion_group!(
+    parts,
+    venue,
+    decode,
+    features_and_window,
+    engine,
+    encode,
+    store,
+    score,
+    hand_over
+);
 criterion_main!(parts);

@@ -38,7 +38,7 @@ use crate::domain::{DurationNanos, Position};
 use crate::engine::EngineTally;
 use crate::exit::{Exit, Failure};
 use crate::health::{FeedState, HealthLimits};
-use crate::http::{Condition, HttpServer, HttpState, Readiness, VersionInfo};
+use crate::http::{Condition, HttpServer, HttpState, Models, Readiness, VersionInfo};
 use crate::inference::Runtime;
 use crate::kafka::{KafkaError, KafkaMetrics, KafkaSource};
 use crate::model::Bundle;
@@ -46,11 +46,12 @@ use crate::pipeline::{ModelLabel, Pipeline};
 use crate::process;
 use crate::publish::stream::{StreamHub, StreamId, StreamLimits, StreamMetrics};
 use crate::publish::{Lines, LinesMetrics, LinesOf, Publisher};
+use crate::reload::{ReloadHandle, ReloadMetrics, Reloader, RunningModel};
 use crate::shard::{
     Crew, CrewError, HealthMetrics, HealthWatch, ScoreMetrics, Shard, ShardError, ShardMetrics,
     SymbolBoard,
 };
-use crate::shutdown::StopSignals;
+use crate::shutdown::{ReloadSignal, StopSignals};
 use crate::snapshot::{
     FileFacts, InputFacts, InputProgress, Keeper, RECORDING, RunningKeeper, SnapshotMetrics, Start,
 };
@@ -68,6 +69,7 @@ pub struct App {
     processors: Option<Processors>,
     lines: Vec<Lines>,
     keeper: Option<KeeperParts>,
+    reloads: ReloadHandle,
     http: HttpServer,
     http_state: HttpState,
     readiness: Readiness,
@@ -92,7 +94,7 @@ struct KeeperParts {
 enum Source {
     WebSocket(Box<WebSocketSource>, Router, Start),
     File(Box<FileRecords>, Router, Option<InputProgress>, Start),
-    Kafka(Box<KafkaConfig>, KafkaMetrics, String, Router),
+    Kafka(Box<KafkaConfig>, KafkaMetrics, Router),
 }
 
 impl Source {
@@ -122,7 +124,8 @@ impl App {
             .collect::<Result<Vec<_>, _>>()
             .map_err(Exit::because(Failure::Configuration))?;
         let template = pipelines[0].template().clone();
-        process::register(&registry).map_err(&internal)?.show(&template);
+        let model_info = process::register(&registry).map_err(&internal)?;
+        model_info.show(&template);
         let version = VersionInfo {
             model: template.model.clone(),
             model_version: template.model_version.clone(),
@@ -179,7 +182,7 @@ impl App {
                 let CheckpointConfig { interval, gap_steps_max, .. } = config.checkpoint;
                 let configuration = Exit::because(Failure::Configuration);
                 let mut keeper = Keeper::open(folder, interval, kept).map_err(&configuration)?;
-                let models = [pipelines[0].label().identity];
+                let models = pipelines[0].readable();
                 let step_seconds = i64::from(bundle.manifest().step.interval_seconds);
                 let gap_max = DurationNanos::from_seconds(step_seconds)
                     .and_then(|step| step.times(gap_steps_max))
@@ -203,11 +206,25 @@ impl App {
             }
             SourceKind::Kafka(kafka) => {
                 let metrics = KafkaMetrics::register(&registry).map_err(&internal)?;
-                Source::Kafka(kafka, metrics, bundle.manifest().onnx_sha256.clone(), router)
+                Source::Kafka(kafka, metrics, router)
             }
         };
         let queue = |lines: &Option<Lines>| lines.as_ref().map(Lines::queue);
         let publisher = Publisher::new(stream.clone(), queue(&lines), queue(&score_lines));
+        let (running_model, running) = watch::channel(RunningModel::of(&pipelines[0]));
+        let reloader = Reloader {
+            config: of_shard,
+            runtime: runtime.clone(),
+            shards: commanders.clone(),
+            manifest: pipelines[0].manifest().clone(),
+            running: running_model,
+            info: model_info,
+            metrics: ReloadMetrics::register(&registry).map_err(&internal)?,
+        };
+        let reloads = reloader
+            .start()
+            .map_err(Exit::while_doing(Failure::Internal, "start the reload thread"))?;
+        let models = Models { running, reloads: reloads.clone() };
         let metrics = ShardMetrics::register(&registry).map_err(&internal)?;
         let (last_states, last) = channel();
         let model = pipelines[0].label();
@@ -261,6 +278,7 @@ impl App {
             symbols: Some(symbols),
             stream: Some(stream.clone()),
             version: Some(version),
+            models: Some(models),
             access: config.http.access,
         };
         Ok(Self {
@@ -269,6 +287,7 @@ impl App {
             processors,
             lines: lines.into_iter().chain(score_lines).collect(),
             keeper,
+            reloads,
             http,
             http_state,
             readiness,
@@ -312,6 +331,7 @@ impl App {
             processors,
             lines,
             keeper,
+            reloads,
             http,
             http_state,
             readiness,
@@ -323,6 +343,8 @@ impl App {
             shutdown_deadline,
         } = self;
         let mut signals = StopSignals::install()
+            .map_err(Exit::while_doing(Failure::Internal, "install signal handlers"))?;
+        let mut hangup = ReloadSignal::install()
             .map_err(Exit::while_doing(Failure::Internal, "install signal handlers"))?;
         let address = http.local_addr();
         let running = readiness.condition("running");
@@ -365,6 +387,11 @@ impl App {
                 signal = signals.next() => {
                     info!(signal, "stopping");
                     break None;
+                }
+                () = hangup.next() => {
+                    if let Err(busy) = reloads.request("SIGHUP") {
+                        warn!(%busy, "SIGHUP was not heard");
+                    }
                 }
                 finished = &mut work => break Some(finished),
                 outcome = &mut source, if source_outcome.is_none() => {
@@ -623,10 +650,9 @@ async fn run_source(
             feed.run(router, ready, stop).await;
             Ok(())
         }
-        Source::Kafka(config, metrics, model_sha256, router) => {
+        Source::Kafka(config, metrics, router) => {
             let source = KafkaSource {
                 config: *config,
-                model_sha256,
                 shards: router.into_intakes(),
                 ready,
                 metrics,

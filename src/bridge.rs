@@ -116,6 +116,7 @@ impl Bridge {
             symbols: None,
             stream: None,
             version: None,
+            models: None,
             access: config.http.access,
         };
         Ok(Self {

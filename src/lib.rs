@@ -15,9 +15,10 @@
 //! | [`score`] | forecasts, and steps that are their truths | scores, and how wide intervals are |
 //! | [`publish`] | forecasts | bytes on the stream and in files |
 //!
-//! [`domain`] holds the shared words as types, [`health`] says how symbols are, [`venue`] holds what
-//! a feed's frames mean and what it asks of a connection, as data, [`model`] the sealed bundles,
-//! [`pipeline`] the path as one value, [`shard`] the thread that drives it, [`app`] the composition.
+//! [`domain`] holds the shared words as types, [`venue`] what a feed's frames mean and what it asks
+//! of a connection, as data, [`health`] says how symbols are, [`model`] holds the sealed bundles,
+//! [`pipeline`] the path as one value, [`shard`] the thread that drives it, [`app`] the
+//! composition.
 //!
 //! Architecture invariants: the modules from `decode` to `forecast`, but for `engine` and
 //! `inference`, name no clock, socket, file or runtime; each external crate of weight is named in
@@ -51,6 +52,7 @@ pub mod model;
 pub mod pipeline;
 pub mod process;
 pub mod publish;
+pub mod reload;
 pub mod score;
 pub mod shard;
 pub mod shutdown;

@@ -5,6 +5,7 @@
 //! bytes of its forecasts depend on the records alone, not on how they were chunked. Never does
 //! I/O or reads a clock.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,15 +13,18 @@ use bytes::Bytes;
 use crate::config::Config;
 use crate::decode::{JsonDecoder, symbol_of};
 use crate::domain::{DurationNanos, Forecast, PartitionId, Position, Reject, Symbol, UnixNanos};
-use crate::engine::{ColdStart, Engine, EngineTally, Pushed, SymbolFacts};
+use crate::engine::{
+    ColdStart, Engine, EngineTally, Inherited, Pushed, SymbolFacts, SymbolSnapshot,
+};
+use crate::forecast::ForecastKinds;
 use crate::health::Health;
 use crate::inference::{InferenceError, Runtime};
-use crate::model::manifest::Mode;
-use crate::model::{Bundle, BundleError};
+use crate::model::manifest::{Manifest, Mode};
+use crate::model::{Bundle, BundleError, Heritage, Predecessor, of_version, predecessors};
 use crate::publish::encoder::RecordEncoder;
 use crate::publish::wire::RecordTemplate;
 use crate::score::{RECENT_SCORES, ScoreBook};
-use crate::state::{ModelIdentity, StateCodec};
+use crate::state::{ModelIdentity, StateCodec, StateError};
 
 /// One model's path from records to forecasts.
 pub struct Pipeline {
@@ -30,7 +34,11 @@ pub struct Pipeline {
     codec: StateCodec,
     /// How far the event time of a record may lie ahead of its reception.
     future_max: Option<DurationNanos>,
+    manifest: Manifest,
+    /// Other versions whose states can be read.
+    predecessors: Vec<Predecessor>,
     forecasts: Vec<Forecast>,
+    kinds: ForecastKinds,
     buffer: Vec<u8>,
 }
 
@@ -47,6 +55,12 @@ pub struct Origin {
 /// Without a word from the configuration, an event time may lie so far ahead of its reception, or
 /// one step where that is longer: a bar may be stamped with its end.
 const FUTURE_SECONDS: u32 = 60;
+
+impl fmt::Debug for Pipeline {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Pipeline").field("model", &self.label()).finish_non_exhaustive()
+    }
+}
 
 /// Why there is no pipeline.
 #[derive(Debug, thiserror::Error)]
@@ -108,13 +122,33 @@ impl Pipeline {
         if config.publishes_scores() {
             engine.scores_mut().keep();
         }
-        let codec = StateCodec::new(bundle, mode);
+        let codec = StateCodec::new(manifest, mode);
         let usual = manifest.step.interval_seconds.max(FUTURE_SECONDS);
         let future_seconds_max = config.source.future_seconds_max.unwrap_or(usual);
         let future_max = Some(i64::from(future_seconds_max)).filter(|seconds| *seconds > 0);
         let future_max = future_max.and_then(DurationNanos::from_seconds);
-        let (forecasts, buffer) = (Vec::new(), Vec::new());
-        Ok(Self { decoder, engine, encoder, codec, future_max, forecasts, buffer })
+        Ok(Self {
+            decoder,
+            engine,
+            encoder,
+            codec,
+            future_max,
+            manifest: manifest.clone(),
+            predecessors: predecessors(&config.model.root, manifest),
+            forecasts: Vec::new(),
+            kinds: ForecastKinds::default(),
+            buffer: Vec::new(),
+        })
+    }
+
+    /// The contract of the model.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Learns to read the states of another version, wherever its bundle is.
+    pub fn know(&mut self, version: &Manifest) {
+        self.predecessors.extend(of_version(version, &self.manifest));
     }
 
     /// What all forecasts have in common.
@@ -125,6 +159,11 @@ impl Pipeline {
     /// What became of everything that went in.
     pub fn tally(&self) -> &EngineTally {
         self.engine.tally()
+    }
+
+    /// What kinds of forecasts were handed out.
+    pub fn kinds(&self) -> &ForecastKinds {
+        &self.kinds
     }
 
     /// How many symbols are known.
@@ -257,6 +296,7 @@ impl Pipeline {
         let count = self.forecasts.len();
         for forecast in self.forecasts.drain(..) {
             let symbol = self.engine.symbol(forecast.symbol);
+            self.kinds.count(&forecast);
             self.buffer.clear();
             self.encoder.encode(symbol.as_str(), &forecast, &mut self.buffer);
             sink(symbol, &self.buffer)?;
@@ -309,6 +349,12 @@ impl Pipeline {
         ModelLabel { identity: self.codec.identity(), text }
     }
 
+    /// The models whose states can be read: this one, and other versions.
+    pub fn readable(&self) -> Vec<ModelIdentity> {
+        let others = self.predecessors.iter().map(|version| version.codec.identity());
+        std::iter::once(self.codec.identity()).chain(others).collect()
+    }
+
     /// Whether a symbol has a state.
     pub fn has_symbol(&self, name: &str) -> bool {
         self.engine.has_symbol(name)
@@ -353,21 +399,94 @@ impl Pipeline {
         stored: &[(String, Bytes)],
     ) -> Result<Restored, InferenceError> {
         let mut restored = Restored::default();
-        let mut states = Vec::with_capacity(stored.len());
+        let (mut own, mut translated) = (Vec::with_capacity(stored.len()), Vec::new());
         for (symbol, bytes) in stored {
-            match self.codec.decode(bytes) {
-                Ok(state) if state.symbol() == symbol => states.push(state),
-                Ok(state) => {
+            match self.read(bytes) {
+                Ok(Read::Own(state)) if state.symbol() == symbol => own.push(state),
+                Ok(Read::Translated(state)) if state.symbol() == symbol => translated.push(state),
+                Ok(Read::Own(state) | Read::Translated(state)) => {
                     let other = state.symbol();
                     restored.cold.push(format!("stored under `{symbol}` is `{other}`"));
                 }
-                Err(error) => restored.cold.push(format!("symbol `{symbol}`: {error}")),
+                Err(problem) => restored.cold.push(format!("symbol `{symbol}`: {problem}")),
             }
         }
-        let refused = self.engine.restore(&states, partition)?;
-        restored.symbol_count = states.len() - refused.len();
+        let mut refused = self.engine.restore(&own, partition)?;
+        if !translated.is_empty() {
+            refused.extend(self.engine.restore_translated(&translated, partition)?);
+        }
+        restored.symbol_count = own.len() + translated.len() - refused.len();
+        restored.translated_count = translated.len();
         restored.cold.extend(refused.iter().map(ToString::to_string));
         Ok(restored)
+    }
+
+    /// The state behind stored bytes, of this model or of another version.
+    fn read(&self, bytes: &[u8]) -> Result<Read, String> {
+        let error = match self.codec.decode(bytes) {
+            Ok(state) => return Ok(Read::Own(state)),
+            Err(error @ StateError::OtherModel) => error,
+            Err(error) => return Err(error.to_string()),
+        };
+        for Predecessor { codec, heritage } in &self.predecessors {
+            let Ok(state) = codec.decode(bytes) else { continue };
+            if let Heritage::Nothing { because } = heritage {
+                return Err(format!("{error}, and {because} differs"));
+            }
+            let translated = self.engine.translate(state, heritage).map(Read::Translated);
+            return translated.ok_or_else(|| error.to_string());
+        }
+        Err(error.to_string())
+    }
+
+    /// Tries the model on stored windows; nothing is taken over.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where the backend fails.
+    pub fn try_on(&mut self, stored: &[StoredState]) -> Result<Tried, InferenceError> {
+        let mut tried = Tried::default();
+        for StoredState { bytes, .. } in stored {
+            let Ok(Read::Own(state) | Read::Translated(state)) = self.read(bytes) else { continue };
+            if let Some(usable) = self.engine.try_window(&state)? {
+                tried.windows += 1;
+                tried.usable += usize::from(usable);
+            }
+        }
+        Ok(tried)
+    }
+
+    /// The stored form of at most `count_max` symbols, whether they have moved or not.
+    pub fn sample(&self, count_max: usize) -> Vec<StoredState> {
+        let state = |snapshot: SymbolSnapshot| StoredState {
+            symbol: snapshot.symbol().to_owned(),
+            partition: None,
+            bytes: self.codec.encode(&snapshot),
+        };
+        self.engine.sample(count_max).map(state).collect()
+    }
+
+    /// Takes over from the pipeline of another version everything that is worth something here.
+    /// All its forecasts must have been made and the states moved on.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where states cannot be computed.
+    pub fn inherit(&mut self, old: &Self) -> Result<Inherited, InferenceError> {
+        let from = old.engine.features();
+        let heritage = Heritage::between(&old.manifest, &self.manifest, from);
+        self.engine.inherit(&old.engine, &heritage)
+    }
+
+    /// How many symbols still have their recurrent states to be computed.
+    pub fn asleep_count(&self) -> usize {
+        self.engine.asleep_count()
+    }
+
+    /// Computes the recurrent states of at most `count_max` symbols that wait for it.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where the backend fails.
+    pub fn wake(&mut self, count_max: usize) -> Result<(), InferenceError> {
+        self.engine.wake(count_max)
     }
 
     /// Forgets every symbol of a partition. All forecasts must have been made and the states moved
@@ -411,11 +530,28 @@ pub struct StoredState {
     pub bytes: Vec<u8>,
 }
 
+/// A stored state that could be read.
+enum Read {
+    Own(SymbolSnapshot),
+    Translated(SymbolSnapshot),
+}
+
+/// How a model fared on windows that it was tried on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tried {
+    /// Full windows.
+    pub windows: usize,
+    /// Those about which it says something that can be published.
+    pub usable: usize,
+}
+
 /// What became of stored states.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
     /// How many were taken over.
     pub symbol_count: usize,
+    /// How many of them were stored by another version of the model.
+    pub translated_count: usize,
     /// What could not be used, and why, one line each.
     pub cold: Vec<String>,
 }

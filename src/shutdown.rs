@@ -1,4 +1,4 @@
-//! When to stop.
+//! When to stop, and when to reload.
 //!
 //! Owns the signals of the process. Promises that the first SIGTERM or SIGINT asks for an orderly
 //! stop and the second one ends the waiting. Never ends the process itself.
@@ -17,6 +17,27 @@ pub async fn stopped(stop: &mut watch::Receiver<bool>) {
 pub struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
+}
+
+/// The signal that asks for another version of the model.
+pub struct ReloadSignal(Signal);
+
+impl ReloadSignal {
+    /// Takes over SIGHUP, which would end the process otherwise; needs a running tokio runtime.
+    ///
+    /// # Errors
+    /// Where the system refuses the handler.
+    pub fn install() -> std::io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            // There will be no other.
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 impl StopSignals {

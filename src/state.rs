@@ -13,8 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::engine::SymbolSnapshot;
-use crate::model::Bundle;
-use crate::model::manifest::Mode;
+use crate::model::manifest::{Manifest, Mode};
 
 const MAGIC: &[u8; 4] = b"tcst";
 
@@ -56,9 +55,8 @@ pub enum StateError {
 }
 
 impl StateCodec {
-    /// The codec for `bundle` driven in `mode`.
-    pub fn new(bundle: &Bundle, mode: Mode) -> Self {
-        let manifest = bundle.manifest();
+    /// The codec for the model of a manifest driven in `mode`.
+    pub fn new(manifest: &Manifest, mode: Mode) -> Self {
         let mode = mode.to_string();
         let mut hash = Sha256::new();
         for part in [&*manifest.name, &*manifest.version, &*manifest.onnx_sha256, &*mode] {

@@ -143,10 +143,11 @@ DASHBOARDS = {
         series("Subscribers", "short", "Subscribers of the stream now.",
                (gauge("tickcast_stream_subscribers"), "{{instance}}")),
         series("Sent, cut and refused", "cps",
-               "Records sent to subscribers; subscribers cut because they read too slowly, or "
-               "refused at the door.",
+               "Records sent to subscribers; subscribers cut because they read too slowly, given the "
+               "newest alone where they asked for it, or refused at the door.",
                (rate("tickcast_stream_sent_total"), "{{instance}} sent"),
                (rate("tickcast_stream_cut_total"), "{{instance}} cut"),
+               (rate("tickcast_stream_conflated_total"), "{{instance}} conflated"),
                (rate("tickcast_stream_refused_total"), "{{instance}} refused")),
         row("Process"),
         series("Processors", "percentunit", "Processor time of all threads; 1 is one processor.",
@@ -167,6 +168,19 @@ DASHBOARDS = {
                (rate("tickcast_source_failures_total"), "{{instance}} failed")),
         REFUSED,
         LOST,
+        row("States kept on disk"),
+        series("Age of the newest snapshot", "s",
+               "What a crash would cost now. Nothing where no folder is given, or the source is "
+               "Kafka, which keeps states in a topic.",
+               (f"(time() - {gauge('tickcast_checkpoint_timestamp_seconds')}) and "
+                f"{gauge('tickcast_checkpoint_timestamp_seconds')} > 0", "{{instance}}")),
+        series("Snapshots", "cps", "Snapshots that were written, and that could not be.",
+               (rate("tickcast_checkpoints_total"), "{{instance}} written"),
+               (rate("tickcast_checkpoints_failed_total"), "{{instance}} failed")),
+        series("Time of a snapshot", "s", "From a line in the stream to its snapshot on the disk.",
+               *quantiles("tickcast_checkpoint_seconds")),
+        series("Size of a snapshot", "bytes", "The newest snapshot; grows with the symbols.",
+               (gauge("tickcast_checkpoint_bytes"), "{{instance}}")),
         row("Kafka: input"),
         number("Behind", "s",
                "How long the records that wait in the topics take at the present pace.",
@@ -176,9 +190,11 @@ DASHBOARDS = {
         series("Lag", "short", "Records of the input that the instance has still to read.",
                (gauge("tickcast_kafka_lag_records"), "{{instance}}"), width=16),
         series("Rebalances and failed sessions", "cps",
-               "Assignments and revocations of partitions; sessions that ended by a failure.",
+               "Assignments and revocations of partitions, sessions that ended by a failure, and "
+               "partitions that came back with their states still in memory.",
                (rate("tickcast_kafka_rebalances_total"), "{{instance}} rebalances"),
-               (rate("tickcast_kafka_sessions_failed_total"), "{{instance}} failed sessions")),
+               (rate("tickcast_kafka_sessions_failed_total"), "{{instance}} failed sessions"),
+               (rate("tickcast_kafka_partitions_kept_total"), "{{instance}} kept partitions")),
         series("Pauses", "cps", "Times that partitions were paused because a queue was full.",
                (rate("tickcast_kafka_pauses_total"), "{{instance}}")),
         row("Kafka: output and state"),
@@ -187,6 +203,10 @@ DASHBOARDS = {
                "not take.",
                (rate("tickcast_kafka_produced_total"), "{{instance}} acknowledged"),
                (rate("tickcast_kafka_produce_failed_total"), "{{instance}} not taken")),
+        series("Waiting for the cluster", "percentunit",
+               "Share of a second that shards waited for room in the producer's queue; 1 is one "
+               "shard that does nothing else.",
+               (rate("tickcast_kafka_backpressure_seconds_total"), "{{instance}}")),
         series("Checkpoints", "cps",
                "Checkpoints in a second: forecasts acknowledged, states stored, offsets committed.",
                (rate("tickcast_kafka_checkpoints_total"), "{{instance}}")),
@@ -236,6 +256,50 @@ DASHBOARDS = {
                (rate("tickcast_infer_seconds_count"), "{{instance}}")),
     ]),
     "quality": ("tickcast forecast quality", [
+        number("Skill", "none",
+               "1 - squared error / squared error of the naive forecast, over the last scores: 0 is "
+               "no better, 1 is perfect.",
+               (gauge("tickcast_score_skill", 'over="recent"'), "{{instance}} {{model}}"),
+               width=8, steps=[(None, "red"), (0, "green")]),
+        number("Coverage", "percentunit", "Share of the last intervals that held their truth.",
+               (gauge("tickcast_score_coverage_ratio", 'over="recent"'), "{{instance}} {{model}}"),
+               width=8),
+        number("Drifting symbols", "short", "Symbols whose errors are larger than they were.",
+               (gauge("tickcast_score_drifting_symbols"), "{{instance}}"), width=8, steps=BAD),
+        row("Against the naive forecast"),
+        series("Skill", "none",
+               "1 - squared error / squared error of the naive forecast. Below 0 the model is worse "
+               "than saying that nothing changes. `weighted` weighs older scores less, `recent` is "
+               "over the last ones.",
+               (gauge("tickcast_score_skill"), "{{instance}} {{model}} {{over}}"), signed=True),
+        series("Mean absolute error", "none",
+               "In the target's unit, of the model and of the naive forecast, over the last scores.",
+               (gauge("tickcast_score_mean_absolute_error", 'over="recent"'),
+                "{{instance}} {{model}} {{of}}")),
+        series("Direction", "percentunit",
+               "Share of forecasts that told the direction, among those whose truth had one.",
+               (gauge("tickcast_score_direction_hit_ratio", 'over="recent"'),
+                "{{instance}} {{model}}")),
+        series("Coverage", "percentunit",
+               "Share of intervals that held their truth, and the share that they are made to hold.",
+               (gauge("tickcast_score_coverage_ratio", 'over="recent"'),
+                "{{instance}} {{model}} held"),
+               (gauge("tickcast_score_coverage_target_ratio"), "{{instance}} {{model}} wanted")),
+        series("Skill of a symbol", "none",
+               "As above, of each symbol that metrics.symbols lists, and of all others as `other`.",
+               (gauge("tickcast_score_symbol_skill", 'symbol=~"$symbol"'),
+                "{{instance}} {{symbol}}"), signed=True),
+        series("Mean absolute error of a symbol", "none",
+               "Likewise, of the model and of the naive forecast.",
+               (gauge("tickcast_score_symbol_mean_absolute_error", 'symbol=~"$symbol"'),
+                "{{instance}} {{symbol}} {{of}}")),
+        series("Scores", "cps",
+               "Forecasts whose truth has come, in a second, and those that are never scored.",
+               (rate("tickcast_scores_total"), "{{instance}} scored"),
+               (f"sum without (reason) ({rate('tickcast_scores_unscored_total')})",
+                "{{instance}} never scored")),
+        series("Drift", "cps", "Times that the errors of a symbol became larger than they were.",
+               (rate("tickcast_score_drifts_total"), "{{instance}}")),
         row("How many steps get a forecast"),
         series("Steps with a forecast", "percentunit",
                "Share of the steps that a forecast was published for. Windows that are not yet "
@@ -248,9 +312,41 @@ DASHBOARDS = {
                "Share of the forecasts that were withheld: not finite, impossible, or of a bar "
                "that lacks a field.",
                (gauge("instance:tickcast_forecasts_withheld:ratio_rate5m"), "{{instance}}")),
+        series("Withheld, by reason", "cps",
+               "impossible: the model leaves its range. lost_step: a bar lacks a field. patched, "
+               "gapped: what engine.withhold asks for.",
+               (rate("tickcast_forecasts_withheld_total"), "{{instance}} {{reason}}")),
         series("Symbols", "short", "Symbols with state.",
                (gauge("tickcast_symbols"), "{{instance}}")),
+        series("Windows that began anew", "cps",
+               "Windows that began cold, because a step lay too far behind the one before, or the "
+               "feed had gone on too far after a restart.",
+               (rate("tickcast_windows_reset_total"), "{{instance}} gap"),
+               (rate("tickcast_windows_stale_total"), "{{instance}} restart")),
+        series("Symbols by health", "short",
+               "live: ticks come as usual. quiet: none for longer than usual. stale: none for so long "
+               "that the newest one says little about now. dead: its feed is gone.",
+               (gauge("tickcast_symbols_by_health"), "{{instance}} {{health}}"), stack=True),
+        series("Changes of health", "cps", "Changes of a symbol's health, by what it became.",
+               (rate("tickcast_symbol_health_changes_total"), "{{instance}} {{health}}")),
+        row("What they say"),
+        series("Signals", "cps", "Forecasts in a second, by signal.",
+               (rate("tickcast_forecast_signals_total"), "{{instance}} {{signal}}"), stack=True),
+        series("Outside of what training has seen", "percentunit",
+               "Share of the forecasts whose window holds an input outside of the training range.",
+               (gauge("instance:tickcast_forecasts_out_of_range:ratio_rate5m"), "{{instance}}")),
         row("How whole the windows are"),
+        series("Qualities", "cps",
+               "Forecasts in a second, by how whole their window is: full, patched where empty "
+               "intervals were filled by rule, gapped where data is known to be missing.",
+               (rate("tickcast_forecast_qualities_total"), "{{instance}} {{quality}}"),
+               stack=True),
+        series("Patched steps", "cps",
+               "Steps that were made by rule, because nothing came in their interval.",
+               (rate("tickcast_steps_patched_total"), "{{instance}}")),
+        series("Gapped", "percentunit",
+               "Share of the forecasts whose window holds a place at which data is missing.",
+               (gauge("instance:tickcast_forecasts_gapped:ratio_rate5m"), "{{instance}}")),
         LOST,
         REFUSED,
     ]),
@@ -316,7 +412,8 @@ def field(panel):
         },
     }
     if panel["kind"] == "timeseries":
-        defaults["min"] = 0
+        if not panel.get("signed"):
+            defaults["min"] = 0
         defaults["custom"] = {
             "fillOpacity": 10,
             "lineWidth": 1,
@@ -326,7 +423,7 @@ def field(panel):
     return {"defaults": defaults, "overrides": []}
 
 
-def variables():
+def variables(name):
     def query(name, label, text):
         return {
             "name": name,
@@ -352,6 +449,9 @@ def variables():
     }
     yield query("job", "Job", "label_values(tickcast_ready, job)")
     yield query("instance", "Instance", 'label_values(tickcast_ready{job=~"$job"}, instance)')
+    if name == "quality":
+        yield query("symbol", "Symbol",
+                    f"label_values(tickcast_score_symbol_skill{{{FILTER}}}, symbol)")
 
 
 def dashboard(name, title, panels):
@@ -384,7 +484,7 @@ def dashboard(name, title, panels):
             "includeVars": True, "keepTime": True,
         }],
         "annotations": {"list": []},
-        "templating": {"list": list(variables())},
+        "templating": {"list": list(variables(name))},
         "panels": made,
     }
 

@@ -32,11 +32,11 @@ fn check_bridge(config: &BridgeConfig, args: &CheckArgs) -> Result<(), Exit> {
     drop(dialer(source)?);
     kafka::check_tool(cluster).map_err(Exit::because(Failure::Configuration))?;
     super::print(format_args!(
-        "configuration {} is usable\nbridge        {} onto {}/{topic} ({partitions} partitions \
-         where it has to be made)\n",
+        "configuration {} is usable\nbridge        onto {}/{topic} ({partitions} partitions where \
+         it has to be made)\n{}",
         args.config.display(),
-        source.connections[0].url,
         cluster.brokers,
+        told(&source.connections),
     ))
 }
 
@@ -69,7 +69,7 @@ fn check_daemon(config: Config, args: &CheckArgs, global: &Global) -> Result<(),
     let template = pipeline.template();
     super::print(format_args!(
         "configuration {} is usable\nmodel         {} {}\nmode          {}\n\
-         golden        {} cases pass\nruntime       {}\n{subscriptions}{advice}",
+         golden        {} cases pass\nruntime       {}\n{advice}{subscriptions}",
         args.config.display(),
         template.model,
         template.model_version,

@@ -72,6 +72,28 @@ pub fn load_bridge(
     read_bridge(&text, variables).map_err(refuse)
 }
 
+/// A configuration by what it is for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnyConfig {
+    /// Of the daemon.
+    Daemon(Box<Config>),
+    /// Of `tickcast bridge`: it names a topic to write and no model.
+    Bridge(Box<BridgeConfig>),
+}
+
+/// As [`load`], of the daemon or of a bridge.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_any(
+    path: &Path,
+    variables: &HashMap<String, String>,
+) -> Result<AnyConfig, ConfigError> {
+    let refuse = |problems| ConfigError { path: path.to_owned(), problems };
+    let text = std::fs::read_to_string(path).map_err(|error| refuse(vec![error.to_string()]))?;
+    read_any(&text, variables).map_err(refuse)
+}
+
 /// As [`load`], of the source alone, for which no model is needed.
 ///
 /// # Errors
@@ -97,28 +119,6 @@ pub fn venue_feed(venue: &str) -> Result<SourceConfig, ConfigError> {
     read_feed(&text, &HashMap::new()).map_err(refuse)
 }
 
-/// A configuration by what it is for.
-#[derive(Clone, Debug, PartialEq)]
-pub enum AnyConfig {
-    /// Of the daemon.
-    Daemon(Box<Config>),
-    /// Of `tickcast bridge`: it names a topic to write and no model.
-    Bridge(Box<BridgeConfig>),
-}
-
-/// As [`load`], of the daemon or of a bridge.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_any(
-    path: &Path,
-    variables: &HashMap<String, String>,
-) -> Result<AnyConfig, ConfigError> {
-    let refuse = |problems| ConfigError { path: path.to_owned(), problems };
-    let text = std::fs::read_to_string(path).map_err(|error| refuse(vec![error.to_string()]))?;
-    read_any(&text, variables).map_err(refuse)
-}
-
 /// A configuration from text over the defaults; nothing of the environment.
 ///
 /// # Errors
@@ -138,6 +138,7 @@ fn read(text: &str, variables: &HashMap<String, String>) -> Result<Config, Vec<S
 
 /// As [`load_any`], from text.
 fn read_any(text: &str, variables: &HashMap<String, String>) -> Result<AnyConfig, Vec<String>> {
+    // The problems of the layers are told by whoever reads them.
     let Tree { value, .. } = tree(text, variables, &mut Problems::default())?;
     let is_bridge = names(&value, "bridge", "topic") && !names(&value, "model", "name");
     match is_bridge {
@@ -453,7 +454,11 @@ fn model(mut section: Section<'_>, purpose: Purpose) -> ModelConfig {
         },
         version: section.text("version"),
         mode: section.choice("mode", &modes),
+        watch: section.switch("watch"),
     };
+    if config.watch && config.version != "latest" {
+        section.problem("watch", "needs version = \"latest\": a version never changes");
+    }
     section.finish();
     config
 }

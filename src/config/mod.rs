@@ -170,6 +170,8 @@ pub struct ModelConfig {
     pub version: String,
     /// How it is driven; `None` chooses `sliding` where the model serves it.
     pub mode: Option<Mode>,
+    /// Whether another version in the folder is taken over unasked.
+    pub watch: bool,
 }
 
 /// The threads that forecast.

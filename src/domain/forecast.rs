@@ -21,16 +21,45 @@ pub enum Signal {
     Hold,
 }
 
+impl Signal {
+    /// All of them, in their order.
+    pub const ALL: [Self; 3] = [Self::Buy, Self::Sell, Self::Hold];
+
+    /// The word on the wire and in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Buy => "buy",
+            Self::Sell => "sell",
+            Self::Hold => "hold",
+        }
+    }
+}
+
 /// How whole the window behind a forecast is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Quality {
     /// Every step is real and nothing between them is known to be missing.
     Full,
-    /// Empty intervals were filled by rule.
+    /// Empty intervals were filled by rule, or rows were scaled over from another version of the
+    /// model.
     Patched,
     /// Data between two steps of the window is known to be missing.
     Gapped,
+}
+
+impl Quality {
+    /// All of them, from the best to the worst.
+    pub const ALL: [Self; 3] = [Self::Full, Self::Patched, Self::Gapped];
+
+    /// The word on the wire and in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Patched => "patched",
+            Self::Gapped => "gapped",
+        }
+    }
 }
 
 /// The identity of a forecast: the same model, symbol, `as_of` and horizon give the same id in
@@ -95,11 +124,7 @@ impl fmt::Debug for ForecastId {
 
 impl fmt::Display for Signal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(match self {
-            Self::Buy => "buy",
-            Self::Sell => "sell",
-            Self::Hold => "hold",
-        })
+        formatter.pad(self.label())
     }
 }
 

@@ -9,6 +9,7 @@ use super::batch;
 use super::block::Block;
 use crate::domain::SymbolId;
 use crate::inference::{Backend, InferenceError, Shape};
+use crate::window::Window;
 
 /// The driver of mode `carried`.
 pub(super) struct CarriedStates {
@@ -62,6 +63,22 @@ impl CarriedStates {
             }
             Ok(())
         })
+    }
+
+    /// Computes symbols' states from the rows of their windows, from zero.
+    pub(super) fn warm<'w>(
+        &mut self,
+        backend: &mut dyn Backend,
+        windows: &(impl Iterator<Item = (SymbolId, &'w Window)> + Clone),
+    ) -> Result<(), InferenceError> {
+        let longest = windows.clone().map(|(_, window)| window.len()).max().unwrap_or(0);
+        for place in 0..longest {
+            let rows = windows
+                .clone()
+                .filter_map(move |(symbol, window)| Some(((), symbol, window.rows().nth(place)?)));
+            self.infer(backend, rows, &mut |(), _| {})?;
+        }
+        Ok(())
     }
 
     /// A symbol's state at rest, one list per recurrent state.

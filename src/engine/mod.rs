@@ -10,6 +10,7 @@ mod block;
 mod carried;
 mod facts;
 mod full;
+mod inherit;
 mod policy;
 mod rest;
 mod sliding;
@@ -23,7 +24,7 @@ use self::sliding::SlidingStates;
 use crate::domain::{
     DurationNanos, Forecast, Position, Reject, RejectTally, Step, Symbol, SymbolId, Tick, UnixNanos,
 };
-use crate::features::{FeatureState, RowScratch, RowStatus};
+use crate::features::{FeaturePlan, FeatureState, RowScratch, RowStatus};
 use crate::forecast::WindowFacts;
 use crate::health::{Arrivals, Health};
 use crate::inference::{Backend, InferenceError, Signature};
@@ -33,6 +34,7 @@ use crate::step::{StepRule, StepState};
 use crate::window::{RowFacts, Window};
 
 pub use self::facts::SymbolFacts;
+pub use self::inherit::Inherited;
 pub use self::policy::{EnginePolicy, Withheld, WithheldTally, Withhold};
 pub use self::rest::{RestoreError, SymbolSnapshot};
 
@@ -128,6 +130,8 @@ struct SymbolState {
     health: Health,
     /// Time of the newest step that stood behind a gap.
     last_gap: Option<UnixNanos>,
+    /// Whether its recurrent states are still to be computed from its rows.
+    asleep: bool,
 }
 
 /// The names of an engine's symbols.
@@ -181,6 +185,7 @@ impl SymbolState {
             arrivals: Arrivals::new(now),
             health: Health::default(),
             last_gap: None,
+            asleep: false,
         }
     }
 }
@@ -230,6 +235,12 @@ pub struct Engine {
     now: Duration,
     /// A symbol whose newest tick has completed steps that wait for the one in inference.
     due: Option<SymbolId>,
+    /// Symbols whose recurrent states are still to be computed; the next one last.
+    asleep: Vec<SymbolId>,
+    /// Whether the last of these has a tick that waits.
+    waking: bool,
+    /// How many recurrent states the model has.
+    state_count: usize,
     tally: EngineTally,
 }
 
@@ -294,6 +305,9 @@ impl Engine {
             stale: 0,
             now: Duration::ZERO,
             due: None,
+            asleep: Vec::new(),
+            waking: false,
+            state_count: signature.states.len(),
             tally: EngineTally::default(),
         })
     }
@@ -331,6 +345,11 @@ impl Engine {
     /// The scores together with the names of the symbols that they are about.
     pub fn scores_and_names(&mut self) -> (&mut ScoreBook, Names<'_>) {
         (&mut self.scores, Names(&self.symbols))
+    }
+
+    /// The features of the model.
+    pub fn features(&self) -> &FeaturePlan {
+        &self.plans.features
     }
 
     /// How many symbols are known.
@@ -383,6 +402,7 @@ impl Engine {
         }
         let outcome = match self.resolve(&tick.symbol) {
             Ok(id) if self.symbols[id.index()].pending => return Pushed::Waiting,
+            Ok(id) if self.must_wake(id) => return Pushed::Waiting,
             Ok(id) => self.take(id, tick, position),
             Err(reason) => Pushed::Refused(reason),
         };
@@ -604,6 +624,9 @@ impl Engine {
 
     fn run(&mut self, course: Course, forecasts: &mut Vec<Forecast>) -> Result<(), InferenceError> {
         self.advance()?;
+        if std::mem::take(&mut self.waking) {
+            self.wake(1)?;
+        }
         std::mem::swap(&mut self.pending, &mut self.inferred);
         let Self { symbols, scores, plans, policy, tally, inferred, backend, driver, .. } = self;
         let ready = |pending: &&Pending| symbols[pending.symbol.index()].window.is_full();

@@ -52,10 +52,41 @@ pub enum RestoreError {
     Scores(String),
 }
 
+/// Where the recurrent states of mode `carried` come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum States {
+    /// From rest.
+    Stored,
+    /// From the rows, as if the window's first row had been the first of all: those at rest are of
+    /// another model.
+    OfRows,
+}
+
 impl SymbolSnapshot {
     /// The symbol's name.
     pub fn symbol(&self) -> &str {
         &self.symbol
+    }
+
+    /// The window.
+    pub(super) fn window(&self) -> &WindowSnapshot {
+        &self.window
+    }
+
+    /// The same for another model of these features: no more than its window of `steps` rows. Its
+    /// recurrent states and scores are of no use then. Rows are changed where they have to be
+    /// ([`WindowSnapshot::change_rows`]).
+    pub(super) fn translated(
+        mut self,
+        steps: usize,
+        change: Option<impl FnMut(&mut [f32]) -> Option<bool>>,
+    ) -> Self {
+        self.window.cut(steps);
+        if let Some(change) = change {
+            self.window.change_rows(change);
+        }
+        self.carried = None;
+        self
     }
 }
 
@@ -65,6 +96,12 @@ impl Engine {
     pub fn snapshot(&self) -> Vec<SymbolSnapshot> {
         let ids = (0..self.symbols.len()).filter_map(SymbolId::from_index);
         ids.map(|id| self.at_rest(id)).collect()
+    }
+
+    /// The state at rest of at most `count_max` symbols. No row may be in inference.
+    pub fn sample(&self, count_max: usize) -> impl Iterator<Item = SymbolSnapshot> {
+        let ids = (0..self.symbols.len().min(count_max)).filter_map(SymbolId::from_index);
+        ids.map(|id| self.at_rest(id))
     }
 
     /// How many symbols have moved since they were last taken to rest.
@@ -87,7 +124,7 @@ impl Engine {
         }
     }
 
-    fn at_rest(&self, id: SymbolId) -> SymbolSnapshot {
+    pub(super) fn at_rest(&self, id: SymbolId) -> SymbolSnapshot {
         debug_assert!(self.pending.is_empty() && self.inferred.is_empty(), "rows in inference");
         let state = &self.symbols[id.index()];
         SymbolSnapshot {
@@ -115,23 +152,56 @@ impl Engine {
         snapshots: &[SymbolSnapshot],
         partition: Option<PartitionId>,
     ) -> Result<Vec<RestoreError>, InferenceError> {
+        self.restore_with(snapshots, partition, States::Stored)
+    }
+
+    /// As [`Engine::restore`], of states that [`Engine::translate`] gave. What is stored of them
+    /// belongs to another version, so all of them count as changed.
+    ///
+    /// # Errors
+    /// As [`Engine::restore`].
+    pub fn restore_translated(
+        &mut self,
+        snapshots: &[SymbolSnapshot],
+        partition: Option<PartitionId>,
+    ) -> Result<Vec<RestoreError>, InferenceError> {
         let first = self.symbols.len();
-        let refused =
-            snapshots.iter().filter_map(|snapshot| self.adopt(snapshot, partition).err()).collect();
-        if let Driver::Sliding(sliding) = &mut self.driver {
-            let adopted = self.symbols.iter().enumerate().skip(first);
-            let windows = adopted
-                .filter_map(|(index, state)| Some((SymbolId::from_index(index)?, &state.window)));
-            sliding.warm(&mut *self.backend, &windows)?;
+        let refused = self.restore_with(snapshots, partition, States::OfRows)?;
+        for id in (first..self.symbols.len()).filter_map(SymbolId::from_index) {
+            self.note_change(id);
         }
         Ok(refused)
     }
 
-    fn adopt(
+    fn restore_with(
+        &mut self,
+        snapshots: &[SymbolSnapshot],
+        partition: Option<PartitionId>,
+        states: States,
+    ) -> Result<Vec<RestoreError>, InferenceError> {
+        let first = self.symbols.len();
+        let mut refused = Vec::new();
+        for snapshot in snapshots {
+            refused.extend(self.adopt(snapshot, partition, states).err());
+        }
+        let Self { symbols, driver, backend, .. } = self;
+        let adopted = symbols.iter().enumerate().skip(first);
+        let windows = adopted
+            .filter_map(|(index, state)| Some((SymbolId::from_index(index)?, &state.window)));
+        match (driver, states) {
+            (Driver::Sliding(sliding), _) => sliding.warm(&mut **backend, &windows)?,
+            (Driver::Carried(carried), States::OfRows) => carried.warm(&mut **backend, &windows)?,
+            (Driver::Carried(_), States::Stored) | (Driver::Full(_), _) => {}
+        }
+        Ok(refused)
+    }
+
+    pub(super) fn adopt(
         &mut self,
         snapshot: &SymbolSnapshot,
         partition: Option<PartitionId>,
-    ) -> Result<(), RestoreError> {
+        states: States,
+    ) -> Result<SymbolId, RestoreError> {
         let refused = || RestoreError::Symbol(snapshot.symbol.clone());
         let name = Symbol::new(&snapshot.symbol).map_err(|_| refused())?;
         if self.index.contains_key(&name) || self.symbols.len() >= self.limits.symbols_max {
@@ -145,13 +215,15 @@ impl Engine {
         }
         let (steps, width) = (self.plans.window_steps, self.plans.features.width());
         let window = Window::restore(&snapshot.window, steps, width)?;
+        let of_rows = states == States::OfRows;
         let states = snapshot.carried.as_deref();
         if let Driver::Carried(carried) = &self.driver
+            && !of_rows
             && !states.is_some_and(|states| carried.fits(states))
         {
             return Err(RestoreError::States(snapshot.symbol.clone()));
         }
-        if !self.scores.fits(&snapshot.scores) {
+        if !of_rows && !self.scores.fits(&snapshot.scores) {
             return Err(RestoreError::Scores(snapshot.symbol.clone()));
         }
         let (step, features) = (snapshot.step.clone(), snapshot.features.clone());
@@ -160,11 +232,17 @@ impl Engine {
             .zip(snapshot.offset)
             .map(|(partition, offset)| Position { partition, offset });
         let id = self.add(state).map_err(|_| refused())?;
-        self.scores.restore_symbol(&self.symbols[id.index()].name, &snapshot.scores);
+        let name = &self.symbols[id.index()].name;
+        if of_rows {
+            // What another model was worth says nothing of this one.
+            self.scores.add_symbol(name);
+        } else {
+            self.scores.restore_symbol(name, &snapshot.scores);
+        }
         if let (Driver::Carried(carried), Some(states)) = (&mut self.driver, states) {
             carried.restore(id, states);
         }
-        Ok(())
+        Ok(id)
     }
 
     /// Notes that data of every symbol is missing from here on, and that a symbol whose next tick
@@ -236,8 +314,13 @@ impl Engine {
                 Driver::Carried(carried) => carried.swap_remove(id),
             }
         }
-        let changed = self.symbols.iter().enumerate().filter(|(_, state)| state.changed);
-        self.changed = changed.filter_map(|(index, _)| SymbolId::from_index(index)).collect();
+        let ids = |wanted: fn(&SymbolState) -> bool| {
+            let of_symbols = self.symbols.iter().enumerate();
+            let wanted = of_symbols.filter(move |(_, state)| wanted(state));
+            wanted.filter_map(|(index, _)| SymbolId::from_index(index))
+        };
+        self.changed = ids(|state| state.changed).collect();
+        self.asleep = ids(|state| state.asleep).collect();
     }
 
     /// Notes that data of a symbol may be missing before the tick at `position`. Nothing can be

@@ -191,6 +191,27 @@ impl FeaturePlan {
     }
 }
 
+impl FeaturePlan {
+    /// Scales a row of the same features that another plan has scaled, in place: back and anew.
+    /// Tells whether a value lies outside the training range; `None` where one leaves the finite
+    /// numbers.
+    ///
+    /// The result is near the row that this plan would have made, and not always the same in the
+    /// last bit: the other row was rounded to `f32`.
+    pub fn rescale(&self, from: &Self, row: &mut [f32]) -> Option<bool> {
+        let mut out_of_range = false;
+        for ((value, from), to) in row.iter_mut().zip(&from.scale).zip(&self.scale) {
+            let raw = from.invert(f64::from(*value));
+            *value = to.apply(raw) as f32;
+            if !value.is_finite() {
+                return None;
+            }
+            out_of_range |= !to.covers(raw);
+        }
+        Some(out_of_range)
+    }
+}
+
 /// Turns names into features and the schema they read.
 fn resolve(
     names: &[String],
@@ -273,6 +294,20 @@ mod tests {
         state.absorb(&scratch);
         let status = plan.row(&state, &step(25.0, 3.0), &mut scratch);
         assert_eq!(status, Ok(RowStatus::Ready { out_of_range: true }), "100 % is outside");
+    }
+
+    #[test]
+    fn a_row_of_another_scaler_becomes_one_of_ours() {
+        let from = tutorial();
+        let scaler = minmax(&[("close", 10.0, 30.0), ("volume", 0.0, 8.0), ("change", -1.0, 1.0)]);
+        let names = names(&["close", "volume", "change"]);
+        let to = FeaturePlan::new(&names, &[], "next_return", &scaler).unwrap();
+        let mut row = [0.25, 0.5, 0.5];
+        assert_eq!(to.rescale(&from, &mut row), Some(false));
+        // close 12.5 of 10..30, volume 3 of 0..8, change +25 % of -100..100 %.
+        assert_eq!(row, [-0.75, -0.25, 0.25]);
+        assert_eq!(to.rescale(&from, &mut [-1.0, 0.0, 0.0]), Some(true), "a close of 0");
+        assert_eq!(to.rescale(&from, &mut [f32::INFINITY, 0.0, 0.0]), None);
     }
 
     #[test]

@@ -241,7 +241,7 @@ impl Affine {
         self.low + (raw - self.origin) * self.factor
     }
 
-    fn invert(self, scaled: f64) -> f64 {
+    pub(super) fn invert(self, scaled: f64) -> f64 {
         self.origin + (scaled - self.low) / self.factor
     }
 

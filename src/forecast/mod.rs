@@ -3,6 +3,7 @@
 //! Owns what one output of a model becomes; what is forecast at all stands in `target`. Promises
 //! that a forecast it hands out is finite and possible. Never infers and never publishes.
 
+mod kinds;
 mod target;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{DurationNanos, Forecast, Quality, Signal, SymbolId, UnixNanos};
 use crate::features::{Scaler, ScalerError, SingleScaler};
 
+pub use kinds::ForecastKinds;
 pub use target::{TARGET_KINDS, Target, TargetError, Truth};
 
 /// When a value becomes a signal, in the target's unit. What a signal says follows from the target:

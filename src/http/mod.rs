@@ -6,6 +6,7 @@
 //! web page read the stream, and answers nothing but probes without the token, where there is one.
 
 pub mod access;
+mod models;
 pub mod origin;
 mod query;
 mod readiness;
@@ -19,12 +20,14 @@ mod tests;
 
 use prometheus::Registry;
 use serde::Serialize;
+use tokio::sync::watch;
 
 pub use readiness::{Condition, Readiness};
 pub use server::{HttpError, HttpServer};
 
 use self::access::Access;
 use crate::publish::stream::StreamHub;
+use crate::reload::{ReloadHandle, RunningModel};
 use crate::shard::SymbolBoard;
 
 /// What the routes answer from.
@@ -43,6 +46,16 @@ pub struct HttpState {
     pub version: Option<VersionInfo>,
     /// Who may ask for what.
     pub access: Access,
+    /// The model that runs and how to change it, where one runs.
+    pub models: Option<Models>,
+}
+
+/// The model that runs, and how to change it.
+pub struct Models {
+    /// Which one it is now.
+    pub running: watch::Receiver<RunningModel>,
+    /// Takes requests to reload.
+    pub reloads: ReloadHandle,
 }
 
 /// Which build runs which model.

@@ -1,7 +1,7 @@
 //! What a subscriber asks for in its URL.
 //!
-//! Owns the parameters of `/v1/stream` and `/v1/symbols`. Promises that every query is a wish or one
-//! sentence that says what is wrong with it. Never guesses: an unknown parameter is an error.
+//! Owns the parameters of `/v1/stream` and `/v1/symbols`. Promises that every query is a wish or
+//! one sentence that says what is wrong with it. Never guesses: an unknown parameter is an error.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,7 @@
 //! Requests to answers.
 //!
 //! Owns the paths, the status codes and the headers of every answer. Promises an answer to every
-//! request, with the headers that keep a browser from misreading it. Never waits.
+//! request, with the headers that keep a browser from misreading it. Only a reload is waited for.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -17,8 +17,9 @@ use tracing::error;
 
 use super::query::{self, percent_decoded};
 use super::server::Context;
-use super::{VersionInfo, stream, symbols};
+use super::{VersionInfo, models, stream, symbols};
 use crate::publish::stream::StreamHub;
+use crate::reload::RunningModel;
 use crate::shard::SymbolBoard;
 
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -37,6 +38,11 @@ const SYMBOLS_ROUTE: &str = "\
 GET /v1/symbols  JSON: every symbol with its health; ?symbols=AAPL,MSFT for these alone
 ";
 
+const MODEL_ROUTES: &str = "\
+GET /v1/models   JSON: the model that runs
+POST /v1/reload  takes over another version of the model; JSON: what became of it
+";
+
 const STREAM_ROUTES: &str = "\
 GET /v1/stream   WebSocket: forecasts, one JSON message each; ?symbols=AAPL,MSFT for these alone
 GET /v1/forecasts/SYMBOL
@@ -47,13 +53,13 @@ GET /v1/forecasts/SYMBOL
 const FORECASTS: &str = "/v1/forecasts/";
 
 /// Answers one request.
-pub(super) fn answer(context: &Context, request: Request<Incoming>) -> Answer {
-    let mut answer = route(context, request);
+pub(super) async fn answer(context: &Context, request: Request<Incoming>) -> Answer {
+    let mut answer = route(context, request).await;
     protect(answer.headers_mut());
     answer
 }
 
-fn route(context: &Context, request: Request<Incoming>) -> Answer {
+async fn route(context: &Context, request: Request<Incoming>) -> Answer {
     if !context.state.access.allows(request.uri().path(), request.headers()) {
         if let Some(stream) = &context.state.stream {
             stream.count_refusal();
@@ -67,7 +73,24 @@ fn route(context: &Context, request: Request<Incoming>) -> Answer {
         "/livez" => |context| probe("ok\n", &context.state.liveness.problems()),
         "/readyz" => |context| probe("ready\n", &context.state.readiness.problems()),
         "/metrics" => |context| metrics(&context.state.registry),
-        "/version" => |context| version(context.state.version.as_ref()),
+        "/version" => |context| {
+            let running = context.state.models.as_ref().map(|models| models.running.borrow());
+            version(context.state.version.as_ref(), running.as_deref())
+        },
+        "/v1/models" if context.state.models.is_some() => |context| match &context.state.models {
+            Some(models) => models::list(models),
+            None => text(StatusCode::NOT_FOUND, "no model runs\n"),
+        },
+        "/v1/reload" if context.state.models.is_some() => {
+            return match (request.method(), &context.state.models) {
+                // No page of a stranger can change what runs here.
+                (&Method::POST, Some(_)) if !stream::origin_is_fine(context, &request) => {
+                    text(StatusCode::FORBIDDEN, "this web origin may not ask for a reload\n")
+                }
+                (&Method::POST, Some(models)) => models::reload(models).await,
+                _ => method_not_allowed("POST"),
+            };
+        }
         "/v1/stream" if context.state.stream.is_some() => {
             return match (request.method(), &context.state.stream) {
                 (&Method::GET, Some(hub)) => stream::open(context, hub, request),
@@ -100,9 +123,10 @@ fn route(context: &Context, request: Request<Incoming>) -> Answer {
 
 /// What there is to ask for.
 fn list(context: &Context) -> String {
+    let models = if context.state.models.is_some() { MODEL_ROUTES } else { "" };
     let stream = if context.state.stream.is_some() { STREAM_ROUTES } else { "" };
     let symbols = if context.state.symbols.is_some() { SYMBOLS_ROUTE } else { "" };
-    format!("{ROUTES}{symbols}{stream}")
+    format!("{ROUTES}{models}{symbols}{stream}")
 }
 
 /// The newest forecast of a symbol.
@@ -131,7 +155,14 @@ fn metrics(registry: &prometheus::Registry) -> Answer {
     }
 }
 
-fn version(version: Option<&VersionInfo>) -> Answer {
+fn version(version: Option<&VersionInfo>, running: Option<&RunningModel>) -> Answer {
+    // The model may have changed since the start.
+    let now = version.zip(running).map(|(version, running)| VersionInfo {
+        model: running.model.clone(),
+        model_version: running.model_version.clone(),
+        mode: running.mode.clone(),
+        ..version.clone()
+    });
     #[derive(Serialize)]
     struct Version<'a> {
         name: &'static str,
@@ -139,10 +170,12 @@ fn version(version: Option<&VersionInfo>) -> Answer {
         #[serde(flatten)]
         rest: Option<&'a VersionInfo>,
     }
-    let version =
-        Version { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION"), rest: version };
-    let body = serde_json::to_string(&version).expect("a struct of texts always encodes");
-    with_type(StatusCode::OK, JSON, body + "\n")
+    let version = Version {
+        name: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+        rest: now.as_ref().or(version),
+    };
+    json(StatusCode::OK, &version)
 }
 
 /// Every symbol that is asked for, as JSON.
@@ -157,6 +190,12 @@ fn method_not_allowed(allowed: &'static str) -> Answer {
     let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, format!("allowed: {allowed}\n"));
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     answer
+}
+
+/// An answer in JSON.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    let body = serde_json::to_string(value).expect("a struct of texts and numbers always encodes");
+    with_type(status, JSON, body + "\n")
 }
 
 /// An answer in plain text.

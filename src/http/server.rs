@@ -187,7 +187,7 @@ async fn serve(
     }
     let answer = service_fn(|request| {
         let answer = routes::answer(&context, request);
-        async move { Ok::<_, Infallible>(answer) }
+        async move { Ok::<_, Infallible>(answer.await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -73,7 +73,7 @@ pub(super) fn open(context: &Context, hub: &StreamHub, mut request: Request<Inco
 }
 
 /// Whether the request comes from a program, or from a page that may open the stream.
-fn origin_is_fine(context: &Context, request: &Request<Incoming>) -> bool {
+pub(super) fn origin_is_fine(context: &Context, request: &Request<Incoming>) -> bool {
     let mut origins = request.headers().get_all(ORIGIN).iter();
     let (origin, more) = (origins.next(), origins.next());
     // An origin that is not a text is the origin of nobody.

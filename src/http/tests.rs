@@ -58,6 +58,7 @@ fn start_with(subscribers_max: usize, access: Access) -> Running {
             mode: "sliding".into(),
             onnxruntime: "ORT Build Info: test".into(),
         }),
+        models: None,
         access,
     };
     let server = HttpServer::bind("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -14,8 +14,7 @@ use super::session::SHARD_TIMEOUT;
 use crate::config::{ClusterConfig, Delivery, KafkaConfig, is_secret};
 
 /// Options that decide much and are mostly left to the library.
-const TELLING: [&str; 4] =
-    ["heartbeat.interval.ms", "max.poll.interval.ms", "message.timeout.ms", "security.protocol"];
+const TELLING: [&str; 3] = ["heartbeat.interval.ms", "max.poll.interval.ms", "security.protocol"];
 
 /// What the clients of a daemon are told.
 pub(super) struct Effective {
@@ -139,8 +138,8 @@ fn advice(times: &Times) -> Vec<String> {
         tell(
             commit >= whole,
             format!(
-                "kafka.commit_interval_ms = {} is not below transaction.timeout.ms = {}: the broker \
-                 aborts a transaction before it is committed",
+                "kafka.commit_interval_ms = {} is not below transaction.timeout.ms = {}: the \
+                 broker aborts a transaction before it is committed",
                 ms(commit),
                 ms(whole)
             ),
@@ -210,7 +209,7 @@ mod tests {
         assert_eq!(
             shown,
             "client.id=me heartbeat.interval.ms=3000 max.poll.interval.ms=300000 \
-             message.timeout.ms=300000 sasl.password=*** security.protocol=plaintext"
+             sasl.password=*** security.protocol=plaintext"
         );
     }
 }

@@ -75,8 +75,6 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(300);
 pub struct KafkaSource {
     /// Brokers, topics and promises.
     pub config: KafkaConfig,
-    /// The hash of the model, told in a header of each forecast.
-    pub model_sha256: String,
     /// One queue per shard.
     pub shards: Vec<IntakeSender>,
     /// What a probe is told.

@@ -191,11 +191,11 @@ impl KafkaPublisher {
         outstanding: Arc<Outstanding>,
         partitions: PartitionTable,
         config: KafkaConfig,
-        model_sha256: &str,
         metrics: KafkaMetrics,
     ) -> Self {
         let shared = Shared { producer, outstanding, partitions, config, metrics };
-        let model_sha256 = model_sha256.into();
+        // The shard says which one it is.
+        let model_sha256 = "".into();
         let (turn, pulse) = (Turn::default(), Pulse::new());
         Self { shared: Arc::new(shared), turn, model_sha256, pulse }
     }
@@ -213,13 +213,18 @@ impl KafkaPublisher {
         &self.shared.outstanding
     }
 
+    /// From here on forecasts are those of this model.
+    pub fn set_model(&mut self, onnx_sha256: &str) {
+        self.model_sha256 = onnx_sha256.into();
+    }
+
     /// From here on records count for the next checkpoint.
     pub fn turn(&mut self) {
         self.turn = self.turn.other();
     }
 
-    /// Publishes a forecast under its symbol, and says how long ago the oldest tick of its batch has
-    /// arrived.
+    /// Publishes a forecast under its symbol, and says how long ago the oldest tick of its batch
+    /// has arrived.
     pub fn forecast(&mut self, symbol: &Symbol, record: &[u8], arrived: Option<Stopwatch>) {
         self.publish(&self.shared.config.forecasts, FORECAST_SCHEMA, symbol, record, arrived);
     }

@@ -1,8 +1,8 @@
 //! Secrets that stand in files of their own: passwords, and tokens to log in with.
 //!
-//! Owns the form `NAME_file` of an option, and what is read of a token. Promises that a file is read
-//! anew whenever a client is made, and a token's whenever it is about to expire, so that both can be
-//! replaced under a running process; and that no error repeats what stood in a file.
+//! Owns the form `NAME_file` of an option, and what is read of a token. Promises that a file is
+//! read anew whenever a client is made, and a token's whenever it is about to expire, so that both
+//! can be replaced under a running process; and that no error repeats what stood in a file.
 
 use std::collections::BTreeMap;
 use std::error::Error;

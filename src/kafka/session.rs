@@ -128,7 +128,6 @@ impl<'s> Session<'s> {
             outstanding,
             table.clone(),
             config.clone(),
-            &source.model_sha256,
             source.metrics.clone(),
         );
         for shard in &source.shards {

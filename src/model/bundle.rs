@@ -18,7 +18,7 @@ use crate::inference::{Backend, InferenceError, Runtime, Shape, Signature, State
 pub(super) const MANIFEST_FILE: &str = "manifest.json";
 const ONNX_FILE: &str = "model.onnx";
 const GOLDEN_FILE: &str = "golden.json";
-const MANIFEST_BYTES_MAX: usize = 1 << 20;
+pub(super) const MANIFEST_BYTES_MAX: usize = 1 << 20;
 const GOLDEN_BYTES_MAX: usize = 16 << 20;
 
 /// The most rows of a golden case, unless the window has more: each count of rows keeps tensors.

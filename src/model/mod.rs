@@ -7,6 +7,7 @@
 mod bundle;
 pub mod golden;
 mod graph;
+mod heritage;
 pub mod manifest;
 pub mod onnx;
 mod step_spec;
@@ -15,4 +16,5 @@ pub mod writer;
 
 pub use bundle::{Bundle, BundleError, Draft};
 pub use graph::{ONNX_BYTES_MAX, check_graph};
+pub use heritage::{Heritage, Predecessor, of_version, predecessors};
 pub use store::{StoreError, locate};

@@ -44,10 +44,27 @@ pub enum StoreError {
 /// # Errors
 /// [`StoreError`] naming the folder, and the versions there are.
 pub fn locate(root: &Path, name: &str, version: &str) -> Result<PathBuf, StoreError> {
-    let folder = root.join(name);
+    let versions = versions(root, name)?;
+    let chosen = match version {
+        "latest" => versions.last(),
+        version => versions.iter().find(|known| *known == version),
+    };
+    match chosen {
+        Some(chosen) => Ok(root.join(name).join(chosen)),
+        None => Err(StoreError::Version {
+            root: root.to_owned(),
+            name: name.to_owned(),
+            version: version.to_owned(),
+            available: if versions.is_empty() { "none".to_owned() } else { versions.join(", ") },
+        }),
+    }
+}
+
+/// The versions of a model, the highest last.
+pub(super) fn versions(root: &Path, name: &str) -> Result<Vec<String>, StoreError> {
     let fail = |error| StoreError::List { root: root.to_owned(), name: name.to_owned(), error };
     let mut versions = Vec::new();
-    for entry in fs::read_dir(&folder).map_err(fail)? {
+    for entry in fs::read_dir(root.join(name)).map_err(fail)? {
         let entry = entry.map_err(fail)?;
         let is_bundle = entry.path().join(MANIFEST_FILE).is_file();
         if let (true, Ok(name)) = (is_bundle, entry.file_name().into_string())
@@ -58,19 +75,7 @@ pub fn locate(root: &Path, name: &str, version: &str) -> Result<PathBuf, StoreEr
         }
     }
     versions.sort_by(|a, b| by_numbers(a, b));
-    let chosen = match version {
-        "latest" => versions.last(),
-        version => versions.iter().find(|known| *known == version),
-    };
-    match chosen {
-        Some(chosen) => Ok(folder.join(chosen)),
-        None => Err(StoreError::Version {
-            root: root.to_owned(),
-            name: name.to_owned(),
-            version: version.to_owned(),
-            available: if versions.is_empty() { "none".to_owned() } else { versions.join(", ") },
-        }),
-    }
+    Ok(versions)
 }
 
 /// Compares versions part by part between dots: numbers by value, so that 10 comes after 9 and 1.10

@@ -94,6 +94,13 @@ impl Publisher {
         self.topics = topics.map(|topics| topics.with_pulse(self.pulse.clone()));
     }
 
+    /// Tells with each forecast from here on that this model made it.
+    pub fn set_model(&mut self, onnx_sha256: &str) {
+        if let Some(topics) = &mut self.topics {
+            topics.set_model(onnx_sha256);
+        }
+    }
+
     /// Draws a line: what was published so far is counted apart from what follows.
     pub fn turn(&mut self) {
         if let Some(topics) = &mut self.topics {

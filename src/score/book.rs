@@ -114,6 +114,17 @@ impl ScoreBook {
         self.sums[group].changed = true;
     }
 
+    /// Goes on with the counts of the book of another model, which this one follows. The forecasts
+    /// that wait there are given up: their truth would be measured against another model's.
+    pub fn follow(&mut self, before: &Self) {
+        let ScoreTally { waiting, drifting, .. } = self.tally;
+        self.tally = before.tally;
+        let given_up = std::mem::replace(&mut self.tally.waiting, waiting);
+        self.tally.add(Unscored::Left, given_up);
+        self.tally.drifting = drifting;
+        self.sums.iter_mut().for_each(|group| group.changed = true);
+    }
+
     /// Whether scores from rest are of this model.
     pub fn fits(&self, scores: &SymbolScores) -> bool {
         scores.fits(&self.plan)

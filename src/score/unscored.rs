@@ -19,8 +19,8 @@ pub enum Unscored {
     NotFinite,
     /// It looks further ahead than forecasts are kept for.
     Horizon,
-    /// Its symbol went away before its truth came, with its partition or at a failure. Whoever
-    /// takes the stored state over scores it.
+    /// Its symbol went away before its truth came, with its partition or at a failure: whoever
+    /// takes the stored state over scores it. Or its model did, and another version runs.
     Left,
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use crate::domain::Reject;
+use crate::domain::{Quality, Reject, Signal};
 use crate::engine::{EngineTally, Withheld};
+use crate::forecast::ForecastKinds;
 
 /// Bucket bounds in seconds, from below one quick step to a stall: factors of 2 to 2.5, because a
 /// finer view costs a series each and tells an operator nothing more.
@@ -39,6 +40,9 @@ pub struct ShardMetrics {
     forecasts: IntCounter,
     withheld: Vec<IntCounter>,
     resets: IntCounter,
+    signals: [IntCounter; 3],
+    qualities: [IntCounter; 3],
+    out_of_range: IntCounter,
     repeats: IntCounter,
     stale: IntCounter,
     symbols: IntGauge,
@@ -55,6 +59,7 @@ pub struct ShardMetrics {
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     tally: EngineTally,
+    kinds: ForecastKinds,
     symbol_count: usize,
     stale_count: u64,
 }
@@ -93,6 +98,11 @@ impl ShardMetrics {
             &["reason"],
         )?;
         registry.register(Box::new(refused.clone()))?;
+        let by = |name: &str, help: &str, label: &str, words: [&str; 3]| {
+            let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
+            registry.register(Box::new(counters.clone()))?;
+            Ok::<_, prometheus::Error>(words.map(|word| counters.with_label_values(&[word])))
+        };
         let withheld = IntCounterVec::new(
             Opts::new("tickcast_forecasts_withheld_total", "Forecasts withheld, by reason."),
             &["reason"],
@@ -131,6 +141,22 @@ impl ShardMetrics {
             resets: counter(
                 "tickcast_windows_reset_total",
                 "Windows that began cold because a step lay too far behind the one before.",
+            )?,
+            signals: by(
+                "tickcast_forecast_signals_total",
+                "Forecasts published, by signal.",
+                "signal",
+                Signal::ALL.map(Signal::label),
+            )?,
+            qualities: by(
+                "tickcast_forecast_qualities_total",
+                "Forecasts published, by how whole their window is.",
+                "quality",
+                Quality::ALL.map(Quality::label),
+            )?,
+            out_of_range: counter(
+                "tickcast_forecasts_out_of_range_total",
+                "Forecasts of a window with an input outside of the training range.",
             )?,
             repeats: counter(
                 "tickcast_ticks_repeated_total",
@@ -210,6 +236,19 @@ impl ShardMetrics {
         self.symbols.add(count(symbol_count) - count(shown.symbol_count));
         shown.symbol_count = symbol_count;
         shown.tally.clone_from(tally);
+    }
+
+    /// Adds what kinds of forecasts one shard has made since the last time.
+    pub(super) fn show_kinds(&self, shown: &mut Shown, kinds: &ForecastKinds) {
+        let ForecastKinds { signals, qualities, out_of_range } = &shown.kinds;
+        for (place, counter) in self.signals.iter().enumerate() {
+            counter.inc_by(kinds.signals[place] - signals[place]);
+        }
+        for (place, counter) in self.qualities.iter().enumerate() {
+            counter.inc_by(kinds.qualities[place] - qualities[place]);
+        }
+        self.out_of_range.inc_by(kinds.out_of_range - out_of_range);
+        shown.kinds.clone_from(kinds);
     }
 
     /// Notes how long the oldest record of a batch has waited.

@@ -35,6 +35,9 @@ pub use self::scores::{ScoreMetrics, ShardScores};
 /// longer than these take.
 const TAKEN_AT_ONCE: usize = 32;
 
+/// How many symbols' recurrent states are computed at once while nothing waits.
+const WOKEN_AT_ONCE: usize = 8;
+
 /// The longest piece of a refused record in a log line.
 const SAMPLE_CHARS_MAX: usize = 64;
 
@@ -146,8 +149,9 @@ impl Shard {
     fn drain_all(&mut self) -> Result<(), ShardError> {
         let mut batch = Vec::with_capacity(self.drain_records_max);
         loop {
-            // While states are being taken the shard does not wait for records.
-            let idle = self.taking.is_some() && !self.intake.has_more();
+            // The shard does not wait for records while there is other work.
+            let work = self.taking.is_some() || self.pipeline.asleep_count() > 0;
+            let idle = work && !self.intake.has_more();
             let patience = self.health.as_ref().map(HealthWatch::patience);
             let open = idle || {
                 self.pulse.rest();
@@ -176,10 +180,15 @@ impl Shard {
             flush(&mut self.pipeline, &mut self.publisher, &self.metrics, haste, arrived)?;
             self.report_cold_starts();
             let symbol_count = self.pipeline.symbol_count();
+            // The ticks last: who sees them counted sees what became of them, too.
+            self.metrics.show_kinds(&mut self.shown, self.pipeline.kinds());
             self.metrics.show(&mut self.shown, self.pipeline.tally(), symbol_count);
             self.scores.show(self.pipeline.scores_mut());
             self.show_stale();
             self.take_states();
+            if idle {
+                self.pipeline.wake(WOKEN_AT_ONCE)?;
+            }
             if let Some(health) = &mut self.health {
                 health.turn(&mut self.pipeline);
             }
@@ -256,7 +265,23 @@ impl Shard {
         pulse.wait(COMMAND_PATIENCE);
         // Whoever asked may have given up; then nobody needs the answer.
         match command {
-            Command::Connect(topics) => publisher.connect(Some(topics)),
+            Command::Connect(mut topics) => {
+                topics.set_model(&pipeline.manifest().onnx_sha256);
+                publisher.connect(Some(topics));
+            }
+            Command::Sample { count_max, answer } => {
+                let _ = answer.send(pipeline.sample(count_max));
+            }
+            Command::Swap { pipeline: mut next, answer } => {
+                let inherited = next.inherit(pipeline)?;
+                std::mem::swap(pipeline, &mut *next);
+                publisher.set_model(&pipeline.manifest().onnx_sha256);
+                // Every state has to be taken anew.
+                if let Some(taking) = &mut self.taking {
+                    taking.left = pipeline.changed_count();
+                }
+                let _ = answer.send((inherited, next));
+            }
             Command::Checkpoint(Checkpoint { answer, resume }) => {
                 publisher.turn();
                 let mut states = Vec::new();

@@ -8,9 +8,10 @@ use std::sync::mpsc::{Receiver, Sender};
 use bytes::Bytes;
 
 use crate::domain::PartitionId;
+use crate::engine::Inherited;
 use crate::inference::InferenceError;
 use crate::kafka::KafkaPublisher;
-use crate::pipeline::{ModelLabel, Restored, StoredState};
+use crate::pipeline::{ModelLabel, Pipeline, Restored, StoredState};
 
 /// One command. Each is answered once; where nobody listens any more, the answer is dropped.
 #[derive(Debug)]
@@ -25,6 +26,20 @@ pub enum Command {
     Snapshot {
         /// Takes the states and, behind the last of them, the word that they are all.
         answer: Sender<Handed>,
+    },
+    /// Hand over the states of some symbols, to try another model on them.
+    Sample {
+        /// How many at most.
+        count_max: usize,
+        /// Takes the answer.
+        answer: Sender<Vec<StoredState>>,
+    },
+    /// Go on with this pipeline, which takes over from the one that runs.
+    Swap {
+        /// Ready to run.
+        pipeline: Box<Pipeline>,
+        /// Takes the answer, and the pipeline that ran until now, for somebody else to take down.
+        answer: Sender<(Inherited, Box<Pipeline>)>,
     },
     /// Take over the stored states of a partition's symbols.
     Restore {

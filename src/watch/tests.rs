@@ -309,6 +309,7 @@ fn serve(port: u16) -> Server {
         symbols: None,
         stream: Some(hub.clone()),
         version: Some(version),
+        models: None,
         access: Access::default(),
     };
     let (stop, stopped) = watch::channel(false);

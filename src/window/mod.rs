@@ -165,6 +165,41 @@ impl Window {
     }
 }
 
+impl WindowSnapshot {
+    /// Keeps the newest `steps` rows only.
+    pub fn cut(&mut self, steps: usize) {
+        let surplus = self.rows.len().saturating_sub(steps);
+        self.rows.drain(..surplus);
+        let Marks { gap, patched, out_of_range } = &mut self.marks;
+        for mark in [gap, patched, out_of_range] {
+            mark.0 = mark.0.filter(|age| (*age as usize) < steps);
+        }
+    }
+
+    /// Changes every row in place, oldest first; `change` tells whether one is now outside the
+    /// training range. The window is patched until the last of these rows has left it. Where a row
+    /// cannot be changed, all are dropped.
+    pub fn change_rows(&mut self, mut change: impl FnMut(&mut [f32]) -> Option<bool>) {
+        let Self { rows, marks } = self;
+        let newest = rows.len().saturating_sub(1);
+        marks.out_of_range = Mark::default();
+        for (index, row) in rows.iter_mut().enumerate() {
+            match change(row) {
+                Some(true) => marks.out_of_range = Mark(u32::try_from(newest - index).ok()),
+                Some(false) => {}
+                None => {
+                    rows.clear();
+                    *marks = Marks::default();
+                    return;
+                }
+            }
+        }
+        if !rows.is_empty() {
+            marks.patched = Mark(Some(0));
+        }
+    }
+}
+
 impl Mark {
     /// Ages by one step, or begins anew where the newest step carries the mark.
     fn step(&mut self, marked: bool, steps: usize) {
@@ -231,6 +266,42 @@ mod tests {
         assert_eq!((window.quality(), window.newest()), (Quality::Full, None));
         window.push(&[7.0, 7.0], RowFacts::default());
         assert_eq!(window.rows().collect::<Vec<_>>(), [[7.0, 7.0]]);
+    }
+
+    #[test]
+    fn a_window_that_is_cut_keeps_its_newest_rows_and_the_marks_of_these() {
+        for (marked, kept) in [(1, false), (2, true)] {
+            let mut window = Window::new(4, 1);
+            for index in 0..4 {
+                let after_gap = index == marked;
+                window.push(&[index as f32], RowFacts { after_gap, ..RowFacts::default() });
+            }
+            let mut snapshot = window.snapshot();
+            snapshot.cut(2);
+            let cut = Window::restore(&snapshot, 2, 1).unwrap();
+            assert_eq!(cut.rows().flatten().copied().collect::<Vec<_>>(), [2.0, 3.0]);
+            assert_eq!(cut.quality() == Quality::Gapped, kept);
+        }
+    }
+
+    #[test]
+    fn changed_rows_are_marked_until_the_last_of_them_has_left() {
+        let mut snapshot = filled(3).snapshot();
+        snapshot.change_rows(|row| {
+            row[0] += 10.0;
+            Some(row[0] == 11.0)
+        });
+        let mut window = Window::restore(&snapshot, 3, 2).unwrap();
+        let first: Vec<_> = window.rows().map(|row| row[0]).collect();
+        assert_eq!(first, [10.0, 11.0, 12.0]);
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            seen.push((window.quality() == Quality::Patched, window.out_of_range()));
+            window.push(&[0.0, 0.0], RowFacts::default());
+        }
+        assert_eq!(seen, [(true, true), (true, true), (true, false), (false, false)]);
+        snapshot.change_rows(|row| (row[0] < 12.0).then_some(false));
+        assert!(Window::restore(&snapshot, 3, 2).unwrap().is_empty(), "all or none");
     }
 
     #[test]

@@ -40,7 +40,7 @@ def read(name):
 
 def schemas():
     """Validators of the schemas by file name."""
-    names = ["forecast.schema.json", "stream.schema.json", "tick.schema.json"]
+    names = [f"{one}.schema.json" for one in ["forecast", "score", "stream", "tick"]]
     documents = {name: read(name) for name in names}
     resources = [(one["$id"], Resource.from_contents(one)) for one in documents.values()]
     registry = Registry().with_resources(resources)
@@ -107,10 +107,10 @@ def serve(folder, port=0):
     return daemon, await_file(address).removeprefix("http://")
 
 
-def ask(address, path, token=TOKEN):
+def ask(address, path, token=TOKEN, method="GET"):
     connection = http.client.HTTPConnection(address, timeout=PATIENCE_SECONDS)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    connection.request("GET", path, headers=headers)
+    connection.request(method, path, headers=headers)
     answer = connection.getresponse()
     return answer.status, answer.read().decode()
 
@@ -143,15 +143,24 @@ def check_messages(address, validators):
     print(f"/v1/stream: {3 * MESSAGES + 10} messages keep their schemas; 9 came again after a break")
 
 
+def check_scores(path, validators):
+    await_lines(path, MESSAGES)
+    for line in path.read_text().splitlines()[:MESSAGES]:
+        validators["score.schema.json"].validate(json.loads(line))
+    print(f"publish.scores: {MESSAGES} lines keep their schema")
+
+
 def check_answers(address, validators):
     paths = read("openapi.json")["paths"]
     asked = {"/v1/forecasts/{symbol}": "/v1/forecasts/AAPL"}
-    expected = {"/v1/stream": 426}
+    # There is no other version of the model, so the one that runs is kept.
+    expected = {"/v1/stream": 426, "/v1/reload": 409}
     for path in paths:
-        status, body = ask(address, asked.get(path, path))
+        (method,) = paths[path]
+        status, body = ask(address, asked.get(path, path), method=method.upper())
         assert status == expected.get(path, 200), (path, status, body)
-        guarded = paths[path]["get"].get("security") != []
-        status, _ = ask(address, asked.get(path, path), token=None)
+        guarded = paths[path][method].get("security") != []
+        status, _ = ask(address, asked.get(path, path), token=None, method=method.upper())
         assert (status == 401) == guarded, (path, status)
     _, body = ask(address, "/v1/forecasts/AAPL")
     validators["forecast.schema.json"].validate(json.loads(body))
@@ -220,9 +229,11 @@ def main():
             url = feed.process.stdout.readline().strip()
             (folder / "tickcast.toml").write_text(
                 f"[source]\nurl = '{url}'\n[model]\nroot = '{ROOT}/models'\nname = 'aapl-daily'\n"
+                f"[publish]\nscores = '{folder}/scores.jsonl'\n"
             )
             daemon, address = serve(folder)
             check_messages(address, validators)
+            check_scores(folder / "scores.jsonl", validators)
             check_answers(address, validators)
             check_examples(folder, daemon, address)
         except BaseException:

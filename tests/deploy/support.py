@@ -4,6 +4,8 @@ Every process that is started here ends with the test that started it. All ports
 loopback; conditions are awaited, never slept for. Python's standard library is all it needs.
 """
 
+import base64
+import hashlib
 import json
 import os
 import pathlib
@@ -145,13 +147,50 @@ class Feed:
         self.process.send_signal(number)
 
 
-def write_recording(path, symbols, steps, fields=("close", "volume")):
-    """Ticks of every symbol, one a second, in order of time."""
+class BreakingFeed:
+    """A WebSocket feed that breaks off every second, and goes on where it was."""
+
+    def __init__(self, symbols):
+        self.symbols, self.second = symbols, 1_000_000_000
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"ws://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            connection, _ = self.listener.accept()
+            with connection:
+                try:
+                    self.speak(connection)
+                except OSError:
+                    pass
+
+    def speak(self, connection):
+        request = b""
+        while b"\r\n\r\n" not in request:
+            request += connection.recv(4096)
+        key = re.search(rb"(?i)sec-websocket-key: *(\S+)", request)[1]
+        digest = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+        connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                           b"Connection: Upgrade\r\nSec-WebSocket-Accept: "
+                           + base64.b64encode(digest) + b"\r\n\r\n")
+        # Fewer steps than a window has, so that a gap is always inside of it.
+        for _ in range(20):
+            self.second += 1
+            for symbol in self.symbols:
+                tick = json.dumps({"symbol": symbol, "time": 1000 * self.second, "close": 20.5,
+                                   "volume": 5e7}).encode()
+                connection.sendall(bytes([0x81, len(tick)]) + tick)
+            time.sleep(0.05)
+
+
+def write_recording(path, symbols, steps, fields=("close", "volume"), price=20):
+    """Ticks of every symbol about a price, one a second, in order of time."""
     with open(path, "w") as out:
         for step in range(steps):
             for index, symbol in enumerate(symbols):
                 tick = {"symbol": symbol, "time": 1_000_000_000_000 + 1000 * step,
-                        "close": 20 + (step * 7 + index) % 11 / 10, "volume": 5e7}
+                        "close": price + (step * 7 + index) % 11 / 10, "volume": 5e7}
                 kept = {"symbol", "time", *fields}
                 out.write(json.dumps({key: tick[key] for key in tick if key in kept}) + "\n")
 
@@ -239,11 +278,10 @@ class Prometheus:
             raise AssertionError(f"{expression}: {error.read().decode()}") from error
         return [(sample["metric"], float(sample["value"][1])) for sample in data["result"]]
 
-    def firing(self):
-        """The firing alerts, as (name, instance)."""
-        alerts = json.loads(get(self.url + "/api/v1/alerts"))["data"]["alerts"]
-        return {(alert["labels"]["alertname"], alert["labels"].get("instance"))
-                for alert in alerts if alert["state"] == "firing"}
+    def fired(self):
+        """The alerts that have fired since the start, as (name, instance)."""
+        history = self.query('max_over_time(ALERTS{alertstate="firing"}[1h])')
+        return {(labels["alertname"], labels["instance"]) for labels, _ in history}
 
 
 def hurry(rules):

@@ -232,6 +232,7 @@ fn a_broken_connection_is_renewed_and_its_gap_is_marked() {
     }
     daemon.await_metric("tickcast_ticks_total", 80.0);
     assert_eq!(daemon.metric("tickcast_gaps_total"), 1.0);
+    let quality_counts = daemon.metrics();
     let ended = daemon.stop();
     let qualities: Vec<_> = ended
         .lines
@@ -240,6 +241,13 @@ fn a_broken_connection_is_renewed_and_its_gap_is_marked() {
         .map(|forecast| forecast["quality"] == "gapped")
         .collect();
     let whole = (40 - WINDOW_STEPS) as usize;
+    let by_quality = |quality: &str| {
+        quality_counts[&format!("tickcast_forecast_qualities_total{{quality=\"{quality}\"}}")]
+    };
+    let gapped = f64::from(WINDOW_STEPS);
+    assert_eq!(by_quality("gapped"), gapped);
+    assert_eq!(by_quality("full"), qualities.len() as f64 - gapped);
+    assert_eq!(by_quality("patched"), 0.0);
     let expected: Vec<_> =
         (0..qualities.len()).map(|i| (whole..whole + WINDOW_STEPS as usize).contains(&i)).collect();
     assert_eq!(qualities, expected, "gapped for exactly as long as the gap is in the window");

@@ -23,7 +23,7 @@ fn alerts() -> BTreeSet<String> {
     let names: Vec<_> = after(&rules, "- alert: ").map(str::to_owned).collect();
     let unique: BTreeSet<_> = names.iter().cloned().collect();
     assert_eq!(names.len(), unique.len(), "an alert is there twice");
-    assert!(unique.len() > 20, "{} alerts", unique.len());
+    assert!(unique.len() > 25, "{} alerts", unique.len());
     unique
 }
 

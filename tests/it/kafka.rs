@@ -266,8 +266,8 @@ fn an_instance_that_was_stopped_past_its_session_does_not_write_over_its_heir() 
     }
 }
 
-/// How long the broker is away at least: `TICKCAST_TEST_BROKER_STOP_SECONDS`, or as long as it takes
-/// to be noticed.
+/// How long the broker is away at least: `TICKCAST_TEST_BROKER_STOP_SECONDS`, or as long as it
+/// takes to be noticed.
 fn broker_stop() -> Duration {
     let seconds = std::env::var("TICKCAST_TEST_BROKER_STOP_SECONDS");
     Duration::from_secs(seconds.map_or(0, |text| text.parse().unwrap()))

@@ -68,7 +68,7 @@ fn ticks_go_in_and_forecasts_come_out_through_every_guarded_door() {
         let topics = Topics::create(broker);
         if way.contains("token_file") {
             // With a token nothing but reading and writing is possible.
-            for topic in [&topics.forecasts, &topics.dead] {
+            for topic in topics.outputs() {
                 broker.create_topic(topic, PARTITIONS);
             }
             broker.create_compacted_topic(&topics.changelog(), PARTITIONS);
@@ -174,7 +174,7 @@ fn await_reason(daemon: &Daemon, words: &str) {
 
 fn daemon_with_token(guarded: &Guarded, sealed: &SealedBundle, path: &Path) -> (Daemon, Topics) {
     let (broker, topics) = (guarded.broker(), Topics::create(guarded.broker()));
-    for topic in [&topics.forecasts, &topics.dead] {
+    for topic in topics.outputs() {
         broker.create_topic(topic, PARTITIONS);
     }
     broker.create_compacted_topic(&topics.changelog(), PARTITIONS);

@@ -22,6 +22,7 @@ mod kafka_security;
 mod kafka_tools;
 mod outages;
 mod parity;
+mod reload;
 mod scores;
 mod soak;
 mod state;

@@ -277,7 +277,7 @@ proptest! {
         events in (1usize..6).prop_flat_map(|symbols| events_around_a_silence(symbols, 120)),
     ) {
         let sealed = sealed(seed, window, &layers);
-        let codec = StateCodec::new(&sealed.bundle, Mode::Sliding);
+        let codec = StateCodec::new(sealed.bundle.manifest(), Mode::Sliding);
         let full = live(engine(&sealed, Mode::Full, 512, true), &codec, &events, None);
         let mut renew = || engine(&sealed, Mode::Sliding, batch_rows_max, true);
         let sliding = live(renew(), &codec, &events, Some(&mut renew));
@@ -303,7 +303,7 @@ proptest! {
             range("volatility(3)", 0.0, 1.0),
         ];
         let sealed = sealed_of(columns, seed, window, &[8]);
-        let codec = StateCodec::new(&sealed.bundle, Mode::Sliding);
+        let codec = StateCodec::new(sealed.bundle.manifest(), Mode::Sliding);
         let full = live(engine(&sealed, Mode::Full, 512, true), &codec, &events, None);
         prop_assert!(!full.forecasts.is_empty());
         let mut renew = || engine(&sealed, Mode::Sliding, batch_rows_max, true);
@@ -321,7 +321,7 @@ proptest! {
     ) {
         let carried = |draft: &mut Draft| draft.manifest.modes = vec![Mode::Carried];
         let sealed = sealed_with(seed, window, &layers, carried);
-        let codec = StateCodec::new(&sealed.bundle, Mode::Carried);
+        let codec = StateCodec::new(sealed.bundle.manifest(), Mode::Carried);
         let whole = live(engine(&sealed, Mode::Carried, 512, false), &codec, &events, None);
         let mut renew = || engine(&sealed, Mode::Carried, batch_rows_max, true);
         prop_assert_eq!(&live(renew(), &codec, &events, Some(&mut renew)), &whole);
@@ -360,7 +360,7 @@ fn the_seed_models_shape_is_exact_over_many_symbols() {
         events.push(if step % 3 == 0 { Event::HurriedChunk } else { Event::Chunk });
     }
     events.insert(events.len() / 2, Event::Restart);
-    let codec = StateCodec::new(&sealed.bundle, Mode::Sliding);
+    let codec = StateCodec::new(sealed.bundle.manifest(), Mode::Sliding);
     let full = live(engine(&sealed, Mode::Full, 512, false), &codec, &events, None);
     let mut renew = || engine(&sealed, Mode::Sliding, 512, true);
     assert_eq!(live(renew(), &codec, &events, Some(&mut renew)), full);
@@ -431,7 +431,7 @@ fn the_daemon_says_what_the_golden_vectors_say() {
 fn stored_states_that_are_damaged_or_foreign_are_told_by_name() {
     let sealed = sealed(3, 3, &[4]);
     let mut engine = engine(&sealed, Mode::Sliding, 8, false);
-    let codec = StateCodec::new(&sealed.bundle, Mode::Sliding);
+    let codec = StateCodec::new(sealed.bundle.manifest(), Mode::Sliding);
     let tick =
         Tick { symbol: "A".into(), time: UnixNanos::from_nanos(0), fields: fields(100.0, 1.0) };
     let position = Position { partition: PartitionId(0), offset: 7 };
@@ -456,14 +456,14 @@ fn stored_states_that_are_damaged_or_foreign_are_told_by_name() {
         let cut = codec.decode(&bytes[..index]).unwrap_err();
         assert!(matches!(cut, StateError::Foreign | StateError::Damaged), "{cut}");
     }
-    let other = StateCodec::new(&sealed.bundle, Mode::Full);
+    let other = StateCodec::new(sealed.bundle.manifest(), Mode::Full);
     assert_eq!(other.decode(bytes), Err(StateError::OtherModel));
 }
 
 #[test]
 fn a_marked_record_stands_behind_a_gap_of_its_symbol_alone() {
     let (sealed, mode, home) = (sealed(7, 3, &[4]), Mode::Full, PartitionId(0));
-    let codec = StateCodec::new(&sealed.bundle, mode);
+    let codec = StateCodec::new(sealed.bundle.manifest(), mode);
     let at = |offset: i64| Some(Position { partition: home, offset });
     let push = |engine: &mut Engine, symbol: &str, offset: i64| {
         let time = UnixNanos::from_nanos(offset * 86_400_000_000_000);

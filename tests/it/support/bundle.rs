@@ -97,7 +97,7 @@ pub(crate) fn carried_draft(window_steps: u32, rows: u32, network: &Network) -> 
 }
 
 /// As [`draft`], with this manifest.
-fn draft_of(manifest: Manifest, network: &Network) -> Draft {
+pub(crate) fn draft_of(manifest: Manifest, network: &Network) -> Draft {
     draft_over(manifest.window_steps, manifest, network)
 }
 

@@ -42,7 +42,8 @@ impl Mock {
     /// New topics, all of them: a mock makes none when it is asked.
     pub(crate) fn topics(&self) -> Topics {
         let topics = Topics::new();
-        for topic in [&topics.input, &topics.forecasts, &topics.dead, &topics.changelog()] {
+        let changelog = topics.changelog();
+        for topic in topics.outputs().into_iter().chain([&*topics.input, &changelog]) {
             self.mock.create_topic(topic, PARTITIONS, BROKERS).unwrap();
         }
         topics

@@ -56,6 +56,11 @@ impl Topics {
         }
     }
 
+    /// What the daemon writes beside the changelog.
+    pub(crate) fn outputs(&self) -> [&str; 3] {
+        [&self.forecasts, &self.scores, &self.dead]
+    }
+
     pub(crate) fn changelog(&self) -> String {
         format!("{}-{}-state", self.group, self.input)
     }
