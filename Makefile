@@ -47,7 +47,7 @@ test-api: ## Hold docs/api and the examples to a running daemon (fetches Python 
 	@deploy/setup.sh all
 	$(ENVIRONMENT); cargo build --locked --bin tickcast --example subscribe
 	test -x .cache/api/bin/python || python3 -m venv .cache/api
-	.cache/api/bin/pip install --quiet --disable-pip-version-check \
+	.cache/api/bin/python -m pip install --quiet --disable-pip-version-check \
 	  jsonschema==4.25.1 openapi-spec-validator==0.7.2 websockets==15.0.1
 	npm install --silent --no-audit --no-fund --prefix .cache/api/node ws@8.18.3 @asyncapi/specs@6.10.0
 	$(ENVIRONMENT); TICKCAST=target/debug/tickcast EXAMPLE=target/debug/examples/subscribe \

@@ -473,6 +473,8 @@ impl Pipeline {
     pub fn inherit(&mut self, old: &Self) -> Result<Inherited, InferenceError> {
         let from = old.engine.features();
         let heritage = Heritage::between(&old.manifest, &self.manifest, from);
+        // Whoever shows the counts goes on from those of the old one.
+        self.kinds = old.kinds.clone();
         self.engine.inherit(&old.engine, &heritage)
     }
 

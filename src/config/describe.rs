@@ -28,6 +28,8 @@ enum Origin {
 /// What the commented defaults say of a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Remark {
+    /// The line of the file: the order in which a reader wants the keys.
+    line: usize,
     /// The default as it stands in the file; `None` for a key without one.
     default: Option<String>,
     /// The reason for it.
@@ -83,7 +85,16 @@ pub fn reference() -> String {
          in effect, and `tickcast config\nschema` writes a JSON Schema for editors.\n",
     );
     let mut section = "";
-    let settings = settings();
+    let mut settings = settings();
+    let line = |key: &str| remarks.get(key).map_or(usize::MAX, |remark| remark.line);
+    let section_of = |key: &str| key.rsplit_once('.').map_or("", |(section, _)| section).to_owned();
+    // Where each section begins, so that its keys stay together.
+    let mut begins = BTreeMap::<String, usize>::new();
+    for Setting { key, .. } in &settings {
+        let first = begins.entry(section_of(key)).or_insert(usize::MAX);
+        *first = (*first).min(line(key));
+    }
+    settings.sort_by_key(|Setting { key, .. }| (begins[&section_of(key)], line(key)));
     for Setting { key, kind } in &settings {
         let (of, name) = key.rsplit_once('.').unwrap_or(("", key));
         if of != section {
@@ -94,7 +105,7 @@ pub fn reference() -> String {
             )
             .expect("writing to a String never fails");
         }
-        let Remark { default, reason } = remarks.get(key).cloned().unwrap_or_default();
+        let Remark { default, reason, .. } = remarks.get(key).cloned().unwrap_or_default();
         let default = default.map_or_else(|| "–".to_owned(), |default| format!("`{default}`"));
         let reason = reason.replace('|', "\\|");
         writeln!(page, "| `{name}` | {} | {default} | {reason} |", words(kind))
@@ -178,11 +189,11 @@ fn remarks() -> BTreeMap<String, Remark> {
     let mut used = true;
     let mut last_commented = None;
     // A section at the end closes the last one.
-    for line in DEFAULTS.lines().chain(["[]"]) {
+    for (number, line) in DEFAULTS.lines().chain(["[]"]).enumerate() {
         if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             // A table whose keys somebody else names has a comment of its own and no keys.
             if !used && !section.is_empty() {
-                let remark = Remark { default: None, reason: comment.join(" ") };
+                let remark = Remark { line: number, default: None, reason: comment.join(" ") };
                 remarks.insert(section, remark);
             }
             section = name.to_owned();
@@ -200,7 +211,7 @@ fn remarks() -> BTreeMap<String, Remark> {
             if let Some((name, example)) = commented_key(text) {
                 let reason = comment.iter().copied().chain([example]).collect::<Vec<_>>().join(" ");
                 let key = format!("{section}.{name}");
-                remarks.insert(key.clone(), Remark { default: None, reason });
+                remarks.insert(key.clone(), Remark { line: number, default: None, reason });
                 last_commented = Some(key);
                 used = true;
                 continue;
@@ -208,7 +219,7 @@ fn remarks() -> BTreeMap<String, Remark> {
             comment.push(text.trim());
         } else if let Some((name, default)) = line.split_once(" = ") {
             let (default, reason) = (Some(default.to_owned()), comment.join(" "));
-            remarks.insert(format!("{section}.{name}"), Remark { default, reason });
+            remarks.insert(format!("{section}.{name}"), Remark { line: number, default, reason });
             used = true;
         }
         last_commented = None;

@@ -259,6 +259,7 @@ impl Engine {
         let (steps, width) = (plans.window_steps, plans.features.width());
         let mut backend = backend;
         let state_widths = || signature.states.iter().map(|state| state.width).collect();
+        let state_rows_max = limits.batch_rows_max.min(batch::STATE_ROWS_MAX);
         let driver = match mode {
             Mode::Full => Driver::Full(FullWindows::new(
                 steps,
@@ -268,11 +269,11 @@ impl Engine {
             )),
             Mode::Sliding => {
                 let widths: Vec<_> = state_widths();
-                Driver::Sliding(SlidingStates::new(steps, width, &widths, limits.batch_rows_max))
+                Driver::Sliding(SlidingStates::new(steps, width, &widths, state_rows_max))
             }
             Mode::Carried => {
                 let widths: Vec<_> = state_widths();
-                Driver::Carried(CarriedStates::new(width, &widths, limits.batch_rows_max))
+                Driver::Carried(CarriedStates::new(width, &widths, state_rows_max))
             }
         };
         // The shapes of a quiet stream are prepared now, so that its first forecast is as quick as

@@ -24,11 +24,6 @@ use crate::domain::SymbolId;
 use crate::inference::{Backend, InferenceError, Shape};
 use crate::window::Window;
 
-/// The most rows of a run over all windows of its symbols. In larger ones the states no longer lie
-/// in the processor's second cache when they come back: the seed model makes 31 k forecasts a
-/// second at 240 rows a run and 30 k at 480, at 120 as well (`tickcast bench`).
-const RUN_ROWS_MAX: usize = 256;
-
 /// The driver of mode `sliding`.
 pub(super) struct SlidingStates {
     /// W.
@@ -172,7 +167,7 @@ impl SlidingStates {
         if of_symbol == 0 {
             return Ok(());
         }
-        let symbols_max = (self.batch_rows_max.min(RUN_ROWS_MAX) / of_symbol).max(1);
+        let symbols_max = (self.batch_rows_max / of_symbol).max(1);
         let mut left = rows.clone().count();
         while left > 0 {
             let taken = batch::largest(left, symbols_max);

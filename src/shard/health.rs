@@ -21,7 +21,7 @@ use crate::pipeline::Pipeline;
 /// The time from the beginning of one round to that of the next.
 const ROUND: Duration = Duration::from_secs(1);
 
-/// Symbols that are judged between two batches: some 50 µs.
+/// Symbols that are judged between two batches: a forecast waits no longer than these take.
 const SLICE: usize = 1024;
 
 /// The least time between two log lines about health.

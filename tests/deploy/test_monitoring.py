@@ -14,6 +14,8 @@ import signal
 import socket
 import threading
 import unittest
+import urllib.error
+import urllib.request
 
 from support import (
     BINARY, DEPLOY, BreakingFeed, Broker, Case, Daemon, Feed, Pipe, Prometheus, await_condition,
@@ -48,6 +50,15 @@ def alerts():
         name, rest = block.split("\n", 1)
         expression = re.search(r"expr: (?:>-\n)?(.*?)\n        (?:for|labels)", rest, re.S)[1]
         yield name, " ".join(expression.split())
+
+
+def ask_for_reload(address):
+    """Any outcome will do: what there is to take over is the version that runs."""
+    request = urllib.request.Request(f"{address}/v1/reload", method="POST")
+    try:
+        urllib.request.urlopen(request, timeout=30).close()
+    except urllib.error.HTTPError as error:
+        error.close()
 
 
 def filled_in(query):
@@ -121,6 +132,8 @@ class Monitoring(Case):
             steady.stop()
             steady.start()
             steady.address()
+        # Asked for another version where there is none.
+        ask_for_reload(faulty["limited"].address())
         # Few descriptors left, of those that are open.
         number = faulty["descriptors"].process.pid
         is_open = len(os.listdir(f"/proc/{number}/fd"))
@@ -144,6 +157,7 @@ class Monitoring(Case):
             "TickcastOutOfRange": "limited",
             "TickcastModelWorse": "worse",
             "TickcastSnapshotsFailing": "worse",
+            "TickcastReloadFailed": "limited",
             "TickcastSymbolsAtLimit": "limited",
             "TickcastSubscribersCut": "limited",
             "TickcastFileDescriptors": "descriptors",

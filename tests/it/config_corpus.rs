@@ -55,3 +55,34 @@ fn every_right_configuration_is_usable() {
     }
     assert!(files.len() >= 5, "only {} files", files.len());
 }
+
+#[test]
+fn the_page_about_configuration_is_what_the_code_says() {
+    let page = fs::read_to_string(repository().join("docs/configuration.md")).unwrap();
+    let said = run(&["config", "reference"]);
+    assert!(said.status.success());
+    let said = String::from_utf8(said.stdout).unwrap();
+    assert!(page == said, "write it anew: tickcast config reference > docs/configuration.md");
+}
+
+#[test]
+fn what_is_in_effect_is_shown_with_where_it_comes_from() {
+    let path = repository().join("tests/data/config/valid/guarded.toml").display().to_string();
+    let output = run(&["config", "show", "-c", &path]);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("http.bind = \"0.0.0.0:9630\"  # file\n"), "{shown}");
+    assert!(shown.contains("engine.shards = 1  # default\n"), "{shown}");
+    assert!(!shown.contains("0123456789abcdef"), "{shown}");
+}
+
+#[test]
+fn completions_and_the_manual_name_every_command() {
+    for arguments in [&["docs", "completions", "bash"][..], &["docs", "manual"]] {
+        let output = run(arguments);
+        assert!(output.status.success(), "{arguments:?}");
+        let text = String::from_utf8(output.stdout).unwrap().to_lowercase();
+        for command in ["serve", "replay", "check", "config", "model", "feed", "watch", "bench"] {
+            assert!(text.contains(command), "{arguments:?} says nothing of {command}");
+        }
+    }
+}

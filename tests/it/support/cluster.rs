@@ -9,6 +9,7 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::Headers;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
@@ -131,7 +132,7 @@ impl Cluster {
                     payload: record.payload().map(<[u8]>::to_vec),
                     headers: headers(&record),
                 }),
-                Err(rdkafka::error::KafkaError::PartitionEOF(_)) => open -= 1,
+                Err(ClientError::PartitionEOF(_)) => open -= 1,
                 Err(error) => panic!("{error}"),
             }
         }
@@ -148,12 +149,23 @@ impl Cluster {
         for partition in metadata.topics()[0].partitions() {
             partitions.add_partition(topic, partition.id());
         }
-        let committed = client.committed_offsets(partitions, CALL_TIMEOUT).unwrap();
+        let committed = match client.committed_offsets(partitions, CALL_TIMEOUT) {
+            Ok(committed) => committed,
+            // A broker that has just started has still to find who coordinates the group.
+            Err(ClientError::MetadataFetch(code)) if is_settling(code) => return BTreeMap::new(),
+            Err(error) => panic!("{error}"),
+        };
         let offsets = committed.elements().into_iter().filter_map(|element| {
             Some((element.partition(), element.offset().to_raw().filter(|offset| *offset >= 0)?))
         });
         offsets.collect()
     }
+}
+
+/// Whether a cluster that says so is about to know.
+fn is_settling(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
+    matches!(code, CoordinatorLoadInProgress | CoordinatorNotAvailable | NotCoordinator)
 }
 
 fn headers(record: &impl Message) -> BTreeMap<String, String> {
