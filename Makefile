@@ -10,7 +10,7 @@ export ORT_TELEMETRY_DISABLED := 1
 # Where setup.sh has put ONNX Runtime and the recorded data.
 ENVIRONMENT := eval "$$(deploy/setup.sh env)"
 
-.PHONY: help setup demo demo-kafka test test-api test-deploy deb check bench bench-parts bench-python bench-kafka \
+.PHONY: help setup demo demo-kafka test test-api test-deploy deb check bench bench-parts bench-stream bench-python bench-kafka \
   bench-train soak train clean
 
 help: ## List these targets
@@ -71,6 +71,10 @@ bench: ## Measure beside raw ONNX Runtime (BENCH='inference --models seed' for o
 
 bench-parts: ## Measure decoding, features, windows, the engine and encoding one by one
 	cargo bench --locked --no-default-features --bench parts
+
+bench-stream: ## Measure from WebSocket tick to WebSocket forecast (BENCH_SECONDS=1 for short)
+	@deploy/setup.sh all
+	$(ENVIRONMENT); cargo bench --locked --no-default-features --bench stream
 
 bench-python: ## Measure beside Keras and a Python loop over onnxruntime (fetches both)
 	@deploy/setup.sh all
