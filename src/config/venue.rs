@@ -123,6 +123,19 @@ pub(super) fn compile(
         let nowhere = VenueSpec { url: NOWHERE.to_owned(), ..VenueSpec::default() };
         Venue::compile(&nowhere).expect("the constant is an address without templates")
     });
+    for plan in venue.connections() {
+        if let Some((needed, allowed)) = too_many_subscriptions(venue.limits(), plan) {
+            let problem = format!(
+                "{} messages of one connection take {} s at this pace, and the venue waits {} s; \
+                 use fewer symbols or more symbols_per_message",
+                plan.subscribe.len(),
+                needed.as_secs(),
+                allowed.as_secs(),
+            );
+            section.problem("limits.messages_max", problem);
+            break;
+        }
+    }
     let mut connections = Vec::with_capacity(venue.connections().len());
     for plan in venue.connections() {
         let url = plan.url.parse().unwrap_or_else(|error: FeedUrlError| {
@@ -135,6 +148,18 @@ pub(super) fn compile(
         connections.push(FeedConnection { url, plan: plan.clone() });
     }
     (Arc::new(venue), connections)
+}
+
+/// How long the subscriptions of a connection take where the venue does not wait so long for them.
+fn too_many_subscriptions(
+    limits: &VenueLimits,
+    plan: &ConnectionPlan,
+) -> Option<(Duration, Duration)> {
+    let (Rate { count, period }, allowed) = (limits.messages?, limits.subscribe_max?);
+    let last = u32::try_from(plan.subscribe.len().saturating_sub(1)).unwrap_or(u32::MAX);
+    // So many may go at once, and as many again in each period.
+    let needed = period.saturating_mul(last / count.max(1));
+    (needed > allowed).then_some((needed, allowed))
 }
 
 /// The most symbols of a message or connection that can be asked for.
@@ -268,6 +293,23 @@ mod tests {
     use super::super::{Config, SourceKind, WebSocketConfig};
     use super::*;
     use crate::venue::TradeIds;
+
+    #[test]
+    fn subscriptions_that_cannot_be_sent_in_time_are_told() {
+        let of = |count: usize| {
+            let symbols: Vec<_> = (0..count).map(|index| format!("'S{index}'")).collect();
+            source(&format!(
+                "url = 'ws://h:1'\nsymbols = [{}]\nsubscribe = ['{{symbols}}']\n\
+                 subscription.symbols_per_message = 1\nlimits.messages_max = 2\n\
+                 limits.messages_period_seconds = 1\nlimits.subscribe_seconds_max = 5\n",
+                symbols.join(", ")
+            ))
+        };
+        assert!(of(12).is_ok(), "two at once and ten in five seconds");
+        let problems = of(13).unwrap_err();
+        let problem = "source.limits.messages_max: 13 messages of one connection take 6 s";
+        assert!(problems.len() == 1 && problems[0].starts_with(problem), "{problems:?}");
+    }
 
     fn source(text: &str) -> Result<WebSocketConfig, Vec<String>> {
         let text = format!("model.name = 'm'\n[source]\n{text}");
