@@ -79,7 +79,7 @@ bench-stream: ## Measure from WebSocket tick to WebSocket forecast (BENCH_SECOND
 bench-python: ## Measure beside Keras and a Python loop over onnxruntime (fetches both)
 	@deploy/setup.sh all
 	test -x .cache/reference/bin/python || python3 -m venv .cache/reference
-	.cache/reference/bin/pip install --quiet --disable-pip-version-check \
+	.cache/reference/bin/python -m pip install --quiet --disable-pip-version-check \
 	  keras==3.15.1 tensorflow-cpu==2.21.0 onnxruntime==1.32.0
 	$(ENVIRONMENT); .cache/reference/bin/python benches/python_inference.py
 
@@ -88,13 +88,13 @@ bench-kafka: ## Measure Kafka to Kafka beside a bare loop, Python and Quix Strea
 	@deploy/setup.sh all
 	@deploy/setup.sh kafka
 	test -x .cache/reference/bin/python || python3 -m venv .cache/reference
-	.cache/reference/bin/pip install --quiet --disable-pip-version-check \
+	.cache/reference/bin/python -m pip install --quiet --disable-pip-version-check \
 	  confluent-kafka==2.12.2 quixstreams==3.28.1 onnxruntime==1.32.0
 	$(ENVIRONMENT); .cache/reference/bin/python benches/kafka.py $(BENCH)
 
 bench-train: ## Measure an epoch of the trainer beside one of Keras (fetches Keras)
 	test -x .cache/reference/bin/python || python3 -m venv .cache/reference
-	.cache/reference/bin/pip install --quiet --disable-pip-version-check \
+	.cache/reference/bin/python -m pip install --quiet --disable-pip-version-check \
 	  keras==3.15.1 tensorflow-cpu==2.21.0
 	.cache/reference/bin/python benches/keras_epoch.py
 
