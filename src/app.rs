@@ -502,7 +502,7 @@ async fn show_life(pulse: Pulse) {
 const LIFE_EVERY: Duration = Duration::from_millis(200);
 
 /// A number that no other process, and no earlier one, is likely to have.
-fn process_seed() -> u64 {
+pub(crate) fn process_seed() -> u64 {
     wall_seconds().to_bits() ^ u64::from(std::process::id())
 }
 

@@ -21,8 +21,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{interval, timeout};
 use tracing::{info, warn};
 
-use crate::app::{live_feed, on_source_runtime};
-use crate::clock::{Stopwatch, pause, wall_seconds};
+use crate::app::{live_feed, on_source_runtime, process_seed};
+use crate::clock::{Stopwatch, pause};
 use crate::config::{BridgeConfig, ClusterConfig, WhenFull};
 use crate::exit::{Exit, Failure};
 use crate::http::{Condition, HttpServer, HttpState, Readiness};
@@ -344,7 +344,7 @@ impl Writing {
         runtime: &tokio::runtime::Handle,
     ) -> Result<Option<TopicWriter>, WriteError> {
         let Self { cluster, topic, shape, .. } = self;
-        let seed = wall_seconds().to_bits() ^ u64::from(std::process::id());
+        let seed = process_seed();
         let mut backoff = Backoff::new(self.backoff_max, seed);
         kafka.not_ready(format!("connecting to {}", cluster.brokers));
         loop {

@@ -49,14 +49,23 @@ fn list(problems: &[String]) -> String {
     problems.iter().map(|problem| format!("\n  {problem}")).collect()
 }
 
+/// Reads the file at `path`; a problem says which file it is in.
+fn of_file<T>(
+    path: &Path,
+    read: impl FnOnce(&str) -> Result<T, Vec<String>>,
+) -> Result<T, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| vec![error.to_string()])
+        .and_then(|text| read(&text))
+        .map_err(|problems| ConfigError { path: path.to_owned(), problems })
+}
+
 /// Loads the file at `path` over the defaults, and `variables` over both.
 ///
 /// # Errors
 /// [`ConfigError`] with every problem found, or the parser's words where the file is no TOML.
 pub fn load(path: &Path, variables: &HashMap<String, String>) -> Result<Config, ConfigError> {
-    let refuse = |problems| ConfigError { path: path.to_owned(), problems };
-    let text = std::fs::read_to_string(path).map_err(|error| refuse(vec![error.to_string()]))?;
-    read(&text, variables).map_err(refuse)
+    of_file(path, |text| read(text, variables))
 }
 
 /// As [`load`], of `tickcast bridge`, which needs no model.
@@ -67,9 +76,7 @@ pub fn load_bridge(
     path: &Path,
     variables: &HashMap<String, String>,
 ) -> Result<BridgeConfig, ConfigError> {
-    let refuse = |problems| ConfigError { path: path.to_owned(), problems };
-    let text = std::fs::read_to_string(path).map_err(|error| refuse(vec![error.to_string()]))?;
-    read_bridge(&text, variables).map_err(refuse)
+    of_file(path, |text| read_bridge(text, variables))
 }
 
 /// A configuration by what it is for.
@@ -89,9 +96,7 @@ pub fn load_any(
     path: &Path,
     variables: &HashMap<String, String>,
 ) -> Result<AnyConfig, ConfigError> {
-    let refuse = |problems| ConfigError { path: path.to_owned(), problems };
-    let text = std::fs::read_to_string(path).map_err(|error| refuse(vec![error.to_string()]))?;
-    read_any(&text, variables).map_err(refuse)
+    of_file(path, |text| read_any(text, variables))
 }
 
 /// As [`load`], of the source alone, for which no model is needed.
@@ -102,9 +107,7 @@ pub fn load_feed(
     path: &Path,
     variables: &HashMap<String, String>,
 ) -> Result<SourceConfig, ConfigError> {
-    let refuse = |problems| ConfigError { path: path.to_owned(), problems };
-    let text = std::fs::read_to_string(path).map_err(|error| refuse(vec![error.to_string()]))?;
-    read_feed(&text, variables).map_err(refuse)
+    of_file(path, |text| read_feed(text, variables))
 }
 
 /// The source that a venue makes by itself; nothing is connected to by it.
