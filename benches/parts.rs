@@ -6,16 +6,16 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use tickcast::bench::NullBackend;
-use tickcast::bench::parts::{Feed, config, decoder, encoder};
-use tickcast::domain::{Field, Fields, Forecast, Step, Symbol, Tick, UnixNanos};
-use tickcast::engine::{Engine, Pushed};
-use tickcast::features::RowStatus;
-use tickcast::model::manifest::Mode;
-use tickcast::model::{Bundle, Heritage};
-use tickcast::score::ScoreBook;
-use tickcast::state::StateCodec;
-use tickcast::window::{RowFacts, Window};
+use tickcast::core::domain::{Field, Fields, Forecast, Step, Symbol, Tick, UnixNanos};
+use tickcast::core::features::RowStatus;
+use tickcast::core::score::ScoreBook;
+use tickcast::core::window::{RowFacts, Window};
+use tickcast::engine::model::manifest::Mode;
+use tickcast::engine::model::{Bundle, Heritage};
+use tickcast::engine::state::StateCodec;
+use tickcast::engine::symbols::{Engine, Pushed};
+use tickcast::tools::bench::NullBackend;
+use tickcast::tools::bench::parts::{Feed, config, decoder, encoder};
 
 /// Symbols of a batch, as many as one run takes.
 const SYMBOLS: usize = 512;
@@ -58,9 +58,11 @@ fn venue(criterion: &mut Criterion) {
         ("okx", "okx", read("okx/trade.json"), 1),
         ("kraken_batch", "kraken", batch, 100),
     ] {
-        let config = tickcast::config::venue_feed(venue).expect("a venue that ships");
-        let tickcast::config::SourceKind::WebSocket(feed) = config.kind else { unreachable!() };
-        let mut mapper = tickcast::venue::Mapper::new(feed.venue);
+        let config = tickcast::app::config::venue_feed(venue).expect("a venue that ships");
+        let tickcast::app::config::SourceKind::WebSocket(feed) = config.kind else {
+            unreachable!()
+        };
+        let mut mapper = tickcast::core::venue::Mapper::new(feed.venue);
         group.throughput(Throughput::Elements(ticks));
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
@@ -81,7 +83,7 @@ fn features_and_window(criterion: &mut Criterion) {
     let plans = bundle.plans();
     let case = bundle.golden().cases.first().expect("a bundle has a case");
     let schema = plans.features.raw().schema();
-    let step = |step: &tickcast::model::golden::GoldenStep| step.step(schema);
+    let step = |step: &tickcast::engine::model::golden::GoldenStep| step.step(schema);
     let steps: Vec<_> =
         case.steps.iter().map(|s| step(s).expect("a case that was proved")).collect();
     let mut group = criterion.benchmark_group("features");
@@ -117,7 +119,7 @@ fn features_and_window(criterion: &mut Criterion) {
 struct Warm {
     engine: Engine,
     feed: Feed,
-    decoder: tickcast::decode::JsonDecoder,
+    decoder: tickcast::core::decode::JsonDecoder,
     forecasts: Vec<Forecast>,
 }
 

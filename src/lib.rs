@@ -1,68 +1,39 @@
 //! tickcast turns a live stream of ticks into a live stream of forecasts.
 //!
-//! The path, in the order of the data:
+//! The crate is layered; a module names only modules of its own layer or of those above it in this
+//! table, and a test holds that line.
 //!
-//! | module | from | to |
-//! |---|---|---|
-//! | [`source`] | a socket or a file | records, and gaps between them |
-//! | [`decode`] | a record's bytes | a tick, or one reason why not |
-//! | [`step`] | ticks of one symbol | steps: records or closed bars |
-//! | [`features`] | steps | feature rows, the one implementation |
-//! | [`window`] | rows | the last W rows |
-//! | [`engine`] | ticks of all symbols | forecasts, in modes `full`, `sliding`, `carried` |
-//! | [`inference`] | tensors | tensors, through ONNX Runtime |
-//! | [`forecast`] | a model's output | value, price, interval, signal |
-//! | [`score`] | forecasts, and steps that are their truths | scores, and how wide intervals are |
-//! | [`publish`] | forecasts | bytes on the stream and in files |
+//! | layer | owns |
+//! |---|---|
+//! | [`core`] | ticks, steps, features, windows, forecasts, scores: pure |
+//! | [`engine`] | the inference seam, sealed models, the state of all symbols, the wire forms |
+//! | [`ops`] | clock, exit codes, signals, logging, readiness, supervision |
+//! | [`intake`] | the bounded queues between a source and the shards |
+//! | [`ports`] | the traits at which sources and sinks attach |
+//! | [`net`] | outgoing connections |
+//! | [`shard`] | the thread that owns all state of its symbols |
+//! | [`keep`] | snapshots, and the change of the model |
+//! | [`adapters`] | every source, every sink, HTTP |
+//! | [`app`] | configuration, composition, run and stop |
+//! | `train` | the offline trainer (cargo feature `train`) |
+//! | [`tools`] | feed, bridge, watch, bench |
+//! | [`cli`] | the command line |
 //!
-//! [`domain`] holds the shared words as types, [`venue`] what a feed's frames mean and what it asks
-//! of a connection, as data, [`health`] says how symbols are, [`model`] holds the sealed bundles,
-//! [`pipeline`] the path as one value, [`shard`] the thread that drives it, [`app`] the
-//! composition.
-//!
-//! Architecture invariants: the modules from `decode` to `forecast`, but for `engine` and
-//! `inference`, name no clock, socket, file or runtime; each external crate of weight is named in
-//! one place (`ort` in `inference/ort.rs`, `hyper` in `http`); a test holds both. What is absent on
-//! purpose: global state, locks around the state of symbols, and any way for wall time to reach a
-//! forecast.
+//! What is absent on purpose: global state, locks around the state of symbols, and any way for wall
+//! time to reach a forecast. ARCHITECTURE.md has the whole picture.
 #![forbid(unsafe_code)]
 
-pub mod affinity;
+pub mod adapters;
 pub mod app;
-pub mod bench;
-pub mod bridge;
 pub mod cli;
-pub mod clock;
-pub mod config;
-pub mod decode;
-pub mod dial;
-pub mod domain;
+pub mod core;
 pub mod engine;
-pub mod exit;
-pub mod features;
-pub mod feed;
-pub mod forecast;
-pub mod health;
-pub mod http;
-pub mod inference;
-pub mod kafka;
-pub mod logging;
-pub mod meter;
-pub mod model;
-pub mod pipeline;
-pub mod process;
-pub mod publish;
-pub mod reload;
-pub mod score;
+pub mod intake;
+pub mod keep;
+pub mod net;
+pub mod ops;
+pub mod ports;
 pub mod shard;
-pub mod shutdown;
-pub mod snapshot;
-pub mod source;
-pub mod state;
-pub mod step;
-pub mod supervise;
+pub mod tools;
 #[cfg(feature = "train")]
 pub mod train;
-pub mod venue;
-pub mod watch;
-pub mod window;

@@ -16,7 +16,7 @@ fn main() -> ExitCode {
 /// ONNX Runtime reads these when it is loaded and reports to its maker unless they are set.
 #[expect(unsafe_code, reason = "the environment is the only switch that works before loading")]
 fn switch_telemetry_off() {
-    for name in tickcast::inference::TELEMETRY_SWITCHES {
+    for name in tickcast::engine::inference::TELEMETRY_SWITCHES {
         // SAFETY: this is the first statement of the process; no other thread exists that could
         // read the environment at the same time.
         unsafe { std::env::set_var(name, "1") };

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::bridge::Bridge;
-use crate::config::load_bridge;
-use crate::exit::{Exit, Failure};
-use crate::logging;
+use crate::app::config::load_bridge;
+use crate::ops::exit::{Exit, Failure};
+use crate::ops::logging;
+use crate::tools::bridge::Bridge;
 
 const EXAMPLES: &str = "\
 A configuration, bridge.toml; a model is not needed:

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use super::Global;
+use crate::adapters::kafka;
+use crate::app::config::{AnyConfig, BridgeConfig, Config, FeedConnection, SourceKind, load_any};
 use crate::app::{dialer, open_recording};
-use crate::config::{AnyConfig, BridgeConfig, Config, FeedConnection, SourceKind, load_any};
-use crate::exit::{Exit, Failure};
-use crate::kafka;
-use crate::pipeline::Pipeline;
+use crate::engine::pipeline::Pipeline;
+use crate::ops::exit::{Exit, Failure};
 
 /// Options of `tickcast check`.
 #[derive(Debug, clap::Args)]

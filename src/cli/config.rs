@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use crate::config::{reference, schema, show};
-use crate::exit::{Exit, Failure};
+use crate::app::config::{reference, schema, show};
+use crate::ops::exit::{Exit, Failure};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -4,7 +4,7 @@ use clap::{CommandFactory, Subcommand};
 use clap_complete::Shell;
 
 use super::Cli;
-use crate::exit::{Exit, Failure};
+use crate::ops::exit::{Exit, Failure};
 
 const EXAMPLES: &str = "\
 Examples:

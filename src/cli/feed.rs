@@ -12,14 +12,14 @@ use std::time::Duration;
 use console::Term;
 
 use super::feed_topic::{self, TopicTarget};
-use crate::clock::Stopwatch;
-use crate::config::{ClusterConfig, KafkaOption, KafkaUrl};
-use crate::domain::TimeUnit;
-use crate::exit::{Exit, Failure};
-use crate::feed::{FeedServer, Order, Pace, Progress, Recording, Selection, WhenDone};
-use crate::meter::Meter;
-use crate::shutdown::StopSignals;
-use crate::source::file::{ColumnMap, FileFormat, FileOptions};
+use crate::adapters::file::{ColumnMap, FileFormat, FileOptions};
+use crate::app::config::{ClusterConfig, KafkaOption, KafkaUrl};
+use crate::core::domain::TimeUnit;
+use crate::ops::clock::Stopwatch;
+use crate::ops::exit::{Exit, Failure};
+use crate::ops::meter::Meter;
+use crate::ops::shutdown::StopSignals;
+use crate::tools::feed::{FeedServer, Order, Pace, Progress, Recording, Selection, WhenDone};
 
 /// Fast enough to watch years of days pass in a minute, slow enough for any reader.
 const RATE_DEFAULT: Pace = Pace::Rate(500.0);

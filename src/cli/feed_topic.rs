@@ -9,13 +9,13 @@ use std::time::Duration;
 use console::Term;
 
 use super::feed::PROGRESS_EVERY;
-use crate::clock::Stopwatch;
-use crate::config::{ClusterConfig, KafkaUrl};
-use crate::exit::{Exit, Failure};
-use crate::feed::{Pace, Progress, Recording, play};
-use crate::kafka::{NewTopicShape, TopicWriter, WriteCounts, WriteError};
-use crate::meter::Meter;
-use crate::shutdown::StopSignals;
+use crate::adapters::kafka::{NewTopicShape, TopicWriter, WriteCounts, WriteError};
+use crate::app::config::{ClusterConfig, KafkaUrl};
+use crate::ops::clock::Stopwatch;
+use crate::ops::exit::{Exit, Failure};
+use crate::ops::meter::Meter;
+use crate::ops::shutdown::StopSignals;
+use crate::tools::feed::{Pace, Progress, Recording, play};
 
 /// How long a record is tried before the feed gives up.
 const PATIENCE_MS: u32 = 60_000;

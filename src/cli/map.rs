@@ -3,12 +3,12 @@
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
-use crate::config::{SourceConfig, SourceKind, load_feed, venue_feed};
-use crate::decode::JsonDecoder;
-use crate::domain::Schema;
-use crate::exit::{Exit, Failure};
-use crate::source::file::{FileFormat, FileOptions, FileRecords, RECORD_BYTES_MAX};
-use crate::venue::{FrameKind, Mapper, Refusal};
+use crate::adapters::file::{FileFormat, FileOptions, FileRecords, RECORD_BYTES_MAX};
+use crate::app::config::{SourceConfig, SourceKind, load_feed, venue_feed};
+use crate::core::decode::JsonDecoder;
+use crate::core::domain::Schema;
+use crate::core::venue::{FrameKind, Mapper, Refusal};
+use crate::ops::exit::{Exit, Failure};
 
 const EXAMPLES: &str = "\
 Examples:

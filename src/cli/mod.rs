@@ -26,10 +26,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, load};
-use crate::exit::{Exit, Failure};
-use crate::inference::{Runtime, locate_library};
-use crate::model::{Bundle, locate};
+use crate::app::config::{Config, load};
+use crate::engine::inference::{Runtime, locate_library};
+use crate::engine::model::{Bundle, locate};
+use crate::ops::exit::{Exit, Failure};
 
 /// Turns live ticks into live forecasts.
 #[derive(Debug, Parser)]

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::Global;
-use crate::exit::{Exit, Failure};
-use crate::model::Bundle;
+use crate::engine::model::Bundle;
+use crate::ops::exit::{Exit, Failure};
 
 /// Options of `tickcast model`.
 #[derive(Debug, clap::Args)]

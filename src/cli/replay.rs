@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Global;
-use crate::clock::Stopwatch;
-use crate::config::{
+use crate::adapters::file::{FileOptions, FileRecords};
+use crate::adapters::kafka::{TopicRecord, TopicRecords};
+use crate::app::config::{
     ClusterConfig, Config, FileConfig, KafkaOption, KafkaUrl, SourceKind, TopicPlace,
 };
-use crate::engine::EngineTally;
-use crate::exit::{Exit, Failure};
-use crate::kafka::{TopicRecord, TopicRecords};
-use crate::pipeline::{Origin, Pipeline};
-use crate::source::file::{FileOptions, FileRecords};
+use crate::engine::pipeline::{Origin, Pipeline};
+use crate::engine::symbols::EngineTally;
+use crate::ops::clock::Stopwatch;
+use crate::ops::exit::{Exit, Failure};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::Global;
 use crate::app::App;
-use crate::exit::Exit;
-use crate::logging;
+use crate::ops::exit::Exit;
+use crate::ops::logging;
 
 /// Options of `tickcast serve`.
 #[derive(Debug, clap::Args)]

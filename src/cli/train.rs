@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Global;
-use crate::clock::Stopwatch;
-use crate::exit::{Exit, Failure};
-use crate::shutdown::StopSignals;
+use crate::ops::clock::Stopwatch;
+use crate::ops::exit::{Exit, Failure};
+use crate::ops::shutdown::StopSignals;
 use crate::train::checkpoint::CheckpointError;
 use crate::train::config::{self, REPEATS_MAX, StateRule};
 use crate::train::evaluate::headline;

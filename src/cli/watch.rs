@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use console::Term;
 
-use crate::config::{ClusterConfig, Header, KafkaOption, Secret, TopicPlace};
-use crate::dial::{Dialer, Proxies, TlsFiles};
-use crate::exit::{Exit, Failure};
-use crate::shutdown::StopSignals;
-use crate::watch::{Session, Summary, Target, View, WatchError, dial_options};
+use crate::app::config::{ClusterConfig, Header, KafkaOption, Secret, TopicPlace};
+use crate::net::dial::{Dialer, Proxies, TlsFiles};
+use crate::ops::exit::{Exit, Failure};
+use crate::ops::shutdown::StopSignals;
+use crate::tools::watch::{Session, Summary, Target, View, WatchError, dial_options};
 
 const EXAMPLES: &str = "\
 Examples:

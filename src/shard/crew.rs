@@ -10,8 +10,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
 
 use super::{Shard, ShardError};
-use crate::affinity::Processors;
-use crate::engine::EngineTally;
+use crate::engine::symbols::EngineTally;
+use crate::ops::affinity::Processors;
 
 type Outcome = Result<EngineTally, ShardError>;
 

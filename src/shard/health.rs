@@ -12,11 +12,11 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registr
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::clock::Stopwatch;
-use crate::domain::{Quality, Symbol, UnixNanos};
-use crate::engine::SymbolFacts;
-use crate::health::{FeedState, Health, HealthLimits};
-use crate::pipeline::Pipeline;
+use crate::core::domain::{Quality, Symbol, UnixNanos};
+use crate::core::health::{FeedState, Health, HealthLimits};
+use crate::engine::pipeline::Pipeline;
+use crate::engine::symbols::SymbolFacts;
+use crate::ops::clock::Stopwatch;
 
 /// The time from the beginning of one round to that of the next.
 const ROUND: Duration = Duration::from_secs(1);

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use crate::domain::{Quality, Reject, Signal};
-use crate::engine::{EngineTally, Withheld};
-use crate::forecast::ForecastKinds;
+use crate::core::domain::{Quality, Reject, Signal};
+use crate::core::forecast::ForecastKinds;
+use crate::engine::symbols::{EngineTally, Withheld};
 
 /// Bucket bounds in seconds, from below one quick step to a stall: factors of 2 to 2.5, because a
 /// finer view costs a series each and tells an operator nothing more.

@@ -5,9 +5,11 @@
 //! states moved on; and to end by returning, once the intake is closed and empty. Never waits for a
 //! subscriber, and shares nothing with another shard but the ways out.
 
+pub mod command;
 mod crew;
 mod health;
 mod metrics;
+mod publisher;
 mod scores;
 
 use std::sync::mpsc::Sender;
@@ -16,19 +18,20 @@ use std::time::Duration;
 use tracing::warn;
 
 use self::metrics::{BatchTimes, Shown};
-use crate::clock::Stopwatch;
-use crate::domain::{Reject, is_printable};
-use crate::engine::{ColdStart, EngineTally};
-use crate::inference::InferenceError;
-use crate::pipeline::{Origin, Pipeline};
-use crate::publish::{LinesClosed, Publisher};
-use crate::source::command::{Checkpoint, Command, Handed};
-use crate::source::intake::{Arrival, IntakeReceiver, Record};
-use crate::supervise::{Pulse, Stage};
+use crate::adapters::lines::LinesClosed;
+use crate::core::domain::{Reject, is_printable};
+use crate::engine::inference::InferenceError;
+use crate::engine::pipeline::{Origin, Pipeline};
+use crate::engine::symbols::{ColdStart, EngineTally};
+use crate::intake::queue::{Arrival, IntakeReceiver, Record};
+use crate::ops::clock::Stopwatch;
+use crate::ops::supervise::{Pulse, Stage};
+use crate::shard::command::{Checkpoint, Command, Handed};
 
 pub use self::crew::{Crew, CrewError};
 pub use self::health::{FeedView, HealthMetrics, HealthWatch, SymbolBoard, SymbolRow};
 pub use self::metrics::ShardMetrics;
+pub use self::publisher::Publisher;
 pub use self::scores::{ScoreMetrics, ShardScores};
 
 /// How many symbols' states are taken between two batches: a snapshot holds a forecast up for no

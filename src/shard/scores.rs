@@ -12,9 +12,9 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use crate::domain::Symbol;
-use crate::publish::wire::RecordTemplate;
-use crate::score::{SUMS_LENGTH, ScoreBook, ScoreTally, Sums, Unscored};
+use crate::core::domain::Symbol;
+use crate::core::score::{SUMS_LENGTH, ScoreBook, ScoreTally, Sums, Unscored};
+use crate::engine::wire::forecast::RecordTemplate;
 
 /// The label of all symbols that are not listed.
 const OTHER: &str = "other";
@@ -288,7 +288,7 @@ impl Collector for Gauges {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::manifest::Mode;
+    use crate::engine::model::manifest::Mode;
 
     fn sums(scale: f64) -> Sums {
         Sums {

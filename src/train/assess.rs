@@ -10,8 +10,8 @@ use super::config::TrainConfig;
 use super::dataset::{Dataset, Part};
 use super::evaluate::{Kind, Outcomes, Terms, evaluate, interval};
 use super::network::Network;
-use crate::features::{ScalerError, SingleScaler};
-use crate::model::manifest::Evaluation;
+use crate::core::features::{ScalerError, SingleScaler};
+use crate::engine::model::manifest::Evaluation;
 
 /// How a fitted network does on what it was not fitted to.
 #[derive(Clone, Debug)]

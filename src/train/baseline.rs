@@ -172,7 +172,7 @@ mod tests {
     use super::super::dataset::Example;
     use super::super::random::{Purpose, Random};
     use super::*;
-    use crate::domain::UnixNanos;
+    use crate::core::domain::UnixNanos;
 
     fn part(windows: Windows, truths: &[f64], lasts: &[f64]) -> Part {
         let as_of = UnixNanos::from_nanos(0);

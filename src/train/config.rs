@@ -11,14 +11,14 @@ use config::{File, FileFormat, Value};
 use super::fit::Recipe;
 use super::loss::Loss;
 use super::network::{Activation, Architecture, DenseShape, LstmShape};
-use crate::config::ConfigError;
-use crate::config::read::{Problems, Section};
-use crate::domain::{Schema, Symbol, TimeUnit};
-use crate::features::RawFeatures;
-use crate::forecast::{SignalThresholds, TARGET_KINDS, Target, TargetError};
-use crate::model::manifest::{CARRY_STEPS_MAX, EmptySteps, StepKind, StepSpec, TICKS_MAX};
-use crate::source::file::ColumnMap;
-use crate::step::StepRule;
+use crate::adapters::file::ColumnMap;
+use crate::app::config::ConfigError;
+use crate::core::domain::{Schema, Symbol, TimeUnit};
+use crate::core::features::RawFeatures;
+use crate::core::forecast::{SignalThresholds, TARGET_KINDS, Target, TargetError};
+use crate::core::step::StepRule;
+use crate::engine::model::manifest::{CARRY_STEPS_MAX, EmptySteps, StepKind, StepSpec, TICKS_MAX};
+use crate::ports::section::{Problems, Section};
 
 /// Every key with its default and the reason for it.
 pub const DEFAULTS: &str = include_str!("../../config/train/default.toml");

@@ -23,12 +23,12 @@ use super::look_ahead::{self, LookAheadError};
 use super::network::Network;
 use super::sequences::{Place, Sequences};
 use super::windows::Windows;
-use crate::domain::{Reject, Step, UnixNanos};
-use crate::features::{
+use crate::core::domain::{Reject, Step, UnixNanos};
+use crate::core::features::{
     ColumnRange, FeatureError, FeaturePlan, RawFeatures, RowStatus, Scaler, ScalerError,
     SingleScaler,
 };
-use crate::forecast::{Target, TargetError, Truth};
+use crate::core::forecast::{Target, TargetError, Truth};
 
 /// The history in its three parts, scaled.
 #[derive(Clone, Debug)]
@@ -417,7 +417,7 @@ fn span(history: &History, rows: &[Rows], part: &[Range<usize>]) -> (UnixNanos, 
 mod tests {
     use super::super::config;
     use super::*;
-    use crate::domain::{Field, Fields};
+    use crate::core::domain::{Field, Fields};
 
     /// A series of daily closes and volumes, one day in `gap` days.
     fn series(symbol: &str, days: usize, gap: i64, close: impl Fn(usize) -> f64) -> Series {

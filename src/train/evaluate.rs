@@ -18,14 +18,14 @@ use super::statistics::signals::Detection;
 use super::statistics::{
     interval_coverage, mean_absolute_error, root_mean_squared_error, squared_losses, sums_by_moment,
 };
-use crate::domain::UnixNanos;
-use crate::forecast::{Interval, SignalThresholds};
-use crate::model::manifest::{
+use crate::core::domain::UnixNanos;
+use crate::core::forecast::{Interval, SignalThresholds};
+use crate::core::score::direction_hit;
+use crate::engine::model::manifest::{
     BaselineFigures, Evaluation, ProbabilityFigures, SignalFigures, SignalsFigures,
 };
-use crate::score::direction_hit;
 
-pub use crate::score::Kind;
+pub use crate::core::score::Kind;
 
 /// Stretches of the reliability diagram and of the calibration error.
 pub const CALIBRATION_BINS: usize = 10;

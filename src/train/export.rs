@@ -22,8 +22,8 @@
 use super::attention::Attention;
 use super::lstm::Emits;
 use super::network::{Activation, Network};
-use crate::model::onnx::NodeProto;
-use crate::model::writer::{DenseWeights, GraphWriter, LstmWeights, WrittenGraph};
+use crate::engine::model::onnx::NodeProto;
+use crate::engine::model::writer::{DenseWeights, GraphWriter, LstmWeights, WrittenGraph};
 
 /// Tells `ReduceSum` to add over the steps.
 const STEP_AXIS: &str = "step_axis";
@@ -104,8 +104,8 @@ mod tests {
     use super::super::random::{Purpose, Random};
     use super::super::test_runtime;
     use super::*;
-    use crate::inference::{Backend, Shape, Signature, StateSignature};
-    use crate::model::manifest::StateSpec;
+    use crate::engine::inference::{Backend, Shape, Signature, StateSignature};
+    use crate::engine::model::manifest::StateSpec;
 
     /// A network whose parameters are as large as trained ones get.
     fn network(architecture: Architecture) -> (Network, Vec<f32>) {

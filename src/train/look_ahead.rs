@@ -6,7 +6,7 @@
 
 use thiserror::Error;
 
-use crate::domain::{Step, UnixNanos};
+use crate::core::domain::{Step, UnixNanos};
 
 /// At how many places a history is cut: enough to fall into different states of every feature, few
 /// enough to cost three passes over the features.
@@ -86,7 +86,7 @@ pub(super) fn check<E: From<LookAheadError>>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Field, Fields};
+    use crate::core::domain::{Field, Fields};
 
     fn steps(count: i64) -> Vec<Step> {
         let step = |at: i64| {

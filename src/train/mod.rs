@@ -56,8 +56,8 @@ mod reference_check;
 
 /// ONNX Runtime for tests that compare with it, loaded once; a missing library fails the test.
 #[cfg(test)]
-fn test_runtime() -> &'static crate::inference::Runtime {
-    use crate::inference::{Runtime, locate_library};
+fn test_runtime() -> &'static crate::engine::inference::Runtime {
+    use crate::engine::inference::{Runtime, locate_library};
     static RUNTIME: std::sync::OnceLock<Runtime> = std::sync::OnceLock::new();
     RUNTIME.get_or_init(|| {
         let variable = std::env::var_os("ORT_DYLIB_PATH").map(std::path::PathBuf::from);

@@ -23,8 +23,8 @@ use super::history::{History, Series};
 use super::job::TrainError;
 use super::network::Network;
 use super::statistics::spread::Spread;
-use crate::domain::UnixNanos;
-use crate::model::manifest::{Evaluation, FigureSpread, RepeatFigures};
+use crate::core::domain::UnixNanos;
+use crate::engine::model::manifest::{Evaluation, FigureSpread, RepeatFigures};
 
 /// Which repetition is at work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,16 +8,16 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use tickcast::config::SourceKind;
-use tickcast::decode::JsonDecoder;
-use tickcast::domain::{Forecast, TimeUnit};
-use tickcast::engine::{Engine, EngineLimits, Pushed};
-use tickcast::inference::{Backend, InferenceError, Lane, Shape};
-use tickcast::model::Draft;
-use tickcast::model::manifest::Mode;
-use tickcast::publish::encoder::RecordEncoder;
-use tickcast::publish::wire::RecordTemplate;
-use tickcast::venue::Mapper;
+use tickcast::app::config::SourceKind;
+use tickcast::core::decode::JsonDecoder;
+use tickcast::core::domain::{Forecast, TimeUnit};
+use tickcast::core::venue::Mapper;
+use tickcast::engine::inference::{Backend, InferenceError, Lane, Shape};
+use tickcast::engine::model::Draft;
+use tickcast::engine::model::manifest::Mode;
+use tickcast::engine::symbols::{Engine, EngineLimits, Pushed};
+use tickcast::engine::wire::encoder::RecordEncoder;
+use tickcast::engine::wire::forecast::RecordTemplate;
 
 use crate::support::bundle::sealed_with;
 use crate::support::{repository, runtime};
@@ -218,7 +218,7 @@ fn no_message_of_a_venue_allocates_once_warm() {
     ] {
         let path = repository().join("tests/data/venues").join(venue).join(file);
         let frame = std::fs::read(path).unwrap();
-        let config = tickcast::config::venue_feed(venue).unwrap();
+        let config = tickcast::app::config::venue_feed(venue).unwrap();
         let SourceKind::WebSocket(feed) = config.kind else { panic!("kind") };
         let mut mapper = Mapper::new(feed.venue);
         let mut seen = 0;

@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use tickcast::features::Scaler;
-use tickcast::model::manifest::{Manifest, Mode};
-use tickcast::model::onnx::{
+use tickcast::core::features::Scaler;
+use tickcast::engine::model::manifest::{Manifest, Mode};
+use tickcast::engine::model::onnx::{
     AttributeProto, DATA_LOCATION_EXTERNAL, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
 };
-use tickcast::model::{Bundle, Draft};
+use tickcast::engine::model::{Bundle, Draft};
 
 use crate::support::bundle::{SealedBundle, carried_draft, draft, sealed};
 use crate::support::network::Network;

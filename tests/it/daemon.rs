@@ -7,9 +7,9 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tickcast::domain::Reject;
-use tickcast::model::manifest::StepSpec;
-use tickcast::publish::wire::ForecastRecord;
+use tickcast::core::domain::Reject;
+use tickcast::engine::model::manifest::StepSpec;
+use tickcast::engine::wire::forecast::ForecastRecord;
 
 use crate::support::bundle::{SealedBundle, sealed, sealed_with};
 use crate::support::feed::{Act, ScriptedFeed};

@@ -8,7 +8,7 @@ use crate::support::process::{Daemon, eventually};
 
 /// A model of steps of a second that needs two of them behind its warm-up.
 fn bundle() -> SealedBundle {
-    let second = tickcast::model::manifest::StepSpec::record(1);
+    let second = tickcast::engine::model::manifest::StepSpec::record(1);
     sealed_with(21, 2, &[4], |draft| draft.manifest.step = second)
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use tickcast::publish::score_wire::ScoreRecord;
+use tickcast::engine::wire::score::ScoreRecord;
 
 use crate::support::broker::{Broker, signal};
 use crate::support::cluster::Stored;

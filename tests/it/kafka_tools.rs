@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use tickcast::domain::UnixNanos;
-use tickcast::publish::wire::ForecastRecord;
+use tickcast::core::domain::UnixNanos;
+use tickcast::engine::wire::forecast::ForecastRecord;
 
 use crate::support::broker::{Broker, signal, unique};
 use crate::support::bundle::{SealedBundle, sealed};
@@ -96,7 +96,8 @@ fn by_key(records: &[Stored]) -> BTreeMap<Option<String>, Vec<String>> {
 fn lines_by_key(lines: &[String]) -> BTreeMap<Option<String>, Vec<String>> {
     let mut by_key = BTreeMap::<_, Vec<_>>::new();
     for line in lines {
-        let symbol = tickcast::decode::symbol_of(line.as_bytes()).map(std::borrow::Cow::into_owned);
+        let symbol =
+            tickcast::core::decode::symbol_of(line.as_bytes()).map(std::borrow::Cow::into_owned);
         by_key.entry(symbol).or_default().push(line.clone());
     }
     by_key

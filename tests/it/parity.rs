@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use tickcast::domain::{
+use tickcast::core::domain::{
     Field, Fields, Forecast, PartitionId, Position, Quality, Reject, Step, Tick, UnixNanos,
 };
-use tickcast::engine::{Engine, EngineLimits, Pushed};
-use tickcast::model::manifest::Mode;
-use tickcast::model::{Bundle, Draft};
-use tickcast::publish::wire::ForecastRecord;
-use tickcast::state::{StateCodec, StateError};
+use tickcast::engine::model::manifest::Mode;
+use tickcast::engine::model::{Bundle, Draft};
+use tickcast::engine::state::{StateCodec, StateError};
+use tickcast::engine::symbols::{Engine, EngineLimits, Pushed};
+use tickcast::engine::wire::forecast::ForecastRecord;
 
 use crate::support::bundle::{SealedBundle, range, sealed, sealed_of, sealed_with};
 use crate::support::feed::ScriptedFeed;
@@ -241,7 +241,7 @@ fn reference(sealed: &SealedBundle, mode: Mode, events: &[Event]) -> BTreeMap<(S
             Step { time: UnixNanos::from_nanos(time), fields, after_gap: false, patched: false };
         let status = plans.features.row(state, &step, &mut scratch).unwrap();
         state.absorb(&scratch);
-        if status != tickcast::features::RowStatus::Warming {
+        if status != tickcast::core::features::RowStatus::Warming {
             window.push(scratch.row().to_vec());
         }
         if window.len() > plans.window_steps && mode != Mode::Carried {

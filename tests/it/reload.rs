@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
-use tickcast::domain::{Field, Fields, Forecast, Quality, Tick, UnixNanos};
-use tickcast::engine::{Engine, EngineLimits, Inherited, Pushed};
-use tickcast::features::Scaler;
-use tickcast::forecast::Intervals;
-use tickcast::model::manifest::{Manifest, Mode};
-use tickcast::model::onnx::{ModelProto, TensorProto};
-use tickcast::model::{Bundle, Draft, Heritage};
-use tickcast::publish::wire::ForecastRecord;
+use tickcast::core::domain::{Field, Fields, Forecast, Quality, Tick, UnixNanos};
+use tickcast::core::features::Scaler;
+use tickcast::core::forecast::Intervals;
+use tickcast::engine::model::manifest::{Manifest, Mode};
+use tickcast::engine::model::onnx::{ModelProto, TensorProto};
+use tickcast::engine::model::{Bundle, Draft, Heritage};
+use tickcast::engine::symbols::{Engine, EngineLimits, Inherited, Pushed};
+use tickcast::engine::wire::forecast::ForecastRecord;
 
 use crate::support::broker::{Broker, unique};
 use crate::support::bundle::{carried_draft, draft, draft_of, manifest, range};

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use tickcast::model::Draft;
-use tickcast::model::manifest::StepSpec;
-use tickcast::publish::score_wire::ScoreRecord;
-use tickcast::publish::wire::ForecastRecord;
+use tickcast::engine::model::Draft;
+use tickcast::engine::model::manifest::StepSpec;
+use tickcast::engine::wire::forecast::ForecastRecord;
+use tickcast::engine::wire::score::ScoreRecord;
 
 use crate::support::bundle::{SealedBundle, sealed_with};
 use crate::support::feed::{Act, ScriptedFeed};

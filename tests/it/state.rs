@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
-use tickcast::domain::{DurationNanos, Field, Fields, Forecast, Quality, Tick, UnixNanos};
-use tickcast::engine::{Engine, EngineLimits, Pushed};
-use tickcast::forecast::Intervals;
-use tickcast::model::manifest::Mode;
-use tickcast::publish::wire::ForecastRecord;
+use tickcast::core::domain::{DurationNanos, Field, Fields, Forecast, Quality, Tick, UnixNanos};
+use tickcast::core::forecast::Intervals;
+use tickcast::engine::model::manifest::Mode;
+use tickcast::engine::symbols::{Engine, EngineLimits, Pushed};
+use tickcast::engine::wire::forecast::ForecastRecord;
 
 use crate::support::bundle::{SealedBundle, carried_draft, draft, sealed};
 use crate::support::feed::{Act, ScriptedFeed};

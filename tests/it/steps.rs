@@ -5,11 +5,11 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use tickcast::config;
-use tickcast::domain::{PartitionId, Position, Reject, UnixNanos};
-use tickcast::engine::Withheld;
-use tickcast::model::manifest::{EmptySteps, Mode, StepKind, StepSpec};
-use tickcast::pipeline::{Origin, Pipeline};
+use tickcast::app::config;
+use tickcast::core::domain::{PartitionId, Position, Reject, UnixNanos};
+use tickcast::engine::model::manifest::{EmptySteps, Mode, StepKind, StepSpec};
+use tickcast::engine::pipeline::{Origin, Pipeline};
+use tickcast::engine::symbols::Withheld;
 
 use crate::support::bundle::{SealedBundle, sealed, sealed_with};
 use crate::support::feed::ScriptedFeed;

@@ -12,9 +12,9 @@ use parquet::data_type::{DoubleType, Int32Type};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use tempfile::TempDir;
-use tickcast::domain::UnixNanos;
-use tickcast::model::manifest::Mode;
-use tickcast::publish::wire::ForecastRecord;
+use tickcast::core::domain::UnixNanos;
+use tickcast::engine::model::manifest::Mode;
+use tickcast::engine::wire::forecast::ForecastRecord;
 use tickcast::train::config;
 use tickcast::train::job::Job;
 

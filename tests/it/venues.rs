@@ -6,10 +6,10 @@ use std::fs;
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use tickcast::config::{SourceKind, VENUES, WebSocketConfig, parse};
-use tickcast::decode::JsonDecoder;
-use tickcast::domain::{Field, Schema, TimeUnit};
-use tickcast::venue::{Frame, FrameKind, Mapper, Outgoing, Refusal, TradeIds, Venue};
+use tickcast::app::config::{SourceKind, VENUES, WebSocketConfig, parse};
+use tickcast::core::decode::JsonDecoder;
+use tickcast::core::domain::{Field, Schema, TimeUnit};
+use tickcast::core::venue::{Frame, FrameKind, Mapper, Outgoing, Refusal, TradeIds, Venue};
 use tokio_tungstenite::tungstenite::stream::MaybeTlsStream;
 use tokio_tungstenite::tungstenite::{Message, WebSocket, connect};
 

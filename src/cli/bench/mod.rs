@@ -12,15 +12,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use self::table::{Form, Row};
 use super::Global;
-use crate::bench::inference::Case;
-use crate::bench::machine::Machine;
-use crate::bench::memory::MemoryRow;
-use crate::bench::models::{Known, Subject};
-use crate::bench::{BenchError, burst, inference, marks, memory, pipeline, throughput};
-use crate::exit::{Exit, Failure};
-use crate::inference::Runtime;
-use crate::kafka::BareLoop;
-use crate::model::manifest::Mode;
+use crate::adapters::kafka::BareLoop;
+use crate::engine::inference::Runtime;
+use crate::engine::model::manifest::Mode;
+use crate::ops::exit::{Exit, Failure};
+use crate::tools::bench::inference::Case;
+use crate::tools::bench::machine::Machine;
+use crate::tools::bench::memory::MemoryRow;
+use crate::tools::bench::models::{Known, Subject};
+use crate::tools::bench::{BenchError, burst, inference, marks, memory, pipeline, throughput};
 
 /// Batches that are measured unless others are asked for.
 const BATCHES: [usize; 3] = [1, 30, 512];

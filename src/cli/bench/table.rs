@@ -5,14 +5,14 @@
 
 use serde::Serialize;
 
-use crate::bench::burst::BurstRow;
-use crate::bench::inference::InferenceRow;
-use crate::bench::machine::Machine;
-use crate::bench::marks::{MarkRow, Side};
-use crate::bench::memory::MemoryRow;
-use crate::bench::pipeline::PipelineRow;
-use crate::bench::throughput::ThroughputRow;
-use crate::bench::{Bound, Quantiles};
+use crate::tools::bench::burst::BurstRow;
+use crate::tools::bench::inference::InferenceRow;
+use crate::tools::bench::machine::Machine;
+use crate::tools::bench::marks::{MarkRow, Side};
+use crate::tools::bench::memory::MemoryRow;
+use crate::tools::bench::pipeline::PipelineRow;
+use crate::tools::bench::throughput::ThroughputRow;
+use crate::tools::bench::{Bound, Quantiles};
 
 /// One row of any bench.
 #[derive(Clone, Debug, Serialize)]
@@ -322,7 +322,7 @@ fn grouped(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::manifest::Mode;
+    use crate::engine::model::manifest::Mode;
 
     fn memory() -> Row {
         Row::Memory(MemoryRow {

@@ -25,11 +25,11 @@ pub use problem::Problems;
 
 use self::problem::{Place, Problem, Row};
 use super::config::DataConfig;
-use crate::decode::JsonDecoder;
-use crate::domain::{DurationNanos, Field, Fields, Reject, Step, Tick, UnixNanos};
-use crate::features::RawFeatures;
-use crate::source::file::{FileError, FileFormat, FileOptions, FileRecords, RECORD_BYTES_MAX};
-use crate::step::{StepRule, StepState};
+use crate::adapters::file::{FileError, FileFormat, FileOptions, FileRecords, RECORD_BYTES_MAX};
+use crate::core::decode::JsonDecoder;
+use crate::core::domain::{DurationNanos, Field, Fields, Reject, Step, Tick, UnixNanos};
+use crate::core::features::RawFeatures;
+use crate::core::step::{StepRule, StepState};
 
 /// The history of all symbols to train on.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::domain::{
+use crate::adapters::file::{Cell, FileFormat};
+use crate::core::domain::{
     Field, Fields, Reject, Schema, SymbolError, TimeError, UnixNanos, is_printable,
 };
-use crate::source::file::{Cell, FileFormat};
 
 /// As many rows as a person reads.
 const SHOWN_MAX: usize = 10;

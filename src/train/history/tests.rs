@@ -1,8 +1,8 @@
 //! Histories that read, and the words for those that do not.
 
 use super::*;
-use crate::domain::{DurationNanos, TimeUnit};
-use crate::step::TimeBars;
+use crate::core::domain::{DurationNanos, TimeUnit};
+use crate::core::step::TimeBars;
 
 fn features() -> RawFeatures {
     let names = ["close".to_owned(), "volume".to_owned(), "change".to_owned()];

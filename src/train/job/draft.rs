@@ -13,10 +13,10 @@ use super::super::fit::{Fit, predict};
 use super::super::sequences::{Place, Sequences};
 use super::super::windows::Windows;
 use super::{Job, TrainError};
-use crate::features::FeaturePlan;
-use crate::model::Draft;
-use crate::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
-use crate::model::manifest::{MANIFEST_SCHEMA, Manifest, Mode, TargetSpec, TrainingSpec};
+use crate::core::features::FeaturePlan;
+use crate::engine::model::Draft;
+use crate::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
+use crate::engine::model::manifest::{MANIFEST_SCHEMA, Manifest, Mode, TargetSpec, TrainingSpec};
 
 /// How far ONNX Runtime may be from the trainer, in model units, in which forecasts lie between
 /// -1 and 1. Measured: 3e-7 at most.

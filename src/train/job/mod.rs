@@ -23,10 +23,10 @@ use super::history::{History, HistoryError, read};
 use super::network::{ArchitectureError, Network};
 use super::repeat::{self, Material, Repeats, repeat};
 use super::report::{Report, Sources};
-use crate::domain::DurationNanos;
-use crate::features::{FeatureError, RawFeatures, ScalerError};
-use crate::inference::Runtime;
-use crate::model::{BundleError, Draft};
+use crate::core::domain::DurationNanos;
+use crate::core::features::{FeatureError, RawFeatures, ScalerError};
+use crate::engine::inference::Runtime;
+use crate::engine::model::{BundleError, Draft};
 
 /// Everything that is known before the fit.
 #[derive(Clone, Debug)]

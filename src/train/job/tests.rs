@@ -6,9 +6,9 @@ use super::super::loss::Loss;
 use super::super::{config, test_runtime};
 use super::draft::{CARRIED_CASES_PER_PART, CARRIED_WINDOWS, GOLDEN_CASES_PER_PART};
 use super::*;
-use crate::forecast::Target;
-use crate::model::Bundle;
-use crate::model::manifest::Mode;
+use crate::core::forecast::Target;
+use crate::engine::model::Bundle;
+use crate::engine::model::manifest::Mode;
 
 /// A configuration over a written history, small enough for a test.
 fn small(folder: &Path, extra: &str) -> TrainConfig {
@@ -132,7 +132,7 @@ fn seeds_and_folds_show_the_spread() {
     );
 }
 
-fn judged(trained: &Trained) -> &crate::model::manifest::Evaluation {
+fn judged(trained: &Trained) -> &crate::engine::model::manifest::Evaluation {
     &trained.assessment.test.figures
 }
 
@@ -151,7 +151,7 @@ fn a_fold_knows_nothing_of_what_follows() {
     let test = judged(&job.run(&mut onwards).unwrap()).from;
     for step in &mut job.history.series[0].steps {
         if step.time >= test {
-            step.fields.set_checked(crate::domain::Field::CLOSE, 1e6).unwrap();
+            step.fields.set_checked(crate::core::domain::Field::CLOSE, 1e6).unwrap();
         }
     }
     assert_eq!(folds(&job), before);

@@ -2,7 +2,7 @@
 //!
 //! Owns what is shown beside what, and in which unit and precision. Never computes a figure.
 
-use crate::model::manifest::{Evaluation, FigureSpread, RepeatFigures, SignalFigures};
+use crate::engine::model::manifest::{Evaluation, FigureSpread, RepeatFigures, SignalFigures};
 
 use super::super::evaluate::{Kind, p_value};
 
@@ -165,7 +165,8 @@ pub(super) fn runs(runs: &[Evaluation], kind: Kind) -> Table {
             .baselines
             .first()
             .map_or_else(String::new, |b| p_value(b.p_value).replace("p = ", "").replace("p ", ""));
-        let day = |time: crate::domain::UnixNanos| time.to_string().chars().take(10).collect();
+        let day =
+            |time: crate::core::domain::UnixNanos| time.to_string().chars().take(10).collect();
         let cells: [String; 8] = [
             run.part.clone(),
             day(run.from),

@@ -28,8 +28,8 @@ use super::history::History;
 use super::job::Trained;
 use super::loss::Loss;
 use super::network::Network;
-use crate::domain::UnixNanos;
-use crate::model::manifest::Manifest;
+use crate::core::domain::UnixNanos;
+use crate::engine::model::manifest::Manifest;
 
 /// The name of the page.
 pub const PAGE: &str = "report.html";

@@ -10,7 +10,7 @@
 use std::fmt::Write as _;
 
 use super::escape;
-use crate::domain::UnixNanos;
+use crate::core::domain::UnixNanos;
 
 /// The look of all plots, in a page or in a file of their own.
 pub(super) const STYLE: &str = include_str!("plot.css");

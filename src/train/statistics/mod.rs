@@ -20,7 +20,7 @@ mod student;
 
 use std::collections::BTreeMap;
 
-use crate::score::error;
+use crate::core::score::error;
 
 /// Limits between which a figure lies with 95 %.
 #[derive(Clone, Copy, Debug, PartialEq)]

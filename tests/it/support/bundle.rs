@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
-use tickcast::domain::{DurationNanos, UnixNanos};
-use tickcast::features::{ColumnRange, FeaturePlan, RowStatus, Scaler};
-use tickcast::forecast::{Interval, SignalThresholds, Target};
-use tickcast::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
-use tickcast::model::manifest::{
+use tickcast::core::domain::{DurationNanos, UnixNanos};
+use tickcast::core::features::{ColumnRange, FeaturePlan, RowStatus, Scaler};
+use tickcast::core::forecast::{Interval, SignalThresholds, Target};
+use tickcast::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
+use tickcast::engine::model::manifest::{
     GraphSpec, MANIFEST_SCHEMA, Manifest, Mode, StateSpec, StepSpec, TargetSpec, TrainingSpec,
 };
-use tickcast::model::{Bundle, Draft};
+use tickcast::engine::model::{Bundle, Draft};
 
 use super::network::Network;
 use super::runtime;

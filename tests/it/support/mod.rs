@@ -16,7 +16,7 @@ pub(crate) mod venue;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use tickcast::inference::Runtime;
+use tickcast::engine::inference::Runtime;
 
 /// Where ONNX Runtime lies: as `make test` says, or where `make setup` puts it.
 pub(crate) fn onnxruntime() -> PathBuf {

@@ -4,7 +4,7 @@
 //! whatever it reads late. A row that leaks into another, or an output read from the wrong run,
 //! turns a forecast into NaN, which equals nothing.
 
-use tickcast::inference::{Backend, InferenceError, Lane, Shape};
+use tickcast::engine::inference::{Backend, InferenceError, Lane, Shape};
 
 /// Wraps a backend. `states` is the number of recurrent states.
 pub(crate) struct Poison {

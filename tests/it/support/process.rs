@@ -29,7 +29,7 @@ pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>
 pub(crate) fn tickcast() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tickcast"));
     // The binary must see to its telemetry itself.
-    for name in tickcast::inference::TELEMETRY_SWITCHES {
+    for name in tickcast::engine::inference::TELEMETRY_SWITCHES {
         command.env_remove(name);
     }
     command.env("ORT_DYLIB_PATH", super::onnxruntime());

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use tickcast::publish::wire::ForecastRecord;
+use tickcast::engine::wire::forecast::ForecastRecord;
 
 use super::broker::unique;
 use super::bundle::{SealedBundle, sealed};

@@ -359,7 +359,7 @@ impl Connection<'_> {
 
     fn trade(&self, trade: &Trade) -> String {
         let Trade { symbol, price, volume, time_ms, id } = trade;
-        let nanos = tickcast::domain::UnixNanos::from_nanos(time_ms * 1_000_000);
+        let nanos = tickcast::core::domain::UnixNanos::from_nanos(time_ms * 1_000_000);
         let fill = [
             ("symbol", symbol.clone()),
             ("price", price.clone()),

@@ -6,8 +6,7 @@ use super::code::{code_of, is_word, lines_naming_path, lines_naming_word};
 use super::{File, numbered};
 
 /// The pure core: facts in, values out. Folders or files of these names under `src`.
-pub(super) const PURE: &[&str] =
-    &["domain", "decode", "step", "window", "features", "score", "health", "venue"];
+pub(super) const PURE: &[&str] = &["core"];
 
 /// What the pure core names nowhere.
 const IMPURE_PATHS: &[&str] = &[
@@ -21,60 +20,53 @@ const IMPURE_PATHS: &[&str] = &[
     "tungstenite",
     "std::fs",
     "std::net",
-    "crate::affinity",
+    "crate::adapters",
     "crate::app",
-    "crate::bench",
-    "crate::bridge",
     "crate::cli",
-    "crate::clock",
-    "crate::config",
-    "crate::dial",
     "crate::engine",
-    "crate::feed",
-    "crate::http",
-    "crate::inference",
-    "crate::kafka",
-    "crate::logging",
-    "crate::model",
-    "crate::pipeline",
-    "crate::process",
-    "crate::publish",
+    "crate::intake",
+    "crate::keep",
+    "crate::net",
+    "crate::ops",
+    "crate::ports",
     "crate::shard",
-    "crate::shutdown",
-    "crate::snapshot",
-    "crate::source",
-    "crate::supervise",
+    "crate::tools",
     "crate::train",
-    "crate::watch",
 ];
 
 /// Types that read a clock, wherever they are imported from.
 const CLOCK_TYPES: &[&str] = &["Instant", "SystemTime"];
 
 /// Who speaks to sockets.
-const WEBSOCKETS: &[&str] =
-    &["dial", "source/websocket", "publish/stream", "http", "feed", "watch"];
+const WEBSOCKETS: &[&str] = &[
+    "net/dial",
+    "adapters/websocket",
+    "adapters/stream",
+    "adapters/http",
+    "tools/feed",
+    "tools/watch",
+];
 
 /// Crates that are named in one place, and the modules that may do so.
 const HOMES: &[(&str, &[&str])] = &[
-    ("ort", &["inference/ort"]),
-    ("hyper", &["http"]),
-    ("hyper_util", &["http"]),
-    ("http_body_util", &["http"]),
+    ("ort", &["engine/inference/ort"]),
+    ("hyper", &["adapters/http"]),
+    ("hyper_util", &["adapters/http"]),
+    ("http_body_util", &["adapters/http"]),
     ("tungstenite", WEBSOCKETS),
     ("tokio_tungstenite", WEBSOCKETS),
-    ("data_encoding", &["dial/proxy"]),
-    ("rustls", &["dial"]),
-    ("rustls_native_certs", &["dial"]),
-    ("tokio_rustls", &["dial"]),
+    ("data_encoding", &["net/dial/proxy"]),
+    ("rustls", &["net/dial"]),
+    ("rustls_native_certs", &["net/dial"]),
+    ("tokio_rustls", &["net/dial"]),
     ("matrixmultiply", &["train/gemm"]),
     ("ndarray", &["train/gemm"]),
-    ("parquet", &["source/file/parquet"]),
-    ("postcard", &["state", "snapshot/codec"]),
-    ("prost", &["model/onnx"]),
-    ("rdkafka", &["kafka"]),
-    ("rustix", &["affinity", "clock"]),
-    ("zmij", &["publish/encoder"]),
+    ("parquet", &["adapters/file/parquet"]),
+    ("postcard", &["engine/state", "keep/snapshot/codec"]),
+    ("prost", &["engine/model/onnx"]),
+    ("rdkafka", &["adapters/kafka"]),
+    ("rustix", &["ops/affinity", "ops/clock"]),
+    ("zmij", &["engine/wire/encoder"]),
 ];
 
 const UNFINISHED: &[&str] = &["todo!", "unimplemented!", "dbg!"];
@@ -329,19 +321,19 @@ fn an_impure_core_is_caught() {
         ("fn f() { std::fs::read(p); }", "`std::fs`"),
         ("use std::time::Instant;", "`Instant`"),
         ("fn now() -> SystemTime {}", "`SystemTime`"),
-        ("use crate::{clock::Clock, domain::Tick};", "`crate::clock`"),
+        ("use crate::{core::domain::Tick, ops::clock};", "`crate::ops`"),
         ("fn f(x: ::prometheus::Counter) {}", "`prometheus`"),
         ("#[tokio::test]", "`tokio`"),
     ] {
         let text = format!("//! Core.\n{code}\n");
-        for path in ["src/window/ring.rs", "src/score.rs"] {
+        for path in ["src/core/window/ring.rs", "src/core/score.rs"] {
             assert_caught(path, &text, 2, name);
         }
         assert_clean("src/app.rs", &text);
     }
     let pure = "//! No tokio::, no SystemTime.\nuse std::time::Duration; // not Instant\n\
                 const WHY: &str = \"std::fs\";\nlet support = report::tokio();\n";
-    assert_clean("src/domain/mod.rs", pure);
+    assert_clean("src/core/domain/mod.rs", pure);
 }
 
 #[test]
@@ -358,9 +350,12 @@ fn a_crate_away_from_home_is_caught() {
     ] {
         assert_caught("src/app.rs", &format!("//! App.\n\n{code}\n"), 3, name);
     }
-    assert_clean("src/inference/ort.rs", "//! Home.\nuse ort::session::Session;\n");
-    assert_clean("src/kafka/mod.rs", "//! Home.\nuse rdkafka::Message;\n");
-    assert_clean("src/inference/mod.rs", "//! Uses.\nmod ort;\npub use self::ort::Engine;\n");
+    assert_clean("src/engine/inference/ort.rs", "//! Home.\nuse ort::session::Session;\n");
+    assert_clean("src/adapters/kafka/mod.rs", "//! Home.\nuse rdkafka::Message;\n");
+    assert_clean(
+        "src/engine/inference/mod.rs",
+        "//! Uses.\nmod ort;\npub use self::ort::Engine;\n",
+    );
     assert_clean("src/app.rs", "//! App.\nuse crate::inference::ort::Engine;\nlet ort = 1;\n");
 }
 

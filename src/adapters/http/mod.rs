@@ -1,0 +1,71 @@
+//! The http thread: probes, metrics, version and the door to the stream.
+//!
+//! Owns the listener and the only mention of hyper. Promises to answer from a thread and a runtime
+//! of its own, so that a probe and the metrics are there when the data path is stuck, and to hold
+//! only so many connections, each only so long. Never reads a request's body, never lets a foreign
+//! web page read the stream, and answers nothing but probes without the token, where there is one.
+
+pub mod access;
+mod models;
+pub mod origin;
+mod query;
+mod routes;
+mod server;
+mod stream;
+mod symbols;
+
+#[cfg(test)]
+mod tests;
+
+use prometheus::Registry;
+use serde::Serialize;
+use tokio::sync::watch;
+
+pub use server::{HttpError, HttpServer};
+
+use self::access::Access;
+use crate::adapters::stream::StreamHub;
+use crate::keep::reload::{ReloadHandle, RunningModel};
+use crate::ops::readiness::Readiness;
+use crate::shard::SymbolBoard;
+
+/// What the routes answer from.
+pub struct HttpState {
+    /// What `/metrics` shows.
+    pub registry: Registry,
+    /// What `/readyz` shows.
+    pub readiness: Readiness,
+    /// What `/livez` shows: whether the process is worth keeping.
+    pub liveness: Readiness,
+    /// What `/v1/stream` sends, where there are forecasts.
+    pub stream: Option<StreamHub>,
+    /// What `/v1/symbols` shows, where there are any.
+    pub symbols: Option<SymbolBoard>,
+    /// What `/version` shows beside the program's own, where a model runs.
+    pub version: Option<VersionInfo>,
+    /// Who may ask for what.
+    pub access: Access,
+    /// The model that runs and how to change it, where one runs.
+    pub models: Option<Models>,
+}
+
+/// The model that runs, and how to change it.
+pub struct Models {
+    /// Which one it is now.
+    pub running: watch::Receiver<RunningModel>,
+    /// Takes requests to reload.
+    pub reloads: ReloadHandle,
+}
+
+/// Which build runs which model.
+#[derive(Clone, Debug, Serialize)]
+pub struct VersionInfo {
+    /// The model's name.
+    pub model: String,
+    /// The model's version.
+    pub model_version: String,
+    /// How the model is driven.
+    pub mode: String,
+    /// What ONNX Runtime says of its build.
+    pub onnxruntime: String,
+}

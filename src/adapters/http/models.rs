@@ -1,0 +1,30 @@
+//! `GET /v1/models` and `POST /v1/reload`.
+//!
+//! Owns the status code of each outcome. Promises that a request to reload is answered when its
+//! outcome is known. Never loads a model.
+
+use hyper::StatusCode;
+
+use super::Models;
+use super::routes::{Answer, json, text};
+use crate::keep::reload::Outcome;
+
+/// Which model runs.
+pub(super) fn list(models: &Models) -> Answer {
+    json(StatusCode::OK, &*models.running.borrow())
+}
+
+/// Asks for a reload and waits for its outcome: 200 where another model runs, 409 where the same
+/// one was kept, 503 where no reload can be had.
+pub(super) async fn reload(models: &Models) -> Answer {
+    let outcome = match models.reloads.ask("POST /v1/reload") {
+        Ok(outcome) => outcome.await,
+        Err(busy) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("{busy}\n")),
+    };
+    match outcome {
+        Ok(outcome @ Outcome::Swapped { .. }) => json(StatusCode::OK, &outcome),
+        Ok(outcome @ Outcome::Kept { .. }) => json(StatusCode::CONFLICT, &outcome),
+        Ok(outcome @ Outcome::Fatal { .. }) => json(StatusCode::SERVICE_UNAVAILABLE, &outcome),
+        Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending\n"),
+    }
+}

@@ -1,0 +1,162 @@
+//! What a subscriber asks for in its URL.
+//!
+//! Owns the parameters of `/v1/stream` and `/v1/symbols`. Promises that every query is a wish or
+//! one sentence that says what is wrong with it. Never guesses: an unknown parameter is an error.
+
+use std::borrow::Cow;
+
+use crate::adapters::stream::{StreamId, SymbolFilter, WhenSlow, Wish};
+
+/// The parameters, each with what it does, for whoever asks in vain.
+const PARAMETERS: &str = "there are `symbols`, `snapshot`, `envelope`, `after` and `when_slow`";
+
+/// The wish in a query such as `symbols=AAPL,BRK%2EB&envelope=true&after=0f3a:17`.
+pub(super) fn wish(query: &str) -> Result<Wish, String> {
+    let mut wish = Wish::all();
+    let mut seen = Vec::new();
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        if seen.contains(&name) {
+            return Err(format!("{}: given twice", shown(name)));
+        }
+        seen.push(name);
+        let value = percent_decoded(value)
+            .ok_or_else(|| format!("{}: not percent-encoded UTF-8", shown(name)))?;
+        match name {
+            "symbols" => {
+                wish.filter = SymbolFilter::parse(&value).map_err(|error| error.to_string())?;
+            }
+            "snapshot" => wish.snapshot = switch(name, &value)?,
+            "envelope" => wish.envelope = switch(name, &value)?,
+            "after" => wish.after = Some(place(&value)?),
+            "when_slow" => {
+                wish.when_slow = match &*value {
+                    "cut" => WhenSlow::Cut,
+                    "conflate" => WhenSlow::Conflate,
+                    _ => return Err("when_slow: must be cut or conflate".to_owned()),
+                }
+            }
+            _ => return Err(format!("unknown parameter; {PARAMETERS}")),
+        }
+    }
+    // Without envelopes there are no numbers to go on from and no notice of what is missing.
+    if !wish.envelope && wish.after.is_some() {
+        return Err("after: needs envelope=true".to_owned());
+    }
+    if !wish.envelope && wish.when_slow == WhenSlow::Conflate {
+        return Err("when_slow: conflate needs envelope=true, which tells what was missed".into());
+    }
+    Ok(wish)
+}
+
+/// The symbols of interest in a query such as `symbols=AAPL,BRK%2EB`, which is all it may hold.
+pub(super) fn symbols(query: &str) -> Result<SymbolFilter, String> {
+    let mut parameters = query.split('&').filter(|parameter| !parameter.is_empty());
+    let Some(parameter) = parameters.next() else { return Ok(SymbolFilter::All) };
+    let value = parameter.strip_prefix("symbols=").filter(|_| parameters.next().is_none());
+    let value = value.ok_or("unknown parameter; there is `symbols`, once")?;
+    let value = percent_decoded(value).ok_or("symbols: not percent-encoded UTF-8")?;
+    SymbolFilter::parse(&value).map_err(|error| error.to_string())
+}
+
+/// A parameter's name, where it is one of ours.
+fn shown(name: &str) -> &str {
+    let known = ["symbols", "snapshot", "envelope", "after", "when_slow"];
+    known.into_iter().find(|known| *known == name).unwrap_or("a parameter")
+}
+
+fn switch(name: &str, value: &str) -> Result<bool, String> {
+    value.parse().map_err(|_| format!("{name}: must be true or false"))
+}
+
+/// `STREAM:SEQ`, as the stream's own messages have them.
+fn place(value: &str) -> Result<(StreamId, u64), String> {
+    let place = value
+        .split_once(':')
+        .and_then(|(stream, seq)| Some((stream.parse().ok()?, seq.parse().ok()?)));
+    place.ok_or_else(|| "after: must be STREAM:SEQ, as in the welcome".to_owned())
+}
+
+/// Undoes percent-encoding; `None` where what comes out is no text.
+pub(super) fn percent_decoded(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('%') {
+        return Some(text.into());
+    }
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            plain => plain,
+        });
+    }
+    String::from_utf8(decoded).ok().map(Cow::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_symbols_takes_no_other_parameter() {
+        let only = |text| Ok(SymbolFilter::parse(text).unwrap());
+        for query in ["", "&", "symbols="] {
+            assert_eq!(symbols(query), Ok(SymbolFilter::All), "{query}");
+        }
+        assert_eq!(symbols("&symbols=BRK%2eB%2CIBM"), only("IBM,BRK.B"));
+        for query in ["symbol=A", "symbols", "symbols=A&symbols=B", "symbols=%zz", "symbols=A,,B"] {
+            assert!(symbols(query).is_err(), "{query}");
+        }
+    }
+
+    #[test]
+    fn reads_the_symbols_of_a_query() {
+        let only = |text| Wish { filter: SymbolFilter::parse(text).unwrap(), ..Wish::all() };
+        assert_eq!(wish(""), Ok(Wish::all()));
+        assert_eq!(wish("symbols="), Ok(Wish::all()));
+        assert_eq!(wish("symbols=AAPL,MSFT"), Ok(only("MSFT,AAPL")));
+        assert_eq!(wish("&symbols=BRK%2eB%2CZ%C3%BCrich+&"), Ok(only("BRK.B,Zürich+")));
+    }
+
+    #[test]
+    fn reads_every_parameter() {
+        let query = "symbols=A&snapshot=true&envelope=true&after=00ff:17&when_slow=conflate";
+        let expected = Wish {
+            filter: SymbolFilter::parse("A").unwrap(),
+            snapshot: true,
+            envelope: true,
+            after: Some((StreamId(255), 17)),
+            when_slow: WhenSlow::Conflate,
+        };
+        assert_eq!(wish(query), Ok(expected));
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        for (query, problem) in [
+            ("symbol=AAPL", "unknown parameter; there are"),
+            ("x", "unknown parameter"),
+            ("symbols=A&symbols=B", "symbols: given twice"),
+            ("symbols=A%", "symbols: not percent-encoded"),
+            ("symbols=A%4", "symbols: not percent-encoded"),
+            ("symbols=%zz", "symbols: not percent-encoded"),
+            ("symbols=%ff", "symbols: not percent-encoded"),
+            ("symbols=A,,B", "symbols: "),
+            ("snapshot=yes", "snapshot: must be true or false"),
+            ("envelope", "envelope: must be true or false"),
+            ("envelope=true&after=7", "after: must be STREAM:SEQ"),
+            ("envelope=true&after=x:7", "after: must be STREAM:SEQ"),
+            ("envelope=true&after=7:-1", "after: must be STREAM:SEQ"),
+            ("after=7:1", "after: needs envelope"),
+            ("when_slow=conflate", "when_slow: conflate needs envelope"),
+            ("when_slow=wait", "when_slow: must be cut or conflate"),
+            ("%3Cb%3E=1", "unknown parameter"),
+        ] {
+            let found = wish(query).unwrap_err();
+            assert!(found.starts_with(problem), "{query}: {found}");
+        }
+    }
+}

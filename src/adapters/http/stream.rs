@@ -1,0 +1,94 @@
+//! `GET /v1/stream`: from an HTTP request to a subscriber.
+//!
+//! Owns the checks before the upgrade and the upgrade itself. Promises that a refusal is an
+//! ordinary HTTP answer that says why. Never sends a forecast: the subscription does.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN, UPGRADE};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tracing::{debug, info};
+
+use super::origin::may_connect;
+use super::query;
+use super::routes::{Answer, text};
+use super::server::Context;
+use crate::adapters::stream::{StreamHub, limits};
+
+/// Between our answer and the socket lies one write; a peer that does not take it holds a place.
+const UPGRADE_MAX: Duration = Duration::from_secs(10);
+
+/// The longest piece of a foreign header in a log line.
+const SAMPLE_CHARS_MAX: usize = 64;
+
+/// Answers 101 and serves the subscriber in a task of its own, or says what is wrong.
+pub(super) fn open(context: &Context, hub: &StreamHub, mut request: Request<Incoming>) -> Answer {
+    let wish = match query::wish(request.uri().query().unwrap_or_default()) {
+        Ok(wish) => wish,
+        Err(problem) => return text(StatusCode::BAD_REQUEST, format!("{problem}\n")),
+    };
+    if !origin_is_fine(context, &request) {
+        hub.count_refusal();
+        return text(StatusCode::FORBIDDEN, "this web origin may not open the stream\n");
+    }
+    let answer = match create_response_with_body(&request, Full::<Bytes>::default) {
+        Ok(answer) => answer,
+        Err(error) => {
+            let mut answer =
+                text(StatusCode::UPGRADE_REQUIRED, format!("connect by WebSocket: {error}\n"));
+            let headers = answer.headers_mut();
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            let version = HeaderName::from_static("sec-websocket-version");
+            headers.insert(version, HeaderValue::from_static("13"));
+            return answer;
+        }
+    };
+    let subscription = match hub.subscribe(wish, context.peer.ip()) {
+        Ok(subscription) => subscription,
+        Err(refusal) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("{refusal}\n")),
+    };
+    let upgrade = hyper::upgrade::on(&mut request);
+    let (peer, alive) = (context.peer, context.alive.clone());
+    tokio::spawn(async move {
+        match timeout(UPGRADE_MAX, upgrade).await {
+            Ok(Ok(upgraded)) => {
+                let io = TokioIo::new(upgraded);
+                let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(limits()));
+                subscription.serve(socket.await, peer).await;
+            }
+            Ok(Err(error)) => debug!(%peer, %error, "a peer left during the upgrade"),
+            Err(_) => debug!(%peer, "a peer did not take the upgrade in time"),
+        }
+        drop(alive);
+    });
+    answer
+}
+
+/// Whether the request comes from a program, or from a page that may open the stream.
+pub(super) fn origin_is_fine(context: &Context, request: &Request<Incoming>) -> bool {
+    let mut origins = request.headers().get_all(ORIGIN).iter();
+    let (origin, more) = (origins.next(), origins.next());
+    // An origin that is not a text is the origin of nobody.
+    let origin = origin.map(|origin| origin.to_str().unwrap_or("?"));
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let allowed = &context.state.access.allowed_origins;
+    let fine = more.is_none() && may_connect(origin, host, context.loopback, allowed);
+    if !fine {
+        let origin: String = origin
+            .unwrap_or_default()
+            .chars()
+            .take(SAMPLE_CHARS_MAX)
+            .flat_map(char::escape_debug)
+            .collect();
+        info!(peer = %context.peer, origin, "refused a web origin");
+    }
+    fine
+}

@@ -1,0 +1,382 @@
+//! The http thread over real sockets.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream as StdStream};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use super::*;
+use crate::adapters::http::access::AccessToken;
+use crate::adapters::stream::{StreamId, StreamLimits, StreamMetrics};
+use crate::core::domain::Symbol;
+
+type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// A running http thread on a free port.
+struct Running {
+    address: SocketAddr,
+    readiness: Readiness,
+    hub: StreamHub,
+    stop: watch::Sender<bool>,
+    thread: JoinHandle<()>,
+}
+
+fn start(subscribers_max: usize) -> Running {
+    let allowed_origins = vec!["https://charts.example.com".into()];
+    start_with(subscribers_max, Access { allowed_origins, ..Access::default() })
+}
+
+fn start_with(subscribers_max: usize, access: Access) -> Running {
+    let registry = Registry::new();
+    let metrics = StreamMetrics::register(&registry).unwrap();
+    let limits = StreamLimits {
+        subscribers_max,
+        subscribers_per_address_max: subscribers_max,
+        lag_records_max: 1024,
+        symbols_max: 16,
+    };
+    let hub = StreamHub::new(limits, StreamId(0xfeed), metrics);
+    let readiness = Readiness::new();
+    let state = HttpState {
+        registry,
+        readiness: readiness.clone(),
+        liveness: Readiness::always("process"),
+        symbols: None,
+        stream: Some(hub.clone()),
+        version: Some(VersionInfo {
+            model: "aapl-daily".into(),
+            model_version: "1".into(),
+            mode: "sliding".into(),
+            onnxruntime: "ORT Build Info: test".into(),
+        }),
+        models: None,
+        access,
+    };
+    let server = HttpServer::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = server.local_addr();
+    let (stop, stopped) = watch::channel(false);
+    let thread = server.spawn(state, stopped).unwrap();
+    Running { address, readiness, hub, stop, thread }
+}
+
+/// What came back: the status, the head as it stands, and the body.
+struct Reply {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Reply {
+    fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+}
+
+impl Running {
+    fn ask(&self, method: &str, target: &str) -> Reply {
+        self.ask_with(method, target, "")
+    }
+
+    fn ask_with(&self, method: &str, target: &str, headers: &str) -> Reply {
+        let mut socket = StdStream::connect(self.address).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let host = self.address;
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n"
+        );
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Reply { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        let body = self.ask("GET", "/metrics").body;
+        let value = body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap().parse().unwrap()
+    }
+
+    async fn connect(&self, query: &str) -> Result<Client, WebSocketError> {
+        self.connect_from(query, None).await
+    }
+
+    async fn connect_from(
+        &self,
+        query: &str,
+        origin: Option<&str>,
+    ) -> Result<Client, WebSocketError> {
+        let url = format!("ws://{}/v1/stream{query}", self.address);
+        let mut request = url.into_client_request().unwrap();
+        if let Some(origin) = origin {
+            request.headers_mut().insert("origin", HeaderValue::from_str(origin).unwrap());
+        }
+        tokio_tungstenite::connect_async(request).await.map(|(client, _)| client)
+    }
+
+    fn publish(&self, symbol: &str, record: &str) {
+        self.hub.publish(&Symbol::new(symbol).unwrap(), record.to_owned().into());
+    }
+}
+
+fn refusal(outcome: Result<Client, WebSocketError>) -> (u16, String) {
+    match outcome {
+        Err(WebSocketError::Http(response)) => {
+            let body = response.body().clone().unwrap_or_default();
+            (response.status().as_u16(), String::from_utf8(body).unwrap())
+        }
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+/// Keeps a broken test from hanging for ever; never part of what is asserted.
+async fn within<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), work).await.expect("the test ends")
+}
+
+#[test]
+fn probes_follow_the_conditions() {
+    let running = start(1);
+    let livez = running.ask("GET", "/livez");
+    assert_eq!((livez.status, &*livez.body), (200, "ok\n"));
+    let readyz = || {
+        let reply = running.ask("GET", "/readyz");
+        (reply.status, reply.body)
+    };
+    let model = running.readiness.condition("model");
+    let source = running.readiness.condition("source");
+    model.not_ready("golden vectors differ");
+    assert_eq!(readyz(), (503, "model: golden vectors differ\nsource: not yet\n".to_owned()));
+    model.ready();
+    source.ready();
+    assert_eq!(readyz(), (200, "ready\n".to_owned()));
+    source.not_ready("stopping");
+    assert_eq!(readyz(), (503, "source: stopping\n".to_owned()));
+    assert_eq!(running.ask("GET", "/livez").status, 200);
+}
+
+#[test]
+fn metrics_are_in_the_text_format() {
+    let running = start(1);
+    let reply = running.ask("GET", "/metrics");
+    assert_eq!(reply.header("content-type"), Some("text/plain; version=0.0.4"));
+    let mut samples = Vec::new();
+    for line in reply.body.lines() {
+        if let Some(comment) = line.strip_prefix("# ") {
+            assert!(comment.starts_with("HELP ") || comment.starts_with("TYPE "), "{line}");
+            continue;
+        }
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        value.parse::<f64>().unwrap();
+        samples.push(name);
+    }
+    assert_eq!(
+        samples,
+        [
+            "tickcast_stream_conflated_total",
+            "tickcast_stream_cut_total",
+            "tickcast_stream_refused_total",
+            "tickcast_stream_sent_total",
+            "tickcast_stream_subscribers",
+            "tickcast_stream_unlisted_total"
+        ]
+    );
+}
+
+#[test]
+fn version_names_the_build_and_the_model() {
+    let reply = start(1).ask("GET", "/version");
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    let json: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+    assert_eq!(
+        json,
+        serde_json::json!({
+            "name": "tickcast",
+            "version": env!("CARGO_PKG_VERSION"),
+            "model": "aapl-daily",
+            "model_version": "1",
+            "mode": "sliding",
+            "onnxruntime": "ORT Build Info: test",
+        })
+    );
+}
+
+#[test]
+fn every_answer_is_guarded_and_unknown_requests_are_told_what_there_is() {
+    let running = start(1);
+    let expected = [
+        ("GET", "/", 200, "GET /v1/stream"),
+        ("GET", "/livez?x=1", 200, "ok"),
+        ("HEAD", "/livez", 200, ""),
+        ("GET", "/nothing", 404, "not found; there are\n\nGET /livez"),
+        ("POST", "/livez", 405, "allowed: GET, HEAD"),
+        ("DELETE", "/v1/stream", 405, "allowed: GET\n"),
+        ("GET", "/v1/stream", 426, "connect by WebSocket: "),
+        ("GET", "/v1/stream?symbol=A", 400, "unknown parameter"),
+        ("GET", "/v1/stream?symbols=A,,B", 400, "symbols: a symbol has"),
+    ];
+    for (method, target, status, body) in expected {
+        let reply = running.ask(method, target);
+        let asked = format!("{method} {target}: {}", reply.body);
+        assert_eq!(reply.status, status, "{asked}");
+        assert!(
+            reply.body.starts_with(body) || target == "/" && reply.body.contains(body),
+            "{asked}"
+        );
+        assert_eq!(reply.body.is_empty(), method == "HEAD", "{asked}");
+        assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{asked}");
+        assert_eq!(reply.header("content-security-policy"), Some("default-src 'self'"), "{asked}");
+        assert_eq!(reply.header("allow").is_some(), status == 405, "{asked}");
+        assert_eq!(reply.header("sec-websocket-version").is_some(), status == 426, "{asked}");
+    }
+    let long = format!("X-Long: {}\r\n", "x".repeat(20 << 10));
+    assert_eq!(running.ask_with("GET", "/livez", &long).status, 431);
+}
+
+#[tokio::test]
+async fn the_stream_sends_the_bytes_of_what_was_asked_for() {
+    within(async {
+        let running = start(2);
+        let mut all = running.connect("").await.unwrap();
+        let mut some = running.connect("?symbols=MSFT,Z%C3%BCrich").await.unwrap();
+        for (symbol, record) in [("AAPL", "{\"a\":1}"), ("Zürich", "{\"é\": 2}"), ("MSFT", "{}")]
+        {
+            running.publish(symbol, record);
+        }
+        for expected in ["{\"a\":1}", "{\"é\": 2}", "{}"] {
+            assert_eq!(all.next().await.unwrap().unwrap(), Message::text(expected));
+        }
+        for expected in ["{\"é\": 2}", "{}"] {
+            assert_eq!(some.next().await.unwrap().unwrap(), Message::text(expected));
+        }
+        assert_eq!(running.metric("tickcast_stream_subscribers"), 2.0);
+        assert_eq!(running.metric("tickcast_stream_sent_total"), 5.0);
+    })
+    .await;
+}
+
+#[test]
+fn the_newest_forecast_of_a_symbol_can_be_asked_for() {
+    let running = start(1);
+    assert_eq!(running.ask("GET", "/v1/forecasts/A").status, 404);
+    running.publish("A", "{\"a\":1}");
+    running.publish("Zürich", "{\"é\":2}");
+    running.publish("A", "{\"a\":3}");
+    let newest = running.ask("GET", "/v1/forecasts/A");
+    assert_eq!((newest.status, &*newest.body), (200, "{\"a\":3}"));
+    assert_eq!(newest.header("content-type"), Some("application/json"));
+    assert_eq!(running.ask("GET", "/v1/forecasts/Z%C3%BCrich").body, "{\"é\":2}");
+    assert_eq!(running.ask("HEAD", "/v1/forecasts/A").status, 200);
+    assert_eq!(running.ask("GET", "/v1/forecasts/B%ff").status, 404);
+    assert_eq!(running.ask("POST", "/v1/forecasts/A").status, 405);
+}
+
+#[test]
+fn with_a_token_only_probes_are_answered_without_it() {
+    let token = Some(AccessToken::new("0123456789abcdef").unwrap());
+    let running = start_with(1, Access { token: token.clone(), ..Access::default() });
+    let paths = ["/", "/metrics", "/version", "/v1/stream", "/v1/forecasts/A", "/nothing"];
+    for path in paths {
+        let reply = running.ask("GET", path);
+        assert_eq!(reply.status, 401, "{path}");
+        assert_eq!(reply.header("www-authenticate"), Some("Bearer"), "{path}");
+        let with = |token: &str| {
+            let header = format!("Authorization: Bearer {token}\r\n");
+            running.ask_with("GET", path, &header).status
+        };
+        assert_eq!(with("0123456789abcdeF"), 401, "{path}");
+        assert_ne!(with("0123456789abcdef"), 401, "{path}");
+    }
+    assert_eq!(running.ask("GET", "/livez").status, 200);
+    assert_eq!(running.ask("GET", "/readyz").status, 503);
+
+    let open = start_with(1, Access { token, open_metrics: true, ..Access::default() });
+    let status = |path| open.ask("GET", path).status;
+    assert_eq!([status("/metrics"), status("/version"), status("/")], [200, 200, 401]);
+    assert_eq!(open.metric("tickcast_stream_refused_total"), 1.0);
+}
+
+#[tokio::test]
+async fn a_subscriber_beyond_the_places_is_refused() {
+    within(async {
+        let running = start(1);
+        let _first = running.connect("").await.unwrap();
+        let second = refusal(running.connect("").await);
+        assert_eq!(second, (503, "too many subscribers\n".to_owned()));
+        assert_eq!(running.metric("tickcast_stream_refused_total"), 1.0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_of_a_foreign_origin_is_refused() {
+    within(async {
+        let running = start(2);
+        for origin in ["http://evil.example", "null", "http://127.0.0.1:1"] {
+            let (status, _) = refusal(running.connect_from("", Some(origin)).await);
+            assert_eq!(status, 403, "{origin}");
+        }
+        let own = format!("http://{}", running.address);
+        let twice = format!("Origin: {own}\r\nOrigin: http://evil.example\r\n");
+        assert_eq!(running.ask_with("GET", "/v1/stream", &twice).status, 403);
+        assert_eq!(running.metric("tickcast_stream_refused_total"), 4.0);
+        let _own = running.connect_from("", Some(&own)).await.unwrap();
+        let _allowed = running.connect_from("", Some("https://charts.example.com")).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stop_lets_subscribers_have_what_is_in_the_ring() {
+    within(async {
+        let running = start(1);
+        let mut client = running.connect("").await.unwrap();
+        // A connection without a request must not hold up the end.
+        let _idle = StdStream::connect(running.address).unwrap();
+        for index in 0..500 {
+            running.publish("A", &index.to_string());
+        }
+        running.stop.send(true).unwrap();
+        for index in 0..500 {
+            assert_eq!(client.next().await.unwrap().unwrap(), Message::text(index.to_string()));
+        }
+        match client.next().await {
+            Some(Ok(Message::Close(Some(frame)))) => {
+                assert_eq!((frame.code, &*frame.reason), (CloseCode::Away, "going away"));
+            }
+            other => panic!("expected a close, got {other:?}"),
+        }
+        while client.next().await.is_some() {}
+        running.thread.join().unwrap();
+        assert!(StdStream::connect(running.address).is_err());
+    })
+    .await;
+}
+
+#[test]
+fn a_stop_without_its_sender_is_a_stop() {
+    let running = start(1);
+    drop(running.stop);
+    running.thread.join().unwrap();
+}
+
+#[test]
+fn a_taken_address_is_named() {
+    let first = HttpServer::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let error = HttpServer::bind(first.local_addr()).err().unwrap();
+    assert!(
+        error.to_string().starts_with(&format!("listen on {}: ", first.local_addr())),
+        "{error}"
+    );
+}

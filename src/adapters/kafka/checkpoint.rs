@@ -1,0 +1,185 @@
+//! From a line in the stream to a committed offset.
+//!
+//! Owns the order of a checkpoint: forecasts acknowledged, then states stored and acknowledged,
+//! then the offsets committed; or all of them in one transaction. Promises that no offset is
+//! committed beyond work that is done (I5). While a checkpoint without a transaction is under way
+//! records go on flowing; with one, the shards wait for it. Never polls the consumer.
+
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::time::Duration;
+
+use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::producer::Producer as _;
+use rdkafka::{Offset, TopicPartitionList};
+use tracing::debug;
+
+use super::Failure;
+use super::client::{self, GroupConsumer};
+use super::partitions::Reading;
+use super::publisher::{Batch, KafkaPublisher, Turn};
+use crate::app::config::{Delivery, KafkaConfig};
+use crate::engine::pipeline::StoredState;
+use crate::intake::queue::IntakeSender;
+use crate::ops::clock::Stopwatch;
+use crate::shard::command::{self, Command};
+
+/// How long a checkpoint may take that waits for the coordinator of the group.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(60);
+
+/// The wait before it is asked again.
+const COMMIT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A checkpoint under way.
+pub(super) struct Checkpoint {
+    covered: Vec<Reading>,
+    /// Which forecasts came before the line.
+    turn: Turn,
+    stage: Stage,
+    begun: Stopwatch,
+    /// Lets the shards go on when it is dropped, whatever happened.
+    _resumes: Vec<Sender<()>>,
+}
+
+enum Stage {
+    /// Shards publish what came before the line, and hand over what has changed.
+    Draining { answers: Receiver<Vec<StoredState>>, missing: usize, states: Vec<StoredState> },
+    /// The broker has still to acknowledge forecasts from before the line.
+    Publishing { states: Vec<StoredState> },
+    /// The broker has still to acknowledge the states.
+    Storing,
+    /// The coordinator of the group was not to be had for the commit, this long ago.
+    Waiting(Stopwatch),
+}
+
+/// What a checkpoint needs besides itself.
+pub(super) struct Tools<'s> {
+    pub(super) config: &'s KafkaConfig,
+    pub(super) consumer: &'s GroupConsumer,
+    pub(super) publisher: &'s KafkaPublisher,
+    pub(super) shards: &'s [IntakeSender],
+}
+
+/// How far one has come.
+pub(super) enum Progress {
+    UnderWay(Checkpoint),
+    /// These positions are committed.
+    Done(Vec<Reading>, Stopwatch),
+}
+
+impl Checkpoint {
+    /// Draws the line behind everything that was handed to the shards.
+    pub(super) fn begin(
+        tools: &Tools<'_>,
+        covered: Vec<Reading>,
+        turn: Turn,
+    ) -> Result<Self, Failure> {
+        let (answer, answers) = channel();
+        let mut resumes = Vec::new();
+        for shard in tools.shards {
+            let resume = (tools.config.delivery == Delivery::ExactlyOnce).then(|| {
+                let (resume, resumed) = channel();
+                resumes.push(resume);
+                resumed
+            });
+            let checkpoint = command::Checkpoint { answer: answer.clone(), resume };
+            shard
+                .command(Command::Checkpoint(checkpoint))
+                .map_err(|_| Failure::Final(super::KafkaError::EngineGone))?;
+        }
+        let missing = tools.shards.len();
+        let stage = Stage::Draining { answers, missing, states: Vec::new() };
+        Ok(Self { covered, turn, stage, begun: Stopwatch::start(), _resumes: resumes })
+    }
+
+    /// Goes as far as is possible without waiting; a transaction is committed in one go.
+    pub(super) fn step(self, tools: &Tools<'_>) -> Result<Progress, Failure> {
+        let Self { covered, turn, stage, begun, _resumes } = self;
+        let outstanding = tools.publisher.outstanding();
+        let settled = |batch| outstanding.is_settled(batch).map_err(Failure::Retry);
+        let stage = match stage {
+            Stage::Draining { answers, mut missing, mut states } => {
+                while missing > 0 {
+                    match answers.try_recv() {
+                        Ok(changed) => {
+                            states.extend(changed);
+                            missing -= 1;
+                        }
+                        Err(TryRecvError::Empty) => break,
+                        Err(TryRecvError::Disconnected) => {
+                            return Err(Failure::Final(super::KafkaError::EngineGone));
+                        }
+                    }
+                }
+                if missing > 0 {
+                    Stage::Draining { answers, missing, states }
+                } else if tools.config.delivery == Delivery::ExactlyOnce {
+                    store(tools, &states);
+                    commit_transaction(tools, &covered)?;
+                    return Ok(Progress::Done(covered, begun));
+                } else {
+                    Stage::Publishing { states }
+                }
+            }
+            Stage::Publishing { states } if settled(Batch::Published(turn))? => {
+                store(tools, &states);
+                Stage::Storing
+            }
+            waiting @ Stage::Waiting(since) if since.elapsed() < COMMIT_PAUSE => waiting,
+            Stage::Storing | Stage::Waiting(_) if settled(Batch::States)? => {
+                match tools.consumer.commit(&positions(&covered)?, CommitMode::Sync) {
+                    Ok(()) => return Ok(Progress::Done(covered, begun)),
+                    // It moves, or loads what it knows of groups. Whether we are still in ours is
+                    // part of the next answer.
+                    Err(error) if client::passes_commit(&error) => {
+                        debug!(%error, "the commit has to wait");
+                        if begun.elapsed() > COMMIT_PATIENCE {
+                            return Err(Failure::retry(format_args!("commit offsets: {error}")));
+                        }
+                        Stage::Waiting(Stopwatch::start())
+                    }
+                    Err(error) => {
+                        return Err(Failure::retry(format_args!("commit offsets: {error}")));
+                    }
+                }
+            }
+            waiting @ (Stage::Publishing { .. } | Stage::Storing | Stage::Waiting(_)) => waiting,
+        };
+        settled(Batch::States)?;
+        Ok(Progress::UnderWay(Self { covered, turn, stage, begun, _resumes }))
+    }
+}
+
+fn store(tools: &Tools<'_>, states: &[StoredState]) {
+    for state in states {
+        if let Some(place) = tools.publisher.state_place(state) {
+            tools.publisher.state(&state.symbol, &place, Some(&state.bytes));
+        }
+    }
+}
+
+/// Commits forecasts, states and offsets together, and begins the next transaction. Any failure
+/// leaves the outcome open: the session ends, and the next one's producer fences this one's off.
+fn commit_transaction(tools: &Tools<'_>, covered: &[Reading]) -> Result<(), Failure> {
+    let producer = tools.publisher.producer();
+    let limit = tools.config.transaction_timeout;
+    let group = tools
+        .consumer
+        .group_metadata()
+        .ok_or_else(|| Failure::retry("the consumer is in no group"))?;
+    producer
+        .send_offsets_to_transaction(&positions(covered)?, &group, limit)
+        .map_err(Failure::while_doing("add offsets to the transaction"))?;
+    producer.commit_transaction(limit).map_err(Failure::while_doing("commit the transaction"))?;
+    producer.begin_transaction().map_err(Failure::while_doing("begin a transaction"))
+}
+
+fn positions(covered: &[Reading]) -> Result<TopicPartitionList, Failure> {
+    let mut positions = TopicPartitionList::with_capacity(covered.len());
+    for Reading { name, next, .. } in covered {
+        // The offset of the record to come: the one addition of 1 was made on delivery.
+        positions
+            .add_partition_offset(&name.topic, name.number, Offset::Offset(*next))
+            .map_err(Failure::while_doing("name a position"))?;
+    }
+    Ok(positions)
+}

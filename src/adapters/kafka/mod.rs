@@ -1,0 +1,205 @@
+//! Kafka in, Kafka out: nothing lost, nothing invented, any number of instances.
+//!
+//! Owns the consumer, the producer, and what makes them one: checkpoints. It stands outside the
+//! order of the other folders, because delivery is decided at both ends at once. Promises that a
+//! forecast is acknowledged before the state behind it is stored, and the state before the offset
+//! is committed; so that after any end, however sudden, the records from the committed offset on
+//! give the missing forecasts, and repeats have the bytes of the first. Never decodes a record and
+//! never looks into a state.
+//!
+//! One thread owns the consumer: it polls, hands records to the shards, answers rebalances and
+//! drives checkpoints. Whatever fails that can be tried again ends the *session*: shards forget
+//! everything, clients are dropped, and after a wait a new session begins exactly as a fresh
+//! process would, from the stored states and the committed offsets. There is one way to recover,
+//! and every start takes it.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `client` | every option of every client, and their logs |
+//! | `advice` | what the clients are told in effect, and what of it cannot work |
+//! | `secret` | passwords and tokens that stand in files of their own |
+//! | `refusal` | why a cluster does not let us in, in words that help (pure) |
+//! | `topics` | which topics there must be, and making them |
+//! | `partitions` | the partitions of the input: numbers, positions, pauses (pure) |
+//! | `restore` | reading a changelog partition to its end |
+//! | `publisher` | the producer, and what is not yet acknowledged |
+//! | `checkpoint` | from a line in the stream to a committed offset |
+//! | `session` | one life of all clients |
+//! | `gap` | the header that tells a reader that records are missing |
+//! | `tools` | reading and writing a topic without a group, for the tools at both ends |
+//! | `bare_loop` | the client library alone, to compare with |
+
+mod advice;
+mod bare_loop;
+mod checkpoint;
+mod client;
+mod gap;
+mod metrics;
+mod partitions;
+mod publisher;
+mod refusal;
+mod restore;
+mod secret;
+mod session;
+mod tools;
+mod topics;
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::app::config::{ClusterConfig, KafkaConfig};
+use crate::intake::queue::IntakeSender;
+use crate::net::backoff::Backoff;
+use crate::ops::clock::pause;
+use crate::ops::readiness::Condition;
+use crate::ops::supervise::Pulse;
+
+pub use self::bare_loop::{BareLoop, BareLoopError};
+pub use self::metrics::KafkaMetrics;
+pub use self::publisher::KafkaPublisher;
+pub use self::tools::{
+    BridgeMetrics, BridgeWriter, NewTopicShape, ReadError, Sent, TailEvent, TopicRecord,
+    TopicRecords, TopicTail, TopicWriter, WriteCounts, WriteError, Written,
+};
+
+use self::advice::Effective;
+use self::session::{Ended, Session};
+
+/// How long beginning and ending a session may take: each of their requests has a limit of its own,
+/// a minute at most.
+const OPEN_PATIENCE: Duration = Duration::from_secs(300);
+
+/// Everything the thread needs.
+pub struct KafkaSource {
+    /// Brokers, topics and promises.
+    pub config: KafkaConfig,
+    /// One queue per shard.
+    pub shards: Vec<IntakeSender>,
+    /// What a probe is told.
+    pub ready: Condition,
+    /// What is counted.
+    pub metrics: KafkaMetrics,
+    /// What the supervisor is told.
+    pub pulse: Pulse,
+    /// Where the jitter of waits begins.
+    pub seed: u64,
+    /// Runs what the admin client does.
+    pub runtime: tokio::runtime::Handle,
+}
+
+/// Why the source ended without being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum KafkaError {
+    /// The configuration or the cluster's set-up is at fault; trying again will not help.
+    #[error("{0}")]
+    Setup(String),
+    /// The shards take no more.
+    #[error("the engine takes no more records")]
+    EngineGone,
+}
+
+/// How a session ended, and what that means.
+#[derive(Debug)]
+enum Failure {
+    /// A new session may succeed.
+    Retry(String),
+    /// The cluster does not let us in: a fault of the configuration, unless it let us in before.
+    Refused(String),
+    /// It will not.
+    Final(KafkaError),
+}
+
+impl Failure {
+    fn retry(what: impl std::fmt::Display) -> Self {
+        Self::Retry(what.to_string())
+    }
+
+    /// For `map_err`: says what was being done.
+    fn while_doing<E: std::fmt::Display>(context: &str) -> impl Fn(E) -> Self {
+        move |error| Self::Retry(format!("{context}: {error}"))
+    }
+}
+
+fn setup(context: &str, error: &rdkafka::error::KafkaError) -> KafkaError {
+    KafkaError::Setup(format!("{context}: {}", client::without_value(error)))
+}
+
+/// Looks at the options of a daemon without connecting, files of secrets included. Returns what
+/// cannot work although each option by itself is taken.
+///
+/// # Errors
+/// [`KafkaError::Setup`] where an option is refused.
+pub fn check(config: &KafkaConfig) -> Result<Vec<String>, KafkaError> {
+    let effective = advice::effective(config).map_err(|error| setup("kafka", &error))?;
+    Ok(effective.advice)
+}
+
+/// As [`check`], of a tool such as the bridge.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_tool(cluster: &ClusterConfig) -> Result<(), KafkaError> {
+    advice::check_tool(cluster).map_err(|error| setup("kafka", &error))
+}
+
+impl KafkaSource {
+    /// Runs sessions until `stop` turns true. Call it on a thread of its own.
+    ///
+    /// # Errors
+    /// [`KafkaError`].
+    pub fn run(self, stop: &watch::Receiver<bool>) -> Result<(), KafkaError> {
+        let mut backoff = Backoff::new(self.config.backoff_max, self.seed);
+        let mut proven = false;
+        let Effective { consumer, producer, advice } =
+            advice::effective(&self.config).map_err(|error| setup("kafka", &error))?;
+        info!(consumer, producer, "effective Kafka options");
+        for advice in advice {
+            warn!(advice, "a setting cannot work");
+        }
+        // After a failure its reason stays to be seen until a session stands.
+        self.ready.not_ready(format!("connecting to {}", self.config.brokers));
+        loop {
+            let mut wait = backoff.next_wait();
+            while !wait.is_zero() && !*stop.borrow() {
+                self.pulse.work();
+                let step = wait.min(Duration::from_millis(50));
+                pause(step);
+                wait -= step;
+            }
+            if *stop.borrow() {
+                return Ok(());
+            }
+            self.pulse.wait(OPEN_PATIENCE);
+            let ended = match Session::open(&self, stop) {
+                Ok(mut session) => {
+                    proven = true;
+                    let ended = session.run();
+                    if session.has_flowed() {
+                        backoff.reset();
+                    }
+                    session.close();
+                    ended
+                }
+                // What was right once may be so again: a password that is being replaced, say.
+                Err(Failure::Final(KafkaError::Setup(what))) if proven => Err(Failure::Retry(what)),
+                Err(failure) => Err(failure),
+            };
+            self.pulse.wait(OPEN_PATIENCE);
+            session::clear(&self.shards).map_err(|_| KafkaError::EngineGone)?;
+            match ended {
+                Ok(Ended::Stopped) => return Ok(()),
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Refused(why)) if !proven => {
+                    return Err(KafkaError::Setup(format!("kafka: {why}")));
+                }
+                Err(Failure::Retry(error) | Failure::Refused(error)) => {
+                    self.metrics.session_failed();
+                    self.ready.not_ready(&error);
+                    warn!(%error, "the Kafka session has ended; a new one begins");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Which topics there must be, and making those that are missing.
+//!
+//! Owns the shape of the changelogs. Promises that a changelog has one partition per partition of
+//! its input and is compacted, or that the daemon says what is wrong instead of beginning. Never
+//! changes a topic that exists.
+
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
+use tracing::{info, warn};
+
+use super::client::Observer;
+use super::partitions::PartitionTable;
+use super::{Failure, KafkaError, client};
+use crate::app::config::{KafkaConfig, TOKEN_FILE};
+use crate::ops::clock::Stopwatch;
+
+/// How long the cluster may take to answer one question.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long one attempt at it may take: then it is asked whether the cluster lets us in at all.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Checks all topics, makes what is missing, and numbers the input's partitions.
+pub(super) fn prepare(
+    config: &KafkaConfig,
+    observer: &Observer,
+    runtime: &tokio::runtime::Handle,
+) -> Result<PartitionTable, Failure> {
+    let mut inputs = Vec::new();
+    for topic in &config.topics {
+        let Some(count) = partition_count(observer, topic)? else {
+            return Err(Failure::retry(format_args!("topic `{topic}` does not exist yet")));
+        };
+        inputs.push((topic.as_str(), count));
+    }
+    let admin = Admin::open(config, runtime)?;
+    let most = inputs.iter().map(|(_, count)| *count).max().unwrap_or(1);
+    let outputs = [Some(&config.forecasts), config.scores.as_ref(), config.dead_letters.as_ref()];
+    for topic in outputs.into_iter().flatten() {
+        if partition_count(observer, topic)?.is_none() {
+            let new = NewTopic::new(topic, most, TopicReplication::Fixed(config.replication));
+            admin.create(&new)?;
+            await_topic(observer, topic)?;
+        }
+    }
+    for (topic, count) in &inputs {
+        let changelog = config.changelog_of(topic);
+        match partition_count(observer, &changelog)? {
+            None => {
+                let replication = TopicReplication::Fixed(config.replication);
+                let new =
+                    NewTopic::new(&changelog, *count, replication).set("cleanup.policy", "compact");
+                admin.create(&new)?;
+                await_topic(observer, &changelog)?;
+            }
+            Some(found) if found != *count => {
+                return Err(Failure::Final(KafkaError::Setup(format!(
+                    "kafka.changelog: topic `{changelog}` has {found} partitions and its input \
+                     `{topic}` has {count}; they must be equal"
+                ))));
+            }
+            Some(_) => admin.check_compaction(observer, &changelog)?,
+        }
+    }
+    Ok(PartitionTable::new(inputs))
+}
+
+/// What the cluster says of a topic. One that does not let us in is not asked for as long as one
+/// that is merely away.
+fn metadata(observer: &Observer, topic: &str) -> Result<Metadata, Failure> {
+    let begun = Stopwatch::start();
+    loop {
+        client::serve(observer);
+        let error = match observer.fetch_metadata(Some(topic), ATTEMPT_TIMEOUT) {
+            Ok(metadata) => return Ok(metadata),
+            Err(error) => error,
+        };
+        client::serve(observer);
+        let complaints = observer.context().complaints();
+        if let Some(why) = complaints.take_refusal() {
+            return Err(Failure::Refused(why));
+        }
+        if !client::is_silence(&error) || begun.elapsed() > ANSWER_TIMEOUT {
+            let complaint =
+                complaints.take_newest().map_or_else(String::new, |c| format!(" ({c})"));
+            return Err(Failure::retry(format_args!("ask for the topics: {error}{complaint}")));
+        }
+    }
+}
+
+/// How many partitions a topic has; `None` where there is no such topic.
+pub(super) fn partition_count(observer: &Observer, topic: &str) -> Result<Option<i32>, Failure> {
+    let metadata = metadata(observer, topic)?;
+    let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+        return Ok(None);
+    };
+    match found.error().map(RDKafkaErrorCode::from) {
+        None => Ok(i32::try_from(found.partitions().len()).ok().filter(|count| *count > 0)),
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+            Ok(None)
+        }
+        Some(error) => Err(Failure::retry(format_args!("topic `{topic}`: {error}"))),
+    }
+}
+
+/// Waits until a topic that was just made is known.
+pub(super) fn await_topic(observer: &Observer, topic: &str) -> Result<(), Failure> {
+    let begun = Stopwatch::start();
+    while partition_count(observer, topic)?.is_none() {
+        if begun.elapsed() > ANSWER_TIMEOUT {
+            return Err(Failure::retry(format_args!("topic `{topic}` is not known yet")));
+        }
+        crate::ops::clock::pause(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Makes topics and looks at their settings. The library gives its admin client no way to ask for
+/// a token, so with tokens topics have to be there.
+pub(super) struct Admin<'r> {
+    client: Option<AdminClient<DefaultClientContext>>,
+    runtime: &'r tokio::runtime::Handle,
+}
+
+impl<'r> Admin<'r> {
+    fn open(config: &KafkaConfig, runtime: &'r tokio::runtime::Handle) -> Result<Self, Failure> {
+        let has_token = config.options.contains_key(TOKEN_FILE);
+        Self::with(client::admin_options(config), has_token, runtime)
+            .map_err(client::opening("make the admin client"))
+    }
+
+    /// An admin client with these options; none where they name a token.
+    pub(super) fn with(
+        options: Result<rdkafka::ClientConfig, ClientError>,
+        has_token: bool,
+        runtime: &'r tokio::runtime::Handle,
+    ) -> Result<Self, ClientError> {
+        let client = if has_token { None } else { Some(options?.create()?) };
+        Ok(Self { client, runtime })
+    }
+
+    /// Limits of one question. Without one for the request the library waits for a minute.
+    fn limits() -> AdminOptions {
+        AdminOptions::new()
+            .request_timeout(Some(ANSWER_TIMEOUT))
+            .operation_timeout(Some(ANSWER_TIMEOUT))
+    }
+
+    /// Makes a topic, if nobody else was quicker.
+    pub(super) fn create(&self, topic: &NewTopic<'_>) -> Result<(), Failure> {
+        let Some(client) = &self.client else {
+            let (name, partitions) = (topic.name, topic.num_partitions);
+            return Err(Failure::retry(format_args!(
+                "topic `{name}` does not exist, and with {TOKEN_FILE} it cannot be made here: \
+                 make it with {partitions} partitions{}",
+                topic
+                    .config
+                    .iter()
+                    .map(|(key, value)| format!(", {key}={value}"))
+                    .collect::<String>()
+            )));
+        };
+        let answers = self
+            .runtime
+            .block_on(client.create_topics([topic], &Self::limits()))
+            .map_err(Failure::while_doing("create a topic"))?;
+        for answer in answers {
+            match answer {
+                Ok(name) => {
+                    info!(topic = name, partitions = topic.num_partitions, "created a topic");
+                }
+                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((name, error)) => {
+                    return Err(Failure::retry(format_args!("create topic `{name}`: {error}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a changelog keeps every symbol. Some clusters let nobody look; then the operator's
+    /// word must do.
+    fn check_compaction(&self, observer: &Observer, changelog: &str) -> Result<(), Failure> {
+        let unseen = |why: &dyn std::fmt::Display| {
+            warn!(topic = changelog, error = %why, "cannot check that the changelog is compacted");
+        };
+        let Some(client) = &self.client else {
+            unseen(&"the admin client has no token");
+            return Ok(());
+        };
+        let topic = [ResourceSpecifier::Topic(changelog)];
+        // Any broker can answer, and the one that has just done so does not have to be looked for.
+        let broker = metadata(observer, changelog)?.orig_broker_id();
+        let limits = Self::limits().broker_id(broker);
+        let answers = match self.runtime.block_on(client.describe_configs(&topic, &limits)) {
+            Ok(answers) => answers,
+            Err(error) => {
+                unseen(&error);
+                return Ok(());
+            }
+        };
+        for answer in answers {
+            let resource = match answer {
+                Ok(resource) => resource,
+                Err(error) => {
+                    unseen(&error);
+                    continue;
+                }
+            };
+            let policy = resource.get("cleanup.policy").and_then(|entry| entry.value.as_deref());
+            // "compact,delete" would forget the state of symbols that were quiet for long.
+            if policy != Some("compact") {
+                return Err(Failure::Final(KafkaError::Setup(format!(
+                    "kafka.changelog: topic `{changelog}` has cleanup.policy={}; it must be \
+                     `compact`, or the states of quiet symbols get lost",
+                    policy.unwrap_or("unknown")
+                ))));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,248 @@
+//! What the stream remembers: the newest records of all symbols, and the newest of each.
+//!
+//! Owns the numbers of records. Promises that numbers rise by one from 1, that memory is bounded
+//! by two limits, and that no call looks at more than its caller asked for, because publishers wait
+//! meanwhile. Never waits, and never looks into a record.
+
+use std::collections::{HashMap, VecDeque};
+
+use tokio_tungstenite::tungstenite::Message;
+
+use super::SymbolFilter;
+use crate::core::domain::Symbol;
+
+/// A record with its number in the stream.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Numbered {
+    /// The first record of a stream has number 1.
+    pub(super) seq: u64,
+    /// What is sent.
+    pub(super) message: Message,
+}
+
+/// How far a stream has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Progress {
+    /// The number of the newest record; 0 before the first.
+    pub(super) newest: u64,
+    /// Nothing follows.
+    pub(super) finished: bool,
+}
+
+/// What follows a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Following {
+    /// Everything up to this number was looked at.
+    UpTo(u64),
+    /// So many records are no longer remembered.
+    Forgotten(u64),
+    /// Nothing yet.
+    Nothing,
+    /// Nothing, for ever.
+    End,
+}
+
+/// The memory of a stream.
+pub(super) struct Ring {
+    /// The newest records, the oldest first.
+    records: VecDeque<(Symbol, Message)>,
+    records_max: usize,
+    progress: Progress,
+    /// The newest record of each symbol, and where it stands in the list.
+    latest: Vec<(Symbol, Numbered)>,
+    index: HashMap<Symbol, usize>,
+    symbols_max: usize,
+}
+
+impl Ring {
+    pub(super) fn new(records_max: usize, symbols_max: usize) -> Self {
+        Self {
+            records: VecDeque::new(),
+            records_max: records_max.max(1),
+            progress: Progress::default(),
+            latest: Vec::new(),
+            index: HashMap::new(),
+            symbols_max,
+        }
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// The newest record of a symbol.
+    pub(super) fn newest_of(&self, symbol: &str) -> Option<&Numbered> {
+        self.index.get(symbol).map(|place| &self.latest[*place].1)
+    }
+
+    /// Takes the next record in; tells whether it is remembered as the newest of its symbol, for
+    /// which there may be no room.
+    pub(super) fn push(&mut self, symbol: &Symbol, message: Message) -> bool {
+        self.progress.newest += 1;
+        let newest = Numbered { seq: self.progress.newest, message: message.clone() };
+        if self.records.len() >= self.records_max {
+            self.records.pop_front();
+        }
+        self.records.push_back((symbol.clone(), message));
+        if let Some(place) = self.index.get(symbol) {
+            self.latest[*place].1 = newest;
+        } else if self.latest.len() < self.symbols_max {
+            self.index.insert(symbol.clone(), self.latest.len());
+            self.latest.push((symbol.clone(), newest));
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Nothing is pushed any more.
+    pub(super) fn finish(&mut self) {
+        self.progress.finished = true;
+    }
+
+    /// Appends the records behind number `after` that a filter wants; looks at `records_max` at
+    /// most.
+    pub(super) fn follow(
+        &self,
+        after: u64,
+        filter: &SymbolFilter,
+        records_max: usize,
+        into: &mut Vec<Numbered>,
+    ) -> Following {
+        let Progress { newest, finished } = self.progress;
+        let oldest = newest + 1 - self.records.len() as u64;
+        if after >= newest {
+            return if finished { Following::End } else { Following::Nothing };
+        }
+        if after + 1 < oldest {
+            return Following::Forgotten(oldest - after - 1);
+        }
+        // Below the length of the ring, which fits.
+        let begin = (after + 1 - oldest) as usize;
+        let end = self.records.len().min(begin + records_max);
+        for ((symbol, message), seq) in self.records.range(begin..end).zip(after + 1..) {
+            if filter.wants(symbol) {
+                into.push(Numbered { seq, message: message.clone() });
+            }
+        }
+        Following::UpTo(after + (end - begin) as u64)
+    }
+
+    /// Appends the newest records of wanted symbols whose numbers lie behind `after` and not
+    /// behind `up_to`, out of the symbols `place..place + symbols_max`. Returns the place to go on
+    /// from, or `None` at the end of all symbols.
+    pub(super) fn latest(
+        &self,
+        place: usize,
+        symbols_max: usize,
+        (after, up_to): (u64, u64),
+        filter: &SymbolFilter,
+        into: &mut Vec<Numbered>,
+    ) -> Option<usize> {
+        let end = self.latest.len().min(place + symbols_max);
+        for (symbol, newest) in self.latest.get(place..end).unwrap_or_default() {
+            if newest.seq > after && newest.seq <= up_to && filter.wants(symbol) {
+                into.push(newest.clone());
+            }
+        }
+        (end < self.latest.len()).then_some(end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn symbol(index: u8) -> Symbol {
+        Symbol::new(&format!("S{index}")).unwrap()
+    }
+
+    fn numbers(records: &[Numbered]) -> Vec<u64> {
+        records.iter().map(|record| record.seq).collect()
+    }
+
+    #[test]
+    fn what_is_forgotten_is_told_by_its_count() {
+        let mut ring = Ring::new(3, 10);
+        let mut records = Vec::new();
+        let mut follow = |ring: &Ring, after| {
+            records.clear();
+            let following = ring.follow(after, &SymbolFilter::All, 2, &mut records);
+            (following, numbers(&records))
+        };
+        assert_eq!(follow(&ring, 0), (Following::Nothing, vec![]));
+        for _ in 0..5 {
+            assert!(ring.push(&symbol(0), Message::text("x")));
+        }
+        assert_eq!(follow(&ring, 0), (Following::Forgotten(2), vec![]));
+        assert_eq!(follow(&ring, 2), (Following::UpTo(4), vec![3, 4]));
+        assert_eq!(follow(&ring, 4), (Following::UpTo(5), vec![5]));
+        assert_eq!(follow(&ring, 5), (Following::Nothing, vec![]));
+        ring.finish();
+        assert_eq!(follow(&ring, 4), (Following::UpTo(5), vec![5]));
+        assert_eq!(follow(&ring, 5), (Following::End, vec![]));
+    }
+
+    #[test]
+    fn symbols_beyond_the_limit_have_no_newest_record() {
+        let mut ring = Ring::new(10, 2);
+        let kept: Vec<_> =
+            [0, 1, 2, 0].map(|index| ring.push(&symbol(index), Message::text("x"))).into();
+        assert_eq!(kept, [true, true, false, true]);
+        assert_eq!(ring.newest_of("S0").map(|record| record.seq), Some(4));
+        assert_eq!(ring.newest_of("S2"), None);
+    }
+
+    proptest! {
+        /// Whoever follows gets exactly what an endless memory would give, whatever the sizes; and
+        /// the newest of each symbol, taken in slices, is what the last records say.
+        #[test]
+        fn following_is_complete_and_in_order(
+            symbols in proptest::collection::vec(0u8..5, 1..200),
+            after in 0u64..200,
+            step in 1usize..40,
+            wanted in 0u8..6,
+        ) {
+            let mut ring = Ring::new(1000, 5);
+            for (index, name) in symbols.iter().enumerate() {
+                ring.push(&symbol(*name), Message::text(index.to_string()));
+            }
+            ring.finish();
+            let filter = match wanted {
+                5 => SymbolFilter::All,
+                one => SymbolFilter::Only([symbol(one)].into()),
+            };
+            let expected: Vec<u64> = (1..)
+                .zip(&symbols)
+                .filter(|(seq, name)| *seq > after && filter.wants(&symbol(**name)))
+                .map(|(seq, _)| seq)
+                .collect();
+            let (mut records, mut cursor) = (Vec::new(), after);
+            while let Following::UpTo(seq) = ring.follow(cursor, &filter, step, &mut records) {
+                prop_assert!(seq > cursor && seq <= cursor + step as u64);
+                cursor = seq;
+            }
+            prop_assert_eq!(numbers(&records), &*expected);
+            for record in &records {
+                prop_assert_eq!(&record.message, &Message::text((record.seq - 1).to_string()));
+            }
+
+            let up_to = symbols.len() as u64;
+            let mut newest: Vec<u64> = (0..5u8)
+                .filter(|name| filter.wants(&symbol(*name)))
+                .filter_map(|name| symbols.iter().rposition(|other| *other == name))
+                .map(|place| place as u64 + 1)
+                .filter(|seq| *seq > after)
+                .collect();
+            newest.sort_unstable();
+            let (mut records, mut place) = (Vec::new(), Some(0));
+            while let Some(from) = place {
+                place = ring.latest(from, step, (after, up_to), &filter, &mut records);
+            }
+            records.sort_by_key(|record| record.seq);
+            prop_assert_eq!(numbers(&records), newest);
+        }
+    }
+}

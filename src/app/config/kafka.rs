@@ -1,0 +1,325 @@
+//! The section `[kafka]`: brokers, topics, and what is promised about delivery.
+//!
+//! Owns its keys and their rules.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::url::is_topic_name;
+use crate::core::domain::UnixNanos;
+use crate::ports::section::Section;
+
+/// Kafka as the way in and out.
+#[derive(Clone, PartialEq)]
+pub struct KafkaConfig {
+    /// `host:port` of one or more brokers, separated by commas.
+    pub brokers: String,
+    /// The consumer group; instances that share it share the partitions.
+    pub group: String,
+    /// The topics that ticks come from.
+    pub topics: Vec<String>,
+    /// Where a group that has committed nothing begins.
+    pub start: StartAt,
+    /// What a committed offset that the broker no longer has means.
+    pub lost_offset: LostOffset,
+    /// The topic of forecasts.
+    pub forecasts: String,
+    /// The topic of scores, if any.
+    pub scores: Option<String>,
+    /// The topic of refused records, if any.
+    pub dead_letters: Option<String>,
+    /// The changelog's name, with `{group}` and `{topic}` in it.
+    pub changelog: String,
+    /// Copies of each topic that the daemon makes; -1 is the broker's default.
+    pub replication: i32,
+    /// What is promised.
+    pub delivery: Delivery,
+    /// The time between two checkpoints.
+    pub commit_interval: Duration,
+    /// The name of this instance in the group: the same after a restart, different from all others.
+    pub instance: String,
+    /// Whether a restart within the session timeout keeps the partitions.
+    pub static_membership: bool,
+    /// Whether a rebalance leaves alone the partitions that stay.
+    pub cooperative: bool,
+    /// How long restoring one partition may take.
+    pub restore_timeout: Duration,
+    /// How long a transaction's calls may take.
+    pub transaction_timeout: Duration,
+    /// How long there may be records to read and none coming.
+    pub stall_timeout: Duration,
+    /// The longest wait between two sessions.
+    pub backoff_max: Duration,
+    /// Whether forecasts carry headers.
+    pub headers: bool,
+    /// Options of librdkafka as its documentation has them.
+    pub options: BTreeMap<String, String>,
+}
+
+/// Where a group that has committed nothing begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartAt {
+    /// At the first record there is.
+    Earliest,
+    /// Behind the last record there is.
+    Latest,
+    /// At the first record of this time or later, by the record's own timestamp.
+    Time(UnixNanos),
+}
+
+/// What to do where the committed offset is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LostOffset {
+    /// Go on with the first record there is; windows begin cold.
+    Earliest,
+    /// Go on behind the last record there is; windows begin cold.
+    Latest,
+    /// Stop.
+    Fail,
+}
+
+/// What is promised about delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Every forecast at least once; a repeat has the bytes of the first.
+    AtLeastOnce,
+    /// Every forecast exactly once for readers of committed records.
+    ExactlyOnce,
+}
+
+/// Options that the promises about delivery rest on: they have keys of their own here or none.
+pub(super) const FIXED: [&str; 16] = [
+    "acks",
+    "request.required.acks",
+    "allow.auto.create.topics",
+    "auto.offset.reset",
+    "bootstrap.servers",
+    "metadata.broker.list",
+    "client.id",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "group.id",
+    "group.instance.id",
+    "isolation.level",
+    "partition.assignment.strategy",
+    "transactional.id",
+];
+
+/// Options whose values nobody should read in a log.
+const SECRET: [&str; 5] =
+    ["password", "secret", "sasl.oauthbearer.config", "ssl.key.pem", "sasl.jaas"];
+
+/// The option that names the file of a token to log in with; ours, not the library's.
+pub const TOKEN_FILE: &str = "sasl.oauthbearer.token_file";
+
+/// Behind the name of an option that is a secret: the file that its value stands in.
+const FILE_SUFFIX: &str = "_file";
+
+/// Whether the value of an option should be read by nobody.
+pub fn is_secret(key: &str) -> bool {
+    !key.ends_with(FILE_SUFFIX) && SECRET.iter().any(|word| key.contains(word))
+}
+
+/// The option whose value stands in the file that `key` names, as `sasl.password_file` does.
+pub fn secret_file_of(key: &str) -> Option<&str> {
+    key.strip_suffix(FILE_SUFFIX).filter(|option| is_secret(option))
+}
+
+/// What is wrong with options taken together: the option and the problem.
+fn problems_of(options: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let mut problems = Vec::new();
+    for key in options.keys() {
+        if FIXED.contains(&key.as_str()) {
+            problems.push((key, "is set by tickcast, whose promises rest on it".to_owned()));
+        }
+        match secret_file_of(key) {
+            Some(option) if options.contains_key(option) => {
+                problems.push((key, format!("says the same as `{option}`; keep one of them")));
+            }
+            None if key.ends_with(FILE_SUFFIX) && key != TOKEN_FILE => {
+                problems.push((key, "only secrets are read from files".to_owned()));
+            }
+            _ => {}
+        }
+    }
+    let mechanism = ["sasl.mechanism", "sasl.mechanisms"].iter().find_map(|key| options.get(*key));
+    if let Some((key, _)) = options.get_key_value(TOKEN_FILE)
+        && mechanism.is_none_or(|mechanism| mechanism != "OAUTHBEARER")
+    {
+        problems.push((key, "needs \"sasl.mechanism\" = \"OAUTHBEARER\"".to_owned()));
+    }
+    problems.into_iter().map(|(key, problem)| (format!("options.\"{key}\""), problem)).collect()
+}
+
+impl KafkaConfig {
+    /// The changelog of an input topic.
+    pub fn changelog_of(&self, topic: &str) -> String {
+        self.changelog.replace("{group}", &self.group).replace("{topic}", topic)
+    }
+}
+
+impl fmt::Debug for KafkaConfig {
+    /// With secrets hidden.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hide = |(key, value): (&String, &String)| {
+            (key.clone(), if is_secret(key) { "***".to_owned() } else { value.clone() })
+        };
+        formatter
+            .debug_struct("KafkaConfig")
+            .field("brokers", &self.brokers)
+            .field("group", &self.group)
+            .field("topics", &self.topics)
+            .field("forecasts", &self.forecasts)
+            .field("delivery", &self.delivery)
+            .field("instance", &self.instance)
+            .field("options", &self.options.iter().map(hide).collect::<BTreeMap<_, _>>())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads the section. Whether it is complete is judged by whoever wants it.
+pub(super) fn read(mut section: Section<'_>) -> KafkaConfig {
+    let time = |section: &mut Section<'_>, name, max| {
+        Duration::from_millis(section.count(name, 1, max) as u64)
+    };
+    let start = section.text("start");
+    let start = match &*start {
+        "earliest" => StartAt::Earliest,
+        "latest" => StartAt::Latest,
+        text => match UnixNanos::parse(text) {
+            Ok(time) => StartAt::Time(time),
+            Err(_) => {
+                section.problem("start", "must be \"earliest\", \"latest\" or a time (RFC 3339)");
+                StartAt::Earliest
+            }
+        },
+    };
+    let lost = [
+        ("earliest", LostOffset::Earliest),
+        ("latest", LostOffset::Latest),
+        ("fail", LostOffset::Fail),
+    ];
+    let deliveries =
+        [("at_least_once", Delivery::AtLeastOnce), ("exactly_once", Delivery::ExactlyOnce)];
+    let assignments = [("eager", false), ("cooperative", true)];
+    let instance = section.optional_text("instance");
+    let static_membership = section.switch("static_membership");
+    if static_membership && instance.is_none() {
+        section.problem("instance", "must name this instance where static_membership = true");
+    }
+    let options = section.table("options");
+    for (name, problem) in problems_of(&options) {
+        section.problem(&name, problem);
+    }
+    let config = KafkaConfig {
+        brokers: section.text("brokers"),
+        group: section.text("group"),
+        topics: section.texts("topics"),
+        start,
+        lost_offset: section.choice("on_lost_offset", &lost),
+        forecasts: section.text("forecasts"),
+        scores: section.optional_text("scores"),
+        dead_letters: section.optional_text("dead_letters"),
+        changelog: section.text("changelog"),
+        replication: match section.count("replication", 0, 32) {
+            0 => -1,
+            // The limit fits.
+            count => count as i32,
+        },
+        delivery: section.choice("delivery", &deliveries),
+        commit_interval: time(&mut section, "commit_interval_ms", 60_000),
+        instance: instance.unwrap_or_else(own_name),
+        static_membership,
+        cooperative: section.choice("assignment", &assignments),
+        restore_timeout: time(&mut section, "restore_ms_max", 240_000),
+        transaction_timeout: time(&mut section, "transaction_ms_max", 60_000),
+        stall_timeout: time(&mut section, "stall_ms_max", 3_600_000),
+        backoff_max: time(&mut section, "backoff_ms_max", 600_000),
+        headers: section.switch("headers"),
+        options,
+    };
+    if !config.changelog.contains("{topic}") {
+        section.problem("changelog", "must contain {topic}: each input has a changelog of its own");
+    }
+    for (name, empty) in [
+        ("brokers", config.brokers.is_empty()),
+        ("group", config.group.is_empty()),
+        ("forecasts", config.forecasts.is_empty()),
+    ] {
+        if empty {
+            section.problem(name, "must not be empty");
+        }
+    }
+    let named = config.topics.iter().map(|topic| ("topics", topic));
+    let outputs = [
+        ("forecasts", Some(&config.forecasts)),
+        ("scores", config.scores.as_ref()),
+        ("dead_letters", config.dead_letters.as_ref()),
+    ];
+    let written = outputs.iter().filter_map(|(name, topic)| Some((*name, (*topic)?)));
+    for (name, topic) in named.chain(written) {
+        // An empty name is told above.
+        if !topic.is_empty() && !is_topic_name(topic) {
+            section.problem(name, format_args!("`{topic}`: {}", super::KafkaUrlError::Topic));
+        }
+    }
+    let outputs = [Some(&config.forecasts), config.scores.as_ref(), config.dead_letters.as_ref()];
+    if config.scores.as_ref() == Some(&config.forecasts) {
+        section.problem("scores", "must not be the topic of the forecasts");
+    }
+    if config.topics.iter().any(|topic| outputs.contains(&Some(topic))) {
+        section.problem("topics", "must not hold a topic that the daemon writes to");
+    }
+    section.finish();
+    config
+}
+
+/// A name that no other process has: enough where nothing needs to outlive this one.
+fn own_name() -> String {
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let stamp = (crate::ops::clock::wall_seconds() * 1e3) as u64;
+    format!("{}-{}-{stamp:x}", host.trim(), std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_known_by_their_names_and_their_files_are_none() {
+        for key in ["sasl.password", "ssl.key.password", "sasl.oauthbearer.client.secret"] {
+            assert!(is_secret(key), "{key}");
+            assert_eq!(secret_file_of(&format!("{key}_file")), Some(key));
+            assert!(!is_secret(&format!("{key}_file")));
+        }
+        for key in ["sasl.username", "sasl.username_file", TOKEN_FILE, "client.rack"] {
+            assert!(!is_secret(key), "{key}");
+            assert_eq!(secret_file_of(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn options_that_do_not_go_together_are_told() {
+        let problems = |pairs: &[(&str, &str)]| {
+            let pair = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+            problems_of(&pairs.iter().map(pair).collect())
+        };
+        let oauth = ("sasl.mechanism", "OAUTHBEARER");
+        assert_eq!(problems(&[("sasl.password_file", "p"), (TOKEN_FILE, "t"), oauth]), []);
+        for (pairs, key, words) in [
+            (&[("acks", "1")][..], "acks", "is set by tickcast"),
+            (&[("sasl.password", "x"), ("sasl.password_file", "p")], "sasl.password_file", "keep"),
+            (&[("sasl.username_file", "p")], "sasl.username_file", "only secrets"),
+            (&[(TOKEN_FILE, "t"), ("sasl.mechanism", "PLAIN")], TOKEN_FILE, "OAUTHBEARER"),
+            (&[(TOKEN_FILE, "t")], TOKEN_FILE, "OAUTHBEARER"),
+        ] {
+            let found = problems(pairs);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert_eq!(found[0].0, format!("options.\"{key}\""));
+            assert!(found[0].1.contains(words), "{found:?}");
+        }
+    }
+}

@@ -1,0 +1,668 @@
+//! The layers of the configuration, and the rules that its values must meet.
+//!
+//! Owns the order of layers: defaults, then the file, then `TICKCAST__SECTION__KEY` variables.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use config::{Environment, File, FileFormat, Value, ValueKind};
+
+use super::bridge::{self, BridgeSection};
+use super::venue::{self, VenueLayer};
+use super::{
+    BridgeConfig, ClusterConfig, Config, FileConfig, KafkaConfig, LinesTarget, LogConfig,
+    LogFormat, LogLevel, ModelConfig, PublishConfig, ShardConfig, SourceConfig, SourceKind,
+    WebSocketConfig, WhenFull,
+};
+use super::{checkpoint, dial, health, http, kafka, life, policy, scores};
+use crate::adapters::file;
+use crate::core::domain::{Symbol, TimeUnit};
+use crate::engine::model::manifest::Mode;
+use crate::engine::symbols::{EngineLimits, EnginePolicy};
+use crate::ports::section::{Problems, Section, Setting};
+
+/// Every key with its default and the reason for it.
+pub const DEFAULTS: &str = include_str!("../../../config/default.toml");
+
+/// The prefix of environment variables, which name a key as `TICKCAST__SOURCE__URL`.
+pub(super) const PREFIX: &str = "TICKCAST";
+
+/// Stands in for an address that is none, so that the other problems are found as well.
+pub(super) const NOWHERE: &str = "ws://127.0.0.1:0";
+
+/// One gibibyte: no frame is larger.
+const BYTES_MAX: usize = 1 << 30;
+
+/// Why a configuration cannot be used: every problem, each beginning with its key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("configuration {} cannot be used:{}", path.display(), list(problems))]
+pub struct ConfigError {
+    /// The file.
+    pub path: PathBuf,
+    /// One line per problem.
+    pub problems: Vec<String>,
+}
+
+/// One problem a line, indented.
+fn list(problems: &[String]) -> String {
+    problems.iter().map(|problem| format!("\n  {problem}")).collect()
+}
+
+/// Reads the file at `path`; a problem says which file it is in.
+fn of_file<T>(
+    path: &Path,
+    read: impl FnOnce(&str) -> Result<T, Vec<String>>,
+) -> Result<T, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| vec![error.to_string()])
+        .and_then(|text| read(&text))
+        .map_err(|problems| ConfigError { path: path.to_owned(), problems })
+}
+
+/// Loads the file at `path` over the defaults, and `variables` over both.
+///
+/// # Errors
+/// [`ConfigError`] with every problem found, or the parser's words where the file is no TOML.
+pub fn load(path: &Path, variables: &HashMap<String, String>) -> Result<Config, ConfigError> {
+    of_file(path, |text| read(text, variables))
+}
+
+/// As [`load`], of `tickcast bridge`, which needs no model.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_bridge(
+    path: &Path,
+    variables: &HashMap<String, String>,
+) -> Result<BridgeConfig, ConfigError> {
+    of_file(path, |text| read_bridge(text, variables))
+}
+
+/// A configuration by what it is for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnyConfig {
+    /// Of the daemon.
+    Daemon(Box<Config>),
+    /// Of `tickcast bridge`: it names a topic to write and no model.
+    Bridge(Box<BridgeConfig>),
+}
+
+/// As [`load`], of the daemon or of a bridge.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_any(
+    path: &Path,
+    variables: &HashMap<String, String>,
+) -> Result<AnyConfig, ConfigError> {
+    of_file(path, |text| read_any(text, variables))
+}
+
+/// As [`load`], of the source alone, for which no model is needed.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_feed(
+    path: &Path,
+    variables: &HashMap<String, String>,
+) -> Result<SourceConfig, ConfigError> {
+    of_file(path, |text| read_feed(text, variables))
+}
+
+/// The source that a venue makes by itself; nothing is connected to by it.
+///
+/// # Errors
+/// [`ConfigError`] with every problem of the venue.
+pub fn venue_feed(venue: &str) -> Result<SourceConfig, ConfigError> {
+    let refuse = |problems| ConfigError { path: PathBuf::from(venue), problems };
+    // A text of JSON is one of TOML as well.
+    let name = serde_json::Value::from(venue);
+    let text = format!("[source]\nvenue = {name}\nurl = '{NOWHERE}'\nsymbols = ['SYMBOL']\n");
+    read_feed(&text, &HashMap::new()).map_err(refuse)
+}
+
+/// A configuration from text over the defaults; nothing of the environment.
+///
+/// # Errors
+/// [`ConfigError`] with every problem found.
+pub fn parse(text: &str) -> Result<Config, ConfigError> {
+    let refuse = |problems| ConfigError { path: PathBuf::from("(text)"), problems };
+    read(text, &HashMap::new()).map_err(refuse)
+}
+
+/// As [`load`], from text.
+fn read(text: &str, variables: &HashMap<String, String>) -> Result<Config, Vec<String>> {
+    let mut problems = Problems::default();
+    let Tree { value, .. } = tree(text, variables, &mut problems)?;
+    let Settings { config, .. } = check(value, variables, Purpose::Serve, &mut problems);
+    if problems.is_empty() { Ok(config) } else { Err(problems.into_vec()) }
+}
+
+/// As [`load_any`], from text.
+fn read_any(text: &str, variables: &HashMap<String, String>) -> Result<AnyConfig, Vec<String>> {
+    // The problems of the layers are told by whoever reads them.
+    let Tree { value, .. } = tree(text, variables, &mut Problems::default())?;
+    let is_bridge = names(&value, "bridge", "topic") && !names(&value, "model", "name");
+    match is_bridge {
+        true => read_bridge(text, variables).map(|config| AnyConfig::Bridge(Box::new(config))),
+        false => read(text, variables).map(|config| AnyConfig::Daemon(Box::new(config))),
+    }
+}
+
+/// Whether a key of a section has a value.
+fn names(tree: &Value, section: &str, key: &str) -> bool {
+    let ValueKind::Table(sections) = &tree.kind else { return false };
+    match sections.get(section).map(|section| &section.kind) {
+        Some(ValueKind::Table(keys)) => keys.contains_key(key),
+        _ => false,
+    }
+}
+
+/// As [`load_bridge`], from text.
+fn read_bridge(
+    text: &str,
+    variables: &HashMap<String, String>,
+) -> Result<BridgeConfig, Vec<String>> {
+    let mut problems = Problems::default();
+    let Tree { value, .. } = tree(text, variables, &mut problems)?;
+    let Settings { config, kafka, bridge } =
+        check(value, variables, Purpose::Bridge, &mut problems);
+    let Config { source, http, log, shutdown_deadline, .. } = config;
+    if bridge.topic.is_none() {
+        problems.add("bridge.topic", "must name the topic that records go to");
+    }
+    let SourceKind::WebSocket(websocket) = source.kind else {
+        problems.add("source.kind", "must be \"websocket\", which is what a bridge reads");
+        return Err(problems.into_vec());
+    };
+    if !problems.is_empty() {
+        return Err(problems.into_vec());
+    }
+    Ok(BridgeConfig {
+        source: *websocket,
+        queue_records_max: source.queue_records_max,
+        queue_bytes_max: source.queue_bytes_max,
+        cluster: ClusterConfig::of(&kafka),
+        topic: bridge.topic.unwrap_or_default(),
+        partitions: bridge.partitions,
+        replication: kafka.replication,
+        symbols_max: bridge.symbols_max,
+        backoff_max: kafka.backoff_max,
+        http,
+        log,
+        shutdown_deadline,
+    })
+}
+
+/// Every setting of the daemon and of a bridge, in the order of the sections.
+pub(super) fn settings() -> Vec<Setting> {
+    let mut problems = Problems::default();
+    let Tree { value, .. } = tree("", &HashMap::new(), &mut problems)
+        .expect("the defaults are compiled in, and a test reads them");
+    check(value, &HashMap::new(), Purpose::Serve, &mut problems);
+    problems.into_settings()
+}
+
+/// As [`load_feed`], from text.
+fn read_feed(text: &str, variables: &HashMap<String, String>) -> Result<SourceConfig, Vec<String>> {
+    let mut problems = Problems::default();
+    let Tree { value, .. } = tree(text, variables, &mut problems)?;
+    let Settings { config, .. } = check(value, variables, Purpose::Bridge, &mut problems);
+    if problems.is_empty() { Ok(config.source) } else { Err(problems.into_vec()) }
+}
+
+/// All layers, one over the other.
+pub(super) struct Tree {
+    /// What they come to.
+    pub(super) value: Value,
+    /// The layer of the venue that the upper ones name.
+    pub(super) venue: Option<VenueLayer>,
+}
+
+/// Lays all layers one over the other. A venue that the upper layers name lies between.
+pub(super) fn tree(
+    text: &str,
+    variables: &HashMap<String, String>,
+    problems: &mut Problems,
+) -> Result<Tree, Vec<String>> {
+    let environment = Environment::with_prefix(PREFIX)
+        .prefix_separator("__")
+        .separator("__")
+        .source(Some(variables.clone().into_iter().collect()));
+    let layers = |venue: Option<VenueLayer>| {
+        let defaults = File::from_str(DEFAULTS, FileFormat::Toml);
+        let below = config::Config::builder().add_source(defaults);
+        let below = match venue {
+            Some(venue) => below.add_source(venue),
+            None => below,
+        };
+        let above = below.add_source(File::from_str(text, FileFormat::Toml));
+        above.add_source(environment.clone()).build().map_err(|error| vec![error.to_string()])
+    };
+    let mut tree = layers(None)?;
+    // What is no text is told of when the key is read.
+    let name = tree.get_string("source.venue").unwrap_or_default();
+    let venue = (!name.is_empty()).then(|| {
+        VenueLayer::of(&name).unwrap_or_else(|problem| {
+            problems.add("source.venue", problem);
+            VenueLayer::nowhere()
+        })
+    });
+    if venue.is_some() {
+        tree = layers(venue.clone())?;
+    }
+    Ok(Tree { value: Value::new(None, tree.cache.kind), venue })
+}
+
+/// What a configuration is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Serve,
+    Bridge,
+}
+
+/// Every setting.
+struct Settings {
+    config: Config,
+    kafka: KafkaConfig,
+    bridge: BridgeSection,
+}
+
+fn check(
+    tree: Value,
+    variables: &HashMap<String, String>,
+    purpose: Purpose,
+    problems: &mut Problems,
+) -> Settings {
+    let mut root = Section::root(tree, problems);
+    let kafka = kafka::read(root.section("kafka"));
+    let bridge = bridge::read(root.section("bridge"));
+    let source = source(root.section("source"), variables, kafka.clone());
+    if matches!(&source.kind, SourceKind::Kafka(kafka) if kafka.topics.is_empty()) {
+        root.problem("kafka.topics", "must name a topic, for source.kind = \"kafka\"");
+    }
+    let model = model(root.section("model"), purpose);
+    let onnxruntime_library = {
+        let mut section = root.section("onnxruntime");
+        let library = section.optional_text("library").map(PathBuf::from);
+        section.finish();
+        library
+    };
+    let (engine, policy, shards) = engine(root.section("engine"));
+    let forecast = scores::forecast(root.section("forecast"));
+    let health = health::read(root.section("health"));
+    let publish = publish(root.section("publish"));
+    let state_directory = variables.get("STATE_DIRECTORY").map(String::as_str);
+    let checkpoint = checkpoint::read(root.section("checkpoint"), state_directory);
+    let metrics = scores::metrics(root.section("metrics"));
+    let http = http::read(root.section("http"));
+    let log = log(root.section("log"));
+    let shutdown_deadline = {
+        let mut section = root.section("shutdown");
+        let deadline = seconds(&mut section, "deadline_seconds", 300);
+        section.finish();
+        deadline
+    };
+    let stall_timeout = {
+        let mut section = root.section("supervise");
+        let timeout = seconds(&mut section, "stall_seconds_max", 3600);
+        section.finish();
+        timeout
+    };
+    root.finish();
+    let config = Config {
+        source,
+        model,
+        onnxruntime_library,
+        engine,
+        policy,
+        health,
+        shards,
+        forecast,
+        publish,
+        checkpoint,
+        metrics,
+        http,
+        log,
+        shutdown_deadline,
+        stall_timeout,
+    };
+    Settings { config, kafka, bridge }
+}
+
+fn seconds(section: &mut Section<'_>, name: &'static str, max: usize) -> Duration {
+    Duration::from_secs(section.count(name, 1, max) as u64)
+}
+
+fn source(
+    mut section: Section<'_>,
+    variables: &HashMap<String, String>,
+    kafka: KafkaConfig,
+) -> SourceConfig {
+    #[derive(Clone, Copy)]
+    enum Kind {
+        WebSocket,
+        File,
+        Kafka,
+    }
+    let kinds = [("websocket", Kind::WebSocket), ("file", Kind::File), ("kafka", Kind::Kafka)];
+    let kind = section.choice("kind", &kinds);
+    // Settings of the other kind are read as well, so that they are known keys.
+    let venue_is_named = section.is_set("venue");
+    let mut venue = venue::read(&mut section);
+    let subscribe = section.texts("subscribe");
+    let message_bytes_max = section.count("message_bytes_max", 1024, BYTES_MAX);
+    let dial = dial::read(&mut section, variables, message_bytes_max);
+    let life = life::read(&mut section);
+    let columns = section.optional_text("columns");
+    let symbol = section.optional_text("symbol");
+    let url = section.optional_text("url");
+    let path = section.optional_text("path");
+    if let Some(Err(error)) = symbol.as_deref().map(Symbol::check) {
+        section.problem("symbol", error);
+    }
+    let of_websocket = [
+        ("venue", venue_is_named),
+        ("symbols", !venue.symbols.is_empty()),
+        ("url", url.is_some() && !venue_is_named),
+        ("subscribe", !subscribe.is_empty() && !venue_is_named),
+    ];
+    let of_file =
+        [("path", path.is_some()), ("columns", columns.is_some()), ("symbol", symbol.is_some())];
+    let is = |other: Kind| std::mem::discriminant(&other) == std::mem::discriminant(&kind);
+    if !is(Kind::WebSocket) {
+        foreign(&mut section, &of_websocket, "websocket");
+    }
+    if !is(Kind::File) {
+        foreign(&mut section, &of_file, "file");
+    }
+    let when_full = section.choice(
+        "when_full",
+        &[
+            ("auto", None),
+            ("drop_oldest", Some(WhenFull::DropOldest)),
+            ("block", Some(WhenFull::Block)),
+        ],
+    );
+    let when_full = when_full.unwrap_or(match kind {
+        Kind::WebSocket => WhenFull::DropOldest,
+        Kind::File | Kind::Kafka => WhenFull::Block,
+    });
+    if is(Kind::Kafka) && when_full == WhenFull::DropOldest {
+        section.problem("when_full", "must be \"block\" for kind \"kafka\", which loses nothing");
+    }
+    let kind = match kind {
+        Kind::Kafka => SourceKind::Kafka(Box::new(kafka)),
+        Kind::WebSocket => {
+            (venue.url, venue.subscribe) = (url.unwrap_or_default(), subscribe);
+            let (venue, connections) = venue::compile(&venue, &mut section);
+            SourceKind::WebSocket(Box::new(WebSocketConfig { venue, connections, dial, life }))
+        }
+        Kind::File => {
+            if path.is_none() {
+                section.problem("path", "must name a recording for kind \"file\"");
+            }
+            let path = path.unwrap_or_default().into();
+            let columns = columns.and_then(|columns| {
+                columns.parse().map_err(|error| section.problem("columns", error)).ok()
+            });
+            SourceKind::File(FileConfig { path, columns, symbol })
+        }
+    };
+    let record_bytes_max = section.count("record_bytes_max", 64, file::RECORD_BYTES_MAX);
+    if record_bytes_max > message_bytes_max {
+        section.problem("record_bytes_max", "is above message_bytes_max, so it cannot work");
+    }
+    let units = [
+        ("ms", TimeUnit::Milliseconds),
+        ("s", TimeUnit::Seconds),
+        ("us", TimeUnit::Microseconds),
+        ("ns", TimeUnit::Nanoseconds),
+    ];
+    let config = SourceConfig {
+        kind,
+        time_unit: section.choice("time_unit", &units),
+        record_bytes_max,
+        queue_records_max: section.count("queue_records_max", 1, 10_000_000),
+        queue_bytes_max: section.count("queue_bytes_max", 1024, usize::MAX),
+        when_full,
+        future_seconds_max: section
+            .optional_count("future_seconds_max", 0, u32::MAX as usize)
+            .map(|seconds| u32::try_from(seconds).expect("the count is at most a u32")),
+    };
+    section.finish();
+    config
+}
+
+/// Reports settings that belong to another kind of source.
+fn foreign(section: &mut Section<'_>, settings: &[(&'static str, bool)], kind: &str) {
+    for (name, _) in settings.iter().filter(|(_, set)| *set) {
+        section.problem(name, format_args!("is for kind \"{kind}\" only"));
+    }
+}
+
+fn model(mut section: Section<'_>, purpose: Purpose) -> ModelConfig {
+    let modes = [
+        ("auto", None),
+        ("sliding", Some(Mode::Sliding)),
+        ("full", Some(Mode::Full)),
+        ("carried", Some(Mode::Carried)),
+    ];
+    let config = ModelConfig {
+        root: section.text("root").into(),
+        name: match purpose {
+            Purpose::Serve => section.text("name"),
+            Purpose::Bridge => section.optional_text("name").unwrap_or_default(),
+        },
+        version: section.text("version"),
+        mode: section.choice("mode", &modes),
+        watch: section.switch("watch"),
+    };
+    if config.watch && config.version != "latest" {
+        section.problem("watch", "needs version = \"latest\": a version never changes");
+    }
+    section.finish();
+    config
+}
+
+fn engine(mut section: Section<'_>) -> (EngineLimits, EnginePolicy, ShardConfig) {
+    let limits = EngineLimits {
+        symbols_max: section.count("symbols_max", 1, 10_000_000),
+        batch_rows_max: section.count("batch_rows_max", 1, 4096),
+    };
+    let shards = ShardConfig {
+        count: section.count("shards", 1, 256),
+        pin_threads: section.switch("pin_threads"),
+        drain_records_max: section.count("drain_records_max", 1, 1_000_000),
+    };
+    let policy = policy::read(&mut section);
+    section.finish();
+    (limits, policy, shards)
+}
+
+fn publish(mut section: Section<'_>) -> PublishConfig {
+    let target = |text: Option<String>| match text.as_deref() {
+        None => LinesTarget::Off,
+        Some("-") => LinesTarget::StandardOutput,
+        Some(path) => LinesTarget::File(path.into()),
+    };
+    let lines = target(section.optional_text("lines"));
+    let scores = target(section.optional_text("scores"));
+    if lines == scores && scores != LinesTarget::Off {
+        section.problem("scores", "must go elsewhere than publish.lines: two writers, two places");
+    }
+    let config = PublishConfig {
+        lines,
+        scores,
+        subscribers_max: section.count("subscribers_max", 0, 100_000),
+        subscribers_per_address_max: section.count("subscribers_per_address_max", 1, 100_000),
+        subscriber_records_max: section.count("subscriber_records_max", 1, 1_000_000),
+    };
+    section.finish();
+    config
+}
+
+fn log(mut section: Section<'_>) -> LogConfig {
+    let levels = [
+        ("info", LogLevel::Info),
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    let config = LogConfig {
+        format: section.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
+        level: section.choice("level", &levels),
+    };
+    section.finish();
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALLEST: &str = "[source]\nurl = 'ws://127.0.0.1:1'\n[model]\nname = 'm'\n";
+
+    fn variables(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_smallest_file_is_enough() {
+        let config = read(SMALLEST, &HashMap::new()).unwrap();
+        assert_eq!(config.model.name, "m");
+        assert_eq!(config.model.mode, None);
+        assert_eq!(config.source.when_full, WhenFull::DropOldest);
+        assert_eq!(config.http.bind, "127.0.0.1:9630".parse().unwrap());
+        assert_eq!(config.shutdown_deadline, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn variables_lie_over_the_file_and_the_file_over_the_defaults() {
+        let text = format!("{SMALLEST}[engine]\nsymbols_max = 7\nbatch_rows_max = 8\n");
+        let config = read(
+            &text,
+            &variables(&[
+                ("TICKCAST__ENGINE__SYMBOLS_MAX", "9"),
+                ("TICKCAST__SOURCE__URL", "ws://[::1]:2/x"),
+                ("TICKCAST__HTTP__INSECURE_BIND", "true"),
+                ("TICKCAST__HTTP__BIND", "0.0.0.0:80"),
+                ("UNRELATED", "x"),
+            ]),
+        )
+        .unwrap();
+        assert_eq!(config.engine, EngineLimits { symbols_max: 9, batch_rows_max: 8 });
+        let SourceKind::WebSocket(source) = config.source.kind else { panic!("kind") };
+        assert_eq!(source.connections[0].url.secret(), "ws://[::1]:2/x");
+    }
+
+    #[test]
+    fn states_are_kept_where_the_file_or_systemd_says_and_nowhere_unasked() {
+        let folder = |text: &str, pairs: &[(&str, &str)]| {
+            let config = read(&format!("{SMALLEST}{text}"), &variables(pairs)).unwrap();
+            config.checkpoint.folder.map(|folder| folder.display().to_string())
+        };
+        let systemd = [("STATE_DIRECTORY", "/var/lib/tickcast:/var/lib/other")];
+        assert_eq!(folder("", &[]), None);
+        assert_eq!(folder("", &[("STATE_DIRECTORY", "")]), None);
+        assert_eq!(folder("", &systemd).as_deref(), Some("/var/lib/tickcast"));
+        assert_eq!(folder("[checkpoint]\nfolder = ''\n", &systemd), None);
+        let own = folder("[checkpoint]\nfolder = 'state'\n", &systemd);
+        assert_eq!(own.as_deref(), Some("state"));
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once_with_its_key() {
+        let text = "
+            [source]
+            knd = 'websocket'
+            url = 'http://x'
+            time_unit = 'msec'
+            queue_records_max = 0
+            subscribe = [1]
+            [model]
+            mode = 'slidign'
+            [engine]
+            symbols_max = 'many'
+            [http]
+            bind = '0.0.0.0:9630'
+            [log]
+            level = 7
+            [sources]
+        ";
+        let problems = read(text, &variables(&[("TICKCAST__LGO__LEVEL", "info")])).unwrap_err();
+        let expected = [
+            "source.subscribe: must hold texts only, not 1",
+            "source.url: must be ws://host:port/path or wss://host:port/path, for kind \
+             \"websocket\"",
+            "source.time_unit: `msec` is none of `ms`, `s`, `us`, `ns`",
+            "source.queue_records_max: must be a whole number from 1 to 10000000",
+            "source.knd: unknown key, did you mean `kind`?",
+            "model.name: is missing",
+            "model.mode: `slidign` is none of `auto`, `sliding`, `full`, `carried`, did you mean \
+             `sliding`?",
+            "engine.symbols_max: must be a whole number from 1 to 10000000",
+            "http.bind: 0.0.0.0:9630 is beyond loopback and nothing guards it; name a token_file, \
+             or set insecure_bind = true if that is meant",
+            "log.level: must be a text, not 7",
+            "lgo: unknown key, did you mean `log`?",
+            "sources: unknown key, did you mean `source`?",
+        ];
+        assert_eq!(problems, expected);
+    }
+
+    #[test]
+    fn an_operator_says_which_windows_forecast_and_what_the_future_is() {
+        let with = |text: &str| read(&format!("{SMALLEST}{text}"), &HashMap::new());
+        let plain = with("").unwrap();
+        assert_eq!(plain.policy, EnginePolicy::default());
+        assert_eq!(plain.source.future_seconds_max, None);
+        let text = "[engine]\ngap_steps_max = 0\nwithhold = ['gapped']\n";
+        let config = with(text).unwrap();
+        assert_eq!(config.policy.gap_steps_max, Some(0));
+        assert!(config.policy.withhold.gapped && !config.policy.withhold.patched);
+        let problems = with("[engine]\nwithhold = ['full']\n").unwrap_err();
+        assert_eq!(problems, ["engine.withhold: `full` is none of `patched`, `gapped`"]);
+        let future = &[("TICKCAST__SOURCE__FUTURE_SECONDS_MAX", "5")];
+        let config = read(SMALLEST, &variables(future)).unwrap();
+        assert_eq!(config.source.future_seconds_max, Some(5));
+    }
+
+    #[test]
+    fn what_is_no_toml_says_where() {
+        let problems = read("[source\n", &HashMap::new()).unwrap_err();
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].contains("line 1"), "{}", problems[0]);
+    }
+
+    #[test]
+    fn a_bridge_needs_a_feed_and_a_topic_and_no_model() {
+        let url = "[source]\nurl = 'ws://127.0.0.1:1'\n";
+        let topic = "[bridge]\ntopic = 'ticks'\n";
+        let bridge = |text: &str| read_bridge(text, &HashMap::new());
+        let options = "[kafka]\nbrokers = 'h:1'\noptions.\"a.b\" = 2\n";
+        let config = bridge(&format!("{url}{topic}{options}")).unwrap();
+        assert_eq!((&*config.topic, config.partitions, config.replication), ("ticks", 4, -1));
+        assert_eq!(config.cluster.brokers, "h:1");
+        assert_eq!(config.cluster.options, [("a.b".to_owned(), "2".to_owned())].into());
+        for (text, problem) in [
+            (url.to_owned(), "bridge.topic: must name"),
+            (format!("{url}[bridge]\ntopic = 'a b'\n"), "bridge.topic: a topic's name has"),
+            (format!("{url}{topic}partitions = 0\n"), "bridge.partitions: "),
+            (format!("{url}{topic}partition = 1\n"), "did you mean `partitions`?"),
+            (topic.to_owned(), "source.url: "),
+            (format!("[source]\nkind = 'kafka'\n{topic}"), "source.kind: must be \"websocket\""),
+        ] {
+            let problems = bridge(&text).unwrap_err();
+            assert!(problems.iter().any(|found| found.contains(problem)), "{text}: {problems:?}");
+        }
+        let any = |text: &str| read_any(text, &HashMap::new());
+        assert!(matches!(any(&format!("{url}{topic}")), Ok(AnyConfig::Bridge(_))));
+        assert!(matches!(any(&format!("{SMALLEST}{topic}")), Ok(AnyConfig::Daemon(_))));
+        assert!(any(url).unwrap_err()[0].contains("model.name"), "neither");
+        // The daemon knows the section and does not need it.
+        assert!(read(&format!("{SMALLEST}{topic}"), &HashMap::new()).is_ok());
+    }
+}

@@ -1,0 +1,54 @@
+//! The sections `[forecast]` and `[metrics]`: what comes of scores.
+//!
+//! Owns their keys and their rules.
+
+use crate::core::domain::Symbol;
+use crate::core::forecast::Intervals;
+use crate::ports::section::Section;
+
+/// The most symbols with series of their own. Each has five, and Prometheus keeps every one for as
+/// long as it keeps anything.
+const SYMBOLS_MAX: usize = 200;
+
+/// How forecasts are made of what a model says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForecastConfig {
+    /// Where intervals come from.
+    pub intervals: Intervals,
+}
+
+/// What the metrics tell apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MetricsConfig {
+    /// Symbols with series of their own; all others share one, `other`. In order.
+    pub symbols: Vec<Symbol>,
+}
+
+pub(super) fn forecast(mut section: Section<'_>) -> ForecastConfig {
+    let intervals = [("adaptive", Intervals::Adaptive), ("bundle", Intervals::Bundle)];
+    let config = ForecastConfig { intervals: section.choice("intervals", &intervals) };
+    section.finish();
+    config
+}
+
+pub(super) fn metrics(mut section: Section<'_>) -> MetricsConfig {
+    let mut symbols = Vec::new();
+    for name in section.texts("symbols") {
+        match Symbol::new(&name) {
+            Ok(_) if name == "other" => {
+                section.problem("symbols", "`other` stands for all symbols that are not listed");
+            }
+            Ok(symbol) => symbols.push(symbol),
+            Err(error) => section.problem("symbols", error),
+        }
+    }
+    symbols.sort_unstable();
+    symbols.dedup();
+    if symbols.len() > SYMBOLS_MAX {
+        let count = symbols.len();
+        let problem = format_args!("lists {count} symbols; at most {SYMBOLS_MAX} have series");
+        section.problem("symbols", problem);
+    }
+    section.finish();
+    MetricsConfig { symbols }
+}

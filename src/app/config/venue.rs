@@ -1,0 +1,430 @@
+//! The venue of a live feed: `source.venue`, and the sections that a venue's file has.
+//!
+//! Owns the venues that ship and their place among the layers: a venue's file is a set of defaults
+//! for `[source]`, above those of every source and below the user's own file. Never knows what a
+//! mapping means.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::{ConfigError, File, FileFormat, Map, Source, Value};
+
+use super::load::NOWHERE;
+use super::{FeedUrl, FeedUrlError};
+use crate::core::venue::{
+    AnswerSpec, Answers, Case, ConnectionPlan, FramesSpec, HeartbeatSpec, MappingSpec, Order, Ping,
+    PongSpec, Rate, RefusedSpec, STANDARD_FIELDS, SubscriptionSpec, TradeIds, Venue, VenueLimits,
+    VenueProblem, VenueSpec, VenueTime,
+};
+use crate::ports::section::{Section, suggestion};
+
+/// The venues that ship, by name.
+pub const VENUES: [(&str, &str); 6] = [
+    ("binance", include_str!("../../../config/venues/binance.toml")),
+    ("bybit", include_str!("../../../config/venues/bybit.toml")),
+    ("coinbase", include_str!("../../../config/venues/coinbase.toml")),
+    ("generic", include_str!("../../../config/venues/generic.toml")),
+    ("kraken", include_str!("../../../config/venues/kraken.toml")),
+    ("okx", include_str!("../../../config/venues/okx.toml")),
+];
+
+/// One connection to a feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedConnection {
+    /// Where the feed is.
+    pub url: FeedUrl,
+    /// What is subscribed to there, and how.
+    pub plan: ConnectionPlan,
+}
+
+/// A venue's file as a layer of the configuration.
+#[derive(Clone, Debug)]
+pub(super) struct VenueLayer(Value);
+
+impl VenueLayer {
+    /// The layer of a venue that ships, or of a file: what holds a `/` or ends with `.toml`.
+    ///
+    /// # Errors
+    /// Why there is none, without the key.
+    pub(super) fn of(venue: &str) -> Result<Self, String> {
+        if venue.contains('/') || Path::new(venue).extension().is_some_and(|end| end == "toml") {
+            let text = std::fs::read_to_string(venue);
+            let text = text.map_err(|error| format!("read `{venue}`: {error}"))?;
+            return Self::parse(&text).map_err(|error| format!("`{venue}`: {error}"));
+        }
+        match VENUES.iter().find(|(name, _)| *name == venue) {
+            Some((_, text)) => Self::parse(text).map_err(|error| error.to_string()),
+            None => {
+                let names = || VENUES.iter().map(|(name, _)| *name);
+                let hint = suggestion(venue, names());
+                let names: Vec<_> = names().map(|name| format!("`{name}`")).collect();
+                Err(format!("`{venue}` is none of {}, and no path{hint}", names.join(", ")))
+            }
+        }
+    }
+
+    /// One that leads nowhere, so that the problems beside that of a venue which is none are found.
+    pub(super) fn nowhere() -> Self {
+        Self(Value::new(None, Map::from([("url".to_owned(), Value::from(NOWHERE))])))
+    }
+
+    /// The layer as a tree of settings.
+    pub(super) fn into_value(self) -> Value {
+        Value::new(None, Map::from([("source".to_owned(), self.0)]))
+    }
+
+    fn parse(text: &str) -> Result<Self, ConfigError> {
+        let file = config::Config::builder().add_source(File::from_str(text, FileFormat::Toml));
+        Ok(Self(Value::new(None, file.build()?.cache.kind)))
+    }
+}
+
+impl Source for VenueLayer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        Ok(Map::from([("source".to_owned(), self.0.clone())]))
+    }
+}
+
+/// Reads the keys of `[source]` that a venue is made of, but for `url` and `subscribe`.
+pub(super) fn read(source: &mut Section<'_>) -> VenueSpec {
+    // The layer has been chosen by it already.
+    source.optional_text("venue");
+    VenueSpec {
+        url: String::new(),
+        symbols: source.texts("symbols"),
+        subscribe: Vec::new(),
+        unsubscribe: source.texts("unsubscribe"),
+        subscription: subscription(source.section("subscription")),
+        mapping: mapping(source.section("mapping")),
+        frames: frames(source.section("frames")),
+        limits: limits(source.section("limits")),
+    }
+}
+
+/// Checks a venue, and the addresses of its connections. Where there are problems, what comes back
+/// stands in for a venue.
+pub(super) fn compile(
+    spec: &VenueSpec,
+    section: &mut Section<'_>,
+) -> (Arc<Venue>, Vec<FeedConnection>) {
+    let compiled = Venue::compile(spec).or_else(|problems| {
+        for VenueProblem { key, problem } in problems {
+            section.problem(&key, problem);
+        }
+        // The address is checked all the same.
+        Venue::compile(&VenueSpec { url: spec.url.clone(), ..VenueSpec::default() })
+    });
+    let venue = compiled.unwrap_or_else(|_| {
+        let nowhere = VenueSpec { url: NOWHERE.to_owned(), ..VenueSpec::default() };
+        Venue::compile(&nowhere).expect("the constant is an address without templates")
+    });
+    for plan in venue.connections() {
+        if let Some((needed, allowed)) = too_many_subscriptions(venue.limits(), plan) {
+            let problem = format!(
+                "{} messages of one connection take {} s at this pace, and the venue waits {} s; \
+                 use fewer symbols or more symbols_per_message",
+                plan.subscribe.len(),
+                needed.as_secs(),
+                allowed.as_secs(),
+            );
+            section.problem("limits.messages_max", problem);
+            break;
+        }
+    }
+    let mut connections = Vec::with_capacity(venue.connections().len());
+    for plan in venue.connections() {
+        let url = plan.url.parse().unwrap_or_else(|error: FeedUrlError| {
+            // Once is enough.
+            if connections.is_empty() {
+                section.problem("url", format_args!("{error}, for kind \"websocket\""));
+            }
+            NOWHERE.parse().expect("the constant is an address")
+        });
+        connections.push(FeedConnection { url, plan: plan.clone() });
+    }
+    (Arc::new(venue), connections)
+}
+
+/// How long the subscriptions of a connection take where the venue does not wait so long for them.
+fn too_many_subscriptions(
+    limits: &VenueLimits,
+    plan: &ConnectionPlan,
+) -> Option<(Duration, Duration)> {
+    let (Rate { count, period }, allowed) = (limits.messages?, limits.subscribe_max?);
+    let last = u32::try_from(plan.subscribe.len().saturating_sub(1)).unwrap_or(u32::MAX);
+    // So many may go at once, and as many again in each period.
+    let needed = period.saturating_mul(last / count.max(1));
+    (needed > allowed).then_some((needed, allowed))
+}
+
+/// The most symbols of a message or connection that can be asked for.
+const SYMBOLS_MAX: usize = 1_000_000;
+
+fn subscription(mut section: Section<'_>) -> SubscriptionSpec {
+    let answers = [
+        ("none", Answers::None),
+        ("per_message", Answers::PerMessage),
+        ("per_symbol", Answers::PerSymbol),
+    ];
+    let spec = SubscriptionSpec {
+        symbol: section.text("symbol"),
+        separator: section.text("separator"),
+        symbols_per_message: section.count("symbols_per_message", 0, SYMBOLS_MAX),
+        symbols_per_connection: section.count("symbols_per_connection", 0, SYMBOLS_MAX),
+        answers: section.choice("answers", &answers),
+    };
+    section.finish();
+    spec
+}
+
+fn mapping(mut section: Section<'_>) -> MappingSpec {
+    let cases = [("as_is", Case::AsIs), ("lower", Case::Lower), ("upper", Case::Upper)];
+    let units = [
+        ("ms", VenueTime::Milliseconds),
+        ("s", VenueTime::Seconds),
+        ("us", VenueTime::Microseconds),
+        ("ns", VenueTime::Nanoseconds),
+        ("rfc3339", VenueTime::Text),
+    ];
+    let ids = [
+        ("unique", TradeIds::Unique),
+        ("increasing", TradeIds::Increasing),
+        ("consecutive", TradeIds::Consecutive),
+    ];
+    let mut fields = Vec::new();
+    for name in STANDARD_FIELDS {
+        let place = section.optional_text(name);
+        fields.extend(place.map(|place| (name.to_owned(), place)));
+    }
+    fields.extend(section.table("fields").into_iter().filter(|(_, place)| !place.is_empty()));
+    let mut text = |name| section.optional_text(name).unwrap_or_default();
+    let (each, symbol, time) = (text("each"), text("symbol"), text("time"));
+    let (symbol_prefix, trade_id, sequence) =
+        (text("symbol_prefix"), text("trade_id"), text("sequence"));
+    let spec = MappingSpec {
+        when: section.lists("when"),
+        each,
+        symbol,
+        symbol_prefix,
+        symbol_case: section.choice("symbol_case", &cases),
+        time,
+        time_unit: section.choice("time_unit", &units),
+        trade_id,
+        trade_ids: section.choice("trade_ids", &ids),
+        sequence,
+        order: section.choice("order", &[("frame", Order::Frame), ("trade_id", Order::TradeId)]),
+        fields,
+    };
+    section.finish();
+    spec
+}
+
+fn frames(mut section: Section<'_>) -> FramesSpec {
+    let answer = |section: &mut Section<'_>| AnswerSpec {
+        when: section.lists("when"),
+        id: section.optional_text("id").unwrap_or_default(),
+        symbol: section.optional_text("symbol").unwrap_or_default(),
+    };
+    let mut heartbeat = section.section("heartbeat");
+    let when = heartbeat.lists("when");
+    let counter = heartbeat.optional_text("counter").unwrap_or_default();
+    heartbeat.finish();
+    let heartbeat = HeartbeatSpec { when, counter };
+    let mut inside = section.section("acknowledged");
+    let acknowledged = answer(&mut inside);
+    inside.finish();
+    let mut inside = section.section("refused");
+    let refused = RefusedSpec {
+        answer: answer(&mut inside),
+        text: inside.optional_text("text").unwrap_or_default(),
+        rate_limited: inside.lists("rate_limited"),
+    };
+    inside.finish();
+    let mut inside = section.section("pong");
+    let text = inside.optional_text("text").unwrap_or_default();
+    let pong = PongSpec { when: inside.lists("when"), text };
+    inside.finish();
+    let mut inside = section.section("closing");
+    let closing = inside.lists("when");
+    inside.finish();
+    section.finish();
+    FramesSpec { heartbeat, acknowledged, refused, pong, closing }
+}
+
+/// The longest time that a limit can be.
+const DAY_SECONDS: usize = 86_400;
+
+fn limits(mut section: Section<'_>) -> VenueLimits {
+    // Zero is no limit.
+    let rate = |section: &mut Section<'_>, count: &'static str, period: &'static str| {
+        let count = section.count(count, 0, 1_000_000) as u32;
+        let period = Duration::from_secs(section.count(period, 1, DAY_SECONDS) as u64);
+        (count > 0).then_some(Rate { count, period })
+    };
+    let time = |section: &mut Section<'_>, name: &'static str| {
+        let seconds = section.count(name, 0, 7 * DAY_SECONDS) as u64;
+        (seconds > 0).then(|| Duration::from_secs(seconds))
+    };
+    let text = section.optional_text("ping");
+    let period = Duration::from_secs(section.count("ping_seconds", 1, DAY_SECONDS) as u64);
+    let limits = VenueLimits {
+        messages: rate(&mut section, "messages_max", "messages_period_seconds"),
+        connects: rate(&mut section, "connects_max", "connects_period_seconds"),
+        life_max: time(&mut section, "life_seconds_max"),
+        ping: text.map(|text| Ping { text, period }),
+        heartbeat_max: time(&mut section, "heartbeat_seconds_max"),
+        subscribe_max: time(&mut section, "subscribe_seconds_max"),
+        answer_max: time(&mut section, "answer_seconds_max"),
+    };
+    section.finish();
+    limits
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::super::load::{load, parse};
+    use super::super::{Config, SourceKind, WebSocketConfig};
+    use super::*;
+    use crate::core::venue::TradeIds;
+
+    #[test]
+    fn subscriptions_that_cannot_be_sent_in_time_are_told() {
+        let of = |count: usize| {
+            let symbols: Vec<_> = (0..count).map(|index| format!("'S{index}'")).collect();
+            source(&format!(
+                "url = 'ws://h:1'\nsymbols = [{}]\nsubscribe = ['{{symbols}}']\n\
+                 subscription.symbols_per_message = 1\nlimits.messages_max = 2\n\
+                 limits.messages_period_seconds = 1\nlimits.subscribe_seconds_max = 5\n",
+                symbols.join(", ")
+            ))
+        };
+        assert!(of(12).is_ok(), "two at once and ten in five seconds");
+        let problems = of(13).unwrap_err();
+        let problem = "source.limits.messages_max: 13 messages of one connection take 6 s";
+        assert!(problems.len() == 1 && problems[0].starts_with(problem), "{problems:?}");
+    }
+
+    fn source(text: &str) -> Result<WebSocketConfig, Vec<String>> {
+        let text = format!("model.name = 'm'\n[source]\n{text}");
+        let Config { source, .. } = parse(&text).map_err(|error| error.problems)?;
+        let SourceKind::WebSocket(feed) = source.kind else { panic!("kind") };
+        Ok(*feed)
+    }
+
+    const HERE: &str = "url = 'ws://127.0.0.1:1'\n";
+
+    #[test]
+    fn without_a_venue_messages_are_native_ticks() {
+        let plain = source("url = 'ws://h:1/x'\nsubscribe = ['{\"op\":{}}']\n").unwrap();
+        let [FeedConnection { url, plan }] = &*plain.connections else { panic!("one") };
+        assert_eq!((url.secret(), &*plan.subscribe[0].text), ("ws://h:1/x", "{\"op\":{}}"));
+        assert_eq!(*plain.venue.limits(), VenueLimits::default());
+        let generic = source(&format!("venue = 'generic'\n{HERE}")).unwrap();
+        assert_eq!(generic, source(HERE).unwrap());
+    }
+
+    #[test]
+    fn a_venue_lies_between_the_defaults_and_the_file() {
+        let text = format!("venue = 'kraken'\n{HERE}symbols = ['A/B']\n");
+        let plain = source(&text).unwrap();
+        assert_eq!(plain.life.idle_timeout, Duration::from_secs(10), "of the venue");
+        assert_eq!(plain.life.backoff_max, Duration::from_secs(30), "of the defaults");
+        let limits = plain.venue.limits();
+        let messages = Rate { count: 10, period: Duration::from_secs(1) };
+        assert_eq!((limits.messages, limits.life_max), (Some(messages), None));
+        assert_eq!(plain.venue.trade_ids(), Some(TradeIds::Consecutive));
+        let changed = source(&format!(
+            "{text}idle_seconds_max = 7\nsubscribe = []\n\
+             [source.mapping]\ntrade_ids = 'increasing'\nwhen.\"/channel\" = []\n\
+             [source.limits]\nlife_seconds_max = 60\nmessages_max = 0\nping = ''\n"
+        ))
+        .unwrap();
+        assert_eq!(changed.life.idle_timeout, Duration::from_secs(7));
+        assert!(changed.connections[0].plan.subscribe.is_empty());
+        let limits = changed.venue.limits();
+        assert_eq!((limits.messages, &limits.ping), (None, &None));
+        assert_eq!(limits.life_max, Some(Duration::from_secs(60)));
+        assert_eq!(changed.venue.trade_ids(), Some(TradeIds::Increasing));
+    }
+
+    #[test]
+    fn a_file_and_a_variable_name_a_venue_as_well() {
+        let folder = tempfile::tempdir().unwrap();
+        let venue = folder.path().join("own.toml");
+        let own = "url = 'ws://h:1'\n[mapping]\nsymbol = '/s'\ntime = '/t'\nclose = '/c'\n\
+                   [mapping.fields]\nspread = '/x'\n[mapping.when]\n\"/n\" = [1, true]\n";
+        std::fs::write(&venue, own).unwrap();
+        let config = folder.path().join("config.toml");
+        std::fs::write(&config, "model.name = 'm'\nsource.mapping.fields.side = '=1'\n").unwrap();
+        let path = venue.display().to_string();
+        let variables = HashMap::from([("TICKCAST__SOURCE__VENUE".to_owned(), path)]);
+        let config = load(&config, &variables).unwrap();
+        let SourceKind::WebSocket(feed) = config.source.kind else { panic!("kind") };
+        let mut mapper = crate::core::venue::Mapper::new(feed.venue);
+        let mut records = Vec::new();
+        mapper.classify(br#"{"n":"true","s":"A","t":"1","c":"2","x":3}"#, |mapped| {
+            records.push(String::from_utf8(mapped.record.to_vec()).unwrap());
+        });
+        let time = "1970-01-01T00:00:00.001Z";
+        let expected = format!(r#"{{"symbol":"A","time":"{time}","close":2,"side":1,"spread":3}}"#);
+        assert_eq!(records, [expected]);
+    }
+
+    #[test]
+    fn every_problem_of_a_venue_is_told_with_its_key() {
+        let problems = source("venue = 'bynance'\nsymbol_ = 1\n").unwrap_err();
+        let expected = [
+            "source.venue: `bynance` is none of `binance`, `bybit`, `coinbase`, `generic`, \
+             `kraken`, `okx`, and no path, did you mean `binance`?",
+            "source.symbol_: unknown key, did you mean `symbol`?",
+        ];
+        assert_eq!(problems, expected);
+        let problems = source("venue = './none.toml'\n").unwrap_err();
+        assert!(problems[0].starts_with("source.venue: read `./none.toml`: "), "{problems:?}");
+
+        let text = format!(
+            "venue = 'okx'\n{HERE}symbols = ['A', 'A']\nsubscribe = ['{{sym}}']\n\
+             [source.subscription]\nanswers = 'per_mesage'\n\
+             [source.mapping]\nprcie = 'p'\nvolume = 'a~'\ntime_unit = 'sec'\n\
+             [source.mapping.when]\n\"/a\" = {{ b = 1 }}\n\
+             [source.frames.heartbeat]\ncounter = 'x'\n\
+             [source.frames.pongs]\ntext = 'x'\n\
+             [source.limits]\nmessages_max = -1\n"
+        );
+        let problems = source(&text).unwrap_err();
+        let keys: Vec<_> = problems.iter().map(|text| text.split(": ").next().unwrap()).collect();
+        let expected = [
+            "source.subscription.answers",
+            "source.mapping.when.\"/a\"",
+            "source.mapping.time_unit",
+            "source.mapping.prcie",
+            "source.frames.pongs",
+            "source.limits.messages_max",
+            "source.symbols",
+            "source.subscribe",
+            "source.mapping.volume",
+            "source.frames.heartbeat.counter",
+        ];
+        assert_eq!(keys, expected, "{problems:#?}");
+        for hint in ["did you mean `price`?", "did you mean `pong`?", "did you mean `per_message`?"]
+        {
+            assert!(problems.iter().any(|text| text.ends_with(hint)), "{hint} in {problems:#?}");
+        }
+    }
+
+    #[test]
+    fn a_venue_is_for_live_feeds() {
+        let text = "kind = 'file'\npath = 'x.jsonl'\nvenue = 'okx'\nsymbols = ['A']\n";
+        let problems = source(text).unwrap_err();
+        let expected =
+            ["venue", "symbols"].map(|key| format!("source.{key}: is for kind \"websocket\" only"));
+        assert_eq!(problems, expected);
+    }
+}

@@ -1,0 +1,415 @@
+//! Native JSON ticks: `{"symbol":"AAPL","time":"2013-03-01T14:30:00Z","close":430.5,"volume":100}`.
+//!
+//! Owns the native wire form. Promises that a field it does not know is passed over unread, and
+//! that a field of `null` is absent.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+
+use crate::core::domain::{Field, Fields, Reject, Schema, Symbol, Tick, TimeUnit, UnixNanos};
+
+/// Decodes native JSON ticks for one stream.
+#[derive(Clone, Debug)]
+pub struct JsonDecoder {
+    schema: Schema,
+    required: Vec<Field>,
+    time_unit: TimeUnit,
+    record_bytes_max: usize,
+}
+
+impl JsonDecoder {
+    /// A decoder that knows `schema`, wants `required`, reads numeric times in `time_unit` and
+    /// refuses records above `record_bytes_max` bytes unread.
+    pub fn new(
+        schema: Schema,
+        required: &[Field],
+        time_unit: TimeUnit,
+        record_bytes_max: usize,
+    ) -> Self {
+        Self { schema, required: required.to_vec(), time_unit, record_bytes_max }
+    }
+
+    /// Decodes one record.
+    ///
+    /// # Errors
+    /// The one [`Reject`] reason; the record has no effect.
+    pub fn decode<'a>(&self, bytes: &'a [u8]) -> Result<Tick<'a>, Reject> {
+        if bytes.len() > self.record_bytes_max {
+            return Err(Reject::TooLarge);
+        }
+        let mut draft = Draft::new(self);
+        let mut json = serde_json::Deserializer::from_slice(bytes);
+        let outcome = json.deserialize_map(&mut draft).and_then(|()| json.end());
+        if let Err(error) = outcome {
+            return Err(draft.reason(&error, bytes));
+        }
+        let symbol = draft.symbol.ok_or(Reject::MissingSymbol)?;
+        let time = draft.time.ok_or(Reject::MissingTime)?;
+        let fields = draft.fields;
+        if self.required.iter().any(|field| fields.read(*field).is_none()) {
+            return Err(Reject::MissingField);
+        }
+        Ok(Tick { symbol, time, fields })
+    }
+}
+
+/// A tick in the making, and why it will not become one.
+struct Draft<'d, 'a> {
+    decoder: &'d JsonDecoder,
+    symbol: Option<Cow<'a, str>>,
+    time: Option<UnixNanos>,
+    fields: Fields,
+    /// Names met so far, to refuse repeats: bit 0 symbol, bit 1 time, then the fields by column.
+    seen: u32,
+    /// The reason found, where our own check failed.
+    refused: Option<Reject>,
+    /// What a value of an unexpected type would mean here.
+    mistyped: Reject,
+}
+
+const SEEN_SYMBOL: u32 = 1;
+const SEEN_TIME: u32 = 2;
+const SEEN_FIELDS_SHIFT: u32 = 2;
+
+impl<'d, 'a> Draft<'d, 'a> {
+    fn new(decoder: &'d JsonDecoder) -> Self {
+        Self {
+            decoder,
+            symbol: None,
+            time: None,
+            fields: Fields::EMPTY,
+            seen: 0,
+            refused: None,
+            mistyped: Reject::NotAnObject,
+        }
+    }
+
+    /// Notes the reason and gives the error that stops the parser.
+    fn refuse<E: Error>(&mut self, reason: Reject) -> E {
+        self.refused = Some(reason);
+        // The text is never read; `reason` takes the place of the error.
+        E::custom("")
+    }
+
+    /// Notes that a name was met.
+    fn meet<E: Error>(&mut self, bit: u32) -> Result<(), E> {
+        if self.seen & bit != 0 {
+            return Err(self.refuse(Reject::DuplicateField));
+        }
+        self.seen |= bit;
+        Ok(())
+    }
+
+    /// The reason behind a parser's error.
+    fn reason(&self, error: &serde_json::Error, bytes: &[u8]) -> Reject {
+        if let Some(reason) = self.refused {
+            return reason;
+        }
+        if error.is_data() {
+            return self.mistyped;
+        }
+        if stands_for_no_number(error, bytes) { Reject::NotFinite } else { Reject::Malformed }
+    }
+}
+
+/// Whether the parser stopped at a number that is none: `NaN` and `Infinity`, which Python and
+/// JavaScript writers emit though JSON has no such words, or one beyond the range of a double.
+fn stands_for_no_number(error: &serde_json::Error, bytes: &[u8]) -> bool {
+    if error.to_string().starts_with("number out of range") {
+        return true;
+    }
+    let line_start = bytes
+        .split_inclusive(|byte| *byte == b'\n')
+        .take(error.line().saturating_sub(1))
+        .map(<[u8]>::len)
+        .sum::<usize>();
+    // The parser's column points at the offending byte or just behind it.
+    let near = (line_start + error.column()).saturating_sub(2);
+    (near..=near + 2).filter_map(|start| bytes.get(start..)).any(|rest| {
+        [&b"NaN"[..], b"nan", b"Infinity", b"inf"].iter().any(|word| rest.starts_with(word))
+    })
+}
+
+impl<'de> Visitor<'de> for &mut Draft<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key_seed(Name(&self.decoder.schema))? {
+            match name {
+                Known::Symbol => {
+                    self.meet(SEEN_SYMBOL)?;
+                    self.mistyped = Reject::InvalidSymbol;
+                    let symbol = map.next_value_seed(Text)?;
+                    if Symbol::check(&symbol).is_err() {
+                        return Err(self.refuse(Reject::InvalidSymbol));
+                    }
+                    self.symbol = Some(symbol);
+                }
+                Known::Time => {
+                    self.meet(SEEN_TIME)?;
+                    self.mistyped = Reject::InvalidTime;
+                    self.time = Some(map.next_value_seed(Time(self.decoder.time_unit))?);
+                }
+                Known::Field(field) => {
+                    self.meet(1 << (SEEN_FIELDS_SHIFT + field.column()))?;
+                    self.mistyped = Reject::WrongType;
+                    if let Some(value) = map.next_value_seed(Number)?
+                        && let Err(reason) = self.fields.set_checked(field, value)
+                    {
+                        return Err(self.refuse(reason));
+                    }
+                }
+                Known::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A member's name, resolved.
+enum Known {
+    Symbol,
+    Time,
+    Field(Field),
+    Other,
+}
+
+/// Reads a member's name.
+struct Name<'s>(&'s Schema);
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = Known;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Known, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = Known;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Known, E> {
+        Ok(match name {
+            "symbol" => Known::Symbol,
+            "time" => Known::Time,
+            other => self.0.field(other).map_or(Known::Other, Known::Field),
+        })
+    }
+}
+
+/// Reads a text, borrowed where it stands unescaped.
+struct Text;
+
+impl<'de> DeserializeSeed<'de> for Text {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Text {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a text")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text.to_owned()))
+    }
+}
+
+/// Reads an event time: a text or a number.
+struct Time(TimeUnit);
+
+impl<'de> DeserializeSeed<'de> for Time {
+    type Value = UnixNanos;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for Time {
+    type Value = UnixNanos;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a time")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<UnixNanos, E> {
+        UnixNanos::parse(text).map_err(E::custom)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<UnixNanos, E> {
+        UnixNanos::from_integer(number, self.0).map_err(E::custom)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<UnixNanos, E> {
+        i64::try_from(number).map_err(E::custom).and_then(|number| self.visit_i64(number))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<UnixNanos, E> {
+        UnixNanos::from_float(number, self.0).map_err(E::custom)
+    }
+}
+
+/// Reads a number, or `null` as absent.
+struct Number;
+
+impl<'de> DeserializeSeed<'de> for Number {
+    type Value = Option<f64>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for Number {
+    type Value = Option<f64>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a number")
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
+        Ok(Some(number))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(Some(number as f64))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Some(number as f64))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RECORD_BYTES_MAX: usize = 512;
+
+    fn decoder() -> JsonDecoder {
+        let schema = Schema::new(["sentiment"]).unwrap();
+        let required = [Field::CLOSE, Field::VOLUME];
+        JsonDecoder::new(schema, &required, TimeUnit::Milliseconds, RECORD_BYTES_MAX)
+    }
+
+    #[test]
+    fn decodes_the_documented_form() {
+        let decoder = decoder();
+        let bytes = br#" {"symbol":"AAPL","time":"2013-03-01T14:30:00Z","close":430.47,
+            "volume":19730300,"sentiment":-0.25,"venue":{"name":["x"]},"open":null} "#;
+        let tick = decoder.decode(bytes).unwrap();
+        assert!(matches!(tick.symbol, Cow::Borrowed("AAPL")));
+        assert_eq!(tick.time, UnixNanos::parse("2013-03-01T14:30:00Z").unwrap());
+        assert_eq!(tick.fields.get(Field::CLOSE), Some(430.47));
+        assert_eq!(tick.fields.get(Field::VOLUME), Some(19_730_300.0));
+        assert_eq!(tick.fields.get(Field::OPEN), None);
+        let sentiment = decoder.schema.field("sentiment").unwrap();
+        assert_eq!(tick.fields.get(sentiment), Some(-0.25));
+    }
+
+    #[test]
+    fn reads_numeric_times_escaped_names_and_price_for_close() {
+        let bytes = br#"{"symbol":"\u0041B","time":1362148200000,"price":1,"volume":0}"#;
+        let decoder = decoder();
+        let tick = decoder.decode(bytes).unwrap();
+        assert_eq!(tick.symbol, "AB");
+        assert_eq!(tick.time, UnixNanos::parse("2013-03-01T14:30:00Z").unwrap());
+        assert_eq!(tick.fields.read(Field::CLOSE), Some(1.0));
+    }
+
+    #[test]
+    fn every_kind_of_bad_record_has_its_own_reason() {
+        let time = r#""time":"2013-03-01""#;
+        let good = format!(r#"{{"symbol":"A",{time},"close":1,"volume":1}}"#);
+        assert!(decoder().decode(good.as_bytes()).is_ok());
+        let cases = [
+            (Reject::Malformed, String::new()),
+            (Reject::Malformed, "hello".to_owned()),
+            (Reject::Malformed, good[..good.len() - 1].to_owned()),
+            (Reject::Malformed, format!("{good}{good}")),
+            (Reject::NotAnObject, "[1,2]".to_owned()),
+            (Reject::NotAnObject, "17".to_owned()),
+            (Reject::MissingSymbol, good.replace(r#""symbol":"A","#, "")),
+            (Reject::InvalidSymbol, good.replace(r#""A""#, "7")),
+            (Reject::InvalidSymbol, good.replace(r#""A""#, r#""""#)),
+            (Reject::InvalidSymbol, good.replace(r#""A""#, r#""A\n""#)),
+            (Reject::MissingTime, good.replace(&format!("{time},"), "")),
+            (Reject::InvalidTime, good.replace("2013-03-01", "yesterday")),
+            (Reject::InvalidTime, good.replace(time, r#""time":true"#)),
+            (Reject::InvalidTime, good.replace(time, r#""time":1e300"#)),
+            (Reject::MissingField, good.replace(r#","volume":1"#, "")),
+            (Reject::MissingField, good.replace(r#""close":1"#, r#""close":null"#)),
+            (Reject::WrongType, good.replace(r#""close":1"#, r#""close":"1""#)),
+            (Reject::WrongType, good.replace(r#""close":1"#, r#""close":[1]"#)),
+            (Reject::WrongType, good.replace(r#""close":1"#, r#""close":{}"#)),
+            (Reject::NotFinite, good.replace(r#""close":1"#, r#""close":NaN"#)),
+            (Reject::NotFinite, good.replace(r#""close":1"#, r#""close": Infinity"#)),
+            (Reject::NotFinite, good.replace(r#""close":1"#, r#""close":-Infinity"#)),
+            (Reject::NotFinite, good.replace(r#""close":1"#, r#""close":1e999"#)),
+            (Reject::NotFinite, good.replace(r#""close":1"#, "\"x\":1,\n\"close\":NaN")),
+            (Reject::Negative, good.replace(r#""close":1"#, r#""close":-1"#)),
+            (Reject::Negative, good.replace(r#""volume":1"#, r#""volume":-1"#)),
+            (Reject::ZeroPrice, good.replace(r#""close":1"#, r#""close":0"#)),
+            (Reject::DuplicateField, good.replace(time, &format!("{time},{time}"))),
+            (Reject::DuplicateField, good.replace(r#""close":1"#, r#""close":1,"close":2"#)),
+            (Reject::TooLarge, format!("{good}{}", " ".repeat(RECORD_BYTES_MAX))),
+        ];
+        for (reason, text) in cases {
+            assert_eq!(decoder().decode(text.as_bytes()).err(), Some(reason), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_on_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let _ = decoder().decode(&bytes);
+        }
+
+        #[test]
+        fn never_panics_on_damaged_records(cut in 0usize..69, byte in any::<u8>()) {
+            let mut bytes =
+                br#"{"symbol":"A","time":"2013-03-01","close":1.25,"volume":1e3,"x":[{}]}"#
+                    .to_vec();
+            bytes[cut] = byte;
+            let _ = decoder().decode(&bytes);
+            let _ = decoder().decode(&bytes[..cut]);
+        }
+
+        #[test]
+        fn numbers_arrive_bit_for_bit(close in 1e-9f64..1e12, volume in 0u32..) {
+            let text = format!(r#"{{"symbol":"A","time":0,"close":{close},"volume":{volume}}}"#);
+            let decoder = decoder();
+            let tick = decoder.decode(text.as_bytes()).unwrap();
+            prop_assert_eq!(tick.fields.get(Field::CLOSE).map(f64::to_bits), Some(close.to_bits()));
+            prop_assert_eq!(tick.fields.get(Field::VOLUME), Some(f64::from(volume)));
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! The features of one model, in order, and the rows they make.
+//!
+//! Owns the order of the features, which slots of the state are whose, and the checks that hold for
+//! every value. Promises that computing a row changes no state.
+
+use std::ops::Range;
+
+use super::error::FeatureError;
+use super::kinds::Kind;
+use super::names::{is_plain_feature, parse};
+use super::scaler::{Affine, Scaler};
+use super::state::{FeatureState, Memory, RowScratch};
+use crate::core::domain::{Field, Reject, Schema, Step};
+
+/// Features in order, without a scaler: what a scaler is fitted on.
+#[derive(Clone, Debug)]
+pub struct RawFeatures {
+    features: Vec<Placed>,
+    required: Vec<Field>,
+    schema: Schema,
+    warm_up_steps: u64,
+    slots: usize,
+}
+
+/// A feature and its slots.
+#[derive(Clone, Debug)]
+struct Placed {
+    kind: Kind,
+    slots: Range<usize>,
+}
+
+/// The features of one model, in order, with their scaler: shared and immutable.
+#[derive(Clone, Debug)]
+pub struct FeaturePlan {
+    raw: RawFeatures,
+    scale: Vec<Affine>,
+}
+
+/// What a step amounts to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowStatus {
+    /// Some feature has not seen enough steps; there is no row yet.
+    Warming,
+    /// The row stands in the scratch.
+    Ready {
+        /// Whether any raw value lies outside its training range.
+        out_of_range: bool,
+    },
+}
+
+impl RawFeatures {
+    /// Resolves feature names against the standard and the extra fields. `label` is the name of
+    /// what is forecast, such as `next_return`.
+    ///
+    /// # Errors
+    /// The first [`FeatureError`] found; it names the feature.
+    pub fn new(
+        names: &[String],
+        extra_fields: &[String],
+        label: &str,
+    ) -> Result<Self, FeatureError> {
+        let (kinds, schema) = resolve(names, extra_fields, label)?;
+        let mut required: Vec<_> = kinds.iter().flat_map(|kind| kind.reads()).collect();
+        required.sort_unstable();
+        required.dedup();
+        let warm_up_steps = kinds.iter().map(|kind| kind.warm_up_steps()).max().unwrap_or(0);
+        let mut slots = 0;
+        let place = |kind: Kind| {
+            let first = slots;
+            slots += kind.slots();
+            Placed { kind, slots: first..slots }
+        };
+        let features = kinds.into_iter().map(place).collect();
+        Ok(Self { features, required, schema, warm_up_steps, slots })
+    }
+
+    /// How many features a row has: F.
+    pub fn width(&self) -> usize {
+        self.features.len()
+    }
+
+    /// Steps that must have passed before the first row exists.
+    pub fn warm_up_steps(&self) -> u64 {
+        self.warm_up_steps
+    }
+
+    /// The fields of the stream, for decoding.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The fields that every tick must carry.
+    pub fn required(&self) -> &[Field] {
+        &self.required
+    }
+
+    /// The state before any step.
+    pub fn initial_state(&self) -> FeatureState {
+        FeatureState::new(self.slots)
+    }
+
+    /// Whether a stored state has the size of these features' state. One that has not belongs to
+    /// another model, and [`RawFeatures::row`] must not meet it.
+    pub fn fits(&self, state: &FeatureState) -> bool {
+        state.slots.len() == self.slots
+    }
+
+    /// Room for one row.
+    pub fn scratch(&self) -> RowScratch {
+        RowScratch::new(self.width())
+    }
+
+    /// Computes the raw row of a step into `scratch` without absorbing the step; follow with
+    /// [`FeatureState::absorb`] to keep it. Returns whether the row is warm, that is, usable.
+    ///
+    /// # Errors
+    /// [`Reject::MissingField`] where the step lacks a field, [`Reject::NotFinite`] where a
+    /// feature or its state leaves the finite numbers. The step is then not to be absorbed.
+    pub fn row(
+        &self,
+        state: &FeatureState,
+        step: &Step,
+        scratch: &mut RowScratch,
+    ) -> Result<bool, Reject> {
+        let warm = state.steps >= self.warm_up_steps;
+        scratch.writes.clear();
+        for (feature, raw) in self.features.iter().zip(&mut scratch.raw) {
+            let mut memory = Memory::new(state, feature.slots.clone(), &mut scratch.writes);
+            *raw = feature.kind.advance(step, &mut memory)?;
+            if warm && !raw.is_finite() {
+                return Err(Reject::NotFinite);
+            }
+        }
+        scratch.check_writes()?;
+        Ok(warm)
+    }
+}
+
+impl FeaturePlan {
+    /// Resolves feature names, and the scaler against the features.
+    ///
+    /// # Errors
+    /// The first [`FeatureError`] found; it names the feature.
+    pub fn new(
+        names: &[String],
+        extra_fields: &[String],
+        label: &str,
+        scaler: &Scaler,
+    ) -> Result<Self, FeatureError> {
+        let raw = RawFeatures::new(names, extra_fields, label)?;
+        scaler.check(names)?;
+        Ok(Self { raw, scale: scaler.affine()? })
+    }
+
+    /// The same features without the scaler.
+    pub fn raw(&self) -> &RawFeatures {
+        &self.raw
+    }
+
+    /// How many features a row has: F.
+    pub fn width(&self) -> usize {
+        self.raw.width()
+    }
+
+    /// Computes the scaled row of a step into `scratch` without absorbing the step; follow with
+    /// [`FeatureState::absorb`] to keep it.
+    ///
+    /// # Errors
+    /// As [`RawFeatures::row`]; also where a scaled value leaves the finite `f32` numbers.
+    pub fn row(
+        &self,
+        state: &FeatureState,
+        step: &Step,
+        scratch: &mut RowScratch,
+    ) -> Result<RowStatus, Reject> {
+        if !self.raw.row(state, step, scratch)? {
+            return Ok(RowStatus::Warming);
+        }
+        let mut out_of_range = false;
+        for (index, affine) in self.scale.iter().enumerate() {
+            let raw = scratch.raw[index];
+            // The one rounding from f64 to f32 between raw units and the model.
+            let scaled = affine.apply(raw) as f32;
+            if !scaled.is_finite() {
+                return Err(Reject::NotFinite);
+            }
+            scratch.row[index] = scaled;
+            out_of_range |= !affine.covers(raw);
+        }
+        Ok(RowStatus::Ready { out_of_range })
+    }
+}
+
+impl FeaturePlan {
+    /// Scales a row of the same features that another plan has scaled, in place: back and anew.
+    /// Tells whether a value lies outside the training range; `None` where one leaves the finite
+    /// numbers.
+    ///
+    /// The result is near the row that this plan would have made, and not always the same in the
+    /// last bit: the other row was rounded to `f32`.
+    pub fn rescale(&self, from: &Self, row: &mut [f32]) -> Option<bool> {
+        let mut out_of_range = false;
+        for ((value, from), to) in row.iter_mut().zip(&from.scale).zip(&self.scale) {
+            let raw = from.invert(f64::from(*value));
+            *value = to.apply(raw) as f32;
+            if !value.is_finite() {
+                return None;
+            }
+            out_of_range |= !to.covers(raw);
+        }
+        Some(out_of_range)
+    }
+}
+
+/// Turns names into features and the schema they read.
+fn resolve(
+    names: &[String],
+    extra_fields: &[String],
+    label: &str,
+) -> Result<(Vec<Kind>, Schema), FeatureError> {
+    if names.is_empty() {
+        return Err(FeatureError::Empty);
+    }
+    if let Some(field) = extra_fields.iter().find(|field| is_plain_feature(field)) {
+        return Err(FeatureError::Shadowed(field.clone()));
+    }
+    let schema = Schema::new(extra_fields.iter().map(String::as_str))?;
+    let mut kinds = Vec::with_capacity(names.len());
+    for (index, name) in names.iter().enumerate() {
+        // Every label is named next_*, so any such input is the future, whatever the target.
+        if name == label || name.starts_with("next_") {
+            return Err(FeatureError::Label(name.clone()));
+        }
+        if names[..index].contains(name) {
+            return Err(FeatureError::Repeated(name.clone()));
+        }
+        let kind = parse(name, &schema)?;
+        if let Some(first) = kinds.iter().position(|known| *known == kind) {
+            let (name, first) = (name.clone(), names[first].clone());
+            return Err(FeatureError::Same { name, first });
+        }
+        kinds.push(kind);
+    }
+    Ok((kinds, schema))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::domain::{Fields, UnixNanos};
+    use crate::core::features::{ColumnRange, ScalerError};
+
+    fn names(list: &[&str]) -> Vec<String> {
+        list.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn minmax(columns: &[(&str, f64, f64)]) -> Scaler {
+        let columns = columns
+            .iter()
+            .map(|(feature, min, max)| ColumnRange {
+                feature: (*feature).to_owned(),
+                min: *min,
+                max: *max,
+            })
+            .collect();
+        Scaler::Minmax { low: -1.0, high: 1.0, columns }
+    }
+
+    fn tutorial() -> FeaturePlan {
+        let scaler = minmax(&[("close", 0.0, 20.0), ("volume", 0.0, 4.0), ("change", -0.5, 0.5)]);
+        FeaturePlan::new(&names(&["close", "volume", "change"]), &[], "next_return", &scaler)
+            .unwrap()
+    }
+
+    fn step(close: f64, volume: f64) -> Step {
+        let mut fields = Fields::EMPTY;
+        // Unchecked, so that features meet what decoding keeps from them.
+        fields.set(Field::CLOSE, close);
+        fields.set(Field::VOLUME, volume);
+        Step { time: UnixNanos::from_nanos(0), fields, after_gap: false, patched: false }
+    }
+
+    #[test]
+    fn the_tutorials_features_have_their_hand_computed_values() {
+        let plan = tutorial();
+        let (mut state, mut scratch) = (plan.raw().initial_state(), plan.raw().scratch());
+        assert_eq!(plan.row(&state, &step(10.0, 1.0), &mut scratch), Ok(RowStatus::Warming));
+        state.absorb(&scratch);
+        let status = plan.row(&state, &step(12.5, 3.0), &mut scratch);
+        assert_eq!(status, Ok(RowStatus::Ready { out_of_range: false }));
+        // close 12.5 of 0..20, volume 3 of 0..4, change +25 % of -50..50 %.
+        assert_eq!(scratch.row(), [0.25, 0.5, 0.5]);
+        assert_eq!(scratch.raw(), [12.5, 3.0, 0.25]);
+        state.absorb(&scratch);
+        let status = plan.row(&state, &step(25.0, 3.0), &mut scratch);
+        assert_eq!(status, Ok(RowStatus::Ready { out_of_range: true }), "100 % is outside");
+    }
+
+    #[test]
+    fn a_row_of_another_scaler_becomes_one_of_ours() {
+        let from = tutorial();
+        let scaler = minmax(&[("close", 10.0, 30.0), ("volume", 0.0, 8.0), ("change", -1.0, 1.0)]);
+        let names = names(&["close", "volume", "change"]);
+        let to = FeaturePlan::new(&names, &[], "next_return", &scaler).unwrap();
+        let mut row = [0.25, 0.5, 0.5];
+        assert_eq!(to.rescale(&from, &mut row), Some(false));
+        // close 12.5 of 10..30, volume 3 of 0..8, change +25 % of -100..100 %.
+        assert_eq!(row, [-0.75, -0.25, 0.25]);
+        assert_eq!(to.rescale(&from, &mut [-1.0, 0.0, 0.0]), Some(true), "a close of 0");
+        assert_eq!(to.rescale(&from, &mut [f32::INFINITY, 0.0, 0.0]), None);
+    }
+
+    #[test]
+    fn a_refused_step_leaves_the_state_untouched() {
+        let plan = tutorial();
+        let (mut state, mut scratch) = (plan.raw().initial_state(), plan.raw().scratch());
+        plan.row(&state, &step(1e-300, 1.0), &mut scratch).unwrap();
+        state.absorb(&scratch);
+        let before = state.clone();
+        let refused = plan.row(&state, &step(1e300, 1.0), &mut scratch);
+        assert_eq!(refused, Err(Reject::NotFinite), "the change overflows");
+        assert_eq!(state, before);
+        let empty = Step { fields: Fields::EMPTY, ..step(1.0, 1.0) };
+        assert_eq!(plan.row(&state, &empty, &mut scratch), Err(Reject::MissingField));
+    }
+
+    #[test]
+    fn refuses_the_label_unknown_and_repeated_features_by_name() {
+        let scaler = minmax(&[("close", 0.0, 1.0)]);
+        let refuse = |list: &[&str]| {
+            FeaturePlan::new(&names(list), &[], "next_return", &scaler).unwrap_err()
+        };
+        assert_eq!(refuse(&[]), FeatureError::Empty);
+        assert_eq!(refuse(&["close", "next_return"]), FeatureError::Label("next_return".into()));
+        assert_eq!(refuse(&["next_value"]), FeatureError::Label("next_value".into()));
+        assert!(matches!(refuse(&["chnage"]), FeatureError::Unknown { .. }));
+        assert_eq!(refuse(&["close", "close"]), FeatureError::Repeated("close".into()));
+        assert_eq!(
+            refuse(&["macd(12,26,9)", "macd_histogram(12,26,9)"]).to_string(),
+            "feature `macd_histogram(12,26,9)` is the same as `macd(12,26,9)`"
+        );
+        assert_eq!(
+            refuse(&["close", "volume"]),
+            FeatureError::Scaler(ScalerError::Missing("volume".into()))
+        );
+    }
+
+    #[test]
+    fn extra_fields_are_features_once_declared() {
+        let scaler = minmax(&[("sentiment", -1.0, 1.0)]);
+        let extra = names(&["sentiment"]);
+        let plan = FeaturePlan::new(&extra, &extra, "next_return", &scaler).unwrap();
+        assert_eq!(plan.raw().required(), [plan.raw().schema().field("sentiment").unwrap()]);
+        let hidden = RawFeatures::new(&extra, &names(&["change"]), "next_return").unwrap_err();
+        assert_eq!(hidden, FeatureError::Shadowed("change".into()));
+    }
+}

@@ -1,0 +1,306 @@
+//! From the model's output to a forecast: inverse transform, implied price, interval, signal.
+//!
+//! Owns what one output of a model becomes; what is forecast at all stands in `target`. Promises
+//! that a forecast it hands out is finite and possible. Never infers and never publishes.
+
+mod kinds;
+mod target;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::domain::{DurationNanos, Forecast, Quality, Signal, SymbolId, UnixNanos};
+use crate::core::features::{Scaler, ScalerError, SingleScaler};
+
+pub use kinds::ForecastKinds;
+pub use target::{TARGET_KINDS, Target, TargetError, Truth};
+
+/// When a value becomes a signal, in the target's unit. What a signal says follows from the target:
+/// for a return or a direction it is what a trader would do; `buy` on an event, a volatility or a
+/// value is an alert that it will be high, `sell` that it will be low. A threshold that no value
+/// can pass, such as `sell_below = 0` for a probability, gives no signal.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignalThresholds {
+    /// A value above this is `buy`.
+    pub buy_above: f64,
+    /// A value below this is `sell`.
+    pub sell_below: f64,
+}
+
+/// A prediction interval around the value, from residuals that training did not see.
+///
+/// The interval of a forecast is `value + lower` to `value + upper`, or a stretch of that (see
+/// [`Intervals`]), cut to the values that can come true ([`Target::possible`]), which takes no
+/// truth out of it. That of a probability is made to hold the outcome, 0 or 1, like any other
+/// truth: one from 0 to 1 says that both are open.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Interval {
+    /// The share of truths that the interval is made to hold, between 0 and 1.
+    pub coverage: f64,
+    /// Added to the value for the lower end, in the target's unit; at most zero.
+    pub lower: f64,
+    /// Added to the value for the upper end, in the target's unit; at least zero.
+    pub upper: f64,
+}
+
+/// How far the ends of one forecast's interval lie from its value, in the target's unit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Margins {
+    /// Added to the value for the lower end; at most zero.
+    pub lower: f64,
+    /// Added to the value for the upper end; at least zero.
+    pub upper: f64,
+}
+
+/// Where the margins of a forecast come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intervals {
+    /// From the bundle, stretched by how often the intervals of the symbol held so far.
+    Adaptive,
+    /// From the bundle as they are.
+    Bundle,
+}
+
+/// Everything that turns one model output into one forecast: shared and immutable.
+#[derive(Clone, Debug)]
+pub struct ForecastPlan {
+    target: Target,
+    scaler: SingleScaler,
+    horizon: DurationNanos,
+    thresholds: SignalThresholds,
+    interval: Interval,
+}
+
+/// The facts of the window behind a forecast.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WindowFacts {
+    /// Whose window.
+    pub symbol: SymbolId,
+    /// Event time of its newest step.
+    pub as_of: UnixNanos,
+    /// The newest price, where the stream has one.
+    pub last_price: Option<f64>,
+    /// How whole the window is.
+    pub quality: Quality,
+    /// Whether any input lies outside the training range.
+    pub out_of_range: bool,
+    /// The margins of the interval.
+    pub margins: Margins,
+}
+
+/// Why a forecast cannot be planned.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ForecastPlanError {
+    /// The target's scaler is unusable.
+    #[error("target.scaler: {0}")]
+    Scaler(#[from] ScalerError),
+    /// The thresholds are not finite or overlap.
+    #[error("signal: sell_below must be finite and not above buy_above")]
+    Thresholds,
+    /// The interval is not an interval.
+    #[error("interval: needs 0 < coverage < 1 and finite lower <= 0 <= upper")]
+    Interval,
+}
+
+impl ForecastPlan {
+    /// Checks and takes the parts; `horizon` is in event time.
+    ///
+    /// # Errors
+    /// The first [`ForecastPlanError`] found.
+    pub fn new(
+        target: Target,
+        scaler: &Scaler,
+        horizon: DurationNanos,
+        thresholds: SignalThresholds,
+        interval: Interval,
+    ) -> Result<Self, ForecastPlanError> {
+        let scaler = scaler.single()?;
+        let SignalThresholds { buy_above, sell_below } = thresholds;
+        if !(buy_above.is_finite() && sell_below.is_finite() && sell_below <= buy_above) {
+            return Err(ForecastPlanError::Thresholds);
+        }
+        let Interval { coverage, lower, upper } = interval;
+        let covers = coverage > 0.0 && coverage < 1.0;
+        let brackets = lower.is_finite() && upper.is_finite() && lower <= 0.0 && upper >= 0.0;
+        if !(covers && brackets) {
+            return Err(ForecastPlanError::Interval);
+        }
+        Ok(Self { target, scaler, horizon, thresholds, interval })
+    }
+
+    /// What is forecast.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The share of truths that the intervals are made to hold.
+    pub fn coverage(&self) -> f64 {
+        self.interval.coverage
+    }
+
+    /// The margins of the bundle's interval.
+    pub fn margins(&self) -> Margins {
+        Margins { lower: self.interval.lower, upper: self.interval.upper }
+    }
+
+    /// How far ahead a forecast looks, in event time.
+    pub fn horizon(&self) -> DurationNanos {
+        self.horizon
+    }
+
+    /// Turns the model's output for one window into a forecast. It is withheld (`None`) where a
+    /// number is not finite, the value is none that can come true (a probability of 1.2 is not made
+    /// 1), or the target time leaves the representable range.
+    pub fn finish(&self, output: f32, facts: &WindowFacts) -> Option<Forecast> {
+        let value = self.scaler.invert(f64::from(output));
+        let target_time = facts.as_of.checked_add(self.horizon)?;
+        let possible = self.target.possible();
+        if !possible.contains(&value) {
+            return None;
+        }
+        let lower = (value + facts.margins.lower).max(*possible.start());
+        let upper = (value + facts.margins.upper).min(*possible.end());
+        let price = self.target.price(value, facts.last_price);
+        let numbers = [value, lower, upper, price.unwrap_or(0.0)];
+        if !numbers.iter().all(|number| number.is_finite()) {
+            return None;
+        }
+        let signal = if value > self.thresholds.buy_above {
+            Signal::Buy
+        } else if value < self.thresholds.sell_below {
+            Signal::Sell
+        } else {
+            Signal::Hold
+        };
+        Some(Forecast {
+            symbol: facts.symbol,
+            as_of: facts.as_of,
+            target_time,
+            value,
+            price,
+            last_price: facts.last_price,
+            lower,
+            upper,
+            signal,
+            quality: facts.quality,
+            out_of_range: facts.out_of_range,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::features::ColumnRange;
+
+    fn scaler() -> Scaler {
+        let columns = vec![ColumnRange { feature: "next_return".into(), min: -0.1, max: 0.1 }];
+        Scaler::Minmax { low: -1.0, high: 1.0, columns }
+    }
+
+    fn plan() -> ForecastPlan {
+        ForecastPlan::new(
+            Target::NextReturn,
+            &scaler(),
+            DurationNanos::from_seconds(86_400).unwrap(),
+            SignalThresholds { buy_above: 0.02, sell_below: -0.02 },
+            Interval { coverage: 0.9, lower: -0.03, upper: 0.04 },
+        )
+        .unwrap()
+    }
+
+    /// A plan in the target's own unit.
+    fn unscaled(target: Target, thresholds: SignalThresholds, half_width: f64) -> ForecastPlan {
+        let feature = target.label().to_owned();
+        let columns = vec![ColumnRange { feature, min: 0.0, max: 1.0 }];
+        let horizon = DurationNanos::from_seconds(86_400).unwrap();
+        let interval = Interval { coverage: 0.9, lower: -half_width, upper: half_width };
+        ForecastPlan::new(target, &Scaler::None { columns }, horizon, thresholds, interval).unwrap()
+    }
+
+    fn facts(last_price: f64) -> WindowFacts {
+        WindowFacts {
+            symbol: SymbolId::from_index(0).unwrap(),
+            as_of: UnixNanos::parse("2013-02-28").unwrap(),
+            last_price: Some(last_price),
+            quality: Quality::Full,
+            out_of_range: false,
+            margins: plan().margins(),
+        }
+    }
+
+    /// Facts of a window of a plan whose intervals are this wide on both sides.
+    fn facts_with(half_width: f64) -> WindowFacts {
+        WindowFacts { margins: Margins { lower: -half_width, upper: half_width }, ..facts(200.0) }
+    }
+
+    #[test]
+    fn turns_an_output_into_a_return_a_price_and_a_signal() {
+        let forecast = plan().finish(0.5, &facts(200.0)).unwrap();
+        assert!((forecast.value - 0.05).abs() < 1e-15, "{}", forecast.value);
+        assert!((forecast.price.unwrap() - 210.0).abs() < 1e-9);
+        assert!((forecast.lower - 0.02).abs() < 1e-15);
+        assert!((forecast.upper - 0.09).abs() < 1e-15);
+        assert_eq!(forecast.signal, Signal::Buy);
+        assert_eq!(forecast.target_time, UnixNanos::parse("2013-03-01").unwrap());
+        assert_eq!(plan().finish(-0.5, &facts(200.0)).unwrap().signal, Signal::Sell);
+        assert_eq!(plan().finish(0.1, &facts(200.0)).unwrap().signal, Signal::Hold);
+    }
+
+    #[test]
+    fn a_probability_has_no_price_and_an_interval_of_outcomes() {
+        let rain = Target::NextEvent { field: "precipitation".into(), above: 0.0 };
+        let plan = unscaled(rain, SignalThresholds { buy_above: 0.5, sell_below: 0.0 }, 0.625);
+        let forecast = plan.finish(0.75, &facts_with(0.625)).unwrap();
+        assert_eq!((forecast.value, forecast.price), (0.75, None));
+        assert_eq!((forecast.lower, forecast.upper), (0.125, 1.0));
+        assert_eq!(forecast.signal, Signal::Buy, "an alert");
+        let dry = plan.finish(0.0, &facts_with(0.625)).unwrap();
+        assert_eq!((dry.lower, dry.upper, dry.signal), (0.0, 0.625, Signal::Hold));
+    }
+
+    #[test]
+    fn withholds_what_cannot_come_true() {
+        let thresholds = SignalThresholds { buy_above: 0.5, sell_below: 0.0 };
+        for (target, outside) in
+            [(Target::NextDirection, &[-0.001, 1.001][..]), (Target::NextVolatility, &[-0.001])]
+        {
+            let plan = unscaled(target, thresholds, 0.5);
+            for output in outside {
+                assert_eq!(plan.finish(*output, &facts(200.0)), None, "{output}");
+            }
+            let forecast = plan.finish(0.25, &facts_with(0.5)).unwrap();
+            assert_eq!((forecast.lower, forecast.upper), (0.0, 0.75));
+        }
+    }
+
+    #[test]
+    fn withholds_what_is_not_finite() {
+        assert_eq!(plan().finish(f32::NAN, &facts(200.0)), None);
+        assert_eq!(plan().finish(f32::INFINITY, &facts(200.0)), None);
+        assert_eq!(plan().finish(1.0, &facts(f64::MAX)), None, "the price overflows");
+    }
+
+    #[test]
+    fn refuses_thresholds_and_intervals_that_make_no_sense() {
+        let thresholds = SignalThresholds { buy_above: 0.02, sell_below: -0.02 };
+        let interval = Interval { coverage: 0.9, lower: -0.03, upper: 0.04 };
+        let horizon = DurationNanos::from_seconds(1).unwrap();
+        let build = |thresholds, interval| {
+            ForecastPlan::new(Target::NextReturn, &scaler(), horizon, thresholds, interval)
+                .map(|_| ())
+        };
+        assert_eq!(build(thresholds, interval), Ok(()));
+        let crossed = SignalThresholds { buy_above: -0.02, sell_below: 0.02 };
+        assert_eq!(build(crossed, interval), Err(ForecastPlanError::Thresholds));
+        for broken in [
+            Interval { coverage: 1.0, ..interval },
+            Interval { coverage: f64::NAN, ..interval },
+            Interval { lower: 0.1, ..interval },
+            Interval { upper: f64::INFINITY, ..interval },
+        ] {
+            assert_eq!(build(thresholds, broken), Err(ForecastPlanError::Interval));
+        }
+    }
+}

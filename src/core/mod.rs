@@ -1,0 +1,15 @@
+//! The pure core: facts in, values out.
+//!
+//! Owns what ticks, steps, features, windows, forecasts and scores are. Promises that every result
+//! follows from the arguments alone, so that replay equals live. Never names a clock, a socket, a
+//! file, a thread, a runtime, or a crate of the edge.
+
+pub mod decode;
+pub mod domain;
+pub mod features;
+pub mod forecast;
+pub mod health;
+pub mod score;
+pub mod step;
+pub mod venue;
+pub mod window;

@@ -1,0 +1,208 @@
+//! The scores of all symbols of one engine.
+//!
+//! Owns a [`SymbolScores`] for each symbol of the dense index, the sums over groups of them, and
+//! the scores that nobody has taken yet. Promises that a score depends on its symbol's steps and
+//! forecasts alone, and that the sums over all symbols are those of the symbols added up, whatever
+//! came and went. Never keeps a score unless somebody takes them.
+
+use super::recent::Recent;
+use super::symbol::SymbolScores;
+use super::{Score, ScorePlan, ScoreTally, Sums, Unscored};
+use crate::core::domain::{Forecast, Step, Symbol, SymbolId};
+use crate::core::forecast::Margins;
+
+/// Groups' sums are added up anew after as many scores as there are symbols, but not more often
+/// than this: what rounding leaves behind when an outlier goes is then gone, too.
+const RENEWAL_SCORES_MIN: u64 = 4096;
+
+/// The scores of all symbols of one engine.
+#[derive(Debug)]
+pub struct ScoreBook {
+    plan: ScorePlan,
+    symbols: Vec<SymbolScores>,
+    /// Which group each symbol is in.
+    groups: Vec<u16>,
+    /// Symbols that are a group of their own, sorted; the last group is that of all others.
+    listed: Vec<Symbol>,
+    sums: Vec<GroupSums>,
+    since_renewal: u64,
+    recent: Recent,
+    tally: ScoreTally,
+    taken: Option<Vec<Score>>,
+}
+
+/// The sums of one group.
+#[derive(Clone, Copy, Debug, Default)]
+struct GroupSums {
+    sums: Sums,
+    /// Whether they have changed since they were last shown.
+    changed: bool,
+}
+
+impl ScoreBook {
+    /// An empty book.
+    pub fn new(plan: ScorePlan) -> Self {
+        Self {
+            plan,
+            symbols: Vec::new(),
+            groups: Vec::new(),
+            listed: Vec::new(),
+            sums: vec![GroupSums::default()],
+            since_renewal: 0,
+            recent: Recent::new(super::RECENT_SCORES),
+            tally: ScoreTally::default(),
+            taken: None,
+        }
+    }
+
+    /// Makes each of these symbols a group of its own; to be called while there is no symbol. Sums
+    /// over the last scores then are over `recent` of them.
+    pub fn list(&mut self, symbols: &[Symbol], recent_scores: usize) {
+        self.listed = symbols.to_vec();
+        self.listed.sort_unstable();
+        self.listed.dedup();
+        self.sums = vec![GroupSums::default(); self.listed.len() + 1];
+        self.recent = Recent::new(recent_scores);
+    }
+
+    /// Keeps scores from here on, for somebody who takes them after every inference.
+    pub fn keep(&mut self) {
+        self.taken.get_or_insert_default();
+    }
+
+    /// What became of forecasts.
+    pub const fn tally(&self) -> &ScoreTally {
+        &self.tally
+    }
+
+    /// The symbols that are groups of their own, in order.
+    pub fn listed(&self) -> &[Symbol] {
+        &self.listed
+    }
+
+    /// Over about the last scores.
+    pub fn recent(&self) -> Sums {
+        self.recent.sums()
+    }
+
+    /// Hands the sums of every group that have changed since the last call to `sink`, by the index
+    /// of the listed symbol; the group of all others comes behind them.
+    pub fn show_changed(&mut self, mut sink: impl FnMut(usize, &Sums)) {
+        for (index, group) in self.sums.iter_mut().enumerate() {
+            if std::mem::take(&mut group.changed) {
+                sink(index, &group.sums);
+            }
+        }
+    }
+
+    /// Makes room for one more symbol, at the end of the dense index.
+    pub fn add_symbol(&mut self, name: &Symbol) {
+        self.add(name, SymbolScores::new(&self.plan));
+    }
+
+    /// As [`ScoreBook::add_symbol`], from rest; the scores must fit.
+    pub fn restore_symbol(&mut self, name: &Symbol, scores: &SymbolScores) {
+        // The capacity of what comes from rest is not that of a fresh one.
+        let mut restored = SymbolScores::new(&self.plan);
+        restored.clone_from_rest(scores);
+        self.tally.waiting += restored.waiting();
+        self.tally.drifting += u64::from(restored.is_drifting());
+        let sums = restored.sums();
+        self.add(name, restored);
+        let group = self.groups.last().map_or(0, |group| usize::from(*group));
+        self.sums[group].sums += sums;
+        self.sums[group].changed = true;
+    }
+
+    /// Goes on with the counts of the book of another model, which this one follows. The forecasts
+    /// that wait there are given up: their truth would be measured against another model's.
+    pub fn follow(&mut self, before: &Self) {
+        let ScoreTally { waiting, drifting, .. } = self.tally;
+        self.tally = before.tally;
+        let given_up = std::mem::replace(&mut self.tally.waiting, waiting);
+        self.tally.add(Unscored::Left, given_up);
+        self.tally.drifting = drifting;
+        self.sums.iter_mut().for_each(|group| group.changed = true);
+    }
+
+    /// Whether scores from rest are of this model.
+    pub fn fits(&self, scores: &SymbolScores) -> bool {
+        scores.fits(&self.plan)
+    }
+
+    /// A symbol's scores, for rest.
+    pub fn symbol(&self, id: SymbolId) -> &SymbolScores {
+        &self.symbols[id.index()]
+    }
+
+    /// Forgets a symbol; the last one of the dense index takes its place.
+    pub fn swap_remove(&mut self, id: SymbolId) {
+        let mut scores = self.symbols.swap_remove(id.index());
+        let group = usize::from(self.groups.swap_remove(id.index()));
+        self.sums[group].sums -= scores.sums();
+        self.sums[group].changed = true;
+        self.tally.drifting -= u64::from(scores.is_drifting());
+        scores.forget(&mut self.tally, Unscored::Left);
+        if self.symbols.is_empty() {
+            self.renew();
+        }
+    }
+
+    /// Takes a step of a symbol, and scores the forecast that it is the truth of.
+    pub fn step(&mut self, id: SymbolId, step: &Step) {
+        let symbol = &mut self.symbols[id.index()];
+        let before = symbol.sums();
+        let Some(score) = symbol.step(&self.plan, id, step, &mut self.tally) else { return };
+        let group = &mut self.sums[usize::from(self.groups[id.index()])];
+        group.sums -= before;
+        group.sums += symbol.sums();
+        group.changed = true;
+        self.recent.add(&score);
+        self.since_renewal += 1;
+        if self.since_renewal >= RENEWAL_SCORES_MIN.max(self.symbols.len() as u64) {
+            self.renew();
+        }
+        if let Some(taken) = &mut self.taken {
+            taken.push(score);
+        }
+    }
+
+    /// Gives up on the forecasts of a symbol that wait: its next step has nothing to do with them.
+    pub fn break_off(&mut self, id: SymbolId) {
+        self.symbols[id.index()].forget(&mut self.tally, Unscored::Gap);
+    }
+
+    /// The margins of a symbol's next forecast.
+    pub fn margins(&self, id: SymbolId) -> Margins {
+        self.symbols[id.index()].margins(&self.plan)
+    }
+
+    /// Takes the forecast of a symbol's newest step.
+    pub fn wait(&mut self, forecast: &Forecast) {
+        self.symbols[forecast.symbol.index()].wait(forecast, &mut self.tally);
+    }
+
+    /// Hands over the scores made since the last call, in the order of their steps; none unless
+    /// [`ScoreBook::keep`] was called.
+    pub fn take(&mut self) -> impl Iterator<Item = Score> + '_ {
+        self.taken.iter_mut().flat_map(|taken| taken.drain(..))
+    }
+
+    fn add(&mut self, name: &Symbol, scores: SymbolScores) {
+        let group = self.listed.binary_search(name).unwrap_or(self.listed.len());
+        // The configuration lists far fewer.
+        self.groups.push(u16::try_from(group).unwrap_or(u16::MAX));
+        self.symbols.push(scores);
+    }
+
+    /// Adds the symbols of every group up anew.
+    fn renew(&mut self) {
+        self.since_renewal = 0;
+        for group in &mut self.sums {
+            group.sums = Sums::default();
+        }
+        for (symbol, group) in self.symbols.iter().zip(&self.groups) {
+            self.sums[usize::from(*group)].sums += symbol.sums();
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What forecasts were worth, told as soon as it can be: when the truth arrives.
+//!
+//! Owns the forecasts that wait for their truth, the score of each, and what adapts to scores: the
+//! interval of each symbol and the mark of its drift. Promises that every forecast is scored once
+//! or counted with the reason why not, that scores depend on records alone, and that skill is
+//! always against the naive forecast that the trainer judges by. Never changes a value that is
+//! forecast; never reads a clock.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `measure` | error and direction: the definitions, for the trainer as well |
+//! | `sums` | sums over scores, from which all figures follow |
+//! | `symbol` | one symbol: what waits, its sums |
+//! | `stretch` | how far its intervals are stretched |
+//! | `drift` | whether its errors have grown |
+//! | `recent` | sums over the last scores |
+//! | `unscored` | what is never scored, and why |
+//! | `book` | all symbols of an engine |
+
+mod book;
+mod drift;
+mod measure;
+mod recent;
+mod stretch;
+mod sums;
+mod symbol;
+#[cfg(test)]
+mod tests;
+mod unscored;
+
+use crate::core::domain::{Quality, SymbolId, UnixNanos};
+use crate::core::forecast::{ForecastPlan, Intervals, Margins, Truth};
+
+pub use self::book::ScoreBook;
+pub use self::measure::{Kind, direction_hit, error};
+pub use self::sums::{SUMS_LENGTH, Sums};
+pub use self::symbol::SymbolScores;
+pub use self::unscored::{ScoreTally, Unscored};
+
+use self::stretch::StretchRule;
+
+/// The longest horizon, in steps, of which forecasts are kept until their truth: 80 bytes each for
+/// every symbol.
+pub const HORIZON_STEPS_MAX: u32 = 1024;
+
+/// How many scores the figures over the last scores are about.
+pub const RECENT_SCORES: usize = 4096;
+
+/// Everything that turns forecasts and truths into scores: shared and immutable.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScorePlan {
+    truth: Truth,
+    kind: Kind,
+    horizon_steps: u32,
+    /// Where the margins of forecasts come from.
+    pub intervals: Intervals,
+    /// The bundle's margins.
+    margins: Margins,
+    rule: StretchRule,
+}
+
+/// A forecast beside its truth; its model is known from the context. Values are in the target's
+/// unit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// Which symbol.
+    pub symbol: SymbolId,
+    /// That of the forecast.
+    pub as_of: UnixNanos,
+    /// The instant that the forecast spoke of.
+    pub target_time: UnixNanos,
+    /// Event time of the step that was the truth.
+    pub truth_time: UnixNanos,
+    /// What was forecast.
+    pub value: f64,
+    /// What came true; 0 or 1 where a probability was forecast.
+    pub truth: f64,
+    /// The naive forecast of the same truth: nothing changes.
+    pub baseline: f64,
+    /// Lower end of the forecast's interval.
+    pub lower: f64,
+    /// Upper end of the forecast's interval.
+    pub upper: f64,
+    /// Whether the forecast told the direction; `None` where the truth had none.
+    pub direction_hit: Option<bool>,
+    /// How whole the window behind the forecast was.
+    pub quality: Quality,
+    /// Whether an input of the window lay outside the training range.
+    pub out_of_range: bool,
+    /// The symbol's skill over its last scores, this one included.
+    pub skill: Option<f64>,
+    /// Whether the symbol's errors are larger than they were.
+    pub drift: bool,
+}
+
+impl ScorePlan {
+    /// The plan for forecasts of `forecast`, `horizon_steps` steps ahead, with adaptive intervals.
+    pub fn new(truth: Truth, horizon_steps: u32, forecast: &ForecastPlan) -> Self {
+        Self {
+            truth,
+            kind: Kind::of(forecast.target()),
+            horizon_steps,
+            intervals: Intervals::Adaptive,
+            margins: forecast.margins(),
+            rule: StretchRule::new(forecast.coverage(), horizon_steps),
+        }
+    }
+
+    /// Whether forecasts of this horizon are kept for their truth.
+    const fn keeps(&self) -> bool {
+        self.horizon_steps <= HORIZON_STEPS_MAX
+    }
+
+    /// How many steps are kept of a symbol.
+    const fn kept_steps(&self) -> usize {
+        if self.keeps() { self.horizon_steps as usize } else { 0 }
+    }
+
+    /// The bundle's margins `factor` times. A bundle may have none on a side; what is stretched
+    /// then is the other one, or 1 where there is none at all.
+    fn stretched(&self, factor: f64) -> Margins {
+        let Margins { lower, upper } = self.margins;
+        let (lower, upper) = match (lower < 0.0, upper > 0.0) {
+            (true, true) => (lower, upper),
+            (true, false) => (lower, -lower),
+            (false, true) => (-upper, upper),
+            (false, false) => (-1.0, 1.0),
+        };
+        Margins { lower: factor * lower, upper: factor * upper }
+    }
+}
+
+impl Score {
+    /// `truth - value`.
+    pub const fn error(&self) -> f64 {
+        error(self.value, self.truth)
+    }
+
+    /// That of the naive forecast.
+    pub const fn baseline_error(&self) -> f64 {
+        error(self.baseline, self.truth)
+    }
+
+    /// Whether the interval held the truth, ends included.
+    pub fn covered(&self) -> bool {
+        (self.lower..=self.upper).contains(&self.truth)
+    }
+}

@@ -1,0 +1,189 @@
+//! What a frame is, and how those without ticks are known.
+//!
+//! Owns the kinds and their rules. Promises that words of the venue come out short and printable.
+
+use std::borrow::Cow;
+
+use super::json::{Found, Json, Malformed};
+use super::mapping::number;
+use super::pointer::{Each, Place};
+use super::rule::Condition;
+use crate::core::domain::is_printable;
+
+/// What a frame was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Its kind.
+    pub kind: FrameKind,
+    /// Its number on the connection, where the venue counts all frames.
+    pub sequence: Option<u64>,
+}
+
+/// The kinds of frames.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FrameKind {
+    /// Ticks, all of which were handed on.
+    Ticks {
+        /// How many records there were. One that nobody can use is among them: `decode` counts it
+        /// under its reason.
+        mapped: u32,
+        /// How many elements the conditions left out.
+        skipped: u32,
+    },
+    /// A sign of life.
+    Heartbeat {
+        /// A number that grows by one with each.
+        counter: Option<u64>,
+    },
+    /// A subscription came about.
+    Acknowledged {
+        /// The number of the message that is answered, where the venue gives it back.
+        id: Option<u64>,
+        /// The symbols it is about, as the venue writes them; empty where it does not say.
+        symbols: Vec<String>,
+    },
+    /// A subscription did not come about, or another error.
+    Refused(Refusal),
+    /// The answer to a text ping.
+    Pong,
+    /// The venue will end this connection soon.
+    Closing,
+    /// JSON that no rule knows; nothing to do.
+    Other,
+    /// No JSON that is read.
+    Malformed(Malformed),
+}
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The venue's words, cut and escaped for a log line.
+    pub text: String,
+    /// The number of the message that is answered, where the venue gives it back.
+    pub id: Option<u64>,
+    /// The symbols it is about, as the venue writes them; empty where it does not say.
+    pub symbols: Vec<String>,
+    /// Whether too much was asked at once.
+    pub rate_limited: bool,
+}
+
+/// How frames without ticks are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rules {
+    pub(super) heartbeat: Option<(Vec<Condition>, Option<Place>)>,
+    pub(super) pong: Option<Vec<Condition>>,
+    pub(super) pong_text: Option<String>,
+    pub(super) acknowledged: Option<Answer>,
+    pub(super) refused: Option<RefusedRule>,
+    pub(super) closing: Option<Vec<Condition>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) when: Vec<Condition>,
+    pub(super) id: Option<Place>,
+    pub(super) symbols: Option<Each>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RefusedRule {
+    pub(super) answer: Answer,
+    pub(super) text: Option<Place>,
+    pub(super) rate_limited: Option<Vec<Condition>>,
+}
+
+/// The longest text of a venue in a log line, in characters.
+const SHOWN_CHARACTERS_MAX: usize = 64;
+
+fn all_hold(conditions: &[Condition], json: Json<'_>) -> bool {
+    conditions.iter().all(|condition| condition.holds_in_frame(json))
+}
+
+/// The whole number that stands at a place of the frame.
+pub(super) fn number_at(place: &Place, json: Json<'_>) -> Option<u64> {
+    match place.in_frame(json) {
+        Found::Once(at) => number(json, at),
+        Found::Nothing | Found::Twice(_) => None,
+    }
+}
+
+/// A text of the wire for a log line.
+fn shown(text: &str) -> String {
+    let mut shown = String::new();
+    for (count, character) in text.chars().enumerate() {
+        if count == SHOWN_CHARACTERS_MAX {
+            shown.push('…');
+            break;
+        }
+        if is_printable(character) {
+            shown.push(character);
+        } else {
+            shown.extend(character.escape_debug());
+        }
+    }
+    shown
+}
+
+impl Rules {
+    /// Whether no frame of JSON is anything but ticks.
+    pub(super) fn is_empty_but_text(&self) -> bool {
+        *self == Self { pong_text: self.pong_text.clone(), ..Self::default() }
+    }
+
+    pub(super) fn is_pong_text(&self, frame: &[u8]) -> bool {
+        self.pong_text.as_ref().is_some_and(|text| text.as_bytes() == frame)
+    }
+
+    /// The kind of a frame; `None` where no rule knows it.
+    pub(super) fn kind_of(&self, json: Json<'_>) -> Option<FrameKind> {
+        if let Some((when, counter)) = &self.heartbeat
+            && all_hold(when, json)
+        {
+            let counter = counter.as_ref().and_then(|place| number_at(place, json));
+            return Some(FrameKind::Heartbeat { counter });
+        }
+        if self.pong.as_ref().is_some_and(|when| all_hold(when, json)) {
+            return Some(FrameKind::Pong);
+        }
+        if let Some(answer) = &self.acknowledged
+            && all_hold(&answer.when, json)
+        {
+            let (id, symbols) = answer.read(json);
+            return Some(FrameKind::Acknowledged { id, symbols });
+        }
+        if let Some(rule) = &self.refused
+            && all_hold(&rule.answer.when, json)
+        {
+            return Some(FrameKind::Refused(rule.read(json)));
+        }
+        self.closing.as_ref().is_some_and(|when| all_hold(when, json)).then_some(FrameKind::Closing)
+    }
+}
+
+impl Answer {
+    fn read(&self, json: Json<'_>) -> (Option<u64>, Vec<String>) {
+        let id = self.id.as_ref().and_then(|place| number_at(place, json));
+        let mut symbols = Vec::new();
+        if let Some(each) = &self.symbols {
+            each.walk(json, &mut |under| {
+                let text = under.and_then(|under| json.text(under.element()));
+                symbols.extend(text.map(Cow::into_owned));
+            });
+        }
+        (id, symbols)
+    }
+}
+
+impl RefusedRule {
+    fn read(&self, json: Json<'_>) -> Refusal {
+        let (id, symbols) = self.answer.read(json);
+        let text = self.text.as_ref().and_then(|place| match place.in_frame(json) {
+            Found::Once(at) | Found::Twice(at) => json.scalar(at),
+            Found::Nothing => None,
+        });
+        // Without the venue's words, the frame has to do.
+        let text = text.map_or_else(|| shown(json.raw(json.root())), |text| shown(&text));
+        let rate_limited = self.rate_limited.as_ref().is_some_and(|when| all_hold(when, json));
+        Refusal { text, id, symbols, rate_limited }
+    }
+}

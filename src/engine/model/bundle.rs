@@ -1,0 +1,472 @@
+//! A sealed bundle: `model.onnx`, `manifest.json` and `golden.json` in one folder.
+//!
+//! Owns reading, verifying and sealing. Promises that the model that runs is made of the very
+//! bytes whose hash was checked, and that every problem is found before the first forecast. Never
+//! repairs a bundle.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::golden::{GOLDEN_SCHEMA, Golden, GoldenCase};
+use super::graph::{ONNX_BYTES_MAX, check_graph};
+use super::manifest::{Manifest, Mode, Plans};
+use crate::engine::inference::{
+    Backend, InferenceError, Runtime, Shape, Signature, StateSignature,
+};
+
+pub(super) const MANIFEST_FILE: &str = "manifest.json";
+const ONNX_FILE: &str = "model.onnx";
+const GOLDEN_FILE: &str = "golden.json";
+pub(super) const MANIFEST_BYTES_MAX: usize = 1 << 20;
+const GOLDEN_BYTES_MAX: usize = 16 << 20;
+
+/// The most rows of a golden case, unless the window has more: each count of rows keeps tensors.
+const GOLDEN_ROWS_MAX: usize = 4096;
+
+/// The largest run in which a window is proved to be independent of its neighbours.
+const NEIGHBOURS_MAX: usize = 64;
+
+/// A bundle whose files, rules and graph are checked; [`Bundle::open`] runs its golden vectors.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    folder: PathBuf,
+    manifest: Manifest,
+    plans: Plans,
+    signature: Signature,
+    onnx: Vec<u8>,
+    golden: Golden,
+}
+
+/// What a bundle is sealed from; the hashes in the manifest are filled in by sealing.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// The model.
+    pub onnx: Vec<u8>,
+    /// The golden vectors.
+    pub golden: Golden,
+}
+
+/// Why a bundle is refused: every problem found, each naming the file and field at fault.
+#[derive(Debug, thiserror::Error)]
+#[error("bundle {} is refused:{}", folder.display(), list(problems))]
+pub struct BundleError {
+    /// The bundle's folder.
+    pub folder: PathBuf,
+    /// One line per problem.
+    pub problems: Vec<String>,
+}
+
+/// One problem a line, indented.
+fn list(problems: &[String]) -> String {
+    problems.iter().map(|problem| format!("\n  {problem}")).collect()
+}
+
+/// Lower-case hexadecimal SHA-256.
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads a file of at most `bytes_max` bytes; the size is checked before memory is taken.
+fn read_file(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let open = || -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        fs::File::open(path)?.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = open().map_err(|error| format!("{name}: {error}"))?;
+    if bytes.len() > bytes_max {
+        return Err(format!("{name}: more than {bytes_max} bytes"));
+    }
+    Ok(bytes)
+}
+
+impl Bundle {
+    /// Reads a folder and checks all that can be checked without running the model: hashes, the
+    /// manifest's rules, the graph, and the rows of the golden vectors.
+    ///
+    /// # Errors
+    /// [`BundleError`] with every problem found.
+    pub fn read(folder: &Path) -> Result<Self, BundleError> {
+        let refuse = |problems| BundleError { folder: folder.to_owned(), problems };
+        let file = |name, bytes_max| read_file(&folder.join(name), bytes_max);
+        let files = (
+            file(MANIFEST_FILE, MANIFEST_BYTES_MAX),
+            file(ONNX_FILE, ONNX_BYTES_MAX),
+            file(GOLDEN_FILE, GOLDEN_BYTES_MAX),
+        );
+        let (manifest, onnx, golden) = match files {
+            (Ok(manifest), Ok(onnx), Ok(golden)) => (manifest, onnx, golden),
+            (manifest, onnx, golden) => {
+                let errors = [manifest.err(), onnx.err(), golden.err()];
+                return Err(refuse(errors.into_iter().flatten().collect()));
+            }
+        };
+        let manifest: Manifest = serde_json::from_slice(&manifest)
+            .map_err(|error| refuse(vec![format!("{MANIFEST_FILE}: {error}")]))?;
+        let mut problems = check_place(&manifest, folder);
+        for (field, stated, bytes, name) in [
+            ("onnx_sha256", &manifest.onnx_sha256, &onnx, ONNX_FILE),
+            ("golden_sha256", &manifest.golden_sha256, &golden, GOLDEN_FILE),
+        ] {
+            let found = sha256(bytes);
+            if *stated != found {
+                problems.push(format!(
+                    "{MANIFEST_FILE}: {field} is `{stated}`, but {name} has `{found}`"
+                ));
+            }
+        }
+        if !problems.is_empty() {
+            // What is not what the manifest speaks of is not looked into.
+            return Err(refuse(problems));
+        }
+        let golden = serde_json::from_slice(&golden)
+            .map_err(|error| problems.push(format!("{GOLDEN_FILE}: {error}")));
+        match golden {
+            Ok(golden) => {
+                Self::check(folder, Draft { manifest, onnx, golden }, problems).map_err(refuse)
+            }
+            Err(()) => Err(refuse(problems)),
+        }
+    }
+
+    /// Checks the parts against each other.
+    fn check(folder: &Path, draft: Draft, mut problems: Vec<String>) -> Result<Self, Vec<String>> {
+        let Draft { manifest, onnx, golden } = draft;
+        if let Err(found) = check_graph(&onnx, &manifest) {
+            problems.extend(found.into_iter().map(|text| format!("{ONNX_FILE}: {text}")));
+        }
+        let plans = match manifest.plans() {
+            Ok(plans) => plans,
+            Err(found) => {
+                problems.extend(found.into_iter().map(|text| format!("{MANIFEST_FILE}: {text}")));
+                return Err(problems);
+            }
+        };
+        problems.extend(check_golden(&golden, &manifest, &plans));
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let state = |state: &super::manifest::StateSpec| StateSignature {
+            input: state.input.clone(),
+            output: state.output.clone(),
+            width: state.width as usize,
+        };
+        let signature = Signature {
+            input: manifest.graph.input.clone(),
+            features: plans.features.width(),
+            output: manifest.graph.output.clone(),
+            states: manifest.graph.states.iter().map(state).collect(),
+        };
+        let folder = folder.to_owned();
+        Ok(Self { folder, manifest, plans, signature, onnx, golden })
+    }
+
+    /// The contract.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The plans that the pipeline runs by.
+    pub fn plans(&self) -> &Plans {
+        &self.plans
+    }
+
+    /// The names by which the graph is driven.
+    pub fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// The golden vectors.
+    pub fn golden(&self) -> &Golden {
+        &self.golden
+    }
+
+    /// The verified model bytes.
+    pub fn onnx(&self) -> &[u8] {
+        &self.onnx
+    }
+
+    /// Opens the model, and proves it by its golden vectors: whole windows give the expected
+    /// outputs, where the bundle serves a mode with states single steps give the bits of the whole
+    /// window, and a window among rows of NaN gives the bits that it gives alone. In mode `carried`
+    /// the steps go on behind the first full window, and each must give its expected output.
+    ///
+    /// # Errors
+    /// [`BundleError`] naming the case and output that differ, or with the runtime's words.
+    pub fn open(&self, runtime: &Runtime) -> Result<Box<dyn Backend>, BundleError> {
+        let refuse = |problem| BundleError { folder: self.folder.clone(), problems: vec![problem] };
+        let session = runtime.session(&self.onnx, &self.signature);
+        let mut backend = session.map_err(|error| refuse(format!("{ONNX_FILE}: {error}")))?;
+        for (index, case) in self.golden.cases.iter().enumerate() {
+            self.prove(case, &mut backend)
+                .map_err(|text| refuse(format!("{GOLDEN_FILE}: cases[{index}]: {text}")))?;
+        }
+        if let Some(case) = self.golden.cases.first() {
+            self.prove_apart(case, &mut backend)
+                .map_err(|text| refuse(format!("{ONNX_FILE}: {text}")))?;
+        }
+        Ok(Box::new(backend))
+    }
+
+    /// Runs one golden case.
+    fn prove(&self, case: &GoldenCase, backend: &mut dyn Backend) -> Result<(), String> {
+        let failed = |error: InferenceError| error.to_string();
+        if self.manifest.modes == [Mode::Full] {
+            let Ran { outputs, .. } = self.run_whole(&case.window, backend).map_err(failed)?;
+            return case.check_output(&outputs, self.golden.tolerance);
+        }
+        let (window, rows) = (self.plans.window_steps, case.window.len());
+        let stepped = self.run_steps(&case.window, backend).map_err(failed)?;
+        // One long run gives what the steps give, whether it ends with the first full window or, in
+        // mode `carried`, any number of rows later.
+        for steps in if rows > window { vec![window, rows] } else { vec![rows] } {
+            let whole = self.run_whole(&case.window[..steps], backend).map_err(failed)?;
+            let single = stepped.outputs[steps - 1];
+            let exact = whole.outputs[0].to_bits() == single.to_bits();
+            if !exact || (steps == rows && whole.state_bits() != stepped.state_bits()) {
+                return Err(format!(
+                    "states are not exact in this model: after {steps} rows single steps give \
+                     {single}, one run {}",
+                    whole.outputs[0]
+                ));
+            }
+        }
+        case.check_output(&stepped.outputs[window - 1..], self.golden.tolerance)
+    }
+
+    /// A window must give the same bits whatever else is in its run: here rows of NaN, which leak
+    /// if anything does.
+    fn prove_apart(&self, case: &GoldenCase, backend: &mut dyn Backend) -> Result<(), String> {
+        let steps = case.window.len();
+        let alone = self.run_whole(&case.window, backend).map_err(|error| error.to_string())?;
+        let alone = alone.outputs;
+        let stateful = self.manifest.modes != [Mode::Full];
+        for batch in [2, steps.max(3), NEIGHBOURS_MAX] {
+            let shapes = [(true, steps), (stateful, 1)];
+            for (_, steps) in shapes.into_iter().filter(|(wanted, _)| *wanted) {
+                let among = self.run_among(case, Shape { steps, batch }, backend);
+                let among = among.map_err(|error| error.to_string())?;
+                if among.to_bits() != alone[0].to_bits() {
+                    return Err(format!(
+                        "rows of a run influence one another: a window alone gives {}, in a run \
+                         of {batch} {among}",
+                        alone[0]
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The model's output for a window that is the last row of a run among rows of NaN, in whole
+    /// windows or, with `shape.steps` = 1, step by step.
+    fn run_among(
+        &self,
+        case: &GoldenCase,
+        shape: Shape,
+        backend: &mut dyn Backend,
+    ) -> Result<f32, InferenceError> {
+        let lane = backend.lane(shape)?;
+        let (width, last) = (self.signature.features, shape.batch - 1);
+        for (index, state) in self.signature.states.iter().enumerate() {
+            let states = backend.state_mut(lane, index);
+            states.fill(f32::NAN);
+            states[last * state.width..].fill(0.0);
+        }
+        for rows in case.window.chunks(shape.steps) {
+            let inputs = backend.rows_mut(lane);
+            inputs.fill(f32::NAN);
+            for (input, row) in inputs.chunks_exact_mut(shape.batch * width).zip(rows) {
+                input[last * width..].copy_from_slice(row);
+            }
+            backend.run(lane)?;
+            for (index, state) in self.signature.states.iter().enumerate() {
+                let next = backend.next_state(lane, index)[last * state.width..].to_vec();
+                backend.state_mut(lane, index)[last * state.width..].copy_from_slice(&next);
+            }
+        }
+        Ok(backend.output(lane)[last])
+    }
+
+    /// Rows from zero state in one run.
+    fn run_whole(
+        &self,
+        rows: &[Vec<f32>],
+        backend: &mut dyn Backend,
+    ) -> Result<Ran, InferenceError> {
+        let lane = backend.lane(Shape { steps: rows.len(), batch: 1 })?;
+        let states = &self.signature.states;
+        (0..states.len()).for_each(|index| backend.state_mut(lane, index).fill(0.0));
+        let targets = backend.rows_mut(lane).chunks_exact_mut(self.signature.features);
+        targets.zip(rows).for_each(|(target, row)| target.copy_from_slice(row));
+        backend.run(lane)?;
+        let state = |index| backend.next_state(lane, index).to_vec();
+        let states = (0..states.len()).map(state).collect();
+        Ok(Ran { outputs: backend.output(lane).to_vec(), states })
+    }
+
+    /// The same rows one step at a time, the states carried from each to the next.
+    fn run_steps(
+        &self,
+        rows: &[Vec<f32>],
+        backend: &mut dyn Backend,
+    ) -> Result<Ran, InferenceError> {
+        let lane = backend.lane(Shape { steps: 1, batch: 1 })?;
+        let widths = self.signature.states.iter().map(|state| state.width);
+        let mut states: Vec<Vec<f32>> = widths.map(|width| vec![0.0; width]).collect();
+        let mut outputs = Vec::with_capacity(rows.len());
+        for row in rows {
+            backend.rows_mut(lane).copy_from_slice(row);
+            for (index, state) in states.iter().enumerate() {
+                backend.state_mut(lane, index).copy_from_slice(state);
+            }
+            backend.run(lane)?;
+            for (index, state) in states.iter_mut().enumerate() {
+                state.copy_from_slice(backend.next_state(lane, index));
+            }
+            outputs.push(backend.output(lane)[0]);
+        }
+        Ok(Ran { outputs, states })
+    }
+}
+
+/// What a run of rows from zero state gave.
+struct Ran {
+    /// The output after the last row, or one after each.
+    outputs: Vec<f32>,
+    /// The states after the last row.
+    states: Vec<Vec<f32>>,
+}
+
+impl Ran {
+    fn state_bits(&self) -> Vec<u32> {
+        self.states.iter().flatten().map(|value| value.to_bits()).collect()
+    }
+}
+
+impl Draft {
+    /// The bundle in memory, checked as if it were read; nothing is written.
+    ///
+    /// # Errors
+    /// [`BundleError`] with every problem found; its folder is where sealing would put it.
+    pub fn into_bundle(mut self) -> Result<Bundle, BundleError> {
+        self.manifest.onnx_sha256 = sha256(&self.onnx);
+        self.manifest.golden_sha256 = sha256(&to_json(&self.golden));
+        let folder = Path::new(&self.manifest.name).join(&self.manifest.version);
+        let refuse = |problems| BundleError { folder: folder.clone(), problems };
+        Bundle::check(&folder, self, Vec::new()).map_err(refuse)
+    }
+
+    /// Seals a bundle into `root/<name>/<version>/`: fills in the hashes, checks everything,
+    /// writes beside the place, reads back, runs the golden vectors, and only then moves it in.
+    /// Returns the folder.
+    ///
+    /// # Errors
+    /// [`BundleError`]; the place is then untouched. An existing version is never overwritten.
+    pub fn seal(mut self, root: &Path, runtime: &Runtime) -> Result<PathBuf, BundleError> {
+        let parent = root.join(&self.manifest.name);
+        let folder = parent.join(&self.manifest.version);
+        let refuse = |problem| BundleError { folder: folder.clone(), problems: vec![problem] };
+        let failed = |error: io::Error| refuse(format!("write: {error}"));
+        let names = self.manifest.check_names();
+        if !names.is_empty() {
+            return Err(BundleError { folder, problems: names });
+        }
+        if folder.exists() {
+            return Err(refuse("this version exists; bundles are never overwritten".to_owned()));
+        }
+        let golden = to_json(&self.golden);
+        self.manifest.onnx_sha256 = sha256(&self.onnx);
+        self.manifest.golden_sha256 = sha256(&golden);
+        fs::create_dir_all(&parent).map_err(failed)?;
+        // The name and version are folders here too, because reading back checks them.
+        let draft_root = parent.join(format!(".{}.draft", self.manifest.version));
+        let draft_folder = draft_root.join(&self.manifest.name).join(&self.manifest.version);
+        let outcome = (|| {
+            fs::create_dir_all(&draft_folder).map_err(failed)?;
+            let manifest = to_json(&self.manifest);
+            for (name, bytes) in
+                [(ONNX_FILE, &self.onnx), (GOLDEN_FILE, &golden), (MANIFEST_FILE, &manifest)]
+            {
+                write_durably(&draft_folder.join(name), bytes).map_err(failed)?;
+            }
+            Self::read_back(&draft_folder, runtime)?;
+            fs::rename(&draft_folder, &folder).map_err(failed)?;
+            fs::File::open(&parent).and_then(|folder| folder.sync_all()).map_err(failed)
+        })();
+        // The draft's folders are ours alone; a leftover does no harm and is replaced next time.
+        let _ = fs::remove_dir_all(&draft_root);
+        outcome.map(|()| folder)
+    }
+
+    /// What counts is what can be read back.
+    fn read_back(folder: &Path, runtime: &Runtime) -> Result<(), BundleError> {
+        Bundle::read(folder)?.open(runtime).map(|_| ())
+    }
+}
+
+/// Writes and flushes to the disk.
+fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Deterministic JSON for people, ending in a line end.
+fn to_json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec_pretty(value)
+        .expect("manifests and golden vectors have text keys and encode into memory");
+    bytes.push(b'\n');
+    bytes
+}
+
+/// Name and version must be those of the folders, or a copied bundle would lie about itself.
+fn check_place(manifest: &Manifest, folder: &Path) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut compare = |field: &str, stated: &str, part: Option<&std::ffi::OsStr>| {
+        if part.is_some_and(|part| part != stated) {
+            let part = part.unwrap_or_default().to_string_lossy();
+            problems.push(format!(
+                "{MANIFEST_FILE}: {field} is `{stated}`, but its folder is `{part}`"
+            ));
+        }
+    };
+    compare("version", &manifest.version, folder.file_name());
+    let parent = folder.parent().and_then(Path::file_name);
+    compare("name", &manifest.name, parent);
+    problems
+}
+
+/// The golden vectors must be there and made by these features.
+fn check_golden(golden: &Golden, manifest: &Manifest, plans: &Plans) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut problem = |text: String| problems.push(format!("{GOLDEN_FILE}: {text}"));
+    if golden.schema != GOLDEN_SCHEMA {
+        problem(format!("schema: `{}`, expected `{GOLDEN_SCHEMA}`", golden.schema));
+    }
+    if !(golden.tolerance >= 0.0 && golden.tolerance <= 1e-3) {
+        problem(format!("tolerance: {} is not between 0 and 0.001", golden.tolerance));
+    }
+    if golden.cases.is_empty() {
+        problem("cases: there is none".to_owned());
+    }
+    for (index, case) in golden.cases.iter().enumerate() {
+        let (have, want) = (case.window.len(), plans.window_steps);
+        let carried = manifest.modes == [Mode::Carried];
+        let (outputs, full) = (case.output.len(), (have + 1).saturating_sub(want));
+        if have < want || (have > want && !carried) || have > GOLDEN_ROWS_MAX.max(want) {
+            problem(format!("cases[{index}]: {have} rows, the window has {want}"));
+        } else if outputs != full {
+            problem(format!("cases[{index}]: {outputs} outputs for {full} full windows"));
+        } else if let Err(text) = case.check_rows(&plans.features, &manifest.features) {
+            problem(format!("cases[{index}]: {text}"));
+        }
+    }
+    problems
+}

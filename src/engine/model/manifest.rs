@@ -1,0 +1,432 @@
+//! The manifest: the contract that travels with a model.
+//!
+//! Owns the on-disk shape of `manifest.json` and the rules inside it. Promises that every rule
+//! broken is named with the field that breaks it, all at once. Never opens a file or the graph.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::domain::UnixNanos;
+use crate::core::features::{FeaturePlan, Scaler};
+use crate::core::forecast::{ForecastPlan, Interval, SignalThresholds, Target, TargetError, Truth};
+use crate::core::score::ScorePlan;
+use crate::core::step::StepRule;
+
+pub use super::step_spec::{
+    CARRY_STEPS_MAX, EmptySteps, StepKind, StepProblem, StepSpec, TICKS_MAX,
+};
+
+/// The value of `schema` that this version reads and writes.
+pub const MANIFEST_SCHEMA: &str = "tickcast.bundle.v1";
+
+/// The longest window a bundle may ask for, in steps; bounds the memory per symbol.
+const WINDOW_STEPS_MAX: u32 = 4096;
+
+/// `manifest.json` as it stands on disk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Always [`MANIFEST_SCHEMA`].
+    pub schema: String,
+    /// The model's name; equal to the name of its folder.
+    pub name: String,
+    /// The model's version; equal to the name of its folder.
+    pub version: String,
+    /// Lower-case hexadecimal SHA-256 of `model.onnx`.
+    pub onnx_sha256: String,
+    /// Lower-case hexadecimal SHA-256 of `golden.json`.
+    pub golden_sha256: String,
+    /// Steps per window: W.
+    pub window_steps: u32,
+    /// How many steps ahead the forecast looks.
+    pub horizon_steps: u32,
+    /// What one step is.
+    pub step: StepSpec,
+    /// The features in the order of the model's columns; their count is F.
+    pub features: Vec<String>,
+    /// Fields beyond price, open, high, low, close and volume that the features or the target read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra_fields: Vec<String>,
+    /// Raw features to model units, fitted on the training part alone.
+    pub scaler: Scaler,
+    /// What is forecast.
+    pub target: TargetSpec,
+    /// The modes that the graph serves.
+    pub modes: Vec<Mode>,
+    /// The names by which the graph is driven.
+    pub graph: GraphSpec,
+    /// When a value becomes a signal.
+    pub signal: SignalThresholds,
+    /// The interval around every value.
+    pub interval: Interval,
+    /// What the model was trained on.
+    pub training: TrainingSpec,
+    /// How it did on data that training did not see.
+    pub evaluation: Vec<Evaluation>,
+    /// The same over other seeds and stretches of time, where that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repeats: Vec<RepeatFigures>,
+    /// The evaluation in one honest sentence.
+    pub verdict: String,
+}
+
+/// How a graph is driven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The whole window from zero state for each forecast.
+    Full,
+    /// Staggered states, one step each; the same numbers as `full`, bit for bit.
+    Sliding,
+    /// One state carried without end, one step each; for models trained that way. Other numbers
+    /// than `full`.
+    Carried,
+}
+
+/// What is forecast, and how model units become its unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "TargetRecord", into = "TargetRecord")]
+pub struct TargetSpec {
+    /// The target.
+    pub kind: Target,
+    /// One column, named after the target.
+    pub scaler: Scaler,
+}
+
+/// A target as it stands on disk: `field` and `above` are there for the kinds that have them.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TargetRecord {
+    kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    above: Option<f64>,
+    scaler: Scaler,
+}
+
+impl TryFrom<TargetRecord> for TargetSpec {
+    type Error = TargetError;
+
+    fn try_from(record: TargetRecord) -> Result<Self, TargetError> {
+        let TargetRecord { kind, field, above, scaler } = record;
+        Ok(Self { kind: Target::from_parts(&kind, field, above)?, scaler })
+    }
+}
+
+impl From<TargetSpec> for TargetRecord {
+    fn from(TargetSpec { kind, scaler }: TargetSpec) -> Self {
+        let above = match &kind {
+            Target::NextEvent { above, .. } => Some(*above),
+            _ => None,
+        };
+        let field = kind.field().map(str::to_owned);
+        Self { kind: kind.label().to_owned(), field, above, scaler }
+    }
+}
+
+/// The names by which the graph is driven: `x [T,B,F]` and states `[1,B,width]` in, `y [B,1]` and
+/// the new states out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GraphSpec {
+    /// The input of the rows.
+    pub input: String,
+    /// The output of the forecast.
+    pub output: String,
+    /// The states in the order of the graph's inputs; empty for a graph without state inputs.
+    pub states: Vec<StateSpec>,
+}
+
+/// One recurrent state of the graph.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateSpec {
+    /// The graph input that takes the state.
+    pub input: String,
+    /// The graph output that gives the state after the steps.
+    pub output: String,
+    /// Numbers per row: H.
+    pub width: u32,
+}
+
+/// What a model was trained on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingSpec {
+    /// SHA-256 of the input file.
+    pub data_sha256: String,
+    /// The symbols whose history was used.
+    pub symbols: Vec<String>,
+    /// Event time of the first step of the training part.
+    pub from: UnixNanos,
+    /// Event time of the last step of the training part.
+    pub to: UnixNanos,
+    /// Windows trained on; for mode `carried`, steps with a label.
+    pub windows: u32,
+    /// Epochs run until training stopped.
+    pub epochs: u32,
+    /// The epoch whose weights are in the bundle, counted from one.
+    pub best_epoch: u32,
+    /// The seed of every random draw.
+    pub seed: u64,
+}
+
+/// How a model did on one part of the data, beside persistence ("no change") and other baselines.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluation {
+    /// Which part: `validation` or `test`.
+    pub part: String,
+    /// `as_of` of the first forecast.
+    pub from: UnixNanos,
+    /// `as_of` of the last forecast.
+    pub to: UnixNanos,
+    /// How many forecasts.
+    pub forecasts: u32,
+    /// Mean absolute error, in the target's unit.
+    pub mean_absolute_error: f64,
+    /// Root of the mean squared error, in the target's unit.
+    pub root_mean_squared_error: f64,
+    /// Mean absolute error of "no change".
+    pub persistence_mean_absolute_error: f64,
+    /// Root of the mean squared error of "no change".
+    pub persistence_root_mean_squared_error: f64,
+    /// `1 - squared error / squared error of "no change"`; 0 is no better than it.
+    pub skill: f64,
+    /// Share of forecasts with the right sign, among those whose truth is not zero.
+    pub directional_accuracy: f64,
+    /// Between which shares the true one lies with 95 %; none where nothing had a direction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directional_accuracy_95: Option<[f64; 2]>,
+    /// Share of truths inside the interval.
+    pub interval_coverage: f64,
+    /// The baselines on the same forecasts, persistence first; empty in bundles without them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub baselines: Vec<BaselineFigures>,
+    /// Scores of a target that is a probability.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probability: Option<ProbabilityFigures>,
+    /// How the signals did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signals: Option<SignalsFigures>,
+}
+
+/// How a baseline did on the forecasts of an [`Evaluation`], and how the model compares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BaselineFigures {
+    /// `persistence` (no change), `drift` (the mean of the training part) or `linear`.
+    pub name: String,
+    /// Mean absolute error, in the target's unit.
+    pub mean_absolute_error: f64,
+    /// Root of the mean squared error, in the target's unit.
+    pub root_mean_squared_error: f64,
+    /// Share of forecasts with the right direction; none where the baseline tells none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directional_accuracy: Option<f64>,
+    /// Logarithmic loss in nats, of a target that is a probability.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_loss: Option<f64>,
+    /// `1 - squared error of the model / squared error of this`.
+    pub skill: f64,
+    /// Between which values the true skill lies with 95 %.
+    pub skill_95: [f64; 2],
+    /// Diebold-Mariano statistic of the squared errors; positive where the model is better.
+    pub statistic: f64,
+    /// Its two-sided p-value.
+    pub p_value: f64,
+}
+
+/// Scores of probabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbabilityFigures {
+    /// Mean squared distance of the probability from what came true, 0 or 1.
+    pub brier_score: f64,
+    /// Mean of minus the logarithm of the probability of what came true, in nats.
+    pub log_loss: f64,
+    /// Mean distance between probability and frequency, over ten equal stretches.
+    pub expected_calibration_error: f64,
+}
+
+/// How the signals of the model did.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignalsFigures {
+    /// Values above `buy_above`.
+    pub buy: SignalFigures,
+    /// Values below `sell_below`.
+    pub sell: SignalFigures,
+}
+
+/// How one signal did.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignalFigures {
+    /// Forecasts beyond the threshold.
+    pub told: u32,
+    /// Truths beyond the threshold.
+    pub happened: u32,
+    /// Both.
+    pub hits: u32,
+    /// `hits / told`; none where nothing was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<f64>,
+    /// `hits / happened`; none where nothing happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recall: Option<f64>,
+}
+
+/// The figures of repeated runs on their test parts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RepeatFigures {
+    /// What differs between the runs: `seeds`, or `folds` of time (walk-forward).
+    pub over: String,
+    /// How many.
+    pub runs: u32,
+    /// See [`Evaluation`], as all below.
+    pub mean_absolute_error: FigureSpread,
+    /// In the target's unit.
+    pub root_mean_squared_error: FigureSpread,
+    /// Against persistence.
+    pub skill: FigureSpread,
+    /// A share.
+    pub directional_accuracy: FigureSpread,
+    /// A share.
+    pub interval_coverage: FigureSpread,
+}
+
+/// A figure over repeated runs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FigureSpread {
+    /// The mean.
+    pub mean: f64,
+    /// The standard deviation between runs.
+    pub deviation: f64,
+}
+
+/// A checked manifest: the plans that the pipeline runs by.
+#[derive(Clone, Debug)]
+pub struct Plans {
+    /// From steps to rows.
+    pub features: FeaturePlan,
+    /// From outputs to forecasts.
+    pub forecast: ForecastPlan,
+    /// From steps to what came true.
+    pub truth: Truth,
+    /// From forecasts and truths to scores.
+    pub score: ScorePlan,
+    /// W.
+    pub window_steps: usize,
+    /// From ticks to steps.
+    pub step_rule: StepRule,
+    /// What the bundle says of its steps.
+    pub step: StepSpec,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Full => "full",
+            Self::Sliding => "sliding",
+            Self::Carried => "carried",
+        })
+    }
+}
+
+/// Whether a text can name a folder without leaving its parent or hiding.
+pub fn is_folder_name(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !text.is_empty() && !text.starts_with('.') && text.chars().all(allowed)
+}
+
+impl Manifest {
+    /// Name and version become folders, so they must not lead out of their parent.
+    pub(super) fn check_names(&self) -> Vec<String> {
+        [("name", &self.name), ("version", &self.version)]
+            .into_iter()
+            .filter(|(_, text)| !is_folder_name(text))
+            .map(|(field, text)| {
+                format!("{field}: `{text}` must be letters, digits, `-`, `_` and inner dots")
+            })
+            .collect()
+    }
+
+    /// Checks every rule inside the manifest and resolves it into plans.
+    ///
+    /// # Errors
+    /// One line per broken rule, each beginning with the field at fault.
+    pub fn plans(&self) -> Result<Plans, Vec<String>> {
+        let mut problems = self.check_names();
+        if self.schema != MANIFEST_SCHEMA {
+            problems.push(format!("schema: `{}`, expected `{MANIFEST_SCHEMA}`", self.schema));
+        }
+        if !(1..=WINDOW_STEPS_MAX).contains(&self.window_steps) {
+            problems.push(format!(
+                "window_steps: {} is outside 1 to {WINDOW_STEPS_MAX}",
+                self.window_steps
+            ));
+        }
+        if self.horizon_steps == 0 {
+            problems.push("horizon_steps: must be at least 1".to_owned());
+        }
+        let step_rule = self.step.rule().map_err(|broken| {
+            let line = |(field, problem)| format!("step.{field}: {problem}");
+            problems.extend(broken.into_iter().map(line));
+        });
+        if self.modes.is_empty() {
+            problems.push("modes: at least one of `full`, `sliding` and `carried`".to_owned());
+        }
+        for mode in [Mode::Sliding, Mode::Carried] {
+            if self.modes.contains(&mode) && self.graph.states.is_empty() {
+                problems.push(format!("modes: `{mode}` needs graph.states, which is empty"));
+            }
+        }
+        if self.modes.contains(&Mode::Carried) && self.modes.len() > 1 {
+            let text = "modes: `carried` gives other numbers than the others, so it stands alone";
+            problems.push(text.to_owned());
+        }
+        for (index, state) in self.graph.states.iter().enumerate() {
+            if state.width == 0 {
+                problems.push(format!("graph.states[{index}] `{}`: width is 0", state.input));
+            }
+        }
+        let label = self.target.kind.label();
+        if self.target.scaler.names() != [label] {
+            problems.push(format!("target.scaler: needs exactly one column named `{label}`"));
+        }
+        let features = FeaturePlan::new(&self.features, &self.extra_fields, label, &self.scaler)
+            .map_err(|error| problems.push(format!("features: {error}")));
+        let truth = features.as_ref().ok().and_then(|features| {
+            let truth = self.target.kind.truth(features.raw().schema());
+            truth.map_err(|error| problems.push(error.to_string())).ok()
+        });
+        let span = self.step.interval().and_then(|interval| interval.times(self.horizon_steps));
+        let horizon = span.ok_or_else(|| {
+            problems.push("horizon_steps: the horizon overflows".to_owned());
+        });
+        let forecast = horizon.and_then(|horizon| {
+            let (scaler, kind) = (&self.target.scaler, &self.target.kind);
+            ForecastPlan::new(kind.clone(), scaler, horizon, self.signal, self.interval)
+                .map_err(|error| problems.push(error.to_string()))
+        });
+        match (features, forecast, truth, step_rule) {
+            (Ok(features), Ok(forecast), Some(truth), Ok(step_rule)) if problems.is_empty() => {
+                Ok(Plans {
+                    features,
+                    score: ScorePlan::new(truth, self.horizon_steps, &forecast),
+                    forecast,
+                    truth,
+                    window_steps: self.window_steps as usize,
+                    step_rule,
+                    step: self.step,
+                })
+            }
+            _ => Err(problems),
+        }
+    }
+}

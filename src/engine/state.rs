@@ -1,0 +1,124 @@
+//! A symbol's state as bytes that may lie somewhere for long: versioned, summed, and tied to the
+//! model that made it.
+//!
+//! Owns the stored form. Promises that bytes which were damaged, cut short, or made by another
+//! model or layout are told from good ones, by name. Never reads or writes anything itself.
+//!
+//! ```text
+//! "tcst"  version u16 LE  model 16 bytes  checksum 8 bytes  payload (postcard)
+//! ```
+//! The checksum is the head of the SHA-256 of everything before it and the payload.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::engine::model::manifest::{Manifest, Mode};
+use crate::engine::symbols::SymbolSnapshot;
+
+const MAGIC: &[u8; 4] = b"tcst";
+
+/// The layout of the payload. Raise it whenever [`SymbolSnapshot`] changes: postcard has no names.
+const VERSION: u16 = 2;
+
+const MODEL: std::ops::Range<usize> = 6..22;
+const CHECKSUM: std::ops::Range<usize> = 22..30;
+const HEADER_BYTES: usize = CHECKSUM.end;
+
+/// Writes and reads the states of one model in one mode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateCodec {
+    model: ModelIdentity,
+}
+
+/// A model's name, version, ONNX and mode, as a digest: states of another one are none of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelIdentity(pub [u8; 16]);
+
+/// Why stored bytes are no state of this model.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// Too short, or something else altogether.
+    #[error("these bytes are no stored state")]
+    Foreign,
+    /// Another layout.
+    #[error("stored in layout {0}; this program reads layout {VERSION}")]
+    Version(u16),
+    /// Bytes have changed since they were stored.
+    #[error("damaged: the checksum does not fit")]
+    Damaged,
+    /// Another model, version or mode.
+    #[error("stored by another model, model version or mode")]
+    OtherModel,
+    /// The checksum fits and the payload does not: a fault of the program that stored it.
+    #[error("unreadable: {0}")]
+    Unreadable(String),
+}
+
+impl StateCodec {
+    /// The codec for the model of a manifest driven in `mode`.
+    pub fn new(manifest: &Manifest, mode: Mode) -> Self {
+        let mode = mode.to_string();
+        let mut hash = Sha256::new();
+        for part in [&*manifest.name, &*manifest.version, &*manifest.onnx_sha256, &*mode] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        Self { model: ModelIdentity(head(&hash.finalize())) }
+    }
+
+    /// Whose states these are.
+    pub fn identity(&self) -> ModelIdentity {
+        self.model
+    }
+
+    /// The state as bytes.
+    pub fn encode(&self, state: &SymbolSnapshot) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(1024);
+        bytes.extend(MAGIC);
+        bytes.extend(VERSION.to_le_bytes());
+        bytes.extend(self.model.0);
+        bytes.extend([0; CHECKSUM.end - CHECKSUM.start]);
+        let mut bytes = postcard::to_extend(state, bytes)
+            .expect("plain numbers, texts and lists always encode, and a Vec never fails to grow");
+        let checksum = checksum(&bytes);
+        bytes[CHECKSUM].copy_from_slice(&checksum);
+        bytes
+    }
+
+    /// The state behind stored bytes.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn decode(&self, bytes: &[u8]) -> Result<SymbolSnapshot, StateError> {
+        if bytes.len() < HEADER_BYTES || !bytes.starts_with(MAGIC) {
+            return Err(StateError::Foreign);
+        }
+        let version = u16::from_le_bytes([bytes[4], bytes[5]]);
+        if version != VERSION {
+            return Err(StateError::Version(version));
+        }
+        if checksum(bytes) != bytes[CHECKSUM] {
+            return Err(StateError::Damaged);
+        }
+        if bytes[MODEL] != self.model.0 {
+            return Err(StateError::OtherModel);
+        }
+        postcard::from_bytes(&bytes[HEADER_BYTES..])
+            .map_err(|error| StateError::Unreadable(error.to_string()))
+    }
+}
+
+/// Over everything but its own place.
+fn checksum(bytes: &[u8]) -> [u8; CHECKSUM.end - CHECKSUM.start] {
+    let mut hash = Sha256::new();
+    hash.update(&bytes[..CHECKSUM.start]);
+    hash.update(&bytes[CHECKSUM.end..]);
+    head(&hash.finalize())
+}
+
+/// The first bytes of a digest, which is longer.
+fn head<const BYTES: usize>(digest: &[u8]) -> [u8; BYTES] {
+    let mut head = [0; BYTES];
+    head.copy_from_slice(&digest[..BYTES]);
+    head
+}

@@ -1,0 +1,57 @@
+//! What people may know of a symbol beside its forecasts.
+//!
+//! Owns the facts: none of them is stored, and none reaches a forecast. Promises that noting when a
+//! tick came costs a few operations. Never reads a clock: the time is handed in.
+
+use std::time::Duration;
+
+use super::Engine;
+use crate::core::domain::{Quality, Symbol, UnixNanos};
+use crate::core::health::{Arrivals, Health};
+
+/// The facts of one symbol.
+#[derive(Clone, Copy, Debug)]
+pub struct SymbolFacts<'e> {
+    /// Its name.
+    pub symbol: &'e Symbol,
+    /// When its ticks came.
+    pub arrivals: Arrivals,
+    /// Event time of its newest tick.
+    pub newest_tick: Option<UnixNanos>,
+    /// Steps since it began, or began cold.
+    pub steps: u64,
+    /// Rows in its window.
+    pub window: usize,
+    /// How whole the window is.
+    pub quality: Quality,
+    /// Event time of the newest step that stood behind a gap, since this engine began.
+    pub last_gap: Option<UnixNanos>,
+}
+
+impl Engine {
+    /// Says when the ticks come that are pushed from here on, on a clock that never goes back.
+    pub fn set_now(&mut self, now: Duration) {
+        self.now = now;
+    }
+
+    /// The facts of the symbol at a place of the dense index, which is below
+    /// [`Engine::symbol_count`].
+    pub fn symbol_facts(&self, index: usize) -> Option<SymbolFacts<'_>> {
+        let state = self.symbols.get(index)?;
+        Some(SymbolFacts {
+            symbol: &state.name,
+            arrivals: state.arrivals,
+            newest_tick: state.step.head(),
+            steps: state.features.steps(),
+            window: state.window.len(),
+            quality: state.window.quality(),
+            last_gap: state.last_gap,
+        })
+    }
+
+    /// Keeps what somebody has judged of a symbol, and returns what was kept before.
+    pub fn note_health(&mut self, index: usize, health: Health) -> Health {
+        let known = self.symbols.get_mut(index).map(|state| &mut state.health);
+        known.map_or(health, |known| std::mem::replace(known, health))
+    }
+}

@@ -1,0 +1,164 @@
+//! States of another version of the model: what this engine makes of them.
+//!
+//! Owns the translation of windows, and the symbols whose recurrent states are still to be
+//! computed. Promises that a symbol which was taken over says what one that came from rest says,
+//! and that its states are there before its next tick is taken. Never decides what may be taken
+//! over: [`Heritage`] says so.
+
+use super::rest::States;
+use super::{Driver, Engine, SymbolSnapshot};
+use crate::core::domain::{SymbolId, UnixNanos};
+use crate::core::forecast::WindowFacts;
+use crate::core::window::Window;
+use crate::engine::inference::{InferenceError, Shape};
+use crate::engine::model::Heritage;
+
+/// What became of the symbols of another engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Inherited {
+    /// Symbols that go on with their windows.
+    pub kept: usize,
+    /// Symbols that go on with windows whose rows were scaled over, marked.
+    pub rescaled: usize,
+    /// Symbols that begin cold.
+    pub cold: usize,
+}
+
+impl Engine {
+    /// What a state of another version is worth to this engine; `None` for nothing.
+    pub fn translate(
+        &self,
+        snapshot: SymbolSnapshot,
+        heritage: &Heritage,
+    ) -> Option<SymbolSnapshot> {
+        let plan = &self.plans.features;
+        let change = match heritage {
+            Heritage::Nothing { .. } => return None,
+            Heritage::Rows => None,
+            Heritage::Rescaled { from } => Some(|row: &mut [f32]| plan.rescale(from, row)),
+        };
+        Some(snapshot.translated(self.plans.window_steps, change))
+    }
+
+    /// Takes over every symbol of another engine, in its order, and the count of everything that
+    /// went into it. No row may be in inference there, and nothing may be here yet. In mode
+    /// `sliding` the recurrent states are left for later: [`Engine::wake`] computes them, or the
+    /// next tick of the symbol has them computed.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where states cannot be computed.
+    pub fn inherit(
+        &mut self,
+        old: &Self,
+        heritage: &Heritage,
+    ) -> Result<Inherited, InferenceError> {
+        self.now = old.now;
+        let mut inherited = Inherited::default();
+        for id in (0..old.symbols.len()).filter_map(SymbolId::from_index) {
+            let before = &old.symbols[id.index()];
+            let translated = self.translate(old.at_rest(id), heritage);
+            let adopted =
+                translated.and_then(|snapshot| self.adopt(&snapshot, None, States::OfRows).ok());
+            let Some(id) = adopted else {
+                inherited.cold += 1;
+                continue;
+            };
+            match heritage {
+                Heritage::Rescaled { .. } => inherited.rescaled += 1,
+                Heritage::Rows | Heritage::Nothing { .. } => inherited.kept += 1,
+            }
+            let state = &mut self.symbols[id.index()];
+            (state.applied, state.stale_after) = (before.applied, before.stale_after);
+            state.begins_cold = before.begins_cold;
+            (state.arrivals, state.health) = (before.arrivals, before.health);
+            state.last_gap = before.last_gap;
+            if matches!(self.driver, Driver::Sliding(_)) {
+                state.asleep = true;
+                self.asleep.push(id);
+            }
+            // What is stored of it belongs to the other version.
+            self.note_change(id);
+        }
+        let Self { symbols, driver, backend, .. } = self;
+        if let Driver::Carried(carried) = driver {
+            let windows = symbols.iter().enumerate();
+            let windows = windows
+                .filter_map(|(index, state)| Some((SymbolId::from_index(index)?, &state.window)));
+            carried.warm(&mut **backend, &windows)?;
+        }
+        self.tally = old.tally.clone();
+        self.stale = old.stale;
+        self.scores.follow(&old.scores);
+        Ok(inherited)
+    }
+
+    /// How many symbols still have their recurrent states to be computed.
+    pub fn asleep_count(&self) -> usize {
+        self.asleep.len()
+    }
+
+    /// Computes the recurrent states of at most `count_max` symbols that wait for it.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where they cannot be computed.
+    pub fn wake(&mut self, count_max: usize) -> Result<(), InferenceError> {
+        let left = self.asleep.len().saturating_sub(count_max);
+        let waking = self.asleep.split_off(left);
+        let Self { symbols, driver, backend, .. } = self;
+        if let Driver::Sliding(sliding) = driver {
+            let windows = waking.iter().map(|id| (*id, &symbols[id.index()].window));
+            sliding.warm(&mut **backend, &windows)?;
+        }
+        for id in waking {
+            symbols[id.index()].asleep = false;
+        }
+        Ok(())
+    }
+
+    /// Whether a symbol sleeps; it is then the next one to be woken, with the next inference.
+    pub(super) fn must_wake(&mut self, id: SymbolId) -> bool {
+        if !self.symbols[id.index()].asleep {
+            return false;
+        }
+        if let Some(place) = self.asleep.iter().rposition(|asleep| *asleep == id) {
+            let last = self.asleep.len() - 1;
+            self.asleep.swap(place, last);
+        }
+        self.waking = true;
+        true
+    }
+
+    /// Whether the model says something usable about a window from rest; `None` where it is not
+    /// full. Changes nothing.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where the backend fails.
+    pub fn try_window(
+        &mut self,
+        snapshot: &SymbolSnapshot,
+    ) -> Result<Option<bool>, InferenceError> {
+        let (steps, width) = (self.plans.window_steps, self.plans.features.width());
+        let window = Window::restore(snapshot.window(), steps, width).ok();
+        let Some(window) = window.filter(Window::is_full) else { return Ok(None) };
+        let lane = self.backend.lane(Shape { steps, batch: 1 })?;
+        let targets = self.backend.rows_mut(lane).chunks_exact_mut(width);
+        for (target, row) in targets.zip(window.rows()) {
+            target.copy_from_slice(row);
+        }
+        for index in 0..self.state_count {
+            self.backend.state_mut(lane, index).fill(0.0);
+        }
+        self.backend.run(lane)?;
+        let output = self.backend.output(lane)[0];
+        let Some(symbol) = SymbolId::from_index(0) else { return Ok(None) };
+        let facts = WindowFacts {
+            symbol,
+            as_of: UnixNanos::from_nanos(0),
+            last_price: None,
+            quality: window.quality(),
+            out_of_range: window.out_of_range(),
+            margins: self.plans.forecast.margins(),
+        };
+        Ok(Some(self.plans.forecast.finish(output, &facts).is_some()))
+    }
+}

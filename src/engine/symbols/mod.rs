@@ -1,0 +1,715 @@
+//! The engine: all state of all symbols of one shard, from ticks to forecasts.
+//!
+//! Owns symbols, steps, features, windows, recurrent states and scores. Promises that what it says
+//! about a symbol depends on that symbol's ticks alone, whatever the interleaving, chunking and
+//! batching, and that `sliding` gives the bits of `full`. Never reads a clock, does I/O, or spawns:
+//! its owner thread drives it.
+
+mod batch;
+mod block;
+mod carried;
+mod facts;
+mod full;
+mod inherit;
+mod policy;
+mod rest;
+mod sliding;
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use self::carried::CarriedStates;
+use self::full::FullWindows;
+use self::sliding::SlidingStates;
+use crate::core::domain::{
+    DurationNanos, Forecast, Position, Reject, RejectTally, Step, Symbol, SymbolId, Tick, UnixNanos,
+};
+use crate::core::features::{FeaturePlan, FeatureState, RowScratch, RowStatus};
+use crate::core::forecast::WindowFacts;
+use crate::core::health::{Arrivals, Health};
+use crate::core::score::ScoreBook;
+use crate::core::step::{StepRule, StepState};
+use crate::core::window::{RowFacts, Window};
+use crate::engine::inference::{Backend, InferenceError, Signature};
+use crate::engine::model::manifest::{Mode, Plans, StepSpec};
+
+pub use self::facts::SymbolFacts;
+pub use self::inherit::Inherited;
+pub use self::policy::{EnginePolicy, Withheld, WithheldTally, Withhold};
+pub use self::rest::{RestoreError, SymbolSnapshot};
+
+/// What an engine may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineLimits {
+    /// The most symbols; further ones are refused and counted.
+    pub symbols_max: usize,
+    /// The most rows of one inference run; the W-1 rows of one symbol in mode `sliding` always go
+    /// together.
+    pub batch_rows_max: usize,
+}
+
+/// What became of everything that went in. Two sums always hold:
+/// `ticks + further = absorbed + steps + rejects + repeats` and
+/// `steps = warming + forecasts + withheld + pending`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngineTally {
+    /// Ticks taken in, refused ones included.
+    pub ticks: u64,
+    /// Ticks that went into an open bar.
+    pub absorbed: u64,
+    /// Steps completed.
+    pub steps: u64,
+    /// Those beyond the first that one tick completed.
+    pub further: u64,
+    /// Those that were made by rule, because nothing came in their interval.
+    pub patched: u64,
+    /// Steps before a symbol's window was full.
+    pub warming: u64,
+    /// Forecasts made.
+    pub forecasts: u64,
+    /// Forecasts withheld, by reason.
+    pub withheld: WithheldTally,
+    /// Windows that began cold because a step lay too far behind the one before.
+    pub resets: u64,
+    /// Ticks refused, by reason.
+    pub rejects: RejectTally,
+    /// Ticks that the state already holds, from a place in the input that was read before.
+    pub repeats: u64,
+}
+
+impl EngineTally {
+    /// Adds what became of the ticks of another engine.
+    pub fn merge(&mut self, other: &Self) {
+        let Self { ticks, absorbed, steps, further, patched, .. } = other;
+        let Self { warming, forecasts, withheld, resets, rejects, repeats, .. } = other;
+        self.ticks += ticks;
+        self.absorbed += absorbed;
+        self.steps += steps;
+        self.further += further;
+        self.patched += patched;
+        self.warming += warming;
+        self.forecasts += forecasts;
+        self.withheld.merge(withheld);
+        self.resets += resets;
+        self.repeats += repeats;
+        self.rejects.merge(rejects);
+    }
+}
+
+/// What became of one tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is part of the state; a completed step's row waits for inference.
+    Taken,
+    /// It is refused and counted.
+    Refused(Reject),
+    /// The state holds it already: it was read again after a restart.
+    Repeated,
+    /// Nothing: an earlier row of its symbol must go through inference first. Push it again then.
+    Waiting,
+}
+
+/// Everything known of one symbol.
+struct SymbolState {
+    name: Symbol,
+    step: StepState,
+    features: FeatureState,
+    window: Window,
+    /// Whether a row is in inference: waiting for it, or for the states to move on.
+    pending: bool,
+    /// Where the newest tick came from, in an input that has places.
+    applied: Option<Position>,
+    /// Whether the state has moved since it was last taken to rest.
+    changed: bool,
+    /// A tick beyond this event time comes too late for the window, which then begins anew.
+    stale_after: Option<UnixNanos>,
+    /// Whether its next step has nothing to do with those before.
+    begins_cold: bool,
+    /// When ticks came, and how the symbol was judged last.
+    arrivals: Arrivals,
+    health: Health,
+    /// Time of the newest step that stood behind a gap.
+    last_gap: Option<UnixNanos>,
+    /// Whether its recurrent states are still to be computed from its rows.
+    asleep: bool,
+}
+
+/// The names of an engine's symbols.
+#[derive(Clone, Copy)]
+pub struct Names<'e>(&'e [SymbolState]);
+
+impl<'e> Names<'e> {
+    /// That of one symbol.
+    pub fn of(self, id: SymbolId) -> &'e Symbol {
+        &self.0[id.index()].name
+    }
+}
+
+/// A window that began cold: the steps of its symbol before and after the distance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColdStart {
+    /// Whose window.
+    pub symbol: Symbol,
+    /// Time of the last step of the old window.
+    pub before: UnixNanos,
+    /// Time of the first step of the new one.
+    pub after: UnixNanos,
+}
+
+/// A row that waits for inference, and what its forecast will say beside the value.
+#[derive(Clone, Copy)]
+struct Pending {
+    symbol: SymbolId,
+    as_of: UnixNanos,
+    last_price: Option<f64>,
+}
+
+impl SymbolState {
+    fn new(
+        name: Symbol,
+        step: StepState,
+        features: FeatureState,
+        window: Window,
+        now: Duration,
+    ) -> Self {
+        Self {
+            name,
+            step,
+            features,
+            window,
+            pending: false,
+            applied: None,
+            changed: false,
+            stale_after: None,
+            begins_cold: false,
+            arrivals: Arrivals::new(now),
+            health: Health::default(),
+            last_gap: None,
+            asleep: false,
+        }
+    }
+}
+
+/// In which order forecasts are made and states move on.
+#[derive(Clone, Copy)]
+enum Course {
+    /// Forecasts as soon as can be; the states wait for [`Engine::advance`].
+    ForecastsFirst,
+    /// Both in as few runs as can be.
+    Together,
+}
+
+/// How the model is driven.
+enum Driver {
+    Full(FullWindows),
+    Sliding(SlidingStates),
+    Carried(CarriedStates),
+}
+
+/// The engine of one shard.
+pub struct Engine {
+    plans: Plans,
+    backend: Box<dyn Backend>,
+    driver: Driver,
+    limits: EngineLimits,
+    policy: EnginePolicy,
+    /// How far apart two steps of one window may lie.
+    gap_max: Option<DurationNanos>,
+    /// The features of a symbol without steps.
+    initial: FeatureState,
+    newest_cold_start: Option<ColdStart>,
+    index: HashMap<Symbol, SymbolId>,
+    symbols: Vec<SymbolState>,
+    scores: ScoreBook,
+    scratch: RowScratch,
+    /// Rows taken in since the last inference, at most one per symbol.
+    pending: Vec<Pending>,
+    /// Those of the last inference, whose states still have to move on.
+    inferred: Vec<Pending>,
+    /// Symbols whose state has moved since it was last taken to rest, in the order in which the
+    /// first move came.
+    changed: VecDeque<SymbolId>,
+    /// Windows that began anew because the data went on too late for them.
+    stale: u64,
+    /// When the ticks come that are pushed now.
+    now: Duration,
+    /// A symbol whose newest tick has completed steps that wait for the one in inference.
+    due: Option<SymbolId>,
+    /// Symbols whose recurrent states are still to be computed; the next one last.
+    asleep: Vec<SymbolId>,
+    /// Whether the last of these has a tick that waits.
+    waking: bool,
+    /// How many recurrent states the model has.
+    state_count: usize,
+    tally: EngineTally,
+}
+
+impl Engine {
+    /// An engine without symbols. `signature` names the graph that `backend` holds.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where the backend refuses the shapes that the mode needs.
+    pub fn new(
+        plans: Plans,
+        mode: Mode,
+        signature: &Signature,
+        backend: Box<dyn Backend>,
+        limits: EngineLimits,
+    ) -> Result<Self, InferenceError> {
+        let (steps, width) = (plans.window_steps, plans.features.width());
+        let mut backend = backend;
+        let state_widths = || signature.states.iter().map(|state| state.width).collect();
+        let state_rows_max = limits.batch_rows_max.min(batch::STATE_ROWS_MAX);
+        let driver = match mode {
+            Mode::Full => Driver::Full(FullWindows::new(
+                steps,
+                width,
+                signature.states.len(),
+                limits.batch_rows_max,
+            )),
+            Mode::Sliding => {
+                let widths: Vec<_> = state_widths();
+                Driver::Sliding(SlidingStates::new(steps, width, &widths, state_rows_max))
+            }
+            Mode::Carried => {
+                let widths: Vec<_> = state_widths();
+                Driver::Carried(CarriedStates::new(width, &widths, state_rows_max))
+            }
+        };
+        // The shapes of a quiet stream are prepared now, so that its first forecast is as quick as
+        // the later ones.
+        match &driver {
+            Driver::Full(full) => full.prepare(&mut *backend)?,
+            Driver::Sliding(sliding) => sliding.prepare(&mut *backend)?,
+            Driver::Carried(carried) => carried.prepare(&mut *backend)?,
+        }
+        let scratch = plans.features.raw().scratch();
+        let scores = ScoreBook::new(plans.score.clone());
+        let initial = plans.features.raw().initial_state();
+        let gap_max = plans.step.gap();
+        Ok(Self {
+            plans,
+            backend,
+            driver,
+            limits,
+            policy: EnginePolicy::default(),
+            gap_max,
+            initial,
+            newest_cold_start: None,
+            index: HashMap::new(),
+            symbols: Vec::new(),
+            scores,
+            scratch,
+            pending: Vec::new(),
+            inferred: Vec::new(),
+            changed: VecDeque::new(),
+            stale: 0,
+            now: Duration::ZERO,
+            due: None,
+            asleep: Vec::new(),
+            waking: false,
+            state_count: signature.states.len(),
+            tally: EngineTally::default(),
+        })
+    }
+
+    /// The same under a policy.
+    #[must_use]
+    pub fn with_policy(mut self, policy: EnginePolicy) -> Self {
+        let step = self.plans.step;
+        let gap_steps_max = policy.gap_steps_max.or(step.gap_steps_max);
+        self.gap_max = StepSpec { gap_steps_max, ..step }.gap();
+        self.policy = policy;
+        self
+    }
+
+    /// The newest window that began cold because of a distance between steps.
+    pub fn newest_cold_start(&self) -> Option<&ColdStart> {
+        self.newest_cold_start.as_ref()
+    }
+
+    /// What became of everything that went in.
+    pub fn tally(&self) -> &EngineTally {
+        &self.tally
+    }
+
+    /// The scores of all symbols.
+    pub fn scores(&self) -> &ScoreBook {
+        &self.scores
+    }
+
+    /// As [`Engine::scores`], to take them.
+    pub fn scores_mut(&mut self) -> &mut ScoreBook {
+        &mut self.scores
+    }
+
+    /// The scores together with the names of the symbols that they are about.
+    pub fn scores_and_names(&mut self) -> (&mut ScoreBook, Names<'_>) {
+        (&mut self.scores, Names(&self.symbols))
+    }
+
+    /// The features of the model.
+    pub fn features(&self) -> &FeaturePlan {
+        &self.plans.features
+    }
+
+    /// How many symbols are known.
+    pub fn symbol_count(&self) -> usize {
+        self.symbols.len()
+    }
+
+    /// Whether a symbol is known.
+    pub fn has_symbol(&self, name: &str) -> bool {
+        self.index.contains_key(name)
+    }
+
+    /// The name of a symbol of this engine.
+    pub fn symbol(&self, id: SymbolId) -> &Symbol {
+        &self.symbols[id.index()].name
+    }
+
+    /// Counts a record that was refused before it became a tick.
+    pub fn refuse(&mut self, reason: Reject) {
+        self.tally.ticks += 1;
+        self.tally.rejects.add(reason);
+    }
+
+    /// How many windows began anew because the data went on too late for them
+    /// ([`Engine::expect_gap`]).
+    pub fn stale_count(&self) -> u64 {
+        self.stale
+    }
+
+    /// Notes that data of every symbol may be missing from here on.
+    pub fn mark_gap(&mut self) {
+        for id in (0..self.symbols.len()).filter_map(SymbolId::from_index) {
+            self.symbols[id.index()].step.mark_gap();
+            self.note_change(id);
+        }
+    }
+
+    /// Takes one tick, or refuses it, which is counted and changes nothing but the count. A symbol
+    /// has at most one row in inference: where one waits, the tick is left for after
+    /// [`Engine::infer`] and [`Engine::advance`]. A tick may complete several steps; where
+    /// [`Engine::has_due`] says so, the same is to be done until it does not, so that forecasts
+    /// have the order of the ticks that made them. Until then every tick is left.
+    ///
+    /// `position` is where the tick came from, in an input that can be read again: a tick at or
+    /// before the one that the symbol's state holds is a repeat, and a symbol stays with the
+    /// partition that it was first seen in.
+    pub fn push(&mut self, tick: &Tick<'_>, position: Option<Position>) -> Pushed {
+        if self.due.is_some() {
+            return Pushed::Waiting;
+        }
+        let outcome = match self.resolve(&tick.symbol) {
+            Ok(id) if self.symbols[id.index()].pending => return Pushed::Waiting,
+            Ok(id) if self.must_wake(id) => return Pushed::Waiting,
+            Ok(id) => self.take(id, tick, position),
+            Err(reason) => Pushed::Refused(reason),
+        };
+        self.tally.ticks += 1;
+        match outcome {
+            Pushed::Refused(reason) => self.tally.rejects.add(reason),
+            Pushed::Repeated => self.tally.repeats += 1,
+            Pushed::Taken | Pushed::Waiting => {}
+        }
+        outcome
+    }
+
+    /// Takes a tick of a known symbol if its place follows that of the symbol's state.
+    fn take(&mut self, id: SymbolId, tick: &Tick<'_>, position: Option<Position>) -> Pushed {
+        if let (Some(applied), Some(position)) = (self.symbols[id.index()].applied, position) {
+            if applied.partition != position.partition {
+                return Pushed::Refused(Reject::OtherPartition);
+            }
+            if position.offset <= applied.offset {
+                return Pushed::Repeated;
+            }
+        }
+        let stale = self.symbols[id.index()].stale_after.is_some_and(|limit| tick.time > limit);
+        let absorbed = if stale { self.absorb_anew(id, tick) } else { self.absorb(id, tick) };
+        if let Err(reason) = absorbed {
+            return Pushed::Refused(reason);
+        }
+        let state = &mut self.symbols[id.index()];
+        state.arrivals.note(self.now);
+        state.stale_after = None;
+        state.applied = position.or(state.applied);
+        self.note_change(id);
+        Pushed::Taken
+    }
+
+    /// Notes that what is stored of a symbol is no longer its state.
+    fn note_change(&mut self, id: SymbolId) {
+        if !std::mem::replace(&mut self.symbols[id.index()].changed, true) {
+            self.changed.push_back(id);
+        }
+    }
+
+    /// Finds a symbol or takes a new one.
+    fn resolve(&mut self, name: &str) -> Result<SymbolId, Reject> {
+        if let Some(id) = self.index.get(name) {
+            return Ok(*id);
+        }
+        if self.symbols.len() >= self.limits.symbols_max {
+            return Err(Reject::TooManySymbols);
+        }
+        let name = Symbol::new(name).map_err(|_| Reject::InvalidSymbol)?;
+        let window = Window::new(self.plans.window_steps, self.plans.features.width());
+        let features = self.plans.features.raw().initial_state();
+        let state = SymbolState::new(name, StepState::default(), features, window, self.now);
+        let id = self.add(state)?;
+        self.scores.add_symbol(&self.symbols[id.index()].name);
+        Ok(id)
+    }
+
+    /// Adds a symbol at the end of the dense index. Its scores are the caller's to add.
+    fn add(&mut self, state: SymbolState) -> Result<SymbolId, Reject> {
+        let id = SymbolId::from_index(self.symbols.len()).ok_or(Reject::TooManySymbols)?;
+        self.index.insert(state.name.clone(), id);
+        self.symbols.push(state);
+        match &mut self.driver {
+            Driver::Full(_) => {}
+            Driver::Sliding(sliding) => sliding.add_symbol(),
+            Driver::Carried(carried) => carried.add_symbol(),
+        }
+        Ok(id)
+    }
+
+    /// Moves one symbol on by one tick.
+    fn absorb(&mut self, id: SymbolId, tick: &Tick<'_>) -> Result<(), Reject> {
+        let rule = self.plans.step_rule;
+        let before = self.symbols[id.index()].step.newest();
+        let of_record = if rule == StepRule::Record {
+            // A record is its own step: where it makes no row it is refused before any effect.
+            self.symbols[id.index()].step.check_record(tick.time)?;
+            let (time, fields) = (tick.time, tick.fields);
+            Some(self.row(id, &Step { time, fields, after_gap: false, patched: false }, before)?)
+        } else {
+            None
+        };
+        let first = self.symbols[id.index()].step.push(rule, tick.time, &tick.fields)?;
+        let Some(step) = first else {
+            self.tally.absorbed += 1;
+            return Ok(());
+        };
+        let row = of_record.map_or_else(|| self.row(id, &step, before), Ok);
+        self.take_step(id, &step, before, row);
+        self.take_due(id);
+        Ok(())
+    }
+
+    /// Takes further steps that the newest tick of a symbol has completed, until one of them waits
+    /// for inference.
+    fn take_due(&mut self, id: SymbolId) {
+        let rule = self.plans.step_rule;
+        while !self.symbols[id.index()].pending {
+            let before = self.symbols[id.index()].step.newest();
+            let Some(step) = self.symbols[id.index()].step.pop(rule) else { break };
+            self.tally.further += 1;
+            let row = self.row(id, &step, before);
+            self.take_step(id, &step, before, row);
+        }
+        self.due = self.symbols[id.index()].step.is_due(rule).then_some(id);
+    }
+
+    /// Whether the newest tick has completed steps that wait for one in inference.
+    pub fn has_due(&self) -> bool {
+        self.due.is_some()
+    }
+
+    /// Whether a step lies too far behind the one before to stand in a window with it.
+    fn is_far(&self, step: &Step, before: Option<UnixNanos>) -> bool {
+        let (Some(gap_max), Some(before)) = (self.gap_max, before) else { return false };
+        // A span that overflows is longer than any limit.
+        step.time.since(before).is_none_or(|span| span > gap_max)
+    }
+
+    /// Computes the row of a step without any effect but on the scratch.
+    fn row(
+        &mut self,
+        id: SymbolId,
+        step: &Step,
+        before: Option<UnixNanos>,
+    ) -> Result<RowStatus, Reject> {
+        let is_far = self.is_far(step, before);
+        let Self { plans, symbols, scratch, initial, .. } = self;
+        let features = if is_far { initial } else { &mut symbols[id.index()].features };
+        plans.features.row(features, step, scratch)
+    }
+
+    /// Moves one symbol on by one step, whose row was computed last: features, window.
+    fn take_step(
+        &mut self,
+        id: SymbolId,
+        step: &Step,
+        before: Option<UnixNanos>,
+        row: Result<RowStatus, Reject>,
+    ) {
+        self.tally.steps += 1;
+        self.tally.patched += u64::from(step.patched);
+        if self.is_far(step, before) {
+            self.begin_cold(id, step, before);
+        }
+        if std::mem::take(&mut self.symbols[id.index()].begins_cold) {
+            self.scores.break_off(id);
+        }
+        self.scores.step(id, step);
+        let Self { symbols, scratch, tally, .. } = self;
+        let state = &mut symbols[id.index()];
+        if step.after_gap {
+            state.last_gap = Some(step.time);
+        }
+        let Ok(status) = row else {
+            // A closed bar that makes no row is lost; the tick that closed it is part of the next
+            // one, which stands behind a gap.
+            tally.withheld.add(Withheld::LostStep);
+            state.step.mark_lost();
+            return;
+        };
+        state.features.absorb(scratch);
+        match status {
+            RowStatus::Warming => {
+                tally.warming += 1;
+                // The features carry this step into the next row, so its marks go along.
+                state.step.hand_on(step);
+            }
+            RowStatus::Ready { out_of_range } => {
+                let Step { after_gap, patched, .. } = *step;
+                state.window.push(scratch.row(), RowFacts { after_gap, patched, out_of_range });
+                state.pending = true;
+                let last_price = step.fields.price();
+                self.pending.push(Pending { symbol: id, as_of: step.time, last_price });
+            }
+        }
+    }
+
+    /// Forgets what a symbol's steps have left behind, as if it were new.
+    fn begin_cold(&mut self, id: SymbolId, step: &Step, before: Option<UnixNanos>) {
+        self.tally.resets += 1;
+        let state = &mut self.symbols[id.index()];
+        state.features.clone_from(&self.initial);
+        state.window.clear();
+        state.begins_cold = true;
+        match &mut self.driver {
+            Driver::Full(_) => {}
+            Driver::Sliding(sliding) => sliding.reset(id),
+            Driver::Carried(carried) => carried.reset(id),
+        }
+        self.newest_cold_start =
+            before.map(|before| ColdStart { symbol: state.name.clone(), before, after: step.time });
+    }
+
+    /// Makes the forecasts of all waiting rows whose windows are full, in the order in which the
+    /// rows came. This is the critical path; follow with [`Engine::advance`] once they are out.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where the backend fails.
+    pub fn infer(&mut self, forecasts: &mut Vec<Forecast>) -> Result<(), InferenceError> {
+        self.run(Course::ForecastsFirst, forecasts)
+    }
+
+    /// As [`Engine::infer`] and then [`Engine::advance`], with the same bits, but in mode `sliding`
+    /// as one batch: more forecasts in a second, each of them later. For when more records wait.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where the backend fails.
+    pub fn infer_and_advance(
+        &mut self,
+        forecasts: &mut Vec<Forecast>,
+    ) -> Result<(), InferenceError> {
+        self.run(Course::Together, forecasts)?;
+        self.release();
+        Ok(())
+    }
+
+    fn run(&mut self, course: Course, forecasts: &mut Vec<Forecast>) -> Result<(), InferenceError> {
+        self.advance()?;
+        if std::mem::take(&mut self.waking) {
+            self.wake(1)?;
+        }
+        std::mem::swap(&mut self.pending, &mut self.inferred);
+        let Self { symbols, scores, plans, policy, tally, inferred, backend, driver, .. } = self;
+        let ready = |pending: &&Pending| symbols[pending.symbol.index()].window.is_full();
+        let warming = inferred.len() - inferred.iter().filter(ready).count();
+        tally.warming += warming as u64;
+        let mut finish = |pending: &Pending, output: f32| {
+            let window = &symbols[pending.symbol.index()].window;
+            if !window.is_full() {
+                // A row that moved states on and is counted as warming.
+                return;
+            }
+            let facts = WindowFacts {
+                symbol: pending.symbol,
+                as_of: pending.as_of,
+                last_price: pending.last_price,
+                quality: window.quality(),
+                out_of_range: window.out_of_range(),
+                margins: scores.margins(pending.symbol),
+            };
+            match plans.forecast.finish(output, &facts) {
+                Some(forecast) => match policy.withhold.reason(forecast.quality) {
+                    Some(reason) => tally.withheld.add(reason),
+                    None => {
+                        tally.forecasts += 1;
+                        scores.wait(&forecast);
+                        forecasts.push(forecast);
+                    }
+                },
+                None => tally.withheld.add(Withheld::Impossible),
+            }
+        };
+        let rows = inferred.iter().filter_map(|pending| {
+            let row = symbols[pending.symbol.index()].window.newest()?;
+            Some((pending, pending.symbol, row))
+        });
+        match driver {
+            Driver::Full(full) => {
+                let windows = inferred
+                    .iter()
+                    .filter(ready)
+                    .map(|pending| (pending, &symbols[pending.symbol.index()].window));
+                full.infer(&mut **backend, windows, &mut finish)
+            }
+            Driver::Sliding(sliding) => match course {
+                Course::ForecastsFirst => {
+                    let rows = rows.filter(|(pending, _, _)| ready(pending));
+                    sliding.infer(&mut **backend, rows, &mut finish)
+                }
+                // Every row moves states on, also those of symbols that are still warming.
+                Course::Together => sliding.infer_and_advance(&mut **backend, rows, &mut finish),
+            },
+            Driver::Carried(carried) => carried.infer(&mut **backend, rows, &mut finish),
+        }
+    }
+
+    /// Moves the states behind the last forecasts on, off the critical path.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where the backend fails.
+    pub fn advance(&mut self) -> Result<(), InferenceError> {
+        let Self { symbols, inferred, backend, driver, .. } = self;
+        if inferred.is_empty() {
+            return Ok(());
+        }
+        if let Driver::Sliding(sliding) = driver {
+            let rows = inferred.iter().filter_map(|pending| {
+                let row = symbols[pending.symbol.index()].window.newest()?;
+                Some((pending.symbol, row))
+            });
+            sliding.advance(&mut **backend, rows)?;
+        }
+        self.release();
+        Ok(())
+    }
+
+    /// Lets the symbols of the last inference take ticks again.
+    fn release(&mut self) {
+        for pending in self.inferred.drain(..) {
+            self.symbols[pending.symbol.index()].pending = false;
+        }
+        if let Some(id) = self.due {
+            self.take_due(id);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What an operator decides about forecasts, beside the model; and why a step has none.
+//!
+//! Owns the reasons for which a forecast is withheld and their counts. Promises that a forecast
+//! which is withheld is counted under exactly one of them. Never changes a forecast.
+
+use crate::core::domain::Quality;
+
+/// What an operator decides about forecasts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EnginePolicy {
+    /// Two steps of a symbol that lie further apart than so many intervals begin a cold window;
+    /// 0 for never, `None` for what the bundle says.
+    pub gap_steps_max: Option<u32>,
+    /// Which forecasts are withheld for the quality of their window.
+    pub withhold: Withhold,
+}
+
+/// The qualities whose forecasts are withheld instead of published with their mark.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Withhold {
+    /// Steps of the window were made by rule.
+    pub patched: bool,
+    /// Data is missing inside the window.
+    pub gapped: bool,
+}
+
+/// Why a step whose window is full has no forecast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Withheld {
+    /// The model's output is not finite, or a value that cannot come true.
+    Impossible,
+    /// A closed bar lacked what the model reads.
+    LostStep,
+    /// The policy withholds forecasts of patched windows.
+    Patched,
+    /// The policy withholds forecasts of gapped windows.
+    Gapped,
+}
+
+/// How many forecasts were withheld, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WithheldTally {
+    counts: [u64; Withheld::ALL.len()],
+}
+
+impl Withhold {
+    /// The reason to withhold a forecast of this quality, if there is one.
+    pub(super) fn reason(self, quality: Quality) -> Option<Withheld> {
+        match quality {
+            Quality::Patched if self.patched => Some(Withheld::Patched),
+            Quality::Gapped if self.gapped => Some(Withheld::Gapped),
+            Quality::Full | Quality::Patched | Quality::Gapped => None,
+        }
+    }
+}
+
+impl Withheld {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::Impossible, Self::LostStep, Self::Patched, Self::Gapped];
+
+    /// The reason as a metric label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Impossible => "impossible",
+            Self::LostStep => "lost_step",
+            Self::Patched => "patched",
+            Self::Gapped => "gapped",
+        }
+    }
+}
+
+impl WithheldTally {
+    /// Counts one forecast.
+    pub(super) fn add(&mut self, reason: Withheld) {
+        self.counts[reason as usize] += 1;
+    }
+
+    /// Adds the counts of another tally.
+    pub(super) fn merge(&mut self, other: &Self) {
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count += more;
+        }
+    }
+
+    /// How many were withheld for `reason`.
+    pub fn get(&self, reason: Withheld) -> u64 {
+        self.counts[reason as usize]
+    }
+
+    /// How many were withheld in all.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_counts_for_itself() {
+        let mut tally = WithheldTally::default();
+        for (index, reason) in Withheld::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index, "{reason:?}");
+            (0..=index).for_each(|_| tally.add(reason));
+        }
+        let mut twice = tally;
+        twice.merge(&tally);
+        assert_eq!(Withheld::ALL.map(|reason| twice.get(reason)), [2, 4, 6, 8]);
+        assert_eq!(tally.total(), 10);
+    }
+
+    #[test]
+    fn only_what_is_named_is_withheld() {
+        let all = [Quality::Full, Quality::Patched, Quality::Gapped];
+        let none = Withhold::default();
+        assert_eq!(all.map(|quality| none.reason(quality)), [None; 3]);
+        let gapped = Withhold { gapped: true, ..none };
+        assert_eq!(all.map(|quality| gapped.reason(quality)), [None, None, Some(Withheld::Gapped)]);
+    }
+}

@@ -1,0 +1,341 @@
+//! Symbols at rest: out of the engine and back into it, and out of it for good.
+//!
+//! Owns what of a symbol is stored. Promises that a symbol taken to rest and back goes on as if it
+//! had never been away, bit for bit. Never encodes or writes anything.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Driver, Engine, SymbolState};
+use crate::core::domain::{DurationNanos, PartitionId, Position, Reject, Symbol, SymbolId, Tick};
+use crate::core::features::FeatureState;
+use crate::core::score::SymbolScores;
+use crate::core::step::StepState;
+use crate::core::window::{Window, WindowMismatch, WindowSnapshot};
+use crate::engine::inference::InferenceError;
+
+/// One symbol at rest. Modes `full` and `sliding` need no recurrent states here: the rows give
+/// them again, bit for bit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SymbolSnapshot {
+    symbol: String,
+    step: StepState,
+    features: FeatureState,
+    window: WindowSnapshot,
+    /// Mode `carried`: the recurrent states.
+    carried: Option<Vec<Vec<f32>>>,
+    /// What waits for its truth, and what is known of the forecasts so far.
+    scores: SymbolScores,
+    /// The place in its partition of the newest tick that the state holds.
+    offset: Option<i64>,
+}
+
+/// Why a snapshot cannot be taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The name is no symbol, is there twice, or is one too many.
+    #[error("stored symbol `{0}` is invalid, repeated, or beyond engine.symbols_max")]
+    Symbol(String),
+    /// The feature state has another size.
+    #[error("the stored features of symbol `{0}` belong to another model")]
+    Features(String),
+    /// The bars in the making are those of another rule.
+    #[error("the stored steps of symbol `{0}` are of another kind")]
+    Steps(String),
+    /// The window belongs to another model.
+    #[error(transparent)]
+    Window(#[from] WindowMismatch),
+    /// The recurrent states are missing, or belong to another model or mode.
+    #[error("the stored states of symbol `{0}` are missing or of another model")]
+    States(String),
+    /// The scores are not those of this model.
+    #[error("the stored scores of symbol `{0}` belong to another model")]
+    Scores(String),
+}
+
+/// Where the recurrent states of mode `carried` come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum States {
+    /// From rest.
+    Stored,
+    /// From the rows, as if the window's first row had been the first of all: those at rest are of
+    /// another model.
+    OfRows,
+}
+
+impl SymbolSnapshot {
+    /// The symbol's name.
+    pub fn symbol(&self) -> &str {
+        &self.symbol
+    }
+
+    /// The window.
+    pub(super) fn window(&self) -> &WindowSnapshot {
+        &self.window
+    }
+
+    /// The same for another model of these features: no more than its window of `steps` rows. Its
+    /// recurrent states and scores are of no use then. Rows are changed where they have to be
+    /// ([`WindowSnapshot::change_rows`]).
+    pub(super) fn translated(
+        mut self,
+        steps: usize,
+        change: Option<impl FnMut(&mut [f32]) -> Option<bool>>,
+    ) -> Self {
+        self.window.cut(steps);
+        if let Some(change) = change {
+            self.window.change_rows(change);
+        }
+        self.carried = None;
+        self
+    }
+}
+
+impl Engine {
+    /// The state of every symbol at rest, in the order of first appearance. No row may be in
+    /// inference: [`Engine::infer`] and [`Engine::advance`] go before.
+    pub fn snapshot(&self) -> Vec<SymbolSnapshot> {
+        let ids = (0..self.symbols.len()).filter_map(SymbolId::from_index);
+        ids.map(|id| self.at_rest(id)).collect()
+    }
+
+    /// The state at rest of at most `count_max` symbols. No row may be in inference.
+    pub fn sample(&self, count_max: usize) -> impl Iterator<Item = SymbolSnapshot> {
+        let ids = (0..self.symbols.len().min(count_max)).filter_map(SymbolId::from_index);
+        ids.map(|id| self.at_rest(id))
+    }
+
+    /// How many symbols have moved since they were last taken to rest.
+    pub fn changed_count(&self) -> usize {
+        self.changed.len()
+    }
+
+    /// Hands the state at rest of at most `count_max` symbols that have moved since they were last
+    /// taken to `sink`, the longest waiting first, with the place up to which it reaches in an
+    /// input that has places. No row may be in inference.
+    pub fn take_changed(
+        &mut self,
+        count_max: usize,
+        mut sink: impl FnMut(Option<Position>, SymbolSnapshot),
+    ) {
+        for _ in 0..count_max {
+            let Some(id) = self.changed.pop_front() else { return };
+            self.symbols[id.index()].changed = false;
+            sink(self.symbols[id.index()].applied, self.at_rest(id));
+        }
+    }
+
+    pub(super) fn at_rest(&self, id: SymbolId) -> SymbolSnapshot {
+        debug_assert!(self.pending.is_empty() && self.inferred.is_empty(), "rows in inference");
+        let state = &self.symbols[id.index()];
+        SymbolSnapshot {
+            symbol: state.name.as_str().to_owned(),
+            step: state.step.clone(),
+            features: state.features.clone(),
+            window: state.window.snapshot(),
+            carried: match &self.driver {
+                Driver::Full(_) | Driver::Sliding(_) => None,
+                Driver::Carried(carried) => Some(carried.snapshot(id)),
+            },
+            scores: self.scores.symbol(id).clone(),
+            offset: state.applied.map(|position| position.offset),
+        }
+    }
+
+    /// Takes symbols over from rest, as those of `partition` where the input has partitions, and
+    /// computes their recurrent states again from their rows. Returns why the others were refused,
+    /// which are as unknown as before.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where the states cannot be computed.
+    pub fn restore(
+        &mut self,
+        snapshots: &[SymbolSnapshot],
+        partition: Option<PartitionId>,
+    ) -> Result<Vec<RestoreError>, InferenceError> {
+        self.restore_with(snapshots, partition, States::Stored)
+    }
+
+    /// As [`Engine::restore`], of states that [`Engine::translate`] gave. What is stored of them
+    /// belongs to another version, so all of them count as changed.
+    ///
+    /// # Errors
+    /// As [`Engine::restore`].
+    pub fn restore_translated(
+        &mut self,
+        snapshots: &[SymbolSnapshot],
+        partition: Option<PartitionId>,
+    ) -> Result<Vec<RestoreError>, InferenceError> {
+        let first = self.symbols.len();
+        let refused = self.restore_with(snapshots, partition, States::OfRows)?;
+        for id in (first..self.symbols.len()).filter_map(SymbolId::from_index) {
+            self.note_change(id);
+        }
+        Ok(refused)
+    }
+
+    fn restore_with(
+        &mut self,
+        snapshots: &[SymbolSnapshot],
+        partition: Option<PartitionId>,
+        states: States,
+    ) -> Result<Vec<RestoreError>, InferenceError> {
+        let first = self.symbols.len();
+        let mut refused = Vec::new();
+        for snapshot in snapshots {
+            refused.extend(self.adopt(snapshot, partition, states).err());
+        }
+        let Self { symbols, driver, backend, .. } = self;
+        let adopted = symbols.iter().enumerate().skip(first);
+        let windows = adopted
+            .filter_map(|(index, state)| Some((SymbolId::from_index(index)?, &state.window)));
+        match (driver, states) {
+            (Driver::Sliding(sliding), _) => sliding.warm(&mut **backend, &windows)?,
+            (Driver::Carried(carried), States::OfRows) => carried.warm(&mut **backend, &windows)?,
+            (Driver::Carried(_), States::Stored) | (Driver::Full(_), _) => {}
+        }
+        Ok(refused)
+    }
+
+    pub(super) fn adopt(
+        &mut self,
+        snapshot: &SymbolSnapshot,
+        partition: Option<PartitionId>,
+        states: States,
+    ) -> Result<SymbolId, RestoreError> {
+        let refused = || RestoreError::Symbol(snapshot.symbol.clone());
+        let name = Symbol::new(&snapshot.symbol).map_err(|_| refused())?;
+        if self.index.contains_key(&name) || self.symbols.len() >= self.limits.symbols_max {
+            return Err(refused());
+        }
+        if !snapshot.step.fits(self.plans.step_rule) {
+            return Err(RestoreError::Steps(snapshot.symbol.clone()));
+        }
+        if !self.plans.features.raw().fits(&snapshot.features) {
+            return Err(RestoreError::Features(snapshot.symbol.clone()));
+        }
+        let (steps, width) = (self.plans.window_steps, self.plans.features.width());
+        let window = Window::restore(&snapshot.window, steps, width)?;
+        let of_rows = states == States::OfRows;
+        let states = snapshot.carried.as_deref();
+        if let Driver::Carried(carried) = &self.driver
+            && !of_rows
+            && !states.is_some_and(|states| carried.fits(states))
+        {
+            return Err(RestoreError::States(snapshot.symbol.clone()));
+        }
+        if !of_rows && !self.scores.fits(&snapshot.scores) {
+            return Err(RestoreError::Scores(snapshot.symbol.clone()));
+        }
+        let (step, features) = (snapshot.step.clone(), snapshot.features.clone());
+        let mut state = SymbolState::new(name, step, features, window, self.now);
+        state.applied = partition
+            .zip(snapshot.offset)
+            .map(|(partition, offset)| Position { partition, offset });
+        let id = self.add(state).map_err(|_| refused())?;
+        let name = &self.symbols[id.index()].name;
+        if of_rows {
+            // What another model was worth says nothing of this one.
+            self.scores.add_symbol(name);
+        } else {
+            self.scores.restore_symbol(name, &snapshot.scores);
+        }
+        if let (Driver::Carried(carried), Some(states)) = (&mut self.driver, states) {
+            carried.restore(id, states);
+        }
+        Ok(id)
+    }
+
+    /// Notes that data of every symbol is missing from here on, and that a symbol whose next tick
+    /// comes more than `gap_max` after its newest one begins anew: by event time, so that the same
+    /// ticks give the same forecasts whenever they come.
+    pub fn expect_gap(&mut self, gap_max: DurationNanos) {
+        self.mark_gap();
+        for symbol in &mut self.symbols {
+            let newest = symbol.step.head();
+            symbol.stale_after = newest.and_then(|newest| newest.checked_add(gap_max));
+        }
+    }
+
+    /// As [`Engine::absorb`], into a state that remembers nothing. A tick that is refused leaves
+    /// the state as it was.
+    pub(super) fn absorb_anew(&mut self, id: SymbolId, tick: &Tick<'_>) -> Result<(), Reject> {
+        let window = Window::new(self.plans.window_steps, self.plans.features.width());
+        let features = self.plans.features.raw().initial_state();
+        let state = &mut self.symbols[id.index()];
+        let steps = StepState::default();
+        let mut anew = SymbolState::new(state.name.clone(), steps, features, window, self.now);
+        (anew.arrivals, anew.health) = (state.arrivals, state.health);
+        anew.begins_cold = true;
+        let before = std::mem::replace(state, anew);
+        let absorbed = self.absorb(id, tick);
+        let state = &mut self.symbols[id.index()];
+        if absorbed.is_err() {
+            *state = before;
+            return absorbed;
+        }
+        (state.applied, state.changed) = (before.applied, before.changed);
+        match &mut self.driver {
+            Driver::Full(_) => {}
+            Driver::Sliding(sliding) => sliding.reset(id),
+            Driver::Carried(carried) => carried.reset(id),
+        }
+        self.stale += 1;
+        Ok(())
+    }
+
+    /// Forgets every symbol of a partition, and those that no tick has given a state. No row may be
+    /// in inference.
+    pub fn evict(&mut self, partition: PartitionId) {
+        self.retain(|applied| applied.is_some_and(|applied| applied.partition != partition));
+    }
+
+    /// Forgets every symbol. No row may be in inference.
+    pub fn clear(&mut self) {
+        self.retain(|_| false);
+    }
+
+    fn retain(&mut self, keep: impl Fn(Option<Position>) -> bool) {
+        debug_assert!(self.pending.is_empty() && self.inferred.is_empty(), "rows in inference");
+        // From the end, so that the symbol that fills a hole has been judged already.
+        for index in (0..self.symbols.len()).rev() {
+            let Some(id) = SymbolId::from_index(index) else { continue };
+            if keep(self.symbols[index].applied) {
+                continue;
+            }
+            let forgotten = self.symbols.swap_remove(index);
+            self.index.remove(&forgotten.name);
+            self.scores.swap_remove(id);
+            if let Some(moved) = self.symbols.get(index) {
+                self.index.insert(moved.name.clone(), id);
+            }
+            match &mut self.driver {
+                Driver::Full(_) => {}
+                Driver::Sliding(sliding) => sliding.swap_remove(id),
+                Driver::Carried(carried) => carried.swap_remove(id),
+            }
+        }
+        let ids = |wanted: fn(&SymbolState) -> bool| {
+            let of_symbols = self.symbols.iter().enumerate();
+            let wanted = of_symbols.filter(move |(_, state)| wanted(state));
+            wanted.filter_map(|(index, _)| SymbolId::from_index(index))
+        };
+        self.changed = ids(|state| state.changed).collect();
+        self.asleep = ids(|state| state.asleep).collect();
+    }
+
+    /// Notes that data of a symbol may be missing before the tick at `position`. Nothing can be
+    /// missing from a symbol that is not known yet, and a tick that is a repeat was marked before.
+    pub fn mark_gap_before(&mut self, symbol: &str, position: Option<Position>) {
+        let Some(id) = self.index.get(symbol).copied() else { return };
+        let state = &mut self.symbols[id.index()];
+        if let (Some(applied), Some(position)) = (state.applied, position)
+            && (applied.partition != position.partition || applied.offset >= position.offset)
+        {
+            return;
+        }
+        state.step.mark_gap();
+        if state.applied.is_some() {
+            self.note_change(id);
+        }
+    }
+}

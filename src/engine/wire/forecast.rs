@@ -1,0 +1,207 @@
+//! The wire form of a forecast: one JSON object, `tickcast.forecast.v1`.
+//!
+//! Owns the field names and their order, and the identity of a forecast. Promises that equal
+//! forecasts are equal records: nothing that varies between runs is in them. Never writes one: the
+//! encoder does, and this is what it is held to.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::core::domain::{Forecast, ForecastId, Quality, Signal, UnixNanos};
+use crate::engine::model::manifest::Mode;
+
+/// The value of `schema` in every record.
+pub const FORECAST_SCHEMA: &str = "tickcast.forecast.v1";
+
+/// One forecast as it travels; also what readers such as `watch` parse. Names that people choose
+/// may hold what JSON escapes, which a reader cannot borrow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ForecastRecord<'a> {
+    /// Always [`FORECAST_SCHEMA`].
+    pub schema: &'a str,
+    /// 32 hexadecimal digits; the same model, symbol, `as_of` and horizon give the same id.
+    #[serde(borrow)]
+    pub id: Cow<'a, str>,
+    /// The symbol.
+    #[serde(borrow)]
+    pub symbol: Cow<'a, str>,
+    /// The model's name.
+    #[serde(borrow)]
+    pub model: Cow<'a, str>,
+    /// The model's version.
+    #[serde(borrow)]
+    pub model_version: Cow<'a, str>,
+    /// How the model was driven.
+    pub mode: Mode,
+    /// RFC 3339: event time of the newest step.
+    pub as_of: UnixNanos,
+    /// RFC 3339: the instant the forecast speaks of.
+    pub target_time: UnixNanos,
+    /// The forecast in the target's unit.
+    pub value: f64,
+    /// The price that the value implies; absent where it has no meaning.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub price: Option<f64>,
+    /// The newest price behind the forecast; absent where the stream has none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last_price: Option<f64>,
+    /// Lower end of the interval, in the target's unit.
+    pub lower: f64,
+    /// Upper end of the interval, in the target's unit.
+    pub upper: f64,
+    /// The share of truths that the interval is made to hold.
+    pub coverage: f64,
+    /// Buy, sell or hold by the bundle's thresholds.
+    pub signal: Signal,
+    /// How whole the window is.
+    pub quality: Quality,
+    /// Whether any input of the window lies outside the training range.
+    pub out_of_range: bool,
+}
+
+/// What all forecasts of one model have in common.
+#[derive(Clone, Debug)]
+pub struct RecordTemplate {
+    /// The model's name.
+    pub model: String,
+    /// The model's version.
+    pub model_version: String,
+    /// How the model is driven.
+    pub mode: Mode,
+    /// How many steps ahead it looks.
+    pub horizon_steps: u32,
+    /// The share of truths that its intervals are made to hold.
+    pub coverage: f64,
+}
+
+impl RecordTemplate {
+    /// The identity of a forecast of this model.
+    pub fn id(&self, symbol: &str, as_of: UnixNanos) -> ForecastId {
+        self.finish_id(self.model_hash(), symbol, as_of)
+    }
+
+    /// The part of every id that is the model's.
+    pub(super) fn model_hash(&self) -> Sha256 {
+        let mut hash = Sha256::new();
+        for part in [&self.model, &self.model_version] {
+            update_with(&mut hash, part);
+        }
+        hash
+    }
+
+    /// The rest of an id: `hash` is what [`RecordTemplate::model_hash`] gave.
+    pub(super) fn finish_id(&self, mut hash: Sha256, symbol: &str, as_of: UnixNanos) -> ForecastId {
+        update_with(&mut hash, symbol);
+        hash.update(as_of.as_nanos().to_le_bytes());
+        hash.update(self.horizon_steps.to_le_bytes());
+        let digest = hash.finalize();
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        ForecastId(id)
+    }
+
+    /// A forecast as it travels. What [`RecordEncoder`](super::encoder::RecordEncoder) writes are
+    /// the bytes that `serde_json` makes of it.
+    pub fn record<'a>(&'a self, symbol: &'a str, forecast: &Forecast) -> ForecastRecord<'a> {
+        ForecastRecord {
+            schema: FORECAST_SCHEMA,
+            id: self.id(symbol, forecast.as_of).to_string().into(),
+            symbol: symbol.into(),
+            model: (&*self.model).into(),
+            model_version: (&*self.model_version).into(),
+            mode: self.mode,
+            as_of: forecast.as_of,
+            target_time: forecast.target_time,
+            value: forecast.value,
+            price: forecast.price,
+            last_price: forecast.last_price,
+            lower: forecast.lower,
+            upper: forecast.upper,
+            coverage: self.coverage,
+            signal: forecast.signal,
+            quality: forecast.quality,
+            out_of_range: forecast.out_of_range,
+        }
+    }
+}
+
+/// The length first, so that no two different lists of parts give the same bytes.
+fn update_with(hash: &mut Sha256, part: &str) {
+    hash.update((part.len() as u64).to_le_bytes());
+    hash.update(part);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::encoder::RecordEncoder;
+    use super::*;
+    use crate::core::domain::SymbolId;
+
+    #[test]
+    fn a_forecast_has_these_bytes() {
+        let template = RecordTemplate {
+            model: "aapl-daily".into(),
+            model_version: "1".into(),
+            mode: Mode::Sliding,
+            horizon_steps: 1,
+            coverage: 0.9,
+        };
+        let forecast = Forecast {
+            symbol: SymbolId::from_index(0).unwrap(),
+            as_of: UnixNanos::parse("2013-02-28").unwrap(),
+            target_time: UnixNanos::parse("2013-03-01").unwrap(),
+            value: 0.0125,
+            price: Some(446.9),
+            last_price: None,
+            lower: -0.02,
+            upper: 0.045,
+            signal: Signal::Hold,
+            quality: Quality::Full,
+            out_of_range: false,
+        };
+        let mut bytes = Vec::new();
+        let encoder = RecordEncoder::new(template);
+        encoder.encode("AAPL", &forecast, &mut bytes);
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        assert_eq!(
+            text,
+            "{\"schema\":\"tickcast.forecast.v1\",\"id\":\"ID\",\"symbol\":\"AAPL\",\
+             \"model\":\"aapl-daily\",\"model_version\":\"1\",\"mode\":\"sliding\",\
+             \"as_of\":\"2013-02-28T00:00:00Z\",\"target_time\":\"2013-03-01T00:00:00Z\",\
+             \"value\":0.0125,\"price\":446.9,\"lower\":-0.02,\"upper\":0.045,\"coverage\":0.9,\
+             \"signal\":\"hold\",\"quality\":\"full\",\"out_of_range\":false}"
+                .replace("ID", &encoder.template().id("AAPL", forecast.as_of).to_string())
+        );
+        let back: ForecastRecord<'_> = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!((&*back.symbol, back.value, back.last_price), ("AAPL", 0.0125, None));
+        bytes.clear();
+        encoder.encode("A\"\\B", &forecast, &mut bytes);
+        let back: ForecastRecord<'_> = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(back.symbol, "A\"\\B", "a name that JSON escapes is read as well");
+    }
+
+    #[test]
+    fn ids_differ_where_any_part_differs() {
+        let template = |model: &str, version: &str, horizon_steps| RecordTemplate {
+            model: model.into(),
+            model_version: version.into(),
+            mode: Mode::Full,
+            horizon_steps,
+            coverage: 0.9,
+        };
+        let time = UnixNanos::from_nanos;
+        let ids = [
+            template("m", "1", 1).id("A", time(0)),
+            template("m1", "", 1).id("A", time(0)),
+            template("m", "1", 2).id("A", time(0)),
+            template("m", "1", 1).id("B", time(0)),
+            template("m", "1", 1).id("A", time(1)),
+        ];
+        for (index, id) in ids.iter().enumerate() {
+            assert!(!ids[..index].contains(id), "{index}");
+        }
+        assert_eq!(ids[0], template("m", "1", 1).id("A", time(0)));
+    }
+}

@@ -1,0 +1,163 @@
+//! The wire form of a score: one JSON object, `tickcast.score.v1`.
+//!
+//! Owns the field names and their order. Promises that equal scores give equal bytes, that `id` is
+//! that of the forecast, and that encoding allocates for a growing buffer alone. Never writes
+//! anywhere but into a buffer.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::forecast::RecordTemplate;
+use crate::core::domain::{Quality, UnixNanos};
+use crate::core::score::Score;
+use crate::engine::model::manifest::Mode;
+
+/// The value of `schema` in every record.
+pub const SCORE_SCHEMA: &str = "tickcast.score.v1";
+
+/// One score as it travels; also what readers parse. Values are in the target's unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScoreRecord<'a> {
+    /// Always [`SCORE_SCHEMA`].
+    pub schema: &'a str,
+    /// The id of the forecast that is scored.
+    #[serde(borrow)]
+    pub id: Cow<'a, str>,
+    /// The symbol.
+    #[serde(borrow)]
+    pub symbol: Cow<'a, str>,
+    /// The model's name.
+    #[serde(borrow)]
+    pub model: Cow<'a, str>,
+    /// The model's version.
+    #[serde(borrow)]
+    pub model_version: Cow<'a, str>,
+    /// How the model was driven.
+    pub mode: Mode,
+    /// RFC 3339: event time of the newest step behind the forecast.
+    pub as_of: UnixNanos,
+    /// RFC 3339: the instant the forecast spoke of.
+    pub target_time: UnixNanos,
+    /// RFC 3339: event time of the step that was the truth.
+    pub truth_time: UnixNanos,
+    /// What was forecast.
+    pub value: f64,
+    /// What came true.
+    pub truth: f64,
+    /// `truth - value`.
+    pub error: f64,
+    /// Without its sign.
+    pub absolute_error: f64,
+    /// The naive forecast, that nothing changes.
+    pub baseline: f64,
+    /// How far that one was off.
+    pub baseline_absolute_error: f64,
+    /// Whether the forecast told the direction; absent where the truth had none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub direction_hit: Option<bool>,
+    /// Lower end of the forecast's interval.
+    pub lower: f64,
+    /// Upper end of the forecast's interval.
+    pub upper: f64,
+    /// The share of truths that such intervals are made to hold.
+    pub coverage: f64,
+    /// Whether this one held its truth.
+    pub covered: bool,
+    /// How whole the window behind the forecast was.
+    pub quality: Quality,
+    /// Whether an input of the window lay outside the training range.
+    pub out_of_range: bool,
+    /// The symbol's skill over its last scores, this one included; absent while the naive forecast
+    /// has made no error.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub skill: Option<f64>,
+    /// Whether the symbol's errors are larger than they were.
+    pub drift: bool,
+}
+
+impl RecordTemplate {
+    /// Appends one score to `buffer` as JSON without a line end.
+    pub fn encode_score(&self, symbol: &str, score: &Score, buffer: &mut Vec<u8>) {
+        let digits = self.id(symbol, score.as_of).digits();
+        let id = str::from_utf8(&digits).expect("hexadecimal digits are ASCII");
+        let record = ScoreRecord {
+            schema: SCORE_SCHEMA,
+            id: id.into(),
+            symbol: symbol.into(),
+            model: (&*self.model).into(),
+            model_version: (&*self.model_version).into(),
+            mode: self.mode,
+            as_of: score.as_of,
+            target_time: score.target_time,
+            truth_time: score.truth_time,
+            value: score.value,
+            truth: score.truth,
+            error: score.error(),
+            absolute_error: score.error().abs(),
+            baseline: score.baseline,
+            baseline_absolute_error: score.baseline_error().abs(),
+            direction_hit: score.direction_hit,
+            lower: score.lower,
+            upper: score.upper,
+            coverage: self.coverage,
+            covered: score.covered(),
+            quality: score.quality,
+            out_of_range: score.out_of_range,
+            skill: score.skill,
+            drift: score.drift,
+        };
+        serde_json::to_writer(buffer, &record)
+            .expect("plain fields and finite numbers always encode, and a Vec never fails to grow");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::domain::SymbolId;
+
+    #[test]
+    fn a_score_has_these_bytes() {
+        let template = RecordTemplate {
+            model: "aapl-daily".into(),
+            model_version: "1".into(),
+            mode: Mode::Sliding,
+            horizon_steps: 1,
+            coverage: 0.9,
+        };
+        let score = Score {
+            symbol: SymbolId::from_index(0).unwrap(),
+            as_of: UnixNanos::parse("2013-02-28").unwrap(),
+            target_time: UnixNanos::parse("2013-03-01").unwrap(),
+            truth_time: UnixNanos::parse("2013-03-04").unwrap(),
+            value: 0.0125,
+            truth: -0.25,
+            baseline: 0.0,
+            lower: -0.5,
+            upper: 0.5,
+            direction_hit: Some(false),
+            quality: Quality::Full,
+            out_of_range: true,
+            skill: None,
+            drift: false,
+        };
+        let mut bytes = Vec::new();
+        template.encode_score("AAPL", &score, &mut bytes);
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        assert_eq!(
+            text,
+            "{\"schema\":\"tickcast.score.v1\",\"id\":\"ID\",\"symbol\":\"AAPL\",\
+             \"model\":\"aapl-daily\",\"model_version\":\"1\",\"mode\":\"sliding\",\
+             \"as_of\":\"2013-02-28T00:00:00Z\",\"target_time\":\"2013-03-01T00:00:00Z\",\
+             \"truth_time\":\"2013-03-04T00:00:00Z\",\"value\":0.0125,\"truth\":-0.25,\
+             \"error\":-0.2625,\"absolute_error\":0.2625,\"baseline\":0.0,\
+             \"baseline_absolute_error\":0.25,\"direction_hit\":false,\"lower\":-0.5,\
+             \"upper\":0.5,\"coverage\":0.9,\"covered\":true,\"quality\":\"full\",\
+             \"out_of_range\":true,\"drift\":false}"
+                .replace("ID", &template.id("AAPL", score.as_of).to_string())
+        );
+        let back: ScoreRecord<'_> = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!((back.truth, back.skill, back.direction_hit), (-0.25, None, Some(false)));
+    }
+}

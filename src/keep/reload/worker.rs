@@ -1,0 +1,253 @@
+//! The thread that reloads.
+//!
+//! Owns the requests and the way from a folder to running pipelines. Promises one reload at a time,
+//! off every other thread's path; and that nothing is changed before everything that can be refused
+//! was accepted. Never touches a shard's state: it hands over a pipeline and hears what became of
+//! it.
+
+use std::io;
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel,
+};
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tracing::{error, info, warn};
+
+use super::metrics::ReloadMetrics;
+use super::outcome::{Outcome, RunningModel};
+use super::watch::ModelWatch;
+use crate::app::config::Config;
+use crate::engine::inference::Runtime;
+use crate::engine::model::manifest::Manifest;
+use crate::engine::model::{Bundle, locate};
+use crate::engine::pipeline::{Pipeline, StoredState, Tried};
+use crate::engine::symbols::Inherited;
+use crate::intake::queue::IntakeCommander;
+use crate::ops::clock::Stopwatch;
+use crate::ops::process::ModelInfo;
+use crate::shard::command::Command;
+
+/// Requests that may wait; each is a person or a supervisor.
+const REQUESTS_MAX: usize = 64;
+
+/// How often the folder of models is looked at, where it is watched.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// How long all shards together may take for an answer, behind whatever is in their queues.
+const SHARD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How many windows of each shard a model is tried on.
+const WINDOWS_TRIED: usize = 64;
+
+/// Where requests go; cloning shares it.
+#[derive(Clone, Debug)]
+pub struct ReloadHandle(SyncSender<Request>);
+
+#[derive(Debug)]
+struct Request {
+    from: &'static str,
+    answer: Option<oneshot::Sender<Outcome>>,
+}
+
+/// Too many requests wait, or nobody takes them any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no reload can be asked for now: too many requests wait, or the daemon is ending")]
+pub struct Busy;
+
+/// What the thread needs.
+pub struct Reloader {
+    /// Where the model is, and how the pipeline of a shard is made of it.
+    pub config: Config,
+    /// What models run on.
+    pub runtime: Runtime,
+    /// One per shard.
+    pub shards: Vec<IntakeCommander>,
+    /// The model that runs: its states are those that the next one takes over.
+    pub manifest: Manifest,
+    /// Told of each change.
+    pub running: watch::Sender<RunningModel>,
+    /// Shows which model runs.
+    pub info: ModelInfo,
+    /// What is counted.
+    pub metrics: ReloadMetrics,
+}
+
+impl ReloadHandle {
+    /// Asks for a reload of which nobody waits for the outcome; it is logged.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub fn request(&self, from: &'static str) -> Result<(), Busy> {
+        self.send(Request { from, answer: None })
+    }
+
+    /// Asks for a reload and gives where its outcome will be.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub fn ask(&self, from: &'static str) -> Result<oneshot::Receiver<Outcome>, Busy> {
+        let (answer, outcome) = oneshot::channel();
+        self.send(Request { from, answer: Some(answer) }).map(|()| outcome)
+    }
+
+    fn send(&self, request: Request) -> Result<(), Busy> {
+        self.0.try_send(request).map_err(|_: TrySendError<Request>| Busy)
+    }
+}
+
+impl Reloader {
+    /// Starts the thread, which ends when every handle is gone, or with the process: it owns
+    /// nothing that would have to be finished.
+    ///
+    /// # Errors
+    /// Where the thread cannot be made.
+    pub fn start(self) -> io::Result<ReloadHandle> {
+        let (requests, asked) = sync_channel(REQUESTS_MAX);
+        std::thread::Builder::new().name("reload".to_owned()).spawn(move || self.run(&asked))?;
+        Ok(ReloadHandle(requests))
+    }
+
+    fn run(mut self, asked: &Receiver<Request>) {
+        let mut news =
+            self.config.model.watch.then(|| ModelWatch::begin(self.config.model.clone()));
+        loop {
+            let mut requests = match asked.recv_timeout(WATCH_EVERY) {
+                Ok(request) => vec![request],
+                Err(RecvTimeoutError::Timeout) => {
+                    if !news.as_mut().is_some_and(ModelWatch::has_news) {
+                        continue;
+                    }
+                    vec![Request { from: "model.watch", answer: None }]
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            // All that wait get the one answer.
+            requests.extend(asked.try_iter());
+            let from: Vec<_> = requests.iter().map(|request| request.from).collect();
+            info!(?from, "reloading the model");
+            let begun = Stopwatch::start();
+            let outcome = self.reload().unwrap_or_else(|refusal| refusal);
+            let seconds = begun.elapsed().as_secs_f64();
+            self.metrics.reloaded(&outcome, seconds);
+            match &outcome {
+                Outcome::Swapped {
+                    model: RunningModel { model, model_version, mode, .. },
+                    symbols_kept,
+                    symbols_rescaled,
+                    symbols_cold,
+                } => info!(
+                    model,
+                    version = model_version,
+                    mode,
+                    symbols_kept,
+                    symbols_rescaled,
+                    symbols_cold,
+                    seconds,
+                    "another model runs"
+                ),
+                Outcome::Kept { reason } => warn!(reason, "the model that runs was kept"),
+                Outcome::Fatal { reason } => error!(reason, "the model could not be reloaded"),
+            }
+            for request in requests {
+                if let Some(answer) = request.answer {
+                    // Whoever asked may have gone away.
+                    let _ = answer.send(outcome.clone());
+                }
+            }
+        }
+    }
+
+    /// The whole way; an error is an outcome as well.
+    fn reload(&mut self) -> Result<Outcome, Outcome> {
+        let settings = &self.config.model;
+        let folder =
+            locate(&settings.root, &settings.name, &settings.version).map_err(Outcome::kept)?;
+        let bundle = Bundle::read(&folder).map_err(Outcome::kept)?;
+        let mut pipelines = Vec::with_capacity(self.shards.len());
+        for _ in &self.shards {
+            let mut pipeline =
+                Pipeline::build(&bundle, &self.runtime, &self.config).map_err(Outcome::kept)?;
+            // Its bundle may be gone from the folder by now.
+            pipeline.know(&self.manifest);
+            pipelines.push(pipeline);
+        }
+        let model = RunningModel::of(&pipelines[0]);
+        if model == *self.running.borrow() {
+            let RunningModel { model_version, .. } = model;
+            return Err(Outcome::kept(format_args!("version {model_version} runs already")));
+        }
+        self.try_on(&mut pipelines[0])?;
+        let template = pipelines[0].template().clone();
+        let inherited = self.swap(pipelines)?;
+        self.manifest = bundle.manifest().clone();
+        self.info.show(&template);
+        self.running.send_replace(model.clone());
+        Ok(Outcome::swapped(model, inherited))
+    }
+
+    /// Refuses a model that says nothing about most windows of this moment: whatever its golden
+    /// vectors prove, it is not made for these inputs.
+    fn try_on(&self, pipeline: &mut Pipeline) -> Result<(), Outcome> {
+        let windows = self.sample()?;
+        let failed = |error| Outcome::kept(format_args!("try it on live windows: {error}"));
+        let Tried { windows, usable } = pipeline.try_on(&windows).map_err(failed)?;
+        info!(windows, usable, "tried the model on live windows");
+        if usable * 2 < windows {
+            return Err(Outcome::kept(format_args!(
+                "it says nothing usable about {} of {windows} live windows",
+                windows - usable
+            )));
+        }
+        Ok(())
+    }
+
+    /// Some windows of every shard.
+    fn sample(&self) -> Result<Vec<StoredState>, Outcome> {
+        let (answer, answers) = channel();
+        for shard in &self.shards {
+            let command = Command::Sample { count_max: WINDOWS_TRIED, answer: answer.clone() };
+            shard.command(command).map_err(|_| ending())?;
+        }
+        let mut windows = Vec::new();
+        for _ in &self.shards {
+            windows.extend(answers.recv_timeout(SHARD_TIMEOUT).map_err(|_| late())?);
+        }
+        Ok(windows)
+    }
+
+    /// Hands every shard its pipeline. Nothing in this can be refused any more: a shard that does
+    /// not answer has ended, and the daemon with it.
+    fn swap(&self, pipelines: Vec<Pipeline>) -> Result<Inherited, Outcome> {
+        let (answer, answers) = channel();
+        for (index, (shard, pipeline)) in self.shards.iter().zip(pipelines).enumerate() {
+            let command = Command::Swap { pipeline: Box::new(pipeline), answer: answer.clone() };
+            if shard.command(command).is_err() {
+                return Err(if index == 0 { ending() } else { torn() });
+            }
+        }
+        drop(answer);
+        let mut all = Inherited::default();
+        for _ in &self.shards {
+            // The pipeline that ran until now is taken down here, and not on the shard's thread.
+            let (Inherited { kept, rescaled, cold }, _old) = answers.recv().map_err(|_| torn())?;
+            all.kept += kept;
+            all.rescaled += rescaled;
+            all.cold += cold;
+        }
+        Ok(all)
+    }
+}
+
+fn ending() -> Outcome {
+    Outcome::kept("the daemon is ending")
+}
+
+fn late() -> Outcome {
+    let seconds = SHARD_TIMEOUT.as_secs();
+    Outcome::kept(format_args!("a shard did not answer within {seconds} s"))
+}
+
+fn torn() -> Outcome {
+    Outcome::Fatal { reason: "a shard ended while the models changed over".to_owned() }
+}

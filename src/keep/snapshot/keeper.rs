@@ -1,0 +1,378 @@
+//! The thread that keeps snapshots, and the start from one.
+//!
+//! Owns the newest stored form of every symbol's state, and the folder. Promises that the place of
+//! a snapshot was read before the shards were asked for their states, and that what the states hold
+//! was written by the writer of lines before the snapshot is. At most one snapshot is under way:
+//! where the disk is slower than the interval, the next one is simply newer. Never touches a shard.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tracing::{info, warn};
+
+use super::codec::{Origin, Snapshot};
+use super::disk::{Folder, FolderError};
+use super::metrics::{SnapshotMetrics, StartFrom};
+use super::recovery::{Decision, Facts, InputFacts, decide_recovery};
+use super::store::{Candidate, Store};
+use crate::adapters::lines::LineQueue;
+use crate::core::domain::{DurationNanos, PartitionId};
+use crate::engine::inference::InferenceError;
+use crate::engine::pipeline::{ModelLabel, Pipeline};
+use crate::engine::state::ModelIdentity;
+use crate::intake::queue::IntakeCommander;
+use crate::intake::router::shard_of_symbol;
+use crate::ops::clock::{Stopwatch, wall_seconds};
+use crate::shard::command::{Command, Handed};
+
+/// A recording is one partition.
+pub const RECORDING: PartitionId = PartitionId(0);
+
+/// How many unusable states are told by name.
+const COLD_LINES_MAX: usize = 10;
+
+/// How far the input was delivered.
+#[derive(Clone, Debug)]
+pub struct InputProgress {
+    facts: InputFacts,
+    delivered: Arc<Delivered>,
+}
+
+#[derive(Debug, Default)]
+struct Delivered {
+    records: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// A folder of snapshots that is ours, before anything runs.
+pub struct Keeper {
+    store: Store<Folder>,
+    candidates: Vec<Candidate>,
+    interval: Duration,
+    metrics: SnapshotMetrics,
+    states: BTreeMap<String, Bytes>,
+}
+
+/// The keeper at work.
+pub struct RunningKeeper {
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+/// What a start went on from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Start {
+    /// Records of a recording that are behind all states.
+    pub records: u64,
+    /// Whether any state came back.
+    pub resumed: bool,
+}
+
+/// Why there is no keeper, or no start.
+#[derive(Debug, thiserror::Error)]
+pub enum KeeperError {
+    /// The folder cannot be had.
+    #[error("checkpoint.folder: {0}")]
+    Folder(#[from] FolderError),
+    /// The folder cannot be looked through.
+    #[error("checkpoint.folder: look through `{0}`: {1}")]
+    Look(String, io::Error),
+    /// The recurrent states cannot be computed.
+    #[error("restore states: {0}")]
+    Inference(#[from] InferenceError),
+}
+
+impl InputProgress {
+    /// Nothing delivered yet.
+    pub fn new(facts: InputFacts) -> Self {
+        Self { facts, delivered: Arc::default() }
+    }
+
+    /// What tells the input from others.
+    pub fn facts(&self) -> &InputFacts {
+        &self.facts
+    }
+
+    /// Notes that so many records, which took so many bytes, are in the queues of the shards.
+    pub fn delivered(&self, records: u64, bytes: u64) {
+        self.delivered.bytes.store(bytes, Ordering::Relaxed);
+        // Release, so that whoever sees the count sees the records in the queues as well.
+        self.delivered.records.store(records, Ordering::Release);
+    }
+
+    /// The place that every record delivered so far is behind.
+    fn origin(&self) -> Origin {
+        match &self.facts {
+            InputFacts::Feed(digest) => Origin::Feed(*digest),
+            InputFacts::File(file) => {
+                let records = self.delivered.records.load(Ordering::Acquire);
+                // A little more is read only where the file has it.
+                Origin::File(file.place(records, self.delivered.bytes.load(Ordering::Relaxed)))
+            }
+        }
+    }
+}
+
+impl Keeper {
+    /// Takes a folder and looks it through.
+    ///
+    /// # Errors
+    /// [`KeeperError`] where it is not to be had, or another daemon has it.
+    pub fn open(
+        folder: &Path,
+        interval: Duration,
+        metrics: SnapshotMetrics,
+    ) -> Result<Self, KeeperError> {
+        let (store, candidates) = Store::open(Folder::open(folder)?)
+            .map_err(|error| KeeperError::Look(folder.display().to_string(), error))?;
+        Ok(Self { store, candidates, interval, metrics, states: BTreeMap::new() })
+    }
+
+    /// Brings what is stored into the pipelines of all shards, and says what became of it. Windows
+    /// of a feed are marked: what came while no process ran is missing. Those whose data goes on
+    /// later than `gap_max` begin anew.
+    ///
+    /// # Errors
+    /// [`KeeperError::Inference`].
+    pub fn restore(
+        &mut self,
+        pipelines: &mut [Pipeline],
+        input: &InputProgress,
+        models: &[ModelIdentity],
+        gap_max: DurationNanos,
+    ) -> Result<Start, KeeperError> {
+        let candidates = std::mem::take(&mut self.candidates);
+        match decide_recovery(candidates, &Facts { models, input: input.facts() }) {
+            Decision::Fresh => {
+                info!("no snapshot is stored; every symbol begins cold");
+                self.metrics.started(StartFrom::Fresh, 0, 0);
+                Ok(Start::default())
+            }
+            Decision::Cold { reasons } => {
+                for reason in reasons {
+                    warn!(reason, "a snapshot cannot be used");
+                }
+                warn!("no stored snapshot can be used; every symbol begins cold");
+                self.metrics.started(StartFrom::Cold, 0, 0);
+                Ok(Start::default())
+            }
+            Decision::Resume { snapshot, passed_over } => {
+                for reason in &passed_over {
+                    warn!(reason, "a snapshot cannot be used; going back to the one before");
+                }
+                let from =
+                    if passed_over.is_empty() { StartFrom::Newest } else { StartFrom::Previous };
+                self.resume(snapshot, from, pipelines, input, gap_max)
+            }
+        }
+    }
+
+    fn resume(
+        &mut self,
+        snapshot: Snapshot,
+        from: StartFrom,
+        pipelines: &mut [Pipeline],
+        input: &InputProgress,
+        gap_max: DurationNanos,
+    ) -> Result<Start, KeeperError> {
+        let Snapshot { sequence, origin, states, model: _, model_label } = snapshot;
+        let (records, bytes, partition) = match &origin {
+            Origin::Feed(_) => (0, 0, None),
+            Origin::File(place) => (place.records, place.bytes, Some(RECORDING)),
+        };
+        let mut of_shard: Vec<Vec<(String, Bytes)>> = vec![Vec::new(); pipelines.len()];
+        for (symbol, state) in states {
+            of_shard[shard_of_symbol(&symbol, pipelines.len())].push((symbol, state));
+        }
+        let (mut restored, mut cold) = (0, Vec::new());
+        for (pipeline, stored) in pipelines.iter_mut().zip(of_shard) {
+            let outcome = pipeline.restore(partition, &stored)?;
+            restored += outcome.symbol_count;
+            cold.extend(outcome.cold);
+            if partition.is_none() {
+                pipeline.expect_gap(gap_max);
+            }
+            let known = stored.into_iter().filter(|(symbol, _)| pipeline.has_symbol(symbol));
+            self.states.extend(known);
+        }
+        for problem in cold.iter().take(COLD_LINES_MAX) {
+            warn!(problem, "a stored state cannot be used");
+        }
+        self.metrics.started(from, restored, cold.len());
+        let cold = cold.len();
+        info!(
+            snapshot = sequence,
+            model = model_label,
+            symbols = restored,
+            cold,
+            records,
+            "restored"
+        );
+        input.delivered(records, bytes);
+        Ok(Start { records, resumed: restored > 0 })
+    }
+
+    /// Starts the thread. `last` is where the shards hand over their states when they end.
+    ///
+    /// # Errors
+    /// Where the thread cannot be made.
+    pub fn start(
+        self,
+        shards: Vec<IntakeCommander>,
+        last: Receiver<Handed>,
+        lines: Vec<LineQueue>,
+        input: InputProgress,
+        model: ModelLabel,
+    ) -> io::Result<RunningKeeper> {
+        let Self { store, candidates: _, interval, metrics, states } = self;
+        let (stop, stopped) = channel();
+        let work = Work {
+            store,
+            metrics,
+            states,
+            shards,
+            lines,
+            input,
+            model,
+            written: None,
+            failures: 0,
+        };
+        let thread = std::thread::Builder::new()
+            .name("checkpoint".to_owned())
+            .spawn(move || work.run(interval, &stopped, &last))?;
+        Ok(RunningKeeper { stop, thread })
+    }
+}
+
+impl RunningKeeper {
+    /// Writes the last snapshot, once every shard has ended, and waits for it.
+    ///
+    /// # Errors
+    /// Where the thread died.
+    pub fn finish(self) -> Result<(), KeeperPanicked> {
+        drop(self.stop);
+        self.thread.join().map_err(|_| KeeperPanicked)
+    }
+}
+
+/// The thread that keeps snapshots has died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the thread that keeps snapshots panicked")]
+pub struct KeeperPanicked;
+
+/// What the thread owns.
+struct Work {
+    store: Store<Folder>,
+    metrics: SnapshotMetrics,
+    /// The newest stored form of every symbol's state.
+    states: BTreeMap<String, Bytes>,
+    shards: Vec<IntakeCommander>,
+    lines: Vec<LineQueue>,
+    input: InputProgress,
+    model: ModelLabel,
+    /// The place of the newest snapshot, where nothing has changed since.
+    written: Option<Origin>,
+    /// Since the last snapshot that was written.
+    failures: u64,
+}
+
+/// When a snapshot was begun: everything from before is in it.
+#[derive(Clone, Copy)]
+struct Line {
+    begun: Stopwatch,
+    wall_seconds: f64,
+}
+
+impl Line {
+    fn draw() -> Self {
+        Self { begun: Stopwatch::start(), wall_seconds: wall_seconds() }
+    }
+}
+
+impl Work {
+    fn run(mut self, interval: Duration, stopped: &Receiver<()>, last: &Receiver<Handed>) {
+        while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+            let (line, origin) = (Line::draw(), self.input.origin());
+            let (answer, answers) = channel();
+            let asked = self
+                .shards
+                .iter()
+                .all(|shard| shard.command(Command::Snapshot { answer: answer.clone() }).is_ok());
+            drop(answer);
+            // A shard that has ended hands its states over by the other way.
+            if asked && self.gather(&answers) {
+                self.keep(line, origin);
+            }
+        }
+        let line = Line::draw();
+        if self.gather(last) {
+            let origin = self.input.origin();
+            self.keep(line, origin);
+        }
+    }
+
+    /// Takes states until every shard has handed over all; `false` where one ended before.
+    fn gather(&mut self, handed: &Receiver<Handed>) -> bool {
+        let mut missing = self.shards.len();
+        while missing > 0 {
+            match handed.recv() {
+                Ok(Handed::Part(states)) => {
+                    for state in states {
+                        self.written = None;
+                        self.states.insert(state.symbol, state.bytes.into());
+                    }
+                }
+                Ok(Handed::All(model)) => {
+                    missing -= 1;
+                    self.model = model;
+                }
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// Has the lines written, then the snapshot.
+    fn keep(&mut self, line: Line, origin: Origin) {
+        if self.written.as_ref() == Some(&origin) {
+            self.metrics.timestamp.set(line.wall_seconds);
+            return;
+        }
+        let snapshot = Snapshot {
+            sequence: self.store.next_sequence(),
+            model: self.model.identity,
+            model_label: self.model.text.clone(),
+            origin,
+            states: self.states.iter().map(|(name, state)| (name.clone(), state.clone())).collect(),
+        };
+        let settled = self.lines.iter().try_for_each(LineQueue::settle);
+        match settled.and_then(|()| self.store.write(&snapshot)) {
+            Ok(written) => {
+                self.written = Some(snapshot.origin);
+                self.metrics.written.inc();
+                self.metrics.bytes.set(i64::try_from(written.bytes).unwrap_or(i64::MAX));
+                self.metrics.timestamp.set(line.wall_seconds);
+                self.metrics.seconds.observe(line.begun.elapsed().as_secs_f64());
+                if self.failures > 0 {
+                    info!(failures = self.failures, "snapshots are written again");
+                    self.failures = 0;
+                }
+            }
+            Err(error) => {
+                self.metrics.failed.inc();
+                self.failures += 1;
+                // The first, the tenth, the hundredth: a full disk does not fill the log as well.
+                if self.failures.ilog10() != (self.failures - 1).checked_ilog10().unwrap_or(99) {
+                    warn!(%error, failures = self.failures, "a snapshot was not written");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Outgoing connections, up to their first frame.
+//!
+//! Owns addresses, dialing, TLS, proxies and the waits between attempts. Never knows what is sent.
+
+pub mod backoff;
+pub mod dial;

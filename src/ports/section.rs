@@ -1,0 +1,359 @@
+//! Reading typed values out of a tree of settings, gathering every problem on the way.
+//!
+//! Owns the wording of problems with keys and types. Promises that each key is either read or
+//! reported as unknown, and that whatever is read is taken down with what it may be, so that the
+//! reader of a configuration is also its description. Never knows which settings there are.
+
+use std::collections::BTreeMap;
+
+use config::{Value, ValueKind};
+
+/// All problems found so far, each beginning with its key; and every setting that was asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Problems {
+    found: Vec<String>,
+    settings: Vec<Setting>,
+}
+
+/// A setting that somebody reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Setting {
+    /// With its sections, such as `http.bind`.
+    pub(crate) key: String,
+    /// What its values are.
+    pub(crate) kind: SettingKind,
+}
+
+/// What the values of a setting are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SettingKind {
+    Text,
+    Texts,
+    /// Texts by names that somebody else gives.
+    Table,
+    Switch,
+    /// A whole number between two others.
+    Count {
+        min: usize,
+        max: usize,
+    },
+    #[cfg(feature = "train")]
+    Number,
+    /// One of these words.
+    Choice(Vec<String>),
+    /// A list of tables.
+    #[cfg(feature = "train")]
+    Sections,
+}
+
+/// One table of settings. Keys are taken out as they are read.
+pub(crate) struct Section<'p> {
+    path: String,
+    entries: BTreeMap<String, Value>,
+    known: Vec<&'static str>,
+    problems: &'p mut Problems,
+}
+
+impl Problems {
+    pub(crate) fn add(&mut self, key: &str, problem: impl std::fmt::Display) {
+        self.found.push(format!("{key}: {problem}"));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<String> {
+        self.found
+    }
+
+    /// Every setting that was asked for, in the order of asking.
+    pub(crate) fn into_settings(self) -> Vec<Setting> {
+        self.settings
+    }
+}
+
+impl<'p> Section<'p> {
+    /// The table of all settings.
+    pub(crate) fn root(value: Value, problems: &'p mut Problems) -> Self {
+        Self::of(String::new(), value, problems)
+    }
+
+    fn of(path: String, value: Value, problems: &'p mut Problems) -> Self {
+        let entries = match value.kind {
+            ValueKind::Table(table) => table.into_iter().collect(),
+            _ => {
+                problems.add(&path, "must be a table");
+                BTreeMap::new()
+            }
+        };
+        Self { path, entries, known: Vec::new(), problems }
+    }
+
+    fn key(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+
+    fn take(&mut self, name: &'static str, kind: SettingKind) -> Option<Value> {
+        let key = self.key(name);
+        self.problems.settings.push(Setting { key, kind });
+        self.take_table(name)
+    }
+
+    fn take_table(&mut self, name: &'static str) -> Option<Value> {
+        self.known.push(name);
+        self.entries.remove(name)
+    }
+
+    /// A table inside this one.
+    pub(crate) fn section(&mut self, name: &'static str) -> Section<'_> {
+        let key = self.key(name);
+        let value = self.take_table(name).unwrap_or_else(|| Value::new(None, ValueKind::Nil));
+        Section::of(key, value, self.problems)
+    }
+
+    /// Notes a problem with a key of this table.
+    pub(crate) fn problem(&mut self, name: &str, problem: impl std::fmt::Display) {
+        let key = self.key(name);
+        self.problems.add(&key, problem);
+    }
+
+    /// A text; the empty text where there is none, which is a problem.
+    pub(crate) fn text(&mut self, name: &'static str) -> String {
+        self.try_text(name, SettingKind::Text).unwrap_or_default()
+    }
+
+    /// A text; `None` where there is none, which is a problem.
+    fn try_text(&mut self, name: &'static str, kind: SettingKind) -> Option<String> {
+        match self.take(name, kind).map(|value| value.kind) {
+            Some(ValueKind::String(text)) => Some(text),
+            Some(other) => {
+                self.problem(name, format_args!("must be a text, not {other}"));
+                None
+            }
+            None => {
+                self.problem(name, "is missing");
+                None
+            }
+        }
+    }
+
+    /// A text that may be missing or empty, which both mean none.
+    pub(crate) fn optional_text(&mut self, name: &'static str) -> Option<String> {
+        if self.entries.contains_key(name) {
+            Some(self.text(name)).filter(|text| !text.is_empty())
+        } else {
+            self.take(name, SettingKind::Text);
+            None
+        }
+    }
+
+    /// Whether a text is there that is not empty. Does not read it.
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        let text = self.entries.get(name).map(|value| &value.kind);
+        matches!(text, Some(ValueKind::String(text)) if !text.is_empty())
+    }
+
+    /// A list of texts.
+    pub(crate) fn texts(&mut self, name: &'static str) -> Vec<String> {
+        let Some(value) = self.take(name, SettingKind::Texts) else { return Vec::new() };
+        let items = match value.kind {
+            ValueKind::Array(items) => items,
+            // Variables of the environment are texts: a JSON list of texts, or the only one.
+            ValueKind::String(text) => {
+                return serde_json::from_str(&text).unwrap_or_else(|_| vec![text]);
+            }
+            other => {
+                self.problem(name, format_args!("must be a list of texts, not {other}"));
+                return Vec::new();
+            }
+        };
+        let mut texts = Vec::with_capacity(items.len());
+        for item in items {
+            match item.kind {
+                ValueKind::String(text) => texts.push(text),
+                other => self.problem(name, format_args!("must hold texts only, not {other}")),
+            }
+        }
+        texts
+    }
+
+    /// A table of texts by key; numbers and switches stand as their text. Nested tables are keys
+    /// with dots.
+    pub(crate) fn table(&mut self, name: &'static str) -> BTreeMap<String, String> {
+        let mut texts = BTreeMap::new();
+        if let Some(value) = self.take(name, SettingKind::Table) {
+            let key = self.key(name);
+            flatten(&key, String::new(), value, &mut texts, self.problems);
+        }
+        texts
+    }
+
+    /// A table of lists of texts by key; a single one stands for a list of one, and numbers and
+    /// switches for their text.
+    pub(crate) fn lists(&mut self, name: &'static str) -> BTreeMap<String, Vec<String>> {
+        let Some(value) = self.take(name, SettingKind::Table) else { return BTreeMap::new() };
+        let ValueKind::Table(table) = value.kind else {
+            self.problem(name, "must be a table");
+            return BTreeMap::new();
+        };
+        let mut lists = BTreeMap::new();
+        for (key, value) in table {
+            let items = match value.kind {
+                ValueKind::Array(items) => items,
+                _ => vec![value],
+            };
+            let is_nested =
+                |item: &Value| matches!(item.kind, ValueKind::Table(_) | ValueKind::Array(_));
+            if items.iter().any(is_nested) {
+                self.problem(&format!("{name}.\"{key}\""), "must be a text or a list of texts");
+            } else {
+                lists.insert(key, items.into_iter().map(|item| item.kind.to_string()).collect());
+            }
+        }
+        lists
+    }
+
+    /// A switch.
+    pub(crate) fn switch(&mut self, name: &'static str) -> bool {
+        let value = self.take(name, SettingKind::Switch).and_then(|value| value.into_bool().ok());
+        value.unwrap_or_else(|| {
+            self.problem(name, "must be true or false");
+            false
+        })
+    }
+
+    /// A whole number between `min` and `max`; `min` where it is not.
+    pub(crate) fn count(&mut self, name: &'static str, min: usize, max: usize) -> usize {
+        let value = self.take(name, SettingKind::Count { min, max });
+        let number = match value.map(|value| value.kind) {
+            Some(ValueKind::I64(number)) => usize::try_from(number).ok(),
+            // Variables of the environment are texts.
+            Some(ValueKind::String(text)) => text.parse().ok(),
+            _ => None,
+        };
+        number.filter(|number| (min..=max).contains(number)).unwrap_or_else(|| {
+            self.problem(name, format_args!("must be a whole number from {min} to {max}"));
+            min
+        })
+    }
+
+    /// A whole number between `min` and `max` that may be missing.
+    pub(crate) fn optional_count(
+        &mut self,
+        name: &'static str,
+        min: usize,
+        max: usize,
+    ) -> Option<usize> {
+        if self.entries.contains_key(name) {
+            return Some(self.count(name, min, max));
+        }
+        self.take(name, SettingKind::Count { min, max });
+        None
+    }
+
+    /// Whether there is such a key. The key counts as known.
+    #[cfg(feature = "train")]
+    pub(crate) fn contains(&mut self, name: &'static str) -> bool {
+        self.known.push(name);
+        self.entries.contains_key(name)
+    }
+
+    /// A number that `fits`; zero where it is not, which is a problem told by `rule`.
+    #[cfg(feature = "train")]
+    pub(crate) fn number(
+        &mut self,
+        name: &'static str,
+        rule: &str,
+        fits: impl Fn(f64) -> bool,
+    ) -> f64 {
+        let number = match self.take(name, SettingKind::Number).map(|value| value.kind) {
+            Some(ValueKind::Float(number)) => Some(number),
+            // 1 is as good as 1.0. No setting is so large that this rounds.
+            Some(ValueKind::I64(number)) => Some(number as f64),
+            _ => None,
+        };
+        number.filter(|number| number.is_finite() && fits(*number)).unwrap_or_else(|| {
+            self.problem(name, format_args!("must be a number {rule}"));
+            0.0
+        })
+    }
+
+    /// A list of tables; each is given to `read`, which finishes it.
+    #[cfg(feature = "train")]
+    pub(crate) fn sections<T>(
+        &mut self,
+        name: &'static str,
+        mut read: impl FnMut(Section<'_>) -> T,
+    ) -> Vec<T> {
+        let value = self.take(name, SettingKind::Sections);
+        let Some(ValueKind::Array(items)) = value.map(|value| value.kind) else {
+            self.problem(name, "must be a list of tables");
+            return Vec::new();
+        };
+        let key = self.key(name);
+        items
+            .into_iter()
+            .enumerate()
+            .map(|(at, item)| read(Section::of(format!("{key}[{at}]"), item, self.problems)))
+            .collect()
+    }
+
+    /// One of a few words.
+    pub(crate) fn choice<T: Copy>(&mut self, name: &'static str, choices: &[(&str, T)]) -> T {
+        let words = choices.iter().map(|(word, _)| (*word).to_owned()).collect();
+        let Some(text) = self.try_text(name, SettingKind::Choice(words)) else {
+            return choices[0].1;
+        };
+        if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == text) {
+            return *choice;
+        }
+        let words: Vec<_> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
+        let hint = suggestion(&text, choices.iter().map(|(word, _)| *word));
+        let words = words.join(", ");
+        self.problem(name, format_args!("`{text}` is none of {words}{hint}"));
+        choices[0].1
+    }
+
+    /// Reports what nobody asked for.
+    pub(crate) fn finish(self) {
+        for name in self.entries.keys() {
+            let key = self.key(name);
+            let hint = suggestion(name, self.known.iter().copied());
+            self.problems.add(&key, format_args!("unknown key{hint}"));
+        }
+    }
+}
+
+/// Lays nested tables out as keys with dots, which is how TOML reads `a.b = 1`.
+fn flatten(
+    section: &str,
+    prefix: String,
+    value: Value,
+    texts: &mut BTreeMap<String, String>,
+    problems: &mut Problems,
+) {
+    match value.kind {
+        ValueKind::Table(table) => {
+            for (name, value) in table {
+                let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+                flatten(section, key, value, texts, problems);
+            }
+        }
+        ValueKind::Array(_) => problems.add(&format!("{section}.{prefix}"), "must be a text"),
+        other => {
+            texts.insert(prefix, other.to_string());
+        }
+    }
+}
+
+/// `, did you mean ...?` where a known word is close.
+pub(crate) fn suggestion<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> String {
+    /// Two typing errors or a swapped pair in a word of usual length.
+    const SIMILARITY_MIN: f64 = 0.6;
+    known
+        .map(|known| (strsim::normalized_damerau_levenshtein(word, known), known))
+        .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or_else(String::new, |(_, known)| format!(", did you mean `{known}`?"))
+}

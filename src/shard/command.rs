@@ -1,0 +1,83 @@
+//! What is asked of a shard from outside, in line with the records.
+//!
+//! Owns the words. Promises nothing itself: the shard answers each command after everything that
+//! came before it, because both go through one queue.
+
+use std::sync::mpsc::{Receiver, Sender};
+
+use bytes::Bytes;
+
+use crate::adapters::kafka::KafkaPublisher;
+use crate::core::domain::PartitionId;
+use crate::engine::inference::InferenceError;
+use crate::engine::pipeline::{ModelLabel, Pipeline, Restored, StoredState};
+use crate::engine::symbols::Inherited;
+
+/// One command. Each is answered once; where nobody listens any more, the answer is dropped.
+#[derive(Debug)]
+pub enum Command {
+    /// Publish to these topics from here on.
+    Connect(KafkaPublisher),
+    /// Publish every forecast, then hand over what has changed in the states.
+    Checkpoint(Checkpoint),
+    /// Hand over what has changed in the states, little by little between the batches, so that no
+    /// forecast waits for all of them. The states of symbols whose turn comes later hold more
+    /// records.
+    Snapshot {
+        /// Takes the states and, behind the last of them, the word that they are all.
+        answer: Sender<Handed>,
+    },
+    /// Hand over the states of some symbols, to try another model on them.
+    Sample {
+        /// How many at most.
+        count_max: usize,
+        /// Takes the answer.
+        answer: Sender<Vec<StoredState>>,
+    },
+    /// Go on with this pipeline, which takes over from the one that runs.
+    Swap {
+        /// Ready to run.
+        pipeline: Box<Pipeline>,
+        /// Takes the answer, and the pipeline that ran until now, for somebody else to take down.
+        answer: Sender<(Inherited, Box<Pipeline>)>,
+    },
+    /// Take over the stored states of a partition's symbols.
+    Restore {
+        /// Whose symbols they are.
+        partition: PartitionId,
+        /// Symbols and what was stored of them.
+        stored: Vec<(String, Bytes)>,
+        /// Takes the answer.
+        answer: Sender<Result<Restored, InferenceError>>,
+    },
+    /// Forget the symbols of a partition that another instance takes over.
+    Evict {
+        /// Which one.
+        partition: PartitionId,
+        /// Takes the answer.
+        answer: Sender<()>,
+    },
+    /// Forget every symbol and the topics, because all of it begins anew.
+    Clear {
+        /// Takes the answer.
+        answer: Sender<()>,
+    },
+}
+
+/// What a shard hands over of its states.
+#[derive(Debug)]
+pub enum Handed {
+    /// Some of them.
+    Part(Vec<StoredState>),
+    /// There were no others; this model made them.
+    All(ModelLabel),
+}
+
+/// A line drawn through the stream: what came before is published and stored together.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Takes what has changed in the states.
+    pub answer: Sender<Vec<StoredState>>,
+    /// The shard goes on when the other end speaks or is gone; without it, at once.
+    pub resume: Option<Receiver<()>>,
+}

@@ -1,0 +1,243 @@
+//! A recording in memory, in the order in which it is played.
+//!
+//! Owns which records are played and when each has its turn. Promises that records of one event
+//! time keep the file's order and that a record without a usable time stays behind the one before
+//! it. Never refuses a record for what is in it.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::Path;
+
+use bytes::Bytes;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use crate::adapters::file::{FileError, FileOptions, FileRecords};
+use crate::core::domain::{DurationNanos, TimeUnit, UnixNanos};
+
+/// The largest recording in bytes, its index included; it lives in memory.
+const BYTES_MAX: usize = 1 << 30;
+
+/// What one record takes beside its own bytes: its message, its time and its place.
+const RECORD_OVERHEAD_BYTES: usize = 96;
+
+/// Which records are played, and in which order.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Only these symbols; all where it is empty. A record whose symbol cannot be read is played
+    /// in any case: it is there to be refused by the reader.
+    pub symbols: BTreeSet<String>,
+    /// The unit of event times that are numbers.
+    pub time_unit: TimeUnit,
+    /// The order.
+    pub order: Order,
+}
+
+/// The order in which records are played.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// By event time, as a live feed sends them.
+    #[default]
+    EventTime,
+    /// As they stand in the file: times that run backwards stay so.
+    File,
+}
+
+/// A recording, ready to be played.
+#[derive(Debug)]
+pub struct Recording {
+    entries: Vec<Entry>,
+    first_time: Option<UnixNanos>,
+}
+
+/// One record of a recording.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// When it has its turn, in event time; `None` before the first usable time.
+    pub(super) time: Option<UnixNanos>,
+    pub(super) message: Message,
+}
+
+impl Entry {
+    /// The record as it stands in the file.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match &self.message {
+            Message::Text(text) => text.as_bytes(),
+            Message::Binary(bytes) => bytes,
+            // A recording is made of these two.
+            _ => &[],
+        }
+    }
+}
+
+/// Why there is nothing to play.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordingError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// More than fits in memory.
+    #[error("`{path}`: more than {max} MiB; play a part of it", max = BYTES_MAX >> 20)]
+    TooLarge {
+        /// The file.
+        path: String,
+    },
+    /// Not one record.
+    #[error("`{path}`: no record to play")]
+    Empty {
+        /// The file.
+        path: String,
+    },
+    /// A symbol that the file has not.
+    #[error("`{path}`: no record of {symbols}")]
+    NoSuchSymbol {
+        /// The file.
+        path: String,
+        /// The symbols without a record.
+        symbols: String,
+    },
+}
+
+/// A record before the order is known.
+struct Draft {
+    time: Option<UnixNanos>,
+    place: Range<usize>,
+}
+
+impl Recording {
+    /// Reads a file and puts its records in order.
+    ///
+    /// # Errors
+    /// [`RecordingError`].
+    pub fn load(
+        path: &Path,
+        options: FileOptions,
+        selection: &Selection,
+    ) -> Result<Self, RecordingError> {
+        let name = || path.display().to_string();
+        let mut bytes = Vec::new();
+        let mut drafts: Vec<Draft> = Vec::new();
+        let mut missing = selection.symbols.clone();
+        for record in FileRecords::open(path, options)? {
+            let record = record?.bytes;
+            let peek = Peek::at(&record, selection.time_unit);
+            if let Some(symbol) = &peek.symbol {
+                missing.remove(&**symbol);
+                if !selection.symbols.is_empty() && !selection.symbols.contains(&**symbol) {
+                    continue;
+                }
+            }
+            let before = drafts.last().and_then(|draft| draft.time);
+            let time = match selection.order {
+                Order::EventTime => peek.time.or(before),
+                Order::File => peek.time.max(before),
+            };
+            let place = bytes.len()..bytes.len() + record.len();
+            if place.end + (drafts.len() + 1) * RECORD_OVERHEAD_BYTES > BYTES_MAX {
+                return Err(RecordingError::TooLarge { path: name() });
+            }
+            bytes.extend_from_slice(&record);
+            drafts.push(Draft { time, place });
+        }
+        if !missing.is_empty() {
+            let missing: Vec<_> = missing.iter().map(|symbol| format!("`{symbol}`")).collect();
+            return Err(RecordingError::NoSuchSymbol { path: name(), symbols: missing.join(", ") });
+        }
+        if drafts.is_empty() {
+            return Err(RecordingError::Empty { path: name() });
+        }
+        // Stable, and `None` comes before every time.
+        drafts.sort_by_key(|draft| draft.time);
+        Ok(Self::new(&Bytes::from(bytes), drafts))
+    }
+
+    fn new(bytes: &Bytes, drafts: Vec<Draft>) -> Self {
+        let entries: Vec<_> = drafts
+            .into_iter()
+            .map(|Draft { time, place }| Entry { time, message: message(bytes.slice(place)) })
+            .collect();
+        let first_time = entries.iter().find_map(|entry| entry.time);
+        Self { entries, first_time }
+    }
+
+    /// How many records it has.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether it has none; a loaded one always has some.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The event times of the first and the last record that have one.
+    pub fn span(&self) -> Option<(UnixNanos, UnixNanos)> {
+        self.first_time.zip(self.entries.last().and_then(|entry| entry.time))
+    }
+
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// An entry's event time counted from the first one.
+    pub(super) fn offset(&self, entry: &Entry) -> Option<DurationNanos> {
+        entry.time?.since(self.first_time?)
+    }
+}
+
+/// A record as a message: text where it is text, binary where it can be no text.
+fn message(record: Bytes) -> Message {
+    Utf8Bytes::try_from(record.clone()).map_or_else(|_| Message::Binary(record), Message::Text)
+}
+
+/// The symbol and the time of a record, as far as they can be read: what comes before a fault
+/// counts, so that a bad value does not cost the record its place.
+#[derive(Default)]
+struct Peek<'a> {
+    symbol: Option<Cow<'a, str>>,
+    time: Option<UnixNanos>,
+    time_unit: TimeUnit,
+}
+
+impl<'a> Peek<'a> {
+    fn at(record: &'a [u8], time_unit: TimeUnit) -> Self {
+        let mut peek = Self { time_unit, ..Self::default() };
+        // A fault ends the reading; what was found stays.
+        let _ = serde_json::Deserializer::from_slice(record).deserialize_map(&mut peek);
+        peek
+    }
+
+    fn time(&self, value: &serde_json::Value) -> Option<UnixNanos> {
+        let time = match value {
+            serde_json::Value::String(text) => UnixNanos::parse(text),
+            serde_json::Value::Number(number) => number.as_i64().map_or_else(
+                || UnixNanos::from_float(number.as_f64().unwrap_or(f64::NAN), self.time_unit),
+                |whole| UnixNanos::from_integer(whole, self.time_unit),
+            ),
+            _ => return None,
+        };
+        time.ok()
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Peek<'de> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            match &*name {
+                "symbol" => self.symbol = Some(map.next_value()?),
+                "time" => self.time = self.time(&map.next_value()?),
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,9 @@
+//! The tools at both ends of the daemon, and the benches.
+//!
+//! Owns `feed`, `bridge`, `watch` and `bench` without their command lines. Never part of the
+//! daemon's path.
+
+pub mod bench;
+pub mod bridge;
+pub mod feed;
+pub mod watch;
