@@ -1,8 +1,8 @@
 //! What every long-running process needs, whatever it computes.
 //!
 //! Owns the clock, exit codes, signals, logging, processor affinity, process metrics, readiness and
-//! supervision. Promises that wall time enters the program here and nowhere else. Never knows ticks,
-//! sources or sinks.
+//! supervision. Promises that wall time enters the program here and nowhere else. Never knows
+//! ticks, sources or sinks.
 
 pub mod affinity;
 pub mod clock;

@@ -4,7 +4,8 @@
 //! another one is loaded, verified, proved by its golden vectors, prepared for every shard, and
 //! tried on windows of this very moment; that all shards change over, or none; that every request
 //! is answered with what became of it; and that a refusal names its reason. A model comes in the
-//! same way as at the start ([`crate::engine::pipeline::Pipeline::build`]). Never holds a shard for longer
+//! same way as at the start
+//! ([`Pipeline::build`](crate::engine::pipeline::Pipeline::build)). Never holds a shard for longer
 //! than it takes to hand the windows over.
 //!
 //! Requests come from SIGHUP, from `POST /v1/reload`, and from the watch over the folder of models.
