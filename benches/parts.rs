@@ -13,7 +13,7 @@ use tickcast::core::window::{RowFacts, Window};
 use tickcast::engine::model::manifest::Mode;
 use tickcast::engine::model::{Bundle, Heritage};
 use tickcast::engine::state::StateCodec;
-use tickcast::engine::symbols::{Engine, Pushed};
+use tickcast::engine::symbols::{Engine, Haste, Pushed};
 use tickcast::tools::bench::NullBackend;
 use tickcast::tools::bench::parts::{Feed, config, decoder, encoder};
 
@@ -59,10 +59,9 @@ fn venue(criterion: &mut Criterion) {
         ("kraken_batch", "kraken", batch, 100),
     ] {
         let config = tickcast::app::config::venue_feed(venue).expect("a venue that ships");
-        let tickcast::app::config::SourceKind::WebSocket(feed) = config.kind else {
-            unreachable!()
-        };
-        let mut mapper = tickcast::core::venue::Mapper::new(feed.venue);
+        let feed = config.of::<tickcast::adapters::websocket::WebSocketSettings>();
+        let venue = std::sync::Arc::clone(&feed.expect("a venue is a live feed").venue);
+        let mut mapper = tickcast::core::venue::Mapper::new(venue);
         group.throughput(Throughput::Elements(ticks));
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
@@ -162,7 +161,7 @@ fn push_and_infer(engine: &mut Engine, ticks: &[Tick<'_>], forecasts: &mut Vec<F
     for tick in ticks {
         assert_eq!(engine.push(tick, None), Pushed::Taken);
     }
-    engine.infer(forecasts).expect("a model that computes nothing does not fail");
+    engine.infer(Haste::Latency, forecasts).expect("a model that computes nothing does not fail");
     engine.advance().expect("a model that computes nothing does not fail");
     forecasts.len()
 }

@@ -1,7 +1,20 @@
 //! The adapters: every source, every sink and the HTTP server, one folder each.
 //!
-//! Owns the list of what exists. Promises that an adapter's settings, metrics and code lie in its
-//! own folder. Never computes.
+//! Owns the list of what exists ([`all`]). Promises that an adapter's settings, the reader of them,
+//! its metrics and its code lie in its own folder, so that to add one is that folder and one line
+//! here. Never computes.
+//!
+//! | folder | kind | promises |
+//! |---|---|---|
+//! | `websocket` | source | at most once, every loss declared as a gap |
+//! | `file` | source | every record, again after a restart |
+//! | `kafka` | source and sink | at least once, or exactly once; both ends are joined by the commit |
+//! | `lines` | sink | every record in order; blocks |
+//! | `stream` | sink | at most once to each subscriber; slow ones are cut or conflated |
+//! | `http` | neither | probes, metrics, and the door to the stream |
+//!
+//! The stream is no entry of the list, because the HTTP server needs it by name: there is one, and
+//! the app opens it.
 
 pub mod file;
 pub mod http;
@@ -9,3 +22,24 @@ pub mod kafka;
 pub mod lines;
 pub mod stream;
 pub mod websocket;
+
+use crate::ports::sink::SinkKind;
+use crate::ports::source::SourceKind;
+use crate::shard::command::Command;
+
+/// The kinds of sources and sinks that a configuration can name.
+#[derive(Clone)]
+pub struct Adapters {
+    /// In the order in which `source.kind` lists them; the first is the default.
+    pub sources: Vec<SourceKind<Command>>,
+    /// In the order in which they get a record.
+    pub sinks: Vec<SinkKind>,
+}
+
+/// Everything that this build has.
+pub fn all() -> Adapters {
+    Adapters {
+        sources: vec![websocket::kind(), file::kind(), kafka::KIND],
+        sinks: vec![lines::KIND],
+    }
+}

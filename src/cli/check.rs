@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::Global;
 use crate::adapters::kafka;
-use crate::app::config::{AnyConfig, BridgeConfig, Config, FeedConnection, SourceKind, load_any};
-use crate::app::{dialer, open_recording};
+use crate::app::config::{AnyConfig, BridgeConfig, Config, load_any};
+use crate::engine::inference::Runtime;
 use crate::engine::pipeline::Pipeline;
 use crate::ops::exit::{Exit, Failure};
 
@@ -29,14 +29,14 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<(), Exit> {
 
 fn check_bridge(config: &BridgeConfig, args: &CheckArgs) -> Result<(), Exit> {
     let BridgeConfig { source, cluster, topic, partitions, .. } = config;
-    drop(dialer(source)?);
+    drop(source.dialer()?);
     kafka::check_tool(cluster).map_err(Exit::because(Failure::Configuration))?;
     super::print(format_args!(
         "configuration {} is usable\nbridge        onto {}/{topic} ({partitions} partitions where \
          it has to be made)\n{}",
         args.config.display(),
         cluster.brokers,
-        told(&source.connections),
+        lines_of(&source.plan()),
     ))
 }
 
@@ -51,54 +51,24 @@ fn check_daemon(config: Config, args: &CheckArgs, global: &Global) -> Result<(),
         }
         (Err(exit), _) | (_, Err(exit)) => return Err(exit),
     };
-    let pipeline = Pipeline::build(&bundle, &runtime, &config)
+    let pipeline = Pipeline::build(&bundle, &runtime, &config.pipeline())
         .map_err(Exit::because(Failure::Configuration))?;
-    let mut advice = Vec::new();
-    let mut subscriptions = String::new();
-    match config.source.kind {
-        SourceKind::File(file) => drop(open_recording(file)?),
-        SourceKind::WebSocket(websocket) => {
-            drop(dialer(&websocket)?);
-            subscriptions = told(&websocket.connections);
-        }
-        SourceKind::Kafka(config) => {
-            advice = kafka::check(&config).map_err(Exit::because(Failure::Configuration))?;
-        }
-    }
-    let advice: String = advice.iter().map(|advice| format!("warning       {advice}\n")).collect();
+    let source = config.source.settings.check()?;
     let template = pipeline.template();
     super::print(format_args!(
         "configuration {} is usable\nmodel         {} {}\nmode          {}\n\
-         golden        {} cases pass\nruntime       {}\n{advice}{subscriptions}",
+         golden        {} cases pass\nruntime       {}\n{}",
         args.config.display(),
         template.model,
         template.model_version,
         template.mode,
         bundle.golden().cases.len(),
-        runtime.build_info(),
+        runtime.build(),
+        lines_of(&source),
     ))
 }
 
-/// The longest message that is shown, in characters.
-const MESSAGE_CHARACTERS_MAX: usize = 200;
-
-/// What would be connected to and sent.
-fn told(connections: &[FeedConnection]) -> String {
-    let mut text = String::new();
-    for (index, FeedConnection { url, plan }) in connections.iter().enumerate() {
-        let symbols = match plan.symbols.len() {
-            0 => String::new(),
-            1 => ", 1 symbol".to_owned(),
-            count => format!(", {count} symbols"),
-        };
-        text += &format!("connection {:<3}{url}{symbols}\n", index + 1);
-        for message in &plan.subscribe {
-            let mut shown: String = message.text.chars().take(MESSAGE_CHARACTERS_MAX).collect();
-            if shown.len() < message.text.len() {
-                shown.push('…');
-            }
-            text += &format!("  sends       {shown}\n");
-        }
-    }
-    text
+/// Lines as one text.
+fn lines_of(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
 }

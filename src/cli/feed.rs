@@ -13,7 +13,7 @@ use console::Term;
 
 use super::feed_topic::{self, TopicTarget};
 use crate::adapters::file::{ColumnMap, FileFormat, FileOptions};
-use crate::app::config::{ClusterConfig, KafkaOption, KafkaUrl};
+use crate::adapters::kafka::{ClusterConfig, KafkaOption, KafkaUrl};
 use crate::core::domain::TimeUnit;
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};

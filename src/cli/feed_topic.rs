@@ -9,8 +9,8 @@ use std::time::Duration;
 use console::Term;
 
 use super::feed::PROGRESS_EVERY;
+use crate::adapters::kafka::{ClusterConfig, KafkaUrl};
 use crate::adapters::kafka::{NewTopicShape, TopicWriter, WriteCounts, WriteError};
-use crate::app::config::{ClusterConfig, KafkaUrl};
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::meter::Meter;

@@ -2,9 +2,11 @@
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::adapters::file::{FileFormat, FileOptions, FileRecords, RECORD_BYTES_MAX};
-use crate::app::config::{SourceConfig, SourceKind, load_feed, venue_feed};
+use crate::adapters::websocket::WebSocketSettings;
+use crate::app::config::{load_feed, venue_feed};
 use crate::core::decode::JsonDecoder;
 use crate::core::domain::Schema;
 use crate::core::venue::{FrameKind, Mapper, Refusal};
@@ -63,7 +65,7 @@ pub(super) fn run(args: &MapArgs) -> Result<(), Exit> {
         (None, None) => return Err(Exit::new(Failure::Usage, "name --venue or -c")),
     };
     let source = source.map_err(Exit::because(Failure::Configuration))?;
-    let SourceConfig { kind: SourceKind::WebSocket(websocket), time_unit, .. } = source else {
+    let (Some(websocket), time_unit) = (source.of::<WebSocketSettings>(), source.time_unit) else {
         let why = "source.kind must be \"websocket\", which is what a venue is for";
         return Err(Exit::new(Failure::Configuration, why));
     };
@@ -71,7 +73,7 @@ pub(super) fn run(args: &MapArgs) -> Result<(), Exit> {
     let records = FileRecords::open(&args.input, options).map_err(Exit::because(Failure::Data))?;
     let schema = Schema::new([]).map_err(Exit::because(Failure::Internal))?;
     let decoder = JsonDecoder::new(schema, &[], time_unit, RECORD_BYTES_MAX);
-    let mut mapper = Mapper::new(websocket.venue);
+    let mut mapper = Mapper::new(Arc::clone(&websocket.venue));
     let mut output = BufWriter::new(io::stdout().lock());
     let mut counts = Counts::default();
     for record in records {

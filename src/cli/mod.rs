@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::config::{Config, load};
-use crate::engine::inference::{Runtime, locate_library};
+use crate::engine::inference::{OnnxRuntime, locate_library};
 use crate::engine::model::{Bundle, locate};
 use crate::ops::exit::{Exit, Failure};
 
@@ -162,9 +162,9 @@ fn tell_address(path: Option<&Path>, address: SocketAddr) -> Result<(), Exit> {
 }
 
 /// Loads ONNX Runtime from where the command line, the configuration or the environment says.
-fn runtime(global: &Global, configured: Option<&Path>) -> Result<Runtime, Exit> {
+fn runtime(global: &Global, configured: Option<&Path>) -> Result<OnnxRuntime, Exit> {
     let path = library(global, configured)?;
-    Runtime::load(&path).map_err(Exit::because(Failure::Configuration))
+    OnnxRuntime::load(&path).map_err(Exit::because(Failure::Configuration))
 }
 
 /// Where ONNX Runtime's library lies.

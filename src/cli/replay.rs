@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Global;
+use crate::adapters::file::FileSettings;
 use crate::adapters::file::{FileOptions, FileRecords};
+use crate::adapters::kafka::{ClusterConfig, KafkaOption, KafkaUrl, TopicPlace};
 use crate::adapters::kafka::{TopicRecord, TopicRecords};
-use crate::app::config::{
-    ClusterConfig, Config, FileConfig, KafkaOption, KafkaUrl, SourceKind, TopicPlace,
-};
-use crate::engine::pipeline::{Origin, Pipeline};
-use crate::engine::symbols::EngineTally;
+use crate::app::config::Config;
+use crate::engine::pipeline::{Pipeline, Pipelines};
+use crate::engine::symbols::{EngineTally, Haste};
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
 
@@ -72,26 +72,26 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
     let mut input = open(args, &config)?;
     let bundle = super::bundle(&config)?;
     let runtime = super::runtime(global, config.onnxruntime_library.as_deref())?;
-    let mut pipeline = Pipeline::build(&bundle, &runtime, &config)
+    let mut settings = config.pipeline();
+    settings.keeps_scores |= args.scores.is_some();
+    let pipeline = Pipeline::build(&bundle, &runtime, &settings)
         .map_err(Exit::because(Failure::Configuration))?;
+    let mut pipelines = Pipelines::new(pipeline, &settings);
     let mut output = Output {
         forecasts: open_output(&args.output)?,
         scores: args.scores.as_deref().map(open_output).transpose()?,
     };
-    if output.scores.is_some() {
-        pipeline.keep_scores();
-    }
     let progress = progress_bar(&input);
     let watch = Stopwatch::start();
-    let outcome = replay(&mut pipeline, &mut input, &mut output, &config, &progress);
+    let outcome = replay(&mut pipelines, &mut input, &mut output, &config, &progress);
     progress.finish_and_clear();
-    summarise(pipeline.tally(), watch.elapsed().as_secs_f64());
+    summarise(pipelines.live().engine().tally(), watch.elapsed().as_secs_f64());
     outcome
 }
 
 /// Runs all records through; what was read before an error is published before it is told.
 fn replay(
-    pipeline: &mut Pipeline,
+    pipelines: &mut Pipelines,
     input: &mut Input,
     output: &mut Output,
     config: &Config,
@@ -108,18 +108,18 @@ fn replay(
             }
         };
         if after_gap {
-            pipeline.mark_gap_before(&bytes, None);
+            pipelines.mark_gap_before(&bytes, None);
         }
-        let origin = Origin { position: None, received };
-        pipeline.take(&bytes, origin, |pipeline| flush(pipeline, output))?;
+        let write = |pipeline: &mut Pipeline| flush(pipeline, output);
+        pipelines.take(&bytes, None, received, || {}, write)?;
         waiting += 1;
         if waiting == config.shards.drain_records_max {
             waiting = 0;
-            flush(pipeline, output)?;
+            flush(pipelines.live_mut(), output)?;
             progress.set_position(input.reached());
         }
     }
-    flush(pipeline, output)?;
+    flush(pipelines.live_mut(), output)?;
     output.flush().map_err(|error| failed_output(&error))?;
     broken
 }
@@ -205,9 +205,9 @@ fn open(args: &ReplayArgs, config: &Config) -> Result<Input, Exit> {
 
 /// The command line's recording; columns and symbol fall back to the configuration's.
 fn open_file(args: &ReplayArgs, config: &Config) -> Result<FileRecords, Exit> {
-    let configured = match &config.source.kind {
-        SourceKind::File(FileConfig { columns, symbol, .. }) => (columns.clone(), symbol.clone()),
-        SourceKind::WebSocket(_) | SourceKind::Kafka(_) => (None, None),
+    let configured = match config.source.of::<FileSettings>() {
+        Some(FileSettings { columns, symbol, .. }) => (columns.clone(), symbol.clone()),
+        None => (None, None),
     };
     let given = args.columns.as_deref().map(str::parse).transpose();
     let columns = given.map_err(Exit::while_doing(Failure::Usage, "--columns"))?.or(configured.0);
@@ -231,7 +231,7 @@ fn failed_output(error: &io::Error) -> Exit {
 
 /// Infers what waits, writes its forecasts, moves the states on.
 fn flush(pipeline: &mut Pipeline, output: &mut Output) -> Result<(), Exit> {
-    pipeline.infer().map_err(Exit::because(Failure::Internal))?;
+    pipeline.infer(Haste::Latency).map_err(Exit::because(Failure::Internal))?;
     let Output { forecasts, scores } = output;
     let mut none = io::sink();
     let scores: &mut dyn Write = match scores {
@@ -242,7 +242,7 @@ fn flush(pipeline: &mut Pipeline, output: &mut Output) -> Result<(), Exit> {
     pipeline.emit(write).map_err(|error| failed_output(&error))?;
     let write = |_: &_, record: &[u8]| write_line(scores, record);
     pipeline.emit_scores(write).map_err(|error| failed_output(&error))?;
-    pipeline.advance().map_err(Exit::because(Failure::Internal))
+    pipeline.engine_mut().advance().map_err(Exit::because(Failure::Internal))
 }
 
 fn write_line(output: &mut dyn Write, record: &[u8]) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! `tickcast serve`: the daemon.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Global;
 use crate::app::App;
@@ -29,7 +30,7 @@ pub(super) fn run(args: ServeArgs, global: &Global) -> Result<(), Exit> {
     logging::start(config.log);
     let bundle = super::bundle(&config)?;
     let runtime = super::runtime(global, config.onnxruntime_library.as_deref())?;
-    let app = App::build(config, &bundle, &runtime)?.supervised_by(&super::variables())?;
+    let app = App::build(config, &bundle, Arc::new(runtime))?.supervised_by(&super::variables())?;
     super::tell_address(address_file.as_deref(), app.address())?;
     app.run()
 }

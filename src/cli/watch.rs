@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use console::Term;
 
-use crate::app::config::{ClusterConfig, Header, KafkaOption, Secret, TopicPlace};
+use crate::adapters::kafka::{ClusterConfig, KafkaOption, TopicPlace};
 use crate::net::dial::{Dialer, Proxies, TlsFiles};
+use crate::net::dial::{Header, Secret};
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::shutdown::StopSignals;
 use crate::tools::watch::{Session, Summary, Target, View, WatchError, dial_options};

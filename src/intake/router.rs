@@ -9,25 +9,25 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
 
-use super::queue::{IntakeClosed, IntakeCloser, IntakeCommander, IntakeSender, Record};
+use super::{IntakeClosed, IntakeCloser, IntakeCommander, IntakeSender, Record};
 use crate::core::decode::symbol_of;
 use crate::core::domain::Position;
 use crate::ops::supervise::Pulse;
 
 /// The source's end of the queues of all shards; at least one. They close when it is dropped.
-pub struct Router {
-    intakes: Vec<IntakeSender>,
+pub struct Router<C> {
+    intakes: Vec<IntakeSender<C>>,
     pulse: Pulse,
 }
 
 /// Closes every queue from outside, for a source that cannot be interrupted.
-pub struct RouterCloser {
-    closers: Vec<IntakeCloser>,
+pub struct RouterCloser<C> {
+    closers: Vec<IntakeCloser<C>>,
 }
 
-impl Router {
+impl<C> Router<C> {
     /// Routes to `intakes`, one per shard, of which there is at least one.
-    pub fn new(intakes: Vec<IntakeSender>) -> Self {
+    pub fn new(intakes: Vec<IntakeSender<C>>) -> Self {
         assert!(!intakes.is_empty(), "there is no daemon without a shard");
         Self { intakes, pulse: Pulse::new() }
     }
@@ -113,7 +113,7 @@ impl Router {
     }
 
     /// A handle that closes the queues while this end is stuck elsewhere.
-    pub fn closer(&self) -> RouterCloser {
+    pub fn closer(&self) -> RouterCloser<C> {
         RouterCloser { closers: self.intakes.iter().map(IntakeSender::closer).collect() }
     }
 
@@ -123,18 +123,18 @@ impl Router {
     }
 
     /// Handles for commands to each shard.
-    pub fn commanders(&self) -> Vec<IntakeCommander> {
+    pub fn commanders(&self) -> Vec<IntakeCommander<C>> {
         self.intakes.iter().map(IntakeSender::commander).collect()
     }
 
     /// The queues themselves, for a source whose partitions are what it routes by.
-    pub fn into_intakes(self) -> Vec<IntakeSender> {
+    pub fn into_intakes(self) -> Vec<IntakeSender<C>> {
         self.intakes
     }
 
     /// The queue of the shard that owns the record's symbol. What has no symbol will be refused,
     /// and any shard can do that.
-    fn intake(&self, record: &[u8]) -> &IntakeSender {
+    fn intake(&self, record: &[u8]) -> &IntakeSender<C> {
         let count = self.intakes.len();
         let shard = if count == 1 { 0 } else { shard_of(record, count) };
         &self.intakes[shard]
@@ -155,7 +155,7 @@ pub fn shard_of_symbol(symbol: &str, count: usize) -> usize {
     (hasher.finish() % count as u64) as usize
 }
 
-impl RouterCloser {
+impl<C> RouterCloser<C> {
     /// Closes: what waits is still taken, and nothing is added.
     pub fn close(&self) {
         for closer in &self.closers {

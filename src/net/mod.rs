@@ -2,5 +2,6 @@
 //!
 //! Owns addresses, dialing, TLS, proxies and the waits between attempts. Never knows what is sent.
 
+pub mod address;
 pub mod backoff;
 pub mod dial;

@@ -4,39 +4,47 @@
 //! reported as unknown, and that whatever is read is taken down with what it may be, so that the
 //! reader of a configuration is also its description. Never knows which settings there are.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use config::{Value, ValueKind};
 
 /// All problems found so far, each beginning with its key; and every setting that was asked for.
+/// Shared by all open sections, so that an adapter can read several at once.
 #[derive(Debug, Default)]
-pub(crate) struct Problems {
-    found: Vec<String>,
-    settings: Vec<Setting>,
+pub struct Problems {
+    found: RefCell<Vec<String>>,
+    settings: RefCell<Vec<Setting>>,
 }
 
 /// A setting that somebody reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Setting {
+pub struct Setting {
     /// With its sections, such as `http.bind`.
-    pub(crate) key: String,
+    pub key: String,
     /// What its values are.
-    pub(crate) kind: SettingKind,
+    pub kind: SettingKind,
 }
 
 /// What the values of a setting are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum SettingKind {
+pub enum SettingKind {
+    /// A text.
     Text,
+    /// A list of texts.
     Texts,
-    /// Texts by names that somebody else gives.
+    /// Texts by names that the user chooses.
     Table,
+    /// `true` or `false`.
     Switch,
-    /// A whole number between two others.
+    /// A whole number between two others, which are included.
     Count {
+        /// The smallest.
         min: usize,
+        /// The largest.
         max: usize,
     },
+    /// A number, with or without a fraction.
     #[cfg(feature = "train")]
     Number,
     /// One of these words.
@@ -47,39 +55,42 @@ pub(crate) enum SettingKind {
 }
 
 /// One table of settings. Keys are taken out as they are read.
-pub(crate) struct Section<'p> {
+pub struct Section<'p> {
     path: String,
     entries: BTreeMap<String, Value>,
     known: Vec<&'static str>,
-    problems: &'p mut Problems,
+    problems: &'p Problems,
 }
 
 impl Problems {
-    pub(crate) fn add(&mut self, key: &str, problem: impl std::fmt::Display) {
-        self.found.push(format!("{key}: {problem}"));
+    /// Notes a problem with a key.
+    pub fn add(&self, key: &str, problem: impl std::fmt::Display) {
+        self.found.borrow_mut().push(format!("{key}: {problem}"));
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.found.is_empty()
+    /// Whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.found.borrow().is_empty()
     }
 
-    pub(crate) fn into_vec(self) -> Vec<String> {
-        self.found
+    /// Everything that was found, in the order of finding.
+    pub fn into_vec(self) -> Vec<String> {
+        self.found.into_inner()
     }
 
     /// Every setting that was asked for, in the order of asking.
-    pub(crate) fn into_settings(self) -> Vec<Setting> {
-        self.settings
+    pub fn into_settings(self) -> Vec<Setting> {
+        self.settings.into_inner()
     }
 }
 
 impl<'p> Section<'p> {
     /// The table of all settings.
-    pub(crate) fn root(value: Value, problems: &'p mut Problems) -> Self {
+    pub fn root(value: Value, problems: &'p Problems) -> Self {
         Self::of(String::new(), value, problems)
     }
 
-    fn of(path: String, value: Value, problems: &'p mut Problems) -> Self {
+    fn of(path: String, value: Value, problems: &'p Problems) -> Self {
         let entries = match value.kind {
             ValueKind::Table(table) => table.into_iter().collect(),
             _ => {
@@ -96,7 +107,7 @@ impl<'p> Section<'p> {
 
     fn take(&mut self, name: &'static str, kind: SettingKind) -> Option<Value> {
         let key = self.key(name);
-        self.problems.settings.push(Setting { key, kind });
+        self.problems.settings.borrow_mut().push(Setting { key, kind });
         self.take_table(name)
     }
 
@@ -106,20 +117,20 @@ impl<'p> Section<'p> {
     }
 
     /// A table inside this one.
-    pub(crate) fn section(&mut self, name: &'static str) -> Section<'_> {
+    pub fn section(&mut self, name: &'static str) -> Section<'p> {
         let key = self.key(name);
         let value = self.take_table(name).unwrap_or_else(|| Value::new(None, ValueKind::Nil));
         Section::of(key, value, self.problems)
     }
 
     /// Notes a problem with a key of this table.
-    pub(crate) fn problem(&mut self, name: &str, problem: impl std::fmt::Display) {
+    pub fn problem(&mut self, name: &str, problem: impl std::fmt::Display) {
         let key = self.key(name);
         self.problems.add(&key, problem);
     }
 
     /// A text; the empty text where there is none, which is a problem.
-    pub(crate) fn text(&mut self, name: &'static str) -> String {
+    pub fn text(&mut self, name: &'static str) -> String {
         self.try_text(name, SettingKind::Text).unwrap_or_default()
     }
 
@@ -139,7 +150,7 @@ impl<'p> Section<'p> {
     }
 
     /// A text that may be missing or empty, which both mean none.
-    pub(crate) fn optional_text(&mut self, name: &'static str) -> Option<String> {
+    pub fn optional_text(&mut self, name: &'static str) -> Option<String> {
         if self.entries.contains_key(name) {
             Some(self.text(name)).filter(|text| !text.is_empty())
         } else {
@@ -149,13 +160,13 @@ impl<'p> Section<'p> {
     }
 
     /// Whether a text is there that is not empty. Does not read it.
-    pub(crate) fn is_set(&self, name: &str) -> bool {
+    pub fn is_set(&self, name: &str) -> bool {
         let text = self.entries.get(name).map(|value| &value.kind);
         matches!(text, Some(ValueKind::String(text)) if !text.is_empty())
     }
 
     /// A list of texts.
-    pub(crate) fn texts(&mut self, name: &'static str) -> Vec<String> {
+    pub fn texts(&mut self, name: &'static str) -> Vec<String> {
         let Some(value) = self.take(name, SettingKind::Texts) else { return Vec::new() };
         let items = match value.kind {
             ValueKind::Array(items) => items,
@@ -180,7 +191,7 @@ impl<'p> Section<'p> {
 
     /// A table of texts by key; numbers and switches stand as their text. Nested tables are keys
     /// with dots.
-    pub(crate) fn table(&mut self, name: &'static str) -> BTreeMap<String, String> {
+    pub fn table(&mut self, name: &'static str) -> BTreeMap<String, String> {
         let mut texts = BTreeMap::new();
         if let Some(value) = self.take(name, SettingKind::Table) {
             let key = self.key(name);
@@ -191,7 +202,7 @@ impl<'p> Section<'p> {
 
     /// A table of lists of texts by key; a single one stands for a list of one, and numbers and
     /// switches for their text.
-    pub(crate) fn lists(&mut self, name: &'static str) -> BTreeMap<String, Vec<String>> {
+    pub fn lists(&mut self, name: &'static str) -> BTreeMap<String, Vec<String>> {
         let Some(value) = self.take(name, SettingKind::Table) else { return BTreeMap::new() };
         let ValueKind::Table(table) = value.kind else {
             self.problem(name, "must be a table");
@@ -215,7 +226,7 @@ impl<'p> Section<'p> {
     }
 
     /// A switch.
-    pub(crate) fn switch(&mut self, name: &'static str) -> bool {
+    pub fn switch(&mut self, name: &'static str) -> bool {
         let value = self.take(name, SettingKind::Switch).and_then(|value| value.into_bool().ok());
         value.unwrap_or_else(|| {
             self.problem(name, "must be true or false");
@@ -224,7 +235,7 @@ impl<'p> Section<'p> {
     }
 
     /// A whole number between `min` and `max`; `min` where it is not.
-    pub(crate) fn count(&mut self, name: &'static str, min: usize, max: usize) -> usize {
+    pub fn count(&mut self, name: &'static str, min: usize, max: usize) -> usize {
         let value = self.take(name, SettingKind::Count { min, max });
         let number = match value.map(|value| value.kind) {
             Some(ValueKind::I64(number)) => usize::try_from(number).ok(),
@@ -239,12 +250,7 @@ impl<'p> Section<'p> {
     }
 
     /// A whole number between `min` and `max` that may be missing.
-    pub(crate) fn optional_count(
-        &mut self,
-        name: &'static str,
-        min: usize,
-        max: usize,
-    ) -> Option<usize> {
+    pub fn optional_count(&mut self, name: &'static str, min: usize, max: usize) -> Option<usize> {
         if self.entries.contains_key(name) {
             return Some(self.count(name, min, max));
         }
@@ -254,19 +260,14 @@ impl<'p> Section<'p> {
 
     /// Whether there is such a key. The key counts as known.
     #[cfg(feature = "train")]
-    pub(crate) fn contains(&mut self, name: &'static str) -> bool {
+    pub fn contains(&mut self, name: &'static str) -> bool {
         self.known.push(name);
         self.entries.contains_key(name)
     }
 
     /// A number that `fits`; zero where it is not, which is a problem told by `rule`.
     #[cfg(feature = "train")]
-    pub(crate) fn number(
-        &mut self,
-        name: &'static str,
-        rule: &str,
-        fits: impl Fn(f64) -> bool,
-    ) -> f64 {
+    pub fn number(&mut self, name: &'static str, rule: &str, fits: impl Fn(f64) -> bool) -> f64 {
         let number = match self.take(name, SettingKind::Number).map(|value| value.kind) {
             Some(ValueKind::Float(number)) => Some(number),
             // 1 is as good as 1.0. No setting is so large that this rounds.
@@ -281,7 +282,7 @@ impl<'p> Section<'p> {
 
     /// A list of tables; each is given to `read`, which finishes it.
     #[cfg(feature = "train")]
-    pub(crate) fn sections<T>(
+    pub fn sections<T>(
         &mut self,
         name: &'static str,
         mut read: impl FnMut(Section<'_>) -> T,
@@ -300,7 +301,7 @@ impl<'p> Section<'p> {
     }
 
     /// One of a few words.
-    pub(crate) fn choice<T: Copy>(&mut self, name: &'static str, choices: &[(&str, T)]) -> T {
+    pub fn choice<T: Copy>(&mut self, name: &'static str, choices: &[(&str, T)]) -> T {
         let words = choices.iter().map(|(word, _)| (*word).to_owned()).collect();
         let Some(text) = self.try_text(name, SettingKind::Choice(words)) else {
             return choices[0].1;
@@ -316,7 +317,7 @@ impl<'p> Section<'p> {
     }
 
     /// Reports what nobody asked for.
-    pub(crate) fn finish(self) {
+    pub fn finish(self) {
         for name in self.entries.keys() {
             let key = self.key(name);
             let hint = suggestion(name, self.known.iter().copied());
@@ -331,7 +332,7 @@ fn flatten(
     prefix: String,
     value: Value,
     texts: &mut BTreeMap<String, String>,
-    problems: &mut Problems,
+    problems: &Problems,
 ) {
     match value.kind {
         ValueKind::Table(table) => {
@@ -348,7 +349,7 @@ fn flatten(
 }
 
 /// `, did you mean ...?` where a known word is close.
-pub(crate) fn suggestion<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> String {
+pub fn suggestion<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> String {
     /// Two typing errors or a swapped pair in a word of usual length.
     const SIMILARITY_MIN: f64 = 0.6;
     known

@@ -7,19 +7,18 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use bytes::Bytes;
 
-use crate::adapters::kafka::KafkaPublisher;
 use crate::core::domain::PartitionId;
 use crate::engine::inference::InferenceError;
 use crate::engine::pipeline::{ModelLabel, Pipeline, Restored, StoredState};
 use crate::engine::symbols::Inherited;
+use crate::ports::sink::Sink;
 
 /// One command. Each is answered once; where nobody listens any more, the answer is dropped.
-#[derive(Debug)]
 pub enum Command {
-    /// Publish to these topics from here on.
-    Connect(KafkaPublisher),
+    /// Publish to this sink as well from here on.
+    Connect(Box<dyn Sink>),
     /// Publish every forecast, then hand over what has changed in the states.
-    Checkpoint(Checkpoint),
+    Commit(CommitLine),
     /// Hand over what has changed in the states, little by little between the batches, so that no
     /// forecast waits for all of them. The states of symbols whose turn comes later hold more
     /// records.
@@ -57,7 +56,7 @@ pub enum Command {
         /// Takes the answer.
         answer: Sender<()>,
     },
-    /// Forget every symbol and the topics, because all of it begins anew.
+    /// Forget every symbol and the connected sink, because the session begins again.
     Clear {
         /// Takes the answer.
         answer: Sender<()>,
@@ -75,7 +74,7 @@ pub enum Handed {
 
 /// A line drawn through the stream: what came before is published and stored together.
 #[derive(Debug)]
-pub struct Checkpoint {
+pub struct CommitLine {
     /// Takes what has changed in the states.
     pub answer: Sender<Vec<StoredState>>,
     /// The shard goes on when the other end speaks or is gone; without it, at once.

@@ -13,9 +13,8 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::core::domain::{Quality, Symbol, UnixNanos};
-use crate::core::health::{FeedState, Health, HealthLimits};
-use crate::engine::pipeline::Pipeline;
-use crate::engine::symbols::SymbolFacts;
+use crate::core::health::{FeedLink, Health, HealthLimits};
+use crate::engine::symbols::{Engine, SymbolFacts};
 use crate::ops::clock::Stopwatch;
 
 /// The time from the beginning of one round to that of the next.
@@ -28,7 +27,7 @@ const SLICE: usize = 1024;
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// What the source's connection is like; asked once a round.
-pub type FeedView = Box<dyn Fn() -> FeedState + Send>;
+pub type FeedView = Box<dyn Fn() -> FeedLink + Send>;
 
 /// The health of a shard's symbols.
 pub struct HealthWatch {
@@ -50,7 +49,7 @@ pub struct HealthWatch {
 /// A round under way.
 struct Round {
     now: Duration,
-    feed: FeedState,
+    feed: FeedLink,
     next: usize,
     rows: Vec<SymbolRow>,
     counts: [i64; Health::ALL.len()],
@@ -156,15 +155,15 @@ impl HealthWatch {
     }
 
     /// Judges a slice of the symbols, if a round is due.
-    pub(super) fn turn(&mut self, pipeline: &mut Pipeline) {
+    pub(super) fn turn(&mut self, engine: &mut Engine) {
         if self.round.is_none() && !self.patience().is_zero() {
             return;
         }
         let mut round = self.round.take().unwrap_or_else(|| self.begin());
-        let count = pipeline.symbol_count();
+        let count = engine.symbol_count();
         let slice = round.next..count.min(round.next + SLICE);
         round.next = slice.end;
-        self.judge(&mut round, pipeline, slice);
+        self.judge(&mut round, engine, slice);
         if round.next < count {
             self.round = Some(round);
         } else {
@@ -179,13 +178,13 @@ impl HealthWatch {
         Round { now, feed: (self.feed)(), next: 0, rows: Vec::new(), counts, sample: None }
     }
 
-    fn judge(&self, round: &mut Round, pipeline: &mut Pipeline, slice: Range<usize>) {
+    fn judge(&self, round: &mut Round, engine: &mut Engine, slice: Range<usize>) {
         for index in slice {
-            let Some(facts) = pipeline.symbol_facts(index) else { break };
-            let health = facts.arrivals.health(round.feed, round.now, &self.limits);
+            let judged = engine.judge(index, round.feed, round.now, &self.limits);
+            let Some((facts, health, before)) = judged else { break };
             round.counts[health as usize] += 1;
             round.rows.push(SymbolRow::new(&facts, health));
-            if pipeline.note_health(index, health) != health {
+            if before != health {
                 self.metrics.changes[health as usize].inc();
                 if matches!(health, Health::Stale | Health::Dead) {
                     round.sample = round.rows.last().map(|row| row.symbol.clone());

@@ -17,16 +17,16 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use self::command::{Command, CommitLine, Handed};
 use self::metrics::{BatchTimes, Shown};
-use crate::adapters::lines::LinesClosed;
 use crate::core::domain::{Reject, is_printable};
 use crate::engine::inference::InferenceError;
-use crate::engine::pipeline::{Origin, Pipeline};
-use crate::engine::symbols::{ColdStart, EngineTally};
-use crate::intake::queue::{Arrival, IntakeReceiver, Record};
+use crate::engine::pipeline::{Pipeline, Pipelines};
+use crate::engine::symbols::{ColdStart, Engine, EngineTally, Haste};
+use crate::intake::{Arrival, IntakeReceiver, Record};
 use crate::ops::clock::Stopwatch;
 use crate::ops::supervise::{Pulse, Stage};
-use crate::shard::command::{Checkpoint, Command, Handed};
+use crate::ports::sink::SinkClosed;
 
 pub use self::crew::{Crew, CrewError};
 pub use self::health::{FeedView, HealthMetrics, HealthWatch, SymbolBoard, SymbolRow};
@@ -54,15 +54,15 @@ pub enum ShardError {
     /// Inference failed.
     #[error(transparent)]
     Inference(#[from] InferenceError),
-    /// A way out is closed; its owner knows why.
+    /// A sink takes no more; its `finish` knows why.
     #[error(transparent)]
-    Closed(#[from] LinesClosed),
+    Closed(#[from] SinkClosed),
 }
 
 /// One shard; a [`Crew`] runs it on a thread of its own.
 pub struct Shard {
-    pipeline: Pipeline,
-    intake: IntakeReceiver,
+    pipelines: Pipelines,
+    intake: IntakeReceiver<Command>,
     publisher: Publisher,
     metrics: ShardMetrics,
     scores: ShardScores,
@@ -86,8 +86,8 @@ struct Taking {
 impl Shard {
     /// A shard that takes at most `drain_records_max` records at once.
     pub fn new(
-        pipeline: Pipeline,
-        intake: IntakeReceiver,
+        pipelines: Pipelines,
+        intake: IntakeReceiver<Command>,
         publisher: Publisher,
         metrics: ShardMetrics,
         scores: ShardScores,
@@ -96,9 +96,10 @@ impl Shard {
         let shown = Shown::default();
         let pulse = Pulse::new();
         // While a batch goes out the shard comes on with every forecast.
-        let publisher = publisher.with_pulse(pulse.clone());
+        let mut publisher = publisher.with_pulse(pulse.clone());
+        publisher.set_model(&pipelines.live().manifest().onnx_sha256);
         Self {
-            pipeline,
+            pipelines,
             intake,
             publisher,
             metrics,
@@ -146,14 +147,18 @@ impl Shard {
                 self.take_states();
             }
         }
-        Ok(self.pipeline.tally().clone())
+        Ok(self.engine().tally().clone())
+    }
+
+    fn engine(&self) -> &Engine {
+        self.pipelines.live().engine()
     }
 
     fn drain_all(&mut self) -> Result<(), ShardError> {
         let mut batch = Vec::with_capacity(self.drain_records_max);
         loop {
             // The shard does not wait for records while there is other work.
-            let work = self.taking.is_some() || self.pipeline.asleep_count() > 0;
+            let work = self.taking.is_some() || self.engine().asleep_count() > 0;
             let idle = work && !self.intake.has_more();
             let patience = self.health.as_ref().map(HealthWatch::patience);
             let open = idle || {
@@ -162,7 +167,8 @@ impl Shard {
             };
             self.pulse.work();
             if let Some(health) = &self.health {
-                self.pipeline.set_now(health.now());
+                let now = health.now();
+                self.pipelines.live_mut().engine_mut().set_now(now);
             }
             let arrived = if idle { None } else { self.intake.arrived() };
             if let Some(arrived) = arrived {
@@ -171,7 +177,7 @@ impl Shard {
             let mut first = true;
             for arrival in batch.drain(..) {
                 match arrival {
-                    Arrival::Gap => self.pipeline.mark_gap(),
+                    Arrival::Gap => self.pipelines.mark_gap(),
                     Arrival::Record(record) if std::mem::take(&mut first) => {
                         self.take_measured(&record, arrived)?;
                     }
@@ -180,20 +186,16 @@ impl Shard {
                 }
             }
             let haste = if self.intake.has_more() { Haste::Throughput } else { Haste::Latency };
-            flush(&mut self.pipeline, &mut self.publisher, &self.metrics, haste, arrived)?;
+            let live = self.pipelines.live_mut();
+            flush(live, &mut self.publisher, &self.metrics, haste, arrived)?;
             self.report_cold_starts();
-            let symbol_count = self.pipeline.symbol_count();
-            // The ticks last: who sees them counted sees what became of them, too.
-            self.metrics.show_kinds(&mut self.shown, self.pipeline.kinds());
-            self.metrics.show(&mut self.shown, self.pipeline.tally(), symbol_count);
-            self.scores.show(self.pipeline.scores_mut());
-            self.show_stale();
+            self.show();
             self.take_states();
             if idle {
-                self.pipeline.wake(WOKEN_AT_ONCE)?;
+                self.pipelines.live_mut().engine_mut().wake(WOKEN_AT_ONCE)?;
             }
             if let Some(health) = &mut self.health {
-                health.turn(&mut self.pipeline);
+                health.turn(self.pipelines.live_mut().engine_mut());
             }
             if !open {
                 return Ok(());
@@ -201,24 +203,35 @@ impl Shard {
         }
     }
 
+    /// Shows what became of everything so far.
+    fn show(&mut self) {
+        let live = self.pipelines.live_mut();
+        // The ticks last: who sees them counted sees what became of them, too.
+        self.metrics.show_kinds(&mut self.shown, live.kinds());
+        self.metrics.show(&mut self.shown, live.engine().tally(), live.engine().symbol_count());
+        self.scores.show(live.engine_mut().scores_mut());
+        self.show_stale();
+    }
+
     /// Takes some of the states that are asked for; no row is in inference.
     fn take_states(&mut self) {
         let Some(Taking { left, answer }) = &mut self.taking else { return };
-        let count = TAKEN_AT_ONCE.min(*left).min(self.pipeline.changed_count());
+        let live = self.pipelines.live_mut();
+        let count = TAKEN_AT_ONCE.min(*left).min(live.engine().changed_count());
         let mut states = Vec::with_capacity(count);
-        self.pipeline.take_changed(count, |state| states.push(state));
+        live.take_changed(count, |state| states.push(state));
         *left -= count;
         // Whoever asked may have given up; then nobody needs the answer.
         let _ = answer.send(Handed::Part(states));
-        if *left == 0 || self.pipeline.changed_count() == 0 {
-            let _ = answer.send(Handed::All(self.pipeline.label()));
+        if *left == 0 || live.engine().changed_count() == 0 {
+            let _ = answer.send(Handed::All(live.label()));
             self.taking = None;
         }
     }
 
     /// Counts windows that began anew after a restart, and says so for the first of them.
     fn show_stale(&mut self) {
-        let count = self.pipeline.stale_count();
+        let count = self.engine().stale_count();
         if self.metrics.show_stale(&mut self.shown, count) {
             warn!(count, "windows that came back from a snapshot were too old and began anew");
         }
@@ -244,14 +257,13 @@ impl Shard {
         arrived: Option<Stopwatch>,
         decoded: impl FnOnce(),
     ) -> Result<(), ShardError> {
-        let Self { pipeline, publisher, metrics, .. } = self;
+        let Self { pipelines, publisher, metrics, .. } = self;
         let Record { bytes, position, received, after_gap } = record;
-        let origin = Origin { position: *position, received: *received };
         if *after_gap {
-            pipeline.mark_gap_before(bytes, *position);
+            pipelines.mark_gap_before(bytes, *position);
         }
         // A symbol's next tick is here before its last one was answered: that is a hurry.
-        let refused = pipeline.take_noting(bytes, origin, decoded, |pipeline| {
+        let refused = pipelines.take(bytes, *position, *received, decoded, |pipeline| {
             flush(pipeline, publisher, metrics, Haste::Throughput, arrived)
         })?;
         if let Some(reason) = refused {
@@ -263,29 +275,27 @@ impl Shard {
 
     /// Does what the source asks, after everything that came before it is published.
     fn obey(&mut self, command: Command, arrived: Option<Stopwatch>) -> Result<(), ShardError> {
-        let Self { pipeline, publisher, metrics, pulse, .. } = self;
+        let Self { pipelines, publisher, metrics, pulse, .. } = self;
+        let pipeline = pipelines.live_mut();
         flush(pipeline, publisher, metrics, Haste::Latency, arrived)?;
         pulse.wait(COMMAND_PATIENCE);
         // Whoever asked may have given up; then nobody needs the answer.
         match command {
-            Command::Connect(mut topics) => {
-                topics.set_model(&pipeline.manifest().onnx_sha256);
-                publisher.connect(Some(topics));
-            }
+            Command::Connect(sink) => publisher.connect(Some(sink)),
             Command::Sample { count_max, answer } => {
                 let _ = answer.send(pipeline.sample(count_max));
             }
             Command::Swap { pipeline: mut next, answer } => {
                 let inherited = next.inherit(pipeline)?;
-                std::mem::swap(pipeline, &mut *next);
-                publisher.set_model(&pipeline.manifest().onnx_sha256);
-                // Every state has to be taken anew.
+                publisher.set_model(&next.manifest().onnx_sha256);
+                // Every state has changed.
                 if let Some(taking) = &mut self.taking {
-                    taking.left = pipeline.changed_count();
+                    taking.left = next.engine().changed_count();
                 }
-                let _ = answer.send((inherited, next));
+                let before = pipelines.replace_live(*next);
+                let _ = answer.send((inherited, Box::new(before)));
             }
-            Command::Checkpoint(Checkpoint { answer, resume }) => {
+            Command::Commit(CommitLine { answer, resume }) => {
                 publisher.turn();
                 let mut states = Vec::new();
                 pipeline.take_changed(usize::MAX, |state| states.push(state));
@@ -295,13 +305,13 @@ impl Shard {
                 }
             }
             Command::Snapshot { answer } => {
-                self.taking = Some(Taking { left: pipeline.changed_count(), answer });
+                self.taking = Some(Taking { left: pipeline.engine().changed_count(), answer });
             }
             Command::Restore { partition, stored, answer } => {
                 let _ = answer.send(pipeline.restore(Some(partition), &stored));
             }
             Command::Evict { partition, answer } => {
-                pipeline.evict(partition);
+                pipeline.engine_mut().evict(partition);
                 let _ = answer.send(());
             }
             Command::Clear { answer } => {
@@ -317,9 +327,9 @@ impl Shard {
     /// Logs the newest of the windows that began cold since the last batch, as sparsely as refused
     /// records.
     fn report_cold_starts(&self) {
-        let (told, count) = (self.shown.resets(), self.pipeline.tally().resets);
+        let (told, count) = (self.shown.resets(), self.engine().tally().resets);
         if (told + 1..=count).any(is_power_of_ten)
-            && let Some(ColdStart { symbol, before, after }) = self.pipeline.newest_cold_start()
+            && let Some(ColdStart { symbol, before, after }) = self.engine().newest_cold_start()
         {
             warn!(%symbol, %before, %after, count, "a step is far away; its window begins cold");
         }
@@ -328,21 +338,12 @@ impl Shard {
     /// Logs the 1st, 10th, 100th ... record refused for a reason, so that a flood of bad input
     /// does not become a flood of log lines.
     fn report(&self, reason: Reject, record: &[u8]) {
-        let count = self.pipeline.tally().rejects.get(reason);
+        let count = self.engine().tally().rejects.get(reason);
         if is_power_of_ten(count) {
             let sample = sample(record);
             warn!(reason = reason.label(), count, %sample, "refused a record");
         }
     }
-}
-
-/// What is gained by handling a batch in one way or the other.
-#[derive(Clone, Copy)]
-enum Haste {
-    /// The forecasts go out before the states move on: the least latency.
-    Latency,
-    /// More waits already, so forecasts and states go together: the most throughput.
-    Throughput,
 }
 
 /// Infers what waits, publishes, then moves the states on. `arrived` is when the oldest record of
@@ -355,10 +356,7 @@ fn flush(
     arrived: Option<Stopwatch>,
 ) -> Result<(), ShardError> {
     let watch = Stopwatch::start();
-    match haste {
-        Haste::Latency => pipeline.infer()?,
-        Haste::Throughput => pipeline.infer_and_advance()?,
-    }
+    pipeline.infer(haste)?;
     let inferred = watch.elapsed();
     let count = pipeline.emit(|symbol, record| publisher.publish(symbol, record, arrived))?;
     pipeline.emit_scores(|symbol, record| publisher.publish_score(symbol, record))?;
@@ -366,7 +364,7 @@ fn flush(
     if let (Some(arrived), true) = (arrived, count > 0) {
         metrics.published(arrived.elapsed());
     }
-    pipeline.advance()?;
+    pipeline.engine_mut().advance()?;
     if count > 0 {
         metrics.observe(&BatchTimes {
             infer: inferred,

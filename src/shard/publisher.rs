@@ -1,110 +1,90 @@
-//! Publishing: forecasts and scores as bytes to whoever listens.
+//! All sinks of one shard.
 //!
-//! Owns the wire forms and the ways out: the WebSocket stream, standard output and
-//! files. Promises that every way out carries the same bytes, and those of one symbol in their
-//! order. Never computes.
+//! Owns an end of every sink. Promises that each gets the same bytes, in the order in which they
+//! were made. Never computes.
 
-use bytes::Bytes;
-
-use crate::adapters::kafka::KafkaPublisher;
-use crate::adapters::lines::{LineQueue, LinesClosed};
-use crate::adapters::stream::StreamHub;
 use crate::core::domain::{Reject, Symbol};
-use crate::intake::queue::Record;
+use crate::intake::Record;
 use crate::ops::clock::Stopwatch;
 use crate::ops::supervise::Pulse;
+use crate::ports::sink::{Outgoing, Sink, SinkClosed};
 
-/// All ways out of one daemon; each shard has a clone.
-#[derive(Clone)]
+/// The sinks of one shard.
 pub struct Publisher {
-    stream: StreamHub,
-    lines: Option<LineQueue>,
-    score_lines: Option<LineQueue>,
-    topics: Option<KafkaPublisher>,
+    sinks: Vec<Box<dyn Sink>>,
+    /// The sink that the source has brought, while its session lasts.
+    connected: Option<Box<dyn Sink>>,
+    model_sha256: String,
     pulse: Pulse,
 }
 
 impl Publisher {
-    /// Publishes to the stream and, where there is a target, as lines. Scores have no place on the
-    /// stream.
-    pub fn new(
-        stream: StreamHub,
-        lines: Option<LineQueue>,
-        score_lines: Option<LineQueue>,
-    ) -> Self {
-        Self { stream, lines, score_lines, topics: None, pulse: Pulse::new() }
+    /// Publishes to these sinks.
+    pub fn new(sinks: Vec<Box<dyn Sink>>) -> Self {
+        Self { sinks, connected: None, model_sha256: String::new(), pulse: Pulse::new() }
     }
 
-    /// Tells `pulse` of every record that is handed on.
+    /// Moves `pulse` with every record that is handed on.
     #[must_use]
     pub fn with_pulse(self, pulse: Pulse) -> Self {
         Self { pulse, ..self }
     }
 
-    /// Hands one record to every way out. Topics are told how long ago the oldest tick of its batch
-    /// has arrived.
+    /// Hands one forecast to every sink. `arrived` is when the oldest tick of its batch arrived.
     ///
     /// # Errors
-    /// [`LinesClosed`] where lines can no longer be written.
+    /// [`SinkClosed`] for the first sink that takes no more.
     pub fn publish(
         &mut self,
         symbol: &Symbol,
         record: &[u8],
         arrived: Option<Stopwatch>,
-    ) -> Result<(), LinesClosed> {
-        if let Some(topics) = &mut self.topics {
-            topics.forecast(symbol, record, arrived);
+    ) -> Result<(), SinkClosed> {
+        let Self { sinks, connected, model_sha256, pulse } = self;
+        let record = Outgoing::new(symbol, record, model_sha256, arrived, pulse);
+        for sink in connected.iter_mut().chain(sinks) {
+            sink.publish(&record)?;
         }
-        // Whoever keeps the bytes shares one copy of them; where nobody does, none is made.
-        if !self.stream.is_closed() || self.lines.is_some() {
-            let record = Bytes::copy_from_slice(record);
-            if let Some(lines) = &self.lines {
-                lines.write(record.clone())?;
-            }
-            self.stream.publish(symbol, record);
-        }
-        self.pulse.work();
+        pulse.work();
         Ok(())
     }
 
-    /// Hands one score to every way out that scores have.
+    /// Hands one score to every sink.
     ///
     /// # Errors
-    /// [`LinesClosed`] where lines can no longer be written.
-    pub fn publish_score(&mut self, symbol: &Symbol, record: &[u8]) -> Result<(), LinesClosed> {
-        if let Some(topics) = &mut self.topics {
-            topics.score(symbol, record);
+    /// [`SinkClosed`] for the first sink that takes no more.
+    pub fn publish_score(&mut self, symbol: &Symbol, record: &[u8]) -> Result<(), SinkClosed> {
+        let Self { sinks, connected, model_sha256, pulse } = self;
+        let record = Outgoing::new(symbol, record, model_sha256, None, pulse);
+        for sink in connected.iter_mut().chain(sinks) {
+            sink.publish_score(&record)?;
         }
-        if let Some(lines) = &self.score_lines {
-            lines.write(Bytes::copy_from_slice(record))?;
-        }
-        self.pulse.work();
+        pulse.work();
         Ok(())
     }
 
-    /// Publishes to topics as well from here on, or no longer.
-    pub fn connect(&mut self, topics: Option<KafkaPublisher>) {
-        self.topics = topics.map(|topics| topics.with_pulse(self.pulse.clone()));
+    /// Publishes to the sink of the source's session as well from here on, or no longer.
+    pub fn connect(&mut self, sink: Option<Box<dyn Sink>>) {
+        self.connected = sink;
     }
 
-    /// Tells with each forecast from here on that this model made it.
+    /// From here on records are those of this model.
     pub fn set_model(&mut self, onnx_sha256: &str) {
-        if let Some(topics) = &mut self.topics {
-            topics.set_model(onnx_sha256);
-        }
+        onnx_sha256.clone_into(&mut self.model_sha256);
     }
 
     /// Draws a line: what was published so far is counted apart from what follows.
     pub fn turn(&mut self) {
-        if let Some(topics) = &mut self.topics {
-            topics.turn();
-        }
+        self.each().for_each(|sink| sink.turn());
     }
 
-    /// Hands a refused record on, where there is a place for it.
+    /// Hands a refused record to the sinks that have a place for it.
     pub fn dead_letter(&mut self, record: &Record, reason: Reject) {
-        if let Some(topics) = &mut self.topics {
-            topics.dead_letter(record, reason);
-        }
+        let pulse = self.pulse.clone();
+        self.each().for_each(|sink| sink.dead_letter(record, reason, &pulse));
+    }
+
+    fn each(&mut self) -> impl Iterator<Item = &mut Box<dyn Sink>> {
+        self.connected.iter_mut().chain(&mut self.sinks)
     }
 }

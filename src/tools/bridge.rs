@@ -11,6 +11,7 @@
 //! | kafka thread | the producer, the marks of gaps | intake | waits for the cluster | drains |
 //! | http thread | probes, metrics | requests | 503 | last to go |
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,16 +23,18 @@ use tokio::time::{interval, timeout};
 use tracing::{info, warn};
 
 use crate::adapters::http::{HttpServer, HttpState};
+use crate::adapters::kafka::ClusterConfig;
 use crate::adapters::kafka::{
     BridgeMetrics, BridgeWriter, NewTopicShape, TopicWriter, WriteError, Written,
 };
 use crate::adapters::websocket::{WebSocketMetrics, WebSocketSource};
-use crate::app::config::{BridgeConfig, ClusterConfig, WhenFull};
-use crate::app::{live_feed, on_source_runtime, process_seed};
-use crate::intake::queue::{
+use crate::app::config::BridgeConfig;
+use crate::app::{on_source_runtime, process_seed};
+use crate::intake::Router;
+use crate::intake::WhenFull;
+use crate::intake::{
     IntakeCloser, IntakeLimits, IntakeMetrics, IntakeReceiver, IntakeSender, intake,
 };
-use crate::intake::router::Router;
 use crate::net::backoff::Backoff;
 use crate::ops::clock::{Stopwatch, pause};
 use crate::ops::exit::{Exit, Failure};
@@ -54,7 +57,7 @@ const HTTP_STOP_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct Bridge {
     source: WebSocketSource,
     intake: IntakeMetrics,
-    sender: IntakeSender,
+    sender: IntakeSender<Infallible>,
     writing: Writing,
     http: HttpServer,
     http_state: HttpState,
@@ -70,7 +73,7 @@ struct Writing {
     symbols_max: usize,
     backoff_max: Duration,
     metrics: BridgeMetrics,
-    queue: IntakeReceiver,
+    queue: IntakeReceiver<Infallible>,
 }
 
 /// What the thread that writes is told.
@@ -92,7 +95,7 @@ impl Bridge {
         let internal = Exit::because::<prometheus::Error>(Failure::Internal);
         let http = HttpServer::bind(config.http.bind).map_err(Exit::because(Failure::Temporary))?;
         let source_metrics = WebSocketMetrics::register(&registry).map_err(&internal)?;
-        let source = live_feed(&config.source, config.symbols_max, source_metrics)?;
+        let source = config.source.open_feed(config.symbols_max, source_metrics, process_seed())?;
         let intake_metrics = IntakeMetrics::register(&registry).map_err(&internal)?;
         let limits = IntakeLimits {
             records_max: config.queue_records_max,
@@ -239,7 +242,7 @@ type Ended = Result<Result<Written, WriteError>, oneshot::error::RecvError>;
 /// Ends the feed, then waits until all of it is written.
 async fn drain(
     feed: &mut tokio::task::JoinHandle<()>,
-    closer: &IntakeCloser,
+    closer: &IntakeCloser<Infallible>,
     writer: &mut oneshot::Receiver<Result<Written, WriteError>>,
 ) -> Ended {
     // A feed that does not end is left behind; from the close on its records go nowhere.

@@ -128,12 +128,12 @@ pub(super) fn read(text: &str) -> Result<TrainConfig, Vec<String>> {
         .add_source(File::from_str(text, FileFormat::Toml))
         .build()
         .map_err(|error| vec![error.to_string()])?;
-    let mut problems = Problems::default();
-    let config = check(Value::new(None, tree.cache.kind), &mut problems);
+    let problems = Problems::default();
+    let config = check(Value::new(None, tree.cache.kind), &problems);
     if problems.is_empty() { Ok(config) } else { Err(problems.into_vec()) }
 }
 
-fn check(tree: Value, problems: &mut Problems) -> TrainConfig {
+fn check(tree: Value, problems: &Problems) -> TrainConfig {
     let mut root = Section::root(tree, problems);
     let (models_root, name, version) = {
         let mut section = root.section("model");

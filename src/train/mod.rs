@@ -56,9 +56,9 @@ mod reference_check;
 
 /// ONNX Runtime for tests that compare with it, loaded once; a missing library fails the test.
 #[cfg(test)]
-fn test_runtime() -> &'static crate::engine::inference::Runtime {
-    use crate::engine::inference::{Runtime, locate_library};
-    static RUNTIME: std::sync::OnceLock<Runtime> = std::sync::OnceLock::new();
+fn test_runtime() -> &'static crate::engine::inference::OnnxRuntime {
+    use crate::engine::inference::{OnnxRuntime, locate_library};
+    static RUNTIME: std::sync::OnceLock<OnnxRuntime> = std::sync::OnceLock::new();
     RUNTIME.get_or_init(|| {
         let variable = std::env::var_os("ORT_DYLIB_PATH").map(std::path::PathBuf::from);
         let path = locate_library(
@@ -66,6 +66,6 @@ fn test_runtime() -> &'static crate::engine::inference::Runtime {
             None,
             std::path::Path::exists,
         );
-        Runtime::load(&path.unwrap()).unwrap()
+        OnnxRuntime::load(&path.unwrap()).unwrap()
     })
 }

@@ -84,8 +84,8 @@ class Monitoring(Case):
         lines = self.folder / "steady.jsonl"
         steady = Daemon(self, "steady", f"source.url = '{steady_feed.url}'\n"
                                         f"publish.lines = '{lines}'\n"
-                                        f"checkpoint.folder = '{self.folder}/states'\n"
-                                        "checkpoint.interval_ms = 500\nmetrics.symbols = ['A']",
+                                        f"snapshot.folder = '{self.folder}/states'\n"
+                                        "snapshot.interval_ms = 500\nmetrics.symbols = ['A']",
                         port=free_port())
         pipe = Pipe(self, "kafka")
         kafka = "\n".join([
@@ -164,7 +164,7 @@ class Monitoring(Case):
             "TickcastRestarting": "steady",
             "TickcastStalled": "kafka-",
             "TickcastKafkaLag": "kafka-",
-            "TickcastKafkaNoCheckpoints": "kafka-",
+            "TickcastKafkaNoCommits": "kafka-",
             "TickcastKafkaNoPartitions": "kafka-",
             "TickcastKafkaSessions": "no-transactions",
         }
@@ -210,7 +210,7 @@ class Monitoring(Case):
             "worse": daemon("worse", Feed(
                 self, "stocks-feed", os.environ["TICKCAST_TEST_DATA"], "--rate", "200/s",
                 "--columns", "symbol=Ticker,time=Date,close=Close,volume=Volume"),
-                f"checkpoint.folder = '{self.folder}/lost-states'\ncheckpoint.interval_ms = 300"),
+                f"snapshot.folder = '{self.folder}/lost-states'\nsnapshot.interval_ms = 300"),
             # The broker allows no transaction as long as it asks for, so no session gets far.
             "no-transactions": Daemon(self, "no-transactions", "\n".join([
                 "source.kind = 'kafka'", "kafka.topics = ['ticks']", "kafka.backoff_ms_max = 100",

@@ -7,15 +7,16 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
 
-use tickcast::app::config::SourceKind;
+use tickcast::adapters::websocket::WebSocketSettings;
 use tickcast::core::decode::JsonDecoder;
 use tickcast::core::domain::{Forecast, TimeUnit};
 use tickcast::core::venue::Mapper;
 use tickcast::engine::inference::{Backend, InferenceError, Lane, Shape};
 use tickcast::engine::model::Draft;
 use tickcast::engine::model::manifest::Mode;
-use tickcast::engine::symbols::{Engine, EngineLimits, Pushed};
+use tickcast::engine::symbols::{Engine, EngineLimits, Haste, Pushed};
 use tickcast::engine::wire::encoder::RecordEncoder;
 use tickcast::engine::wire::forecast::RecordTemplate;
 
@@ -146,9 +147,9 @@ impl Path {
             assert_eq!(self.engine.push(&tick, None), Pushed::Taken);
         }
         if hurried {
-            self.engine.infer_and_advance(&mut self.forecasts).unwrap();
+            self.engine.infer(Haste::Throughput, &mut self.forecasts).unwrap();
         } else {
-            self.engine.infer(&mut self.forecasts).unwrap();
+            self.engine.infer(Haste::Latency, &mut self.forecasts).unwrap();
         }
         for forecast in self.forecasts.drain(..) {
             self.buffer.clear();
@@ -219,8 +220,8 @@ fn no_message_of_a_venue_allocates_once_warm() {
         let path = repository().join("tests/data/venues").join(venue).join(file);
         let frame = std::fs::read(path).unwrap();
         let config = tickcast::app::config::venue_feed(venue).unwrap();
-        let SourceKind::WebSocket(feed) = config.kind else { panic!("kind") };
-        let mut mapper = Mapper::new(feed.venue);
+        let feed = config.of::<WebSocketSettings>().unwrap();
+        let mut mapper = Mapper::new(Arc::clone(&feed.venue));
         let mut seen = 0;
         for round in 0..100 {
             let before = COUNT.get();

@@ -126,7 +126,7 @@ fn assert_metrics_are_documented(daemon: &Daemon) {
 }
 
 /// How many processes are killed for each promise: `TICKCAST_TEST_KILLS`, or enough to meet every
-/// stage of a checkpoint.
+/// stage of a commit.
 fn kills() -> u32 {
     std::env::var("TICKCAST_TEST_KILLS").map_or(12, |text| text.parse().unwrap())
 }
@@ -283,7 +283,7 @@ fn a_broker_that_goes_away_and_comes_back_costs_nothing() {
     let (first, second) = records.split_at(records.len() / 2);
     produce(&broker, &topics.input, first);
     let daemon = start(&sealed, &topics.settings(&broker, "at_least_once", "one"));
-    daemon.await_metric("tickcast_kafka_checkpoints_total", 1.0);
+    daemon.await_metric("tickcast_kafka_commits_total", 1.0);
     broker.stop();
     let away = Instant::now();
     eventually("the word that nothing is connected", || {

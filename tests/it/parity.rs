@@ -9,7 +9,7 @@ use tickcast::core::domain::{
 use tickcast::engine::model::manifest::Mode;
 use tickcast::engine::model::{Bundle, Draft};
 use tickcast::engine::state::{StateCodec, StateError};
-use tickcast::engine::symbols::{Engine, EngineLimits, Pushed};
+use tickcast::engine::symbols::{Engine, EngineLimits, Haste, Pushed};
 use tickcast::engine::wire::forecast::ForecastRecord;
 
 use crate::support::bundle::{SealedBundle, range, sealed, sealed_of, sealed_with};
@@ -158,23 +158,23 @@ fn live(
                 let fields = fields(*price, *volume);
                 let tick = Tick { symbol: symbol.as_str().into(), time, fields };
                 if engine.push(&tick, position) == Pushed::Waiting {
-                    engine.infer(&mut forecasts).unwrap();
+                    engine.infer(Haste::Latency, &mut forecasts).unwrap();
                     engine.advance().unwrap();
                     assert_eq!(engine.push(&tick, position), Pushed::Taken);
                 }
                 newest.insert(*index, (time, fields, position));
             }
             (Event::Chunk, Some(_)) => {
-                engine.infer(&mut forecasts).unwrap();
+                engine.infer(Haste::Latency, &mut forecasts).unwrap();
                 collect(&mut engine, &mut forecasts, &mut lived);
                 engine.advance().unwrap();
             }
             (Event::HurriedChunk, Some(_)) => {
-                engine.infer_and_advance(&mut forecasts).unwrap();
+                engine.infer(Haste::Throughput, &mut forecasts).unwrap();
                 collect(&mut engine, &mut forecasts, &mut lived);
             }
             (Event::Restart, Some(renew)) => {
-                engine.infer(&mut forecasts).unwrap();
+                engine.infer(Haste::Latency, &mut forecasts).unwrap();
                 collect(&mut engine, &mut forecasts, &mut lived);
                 engine.advance().unwrap();
                 store(&mut engine, codec, &mut stored);
@@ -190,7 +190,7 @@ fn live(
                 }
             }
             (Event::Rebalance(partition), Some(_)) => {
-                engine.infer(&mut forecasts).unwrap();
+                engine.infer(Haste::Latency, &mut forecasts).unwrap();
                 collect(&mut engine, &mut forecasts, &mut lived);
                 engine.advance().unwrap();
                 store(&mut engine, codec, &mut stored);
@@ -202,7 +202,7 @@ fn live(
             (Event::Chunk | Event::HurriedChunk | Event::Restart | Event::Rebalance(_), None) => {}
         }
     }
-    engine.infer(&mut forecasts).unwrap();
+    engine.infer(Haste::Latency, &mut forecasts).unwrap();
     collect(&mut engine, &mut forecasts, &mut lived);
     // Scored is what has a next step, not so far away that it begins a cold window.
     let (mut newest, mut scored) = (BTreeMap::new(), BTreeSet::new());
@@ -339,7 +339,7 @@ fn the_state_of_another_models_features_is_refused() {
     let tick =
         Tick { symbol: "A".into(), time: UnixNanos::from_nanos(0), fields: fields(100.0, 1.0) };
     assert_eq!(long.push(&tick, None), Pushed::Taken);
-    long.infer(&mut Vec::new()).unwrap();
+    long.infer(Haste::Latency, &mut Vec::new()).unwrap();
     long.advance().unwrap();
     let refused = short.restore(&long.snapshot(), None).unwrap();
     let words: Vec<_> = refused.iter().map(ToString::to_string).collect();
@@ -436,7 +436,7 @@ fn stored_states_that_are_damaged_or_foreign_are_told_by_name() {
         Tick { symbol: "A".into(), time: UnixNanos::from_nanos(0), fields: fields(100.0, 1.0) };
     let position = Position { partition: PartitionId(0), offset: 7 };
     assert_eq!(engine.push(&tick, Some(position)), Pushed::Taken);
-    engine.infer(&mut Vec::new()).unwrap();
+    engine.infer(Haste::Latency, &mut Vec::new()).unwrap();
     engine.advance().unwrap();
     let elsewhere = Position { partition: PartitionId(1), offset: 9 };
     assert_eq!(engine.push(&tick, Some(elsewhere)), Pushed::Refused(Reject::OtherPartition));
@@ -470,7 +470,7 @@ fn a_marked_record_stands_behind_a_gap_of_its_symbol_alone() {
         let tick = Tick { symbol: symbol.into(), time, fields: fields(100.0, 10.0) };
         assert_eq!(engine.push(&tick, at(offset)), Pushed::Taken);
         let mut forecasts = Vec::new();
-        engine.infer(&mut forecasts).unwrap();
+        engine.infer(Haste::Latency, &mut forecasts).unwrap();
         engine.advance().unwrap();
         forecasts.first().map(|forecast| forecast.quality)
     };

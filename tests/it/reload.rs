@@ -15,7 +15,7 @@ use tickcast::core::forecast::Intervals;
 use tickcast::engine::model::manifest::{Manifest, Mode};
 use tickcast::engine::model::onnx::{ModelProto, TensorProto};
 use tickcast::engine::model::{Bundle, Draft, Heritage};
-use tickcast::engine::symbols::{Engine, EngineLimits, Inherited, Pushed};
+use tickcast::engine::symbols::{Engine, EngineLimits, Haste, Inherited, Pushed};
 use tickcast::engine::wire::forecast::ForecastRecord;
 
 use crate::support::broker::{Broker, unique};
@@ -424,7 +424,7 @@ fn windows_outlive_a_crash_and_a_new_version_together() {
     fs::write(place.path("ticks.jsonl"), records.join("\n")).unwrap();
     let settings = format!(
         "source.kind = 'file'\nsource.path = '{}'\nsource.queue_records_max = 64\n\
-         checkpoint.folder = '{}'\ncheckpoint.interval_ms = 10\nengine.shards = 2",
+         snapshot.folder = '{}'\nsnapshot.interval_ms = 10\nengine.shards = 2",
         place.path("ticks.jsonl").display(),
         place.path("state").display()
     );
@@ -435,11 +435,11 @@ fn windows_outlive_a_crash_and_a_new_version_together() {
     let install = |name: &str| fs::rename(later.folder(name), place.folder(name)).unwrap();
     // Killed under version 1, killed again right after the change to version 3, and then whole.
     let daemon = place.serve("", &settings);
-    daemon.await_metric("tickcast_checkpoints_total", 2.0);
+    daemon.await_metric("tickcast_snapshots_total", 2.0);
     daemon.kill();
     install("2");
     let daemon = place.serve("", &settings);
-    assert!(daemon.metric("tickcast_checkpoint_symbols_restored_total") > 0.0);
+    assert!(daemon.metric("tickcast_snapshot_symbols_restored_total") > 0.0);
     install("3");
     let (status, outcome) = reload(&daemon);
     daemon.kill();
@@ -487,13 +487,13 @@ fn kafka_keeps_every_step_through_a_new_version_and_a_crash() {
     keyed(&records[..third]);
     let daemon = place.serve("", &settings);
     daemon.await_metric("tickcast_ticks_total", third as f64);
-    daemon.await_metric("tickcast_kafka_checkpoints_total", 1.0);
+    daemon.await_metric("tickcast_kafka_commits_total", 1.0);
     place.seal(version("2", 43));
     let (status, outcome) = reload(&daemon);
     assert_eq!(status, 200, "{outcome}");
     keyed(&records[third..2 * third]);
     daemon.await_metric("tickcast_ticks_total", 2.0 * third as f64);
-    // Wherever the next checkpoint is: before it, in it, or behind it.
+    // Wherever the next commit is: before it, in it, or behind it.
     daemon.kill();
     keyed(&records[2 * third..]);
     let daemon = place.serve("", &settings);
@@ -540,11 +540,11 @@ fn feed(engine: &mut Engine, steps: std::ops::Range<i64>) -> Vec<(String, Foreca
             let time = UnixNanos::from_nanos(step * 1_000_000_000);
             let tick = Tick { symbol: symbol.into(), time, fields };
             while engine.push(&tick, None) == Pushed::Waiting {
-                engine.infer(&mut forecasts).unwrap();
+                engine.infer(Haste::Latency, &mut forecasts).unwrap();
                 engine.advance().unwrap();
             }
         }
-        engine.infer(&mut forecasts).unwrap();
+        engine.infer(Haste::Latency, &mut forecasts).unwrap();
         engine.advance().unwrap();
     }
     forecasts.into_iter().map(|f| (engine.symbol(f.symbol).to_string(), f)).collect()

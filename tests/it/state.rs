@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tickcast::core::domain::{DurationNanos, Field, Fields, Forecast, Quality, Tick, UnixNanos};
 use tickcast::core::forecast::Intervals;
 use tickcast::engine::model::manifest::Mode;
-use tickcast::engine::symbols::{Engine, EngineLimits, Pushed};
+use tickcast::engine::symbols::{Engine, EngineLimits, Haste, Pushed};
 use tickcast::engine::wire::forecast::ForecastRecord;
 
 use crate::support::bundle::{SealedBundle, carried_draft, draft, sealed};
@@ -83,7 +83,7 @@ impl Place {
     /// As [`Place::live`], with another interval between snapshots.
     fn live_keeping(&self, interval_ms: u32, feed: &str, settings: &str) -> Daemon {
         let settings = format!(
-            "checkpoint.folder = '{}'\ncheckpoint.interval_ms = {interval_ms}\n{settings}",
+            "snapshot.folder = '{}'\nsnapshot.interval_ms = {interval_ms}\n{settings}",
             self.path("state").display()
         );
         Daemon::start_with(&self.models, "random", feed, &settings, |command| {
@@ -275,7 +275,7 @@ fn damaged_snapshots_and_other_inputs_are_told_and_never_used() {
     let expected = place.replay(&records);
     let settings = place.of_recording("ticks.jsonl", "");
     let daemon = place.live("", &settings);
-    daemon.await_metric("tickcast_checkpoints_total", 3.0);
+    daemon.await_metric("tickcast_snapshots_total", 3.0);
     daemon.kill();
     let damage = |path: &Path| {
         let mut bytes = fs::read(path).unwrap();
@@ -331,7 +331,7 @@ fn two_daemons_never_share_a_folder() {
     let daemon = place.live("ws://127.0.0.1:1", "");
     let config = format!(
         "source.url = 'ws://127.0.0.1:1'\nmodel.root = '{}'\nmodel.name = 'random'\n\
-         http.bind = '127.0.0.1:0'\ncheckpoint.folder = '{}'\n",
+         http.bind = '127.0.0.1:0'\nsnapshot.folder = '{}'\n",
         place.models.display(),
         place.path("state").display()
     );
@@ -349,9 +349,9 @@ fn say_and_keep(feed: &ScriptedFeed, daemon: &Daemon, records: &[String]) {
     daemon.await_metric("tickcast_ticks_total", records.len() as f64);
     // The next one may have been begun before the last tick was taken; the one behind it was not.
     for _ in 0..2 {
-        let before = daemon.metric("tickcast_checkpoint_timestamp_seconds");
+        let before = daemon.metric("tickcast_snapshot_timestamp_seconds");
         eventually("a snapshot", || {
-            (daemon.metric("tickcast_checkpoint_timestamp_seconds") > before).then_some(())
+            (daemon.metric("tickcast_snapshot_timestamp_seconds") > before).then_some(())
         });
     }
 }
@@ -385,7 +385,7 @@ fn a_live_feed_killed_between_ticks_goes_on_as_after_a_lost_connection() {
             (daemon.metric("tickcast_source_connects_total") == 1.0).then_some(())
         });
         let from = if index == 0 { "fresh" } else { "newest" };
-        let name = format!("tickcast_checkpoint_starts_total{{from=\"{from}\"}}");
+        let name = format!("tickcast_snapshot_starts_total{{from=\"{from}\"}}");
         assert_eq!(daemon.metric(&name), 1.0);
         say_and_keep(&feed, &daemon, part);
         assert_eq!(daemon.metric("tickcast_gaps_total"), f64::from(index > 0));
@@ -421,7 +421,7 @@ fn a_live_feed_killed_anywhere_says_nothing_wrong_unmarked() {
     for life in 0..lives {
         // Now windows may miss nothing, now very much.
         let gap_steps_max = [2, 100_000][life as usize % 2];
-        let settings = format!("checkpoint.gap_steps_max = {gap_steps_max}");
+        let settings = format!("snapshot.gap_steps_max = {gap_steps_max}");
         let daemon = place.live(feed.url(), &settings);
         let count = 30 + random.below(900) as usize;
         let said = &records[next..(next + count).min(records.len())];
@@ -459,10 +459,8 @@ fn a_full_disk_is_counted_and_the_snapshot_before_stands() {
     let sealed = bundle();
     let place = Place::new(&sealed);
     let feed = ScriptedFeed::start();
-    let settings = format!(
-        "checkpoint.folder = '{}'\ncheckpoint.interval_ms = 10",
-        place.path("state").display()
-    );
+    let settings =
+        format!("snapshot.folder = '{}'\nsnapshot.interval_ms = 10", place.path("state").display());
     // Files of more than 16 KiB cannot be written, as if the disk had no more.
     let limited = |command: &mut Command| {
         let arguments: Vec<_> = command.get_args().map(std::ffi::OsStr::to_owned).collect();
@@ -483,14 +481,14 @@ fn a_full_disk_is_counted_and_the_snapshot_before_stands() {
         limited(command);
     });
     say_and_keep(&feed, &daemon, &recording(&["A", "B"], 0..7));
-    assert_eq!(daemon.metric("tickcast_checkpoints_failed_total"), 0.0);
+    assert_eq!(daemon.metric("tickcast_snapshots_failed_total"), 0.0);
     let kept = place.snapshots();
     let names: Vec<_> = (0..400).map(|index| format!("C{index}")).collect();
     for day in 0..7 {
         names.iter().for_each(|name| feed.say(tick(name, day)));
     }
     daemon.await_metric("tickcast_ticks_total", 14.0 + 2800.0);
-    daemon.await_metric("tickcast_checkpoints_failed_total", 3.0);
+    daemon.await_metric("tickcast_snapshots_failed_total", 3.0);
     // It goes on forecasting, and is ready.
     let metric = |name: &str| daemon.metric(&format!("tickcast_{name}_total"));
     assert_eq!(metric("forecasts"), metric("steps") - metric("steps_warming"));
@@ -500,8 +498,8 @@ fn a_full_disk_is_counted_and_the_snapshot_before_stands() {
     // With room again.
     feed.act(Act::Break);
     let daemon = place.live(feed.url(), "");
-    assert!(daemon.metric("tickcast_checkpoint_symbols_restored_total") >= 2.0);
-    assert_eq!(daemon.metric("tickcast_checkpoint_symbols_cold_total"), 0.0);
+    assert!(daemon.metric("tickcast_snapshot_symbols_restored_total") >= 2.0);
+    assert_eq!(daemon.metric("tickcast_snapshot_symbols_cold_total"), 0.0);
     assert!(daemon.stop().status.success());
     assert!(!place.path("state/snapshot.draft").exists());
 }
@@ -532,7 +530,7 @@ fn feed(engine: &mut Engine, seconds: &[i64]) -> Vec<Forecast> {
         let time = UnixNanos::from_nanos(second * 1_000_000_000);
         let pushed = engine.push(&Tick { symbol: "A".into(), time, fields }, None);
         assert_eq!(pushed, Pushed::Taken);
-        engine.infer(&mut forecasts).unwrap();
+        engine.infer(Haste::Latency, &mut forecasts).unwrap();
         engine.advance().unwrap();
     }
     forecasts

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use tickcast::app::config;
 use tickcast::core::domain::{PartitionId, Position, Reject, UnixNanos};
 use tickcast::engine::model::manifest::{EmptySteps, Mode, StepKind, StepSpec};
-use tickcast::engine::pipeline::{Origin, Pipeline};
+use tickcast::engine::pipeline::{Pipeline, Pipelines};
+use tickcast::engine::symbols::Haste;
 use tickcast::engine::symbols::Withheld;
 
 use crate::support::bundle::{SealedBundle, sealed, sealed_with};
@@ -33,10 +34,19 @@ fn of_steps(seed: u64, window_steps: u32, step: StepSpec) -> SealedBundle {
     sealed_with(seed, window_steps, &[8], |draft| draft.manifest.step = step)
 }
 
-fn pipeline(sealed: &SealedBundle, settings: &str) -> Pipeline {
+/// Where a record comes from.
+#[derive(Clone, Copy, Default)]
+struct Origin {
+    position: Option<Position>,
+    received: Option<UnixNanos>,
+}
+
+fn pipeline(sealed: &SealedBundle, settings: &str) -> Pipelines {
     let text = format!("source.url = 'ws://127.0.0.1:1'\nmodel.name = 'random'\n{settings}");
     let config = config::parse(&text).unwrap();
-    Pipeline::build(&sealed.bundle, runtime(), &config).unwrap()
+    let settings = config.pipeline();
+    let pipeline = Pipeline::build(&sealed.bundle, runtime(), &settings).unwrap();
+    Pipelines::new(pipeline, &settings)
 }
 
 fn record(symbol: &str, seconds: i64, price: f64) -> Vec<u8> {
@@ -46,21 +56,17 @@ fn record(symbol: &str, seconds: i64, price: f64) -> Vec<u8> {
 
 /// Publishes what waits, and moves the states on.
 fn flush(pipeline: &mut Pipeline, lines: &mut Vec<String>, in_one: bool) {
-    if in_one {
-        pipeline.infer_and_advance().unwrap();
-    } else {
-        pipeline.infer().unwrap();
-    }
+    pipeline.infer(if in_one { Haste::Throughput } else { Haste::Latency }).unwrap();
     let emitted = pipeline.emit(|_, line| {
         lines.push(String::from_utf8(line.to_vec()).unwrap());
         Ok::<_, Infallible>(())
     });
     emitted.unwrap();
-    pipeline.advance().unwrap();
+    pipeline.engine_mut().advance().unwrap();
 }
 
 fn take(
-    pipeline: &mut Pipeline,
+    pipelines: &mut Pipelines,
     lines: &mut Vec<String>,
     record: &[u8],
     origin: Origin,
@@ -70,12 +76,12 @@ fn take(
         flush(pipeline, lines, in_one);
         Ok::<_, Infallible>(())
     };
-    pipeline.take(record, origin, flush).unwrap()
+    pipelines.take(record, origin.position, origin.received, || {}, flush).unwrap()
 }
 
 /// Both sums of the tally, and what is published.
-fn assert_nothing_is_unaccounted_for(pipeline: &Pipeline, lines: &[String]) {
-    let tally = pipeline.tally();
+fn assert_nothing_is_unaccounted_for(pipelines: &Pipelines, lines: &[String]) {
+    let tally = pipelines.live().engine().tally();
     let taken = tally.absorbed + tally.steps + tally.rejects.total() + tally.repeats;
     assert_eq!(tally.ticks + tally.further, taken, "{tally:?}");
     let ended = tally.warming + tally.forecasts + tally.withheld.total();
@@ -122,23 +128,23 @@ fn publish(sealed: &SealedBundle, mode: Mode, events: &[Event], with_cuts: bool)
         match cut {
             _ if !with_cuts => {}
             Cut::None => {}
-            Cut::Chunk => flush(&mut pipeline, &mut lines, false),
-            Cut::HurriedChunk => flush(&mut pipeline, &mut lines, true),
+            Cut::Chunk => flush(pipeline.live_mut(), &mut lines, false),
+            Cut::HurriedChunk => flush(pipeline.live_mut(), &mut lines, true),
             Cut::Restart => {
-                flush(&mut pipeline, &mut lines, false);
-                pipeline.take_changed(usize::MAX, |state| {
+                flush(pipeline.live_mut(), &mut lines, false);
+                pipeline.live_mut().take_changed(usize::MAX, |state| {
                     stored.insert(state.symbol, Bytes::from(state.bytes));
                 });
                 pipeline = self::pipeline(sealed, &settings);
                 let states: Vec<_> =
                     stored.iter().map(|(name, bytes)| (name.clone(), bytes.clone())).collect();
-                let restored = pipeline.restore(Some(HOME), &states).unwrap();
+                let restored = pipeline.live_mut().restore(Some(HOME), &states).unwrap();
                 assert_eq!(restored.cold, [""; 0]);
                 assert_eq!(restored.symbol_count, states.len());
             }
         }
     }
-    flush(&mut pipeline, &mut lines, false);
+    flush(pipeline.live_mut(), &mut lines, false);
     if !with_cuts {
         assert_nothing_is_unaccounted_for(&pipeline, &lines);
     }
@@ -193,9 +199,9 @@ fn carried_bars_are_told_as_patched_and_a_policy_may_withhold_them() {
                 pipeline.mark_gap();
             }
         }
-        flush(&mut pipeline, &mut lines, false);
+        flush(pipeline.live_mut(), &mut lines, false);
         assert_nothing_is_unaccounted_for(&pipeline, &lines);
-        (qualities(&lines), pipeline.tally().clone())
+        (qualities(&lines), pipeline.live().engine().tally().clone())
     };
     // The bars of minutes 0 to 11 close. The first makes no row, and hands its mark on; so the
     // windows of three end with 3 to 11. Behind the tick of minute 10 the bars of 8, 9 and 10 are
@@ -215,14 +221,14 @@ fn carried_bars_are_told_as_patched_and_a_policy_may_withhold_them() {
 fn a_step_too_far_away_begins_a_window_as_cold_as_a_new_one() {
     let sealed = sealed(9, 4, &[8]);
     let day = 86_400;
-    let days = |pipeline: &mut Pipeline, days: std::ops::Range<i64>| {
+    let days = |pipeline: &mut Pipelines, days: std::ops::Range<i64>| {
         let mut lines = Vec::new();
         for at in days {
             let record = record("A", at * day, 100.0 + (at % 7) as f64);
             let refused = take(pipeline, &mut lines, &record, Origin::default(), false);
             assert_eq!(refused, None);
         }
-        flush(pipeline, &mut lines, false);
+        flush(pipeline.live_mut(), &mut lines, false);
         lines
     };
     for mode in ["full", "sliding"] {
@@ -231,11 +237,11 @@ fn a_step_too_far_away_begins_a_window_as_cold_as_a_new_one() {
         let mut long = pipeline(&sealed, &settings);
         assert_eq!(days(&mut long, 0..10).len(), 6);
         assert_eq!(days(&mut long, 19..21).len(), 2, "ten days are no gap");
-        assert_eq!(long.tally().resets, 0);
+        assert_eq!(long.live().engine().tally().resets, 0);
         let resumed = days(&mut long, 31..41);
         assert_eq!(resumed, days(&mut pipeline(&sealed, &settings), 31..41), "{mode}");
-        assert_eq!((resumed.len(), long.tally().resets), (6, 1));
-        let cold = long.newest_cold_start().unwrap();
+        assert_eq!((resumed.len(), long.live().engine().tally().resets), (6, 1));
+        let cold = long.live().engine().newest_cold_start().unwrap();
         let at = |days: i64| UnixNanos::from_nanos(days * day * 1_000_000_000);
         assert_eq!((cold.symbol.as_str(), cold.before, cold.after), ("A", at(20), at(31)));
         // What the configuration says goes before what the bundle says.
@@ -245,7 +251,7 @@ fn a_step_too_far_away_begins_a_window_as_cold_as_a_new_one() {
         let mut strict = pipeline(&sealed, &format!("{settings}\nengine.gap_steps_max = 1"));
         days(&mut strict, 0..10);
         assert_eq!(days(&mut strict, 11..12).len(), 0);
-        assert_eq!(strict.tally().resets, 1);
+        assert_eq!(strict.live().engine().tally().resets, 1);
     }
 }
 
@@ -267,8 +273,8 @@ fn a_tick_from_the_future_changes_nothing_and_only_a_live_one_is_judged() {
     let later = UnixNanos::from_nanos((now + 3600) * 1_000_000_000);
     assert_eq!(push("A", now + 3600, Origin { position: None, received: Some(later) }), None);
     assert_eq!(push("A", now + 900_000, Origin::default()), None, "a recording is not judged");
-    assert_eq!(pipeline.symbol_count(), 1, "a refused tick makes no symbol");
-    assert_eq!(pipeline.tally().rejects.get(Reject::InFuture), 3);
+    assert_eq!(pipeline.live().engine().symbol_count(), 1, "a refused tick makes no symbol");
+    assert_eq!(pipeline.live().engine().tally().rejects.get(Reject::InFuture), 3);
 }
 
 #[test]
@@ -315,8 +321,8 @@ fn bars_of_ticks_and_volume_forecast_like_records_of_the_same_bars() {
                 take(&mut of_records, &mut from_bars, text.as_bytes(), Origin::default(), false);
             }
         }
-        flush(&mut of_bars, &mut from_ticks, false);
-        flush(&mut of_records, &mut from_bars, false);
+        flush(of_bars.live_mut(), &mut from_ticks, false);
+        flush(of_records.live_mut(), &mut from_bars, false);
         assert_eq!(from_ticks.len(), 15 - 3);
         assert_eq!(from_ticks, from_bars);
     }

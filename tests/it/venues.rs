@@ -6,7 +6,8 @@ use std::fs;
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use tickcast::app::config::{SourceKind, VENUES, WebSocketConfig, parse};
+use tickcast::adapters::websocket::WebSocketSettings;
+use tickcast::app::config::{VENUES, parse};
 use tickcast::core::decode::JsonDecoder;
 use tickcast::core::domain::{Field, Schema, TimeUnit};
 use tickcast::core::venue::{Frame, FrameKind, Mapper, Outgoing, Refusal, TradeIds, Venue};
@@ -19,13 +20,12 @@ use crate::support::repository;
 use crate::support::venue::{Order, Trade, VenueServer};
 
 /// The settings of a live feed.
-fn feed(source: &str) -> WebSocketConfig {
+fn feed(source: &str) -> WebSocketSettings {
     let config = parse(&format!("model.name = 'm'\n[source]\n{source}")).unwrap();
-    let SourceKind::WebSocket(feed) = config.source.kind else { panic!("kind") };
-    *feed
+    config.source.of::<WebSocketSettings>().unwrap().clone()
 }
 
-fn preset(name: &str, url: &str, symbols: &[&str]) -> WebSocketConfig {
+fn preset(name: &str, url: &str, symbols: &[&str]) -> WebSocketSettings {
     feed(&format!("venue = '{name}'\nurl = '{url}'\nsymbols = {symbols:?}\n"))
 }
 
@@ -405,7 +405,7 @@ struct Client {
 }
 
 impl Client {
-    fn of(feed: &WebSocketConfig) -> Self {
+    fn of(feed: &WebSocketSettings) -> Self {
         let (socket, _) = connect(feed.connections[0].url.secret()).unwrap();
         let mut client = Self { socket, mapper: Mapper::new(Arc::clone(&feed.venue)) };
         for message in &feed.connections[0].plan.subscribe {

@@ -11,6 +11,8 @@ mod lines;
 #[cfg(feature = "train")]
 mod parquet;
 mod row;
+mod settings;
+mod source;
 
 #[cfg(test)]
 mod tests;
@@ -22,10 +24,12 @@ use std::str::FromStr;
 
 pub use columns::{ColumnMap, ColumnMapError, ColumnsError};
 pub use row::Cell;
+pub use settings::{FileSettings, kind};
 
 use self::csv::{CsvRows, RowError};
 #[cfg(feature = "train")]
 use self::parquet::ParquetRows;
+use crate::ports::input::RecordingIdentity;
 use lines::Lines;
 
 /// The longest record in bytes. A longer line is cut to one byte more, for the decoder to refuse;
@@ -52,7 +56,7 @@ const HEAD_BYTES: u64 = 64 << 10;
 ///
 /// # Errors
 /// [`FileError::Open`].
-pub fn facts(path: &Path) -> Result<Option<(u64, Vec<u8>)>, FileError> {
+pub fn identity(path: &Path) -> Result<Option<RecordingIdentity>, FileError> {
     let look = || -> io::Result<_> {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
@@ -60,7 +64,8 @@ pub fn facts(path: &Path) -> Result<Option<(u64, Vec<u8>)>, FileError> {
         if metadata.is_file() {
             file.take(HEAD_BYTES).read_to_end(&mut head)?;
         }
-        Ok(metadata.is_file().then_some((metadata.len(), head)))
+        let length = metadata.len();
+        Ok(metadata.is_file().then_some(RecordingIdentity { length, head }))
     };
     if path == Path::new("-") {
         return Ok(None);

@@ -11,6 +11,7 @@ pub mod origin;
 mod query;
 mod routes;
 mod server;
+mod settings;
 mod stream;
 mod symbols;
 
@@ -22,6 +23,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 pub use server::{HttpError, HttpServer};
+pub use settings::{HttpConfig, read};
 
 use self::access::Access;
 use crate::adapters::stream::StreamHub;
@@ -66,6 +68,8 @@ pub struct VersionInfo {
     pub model_version: String,
     /// How the model is driven.
     pub mode: String,
-    /// What ONNX Runtime says of its build.
-    pub onnxruntime: String,
+    /// What computes the model.
+    pub runtime: &'static str,
+    /// The runtime's build, in its own words.
+    pub runtime_build: String,
 }

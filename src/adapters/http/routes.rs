@@ -31,7 +31,7 @@ const ROUTES: &str = "\
 GET /livez       200 while the data path moves, else 503 with one reason per line
 GET /readyz      200 when ready, else 503 with one reason per line
 GET /metrics     Prometheus text format
-GET /version     JSON: build, and the model and ONNX Runtime where one runs
+GET /version     JSON: build, the model and its runtime where one runs
 ";
 
 const SYMBOLS_ROUTE: &str = "\

@@ -56,7 +56,8 @@ fn start_with(subscribers_max: usize, access: Access) -> Running {
             model: "aapl-daily".into(),
             model_version: "1".into(),
             mode: "sliding".into(),
-            onnxruntime: "ORT Build Info: test".into(),
+            runtime: "onnxruntime",
+            runtime_build: "ORT Build Info: test".into(),
         }),
         models: None,
         access,
@@ -207,7 +208,8 @@ fn version_names_the_build_and_the_model() {
             "model": "aapl-daily",
             "model_version": "1",
             "mode": "sliding",
-            "onnxruntime": "ORT Build Info: test",
+            "runtime": "onnxruntime",
+        "runtime_build": "ORT Build Info: test",
         })
     );
 }

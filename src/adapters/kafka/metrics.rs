@@ -19,8 +19,8 @@ pub struct KafkaMetrics {
     pub(super) partitions: IntGauge,
     pub(super) lag: IntGauge,
     pauses: IntCounter,
-    checkpoints: IntCounter,
-    checkpoint_seconds: Histogram,
+    commits: IntCounter,
+    commit_seconds: Histogram,
     restore_seconds: Histogram,
     restored: IntCounter,
     cold: IntCounter,
@@ -75,13 +75,13 @@ impl KafkaMetrics {
                 "tickcast_kafka_pauses_total",
                 "Times that partitions were paused because a shard's queue was full.",
             )?,
-            checkpoints: counter(
-                "tickcast_kafka_checkpoints_total",
-                "Checkpoints: forecasts acknowledged, states stored, offsets committed.",
+            commits: counter(
+                "tickcast_kafka_commits_total",
+                "Commits: forecasts acknowledged, states stored, offsets committed.",
             )?,
-            checkpoint_seconds: histogram(
-                "tickcast_kafka_checkpoint_seconds",
-                "Time from the beginning of a checkpoint to its commit.",
+            commit_seconds: histogram(
+                "tickcast_kafka_commit_seconds",
+                "Time from the beginning of a commit to its end.",
             )?,
             restore_seconds: histogram(
                 "tickcast_kafka_restore_seconds",
@@ -140,9 +140,9 @@ impl KafkaMetrics {
         self.pauses.inc();
     }
 
-    pub(super) fn checkpointed(&self, took: Duration) {
-        self.checkpoints.inc();
-        self.checkpoint_seconds.observe(took.as_secs_f64());
+    pub(super) fn committed(&self, took: Duration) {
+        self.commits.inc();
+        self.commit_seconds.observe(took.as_secs_f64());
     }
 
     pub(super) fn restored(&self, symbols: usize, cold: usize) {

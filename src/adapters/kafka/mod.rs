@@ -1,6 +1,6 @@
 //! Kafka in, Kafka out: nothing lost, nothing invented, any number of instances.
 //!
-//! Owns the consumer, the producer, and what makes them one: checkpoints. It stands outside the
+//! Owns the consumer, the producer, and what makes them one: commits. It stands outside the
 //! order of the other folders, because delivery is decided at both ends at once. Promises that a
 //! forecast is acknowledged before the state behind it is stored, and the state before the offset
 //! is committed; so that after any end, however sudden, the records from the committed offset on
@@ -8,7 +8,7 @@
 //! never looks into a state.
 //!
 //! One thread owns the consumer: it polls, hands records to the shards, answers rebalances and
-//! drives checkpoints. Whatever fails that can be tried again ends the *session*: shards forget
+//! drives commits. Whatever fails that can be tried again ends the *session*: shards forget
 //! everything, clients are dropped, and after a wait a new session begins exactly as a fresh
 //! process would, from the stored states and the committed offsets. There is one way to recover,
 //! and every start takes it.
@@ -23,16 +23,18 @@
 //! | `partitions` | the partitions of the input: numbers, positions, pauses (pure) |
 //! | `restore` | reading a changelog partition to its end |
 //! | `publisher` | the producer, and what is not yet acknowledged |
-//! | `checkpoint` | from a line in the stream to a committed offset |
+//! | `commit` | from a line in the stream to a committed offset |
 //! | `session` | one life of all clients |
 //! | `gap` | the header that tells a reader that records are missing |
 //! | `tools` | reading and writing a topic without a group, for the tools at both ends |
 //! | `bare_loop` | the client library alone, to compare with |
 
+mod address;
 mod advice;
 mod bare_loop;
-mod checkpoint;
 mod client;
+mod cluster;
+mod commit;
 mod gap;
 mod metrics;
 mod partitions;
@@ -41,6 +43,8 @@ mod refusal;
 mod restore;
 mod secret;
 mod session;
+mod settings;
+mod source;
 mod tools;
 mod topics;
 
@@ -49,16 +53,24 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::app::config::{ClusterConfig, KafkaConfig};
-use crate::intake::queue::IntakeSender;
+use crate::intake::IntakeSender;
 use crate::net::backoff::Backoff;
 use crate::ops::clock::pause;
 use crate::ops::readiness::Condition;
 use crate::ops::supervise::Pulse;
+use crate::shard::command::Command;
 
+pub use self::address::{KafkaUrl, KafkaUrlError, is_topic_name};
 pub use self::bare_loop::{BareLoop, BareLoopError};
+pub use self::cluster::{
+    ClusterConfig, KafkaOption, KafkaOptionError, TopicPlace, TopicPlaceError,
+};
 pub use self::metrics::KafkaMetrics;
 pub use self::publisher::KafkaPublisher;
+pub use self::settings::{
+    Delivery, KafkaConfig, LostOffset, StartAt, TOKEN_FILE, is_secret, secret_file_of,
+};
+pub use self::source::KIND;
 pub use self::tools::{
     BridgeMetrics, BridgeWriter, NewTopicShape, ReadError, Sent, TailEvent, TopicRecord,
     TopicRecords, TopicTail, TopicWriter, WriteCounts, WriteError, Written,
@@ -76,7 +88,7 @@ pub struct KafkaSource {
     /// Brokers, topics and promises.
     pub config: KafkaConfig,
     /// One queue per shard.
-    pub shards: Vec<IntakeSender>,
+    pub shards: Vec<IntakeSender<Command>>,
     /// What a probe is told.
     pub ready: Condition,
     /// What is counted.

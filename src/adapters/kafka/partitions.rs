@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::app::config::{LostOffset, StartAt};
+use super::{LostOffset, StartAt};
 use crate::core::domain::{PartitionId, Position};
 
 /// All partitions of all input topics, by number.
@@ -128,7 +128,7 @@ impl Assigned {
         }
     }
 
-    /// How far each partition was read beyond its commit: what a checkpoint that begins now covers.
+    /// How far each partition was read beyond its commit: what a commit that begins now covers.
     pub(super) fn uncommitted(&self) -> Vec<Reading> {
         self.partitions.iter().filter(|reading| reading.next > reading.committed).cloned().collect()
     }

@@ -3,10 +3,11 @@
 //! Owns the counts of records under way. Promises that a shard never loses a record silently: one
 //! that the broker does not take ends the session, and is made again from the input by the next
 //! one. When the producer's queue is full the shard waits (policy `block`), until there is room or
-//! the session is over. Never decides when a checkpoint is due.
+//! the session is over. Never decides when a commit is due.
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -17,18 +18,19 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
 
+use super::KafkaConfig;
 use super::client::log_line;
 use super::metrics::KafkaMetrics;
 use super::partitions::PartitionTable;
 use super::secret::{self, TokenFile};
-use crate::app::config::KafkaConfig;
-use crate::core::domain::{Reject, Symbol};
+use crate::core::domain::Reject;
 use crate::engine::pipeline::StoredState;
 use crate::engine::wire::forecast::FORECAST_SCHEMA;
 use crate::engine::wire::score::SCORE_SCHEMA;
-use crate::intake::queue::Record;
+use crate::intake::Record;
 use crate::ops::clock::{Stopwatch, pause};
 use crate::ops::supervise::Pulse;
+use crate::ports::sink::{Outgoing, Sink, SinkClosed};
 
 /// How long a shard waits before it asks again whether the producer has room.
 const ROOM_PAUSE: Duration = Duration::from_millis(1);
@@ -40,14 +42,14 @@ const ROOM_PATIENCE: Duration = Duration::from_secs(330);
 /// Which records an acknowledgement counts for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Batch {
-    /// Forecasts, scores and dead letters since an even-numbered checkpoint, and since an
+    /// Forecasts, scores and dead letters since an even-numbered commit, and since an
     /// odd-numbered one.
     Published(Turn),
-    /// States of the checkpoint under way.
+    /// States of the commit under way.
     States,
 }
 
-/// Checkpoints alternate, so that what follows a checkpoint is told from what it covers while
+/// Commits alternate, so that what follows a commit is told from what it covers while
 /// both are under way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -79,8 +81,6 @@ pub(super) type Producer = ThreadedProducer<ProducerEvents>;
 pub struct KafkaPublisher {
     shared: Arc<Shared>,
     turn: Turn,
-    model_sha256: Arc<str>,
-    pulse: Pulse,
 }
 
 struct Shared {
@@ -194,15 +194,7 @@ impl KafkaPublisher {
         metrics: KafkaMetrics,
     ) -> Self {
         let shared = Shared { producer, outstanding, partitions, config, metrics };
-        // The shard says which one it is.
-        let model_sha256 = "".into();
-        let (turn, pulse) = (Turn::default(), Pulse::new());
-        Self { shared: Arc::new(shared), turn, model_sha256, pulse }
-    }
-
-    /// Tells `pulse` when the shard waits for the cluster.
-    pub fn with_pulse(self, pulse: Pulse) -> Self {
-        Self { pulse, ..self }
+        Self { shared: Arc::new(shared), turn: Turn::default() }
     }
 
     pub(super) fn producer(&self) -> &Producer {
@@ -213,56 +205,120 @@ impl KafkaPublisher {
         &self.shared.outstanding
     }
 
-    /// From here on forecasts are those of this model.
-    pub fn set_model(&mut self, onnx_sha256: &str) {
-        self.model_sha256 = onnx_sha256.into();
-    }
-
-    /// From here on records count for the next checkpoint.
-    pub fn turn(&mut self) {
-        self.turn = self.turn.other();
-    }
-
-    /// Publishes a forecast under its symbol, and says how long ago the oldest tick of its batch
-    /// has arrived.
-    pub fn forecast(&mut self, symbol: &Symbol, record: &[u8], arrived: Option<Stopwatch>) {
-        self.publish(&self.shared.config.forecasts, FORECAST_SCHEMA, symbol, record, arrived);
-    }
-
-    /// Publishes a score under its symbol, where there is a topic for it.
-    pub fn score(&mut self, symbol: &Symbol, record: &[u8]) {
-        if let Some(topic) = &self.shared.config.scores {
-            self.publish(topic, SCORE_SCHEMA, symbol, record, None);
-        }
-    }
-
-    fn publish(
-        &self,
-        topic: &str,
-        schema: &str,
-        symbol: &Symbol,
-        record: &[u8],
-        arrived: Option<Stopwatch>,
-    ) {
+    fn send_record(&self, topic: &str, schema: &str, record: &Outgoing<'_>) {
         let batch = Batch::Published(self.turn);
-        let to =
-            BaseRecord::with_opaque_to(topic, batch.index()).key(symbol.as_str()).payload(record);
+        let to = BaseRecord::with_opaque_to(topic, batch.index())
+            .key(record.symbol.as_str())
+            .payload(record.bytes);
         let headers = || {
-            let model = &*self.model_sha256;
             let headers = OwnedHeaders::new_with_capacity(3)
                 .insert(Header { key: "tickcast-schema", value: Some(schema) })
-                .insert(Header { key: "tickcast-model-sha256", value: Some(model) });
-            let Some(arrived) = arrived else { return headers };
+                .insert(Header { key: "tickcast-model-sha256", value: Some(record.model_sha256) });
+            let Some(arrived) = record.arrived else { return headers };
             let micros = u64::try_from(arrived.elapsed().as_micros()).unwrap_or(u64::MAX);
             let mut digits = [0; 20];
             let value = decimal(micros, &mut digits);
             headers.insert(Header { key: "tickcast-latency-us", value: Some(value) })
         };
-        self.send(to, if self.shared.config.headers { Some(&headers) } else { None });
+        let headers: Option<&dyn Fn() -> OwnedHeaders> =
+            if self.shared.config.headers { Some(&headers) } else { None };
+        self.send(to, headers, Some(record.pulse));
+    }
+
+    /// Stores a state in its changelog partition, or the end of it where there are no bytes.
+    pub(super) fn state(&self, symbol: &str, partition: &StatePlace, bytes: Option<&[u8]>) {
+        let mut to =
+            BaseRecord::<str, [u8], usize>::with_opaque_to(&partition.topic, Batch::States.index())
+                .key(symbol)
+                .partition(partition.number);
+        if let Some(bytes) = bytes {
+            to = to.payload(bytes);
+        }
+        self.send(to, None, None);
+    }
+
+    /// Whether every state handed over is acknowledged.
+    pub(super) fn states_are_settled(&self) -> Result<bool, String> {
+        self.shared.outstanding.is_settled(Batch::States)
+    }
+
+    /// Where the states of a partition's symbols are kept.
+    pub(super) fn state_place(&self, state: &StoredState) -> Option<StatePlace> {
+        let name = self.shared.partitions.name(state.partition?)?;
+        Some(StatePlace {
+            topic: self.shared.config.changelog_of(&name.topic),
+            number: name.number,
+        })
+    }
+
+    fn send<K: rdkafka::message::ToBytes + ?Sized>(
+        &self,
+        record: BaseRecord<'_, K, [u8], usize>,
+        headers: Option<&dyn Fn() -> OwnedHeaders>,
+        pulse: Option<&Pulse>,
+    ) {
+        let Shared { producer, outstanding, metrics, .. } = &*self.shared;
+        let batch = record.delivery_opaque;
+        outstanding.count(batch).fetch_add(1, Ordering::Relaxed);
+        let mut record = record;
+        let mut waits = false;
+        loop {
+            if outstanding.is_over() {
+                break;
+            }
+            if let Some(headers) = headers {
+                record = record.headers(headers());
+            }
+            match producer.send(record) {
+                Ok(()) => return,
+                Err((ClientError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    record = back;
+                    if !std::mem::replace(&mut waits, true)
+                        && let Some(pulse) = pulse
+                    {
+                        pulse.wait(ROOM_PATIENCE);
+                    }
+                    // Counted while it lasts: a wait without end must be seen as well.
+                    let waiting = Stopwatch::start();
+                    pause(ROOM_PAUSE);
+                    metrics.held_up(waiting.elapsed());
+                }
+                Err((error, _)) => {
+                    outstanding.fail(format!("the producer did not take a record: {error}"));
+                    break;
+                }
+            }
+        }
+        // Nobody will acknowledge it; the next session makes it again.
+        outstanding.count(batch).fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl Sink for KafkaPublisher {
+    fn another(&self) -> Box<dyn Sink> {
+        Box::new(self.clone())
+    }
+
+    fn publish(&mut self, forecast: &Outgoing<'_>) -> Result<(), SinkClosed> {
+        self.send_record(&self.shared.config.forecasts, FORECAST_SCHEMA, forecast);
+        Ok(())
+    }
+
+    fn publish_score(&mut self, score: &Outgoing<'_>) -> Result<(), SinkClosed> {
+        if let Some(topic) = &self.shared.config.scores {
+            self.send_record(topic, SCORE_SCHEMA, score);
+        }
+        Ok(())
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        // The commit of the session waits for acknowledgements by turns, and no local snapshot is
+        // kept beside it.
+        Ok(())
     }
 
     /// Publishes a refused record as it came, with the reason and its place as headers.
-    pub fn dead_letter(&mut self, record: &Record, reason: Reject) {
+    fn dead_letter(&mut self, record: &Record, reason: Reject, pulse: &Pulse) {
         let Some(topic) = &self.shared.config.dead_letters else { return };
         let mut place = String::new();
         let mut headers = OwnedHeaders::new_with_capacity(4)
@@ -285,72 +341,11 @@ impl KafkaPublisher {
         let to = BaseRecord::<(), [u8], usize>::with_opaque_to(topic, batch.index())
             .payload(&record.bytes[..]);
         self.shared.metrics.dead_letters.inc();
-        self.send(to, Some(&|| headers.clone()));
+        self.send(to, Some(&|| headers.clone()), Some(pulse));
     }
 
-    /// Stores a state in its changelog partition, or the end of it where there are no bytes.
-    pub(super) fn state(&self, symbol: &str, partition: &StatePlace, bytes: Option<&[u8]>) {
-        let mut to =
-            BaseRecord::<str, [u8], usize>::with_opaque_to(&partition.topic, Batch::States.index())
-                .key(symbol)
-                .partition(partition.number);
-        if let Some(bytes) = bytes {
-            to = to.payload(bytes);
-        }
-        self.send(to, None);
-    }
-
-    /// Whether every state handed over is acknowledged.
-    pub(super) fn states_are_settled(&self) -> Result<bool, String> {
-        self.shared.outstanding.is_settled(Batch::States)
-    }
-
-    /// Where the states of a partition's symbols are kept.
-    pub(super) fn state_place(&self, state: &StoredState) -> Option<StatePlace> {
-        let name = self.shared.partitions.name(state.partition?)?;
-        Some(StatePlace {
-            topic: self.shared.config.changelog_of(&name.topic),
-            number: name.number,
-        })
-    }
-
-    fn send<K: rdkafka::message::ToBytes + ?Sized>(
-        &self,
-        record: BaseRecord<'_, K, [u8], usize>,
-        headers: Option<&dyn Fn() -> OwnedHeaders>,
-    ) {
-        let Shared { producer, outstanding, metrics, .. } = &*self.shared;
-        let batch = record.delivery_opaque;
-        outstanding.count(batch).fetch_add(1, Ordering::Relaxed);
-        let mut record = record;
-        let mut waits = false;
-        loop {
-            if outstanding.is_over() {
-                break;
-            }
-            if let Some(headers) = headers {
-                record = record.headers(headers());
-            }
-            match producer.send(record) {
-                Ok(()) => return,
-                Err((ClientError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    record = back;
-                    if !std::mem::replace(&mut waits, true) {
-                        self.pulse.wait(ROOM_PATIENCE);
-                    }
-                    // Counted while it lasts: a wait without end must be seen as well.
-                    let waiting = Stopwatch::start();
-                    pause(ROOM_PAUSE);
-                    metrics.held_up(waiting.elapsed());
-                }
-                Err((error, _)) => {
-                    outstanding.fail(format!("the producer did not take a record: {error}"));
-                    break;
-                }
-            }
-        }
-        // Nobody will acknowledge it; the next session makes it again.
-        outstanding.count(batch).fetch_sub(1, Ordering::Release);
+    fn turn(&mut self) {
+        self.turn = self.turn.other();
     }
 }
 

@@ -1,6 +1,6 @@
 //! One life of all clients: from connecting to a stop, or to a failure that ends it.
 //!
-//! Owns the consumer, the producer, the assignment and the checkpoint under way. Promises that the
+//! Owns the consumer, the producer, the assignment and the commit under way. Promises that the
 //! consumer is made, polled and dropped on one thread; that it is polled even while the shards are
 //! full, so that the group does not expel it; and that a partition is given away only after its
 //! work is committed. Never recovers by itself: a failure is returned, and a new session begins.
@@ -17,23 +17,23 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::checkpoint::{Checkpoint, Progress, Tools};
+use super::Delivery;
 use super::client::{self, GroupConsumer, Observer, Prepared, Rebalance, opening};
+use super::commit::{Commit, Progress, Tools};
 use super::partitions::{Assigned, Kept, PartitionName, PartitionTable, Start, decide_start};
 use super::publisher::{KafkaPublisher, Outstanding, Producer, ProducerEvents, StatePlace, Turn};
 use super::topics::{self, ANSWER_TIMEOUT};
 use super::{Failure, KafkaError, KafkaSource, gap, restore};
-use crate::app::config::Delivery;
 use crate::core::domain::PartitionId;
-use crate::intake::queue::{IntakeClosed, IntakeSender, Record};
+use crate::intake::{IntakeClosed, IntakeSender, Record};
 use crate::ops::clock::{Stopwatch, pause};
 use crate::shard::command::Command;
 
 /// How long one poll may hold the thread: the delay of everything else it does.
 const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// The same while a checkpoint is under way, which is then the next thing to look after.
-const CHECKPOINT_POLL_TIMEOUT: Duration = Duration::from_millis(1);
+/// The same while a commit is under way, which is then the next thing to look after.
+const COMMIT_POLL_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// How long a full shard may hold the thread before the partitions are paused: short waits are
 /// ordinary back-pressure, and a pause throws away what was fetched.
@@ -70,8 +70,8 @@ pub(super) struct Session<'s> {
     kept: Kept,
     /// A record that its shard had no room for; all partitions are paused meanwhile.
     held: Option<Record>,
-    checkpoint: Option<Checkpoint>,
-    /// Since the last checkpoint was done.
+    commit: Option<Commit>,
+    /// Since the last commit was done.
     idle: Stopwatch,
     turn: Turn,
     /// Since a record came, or there was no need for one.
@@ -84,7 +84,7 @@ pub(super) struct Session<'s> {
 }
 
 /// Has every shard forget everything, after a session.
-pub(super) fn clear(shards: &[IntakeSender]) -> Result<(), IntakeClosed> {
+pub(super) fn clear(shards: &[IntakeSender<Command>]) -> Result<(), IntakeClosed> {
     let (answer, answers) = channel();
     for shard in shards {
         shard.command(Command::Clear { answer: answer.clone() })?;
@@ -131,7 +131,8 @@ impl<'s> Session<'s> {
             source.metrics.clone(),
         );
         for shard in &source.shards {
-            shard.command(Command::Connect(publisher.clone())).map_err(engine_gone)?;
+            let sink = Box::new(publisher.clone());
+            shard.command(Command::Connect(sink)).map_err(engine_gone)?;
         }
         let consumer = client::group_consumer(config).map_err(opening("make the consumer"))?;
         let topics: Vec<_> = config.topics.iter().map(String::as_str).collect();
@@ -149,7 +150,7 @@ impl<'s> Session<'s> {
             assigned: Assigned::default(),
             kept: Kept::default(),
             held: None,
-            checkpoint: None,
+            commit: None,
             idle: Stopwatch::start(),
             turn: Turn::default(),
             moved: Stopwatch::start(),
@@ -159,7 +160,7 @@ impl<'s> Session<'s> {
         })
     }
 
-    /// Whether a checkpoint was committed: the session has proved itself.
+    /// Whether a commit was committed: the session has proved itself.
     pub(super) fn has_flowed(&self) -> bool {
         self.flowed
     }
@@ -186,7 +187,7 @@ impl<'s> Session<'s> {
         loop {
             if *self.stop.borrow() {
                 self.held = None;
-                self.checkpoint_now()?;
+                self.commit_now()?;
                 return Ok(Ended::Stopped);
             }
             self.source.pulse.work();
@@ -200,7 +201,7 @@ impl<'s> Session<'s> {
                     Rebalance::Revoke(list) => self.revoke(&list)?,
                 }
             }
-            self.advance_checkpoint()?;
+            self.advance_commit()?;
             self.serve_others();
             self.show_connection();
             self.watch_for_stall()?;
@@ -208,8 +209,7 @@ impl<'s> Session<'s> {
     }
 
     fn poll(&mut self) -> Result<(), Failure> {
-        let timeout =
-            if self.checkpoint.is_some() { CHECKPOINT_POLL_TIMEOUT } else { POLL_TIMEOUT };
+        let timeout = if self.commit.is_some() { COMMIT_POLL_TIMEOUT } else { POLL_TIMEOUT };
         let Self { consumer, assigned, source, held, moved, .. } = self;
         match consumer.poll(timeout) {
             // Also what a poll says around a rebalance.
@@ -411,7 +411,7 @@ impl<'s> Session<'s> {
         for (symbol, _) in stored {
             self.publisher.state(symbol, place, None);
         }
-        // In a transaction they are committed with the first checkpoint.
+        // In a transaction they are committed with the first commit.
         if self.source.config.delivery == Delivery::AtLeastOnce {
             self.await_states()?;
         }
@@ -426,7 +426,7 @@ impl<'s> Session<'s> {
                     "the changelog did not take the ends of states in time",
                 ));
             }
-            pause(CHECKPOINT_POLL_TIMEOUT);
+            pause(COMMIT_POLL_TIMEOUT);
         }
         Ok(())
     }
@@ -459,7 +459,7 @@ impl<'s> Session<'s> {
             let list = self.assignment()?;
             self.consumer.resume(&list).map_err(Failure::while_doing("resume partitions"))?;
         }
-        self.checkpoint_now()?;
+        self.commit_now()?;
         let cooperative =
             matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
         for element in list.elements() {
@@ -481,35 +481,35 @@ impl<'s> Session<'s> {
         Ok(())
     }
 
-    /// Begins a checkpoint when one is due, or moves the one under way on.
-    fn advance_checkpoint(&mut self) -> Result<(), Failure> {
-        if self.checkpoint.is_none() {
+    /// Begins a commit when one is due, or moves the one under way on.
+    fn advance_commit(&mut self) -> Result<(), Failure> {
+        if self.commit.is_none() {
             if self.idle.elapsed() < self.source.config.commit_interval {
                 return Ok(());
             }
-            self.begin_checkpoint()?;
+            self.begin_commit()?;
         }
-        self.step_checkpoint()
+        self.step_commit()
     }
 
-    fn begin_checkpoint(&mut self) -> Result<(), Failure> {
+    fn begin_commit(&mut self) -> Result<(), Failure> {
         let covered = self.assigned.uncommitted();
         if covered.is_empty() {
             self.idle = Stopwatch::start();
             return Ok(());
         }
-        self.checkpoint = Some(Checkpoint::begin(&self.tools(), covered, self.turn)?);
+        self.commit = Some(Commit::begin(&self.tools(), covered, self.turn)?);
         self.turn = self.turn.other();
         Ok(())
     }
 
-    fn step_checkpoint(&mut self) -> Result<(), Failure> {
-        let Some(checkpoint) = self.checkpoint.take() else { return Ok(()) };
-        match checkpoint.step(&self.tools())? {
-            Progress::UnderWay(checkpoint) => self.checkpoint = Some(checkpoint),
+    fn step_commit(&mut self) -> Result<(), Failure> {
+        let Some(commit) = self.commit.take() else { return Ok(()) };
+        match commit.step(&self.tools())? {
+            Progress::UnderWay(commit) => self.commit = Some(commit),
             Progress::Done(covered, begun) => {
                 self.assigned.committed(&covered);
-                self.source.metrics.checkpointed(begun.elapsed());
+                self.source.metrics.committed(begun.elapsed());
                 self.flowed = true;
                 self.idle = Stopwatch::start();
             }
@@ -526,20 +526,20 @@ impl<'s> Session<'s> {
         }
     }
 
-    /// Finishes the checkpoint under way, and makes one of everything since.
-    fn checkpoint_now(&mut self) -> Result<(), Failure> {
+    /// Finishes the commit under way, and makes one of everything since.
+    fn commit_now(&mut self) -> Result<(), Failure> {
         let begun = Stopwatch::start();
         for _ in 0..2 {
-            if self.checkpoint.is_none() {
-                self.begin_checkpoint()?;
+            if self.commit.is_none() {
+                self.begin_commit()?;
             }
-            while self.checkpoint.is_some() {
-                self.step_checkpoint()?;
+            while self.commit.is_some() {
+                self.step_commit()?;
                 if begun.elapsed() > SHARD_TIMEOUT {
-                    return Err(Failure::retry("a checkpoint was not committed in time"));
+                    return Err(Failure::retry("a commit was not committed in time"));
                 }
-                if self.checkpoint.is_some() {
-                    pause(CHECKPOINT_POLL_TIMEOUT);
+                if self.commit.is_some() {
+                    pause(COMMIT_POLL_TIMEOUT);
                 }
             }
         }
@@ -587,18 +587,18 @@ impl<'s> Session<'s> {
         Ok(())
     }
 
-    fn shard(&self, id: PartitionId) -> &IntakeSender {
+    fn shard(&self, id: PartitionId) -> &IntakeSender<Command> {
         shard_of(&self.source.shards, id)
     }
 }
 
-fn shard_of(shards: &[IntakeSender], id: PartitionId) -> &IntakeSender {
+fn shard_of(shards: &[IntakeSender<Command>], id: PartitionId) -> &IntakeSender<Command> {
     &shards[id.0 as usize % shards.len()]
 }
 
 /// Hands a message to the shard of its partition; returns it where there is no room.
 fn deliver(
-    shards: &[IntakeSender],
+    shards: &[IntakeSender<Command>],
     assigned: &mut Assigned,
     message: &BorrowedMessage<'_>,
 ) -> Result<Option<Record>, Failure> {
@@ -613,7 +613,7 @@ fn deliver(
 }
 
 fn hand_over(
-    shards: &[IntakeSender],
+    shards: &[IntakeSender<Command>],
     assigned: &mut Assigned,
     record: Record,
     patience: Duration,

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::client::Observer;
 use super::partitions::PartitionTable;
 use super::{Failure, KafkaError, client};
-use crate::app::config::{KafkaConfig, TOKEN_FILE};
+use super::{KafkaConfig, TOKEN_FILE};
 use crate::ops::clock::Stopwatch;
 
 /// How long the cluster may take to answer one question.

@@ -4,6 +4,9 @@
 //! what was handed over is on its way to the system once the queue is empty. A full queue blocks
 //! the engine (policy `block`): lines are never dropped. Never formats a record.
 
+mod settings;
+mod sink;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
@@ -12,8 +15,9 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use prometheus::{IntCounter, IntGauge, Registry};
 
-use crate::app::config::LinesTarget;
 use crate::ops::supervise::{Pulse, Stage};
+
+pub use self::settings::{KIND, LinesSettings, LinesTarget};
 
 /// Records between the engine and the writer. At 500 bytes a record this is 4 MB.
 const QUEUE_RECORDS_MAX: usize = 8192;

@@ -9,6 +9,8 @@
 
 mod places;
 mod ring;
+mod settings;
+mod sink;
 mod subscription;
 
 #[cfg(test)]
@@ -24,6 +26,7 @@ use prometheus::{IntCounter, IntGauge, Registry};
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
+pub use settings::{StreamSettings, read};
 pub use subscription::{Subscription, limits};
 
 use self::places::{NoPlace, Places};

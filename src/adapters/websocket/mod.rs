@@ -7,8 +7,11 @@
 
 mod connection;
 pub mod feed;
+mod life;
 mod metrics;
+mod settings;
 mod state;
+mod venue_keys;
 
 #[cfg(test)]
 mod tests;
@@ -32,18 +35,21 @@ use tracing::{info, warn};
 
 pub use self::feed::{FeedSettings, FeedState};
 pub use self::metrics::WebSocketMetrics;
+pub use self::settings::{FeedConnection, WebSocketSettings, kind};
 pub use self::state::FeedHealth;
 
 use self::connection::{Connection, Event, FAREWELL_MAX};
 use self::feed::{Action, Failure, Feed, FeedTally, LineId, Notice};
-use crate::app::config::{FeedUrl, WebSocketConfig};
 use crate::core::venue::Venue;
-use crate::intake::queue::{IntakeClosed, Record};
-use crate::intake::router::Router;
-use crate::net::dial::{DialError, Dialer, Socket, TlsError};
+use crate::intake::Router;
+use crate::intake::{IntakeClosed, Record};
+use crate::net::address::FeedUrl;
+use crate::net::dial::{DialError, Dialer, Socket};
 use crate::ops::clock::TimerStopwatch;
+use crate::ops::exit::Exit;
 use crate::ops::readiness::Condition;
 use crate::ops::shutdown::stopped;
+use crate::ports::source::{Source, SourceContext};
 
 /// Events taken before the machine's clocks are looked at again.
 const BATCH_EVENTS_MAX: usize = 256;
@@ -101,10 +107,10 @@ pub struct WebSocketSource {
 }
 
 /// The feed while it runs.
-struct Driver {
+struct Driver<C> {
     feed: Feed,
     dial: Box<dyn Dial>,
-    router: Router,
+    router: Router<C>,
     ready: Condition,
     metrics: WebSocketMetrics,
     health: FeedHealth,
@@ -126,29 +132,30 @@ enum Wake {
 }
 
 impl WebSocketSource {
-    /// A feed by its configuration, which remembers the ids of so many symbols.
-    ///
-    /// # Errors
-    /// [`TlsError`] for certificates that cannot be used.
-    pub fn new(
-        config: &WebSocketConfig,
+    /// A feed by its settings, which remembers the trade ids of so many symbols.
+    fn new(
+        settings: &WebSocketSettings,
+        dialer: Dialer,
         symbols_max: usize,
         metrics: WebSocketMetrics,
         seed: u64,
-    ) -> Result<Self, TlsError> {
-        let WebSocketConfig { venue, connections, dial, life } = config;
+    ) -> Self {
+        let WebSocketSettings { venue, connections, dial: _, life } = settings;
         let venue = Arc::clone(venue);
         let urls: Vec<_> = connections.iter().map(|connection| connection.url.clone()).collect();
-        let encrypted = urls.iter().any(|url| url.endpoint().encrypted);
-        let dialer = Dialer::new(dial.clone(), encrypted)?;
         let health = FeedHealth::new(&venue);
         let settings = FeedSettings { symbols_max, ..*life };
         let dial = Box::new(VenueDialer::new(dialer, urls));
-        Ok(Self { venue, settings, dial, metrics, health, seed })
+        Self { venue, settings, dial, metrics, health, seed }
     }
 
     /// Runs until `stop` turns true or the engine takes no more records.
-    pub async fn run(self, router: Router, ready: Condition, mut stop: watch::Receiver<bool>) {
+    pub async fn run<C>(
+        self,
+        router: Router<C>,
+        ready: Condition,
+        mut stop: watch::Receiver<bool>,
+    ) {
         let Self { venue, settings, dial, metrics, health, seed } = self;
         ready.not_ready(format!("connecting to {}", dial.shown(0)));
         let mut driver = Driver {
@@ -172,7 +179,21 @@ impl WebSocketSource {
     }
 }
 
-impl Driver {
+impl<C: Send + 'static> Source<C> for WebSocketSource {
+    fn run(self: Box<Self>, context: SourceContext<C>) -> BoxFuture<'static, Result<(), Exit>> {
+        let SourceContext { router, ready, stop, start, .. } = context;
+        Box::pin(async move {
+            // What came while no process ran is missing behind the states that were restored.
+            if start.resumed && router.gap().await.is_err() {
+                return Ok(());
+            }
+            Self::run(*self, router, ready, stop).await;
+            Ok(())
+        })
+    }
+}
+
+impl<C> Driver<C> {
     async fn live(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), IntakeClosed> {
         let mut timer = pin!(sleep(Duration::ZERO));
         let mut armed = Duration::ZERO;

@@ -1,5 +1,6 @@
 //! Sockets in memory and time that runs ahead: what the driver adds to the machine.
 
+use std::convert::Infallible;
 use std::sync::Mutex;
 
 use futures_util::SinkExt;
@@ -12,9 +13,8 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::connection::Ended;
 use super::*;
-use crate::app::config::WhenFull;
 use crate::core::venue::VenueSpec;
-use crate::intake::queue::{Arrival, IntakeLimits, IntakeMetrics, IntakeReceiver, intake};
+use crate::intake::{Arrival, IntakeLimits, IntakeMetrics, IntakeReceiver, WhenFull, intake};
 use crate::net::dial::{Transport, limits};
 use crate::ops::readiness::Readiness;
 
@@ -222,7 +222,7 @@ impl Dial for Memory {
 /// A running source, its venue's side and the engine's end of the queue.
 struct Running {
     peers: mpsc::UnboundedReceiver<DuplexStream>,
-    queue: IntakeReceiver,
+    queue: IntakeReceiver<Infallible>,
     health: FeedHealth,
     stop: watch::Sender<bool>,
     task: tokio::task::JoinHandle<()>,

@@ -4,15 +4,17 @@
 
 use std::time::Duration;
 
-use super::url::is_topic_name;
-use super::{ClusterConfig, HttpConfig, LogConfig, WebSocketConfig};
+use crate::adapters::http::HttpConfig;
+use crate::adapters::kafka::{ClusterConfig, KafkaUrlError, is_topic_name};
+use crate::adapters::websocket::WebSocketSettings;
+use crate::ops::logging::LogConfig;
 use crate::ports::section::Section;
 
 /// From a live feed to a topic.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct BridgeConfig {
     /// Where records come from.
-    pub source: WebSocketConfig,
+    pub source: WebSocketSettings,
     /// The most records between the socket and the producer.
     pub queue_records_max: usize,
     /// The most bytes between them.
@@ -48,7 +50,7 @@ pub(super) struct BridgeSection {
 pub(super) fn read(mut section: Section<'_>) -> BridgeSection {
     let topic = section.optional_text("topic");
     if topic.as_deref().is_some_and(|topic| !is_topic_name(topic)) {
-        section.problem("topic", super::KafkaUrlError::Topic);
+        section.problem("topic", KafkaUrlError::Topic);
     }
     let read = BridgeSection {
         topic,

@@ -11,14 +11,15 @@ use std::fmt::Write as _;
 use config::{Value, ValueKind};
 use serde_json::json;
 
-use super::FeedUrl;
-use super::kafka::is_secret;
-use super::load::{DEFAULTS, PREFIX, Tree, settings, tree};
+use super::layers::{DEFAULTS, PREFIX, Tree, tree};
+use super::load::settings;
+use crate::adapters::kafka::is_secret;
+use crate::net::address::FeedUrl;
 use crate::ports::section::{Problems, Setting, SettingKind};
 
 /// Where a setting's value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
+enum Layer {
     Default,
     Venue,
     File,
@@ -42,8 +43,8 @@ struct Remark {
 /// # Errors
 /// The parser's words where the file is no TOML, or what is wrong with its venue.
 pub fn show(text: &str, variables: &HashMap<String, String>) -> Result<String, Vec<String>> {
-    let mut problems = Problems::default();
-    let Tree { value, venue } = tree(text, variables, &mut problems)?;
+    let problems = Problems::default();
+    let Tree { value, venue } = tree(text, variables, &problems)?;
     if !problems.is_empty() {
         return Err(problems.into_vec());
     }
@@ -54,19 +55,19 @@ pub fn show(text: &str, variables: &HashMap<String, String>) -> Result<String, V
     for (key, value) in &effective {
         let variable = format!("{PREFIX}__{}", key.to_uppercase().replace('.', "__"));
         let origin = if variables.keys().any(|name| name.eq_ignore_ascii_case(&variable)) {
-            Origin::Variable
+            Layer::Variable
         } else if of_file.contains_key(key) {
-            Origin::File
+            Layer::File
         } else if of_venue.contains_key(key) {
-            Origin::Venue
+            Layer::Venue
         } else {
-            Origin::Default
+            Layer::Default
         };
         let origin = match origin {
-            Origin::Default => "default".to_owned(),
-            Origin::Venue => "venue".to_owned(),
-            Origin::File => "file".to_owned(),
-            Origin::Variable => variable,
+            Layer::Default => "default".to_owned(),
+            Layer::Venue => "venue".to_owned(),
+            Layer::File => "file".to_owned(),
+            Layer::Variable => variable,
         };
         let value = public(key, value);
         writeln!(lines, "{key} = {value}  # {origin}").expect("writing to a String never fails");

@@ -1,38 +1,33 @@
-//! The layers of the configuration, and the rules that its values must meet.
+//! From the layers of a configuration to checked values.
 //!
-//! Owns the order of layers: defaults, then the file, then `TICKCAST__SECTION__KEY` variables.
+//! Owns the order of the sections and the rules between them. Promises that every problem is
+//! reported at once. What belongs to one adapter is read by that adapter.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use config::{Environment, File, FileFormat, Value, ValueKind};
+use config::Value;
 
 use super::bridge::{self, BridgeSection};
-use super::venue::{self, VenueLayer};
-use super::{
-    BridgeConfig, ClusterConfig, Config, FileConfig, KafkaConfig, LinesTarget, LogConfig,
-    LogFormat, LogLevel, ModelConfig, PublishConfig, ShardConfig, SourceConfig, SourceKind,
-    WebSocketConfig, WhenFull,
-};
-use super::{checkpoint, dial, health, http, kafka, life, policy, scores};
-use crate::adapters::file;
-use crate::core::domain::{Symbol, TimeUnit};
+use super::layers::{Tree, names, tree};
+use super::{BridgeConfig, Config, ShardConfig, SourceConfig};
+use super::{health, policy, scores, snapshot};
+use crate::adapters::kafka::{ClusterConfig, KafkaConfig};
+use crate::adapters::websocket::WebSocketSettings;
+use crate::adapters::{self, Adapters, file, http, stream};
+use crate::core::domain::TimeUnit;
+use crate::engine::model::ModelChoice;
 use crate::engine::model::manifest::Mode;
 use crate::engine::symbols::{EngineLimits, EnginePolicy};
+use crate::intake::WhenFull;
+use crate::net::address::FeedUrl;
+use crate::ops::logging::{LogConfig, LogFormat, LogLevel};
 use crate::ports::section::{Problems, Section, Setting};
-
-/// Every key with its default and the reason for it.
-pub const DEFAULTS: &str = include_str!("../../../config/default.toml");
-
-/// The prefix of environment variables, which name a key as `TICKCAST__SOURCE__URL`.
-pub(super) const PREFIX: &str = "TICKCAST";
-
-/// Stands in for an address that is none, so that the other problems are found as well.
-pub(super) const NOWHERE: &str = "ws://127.0.0.1:0";
-
-/// One gibibyte: no frame is larger.
-const BYTES_MAX: usize = 1 << 30;
+use crate::ports::sink::{SinkReader, SinkSettings};
+use crate::ports::source::{SourceReader, SourceSettings};
+use crate::shard::command::Command;
 
 /// Why a configuration cannot be used: every problem, each beginning with its key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,7 +60,19 @@ fn of_file<T>(
 /// # Errors
 /// [`ConfigError`] with every problem found, or the parser's words where the file is no TOML.
 pub fn load(path: &Path, variables: &HashMap<String, String>) -> Result<Config, ConfigError> {
-    of_file(path, |text| read(text, variables))
+    load_with(&adapters::all(), path, variables)
+}
+
+/// As [`load`], with these kinds of sources and sinks.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(
+    adapters: &Adapters,
+    path: &Path,
+    variables: &HashMap<String, String>,
+) -> Result<Config, ConfigError> {
+    of_file(path, |text| read_with(adapters, text, variables))
 }
 
 /// As [`load`], of `tickcast bridge`, which needs no model.
@@ -80,7 +87,7 @@ pub fn load_bridge(
 }
 
 /// A configuration by what it is for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum AnyConfig {
     /// Of the daemon.
     Daemon(Box<Config>),
@@ -118,7 +125,9 @@ pub fn venue_feed(venue: &str) -> Result<SourceConfig, ConfigError> {
     let refuse = |problems| ConfigError { path: PathBuf::from(venue), problems };
     // A text of JSON is one of TOML as well.
     let name = serde_json::Value::from(venue);
-    let text = format!("[source]\nvenue = {name}\nurl = '{NOWHERE}'\nsymbols = ['SYMBOL']\n");
+    let nowhere = FeedUrl::nowhere();
+    let nowhere = nowhere.secret();
+    let text = format!("[source]\nvenue = {name}\nurl = '{nowhere}'\nsymbols = ['SYMBOL']\n");
     read_feed(&text, &HashMap::new()).map_err(refuse)
 }
 
@@ -133,29 +142,28 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
 
 /// As [`load`], from text.
 fn read(text: &str, variables: &HashMap<String, String>) -> Result<Config, Vec<String>> {
-    let mut problems = Problems::default();
-    let Tree { value, .. } = tree(text, variables, &mut problems)?;
-    let Settings { config, .. } = check(value, variables, Purpose::Serve, &mut problems);
+    read_with(&adapters::all(), text, variables)
+}
+
+fn read_with(
+    adapters: &Adapters,
+    text: &str,
+    variables: &HashMap<String, String>,
+) -> Result<Config, Vec<String>> {
+    let problems = Problems::default();
+    let Tree { value, .. } = tree(text, variables, &problems)?;
+    let Settings { config, .. } = check(adapters, value, variables, Purpose::Serve, &problems);
     if problems.is_empty() { Ok(config) } else { Err(problems.into_vec()) }
 }
 
 /// As [`load_any`], from text.
 fn read_any(text: &str, variables: &HashMap<String, String>) -> Result<AnyConfig, Vec<String>> {
     // The problems of the layers are told by whoever reads them.
-    let Tree { value, .. } = tree(text, variables, &mut Problems::default())?;
+    let Tree { value, .. } = tree(text, variables, &Problems::default())?;
     let is_bridge = names(&value, "bridge", "topic") && !names(&value, "model", "name");
     match is_bridge {
         true => read_bridge(text, variables).map(|config| AnyConfig::Bridge(Box::new(config))),
         false => read(text, variables).map(|config| AnyConfig::Daemon(Box::new(config))),
-    }
-}
-
-/// Whether a key of a section has a value.
-fn names(tree: &Value, section: &str, key: &str) -> bool {
-    let ValueKind::Table(sections) = &tree.kind else { return false };
-    match sections.get(section).map(|section| &section.kind) {
-        Some(ValueKind::Table(keys)) => keys.contains_key(key),
-        _ => false,
     }
 }
 
@@ -164,15 +172,16 @@ fn read_bridge(
     text: &str,
     variables: &HashMap<String, String>,
 ) -> Result<BridgeConfig, Vec<String>> {
-    let mut problems = Problems::default();
-    let Tree { value, .. } = tree(text, variables, &mut problems)?;
-    let Settings { config, kafka, bridge } =
-        check(value, variables, Purpose::Bridge, &mut problems);
+    let problems = Problems::default();
+    let Tree { value, .. } = tree(text, variables, &problems)?;
+    let Settings { config, sources, bridge } =
+        check(&adapters::all(), value, variables, Purpose::Bridge, &problems);
     let Config { source, http, log, shutdown_deadline, .. } = config;
     if bridge.topic.is_none() {
         problems.add("bridge.topic", "must name the topic that records go to");
     }
-    let SourceKind::WebSocket(websocket) = source.kind else {
+    let (Some(websocket), Some(kafka)) = (source.of::<WebSocketSettings>(), kafka_of(&sources))
+    else {
         problems.add("source.kind", "must be \"websocket\", which is what a bridge reads");
         return Err(problems.into_vec());
     };
@@ -180,10 +189,10 @@ fn read_bridge(
         return Err(problems.into_vec());
     }
     Ok(BridgeConfig {
-        source: *websocket,
+        source: websocket.clone(),
         queue_records_max: source.queue_records_max,
         queue_bytes_max: source.queue_bytes_max,
-        cluster: ClusterConfig::of(&kafka),
+        cluster: ClusterConfig::of(kafka),
         topic: bridge.topic.unwrap_or_default(),
         partitions: bridge.partitions,
         replication: kafka.replication,
@@ -197,62 +206,20 @@ fn read_bridge(
 
 /// Every setting of the daemon and of a bridge, in the order of the sections.
 pub(super) fn settings() -> Vec<Setting> {
-    let mut problems = Problems::default();
-    let Tree { value, .. } = tree("", &HashMap::new(), &mut problems)
+    let problems = Problems::default();
+    let Tree { value, .. } = tree("", &HashMap::new(), &problems)
         .expect("the defaults are compiled in, and a test reads them");
-    check(value, &HashMap::new(), Purpose::Serve, &mut problems);
+    check(&adapters::all(), value, &HashMap::new(), Purpose::Serve, &problems);
     problems.into_settings()
 }
 
 /// As [`load_feed`], from text.
 fn read_feed(text: &str, variables: &HashMap<String, String>) -> Result<SourceConfig, Vec<String>> {
-    let mut problems = Problems::default();
-    let Tree { value, .. } = tree(text, variables, &mut problems)?;
-    let Settings { config, .. } = check(value, variables, Purpose::Bridge, &mut problems);
+    let problems = Problems::default();
+    let Tree { value, .. } = tree(text, variables, &problems)?;
+    let Settings { config, .. } =
+        check(&adapters::all(), value, variables, Purpose::Bridge, &problems);
     if problems.is_empty() { Ok(config.source) } else { Err(problems.into_vec()) }
-}
-
-/// All layers, one over the other.
-pub(super) struct Tree {
-    /// What they come to.
-    pub(super) value: Value,
-    /// The layer of the venue that the upper ones name.
-    pub(super) venue: Option<VenueLayer>,
-}
-
-/// Lays all layers one over the other. A venue that the upper layers name lies between.
-pub(super) fn tree(
-    text: &str,
-    variables: &HashMap<String, String>,
-    problems: &mut Problems,
-) -> Result<Tree, Vec<String>> {
-    let environment = Environment::with_prefix(PREFIX)
-        .prefix_separator("__")
-        .separator("__")
-        .source(Some(variables.clone().into_iter().collect()));
-    let layers = |venue: Option<VenueLayer>| {
-        let defaults = File::from_str(DEFAULTS, FileFormat::Toml);
-        let below = config::Config::builder().add_source(defaults);
-        let below = match venue {
-            Some(venue) => below.add_source(venue),
-            None => below,
-        };
-        let above = below.add_source(File::from_str(text, FileFormat::Toml));
-        above.add_source(environment.clone()).build().map_err(|error| vec![error.to_string()])
-    };
-    let mut tree = layers(None)?;
-    // What is no text is told of when the key is read.
-    let name = tree.get_string("source.venue").unwrap_or_default();
-    let venue = (!name.is_empty()).then(|| {
-        VenueLayer::of(&name).unwrap_or_else(|problem| {
-            problems.add("source.venue", problem);
-            VenueLayer::nowhere()
-        })
-    });
-    if venue.is_some() {
-        tree = layers(venue.clone())?;
-    }
-    Ok(Tree { value: Value::new(None, tree.cache.kind), venue })
 }
 
 /// What a configuration is for.
@@ -265,23 +232,29 @@ enum Purpose {
 /// Every setting.
 struct Settings {
     config: Config,
-    kafka: KafkaConfig,
+    /// The settings of every kind of source, chosen or not.
+    sources: Vec<Arc<dyn SourceSettings<Command>>>,
     bridge: BridgeSection,
 }
 
+/// The section `[kafka]`, whatever the source is.
+fn kafka_of(sources: &[Arc<dyn SourceSettings<Command>>]) -> Option<&KafkaConfig> {
+    sources.iter().find_map(|settings| {
+        let settings: &dyn std::any::Any = &**settings;
+        settings.downcast_ref()
+    })
+}
+
 fn check(
+    adapters: &Adapters,
     tree: Value,
     variables: &HashMap<String, String>,
     purpose: Purpose,
-    problems: &mut Problems,
+    problems: &Problems,
 ) -> Settings {
     let mut root = Section::root(tree, problems);
-    let kafka = kafka::read(root.section("kafka"));
     let bridge = bridge::read(root.section("bridge"));
-    let source = source(root.section("source"), variables, kafka.clone());
-    if matches!(&source.kind, SourceKind::Kafka(kafka) if kafka.topics.is_empty()) {
-        root.problem("kafka.topics", "must name a topic, for source.kind = \"kafka\"");
-    }
+    let (source, sources) = source(adapters, &mut root, variables);
     let model = model(root.section("model"), purpose);
     let onnxruntime_library = {
         let mut section = root.section("onnxruntime");
@@ -292,9 +265,9 @@ fn check(
     let (engine, policy, shards) = engine(root.section("engine"));
     let forecast = scores::forecast(root.section("forecast"));
     let health = health::read(root.section("health"));
-    let publish = publish(root.section("publish"));
+    let (sinks, stream) = publish(adapters, &mut root);
     let state_directory = variables.get("STATE_DIRECTORY").map(String::as_str);
-    let checkpoint = checkpoint::read(root.section("checkpoint"), state_directory);
+    let snapshot = snapshot::read(root.section("snapshot"), state_directory);
     let metrics = scores::metrics(root.section("metrics"));
     let http = http::read(root.section("http"));
     let log = log(root.section("log"));
@@ -320,63 +293,40 @@ fn check(
         health,
         shards,
         forecast,
-        publish,
-        checkpoint,
+        sinks,
+        stream,
+        snapshot,
         metrics,
         http,
         log,
         shutdown_deadline,
         stall_timeout,
     };
-    Settings { config, kafka, bridge }
+    Settings { config, sources, bridge }
 }
 
 fn seconds(section: &mut Section<'_>, name: &'static str, max: usize) -> Duration {
     Duration::from_secs(section.count(name, 1, max) as u64)
 }
 
+/// Reads `[source]`, and the settings of every kind of source: those that are not chosen as well,
+/// so that their keys are known.
 fn source(
-    mut section: Section<'_>,
+    adapters: &Adapters,
+    root: &mut Section<'_>,
     variables: &HashMap<String, String>,
-    kafka: KafkaConfig,
-) -> SourceConfig {
-    #[derive(Clone, Copy)]
-    enum Kind {
-        WebSocket,
-        File,
-        Kafka,
-    }
-    let kinds = [("websocket", Kind::WebSocket), ("file", Kind::File), ("kafka", Kind::Kafka)];
-    let kind = section.choice("kind", &kinds);
-    // Settings of the other kind are read as well, so that they are known keys.
-    let venue_is_named = section.is_set("venue");
-    let mut venue = venue::read(&mut section);
-    let subscribe = section.texts("subscribe");
-    let message_bytes_max = section.count("message_bytes_max", 1024, BYTES_MAX);
-    let dial = dial::read(&mut section, variables, message_bytes_max);
-    let life = life::read(&mut section);
-    let columns = section.optional_text("columns");
-    let symbol = section.optional_text("symbol");
-    let url = section.optional_text("url");
-    let path = section.optional_text("path");
-    if let Some(Err(error)) = symbol.as_deref().map(Symbol::check) {
-        section.problem("symbol", error);
-    }
-    let of_websocket = [
-        ("venue", venue_is_named),
-        ("symbols", !venue.symbols.is_empty()),
-        ("url", url.is_some() && !venue_is_named),
-        ("subscribe", !subscribe.is_empty() && !venue_is_named),
-    ];
-    let of_file =
-        [("path", path.is_some()), ("columns", columns.is_some()), ("symbol", symbol.is_some())];
-    let is = |other: Kind| std::mem::discriminant(&other) == std::mem::discriminant(&kind);
-    if !is(Kind::WebSocket) {
-        foreign(&mut section, &of_websocket, "websocket");
-    }
-    if !is(Kind::File) {
-        foreign(&mut section, &of_file, "file");
-    }
+) -> (SourceConfig, Vec<Arc<dyn SourceSettings<Command>>>) {
+    let mut section = root.section("source");
+    let names: Vec<_> =
+        adapters.sources.iter().enumerate().map(|(index, kind)| (kind.name, index)).collect();
+    let chosen = section.choice("kind", &names);
+    let mut read = |(index, kind): (usize, &crate::ports::source::SourceKind<Command>)| {
+        let source = &mut section;
+        (kind.read)(SourceReader { is_chosen: index == chosen, source, root, variables })
+    };
+    let sources: Vec<_> = adapters.sources.iter().enumerate().map(&mut read).collect();
+    let settings = Arc::clone(&sources[chosen]);
+    let (name, facts) = (adapters.sources[chosen].name, settings.facts());
     let when_full = section.choice(
         "when_full",
         &[
@@ -385,33 +335,13 @@ fn source(
             ("block", Some(WhenFull::Block)),
         ],
     );
-    let when_full = when_full.unwrap_or(match kind {
-        Kind::WebSocket => WhenFull::DropOldest,
-        Kind::File | Kind::Kafka => WhenFull::Block,
-    });
-    if is(Kind::Kafka) && when_full == WhenFull::DropOldest {
-        section.problem("when_full", "must be \"block\" for kind \"kafka\", which loses nothing");
+    let when_full = when_full.unwrap_or(facts.when_full);
+    if when_full == WhenFull::DropOldest && !facts.may_drop {
+        let problem = format!("must be \"block\" for kind \"{name}\", which loses nothing");
+        section.problem("when_full", problem);
     }
-    let kind = match kind {
-        Kind::Kafka => SourceKind::Kafka(Box::new(kafka)),
-        Kind::WebSocket => {
-            (venue.url, venue.subscribe) = (url.unwrap_or_default(), subscribe);
-            let (venue, connections) = venue::compile(&venue, &mut section);
-            SourceKind::WebSocket(Box::new(WebSocketConfig { venue, connections, dial, life }))
-        }
-        Kind::File => {
-            if path.is_none() {
-                section.problem("path", "must name a recording for kind \"file\"");
-            }
-            let path = path.unwrap_or_default().into();
-            let columns = columns.and_then(|columns| {
-                columns.parse().map_err(|error| section.problem("columns", error)).ok()
-            });
-            SourceKind::File(FileConfig { path, columns, symbol })
-        }
-    };
     let record_bytes_max = section.count("record_bytes_max", 64, file::RECORD_BYTES_MAX);
-    if record_bytes_max > message_bytes_max {
+    if facts.message_bytes_max.is_some_and(|message| record_bytes_max > message) {
         section.problem("record_bytes_max", "is above message_bytes_max, so it cannot work");
     }
     let units = [
@@ -421,7 +351,7 @@ fn source(
         ("ns", TimeUnit::Nanoseconds),
     ];
     let config = SourceConfig {
-        kind,
+        settings,
         time_unit: section.choice("time_unit", &units),
         record_bytes_max,
         queue_records_max: section.count("queue_records_max", 1, 10_000_000),
@@ -432,24 +362,17 @@ fn source(
             .map(|seconds| u32::try_from(seconds).expect("the count is at most a u32")),
     };
     section.finish();
-    config
+    (config, sources)
 }
 
-/// Reports settings that belong to another kind of source.
-fn foreign(section: &mut Section<'_>, settings: &[(&'static str, bool)], kind: &str) {
-    for (name, _) in settings.iter().filter(|(_, set)| *set) {
-        section.problem(name, format_args!("is for kind \"{kind}\" only"));
-    }
-}
-
-fn model(mut section: Section<'_>, purpose: Purpose) -> ModelConfig {
+fn model(mut section: Section<'_>, purpose: Purpose) -> ModelChoice {
     let modes = [
         ("auto", None),
         ("sliding", Some(Mode::Sliding)),
         ("full", Some(Mode::Full)),
         ("carried", Some(Mode::Carried)),
     ];
-    let config = ModelConfig {
+    let config = ModelChoice {
         root: section.text("root").into(),
         name: match purpose {
             Purpose::Serve => section.text("name"),
@@ -481,26 +404,18 @@ fn engine(mut section: Section<'_>) -> (EngineLimits, EnginePolicy, ShardConfig)
     (limits, policy, shards)
 }
 
-fn publish(mut section: Section<'_>) -> PublishConfig {
-    let target = |text: Option<String>| match text.as_deref() {
-        None => LinesTarget::Off,
-        Some("-") => LinesTarget::StandardOutput,
-        Some(path) => LinesTarget::File(path.into()),
-    };
-    let lines = target(section.optional_text("lines"));
-    let scores = target(section.optional_text("scores"));
-    if lines == scores && scores != LinesTarget::Off {
-        section.problem("scores", "must go elsewhere than publish.lines: two writers, two places");
+fn publish(
+    adapters: &Adapters,
+    root: &mut Section<'_>,
+) -> (Vec<Arc<dyn SinkSettings>>, stream::StreamSettings) {
+    let mut section = root.section("publish");
+    let mut sinks = Vec::with_capacity(adapters.sinks.len());
+    for kind in &adapters.sinks {
+        sinks.push((kind.read)(SinkReader { publish: &mut section, root }));
     }
-    let config = PublishConfig {
-        lines,
-        scores,
-        subscribers_max: section.count("subscribers_max", 0, 100_000),
-        subscribers_per_address_max: section.count("subscribers_per_address_max", 1, 100_000),
-        subscriber_records_max: section.count("subscriber_records_max", 1, 1_000_000),
-    };
+    let stream = stream::read(&mut section);
     section.finish();
-    config
+    (sinks, stream)
 }
 
 fn log(mut section: Section<'_>) -> LogConfig {
@@ -554,7 +469,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.engine, EngineLimits { symbols_max: 9, batch_rows_max: 8 });
-        let SourceKind::WebSocket(source) = config.source.kind else { panic!("kind") };
+        let source = config.source.of::<WebSocketSettings>().unwrap();
         assert_eq!(source.connections[0].url.secret(), "ws://[::1]:2/x");
     }
 
@@ -562,14 +477,14 @@ mod tests {
     fn states_are_kept_where_the_file_or_systemd_says_and_nowhere_unasked() {
         let folder = |text: &str, pairs: &[(&str, &str)]| {
             let config = read(&format!("{SMALLEST}{text}"), &variables(pairs)).unwrap();
-            config.checkpoint.folder.map(|folder| folder.display().to_string())
+            config.snapshot.folder.map(|folder| folder.display().to_string())
         };
         let systemd = [("STATE_DIRECTORY", "/var/lib/tickcast:/var/lib/other")];
         assert_eq!(folder("", &[]), None);
         assert_eq!(folder("", &[("STATE_DIRECTORY", "")]), None);
         assert_eq!(folder("", &systemd).as_deref(), Some("/var/lib/tickcast"));
-        assert_eq!(folder("[checkpoint]\nfolder = ''\n", &systemd), None);
-        let own = folder("[checkpoint]\nfolder = 'state'\n", &systemd);
+        assert_eq!(folder("[snapshot]\nfolder = ''\n", &systemd), None);
+        let own = folder("[snapshot]\nfolder = 'state'\n", &systemd);
         assert_eq!(own.as_deref(), Some("state"));
     }
 

@@ -4,57 +4,51 @@
 //! each with its key, and that a [`Config`] that exists is usable. Never opens a port or a model.
 
 mod bridge;
-mod checkpoint;
-mod cluster;
 mod describe;
-mod dial;
 mod health;
-mod http;
-mod kafka;
-mod life;
+mod layers;
 mod load;
 mod policy;
 mod scores;
-mod url;
+mod snapshot;
 mod venue;
 
-use std::net::SocketAddr;
+use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use bridge::BridgeConfig;
-pub use checkpoint::CheckpointConfig;
-pub use cluster::{ClusterConfig, KafkaOption, KafkaOptionError, TopicPlace, TopicPlaceError};
 pub use describe::{reference, schema, show};
-pub use dial::{Header, Secret};
 pub use health::HealthConfig;
-pub use kafka::{
-    Delivery, KafkaConfig, LostOffset, StartAt, TOKEN_FILE, is_secret, secret_file_of,
-};
+pub use layers::DEFAULTS;
 pub use load::{
-    AnyConfig, ConfigError, DEFAULTS, load, load_any, load_bridge, load_feed, parse, venue_feed,
+    AnyConfig, ConfigError, load, load_any, load_bridge, load_feed, load_with, parse, venue_feed,
 };
 pub use scores::{ForecastConfig, MetricsConfig};
-pub use url::{Endpoint, FeedUrl, FeedUrlError, KafkaUrl, KafkaUrlError};
-pub use venue::{FeedConnection, VENUES};
+pub use snapshot::SnapshotConfig;
+pub use venue::VENUES;
 
-use crate::adapters::file::ColumnMap;
-use crate::adapters::http::access::Access;
-use crate::adapters::websocket::FeedSettings;
+use crate::adapters::http::HttpConfig;
+use crate::adapters::stream::StreamSettings;
 use crate::core::domain::TimeUnit;
-use crate::core::venue::Venue;
-use crate::engine::model::manifest::Mode;
+use crate::core::score::RECENT_SCORES;
+use crate::engine::model::ModelChoice;
+use crate::engine::pipeline::PipelineSettings;
 use crate::engine::symbols::{EngineLimits, EnginePolicy};
-use crate::net::dial::DialOptions;
+use crate::intake::{IntakeLimits, WhenFull};
+use crate::ops::logging::LogConfig;
+use crate::ports::sink::SinkSettings;
+use crate::ports::source::SourceSettings;
+use crate::shard::command::Command;
 
 /// The checked configuration of the daemon.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Where ticks come from.
     pub source: SourceConfig,
     /// Which model runs, and how.
-    pub model: ModelConfig,
+    pub model: ModelChoice,
     /// Path of ONNX Runtime's library, where one is named.
     pub onnxruntime_library: Option<PathBuf>,
     /// What the engines of all shards together may use.
@@ -67,10 +61,12 @@ pub struct Config {
     pub shards: ShardConfig,
     /// How forecasts are made of what the model says.
     pub forecast: ForecastConfig,
-    /// Where forecasts go.
-    pub publish: PublishConfig,
+    /// Where forecasts and scores go, beside the stream.
+    pub sinks: Vec<Arc<dyn SinkSettings>>,
+    /// How much the stream may take.
+    pub stream: StreamSettings,
     /// Where states are kept on this machine.
-    pub checkpoint: CheckpointConfig,
+    pub snapshot: SnapshotConfig,
     /// What the metrics tell apart.
     pub metrics: MetricsConfig,
     /// Probes, metrics and the stream.
@@ -79,26 +75,40 @@ pub struct Config {
     pub log: LogConfig,
     /// The time in which everything read is published after a stop signal.
     pub shutdown_deadline: Duration,
-    /// How long a stage of the data path may have work and not come on.
+    /// How long a stage of the data path may have work and make no progress.
     pub stall_timeout: Duration,
 }
 
 impl Config {
-    /// Whether scores have a way out.
+    /// Whether any sink takes scores.
     pub fn publishes_scores(&self) -> bool {
-        let by_topic = match &self.source.kind {
-            SourceKind::Kafka(kafka) => kafka.scores.is_some(),
-            SourceKind::WebSocket(_) | SourceKind::File(_) => false,
-        };
-        by_topic || self.publish.scores != LinesTarget::Off
+        let by_source = self.source.settings.facts().delivers_scores;
+        by_source || self.sinks.iter().any(|sink| sink.takes_scores())
+    }
+
+    /// What the pipeline of the model is built by, where one engine has all symbols.
+    pub fn pipeline(&self) -> PipelineSettings {
+        PipelineSettings {
+            models: self.model.root.clone(),
+            mode: self.model.mode,
+            time_unit: self.source.time_unit,
+            record_bytes_max: self.source.record_bytes_max,
+            future_seconds_max: self.source.future_seconds_max,
+            limits: self.engine,
+            policy: self.policy,
+            intervals: self.forecast.intervals,
+            listed_symbols: self.metrics.symbols.clone(),
+            recent_scores: RECENT_SCORES.div_ceil(self.shards.count),
+            keeps_scores: self.publishes_scores(),
+        }
     }
 }
 
 /// Where ticks come from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct SourceConfig {
-    /// The kind of source and its own settings.
-    pub kind: SourceKind,
+    /// The settings of the kind that is chosen.
+    pub settings: Arc<dyn SourceSettings<Command>>,
     /// The unit of event times that come as numbers.
     pub time_unit: TimeUnit,
     /// The largest record that is decoded, in bytes.
@@ -114,63 +124,22 @@ pub struct SourceConfig {
     pub future_seconds_max: Option<u32>,
 }
 
-/// The kinds of sources.
-#[derive(Clone, Debug, PartialEq)]
-pub enum SourceKind {
-    /// A live feed.
-    WebSocket(Box<WebSocketConfig>),
-    /// A recording.
-    File(FileConfig),
-    /// Topics of a Kafka cluster, which forecasts go back to.
-    Kafka(Box<KafkaConfig>),
-}
+impl SourceConfig {
+    /// The settings of the source where it is of this kind.
+    pub fn of<T: Any>(&self) -> Option<&T> {
+        let settings: &dyn Any = &*self.settings;
+        settings.downcast_ref()
+    }
 
-/// A live feed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WebSocketConfig {
-    /// What its frames mean, and what it allows.
-    pub venue: Arc<Venue>,
-    /// Where to connect to, and what to subscribe to there; at least one.
-    pub connections: Vec<FeedConnection>,
-    /// How it is reached.
-    pub dial: DialOptions,
-    /// How its connections live.
-    pub life: FeedSettings,
-}
-
-/// A recording.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileConfig {
-    /// JSON lines or CSV.
-    pub path: PathBuf,
-    /// The columns of a CSV file; `None` for those that its header names.
-    pub columns: Option<ColumnMap>,
-    /// The symbol of a recording that has no column for it.
-    pub symbol: Option<String>,
-}
-
-/// What a full queue does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenFull {
-    /// Stops the source until there is room.
-    Block,
-    /// Drops the oldest record, counts it and marks the gap.
-    DropOldest,
-}
-
-/// Which model runs, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModelConfig {
-    /// The folder of models.
-    pub root: PathBuf,
-    /// The model's name.
-    pub name: String,
-    /// A version or `latest`.
-    pub version: String,
-    /// How it is driven; `None` chooses `sliding` where the model serves it.
-    pub mode: Option<Mode>,
-    /// Whether another version in the folder is taken over unasked.
-    pub watch: bool,
+    /// The bounds of a shard's queue.
+    pub fn intake(&self) -> IntakeLimits {
+        IntakeLimits {
+            records_max: self.queue_records_max,
+            bytes_max: self.queue_bytes_max,
+            record_bytes_max: self.record_bytes_max,
+            when_full: self.when_full,
+        }
+    }
 }
 
 /// The threads that forecast.
@@ -182,68 +151,4 @@ pub struct ShardConfig {
     pub pin_threads: bool,
     /// Records that one takes from its queue at once.
     pub drain_records_max: usize,
-}
-
-/// Where forecasts go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublishConfig {
-    /// Forecasts as JSON lines.
-    pub lines: LinesTarget,
-    /// Scores as JSON lines.
-    pub scores: LinesTarget,
-    /// The most subscribers of the stream.
-    pub subscribers_max: usize,
-    /// The most of them from one address.
-    pub subscribers_per_address_max: usize,
-    /// How far a subscriber may fall behind, in records.
-    pub subscriber_records_max: usize,
-}
-
-/// Where JSON lines go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LinesTarget {
-    /// Nowhere.
-    Off,
-    /// Standard output.
-    StandardOutput,
-    /// Appended to a file.
-    File(PathBuf),
-}
-
-/// Probes, metrics and the stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpConfig {
-    /// The address to listen on; port 0 takes a free one.
-    pub bind: SocketAddr,
-    /// Who may use it.
-    pub access: Access,
-}
-
-/// How the process speaks of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogConfig {
-    /// For people or for machines.
-    pub format: LogFormat,
-    /// The least severe level that is written.
-    pub level: LogLevel,
-}
-
-/// The form of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// The levels of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum LogLevel {
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
 }

@@ -1,23 +1,15 @@
-//! The venue of a live feed: `source.venue`, and the sections that a venue's file has.
+//! The venue of a live feed as a layer of the configuration.
 //!
 //! Owns the venues that ship and their place among the layers: a venue's file is a set of defaults
 //! for `[source]`, above those of every source and below the user's own file. Never knows what a
 //! mapping means.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
 use config::{ConfigError, File, FileFormat, Map, Source, Value};
 
-use super::load::NOWHERE;
-use super::{FeedUrl, FeedUrlError};
-use crate::core::venue::{
-    AnswerSpec, Answers, Case, ConnectionPlan, FramesSpec, HeartbeatSpec, MappingSpec, Order, Ping,
-    PongSpec, Rate, RefusedSpec, STANDARD_FIELDS, SubscriptionSpec, TradeIds, Venue, VenueLimits,
-    VenueProblem, VenueSpec, VenueTime,
-};
-use crate::ports::section::{Section, suggestion};
+use crate::net::address::FeedUrl;
+use crate::ports::section::suggestion;
 
 /// The venues that ship, by name.
 pub const VENUES: [(&str, &str); 6] = [
@@ -28,15 +20,6 @@ pub const VENUES: [(&str, &str); 6] = [
     ("kraken", include_str!("../../../config/venues/kraken.toml")),
     ("okx", include_str!("../../../config/venues/okx.toml")),
 ];
-
-/// One connection to a feed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FeedConnection {
-    /// Where the feed is.
-    pub url: FeedUrl,
-    /// What is subscribed to there, and how.
-    pub plan: ConnectionPlan,
-}
 
 /// A venue's file as a layer of the configuration.
 #[derive(Clone, Debug)]
@@ -66,7 +49,8 @@ impl VenueLayer {
 
     /// One that leads nowhere, so that the problems beside that of a venue which is none are found.
     pub(super) fn nowhere() -> Self {
-        Self(Value::new(None, Map::from([("url".to_owned(), Value::from(NOWHERE))])))
+        let url = FeedUrl::nowhere().secret().to_owned();
+        Self(Value::new(None, Map::from([("url".to_owned(), Value::from(url))])))
     }
 
     /// The layer as a tree of settings.
@@ -90,209 +74,15 @@ impl Source for VenueLayer {
     }
 }
 
-/// Reads the keys of `[source]` that a venue is made of, but for `url` and `subscribe`.
-pub(super) fn read(source: &mut Section<'_>) -> VenueSpec {
-    // The layer has been chosen by it already.
-    source.optional_text("venue");
-    VenueSpec {
-        url: String::new(),
-        symbols: source.texts("symbols"),
-        subscribe: Vec::new(),
-        unsubscribe: source.texts("unsubscribe"),
-        subscription: subscription(source.section("subscription")),
-        mapping: mapping(source.section("mapping")),
-        frames: frames(source.section("frames")),
-        limits: limits(source.section("limits")),
-    }
-}
-
-/// Checks a venue, and the addresses of its connections. Where there are problems, what comes back
-/// stands in for a venue.
-pub(super) fn compile(
-    spec: &VenueSpec,
-    section: &mut Section<'_>,
-) -> (Arc<Venue>, Vec<FeedConnection>) {
-    let compiled = Venue::compile(spec).or_else(|problems| {
-        for VenueProblem { key, problem } in problems {
-            section.problem(&key, problem);
-        }
-        // The address is checked all the same.
-        Venue::compile(&VenueSpec { url: spec.url.clone(), ..VenueSpec::default() })
-    });
-    let venue = compiled.unwrap_or_else(|_| {
-        let nowhere = VenueSpec { url: NOWHERE.to_owned(), ..VenueSpec::default() };
-        Venue::compile(&nowhere).expect("the constant is an address without templates")
-    });
-    for plan in venue.connections() {
-        if let Some((needed, allowed)) = too_many_subscriptions(venue.limits(), plan) {
-            let problem = format!(
-                "{} messages of one connection take {} s at this pace, and the venue waits {} s; \
-                 use fewer symbols or more symbols_per_message",
-                plan.subscribe.len(),
-                needed.as_secs(),
-                allowed.as_secs(),
-            );
-            section.problem("limits.messages_max", problem);
-            break;
-        }
-    }
-    let mut connections = Vec::with_capacity(venue.connections().len());
-    for plan in venue.connections() {
-        let url = plan.url.parse().unwrap_or_else(|error: FeedUrlError| {
-            // Once is enough.
-            if connections.is_empty() {
-                section.problem("url", format_args!("{error}, for kind \"websocket\""));
-            }
-            NOWHERE.parse().expect("the constant is an address")
-        });
-        connections.push(FeedConnection { url, plan: plan.clone() });
-    }
-    (Arc::new(venue), connections)
-}
-
-/// How long the subscriptions of a connection take where the venue does not wait so long for them.
-fn too_many_subscriptions(
-    limits: &VenueLimits,
-    plan: &ConnectionPlan,
-) -> Option<(Duration, Duration)> {
-    let (Rate { count, period }, allowed) = (limits.messages?, limits.subscribe_max?);
-    let last = u32::try_from(plan.subscribe.len().saturating_sub(1)).unwrap_or(u32::MAX);
-    // So many may go at once, and as many again in each period.
-    let needed = period.saturating_mul(last / count.max(1));
-    (needed > allowed).then_some((needed, allowed))
-}
-
-/// The most symbols of a message or connection that can be asked for.
-const SYMBOLS_MAX: usize = 1_000_000;
-
-fn subscription(mut section: Section<'_>) -> SubscriptionSpec {
-    let answers = [
-        ("none", Answers::None),
-        ("per_message", Answers::PerMessage),
-        ("per_symbol", Answers::PerSymbol),
-    ];
-    let spec = SubscriptionSpec {
-        symbol: section.text("symbol"),
-        separator: section.text("separator"),
-        symbols_per_message: section.count("symbols_per_message", 0, SYMBOLS_MAX),
-        symbols_per_connection: section.count("symbols_per_connection", 0, SYMBOLS_MAX),
-        answers: section.choice("answers", &answers),
-    };
-    section.finish();
-    spec
-}
-
-fn mapping(mut section: Section<'_>) -> MappingSpec {
-    let cases = [("as_is", Case::AsIs), ("lower", Case::Lower), ("upper", Case::Upper)];
-    let units = [
-        ("ms", VenueTime::Milliseconds),
-        ("s", VenueTime::Seconds),
-        ("us", VenueTime::Microseconds),
-        ("ns", VenueTime::Nanoseconds),
-        ("rfc3339", VenueTime::Text),
-    ];
-    let ids = [
-        ("unique", TradeIds::Unique),
-        ("increasing", TradeIds::Increasing),
-        ("consecutive", TradeIds::Consecutive),
-    ];
-    let mut fields = Vec::new();
-    for name in STANDARD_FIELDS {
-        let place = section.optional_text(name);
-        fields.extend(place.map(|place| (name.to_owned(), place)));
-    }
-    fields.extend(section.table("fields").into_iter().filter(|(_, place)| !place.is_empty()));
-    let mut text = |name| section.optional_text(name).unwrap_or_default();
-    let (each, symbol, time) = (text("each"), text("symbol"), text("time"));
-    let (symbol_prefix, trade_id, sequence) =
-        (text("symbol_prefix"), text("trade_id"), text("sequence"));
-    let spec = MappingSpec {
-        when: section.lists("when"),
-        each,
-        symbol,
-        symbol_prefix,
-        symbol_case: section.choice("symbol_case", &cases),
-        time,
-        time_unit: section.choice("time_unit", &units),
-        trade_id,
-        trade_ids: section.choice("trade_ids", &ids),
-        sequence,
-        order: section.choice("order", &[("frame", Order::Frame), ("trade_id", Order::TradeId)]),
-        fields,
-    };
-    section.finish();
-    spec
-}
-
-fn frames(mut section: Section<'_>) -> FramesSpec {
-    let answer = |section: &mut Section<'_>| AnswerSpec {
-        when: section.lists("when"),
-        id: section.optional_text("id").unwrap_or_default(),
-        symbol: section.optional_text("symbol").unwrap_or_default(),
-    };
-    let mut heartbeat = section.section("heartbeat");
-    let when = heartbeat.lists("when");
-    let counter = heartbeat.optional_text("counter").unwrap_or_default();
-    heartbeat.finish();
-    let heartbeat = HeartbeatSpec { when, counter };
-    let mut inside = section.section("acknowledged");
-    let acknowledged = answer(&mut inside);
-    inside.finish();
-    let mut inside = section.section("refused");
-    let refused = RefusedSpec {
-        answer: answer(&mut inside),
-        text: inside.optional_text("text").unwrap_or_default(),
-        rate_limited: inside.lists("rate_limited"),
-    };
-    inside.finish();
-    let mut inside = section.section("pong");
-    let text = inside.optional_text("text").unwrap_or_default();
-    let pong = PongSpec { when: inside.lists("when"), text };
-    inside.finish();
-    let mut inside = section.section("closing");
-    let closing = inside.lists("when");
-    inside.finish();
-    section.finish();
-    FramesSpec { heartbeat, acknowledged, refused, pong, closing }
-}
-
-/// The longest time that a limit can be.
-const DAY_SECONDS: usize = 86_400;
-
-fn limits(mut section: Section<'_>) -> VenueLimits {
-    // Zero is no limit.
-    let rate = |section: &mut Section<'_>, count: &'static str, period: &'static str| {
-        let count = section.count(count, 0, 1_000_000) as u32;
-        let period = Duration::from_secs(section.count(period, 1, DAY_SECONDS) as u64);
-        (count > 0).then_some(Rate { count, period })
-    };
-    let time = |section: &mut Section<'_>, name: &'static str| {
-        let seconds = section.count(name, 0, 7 * DAY_SECONDS) as u64;
-        (seconds > 0).then(|| Duration::from_secs(seconds))
-    };
-    let text = section.optional_text("ping");
-    let period = Duration::from_secs(section.count("ping_seconds", 1, DAY_SECONDS) as u64);
-    let limits = VenueLimits {
-        messages: rate(&mut section, "messages_max", "messages_period_seconds"),
-        connects: rate(&mut section, "connects_max", "connects_period_seconds"),
-        life_max: time(&mut section, "life_seconds_max"),
-        ping: text.map(|text| Ping { text, period }),
-        heartbeat_max: time(&mut section, "heartbeat_seconds_max"),
-        subscribe_max: time(&mut section, "subscribe_seconds_max"),
-        answer_max: time(&mut section, "answer_seconds_max"),
-    };
-    section.finish();
-    limits
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
 
+    use super::super::Config;
     use super::super::load::{load, parse};
-    use super::super::{Config, SourceKind, WebSocketConfig};
-    use super::*;
-    use crate::core::venue::TradeIds;
+    use crate::adapters::websocket::{FeedConnection, WebSocketSettings};
+    use crate::core::venue::{Rate, TradeIds, VenueLimits};
+    use std::time::Duration;
 
     #[test]
     fn subscriptions_that_cannot_be_sent_in_time_are_told() {
@@ -311,11 +101,10 @@ mod tests {
         assert!(problems.len() == 1 && problems[0].starts_with(problem), "{problems:?}");
     }
 
-    fn source(text: &str) -> Result<WebSocketConfig, Vec<String>> {
+    fn source(text: &str) -> Result<WebSocketSettings, Vec<String>> {
         let text = format!("model.name = 'm'\n[source]\n{text}");
         let Config { source, .. } = parse(&text).map_err(|error| error.problems)?;
-        let SourceKind::WebSocket(feed) = source.kind else { panic!("kind") };
-        Ok(*feed)
+        Ok(source.of::<WebSocketSettings>().unwrap().clone())
     }
 
     const HERE: &str = "url = 'ws://127.0.0.1:1'\n";
@@ -366,7 +155,7 @@ mod tests {
         let path = venue.display().to_string();
         let variables = HashMap::from([("TICKCAST__SOURCE__VENUE".to_owned(), path)]);
         let config = load(&config, &variables).unwrap();
-        let SourceKind::WebSocket(feed) = config.source.kind else { panic!("kind") };
+        let feed = config.source.of::<WebSocketSettings>().unwrap().clone();
         let mut mapper = crate::core::venue::Mapper::new(feed.venue);
         let mut records = Vec::new();
         mapper.classify(br#"{"n":"true","s":"A","t":"1","c":"2","x":3}"#, |mapped| {

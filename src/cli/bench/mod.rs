@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use self::table::{Form, Row};
 use super::Global;
 use crate::adapters::kafka::BareLoop;
-use crate::engine::inference::Runtime;
+use crate::engine::inference::OnnxRuntime;
 use crate::engine::model::manifest::Mode;
 use crate::ops::exit::{Exit, Failure};
 use crate::tools::bench::inference::Case;
@@ -201,7 +201,7 @@ pub(super) fn run(args: &BenchArgs, global: &Global) -> Result<(), Exit> {
         _ => Form::Text,
     };
     let library = super::library(global, None)?;
-    let runtime = Runtime::load(&library).map_err(Exit::because(Failure::Configuration))?;
+    let runtime = OnnxRuntime::load(&library).map_err(Exit::because(Failure::Configuration))?;
     let bar = ProgressBar::no_length();
     if let Ok(style) = ProgressStyle::with_template("{elapsed} {msg}") {
         bar.set_style(style);
@@ -258,7 +258,7 @@ fn exit(error: BenchError) -> Exit {
 
 /// What is measured with, and what was shown.
 struct Session {
-    runtime: Runtime,
+    runtime: OnnxRuntime,
     budget: Duration,
     form: Form,
     bar: ProgressBar,

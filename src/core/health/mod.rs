@@ -23,7 +23,7 @@ pub enum Health {
 
 /// What a feed says of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FeedState {
+pub enum FeedLink {
     /// It is there: where nothing comes, nothing happens.
     Connected,
     /// It is not, or not yet.
@@ -113,8 +113,8 @@ impl Arrivals {
     }
 
     /// How the symbol is.
-    pub fn health(&self, feed: FeedState, now: Duration, limits: &HealthLimits) -> Health {
-        if feed == FeedState::Lost {
+    pub fn health(&self, feed: FeedLink, now: Duration, limits: &HealthLimits) -> Health {
+        if feed == FeedLink::Lost {
             return Health::Dead;
         }
         let (silence, usual) = (self.silence(now), self.usual_wait(limits));
@@ -154,7 +154,7 @@ mod tests {
         let mut arrivals = Arrivals::new(at(0));
         (1..=100).for_each(|tick| arrivals.note(at(tick * wait)));
         let health =
-            |silence| arrivals.health(FeedState::Connected, at(100 * wait + silence), &LIMITS);
+            |silence| arrivals.health(FeedLink::Connected, at(100 * wait + silence), &LIMITS);
         silences.map(health)
     }
 
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn the_first_tick_has_the_wait_of_a_step_behind_it() {
         let arrivals = Arrivals::new(at(10));
-        let health = |seconds| arrivals.health(FeedState::Connected, at(seconds), &LIMITS);
+        let health = |seconds| arrivals.health(FeedLink::Connected, at(seconds), &LIMITS);
         assert_eq!([70, 71, 610, 611].map(health), {
             [Health::Live, Health::Quiet, Health::Quiet, Health::Stale]
         });
@@ -180,10 +180,10 @@ mod tests {
     fn a_feed_that_is_gone_is_dead_and_comes_back_as_what_it_is() {
         let mut arrivals = Arrivals::new(at(0));
         (1..=10).for_each(|tick| arrivals.note(at(tick)));
-        assert_eq!(arrivals.health(FeedState::Lost, at(10), &LIMITS), Health::Dead);
-        assert_eq!(arrivals.health(FeedState::Connected, at(1000), &LIMITS), Health::Stale);
+        assert_eq!(arrivals.health(FeedLink::Lost, at(10), &LIMITS), Health::Dead);
+        assert_eq!(arrivals.health(FeedLink::Connected, at(1000), &LIMITS), Health::Stale);
         arrivals.note(at(1000));
-        assert_eq!(arrivals.health(FeedState::Connected, at(1001), &LIMITS), Health::Live);
+        assert_eq!(arrivals.health(FeedLink::Connected, at(1001), &LIMITS), Health::Live);
     }
 
     #[test]
@@ -214,7 +214,7 @@ mod tests {
             prop_assert!(usual <= max as f64 * 5.001, "{} and {}", usual, max);
             let states = (0..60).map(|exponent| {
                 let silence = Duration::from_millis(1 << (exponent / 2));
-                arrivals.health(FeedState::Connected, now + silence, &LIMITS) as u8
+                arrivals.health(FeedLink::Connected, now + silence, &LIMITS) as u8
             });
             prop_assert!(states.collect::<Vec<_>>().is_sorted());
         }

@@ -3,11 +3,11 @@
 //! Owns the seam behind which a runtime stands. Promises that rows of a batch do not influence
 //! each other and that no run allocates tensors. Never knows files, symbols or features.
 
-mod library;
-mod ort;
+mod onnxruntime;
 
-pub use library::{LibraryError, locate_library};
-pub use ort::{OrtBackend, Runtime, TELEMETRY_SWITCHES};
+pub use self::onnxruntime::{
+    LibraryError, OnnxRuntime, OrtBackend, TELEMETRY_SWITCHES, locate_library,
+};
 
 /// The names and widths by which a graph is driven.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +75,22 @@ pub enum InferenceError {
          before the process loads the library"
     )]
     Telemetry,
+}
+
+/// What computes models. One per process; it opens a model for every shard.
+pub trait Runtime: Send + Sync {
+    /// What it is called in `/version`, metrics and messages.
+    fn name(&self) -> &'static str;
+
+    /// Its build, in its own words.
+    fn build(&self) -> String;
+
+    /// Opens a model from bytes whose hash was checked. The caller proves what comes back by the
+    /// model's golden vectors before it is used.
+    ///
+    /// # Errors
+    /// [`InferenceError::Runtime`] where the runtime cannot run the graph, with what to do instead.
+    fn open(&self, onnx: &[u8], signature: &Signature) -> Result<Box<dyn Backend>, InferenceError>;
 }
 
 /// A runtime that holds one model. One owner thread drives it.

@@ -199,19 +199,19 @@ impl Bundle {
     ///
     /// # Errors
     /// [`BundleError`] naming the case and output that differ, or with the runtime's words.
-    pub fn open(&self, runtime: &Runtime) -> Result<Box<dyn Backend>, BundleError> {
+    pub fn open(&self, runtime: &dyn Runtime) -> Result<Box<dyn Backend>, BundleError> {
         let refuse = |problem| BundleError { folder: self.folder.clone(), problems: vec![problem] };
-        let session = runtime.session(&self.onnx, &self.signature);
-        let mut backend = session.map_err(|error| refuse(format!("{ONNX_FILE}: {error}")))?;
+        let opened = runtime.open(&self.onnx, &self.signature);
+        let mut backend = opened.map_err(|error| refuse(format!("{ONNX_FILE}: {error}")))?;
         for (index, case) in self.golden.cases.iter().enumerate() {
-            self.prove(case, &mut backend)
+            self.prove(case, &mut *backend)
                 .map_err(|text| refuse(format!("{GOLDEN_FILE}: cases[{index}]: {text}")))?;
         }
         if let Some(case) = self.golden.cases.first() {
-            self.prove_apart(case, &mut backend)
+            self.prove_apart(case, &mut *backend)
                 .map_err(|text| refuse(format!("{ONNX_FILE}: {text}")))?;
         }
-        Ok(Box::new(backend))
+        Ok(backend)
     }
 
     /// Runs one golden case.
@@ -369,7 +369,7 @@ impl Draft {
     ///
     /// # Errors
     /// [`BundleError`]; the place is then untouched. An existing version is never overwritten.
-    pub fn seal(mut self, root: &Path, runtime: &Runtime) -> Result<PathBuf, BundleError> {
+    pub fn seal(mut self, root: &Path, runtime: &dyn Runtime) -> Result<PathBuf, BundleError> {
         let parent = root.join(&self.manifest.name);
         let folder = parent.join(&self.manifest.version);
         let refuse = |problem| BundleError { folder: folder.clone(), problems: vec![problem] };
@@ -406,7 +406,7 @@ impl Draft {
     }
 
     /// What counts is what can be read back.
-    fn read_back(folder: &Path, runtime: &Runtime) -> Result<(), BundleError> {
+    fn read_back(folder: &Path, runtime: &dyn Runtime) -> Result<(), BundleError> {
         Bundle::read(folder)?.open(runtime).map(|_| ())
     }
 }

@@ -4,16 +4,8 @@
 //! that it follows from the two manifests alone, and that rows which are not bit for bit those that
 //! this model would have made are marked. Never touches a state.
 
-use std::fs;
-use std::path::Path;
-
-use super::bundle::{MANIFEST_BYTES_MAX, MANIFEST_FILE};
-use super::manifest::{Manifest, Mode};
+use super::manifest::Manifest;
 use crate::core::features::FeaturePlan;
-use crate::engine::state::StateCodec;
-
-/// The most other versions whose states are known, the highest first.
-const VERSIONS_MAX: usize = 16;
 
 /// What becomes of the windows of another version.
 #[derive(Clone, Debug)]
@@ -33,15 +25,6 @@ pub enum Heritage {
     },
 }
 
-/// Another version of the model that runs: how to read its states, and what to make of them.
-#[derive(Clone, Debug)]
-pub struct Predecessor {
-    /// Reads states of this version in one mode.
-    pub codec: StateCodec,
-    /// What they are worth.
-    pub heritage: Heritage,
-}
-
 impl Heritage {
     /// What `new` can take over from `old`, whose features are `from`.
     pub fn between(old: &Manifest, new: &Manifest, from: &FeaturePlan) -> Self {
@@ -59,28 +42,4 @@ impl Heritage {
         }
         Self::Rescaled { from: Box::new(from.clone()) }
     }
-}
-
-/// The other versions of a model in the folder of models. A version that cannot be read has no
-/// states that anybody could want.
-pub fn predecessors(root: &Path, new: &Manifest) -> Vec<Predecessor> {
-    let versions = super::store::versions(root, &new.name).unwrap_or_default();
-    let others = versions.iter().rev().filter(|version| **version != new.version);
-    let manifests = others.take(VERSIONS_MAX).filter_map(|version| {
-        let path = root.join(&new.name).join(version).join(MANIFEST_FILE);
-        let within = fs::metadata(&path).is_ok_and(|file| file.len() <= MANIFEST_BYTES_MAX as u64);
-        let text = within.then(|| fs::read(&path).ok()).flatten()?;
-        serde_json::from_slice::<Manifest>(&text).ok()
-    });
-    manifests.flat_map(|old| of_version(&old, new)).collect()
-}
-
-/// What is known of one version, in each of its modes.
-pub fn of_version(old: &Manifest, new: &Manifest) -> Vec<Predecessor> {
-    let Ok(plans) = old.plans() else { return Vec::new() };
-    let in_mode = |mode: &Mode| Predecessor {
-        codec: StateCodec::new(old, *mode),
-        heritage: Heritage::between(old, new, &plans.features),
-    };
-    old.modes.iter().map(in_mode).collect()
 }

@@ -5,6 +5,7 @@
 //! check.
 
 mod bundle;
+mod choice;
 pub mod golden;
 mod graph;
 mod heritage;
@@ -15,6 +16,7 @@ mod store;
 pub mod writer;
 
 pub use bundle::{Bundle, BundleError, Draft};
+pub use choice::ModelChoice;
 pub use graph::{ONNX_BYTES_MAX, check_graph};
-pub use heritage::{Heritage, Predecessor, of_version, predecessors};
-pub use store::{StoreError, locate};
+pub use heritage::Heritage;
+pub use store::{StoreError, locate, other_manifests};

@@ -1,13 +1,17 @@
 //! The folder of models: `<root>/<name>/<version>/`.
 //!
 //! Owns the choice of a version. Promises that `latest` is the highest version by its numbers.
-//! Never reads a bundle.
+//! Never opens a model.
 
 use std::cmp::Ordering;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::bundle::MANIFEST_FILE;
+use super::bundle::{MANIFEST_BYTES_MAX, MANIFEST_FILE};
+use super::manifest::Manifest;
+
+/// The most other versions whose manifests are read, the highest first.
+const OTHER_VERSIONS_MAX: usize = 16;
 
 /// Why no bundle is found.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +65,7 @@ pub fn locate(root: &Path, name: &str, version: &str) -> Result<PathBuf, StoreEr
 }
 
 /// The versions of a model, the highest last.
-pub(super) fn versions(root: &Path, name: &str) -> Result<Vec<String>, StoreError> {
+fn versions(root: &Path, name: &str) -> Result<Vec<String>, StoreError> {
     let fail = |error| StoreError::List { root: root.to_owned(), name: name.to_owned(), error };
     let mut versions = Vec::new();
     for entry in fs::read_dir(root.join(name)).map_err(fail)? {
@@ -76,6 +80,20 @@ pub(super) fn versions(root: &Path, name: &str) -> Result<Vec<String>, StoreErro
     }
     versions.sort_by(|a, b| by_numbers(a, b));
     Ok(versions)
+}
+
+/// The manifests of the other versions of a model, the highest first. A version that cannot be read
+/// is left out.
+pub fn other_manifests<'m>(root: &Path, new: &'m Manifest) -> impl Iterator<Item = Manifest> + 'm {
+    let versions = versions(root, &new.name).unwrap_or_default();
+    let root = root.to_owned();
+    let others = versions.into_iter().rev().filter(|version| *version != new.version);
+    others.take(OTHER_VERSIONS_MAX).filter_map(move |version| {
+        let path = root.join(&new.name).join(version).join(MANIFEST_FILE);
+        let within = fs::metadata(&path).is_ok_and(|file| file.len() <= MANIFEST_BYTES_MAX as u64);
+        let text = within.then(|| fs::read(&path).ok()).flatten()?;
+        serde_json::from_slice(&text).ok()
+    })
 }
 
 /// Compares versions part by part between dots: numbers by value, so that 10 comes after 9 and 1.10

@@ -1,37 +1,43 @@
-//! The path from a record's bytes to a forecast's bytes, as one value: what `serve` and `replay`
-//! both drive, so that replay equals live.
+//! The path from a record's bytes to a forecast's bytes: what `serve` and `replay` both drive, so
+//! that replay equals live.
 //!
-//! Owns the decoder, the engine and the wire form of one model. Promises that the order and the
-//! bytes of its forecasts depend on the records alone, not on how they were chunked. Never does
-//! I/O or reads a clock.
+//! Owns the engine and the wire form of one model ([`Pipeline`]), and the one decoder before all
+//! models of a stream ([`Pipelines`]). Promises that the order and the bytes of forecasts depend on
+//! the records alone, not on how they were chunked. Never does I/O on the path or reads a clock.
+
+mod pipelines;
+mod predecessors;
+mod settings;
+mod stored;
 
 use std::fmt;
-use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::app::config::Config;
-use crate::core::decode::{JsonDecoder, symbol_of};
 use crate::core::domain::{
-    DurationNanos, Forecast, PartitionId, Position, Reject, Symbol, UnixNanos,
+    DurationNanos, Field, Forecast, PartitionId, Position, Reject, Schema, Symbol, Tick, UnixNanos,
 };
 use crate::core::forecast::ForecastKinds;
-use crate::core::health::Health;
-use crate::core::score::{RECENT_SCORES, ScoreBook};
 use crate::engine::inference::{InferenceError, Runtime};
 use crate::engine::model::manifest::{Manifest, Mode};
-use crate::engine::model::{Bundle, BundleError, Heritage, Predecessor, of_version, predecessors};
+use crate::engine::model::{Bundle, BundleError, Heritage};
 use crate::engine::state::{ModelIdentity, StateCodec, StateError};
-use crate::engine::symbols::{
-    ColdStart, Engine, EngineTally, Inherited, Pushed, SymbolFacts, SymbolSnapshot,
-};
+
+pub use self::pipelines::Pipelines;
+pub use self::settings::PipelineSettings;
+pub use self::stored::{ModelLabel, Restored, StoredState, Tried};
+
+use self::predecessors::{Predecessor, of_version, predecessors};
+use self::stored::Read;
+use crate::engine::symbols::{Engine, Haste, Inherited, Pushed, SymbolSnapshot};
 use crate::engine::wire::encoder::RecordEncoder;
 use crate::engine::wire::forecast::RecordTemplate;
 
 /// One model's path from records to forecasts.
 pub struct Pipeline {
-    decoder: JsonDecoder,
     engine: Engine,
+    /// Fields without which a tick is refused.
+    required: Vec<Field>,
     encoder: RecordEncoder,
     codec: StateCodec,
     /// How far the event time of a record may lie ahead of its reception.
@@ -42,16 +48,6 @@ pub struct Pipeline {
     forecasts: Vec<Forecast>,
     kinds: ForecastKinds,
     buffer: Vec<u8>,
-}
-
-/// Where a record comes from, as far as its source knows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Origin {
-    /// Its place in an input that can be read again.
-    pub position: Option<Position>,
-    /// When it was received, by the clock at the source: ours for a live feed, the broker's for a
-    /// topic, and none for a recording.
-    pub received: Option<UnixNanos>,
 }
 
 /// Without a word from the configuration, an event time may lie so far ahead of its reception, or
@@ -90,11 +86,11 @@ impl Pipeline {
     /// [`PipelineError`].
     pub fn build(
         bundle: &Bundle,
-        runtime: &Runtime,
-        config: &Config,
+        runtime: &dyn Runtime,
+        settings: &PipelineSettings,
     ) -> Result<Self, PipelineError> {
         let manifest = bundle.manifest();
-        let mode = choose_mode(config.model.mode, &manifest.modes).ok_or_else(|| {
+        let mode = choose_mode(settings.mode, &manifest.modes).ok_or_else(|| {
             let (model, modes) = (manifest.name.clone(), manifest.modes.clone());
             PipelineError::Mode { model, modes }
         })?;
@@ -102,12 +98,6 @@ impl Pipeline {
         let plans = bundle.plans();
         let features = plans.features.raw();
         let required = plans.step_rule.required(features.required());
-        let decoder = JsonDecoder::new(
-            features.schema().clone(),
-            &required,
-            config.source.time_unit,
-            config.source.record_bytes_max,
-        );
         let encoder = RecordEncoder::new(RecordTemplate {
             model: manifest.name.clone(),
             model_version: manifest.version.clone(),
@@ -116,27 +106,26 @@ impl Pipeline {
             coverage: plans.forecast.coverage(),
         });
         let mut plans = plans.clone();
-        plans.score.intervals = config.forecast.intervals;
-        let mut engine = Engine::new(plans, mode, bundle.signature(), backend, config.engine)?
-            .with_policy(config.policy);
-        let recent_scores = RECENT_SCORES.div_ceil(config.shards.count);
-        engine.scores_mut().list(&config.metrics.symbols, recent_scores);
-        if config.publishes_scores() {
+        plans.score.intervals = settings.intervals;
+        let mut engine = Engine::new(plans, mode, bundle.signature(), backend, settings.limits)?
+            .with_policy(settings.policy);
+        engine.scores_mut().list(&settings.listed_symbols, settings.recent_scores);
+        if settings.keeps_scores {
             engine.scores_mut().keep();
         }
         let codec = StateCodec::new(manifest, mode);
         let usual = manifest.step.interval_seconds.max(FUTURE_SECONDS);
-        let future_seconds_max = config.source.future_seconds_max.unwrap_or(usual);
+        let future_seconds_max = settings.future_seconds_max.unwrap_or(usual);
         let future_max = Some(i64::from(future_seconds_max)).filter(|seconds| *seconds > 0);
         let future_max = future_max.and_then(DurationNanos::from_seconds);
         Ok(Self {
-            decoder,
             engine,
+            required,
             encoder,
             codec,
             future_max,
             manifest: manifest.clone(),
-            predecessors: predecessors(&config.model.root, manifest),
+            predecessors: predecessors(&settings.models, manifest),
             forecasts: Vec::new(),
             kinds: ForecastKinds::default(),
             buffer: Vec::new(),
@@ -158,62 +147,41 @@ impl Pipeline {
         self.encoder.template()
     }
 
-    /// What became of everything that went in.
-    pub fn tally(&self) -> &EngineTally {
-        self.engine.tally()
+    /// The engine: what is known of the symbols.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
-    /// What kinds of forecasts were handed out.
-    pub fn kinds(&self) -> &ForecastKinds {
-        &self.kinds
+    /// As [`Pipeline::engine`], to drive it between two batches.
+    pub fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
     }
 
-    /// How many symbols are known.
-    pub fn symbol_count(&self) -> usize {
-        self.engine.symbol_count()
+    /// The fields that the model reads of a tick.
+    pub fn schema(&self) -> &Schema {
+        self.engine.features().raw().schema()
     }
 
-    /// Takes one record; tells the reason where it was refused. Where an earlier row of the same
+    /// Takes one tick; returns the reason where it is refused. Where an earlier row of the same
     /// symbol is still in inference, `flush` is called first: it must call [`Pipeline::infer`] and
-    /// [`Pipeline::advance`], and may publish in between.
+    /// [`Engine::advance`], and may publish in between. `received` is when the record was received:
+    /// by our clock for a live feed, by the broker's for a topic, and `None` for a recording.
     ///
     /// # Errors
     /// Those of `flush`.
     pub fn take<E>(
         &mut self,
-        record: &[u8],
-        origin: Origin,
-        flush: impl FnMut(&mut Self) -> Result<(), E>,
-    ) -> Result<Option<Reject>, E> {
-        self.take_noting(record, origin, || {}, flush)
-    }
-
-    /// As [`Pipeline::take`]; calls `decoded` between decoding and the step, for whoever measures.
-    ///
-    /// # Errors
-    /// Those of `flush`.
-    pub fn take_noting<E>(
-        &mut self,
-        record: &[u8],
-        origin: Origin,
-        decoded: impl FnOnce(),
+        tick: &Tick<'_>,
+        position: Option<Position>,
+        received: Option<UnixNanos>,
         mut flush: impl FnMut(&mut Self) -> Result<(), E>,
     ) -> Result<Option<Reject>, E> {
-        let outcome = self.decoder.decode(record);
-        decoded();
-        let tick = match outcome {
-            Ok(tick) => tick,
-            Err(reason) => {
-                self.engine.refuse(reason);
-                return Ok(Some(reason));
-            }
-        };
-        if self.is_in_future(tick.time, origin.received) {
-            self.engine.refuse(Reject::InFuture);
-            return Ok(Some(Reject::InFuture));
+        if let Some(reason) = self.obstacle(tick, received) {
+            self.engine.refuse(reason);
+            return Ok(Some(reason));
         }
         loop {
-            match self.engine.push(&tick, origin.position) {
+            match self.engine.push(tick, position) {
                 Pushed::Taken => break,
                 Pushed::Repeated => return Ok(None),
                 Pushed::Refused(reason) => return Ok(Some(reason)),
@@ -227,19 +195,27 @@ impl Pipeline {
         Ok(None)
     }
 
-    /// Says when the records come that are taken from here on; see [`Engine::set_now`].
-    pub fn set_now(&mut self, now: Duration) {
-        self.engine.set_now(now);
+    /// Why this model cannot take a tick that is sound in itself.
+    fn obstacle(&self, tick: &Tick<'_>, received: Option<UnixNanos>) -> Option<Reject> {
+        if self.required.iter().any(|field| tick.fields.read(*field).is_none()) {
+            return Some(Reject::MissingField);
+        }
+        self.is_in_future(tick.time, received).then_some(Reject::InFuture)
     }
 
-    /// What people may know of a symbol; see [`Engine::symbol_facts`].
-    pub fn symbol_facts(&self, index: usize) -> Option<SymbolFacts<'_>> {
-        self.engine.symbol_facts(index)
+    /// Makes the forecasts of all ticks taken so far. With [`Haste::Latency`] that is the critical
+    /// path, and [`Engine::advance`] is due afterwards; with [`Haste::Throughput`] the states move
+    /// on in the same runs. The bytes are the same in the end.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where the backend fails.
+    pub fn infer(&mut self, haste: Haste) -> Result<(), InferenceError> {
+        self.engine.infer(haste, &mut self.forecasts)
     }
 
-    /// Keeps what was judged of a symbol; see [`Engine::note_health`].
-    pub fn note_health(&mut self, index: usize, health: Health) -> Health {
-        self.engine.note_health(index, health)
+    /// What kinds of forecasts were handed out.
+    pub fn kinds(&self) -> &ForecastKinds {
+        &self.kinds
     }
 
     /// Whether an event time lies further ahead of the reception than clocks may differ. Such a
@@ -247,43 +223,6 @@ impl Pipeline {
     fn is_in_future(&self, time: UnixNanos, received: Option<UnixNanos>) -> bool {
         let (Some(max), Some(received)) = (self.future_max, received) else { return false };
         time > received && time.since(received).is_none_or(|ahead| ahead > max)
-    }
-
-    /// The newest window that began cold because of a distance between steps.
-    pub fn newest_cold_start(&self) -> Option<&ColdStart> {
-        self.engine.newest_cold_start()
-    }
-
-    /// Notes that data of every symbol may be missing from here on.
-    pub fn mark_gap(&mut self) {
-        self.engine.mark_gap();
-    }
-
-    /// Notes that data of the symbol of a record may be missing right before it. To be called
-    /// before the record is taken, which may still be refused: the mark then waits for the next
-    /// one.
-    pub fn mark_gap_before(&mut self, record: &[u8], position: Option<Position>) {
-        if let Some(symbol) = symbol_of(record) {
-            self.engine.mark_gap_before(&symbol, position);
-        }
-    }
-
-    /// Makes the forecasts of all records taken so far: the critical path.
-    ///
-    /// # Errors
-    /// [`InferenceError`] where the backend fails.
-    pub fn infer(&mut self) -> Result<(), InferenceError> {
-        self.engine.infer(&mut self.forecasts)
-    }
-
-    /// As [`Pipeline::infer`] and [`Pipeline::advance`] in one, with the same bytes in the end:
-    /// quicker in all, while each forecast waits for the states as well. For when more records
-    /// wait.
-    ///
-    /// # Errors
-    /// [`InferenceError`] where the backend fails.
-    pub fn infer_and_advance(&mut self) -> Result<(), InferenceError> {
-        self.engine.infer_and_advance(&mut self.forecasts)
     }
 
     /// Hands every forecast made since the last call to `sink`, as its symbol and its bytes.
@@ -308,7 +247,7 @@ impl Pipeline {
 
     /// Hands every score made since the last call to `sink`, as its symbol and its bytes, in the
     /// order of the steps that were the truths. None unless the configuration gives scores a way
-    /// out or [`Pipeline::keep_scores`] was called.
+    /// out or the book was asked to keep them.
     ///
     /// # Errors
     /// The first error of `sink`; the scores after it are dropped.
@@ -326,24 +265,6 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Keeps scores from here on; [`Pipeline::emit_scores`] is then due after every inference.
-    pub fn keep_scores(&mut self) {
-        self.engine.scores_mut().keep();
-    }
-
-    /// The scores of all symbols.
-    pub fn scores_mut(&mut self) -> &mut ScoreBook {
-        self.engine.scores_mut()
-    }
-
-    /// Moves the states behind the last forecasts on, off the critical path.
-    ///
-    /// # Errors
-    /// [`InferenceError`] where the backend fails.
-    pub fn advance(&mut self) -> Result<(), InferenceError> {
-        self.engine.advance()
-    }
-
     /// The model behind the states that [`Pipeline::take_changed`] gives.
     pub fn label(&self) -> ModelLabel {
         let RecordTemplate { model, model_version, mode, .. } = self.template();
@@ -357,21 +278,6 @@ impl Pipeline {
         std::iter::once(self.codec.identity()).chain(others).collect()
     }
 
-    /// Whether a symbol has a state.
-    pub fn has_symbol(&self, name: &str) -> bool {
-        self.engine.has_symbol(name)
-    }
-
-    /// How many windows began anew because the data went on too late for them.
-    pub fn stale_count(&self) -> u64 {
-        self.engine.stale_count()
-    }
-
-    /// How many symbols' states have moved since they were last taken.
-    pub fn changed_count(&self) -> usize {
-        self.engine.changed_count()
-    }
-
     /// Hands the stored form of at most `count_max` symbols' states that have moved since they
     /// were last taken to `sink`, the longest waiting first. All forecasts must have been made and
     /// the states moved on.
@@ -382,12 +288,6 @@ impl Pipeline {
             let bytes = codec.encode(&state);
             sink(StoredState { symbol: state.symbol().to_owned(), partition, bytes });
         });
-    }
-
-    /// Notes that data is missing from here on, and that windows whose data goes on later than
-    /// `gap_max` after its newest tick begin anew.
-    pub fn expect_gap(&mut self, gap_max: DurationNanos) {
-        self.engine.expect_gap(gap_max);
     }
 
     /// Takes the stored states of symbols over, as those of a partition where the input has
@@ -480,84 +380,19 @@ impl Pipeline {
         self.engine.inherit(&old.engine, &heritage)
     }
 
-    /// How many symbols still have their recurrent states to be computed.
-    pub fn asleep_count(&self) -> usize {
-        self.engine.asleep_count()
-    }
-
-    /// Computes the recurrent states of at most `count_max` symbols that wait for it.
-    ///
-    /// # Errors
-    /// [`InferenceError`] where the backend fails.
-    pub fn wake(&mut self, count_max: usize) -> Result<(), InferenceError> {
-        self.engine.wake(count_max)
-    }
-
-    /// Forgets every symbol of a partition. All forecasts must have been made and the states moved
-    /// on.
-    pub fn evict(&mut self, partition: PartitionId) {
-        self.engine.evict(partition);
-    }
-
     /// Drops what waits for inference, and forgets every symbol.
     ///
     /// # Errors
     /// [`InferenceError`] where the backend fails.
     pub fn clear(&mut self) -> Result<(), InferenceError> {
         // Only the forecasts are dropped; the tally keeps counting them as made.
-        self.engine.infer(&mut self.forecasts)?;
+        self.engine.infer(Haste::Latency, &mut self.forecasts)?;
         self.engine.advance()?;
         self.forecasts.clear();
         self.engine.scores_mut().take().for_each(drop);
         self.engine.clear();
         Ok(())
     }
-}
-
-/// A model in one mode, for programs and for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModelLabel {
-    /// Tells its states from those of others.
-    pub identity: ModelIdentity,
-    /// Name, version and mode.
-    pub text: String,
-}
-
-/// The stored form of one symbol's state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredState {
-    /// Whose it is.
-    pub symbol: String,
-    /// The partition that it belongs to, in an input that has places.
-    pub partition: Option<PartitionId>,
-    /// What [`StateCodec`] wrote.
-    pub bytes: Vec<u8>,
-}
-
-/// A stored state that could be read.
-enum Read {
-    Own(SymbolSnapshot),
-    Translated(SymbolSnapshot),
-}
-
-/// How a model fared on windows that it was tried on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tried {
-    /// Full windows.
-    pub windows: usize,
-    /// Those about which it says something that can be published.
-    pub usable: usize,
-}
-
-/// What became of stored states.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Restored {
-    /// How many were taken over.
-    pub symbol_count: usize,
-    /// How many of them were stored by another version of the model.
-    pub translated_count: usize,
-    /// What could not be used, and why, one line each.
-    pub cold: Vec<String>,
 }
 
 /// The mode asked for if the model serves it. Unasked, `sliding` before `full`, which give the same

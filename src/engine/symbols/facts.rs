@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Engine;
 use crate::core::domain::{Quality, Symbol, UnixNanos};
-use crate::core::health::{Arrivals, Health};
+use crate::core::health::{Arrivals, FeedLink, Health, HealthLimits};
 
 /// The facts of one symbol.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +36,7 @@ impl Engine {
 
     /// The facts of the symbol at a place of the dense index, which is below
     /// [`Engine::symbol_count`].
-    pub fn symbol_facts(&self, index: usize) -> Option<SymbolFacts<'_>> {
+    pub(super) fn symbol_facts(&self, index: usize) -> Option<SymbolFacts<'_>> {
         let state = self.symbols.get(index)?;
         Some(SymbolFacts {
             symbol: &state.name,
@@ -49,9 +49,18 @@ impl Engine {
         })
     }
 
-    /// Keeps what somebody has judged of a symbol, and returns what was kept before.
-    pub fn note_health(&mut self, index: usize, health: Health) -> Health {
-        let known = self.symbols.get_mut(index).map(|state| &mut state.health);
-        known.map_or(health, |known| std::mem::replace(known, health))
+    /// Judges how a symbol is, by what is known of its feed at `now`, and keeps the judgement.
+    /// Returns the facts, the judgement, and the one before; `None` beyond the dense index.
+    pub fn judge(
+        &mut self,
+        index: usize,
+        feed: FeedLink,
+        now: Duration,
+        limits: &HealthLimits,
+    ) -> Option<(SymbolFacts<'_>, Health, Health)> {
+        let state = self.symbols.get_mut(index)?;
+        let health = state.arrivals.health(feed, now, limits);
+        let before = std::mem::replace(&mut state.health, health);
+        Some((self.symbol_facts(index)?, health, before))
     }
 }

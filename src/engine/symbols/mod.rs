@@ -190,13 +190,14 @@ impl SymbolState {
     }
 }
 
-/// In which order forecasts are made and states move on.
-#[derive(Clone, Copy)]
-enum Course {
-    /// Forecasts as soon as can be; the states wait for [`Engine::advance`].
-    ForecastsFirst,
-    /// Both in as few runs as can be.
-    Together,
+/// What is gained by the order in which forecasts are made and states move on. The bytes are the
+/// same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Haste {
+    /// Forecasts as soon as can be; the states wait for [`Engine::advance`]: the least latency.
+    Latency,
+    /// Both in as few runs as can be, for when more records wait: the most throughput.
+    Throughput,
 }
 
 /// How the model is driven.
@@ -601,29 +602,25 @@ impl Engine {
     }
 
     /// Makes the forecasts of all waiting rows whose windows are full, in the order in which the
-    /// rows came. This is the critical path; follow with [`Engine::advance`] once they are out.
+    /// rows came. With [`Haste::Latency`] this is the critical path: follow with
+    /// [`Engine::advance`] once they are out. With [`Haste::Throughput`] the states have moved on as
+    /// well, with the same bits, in mode `sliding` in the same batch.
     ///
     /// # Errors
     /// [`InferenceError`] where the backend fails.
-    pub fn infer(&mut self, forecasts: &mut Vec<Forecast>) -> Result<(), InferenceError> {
-        self.run(Course::ForecastsFirst, forecasts)
-    }
-
-    /// As [`Engine::infer`] and then [`Engine::advance`], with the same bits, but in mode `sliding`
-    /// as one batch: more forecasts in a second, each of them later. For when more records wait.
-    ///
-    /// # Errors
-    /// [`InferenceError`] where the backend fails.
-    pub fn infer_and_advance(
+    pub fn infer(
         &mut self,
+        haste: Haste,
         forecasts: &mut Vec<Forecast>,
     ) -> Result<(), InferenceError> {
-        self.run(Course::Together, forecasts)?;
-        self.release();
+        self.run(haste, forecasts)?;
+        if haste == Haste::Throughput {
+            self.release();
+        }
         Ok(())
     }
 
-    fn run(&mut self, course: Course, forecasts: &mut Vec<Forecast>) -> Result<(), InferenceError> {
+    fn run(&mut self, haste: Haste, forecasts: &mut Vec<Forecast>) -> Result<(), InferenceError> {
         self.advance()?;
         if std::mem::take(&mut self.waking) {
             self.wake(1)?;
@@ -671,13 +668,13 @@ impl Engine {
                     .map(|pending| (pending, &symbols[pending.symbol.index()].window));
                 full.infer(&mut **backend, windows, &mut finish)
             }
-            Driver::Sliding(sliding) => match course {
-                Course::ForecastsFirst => {
+            Driver::Sliding(sliding) => match haste {
+                Haste::Latency => {
                     let rows = rows.filter(|(pending, _, _)| ready(pending));
                     sliding.infer(&mut **backend, rows, &mut finish)
                 }
                 // Every row moves states on, also those of symbols that are still warming.
-                Course::Together => sliding.infer_and_advance(&mut **backend, rows, &mut finish),
+                Haste::Throughput => sliding.infer_and_advance(&mut **backend, rows, &mut finish),
             },
             Driver::Carried(carried) => carried.infer(&mut **backend, rows, &mut finish),
         }

@@ -8,12 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::app::config::ModelConfig;
-use crate::engine::model::locate;
+use crate::engine::model::{ModelChoice, locate};
 
 /// A watch over the newest version of a model.
 pub(super) struct ModelWatch {
-    config: ModelConfig,
+    config: ModelChoice,
     seen: Option<Sight>,
 }
 
@@ -26,7 +25,7 @@ struct Sight {
 
 impl ModelWatch {
     /// A watch that takes what is there now for known.
-    pub(super) fn begin(config: ModelConfig) -> Self {
+    pub(super) fn begin(config: ModelChoice) -> Self {
         let mut watch = Self { config, seen: None };
         watch.has_news();
         watch
@@ -34,7 +33,7 @@ impl ModelWatch {
 
     /// Whether the version to run, or one of its files, is another one than at the last look.
     pub(super) fn has_news(&mut self) -> bool {
-        let ModelConfig { root, name, version, .. } = &self.config;
+        let ModelChoice { root, name, version, .. } = &self.config;
         // A folder that cannot be read now may be read at the next look.
         let Ok(folder) = locate(root, name, version) else { return false };
         let sight = Some(look(&folder));
@@ -68,7 +67,7 @@ mod tests {
             fs::create_dir_all(&folder).unwrap();
             folder.join(name)
         };
-        let config = ModelConfig {
+        let config = ModelChoice {
             root: root.path().to_owned(),
             name: "m".to_owned(),
             version: "latest".to_owned(),

@@ -6,6 +6,7 @@
 //! it.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{
     Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel,
 };
@@ -17,13 +18,12 @@ use tracing::{error, info, warn};
 use super::metrics::ReloadMetrics;
 use super::outcome::{Outcome, RunningModel};
 use super::watch::ModelWatch;
-use crate::app::config::Config;
 use crate::engine::inference::Runtime;
 use crate::engine::model::manifest::Manifest;
-use crate::engine::model::{Bundle, locate};
-use crate::engine::pipeline::{Pipeline, StoredState, Tried};
+use crate::engine::model::{Bundle, ModelChoice, locate};
+use crate::engine::pipeline::{Pipeline, PipelineSettings, StoredState, Tried};
 use crate::engine::symbols::Inherited;
-use crate::intake::queue::IntakeCommander;
+use crate::intake::IntakeCommander;
 use crate::ops::clock::Stopwatch;
 use crate::ops::process::ModelInfo;
 use crate::shard::command::Command;
@@ -57,12 +57,14 @@ pub struct Busy;
 
 /// What the thread needs.
 pub struct Reloader {
-    /// Where the model is, and how the pipeline of a shard is made of it.
-    pub config: Config,
+    /// Where the model is.
+    pub choice: ModelChoice,
+    /// How the pipeline of a shard is built of it.
+    pub settings: PipelineSettings,
     /// What models run on.
-    pub runtime: Runtime,
+    pub runtime: Arc<dyn Runtime>,
     /// One per shard.
-    pub shards: Vec<IntakeCommander>,
+    pub shards: Vec<IntakeCommander<Command>>,
     /// The model that runs: its states are those that the next one takes over.
     pub manifest: Manifest,
     /// Told of each change.
@@ -109,8 +111,7 @@ impl Reloader {
     }
 
     fn run(mut self, asked: &Receiver<Request>) {
-        let mut news =
-            self.config.model.watch.then(|| ModelWatch::begin(self.config.model.clone()));
+        let mut news = self.choice.watch.then(|| ModelWatch::begin(self.choice.clone()));
         loop {
             let mut requests = match asked.recv_timeout(WATCH_EVERY) {
                 Ok(request) => vec![request],
@@ -160,14 +161,13 @@ impl Reloader {
 
     /// The whole way; an error is an outcome as well.
     fn reload(&mut self) -> Result<Outcome, Outcome> {
-        let settings = &self.config.model;
-        let folder =
-            locate(&settings.root, &settings.name, &settings.version).map_err(Outcome::kept)?;
+        let ModelChoice { root, name, version, .. } = &self.choice;
+        let folder = locate(root, name, version).map_err(Outcome::kept)?;
         let bundle = Bundle::read(&folder).map_err(Outcome::kept)?;
         let mut pipelines = Vec::with_capacity(self.shards.len());
         for _ in &self.shards {
             let mut pipeline =
-                Pipeline::build(&bundle, &self.runtime, &self.config).map_err(Outcome::kept)?;
+                Pipeline::build(&bundle, &*self.runtime, &self.settings).map_err(Outcome::kept)?;
             // Its bundle may be gone from the folder by now.
             pipeline.know(&self.manifest);
             pipelines.push(pipeline);

@@ -18,7 +18,7 @@ use crate::engine::state::ModelIdentity;
 
 const MAGIC: &[u8; 4] = b"tcsn";
 
-/// The layout of the body. Raise it whenever [`Body`] or [`Origin`] changes.
+/// The layout of the body. Raise it whenever [`Body`] or [`InputPlace`] changes.
 const FORMAT: u16 = 1;
 
 const LENGTH: std::ops::Range<usize> = 6..14;
@@ -35,14 +35,14 @@ pub struct Snapshot {
     /// The same for people: name, version and mode.
     pub model_label: String,
     /// What the states were fed by, and how far.
-    pub origin: Origin,
+    pub place: InputPlace,
     /// Symbols, each with the stored form of its state.
     pub states: Vec<(String, Bytes)>,
 }
 
 /// What states were fed by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Origin {
+pub enum InputPlace {
     /// A live feed, by the digest of its address. It cannot be read again.
     Feed([u8; 32]),
     /// A recording, read up to a place.
@@ -95,7 +95,7 @@ struct Body<'a> {
     sequence: u64,
     model: ModelIdentity,
     model_label: &'a str,
-    origin: Origin,
+    place: InputPlace,
     #[serde(borrow)]
     states: Vec<(&'a str, &'a [u8])>,
 }
@@ -103,7 +103,7 @@ struct Body<'a> {
 impl Snapshot {
     /// The snapshot as bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let Self { sequence, model, model_label, origin, states } = self;
+        let Self { sequence, model, model_label, place, states } = self;
         let size: usize = states.iter().map(|(symbol, state)| symbol.len() + state.len() + 8).sum();
         let mut bytes = Vec::with_capacity(HEADER_BYTES + 256 + size);
         bytes.extend(MAGIC);
@@ -113,7 +113,7 @@ impl Snapshot {
             sequence: *sequence,
             model: *model,
             model_label,
-            origin: origin.clone(),
+            place: place.clone(),
             states: states.iter().map(|(symbol, state)| (&**symbol, &**state)).collect(),
         };
         let mut bytes = postcard::to_extend(&body, bytes)
@@ -152,12 +152,12 @@ impl Snapshot {
         if !rest.is_empty() {
             return Err(SnapshotError::Unreadable(format!("{} bytes too many", rest.len())));
         }
-        let Body { sequence, model, model_label, origin, states } = body;
+        let Body { sequence, model, model_label, place, states } = body;
         let states = states
             .into_iter()
             .map(|(symbol, state)| (symbol.to_owned(), bytes.slice_ref(state)))
             .collect();
-        Ok(Self { sequence, model, model_label: model_label.to_owned(), origin, states })
+        Ok(Self { sequence, model, model_label: model_label.to_owned(), place, states })
     }
 }
 
@@ -185,7 +185,7 @@ pub(super) mod tests {
             sequence,
             model: ModelIdentity([7; 16]),
             model_label: "random 1, sliding".to_owned(),
-            origin: Origin::File(FilePlace {
+            place: InputPlace::File(FilePlace {
                 records: 10 * sequence,
                 bytes: 1000 * sequence,
                 head_bytes: 3,
@@ -201,7 +201,7 @@ pub(super) mod tests {
             let whole = snapshot(9, symbols);
             assert_eq!(Snapshot::decode(&whole.encode().into()), Ok(whole));
         }
-        let feed = Snapshot { origin: Origin::Feed([1; 32]), ..snapshot(1, 1) };
+        let feed = Snapshot { place: InputPlace::Feed([1; 32]), ..snapshot(1, 1) };
         assert_eq!(Snapshot::decode(&feed.encode().into()), Ok(feed));
     }
 

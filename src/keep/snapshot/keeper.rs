@@ -1,15 +1,13 @@
 //! The thread that keeps snapshots, and the start from one.
 //!
 //! Owns the newest stored form of every symbol's state, and the folder. Promises that the place of
-//! a snapshot was read before the shards were asked for their states, and that what the states hold
-//! was written by the writer of lines before the snapshot is. At most one snapshot is under way:
+//! a snapshot was read before the shards were asked for their states, and that every sink settled
+//! what the states hold before the snapshot is written. At most one snapshot is under way:
 //! where the disk is slower than the interval, the next one is simply newer. Never touches a shard.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -17,39 +15,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use tracing::{info, warn};
 
-use super::codec::{Origin, Snapshot};
+use super::codec::{InputPlace, Snapshot};
 use super::disk::{Folder, FolderError};
 use super::metrics::{SnapshotMetrics, StartFrom};
-use super::recovery::{Decision, Facts, InputFacts, decide_recovery};
+use super::recovery::{Decision, Facts, decide_recovery, place_of};
 use super::store::{Candidate, Store};
-use crate::adapters::lines::LineQueue;
-use crate::core::domain::{DurationNanos, PartitionId};
+use crate::core::domain::DurationNanos;
 use crate::engine::inference::InferenceError;
 use crate::engine::pipeline::{ModelLabel, Pipeline};
 use crate::engine::state::ModelIdentity;
-use crate::intake::queue::IntakeCommander;
-use crate::intake::router::shard_of_symbol;
+use crate::intake::IntakeCommander;
+use crate::intake::shard_of_symbol;
 use crate::ops::clock::{Stopwatch, wall_seconds};
+use crate::ports::input::{InputProgress, RECORDING, Start};
+use crate::ports::sink::Sink;
 use crate::shard::command::{Command, Handed};
-
-/// A recording is one partition.
-pub const RECORDING: PartitionId = PartitionId(0);
 
 /// How many unusable states are told by name.
 const COLD_LINES_MAX: usize = 10;
-
-/// How far the input was delivered.
-#[derive(Clone, Debug)]
-pub struct InputProgress {
-    facts: InputFacts,
-    delivered: Arc<Delivered>,
-}
-
-#[derive(Debug, Default)]
-struct Delivered {
-    records: AtomicU64,
-    bytes: AtomicU64,
-}
 
 /// A folder of snapshots that is ours, before anything runs.
 pub struct Keeper {
@@ -66,58 +49,18 @@ pub struct RunningKeeper {
     thread: JoinHandle<()>,
 }
 
-/// What a start went on from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Start {
-    /// Records of a recording that are behind all states.
-    pub records: u64,
-    /// Whether any state came back.
-    pub resumed: bool,
-}
-
 /// Why there is no keeper, or no start.
 #[derive(Debug, thiserror::Error)]
 pub enum KeeperError {
     /// The folder cannot be had.
-    #[error("checkpoint.folder: {0}")]
+    #[error("snapshot.folder: {0}")]
     Folder(#[from] FolderError),
     /// The folder cannot be looked through.
-    #[error("checkpoint.folder: look through `{0}`: {1}")]
+    #[error("snapshot.folder: look through `{0}`: {1}")]
     Look(String, io::Error),
     /// The recurrent states cannot be computed.
     #[error("restore states: {0}")]
     Inference(#[from] InferenceError),
-}
-
-impl InputProgress {
-    /// Nothing delivered yet.
-    pub fn new(facts: InputFacts) -> Self {
-        Self { facts, delivered: Arc::default() }
-    }
-
-    /// What tells the input from others.
-    pub fn facts(&self) -> &InputFacts {
-        &self.facts
-    }
-
-    /// Notes that so many records, which took so many bytes, are in the queues of the shards.
-    pub fn delivered(&self, records: u64, bytes: u64) {
-        self.delivered.bytes.store(bytes, Ordering::Relaxed);
-        // Release, so that whoever sees the count sees the records in the queues as well.
-        self.delivered.records.store(records, Ordering::Release);
-    }
-
-    /// The place that every record delivered so far is behind.
-    fn origin(&self) -> Origin {
-        match &self.facts {
-            InputFacts::Feed(digest) => Origin::Feed(*digest),
-            InputFacts::File(file) => {
-                let records = self.delivered.records.load(Ordering::Acquire);
-                // A little more is read only where the file has it.
-                Origin::File(file.place(records, self.delivered.bytes.load(Ordering::Relaxed)))
-            }
-        }
-    }
 }
 
 impl Keeper {
@@ -149,7 +92,7 @@ impl Keeper {
         gap_max: DurationNanos,
     ) -> Result<Start, KeeperError> {
         let candidates = std::mem::take(&mut self.candidates);
-        match decide_recovery(candidates, &Facts { models, input: input.facts() }) {
+        match decide_recovery(candidates, &Facts { models, input: input.identity() }) {
             Decision::Fresh => {
                 info!("no snapshot is stored; every symbol begins cold");
                 self.metrics.started(StartFrom::Fresh, 0, 0);
@@ -182,10 +125,10 @@ impl Keeper {
         input: &InputProgress,
         gap_max: DurationNanos,
     ) -> Result<Start, KeeperError> {
-        let Snapshot { sequence, origin, states, model: _, model_label } = snapshot;
-        let (records, bytes, partition) = match &origin {
-            Origin::Feed(_) => (0, 0, None),
-            Origin::File(place) => (place.records, place.bytes, Some(RECORDING)),
+        let Snapshot { sequence, place, states, model: _, model_label } = snapshot;
+        let (records, bytes, partition) = match &place {
+            InputPlace::Feed(_) => (0, 0, None),
+            InputPlace::File(place) => (place.records, place.bytes, Some(RECORDING)),
         };
         let mut of_shard: Vec<Vec<(String, Bytes)>> = vec![Vec::new(); pipelines.len()];
         for (symbol, state) in states {
@@ -197,9 +140,10 @@ impl Keeper {
             restored += outcome.symbol_count;
             cold.extend(outcome.cold);
             if partition.is_none() {
-                pipeline.expect_gap(gap_max);
+                pipeline.engine_mut().expect_gap(gap_max);
             }
-            let known = stored.into_iter().filter(|(symbol, _)| pipeline.has_symbol(symbol));
+            let known =
+                stored.into_iter().filter(|(symbol, _)| pipeline.engine().has_symbol(symbol));
             self.states.extend(known);
         }
         for problem in cold.iter().take(COLD_LINES_MAX) {
@@ -225,9 +169,9 @@ impl Keeper {
     /// Where the thread cannot be made.
     pub fn start(
         self,
-        shards: Vec<IntakeCommander>,
+        shards: Vec<IntakeCommander<Command>>,
         last: Receiver<Handed>,
-        lines: Vec<LineQueue>,
+        sinks: Vec<Box<dyn Sink>>,
         input: InputProgress,
         model: ModelLabel,
     ) -> io::Result<RunningKeeper> {
@@ -238,14 +182,14 @@ impl Keeper {
             metrics,
             states,
             shards,
-            lines,
+            sinks,
             input,
             model,
             written: None,
             failures: 0,
         };
         let thread = std::thread::Builder::new()
-            .name("checkpoint".to_owned())
+            .name("snapshot".to_owned())
             .spawn(move || work.run(interval, &stopped, &last))?;
         Ok(RunningKeeper { stop, thread })
     }
@@ -273,12 +217,12 @@ struct Work {
     metrics: SnapshotMetrics,
     /// The newest stored form of every symbol's state.
     states: BTreeMap<String, Bytes>,
-    shards: Vec<IntakeCommander>,
-    lines: Vec<LineQueue>,
+    shards: Vec<IntakeCommander<Command>>,
+    sinks: Vec<Box<dyn Sink>>,
     input: InputProgress,
     model: ModelLabel,
     /// The place of the newest snapshot, where nothing has changed since.
-    written: Option<Origin>,
+    written: Option<InputPlace>,
     /// Since the last snapshot that was written.
     failures: u64,
 }
@@ -299,7 +243,7 @@ impl Line {
 impl Work {
     fn run(mut self, interval: Duration, stopped: &Receiver<()>, last: &Receiver<Handed>) {
         while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-            let (line, origin) = (Line::draw(), self.input.origin());
+            let (line, place) = (Line::draw(), place_of(&self.input));
             let (answer, answers) = channel();
             let asked = self
                 .shards
@@ -308,13 +252,13 @@ impl Work {
             drop(answer);
             // A shard that has ended hands its states over by the other way.
             if asked && self.gather(&answers) {
-                self.keep(line, origin);
+                self.keep(line, place);
             }
         }
         let line = Line::draw();
         if self.gather(last) {
-            let origin = self.input.origin();
-            self.keep(line, origin);
+            let place = place_of(&self.input);
+            self.keep(line, place);
         }
     }
 
@@ -339,9 +283,9 @@ impl Work {
         true
     }
 
-    /// Has the lines written, then the snapshot.
-    fn keep(&mut self, line: Line, origin: Origin) {
-        if self.written.as_ref() == Some(&origin) {
+    /// Has every sink settle, then writes the snapshot.
+    fn keep(&mut self, line: Line, place: InputPlace) {
+        if self.written.as_ref() == Some(&place) {
             self.metrics.timestamp.set(line.wall_seconds);
             return;
         }
@@ -349,13 +293,13 @@ impl Work {
             sequence: self.store.next_sequence(),
             model: self.model.identity,
             model_label: self.model.text.clone(),
-            origin,
+            place,
             states: self.states.iter().map(|(name, state)| (name.clone(), state.clone())).collect(),
         };
-        let settled = self.lines.iter().try_for_each(LineQueue::settle);
+        let settled = self.sinks.iter().try_for_each(|sink| sink.settle());
         match settled.and_then(|()| self.store.write(&snapshot)) {
             Ok(written) => {
-                self.written = Some(snapshot.origin);
+                self.written = Some(snapshot.place);
                 self.metrics.written.inc();
                 self.metrics.bytes.set(i64::try_from(written.bytes).unwrap_or(i64::MAX));
                 self.metrics.timestamp.set(line.wall_seconds);

@@ -60,34 +60,34 @@ impl SnapshotMetrics {
             registry.register(Box::new(counter.clone())).map(|()| counter)
         };
         let starts = IntCounterVec::new(
-            Opts::new("tickcast_checkpoint_starts_total", "What this process began with."),
+            Opts::new("tickcast_snapshot_starts_total", "What this process began with."),
             &["from"],
         )?;
         for from in StartFrom::ALL {
             starts.with_label_values(&[from.label()]);
         }
         let options = HistogramOpts::new(
-            "tickcast_checkpoint_seconds",
+            "tickcast_snapshot_seconds",
             "Time from a line in the stream to its snapshot on the disk.",
         );
         let metrics = Self {
-            written: counter("tickcast_checkpoints_total", "Snapshots written.")?,
+            written: counter("tickcast_snapshots_total", "Snapshots written.")?,
             failed: counter(
-                "tickcast_checkpoints_failed_total",
+                "tickcast_snapshots_failed_total",
                 "Snapshots that could not be written; the one before stands.",
             )?,
             seconds: Histogram::with_opts(options.buckets(SECONDS_BUCKETS.to_vec()))?,
-            bytes: IntGauge::new("tickcast_checkpoint_bytes", "Size of the newest snapshot.")?,
+            bytes: IntGauge::new("tickcast_snapshot_bytes", "Size of the newest snapshot.")?,
             timestamp: Gauge::new(
-                "tickcast_checkpoint_timestamp_seconds",
+                "tickcast_snapshot_timestamp_seconds",
                 "Unix time up to which the newest snapshot holds everything; 0 before the first.",
             )?,
             restored: counter(
-                "tickcast_checkpoint_symbols_restored_total",
+                "tickcast_snapshot_symbols_restored_total",
                 "Symbols whose state came back from the snapshot.",
             )?,
             cold: counter(
-                "tickcast_checkpoint_symbols_cold_total",
+                "tickcast_snapshot_symbols_cold_total",
                 "Stored states that could not be used; their symbols began cold.",
             )?,
             starts,

@@ -26,9 +26,9 @@ mod metrics;
 mod recovery;
 mod store;
 
-pub use codec::{FilePlace, Origin, Snapshot, SnapshotError};
+pub use codec::{FilePlace, InputPlace, Snapshot, SnapshotError};
 pub use disk::{Disk, Folder, FolderError};
-pub use keeper::{InputProgress, Keeper, KeeperError, RECORDING, RunningKeeper, Start};
+pub use keeper::{Keeper, KeeperError, RunningKeeper};
 pub use metrics::SnapshotMetrics;
-pub use recovery::{Decision, Facts, FileFacts, InputFacts, decide_recovery};
+pub use recovery::{Decision, Facts, decide_recovery};
 pub use store::{Candidate, Store, Written};

@@ -6,9 +6,10 @@
 
 use sha2::{Digest, Sha256};
 
-use super::codec::{FilePlace, Origin, Snapshot};
+use super::codec::{FilePlace, InputPlace, Snapshot};
 use super::store::Candidate;
 use crate::engine::state::ModelIdentity;
+use crate::ports::input::{InputIdentity, InputProgress, RecordingIdentity};
 
 /// What a start knows.
 #[derive(Clone, Debug)]
@@ -16,25 +17,7 @@ pub struct Facts<'f> {
     /// The model that runs, and those whose states it can take over.
     pub models: &'f [ModelIdentity],
     /// The input.
-    pub input: &'f InputFacts,
-}
-
-/// What is known of the input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum InputFacts {
-    /// A live feed, by the digest of its address.
-    Feed([u8; 32]),
-    /// A recording.
-    File(FileFacts),
-}
-
-/// What tells a recording from others.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileFacts {
-    /// Its size in bytes.
-    pub length: u64,
-    /// Its first bytes, as many as a snapshot may ask about.
-    pub head: Vec<u8>,
+    pub input: &'f InputIdentity,
 }
 
 /// What to begin with.
@@ -82,37 +65,48 @@ fn obstacle(snapshot: &Snapshot, facts: &Facts<'_>) -> Option<String> {
             snapshot.model_label
         ));
     }
-    match (&snapshot.origin, facts.input) {
-        (Origin::Feed(then), InputFacts::Feed(now)) if then == now => None,
-        (Origin::Feed(_), InputFacts::Feed(_)) => Some("written for another feed".to_owned()),
-        (Origin::File(place), InputFacts::File(file)) => file.obstacle(place),
-        (Origin::Feed(_), InputFacts::File(_)) => Some("written for a feed".to_owned()),
-        (Origin::File(_), InputFacts::Feed(_)) => Some("written for a recording".to_owned()),
+    match (&snapshot.place, facts.input) {
+        (InputPlace::Feed(then), InputIdentity::Feed(now)) if then == now => None,
+        (InputPlace::Feed(_), InputIdentity::Feed(_)) => {
+            Some("written for another feed".to_owned())
+        }
+        (InputPlace::File(place), InputIdentity::Recording(file)) => obstacle_in(file, place),
+        (InputPlace::Feed(_), InputIdentity::Recording(_)) => Some("written for a feed".to_owned()),
+        (InputPlace::File(_), InputIdentity::Feed(_)) => Some("written for a recording".to_owned()),
     }
 }
 
-impl FileFacts {
-    /// Why this is not the recording in which the place lies. One that has grown since is.
-    fn obstacle(&self, place: &FilePlace) -> Option<String> {
-        if self.length < place.bytes {
-            return Some(format!(
-                "written for a recording of at least {} bytes; this one has {}",
-                place.bytes, self.length
-            ));
-        }
-        let head = usize::try_from(place.head_bytes).ok().and_then(|bytes| self.head.get(..bytes));
-        let same = head.is_some_and(|head| Sha256::digest(head)[..] == place.head_sha256);
-        (!same).then(|| "written for a recording that begins differently".to_owned())
+/// Why this is not the recording in which the place lies. One that has grown since is.
+fn obstacle_in(recording: &RecordingIdentity, place: &FilePlace) -> Option<String> {
+    if recording.length < place.bytes {
+        return Some(format!(
+            "written for a recording of at least {} bytes; this one has {}",
+            place.bytes, recording.length
+        ));
     }
+    let head_bytes = usize::try_from(place.head_bytes).ok();
+    let head = head_bytes.and_then(|bytes| recording.head.get(..bytes));
+    let same = head.is_some_and(|head| Sha256::digest(head)[..] == place.head_sha256);
+    (!same).then(|| "written for a recording that begins differently".to_owned())
+}
 
-    /// A place in this recording.
-    pub fn place(&self, records: u64, bytes: u64) -> FilePlace {
-        FilePlace {
-            records,
-            bytes,
-            head_bytes: self.head.len() as u64,
-            head_sha256: Sha256::digest(&self.head).into(),
+/// The place in the input that every record delivered so far is behind.
+pub(super) fn place_of(progress: &InputProgress) -> InputPlace {
+    match progress.identity() {
+        InputIdentity::Feed(digest) => InputPlace::Feed(*digest),
+        InputIdentity::Recording(recording) => {
+            let (records, bytes) = progress.reached();
+            InputPlace::File(place_in(recording, records, bytes))
         }
+    }
+}
+
+fn place_in(recording: &RecordingIdentity, records: u64, bytes: u64) -> FilePlace {
+    FilePlace {
+        records,
+        bytes,
+        head_bytes: recording.head.len() as u64,
+        head_sha256: Sha256::digest(&recording.head).into(),
     }
 }
 
@@ -124,32 +118,32 @@ mod tests {
     const OURS: ModelIdentity = ModelIdentity([1; 16]);
     const BEFORE: ModelIdentity = ModelIdentity([2; 16]);
 
-    fn file() -> InputFacts {
-        InputFacts::File(FileFacts { length: 100, head: b"time,close".to_vec() })
+    fn file() -> InputIdentity {
+        InputIdentity::Recording(RecordingIdentity { length: 100, head: b"time,close".to_vec() })
     }
 
-    fn snapshot(sequence: u64, model: ModelIdentity, origin: Origin) -> Snapshot {
+    fn snapshot(sequence: u64, model: ModelIdentity, place: InputPlace) -> Snapshot {
         let model_label = "m 1, sliding".to_owned();
-        Snapshot { sequence, model, model_label, origin, states: Vec::new() }
+        Snapshot { sequence, model, model_label, place, states: Vec::new() }
     }
 
     fn place() -> FilePlace {
-        let InputFacts::File(facts) = file() else { panic!("a file") };
-        facts.place(7, 80)
+        let InputIdentity::Recording(facts) = file() else { panic!("a file") };
+        place_in(&facts, 7, 80)
     }
 
     fn candidate(content: Result<Snapshot, SnapshotError>) -> Candidate {
         Candidate { name: "s".to_owned(), content }
     }
 
-    fn decide(candidates: Vec<Candidate>, input: &InputFacts) -> Decision {
+    fn decide(candidates: Vec<Candidate>, input: &InputIdentity) -> Decision {
         decide_recovery(candidates, &Facts { models: &[OURS, BEFORE], input })
     }
 
     #[test]
     fn the_newest_good_one_is_taken_and_every_newer_one_named() {
-        let feed = InputFacts::Feed([9; 32]);
-        let good = |sequence, model| snapshot(sequence, model, Origin::Feed([9; 32]));
+        let feed = InputIdentity::Feed([9; 32]);
+        let good = |sequence, model| snapshot(sequence, model, InputPlace::Feed([9; 32]));
         assert_eq!(decide(vec![], &feed), Decision::Fresh);
         for model in [OURS, BEFORE] {
             let candidates = vec![candidate(Ok(good(2, model))), candidate(Ok(good(1, OURS)))];
@@ -168,17 +162,17 @@ mod tests {
         let another = FilePlace { head_sha256: [0; 32], ..place() };
         let longer = FilePlace { bytes: 101, ..place() };
         let more_head = FilePlace { head_bytes: 11, ..place() };
-        let feed = InputFacts::Feed([9; 32]);
-        for (model, origin, input, reason) in [
-            (ModelIdentity([3; 16]), Origin::File(place()), &file(), "written by model m 1"),
-            (OURS, Origin::File(another), &file(), "begins differently"),
-            (OURS, Origin::File(more_head), &file(), "begins differently"),
-            (OURS, Origin::File(longer), &file(), "at least 101 bytes; this one has 100"),
-            (OURS, Origin::Feed([8; 32]), &feed, "another feed"),
-            (OURS, Origin::Feed([9; 32]), &file(), "for a feed"),
-            (OURS, Origin::File(place()), &feed, "for a recording"),
+        let feed = InputIdentity::Feed([9; 32]);
+        for (model, place, input, reason) in [
+            (ModelIdentity([3; 16]), InputPlace::File(place()), &file(), "written by model m 1"),
+            (OURS, InputPlace::File(another), &file(), "begins differently"),
+            (OURS, InputPlace::File(more_head), &file(), "begins differently"),
+            (OURS, InputPlace::File(longer), &file(), "at least 101 bytes; this one has 100"),
+            (OURS, InputPlace::Feed([8; 32]), &feed, "another feed"),
+            (OURS, InputPlace::Feed([9; 32]), &file(), "for a feed"),
+            (OURS, InputPlace::File(place()), &feed, "for a recording"),
         ] {
-            let candidates = vec![candidate(Ok(snapshot(1, model, origin)))];
+            let candidates = vec![candidate(Ok(snapshot(1, model, place)))];
             let Decision::Cold { reasons } = decide(candidates, input) else { panic!("{reason}") };
             assert!(reasons.len() == 1 && reasons[0].contains(reason), "{reasons:?}: {reason}");
         }
@@ -186,9 +180,10 @@ mod tests {
 
     #[test]
     fn a_recording_that_has_grown_is_still_the_same() {
-        let facts = FileFacts { length: 10_000, head: b"time,close,volume and more".to_vec() };
-        let candidates = vec![candidate(Ok(snapshot(1, OURS, Origin::File(place()))))];
-        let decision = decide(candidates, &InputFacts::File(facts));
+        let facts =
+            RecordingIdentity { length: 10_000, head: b"time,close,volume and more".to_vec() };
+        let candidates = vec![candidate(Ok(snapshot(1, OURS, InputPlace::File(place()))))];
+        let decision = decide(candidates, &InputIdentity::Recording(facts));
         assert!(matches!(decision, Decision::Resume { .. }), "{decision:?}");
     }
 }

@@ -6,7 +6,9 @@
 //! headers nor a proxy's password are ever shown. Never waits, retries or reads a message: whoever
 //! dials decides that.
 
+mod header;
 mod proxy;
+mod settings;
 mod tls;
 
 #[cfg(test)]
@@ -26,12 +28,14 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig as ProtocolConfig;
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, error::ProtocolError};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+pub use header::{Header, Secret};
 pub use proxy::{Proxies, ProxyError};
+pub use settings::read_options;
 pub use tls::{ClientFiles, TlsError, TlsFiles};
 
 use self::proxy::Proxy;
 use self::tls::TlsClient;
-use crate::app::config::{FeedUrl, Header};
+use crate::net::address::FeedUrl;
 use crate::ops::clock::wall_seconds;
 
 /// What the write buffer may hold: subscriptions and pongs, nothing large.

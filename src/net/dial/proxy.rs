@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::words;
-use crate::app::config::Endpoint;
+use crate::net::address::Endpoint;
 
 /// The largest answer to `CONNECT` that is read.
 const ANSWER_BYTES_MAX: usize = 8 << 10;
@@ -253,7 +253,7 @@ impl fmt::Debug for Proxy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::config::FeedUrl;
+    use crate::net::address::FeedUrl;
 
     fn proxies(pairs: &[(&str, &str)]) -> Result<Proxies, Vec<ProxyError>> {
         let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

@@ -20,8 +20,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 
+use super::Secret;
 use super::*;
-use crate::app::config::Secret;
 
 /// Certificates made by the test, and the folder that their files are in.
 struct Authority {

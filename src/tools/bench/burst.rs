@@ -11,7 +11,7 @@ use super::models::Subject;
 use super::parts::{Feed, config};
 use super::pipeline::Driven;
 use super::{BenchError, Quantiles, expect_forecasts};
-use crate::engine::inference::Runtime;
+use crate::engine::inference::OnnxRuntime;
 use crate::engine::model::manifest::Mode;
 use crate::ops::clock::Stopwatch;
 
@@ -40,7 +40,7 @@ pub struct BurstRow {
 /// [`BenchError`] where the runtime fails or the model does not serve the mode.
 pub fn row(
     subject: &Subject,
-    runtime: &Runtime,
+    runtime: &OnnxRuntime,
     mode: Mode,
     symbols: usize,
     budget: Duration,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::BenchError;
 use super::models::SplitMix64;
-use crate::engine::inference::{Backend, Lane, OrtBackend, Runtime, Shape};
+use crate::engine::inference::{Backend, Lane, OnnxRuntime, OrtBackend, Shape};
 use crate::engine::model::Bundle;
 use crate::ops::clock::{ProcessorWatch, Stopwatch};
 
@@ -17,7 +17,7 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    pub(super) fn open(runtime: &Runtime, bundle: &Bundle) -> Result<Self, BenchError> {
+    pub(super) fn open(runtime: &OnnxRuntime, bundle: &Bundle) -> Result<Self, BenchError> {
         let session = runtime.session(bundle.onnx(), bundle.signature())?;
         Ok(Self { session, state_count: bundle.signature().states.len() })
     }

@@ -13,7 +13,7 @@ use super::ceiling::Raw;
 use super::models::Subject;
 use super::stream::Stream;
 use super::{BenchError, Bound, NullBackend, Quantiles};
-use crate::engine::inference::Runtime;
+use crate::engine::inference::OnnxRuntime;
 use crate::engine::model::manifest::Mode;
 use crate::ops::clock::Stopwatch;
 
@@ -83,7 +83,7 @@ struct Times {
 /// [`BenchError`] where an instance fails.
 pub fn row(
     subject: &Subject,
-    runtime: &Runtime,
+    runtime: &OnnxRuntime,
     case: Case,
     sgemm_gflops: f64,
     budget: Duration,
@@ -136,7 +136,7 @@ pub fn row(
 /// of the round, because nobody may leave a barrier alone.
 fn instance(
     subject: &Subject,
-    runtime: &Runtime,
+    runtime: &OnnxRuntime,
     Case { mode, batch, .. }: Case,
     steps: usize,
     budget: Duration,

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::BenchError;
 use super::models::SplitMix64;
-use crate::engine::inference::{Backend, Runtime, Shape, Signature};
+use crate::engine::inference::{Backend, OnnxRuntime, Runtime, Shape, Signature};
 use crate::engine::model::onnx::NodeProto;
 use crate::engine::model::writer::GraphWriter;
 use crate::ops::clock::Stopwatch;
@@ -46,7 +46,7 @@ impl Machine {
     /// # Errors
     /// [`BenchError`] where ONNX Runtime fails.
     pub fn measure(
-        runtime: &Runtime,
+        runtime: &OnnxRuntime,
         library: &Path,
         budget: Duration,
     ) -> Result<Self, BenchError> {
@@ -57,7 +57,7 @@ impl Machine {
             cores: cores.map_or(1, std::num::NonZero::get),
             load_average_1m: text("/proc/loadavg").split(' ').next().and_then(|l| l.parse().ok()),
             onnxruntime_version: library_version(library),
-            onnxruntime_build: runtime.build_info().to_owned(),
+            onnxruntime_build: runtime.build(),
             tickcast_version: env!("CARGO_PKG_VERSION").to_owned(),
             sgemm_gflops: sgemm_gflops(runtime, budget)?,
         })
@@ -94,7 +94,7 @@ fn library_version(library: &Path) -> Option<String> {
     Some(version.to_owned())
 }
 
-fn sgemm_gflops(runtime: &Runtime, budget: Duration) -> Result<f64, BenchError> {
+fn sgemm_gflops(runtime: &OnnxRuntime, budget: Duration) -> Result<f64, BenchError> {
     let size = SGEMM_SIZE;
     let mut random = SplitMix64(3);
     let mut writer = GraphWriter::new("sgemm", size, 1, false);

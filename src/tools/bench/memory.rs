@@ -11,7 +11,7 @@ use super::machine::resident_bytes;
 use super::models::Subject;
 use super::parts::{Feed, config};
 use super::pipeline::Driven;
-use crate::engine::inference::Runtime;
+use crate::engine::inference::OnnxRuntime;
 use crate::engine::model::manifest::Mode;
 
 /// One row of the result.
@@ -37,7 +37,7 @@ pub struct MemoryRow {
 /// [`BenchError`] where the runtime fails or the system does not tell the resident set.
 pub fn row(
     subject: &Subject,
-    runtime: &Runtime,
+    runtime: &OnnxRuntime,
     mode: Mode,
     symbols: usize,
 ) -> Result<MemoryRow, BenchError> {

@@ -11,7 +11,7 @@ use super::BenchError;
 use crate::core::domain::{Schema, UnixNanos};
 use crate::core::features::{ColumnRange, FeaturePlan, RowStatus, Scaler};
 use crate::core::forecast::{Interval, SignalThresholds, Target};
-use crate::engine::inference::{Backend, Runtime, Shape, Signature, StateSignature};
+use crate::engine::inference::{Backend, OnnxRuntime, Shape, Signature, StateSignature};
 use crate::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
 use crate::engine::model::manifest::{
     MANIFEST_SCHEMA, Manifest, Mode, StepKind, StepSpec, TargetSpec, TrainingSpec,
@@ -136,7 +136,7 @@ impl Known {
     }
 
     /// A bundle of the shape that serves `modes`.
-    fn bundle(self, modes: &[Mode], runtime: &Runtime) -> Result<Bundle, BenchError> {
+    fn bundle(self, modes: &[Mode], runtime: &OnnxRuntime) -> Result<Bundle, BenchError> {
         let WrittenGraph { onnx, graph } = self.graph();
         let columns = self.features();
         let minmax = |columns| Scaler::Minmax { low: -1.0, high: 1.0, columns };
@@ -185,7 +185,7 @@ impl Known {
 fn golden_case(
     manifest: &Manifest,
     onnx: &[u8],
-    runtime: &Runtime,
+    runtime: &OnnxRuntime,
 ) -> Result<GoldenCase, BenchError> {
     let wrong = |text: String| BenchError::Machine(format!("model `{}`: {text}", manifest.name));
     let label = manifest.target.kind.label();
@@ -239,7 +239,7 @@ impl Subject {
     ///
     /// # Errors
     /// [`BenchError`] where ONNX Runtime does not give it the promised exactness.
-    pub fn known(known: Known, runtime: &Runtime) -> Result<Self, BenchError> {
+    pub fn known(known: Known, runtime: &OnnxRuntime) -> Result<Self, BenchError> {
         let windows = known.bundle(&[Mode::Full, Mode::Sliding], runtime)?;
         // A bundle that serves `carried` serves nothing else.
         let carried = known.bundle(&[Mode::Carried], runtime)?;
@@ -251,7 +251,7 @@ impl Subject {
     ///
     /// # Errors
     /// [`BenchError`] where it is refused, or its steps are bars.
-    pub fn read(folder: &Path, runtime: &Runtime) -> Result<Self, BenchError> {
+    pub fn read(folder: &Path, runtime: &OnnxRuntime) -> Result<Self, BenchError> {
         let bundle = Bundle::read(folder)?;
         bundle.open(runtime)?;
         let name = bundle.manifest().name.clone();

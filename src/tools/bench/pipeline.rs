@@ -17,11 +17,11 @@ use super::{BenchError, Bound, NullBackend, Quantiles, RAW_BATCH_MAX, expect_for
 use crate::app::config::Config;
 use crate::core::decode::JsonDecoder;
 use crate::core::domain::Forecast;
-use crate::engine::inference::{InferenceError, Runtime};
+use crate::engine::inference::{InferenceError, OnnxRuntime};
 use crate::engine::model::Bundle;
 use crate::engine::model::manifest::Mode;
-use crate::engine::pipeline::{Origin, Pipeline};
-use crate::engine::symbols::{Engine, Pushed};
+use crate::engine::pipeline::{Pipeline, Pipelines};
+use crate::engine::symbols::{Engine, Haste, Pushed};
 use crate::engine::wire::encoder::RecordEncoder;
 use crate::ops::clock::{ProcessorWatch, Stopwatch};
 
@@ -60,7 +60,7 @@ pub struct PipelineRow {
 
 /// The pipeline and how it is driven.
 pub(super) struct Driven {
-    pipeline: Pipeline,
+    pipelines: Pipelines,
     drain_records_max: usize,
 }
 
@@ -77,11 +77,13 @@ impl Driven {
     /// A pipeline for so many symbols.
     pub(super) fn build(
         bundle: &Bundle,
-        runtime: &Runtime,
+        runtime: &OnnxRuntime,
         config: &Config,
     ) -> Result<Self, BenchError> {
-        let pipeline = Pipeline::build(bundle, runtime, config)?;
-        Ok(Self { pipeline, drain_records_max: config.shards.drain_records_max })
+        let settings = config.pipeline();
+        let pipeline = Pipeline::build(bundle, runtime, &settings)?;
+        let pipelines = Pipelines::new(pipeline, &settings);
+        Ok(Self { pipelines, drain_records_max: config.shards.drain_records_max })
     }
 
     /// Takes records as the shard does; `emitted` hears of every batch of forecasts.
@@ -92,11 +94,7 @@ impl Driven {
     ) -> Result<usize, BenchError> {
         let mut count = 0;
         let mut flush = |pipeline: &mut Pipeline, more: bool| -> Result<(), InferenceError> {
-            if more {
-                pipeline.infer_and_advance()?;
-            } else {
-                pipeline.infer()?;
-            }
+            pipeline.infer(if more { Haste::Throughput } else { Haste::Latency })?;
             let emit = pipeline.emit(|_, record| {
                 black_box(record);
                 Ok::<(), Infallible>(())
@@ -107,14 +105,15 @@ impl Driven {
             };
             emitted(forecasts);
             count += forecasts;
-            pipeline.advance()
+            pipeline.engine_mut().advance()
         };
         let mut batches = records.chunks(self.drain_records_max).peekable();
         while let Some(batch) = batches.next() {
             for record in batch {
-                self.pipeline.take(record, Origin::default(), |pipeline| flush(pipeline, true))?;
+                let hurry = |pipeline: &mut Pipeline| flush(pipeline, true);
+                self.pipelines.take(record, None, None, || {}, hurry)?;
             }
-            flush(&mut self.pipeline, batches.peek().is_some())?;
+            flush(self.pipelines.live_mut(), batches.peek().is_some())?;
         }
         Ok(count)
     }
@@ -163,7 +162,7 @@ impl NullPipeline {
 
     fn flush(&mut self) -> Result<usize, BenchError> {
         self.forecasts.clear();
-        self.engine.infer(&mut self.forecasts)?;
+        self.engine.infer(Haste::Latency, &mut self.forecasts)?;
         for forecast in &self.forecasts {
             let symbol = self.engine.symbol(forecast.symbol);
             self.buffer.clear();
@@ -195,7 +194,7 @@ impl NullPipeline {
 /// [`BenchError`] where the runtime fails or the model does not serve the mode.
 pub fn row(
     subject: &Subject,
-    runtime: &Runtime,
+    runtime: &OnnxRuntime,
     mode: Mode,
     symbols: usize,
     sgemm_gflops: f64,
@@ -273,7 +272,7 @@ struct RawRows {
 
 impl RawRows {
     fn prepare(
-        runtime: &Runtime,
+        runtime: &OnnxRuntime,
         bundle: &Bundle,
         mode: Mode,
         symbols: usize,

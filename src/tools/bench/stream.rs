@@ -9,7 +9,7 @@ use crate::core::domain::{Fields, Forecast, Tick, UnixNanos};
 use crate::engine::inference::Backend;
 use crate::engine::model::Bundle;
 use crate::engine::model::manifest::Mode;
-use crate::engine::symbols::{Engine, EngineLimits};
+use crate::engine::symbols::{Engine, EngineLimits, Haste};
 use crate::ops::clock::{ProcessorWatch, Stopwatch};
 
 /// Rows of one run, as the daemon's default.
@@ -72,7 +72,7 @@ impl Stream {
     pub(super) fn step_in_a_hurry(&mut self) -> Result<Duration, BenchError> {
         let watch = ProcessorWatch::start();
         self.push();
-        self.engine.infer_and_advance(&mut self.forecasts)?;
+        self.engine.infer(Haste::Throughput, &mut self.forecasts)?;
         let time = watch.elapsed();
         expect_forecasts(self.forecasts.len(), self.symbols.len())?;
         Ok(time)
@@ -92,7 +92,7 @@ impl Stream {
     fn push_and_infer(&mut self) -> Result<StepTimes, BenchError> {
         let watch = Stopwatch::start();
         self.push();
-        self.engine.infer(&mut self.forecasts)?;
+        self.engine.infer(Haste::Latency, &mut self.forecasts)?;
         let critical = watch.elapsed();
         self.engine.advance()?;
         Ok(StepTimes { critical, advance: watch.elapsed().saturating_sub(critical) })

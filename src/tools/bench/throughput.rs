@@ -12,7 +12,7 @@ use super::ceiling::Raw;
 use super::models::Subject;
 use super::stream::Stream;
 use super::{BenchError, Bound, Quantiles, RAW_BATCH_MAX};
-use crate::engine::inference::{Lane, Runtime};
+use crate::engine::inference::{Lane, OnnxRuntime};
 use crate::engine::model::manifest::Mode;
 use crate::ops::clock::Stopwatch;
 
@@ -53,7 +53,7 @@ pub struct ThroughputRow {
 /// [`BenchError`] where the runtime fails or the model does not serve the mode.
 pub fn row(
     subject: &Subject,
-    runtime: &Runtime,
+    runtime: &OnnxRuntime,
     mode: Mode,
     symbols: usize,
     sgemm_gflops: f64,

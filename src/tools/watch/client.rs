@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 
-use crate::app::config::FeedUrl;
+use crate::net::address::FeedUrl;
 use crate::net::backoff::Backoff;
 use crate::net::dial::{DialError, DialOptions, Dialer, Proxies, Socket, TlsFiles, words};
 use crate::ops::clock::Stopwatch;

@@ -9,7 +9,8 @@ use std::str::FromStr;
 
 use tokio_tungstenite::tungstenite::http::Uri;
 
-use crate::app::config::{ClusterConfig, FeedUrl, KafkaUrl, KafkaUrlError, TopicPlace};
+use crate::adapters::kafka::{ClusterConfig, KafkaUrl, KafkaUrlError, TopicPlace};
+use crate::net::address::FeedUrl;
 
 /// The path of the stream, where a URL has none.
 const PATH_DEFAULT: &str = "/v1/stream";

@@ -301,7 +301,8 @@ fn serve(port: u16) -> Server {
         model: String::new(),
         model_version: String::new(),
         mode: String::new(),
-        onnxruntime: String::new(),
+        runtime: "onnxruntime",
+        runtime_build: String::new(),
     };
     let state = HttpState {
         registry,

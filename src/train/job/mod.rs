@@ -263,7 +263,7 @@ impl Trained {
     ///
     /// # Errors
     /// [`TrainError::Bundle`]; the place is then untouched.
-    pub fn seal(self, root: &Path, runtime: &Runtime) -> Result<PathBuf, TrainError> {
+    pub fn seal(self, root: &Path, runtime: &dyn Runtime) -> Result<PathBuf, TrainError> {
         let folder = self.draft.seal(root, runtime)?;
         if self.fit.stopped != Stopped::Asked {
             // Left behind it does no harm: the next run replaces it.

@@ -16,7 +16,7 @@ pub(crate) mod venue;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use tickcast::engine::inference::Runtime;
+use tickcast::engine::inference::OnnxRuntime;
 
 /// Where ONNX Runtime lies: as `make test` says, or where `make setup` puts it.
 pub(crate) fn onnxruntime() -> PathBuf {
@@ -24,10 +24,10 @@ pub(crate) fn onnxruntime() -> PathBuf {
 }
 
 /// ONNX Runtime, loaded once for all tests of this process.
-pub(crate) fn runtime() -> &'static Runtime {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+pub(crate) fn runtime() -> &'static OnnxRuntime {
+    static RUNTIME: OnceLock<OnnxRuntime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
-        Runtime::load(&onnxruntime()).expect("the library that `make setup` fetches loads")
+        OnnxRuntime::load(&onnxruntime()).expect("the library that `make setup` fetches loads")
     })
 }
 

@@ -6,6 +6,7 @@
 //! producer is full it waits, the queue fills, and the socket is read no further. Never drops a
 //! record but at the deadline of a stop, which it reports.
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use prometheus::{IntCounter, IntGauge, Registry};
@@ -13,7 +14,7 @@ use prometheus::{IntCounter, IntGauge, Registry};
 use super::write::{Sent, TopicWriter, WriteCounts, WriteError};
 use crate::adapters::kafka::gap::GapMarks;
 use crate::core::decode::symbol_of;
-use crate::intake::queue::{Arrival, IntakeReceiver, Record};
+use crate::intake::{Arrival, IntakeReceiver, Record};
 
 /// Records taken from the queue at once.
 const BATCH_RECORDS_MAX: usize = 1024;
@@ -87,7 +88,11 @@ impl BridgeWriter {
     ///
     /// # Errors
     /// [`WriteError::Closed`] where the producer has failed for good.
-    pub fn run(mut self, queue: &IntakeReceiver, cut: &AtomicBool) -> Result<Written, WriteError> {
+    pub fn run(
+        mut self,
+        queue: &IntakeReceiver<Infallible>,
+        cut: &AtomicBool,
+    ) -> Result<Written, WriteError> {
         let patient = || !cut.load(Ordering::Acquire);
         let mut batch = Vec::with_capacity(BATCH_RECORDS_MAX);
         let mut given_up = 0;
@@ -100,7 +105,7 @@ impl BridgeWriter {
                         given_up += u64::from(!self.write(&record, &patient)?);
                     }
                     // Only sources with partitions send commands.
-                    Arrival::Command(_) => {}
+                    Arrival::Command(none) => match none {},
                 }
             }
             if !open {

@@ -1,8 +1,8 @@
 //! From a line in the stream to a committed offset.
 //!
-//! Owns the order of a checkpoint: forecasts acknowledged, then states stored and acknowledged,
+//! Owns the order of a commit: forecasts acknowledged, then states stored and acknowledged,
 //! then the offsets committed; or all of them in one transaction. Promises that no offset is
-//! committed beyond work that is done (I5). While a checkpoint without a transaction is under way
+//! committed beyond work that is done (I5). While a commit without a transaction is under way
 //! records go on flowing; with one, the shards wait for it. Never polls the consumer.
 
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -17,20 +17,20 @@ use super::Failure;
 use super::client::{self, GroupConsumer};
 use super::partitions::Reading;
 use super::publisher::{Batch, KafkaPublisher, Turn};
-use crate::app::config::{Delivery, KafkaConfig};
+use super::{Delivery, KafkaConfig};
 use crate::engine::pipeline::StoredState;
-use crate::intake::queue::IntakeSender;
+use crate::intake::IntakeSender;
 use crate::ops::clock::Stopwatch;
-use crate::shard::command::{self, Command};
+use crate::shard::command::{Command, CommitLine};
 
-/// How long a checkpoint may take that waits for the coordinator of the group.
+/// How long a commit may take that waits for the coordinator of the group.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The wait before it is asked again.
 const COMMIT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A checkpoint under way.
-pub(super) struct Checkpoint {
+/// A commit under way.
+pub(super) struct Commit {
     covered: Vec<Reading>,
     /// Which forecasts came before the line.
     turn: Turn,
@@ -51,22 +51,22 @@ enum Stage {
     Waiting(Stopwatch),
 }
 
-/// What a checkpoint needs besides itself.
+/// What a commit needs besides itself.
 pub(super) struct Tools<'s> {
     pub(super) config: &'s KafkaConfig,
     pub(super) consumer: &'s GroupConsumer,
     pub(super) publisher: &'s KafkaPublisher,
-    pub(super) shards: &'s [IntakeSender],
+    pub(super) shards: &'s [IntakeSender<Command>],
 }
 
 /// How far one has come.
 pub(super) enum Progress {
-    UnderWay(Checkpoint),
+    UnderWay(Commit),
     /// These positions are committed.
     Done(Vec<Reading>, Stopwatch),
 }
 
-impl Checkpoint {
+impl Commit {
     /// Draws the line behind everything that was handed to the shards.
     pub(super) fn begin(
         tools: &Tools<'_>,
@@ -81,9 +81,9 @@ impl Checkpoint {
                 resumes.push(resume);
                 resumed
             });
-            let checkpoint = command::Checkpoint { answer: answer.clone(), resume };
+            let line = CommitLine { answer: answer.clone(), resume };
             shard
-                .command(Command::Checkpoint(checkpoint))
+                .command(Command::Commit(line))
                 .map_err(|_| Failure::Final(super::KafkaError::EngineGone))?;
         }
         let missing = tools.shards.len();

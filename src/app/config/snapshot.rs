@@ -1,4 +1,4 @@
-//! The section `[checkpoint]`: where and how often states are kept on this machine.
+//! The section `[snapshot]`: where and how often states are kept on this machine.
 //!
 //! Owns the section's keys and their rules.
 
@@ -9,7 +9,7 @@ use crate::ports::section::Section;
 
 /// The local snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckpointConfig {
+pub struct SnapshotConfig {
     /// Where; `None` for nowhere.
     pub folder: Option<PathBuf>,
     /// How often.
@@ -19,7 +19,7 @@ pub struct CheckpointConfig {
 }
 
 /// Reads the section. `state_directory` is what systemd says in the variable `STATE_DIRECTORY`.
-pub(super) fn read(mut section: Section<'_>, state_directory: Option<&str>) -> CheckpointConfig {
+pub(super) fn read(mut section: Section<'_>, state_directory: Option<&str>) -> SnapshotConfig {
     let folder = match section.optional_text("folder").as_deref() {
         None => None,
         // Several folders stand apart by colons; the first is the one that the unit names first.
@@ -29,7 +29,7 @@ pub(super) fn read(mut section: Section<'_>, state_directory: Option<&str>) -> C
             .map(PathBuf::from),
         Some(folder) => Some(folder.into()),
     };
-    let config = CheckpointConfig {
+    let config = SnapshotConfig {
         folder,
         interval: Duration::from_millis(section.count("interval_ms", 10, 3_600_000) as u64),
         // The limit fits.

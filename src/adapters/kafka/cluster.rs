@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use super::kafka::{FIXED, is_secret};
-use super::{KafkaConfig, KafkaUrl};
+use super::address::KafkaUrl;
+use super::settings::{FIXED, KafkaConfig, is_secret};
 use crate::core::domain::UnixNanos;
 
 /// A cluster and how it is spoken to.

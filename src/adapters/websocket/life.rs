@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::adapters::websocket::FeedSettings;
+use super::FeedSettings;
 use crate::ports::section::Section;
 
 /// Reads the keys. How many symbols are remembered is the engine's to say.

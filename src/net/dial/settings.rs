@@ -1,14 +1,13 @@
-//! How a feed is reached: certificates, headers, proxies and limits, all of the section `[source]`.
+//! How a feed is reached: certificates, headers, proxies and limits, all keys of `[source]`.
 //!
 //! Owns these keys and their rules. Promises that what is secret is read from its file here and
 //! shown nowhere.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::net::dial::{ClientFiles, DialOptions, Proxies, TlsFiles};
+use super::{ClientFiles, DialOptions, Header, Proxies, Secret, TlsFiles};
 use crate::ports::section::Section;
 
 /// The ending of a key whose value is the path of a file that holds the real value.
@@ -27,39 +26,8 @@ const RESERVED: [&str; 9] = [
     "upgrade",
 ];
 
-/// One header of the handshake.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// Its name.
-    pub name: String,
-    /// Its value.
-    pub value: Secret,
-}
-
-/// A text that is shown nowhere.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Keeps a text.
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text, to be sent and not to be shown.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("***")
-    }
-}
-
 /// Reads the keys; `variables` may name proxies.
-pub(super) fn read(
+pub fn read_options(
     section: &mut Section<'_>,
     variables: &HashMap<String, String>,
     message_bytes_max: usize,
@@ -136,9 +104,9 @@ mod tests {
 
     /// What is read of a table of headers, and the problems.
     fn read(pairs: &[(&str, &str)]) -> (Vec<Header>, Vec<String>) {
-        let mut problems = Problems::default();
+        let problems = Problems::default();
         let mut section =
-            Section::root(Value::new(None, ValueKind::Table(config::Map::new())), &mut problems);
+            Section::root(Value::new(None, ValueKind::Table(config::Map::new())), &problems);
         let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let headers = headers(&mut section, pairs.collect());
         section.finish();

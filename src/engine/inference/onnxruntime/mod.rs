@@ -5,6 +5,8 @@
 //! inputs and outputs are bound once per shape. Never loads a model from a path: it takes bytes
 //! that somebody verified.
 
+mod library;
+
 use std::path::Path;
 
 use ort::environment::Environment;
@@ -14,14 +16,16 @@ use ort::session::Session;
 use ort::value::Tensor;
 use tracing::debug;
 
-use super::{Backend, InferenceError, Lane, LibraryError, Shape, Signature};
+pub use self::library::{LibraryError, locate_library};
+
+use super::{Backend, InferenceError, Lane, Runtime, Shape, Signature};
 
 /// The environment variables that keep ONNX Runtime from sending telemetry.
 pub const TELEMETRY_SWITCHES: [&str; 2] = ["ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"];
 
 /// The loaded library; one per process. Cloning shares it.
 #[derive(Clone)]
-pub struct Runtime {
+pub struct OnnxRuntime {
     environment: Environment,
 }
 
@@ -47,7 +51,7 @@ fn failed<E: std::fmt::Display>(context: &'static str) -> impl Fn(E) -> Inferenc
     move |error| InferenceError::Runtime { context, message: error.to_string() }
 }
 
-impl Runtime {
+impl OnnxRuntime {
     /// Loads the library at `path`, or by the system's search where it is a bare name.
     ///
     /// # Errors
@@ -64,11 +68,6 @@ impl Runtime {
             .build()
             .map_err(|error| LibraryError::Load(error.to_string()))?;
         Ok(Self { environment })
-    }
-
-    /// What the library says of its own build.
-    pub fn build_info(&self) -> &'static str {
-        ort::info()
     }
 
     /// Opens a session of one thread on verified model bytes.
@@ -92,6 +91,20 @@ impl Runtime {
             .with_intra_op_spinning(false)?
             .with_inter_op_spinning(false)?
             .commit_from_memory(onnx)
+    }
+}
+
+impl Runtime for OnnxRuntime {
+    fn name(&self) -> &'static str {
+        "onnxruntime"
+    }
+
+    fn build(&self) -> String {
+        ort::info().to_owned()
+    }
+
+    fn open(&self, onnx: &[u8], signature: &Signature) -> Result<Box<dyn Backend>, InferenceError> {
+        Ok(Box::new(self.session(onnx, signature)?))
     }
 }
 

@@ -6,11 +6,20 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::HttpConfig;
-use crate::adapters::http::access::{Access, AccessToken, TokenError};
+use super::access::{Access, AccessToken, TokenError};
 use crate::ports::section::Section;
 
-pub(super) fn read(mut section: Section<'_>) -> HttpConfig {
+/// Probes, metrics and the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// The address to listen on; port 0 takes a free one.
+    pub bind: SocketAddr,
+    /// Who may use it.
+    pub access: Access,
+}
+
+/// Reads the section.
+pub fn read(mut section: Section<'_>) -> HttpConfig {
     let text = section.text("bind");
     let bind = text.parse::<SocketAddr>().unwrap_or_else(|error| {
         section.problem("bind", format_args!("`{text}` is no IP:PORT ({error})"));

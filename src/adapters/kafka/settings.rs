@@ -1,12 +1,12 @@
 //! The section `[kafka]`: brokers, topics, and what is promised about delivery.
 //!
-//! Owns its keys and their rules.
+//! Owns its keys and their rules. Never connects.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::url::is_topic_name;
+use super::address::{KafkaUrlError, is_topic_name};
 use crate::core::domain::UnixNanos;
 use crate::ports::section::Section;
 
@@ -35,7 +35,7 @@ pub struct KafkaConfig {
     pub replication: i32,
     /// What is promised.
     pub delivery: Delivery,
-    /// The time between two checkpoints.
+    /// The time between two commits.
     pub commit_interval: Duration,
     /// The name of this instance in the group: the same after a restart, different from all others.
     pub instance: String,
@@ -181,7 +181,7 @@ impl fmt::Debug for KafkaConfig {
 }
 
 /// Reads the section. Whether it is complete is judged by whoever wants it.
-pub(super) fn read(mut section: Section<'_>) -> KafkaConfig {
+pub(super) fn read_section(mut section: Section<'_>) -> KafkaConfig {
     let time = |section: &mut Section<'_>, name, max| {
         Duration::from_millis(section.count(name, 1, max) as u64)
     };
@@ -263,7 +263,7 @@ pub(super) fn read(mut section: Section<'_>) -> KafkaConfig {
     for (name, topic) in named.chain(written) {
         // An empty name is told above.
         if !topic.is_empty() && !is_topic_name(topic) {
-            section.problem(name, format_args!("`{topic}`: {}", super::KafkaUrlError::Topic));
+            section.problem(name, format_args!("`{topic}`: {}", KafkaUrlError::Topic));
         }
     }
     let outputs = [Some(&config.forecasts), config.scores.as_ref(), config.dead_letters.as_ref()];

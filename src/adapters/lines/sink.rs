@@ -1,0 +1,41 @@
+//! Lines as a sink of a shard.
+
+use std::io;
+
+use super::LineQueue;
+use crate::ports::sink::{Outgoing, Sink, SinkClosed};
+
+/// A shard's end of both writers.
+#[derive(Clone)]
+pub(super) struct LinesSink {
+    forecasts: Option<LineQueue>,
+    scores: Option<LineQueue>,
+}
+
+impl LinesSink {
+    pub(super) fn new(forecasts: Option<LineQueue>, scores: Option<LineQueue>) -> Self {
+        Self { forecasts, scores }
+    }
+}
+
+impl Sink for LinesSink {
+    fn another(&self) -> Box<dyn Sink> {
+        Box::new(self.clone())
+    }
+
+    fn publish(&mut self, forecast: &Outgoing<'_>) -> Result<(), SinkClosed> {
+        write(self.forecasts.as_ref(), forecast)
+    }
+
+    fn publish_score(&mut self, score: &Outgoing<'_>) -> Result<(), SinkClosed> {
+        write(self.scores.as_ref(), score)
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        self.forecasts.iter().chain(&self.scores).try_for_each(LineQueue::settle)
+    }
+}
+
+fn write(queue: Option<&LineQueue>, record: &Outgoing<'_>) -> Result<(), SinkClosed> {
+    queue.map_or(Ok(()), |queue| queue.write(record.shared()).map_err(|_| SinkClosed("lines")))
+}

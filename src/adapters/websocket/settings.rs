@@ -1,0 +1,154 @@
+//! The settings of a live feed: its keys of `[source]`, and the source that they make.
+//!
+//! Owns the settings type and its rules. Never connects.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::life;
+use super::venue_keys;
+use super::{FeedSettings, WebSocketMetrics, WebSocketSource};
+use crate::core::venue::{ConnectionPlan, Venue};
+use crate::intake::WhenFull;
+use crate::net::address::FeedUrl;
+use crate::net::dial::{DialOptions, Dialer, read_options};
+use crate::ops::exit::{Exit, Failure};
+use crate::ports::input::InputIdentity;
+use crate::ports::source::{
+    Source, SourceFacts, SourceKind, SourceOpening, SourceReader, SourceSettings, refuse_foreign,
+};
+
+/// One gibibyte: no message is larger.
+const MESSAGE_BYTES_MAX: usize = 1 << 30;
+
+/// The longest message that `tickcast check` shows, in characters.
+const SHOWN_CHARACTERS_MAX: usize = 200;
+
+/// The settings of a live feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebSocketSettings {
+    /// What its frames mean, and what it allows.
+    pub venue: Arc<Venue>,
+    /// Where to connect to, and what to subscribe to there; at least one.
+    pub connections: Vec<FeedConnection>,
+    /// How it is reached.
+    pub dial: DialOptions,
+    /// How its connections live.
+    pub life: FeedSettings,
+}
+
+/// One connection to a feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedConnection {
+    /// Where the feed is.
+    pub url: FeedUrl,
+    /// What is subscribed to there, and how.
+    pub plan: ConnectionPlan,
+}
+
+/// The kind as `source.kind` names it.
+pub fn kind<C: Send + 'static>() -> SourceKind<C> {
+    SourceKind { name: "websocket", read }
+}
+
+fn read<C: Send + 'static>(reader: SourceReader<'_, '_>) -> Arc<dyn SourceSettings<C>> {
+    let SourceReader { is_chosen, source, variables, .. } = reader;
+    let venue_is_named = source.is_set("venue");
+    let mut venue = venue_keys::read(source);
+    let subscribe = source.texts("subscribe");
+    let message_bytes_max = source.count("message_bytes_max", 1024, MESSAGE_BYTES_MAX);
+    let dial = read_options(source, variables, message_bytes_max);
+    let life = life::read(source);
+    let url = source.optional_text("url");
+    if !is_chosen {
+        let set = [
+            ("venue", venue_is_named),
+            ("symbols", !venue.symbols.is_empty()),
+            ("url", url.is_some() && !venue_is_named),
+            ("subscribe", !subscribe.is_empty() && !venue_is_named),
+        ];
+        refuse_foreign(source, &set, "websocket");
+        let nowhere = venue_keys::nowhere();
+        return Arc::new(WebSocketSettings { venue: nowhere, connections: Vec::new(), dial, life });
+    }
+    (venue.url, venue.subscribe) = (url.unwrap_or_default(), subscribe);
+    let (venue, connections) = venue_keys::compile(&venue, source);
+    Arc::new(WebSocketSettings { venue, connections, dial, life })
+}
+
+impl WebSocketSettings {
+    /// Reads the certificates that the addresses ask for.
+    ///
+    /// # Errors
+    /// [`Exit`] with code 78 for certificates that cannot be used.
+    pub fn dialer(&self) -> Result<Dialer, Exit> {
+        let encrypted = |connection: &FeedConnection| connection.url.endpoint().encrypted;
+        Dialer::new(self.dial.clone(), self.connections.iter().any(encrypted))
+            .map_err(Exit::while_doing(Failure::Configuration, "source.url"))
+    }
+
+    /// Opens the feed, which remembers the trade ids of `symbols_max` symbols.
+    ///
+    /// # Errors
+    /// [`Exit`] with code 78 for certificates that cannot be used.
+    pub fn open_feed(
+        &self,
+        symbols_max: usize,
+        metrics: WebSocketMetrics,
+        seed: u64,
+    ) -> Result<WebSocketSource, Exit> {
+        let dialer = self.dialer()?;
+        Ok(WebSocketSource::new(self, dialer, symbols_max, metrics, seed))
+    }
+
+    /// What would be connected to and sent, as lines.
+    pub fn plan(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (index, FeedConnection { url, plan }) in self.connections.iter().enumerate() {
+            let symbols = match plan.symbols.len() {
+                0 => String::new(),
+                1 => ", 1 symbol".to_owned(),
+                count => format!(", {count} symbols"),
+            };
+            lines.push(format!("connection {:<3}{url}{symbols}", index + 1));
+            for message in &plan.subscribe {
+                let mut shown: String = message.text.chars().take(SHOWN_CHARACTERS_MAX).collect();
+                if shown.len() < message.text.len() {
+                    shown.push('…');
+                }
+                lines.push(format!("  sends       {shown}"));
+            }
+        }
+        lines
+    }
+}
+
+impl<C: Send + 'static> SourceSettings<C> for WebSocketSettings {
+    fn facts(&self) -> SourceFacts {
+        SourceFacts {
+            when_full: WhenFull::DropOldest,
+            may_drop: true,
+            is_live: true,
+            delivers_scores: false,
+            commits: false,
+            message_bytes_max: Some(self.dial.message_bytes_max),
+        }
+    }
+
+    fn check(&self) -> Result<Vec<String>, Exit> {
+        drop(self.dialer()?);
+        Ok(self.plan())
+    }
+
+    fn identity(&self) -> Result<Option<InputIdentity>, Exit> {
+        let digest = Sha256::digest(self.connections[0].url.place());
+        Ok(Some(InputIdentity::Feed(digest.into())))
+    }
+
+    fn open(&self, opening: &SourceOpening<'_>) -> Result<Box<dyn Source<C>>, Exit> {
+        let metrics = WebSocketMetrics::register(opening.registry)
+            .map_err(Exit::because(Failure::Internal))?;
+        Ok(Box::new(self.open_feed(opening.symbols_max, metrics, opening.seed)?))
+    }
+}

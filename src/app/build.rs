@@ -1,0 +1,342 @@
+//! From a configuration to a daemon that is ready to run.
+//!
+//! Owns the order in which things are made: what can be refused comes before what leaves a trace,
+//! so the port is bound before a file is opened for appending. Takes no input, and starts no thread
+//! of the data path.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+use prometheus::Registry;
+use tokio::sync::watch;
+use tracing::info;
+
+use super::config::{Config, HealthConfig, SnapshotConfig};
+use super::stop::Finish;
+use super::{App, KeeperParts, OpenSource, process_seed};
+use crate::adapters::http::{HttpServer, HttpState, Models, VersionInfo};
+use crate::adapters::stream::{StreamHub, StreamId, StreamMetrics};
+use crate::core::domain::DurationNanos;
+use crate::core::health::{FeedLink, HealthLimits};
+use crate::engine::inference::Runtime;
+use crate::engine::model::Bundle;
+use crate::engine::pipeline::{Pipeline, PipelineSettings, Pipelines};
+use crate::engine::wire::forecast::RecordTemplate;
+use crate::intake::{IntakeMetrics, IntakeReceiver, IntakeSender, Router, intake};
+use crate::keep::reload::{ReloadMetrics, Reloader, RunningModel};
+use crate::keep::snapshot::{Keeper, SnapshotMetrics};
+use crate::ops::affinity::Processors;
+use crate::ops::clock::Stopwatch;
+use crate::ops::exit::{Exit, Failure};
+use crate::ops::process::{self, ModelInfo};
+use crate::ops::readiness::Readiness;
+use crate::ops::supervise::{Stage, SuperviseMetrics, Supervisor};
+use crate::ports::input::{InputProgress, Start};
+use crate::ports::sink::{OpenSink, Sink};
+use crate::ports::source::SourceOpening;
+use crate::shard::command::{Command, Handed};
+use crate::shard::{
+    HealthMetrics, HealthWatch, Publisher, ScoreMetrics, Shard, ShardMetrics, SymbolBoard,
+};
+
+/// How long a source with nothing to commit has to end before it is left behind.
+const SOURCE_STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What every part of the daemon is built from.
+struct Builder<'b> {
+    config: Config,
+    bundle: &'b Bundle,
+    runtime: Arc<dyn Runtime>,
+    /// What the pipeline of one shard is built by.
+    settings: PipelineSettings,
+    registry: Registry,
+    readiness: Readiness,
+}
+
+/// The open sinks of the daemon.
+struct Sinks {
+    ends: Vec<Box<dyn Sink>>,
+    stages: Vec<Stage>,
+    finishes: Vec<Finish>,
+}
+
+/// What states are restored from, and kept in.
+struct Kept {
+    keeper: Option<Keeper>,
+    /// Where the source notes how far it is; `None` where nothing is kept.
+    progress: Option<InputProgress>,
+    start: Start,
+}
+
+impl App {
+    /// Builds the daemon: proves the model, opens the sinks and the source, binds the port.
+    ///
+    /// # Errors
+    /// [`Exit`] with code 78 for what the configuration got wrong, 75 for a port that is taken.
+    pub fn build(config: Config, bundle: &Bundle, runtime: Arc<dyn Runtime>) -> Result<Self, Exit> {
+        let settings = config.pipeline().of_shard(config.shards.count);
+        let (registry, readiness) = (Registry::new(), Readiness::new());
+        let builder = Builder { config, bundle, runtime, settings, registry, readiness };
+        let mut pipelines = builder.pipelines()?;
+        let template = pipelines[0].template().clone();
+        let stream = builder.stream()?;
+        // The port before the files: a second daemon on the same port must not touch them.
+        let bind = builder.config.http.bind;
+        let http = HttpServer::bind(bind).map_err(Exit::because(Failure::Temporary))?;
+        let sinks = builder.sinks(&stream)?;
+        let intake = registered(IntakeMetrics::register(&builder.registry))?;
+        let (router, receivers) = builder.queues(&intake);
+        let Kept { keeper, progress, start } = builder.restore(&mut pipelines)?;
+        let models = builder.reloads(&router, &pipelines[0])?;
+        let (last_states, last) = channel();
+        let keeper = keeper.zip(progress.clone()).map(|(keeper, input)| KeeperParts {
+            keeper,
+            shards: router.commanders(),
+            last,
+            sinks: another(&sinks.ends),
+            input,
+            model: pipelines[0].label(),
+        });
+        let closer = router.closer();
+        let source = builder.source(router, start, progress)?;
+        let metrics = registered(ShardMetrics::register(&builder.registry))?;
+        let last_states = keeper.is_some().then_some(last_states);
+        let shards = builder.shards(pipelines, receivers, &sinks.ends, &metrics, last_states)?;
+        let (shards, symbols) = builder.watched(shards)?;
+        let liveness = Readiness::new();
+        let stages = stages_of(&source, &shards, sinks.stages);
+        let supervisor = builder.supervisor(stages, &liveness, metrics)?;
+        let Builder { config, runtime, registry, readiness, .. } = builder;
+        let reloads = models.reloads.clone();
+        let http_state = HttpState {
+            registry,
+            readiness: readiness.clone(),
+            liveness,
+            symbols: Some(symbols),
+            stream: Some(stream),
+            version: Some(version(&template, &*runtime)),
+            models: Some(models),
+            access: config.http.access,
+        };
+        Ok(Self {
+            source,
+            shards,
+            processors: config.shards.pin_threads.then(Processors::given).flatten(),
+            finishes: sinks.finishes,
+            keeper,
+            reloads,
+            http,
+            http_state,
+            readiness,
+            supervisor,
+            intake,
+            closer,
+            shutdown_deadline: config.shutdown_deadline,
+        })
+    }
+}
+
+impl Builder<'_> {
+    /// A pipeline for each shard: opens the model and proves it, once for each.
+    fn pipelines(&self) -> Result<Vec<Pipeline>, Exit> {
+        (0..self.config.shards.count)
+            .map(|_| Pipeline::build(self.bundle, &*self.runtime, &self.settings))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(Exit::because(Failure::Configuration))
+    }
+
+    fn stream(&self) -> Result<StreamHub, Exit> {
+        let Config { stream, engine, .. } = &self.config;
+        let metrics = registered(StreamMetrics::register(&self.registry))?;
+        let limits = stream.limits(engine.symbols_max);
+        Ok(StreamHub::new(limits, StreamId(process_seed()), metrics))
+    }
+
+    /// Opens every sink; the stream gets each record last and finishes first.
+    fn sinks(&self, stream: &StreamHub) -> Result<Sinks, Exit> {
+        let mut sinks = Sinks { ends: Vec::new(), stages: Vec::new(), finishes: Vec::new() };
+        let mut add = |OpenSink { sink, stages, finish }: OpenSink| {
+            sinks.ends.push(sink);
+            sinks.stages.extend(stages);
+            sinks.finishes.insert(0, finish);
+        };
+        for settings in &self.config.sinks {
+            settings.open(&self.registry)?.into_iter().for_each(&mut add);
+        }
+        add(stream.as_sink());
+        Ok(sinks)
+    }
+
+    /// A queue for each shard.
+    fn queues(&self, metrics: &IntakeMetrics) -> (Router<Command>, Vec<IntakeReceiver<Command>>) {
+        let Config { source, shards, .. } = &self.config;
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            (0..shards.count).map(|_| intake(source.intake(), metrics.clone())).unzip();
+        let is_live = source.settings.facts().is_live;
+        let live = |sender: IntakeSender<Command>| if is_live { sender.live() } else { sender };
+        (Router::new(senders.into_iter().map(live).collect()), receivers)
+    }
+
+    /// Restores the states that a snapshot holds, where snapshots are kept.
+    fn restore(&self, pipelines: &mut [Pipeline]) -> Result<Kept, Exit> {
+        // Registered also where nothing is kept, so that a dashboard shows zeros and not a hole.
+        let metrics = registered(SnapshotMetrics::register(&self.registry))?;
+        let identity = self.config.source.settings.identity()?;
+        let SnapshotConfig { folder, interval, gap_steps_max } = &self.config.snapshot;
+        let (folder, input) = match (folder, identity) {
+            (Some(folder), Some(identity)) => (folder, InputProgress::new(identity)),
+            (folder, _) => {
+                if let Some(folder) = folder {
+                    info!(
+                        folder = %folder.display(),
+                        "no snapshots: the source keeps states itself, or cannot be read again"
+                    );
+                }
+                return Ok(Kept { keeper: None, progress: None, start: Start::default() });
+            }
+        };
+        let configuration = Exit::because(Failure::Configuration);
+        let mut keeper = Keeper::open(folder, *interval, metrics).map_err(&configuration)?;
+        let models = pipelines[0].readable();
+        let step_seconds = i64::from(self.bundle.manifest().step.interval_seconds);
+        let gap_max = DurationNanos::from_seconds(step_seconds)
+            .and_then(|step| step.times(*gap_steps_max))
+            .unwrap_or(DurationNanos::MAX);
+        let restored = keeper.restore(pipelines, &input, &models, gap_max);
+        let start = restored.map_err(&configuration)?;
+        Ok(Kept { keeper: Some(keeper), progress: Some(input), start })
+    }
+
+    fn source(
+        &self,
+        router: Router<Command>,
+        start: Start,
+        progress: Option<InputProgress>,
+    ) -> Result<OpenSource, Exit> {
+        let Config { source: config, engine, shutdown_deadline: deadline, .. } = &self.config;
+        let source = config.settings.open(&SourceOpening {
+            registry: &self.registry,
+            symbols_max: engine.symbols_max,
+            seed: process_seed(),
+        })?;
+        let commits = config.settings.facts().commits;
+        let stop_timeout = if commits { *deadline } else { SOURCE_STOP_TIMEOUT.min(*deadline) };
+        Ok(OpenSource { source, router, start, progress, stop_timeout })
+    }
+
+    /// Starts the thread that takes over other versions of the model.
+    fn reloads(&self, router: &Router<Command>, pipeline: &Pipeline) -> Result<Models, Exit> {
+        let info: ModelInfo = registered(process::register(&self.registry))?;
+        info.show(pipeline.template());
+        let (running_model, running) = watch::channel(RunningModel::of(pipeline));
+        let reloader = Reloader {
+            choice: self.config.model.clone(),
+            settings: self.settings.clone(),
+            runtime: Arc::clone(&self.runtime),
+            shards: router.commanders(),
+            manifest: pipeline.manifest().clone(),
+            running: running_model,
+            info,
+            metrics: registered(ReloadMetrics::register(&self.registry))?,
+        };
+        let reloads = reloader
+            .start()
+            .map_err(Exit::while_doing(Failure::Internal, "start the reload thread"))?;
+        Ok(Models { running, reloads })
+    }
+
+    /// A shard for each pipeline, with an end of every sink. `last_states` is where the states go
+    /// when a shard ends, where they are kept.
+    fn shards(
+        &self,
+        pipelines: Vec<Pipeline>,
+        receivers: Vec<IntakeReceiver<Command>>,
+        sinks: &[Box<dyn Sink>],
+        metrics: &ShardMetrics,
+        last_states: Option<Sender<Handed>>,
+    ) -> Result<Vec<Shard>, Exit> {
+        let Config { metrics: listed, shards, .. } = &self.config;
+        let template = pipelines[0].template();
+        let scores =
+            ScoreMetrics::register(&self.registry, template, &listed.symbols, pipelines.len());
+        let scores = registered(scores)?;
+        let shard = |(index, (pipeline, receiver))| {
+            let pipelines = Pipelines::new(pipeline, &self.settings);
+            let publisher = Publisher::new(another(sinks));
+            let (metrics, scores) = (metrics.clone(), scores.of_shard(index));
+            let records_max = shards.drain_records_max;
+            let shard = Shard::new(pipelines, receiver, publisher, metrics, scores, records_max);
+            match &last_states {
+                Some(last_states) => shard.with_keeper(last_states.clone()),
+                None => shard,
+            }
+        };
+        Ok(pipelines.into_iter().zip(receivers).enumerate().map(shard).collect())
+    }
+
+    /// Has every shard judge how its symbols are, by what the source says of its connection.
+    fn watched(&self, shards: Vec<Shard>) -> Result<(Vec<Shard>, SymbolBoard), Exit> {
+        let metrics = registered(HealthMetrics::register(&self.registry))?;
+        let manifest = self.bundle.manifest();
+        let HealthConfig { quiet_min, stale_min, stale_waits } = self.config.health;
+        let first_wait = Duration::from_secs(u64::from(manifest.step.interval_seconds));
+        let limits = HealthLimits { quiet_min, stale_min, stale_waits, first_wait };
+        let clock = Stopwatch::start();
+        let watch = |shard: Shard| {
+            let source = self.readiness.condition("source");
+            let feed = move || if source.is_met() { FeedLink::Connected } else { FeedLink::Lost };
+            let (watch, page) = HealthWatch::new(Box::new(feed), limits, metrics.clone(), clock);
+            (shard.watched(watch), page)
+        };
+        let (shards, pages) = shards.into_iter().map(watch).unzip();
+        Ok((shards, SymbolBoard::new(pages, clock, manifest.window_steps as usize)))
+    }
+
+    fn supervisor(
+        &self,
+        stages: Vec<Stage>,
+        liveness: &Readiness,
+        metrics: ShardMetrics,
+    ) -> Result<Supervisor, Exit> {
+        let alive = liveness.condition("stages");
+        alive.ready();
+        Ok(Supervisor {
+            stages,
+            stall_timeout: self.config.stall_timeout,
+            readiness: self.readiness.clone(),
+            alive,
+            metrics: registered(SuperviseMetrics::register(&self.registry))?,
+            notifier: None,
+            watchdog: None,
+            progress: Box::new(move || format!("{} forecasts", metrics.forecasts())),
+        })
+    }
+}
+
+/// A metric that is registered twice is a fault of the program.
+fn registered<T>(outcome: Result<T, prometheus::Error>) -> Result<T, Exit> {
+    outcome.map_err(Exit::because(Failure::Internal))
+}
+
+/// Another end of every sink.
+fn another(ends: &[Box<dyn Sink>]) -> Vec<Box<dyn Sink>> {
+    ends.iter().map(|sink| sink.another()).collect()
+}
+
+/// What the supervisor watches, in the order of the data.
+fn stages_of(source: &OpenSource, shards: &[Shard], sinks: Vec<Stage>) -> Vec<Stage> {
+    let source = Stage::new("source", source.router.pulse());
+    let shards = shards.iter().enumerate().map(|(index, shard)| shard.stage(index));
+    std::iter::once(source).chain(shards).chain(sinks).collect()
+}
+
+fn version(template: &RecordTemplate, runtime: &dyn Runtime) -> VersionInfo {
+    VersionInfo {
+        model: template.model.clone(),
+        model_version: template.model_version.clone(),
+        mode: template.mode.to_string(),
+        runtime: runtime.name(),
+        runtime_build: runtime.build(),
+    }
+}

@@ -1,0 +1,86 @@
+//! One decoder before the pipelines of all models of a stream.
+//!
+//! Owns the decoding of a record, which belongs to no model: each tick is decoded once, and every
+//! pipeline takes it. The first pipeline is the live one; today it is the only one. Promises that a
+//! pipeline sees every tick, in the order of the records.
+
+use super::{Pipeline, PipelineSettings};
+use crate::core::decode::{JsonDecoder, symbol_of};
+use crate::core::domain::{Position, Reject, TimeUnit, UnixNanos};
+
+/// The pipelines of a stream behind their decoder.
+pub struct Pipelines {
+    decoder: JsonDecoder,
+    time_unit: TimeUnit,
+    record_bytes_max: usize,
+    live: Pipeline,
+}
+
+impl Pipelines {
+    /// A stream with one live model.
+    pub fn new(live: Pipeline, settings: &PipelineSettings) -> Self {
+        let PipelineSettings { time_unit, record_bytes_max, .. } = *settings;
+        let decoder = decoder_of(&live, time_unit, record_bytes_max);
+        Self { decoder, time_unit, record_bytes_max, live }
+    }
+
+    /// The model whose forecasts are published.
+    pub fn live(&self) -> &Pipeline {
+        &self.live
+    }
+
+    /// As [`Pipelines::live`], to drive it.
+    pub fn live_mut(&mut self) -> &mut Pipeline {
+        &mut self.live
+    }
+
+    /// Puts another pipeline in place of the live one, which comes back.
+    pub fn replace_live(&mut self, next: Pipeline) -> Pipeline {
+        self.decoder = decoder_of(&next, self.time_unit, self.record_bytes_max);
+        std::mem::replace(&mut self.live, next)
+    }
+
+    /// Decodes one record and has every pipeline take it; returns the reason where the live one
+    /// refused it. `decoded` is called between decoding and the step, for measuring; see
+    /// [`Pipeline::take`] for the others.
+    ///
+    /// # Errors
+    /// Those of `flush`.
+    pub fn take<E>(
+        &mut self,
+        record: &[u8],
+        position: Option<Position>,
+        received: Option<UnixNanos>,
+        decoded: impl FnOnce(),
+        flush: impl FnMut(&mut Pipeline) -> Result<(), E>,
+    ) -> Result<Option<Reject>, E> {
+        let outcome = self.decoder.decode(record);
+        decoded();
+        match outcome {
+            Ok(tick) => self.live.take(&tick, position, received, flush),
+            Err(reason) => {
+                self.live.engine_mut().refuse(reason);
+                Ok(Some(reason))
+            }
+        }
+    }
+
+    /// Notes that data of every symbol may be missing from here on.
+    pub fn mark_gap(&mut self) {
+        self.live.engine_mut().mark_gap();
+    }
+
+    /// Notes that data of the symbol of a record may be missing right before it. To be called
+    /// before the record is taken, which may still be refused: the mark then waits for the next
+    /// one.
+    pub fn mark_gap_before(&mut self, record: &[u8], position: Option<Position>) {
+        if let Some(symbol) = symbol_of(record) {
+            self.live.engine_mut().mark_gap_before(&symbol, position);
+        }
+    }
+}
+
+/// A decoder of the fields that a model reads. What a model requires of them it checks itself.
+fn decoder_of(pipeline: &Pipeline, time_unit: TimeUnit, record_bytes_max: usize) -> JsonDecoder {
+    JsonDecoder::new(pipeline.schema().clone(), &[], time_unit, record_bytes_max)
+}

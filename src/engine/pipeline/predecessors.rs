@@ -1,0 +1,35 @@
+//! Other versions of the model, whose stored states can be read.
+//!
+//! Owns the pair of a codec and what its states are worth. Promises that both follow from the two
+//! manifests. Never touches a state.
+
+use std::path::Path;
+
+use crate::engine::model::manifest::{Manifest, Mode};
+use crate::engine::model::{Heritage, other_manifests};
+use crate::engine::state::StateCodec;
+
+/// Another version of the model that runs: how to read its states, and what to make of them.
+#[derive(Clone, Debug)]
+pub(super) struct Predecessor {
+    /// Reads states of this version in one mode.
+    pub codec: StateCodec,
+    /// What they are worth.
+    pub heritage: Heritage,
+}
+
+/// The other versions of a model in the folder of models. A version that cannot be read has no
+/// states that anybody could want.
+pub(super) fn predecessors(root: &Path, new: &Manifest) -> Vec<Predecessor> {
+    other_manifests(root, new).flat_map(|old| of_version(&old, new)).collect()
+}
+
+/// What is known of one version, in each of its modes.
+pub(super) fn of_version(old: &Manifest, new: &Manifest) -> Vec<Predecessor> {
+    let Ok(plans) = old.plans() else { return Vec::new() };
+    let in_mode = |mode: &Mode| Predecessor {
+        codec: StateCodec::new(old, *mode),
+        heritage: Heritage::between(old, new, &plans.features),
+    };
+    old.modes.iter().map(in_mode).collect()
+}

@@ -1,0 +1,45 @@
+//! What a pipeline is built by, beside its bundle.
+
+use std::path::PathBuf;
+
+use crate::core::domain::{Symbol, TimeUnit};
+use crate::core::forecast::Intervals;
+use crate::engine::model::manifest::Mode;
+use crate::engine::symbols::{EngineLimits, EnginePolicy};
+
+/// What an operator chooses about a model's pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PipelineSettings {
+    /// The folder of models, in which other versions lie whose states can be read.
+    pub models: PathBuf,
+    /// How the model is driven; `None` chooses `sliding` where the model serves it.
+    pub mode: Option<Mode>,
+    /// The unit of event times that come as numbers.
+    pub time_unit: TimeUnit,
+    /// The largest record that is decoded, in bytes.
+    pub record_bytes_max: usize,
+    /// How far the event time of a record may lie ahead of its reception, in seconds; 0 for any
+    /// distance, `None` for the longer of a minute and a step.
+    pub future_seconds_max: Option<u32>,
+    /// What the engine may use.
+    pub limits: EngineLimits,
+    /// Which windows may forecast.
+    pub policy: EnginePolicy,
+    /// Where intervals come from.
+    pub intervals: Intervals,
+    /// Symbols whose scores are shown apart, in order.
+    pub listed_symbols: Vec<Symbol>,
+    /// How many recent scores are kept for the skill over all symbols.
+    pub recent_scores: usize,
+    /// Whether scores are kept for [`super::Pipeline::emit_scores`].
+    pub keeps_scores: bool,
+}
+
+impl PipelineSettings {
+    /// The same for one of `count` shards, which share the symbols.
+    #[must_use]
+    pub fn of_shard(mut self, count: usize) -> Self {
+        self.limits.symbols_max = self.limits.symbols_max.div_ceil(count);
+        self
+    }
+}

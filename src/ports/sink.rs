@@ -1,0 +1,130 @@
+//! The seam for sinks: where forecasts and scores go.
+//!
+//! Owns the traits that a sink implements and the form in which it gets a record. Promises that
+//! every sink gets the same bytes, and those of one symbol in their order. Never names an adapter.
+
+use std::any::Any;
+use std::cell::OnceCell;
+use std::{fmt, io};
+
+use bytes::Bytes;
+use prometheus::Registry;
+
+use super::section::Section;
+use crate::core::domain::{Reject, Symbol};
+use crate::intake::Record;
+use crate::ops::clock::Stopwatch;
+use crate::ops::exit::Exit;
+use crate::ops::supervise::{Pulse, Stage};
+
+/// One kind of sink.
+#[derive(Clone, Copy)]
+pub struct SinkKind {
+    /// What it is called in log lines and metrics.
+    pub name: &'static str,
+    /// Reads its settings.
+    pub read: fn(SinkReader<'_, '_>) -> std::sync::Arc<dyn SinkSettings>,
+}
+
+/// What the settings of a sink are read from.
+pub struct SinkReader<'r, 'p> {
+    /// The section `[publish]`, which sinks share.
+    pub publish: &'r mut Section<'p>,
+    /// The table of all sections, for a sink with a section of its own.
+    pub root: &'r mut Section<'p>,
+}
+
+/// The checked settings of a sink.
+pub trait SinkSettings: Any + fmt::Debug + Send + Sync {
+    /// Whether it takes scores, which are otherwise not made.
+    fn takes_scores(&self) -> bool;
+
+    /// Opens the sink and registers its metrics; `None` where the configuration turns it off.
+    /// Metrics are registered in both cases, so that a dashboard shows zeros and no hole.
+    ///
+    /// # Errors
+    /// [`Exit`] with code 78 for what cannot be opened.
+    fn open(&self, registry: &Registry) -> Result<Option<OpenSink>, Exit>;
+}
+
+/// A sink that is open.
+pub struct OpenSink {
+    /// An end of it; every shard gets one of its own by [`Sink::another`].
+    pub sink: Box<dyn Sink>,
+    /// What the supervisor watches of it.
+    pub stages: Vec<Stage>,
+    /// Waits until everything that was handed over is out. Called once all ends are gone.
+    pub finish: Box<dyn FnOnce() -> Result<(), Exit> + Send>,
+}
+
+/// One end of a sink. A call hands a record over and returns; it may wait for room, by the sink's
+/// own policy.
+pub trait Sink: Send {
+    /// Another end of the same sink.
+    fn another(&self) -> Box<dyn Sink>;
+
+    /// Takes a forecast.
+    ///
+    /// # Errors
+    /// [`SinkClosed`] where the sink takes nothing more; its `finish` knows why.
+    fn publish(&mut self, forecast: &Outgoing<'_>) -> Result<(), SinkClosed>;
+
+    /// Takes a score.
+    ///
+    /// # Errors
+    /// As [`Sink::publish`].
+    fn publish_score(&mut self, score: &Outgoing<'_>) -> Result<(), SinkClosed>;
+
+    /// Waits until everything that was handed over so far, through any end, is as durable as this
+    /// sink makes it. The snapshot of a state is written only after the records behind it settled.
+    ///
+    /// # Errors
+    /// Why it will not settle.
+    fn settle(&self) -> io::Result<()>;
+
+    /// Takes a refused record; sinks without a place for one ignore it.
+    fn dead_letter(&mut self, record: &Record, reason: Reject, pulse: &Pulse) {
+        let _ = (record, reason, pulse);
+    }
+
+    /// Counts what follows apart from what came before, for a commit that covers the latter.
+    fn turn(&mut self) {}
+}
+
+/// A record on its way out.
+pub struct Outgoing<'r> {
+    /// Whose it is.
+    pub symbol: &'r Symbol,
+    /// The record's bytes.
+    pub bytes: &'r [u8],
+    /// The SHA-256 of the model that made it, in hexadecimal.
+    pub model_sha256: &'r str,
+    /// When the oldest tick of its batch arrived, where that is known.
+    pub arrived: Option<Stopwatch>,
+    /// The shard's sign of life, for a sink that has to wait.
+    pub pulse: &'r Pulse,
+    shared: OnceCell<Bytes>,
+}
+
+/// The sink takes no more records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the sink `{0}` takes no more records")]
+pub struct SinkClosed(pub &'static str);
+
+impl<'r> Outgoing<'r> {
+    /// A record.
+    pub fn new(
+        symbol: &'r Symbol,
+        bytes: &'r [u8],
+        model_sha256: &'r str,
+        arrived: Option<Stopwatch>,
+        pulse: &'r Pulse,
+    ) -> Self {
+        Self { symbol, bytes, model_sha256, arrived, pulse, shared: OnceCell::new() }
+    }
+
+    /// The bytes for a sink that keeps them: one copy, made for the first that asks.
+    pub fn shared(&self) -> Bytes {
+        self.shared.get_or_init(|| Bytes::copy_from_slice(self.bytes)).clone()
+    }
+}

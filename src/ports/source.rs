@@ -1,0 +1,134 @@
+//! The seam for sources: where ticks come from.
+//!
+//! Owns the traits that a source implements and the facts that the daemon needs of it. Promises
+//! that a source reaches the shards through its router alone, in the order in which records came.
+//! Never names an adapter.
+//!
+//! `C` is what the shards take as commands, in line with the records. Most sources send none and
+//! pass it through; Kafka commits offsets and states with it.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use prometheus::Registry;
+use tokio::sync::watch;
+
+use super::input::{InputIdentity, InputProgress, Start};
+use super::section::Section;
+use crate::intake::{Router, WhenFull};
+use crate::ops::exit::Exit;
+use crate::ops::readiness::Condition;
+
+/// One kind of source, as `source.kind` names it.
+pub struct SourceKind<C> {
+    /// The word in the configuration.
+    pub name: &'static str,
+    /// Reads the settings of this kind. It takes its keys out of the configuration whether or not
+    /// the kind is chosen, so that they are known keys; where it is not chosen, keys that are set
+    /// and belong to it alone are a problem.
+    pub read: fn(SourceReader<'_, '_>) -> Arc<dyn SourceSettings<C>>,
+}
+
+/// What the settings of a source are read from.
+pub struct SourceReader<'r, 'p> {
+    /// Whether `source.kind` names this kind.
+    pub is_chosen: bool,
+    /// The section `[source]`, which all kinds share.
+    pub source: &'r mut Section<'p>,
+    /// The table of all sections, for a kind with a section of its own.
+    pub root: &'r mut Section<'p>,
+    /// Variables of the environment, such as those that name proxies.
+    pub variables: &'r HashMap<String, String>,
+}
+
+/// The checked settings of a source.
+pub trait SourceSettings<C>: Any + fmt::Debug + Send + Sync {
+    /// What the daemon needs to know before the source is opened.
+    fn facts(&self) -> SourceFacts;
+
+    /// Looks at everything that can be checked without a connection, and returns lines for
+    /// `tickcast check` to show.
+    ///
+    /// # Errors
+    /// [`Exit`] for the first thing that cannot work.
+    fn check(&self) -> Result<Vec<String>, Exit>;
+
+    /// What tells the input from others, for snapshots; `None` where the source keeps states
+    /// itself, or where the input can neither be met again nor recognized.
+    ///
+    /// # Errors
+    /// [`Exit`] where the input cannot be looked at.
+    fn identity(&self) -> Result<Option<InputIdentity>, Exit>;
+
+    /// Opens the source: reads certificates, opens files, registers metrics. Takes no input.
+    ///
+    /// # Errors
+    /// [`Exit`] with code 78 for what the configuration got wrong.
+    fn open(&self, opening: &SourceOpening<'_>) -> Result<Box<dyn Source<C>>, Exit>;
+}
+
+/// What the daemon needs to know of a source before it is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceFacts {
+    /// What `source.when_full = "auto"` means.
+    pub when_full: WhenFull,
+    /// Whether `"drop_oldest"` may be chosen. A source that promises every record refuses it.
+    pub may_drop: bool,
+    /// Whether records are received when they are delivered, so that they carry that time.
+    pub is_live: bool,
+    /// Whether the source brings a sink of its own that takes scores.
+    pub delivers_scores: bool,
+    /// Whether it needs the shutdown's whole deadline to end, to commit what it read.
+    pub commits: bool,
+    /// The largest message that it takes, in bytes, where it has a limit of its own.
+    pub message_bytes_max: Option<usize>,
+}
+
+/// What a source is opened with.
+pub struct SourceOpening<'o> {
+    /// Where its metrics go.
+    pub registry: &'o Registry,
+    /// The most symbols that the daemon keeps.
+    pub symbols_max: usize,
+    /// What differs between runs, for jitter.
+    pub seed: u64,
+}
+
+/// A source that is open and has taken no input yet.
+pub trait Source<C>: Send {
+    /// Reads until the input ends, `stop` turns true, or the shards take no more. The router's
+    /// queues close when it is dropped.
+    fn run(self: Box<Self>, context: SourceContext<C>) -> BoxFuture<'static, Result<(), Exit>>;
+}
+
+/// What a source runs with.
+pub struct SourceContext<C> {
+    /// The way to the shards.
+    pub router: Router<C>,
+    /// What the readiness probe says of the source.
+    pub ready: Condition,
+    /// Turns true when the source has to end.
+    pub stop: watch::Receiver<bool>,
+    /// Where to begin.
+    pub start: Start,
+    /// Where to note how far the input was delivered, where snapshots are kept.
+    pub progress: Option<InputProgress>,
+}
+
+impl<C> Clone for SourceKind<C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for SourceKind<C> {}
+
+/// Reports settings that are set and belong to a kind of source that is not chosen.
+pub fn refuse_foreign(section: &mut Section<'_>, settings: &[(&'static str, bool)], kind: &str) {
+    for (name, _) in settings.iter().filter(|(_, is_set)| *is_set) {
+        section.problem(name, format_args!("is for kind \"{kind}\" only"));
+    }
+}
