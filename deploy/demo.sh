@@ -41,11 +41,12 @@ mkdir -p "$logs"
 exec 8>>"$logs/.lock"
 flock -n 8 || fail "$EX_TEMPFAIL" "another demo is running (it holds $logs/.lock)"
 
+# What the demo runs. Its profile has a folder of its own, target/demo.
+build=(--locked --profile demo --no-default-features --bin tickcast)
 echo "building the daemon, without the trainer ..."
 # Cargo says itself where it puts the executable; its progress goes to stderr and stays visible.
 tickcast=$(
-  cargo build --release --locked --no-default-features --bin tickcast \
-    --message-format=json-render-diagnostics |
+  cargo build "${build[@]}" --message-format=json-render-diagnostics |
     python3 -c '
 import json, sys
 for message in map(json.loads, sys.stdin):
