@@ -29,8 +29,10 @@ demo: ## Forecast recorded stock days live in this terminal (DEMO_SECONDS=20 end
 demo-kafka: ## The same through topics of a Kafka broker, read back with kcat
 	@deploy/demo.sh kafka
 
+# Begins with a build without the trainer, whose binary the second build replaces in target/debug.
 test: ## Run all tests
 	@deploy/setup.sh all --for test
+	$(ENVIRONMENT); cargo test --locked --no-default-features --test it command_line
 	$(ENVIRONMENT); cargo test --locked
 
 # Not under cargo's own runner: these drive a Prometheus, systemd's judge and a packager.
