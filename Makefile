@@ -7,6 +7,10 @@ SHELL := bash
 export ORT_DISABLE_TELEMETRY := 1
 export ORT_TELEMETRY_DISABLED := 1
 
+# The daemon as it ships, without the trainer. Its profile has a folder of its own, target/dist: only
+# `cargo build --release` and `cargo run --release` write to target/release.
+DAEMON := --locked --profile dist --no-default-features
+
 # Where setup.sh has put ONNX Runtime and the recorded data.
 ENVIRONMENT := eval "$$(deploy/setup.sh env)"
 
@@ -25,8 +29,10 @@ demo: ## Forecast recorded stock days live in this terminal (DEMO_SECONDS=20 end
 demo-kafka: ## The same through topics of a Kafka broker, read back with kcat
 	@deploy/demo.sh kafka
 
+# Begins with a build without the trainer, whose binary the second build replaces in target/debug.
 test: ## Run all tests
 	@deploy/setup.sh all --for test
+	$(ENVIRONMENT); cargo test --locked --no-default-features --test it command_line
 	$(ENVIRONMENT); cargo test --locked
 
 # Not under cargo's own runner: these drive a Prometheus, systemd's judge and a packager.
@@ -39,7 +45,7 @@ test-deploy: ## Test what is in deploy/ against a real Prometheus, systemd, dpkg
 deb: ## Build the Debian package into target/debian
 	@deploy/setup.sh all
 	@deploy/setup.sh tools
-	cargo build --release --locked --no-default-features
+	cargo build $(DAEMON)
 	deploy/debian/build.sh
 
 test-api: ## Hold docs/api and the examples to a running daemon (fetches Python and Node packages)
@@ -67,14 +73,14 @@ check: ## Check format, lints and house rules
 
 bench: ## Measure beside raw ONNX Runtime (BENCH='inference --models seed' for one bench)
 	@deploy/setup.sh all
-	$(ENVIRONMENT); cargo run --release --locked --no-default-features -- bench $(BENCH)
+	$(ENVIRONMENT); cargo run $(DAEMON) -- bench $(BENCH)
 
 bench-parts: ## Measure decoding, features, windows, the engine and encoding one by one
-	cargo bench --locked --no-default-features --bench parts
+	cargo bench $(DAEMON) --bench parts
 
 bench-stream: ## Measure from WebSocket tick to WebSocket forecast (BENCH_SECONDS=1 for short)
 	@deploy/setup.sh all
-	$(ENVIRONMENT); cargo bench --locked --no-default-features --bench stream
+	$(ENVIRONMENT); cargo bench $(DAEMON) --bench stream
 
 bench-python: ## Measure beside Keras and a Python loop over onnxruntime (fetches both)
 	@deploy/setup.sh all
@@ -100,7 +106,7 @@ bench-train: ## Measure an epoch of the trainer beside one of Keras (fetches Ker
 
 soak: ## Bursts at ten times the sustainable rate, ten minutes long (SOAK_SECONDS=60 for one)
 	@deploy/setup.sh all
-	cargo build --release --locked --no-default-features
+	cargo build $(DAEMON)
 	$(ENVIRONMENT); python3 benches/soak.py
 
 train: ## Train models/aapl-daily on the recorded AAPL days

@@ -48,7 +48,8 @@ def main():
 
 def built_bench():
     """Builds the bench and gives the path of its program."""
-    command = ["cargo", "bench", "--bench", "train", "--no-run", "--message-format", "json"]
+    command = ["cargo", "bench", "--profile", "dist", "--bench", "train", "--no-run"]
+    command += ["--message-format", "json"]
     built = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     messages = [json.loads(line) for line in built.splitlines() if line.startswith("{")]
     benches = [m for m in messages if m.get("target", {}).get("kind") == ["bench"]]

@@ -1,7 +1,7 @@
 //! The parts of the pipeline one by one, without ONNX Runtime: what of a regression is whose.
 //!
-//! `cargo bench --bench parts` measures, `cargo test --bench parts` runs each part once. What the
-//! whole does is the business of `tickcast bench`.
+//! `make bench-parts` measures, `cargo test --bench parts` runs each part once. What the whole does
+//! is the business of `tickcast bench`.
 
 use std::hint::black_box;
 

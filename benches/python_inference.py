@@ -133,8 +133,8 @@ def noise(numpy, shape):
 
 
 def build():
-    """The path of the release executable."""
-    command = ["cargo", "build", "--release", "--locked", "--no-default-features"]
+    """The path of the daemon as it ships, without the trainer."""
+    command = ["cargo", "build", "--profile", "dist", "--locked", "--no-default-features"]
     built = subprocess.run(
         [*command, "--message-format", "json"], check=True, stdout=subprocess.PIPE, text=True
     ).stdout

@@ -21,7 +21,7 @@ is at most twice the 99th percentile before the first burst; it is back with the
 row. A run of less than a minute shows times, memory and the rate, and judges the rest alone.
 
 Python's standard library is all it needs. Variables: SOAK_SECONDS, SOAK_FACTOR (10), SOAK_QUEUE
-(records, 10000), and TICKCAST, the binary (target/release/tickcast).
+(records, 10000), and TICKCAST, the binary (target/dist/tickcast).
 """
 
 import base64
@@ -46,7 +46,7 @@ import time
 SECONDS = float(os.environ.get("SOAK_SECONDS", "600"))
 FACTOR = float(os.environ.get("SOAK_FACTOR", "10"))
 QUEUE_RECORDS_MAX = int(os.environ.get("SOAK_QUEUE", "10000"))
-BINARY = os.environ.get("TICKCAST", "target/release/tickcast")
+BINARY = os.environ.get("TICKCAST", "target/dist/tickcast")
 
 BURST_SECONDS, REST_SECONDS = 20, 10
 SYMBOLS = 500

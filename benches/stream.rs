@@ -322,7 +322,7 @@ async fn read_all(
 }
 
 fn main() {
-    // `cargo test` and `cargo bench` pass arguments of their own; the size is a variable.
+    // Cargo passes arguments of its own; the size is a variable.
     let seconds = std::env::var("BENCH_SECONDS").ok().and_then(|text| text.parse().ok());
     let smoke = !std::env::args().any(|argument| argument == "--bench");
     let span = Duration::from_secs_f64(seconds.unwrap_or(if smoke { 0.2 } else { 5.0 }));

@@ -1,9 +1,10 @@
 //! Seconds per epoch of the trainer on the seed model: 2,048 windows of 30 x 3, batch 64.
 //!
-//! `cargo bench --bench train` prints the median and the extremes over the epochs after the first,
-//! for the tutorial's network with and without its dropout, on one and on two threads. The data are
-//! noise: time does not depend on the values. With `--lines N` it does as `keras_epoch.py` wants:
-//! N epochs without recurrent dropout, each telling its seconds as soon as it is over.
+//! `cargo bench --profile dist --bench train` prints the median and the extremes over the epochs
+//! after the first, for the tutorial's network with and without its dropout, on one and on two
+//! threads. The data are noise: time does not depend on the values. With `--lines N` it does as
+//! `keras_epoch.py` wants: N epochs without recurrent dropout, each printing its seconds as soon as
+//! it is over.
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
 use std::ops::ControlFlow;

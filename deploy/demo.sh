@@ -32,20 +32,28 @@ fail() {
 
 purpose=demo
 if [[ $way == kafka ]]; then purpose=kafka; fi
-deploy/setup.sh all --for "$purpose"
+deploy/setup.sh prerequisites --for "$purpose"
 environment=$(deploy/setup.sh env)
 eval "$environment"
 
 logs=$TICKCAST_CACHE/demo
-mkdir -p "$logs"
+mkdir -p "$logs" || fail "$EX_UNAVAILABLE" "cannot write to $TICKCAST_CACHE" \
+  "  set TICKCAST_CACHE to a folder that can be written to"
 exec 8>>"$logs/.lock"
 flock -n 8 || fail "$EX_TEMPFAIL" "another demo is running (it holds $logs/.lock)"
 
-echo "building the daemon, without the trainer ..."
+# What the demo runs. Its profile has a folder of its own, target/demo.
+build=(--locked --profile demo --no-default-features --bin tickcast)
+
+# Downloads wait for the network and the build for the processors, so both run at the same time.
+setsid deploy/setup.sh all --for "$purpose" >"$logs/setup.log" 2>&1 8>&- &
+setup_pid=$!
+trap 'kill -TERM -- "-$setup_pid" 2>/dev/null || true' EXIT
+
+echo "building the daemon, without the trainer; downloads are logged in $logs/setup.log ..."
 # Cargo says itself where it puts the executable; its progress goes to stderr and stays visible.
 tickcast=$(
-  cargo build --release --locked --no-default-features --bin tickcast \
-    --message-format=json-render-diagnostics |
+  cargo build "${build[@]}" --message-format=json-render-diagnostics |
     python3 -c '
 import json, sys
 for message in map(json.loads, sys.stdin):
@@ -53,6 +61,13 @@ for message in map(json.loads, sys.stdin):
         print(message["executable"])
 '
 )
+if wait "$setup_pid"; then
+  cat "$logs/setup.log"
+else
+  code=$?
+  cat "$logs/setup.log" >&2
+  exit "$code"
+fi
 
 feed_pid='' serve_pid='' watch_pid='' broker_pid='' signals=0
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Builds target/debian/tickcast_VERSION_ARCHITECTURE.deb with cargo-deb, from a binary that is
-# built already: deploy/debian/build.sh [PROFILE], release by default. `make deb` does all of it.
+# built already: deploy/debian/build.sh [PROFILE], dist by default. `make deb` does all of it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 eval "$(deploy/setup.sh env)"
 
-profile=${1:-release}
+profile=${1:-dist}
 folder=$([[ $profile == dev ]] && echo debug || echo "$profile")
 stage=target/debian-stage
 rm -rf "$stage"

@@ -1,9 +1,8 @@
 //! `tickcast docs`: shell completions and the manual page, out of the command line itself.
 
-use clap::{CommandFactory, Subcommand};
+use clap::Subcommand;
 use clap_complete::Shell;
 
-use super::Cli;
 use crate::ops::exit::{Exit, Failure};
 
 const EXAMPLES: &str = "\
@@ -32,7 +31,7 @@ enum DocsCommand {
 
 pub(super) fn run(args: &DocsArgs) -> Result<(), Exit> {
     let mut text = Vec::new();
-    let mut command = Cli::command();
+    let mut command = super::program();
     match args.command {
         DocsCommand::Completions { shell } => {
             clap_complete::generate(shell, &mut command, "tickcast", &mut text);

@@ -3,6 +3,7 @@
 //! Owns the words that a person types and reads. Promises that a wrong command line ends with 64
 //! and a broken configuration with 78, with all its problems. Never computes.
 
+mod absent;
 mod bench;
 mod bridge;
 mod check;
@@ -24,7 +25,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::app::config::{Config, load};
 use crate::engine::inference::{OnnxRuntime, locate_library};
@@ -94,8 +95,9 @@ enum Command {
 /// # Errors
 /// [`Exit`] with what to tell the person and the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
-    let Cli { global, command } = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
+    let mut program = program();
+    let matches = match program.try_get_matches_from_mut(arguments) {
+        Ok(matches) => matches,
         Err(error) if error.use_stderr() => {
             // The message begins with "error: " and ends with a line end; ours does neither.
             let text = error.render();
@@ -112,6 +114,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
             return Ok(());
         }
     };
+    absent::refuse(&matches, absent::FEATURES)?;
+    let Cli { global, command } =
+        Cli::from_arg_matches(&matches).map_err(Exit::because(Failure::Usage))?;
     match command {
         Command::Serve(args) => serve::run(args, &global),
         Command::Replay(args) => replay::run(&args, &global),
@@ -127,6 +132,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
         Command::Watch(args) => watch::run(&args),
         Command::Bench(args) => bench::run(&args, &global),
     }
+}
+
+/// The whole command line, with the commands that this build lacks.
+fn program() -> clap::Command {
+    absent::add(Cli::command(), absent::FEATURES)
 }
 
 /// Writes a command's answer to standard output; a reader who has had enough is no failure.

@@ -26,6 +26,53 @@ fn help_and_version_succeed() {
 }
 
 #[test]
+fn what_the_build_lacks_is_listed_with_its_feature() {
+    let lacks_trainer = cfg!(not(feature = "train"));
+    let about = "Not in this build: it needs the cargo feature `train`";
+    let commands: [&[&str]; 4] = [
+        &["--help"],
+        &["docs", "manual"],
+        &["docs", "completions", "zsh"],
+        &["docs", "completions", "fish"],
+    ];
+    for arguments in commands {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", stderr(&output));
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("train"), "{arguments:?}: {text}");
+        // Shells and roff put a backslash before some of the letters.
+        let text = text.replace('\\', "");
+        assert_eq!(text.contains(about), lacks_trainer, "{arguments:?}: {text}");
+    }
+    for shell in ["bash", "elvish", "powershell"] {
+        let output = run(&["docs", "completions", shell]);
+        assert_eq!(output.status.code(), Some(0), "{shell}: {}", stderr(&output));
+        assert!(String::from_utf8(output.stdout).unwrap().contains("train"), "{shell}");
+    }
+}
+
+#[cfg(not(feature = "train"))]
+#[test]
+fn a_command_that_the_build_lacks_ends_with_64_and_the_feature_it_needs() {
+    let wanted = "tickcast: `tickcast train` is not in this build: it needs the cargo feature \
+                  `train` (`cargo build --release` has it)\n";
+    let tails: [&[&str]; 5] = [
+        &[],
+        &["-c", "config/train/aapl.toml", "--seeds", "5"],
+        &["--help"],
+        &["--onnxruntime"],
+        &["one", "--", "--two=3"],
+    ];
+    for tail in tails {
+        let arguments: Vec<_> = ["train"].iter().chain(tail).copied().collect();
+        let output = run(&arguments);
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
+        assert_eq!(stderr(&output), wanted, "{arguments:?}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
 fn a_broken_configuration_ends_with_78_and_all_its_problems() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("broken.toml");

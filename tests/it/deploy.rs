@@ -149,3 +149,106 @@ fn check_board(board: &Value) {
         }
     }
 }
+
+/// Files under `folder` with one of these endings, by their paths in the repository.
+fn files(folder: &str, endings: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(repository().join(folder)).unwrap() {
+        let entry = entry.unwrap();
+        let path = format!("{folder}/{}", entry.file_name().to_str().unwrap());
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(files(&path, endings));
+        } else if endings.iter().any(|ending| path.ends_with(ending)) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The commands of cargo in a text that build a binary, up to the end of their line.
+fn builds(text: &str) -> Vec<String> {
+    // Lists of words in Python, lines that go on, and the variable of the Makefile.
+    let text = text.replace("\", \"", " ").replace("\\\n", " ");
+    let daemon = after(&text, "DAEMON := ").next().unwrap_or_default().to_owned();
+    let text = text.replace("$(DAEMON)", &daemon);
+    let commands = ["cargo build", "cargo run", "cargo bench", "cargo rustc"];
+    text.lines()
+        .filter_map(|line| {
+            commands.iter().find_map(|command| line.find(command)).map(|at| &line[at..])
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What is wrong with a command that builds a binary, where it may leave one in target/release that
+/// is not the whole program.
+fn fault(build: &str) -> Option<&'static str> {
+    let has = |word: &str| build.contains(word);
+    let is_optimized = has("--release") || has(" -r ");
+    if build.starts_with("cargo bench") && !has("--profile ") {
+        Some("`cargo bench` without a profile writes to target/release")
+    } else if has("--profile release") || has("--profile bench") {
+        Some("a plain `--release` says the same")
+    } else if is_optimized && (has("features") || has("--profile")) {
+        Some("part of the program goes to target/release")
+    } else {
+        None
+    }
+}
+
+#[test]
+fn only_a_plain_release_build_writes_to_target_release() {
+    let mut places = files("deploy", &[".sh", "Dockerfile"]);
+    places.extend(files("benches", &[".py", ".rs"]));
+    places.extend(files("docs", &[".md"]));
+    places.extend(["Makefile", "README.md", ".ci/run"].map(str::to_owned));
+    let mut seen = BTreeSet::new();
+    for path in &places {
+        let text = read(path);
+        for build in builds(&text) {
+            assert_eq!(fault(&build), None, "{path}: {build}");
+            seen.insert(path.as_str());
+        }
+        // Only people run what lies there; every script builds what it runs.
+        if !path.ends_with(".md") {
+            let own = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+            let names = own.filter(|line| line.contains("target/release")).count();
+            assert_eq!(names, 0, "{path} names target/release");
+        }
+    }
+    for path in ["Makefile", "deploy/demo.sh", "deploy/docker/Dockerfile", "README.md"] {
+        assert!(seen.contains(path), "no build was found in {path}");
+    }
+    assert!(
+        seen.contains("benches/python_inference.py") && seen.contains("benches/keras_epoch.py")
+    );
+
+    for bad in [
+        "cargo build --release --no-default-features",
+        "cargo run -r --features kafka -- bench",
+        "cargo bench --bench parts",
+        "cargo build --profile release",
+    ] {
+        assert!(fault(bad).is_some(), "{bad}");
+    }
+    let lines = "DAEMON := --release --no-default-features\n\tcargo run $(DAEMON) -- bench\n";
+    assert!(builds(lines).iter().any(|build| fault(build).is_some()));
+}
+
+/// The profiles have folders of their own, in which the scripts look for what they have built.
+#[test]
+fn each_profile_is_built_and_found_in_its_own_folder() {
+    let manifest = read("Cargo.toml");
+    for profile in ["demo", "dist"] {
+        let heading = format!("\n[profile.{profile}]\ninherits = \"release\"\n");
+        assert!(manifest.contains(&heading), "{profile}");
+    }
+    let makefile = read("Makefile");
+    assert!(makefile.contains("\nDAEMON := --locked --profile dist --no-default-features\n"));
+    assert!(read("deploy/debian/build.sh").contains("\nprofile=${1:-dist}\n"));
+    assert!(read("benches/soak.py").contains(r#""TICKCAST", "target/dist/tickcast""#));
+    let recipe = read("deploy/docker/Dockerfile");
+    assert!(recipe.contains("cargo build --profile dist "));
+    assert!(recipe.contains("/build/target/dist/tickcast "));
+    assert!(read("deploy/demo.sh").contains("--profile demo --no-default-features"));
+}
