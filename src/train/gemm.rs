@@ -2,7 +2,7 @@
 //!
 //! Owns: the door to the GEMM kernels; no other file of the trainer knows who computes them.
 //! They are those of the crate `matrixmultiply`, reached through the checked views of `ndarray`,
-//! which calls it and is in the build anyway (it comes with `ort`). `docs/adr/0001` has the figures
+//! which calls it and is in the build anyway (it comes with `ort`). `docs/adr/0011` has the figures
 //! that led here.
 //!
 //! Promises: the same operands give the same bits on the same machine, whichever thread runs the

@@ -16,7 +16,7 @@
 //! Promises: the part of z that does not depend on the state is one product for all steps; each
 //! step then costs one product of `[B, H]` by `[H, 4H]` and one pass over the gates. Backward, each
 //! step costs one product of `[B, 4H]` by `[4H, H]`, and the gradients of W, R and of the input are
-//! one product each for all steps. Buffers grow to the largest batch once. `docs/adr/0001` has the
+//! one product each for all steps. Buffers grow to the largest batch once. `docs/adr/0011` has the
 //! measurements.
 //!
 //! Never: keeps a state from one batch to the next unless told so by [`LstmBuffers::carry_state`].

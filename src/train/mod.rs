@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Owns: everything that learns. Training is back-propagation through time, derived by hand for
-//! the layers we have and checked against finite differences; `docs/adr/0001` tells why.
+//! the layers we have and checked against finite differences; `docs/adr/0011` tells why.
 //!
 //! Promises: the same seed on the same data gives the same parameters to the last bit on one
 //! machine, on any number of threads.

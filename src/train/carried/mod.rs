@@ -8,7 +8,7 @@
 //!
 //! Owns: how histories are cut into strands that are learned side by side, one batch of chunks
 //! after the other, and the walk through whole histories that gives the values of validation and
-//! test. `docs/adr/0003` has the reasons and what was measured.
+//! test. `docs/adr/0012` has the reasons and what was measured.
 //!
 //! Promises: a state is zero at the beginning of a history and nowhere else. Within a strand it
 //! goes on from chunk to chunk as a constant; a strand that begins within a history (`s` above)
