@@ -5,11 +5,15 @@
 //! rules, so a rule that is missing from the list fails its test.
 
 mod code;
+mod modules;
+mod paths;
 mod rules;
+mod tokens;
 
 use std::fs;
 use std::path::Path;
 
+use code::code_of;
 use rules::{PURE, check_file, orphans};
 
 /// How many of [`PURE`] must be there, so that a renamed folder does not slip out of the rule.
@@ -25,9 +29,16 @@ fn is_foreign(folder: &str) -> bool {
 struct File {
     path: String,
     text: String,
+    /// The text without comments and literals, if this is a file of Rust.
+    code: String,
 }
 
 impl File {
+    fn new(path: String, text: String) -> Self {
+        let code = if path.ends_with(".rs") { code_of(&text) } else { String::new() };
+        Self { path, text, code }
+    }
+
     fn is_rust(&self) -> bool {
         self.path.ends_with(".rs")
     }
@@ -70,7 +81,7 @@ fn repository() -> Vec<File> {
                 && let Ok(text) = fs::read_to_string(&path)
             {
                 let path = path.strip_prefix(root).expect("the walk stays inside the repository");
-                files.push(File { path: path.to_string_lossy().into_owned(), text });
+                files.push(File::new(path.to_string_lossy().into_owned(), text));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::code::{code_of, is_word, lines_naming_path, lines_naming_word};
+use super::code::{is_word, lines_naming_path, lines_naming_word};
 use super::{File, numbered};
 
 /// The pure core: facts in, values out. Folders or files of these names under `src`.
@@ -111,9 +111,9 @@ fn core_is_pure(file: &File) -> Vec<String> {
     if !file.is_rust() || !PURE.iter().any(|module| file.is_in_module(module)) {
         return Vec::new();
     }
-    let code = code_of(&file.text);
-    let paths = IMPURE_PATHS.iter().map(|name| (name, lines_naming_path(&code, name)));
-    let clocks = CLOCK_TYPES.iter().map(|name| (name, lines_naming_word(&code, name)));
+    let code = &file.code;
+    let paths = IMPURE_PATHS.iter().map(|name| (name, lines_naming_path(code, name)));
+    let clocks = CLOCK_TYPES.iter().map(|name| (name, lines_naming_word(code, name)));
     let mut problems = Vec::new();
     for (name, lines) in paths.chain(clocks) {
         let what = format!("the pure core names `{name}`; take the fact as an argument");
@@ -126,7 +126,7 @@ fn crate_is_named_at_home(file: &File) -> Vec<String> {
     if !file.is_rust() || !file.path.starts_with("src/") {
         return Vec::new();
     }
-    let code = code_of(&file.text);
+    let code = &file.code;
     let mut problems = Vec::new();
     for (name, homes) in HOMES {
         let is_module = code.lines().any(|line| declared_module(line) == Some(name));
@@ -135,7 +135,7 @@ fn crate_is_named_at_home(file: &File) -> Vec<String> {
         }
         let homes = homes.join(", src/");
         let what = format!("the crate `{name}` lives in src/{homes}; go through that module");
-        let lines = lines_naming_path(&code, name);
+        let lines = lines_naming_path(code, name);
         problems.extend(lines.iter().map(|line| file.problem(*line, &what)));
     }
     problems
@@ -145,11 +145,11 @@ fn nothing_is_unfinished(file: &File) -> Vec<String> {
     if !file.is_rust() {
         return Vec::new();
     }
-    let code = code_of(&file.text);
+    let code = &file.code;
     let mut problems = Vec::new();
     for name in UNFINISHED {
         let what = format!("`{name}` left behind; finish it or take it out");
-        let lines = lines_naming_word(&code, name);
+        let lines = lines_naming_word(code, name);
         problems.extend(lines.iter().map(|line| file.problem(*line, &what)));
     }
     problems
@@ -262,7 +262,7 @@ pub(super) fn orphans(files: &[File]) -> Vec<String> {
             "lib.rs" | "main.rs" | "mod.rs" => folder.to_owned(),
             name => format!("{folder}/{}", name.trim_end_matches(".rs")),
         };
-        for line in code_of(&file.text).lines() {
+        for line in file.code.lines() {
             if let Some(child) = declared_module(line) {
                 open.push(format!("{children}/{child}.rs"));
                 open.push(format!("{children}/{child}/mod.rs"));
@@ -288,7 +288,7 @@ fn declared_module(line: &str) -> Option<&str> {
 
 /// The problems that the rules find in one file with this text.
 fn found(path: &str, text: &str) -> Vec<String> {
-    check_file(&File { path: path.to_owned(), text: text.to_owned() })
+    check_file(&File::new(path.to_owned(), text.to_owned()))
 }
 
 /// The bad example gives exactly one problem: at this line, with these words.
@@ -418,7 +418,7 @@ fn a_document_without_exactly_one_title_is_caught() {
 
 #[test]
 fn an_orphan_is_caught() {
-    let file = |path: &str, text: &str| File { path: path.to_owned(), text: text.to_owned() };
+    let file = |path: &str, text: &str| File::new(path.to_owned(), text.to_owned());
     let files = [
         file("src/lib.rs", "//! A.\npub mod a;\n// mod ghost;\n"),
         file("src/main.rs", "//! B.\nmod b;\n"),
