@@ -7,6 +7,7 @@
 mod circles;
 mod code;
 mod crates;
+mod functions;
 mod layers;
 mod modules;
 mod paths;

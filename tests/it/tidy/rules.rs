@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::circles::no_circle_runs_through_a_folder;
 use super::code::{is_word, lines_naming_word};
 use super::crates::{core_is_pure, crates_are_named_at_home, lists_of_crates_are_current};
+use super::functions::functions_are_short;
 use super::layers::{imports_lead_down, layers_are_what_the_tree_has};
 use super::modules::Modules;
 use super::{File, numbered};
@@ -28,6 +29,7 @@ type TreeRule = fn(&[File], &Modules) -> Vec<String>;
 /// Rules that one file breaks.
 pub(super) const FILE_RULES: &[FileRule] = &[
     module_says_what_it_owns,
+    functions_are_short,
     nothing_is_unfinished,
     lines_are_short,
     files_are_short,
