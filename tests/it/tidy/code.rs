@@ -1,67 +1,13 @@
 //! A reader of Rust source that is just good enough for the rules: it tells code from comments and
-//! literals, and finds what the code names.
+//! literals, and finds words in it.
 
 use std::collections::BTreeSet;
-
-/// Lines that name a path such as `ort` or `std::fs`, written out or inside a grouped `use`. A
-/// path of one segment is a crate: `ort::Session` and `use ort` count, a variable `ort` and
-/// another path's segment (`inference::ort::Session`) do not.
-pub(super) fn lines_naming_path(code: &str, path: &str) -> BTreeSet<usize> {
-    let is_crate = !path.contains("::");
-    let written_out = words(code, path).into_iter().filter(|at| {
-        let before = code[..*at].trim_end();
-        let before = before.strip_suffix("::").map_or("", str::trim_end);
-        let is_segment = before.ends_with(is_word) || before.ends_with('>');
-        !is_segment && (!is_crate || code[at + path.len()..].trim_start().starts_with("::"))
-    });
-    let mut lines: BTreeSet<usize> = written_out.map(|at| line_of(code, at)).collect();
-    for at in words(code, "use") {
-        let rest = &code[at + "use".len()..];
-        // `use<'a>` in a bound imports nothing.
-        if rest.starts_with('<') {
-            continue;
-        }
-        let tree = rest.split(';').next().unwrap_or(rest);
-        let mut imported = Vec::new();
-        flatten("", tree, &mut imported);
-        let inside = format!("{path}::");
-        if imported.iter().any(|import| import == path || import.starts_with(&inside)) {
-            lines.insert(line_of(code, at));
-        }
-    }
-    lines
-}
-
-/// The paths of a `use` tree: `std::{fs, io::Read as _}` is `std::fs` and `std::io::Read`.
-fn flatten(prefix: &str, tree: &str, paths: &mut Vec<String>) {
-    let mut depth = 0_usize;
-    let branches = tree.split(|c| {
-        match c {
-            '{' => depth += 1,
-            '}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        c == ',' && depth == 0
-    });
-    for branch in branches {
-        let branch = branch.trim();
-        if let Some((head, group)) = branch.split_once('{') {
-            let group = group.rsplit_once('}').map_or(group, |(inside, _)| inside);
-            flatten(&format!("{prefix}{}", head.trim()), group, paths);
-        } else {
-            let path = branch.split_whitespace().next().unwrap_or_default();
-            let path = format!("{prefix}{path}");
-            let path = path.trim_start_matches("::");
-            paths.push(path.strip_suffix("::self").unwrap_or(path).to_owned());
-        }
-    }
-}
 
 pub(super) fn lines_naming_word(code: &str, name: &str) -> BTreeSet<usize> {
     words(code, name).into_iter().map(|at| line_of(code, at)).collect()
 }
 
-/// Where a name stands as a whole word.
+/// Where a name occurs as a whole word.
 fn words(code: &str, name: &str) -> Vec<usize> {
     code.match_indices(name)
         .map(|(at, _)| at)
