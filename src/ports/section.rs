@@ -13,6 +13,8 @@ use config::{Value, ValueKind};
 pub(crate) struct Problems {
     found: Vec<String>,
     settings: Vec<Setting>,
+    /// Sections that are no tables, so that nothing can be said of their keys.
+    broken: Vec<String>,
 }
 
 /// A setting that somebody reads.
@@ -56,6 +58,12 @@ pub(crate) struct Section<'p> {
 
 impl Problems {
     pub(crate) fn add(&mut self, key: &str, problem: impl std::fmt::Display) {
+        let is_inside = |section: &String| {
+            key.strip_prefix(section.as_str()).is_some_and(|rest| rest.starts_with('.'))
+        };
+        if self.broken.iter().any(is_inside) {
+            return;
+        }
         self.found.push(format!("{key}: {problem}"));
     }
 
@@ -84,6 +92,7 @@ impl<'p> Section<'p> {
             ValueKind::Table(table) => table.into_iter().collect(),
             _ => {
                 problems.add(&path, "must be a table");
+                problems.broken.push(path.clone());
                 BTreeMap::new()
             }
         };
