@@ -48,7 +48,7 @@ const WEBSOCKETS: &[&str] = &[
 ];
 
 /// Crates that are named in one place, and the modules that may do so.
-const HOMES: &[(&str, &[&str])] = &[
+pub(super) const HOMES: &[(&str, &[&str])] = &[
     ("ort", &["engine/inference/ort"]),
     ("hyper", &["adapters/http"]),
     ("hyper_util", &["adapters/http"]),
