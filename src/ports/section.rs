@@ -15,6 +15,8 @@ use config::{Value, ValueKind};
 pub struct Problems {
     found: RefCell<Vec<String>>,
     settings: RefCell<Vec<Setting>>,
+    /// Sections that are no tables, so that nothing can be said of their keys.
+    broken: RefCell<Vec<String>>,
 }
 
 /// A setting that somebody reads.
@@ -63,9 +65,14 @@ pub struct Section<'p> {
 }
 
 impl Problems {
-    /// Notes a problem with a key.
+    /// Notes a problem with a key, unless its section is no table: that is the only problem then.
     pub fn add(&self, key: &str, problem: impl std::fmt::Display) {
-        self.found.borrow_mut().push(format!("{key}: {problem}"));
+        let is_inside = |section: &String| {
+            key.strip_prefix(section.as_str()).is_some_and(|rest| rest.starts_with('.'))
+        };
+        if !self.broken.borrow().iter().any(is_inside) {
+            self.found.borrow_mut().push(format!("{key}: {problem}"));
+        }
     }
 
     /// Whether nothing was found.
@@ -95,6 +102,7 @@ impl<'p> Section<'p> {
             ValueKind::Table(table) => table.into_iter().collect(),
             _ => {
                 problems.add(&path, "must be a table");
+                problems.broken.borrow_mut().push(path.clone());
                 BTreeMap::new()
             }
         };

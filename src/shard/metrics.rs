@@ -282,3 +282,45 @@ impl ShardMetrics {
         self.advance_seconds.observe(times.advance.as_secs_f64());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Count and sum of a histogram, by the name under which it is exported.
+    fn exported(registry: &Registry, name: &str) -> (u64, f64) {
+        let families = registry.gather();
+        let family = families.iter().find(|family| family.name() == name);
+        let histogram =
+            family.unwrap_or_else(|| panic!("no {name}")).get_metric()[0].get_histogram();
+        (histogram.get_sample_count(), histogram.get_sample_sum())
+    }
+
+    #[test]
+    fn every_duration_goes_to_the_histogram_of_its_name() {
+        let registry = Registry::new();
+        let metrics = ShardMetrics::register(&registry).unwrap();
+        // Powers of two, so that the sums are exact.
+        let seconds = Duration::from_secs;
+        metrics.received(seconds(1));
+        metrics.taken(seconds(2), seconds(4));
+        metrics.published(seconds(8));
+        metrics.observe(&BatchTimes {
+            infer: seconds(16),
+            publish: seconds(32),
+            advance: seconds(64),
+        });
+        for (part, sum) in [
+            ("receive", 1.0),
+            ("decode", 2.0),
+            ("step", 4.0),
+            ("end_to_end", 8.0),
+            ("infer", 16.0),
+            ("publish", 32.0),
+            ("advance", 64.0),
+        ] {
+            let name = format!("tickcast_{part}_seconds");
+            assert_eq!(exported(&registry, &name), (1, sum), "{name}");
+        }
+    }
+}

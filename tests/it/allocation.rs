@@ -4,23 +4,29 @@
 //! inside a run of the backend is counted apart: the crate `ort` makes a value for each bound
 //! output of each run, and has no way to be told not to. ONNX Runtime's own memory is its own
 //! affair.
+//!
+//! A [`Pipeline`] opens its own backend, so its runs cannot be counted apart. [`Parts`] puts the
+//! same parts together over a backend that is, and the pipeline may allocate as much as those runs.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use tickcast::adapters::websocket::WebSocketSettings;
+use tickcast::app::config;
 use tickcast::core::decode::JsonDecoder;
 use tickcast::core::domain::{Forecast, TimeUnit};
 use tickcast::core::venue::Mapper;
 use tickcast::engine::inference::{Backend, InferenceError, Lane, Shape};
 use tickcast::engine::model::Draft;
 use tickcast::engine::model::manifest::Mode;
+use tickcast::engine::pipeline::{Pipeline, Pipelines};
 use tickcast::engine::symbols::{Engine, EngineLimits, Haste, Pushed};
 use tickcast::engine::wire::encoder::RecordEncoder;
 use tickcast::engine::wire::forecast::RecordTemplate;
 
-use crate::support::bundle::sealed_with;
+use crate::support::bundle::{SealedBundle, sealed_with};
 use crate::support::{repository, runtime};
 
 thread_local! {
@@ -106,7 +112,7 @@ impl Backend for Apart {
 }
 
 /// Decoder, engine and wire form, as a pipeline has them.
-struct Path {
+struct Parts {
     decoder: JsonDecoder,
     engine: Engine,
     encoder: RecordEncoder,
@@ -116,10 +122,14 @@ struct Path {
     scored: usize,
 }
 
-impl Path {
+/// A bundle that serves one mode alone.
+fn bundle(mode: Mode) -> SealedBundle {
+    sealed_with(3, 4, &[8, 4], |draft: &mut Draft| draft.manifest.modes = vec![mode])
+}
+
+impl Parts {
     fn new(mode: Mode) -> Self {
-        let serve = |draft: &mut Draft| draft.manifest.modes = vec![mode];
-        let sealed = sealed_with(3, 4, &[8, 4], serve);
+        let sealed = bundle(mode);
         let plans = sealed.bundle.plans();
         let features = plans.features.raw();
         let schema = features.schema().clone();
@@ -168,6 +178,44 @@ impl Path {
     }
 }
 
+/// What the daemon has.
+struct Whole {
+    pipelines: Pipelines,
+    emitted: usize,
+    scored: usize,
+}
+
+impl Whole {
+    fn new(mode: Mode) -> Self {
+        let settings = "source.url = 'ws://127.0.0.1:1'\nsource.time_unit = 'ns'\n\
+                        model.name = 'random'\nengine.batch_rows_max = 16\n";
+        let mut settings = config::parse(settings).unwrap().pipeline();
+        settings.keeps_scores = true;
+        let sealed = bundle(mode);
+        let pipeline = Pipeline::build(&sealed.bundle, runtime(), &settings).unwrap();
+        Self { pipelines: Pipelines::new(pipeline, &settings), emitted: 0, scored: 0 }
+    }
+
+    /// As [`Parts::step`].
+    fn step(&mut self, records: &[String], hurried: bool) {
+        let Self { pipelines, emitted, scored } = self;
+        for record in records {
+            let flush = |_: &mut Pipeline| Err("every symbol comes once");
+            let taken = pipelines.take(record.as_bytes(), None, None, || {}, flush);
+            assert_eq!(taken, Ok(None));
+        }
+        let pipeline = pipelines.live_mut();
+        pipeline.infer(if hurried { Haste::Throughput } else { Haste::Latency }).unwrap();
+        let count = |counter: &mut usize| {
+            *counter += 1;
+            Ok::<_, Infallible>(())
+        };
+        pipeline.emit(|_, _| count(emitted)).unwrap();
+        pipeline.emit_scores(|_, _| count(scored)).unwrap();
+        pipeline.engine_mut().advance().unwrap();
+    }
+}
+
 /// Records of seven symbols at one step; times as text and as numbers.
 fn records(step: usize) -> Vec<String> {
     let record = |symbol: usize| {
@@ -186,24 +234,34 @@ fn records(step: usize) -> Vec<String> {
 #[test]
 fn no_step_allocates_once_warm() {
     const WARM_UP: usize = 12;
+    let steps: Vec<_> = (0..WARM_UP + 100).map(records).collect();
+    let (warm_up, counted) = steps.split_at(WARM_UP);
     for mode in [Mode::Full, Mode::Sliding, Mode::Carried] {
-        let mut path = Path::new(mode);
-        let steps: Vec<_> = (0..WARM_UP + 100).map(records).collect();
-        let (warm_up, counted) = steps.split_at(WARM_UP);
+        let (mut parts, mut whole) = (Parts::new(mode), Whole::new(mode));
         for (index, records) in warm_up.iter().enumerate() {
-            path.step(records, index % 2 == 0);
+            parts.step(records, index % 2 == 0);
+            whole.step(records, index % 2 == 0);
         }
-        (path.encoded, path.scored) = (0, 0);
+        (parts.encoded, parts.scored) = (0, 0);
+        (whole.emitted, whole.scored) = (0, 0);
         let before = (COUNT.get(), COUNT_IN_RUNS.get(), RUNS.get());
         for (index, records) in counted.iter().enumerate() {
-            path.step(records, index % 2 == 0);
+            parts.step(records, index % 2 == 0);
         }
         let in_runs = COUNT_IN_RUNS.get() - before.1;
         let runs = RUNS.get() - before.2;
-        assert_eq!(path.encoded, 700, "every record has its forecast");
-        assert_eq!(path.scored, 700, "and is the truth of the one before");
+        assert_eq!(parts.encoded, 700, "every record has its forecast");
+        assert_eq!(parts.scored, 700, "and is the truth of the one before");
         assert_eq!(COUNT.get() - before.0 - in_runs, 0, "{mode}: outside of runs");
         assert_eq!(in_runs, runs * ALLOCATIONS_PER_RUN, "{mode}: by the crate `ort`");
+
+        let before = COUNT.get();
+        for (index, records) in counted.iter().enumerate() {
+            whole.step(records, index % 2 == 0);
+        }
+        let by_pipeline = COUNT.get() - before;
+        assert_eq!((whole.emitted, whole.scored), (700, 700), "{mode}");
+        assert_eq!(by_pipeline, in_runs, "{mode}: the pipeline allocates in runs alone");
     }
 }
 
@@ -219,7 +277,7 @@ fn no_message_of_a_venue_allocates_once_warm() {
     ] {
         let path = repository().join("tests/data/venues").join(venue).join(file);
         let frame = std::fs::read(path).unwrap();
-        let config = tickcast::app::config::venue_feed(venue).unwrap();
+        let config = config::venue_feed(venue).unwrap();
         let feed = config.of::<WebSocketSettings>().unwrap();
         let mut mapper = Mapper::new(Arc::clone(&feed.venue));
         let mut seen = 0;

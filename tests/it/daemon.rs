@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -467,9 +467,22 @@ fn the_list_of_metrics_is_the_list_of_the_daemon() {
         .collect();
     assert_eq!(listed, shown);
     assert!(shown.len() > 15, "{} metrics", shown.len());
-    for reason in Reject::ALL {
-        assert!(text.contains(&format!("`{}`", reason.label())), "{reason:?} is not in the list");
+    let (_, reasons) = text.split_once("The values of `reason`: ").unwrap();
+    let (mut reasons, _) = reasons.split_once(". Of forecasts").unwrap();
+    let mut listed = Vec::new();
+    // What is in brackets explains the word before.
+    while let Some((_, rest)) = reasons.split_once('`') {
+        let (reason, rest) = rest.split_once('`').unwrap();
+        listed.push(reason);
+        reasons = rest
+            .trim_start()
+            .strip_prefix('(')
+            .map_or(rest, |rest| rest.split_once(')').unwrap().1);
     }
+    listed.sort_unstable();
+    let mut expected = Reject::ALL.map(Reject::label);
+    expected.sort_unstable();
+    assert_eq!(listed, expected);
 }
 
 #[test]
@@ -531,4 +544,72 @@ fn watching_a_guarded_daemon_takes_its_token() {
     assert_eq!(forecast.symbol, "A");
     let newest = daemon.get("/v1/forecasts/A");
     assert_eq!(newest.0, 401, "the rest of the daemon is guarded as well");
+}
+
+#[test]
+fn a_way_out_that_is_stuck_shows_in_the_time_of_publication_alone() {
+    let sealed = sealed(3, 4, &[8]);
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // Both ways, so that opening waits for nobody; it reads nothing until it is asked to.
+    let mut reader = fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    let feed = ScriptedFeed::start();
+    // In mode `full` there are no states to move on.
+    let settings = "model.mode = 'full'\nsource.when_full = 'block'";
+    let daemon =
+        Daemon::start_with(sealed.root.path(), "random", feed.url(), settings, |command| {
+            command.env("TICKCAST__PUBLISH__LINES", &pipe);
+        });
+    // The queue of lines, the 64 KiB of a pipe, and more.
+    let capacity = daemon.metric("tickcast_lines_capacity");
+    let forecasts = capacity as u32 + 1000;
+    let begun = Instant::now();
+    for day in 0..forecasts + 4 {
+        feed.say(tick("A", day));
+    }
+    // The queue is full and there is more: as long as nothing moves, the shard is in the middle of
+    // a publication.
+    let mut stuck: Option<(Instant, Duration, [f64; 2])> = None;
+    let (held, before) = eventually("a publication that takes longer than all before it", || {
+        let metrics = daemon.metrics();
+        let [waiting, written] =
+            ["waiting", "written_total"].map(|what| metrics[&format!("tickcast_lines_{what}")]);
+        match stuck {
+            _ if waiting <= capacity => None,
+            Some((since, busy, at)) if at == [waiting, written] => {
+                let held = since.elapsed();
+                (held > busy).then_some((held, metrics))
+            }
+            _ => {
+                stuck = Some((Instant::now(), begun.elapsed(), [waiting, written]));
+                None
+            }
+        }
+    });
+    let thaw = std::thread::spawn(move || {
+        let (mut buffer, mut lines) = ([0; 4096], 0);
+        while lines < forecasts {
+            let count = reader.read(&mut buffer).unwrap();
+            lines += buffer[..count].iter().filter(|byte| **byte == b'\n').count() as u32;
+        }
+    });
+    thaw.join().unwrap();
+    // The times of a batch are observed before its ticks are counted.
+    daemon.await_metric("tickcast_ticks_total", f64::from(forecasts + 4));
+    let (after, elapsed) = (daemon.metrics(), begun.elapsed());
+    let sum = |metrics: &BTreeMap<String, f64>, part: &str| {
+        metrics[&format!("tickcast_{part}_seconds_sum")]
+    };
+    for part in ["infer", "publish", "advance"] {
+        let count = after[&format!("tickcast_{part}_seconds_count")];
+        assert_eq!(count, f64::from(forecasts), "{part}");
+    }
+    let published = sum(&after, "publish") - sum(&before, "publish");
+    assert!(published >= held.as_secs_f64(), "{published} s of {held:?}");
+    let [infer, advance] = ["infer", "advance"].map(|part| sum(&after, part));
+    let rest = (elapsed - held).as_secs_f64();
+    assert!(infer + advance <= rest, "{infer} s and {advance} s in {rest} s");
+    assert!(advance < infer, "{advance} s without a run, {infer} s with one each");
+    assert!(daemon.stop().status.success());
 }

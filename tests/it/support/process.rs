@@ -171,14 +171,18 @@ impl Daemon {
             .collect()
     }
 
-    /// One sample; zero where there is none.
+    /// One sample, which must be there: a name that nobody exports is never zero.
     pub(crate) fn metric(&self, name: &str) -> f64 {
-        self.metrics().get(name).copied().unwrap_or(0.0)
+        let metrics = self.metrics();
+        let sample = metrics.get(name).copied();
+        sample.unwrap_or_else(|| panic!("no sample {name} among {:?}", metrics.keys()))
     }
 
-    /// Waits until a sample has at least this value.
+    /// Waits until a sample is there and has at least this value.
     pub(crate) fn await_metric(&self, name: &str, value: f64) {
-        eventually(&format!("{name} >= {value}"), || (self.metric(name) >= value).then_some(()));
+        eventually(&format!("{name} >= {value}"), || {
+            self.metrics().get(name).filter(|sample| **sample >= value).map(|_| ())
+        });
     }
 
     /// The daemon's process id.

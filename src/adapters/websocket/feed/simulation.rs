@@ -72,6 +72,14 @@ struct Peer {
     messages_at: Vec<Duration>,
 }
 
+/// A tick that was passed on.
+#[derive(Clone, Copy, Debug)]
+struct Passed {
+    id: u64,
+    after_gap: bool,
+    at: Duration,
+}
+
 enum Event {
     Dialled { line: LineId, outcome: Result<(), Failure> },
     Trade { symbol: usize },
@@ -95,7 +103,10 @@ struct World {
     ids: [u64; SYMBOLS.len()],
     /// When each trade was made.
     traded_at: [Vec<Duration>; SYMBOLS.len()],
-    delivered: [Vec<(u64, bool)>; SYMBOLS.len()],
+    delivered: [Vec<Passed>; SYMBOLS.len()],
+    /// When ticks of each share may have been lost: a connection ended, or a frame was lost or
+    /// overtaken.
+    disturbed_at: BTreeMap<usize, Vec<Duration>>,
     connects_at: Vec<Duration>,
     /// No share may connect before.
     banned_until: Duration,
@@ -169,6 +180,7 @@ impl World {
             ids: [0; SYMBOLS.len()],
             traded_at: Default::default(),
             delivered: Default::default(),
+            disturbed_at: BTreeMap::new(),
             connects_at: Vec::new(),
             banned_until: Duration::ZERO,
             life_exceeded: 0,
@@ -235,7 +247,8 @@ impl World {
             }
             Event::Pong { line } => self.feed.ponged(self.now, line),
             Event::Ends { line, failure } => {
-                if self.peers.remove(&line).is_some() {
+                if let Some(peer) = self.peers.remove(&line) {
+                    self.disturb(peer.share);
                     self.feed.ended(self.now, line, &failure);
                 }
             }
@@ -266,6 +279,11 @@ impl World {
             self.after(when, Event::Breaks { line });
         }
         self.feed.opened(self.now, line);
+    }
+
+    /// Notes that ticks of a share may be missing from here on.
+    fn disturb(&mut self, share: usize) {
+        self.disturbed_at.entry(share).or_default().push(self.now);
     }
 
     /// One of the ways in which a connection breaks.
@@ -335,15 +353,21 @@ impl World {
             true => format!(r#"{frame},"n":{}}}"#, peer.frames),
             false => format!("{frame}}}"),
         };
+        let share = peer.share;
         if lost {
+            self.disturb(share);
             return;
         }
         let mut frames = vec![frame.clone()];
         frames.extend(twice.then_some(frame));
-        if later && peer.delayed.is_none() {
+        let overtaken = later && peer.delayed.is_none();
+        if overtaken {
             peer.delayed = frames.pop();
         } else {
             frames.extend(peer.delayed.take());
+        }
+        if overtaken {
+            self.disturb(share);
         }
         for frame in frames {
             self.after(LATENCY, Event::Arrives { line, frame });
@@ -365,6 +389,7 @@ impl World {
                 }
                 Action::Close { line, .. } => {
                     if let Some(peer) = self.peers.remove(&line) {
+                        self.disturb(peer.share);
                         self.judge_messages(&peer);
                     }
                 }
@@ -376,7 +401,7 @@ impl World {
             let tick: serde_json::Value = serde_json::from_slice(&record).expect("a native tick");
             let symbol = SYMBOLS.iter().position(|name| tick["symbol"] == *name).expect("ours");
             let time = tick["time"].as_str().expect("a time").parse_millis();
-            self.delivered[symbol].push((time, after_gap));
+            self.delivered[symbol].push(Passed { id: time, after_gap, at: self.now });
         }
         let FeedTally { ticks, passed, duplicates, forgotten, overlapping, held, .. } =
             self.feed.tally();
@@ -438,13 +463,40 @@ impl World {
         self.life_exceeded += u64::from(self.character.life.is_some_and(|life| age >= life));
     }
 
+    /// Each mark has a cause since the tick before it, and where ids grow by one they are the
+    /// proof.
+    fn judge_marks(&self, symbol: usize) {
+        // A lost frame shows by the number of the next one, which a heartbeat brings at the latest.
+        let discovery = HEARTBEAT + 2 * LATENCY;
+        let name = SYMBOLS[symbol];
+        let plans = self.feed.venue().connections();
+        let share = plans.iter().position(|plan| plan.symbols.iter().any(|other| other == name));
+        let disturbed_at = share.and_then(|share| self.disturbed_at.get(&share));
+        let disturbed_at = disturbed_at.map_or(&[][..], Vec::as_slice);
+        let (mut newest, mut before) = (None, Duration::ZERO);
+        for Passed { id, after_gap, at } in &self.delivered[symbol] {
+            let since = before.saturating_sub(discovery);
+            let disturbed = disturbed_at.iter().any(|cause| (since..=*at).contains(cause));
+            assert!(!after_gap || disturbed, "{name} {id} is marked at {at:?} without a cause");
+            if self.character.ids == TradeIds::Consecutive
+                && newest.is_some_and(|newest| *id == newest + 1)
+            {
+                assert!(!after_gap, "{name} {id} is marked, and nothing lies before it");
+            }
+            // One that comes late settles nothing.
+            if newest.is_none_or(|newest| *id > newest) {
+                (newest, before) = (Some(*id), *at);
+            }
+        }
+    }
+
     /// What the oracle knows of the whole run.
     fn judge(&self) {
         within_rate(&self.connects_at, CONNECTS);
         for (symbol, delivered) in self.delivered.iter().enumerate() {
             let name = SYMBOLS[symbol];
             let mut seen = BTreeSet::new();
-            for (id, _) in delivered {
+            for Passed { id, .. } in delivered {
                 assert!(seen.insert(*id), "{name} {id} was passed on twice");
             }
             let Some((first, last)) = seen.first().zip(seen.last()) else {
@@ -452,9 +504,11 @@ impl World {
             };
             // Each loss is marked on the first tick that came behind it.
             for lost in (*first..*last).filter(|id| !seen.contains(id)) {
-                let behind = delivered.iter().find(|(id, _)| *id > lost).expect("there is a last");
-                assert!(behind.1, "{name} {lost} was lost, and {} is not marked", behind.0);
+                let behind = delivered.iter().find(|passed| passed.id > lost);
+                let Passed { id, after_gap, .. } = behind.expect("there is a last");
+                assert!(after_gap, "{name} {lost} was lost, and {id} is not marked");
             }
+            self.judge_marks(symbol);
             // After the faults everything is as it should be.
             let healed = self.character.calm_after + Duration::from_secs(90);
             for (index, traded_at) in self.traded_at[symbol].iter().enumerate() {
@@ -539,16 +593,48 @@ fn a_connection_is_replaced_before_its_life_ends_and_ids_show_that_nothing_was_l
             assert!(tally.replaced >= 9, "{tally:?}");
             assert_eq!((world.life_exceeded, tally.missing), (0, 0));
             for (symbol, delivered) in world.delivered.iter().enumerate() {
-                let marked = delivered.iter().filter(|(_, after_gap)| *after_gap).count();
+                let marked = delivered.iter().filter(|passed| passed.after_gap).count();
                 // The symbol that rests shows nothing while both stand, and its ids only where
                 // they grow by one.
                 let shows = symbol != 3 || ids == TradeIds::Consecutive;
                 assert!(!shows || marked == 0, "{}: {marked} marks with {ids:?}", SYMBOLS[symbol]);
-                let all: Vec<_> = delivered.iter().map(|(id, _)| *id).collect();
+                let all: Vec<_> = delivered.iter().map(|passed| passed.id).collect();
                 let first = all.first().copied().unwrap_or_default();
                 let expected: Vec<_> = (first..first + all.len() as u64).collect();
                 assert_eq!(all, expected, "every trade once and in order");
             }
+        }
+    }
+}
+
+#[test]
+fn without_faults_every_trade_is_passed_on_and_none_is_marked() {
+    for ids in [TradeIds::Consecutive, TradeIds::Unique, TradeIds::Increasing] {
+        for numbered in [false, true] {
+            let mut world = World::new(Character {
+                seed: 11,
+                ids,
+                numbered,
+                symbols_per_connection: 2,
+                life: None,
+                faults: 0,
+                calm_after: Duration::ZERO,
+                end: Duration::from_secs(300),
+            });
+            world.run();
+            world.judge();
+            for (symbol, delivered) in world.delivered.iter().enumerate() {
+                let marked: Vec<_> = delivered.iter().filter(|passed| passed.after_gap).collect();
+                assert!(marked.is_empty(), "{}: {marked:?} with {ids:?}", SYMBOLS[symbol]);
+                // Those of the last moment are still on their way.
+                let arrived = |at: &&Duration| **at + LATENCY < world.character.end;
+                let last = world.traded_at[symbol].iter().filter(arrived).count() as u64;
+                let first = delivered[0].id;
+                let all: Vec<_> = delivered.iter().map(|passed| passed.id).collect();
+                let expected: Vec<_> = (first..=last).collect();
+                assert_eq!(all[..expected.len()], expected, "{} with {ids:?}", SYMBOLS[symbol]);
+            }
+            assert_eq!(world.feed.tally().marked, 0);
         }
     }
 }
