@@ -101,7 +101,7 @@ impl App {
         let closer = router.closer();
         let source = builder.source(router, start, progress)?;
         let metrics = registered(ShardMetrics::register(&builder.registry))?;
-        let last_states = keeper.is_some().then_some(last_states);
+        let last_states = keeper.is_some().then_some(&last_states);
         let shards = builder.shards(pipelines, receivers, &sinks.ends, &metrics, last_states)?;
         let (shards, symbols) = builder.watched(shards)?;
         let liveness = Readiness::new();
@@ -254,7 +254,7 @@ impl Builder<'_> {
         receivers: Vec<IntakeReceiver<Command>>,
         sinks: &[Box<dyn Sink>],
         metrics: &ShardMetrics,
-        last_states: Option<Sender<Handed>>,
+        last_states: Option<&Sender<Handed>>,
     ) -> Result<Vec<Shard>, Exit> {
         let Config { metrics: listed, shards, .. } = &self.config;
         let template = pipelines[0].template();
@@ -267,7 +267,7 @@ impl Builder<'_> {
             let (metrics, scores) = (metrics.clone(), scores.of_shard(index));
             let records_max = shards.drain_records_max;
             let shard = Shard::new(pipelines, receiver, publisher, metrics, scores, records_max);
-            match &last_states {
+            match last_states {
                 Some(last_states) => shard.with_keeper(last_states.clone()),
                 None => shard,
             }

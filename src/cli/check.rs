@@ -22,7 +22,7 @@ pub(super) struct CheckArgs {
 pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<(), Exit> {
     let loaded = load_any(&args.config, &super::variables());
     match loaded.map_err(Exit::because(Failure::Configuration))? {
-        AnyConfig::Daemon(config) => check_daemon(*config, args, global),
+        AnyConfig::Daemon(config) => check_daemon(&config, args, global),
         AnyConfig::Bridge(config) => check_bridge(&config, args),
     }
 }
@@ -40,9 +40,9 @@ fn check_bridge(config: &BridgeConfig, args: &CheckArgs) -> Result<(), Exit> {
     ))
 }
 
-fn check_daemon(config: Config, args: &CheckArgs, global: &Global) -> Result<(), Exit> {
+fn check_daemon(config: &Config, args: &CheckArgs, global: &Global) -> Result<(), Exit> {
     // The model and the library do not depend on each other, so both are reported.
-    let bundle = super::bundle(&config);
+    let bundle = super::bundle(config);
     let runtime = super::runtime(global, config.onnxruntime_library.as_deref());
     let (bundle, runtime) = match (bundle, runtime) {
         (Ok(bundle), Ok(runtime)) => (bundle, runtime),

@@ -52,7 +52,8 @@ impl<C> Reading<C> {
             ready.not_ready(format!("going to record {}", start.records));
         }
         let mut records = records;
-        let count = deliver(&mut records, &handle, &router, &ready, &stop, start, progress)?;
+        let count =
+            deliver(&mut records, &handle, &router, &ready, &stop, start, progress.as_ref())?;
         if count < start.records && !*stop.borrow() {
             let (had, has) = (start.records, count);
             let text =
@@ -71,7 +72,7 @@ fn deliver<C>(
     ready: &Condition,
     stop: &watch::Receiver<bool>,
     start: Start,
-    progress: Option<InputProgress>,
+    progress: Option<&InputProgress>,
 ) -> Result<u64, Exit> {
     let mut count = 0;
     while !*stop.borrow() {
@@ -90,7 +91,7 @@ fn deliver<C>(
         if handle.block_on(router.record_at(record.bytes.into(), position)).is_err() {
             break;
         }
-        if let Some(progress) = &progress {
+        if let Some(progress) = progress {
             progress.delivered(count, records.bytes_read());
         }
     }
