@@ -24,6 +24,7 @@ mod outages;
 mod parity;
 mod reload;
 mod scores;
+mod seams;
 mod soak;
 mod state;
 mod steps;

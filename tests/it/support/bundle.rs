@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use tickcast::core::domain::{DurationNanos, UnixNanos};
 use tickcast::core::features::{ColumnRange, FeaturePlan, RowStatus, Scaler};
 use tickcast::core::forecast::{Interval, SignalThresholds, Target};
+use tickcast::engine::inference::Runtime;
 use tickcast::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
 use tickcast::engine::model::manifest::{
     GraphSpec, MANIFEST_SCHEMA, Manifest, Mode, StateSpec, StepSpec, TargetSpec, TrainingSpec,
@@ -169,7 +170,21 @@ pub(crate) fn sealed_of(
 }
 
 fn seal(draft: Draft, root: TempDir, network: Network) -> SealedBundle {
-    let folder = draft.seal(root.path(), runtime()).unwrap();
+    seal_by(runtime(), draft, root, network)
+}
+
+/// As [`sealed`], proved by another runtime than ONNX Runtime.
+pub(crate) fn sealed_by(
+    runtime: &dyn Runtime,
+    network: Network,
+    window_steps: u32,
+) -> SealedBundle {
+    let draft = draft(window_steps, &network);
+    seal_by(runtime, draft, tempfile::tempdir().unwrap(), network)
+}
+
+fn seal_by(runtime: &dyn Runtime, draft: Draft, root: TempDir, network: Network) -> SealedBundle {
+    let folder = draft.seal(root.path(), runtime).unwrap();
     let bundle = Bundle::read(&folder).unwrap();
     SealedBundle { root, folder, bundle, network }
 }

@@ -130,6 +130,25 @@ impl Network {
         values[0]
     }
 
+    /// Takes one step from the states `h0, c0, h1, ...` to the next ones, which are rounded to
+    /// `f32` as a runtime keeps them; returns the output.
+    pub(crate) fn step(&self, row: &[f32], states: &mut [Vec<f32>]) -> f32 {
+        let wide = |values: &[f32]| values.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
+        let mut values = wide(row);
+        for (layer, states) in self.layers.iter().zip(states.chunks_exact_mut(2)) {
+            let (mut h, mut c) = (wide(&states[0]), wide(&states[1]));
+            layer.step(&values, &mut h, &mut c);
+            for (state, next) in states.iter_mut().zip([&h, &c]) {
+                *state = next.iter().map(|x| *x as f32).collect();
+            }
+            values = wide(&states[0]);
+        }
+        for dense in &self.dense {
+            values = dense.forward(&values);
+        }
+        values[0] as f32
+    }
+
     /// The same network as ONNX: inputs `x, h0, c0, ...`, outputs `y, h0_out, c0_out, ...`.
     pub(crate) fn to_onnx(&self) -> Vec<u8> {
         let mut graph = GraphProto { name: "network".into(), ..GraphProto::default() };
@@ -193,27 +212,30 @@ impl Layer {
 
     fn forward(&self, sequence: &[Vec<f64>]) -> Vec<Vec<f64>> {
         let (mut h, mut c) = (vec![0.0; self.hidden], vec![0.0; self.hidden]);
-        let mut outputs = Vec::new();
-        for row in sequence {
-            let gate = |gate: usize, unit: usize, h: &[f64]| {
-                let at = gate * self.hidden + unit;
-                let weights = &self.weights[at * self.inputs..][..self.inputs];
-                let recurrence = &self.recurrence[at * self.hidden..][..self.hidden];
-                let dot = |w: &[f32], x: &[f64]| -> f64 {
-                    w.iter().zip(x).map(|(w, x)| f64::from(*w) * x).sum()
-                };
-                f64::from(self.bias[at]) + dot(weights, row) + dot(recurrence, h)
+        let step = |row: &Vec<f64>| {
+            self.step(row, &mut h, &mut c);
+            h.clone()
+        };
+        sequence.iter().map(step).collect()
+    }
+
+    fn step(&self, row: &[f64], h: &mut [f64], c: &mut [f64]) {
+        let before = h.to_vec();
+        let gate = |gate: usize, unit: usize| {
+            let at = gate * self.hidden + unit;
+            let weights = &self.weights[at * self.inputs..][..self.inputs];
+            let recurrence = &self.recurrence[at * self.hidden..][..self.hidden];
+            let dot = |w: &[f32], x: &[f64]| -> f64 {
+                w.iter().zip(x).map(|(w, x)| f64::from(*w) * x).sum()
             };
-            let before = h.clone();
-            for unit in 0..self.hidden {
-                let [input, output, forget] = [0, 1, 2].map(|g| sigmoid(gate(g, unit, &before)));
-                let cell = gate(3, unit, &before).tanh();
-                c[unit] = forget * c[unit] + input * cell;
-                h[unit] = output * c[unit].tanh();
-            }
-            outputs.push(h.clone());
+            f64::from(self.bias[at]) + dot(weights, row) + dot(recurrence, &before)
+        };
+        for unit in 0..self.hidden {
+            let [input, output, forget] = [0, 1, 2].map(|g| sigmoid(gate(g, unit)));
+            let cell = gate(3, unit).tanh();
+            c[unit] = forget * c[unit] + input * cell;
+            h[unit] = output * c[unit].tanh();
         }
-        outputs
     }
 
     /// Adds the layer's node and returns the name of its sequence of outputs.
