@@ -90,13 +90,15 @@ impl App {
         let Kept { keeper, progress, start } = builder.restore(&mut pipelines)?;
         let models = builder.reloads(&router, &pipelines[0])?;
         let (last_states, last) = channel();
+        let (shards, ends, model) =
+            (router.commanders(), another(&sinks.ends), pipelines[0].label());
         let keeper = keeper.zip(progress.clone()).map(|(keeper, input)| KeeperParts {
             keeper,
-            shards: router.commanders(),
+            shards,
             last,
-            sinks: another(&sinks.ends),
+            sinks: ends,
             input,
-            model: pipelines[0].label(),
+            model,
         });
         let closer = router.closer();
         let source = builder.source(router, start, progress)?;
@@ -107,22 +109,14 @@ impl App {
         let liveness = Readiness::new();
         let stages = stages_of(&source, &shards, sinks.stages);
         let supervisor = builder.supervisor(stages, &liveness, metrics)?;
-        let Builder { config, runtime, registry, readiness, .. } = builder;
         let reloads = models.reloads.clone();
-        let http_state = HttpState {
-            registry,
-            readiness: readiness.clone(),
-            liveness,
-            symbols: Some(symbols),
-            stream: Some(stream),
-            version: Some(version(&template, &*runtime)),
-            models: Some(models),
-            access: config.http.access,
-        };
+        let (readiness, pin) = (builder.readiness.clone(), builder.config.shards.pin_threads);
+        let shutdown_deadline = builder.config.shutdown_deadline;
+        let http_state = builder.http_state(&template, stream, symbols, liveness, models);
         Ok(Self {
             source,
             shards,
-            processors: config.shards.pin_threads.then(Processors::given).flatten(),
+            processors: pin.then(Processors::given).flatten(),
             finishes: sinks.finishes,
             keeper,
             reloads,
@@ -132,7 +126,7 @@ impl App {
             supervisor,
             intake,
             closer,
-            shutdown_deadline: config.shutdown_deadline,
+            shutdown_deadline,
         })
     }
 }
@@ -312,6 +306,34 @@ impl Builder<'_> {
             progress: Box::new(move || format!("{} forecasts", metrics.forecasts())),
         })
     }
+
+    /// What the HTTP thread answers from; the registry is complete by now.
+    fn http_state(
+        self,
+        template: &RecordTemplate,
+        stream: StreamHub,
+        symbols: SymbolBoard,
+        liveness: Readiness,
+        models: Models,
+    ) -> HttpState {
+        let version = VersionInfo {
+            model: template.model.clone(),
+            model_version: template.model_version.clone(),
+            mode: template.mode.to_string(),
+            runtime: self.runtime.name(),
+            runtime_build: self.runtime.build(),
+        };
+        HttpState {
+            registry: self.registry,
+            readiness: self.readiness,
+            liveness,
+            symbols: Some(symbols),
+            stream: Some(stream),
+            version: Some(version),
+            models: Some(models),
+            access: self.config.http.access,
+        }
+    }
 }
 
 /// A metric that is registered twice is a fault of the program.
@@ -329,14 +351,4 @@ fn stages_of(source: &OpenSource, shards: &[Shard], sinks: Vec<Stage>) -> Vec<St
     let source = Stage::new("source", source.router.pulse());
     let shards = shards.iter().enumerate().map(|(index, shard)| shard.stage(index));
     std::iter::once(source).chain(shards).chain(sinks).collect()
-}
-
-fn version(template: &RecordTemplate, runtime: &dyn Runtime) -> VersionInfo {
-    VersionInfo {
-        model: template.model.clone(),
-        model_version: template.model_version.clone(),
-        mode: template.mode.to_string(),
-        runtime: runtime.name(),
-        runtime_build: runtime.build(),
-    }
 }

@@ -186,8 +186,9 @@ impl Shard {
                 }
             }
             let haste = if self.intake.has_more() { Haste::Throughput } else { Haste::Latency };
-            let live = self.pipelines.live_mut();
-            flush(live, &mut self.publisher, &self.metrics, haste, arrived)?;
+            for pipeline in self.pipelines.each_mut() {
+                flush(pipeline, &mut self.publisher, &self.metrics, haste, arrived)?;
+            }
             self.report_cold_starts();
             self.show();
             self.take_states();

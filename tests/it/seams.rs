@@ -141,7 +141,8 @@ struct MemorySource {
 }
 
 fn read_source(reader: SourceReader<'_, '_>) -> Arc<dyn SourceSettings<Command>> {
-    let mut section = reader.root.section("memory");
+    let SourceReader { root, .. } = reader;
+    let mut section = root.section("memory");
     let ticks = section.optional_count("ticks", 1, 10_000).unwrap_or(1);
     let fails = section.is_set("then");
     section.optional_text("then");
@@ -232,7 +233,8 @@ struct MemorySink {
 }
 
 fn read_sink(reader: SinkReader<'_, '_>) -> Arc<dyn SinkSettings> {
-    Arc::new(KeeperSettings { name: reader.publish.optional_text("memory").unwrap_or_default() })
+    let SinkReader { publish, .. } = reader;
+    Arc::new(KeeperSettings { name: publish.optional_text("memory").unwrap_or_default() })
 }
 
 fn kept() -> MutexGuard<'static, BTreeMap<String, Kept>> {

@@ -1,6 +1,6 @@
 """Computes bars of time with pandas' resample and writes tests/data/bars_reference.json.
 
-The reference for the bars in src/step: whole columns at once, sharing nothing with the code that
+The reference for the bars in src/core/step: whole columns at once, sharing nothing with the code that
 they check. `cargo test --lib step` compares with what is written here; running this again must
 change nothing.
 

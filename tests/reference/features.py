@@ -1,6 +1,6 @@
 """Computes every feature with pandas and writes tests/data/features_reference.json.
 
-The reference for the features in src/features: the published formulas, on whole columns at once,
+The reference for the features in src/core/features: the published formulas, on whole columns at once,
 sharing nothing with the code they check. `cargo test --lib features` compares with what is written
 here; running this again must change nothing.
 

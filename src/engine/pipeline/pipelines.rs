@@ -1,8 +1,8 @@
 //! One decoder before the pipelines of all models of a stream.
 //!
 //! Owns the decoding of a record, which belongs to no model: each tick is decoded once, and every
-//! pipeline takes it. The first pipeline is the live one; today it is the only one. Promises that a
-//! pipeline sees every tick, in the order of the records.
+//! pipeline takes it. The first pipeline of the list is the live one; today it is the only one.
+//! Promises that every pipeline sees every tick, in the order of the records.
 
 use super::{Pipeline, PipelineSettings};
 use crate::core::decode::{JsonDecoder, symbol_of};
@@ -13,7 +13,8 @@ pub struct Pipelines {
     decoder: JsonDecoder,
     time_unit: TimeUnit,
     record_bytes_max: usize,
-    live: Pipeline,
+    /// The live one first; never empty.
+    each: Vec<Pipeline>,
 }
 
 impl Pipelines {
@@ -21,23 +22,28 @@ impl Pipelines {
     pub fn new(live: Pipeline, settings: &PipelineSettings) -> Self {
         let PipelineSettings { time_unit, record_bytes_max, .. } = *settings;
         let decoder = decoder_of(&live, time_unit, record_bytes_max);
-        Self { decoder, time_unit, record_bytes_max, live }
+        Self { decoder, time_unit, record_bytes_max, each: vec![live] }
     }
 
     /// The model whose forecasts are published.
     pub fn live(&self) -> &Pipeline {
-        &self.live
+        &self.each[0]
     }
 
     /// As [`Pipelines::live`], to drive it.
     pub fn live_mut(&mut self) -> &mut Pipeline {
-        &mut self.live
+        &mut self.each[0]
+    }
+
+    /// Every pipeline, the live one first.
+    pub fn each_mut(&mut self) -> impl Iterator<Item = &mut Pipeline> {
+        self.each.iter_mut()
     }
 
     /// Puts another pipeline in place of the live one, which comes back.
     pub fn replace_live(&mut self, next: Pipeline) -> Pipeline {
         self.decoder = decoder_of(&next, self.time_unit, self.record_bytes_max);
-        std::mem::replace(&mut self.live, next)
+        std::mem::replace(&mut self.each[0], next)
     }
 
     /// Decodes one record and has every pipeline take it; returns the reason where the live one
@@ -52,30 +58,39 @@ impl Pipelines {
         position: Option<Position>,
         received: Option<UnixNanos>,
         decoded: impl FnOnce(),
-        flush: impl FnMut(&mut Pipeline) -> Result<(), E>,
+        mut flush: impl FnMut(&mut Pipeline) -> Result<(), E>,
     ) -> Result<Option<Reject>, E> {
-        let outcome = self.decoder.decode(record);
+        let Self { decoder, each, .. } = self;
+        let outcome = decoder.decode(record);
         decoded();
-        match outcome {
-            Ok(tick) => self.live.take(&tick, position, received, flush),
-            Err(reason) => {
-                self.live.engine_mut().refuse(reason);
-                Ok(Some(reason))
+        let mut refused = None;
+        for (index, pipeline) in each.iter_mut().enumerate() {
+            let reason = match &outcome {
+                Ok(tick) => pipeline.take(tick, position, received, &mut flush)?,
+                Err(reason) => {
+                    pipeline.engine_mut().refuse(*reason);
+                    Some(*reason)
+                }
+            };
+            if index == 0 {
+                refused = reason;
             }
         }
+        Ok(refused)
     }
 
     /// Notes that data of every symbol may be missing from here on.
     pub fn mark_gap(&mut self) {
-        self.live.engine_mut().mark_gap();
+        self.each.iter_mut().for_each(|pipeline| pipeline.engine_mut().mark_gap());
     }
 
     /// Notes that data of the symbol of a record may be missing right before it. To be called
     /// before the record is taken, which may still be refused: the mark then waits for the next
     /// one.
     pub fn mark_gap_before(&mut self, record: &[u8], position: Option<Position>) {
-        if let Some(symbol) = symbol_of(record) {
-            self.live.engine_mut().mark_gap_before(&symbol, position);
+        let Some(symbol) = symbol_of(record) else { return };
+        for pipeline in &mut self.each {
+            pipeline.engine_mut().mark_gap_before(&symbol, position);
         }
     }
 }

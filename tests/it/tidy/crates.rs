@@ -62,7 +62,7 @@ const WEBSOCKETS: &[&str] = &[
 
 /// Crates that are named in one place, and the modules under `src/` that may do so.
 pub(super) const HOMES: &[(&str, &[&str])] = &[
-    ("ort", &["engine/inference/ort"]),
+    ("ort", &["engine/inference/onnxruntime"]),
     ("hyper", &["adapters/http"]),
     ("hyper_util", &["adapters/http"]),
     ("http_body_util", &["adapters/http"]),
@@ -257,11 +257,13 @@ mod tests {
             assert_caught("src/app/mod.rs", &text, 3, name);
             assert_caught("src/main.rs", &text, 3, name);
         }
-        assert_clean("src/engine/inference/ort.rs", "//! Home.\nuse ort::session::Session;\n");
+        let home = "src/engine/inference/onnxruntime/mod.rs";
+        assert_clean(home, "//! Home.\nuse ort::session::Session;\n");
         assert_clean("src/adapters/kafka/mod.rs", "//! Home.\nuse rdkafka::Message;\n");
-        let uses = "//! Uses.\nmod ort;\npub use self::ort::Engine;\nfn f(_: ort::Engine) {}\n";
-        assert_clean("src/engine/inference/mod.rs", uses);
-        let uses = "//! App.\nuse crate::engine::inference::ort::Engine;\nlet ort = 1;\n";
+        // A module and a variable of a crate's name are not the crate.
+        let uses = "//! Uses.\nmod parquet;\npub use self::parquet::R;\nfn f(_: parquet::R) {}\n";
+        assert_clean("src/adapters/file/mod.rs", uses);
+        let uses = "//! App.\nuse crate::adapters::file::parquet::R;\nlet parquet = 1;\n";
         assert_clean("src/app/mod.rs", uses);
     }
 
