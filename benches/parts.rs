@@ -14,6 +14,9 @@ use tickcast::engine::model::manifest::Mode;
 use tickcast::engine::model::{Bundle, Heritage};
 use tickcast::engine::state::StateCodec;
 use tickcast::engine::symbols::{Engine, Haste, Pushed};
+use tickcast::ops::supervise::Pulse;
+use tickcast::ports::sink::{Outgoing, Sink, SinkClosed};
+use tickcast::shard::Publisher;
 use tickcast::tools::bench::NullBackend;
 use tickcast::tools::bench::parts::{Feed, config, decoder, encoder};
 
@@ -284,6 +287,61 @@ fn hand_over(criterion: &mut Criterion) {
     });
 }
 
+/// A sink that takes a record and does nothing with it.
+#[derive(Clone)]
+struct NullSink;
+
+impl Sink for NullSink {
+    fn another(&self) -> Box<dyn Sink> {
+        Box::new(self.clone())
+    }
+
+    #[inline(never)]
+    fn publish(&mut self, forecast: &Outgoing<'_>) -> Result<(), SinkClosed> {
+        black_box(forecast.bytes);
+        Ok(())
+    }
+
+    fn publish_score(&mut self, score: &Outgoing<'_>) -> Result<(), SinkClosed> {
+        black_box(score.bytes);
+        Ok(())
+    }
+
+    fn settle(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a forecast costs on its way to the sinks: by a call that the compiler knows, and by the
+/// trait, to one sink and to three.
+fn publish(criterion: &mut Criterion) {
+    let symbol = Symbol::new("AAPL").expect("a symbol of our own");
+    let (record, pulse) = ([b'x'; 500], Pulse::new());
+    let mut group = criterion.benchmark_group("publish");
+    group.throughput(Throughput::Elements(SYMBOLS as u64));
+    group.bench_function("direct", |bencher| {
+        let mut sink = NullSink;
+        bencher.iter(|| {
+            for _ in 0..SYMBOLS {
+                let record = Outgoing::new(&symbol, &record, "", None, &pulse);
+                sink.publish(black_box(&record)).expect("it never closes");
+                pulse.work();
+            }
+        });
+    });
+    for count in [1, 3] {
+        group.bench_function(format!("sinks_{count}"), |bencher| {
+            let sinks = (0..count).map(|_| NullSink.another()).collect();
+            let mut publisher = Publisher::new(sinks);
+            bencher.iter(|| {
+                for _ in 0..SYMBOLS {
+                    publisher.publish(&symbol, black_box(&record), None).expect("none closes");
+                }
+            });
+        });
+    }
+}
+
 criterion_group!(
     parts,
     venue,
@@ -291,6 +349,7 @@ criterion_group!(
     features_and_window,
     engine,
     encode,
+    publish,
     store,
     score,
     hand_over
