@@ -76,7 +76,7 @@ fn the_calibration_plot_shows_the_bins() {
 
 #[test]
 fn text_is_escaped() {
-    let prose = page::prose("p < 0.01 at -5 % since 2001-02-03 (-1 to <2)");
+    let prose = prose("p < 0.01 at -5 % since 2001-02-03 (-1 to <2)");
     assert_eq!(prose, "p\u{a0}&lt;\u{a0}0.01 at −5\u{a0}% since 2001-02-03 (−1 to &lt;2)");
     assert_eq!(
         escape("<a href=\"x\">'&\u{0}\n"),
