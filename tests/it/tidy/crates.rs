@@ -62,7 +62,7 @@ const WEBSOCKETS: &[&str] = &[
 
 /// Crates that are named in one place, and the modules under `src/` that may do so.
 pub(super) const HOMES: &[(&str, &[&str])] = &[
-    ("ort", &["engine/inference/ort"]),
+    ("ort", &["engine/inference/onnxruntime"]),
     ("hyper", &["adapters/http"]),
     ("hyper_util", &["adapters/http"]),
     ("http_body_util", &["adapters/http"]),
@@ -257,7 +257,7 @@ mod tests {
             assert_caught("src/app/mod.rs", &text, 3, name);
             assert_caught("src/main.rs", &text, 3, name);
         }
-        assert_clean("src/engine/inference/ort.rs", "//! Home.\nuse ort::session::Session;\n");
+        assert_clean("src/engine/inference/onnxruntime.rs", "//! Home.\nuse ort::session::Session;\n");
         assert_clean("src/adapters/kafka/mod.rs", "//! Home.\nuse rdkafka::Message;\n");
         let uses = "//! Uses.\nmod ort;\npub use self::ort::Engine;\nfn f(_: ort::Engine) {}\n";
         assert_clean("src/engine/inference/mod.rs", uses);
