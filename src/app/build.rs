@@ -82,8 +82,7 @@ impl App {
         let template = pipelines[0].template().clone();
         let stream = builder.stream()?;
         // The port before the files: a second daemon on the same port must not touch them.
-        let bind = builder.config.http.bind;
-        let http = HttpServer::bind(bind).map_err(Exit::because(Failure::Temporary))?;
+        let http = builder.port()?;
         let sinks = builder.sinks(&stream)?;
         let intake = registered(IntakeMetrics::register(&builder.registry))?;
         let (router, receivers) = builder.queues(&intake);
@@ -138,6 +137,10 @@ impl Builder<'_> {
             .map(|_| Pipeline::build(self.bundle, &*self.runtime, &self.settings))
             .collect::<Result<Vec<_>, _>>()
             .map_err(Exit::because(Failure::Configuration))
+    }
+
+    fn port(&self) -> Result<HttpServer, Exit> {
+        HttpServer::bind(self.config.http.bind).map_err(Exit::because(Failure::Temporary))
     }
 
     fn stream(&self) -> Result<StreamHub, Exit> {

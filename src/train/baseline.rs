@@ -8,9 +8,9 @@
 //! give the same bits. Never sees a validation or test truth.
 
 use super::dataset::Part;
-use super::evaluate::Kind;
 use super::statistics::mean;
 use super::windows::Windows;
+use crate::core::score::Kind;
 
 /// The ridge penalty of the linear model as a share of the mean variance of its columns: large
 /// enough to solve for columns that repeat each other, too small to matter otherwise.

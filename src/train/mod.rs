@@ -22,11 +22,16 @@ mod adam;
 mod attention;
 mod dense;
 mod dropout;
+mod error;
 mod gemm;
 mod initial;
 mod lanes;
+mod lessons;
 mod lstm;
 mod parameters;
+mod recipe;
+mod threads;
+mod trained;
 
 pub mod assess;
 pub mod baseline;
@@ -50,9 +55,13 @@ pub mod statistics;
 pub mod windows;
 
 #[cfg(test)]
+mod carried_check;
+#[cfg(test)]
 mod gradient_check;
 #[cfg(test)]
 mod reference_check;
+#[cfg(test)]
+mod report_check;
 
 /// ONNX Runtime for tests that compare with it, loaded once; a missing library fails the test.
 #[cfg(test)]

@@ -9,8 +9,8 @@ use std::io::{self, Read};
 use csv::{ByteRecord, ReaderBuilder, Terminator};
 
 use super::columns::{ColumnMap, ColumnsError, Layout};
+use super::record::{Input, RECORD_BYTES_MAX, Record};
 use super::row::{self, Cell, Cells};
-use super::{Input, RECORD_BYTES_MAX, Record};
 
 pub(super) struct CsvRows {
     reader: csv::Reader<Budgeted>,

@@ -5,7 +5,7 @@
 
 use std::io::{self, BufRead, BufReader};
 
-use super::{Input, RECORD_BYTES_MAX, Record};
+use super::record::{Input, RECORD_BYTES_MAX, Record};
 
 /// Some editors put this mark before the first line; it is no part of it.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";

@@ -7,9 +7,11 @@
 
 mod columns;
 mod csv;
+mod error;
 mod lines;
 #[cfg(feature = "train")]
 mod parquet;
+mod record;
 mod row;
 mod settings;
 mod source;
@@ -23,30 +25,17 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 pub use columns::{ColumnMap, ColumnMapError, ColumnsError};
+pub use error::FileError;
+pub use record::{RECORD_BYTES_MAX, Record};
 pub use row::Cell;
 pub use settings::{FileSettings, kind};
 
 use self::csv::{CsvRows, RowError};
 #[cfg(feature = "train")]
 use self::parquet::ParquetRows;
+use self::record::Input;
 use crate::ports::input::RecordingIdentity;
 use lines::Lines;
-
-/// The longest record in bytes. A longer line is cut to one byte more, for the decoder to refuse;
-/// a longer CSV row ends the file, since a quote that is never closed swallows what follows.
-pub const RECORD_BYTES_MAX: usize = 1 << 20;
-
-/// What files are read from: a file or standard input.
-type Input = Box<dyn Read + Send>;
-
-/// One record of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// The line on which it begins, from 1; in a Parquet file, which has no lines, the row.
-    pub line: u64,
-    /// One native JSON tick, or what stands in its place.
-    pub bytes: Vec<u8>,
-}
 
 /// How much of a file's head tells it from others, in bytes.
 const HEAD_BYTES: u64 = 64 << 10;
@@ -93,123 +82,6 @@ pub struct FileOptions {
     pub columns: Option<ColumnMap>,
     /// The symbol of every row of a table that has no column for it.
     pub symbol: Option<String>,
-}
-
-/// Why a file cannot be read, or not to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum FileError {
-    /// It does not open.
-    #[error("open `{}`: {source}", path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Its name does not tell what is in it.
-    #[error(
-        "`{}`: the name does not tell the format (.csv, .parquet, .jsonl, .ndjson and .json do); \
-         name it: csv, parquet or json-lines",
-        path.display()
-    )]
-    UnknownFormat {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Columns or a symbol are named for a file that has no columns.
-    #[error(
-        "`{}`: {option} is for CSV and Parquet files; JSON lines name their fields themselves",
-        path.display()
-    )]
-    NotATable {
-        /// The file.
-        path: PathBuf,
-        /// Which option is out of place.
-        option: &'static str,
-    },
-    /// A CSV file without any row.
-    #[error("`{}`: empty; a CSV file begins with a header row", path.display())]
-    NoHeader {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The header does not hold what is asked of it.
-    #[error("`{}`: {source}", path.display())]
-    Columns {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with the columns.
-        source: ColumnsError,
-    },
-    /// A Parquet file, to a build that does not read them.
-    #[error(
-        "`{}`: this build reads no Parquet files; one with the feature `train`, the default, does",
-        path.display()
-    )]
-    NoParquet {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A Parquet file on standard input: its end tells where everything is.
-    #[error("a Parquet file cannot be read from standard input; name a file")]
-    NotAFile,
-    /// A column of a Parquet file of which no part of a tick can be made.
-    #[error(
-        "`{}`: column `{column}` is of type {kind}; a tick is made of texts, numbers, decimals, \
-         dates and timestamps",
-        path.display()
-    )]
-    ColumnType {
-        /// The file.
-        path: PathBuf,
-        /// The column.
-        column: String,
-        /// Its type as Parquet names it.
-        kind: String,
-    },
-    /// A Parquet file that is compressed in another way than the usual ones.
-    #[error("`{}`: compressed with {codec}; write it with snappy, zstd or none", path.display())]
-    Codec {
-        /// The file.
-        path: PathBuf,
-        /// The compression.
-        codec: String,
-    },
-    /// A Parquet file that breaks off or contradicts itself.
-    #[error(
-        "`{}`: no Parquet file, or a damaged one{}: {problem}",
-        path.display(),
-        if *row == 0 { String::new() } else { format!(", after row {row}") }
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// The last row that was read; 0 is none.
-        row: u64,
-        /// What was found.
-        problem: String,
-    },
-    /// A CSV row beyond [`RECORD_BYTES_MAX`].
-    #[error(
-        "`{}` line {line}: the row is longer than {RECORD_BYTES_MAX} bytes; is a quote not closed?",
-        path.display()
-    )]
-    RowTooLong {
-        /// The file.
-        path: PathBuf,
-        /// The line on which the row begins.
-        line: u64,
-    },
-    /// Reading fails.
-    #[error("read `{}` after line {line}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The last line that was read.
-        line: u64,
-        /// What the system says.
-        source: io::Error,
-    },
 }
 
 /// The records of one file, in its order; ends after the first error.

@@ -1,7 +1,8 @@
 //! From the layers of a configuration to checked values.
 //!
-//! Owns the order of the sections and the rules between them. Promises that every problem is
-//! reported at once. What belongs to one adapter is read by that adapter.
+//! Owns reading files and texts, and the order of the sections. Promises that every problem is
+//! reported at once. Never reads a section that has a file of its own, or what belongs to one
+//! adapter.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,21 +13,14 @@ use config::Value;
 
 use super::bridge::{self, BridgeSection};
 use super::layers::{Tree, names, tree};
-use super::{BridgeConfig, Config, ShardConfig, SourceConfig};
-use super::{health, policy, scores, snapshot};
+use super::{BridgeConfig, Config, SourceConfig};
+use super::{engine, health, log, model, publish, scores, snapshot, source};
 use crate::adapters::kafka::{ClusterConfig, KafkaConfig};
 use crate::adapters::websocket::WebSocketSettings;
-use crate::adapters::{self, Adapters, file, http, stream};
-use crate::core::domain::TimeUnit;
-use crate::engine::model::ModelChoice;
-use crate::engine::model::manifest::Mode;
-use crate::engine::symbols::{EngineLimits, EnginePolicy};
-use crate::intake::WhenFull;
+use crate::adapters::{self, Adapters, http};
 use crate::net::address::FeedUrl;
-use crate::ops::logging::{LogConfig, LogFormat, LogLevel};
 use crate::ports::section::{Problems, Section, Setting};
-use crate::ports::sink::{SinkReader, SinkSettings};
-use crate::ports::source::{SourceReader, SourceSettings};
+use crate::ports::source::SourceSettings;
 use crate::shard::command::Command;
 
 /// Why a configuration cannot be used: every problem, each beginning with its key.
@@ -224,7 +218,7 @@ fn read_feed(text: &str, variables: &HashMap<String, String>) -> Result<SourceCo
 
 /// What a configuration is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+pub(super) enum Purpose {
     Serve,
     Bridge,
 }
@@ -254,23 +248,23 @@ fn check(
 ) -> Settings {
     let mut root = Section::root(tree, problems);
     let bridge = bridge::read(root.section("bridge"));
-    let (source, sources) = source(adapters, &mut root, variables);
-    let model = model(root.section("model"), purpose);
+    let (source, sources) = source::read(adapters, &mut root, variables);
+    let model = model::read(root.section("model"), purpose);
     let onnxruntime_library = {
         let mut section = root.section("onnxruntime");
         let library = section.optional_text("library").map(PathBuf::from);
         section.finish();
         library
     };
-    let (engine, policy, shards) = engine(root.section("engine"));
+    let (engine, policy, shards) = engine::read(root.section("engine"));
     let forecast = scores::forecast(root.section("forecast"));
     let health = health::read(root.section("health"));
-    let (sinks, stream) = publish(adapters, &mut root);
+    let (sinks, stream) = publish::read(adapters, &mut root);
     let state_directory = variables.get("STATE_DIRECTORY").map(String::as_str);
     let snapshot = snapshot::read(root.section("snapshot"), state_directory);
     let metrics = scores::metrics(root.section("metrics"));
     let http = http::read(root.section("http"));
-    let log = log(root.section("log"));
+    let log = log::read(root.section("log"));
     let shutdown_deadline = {
         let mut section = root.section("shutdown");
         let deadline = seconds(&mut section, "deadline_seconds", 300);
@@ -309,134 +303,11 @@ fn seconds(section: &mut Section<'_>, name: &'static str, max: usize) -> Duratio
     Duration::from_secs(section.count(name, 1, max) as u64)
 }
 
-/// Reads `[source]`, and the settings of every kind of source: those that are not chosen as well,
-/// so that their keys are known.
-fn source(
-    adapters: &Adapters,
-    root: &mut Section<'_>,
-    variables: &HashMap<String, String>,
-) -> (SourceConfig, Vec<Arc<dyn SourceSettings<Command>>>) {
-    let mut section = root.section("source");
-    let names: Vec<_> =
-        adapters.sources.iter().enumerate().map(|(index, kind)| (kind.name, index)).collect();
-    let chosen = section.choice("kind", &names);
-    let mut read = |(index, kind): (usize, &crate::ports::source::SourceKind<Command>)| {
-        let source = &mut section;
-        (kind.read)(SourceReader { is_chosen: index == chosen, source, root, variables })
-    };
-    let sources: Vec<_> = adapters.sources.iter().enumerate().map(&mut read).collect();
-    let settings = Arc::clone(&sources[chosen]);
-    let (name, facts) = (adapters.sources[chosen].name, settings.facts());
-    let when_full = section.choice(
-        "when_full",
-        &[
-            ("auto", None),
-            ("drop_oldest", Some(WhenFull::DropOldest)),
-            ("block", Some(WhenFull::Block)),
-        ],
-    );
-    let when_full = when_full.unwrap_or(facts.when_full);
-    if when_full == WhenFull::DropOldest && !facts.may_drop {
-        let problem = format!("must be \"block\" for kind \"{name}\", which loses nothing");
-        section.problem("when_full", problem);
-    }
-    let record_bytes_max = section.count("record_bytes_max", 64, file::RECORD_BYTES_MAX);
-    if facts.message_bytes_max.is_some_and(|message| record_bytes_max > message) {
-        section.problem("record_bytes_max", "is above message_bytes_max, so it cannot work");
-    }
-    let units = [
-        ("ms", TimeUnit::Milliseconds),
-        ("s", TimeUnit::Seconds),
-        ("us", TimeUnit::Microseconds),
-        ("ns", TimeUnit::Nanoseconds),
-    ];
-    let config = SourceConfig {
-        settings,
-        time_unit: section.choice("time_unit", &units),
-        record_bytes_max,
-        queue_records_max: section.count("queue_records_max", 1, 10_000_000),
-        queue_bytes_max: section.count("queue_bytes_max", 1024, usize::MAX),
-        when_full,
-        future_seconds_max: section
-            .optional_count("future_seconds_max", 0, u32::MAX as usize)
-            .map(|seconds| u32::try_from(seconds).expect("the count is at most a u32")),
-    };
-    section.finish();
-    (config, sources)
-}
-
-fn model(mut section: Section<'_>, purpose: Purpose) -> ModelChoice {
-    let modes = [
-        ("auto", None),
-        ("sliding", Some(Mode::Sliding)),
-        ("full", Some(Mode::Full)),
-        ("carried", Some(Mode::Carried)),
-    ];
-    let config = ModelChoice {
-        root: section.text("root").into(),
-        name: match purpose {
-            Purpose::Serve => section.text("name"),
-            Purpose::Bridge => section.optional_text("name").unwrap_or_default(),
-        },
-        version: section.text("version"),
-        mode: section.choice("mode", &modes),
-        watch: section.switch("watch"),
-    };
-    if config.watch && config.version != "latest" {
-        section.problem("watch", "needs version = \"latest\": a version never changes");
-    }
-    section.finish();
-    config
-}
-
-fn engine(mut section: Section<'_>) -> (EngineLimits, EnginePolicy, ShardConfig) {
-    let limits = EngineLimits {
-        symbols_max: section.count("symbols_max", 1, 10_000_000),
-        batch_rows_max: section.count("batch_rows_max", 1, 4096),
-    };
-    let shards = ShardConfig {
-        count: section.count("shards", 1, 256),
-        pin_threads: section.switch("pin_threads"),
-        drain_records_max: section.count("drain_records_max", 1, 1_000_000),
-    };
-    let policy = policy::read(&mut section);
-    section.finish();
-    (limits, policy, shards)
-}
-
-fn publish(
-    adapters: &Adapters,
-    root: &mut Section<'_>,
-) -> (Vec<Arc<dyn SinkSettings>>, stream::StreamSettings) {
-    let mut section = root.section("publish");
-    let mut sinks = Vec::with_capacity(adapters.sinks.len());
-    for kind in &adapters.sinks {
-        sinks.push((kind.read)(SinkReader { publish: &mut section, root }));
-    }
-    let stream = stream::read(&mut section);
-    section.finish();
-    (sinks, stream)
-}
-
-fn log(mut section: Section<'_>) -> LogConfig {
-    let levels = [
-        ("info", LogLevel::Info),
-        ("error", LogLevel::Error),
-        ("warn", LogLevel::Warn),
-        ("debug", LogLevel::Debug),
-        ("trace", LogLevel::Trace),
-    ];
-    let config = LogConfig {
-        format: section.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
-        level: section.choice("level", &levels),
-    };
-    section.finish();
-    config
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::symbols::{EngineLimits, EnginePolicy};
+    use crate::intake::WhenFull;
 
     const SMALLEST: &str = "[source]\nurl = 'ws://127.0.0.1:1'\n[model]\nname = 'm'\n";
 

@@ -5,12 +5,17 @@
 
 mod bridge;
 mod describe;
+mod engine;
 mod health;
 mod layers;
 mod load;
+mod log;
+mod model;
 mod policy;
+mod publish;
 mod scores;
 mod snapshot;
+mod source;
 mod venue;
 
 use std::any::Any;

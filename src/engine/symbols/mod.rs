@@ -14,6 +14,8 @@ mod inherit;
 mod policy;
 mod rest;
 mod sliding;
+mod symbol;
+mod tally;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -21,12 +23,12 @@ use std::time::Duration;
 use self::carried::CarriedStates;
 use self::full::FullWindows;
 use self::sliding::SlidingStates;
+use self::symbol::SymbolState;
 use crate::core::domain::{
-    DurationNanos, Forecast, Position, Reject, RejectTally, Step, Symbol, SymbolId, Tick, UnixNanos,
+    DurationNanos, Forecast, Position, Reject, Step, Symbol, SymbolId, Tick, UnixNanos,
 };
 use crate::core::features::{FeaturePlan, FeatureState, RowScratch, RowStatus};
 use crate::core::forecast::WindowFacts;
-use crate::core::health::{Arrivals, Health};
 use crate::core::score::ScoreBook;
 use crate::core::step::{StepRule, StepState};
 use crate::core::window::{RowFacts, Window};
@@ -37,6 +39,8 @@ pub use self::facts::SymbolFacts;
 pub use self::inherit::Inherited;
 pub use self::policy::{EnginePolicy, Withheld, WithheldTally, Withhold};
 pub use self::rest::{RestoreError, SymbolSnapshot};
+pub use self::symbol::{ColdStart, Names};
+pub use self::tally::EngineTally;
 
 /// What an engine may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,54 +50,6 @@ pub struct EngineLimits {
     /// The most rows of one inference run; the W-1 rows of one symbol in mode `sliding` always go
     /// together.
     pub batch_rows_max: usize,
-}
-
-/// What became of everything that went in. Two sums always hold:
-/// `ticks + further = absorbed + steps + rejects + repeats` and
-/// `steps = warming + forecasts + withheld + pending`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EngineTally {
-    /// Ticks taken in, refused ones included.
-    pub ticks: u64,
-    /// Ticks that went into an open bar.
-    pub absorbed: u64,
-    /// Steps completed.
-    pub steps: u64,
-    /// Those beyond the first that one tick completed.
-    pub further: u64,
-    /// Those that were made by rule, because nothing came in their interval.
-    pub patched: u64,
-    /// Steps before a symbol's window was full.
-    pub warming: u64,
-    /// Forecasts made.
-    pub forecasts: u64,
-    /// Forecasts withheld, by reason.
-    pub withheld: WithheldTally,
-    /// Windows that began cold because a step lay too far behind the one before.
-    pub resets: u64,
-    /// Ticks refused, by reason.
-    pub rejects: RejectTally,
-    /// Ticks that the state already holds, from a place in the input that was read before.
-    pub repeats: u64,
-}
-
-impl EngineTally {
-    /// Adds what became of the ticks of another engine.
-    pub fn merge(&mut self, other: &Self) {
-        let Self { ticks, absorbed, steps, further, patched, .. } = other;
-        let Self { warming, forecasts, withheld, resets, rejects, repeats, .. } = other;
-        self.ticks += ticks;
-        self.absorbed += absorbed;
-        self.steps += steps;
-        self.further += further;
-        self.patched += patched;
-        self.warming += warming;
-        self.forecasts += forecasts;
-        self.withheld.merge(withheld);
-        self.resets += resets;
-        self.repeats += repeats;
-        self.rejects.merge(rejects);
-    }
 }
 
 /// What became of one tick.
@@ -109,85 +65,12 @@ pub enum Pushed {
     Waiting,
 }
 
-/// Everything known of one symbol.
-struct SymbolState {
-    name: Symbol,
-    step: StepState,
-    features: FeatureState,
-    window: Window,
-    /// Whether a row is in inference: waiting for it, or for the states to move on.
-    pending: bool,
-    /// Where the newest tick came from, in an input that has places.
-    applied: Option<Position>,
-    /// Whether the state has moved since it was last taken to rest.
-    changed: bool,
-    /// A tick beyond this event time comes too late for the window, which then begins anew.
-    stale_after: Option<UnixNanos>,
-    /// Whether its next step has nothing to do with those before.
-    begins_cold: bool,
-    /// When ticks came, and how the symbol was judged last.
-    arrivals: Arrivals,
-    health: Health,
-    /// Time of the newest step that stood behind a gap.
-    last_gap: Option<UnixNanos>,
-    /// Whether its recurrent states are still to be computed from its rows.
-    asleep: bool,
-}
-
-/// The names of an engine's symbols.
-#[derive(Clone, Copy)]
-pub struct Names<'e>(&'e [SymbolState]);
-
-impl<'e> Names<'e> {
-    /// That of one symbol.
-    pub fn of(self, id: SymbolId) -> &'e Symbol {
-        &self.0[id.index()].name
-    }
-}
-
-/// A window that began cold: the steps of its symbol before and after the distance.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ColdStart {
-    /// Whose window.
-    pub symbol: Symbol,
-    /// Time of the last step of the old window.
-    pub before: UnixNanos,
-    /// Time of the first step of the new one.
-    pub after: UnixNanos,
-}
-
 /// A row that waits for inference, and what its forecast will say beside the value.
 #[derive(Clone, Copy)]
 struct Pending {
     symbol: SymbolId,
     as_of: UnixNanos,
     last_price: Option<f64>,
-}
-
-impl SymbolState {
-    fn new(
-        name: Symbol,
-        step: StepState,
-        features: FeatureState,
-        window: Window,
-        now: Duration,
-    ) -> Self {
-        Self {
-            name,
-            step,
-            features,
-            window,
-            pending: false,
-            applied: None,
-            changed: false,
-            stale_after: None,
-            begins_cold: false,
-            arrivals: Arrivals::new(now),
-            health: Health::default(),
-            last_gap: None,
-            asleep: false,
-        }
-    }
 }
 
 /// What is gained by the order in which forecasts are made and states move on. The bytes are the
@@ -603,8 +486,8 @@ impl Engine {
 
     /// Makes the forecasts of all waiting rows whose windows are full, in the order in which the
     /// rows came. With [`Haste::Latency`] this is the critical path: follow with
-    /// [`Engine::advance`] once they are out. With [`Haste::Throughput`] the states have moved on as
-    /// well, with the same bits, in mode `sliding` in the same batch.
+    /// [`Engine::advance`] once they are out. With [`Haste::Throughput`] the states have moved on
+    /// as well, with the same bits, in mode `sliding` in the same batch.
     ///
     /// # Errors
     /// [`InferenceError`] where the backend fails.

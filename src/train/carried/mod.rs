@@ -24,9 +24,9 @@ mod walk;
 
 pub(super) use self::strands::Strands;
 use self::walk::Walk;
-use super::fit::threads;
 use super::network::Network;
 use super::sequences::{Place, Sequences};
+use super::threads::threads;
 
 /// The network's values at `places`, in their order, each with the state to which the history
 /// before it leads; no dropout. `steps` and `lanes` say how the work is divided.
@@ -42,6 +42,3 @@ pub fn predict(
     let walk = Walk { network, sequences, steps, lanes, threads: threads() };
     walk.go(parameters, places, &[]).0
 }
-
-#[cfg(test)]
-mod tests;

@@ -11,11 +11,12 @@
 
 use std::ops::Range;
 
-use super::super::fit::{Batch, Labelled, Lessons, Recipe};
 use super::super::lanes::{each, share};
+use super::super::lessons::{Batch, Labelled, Lessons};
 use super::super::loss::Loss;
 use super::super::network::{Network, Workspace};
 use super::super::random::Random;
+use super::super::recipe::Recipe;
 use super::super::sequences::{Place, Sequences};
 use super::states::States;
 use super::walk::Walk;

@@ -10,62 +10,22 @@
 //! Never: prints, reads a clock or touches a file; whoever wants to show progress or to stop early
 //! does so through the observer.
 
-mod lessons;
+mod examples;
 mod session;
 
-use std::num::NonZero;
 use std::ops::ControlFlow;
 
 use thiserror::Error;
 
-pub(super) use self::lessons::{Batch, Lessons};
-pub use self::lessons::{Examples, Labelled};
+pub use self::examples::Examples;
 pub(super) use self::session::Best;
 pub use self::session::Session;
 use super::lanes::Lanes;
-use super::loss::Loss;
+pub use super::lessons::Labelled;
 use super::network::Network;
+pub use super::recipe::Recipe;
+use super::threads::threads;
 use super::windows::Windows;
-
-/// How to fit.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Recipe {
-    /// Most passes over the training part.
-    pub epochs: usize,
-    /// Windows per step of the optimiser; where the state is carried, the most histories, or
-    /// stretches of them, that are learned side by side.
-    pub batch: usize,
-    /// Epochs without a lower validation loss after which the fit ends.
-    pub patience: usize,
-    /// Rate of the optimiser.
-    pub learning_rate: f64,
-    /// The largest Euclidean length of a batch's gradient over all parameters; a longer one is
-    /// scaled down to it. 0: any length.
-    pub clip_norm: f64,
-    /// What is made small.
-    pub loss: Loss,
-    /// Seed of everything that is random.
-    pub seed: u64,
-    /// Parts into which each batch is divided, so that as many threads can work on it. Another
-    /// count adds in another order and so gives other last bits.
-    pub lanes: usize,
-}
-
-impl Default for Recipe {
-    /// The Keras tutorial's settings.
-    fn default() -> Self {
-        Self {
-            epochs: 100,
-            batch: 64,
-            patience: 15,
-            learning_rate: 1e-3,
-            clip_norm: 0.0,
-            loss: Loss::MeanSquaredError,
-            seed: 1,
-            lanes: 2,
-        }
-    }
-}
 
 /// What one epoch came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -224,10 +184,6 @@ fn fit_on(
             return session.finish(Stopped::Asked);
         }
     }
-}
-
-pub(super) fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 #[cfg(test)]

@@ -10,11 +10,12 @@
 use std::ops::ControlFlow;
 
 use super::super::adam::Adam;
+use super::super::lessons::{Batch, Lessons};
 use super::super::loss::Loss;
 use super::super::network::Network;
 use super::super::random::{Purpose, Random};
-use super::lessons::{Batch, Lessons};
-use super::{Epoch, Fit, FitError, Progress, Recipe, Stopped};
+use super::super::recipe::Recipe;
+use super::{Epoch, Fit, FitError, Progress, Stopped};
 
 /// All that a fit is between two epochs.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,5 +1,6 @@
 //! The training loop on small waves.
 
+use super::super::loss::Loss;
 use super::super::network::{Activation, Architecture, DenseShape, LstmShape};
 use super::session::clip;
 use super::*;

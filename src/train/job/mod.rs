@@ -7,26 +7,25 @@
 mod draft;
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
-use thiserror::Error;
 
-use super::assess::{Assessment, assess};
+use super::assess::assess;
 use super::baseline::Baselines;
-use super::checkpoint::{self, CheckpointError, Fingerprint};
+use super::checkpoint::{self, Fingerprint};
 use super::config::TrainConfig;
-use super::dataset::{Dataset, DatasetError};
+use super::dataset::Dataset;
+pub use super::error::TrainError;
 use super::evaluate::Kind;
-use super::fit::{Fit, FitError, Progress, Recipe, Session, Stopped, fit, resume};
-use super::history::{History, HistoryError, read};
-use super::network::{ArchitectureError, Network};
+use super::fit::{Fit, Progress, Recipe, Session, fit, resume};
+use super::history::{History, read};
+use super::network::Network;
 use super::repeat::{self, Material, Repeats, repeat};
 use super::report::{Report, Sources};
+pub use super::trained::Trained;
 use crate::core::domain::DurationNanos;
-use crate::core::features::{FeatureError, RawFeatures, ScalerError};
-use crate::engine::inference::Runtime;
-use crate::engine::model::{BundleError, Draft};
+use crate::core::features::RawFeatures;
 
 /// Everything that is known before the fit.
 #[derive(Clone, Debug)]
@@ -37,63 +36,6 @@ pub struct Job {
     history: History,
     dataset: Dataset,
     network: Network,
-}
-
-/// What a run gives, still in memory.
-#[derive(Clone, Debug)]
-pub struct Trained {
-    /// How the fit went.
-    pub fit: Fit,
-    /// How the model did.
-    pub assessment: Assessment,
-    /// How other seeds and folds did, once they ran.
-    pub repeats: Repeats,
-    /// What would be sealed.
-    pub draft: Draft,
-    /// Where the fit's checkpoint lies.
-    checkpoint: PathBuf,
-}
-
-/// Why there is no bundle.
-#[derive(Debug, Error)]
-pub enum TrainError {
-    /// The version is there already, or the folder of models cannot be listed.
-    #[error("model.version: {0}")]
-    Version(String),
-    /// The features cannot be resolved.
-    #[error("window.features: {0}")]
-    Features(#[from] FeatureError),
-    /// The network cannot be built.
-    #[error("network: {0}")]
-    Network(#[from] ArchitectureError),
-    /// The history cannot be read.
-    #[error(transparent)]
-    History(#[from] HistoryError),
-    /// The history cannot be divided and scaled.
-    #[error(transparent)]
-    Dataset(#[from] DatasetError),
-    /// A walk-forward fold cannot be divided and scaled.
-    #[error("evaluate.folds: fold {number} of {count}: {source}")]
-    Fold {
-        /// Counted from 1.
-        number: usize,
-        /// How many folds.
-        count: usize,
-        /// Why not.
-        source: DatasetError,
-    },
-    /// The label's scaler cannot be inverted.
-    #[error("target: {0}")]
-    Target(#[from] ScalerError),
-    /// The fit gave nothing.
-    #[error(transparent)]
-    Fit(#[from] FitError),
-    /// The checkpoint cannot be read, written or used.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// The bundle cannot be written or does not stand the proof.
-    #[error(transparent)]
-    Bundle(#[from] BundleError),
 }
 
 impl Job {
@@ -253,23 +195,6 @@ impl Job {
         let draft = self.draft(&fit, &assessment)?;
         let (repeats, checkpoint) = (Repeats::default(), self.checkpoint());
         Ok(Trained { fit, assessment, repeats, draft, checkpoint })
-    }
-}
-
-impl Trained {
-    /// Writes the bundle below `root`, proved by ONNX Runtime before it counts; gives its folder.
-    /// The checkpoint of a fit that ended by itself is then of no more use and removed; that of one
-    /// that was stopped stays.
-    ///
-    /// # Errors
-    /// [`TrainError::Bundle`]; the place is then untouched.
-    pub fn seal(self, root: &Path, runtime: &dyn Runtime) -> Result<PathBuf, TrainError> {
-        let folder = self.draft.seal(root, runtime)?;
-        if self.fit.stopped != Stopped::Asked {
-            // Left behind it does no harm: the next run replaces it.
-            let _ = std::fs::remove_file(&self.checkpoint);
-        }
-        Ok(folder)
     }
 }
 

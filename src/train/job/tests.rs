@@ -1,7 +1,11 @@
 //! Whole runs on a history small enough for a test.
 
+use std::path::Path;
+
+use super::super::checkpoint::CheckpointError;
 use super::super::config::StateRule;
 use super::super::export::export;
+use super::super::fit::{FitError, Stopped};
 use super::super::loss::Loss;
 use super::super::{config, test_runtime};
 use super::draft::{CARRIED_CASES_PER_PART, CARRIED_WINDOWS, GOLDEN_CASES_PER_PART};

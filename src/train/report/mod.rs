@@ -25,9 +25,9 @@ use super::dataset::Dataset;
 use super::evaluate::{Kind, headline};
 use super::fit::Stopped;
 use super::history::History;
-use super::job::Trained;
 use super::loss::Loss;
 use super::network::Network;
+use super::trained::Trained;
 use crate::core::domain::UnixNanos;
 use crate::engine::model::manifest::Manifest;
 
@@ -244,7 +244,7 @@ fn loss(loss: Loss) -> String {
 }
 
 /// With a capital letter at the beginning.
-fn capitalised(text: &str) -> String {
+pub(super) fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|first| first.to_uppercase().to_string());
     first.unwrap_or_default() + letters.as_str()
@@ -271,3 +271,5 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(super) use self::{page::prose, tests::assert_well_formed};

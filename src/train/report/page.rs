@@ -66,7 +66,7 @@ impl Page<'_> {
 }
 
 /// Escaped text in which a number stays with its unit and sign, and a minus is one.
-pub(super) fn prose(text: &str) -> String {
+pub(in super::super) fn prose(text: &str) -> String {
     let mut prose = escape(text);
     for (loose, fast) in
         [(" %", "\u{a0}%"), ("p &lt; ", "p\u{a0}&lt;\u{a0}"), ("p = ", "p\u{a0}=\u{a0}")]

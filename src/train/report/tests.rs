@@ -1,44 +1,11 @@
-//! The report of a tiny run, read back.
+//! Plots of figures that are given, and text from data.
 
-use std::ops::ControlFlow;
-use std::path::Path;
-
-use super::super::config;
 use super::super::evaluate::Outcomes;
-use super::super::job::Job;
 use super::*;
-
-/// A run of two symbols, one of which has a name that is markup.
-fn run(folder: &Path, extra: &str) -> (Job, Trained) {
-    let mut csv = "Ticker,Date,Close,Volume\n".to_owned();
-    for (symbol, phase) in [("<b>&\"A", 0.0), ("B", 1.0)] {
-        for day in 0..200_u32 {
-            let close = 50.0 + (f64::from(day) * 0.35 + phase).sin() * 5.0;
-            let date = format!("2001-{:02}-{:02}", 1 + day / 28, 1 + day % 28);
-            let symbol = symbol.replace('"', "\"\"");
-            csv += &format!("\"{symbol}\",{date},{close},{}\n", 1000 + day * 37 % 400);
-        }
-    }
-    let path = folder.join("history.csv");
-    fs::write(&path, csv).unwrap();
-    // The path would differ between folders, and the report names it.
-    let text = format!(
-        "[model]\nname = 'small'\nroot = '{}'\n[data]\npath = '{}'\n\
-         columns = 'symbol=Ticker,time=Date,close=Close,volume=Volume'\n[window]\nsteps = 6\n\
-         [network]\nlstm = [{{ units = 4 }}]\ndense = [{{ units = 1, activation = 'tanh' }}]\n\
-         [fit]\nepochs_max = 4\nlearning_rate = 0.01\n{extra}",
-        folder.join("models").display(),
-        path.display(),
-    );
-    let job = Job::prepare(config::read(&text).unwrap()).unwrap();
-    let mut trained = job.run(&mut |_| ControlFlow::Continue(())).unwrap();
-    job.repeat(&mut trained, &mut |_, _| ControlFlow::Continue(())).unwrap();
-    (job, trained)
-}
 
 /// The tags that are open at the end of each line, and a panic where the text is not well-formed:
 /// a stand-in for a parser that knows elements, quoted attributes and entities.
-fn assert_well_formed(text: &str) {
+pub(in super::super) fn assert_well_formed(text: &str) {
     let mut open: Vec<&str> = Vec::new();
     let mut rest = text;
     while let Some(start) = rest.find(['<', '&']) {
@@ -64,66 +31,6 @@ fn assert_well_formed(text: &str) {
         }
     }
     assert_eq!(open, Vec::<&str>::new(), "left open");
-}
-
-#[test]
-fn a_run_writes_a_report_with_the_verdict_and_every_plot() {
-    let folder = tempfile::tempdir().unwrap();
-    let (job, trained) = run(folder.path(), "[evaluate]\nseeds = 2\nfolds = 2\n");
-    let report = job.report(&trained).unwrap();
-    let path = report.write(&folder.path().join("reports")).unwrap();
-    assert_eq!(path, folder.path().join("reports/small/1/report.html"));
-    let html = fs::read_to_string(&path).unwrap();
-    assert_well_formed(&html);
-
-    let headline = capitalised(&headline(&trained.assessment.test.figures, Kind::Change));
-    let lead = format!("<p class=\"headline\">{}</p>", page::prose(&headline));
-    let verdict = html.find(&lead).expect("the verdict comes first");
-    assert!(html.find("<table").unwrap() > verdict);
-    assert!(html.contains(&page::prose(&trained.draft.manifest.verdict)));
-    assert!(html.contains(&trained.draft.manifest.training.data_sha256));
-    for part in ["persistence", "drift", "linear", "2 seeds", "2 folds", "fold 2", "precision"] {
-        assert!(html.contains(part), "no {part}");
-    }
-
-    let expected = [
-        "report.html",
-        "losses.svg",
-        "price-rebuilt.svg",
-        "price-one-step.svg",
-        "price-rebuilt-2.svg",
-        "price-one-step-2.svg",
-        "errors.svg",
-        "scatter.svg",
-    ];
-    let names: Vec<_> = report.files().iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, expected);
-    assert_eq!(html.matches("<svg").count(), expected.len() - 1);
-    for (name, content) in report.files() {
-        assert_eq!(&fs::read_to_string(path.with_file_name(name)).unwrap(), content);
-        assert_well_formed(content);
-        assert!(!content.contains("NaN") && !content.contains("inf"), "{name}");
-        // Nothing is fetched: the only address is the name of the SVG namespace.
-        let addresses = content.replace("http://www.w3.org/2000/svg", "");
-        for foreign in ["http:", "https:", "url(", "<script", "<link", "src="] {
-            assert!(!addresses.contains(foreign), "{name} has {foreign}");
-        }
-    }
-    assert!(!html.contains("<b>"), "the symbol's name became markup");
-    assert!(html.contains("&lt;b&gt;&amp;&quot;A (one of 2 symbols)"));
-}
-
-#[test]
-fn the_same_seed_gives_the_same_report() {
-    let folder = tempfile::tempdir().unwrap();
-    let report = |extra: &str| {
-        let (job, trained) = run(folder.path(), extra);
-        job.report(&trained).unwrap()
-    };
-    assert!(report("") == report(""), "another run gave other bytes");
-    assert!(report("") != report("seed = 2\n"));
-    let (job, trained) = run(folder.path(), "[report]\nfolder = ''\n");
-    assert_eq!(job.report(&trained), None);
 }
 
 /// A run of one symbol whose truths and forecasts are given.
@@ -169,7 +76,7 @@ fn the_calibration_plot_shows_the_bins() {
 
 #[test]
 fn text_is_escaped() {
-    let prose = page::prose("p < 0.01 at -5 % since 2001-02-03 (-1 to <2)");
+    let prose = prose("p < 0.01 at -5 % since 2001-02-03 (-1 to <2)");
     assert_eq!(prose, "p\u{a0}&lt;\u{a0}0.01 at −5\u{a0}% since 2001-02-03 (−1 to &lt;2)");
     assert_eq!(
         escape("<a href=\"x\">'&\u{0}\n"),

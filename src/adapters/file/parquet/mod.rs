@@ -21,8 +21,9 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use self::column::Column;
 use super::columns::{ColumnMap, Layout};
+use super::error::FileError;
+use super::record::Record;
 use super::row::{self, Cell, Cells};
-use super::{FileError, Record};
 use crate::core::domain::Schema;
 
 /// Rows that are turned into texts at once.

@@ -1,5 +1,7 @@
 //! A Parquet file reads as the CSV file of the same rows, and a bad one is told.
 
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
 use parquet::basic::{Compression, ZstdLevel};
@@ -10,8 +12,10 @@ use parquet::schema::parser::parse_message_type;
 use proptest::prelude::*;
 use tempfile::NamedTempFile;
 
-use super::super::{FileError, FileOptions, FileRecords, Record};
-use super::PANICKED;
+use super::super::csv::CsvRows;
+use super::super::error::FileError;
+use super::super::record::Record;
+use super::{PANICKED, ParquetRows};
 use crate::core::domain::UnixNanos;
 
 /// The values of a column, `None` for a null.
@@ -29,7 +33,7 @@ enum Values {
 
 /// Writes the values of one row group's next column.
 fn write<T: data_type::DataType, V: Clone>(
-    group: &mut SerializedRowGroupWriter<'_, std::fs::File>,
+    group: &mut SerializedRowGroupWriter<'_, File>,
     values: &[Option<V>],
     value: impl Fn(V) -> T::T,
 ) {
@@ -106,9 +110,14 @@ impl Values {
     }
 }
 
-fn records(path: &std::path::Path, map: &str) -> Result<Vec<Record>, FileError> {
+fn open(path: &Path, map: &str) -> Result<ParquetRows, FileError> {
     let columns = (!map.is_empty()).then(|| map.parse().unwrap());
-    FileRecords::open(path, FileOptions { columns, ..FileOptions::default() })?.collect()
+    ParquetRows::new(path, File::open(path).unwrap(), columns.as_ref(), None)
+}
+
+fn records(path: &Path, map: &str) -> Result<Vec<Record>, FileError> {
+    let mut rows = open(path, map)?;
+    std::iter::from_fn(|| rows.next(path).transpose()).collect()
 }
 
 /// The records of the file as text.
@@ -294,14 +303,14 @@ fn other_compressions_are_named() {
             ("int64 time", Values::Int64((0..3000).map(Some).collect())),
         ];
         let file = file(&columns, 2500, usual().set_compression(codec));
-        let mut records = FileRecords::open(file.path(), FileOptions::default()).unwrap();
+        let mut rows = open(file.path(), "").unwrap();
         let mut count = 0;
-        for record in records.by_ref() {
+        while let Some(record) = rows.next(file.path()).unwrap() {
             count += 1;
-            assert_eq!(record.unwrap().line, count, "rows count from 1");
+            assert_eq!(record.line, count, "rows count from 1");
         }
         assert_eq!(count, 3000);
-        assert_eq!(Some(records.bytes_read()), records.bytes_total());
+        assert_eq!(rows.bytes_read(), file.as_file().metadata().unwrap().len());
     }
     assert_eq!(super::unreadable(Compression::BROTLI(Default::default())).unwrap(), "brotli");
 }
@@ -361,11 +370,13 @@ proptest! {
             ("int32 There", Values::Int32(rows.iter().map(|_| Some(1)).collect())),
         ];
         let parquet = file(&columns, group_rows, usual());
-        let bytes = |records: Vec<Record>| -> Vec<Vec<u8>> {
-            records.into_iter().map(|record| record.bytes).collect()
-        };
-        let expected = bytes(records(csv.path(), "").unwrap());
+        let input = Box::new(File::open(csv.path()).unwrap());
+        let mut csv = CsvRows::new(input, None, None).ok().unwrap();
+        let expected: Vec<Vec<u8>> =
+            std::iter::from_fn(|| csv.next().ok().unwrap()).map(|record| record.bytes).collect();
         prop_assert_eq!(expected.len(), rows.len());
-        prop_assert_eq!(bytes(records(parquet.path(), "").unwrap()), expected);
+        let records = records(parquet.path(), "").unwrap();
+        let bytes: Vec<_> = records.into_iter().map(|record| record.bytes).collect();
+        prop_assert_eq!(bytes, expected);
     }
 }

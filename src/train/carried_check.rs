@@ -1,12 +1,13 @@
-//! Learning with a carried state, on sequences made for it.
+//! A test of `fit` and `carried` together: learning with a carried state, on sequences made for it.
 
 use std::ops::ControlFlow;
 
-use super::super::fit::{Examples, Fit, Labelled, Progress, Recipe, Session, fit, resume};
-use super::super::network::{Activation, Architecture, DenseShape, LstmShape};
-use super::super::random::{Purpose, Random};
-use super::super::windows::Windows;
-use super::*;
+use super::carried::predict;
+use super::fit::{Examples, Fit, Labelled, Progress, Recipe, Session, fit, resume};
+use super::network::{Activation, Architecture, DenseShape, LstmShape, Network};
+use super::random::{Purpose, Random};
+use super::sequences::{Place, Sequences};
+use super::windows::Windows;
 
 /// Steps of a chunk and of a window.
 const STEPS: usize = 6;

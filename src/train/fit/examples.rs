@@ -1,16 +1,18 @@
-//! What a network is fitted to, and how an epoch goes through it.
+//! What a network is fitted to.
 //!
-//! Owns: the two kinds of examples, windows and rows of whole histories, behind one seam. Promises
-//! that the loop above it is the same for both. Never steps an optimiser.
+//! Owns: the two kinds of examples, windows and rows of whole histories, and how an epoch goes
+//! through windows. Promises that the loop above it is the same for both. Never steps an optimiser.
 
 use super::super::carried::Strands;
 use super::super::lanes::Lanes;
+use super::super::lessons::{Batch, Labelled, Lessons};
 use super::super::loss::Loss;
 use super::super::network::Network;
 use super::super::random::Random;
-use super::super::sequences::{Place, Sequences};
+use super::super::recipe::Recipe;
+use super::super::sequences::Sequences;
 use super::super::windows::Windows;
-use super::{FitError, Recipe};
+use super::FitError;
 
 /// The training and the validation part.
 #[derive(Clone, Copy, Debug)]
@@ -33,39 +35,6 @@ pub enum Examples<'a> {
         /// What decides when to stop.
         validation: Labelled<'a>,
     },
-}
-
-/// Rows with a label; one each.
-#[derive(Clone, Copy, Debug)]
-pub struct Labelled<'a> {
-    /// Where the rows stand.
-    pub places: &'a [Place],
-    /// Their labels, scaled as the network's values are.
-    pub labels: &'a [f32],
-}
-
-/// One batch.
-pub(in super::super) struct Batch<'a> {
-    /// The mean over its labels.
-    pub(in super::super) loss: f64,
-    pub(in super::super) labels: usize,
-    pub(in super::super) gradients: &'a mut [f32],
-}
-
-/// One way through the examples.
-pub(in super::super) trait Lessons {
-    /// How many things stand in another order in every epoch.
-    fn items(&self) -> usize;
-
-    /// Begins an epoch and tells how many batches it has. Of the random numbers it draws what it
-    /// needs beside the order.
-    fn begin(&mut self, parameters: &[f32], order: &[usize], random: &mut Random) -> usize;
-
-    /// The next batch, with dropout; `None` at the end of the epoch.
-    fn next(&mut self, parameters: &[f32], dropout: &mut Random) -> Option<Batch<'_>>;
-
-    /// The values that the loss reads of the validation part, without dropout; ends the epoch.
-    fn validate(&mut self, parameters: &[f32]) -> Vec<f32>;
 }
 
 impl<'a> Examples<'a> {

@@ -1,0 +1,133 @@
+//! Partitions that come and go, as the group says.
+//!
+//! Owns the answers to a rebalance. Promises that a partition is read only after its states are
+//! restored, and given away only after its work is committed. Never decides who reads what: the
+//! group does.
+
+use std::sync::mpsc::channel;
+
+use rdkafka::consumer::{Consumer, RebalanceProtocol};
+use rdkafka::{Offset, TopicPartitionList};
+use tracing::info;
+
+use super::{SHARD_TIMEOUT, Session, engine_gone};
+use crate::adapters::kafka::Failure;
+use crate::adapters::kafka::partitions::PartitionName;
+use crate::adapters::kafka::topics::ANSWER_TIMEOUT;
+use crate::core::domain::PartitionId;
+use crate::ops::clock::Stopwatch;
+use crate::shard::command::Command;
+
+impl Session<'_> {
+    /// Takes partitions over: their states first, then their records.
+    pub(super) fn assign(&mut self, list: &TopicPartitionList) -> Result<(), Failure> {
+        let begun = Stopwatch::start();
+        let count = list.count();
+        if count > 0 {
+            self.source.ready.not_ready(format!("restoring {count} partitions"));
+        }
+        let committed = if count > 0 {
+            self.consumer
+                .committed_offsets(list.clone(), ANSWER_TIMEOUT)
+                .map_err(Failure::while_doing("ask for committed offsets"))?
+        } else {
+            TopicPartitionList::new()
+        };
+        let mut starts = TopicPartitionList::with_capacity(count);
+        let (mut kept, mut kept_count) = (std::mem::take(&mut self.kept), 0);
+        for element in committed.elements() {
+            let (topic, number) = (element.topic(), element.partition());
+            let id = self.table.id(topic, number).ok_or_else(|| {
+                Failure::retry(format_args!(
+                    "{topic}[{number}] is new; looking at all topics again"
+                ))
+            })?;
+            let offset = match element.offset() {
+                Offset::Offset(offset) => Some(offset),
+                _ => None,
+            };
+            let next = match kept.take(id) {
+                Some(next) if offset == Some(next) => {
+                    kept_count += 1;
+                    self.assigned.add(id, self.name(id)?, next);
+                    next
+                }
+                Some(_) => {
+                    self.evict(id)?;
+                    self.take_over(id, offset)?
+                }
+                None => self.take_over(id, offset)?,
+            };
+            starts
+                .add_partition_offset(topic, number, Offset::Offset(next))
+                .map_err(Failure::while_doing("name a position"))?;
+        }
+        for id in kept.rest() {
+            self.evict(id)?;
+        }
+        let assigned = match self.consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&starts),
+            _ => self.consumer.assign(&starts),
+        };
+        assigned.map_err(Failure::while_doing("take partitions over"))?;
+        if self.held.is_some() {
+            self.pause_all()?;
+        }
+        self.moved = Stopwatch::start();
+        let partitions = self.assigned.iter().count();
+        self.source.metrics.rebalanced(partitions);
+        self.source.metrics.kept(kept_count);
+        if count > kept_count {
+            self.source.metrics.restore_took(begun.elapsed());
+        }
+        self.source.ready.ready();
+        self.shown_cut_off = Some(false);
+        info!(added = count, kept = kept_count, partitions, "reading partitions");
+        Ok(())
+    }
+
+    pub(super) fn name(&self, id: PartitionId) -> Result<PartitionName, Failure> {
+        self.table.name(id).cloned().ok_or_else(|| Failure::retry("no such partition"))
+    }
+
+    /// Has the shard forget a partition's symbols.
+    fn evict(&self, id: PartitionId) -> Result<(), Failure> {
+        let (answer, answers) = channel();
+        self.shard(id).command(Command::Evict { partition: id, answer }).map_err(engine_gone)?;
+        answers.recv_timeout(SHARD_TIMEOUT).map_err(engine_gone)
+    }
+
+    /// Gives partitions away after their work is committed.
+    pub(super) fn revoke(&mut self, list: &TopicPartitionList) -> Result<(), Failure> {
+        if self.consumer.assignment_lost() {
+            // Somebody else reads them already. What we hold is of no use to anybody, and must not
+            // be stored: a new session begins from what the others have left.
+            return Err(Failure::retry("the group took the partitions away"));
+        }
+        // A record that was held back is read again by whoever owns its partition next.
+        if self.held.take().is_some() {
+            let list = self.assignment()?;
+            self.consumer.resume(&list).map_err(Failure::while_doing("resume partitions"))?;
+        }
+        self.commit_now()?;
+        let cooperative =
+            matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        for element in list.elements() {
+            let Some(id) = self.table.id(element.topic(), element.partition()) else { continue };
+            match self.assigned.remove(id) {
+                // All partitions are given back and some of them come again, with the next word.
+                Some(reading) if !cooperative => self.kept.keep(&reading),
+                _ => self.evict(id)?,
+            }
+        }
+        let given = match cooperative {
+            true => self.consumer.incremental_unassign(list),
+            false => self.consumer.unassign(),
+        };
+        given.map_err(Failure::while_doing("give partitions back"))?;
+        let partitions = self.assigned.iter().count();
+        self.source.metrics.rebalanced(partitions);
+        info!(given = list.count(), partitions, "gave partitions back");
+        Ok(())
+    }
+}

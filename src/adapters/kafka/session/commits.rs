@@ -1,0 +1,77 @@
+//! When commits begin, and moving the one under way on.
+//!
+//! Owns the time between two commits. Promises that at most one is under way, and that each
+//! covers everything handed to the shards before it began. Never decides the order of steps in a
+//! commit, which `commit` owns.
+
+use super::{COMMIT_POLL_TIMEOUT, SHARD_TIMEOUT, Session};
+use crate::adapters::kafka::Failure;
+use crate::adapters::kafka::commit::{Commit, Progress, Tools};
+use crate::ops::clock::{Stopwatch, pause};
+
+impl Session<'_> {
+    /// Begins a commit when one is due, or moves the one under way on.
+    pub(super) fn advance_commit(&mut self) -> Result<(), Failure> {
+        if self.commit.is_none() {
+            if self.idle.elapsed() < self.source.config.commit_interval {
+                return Ok(());
+            }
+            self.begin_commit()?;
+        }
+        self.step_commit()
+    }
+
+    fn begin_commit(&mut self) -> Result<(), Failure> {
+        let covered = self.assigned.uncommitted();
+        if covered.is_empty() {
+            self.idle = Stopwatch::start();
+            return Ok(());
+        }
+        self.commit = Some(Commit::begin(&self.tools(), covered, self.turn)?);
+        self.turn = self.turn.other();
+        Ok(())
+    }
+
+    fn step_commit(&mut self) -> Result<(), Failure> {
+        let Some(commit) = self.commit.take() else { return Ok(()) };
+        match commit.step(&self.tools())? {
+            Progress::UnderWay(commit) => self.commit = Some(commit),
+            Progress::Done(covered, begun) => {
+                self.assigned.committed(&covered);
+                self.source.metrics.committed(begun.elapsed());
+                self.flowed = true;
+                self.idle = Stopwatch::start();
+            }
+        }
+        Ok(())
+    }
+
+    fn tools(&self) -> Tools<'_> {
+        Tools {
+            config: &self.source.config,
+            consumer: &self.consumer,
+            publisher: &self.publisher,
+            shards: &self.source.shards,
+        }
+    }
+
+    /// Finishes the commit under way, and makes one of everything since.
+    pub(super) fn commit_now(&mut self) -> Result<(), Failure> {
+        let begun = Stopwatch::start();
+        for _ in 0..2 {
+            if self.commit.is_none() {
+                self.begin_commit()?;
+            }
+            while self.commit.is_some() {
+                self.step_commit()?;
+                if begun.elapsed() > SHARD_TIMEOUT {
+                    return Err(Failure::retry("a commit was not committed in time"));
+                }
+                if self.commit.is_some() {
+                    pause(COMMIT_POLL_TIMEOUT);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,22 @@
+//! The section `[engine]`: how much the engines may take, and the threads that run them.
+//!
+//! Owns the section's keys, except those that `policy` reads.
+
+use super::{ShardConfig, policy};
+use crate::engine::symbols::{EngineLimits, EnginePolicy};
+use crate::ports::section::Section;
+
+pub(super) fn read(mut section: Section<'_>) -> (EngineLimits, EnginePolicy, ShardConfig) {
+    let limits = EngineLimits {
+        symbols_max: section.count("symbols_max", 1, 10_000_000),
+        batch_rows_max: section.count("batch_rows_max", 1, 4096),
+    };
+    let shards = ShardConfig {
+        count: section.count("shards", 1, 256),
+        pin_threads: section.switch("pin_threads"),
+        drain_records_max: section.count("drain_records_max", 1, 1_000_000),
+    };
+    let policy = policy::read(&mut section);
+    section.finish();
+    (limits, policy, shards)
+}

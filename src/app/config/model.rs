@@ -1,0 +1,32 @@
+//! The section `[model]`: which model runs, and how.
+//!
+//! Owns the section's keys and their rules. Never opens a model.
+
+use super::load::Purpose;
+use crate::engine::model::ModelChoice;
+use crate::engine::model::manifest::Mode;
+use crate::ports::section::Section;
+
+pub(super) fn read(mut section: Section<'_>, purpose: Purpose) -> ModelChoice {
+    let modes = [
+        ("auto", None),
+        ("sliding", Some(Mode::Sliding)),
+        ("full", Some(Mode::Full)),
+        ("carried", Some(Mode::Carried)),
+    ];
+    let config = ModelChoice {
+        root: section.text("root").into(),
+        name: match purpose {
+            Purpose::Serve => section.text("name"),
+            Purpose::Bridge => section.optional_text("name").unwrap_or_default(),
+        },
+        version: section.text("version"),
+        mode: section.choice("mode", &modes),
+        watch: section.switch("watch"),
+    };
+    if config.watch && config.version != "latest" {
+        section.problem("watch", "needs version = \"latest\": a version never changes");
+    }
+    section.finish();
+    config
+}

@@ -1,0 +1,85 @@
+//! What an engine keeps of each symbol.
+//!
+//! Owns the state of one symbol, except for its recurrent states and its scores. Promises that a
+//! new symbol has no past. Never moves a state on: the engine does.
+
+use std::time::Duration;
+
+use crate::core::domain::{Position, Symbol, SymbolId, UnixNanos};
+use crate::core::features::FeatureState;
+use crate::core::health::{Arrivals, Health};
+use crate::core::step::StepState;
+use crate::core::window::Window;
+
+/// Everything known of one symbol.
+pub(super) struct SymbolState {
+    pub(super) name: Symbol,
+    pub(super) step: StepState,
+    pub(super) features: FeatureState,
+    pub(super) window: Window,
+    /// Whether a row is in inference: waiting for it, or for the states to move on.
+    pub(super) pending: bool,
+    /// Where the newest tick came from, in an input that has places.
+    pub(super) applied: Option<Position>,
+    /// Whether the state has moved since it was last taken to rest.
+    pub(super) changed: bool,
+    /// A tick beyond this event time comes too late for the window, which then begins anew.
+    pub(super) stale_after: Option<UnixNanos>,
+    /// Whether its next step has nothing to do with those before.
+    pub(super) begins_cold: bool,
+    /// When ticks came, and how the symbol was judged last.
+    pub(super) arrivals: Arrivals,
+    pub(super) health: Health,
+    /// Time of the newest step that stood behind a gap.
+    pub(super) last_gap: Option<UnixNanos>,
+    /// Whether its recurrent states are still to be computed from its rows.
+    pub(super) asleep: bool,
+}
+
+impl SymbolState {
+    pub(super) fn new(
+        name: Symbol,
+        step: StepState,
+        features: FeatureState,
+        window: Window,
+        now: Duration,
+    ) -> Self {
+        Self {
+            name,
+            step,
+            features,
+            window,
+            pending: false,
+            applied: None,
+            changed: false,
+            stale_after: None,
+            begins_cold: false,
+            arrivals: Arrivals::new(now),
+            health: Health::default(),
+            last_gap: None,
+            asleep: false,
+        }
+    }
+}
+
+/// The names of an engine's symbols.
+#[derive(Clone, Copy)]
+pub struct Names<'e>(pub(super) &'e [SymbolState]);
+
+impl<'e> Names<'e> {
+    /// That of one symbol.
+    pub fn of(self, id: SymbolId) -> &'e Symbol {
+        &self.0[id.index()].name
+    }
+}
+
+/// A window that began cold: the steps of its symbol before and after the distance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColdStart {
+    /// Whose window.
+    pub symbol: Symbol,
+    /// Time of the last step of the old window.
+    pub before: UnixNanos,
+    /// Time of the first step of the new one.
+    pub after: UnixNanos,
+}

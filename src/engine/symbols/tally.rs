@@ -1,0 +1,55 @@
+//! What became of everything that went into an engine.
+//!
+//! Owns the counts. Promises that each tick and each step is in exactly one of the counts of its
+//! sum. Never decides what becomes of a tick.
+
+use super::policy::WithheldTally;
+use crate::core::domain::RejectTally;
+
+/// What became of everything that went in. Two sums always hold:
+/// `ticks + further = absorbed + steps + rejects + repeats` and
+/// `steps = warming + forecasts + withheld + pending`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngineTally {
+    /// Ticks taken in, refused ones included.
+    pub ticks: u64,
+    /// Ticks that went into an open bar.
+    pub absorbed: u64,
+    /// Steps completed.
+    pub steps: u64,
+    /// Those beyond the first that one tick completed.
+    pub further: u64,
+    /// Those that were made by rule, because nothing came in their interval.
+    pub patched: u64,
+    /// Steps before a symbol's window was full.
+    pub warming: u64,
+    /// Forecasts made.
+    pub forecasts: u64,
+    /// Forecasts withheld, by reason.
+    pub withheld: WithheldTally,
+    /// Windows that began cold because a step lay too far behind the one before.
+    pub resets: u64,
+    /// Ticks refused, by reason.
+    pub rejects: RejectTally,
+    /// Ticks that the state already holds, from a place in the input that was read before.
+    pub repeats: u64,
+}
+
+impl EngineTally {
+    /// Adds what became of the ticks of another engine.
+    pub fn merge(&mut self, other: &Self) {
+        let Self { ticks, absorbed, steps, further, patched, .. } = other;
+        let Self { warming, forecasts, withheld, resets, rejects, repeats, .. } = other;
+        self.ticks += ticks;
+        self.absorbed += absorbed;
+        self.steps += steps;
+        self.further += further;
+        self.patched += patched;
+        self.warming += warming;
+        self.forecasts += forecasts;
+        self.withheld.merge(withheld);
+        self.resets += resets;
+        self.repeats += repeats;
+        self.rejects.merge(rejects);
+    }
+}
