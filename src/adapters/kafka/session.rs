@@ -17,13 +17,13 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::Delivery;
 use super::client::{self, GroupConsumer, Observer, Prepared, Rebalance, opening};
 use super::commit::{Commit, Progress, Tools};
 use super::partitions::{Assigned, Kept, PartitionName, PartitionTable, Start, decide_start};
 use super::publisher::{KafkaPublisher, Outstanding, Producer, ProducerEvents, StatePlace, Turn};
 use super::topics::{self, ANSWER_TIMEOUT};
 use super::{Failure, KafkaError, KafkaSource, gap, restore};
+use crate::adapters::kafka_config::Delivery;
 use crate::core::domain::PartitionId;
 use crate::intake::{IntakeClosed, IntakeSender, Record};
 use crate::ops::clock::{Stopwatch, pause};
