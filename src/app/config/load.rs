@@ -563,7 +563,7 @@ mod tests {
     fn a_kind_that_the_build_lacks_is_refused_by_its_feature_and_its_keys_are_known() {
         let mut adapters = adapters::all();
         let kafka = adapters.sources.iter_mut().find(|kind| kind.name == "kafka").unwrap();
-        *kafka = crate::adapters::kafka_config::ABSENT;
+        *kafka = adapters::kafka_config::ABSENT;
         let read = |text: &str| read_with(&adapters, text, &HashMap::new());
         let kafka = "[kafka]\ntopics = ['ticks']\noptions.\"client.rack\" = 'a'\n";
         let chosen = format!("[source]\nkind = 'kafka'\n[model]\nname = 'm'\n{kafka}");
