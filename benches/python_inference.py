@@ -135,6 +135,7 @@ def noise(numpy, shape):
 def build():
     """The path of the daemon as it ships, without the trainer."""
     command = ["cargo", "build", "--profile", "dist", "--locked", "--no-default-features"]
+    command += ["--features", "kafka"]
     built = subprocess.run(
         [*command, "--message-format", "json"], check=True, stdout=subprocess.PIPE, text=True
     ).stdout

@@ -44,6 +44,7 @@ flock -n 8 || fail "$EX_TEMPFAIL" "another demo is running (it holds $logs/.lock
 
 # What the demo runs. Its profile has a folder of its own, target/demo.
 build=(--locked --profile demo --no-default-features --bin tickcast)
+if [[ $way == kafka ]]; then build+=(--features kafka); fi
 
 # Downloads wait for the network and the build for the processors, so both run at the same time.
 setsid deploy/setup.sh all --for "$purpose" >"$logs/setup.log" 2>&1 8>&- &

@@ -40,13 +40,13 @@ usage() {
   cat <<'TEXT'
 usage: deploy/setup.sh COMMAND
 
-  prerequisites [--for demo|test|test-api|check|kafka|deploy] [--install]
+  prerequisites [--for setup|demo|test|test-api|check|kafka|deploy] [--install]
                  name everything that is missing; --install fetches it with apt-get and rustup
   onnxruntime    fetch ONNX Runtime's library into the cache
   data           fetch the recorded stock and weather days into the cache
   kafka          fetch Apache Kafka's jars into the cache, for a broker in tests
   tools          build or fetch what checks deploy/: cargo-deb, kustomize, schemas, hadolint
-  all [--for demo|test|test-api|check|kafka|deploy] [--install]
+  all [--for setup|demo|test|test-api|check|kafka|deploy] [--install]
                  prerequisites, onnxruntime and data; for tests kafka, for deploy tools as well
   env            print the environment that tests and tools need: eval "$(deploy/setup.sh env)"
 
@@ -125,6 +125,13 @@ look_for_gates() {
   fi
 }
 
+# What librdkafka is built with.
+look_for_client() {
+  command -v pkg-config >/dev/null || lacks "pkg-config" pkg-config
+  has_zlib_headers || lacks "the zlib headers" zlib1g-dev
+  has_openssl_headers || lacks "the OpenSSL headers" libssl-dev
+}
+
 # What runs a Kafka broker. Maven alone knows where its repository is, so it does the fetching; it
 # is not needed where all jars are there already.
 look_for_kafka() {
@@ -172,9 +179,8 @@ look() {
   look_for_rust
   can_compile || lacks "a C compiler and linker (cc)" gcc libc6-dev
   command -v make >/dev/null || lacks "make" make
-  command -v pkg-config >/dev/null || lacks "pkg-config" pkg-config
-  has_zlib_headers || lacks "the zlib headers" zlib1g-dev
-  has_openssl_headers || lacks "the OpenSSL headers" libssl-dev
+  # `make demo` builds without Kafka.
+  if [[ $1 != demo ]]; then look_for_client; fi
   if ! python3 -c 'import gzip, sys, zipfile; sys.exit(sys.version_info < (3, 8))' 2>/dev/null; then
     lacks "python3 (3.8 or newer) with pip" python3 python3-pip
   elif [[ -z ${TICKCAST_WHEEL_DIR:-} ]] && ! python3 -m pip --version >/dev/null 2>&1; then
@@ -207,13 +213,13 @@ install_missing() {
 }
 
 prerequisites() {
-  local purpose=demo install=no
+  local purpose=setup install=no
   while (($#)); do
     case $1 in
       --for)
         purpose=${2:-}
-        [[ $purpose =~ ^(demo|test|test-api|check|kafka|deploy)$ ]] ||
-          fail "$EX_USAGE" "--for takes demo, test, test-api, check, kafka or deploy, not '$purpose'"
+        [[ $purpose =~ ^(setup|demo|test|test-api|check|kafka|deploy)$ ]] ||
+          fail "$EX_USAGE" "--for takes setup, demo, test, test-api, check, kafka or deploy, not '$purpose'"
         shift 2
         ;;
       --install) install=yes && shift ;;

@@ -4,11 +4,15 @@
 //! its metrics and its code lie in its own folder, so that to add one is that folder and one line
 //! here. Never computes.
 //!
+//! A kind that a cargo feature brings has a second entry for builds without the feature
+//! ([`Absent`](crate::ports::source::Absent)), which takes the same keys.
+//!
 //! | folder | kind | promises |
 //! |---|---|---|
 //! | `websocket` | source | at most once, every loss declared as a gap |
 //! | `file` | source | every record, again after a restart |
 //! | `kafka` | source and sink | at least once, or exactly once; both ends are joined by the commit |
+//! | `kafka_config` | neither | settings and addresses of Kafka, read alike in every build |
 //! | `lines` | sink | every record in order; blocks |
 //! | `stream` | sink | at most once to each subscriber; slow ones are cut or conflated |
 //! | `http` | neither | probes, metrics, and the door to the stream |
@@ -18,11 +22,17 @@
 
 pub mod file;
 pub mod http;
+#[cfg(feature = "kafka")]
 pub mod kafka;
+pub mod kafka_config;
 pub mod lines;
 pub mod stream;
 pub mod websocket;
 
+#[cfg(feature = "kafka")]
+use self::kafka::KIND as KAFKA;
+#[cfg(not(feature = "kafka"))]
+use self::kafka_config::ABSENT as KAFKA;
 use crate::ports::sink::SinkKind;
 use crate::ports::source::SourceKind;
 use crate::shard::command::Command;
@@ -36,10 +46,7 @@ pub struct Adapters {
     pub sinks: Vec<SinkKind>,
 }
 
-/// Everything that this build has.
+/// Everything that this build has, and the kinds that it knows by name only.
 pub fn all() -> Adapters {
-    Adapters {
-        sources: vec![websocket::kind(), file::kind(), kafka::KIND],
-        sinks: vec![lines::KIND],
-    }
+    Adapters { sources: vec![websocket::kind(), file::kind(), KAFKA], sinks: vec![lines::KIND] }
 }

@@ -1,8 +1,9 @@
-//! What a build lacks: commands whose cargo feature is switched off.
+//! What a build lacks: commands and addresses whose cargo feature is switched off.
 //!
-//! Owns the table of features that bring commands. Promises that such a command is listed as "not
-//! in this build", accepts any arguments, and ends with 64 and the name of its feature. Never
-//! looks at a command that the build has.
+//! Owns the table of features that the command line knows. Promises that a command of such a
+//! feature is listed as "not in this build", accepts any arguments, and ends with 64 and the name
+//! of its feature; and that an argument which needs one ends in the same way. Never looks at a
+//! command that the build has.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -11,7 +12,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::ops::exit::{Exit, Failure};
 
-/// A cargo feature and the commands that come with it.
+/// A cargo feature and the commands that it brings.
 #[derive(Debug)]
 pub(super) struct Feature {
     name: &'static str,
@@ -19,9 +20,15 @@ pub(super) struct Feature {
     commands: &'static [&'static str],
 }
 
-/// Every feature that brings commands.
-pub(super) const FEATURES: &[Feature] =
-    &[Feature { name: "train", is_on: cfg!(feature = "train"), commands: &["train"] }];
+/// Every feature that brings a command.
+pub(super) const FEATURES: &[Feature] = &[
+    Feature { name: "kafka", is_on: HAS_KAFKA, commands: &["bridge"] },
+    Feature { name: "train", is_on: cfg!(feature = "train"), commands: &["train"] },
+];
+
+/// Whether the build has the client for `kafka://` addresses. Options that are for such addresses
+/// alone are hidden where it has not.
+pub(super) const HAS_KAFKA: bool = cfg!(feature = "kafka");
 
 /// Adds the commands that this build lacks, so that help, completions and the manual list them.
 pub(super) fn add(command: Command, features: &[Feature]) -> Command {
@@ -54,8 +61,16 @@ pub(super) fn refuse(matches: &ArgMatches, features: &[Feature]) -> Result<(), E
     }
 }
 
+/// Refuses the address of a topic, as `what` asks for it, where the build has no client for it.
+///
+/// # Errors
+/// [`Exit`] with the feature that it needs.
+pub(super) fn refuse_topic(what: &str) -> Result<(), Exit> {
+    if HAS_KAFKA { Ok(()) } else { Err(lacks(format_args!("`{what}`"), "kafka")) }
+}
+
 /// Says that `what` needs a feature that is switched off.
-fn lacks(what: impl fmt::Display, feature: &str) -> Exit {
+pub(super) fn lacks(what: impl fmt::Display, feature: &str) -> Exit {
     let message = format_args!(
         "{what} is not in this build: it needs the cargo feature `{feature}` \
          (`cargo build --release` has it)"

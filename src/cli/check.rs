@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Global;
-use crate::adapters::kafka;
+use super::{Global, topic};
 use crate::app::config::{AnyConfig, BridgeConfig, Config, load_any};
 use crate::engine::inference::Runtime;
 use crate::engine::pipeline::Pipeline;
@@ -28,11 +27,11 @@ pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<(), Exit> {
 }
 
 fn check_bridge(config: &BridgeConfig, args: &CheckArgs) -> Result<(), Exit> {
-    let BridgeConfig { source, cluster, topic, partitions, .. } = config;
+    let BridgeConfig { source, cluster, topic: name, partitions, .. } = config;
     drop(source.dialer()?);
-    kafka::check_tool(cluster).map_err(Exit::because(Failure::Configuration))?;
+    topic::check(cluster)?;
     super::print(format_args!(
-        "configuration {} is usable\nbridge        onto {}/{topic} ({partitions} partitions where \
+        "configuration {} is usable\nbridge        onto {}/{name} ({partitions} partitions where \
          it has to be made)\n{}",
         args.config.display(),
         cluster.brokers,

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use console::Term;
 
-use super::feed_topic::{self, TopicTarget};
+use super::{absent, topic};
 use crate::adapters::file::{ColumnMap, FileFormat, FileOptions};
-use crate::adapters::kafka::{ClusterConfig, KafkaOption, KafkaUrl};
+use crate::adapters::kafka_config::{ClusterConfig, KafkaOption, KafkaUrl};
 use crate::core::domain::TimeUnit;
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
@@ -94,10 +94,11 @@ pub(super) struct FeedArgs {
 
     /// For kafka://: partitions of the topic where it has to be made; 4 by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=10_000))]
+    #[arg(hide = !absent::HAS_KAFKA)]
     partitions: Option<i32>,
 
     /// For kafka://: an option of librdkafka, such as security.protocol=SSL; repeatable.
-    #[arg(long = "kafka-option", value_name = "KEY=VALUE")]
+    #[arg(long = "kafka-option", value_name = "KEY=VALUE", hide = !absent::HAS_KAFKA)]
     kafka_options: Vec<KafkaOption>,
 
     /// How much faster than the clock event time runs, such as 1000x, or `max`: as fast as the
@@ -141,7 +142,9 @@ pub(super) fn run(args: FeedArgs) -> Result<(), Exit> {
     let when_done = if args.exit_when_done { WhenDone::Exit } else { WhenDone::Continue };
     let address = match to {
         To::Subscribers(address) => address,
-        To::Topic(topic) => return feed_topic::run(topic, &recording, pace),
+        To::Topic(TopicTarget { url, cluster, partitions }) => {
+            return topic::play(&url, &cluster, partitions, &recording, pace);
+        }
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -184,9 +187,19 @@ enum To {
     Topic(TopicTarget),
 }
 
+/// The topic to write.
+#[derive(Debug)]
+struct TopicTarget {
+    url: KafkaUrl,
+    cluster: ClusterConfig,
+    /// Where it has to be made.
+    partitions: i32,
+}
+
 fn target(args: &FeedArgs) -> Result<To, Exit> {
     let FeedArgs { to, partitions, kafka_options, .. } = args;
     if to.starts_with(KafkaUrl::SCHEME) {
+        absent::refuse_topic("--to kafka://")?;
         let url: KafkaUrl =
             to.parse().map_err(Exit::while_doing(Failure::Usage, format_args!("--to `{to}`")))?;
         let cluster = ClusterConfig::new(&url, kafka_options);
@@ -301,6 +314,7 @@ mod tests {
         assert_eq!((args.rate, args.time_unit), (Some(Pace::Rate(50.0)), TimeUnit::Nanoseconds));
     }
 
+    #[cfg(feature = "kafka")]
     #[test]
     fn writes_a_topic_where_the_address_is_one() {
         let url = "kafka://127.0.0.1:9092/ticks";

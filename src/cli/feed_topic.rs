@@ -9,8 +9,8 @@ use std::time::Duration;
 use console::Term;
 
 use super::feed::PROGRESS_EVERY;
-use crate::adapters::kafka::{ClusterConfig, KafkaUrl};
 use crate::adapters::kafka::{NewTopicShape, TopicWriter, WriteCounts, WriteError};
+use crate::adapters::kafka_config::{ClusterConfig, KafkaUrl};
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::meter::Meter;
@@ -23,21 +23,18 @@ const PATIENCE_MS: u32 = 60_000;
 /// How long acknowledgements are waited for after the word to stop.
 const FAREWELL_MAX: Duration = Duration::from_secs(10);
 
-/// The topic to write.
-#[derive(Debug)]
-pub(super) struct TopicTarget {
-    pub(super) url: KafkaUrl,
-    pub(super) cluster: ClusterConfig,
-    /// Where it has to be made.
-    pub(super) partitions: i32,
-}
-
-/// Plays until the cluster has acknowledged everything, or a signal comes.
+/// Plays until the cluster has acknowledged everything, or a signal comes. `partitions` is for a
+/// topic that has to be made.
 ///
 /// # Errors
 /// 75 where the cluster does not answer or does not take a record.
-pub(super) fn run(target: TopicTarget, recording: &Recording, pace: Pace) -> Result<(), Exit> {
-    let TopicTarget { url, cluster, partitions } = target;
+pub(super) fn run(
+    url: &KafkaUrl,
+    cluster: &ClusterConfig,
+    partitions: i32,
+    recording: &Recording,
+    pace: Pace,
+) -> Result<(), Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -53,7 +50,7 @@ pub(super) fn run(target: TopicTarget, recording: &Recording, pace: Pace) -> Res
         Exit::new(failure, format_args!("{url}: {error}"))
     };
     let open = TopicWriter::open(
-        &cluster,
+        cluster,
         url.topic(),
         shape,
         PATIENCE_MS,

@@ -5,17 +5,23 @@
 
 mod absent;
 mod bench;
+#[cfg(feature = "kafka")]
 mod bridge;
 mod check;
 mod config;
 mod docs;
 mod feed;
+#[cfg(feature = "kafka")]
 mod feed_topic;
 mod map;
 mod model;
+#[cfg(not(feature = "kafka"))]
+mod no_topic;
 mod replay;
 mod serve;
 mod shared;
+#[cfg(feature = "kafka")]
+mod topic;
 #[cfg(feature = "train")]
 mod train;
 mod watch;
@@ -25,6 +31,8 @@ use std::io::IsTerminal;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+#[cfg(not(feature = "kafka"))]
+use self::no_topic as topic;
 use self::shared::{
     Global, bundle, configuration, library, print, runtime, tell_address, variables,
 };
@@ -72,6 +80,7 @@ enum Command {
     /// Show what a venue's mapping makes of recorded messages
     Map(map::MapArgs),
     /// Put a live WebSocket feed onto a Kafka topic
+    #[cfg(feature = "kafka")]
     Bridge(bridge::BridgeArgs),
     /// Watch forecasts in the terminal
     Watch(watch::WatchArgs),
@@ -117,6 +126,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
         Command::Train(args) => train::run(args, &global),
         Command::Feed(args) => feed::run(args),
         Command::Map(args) => map::run(&args),
+        #[cfg(feature = "kafka")]
         Command::Bridge(args) => bridge::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Bench(args) => bench::run(&args, &global),

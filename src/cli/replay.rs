@@ -4,14 +4,15 @@ use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::Global;
+use super::{Global, absent, topic};
 use crate::adapters::file::FileSettings;
 use crate::adapters::file::{FileOptions, FileRecords};
-use crate::adapters::kafka::{ClusterConfig, KafkaOption, KafkaUrl, TopicPlace};
-use crate::adapters::kafka::{TopicRecord, TopicRecords};
+use crate::adapters::kafka_config::{ClusterConfig, KafkaOption, KafkaUrl, TopicPlace};
 use crate::app::config::Config;
+use crate::core::domain::UnixNanos;
 use crate::engine::pipeline::{Pipeline, Pipelines};
 use crate::engine::symbols::{EngineTally, Haste};
 use crate::ops::clock::Stopwatch;
@@ -45,13 +46,13 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
     /// Of a topic: where to begin, as beginning, end or a time (RFC 3339); the beginning by default
-    #[arg(long, value_name = "PLACE")]
+    #[arg(long, value_name = "PLACE", hide = !absent::HAS_KAFKA)]
     from: Option<TopicPlace>,
     /// Of a topic: where to end, likewise; the end of what it holds now by default
-    #[arg(long, value_name = "PLACE")]
+    #[arg(long, value_name = "PLACE", hide = !absent::HAS_KAFKA)]
     to: Option<TopicPlace>,
     /// Of a topic: an option of librdkafka, such as security.protocol=SSL; repeatable
-    #[arg(long = "kafka-option", value_name = "KEY=VALUE")]
+    #[arg(long = "kafka-option", value_name = "KEY=VALUE", hide = !absent::HAS_KAFKA)]
     kafka_options: Vec<KafkaOption>,
     /// Where forecasts go as JSON lines; - is standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
@@ -81,9 +82,9 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
         forecasts: open_output(&args.output)?,
         scores: args.scores.as_deref().map(open_output).transpose()?,
     };
-    let progress = progress_bar(&input);
+    let progress = progress_bar(&*input);
     let watch = Stopwatch::start();
-    let outcome = replay(&mut pipelines, &mut input, &mut output, &config, &progress);
+    let outcome = replay(&mut pipelines, &mut *input, &mut output, &config, &progress);
     progress.finish_and_clear();
     summarise(pipelines.live().engine().tally(), watch.elapsed().as_secs_f64());
     outcome
@@ -92,7 +93,7 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
 /// Runs all records through; what was read before an error is published before it is told.
 fn replay(
     pipelines: &mut Pipelines,
-    input: &mut Input,
+    input: &mut dyn Input,
     output: &mut Output,
     config: &Config,
     progress: &ProgressBar,
@@ -100,7 +101,7 @@ fn replay(
     let mut waiting = 0;
     let mut broken = Ok(());
     while let Some(record) = input.next() {
-        let TopicRecord { bytes, received, after_gap } = match record {
+        let InputRecord { bytes, received, after_gap } = match record {
             Ok(record) => record,
             Err(error) => {
                 broken = Err(error);
@@ -138,41 +139,53 @@ impl Output {
 }
 
 /// Where records come from.
-enum Input {
-    File(Box<FileRecords>),
-    /// With the records given out so far.
-    Topic(Box<TopicRecords>, u64),
+pub(super) trait Input {
+    /// The next record.
+    fn next(&mut self) -> Option<Result<InputRecord, Exit>>;
+
+    /// How far it was read, in the unit of the bar.
+    fn reached(&self) -> u64;
+
+    /// How long the whole is, where that is known, and how the bar shows it.
+    fn bar(&self) -> (Option<u64>, &'static str);
 }
 
-impl Input {
-    /// The next record; of a file none stands behind a gap.
-    fn next(&mut self) -> Option<Result<TopicRecord, Exit>> {
-        match self {
-            Self::File(records) => records.next().map(|record| match record {
-                Ok(record) => {
-                    let bytes = record.bytes.into();
-                    Ok(TopicRecord { bytes, received: None, after_gap: false })
-                }
-                Err(error) => Err(Exit::new(Failure::Data, error)),
-            }),
-            Self::Topic(records, count) => {
-                *count += 1;
-                records.next().map(|record| record.map_err(Exit::because(Failure::Temporary)))
+/// One record.
+pub(super) struct InputRecord {
+    pub(super) bytes: Bytes,
+    /// Its own timestamp; none in a recording.
+    pub(super) received: Option<UnixNanos>,
+    /// Whether records of its symbol may be missing right before it.
+    pub(super) after_gap: bool,
+}
+
+/// A recording, by its bytes; no record stands behind a gap.
+impl Input for FileRecords {
+    fn next(&mut self) -> Option<Result<InputRecord, Exit>> {
+        Iterator::next(self).map(|record| match record {
+            Ok(record) => {
+                let bytes = record.bytes.into();
+                Ok(InputRecord { bytes, received: None, after_gap: false })
             }
-        }
+            Err(error) => Err(Exit::new(Failure::Data, error)),
+        })
     }
 
-    /// How far it was read: bytes of a file, records of a topic.
     fn reached(&self) -> u64 {
-        match self {
-            Self::File(records) => records.bytes_read(),
-            Self::Topic(_, count) => *count,
-        }
+        self.bytes_read()
+    }
+
+    fn bar(&self) -> (Option<u64>, &'static str) {
+        let template = "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+        (self.bytes_total(), template)
     }
 }
 
-fn open(args: &ReplayArgs, config: &Config) -> Result<Input, Exit> {
+fn open(args: &ReplayArgs, config: &Config) -> Result<Box<dyn Input>, Exit> {
     let input = args.input.to_str().filter(|input| input.starts_with(KafkaUrl::SCHEME));
+    if input.is_some() {
+        absent::refuse_topic("--input kafka://")?;
+    }
     let of_topic = [
         ("--from", args.from.is_some()),
         ("--to", args.to.is_some()),
@@ -187,7 +200,7 @@ fn open(args: &ReplayArgs, config: &Config) -> Result<Input, Exit> {
         return Err(Exit::new(Failure::Usage, format_args!("{option} is for {kind}")));
     }
     let Some(input) = input else {
-        return open_file(args, config).map(|file| Input::File(Box::new(file)));
+        return Ok(Box::new(open_file(args, config)?));
     };
     let url: KafkaUrl = input
         .parse()
@@ -195,12 +208,7 @@ fn open(args: &ReplayArgs, config: &Config) -> Result<Input, Exit> {
     let cluster = ClusterConfig::new(&url, &args.kafka_options);
     let from = args.from.unwrap_or(TopicPlace::Beginning);
     let to = args.to.unwrap_or(TopicPlace::End);
-    let records = TopicRecords::open(&cluster, &url, from, to);
-    let records = records.map_err(|error| {
-        let failure = if error.is_setup() { Failure::Usage } else { Failure::Temporary };
-        Exit::new(failure, error)
-    })?;
-    Ok(Input::Topic(Box::new(records), 0))
+    topic::open(&cluster, &url, from, to)
 }
 
 /// The command line's recording; columns and symbol fall back to the configuration's.
@@ -251,20 +259,11 @@ fn write_line(output: &mut dyn Write, record: &[u8]) -> io::Result<()> {
 }
 
 /// A bar on standard error where a person looks at it.
-fn progress_bar(input: &Input) -> ProgressBar {
+fn progress_bar(input: &dyn Input) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let (total, template) = match input {
-        Input::File(records) => (
-            records.bytes_total(),
-            "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
-        ),
-        Input::Topic(records, _) => (
-            Some(records.records_total()),
-            "{bar:40} {human_pos} of {human_len} records, {per_sec}, {eta} left",
-        ),
-    };
+    let (total, template) = input.bar();
     let style = ProgressStyle::with_template(template);
     let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))

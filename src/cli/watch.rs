@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use console::Term;
 
-use crate::adapters::kafka::{ClusterConfig, KafkaOption, TopicPlace};
+use super::absent;
+use crate::adapters::kafka_config::{ClusterConfig, KafkaOption, TopicPlace};
 use crate::net::dial::{Dialer, Proxies, TlsFiles};
 use crate::net::dial::{Header, Secret};
 use crate::ops::exit::{Exit, Failure};
@@ -50,11 +51,11 @@ pub(super) struct WatchArgs {
     ca_file: Option<PathBuf>,
 
     /// Of a topic: where to begin, as beginning, end or a time (RFC 3339); the end by default.
-    #[arg(long, value_name = "PLACE")]
+    #[arg(long, value_name = "PLACE", hide = !absent::HAS_KAFKA)]
     from: Option<TopicPlace>,
 
     /// Of a topic: an option of librdkafka, such as security.protocol=SSL; repeatable.
-    #[arg(long = "kafka-option", value_name = "KEY=VALUE")]
+    #[arg(long = "kafka-option", value_name = "KEY=VALUE", hide = !absent::HAS_KAFKA)]
     kafka_options: Vec<KafkaOption>,
 
     /// Of a stream with a token: the file that holds it; else the variable TICKCAST_TOKEN.
@@ -157,6 +158,7 @@ fn target(args: &WatchArgs) -> Result<Target, Exit> {
     let mut target = target.clone();
     match &mut target {
         Target::Topic(topic) => {
+            absent::refuse_topic("tickcast watch kafka://")?;
             if args.ca_file.is_some() {
                 return Err(Exit::new(Failure::Usage, "--ca-file is for wss://HOST:PORT"));
             }
@@ -262,6 +264,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "kafka")]
     #[test]
     fn takes_places_and_options_for_topics_alone() {
         let url = "kafka://127.0.0.1:9092/forecasts";

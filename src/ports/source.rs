@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use super::input::{InputIdentity, InputProgress, Start};
 use super::section::Section;
 use crate::intake::{Router, WhenFull};
-use crate::ops::exit::Exit;
+use crate::ops::exit::{Exit, Failure};
 use crate::ops::readiness::Condition;
 
 /// One kind of source, as `source.kind` names it.
@@ -30,6 +30,14 @@ pub struct SourceKind<C> {
     /// the kind is chosen, so that they are known keys; where it is not chosen, keys that are set
     /// and belong to it alone are a problem.
     pub read: fn(SourceReader<'_, '_>) -> Arc<dyn SourceSettings<C>>,
+}
+
+/// The settings of a kind that this build knows by name only. Its reader takes the keys of the kind
+/// out of the configuration all the same, so that they are known keys in every build.
+#[derive(Clone, Copy, Debug)]
+pub struct Absent {
+    /// The cargo feature that brings the kind.
+    pub feature: &'static str,
 }
 
 /// What the settings of a source are read from.
@@ -46,6 +54,12 @@ pub struct SourceReader<'r, 'p> {
 
 /// The checked settings of a source.
 pub trait SourceSettings<C>: Any + fmt::Debug + Send + Sync {
+    /// The cargo feature that this build lacks for the source. Such a source is never opened: to
+    /// choose it is a problem of the configuration.
+    fn lacks(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What the daemon needs to know before the source is opened.
     fn facts(&self) -> SourceFacts;
 
@@ -118,6 +132,43 @@ pub struct SourceContext<C> {
     pub progress: Option<InputProgress>,
 }
 
+impl Absent {
+    fn refuse<T>(&self) -> Result<T, Exit> {
+        let what = format_args!("the source needs the cargo feature `{}`", self.feature);
+        Err(Exit::new(Failure::Configuration, what))
+    }
+}
+
+impl<C> SourceSettings<C> for Absent {
+    fn lacks(&self) -> Option<&'static str> {
+        Some(self.feature)
+    }
+
+    /// Facts that clash with no other setting.
+    fn facts(&self) -> SourceFacts {
+        SourceFacts {
+            when_full: WhenFull::Block,
+            may_drop: true,
+            is_live: false,
+            delivers_scores: false,
+            commits: false,
+            message_bytes_max: None,
+        }
+    }
+
+    fn check(&self) -> Result<Vec<String>, Exit> {
+        self.refuse()
+    }
+
+    fn identity(&self) -> Result<Option<InputIdentity>, Exit> {
+        Ok(None)
+    }
+
+    fn open(&self, _: &SourceOpening<'_>) -> Result<Box<dyn Source<C>>, Exit> {
+        self.refuse()
+    }
+}
+
 impl<C> Clone for SourceKind<C> {
     fn clone(&self) -> Self {
         *self
@@ -131,4 +182,9 @@ pub fn refuse_foreign(section: &mut Section<'_>, settings: &[(&'static str, bool
     for (name, _) in settings.iter().filter(|(_, is_set)| *is_set) {
         section.problem(name, format_args!("is for kind \"{kind}\" only"));
     }
+}
+
+/// What is wrong with settings of a part that the build lacks.
+pub fn not_in_this_build(what: &str, feature: &str) -> String {
+    format!("{what} is not in this build; it needs the cargo feature `{feature}`")
 }

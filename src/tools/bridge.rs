@@ -23,10 +23,10 @@ use tokio::time::{interval, timeout};
 use tracing::{info, warn};
 
 use crate::adapters::http::{HttpServer, HttpState};
-use crate::adapters::kafka::ClusterConfig;
 use crate::adapters::kafka::{
     BridgeMetrics, BridgeWriter, NewTopicShape, TopicWriter, WriteError, Written,
 };
+use crate::adapters::kafka_config::ClusterConfig;
 use crate::adapters::websocket::{WebSocketMetrics, WebSocketSource};
 use crate::app::config::BridgeConfig;
 use crate::app::{on_source_runtime, process_seed};

@@ -4,6 +4,7 @@
 //! daemon's path.
 
 pub mod bench;
+#[cfg(feature = "kafka")]
 pub mod bridge;
 pub mod feed;
 pub mod watch;

@@ -6,7 +6,7 @@ use std::fs;
 use crate::support::process::{run, tickcast};
 use crate::support::repository;
 
-/// Every command, in the order of the help.
+/// Every command that the build has, in the order of the help.
 const COMMANDS: &[&str] = &[
     "serve",
     "replay",
@@ -18,10 +18,24 @@ const COMMANDS: &[&str] = &[
     "train",
     "feed",
     "map",
+    #[cfg(feature = "kafka")]
     "bridge",
     "watch",
     "bench",
 ];
+
+/// Every command that it lacks, which the help lists behind them; and the features that bring them.
+const LACKED: &[(&str, &str)] = &[
+    #[cfg(not(feature = "kafka"))]
+    ("bridge", "kafka"),
+    #[cfg(not(feature = "train"))]
+    ("train", "train"),
+];
+
+/// The names of all commands, in the order of the help.
+fn listed() -> Vec<&'static str> {
+    COMMANDS.iter().copied().chain(LACKED.iter().map(|(name, _)| *name)).collect()
+}
 
 fn stderr(output: &std::process::Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -54,7 +68,7 @@ fn commands_below(words: &[&str]) -> Vec<String> {
 
 #[test]
 fn help_lists_every_command_and_every_command_has_its_own() {
-    assert_eq!(commands_below(&[]), COMMANDS);
+    assert_eq!(commands_below(&[]), listed());
     for command in COMMANDS {
         let help = stdout(&[command, "--help"]);
         let usage = help.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap();
@@ -71,7 +85,7 @@ fn help_lists_every_command_and_every_command_has_its_own() {
 
 #[test]
 fn completions_and_the_manual_have_every_command_and_no_other() {
-    let commands: BTreeSet<_> = COMMANDS.iter().map(|name| (*name).to_owned()).collect();
+    let commands: BTreeSet<_> = listed().into_iter().map(str::to_owned).collect();
     let completions = stdout(&["docs", "completions", "bash"]);
     // Each state of the parser that follows the program's name: `tickcast,serve)`.
     let states = completions.lines().filter_map(|line| {
@@ -82,7 +96,7 @@ fn completions_and_the_manual_have_every_command_and_no_other() {
     let sections = manual.lines().filter_map(|line| {
         line.strip_prefix(".SH \"TICKCAST ").and_then(|rest| rest.strip_suffix('"'))
     });
-    assert_eq!(sections.map(str::to_lowercase).collect::<Vec<_>>(), COMMANDS);
+    assert_eq!(sections.map(str::to_lowercase).collect::<Vec<_>>(), listed());
 }
 
 /// The words behind `tickcast` wherever a page shows a command line: at the start of a code span,
@@ -124,8 +138,11 @@ fn pages_show_commands_that_there_are() {
             if name.starts_with('-') {
                 continue;
             }
-            assert!(COMMANDS.contains(&name), "{}: tickcast {words:?}", path.display());
+            assert!(listed().contains(&name), "{}: tickcast {words:?}", path.display());
             shown.insert(name.to_owned());
+            if !COMMANDS.contains(&name) {
+                continue;
+            }
             let is_word = |word: &&&str| word.chars().all(|c| c.is_ascii_lowercase());
             let below = commands_below(&[name]);
             if let Some(word) = words.get(1).filter(is_word).filter(|_| !below.is_empty()) {
@@ -134,14 +151,16 @@ fn pages_show_commands_that_there_are() {
         }
     }
     // Completions and the manual page are for packages, and `tickcast --help` shows the way.
-    let expected = COMMANDS.iter().filter(|name| **name != "docs").map(|name| (*name).to_owned());
+    let expected = listed().into_iter().filter(|name| *name != "docs").map(str::to_owned);
     assert_eq!(shown, expected.collect());
 }
 
 #[test]
 fn what_the_build_lacks_is_listed_with_its_feature() {
-    let lacks_trainer = cfg!(not(feature = "train"));
-    let about = "Not in this build: it needs the cargo feature `train`";
+    let about =
+        |feature: &str| format!("Not in this build: it needs the cargo feature `{feature}`");
+    let features =
+        [("bridge", "kafka", cfg!(feature = "kafka")), ("train", "train", cfg!(feature = "train"))];
     let commands: [&[&str]; 4] = [
         &["--help"],
         &["docs", "manual"],
@@ -152,23 +171,33 @@ fn what_the_build_lacks_is_listed_with_its_feature() {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", stderr(&output));
         let text = String::from_utf8(output.stdout).unwrap();
-        assert!(text.contains("train"), "{arguments:?}: {text}");
         // Shells and roff put a backslash before some of the letters.
         let text = text.replace('\\', "");
-        assert_eq!(text.contains(about), lacks_trainer, "{arguments:?}: {text}");
+        for (command, feature, is_on) in features {
+            assert!(text.contains(command), "{arguments:?}: {text}");
+            assert_eq!(text.contains(&about(feature)), !is_on, "{arguments:?}: {text}");
+        }
     }
     for shell in ["bash", "elvish", "powershell"] {
         let output = run(&["docs", "completions", shell]);
         assert_eq!(output.status.code(), Some(0), "{shell}: {}", stderr(&output));
-        assert!(String::from_utf8(output.stdout).unwrap().contains("train"), "{shell}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(features.iter().all(|(command, ..)| text.contains(command)), "{shell}: {text}");
     }
 }
 
-#[cfg(not(feature = "train"))]
+/// The answer to what needs a feature that the build lacks.
+#[cfg(not(all(feature = "kafka", feature = "train")))]
+fn lacks(what: &str, feature: &str) -> String {
+    format!(
+        "tickcast: `{what}` is not in this build: it needs the cargo feature `{feature}` \
+         (`cargo build --release` has it)\n"
+    )
+}
+
+#[cfg(not(all(feature = "kafka", feature = "train")))]
 #[test]
 fn a_command_that_the_build_lacks_ends_with_64_and_the_feature_it_needs() {
-    let wanted = "tickcast: `tickcast train` is not in this build: it needs the cargo feature \
-                  `train` (`cargo build --release` has it)\n";
     let tails: [&[&str]; 5] = [
         &[],
         &["-c", "config/train/aapl.toml", "--seeds", "5"],
@@ -176,12 +205,48 @@ fn a_command_that_the_build_lacks_ends_with_64_and_the_feature_it_needs() {
         &["--onnxruntime"],
         &["one", "--", "--two=3"],
     ];
-    for tail in tails {
-        let arguments: Vec<_> = ["train"].iter().chain(tail).copied().collect();
-        let output = run(&arguments);
+    for (command, feature) in LACKED {
+        for tail in tails {
+            let arguments: Vec<_> = [command].into_iter().chain(tail).copied().collect();
+            let output = run(&arguments);
+            assert_eq!(output.status.code(), Some(64), "{arguments:?}");
+            let wanted = lacks(&format!("tickcast {command}"), feature);
+            assert_eq!(stderr(&output), wanted, "{arguments:?}");
+            assert!(output.stdout.is_empty(), "{arguments:?}");
+        }
+    }
+}
+
+#[cfg(not(feature = "kafka"))]
+#[test]
+fn an_address_of_a_topic_ends_with_64_and_the_feature_it_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("tickcast.toml");
+    fs::write(&config, "[source]\nurl = 'ws://127.0.0.1:1'\n[model]\nname = 'm'\n").unwrap();
+    let config = config.display().to_string();
+    let topic = "kafka://127.0.0.1:1/topic";
+    let commands: [(&[&str], &str); 4] = [
+        (&["feed", "--input", "missing.csv", "--to", topic], "--to kafka://"),
+        (&["watch", topic, "--kafka-option", "a=b"], "tickcast watch kafka://"),
+        (&["replay", "-c", &config, "--input", topic], "--input kafka://"),
+        (
+            &["bench", "kafka-loop", "--brokers", "h:1", "--from", "a", "--to", "b", "--records=1"],
+            "tickcast bench kafka-loop",
+        ),
+    ];
+    for (arguments, what) in commands {
+        let output = run(arguments);
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");
-        assert_eq!(stderr(&output), wanted, "{arguments:?}");
+        assert_eq!(stderr(&output), lacks(what, "kafka"), "{arguments:?}");
         assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn options_for_topics_are_shown_where_the_build_has_topics() {
+    for command in ["feed", "watch", "replay"] {
+        let help = stdout(&[command, "--help"]);
+        assert_eq!(help.contains("--kafka-option <"), cfg!(feature = "kafka"), "{help}");
     }
 }
 

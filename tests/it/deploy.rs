@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -244,11 +245,58 @@ fn each_profile_is_built_and_found_in_its_own_folder() {
         assert!(manifest.contains(&heading), "{profile}");
     }
     let makefile = read("Makefile");
-    assert!(makefile.contains("\nDAEMON := --locked --profile dist --no-default-features\n"));
+    let daemon = "--no-default-features --features kafka";
+    assert!(makefile.contains(&format!("\nDAEMON := --locked --profile dist {daemon}\n")));
     assert!(read("deploy/debian/build.sh").contains("\nprofile=${1:-dist}\n"));
     assert!(read("benches/soak.py").contains(r#""TICKCAST", "target/dist/tickcast""#));
     let recipe = read("deploy/docker/Dockerfile");
-    assert!(recipe.contains("cargo build --profile dist "));
+    assert!(recipe.contains(&format!("cargo build --profile dist --locked {daemon} ")));
     assert!(recipe.contains("/build/target/dist/tickcast "));
-    assert!(read("deploy/demo.sh").contains("--profile demo --no-default-features"));
+    let demo = read("deploy/demo.sh");
+    assert!(
+        demo.contains("\nbuild=(--locked --profile demo --no-default-features --bin tickcast)\n")
+    );
+    assert!(demo.contains("\nif [[ $way == kafka ]]; then build+=(--features kafka); fi\n"));
+}
+
+/// The lines of a section of the manifest.
+fn section<'m>(manifest: &'m str, name: &str) -> Vec<&'m str> {
+    let heading = format!("[{name}]");
+    let lines = manifest.lines().skip_while(|line| *line != heading).skip(1);
+    lines.take_while(|line| !line.starts_with('[')).collect()
+}
+
+/// The demo and other builds without Kafka need neither librdkafka nor OpenSSL.
+#[test]
+fn only_the_feature_kafka_brings_its_client() {
+    let manifest = read("Cargo.toml");
+    let features = section(&manifest, "features");
+    assert!(features.contains(&r#"default = ["kafka", "train"]"#), "{features:?}");
+    assert!(features.contains(&r#"kafka = ["dep:rdkafka"]"#), "{features:?}");
+    let of_client = features.iter().filter(|line| line.contains("rdkafka\"")).count();
+    assert_eq!(of_client, 1, "{features:?}");
+    let dependencies = section(&manifest, "dependencies");
+    let client = dependencies.iter().find(|line| line.starts_with("rdkafka = ")).unwrap();
+    assert!(client.contains("optional = true"), "{client}");
+    let of_tests = section(&manifest, "dev-dependencies");
+    assert!(!of_tests.iter().any(|line| line.starts_with("rdkafka")), "{of_tests:?}");
+}
+
+/// Cargo's own word for it: the client library and what it links are in no build without the
+/// feature.
+#[test]
+fn a_build_without_kafka_links_neither_its_client_nor_openssl() {
+    for features in [&[][..], &["--features", "train"]] {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.current_dir(repository()).args(["tree", "--locked", "--offline", "--prefix=none"]);
+        cargo.args(["--edges=normal,build", "--no-default-features"]).args(features);
+        let output = cargo.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let tree = String::from_utf8(output.stdout).unwrap();
+        let names: BTreeSet<_> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+        assert!(names.contains("tokio"), "{names:?}");
+        for name in ["rdkafka", "rdkafka-sys", "openssl-sys", "libz-sys"] {
+            assert!(!names.contains(name), "{features:?}: {name}");
+        }
+    }
 }

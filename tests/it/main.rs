@@ -15,10 +15,15 @@ mod config_corpus;
 mod daemon;
 mod deploy;
 mod health;
+#[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "kafka")]
 mod kafka_members;
+#[cfg(feature = "kafka")]
 mod kafka_mock;
+#[cfg(feature = "kafka")]
 mod kafka_security;
+#[cfg(feature = "kafka")]
 mod kafka_tools;
 mod outages;
 mod parity;

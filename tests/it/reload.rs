@@ -18,11 +18,10 @@ use tickcast::engine::model::{Bundle, Draft, Heritage};
 use tickcast::engine::symbols::{Engine, EngineLimits, Haste, Inherited, Pushed};
 use tickcast::engine::wire::forecast::ForecastRecord;
 
-use crate::support::broker::{Broker, unique};
 use crate::support::bundle::{carried_draft, draft, draft_of, manifest, range};
 use crate::support::feed::ScriptedFeed;
 use crate::support::network::Network;
-use crate::support::process::{Daemon, eventually, run};
+use crate::support::process::{Daemon, run};
 use crate::support::runtime;
 
 const WINDOW_STEPS: u32 = 5;
@@ -462,8 +461,12 @@ fn windows_outlive_a_crash_and_a_new_version_together() {
     assert!(told.values().any(|versions| versions.contains(&"1".to_owned())));
 }
 
+#[cfg(feature = "kafka")]
 #[test]
 fn kafka_keeps_every_step_through_a_new_version_and_a_crash() {
+    use crate::support::broker::{Broker, unique};
+    use crate::support::process::eventually;
+
     let (broker, place) = (Broker::shared(), Place::new());
     let name = unique("reload");
     let (input, forecasts) = (format!("{name}-ticks"), format!("{name}-forecasts"));

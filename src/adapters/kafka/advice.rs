@@ -11,7 +11,7 @@ use rdkafka::error::KafkaError as ClientError;
 
 use super::client;
 use super::session::SHARD_TIMEOUT;
-use super::{ClusterConfig, Delivery, KafkaConfig, is_secret};
+use crate::adapters::kafka_config::{ClusterConfig, Delivery, KafkaConfig, is_secret};
 
 /// Options that decide much and are mostly left to the library.
 const TELLING: [&str; 3] = ["heartbeat.interval.ms", "max.poll.interval.ms", "security.protocol"];

@@ -21,8 +21,8 @@ use tracing::{debug, info, warn};
 
 use super::refusal::refusal;
 use super::secret::{self, TokenFile};
-use super::{ClusterConfig, Delivery, KafkaConfig};
 use super::{Failure, KafkaError};
+use crate::adapters::kafka_config::{ClusterConfig, Delivery, KafkaConfig};
 use crate::core::domain::{TimeUnit, UnixNanos};
 
 /// What every producer does unless the user says otherwise.

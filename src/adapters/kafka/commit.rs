@@ -17,7 +17,7 @@ use super::Failure;
 use super::client::{self, GroupConsumer};
 use super::partitions::Reading;
 use super::publisher::{Batch, KafkaPublisher, Turn};
-use super::{Delivery, KafkaConfig};
+use crate::adapters::kafka_config::{Delivery, KafkaConfig};
 use crate::engine::pipeline::StoredState;
 use crate::intake::IntakeSender;
 use crate::ops::clock::Stopwatch;

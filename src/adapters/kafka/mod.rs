@@ -28,12 +28,13 @@
 //! | `gap` | the header that tells a reader that records are missing |
 //! | `tools` | reading and writing a topic without a group, for the tools at both ends |
 //! | `bare_loop` | the client library alone, to compare with |
+//!
+//! The settings are in `kafka_config`, which every build has; this folder is behind the cargo
+//! feature `kafka`, because it links librdkafka and OpenSSL.
 
-mod address;
 mod advice;
 mod bare_loop;
 mod client;
-mod cluster;
 mod commit;
 mod gap;
 mod metrics;
@@ -43,7 +44,6 @@ mod refusal;
 mod restore;
 mod secret;
 mod session;
-mod settings;
 mod source;
 mod tools;
 mod topics;
@@ -53,6 +53,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::adapters::kafka_config::{ClusterConfig, KafkaConfig};
 use crate::intake::IntakeSender;
 use crate::net::backoff::Backoff;
 use crate::ops::clock::pause;
@@ -60,16 +61,9 @@ use crate::ops::readiness::Condition;
 use crate::ops::supervise::Pulse;
 use crate::shard::command::Command;
 
-pub use self::address::{KafkaUrl, KafkaUrlError, is_topic_name};
 pub use self::bare_loop::{BareLoop, BareLoopError};
-pub use self::cluster::{
-    ClusterConfig, KafkaOption, KafkaOptionError, TopicPlace, TopicPlaceError,
-};
 pub use self::metrics::KafkaMetrics;
 pub use self::publisher::KafkaPublisher;
-pub use self::settings::{
-    Delivery, KafkaConfig, LostOffset, StartAt, TOKEN_FILE, is_secret, secret_file_of,
-};
 pub use self::source::KIND;
 pub use self::tools::{
     BridgeMetrics, BridgeWriter, NewTopicShape, ReadError, Sent, TailEvent, TopicRecord,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{LostOffset, StartAt};
+use crate::adapters::kafka_config::{LostOffset, StartAt};
 use crate::core::domain::{PartitionId, Position};
 
 /// All partitions of all input topics, by number.

@@ -18,11 +18,11 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
 
-use super::KafkaConfig;
 use super::client::log_line;
 use super::metrics::KafkaMetrics;
 use super::partitions::PartitionTable;
 use super::secret::{self, TokenFile};
+use crate::adapters::kafka_config::KafkaConfig;
 use crate::core::domain::Reject;
 use crate::engine::pipeline::StoredState;
 use crate::engine::wire::forecast::FORECAST_SCHEMA;

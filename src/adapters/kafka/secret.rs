@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rdkafka::client::OAuthToken;
 
-use super::{TOKEN_FILE, secret_file_of};
+use crate::adapters::kafka_config::{TOKEN_FILE, secret_file_of};
 
 /// Options of the library, and the file of the token where one is named.
 pub(super) struct Resolved {

@@ -26,7 +26,8 @@ use super::client::{self, GroupConsumer, Observer, Prepared, Rebalance, opening}
 use super::commit::Commit;
 use super::partitions::{Assigned, Kept, PartitionTable};
 use super::publisher::{KafkaPublisher, Outstanding, Producer, ProducerEvents, Turn};
-use super::{Delivery, Failure, KafkaError, KafkaSource, topics};
+use super::{Failure, KafkaError, KafkaSource, topics};
+use crate::adapters::kafka_config::Delivery;
 use crate::core::domain::PartitionId;
 use crate::intake::{IntakeClosed, IntakeSender, Record};
 use crate::ops::clock::Stopwatch;

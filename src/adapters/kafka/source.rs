@@ -11,8 +11,8 @@ use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::settings::{KafkaConfig, read_section};
 use super::{KafkaError, KafkaMetrics, KafkaSource, check};
+use crate::adapters::kafka_config::{KafkaConfig, read_section};
 use crate::intake::WhenFull;
 use crate::ops::exit::{Exit, Failure};
 use crate::ports::input::InputIdentity;

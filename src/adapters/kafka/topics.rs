@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::client::Observer;
 use super::partitions::PartitionTable;
 use super::{Failure, KafkaError, client};
-use super::{KafkaConfig, TOKEN_FILE};
+use crate::adapters::kafka_config::{KafkaConfig, TOKEN_FILE};
 use crate::ops::clock::Stopwatch;
 
 /// How long the cluster may take to answer one question.

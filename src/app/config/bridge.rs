@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::adapters::http::HttpConfig;
-use crate::adapters::kafka::{ClusterConfig, KafkaUrlError, is_topic_name};
+use crate::adapters::kafka_config::{ClusterConfig, KafkaUrlError, is_topic_name};
 use crate::adapters::websocket::WebSocketSettings;
 use crate::ops::logging::LogConfig;
 use crate::ports::section::Section;

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::layers::{DEFAULTS, PREFIX, Tree, tree};
 use super::load::settings;
-use crate::adapters::kafka::is_secret;
+use crate::adapters::kafka_config::is_secret;
 use crate::net::address::FeedUrl;
 use crate::ports::section::{Problems, Setting, SettingKind};
 

@@ -15,12 +15,12 @@ use super::bridge::{self, BridgeSection};
 use super::layers::{Tree, names, tree};
 use super::{BridgeConfig, Config, SourceConfig};
 use super::{engine, health, log, model, publish, scores, snapshot, source};
-use crate::adapters::kafka::{ClusterConfig, KafkaConfig};
+use crate::adapters::kafka_config::{ClusterConfig, KafkaConfig};
 use crate::adapters::websocket::WebSocketSettings;
 use crate::adapters::{self, Adapters, http};
 use crate::net::address::FeedUrl;
 use crate::ports::section::{Problems, Section, Setting};
-use crate::ports::source::SourceSettings;
+use crate::ports::source::{SourceSettings, not_in_this_build};
 use crate::shard::command::Command;
 
 /// Why a configuration cannot be used: every problem, each beginning with its key.
@@ -174,9 +174,15 @@ fn read_bridge(
     if bridge.topic.is_none() {
         problems.add("bridge.topic", "must name the topic that records go to");
     }
-    let (Some(websocket), Some(kafka)) = (source.of::<WebSocketSettings>(), kafka_of(&sources))
-    else {
+    let websocket = source.of::<WebSocketSettings>();
+    if websocket.is_none() {
         problems.add("source.kind", "must be \"websocket\", which is what a bridge reads");
+    }
+    let kafka = kafka_of(&sources);
+    if kafka.is_none() {
+        problems.add("bridge", not_in_this_build("the bridge", "kafka"));
+    }
+    let (Some(websocket), Some(kafka)) = (websocket, kafka) else {
         return Err(problems.into_vec());
     };
     if !problems.is_empty() {
@@ -231,7 +237,7 @@ struct Settings {
     bridge: BridgeSection,
 }
 
-/// The section `[kafka]`, whatever the source is.
+/// The section `[kafka]`, whatever the source is; `None` where the build lacks its client.
 fn kafka_of(sources: &[Arc<dyn SourceSettings<Command>>]) -> Option<&KafkaConfig> {
     sources.iter().find_map(|settings| {
         let settings: &dyn std::any::Any = &**settings;
@@ -417,12 +423,30 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_that_the_build_lacks_is_refused_by_its_feature_and_its_keys_are_known() {
+        let mut adapters = adapters::all();
+        let kafka = adapters.sources.iter_mut().find(|kind| kind.name == "kafka").unwrap();
+        *kafka = adapters::kafka_config::ABSENT;
+        let read = |text: &str| read_with(&adapters, text, &HashMap::new());
+        let kafka = "[kafka]\ntopics = ['ticks']\noptions.\"client.rack\" = 'a'\n";
+        let chosen = format!("[source]\nkind = 'kafka'\n[model]\nname = 'm'\n{kafka}");
+        let lacks = "source.kind: kafka is not in this build; it needs the cargo feature `kafka`";
+        assert_eq!(read(&chosen).unwrap_err(), [lacks]);
+        let misspelt = "kafka.header: unknown key, did you mean `headers`?";
+        assert_eq!(read(&format!("{chosen}header = true\n")).unwrap_err(), [misspelt, lacks]);
+        // Settings of a kind that is not chosen do no harm.
+        let bridge = "[bridge]\ntopic = 'ticks'\n";
+        assert!(read(&format!("{SMALLEST}{kafka}{bridge}")).is_ok());
+    }
+
+    #[test]
     fn what_is_no_toml_says_where() {
         let problems = read("[source\n", &HashMap::new()).unwrap_err();
         assert_eq!(problems.len(), 1);
         assert!(problems[0].contains("line 1"), "{}", problems[0]);
     }
 
+    #[cfg(feature = "kafka")]
     #[test]
     fn a_bridge_needs_a_feed_and_a_topic_and_no_model() {
         let url = "[source]\nurl = 'ws://127.0.0.1:1'\n";

@@ -11,7 +11,7 @@ use crate::adapters::{Adapters, file};
 use crate::core::domain::TimeUnit;
 use crate::intake::WhenFull;
 use crate::ports::section::Section;
-use crate::ports::source::{SourceKind, SourceReader, SourceSettings};
+use crate::ports::source::{SourceKind, SourceReader, SourceSettings, not_in_this_build};
 use crate::shard::command::Command;
 
 /// Reads `[source]`, and the settings of every kind of source: those that are not chosen as well,
@@ -32,6 +32,9 @@ pub(super) fn read(
     let sources: Vec<_> = adapters.sources.iter().enumerate().map(&mut read_kind).collect();
     let settings = Arc::clone(&sources[chosen]);
     let (name, facts) = (adapters.sources[chosen].name, settings.facts());
+    if let Some(feature) = settings.lacks() {
+        section.problem("kind", not_in_this_build(name, feature));
+    }
     let when_full = section.choice(
         "when_full",
         &[

@@ -11,8 +11,7 @@ use clap::builder::PossibleValue;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::table::{Form, Row};
-use super::Global;
-use crate::adapters::kafka::BareLoop;
+use super::{Global, topic};
 use crate::engine::inference::OnnxRuntime;
 use crate::engine::model::manifest::Mode;
 use crate::ops::exit::{Exit, Failure};
@@ -232,14 +231,7 @@ pub(super) fn run(args: &BenchArgs, global: &Global) -> Result<(), Exit> {
 /// Copies records, and tells how long it took.
 fn kafka_loop(args: &KafkaLoopArgs) -> Result<(), Exit> {
     let KafkaLoopArgs { brokers, group, from, to, records } = args;
-    let bare = BareLoop {
-        brokers: brokers.clone(),
-        group: group.clone(),
-        from: from.clone(),
-        to: to.clone(),
-        records: *records,
-    };
-    let took = bare.run().map_err(Exit::because(Failure::Temporary))?.as_secs_f64();
+    let took = topic::copy(brokers, group, from, to, *records)?.as_secs_f64();
     super::print(format_args!("{records} records in {took:.3} s\n"))
 }
 

@@ -8,6 +8,7 @@
 mod pace;
 mod recording;
 mod server;
+#[cfg(feature = "kafka")]
 mod topic;
 
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod tests;
 pub use pace::{Pace, PaceError};
 pub use recording::{Order, Recording, RecordingError, Selection};
 pub use server::{ENDING, FeedError, FeedServer, SUBSCRIBERS_MAX, WhenDone};
+#[cfg(feature = "kafka")]
 pub use topic::play;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};

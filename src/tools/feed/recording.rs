@@ -59,18 +59,6 @@ pub(super) struct Entry {
     pub(super) message: Message,
 }
 
-impl Entry {
-    /// The record as it stands in the file.
-    pub(super) fn bytes(&self) -> &[u8] {
-        match &self.message {
-            Message::Text(text) => text.as_bytes(),
-            Message::Binary(bytes) => bytes,
-            // A recording is made of these two.
-            _ => &[],
-        }
-    }
-}
-
 /// Why there is nothing to play.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use tokio_tungstenite::tungstenite::Message;
+
 use super::{Pace, Progress, Recording};
 use crate::adapters::kafka::{Sent, TopicWriter, WriteError};
 use crate::core::decode::symbol_of;
@@ -38,7 +40,7 @@ pub fn play(
         if stopped() {
             return Ok(false);
         }
-        let record = entry.bytes();
+        let record = bytes(&entry.message);
         let key = symbol_of(record);
         if writer.send(key.as_deref(), record, false, || !stopped())? == Sent::GivenUp {
             return Ok(false);
@@ -46,4 +48,14 @@ pub fn play(
         progress.sent(entry.time);
     }
     Ok(true)
+}
+
+/// The record as it stands in the file.
+fn bytes(message: &Message) -> &[u8] {
+    match message {
+        Message::Text(text) => text.as_bytes(),
+        Message::Binary(bytes) => bytes,
+        // A recording is made of these two.
+        _ => &[],
+    }
 }

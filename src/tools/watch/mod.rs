@@ -6,10 +6,13 @@
 
 mod board;
 mod client;
+#[cfg(not(feature = "kafka"))]
+mod no_topic;
 mod render;
 mod screen;
 mod session;
 mod target;
+#[cfg(feature = "kafka")]
 mod topic;
 
 #[cfg(test)]
@@ -19,3 +22,6 @@ pub use client::dial_options;
 pub use screen::View;
 pub use session::{Session, Summary, WatchError};
 pub use target::{Target, TargetError, TopicTarget};
+
+#[cfg(not(feature = "kafka"))]
+use no_topic as topic;

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use tokio_tungstenite::tungstenite::http::Uri;
 
-use crate::adapters::kafka::{ClusterConfig, KafkaUrl, KafkaUrlError, TopicPlace};
+use crate::adapters::kafka_config::{ClusterConfig, KafkaUrl, KafkaUrlError, TopicPlace};
 use crate::net::address::FeedUrl;
 
 /// The path of the stream, where a URL has none.

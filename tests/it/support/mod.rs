@@ -1,15 +1,20 @@
 //! The harness: what tests share, so that they read like prose.
 
+#[cfg(feature = "kafka")]
 pub(crate) mod broker;
 pub(crate) mod bundle;
+#[cfg(feature = "kafka")]
 pub(crate) mod cluster;
 pub(crate) mod feed;
+#[cfg(feature = "kafka")]
 pub(crate) mod guarded;
+#[cfg(feature = "kafka")]
 pub(crate) mod mock;
 pub(crate) mod network;
 pub(crate) mod poison;
 pub(crate) mod process;
 pub(crate) mod random;
+#[cfg(feature = "kafka")]
 pub(crate) mod topics;
 pub(crate) mod venue;
 

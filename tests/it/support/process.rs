@@ -42,6 +42,7 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
 }
 
 /// As [`run`], of a command that is expected to end and must not hang the tests where it does not.
+#[cfg(feature = "kafka")]
 pub(crate) fn run_to_end(arguments: &[&str]) -> Output {
     let mut command = tickcast();
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -102,6 +103,7 @@ impl Daemon {
     }
 
     /// Starts a bridge from `feed`, with further settings likewise.
+    #[cfg(feature = "kafka")]
     pub(crate) fn start_bridge(feed: &str, settings: &str) -> Self {
         let config = format!(
             "source.url = '{feed}'\nhttp.bind = '127.0.0.1:0'\nlog.format = 'json'\n{settings}\n"

@@ -15,7 +15,8 @@ use super::{CLUSTER_PATIENCE, COMMIT_POLL_TIMEOUT, SHARD_TIMEOUT, Session, engin
 use crate::adapters::kafka::partitions::{PartitionName, Start, decide_start};
 use crate::adapters::kafka::publisher::StatePlace;
 use crate::adapters::kafka::topics::ANSWER_TIMEOUT;
-use crate::adapters::kafka::{Delivery, Failure, KafkaError, restore};
+use crate::adapters::kafka::{Failure, KafkaError, restore};
+use crate::adapters::kafka_config::Delivery;
 use crate::core::domain::PartitionId;
 use crate::ops::clock::{Stopwatch, pause};
 use crate::shard::command::Command;

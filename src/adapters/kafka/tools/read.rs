@@ -16,8 +16,8 @@ use super::merge::Merge;
 use super::{is_setup, words};
 use crate::adapters::kafka::client::{self, Observer};
 use crate::adapters::kafka::topics::{self, ANSWER_TIMEOUT};
-use crate::adapters::kafka::{ClusterConfig, KafkaUrl, TopicPlace};
 use crate::adapters::kafka::{Failure, gap};
+use crate::adapters::kafka_config::{ClusterConfig, KafkaUrl, TopicPlace};
 use crate::core::domain::UnixNanos;
 use crate::ops::clock::Stopwatch;
 

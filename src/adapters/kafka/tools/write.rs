@@ -23,8 +23,8 @@ use super::{is_setup, words};
 use crate::adapters::kafka::client::{self, Prepared, log_line};
 use crate::adapters::kafka::refusal::refusal;
 use crate::adapters::kafka::secret::{self, TokenFile};
-use crate::adapters::kafka::{ClusterConfig, TOKEN_FILE};
 use crate::adapters::kafka::{Failure, gap, topics};
+use crate::adapters::kafka_config::{ClusterConfig, TOKEN_FILE};
 use crate::ops::clock::pause;
 
 /// How long a sender waits before it asks again whether the producer has room.

@@ -181,7 +181,7 @@ impl fmt::Debug for KafkaConfig {
 }
 
 /// Reads the section. Whether it is complete is judged by whoever wants it.
-pub(super) fn read_section(mut section: Section<'_>) -> KafkaConfig {
+pub fn read_section(mut section: Section<'_>) -> KafkaConfig {
     let time = |section: &mut Section<'_>, name, max| {
         Duration::from_millis(section.count(name, 1, max) as u64)
     };
