@@ -28,6 +28,7 @@ use crate::core::domain::PartitionId;
 use crate::intake::{IntakeClosed, IntakeSender, Record};
 use crate::ops::clock::{Stopwatch, pause};
 use crate::shard::command::Command;
+use crate::shard::warn_of_cold_states;
 
 /// How long one poll may hold the thread: the delay of everything else it does.
 const POLL_TIMEOUT: Duration = Duration::from_millis(50);
@@ -47,9 +48,6 @@ const CLUSTER_PATIENCE: Duration = Duration::from_secs(180);
 
 /// How often the clients that nobody polls otherwise are looked after.
 const SERVE_EVERY: Duration = Duration::from_secs(1);
-
-/// How many unusable states are told by name.
-const COLD_LINES_MAX: usize = 10;
 
 /// How a session ended well.
 pub(super) enum Ended {
@@ -398,9 +396,7 @@ impl<'s> Session<'s> {
         let PartitionName { topic, number } = name;
         let cold = restored.cold.len();
         self.source.metrics.restored(restored.symbol_count, cold);
-        for problem in restored.cold.iter().take(COLD_LINES_MAX) {
-            warn!(%topic, partition = number, problem, "a stored state cannot be used");
-        }
+        warn_of_cold_states(&restored.cold, Some((topic, *number)));
         info!(%topic, partition = number, symbols = restored.symbol_count, cold, "restored");
         Ok(())
     }

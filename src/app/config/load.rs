@@ -18,6 +18,7 @@ use crate::adapters::kafka::{ClusterConfig, KafkaConfig};
 use crate::adapters::websocket::WebSocketSettings;
 use crate::adapters::{self, Adapters, file, http, stream};
 use crate::core::domain::TimeUnit;
+use crate::core::text::indented_lines;
 use crate::engine::model::ModelChoice;
 use crate::engine::model::manifest::Mode;
 use crate::engine::symbols::{EngineLimits, EnginePolicy};
@@ -31,17 +32,12 @@ use crate::shard::command::Command;
 
 /// Why a configuration cannot be used: every problem, each beginning with its key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("configuration {} cannot be used:{}", path.display(), list(problems))]
+#[error("configuration {} cannot be used:{}", path.display(), indented_lines(problems))]
 pub struct ConfigError {
     /// The file.
     pub path: PathBuf,
     /// One line per problem.
     pub problems: Vec<String>,
-}
-
-/// One problem a line, indented.
-fn list(problems: &[String]) -> String {
-    problems.iter().map(|problem| format!("\n  {problem}")).collect()
 }
 
 /// Reads the file at `path`; a problem says which file it is in.
