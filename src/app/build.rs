@@ -84,7 +84,7 @@ impl App {
         // The port before the files: a second daemon on the same port must not touch them.
         let http = builder.port()?;
         let sinks = builder.sinks(&stream)?;
-        let intake = registered(IntakeMetrics::register(&builder.registry))?;
+        let intake = IntakeMetrics::register(&builder.registry)?;
         let (router, receivers) = builder.queues(&intake);
         let Kept { keeper, progress, start } = builder.restore(&mut pipelines)?;
         let models = builder.reloads(&router, &pipelines[0])?;
@@ -101,7 +101,7 @@ impl App {
         });
         let closer = router.closer();
         let source = builder.source(router, start, progress)?;
-        let metrics = registered(ShardMetrics::register(&builder.registry))?;
+        let metrics = ShardMetrics::register(&builder.registry)?;
         let last_states = keeper.is_some().then_some(&last_states);
         let shards = builder.shards(pipelines, receivers, &sinks.ends, &metrics, last_states)?;
         let (shards, symbols) = builder.watched(shards)?;
@@ -145,7 +145,7 @@ impl Builder<'_> {
 
     fn stream(&self) -> Result<StreamHub, Exit> {
         let Config { stream, engine, .. } = &self.config;
-        let metrics = registered(StreamMetrics::register(&self.registry))?;
+        let metrics = StreamMetrics::register(&self.registry)?;
         let limits = stream.limits(engine.symbols_max);
         Ok(StreamHub::new(limits, StreamId(process_seed()), metrics))
     }
@@ -178,7 +178,7 @@ impl Builder<'_> {
     /// Restores the states that a snapshot holds, where snapshots are kept.
     fn restore(&self, pipelines: &mut [Pipeline]) -> Result<Kept, Exit> {
         // Registered also where nothing is kept, so that a dashboard shows zeros and not a hole.
-        let metrics = registered(SnapshotMetrics::register(&self.registry))?;
+        let metrics = SnapshotMetrics::register(&self.registry)?;
         let identity = self.config.source.settings.identity()?;
         let SnapshotConfig { folder, interval, gap_steps_max } = &self.config.snapshot;
         let (folder, input) = match (folder, identity) {
@@ -224,7 +224,7 @@ impl Builder<'_> {
 
     /// Starts the thread that takes over other versions of the model.
     fn reloads(&self, router: &Router<Command>, pipeline: &Pipeline) -> Result<Models, Exit> {
-        let info: ModelInfo = registered(process::register(&self.registry))?;
+        let info: ModelInfo = process::register(&self.registry)?;
         info.show(pipeline.template());
         let (running_model, running) = watch::channel(RunningModel::of(pipeline));
         let reloader = Reloader {
@@ -235,7 +235,7 @@ impl Builder<'_> {
             manifest: pipeline.manifest().clone(),
             running: running_model,
             info,
-            metrics: registered(ReloadMetrics::register(&self.registry))?,
+            metrics: ReloadMetrics::register(&self.registry)?,
         };
         let reloads = reloader
             .start()
@@ -256,8 +256,7 @@ impl Builder<'_> {
         let Config { metrics: listed, shards, .. } = &self.config;
         let template = pipelines[0].template();
         let scores =
-            ScoreMetrics::register(&self.registry, template, &listed.symbols, pipelines.len());
-        let scores = registered(scores)?;
+            ScoreMetrics::register(&self.registry, template, &listed.symbols, pipelines.len())?;
         let shard = |(index, (pipeline, receiver))| {
             let pipelines = Pipelines::new(pipeline, &self.settings);
             let publisher = Publisher::new(another(sinks));
@@ -274,7 +273,7 @@ impl Builder<'_> {
 
     /// Has every shard judge how its symbols are, by what the source says of its connection.
     fn watched(&self, shards: Vec<Shard>) -> Result<(Vec<Shard>, SymbolBoard), Exit> {
-        let metrics = registered(HealthMetrics::register(&self.registry))?;
+        let metrics = HealthMetrics::register(&self.registry)?;
         let manifest = self.bundle.manifest();
         let HealthConfig { quiet_min, stale_min, stale_waits } = self.config.health;
         let first_wait = Duration::from_secs(u64::from(manifest.step.interval_seconds));
@@ -303,7 +302,7 @@ impl Builder<'_> {
             stall_timeout: self.config.stall_timeout,
             readiness: self.readiness.clone(),
             alive,
-            metrics: registered(SuperviseMetrics::register(&self.registry))?,
+            metrics: SuperviseMetrics::register(&self.registry)?,
             notifier: None,
             watchdog: None,
             progress: Box::new(move || format!("{} forecasts", metrics.forecasts())),
@@ -337,11 +336,6 @@ impl Builder<'_> {
             access: self.config.http.access,
         }
     }
-}
-
-/// A metric that is registered twice is a fault of the program.
-fn registered<T>(outcome: Result<T, prometheus::Error>) -> Result<T, Exit> {
-    outcome.map_err(Exit::because(Failure::Internal))
 }
 
 /// Another end of every sink.

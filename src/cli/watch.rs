@@ -110,7 +110,7 @@ pub(super) fn run(args: &WatchArgs) -> Result<(), Exit> {
             .map_err(Exit::while_doing(Failure::Internal, "listen for signals"))?;
         let stop = signals.first();
         let output = BufWriter::with_capacity(64 << 10, std::io::stdout());
-        Ok(session.run(output, view(json), stop).await)
+        Ok::<_, Exit>(session.run(output, view(json), stop).await)
     })?;
     // A client that still waits for its cluster is not waited for.
     runtime.shutdown_background();

@@ -11,5 +11,6 @@ pub mod forecast;
 pub mod health;
 pub mod score;
 pub mod step;
+pub mod text;
 pub mod venue;
 pub mod window;

@@ -1,7 +1,9 @@
 //! Outgoing connections, up to their first frame.
 //!
-//! Owns addresses, dialing, TLS, proxies and the waits between attempts. Never knows what is sent.
+//! Owns addresses and their encoding, dialing, TLS, proxies and the waits between attempts. Never
+//! knows what is sent.
 
 pub mod address;
 pub mod backoff;
 pub mod dial;
+pub mod percent;

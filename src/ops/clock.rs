@@ -10,6 +10,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::core::domain::UnixNanos;
 
+/// The longest pause before the word to stop is looked for again.
+const PAUSE_STEP: Duration = Duration::from_millis(50);
+
 /// Measures how long something takes, on the monotonic clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);
@@ -72,6 +75,22 @@ pub fn pause(duration: Duration) {
     std::thread::sleep(duration);
 }
 
+/// As [`pause`], unless `stopped` says so, which is asked at the beginning, at the end, and every 50
+/// ms in between. Returns whether it did.
+pub fn pause_unless(mut stopped: impl FnMut() -> bool, duration: Duration) -> bool {
+    let clock = Stopwatch::start();
+    loop {
+        if stopped() {
+            return true;
+        }
+        let left = duration.saturating_sub(clock.elapsed());
+        if left.is_zero() {
+            return false;
+        }
+        pause(left.min(PAUSE_STEP));
+    }
+}
+
 /// Wall time, for when something was received; `None` where the clock shows a time out of range.
 #[expect(clippy::disallowed_methods, reason = "this is the seam the rule points to")]
 pub fn wall_time() -> Option<UnixNanos> {
@@ -89,6 +108,27 @@ pub fn wall_seconds() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pause_ends_early_when_it_is_stopped() {
+        let clock = Stopwatch::start();
+        assert!(pause_unless(|| true, Duration::from_secs(60)), "stopped before it began");
+        assert!(pause_unless(
+            || clock.elapsed() >= Duration::from_millis(60),
+            Duration::from_secs(60)
+        ));
+        assert!(clock.elapsed() < Duration::from_secs(30), "{:?}", clock.elapsed());
+        let mut asked = 0;
+        let count = || {
+            asked += 1;
+            false
+        };
+        let clock = Stopwatch::start();
+        assert!(!pause_unless(count, Duration::from_millis(120)));
+        assert!(clock.elapsed() >= Duration::from_millis(120), "{:?}", clock.elapsed());
+        assert!((2..=4).contains(&asked), "asked {asked} times");
+        assert!(!pause_unless(|| false, Duration::ZERO));
+    }
 
     #[test]
     fn waiting_takes_no_time_of_the_processor() {

@@ -72,3 +72,10 @@ impl fmt::Display for Exit {
 }
 
 impl std::error::Error for Exit {}
+
+impl From<prometheus::Error> for Exit {
+    /// A metric that is registered twice is a fault of the program.
+    fn from(error: prometheus::Error) -> Self {
+        Self::new(Failure::Internal, error)
+    }
+}

@@ -5,6 +5,7 @@
 //! states moved on; and to end by returning, once the intake is closed and empty. Never waits for a
 //! subscriber, and shares nothing with another shard but the ways out.
 
+mod cold;
 pub mod command;
 mod crew;
 mod health;
@@ -19,7 +20,8 @@ use tracing::warn;
 
 use self::command::{Command, CommitLine, Handed};
 use self::metrics::{BatchTimes, Shown};
-use crate::core::domain::{Reject, is_printable};
+use crate::core::domain::Reject;
+use crate::core::text::excerpt_of_bytes;
 use crate::engine::inference::InferenceError;
 use crate::engine::pipeline::{Pipeline, Pipelines};
 use crate::engine::symbols::{ColdStart, Engine, EngineTally, Haste};
@@ -28,6 +30,7 @@ use crate::ops::clock::Stopwatch;
 use crate::ops::supervise::{Pulse, Stage};
 use crate::ports::sink::SinkClosed;
 
+pub use self::cold::warn_of_cold_states;
 pub use self::crew::{Crew, CrewError};
 pub use self::health::{FeedView, HealthMetrics, HealthWatch, SymbolBoard, SymbolRow};
 pub use self::metrics::ShardMetrics;
@@ -341,7 +344,7 @@ impl Shard {
     fn report(&self, reason: Reject, record: &[u8]) {
         let count = self.engine().tally().rejects.get(reason);
         if is_power_of_ten(count) {
-            let sample = sample(record);
+            let sample = excerpt_of_bytes(record, SAMPLE_CHARS_MAX);
             warn!(reason = reason.label(), count, %sample, "refused a record");
         }
     }
@@ -380,29 +383,13 @@ fn is_power_of_ten(count: u64) -> bool {
     count.checked_ilog10().is_some_and(|exponent| 10u64.pow(exponent) == count)
 }
 
-/// The beginning of a record, harmless in any terminal.
-fn sample(record: &[u8]) -> String {
-    let head = &record[..record.len().min(4 * SAMPLE_CHARS_MAX)];
-    let mut sample = String::with_capacity(SAMPLE_CHARS_MAX);
-    for character in String::from_utf8_lossy(head).chars().take(SAMPLE_CHARS_MAX) {
-        if is_printable(character) {
-            sample.push(character);
-        } else {
-            sample.extend(character.escape_unicode());
-        }
-    }
-    sample
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn reports_are_sparse_and_harmless() {
+    fn reports_are_sparse() {
         let reported: Vec<_> = (0..2000).filter(|count| is_power_of_ten(*count)).collect();
         assert_eq!(reported, [1, 10, 100, 1000]);
-        assert_eq!(sample(b"a\x1b[2J\n\xff"), "a\\u{1b}[2J\\u{a}\u{fffd}");
-        assert_eq!(sample(&[b'x'; 1000]).len(), SAMPLE_CHARS_MAX);
     }
 }

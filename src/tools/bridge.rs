@@ -36,7 +36,7 @@ use crate::intake::{
     IntakeCloser, IntakeLimits, IntakeMetrics, IntakeReceiver, IntakeSender, intake,
 };
 use crate::net::backoff::Backoff;
-use crate::ops::clock::{Stopwatch, pause};
+use crate::ops::clock::{Stopwatch, pause_unless};
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::readiness::{Condition, Readiness};
 use crate::ops::shutdown::StopSignals;
@@ -92,11 +92,10 @@ impl Bridge {
     /// [`Exit`] with code 75 for a port that is taken.
     pub fn build(config: BridgeConfig) -> Result<Self, Exit> {
         let registry = Registry::new();
-        let internal = Exit::because::<prometheus::Error>(Failure::Internal);
         let http = HttpServer::bind(config.http.bind).map_err(Exit::because(Failure::Temporary))?;
-        let source_metrics = WebSocketMetrics::register(&registry).map_err(&internal)?;
+        let source_metrics = WebSocketMetrics::register(&registry)?;
         let source = config.source.open_feed(config.symbols_max, source_metrics, process_seed())?;
-        let intake_metrics = IntakeMetrics::register(&registry).map_err(&internal)?;
+        let intake_metrics = IntakeMetrics::register(&registry)?;
         let limits = IntakeLimits {
             records_max: config.queue_records_max,
             bytes_max: config.queue_bytes_max,
@@ -111,7 +110,7 @@ impl Bridge {
             shape: NewTopicShape { partitions: config.partitions, replication: config.replication },
             symbols_max: config.symbols_max,
             backoff_max: config.backoff_max,
-            metrics: BridgeMetrics::register(&registry).map_err(&internal)?,
+            metrics: BridgeMetrics::register(&registry)?,
             queue,
         };
         let readiness = Readiness::new();
@@ -354,13 +353,7 @@ impl Writing {
         let mut backoff = Backoff::new(self.backoff_max, seed);
         kafka.not_ready(format!("connecting to {}", cluster.brokers));
         loop {
-            let mut wait = backoff.next_wait();
-            while !wait.is_zero() && !*stop.borrow() {
-                let step = wait.min(Duration::from_millis(50));
-                pause(step);
-                wait -= step;
-            }
-            if *stop.borrow() {
+            if pause_unless(|| *stop.borrow(), backoff.next_wait()) {
                 return Ok(None);
             }
             // A record is tried for as long as it takes: the socket waits meanwhile.

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::core::text::excerpt;
+
 /// Which columns to read under which names, as the user wrote it:
 /// `symbol=Ticker,time=Date,close=Adj Close,volume=Volume`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,10 +219,12 @@ impl fmt::Display for Names {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// As many names as a person reads.
         const SHOWN_MAX: usize = 20;
+        /// As much of a name as tells what it is.
+        const NAME_CHARS_MAX: usize = 64;
         for (index, name) in self.0.iter().take(SHOWN_MAX).enumerate() {
             let separator = if index == 0 { "" } else { ", " };
-            let name = name.escape_debug();
-            write!(formatter, "{separator}`{name:.64}`")?;
+            let name = excerpt(name, NAME_CHARS_MAX);
+            write!(formatter, "{separator}`{name}`")?;
         }
         match self.0.len().checked_sub(SHOWN_MAX) {
             Some(more @ 1..) => write!(formatter, " and {more} more"),

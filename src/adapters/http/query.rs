@@ -3,9 +3,8 @@
 //! Owns the parameters of `/v1/stream` and `/v1/symbols`. Promises that every query is a wish or
 //! one sentence that says what is wrong with it. Never guesses: an unknown parameter is an error.
 
-use std::borrow::Cow;
-
 use crate::adapters::stream::{StreamId, SymbolFilter, WhenSlow, Wish};
+use crate::net::percent::percent_decoded;
 
 /// The parameters, each with what it does, for whoever asks in vain.
 const PARAMETERS: &str = "there are `symbols`, `snapshot`, `envelope`, `after` and `when_slow`";
@@ -77,25 +76,6 @@ fn place(value: &str) -> Result<(StreamId, u64), String> {
     place.ok_or_else(|| "after: must be STREAM:SEQ, as in the welcome".to_owned())
 }
 
-/// Undoes percent-encoding; `None` where what comes out is no text.
-pub(super) fn percent_decoded(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains('%') {
-        return Some(text.into());
-    }
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => {
-                let mut digit = || char::from(bytes.next()?).to_digit(16);
-                u8::try_from(digit()? * 16 + digit()?).ok()?
-            }
-            plain => plain,
-        });
-    }
-    String::from_utf8(decoded).ok().map(Cow::from)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +122,7 @@ mod tests {
             ("symbols=A&symbols=B", "symbols: given twice"),
             ("symbols=A%", "symbols: not percent-encoded"),
             ("symbols=A%4", "symbols: not percent-encoded"),
+            ("symbols=%+1", "symbols: not percent-encoded"),
             ("symbols=%zz", "symbols: not percent-encoded"),
             ("symbols=%ff", "symbols: not percent-encoded"),
             ("symbols=A,,B", "symbols: "),

@@ -15,11 +15,12 @@ use prometheus::TextEncoder;
 use serde::Serialize;
 use tracing::error;
 
-use super::query::{self, percent_decoded};
+use super::query;
 use super::server::Context;
 use super::{VersionInfo, models, stream, symbols};
 use crate::adapters::stream::StreamHub;
 use crate::keep::reload::RunningModel;
+use crate::net::percent::percent_decoded;
 use crate::shard::SymbolBoard;
 
 pub(super) type Answer = Response<Full<Bytes>>;

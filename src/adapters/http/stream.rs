@@ -22,6 +22,7 @@ use super::query;
 use super::routes::{Answer, text};
 use super::server::Context;
 use crate::adapters::stream::{StreamHub, limits};
+use crate::core::text::excerpt;
 
 /// Between our answer and the socket lies one write; a peer that does not take it holds a place.
 const UPGRADE_MAX: Duration = Duration::from_secs(10);
@@ -82,12 +83,7 @@ pub(super) fn origin_is_fine(context: &Context, request: &Request<Incoming>) -> 
     let allowed = &context.state.access.allowed_origins;
     let fine = more.is_none() && may_connect(origin, host, context.loopback, allowed);
     if !fine {
-        let origin: String = origin
-            .unwrap_or_default()
-            .chars()
-            .take(SAMPLE_CHARS_MAX)
-            .flat_map(char::escape_debug)
-            .collect();
+        let origin = excerpt(origin.unwrap_or_default(), SAMPLE_CHARS_MAX);
         info!(peer = %context.peer, origin, "refused a web origin");
     }
     fine

@@ -56,7 +56,7 @@ use tracing::{info, warn};
 use crate::adapters::kafka_config::{ClusterConfig, KafkaConfig};
 use crate::intake::IntakeSender;
 use crate::net::backoff::Backoff;
-use crate::ops::clock::pause;
+use crate::ops::clock::pause_unless;
 use crate::ops::readiness::Condition;
 use crate::ops::supervise::Pulse;
 use crate::shard::command::Command;
@@ -167,14 +167,11 @@ impl KafkaSource {
         // After a failure its reason stays to be seen until a session stands.
         self.ready.not_ready(format!("connecting to {}", self.config.brokers));
         loop {
-            let mut wait = backoff.next_wait();
-            while !wait.is_zero() && !*stop.borrow() {
+            let stopped = || {
                 self.pulse.work();
-                let step = wait.min(Duration::from_millis(50));
-                pause(step);
-                wait -= step;
-            }
-            if *stop.borrow() {
+                *stop.borrow()
+            };
+            if pause_unless(stopped, backoff.next_wait()) {
                 return Ok(());
             }
             self.pulse.wait(OPEN_PATIENCE);

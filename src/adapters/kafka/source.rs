@@ -56,8 +56,7 @@ impl SourceSettings<Command> for KafkaConfig {
     }
 
     fn open(&self, opening: &SourceOpening<'_>) -> Result<Box<dyn Source<Command>>, Exit> {
-        let metrics =
-            KafkaMetrics::register(opening.registry).map_err(Exit::because(Failure::Internal))?;
+        let metrics = KafkaMetrics::register(opening.registry)?;
         Ok(Box::new(KafkaInput { settings: self.clone(), metrics, seed: opening.seed }))
     }
 }

@@ -55,8 +55,7 @@ impl SinkSettings for LinesSettings {
 
     fn open(&self, registry: &Registry) -> Result<Option<OpenSink>, Exit> {
         let open = |of, target, key| {
-            let metrics =
-                LinesMetrics::register(registry, of).map_err(Exit::because(Failure::Internal))?;
+            let metrics = LinesMetrics::register(registry, of)?;
             let context = format!("open publish.{key}");
             Lines::open(target, metrics).map_err(Exit::while_doing(Failure::Configuration, context))
         };

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::life;
 use super::venue_keys;
 use super::{FeedSettings, WebSocketMetrics, WebSocketSource};
+use crate::core::text::excerpt;
 use crate::core::venue::{ConnectionPlan, Venue};
 use crate::intake::WhenFull;
 use crate::net::address::FeedUrl;
@@ -113,11 +114,8 @@ impl WebSocketSettings {
             };
             lines.push(format!("connection {:<3}{url}{symbols}", index + 1));
             for message in &plan.subscribe {
-                let mut shown: String = message.text.chars().take(SHOWN_CHARACTERS_MAX).collect();
-                if shown.len() < message.text.len() {
-                    shown.push('…');
-                }
-                lines.push(format!("  sends       {shown}"));
+                let text = excerpt(&message.text, SHOWN_CHARACTERS_MAX);
+                lines.push(format!("  sends       {text}"));
             }
         }
         lines
@@ -147,8 +145,7 @@ impl<C: Send + 'static> SourceSettings<C> for WebSocketSettings {
     }
 
     fn open(&self, opening: &SourceOpening<'_>) -> Result<Box<dyn Source<C>>, Exit> {
-        let metrics = WebSocketMetrics::register(opening.registry)
-            .map_err(Exit::because(Failure::Internal))?;
+        let metrics = WebSocketMetrics::register(opening.registry)?;
         Ok(Box::new(self.open_feed(opening.symbols_max, metrics, opening.seed)?))
     }
 }

@@ -18,6 +18,7 @@ use super::{engine, health, log, model, publish, scores, snapshot, source};
 use crate::adapters::kafka_config::{ClusterConfig, KafkaConfig};
 use crate::adapters::websocket::WebSocketSettings;
 use crate::adapters::{self, Adapters, http};
+use crate::core::text::indented_lines;
 use crate::net::address::FeedUrl;
 use crate::ports::section::{Problems, Section, Setting};
 use crate::ports::source::{SourceSettings, not_in_this_build};
@@ -25,17 +26,12 @@ use crate::shard::command::Command;
 
 /// Why a configuration cannot be used: every problem, each beginning with its key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("configuration {} cannot be used:{}", path.display(), list(problems))]
+#[error("configuration {} cannot be used:{}", path.display(), indented_lines(problems))]
 pub struct ConfigError {
     /// The file.
     pub path: PathBuf,
     /// One line per problem.
     pub problems: Vec<String>,
-}
-
-/// One problem a line, indented.
-fn list(problems: &[String]) -> String {
-    problems.iter().map(|problem| format!("\n  {problem}")).collect()
 }
 
 /// Reads the file at `path`; a problem says which file it is in.

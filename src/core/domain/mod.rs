@@ -18,7 +18,7 @@ pub use forecast::{Forecast, ForecastId, Quality, Signal};
 pub use position::{PartitionId, Position};
 pub use reject::{Reject, RejectTally};
 pub use step::Step;
-pub use symbol::{Symbol, SymbolError, SymbolId, is_printable};
+pub use symbol::{Symbol, SymbolError, SymbolId};
 pub use tick::Tick;
 pub use time::{DurationNanos, TimeError, TimeUnit, UnixNanos};
 pub use time_text::TimeText;

@@ -5,6 +5,8 @@
 
 use std::{fmt, sync::Arc};
 
+use crate::core::text::is_printable;
+
 /// The longest symbol in bytes: what fits a log line and a metric label uncut.
 const SYMBOL_BYTES_MAX: usize = 64;
 
@@ -21,13 +23,6 @@ pub struct SymbolId(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a symbol has 1 to {SYMBOL_BYTES_MAX} bytes, all of them printable")]
 pub struct SymbolError;
-
-/// Whether a character shows as itself: no control, no invisible and no direction mark, which
-/// could make a log line say something else. The standard library knows which those are, because
-/// it escapes them; quotes it escapes for another reason.
-pub fn is_printable(character: char) -> bool {
-    matches!(character, '"' | '\'' | '\\') || character.escape_debug().count() == 1
-}
 
 impl Symbol {
     /// Checks and takes a name.

@@ -8,7 +8,7 @@ use super::json::{Found, Json, Malformed};
 use super::mapping::number;
 use super::pointer::{Each, Place};
 use super::rule::Condition;
-use crate::core::domain::is_printable;
+use crate::core::text::excerpt;
 
 /// What a frame was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,23 +107,6 @@ pub(super) fn number_at(place: &Place, json: Json<'_>) -> Option<u64> {
     }
 }
 
-/// A text of the wire for a log line.
-fn shown(text: &str) -> String {
-    let mut shown = String::new();
-    for (count, character) in text.chars().enumerate() {
-        if count == SHOWN_CHARACTERS_MAX {
-            shown.push('…');
-            break;
-        }
-        if is_printable(character) {
-            shown.push(character);
-        } else {
-            shown.extend(character.escape_debug());
-        }
-    }
-    shown
-}
-
 impl Rules {
     /// Whether no frame of JSON is anything but ticks.
     pub(super) fn is_empty_but_text(&self) -> bool {
@@ -182,7 +165,8 @@ impl RefusedRule {
             Found::Nothing => None,
         });
         // Without the venue's words, the frame has to do.
-        let text = text.map_or_else(|| shown(json.raw(json.root())), |text| shown(&text));
+        let text = text.unwrap_or_else(|| json.raw(json.root()).into());
+        let text = excerpt(&text, SHOWN_CHARACTERS_MAX);
         let rate_limited = self.rate_limited.as_ref().is_some_and(|when| all_hold(when, json));
         Refusal { text, id, symbols, rate_limited }
     }

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::golden::{GOLDEN_SCHEMA, Golden, GoldenCase};
 use super::graph::{ONNX_BYTES_MAX, check_graph};
 use super::manifest::{Manifest, Mode, Plans};
+use crate::core::text::indented_lines;
 use crate::engine::inference::{
     Backend, InferenceError, Runtime, Shape, Signature, StateSignature,
 };
@@ -53,17 +54,12 @@ pub struct Draft {
 
 /// Why a bundle is refused: every problem found, each naming the file and field at fault.
 #[derive(Debug, thiserror::Error)]
-#[error("bundle {} is refused:{}", folder.display(), list(problems))]
+#[error("bundle {} is refused:{}", folder.display(), indented_lines(problems))]
 pub struct BundleError {
     /// The bundle's folder.
     pub folder: PathBuf,
     /// One line per problem.
     pub problems: Vec<String>,
-}
-
-/// One problem a line, indented.
-fn list(problems: &[String]) -> String {
-    problems.iter().map(|problem| format!("\n  {problem}")).collect()
 }
 
 /// Lower-case hexadecimal SHA-256.

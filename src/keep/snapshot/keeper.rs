@@ -30,9 +30,7 @@ use crate::ops::clock::{Stopwatch, wall_seconds};
 use crate::ports::input::{InputProgress, RECORDING, Start};
 use crate::ports::sink::Sink;
 use crate::shard::command::{Command, Handed};
-
-/// How many unusable states are told by name.
-const COLD_LINES_MAX: usize = 10;
+use crate::shard::warn_of_cold_states;
 
 /// A folder of snapshots that is ours, before anything runs.
 pub struct Keeper {
@@ -146,9 +144,7 @@ impl Keeper {
                 stored.into_iter().filter(|(symbol, _)| pipeline.engine().has_symbol(symbol));
             self.states.extend(known);
         }
-        for problem in cold.iter().take(COLD_LINES_MAX) {
-            warn!(problem, "a stored state cannot be used");
-        }
+        warn_of_cold_states(&cold, None);
         self.metrics.started(from, restored, cold.len());
         let cold = cold.len();
         info!(

@@ -35,6 +35,7 @@ pub use tls::{ClientFiles, TlsError, TlsFiles};
 
 use self::proxy::Proxy;
 use self::tls::TlsClient;
+use crate::core::text::excerpt;
 use crate::net::address::FeedUrl;
 use crate::ops::clock::wall_seconds;
 
@@ -287,5 +288,5 @@ fn retry_after_of(text: &str, now_seconds: f64) -> Option<Duration> {
 
 /// A server's words, harmless in any terminal and short.
 pub fn words(text: &str) -> String {
-    text.chars().take(WORDS_CHARS_MAX).flat_map(char::escape_debug).collect()
+    excerpt(text, WORDS_CHARS_MAX)
 }

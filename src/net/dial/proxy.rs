@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 
 use super::words;
 use crate::net::address::Endpoint;
+use crate::net::percent::percent_decoded;
 
 /// The largest answer to `CONNECT` that is read.
 const ANSWER_BYTES_MAX: usize = 8 << 10;
@@ -166,7 +167,8 @@ impl Proxy {
         };
         let authority = rest.split('/').next()?;
         let (user, address) = match authority.rsplit_once('@') {
-            Some((user, address)) => (Some(percent_decoded(user)?), address),
+            // A user and a password may hold anything as `%XX`.
+            Some((user, address)) => (Some(percent_decoded(user)?.into_owned()), address),
             None => (None, authority),
         };
         let (host, port) = match address.rsplit_once(':') {
@@ -197,9 +199,10 @@ impl Proxy {
         let head = read_head(&mut stream).await?;
         let status = head.split_ascii_whitespace().nth(1).unwrap_or_default();
         let line = words(head.lines().next().unwrap_or_default());
-        match (head.starts_with("HTTP/1."), status) {
-            (true, "200") => Ok(stream),
-            (true, "407") => Err(format!("wants another user or password: {line}")),
+        match (head.starts_with("HTTP/1."), status.as_bytes()) {
+            // Every 2xx switches to the tunnel (RFC 9110 section 9.3.6).
+            (true, [b'2', b'0'..=b'9', b'0'..=b'9']) => Ok(stream),
+            (true, b"407") => Err(format!("wants another user or password: {line}")),
             (true, _) => Err(format!("refuses: {line}")),
             (false, _) => Err(format!("does not speak HTTP: {line}")),
         }
@@ -224,23 +227,6 @@ async fn read_head(stream: &mut TcpStream) -> Result<String, String> {
 /// `user:password` as a header has it.
 pub(super) fn basic(user: &str) -> String {
     format!("Basic {}", BASE64.encode(user.as_bytes()))
-}
-
-/// A user and a password may hold anything as `%XX`.
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        rest = &rest[2..];
-    }
-    String::from_utf8(bytes).ok()
 }
 
 impl fmt::Debug for Proxy {
@@ -325,6 +311,8 @@ mod tests {
         let proxy = Proxy::parse("http://user:p%40s%3As@h:3128").unwrap();
         assert_eq!(format!("{proxy:?}"), "http://h:3128");
         assert_eq!(basic(proxy.user.as_deref().unwrap()), "Basic dXNlcjpwQHM6cw==");
-        assert_eq!(Proxy::parse("http://us%er@h:1"), None);
+        for url in ["http://us%er@h:1", "http://user:%+1@h:1", "http://user:%ff@h:1"] {
+            assert_eq!(Proxy::parse(url), None, "{url}");
+        }
     }
 }

@@ -267,18 +267,53 @@ async fn a_proxy_is_gone_through_with_tls_inside_and_its_user_is_sent() {
     assert_eq!(asked.lock().unwrap().len(), 2);
 }
 
-/// A server that says this to whoever comes, and no more.
-async fn says(answer: &'static str) -> String {
+#[tokio::test]
+async fn every_success_of_a_proxy_is_a_tunnel_and_nothing_else_is() {
+    let venue = "ws://venue.test/stream";
+    for (answer, why) in [
+        ("HTTP/1.1 200 Connection established", None),
+        ("HTTP/1.1 200", None),
+        ("HTTP/1.0 204 No Content", None),
+        ("HTTP/1.1 299 Tunnel", None),
+        ("HTTP/1.1 300 Elsewhere", Some("refuses: HTTP/1.1 300 Elsewhere")),
+        ("HTTP/1.1 199 Wait", Some("refuses: HTTP/1.1 199 Wait")),
+        ("HTTP/1.1 20 Short", Some("refuses: HTTP/1.1 20 Short")),
+        ("HTTP/1.1 2000 Long", Some("refuses: HTTP/1.1 2000 Long")),
+        ("HTTP/1.1 2xx Any", Some("refuses: HTTP/1.1 2xx Any")),
+        ("HTTP/1.1 502 Bad\x1b[2J", Some("refuses: HTTP/1.1 502 Bad\\u{1b}[2J")),
+        ("ICY 200 OK", Some("does not speak HTTP: ICY 200 OK")),
+    ] {
+        // The venue's refusal shows that the tunnel was taken.
+        let proxy =
+            says_in_turn(vec![format!("{answer}\r\n\r\n"), "HTTP/1.1 418 Tea\r\n\r\n".into()]);
+        let proxies = through(&format!("http://{}", proxy.await));
+        let error = refused(dial(DialOptions { proxies, ..options() }, venue).await);
+        match (why, &error) {
+            (None, DialError::Refused { status: 418, .. }) => {}
+            (Some(why), DialError::Proxy { .. }) if error.to_string().contains(why) => {}
+            _ => panic!("{answer}: {error:?}"),
+        }
+    }
+}
+
+/// A server that gives these answers on each connection, one after each request, and no more.
+async fn says_in_turn(answers: Vec<String>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            let mut request = [0; 4096];
-            let _ = stream.read(&mut request).await;
-            let _ = stream.write_all(answer.as_bytes()).await;
+            for answer in &answers {
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
         }
     });
-    url
+    address
+}
+
+async fn says(answer: &str) -> String {
+    format!("ws://{}", says_in_turn(vec![answer.to_owned()]).await)
 }
 
 #[tokio::test]

@@ -4,17 +4,12 @@
 //! order of the recording, none before it is due; a record without a symbol is written without a
 //! key. Never waits for acknowledgements: whoever plays does.
 
-use std::time::Duration;
-
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{Pace, Progress, Recording};
 use crate::adapters::kafka::{Sent, TopicWriter, WriteError};
 use crate::core::decode::symbol_of;
-use crate::ops::clock::{Stopwatch, pause};
-
-/// The longest sleep before the word to stop is looked for again.
-const SLEEP_MAX: Duration = Duration::from_millis(50);
+use crate::ops::clock::{Stopwatch, pause_unless};
 
 /// Writes the recording, from its beginning to its end or until `stopped` says so. Blocks the
 /// calling thread. Returns whether it came to the end.
@@ -31,13 +26,7 @@ pub fn play(
     let clock = Stopwatch::start();
     for (index, entry) in recording.entries().iter().enumerate() {
         let due = pace.due(index, recording.offset(entry));
-        while let Some(early) = due.checked_sub(clock.elapsed()).filter(|early| !early.is_zero()) {
-            if stopped() {
-                return Ok(false);
-            }
-            pause(early.min(SLEEP_MAX));
-        }
-        if stopped() {
+        if pause_unless(&stopped, due.saturating_sub(clock.elapsed())) {
             return Ok(false);
         }
         let record = bytes(&entry.message);

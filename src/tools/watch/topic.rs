@@ -13,10 +13,7 @@ use super::client::{BACKOFF_MAX, ConnectError, Event};
 use crate::adapters::kafka::{TailEvent, TopicTail};
 use crate::core::decode::symbol_of;
 use crate::net::backoff::Backoff;
-use crate::ops::clock::{Stopwatch, pause};
-
-/// The longest sleep before the end of watching is looked for again.
-const SLEEP_MAX: Duration = Duration::from_millis(50);
+use crate::ops::clock::{Stopwatch, pause_unless};
 
 /// Delivers until nobody listens or the cluster is not found for `connect_max`. Blocks the calling
 /// thread.
@@ -75,13 +72,8 @@ fn connect(
 ) -> Result<Option<TopicTail>, ConnectError> {
     let clock = Stopwatch::start();
     loop {
-        let mut wait = backoff.next_wait().min(connect_max.saturating_sub(clock.elapsed()));
-        while !wait.is_zero() && !events.is_closed() {
-            let step = wait.min(SLEEP_MAX);
-            pause(step);
-            wait -= step;
-        }
-        if events.is_closed() {
+        let wait = backoff.next_wait().min(connect_max.saturating_sub(clock.elapsed()));
+        if pause_unless(|| events.is_closed(), wait) {
             return Ok(None);
         }
         match TopicTail::open(&target.cluster, &target.url, target.from) {

@@ -10,9 +10,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use crate::adapters::file::{Cell, FileFormat};
-use crate::core::domain::{
-    Field, Fields, Reject, Schema, SymbolError, TimeError, UnixNanos, is_printable,
-};
+use crate::core::domain::{Field, Fields, Reject, Schema, SymbolError, TimeError, UnixNanos};
+use crate::core::text::{excerpt, excerpt_of_bytes};
 
 /// As many rows as a person reads.
 const SHOWN_MAX: usize = 10;
@@ -142,7 +141,7 @@ impl Row<'_> {
         let Some(part) = self.at_fault(reason, &parts) else {
             return self.unplaced(reason, &parts);
         };
-        let column = part.column.escape_debug();
+        let column = excerpt(&part.column, TEXT_SHOWN_MAX);
         let Some(text) = &part.text else { return format!("{column}: nothing there") };
         format!("{column}: {} {}", part.shown, predicate(reason, text))
     }
@@ -151,7 +150,7 @@ impl Row<'_> {
     fn no_step(&self, reason: Reject, place: &Place<'_>, unit: &str) -> String {
         let parts = self.parts();
         let time = parts.iter().find(|part| part.name == "time");
-        let column = time.map_or("time", |part| &part.column).escape_debug();
+        let column = excerpt(time.map_or("time", |part| &part.column), TEXT_SHOWN_MAX);
         let shown = time.map_or("", |part| &part.shown);
         match (reason, place.newest) {
             (Reject::OutOfOrder | Reject::Late, Some((line, newest))) => format!(
@@ -251,7 +250,7 @@ impl Part {
         let text = value.to_string();
         Self {
             column: name.clone(),
-            shown: shown(&text),
+            shown: excerpt(&text, TEXT_SHOWN_MAX),
             name,
             text: (!value.is_null()).then(|| text.into_bytes()),
         }
@@ -307,25 +306,7 @@ pub(super) fn missing<'a>(
 
 /// A text in quotes, cut where it is long.
 fn quoted(text: &[u8]) -> String {
-    // What stands far behind is not looked at: a record may have a megabyte.
-    let text = String::from_utf8_lossy(&text[..text.len().min(8 * TEXT_SHOWN_MAX)]);
-    format!("\"{}\"", shown(&text))
-}
-
-/// The beginning of a text, harmless in any terminal.
-fn shown(text: &str) -> String {
-    let mut shown = String::new();
-    for character in text.chars().take(TEXT_SHOWN_MAX) {
-        if is_printable(character) {
-            shown.push(character);
-        } else {
-            shown.extend(character.escape_debug());
-        }
-    }
-    if text.chars().nth(TEXT_SHOWN_MAX).is_some() {
-        shown.push('…');
-    }
-    shown
+    format!("\"{}\"", excerpt_of_bytes(text, TEXT_SHOWN_MAX))
 }
 
 /// A time, without its clock where that is midnight.

@@ -20,9 +20,7 @@ use crate::adapters::kafka_config::Delivery;
 use crate::core::domain::PartitionId;
 use crate::ops::clock::{Stopwatch, pause};
 use crate::shard::command::Command;
-
-/// How many unusable states are told by name.
-const COLD_LINES_MAX: usize = 10;
+use crate::shard::warn_of_cold_states;
 
 impl Session<'_> {
     /// Restores a partition's states and returns the offset to read from.
@@ -92,9 +90,7 @@ impl Session<'_> {
         let PartitionName { topic, number } = name;
         let cold = restored.cold.len();
         self.source.metrics.restored(restored.symbol_count, cold);
-        for problem in restored.cold.iter().take(COLD_LINES_MAX) {
-            warn!(%topic, partition = number, problem, "a stored state cannot be used");
-        }
+        warn_of_cold_states(&restored.cold, Some((topic, *number)));
         info!(%topic, partition = number, symbols = restored.symbol_count, cold, "restored");
         Ok(())
     }

@@ -24,7 +24,7 @@ pub(super) struct ContinuityRules {
     pub(super) ids_max: usize,
 }
 
-/// What identifies a tick.
+/// What identifies a tick, and whether it came in its turn.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Identity<'a> {
     /// `None` where the decoder will refuse the record.
@@ -32,6 +32,8 @@ pub(super) struct Identity<'a> {
     pub(super) trade_id: Option<TradeId<'a>>,
     /// Its number among the ticks of the symbol on its connection.
     pub(super) sequence: Option<u64>,
+    /// Whether its frame came behind frames that it belongs before.
+    pub(super) late: bool,
 }
 
 /// What becomes of a tick.
@@ -262,12 +264,13 @@ impl Track {
             },
         };
         let missing = by_id.missing.max(by_sequence.missing);
-        let late = by_id.late || by_sequence.late;
+        let late = by_id.late || by_sequence.late || identity.late;
         let proof = by_id.proof || by_sequence.proof;
         let doubt = self.settled != losses;
         let after_gap = missing > 0 || by_id.anew || by_sequence.anew || (doubt && !proof);
         if !late {
-            // One that comes late says nothing of what is still missing.
+            // One that comes late says nothing of what is still missing, even where its id is the
+            // highest: its frame may have been overtaken before another one was lost.
             self.settled = losses;
         }
         Verdict::Pass { after_gap, missing, late }
@@ -345,7 +348,8 @@ mod tests {
     }
 
     fn id(number: u64) -> Identity<'static> {
-        Identity { symbol: Some("A"), trade_id: Some(TradeId::Number(number)), sequence: None }
+        let trade_id = Some(TradeId::Number(number));
+        Identity { symbol: Some("A"), trade_id, sequence: None, late: false }
     }
 
     fn pass(after_gap: bool) -> Verdict {
@@ -400,10 +404,29 @@ mod tests {
     }
 
     #[test]
+    fn a_tick_of_a_late_frame_does_not_answer_for_a_loss() {
+        for ids in [TradeIds::Unique, TradeIds::Increasing] {
+            let mut symbols = Continuity::new(rules(Some(ids)));
+            symbols.judge(LINE, &id(5));
+            symbols.doubt_all();
+            // Its id is the highest one, and the lost one may be higher still.
+            let late = Verdict::Pass { after_gap: true, missing: 0, late: true };
+            assert_eq!(symbols.judge(LINE, &Identity { late: true, ..id(6) }), late);
+            assert_eq!(symbols.judge(LINE, &id(8)), pass(true));
+            assert_eq!(symbols.judge(LINE, &id(9)), pass(false));
+        }
+        let mut symbols = Continuity::new(rules(Some(TradeIds::Consecutive)));
+        symbols.judge(LINE, &id(5));
+        symbols.doubt_all();
+        let late = Verdict::Pass { after_gap: false, missing: 0, late: true };
+        assert_eq!(symbols.judge(LINE, &Identity { late: true, ..id(6) }), late);
+        assert_eq!(symbols.judge(LINE, &id(7)), pass(false), "the next id is proof");
+    }
+
+    #[test]
     fn numbers_of_a_connection_tell_gaps_within_it() {
         let mut symbols = Continuity::new(rules(None));
-        let number =
-            |sequence| Identity { symbol: Some("A"), trade_id: None, sequence: Some(sequence) };
+        let number = |sequence| Identity { trade_id: None, sequence: Some(sequence), ..id(0) };
         assert_eq!(symbols.judge(LINE, &number(100)), pass(false));
         assert_eq!(symbols.judge(LINE, &number(100)), Verdict::Duplicate);
         let behind = Verdict::Pass { after_gap: true, missing: 1, late: false };
@@ -426,7 +449,7 @@ mod tests {
     #[test]
     fn a_symbol_that_is_not_remembered_is_always_marked() {
         let mut symbols = Continuity::new(rules(None));
-        let of = |symbol| Identity { symbol: Some(symbol), trade_id: None, sequence: None };
+        let of = |symbol| Identity { symbol: Some(symbol), trade_id: None, ..id(0) };
         assert_eq!(
             ["A", "B", "C", "C"].map(|symbol| symbols.judge(LINE, &of(symbol))),
             [pass(false), pass(false), pass(true), pass(true)]

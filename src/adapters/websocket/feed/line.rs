@@ -42,6 +42,19 @@ pub(super) struct Line {
     rounds_failed: u32,
 }
 
+/// Where a frame stands among those of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Nothing lies between it and the newest one.
+    Next,
+    /// Frames may be missing right before it.
+    AfterGap,
+    /// It came behind frames that it belongs before.
+    Late,
+    /// It came before.
+    Again,
+}
+
 /// What the clocks of a connection have found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -114,8 +127,20 @@ impl Line {
     }
 
     /// The number of a frame.
-    pub(super) fn hear_number(&mut self, number: u64) -> Seen {
-        self.frames.see(number)
+    pub(super) fn hear_number(&mut self, number: u64) -> Turn {
+        let seen = self.frames.see(number);
+        if self.frames.has_begun_anew() {
+            // All frames would count as late from here on, and no loss be answered for.
+            self.frames = Numbers::new(FRAME_RUNS_MAX);
+            self.frames.see(number);
+            return Turn::AfterGap;
+        }
+        match seen {
+            Seen::First | Seen::Ahead { missing: 0 } => Turn::Next,
+            Seen::Ahead { .. } => Turn::AfterGap,
+            Seen::Late | Seen::Forgotten => Turn::Late,
+            Seen::Again => Turn::Again,
+        }
     }
 
     /// The venue says that we ask too much.

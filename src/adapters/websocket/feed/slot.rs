@@ -13,8 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::continuity::{Continuity, ContinuityRules, Identity, Verdict};
-use super::line::Line;
-use super::numbers::Seen;
+use super::line::{Line, Turn};
 use super::{Action, Delivery, Failure, FeedState, LineId, Notice, Shared};
 use crate::core::venue::{FrameKind, Mapped, TradeId};
 use crate::net::backoff::Backoff;
@@ -61,6 +60,8 @@ struct Tick {
     symbol: Option<Box<str>>,
     trade_id: Option<OwnedId>,
     sequence: Option<u64>,
+    /// Whether its frame came behind frames that it belongs before.
+    late: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -75,7 +76,8 @@ impl Tick {
             TradeId::Number(number) => OwnedId::Number(number),
             TradeId::Text(text) => OwnedId::Text(text.into()),
         });
-        Self { record, symbol: mapped.symbol.map(Into::into), trade_id, sequence: mapped.sequence }
+        let Mapped { symbol, sequence, .. } = *mapped;
+        Self { record, symbol: symbol.map(Into::into), trade_id, sequence, late: false }
     }
 
     fn identity(&self) -> Identity<'_> {
@@ -83,7 +85,8 @@ impl Tick {
             OwnedId::Number(number) => TradeId::Number(*number),
             OwnedId::Text(text) => TradeId::Text(text),
         });
-        Identity { symbol: self.symbol.as_deref(), trade_id, sequence: self.sequence }
+        let Self { sequence, late, .. } = *self;
+        Identity { symbol: self.symbol.as_deref(), trade_id, sequence, late }
     }
 }
 
@@ -480,24 +483,19 @@ impl Slot {
                 waiting.push(keep(record()));
             } else {
                 let Mapped { symbol, trade_id, sequence, .. } = mapped;
-                way.take(role, id, &Identity { symbol, trade_id, sequence }, record, keep);
+                let identity = Identity { symbol, trade_id, sequence, late: false };
+                way.take(role, id, &identity, record, keep);
             }
         });
-        let mut skipped = false;
-        let mut again = false;
-        if let Some(number) = outcome.sequence {
-            match line.hear_number(number) {
-                Seen::Ahead { missing: 1.. } => skipped = true,
-                Seen::Again => again = true,
-                Seen::First | Seen::Ahead { .. } | Seen::Late | Seen::Forgotten => {}
-            }
-        }
+        let turn = outcome.sequence.map_or(Turn::Next, |number| line.hear_number(number));
+        let mut skipped = turn == Turn::AfterGap;
         if skipped {
             way.continuity.doubt_all();
         }
-        for tick in waiting {
+        for mut tick in waiting {
+            tick.late = turn == Turn::Late;
             let identity = tick.identity();
-            if again && identity.trade_id.is_none() {
+            if turn == Turn::Again && identity.trade_id.is_none() {
                 way.tally.ticks += 1;
                 way.tally.duplicates += 1;
                 continue;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
-use crate::core::venue::{Answers, Ping, Rate, VenueSpec};
+use crate::core::venue::{Answers, Ping, Rate, TradeIds, VenueSpec};
 
 fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -71,6 +71,60 @@ fn next_attempt(feed: &mut Feed) -> Duration {
             return due;
         }
     }
+}
+
+/// A venue that numbers its frames and whose ids grow.
+fn numbered() -> VenueSpec {
+    let mut spec = native();
+    let mapping = &mut spec.mapping;
+    mapping.symbol = "/s".to_owned();
+    mapping.time = "/t".to_owned();
+    mapping.fields = vec![("price".to_owned(), "/i".to_owned())];
+    mapping.trade_id = "/i".to_owned();
+    mapping.trade_ids = TradeIds::Increasing;
+    mapping.sequence = "/n".to_owned();
+    spec
+}
+
+/// A tick with this id in the frame with this number; whether it is marked.
+fn numbered_tick(feed: &mut Feed, line: LineId, symbol: &str, id: u64, number: u64) -> Vec<bool> {
+    let frame = format!(r#"{{"s":"{symbol}","t":{id},"i":{id},"n":{number}}}"#);
+    feed.frame(at(2), line, &Bytes::from(frame));
+    feed.take_deliveries().map(|delivery| delivery.after_gap).collect()
+}
+
+#[test]
+fn a_late_frame_does_not_answer_for_a_frame_that_was_lost() {
+    let mut feed = feed(&numbered(), settings());
+    let (line, _) = open(&mut feed, at(1));
+    let mut tick = |symbol, id, number| numbered_tick(&mut feed, line, symbol, id, number);
+    assert_eq!(tick("A", 1, 1), [false]);
+    // Frame 2 is overtaken, 3 is lost with tick 3 of A, and 4 shows the hole.
+    assert_eq!(tick("B", 1, 4), [false], "the first of its symbol");
+    assert_eq!(tick("A", 2, 2), [true]);
+    assert_eq!(tick("A", 4, 5), [true], "the first one behind the lost one");
+    assert_eq!(tick("A", 5, 6), [false]);
+    assert_eq!(feed.tally().late, 1);
+}
+
+#[test]
+fn frames_that_count_from_the_beginning_again_are_a_gap_and_then_in_turn() {
+    let mut feed = feed(&numbered(), settings());
+    let (line, _) = open(&mut feed, at(1));
+    let mut id = 0;
+    let mut tick = |number| {
+        id += 1;
+        numbered_tick(&mut feed, line, "A", id, number)
+    };
+    assert_eq!(tick(1000), [false]);
+    assert_eq!(tick(1002), [true]);
+    for number in 1..=64 {
+        assert_eq!(tick(number), [false], "{number} may be late");
+    }
+    assert_eq!(tick(65), [true], "so many are not late: nobody knows what lies between");
+    assert_eq!(tick(66), [false]);
+    assert_eq!(tick(68), [true]);
+    assert_eq!(tick(69), [false]);
 }
 
 #[test]

@@ -1,0 +1,84 @@
+//! Text for people: log lines, messages and terminals.
+//!
+//! Owns which characters show as themselves, and how a foreign text is cut and escaped. Promises
+//! that an excerpt is short and cannot control a terminal, whatever it is made of. Never decides
+//! what is worth showing.
+
+/// Whether a character shows as itself: no control, no invisible and no direction mark, which
+/// could make a log line say something else. The standard library knows which those are, because
+/// it escapes them; quotes it escapes for another reason.
+pub fn is_printable(character: char) -> bool {
+    matches!(character, '"' | '\'' | '\\') || character.escape_debug().count() == 1
+}
+
+/// The beginning of a foreign text: at most so many characters of it, those escaped that are not
+/// printable, and an ellipsis where there are more.
+pub fn excerpt(text: &str, chars_max: usize) -> String {
+    let mut excerpt = String::new();
+    let mut characters = text.chars();
+    for character in characters.by_ref().take(chars_max) {
+        if is_printable(character) {
+            excerpt.push(character);
+        } else {
+            excerpt.extend(character.escape_debug());
+        }
+    }
+    if characters.next().is_some() {
+        excerpt.push('…');
+    }
+    excerpt
+}
+
+/// As [`excerpt`], of bytes that may be no text. Does not look at bytes far behind the cut, so a
+/// large record costs no more than a small one.
+pub fn excerpt_of_bytes(bytes: &[u8], chars_max: usize) -> String {
+    // A character has at most four bytes; one character more shows that there are more.
+    let bytes_max = chars_max.saturating_add(1).saturating_mul(4);
+    excerpt(&String::from_utf8_lossy(&bytes[..bytes.len().min(bytes_max)]), chars_max)
+}
+
+/// A list of problems below the sentence that they explain: one a line, indented.
+pub fn indented_lines(problems: &[String]) -> String {
+    problems.iter().map(|problem| format!("\n  {problem}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_escapes_what_could_control_a_terminal() {
+        for (text, expected) in [
+            ("", ""),
+            ("Zürich \"a\" 'b' \\", "Zürich \"a\" 'b' \\"),
+            ("a\x1b[2J", "a\\u{1b}[2J"),
+            ("a\r\n\t\0", "a\\r\\n\\t\\0"),
+            ("a\u{202e}b\u{200b}c\u{7f}", "a\\u{202e}b\\u{200b}c\\u{7f}"),
+        ] {
+            assert_eq!(excerpt(text, 64), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_excerpt_ends_with_an_ellipsis_where_it_is_cut() {
+        assert_eq!(excerpt("äöü", 3), "äöü");
+        assert_eq!(excerpt("äöüß", 3), "äöü…");
+        assert_eq!(excerpt("\n\n\n", 2), "\\n\\n…");
+        assert_eq!(excerpt("a", 0), "…");
+    }
+
+    #[test]
+    fn an_excerpt_of_bytes_is_a_text() {
+        assert_eq!(excerpt_of_bytes(b"a\x1b\xff", 64), "a\\u{1b}\u{fffd}");
+        assert_eq!(excerpt_of_bytes(&[b'x'; 1000], 3), "xxx…");
+        assert_eq!(excerpt_of_bytes("😀😀😀".as_bytes(), 3), "😀😀😀");
+        assert_eq!(excerpt_of_bytes("😀😀😀😀😀".as_bytes(), 3), "😀😀😀…");
+        assert_eq!(excerpt_of_bytes(&[0xff; 1000], 2), "\u{fffd}\u{fffd}…");
+    }
+
+    #[test]
+    fn problems_stand_one_a_line() {
+        assert_eq!(indented_lines(&[]), "");
+        assert_eq!(indented_lines(&["a: b".to_owned(), "c".to_owned()]), "\n  a: b\n  c");
+    }
+}
