@@ -257,11 +257,14 @@ mod tests {
             assert_caught("src/app/mod.rs", &text, 3, name);
             assert_caught("src/main.rs", &text, 3, name);
         }
-        assert_clean("src/engine/inference/onnxruntime.rs", "//! Home.\nuse ort::session::Session;\n");
+        let home = "//! Home.\nuse ort::session::Session;\n";
+        assert_clean("src/engine/inference/onnxruntime.rs", home);
         assert_clean("src/adapters/kafka/mod.rs", "//! Home.\nuse rdkafka::Message;\n");
-        let uses = "//! Uses.\nmod ort;\npub use self::ort::Engine;\nfn f(_: ort::Engine) {}\n";
-        assert_clean("src/engine/inference/mod.rs", uses);
-        let uses = "//! App.\nuse crate::engine::inference::ort::Engine;\nlet ort = 1;\n";
+        // A module may have the name of a crate.
+        let uses =
+            "//! Uses.\nmod parquet;\npub use self::parquet::Rows;\nfn f(_: parquet::Rows) {}\n";
+        assert_clean("src/adapters/file/mod.rs", uses);
+        let uses = "//! App.\nuse crate::adapters::file::parquet::Rows;\nlet parquet = 1;\n";
         assert_clean("src/app/mod.rs", uses);
     }
 
