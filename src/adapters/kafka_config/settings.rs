@@ -182,21 +182,16 @@ impl fmt::Debug for KafkaConfig {
 
 /// Reads the section. Whether it is complete is judged by whoever wants it.
 pub fn read_section(mut section: Section<'_>) -> KafkaConfig {
-    let time = |section: &mut Section<'_>, name, max| {
-        Duration::from_millis(section.count(name, 1, max) as u64)
-    };
-    let start = section.text("start");
-    let start = match &*start {
-        "earliest" => StartAt::Earliest,
-        "latest" => StartAt::Latest,
-        text => match UnixNanos::parse(text) {
-            Ok(time) => StartAt::Time(time),
-            Err(_) => {
-                section.problem("start", "must be \"earliest\", \"latest\" or a time (RFC 3339)");
-                StartAt::Earliest
-            }
-        },
-    };
+    let config = read_keys(&mut section);
+    check_changelog(&mut section, &config);
+    check_nothing_is_empty(&mut section, &config);
+    check_topic_names(&mut section, &config);
+    check_topics_differ(&mut section, &config);
+    section.finish();
+    config
+}
+
+fn read_keys(section: &mut Section<'_>) -> KafkaConfig {
     let lost = [
         ("earliest", LostOffset::Earliest),
         ("latest", LostOffset::Latest),
@@ -205,16 +200,10 @@ pub fn read_section(mut section: Section<'_>) -> KafkaConfig {
     let deliveries =
         [("at_least_once", Delivery::AtLeastOnce), ("exactly_once", Delivery::ExactlyOnce)];
     let assignments = [("eager", false), ("cooperative", true)];
-    let instance = section.optional_text("instance");
-    let static_membership = section.switch("static_membership");
-    if static_membership && instance.is_none() {
-        section.problem("instance", "must name this instance where static_membership = true");
-    }
-    let options = section.table("options");
-    for (name, problem) in problems_of(&options) {
-        section.problem(&name, problem);
-    }
-    let config = KafkaConfig {
+    let start = read_start(section);
+    let (instance, static_membership) = read_instance(section);
+    let options = read_options(section);
+    KafkaConfig {
         brokers: section.text("brokers"),
         group: section.text("group"),
         topics: section.texts("topics"),
@@ -230,20 +219,62 @@ pub fn read_section(mut section: Section<'_>) -> KafkaConfig {
             count => count as i32,
         },
         delivery: section.choice("delivery", &deliveries),
-        commit_interval: time(&mut section, "commit_interval_ms", 60_000),
-        instance: instance.unwrap_or_else(own_name),
+        commit_interval: millis(section, "commit_interval_ms", 60_000),
+        instance,
         static_membership,
         cooperative: section.choice("assignment", &assignments),
-        restore_timeout: time(&mut section, "restore_ms_max", 240_000),
-        transaction_timeout: time(&mut section, "transaction_ms_max", 60_000),
-        stall_timeout: time(&mut section, "stall_ms_max", 3_600_000),
-        backoff_max: time(&mut section, "backoff_ms_max", 600_000),
+        restore_timeout: millis(section, "restore_ms_max", 240_000),
+        transaction_timeout: millis(section, "transaction_ms_max", 60_000),
+        stall_timeout: millis(section, "stall_ms_max", 3_600_000),
+        backoff_max: millis(section, "backoff_ms_max", 600_000),
         headers: section.switch("headers"),
         options,
-    };
+    }
+}
+
+fn millis(section: &mut Section<'_>, name: &'static str, max: usize) -> Duration {
+    Duration::from_millis(section.count(name, 1, max) as u64)
+}
+
+fn read_start(section: &mut Section<'_>) -> StartAt {
+    match &*section.text("start") {
+        "earliest" => StartAt::Earliest,
+        "latest" => StartAt::Latest,
+        text => match UnixNanos::parse(text) {
+            Ok(time) => StartAt::Time(time),
+            Err(_) => {
+                section.problem("start", "must be \"earliest\", \"latest\" or a time (RFC 3339)");
+                StartAt::Earliest
+            }
+        },
+    }
+}
+
+/// The name of this instance, and whether a restart keeps its partitions.
+fn read_instance(section: &mut Section<'_>) -> (String, bool) {
+    let instance = section.optional_text("instance");
+    let static_membership = section.switch("static_membership");
+    if static_membership && instance.is_none() {
+        section.problem("instance", "must name this instance where static_membership = true");
+    }
+    (instance.unwrap_or_else(own_name), static_membership)
+}
+
+fn read_options(section: &mut Section<'_>) -> BTreeMap<String, String> {
+    let options = section.table("options");
+    for (name, problem) in problems_of(&options) {
+        section.problem(&name, problem);
+    }
+    options
+}
+
+fn check_changelog(section: &mut Section<'_>, config: &KafkaConfig) {
     if !config.changelog.contains("{topic}") {
         section.problem("changelog", "must contain {topic}: each input has a changelog of its own");
     }
+}
+
+fn check_nothing_is_empty(section: &mut Section<'_>, config: &KafkaConfig) {
     for (name, empty) in [
         ("brokers", config.brokers.is_empty()),
         ("group", config.group.is_empty()),
@@ -253,6 +284,9 @@ pub fn read_section(mut section: Section<'_>) -> KafkaConfig {
             section.problem(name, "must not be empty");
         }
     }
+}
+
+fn check_topic_names(section: &mut Section<'_>, config: &KafkaConfig) {
     let named = config.topics.iter().map(|topic| ("topics", topic));
     let outputs = [
         ("forecasts", Some(&config.forecasts)),
@@ -261,11 +295,14 @@ pub fn read_section(mut section: Section<'_>) -> KafkaConfig {
     ];
     let written = outputs.iter().filter_map(|(name, topic)| Some((*name, (*topic)?)));
     for (name, topic) in named.chain(written) {
-        // An empty name is told above.
+        // `check_nothing_is_empty` reports an empty name.
         if !topic.is_empty() && !is_topic_name(topic) {
             section.problem(name, format_args!("`{topic}`: {}", KafkaUrlError::Topic));
         }
     }
+}
+
+fn check_topics_differ(section: &mut Section<'_>, config: &KafkaConfig) {
     let outputs = [Some(&config.forecasts), config.scores.as_ref(), config.dead_letters.as_ref()];
     if config.scores.as_ref() == Some(&config.forecasts) {
         section.problem("scores", "must not be the topic of the forecasts");
@@ -273,8 +310,6 @@ pub fn read_section(mut section: Section<'_>) -> KafkaConfig {
     if config.topics.iter().any(|topic| outputs.contains(&Some(topic))) {
         section.problem("topics", "must not hold a topic that the daemon writes to");
     }
-    section.finish();
-    config
 }
 
 /// A name that no other process has: enough where nothing needs to outlive this one.

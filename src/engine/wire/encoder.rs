@@ -1,8 +1,8 @@
 //! Forecasts to JSON, as quickly as their bytes can be put together.
 //!
 //! Owns the order in which the pieces of a record are written. Promises the bytes that `serde_json`
-//! makes of the same [`ForecastRecord`](super::wire::ForecastRecord), for any forecast, and that
-//! encoding allocates for a growing buffer alone. Never writes anything but a record.
+//! makes of the same [`ForecastRecord`](super::forecast::ForecastRecord), for any forecast, and
+//! that encoding allocates for a growing buffer alone. Never writes anything but a record.
 //!
 //! What all forecasts of a model have in common is encoded once. The digits of numbers come from
 //! the crate that `serde_json` itself takes them from.

@@ -10,6 +10,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `slot` | one share of the symbols: its connection, its successor, and the handover |
+//! | `way` | which of two connections a tick is taken from |
 //! | `line` | one open connection: its clocks |
 //! | `subscriptions` | the messages of one connection and their answers |
 //! | `continuity`, `numbers` | which ticks of a symbol were seen |
@@ -21,6 +22,7 @@ mod line;
 mod numbers;
 mod slot;
 mod subscriptions;
+mod way;
 
 #[cfg(test)]
 mod simulation;

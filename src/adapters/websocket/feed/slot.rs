@@ -1,21 +1,21 @@
 //! One share of a feed's symbols: the connection that carries them, the one that will replace it,
 //! and the handover between the two.
 //!
-//! Owns when to connect, and which of two connections a tick is taken from. Promises that a
-//! connection is replaced before its life ends, by one that has subscribed and, where ids can show
-//! it, carries the same ticks; that until a symbol is shown to be carried by both its ticks come
-//! from the older one alone; and that symbols for which it was not shown are in doubt afterwards.
-//! Never sends or reads a clock.
+//! Owns when to connect and when to hand over. Promises that a connection is replaced before its
+//! life ends, by one that has subscribed and, where ids can show it, carries the same ticks; and
+//! that symbols for which it was not shown are in doubt afterwards. Never sends or reads a clock.
+//!
+//! What a frame brings is in `frame`.
 
-use std::collections::BTreeMap;
+mod frame;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::continuity::{Continuity, ContinuityRules, Identity, Verdict};
-use super::line::{Line, Turn};
-use super::{Action, Delivery, Failure, FeedState, LineId, Notice, Shared};
-use crate::core::venue::{FrameKind, Mapped, TradeId};
+use super::continuity::{Continuity, ContinuityRules};
+use super::line::Line;
+use super::way::{Held, way};
+use super::{Action, Failure, FeedState, LineId, Notice, Shared};
 use crate::net::backoff::Backoff;
 
 /// A connection is replaced when so much of its life is left, as a share of it and at most.
@@ -44,154 +44,6 @@ pub(super) struct Slot {
     delivered: bool,
     state: FeedState,
     held: Held,
-}
-
-/// Ticks of a new connection that wait for the old one to carry one of them.
-#[derive(Debug, Default)]
-struct Held {
-    of_symbol: BTreeMap<Box<str>, Vec<Tick>>,
-    count: usize,
-}
-
-/// A tick that outlives its frame.
-#[derive(Clone, Debug)]
-struct Tick {
-    record: Bytes,
-    symbol: Option<Box<str>>,
-    trade_id: Option<OwnedId>,
-    sequence: Option<u64>,
-    /// Whether its frame came behind frames that it belongs before.
-    late: bool,
-}
-
-#[derive(Clone, Debug)]
-enum OwnedId {
-    Number(u64),
-    Text(Box<str>),
-}
-
-impl Tick {
-    fn of(record: Bytes, mapped: &Mapped<'_>) -> Self {
-        let trade_id = mapped.trade_id.map(|id| match id {
-            TradeId::Number(number) => OwnedId::Number(number),
-            TradeId::Text(text) => OwnedId::Text(text.into()),
-        });
-        let Mapped { symbol, sequence, .. } = *mapped;
-        Self { record, symbol: symbol.map(Into::into), trade_id, sequence, late: false }
-    }
-
-    fn identity(&self) -> Identity<'_> {
-        let trade_id = self.trade_id.as_ref().map(|id| match id {
-            OwnedId::Number(number) => TradeId::Number(*number),
-            OwnedId::Text(text) => TradeId::Text(text),
-        });
-        let Self { sequence, late, .. } = *self;
-        Identity { symbol: self.symbol.as_deref(), trade_id, sequence, late }
-    }
-}
-
-/// Which of two connections a tick came by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    Current,
-    Next,
-}
-
-/// The parts of a slot and of what is shared that a tick goes through, apart from the connection
-/// that it came by.
-struct Way<'a> {
-    continuity: &'a mut Continuity,
-    held: &'a mut Held,
-    delivered: &'a mut bool,
-    deliveries: &'a mut Vec<Delivery>,
-    tally: &'a mut super::FeedTally,
-    /// The connections, where there are two.
-    overlap: Option<LineId>,
-    held_max: usize,
-}
-
-impl Way<'_> {
-    /// Takes one tick in.
-    fn take(
-        &mut self,
-        role: Role,
-        line: LineId,
-        identity: &Identity<'_>,
-        record: impl FnOnce() -> Bytes,
-        keep: impl FnOnce(Bytes) -> Tick,
-    ) {
-        self.tally.ticks += 1;
-        let Some(next) = self.overlap else { return self.judge(line, identity, record) };
-        let met = identity.symbol.is_some_and(|symbol| self.continuity.has_met(symbol));
-        match role {
-            Role::Current => {
-                self.judge(line, identity, record);
-                if !met && let Some(symbol) = identity.symbol {
-                    self.meet_held(next, symbol);
-                }
-            }
-            Role::Next if met => self.judge(line, identity, record),
-            Role::Next
-                if !self.continuity.tells_apart()
-                    || identity.trade_id.is_none()
-                    || identity.symbol.is_none() =>
-            {
-                self.tally.overlapping += 1;
-            }
-            Role::Next => {
-                let symbol = identity.symbol.unwrap_or_default();
-                if self.continuity.joins(identity) {
-                    self.continuity.meet(symbol);
-                    self.release(next, symbol);
-                    self.judge(line, identity, record);
-                } else {
-                    self.held.count += 1;
-                    self.tally.held += 1;
-                    let ticks = self.held.of_symbol.entry(symbol.into()).or_default();
-                    ticks.push(keep(record()));
-                }
-            }
-        }
-    }
-
-    /// Looks whether the older connection has just carried what the new one had brought before.
-    fn meet_held(&mut self, next: LineId, symbol: &str) {
-        let Some(ticks) = self.held.of_symbol.get(symbol) else { return };
-        if ticks.iter().any(|tick| self.continuity.joins(&tick.identity())) {
-            self.continuity.meet(symbol);
-            self.release(next, symbol);
-        }
-    }
-
-    /// Passes on what was held of a symbol.
-    fn release(&mut self, next: LineId, symbol: &str) {
-        let Some(ticks) = self.held.of_symbol.remove(symbol) else { return };
-        self.held.count -= ticks.len();
-        self.tally.held -= ticks.len() as u64;
-        for tick in ticks {
-            self.judge(next, &tick.identity(), || tick.record.clone());
-        }
-    }
-
-    /// Passes a tick on, or drops it, and counts.
-    fn judge(&mut self, line: LineId, identity: &Identity<'_>, record: impl FnOnce() -> Bytes) {
-        match self.continuity.judge(line, identity) {
-            Verdict::Pass { after_gap, missing, late } => {
-                *self.delivered = true;
-                self.tally.passed += 1;
-                self.tally.missing += missing;
-                self.tally.late += u64::from(late);
-                self.tally.marked += u64::from(after_gap);
-                self.deliveries.push(Delivery { record: record(), after_gap });
-            }
-            Verdict::Duplicate => self.tally.duplicates += 1,
-            Verdict::Forgotten => self.tally.forgotten += 1,
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.held.count >= self.held_max
-    }
 }
 
 impl Slot {
@@ -303,7 +155,7 @@ impl Slot {
         for id in [&self.current, &self.next].map(|line| line.as_ref().map(|line| line.id)) {
             let Some(id) = id else { continue };
             // The first may have ended, and the second taken its place.
-            let (settings, venue) = (shared.settings, std::sync::Arc::clone(&shared.venue));
+            let (settings, venue) = (shared.settings, Arc::clone(&shared.venue));
             let Some(line) = self.line(id) else { continue };
             let found = line.tick(now, venue.limits(), &settings);
             shared.actions.extend(found.actions);
@@ -335,7 +187,7 @@ impl Slot {
     pub(super) fn opened(&mut self, now: Duration, id: LineId, shared: &mut Shared) {
         self.dialled = None;
         let Self { share, .. } = *self;
-        let venue = std::sync::Arc::clone(&shared.venue);
+        let venue = Arc::clone(&shared.venue);
         let seed = shared.seed ^ id.0.rotate_left(32);
         let plan = &venue.connections()[share];
         let line = Line::new(id, &venue, plan, &shared.settings, seed, now);
@@ -456,110 +308,6 @@ impl Slot {
         shared.tally.overlapping += held.count as u64;
     }
 
-    /// A data frame came.
-    pub(super) fn frame(&mut self, now: Duration, id: LineId, frame: &Bytes, shared: &mut Shared) {
-        let overlap = self.next.as_ref().filter(|_| self.current.is_some()).map(|line| line.id);
-        let Self { continuity, held, delivered, current, next, share, .. } = self;
-        let (line, role) = match (current, next) {
-            (Some(line), _) if line.id == id => (line, Role::Current),
-            (_, Some(line)) if line.id == id => (line, Role::Next),
-            _ => return,
-        };
-        line.hear(now);
-        let numbered = shared.venue.counts_frames();
-        let settled = line.subscriptions.are_settled();
-        let mut chunk = std::mem::take(&mut shared.chunk);
-        // The number of a frame is known behind its ticks, which it may put in doubt.
-        let mut waiting = Vec::new();
-        let mut flowing = Vec::new();
-        let mut way = way(continuity, held, delivered, shared, overlap);
-        let outcome = line.mapper.classify(frame, |mapped| {
-            if !settled && let Some(symbol) = mapped.symbol {
-                flowing.push(symbol.to_owned());
-            }
-            let keep = |record| Tick::of(record, &mapped);
-            let mut record = || Shared::keep(&mut chunk, frame, mapped.record);
-            if numbered {
-                waiting.push(keep(record()));
-            } else {
-                let Mapped { symbol, trade_id, sequence, .. } = mapped;
-                let identity = Identity { symbol, trade_id, sequence, late: false };
-                way.take(role, id, &identity, record, keep);
-            }
-        });
-        let turn = outcome.sequence.map_or(Turn::Next, |number| line.hear_number(number));
-        let mut skipped = turn == Turn::AfterGap;
-        if skipped {
-            way.continuity.doubt_all();
-        }
-        for mut tick in waiting {
-            tick.late = turn == Turn::Late;
-            let identity = tick.identity();
-            if turn == Turn::Again && identity.trade_id.is_none() {
-                way.tally.ticks += 1;
-                way.tally.duplicates += 1;
-                continue;
-            }
-            way.take(role, id, &identity, || tick.record.clone(), |_| tick.clone());
-        }
-        let full = way.is_full();
-        flowing.iter().for_each(|symbol| line.subscriptions.flows(symbol));
-        shared.chunk = chunk;
-        let share = *share;
-        match outcome.kind {
-            FrameKind::Ticks { mapped, .. } if mapped > 0 => line.hear_data(now),
-            FrameKind::Ticks { .. } | FrameKind::Pong | FrameKind::Other => {}
-            FrameKind::Heartbeat { counter } => {
-                if line.hear_heartbeat(now, counter) {
-                    continuity.doubt_all();
-                    skipped = true;
-                }
-            }
-            FrameKind::Acknowledged { id, symbols } => line.subscriptions.acknowledge(id, &symbols),
-            FrameKind::Refused(refusal) => {
-                if refusal.rate_limited {
-                    line.hold_back(now);
-                }
-                match line.subscriptions.refuse(&refusal, now) {
-                    Some(failed) => {
-                        shared.tally.not_subscribed += 1;
-                        let (symbols, why) = (failed.symbols, failed.why);
-                        shared.notices.push(Notice::NotSubscribed { share, symbols, why });
-                    }
-                    None => {
-                        let text = refusal.text;
-                        shared.notices.push(Notice::Refused { share, text });
-                    }
-                }
-            }
-            FrameKind::Closing => self.want_successor(now, shared),
-            FrameKind::Malformed(_) => shared.tally.malformed += 1,
-        }
-        if skipped {
-            shared.notices.push(Notice::Skipped { share });
-        }
-        self.after_frame(now, full, shared);
-    }
-
-    /// Ends an overlap that has served its end, and notes a feed that flows again.
-    fn after_frame(&mut self, now: Duration, full: bool, shared: &mut Shared) {
-        if let (Some(next), true) = (&self.next, self.current.is_some())
-            && next.subscriptions.are_settled()
-        {
-            let (symbols, met) = self.continuity.met();
-            let all_met = symbols > 0 && met == symbols;
-            if full || all_met {
-                self.hand_over(now, shared);
-            }
-        } else if full {
-            // What cannot be compared is carried by the older one, which stays.
-            self.drop_held(shared);
-        }
-        if self.state != FeedState::Live {
-            self.judge_state(now, shared);
-        }
-    }
-
     fn judge_state(&mut self, now: Duration, shared: &mut Shared) {
         let idle = shared.settings.idle_timeout;
         let state = match &self.current {
@@ -576,16 +324,4 @@ impl Slot {
             shared.notices.push(Notice::State { share: self.share, state });
         }
     }
-}
-
-fn way<'a>(
-    continuity: &'a mut Continuity,
-    held: &'a mut Held,
-    delivered: &'a mut bool,
-    shared: &'a mut Shared,
-    overlap: Option<LineId>,
-) -> Way<'a> {
-    let held_max = shared.settings.ids_max.saturating_mul(4).max(1024);
-    let (deliveries, tally) = (&mut shared.deliveries, &mut shared.tally);
-    Way { continuity, held, delivered, deliveries, tally, overlap, held_max }
 }
