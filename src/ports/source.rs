@@ -132,3 +132,6 @@ pub fn refuse_foreign(section: &mut Section<'_>, settings: &[(&'static str, bool
         section.problem(name, format_args!("is for kind \"{kind}\" only"));
     }
 }
+
+#[cfg(test)]
+mod tests;

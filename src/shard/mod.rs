@@ -11,6 +11,10 @@ mod health;
 mod metrics;
 mod publisher;
 mod scores;
+#[cfg(test)]
+pub(crate) mod test_support;
+#[cfg(test)]
+mod tests;
 
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -391,17 +395,4 @@ fn sample(record: &[u8]) -> String {
         }
     }
     sample
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reports_are_sparse_and_harmless() {
-        let reported: Vec<_> = (0..2000).filter(|count| is_power_of_ten(*count)).collect();
-        assert_eq!(reported, [1, 10, 100, 1000]);
-        assert_eq!(sample(b"a\x1b[2J\n\xff"), "a\\u{1b}[2J\\u{a}\u{fffd}");
-        assert_eq!(sample(&[b'x'; 1000]).len(), SAMPLE_CHARS_MAX);
-    }
 }

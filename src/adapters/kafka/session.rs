@@ -627,3 +627,6 @@ fn hand_over(
     }
     Ok(back)
 }
+
+#[cfg(test)]
+mod tests;

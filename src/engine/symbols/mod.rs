@@ -14,6 +14,8 @@ mod inherit;
 mod policy;
 mod rest;
 mod sliding;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;

@@ -251,3 +251,6 @@ fn late() -> Outcome {
 fn torn() -> Outcome {
     Outcome::Fatal { reason: "a shard ended while the models changed over".to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

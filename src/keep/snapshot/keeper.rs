@@ -320,3 +320,6 @@ impl Work {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
