@@ -181,7 +181,8 @@ fn loaded(text: &str) -> Result<Config, ConfigError> {
 fn configured(minutes: i64, source: &str, more: &str) -> (Config, Log) {
     let text = format!(
         "[source]\nkind = 'memory'\nqueue_records_max = 2\n[memory]\nminutes = {minutes}\n{source}\n\
-         [model]\nname = 'null'\n[http]\nbind = '127.0.0.1:0'\n[engine]\nshards = 2\n{more}\n"
+         [model]\nname = 'null'\n[http]\nbind = '127.0.0.1:0'\n\
+         [forecast]\nintervals = 'bundle'\n[engine]\nshards = 2\n{more}\n"
     );
     let mut config = loaded(&text).unwrap();
     let log = Log::default();

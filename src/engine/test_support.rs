@@ -177,9 +177,8 @@ impl Backend for NullModel {
         let Tensors { shape, rows, output, states, next_states } = &mut lanes[lane.index()];
         for (at, output) in output.iter_mut().enumerate() {
             let place = |width: usize| at * width..(at + 1) * width;
-            let state = |(numbers, of): (&Vec<f32>, &StateSignature)| {
-                numbers[place(of.width)].to_vec()
-            };
+            let state =
+                |(numbers, of): (&Vec<f32>, &StateSignature)| numbers[place(of.width)].to_vec();
             let mut own: Vec<_> = states.iter().zip(&signature.states).map(state).collect();
             for rows in rows.chunks_exact(shape.batch * signature.features) {
                 Weights::step(&rows[place(signature.features)], &mut own);

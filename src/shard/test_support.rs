@@ -32,9 +32,19 @@ pub(crate) const PARTITION: PartitionId = PartitionId(0);
 /// What a sink has seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
-    Forecast { symbol: String, bytes: String, model: String },
-    Score { symbol: String, bytes: String },
-    DeadLetter { bytes: String, reason: Reject },
+    Forecast {
+        symbol: String,
+        bytes: String,
+        model: String,
+    },
+    Score {
+        symbol: String,
+        bytes: String,
+    },
+    DeadLetter {
+        bytes: String,
+        reason: Reject,
+    },
     Turn,
     Settled,
     /// What is no sink's: a test says so.

@@ -74,7 +74,10 @@ impl Trial {
         self.intake.gap().now_or_never().unwrap().unwrap();
     }
 
-    fn command<T>(&self, command: impl FnOnce(std::sync::mpsc::Sender<T>) -> Command) -> Receiver<T> {
+    fn command<T>(
+        &self,
+        command: impl FnOnce(std::sync::mpsc::Sender<T>) -> Command,
+    ) -> Receiver<T> {
         let (answer, answers) = channel();
         self.intake.command(command(answer)).unwrap();
         answers
@@ -238,9 +241,8 @@ fn what_came_before_a_commit_is_published_before_the_turn() {
 fn a_commit_with_a_resume_holds_the_shard_until_it_is_said() {
     let trial = Trial::of(1000, |log| vec![MemorySink::new("only", log)]);
     let (resume, resumed) = channel();
-    let answers = trial.command(|answer| {
-        Command::Commit(CommitLine { answer, resume: Some(resumed) })
-    });
+    let answers =
+        trial.command(|answer| Command::Commit(CommitLine { answer, resume: Some(resumed) }));
     trial.prices("A", 0..UNFORECAST + 1);
     let log = trial.log.clone();
     let shard = std::thread::spawn(move || trial.run());

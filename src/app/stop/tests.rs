@@ -72,9 +72,9 @@ async fn forecasts_come_first_then_the_last_snapshot_and_then_the_sinks() {
     let expected = ["sink", "sink", "sink", "sink", "finish 1", "finish 2", "finish 3"];
     assert_eq!(names(&log), expected);
     assert_eq!(log.of("sink")[3], Seen::Settled);
-    let has_snapshot = std::fs::read_dir(folder.path()).unwrap().any(|file| {
-        file.unwrap().path().extension().is_some_and(|suffix| suffix == "tcsn")
-    });
+    let has_snapshot = std::fs::read_dir(folder.path())
+        .unwrap()
+        .any(|file| file.unwrap().path().extension().is_some_and(|suffix| suffix == "tcsn"));
     assert!(has_snapshot);
 }
 
@@ -89,7 +89,8 @@ async fn the_first_sink_that_does_not_finish_says_why() {
 
 #[tokio::test]
 async fn a_closed_sink_is_finished_for_its_own_words_and_keeps_no_snapshot() {
-    let closed = |log: &Log| crew(shard(pipeline(&model()), MemorySink::new("sink", log).with_room(1)));
+    let closed =
+        |log: &Log| crew(shard(pipeline(&model()), MemorySink::new("sink", log).with_room(1)));
     let log = Log::default();
     let failed = publish_all(closed(&log), None, finishes(&log, Some("no room"))).await;
     assert_eq!(failed.unwrap_err().to_string(), "no room");

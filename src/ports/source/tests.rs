@@ -11,9 +11,7 @@ fn settings_of_a_kind_that_is_not_chosen_are_refused_by_name() {
     let root = Value::new(None, ValueKind::Table(Map::new()));
     let mut section = Section::root(root, &problems).section("source");
     refuse_foreign(&mut section, &[("path", true), ("columns", false), ("symbol", true)], "file");
-    let expected = [
-        "source: must be a table",
-    ];
+    let expected = ["source: must be a table"];
     assert_eq!(problems.into_vec(), expected, "nothing is said of a section that is none");
 
     let problems = Problems::default();
@@ -22,9 +20,7 @@ fn settings_of_a_kind_that_is_not_chosen_are_refused_by_name() {
     let root = Value::new(None, ValueKind::Table(table));
     let mut section = Section::root(root, &problems).section("source");
     refuse_foreign(&mut section, &[("path", true), ("columns", false), ("symbol", true)], "file");
-    let expected = [
-        "source.path: is for kind \"file\" only",
-        "source.symbol: is for kind \"file\" only",
-    ];
+    let expected =
+        ["source.path: is for kind \"file\" only", "source.symbol: is for kind \"file\" only"];
     assert_eq!(problems.into_vec(), expected);
 }

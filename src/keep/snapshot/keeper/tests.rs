@@ -182,11 +182,9 @@ fn sinks_settle_before_a_snapshot_is_written() {
 fn what_did_not_settle_is_not_written_and_counted_until_it_does() {
     let broken = Arc::new(AtomicBool::new(true));
     let is_broken = Arc::clone(&broken);
-    let trial = Trial::settling(recording(), move |_| {
-        match is_broken.load(Ordering::Relaxed) {
-            true => Err(io::Error::other("no disk")),
-            false => Ok(()),
-        }
+    let trial = Trial::settling(recording(), move |_| match is_broken.load(Ordering::Relaxed) {
+        true => Err(io::Error::other("no disk")),
+        false => Ok(()),
     });
     for failures in 1..=2 {
         trial.answer(states("A", 0..3));
