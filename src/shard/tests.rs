@@ -238,7 +238,7 @@ fn what_came_before_a_commit_is_published_before_the_turn() {
 }
 
 #[test]
-fn a_commit_with_a_resume_holds_the_shard_until_it_is_said() {
+fn a_commit_holds_the_shard_until_it_is_resumed() {
     let trial = Trial::of(1000, |log| vec![MemorySink::new("only", log)]);
     let (resume, resumed) = channel();
     let answers =
@@ -444,7 +444,7 @@ fn scores_follow_the_forecasts_of_their_batch() {
 }
 
 #[tokio::test]
-async fn a_crew_sums_what_its_shards_did_and_tells_the_first_failure() {
+async fn a_crew_sums_what_its_shards_did_and_reports_the_first_failure() {
     let trials = [Trial::new(), Trial::new()];
     let mut shards = Vec::new();
     for (trial, symbol) in trials.into_iter().zip(["A", "B"]) {

@@ -129,7 +129,7 @@ fn alone(mode: Mode, symbol: &str, minutes: impl IntoIterator<Item = i64>) -> Ve
     driven.of_symbol(symbol)
 }
 
-/// The states of a model that has seen these rows, and its output, written down once more.
+/// The output of the model for these rows, computed independently of the runtime.
 fn output(rows: &[[f32; 2]]) -> f32 {
     let (mut h, mut c) = ([0.0; 2], [0.0; 2]);
     for [close, change] in rows {
@@ -370,13 +370,13 @@ fn a_step_that_is_far_away_begins_a_cold_window() {
         driven.run("A", 17..23);
         driven.assert_adds_up();
         assert_eq!(driven.engine.tally().resets, 1, "{mode}");
-        let cold = driven.engine.newest_cold_start().unwrap();
-        assert_eq!((cold.before, cold.after), (time(11), time(17)));
+        let start = driven.engine.newest_cold_start().unwrap();
+        assert_eq!((start.before, start.after), (time(11), time(17)));
         let value = |forecast: &Forecast| (forecast.as_of, forecast.value);
         let all: Vec<_> = driven.of_symbol("A").iter().map(value).collect();
-        let anew: Vec<_> = alone(mode, "A", 17..23).iter().map(value).collect();
-        assert_eq!(all[all.len() - anew.len()..], anew, "{mode}");
-        assert_eq!(all.len(), 8 - UNFORECAST + anew.len(), "{mode}");
+        let cold: Vec<_> = alone(mode, "A", 17..23).iter().map(value).collect();
+        assert_eq!(all[all.len() - cold.len()..], cold, "{mode}");
+        assert_eq!(all.len(), 8 - UNFORECAST + cold.len(), "{mode}");
     }
 }
 

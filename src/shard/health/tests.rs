@@ -142,7 +142,7 @@ fn a_page_is_replaced_after_the_last_slice_only() {
         trial.turn();
         let round = trial.watch.round.as_ref().unwrap();
         assert_eq!((round.next, round.rows.len()), (judged, judged));
-        assert!(Arc::ptr_eq(&first, &trial.page()), "the page before stands until the end");
+        assert!(Arc::ptr_eq(&first, &trial.page()), "the previous page stays until the end");
         assert_eq!(trial.counts(), [count as i64, 0, 0, 0], "and so do the counts");
         assert_eq!(trial.watch.patience(), Duration::ZERO, "the next slice waits for nothing");
     }
@@ -175,7 +175,7 @@ fn the_next_round_is_not_due_before_its_time() {
     trial.turn();
     let begun = trial.watch.begun.unwrap();
     let page = trial.page();
-    // As if the clock stood at the beginning of an hour to come.
+    // As if the newest round had begun an hour from now.
     trial.watch.begun = Some(begun + at(3600));
     assert!(trial.watch.patience() > at(3590));
     trial.turn();
@@ -212,7 +212,7 @@ fn a_round_names_a_symbol_that_fell_silent() {
     let mut round = trial.watch.round.take().unwrap();
     trial.watch.judge(&mut round, trial.pipeline.engine_mut(), 0..2);
     assert_eq!(round.sample.unwrap().as_str(), "A");
-    // It has been told: a symbol that stays stale is no news.
+    // A symbol that stays stale is reported once.
     trial.begin(100, FeedLink::Connected);
     let mut round = trial.watch.round.take().unwrap();
     trial.watch.judge(&mut round, trial.pipeline.engine_mut(), 0..2);

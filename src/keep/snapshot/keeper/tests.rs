@@ -291,7 +291,7 @@ fn a_restart_of_a_feed_marks_what_it_has_missed_and_forgets_what_is_too_old() {
         if gap_max == minutes(4) {
             assert_eq!(gapped, [true, true, true, false, false]);
         } else {
-            assert_eq!(gapped, [false, false], "the window begins anew");
+            assert_eq!(gapped, [false, false], "the window starts cold");
         }
     }
 }
