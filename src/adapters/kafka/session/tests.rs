@@ -126,23 +126,29 @@ fn a_partition_that_was_given_away_has_no_place() {
 }
 
 #[test]
-fn clear_waits_until_every_shard_has_forgotten_everything() {
-    let (shards, receivers) = queues(3, 1);
-    let played: Vec<_> = receivers
-        .into_iter()
-        .map(|receiver| {
-            std::thread::spawn(move || {
-                let mut batch = Vec::new();
-                receiver.drain(&mut batch, 1);
-                let Some(Arrival::Command(Command::Clear { answer })) = batch.pop() else {
-                    panic!("nothing else is asked");
-                };
-                answer.send(()).unwrap();
+fn clear_needs_the_answer_of_every_shard() {
+    for silent in [None, Some(0), Some(1), Some(2)] {
+        let (shards, receivers) = queues(3, 1);
+        let played: Vec<_> = (0..)
+            .zip(receivers)
+            .map(|(index, receiver)| {
+                std::thread::spawn(move || {
+                    let mut batch = Vec::new();
+                    receiver.drain(&mut batch, 1);
+                    let Some(Arrival::Command(Command::Clear { answer })) = batch.pop() else {
+                        panic!("nothing else is asked");
+                    };
+                    // A shard that ends now has not forgotten anything.
+                    if silent != Some(index) {
+                        answer.send(()).unwrap();
+                    }
+                })
             })
-        })
-        .collect();
-    assert_eq!(clear(&shards), Ok(()));
-    played.into_iter().for_each(|shard| shard.join().unwrap());
+            .collect();
+        let expected = if silent.is_some() { Err(IntakeClosed) } else { Ok(()) };
+        assert_eq!(clear(&shards), expected, "{silent:?}");
+        played.into_iter().for_each(|shard| shard.join().unwrap());
+    }
 }
 
 #[test]

@@ -302,6 +302,19 @@ fn no_shard_changes_over_while_another_has_ended() {
 }
 
 #[test]
+fn a_shard_that_ends_instead_of_showing_its_windows_changes_nothing() {
+    let models = Models::new();
+    let (sender, shard) = queue(9);
+    let (handle, shown) = models.start(vec![sender.commander()], Arc::new(NullRuntime));
+    models.seal(version("2", another()));
+    let asked = handle.ask("test").unwrap();
+    assert!(matches!(taken(&shard), Command::Sample { .. }), "and nobody answers it");
+    drop(shard);
+    assert_eq!(reason(asked.blocking_recv().unwrap()), "the daemon is ending");
+    assert_eq!((shown.version(), shown.counts()), ("1".to_owned(), [0, 1, 0]));
+}
+
+#[test]
 fn a_shard_that_ends_between_the_two_is_fatal() {
     let models = Models::new();
     let (sender, first) = queue(9);
