@@ -9,6 +9,8 @@ mod build;
 pub mod config;
 mod run;
 mod stop;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

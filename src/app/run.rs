@@ -223,3 +223,6 @@ async fn show_life(pulse: Pulse) {
         pulse.work();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,3 +106,6 @@ pub(super) fn report(
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,4 +9,6 @@ pub mod model;
 pub mod pipeline;
 pub mod state;
 pub mod symbols;
+#[cfg(test)]
+pub(crate) mod test_support;
 pub mod wire;

@@ -76,3 +76,6 @@ impl InputProgress {
         (records, self.delivered.bytes.load(Ordering::Relaxed))
     }
 }
+
+#[cfg(test)]
+mod tests;

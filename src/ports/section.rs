@@ -366,3 +366,6 @@ pub fn suggestion<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Strin
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map_or_else(String::new, |(_, known)| format!(", did you mean `{known}`?"))
 }
+
+#[cfg(test)]
+mod tests;

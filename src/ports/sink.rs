@@ -128,3 +128,6 @@ impl<'r> Outgoing<'r> {
         self.shared.get_or_init(|| Bytes::copy_from_slice(self.bytes)).clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

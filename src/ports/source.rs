@@ -188,3 +188,6 @@ pub fn refuse_foreign(section: &mut Section<'_>, settings: &[(&'static str, bool
 pub fn not_in_this_build(what: &str, feature: &str) -> String {
     format!("{what} is not in this build; it needs the cargo feature `{feature}`")
 }
+
+#[cfg(test)]
+mod tests;

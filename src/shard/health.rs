@@ -267,3 +267,6 @@ impl SymbolBoard {
         now.saturating_sub(oldest)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,3 +88,6 @@ impl Publisher {
         self.connected.iter_mut().chain(&mut self.sinks)
     }
 }
+
+#[cfg(test)]
+mod tests;

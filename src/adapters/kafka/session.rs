@@ -84,6 +84,8 @@ pub(super) fn clear(shards: &[IntakeSender<Command>]) -> Result<(), IntakeClosed
     for shard in shards {
         shard.command(Command::Clear { answer: answer.clone() })?;
     }
+    // A shard that ends without an answer is noticed at once.
+    drop(answer);
     for _ in shards {
         answers.recv_timeout(SHARD_TIMEOUT).map_err(|_| IntakeClosed)?;
     }
@@ -252,3 +254,6 @@ impl<'s> Session<'s> {
 fn shard_of(shards: &[IntakeSender<Command>], id: PartitionId) -> &IntakeSender<Command> {
     &shards[id.0 as usize % shards.len()]
 }
+
+#[cfg(test)]
+mod tests;

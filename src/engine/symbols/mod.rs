@@ -16,6 +16,8 @@ mod rest;
 mod sliding;
 mod symbol;
 mod tally;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;

@@ -209,9 +209,14 @@ impl Reloader {
             let command = Command::Sample { count_max: WINDOWS_TRIED, answer: answer.clone() };
             shard.command(command).map_err(|_| ending())?;
         }
+        // A shard that ends without an answer is noticed at once.
+        drop(answer);
         let mut windows = Vec::new();
         for _ in &self.shards {
-            windows.extend(answers.recv_timeout(SHARD_TIMEOUT).map_err(|_| late())?);
+            windows.extend(answers.recv_timeout(SHARD_TIMEOUT).map_err(|error| match error {
+                RecvTimeoutError::Timeout => late(),
+                RecvTimeoutError::Disconnected => ending(),
+            })?);
         }
         Ok(windows)
     }
@@ -251,3 +256,6 @@ fn late() -> Outcome {
 fn torn() -> Outcome {
     Outcome::Fatal { reason: "a shard ended while the models changed over".to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -316,3 +316,6 @@ impl Work {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

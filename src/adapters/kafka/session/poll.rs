@@ -94,7 +94,7 @@ fn deliver(
     hand_over(shards, assigned, record, FULL_PATIENCE)
 }
 
-fn hand_over(
+pub(super) fn hand_over(
     shards: &[IntakeSender<Command>],
     assigned: &mut Assigned,
     record: Record,

@@ -1,0 +1,255 @@
+//! Tests of the rounds, with a time that the test chooses: it begins each round itself.
+
+use super::*;
+use crate::engine::model::manifest::Mode;
+use crate::engine::symbols::Pushed;
+use crate::engine::test_support::{bundle, tick, time};
+use crate::shard::test_support::pipeline;
+
+/// Ticks come every ten seconds, and there is no other limit.
+const LIMITS: HealthLimits = HealthLimits {
+    quiet_min: Duration::ZERO,
+    stale_min: Duration::ZERO,
+    stale_waits: 3,
+    first_wait: Duration::from_secs(10),
+};
+
+struct Trial {
+    pipeline: crate::engine::pipeline::Pipeline,
+    watch: HealthWatch,
+    page: watch::Receiver<Arc<SymbolPage>>,
+}
+
+fn at(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+impl Trial {
+    fn new() -> Self {
+        let metrics = HealthMetrics::register(&Registry::new()).unwrap();
+        let feed = Box::new(|| FeedLink::Connected);
+        let (watch, page) = HealthWatch::new(feed, LIMITS, metrics, Stopwatch::start());
+        let mut settings = crate::shard::test_support::settings();
+        settings.limits.symbols_max = 10_000;
+        let runtime = crate::engine::test_support::NullRuntime;
+        let bundle = bundle(&[Mode::Full]);
+        let pipeline =
+            crate::engine::pipeline::Pipeline::build(&bundle, &runtime, &settings).unwrap();
+        Self { pipeline, watch, page }
+    }
+
+    fn hear(&mut self, symbol: &str, seconds: u64) {
+        let engine = self.pipeline.engine_mut();
+        engine.set_now(at(seconds));
+        let pushed = engine.push(&tick(symbol, seconds as i64, 1.0), None);
+        assert_eq!(pushed, Pushed::Taken);
+        engine.infer(crate::engine::symbols::Haste::Throughput, &mut Vec::new()).unwrap();
+    }
+
+    fn begin(&mut self, seconds: u64, feed: FeedLink) {
+        let round = self.watch.begin();
+        self.watch.round = Some(Round { now: at(seconds), feed, ..round });
+    }
+
+    fn turn(&mut self) {
+        self.watch.turn(self.pipeline.engine_mut());
+    }
+
+    /// A round of one slice.
+    fn judge(&mut self, seconds: u64, feed: FeedLink) {
+        self.begin(seconds, feed);
+        self.turn();
+        assert!(self.watch.round.is_none(), "one slice is enough");
+    }
+
+    fn page(&self) -> Arc<SymbolPage> {
+        Arc::clone(&self.page.borrow())
+    }
+
+    /// The symbols of the page, each with how it is.
+    fn healths(&self) -> Vec<(String, Health)> {
+        let page = self.page();
+        page.rows.iter().map(|row| (row.symbol.as_str().to_owned(), row.health)).collect()
+    }
+
+    fn counts(&self) -> [i64; 4] {
+        self.watch.metrics.symbols.each_ref().map(IntGauge::get)
+    }
+
+    fn changes(&self) -> [u64; 4] {
+        self.watch.metrics.changes.each_ref().map(IntCounter::get)
+    }
+}
+
+#[test]
+fn a_round_judges_every_symbol_by_its_own_silence() {
+    let mut trial = Trial::new();
+    trial.hear("quiet", 80);
+    trial.hear("stale", 50);
+    trial.hear("live", 95);
+    trial.judge(100, FeedLink::Connected);
+    let health = |name: &str, health| (name.to_owned(), health);
+    let expected = [
+        health("quiet", Health::Quiet),
+        health("stale", Health::Stale),
+        health("live", Health::Live),
+    ];
+    assert_eq!(trial.healths(), expected);
+    assert_eq!(trial.counts(), [1, 1, 1, 0]);
+    let row = trial.page().rows[0].clone();
+    assert_eq!((row.newest_tick, row.steps, row.window), (Some(time(80)), 1, 0));
+    // The feed is gone: nothing can come from any of them.
+    trial.judge(101, FeedLink::Lost);
+    assert!(trial.healths().iter().all(|(_, health)| *health == Health::Dead));
+    assert_eq!(trial.counts(), [0, 0, 0, 3]);
+}
+
+#[test]
+fn changes_are_counted_by_what_a_symbol_became() {
+    let mut trial = Trial::new();
+    trial.hear("A", 0);
+    trial.hear("B", 0);
+    for (seconds, feed, changes) in [
+        // A symbol begins live, which is no change.
+        (5, FeedLink::Connected, [0, 0, 0, 0]),
+        (20, FeedLink::Connected, [0, 2, 0, 0]),
+        (21, FeedLink::Connected, [0, 2, 0, 0]),
+        (40, FeedLink::Connected, [0, 2, 2, 0]),
+        (41, FeedLink::Lost, [0, 2, 2, 2]),
+        (42, FeedLink::Connected, [0, 2, 4, 2]),
+    ] {
+        trial.judge(seconds, feed);
+        assert_eq!(trial.changes(), changes, "at second {seconds}");
+    }
+    trial.hear("A", 43);
+    trial.judge(44, FeedLink::Connected);
+    assert_eq!(trial.changes(), [1, 2, 4, 2]);
+    assert_eq!(trial.counts(), [1, 0, 1, 0]);
+}
+
+#[test]
+fn a_page_is_replaced_after_the_last_slice_only() {
+    let mut trial = Trial::new();
+    let count = 2 * SLICE + 1;
+    for index in 0..count {
+        trial.hear(&format!("S{index}"), 1);
+    }
+    trial.judge_all(2);
+    let first = trial.page();
+    assert_eq!((first.rows.len(), first.at), (count, at(2)));
+    trial.begin(100, FeedLink::Connected);
+    for judged in [SLICE, 2 * SLICE] {
+        trial.turn();
+        let round = trial.watch.round.as_ref().unwrap();
+        assert_eq!((round.next, round.rows.len()), (judged, judged));
+        assert!(Arc::ptr_eq(&first, &trial.page()), "the previous page stays until the end");
+        assert_eq!(trial.counts(), [count as i64, 0, 0, 0], "and so do the counts");
+        assert_eq!(trial.watch.patience(), Duration::ZERO, "the next slice waits for nothing");
+    }
+    // One that comes meanwhile belongs to the same round.
+    trial.hear("late", 100);
+    trial.turn();
+    assert!(trial.watch.round.is_none());
+    let second = trial.page();
+    assert_eq!((second.rows.len(), second.at), (count + 1, at(100)));
+    let names: std::collections::BTreeSet<_> =
+        second.rows.iter().map(|row| row.symbol.as_str().to_owned()).collect();
+    assert_eq!(names.len(), count + 1, "each symbol once");
+    assert_eq!(trial.counts(), [1, 0, count as i64, 0]);
+}
+
+impl Trial {
+    /// A round of as many slices as it takes.
+    fn judge_all(&mut self, seconds: u64) {
+        self.begin(seconds, FeedLink::Connected);
+        while self.watch.round.is_some() {
+            self.turn();
+        }
+    }
+}
+
+#[test]
+fn the_next_round_is_not_due_before_its_time() {
+    let mut trial = Trial::new();
+    assert_eq!(trial.watch.patience(), Duration::ZERO, "the first is due at once");
+    trial.turn();
+    let begun = trial.watch.begun.unwrap();
+    let page = trial.page();
+    // As if the newest round had begun an hour from now.
+    trial.watch.begun = Some(begun + at(3600));
+    assert!(trial.watch.patience() > at(3590));
+    trial.turn();
+    assert!(Arc::ptr_eq(&page, &trial.page()), "there was no round");
+    trial.watch.begun = None;
+    trial.turn();
+    assert!(!Arc::ptr_eq(&page, &trial.page()));
+}
+
+#[test]
+fn a_log_line_is_written_for_a_change_and_not_too_often() {
+    let mut trial = Trial::new();
+    trial.hear("A", 0);
+    trial.hear("B", 90);
+    let mut logged = |seconds, feed| {
+        trial.judge(seconds, feed);
+        (trial.watch.logged_at, trial.watch.logged)
+    };
+    assert_eq!(logged(9, FeedLink::Connected), (None, [0; 4]), "nothing is wrong");
+    assert_eq!(logged(20, FeedLink::Connected), (None, [0; 4]), "quiet is no news");
+    assert_eq!(logged(100, FeedLink::Connected), (Some(at(100)), [1, 0, 1, 0]));
+    assert_eq!(logged(109, FeedLink::Lost), (Some(at(100)), [1, 0, 1, 0]), "too soon");
+    assert_eq!(logged(110, FeedLink::Lost), (Some(at(110)), [0, 0, 0, 2]));
+    assert_eq!(logged(130, FeedLink::Lost), (Some(at(110)), [0, 0, 0, 2]), "nothing is new");
+    assert_eq!(logged(131, FeedLink::Connected).0, Some(at(131)), "they are heard again");
+}
+
+#[test]
+fn a_round_names_a_symbol_that_fell_silent() {
+    let mut trial = Trial::new();
+    trial.hear("A", 0);
+    trial.hear("B", 100);
+    trial.begin(100, FeedLink::Connected);
+    let mut round = trial.watch.round.take().unwrap();
+    trial.watch.judge(&mut round, trial.pipeline.engine_mut(), 0..2);
+    assert_eq!(round.sample.unwrap().as_str(), "A");
+    // A symbol that stays stale is reported once.
+    trial.begin(100, FeedLink::Connected);
+    let mut round = trial.watch.round.take().unwrap();
+    trial.watch.judge(&mut round, trial.pipeline.engine_mut(), 0..2);
+    assert_eq!(round.sample, None);
+}
+
+#[test]
+fn a_board_has_the_pages_of_all_shards_in_order() {
+    let clock = Stopwatch::start();
+    let mut trials = [Trial::new(), Trial::new()];
+    for (trial, symbol) in trials.iter_mut().zip(["A", "B"]) {
+        trial.hear(symbol, 0);
+        trial.judge(0, FeedLink::Connected);
+    }
+    let pages = trials.iter().map(|trial| trial.page.clone()).collect();
+    let board = SymbolBoard::new(pages, clock, 7);
+    let mut names = Vec::new();
+    let before = clock.elapsed();
+    let age = board.read(|row| names.push(row.symbol.as_str().to_owned()));
+    assert_eq!(names, ["A", "B"]);
+    assert!(age >= before, "{age:?}, and the oldest page is of second 0");
+    assert_eq!(board.window_steps(), 7);
+}
+
+#[test]
+fn a_shard_shows_its_symbols_by_itself() {
+    use crate::shard::test_support::{queue, record, shard_of};
+
+    let (intake, receiver) = queue(100);
+    for symbol in ["A", "B"] {
+        intake.record_within(record(symbol, 0), Duration::ZERO).unwrap();
+    }
+    drop(intake);
+    let Trial { watch, page, .. } = Trial::new();
+    let shard = shard_of(pipeline(&bundle(&[Mode::Full])), receiver, Vec::new(), 100);
+    shard.watched(watch).run().unwrap();
+    let page = Arc::clone(&page.borrow());
+    let names: Vec<_> = page.rows.iter().map(|row| row.symbol.as_str()).collect();
+    assert_eq!(names, ["A", "B"]);
+}
