@@ -246,7 +246,7 @@ impl Show {
                     eprintln!("{}", self.text(epoch.number, epoch.training_loss));
                 }
             }
-            Progress::Session(_) => {}
+            Progress::State(_) => {}
         }
         ControlFlow::Continue(())
     }

@@ -15,7 +15,7 @@ use crate::net::dial::{Dialer, Proxies, TlsFiles};
 use crate::net::dial::{Header, Secret};
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::shutdown::StopSignals;
-use crate::tools::watch::{Session, Summary, Target, View, WatchError, dial_options};
+use crate::tools::watch::{Summary, Target, View, WatchError, WatchRun, dial_options};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -94,7 +94,7 @@ pub(super) struct WatchArgs {
 pub(super) fn run(args: &WatchArgs) -> Result<(), Exit> {
     let target = target(args)?;
     let &WatchArgs { seconds, until_closed, summary, json, connect_seconds, .. } = args;
-    let session = Session {
+    let watch_run = WatchRun {
         target: target.clone(),
         dialer: dialer(args, &target)?,
         connect_max: Duration::from_secs(connect_seconds),
@@ -110,7 +110,7 @@ pub(super) fn run(args: &WatchArgs) -> Result<(), Exit> {
             .map_err(Exit::while_doing(Failure::Internal, "listen for signals"))?;
         let stop = signals.first();
         let output = BufWriter::with_capacity(64 << 10, std::io::stdout());
-        Ok::<_, Exit>(session.run(output, view(json), stop).await)
+        Ok::<_, Exit>(watch_run.run(output, view(json), stop).await)
     })?;
     // A client that still waits for its cluster is not waited for.
     runtime.shutdown_background();
@@ -213,7 +213,7 @@ fn seconds(elapsed: Duration) -> String {
     if seconds < 9.95 { format!("{seconds:.1} s") } else { format!("{seconds:.0} s") }
 }
 
-/// The exit: no forecast is a failure, however the session ended.
+/// The exit: no forecast is a failure, however the run ended.
 fn judge(seen: &Summary, outcome: Result<(), WatchError>, target: &Target) -> Result<(), Exit> {
     outcome.map_err(|error| {
         let failure = if error.is_temporary() { Failure::Temporary } else { Failure::Usage };

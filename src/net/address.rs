@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 /// `ws://host[:port][/path][?query]`, with or without a user; `wss://` with TLS.
 #[derive(Clone, PartialEq, Eq)]
-pub struct FeedUrl(String);
+pub struct WebSocketUrl(String);
 
 /// Where an address leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +26,9 @@ pub struct Endpoint<'a> {
 /// Why a text is no address of a feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be ws://host:port/path or wss://host:port/path")]
-pub struct FeedUrlError;
+pub struct WebSocketUrlError;
 
-impl FeedUrl {
+impl WebSocketUrl {
     /// An address that nothing answers on, in place of one that is wrong, so that the other
     /// problems of a configuration are found as well.
     pub fn nowhere() -> Self {
@@ -84,16 +84,16 @@ fn endpoint(text: &str) -> Option<Endpoint<'_>> {
     (!host.is_empty()).then_some(Endpoint { encrypted, host, port, user })
 }
 
-impl FromStr for FeedUrl {
-    type Err = FeedUrlError;
+impl FromStr for WebSocketUrl {
+    type Err = WebSocketUrlError;
 
-    fn from_str(text: &str) -> Result<Self, FeedUrlError> {
+    fn from_str(text: &str) -> Result<Self, WebSocketUrlError> {
         let plain = text.chars().all(|c| c.is_ascii_graphic());
-        endpoint(text).filter(|_| plain).map(|_| Self(text.to_owned())).ok_or(FeedUrlError)
+        endpoint(text).filter(|_| plain).map(|_| Self(text.to_owned())).ok_or(WebSocketUrlError)
     }
 }
 
-impl fmt::Display for FeedUrl {
+impl fmt::Display for WebSocketUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         // As it was written, without what may be secret.
         let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
@@ -103,7 +103,7 @@ impl fmt::Display for FeedUrl {
     }
 }
 
-impl fmt::Debug for FeedUrl {
+impl fmt::Debug for WebSocketUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, formatter)
     }
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn printing_shows_neither_user_nor_path_nor_query() {
         let text = "ws://user:hunter2@127.0.0.1:9631/stream/s3cret?key=s3cret";
-        let url: FeedUrl = text.parse().unwrap();
+        let url: WebSocketUrl = text.parse().unwrap();
         assert_eq!(url.to_string(), "ws://127.0.0.1:9631");
         assert_eq!(format!("{url:?}"), "ws://127.0.0.1:9631");
         assert_eq!(url.secret(), text);
@@ -125,10 +125,10 @@ mod tests {
     #[test]
     fn takes_addresses_and_refuses_the_rest() {
         for text in ["ws://localhost", "wss://[::1]:2/x", "ws://[::1]", "ws://h:65535?a=b"] {
-            assert!(text.parse::<FeedUrl>().is_ok(), "{text}");
+            assert!(text.parse::<WebSocketUrl>().is_ok(), "{text}");
         }
         for text in ["", "http://h", "ws://", "ws://:1", "ws://h:x", "ws://h:70000", "ws://a b"] {
-            assert_eq!(text.parse::<FeedUrl>(), Err(FeedUrlError), "{text}");
+            assert_eq!(text.parse::<WebSocketUrl>(), Err(WebSocketUrlError), "{text}");
         }
     }
 
@@ -141,7 +141,7 @@ mod tests {
             ("wss://[::1]", true, "::1", 443, None, "[::1]:443"),
             ("ws://[::1]:2", false, "::1", 2, None, "[::1]:2"),
         ] {
-            let url: FeedUrl = text.parse().unwrap();
+            let url: WebSocketUrl = text.parse().unwrap();
             let endpoint = Endpoint { encrypted, host, port, user };
             assert_eq!(url.endpoint(), endpoint, "{text}");
             assert_eq!(endpoint.authority(), authority);

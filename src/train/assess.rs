@@ -8,7 +8,7 @@
 use super::baseline::Baselines;
 use super::config::TrainConfig;
 use super::dataset::{Dataset, Part};
-use super::evaluate::{Kind, Outcomes, Terms, evaluate, interval};
+use super::evaluate::{Outcomes, TargetKind, Terms, evaluate, interval};
 use super::network::Network;
 use crate::core::features::{ScalerError, SingleScaler};
 use crate::engine::model::manifest::Evaluation;
@@ -54,7 +54,7 @@ pub fn assess(
     };
     let (validation, test) = (seen(&dataset.validation), seen(&dataset.test));
     let terms = Terms {
-        kind: Kind::of(&config.target),
+        kind: TargetKind::of(&config.target),
         horizon_steps: config.horizon_steps,
         interval: interval(&validation.1, config.coverage),
         signal: config.signal,

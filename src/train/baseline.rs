@@ -10,7 +10,7 @@
 use super::dataset::Part;
 use super::statistics::mean;
 use super::windows::Windows;
-use crate::core::score::Kind;
+use crate::core::score::TargetKind;
 
 /// The ridge penalty of the linear model as a share of the mean variance of its columns: large
 /// enough to solve for columns that repeat each other, too small to matter otherwise.
@@ -22,7 +22,7 @@ const COLUMNS_MAX: usize = 600;
 /// The simple forecasters, fitted.
 #[derive(Clone, Debug)]
 pub struct Baselines {
-    kind: Kind,
+    kind: TargetKind,
     /// Mean of the truths, or of their changes where values drift.
     drift: f64,
     linear: LinearModel,
@@ -41,14 +41,14 @@ pub struct BaselineForecasts {
 
 impl Baselines {
     /// Fits them to the training part.
-    pub fn fit(training: &Part, kind: Kind) -> Self {
+    pub fn fit(training: &Part, kind: TargetKind) -> Self {
         let truths: Vec<f64> = training.examples.iter().map(|example| example.truth).collect();
         let drift = match kind {
-            Kind::Level => {
+            TargetKind::Level => {
                 let changes = training.examples.iter().map(|e| e.truth - e.persistence);
                 mean(&changes.collect::<Vec<_>>())
             }
-            Kind::Change | Kind::Amount | Kind::Probability => mean(&truths),
+            TargetKind::Change | TargetKind::Amount | TargetKind::Probability => mean(&truths),
         };
         Self { kind, drift, linear: LinearModel::fit(&training.windows, &truths) }
     }
@@ -56,7 +56,7 @@ impl Baselines {
     /// Their forecasts for a part.
     pub fn forecast(&self, part: &Part) -> BaselineForecasts {
         let persistence = || part.examples.iter().map(|example| example.persistence);
-        let base = |last: f64| if self.kind == Kind::Level { last } else { 0.0 };
+        let base = |last: f64| if self.kind == TargetKind::Level { last } else { 0.0 };
         let windows = (0..part.windows.len()).map(|at| part.windows.window(at));
         BaselineForecasts {
             persistence: persistence().collect(),
@@ -68,9 +68,9 @@ impl Baselines {
     /// A line leaves the range of probabilities and sizes; its forecasts do not.
     fn possible(&self, value: f64) -> f64 {
         match self.kind {
-            Kind::Probability => value.clamp(0.0, 1.0),
-            Kind::Amount => value.max(0.0),
-            Kind::Change | Kind::Level => value,
+            TargetKind::Probability => value.clamp(0.0, 1.0),
+            TargetKind::Amount => value.max(0.0),
+            TargetKind::Change | TargetKind::Level => value,
         }
     }
 }
@@ -245,11 +245,11 @@ mod tests {
         let training = part(windows(3, 1), &truths, &lasts);
         let later = part(windows(1, 1), &[f64::NAN], &[10.0]);
         let forecast = |kind| Baselines::fit(&training, kind).forecast(&later);
-        assert_eq!(forecast(Kind::Change).persistence, [10.0]);
-        assert_eq!(forecast(Kind::Change).drift, [5.0]);
-        assert_eq!(forecast(Kind::Level).drift, [10.0 + 5.0 / 3.0]);
-        assert!((0.0..=1.0).contains(&forecast(Kind::Probability).linear[0]));
+        assert_eq!(forecast(TargetKind::Change).persistence, [10.0]);
+        assert_eq!(forecast(TargetKind::Change).drift, [5.0]);
+        assert_eq!(forecast(TargetKind::Level).drift, [10.0 + 5.0 / 3.0]);
+        assert!((0.0..=1.0).contains(&forecast(TargetKind::Probability).linear[0]));
         let sinking = part(windows(3, 1), &[-3.0, -5.0, -7.0], &lasts);
-        assert_eq!(Baselines::fit(&sinking, Kind::Amount).forecast(&later).linear, [0.0]);
+        assert_eq!(Baselines::fit(&sinking, TargetKind::Amount).forecast(&later).linear, [0.0]);
     }
 }

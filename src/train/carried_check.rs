@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::carried::predict;
-use super::fit::{Examples, Fit, Labelled, Progress, Recipe, Session, fit, resume};
+use super::fit::{Examples, Fit, FitState, Labelled, Progress, Recipe, fit, resume};
 use super::network::{Activation, Architecture, DenseShape, LstmShape, Network};
 use super::random::{Purpose, Random};
 use super::sequences::{Place, Sequences};
@@ -127,11 +127,11 @@ fn a_session_goes_on_as_if_it_had_never_stopped() {
     let network = network(0.2);
     let recipe = Recipe { batch: 2, epochs: 5, ..recipe() };
     let whole = fitted(&latch, &network, &recipe);
-    let mut kept: Option<Session> = None;
+    let mut kept: Option<FitState> = None;
     let mut keep = |progress: Progress| {
         match progress {
-            Progress::Session(session) if session.epochs().len() == 2 => {
-                kept = Some(session.clone());
+            Progress::State(state) if state.epochs().len() == 2 => {
+                kept = Some(state.clone());
             }
             Progress::Batch { epoch: 3, done: 2, .. } => return ControlFlow::Break(()),
             _ => {}

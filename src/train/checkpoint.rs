@@ -1,10 +1,10 @@
-//! A session on disk, so that a fit survives the end of its process.
+//! A state on disk, so that a fit survives the end of its process.
 //!
 //! Owns: the file: a word that names the format, a fingerprint of everything that the fit depends
-//! on, the session in little-endian numbers, and a SHA-256 of all that.
+//! on, the state in little-endian numbers, and a SHA-256 of all that.
 //!
-//! Promises: a file is the whole session of one epoch or it is refused: it is written beside its
-//! place, flushed and renamed. Every number comes back with its bits. A session of another recipe,
+//! Promises: a file is the whole state of one epoch or it is refused: it is written beside its
+//! place, flushed and renamed. Every number comes back with its bits. A state of another recipe,
 //! network, history or release is refused by its fingerprint.
 //!
 //! Never: decides when to write or what to fit.
@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::adam::Adam;
-use super::fit::{Best, Epoch, Session};
+use super::fit::{Best, Epoch, FitState};
 use super::random::Random;
 
 const MAGIC: &[u8] = b"tickcast.checkpoint.1\n";
@@ -26,7 +26,7 @@ const HASH_BYTES: usize = 32;
 /// SHA-256 of what a fit depends on.
 pub type Fingerprint = [u8; HASH_BYTES];
 
-/// Why there is no session, or none was kept.
+/// Why there is no state, or none was kept.
 #[derive(Debug, Error)]
 pub enum CheckpointError {
     /// The system does not give the file or take it.
@@ -57,11 +57,11 @@ pub enum CheckpointError {
     },
 }
 
-/// Writes the session to `path`, which then holds either the old one or this one, whatever happens.
+/// Writes the state to `path`, which then holds either the old one or this one, whatever happens.
 ///
 /// # Errors
 /// [`CheckpointError::Io`].
-pub fn save(path: &Path, run: Fingerprint, session: &Session) -> Result<(), CheckpointError> {
+pub fn save(path: &Path, run: Fingerprint, state: &FitState) -> Result<(), CheckpointError> {
     let failed =
         |action| move |source| CheckpointError::Io { path: path.to_owned(), action, source };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -69,31 +69,31 @@ pub fn save(path: &Path, run: Fingerprint, session: &Session) -> Result<(), Chec
     fs::create_dir_all(folder).map_err(failed("create its folder"))?;
     let fresh = path.with_extension("new");
     let mut file = fs::File::create(&fresh).map_err(failed("create"))?;
-    file.write_all(&encode(run, session)).map_err(failed("write"))?;
+    file.write_all(&encode(run, state)).map_err(failed("write"))?;
     file.sync_all().map_err(failed("flush"))?;
     fs::rename(&fresh, path).map_err(failed("rename"))?;
     fs::File::open(folder).and_then(|f| f.sync_all()).map_err(failed("flush its folder"))
 }
 
-/// Reads the session of this run.
+/// Reads the state of this run.
 ///
 /// # Errors
 /// [`CheckpointError`], also where there is no file.
-pub fn load(path: &Path, run: Fingerprint) -> Result<Session, CheckpointError> {
+pub fn load(path: &Path, run: Fingerprint) -> Result<FitState, CheckpointError> {
     let path = path.to_owned();
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
         Err(source) => return Err(CheckpointError::Io { path, action: "read", source }),
     };
-    let Some((written_by, session)) = decode(&bytes) else {
+    let Some((written_by, state)) = decode(&bytes) else {
         return Err(CheckpointError::Damaged { path });
     };
-    if written_by != run { Err(CheckpointError::Foreign { path }) } else { Ok(session) }
+    if written_by != run { Err(CheckpointError::Foreign { path }) } else { Ok(state) }
 }
 
-fn encode(run: Fingerprint, session: &Session) -> Vec<u8> {
+fn encode(run: Fingerprint, state: &FitState) -> Vec<u8> {
     // Taken apart in full, so that a new field cannot be forgotten.
-    let Session { parameters, adam, order, order_stream, dropout_stream, best, epochs } = session;
+    let FitState { parameters, adam, order, order_stream, dropout_stream, best, epochs } = state;
     let mut writer = Writer(MAGIC.to_vec());
     writer.0.extend_from_slice(&run);
     writer.floats(parameters);
@@ -127,7 +127,7 @@ fn encode(run: Fingerprint, session: &Session) -> Vec<u8> {
 }
 
 /// `None` where the bytes are not what `encode` gives.
-fn decode(bytes: &[u8]) -> Option<(Fingerprint, Session)> {
+fn decode(bytes: &[u8]) -> Option<(Fingerprint, FitState)> {
     let (body, hash) = bytes.split_at_checked(bytes.len().checked_sub(HASH_BYTES)?)?;
     if Sha256::digest(body)[..] != *hash {
         return None;
@@ -156,8 +156,8 @@ fn decode(bytes: &[u8]) -> Option<(Fingerprint, Session)> {
         })
     });
     let epochs = epochs.collect::<Option<_>>()?;
-    let session = Session { parameters, adam, order, order_stream, dropout_stream, best, epochs };
-    reader.0.is_empty().then_some((run, session))
+    let state = FitState { parameters, adam, order, order_stream, dropout_stream, best, epochs };
+    reader.0.is_empty().then_some((run, state))
 }
 
 struct Writer(Vec<u8>);
@@ -210,7 +210,7 @@ mod tests {
     use super::super::random::Purpose;
     use super::*;
 
-    fn session() -> Session {
+    fn state() -> FitState {
         let mut adam = Adam::new(0.25, 3);
         let mut parameters = vec![1.0, -0.0, f32::MIN_POSITIVE / 2.0];
         adam.step(&mut parameters, &[0.1, 0.2, 0.3]);
@@ -221,7 +221,7 @@ mod tests {
             validation_absolute_error: 1e-300,
             best,
         };
-        Session {
+        FitState {
             best: Best { parameters: vec![0.5, 0.25, 3.0], epoch: 1, loss: 0.1 + 0.2 },
             parameters,
             adam,
@@ -236,18 +236,18 @@ mod tests {
     fn a_session_comes_back_with_every_bit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/run.checkpoint");
-        save(&path, [7; 32], &session()).unwrap();
-        save(&path, [7; 32], &session()).unwrap();
+        save(&path, [7; 32], &state()).unwrap();
+        save(&path, [7; 32], &state()).unwrap();
         let back = load(&path, [7; 32]).unwrap();
-        assert_eq!(back, session());
-        assert_eq!(encode([7; 32], &back), encode([7; 32], &session()), "-0 is not 0");
+        assert_eq!(back, state());
+        assert_eq!(encode([7; 32], &back), encode([7; 32], &state()), "-0 is not 0");
         let files = fs::read_dir(path.parent().unwrap()).unwrap().count();
         assert_eq!(files, 1, "nothing is left beside it");
     }
 
     #[test]
     fn every_damaged_byte_and_every_missing_one_is_seen() {
-        let whole = encode([7; 32], &session());
+        let whole = encode([7; 32], &state());
         assert!(decode(&whole).is_some());
         for at in 0..whole.len() {
             let mut damaged = whole.clone();
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_file_with_a_right_hash_and_wrong_lengths_is_refused() {
-        let whole = encode([7; 32], &session());
+        let whole = encode([7; 32], &state());
         let mut body = whole[..whole.len() - HASH_BYTES].to_vec();
         let length = MAGIC.len() + HASH_BYTES;
         body[length..length + 8].copy_from_slice(&u64::MAX.to_le_bytes());
@@ -272,7 +272,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.checkpoint");
         assert!(matches!(load(&path, [7; 32]), Err(CheckpointError::Io { action: "read", .. })));
-        save(&path, [7; 32], &session()).unwrap();
+        save(&path, [7; 32], &state()).unwrap();
         assert!(matches!(load(&path, [8; 32]), Err(CheckpointError::Foreign { .. })));
         fs::write(&path, b"no").unwrap();
         assert!(matches!(load(&path, [7; 32]), Err(CheckpointError::Damaged { .. })));

@@ -25,7 +25,7 @@ use crate::engine::model::manifest::{
     BaselineFigures, Evaluation, ProbabilityFigures, SignalFigures, SignalsFigures,
 };
 
-pub use crate::core::score::Kind;
+pub use crate::core::score::TargetKind;
 
 /// Stretches of the reliability diagram and of the calibration error.
 pub const CALIBRATION_BINS: usize = 10;
@@ -49,7 +49,7 @@ pub struct Outcomes {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Terms {
     /// What the values are like.
-    pub kind: Kind,
+    pub kind: TargetKind,
     /// How many steps ahead they look.
     pub horizon_steps: usize,
     /// The interval around each value.
@@ -97,7 +97,7 @@ pub fn evaluate(part: &str, outcomes: &Outcomes, terms: &Terms) -> Evaluation {
             against("drift", &baselines.drift, outcomes, terms),
             against("linear", &baselines.linear, outcomes, terms),
         ],
-        probability: (terms.kind == Kind::Probability).then(|| {
+        probability: (terms.kind == TargetKind::Probability).then(|| {
             let bins = reliability(values, truths, CALIBRATION_BINS);
             ProbabilityFigures {
                 brier_score: root_mean_squared_error(values, truths).powi(2),
@@ -120,7 +120,7 @@ fn against(name: &str, forecasts: &[f64], outcomes: &Outcomes, terms: &Terms) ->
     let (model, baseline) = (losses(values), losses(forecasts));
     let skill = skill(&model, &baseline, terms.horizon_steps);
     let comparison = diebold_mariano(&model, &baseline, terms.horizon_steps);
-    let is_probability = terms.kind == Kind::Probability;
+    let is_probability = terms.kind == TargetKind::Probability;
     BaselineFigures {
         name: name.to_owned(),
         mean_absolute_error: mean_absolute_error(forecasts, truths),
@@ -168,7 +168,7 @@ fn figures(detection: Detection) -> SignalFigures {
 /// The comparison in a few words: `does not beat persistence, p = 0.41`. Where persistence is
 /// beaten and another baseline is not, that one is named as well, for persistence may be easy prey:
 /// `beats persistence, p < 0.001, but does not beat drift, p = 0.16`.
-pub fn headline(test: &Evaluation, kind: Kind) -> String {
+pub fn headline(test: &Evaluation, kind: TargetKind) -> String {
     let say = |against: &BaselineFigures| {
         let name = spoken(&against.name, kind);
         format!("{} {name}, {}", claim(against), p_value(against.p_value))
@@ -185,7 +185,7 @@ pub fn headline(test: &Evaluation, kind: Kind) -> String {
 }
 
 /// The test part in one sentence; `coverage` is what the interval was made to hold.
-pub fn verdict(test: &Evaluation, kind: Kind, coverage: f64) -> String {
+pub fn verdict(test: &Evaluation, kind: TargetKind, coverage: f64) -> String {
     let mut said = "";
     let mut comparisons = Vec::new();
     for against in &test.baselines {
@@ -204,7 +204,7 @@ pub fn verdict(test: &Evaluation, kind: Kind, coverage: f64) -> String {
     let mut text =
         format!("On {} untouched forecasts the model {}", test.forecasts, listed(&comparisons));
     // The direction of a size or of a value says little: after a large one a smaller one is likely.
-    if let (Kind::Change | Kind::Probability, Some([low, high])) =
+    if let (TargetKind::Change | TargetKind::Probability, Some([low, high])) =
         (kind, test.directional_accuracy_95)
     {
         text += &format!(
@@ -239,11 +239,11 @@ fn claim(against: &BaselineFigures) -> &'static str {
 }
 
 /// The baseline's name in a sentence.
-fn spoken(name: &str, kind: Kind) -> &str {
+fn spoken(name: &str, kind: TargetKind) -> &str {
     match (name, kind) {
         ("linear", _) => "the linear model",
         // The mean of truths that are 0 or 1.
-        ("drift", Kind::Probability) => "the base rate",
+        ("drift", TargetKind::Probability) => "the base rate",
         _ => name,
     }
 }
@@ -279,7 +279,7 @@ mod tests {
         Outcomes { values: values.to_vec(), truths: truths.to_vec(), times, baselines }
     }
 
-    fn terms(kind: Kind, half_width: f64) -> Terms {
+    fn terms(kind: TargetKind, half_width: f64) -> Terms {
         Terms {
             kind,
             horizon_steps: 1,
@@ -297,7 +297,7 @@ mod tests {
     fn figures_have_their_hand_computed_values() {
         let mut outcomes = outcomes(&[0.1, -0.1, 0.2, 0.1], &[0.2, 0.1, 0.0, 0.1]);
         outcomes.baselines.drift = vec![0.1; 4];
-        let figures = evaluate("test", &outcomes, &terms(Kind::Change, 0.15));
+        let figures = evaluate("test", &outcomes, &terms(TargetKind::Change, 0.15));
         assert_eq!((figures.part.as_str(), figures.forecasts), ("test", 4));
         // Errors 0.1, 0.2, -0.2, 0; truths 0.2, 0.1, 0, 0.1.
         close(figures.mean_absolute_error, 0.125);
@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn probabilities_have_scores_of_their_own() {
         let outcomes = outcomes(&[0.9, 0.2, 0.6], &[1.0, 0.0, 0.0]);
-        let figures = evaluate("test", &outcomes, &terms(Kind::Probability, 0.5));
+        let figures = evaluate("test", &outcomes, &terms(TargetKind::Probability, 0.5));
         let probability = figures.probability.unwrap();
         close(probability.brier_score, (0.01 + 0.04 + 0.36) / 3.0);
         close(probability.log_loss, -(0.9_f64 * 0.8 * 0.4).ln() / 3.0);
@@ -339,7 +339,7 @@ mod tests {
     fn the_direction_of_a_value_is_from_the_last_one() {
         let mut outcomes = outcomes(&[11.0, 9.0, 12.0], &[12.0, 8.0, 9.0]);
         outcomes.baselines.persistence = vec![10.0; 3];
-        for kind in [Kind::Level, Kind::Amount] {
+        for kind in [TargetKind::Level, TargetKind::Amount] {
             let figures = evaluate("test", &outcomes, &terms(kind, 1.0));
             close(figures.directional_accuracy, 2.0 / 3.0);
         }
@@ -353,7 +353,7 @@ mod tests {
         let alone = outcomes(&values, &truths);
         let mut thrice = outcomes(&values.repeat(3), &truths.repeat(3));
         thrice.times = alone.times.repeat(3);
-        let terms = terms(Kind::Change, 1.0);
+        let terms = terms(TargetKind::Change, 1.0);
         let (alone, thrice) = (evaluate("test", &alone, &terms), evaluate("test", &thrice, &terms));
         close(thrice.baselines[0].p_value, alone.baselines[0].p_value);
         close(thrice.baselines[0].skill_95[0], alone.baselines[0].skill_95[0]);
@@ -379,7 +379,7 @@ mod tests {
         let mut random = Random::new(1, Purpose::Order);
         let mut draw = |count: usize| -> Vec<f64> { (0..count).map(|_| random.normal()).collect() };
         let interval = interval(&outcomes(&[0.0; 500], &draw(500)), 0.9);
-        let terms = Terms { interval, ..terms(Kind::Change, 0.0) };
+        let terms = Terms { interval, ..terms(TargetKind::Change, 0.0) };
         let fresh = evaluate("test", &outcomes(&[0.0; 5000], &draw(5000)), &terms);
         assert!((fresh.interval_coverage - 0.9).abs() < 0.03, "{}", fresh.interval_coverage);
     }
@@ -399,16 +399,16 @@ mod tests {
             (&wrong, "is worse than", "persistence, p < 0.001"),
         ] {
             let outcomes = outcomes(values, &truths);
-            let figures = evaluate("test", &outcomes, &terms(Kind::Change, 0.02));
-            let text = headline(&figures, Kind::Change);
+            let figures = evaluate("test", &outcomes, &terms(TargetKind::Change, 0.02));
+            let text = headline(&figures, TargetKind::Change);
             assert!(text.starts_with(&format!("{claim} {comparison}")), "{text}");
-            let text = verdict(&figures, Kind::Change, 0.9);
+            let text = verdict(&figures, TargetKind::Change, 0.9);
             let start =
                 format!("On 1000 untouched forecasts the model {claim} persistence (skill ");
             assert!(text.starts_with(&start), "{text}");
             assert!(text.contains(" and the linear model (skill "), "{text}");
             assert!(text.contains("; it gets the direction right in "), "{text}");
-            let text = verdict(&figures, Kind::Amount, 0.9);
+            let text = verdict(&figures, TargetKind::Amount, 0.9);
             assert!(!text.contains("direction"), "{text}");
         }
     }
@@ -420,8 +420,9 @@ mod tests {
         for _ in 0..400 {
             let truths: Vec<f64> = (0..300).map(|_| 0.01 * random.normal()).collect();
             let noise: Vec<f64> = (0..300).map(|_| 1e-4 * random.normal()).collect();
-            let figures = evaluate("test", &outcomes(&noise, &truths), &terms(Kind::Change, 0.02));
-            let text = headline(&figures, Kind::Change);
+            let figures =
+                evaluate("test", &outcomes(&noise, &truths), &terms(TargetKind::Change, 0.02));
+            let text = headline(&figures, TargetKind::Change);
             claims[0] += usize::from(text.starts_with("beats"));
             claims[1] += usize::from(text.starts_with("is worse"));
         }
@@ -440,19 +441,19 @@ mod tests {
         outcomes.baselines.persistence = events[..499].to_vec();
         outcomes.baselines.drift = vec![0.5; 499];
         outcomes.baselines.linear = events[..499].to_vec();
-        let figures = evaluate("test", &outcomes, &terms(Kind::Probability, 0.5));
-        let text = headline(&figures, Kind::Probability);
+        let figures = evaluate("test", &outcomes, &terms(TargetKind::Probability, 0.5));
+        let text = headline(&figures, TargetKind::Probability);
         let start = "beats persistence, p < 0.001, but does not beat the base rate, p = 0.";
         assert!(text.starts_with(start), "{text}");
         let mut figures = figures;
         figures.baselines.remove(1);
-        assert_eq!(headline(&figures, Kind::Probability), "beats persistence, p < 0.001");
+        assert_eq!(headline(&figures, TargetKind::Probability), "beats persistence, p < 0.001");
     }
 
     #[test]
     fn a_claim_needs_the_test_and_the_whole_interval() {
         let outcomes = outcomes(&[0.1, 0.2], &[0.1, 0.3]);
-        let figures = evaluate("test", &outcomes, &terms(Kind::Change, 0.1));
+        let figures = evaluate("test", &outcomes, &terms(TargetKind::Change, 0.1));
         let of = |p_value, statistic, skill_95| {
             let against = figures.baselines[0].clone();
             claim(&BaselineFigures { p_value, statistic, skill_95, ..against })

@@ -18,7 +18,7 @@ use super::baseline::Baselines;
 use super::config::{Split, TrainConfig};
 use super::dataset::{Dataset, DatasetError};
 use super::error::TrainError;
-use super::evaluate::Kind;
+use super::evaluate::TargetKind;
 use super::fit::{FitError, Progress, Stopped, fit};
 use super::history::{History, Series};
 use super::network::Network;
@@ -86,7 +86,7 @@ pub fn repeat(
     let Material { config, dataset, network, .. } = material;
     let mut repeats = Repeats::default();
     if config.seeds > 1 {
-        let baselines = Baselines::fit(&dataset.training, Kind::of(&config.target));
+        let baselines = Baselines::fit(&dataset.training, TargetKind::of(&config.target));
         repeats.seeds.push(named(first.clone(), format!("seed {}", config.recipe.seed)));
         for number in 2..=config.seeds {
             let place = Repetition { what: "seed", number, count: config.seeds };
@@ -100,7 +100,7 @@ pub fn repeat(
     for number in 1..=config.folds {
         let place = Repetition { what: "fold", number, count: config.folds };
         let dataset = fold(material, number)?;
-        let baselines = Baselines::fit(&dataset.training, Kind::of(&config.target));
+        let baselines = Baselines::fit(&dataset.training, TargetKind::of(&config.target));
         let seed = config.recipe.seed;
         match run(network, &dataset, &baselines, config, seed, place, observer)? {
             Some(figures) => repeats.folds.push(named(figures, format!("fold {number}"))),

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::config;
-use super::evaluate::{Kind, headline};
+use super::evaluate::{TargetKind, headline};
 use super::job::{Job, Trained};
 use super::report::{assert_well_formed, capitalised, prose};
 
@@ -47,7 +47,7 @@ fn a_run_writes_a_report_with_the_verdict_and_every_plot() {
     let html = fs::read_to_string(&path).unwrap();
     assert_well_formed(&html);
 
-    let headline = capitalised(&headline(&trained.assessment.test.figures, Kind::Change));
+    let headline = capitalised(&headline(&trained.assessment.test.figures, TargetKind::Change));
     let lead = format!("<p class=\"headline\">{}</p>", prose(&headline));
     let verdict = html.find(&lead).expect("the verdict comes first");
     assert!(html.find("<table").unwrap() > verdict);

@@ -21,7 +21,7 @@ use tracing::{debug, info, warn};
 
 use super::refusal::refusal;
 use super::secret::{self, TokenFile};
-use super::{Failure, KafkaError};
+use super::{KafkaError, SessionError};
 use crate::adapters::kafka_config::{ClusterConfig, Delivery, KafkaConfig};
 use crate::core::domain::{TimeUnit, UnixNanos};
 
@@ -442,13 +442,13 @@ pub(super) fn without_value(error: &ClientError) -> String {
 }
 
 /// For `map_err` at a start: an option that the library refuses will not be taken later either.
-pub(super) fn opening<'c>(context: &'c str) -> impl Fn(ClientError) -> Failure + 'c {
+pub(super) fn opening<'c>(context: &'c str) -> impl Fn(ClientError) -> SessionError + 'c {
     move |error| match error {
         ClientError::ClientConfig(..) | ClientError::ClientCreation(_) => {
             let error = without_value(&error);
-            Failure::Final(KafkaError::Setup(format!("{context}: {error}")))
+            SessionError::Final(KafkaError::Setup(format!("{context}: {error}")))
         }
-        _ => Failure::Retry(format!("{context}: {error}")),
+        _ => SessionError::Retry(format!("{context}: {error}")),
     }
 }
 
@@ -519,7 +519,8 @@ mod tests {
         let mut options = ClientConfig::new();
         options.set("sasl.pasword", "hunter2");
         let refused = options.create::<BaseConsumer>().map(drop).unwrap_err();
-        let Failure::Final(KafkaError::Setup(words)) = opening("make a client")(refused) else {
+        let SessionError::Final(KafkaError::Setup(words)) = opening("make a client")(refused)
+        else {
             panic!("an option that there is not will not be there later")
         };
         assert!(words.contains("sasl.pasword") && !words.contains("hunter2"), "{words}");

@@ -13,7 +13,7 @@ use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::debug;
 
-use super::Failure;
+use super::SessionError;
 use super::client::{self, GroupConsumer};
 use super::partitions::Reading;
 use super::publisher::{Batch, KafkaPublisher, Turn};
@@ -34,13 +34,13 @@ pub(super) struct Commit {
     covered: Vec<Reading>,
     /// Which forecasts came before the line.
     turn: Turn,
-    stage: Stage,
+    phase: CommitPhase,
     begun: Stopwatch,
     /// Lets the shards go on when it is dropped, whatever happened.
     _resumes: Vec<Sender<()>>,
 }
 
-enum Stage {
+enum CommitPhase {
     /// Shards publish what came before the line, and hand over what has changed.
     Draining { answers: Receiver<Vec<StoredState>>, missing: usize, states: Vec<StoredState> },
     /// The broker has still to acknowledge forecasts from before the line.
@@ -72,7 +72,7 @@ impl Commit {
         tools: &Tools<'_>,
         covered: Vec<Reading>,
         turn: Turn,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, SessionError> {
         let (answer, answers) = channel();
         let mut resumes = Vec::new();
         for shard in tools.shards {
@@ -84,20 +84,20 @@ impl Commit {
             let line = CommitLine { answer: answer.clone(), resume };
             shard
                 .command(Command::Commit(line))
-                .map_err(|_| Failure::Final(super::KafkaError::EngineGone))?;
+                .map_err(|_| SessionError::Final(super::KafkaError::EngineGone))?;
         }
         let missing = tools.shards.len();
-        let stage = Stage::Draining { answers, missing, states: Vec::new() };
-        Ok(Self { covered, turn, stage, begun: Stopwatch::start(), _resumes: resumes })
+        let phase = CommitPhase::Draining { answers, missing, states: Vec::new() };
+        Ok(Self { covered, turn, phase, begun: Stopwatch::start(), _resumes: resumes })
     }
 
     /// Goes as far as is possible without waiting; a transaction is committed in one go.
-    pub(super) fn step(self, tools: &Tools<'_>) -> Result<Progress, Failure> {
-        let Self { covered, turn, stage, begun, _resumes } = self;
+    pub(super) fn step(self, tools: &Tools<'_>) -> Result<Progress, SessionError> {
+        let Self { covered, turn, phase, begun, _resumes } = self;
         let outstanding = tools.publisher.outstanding();
-        let settled = |batch| outstanding.is_settled(batch).map_err(Failure::Retry);
-        let stage = match stage {
-            Stage::Draining { answers, mut missing, mut states } => {
+        let settled = |batch| outstanding.is_settled(batch).map_err(SessionError::Retry);
+        let phase = match phase {
+            CommitPhase::Draining { answers, mut missing, mut states } => {
                 while missing > 0 {
                     match answers.try_recv() {
                         Ok(changed) => {
@@ -106,26 +106,26 @@ impl Commit {
                         }
                         Err(TryRecvError::Empty) => break,
                         Err(TryRecvError::Disconnected) => {
-                            return Err(Failure::Final(super::KafkaError::EngineGone));
+                            return Err(SessionError::Final(super::KafkaError::EngineGone));
                         }
                     }
                 }
                 if missing > 0 {
-                    Stage::Draining { answers, missing, states }
+                    CommitPhase::Draining { answers, missing, states }
                 } else if tools.config.delivery == Delivery::ExactlyOnce {
                     store(tools, &states);
                     commit_transaction(tools, &covered)?;
                     return Ok(Progress::Done(covered, begun));
                 } else {
-                    Stage::Publishing { states }
+                    CommitPhase::Publishing { states }
                 }
             }
-            Stage::Publishing { states } if settled(Batch::Published(turn))? => {
+            CommitPhase::Publishing { states } if settled(Batch::Published(turn))? => {
                 store(tools, &states);
-                Stage::Storing
+                CommitPhase::Storing
             }
-            waiting @ Stage::Waiting(since) if since.elapsed() < COMMIT_PAUSE => waiting,
-            Stage::Storing | Stage::Waiting(_) if settled(Batch::States)? => {
+            waiting @ CommitPhase::Waiting(since) if since.elapsed() < COMMIT_PAUSE => waiting,
+            CommitPhase::Storing | CommitPhase::Waiting(_) if settled(Batch::States)? => {
                 match tools.consumer.commit(&positions(&covered)?, CommitMode::Sync) {
                     Ok(()) => return Ok(Progress::Done(covered, begun)),
                     // It moves, or loads what it knows of groups. Whether we are still in ours is
@@ -133,19 +133,23 @@ impl Commit {
                     Err(error) if client::passes_commit(&error) => {
                         debug!(%error, "the commit has to wait");
                         if begun.elapsed() > COMMIT_PATIENCE {
-                            return Err(Failure::retry(format_args!("commit offsets: {error}")));
+                            return Err(SessionError::retry(format_args!(
+                                "commit offsets: {error}"
+                            )));
                         }
-                        Stage::Waiting(Stopwatch::start())
+                        CommitPhase::Waiting(Stopwatch::start())
                     }
                     Err(error) => {
-                        return Err(Failure::retry(format_args!("commit offsets: {error}")));
+                        return Err(SessionError::retry(format_args!("commit offsets: {error}")));
                     }
                 }
             }
-            waiting @ (Stage::Publishing { .. } | Stage::Storing | Stage::Waiting(_)) => waiting,
+            waiting @ (CommitPhase::Publishing { .. }
+            | CommitPhase::Storing
+            | CommitPhase::Waiting(_)) => waiting,
         };
         settled(Batch::States)?;
-        Ok(Progress::UnderWay(Self { covered, turn, stage, begun, _resumes }))
+        Ok(Progress::UnderWay(Self { covered, turn, phase, begun, _resumes }))
     }
 }
 
@@ -159,27 +163,29 @@ fn store(tools: &Tools<'_>, states: &[StoredState]) {
 
 /// Commits forecasts, states and offsets together, and begins the next transaction. Any failure
 /// leaves the outcome open: the session ends, and the next one's producer fences this one's off.
-fn commit_transaction(tools: &Tools<'_>, covered: &[Reading]) -> Result<(), Failure> {
+fn commit_transaction(tools: &Tools<'_>, covered: &[Reading]) -> Result<(), SessionError> {
     let producer = tools.publisher.producer();
     let limit = tools.config.transaction_timeout;
     let group = tools
         .consumer
         .group_metadata()
-        .ok_or_else(|| Failure::retry("the consumer is in no group"))?;
+        .ok_or_else(|| SessionError::retry("the consumer is in no group"))?;
     producer
         .send_offsets_to_transaction(&positions(covered)?, &group, limit)
-        .map_err(Failure::while_doing("add offsets to the transaction"))?;
-    producer.commit_transaction(limit).map_err(Failure::while_doing("commit the transaction"))?;
-    producer.begin_transaction().map_err(Failure::while_doing("begin a transaction"))
+        .map_err(SessionError::while_doing("add offsets to the transaction"))?;
+    producer
+        .commit_transaction(limit)
+        .map_err(SessionError::while_doing("commit the transaction"))?;
+    producer.begin_transaction().map_err(SessionError::while_doing("begin a transaction"))
 }
 
-fn positions(covered: &[Reading]) -> Result<TopicPartitionList, Failure> {
+fn positions(covered: &[Reading]) -> Result<TopicPartitionList, SessionError> {
     let mut positions = TopicPartitionList::with_capacity(covered.len());
     for Reading { name, next, .. } in covered {
         // The offset of the record to come: the one addition of 1 was made on delivery.
         positions
             .add_partition_offset(&name.topic, name.number, Offset::Offset(*next))
-            .map_err(Failure::while_doing("name a position"))?;
+            .map_err(SessionError::while_doing("name a position"))?;
     }
     Ok(positions)
 }

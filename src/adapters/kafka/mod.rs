@@ -108,7 +108,7 @@ pub enum KafkaError {
 
 /// How a session ended, and what that means.
 #[derive(Debug)]
-enum Failure {
+enum SessionError {
     /// A new session may succeed.
     Retry(String),
     /// The cluster does not let us in: a fault of the configuration, unless it let us in before.
@@ -117,7 +117,7 @@ enum Failure {
     Final(KafkaError),
 }
 
-impl Failure {
+impl SessionError {
     fn retry(what: impl std::fmt::Display) -> Self {
         Self::Retry(what.to_string())
     }
@@ -186,18 +186,20 @@ impl KafkaSource {
                     ended
                 }
                 // What was right once may be so again: a password that is being replaced, say.
-                Err(Failure::Final(KafkaError::Setup(what))) if proven => Err(Failure::Retry(what)),
+                Err(SessionError::Final(KafkaError::Setup(what))) if proven => {
+                    Err(SessionError::Retry(what))
+                }
                 Err(failure) => Err(failure),
             };
             self.pulse.wait(OPEN_PATIENCE);
             session::clear(&self.shards).map_err(|_| KafkaError::EngineGone)?;
             match ended {
                 Ok(Ended::Stopped) => return Ok(()),
-                Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Refused(why)) if !proven => {
+                Err(SessionError::Final(error)) => return Err(error),
+                Err(SessionError::Refused(why)) if !proven => {
                     return Err(KafkaError::Setup(format!("kafka: {why}")));
                 }
-                Err(Failure::Retry(error) | Failure::Refused(error)) => {
+                Err(SessionError::Retry(error) | SessionError::Refused(error)) => {
                     self.metrics.session_failed();
                     self.ready.not_ready(&error);
                     warn!(%error, "the Kafka session has ended; a new one begins");

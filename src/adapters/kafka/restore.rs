@@ -13,7 +13,7 @@ use rdkafka::error::KafkaError as ClientError;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tracing::info;
 
-use super::Failure;
+use super::SessionError;
 use super::client::{self, Observer};
 use super::publisher::StatePlace;
 use super::topics::ANSWER_TIMEOUT;
@@ -31,14 +31,14 @@ pub(super) fn read_states(
     observer: &Observer,
     place: &StatePlace,
     limit: Duration,
-) -> Result<Vec<(String, Bytes)>, Failure> {
+) -> Result<Vec<(String, Bytes)>, SessionError> {
     let StatePlace { topic, number } = place;
     client::serve(observer);
     client::serve(reader);
     // The end with open transactions included: what they hold is decided before we go on.
     let (low, end) = observer
         .fetch_watermarks(topic, *number, ANSWER_TIMEOUT)
-        .map_err(Failure::while_doing("ask for the changelog's end"))?;
+        .map_err(SessionError::while_doing("ask for the changelog's end"))?;
     let mut states = HashMap::new();
     if low >= end {
         return Ok(Vec::new());
@@ -46,7 +46,7 @@ pub(super) fn read_states(
     let begun = Stopwatch::start();
     let late = |at: i64| {
         let seconds = limit.as_secs();
-        Failure::retry(format_args!(
+        SessionError::retry(format_args!(
             "restore {topic}[{number}]: at {at} of {end} after {seconds} s"
         ))
     };
@@ -54,7 +54,7 @@ pub(super) fn read_states(
     loop {
         let (_, stable) = reader
             .fetch_watermarks(topic, *number, ANSWER_TIMEOUT)
-            .map_err(Failure::while_doing("ask for the changelog's stable end"))?;
+            .map_err(SessionError::while_doing("ask for the changelog's stable end"))?;
         if stable >= end {
             break;
         }
@@ -67,7 +67,7 @@ pub(super) fn read_states(
     assignment
         .add_partition_offset(topic, *number, Offset::Beginning)
         .and_then(|()| reader.assign(&assignment))
-        .map_err(Failure::while_doing("read the changelog"))?;
+        .map_err(SessionError::while_doing("read the changelog"))?;
     let (mut next, mut told) = (low, Stopwatch::start());
     while next < end {
         if begun.elapsed() > limit {
@@ -96,10 +96,10 @@ pub(super) fn read_states(
             // The last places may be held by markers of transactions, which are no records.
             Some(Err(ClientError::PartitionEOF(_))) => break,
             Some(Err(error)) => {
-                return Err(Failure::retry(format_args!("read the changelog: {error}")));
+                return Err(SessionError::retry(format_args!("read the changelog: {error}")));
             }
         }
     }
-    reader.unassign().map_err(Failure::while_doing("end reading the changelog"))?;
+    reader.unassign().map_err(SessionError::while_doing("end reading the changelog"))?;
     Ok(states.into_iter().collect())
 }

@@ -26,7 +26,7 @@ use super::client::{self, GroupConsumer, Observer, Prepared, Rebalance, opening}
 use super::commit::Commit;
 use super::partitions::{Assigned, Kept, PartitionTable};
 use super::publisher::{KafkaPublisher, Outstanding, Producer, ProducerEvents, Turn};
-use super::{Failure, KafkaError, KafkaSource, topics};
+use super::{KafkaError, KafkaSource, SessionError, topics};
 use crate::adapters::kafka_config::Delivery;
 use crate::core::domain::PartitionId;
 use crate::intake::{IntakeClosed, IntakeSender, Record};
@@ -92,8 +92,8 @@ pub(super) fn clear(shards: &[IntakeSender<Command>]) -> Result<(), IntakeClosed
     Ok(())
 }
 
-fn engine_gone<E>(_: E) -> Failure {
-    Failure::Final(KafkaError::EngineGone)
+fn engine_gone<E>(_: E) -> SessionError {
+    SessionError::Final(KafkaError::EngineGone)
 }
 
 impl<'s> Session<'s> {
@@ -101,7 +101,7 @@ impl<'s> Session<'s> {
     pub(super) fn open(
         source: &'s KafkaSource,
         stop: &'s watch::Receiver<bool>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, SessionError> {
         let config = &source.config;
         let observer = client::observer(config).map_err(opening("make a client"))?;
         let table = topics::prepare(config, &observer, &source.runtime)?;
@@ -118,7 +118,7 @@ impl<'s> Session<'s> {
             producer
                 .init_transactions(config.transaction_timeout)
                 .and_then(|()| producer.begin_transaction())
-                .map_err(Failure::while_doing("begin with transactions"))?;
+                .map_err(SessionError::while_doing("begin with transactions"))?;
         }
         let publisher = KafkaPublisher::new(
             producer,
@@ -180,7 +180,7 @@ impl<'s> Session<'s> {
     }
 
     /// Runs until it is asked to stop or something fails.
-    pub(super) fn run(&mut self) -> Result<Ended, Failure> {
+    pub(super) fn run(&mut self) -> Result<Ended, SessionError> {
         loop {
             if *self.stop.borrow() {
                 self.held = None;
@@ -230,7 +230,7 @@ impl<'s> Session<'s> {
     }
 
     /// Ends a session that has records to read and does not get them.
-    fn watch_for_stall(&mut self) -> Result<(), Failure> {
+    fn watch_for_stall(&mut self) -> Result<(), SessionError> {
         let lag = self.consumer.context().lag();
         self.source.metrics.lag.set(lag);
         if lag == 0 || self.assigned.iter().next().is_none() {
@@ -238,7 +238,7 @@ impl<'s> Session<'s> {
         }
         let limit = self.source.config.stall_timeout;
         if self.moved.elapsed() > limit {
-            return Err(Failure::retry(format_args!(
+            return Err(SessionError::retry(format_args!(
                 "no record came for {} s, with {lag} to read",
                 limit.as_secs()
             )));

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use super::client::Observer;
 use super::partitions::PartitionTable;
-use super::{Failure, KafkaError, client};
+use super::{KafkaError, SessionError, client};
 use crate::adapters::kafka_config::{KafkaConfig, TOKEN_FILE};
 use crate::ops::clock::Stopwatch;
 
@@ -30,11 +30,11 @@ pub(super) fn prepare(
     config: &KafkaConfig,
     observer: &Observer,
     runtime: &tokio::runtime::Handle,
-) -> Result<PartitionTable, Failure> {
+) -> Result<PartitionTable, SessionError> {
     let mut inputs = Vec::new();
     for topic in &config.topics {
         let Some(count) = partition_count(observer, topic)? else {
-            return Err(Failure::retry(format_args!("topic `{topic}` does not exist yet")));
+            return Err(SessionError::retry(format_args!("topic `{topic}` does not exist yet")));
         };
         inputs.push((topic.as_str(), count));
     }
@@ -59,7 +59,7 @@ pub(super) fn prepare(
                 await_topic(observer, &changelog)?;
             }
             Some(found) if found != *count => {
-                return Err(Failure::Final(KafkaError::Setup(format!(
+                return Err(SessionError::Final(KafkaError::Setup(format!(
                     "kafka.changelog: topic `{changelog}` has {found} partitions and its input \
                      `{topic}` has {count}; they must be equal"
                 ))));
@@ -72,7 +72,7 @@ pub(super) fn prepare(
 
 /// What the cluster says of a topic. One that does not let us in is not asked for as long as one
 /// that is merely away.
-fn metadata(observer: &Observer, topic: &str) -> Result<Metadata, Failure> {
+fn metadata(observer: &Observer, topic: &str) -> Result<Metadata, SessionError> {
     let begun = Stopwatch::start();
     loop {
         client::serve(observer);
@@ -83,18 +83,23 @@ fn metadata(observer: &Observer, topic: &str) -> Result<Metadata, Failure> {
         client::serve(observer);
         let complaints = observer.context().complaints();
         if let Some(why) = complaints.take_refusal() {
-            return Err(Failure::Refused(why));
+            return Err(SessionError::Refused(why));
         }
         if !client::is_silence(&error) || begun.elapsed() > ANSWER_TIMEOUT {
             let complaint =
                 complaints.take_newest().map_or_else(String::new, |c| format!(" ({c})"));
-            return Err(Failure::retry(format_args!("ask for the topics: {error}{complaint}")));
+            return Err(SessionError::retry(format_args!(
+                "ask for the topics: {error}{complaint}"
+            )));
         }
     }
 }
 
 /// How many partitions a topic has; `None` where there is no such topic.
-pub(super) fn partition_count(observer: &Observer, topic: &str) -> Result<Option<i32>, Failure> {
+pub(super) fn partition_count(
+    observer: &Observer,
+    topic: &str,
+) -> Result<Option<i32>, SessionError> {
     let metadata = metadata(observer, topic)?;
     let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
         return Ok(None);
@@ -104,16 +109,16 @@ pub(super) fn partition_count(observer: &Observer, topic: &str) -> Result<Option
         Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
             Ok(None)
         }
-        Some(error) => Err(Failure::retry(format_args!("topic `{topic}`: {error}"))),
+        Some(error) => Err(SessionError::retry(format_args!("topic `{topic}`: {error}"))),
     }
 }
 
 /// Waits until a topic that was just made is known.
-pub(super) fn await_topic(observer: &Observer, topic: &str) -> Result<(), Failure> {
+pub(super) fn await_topic(observer: &Observer, topic: &str) -> Result<(), SessionError> {
     let begun = Stopwatch::start();
     while partition_count(observer, topic)?.is_none() {
         if begun.elapsed() > ANSWER_TIMEOUT {
-            return Err(Failure::retry(format_args!("topic `{topic}` is not known yet")));
+            return Err(SessionError::retry(format_args!("topic `{topic}` is not known yet")));
         }
         crate::ops::clock::pause(Duration::from_millis(20));
     }
@@ -128,7 +133,10 @@ pub(super) struct Admin<'r> {
 }
 
 impl<'r> Admin<'r> {
-    fn open(config: &KafkaConfig, runtime: &'r tokio::runtime::Handle) -> Result<Self, Failure> {
+    fn open(
+        config: &KafkaConfig,
+        runtime: &'r tokio::runtime::Handle,
+    ) -> Result<Self, SessionError> {
         let has_token = config.options.contains_key(TOKEN_FILE);
         Self::with(client::admin_options(config), has_token, runtime)
             .map_err(client::opening("make the admin client"))
@@ -152,10 +160,10 @@ impl<'r> Admin<'r> {
     }
 
     /// Makes a topic, if nobody else was quicker.
-    pub(super) fn create(&self, topic: &NewTopic<'_>) -> Result<(), Failure> {
+    pub(super) fn create(&self, topic: &NewTopic<'_>) -> Result<(), SessionError> {
         let Some(client) = &self.client else {
             let (name, partitions) = (topic.name, topic.num_partitions);
-            return Err(Failure::retry(format_args!(
+            return Err(SessionError::retry(format_args!(
                 "topic `{name}` does not exist, and with {TOKEN_FILE} it cannot be made here: \
                  make it with {partitions} partitions{}",
                 topic
@@ -168,7 +176,7 @@ impl<'r> Admin<'r> {
         let answers = self
             .runtime
             .block_on(client.create_topics([topic], &Self::limits()))
-            .map_err(Failure::while_doing("create a topic"))?;
+            .map_err(SessionError::while_doing("create a topic"))?;
         for answer in answers {
             match answer {
                 Ok(name) => {
@@ -176,7 +184,9 @@ impl<'r> Admin<'r> {
                 }
                 Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((name, error)) => {
-                    return Err(Failure::retry(format_args!("create topic `{name}`: {error}")));
+                    return Err(SessionError::retry(format_args!(
+                        "create topic `{name}`: {error}"
+                    )));
                 }
             }
         }
@@ -185,7 +195,7 @@ impl<'r> Admin<'r> {
 
     /// Whether a changelog keeps every symbol. Some clusters let nobody look; then the operator's
     /// word must do.
-    fn check_compaction(&self, observer: &Observer, changelog: &str) -> Result<(), Failure> {
+    fn check_compaction(&self, observer: &Observer, changelog: &str) -> Result<(), SessionError> {
         let unseen = |why: &dyn std::fmt::Display| {
             warn!(topic = changelog, error = %why, "cannot check that the changelog is compacted");
         };
@@ -215,7 +225,7 @@ impl<'r> Admin<'r> {
             let policy = resource.get("cleanup.policy").and_then(|entry| entry.value.as_deref());
             // "compact,delete" would forget the state of symbols that were quiet for long.
             if policy != Some("compact") {
-                return Err(Failure::Final(KafkaError::Setup(format!(
+                return Err(SessionError::Final(KafkaError::Setup(format!(
                     "kafka.changelog: topic `{changelog}` has cleanup.policy={}; it must be \
                      `compact`, or the states of quiet symbols get lost",
                     policy.unwrap_or("unknown")

@@ -57,10 +57,10 @@ impl Ended {
 pub(super) struct Connection {
     pub(super) id: LineId,
     socket: Socket,
-    stage: Stage,
+    phase: ConnectionPhase,
 }
 
-enum Stage {
+enum ConnectionPhase {
     Open,
     /// Nothing more comes out; what was written goes out, and the rest is read to nowhere.
     Farewell(Pin<Box<Sleep>>),
@@ -69,22 +69,22 @@ enum Stage {
 
 impl Connection {
     pub(super) fn new(id: LineId, socket: Socket) -> Self {
-        Self { id, socket, stage: Stage::Open }
+        Self { id, socket, phase: ConnectionPhase::Open }
     }
 
     /// Whether nothing is left to do.
     pub(super) fn is_gone(&self) -> bool {
-        matches!(self.stage, Stage::Gone)
+        matches!(self.phase, ConnectionPhase::Gone)
     }
 
     /// Sends a message; it goes out while events are asked for.
     pub(super) fn send(&mut self, message: Message) -> Result<(), Ended> {
-        if !matches!(self.stage, Stage::Open) {
+        if !matches!(self.phase, ConnectionPhase::Open) {
             return Ok(());
         }
         // It need not be ready: what does not go out at once is buffered, up to a limit.
         Pin::new(&mut self.socket).start_send(message).map_err(|error| {
-            self.stage = Stage::Gone;
+            self.phase = ConnectionPhase::Gone;
             match error {
                 Error::WriteBufferFull(_) => ended("it takes nothing"),
                 other => ended(&other.to_string()),
@@ -94,32 +94,32 @@ impl Connection {
 
     /// Says goodbye.
     pub(super) fn close(&mut self, code: CloseCode, reason: &'static str) {
-        if matches!(self.stage, Stage::Open) {
+        if matches!(self.phase, ConnectionPhase::Open) {
             let frame = CloseFrame { code, reason: reason.into() };
             // A peer that takes nothing needs no goodbye.
             let sent = Pin::new(&mut self.socket).start_send(Message::Close(Some(frame)));
-            self.stage = match sent {
-                Ok(()) => Stage::Farewell(Box::pin(sleep(FAREWELL_MAX))),
-                Err(_) => Stage::Gone,
+            self.phase = match sent {
+                Ok(()) => ConnectionPhase::Farewell(Box::pin(sleep(FAREWELL_MAX))),
+                Err(_) => ConnectionPhase::Gone,
             };
         }
     }
 
     /// The next event; pending for good once it is over.
     pub(super) fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Event> {
-        match &mut self.stage {
-            Stage::Gone => return Poll::Pending,
-            Stage::Farewell(limit) => {
+        match &mut self.phase {
+            ConnectionPhase::Gone => return Poll::Pending,
+            ConnectionPhase::Farewell(limit) => {
                 let late = limit.as_mut().poll(context).is_ready();
                 if late || poll_farewell(&mut self.socket, context).is_ready() {
-                    self.stage = Stage::Gone;
+                    self.phase = ConnectionPhase::Gone;
                 }
                 return Poll::Pending;
             }
-            Stage::Open => {}
+            ConnectionPhase::Open => {}
         }
         if let Poll::Ready(Err(error)) = Pin::new(&mut self.socket).poll_flush(context) {
-            self.stage = Stage::Gone;
+            self.phase = ConnectionPhase::Gone;
             return Poll::Ready(Event::Ended(ended(&error.to_string())));
         }
         let message = ready!(Pin::new(&mut self.socket).poll_next(context));
@@ -130,7 +130,7 @@ impl Connection {
             Some(Ok(Message::Pong(_) | Message::Frame(_))) => Event::Pong,
             Some(Ok(Message::Close(frame))) => {
                 // The answer is written by the library.
-                self.stage = Stage::Farewell(Box::pin(sleep(FAREWELL_MAX)));
+                self.phase = ConnectionPhase::Farewell(Box::pin(sleep(FAREWELL_MAX)));
                 let code = frame.as_ref().map(|frame| u16::from(frame.code));
                 let why = frame.map_or_else(
                     || "the feed closed".to_owned(),
@@ -145,12 +145,12 @@ impl Connection {
                 let (code, reason) = answer_to(&error);
                 match code {
                     Some(code) => self.close(code, reason),
-                    None => self.stage = Stage::Gone,
+                    None => self.phase = ConnectionPhase::Gone,
                 }
                 Event::Ended(ended(&error.to_string()))
             }
             None => {
-                self.stage = Stage::Gone;
+                self.phase = ConnectionPhase::Gone;
                 Event::Ended(ended("the feed ended without a close"))
             }
         })

@@ -39,11 +39,11 @@ pub use self::settings::{FeedConnection, WebSocketSettings, kind};
 pub use self::state::FeedHealth;
 
 use self::connection::{Connection, Event, FAREWELL_MAX};
-use self::feed::{Action, Failure, Feed, FeedTally, LineId, Notice};
+use self::feed::{Action, ConnectionFailure, FeedMachine, FeedTally, LineId, Notice};
 use crate::core::venue::Venue;
 use crate::intake::Router;
 use crate::intake::{IntakeClosed, Record};
-use crate::net::address::FeedUrl;
+use crate::net::address::WebSocketUrl;
 use crate::net::dial::{DialError, Dialer, Socket};
 use crate::ops::clock::TimerStopwatch;
 use crate::ops::exit::Exit;
@@ -69,12 +69,12 @@ pub trait Dial: Send + Sync {
 /// The addresses of a venue's connections, each with the means to reach it.
 pub struct VenueDialer {
     dialer: Dialer,
-    urls: Vec<FeedUrl>,
+    urls: Vec<WebSocketUrl>,
 }
 
 impl VenueDialer {
     /// Reaches the shares at these addresses, in their order.
-    pub fn new(dialer: Dialer, urls: Vec<FeedUrl>) -> Self {
+    pub fn new(dialer: Dialer, urls: Vec<WebSocketUrl>) -> Self {
         Self { dialer, urls }
     }
 }
@@ -108,7 +108,7 @@ pub struct WebSocketSource {
 
 /// The feed while it runs.
 struct Driver<C> {
-    feed: Feed,
+    feed: FeedMachine,
     dial: Box<dyn Dial>,
     router: Router<C>,
     ready: Condition,
@@ -159,7 +159,7 @@ impl WebSocketSource {
         let Self { venue, settings, dial, metrics, health, seed } = self;
         ready.not_ready(format!("connecting to {}", dial.shown(0)));
         let mut driver = Driver {
-            feed: Feed::new(venue, settings, seed),
+            feed: FeedMachine::new(venue, settings, seed),
             dial,
             router,
             ready,
@@ -229,7 +229,7 @@ impl<C> Driver<C> {
                     self.feed.opened(now, line);
                 }
                 Wake::Dialled(line, Err(error)) => {
-                    let failure = Failure {
+                    let failure = ConnectionFailure {
                         why: error.to_string(),
                         retry_after: error.retry_after(),
                         rate_limited: error.is_rate_limit(),
@@ -256,7 +256,7 @@ impl<C> Driver<C> {
             Event::Pong => self.feed.ponged(now, line),
             Event::Ended(ended) => {
                 let rate_limited = ended.is_rate_limit();
-                let failure = Failure { why: ended.why, retry_after: None, rate_limited };
+                let failure = ConnectionFailure { why: ended.why, retry_after: None, rate_limited };
                 self.feed.ended(now, line, &failure);
             }
         }
@@ -300,7 +300,7 @@ impl<C> Driver<C> {
     fn send(&mut self, line: LineId, message: Message) {
         let Some(open) = self.connections.iter_mut().find(|open| open.id == line) else { return };
         if let Err(ended) = open.send(message) {
-            let failure = Failure { why: ended.why, ..Failure::default() };
+            let failure = ConnectionFailure { why: ended.why, ..ConnectionFailure::default() };
             self.feed.ended(self.clock.elapsed(), line, &failure);
         }
     }

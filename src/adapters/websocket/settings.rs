@@ -12,7 +12,7 @@ use super::{FeedSettings, WebSocketMetrics, WebSocketSource};
 use crate::core::text::excerpt;
 use crate::core::venue::{ConnectionPlan, Venue};
 use crate::intake::WhenFull;
-use crate::net::address::FeedUrl;
+use crate::net::address::WebSocketUrl;
 use crate::net::dial::{DialOptions, Dialer, read_options};
 use crate::ops::exit::{Exit, Failure};
 use crate::ports::input::InputIdentity;
@@ -43,7 +43,7 @@ pub struct WebSocketSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedConnection {
     /// Where the feed is.
-    pub url: FeedUrl,
+    pub url: WebSocketUrl,
     /// What is subscribed to there, and how.
     pub plan: ConnectionPlan,
 }

@@ -11,7 +11,7 @@ use crate::core::venue::{
     PongSpec, Rate, RefusedSpec, STANDARD_FIELDS, SubscriptionSpec, TradeIds, Venue, VenueLimits,
     VenueProblem, VenueSpec, VenueTime,
 };
-use crate::net::address::{FeedUrl, FeedUrlError};
+use crate::net::address::{WebSocketUrl, WebSocketUrlError};
 use crate::ports::section::Section;
 
 /// Reads the keys of `[source]` that a venue is made of, but for `url` and `subscribe`.
@@ -32,7 +32,7 @@ pub(super) fn read(source: &mut Section<'_>) -> VenueSpec {
 
 /// What takes the place of a venue where there is none.
 pub(super) fn nowhere() -> Arc<Venue> {
-    let url = FeedUrl::nowhere().secret().to_owned();
+    let url = WebSocketUrl::nowhere().secret().to_owned();
     let spec = VenueSpec { url, ..VenueSpec::default() };
     Arc::new(Venue::compile(&spec).expect("the constant is an address without templates"))
 }
@@ -66,12 +66,12 @@ pub(super) fn compile(
     }
     let mut connections = Vec::with_capacity(venue.connections().len());
     for plan in venue.connections() {
-        let url = plan.url.parse().unwrap_or_else(|error: FeedUrlError| {
+        let url = plan.url.parse().unwrap_or_else(|error: WebSocketUrlError| {
             // Once is enough.
             if connections.is_empty() {
                 section.problem("url", format_args!("{error}, for kind \"websocket\""));
             }
-            FeedUrl::nowhere()
+            WebSocketUrl::nowhere()
         });
         connections.push(FeedConnection { url, plan: plan.clone() });
     }

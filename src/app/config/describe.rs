@@ -14,7 +14,7 @@ use serde_json::json;
 use super::layers::{DEFAULTS, PREFIX, Tree, tree};
 use super::load::settings;
 use crate::adapters::kafka_config::is_secret;
-use crate::net::address::FeedUrl;
+use crate::net::address::WebSocketUrl;
 use crate::ports::section::{Problems, Setting, SettingKind};
 
 /// Where a setting's value comes from.
@@ -293,7 +293,7 @@ fn public(key: &str, value: &str) -> String {
     }
     if key == "source.url" {
         let text = serde_json::from_str::<String>(value).unwrap_or_default();
-        return text.parse::<FeedUrl>().map_or_else(
+        return text.parse::<WebSocketUrl>().map_or_else(
             // What is no address may be a password that stands in the wrong place.
             |_| quoted("(no address)"),
             |url| quoted(&url.to_string()),

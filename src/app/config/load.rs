@@ -19,7 +19,7 @@ use crate::adapters::kafka_config::{ClusterConfig, KafkaConfig};
 use crate::adapters::websocket::WebSocketSettings;
 use crate::adapters::{self, Adapters, http};
 use crate::core::text::indented_lines;
-use crate::net::address::FeedUrl;
+use crate::net::address::WebSocketUrl;
 use crate::ports::section::{Problems, Section, Setting};
 use crate::ports::source::{SourceSettings, not_in_this_build};
 use crate::shard::command::Command;
@@ -115,7 +115,7 @@ pub fn venue_feed(venue: &str) -> Result<SourceConfig, ConfigError> {
     let refuse = |problems| ConfigError { path: PathBuf::from(venue), problems };
     // A text of JSON is one of TOML as well.
     let name = serde_json::Value::from(venue);
-    let nowhere = FeedUrl::nowhere();
+    let nowhere = WebSocketUrl::nowhere();
     let nowhere = nowhere.secret();
     let text = format!("[source]\nvenue = {name}\nurl = '{nowhere}'\nsymbols = ['SYMBOL']\n");
     read_feed(&text, &HashMap::new()).map_err(refuse)

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use config::{ConfigError, File, FileFormat, Map, Source, Value};
 
-use crate::net::address::FeedUrl;
+use crate::net::address::WebSocketUrl;
 use crate::ports::section::suggestion;
 
 /// The venues that ship, by name.
@@ -49,7 +49,7 @@ impl VenueLayer {
 
     /// One that leads nowhere, so that the problems beside that of a venue which is none are found.
     pub(super) fn nowhere() -> Self {
-        let url = FeedUrl::nowhere().secret().to_owned();
+        let url = WebSocketUrl::nowhere().secret().to_owned();
         Self(Value::new(None, Map::from([("url".to_owned(), Value::from(url))])))
     }
 

@@ -205,26 +205,26 @@ pub(super) fn run(args: &BenchArgs, global: &Global) -> Result<(), Exit> {
     if let Ok(style) = ProgressStyle::with_template("{elapsed} {msg}") {
         bar.set_style(style);
     }
-    let mut session = Session { runtime, budget, form, bar, sgemm_gflops: 0.0, last: None };
+    let mut bench_run = BenchRun { runtime, budget, form, bar, sgemm_gflops: 0.0, last: None };
     // Before anything else takes memory and leaves it behind.
     let memory = match &args.bench {
-        Some(Bench::Memory(args)) => session.memory(args)?,
+        Some(Bench::Memory(args)) => bench_run.memory(args)?,
         _ => None,
     };
-    session.say("the processor's matrix product");
-    let machine = Machine::measure(&session.runtime, &library, budget.min(SGEMM_BUDGET));
+    bench_run.say("the processor's matrix product");
+    let machine = Machine::measure(&bench_run.runtime, &library, budget.min(SGEMM_BUDGET));
     let machine = machine.map_err(exit)?;
-    session.sgemm_gflops = machine.sgemm_gflops;
-    session.show(Row::Header(machine))?;
+    bench_run.sgemm_gflops = machine.sgemm_gflops;
+    bench_run.show(Row::Header(machine))?;
     match &args.bench {
-        Some(Bench::Inference(args)) => session.inference(args)?,
-        Some(Bench::Pipeline(args)) => session.pipeline(args, global)?,
-        Some(Bench::Burst(args)) => session.burst(args)?,
-        Some(Bench::Memory(_)) => memory.into_iter().try_for_each(|row| session.show(row))?,
+        Some(Bench::Inference(args)) => bench_run.inference(args)?,
+        Some(Bench::Pipeline(args)) => bench_run.pipeline(args, global)?,
+        Some(Bench::Burst(args)) => bench_run.burst(args)?,
+        Some(Bench::Memory(_)) => memory.into_iter().try_for_each(|row| bench_run.show(row))?,
         Some(Bench::KafkaLoop(_)) => {}
-        None => session.tour(global)?,
+        None => bench_run.tour(global)?,
     }
-    session.bar.finish_and_clear();
+    bench_run.bar.finish_and_clear();
     Ok(())
 }
 
@@ -249,7 +249,7 @@ fn exit(error: BenchError) -> Exit {
 }
 
 /// What is measured with, and what was shown.
-struct Session {
+struct BenchRun {
     runtime: OnnxRuntime,
     budget: Duration,
     form: Form,
@@ -258,7 +258,7 @@ struct Session {
     last: Option<Row>,
 }
 
-impl Session {
+impl BenchRun {
     /// Tells on standard error what is being measured.
     fn say(&self, what: &str) {
         self.bar.set_message(what.to_owned());

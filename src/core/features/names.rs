@@ -5,7 +5,9 @@
 //! added here and in `kinds`, and trainer, replay and daemon have it.
 
 use super::error::FeatureError;
-use super::kinds::{Average, Calendar, Cycle, Form, Kind, Line, Macd, Recent, Rsi, Volatility};
+use super::kinds::{
+    Average, Calendar, Cycle, FeatureKind, Form, Line, Macd, Recent, Rsi, Volatility,
+};
 use crate::core::domain::{Field, Schema};
 
 /// The largest parameter. Every one is a count of steps, and sets how much state a symbol has.
@@ -17,18 +19,18 @@ pub(super) struct Entry {
     /// What the parameters mean, in order.
     pub(super) parameters: &'static [&'static str],
     /// The feature, of as many parameters as there are names for; or what is wrong with them.
-    build: fn(&[u32]) -> Result<Kind, &'static str>,
+    build: fn(&[u32]) -> Result<FeatureKind, &'static str>,
 }
 
 /// All features but fields. A name may stand here once for each count of parameters.
 pub(super) const ENTRIES: &[Entry] = &[
-    Entry::plain("change", |_| Ok(Kind::Recent(Recent::Change))),
-    Entry::plain("absolute_return", |_| Ok(Kind::Recent(Recent::AbsoluteReturn))),
-    Entry::plain("log_return", |_| Ok(Kind::Recent(Recent::LogReturn))),
-    Entry::plain("volume_change", |_| Ok(Kind::Recent(Recent::VolumeChange))),
-    Entry::plain("log_range", |_| Ok(Kind::Recent(Recent::LogRange))),
-    Entry::new("ema", &["span"], |p| Ok(Kind::Average(Average::Ema { span: p[0] }))),
-    Entry::new("ema_gap", &["span"], |p| Ok(Kind::Average(Average::Gap { span: p[0] }))),
+    Entry::plain("change", |_| Ok(FeatureKind::Recent(Recent::Change))),
+    Entry::plain("absolute_return", |_| Ok(FeatureKind::Recent(Recent::AbsoluteReturn))),
+    Entry::plain("log_return", |_| Ok(FeatureKind::Recent(Recent::LogReturn))),
+    Entry::plain("volume_change", |_| Ok(FeatureKind::Recent(Recent::VolumeChange))),
+    Entry::plain("log_range", |_| Ok(FeatureKind::Recent(Recent::LogRange))),
+    Entry::new("ema", &["span"], |p| Ok(FeatureKind::Average(Average::Ema { span: p[0] }))),
+    Entry::new("ema_gap", &["span"], |p| Ok(FeatureKind::Average(Average::Gap { span: p[0] }))),
     Entry::new("macd", &["fast", "slow"], |p| macd(p, Line::Difference)),
     Entry::new("macd", &["fast", "slow", "signal"], |p| macd(p, Line::Histogram { span: p[2] })),
     Entry::new("macd_histogram", &["fast", "slow", "signal"], |p| {
@@ -38,10 +40,10 @@ pub(super) const ENTRIES: &[Entry] = &[
         macd(p, Line::Signal { span: p[2] })
     }),
     Entry::new("ppo", &["fast", "slow"], |p| macd(p, Line::Percentage)),
-    Entry::new("rsi", &["period"], |p| Ok(Kind::Rsi(Rsi { period: p[0] }))),
+    Entry::new("rsi", &["period"], |p| Ok(FeatureKind::Rsi(Rsi { period: p[0] }))),
     Entry::new("volatility", &["returns"], |p| match p[0] {
         1 => Err("one return has no deviation; `returns` is at least 2"),
-        returns => Ok(Kind::Volatility(Volatility { returns })),
+        returns => Ok(FeatureKind::Volatility(Volatility { returns })),
     }),
     Entry::plain("time_of_day", |_| calendar(Cycle::Day, Form::Plain)),
     Entry::plain("time_of_day_sin", |_| calendar(Cycle::Day, Form::Sine)),
@@ -54,28 +56,31 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry::plain("time_of_year_cos", |_| calendar(Cycle::Year, Form::Cosine)),
 ];
 
-fn macd(parameters: &[u32], line: Line) -> Result<Kind, &'static str> {
+fn macd(parameters: &[u32], line: Line) -> Result<FeatureKind, &'static str> {
     let (fast, slow) = (parameters[0], parameters[1]);
     if fast < slow {
-        Ok(Kind::Macd(Macd { fast, slow, line }))
+        Ok(FeatureKind::Macd(Macd { fast, slow, line }))
     } else {
         Err("`fast` must be below `slow`")
     }
 }
 
-fn calendar(cycle: Cycle, form: Form) -> Result<Kind, &'static str> {
-    Ok(Kind::Calendar(Calendar { cycle, form }))
+fn calendar(cycle: Cycle, form: Form) -> Result<FeatureKind, &'static str> {
+    Ok(FeatureKind::Calendar(Calendar { cycle, form }))
 }
 
 impl Entry {
-    const fn plain(name: &'static str, build: fn(&[u32]) -> Result<Kind, &'static str>) -> Self {
+    const fn plain(
+        name: &'static str,
+        build: fn(&[u32]) -> Result<FeatureKind, &'static str>,
+    ) -> Self {
         Self { name, parameters: &[], build }
     }
 
     const fn new(
         name: &'static str,
         parameters: &'static [&'static str],
-        build: fn(&[u32]) -> Result<Kind, &'static str>,
+        build: fn(&[u32]) -> Result<FeatureKind, &'static str>,
     ) -> Self {
         Self { name, parameters, build }
     }
@@ -99,11 +104,11 @@ pub(super) fn is_plain_feature(name: &str) -> bool {
 ///
 /// # Errors
 /// [`FeatureError::Unknown`] or [`FeatureError::Parameters`].
-pub(super) fn parse(text: &str, schema: &Schema) -> Result<Kind, FeatureError> {
+pub(super) fn parse(text: &str, schema: &Schema) -> Result<FeatureKind, FeatureError> {
     if let Some(field) = schema.field(text)
         && !is_plain_feature(text)
     {
-        return Ok(Kind::Recent(Recent::Value(field)));
+        return Ok(FeatureKind::Recent(Recent::Value(field)));
     }
     let wrong = |problem: String| FeatureError::Parameters { name: text.to_owned(), problem };
     let (name, list) = match text.split_once('(') {

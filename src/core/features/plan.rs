@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::error::FeatureError;
-use super::kinds::Kind;
+use super::kinds::FeatureKind;
 use super::names::{is_plain_feature, parse};
 use super::scaler::{Affine, Scaler};
 use super::state::{FeatureState, Memory, RowScratch};
@@ -25,7 +25,7 @@ pub struct RawFeatures {
 /// A feature and its slots.
 #[derive(Clone, Debug)]
 struct Placed {
-    kind: Kind,
+    kind: FeatureKind,
     slots: Range<usize>,
 }
 
@@ -65,7 +65,7 @@ impl RawFeatures {
         required.dedup();
         let warm_up_steps = kinds.iter().map(|kind| kind.warm_up_steps()).max().unwrap_or(0);
         let mut slots = 0;
-        let place = |kind: Kind| {
+        let place = |kind: FeatureKind| {
             let first = slots;
             slots += kind.slots();
             Placed { kind, slots: first..slots }
@@ -217,7 +217,7 @@ fn resolve(
     names: &[String],
     extra_fields: &[String],
     label: &str,
-) -> Result<(Vec<Kind>, Schema), FeatureError> {
+) -> Result<(Vec<FeatureKind>, Schema), FeatureError> {
     if names.is_empty() {
         return Err(FeatureError::Empty);
     }

@@ -8,7 +8,7 @@ use crate::core::forecast::Target;
 
 /// What the values of a target are like, as far as their measures differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum TargetKind {
     /// A change that has a direction: its sign.
     Change,
     /// A size, zero or more.
@@ -19,7 +19,7 @@ pub enum Kind {
     Probability,
 }
 
-impl Kind {
+impl TargetKind {
     /// The kind of a target.
     pub fn of(target: &Target) -> Self {
         match target {
@@ -58,15 +58,15 @@ mod tests {
 
     #[test]
     fn a_direction_is_seen_from_where_its_kind_begins() {
-        let hit = |kind: Kind, value, truth| direction_hit(value, truth, kind.origin(10.0));
-        assert_eq!(hit(Kind::Change, 0.1, 0.2), Some(true));
-        assert_eq!(hit(Kind::Change, -0.1, 0.2), Some(false));
-        assert_eq!(hit(Kind::Change, 0.0, 0.2), Some(false), "tells no direction");
-        assert_eq!(hit(Kind::Change, 0.1, 0.0), None, "no direction came");
-        assert_eq!(hit(Kind::Level, 11.0, 12.0), Some(true));
-        assert_eq!(hit(Kind::Amount, 9.0, 12.0), Some(false));
-        assert_eq!(hit(Kind::Level, 11.0, 10.0), None);
-        assert_eq!(hit(Kind::Probability, 0.4, 0.0), Some(true));
-        assert_eq!(hit(Kind::Probability, 0.4, 1.0), Some(false));
+        let hit = |kind: TargetKind, value, truth| direction_hit(value, truth, kind.origin(10.0));
+        assert_eq!(hit(TargetKind::Change, 0.1, 0.2), Some(true));
+        assert_eq!(hit(TargetKind::Change, -0.1, 0.2), Some(false));
+        assert_eq!(hit(TargetKind::Change, 0.0, 0.2), Some(false), "tells no direction");
+        assert_eq!(hit(TargetKind::Change, 0.1, 0.0), None, "no direction came");
+        assert_eq!(hit(TargetKind::Level, 11.0, 12.0), Some(true));
+        assert_eq!(hit(TargetKind::Amount, 9.0, 12.0), Some(false));
+        assert_eq!(hit(TargetKind::Level, 11.0, 10.0), None);
+        assert_eq!(hit(TargetKind::Probability, 0.4, 0.0), Some(true));
+        assert_eq!(hit(TargetKind::Probability, 0.4, 1.0), Some(false));
     }
 }

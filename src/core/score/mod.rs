@@ -32,7 +32,7 @@ use crate::core::domain::{Quality, SymbolId, UnixNanos};
 use crate::core::forecast::{ForecastPlan, Intervals, Margins, Truth};
 
 pub use self::book::ScoreBook;
-pub use self::measure::{Kind, direction_hit, error};
+pub use self::measure::{TargetKind, direction_hit, error};
 pub use self::sums::{SUMS_LENGTH, Sums};
 pub use self::symbol::SymbolScores;
 pub use self::unscored::{ScoreTally, Unscored};
@@ -50,7 +50,7 @@ pub const RECENT_SCORES: usize = 4096;
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScorePlan {
     truth: Truth,
-    kind: Kind,
+    kind: TargetKind,
     horizon_steps: u32,
     /// Where the margins of forecasts come from.
     pub intervals: Intervals,
@@ -98,7 +98,7 @@ impl ScorePlan {
     pub fn new(truth: Truth, horizon_steps: u32, forecast: &ForecastPlan) -> Self {
         Self {
             truth,
-            kind: Kind::of(forecast.target()),
+            kind: TargetKind::of(forecast.target()),
             horizon_steps,
             intervals: Intervals::Adaptive,
             margins: forecast.margins(),

@@ -31,7 +31,7 @@ pub enum Malformed {
 
 /// What a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum NodeKind {
     Object,
     Array,
     /// Without escapes: the text between the quotes is the value.
@@ -46,7 +46,7 @@ pub(super) enum Kind {
 /// One value, or the name of an object's member, which stands before its value.
 #[derive(Clone, Copy, Debug)]
 struct Node {
-    kind: Kind,
+    kind: NodeKind,
     /// Where it begins in the frame; of a text, behind its quote.
     start: u32,
     /// Where it ends; of a text, at its quote.
@@ -99,7 +99,7 @@ impl Tape {
         'value: loop {
             at = match bytes.get(at) {
                 Some(b'{') => {
-                    let inside = self.open(Kind::Object, bytes, at)?;
+                    let inside = self.open(NodeKind::Object, bytes, at)?;
                     match bytes.get(inside) {
                         Some(b'}') => inside,
                         _ => {
@@ -109,7 +109,7 @@ impl Tape {
                     }
                 }
                 Some(b'[') => {
-                    let inside = self.open(Kind::Array, bytes, at)?;
+                    let inside = self.open(NodeKind::Array, bytes, at)?;
                     match bytes.get(inside) {
                         Some(b']') => inside,
                         _ => {
@@ -121,14 +121,14 @@ impl Tape {
                 Some(b'"') => self.text(bytes, at)?,
                 Some(b'-' | b'0'..=b'9') => {
                     let end = number_end(bytes, at).ok_or(Malformed::Grammar)?;
-                    self.push(Kind::Number, at, end)?;
+                    self.push(NodeKind::Number, at, end)?;
                     end
                 }
                 Some(_) => {
                     let words: [&[u8]; 3] = [b"true", b"false", b"null"];
                     let word = words.iter().find(|word| bytes[at..].starts_with(word));
                     let end = at + word.ok_or(Malformed::Grammar)?.len();
-                    self.push(Kind::Word, at, end)?;
+                    self.push(NodeKind::Word, at, end)?;
                     end
                 }
                 None => return Err(Malformed::Grammar),
@@ -141,7 +141,7 @@ impl Tape {
                 };
                 let kind = self.nodes[top as usize].kind;
                 match (bytes.get(at), kind) {
-                    (Some(b','), Kind::Object) => {
+                    (Some(b','), NodeKind::Object) => {
                         at = self.name(bytes, skip_space(bytes, at + 1))?;
                         continue 'value;
                     }
@@ -149,7 +149,7 @@ impl Tape {
                         at = skip_space(bytes, at + 1);
                         continue 'value;
                     }
-                    (Some(b'}'), Kind::Object) | (Some(b']'), Kind::Array) => {
+                    (Some(b'}'), NodeKind::Object) | (Some(b']'), NodeKind::Array) => {
                         at += 1;
                         let next = self.nodes.len() as u32;
                         let node = &mut self.nodes[top as usize];
@@ -163,7 +163,7 @@ impl Tape {
     }
 
     /// Begins an array or object, and gives the place of what is in it.
-    fn open(&mut self, kind: Kind, bytes: &[u8], at: usize) -> Result<usize, Malformed> {
+    fn open(&mut self, kind: NodeKind, bytes: &[u8], at: usize) -> Result<usize, Malformed> {
         if self.open.len() == DEPTH_MAX {
             return Err(Malformed::TooDeep);
         }
@@ -187,13 +187,13 @@ impl Tape {
     /// Reads a text that begins with the quote at `at`.
     fn text(&mut self, bytes: &[u8], at: usize) -> Result<usize, Malformed> {
         let start = at + 1;
-        let mut kind = Kind::Plain;
+        let mut kind = NodeKind::Plain;
         let mut end = start;
         loop {
             match bytes.get(end) {
                 Some(b'"') => break,
                 Some(b'\\') => {
-                    kind = Kind::Escaped;
+                    kind = NodeKind::Escaped;
                     end += match bytes.get(end + 1) {
                         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
                         Some(b'u') => {
@@ -215,7 +215,7 @@ impl Tape {
         Ok(end + 1)
     }
 
-    fn push(&mut self, kind: Kind, start: usize, end: usize) -> Result<(), Malformed> {
+    fn push(&mut self, kind: NodeKind, start: usize, end: usize) -> Result<(), Malformed> {
         if self.nodes.len() == NODES_MAX {
             return Err(Malformed::TooLarge);
         }
@@ -271,7 +271,7 @@ impl<'t> Json<'t> {
         At(0)
     }
 
-    pub(super) fn kind(self, at: At) -> Kind {
+    pub(super) fn kind(self, at: At) -> NodeKind {
         self.nodes[at.0 as usize].kind
     }
 
@@ -284,7 +284,7 @@ impl<'t> Json<'t> {
     /// The value as it stands in the frame, of a text with its quotes.
     pub(super) fn whole(self, at: At) -> &'t str {
         let node = &self.nodes[at.0 as usize];
-        let quote = usize::from(matches!(node.kind, Kind::Plain | Kind::Escaped));
+        let quote = usize::from(matches!(node.kind, NodeKind::Plain | NodeKind::Escaped));
         &self.text[node.start as usize - quote..node.end as usize + quote]
     }
 
@@ -293,15 +293,17 @@ impl<'t> Json<'t> {
     pub(super) fn scalar(self, at: At) -> Option<Cow<'t, str>> {
         let raw = self.raw(at);
         match self.kind(at) {
-            Kind::Plain | Kind::Number | Kind::Word => Some(Cow::Borrowed(raw)),
-            Kind::Escaped => serde_json::from_str(&format!("\"{raw}\"")).ok().map(Cow::Owned),
-            Kind::Object | Kind::Array => None,
+            NodeKind::Plain | NodeKind::Number | NodeKind::Word => Some(Cow::Borrowed(raw)),
+            NodeKind::Escaped => serde_json::from_str(&format!("\"{raw}\"")).ok().map(Cow::Owned),
+            NodeKind::Object | NodeKind::Array => None,
         }
     }
 
     /// As [`Json::scalar`], of texts alone.
     pub(super) fn text(self, at: At) -> Option<Cow<'t, str>> {
-        matches!(self.kind(at), Kind::Plain | Kind::Escaped).then(|| self.scalar(at)).flatten()
+        matches!(self.kind(at), NodeKind::Plain | NodeKind::Escaped)
+            .then(|| self.scalar(at))
+            .flatten()
     }
 
     /// The member of an object with this name.
@@ -309,7 +311,7 @@ impl<'t> Json<'t> {
         let mut found = Found::Nothing;
         for (member, value) in self.members(object) {
             let is_it = match self.kind(member) {
-                Kind::Escaped => self.scalar(member).is_some_and(|text| text == name),
+                NodeKind::Escaped => self.scalar(member).is_some_and(|text| text == name),
                 _ => self.raw(member) == name,
             };
             if is_it {
@@ -329,7 +331,7 @@ impl<'t> Json<'t> {
 
     /// All elements of an array; of anything else, none.
     pub(super) fn elements(self, array: At) -> impl Iterator<Item = At> + use<'t> {
-        let is_array = self.kind(array) == Kind::Array;
+        let is_array = self.kind(array) == NodeKind::Array;
         let end = if is_array { self.nodes[array.0 as usize].next } else { array.0 + 1 };
         let mut at = array.0 + 1;
         std::iter::from_fn(move || {
@@ -341,7 +343,7 @@ impl<'t> Json<'t> {
 
     /// The names and values of an object; of anything else, none.
     fn members(self, object: At) -> impl Iterator<Item = (At, At)> + use<'t> {
-        let is_object = self.kind(object) == Kind::Object;
+        let is_object = self.kind(object) == NodeKind::Object;
         let end = if is_object { self.nodes[object.0 as usize].next } else { object.0 + 1 };
         let mut at = object.0 + 1;
         std::iter::from_fn(move || {
@@ -363,18 +365,18 @@ mod tests {
     fn rebuilt(json: Json<'_>, at: At) -> Option<serde_json::Value> {
         use serde_json::Value;
         Some(match json.kind(at) {
-            Kind::Object => {
+            NodeKind::Object => {
                 let members = json.members(at);
                 let pairs = members.map(|(name, value)| {
                     Some((json.scalar(name)?.into_owned(), rebuilt(json, value)?))
                 });
                 Value::Object(pairs.collect::<Option<_>>()?)
             }
-            Kind::Array => Value::Array(
+            NodeKind::Array => Value::Array(
                 json.elements(at).map(|item| rebuilt(json, item)).collect::<Option<_>>()?,
             ),
-            Kind::Plain | Kind::Escaped => Value::String(json.scalar(at)?.into_owned()),
-            Kind::Number | Kind::Word => serde_json::from_str(json.raw(at)).ok()?,
+            NodeKind::Plain | NodeKind::Escaped => Value::String(json.scalar(at)?.into_owned()),
+            NodeKind::Number | NodeKind::Word => serde_json::from_str(json.raw(at)).ok()?,
         })
     }
 

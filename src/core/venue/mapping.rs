@@ -5,7 +5,7 @@
 //! is written as it came, what stands there twice is written twice, and `decode` has a reason for
 //! each of them.
 
-use super::json::{At, Found, Json, Kind, is_number};
+use super::json::{At, Found, Json, NodeKind, is_number};
 use super::pointer::{Each, Place, Under};
 use super::rule::Condition;
 use super::spec::{Order, TradeIds, VenueTime};
@@ -154,7 +154,7 @@ impl Mapping {
             _ => None,
         });
         let element = under.element();
-        let is_scalar = !matches!(json.kind(element), Kind::Object | Kind::Array);
+        let is_scalar = !matches!(json.kind(element), NodeKind::Object | NodeKind::Array);
         let Some(parts) = self.parts.as_ref().filter(|_| !is_scalar) else {
             let record = json.whole(element).as_bytes();
             let symbol = symbol_of(record);
@@ -200,11 +200,12 @@ impl Parts {
                 }
                 place => each_time(place.under(json, under), |at| {
                     // Exchanges leave numbers empty that do not apply.
-                    if json.kind(at) == Kind::Plain && json.raw(at).is_empty() {
+                    if json.kind(at) == NodeKind::Plain && json.raw(at).is_empty() {
                         return;
                     }
                     begin(name, record);
-                    let is_quoted_number = json.kind(at) == Kind::Plain && is_number(json.raw(at));
+                    let is_quoted_number =
+                        json.kind(at) == NodeKind::Plain && is_number(json.raw(at));
                     let value = if is_quoted_number { json.raw(at) } else { json.whole(at) };
                     record.extend_from_slice(value.as_bytes());
                 }),
@@ -220,7 +221,7 @@ impl Parts {
         record: &mut Vec<u8>,
         spelled: &mut String,
     ) -> Named<'t> {
-        if json.kind(at) == Kind::Plain && self.spelling.is_plain() {
+        if json.kind(at) == NodeKind::Plain && self.spelling.is_plain() {
             record.extend_from_slice(json.whole(at).as_bytes());
             return Named::InFrame(json.raw(at));
         }
@@ -236,7 +237,7 @@ impl Parts {
 
     fn write_time(&self, json: Json<'_>, at: At, record: &mut Vec<u8>) {
         let raw = json.raw(at);
-        let is_number_or_text = matches!(json.kind(at), Kind::Plain | Kind::Number);
+        let is_number_or_text = matches!(json.kind(at), NodeKind::Plain | NodeKind::Number);
         let time = is_number_or_text.then(|| self.time_unit.read(raw)).flatten();
         match (time, json.kind(at)) {
             (Some(time), _) => {
@@ -245,7 +246,7 @@ impl Parts {
                 record.push(b'"');
             }
             // Of an unknown unit: as a text it is no time, and nobody reads it in a wrong one.
-            (None, Kind::Number) => {
+            (None, NodeKind::Number) => {
                 record.push(b'"');
                 record.extend_from_slice(raw.as_bytes());
                 record.push(b'"');
@@ -290,13 +291,15 @@ fn push_text(text: &str, record: &mut Vec<u8>) {
 
 /// A whole number, as a number or in a text.
 pub(super) fn number(json: Json<'_>, at: At) -> Option<u64> {
-    matches!(json.kind(at), Kind::Number | Kind::Plain).then(|| json.raw(at).parse().ok()).flatten()
+    matches!(json.kind(at), NodeKind::Number | NodeKind::Plain)
+        .then(|| json.raw(at).parse().ok())
+        .flatten()
 }
 
 fn trade_id<'t>(json: Json<'t>, at: At) -> Option<TradeId<'t>> {
     let raw = json.raw(at);
     match json.kind(at) {
-        Kind::Number | Kind::Plain | Kind::Escaped if !raw.is_empty() => {
+        NodeKind::Number | NodeKind::Plain | NodeKind::Escaped if !raw.is_empty() => {
             // Only where the number gives the text back are the two the same id.
             let is_canonical = raw == "0" || !raw.starts_with(['0', '+']);
             let number = is_canonical.then(|| raw.parse().ok()).flatten();

@@ -5,7 +5,7 @@
 //! way, `=text` is the text itself. A pointer from the frame may hold the `*`s of `each` at the
 //! same places, and then means the same elements.
 
-use super::json::{At, Found, Json, Kind};
+use super::json::{At, Found, Json, NodeKind};
 
 /// The most `*`s in a pointer. Exchanges use two.
 const STARS_MAX: usize = 4;
@@ -79,8 +79,8 @@ impl Path {
         let mut twice = false;
         for step in &self.0 {
             let found = match json.kind(at) {
-                Kind::Object => json.member(at, &step.name),
-                Kind::Array => {
+                NodeKind::Object => json.member(at, &step.name),
+                NodeKind::Array => {
                     let element = step.index.and_then(|index| json.element(at, index));
                     element.map_or(Found::Nothing, Found::Once)
                 }
@@ -168,7 +168,7 @@ impl Each {
             under.element = at;
             return visit(Some(under));
         }
-        if json.kind(at) != Kind::Array {
+        if json.kind(at) != NodeKind::Array {
             return visit(None);
         }
         for element in json.elements(at) {

@@ -36,7 +36,7 @@ pub use tls::{ClientFiles, TlsError, TlsFiles};
 use self::proxy::Proxy;
 use self::tls::TlsClient;
 use crate::core::text::excerpt;
-use crate::net::address::FeedUrl;
+use crate::net::address::WebSocketUrl;
 use crate::ops::clock::wall_seconds;
 
 /// What the write buffer may hold: subscriptions and pongs, nothing large.
@@ -163,13 +163,13 @@ impl Dialer {
     ///
     /// # Errors
     /// [`DialError`].
-    pub async fn dial(&self, url: &FeedUrl) -> Result<Socket, DialError> {
+    pub async fn dial(&self, url: &WebSocketUrl) -> Result<Socket, DialError> {
         let DialOptions { connect_timeout, handshake_timeout, .. } = *self.options;
         let tcp = within("connection", connect_timeout, self.reach(url)).await?;
         within("handshake", handshake_timeout, self.shake_hands(url, tcp)).await
     }
 
-    async fn reach(&self, url: &FeedUrl) -> Result<TcpStream, DialError> {
+    async fn reach(&self, url: &WebSocketUrl) -> Result<TcpStream, DialError> {
         let endpoint = url.endpoint();
         let via = self.options.proxies.for_endpoint(&endpoint);
         let (host, port) = via.map_or((endpoint.host, endpoint.port), Proxy::address);
@@ -189,7 +189,7 @@ impl Dialer {
         }
     }
 
-    async fn shake_hands(&self, url: &FeedUrl, tcp: TcpStream) -> Result<Socket, DialError> {
+    async fn shake_hands(&self, url: &WebSocketUrl, tcp: TcpStream) -> Result<Socket, DialError> {
         let endpoint = url.endpoint();
         let transport: Box<dyn Transport> = match (&self.tls, endpoint.encrypted) {
             (_, false) => Box::new(tcp),
@@ -219,7 +219,7 @@ impl Dialer {
         limits(self.options.message_bytes_max)
     }
 
-    fn request(&self, url: &FeedUrl) -> Result<Request, DialError> {
+    fn request(&self, url: &WebSocketUrl) -> Result<Request, DialError> {
         let mut request = url
             .secret()
             .into_client_request()

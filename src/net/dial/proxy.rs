@@ -239,7 +239,7 @@ impl fmt::Debug for Proxy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::address::FeedUrl;
+    use crate::net::address::WebSocketUrl;
 
     fn proxies(pairs: &[(&str, &str)]) -> Result<Proxies, Vec<ProxyError>> {
         let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -247,7 +247,7 @@ mod tests {
     }
 
     fn via(proxies: &Proxies, url: &str) -> Option<String> {
-        let url: FeedUrl = url.parse().unwrap();
+        let url: WebSocketUrl = url.parse().unwrap();
         proxies.for_endpoint(&url.endpoint()).map(|proxy| format!("{proxy:?}"))
     }
 

@@ -186,7 +186,7 @@ fn through(proxy: &str) -> Proxies {
 }
 
 async fn dial(options: DialOptions, url: &str) -> Result<Socket, DialError> {
-    let url: FeedUrl = url.parse().unwrap();
+    let url: WebSocketUrl = url.parse().unwrap();
     Dialer::new(options, url.endpoint().encrypted).unwrap().dial(&url).await
 }
 

@@ -94,7 +94,7 @@ enum Ending {
 
 /// What all subscribers share.
 #[derive(Clone)]
-struct Stage {
+struct Playback {
     recording: Arc<Recording>,
     pace: Pace,
     progress: Arc<Progress>,
@@ -143,7 +143,7 @@ impl FeedServer {
             WhenDone::Exit => 1,
         }));
         let loopback = self.address.ip().is_loopback();
-        let stage = Stage { recording, pace, progress, closing, places, loopback };
+        let playback = Playback { recording, pace, progress, closing, places, loopback };
         let connections = Arc::new(Semaphore::new(SUBSCRIBERS_MAX + REFUSALS_MAX));
         let mut tasks = JoinSet::new();
         tokio::pin!(stop);
@@ -160,7 +160,7 @@ impl FeedServer {
                     }
                 }
                 (stream, peer, permit) = accept(&self.listener, &connections) => {
-                    tasks.spawn(stage.clone().attend(stream, peer, permit));
+                    tasks.spawn(playback.clone().attend(stream, peer, permit));
                 }
             }
         }
@@ -193,7 +193,7 @@ async fn accept(
     }
 }
 
-impl Stage {
+impl Playback {
     /// Serves one connection from the handshake to its end.
     async fn attend(
         self,

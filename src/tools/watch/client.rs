@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 
-use crate::net::address::FeedUrl;
+use crate::net::address::WebSocketUrl;
 use crate::net::backoff::Backoff;
 use crate::net::dial::{DialError, DialOptions, Dialer, Proxies, Socket, TlsFiles, words};
 use crate::ops::clock::Stopwatch;
@@ -81,7 +81,7 @@ pub enum ConnectError {
 /// `connect_max`.
 pub(super) async fn follow(
     dialer: Dialer,
-    url: FeedUrl,
+    url: WebSocketUrl,
     connect_max: Duration,
     seed: u64,
     events: Sender<Event>,
@@ -119,7 +119,7 @@ pub(super) async fn follow(
 /// Tries until there is a connection.
 async fn connect(
     dialer: &Dialer,
-    url: &FeedUrl,
+    url: &WebSocketUrl,
     connect_max: Duration,
     backoff: &mut Backoff,
 ) -> Result<Socket, ConnectError> {

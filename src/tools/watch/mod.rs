@@ -9,8 +9,8 @@ mod client;
 #[cfg(not(feature = "kafka"))]
 mod no_topic;
 mod render;
+mod run;
 mod screen;
-mod session;
 mod target;
 #[cfg(feature = "kafka")]
 mod topic;
@@ -19,8 +19,8 @@ mod topic;
 mod tests;
 
 pub use client::dial_options;
+pub use run::{Summary, WatchError, WatchRun};
 pub use screen::View;
-pub use session::{Session, Summary, WatchError};
 pub use target::{Target, TargetError, TopicTarget};
 
 #[cfg(not(feature = "kafka"))]

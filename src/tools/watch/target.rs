@@ -10,7 +10,7 @@ use std::str::FromStr;
 use tokio_tungstenite::tungstenite::http::Uri;
 
 use crate::adapters::kafka_config::{ClusterConfig, KafkaUrl, KafkaUrlError, TopicPlace};
-use crate::net::address::FeedUrl;
+use crate::net::address::WebSocketUrl;
 
 /// The path of the stream, where a URL has none.
 const PATH_DEFAULT: &str = "/v1/stream";
@@ -19,7 +19,7 @@ const PATH_DEFAULT: &str = "/v1/stream";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A daemon's stream, by its URL.
-    Stream(FeedUrl),
+    Stream(WebSocketUrl),
     /// A topic of forecasts.
     Topic(Box<TopicTarget>),
 }

@@ -325,7 +325,7 @@ impl Server {
         self.hub.publish(&Symbol::new(symbol).unwrap(), plain(symbol).into());
     }
 
-    /// Stops it and waits for its end, while the session goes on.
+    /// Stops it and waits for its end, while the run goes on.
     async fn end(self) -> u16 {
         self.stop.send(true).unwrap();
         tokio::task::spawn_blocking(|| self.thread.join().unwrap()).await.unwrap();
@@ -333,8 +333,8 @@ impl Server {
     }
 }
 
-fn session(target: &Target, until_closed: bool) -> Session {
-    Session {
+fn watch_run(target: &Target, until_closed: bool) -> WatchRun {
+    WatchRun {
         target: target.clone(),
         dialer: Dialer::new(dial_options(TlsFiles::default(), Proxies::default()), false).unwrap(),
         connect_max: Duration::from_secs(60),
@@ -347,7 +347,7 @@ type Outcome = (Summary, Result<(), WatchError>);
 
 /// Watches in the background; dropping the sender does not stop it, sending does.
 fn begin(
-    session: Session,
+    watch_run: WatchRun,
     view: View,
 ) -> (Output, oneshot::Sender<()>, tokio::task::JoinHandle<Outcome>) {
     let output = Output::default();
@@ -357,7 +357,7 @@ fn begin(
             std::future::pending::<()>().await;
         }
     };
-    let running = tokio::spawn(session.run(output.clone(), view, stopped));
+    let running = tokio::spawn(watch_run.run(output.clone(), view, stopped));
     (output, stop, running)
 }
 
@@ -383,7 +383,7 @@ async fn publish_until(
 async fn records_are_printed_as_they_came_until_the_server_ends_the_stream() {
     within(async {
         let server = serve(0);
-        let (output, _stop, running) = begin(session(&server.target, true), View::Json);
+        let (output, _stop, running) = begin(watch_run(&server.target, true), View::Json);
         publish_until(&server, &output, "A", |text| !text.is_empty()).await;
         server.publish("B");
         server.end().await;
@@ -402,7 +402,7 @@ async fn records_are_printed_as_they_came_until_the_server_ends_the_stream() {
 async fn a_lost_server_is_found_again() {
     within(async {
         let server = serve(0);
-        let (output, stop, running) = begin(session(&server.target, false), View::Json);
+        let (output, stop, running) = begin(watch_run(&server.target, false), View::Json);
         publish_until(&server, &output, "A", |text| !text.is_empty()).await;
         let port = server.end().await;
         let server = serve(port);
@@ -421,7 +421,7 @@ async fn a_stop_closes_the_connection() {
     within(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = format!("ws://{}", listener.local_addr().unwrap()).parse().unwrap();
-        let (output, stop, running) = begin(session(&target, false), View::Json);
+        let (output, stop, running) = begin(watch_run(&target, false), View::Json);
         let (socket, _) = listener.accept().await.unwrap();
         let mut server = tokio_tungstenite::accept_async(socket).await.unwrap();
         server.send(Message::text("{}")).await.unwrap();
@@ -441,7 +441,7 @@ async fn a_stop_leaves_the_last_picture_and_the_cursor() {
     within(async {
         let server = serve(0);
         let view = View::Table { colours: false, size: || (24, 80) };
-        let (output, stop, running) = begin(session(&server.target, false), view);
+        let (output, stop, running) = begin(watch_run(&server.target, false), view);
         publish_until(&server, &output, "A", |text| text.contains("connected to")).await;
         stop.send(()).unwrap();
         let (summary, outcome) = running.await.unwrap();
@@ -462,8 +462,8 @@ async fn the_time_asked_for_counts_from_the_first_connection() {
     within(async {
         let server = serve(0);
         let watch_for = Some(Duration::from_millis(50));
-        let session = Session { watch_for, ..session(&server.target, false) };
-        let (output, _stop, running) = begin(session, View::Lines);
+        let watch_run = WatchRun { watch_for, ..watch_run(&server.target, false) };
+        let (output, _stop, running) = begin(watch_run, View::Lines);
         let (summary, outcome) = running.await.unwrap();
         outcome.unwrap();
         assert!(summary.elapsed >= Duration::from_millis(50));
@@ -479,7 +479,7 @@ async fn no_server_is_an_error_that_may_pass_and_a_refusal_is_not() {
     within(async {
         let server = serve(0);
         let wrong = Target::with_symbols(server.target.clone(), &[String::new(), "A".into()]);
-        let (_, _stop, running) = begin(session(&wrong, false), View::Json);
+        let (_, _stop, running) = begin(watch_run(&wrong, false), View::Json);
         let error = running.await.unwrap().1.unwrap_err();
         assert!(!error.is_temporary());
         assert!(
@@ -488,7 +488,7 @@ async fn no_server_is_an_error_that_may_pass_and_a_refusal_is_not() {
         );
         let target = server.target.clone();
         server.end().await;
-        let hasty = Session { connect_max: Duration::ZERO, ..session(&target, false) };
+        let hasty = WatchRun { connect_max: Duration::ZERO, ..watch_run(&target, false) };
         let (_, _stop, running) = begin(hasty, View::Json);
         let error = running.await.unwrap().1.unwrap_err();
         assert!(error.is_temporary());

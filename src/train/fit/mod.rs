@@ -1,25 +1,25 @@
 //! The training loop.
 //!
 //! Owns: epochs, early stopping, and which parameters are kept: those of the epoch with the lowest
-//! validation loss. All that changes from epoch to epoch is in a [`Session`].
+//! validation loss. All that changes from epoch to epoch is in a [`FitState`].
 //!
 //! Promises: the result depends on the data, the recipe and the machine's vector units, not on the
-//! count of threads or on who watches, and a fit that goes on from a session ends with the bits of
+//! count of threads or on who watches, and a fit that goes on from a state ends with the bits of
 //! one that was never interrupted. A loss that is not a number ends the fit with an error.
 //!
 //! Never: prints, reads a clock or touches a file; whoever wants to show progress or to stop early
 //! does so through the observer.
 
 mod examples;
-mod session;
+mod state;
 
 use std::ops::ControlFlow;
 
 use thiserror::Error;
 
 pub use self::examples::Examples;
-pub(super) use self::session::Best;
-pub use self::session::Session;
+pub(super) use self::state::Best;
+pub use self::state::FitState;
 use super::lanes::Lanes;
 pub use super::lessons::Labelled;
 use super::network::Network;
@@ -60,7 +60,7 @@ pub enum Progress<'a> {
     Epoch(Epoch),
     /// The same epoch is done, and this is all that the next one begins with: what a checkpoint
     /// holds. Comes right after [`Progress::Epoch`].
-    Session(&'a Session),
+    State(&'a FitState),
 }
 
 /// Why a fit ended.
@@ -109,7 +109,7 @@ pub enum FitError {
     /// Cross-entropy for a network whose values are no probabilities.
     #[error("binary cross-entropy needs a network that ends in a sigmoid")]
     NoProbability,
-    /// A session of another network or of other examples.
+    /// A state of another network or of other examples.
     #[error("the session is of another network or of another count of examples")]
     OtherSession,
 }
@@ -129,7 +129,7 @@ pub fn fit(
     fit_on(threads(), network, examples, recipe, None, observer)
 }
 
-/// As [`fit`], from where a session of the same network, examples and recipe stands; the recipe may
+/// As [`fit`], from where a state of the same network, examples and recipe stands; the recipe may
 /// have other `epochs` and `patience`.
 ///
 /// # Errors
@@ -138,10 +138,10 @@ pub fn resume(
     network: &Network,
     examples: Examples<'_>,
     recipe: &Recipe,
-    session: Session,
+    state: FitState,
     observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Fit, FitError> {
-    fit_on(threads(), network, examples, recipe, Some(session), observer)
+    fit_on(threads(), network, examples, recipe, Some(state), observer)
 }
 
 /// The network's values for all windows, in order, `[n, K]`; no dropout.
@@ -155,33 +155,33 @@ fn fit_on(
     network: &Network,
     examples: Examples<'_>,
     recipe: &Recipe,
-    session: Option<Session>,
+    state: Option<FitState>,
     observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Fit, FitError> {
     let read = recipe.loss.reads(network).ok_or(FitError::NoProbability)?;
     let mut lessons = examples.lessons(&read, recipe, threads)?;
     let [_, validation] = examples.labels();
-    let mut session = match session {
-        Some(session) if session.fits(network, lessons.items()) => session,
+    let mut state = match state {
+        Some(state) if state.fits(network, lessons.items()) => state,
         Some(_) => return Err(FitError::OtherSession),
-        None => Session::new(network, lessons.items(), recipe),
+        None => FitState::new(network, lessons.items(), recipe),
     };
     loop {
-        let done = session.epochs.len();
-        if done >= session.best.epoch + recipe.patience {
-            return session.finish(Stopped::Patience);
+        let done = state.epochs.len();
+        if done >= state.best.epoch + recipe.patience {
+            return state.finish(Stopped::Patience);
         }
         if done >= recipe.epochs {
-            return session.finish(Stopped::Epochs);
+            return state.finish(Stopped::Epochs);
         }
-        let Some(training_loss) = session.train(&mut *lessons, recipe, observer)? else {
-            return session.finish(Stopped::Asked);
+        let Some(training_loss) = state.train(&mut *lessons, recipe, observer)? else {
+            return state.finish(Stopped::Asked);
         };
-        let epoch = session.validate(&mut *lessons, validation, recipe.loss, training_loss)?;
+        let epoch = state.validate(&mut *lessons, validation, recipe.loss, training_loss)?;
         let stop = observer(Progress::Epoch(epoch)).is_break()
-            || observer(Progress::Session(&session)).is_break();
+            || observer(Progress::State(&state)).is_break();
         if stop {
-            return session.finish(Stopped::Asked);
+            return state.finish(Stopped::Asked);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::loss::Loss;
 use super::super::network::{Activation, Architecture, DenseShape, LstmShape};
-use super::session::clip;
+use super::state::clip;
 use super::*;
 
 /// Windows of a noisy wave; the label is the next value, which an LSTM learns quickly.
@@ -139,10 +139,10 @@ fn a_session_goes_on_as_if_it_had_never_stopped() {
     let mut kept = None;
     let mut keep = |progress: Progress| {
         match progress {
-            Progress::Session(session) if session.epochs().len() == 2 => {
-                kept = Some(session.clone());
+            Progress::State(state) if state.epochs().len() == 2 => {
+                kept = Some(state.clone());
             }
-            // In the middle of an epoch that the session knows nothing of.
+            // In the middle of an epoch that the state knows nothing of.
             Progress::Batch { epoch: 3, done: 2, .. } => return ControlFlow::Break(()),
             _ => {}
         }
@@ -151,15 +151,15 @@ fn a_session_goes_on_as_if_it_had_never_stopped() {
     fit(&network, of(&training, &validation), &recipe, &mut keep).unwrap();
     let kept = kept.unwrap();
     assert!(!kept.order.is_sorted(), "the windows are shuffled");
-    let session = kept.clone();
-    let again = resume(&network, of(&training, &validation), &recipe, session, &mut onwards);
+    let state = kept.clone();
+    let again = resume(&network, of(&training, &validation), &recipe, state, &mut onwards);
     let again = again.unwrap();
     assert_eq!(bits(&again.parameters), bits(&whole.parameters));
     assert_eq!((again.epochs, again.best_epoch), (whole.epochs, whole.best_epoch));
     // Two epochs were asked for and two are done.
     let recipe = Recipe { epochs: 2, ..recipe };
-    let session = kept.clone();
-    let done = resume(&network, of(&training, &validation), &recipe, session, &mut onwards);
+    let state = kept.clone();
+    let done = resume(&network, of(&training, &validation), &recipe, state, &mut onwards);
     assert_eq!(done.unwrap().epochs.len(), 2);
     let other = resume(&network, of(&wave(71, 0), &validation), &recipe, kept, &mut onwards);
     assert_eq!(other.unwrap_err(), FitError::OtherSession);
@@ -180,8 +180,8 @@ fn long_gradients_are_clipped_and_short_ones_left_alone() {
         let recipe = Recipe { epochs: 1, batch: 64, clip_norm, ..recipe() };
         let mut length = 0.0_f32;
         let mut watch = |progress: Progress| {
-            if let Progress::Session(session) = progress {
-                let squares = session.adam.moments().0.iter().map(|m| m * m);
+            if let Progress::State(state) = progress {
+                let squares = state.adam.moments().0.iter().map(|m| m * m);
                 length = squares.sum::<f32>().sqrt();
             }
             ControlFlow::Continue(())

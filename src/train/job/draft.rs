@@ -7,7 +7,7 @@ use super::super::assess::Assessment;
 use super::super::carried::predict as predict_carried;
 use super::super::config::StateRule;
 use super::super::dataset::{Example, Part, scaled_rows};
-use super::super::evaluate::{Kind, verdict};
+use super::super::evaluate::{TargetKind, verdict};
 use super::super::export::export;
 use super::super::fit::{Fit, predict};
 use super::super::sequences::{Place, Sequences};
@@ -36,7 +36,7 @@ impl Job {
         let interval = judged.terms.interval;
         let cases = self.golden_cases(&fit.parameters, &[&dataset.validation, &dataset.test])?;
         let evaluation = vec![judged.validation.figures.clone(), judged.test.figures.clone()];
-        let kind = Kind::of(&config.target);
+        let kind = TargetKind::of(&config.target);
         let verdict = verdict(&judged.test.figures, kind, interval.coverage);
         let exported = export(network, &fit.parameters, &config.name);
         let manifest = Manifest {

@@ -17,8 +17,8 @@ use super::checkpoint::{self, Fingerprint};
 use super::config::TrainConfig;
 use super::dataset::Dataset;
 pub use super::error::TrainError;
-use super::evaluate::Kind;
-use super::fit::{Fit, Progress, Recipe, Session, fit, resume};
+use super::evaluate::TargetKind;
+use super::fit::{Fit, FitState, Progress, Recipe, fit, resume};
 use super::history::{History, read};
 use super::network::Network;
 use super::repeat::{self, Material, Repeats, repeat};
@@ -132,15 +132,15 @@ impl Job {
         &self,
         observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Trained, TrainError> {
-        let session = checkpoint::load(&self.checkpoint(), self.fingerprint())?;
-        self.run_from(Some(session), observer)
+        let state = checkpoint::load(&self.checkpoint(), self.fingerprint())?;
+        self.run_from(Some(state), observer)
     }
 
     fn checkpoint(&self) -> PathBuf {
         self.config.work.join(format!("{}.checkpoint", self.config.name))
     }
 
-    /// What a session depends on. The text of `Debug` is enough: it names every field, and a
+    /// What a state depends on. The text of `Debug` is enough: it names every field, and a
     /// release of this program reads the checkpoints of no other.
     fn fingerprint(&self) -> Fingerprint {
         let TrainConfig { data, step, window_steps, features, target, .. } = &self.config;
@@ -154,18 +154,18 @@ impl Job {
         Sha256::digest(text).into()
     }
 
-    /// Fits from a session or from the beginning, with a checkpoint after every epoch.
+    /// Fits from a state or from the beginning, with a checkpoint after every epoch.
     fn fit(
         &self,
-        session: Option<Session>,
+        state: Option<FitState>,
         observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Fit, TrainError> {
         let examples = self.dataset.examples();
         let (path, fingerprint) = (self.checkpoint(), self.fingerprint());
         let mut failed = None;
         let mut keep = |progress: Progress| {
-            if let Progress::Session(session) = progress
-                && let Err(error) = checkpoint::save(&path, fingerprint, session)
+            if let Progress::State(state) = progress
+                && let Err(error) = checkpoint::save(&path, fingerprint, state)
             {
                 failed = Some(error);
                 return ControlFlow::Break(());
@@ -173,8 +173,8 @@ impl Job {
             observer(progress)
         };
         let (network, recipe) = (&self.network, &self.config.recipe);
-        let fit = match session {
-            Some(session) => resume(network, examples, recipe, session, &mut keep),
+        let fit = match state {
+            Some(state) => resume(network, examples, recipe, state, &mut keep),
             None => fit(network, examples, recipe, &mut keep),
         };
         match failed {
@@ -185,12 +185,12 @@ impl Job {
 
     fn run_from(
         &self,
-        session: Option<Session>,
+        state: Option<FitState>,
         observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Trained, TrainError> {
         let Self { config, dataset, network, .. } = self;
-        let fit = self.fit(session, observer)?;
-        let baselines = Baselines::fit(&dataset.training, Kind::of(&config.target));
+        let fit = self.fit(state, observer)?;
+        let baselines = Baselines::fit(&dataset.training, TargetKind::of(&config.target));
         let assessment = assess(network, &fit.parameters, dataset, &baselines, config)?;
         let draft = self.draft(&fit, &assessment)?;
         let (repeats, checkpoint) = (Repeats::default(), self.checkpoint());

@@ -4,7 +4,7 @@
 
 use crate::engine::model::manifest::{Evaluation, FigureSpread, RepeatFigures, SignalFigures};
 
-use super::super::evaluate::{Kind, p_value};
+use super::super::evaluate::{TargetKind, p_value};
 
 /// A table; the first row and the first column are its heads.
 pub(super) type Table = Vec<Vec<Cell>>;
@@ -36,10 +36,10 @@ impl Cell {
 }
 
 /// The errors of a kind of target in its unit.
-fn error(kind: Kind, value: f64) -> String {
+fn error(kind: TargetKind, value: f64) -> String {
     match kind {
-        Kind::Change | Kind::Amount => percent(value, 3),
-        Kind::Level | Kind::Probability => format!("{value:.4}"),
+        TargetKind::Change | TargetKind::Amount => percent(value, 3),
+        TargetKind::Level | TargetKind::Probability => format!("{value:.4}"),
     }
 }
 
@@ -48,7 +48,7 @@ fn percent(share: f64, decimals: usize) -> String {
 }
 
 /// The figures of one part: the model, and each baseline beside it.
-pub(super) fn evaluation(part: &Evaluation, kind: Kind, coverage: f64) -> Table {
+pub(super) fn evaluation(part: &Evaluation, kind: TargetKind, coverage: f64) -> Table {
     let row = |name: &str, model: Cell, baseline: &dyn Fn(usize) -> Cell| -> Vec<Cell> {
         let baselines = (0..part.baselines.len()).map(baseline);
         [Cell::from(name), model].into_iter().chain(baselines).collect()
@@ -63,7 +63,7 @@ pub(super) fn evaluation(part: &Evaluation, kind: Kind, coverage: f64) -> Table 
     );
     let mut table = vec![
         row("", "model".into(), &|at| match (&*of(at).name, kind) {
-            ("drift", Kind::Probability) => "base rate".into(),
+            ("drift", TargetKind::Probability) => "base rate".into(),
             (name, _) => name.into(),
         }),
         row("mean absolute error", error(kind, part.mean_absolute_error).into(), &|at| {
@@ -100,7 +100,7 @@ pub(super) fn evaluation(part: &Evaluation, kind: Kind, coverage: f64) -> Table 
 }
 
 /// How the signals of one part did; `thresholds` are those for buy and sell.
-pub(super) fn signals(part: &Evaluation, kind: Kind, thresholds: [f64; 2]) -> Table {
+pub(super) fn signals(part: &Evaluation, kind: TargetKind, thresholds: [f64; 2]) -> Table {
     let Some(figures) = part.signals else { return Vec::new() };
     let share = |share: Option<f64>| share.map_or_else(|| "–".to_owned(), |s| percent(s, 1));
     let row = |name: &str, limit: String, figures: SignalFigures| -> Vec<Cell> {
@@ -115,8 +115,8 @@ pub(super) fn signals(part: &Evaluation, kind: Kind, thresholds: [f64; 2]) -> Ta
         ]
     };
     let [buy, sell] = thresholds.map(|limit| match kind {
-        Kind::Change | Kind::Amount => percent(limit, 1),
-        Kind::Level | Kind::Probability => limit.to_string(),
+        TargetKind::Change | TargetKind::Amount => percent(limit, 1),
+        TargetKind::Level | TargetKind::Probability => limit.to_string(),
     });
     vec![
         ["signal", "value", "told", "happened", "both", "precision", "recall"]
@@ -128,7 +128,7 @@ pub(super) fn signals(part: &Evaluation, kind: Kind, thresholds: [f64; 2]) -> Ta
 }
 
 /// Mean and spread over repeated runs.
-pub(super) fn repeats(repeats: &[RepeatFigures], kind: Kind) -> Table {
+pub(super) fn repeats(repeats: &[RepeatFigures], kind: TargetKind) -> Table {
     if repeats.is_empty() {
         return Vec::new();
     }
@@ -154,7 +154,7 @@ pub(super) fn repeats(repeats: &[RepeatFigures], kind: Kind) -> Table {
 }
 
 /// The figures of each repeated run.
-pub(super) fn runs(runs: &[Evaluation], kind: Kind) -> Table {
+pub(super) fn runs(runs: &[Evaluation], kind: TargetKind) -> Table {
     if runs.is_empty() {
         return Vec::new();
     }

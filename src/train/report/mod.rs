@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 use super::config::{DataConfig, StateRule, TrainConfig};
 use super::dataset::Dataset;
-use super::evaluate::{Kind, headline};
+use super::evaluate::{TargetKind, headline};
 use super::fit::Stopped;
 use super::history::History;
 use super::loss::Loss;
@@ -61,7 +61,7 @@ impl Report {
     pub fn new(sources: Sources<'_>, trained: &Trained) -> Self {
         let Sources { config, history, dataset, .. } = sources;
         let manifest = &trained.draft.manifest;
-        let kind = Kind::of(&config.target);
+        let kind = TargetKind::of(&config.target);
         let test = &trained.assessment.test;
         let figures = plots::all(config, history, &dataset.test, &test.outcomes, &trained.fit);
         let headline = capitalised(&headline(&test.figures, kind));
@@ -102,7 +102,7 @@ impl Report {
 
 /// The figures of the test part for the terminal, and the summary of repetitions.
 pub fn summary(manifest: &Manifest) -> String {
-    let kind = Kind::of(&manifest.target.kind);
+    let kind = TargetKind::of(&manifest.target.kind);
     let mut text = String::new();
     for part in &manifest.evaluation {
         text += &format!("{} part, {} to {}\n", part.part, part.from, part.to);
@@ -129,7 +129,7 @@ pub fn describe(network: &Network) -> String {
     format!("{} ({} parameters)", layers.join(", "), network.parameter_count())
 }
 
-fn tables(trained: &Trained, kind: Kind) -> Vec<(String, figures::Table, &'static str)> {
+fn tables(trained: &Trained, kind: TargetKind) -> Vec<(String, figures::Table, &'static str)> {
     let manifest = &trained.draft.manifest;
     let coverage = manifest.interval.coverage;
     let (test, validation) =

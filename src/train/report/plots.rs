@@ -5,7 +5,7 @@
 
 use super::super::config::TrainConfig;
 use super::super::dataset::Part;
-use super::super::evaluate::{CALIBRATION_BINS, Kind, Outcomes};
+use super::super::evaluate::{CALIBRATION_BINS, Outcomes, TargetKind};
 use super::super::fit::Fit;
 use super::super::history::History;
 use super::super::statistics::probability::reliability;
@@ -32,7 +32,7 @@ pub(super) fn all(
     outcomes: &Outcomes,
     fit: &Fit,
 ) -> Vec<Figure> {
-    let kind = Kind::of(&config.target);
+    let kind = TargetKind::of(&config.target);
     let mut figures = vec![losses(fit)];
     for (at, track) in tracks(config, history, test, outcomes).iter().enumerate() {
         // The first symbol has the plain names.
@@ -40,7 +40,7 @@ pub(super) fn all(
             0 => name.to_owned(),
             _ => format!("{name}-{}", at + 1),
         };
-        if kind == Kind::Change && track.prices.len() == track.times.len() {
+        if kind == TargetKind::Change && track.prices.len() == track.times.len() {
             figures.push(Figure { name: name("price-rebuilt"), ..rebuilt(track, config) });
             figures.push(Figure { name: name("price-one-step"), ..one_step(track) });
         } else {
@@ -49,16 +49,16 @@ pub(super) fn all(
     }
     figures.push(errors(outcomes, kind));
     figures.push(match kind {
-        Kind::Probability => calibration(outcomes),
-        Kind::Change | Kind::Amount | Kind::Level => scatter(outcomes, kind),
+        TargetKind::Probability => calibration(outcomes),
+        TargetKind::Change | TargetKind::Amount | TargetKind::Level => scatter(outcomes, kind),
     });
     figures
 }
 
-fn unit(kind: Kind) -> Unit {
+fn unit(kind: TargetKind) -> Unit {
     match kind {
-        Kind::Change | Kind::Amount => Unit::Percent,
-        Kind::Level | Kind::Probability => Unit::Plain,
+        TargetKind::Change | TargetKind::Amount => Unit::Percent,
+        TargetKind::Level | TargetKind::Probability => Unit::Plain,
     }
 }
 
@@ -195,7 +195,7 @@ fn one_step(track: &Track) -> Figure {
     Figure { name: String::new(), plot, caption }
 }
 
-fn over_time(track: &Track, kind: Kind) -> Figure {
+fn over_time(track: &Track, kind: TargetKind) -> Figure {
     let points = |values: &[f64]| track.times.iter().copied().zip(values.iter().copied()).collect();
     let (values, truths): (Vec<_>, Vec<_>) = (points(&track.values), points(&track.truths));
     let all = track.values.iter().chain(&track.truths).copied();
@@ -203,7 +203,7 @@ fn over_time(track: &Track, kind: Kind) -> Figure {
     let title = format!("{}: forecasts and what came true", track.name());
     let plot = Plot::new(&title, x, y);
     let (plot, caption) = match kind {
-        Kind::Probability => (
+        TargetKind::Probability => (
             plot.dots(Look::Truth, "came true (1) or not (0)", truths).line(
                 Look::Model,
                 "probability forecast",
@@ -212,7 +212,7 @@ fn over_time(track: &Track, kind: Kind) -> Figure {
             "A line that moves with the dots tells the cases apart; one that stays level knows \
              the base rate and no more.",
         ),
-        Kind::Change | Kind::Amount | Kind::Level => (
+        TargetKind::Change | TargetKind::Amount | TargetKind::Level => (
             plot.line(Look::Truth, "came true", truths).line(Look::Model, "forecast", values),
             "A good forecast of something noisy moves less than what comes true.",
         ),
@@ -220,16 +220,16 @@ fn over_time(track: &Track, kind: Kind) -> Figure {
     Figure { name: String::new(), plot, caption: caption.to_owned() }
 }
 
-fn axis_label(kind: Kind) -> &'static str {
+fn axis_label(kind: TargetKind) -> &'static str {
     match kind {
-        Kind::Change => "change",
-        Kind::Amount => "size",
-        Kind::Level => "value",
-        Kind::Probability => "probability",
+        TargetKind::Change => "change",
+        TargetKind::Amount => "size",
+        TargetKind::Level => "value",
+        TargetKind::Probability => "probability",
     }
 }
 
-pub(super) fn errors(outcomes: &Outcomes, kind: Kind) -> Figure {
+pub(super) fn errors(outcomes: &Outcomes, kind: TargetKind) -> Figure {
     let errors = |forecasts: &[f64]| -> Vec<f64> {
         forecasts.iter().zip(&outcomes.truths).map(|(forecast, truth)| truth - forecast).collect()
     };
@@ -268,8 +268,8 @@ pub(super) fn errors(outcomes: &Outcomes, kind: Kind) -> Figure {
         })
         .collect();
     let label = match kind {
-        Kind::Probability => "truth (0 or 1) − probability",
-        Kind::Change | Kind::Amount | Kind::Level => "truth − forecast",
+        TargetKind::Probability => "truth (0 or 1) − probability",
+        TargetKind::Change | TargetKind::Amount | TargetKind::Level => "truth − forecast",
     };
     let x = Axis::new(label, unit(kind), [low, high].into_iter());
     let y = Axis::between("forecasts", Unit::Plain, 0.0, 1.05 * f64::from(highest));
@@ -282,7 +282,7 @@ pub(super) fn errors(outcomes: &Outcomes, kind: Kind) -> Figure {
     Figure { name: "errors".to_owned(), plot, caption }
 }
 
-pub(super) fn scatter(outcomes: &Outcomes, kind: Kind) -> Figure {
+pub(super) fn scatter(outcomes: &Outcomes, kind: TargetKind) -> Figure {
     let points: Vec<(f64, f64)> =
         outcomes.values.iter().copied().zip(outcomes.truths.iter().copied()).collect();
     let axis = |label: &str, values: &[f64]| Axis::new(label, unit(kind), values.iter().copied());

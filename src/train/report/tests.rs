@@ -34,7 +34,7 @@ pub(in super::super) fn assert_well_formed(text: &str) {
 }
 
 /// A run of one symbol whose truths and forecasts are given.
-fn figures(kind: Kind, values: &[f64], truths: &[f64]) -> String {
+fn figures(kind: TargetKind, values: &[f64], truths: &[f64]) -> String {
     let outcomes = Outcomes {
         values: values.to_vec(),
         truths: truths.to_vec(),
@@ -46,7 +46,7 @@ fn figures(kind: Kind, values: &[f64], truths: &[f64]) -> String {
     };
     let mut text = plots::errors(&outcomes, kind).plot.file();
     text += &match kind {
-        Kind::Probability => plots::calibration(&outcomes).plot.file(),
+        TargetKind::Probability => plots::calibration(&outcomes).plot.file(),
         _ => plots::scatter(&outcomes, kind).plot.file(),
     };
     assert_well_formed(&text);
@@ -56,7 +56,8 @@ fn figures(kind: Kind, values: &[f64], truths: &[f64]) -> String {
 
 #[test]
 fn plots_of_few_or_equal_values_are_whole() {
-    for kind in [Kind::Change, Kind::Amount, Kind::Level, Kind::Probability] {
+    for kind in [TargetKind::Change, TargetKind::Amount, TargetKind::Level, TargetKind::Probability]
+    {
         figures(kind, &[0.5], &[0.5]);
         figures(kind, &[0.0, 0.0, 0.0], &[0.0, 0.0, 0.0]);
         figures(kind, &[f64::NAN, 1.0], &[1.0, 0.0]);
@@ -67,7 +68,7 @@ fn plots_of_few_or_equal_values_are_whole() {
 /// 0.25, one of which came true, stands at a quarter of the width and a third of the height / 1.02.
 #[test]
 fn the_calibration_plot_shows_the_bins() {
-    let text = figures(Kind::Probability, &[0.25, 0.25, 0.25, 0.9], &[1.0, 0.0, 0.0, 1.0]);
+    let text = figures(TargetKind::Probability, &[0.25, 0.25, 0.25, 0.9], &[1.0, 0.0, 0.0, 1.0]);
     let x = 74.0 + 668.0 * 0.25;
     let y = 308.0 - 250.0 / 1.02 / 3.0;
     let dot = format!("<circle class=\"dot model\" cx=\"{x:.1}\" cy=\"{y:.1}\"");

@@ -11,7 +11,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::info;
 
 use super::{SHARD_TIMEOUT, Session, engine_gone};
-use crate::adapters::kafka::Failure;
+use crate::adapters::kafka::SessionError;
 use crate::adapters::kafka::partitions::PartitionName;
 use crate::adapters::kafka::topics::ANSWER_TIMEOUT;
 use crate::core::domain::PartitionId;
@@ -20,7 +20,7 @@ use crate::shard::command::Command;
 
 impl Session<'_> {
     /// Takes partitions over: their states first, then their records.
-    pub(super) fn assign(&mut self, list: &TopicPartitionList) -> Result<(), Failure> {
+    pub(super) fn assign(&mut self, list: &TopicPartitionList) -> Result<(), SessionError> {
         let begun = Stopwatch::start();
         let count = list.count();
         if count > 0 {
@@ -29,7 +29,7 @@ impl Session<'_> {
         let committed = if count > 0 {
             self.consumer
                 .committed_offsets(list.clone(), ANSWER_TIMEOUT)
-                .map_err(Failure::while_doing("ask for committed offsets"))?
+                .map_err(SessionError::while_doing("ask for committed offsets"))?
         } else {
             TopicPartitionList::new()
         };
@@ -38,7 +38,7 @@ impl Session<'_> {
         for element in committed.elements() {
             let (topic, number) = (element.topic(), element.partition());
             let id = self.table.id(topic, number).ok_or_else(|| {
-                Failure::retry(format_args!(
+                SessionError::retry(format_args!(
                     "{topic}[{number}] is new; looking at all topics again"
                 ))
             })?;
@@ -60,7 +60,7 @@ impl Session<'_> {
             };
             starts
                 .add_partition_offset(topic, number, Offset::Offset(next))
-                .map_err(Failure::while_doing("name a position"))?;
+                .map_err(SessionError::while_doing("name a position"))?;
         }
         for id in kept.rest() {
             self.evict(id)?;
@@ -69,7 +69,7 @@ impl Session<'_> {
             RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&starts),
             _ => self.consumer.assign(&starts),
         };
-        assigned.map_err(Failure::while_doing("take partitions over"))?;
+        assigned.map_err(SessionError::while_doing("take partitions over"))?;
         if self.held.is_some() {
             self.pause_all()?;
         }
@@ -86,28 +86,28 @@ impl Session<'_> {
         Ok(())
     }
 
-    pub(super) fn name(&self, id: PartitionId) -> Result<PartitionName, Failure> {
-        self.table.name(id).cloned().ok_or_else(|| Failure::retry("no such partition"))
+    pub(super) fn name(&self, id: PartitionId) -> Result<PartitionName, SessionError> {
+        self.table.name(id).cloned().ok_or_else(|| SessionError::retry("no such partition"))
     }
 
     /// Has the shard forget a partition's symbols.
-    fn evict(&self, id: PartitionId) -> Result<(), Failure> {
+    fn evict(&self, id: PartitionId) -> Result<(), SessionError> {
         let (answer, answers) = channel();
         self.shard(id).command(Command::Evict { partition: id, answer }).map_err(engine_gone)?;
         answers.recv_timeout(SHARD_TIMEOUT).map_err(engine_gone)
     }
 
     /// Gives partitions away after their work is committed.
-    pub(super) fn revoke(&mut self, list: &TopicPartitionList) -> Result<(), Failure> {
+    pub(super) fn revoke(&mut self, list: &TopicPartitionList) -> Result<(), SessionError> {
         if self.consumer.assignment_lost() {
             // Somebody else reads them already. What we hold is of no use to anybody, and must not
             // be stored: a new session begins from what the others have left.
-            return Err(Failure::retry("the group took the partitions away"));
+            return Err(SessionError::retry("the group took the partitions away"));
         }
         // A record that was held back is read again by whoever owns its partition next.
         if self.held.take().is_some() {
             let list = self.assignment()?;
-            self.consumer.resume(&list).map_err(Failure::while_doing("resume partitions"))?;
+            self.consumer.resume(&list).map_err(SessionError::while_doing("resume partitions"))?;
         }
         self.commit_now()?;
         let cooperative =
@@ -124,7 +124,7 @@ impl Session<'_> {
             true => self.consumer.incremental_unassign(list),
             false => self.consumer.unassign(),
         };
-        given.map_err(Failure::while_doing("give partitions back"))?;
+        given.map_err(SessionError::while_doing("give partitions back"))?;
         let partitions = self.assigned.iter().count();
         self.source.metrics.rebalanced(partitions);
         info!(given = list.count(), partitions, "gave partitions back");

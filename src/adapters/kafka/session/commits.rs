@@ -5,13 +5,13 @@
 //! commit, which `commit` owns.
 
 use super::{COMMIT_POLL_TIMEOUT, SHARD_TIMEOUT, Session};
-use crate::adapters::kafka::Failure;
+use crate::adapters::kafka::SessionError;
 use crate::adapters::kafka::commit::{Commit, Progress, Tools};
 use crate::ops::clock::{Stopwatch, pause};
 
 impl Session<'_> {
     /// Begins a commit when one is due, or moves the one under way on.
-    pub(super) fn advance_commit(&mut self) -> Result<(), Failure> {
+    pub(super) fn advance_commit(&mut self) -> Result<(), SessionError> {
         if self.commit.is_none() {
             if self.idle.elapsed() < self.source.config.commit_interval {
                 return Ok(());
@@ -21,7 +21,7 @@ impl Session<'_> {
         self.step_commit()
     }
 
-    fn begin_commit(&mut self) -> Result<(), Failure> {
+    fn begin_commit(&mut self) -> Result<(), SessionError> {
         let covered = self.assigned.uncommitted();
         if covered.is_empty() {
             self.idle = Stopwatch::start();
@@ -32,7 +32,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn step_commit(&mut self) -> Result<(), Failure> {
+    fn step_commit(&mut self) -> Result<(), SessionError> {
         let Some(commit) = self.commit.take() else { return Ok(()) };
         match commit.step(&self.tools())? {
             Progress::UnderWay(commit) => self.commit = Some(commit),
@@ -56,7 +56,7 @@ impl Session<'_> {
     }
 
     /// Finishes the commit under way, and makes one of everything since.
-    pub(super) fn commit_now(&mut self) -> Result<(), Failure> {
+    pub(super) fn commit_now(&mut self) -> Result<(), SessionError> {
         let begun = Stopwatch::start();
         for _ in 0..2 {
             if self.commit.is_none() {
@@ -65,7 +65,7 @@ impl Session<'_> {
             while self.commit.is_some() {
                 self.step_commit()?;
                 if begun.elapsed() > SHARD_TIMEOUT {
-                    return Err(Failure::retry("a commit was not committed in time"));
+                    return Err(SessionError::retry("a commit was not committed in time"));
                 }
                 if self.commit.is_some() {
                     pause(COMMIT_POLL_TIMEOUT);

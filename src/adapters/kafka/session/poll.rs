@@ -15,7 +15,7 @@ use tracing::debug;
 use super::{COMMIT_POLL_TIMEOUT, Session, engine_gone, shard_of};
 use crate::adapters::kafka::client;
 use crate::adapters::kafka::partitions::Assigned;
-use crate::adapters::kafka::{Failure, gap};
+use crate::adapters::kafka::{SessionError, gap};
 use crate::intake::{IntakeSender, Record};
 use crate::ops::clock::Stopwatch;
 use crate::shard::command::Command;
@@ -28,14 +28,15 @@ const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 const FULL_PATIENCE: Duration = Duration::from_millis(500);
 
 impl Session<'_> {
-    pub(super) fn poll(&mut self) -> Result<(), Failure> {
+    pub(super) fn poll(&mut self) -> Result<(), SessionError> {
         let timeout = if self.commit.is_some() { COMMIT_POLL_TIMEOUT } else { POLL_TIMEOUT };
         let Self { consumer, assigned, source, held, moved, .. } = self;
         match consumer.poll(timeout) {
             // Also what a poll says around a rebalance.
-            None => {
-                consumer.context().take_refusal().map_or(Ok(()), |why| Err(Failure::Refused(why)))
-            }
+            None => consumer
+                .context()
+                .take_refusal()
+                .map_or(Ok(()), |why| Err(SessionError::Refused(why))),
             Some(Ok(message)) => {
                 *moved = Stopwatch::start();
                 *held = deliver(&source.shards, assigned, &message)?;
@@ -45,36 +46,36 @@ impl Session<'_> {
                 Ok(())
             }
             Some(Err(error)) => match consumer.context().take_refusal() {
-                Some(why) => Err(Failure::Refused(why)),
+                Some(why) => Err(SessionError::Refused(why)),
                 None if client::passes(&error) => {
                     debug!(%error, "the cluster is not reached; trying on");
                     Ok(())
                 }
-                None => Err(Failure::retry(format_args!("read the input: {error}"))),
+                None => Err(SessionError::retry(format_args!("read the input: {error}"))),
             },
         }
     }
 
     /// Offers the record that had no room once more.
-    pub(super) fn retry_held(&mut self) -> Result<(), Failure> {
+    pub(super) fn retry_held(&mut self) -> Result<(), SessionError> {
         let Some(record) = self.held.take() else { return Ok(()) };
         self.moved = Stopwatch::start();
         self.held = hand_over(&self.source.shards, &mut self.assigned, record, POLL_TIMEOUT)?;
         if self.held.is_none() {
             let list = self.assignment()?;
-            self.consumer.resume(&list).map_err(Failure::while_doing("resume partitions"))?;
+            self.consumer.resume(&list).map_err(SessionError::while_doing("resume partitions"))?;
         }
         Ok(())
     }
 
-    pub(super) fn pause_all(&mut self) -> Result<(), Failure> {
+    pub(super) fn pause_all(&mut self) -> Result<(), SessionError> {
         self.source.metrics.paused();
         let list = self.assignment()?;
-        self.consumer.pause(&list).map_err(Failure::while_doing("pause partitions"))
+        self.consumer.pause(&list).map_err(SessionError::while_doing("pause partitions"))
     }
 
-    pub(super) fn assignment(&self) -> Result<TopicPartitionList, Failure> {
-        self.consumer.assignment().map_err(Failure::while_doing("ask for the assignment"))
+    pub(super) fn assignment(&self) -> Result<TopicPartitionList, SessionError> {
+        self.consumer.assignment().map_err(SessionError::while_doing("ask for the assignment"))
     }
 }
 
@@ -83,7 +84,7 @@ fn deliver(
     shards: &[IntakeSender<Command>],
     assigned: &mut Assigned,
     message: &BorrowedMessage<'_>,
-) -> Result<Option<Record>, Failure> {
+) -> Result<Option<Record>, SessionError> {
     let place = assigned.place(message.topic(), message.partition(), message.offset());
     // A partition that was given away has its records read elsewhere.
     let Some(position) = place else { return Ok(None) };
@@ -99,7 +100,7 @@ pub(super) fn hand_over(
     assigned: &mut Assigned,
     record: Record,
     patience: Duration,
-) -> Result<Option<Record>, Failure> {
+) -> Result<Option<Record>, SessionError> {
     let Some(position) = record.position else { return Ok(None) };
     let back = shard_of(shards, position.partition)
         .record_within(record, patience)

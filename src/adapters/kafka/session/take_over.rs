@@ -15,7 +15,7 @@ use super::{CLUSTER_PATIENCE, COMMIT_POLL_TIMEOUT, SHARD_TIMEOUT, Session, engin
 use crate::adapters::kafka::partitions::{PartitionName, Start, decide_start};
 use crate::adapters::kafka::publisher::StatePlace;
 use crate::adapters::kafka::topics::ANSWER_TIMEOUT;
-use crate::adapters::kafka::{Failure, KafkaError, restore};
+use crate::adapters::kafka::{KafkaError, SessionError, restore};
 use crate::adapters::kafka_config::Delivery;
 use crate::core::domain::PartitionId;
 use crate::ops::clock::{Stopwatch, pause};
@@ -28,7 +28,7 @@ impl Session<'_> {
         &mut self,
         id: PartitionId,
         committed: Option<i64>,
-    ) -> Result<i64, Failure> {
+    ) -> Result<i64, SessionError> {
         let config = &self.source.config;
         self.source.pulse.wait(CLUSTER_PATIENCE.max(2 * config.restore_timeout));
         let name = self.name(id)?;
@@ -36,7 +36,7 @@ impl Session<'_> {
         let (low, high) = self
             .observer
             .fetch_watermarks(topic, *number, ANSWER_TIMEOUT)
-            .map_err(Failure::while_doing("ask for the input's ends"))?;
+            .map_err(SessionError::while_doing("ask for the input's ends"))?;
         let place = StatePlace { topic: config.changelog_of(topic), number: *number };
         let stored =
             restore::read_states(&self.reader, &self.observer, &place, config.restore_timeout)?;
@@ -60,7 +60,7 @@ impl Session<'_> {
                 next
             }
             Start::Refused => {
-                return Err(Failure::Final(KafkaError::Setup(format!(
+                return Err(SessionError::Final(KafkaError::Setup(format!(
                     "{topic}[{number}]: offset {committed:?} is gone (the topic holds {low} to \
                      {high}) and kafka.on_lost_offset = \"fail\""
                 ))));
@@ -75,7 +75,7 @@ impl Session<'_> {
         id: PartitionId,
         name: &PartitionName,
         stored: Vec<(String, Bytes)>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), SessionError> {
         if stored.is_empty() {
             return Ok(());
         }
@@ -85,8 +85,8 @@ impl Session<'_> {
             .map_err(engine_gone)?;
         let restored = answers
             .recv_timeout(self.source.config.restore_timeout)
-            .map_err(|_| Failure::retry("the states were not restored in time"))?
-            .map_err(Failure::while_doing("restore states"))?;
+            .map_err(|_| SessionError::retry("the states were not restored in time"))?
+            .map_err(SessionError::while_doing("restore states"))?;
         let PartitionName { topic, number } = name;
         let cold = restored.cold.len();
         self.source.metrics.restored(restored.symbol_count, cold);
@@ -97,7 +97,7 @@ impl Session<'_> {
 
     /// Ends the stored states of a partition whose records are lost, so that no later start takes
     /// them for what came just before.
-    fn forget(&self, place: &StatePlace, stored: &[(String, Bytes)]) -> Result<(), Failure> {
+    fn forget(&self, place: &StatePlace, stored: &[(String, Bytes)]) -> Result<(), SessionError> {
         for (symbol, _) in stored {
             self.publisher.state(symbol, place, None);
         }
@@ -108,11 +108,11 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn await_states(&self) -> Result<(), Failure> {
+    fn await_states(&self) -> Result<(), SessionError> {
         let begun = Stopwatch::start();
-        while !self.publisher.states_are_settled().map_err(Failure::Retry)? {
+        while !self.publisher.states_are_settled().map_err(SessionError::Retry)? {
             if begun.elapsed() > SHARD_TIMEOUT {
-                return Err(Failure::retry(
+                return Err(SessionError::retry(
                     "the changelog did not take the ends of states in time",
                 ));
             }
@@ -122,15 +122,15 @@ impl Session<'_> {
     }
 
     /// The first offset at or after a time; `None` where all records are older.
-    fn offset_at(&self, name: &PartitionName, time_ms: i64) -> Result<Option<i64>, Failure> {
+    fn offset_at(&self, name: &PartitionName, time_ms: i64) -> Result<Option<i64>, SessionError> {
         let mut times = TopicPartitionList::new();
         times
             .add_partition_offset(&name.topic, name.number, Offset::Offset(time_ms))
-            .map_err(Failure::while_doing("name a time"))?;
+            .map_err(SessionError::while_doing("name a time"))?;
         let found = self
             .consumer
             .offsets_for_times(times, ANSWER_TIMEOUT)
-            .map_err(Failure::while_doing("look a time up"))?;
+            .map_err(SessionError::while_doing("look a time up"))?;
         Ok(found.elements().first().and_then(|element| match element.offset() {
             Offset::Offset(offset) => Some(offset),
             _ => None,

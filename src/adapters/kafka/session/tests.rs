@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::poll::hand_over;
 use super::{clear, shard_of};
 use crate::adapters::kafka::partitions::{Assigned, PartitionTable};
-use crate::adapters::kafka::{Failure, KafkaError};
+use crate::adapters::kafka::{KafkaError, SessionError};
 use crate::core::domain::{PartitionId, Position};
 use crate::intake::{Arrival, IntakeClosed, IntakeReceiver, IntakeSender, Record};
 use crate::shard::command::Command;
@@ -51,8 +51,8 @@ fn queues(count: usize, room: usize) -> (Vec<IntakeSender<Command>>, Vec<IntakeR
     (0..count).map(|_| queue(room)).unzip()
 }
 
-fn is_gone(failure: &Failure) -> bool {
-    matches!(failure, Failure::Final(KafkaError::EngineGone))
+fn is_gone(failure: &SessionError) -> bool {
+    matches!(failure, SessionError::Final(KafkaError::EngineGone))
 }
 
 #[test]

@@ -24,15 +24,15 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError as ClientError;
 
 use super::client::{self, Observer};
-use super::{Failure, KafkaError};
+use super::{KafkaError, SessionError};
 
 /// What went wrong, with the client's own complaint where it has one.
-fn words(failure: Failure, consumer: &Observer) -> String {
+fn words(failure: SessionError, consumer: &Observer) -> String {
     let what = match failure {
-        Failure::Retry(what) | Failure::Final(KafkaError::Setup(what)) => what,
+        SessionError::Retry(what) | SessionError::Final(KafkaError::Setup(what)) => what,
         // Both say all that there is to say.
-        Failure::Refused(why) => return why,
-        Failure::Final(error @ KafkaError::EngineGone) => return error.to_string(),
+        SessionError::Refused(why) => return why,
+        SessionError::Final(error @ KafkaError::EngineGone) => return error.to_string(),
     };
     client::serve(consumer);
     match consumer.context().complaints().take_newest() {

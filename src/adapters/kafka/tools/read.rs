@@ -16,7 +16,7 @@ use super::merge::Merge;
 use super::{is_setup, words};
 use crate::adapters::kafka::client::{self, Observer};
 use crate::adapters::kafka::topics::{self, ANSWER_TIMEOUT};
-use crate::adapters::kafka::{Failure, gap};
+use crate::adapters::kafka::{SessionError, gap};
 use crate::adapters::kafka_config::{ClusterConfig, KafkaUrl, TopicPlace};
 use crate::core::domain::UnixNanos;
 use crate::ops::clock::Stopwatch;
@@ -133,7 +133,7 @@ impl Topic {
         ReadError { url: self.url.to_string(), what: what.to_string(), setup: false }
     }
 
-    fn failed(&self, failure: Failure) -> ReadError {
+    fn failed(&self, failure: SessionError) -> ReadError {
         self.error(words(failure, &self.consumer))
     }
 
@@ -142,7 +142,7 @@ impl Topic {
         let ends = |number| {
             self.consumer
                 .fetch_watermarks(self.url.topic(), number, ANSWER_TIMEOUT)
-                .map_err(Failure::while_doing("ask for the topic's ends"))
+                .map_err(SessionError::while_doing("ask for the topic's ends"))
                 .map_err(|failure| self.failed(failure))
         };
         (0..self.partitions).map(ends).collect()
@@ -174,7 +174,7 @@ impl Topic {
                 times.add_partition_offset(self.url.topic(), number, Offset::Offset(millis.max(0)))
             })
             .and_then(|()| self.consumer.offsets_for_times(times, ANSWER_TIMEOUT))
-            .map_err(Failure::while_doing("look a time up"))
+            .map_err(SessionError::while_doing("look a time up"))
             .map_err(|failure| self.failed(failure))?;
         let mut offsets = vec![None; self.partitions as usize];
         for element in found.elements() {
@@ -320,7 +320,7 @@ impl TopicRecords {
                 silence = Stopwatch::start();
             } else if silence.elapsed() > SILENCE_MAX {
                 let what = format!("no record came for {} s", SILENCE_MAX.as_secs());
-                return Err(self.topic.failed(Failure::Retry(what)));
+                return Err(self.topic.failed(SessionError::Retry(what)));
             }
         }
     }

@@ -23,7 +23,7 @@ use super::{is_setup, words};
 use crate::adapters::kafka::client::{self, Prepared, log_line};
 use crate::adapters::kafka::refusal::refusal;
 use crate::adapters::kafka::secret::{self, TokenFile};
-use crate::adapters::kafka::{Failure, gap, topics};
+use crate::adapters::kafka::{SessionError, gap, topics};
 use crate::adapters::kafka_config::{ClusterConfig, TOKEN_FILE};
 use crate::ops::clock::pause;
 
@@ -226,7 +226,7 @@ impl TopicWriter {
         };
         let observer = client::tool_consumer(cluster).map_err(open)?;
         let failed = |failure| match failure {
-            Failure::Refused(why) => WriteError::Refused(why),
+            SessionError::Refused(why) => WriteError::Refused(why),
             failure => WriteError::Open(words(failure, &observer)),
         };
         let found = topics::partition_count(&observer, topic).map_err(failed)?;

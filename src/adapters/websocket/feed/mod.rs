@@ -110,7 +110,7 @@ pub struct Delivery {
 
 /// Why there is no connection, or no longer one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Failure {
+pub struct ConnectionFailure {
     /// In words.
     pub why: String,
     /// How long the venue wants to be left alone.
@@ -259,7 +259,7 @@ struct Shared {
 
 /// The machine.
 #[derive(Debug)]
-pub struct Feed {
+pub struct FeedMachine {
     slots: Vec<Slot>,
     shared: Shared,
 }
@@ -283,7 +283,7 @@ impl Shared {
     }
 }
 
-impl Feed {
+impl FeedMachine {
     /// A feed that begins now, which is time zero. Equal seeds give equal lives.
     pub fn new(venue: Arc<Venue>, settings: FeedSettings, seed: u64) -> Self {
         let count = venue.connections().len();
@@ -336,7 +336,7 @@ impl Feed {
         self.shared.notices.drain(..)
     }
 
-    /// When [`Feed::tick`] has to be called at the latest.
+    /// When [`FeedMachine::tick`] has to be called at the latest.
     pub fn due(&self) -> Duration {
         self.slots.iter().map(|slot| slot.due(&self.shared)).min().unwrap_or(Duration::MAX)
     }
@@ -357,7 +357,7 @@ impl Feed {
     }
 
     /// A connection that was asked for did not come about.
-    pub fn failed(&mut self, now: Duration, line: LineId, failure: &Failure) {
+    pub fn failed(&mut self, now: Duration, line: LineId, failure: &ConnectionFailure) {
         let Self { slots, shared } = self;
         if let Some(slot) = slots.iter_mut().find(|slot| slot.dials(line)) {
             slot.failed(now, failure, shared);
@@ -365,7 +365,7 @@ impl Feed {
     }
 
     /// A connection has ended, and not by our word.
-    pub fn ended(&mut self, now: Duration, line: LineId, failure: &Failure) {
+    pub fn ended(&mut self, now: Duration, line: LineId, failure: &ConnectionFailure) {
         let Self { slots, shared } = self;
         if let Some(slot) = slots.iter_mut().find(|slot| slot.holds(line)) {
             slot.ended(now, line, failure, shared);

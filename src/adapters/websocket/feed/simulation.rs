@@ -81,18 +81,18 @@ struct Passed {
 }
 
 enum Event {
-    Dialled { line: LineId, outcome: Result<(), Failure> },
+    Dialled { line: LineId, outcome: Result<(), ConnectionFailure> },
     Trade { symbol: usize },
     Heartbeat { line: LineId },
     Arrives { line: LineId, frame: String },
     Pong { line: LineId },
-    Ends { line: LineId, failure: Failure },
+    Ends { line: LineId, failure: ConnectionFailure },
     Breaks { line: LineId },
 }
 
 struct World {
     character: Character,
-    feed: Feed,
+    feed: FeedMachine,
     dice: Dice,
     now: Duration,
     events: BTreeMap<(Duration, u64), Event>,
@@ -170,7 +170,7 @@ impl World {
     fn new(character: Character) -> Self {
         let mut world = Self {
             character,
-            feed: Feed::new(venue(&character), settings(), character.seed),
+            feed: FeedMachine::new(venue(&character), settings(), character.seed),
             dice: Dice(character.seed),
             now: Duration::ZERO,
             events: BTreeMap::new(),
@@ -270,7 +270,8 @@ impl World {
         };
         self.peers.insert(line, peer);
         if let Some(life) = self.character.life {
-            let failure = Failure { why: "end of life".to_owned(), ..Failure::default() };
+            let failure =
+                ConnectionFailure { why: "end of life".to_owned(), ..ConnectionFailure::default() };
             self.after(life, Event::Ends { line, failure });
         }
         self.after(HEARTBEAT, Event::Heartbeat { line });
@@ -293,8 +294,11 @@ impl World {
         }
         let way = self.dice.below(5);
         let Some(peer) = self.peers.get_mut(&line) else { return };
-        let failure =
-            |rate_limited| Failure { why: "broken".to_owned(), retry_after: None, rate_limited };
+        let failure = |rate_limited| ConnectionFailure {
+            why: "broken".to_owned(),
+            retry_after: None,
+            rate_limited,
+        };
         match way {
             // Half open: nothing comes any more, not even an answer.
             0 => (peer.stalled, peer.answers_pings) = (true, false),
@@ -414,7 +418,8 @@ impl World {
         self.shares.insert(line, share);
         let mut outcome = Ok(());
         if self.fault(100) {
-            let mut failure = Failure { why: "refused".to_owned(), ..Failure::default() };
+            let mut failure =
+                ConnectionFailure { why: "refused".to_owned(), ..ConnectionFailure::default() };
             if self.dice.below(3) == 0 {
                 let wait = self.dice.millis(500, 20_000);
                 failure.retry_after = Some(wait);

@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::continuity::{Continuity, ContinuityRules};
 use super::line::Line;
 use super::way::{Held, way};
-use super::{Action, Failure, FeedState, LineId, Notice, Shared};
+use super::{Action, ConnectionFailure, FeedState, LineId, Notice, Shared};
 use crate::net::backoff::Backoff;
 
 /// A connection is replaced when so much of its life is left, as a share of it and at most.
@@ -166,7 +166,12 @@ impl Slot {
             }
             if let Some(why) = found.dead {
                 shared.actions.push_back(Action::Close { line: id, reason: "no sign of life" });
-                self.ended(now, id, &Failure { why, ..Failure::default() }, shared);
+                self.ended(
+                    now,
+                    id,
+                    &ConnectionFailure { why, ..ConnectionFailure::default() },
+                    shared,
+                );
             }
         }
     }
@@ -216,7 +221,12 @@ impl Slot {
     }
 
     /// A connection that was asked for did not come about.
-    pub(super) fn failed(&mut self, now: Duration, failure: &Failure, shared: &mut Shared) {
+    pub(super) fn failed(
+        &mut self,
+        now: Duration,
+        failure: &ConnectionFailure,
+        shared: &mut Shared,
+    ) {
         self.dialled = None;
         let wait = self.schedule(now, failure, shared);
         let (share, why) = (self.share, failure.why.clone());
@@ -225,7 +235,12 @@ impl Slot {
     }
 
     /// Sets the time of the next attempt; returns the time until then.
-    fn schedule(&mut self, now: Duration, failure: &Failure, shared: &mut Shared) -> Duration {
+    fn schedule(
+        &mut self,
+        now: Duration,
+        failure: &ConnectionFailure,
+        shared: &mut Shared,
+    ) -> Duration {
         let mut wait = self.backoff.next_wait();
         if let Some(retry_after) = failure.retry_after {
             wait = wait.max(retry_after);
@@ -245,7 +260,7 @@ impl Slot {
         &mut self,
         now: Duration,
         id: LineId,
-        failure: &Failure,
+        failure: &ConnectionFailure,
         shared: &mut Shared,
     ) {
         let share = self.share;

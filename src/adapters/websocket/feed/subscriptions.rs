@@ -38,13 +38,13 @@ pub(super) struct Subscriptions {
 struct Ask {
     message: Outgoing,
     backoff: Backoff,
-    stage: Stage,
+    phase: AskPhase,
     /// Symbols that no answer was about yet.
     missing: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum AskPhase {
     /// To be sent at this time.
     Due(Duration),
     /// Sent; the answer must be there at this time.
@@ -65,38 +65,38 @@ impl Subscriptions {
             // The first wait of a back-off is none, and the first message was just that.
             backoff.next_wait();
             let missing = message.symbols.clone();
-            Ask { message: message.clone(), backoff, stage: Stage::Due(now), missing }
+            Ask { message: message.clone(), backoff, phase: AskPhase::Due(now), missing }
         };
         Self { rules, asks: messages.iter().enumerate().map(ask).collect() }
     }
 
     /// Whether every message was sent and, where there are answers, acknowledged.
     pub(super) fn are_settled(&self) -> bool {
-        self.asks.iter().all(|ask| ask.stage == Stage::Settled)
+        self.asks.iter().all(|ask| ask.phase == AskPhase::Settled)
     }
 
     /// Whether anything was acknowledged, or nothing needs to be.
     pub(super) fn has_begun(&self) -> bool {
         self.asks.is_empty()
             || self.asks.iter().any(|ask| {
-                ask.stage == Stage::Settled || ask.missing.len() < ask.message.symbols.len()
+                ask.phase == AskPhase::Settled || ask.missing.len() < ask.message.symbols.len()
             })
     }
 
     /// When the next message is to be sent; `None` where there is none.
     pub(super) fn send_at(&self) -> Option<Duration> {
-        let due = |ask: &Ask| match ask.stage {
-            Stage::Due(at) => Some(at),
-            Stage::Sent(_) | Stage::Settled => None,
+        let due = |ask: &Ask| match ask.phase {
+            AskPhase::Due(at) => Some(at),
+            AskPhase::Sent(_) | AskPhase::Settled => None,
         };
         self.asks.iter().filter_map(due).min()
     }
 
     /// When the next answer is late; `None` where none is waited for.
     pub(super) fn late_at(&self) -> Option<Duration> {
-        let late = |ask: &Ask| match ask.stage {
-            Stage::Sent(at) => Some(at),
-            Stage::Due(_) | Stage::Settled => None,
+        let late = |ask: &Ask| match ask.phase {
+            AskPhase::Sent(at) => Some(at),
+            AskPhase::Due(_) | AskPhase::Settled => None,
         };
         self.asks.iter().filter_map(late).min()
     }
@@ -104,11 +104,11 @@ impl Subscriptions {
     /// The message that is due, as sent now.
     pub(super) fn send(&mut self, now: Duration) -> Option<String> {
         let Self { rules, asks } = self;
-        let due = |ask: &Ask| matches!(ask.stage, Stage::Due(at) if at <= now);
+        let due = |ask: &Ask| matches!(ask.phase, AskPhase::Due(at) if at <= now);
         let ask = asks.iter_mut().find(|ask| due(ask))?;
-        ask.stage = match rules.answers {
-            Answers::None => Stage::Settled,
-            Answers::PerMessage | Answers::PerSymbol => Stage::Sent(now + rules.answer_timeout),
+        ask.phase = match rules.answers {
+            Answers::None => AskPhase::Settled,
+            Answers::PerMessage | Answers::PerSymbol => AskPhase::Sent(now + rules.answer_timeout),
         };
         Some(ask.message.text.clone())
     }
@@ -123,7 +123,7 @@ impl Subscriptions {
             ask.missing.clear();
         }
         if ask.missing.is_empty() {
-            ask.stage = Stage::Settled;
+            ask.phase = AskPhase::Settled;
         }
     }
 
@@ -139,7 +139,7 @@ impl Subscriptions {
         } else {
             backoff_max / 2
         });
-        ask.stage = Stage::Due(now + wait);
+        ask.phase = AskPhase::Due(now + wait);
         Some(failed)
     }
 
@@ -148,8 +148,8 @@ impl Subscriptions {
         let waited = self.rules.answer_timeout.as_secs_f64();
         let mut failed = Vec::new();
         for ask in &mut self.asks {
-            if matches!(ask.stage, Stage::Sent(late) if late <= now) {
-                ask.stage = Stage::Due(now + ask.backoff.next_wait());
+            if matches!(ask.phase, AskPhase::Sent(late) if late <= now) {
+                ask.phase = AskPhase::Due(now + ask.backoff.next_wait());
                 let why = format!("no answer within {waited} s");
                 failed.push(Failed { symbols: ask.missing.clone(), why });
             }
@@ -160,13 +160,13 @@ impl Subscriptions {
     /// Notes that ticks of a symbol came, which says as much as an answer.
     pub(super) fn flows(&mut self, symbol: &str) {
         for ask in &mut self.asks {
-            if ask.stage == Stage::Settled {
+            if ask.phase == AskPhase::Settled {
                 continue;
             }
             let before = ask.missing.len();
             ask.missing.retain(|missing| !is_about(missing, symbol));
             if ask.missing.len() < before && ask.missing.is_empty() {
-                ask.stage = Stage::Settled;
+                ask.phase = AskPhase::Settled;
             }
         }
     }
@@ -174,14 +174,14 @@ impl Subscriptions {
     /// The message that an answer is about: by its number, else by its symbols, else the one that
     /// waits longest; one that names symbols which nobody waits for may answer a message without.
     fn find(&mut self, id: Option<u64>, symbols: &[String]) -> Option<&mut Ask> {
-        let sent = |ask: &Ask| matches!(ask.stage, Stage::Sent(_));
+        let sent = |ask: &Ask| matches!(ask.phase, AskPhase::Sent(_));
         let index = match (id, symbols) {
             (Some(id), _) => self.asks.iter().position(|ask| ask.message.id == Some(id)),
             (None, []) => {
                 let waiting = self.asks.iter().enumerate().filter(|(_, ask)| sent(ask));
-                let late = |ask: &Ask| match ask.stage {
-                    Stage::Sent(late) => late,
-                    Stage::Due(_) | Stage::Settled => Duration::MAX,
+                let late = |ask: &Ask| match ask.phase {
+                    AskPhase::Sent(late) => late,
+                    AskPhase::Due(_) | AskPhase::Settled => Duration::MAX,
                 };
                 waiting.min_by_key(|(_, ask)| late(ask)).map(|(index, _)| index)
             }

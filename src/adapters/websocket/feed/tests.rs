@@ -29,16 +29,16 @@ fn native() -> VenueSpec {
     VenueSpec { url: "ws://venue.test".to_owned(), ..VenueSpec::default() }
 }
 
-fn feed(spec: &VenueSpec, settings: FeedSettings) -> Feed {
-    Feed::new(Arc::new(Venue::compile(spec).unwrap()), settings, 1)
+fn feed(spec: &VenueSpec, settings: FeedSettings) -> FeedMachine {
+    FeedMachine::new(Arc::new(Venue::compile(spec).unwrap()), settings, 1)
 }
 
-fn actions(feed: &mut Feed) -> Vec<Action> {
+fn actions(feed: &mut FeedMachine) -> Vec<Action> {
     std::iter::from_fn(|| feed.next_action()).collect()
 }
 
 /// Opens the connection that is asked for; returns its name and what else is wanted.
-fn open(feed: &mut Feed, now: Duration) -> (LineId, Vec<Action>) {
+fn open(feed: &mut FeedMachine, now: Duration) -> (LineId, Vec<Action>) {
     feed.tick(now);
     let line = actions(feed)
         .into_iter()
@@ -52,18 +52,18 @@ fn open(feed: &mut Feed, now: Duration) -> (LineId, Vec<Action>) {
     (line, wanted)
 }
 
-fn tick(feed: &mut Feed, now: Duration, line: LineId, symbol: &str) -> Vec<bool> {
+fn tick(feed: &mut FeedMachine, now: Duration, line: LineId, symbol: &str) -> Vec<bool> {
     let frame = format!(r#"{{"symbol":"{symbol}","time":1,"price":1}}"#);
     feed.frame(now, line, &Bytes::from(frame));
     feed.take_deliveries().map(|delivery| delivery.after_gap).collect()
 }
 
-fn lost(why: &str) -> Failure {
-    Failure { why: why.to_owned(), ..Failure::default() }
+fn lost(why: &str) -> ConnectionFailure {
+    ConnectionFailure { why: why.to_owned(), ..ConnectionFailure::default() }
 }
 
 /// The time of the next attempt after a loss.
-fn next_attempt(feed: &mut Feed) -> Duration {
+fn next_attempt(feed: &mut FeedMachine) -> Duration {
     loop {
         let due = feed.due();
         feed.tick(due);
@@ -87,7 +87,13 @@ fn numbered() -> VenueSpec {
 }
 
 /// A tick with this id in the frame with this number; whether it is marked.
-fn numbered_tick(feed: &mut Feed, line: LineId, symbol: &str, id: u64, number: u64) -> Vec<bool> {
+fn numbered_tick(
+    feed: &mut FeedMachine,
+    line: LineId,
+    symbol: &str,
+    id: u64,
+    number: u64,
+) -> Vec<bool> {
     let frame = format!(r#"{{"s":"{symbol}","t":{id},"i":{id},"n":{number}}}"#);
     feed.frame(at(2), line, &Bytes::from(frame));
     feed.take_deliveries().map(|delivery| delivery.after_gap).collect()
@@ -191,7 +197,7 @@ fn a_promised_heartbeat_that_stays_away_ends_a_connection_that_answers() {
     spec.frames.heartbeat.counter = "/c".to_owned();
     let mut feed = feed(&spec, settings());
     let (line, _) = open(&mut feed, at(0));
-    let beat = |feed: &mut Feed, now, count: u64| {
+    let beat = |feed: &mut FeedMachine, now, count: u64| {
         let frame = format!(r#"{{"k":"hb","c":{count}}}"#);
         feed.frame(now, line, &Bytes::from(frame));
     };
@@ -294,7 +300,8 @@ fn a_venue_that_asks_for_rest_gets_it_from_all_shares() {
         panic!("{wanted:?}")
     };
     feed.opened(at(0), second);
-    let limited = Failure { why: "429".to_owned(), retry_after: Some(at(120)), rate_limited: true };
+    let limited =
+        ConnectionFailure { why: "429".to_owned(), retry_after: Some(at(120)), rate_limited: true };
     feed.failed(at(1), first, &limited);
     feed.ended(at(2), second, &lost("reset"));
     actions(&mut feed);
@@ -302,7 +309,7 @@ fn a_venue_that_asks_for_rest_gets_it_from_all_shares() {
     // A policy that is broken without a word on how long: half of the longest wait at least.
     let mut feed = self::feed(&native(), settings());
     let (line, _) = open(&mut feed, at(0));
-    feed.ended(at(1), line, &Failure { rate_limited: true, ..lost("1008") });
+    feed.ended(at(1), line, &ConnectionFailure { rate_limited: true, ..lost("1008") });
     assert!(next_attempt(&mut feed) >= at(16));
 }
 
@@ -321,7 +328,7 @@ fn attempts_of_all_shares_together_keep_to_the_rate() {
 #[test]
 fn a_feed_is_connecting_live_quiet_and_dead() {
     let mut feed = feed(&native(), settings());
-    let state = |feed: &Feed| feed.states().next().unwrap();
+    let state = |feed: &FeedMachine| feed.states().next().unwrap();
     assert_eq!(state(&feed), FeedState::Connecting);
     let (line, _) = open(&mut feed, at(1));
     assert_eq!(state(&feed), FeedState::Quiet, "nothing has come yet");

@@ -23,7 +23,7 @@ use crate::core::domain::{Field, Reject, Step};
 
 /// One feature, resolved to the columns it reads.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum FeatureKind {
     Recent(Recent),
     Average(Average),
     Macd(Macd),
@@ -32,7 +32,7 @@ pub(super) enum Kind {
     Calendar(Calendar),
 }
 
-impl Kind {
+impl FeatureKind {
     /// The fields that the feature reads of each step.
     pub(super) fn reads(self) -> Vec<Field> {
         match self {

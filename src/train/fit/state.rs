@@ -3,7 +3,7 @@
 //! Owns: one pass over the training part, the loss on the validation part, the clipping of
 //! gradients, and which parameters are the best so far.
 //!
-//! Promises: a session that is stored and taken up again goes on as if it had never stopped.
+//! Promises: a state that is stored and taken up again goes on as if it had never stopped.
 //!
 //! Never: decides when to end.
 
@@ -19,7 +19,7 @@ use super::{Epoch, Fit, FitError, Progress, Stopped};
 
 /// All that a fit is between two epochs.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Session {
+pub struct FitState {
     pub(in super::super) parameters: Vec<f32>,
     pub(in super::super) adam: Adam,
     /// The training windows, or the groups of strands, in the order of the last epoch, which the
@@ -31,7 +31,7 @@ pub struct Session {
     pub(in super::super) epochs: Vec<Epoch>,
 }
 
-impl Session {
+impl FitState {
     /// Before the first epoch.
     pub(super) fn new(network: &Network, items: usize, recipe: &Recipe) -> Self {
         let parameters = network.initial_parameters(recipe.seed);

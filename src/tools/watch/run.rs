@@ -35,7 +35,7 @@ const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
 /// What is watched, and how long.
 #[derive(Clone)]
-pub struct Session {
+pub struct WatchRun {
     /// The stream.
     pub target: Target,
     /// How a daemon's stream is reached.
@@ -44,7 +44,7 @@ pub struct Session {
     pub connect_max: Duration,
     /// Counted from the first connection; `None` is no end.
     pub watch_for: Option<Duration>,
-    /// Whether the end of the stream is the end of the session.
+    /// Whether the end of the stream is the end of the run.
     pub until_closed: bool,
 }
 
@@ -61,7 +61,7 @@ pub struct Summary {
     pub elapsed: Duration,
 }
 
-/// Why a session could not go on. What was seen until then is in [`Summary`].
+/// Why a run could not go on. What was seen until then is in [`Summary`].
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
     /// There is no connection.
@@ -102,7 +102,7 @@ enum Next {
     End,
 }
 
-impl Session {
+impl WatchRun {
     /// Watches until the end; returns what was seen and whether it ended as it should.
     pub async fn run<W: Write>(
         self,
