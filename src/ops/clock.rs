@@ -75,8 +75,8 @@ pub fn pause(duration: Duration) {
     std::thread::sleep(duration);
 }
 
-/// As [`pause`], and ends early once `stopped` says so, which is asked at the beginning, at the end,
-/// and every 50 ms in between. Returns whether it did.
+/// As [`pause`], and ends early once `stopped` says so, which is asked at the beginning, at the
+/// end, and every 50 ms in between. Returns whether it did.
 pub fn pause_unless(mut stopped: impl FnMut() -> bool, duration: Duration) -> bool {
     let clock = Stopwatch::start();
     loop {
