@@ -29,7 +29,7 @@ use crate::shard::test_support::{Log, MemorySink, Seen, pipeline, record, said};
 const SYMBOLS: [&str; 3] = ["A", "B", "C"];
 
 const SOURCE: SourceKind<Command> = SourceKind { name: "memory", read: read_source };
-const SINK: SinkKind = SinkKind { name: "memory", read: read_sink };
+const SINK: SinkKind = SinkKind { read: read_sink };
 
 /// A source of prices, minute after minute.
 #[derive(Clone)]

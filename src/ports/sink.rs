@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::cell::OnceCell;
+use std::sync::Arc;
 use std::{fmt, io};
 
 use bytes::Bytes;
@@ -17,13 +18,11 @@ use crate::ops::clock::Stopwatch;
 use crate::ops::exit::Exit;
 use crate::ops::supervise::{Pulse, Stage};
 
-/// One kind of sink.
+/// One kind of sink. Its keys, not a name, turn it on.
 #[derive(Clone, Copy)]
 pub struct SinkKind {
-    /// What it is called in log lines and metrics.
-    pub name: &'static str,
     /// Reads its settings.
-    pub read: fn(SinkReader<'_, '_>) -> std::sync::Arc<dyn SinkSettings>,
+    pub read: fn(SinkReader<'_, '_>) -> Arc<dyn SinkSettings>,
 }
 
 /// What the settings of a sink are read from.

@@ -15,7 +15,7 @@
 //! machine, on any number of threads.
 //!
 //! Never: is part of the daemon. The cargo feature `train` (on by default) turns it on; outside of
-//! it the command `tickcast train` names it, and `source::file`, which reads Parquet with it.
+//! it the command `tickcast train` names it, and `adapters::file`, which reads Parquet with it.
 
 mod activation;
 mod adam;

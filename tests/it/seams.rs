@@ -208,7 +208,7 @@ impl Source<Command> for MemorySource {
 
 // A sink: its kind, its settings, and itself.
 
-const MEMORY_SINK: SinkKind = SinkKind { name: "memory", read: read_sink };
+const MEMORY_SINK: SinkKind = SinkKind { read: read_sink };
 
 /// What every sink of this process got, by the name in its configuration.
 static KEPT: Mutex<BTreeMap<String, Kept>> = Mutex::new(BTreeMap::new());

@@ -49,8 +49,8 @@ pub(super) enum Batch {
     States,
 }
 
-/// Commits alternate, so that what follows a commit is told from what it covers while
-/// both are under way.
+/// Commits alternate, so that an acknowledgment of what follows a commit does not count for what
+/// the commit covers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Turn {
     #[default]

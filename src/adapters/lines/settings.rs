@@ -11,7 +11,7 @@ use crate::ops::exit::{Exit, Failure};
 use crate::ports::sink::{OpenSink, SinkKind, SinkReader, SinkSettings};
 
 /// Lines as a kind of sink.
-pub const KIND: SinkKind = SinkKind { name: "lines", read };
+pub const KIND: SinkKind = SinkKind { read };
 
 /// Where forecasts and scores go as lines.
 #[derive(Clone, Debug, PartialEq, Eq)]

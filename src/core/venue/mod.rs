@@ -4,7 +4,7 @@
 //! frames are known, what is sent to subscribe, and what the venue allows. Promises that any bytes
 //! give an outcome, that every element that is meant becomes exactly one record, and that a frame
 //! which is no JSON gives none. Never judges a value, which `decode` does, and never connects or
-//! waits, which `source` does.
+//! waits, which `adapters::websocket` does.
 //!
 //! ```
 //! use std::sync::Arc;

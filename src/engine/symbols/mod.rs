@@ -115,7 +115,7 @@ pub struct Engine {
     /// Symbols whose state has moved since it was last taken to rest, in the order in which the
     /// first move came.
     changed: VecDeque<SymbolId>,
-    /// Windows that began anew because the data went on too late for them.
+    /// Windows that began cold because the data went on too late for them.
     stale: u64,
     /// When the ticks come that are pushed now.
     now: Duration,
@@ -260,7 +260,7 @@ impl Engine {
         self.tally.rejects.add(reason);
     }
 
-    /// How many windows began anew because the data went on too late for them
+    /// How many windows began cold because the data went on too late for them
     /// ([`Engine::expect_gap`]).
     pub fn stale_count(&self) -> u64 {
         self.stale

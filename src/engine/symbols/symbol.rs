@@ -23,7 +23,7 @@ pub(super) struct SymbolState {
     pub(super) applied: Option<Position>,
     /// Whether the state has moved since it was last taken to rest.
     pub(super) changed: bool,
-    /// A tick beyond this event time comes too late for the window, which then begins anew.
+    /// A tick beyond this event time comes too late for the window, which then begins cold.
     pub(super) stale_after: Option<UnixNanos>,
     /// Whether its next step has nothing to do with those before.
     pub(super) begins_cold: bool,
