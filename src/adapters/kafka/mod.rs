@@ -4,8 +4,8 @@
 //! the sink, because delivery is decided at both ends at once. Promises that a forecast is
 //! acknowledged before the state behind it is stored, and the state before the offset is committed;
 //! so that after any end, however sudden, the records from the committed offset on give the missing
-//! forecasts, and repeats have the bytes of the first. Never decodes a record and never looks into a
-//! state.
+//! forecasts, and repeats have the bytes of the first. Never decodes a record and never looks into
+//! a state.
 //!
 //! One thread owns the consumer: it polls, hands records to the shards, answers rebalances and
 //! drives commits. Whatever fails that can be tried again ends the *session*: shards forget

@@ -2,10 +2,10 @@
 //!
 //! Owns the states of all symbols on a disk, and the place in a recording up to which they reach.
 //! A Kafka source does not need it: its states are in a topic. Promises that a restart goes on from
-//! states that belong together with what was published: every sink settled
-//! what a state holds before the state was stored. Never stops a shard for longer than a few symbols
-//! take, and never lets a daemon without a disk fall over: a snapshot that cannot be written is
-//! counted, and the previous one remains valid.
+//! states that belong together with what was published: every sink settled what a state holds
+//! before the state was stored. Never stops a shard for longer than a few symbols take, and never
+//! lets a daemon without a disk fall over: a snapshot that cannot be written is counted, and the
+//! previous one remains valid.
 //!
 //! | module | owns |
 //! |---|---|
