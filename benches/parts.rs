@@ -17,7 +17,7 @@ use tickcast::engine::symbols::{Engine, Haste, Pushed};
 use tickcast::ops::supervise::Pulse;
 use tickcast::ports::sink::{Outgoing, Sink, SinkClosed};
 use tickcast::shard::Publisher;
-use tickcast::tools::bench::NullBackend;
+use tickcast::tools::bench::null_backend;
 use tickcast::tools::bench::parts::{Feed, config, decoder, encoder};
 
 /// Symbols of a batch, as many as one run takes.
@@ -128,7 +128,7 @@ struct Warm {
 /// An engine of a model that computes nothing, without symbols.
 fn null_engine(bundle: &Bundle, mode: Mode) -> Engine {
     let limits = config(mode, SYMBOLS).expect("the defaults are a configuration").engine;
-    let backend = Box::new(NullBackend::new(bundle.signature()));
+    let backend = Box::new(null_backend(bundle.signature()));
     Engine::new(bundle.plans().clone(), mode, bundle.signature(), backend, limits)
         .expect("a model that computes nothing takes any shape")
 }

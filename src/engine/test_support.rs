@@ -10,9 +10,7 @@ use std::collections::BTreeMap;
 use crate::core::domain::{DurationNanos, Field, Fields, Tick, UnixNanos};
 use crate::core::features::{ColumnRange, FeaturePlan, RowStatus, Scaler};
 use crate::core::forecast::{Interval, SignalThresholds, Target};
-use crate::engine::inference::{
-    Backend, InferenceError, Lane, Runtime, Shape, Signature, StateSignature,
-};
+use crate::engine::inference::{Backend, HostBackend, InferenceError, Runtime, Signature};
 use crate::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
 use crate::engine::model::manifest::{
     MANIFEST_SCHEMA, Manifest, Mode, StepSpec, TargetSpec, TrainingSpec,
@@ -54,20 +52,6 @@ pub(crate) struct Weights {
     pub(crate) gain: f32,
     /// What the output is for states of zero.
     pub(crate) bias: f32,
-}
-
-struct NullModel {
-    weights: Weights,
-    signature: Signature,
-    lanes: Vec<Tensors>,
-}
-
-struct Tensors {
-    shape: Shape,
-    rows: Vec<f32>,
-    output: Vec<f32>,
-    states: Vec<Vec<f32>>,
-    next_states: Vec<Vec<f32>>,
 }
 
 impl Default for Weights {
@@ -142,61 +126,12 @@ impl Runtime for NullRuntime {
             context: "open the model",
             message: "it has no weights of a null model".to_owned(),
         })?;
-        Ok(Box::new(NullModel { weights, signature: signature.clone(), lanes: Vec::new() }))
-    }
-}
-
-impl Backend for NullModel {
-    fn lane(&mut self, shape: Shape) -> Result<Lane, InferenceError> {
-        let known = self.lanes.iter().position(|lane| lane.shape == shape);
-        let index = known.unwrap_or_else(|| {
-            let width = |state: &StateSignature| vec![0.0; shape.batch * state.width];
-            let states: Vec<_> = self.signature.states.iter().map(width).collect();
-            self.lanes.push(Tensors {
-                shape,
-                rows: vec![0.0; shape.steps * shape.batch * self.signature.features],
-                output: vec![0.0; shape.batch],
-                next_states: states.clone(),
-                states,
+        Ok(Box::new(HostBackend::new(signature, move |tensors| {
+            tensors.run_by_row(|row, states| {
+                Weights::step(row, states);
+                weights.output(states)
             });
-            self.lanes.len() - 1
-        });
-        Ok(Lane::new(index))
-    }
-
-    fn rows_mut(&mut self, lane: Lane) -> &mut [f32] {
-        &mut self.lanes[lane.index()].rows
-    }
-
-    fn state_mut(&mut self, lane: Lane, index: usize) -> &mut [f32] {
-        &mut self.lanes[lane.index()].states[index]
-    }
-
-    fn run(&mut self, lane: Lane) -> Result<(), InferenceError> {
-        let Self { weights, signature, lanes } = self;
-        let Tensors { shape, rows, output, states, next_states } = &mut lanes[lane.index()];
-        for (at, output) in output.iter_mut().enumerate() {
-            let place = |width: usize| at * width..(at + 1) * width;
-            let state =
-                |(numbers, of): (&Vec<f32>, &StateSignature)| numbers[place(of.width)].to_vec();
-            let mut own: Vec<_> = states.iter().zip(&signature.states).map(state).collect();
-            for rows in rows.chunks_exact(shape.batch * signature.features) {
-                Weights::step(&rows[place(signature.features)], &mut own);
-            }
-            for (next, (own, of)) in next_states.iter_mut().zip(own.iter().zip(&signature.states)) {
-                next[place(of.width)].copy_from_slice(own);
-            }
-            *output = weights.output(&own);
-        }
-        Ok(())
-    }
-
-    fn output(&self, lane: Lane) -> &[f32] {
-        &self.lanes[lane.index()].output
-    }
-
-    fn next_state(&self, lane: Lane, index: usize) -> &[f32] {
-        &self.lanes[lane.index()].next_states[index]
+        })))
     }
 }
 

@@ -16,7 +16,7 @@ use tickcast::adapters::{self, Adapters};
 use tickcast::app::App;
 use tickcast::app::config::{self, Config};
 use tickcast::core::domain::Reject;
-use tickcast::engine::inference::{Backend, InferenceError, Lane, Runtime, Shape, Signature};
+use tickcast::engine::inference::{Backend, HostBackend, InferenceError, Runtime, Signature};
 use tickcast::engine::pipeline::{Pipeline, Pipelines};
 use tickcast::engine::symbols::Haste;
 use tickcast::intake::{Record, WhenFull};
@@ -40,20 +40,6 @@ const WINDOW_STEPS: u32 = 4;
 
 struct PlainRuntime(Arc<Network>);
 
-struct PlainBackend {
-    network: Arc<Network>,
-    signature: Signature,
-    lanes: Vec<PlainLane>,
-}
-
-struct PlainLane {
-    shape: Shape,
-    rows: Vec<f32>,
-    output: Vec<f32>,
-    states: Vec<Vec<f32>>,
-    next_states: Vec<Vec<f32>>,
-}
-
 impl Runtime for PlainRuntime {
     fn name(&self) -> &'static str {
         "plain"
@@ -64,64 +50,10 @@ impl Runtime for PlainRuntime {
     }
 
     fn open(&self, _: &[u8], signature: &Signature) -> Result<Box<dyn Backend>, InferenceError> {
-        let (network, signature) = (Arc::clone(&self.0), signature.clone());
-        Ok(Box::new(PlainBackend { network, signature, lanes: Vec::new() }))
-    }
-}
-
-impl Backend for PlainBackend {
-    fn lane(&mut self, shape: Shape) -> Result<Lane, InferenceError> {
-        let known = self.lanes.iter().position(|lane| lane.shape == shape);
-        let index = known.unwrap_or_else(|| {
-            let widths = self.signature.states.iter().map(|state| state.width);
-            let states: Vec<_> = widths.map(|width| vec![0.0; shape.batch * width]).collect();
-            self.lanes.push(PlainLane {
-                shape,
-                rows: vec![0.0; shape.steps * shape.batch * self.signature.features],
-                output: vec![0.0; shape.batch],
-                next_states: states.clone(),
-                states,
-            });
-            self.lanes.len() - 1
-        });
-        Ok(Lane::new(index))
-    }
-
-    fn rows_mut(&mut self, lane: Lane) -> &mut [f32] {
-        &mut self.lanes[lane.index()].rows
-    }
-
-    fn state_mut(&mut self, lane: Lane, index: usize) -> &mut [f32] {
-        &mut self.lanes[lane.index()].states[index]
-    }
-
-    fn run(&mut self, lane: Lane) -> Result<(), InferenceError> {
-        let features = self.signature.features;
-        let lane = &mut self.lanes[lane.index()];
-        let Shape { steps, batch } = lane.shape;
-        let of_row = |values: &[f32], row: usize| {
-            let width = values.len() / batch;
-            values[row * width..][..width].to_vec()
-        };
-        for row in 0..batch {
-            let mut states: Vec<_> = lane.states.iter().map(|values| of_row(values, row)).collect();
-            for step in 0..steps {
-                let values = &lane.rows[(step * batch + row) * features..][..features];
-                lane.output[row] = self.network.step(values, &mut states);
-            }
-            for (next, state) in lane.next_states.iter_mut().zip(&states) {
-                next[row * state.len()..][..state.len()].copy_from_slice(state);
-            }
-        }
-        Ok(())
-    }
-
-    fn output(&self, lane: Lane) -> &[f32] {
-        &self.lanes[lane.index()].output
-    }
-
-    fn next_state(&self, lane: Lane, index: usize) -> &[f32] {
-        &self.lanes[lane.index()].next_states[index]
+        let network = Arc::clone(&self.0);
+        Ok(Box::new(HostBackend::new(signature, move |tensors| {
+            tensors.run_by_row(|row, states| network.step(row, states));
+        })))
     }
 }
 

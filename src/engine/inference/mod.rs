@@ -3,8 +3,10 @@
 //! Owns the seam behind which a runtime stands. Promises that rows of a batch do not influence
 //! each other and that no run allocates tensors. Never knows files, symbols or features.
 
+mod host;
 mod onnxruntime;
 
+pub use self::host::{HostBackend, HostTensors};
 pub use self::onnxruntime::{
     LibraryError, OnnxRuntime, OrtBackend, TELEMETRY_SWITCHES, locate_library,
 };

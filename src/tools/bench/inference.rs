@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::ceiling::Raw;
 use super::models::Subject;
 use super::stream::Stream;
-use super::{BenchError, Bound, NullBackend, Quantiles};
+use super::{BenchError, Bound, Quantiles, null_backend};
 use crate::engine::inference::OnnxRuntime;
 use crate::engine::model::manifest::Mode;
 use crate::ops::clock::Stopwatch;
@@ -148,7 +148,7 @@ fn instance(
         let mut raw = Raw::open(runtime, bundle)?;
         let lane = raw.lane(steps, batch)?;
         let session = runtime.session(bundle.onnx(), bundle.signature())?;
-        let null = NullBackend::new(bundle.signature());
+        let null = null_backend(bundle.signature());
         let ours = Stream::new(bundle, mode, batch, Box::new(session))?;
         let null = Stream::new(bundle, mode, batch, Box::new(null))?;
         Ok((raw, lane, ours, null))

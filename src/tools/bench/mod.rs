@@ -29,7 +29,7 @@ mod quantiles;
 mod stream;
 pub mod throughput;
 
-pub use backend::NullBackend;
+pub use backend::null_backend;
 pub use bound::Bound;
 pub use quantiles::Quantiles;
 

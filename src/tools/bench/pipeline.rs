@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::ceiling::Raw;
 use super::models::Subject;
 use super::parts::{Feed, config, decoder, encoder};
-use super::{BenchError, Bound, NullBackend, Quantiles, RAW_BATCH_MAX, expect_forecasts};
+use super::{BenchError, Bound, Quantiles, RAW_BATCH_MAX, expect_forecasts, null_backend};
 use crate::app::config::Config;
 use crate::core::decode::JsonDecoder;
 use crate::core::domain::Forecast;
@@ -135,7 +135,7 @@ impl Driven {
 impl NullPipeline {
     fn build(bundle: &Bundle, mode: Mode, config: &Config) -> Result<Self, BenchError> {
         let signature = bundle.signature();
-        let backend = Box::new(NullBackend::new(signature));
+        let backend = Box::new(null_backend(signature));
         let plans = bundle.plans().clone();
         Ok(Self {
             decoder: decoder(bundle, config),
