@@ -269,12 +269,14 @@ fn consumers_that_join_leave_and_vanish_hand_their_work_over() {
     waves.pass(8);
     let second = start(&sealed, &settings("second"));
     waves.produce(20);
-    second.await_metric("tickcast_kafka_partitions", 1.0);
     let partitions = |daemon: &Daemon| daemon.metric("tickcast_kafka_partitions");
+    // A member that was slow may first lose all of its partitions to the other.
     eventually("each partition with one of two", || {
-        (partitions(&first) + partitions(&second) == f64::from(PARTITIONS)).then_some(())
+        let [first, second] = [partitions(&first), partitions(&second)];
+        (first >= 1.0 && second >= 1.0 && first + second == f64::from(PARTITIONS)).then_some(())
     });
-    assert!(first.metric("tickcast_kafka_rebalances_total") >= 3.0, "taken, given, taken");
+    // Taken, given, taken.
+    first.await_metric("tickcast_kafka_rebalances_total", 3.0);
     assert!(second.metric("tickcast_kafka_symbols_restored_total") >= 1.0);
     waves.pass(3);
     waves.produce(20);
