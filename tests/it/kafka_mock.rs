@@ -24,6 +24,9 @@ const DELIVERIES: [&str; 2] = ["at_least_once", "exactly_once"];
 /// The instance of a test that has one.
 const INSTANCE: &str = "one";
 
+/// The session of a group whose member nothing may expel, however busy the machine is.
+const SESSION_MS_LONG: u32 = 20_000;
+
 /// Days of ticks that were produced for one or more sets of topics, in waves.
 struct Waves<'t> {
     mock: &'t Mock,
@@ -130,9 +133,10 @@ fn leaders_and_coordinators_that_move_and_passing_errors_cost_latency_only() {
     ];
     mock.answer(InitProducerId, &begin);
     mock.answer(FindCoordinator, &begin[..1].repeat(2));
-    let daemons = of
-        .each_ref()
-        .map(|(delivery, topics)| start(&sealed, &mock.settings(topics, delivery, INSTANCE)));
+    let daemons = of.each_ref().map(|(delivery, topics)| {
+        let settings = mock.settings_with_session(topics, delivery, INSTANCE, SESSION_MS_LONG);
+        start(&sealed, &settings)
+    });
     waves.pass(8);
     for step in 1..4 {
         moved(step);

@@ -52,8 +52,21 @@ impl Mock {
     /// Settings of an instance. A mock's group waits 3 s for its first members and forgets those
     /// whose session is shorter.
     pub(crate) fn settings(&self, topics: &Topics, delivery: &str, instance: &str) -> String {
+        self.settings_with_session(topics, delivery, instance, 3500)
+    }
+
+    /// The same with a session of its own length. A later rebalance waits almost that long, so a
+    /// long session fits groups without one: their member survives a stall of a busy machine.
+    pub(crate) fn settings_with_session(
+        &self,
+        topics: &Topics,
+        delivery: &str,
+        instance: &str,
+        session_ms: u32,
+    ) -> String {
         let settings = topics.settings(self, delivery, instance);
-        settings.replace("'session.timeout.ms' = 1500", "'session.timeout.ms' = 3500")
+        let session = format!("'session.timeout.ms' = {session_ms}");
+        settings.replace("'session.timeout.ms' = 1500", &session)
     }
 
     /// Lets every partition of the topics be led by the broker that comes `step` places behind the
