@@ -437,6 +437,7 @@ fn a_live_feed_killed_anywhere_says_nothing_wrong_unmarked() {
             // The next life, which may miss little, needs a snapshot to find stale.
             daemon.await_metric("tickcast_snapshots_total", written + 1.0);
         }
+        feed.await_said();
         daemon.kill();
         // Nor does the feed wait: what it says to nobody is missing in any case. Before a life that
         // may miss nothing it is too much.

@@ -465,10 +465,21 @@ pub(super) fn is_silence(error: &ClientError) -> bool {
     )
 }
 
-/// Whether a commit that failed may succeed by itself: the coordinator was not to be had.
-pub(super) fn passes_commit(error: &ClientError) -> bool {
+/// Whether a commit that failed may succeed by itself: the coordinator was not available, or the
+/// group was between two generations.
+///
+/// A `cooperative` member keeps its partitions over a rebalance, so a commit may reach the
+/// coordinator with the generation that has just ended; the same commit succeeds with the next one.
+/// A partition that moves is revoked first, and its work is committed before it is given up. An
+/// eager member holds nothing between two generations: there the same answer means that the group
+/// has expelled it.
+pub(super) fn passes_commit(error: &ClientError, cooperative: bool) -> bool {
+    let code = error.rdkafka_error_code();
+    if code == Some(RDKafkaErrorCode::IllegalGeneration) {
+        return cooperative;
+    }
     matches!(
-        error.rdkafka_error_code(),
+        code,
         Some(
             RDKafkaErrorCode::CoordinatorLoadInProgress
                 | RDKafkaErrorCode::CoordinatorNotAvailable
@@ -513,6 +524,17 @@ pub(super) fn passes(error: &ClientError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_generation_that_ended_passes_for_cooperative_members_alone() {
+        let answer = |code| ClientError::ConsumerCommit(code);
+        let ended = answer(RDKafkaErrorCode::IllegalGeneration);
+        assert!(passes_commit(&ended, true) && !passes_commit(&ended, false));
+        let moved = answer(RDKafkaErrorCode::NotCoordinator);
+        assert!(passes_commit(&moved, true) && passes_commit(&moved, false));
+        let fenced = answer(RDKafkaErrorCode::UnknownMemberId);
+        assert!(!passes_commit(&fenced, true) && !passes_commit(&fenced, false));
+    }
 
     #[test]
     fn a_refused_option_is_told_without_its_value() {

@@ -130,7 +130,7 @@ impl Commit {
                     Ok(()) => return Ok(Progress::Done(covered, begun)),
                     // It moves, or loads what it knows of groups. Whether we are still in ours is
                     // part of the next answer.
-                    Err(error) if client::passes_commit(&error) => {
+                    Err(error) if client::passes_commit(&error, tools.config.cooperative) => {
                         debug!(%error, "the commit has to wait");
                         if begun.elapsed() > COMMIT_PATIENCE {
                             return Err(SessionError::retry(format_args!(

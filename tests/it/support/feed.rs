@@ -12,6 +12,8 @@ pub(crate) enum Act {
     Say(String),
     /// Drops the connection without a goodbye and takes the next one.
     Break,
+    /// Reports that everything before it was sent.
+    Report(Sender<()>),
 }
 
 /// A feed for one subscriber at a time; it acts when it is told to.
@@ -39,6 +41,8 @@ impl ScriptedFeed {
                             }
                         }
                         Ok(Act::Break) => break,
+                        // The test that asked may have failed meanwhile.
+                        Ok(Act::Report(said)) => drop(said.send(())),
                         Err(_) => return,
                     }
                 }
@@ -53,6 +57,14 @@ impl ScriptedFeed {
 
     pub(crate) fn say(&self, text: impl Into<String>) {
         self.act(Act::Say(text.into()));
+    }
+
+    /// Waits until everything was sent to the subscriber of now, so that the next one gets none of
+    /// it.
+    pub(crate) fn await_said(&self) {
+        let (report, said) = channel();
+        self.act(Act::Report(report));
+        said.recv().unwrap();
     }
 
     pub(crate) fn act(&self, act: Act) {
