@@ -1,5 +1,6 @@
 //! The `tickcast` binary: parse, run one command, end with its exit code.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -7,7 +8,8 @@ fn main() -> ExitCode {
     match tickcast::cli::run(std::env::args_os()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(exit) => {
-            eprintln!("tickcast: {exit}");
+            // The exit code says it as well, where nothing takes the message.
+            let _ = writeln!(std::io::stderr(), "tickcast: {exit}");
             exit.code()
         }
     }

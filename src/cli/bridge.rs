@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use crate::app::config::load_bridge;
 use crate::ops::exit::{Exit, Failure};
-use crate::ops::logging;
 use crate::tools::bridge::Bridge;
 
 const EXAMPLES: &str = "\
@@ -42,7 +41,7 @@ pub(super) struct BridgeArgs {
 pub(super) fn run(args: &BridgeArgs) -> Result<(), Exit> {
     let config = load_bridge(&args.config, &super::variables())
         .map_err(Exit::because(Failure::Configuration))?;
-    logging::start(config.log);
+    let _log = super::logging(config.log)?;
     let bridge = Bridge::build(config)?;
     super::tell_address(args.address_file.as_deref(), bridge.address())?;
     bridge.run()

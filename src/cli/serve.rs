@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::Global;
 use crate::app::App;
 use crate::ops::exit::Exit;
-use crate::ops::logging;
 
 /// Options of `tickcast serve`.
 #[derive(Debug, clap::Args)]
@@ -27,7 +26,7 @@ pub(super) struct ServeArgs {
 pub(super) fn run(args: ServeArgs, global: &Global) -> Result<(), Exit> {
     let ServeArgs { config: path, address_file } = args;
     let config = super::configuration(&path)?;
-    logging::start(config.log);
+    let _log = super::logging(config.log)?;
     let bundle = super::bundle(&config)?;
     let runtime = super::runtime(global, config.onnxruntime_library.as_deref())?;
     let app = App::build(config, &bundle, Arc::new(runtime))?.supervised_by(&super::variables())?;

@@ -15,6 +15,7 @@ use crate::app::config::{Config, load};
 use crate::engine::inference::{OnnxRuntime, locate_library};
 use crate::engine::model::{Bundle, locate};
 use crate::ops::exit::{Exit, Failure};
+use crate::ops::logging::{self, LogConfig, LogGuard};
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
@@ -33,6 +34,11 @@ pub(super) fn print(text: std::fmt::Arguments<'_>) -> Result<(), Exit> {
         }
         _ => Ok(()),
     }
+}
+
+/// Starts logging; the guard is to be kept until the command ends.
+pub(super) fn logging(config: LogConfig) -> Result<LogGuard, Exit> {
+    logging::start(config).map_err(Exit::while_doing(Failure::Temporary, "start logging"))
 }
 
 /// Loads a configuration over the defaults and under the process's environment.

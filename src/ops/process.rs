@@ -11,6 +11,7 @@ use prometheus::{Counter, Gauge, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::engine::wire::forecast::RecordTemplate;
 use crate::ops::clock::wall_seconds;
+use crate::ops::logging;
 
 /// Ticks of the processor's clock in a second, as `/proc` counts them on every platform we run on.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -39,7 +40,7 @@ impl ModelInfo {
     }
 }
 
-/// Registers the metrics of the process.
+/// Registers the metrics of the process, lost log lines among them.
 ///
 /// # Errors
 /// Where a name is registered already.
@@ -57,6 +58,7 @@ pub fn register(registry: &Registry) -> Result<ModelInfo, prometheus::Error> {
         &["model", "version", "mode"],
     )?;
     registry.register(Box::new(UsageCollector::new()?))?;
+    logging::register(registry)?;
     Ok(ModelInfo(model))
 }
 

@@ -25,6 +25,7 @@ mod kafka_mock;
 mod kafka_security;
 #[cfg(feature = "kafka")]
 mod kafka_tools;
+mod logging;
 mod outages;
 mod parity;
 mod reload;

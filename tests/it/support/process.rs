@@ -215,6 +215,12 @@ impl Daemon {
         self.await_end()
     }
 
+    /// As [`Daemon::stop`], of a daemon whose log went elsewhere.
+    pub(crate) fn stop_without_log(self) -> Ended {
+        fs::write(self.folder.path().join("log"), "").unwrap();
+        self.stop()
+    }
+
     /// Waits for the end.
     pub(crate) fn await_end(&mut self) -> Ended {
         let status = eventually("the daemon's end", || self.child.try_wait().unwrap());
