@@ -36,7 +36,9 @@ use crate::ports::sink::SinkClosed;
 
 pub use self::cold::warn_of_cold_states;
 pub use self::crew::{Crew, CrewError};
-pub use self::health::{FeedView, HealthMetrics, HealthWatch, SymbolBoard, SymbolRow};
+pub use self::health::{
+    AheadSamples, FeedView, HealthMetrics, HealthWatch, RefusalWatch, SymbolBoard, SymbolRow,
+};
 pub use self::metrics::ShardMetrics;
 pub use self::publisher::Publisher;
 pub use self::scores::{ScoreMetrics, ShardScores};
@@ -275,6 +277,11 @@ impl Shard {
             flush(pipeline, publisher, metrics, Haste::Throughput, arrived)
         })?;
         if let Some(reason) = refused {
+            if let (Reject::InFuture, Some(health), Some(ahead)) =
+                (reason, &self.health, pipelines.live().newest_ahead())
+            {
+                health.note_ahead(ahead);
+            }
             publisher.dead_letter(record, reason);
             self.report(reason, bytes);
         }
