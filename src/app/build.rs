@@ -105,7 +105,8 @@ impl App {
         let metrics = ShardMetrics::register(&builder.registry)?;
         let last_states = keeper.is_some().then_some(&last_states);
         let shards = builder.shards(pipelines, receivers, &sinks.ends, &metrics, last_states)?;
-        let (shards, symbols) = builder.watched(shards, source.source.expected(), &metrics)?;
+        let (shards, symbols) =
+            builder.watched(shards, source.source.expected().as_ref(), &metrics)?;
         let liveness = Readiness::new();
         let stages = stages_of(&source, &shards, sinks.stages);
         let supervisor = builder.supervisor(stages, &liveness, metrics)?;
@@ -277,7 +278,7 @@ impl Builder<'_> {
     fn watched(
         &self,
         shards: Vec<Shard>,
-        expected: Option<Arc<dyn ExpectedSymbols>>,
+        expected: Option<&Arc<dyn ExpectedSymbols>>,
         counts: &ShardMetrics,
     ) -> Result<(Vec<Shard>, SymbolBoard), Exit> {
         let metrics = HealthMetrics::register(&self.registry)?;
@@ -287,7 +288,9 @@ impl Builder<'_> {
         let limits = HealthLimits { quiet_min, stale_min, stale_waits, first_wait };
         let (clock, ahead, count) = (Stopwatch::start(), AheadSamples::default(), shards.len());
         let ready = self.readiness.condition("ticks");
-        let refusals = RefusalWatch::new(counts.clone(), ahead.clone(), ready, &self.registry)?;
+        let is_live = self.config.source.settings.facts().is_live;
+        let refusals =
+            RefusalWatch::new(counts.clone(), ahead.clone(), is_live, ready, &self.registry)?;
         // The first shard looks for all of them.
         let mut refusals = Some(refusals);
         let watch = |(index, shard): (usize, Shard)| {
@@ -295,7 +298,7 @@ impl Builder<'_> {
             let feed = move || if source.is_met() { FeedLink::Connected } else { FeedLink::Lost };
             let (watch, page) = HealthWatch::new(Box::new(feed), limits, metrics.clone(), clock);
             let mut watch = watch.with_ahead(ahead.clone());
-            if let Some(source) = &expected {
+            if let Some(source) = expected {
                 let is_here = |symbol: &Symbol| shard_of_symbol(symbol.as_str(), count) == index;
                 let symbols = source.symbols().into_iter().enumerate();
                 let here = symbols.filter(|(_, symbol)| is_here(symbol));

@@ -4,9 +4,7 @@
 //! no batch waits long; after the last slice the page is replaced. Symbols that the configuration
 //! names and that have had no tick are on the page of the shard that would get their ticks.
 //! Promises that whoever reads never holds the shard up, and that changes fill no log. Never
-//! decides what a state means. Whether everything is refused is looked at in `refusals`.
-
-mod refusals;
+//! decides what a state means.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -21,8 +19,7 @@ use crate::core::domain::{DurationNanos, Quality, Symbol, UnixNanos};
 use crate::core::health::{ExpectedSymbols, FeedLink, Health, HealthLimits, Subscription};
 use crate::engine::symbols::{Engine, SymbolFacts};
 use crate::ops::clock::Stopwatch;
-
-pub use self::refusals::{AheadSamples, RefusalWatch};
+use crate::shard::refusals::{AheadSamples, RefusalWatch};
 
 /// The time from the beginning of one round to that of the next.
 const ROUND: Duration = Duration::from_secs(1);

@@ -11,6 +11,7 @@ mod crew;
 mod health;
 mod metrics;
 mod publisher;
+mod refusals;
 mod scores;
 #[cfg(test)]
 pub(crate) mod test_support;
@@ -36,11 +37,10 @@ use crate::ports::sink::SinkClosed;
 
 pub use self::cold::warn_of_cold_states;
 pub use self::crew::{Crew, CrewError};
-pub use self::health::{
-    AheadSamples, FeedView, HealthMetrics, HealthWatch, RefusalWatch, SymbolBoard, SymbolRow,
-};
+pub use self::health::{FeedView, HealthMetrics, HealthWatch, SymbolBoard, SymbolRow};
 pub use self::metrics::ShardMetrics;
 pub use self::publisher::Publisher;
+pub use self::refusals::{AheadSamples, RefusalWatch};
 pub use self::scores::{ScoreMetrics, ShardScores};
 
 /// How many symbols' states are taken between two batches: a snapshot holds a forecast up for no

@@ -615,12 +615,19 @@ fn one_bad_symbol_starves_none_of_its_message() {
         // The bad one is listed, once, with the reason.
         let awaited = r#"tickcast_symbols_by_health{health="awaited"}"#;
         daemon.await_metric(awaited, 1.0);
-        let (_, body) = daemon.get("/v1/symbols");
-        let list: serde_json::Value = serde_json::from_str(&body).unwrap();
-        assert_eq!(list["count"], symbols.len(), "{venue}: {list}");
-        let entry = list["symbols"].as_array().unwrap().iter().find(|row| row["symbol"] == bad);
-        let entry = entry.unwrap_or_else(|| panic!("{venue}: {list}"));
-        assert_eq!((&entry["health"], &entry["reason"]), (&"awaited".into(), &"refused".into()));
+        eventually("the reason of the bad one", || {
+            let (_, body) = daemon.get("/v1/symbols");
+            let list: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(list["count"], symbols.len(), "{venue}: {list}");
+            let awaited: Vec<_> = list["symbols"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|row| row["health"] == "awaited")
+                .map(|row| (row["symbol"].clone(), row["reason"].clone()))
+                .collect();
+            (awaited == [(bad.into(), "refused".into())]).then_some(())
+        });
 
         // The next connection knows.
         server.act(&Order::Break);

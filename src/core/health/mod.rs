@@ -1,9 +1,10 @@
 //! How a symbol is: live, quiet, stale, dead or awaited, from facts that are handed in.
 //!
 //! Owns the rule, the estimate of how often a symbol has a tick, and in `refusals` the rule by
-//! which a stream counts as refused as a whole. Promises that the same facts give the same state, that an estimate has a fixed size and costs a few operations for each tick,
-//! and that a feed that is gone is told from a market that is quiet. Never reads a clock, and never
-//! touches a forecast: what it says is for people and alerts.
+//! which a stream counts as refused as a whole. Promises that the same facts give the same state,
+//! that an estimate has a fixed size and costs a few operations for each tick, and that a feed that
+//! is gone is told from a market that is quiet. Never reads a clock, and never touches a forecast:
+//! what it says is for people and alerts.
 
 mod refusals;
 

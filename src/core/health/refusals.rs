@@ -67,24 +67,24 @@ impl Refusals {
 
 impl Reception {
     /// What the finding means and what to do, for people; `ahead` is the median of how far the
-    /// times of the last records from the future were ahead of their reception. `None` while
-    /// records are used.
-    pub fn problem(self, ahead: Option<Duration>) -> Option<String> {
+    /// times of the last records from the future were ahead of their reception, which `clock` has
+    /// measured. `None` while records are used.
+    pub fn problem(self, ahead: Option<Duration>, clock: &str) -> Option<String> {
         let Self::AllRefused { reason } = self else { return None };
         let label = reason.label();
         Some(match (reason, ahead) {
             (Reject::InFuture, Some(ahead)) if ahead < CLOCK_ERROR_MAX => {
                 let span = rounded(ahead);
                 format!(
-                    "every record is refused ({label}): the host clock is about {span} behind the \
-                     ticks; check time synchronization"
+                    "every record is refused ({label}): {clock} is about {span} behind the ticks; \
+                     check time synchronization"
                 )
             }
             (Reject::InFuture, Some(ahead)) => {
                 let days = ahead.as_secs() / 86_400;
                 format!(
                     "every record is refused ({label}): the ticks are about {days} days ahead of \
-                     the host clock; check source.time_unit and the clock"
+                     {clock}; check source.time_unit and the clock"
                 )
             }
             _ => format!(
@@ -165,7 +165,8 @@ mod tests {
     #[test]
     fn the_words_name_what_to_look_at() {
         let words = |ahead: Option<u64>| {
-            ALL_IN_FUTURE.problem(ahead.map(Duration::from_secs)).unwrap_or_default()
+            let ahead = ahead.map(Duration::from_secs);
+            ALL_IN_FUTURE.problem(ahead, "the host clock").unwrap_or_default()
         };
         let clock = |span: &str| {
             format!(
@@ -179,9 +180,9 @@ mod tests {
         assert!(words(Some(90 * 86_400)).contains("about 90 days ahead of the host clock"));
         assert!(words(None).ends_with("tickcast_ticks_refused_total has the counts"));
         let malformed = Reception::AllRefused { reason: Reject::Malformed };
-        let words = malformed.problem(Some(Duration::from_secs(90))).unwrap();
+        let words = malformed.problem(Some(Duration::from_secs(90)), "the host clock").unwrap();
         assert!(words.starts_with("every record is refused (malformed)"), "{words}");
-        assert_eq!(Reception::Used.problem(None), None);
+        assert_eq!(Reception::Used.problem(None, ""), None);
     }
 
     proptest! {

@@ -192,7 +192,8 @@ fn a_look_at_the_counters_withdraws_readiness_and_gives_it_back() {
     let counts = ShardMetrics::register(&registry).unwrap();
     let ahead = AheadSamples::default();
     let ready = readiness.condition("ticks");
-    let mut watch = RefusalWatch::new(counts.clone(), ahead.clone(), ready, &registry).unwrap();
+    let mut watch =
+        RefusalWatch::new(counts.clone(), ahead.clone(), true, ready, &registry).unwrap();
     assert_eq!(readiness.problems(), [""; 0], "it is met from the start");
     let (mut shown, mut tally) = (Shown::default(), EngineTally::default());
     ahead.note(DurationNanos::from_seconds(90).unwrap());

@@ -380,6 +380,7 @@ fn without_ids_the_older_connection_carries_all_until_it_goes() {
 fn lists(symbols: &[&str]) -> VenueSpec {
     let mut spec = native();
     spec.symbols = symbols.iter().map(|name| (*name).to_owned()).collect();
+    spec.mapping.when = [("/symbol".to_owned(), vec!["*".to_owned()])].into();
     spec.subscribe = vec!["{id}:{symbols}".to_owned()];
     spec.subscription.symbol = "{symbol}".to_owned();
     spec.subscription.separator = "+".to_owned();
@@ -437,11 +438,11 @@ fn a_symbol_that_is_kept_apart_is_so_on_the_next_connection() {
         .collect();
     assert_eq!(apart, [["C"]]);
     let last = |symbol: &str| {
-        let states = notices.iter().filter_map(|notice| match notice {
+        let mut states = notices.iter().filter_map(|notice| match notice {
             Notice::Subscription { symbol: of, state } if of == symbol => Some(*state),
             _ => None,
         });
-        states.last().unwrap()
+        states.next_back().unwrap()
     };
     assert_eq!(["A", "B", "C", "D"].map(last), {
         let good = Subscription::Acknowledged;
@@ -449,7 +450,7 @@ fn a_symbol_that_is_kept_apart_is_so_on_the_next_connection() {
     });
     assert_eq!(feed.states().next(), Some(FeedState::Quiet), "three of four are subscribed");
     feed.ended(at(1), line, &lost("reset"));
-    let (line, sent) = open_and_answer(&mut feed, at(1));
+    let (line, sent) = open_and_answer(&mut feed, at(2));
     assert_eq!(sent, ["A+B+D"]);
     // 15 s after the refusal, and 30 s after the next one.
     feed.tick(at(14));

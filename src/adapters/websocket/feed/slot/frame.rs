@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::Slot;
 use crate::adapters::websocket::feed::continuity::Identity;
 use crate::adapters::websocket::feed::line::Turn;
-use crate::adapters::websocket::feed::unmatched::{Unmatched, looks_like_error};
+use crate::adapters::websocket::feed::unmatched::{Unmatched, looks_like_error, says_too_often};
 use crate::adapters::websocket::feed::way::{Role, Tick, way};
 use crate::adapters::websocket::feed::{FeedState, LineId, Notice, Shared};
 use crate::core::venue::{FrameKind, Mapped};
@@ -96,7 +96,8 @@ impl Slot {
             FrameKind::Acknowledged { id, symbols } => {
                 released.extend(line.subscriptions.acknowledge(id, &symbols, apart));
             }
-            FrameKind::Refused(refusal) => {
+            FrameKind::Refused(mut refusal) => {
+                refusal.rate_limited |= says_too_often(&refusal.text);
                 if refusal.rate_limited {
                     line.hold_back(now);
                 }

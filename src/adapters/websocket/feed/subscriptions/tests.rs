@@ -364,7 +364,7 @@ proptest! {
         let symbols: Vec<_> = (0..bad.len()).map(|index| format!("S{index}")).collect();
         let symbols: Vec<_> = symbols.iter().map(String::as_str).collect();
         let plan = plan(&[LISTS], &symbols, symbols_per_message);
-        let is_bad = |index: &usize| bad[*index] && (!sparse || index % 9 == 0);
+        let is_bad = |index: &usize| bad[*index] && (!sparse || index.is_multiple_of(9));
         let bad: BTreeSet<_> =
             (0..symbols.len()).filter(is_bad).map(|index| symbols[index].to_owned()).collect();
         let good: BTreeSet<_> =

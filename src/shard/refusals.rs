@@ -38,6 +38,8 @@ struct Ring {
 pub struct RefusalWatch {
     counts: ShardMetrics,
     ahead: AheadSamples,
+    /// The clock by which the records were received.
+    clock: &'static str,
     ready: Condition,
     all_refused: IntGauge,
     ahead_seconds: Gauge,
@@ -65,13 +67,15 @@ impl AheadSamples {
 }
 
 impl RefusalWatch {
-    /// A look at the counts of all shards. Nothing is refused yet, so the condition is met.
+    /// A look at the counts of all shards. Records are received by the host's clock where the
+    /// source is live. Nothing is refused yet, so the condition is met.
     ///
     /// # Errors
     /// Where a name of its metrics is registered already.
     pub fn new(
         counts: ShardMetrics,
         ahead: AheadSamples,
+        is_live: bool,
         ready: Condition,
         registry: &Registry,
     ) -> Result<Self, prometheus::Error> {
@@ -88,7 +92,8 @@ impl RefusalWatch {
         registry.register(Box::new(ahead_seconds.clone()))?;
         ready.ready();
         let (refusals, shown) = (Refusals::default(), Reception::default());
-        Ok(Self { counts, ahead, ready, all_refused, ahead_seconds, refusals, shown })
+        let clock = if is_live { "the host clock" } else { "the clock of the records" };
+        Ok(Self { counts, ahead, clock, ready, all_refused, ahead_seconds, refusals, shown })
     }
 
     /// Looks once.
@@ -102,7 +107,7 @@ impl RefusalWatch {
             return;
         }
         self.shown = found;
-        match found.problem(ahead) {
+        match found.problem(ahead, self.clock) {
             Some(problem) => {
                 warn!(%problem, "records come and none is used: no forecast can be made");
                 self.ready.not_ready(problem);
