@@ -179,10 +179,20 @@ impl Subscriptions {
         self.asks.iter().filter(|ask| ask.is_common()).all(|ask| ask.phase == AskPhase::Settled)
     }
 
-    /// Whether a symbol is waited for.
+    /// Whether a tick of a symbol would answer a message.
     pub(super) fn awaits(&self, symbol: &str) -> bool {
-        let waiting = self.asks.iter().filter(|ask| ask.phase != AskPhase::Settled);
-        waiting.flat_map(|ask| &ask.missing).any(|missing| is_about(missing, symbol))
+        (0..self.asks.len()).any(|index| self.is_answered_by_tick(index, symbol))
+    }
+
+    /// Whether a tick of a symbol answers a message. It does not answer for a symbol that is kept
+    /// apart where another message has subscribed it: the tick comes of that one.
+    fn is_answered_by_tick(&self, index: usize, symbol: &str) -> bool {
+        let ask = &self.asks[index];
+        let names = |names: &[String]| names.iter().any(|name| is_about(name, symbol));
+        let is_other = |ask: &Ask| ask.phase == AskPhase::Settled && names(&ask.message.symbols);
+        ask.phase != AskPhase::Settled
+            && names(&ask.missing)
+            && (ask.is_common() || !self.asks.iter().any(is_other))
     }
 
     /// Whether any symbol was acknowledged, or nothing needs to be. A message without symbols
@@ -254,8 +264,7 @@ impl Subscriptions {
     pub(super) fn flows(&mut self, symbol: &str, apart: &mut Apart) -> Vec<String> {
         let mut released = Vec::new();
         for index in 0..self.asks.len() {
-            let ask = &self.asks[index];
-            if ask.phase != AskPhase::Settled && !ask.missing.is_empty() {
+            if self.is_answered_by_tick(index, symbol) {
                 released.extend(self.take_in(index, |missing| is_about(missing, symbol), apart));
             }
         }

@@ -202,6 +202,20 @@ fn a_symbol_that_ticks_needs_no_answer() {
 }
 
 #[test]
+fn a_tick_of_one_message_does_not_answer_for_another() {
+    let plan = plan(&["{id}:{symbols}", "{id}:quotes of {symbol}"], &["A"], 9);
+    let mut trial = Trial::new(Answers::PerMessage, &plan);
+    assert_eq!(trial.send(at(0)), ["1:A", "2:quotes of A"]);
+    trial.acknowledge(Some(1), &[]);
+    assert_eq!(trial.refuse(0, Some(2), &[]), failed(&["A"], Next::Apart));
+    assert!(!trial.all.awaits("A"));
+    assert_eq!(trial.flows("A"), [""; 0]);
+    assert_eq!(trial.states(), [("A".to_owned(), Subscription::Refused)], "the worst of both");
+    trial.reconnect(Answers::PerMessage, &plan, at(1));
+    assert_eq!(trial.send(at(1)), ["1:A"], "it is kept apart in the message that was refused");
+}
+
+#[test]
 fn a_list_without_an_answer_is_divided_the_second_time() {
     let symbols = ["A", "B", "C", "D"];
     let mut trial = Trial::new(Answers::PerMessage, &plan(&[LISTS], &symbols, 9));
