@@ -171,6 +171,14 @@ DASHBOARDS = {
                "Connections to the feed that came about, and that failed or were lost.",
                (rate("tickcast_source_connects_total"), "{{instance}} connected"),
                (rate("tickcast_source_failures_total"), "{{instance}} failed")),
+        series("Symbols not subscribed", "short",
+               "Configured symbols that the venue has refused or not acknowledged; /v1/symbols "
+               "lists them.",
+               (gauge("tickcast_source_symbols_unsubscribed"), "{{instance}} {{reason}}")),
+        series("Messages that fit no rule", "cps",
+               "Messages of the feed that no rule of the venue makes anything of. The log has a "
+               "sample of the 1st, 10th, 100th of each kind.",
+               (rate("tickcast_source_unmatched_total"), "{{instance}} {{kind}}")),
         REFUSED,
         LOST,
         row("States kept on disk"),
@@ -330,7 +338,8 @@ DASHBOARDS = {
                (rate("tickcast_windows_stale_total"), "{{instance}} restart")),
         series("Symbols by health", "short",
                "live: ticks come as usual. quiet: none for longer than usual. stale: none for so long "
-               "that the newest one says little about now. dead: its feed is gone.",
+               "that the newest one says little about now. dead: its feed is gone. awaited: "
+               "configured, and never had a tick.",
                (gauge("tickcast_symbols_by_health"), "{{instance}} {{health}}"), stack=True),
         series("Changes of health", "cps", "Changes of a symbol's health, by what it became.",
                (rate("tickcast_symbol_health_changes_total"), "{{instance}} {{health}}")),

@@ -17,13 +17,13 @@ use super::stop::Finish;
 use super::{App, KeeperParts, OpenSource, process_seed};
 use crate::adapters::http::{HttpServer, HttpState, Models, VersionInfo};
 use crate::adapters::stream::{StreamHub, StreamId, StreamMetrics};
-use crate::core::domain::DurationNanos;
-use crate::core::health::{FeedLink, HealthLimits};
+use crate::core::domain::{DurationNanos, Symbol};
+use crate::core::health::{ExpectedSymbols, FeedLink, HealthLimits};
 use crate::engine::inference::Runtime;
 use crate::engine::model::Bundle;
 use crate::engine::pipeline::{Pipeline, PipelineSettings, Pipelines};
 use crate::engine::wire::forecast::RecordTemplate;
-use crate::intake::{IntakeMetrics, IntakeReceiver, IntakeSender, Router, intake};
+use crate::intake::{IntakeMetrics, IntakeReceiver, IntakeSender, Router, intake, shard_of_symbol};
 use crate::keep::reload::{ReloadMetrics, Reloader, RunningModel};
 use crate::keep::snapshot::{Keeper, SnapshotMetrics};
 use crate::ops::affinity::Processors;
@@ -37,7 +37,8 @@ use crate::ports::sink::{OpenSink, Sink};
 use crate::ports::source::SourceOpening;
 use crate::shard::command::{Command, Handed};
 use crate::shard::{
-    HealthMetrics, HealthWatch, Publisher, ScoreMetrics, Shard, ShardMetrics, SymbolBoard,
+    AheadSamples, HealthMetrics, HealthWatch, Publisher, RefusalWatch, ScoreMetrics, Shard,
+    ShardMetrics, SymbolBoard,
 };
 
 /// How long a source with nothing to commit has to end before it is left behind.
@@ -104,7 +105,8 @@ impl App {
         let metrics = ShardMetrics::register(&builder.registry)?;
         let last_states = keeper.is_some().then_some(&last_states);
         let shards = builder.shards(pipelines, receivers, &sinks.ends, &metrics, last_states)?;
-        let (shards, symbols) = builder.watched(shards)?;
+        let (shards, symbols) =
+            builder.watched(shards, source.source.expected().as_ref(), &metrics)?;
         let liveness = Readiness::new();
         let stages = stages_of(&source, &shards, sinks.stages);
         let supervisor = builder.supervisor(stages, &liveness, metrics)?;
@@ -271,21 +273,43 @@ impl Builder<'_> {
         Ok(pipelines.into_iter().zip(receivers).enumerate().map(shard).collect())
     }
 
-    /// Has every shard judge how its symbols are, by what the source says of its connection.
-    fn watched(&self, shards: Vec<Shard>) -> Result<(Vec<Shard>, SymbolBoard), Exit> {
+    /// Has every shard judge how its symbols are, by what the source says of its connection and of
+    /// the symbols that its configuration names.
+    fn watched(
+        &self,
+        shards: Vec<Shard>,
+        expected: Option<&Arc<dyn ExpectedSymbols>>,
+        counts: &ShardMetrics,
+    ) -> Result<(Vec<Shard>, SymbolBoard), Exit> {
         let metrics = HealthMetrics::register(&self.registry)?;
         let manifest = self.bundle.manifest();
         let HealthConfig { quiet_min, stale_min, stale_waits } = self.config.health;
         let first_wait = Duration::from_secs(u64::from(manifest.step.interval_seconds));
         let limits = HealthLimits { quiet_min, stale_min, stale_waits, first_wait };
-        let clock = Stopwatch::start();
-        let watch = |shard: Shard| {
+        let (clock, ahead, count) = (Stopwatch::start(), AheadSamples::default(), shards.len());
+        let ready = self.readiness.condition("ticks");
+        let is_live = self.config.source.settings.facts().is_live;
+        let refusals =
+            RefusalWatch::new(counts.clone(), ahead.clone(), is_live, ready, &self.registry)?;
+        // The first shard looks for all of them.
+        let mut refusals = Some(refusals);
+        let watch = |(index, shard): (usize, Shard)| {
             let source = self.readiness.condition("source");
             let feed = move || if source.is_met() { FeedLink::Connected } else { FeedLink::Lost };
             let (watch, page) = HealthWatch::new(Box::new(feed), limits, metrics.clone(), clock);
+            let mut watch = watch.with_ahead(ahead.clone());
+            if let Some(source) = expected {
+                let is_here = |symbol: &Symbol| shard_of_symbol(symbol.as_str(), count) == index;
+                let symbols = source.symbols().into_iter().enumerate();
+                let here = symbols.filter(|(_, symbol)| is_here(symbol));
+                watch = watch.expecting(Arc::clone(source), here);
+            }
+            if let Some(refusals) = refusals.take() {
+                watch = watch.with_refusals(refusals);
+            }
             (shard.watched(watch), page)
         };
-        let (shards, pages) = shards.into_iter().map(watch).unzip();
+        let (shards, pages) = shards.into_iter().enumerate().map(watch).unzip();
         Ok((shards, SymbolBoard::new(pages, clock, manifest.window_steps as usize)))
     }
 

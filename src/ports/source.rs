@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use super::input::{InputIdentity, InputProgress, Start};
 use super::section::Section;
+use crate::core::health::ExpectedSymbols;
 use crate::intake::{Router, WhenFull};
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::readiness::Condition;
@@ -113,6 +114,11 @@ pub struct SourceOpening<'o> {
 
 /// A source that is open and has taken no input yet.
 pub trait Source<C>: Send {
+    /// The symbols that its configuration names, where it names any, and how each is subscribed.
+    fn expected(&self) -> Option<Arc<dyn ExpectedSymbols>> {
+        None
+    }
+
     /// Reads until the input ends, `stop` turns true, or the shards take no more. The router's
     /// queues close when it is dropped.
     fn run(self: Box<Self>, context: SourceContext<C>) -> BoxFuture<'static, Result<(), Exit>>;

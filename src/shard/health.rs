@@ -1,9 +1,12 @@
 //! How the symbols of a shard are, judged in passing, and the page that others read of them.
 //!
 //! Owns the rounds: once a second every symbol is judged, a slice between any two batches, so that
-//! no batch waits long; after the last slice the page is replaced. Promises that whoever reads
-//! never holds the shard up, and that changes fill no log. Never decides what a state means.
+//! no batch waits long; after the last slice the page is replaced. Symbols that the configuration
+//! names and that have had no tick are on the page of the shard that would get their ticks.
+//! Promises that whoever reads never holds the shard up, and that changes fill no log. Never
+//! decides what a state means.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +15,11 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registr
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::core::domain::{Quality, Symbol, UnixNanos};
-use crate::core::health::{FeedLink, Health, HealthLimits};
+use crate::core::domain::{DurationNanos, Quality, Symbol, UnixNanos};
+use crate::core::health::{ExpectedSymbols, FeedLink, Health, HealthLimits, Subscription};
 use crate::engine::symbols::{Engine, SymbolFacts};
 use crate::ops::clock::Stopwatch;
+use crate::shard::refusals::{AheadSamples, RefusalWatch};
 
 /// The time from the beginning of one round to that of the next.
 const ROUND: Duration = Duration::from_secs(1);
@@ -25,6 +29,9 @@ const SLICE: usize = 1024;
 
 /// The least time between two log lines about health.
 const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// How long configured symbols may take to their first tick before the log says so.
+const AWAITED_MAX: Duration = Duration::from_secs(60);
 
 /// What the source's connection is like; asked once a round.
 pub type FeedView = Box<dyn Fn() -> FeedLink + Send>;
@@ -44,6 +51,19 @@ pub struct HealthWatch {
     shown: [i64; Health::ALL.len()],
     logged: [i64; Health::ALL.len()],
     logged_at: Option<Duration>,
+    expected: Expected,
+    ahead: AheadSamples,
+    /// In the first shard alone.
+    refusals: Option<RefusalWatch>,
+}
+
+/// The configured symbols of one shard.
+#[derive(Default)]
+struct Expected {
+    source: Option<Arc<dyn ExpectedSymbols>>,
+    symbols: Vec<Symbol>,
+    /// The place of each symbol in the list of the source.
+    place_of: HashMap<Symbol, usize>,
 }
 
 /// A round under way.
@@ -51,6 +71,8 @@ struct Round {
     now: Duration,
     feed: FeedLink,
     next: usize,
+    /// The next of the configured symbols.
+    next_expected: usize,
     rows: Vec<SymbolRow>,
     counts: [i64; Health::ALL.len()],
     /// A symbol that became stale or dead.
@@ -71,6 +93,9 @@ pub struct SymbolRow {
     pub symbol: Symbol,
     /// How it is.
     pub health: Health,
+    /// How its subscription is, of a symbol that is configured and not live, where that says why it
+    /// has no ticks.
+    pub subscription: Option<Subscription>,
     /// Event time of its newest tick.
     pub newest_tick: Option<UnixNanos>,
     /// Steps since it began, or began cold.
@@ -138,7 +163,55 @@ impl HealthWatch {
         let none = [0; Health::ALL.len()];
         let (begun, round) = (None, None);
         let (shown, logged, logged_at) = (none, none, None);
-        (Self { feed, limits, metrics, page, clock, begun, round, shown, logged, logged_at }, pages)
+        let (expected, ahead, refusals) = (Expected::default(), AheadSamples::default(), None);
+        let watch = Self {
+            feed,
+            limits,
+            metrics,
+            page,
+            clock,
+            begun,
+            round,
+            shown,
+            logged,
+            logged_at,
+            expected,
+            ahead,
+            refusals,
+        };
+        (watch, pages)
+    }
+
+    /// The same with symbols that the configuration of the source names: those at these places of
+    /// its list, whose ticks this shard gets.
+    #[must_use]
+    pub fn expecting(
+        self,
+        source: Arc<dyn ExpectedSymbols>,
+        symbols: impl IntoIterator<Item = (usize, Symbol)>,
+    ) -> Self {
+        let place_of: HashMap<_, _> =
+            symbols.into_iter().map(|(place, symbol)| (symbol, place)).collect();
+        let mut symbols: Vec<_> = place_of.keys().cloned().collect();
+        symbols.sort_unstable_by_key(|symbol| place_of[symbol]);
+        Self { expected: Expected { source: Some(source), symbols, place_of }, ..self }
+    }
+
+    /// The same with the samples of times from the future that all shards share.
+    #[must_use]
+    pub fn with_ahead(self, ahead: AheadSamples) -> Self {
+        Self { ahead, ..self }
+    }
+
+    /// The same with the look at everything that is refused, over all shards.
+    #[must_use]
+    pub fn with_refusals(self, refusals: RefusalWatch) -> Self {
+        Self { refusals: Some(refusals), ..self }
+    }
+
+    /// A record was refused because its time was so far ahead of its reception.
+    pub(super) fn note_ahead(&self, ahead: DurationNanos) {
+        self.ahead.note(ahead);
     }
 
     /// The time since the process began.
@@ -163,8 +236,10 @@ impl HealthWatch {
         let count = engine.symbol_count();
         let slice = round.next..count.min(round.next + SLICE);
         round.next = slice.end;
+        let expected = SLICE - slice.len();
         self.judge(&mut round, engine, slice);
-        if round.next < count {
+        self.list_awaited(&mut round, engine, expected);
+        if round.next < count || round.next_expected < self.expected.symbols.len() {
             self.round = Some(round);
         } else {
             self.finish(round);
@@ -174,8 +249,27 @@ impl HealthWatch {
     fn begin(&mut self) -> Round {
         let now = self.now();
         self.begun = Some(now);
-        let counts = [0; Health::ALL.len()];
-        Round { now, feed: (self.feed)(), next: 0, rows: Vec::new(), counts, sample: None }
+        if let Some(refusals) = &mut self.refusals {
+            refusals.look();
+        }
+        let (feed, rows, counts) = ((self.feed)(), Vec::new(), [0; Health::ALL.len()]);
+        Round { now, feed, next: 0, next_expected: 0, rows, counts, sample: None }
+    }
+
+    /// Lists the configured symbols without a state, so many of them, behind those with one.
+    fn list_awaited(&self, round: &mut Round, engine: &Engine, count: usize) {
+        if round.next < engine.symbol_count() {
+            return;
+        }
+        let symbols = &self.expected.symbols;
+        let end = symbols.len().min(round.next_expected + count);
+        for symbol in &symbols[round.next_expected..end] {
+            if !engine.has_symbol(symbol.as_str()) {
+                round.counts[Health::Awaited as usize] += 1;
+                round.rows.push(SymbolRow::awaited(symbol, self.expected.subscription(symbol)));
+            }
+        }
+        round.next_expected = end;
     }
 
     fn judge(&self, round: &mut Round, engine: &mut Engine, slice: Range<usize>) {
@@ -183,7 +277,10 @@ impl HealthWatch {
             let judged = engine.judge(index, round.feed, round.now, &self.limits);
             let Some((facts, health, before)) = judged else { break };
             round.counts[health as usize] += 1;
-            round.rows.push(SymbolRow::new(&facts, health));
+            let subscription = self.expected.subscription(facts.symbol).filter(|subscription| {
+                health != Health::Live && *subscription != Subscription::Acknowledged
+            });
+            round.rows.push(SymbolRow::new(&facts, health, subscription));
             if before != health {
                 self.metrics.changes[health as usize].inc();
                 if matches!(health, Health::Stale | Health::Dead) {
@@ -202,20 +299,37 @@ impl HealthWatch {
             gauge.add(count - shown);
         }
         self.shown = counts;
+        self.log_awaited(now, rows.iter().find(|row| row.health == Health::Awaited));
         self.page.send_replace(Arc::new(SymbolPage { at: now, rows }));
         self.log(now, sample.as_ref());
+    }
+
+    /// One line where more configured symbols than the last line said have had no tick.
+    fn log_awaited(&mut self, now: Duration, sample: Option<&SymbolRow>) {
+        let awaited = Health::Awaited as usize;
+        let (before, count) = (self.logged[awaited], self.shown[awaited]);
+        if now < AWAITED_MAX || before == count {
+            return;
+        }
+        self.logged[awaited] = count;
+        if let Some(SymbolRow { symbol, subscription, .. }) = sample.filter(|_| count > before) {
+            let reason = subscription.unwrap_or_default().reason();
+            warn!(count, sample = %symbol, reason, "configured symbols have had no tick");
+        }
     }
 
     /// One line where more or fewer symbols are stale or dead than the last line said.
     fn log(&mut self, now: Duration, sample: Option<&Symbol>) {
         let bad = |counts: &[i64]| (counts[Health::Stale as usize], counts[Health::Dead as usize]);
         let (before, after) = (bad(&self.logged), bad(&self.shown));
+        let awaited = self.logged[Health::Awaited as usize];
         let is_soon = self.logged_at.is_some_and(|logged| now < logged + LOG_EVERY);
         if before == after || is_soon {
             return;
         }
         (self.logged, self.logged_at) = (self.shown, Some(now));
-        let [live, quiet, stale, dead] = self.shown;
+        self.logged[Health::Awaited as usize] = awaited;
+        let [live, quiet, stale, dead, _] = self.shown;
         let sample = sample.map_or("", Symbol::as_str);
         if after > before || after.1 > before.1 {
             warn!(live, quiet, stale, dead, sample, "symbols have fallen silent");
@@ -225,11 +339,34 @@ impl HealthWatch {
     }
 }
 
+impl Expected {
+    /// How the subscription of a symbol is; `None` where it is not configured.
+    fn subscription(&self, symbol: &Symbol) -> Option<Subscription> {
+        let place = self.place_of.get(symbol)?;
+        self.source.as_ref().map(|source| source.subscription(*place))
+    }
+}
+
 impl SymbolRow {
-    fn new(facts: &SymbolFacts<'_>, health: Health) -> Self {
+    /// A symbol that has had no tick.
+    fn awaited(symbol: &Symbol, subscription: Option<Subscription>) -> Self {
+        Self {
+            symbol: symbol.clone(),
+            health: Health::Awaited,
+            subscription,
+            newest_tick: None,
+            steps: 0,
+            window: 0,
+            quality: Quality::Full,
+            last_gap: None,
+        }
+    }
+
+    fn new(facts: &SymbolFacts<'_>, health: Health, subscription: Option<Subscription>) -> Self {
         Self {
             symbol: facts.symbol.clone(),
             health,
+            subscription,
             newest_tick: facts.newest_tick,
             steps: facts.steps,
             window: facts.window,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use crate::core::domain::{Quality, Reject, Signal};
+use crate::core::domain::{Quality, Reject, RejectTally, Signal};
 use crate::core::forecast::ForecastKinds;
 use crate::engine::symbols::{EngineTally, Withheld};
 
@@ -209,6 +209,16 @@ impl ShardMetrics {
     /// Forecasts published so far, over all shards.
     pub fn forecasts(&self) -> u64 {
         self.forecasts.get()
+    }
+
+    /// Records used so far, over all shards: those that went into a state, or were in one already.
+    pub(super) fn used(&self) -> u64 {
+        self.absorbed.get() + self.steps.get() + self.repeats.get()
+    }
+
+    /// Records refused so far, over all shards.
+    pub(super) fn refused(&self) -> RejectTally {
+        RejectTally::of_counts(Reject::ALL.map(|reason| self.refused[reason as usize].get()))
     }
 
     /// Adds what has come to one shard since the last time.

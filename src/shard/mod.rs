@@ -11,6 +11,7 @@ mod crew;
 mod health;
 mod metrics;
 mod publisher;
+mod refusals;
 mod scores;
 #[cfg(test)]
 pub(crate) mod test_support;
@@ -39,6 +40,7 @@ pub use self::crew::{Crew, CrewError};
 pub use self::health::{FeedView, HealthMetrics, HealthWatch, SymbolBoard, SymbolRow};
 pub use self::metrics::ShardMetrics;
 pub use self::publisher::Publisher;
+pub use self::refusals::{AheadSamples, RefusalWatch};
 pub use self::scores::{ScoreMetrics, ShardScores};
 
 /// How many symbols' states are taken between two batches: a snapshot holds a forecast up for no
@@ -275,6 +277,11 @@ impl Shard {
             flush(pipeline, publisher, metrics, Haste::Throughput, arrived)
         })?;
         if let Some(reason) = refused {
+            if let (Reject::InFuture, Some(health), Some(ahead)) =
+                (reason, &self.health, pipelines.live().newest_ahead())
+            {
+                health.note_ahead(ahead);
+            }
             publisher.dead_letter(record, reason);
             self.report(reason, bytes);
         }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::support::bundle::{SealedBundle, sealed_with};
 use crate::support::feed::{Act, ScriptedFeed};
 use crate::support::process::{Daemon, eventually};
+use crate::support::venue::{Trade, VenueServer};
 
 /// A model of steps of a second that needs two of them behind its warm-up.
 fn bundle() -> SealedBundle {
@@ -57,8 +58,8 @@ fn a_symbol_is_live_then_silent_then_heard_again_and_dead_without_a_feed() {
     await_health(&daemon, "A", "live");
     let list = symbols(&daemon, "?symbols=A");
     let expected = serde_json::json!({
-        "symbol": "A", "health": "live", "newest_tick": "1970-01-01T00:00:04Z", "steps": 5,
-        "window": 2, "window_steps": 2, "quality": "gapped",
+        "symbol": "A", "health": "live", "reason": null, "newest_tick": "1970-01-01T00:00:04Z",
+        "steps": 5, "window": 2, "window_steps": 2, "quality": "gapped",
         "last_gap": "1970-01-01T00:00:04Z",
     });
     assert_eq!(list["symbols"], serde_json::json!([expected]));
@@ -70,8 +71,8 @@ fn a_symbol_is_live_then_silent_then_heard_again_and_dead_without_a_feed() {
     let by_health = |health: &str| {
         daemon.metric(&format!(r#"tickcast_symbols_by_health{{health="{health}"}}"#))
     };
-    let counts = || ["live", "quiet", "stale", "dead"].map(by_health);
-    eventually("all are dead", || (counts() == [0.0, 0.0, 0.0, 3.0]).then_some(()));
+    let counts = || ["live", "quiet", "stale", "dead", "awaited"].map(by_health);
+    eventually("all are dead", || (counts() == [0.0, 0.0, 0.0, 3.0, 0.0]).then_some(()));
     let all = symbols(&daemon, "");
     let names: Vec<_> =
         all["symbols"].as_array().unwrap().iter().map(|row| &row["symbol"]).collect();
@@ -82,4 +83,96 @@ fn a_symbol_is_live_then_silent_then_heard_again_and_dead_without_a_feed() {
     let ended = daemon.stop();
     let silent = ended.log.iter().filter(|line| line["message"] == "symbols have fallen silent");
     assert!((1..=20).contains(&silent.count()), "few lines: {:#?}", ended.log);
+}
+
+#[test]
+fn configured_symbols_that_never_ticked_are_listed_with_the_reason() {
+    let sealed = bundle();
+    let server = VenueServer::start("kraken");
+    server.refuse("BAD/USD");
+    let settings = "source.venue = 'kraken'\nengine.shards = 3\n\
+                    source.symbols = ['BTC/USD', 'BAD/USD', 'MUTE/USD', 'ETH/USD']\n\
+                    source.limits.heartbeat_seconds_max = 600";
+    let daemon = Daemon::start(sealed.root.path(), "random", server.url(), settings);
+    server.await_subscribed(&["BTC/USD", "MUTE/USD", "ETH/USD"]);
+    for symbol in ["BTC/USD", "ETH/USD"] {
+        server.trade(Trade::new(symbol, "7", 1000, 1));
+        await_health(&daemon, symbol, "live");
+    }
+    daemon.await_metric(r#"tickcast_source_symbols_unsubscribed{reason="refused"}"#, 1.0);
+    daemon.await_metric(r#"tickcast_symbols_by_health{health="awaited"}"#, 2.0);
+    let entry = |symbol: &str| {
+        let list = symbols(&daemon, &format!("?symbols={symbol}"));
+        assert_eq!(list["count"], 1, "{symbol} is listed once: {list}");
+        (list["symbols"][0]["health"].clone(), list["symbols"][0]["reason"].clone())
+    };
+    eventually("the reason of the refused one", || {
+        (entry("BAD/USD") == ("awaited".into(), "refused".into())).then_some(())
+    });
+    assert_eq!(entry("MUTE/USD"), ("awaited".into(), "silent".into()));
+    assert_eq!(entry("BTC/USD"), ("live".into(), Value::Null));
+    assert_eq!(symbols(&daemon, "")["count"], 4);
+    // The first tick ends the waiting.
+    server.trade(Trade::new("MUTE/USD", "7", 2000, 1));
+    await_health(&daemon, "MUTE/USD", "live");
+    daemon.await_metric(r#"tickcast_symbols_by_health{health="awaited"}"#, 1.0);
+}
+
+/// Says ticks until a metric has a value.
+fn say_until(
+    feed: &ScriptedFeed,
+    daemon: &Daemon,
+    metric: &str,
+    value: f64,
+    say: &dyn Fn() -> String,
+) {
+    eventually(&format!("{metric} is {value}"), || {
+        feed.say(say());
+        (daemon.metric(metric) == value).then_some(())
+    });
+}
+
+#[test]
+fn a_daemon_that_refuses_every_tick_says_so_and_why() {
+    const ALL_REFUSED: &str = "tickcast_ticks_all_refused";
+    let sealed = bundle();
+    let feed = ScriptedFeed::start();
+    let daemon = Daemon::start(sealed.root.path(), "random", feed.url(), "engine.shards = 2");
+    let ahead = |seconds: u64| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let time = now.as_millis() as u64 + seconds * 1000;
+        format!(r#"{{"symbol":"A","time":{time},"close":100,"volume":1}}"#)
+    };
+    feed.say(ahead(0));
+    daemon.await_metric("tickcast_steps_total", 1.0);
+    assert_eq!((daemon.get("/readyz").0, daemon.metric(ALL_REFUSED)), (200, 0.0));
+    // The host clock is a minute and a half behind.
+    say_until(&feed, &daemon, ALL_REFUSED, 1.0, &|| ahead(90));
+    let (status, body) = daemon.get("/readyz");
+    assert_eq!(status, 503);
+    let seconds = body.split_once("the host clock is about ").unwrap().1.split(' ').next().unwrap();
+    assert!((80..=90).contains(&seconds.parse::<u32>().unwrap()), "{body}");
+    assert!(body.contains("ticks: every record is refused (in_future)"), "{body}");
+    let measured = daemon.metric("tickcast_ticks_ahead_seconds");
+    assert!((80.0..=90.0).contains(&measured), "{measured}");
+    // One tick that is used ends it.
+    feed.say(ahead(1));
+    daemon.await_metric(ALL_REFUSED, 0.0);
+    eventually("ready again", || (daemon.get("/readyz").0 == 200).then_some(()));
+    // Any other reason is worth the same.
+    let lacking = || r#"{"symbol":"A","time":1,"volume":1}"#.to_owned();
+    say_until(&feed, &daemon, ALL_REFUSED, 1.0, &lacking);
+    let (status, body) = daemon.get("/readyz");
+    assert_eq!(status, 503);
+    assert!(body.contains("ticks: every record is refused (missing_field)"), "{body}");
+    let ended = daemon.stop();
+    let warned: Vec<_> = ended
+        .log
+        .iter()
+        .filter(|line| line["message"] == "records come and none is used: no forecast can be made")
+        .collect();
+    assert_eq!(warned.len(), 2, "{warned:#?}");
+    assert!(warned.iter().all(|line| line["level"] == "WARN"));
+    let clock = "behind the ticks; check time synchronization";
+    assert!(warned[0]["problem"].as_str().unwrap().ends_with(clock), "{warned:#?}");
 }

@@ -453,10 +453,17 @@ fn what_is_not_subscribed_is_tried_again_while_the_rest_flows() {
     await_ticks(&daemon, 20);
     daemon.await_metric("tickcast_source_not_subscribed_total", 1.0);
     assert_eq!(daemon.get("/readyz").0, 200, "two of three flow");
+    let unacknowledged = r#"tickcast_source_symbols_unsubscribed{reason="unacknowledged"}"#;
+    daemon.await_metric(unacknowledged, 1.0);
+    daemon.await_metric(r#"tickcast_symbols_by_health{health="awaited"}"#, 1.0);
+    let (_, list) = daemon.get("/v1/symbols?symbols=BBB");
+    assert!(list.contains(r#""health":"awaited","reason":"unacknowledged""#), "{list}");
     exchange.shared.ignored.lock().unwrap().clear();
     exchange.await_subscribed(&symbols, 1);
     exchange.trades(&symbols, 8);
     await_ticks(&daemon, 44);
+    assert_eq!(daemon.metric(unacknowledged), 0.0);
+    daemon.await_metric(r#"tickcast_symbols_by_health{health="awaited"}"#, 0.0);
     assert_eq!(exchange.clients(), 1, "on the same connection");
     let messages = exchange.shared.clients.lock().unwrap()[0].messages.clone();
     assert_rate(&messages, 2, Duration::from_secs(1));

@@ -566,6 +566,140 @@ fn a_daemon_forecasts_on_a_venue_with_ten_lines_of_configuration() {
     }
 }
 
+/// The symbols of each subscription that a connection got, and how many messages there were.
+fn asked(server: &VenueServer, client: usize, symbols: &[String]) -> (Vec<Vec<String>>, usize) {
+    let received = server.received()[client].clone();
+    let named = |text: &String| {
+        let listed = symbols.iter().filter(|symbol| text.contains(&format!("{symbol}\"")));
+        listed.cloned().collect::<Vec<_>>()
+    };
+    let lists: Vec<_> = received.iter().map(named).filter(|list| !list.is_empty()).collect();
+    let count = lists.len();
+    (lists, count)
+}
+
+#[test]
+fn one_bad_symbol_starves_none_of_its_message() {
+    let sealed = sealed(31, 5, &[4]);
+    for (venue, more) in [
+        ("bybit", ""),
+        ("coinbase", "source.subscription.symbols_per_message = 10\n"),
+        ("kraken", "source.subscription.symbols_per_message = 10\n"),
+    ] {
+        let server = VenueServer::start(venue);
+        let symbols: Vec<_> = (b'A'..=b'L').map(|name| format!("{}XX", name as char)).collect();
+        let bad = "EXX";
+        server.refuse(bad);
+        let good: Vec<_> =
+            symbols.iter().map(String::as_str).filter(|symbol| *symbol != bad).collect();
+        let settings = format!(
+            "source.venue = '{venue}'\nsource.symbols = {symbols:?}\nengine.shards = 2\n\
+             source.limits.heartbeat_seconds_max = 600\nsource.backoff_seconds_max = 3600\n{more}"
+        );
+        let daemon = Daemon::start(sealed.root.path(), "random", server.url(), &settings);
+        server.await_subscribed(&good);
+        let refused = r#"tickcast_source_symbols_unsubscribed{reason="refused"}"#;
+        let unacknowledged = r#"tickcast_source_symbols_unsubscribed{reason="unacknowledged"}"#;
+        daemon.await_metric(refused, 1.0);
+        daemon.await_metric(unacknowledged, 0.0);
+        assert_eq!(daemon.get("/readyz").0, 200, "{venue}");
+        // Two lists, and two messages for each time that ten are halved down to one.
+        let (_, count) = asked(&server, 0, &symbols);
+        let most = if venue == "kraken" { 2 } else { 2 + 2 * 4 };
+        assert!(count <= most, "{venue}: {count} messages");
+        for symbol in &good {
+            server.trade(Trade::new(symbol, "7", 1000, 1));
+        }
+        daemon.await_metric("tickcast_ticks_total", good.len() as f64);
+
+        // The bad one is listed, once, with the reason.
+        let awaited = r#"tickcast_symbols_by_health{health="awaited"}"#;
+        daemon.await_metric(awaited, 1.0);
+        eventually("the reason of the bad one", || {
+            let (_, body) = daemon.get("/v1/symbols");
+            let list: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(list["count"], symbols.len(), "{venue}: {list}");
+            let awaited: Vec<_> = list["symbols"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|row| row["health"] == "awaited")
+                .map(|row| (row["symbol"].clone(), row["reason"].clone()))
+                .collect();
+            (awaited == [(bad.into(), "refused".into())]).then_some(())
+        });
+
+        // The next connection knows.
+        server.act(&Order::Break);
+        eventually("another connection", || (server.received().len() == 2).then_some(()));
+        server.await_subscribed(&good);
+        let (lists, count) = asked(&server, 1, &symbols);
+        assert_eq!(count, 2, "{venue}: {lists:?}");
+        assert!(lists.iter().flatten().all(|symbol| symbol != bad), "{venue}: {lists:?}");
+        assert_eq!(daemon.metric(refused), 1.0);
+        let ended = daemon.stop();
+        let told: Vec<_> = ended
+            .log
+            .iter()
+            .filter(|line| {
+                let message = line["message"].as_str().unwrap_or_default();
+                message.starts_with("the feed does not take a symbol")
+            })
+            .map(|line| (line["level"].clone(), line["symbols"].clone()))
+            .collect();
+        assert_eq!(told, [("WARN".into(), bad.into())], "{venue}: once, by name");
+    }
+}
+
+#[test]
+fn messages_that_fit_no_rule_leave_a_trace() {
+    let sealed = sealed(31, 5, &[4]);
+    let server = VenueServer::start("bybit");
+    // An element-wise condition as well.
+    let settings = "source.venue = 'bybit'\nsource.symbols = ['AXX']\n\
+                    source.mapping.when.'S' = 'Buy'\n";
+    let daemon = Daemon::start(sealed.root.path(), "random", server.url(), settings);
+    server.await_subscribed(&["AXX"]);
+    let count = |kind: &str| format!(r#"tickcast_source_unmatched_total{{kind="{kind}"}}"#);
+    for kind in ["other", "error", "skipped", "malformed"] {
+        assert_eq!(daemon.metric(&count(kind)), 0.0, "{kind}");
+    }
+    for _ in 0..30 {
+        // Trades under another name than the rule has.
+        server.act(&Order::Say(r#"{"topic":"PublicTrade.AXX","data":[{"p":"1"}]}"#.into()));
+    }
+    server.act(&Order::Say(r#"{"event":"error","code":"60012","msg":"Invalid request"}"#.into()));
+    // A refusal of nothing that was asked for.
+    let refusal = r#"{"success":false,"ret_msg":"session expired","req_id":"77"}"#;
+    server.act(&Order::Say(refusal.into()));
+    let skipped = r#"{"topic":"publicTrade.AXX","data":[{"s":"AXX","S":"Sell","p":"1","T":1}]}"#;
+    server.act(&Order::Say(skipped.into()));
+    server.act(&Order::Say("\u{1f}\u{8b}\u{8} no JSON".into()));
+    for (kind, expected) in [("other", 30.0), ("error", 2.0), ("skipped", 1.0), ("malformed", 1.0)]
+    {
+        daemon.await_metric(&count(kind), expected);
+    }
+    let ended = daemon.stop();
+    let lines = |message: &str| -> Vec<_> {
+        let lines = ended.log.iter().filter(|line| line["message"] == message);
+        lines.map(|line| (line["level"].as_str().unwrap(), line)).collect()
+    };
+    let other = lines("a message of the feed fits no rule of the venue");
+    let counts: Vec<_> = other.iter().map(|(_, line)| line["count"].clone()).collect();
+    assert_eq!(counts, [1, 10], "few lines for many messages");
+    let sample = other[0].1["sample"].as_str().unwrap();
+    assert!(sample.starts_with(r#"{"topic":"PublicTrade.AXX""#), "{sample}");
+    // The second error is no power of ten.
+    let errors = lines("the feed tells an error");
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert_eq!(errors[0].0, "WARN");
+    assert!(errors[0].1["sample"].as_str().unwrap().contains("Invalid request"));
+    let malformed = lines("a message of the feed cannot be read");
+    assert_eq!((malformed[0].0, &malformed[0].1["error"]), ("WARN", &"not JSON".into()));
+    assert_eq!(malformed[0].1["sample"], "\\u{1f}\\u{8b}\\u{8} no JSON");
+    assert_eq!(lines("mapping.when leaves out every element of a message").len(), 1);
+}
+
 #[test]
 fn check_shows_what_would_be_sent() {
     let sealed = sealed(5, 4, &[4]);

@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use crate::adapters::stream::SymbolFilter;
+use crate::core::health::Subscription;
 use crate::shard::{SymbolBoard, SymbolRow};
 
 /// The most symbols of one answer, some 2 MB; who has more asks for those of interest.
@@ -27,6 +28,8 @@ struct Answer {
 struct Entry {
     symbol: String,
     health: &'static str,
+    /// Why it has no ticks, where that is known.
+    reason: Option<&'static str>,
     newest_tick: Option<String>,
     steps: u64,
     window: usize,
@@ -57,6 +60,7 @@ fn entry(row: &SymbolRow, window_steps: usize) -> Entry {
     Entry {
         symbol: row.symbol.as_str().to_owned(),
         health: row.health.label(),
+        reason: row.subscription.map(Subscription::reason),
         newest_tick: row.newest_tick.map(|time| time.to_string()),
         steps: row.steps,
         window: row.window,

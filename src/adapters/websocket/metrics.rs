@@ -2,10 +2,14 @@
 //!
 //! Owns the counters and how they follow the machine's tally.
 
-use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use super::feed::{FeedState, FeedTally};
+use super::feed::{FeedState, FeedTally, Unmatched};
 use super::state::FeedHealth;
+use crate::core::health::Subscription;
+
+/// The states of a subscription that somebody should look at.
+const UNSUBSCRIBED: [Subscription; 2] = [Subscription::Refused, Subscription::Unacknowledged];
 
 /// The metrics of the feed; cloning shares them.
 #[derive(Clone, Debug)]
@@ -20,8 +24,9 @@ pub struct WebSocketMetrics {
     late: IntCounter,
     missing: IntCounter,
     marked: IntCounter,
-    malformed: IntCounter,
+    unmatched: [IntCounter; Unmatched::ALL.len()],
     not_subscribed: IntCounter,
+    unsubscribed: IntGaugeVec,
     held: IntGauge,
     state: IntGaugeVec,
 }
@@ -47,6 +52,25 @@ impl WebSocketMetrics {
         for of in FeedState::ALL {
             state.with_label_values(&[of.label()]).set(0);
         }
+        let unmatched = IntCounterVec::new(
+            Opts::new(
+                "tickcast_source_unmatched_total",
+                "Messages that no rule of the venue makes anything of, by what is known of them.",
+            ),
+            &["kind"],
+        )?;
+        registry.register(Box::new(unmatched.clone()))?;
+        let unsubscribed = IntGaugeVec::new(
+            Opts::new(
+                "tickcast_source_symbols_unsubscribed",
+                "Configured symbols whose subscription is refused or not acknowledged.",
+            ),
+            &["reason"],
+        )?;
+        registry.register(Box::new(unsubscribed.clone()))?;
+        for state in UNSUBSCRIBED {
+            unsubscribed.with_label_values(&[state.reason()]).set(0);
+        }
         Ok(Self {
             connects: counter("connects", "Connections to the feed that came about.")?,
             failures: counter("failures", "Connections to the feed that failed or were lost.")?,
@@ -64,7 +88,8 @@ impl WebSocketMetrics {
             late: counter("late", "Ticks passed on behind those that they belong before.")?,
             missing: counter("missing", "Ids that were left out.")?,
             marked: counter("marked", "Ticks passed on with the mark of a gap before them.")?,
-            malformed: counter("malformed", "Frames that are no JSON.")?,
+            unmatched: Unmatched::ALL.map(|kind| unmatched.with_label_values(&[kind.label()])),
+            unsubscribed,
             not_subscribed: counter("not_subscribed", "Subscriptions refused or unanswered.")?,
             held,
             state,
@@ -84,7 +109,7 @@ impl WebSocketMetrics {
             late,
             missing,
             marked,
-            malformed,
+            unmatched,
             not_subscribed,
             replaced,
         } = *now;
@@ -96,7 +121,6 @@ impl WebSocketMetrics {
             (&self.late, late, before.late),
             (&self.missing, missing, before.missing),
             (&self.marked, marked, before.marked),
-            (&self.malformed, malformed, before.malformed),
             (&self.not_subscribed, not_subscribed, before.not_subscribed),
             (&self.replaced, replaced, before.replaced),
         ] {
@@ -104,8 +128,18 @@ impl WebSocketMetrics {
                 counter.inc_by(now - before);
             }
         }
+        for (counter, kind) in self.unmatched.iter().zip(Unmatched::ALL) {
+            counter.inc_by(unmatched.get(kind) - before.unmatched.get(kind));
+        }
         if held != before.held {
             self.held.set(i64::try_from(held).unwrap_or(i64::MAX));
+        }
+    }
+
+    pub(super) fn show_subscriptions(&self, health: &FeedHealth) {
+        for state in UNSUBSCRIBED {
+            let count = i64::try_from(health.count_subscriptions(state)).unwrap_or(i64::MAX);
+            self.unsubscribed.with_label_values(&[state.reason()]).set(count);
         }
     }
 

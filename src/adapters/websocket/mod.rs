@@ -39,7 +39,8 @@ pub use self::settings::{FeedConnection, WebSocketSettings, kind};
 pub use self::state::FeedHealth;
 
 use self::connection::{Connection, Event, FAREWELL_MAX};
-use self::feed::{Action, ConnectionFailure, FeedMachine, FeedTally, LineId, Notice};
+use self::feed::{Action, ConnectionFailure, FeedMachine, FeedTally, LineId, Notice, Unmatched};
+use crate::core::health::ExpectedSymbols;
 use crate::core::venue::Venue;
 use crate::intake::Router;
 use crate::intake::{IntakeClosed, Record};
@@ -173,6 +174,7 @@ impl WebSocketSource {
             shown: FeedTally::default(),
         };
         driver.metrics.show_states(&driver.health);
+        driver.metrics.show_subscriptions(&driver.health);
         // The engine may take nothing more, which ends the source as the word to stop does.
         let _ = driver.live(&mut stop).await;
         driver.part().await;
@@ -180,6 +182,10 @@ impl WebSocketSource {
 }
 
 impl<C: Send + 'static> Source<C> for WebSocketSource {
+    fn expected(&self) -> Option<Arc<dyn ExpectedSymbols>> {
+        Some(Arc::new(self.health.clone()))
+    }
+
     fn run(self: Box<Self>, context: SourceContext<C>) -> BoxFuture<'static, Result<(), Exit>> {
         let SourceContext { router, ready, stop, start, .. } = context;
         Box::pin(async move {
@@ -344,7 +350,7 @@ impl<C> Driver<C> {
             self.metrics.show(&self.shown, &tally);
             self.shown = tally;
         }
-        let mut moved = false;
+        let (mut moved, mut subscriptions_moved) = (false, false);
         for notice in self.feed.take_notices() {
             match notice {
                 Notice::Connected { share, replaces } => {
@@ -369,7 +375,27 @@ impl<C> Driver<C> {
                     let symbols = shown(&symbols);
                     warn!(share, %symbols, error = %why, "not subscribed, trying again");
                 }
-                Notice::Refused { share, text } => warn!(share, error = %text, "the feed refuses"),
+                Notice::Divided { share, symbols, why } => {
+                    let symbols = shown(&symbols);
+                    info!(share, %symbols, error = %why, "not subscribed, trying in two halves");
+                }
+                Notice::Apart { share, symbols, why } => {
+                    let symbols = shown(&symbols);
+                    warn!(
+                        share, %symbols, error = %why,
+                        "the feed does not take a symbol; it is kept apart and tried again slowly"
+                    );
+                }
+                Notice::Released { share, symbols } => {
+                    info!(share, symbols = %shown(&symbols), "the feed takes a symbol after all");
+                }
+                Notice::Subscription { symbol, state } => {
+                    subscriptions_moved = true;
+                    self.health.set_subscription(&symbol, state);
+                }
+                Notice::Unmatched { share, kind, why, sample, count } => {
+                    show_unmatched(share, kind, why.as_deref(), &sample, count);
+                }
                 Notice::Skipped { share } => {
                     warn!(share, "the feed skipped frames; all its symbols are marked");
                 }
@@ -379,6 +405,9 @@ impl<C> Driver<C> {
                     info!(share, state = state.label(), "feed state");
                 }
             }
+        }
+        if subscriptions_moved {
+            self.metrics.show_subscriptions(&self.health);
         }
         if moved {
             self.metrics.show_states(&self.health);
@@ -431,6 +460,26 @@ async fn next_dialled(
     match dials.next().await {
         Some(dialled) => dialled,
         None => pending().await,
+    }
+}
+
+/// One line about a message that no rule makes anything of.
+fn show_unmatched(share: usize, kind: Unmatched, why: Option<&str>, sample: &str, count: u64) {
+    match kind {
+        Unmatched::Error => {
+            let error = why.unwrap_or("an error that belongs to no subscription");
+            warn!(share, error, sample, count, "the feed tells an error");
+        }
+        Unmatched::Malformed => {
+            let error = why.unwrap_or("not JSON");
+            warn!(share, error, sample, count, "a message of the feed cannot be read");
+        }
+        Unmatched::Other => {
+            info!(share, sample, count, "a message of the feed fits no rule of the venue");
+        }
+        Unmatched::Skipped => {
+            info!(share, sample, count, "mapping.when leaves out every element of a message");
+        }
     }
 }
 

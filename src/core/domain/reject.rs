@@ -108,6 +108,11 @@ impl Reject {
 }
 
 impl RejectTally {
+    /// A tally of counts in the order of [`Reject::ALL`].
+    pub fn of_counts(counts: [u64; Reject::ALL.len()]) -> Self {
+        Self { counts }
+    }
+
     /// Counts one refused record.
     pub fn add(&mut self, reason: Reject) {
         self.counts[reason as usize] += 1;

@@ -1,11 +1,17 @@
-//! How a symbol is: live, quiet, stale or dead, from facts that are handed in.
+//! How a symbol is: live, quiet, stale, dead or awaited, from facts that are handed in.
 //!
-//! Owns the rule and the estimate of how often a symbol has a tick. Promises that the same facts
-//! give the same state, that an estimate has a fixed size and costs a few operations for each tick,
-//! and that a feed that is gone is told from a market that is quiet. Never reads a clock, and never
-//! touches a forecast: what it says is for people and alerts.
+//! Owns the rule, the estimate of how often a symbol has a tick, and in `refusals` the rule by
+//! which a stream counts as refused as a whole. Promises that the same facts give the same state,
+//! that an estimate has a fixed size and costs a few operations for each tick, and that a feed that
+//! is gone is told from a market that is quiet. Never reads a clock, and never touches a forecast:
+//! what it says is for people and alerts.
+
+mod refusals;
 
 use std::time::Duration;
+
+pub use self::refusals::{Reception, Refusals};
+use crate::core::domain::Symbol;
 
 /// How a symbol is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +25,29 @@ pub enum Health {
     Stale,
     /// Its feed is gone: nothing can come.
     Dead,
+    /// The configuration names it, and it has never had a tick.
+    Awaited,
+}
+
+/// How the subscription of a configured symbol is, the best first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subscription {
+    /// The venue has acknowledged it, or nothing has to be acknowledged.
+    #[default]
+    Acknowledged,
+    /// The venue has not answered yet, or has left it without an answer.
+    Unacknowledged,
+    /// The venue has refused it.
+    Refused,
+}
+
+/// The symbols that the configuration of a source names.
+pub trait ExpectedSymbols: Send + Sync {
+    /// The symbols, as their ticks name them, each once. They never change.
+    fn symbols(&self) -> Vec<Symbol>;
+
+    /// How the subscription of the symbol at this place of the list is now.
+    fn subscription(&self, index: usize) -> Subscription;
 }
 
 /// What a feed says of its connection.
@@ -61,7 +90,7 @@ const DEVIATIONS: f32 = 4.0;
 
 impl Health {
     /// Every state, the best first.
-    pub const ALL: [Self; 4] = [Self::Live, Self::Quiet, Self::Stale, Self::Dead];
+    pub const ALL: [Self; 5] = [Self::Live, Self::Quiet, Self::Stale, Self::Dead, Self::Awaited];
 
     /// The state as a metric label.
     pub const fn label(self) -> &'static str {
@@ -70,6 +99,18 @@ impl Health {
             Self::Quiet => "quiet",
             Self::Stale => "stale",
             Self::Dead => "dead",
+            Self::Awaited => "awaited",
+        }
+    }
+}
+
+impl Subscription {
+    /// Why a symbol with such a subscription has no ticks, as the API and metrics say it.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Acknowledged => "silent",
+            Self::Unacknowledged => "unacknowledged",
+            Self::Refused => "refused",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! of each template over symbols, in exactly one message of it. Never sends.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::template::Template;
 
@@ -29,6 +30,19 @@ pub struct Outgoing {
     pub symbols: Vec<String>,
     /// The number that an answer will give back, where the message holds one.
     pub id: Option<u64>,
+    /// What the text was made of.
+    form: Arc<Form>,
+}
+
+/// What a message is made of, so that it can be made again for other symbols.
+#[derive(Debug, PartialEq, Eq)]
+struct Form {
+    /// Its place among the messages of the configuration.
+    index: usize,
+    message: Template,
+    /// How the venue writes one symbol.
+    symbol: Template,
+    separator: String,
 }
 
 /// What plans are made of.
@@ -61,18 +75,22 @@ impl Planner<'_> {
         let mut id = 0;
         let mut messages = |templates: &[Template]| {
             let mut outgoing = Vec::new();
-            for template in templates {
+            for (index, template) in templates.iter().enumerate() {
+                let form = Arc::new(Form {
+                    index,
+                    message: template.clone(),
+                    symbol: self.symbol.clone(),
+                    separator: self.separator.to_owned(),
+                });
                 for group in self.groups(template, symbols) {
                     id += 1;
-                    let text = template.fill(group, &self.joined(group), id);
-                    let symbols = group.to_vec();
-                    outgoing.push(Outgoing { text, symbols, id: template.has_id().then_some(id) });
+                    outgoing.push(Outgoing::new(&form, group.to_vec(), id));
                 }
             }
             outgoing
         };
         ConnectionPlan {
-            url: self.url.fill(symbols, &self.joined(symbols), 1),
+            url: self.url.fill(symbols, &joined(&self.symbol, self.separator, symbols), 1),
             symbols: symbols.to_vec(),
             subscribe: messages(&self.subscribe),
             unsubscribe: messages(&self.unsubscribe),
@@ -89,11 +107,37 @@ impl Planner<'_> {
             vec![&[]]
         }
     }
+}
 
-    fn joined(&self, symbols: &[String]) -> String {
-        let one = |symbol: &String| self.symbol.fill(std::slice::from_ref(symbol), "", 0);
-        symbols.iter().map(one).collect::<Vec<_>>().join(self.separator)
+impl Outgoing {
+    fn new(form: &Arc<Form>, symbols: Vec<String>, id: u64) -> Self {
+        let Form { message, symbol, separator, .. } = &**form;
+        let text = message.fill(&symbols, &joined(symbol, separator, &symbols), id);
+        let id = message.has_id().then_some(id);
+        Self { text, symbols, id, form: Arc::clone(form) }
     }
+
+    /// Which of the configured messages it is made of, by its place among them.
+    pub fn template(&self) -> usize {
+        self.form.index
+    }
+
+    /// Whether it holds a list of symbols, so that it can be made for some of them.
+    pub fn lists_symbols(&self) -> bool {
+        self.form.message.names_symbols()
+    }
+
+    /// The same message for other symbols, with another number.
+    #[must_use]
+    pub fn for_symbols(&self, symbols: Vec<String>, id: u64) -> Self {
+        Self::new(&self.form, symbols, id)
+    }
+}
+
+/// The symbols as a message lists them.
+fn joined(symbol: &Template, separator: &str, symbols: &[String]) -> String {
+    let one = |name: &String| symbol.fill(std::slice::from_ref(name), "", 0);
+    symbols.iter().map(one).collect::<Vec<_>>().join(separator)
 }
 
 impl fmt::Debug for ConnectionPlan {

@@ -42,6 +42,8 @@ pub struct Pipeline {
     codec: StateCodec,
     /// How far the event time of a record may lie ahead of its reception.
     future_max: Option<DurationNanos>,
+    /// How far ahead the newest record was that was refused for it.
+    newest_ahead: Option<DurationNanos>,
     manifest: Manifest,
     /// Other versions whose states can be read.
     predecessors: Vec<Predecessor>,
@@ -124,6 +126,7 @@ impl Pipeline {
             encoder,
             codec,
             future_max,
+            newest_ahead: None,
             manifest: manifest.clone(),
             predecessors: predecessors(&settings.models, manifest),
             forecasts: Vec::new(),
@@ -177,6 +180,9 @@ impl Pipeline {
         mut flush: impl FnMut(&mut Self) -> Result<(), E>,
     ) -> Result<Option<Reject>, E> {
         if let Some(reason) = self.obstacle(tick, received) {
+            if reason == Reject::InFuture {
+                self.newest_ahead = received.and_then(|received| tick.time.since(received));
+            }
             self.engine.refuse(reason);
             return Ok(Some(reason));
         }
@@ -201,6 +207,12 @@ impl Pipeline {
             return Some(Reject::MissingField);
         }
         self.is_in_future(tick.time, received).then_some(Reject::InFuture)
+    }
+
+    /// How far the newest record that was refused as [`Reject::InFuture`] was ahead of its
+    /// reception; `None` before the first.
+    pub fn newest_ahead(&self) -> Option<DurationNanos> {
+        self.newest_ahead
     }
 
     /// Makes the forecasts of all ticks taken so far. With [`Haste::Latency`] that is the critical

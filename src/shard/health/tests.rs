@@ -72,11 +72,11 @@ impl Trial {
         page.rows.iter().map(|row| (row.symbol.as_str().to_owned(), row.health)).collect()
     }
 
-    fn counts(&self) -> [i64; 4] {
+    fn counts(&self) -> [i64; 5] {
         self.watch.metrics.symbols.each_ref().map(IntGauge::get)
     }
 
-    fn changes(&self) -> [u64; 4] {
+    fn changes(&self) -> [u64; 5] {
         self.watch.metrics.changes.each_ref().map(IntCounter::get)
     }
 }
@@ -95,13 +95,125 @@ fn a_round_judges_every_symbol_by_its_own_silence() {
         health("live", Health::Live),
     ];
     assert_eq!(trial.healths(), expected);
-    assert_eq!(trial.counts(), [1, 1, 1, 0]);
+    assert_eq!(trial.counts(), [1, 1, 1, 0, 0]);
     let row = trial.page().rows[0].clone();
     assert_eq!((row.newest_tick, row.steps, row.window), (Some(time(80)), 1, 0));
     // The feed is gone: nothing can come from any of them.
     trial.judge(101, FeedLink::Lost);
     assert!(trial.healths().iter().all(|(_, health)| *health == Health::Dead));
-    assert_eq!(trial.counts(), [0, 0, 0, 3]);
+    assert_eq!(trial.counts(), [0, 0, 0, 3, 0]);
+}
+
+/// A source whose configuration names symbols, each with its state.
+struct Named(Vec<(String, Subscription)>);
+
+impl ExpectedSymbols for Named {
+    fn symbols(&self) -> Vec<Symbol> {
+        self.0.iter().map(|(name, _)| Symbol::new(name).unwrap()).collect()
+    }
+
+    fn subscription(&self, index: usize) -> Subscription {
+        self.0[index].1
+    }
+}
+
+impl Trial {
+    fn expecting(self, symbols: impl IntoIterator<Item = (String, Subscription)>) -> Self {
+        let named = Named(symbols.into_iter().collect());
+        let symbols: Vec<_> = named.symbols().into_iter().enumerate().collect();
+        Self { watch: self.watch.expecting(Arc::new(named), symbols), ..self }
+    }
+}
+
+#[test]
+fn configured_symbols_without_a_tick_are_awaited_for_a_reason() {
+    use Subscription::{Acknowledged, Refused, Unacknowledged};
+
+    let states = [("A", Acknowledged), ("B", Refused), ("C", Unacknowledged), ("D", Acknowledged)];
+    let mut trial = Trial::new().expecting(states.map(|(name, state)| (name.to_owned(), state)));
+    trial.hear("D", 100);
+    trial.hear("other", 100);
+    trial.judge(100, FeedLink::Connected);
+    let rows = |trial: &Trial| {
+        let page = trial.page();
+        let row = |row: &SymbolRow| (row.symbol.as_str().to_owned(), row.health, row.subscription);
+        page.rows.iter().map(row).collect::<Vec<_>>()
+    };
+    let row = |name: &str, health, state| (name.to_owned(), health, state);
+    let mut expected = vec![
+        row("D", Health::Live, None),
+        row("other", Health::Live, None),
+        row("A", Health::Awaited, Some(Acknowledged)),
+        row("B", Health::Awaited, Some(Refused)),
+        row("C", Health::Awaited, Some(Unacknowledged)),
+    ];
+    assert_eq!(rows(&trial), expected);
+    assert_eq!(trial.counts(), [2, 0, 0, 0, 3]);
+    // The first tick ends it. A symbol with ticks tells its reason while it is not live.
+    trial.hear("B", 101);
+    trial.judge(101, FeedLink::Connected);
+    assert_eq!(trial.counts(), [3, 0, 0, 0, 2]);
+    trial.judge(115, FeedLink::Connected);
+    expected = vec![
+        row("D", Health::Quiet, None),
+        row("other", Health::Quiet, None),
+        row("B", Health::Quiet, Some(Refused)),
+        row("A", Health::Awaited, Some(Acknowledged)),
+        row("C", Health::Awaited, Some(Unacknowledged)),
+    ];
+    assert_eq!(rows(&trial), expected);
+    assert_eq!(trial.changes(), [0, 3, 0, 0, 0], "to be awaited is no change");
+}
+
+#[test]
+fn many_awaited_symbols_are_listed_in_slices_and_logged_once() {
+    let count = 2 * SLICE;
+    let names = (0..count).map(|index| (format!("S{index}"), Subscription::Acknowledged));
+    let mut trial = Trial::new().expecting(names);
+    trial.hear("A", 1);
+    let mut turns = 0;
+    trial.begin(100, FeedLink::Connected);
+    while trial.watch.round.is_some() {
+        trial.turn();
+        turns += 1;
+    }
+    assert_eq!((turns, trial.page().rows.len()), (3, count + 1));
+    assert_eq!(trial.watch.logged[Health::Awaited as usize], count as i64);
+}
+
+#[test]
+fn a_look_at_the_counters_withdraws_readiness_and_gives_it_back() {
+    use crate::core::domain::Reject;
+    use crate::engine::symbols::EngineTally;
+    use crate::ops::readiness::Readiness;
+    use crate::shard::metrics::{ShardMetrics, Shown};
+
+    let (registry, readiness) = (Registry::new(), Readiness::new());
+    let counts = ShardMetrics::register(&registry).unwrap();
+    let ahead = AheadSamples::default();
+    let ready = readiness.condition("ticks");
+    let mut watch =
+        RefusalWatch::new(counts.clone(), ahead.clone(), true, ready, &registry).unwrap();
+    assert_eq!(readiness.problems(), [""; 0], "it is met from the start");
+    let (mut shown, mut tally) = (Shown::default(), EngineTally::default());
+    ahead.note(DurationNanos::from_seconds(90).unwrap());
+    for look in 1..=5 {
+        tally.ticks += 1;
+        tally.rejects.add(Reject::InFuture);
+        counts.show(&mut shown, &tally, 0);
+        watch.look();
+        assert_eq!(readiness.problems().len(), usize::from(look == 5), "look {look}");
+    }
+    assert_eq!(
+        readiness.problems(),
+        ["ticks: every record is refused (in_future): the host clock is about 90 s behind the \
+          ticks; check time synchronization"]
+    );
+    tally.ticks += 1;
+    tally.steps += 1;
+    counts.show(&mut shown, &tally, 1);
+    watch.look();
+    assert_eq!(readiness.problems(), [""; 0]);
 }
 
 #[test]
@@ -111,20 +223,20 @@ fn changes_are_counted_by_what_a_symbol_became() {
     trial.hear("B", 0);
     for (seconds, feed, changes) in [
         // A symbol begins live, which is no change.
-        (5, FeedLink::Connected, [0, 0, 0, 0]),
-        (20, FeedLink::Connected, [0, 2, 0, 0]),
-        (21, FeedLink::Connected, [0, 2, 0, 0]),
-        (40, FeedLink::Connected, [0, 2, 2, 0]),
-        (41, FeedLink::Lost, [0, 2, 2, 2]),
-        (42, FeedLink::Connected, [0, 2, 4, 2]),
+        (5, FeedLink::Connected, [0, 0, 0, 0, 0]),
+        (20, FeedLink::Connected, [0, 2, 0, 0, 0]),
+        (21, FeedLink::Connected, [0, 2, 0, 0, 0]),
+        (40, FeedLink::Connected, [0, 2, 2, 0, 0]),
+        (41, FeedLink::Lost, [0, 2, 2, 2, 0]),
+        (42, FeedLink::Connected, [0, 2, 4, 2, 0]),
     ] {
         trial.judge(seconds, feed);
         assert_eq!(trial.changes(), changes, "at second {seconds}");
     }
     trial.hear("A", 43);
     trial.judge(44, FeedLink::Connected);
-    assert_eq!(trial.changes(), [1, 2, 4, 2]);
-    assert_eq!(trial.counts(), [1, 0, 1, 0]);
+    assert_eq!(trial.changes(), [1, 2, 4, 2, 0]);
+    assert_eq!(trial.counts(), [1, 0, 1, 0, 0]);
 }
 
 #[test]
@@ -143,7 +255,7 @@ fn a_page_is_replaced_after_the_last_slice_only() {
         let round = trial.watch.round.as_ref().unwrap();
         assert_eq!((round.next, round.rows.len()), (judged, judged));
         assert!(Arc::ptr_eq(&first, &trial.page()), "the previous page stays until the end");
-        assert_eq!(trial.counts(), [count as i64, 0, 0, 0], "and so do the counts");
+        assert_eq!(trial.counts(), [count as i64, 0, 0, 0, 0], "and so do the counts");
         assert_eq!(trial.watch.patience(), Duration::ZERO, "the next slice waits for nothing");
     }
     // One that comes meanwhile belongs to the same round.
@@ -155,7 +267,7 @@ fn a_page_is_replaced_after_the_last_slice_only() {
     let names: std::collections::BTreeSet<_> =
         second.rows.iter().map(|row| row.symbol.as_str().to_owned()).collect();
     assert_eq!(names.len(), count + 1, "each symbol once");
-    assert_eq!(trial.counts(), [1, 0, count as i64, 0]);
+    assert_eq!(trial.counts(), [1, 0, count as i64, 0, 0]);
 }
 
 impl Trial {
@@ -194,12 +306,12 @@ fn a_log_line_is_written_for_a_change_and_not_too_often() {
         trial.judge(seconds, feed);
         (trial.watch.logged_at, trial.watch.logged)
     };
-    assert_eq!(logged(9, FeedLink::Connected), (None, [0; 4]), "nothing is wrong");
-    assert_eq!(logged(20, FeedLink::Connected), (None, [0; 4]), "quiet is no news");
-    assert_eq!(logged(100, FeedLink::Connected), (Some(at(100)), [1, 0, 1, 0]));
-    assert_eq!(logged(109, FeedLink::Lost), (Some(at(100)), [1, 0, 1, 0]), "too soon");
-    assert_eq!(logged(110, FeedLink::Lost), (Some(at(110)), [0, 0, 0, 2]));
-    assert_eq!(logged(130, FeedLink::Lost), (Some(at(110)), [0, 0, 0, 2]), "nothing is new");
+    assert_eq!(logged(9, FeedLink::Connected), (None, [0; 5]), "nothing is wrong");
+    assert_eq!(logged(20, FeedLink::Connected), (None, [0; 5]), "quiet is no news");
+    assert_eq!(logged(100, FeedLink::Connected), (Some(at(100)), [1, 0, 1, 0, 0]));
+    assert_eq!(logged(109, FeedLink::Lost), (Some(at(100)), [1, 0, 1, 0, 0]), "too soon");
+    assert_eq!(logged(110, FeedLink::Lost), (Some(at(110)), [0, 0, 0, 2, 0]));
+    assert_eq!(logged(130, FeedLink::Lost), (Some(at(110)), [0, 0, 0, 2, 0]), "nothing is new");
     assert_eq!(logged(131, FeedLink::Connected).0, Some(at(131)), "they are heard again");
 }
 

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use super::apart::Apart;
 use super::gate::Gate;
 use super::numbers::{Numbers, Seen};
 use super::subscriptions::{Failed, SubscriptionRules, Subscriptions};
@@ -15,9 +16,6 @@ use crate::core::venue::{ConnectionPlan, Mapper, Venue, VenueLimits};
 
 /// Numbers of frames that are remembered, to tell a frame that comes again.
 const FRAME_RUNS_MAX: usize = 64;
-
-/// How often every subscription may fail before the connection is given up.
-const ROUNDS_MAX: u32 = 3;
 
 /// An open connection.
 #[derive(Debug)]
@@ -39,7 +37,6 @@ pub(super) struct Line {
     ping_at: Option<Duration>,
     frames: Numbers,
     heartbeats: Numbers,
-    rounds_failed: u32,
 }
 
 /// Where a frame stands among those of its connection.
@@ -70,6 +67,7 @@ impl Line {
         venue: &std::sync::Arc<Venue>,
         plan: &ConnectionPlan,
         settings: &FeedSettings,
+        apart: &Apart,
         seed: u64,
         now: Duration,
     ) -> Self {
@@ -82,7 +80,7 @@ impl Line {
         Self {
             id,
             mapper: Mapper::new(std::sync::Arc::clone(venue)),
-            subscriptions: Subscriptions::new(rules, &plan.subscribe, seed, now),
+            subscriptions: Subscriptions::new(rules, plan, apart, seed, now),
             opened_at: now,
             data_at: None,
             gate: Gate::new(limits.messages),
@@ -92,7 +90,6 @@ impl Line {
             ping_at: limits.ping.as_ref().map(|ping| now + ping.period),
             frames: Numbers::new(FRAME_RUNS_MAX),
             heartbeats: Numbers::new(1),
-            rounds_failed: 0,
         }
     }
 
@@ -188,19 +185,17 @@ impl Line {
         now: Duration,
         limits: &VenueLimits,
         settings: &FeedSettings,
+        apart: &mut Apart,
     ) -> Found {
         let dead = self.death(now, limits, settings);
         let mut found = Found { dead, ..Found::default() };
         if found.dead.is_some() {
             return found;
         }
-        found.failed = self.subscriptions.expire(now);
-        if !found.failed.is_empty() && !self.subscriptions.has_begun() {
-            self.rounds_failed += 1;
-            if self.rounds_failed >= ROUNDS_MAX {
-                found.dead = Some("no subscription is answered".to_owned());
-                return found;
-            }
+        found.failed = self.subscriptions.expire(now, apart);
+        found.dead = self.subscriptions.defeat();
+        if found.dead.is_some() {
+            return found;
         }
         let id = self.id;
         let open = |line: &Self| line.gate.ready_at(now) <= now;

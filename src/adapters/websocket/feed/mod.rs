@@ -13,15 +13,19 @@
 //! | `way` | which of two connections a tick is taken from |
 //! | `line` | one open connection: its clocks |
 //! | `subscriptions` | the messages of one connection and their answers |
+//! | `apart` | the symbols that the venue does not take |
+//! | `unmatched` | messages that fit no rule |
 //! | `continuity`, `numbers` | which ticks of a symbol were seen |
 //! | `gate` | how often something may be done |
 
+mod apart;
 mod continuity;
 mod gate;
 mod line;
 mod numbers;
 mod slot;
 mod subscriptions;
+mod unmatched;
 mod way;
 
 #[cfg(test)]
@@ -37,10 +41,17 @@ use bytes::{Bytes, BytesMut};
 
 use self::gate::Gate;
 use self::slot::Slot;
+use crate::core::health::Subscription;
+use crate::core::text::excerpt_of_bytes;
 use crate::core::venue::Venue;
+
+pub use self::unmatched::{Unmatched, UnmatchedTally};
 
 /// What ticks are copied into, many together, where a frame's own bytes cannot be kept.
 const CHUNK_BYTES: usize = 16 << 10;
+
+/// The longest piece of a message in a log line, in characters.
+const SAMPLE_CHARS_MAX: usize = 160;
 
 /// A connection, from the attempt on. No two have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -163,12 +174,50 @@ pub enum Notice {
         /// Why.
         why: String,
     },
-    /// The venue refused something that no subscription is known for.
-    Refused {
+    /// A message that lists several symbols failed; its symbols are sent in two messages.
+    Divided {
         /// The share.
         share: usize,
-        /// Its words.
-        text: String,
+        /// The symbols, as the configuration names them.
+        symbols: Vec<String>,
+        /// Why.
+        why: String,
+    },
+    /// Symbols that the venue does not take are kept apart from here on, and tried again slowly.
+    Apart {
+        /// The share.
+        share: usize,
+        /// The symbols, as the configuration names them.
+        symbols: Vec<String>,
+        /// Why.
+        why: String,
+    },
+    /// The venue takes symbols that were kept apart.
+    Released {
+        /// The share.
+        share: usize,
+        /// The symbols, as the configuration names them.
+        symbols: Vec<String>,
+    },
+    /// How the subscription of a symbol is; it may have been so before.
+    Subscription {
+        /// The symbol, as the configuration names it.
+        symbol: String,
+        /// How it is.
+        state: Subscription,
+    },
+    /// A message that no rule makes anything of: the 1st, 10th, 100th and so on of its kind.
+    Unmatched {
+        /// The share.
+        share: usize,
+        /// What is known of it.
+        kind: Unmatched,
+        /// Why it was not read, or the venue's words for what it refuses.
+        why: Option<String>,
+        /// Its beginning.
+        sample: String,
+        /// How many of its kind there were.
+        count: u64,
     },
     /// Frames or heartbeats were skipped: all symbols of the share are in doubt.
     Skipped {
@@ -233,8 +282,8 @@ pub struct FeedTally {
     pub missing: u64,
     /// Ticks passed on with the mark.
     pub marked: u64,
-    /// Frames that are no JSON.
-    pub malformed: u64,
+    /// Messages that no rule makes anything of.
+    pub unmatched: UnmatchedTally,
     /// Subscriptions that failed.
     pub not_subscribed: u64,
     /// Connections that were replaced while they still stood.
@@ -268,6 +317,14 @@ impl Shared {
     fn next_line(&mut self) -> LineId {
         self.lines += 1;
         LineId(self.lines)
+    }
+
+    /// Counts a message that no rule makes anything of, and shows it if it is worth a line.
+    fn unmatched(&mut self, share: usize, kind: Unmatched, why: Option<String>, frame: &[u8]) {
+        if let Some(count) = self.tally.unmatched.add(kind) {
+            let sample = excerpt_of_bytes(frame, SAMPLE_CHARS_MAX);
+            self.notices.push(Notice::Unmatched { share, kind, why, sample, count });
+        }
     }
 
     /// A record that outlives its frame: a piece of the frame where it is all of it.

@@ -12,8 +12,10 @@ mod frame;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::apart::Apart;
 use super::continuity::{Continuity, ContinuityRules};
 use super::line::Line;
+use super::subscriptions::{Failed, Next};
 use super::way::{Held, way};
 use super::{Action, ConnectionFailure, FeedState, LineId, Notice, Shared};
 use crate::net::backoff::Backoff;
@@ -27,6 +29,8 @@ const LEAD_MAX: Duration = Duration::from_secs(600);
 pub(super) struct Slot {
     share: usize,
     continuity: Continuity,
+    /// The symbols that the venue does not take.
+    apart: Apart,
     /// The connection that carries the symbols.
     current: Option<Line>,
     /// The one that will replace it.
@@ -58,6 +62,7 @@ impl Slot {
         Self {
             share,
             continuity: Continuity::new(rules),
+            apart: Apart::new(shared.settings.backoff_max),
             current: None,
             next: None,
             dialled: None,
@@ -156,14 +161,13 @@ impl Slot {
             let Some(id) = id else { continue };
             // The first may have ended, and the second taken its place.
             let (settings, venue) = (shared.settings, Arc::clone(&shared.venue));
-            let Some(line) = self.line(id) else { continue };
-            let found = line.tick(now, venue.limits(), &settings);
+            let Self { current, next, apart, .. } = self;
+            let mut lines = current.iter_mut().chain(next.iter_mut());
+            let Some(line) = lines.find(|line| line.id == id) else { continue };
+            let found = line.tick(now, venue.limits(), &settings, apart);
             shared.actions.extend(found.actions);
-            for failed in found.failed {
-                shared.tally.not_subscribed += 1;
-                let (symbols, why) = (failed.symbols, failed.why);
-                shared.notices.push(Notice::NotSubscribed { share: self.share, symbols, why });
-            }
+            found.failed.into_iter().for_each(|failed| self.report(failed, shared));
+            self.report_changes(shared);
             if let Some(why) = found.dead {
                 shared.actions.push_back(Action::Close { line: id, reason: "no sign of life" });
                 self.ended(
@@ -173,6 +177,40 @@ impl Slot {
                     shared,
                 );
             }
+        }
+    }
+
+    /// Counts symbols that were not subscribed, and says so.
+    fn report(&self, failed: Failed, shared: &mut Shared) {
+        let share = self.share;
+        let Failed { symbols, why, next } = failed;
+        shared.tally.not_subscribed += 1;
+        shared.notices.extend(match next {
+            Next::Again => Some(Notice::NotSubscribed { share, symbols, why }),
+            Next::Divided => Some(Notice::Divided { share, symbols, why }),
+            Next::Apart => Some(Notice::Apart { share, symbols, why }),
+            Next::StillApart => None,
+        });
+    }
+
+    /// Symbols that were kept apart are taken after all, on one connection: on the other one they
+    /// need not wait any longer either.
+    fn report_released(&mut self, symbols: Vec<String>, now: Duration, shared: &mut Shared) {
+        for symbol in &symbols {
+            let lines = self.current.iter_mut().chain(self.next.iter_mut());
+            lines.for_each(|line| line.subscriptions.hasten(symbol, now));
+        }
+        if !symbols.is_empty() {
+            shared.notices.push(Notice::Released { share: self.share, symbols });
+        }
+    }
+
+    /// Says which symbols are subscribed and which are not.
+    fn report_changes(&mut self, shared: &mut Shared) {
+        for line in self.current.iter_mut().chain(self.next.iter_mut()) {
+            let changed = line.subscriptions.take_changed();
+            let notice = |(symbol, state)| Notice::Subscription { symbol, state };
+            shared.notices.extend(changed.into_iter().map(notice));
         }
     }
 
@@ -195,7 +233,7 @@ impl Slot {
         let venue = Arc::clone(&shared.venue);
         let seed = shared.seed ^ id.0.rotate_left(32);
         let plan = &venue.connections()[share];
-        let line = Line::new(id, &venue, plan, &shared.settings, seed, now);
+        let line = Line::new(id, &venue, plan, &shared.settings, &self.apart, seed, now);
         let replaces = self.current.is_some();
         shared.notices.push(Notice::Connected { share, replaces });
         if replaces {

@@ -375,3 +375,155 @@ fn without_ids_the_older_connection_carries_all_until_it_goes() {
     let tally = feed.tally();
     assert_eq!((tally.overlapping, tally.replaced), (1, 1));
 }
+
+/// A venue that answers each list, with numbers.
+fn lists(symbols: &[&str]) -> VenueSpec {
+    let mut spec = native();
+    spec.symbols = symbols.iter().map(|name| (*name).to_owned()).collect();
+    spec.mapping.when = [("/symbol".to_owned(), vec!["*".to_owned()])].into();
+    spec.subscribe = vec!["{id}:{symbols}".to_owned()];
+    spec.subscription.symbol = "{symbol}".to_owned();
+    spec.subscription.separator = "+".to_owned();
+    spec.subscription.answers = Answers::PerMessage;
+    let on = |kind: &str| [("/k".to_owned(), vec![kind.to_owned()])].into();
+    spec.frames.acknowledged.when = on("ack");
+    spec.frames.acknowledged.id = "/id".to_owned();
+    spec.frames.refused.answer.when = on("no");
+    spec.frames.refused.answer.id = "/id".to_owned();
+    spec
+}
+
+/// Answers everything that is sent: refuses a list with `bad`. Returns the lists.
+fn answer(feed: &mut FeedMachine, now: Duration, bad: &str) -> Vec<String> {
+    let mut lists = Vec::new();
+    loop {
+        let sent = actions(feed).into_iter().filter_map(|action| match action {
+            Action::Send { line, text } => Some((line, text)),
+            _ => None,
+        });
+        let sent: Vec<_> = sent.collect();
+        if sent.is_empty() {
+            return lists;
+        }
+        for (line, text) in sent {
+            let (id, list) = text.split_once(':').unwrap();
+            let kind = if list.split('+').any(|symbol| symbol == bad) { "no" } else { "ack" };
+            let frame = format!(r#"{{"k":"{kind}","id":{id}}}"#);
+            feed.frame(now, line, &Bytes::from(frame));
+            lists.push(list.to_owned());
+        }
+        feed.tick(now);
+    }
+}
+
+#[test]
+fn a_symbol_that_is_kept_apart_is_so_on_the_next_connection() {
+    let mut feed = feed(&lists(&["A", "B", "C", "D"]), settings());
+    let open_and_answer = |feed: &mut FeedMachine, now| {
+        feed.tick(now);
+        let wanted = actions(feed);
+        let [Action::Connect { line, .. }] = wanted[..] else { panic!("{wanted:?}") };
+        feed.opened(now, line);
+        (line, answer(feed, now, "C"))
+    };
+    let (line, sent) = open_and_answer(&mut feed, at(0));
+    assert_eq!(sent, ["A+B+C+D", "A+B", "C+D", "C", "D"]);
+    let notices: Vec<_> = feed.take_notices().collect();
+    let apart: Vec<_> = notices
+        .iter()
+        .filter_map(|notice| match notice {
+            Notice::Apart { symbols, .. } => Some(symbols.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(apart, [["C"]]);
+    let last = |symbol: &str| {
+        let mut states = notices.iter().filter_map(|notice| match notice {
+            Notice::Subscription { symbol: of, state } if of == symbol => Some(*state),
+            _ => None,
+        });
+        states.next_back().unwrap()
+    };
+    assert_eq!(["A", "B", "C", "D"].map(last), {
+        let good = Subscription::Acknowledged;
+        [good, good, Subscription::Refused, good]
+    });
+    assert_eq!(feed.states().next(), Some(FeedState::Quiet), "three of four are subscribed");
+    feed.ended(at(1), line, &lost("reset"));
+    let (line, sent) = open_and_answer(&mut feed, at(2));
+    assert_eq!(sent, ["A+B+D"]);
+    // 15 s after the refusal, and 30 s after the next one.
+    feed.tick(at(14));
+    assert_eq!(answer(&mut feed, at(14), "C"), [""; 0]);
+    feed.tick(at(15));
+    assert_eq!(answer(&mut feed, at(15), "C"), ["C"]);
+    feed.ponged(at(44), line);
+    feed.tick(at(45));
+    assert_eq!(answer(&mut feed, at(45), "none"), ["C"]);
+    let released = Notice::Released { share: 0, symbols: vec!["C".to_owned()] };
+    assert!(feed.take_notices().any(|notice| notice == released));
+}
+
+#[test]
+fn a_connection_with_a_symbol_apart_is_replaced_and_its_successor_gets_the_symbol_too() {
+    let mut spec = lists(&["A", "B"]);
+    spec.limits.life_max = Some(at(1000));
+    let mut feed = feed(&spec, settings());
+    let (old, _) = open(&mut feed, at(0));
+    feed.frame(at(0), old, &Bytes::from_static(br#"{"k":"no","id":1}"#));
+    feed.tick(at(0));
+    let answer_halves = |feed: &mut FeedMachine, bad: &str, now| answer(feed, now, bad);
+    assert_eq!(answer_halves(&mut feed, "B", at(0)), ["A", "B"]);
+    let mut now;
+    let new = loop {
+        now = feed.due();
+        assert!(now < at(900), "it is replaced before its life ends");
+        feed.tick(now);
+        feed.ponged(now, old);
+        let wanted = actions(&mut feed);
+        for action in &wanted {
+            if let Action::Send { line, text } = action {
+                let id = text.split(':').next().unwrap();
+                let no = format!(r#"{{"k":"no","id":{id}}}"#);
+                feed.frame(now, *line, &Bytes::from(no));
+            }
+        }
+        if let Some(Action::Connect { line, .. }) = wanted.last() {
+            break *line;
+        }
+    };
+    feed.opened(now, new);
+    assert_eq!(answer(&mut feed, now, "B"), ["A"]);
+    feed.tick(now + at(10));
+    let wanted = actions(&mut feed);
+    assert_eq!(wanted[0], Action::Close { line: old, reason: "replaced" });
+    assert_eq!(feed.tally().replaced, 1);
+}
+
+#[test]
+fn messages_that_fit_no_rule_are_counted_and_shown_sparsely() {
+    let mut feed = feed(&lists(&["A"]), settings());
+    let (line, _) = open(&mut feed, at(0));
+    answer(&mut feed, at(0), "none");
+    feed.take_notices().for_each(drop);
+    let mut say =
+        |text: &'static str| feed.frame(at(1), line, &Bytes::from_static(text.as_bytes()));
+    (0..20).for_each(|_| say("\u{1f}\u{8b} no JSON"));
+    say(r#"{"event":"error","msg":"bad request"}"#);
+    say(r#"{"k":"no","id":99}"#);
+    let shown: Vec<_> = feed
+        .take_notices()
+        .filter_map(|notice| match notice {
+            Notice::Unmatched { kind, why, sample, count, .. } => Some((kind, why, sample, count)),
+            _ => None,
+        })
+        .collect();
+    let malformed = |count| {
+        let (why, sample) = (Some("not JSON".to_owned()), "\\u{1f}\\u{8b} no JSON".to_owned());
+        (Unmatched::Malformed, why, sample, count)
+    };
+    let error = r#"{"event":"error","msg":"bad request"}"#.to_owned();
+    assert_eq!(shown, [malformed(1), malformed(10), (Unmatched::Error, None, error, 1)]);
+    let tally = feed.tally().unmatched;
+    assert_eq!(Unmatched::ALL.map(|kind| tally.get(kind)), [0, 2, 0, 20]);
+}

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::Slot;
 use crate::adapters::websocket::feed::continuity::Identity;
 use crate::adapters::websocket::feed::line::Turn;
+use crate::adapters::websocket::feed::unmatched::{Unmatched, looks_like_error, says_too_often};
 use crate::adapters::websocket::feed::way::{Role, Tick, way};
 use crate::adapters::websocket::feed::{FeedState, LineId, Notice, Shared};
 use crate::core::venue::{FrameKind, Mapped};
@@ -25,7 +26,7 @@ impl Slot {
         shared: &mut Shared,
     ) {
         let overlap = self.next.as_ref().filter(|_| self.current.is_some()).map(|line| line.id);
-        let Self { continuity, held, delivered, current, next, share, .. } = self;
+        let Self { continuity, held, delivered, current, next, share, apart, .. } = self;
         let (line, role) = match (current, next) {
             (Some(line), _) if line.id == id => (line, Role::Current),
             (_, Some(line)) if line.id == id => (line, Role::Next),
@@ -33,14 +34,14 @@ impl Slot {
         };
         line.hear(now);
         let numbered = shared.venue.counts_frames();
-        let settled = line.subscriptions.are_settled();
+        let subscriptions = &line.subscriptions;
         let mut chunk = std::mem::take(&mut shared.chunk);
         // The number of a frame is known behind its ticks, which it may put in doubt.
         let mut waiting = Vec::new();
         let mut flowing = Vec::new();
         let mut way = way(continuity, held, delivered, shared, overlap);
         let outcome = line.mapper.classify(frame, |mapped| {
-            if !settled && let Some(symbol) = mapped.symbol {
+            if let Some(symbol) = mapped.symbol.filter(|symbol| subscriptions.awaits(symbol)) {
                 flowing.push(symbol.to_owned());
             }
             let keep = |record| Tick::of(record, &mapped);
@@ -69,41 +70,53 @@ impl Slot {
             way.take(role, id, &identity, || tick.record.clone(), |_| tick.clone());
         }
         let full = way.is_full();
-        flowing.iter().for_each(|symbol| line.subscriptions.flows(symbol));
+        let mut released = Vec::new();
+        for symbol in &flowing {
+            released.extend(line.subscriptions.flows(symbol, apart));
+        }
+        let mut failed = None;
         shared.chunk = chunk;
         let share = *share;
         match outcome.kind {
-            FrameKind::Ticks { mapped, .. } if mapped > 0 => line.hear_data(now),
-            FrameKind::Ticks { .. } | FrameKind::Pong | FrameKind::Other => {}
+            FrameKind::Ticks { mapped: 1.., .. } => line.hear_data(now),
+            FrameKind::Ticks { skipped: 1.., .. } => {
+                shared.unmatched(share, Unmatched::Skipped, None, frame);
+            }
+            FrameKind::Ticks { .. } | FrameKind::Pong => {}
+            FrameKind::Other if looks_like_error(frame) => {
+                shared.unmatched(share, Unmatched::Error, None, frame);
+            }
+            FrameKind::Other => shared.unmatched(share, Unmatched::Other, None, frame),
             FrameKind::Heartbeat { counter } => {
                 if line.hear_heartbeat(now, counter) {
                     continuity.doubt_all();
                     skipped = true;
                 }
             }
-            FrameKind::Acknowledged { id, symbols } => line.subscriptions.acknowledge(id, &symbols),
-            FrameKind::Refused(refusal) => {
+            FrameKind::Acknowledged { id, symbols } => {
+                released.extend(line.subscriptions.acknowledge(id, &symbols, apart));
+            }
+            FrameKind::Refused(mut refusal) => {
+                refusal.rate_limited |= says_too_often(&refusal.text);
                 if refusal.rate_limited {
                     line.hold_back(now);
                 }
-                match line.subscriptions.refuse(&refusal, now) {
-                    Some(failed) => {
-                        shared.tally.not_subscribed += 1;
-                        let (symbols, why) = (failed.symbols, failed.why);
-                        shared.notices.push(Notice::NotSubscribed { share, symbols, why });
-                    }
-                    None => {
-                        let text = refusal.text;
-                        shared.notices.push(Notice::Refused { share, text });
-                    }
+                failed = line.subscriptions.refuse(&refusal, now, apart);
+                if failed.is_none() {
+                    shared.unmatched(share, Unmatched::Error, Some(refusal.text), frame);
                 }
             }
             FrameKind::Closing => self.want_successor(now, shared),
-            FrameKind::Malformed(_) => shared.tally.malformed += 1,
+            FrameKind::Malformed(why) => {
+                shared.unmatched(share, Unmatched::Malformed, Some(why.to_string()), frame);
+            }
         }
         if skipped {
             shared.notices.push(Notice::Skipped { share });
         }
+        failed.into_iter().for_each(|failed| self.report(failed, shared));
+        self.report_released(released, now, shared);
+        self.report_changes(shared);
         self.after_frame(now, full, shared);
     }
 
