@@ -34,7 +34,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 #[cfg(not(feature = "kafka"))]
 use self::no_topic as topic;
 use self::shared::{
-    Global, bundle, configuration, library, print, runtime, tell_address, variables,
+    Global, chosen, configuration, library, model_problem, print, runtime, tell_address, variables,
 };
 use crate::ops::exit::{Exit, Failure};
 

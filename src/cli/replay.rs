@@ -13,7 +13,8 @@ use crate::adapters::file::{FileOptions, FileRecords};
 use crate::adapters::kafka_config::{ClusterConfig, KafkaOption, KafkaUrl, TopicPlace};
 use crate::app::config::Config;
 use crate::core::domain::UnixNanos;
-use crate::engine::pipeline::{Pipeline, Pipelines};
+use crate::engine::model::RefusedVersion;
+use crate::engine::pipeline::{Chosen, Pipeline, Pipelines};
 use crate::engine::symbols::{EngineTally, Haste};
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
@@ -71,8 +72,11 @@ pub(super) struct ReplayArgs {
 pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
     let config = super::configuration(&args.config)?;
     let mut input = open(args, &config)?;
-    let bundle = super::bundle(&config)?;
     let runtime = super::runtime(global, config.onnxruntime_library.as_deref())?;
+    let Chosen { bundle, refused } = super::chosen(&config, &runtime)?;
+    for RefusedVersion { version, reason } in refused {
+        eprintln!("version {version} of the model does not prove itself, so it is not used: {reason}");
+    }
     let mut settings = config.pipeline();
     settings.keeps_scores |= args.scores.is_some();
     let pipeline = Pipeline::build(&bundle, &runtime, &settings)

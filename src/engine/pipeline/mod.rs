@@ -5,6 +5,7 @@
 //! models of a stream ([`Pipelines`]). Promises that the order and the bytes of forecasts depend on
 //! the records alone, not on how they were chunked. Never does I/O on the path or reads a clock.
 
+mod choose;
 mod pipelines;
 mod predecessors;
 mod settings;
@@ -23,6 +24,7 @@ use crate::engine::model::manifest::{Manifest, Mode};
 use crate::engine::model::{Bundle, BundleError, Heritage};
 use crate::engine::state::{ModelIdentity, StateCodec, StateError};
 
+pub use self::choose::{ChoiceError, Chosen, choose};
 pub use self::pipelines::Pipelines;
 pub use self::settings::PipelineSettings;
 pub use self::stored::{ModelLabel, Restored, StoredState, Tried};

@@ -40,7 +40,7 @@ struct Models(TempDir);
 
 /// What is known of the model that runs.
 struct Shown {
-    running: watch::Receiver<RunningModel>,
+    running: watch::Receiver<ModelStatus>,
     registry: Registry,
 }
 
@@ -69,8 +69,9 @@ impl Models {
         runtime: Arc<dyn Runtime>,
     ) -> (ReloadHandle, Shown) {
         let pipeline = pipeline(&self.bundle("1"));
-        let (registry, running_model) = (Registry::new(), RunningModel::of(&pipeline));
-        let (running, shown) = watch::channel(running_model);
+        let running = RunningModel::of(&pipeline);
+        let (registry, status) = (Registry::new(), ModelStatus { running, refused: Vec::new() });
+        let (running, shown) = watch::channel(status);
         let reloader = Reloader {
             choice: ModelChoice {
                 root: self.0.path().to_owned(),
@@ -93,7 +94,7 @@ impl Models {
 
 impl Shown {
     fn version(&self) -> String {
-        self.running.borrow().model_version.clone()
+        self.running.borrow().running.model_version.clone()
     }
 
     /// How many reloads there were, by outcome.
@@ -198,7 +199,7 @@ fn all_shards_change_over_and_go_on_with_their_windows() {
         symbols_cold: 0,
     };
     assert_eq!(outcome(&handle), expected);
-    assert_eq!((*shown.running.borrow()).clone(), model);
+    assert_eq!(shown.running.borrow().running, model);
     deliver(FULL..FULL + 1);
     shards.into_iter().for_each(Running::finish);
     let of = |version: &str| {
