@@ -101,6 +101,9 @@ impl App {
         let intake = IntakeMetrics::register(&builder.registry)?;
         let (router, receivers) = builder.queues(&intake);
         let Kept { keeper, progress, start } = builder.restore(&mut pipelines)?;
+        if keeper.is_some() || builder.config.source.settings.facts().commits {
+            pipelines.iter_mut().for_each(|pipeline| pipeline.engine_mut().keep_departures());
+        }
         let models = builder.reloads(&router, &pipelines[0], refused)?;
         let (last_states, last) = channel();
         let (shards, ends, model) =

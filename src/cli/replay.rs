@@ -276,7 +276,7 @@ fn progress_bar(input: &dyn Input) -> ProgressBar {
 /// Where every record went, on standard error.
 fn summarise(tally: &EngineTally, seconds: f64) {
     let EngineTally { ticks, absorbed, steps, further, patched, .. } = tally;
-    let EngineTally { warming, forecasts, withheld, resets, rejects, repeats, .. } = tally;
+    let EngineTally { warming, forecasts, withheld, resets, expired, rejects, repeats, .. } = tally;
     let withheld = withheld.total();
     eprintln!(
         "{ticks} records in {seconds:.2} s: {steps} steps, {absorbed} absorbed into bars, \
@@ -286,6 +286,9 @@ fn summarise(tally: &EngineTally, seconds: f64) {
     eprintln!("{steps} steps: {forecasts} forecasts, {warming} while warming, {withheld} withheld");
     if *resets > 0 {
         eprintln!("{resets} windows began cold: a step lay too far behind the one before");
+    }
+    if *expired > 0 {
+        eprintln!("{expired} symbols were silent for longer than engine.symbol_ttl and made room");
     }
     if *further > 0 {
         eprintln!("{further} steps beyond the first of a tick; {patched} of all made by rule");

@@ -116,7 +116,10 @@ pub(super) fn jumps(quotes: &[Quote], max: f64) -> Vec<Jump> {
         // that left a level.
         let behind = (1..=BAD_ROWS_MAX).find(|count| {
             at.checked_sub(count + 1).is_some_and(|earlier| {
+                // A row that traded its way far from the level is not bad.
+                let left = quotes[earlier + 1].price / quotes[earlier].price - 1.0;
                 earlier >= level
+                    && left.abs() <= max
                     && quote.is_level_with(&quotes[earlier], max)
                     && quotes[at - count..at].iter().all(|bad| quote.is_far(bad.price, max))
             })
@@ -127,12 +130,14 @@ pub(super) fn jumps(quotes: &[Quote], max: f64) -> Vec<Jump> {
                 let (last, back) = (quotes[at + count - 1].line, quotes[at + count].line);
                 let shape = Shape::Back { last, back };
                 found.push(jump(quote.line, before.price, quote.price, shape));
-                at += count + 1;
+                level = at + count;
+                at = level + 1;
             }
             (None, Some(count)) => {
                 let (first, sound) = (quotes[at - count], quotes[at - count - 1]);
                 let shape = Shape::Back { last: before.line, back: quote.line };
                 found.push(jump(first.line, sound.price, first.price, shape));
+                level = at;
                 at += 1;
             }
             (None, None) => {

@@ -97,6 +97,12 @@ impl Shown {
         self.running.borrow().running.model_version.clone()
     }
 
+    /// The versions that were refused before the one that runs.
+    fn refused(&self) -> Vec<String> {
+        let status = self.running.borrow();
+        status.refused.iter().map(|refused| refused.version.clone()).collect()
+    }
+
     /// How many reloads there were, by outcome.
     fn counts(&self) -> [u64; 3] {
         let families = self.registry.gather();
@@ -247,6 +253,36 @@ fn a_refused_bundle_leaves_the_model_that_runs() {
     });
     assert!(matches!(outcome(&handle), Outcome::Swapped { symbols_cold: 2, .. }));
     assert_eq!((answered.join().unwrap(), shown.version()), ("3".to_owned(), "3".to_owned()));
+}
+
+#[test]
+fn the_newest_version_that_proves_itself_is_taken_over_and_the_others_are_shown() {
+    let models = Models::new();
+    let (sender, shard) = queue(9);
+    let (handle, shown) = models.start(vec![sender.commander()], Arc::new(NullRuntime));
+    models.seal(version("2", another()));
+    for refused in ["3", "10"] {
+        models.seal(version(refused, another()));
+        spoil(&models.folder(refused).join("model.onnx"));
+    }
+    let answered = std::thread::spawn(move || {
+        answer_sample(&shard);
+        (answer_swap(&shard), shard)
+    });
+    assert!(matches!(outcome(&handle), Outcome::Swapped { .. }));
+    let (taken_over, shard) = answered.join().unwrap();
+    assert_eq!((taken_over, shown.version()), ("2".to_owned(), "2".to_owned()));
+    assert_eq!(shown.refused(), ["10", "3"]);
+    // What runs is not left for a lower one.
+    spoil(&models.folder("2").join("model.onnx"));
+    let reason = reason(outcome(&handle));
+    assert!(reason.starts_with("version 10: ") && reason.contains("; version 3: "), "{reason}");
+    assert!(!shard.has_more(), "the shard is not asked");
+    for refused in ["3", "10"] {
+        std::fs::remove_dir_all(models.folder(refused)).unwrap();
+    }
+    assert!(matches!(outcome(&handle), Outcome::Kept { .. }));
+    assert_eq!((shown.version(), shown.refused()), ("2".to_owned(), vec!["2".to_owned()]));
 }
 
 /// A runtime that opens no more than a few models.
