@@ -101,9 +101,6 @@ impl App {
         let intake = IntakeMetrics::register(&builder.registry)?;
         let (router, receivers) = builder.queues(&intake);
         let Kept { keeper, progress, start } = builder.restore(&mut pipelines)?;
-        if keeper.is_some() || builder.config.source.settings.facts().commits {
-            pipelines.iter_mut().for_each(|pipeline| pipeline.engine_mut().keep_departures());
-        }
         let models = builder.reloads(&router, &pipelines[0], refused)?;
         let (last_states, last) = channel();
         let (shards, ends, model) =
@@ -207,6 +204,9 @@ impl Builder<'_> {
                         "no snapshots: the source keeps states itself, or cannot be read again"
                     );
                 }
+                if self.config.source.settings.facts().commits {
+                    keep_departures(pipelines);
+                }
                 return Ok(Kept { keeper: None, progress: None, start: Start::default() });
             }
         };
@@ -219,6 +219,7 @@ impl Builder<'_> {
             .unwrap_or(DurationNanos::MAX);
         let restored = keeper.restore(pipelines, &input, &models, gap_max);
         let start = restored.map_err(&configuration)?;
+        keep_departures(pipelines);
         Ok(Kept { keeper: Some(keeper), progress: Some(input), start })
     }
 
@@ -370,6 +371,11 @@ impl Builder<'_> {
             access: self.config.http.access,
         }
     }
+}
+
+/// Has every engine tell whoever stores states of symbols that have left.
+fn keep_departures(pipelines: &mut [Pipeline]) {
+    pipelines.iter_mut().for_each(|pipeline| pipeline.engine_mut().keep_departures());
 }
 
 /// Another end of every sink.

@@ -75,7 +75,9 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
     let runtime = super::runtime(global, config.onnxruntime_library.as_deref())?;
     let Chosen { bundle, refused } = super::chosen(&config, &runtime)?;
     for RefusedVersion { version, reason } in refused {
-        eprintln!("version {version} of the model does not prove itself, so it is not used: {reason}");
+        eprintln!(
+            "version {version} of the model does not prove itself, so it is not used: {reason}"
+        );
     }
     let mut settings = config.pipeline();
     settings.keeps_scores |= args.scores.is_some();

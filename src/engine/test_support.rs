@@ -6,11 +6,10 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
-use crate::core::domain::{DurationNanos, Field, Fields, Tick, TimeUnit, UnixNanos};
+use crate::core::domain::{DurationNanos, Field, Fields, Tick, UnixNanos};
 use crate::core::features::{ColumnRange, FeaturePlan, RowStatus, Scaler};
-use crate::core::forecast::{Interval, Intervals, SignalThresholds, Target};
+use crate::core::forecast::{Interval, SignalThresholds, Target};
 use crate::engine::inference::{Backend, HostBackend, InferenceError, Runtime, Signature};
 use crate::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
 use crate::engine::model::manifest::{
@@ -19,8 +18,6 @@ use crate::engine::model::manifest::{
 use crate::engine::model::onnx::ModelProto;
 use crate::engine::model::writer::{DenseWeights, GraphWriter, LstmWeights, WrittenGraph};
 use crate::engine::model::{Bundle, Draft};
-use crate::engine::pipeline::PipelineSettings;
-use crate::engine::symbols::{EngineLimits, EnginePolicy};
 
 /// W of [`manifest`].
 pub(crate) const WINDOW_STEPS: usize = 3;
@@ -204,23 +201,6 @@ pub(crate) fn draft(manifest: Manifest, weights: Weights) -> Draft {
     let cases = vec![GoldenCase { steps, window, output }];
     let golden = Golden { schema: GOLDEN_SCHEMA.to_owned(), tolerance: 0.0, cases };
     Draft { manifest, onnx: weights.graph().onnx, golden }
-}
-
-/// Settings of a pipeline for tests.
-pub(crate) fn pipeline_settings() -> PipelineSettings {
-    PipelineSettings {
-        models: PathBuf::new(),
-        mode: None,
-        time_unit: TimeUnit::Milliseconds,
-        record_bytes_max: 1000,
-        future_seconds_max: None,
-        limits: EngineLimits { symbols_max: 1000, batch_rows_max: 64 },
-        policy: EnginePolicy::default(),
-        intervals: Intervals::Bundle,
-        listed_symbols: Vec::new(),
-        recent_scores: 10,
-        keeps_scores: false,
-    }
 }
 
 /// A bundle of these modes, in memory.

@@ -224,7 +224,8 @@ impl ShardMetrics {
     /// Adds what has come to one shard since the last time.
     pub(super) fn show(&self, shown: &mut Shown, tally: &EngineTally, symbol_count: usize) {
         let EngineTally { ticks, absorbed, steps, further, patched, .. } = tally;
-        let EngineTally { warming, forecasts, withheld, resets, expired, rejects, repeats, .. } = tally;
+        let EngineTally { warming, forecasts, withheld, resets, expired, rejects, repeats, .. } =
+            tally;
         let before = &shown.tally;
         self.ticks.inc_by(ticks - before.ticks);
         self.absorbed.inc_by(absorbed - before.absorbed);

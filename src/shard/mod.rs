@@ -347,7 +347,8 @@ impl Shard {
         }
     }
 
-    /// Logs the newest of the symbols that left since the last batch, as sparsely as refused records.
+    /// Logs the newest of the symbols that left since the last batch, as sparsely as refused
+    /// records.
     fn report_expired(&self) {
         let (told, count) = (self.shown.expired(), self.engine().tally().expired);
         if passes_power_of_ten(told, count)

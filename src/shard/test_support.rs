@@ -17,7 +17,7 @@ use crate::core::domain::{PartitionId, Position, Reject};
 use crate::engine::model::Bundle;
 use crate::engine::pipeline::{Pipeline, PipelineSettings, Pipelines, StoredState};
 use crate::engine::symbols::Haste;
-use crate::engine::test_support::{NullRuntime, STEP_SECONDS, pipeline_settings, price};
+use crate::engine::test_support::{NullRuntime, STEP_SECONDS, price};
 use crate::intake::{
     IntakeLimits, IntakeMetrics, IntakeReceiver, IntakeSender, Record, WhenFull, intake,
 };
@@ -164,7 +164,7 @@ impl Sink for MemorySink {
 
 /// What a pipeline is built by, of a model in no folder.
 pub(crate) fn settings() -> PipelineSettings {
-    pipeline_settings()
+    PipelineSettings::of_tests()
 }
 
 pub(crate) fn pipeline(bundle: &Bundle) -> Pipeline {

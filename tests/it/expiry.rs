@@ -187,7 +187,8 @@ fn pages_and_metrics_forget_who_has_left() {
     assert_eq!(daemon.metric("tickcast_symbols_expired_total"), 9.0 - known);
     eventually("the counts by health", || {
         let metrics = daemon.metrics();
-        let by_health = metrics.iter().filter(|(name, _)| name.starts_with("tickcast_symbols_by_health"));
+        let by_health =
+            metrics.iter().filter(|(name, _)| name.starts_with("tickcast_symbols_by_health"));
         (by_health.map(|(_, count)| count).sum::<f64>() == known).then_some(())
     });
     let refused = r#"tickcast_ticks_refused_total{reason="too_many_symbols"}"#;
@@ -203,7 +204,11 @@ fn engine(sealed: &SealedBundle, mode: Mode, ttl_days: i64) -> Engine {
     let plans = bundle.plans().clone();
     let engine = Engine::new(plans, mode, bundle.signature(), backend, limits).unwrap();
     let symbol_ttl = DurationNanos::from_seconds(ttl_days * 86_400);
-    engine.with_policy(EnginePolicy { symbol_ttl, gap_steps_max: Some(0), ..EnginePolicy::default() })
+    engine.with_policy(EnginePolicy {
+        symbol_ttl,
+        gap_steps_max: Some(0),
+        ..EnginePolicy::default()
+    })
 }
 
 /// The bits of all forecasts of these ticks, as symbol, time and values.
@@ -266,7 +271,8 @@ proptest! {
             let sliding = lived(engine(&sealed, Mode::Sliding, 12), &events, hurried);
             prop_assert_eq!(&full, &sliding);
         }
-        let whole: Vec<_> = events.iter().map(|(symbol, wait, _)| (*symbol, *wait, false)).collect();
+        let whole: Vec<_> =
+            events.iter().map(|(symbol, wait, _)| (*symbol, *wait, false)).collect();
         prop_assert_eq!(&full, &lived(engine(&sealed, Mode::Sliding, 12), &whole, true));
     }
 }

@@ -76,7 +76,10 @@ async fn route(context: &Context, request: Request<Incoming>) -> Answer {
         "/metrics" => |context| metrics(&context.state.registry),
         "/version" => |context| {
             let running = context.state.models.as_ref().map(|models| models.running.borrow());
-            version(context.state.version.as_ref(), running.as_deref().map(|status| &status.running))
+            version(
+                context.state.version.as_ref(),
+                running.as_deref().map(|status| &status.running),
+            )
         },
         "/v1/models" if context.state.models.is_some() => |context| match &context.state.models {
             Some(models) => models::list(models),

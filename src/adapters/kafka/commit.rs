@@ -156,7 +156,7 @@ impl Commit {
 fn store(tools: &Tools<'_>, states: &[StoredState]) {
     for state in states {
         if let Some(place) = tools.publisher.state_place(state) {
-            // A symbol that is gone ends in the changelog, with the offsets of the records that say so.
+            // A symbol that is gone gets a tombstone, stored with the states of the same records.
             tools.publisher.state(&state.symbol, &place, state.bytes.as_deref());
         }
     }

@@ -1,8 +1,8 @@
 //! From the model's output to a forecast: inverse transform, implied price, interval, signal.
 //!
-//! Owns what one output of a model becomes; what is forecast at all stands in `target`, and the rule
-//! for intervals in `possible`. Promises that a forecast it hands out is finite and possible, and its
-//! interval too. Never infers and never publishes.
+//! Owns what one output of a model becomes; what is forecast at all stands in `target`, and the
+//! rule for intervals in `possible`. Promises that a forecast it hands out is finite and possible,
+//! and its interval too. Never infers and never publishes.
 
 mod kinds;
 mod possible;

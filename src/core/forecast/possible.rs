@@ -1,8 +1,8 @@
 //! What can come true, and the interval of a forecast within it.
 //!
-//! Owns the one rule by which an interval is made, for the daemon, replays and the trainer. Promises
-//! that an interval holds its value and nothing that cannot come true, and that cutting takes no
-//! possible truth out of it. Never changes a value: what cannot come true has no interval.
+//! Owns the one rule by which an interval is made, for the daemon, replays and the trainer.
+//! Promises that an interval holds its value and nothing that cannot come true, and that cutting
+//! takes no possible truth out of it. Never changes a value: what cannot come true has no interval.
 
 use super::Margins;
 

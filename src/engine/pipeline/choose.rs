@@ -71,9 +71,8 @@ pub fn choose(
 }
 
 fn lines(refused: &[RefusedVersion]) -> String {
-    let line = |RefusedVersion { version, reason }: &RefusedVersion| {
-        format!("\n  {version}: {reason}")
-    };
+    let line =
+        |RefusedVersion { version, reason }: &RefusedVersion| format!("\n  {version}: {reason}");
     refused.iter().map(line).collect()
 }
 
@@ -83,7 +82,7 @@ mod tests {
 
     use super::*;
     use crate::engine::model::manifest::Mode;
-    use crate::engine::test_support::{NullRuntime, Weights, draft, manifest, pipeline_settings};
+    use crate::engine::test_support::{NullRuntime, Weights, draft, manifest};
 
     fn seal(root: &Path, version: &str, modes: &[Mode]) {
         let mut manifest = manifest(modes);
@@ -111,7 +110,7 @@ mod tests {
     }
 
     fn chosen(root: &Path, version: &str) -> Result<(String, Vec<RefusedVersion>), ChoiceError> {
-        let settings = pipeline_settings();
+        let settings = PipelineSettings::of_tests();
         let Chosen { bundle, refused } = choose(&choice(root, version), &NullRuntime, &settings)?;
         Ok((bundle.manifest().version.clone(), refused))
     }
@@ -146,9 +145,10 @@ mod tests {
         assert_eq!(version, "v9");
         let reasons: Vec<_> =
             refused.iter().map(|refused| (&*refused.version, &*refused.reason)).collect();
-        assert_eq!(reasons.iter().map(|(version, _)| *version).collect::<Vec<_>>(), [
-            "v12", "v11", "v10"
-        ]);
+        assert_eq!(
+            reasons.iter().map(|(version, _)| *version).collect::<Vec<_>>(),
+            ["v12", "v11", "v10"]
+        );
         assert!(reasons[0].1.contains("onnx_sha256"), "{reasons:?}");
         assert!(reasons[1].1.contains("golden.json: cases[0]: output[0]"), "{reasons:?}");
         assert!(reasons[2].1.contains("manifest.json"), "{reasons:?}");
@@ -174,7 +174,7 @@ mod tests {
         seal(root, "1", &[Mode::Full, Mode::Sliding]);
         seal(root, "2", &[Mode::Full]);
         let settings =
-            PipelineSettings { mode: Some(Mode::Sliding), ..pipeline_settings() };
+            PipelineSettings { mode: Some(Mode::Sliding), ..PipelineSettings::of_tests() };
         let chosen = choose(&choice(root, "latest"), &NullRuntime, &settings).unwrap();
         assert_eq!(chosen.bundle.manifest().version, "1");
         assert!(chosen.refused[0].reason.contains("model.mode"), "{:?}", chosen.refused);

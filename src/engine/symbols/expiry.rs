@@ -2,21 +2,22 @@
 //!
 //! Owns the clock of each stream of records, and who leaves by it. Promises that symbols leave by
 //! event time alone, so that the same records give the same forecasts whenever they come; that a
-//! symbol which leaves takes everything with it, so that nothing of it reaches the one that gets its
-//! place; and that none leaves while rows are in inference. Never reads a clock.
+//! symbol which leaves takes everything with it, so that nothing of it reaches the one that gets
+//! its place; and that none leaves while rows are in inference. Never reads a clock.
 //!
 //! The clock of a stream is the time of its newest tick; a partition is a stream of its own, and so
 //! is an input without partitions. A symbol leaves when
 //!
-//! * its own next tick comes more than the limit after its newest one: it begins cold with that tick,
+//! * its own next tick comes more than the limit after its newest one: it begins cold with it,
 //! * room is needed for a new symbol and its stream is more than the limit ahead of it; or, where
 //!   that makes no room, any stream of the engine, since a partition can end for good, or
-//! * the clock enters another [`TURNS`]th of the limit and its beginning is more than the limit ahead.
+//! * the clock enters another turn, an eighth of the limit, whose beginning is more than the limit
+//!   ahead.
 //!
-//! What the first does follows from the ticks of the symbol alone. The others make a difference to a
-//! symbol only if it goes on behind the clock of its stream. A tick that is no later than the newest
-//! one of a symbol that has left is refused as out of order where it would begin a symbol: it may be
-//! of that one.
+//! What the first does follows from the ticks of the symbol alone. The others make a difference to
+//! a symbol only if it goes on behind the clock of its stream. A tick that is no later than the
+//! newest one of a symbol that has left is refused as out of order where it would begin a symbol:
+//! it may be of that one.
 //!
 //! Where states are stored, whoever takes them also hears of the symbols that have left. A symbol
 //! that left with a state that was not taken yet is heard of in two steps: its last state now, and
@@ -116,9 +117,7 @@ impl Engine {
         let stream = position.map(|position| position.partition);
         let leaves = match self.index.get(&*tick.symbol) {
             Some(id) => self.is_outlived(*id, tick, position, ttl),
-            None => {
-                self.symbols.len() >= self.limits.symbols_max && self.has_silent(tick, ttl)
-            }
+            None => self.symbols.len() >= self.limits.symbols_max && self.has_silent(tick, ttl),
         };
         if !leaves && !self.expiry.due {
             return true;
@@ -197,7 +196,9 @@ impl Engine {
         let Some(ttl) = self.policy.symbol_ttl else { return };
         let stream = self.symbols[id.index()].stream();
         let Some(clock) = self.expiry.streams.get_mut(&stream) else {
-            self.expiry.streams.insert(stream, StreamClock { newest: time, least: time, forgotten: None });
+            self.expiry
+                .streams
+                .insert(stream, StreamClock { newest: time, least: time, forgotten: None });
             return;
         };
         clock.least = clock.least.min(time);
@@ -246,7 +247,9 @@ impl Engine {
             let stream = state.stream();
             // A symbol without a tick that was taken holds nothing.
             let Some(head) = state.step.head() else { return true };
-            streams.get(&stream).is_some_and(|clock| is_beyond(now(stream, clock.newest), head, ttl))
+            streams
+                .get(&stream)
+                .is_some_and(|clock| is_beyond(now(stream, clock.newest), head, ttl))
         };
         self.expire(is_silent, is_over);
         for clock in self.expiry.streams.values_mut() {

@@ -63,7 +63,12 @@ impl Driven {
         Self { engine: engine.with_policy(policy), forecasts }
     }
 
-    pub(super) fn push_at(&mut self, tick: &Tick<'_>, position: Option<Position>, haste: Haste) -> Pushed {
+    pub(super) fn push_at(
+        &mut self,
+        tick: &Tick<'_>,
+        position: Option<Position>,
+        haste: Haste,
+    ) -> Pushed {
         let pushed = loop {
             match self.engine.push(tick, position) {
                 Pushed::Waiting => self.flush(haste),
@@ -123,7 +128,11 @@ impl Driven {
 }
 
 /// What a symbol says that is alone in its engine.
-pub(super) fn alone(mode: Mode, symbol: &str, minutes: impl IntoIterator<Item = i64>) -> Vec<Forecast> {
+pub(super) fn alone(
+    mode: Mode,
+    symbol: &str,
+    minutes: impl IntoIterator<Item = i64>,
+) -> Vec<Forecast> {
     let mut driven = Driven::new(mode);
     driven.run(symbol, minutes);
     driven.of_symbol(symbol)

@@ -28,7 +28,7 @@ pub struct ModelStatus {
     /// The model that runs.
     #[serde(flatten)]
     pub running: RunningModel,
-    /// Versions that did not prove themselves, at the start or at the last reload, the newest first.
+    /// Versions that did not prove themselves, at the start or at the last reload, newest first.
     pub refused: Vec<RefusedVersion>,
 }
 

@@ -231,8 +231,7 @@ impl Reloader {
         pipelines: Vec<Pipeline>,
         refused: Vec<RefusedVersion>,
     ) -> Result<Outcome, Outcome> {
-        let (model, template) =
-            (RunningModel::of(&pipelines[0]), pipelines[0].template().clone());
+        let (model, template) = (RunningModel::of(&pipelines[0]), pipelines[0].template().clone());
         let inherited = self.swap(pipelines)?;
         self.manifest = manifest;
         self.info.show(&template);

@@ -85,8 +85,8 @@ impl Quote {
         Some(Self { line, price, low, high })
     }
 
-    /// Whether the price is further from `before` than `max`, and the row did not trade its way: its
-    /// low to high stays as far away.
+    /// Whether the price is further from `before` than `max`, and the row did not trade its way:
+    /// its low to high stays as far away.
     fn is_far(&self, before: f64, max: f64) -> bool {
         (before.clamp(self.low, self.high) / before - 1.0).abs() > max
     }
@@ -164,9 +164,8 @@ fn split(before: f64, after: f64) -> Option<(u32, u32)> {
         (ratio - 1.0).abs() <= SPLIT_TOLERANCE
     };
     let both_ways = SPLITS.into_iter().flat_map(|(new, old)| [(new, old), (old, new)]);
-    let distance = |(new, old): &(u32, u32)| {
-        (before / after * f64::from(*old) / f64::from(*new)).ln().abs()
-    };
+    let distance =
+        |(new, old): &(u32, u32)| (before / after * f64::from(*old) / f64::from(*new)).ln().abs();
     both_ways.filter(near).min_by(|a, b| distance(a).total_cmp(&distance(b)))
 }
 

@@ -245,7 +245,8 @@ pub fn read(
     let adjusted = is_adjusted(config);
     for (series, quotes) in growing.series.iter().zip(&growing.quotes) {
         for jump in jump_max.map(|max| jumps::jumps(quotes, max)).unwrap_or_default() {
-            problems.add(jump.line, &Problem::Jump { symbol: &series.symbol, jump: &jump, adjusted });
+            problems
+                .add(jump.line, &Problem::Jump { symbol: &series.symbol, jump: &jump, adjusted });
         }
     }
     if !problems.is_empty() {

@@ -255,10 +255,10 @@ fn jumps_without_a_range_are_told_with_both_prices() {
         let rows = rows.lines().map(|row| row.rsplit('/').next().unwrap().to_owned());
         Some((heading.to_owned(), rows.collect::<Vec<_>>()))
     };
-    let first = "history.csv:2: `A` jumps from 101 to 55.55 (-45.0 %) behind its first row: this row \
-                 looks wrong";
-    let doubled = "history.csv:7: `A` jumps from 22.5 to 45 (+100.0 %) and stays there, like a split \
-                   of 1 for 2";
+    let first = "history.csv:2: `A` jumps from 101 to 55.55 (-45.0 %) behind its first row: this \
+                 row looks wrong";
+    let doubled = "history.csv:7: `A` jumps from 22.5 to 45 (+100.0 %) and stays there, like a \
+                   split of 1 for 2";
     let crash = "history.csv:6: `A` jumps from 55.55 to 22.5 (-59.5 %) and is back on line 7: this \
                  row looks wrong";
     let expected = |rows: &[&str], hints: &[&str]| {
@@ -300,10 +300,10 @@ fn one_bad_row_is_told_from_a_split_in_raw_and_adjusted_columns() {
             rows.collect::<Vec<_>>()
         })
     };
-    let bad = "history.csv:6: `A` jumps from 101 to 203.01 (+101.0 %) and is back on line 8: this row \
-               looks wrong";
-    let split = "history.csv:9: `B` jumps from 40 to 20 (-50.0 %) and stays there, like a split of 2 \
-                 for 1";
+    let bad = "history.csv:6: `A` jumps from 101 to 203.01 (+101.0 %) and is back on line 8: this \
+               row looks wrong";
+    let split = "history.csv:9: `B` jumps from 40 to 20 (-50.0 %) and stays there, like a split \
+                 of 2 for 1";
     let (remove, right) = (problem::BAD_ROWS_HINT, problem::JUMPS_HINT);
     for columns in [raw, ADJUSTED] {
         assert_eq!(told(&rows(101.0, 40.0), columns), None);
