@@ -211,12 +211,15 @@ fn engine(sealed: &SealedBundle, mode: Mode, ttl_days: i64) -> Engine {
     })
 }
 
-/// The bits of all forecasts of these ticks, as symbol, time and values.
+/// A forecast as symbol, time and the bits of its values.
+type Said = (String, i64, [u64; 3]);
+
+/// All forecasts of these ticks, and what became of each tick.
 fn lived(
     mut engine: Engine,
     events: &[(usize, i64, bool)],
     hurried: bool,
-) -> (Vec<(String, i64, [u64; 3])>, Vec<Pushed>) {
+) -> (Vec<Said>, Vec<Pushed>) {
     let (mut said, mut forecasts, mut became) = (Vec::new(), Vec::new(), Vec::new());
     let haste = if hurried { Haste::Throughput } else { Haste::Latency };
     let mut flush = |engine: &mut Engine, said: &mut Vec<_>| {
