@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::config::{Config, HealthConfig, SnapshotConfig};
 use super::stop::Finish;
@@ -20,11 +20,11 @@ use crate::adapters::stream::{StreamHub, StreamId, StreamMetrics};
 use crate::core::domain::{DurationNanos, Symbol};
 use crate::core::health::{ExpectedSymbols, FeedLink, HealthLimits};
 use crate::engine::inference::Runtime;
-use crate::engine::model::Bundle;
+use crate::engine::model::{Bundle, RefusedVersion};
 use crate::engine::pipeline::{Pipeline, PipelineSettings, Pipelines};
 use crate::engine::wire::forecast::RecordTemplate;
 use crate::intake::{IntakeMetrics, IntakeReceiver, IntakeSender, Router, intake, shard_of_symbol};
-use crate::keep::reload::{ReloadMetrics, Reloader, RunningModel};
+use crate::keep::reload::{ModelStatus, ReloadMetrics, Reloader, RunningModel};
 use crate::keep::snapshot::{Keeper, SnapshotMetrics};
 use crate::ops::affinity::Processors;
 use crate::ops::clock::Stopwatch;
@@ -76,6 +76,20 @@ impl App {
     /// # Errors
     /// [`Exit`] with code 78 for what the configuration got wrong, 75 for a port that is taken.
     pub fn build(config: Config, bundle: &Bundle, runtime: Arc<dyn Runtime>) -> Result<Self, Exit> {
+        Self::build_beside(config, bundle, Vec::new(), runtime)
+    }
+
+    /// As [`App::build`], beside versions of the model that were preferred to this one and did not
+    /// prove themselves.
+    ///
+    /// # Errors
+    /// As [`App::build`].
+    pub fn build_beside(
+        config: Config,
+        bundle: &Bundle,
+        refused: Vec<RefusedVersion>,
+        runtime: Arc<dyn Runtime>,
+    ) -> Result<Self, Exit> {
         let settings = config.pipeline().of_shard(config.shards.count);
         let (registry, readiness) = (Registry::new(), Readiness::new());
         let builder = Builder { config, bundle, runtime, settings, registry, readiness };
@@ -88,7 +102,7 @@ impl App {
         let intake = IntakeMetrics::register(&builder.registry)?;
         let (router, receivers) = builder.queues(&intake);
         let Kept { keeper, progress, start } = builder.restore(&mut pipelines)?;
-        let models = builder.reloads(&router, &pipelines[0])?;
+        let models = builder.reloads(&router, &pipelines[0], refused)?;
         let (last_states, last) = channel();
         let (shards, ends, model) =
             (router.commanders(), another(&sinks.ends), pipelines[0].label());
@@ -192,6 +206,9 @@ impl Builder<'_> {
                         "no snapshots: the source keeps states itself, or cannot be read again"
                     );
                 }
+                if self.config.source.settings.facts().commits {
+                    keep_departures(pipelines);
+                }
                 return Ok(Kept { keeper: None, progress: None, start: Start::default() });
             }
         };
@@ -204,6 +221,7 @@ impl Builder<'_> {
             .unwrap_or(DurationNanos::MAX);
         let restored = keeper.restore(pipelines, &input, &models, gap_max);
         let start = restored.map_err(&configuration)?;
+        keep_departures(pipelines);
         Ok(Kept { keeper: Some(keeper), progress: Some(input), start })
     }
 
@@ -225,10 +243,27 @@ impl Builder<'_> {
     }
 
     /// Starts the thread that takes over other versions of the model.
-    fn reloads(&self, router: &Router<Command>, pipeline: &Pipeline) -> Result<Models, Exit> {
+    fn reloads(
+        &self,
+        router: &Router<Command>,
+        pipeline: &Pipeline,
+        refused: Vec<RefusedVersion>,
+    ) -> Result<Models, Exit> {
         let info: ModelInfo = process::register(&self.registry)?;
         info.show(pipeline.template());
-        let (running_model, running) = watch::channel(RunningModel::of(pipeline));
+        let metrics = ReloadMetrics::register(&self.registry)?;
+        metrics.show_refused(refused.len());
+        for RefusedVersion { version, reason } in &refused {
+            let serving = &pipeline.template().model_version;
+            warn!(
+                version,
+                reason,
+                serving,
+                "a newer version of the model does not prove itself; an older one runs"
+            );
+        }
+        let status = ModelStatus { running: RunningModel::of(pipeline), refused };
+        let (running_model, running) = watch::channel(status);
         let reloader = Reloader {
             choice: self.config.model.clone(),
             settings: self.settings.clone(),
@@ -237,7 +272,7 @@ impl Builder<'_> {
             manifest: pipeline.manifest().clone(),
             running: running_model,
             info,
-            metrics: ReloadMetrics::register(&self.registry)?,
+            metrics,
         };
         let reloads = reloader
             .start()
@@ -360,6 +395,11 @@ impl Builder<'_> {
             access: self.config.http.access,
         }
     }
+}
+
+/// Has every engine tell whoever stores states of symbols that have left.
+fn keep_departures(pipelines: &mut [Pipeline]) {
+    pipelines.iter_mut().for_each(|pipeline| pipeline.engine_mut().keep_departures());
 }
 
 /// Another end of every sink.

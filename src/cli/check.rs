@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use super::{Global, topic};
 use crate::app::config::{AnyConfig, BridgeConfig, Config, load_any};
 use crate::engine::inference::Runtime;
-use crate::engine::pipeline::Pipeline;
+use crate::engine::model::RefusedVersion;
+use crate::engine::pipeline::{Chosen, Pipeline};
 use crate::ops::exit::{Exit, Failure};
 
 /// Options of `tickcast check`.
@@ -40,31 +41,34 @@ fn check_bridge(config: &BridgeConfig, args: &CheckArgs) -> Result<(), Exit> {
 }
 
 fn check_daemon(config: &Config, args: &CheckArgs, global: &Global) -> Result<(), Exit> {
-    // The model and the library do not depend on each other, so both are reported.
-    let bundle = super::bundle(config);
+    // What can be said of the model without the library is reported beside the library's problem.
     let runtime = super::runtime(global, config.onnxruntime_library.as_deref());
-    let (bundle, runtime) = match (bundle, runtime) {
-        (Ok(bundle), Ok(runtime)) => (bundle, runtime),
-        (Err(bundle), Err(runtime)) => {
-            return Err(Exit::new(Failure::Configuration, format_args!("{bundle}\n{runtime}")));
-        }
-        (Err(exit), _) | (_, Err(exit)) => return Err(exit),
-    };
+    let runtime = runtime.map_err(|runtime| match super::model_problem(config) {
+        Some(model) => Exit::new(Failure::Configuration, format_args!("{model}\n{runtime}")),
+        None => runtime,
+    })?;
+    let Chosen { bundle, refused } = super::chosen(config, &runtime)?;
     let pipeline = Pipeline::build(&bundle, &runtime, &config.pipeline())
         .map_err(Exit::because(Failure::Configuration))?;
     let source = config.source.settings.check()?;
     let template = pipeline.template();
     super::print(format_args!(
-        "configuration {} is usable\nmodel         {} {}\nmode          {}\n\
+        "configuration {} is usable\nmodel         {} {}\n{}mode          {}\n\
          golden        {} cases pass\nruntime       {}\n{}",
         args.config.display(),
         template.model,
         template.model_version,
+        lines_of(&refused.iter().map(refused_line).collect::<Vec<_>>()),
         template.mode,
         bundle.golden().cases.len(),
         runtime.build(),
         lines_of(&source),
     ))
+}
+
+/// A version that a start would pass over.
+fn refused_line(RefusedVersion { version, reason }: &RefusedVersion) -> String {
+    format!("refused       {version}: {reason}")
 }
 
 /// Lines as one text.

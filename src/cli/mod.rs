@@ -34,7 +34,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 #[cfg(not(feature = "kafka"))]
 use self::no_topic as topic;
 use self::shared::{
-    Global, bundle, configuration, library, logging, print, runtime, tell_address, variables,
+    Global, chosen, configuration, library, logging, model_problem, print, runtime, tell_address,
+    variables,
 };
 use crate::ops::exit::{Exit, Failure};
 

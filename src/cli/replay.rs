@@ -13,7 +13,8 @@ use crate::adapters::file::{FileOptions, FileRecords};
 use crate::adapters::kafka_config::{ClusterConfig, KafkaOption, KafkaUrl, TopicPlace};
 use crate::app::config::Config;
 use crate::core::domain::UnixNanos;
-use crate::engine::pipeline::{Pipeline, Pipelines};
+use crate::engine::model::RefusedVersion;
+use crate::engine::pipeline::{Chosen, Pipeline, Pipelines};
 use crate::engine::symbols::{EngineTally, Haste};
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
@@ -71,8 +72,13 @@ pub(super) struct ReplayArgs {
 pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
     let config = super::configuration(&args.config)?;
     let mut input = open(args, &config)?;
-    let bundle = super::bundle(&config)?;
     let runtime = super::runtime(global, config.onnxruntime_library.as_deref())?;
+    let Chosen { bundle, refused } = super::chosen(&config, &runtime)?;
+    for RefusedVersion { version, reason } in refused {
+        eprintln!(
+            "version {version} of the model does not prove itself, so it is not used: {reason}"
+        );
+    }
     let mut settings = config.pipeline();
     settings.keeps_scores |= args.scores.is_some();
     let pipeline = Pipeline::build(&bundle, &runtime, &settings)
@@ -272,7 +278,7 @@ fn progress_bar(input: &dyn Input) -> ProgressBar {
 /// Where every record went, on standard error.
 fn summarise(tally: &EngineTally, seconds: f64) {
     let EngineTally { ticks, absorbed, steps, further, patched, .. } = tally;
-    let EngineTally { warming, forecasts, withheld, resets, rejects, repeats, .. } = tally;
+    let EngineTally { warming, forecasts, withheld, resets, expired, rejects, repeats, .. } = tally;
     let withheld = withheld.total();
     eprintln!(
         "{ticks} records in {seconds:.2} s: {steps} steps, {absorbed} absorbed into bars, \
@@ -282,6 +288,9 @@ fn summarise(tally: &EngineTally, seconds: f64) {
     eprintln!("{steps} steps: {forecasts} forecasts, {warming} while warming, {withheld} withheld");
     if *resets > 0 {
         eprintln!("{resets} windows began cold: a step lay too far behind the one before");
+    }
+    if *expired > 0 {
+        eprintln!("{expired} symbols were silent for longer than engine.symbol_ttl and made room");
     }
     if *further > 0 {
         eprintln!("{further} steps beyond the first of a tick; {patched} of all made by rule");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Global;
 use crate::app::App;
+use crate::engine::pipeline::Chosen;
 use crate::ops::exit::Exit;
 
 /// Options of `tickcast serve`.
@@ -27,9 +28,10 @@ pub(super) fn run(args: ServeArgs, global: &Global) -> Result<(), Exit> {
     let ServeArgs { config: path, address_file } = args;
     let config = super::configuration(&path)?;
     let _log = super::logging(config.log)?;
-    let bundle = super::bundle(&config)?;
     let runtime = super::runtime(global, config.onnxruntime_library.as_deref())?;
-    let app = App::build(config, &bundle, Arc::new(runtime))?.supervised_by(&super::variables())?;
+    let Chosen { bundle, refused } = super::chosen(&config, &runtime)?;
+    let app = App::build_beside(config, &bundle, refused, Arc::new(runtime))?
+        .supervised_by(&super::variables())?;
     super::tell_address(address_file.as_deref(), app.address())?;
     app.run()
 }

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::app::config::{Config, load};
-use crate::engine::inference::{OnnxRuntime, locate_library};
-use crate::engine::model::{Bundle, locate};
+use crate::engine::inference::{OnnxRuntime, Runtime, locate_library};
+use crate::engine::model::{Bundle, candidates};
+use crate::engine::pipeline::{Chosen, choose};
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::logging::{self, LogConfig, LogGuard};
 
@@ -82,10 +83,18 @@ pub(super) fn library(global: &Global, configured: Option<&Path>) -> Result<Path
     locate_library(&named, folder, Path::exists).map_err(Exit::because(Failure::Configuration))
 }
 
-/// Reads and checks the bundle that a configuration names.
-pub(super) fn bundle(config: &Config) -> Result<Bundle, Exit> {
+/// Finds the version of the model that a configuration asks for: the named one, or the newest that
+/// proves itself.
+pub(super) fn chosen(config: &Config, runtime: &dyn Runtime) -> Result<Chosen, Exit> {
+    choose(&config.model, runtime, &config.pipeline())
+        .map_err(Exit::because(Failure::Configuration))
+}
+
+/// What is wrong with the preferred version as far as can be said without a runtime.
+pub(super) fn model_problem(config: &Config) -> Option<String> {
     let model = &config.model;
-    let folder = locate(&model.root, &model.name, &model.version)
-        .map_err(Exit::because(Failure::Configuration))?;
-    Bundle::read(&folder).map_err(Exit::because(Failure::Configuration))
+    match candidates(&model.root, &model.name, &model.version) {
+        Ok(folders) => Bundle::read(folders.first()?).err().map(|error| error.to_string()),
+        Err(error) => Some(error.to_string()),
+    }
 }

@@ -40,6 +40,7 @@ pub struct ShardMetrics {
     forecasts: IntCounter,
     withheld: Vec<IntCounter>,
     resets: IntCounter,
+    expired: IntCounter,
     signals: [IntCounter; 3],
     qualities: [IntCounter; 3],
     out_of_range: IntCounter,
@@ -65,6 +66,11 @@ pub(super) struct Shown {
 }
 
 impl Shown {
+    /// How many symbols that left are shown.
+    pub(super) fn expired(&self) -> u64 {
+        self.tally.expired
+    }
+
     /// How many windows that began cold are shown.
     pub(super) fn resets(&self) -> u64 {
         self.tally.resets
@@ -141,6 +147,10 @@ impl ShardMetrics {
             resets: counter(
                 "tickcast_windows_reset_total",
                 "Windows that began cold because a step lay too far behind the one before.",
+            )?,
+            expired: counter(
+                "tickcast_symbols_expired_total",
+                "Symbols that left because they were silent for longer than engine.symbol_ttl.",
             )?,
             signals: by(
                 "tickcast_forecast_signals_total",
@@ -224,7 +234,8 @@ impl ShardMetrics {
     /// Adds what has come to one shard since the last time.
     pub(super) fn show(&self, shown: &mut Shown, tally: &EngineTally, symbol_count: usize) {
         let EngineTally { ticks, absorbed, steps, further, patched, .. } = tally;
-        let EngineTally { warming, forecasts, withheld, resets, rejects, repeats, .. } = tally;
+        let EngineTally { warming, forecasts, withheld, resets, expired, rejects, repeats, .. } =
+            tally;
         let before = &shown.tally;
         self.ticks.inc_by(ticks - before.ticks);
         self.absorbed.inc_by(absorbed - before.absorbed);
@@ -237,11 +248,12 @@ impl ShardMetrics {
             counter.inc_by(withheld.get(reason) - before.withheld.get(reason));
         }
         self.resets.inc_by(resets - before.resets);
+        self.expired.inc_by(expired - before.expired);
         self.repeats.inc_by(repeats - before.repeats);
         for (counter, reason) in self.refused.iter().zip(Reject::ALL) {
             counter.inc_by(rejects.get(reason) - before.rejects.get(reason));
         }
-        // Symbols may also leave, with the partition that they came from.
+        // Symbols may also leave: for their silence, or with the partition that they came from.
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.symbols.add(count(symbol_count) - count(shown.symbol_count));
         shown.symbol_count = symbol_count;

@@ -21,7 +21,7 @@ mod tests;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use self::command::{Command, CommitLine, Handed};
 use self::metrics::{BatchTimes, Shown};
@@ -29,7 +29,7 @@ use crate::core::domain::Reject;
 use crate::core::text::excerpt_of_bytes;
 use crate::engine::inference::InferenceError;
 use crate::engine::pipeline::{Pipeline, Pipelines};
-use crate::engine::symbols::{ColdStart, Engine, EngineTally, Haste};
+use crate::engine::symbols::{ColdStart, Engine, EngineTally, Expired, Haste};
 use crate::intake::{Arrival, IntakeReceiver, Record};
 use crate::ops::clock::Stopwatch;
 use crate::ops::supervise::{Pulse, Stage};
@@ -151,6 +151,7 @@ impl Shard {
             self.take_states();
         }
         if let Some(answer) = self.last_states.take() {
+            self.pipelines.live_mut().engine_mut().begin_taking();
             self.taking = Some(Taking { left: usize::MAX, answer });
             while self.taking.is_some() {
                 self.take_states();
@@ -199,6 +200,7 @@ impl Shard {
                 flush(pipeline, &mut self.publisher, &self.metrics, haste, arrived)?;
             }
             self.report_cold_starts();
+            self.report_expired();
             self.show();
             self.take_states();
             if idle {
@@ -312,6 +314,7 @@ impl Shard {
             }
             Command::Commit(CommitLine { answer, resume }) => {
                 publisher.turn();
+                pipeline.engine_mut().begin_taking();
                 let mut states = Vec::new();
                 pipeline.take_changed(usize::MAX, |state| states.push(state));
                 let _ = answer.send(states);
@@ -320,7 +323,8 @@ impl Shard {
                 }
             }
             Command::Snapshot { answer } => {
-                self.taking = Some(Taking { left: pipeline.engine().changed_count(), answer });
+                let left = pipeline.engine_mut().begin_taking();
+                self.taking = Some(Taking { left, answer });
             }
             Command::Restore { partition, stored, answer } => {
                 let _ = answer.send(pipeline.restore(Some(partition), &stored));
@@ -350,13 +354,36 @@ impl Shard {
         }
     }
 
+    /// Logs the newest of the symbols that left since the last batch, as sparsely as refused
+    /// records.
+    fn report_expired(&self) {
+        let (told, count) = (self.shown.expired(), self.engine().tally().expired);
+        if passes_power_of_ten(told, count)
+            && let Some(Expired { symbol, newest_tick }) = self.engine().newest_expired()
+        {
+            let newest_tick = newest_tick.map(|time| time.to_string()).unwrap_or_default();
+            info!(
+                %symbol, newest_tick, count,
+                "a symbol was silent for longer than engine.symbol_ttl and made room"
+            );
+        }
+    }
+
     /// Logs the 1st, 10th, 100th ... record refused for a reason, so that a flood of bad input
     /// does not become a flood of log lines.
     fn report(&self, reason: Reject, record: &[u8]) {
         let count = self.engine().tally().rejects.get(reason);
         if is_power_of_ten(count) {
             let sample = excerpt_of_bytes(record, SAMPLE_CHARS_MAX);
-            warn!(reason = reason.label(), count, %sample, "refused a record");
+            if reason == Reject::TooManySymbols {
+                warn!(
+                    reason = reason.label(), count, %sample,
+                    "refused a record: there are engine.symbols_max symbols; raise it, or set \
+                     engine.symbol_ttl so that silent symbols make room"
+                );
+            } else {
+                warn!(reason = reason.label(), count, %sample, "refused a record");
+            }
         }
     }
 }
@@ -388,6 +415,11 @@ fn flush(
         });
     }
     Ok(())
+}
+
+/// Whether a count that was `before` has come to a power of ten or gone past one.
+fn passes_power_of_ten(before: u64, count: u64) -> bool {
+    count > before && before.checked_ilog10() != count.checked_ilog10()
 }
 
 fn is_power_of_ten(count: u64) -> bool {

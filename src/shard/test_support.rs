@@ -6,7 +6,6 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -14,11 +13,10 @@ use prometheus::Registry;
 
 use super::command::Command;
 use super::{Publisher, ScoreMetrics, Shard, ShardMetrics};
-use crate::core::domain::{PartitionId, Position, Reject, TimeUnit};
-use crate::core::forecast::Intervals;
+use crate::core::domain::{PartitionId, Position, Reject};
 use crate::engine::model::Bundle;
 use crate::engine::pipeline::{Pipeline, PipelineSettings, Pipelines, StoredState};
-use crate::engine::symbols::{EngineLimits, EnginePolicy, Haste};
+use crate::engine::symbols::Haste;
 use crate::engine::test_support::{NullRuntime, STEP_SECONDS, price};
 use crate::intake::{
     IntakeLimits, IntakeMetrics, IntakeReceiver, IntakeSender, Record, WhenFull, intake,
@@ -166,19 +164,7 @@ impl Sink for MemorySink {
 
 /// What a pipeline is built by, of a model in no folder.
 pub(crate) fn settings() -> PipelineSettings {
-    PipelineSettings {
-        models: PathBuf::new(),
-        mode: None,
-        time_unit: TimeUnit::Milliseconds,
-        record_bytes_max: 1000,
-        future_seconds_max: None,
-        limits: EngineLimits { symbols_max: 1000, batch_rows_max: 64 },
-        policy: EnginePolicy::default(),
-        intervals: Intervals::Bundle,
-        listed_symbols: Vec::new(),
-        recent_scores: 10,
-        keeps_scores: false,
-    }
+    PipelineSettings::of_tests()
 }
 
 pub(crate) fn pipeline(bundle: &Bundle) -> Pipeline {

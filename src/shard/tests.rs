@@ -12,11 +12,11 @@ use super::test_support::{
     shard_of,
 };
 use super::{Crew, CrewError, Shard, ShardError, TAKEN_AT_ONCE, is_power_of_ten};
-use crate::core::domain::{PartitionId, Reject};
+use crate::core::domain::{DurationNanos, PartitionId, Reject};
 use crate::engine::model::Bundle;
 use crate::engine::model::manifest::Mode;
-use crate::engine::pipeline::{Pipeline, StoredState};
-use crate::engine::symbols::{EngineTally, Inherited};
+use crate::engine::pipeline::{Pipeline, PipelineSettings, StoredState};
+use crate::engine::symbols::{EnginePolicy, EngineTally, Inherited};
 use crate::engine::test_support::{
     NullRuntime, WARM_UP_STEPS, WINDOW_STEPS, Weights, bundle, draft, manifest,
 };
@@ -133,10 +133,61 @@ fn all(handed: &Receiver<Handed>) -> Vec<StoredState> {
 fn resumed(states: Vec<StoredState>, records: &[Record]) -> Vec<(String, String)> {
     let mut pipeline = pipeline(&sliding());
     let stored: Vec<_> =
-        states.into_iter().map(|state| (state.symbol, state.bytes.into())).collect();
+        states.into_iter().map(|state| (state.symbol, state.bytes.unwrap().into())).collect();
     let restored = pipeline.restore(Some(PARTITION), &stored).unwrap();
     assert_eq!((restored.symbol_count, restored.cold), (stored.len(), Vec::<String>::new()));
     said(pipeline, records)
+}
+
+/// A trial whose symbols leave after a silence of 16 minutes, with their states kept.
+fn expiring() -> Trial {
+    let symbol_ttl = DurationNanos::from_seconds(16 * 60);
+    let policy = EnginePolicy { symbol_ttl, ..EnginePolicy::default() };
+    let settings = PipelineSettings { policy, ..settings() };
+    let mut pipeline = Pipeline::build(&sliding(), &NullRuntime, &settings).unwrap();
+    pipeline.engine_mut().keep_departures();
+    let log = Log::default();
+    let (intake, receiver) = queue(10_000);
+    // One record at a time, so that a snapshot is taken before the next record.
+    let shard = shard_of(pipeline, receiver, vec![MemorySink::new("only", &log).boxed()], 1);
+    Trial { intake, shard, log }
+}
+
+#[test]
+fn a_commit_and_a_snapshot_tell_of_symbols_that_have_left() {
+    for by_snapshot in [false, true] {
+        let trial = expiring();
+        let taken = |trial: &Trial| {
+            if by_snapshot {
+                Err(trial.command(|answer| Command::Snapshot { answer }))
+            } else {
+                Ok(trial.commit())
+            }
+        };
+        trial.prices("A", 0..4);
+        let first = taken(&trial);
+        trial.prices("B", 0..60);
+        let second = taken(&trial);
+        trial.prices("B", 60..61);
+        let third = taken(&trial);
+        let (tally, _) = trial.run();
+        let tally = tally.unwrap();
+        assert_eq!((tally.expired, tally.rejects.total()), (1, 0));
+        let [first, second, third] = [first, second, third].map(|answer| {
+            let states = match answer {
+                Ok(commit) => commit.try_recv().unwrap(),
+                Err(snapshot) => all(&snapshot),
+            };
+            let told = |state: StoredState| {
+                (state.symbol, state.partition.is_some(), state.bytes.is_some())
+            };
+            states.into_iter().map(told).collect::<Vec<_>>()
+        });
+        let (a, b) = ("A".to_owned(), "B".to_owned());
+        assert_eq!(first, [(a.clone(), true, true)]);
+        assert_eq!(second, [(a, true, false), (b.clone(), true, true)], "in the same taking");
+        assert_eq!(third, [(b, true, true)]);
+    }
 }
 
 #[test]
@@ -366,7 +417,7 @@ fn a_partition_is_evicted_sampled_and_restored() {
     let commit = before.commit();
     before.run().0.unwrap();
     let stored = commit.try_recv().unwrap().into_iter();
-    let stored = stored.map(|state| (state.symbol, state.bytes.into())).collect();
+    let stored = stored.map(|state| (state.symbol, state.bytes.unwrap().into())).collect();
     let restored =
         trial.command(|answer| Command::Restore { partition: PARTITION, stored, answer });
     trial.prices("A", UNFORECAST..UNFORECAST + 2);

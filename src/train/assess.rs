@@ -57,6 +57,7 @@ pub fn assess(
         kind: TargetKind::of(&config.target),
         horizon_steps: config.horizon_steps,
         interval: interval(&validation.1, config.coverage),
+        possible: config.target.possible(),
         signal: config.signal,
     };
     let judge = |part: &str, (outputs, outcomes): (Vec<f32>, Outcomes)| {

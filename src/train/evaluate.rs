@@ -19,7 +19,7 @@ use super::statistics::{
     interval_coverage, mean_absolute_error, root_mean_squared_error, squared_losses, sums_by_moment,
 };
 use crate::core::domain::UnixNanos;
-use crate::core::forecast::{Interval, SignalThresholds};
+use crate::core::forecast::{Interval, Margins, Possible, SignalThresholds};
 use crate::core::score::direction_hit;
 use crate::engine::model::manifest::{
     BaselineFigures, Evaluation, ProbabilityFigures, SignalFigures, SignalsFigures,
@@ -54,6 +54,8 @@ pub struct Terms {
     pub horizon_steps: usize,
     /// The interval around each value.
     pub interval: Interval,
+    /// What can come true.
+    pub possible: Possible,
     /// When a value is a signal.
     pub signal: SignalThresholds,
 }
@@ -75,7 +77,8 @@ pub fn interval(outcomes: &Outcomes, coverage: f64) -> Interval {
 /// The figures of one part, which is called `part`.
 pub fn evaluate(part: &str, outcomes: &Outcomes, terms: &Terms) -> Evaluation {
     let Outcomes { values, truths, times, baselines } = outcomes;
-    let Terms { interval, signal, .. } = *terms;
+    let Terms { interval, possible, signal, .. } = *terms;
+    let margins = Margins { lower: interval.lower, upper: interval.upper };
     let persistence = against("persistence", &baselines.persistence, outcomes, terms);
     let direction = direction(values, outcomes, terms);
     let epoch = UnixNanos::from_nanos(0);
@@ -91,7 +94,7 @@ pub fn evaluate(part: &str, outcomes: &Outcomes, terms: &Terms) -> Evaluation {
         skill: persistence.skill,
         directional_accuracy: direction.map_or(0.0, |share| share.value),
         directional_accuracy_95: direction.map(|share| [share.limits.low, share.limits.high]),
-        interval_coverage: interval_coverage(values, truths, interval.lower, interval.upper),
+        interval_coverage: interval_coverage(values, truths, margins, possible),
         baselines: vec![
             persistence,
             against("drift", &baselines.drift, outcomes, terms),
@@ -284,6 +287,7 @@ mod tests {
             kind,
             horizon_steps: 1,
             interval: Interval { coverage: 0.9, lower: -half_width, upper: half_width },
+            possible: Possible { least: f64::NEG_INFINITY, greatest: f64::INFINITY },
             signal: SignalThresholds { buy_above: 0.15, sell_below: -0.05 },
         }
     }

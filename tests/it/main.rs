@@ -14,9 +14,12 @@ mod command_line;
 mod config_corpus;
 mod daemon;
 mod deploy;
+mod expiry;
 mod health;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "kafka")]
+mod kafka_expiry;
 #[cfg(feature = "kafka")]
 mod kafka_members;
 #[cfg(feature = "kafka")]

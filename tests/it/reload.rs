@@ -196,6 +196,105 @@ fn a_good_version_speaks_from_the_next_step_on_and_exactly() {
     assert_eq!(told, [("1".into(), of_first), ("2".into(), 8 * SYMBOLS.len())].into());
 }
 
+/// Appends to a file, so that its hash does not fit any more.
+fn spoil(file: &Path) {
+    let mut bytes = fs::read(file).unwrap();
+    bytes.push(b' ');
+    fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn a_start_serves_the_newest_version_that_proves_itself_and_says_so() {
+    let place = Place::new();
+    fs::remove_dir_all(place.folder("1")).unwrap();
+    for (name, seed) in [("v8", 41), ("v9", 43), ("v10", 47), ("v11", 53)] {
+        place.seal(version(name, seed));
+    }
+    let feed = ScriptedFeed::start();
+    let daemon = place.serve(feed.url(), "");
+    let page = |daemon: &Daemon| -> serde_json::Value {
+        serde_json::from_str(&daemon.get("/v1/models").1).unwrap()
+    };
+    assert_eq!(page(&daemon)["model_version"], "v11", "behind v8, v9 and v10");
+    assert_eq!(page(&daemon)["refused"], serde_json::json!([]));
+    assert_eq!(daemon.metric("tickcast_model_versions_refused"), 0.0);
+    daemon.stop();
+    spoil(&place.folder("v11").join("model.onnx"));
+    fs::write(place.folder("v10").join("manifest.json"), "{").unwrap();
+    let daemon = place.serve(feed.url(), "");
+    let told = page(&daemon);
+    assert_eq!(told["model_version"], "v9");
+    let refused: Vec<_> = told["refused"].as_array().unwrap().iter().collect();
+    assert_eq!((&refused[0]["version"], &refused[1]["version"]), (&"v11".into(), &"v10".into()));
+    let reason = |refused: &serde_json::Value| refused["reason"].as_str().unwrap().to_owned();
+    assert!(reason(refused[0]).contains("onnx_sha256"), "{told}");
+    assert!(reason(refused[1]).contains("manifest.json"), "{told}");
+    assert_eq!(daemon.metric("tickcast_model_versions_refused"), 2.0);
+    // A reload tries them again, and then what is newer than the one that runs.
+    place.seal(version("v12", 59));
+    spoil(&place.folder("v12").join("golden.json"));
+    let (status, outcome) = reload(&daemon);
+    assert_eq!((status, &outcome["outcome"]), (409, &"kept".into()), "{outcome}");
+    let kept = outcome["reason"].as_str().unwrap();
+    assert!(kept.contains("version v12: ") && kept.contains("version v10: "), "{kept}");
+    assert_eq!(daemon.metric("tickcast_model_versions_refused"), 3.0);
+    place.seal(version("v9.1", 61));
+    let (status, outcome) = reload(&daemon);
+    assert_eq!((status, &outcome["model_version"]), (200, &"v9.1".into()), "{outcome}");
+    assert_eq!(page(&daemon)["refused"].as_array().unwrap().len(), 3);
+    // What runs is never left for a lower one, whatever has become of its files.
+    spoil(&place.folder("v9.1").join("model.onnx"));
+    assert_eq!(reload(&daemon).0, 409);
+    assert_eq!(page(&daemon)["model_version"], "v9.1");
+    let ended = daemon.stop();
+    let warned: Vec<_> = ended
+        .log
+        .iter()
+        .filter(|line| line["message"].as_str().unwrap_or("").starts_with("a newer version of"))
+        .collect();
+    assert_eq!(warned.len(), 2, "{:?}", ended.log);
+    assert_eq!((&warned[0]["level"], &warned[0]["version"]), (&"WARN".into(), &"v11".into()));
+    assert_eq!(warned[0]["serving"], "v9");
+}
+
+#[test]
+fn a_version_that_is_named_and_refused_ends_the_start_and_so_do_all_of_them() {
+    let place = Place::new();
+    place.seal(version("2", 43));
+    spoil(&place.folder("2").join("model.onnx"));
+    let check = |version: &str| {
+        let config = format!(
+            "source.url = 'ws://127.0.0.1:1'\nmodel.root = '{}'\nmodel.name = 'random'\n\
+             model.version = '{version}'\n",
+            place.models().display()
+        );
+        fs::write(place.path("check.toml"), config).unwrap();
+        let path = place.path("check.toml").display().to_string();
+        ["check", "serve"].map(|command| {
+            // Neither gets as far as its work where the model is refused.
+            let output = crate::support::process::run_to_end(&[command, "-c", &path]);
+            (output.status.code(), String::from_utf8(output.stderr).unwrap())
+        })
+    };
+    for (code, told) in check("2") {
+        assert_eq!(code, Some(78), "{told}");
+        assert!(told.contains("onnx_sha256"), "{told}");
+    }
+    fs::write(place.folder("1").join("golden.json"), "").unwrap();
+    for (code, told) in check("latest") {
+        assert_eq!(code, Some(78), "{told}");
+        assert!(told.contains("no version of model `random` proves itself"), "{told}");
+        assert!(told.contains("  2: ") && told.contains("  1: "), "{told}");
+    }
+    // The older one is good again.
+    fs::remove_dir_all(place.folder("1")).unwrap();
+    place.seal(version("1", 41));
+    let path = place.path("check.toml").display().to_string();
+    let output = run(&["check", "-c", &path]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && told.contains("\nrefused       2: "), "{told}");
+}
+
 #[test]
 fn rows_of_another_scaler_are_marked_until_they_have_left() {
     let place = Place::new();

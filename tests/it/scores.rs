@@ -102,6 +102,58 @@ fn every_forecast_of_a_replay_has_its_score_beside_the_truth() {
     assert_eq!(fixed.lines().count(), scores.len());
 }
 
+/// 400 days of a price that multiplies or divides by up to seven from day to day.
+fn wild_recording() -> String {
+    let mut random = 1u64;
+    let mut line = |day: u32| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let unit = (random >> 11) as f64 / (1u64 << 53) as f64;
+        let (close, time) = (100.0 * (4.0 * unit - 2.0).exp(), i64::from(day) * 86_400_000);
+        format!(r#"{{"symbol":"W","time":{time},"close":{close},"volume":1000}}"#)
+    };
+    (0..400).map(|day| line(day) + "\n").collect()
+}
+
+#[test]
+fn no_interval_of_a_wild_series_goes_below_a_loss_of_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(path("ticks.jsonl"), wild_recording()).unwrap();
+    let config = format!(
+        "source.url = 'ws://127.0.0.1:1'\nmodel.root = '{}'\nmodel.name = 'aapl-daily'\n",
+        repository().join("models").display()
+    );
+    fs::write(path("tickcast.toml"), config).unwrap();
+    let [config, input] = ["tickcast.toml", "ticks.jsonl"].map(path);
+    let [output, scored] = ["forecasts.jsonl", "scores.jsonl"].map(path);
+    let ended = run(&[
+        "replay", "-c", &config, "--input", &input, "--output", &output, "--scores", &scored,
+    ]);
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let lines = fs::read_to_string(output).unwrap();
+    let made = forecasts(&lines);
+    assert_eq!(made.len(), 370);
+    let below = made.values().filter(|forecast| forecast.lower < -1.0).count();
+    assert_eq!(below, 0);
+    // The bundle's margins are as wide on both sides, so most would have gone below.
+    let would = |forecast: &&ForecastRecord<'_>| 2.0 * forecast.value - forecast.upper < -1.0;
+    let cut: Vec<_> = made.values().filter(would).collect();
+    assert!(cut.len() > 300, "{}", cut.len());
+    assert!(cut.iter().all(|forecast| forecast.lower.to_bits() == (-1.0f64).to_bits()));
+    assert!(made.values().all(|forecast| forecast.lower <= forecast.value));
+    // What is covered is what was published.
+    let scored = fs::read_to_string(scored).unwrap();
+    let scores = scores(&scored);
+    assert_eq!(scores.len(), 369);
+    for score in &scores {
+        let (lower, upper) = (score.lower, score.upper);
+        assert_eq!(score.covered, (lower..=upper).contains(&score.truth));
+        // Cutting took no truth out.
+        let uncut = 2.0 * score.value - upper..=upper;
+        assert_eq!(score.covered, uncut.contains(&score.truth), "{score:?}");
+    }
+}
+
 #[test]
 fn the_daemon_scores_as_a_replay_does_however_many_shards_there_are() {
     let sealed = bundle(|_| {});

@@ -133,7 +133,7 @@ fn publish(sealed: &SealedBundle, mode: Mode, events: &[Event], with_cuts: bool)
             Cut::Restart => {
                 flush(pipeline.live_mut(), &mut lines, false);
                 pipeline.live_mut().take_changed(usize::MAX, |state| {
-                    stored.insert(state.symbol, Bytes::from(state.bytes));
+                    stored.insert(state.symbol, Bytes::from(state.bytes.unwrap()));
                 });
                 pipeline = self::pipeline(sealed, &settings);
                 let states: Vec<_> =

@@ -27,7 +27,7 @@ pub use settings::{HttpConfig, read};
 
 use self::access::Access;
 use crate::adapters::stream::StreamHub;
-use crate::keep::reload::{ReloadHandle, RunningModel};
+use crate::keep::reload::{ModelStatus, ReloadHandle};
 use crate::ops::readiness::Readiness;
 use crate::shard::SymbolBoard;
 
@@ -54,7 +54,7 @@ pub struct HttpState {
 /// The model that runs, and how to change it.
 pub struct Models {
     /// Which one it is now.
-    pub running: watch::Receiver<RunningModel>,
+    pub running: watch::Receiver<ModelStatus>,
     /// Takes requests to reload.
     pub reloads: ReloadHandle,
 }

@@ -9,7 +9,7 @@ use super::Models;
 use super::routes::{Answer, json, text};
 use crate::keep::reload::Outcome;
 
-/// Which model runs.
+/// Which model runs, and which versions were refused before it.
 pub(super) fn list(models: &Models) -> Answer {
     json(StatusCode::OK, &*models.running.borrow())
 }

@@ -40,7 +40,7 @@ GET /v1/symbols  JSON: every symbol with its health; ?symbols=AAPL,MSFT for thes
 ";
 
 const MODEL_ROUTES: &str = "\
-GET /v1/models   JSON: the model that runs
+GET /v1/models   JSON: the model that runs, and versions that were refused before it
 POST /v1/reload  takes over another version of the model; JSON: what became of it
 ";
 
@@ -76,7 +76,10 @@ async fn route(context: &Context, request: Request<Incoming>) -> Answer {
         "/metrics" => |context| metrics(&context.state.registry),
         "/version" => |context| {
             let running = context.state.models.as_ref().map(|models| models.running.borrow());
-            version(context.state.version.as_ref(), running.as_deref())
+            version(
+                context.state.version.as_ref(),
+                running.as_deref().map(|status| &status.running),
+            )
         },
         "/v1/models" if context.state.models.is_some() => |context| match &context.state.models {
             Some(models) => models::list(models),

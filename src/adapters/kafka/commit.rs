@@ -156,7 +156,8 @@ impl Commit {
 fn store(tools: &Tools<'_>, states: &[StoredState]) {
     for state in states {
         if let Some(place) = tools.publisher.state_place(state) {
-            tools.publisher.state(&state.symbol, &place, Some(&state.bytes));
+            // A symbol that is gone gets a tombstone, stored with the states of the same records.
+            tools.publisher.state(&state.symbol, &place, state.bytes.as_deref());
         }
     }
 }

@@ -308,6 +308,7 @@ fn seconds(section: &mut Section<'_>, name: &'static str, max: usize) -> Duratio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::domain::DurationNanos;
     use crate::engine::symbols::{EngineLimits, EnginePolicy};
     use crate::intake::WhenFull;
 
@@ -413,6 +414,16 @@ mod tests {
         assert!(config.policy.withhold.gapped && !config.policy.withhold.patched);
         let problems = with("[engine]\nwithhold = ['full']\n").unwrap_err();
         assert_eq!(problems, ["engine.withhold: `full` is none of `patched`, `gapped`"]);
+        assert_eq!(plain.policy.symbol_ttl, None, "every symbol stays");
+        for (text, seconds) in [("90s", 90), ("15m", 900), ("36h", 129_600), ("7d", 604_800)] {
+            let config = with(&format!("[engine]\nsymbol_ttl = '{text}'\n")).unwrap();
+            assert_eq!(config.policy.symbol_ttl, DurationNanos::from_seconds(seconds), "{text}");
+        }
+        for text in ["0s", "7", "7 d", "-7d", "+7d", "d", "1w", "99999999999999999999d", "40000d"] {
+            let problems = with(&format!("[engine]\nsymbol_ttl = '{text}'\n")).unwrap_err();
+            let problem = "is neither \"off\" nor a whole number with s, m, h or d, such as \"7d\"";
+            assert_eq!(problems, [format!("engine.symbol_ttl: `{text}` {problem}")]);
+        }
         let future = &[("TICKCAST__SOURCE__FUTURE_SECONDS_MAX", "5")];
         let config = read(SMALLEST, &variables(future)).unwrap();
         assert_eq!(config.source.future_seconds_max, Some(5));

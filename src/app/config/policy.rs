@@ -1,12 +1,16 @@
-//! The part of `[engine]` that says which windows may forecast.
+//! The part of `[engine]` that says which windows may forecast, and how long symbols are kept.
 //!
-//! Owns the words for qualities in a configuration. Never judges a window.
+//! Owns the words for qualities and for times in a configuration. Never judges a window.
 
+use crate::core::domain::DurationNanos;
 use crate::engine::symbols::{EnginePolicy, Withhold};
 use crate::ports::section::Section;
 
 /// The most steps between two that belong to one window; a day of milliseconds and more.
 const GAP_STEPS_MAX: usize = 1_000_000_000;
+
+/// The longest time that a symbol may be told to be kept, in seconds: a century.
+const SYMBOL_TTL_SECONDS_MAX: i64 = 100 * 366 * 86_400;
 
 /// Takes its keys out of the section `engine`.
 pub(super) fn read(section: &mut Section<'_>) -> EnginePolicy {
@@ -24,5 +28,33 @@ pub(super) fn read(section: &mut Section<'_>) -> EnginePolicy {
             }
         }
     }
-    EnginePolicy { gap_steps_max, withhold }
+    EnginePolicy { gap_steps_max, symbol_ttl: symbol_ttl(section), withhold }
+}
+
+/// How long a symbol may be silent; `None` for ever.
+fn symbol_ttl(section: &mut Section<'_>) -> Option<DurationNanos> {
+    let text = section.optional_text("symbol_ttl").filter(|text| text != "off")?;
+    let ttl = seconds(&text)
+        .filter(|seconds| (1..=SYMBOL_TTL_SECONDS_MAX).contains(seconds))
+        .and_then(DurationNanos::from_seconds);
+    if ttl.is_none() {
+        let problem = "is neither \"off\" nor a whole number with s, m, h or d, such as \"7d\"";
+        section.problem("symbol_ttl", format_args!("`{text}` {problem}"));
+    }
+    ttl
+}
+
+/// The seconds of a time such as `90s`, `15m`, `36h` or `7d`.
+fn seconds(text: &str) -> Option<i64> {
+    let unit = text.chars().next_back()?;
+    let seconds_each = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return None,
+    };
+    let digits = text.strip_suffix(unit)?;
+    let count = digits.parse::<i64>().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()));
+    count?.checked_mul(seconds_each)
 }

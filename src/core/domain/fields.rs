@@ -73,6 +73,16 @@ impl Field {
         (self.0 as usize) < STANDARD.len()
     }
 
+    /// The least value that a field of this name can have in a step, on every stream: a price is
+    /// above zero and a volume is not below it. Other fields have no least value.
+    pub fn least(name: &str) -> f64 {
+        match STANDARD.iter().position(|known| *known == name) {
+            Some(column) if column < Self::VOLUME.index() => PRICE_MIN,
+            Some(_) => 0.0,
+            None => f64::NEG_INFINITY,
+        }
+    }
+
     /// The column, counted from zero.
     pub fn column(self) -> u32 {
         u32::from(self.0)
@@ -229,6 +239,23 @@ mod tests {
         assert_eq!(Schema::new(["time"]), Err(SchemaError::Reserved("time".into())));
         let names: Vec<_> = (0..11).map(|index| format!("x{index}")).collect();
         assert_eq!(Schema::new(names.iter().map(String::as_str)), Err(SchemaError::TooMany(11)));
+    }
+
+    #[test]
+    fn the_least_value_of_a_field_is_the_least_that_is_accepted() {
+        let schema = Schema::new(["wind"]).unwrap();
+        for field in schema.fields() {
+            let least = Field::least(schema.name(field));
+            let accepts = |value: f64| Fields::EMPTY.clone().set_checked(field, value).is_ok();
+            if least.is_finite() {
+                let below = if least == 0.0 { -f64::MIN_POSITIVE } else { least.next_down() };
+                assert!(accepts(least) && !accepts(below), "{}", schema.name(field));
+            } else {
+                assert!(accepts(-VALUE_MAX), "{}", schema.name(field));
+            }
+        }
+        assert_eq!((Field::least("close"), Field::least("volume")), (1e-12, 0.0));
+        assert_eq!(Field::least("wind"), f64::NEG_INFINITY);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! From the model's output to a forecast: inverse transform, implied price, interval, signal.
 //!
-//! Owns what one output of a model becomes; what is forecast at all stands in `target`. Promises
-//! that a forecast it hands out is finite and possible. Never infers and never publishes.
+//! Owns what one output of a model becomes; what is forecast at all stands in `target`, and the
+//! rule for intervals in `possible`. Promises that a forecast it hands out is finite and possible,
+//! and its interval too. Never infers and never publishes.
 
 mod kinds;
+mod possible;
 mod target;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,7 @@ use crate::core::domain::{DurationNanos, Forecast, Quality, Signal, SymbolId, Un
 use crate::core::features::{Scaler, ScalerError, SingleScaler};
 
 pub use kinds::ForecastKinds;
+pub use possible::{Limits, Possible};
 pub use target::{TARGET_KINDS, Target, TargetError, Truth};
 
 /// When a value becomes a signal, in the target's unit. What a signal says follows from the target:
@@ -30,7 +33,7 @@ pub struct SignalThresholds {
 /// A prediction interval around the value, from residuals that training did not see.
 ///
 /// The interval of a forecast is `value + lower` to `value + upper`, or a stretch of that (see
-/// [`Intervals`]), cut to the values that can come true ([`Target::possible`]), which takes no
+/// [`Intervals`]), cut to the values that can come true ([`Possible::interval`]), which takes no
 /// truth out of it. That of a probability is made to hold the outcome, 0 or 1, like any other
 /// truth: one from 0 to 1 says that both are open.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -150,17 +153,12 @@ impl ForecastPlan {
     }
 
     /// Turns the model's output for one window into a forecast. It is withheld (`None`) where a
-    /// number is not finite, the value is none that can come true (a probability of 1.2 is not made
-    /// 1), or the target time leaves the representable range.
+    /// number is not finite, the value cannot come true (a probability of 1.2 is not made 1, nor a
+    /// return of -1.2 made -1), or the target time leaves the representable range.
     pub fn finish(&self, output: f32, facts: &WindowFacts) -> Option<Forecast> {
         let value = self.scaler.invert(f64::from(output));
         let target_time = facts.as_of.checked_add(self.horizon)?;
-        let possible = self.target.possible();
-        if !possible.contains(&value) {
-            return None;
-        }
-        let lower = (value + facts.margins.lower).max(*possible.start());
-        let upper = (value + facts.margins.upper).min(*possible.end());
+        let Limits { lower, upper } = self.target.possible().interval(value, facts.margins)?;
         let price = self.target.price(value, facts.last_price);
         let numbers = [value, lower, upper, price.unwrap_or(0.0)];
         if !numbers.iter().all(|number| number.is_finite()) {
@@ -273,6 +271,16 @@ mod tests {
             let forecast = plan.finish(0.25, &facts_with(0.5)).unwrap();
             assert_eq!((forecast.lower, forecast.upper), (0.0, 0.75));
         }
+    }
+
+    #[test]
+    fn the_interval_of_a_return_never_goes_below_a_loss_of_everything() {
+        let thresholds = SignalThresholds { buy_above: 0.5, sell_below: -0.5 };
+        let plan = unscaled(Target::NextReturn, thresholds, 1.5);
+        let forecast = plan.finish(-0.25, &facts_with(1.5)).unwrap();
+        assert_eq!((forecast.value, forecast.lower, forecast.upper), (-0.25, -1.0, 1.25));
+        assert_eq!(plan.finish(-1.0, &facts_with(1.5)).unwrap().price, Some(0.0));
+        assert_eq!(plan.finish(-1.001, &facts_with(1.5)), None, "a price below zero");
     }
 
     #[test]

@@ -8,10 +8,9 @@
 //!
 //! Never: scales, and never looks at a forecast.
 
-use std::ops::RangeInclusive;
-
 use thiserror::Error;
 
+use super::Possible;
 use crate::core::domain::{Field, Fields, Schema};
 
 /// What a model forecasts for the step `h` steps after step `t`. The price of a step is its close,
@@ -132,11 +131,14 @@ impl Target {
     }
 
     /// The values that a forecast can have and a truth can take.
-    pub const fn possible(&self) -> RangeInclusive<f64> {
+    pub fn possible(&self) -> Possible {
+        let at_least = |least| Possible { least, greatest: f64::INFINITY };
         match self {
-            Self::NextDirection | Self::NextEvent { .. } => 0.0..=1.0,
-            Self::NextVolatility => 0.0..=f64::INFINITY,
-            Self::NextReturn | Self::NextValue { .. } => f64::NEG_INFINITY..=f64::INFINITY,
+            Self::NextDirection | Self::NextEvent { .. } => Possible { least: 0.0, greatest: 1.0 },
+            Self::NextVolatility => at_least(0.0),
+            // A price is above zero, so more than everything cannot be lost.
+            Self::NextReturn => at_least(-1.0),
+            Self::NextValue { field } => at_least(Field::least(field)),
         }
     }
 

@@ -188,6 +188,11 @@ impl ScoreBook {
         self.taken.iter_mut().flat_map(|taken| taken.drain(..))
     }
 
+    /// Whether there are scores that nobody has taken yet.
+    pub fn has_untaken(&self) -> bool {
+        self.taken.as_ref().is_some_and(|taken| !taken.is_empty())
+    }
+
     fn add(&mut self, name: &Symbol, scores: SymbolScores) {
         let group = self.listed.binary_search(name).unwrap_or(self.listed.len());
         // The configuration lists far fewer.

@@ -19,4 +19,4 @@ pub use bundle::{Bundle, BundleError, Draft};
 pub use choice::ModelChoice;
 pub use graph::{ONNX_BYTES_MAX, check_graph};
 pub use heritage::Heritage;
-pub use store::{StoreError, locate, other_manifests};
+pub use store::{RefusedVersion, StoreError, candidates, locate, other_manifests, version_of};

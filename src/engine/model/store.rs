@@ -1,11 +1,13 @@
 //! The folder of models: `<root>/<name>/<version>/`.
 //!
-//! Owns the choice of a version. Promises that `latest` is the highest version by its numbers.
-//! Never opens a model.
+//! Owns the order of versions. Promises that `latest` is the highest release by its numbers. Never
+//! opens a model.
 
 use std::cmp::Ordering;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use serde::Serialize;
 
 use super::bundle::{MANIFEST_BYTES_MAX, MANIFEST_FILE};
 use super::manifest::Manifest;
@@ -43,25 +45,59 @@ pub enum StoreError {
     },
 }
 
+/// A version of the model that was preferred to the one that runs and does not prove itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RefusedVersion {
+    /// The version.
+    pub version: String,
+    /// Why it is refused, in one line.
+    pub reason: String,
+}
+
+impl RefusedVersion {
+    /// A version, by its folder, and what is wrong with it.
+    pub fn new(folder: &Path, reason: impl std::fmt::Display) -> Self {
+        let reason = reason.to_string();
+        let lines: Vec<_> = reason.lines().map(str::trim).collect();
+        Self { version: version_of(folder), reason: lines.join(" ") }
+    }
+}
+
+/// The version that a folder holds.
+pub fn version_of(folder: &Path) -> String {
+    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// Finds the folder of a model's version; `latest` is the highest.
 ///
 /// # Errors
 /// [`StoreError`] naming the folder, and the versions there are.
 pub fn locate(root: &Path, name: &str, version: &str) -> Result<PathBuf, StoreError> {
+    // There is at least one.
+    candidates(root, name, version).map(|mut folders| folders.swap_remove(0))
+}
+
+/// The folders of the versions that may run, the preferred one first: for `latest` all of them, the
+/// highest first, otherwise the named one alone.
+///
+/// # Errors
+/// [`StoreError`] where there is none, naming the folder, and the versions there are.
+pub fn candidates(root: &Path, name: &str, version: &str) -> Result<Vec<PathBuf>, StoreError> {
     let versions = versions(root, name)?;
-    let chosen = match version {
-        "latest" => versions.last(),
-        version => versions.iter().find(|known| *known == version),
+    let folder = |version: &String| root.join(name).join(version);
+    let folders: Vec<_> = match version {
+        "latest" => versions.iter().rev().map(folder).collect(),
+        version => versions.iter().filter(|known| *known == version).map(folder).collect(),
     };
-    match chosen {
-        Some(chosen) => Ok(root.join(name).join(chosen)),
-        None => Err(StoreError::Version {
+    if folders.is_empty() {
+        return Err(StoreError::Version {
             root: root.to_owned(),
             name: name.to_owned(),
             version: version.to_owned(),
             available: if versions.is_empty() { "none".to_owned() } else { versions.join(", ") },
-        }),
+        });
     }
+    Ok(folders)
 }
 
 /// The versions of a model, the highest last.
@@ -96,33 +132,126 @@ pub fn other_manifests<'m>(root: &Path, new: &'m Manifest) -> impl Iterator<Item
     })
 }
 
-/// Compares versions part by part between dots: numbers by value, so that 10 comes after 9 and 1.10
-/// after 1.9; anything else by its text and before every number, so that `2-rc1` and `archive` are
-/// never the latest beside a numbered version.
+/// How a name ranks before its parts are compared, lowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// No number in it: `archive`.
+    Word,
+    /// Letters behind the first number: `2-rc1`, `1.0.0-beta.2`. As in semantic versioning, what
+    /// follows a `+` does not count.
+    PreRelease,
+    /// A word before the first number: `rel-10`.
+    Named,
+    /// A number, also behind a `v`: `10`, `v10`, `1.10.0`, `2026-07-01`.
+    Numbered,
+}
+
+/// A part of a name; a text comes before a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum NamePart<'n> {
+    Text(&'n str),
+    /// The digits without leading zeros, behind how many there are: the order of their values,
+    /// however large.
+    Number(usize, &'n str),
+}
+
+/// Compares versions as people read them: runs of digits by value, so that 10 comes after 9, `v10`
+/// after `v9` and 1.10.0 after 1.9.2; everything else as text. A pre-release or a name without a
+/// number never comes after a release, so it is the latest only where there is no release.
 fn by_numbers(a: &str, b: &str) -> Ordering {
-    let part = |part: &str| (part.parse::<u64>().ok(), part.to_owned());
-    let parts = |text: &str| text.split('.').map(part).collect::<Vec<_>>();
-    parts(a).cmp(&parts(b)).then_with(|| a.cmp(b))
+    let key = |name: &str| rank(name);
+    let (plain_a, plain_b) = (without_v(a), without_v(b));
+    key(a)
+        .cmp(&key(b))
+        .then_with(|| name_parts(plain_a).cmp(name_parts(plain_b)))
+        .then_with(|| a.cmp(b))
+}
+
+fn rank(name: &str) -> Rank {
+    let name = without_v(name);
+    let Some(first) = name.find(|letter: char| letter.is_ascii_digit()) else { return Rank::Word };
+    let (before, behind) = name.split_at(first);
+    let behind = behind.split('+').next().unwrap_or_default();
+    if behind.contains(char::is_alphabetic) {
+        Rank::PreRelease
+    } else if before.is_empty() {
+        Rank::Numbered
+    } else {
+        Rank::Named
+    }
+}
+
+/// The name without a `v` before its number.
+fn without_v(name: &str) -> &str {
+    let number = name.strip_prefix(['v', 'V']);
+    number.filter(|rest| rest.starts_with(|first: char| first.is_ascii_digit())).unwrap_or(name)
+}
+
+/// The runs of digits and of everything else.
+fn name_parts(name: &str) -> impl Iterator<Item = NamePart<'_>> {
+    let mut rest = name;
+    std::iter::from_fn(move || {
+        let is_number = rest.chars().next()?.is_ascii_digit();
+        let end = rest.find(|letter: char| letter.is_ascii_digit() != is_number);
+        let (part, behind) = rest.split_at(end.unwrap_or(rest.len()));
+        rest = behind;
+        let digits = part.trim_start_matches('0');
+        Some(if is_number { NamePart::Number(digits.len(), digits) } else { NamePart::Text(part) })
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn finds_the_highest_version_by_its_numbers() {
+    fn models(versions: &[&str]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
-        for version in ["1", "9", "10", "1.10", "1.9", ".11.draft", "12-rc1", "archive"] {
+        for version in versions {
             let folder = root.path().join("m").join(version);
             fs::create_dir_all(&folder).unwrap();
             fs::write(folder.join(MANIFEST_FILE), "").unwrap();
         }
+        root
+    }
+
+    #[test]
+    fn finds_the_highest_version_by_its_numbers() {
+        let root = models(&["1", "9", "10", "1.10", "1.9", ".11.draft", "12-rc1", "archive"]);
         fs::create_dir_all(root.path().join("m/13")).unwrap();
         let locate = |version| locate(root.path(), "m", version);
         assert_eq!(locate("latest").unwrap(), root.path().join("m/10"));
         assert_eq!(locate("1.9").unwrap(), root.path().join("m/1.9"));
         let error = locate("11").unwrap_err().to_string();
-        assert!(error.ends_with("there is 12-rc1, archive, 1, 1.9, 1.10, 9, 10"), "{error}");
+        assert!(error.ends_with("there is archive, 12-rc1, 1, 1.9, 1.10, 9, 10"), "{error}");
         assert!(super::locate(root.path(), "other", "latest").is_err());
+        let all = candidates(root.path(), "m", "latest").unwrap();
+        let names: Vec<_> = all.iter().map(|folder| folder.file_name().unwrap()).collect();
+        assert_eq!(names, ["10", "9", "1.10", "1.9", "1", "12-rc1", "archive"]);
+        assert_eq!(candidates(root.path(), "m", "9").unwrap(), [root.path().join("m/9")]);
+    }
+
+    #[test]
+    fn versions_have_the_order_in_which_people_read_them() {
+        for ordered in [
+            &["v1", "v2", "v9", "v10", "v11", "v100"][..],
+            &["rel-1", "rel-9", "rel-10"],
+            &["1.9.1", "1.9.2", "1.10.0", "1.10.1", "2.0.0", "10.0.0"],
+            &["2025-12-31", "2026-06-30", "2026-07-01", "2026-10-01"],
+            &["20251231T235959Z", "20260701T090000Z"],
+            &["1.0.0-alpha", "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0-rc.1", "0.9.0", "1.0.0"],
+            &["v9", "10", "v11"],
+            &["archive", "2-rc1", "rel-9", "1"],
+            &["1", "1.0", "1.0.1"],
+            &["1.0.0+build.9", "1.0.0+build.10", "1.0.1+a"],
+            &["9", "99999999999999999999999998", "99999999999999999999999999"],
+            &["Ünicode", "7-ünicode", "7"],
+        ] {
+            for pair in ordered.windows(2) {
+                assert_eq!(by_numbers(pair[0], pair[1]), Ordering::Less, "{pair:?}");
+                assert_eq!(by_numbers(pair[1], pair[0]), Ordering::Greater, "{pair:?}");
+            }
+        }
+        assert_eq!(by_numbers("7", "7"), Ordering::Equal);
+        assert_eq!(by_numbers("07", "7"), Ordering::Less, "names differ, so one comes first");
     }
 }

@@ -5,6 +5,7 @@
 //! models of a stream ([`Pipelines`]). Promises that the order and the bytes of forecasts depend on
 //! the records alone, not on how they were chunked. Never does I/O on the path or reads a clock.
 
+mod choose;
 mod pipelines;
 mod predecessors;
 mod settings;
@@ -23,13 +24,14 @@ use crate::engine::model::manifest::{Manifest, Mode};
 use crate::engine::model::{Bundle, BundleError, Heritage};
 use crate::engine::state::{ModelIdentity, StateCodec, StateError};
 
+pub use self::choose::{ChoiceError, Chosen, choose};
 pub use self::pipelines::Pipelines;
 pub use self::settings::PipelineSettings;
 pub use self::stored::{ModelLabel, Restored, StoredState, Tried};
 
 use self::predecessors::{Predecessor, of_version, predecessors};
 use self::stored::Read;
-use crate::engine::symbols::{Engine, Haste, Inherited, Pushed, SymbolSnapshot};
+use crate::engine::symbols::{Departure, Engine, Haste, Inherited, Pushed, SymbolSnapshot};
 use crate::engine::wire::encoder::RecordEncoder;
 use crate::engine::wire::forecast::RecordTemplate;
 
@@ -291,13 +293,23 @@ impl Pipeline {
     }
 
     /// Hands the stored form of at most `count_max` symbols' states that have moved since they
-    /// were last taken to `sink`, the longest waiting first. All forecasts must have been made and
-    /// the states moved on.
+    /// were last taken to `sink`, the longest waiting first; before them, whatever is to be told of
+    /// symbols that have left ([`Engine::begin_taking`]). All forecasts must have been made and the
+    /// states moved on.
     pub fn take_changed(&mut self, count_max: usize, mut sink: impl FnMut(StoredState)) {
         let codec = &self.codec;
+        self.engine.take_departures(|partition, departure| {
+            let (symbol, bytes) = match departure {
+                Departure::LastState(state) => {
+                    (state.symbol().to_owned(), Some(codec.encode(&state)))
+                }
+                Departure::Gone(symbol) => (symbol.as_str().to_owned(), None),
+            };
+            sink(StoredState { symbol, partition, bytes });
+        });
         self.engine.take_changed(count_max, |position, state| {
             let partition = position.map(|position| position.partition);
-            let bytes = codec.encode(&state);
+            let bytes = Some(codec.encode(&state));
             sink(StoredState { symbol: state.symbol().to_owned(), partition, bytes });
         });
     }
@@ -360,6 +372,7 @@ impl Pipeline {
     pub fn try_on(&mut self, stored: &[StoredState]) -> Result<Tried, InferenceError> {
         let mut tried = Tried::default();
         for StoredState { bytes, .. } in stored {
+            let Some(bytes) = bytes else { continue };
             let Ok(Read::Own(state) | Read::Translated(state)) = self.read(bytes) else { continue };
             if let Some(usable) = self.engine.try_window(&state)? {
                 tried.windows += 1;
@@ -374,7 +387,7 @@ impl Pipeline {
         let state = |snapshot: SymbolSnapshot| StoredState {
             symbol: snapshot.symbol().to_owned(),
             partition: None,
-            bytes: self.codec.encode(&snapshot),
+            bytes: Some(self.codec.encode(&snapshot)),
         };
         self.engine.sample(count_max).map(state).collect()
     }

@@ -43,3 +43,23 @@ impl PipelineSettings {
         self
     }
 }
+
+#[cfg(test)]
+impl PipelineSettings {
+    /// Those of most tests.
+    pub(crate) fn of_tests() -> Self {
+        Self {
+            models: PathBuf::new(),
+            mode: None,
+            time_unit: TimeUnit::Milliseconds,
+            record_bytes_max: 1000,
+            future_seconds_max: None,
+            limits: EngineLimits { symbols_max: 1000, batch_rows_max: 64 },
+            policy: EnginePolicy::default(),
+            intervals: Intervals::Bundle,
+            listed_symbols: Vec::new(),
+            recent_scores: 10,
+            keeps_scores: false,
+        }
+    }
+}

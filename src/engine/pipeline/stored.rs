@@ -20,8 +20,9 @@ pub struct StoredState {
     pub symbol: String,
     /// The partition that it belongs to, in an input that has places.
     pub partition: Option<PartitionId>,
-    /// What [`StateCodec`](crate::engine::state::StateCodec) wrote.
-    pub bytes: Vec<u8>,
+    /// What [`StateCodec`](crate::engine::state::StateCodec) wrote; `None` for a symbol that is
+    /// gone, of which nothing is to be stored any more.
+    pub bytes: Option<Vec<u8>>,
 }
 
 /// A stored state that could be read.

@@ -86,6 +86,7 @@ impl Engine {
                 .filter_map(|(index, state)| Some((SymbolId::from_index(index)?, &state.window)));
             carried.warm(&mut **backend, &windows)?;
         }
+        self.follow_clocks(old);
         self.tally = old.tally.clone();
         self.stale = old.stale;
         self.scores.follow(&old.scores);

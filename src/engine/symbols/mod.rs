@@ -8,6 +8,7 @@
 mod batch;
 mod block;
 mod carried;
+mod expiry;
 mod facts;
 mod full;
 mod inherit;
@@ -23,6 +24,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use self::carried::CarriedStates;
+use self::expiry::Expiry;
 use self::full::FullWindows;
 use self::sliding::SlidingStates;
 use self::symbol::SymbolState;
@@ -37,6 +39,7 @@ use crate::core::window::{RowFacts, Window};
 use crate::engine::inference::{Backend, InferenceError, Signature};
 use crate::engine::model::manifest::{Mode, Plans, StepSpec};
 
+pub use self::expiry::{Departure, Expired};
 pub use self::facts::SymbolFacts;
 pub use self::inherit::Inherited;
 pub use self::policy::{EnginePolicy, Withheld, WithheldTally, Withhold};
@@ -125,6 +128,8 @@ pub struct Engine {
     asleep: Vec<SymbolId>,
     /// Whether the last of these has a tick that waits.
     waking: bool,
+    /// Who has been silent for too long.
+    expiry: Expiry,
     /// How many recurrent states the model has.
     state_count: usize,
     tally: EngineTally,
@@ -194,6 +199,7 @@ impl Engine {
             due: None,
             asleep: Vec::new(),
             waking: false,
+            expiry: Expiry::default(),
             state_count: signature.states.len(),
             tally: EngineTally::default(),
         })
@@ -282,12 +288,18 @@ impl Engine {
     ///
     /// `position` is where the tick came from, in an input that can be read again: a tick at or
     /// before the one that the symbol's state holds is a repeat, and a symbol stays with the
-    /// partition that it was first seen in.
+    /// partition that it was first seen in. Symbols that the tick finds silent for longer than
+    /// [`EnginePolicy::symbol_ttl`] leave first; until they can, the tick is left as well.
     pub fn push(&mut self, tick: &Tick<'_>, position: Option<Position>) -> Pushed {
-        if self.due.is_some() {
+        if self.due.is_some() || !self.make_room(tick, position) {
             return Pushed::Waiting;
         }
-        let outcome = match self.resolve(&tick.symbol) {
+        let resolved = if self.is_forgotten(tick, position) {
+            Err(Reject::OutOfOrder)
+        } else {
+            self.resolve(&tick.symbol)
+        };
+        let outcome = match resolved {
             Ok(id) if self.symbols[id.index()].pending => return Pushed::Waiting,
             Ok(id) if self.must_wake(id) => return Pushed::Waiting,
             Ok(id) => self.take(id, tick, position),
@@ -322,6 +334,7 @@ impl Engine {
         state.stale_after = None;
         state.applied = position.or(state.applied);
         self.note_change(id);
+        self.hear(id, tick.time);
         Pushed::Taken
     }
 
@@ -506,7 +519,7 @@ impl Engine {
     }
 
     fn run(&mut self, haste: Haste, forecasts: &mut Vec<Forecast>) -> Result<(), InferenceError> {
-        self.advance()?;
+        self.move_on()?;
         if std::mem::take(&mut self.waking) {
             self.wake(1)?;
         }
@@ -565,15 +578,23 @@ impl Engine {
         }
     }
 
-    /// Moves the states behind the last forecasts on, off the critical path.
+    /// Moves the states behind the last forecasts on, off the critical path. Then symbols that are
+    /// silent for too long may leave, so whoever has forecasts or scores asks for the names of
+    /// their symbols before.
     ///
     /// # Errors
     /// [`InferenceError`] where the backend fails.
     pub fn advance(&mut self) -> Result<(), InferenceError> {
-        let Self { symbols, inferred, backend, driver, .. } = self;
-        if inferred.is_empty() {
+        self.move_on()?;
+        self.look_for_silent();
+        Ok(())
+    }
+
+    fn move_on(&mut self) -> Result<(), InferenceError> {
+        if self.inferred.is_empty() {
             return Ok(());
         }
+        let Self { symbols, inferred, backend, driver, .. } = self;
         if let Driver::Sliding(sliding) = driver {
             let rows = inferred.iter().filter_map(|pending| {
                 let row = symbols[pending.symbol.index()].window.newest()?;

@@ -3,7 +3,7 @@
 //! Owns the reasons for which a forecast is withheld and their counts. Promises that a forecast
 //! which is withheld is counted under exactly one of them. Never changes a forecast.
 
-use crate::core::domain::Quality;
+use crate::core::domain::{DurationNanos, Quality};
 
 /// What an operator decides about forecasts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct EnginePolicy {
     /// Two steps of a symbol that lie further apart than so many intervals begin a cold window;
     /// 0 for never, `None` for what the bundle says.
     pub gap_steps_max: Option<u32>,
+    /// For how long, in event time, a symbol may be silent before it makes room; `None` for ever.
+    pub symbol_ttl: Option<DurationNanos>,
     /// Which forecasts are withheld for the quality of their window.
     pub withhold: Withhold,
 }

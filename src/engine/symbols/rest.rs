@@ -3,6 +3,8 @@
 //! Owns what of a symbol is stored. Promises that a symbol taken to rest and back goes on as if it
 //! had never been away, bit for bit. Never encodes or writes anything.
 
+use std::cmp::Reverse;
+
 use serde::{Deserialize, Serialize};
 
 use super::symbol::SymbolState;
@@ -182,6 +184,11 @@ impl Engine {
     ) -> Result<Vec<RestoreError>, InferenceError> {
         let first = self.symbols.len();
         let mut refused = Vec::new();
+        let mut snapshots: Vec<_> = snapshots.iter().collect();
+        if self.symbols.len() + snapshots.len() > self.limits.symbols_max {
+            // Where not all have room, those that have been silent for longest have none.
+            snapshots.sort_by_key(|snapshot| Reverse(snapshot.step.head()));
+        }
         for snapshot in snapshots {
             refused.extend(self.adopt(snapshot, partition, states).err());
         }
@@ -194,6 +201,7 @@ impl Engine {
             (Driver::Carried(carried), States::OfRows) => carried.warm(&mut **backend, &windows)?,
             (Driver::Carried(_), States::Stored) | (Driver::Full(_), _) => {}
         }
+        self.resume_clocks(first);
         Ok(refused)
     }
 
@@ -287,41 +295,15 @@ impl Engine {
     /// Forgets every symbol of a partition, and those that no tick has given a state. No row may be
     /// in inference.
     pub fn evict(&mut self, partition: PartitionId) {
-        self.retain(|applied| applied.is_some_and(|applied| applied.partition != partition));
+        self.forget_clocks(Some(partition));
+        let stays = |applied: Position| applied.partition != partition;
+        self.retain(|state| state.applied.is_some_and(stays));
     }
 
     /// Forgets every symbol. No row may be in inference.
     pub fn clear(&mut self) {
+        self.forget_clocks(None);
         self.retain(|_| false);
-    }
-
-    fn retain(&mut self, keep: impl Fn(Option<Position>) -> bool) {
-        debug_assert!(self.pending.is_empty() && self.inferred.is_empty(), "rows in inference");
-        // From the end, so that the symbol that fills a hole has been judged already.
-        for index in (0..self.symbols.len()).rev() {
-            let Some(id) = SymbolId::from_index(index) else { continue };
-            if keep(self.symbols[index].applied) {
-                continue;
-            }
-            let forgotten = self.symbols.swap_remove(index);
-            self.index.remove(&forgotten.name);
-            self.scores.swap_remove(id);
-            if let Some(moved) = self.symbols.get(index) {
-                self.index.insert(moved.name.clone(), id);
-            }
-            match &mut self.driver {
-                Driver::Full(_) => {}
-                Driver::Sliding(sliding) => sliding.swap_remove(id),
-                Driver::Carried(carried) => carried.swap_remove(id),
-            }
-        }
-        let ids = |wanted: fn(&SymbolState) -> bool| {
-            let of_symbols = self.symbols.iter().enumerate();
-            let wanted = of_symbols.filter(move |(_, state)| wanted(state));
-            wanted.filter_map(|(index, _)| SymbolId::from_index(index))
-        };
-        self.changed = ids(|state| state.changed).collect();
-        self.asleep = ids(|state| state.asleep).collect();
     }
 
     /// Notes that data of a symbol may be missing before the tick at `position`. Nothing can be

@@ -29,6 +29,8 @@ pub struct EngineTally {
     pub withheld: WithheldTally,
     /// Windows that began cold because a step lay too far behind the one before.
     pub resets: u64,
+    /// Symbols that left because they were silent for too long.
+    pub expired: u64,
     /// Ticks refused, by reason.
     pub rejects: RejectTally,
     /// Ticks that the state already holds, from a place in the input that was read before.
@@ -39,7 +41,7 @@ impl EngineTally {
     /// Adds what became of the ticks of another engine.
     pub fn merge(&mut self, other: &Self) {
         let Self { ticks, absorbed, steps, further, patched, .. } = other;
-        let Self { warming, forecasts, withheld, resets, rejects, repeats, .. } = other;
+        let Self { warming, forecasts, withheld, resets, expired, rejects, repeats, .. } = other;
         self.ticks += ticks;
         self.absorbed += absorbed;
         self.steps += steps;
@@ -49,6 +51,7 @@ impl EngineTally {
         self.forecasts += forecasts;
         self.withheld.merge(withheld);
         self.resets += resets;
+        self.expired += expired;
         self.repeats += repeats;
         self.rejects.merge(rejects);
     }

@@ -16,25 +16,25 @@ use crate::engine::test_support::{
 };
 
 /// Steps of a symbol that have no forecast.
-const UNFORECAST: usize = WARM_UP_STEPS + WINDOW_STEPS - 1;
+pub(super) const UNFORECAST: usize = WARM_UP_STEPS + WINDOW_STEPS - 1;
 
-const MODES: [Mode; 3] = [Mode::Full, Mode::Sliding, Mode::Carried];
+pub(super) const MODES: [Mode; 3] = [Mode::Full, Mode::Sliding, Mode::Carried];
 const BOTH: [Haste; 2] = [Haste::Latency, Haste::Throughput];
-const LIMITS: EngineLimits = EngineLimits { symbols_max: 9, batch_rows_max: 4 };
+pub(super) const LIMITS: EngineLimits = EngineLimits { symbols_max: 9, batch_rows_max: 4 };
 const PARTITION: PartitionId = PartitionId(3);
 
 /// An engine, and every forecast that it has made.
-struct Driven {
-    engine: Engine,
+pub(super) struct Driven {
+    pub(super) engine: Engine,
     forecasts: Vec<(String, Forecast)>,
 }
 
 /// The modes that the bundle serves beside a mode.
-fn served(mode: Mode) -> Vec<Mode> {
+pub(super) fn served(mode: Mode) -> Vec<Mode> {
     if mode == Mode::Carried { vec![mode] } else { vec![Mode::Full, Mode::Sliding] }
 }
 
-fn place(offset: i64) -> Option<Position> {
+pub(super) fn place(offset: i64) -> Option<Position> {
     Some(Position { partition: PARTITION, offset })
 }
 
@@ -43,7 +43,7 @@ impl Driven {
         Self::of(&bundle(&served(mode)), mode, LIMITS)
     }
 
-    fn of(bundle: &Bundle, mode: Mode, limits: EngineLimits) -> Self {
+    pub(super) fn of(bundle: &Bundle, mode: Mode, limits: EngineLimits) -> Self {
         let backend = bundle.open(&NullRuntime).unwrap();
         let plans = bundle.plans().clone();
         let engine = Engine::new(plans, mode, bundle.signature(), backend, limits).unwrap();
@@ -63,7 +63,12 @@ impl Driven {
         Self { engine: engine.with_policy(policy), forecasts }
     }
 
-    fn push_at(&mut self, tick: &Tick<'_>, position: Option<Position>, haste: Haste) -> Pushed {
+    pub(super) fn push_at(
+        &mut self,
+        tick: &Tick<'_>,
+        position: Option<Position>,
+        haste: Haste,
+    ) -> Pushed {
         let pushed = loop {
             match self.engine.push(tick, position) {
                 Pushed::Waiting => self.flush(haste),
@@ -76,12 +81,12 @@ impl Driven {
         pushed
     }
 
-    fn push(&mut self, tick: &Tick<'_>) -> Pushed {
+    pub(super) fn push(&mut self, tick: &Tick<'_>) -> Pushed {
         self.push_at(tick, None, Haste::Latency)
     }
 
     /// Pushes the price of every minute.
-    fn run(&mut self, symbol: &str, minutes: impl IntoIterator<Item = i64>) {
+    pub(super) fn run(&mut self, symbol: &str, minutes: impl IntoIterator<Item = i64>) {
         for minute in minutes {
             let pushed = self.push(&tick(symbol, minute, price(symbol, minute)));
             assert_eq!(pushed, Pushed::Taken, "{symbol} at minute {minute}");
@@ -89,18 +94,18 @@ impl Driven {
         self.flush(Haste::Latency);
     }
 
-    fn flush(&mut self, haste: Haste) {
+    pub(super) fn flush(&mut self, haste: Haste) {
         let mut forecasts = Vec::new();
         self.engine.infer(haste, &mut forecasts).unwrap();
-        self.engine.advance().unwrap();
         for forecast in forecasts {
             let symbol = self.engine.symbol(forecast.symbol).as_str().to_owned();
             self.forecasts.push((symbol, forecast));
         }
+        self.engine.advance().unwrap();
     }
 
     /// The forecasts of a symbol, whatever its number is.
-    fn of_symbol(&self, symbol: &str) -> Vec<Forecast> {
+    pub(super) fn of_symbol(&self, symbol: &str) -> Vec<Forecast> {
         let of_it = self.forecasts.iter().filter(|(name, _)| name == symbol);
         let id = SymbolId::from_index(0).unwrap();
         of_it.map(|(_, forecast)| Forecast { symbol: id, ..*forecast }).collect()
@@ -110,7 +115,7 @@ impl Driven {
         self.of_symbol(symbol).iter().map(|forecast| forecast.quality).collect()
     }
 
-    fn assert_adds_up(&self) {
+    pub(super) fn assert_adds_up(&self) {
         let tally = self.engine.tally();
         let EngineTally { ticks, further, absorbed, steps, rejects, repeats, .. } = tally;
         let became = absorbed + steps + rejects.total() + repeats;
@@ -123,7 +128,11 @@ impl Driven {
 }
 
 /// What a symbol says that is alone in its engine.
-fn alone(mode: Mode, symbol: &str, minutes: impl IntoIterator<Item = i64>) -> Vec<Forecast> {
+pub(super) fn alone(
+    mode: Mode,
+    symbol: &str,
+    minutes: impl IntoIterator<Item = i64>,
+) -> Vec<Forecast> {
     let mut driven = Driven::new(mode);
     driven.run(symbol, minutes);
     driven.of_symbol(symbol)

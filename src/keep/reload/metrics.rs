@@ -3,7 +3,7 @@
 //! Owns the names. Promises that each outcome has its series from the start. Never decides
 //! anything.
 
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
 
 use super::outcome::Outcome;
 
@@ -15,6 +15,7 @@ const SECONDS_BUCKETS: [f64; 9] = [0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 20.0, 60
 pub struct ReloadMetrics {
     reloads: IntCounterVec,
     seconds: Histogram,
+    refused: IntGauge,
 }
 
 impl ReloadMetrics {
@@ -35,9 +36,19 @@ impl ReloadMetrics {
             "Time from a request to reload to its outcome.",
         );
         let seconds = Histogram::with_opts(options.buckets(SECONDS_BUCKETS.to_vec()))?;
+        let refused = IntGauge::new(
+            "tickcast_model_versions_refused",
+            "Versions preferred to the one that runs that did not prove themselves.",
+        )?;
+        registry.register(Box::new(refused.clone()))?;
         registry.register(Box::new(reloads.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
-        Ok(Self { reloads, seconds })
+        Ok(Self { reloads, seconds, refused })
+    }
+
+    /// Shows how many versions were refused before the one that runs.
+    pub fn show_refused(&self, count: usize) {
+        self.refused.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Counts a reload.

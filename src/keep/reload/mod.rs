@@ -18,5 +18,5 @@ mod watch;
 mod worker;
 
 pub use metrics::ReloadMetrics;
-pub use outcome::{Outcome, RunningModel};
+pub use outcome::{ModelStatus, Outcome, RunningModel};
 pub use worker::{Busy, ReloadHandle, Reloader};

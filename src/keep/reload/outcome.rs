@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 
+use crate::engine::model::RefusedVersion;
 use crate::engine::pipeline::Pipeline;
 use crate::engine::symbols::Inherited;
 
@@ -19,6 +20,16 @@ pub struct RunningModel {
     pub mode: String,
     /// The hash of its ONNX file.
     pub onnx_sha256: String,
+}
+
+/// The model that runs, and the versions that were preferred to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ModelStatus {
+    /// The model that runs.
+    #[serde(flatten)]
+    pub running: RunningModel,
+    /// Versions that did not prove themselves, at the start or at the last reload, newest first.
+    pub refused: Vec<RefusedVersion>,
 }
 
 /// What became of a reload.

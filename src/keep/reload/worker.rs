@@ -6,6 +6,7 @@
 //! it.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{
     Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel,
@@ -16,11 +17,11 @@ use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
 use super::metrics::ReloadMetrics;
-use super::outcome::{Outcome, RunningModel};
+use super::outcome::{ModelStatus, Outcome, RunningModel};
 use super::watch::ModelWatch;
 use crate::engine::inference::Runtime;
 use crate::engine::model::manifest::Manifest;
-use crate::engine::model::{Bundle, ModelChoice, locate};
+use crate::engine::model::{Bundle, ModelChoice, RefusedVersion, candidates, version_of};
 use crate::engine::pipeline::{Pipeline, PipelineSettings, StoredState, Tried};
 use crate::engine::symbols::Inherited;
 use crate::intake::IntakeCommander;
@@ -68,7 +69,7 @@ pub struct Reloader {
     /// The model that runs: its states are those that the next one takes over.
     pub manifest: Manifest,
     /// Told of each change.
-    pub running: watch::Sender<RunningModel>,
+    pub running: watch::Sender<ModelStatus>,
     /// Shows which model runs.
     pub info: ModelInfo,
     /// What is counted.
@@ -159,42 +160,100 @@ impl Reloader {
         }
     }
 
-    /// The whole way; an error is an outcome as well.
+    /// The whole way; an error is an outcome as well. As at a start, `latest` gives the newest
+    /// version that proves itself, but never one that the running version is preferred to.
     fn reload(&mut self) -> Result<Outcome, Outcome> {
         let ModelChoice { root, name, version, .. } = &self.choice;
-        let folder = locate(root, name, version).map_err(Outcome::kept)?;
-        let bundle = Bundle::read(&folder).map_err(Outcome::kept)?;
+        let folders = candidates(root, name, version).map_err(Outcome::kept)?;
+        let running = self.running.borrow().running.model_version.clone();
+        let mut refused = Vec::new();
+        for folder in folders {
+            if !refused.is_empty() && version_of(&folder) == running {
+                break;
+            }
+            match self.prepare(&folder) {
+                Ok((manifest, pipelines)) => return self.take_over(manifest, pipelines, refused),
+                Err(NotReady::Refused(reason)) => {
+                    let refusal = RefusedVersion::new(&folder, reason);
+                    warn!(
+                        version = refusal.version,
+                        reason = refusal.reason,
+                        "a version of the model does not prove itself"
+                    );
+                    refused.push(refusal);
+                }
+                Err(NotReady::RunsAlready) => {
+                    self.show_refused(refused);
+                    return Err(Outcome::kept(format_args!("version {running} runs already")));
+                }
+                Err(NotReady::Ended(outcome)) => return Err(outcome),
+            }
+            // What runs was proved once, whatever has become of its files.
+            if version_of(&folder) == running {
+                break;
+            }
+        }
+        let reason = match &*refused {
+            [only] => only.reason.clone(),
+            all => {
+                let told = |refused: &RefusedVersion| {
+                    format!("version {}: {}", refused.version, refused.reason)
+                };
+                all.iter().map(told).collect::<Vec<_>>().join("; ")
+            }
+        };
+        self.show_refused(refused);
+        Err(Outcome::kept(reason))
+    }
+
+    /// A proved and tried pipeline for each shard, of the version in a folder.
+    fn prepare(&self, folder: &Path) -> Result<(Manifest, Vec<Pipeline>), NotReady> {
+        let bundle = Bundle::read(folder).map_err(NotReady::refused)?;
         let mut pipelines = Vec::with_capacity(self.shards.len());
         for _ in &self.shards {
-            let mut pipeline =
-                Pipeline::build(&bundle, &*self.runtime, &self.settings).map_err(Outcome::kept)?;
+            let mut pipeline = Pipeline::build(&bundle, &*self.runtime, &self.settings)
+                .map_err(NotReady::refused)?;
             // Its bundle may be gone from the folder by now.
             pipeline.know(&self.manifest);
             pipelines.push(pipeline);
         }
-        let model = RunningModel::of(&pipelines[0]);
-        if model == *self.running.borrow() {
-            let RunningModel { model_version, .. } = model;
-            return Err(Outcome::kept(format_args!("version {model_version} runs already")));
+        if RunningModel::of(&pipelines[0]) == self.running.borrow().running {
+            return Err(NotReady::RunsAlready);
         }
         self.try_on(&mut pipelines[0])?;
-        let template = pipelines[0].template().clone();
+        Ok((bundle.manifest().clone(), pipelines))
+    }
+
+    /// Hands the pipelines over and shows what runs.
+    fn take_over(
+        &mut self,
+        manifest: Manifest,
+        pipelines: Vec<Pipeline>,
+        refused: Vec<RefusedVersion>,
+    ) -> Result<Outcome, Outcome> {
+        let (model, template) = (RunningModel::of(&pipelines[0]), pipelines[0].template().clone());
         let inherited = self.swap(pipelines)?;
-        self.manifest = bundle.manifest().clone();
+        self.manifest = manifest;
         self.info.show(&template);
-        self.running.send_replace(model.clone());
+        self.metrics.show_refused(refused.len());
+        self.running.send_replace(ModelStatus { running: model.clone(), refused });
         Ok(Outcome::swapped(model, inherited))
+    }
+
+    fn show_refused(&self, refused: Vec<RefusedVersion>) {
+        self.metrics.show_refused(refused.len());
+        self.running.send_modify(|status| status.refused = refused);
     }
 
     /// Refuses a model that says nothing about most windows of this moment: whatever its golden
     /// vectors prove, it is not made for these inputs.
-    fn try_on(&self, pipeline: &mut Pipeline) -> Result<(), Outcome> {
-        let windows = self.sample()?;
-        let failed = |error| Outcome::kept(format_args!("try it on live windows: {error}"));
+    fn try_on(&self, pipeline: &mut Pipeline) -> Result<(), NotReady> {
+        let windows = self.sample().map_err(NotReady::Ended)?;
+        let failed = |error| NotReady::refused(format_args!("try it on live windows: {error}"));
         let Tried { windows, usable } = pipeline.try_on(&windows).map_err(failed)?;
         info!(windows, usable, "tried the model on live windows");
         if usable * 2 < windows {
-            return Err(Outcome::kept(format_args!(
+            return Err(NotReady::refused(format_args!(
                 "it says nothing usable about {} of {windows} live windows",
                 windows - usable
             )));
@@ -241,6 +300,22 @@ impl Reloader {
             all.cold += cold;
         }
         Ok(all)
+    }
+}
+
+/// Why a version is not taken over.
+enum NotReady {
+    /// It does not prove itself.
+    Refused(String),
+    /// It is the one that runs.
+    RunsAlready,
+    /// No version can be.
+    Ended(Outcome),
+}
+
+impl NotReady {
+    fn refused(reason: impl std::fmt::Display) -> Self {
+        Self::Refused(reason.to_string())
     }
 }
 

@@ -266,7 +266,10 @@ impl Work {
                 Ok(Handed::Part(states)) => {
                     for state in states {
                         self.written = None;
-                        self.states.insert(state.symbol, state.bytes.into());
+                        match state.bytes {
+                            Some(bytes) => self.states.insert(state.symbol, bytes.into()),
+                            None => self.states.remove(&state.symbol),
+                        };
                     }
                 }
                 Ok(Handed::All(model)) => {

@@ -3,11 +3,12 @@
 //! Owns reading the history, through the very code that reads live input: records, decoding, steps.
 //! Promises that every step of the file is used or the file is refused: a row that the daemon would
 //! count and pass over is an error here, in words and with its line, because a history is not a
-//! stream and can be put right. So is a jump in price that looks like a split: a network learns it
-//! as a crash.
+//! stream and can be put right. So is a jump in price that a network would learn as a crash or a
+//! rally: a bad row, or a split.
 //!
 //! Never: fills, sorts or adjusts anything.
 
+mod jumps;
 mod problem;
 
 #[cfg(test)]
@@ -23,11 +24,12 @@ use thiserror::Error;
 
 pub use problem::Problems;
 
+use self::jumps::Quote;
 use self::problem::{Place, Problem, Row};
 use super::config::DataConfig;
 use crate::adapters::file::{FileError, FileFormat, FileOptions, FileRecords, RECORD_BYTES_MAX};
 use crate::core::decode::JsonDecoder;
-use crate::core::domain::{DurationNanos, Field, Fields, Reject, Step, Tick, UnixNanos};
+use crate::core::domain::{DurationNanos, Reject, Step, Tick, UnixNanos};
 use crate::core::features::RawFeatures;
 use crate::core::step::{StepRule, StepState};
 
@@ -102,8 +104,8 @@ pub enum HistoryError {
 struct Growing {
     series: Vec<Series>,
     states: Vec<StepState>,
-    /// The price of each symbol's row before.
-    prices: Vec<Option<f64>>,
+    /// The prices of each symbol's rows, where jumps are looked for.
+    quotes: Vec<Vec<Quote>>,
     /// The line and time of each symbol's newest row in time.
     newest: Vec<Option<(u64, UnixNanos)>>,
     index: HashMap<String, usize>,
@@ -142,8 +144,8 @@ impl History {
 }
 
 impl Growing {
-    /// Takes a row and gives the price of the same symbol's row before, if there is one.
-    fn push(&mut self, rule: StepRule, tick: &Tick<'_>, line: u64) -> Result<Option<f64>, Reject> {
+    /// Takes a row; returns the index of its symbol.
+    fn push(&mut self, rule: StepRule, tick: &Tick<'_>, line: u64) -> Result<usize, Reject> {
         let at = match self.index.get(&*tick.symbol) {
             Some(at) => *at,
             None => {
@@ -151,7 +153,7 @@ impl Growing {
                 self.index.insert(symbol.clone(), self.series.len());
                 self.series.push(Series { symbol, steps: Vec::new() });
                 self.states.push(StepState::default());
-                self.prices.push(None);
+                self.quotes.push(Vec::new());
                 self.newest.push(None);
                 self.series.len() - 1
             }
@@ -165,7 +167,7 @@ impl Growing {
         if self.newest[at].is_none_or(|(_, newest)| newest <= tick.time) {
             self.newest[at] = Some((line, tick.time));
         }
-        Ok(std::mem::replace(&mut self.prices[at], tick.fields.price()))
+        Ok(at)
     }
 
     /// The line and time of a symbol's newest row.
@@ -175,23 +177,11 @@ impl Growing {
 }
 
 /// Whether the price comes from a column that says that splits are taken out of it, such as
-/// `Adj Close`. What jumps there has moved: adjusting leaves a crash as it was.
+/// `Adj Close`. A jump that stays is then a split that was missed, or a real move.
 fn is_adjusted(config: &DataConfig) -> bool {
     let column = |name| config.columns.as_ref().and_then(|columns| columns.column(name));
     let column = column("close").or_else(|| column("price")).unwrap_or_default();
     column.to_lowercase().starts_with("adj")
-}
-
-/// The way from one price to the next where it is longer than `max` and the row did not trade on
-/// it: its low to high, if it has them, stays as far away.
-fn jump(before: f64, fields: &Fields, max: f64) -> Option<String> {
-    let price = fields.price()?;
-    let low = fields.get(Field::LOW).unwrap_or(price).min(price);
-    let high = fields.get(Field::HIGH).unwrap_or(price).max(price);
-    let nearest = before.clamp(low, high);
-    let percent = (price / before - 1.0) * 100.0;
-    let is_jump = (nearest / before - 1.0).abs() > max;
-    is_jump.then(|| format!("from {before} to {price} ({percent:+.1} %)"))
 }
 
 /// Reads the steps that `features` need of every symbol that `config` wants, cut where two lie
@@ -216,7 +206,7 @@ pub fn read(
     let decoder = JsonDecoder::new(schema.clone(), &required, config.time_unit, RECORD_BYTES_MAX);
     let wanted =
         |symbol: &str| config.symbols.is_empty() || config.symbols.iter().any(|s| s == symbol);
-    let jump_max = Some(config.jump_max).filter(|max| *max > 0.0 && !is_adjusted(config));
+    let jump_max = Some(config.jump_max).filter(|max| *max > 0.0);
     let mut records = FileRecords::open(path, options)?;
     let format = records.format();
     if format != FileFormat::JsonLines {
@@ -239,8 +229,8 @@ pub fn read(
                 continue;
             }
         };
-        let before = match growing.push(rule, &tick, record.line) {
-            Ok(before) => before,
+        let at = match growing.push(rule, &tick, record.line) {
+            Ok(at) => at,
             Err(reason) => {
                 let newest = growing.newest(&tick.symbol);
                 let place = Place { symbol: &tick.symbol, time: tick.time, newest };
@@ -248,11 +238,15 @@ pub fn read(
                 continue;
             }
         };
-        let jumped = |(before, max)| jump(before, &tick.fields, max);
-        if let Some(way) = before.zip(jump_max).and_then(jumped)
-            && wanted(&tick.symbol)
-        {
-            problems.add(record.line, &Problem::Jump(&tick.symbol, way));
+        if jump_max.is_some() && wanted(&tick.symbol) {
+            growing.quotes[at].extend(Quote::of(record.line, &tick.fields));
+        }
+    }
+    let adjusted = is_adjusted(config);
+    for (series, quotes) in growing.series.iter().zip(&growing.quotes) {
+        for jump in jump_max.map(|max| jumps::jumps(quotes, max)).unwrap_or_default() {
+            problems
+                .add(jump.line, &Problem::Jump { symbol: &series.symbol, jump: &jump, adjusted });
         }
     }
     if !problems.is_empty() {

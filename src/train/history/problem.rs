@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use super::jumps::{Jump, Shape};
 use crate::adapters::file::{Cell, FileFormat};
 use crate::core::domain::{Field, Fields, Reject, Schema, SymbolError, TimeError, UnixNanos};
 use crate::core::text::{excerpt, excerpt_of_bytes};
@@ -19,10 +20,20 @@ const SHOWN_MAX: usize = 10;
 /// As much of a text as tells what it is, in characters.
 const TEXT_SHOWN_MAX: usize = 60;
 
-/// What to do about a jump in price.
-pub(super) const JUMPS_HINT: &str = "most jumps are splits: name the column of adjusted prices in \
-    data.columns (`close=Adj Close`); where the prices are right as they are, raise data.jump_max \
-    (0: no check)";
+/// What to do about rows that leave the level of their neighbors.
+pub(super) const BAD_ROWS_HINT: &str = "correct or remove the rows that look wrong";
+
+/// What to do about a level that changes like a split.
+pub(super) const SPLITS_HINT: &str =
+    "splits: name the column of adjusted prices in data.columns (`close=Adj Close`)";
+
+/// The same where the column says that it is adjusted.
+pub(super) const ADJUSTED_HINT: &str = "the prices come from an adjusted column, so a level that \
+    changes there is a split that was missed, or a real move";
+
+/// What to do about jumps that are right.
+pub(super) const JUMPS_HINT: &str =
+    "where the prices are right as they are, raise data.jump_max (0: no check)";
 
 /// What to do about times that do not rise.
 const ORDER_HINT: &str = "sort the rows by time, oldest first";
@@ -45,8 +56,8 @@ pub(super) enum Problem<'a> {
     Refused(Reject, &'a Row<'a>),
     /// No step can be made of it after the rows of its symbol before.
     NoStep(Reject, &'a Row<'a>, &'a Place<'a>),
-    /// A jump in the price of a symbol; how far.
-    Jump(&'a str, String),
+    /// A jump in the price of a symbol, in a column that is adjusted or not.
+    Jump { symbol: &'a str, jump: &'a Jump, adjusted: bool },
 }
 
 /// A row as the file has it.
@@ -91,20 +102,22 @@ impl Problems {
     /// Notes what is wrong with the row at a line.
     pub(super) fn add(&mut self, line: u64, problem: &Problem<'_>) {
         self.count += 1;
-        let hint = match problem {
-            Problem::Jump(..) => Some(JUMPS_HINT),
-            Problem::NoStep(Reject::OutOfOrder | Reject::Late, ..) => Some(ORDER_HINT),
-            _ => None,
-        };
-        self.hints.extend(hint.filter(|hint| !self.hints.contains(hint)));
-        // Words are made for what is shown alone: every row of a large file may be bad.
-        if self.first.len() < SHOWN_MAX {
+        for hint in problem.hints() {
+            if !self.hints.contains(hint) {
+                self.hints.push(hint);
+            }
+        }
+        // Words are made for what is shown alone: every row of a large file may be bad. Jumps are
+        // known behind the last row only, and are shown in the order of lines with the others.
+        let place = self.first.partition_point(|(shown, _)| *shown <= line);
+        if place < SHOWN_MAX {
             let told = match problem {
                 Problem::Refused(reason, row) => row.refused(*reason),
                 Problem::NoStep(reason, row, place) => row.no_step(*reason, place, self.unit()),
-                Problem::Jump(symbol, way) => format!("`{symbol}` jumps {way}"),
+                Problem::Jump { symbol, jump, .. } => jump.told(symbol, self.unit()),
             };
-            self.first.push((line, told));
+            self.first.insert(place, (line, told));
+            self.first.truncate(SHOWN_MAX);
         }
     }
 
@@ -131,6 +144,45 @@ impl fmt::Display for Problems {
             write!(formatter, "\n  and {more} more")?;
         }
         self.hints.iter().try_for_each(|hint| write!(formatter, "\n{hint}"))
+    }
+}
+
+impl Problem<'_> {
+    /// What to do about it.
+    fn hints(&self) -> &'static [&'static str] {
+        match self {
+            Self::NoStep(Reject::OutOfOrder | Reject::Late, ..) => &[ORDER_HINT],
+            Self::Jump { jump, adjusted, .. } => match jump.shape {
+                Shape::Back { .. } | Shape::First | Shape::Last => &[BAD_ROWS_HINT, JUMPS_HINT],
+                _ if *adjusted => &[ADJUSTED_HINT, JUMPS_HINT],
+                Shape::Split { .. } => &[SPLITS_HINT, JUMPS_HINT],
+                Shape::Level => &[JUMPS_HINT],
+            },
+            _ => &[],
+        }
+    }
+}
+
+impl Jump {
+    /// What is told of it.
+    fn told(&self, symbol: &str, unit: &str) -> String {
+        let Self { line, before, after, shape } = self;
+        let percent = (after / before - 1.0) * 100.0;
+        let way = format!("`{symbol}` jumps from {before} to {after} ({percent:+.1} %)");
+        match shape {
+            Shape::Back { last, back } if last == line => {
+                format!("{way} and is back on {unit} {back}: this row looks wrong")
+            }
+            Shape::Back { last, back } => format!(
+                "{way} and is back on {unit} {back}: the rows up to {unit} {last} look wrong"
+            ),
+            Shape::First => format!("{way} behind its first row: this row looks wrong"),
+            Shape::Last => format!("{way} on its last row: this row looks wrong"),
+            Shape::Split { new, old } => {
+                format!("{way} and stays there, like a split of {new} for {old}")
+            }
+            Shape::Level => format!("{way} and stays there"),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Histories that read, and the words for those that do not.
 
 use super::*;
-use crate::core::domain::{DurationNanos, TimeUnit};
+use crate::core::domain::{DurationNanos, Field, TimeUnit};
 use crate::core::step::TimeBars;
 
 fn features() -> RawFeatures {
@@ -255,20 +255,64 @@ fn jumps_without_a_range_are_told_with_both_prices() {
         let rows = rows.lines().map(|row| row.rsplit('/').next().unwrap().to_owned());
         Some((heading.to_owned(), rows.collect::<Vec<_>>()))
     };
-    let split = "history.csv:4: `A` jumps from 101 to 55.55 (-45.0 %)";
-    let crash = "history.csv:6: `A` jumps from 55.55 to 22.5 (-59.5 %)";
-    let doubled = "history.csv:7: `A` jumps from 22.5 to 45 (+100.0 %)";
-    let expected = |rows: &[&str]| {
-        let heading = format!("{} rows of the history cannot be used", rows.len());
-        let hint = [problem::JUMPS_HINT];
-        Some((heading, rows.iter().chain(&hint).map(|&row| row.to_owned()).collect()))
+    let first = "history.csv:2: `A` jumps from 101 to 55.55 (-45.0 %) behind its first row: this \
+                 row looks wrong";
+    let doubled = "history.csv:7: `A` jumps from 22.5 to 45 (+100.0 %) and stays there, like a \
+                   split of 1 for 2";
+    let crash = "history.csv:6: `A` jumps from 55.55 to 22.5 (-59.5 %) and is back on line 7: this \
+                 row looks wrong";
+    let expected = |rows: &[&str], hints: &[&str]| {
+        let noun = if rows.len() == 1 { "row" } else { "rows" };
+        let heading = format!("{} {noun} of the history cannot be used", rows.len());
+        Some((heading, rows.iter().chain(hints).map(|&row| row.to_owned()).collect()))
     };
-    assert_eq!(told(RAW, 0.4), expected(&[split, doubled]), "the crash was traded");
+    let (bad, right) = (problem::BAD_ROWS_HINT, problem::JUMPS_HINT);
+    let traded = expected(&[first, doubled], &[bad, right, problem::SPLITS_HINT]);
+    assert_eq!(told(RAW, 0.4), traded, "the crash was traded");
     let close_alone = "symbol=Ticker,time=Date,close=Close,volume=Volume";
-    assert_eq!(told(close_alone, 0.4), expected(&[split, crash, doubled]));
+    assert_eq!(told(close_alone, 0.4), expected(&[first, crash], &[bad, right]));
     assert_eq!(told(close_alone, 1.0), None, "up to the limit is none");
     assert_eq!(told(close_alone, 0.0), None, "switched off");
-    assert_eq!(told(ADJUSTED, 0.4), None, "what is adjusted has moved where it jumps");
+    // The name of a column switches nothing off.
+    let adjusted = "history.csv:6: `A` jumps from 27.775 to 11.25 (-59.5 %) and is back on line 7: \
+                    this row looks wrong";
+    assert_eq!(told(ADJUSTED, 0.4), expected(&[adjusted], &[bad, right]));
+}
+
+#[test]
+fn one_bad_row_is_told_from_a_split_in_raw_and_adjusted_columns() {
+    // Two symbols side by side; the bad row of A has a gap behind it.
+    let rows = |bad: f64, level: f64| {
+        let mut text = "Ticker,Date,Close,Volume,Adj Close\n".to_owned();
+        for (day, price) in [(1, 100.0), (2, 101.0), (3, bad), (20, 100.5), (21, 101.5)] {
+            text += &format!("A,2000-03-{day:02},{price},1,{price}\n");
+            let of_b = if day < 20 { 40.0 } else { level };
+            text += &format!("B,2000-03-{day:02},{of_b},1,{of_b}\n");
+        }
+        text
+    };
+    let raw = "symbol=Ticker,time=Date,close=Close,volume=Volume";
+    let told = |text: &str, columns: &str| {
+        read_columns(text, &[], columns, 0.4).err().map(|error| {
+            let told = error.to_string();
+            let (_, rows) = told.split_once(":\n").unwrap();
+            let rows = rows.lines().map(|row| row.rsplit('/').next().unwrap().to_owned());
+            rows.collect::<Vec<_>>()
+        })
+    };
+    let bad = "history.csv:6: `A` jumps from 101 to 203.01 (+101.0 %) and is back on line 8: this \
+               row looks wrong";
+    let split = "history.csv:9: `B` jumps from 40 to 20 (-50.0 %) and stays there, like a split \
+                 of 2 for 1";
+    let (remove, right) = (problem::BAD_ROWS_HINT, problem::JUMPS_HINT);
+    for columns in [raw, ADJUSTED] {
+        assert_eq!(told(&rows(101.0, 40.0), columns), None);
+        let expected = [bad, remove, right].map(str::to_owned).to_vec();
+        assert_eq!(told(&rows(203.01, 40.0), columns), Some(expected), "{columns}");
+        let of_split = if columns == raw { problem::SPLITS_HINT } else { problem::ADJUSTED_HINT };
+        let expected = [bad, split, remove, right, of_split].map(str::to_owned).to_vec();
+        assert_eq!(told(&rows(203.01, 20.0), columns), Some(expected), "{columns}");
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod student;
 
 use std::collections::BTreeMap;
 
+use crate::core::forecast::{Margins, Possible};
 use crate::core::score::error;
 
 /// Limits between which a figure lies with 95 %.
@@ -52,13 +53,20 @@ pub fn root_mean_squared_error(forecasts: &[f64], truths: &[f64]) -> f64 {
     mean(&squared_losses(forecasts, truths)).sqrt()
 }
 
-/// The share of truths from `forecast + lower` to `forecast + upper`, ends included.
-pub fn interval_coverage(forecasts: &[f64], truths: &[f64], lower: f64, upper: f64) -> f64 {
+/// The share of truths inside the intervals of their forecasts, ends included. A forecast that
+/// cannot come true has no interval and is not published, so it does not count.
+pub fn interval_coverage(
+    forecasts: &[f64],
+    truths: &[f64],
+    margins: Margins,
+    possible: Possible,
+) -> f64 {
     let pairs = forecasts.iter().zip(truths);
     let held = |(forecast, truth): (&f64, &f64)| {
-        f64::from(u8::from((forecast + lower..=forecast + upper).contains(truth)))
+        let limits = possible.interval(*forecast, margins)?;
+        Some(f64::from(u8::from(limits.hold(*truth))))
     };
-    mean(&pairs.map(held).collect::<Vec<_>>())
+    mean(&pairs.filter_map(held).collect::<Vec<_>>())
 }
 
 /// The sums of what shares a moment, in order of time.
@@ -100,6 +108,7 @@ fn long_run_variance(values: &[f64], lags: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::forecast::Target;
 
     /// What SciPy and statsmodels say; `tests/reference/statistics.py` made it.
     pub(super) fn reference() -> serde_json::Value {
@@ -121,8 +130,14 @@ mod tests {
         let (forecasts, truths) = ([0.1, -0.1, 0.2, 0.1], [0.2, 0.1, 0.0, 0.1]);
         assert_close(mean_absolute_error(&forecasts, &truths), 0.125);
         assert_close(root_mean_squared_error(&forecasts, &truths), (0.09_f64 / 4.0).sqrt());
-        assert_close(interval_coverage(&forecasts, &truths, -0.15, 0.15), 0.5);
-        assert_close(interval_coverage(&[1.0], &[1.5], -0.5, 0.5), 1.0);
+        let coverage = |forecasts: &[f64], truths: &[f64], half_width: f64| {
+            let margins = Margins { lower: -half_width, upper: half_width };
+            interval_coverage(forecasts, truths, margins, Target::NextReturn.possible())
+        };
+        assert_close(coverage(&forecasts, &truths, 0.15), 0.5);
+        assert_close(coverage(&[1.0], &[1.5], 0.5), 1.0);
+        assert_close(coverage(&[0.0, -1.5], &[9.0, -1.0], 1.0), 0.0);
+        assert_close(coverage(&[0.0, -1.5], &[0.5, -1.0], 1.0), 1.0);
         assert_eq!(root_mean_squared_error(&[], &[]), 0.0);
     }
 

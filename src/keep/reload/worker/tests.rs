@@ -40,7 +40,7 @@ struct Models(TempDir);
 
 /// What is known of the model that runs.
 struct Shown {
-    running: watch::Receiver<RunningModel>,
+    running: watch::Receiver<ModelStatus>,
     registry: Registry,
 }
 
@@ -69,8 +69,9 @@ impl Models {
         runtime: Arc<dyn Runtime>,
     ) -> (ReloadHandle, Shown) {
         let pipeline = pipeline(&self.bundle("1"));
-        let (registry, running_model) = (Registry::new(), RunningModel::of(&pipeline));
-        let (running, shown) = watch::channel(running_model);
+        let running = RunningModel::of(&pipeline);
+        let (registry, status) = (Registry::new(), ModelStatus { running, refused: Vec::new() });
+        let (running, shown) = watch::channel(status);
         let reloader = Reloader {
             choice: ModelChoice {
                 root: self.0.path().to_owned(),
@@ -93,7 +94,13 @@ impl Models {
 
 impl Shown {
     fn version(&self) -> String {
-        self.running.borrow().model_version.clone()
+        self.running.borrow().running.model_version.clone()
+    }
+
+    /// The versions that were refused before the one that runs.
+    fn refused(&self) -> Vec<String> {
+        let status = self.running.borrow();
+        status.refused.iter().map(|refused| refused.version.clone()).collect()
     }
 
     /// How many reloads there were, by outcome.
@@ -198,7 +205,7 @@ fn all_shards_change_over_and_go_on_with_their_windows() {
         symbols_cold: 0,
     };
     assert_eq!(outcome(&handle), expected);
-    assert_eq!((*shown.running.borrow()).clone(), model);
+    assert_eq!(shown.running.borrow().running, model);
     deliver(FULL..FULL + 1);
     shards.into_iter().for_each(Running::finish);
     let of = |version: &str| {
@@ -246,6 +253,36 @@ fn a_refused_bundle_leaves_the_model_that_runs() {
     });
     assert!(matches!(outcome(&handle), Outcome::Swapped { symbols_cold: 2, .. }));
     assert_eq!((answered.join().unwrap(), shown.version()), ("3".to_owned(), "3".to_owned()));
+}
+
+#[test]
+fn the_newest_version_that_proves_itself_is_taken_over_and_the_others_are_shown() {
+    let models = Models::new();
+    let (sender, shard) = queue(9);
+    let (handle, shown) = models.start(vec![sender.commander()], Arc::new(NullRuntime));
+    models.seal(version("2", another()));
+    for refused in ["3", "10"] {
+        models.seal(version(refused, another()));
+        spoil(&models.folder(refused).join("model.onnx"));
+    }
+    let answered = std::thread::spawn(move || {
+        answer_sample(&shard);
+        (answer_swap(&shard), shard)
+    });
+    assert!(matches!(outcome(&handle), Outcome::Swapped { .. }));
+    let (taken_over, shard) = answered.join().unwrap();
+    assert_eq!((taken_over, shown.version()), ("2".to_owned(), "2".to_owned()));
+    assert_eq!(shown.refused(), ["10", "3"]);
+    // What runs is not left for a lower one.
+    spoil(&models.folder("2").join("model.onnx"));
+    let reason = reason(outcome(&handle));
+    assert!(reason.starts_with("version 10: ") && reason.contains("; version 3: "), "{reason}");
+    assert!(!shard.has_more(), "the shard is not asked");
+    for refused in ["3", "10"] {
+        std::fs::remove_dir_all(models.folder(refused)).unwrap();
+    }
+    assert!(matches!(outcome(&handle), Outcome::Kept { .. }));
+    assert_eq!((shown.version(), shown.refused()), ("2".to_owned(), vec!["2".to_owned()]));
 }
 
 /// A runtime that opens no more than a few models.

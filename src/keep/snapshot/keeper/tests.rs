@@ -213,6 +213,32 @@ fn a_snapshot_that_would_say_the_same_is_not_written_again() {
 }
 
 #[test]
+fn a_symbol_that_is_gone_leaves_the_snapshot() {
+    let trial = Trial::new(recording());
+    let both = [states("A", 0..3), states("B", 0..3)].concat();
+    trial.answer(both);
+    let before = stored_names(&trial);
+    assert_eq!(before, ["A", "B"]);
+    // The place is that of the snapshot before: what has left is a change as well.
+    trial.answer(vec![StoredState { symbol: "A".to_owned(), partition: None, bytes: None }]);
+    assert_eq!(stored_names(&trial), ["B"]);
+    let (folder, _, metrics) = trial.finish(None);
+    let snapshots = stored(folder.path());
+    assert_eq!((names(&snapshots[0]), names(&snapshots[1])), (vec!["B"], vec!["A", "B"]));
+    assert_eq!(metrics.written.get(), 2);
+}
+
+/// The symbols of the newest snapshot of a keeper at work.
+fn stored_names(trial: &Trial) -> Vec<String> {
+    let files = std::fs::read_dir(trial.folder.path()).unwrap();
+    let paths = files.map(|file| file.unwrap().path());
+    let newest = paths.filter(|path| path.extension().is_some_and(|end| end == "tcsn")).max();
+    let bytes = Bytes::from(std::fs::read(newest.unwrap()).unwrap());
+    let snapshot = Snapshot::decode(&bytes).unwrap();
+    names(&snapshot).into_iter().map(str::to_owned).collect()
+}
+
+#[test]
 fn a_shard_that_ends_instead_of_answering_leaves_its_states_for_the_last_snapshot() {
     let trial = Trial::new(recording());
     let answer = trial.asked();
@@ -225,7 +251,7 @@ fn a_shard_that_ends_instead_of_answering_leaves_its_states_for_the_last_snapsho
     let snapshots = stored(folder.path());
     assert_eq!((snapshots.len(), records_of(&snapshots[0])), (1, 8));
     let newest = states("A", 0..3).remove(0);
-    assert_eq!(snapshots[0].states, [(newest.symbol, Bytes::from(newest.bytes))]);
+    assert_eq!(snapshots[0].states, [(newest.symbol, Bytes::from(newest.bytes.unwrap()))]);
     assert_eq!((log.entries().len(), metrics.written.get()), (1, 1));
 }
 

@@ -1,0 +1,197 @@
+//! Which version of the model a start runs.
+//!
+//! Owns the way from a choice to a bundle. Promises that `latest` gives the newest version that
+//! proves itself, with the reason for every newer one that does not, and that a version which was
+//! named is never replaced by another. Never logs: whoever asks tells what was refused.
+
+use super::{Pipeline, PipelineSettings};
+use crate::engine::inference::Runtime;
+use crate::engine::model::{
+    Bundle, BundleError, ModelChoice, RefusedVersion, StoreError, candidates,
+};
+
+/// The version that runs, and those that were preferred to it.
+#[derive(Debug)]
+pub struct Chosen {
+    /// Its bundle.
+    pub bundle: Bundle,
+    /// Versions that did not prove themselves, the newest first.
+    pub refused: Vec<RefusedVersion>,
+}
+
+/// Why no version can run.
+#[derive(Debug, thiserror::Error)]
+pub enum ChoiceError {
+    /// There is none.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The only one is refused.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// Every one is refused.
+    #[error("no version of model `{name}` proves itself:{}", lines(refused))]
+    All {
+        /// The model.
+        name: String,
+        /// All versions, the newest first.
+        refused: Vec<RefusedVersion>,
+    },
+}
+
+/// Finds the version to run. Where there are several to choose from, a version counts once a
+/// pipeline of it could be built, which proves its model; the only one is proved by whoever builds
+/// its pipeline.
+///
+/// # Errors
+/// [`ChoiceError`] with every reason.
+pub fn choose(
+    choice: &ModelChoice,
+    runtime: &dyn Runtime,
+    settings: &PipelineSettings,
+) -> Result<Chosen, ChoiceError> {
+    let ModelChoice { root, name, version, .. } = choice;
+    let folders = candidates(root, name, version)?;
+    if let [only] = &*folders {
+        return Ok(Chosen { bundle: Bundle::read(only)?, refused: Vec::new() });
+    }
+    let mut refused = Vec::new();
+    for folder in folders {
+        let proved = Bundle::read(&folder).map_err(|error| error.to_string()).and_then(|bundle| {
+            match Pipeline::build(&bundle, runtime, settings) {
+                Ok(_) => Ok(bundle),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+        match proved {
+            Ok(bundle) => return Ok(Chosen { bundle, refused }),
+            Err(reason) => refused.push(RefusedVersion::new(&folder, reason)),
+        }
+    }
+    Err(ChoiceError::All { name: name.clone(), refused })
+}
+
+fn lines(refused: &[RefusedVersion]) -> String {
+    let line =
+        |RefusedVersion { version, reason }: &RefusedVersion| format!("\n  {version}: {reason}");
+    refused.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::engine::model::manifest::Mode;
+    use crate::engine::test_support::{NullRuntime, Weights, draft, manifest};
+
+    fn seal(root: &Path, version: &str, modes: &[Mode]) {
+        let mut manifest = manifest(modes);
+        manifest.version = version.to_owned();
+        draft(manifest, Weights::default()).seal(root, &NullRuntime).unwrap();
+    }
+
+    /// Changes a file of a version.
+    fn edit(root: &Path, version: &str, file: &str, change: impl FnOnce(String) -> String) {
+        let path = root.join("null").join(version).join(file);
+        let bytes = std::fs::read(&path).unwrap();
+        // Every byte as a character of its own, so that any file comes back as it was.
+        let text = change(bytes.iter().map(|byte| char::from(*byte)).collect());
+        std::fs::write(&path, text.chars().map(|letter| letter as u8).collect::<Vec<_>>()).unwrap();
+    }
+
+    fn choice(root: &Path, version: &str) -> ModelChoice {
+        ModelChoice {
+            root: root.to_owned(),
+            name: "null".to_owned(),
+            version: version.to_owned(),
+            mode: None,
+            watch: false,
+        }
+    }
+
+    fn chosen(root: &Path, version: &str) -> Result<(String, Vec<RefusedVersion>), ChoiceError> {
+        let settings = PipelineSettings::of_tests();
+        let Chosen { bundle, refused } = choose(&choice(root, version), &NullRuntime, &settings)?;
+        Ok((bundle.manifest().version.clone(), refused))
+    }
+
+    #[test]
+    fn the_newest_version_that_proves_itself_runs() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        for version in ["v8", "v9", "v10", "v11", "v12"] {
+            seal(root, version, &[Mode::Full, Mode::Sliding]);
+        }
+        assert_eq!(chosen(root, "latest").unwrap(), ("v12".to_owned(), vec![]));
+        edit(root, "v12", "model.onnx", |text| text + " ");
+        // A hash that fits and an output that does not: the golden vectors tell.
+        let folder = root.join("null/v11");
+        let golden = std::fs::read_to_string(folder.join("golden.json")).unwrap();
+        let mut golden: serde_json::Value = serde_json::from_str(&golden).unwrap();
+        golden["cases"][0]["output"][0] = 0.75.into();
+        let golden = golden.to_string();
+        let sha256 = {
+            use sha2::{Digest, Sha256};
+            Sha256::digest(&golden).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        };
+        std::fs::write(folder.join("golden.json"), golden).unwrap();
+        edit(root, "v11", "manifest.json", |text| {
+            let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+            manifest["golden_sha256"] = sha256.into();
+            manifest.to_string()
+        });
+        edit(root, "v10", "manifest.json", |_| "{".to_owned());
+        let (version, refused) = chosen(root, "latest").unwrap();
+        assert_eq!(version, "v9");
+        let reasons: Vec<_> =
+            refused.iter().map(|refused| (&*refused.version, &*refused.reason)).collect();
+        assert_eq!(
+            reasons.iter().map(|(version, _)| *version).collect::<Vec<_>>(),
+            ["v12", "v11", "v10"]
+        );
+        assert!(reasons[0].1.contains("onnx_sha256"), "{reasons:?}");
+        assert!(reasons[1].1.contains("golden.json: cases[0]: output[0]"), "{reasons:?}");
+        assert!(reasons[2].1.contains("manifest.json"), "{reasons:?}");
+        assert!(reasons.iter().all(|(_, reason)| !reason.contains('\n')), "{reasons:?}");
+    }
+
+    #[test]
+    fn a_version_that_was_named_is_never_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        seal(root, "1", &[Mode::Full]);
+        seal(root, "2", &[Mode::Full]);
+        edit(root, "2", "model.onnx", |text| text + " ");
+        let error = chosen(root, "2").unwrap_err();
+        assert!(matches!(error, ChoiceError::Bundle(_)), "{error}");
+        assert_eq!(chosen(root, "latest").unwrap().0, "1");
+    }
+
+    #[test]
+    fn a_version_that_does_not_serve_the_mode_is_passed_over_by_name() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        seal(root, "1", &[Mode::Full, Mode::Sliding]);
+        seal(root, "2", &[Mode::Full]);
+        let settings =
+            PipelineSettings { mode: Some(Mode::Sliding), ..PipelineSettings::of_tests() };
+        let chosen = choose(&choice(root, "latest"), &NullRuntime, &settings).unwrap();
+        assert_eq!(chosen.bundle.manifest().version, "1");
+        assert!(chosen.refused[0].reason.contains("model.mode"), "{:?}", chosen.refused);
+    }
+
+    #[test]
+    fn where_none_proves_itself_every_reason_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        for version in ["1", "2"] {
+            seal(root, version, &[Mode::Full]);
+            edit(root, version, "golden.json", |text| text + " ");
+        }
+        let told = chosen(root, "latest").unwrap_err().to_string();
+        let lines: Vec<_> = told.lines().collect();
+        assert_eq!(lines[0], "no version of model `null` proves itself:");
+        assert!(lines[1].starts_with("  2: ") && lines[2].starts_with("  1: "), "{told}");
+        assert!(lines[1..].iter().all(|line| line.contains("golden_sha256")), "{told}");
+    }
+}
