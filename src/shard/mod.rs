@@ -303,8 +303,11 @@ impl Shard {
                 let before = pipelines.replace_live(*next);
                 let _ = answer.send((inherited, Box::new(before)));
             }
-            Command::Commit(CommitLine { answer, resume }) => {
+            Command::Commit(CommitLine { answer, resume, is_whole }) => {
                 publisher.turn();
+                if is_whole {
+                    pipeline.engine_mut().note_all_changed();
+                }
                 let mut states = Vec::new();
                 pipeline.take_changed(usize::MAX, |state| states.push(state));
                 let _ = answer.send(states);
@@ -318,6 +321,7 @@ impl Shard {
             Command::Restore { partition, stored, answer } => {
                 let _ = answer.send(pipeline.restore(Some(partition), &stored));
             }
+            Command::BeginCold { partition } => pipeline.engine_mut().expect_loss(partition),
             Command::Evict { partition, answer } => {
                 pipeline.engine_mut().evict(partition);
                 let _ = answer.send(());

@@ -18,6 +18,8 @@ mod health;
 #[cfg(feature = "kafka")]
 mod kafka;
 #[cfg(feature = "kafka")]
+mod kafka_logs;
+#[cfg(feature = "kafka")]
 mod kafka_members;
 #[cfg(feature = "kafka")]
 mod kafka_mock;

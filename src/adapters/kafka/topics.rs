@@ -1,12 +1,15 @@
 //! Which topics there must be, and making those that are missing.
 //!
 //! Owns the shape of the changelogs. Promises that a changelog has one partition per partition of
-//! its input and is compacted, or that the daemon says what is wrong instead of beginning. Never
-//! changes a topic that exists.
+//! its input and is compacted, or that the daemon says what is wrong instead of beginning. Of a
+//! topic that exists it changes one thing: a changelog grows with its input.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
@@ -14,6 +17,7 @@ use rdkafka::metadata::Metadata;
 use tracing::{info, warn};
 
 use super::client::Observer;
+use super::describe::{Ask, Question, TopicFacts, TopicId};
 use super::partitions::PartitionTable;
 use super::{KafkaError, SessionError, client};
 use crate::adapters::kafka_config::{KafkaConfig, TOKEN_FILE};
@@ -25,12 +29,32 @@ pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one attempt at it may take: then it is asked whether the cluster lets us in at all.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// The topics as a session finds them.
+pub(super) struct Shape {
+    /// The input's partitions by number.
+    pub(super) table: PartitionTable,
+    /// The inputs, in the order of the configuration.
+    pub(super) inputs: Vec<InputTopic>,
+    /// Whether the cluster tells no ids.
+    pub(super) is_blind: bool,
+}
+
+/// An input topic with its changelog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct InputTopic {
+    pub(super) name: String,
+    pub(super) partition_count: i32,
+    pub(super) id: Option<TopicId>,
+    pub(super) changelog: String,
+    pub(super) changelog_id: Option<TopicId>,
+}
+
 /// Checks all topics, makes what is missing, and numbers the input's partitions.
 pub(super) fn prepare(
     config: &KafkaConfig,
-    observer: &Observer,
+    observer: &Arc<Observer>,
     runtime: &tokio::runtime::Handle,
-) -> Result<PartitionTable, SessionError> {
+) -> Result<Shape, SessionError> {
     let mut inputs = Vec::new();
     for topic in &config.topics {
         let Some(count) = partition_count(observer, topic)? else {
@@ -51,14 +75,13 @@ pub(super) fn prepare(
     for (topic, count) in &inputs {
         let changelog = config.changelog_of(topic);
         match partition_count(observer, &changelog)? {
-            None => {
-                let replication = TopicReplication::Fixed(config.replication);
-                let new =
-                    NewTopic::new(&changelog, *count, replication).set("cleanup.policy", "compact");
-                admin.create(&new)?;
-                await_topic(observer, &changelog)?;
+            None => make_changelog(config, observer, &admin, &changelog, *count)?,
+            Some(found) if found < *count => {
+                admin.check_compaction(observer, &changelog)?;
+                admin.grow(&changelog, found, *count)?;
+                await_partitions(observer, &changelog, *count)?;
             }
-            Some(found) if found != *count => {
+            Some(found) if found > *count => {
                 return Err(SessionError::Final(KafkaError::Setup(format!(
                     "kafka.changelog: topic `{changelog}` has {found} partitions and its input \
                      `{topic}` has {count}; they must be equal"
@@ -67,7 +90,89 @@ pub(super) fn prepare(
             Some(_) => admin.check_compaction(observer, &changelog)?,
         }
     }
-    Ok(PartitionTable::new(inputs))
+    identify(config, observer, &inputs)
+}
+
+/// Asks for the ids of the topics.
+fn identify(
+    config: &KafkaConfig,
+    observer: &Arc<Observer>,
+    inputs: &[(&str, i32)],
+) -> Result<Shape, SessionError> {
+    let table = PartitionTable::new(inputs.iter().copied());
+    let changelogs: Vec<_> = config.topics.iter().map(|topic| config.changelog_of(topic)).collect();
+    let names: Vec<_> = config.topics.iter().chain(&changelogs).map(String::as_str).collect();
+    let facts = match describe(observer, &names, Ask::Shape) {
+        Ok(facts) => facts,
+        Err(RDKafkaErrorCode::UnsupportedFeature | RDKafkaErrorCode::UnsupportedVersion) => {
+            Vec::new()
+        }
+        Err(error) => {
+            return Err(SessionError::retry(format_args!("ask for the ids of topics: {error}")));
+        }
+    };
+    let id = |name: &str| facts.iter().find(|fact| fact.name == name).and_then(|fact| fact.id);
+    let inputs: Vec<_> = inputs
+        .iter()
+        .zip(changelogs)
+        .map(|((name, partition_count), changelog)| InputTopic {
+            name: (*name).to_owned(),
+            partition_count: *partition_count,
+            id: id(name),
+            changelog_id: id(&changelog),
+            changelog,
+        })
+        .collect();
+    let is_blind = inputs.iter().all(|input| input.id.is_none());
+    if is_blind {
+        warn!(
+            "the cluster gives topics no ids; a topic that is deleted and created again is \
+             recognized by offsets and timestamps only"
+        );
+    }
+    Ok(Shape { table, inputs, is_blind })
+}
+
+/// What the cluster says of topics, in one answer.
+pub(super) fn describe(
+    observer: &Arc<Observer>,
+    names: &[&str],
+    ask: Ask,
+) -> Result<Vec<TopicFacts>, RDKafkaErrorCode> {
+    Question::ask(observer, names, ask)
+        .ok_or(RDKafkaErrorCode::InvalidArgument)
+        .and_then(|question| question.wait(ANSWER_TIMEOUT))
+}
+
+/// Makes a changelog, and waits until it is known.
+fn make_changelog(
+    config: &KafkaConfig,
+    observer: &Observer,
+    admin: &Admin<'_>,
+    changelog: &str,
+    partition_count: i32,
+) -> Result<(), SessionError> {
+    let replication = TopicReplication::Fixed(config.replication);
+    let new = NewTopic::new(changelog, partition_count, replication);
+    admin.create(&new.set("cleanup.policy", "compact"))?;
+    await_topic(observer, changelog)
+}
+
+/// Makes the changelog of an input again, which was there when the session began.
+pub(super) fn remake_changelog(
+    config: &KafkaConfig,
+    observer: &Arc<Observer>,
+    runtime: &tokio::runtime::Handle,
+    input: &InputTopic,
+) -> Result<Option<TopicId>, SessionError> {
+    let InputTopic { changelog, partition_count: count, .. } = input;
+    if partition_count(observer, changelog)?.is_none() {
+        let admin = Admin::open(config, runtime)?;
+        make_changelog(config, observer, &admin, changelog, *count)?;
+    }
+    let facts = describe(observer, &[changelog], Ask::Shape)
+        .map_err(SessionError::while_doing("ask for the id of the changelog"))?;
+    Ok(facts.first().and_then(|fact| fact.id))
 }
 
 /// What the cluster says of a topic. One that does not let us in is not asked for as long as one
@@ -115,8 +220,13 @@ pub(super) fn partition_count(
 
 /// Waits until a topic that was just made is known.
 pub(super) fn await_topic(observer: &Observer, topic: &str) -> Result<(), SessionError> {
+    await_partitions(observer, topic, 1)
+}
+
+/// Waits until so many partitions of a topic are known.
+fn await_partitions(observer: &Observer, topic: &str, count: i32) -> Result<(), SessionError> {
     let begun = Stopwatch::start();
-    while partition_count(observer, topic)?.is_none() {
+    while partition_count(observer, topic)?.is_none_or(|known| known < count) {
         if begun.elapsed() > ANSWER_TIMEOUT {
             return Err(SessionError::retry(format_args!("topic `{topic}` is not known yet")));
         }
@@ -188,6 +298,32 @@ impl<'r> Admin<'r> {
                         "create topic `{name}`: {error}"
                     )));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds partitions to a changelog, up to `count`.
+    fn grow(&self, changelog: &str, found: i32, count: i32) -> Result<(), SessionError> {
+        let refused = |why: &dyn std::fmt::Display| {
+            SessionError::retry(format_args!(
+                "kafka.changelog: topic `{changelog}` has {found} partitions and its input has \
+                 {count}; the changelog cannot be given more here: {why}; add them with \
+                 kafka-topics --alter --partitions {count}"
+            ))
+        };
+        let Some(client) = &self.client else {
+            return Err(refused(&"the admin client has no token"));
+        };
+        let partitions = NewPartitions::new(changelog, usize::try_from(count).unwrap_or_default());
+        let answers =
+            self.runtime.block_on(client.create_partitions([&partitions], &Self::limits()));
+        for answer in answers.map_err(|error| refused(&error))? {
+            match answer {
+                Ok(_) => info!(topic = changelog, found, count, "added partitions to a changelog"),
+                // Another instance was quicker.
+                Err((_, RDKafkaErrorCode::InvalidPartitions)) => {}
+                Err((_, error)) => return Err(refused(&error)),
             }
         }
         Ok(())
