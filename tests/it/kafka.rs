@@ -12,8 +12,8 @@ use crate::support::cluster::Stored;
 use crate::support::process::{Daemon, eventually};
 use crate::support::repository;
 use crate::support::topics::{
-    PARTITIONS, Topics, assert_in_order, await_committed, bundle, committed, distinct, produce, replay,
-    replay_and_score, start, states, symbols, text, ticks,
+    PARTITIONS, Topics, assert_in_order, await_committed, bundle, committed, distinct, produce,
+    replay, replay_and_score, start, states, symbols, text, ticks,
 };
 
 /// Committed offsets that the topic no longer held.

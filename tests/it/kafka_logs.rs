@@ -351,3 +351,63 @@ fn a_changelog_that_was_deleted_while_nobody_ran_is_a_cold_start_that_is_told() 
         stop(daemon);
     }
 }
+
+#[test]
+fn a_cluster_that_comes_back_from_a_backup_has_another_log() {
+    let (mut broker, sealed, symbols) = (Broker::start(), bundle(), symbols(1));
+    let backup = tempfile::tempdir().unwrap();
+    let topics = DELIVERIES.map(|_| Topics::create(&broker));
+    let settings =
+        |broker: &Broker, index: usize| topics[index].settings(broker, DELIVERIES[index], "one");
+    let pass = |broker: &Broker, days: std::ops::Range<u32>| {
+        let records = ticks(&symbols, days);
+        let daemons = [0, 1].map(|index| start(&sealed, &settings(broker, index)));
+        for topics in &topics {
+            broker.produce_to(&topics.input, 0, &records);
+            await_committed(broker, topics);
+        }
+        daemons.into_iter().for_each(|daemon| drop(stop(daemon)));
+        records
+    };
+    let mut kept = pass(&broker, 0..20);
+    broker.stop();
+    for topics in &topics {
+        broker.back_up(&topics.input, 0, &backup.path().join(&topics.input));
+    }
+    broker.go();
+    // Of this future the input knows nothing after the backup, while states and offsets do.
+    kept.extend(pass(&broker, 20..30));
+    for (case, fresh_days, reason) in [("behind", 4, "gone"), ("beyond", 40, "diverged")] {
+        broker.stop();
+        for topics in &topics {
+            broker.put_back(&topics.input, 0, &backup.path().join(&topics.input));
+        }
+        broker.go();
+        let first = if case == "behind" { 200 } else { 300 };
+        let fresh = ticks(&symbols, first..first + fresh_days);
+        for topics in &topics {
+            broker.produce_to(&topics.input, 0, &fresh);
+        }
+        for (index, topics) in topics.iter().enumerate() {
+            let before = forecasts(&broker, topics).0;
+            let daemon = start(&sealed, &settings(&broker, index));
+            let lost = format!("tickcast_kafka_offsets_lost_total{{reason=\"{reason}\"}}");
+            daemon.await_metric(&lost, 1.0);
+            await_committed(&broker, topics);
+            assert_eq!(daemon.metric(REPEATED), 0.0, "{case}");
+            assert_eq!(daemon.metric(COLD), 1.0, "{case}");
+            stop(daemon);
+            // The log is read from its beginning, cold: what was forecast of it already comes again
+            // with the same bytes.
+            let mut whole = ticks(&symbols, 0..20);
+            whole.extend(fresh.clone());
+            let stored = broker.read(&topics.forecasts, "read_committed");
+            let after: Vec<_> = stored.iter().map(crate::support::topics::text).collect();
+            let expected = &replay(&sealed, &whole)[&symbols[0]];
+            assert!(after.ends_with(expected), "{case}: the bytes of the forecasts");
+            let old = before[&symbols[0]].len();
+            assert!(after.len() >= old + expected.len(), "{case}");
+        }
+    }
+    drop(kept);
+}

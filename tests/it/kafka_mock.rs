@@ -15,8 +15,8 @@ use crate::support::bundle::SealedBundle;
 use crate::support::mock::Mock;
 use crate::support::process::{Daemon, Ended, eventually};
 use crate::support::topics::{
-    BySymbol, PARTITIONS, Topics, assert_in_order, await_committed, bundle, committed, distinct, produce,
-    replay, start, symbols, ticks,
+    BySymbol, PARTITIONS, Topics, assert_in_order, await_committed, bundle, committed, distinct,
+    produce, replay, start, symbols, ticks,
 };
 
 const DELIVERIES: [&str; 2] = ["at_least_once", "exactly_once"];

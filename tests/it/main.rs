@@ -24,6 +24,8 @@ mod kafka_members;
 #[cfg(feature = "kafka")]
 mod kafka_mock;
 #[cfg(feature = "kafka")]
+mod kafka_online;
+#[cfg(feature = "kafka")]
 mod kafka_security;
 #[cfg(feature = "kafka")]
 mod kafka_tools;

@@ -24,7 +24,7 @@ use super::client::Observer;
 use crate::ops::clock::{Stopwatch, pause};
 
 /// What a request may take at the broker; the question is then answered by an error.
-const REQUEST_MS: i32 = 10_000;
+const REQUEST_MS: i32 = 3_000;
 
 /// The wait between two looks for an answer.
 const ANSWER_PAUSE: Duration = Duration::from_millis(2);
@@ -98,8 +98,14 @@ impl fmt::Debug for TopicId {
 }
 
 impl Question {
-    /// Asks about topics. `None` where a name cannot be a topic's.
-    pub(super) fn ask(asker: &Arc<Observer>, topics: &[&str], ask: Ask) -> Option<Self> {
+    /// Asks a broker about topics: any one that is there knows them. `None` where a name cannot be a
+    /// topic's.
+    pub(super) fn ask(
+        asker: &Arc<Observer>,
+        broker: i32,
+        topics: &[&str],
+        ask: Ask,
+    ) -> Option<Self> {
         let names: Vec<CString> =
             topics.iter().map(|name| CString::new(*name)).collect::<Result<_, _>>().ok()?;
         let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
@@ -123,6 +129,7 @@ impl Question {
             library::rd_kafka_AdminOptions_set_request_timeout(
                 options, REQUEST_MS, no_text, no_room,
             );
+            library::rd_kafka_AdminOptions_set_broker(options, broker, no_text, no_room);
             let rights = i32::from(ask == Ask::Rights);
             let error =
                 library::rd_kafka_AdminOptions_set_include_authorized_operations(options, rights);

@@ -22,6 +22,7 @@
 //! | `topics` | which topics there must be, and making them |
 //! | `describe` | the ids of topics, their partitions and our rights (the unsafe code is here) |
 //! | `topic_watch` | looking at the topics while a session lasts |
+//! | `online` | what only the cluster knows, for `tickcast check --online` |
 //! | `partitions` | the partitions of the input: numbers, positions, pauses (pure) |
 //! | `start` | which log a position is of, and where reading begins (pure) |
 //! | `restore` | reading a changelog partition to its end |
@@ -42,6 +43,7 @@ mod commit;
 mod describe;
 mod gap;
 mod metrics;
+mod online;
 mod partitions;
 mod publisher;
 mod refusal;
@@ -65,6 +67,7 @@ use crate::net::backoff::Backoff;
 use crate::ops::clock::pause_unless;
 use crate::ops::readiness::Condition;
 use crate::ops::supervise::Pulse;
+use crate::ports::source::OnlineReport;
 use crate::shard::command::Command;
 
 pub use self::bare_loop::{BareLoop, BareLoopError};
@@ -156,6 +159,11 @@ pub fn check(config: &KafkaConfig) -> Result<Vec<String>, KafkaError> {
 /// As [`check`].
 pub fn check_tool(cluster: &ClusterConfig) -> Result<(), KafkaError> {
     advice::check_tool(cluster).map_err(|error| setup("kafka", &error))
+}
+
+/// Looks at what only the cluster of a tool knows: the topic that it writes to.
+pub fn check_tool_online(cluster: &ClusterConfig, topic: &str) -> OnlineReport {
+    online::check_target(cluster, topic)
 }
 
 impl KafkaSource {

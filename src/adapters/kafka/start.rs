@@ -157,7 +157,7 @@ pub(super) fn newest(committed: Option<Point>, states: &[Point]) -> Option<Point
 
 impl Found<'_> {
     /// Why the stored position is of no use, if it is not.
-    fn loss(&self) -> Option<Loss> {
+    pub(super) fn loss(&self) -> Option<Loss> {
         let is_other = |point: &Point| point.mark.is_of_another(self.log);
         let is_own = |point: &Point| point.mark.log.is_some() && !is_other(point);
         // A broker that deletes a topic forgets what groups have committed of it.

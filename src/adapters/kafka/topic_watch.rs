@@ -2,8 +2,10 @@
 //!
 //! Owns the question under way, and how often there is one. Promises that a look that was asked for
 //! begins behind the call, so that its answer holds for everything that was read before. Never
-//! waits for an answer, and never decides what a change means.
+//! waits for an answer, and never decides what a change means. After a failure it asks another
+//! broker, whose name it has to ask for: half a second at most.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use tracing::debug;
 
 use super::client::Observer;
 use super::describe::{Ask, Question, TopicFacts};
+use super::topics;
 use crate::ops::clock::Stopwatch;
 
 /// How often the topics are looked at where nothing asks for it: the time after which an added
@@ -28,6 +31,8 @@ pub(super) struct Look(u64);
 pub(super) struct TopicWatch {
     observer: Arc<Observer>,
     names: Vec<String>,
+    /// Those that can be asked; the first is asked next.
+    brokers: VecDeque<i32>,
     question: Option<Question>,
     /// The newest look that began, the newest that is over, and the newest that somebody waits for.
     begun: Look,
@@ -44,8 +49,9 @@ impl TopicWatch {
     pub(super) fn new(observer: Arc<Observer>, names: Vec<String>, is_blind: bool) -> Self {
         let none = Look(0);
         Self {
-            observer,
+            brokers: topics::brokers(&observer, names.first().map_or("", String::as_str)).into(),
             names,
+            observer,
             question: None,
             begun: none,
             over: none,
@@ -79,7 +85,10 @@ impl TopicWatch {
                     self.over = self.begun;
                     return Some(facts);
                 }
-                Err(error) => debug!(%error, "cannot look at the topics; trying again"),
+                Err(error) => {
+                    debug!(%error, "cannot look at the topics; trying again");
+                    self.ask_another();
+                }
             }
         }
         let pause = match self.wanted > self.over && !self.is_blind {
@@ -89,10 +98,32 @@ impl TopicWatch {
         };
         if self.since.elapsed() >= pause {
             let names: Vec<_> = self.names.iter().map(String::as_str).collect();
+            let Some(broker) = self.brokers.front() else {
+                self.ask_another();
+                return None;
+            };
             self.begun = Look(self.begun.0 + 1);
-            self.question = Question::ask(&self.observer, &names, Ask::Shape);
+            self.question = Question::ask(&self.observer, *broker, &names, Ask::Shape);
             self.since = Stopwatch::start();
         }
         None
+    }
+
+    /// Asks another broker the next time: this one may be away, or there no more.
+    fn ask_another(&mut self) {
+        self.has_failed = true;
+        self.since = Stopwatch::start();
+        let known = topics::brokers(&self.observer, self.names.first().map_or("", String::as_str));
+        if !known.is_empty() {
+            self.brokers.retain(|broker| known.contains(broker));
+            for broker in known {
+                if !self.brokers.contains(&broker) {
+                    self.brokers.push_back(broker);
+                }
+            }
+        }
+        if !self.brokers.is_empty() {
+            self.brokers.rotate_left(1);
+        }
     }
 }

@@ -4,11 +4,13 @@
 //! its input and is compacted, or that the daemon says what is wrong instead of beginning. Of a
 //! topic that exists it changes one thing: a changelog grows with its input.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::admin::{
-    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+    AdminClient, AdminOptions, ConfigResourceResult, NewPartitions, NewTopic,
+    OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::Consumer;
@@ -139,9 +141,38 @@ pub(super) fn describe(
     names: &[&str],
     ask: Ask,
 ) -> Result<Vec<TopicFacts>, RDKafkaErrorCode> {
-    Question::ask(observer, names, ask)
-        .ok_or(RDKafkaErrorCode::InvalidArgument)
-        .and_then(|question| question.wait(ANSWER_TIMEOUT))
+    let begun = Stopwatch::start();
+    loop {
+        let answer = describe_once(observer, names, ask);
+        let is_late = begun.elapsed() > ANSWER_TIMEOUT;
+        match answer {
+            Err(RDKafkaErrorCode::OperationTimedOut) if !is_late => client::serve(observer),
+            answer => return answer,
+        }
+    }
+}
+
+fn describe_once(
+    observer: &Arc<Observer>,
+    names: &[&str],
+    ask: Ask,
+) -> Result<Vec<TopicFacts>, RDKafkaErrorCode> {
+    // The one that has just answered does not have to be looked for.
+    let broker = observer
+        .fetch_metadata(names.first().copied(), ATTEMPT_TIMEOUT)
+        .map_err(|error| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail))?
+        .orig_broker_id();
+    let question = Question::ask(observer, broker, names, ask);
+    question.ok_or(RDKafkaErrorCode::InvalidArgument)?.wait(ANSWER_TIMEOUT)
+}
+
+/// The brokers that there are; none where nobody answers soon.
+pub(super) fn brokers(observer: &Observer, topic: &str) -> Vec<i32> {
+    let metadata = observer.fetch_metadata(Some(topic), ATTEMPT_TIMEOUT);
+    metadata.map_or_else(
+        |_| Vec::new(),
+        |metadata| metadata.brokers().iter().map(|broker| broker.id()).collect(),
+    )
 }
 
 /// Makes a changelog, and waits until it is known.
@@ -243,7 +274,7 @@ pub(super) struct Admin<'r> {
 }
 
 impl<'r> Admin<'r> {
-    fn open(
+    pub(super) fn open(
         config: &KafkaConfig,
         runtime: &'r tokio::runtime::Handle,
     ) -> Result<Self, SessionError> {
@@ -339,35 +370,76 @@ impl<'r> Admin<'r> {
             unseen(&"the admin client has no token");
             return Ok(());
         };
-        let topic = [ResourceSpecifier::Topic(changelog)];
-        // Any broker can answer, and the one that has just done so does not have to be looked for.
-        let broker = metadata(observer, changelog)?.orig_broker_id();
-        let limits = Self::limits().broker_id(broker);
-        let answers = match self.runtime.block_on(client.describe_configs(&topic, &limits)) {
-            Ok(answers) => answers,
+        let policies = match self.ask_policies(client, observer, &[changelog])? {
+            Ok(policies) => policies,
             Err(error) => {
                 unseen(&error);
                 return Ok(());
             }
         };
-        for answer in answers {
-            let resource = match answer {
-                Ok(resource) => resource,
+        for policy in policies {
+            let policy = match policy {
+                Ok((_, policy)) => policy,
                 Err(error) => {
                     unseen(&error);
                     continue;
                 }
             };
-            let policy = resource.get("cleanup.policy").and_then(|entry| entry.value.as_deref());
             // "compact,delete" would forget the state of symbols that were quiet for long.
-            if policy != Some("compact") {
+            if policy.as_deref() != Some("compact") {
                 return Err(SessionError::Final(KafkaError::Setup(format!(
                     "kafka.changelog: topic `{changelog}` has cleanup.policy={}; it must be \
                      `compact`, or the states of quiet symbols get lost",
-                    policy.unwrap_or("unknown")
+                    policy.as_deref().unwrap_or("unknown")
                 ))));
             }
         }
         Ok(())
     }
+
+    /// `cleanup.policy` of topics, of those whose settings we may look at.
+    pub(super) fn cleanup_policies(
+        &self,
+        observer: &Observer,
+        topics: &[String],
+    ) -> BTreeMap<String, String> {
+        let names: Vec<_> = topics.iter().map(String::as_str).collect();
+        let Some(client) = &self.client else { return BTreeMap::new() };
+        let Ok(Ok(policies)) = self.ask_policies(client, observer, &names) else {
+            return BTreeMap::new();
+        };
+        let told = policies.into_iter().flatten();
+        told.filter_map(|(name, policy)| Some((name, policy?))).collect()
+    }
+
+    /// Asks for `cleanup.policy` of topics.
+    fn ask_policies(
+        &self,
+        client: &AdminClient<DefaultClientContext>,
+        observer: &Observer,
+        topics: &[&str],
+    ) -> Result<Result<Policies, ClientError>, SessionError> {
+        let Some(first) = topics.first() else { return Ok(Ok(Vec::new())) };
+        let resources: Vec<_> =
+            topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
+        // Any broker can answer, and the one that has just done so does not have to be looked for.
+        let broker = metadata(observer, first)?.orig_broker_id();
+        let limits = Self::limits().broker_id(broker);
+        let answers = match self.runtime.block_on(client.describe_configs(&resources, &limits)) {
+            Ok(answers) => answers,
+            Err(error) => return Ok(Err(error)),
+        };
+        let policy = |answer: ConfigResourceResult| {
+            let resource = answer?;
+            let OwnedResourceSpecifier::Topic(name) = &resource.specifier else {
+                return Err(RDKafkaErrorCode::BadMessage);
+            };
+            let policy = resource.get("cleanup.policy").and_then(|entry| entry.value.clone());
+            Ok((name.clone(), policy))
+        };
+        Ok(Ok(answers.into_iter().map(policy).collect()))
+    }
 }
+
+/// `cleanup.policy` by topic; `None` where the topic does not say, an error where we may not look.
+type Policies = Vec<Result<(String, Option<String>), RDKafkaErrorCode>>;

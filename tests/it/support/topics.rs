@@ -217,7 +217,5 @@ pub(crate) fn await_committed(cluster: &Cluster, topics: &Topics) {
         .map(|partition| (partition, cluster.watermarks(&topics.input, partition).1))
         .filter(|(_, end)| *end > 0)
         .collect();
-    eventually("every tick's commit", || {
-        (committed(cluster, topics) == ends).then_some(())
-    });
+    eventually("every tick's commit", || (committed(cluster, topics) == ends).then_some(()));
 }
