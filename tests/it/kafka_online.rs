@@ -11,13 +11,16 @@ use crate::support::topics::{
     PARTITIONS, Topics, await_committed, bundle, produce, start, symbols, ticks,
 };
 
-/// Runs the check; returns its exit code and everything that it said.
+/// Runs the check on a daemon; returns its exit code and everything that it said.
 fn check(sealed: &SealedBundle, settings: &str) -> (Option<i32>, String) {
+    let models = sealed.root.path().display();
+    check_file(&format!("model.root = '{models}'\nmodel.name = 'random'\n{settings}"))
+}
+
+fn check_file(settings: &str) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checked.toml").display().to_string();
-    let models = sealed.root.path().display();
-    let model = format!("model.root = '{models}'\nmodel.name = 'random'\n");
-    fs::write(&path, format!("{model}{settings}")).unwrap();
+    fs::write(&path, settings).unwrap();
     let output = run_to_end(&["check", "--online", "-c", &path]);
     let said = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8(said).unwrap())
@@ -204,12 +207,12 @@ fn a_cluster_that_is_away_and_a_source_without_one_are_told() {
 
 #[test]
 fn the_topic_of_a_bridge_is_looked_at() {
-    let (broker, sealed) = (Broker::shared(), bundle());
+    let broker = Broker::shared();
     let topics = Topics::create(broker);
     let bridge = |topic: &str| {
         let brokers = broker.address();
         let settings = format!("kafka.brokers = '{brokers}'\nbridge.topic = '{topic}'\n");
-        check_bridge(&format!("source.url = 'ws://127.0.0.1:1'\n{settings}"))
+        check_file(&format!("source.url = 'ws://127.0.0.1:1'\n{settings}"))
     };
     let (code, said) = bridge(&topics.input);
     assert_eq!(code, Some(0), "{said}");
@@ -217,15 +220,4 @@ fn the_topic_of_a_bridge_is_looked_at() {
     let (code, said) = bridge(&topics.forecasts);
     assert_eq!(code, Some(0), "{said}");
     assert_said(&said, &[&format!("{}: missing, will be created", topics.forecasts)]);
-    drop(sealed);
-}
-
-/// As [`check`], of a bridge, which has no model.
-fn check_bridge(settings: &str) -> (Option<i32>, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("checked.toml").display().to_string();
-    fs::write(&path, settings).unwrap();
-    let output = run_to_end(&["check", "--online", "-c", &path]);
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8(said).unwrap())
 }

@@ -24,7 +24,7 @@ use super::client::Observer;
 use crate::ops::clock::{Stopwatch, pause};
 
 /// What a request may take at the broker; the question is then answered by an error.
-const REQUEST_MS: i32 = 3_000;
+const REQUEST_MS: i32 = 2_000;
 
 /// The wait between two looks for an answer.
 const ANSWER_PAUSE: Duration = Duration::from_millis(2);

@@ -255,7 +255,7 @@ impl<'c> Look<'c> {
         match found {
             Ok(policies) => self.policies = policies,
             Err(error) => {
-                self.warn(format_args!("cannot look at settings of topics: {}", words(error)))
+                self.warn(format_args!("cannot look at settings of topics: {}", words(error)));
             }
         }
     }

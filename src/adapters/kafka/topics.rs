@@ -15,7 +15,7 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
-use rdkafka::metadata::Metadata;
+use rdkafka::metadata::{Metadata, MetadataBroker};
 use tracing::{info, warn};
 
 use super::client::Observer;
@@ -171,7 +171,7 @@ pub(super) fn brokers(observer: &Observer, topic: &str) -> Vec<i32> {
     let metadata = observer.fetch_metadata(Some(topic), ATTEMPT_TIMEOUT);
     metadata.map_or_else(
         |_| Vec::new(),
-        |metadata| metadata.brokers().iter().map(|broker| broker.id()).collect(),
+        |metadata| metadata.brokers().iter().map(MetadataBroker::id).collect(),
     )
 }
 
