@@ -22,7 +22,8 @@
 //! What is absent on purpose: global state, locks around the state of symbols, and any way for wall
 //! time to reach a forecast. ARCHITECTURE.md has the whole picture.
 //!
-//! Unsafe code is denied in `Cargo.toml`; `adapters/kafka/describe` and `main` say why each has some.
+//! Unsafe code is denied in `Cargo.toml`; `adapters/kafka/describe` and `main` say why each has
+//! some.
 
 pub mod adapters;
 pub mod app;

@@ -1,5 +1,5 @@
-//! `tickcast check`: every problem of a configuration and its model, before anything is started; with
-//! `--online` also those that only the other side knows.
+//! `tickcast check`: every problem of a configuration and its model, before anything is started;
+//! with `--online` also those that only the other side knows.
 
 use std::path::PathBuf;
 

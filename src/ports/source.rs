@@ -71,8 +71,8 @@ pub trait SourceSettings<C>: Any + fmt::Debug + Send + Sync {
     fn check(&self) -> Result<Vec<String>, Exit>;
 
     /// Connects and looks at what only the other side knows, for `tickcast check --online`. Changes
-    /// nothing there. By default there is nothing to look at: what such a source reads is known when
-    /// it is read.
+    /// nothing there. By default there is nothing to look at: what such a source reads is known
+    /// when it is read.
     fn check_online(&self) -> OnlineReport {
         let line = "online        this kind of source has nothing to look at before it runs";
         OnlineReport { lines: vec![line.to_owned()], problems: Vec::new() }

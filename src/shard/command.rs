@@ -13,7 +13,8 @@ use crate::engine::pipeline::{ModelLabel, Pipeline, Restored, StoredState};
 use crate::engine::symbols::Inherited;
 use crate::ports::sink::Sink;
 
-/// One command. Each that takes an answer is answered once; where nobody listens any more, the answer is dropped.
+/// One command. Each that takes an answer is answered once; where nobody listens any more, the
+/// answer is dropped.
 pub enum Command {
     /// Publish to this sink as well from here on.
     Connect(Box<dyn Sink>),
@@ -49,7 +50,8 @@ pub enum Command {
         /// Takes the answer.
         answer: Sender<Result<Restored, InferenceError>>,
     },
-    /// Symbols that turn up in a partition from here on are not new: what was known of them is lost.
+    /// Symbols that turn up in a partition from here on are not new: what was known of them is
+    /// lost.
     BeginCold {
         /// Which one.
         partition: PartitionId,

@@ -98,8 +98,8 @@ impl fmt::Debug for TopicId {
 }
 
 impl Question {
-    /// Asks a broker about topics: any one that is there knows them. `None` where a name cannot be a
-    /// topic's.
+    /// Asks a broker about topics: any one that is there knows them. `None` where a name cannot be
+    /// a topic's.
     pub(super) fn ask(
         asker: &Arc<Observer>,
         broker: i32,

@@ -2,8 +2,8 @@
 //!
 //! Owns the mark that goes with every committed offset and every stored state, and the decision
 //! that rests on it. Promises that a position of one log is never used in another one: not where a
-//! topic was deleted and made again under its name, and not where a cluster came back from a backup.
-//! Never calls a client.
+//! topic was deleted and created again under its name, and not where a cluster came back from
+//! a backup. Never calls a client.
 
 use std::fmt::{self, Write as _};
 
@@ -201,8 +201,8 @@ impl Found<'_> {
     /// to their positions; `None` where there is no limit.
     ///
     /// A state may be ahead of what is committed, by the commit that a crash cut short; within
-    /// transactions it cannot. One beyond the end of the log is of a log that is no more, and so may
-    /// be any other that is ahead of what is committed.
+    /// transactions it cannot. One beyond the end of the log is of a log that is no more, and so
+    /// may be any other that is ahead of what is committed.
     pub(super) fn state_limit(&self, is_transactional: bool) -> Option<i64> {
         let is_own = |point: &&Point| !point.mark.is_of_another(self.log);
         let is_beyond = self.states.iter().filter(is_own).any(|point| point.next > self.ends.1);

@@ -1,8 +1,9 @@
 //! Topics that change while they are read.
 //!
-//! Owns what a change means: an input that was deleted and created again ends the session before
-//! anything is committed; one with more partitions ends it behind a commit; a changelog that is gone
-//! is made again from the states in memory. Never asks: `watch` does.
+//! Owns what a change means. An input that was deleted and created again ends the session before
+//! anything is committed. One with more partitions ends it behind a commit. A changelog that is
+//! gone is created again, and the states in memory are written to it. Never asks: `topic_watch`
+//! does.
 
 use tracing::warn;
 

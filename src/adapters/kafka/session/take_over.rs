@@ -189,8 +189,8 @@ impl Session<'_> {
         if found.committed.is_none() && !own.is_empty() {
             warn!(
                 %topic, partition = number, states = own.len(),
-                "the group has committed no offset although there are stored states; reading begins \
-                 by kafka.start, and records that the states hold are skipped"
+                "the group has committed no offset although there are stored states; reading \
+                 begins by kafka.start, and records that the states hold are skipped"
             );
         }
         self.restore(id, name, own.into_iter().map(|state| (state.symbol, state.bytes)).collect())
