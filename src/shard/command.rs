@@ -63,7 +63,13 @@ pub enum Command {
         /// Takes the answer.
         answer: Sender<()>,
     },
-    /// Forget every symbol and the connected sink, because the session begins again.
+    /// These are all partitions that this instance reads.
+    Own {
+        /// Which ones.
+        partitions: Vec<PartitionId>,
+    },
+    /// Forget every symbol and the connected sink, because the session begins again. The symbols
+    /// stay on the list until it is known who reads their partitions.
     Clear {
         /// Takes the answer.
         answer: Sender<()>,

@@ -283,7 +283,7 @@ impl Shard {
 
     /// Does what the source asks, after everything that came before it is published.
     fn obey(&mut self, command: Command, arrived: Option<Stopwatch>) -> Result<(), ShardError> {
-        let Self { pipelines, publisher, metrics, pulse, .. } = self;
+        let Self { pipelines, publisher, metrics, pulse, health, .. } = self;
         let pipeline = pipelines.live_mut();
         flush(pipeline, publisher, metrics, Haste::Latency, arrived)?;
         pulse.wait(COMMAND_PATIENCE);
@@ -322,11 +322,22 @@ impl Shard {
                 let _ = answer.send(pipeline.restore(Some(partition), &stored));
             }
             Command::BeginCold { partition } => pipeline.engine_mut().expect_loss(partition),
+            Command::Own { partitions } => {
+                if let Some(health) = health {
+                    health.keep(|partition| partitions.contains(&partition));
+                }
+            }
             Command::Evict { partition, answer } => {
                 pipeline.engine_mut().evict(partition);
+                if let Some(health) = health {
+                    health.keep(|kept| kept != partition);
+                }
                 let _ = answer.send(());
             }
             Command::Clear { answer } => {
+                if let Some(health) = health {
+                    health.remember(pipeline.engine_mut());
+                }
                 pipeline.clear()?;
                 publisher.connect(None);
                 let _ = answer.send(());

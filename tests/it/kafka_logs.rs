@@ -137,6 +137,37 @@ fn a_topic_that_is_created_again_while_nobody_reads_is_another_log() {
 }
 
 #[test]
+fn symbols_stay_on_the_list_while_the_process_runs() {
+    let (broker, sealed, symbols) = (Broker::shared(), bundle(), symbols(5));
+    let topics = Topics::create(broker);
+    let daemon = start(&sealed, &topics.settings(broker, "at_least_once", "one"));
+    produce(broker, &topics.input, &ticks(&symbols, 0..10));
+    await_committed(broker, &topics);
+    recreate(broker, &topics.input);
+    let (quiet, heard) = symbols.split_at(2);
+    produce(broker, &topics.input, &ticks(heard, 100..108));
+    await_committed(broker, &topics);
+    let rows = eventually("the symbols that are heard again", || {
+        let rows = listed(&daemon);
+        assert_eq!(rows.keys().collect::<Vec<_>>(), symbols.iter().collect::<Vec<_>>());
+        heard.iter().all(|symbol| rows[symbol]["steps"] == 8).then_some(rows)
+    });
+    for symbol in quiet {
+        let row = &rows[symbol];
+        let newest = "1970-01-10T00:00:00Z";
+        assert_eq!((&row["last_gap"], &row["newest_tick"]), (&newest.into(), &newest.into()));
+        assert_eq!((&row["steps"], &row["window"]), (&0.into(), &0.into()), "{symbol}");
+    }
+    let health =
+        |name: &str| daemon.metric(&format!("tickcast_symbols_by_health{{health=\"{name}\"}}"));
+    eventually("every symbol's health", || {
+        let all: f64 = ["live", "quiet", "stale", "dead"].map(health).into_iter().sum();
+        (all == 5.0).then_some(())
+    });
+    stop(daemon);
+}
+
+#[test]
 fn what_another_log_means_is_decided_by_the_policy() {
     let (broker, sealed, symbols) = (Broker::shared(), bundle(), symbols(3));
     for policy in ["latest", "fail"] {

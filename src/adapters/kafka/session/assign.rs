@@ -72,6 +72,10 @@ impl Session<'_> {
             self.pause_all()?;
         }
         self.moved = Stopwatch::start();
+        let own: Vec<_> = self.assigned.iter().map(|reading| reading.id).collect();
+        for shard in &self.source.shards {
+            shard.command(Command::Own { partitions: own.clone() }).map_err(engine_gone)?;
+        }
         let partitions = self.assigned.iter().count();
         self.source.metrics.rebalanced(partitions);
         self.source.metrics.kept(kept_count);
