@@ -1,4 +1,5 @@
-//! `tickcast check`: every problem of a configuration and its model, before anything is started.
+//! `tickcast check`: every problem of a configuration and its model, before anything is started;
+//! with `--online` also those that only the other side knows.
 
 use std::path::PathBuf;
 
@@ -8,15 +9,26 @@ use crate::engine::inference::Runtime;
 use crate::engine::model::RefusedVersion;
 use crate::engine::pipeline::{Chosen, Pipeline};
 use crate::ops::exit::{Exit, Failure};
+use crate::ports::source::OnlineReport;
 
 /// Options of `tickcast check`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code 0: usable. 78: every problem is listed.\n\n\
-                        Example: tickcast check -c config/tickcast.toml")]
+#[command(after_help = "Without --online nothing is connected to.\n\n\
+                        --online with source.kind = \"kafka\" asks the cluster for: the input, \
+                        output and changelog topics; their partitions and cleanup.policy; our \
+                        rights on them; the offsets that the group has committed, and whether the \
+                        topics still hold them. It joins no group, begins no transaction and \
+                        changes nothing, so it may run beside a daemon.\n\n\
+                        Exit code 0: usable. 78: every problem is listed.\n\n\
+                        Examples: tickcast check -c config/tickcast.toml\n          \
+                        tickcast check -c config/tickcast.toml --online")]
 pub(super) struct CheckArgs {
     /// The configuration file
     #[arg(short, long, value_name = "FILE", default_value = "config/tickcast.toml")]
     config: PathBuf,
+    /// Also connect, and look at what only the other side knows: topics, partitions, rights
+    #[arg(long)]
+    online: bool,
 }
 
 pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<(), Exit> {
@@ -37,7 +49,21 @@ fn check_bridge(config: &BridgeConfig, args: &CheckArgs) -> Result<(), Exit> {
         args.config.display(),
         cluster.brokers,
         lines_of(&source.plan()),
-    ))
+    ))?;
+    match args.online {
+        true => show_online(&topic::check_online(cluster, name)),
+        false => Ok(()),
+    }
+}
+
+/// Shows what a look at the other side has found.
+fn show_online(report: &OnlineReport) -> Result<(), Exit> {
+    let OnlineReport { lines, problems } = report;
+    super::print(format_args!("{}", lines_of(lines)))?;
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Exit::new(Failure::Configuration, problems.join("\n")))
 }
 
 fn check_daemon(config: &Config, args: &CheckArgs, global: &Global) -> Result<(), Exit> {
@@ -63,7 +89,11 @@ fn check_daemon(config: &Config, args: &CheckArgs, global: &Global) -> Result<()
         bundle.golden().cases.len(),
         runtime.build(),
         lines_of(&source),
-    ))
+    ))?;
+    match args.online {
+        true => show_online(&config.source.settings.check_online()),
+        false => Ok(()),
+    }
 }
 
 /// A version that a start would pass over.

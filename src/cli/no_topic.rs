@@ -8,6 +8,7 @@ use super::absent::lacks;
 use super::replay::Input;
 use crate::adapters::kafka_config::{ClusterConfig, KafkaUrl, TopicPlace};
 use crate::ops::exit::Exit;
+use crate::ports::source::OnlineReport;
 use crate::tools::feed::{Pace, Recording};
 
 /// For `feed`.
@@ -34,6 +35,11 @@ pub(super) fn open(
 /// For `check`.
 pub(super) fn check(_: &ClusterConfig) -> Result<(), Exit> {
     Err(lacks("the bridge", "kafka"))
+}
+
+/// For `check --online`.
+pub(super) fn check_online(_: &ClusterConfig, _: &str) -> OnlineReport {
+    OnlineReport::default()
 }
 
 /// For `bench`.

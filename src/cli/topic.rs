@@ -9,6 +9,7 @@ use super::replay::{Input, InputRecord};
 use crate::adapters::kafka::{self, BareLoop, TopicRecord, TopicRecords};
 use crate::adapters::kafka_config::{ClusterConfig, KafkaUrl, TopicPlace};
 use crate::ops::exit::{Exit, Failure};
+use crate::ports::source::OnlineReport;
 
 pub(super) use super::feed_topic::run as play;
 
@@ -62,6 +63,11 @@ impl Input for TopicInput {
 /// 78 where the client refuses one.
 pub(super) fn check(cluster: &ClusterConfig) -> Result<(), Exit> {
     kafka::check_tool(cluster).map_err(Exit::because(Failure::Configuration))
+}
+
+/// Looks at the topic of a bridge.
+pub(super) fn check_online(cluster: &ClusterConfig, topic: &str) -> OnlineReport {
+    kafka::check_tool_online(cluster, topic)
 }
 
 /// Copies so many records from one topic to another, and returns how long it took.

@@ -71,6 +71,14 @@ pub trait SourceSettings<C>: Any + fmt::Debug + Send + Sync {
     /// [`Exit`] for the first thing that cannot work.
     fn check(&self) -> Result<Vec<String>, Exit>;
 
+    /// Connects and looks at what only the other side knows, for `tickcast check --online`. Changes
+    /// nothing there. By default there is nothing to look at: what such a source reads is known
+    /// when it is read.
+    fn check_online(&self) -> OnlineReport {
+        let line = "online        this kind of source has nothing to look at before it runs";
+        OnlineReport { lines: vec![line.to_owned()], problems: Vec::new() }
+    }
+
     /// What tells the input from others, for snapshots; `None` where the source keeps states
     /// itself, or where the input can neither be met again nor recognized.
     ///
@@ -83,6 +91,15 @@ pub trait SourceSettings<C>: Any + fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Exit`] with code 78 for what the configuration got wrong.
     fn open(&self, opening: &SourceOpening<'_>) -> Result<Box<dyn Source<C>>, Exit>;
+}
+
+/// What a look at the other side has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OnlineReport {
+    /// What there is, one line each, warnings included.
+    pub lines: Vec<String>,
+    /// What cannot work, one line each.
+    pub problems: Vec<String>,
 }
 
 /// What the daemon needs to know of a source before it is opened.

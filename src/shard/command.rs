@@ -13,7 +13,8 @@ use crate::engine::pipeline::{ModelLabel, Pipeline, Restored, StoredState};
 use crate::engine::symbols::Inherited;
 use crate::ports::sink::Sink;
 
-/// One command. Each is answered once; where nobody listens any more, the answer is dropped.
+/// One command. Each that takes an answer is answered once; where nobody listens any more, the
+/// answer is dropped.
 pub enum Command {
     /// Publish to this sink as well from here on.
     Connect(Box<dyn Sink>),
@@ -49,6 +50,12 @@ pub enum Command {
         /// Takes the answer.
         answer: Sender<Result<Restored, InferenceError>>,
     },
+    /// Symbols that turn up in a partition from here on are not new: what was known of them is
+    /// lost.
+    BeginCold {
+        /// Which one.
+        partition: PartitionId,
+    },
     /// Forget the symbols of a partition that another instance takes over.
     Evict {
         /// Which one.
@@ -56,7 +63,13 @@ pub enum Command {
         /// Takes the answer.
         answer: Sender<()>,
     },
-    /// Forget every symbol and the connected sink, because the session begins again.
+    /// These are all partitions that this instance reads.
+    Own {
+        /// Which ones.
+        partitions: Vec<PartitionId>,
+    },
+    /// Forget every symbol and the connected sink, because the session begins again. The symbols
+    /// stay on the list until it is known who reads their partitions.
     Clear {
         /// Takes the answer.
         answer: Sender<()>,
@@ -79,4 +92,6 @@ pub struct CommitLine {
     pub answer: Sender<Vec<StoredState>>,
     /// The shard goes on when the other end speaks or is gone; without it, at once.
     pub resume: Option<Receiver<()>>,
+    /// Whether all states are handed over, and not only those that have changed.
+    pub is_whole: bool,
 }

@@ -15,8 +15,10 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registr
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::core::domain::{DurationNanos, Quality, Symbol, UnixNanos};
-use crate::core::health::{ExpectedSymbols, FeedLink, Health, HealthLimits, Subscription};
+use crate::core::domain::{DurationNanos, PartitionId, Quality, Symbol, UnixNanos};
+use crate::core::health::{
+    Arrivals, ExpectedSymbols, FeedLink, Health, HealthLimits, Subscription,
+};
 use crate::engine::symbols::{Engine, SymbolFacts};
 use crate::ops::clock::Stopwatch;
 use crate::shard::refusals::{AheadSamples, RefusalWatch};
@@ -47,6 +49,8 @@ pub struct HealthWatch {
     /// When the newest round began; `None` before the first.
     begun: Option<Duration>,
     round: Option<Round>,
+    /// Symbols that the shard has forgotten and may hear of again.
+    forgotten: Vec<Forgotten>,
     /// What metrics and log say of this shard.
     shown: [i64; Health::ALL.len()],
     logged: [i64; Health::ALL.len()],
@@ -77,6 +81,13 @@ struct Round {
     counts: [i64; Health::ALL.len()],
     /// A symbol that became stale or dead.
     sample: Option<Symbol>,
+}
+
+/// A symbol that is listed although nothing is known of it any more.
+struct Forgotten {
+    row: SymbolRow,
+    arrivals: Arrivals,
+    partition: PartitionId,
 }
 
 /// The metrics of all shards.
@@ -164,6 +175,7 @@ impl HealthWatch {
         let (begun, round) = (None, None);
         let (shown, logged, logged_at) = (none, none, None);
         let (expected, ahead, refusals) = (Expected::default(), AheadSamples::default(), None);
+        let forgotten = Vec::new();
         let watch = Self {
             feed,
             limits,
@@ -172,6 +184,7 @@ impl HealthWatch {
             clock,
             begun,
             round,
+            forgotten,
             shown,
             logged,
             logged_at,
@@ -242,7 +255,45 @@ impl HealthWatch {
         if round.next < count || round.next_expected < self.expected.symbols.len() {
             self.round = Some(round);
         } else {
+            self.list_forgotten(&mut round, engine);
             self.finish(round);
+        }
+    }
+
+    /// Keeps the symbols of partitions on the list, before the engine forgets all of them: they may
+    /// come back with the next session, or be lost, and then their last tick is all that is known.
+    pub(super) fn remember(&mut self, engine: &mut Engine) {
+        let (feed, now) = ((self.feed)(), self.now());
+        self.forgotten.retain(|symbol| !engine.has_symbol(symbol.row.symbol.as_str()));
+        for index in 0..engine.symbol_count() {
+            let judged = engine.judge(index, feed, now, &self.limits);
+            let Some((facts, health, _)) = judged else { break };
+            let Some(partition) = facts.partition else { continue };
+            let newest_tick = facts.newest_tick;
+            let row = SymbolRow {
+                steps: 0,
+                window: 0,
+                last_gap: newest_tick,
+                ..SymbolRow::new(&facts, health, None)
+            };
+            self.forgotten.push(Forgotten { row, arrivals: facts.arrivals, partition });
+        }
+        // A round under way would go on among other symbols.
+        self.round = None;
+    }
+
+    /// Takes the symbols of other partitions off the list: they are listed elsewhere.
+    pub(super) fn keep(&mut self, mut is_kept: impl FnMut(PartitionId) -> bool) {
+        self.forgotten.retain(|symbol| is_kept(symbol.partition));
+    }
+
+    /// Adds the symbols to the round that the engine does not know.
+    fn list_forgotten(&mut self, round: &mut Round, engine: &Engine) {
+        self.forgotten.retain(|symbol| !engine.has_symbol(symbol.row.symbol.as_str()));
+        for Forgotten { row, arrivals, .. } in &mut self.forgotten {
+            row.health = arrivals.health(round.feed, round.now, &self.limits);
+            round.counts[row.health as usize] += 1;
+            round.rows.push(row.clone());
         }
     }
 

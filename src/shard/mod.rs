@@ -292,7 +292,7 @@ impl Shard {
 
     /// Does what the source asks, after everything that came before it is published.
     fn obey(&mut self, command: Command, arrived: Option<Stopwatch>) -> Result<(), ShardError> {
-        let Self { pipelines, publisher, metrics, pulse, .. } = self;
+        let Self { pipelines, publisher, metrics, pulse, health, .. } = self;
         let pipeline = pipelines.live_mut();
         flush(pipeline, publisher, metrics, Haste::Latency, arrived)?;
         pulse.wait(COMMAND_PATIENCE);
@@ -312,8 +312,11 @@ impl Shard {
                 let before = pipelines.replace_live(*next);
                 let _ = answer.send((inherited, Box::new(before)));
             }
-            Command::Commit(CommitLine { answer, resume }) => {
+            Command::Commit(CommitLine { answer, resume, is_whole }) => {
                 publisher.turn();
+                if is_whole {
+                    pipeline.engine_mut().note_all_changed();
+                }
                 pipeline.engine_mut().begin_taking();
                 let mut states = Vec::new();
                 pipeline.take_changed(usize::MAX, |state| states.push(state));
@@ -329,11 +332,23 @@ impl Shard {
             Command::Restore { partition, stored, answer } => {
                 let _ = answer.send(pipeline.restore(Some(partition), &stored));
             }
+            Command::BeginCold { partition } => pipeline.engine_mut().expect_loss(partition),
+            Command::Own { partitions } => {
+                if let Some(health) = health {
+                    health.keep(|partition| partitions.contains(&partition));
+                }
+            }
             Command::Evict { partition, answer } => {
                 pipeline.engine_mut().evict(partition);
+                if let Some(health) = health {
+                    health.keep(|kept| kept != partition);
+                }
                 let _ = answer.send(());
             }
             Command::Clear { answer } => {
+                if let Some(health) = health {
+                    health.remember(pipeline.engine_mut());
+                }
                 pipeline.clear()?;
                 publisher.connect(None);
                 let _ = answer.send(());

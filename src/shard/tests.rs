@@ -82,7 +82,7 @@ impl Trial {
     }
 
     fn commit(&self) -> Receiver<Vec<StoredState>> {
-        self.command(|answer| Command::Commit(CommitLine { answer, resume: None }))
+        self.command(|answer| Command::Commit(CommitLine { answer, resume: None, is_whole: false }))
     }
 
     /// Runs the shard over everything that was delivered.
@@ -290,8 +290,9 @@ fn what_came_before_a_commit_is_published_before_the_turn() {
 fn a_commit_holds_the_shard_until_it_is_resumed() {
     let trial = Trial::of(1000, |log| vec![MemorySink::new("only", log)]);
     let (resume, resumed) = channel();
-    let answers =
-        trial.command(|answer| Command::Commit(CommitLine { answer, resume: Some(resumed) }));
+    let answers = trial.command(|answer| {
+        Command::Commit(CommitLine { answer, resume: Some(resumed), is_whole: false })
+    });
     trial.prices("A", 0..UNFORECAST + 1);
     let log = trial.log.clone();
     let shard = std::thread::spawn(move || trial.run());

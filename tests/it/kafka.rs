@@ -12,9 +12,12 @@ use crate::support::cluster::Stored;
 use crate::support::process::{Daemon, eventually};
 use crate::support::repository;
 use crate::support::topics::{
-    PARTITIONS, Topics, assert_in_order, await_committed, bundle, distinct, produce, replay,
-    replay_and_score, start, states, symbols, text, ticks,
+    PARTITIONS, Topics, assert_in_order, await_committed, bundle, committed, distinct, produce,
+    replay, replay_and_score, start, states, symbols, text, ticks,
 };
+
+/// Committed offsets that the topic no longer held.
+const LOST: &str = "tickcast_kafka_offsets_lost_total{reason=\"gone\"}";
 
 #[test]
 fn forecasts_through_kafka_are_those_of_a_replay_and_survive_a_restart() {
@@ -363,7 +366,7 @@ fn an_offset_that_retention_removed_is_handled_by_the_policy() {
                 broker.delete_before(&topics.input, partition, end);
             }
         }
-        let read = broker.committed(&topics.group, &topics.input).len() as f64;
+        let read = committed(broker, &topics).len() as f64;
         if policy == "fail" {
             let mut daemon = start(&sealed, &settings);
             let ended = daemon.await_end();
@@ -371,7 +374,7 @@ fn an_offset_that_retention_removed_is_handled_by_the_policy() {
             continue;
         }
         let daemon = start(&sealed, &settings);
-        daemon.await_metric("tickcast_kafka_offsets_lost_total", read);
+        daemon.await_metric(LOST, read);
         let fresh = ticks(&symbols, 40..52);
         produce(broker, &topics.input, &fresh);
         await_committed(broker, &topics);

@@ -15,11 +15,14 @@ use crate::support::bundle::SealedBundle;
 use crate::support::mock::Mock;
 use crate::support::process::{Daemon, Ended, eventually};
 use crate::support::topics::{
-    BySymbol, PARTITIONS, Topics, assert_in_order, await_committed, bundle, distinct, produce,
-    replay, start, symbols, ticks,
+    BySymbol, PARTITIONS, Topics, assert_in_order, await_committed, bundle, committed, distinct,
+    produce, replay, start, symbols, ticks,
 };
 
 const DELIVERIES: [&str; 2] = ["at_least_once", "exactly_once"];
+
+/// Committed offsets that the topic no longer held.
+const LOST: &str = "tickcast_kafka_offsets_lost_total{reason=\"gone\"}";
 
 /// The instance of a test that has one.
 const INSTANCE: &str = "one";
@@ -225,7 +228,7 @@ fn errors_that_do_not_pass_begin_a_new_session_and_lose_nothing() {
         let [daemon] = daemon;
         let refused = daemon.metric("tickcast_kafka_produce_failed_total") >= 1.0;
         assert_eq!(refused, unwritten, "{delivery}");
-        assert_eq!(daemon.metric("tickcast_kafka_offsets_lost_total"), 0.0);
+        assert_eq!(daemon.metric(LOST), 0.0);
         waves.assert_whole();
         stop(daemon);
     }
@@ -344,7 +347,7 @@ fn records_that_the_log_no_longer_holds_leave_cold_windows() {
     // A mock keeps 5 MiB of a partition. What nobody has read goes with the rest.
     waves.produce(8);
     let filler = vec![b'x'; 500_000];
-    let read = mock.committed(&topics.group, &topics.input);
+    let read = committed(&mock, &topics);
     for symbol in &waves.symbols {
         mock.produce(&topics.input, vec![(&**symbol, &filler[..]); 12]);
     }
@@ -352,7 +355,7 @@ fn records_that_the_log_no_longer_holds_leave_cold_windows() {
         assert!(mock.watermarks(&topics.input, *partition).0 > *at, "the log has moved on");
     }
     let daemon = start(&sealed, &settings);
-    daemon.await_metric("tickcast_kafka_offsets_lost_total", read.len() as f64);
+    daemon.await_metric(LOST, read.len() as f64);
     let fresh = ticks(&waves.symbols, 40..52);
     produce(&mock, &topics.input, &fresh);
     await_committed(&mock, &topics);

@@ -21,9 +21,13 @@ mod kafka;
 #[cfg(feature = "kafka")]
 mod kafka_expiry;
 #[cfg(feature = "kafka")]
+mod kafka_logs;
+#[cfg(feature = "kafka")]
 mod kafka_members;
 #[cfg(feature = "kafka")]
 mod kafka_mock;
+#[cfg(feature = "kafka")]
+mod kafka_online;
 #[cfg(feature = "kafka")]
 mod kafka_security;
 #[cfg(feature = "kafka")]

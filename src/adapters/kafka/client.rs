@@ -401,6 +401,8 @@ pub(super) fn restoring_consumer(config: &KafkaConfig) -> Result<Observer, Clien
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("enable.partition.eof", "true")
+        // It reads up to ends that are known; a fetch that waits for more holds the next one up.
+        .set("fetch.wait.max.ms", "10")
         .set("auto.offset.reset", "earliest")
         .set("isolation.level", "read_committed");
     options.observe()

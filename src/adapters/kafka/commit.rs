@@ -2,8 +2,9 @@
 //!
 //! Owns the order of a commit: forecasts acknowledged, then states stored and acknowledged,
 //! then the offsets committed; or all of them in one transaction. Promises that no offset is
-//! committed beyond work that is done (I5). While a commit without a transaction is under way
-//! records go on flowing; with one, the shards wait for it. Never polls the consumer.
+//! committed beyond work that is done (I5), nor in a log that is not the one that was read. While
+//! a commit without a transaction is under way records go on flowing; with one, the shards wait
+//! for it. Never polls the consumer.
 
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::Duration;
@@ -17,7 +18,10 @@ use super::SessionError;
 use super::client::{self, GroupConsumer};
 use super::partitions::Reading;
 use super::publisher::{Batch, KafkaPublisher, Turn};
+use super::start::Point;
+use super::topic_watch::{Look, TopicWatch};
 use crate::adapters::kafka_config::{Delivery, KafkaConfig};
+use crate::core::domain::PartitionId;
 use crate::engine::pipeline::StoredState;
 use crate::intake::IntakeSender;
 use crate::ops::clock::Stopwatch;
@@ -32,8 +36,13 @@ const COMMIT_PAUSE: Duration = Duration::from_millis(50);
 /// A commit under way.
 pub(super) struct Commit {
     covered: Vec<Reading>,
+    /// Up to where the states reach, of every partition that is read.
+    points: Vec<(PartitionId, Point)>,
     /// Which forecasts came before the line.
     turn: Turn,
+    /// The look at the topics that has to be over before anything is committed: it began behind the
+    /// last record that is covered, so it shows whether that record was still of the log.
+    look: Look,
     phase: CommitPhase,
     begun: Stopwatch,
     /// Lets the shards go on when it is dropped, whatever happened.
@@ -45,7 +54,7 @@ enum CommitPhase {
     Draining { answers: Receiver<Vec<StoredState>>, missing: usize, states: Vec<StoredState> },
     /// The broker has still to acknowledge forecasts from before the line.
     Publishing { states: Vec<StoredState> },
-    /// The broker has still to acknowledge the states.
+    /// The broker has still to acknowledge the states, or to say which log was read.
     Storing,
     /// The coordinator of the group was not to be had for the commit, this long ago.
     Waiting(Stopwatch),
@@ -57,6 +66,19 @@ pub(super) struct Tools<'s> {
     pub(super) consumer: &'s GroupConsumer,
     pub(super) publisher: &'s KafkaPublisher,
     pub(super) shards: &'s [IntakeSender<Command>],
+    pub(super) watch: &'s TopicWatch,
+}
+
+/// What a commit covers.
+pub(super) struct Covers {
+    /// The positions to commit.
+    pub(super) positions: Vec<Reading>,
+    /// Up to where the states reach, of every partition that is read.
+    pub(super) points: Vec<(PartitionId, Point)>,
+    /// The look at the topics that has to be over before.
+    pub(super) look: Look,
+    /// Whether every state is stored, and not only those that have changed.
+    pub(super) is_whole: bool,
 }
 
 /// How far one has come.
@@ -70,9 +92,10 @@ impl Commit {
     /// Draws the line behind everything that was handed to the shards.
     pub(super) fn begin(
         tools: &Tools<'_>,
-        covered: Vec<Reading>,
+        covers: Covers,
         turn: Turn,
     ) -> Result<Self, SessionError> {
+        let Covers { positions: covered, points, look, is_whole } = covers;
         let (answer, answers) = channel();
         let mut resumes = Vec::new();
         for shard in tools.shards {
@@ -81,19 +104,20 @@ impl Commit {
                 resumes.push(resume);
                 resumed
             });
-            let line = CommitLine { answer: answer.clone(), resume };
+            let line = CommitLine { answer: answer.clone(), resume, is_whole };
             shard
                 .command(Command::Commit(line))
                 .map_err(|_| SessionError::Final(super::KafkaError::EngineGone))?;
         }
         let missing = tools.shards.len();
         let phase = CommitPhase::Draining { answers, missing, states: Vec::new() };
-        Ok(Self { covered, turn, phase, begun: Stopwatch::start(), _resumes: resumes })
+        let begun = Stopwatch::start();
+        Ok(Self { covered, points, turn, look, phase, begun, _resumes: resumes })
     }
 
     /// Goes as far as is possible without waiting; a transaction is committed in one go.
     pub(super) fn step(self, tools: &Tools<'_>) -> Result<Progress, SessionError> {
-        let Self { covered, turn, phase, begun, _resumes } = self;
+        let Self { covered, points, turn, look, phase, begun, _resumes } = self;
         let outstanding = tools.publisher.outstanding();
         let settled = |batch| outstanding.is_settled(batch).map_err(SessionError::Retry);
         let phase = match phase {
@@ -113,16 +137,28 @@ impl Commit {
                 if missing > 0 {
                     CommitPhase::Draining { answers, missing, states }
                 } else if tools.config.delivery == Delivery::ExactlyOnce {
-                    store(tools, &states);
-                    commit_transaction(tools, &covered)?;
-                    return Ok(Progress::Done(covered, begun));
+                    store(tools, &states, &points);
+                    CommitPhase::Storing
                 } else {
                     CommitPhase::Publishing { states }
                 }
             }
             CommitPhase::Publishing { states } if settled(Batch::Published(turn))? => {
-                store(tools, &states);
+                store(tools, &states, &points);
                 CommitPhase::Storing
+            }
+            storing @ CommitPhase::Storing if !tools.watch.is_over(look) => {
+                if begun.elapsed() > COMMIT_PATIENCE {
+                    return Err(SessionError::retry(
+                        "the cluster does not say which topics it has",
+                    ));
+                }
+                storing
+            }
+            // The transaction itself waits for what is not acknowledged.
+            CommitPhase::Storing if tools.config.delivery == Delivery::ExactlyOnce => {
+                commit_transaction(tools, &covered)?;
+                return Ok(Progress::Done(covered, begun));
             }
             waiting @ CommitPhase::Waiting(since) if since.elapsed() < COMMIT_PAUSE => waiting,
             CommitPhase::Storing | CommitPhase::Waiting(_) if settled(Batch::States)? => {
@@ -149,15 +185,17 @@ impl Commit {
             | CommitPhase::Waiting(_)) => waiting,
         };
         settled(Batch::States)?;
-        Ok(Progress::UnderWay(Self { covered, turn, phase, begun, _resumes }))
+        Ok(Progress::UnderWay(Self { covered, points, turn, look, phase, begun, _resumes }))
     }
 }
 
-fn store(tools: &Tools<'_>, states: &[StoredState]) {
+fn store(tools: &Tools<'_>, states: &[StoredState], points: &[(PartitionId, Point)]) {
     for state in states {
         if let Some(place) = tools.publisher.state_place(state) {
+            let point = points.iter().find(|(id, _)| Some(*id) == state.partition);
+            let point = point.map(|(_, point)| *point);
             // A symbol that is gone gets a tombstone, stored with the states of the same records.
-            tools.publisher.state(&state.symbol, &place, state.bytes.as_deref());
+            tools.publisher.state(&state.symbol, &place, state.bytes.as_deref(), point);
         }
     }
 }
@@ -182,11 +220,14 @@ fn commit_transaction(tools: &Tools<'_>, covered: &[Reading]) -> Result<(), Sess
 
 fn positions(covered: &[Reading]) -> Result<TopicPartitionList, SessionError> {
     let mut positions = TopicPartitionList::with_capacity(covered.len());
-    for Reading { name, next, .. } in covered {
+    for Reading { name, next, mark, .. } in covered {
         // The offset of the record to come: the one addition of 1 was made on delivery.
         positions
             .add_partition_offset(&name.topic, name.number, Offset::Offset(*next))
             .map_err(SessionError::while_doing("name a position"))?;
+        if let Some(mut position) = positions.find_partition(&name.topic, name.number) {
+            position.set_metadata(mark.text());
+        }
     }
     Ok(positions)
 }

@@ -4,7 +4,11 @@
 
 use std::time::Duration;
 
-use prometheus::{Counter, Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+use prometheus::{
+    Counter, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+};
+
+use super::start::Loss;
 
 /// Bucket bounds in seconds, from one quick round trip to a stalled broker.
 const SECONDS_BUCKETS: [f64; 12] =
@@ -24,7 +28,8 @@ pub struct KafkaMetrics {
     restore_seconds: Histogram,
     restored: IntCounter,
     cold: IntCounter,
-    lost_offsets: IntCounter,
+    lost_offsets: [IntCounter; Loss::ALL.len()],
+    lost_changelogs: IntCounter,
     pub(super) dead_letters: IntCounter,
     pub(super) produced: IntCounter,
     pub(super) failed: IntCounter,
@@ -95,9 +100,20 @@ impl KafkaMetrics {
                 "tickcast_kafka_symbols_cold_total",
                 "Stored states that could not be used; their symbols began cold.",
             )?,
-            lost_offsets: counter(
-                "tickcast_kafka_offsets_lost_total",
-                "Partitions whose committed offset the broker no longer had.",
+            lost_offsets: {
+                let losses = IntCounterVec::new(
+                    Opts::new(
+                        "tickcast_kafka_offsets_lost_total",
+                        "Partitions whose stored position was of no use, by reason.",
+                    ),
+                    &["reason"],
+                )?;
+                registry.register(Box::new(losses.clone()))?;
+                Loss::ALL.map(|loss| losses.with_label_values(&[loss.label()]))
+            },
+            lost_changelogs: counter(
+                "tickcast_kafka_changelogs_lost_total",
+                "Changelog partitions that were gone although the group had committed offsets.",
             )?,
             dead_letters: counter(
                 "tickcast_kafka_dead_letters_total",
@@ -159,7 +175,16 @@ impl KafkaMetrics {
         self.backpressure_seconds.inc_by(waited.as_secs_f64());
     }
 
-    pub(super) fn lost_offset(&self) {
-        self.lost_offsets.inc();
+    pub(super) fn lost_offset(&self, loss: Loss) {
+        self.lost_offsets[loss as usize].inc();
+    }
+
+    pub(super) fn lost_changelog(&self, partitions: usize) {
+        self.lost_changelogs.inc_by(partitions as u64);
+    }
+
+    /// Notes states that are not of the log that is read.
+    pub(super) fn foreign_states(&self, count: usize) {
+        self.cold.inc_by(count as u64);
     }
 }

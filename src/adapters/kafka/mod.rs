@@ -20,7 +20,11 @@
 //! | `secret` | passwords and tokens that stand in files of their own |
 //! | `refusal` | why a cluster does not let us in, in words that help (pure) |
 //! | `topics` | which topics there must be, and making them |
+//! | `describe` | the ids of topics, their partitions and our rights (the unsafe code is here) |
+//! | `topic_watch` | looking at the topics while a session lasts |
+//! | `online` | what only the cluster knows, for `tickcast check --online` |
 //! | `partitions` | the partitions of the input: numbers, positions, pauses (pure) |
+//! | `start` | which log a position is of, and where reading begins (pure) |
 //! | `restore` | reading a changelog partition to its end |
 //! | `publisher` | the producer, and what is not yet acknowledged |
 //! | `commit` | from a line in the stream to a committed offset |
@@ -36,8 +40,10 @@ mod advice;
 mod bare_loop;
 mod client;
 mod commit;
+mod describe;
 mod gap;
 mod metrics;
+mod online;
 mod partitions;
 mod publisher;
 mod refusal;
@@ -45,7 +51,9 @@ mod restore;
 mod secret;
 mod session;
 mod source;
+mod start;
 mod tools;
+mod topic_watch;
 mod topics;
 
 use std::time::Duration;
@@ -59,6 +67,7 @@ use crate::net::backoff::Backoff;
 use crate::ops::clock::pause_unless;
 use crate::ops::readiness::Condition;
 use crate::ops::supervise::Pulse;
+use crate::ports::source::OnlineReport;
 use crate::shard::command::Command;
 
 pub use self::bare_loop::{BareLoop, BareLoopError};
@@ -113,6 +122,8 @@ enum SessionError {
     Retry(String),
     /// The cluster does not let us in: a fault of the configuration, unless it let us in before.
     Refused(String),
+    /// The topics have another shape; everything is committed, and a new session begins at once.
+    Reshaped(String),
     /// It will not.
     Final(KafkaError),
 }
@@ -148,6 +159,11 @@ pub fn check(config: &KafkaConfig) -> Result<Vec<String>, KafkaError> {
 /// As [`check`].
 pub fn check_tool(cluster: &ClusterConfig) -> Result<(), KafkaError> {
     advice::check_tool(cluster).map_err(|error| setup("kafka", &error))
+}
+
+/// Looks at what only the cluster of a tool knows: the topic that it writes to.
+pub fn check_tool_online(cluster: &ClusterConfig, topic: &str) -> OnlineReport {
+    online::check_target(cluster, topic)
 }
 
 impl KafkaSource {
@@ -198,6 +214,11 @@ impl KafkaSource {
                 Err(SessionError::Final(error)) => return Err(error),
                 Err(SessionError::Refused(why)) if !proven => {
                     return Err(KafkaError::Setup(format!("kafka: {why}")));
+                }
+                Err(SessionError::Reshaped(what)) => {
+                    backoff.reset();
+                    self.ready.not_ready(&what);
+                    info!(what, "the topics have changed; a new session begins");
                 }
                 Err(SessionError::Retry(error) | SessionError::Refused(error)) => {
                     self.metrics.session_failed();

@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
-use crate::adapters::kafka_config::{LostOffset, StartAt};
-use crate::core::domain::{PartitionId, Position};
+use super::describe::TopicId;
+use super::start::{Mark, Point};
+use crate::core::domain::{PartitionId, Position, UnixNanos};
 
 /// All partitions of all input topics, by number.
 #[derive(Clone, Debug, Default)]
@@ -36,34 +37,60 @@ pub(super) struct Reading {
     pub(super) name: PartitionName,
     /// The offset of the record to come.
     pub(super) next: i64,
-    /// The offset that a commit has reached.
-    pub(super) committed: i64,
+    /// The offset that a commit has reached; `None` where nothing is committed, or not with this
+    /// mark, so that the next commit covers the partition even if no record comes.
+    pub(super) committed: Option<i64>,
+    /// What tells the log that is read, up to `next`.
+    pub(super) mark: Mark,
 }
 
-/// Partitions that were given back and may come again, with the offset of the record to come.
+impl Reading {
+    /// A partition that is read from a point on, which is not committed.
+    pub(super) fn from(id: PartitionId, name: PartitionName, point: Point) -> Self {
+        let Point { next, mark } = point;
+        Self { id, name, next, committed: None, mark }
+    }
+
+    /// How far it was read.
+    pub(super) fn point(&self) -> Point {
+        Point { next: self.next, mark: self.mark }
+    }
+
+    /// Notes what the group has committed of it.
+    pub(super) fn with_committed(mut self, committed: Option<Point>) -> Self {
+        self.committed = committed.filter(|point| *point == self.point()).map(|point| point.next);
+        self
+    }
+
+    fn is_committed(&self) -> bool {
+        self.committed.is_some_and(|committed| committed >= self.next)
+    }
+}
+
+/// Partitions that were given back and may come again.
 ///
 /// Their states are still in memory. They are as good as what would be restored where the group's
 /// committed offset is the one that we have committed: then nobody has done work that counts in
 /// between, and what is in memory follows from the records up to there, as it does for anybody.
 #[derive(Debug, Default)]
-pub(super) struct Kept(Vec<(PartitionId, i64)>);
+pub(super) struct Kept(Vec<Reading>);
 
 impl Kept {
     /// Keeps a partition. What was read of it must be committed.
-    pub(super) fn keep(&mut self, reading: &Reading) {
-        debug_assert_eq!(reading.next, reading.committed, "work that is not committed");
-        self.0.push((reading.id, reading.next));
+    pub(super) fn keep(&mut self, reading: Reading) {
+        debug_assert!(reading.is_committed(), "work that is not committed");
+        self.0.push(reading);
     }
 
-    /// The offset of a partition that was kept; it is kept no longer.
-    pub(super) fn take(&mut self, id: PartitionId) -> Option<i64> {
-        let at = self.0.iter().position(|(kept, _)| *kept == id)?;
-        Some(self.0.swap_remove(at).1)
+    /// A partition that was kept; it is kept no longer.
+    pub(super) fn take(&mut self, id: PartitionId) -> Option<Reading> {
+        let at = self.0.iter().position(|kept| kept.id == id)?;
+        Some(self.0.swap_remove(at))
     }
 
     /// Those that are left.
     pub(super) fn rest(self) -> impl Iterator<Item = PartitionId> {
-        self.0.into_iter().map(|(id, _)| id)
+        self.0.into_iter().map(|kept| kept.id)
     }
 }
 
@@ -86,6 +113,12 @@ impl PartitionTable {
         u32::try_from(index).ok().map(PartitionId)
     }
 
+    /// All partitions.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PartitionId, &PartitionName)> {
+        // The numbers of partitions are far below the limit.
+        self.names.iter().enumerate().map(|(index, name)| (PartitionId(index as u32), name))
+    }
+
     /// What Kafka calls the partition.
     pub(super) fn name(&self, id: PartitionId) -> Option<&PartitionName> {
         self.names.get(id.0 as usize)
@@ -93,9 +126,9 @@ impl PartitionTable {
 }
 
 impl Assigned {
-    /// Reads one more partition, from `next` on.
-    pub(super) fn add(&mut self, id: PartitionId, name: PartitionName, next: i64) {
-        self.partitions.push(Reading { id, name, next, committed: next });
+    /// Reads one more partition.
+    pub(super) fn add(&mut self, reading: Reading) {
+        self.partitions.push(reading);
     }
 
     /// Reads a partition no longer; returns how far it was read.
@@ -120,96 +153,63 @@ impl Assigned {
         Some(Position { partition: self.partitions[self.newest].id, offset })
     }
 
-    /// Notes that a record was handed to its shard.
-    pub(super) fn delivered(&mut self, position: Position) {
+    /// Notes that a record was handed to its shard, and its own timestamp.
+    pub(super) fn delivered(&mut self, position: Position, time: Option<UnixNanos>) {
         let of_it = |reading: &&mut Reading| reading.id == position.partition;
         if let Some(reading) = self.partitions.iter_mut().find(of_it) {
             reading.next = position.offset + 1;
+            reading.mark.newest_ms = time.map(|time| time.as_nanos().div_euclid(1_000_000));
+        }
+    }
+
+    /// Notes that the states of a topic's partitions are kept in another changelog from here on.
+    pub(super) fn changelog_is(&mut self, topic: &str, changelog: Option<TopicId>) {
+        for reading in self.partitions.iter_mut().filter(|reading| &*reading.name.topic == topic) {
+            reading.mark.changelog = changelog;
+            reading.committed = None;
         }
     }
 
     /// How far each partition was read beyond its commit: what a commit that begins now covers.
     pub(super) fn uncommitted(&self) -> Vec<Reading> {
-        self.partitions.iter().filter(|reading| reading.next > reading.committed).cloned().collect()
+        self.partitions.iter().filter(|reading| !reading.is_committed()).cloned().collect()
     }
 
     /// Notes that a commit has reached these positions.
     pub(super) fn committed(&mut self, covered: &[Reading]) {
-        for Reading { id, next, .. } in covered {
-            if let Some(reading) = self.partitions.iter_mut().find(|reading| reading.id == *id) {
-                reading.committed = *next;
+        for Reading { id, next, mark, .. } in covered {
+            // One whose changelog is another one by now has still to be committed with that.
+            let is_it = |reading: &&mut Reading| {
+                reading.id == *id && reading.mark.changelog == mark.changelog
+            };
+            if let Some(reading) = self.partitions.iter_mut().find(is_it) {
+                reading.committed = Some(*next);
             }
         }
-    }
-}
-
-/// Where to begin reading a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Start {
-    /// At this offset.
-    At(i64),
-    /// At the first record of this time, in milliseconds since the epoch.
-    AtTime(i64),
-    /// At this offset, and records before it are lost.
-    Lost(i64),
-    /// Nowhere: the configuration says to fail.
-    Refused,
-}
-
-/// Decides where to begin, by what the group has committed and what the topic holds, `low`
-/// inclusive to `high` exclusive.
-pub(super) fn decide_start(
-    committed: Option<i64>,
-    (low, high): (i64, i64),
-    start: StartAt,
-    lost: LostOffset,
-) -> Start {
-    match (committed, start, lost) {
-        (Some(offset), _, _) if (low..=high).contains(&offset) => Start::At(offset),
-        (Some(_), _, LostOffset::Earliest) => Start::Lost(low),
-        (Some(_), _, LostOffset::Latest) => Start::Lost(high),
-        (Some(_), _, LostOffset::Fail) => Start::Refused,
-        (None, StartAt::Earliest, _) => Start::At(low),
-        (None, StartAt::Latest, _) => Start::At(high),
-        (None, StartAt::Time(time), _) => Start::AtTime(time.as_nanos() / 1_000_000),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::domain::UnixNanos;
 
-    #[test]
-    fn where_to_begin_is_decided_by_what_is_left() {
-        use LostOffset::{Earliest, Fail, Latest};
-        let start = |committed, lost| decide_start(committed, (5, 9), StartAt::Latest, lost);
-        for at in 5..=9 {
-            assert_eq!(start(Some(at), Fail), Start::At(at));
-        }
-        for gone in [0, 4, 10] {
-            assert_eq!(start(Some(gone), Earliest), Start::Lost(5));
-            assert_eq!(start(Some(gone), Latest), Start::Lost(9));
-            assert_eq!(start(Some(gone), Fail), Start::Refused);
-        }
-        assert_eq!(start(None, Fail), Start::At(9));
-        let first = |at| decide_start(None, (5, 9), at, Fail);
-        assert_eq!(first(StartAt::Earliest), Start::At(5));
-        let time = UnixNanos::parse("2013-03-01").unwrap();
-        assert_eq!(first(StartAt::Time(time)), Start::AtTime(1_362_096_000_000));
+    /// A partition that is read from an offset on, which is committed.
+    fn reading(table: &PartitionTable, id: PartitionId, next: i64) -> Reading {
+        let point = Point { next, mark: Mark::default() };
+        let name = table.name(id).unwrap().clone();
+        Reading::from(id, name, point).with_committed(Some(point))
     }
 
     #[test]
     fn partitions_are_kept_until_they_are_taken() {
-        let name = PartitionTable::new([("a", 1)]).name(PartitionId(0)).unwrap().clone();
+        let table = PartitionTable::new([("a", 6)]);
         let mut kept = Kept::default();
         for (id, next) in [(3, 10), (5, 0), (4, 7)] {
-            let reading =
-                Reading { id: PartitionId(id), name: name.clone(), next, committed: next };
-            kept.keep(&reading);
+            kept.keep(reading(&table, PartitionId(id), next));
         }
-        assert_eq!((kept.take(PartitionId(5)), kept.take(PartitionId(5))), (Some(0), None));
-        assert_eq!(kept.take(PartitionId(4)), Some(7));
+        let mut take = |id| kept.take(PartitionId(id)).map(|reading| reading.next);
+        assert_eq!((take(5), take(5)), (Some(0), None));
+        assert_eq!(take(4), Some(7));
         assert_eq!(kept.rest().collect::<Vec<_>>(), [PartitionId(3)]);
     }
 
@@ -222,25 +222,58 @@ mod tests {
         assert_eq!((table.id("b", 1), table.id("c", 0)), (None, None));
         let mut assigned = Assigned::default();
         for (id, next) in [(ids[1], 10), (ids[2], 0)] {
-            assigned.add(id, table.name(id).unwrap().clone(), next);
+            assigned.add(reading(&table, id, next));
         }
         assert_eq!(assigned.uncommitted(), [], "nothing was read yet");
         let position = assigned.place("a", 1, 12).unwrap();
         assert_eq!(position, Position { partition: ids[1], offset: 12 });
         assert_eq!(assigned.place("a", 0, 5), None, "not ours");
         assert_eq!(assigned.uncommitted(), [], "a record that is held back is not covered");
-        assigned.delivered(position);
+        assigned.delivered(position, UnixNanos::parse("1970-01-01T00:00:00.0779Z").ok());
         let covered = assigned.uncommitted();
-        assert_eq!(covered.iter().map(|r| (r.id, r.next)).collect::<Vec<_>>(), [(ids[1], 13)]);
+        let newest = covered.iter().map(|r| (r.id, r.next, r.mark.newest_ms)).collect::<Vec<_>>();
+        assert_eq!(newest, [(ids[1], 13, Some(77))]);
         let later = assigned.place("a", 1, 13).unwrap();
-        assigned.delivered(later);
+        assigned.delivered(later, None);
         assigned.committed(&covered);
         assert_eq!(assigned.uncommitted()[0].next, 14);
         let removed = assigned.remove(ids[1]).unwrap();
-        assert_eq!((removed.next, removed.committed), (14, 13));
+        assert_eq!((removed.next, removed.committed), (14, Some(13)));
         assert_eq!(assigned.remove(ids[1]), None);
         assigned.committed(&covered);
         assert_eq!(assigned.place("b", 0, 0).unwrap().partition, ids[2]);
         assert_eq!(assigned.iter().count(), 1);
+    }
+    #[test]
+    fn a_partition_that_was_taken_over_is_committed_before_a_record_comes() {
+        let table = PartitionTable::new([("a", 2)]);
+        let id = PartitionId(1);
+        let point = Point { next: 4, mark: Mark { began_with: Some(2), ..Mark::default() } };
+        let first = Reading::from(id, table.name(id).unwrap().clone(), point);
+        let other_mark = Point { mark: Mark::default(), ..point };
+        let mut assigned = Assigned::default();
+        for (committed, covered) in [
+            (Some(point), vec![]),
+            (Some(other_mark), vec![4]),
+            (Some(Point { next: 3, ..point }), vec![4]),
+            (None, vec![4]),
+        ] {
+            assigned.remove(id);
+            assigned.add(first.clone().with_committed(committed));
+            let next: Vec<_> = assigned.uncommitted().iter().map(|reading| reading.next).collect();
+            assert_eq!(next, covered, "{committed:?}");
+        }
+        let covered = assigned.uncommitted();
+        assigned.committed(&covered);
+        assert_eq!(assigned.uncommitted(), []);
+        // States that are kept elsewhere are committed again, whatever is under way.
+        assigned.changelog_is("b", Some(TopicId::of(1)));
+        assert_eq!(assigned.uncommitted(), []);
+        assigned.changelog_is("a", Some(TopicId::of(1)));
+        assigned.committed(&covered);
+        assert_eq!(assigned.uncommitted().len(), 1);
+        let covered = assigned.uncommitted();
+        assigned.committed(&covered);
+        assert_eq!(assigned.uncommitted(), []);
     }
 }

@@ -22,6 +22,7 @@ use super::client::log_line;
 use super::metrics::KafkaMetrics;
 use super::partitions::PartitionTable;
 use super::secret::{self, TokenFile};
+use super::start::Point;
 use crate::adapters::kafka_config::KafkaConfig;
 use crate::core::domain::Reject;
 use crate::engine::pipeline::StoredState;
@@ -31,6 +32,9 @@ use crate::intake::Record;
 use crate::ops::clock::{Stopwatch, pause};
 use crate::ops::supervise::Pulse;
 use crate::ports::sink::{Outgoing, Sink, SinkClosed};
+
+/// The header of a stored state that says up to where it reaches, and in which log.
+pub(super) const POINT_HEADER: &str = "tickcast-point";
 
 /// How long a shard waits before it asks again whether the producer has room.
 const ROOM_PAUSE: Duration = Duration::from_millis(1);
@@ -225,8 +229,15 @@ impl KafkaPublisher {
         self.send(to, headers, Some(record.pulse));
     }
 
-    /// Stores a state in its changelog partition, or the end of it where there are no bytes.
-    pub(super) fn state(&self, symbol: &str, partition: &StatePlace, bytes: Option<&[u8]>) {
+    /// Stores a state in its changelog partition, or the end of it where there are no bytes. The
+    /// point says up to where the state reaches.
+    pub(super) fn state(
+        &self,
+        symbol: &str,
+        partition: &StatePlace,
+        bytes: Option<&[u8]>,
+        point: Option<Point>,
+    ) {
         let mut to =
             BaseRecord::<str, [u8], usize>::with_opaque_to(&partition.topic, Batch::States.index())
                 .key(symbol)
@@ -234,7 +245,13 @@ impl KafkaPublisher {
         if let Some(bytes) = bytes {
             to = to.payload(bytes);
         }
-        self.send(to, None, None);
+        let Some(point) = point else { return self.send(to, None, None) };
+        let text = point.text();
+        let headers = || {
+            OwnedHeaders::new_with_capacity(1)
+                .insert(Header { key: POINT_HEADER, value: Some(&text) })
+        };
+        self.send(to, Some(&headers), None);
     }
 
     /// Whether every state handed over is acknowledged.

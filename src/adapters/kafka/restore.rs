@@ -1,4 +1,4 @@
-//! Reading a changelog partition to its end.
+//! Reading a changelog partition to its end, and the one record before a position.
 //!
 //! Owns what "its end" means. Promises that every state whose offset may have been committed is
 //! among those it returns, open transactions of an earlier owner included: it waits until they are
@@ -10,12 +10,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError as ClientError;
+use rdkafka::message::{BorrowedMessage, Headers};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tracing::info;
 
 use super::SessionError;
 use super::client::{self, Observer};
-use super::publisher::StatePlace;
+use super::partitions::PartitionName;
+use super::publisher::{POINT_HEADER, StatePlace};
+use super::start::Point;
 use super::topics::ANSWER_TIMEOUT;
 use crate::ops::clock::{Stopwatch, pause};
 
@@ -25,13 +28,35 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// The wait before asking again whether the open transactions are decided.
 const STABLE_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long the record before a position may take to come. Without it the position is taken as
+/// what it seems to be.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The states of a changelog partition.
+#[derive(Debug, Default)]
+pub(super) struct States {
+    /// Whether nothing was ever written to the partition.
+    pub(super) is_empty: bool,
+    /// The newest of each symbol.
+    pub(super) stored: Vec<Stored>,
+}
+
+/// A symbol's stored state.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) symbol: String,
+    pub(super) bytes: Bytes,
+    /// Up to where it reaches in the input; earlier versions did not store that.
+    pub(super) point: Option<Point>,
+}
+
 /// Reads the newest value of every key of a changelog partition within `limit`.
 pub(super) fn read_states(
     reader: &Observer,
     observer: &Observer,
     place: &StatePlace,
     limit: Duration,
-) -> Result<Vec<(String, Bytes)>, SessionError> {
+) -> Result<States, SessionError> {
     let StatePlace { topic, number } = place;
     client::serve(observer);
     client::serve(reader);
@@ -41,7 +66,7 @@ pub(super) fn read_states(
         .map_err(SessionError::while_doing("ask for the changelog's end"))?;
     let mut states = HashMap::new();
     if low >= end {
-        return Ok(Vec::new());
+        return Ok(States { is_empty: end == 0, stored: Vec::new() });
     }
     let begun = Stopwatch::start();
     let late = |at: i64| {
@@ -86,7 +111,8 @@ pub(super) fn read_states(
                 };
                 match record.payload() {
                     Some(state) => {
-                        states.insert(key.to_owned(), Bytes::copy_from_slice(state));
+                        let point = point_of(&record);
+                        states.insert(key.to_owned(), (Bytes::copy_from_slice(state), point));
                     }
                     None => {
                         states.remove(key);
@@ -101,5 +127,46 @@ pub(super) fn read_states(
         }
     }
     reader.unassign().map_err(SessionError::while_doing("end reading the changelog"))?;
-    Ok(states.into_iter().collect())
+    let stored = states.into_iter();
+    let stored = stored.map(|(symbol, (bytes, point))| Stored { symbol, bytes, point }).collect();
+    Ok(States { is_empty: false, stored })
+}
+
+/// Up to where a state reaches, by the header of its record.
+fn point_of(record: &BorrowedMessage<'_>) -> Option<Point> {
+    let header = record.headers()?.iter().find(|header| header.key == POINT_HEADER)?;
+    Point::parse(std::str::from_utf8(header.value?).ok()?)
+}
+
+/// The timestamp of the record at `offset`, in milliseconds since the epoch; `None` where no record
+/// is there, or none came in time.
+pub(super) fn time_of_record(
+    reader: &Observer,
+    name: &PartitionName,
+    offset: i64,
+) -> Result<Option<i64>, SessionError> {
+    let mut assignment = TopicPartitionList::new();
+    assignment
+        .add_partition_offset(&name.topic, name.number, Offset::Offset(offset))
+        .and_then(|()| reader.assign(&assignment))
+        .map_err(SessionError::while_doing("read the input"))?;
+    let begun = Stopwatch::start();
+    let mut time = None;
+    while begun.elapsed() < RECORD_TIMEOUT {
+        match reader.poll(Duration::from_millis(50)) {
+            None => {}
+            Some(Ok(record)) => {
+                // The records in between may have been compacted away.
+                time = record.timestamp().to_millis().filter(|_| record.offset() == offset);
+                break;
+            }
+            Some(Err(ClientError::PartitionEOF(_))) => break,
+            Some(Err(error)) if client::passes(&error) => {}
+            Some(Err(error)) => {
+                return Err(SessionError::retry(format_args!("read the input: {error}")));
+            }
+        }
+    }
+    reader.unassign().map_err(SessionError::while_doing("end reading the input"))?;
+    Ok(time)
 }

@@ -6,10 +6,12 @@
 //! work is committed. Never recovers by itself: a failure is returned, and a new session begins.
 //!
 //! This file owns the beginning, the end and the loop between them. What the loop does is in
-//! `poll` (records), `assign` (rebalances), `take_over` (stored states) and `commits`.
+//! `poll` (records), `assign` (rebalances), `take_over` (stored states), `commits`, and `look`
+//! (topics that change).
 
 mod assign;
 mod commits;
+mod look;
 mod poll;
 mod take_over;
 
@@ -26,7 +28,9 @@ use super::client::{self, GroupConsumer, Observer, Prepared, Rebalance, opening}
 use super::commit::Commit;
 use super::partitions::{Assigned, Kept, PartitionTable};
 use super::publisher::{KafkaPublisher, Outstanding, Producer, ProducerEvents, Turn};
-use super::{KafkaError, KafkaSource, SessionError, topics};
+use super::topic_watch::TopicWatch;
+use super::topics::{self, InputTopic, Shape};
+use super::{KafkaError, KafkaSource, SessionError};
 use crate::adapters::kafka_config::Delivery;
 use crate::core::domain::PartitionId;
 use crate::intake::{IntakeClosed, IntakeSender, Record};
@@ -52,20 +56,38 @@ pub(super) enum Ended {
     Stopped,
 }
 
+/// A change of the topics that the session goes along with.
+enum Change {
+    /// An input has more partitions.
+    Grown(String),
+    /// The changelog of the input at this place is gone, or is another one.
+    ChangelogGone(usize),
+}
+
 pub(super) struct Session<'s> {
     source: &'s KafkaSource,
     stop: &'s watch::Receiver<bool>,
-    observer: Observer,
+    observer: Arc<Observer>,
     reader: Observer,
     consumer: GroupConsumer,
     publisher: KafkaPublisher,
     table: PartitionTable,
+    inputs: Vec<InputTopic>,
+    watch: TopicWatch,
+    /// What the look at the topics has found, to be acted on between two polls.
+    changes: Vec<Change>,
     assigned: Assigned,
     /// Partitions whose states the shards still hold, until the group has said who reads them.
     kept: Kept,
     /// A record that its shard had no room for; all partitions are paused meanwhile.
     held: Option<Record>,
     commit: Option<Commit>,
+    /// Whether a commit is due however long ago the last one was.
+    is_due: bool,
+    /// Whether the next commit stores every state.
+    is_whole: bool,
+    /// Whether readiness waits for the commit of what was taken over.
+    awaits_first: bool,
     /// Since the last commit was done.
     idle: Stopwatch,
     turn: Turn,
@@ -103,8 +125,9 @@ impl<'s> Session<'s> {
         stop: &'s watch::Receiver<bool>,
     ) -> Result<Self, SessionError> {
         let config = &source.config;
-        let observer = client::observer(config).map_err(opening("make a client"))?;
-        let table = topics::prepare(config, &observer, &source.runtime)?;
+        let observer = Arc::new(client::observer(config).map_err(opening("make a client"))?);
+        let Shape { table, inputs, is_blind } =
+            topics::prepare(config, &observer, &source.runtime)?;
         let reader =
             client::restoring_consumer(config).map_err(opening("make the restoring consumer"))?;
         let outstanding = Arc::new(Outstanding::default());
@@ -135,6 +158,9 @@ impl<'s> Session<'s> {
         let topics: Vec<_> = config.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(opening("subscribe"))?;
         source.ready.not_ready("joining the group");
+        let watched = inputs.iter().map(|input| input.name.clone());
+        let watched = watched.chain(inputs.iter().map(|input| input.changelog.clone())).collect();
+        let watch = TopicWatch::new(Arc::clone(&observer), watched, is_blind);
         info!(brokers = config.brokers, group = config.group, ?topics, "connected to Kafka");
         Ok(Self {
             source,
@@ -144,10 +170,16 @@ impl<'s> Session<'s> {
             consumer,
             publisher,
             table,
+            inputs,
+            watch,
+            changes: Vec::new(),
             assigned: Assigned::default(),
             kept: Kept::default(),
             held: None,
             commit: None,
+            is_due: false,
+            is_whole: false,
+            awaits_first: false,
             idle: Stopwatch::start(),
             turn: Turn::default(),
             moved: Stopwatch::start(),
@@ -198,6 +230,8 @@ impl<'s> Session<'s> {
                     Rebalance::Revoke(list) => self.revoke(&list)?,
                 }
             }
+            self.look()?;
+            self.act_on_changes()?;
             self.advance_commit()?;
             self.serve_others();
             self.show_connection();

@@ -11,13 +11,14 @@ use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::{KafkaError, KafkaMetrics, KafkaSource, check};
+use super::{KafkaError, KafkaMetrics, KafkaSource, check, online};
 use crate::adapters::kafka_config::{KafkaConfig, read_section};
 use crate::intake::WhenFull;
 use crate::ops::exit::{Exit, Failure};
 use crate::ports::input::InputIdentity;
 use crate::ports::source::{
-    Source, SourceContext, SourceFacts, SourceKind, SourceOpening, SourceReader, SourceSettings,
+    OnlineReport, Source, SourceContext, SourceFacts, SourceKind, SourceOpening, SourceReader,
+    SourceSettings,
 };
 use crate::shard::command::Command;
 
@@ -48,6 +49,10 @@ impl SourceSettings<Command> for KafkaConfig {
     fn check(&self) -> Result<Vec<String>, Exit> {
         let advice = check(self).map_err(Exit::because(Failure::Configuration))?;
         Ok(advice.iter().map(|advice| format!("warning       {advice}")).collect())
+    }
+
+    fn check_online(&self) -> OnlineReport {
+        online::check(self)
     }
 
     fn identity(&self) -> Result<Option<InputIdentity>, Exit> {

@@ -1,19 +1,25 @@
 //! Which topics there must be, and making those that are missing.
 //!
 //! Owns the shape of the changelogs. Promises that a changelog has one partition per partition of
-//! its input and is compacted, or that the daemon says what is wrong instead of beginning. Never
-//! changes a topic that exists.
+//! its input and is compacted, or that the daemon says what is wrong instead of beginning. Of a
+//! topic that exists it changes one thing: a changelog grows with its input.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResourceResult, NewPartitions, NewTopic,
+    OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
-use rdkafka::metadata::Metadata;
+use rdkafka::metadata::{Metadata, MetadataBroker};
 use tracing::{info, warn};
 
 use super::client::Observer;
+use super::describe::{Ask, Question, TopicFacts, TopicId};
 use super::partitions::PartitionTable;
 use super::{KafkaError, SessionError, client};
 use crate::adapters::kafka_config::{KafkaConfig, TOKEN_FILE};
@@ -25,12 +31,32 @@ pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one attempt at it may take: then it is asked whether the cluster lets us in at all.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// The topics as a session finds them.
+pub(super) struct Shape {
+    /// The input's partitions by number.
+    pub(super) table: PartitionTable,
+    /// The inputs, in the order of the configuration.
+    pub(super) inputs: Vec<InputTopic>,
+    /// Whether the cluster tells no ids.
+    pub(super) is_blind: bool,
+}
+
+/// An input topic with its changelog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct InputTopic {
+    pub(super) name: String,
+    pub(super) partition_count: i32,
+    pub(super) id: Option<TopicId>,
+    pub(super) changelog: String,
+    pub(super) changelog_id: Option<TopicId>,
+}
+
 /// Checks all topics, makes what is missing, and numbers the input's partitions.
 pub(super) fn prepare(
     config: &KafkaConfig,
-    observer: &Observer,
+    observer: &Arc<Observer>,
     runtime: &tokio::runtime::Handle,
-) -> Result<PartitionTable, SessionError> {
+) -> Result<Shape, SessionError> {
     let mut inputs = Vec::new();
     for topic in &config.topics {
         let Some(count) = partition_count(observer, topic)? else {
@@ -51,14 +77,13 @@ pub(super) fn prepare(
     for (topic, count) in &inputs {
         let changelog = config.changelog_of(topic);
         match partition_count(observer, &changelog)? {
-            None => {
-                let replication = TopicReplication::Fixed(config.replication);
-                let new =
-                    NewTopic::new(&changelog, *count, replication).set("cleanup.policy", "compact");
-                admin.create(&new)?;
-                await_topic(observer, &changelog)?;
+            None => make_changelog(config, observer, &admin, &changelog, *count)?,
+            Some(found) if found < *count => {
+                admin.check_compaction(observer, &changelog)?;
+                admin.grow(&changelog, found, *count)?;
+                await_partitions(observer, &changelog, *count)?;
             }
-            Some(found) if found != *count => {
+            Some(found) if found > *count => {
                 return Err(SessionError::Final(KafkaError::Setup(format!(
                     "kafka.changelog: topic `{changelog}` has {found} partitions and its input \
                      `{topic}` has {count}; they must be equal"
@@ -67,7 +92,118 @@ pub(super) fn prepare(
             Some(_) => admin.check_compaction(observer, &changelog)?,
         }
     }
-    Ok(PartitionTable::new(inputs))
+    identify(config, observer, &inputs)
+}
+
+/// Asks for the ids of the topics.
+fn identify(
+    config: &KafkaConfig,
+    observer: &Arc<Observer>,
+    inputs: &[(&str, i32)],
+) -> Result<Shape, SessionError> {
+    let table = PartitionTable::new(inputs.iter().copied());
+    let changelogs: Vec<_> = config.topics.iter().map(|topic| config.changelog_of(topic)).collect();
+    let names: Vec<_> = config.topics.iter().chain(&changelogs).map(String::as_str).collect();
+    let facts = match describe(observer, &names, Ask::Shape) {
+        Ok(facts) => facts,
+        Err(RDKafkaErrorCode::UnsupportedFeature | RDKafkaErrorCode::UnsupportedVersion) => {
+            Vec::new()
+        }
+        Err(error) => {
+            return Err(SessionError::retry(format_args!("ask for the ids of topics: {error}")));
+        }
+    };
+    let id = |name: &str| facts.iter().find(|fact| fact.name == name).and_then(|fact| fact.id);
+    let inputs: Vec<_> = inputs
+        .iter()
+        .zip(changelogs)
+        .map(|((name, partition_count), changelog)| InputTopic {
+            name: (*name).to_owned(),
+            partition_count: *partition_count,
+            id: id(name),
+            changelog_id: id(&changelog),
+            changelog,
+        })
+        .collect();
+    let is_blind = inputs.iter().all(|input| input.id.is_none());
+    if is_blind {
+        warn!(
+            "the cluster gives topics no ids; a topic that is deleted and created again is \
+             recognized by offsets and timestamps only"
+        );
+    }
+    Ok(Shape { table, inputs, is_blind })
+}
+
+/// What the cluster says of topics, in one answer.
+pub(super) fn describe(
+    observer: &Arc<Observer>,
+    names: &[&str],
+    ask: Ask,
+) -> Result<Vec<TopicFacts>, RDKafkaErrorCode> {
+    let begun = Stopwatch::start();
+    loop {
+        let answer = describe_once(observer, names, ask);
+        let is_late = begun.elapsed() > ANSWER_TIMEOUT;
+        match answer {
+            Err(RDKafkaErrorCode::OperationTimedOut) if !is_late => client::serve(observer),
+            answer => return answer,
+        }
+    }
+}
+
+fn describe_once(
+    observer: &Arc<Observer>,
+    names: &[&str],
+    ask: Ask,
+) -> Result<Vec<TopicFacts>, RDKafkaErrorCode> {
+    // The one that has just answered does not have to be looked for.
+    let broker = observer
+        .fetch_metadata(names.first().copied(), ATTEMPT_TIMEOUT)
+        .map_err(|error| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail))?
+        .orig_broker_id();
+    let question = Question::ask(observer, broker, names, ask);
+    question.ok_or(RDKafkaErrorCode::InvalidArgument)?.wait(ANSWER_TIMEOUT)
+}
+
+/// The brokers that there are; none where nobody answers soon.
+pub(super) fn brokers(observer: &Observer, topic: &str) -> Vec<i32> {
+    let metadata = observer.fetch_metadata(Some(topic), ATTEMPT_TIMEOUT);
+    metadata.map_or_else(
+        |_| Vec::new(),
+        |metadata| metadata.brokers().iter().map(MetadataBroker::id).collect(),
+    )
+}
+
+/// Makes a changelog, and waits until it is known.
+fn make_changelog(
+    config: &KafkaConfig,
+    observer: &Observer,
+    admin: &Admin<'_>,
+    changelog: &str,
+    partition_count: i32,
+) -> Result<(), SessionError> {
+    let replication = TopicReplication::Fixed(config.replication);
+    let new = NewTopic::new(changelog, partition_count, replication);
+    admin.create(&new.set("cleanup.policy", "compact"))?;
+    await_topic(observer, changelog)
+}
+
+/// Makes the changelog of an input again, which was there when the session began.
+pub(super) fn remake_changelog(
+    config: &KafkaConfig,
+    observer: &Arc<Observer>,
+    runtime: &tokio::runtime::Handle,
+    input: &InputTopic,
+) -> Result<Option<TopicId>, SessionError> {
+    let InputTopic { changelog, partition_count: count, .. } = input;
+    if partition_count(observer, changelog)?.is_none() {
+        let admin = Admin::open(config, runtime)?;
+        make_changelog(config, observer, &admin, changelog, *count)?;
+    }
+    let facts = describe(observer, &[changelog], Ask::Shape)
+        .map_err(SessionError::while_doing("ask for the id of the changelog"))?;
+    Ok(facts.first().and_then(|fact| fact.id))
 }
 
 /// What the cluster says of a topic. One that does not let us in is not asked for as long as one
@@ -115,8 +251,13 @@ pub(super) fn partition_count(
 
 /// Waits until a topic that was just made is known.
 pub(super) fn await_topic(observer: &Observer, topic: &str) -> Result<(), SessionError> {
+    await_partitions(observer, topic, 1)
+}
+
+/// Waits until so many partitions of a topic are known.
+fn await_partitions(observer: &Observer, topic: &str, count: i32) -> Result<(), SessionError> {
     let begun = Stopwatch::start();
-    while partition_count(observer, topic)?.is_none() {
+    while partition_count(observer, topic)?.is_none_or(|known| known < count) {
         if begun.elapsed() > ANSWER_TIMEOUT {
             return Err(SessionError::retry(format_args!("topic `{topic}` is not known yet")));
         }
@@ -133,7 +274,7 @@ pub(super) struct Admin<'r> {
 }
 
 impl<'r> Admin<'r> {
-    fn open(
+    pub(super) fn open(
         config: &KafkaConfig,
         runtime: &'r tokio::runtime::Handle,
     ) -> Result<Self, SessionError> {
@@ -193,6 +334,32 @@ impl<'r> Admin<'r> {
         Ok(())
     }
 
+    /// Adds partitions to a changelog, up to `count`.
+    fn grow(&self, changelog: &str, found: i32, count: i32) -> Result<(), SessionError> {
+        let refused = |why: &dyn std::fmt::Display| {
+            SessionError::retry(format_args!(
+                "kafka.changelog: topic `{changelog}` has {found} partitions and its input has \
+                 {count}; the changelog cannot be given more here: {why}; add them with \
+                 kafka-topics --alter --partitions {count}"
+            ))
+        };
+        let Some(client) = &self.client else {
+            return Err(refused(&"the admin client has no token"));
+        };
+        let partitions = NewPartitions::new(changelog, usize::try_from(count).unwrap_or_default());
+        let answers =
+            self.runtime.block_on(client.create_partitions([&partitions], &Self::limits()));
+        for answer in answers.map_err(|error| refused(&error))? {
+            match answer {
+                Ok(_) => info!(topic = changelog, found, count, "added partitions to a changelog"),
+                // Another instance was quicker.
+                Err((_, RDKafkaErrorCode::InvalidPartitions)) => {}
+                Err((_, error)) => return Err(refused(&error)),
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a changelog keeps every symbol. Some clusters let nobody look; then the operator's
     /// word must do.
     fn check_compaction(&self, observer: &Observer, changelog: &str) -> Result<(), SessionError> {
@@ -203,35 +370,76 @@ impl<'r> Admin<'r> {
             unseen(&"the admin client has no token");
             return Ok(());
         };
-        let topic = [ResourceSpecifier::Topic(changelog)];
-        // Any broker can answer, and the one that has just done so does not have to be looked for.
-        let broker = metadata(observer, changelog)?.orig_broker_id();
-        let limits = Self::limits().broker_id(broker);
-        let answers = match self.runtime.block_on(client.describe_configs(&topic, &limits)) {
-            Ok(answers) => answers,
+        let policies = match self.ask_policies(client, observer, &[changelog])? {
+            Ok(policies) => policies,
             Err(error) => {
                 unseen(&error);
                 return Ok(());
             }
         };
-        for answer in answers {
-            let resource = match answer {
-                Ok(resource) => resource,
+        for policy in policies {
+            let policy = match policy {
+                Ok((_, policy)) => policy,
                 Err(error) => {
                     unseen(&error);
                     continue;
                 }
             };
-            let policy = resource.get("cleanup.policy").and_then(|entry| entry.value.as_deref());
             // "compact,delete" would forget the state of symbols that were quiet for long.
-            if policy != Some("compact") {
+            if policy.as_deref() != Some("compact") {
                 return Err(SessionError::Final(KafkaError::Setup(format!(
                     "kafka.changelog: topic `{changelog}` has cleanup.policy={}; it must be \
                      `compact`, or the states of quiet symbols get lost",
-                    policy.unwrap_or("unknown")
+                    policy.as_deref().unwrap_or("unknown")
                 ))));
             }
         }
         Ok(())
     }
+
+    /// `cleanup.policy` of topics, of those whose settings we may look at.
+    pub(super) fn cleanup_policies(
+        &self,
+        observer: &Observer,
+        topics: &[String],
+    ) -> BTreeMap<String, String> {
+        let names: Vec<_> = topics.iter().map(String::as_str).collect();
+        let Some(client) = &self.client else { return BTreeMap::new() };
+        let Ok(Ok(policies)) = self.ask_policies(client, observer, &names) else {
+            return BTreeMap::new();
+        };
+        let told = policies.into_iter().flatten();
+        told.filter_map(|(name, policy)| Some((name, policy?))).collect()
+    }
+
+    /// Asks for `cleanup.policy` of topics.
+    fn ask_policies(
+        &self,
+        client: &AdminClient<DefaultClientContext>,
+        observer: &Observer,
+        topics: &[&str],
+    ) -> Result<Result<Policies, ClientError>, SessionError> {
+        let Some(first) = topics.first() else { return Ok(Ok(Vec::new())) };
+        let resources: Vec<_> =
+            topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
+        // Any broker can answer, and the one that has just done so does not have to be looked for.
+        let broker = metadata(observer, first)?.orig_broker_id();
+        let limits = Self::limits().broker_id(broker);
+        let answers = match self.runtime.block_on(client.describe_configs(&resources, &limits)) {
+            Ok(answers) => answers,
+            Err(error) => return Ok(Err(error)),
+        };
+        let policy = |answer: ConfigResourceResult| {
+            let resource = answer?;
+            let OwnedResourceSpecifier::Topic(name) = &resource.specifier else {
+                return Err(RDKafkaErrorCode::BadMessage);
+            };
+            let policy = resource.get("cleanup.policy").and_then(|entry| entry.value.clone());
+            Ok((name.clone(), policy))
+        };
+        Ok(Ok(answers.into_iter().map(policy).collect()))
+    }
 }
+
+/// `cleanup.policy` by topic; `None` where the topic does not say, an error where we may not look.
+type Policies = Vec<Result<(String, Option<String>), RDKafkaErrorCode>>;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::Engine;
-use crate::core::domain::{Quality, Symbol, UnixNanos};
+use crate::core::domain::{PartitionId, Quality, Symbol, UnixNanos};
 use crate::core::health::{Arrivals, FeedLink, Health, HealthLimits};
 
 /// The facts of one symbol.
@@ -14,6 +14,8 @@ use crate::core::health::{Arrivals, FeedLink, Health, HealthLimits};
 pub struct SymbolFacts<'e> {
     /// Its name.
     pub symbol: &'e Symbol,
+    /// The partition that it belongs to, in an input that has places.
+    pub partition: Option<PartitionId>,
     /// When its ticks came.
     pub arrivals: Arrivals,
     /// Event time of its newest tick.
@@ -40,6 +42,7 @@ impl Engine {
         let state = self.symbols.get(index)?;
         Some(SymbolFacts {
             symbol: &state.name,
+            partition: state.applied.map(|position| position.partition),
             arrivals: state.arrivals,
             newest_tick: state.step.head(),
             steps: state.features.steps(),

@@ -70,6 +70,7 @@ impl Engine {
             let state = &mut self.symbols[id.index()];
             (state.applied, state.stale_after) = (before.applied, before.stale_after);
             state.begins_cold = before.begins_cold;
+            state.begins_after_loss = before.begins_after_loss;
             (state.arrivals, state.health) = (before.arrivals, before.health);
             state.last_gap = before.last_gap;
             if matches!(self.driver, Driver::Sliding(_)) {

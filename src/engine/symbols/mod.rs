@@ -20,7 +20,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use self::carried::CarriedStates;
@@ -29,7 +29,7 @@ use self::full::FullWindows;
 use self::sliding::SlidingStates;
 use self::symbol::SymbolState;
 use crate::core::domain::{
-    DurationNanos, Forecast, Position, Reject, Step, Symbol, SymbolId, Tick, UnixNanos,
+    DurationNanos, Forecast, PartitionId, Position, Reject, Step, Symbol, SymbolId, Tick, UnixNanos,
 };
 use crate::core::features::{FeaturePlan, FeatureState, RowScratch, RowStatus};
 use crate::core::forecast::WindowFacts;
@@ -118,6 +118,8 @@ pub struct Engine {
     /// Symbols whose state has moved since it was last taken to rest, in the order in which the
     /// first move came.
     changed: VecDeque<SymbolId>,
+    /// Partitions whose symbols were known before, and what was known of them is lost.
+    lost: BTreeSet<PartitionId>,
     /// Windows that began cold because the data went on too late for them.
     stale: u64,
     /// When the ticks come that are pushed now.
@@ -194,6 +196,7 @@ impl Engine {
             pending: Vec::new(),
             inferred: Vec::new(),
             changed: VecDeque::new(),
+            lost: BTreeSet::new(),
             stale: 0,
             now: Duration::ZERO,
             due: None,
@@ -323,6 +326,12 @@ impl Engine {
             if position.offset <= applied.offset {
                 return Pushed::Repeated;
             }
+        }
+        let partition = position.map(|position| position.partition);
+        if self.symbols[id.index()].applied.is_none()
+            && partition.is_some_and(|partition| self.lost.contains(&partition))
+        {
+            self.symbols[id.index()].begins_after_loss = true;
         }
         let stale = self.symbols[id.index()].stale_after.is_some_and(|limit| tick.time > limit);
         let absorbed = if stale { self.absorb_anew(id, tick) } else { self.absorb(id, tick) };
@@ -456,7 +465,7 @@ impl Engine {
         self.scores.step(id, step);
         let Self { symbols, scratch, tally, .. } = self;
         let state = &mut symbols[id.index()];
-        if step.after_gap {
+        if std::mem::take(&mut state.begins_after_loss) || step.after_gap {
             state.last_gap = Some(step.time);
         }
         let Ok(status) = row else {

@@ -292,9 +292,23 @@ impl Engine {
         Ok(())
     }
 
+    /// Notes that symbols which turn up in a partition from here on are not new: their first step
+    /// stands behind what is lost. Forecasts are not touched, because no window has any of that.
+    pub fn expect_loss(&mut self, partition: PartitionId) {
+        self.lost.insert(partition);
+    }
+
+    /// Has every state count as changed.
+    pub fn note_all_changed(&mut self) {
+        for id in (0..self.symbols.len()).filter_map(SymbolId::from_index) {
+            self.note_change(id);
+        }
+    }
+
     /// Forgets every symbol of a partition, and those that no tick has given a state. No row may be
     /// in inference.
     pub fn evict(&mut self, partition: PartitionId) {
+        self.lost.remove(&partition);
         self.forget_clocks(Some(partition));
         let stays = |applied: Position| applied.partition != partition;
         self.retain(|state| state.applied.is_some_and(stays));
@@ -302,6 +316,7 @@ impl Engine {
 
     /// Forgets every symbol. No row may be in inference.
     pub fn clear(&mut self) {
+        self.lost.clear();
         self.forget_clocks(None);
         self.retain(|_| false);
     }

@@ -27,6 +27,8 @@ pub(super) struct SymbolState {
     pub(super) stale_after: Option<UnixNanos>,
     /// Whether its next step has nothing to do with those before.
     pub(super) begins_cold: bool,
+    /// Whether its next step is its first since what was known of it was lost.
+    pub(super) begins_after_loss: bool,
     /// When ticks came, and how the symbol was judged last.
     pub(super) arrivals: Arrivals,
     pub(super) health: Health,
@@ -54,6 +56,7 @@ impl SymbolState {
             changed: false,
             stale_after: None,
             begins_cold: false,
+            begins_after_loss: false,
             arrivals: Arrivals::new(now),
             health: Health::default(),
             last_gap: None,

@@ -448,6 +448,57 @@ fn a_symbol_stays_with_its_partition_and_is_restored_once() {
 }
 
 #[test]
+fn symbols_of_a_partition_whose_states_are_lost_begin_behind_the_loss_and_forecast_the_same() {
+    let push = |driven: &mut Driven, minutes: std::ops::Range<i64>| {
+        for minute in minutes {
+            let tick = tick("A", minute, price("A", minute));
+            driven.push_at(&tick, place(minute), Haste::Latency);
+        }
+        driven.flush(Haste::Latency);
+    };
+    let facts = |driven: &Driven| {
+        let facts = driven.engine.symbol_facts(0).unwrap();
+        (facts.last_gap, facts.newest_tick)
+    };
+    let mut plain = Driven::new(Mode::Sliding);
+    let mut after_loss = Driven::new(Mode::Sliding);
+    after_loss.engine.expect_loss(PARTITION);
+    push(&mut plain, 0..2);
+    push(&mut after_loss, 0..2);
+    let (plain_gap, newest) = facts(&plain);
+    assert_eq!(plain_gap, None);
+    let (first, _) = facts(&after_loss);
+    assert!(first.is_some() && first <= newest, "{first:?}");
+    push(&mut plain, 2..12);
+    push(&mut after_loss, 2..12);
+    assert_eq!(facts(&after_loss).0, first, "told once");
+    assert_eq!(after_loss.of_symbol("A"), plain.of_symbol("A"), "forecasts are not touched");
+    // Who takes the partition over next knows nothing of it.
+    after_loss.engine.evict(PARTITION);
+    push(&mut after_loss, 12..14);
+    assert_eq!(facts(&after_loss).0, None);
+}
+
+#[test]
+fn every_state_can_be_handed_over_again() {
+    let mut driven = Driven::new(Mode::Sliding);
+    for symbol in ["A", "B"] {
+        driven.push_at(&tick(symbol, 0, 1.0), place(1), Haste::Latency);
+    }
+    driven.flush(Haste::Latency);
+    let take = |driven: &mut Driven| {
+        let mut taken = Vec::new();
+        driven.engine.take_changed(9, |_, state| taken.push(state.symbol().to_owned()));
+        taken
+    };
+    assert_eq!(take(&mut driven), ["A", "B"]);
+    assert_eq!(take(&mut driven), [""; 0]);
+    driven.engine.note_all_changed();
+    driven.engine.note_all_changed();
+    assert_eq!(take(&mut driven), ["A", "B"], "each once");
+}
+
+#[test]
 fn a_tick_waits_for_the_row_of_its_own_symbol_alone() {
     let mut driven = Driven::new(Mode::Sliding);
     driven.run("A", 0..6);

@@ -5,10 +5,10 @@
 //! tests that stop the broker or need further listeners start their own.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -160,6 +160,38 @@ impl Broker {
         format!("localhost:{port}")
     }
 
+    /// Sends a request in the protocol's own bytes through the plain listener, and returns the
+    /// answer: for what the admin clients at hand cannot.
+    pub(crate) fn ask(&self, request: &[u8]) -> Vec<u8> {
+        let mut stream = TcpStream::connect(self.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.write_all(&u32::try_from(request.len()).unwrap().to_be_bytes()).unwrap();
+        stream.write_all(request).unwrap();
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).unwrap();
+        let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+        stream.read_exact(&mut answer).unwrap();
+        answer
+    }
+
+    /// The folder of a partition's log.
+    fn log_of(&self, topic: &str, partition: i32) -> PathBuf {
+        let folder = self.folder.as_ref().expect("a broker of our own");
+        folder.path().join("data").join(format!("{topic}-{partition}"))
+    }
+
+    /// Copies the log of a partition into a folder. The broker must be stopped.
+    pub(crate) fn back_up(&self, topic: &str, partition: i32, to: &Path) {
+        copy_files(&self.log_of(topic, partition), &to.join(partition.to_string()));
+    }
+
+    /// Puts a log back as it was when it was copied. The broker must be stopped.
+    pub(crate) fn put_back(&self, topic: &str, partition: i32, from: &Path) {
+        let log = self.log_of(topic, partition);
+        fs::remove_dir_all(&log).unwrap();
+        copy_files(&from.join(partition.to_string()), &log);
+    }
+
     /// Starts the process on the folder, and waits until it answers.
     pub(crate) fn go(&mut self) {
         let folder = self.folder.as_ref().expect("a broker of our own").path().to_owned();
@@ -195,6 +227,14 @@ impl Broker {
         });
         drop(process.shell.stdin.take());
         process.shell.wait().unwrap();
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for file in fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), to.join(file.file_name())).unwrap();
     }
 }
 

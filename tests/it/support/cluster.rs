@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
@@ -76,6 +76,31 @@ impl Cluster {
         });
     }
 
+    /// Deletes a topic, and waits until nobody knows it.
+    pub(crate) fn delete_topic(&self, name: &str) {
+        let admin: AdminClient<DefaultClientContext> = self.options().create().unwrap();
+        let deleted = block_on(admin.delete_topics(&[name], &AdminOptions::new())).unwrap();
+        deleted.into_iter().for_each(|topic| assert_eq!(topic, Ok(name.to_owned())));
+        eventually("the end of the topic", || self.partition_count(name).is_none().then_some(()));
+    }
+
+    /// Gives a topic more partitions.
+    pub(crate) fn add_partitions(&self, name: &str, count: i32) {
+        let admin: AdminClient<DefaultClientContext> = self.options().create().unwrap();
+        let partitions = NewPartitions::new(name, count as usize);
+        let added = block_on(admin.create_partitions([&partitions], &AdminOptions::new())).unwrap();
+        added.into_iter().for_each(|topic| assert_eq!(topic, Ok(name.to_owned())));
+        eventually("the partitions", || (self.partition_count(name) == Some(count)).then_some(()));
+    }
+
+    /// How many partitions a topic has, if it is there.
+    pub(crate) fn partition_count(&self, name: &str) -> Option<i32> {
+        let client: BaseConsumer = self.options().create().unwrap();
+        let metadata = client.fetch_metadata(Some(name), CALL_TIMEOUT).unwrap();
+        let count = metadata.topics()[0].partitions().len();
+        i32::try_from(count).ok().filter(|count| *count > 0)
+    }
+
     /// Removes the records of a partition before an offset, as retention would.
     pub(crate) fn delete_before(&self, topic: &str, partition: i32, offset: i64) {
         let admin: AdminClient<DefaultClientContext> = self.options().create().unwrap();
@@ -104,6 +129,17 @@ impl Cluster {
         let producer: BaseProducer = options.create().unwrap();
         for (key, payload) in records {
             producer.send(BaseRecord::to(topic).key(key).payload(payload)).unwrap();
+            producer.poll(Duration::ZERO);
+        }
+        producer.flush(CALL_TIMEOUT).unwrap();
+    }
+
+    /// Writes records to one partition, and waits for them to be stored.
+    pub(crate) fn produce_to(&self, topic: &str, partition: i32, records: &[(String, String)]) {
+        let producer: BaseProducer = self.options().create().unwrap();
+        for (key, payload) in records {
+            let record = BaseRecord::to(topic).key(key).payload(payload).partition(partition);
+            producer.send(record).unwrap();
             producer.poll(Duration::ZERO);
         }
         producer.flush(CALL_TIMEOUT).unwrap();

@@ -4,11 +4,9 @@
 //! several listeners serves all tests of security; its plain one is the harness's own way in.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
@@ -112,14 +110,7 @@ impl Guarded {
         request.extend(user.as_bytes());
         // The mechanism, no tagged fields; no upsertions; no tagged fields.
         request.extend([2, 0, 1, 0]);
-        let mut stream = TcpStream::connect(self.broker.address()).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        stream.write_all(&u32::try_from(request.len()).unwrap().to_be_bytes()).unwrap();
-        stream.write_all(&request).unwrap();
-        let mut length = [0; 4];
-        stream.read_exact(&mut length).unwrap();
-        let mut answer = vec![0; u32::from_be_bytes(length) as usize];
-        stream.read_exact(&mut answer).unwrap();
+        let answer = self.broker.ask(&request);
         // Correlation and a tag, the throttle time, the count and the user's name come first.
         let error = &answer[5 + 4 + 2 + user.len()..][..2];
         assert_eq!(error, [0, 0], "the answer {answer:?}");

@@ -67,7 +67,7 @@ pub(super) const HOMES: &[(&str, &[&str])] = &[
     ("hyper_util", &["adapters/http"]),
     ("http_body_util", &["adapters/http"]),
     ("tokio_tungstenite", WEBSOCKETS),
-    ("data_encoding", &["net/dial/proxy"]),
+    ("data_encoding", &["adapters/kafka/describe", "net/dial/proxy"]),
     ("rustls", &["net/dial"]),
     ("rustls_native_certs", &["net/dial"]),
     ("tokio_rustls", &["net/dial"]),

@@ -4,6 +4,7 @@
 //! restored, and given away only after its work is committed. Never decides who reads what: the
 //! group does.
 
+use std::collections::HashMap;
 use std::sync::mpsc::channel;
 
 use rdkafka::consumer::{Consumer, RebalanceProtocol};
@@ -12,8 +13,9 @@ use tracing::info;
 
 use super::{SHARD_TIMEOUT, Session, engine_gone};
 use crate::adapters::kafka::SessionError;
-use crate::adapters::kafka::partitions::PartitionName;
-use crate::adapters::kafka::topics::ANSWER_TIMEOUT;
+use crate::adapters::kafka::partitions::{PartitionName, Reading};
+use crate::adapters::kafka::start::{Mark, Point};
+use crate::adapters::kafka::topics::{ANSWER_TIMEOUT, InputTopic};
 use crate::core::domain::PartitionId;
 use crate::ops::clock::Stopwatch;
 use crate::shard::command::Command;
@@ -26,41 +28,37 @@ impl Session<'_> {
         if count > 0 {
             self.source.ready.not_ready(format!("restoring {count} partitions"));
         }
-        let committed = if count > 0 {
-            self.consumer
-                .committed_offsets(list.clone(), ANSWER_TIMEOUT)
-                .map_err(SessionError::while_doing("ask for committed offsets"))?
-        } else {
-            TopicPartitionList::new()
-        };
+        let committed = if count > 0 { self.committed()? } else { HashMap::new() };
         let mut starts = TopicPartitionList::with_capacity(count);
         let (mut kept, mut kept_count) = (std::mem::take(&mut self.kept), 0);
-        for element in committed.elements() {
+        for element in list.elements() {
             let (topic, number) = (element.topic(), element.partition());
-            let id = self.table.id(topic, number).ok_or_else(|| {
-                SessionError::retry(format_args!(
-                    "{topic}[{number}] is new; looking at all topics again"
-                ))
-            })?;
-            let offset = match element.offset() {
-                Offset::Offset(offset) => Some(offset),
-                _ => None,
+            let id = self
+                .table
+                .id(topic, number)
+                .ok_or_else(|| SessionError::Reshaped(format!("{topic}[{number}] is new")))?;
+            let input = self.input(topic)?;
+            let point = committed.get(&id).copied();
+            let is_ours = |kept: &Reading| {
+                point.is_some_and(|point| point.next == kept.next)
+                    && kept.mark.log == input.id
+                    && kept.mark.changelog == input.changelog_id
             };
-            let next = match kept.take(id) {
-                Some(next) if offset == Some(next) => {
+            let reading = match kept.take(id) {
+                Some(reading) if is_ours(&reading) => {
                     kept_count += 1;
-                    self.assigned.add(id, self.name(id)?, next);
-                    next
+                    reading.with_committed(point)
                 }
                 Some(_) => {
                     self.evict(id)?;
-                    self.take_over(id, offset)?
+                    self.take_over(id, &committed)?
                 }
-                None => self.take_over(id, offset)?,
+                None => self.take_over(id, &committed)?,
             };
             starts
-                .add_partition_offset(topic, number, Offset::Offset(next))
+                .add_partition_offset(topic, number, Offset::Offset(reading.next))
                 .map_err(SessionError::while_doing("name a position"))?;
+            self.assigned.add(reading);
         }
         for id in kept.rest() {
             self.evict(id)?;
@@ -74,16 +72,52 @@ impl Session<'_> {
             self.pause_all()?;
         }
         self.moved = Stopwatch::start();
+        let own: Vec<_> = self.assigned.iter().map(|reading| reading.id).collect();
+        for shard in &self.source.shards {
+            shard.command(Command::Own { partitions: own.clone() }).map_err(engine_gone)?;
+        }
         let partitions = self.assigned.iter().count();
         self.source.metrics.rebalanced(partitions);
         self.source.metrics.kept(kept_count);
         if count > kept_count {
             self.source.metrics.restore_took(begun.elapsed());
         }
+        info!(added = count, kept = kept_count, partitions, "reading partitions");
+        // Where reading began is known to nobody else until it is committed.
+        self.awaits_first = !self.assigned.uncommitted().is_empty();
+        self.is_due = self.awaits_first;
+        if !self.awaits_first {
+            self.show_ready();
+        }
+        Ok(())
+    }
+
+    pub(super) fn show_ready(&mut self) {
         self.source.ready.ready();
         self.shown_cut_off = Some(false);
-        info!(added = count, kept = kept_count, partitions, "reading partitions");
-        Ok(())
+    }
+
+    /// What the group has committed of all partitions of the input.
+    fn committed(&self) -> Result<HashMap<PartitionId, Point>, SessionError> {
+        let mut list = TopicPartitionList::new();
+        for (_, PartitionName { topic, number }) in self.table.iter() {
+            list.add_partition(topic, *number);
+        }
+        let committed = self
+            .consumer
+            .committed_offsets(list, ANSWER_TIMEOUT)
+            .map_err(SessionError::while_doing("ask for committed offsets"))?;
+        let points = committed.elements().into_iter().filter_map(|element| {
+            let Offset::Offset(next) = element.offset() else { return None };
+            let id = self.table.id(element.topic(), element.partition())?;
+            Some((id, Point { next, mark: Mark::parse(element.metadata()) }))
+        });
+        Ok(points.collect())
+    }
+
+    pub(super) fn input(&self, topic: &str) -> Result<&InputTopic, SessionError> {
+        let mut inputs = self.inputs.iter();
+        inputs.find(|input| input.name == topic).ok_or_else(|| SessionError::retry("no such topic"))
     }
 
     pub(super) fn name(&self, id: PartitionId) -> Result<PartitionName, SessionError> {
@@ -116,7 +150,7 @@ impl Session<'_> {
             let Some(id) = self.table.id(element.topic(), element.partition()) else { continue };
             match self.assigned.remove(id) {
                 // All partitions are given back and some of them come again, with the next word.
-                Some(reading) if !cooperative => self.kept.keep(&reading),
+                Some(reading) if !cooperative => self.kept.keep(reading),
                 _ => self.evict(id)?,
             }
         }

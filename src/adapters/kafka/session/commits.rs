@@ -6,14 +6,14 @@
 
 use super::{COMMIT_POLL_TIMEOUT, SHARD_TIMEOUT, Session};
 use crate::adapters::kafka::SessionError;
-use crate::adapters::kafka::commit::{Commit, Progress, Tools};
+use crate::adapters::kafka::commit::{Commit, Covers, Progress, Tools};
 use crate::ops::clock::{Stopwatch, pause};
 
 impl Session<'_> {
     /// Begins a commit when one is due, or moves the one under way on.
     pub(super) fn advance_commit(&mut self) -> Result<(), SessionError> {
         if self.commit.is_none() {
-            if self.idle.elapsed() < self.source.config.commit_interval {
+            if !self.is_due && self.idle.elapsed() < self.source.config.commit_interval {
                 return Ok(());
             }
             self.begin_commit()?;
@@ -22,12 +22,16 @@ impl Session<'_> {
     }
 
     fn begin_commit(&mut self) -> Result<(), SessionError> {
-        let covered = self.assigned.uncommitted();
-        if covered.is_empty() {
+        let positions = self.assigned.uncommitted();
+        self.is_due = false;
+        if positions.is_empty() {
             self.idle = Stopwatch::start();
             return Ok(());
         }
-        self.commit = Some(Commit::begin(&self.tools(), covered, self.turn)?);
+        let points = self.assigned.iter().map(|reading| (reading.id, reading.point())).collect();
+        let is_whole = std::mem::take(&mut self.is_whole);
+        let covers = Covers { positions, points, look: self.watch.want(), is_whole };
+        self.commit = Some(Commit::begin(&self.tools(), covers, self.turn)?);
         self.turn = self.turn.other();
         Ok(())
     }
@@ -41,6 +45,9 @@ impl Session<'_> {
                 self.source.metrics.committed(begun.elapsed());
                 self.flowed = true;
                 self.idle = Stopwatch::start();
+                if std::mem::take(&mut self.awaits_first) {
+                    self.show_ready();
+                }
             }
         }
         Ok(())
@@ -52,6 +59,7 @@ impl Session<'_> {
             consumer: &self.consumer,
             publisher: &self.publisher,
             shards: &self.source.shards,
+            watch: &self.watch,
         }
     }
 
@@ -63,6 +71,7 @@ impl Session<'_> {
                 self.begin_commit()?;
             }
             while self.commit.is_some() {
+                self.look()?;
                 self.step_commit()?;
                 if begun.elapsed() > SHARD_TIMEOUT {
                     return Err(SessionError::retry("a commit was not committed in time"));

@@ -102,11 +102,12 @@ pub(super) fn hand_over(
     patience: Duration,
 ) -> Result<Option<Record>, SessionError> {
     let Some(position) = record.position else { return Ok(None) };
+    let received = record.received;
     let back = shard_of(shards, position.partition)
         .record_within(record, patience)
         .map_err(engine_gone)?;
     if back.is_none() {
-        assigned.delivered(position);
+        assigned.delivered(position, received);
     }
     Ok(back)
 }

@@ -4,6 +4,7 @@
 //! records that follow them, and that the states of a partition whose records are lost are ended
 //! in the changelog as well. Never reads a record of the input.
 
+use std::collections::HashMap;
 use std::sync::mpsc::channel;
 
 use bytes::Bytes;
@@ -12,10 +13,12 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::{info, warn};
 
 use super::{CLUSTER_PATIENCE, COMMIT_POLL_TIMEOUT, SHARD_TIMEOUT, Session, engine_gone};
-use crate::adapters::kafka::partitions::{PartitionName, Start, decide_start};
+use crate::adapters::kafka::partitions::{PartitionName, Reading};
 use crate::adapters::kafka::publisher::StatePlace;
-use crate::adapters::kafka::topics::ANSWER_TIMEOUT;
-use crate::adapters::kafka::{KafkaError, SessionError, restore};
+use crate::adapters::kafka::restore::{self, States, Stored};
+use crate::adapters::kafka::start::{self, Found, Loss, Mark, Point, Start};
+use crate::adapters::kafka::topics::{ANSWER_TIMEOUT, InputTopic};
+use crate::adapters::kafka::{KafkaError, SessionError};
 use crate::adapters::kafka_config::Delivery;
 use crate::core::domain::PartitionId;
 use crate::ops::clock::{Stopwatch, pause};
@@ -23,51 +26,174 @@ use crate::shard::command::Command;
 use crate::shard::warn_of_cold_states;
 
 impl Session<'_> {
-    /// Restores a partition's states and returns the offset to read from.
+    /// Restores a partition's states and returns from where it is read.
     pub(super) fn take_over(
         &mut self,
         id: PartitionId,
-        committed: Option<i64>,
-    ) -> Result<i64, SessionError> {
+        committed: &HashMap<PartitionId, Point>,
+    ) -> Result<Reading, SessionError> {
         let config = &self.source.config;
         self.source.pulse.wait(CLUSTER_PATIENCE.max(2 * config.restore_timeout));
         let name = self.name(id)?;
         let PartitionName { topic, number } = &name;
-        let (low, high) = self
-            .observer
-            .fetch_watermarks(topic, *number, ANSWER_TIMEOUT)
-            .map_err(SessionError::while_doing("ask for the input's ends"))?;
-        let place = StatePlace { topic: config.changelog_of(topic), number: *number };
-        let stored =
+        let input = self.input(topic)?.clone();
+        let place = StatePlace { topic: input.changelog.clone(), number: *number };
+        let States { is_empty, stored } =
             restore::read_states(&self.reader, &self.observer, &place, config.restore_timeout)?;
-        let start = decide_start(committed, (low, high), config.start, config.lost_offset);
-        let next = match start {
+        let points: Vec<_> = stored.iter().filter_map(|state| state.point).collect();
+        let began_with = self.began_with(&input, committed);
+        let found = self.find(&name, &input, committed.get(&id).copied(), &points, began_with)?;
+        if found.has_lost_states(input.changelog_id, is_empty) {
+            self.tell_lost_states(id, &place, &found)?;
+        }
+        let next = match found.decide(config.start, config.lost_offset) {
             Start::At(next) => {
-                self.restore(id, &name, stored)?;
+                self.restore_own(id, &name, &place, stored, &found)?;
                 next
             }
             Start::AtTime(time) => {
-                self.restore(id, &name, stored)?;
-                self.offset_at(&name, time)?.unwrap_or(high)
+                self.restore_own(id, &name, &place, stored, &found)?;
+                self.offset_at(&name, time)?.unwrap_or(found.ends.1)
             }
-            Start::Lost(next) => {
-                self.source.metrics.lost_offset();
-                warn!(
-                    %topic, partition = number, ?committed, low, high, next,
-                    "the committed offset is gone; the partition's symbols begin cold"
-                );
-                self.forget(&place, &stored)?;
+            Start::Lost(next, loss) => {
+                self.lose(id, &name, &place, &stored, &found, (next, loss))?;
                 next
             }
-            Start::Refused => {
+            Start::Refused(loss) => {
+                let (low, high) = found.ends;
                 return Err(SessionError::Final(KafkaError::Setup(format!(
-                    "{topic}[{number}]: offset {committed:?} is gone (the topic holds {low} to \
-                     {high}) and kafka.on_lost_offset = \"fail\""
+                    "{topic}[{number}]: {loss} (committed: {}; the topic holds {low} to {high}) \
+                     and kafka.on_lost_offset = \"fail\"",
+                    found.committed.map_or_else(|| "nothing".to_owned(), |at| at.next.to_string())
                 ))));
             }
         };
-        self.assigned.add(id, name, next);
-        Ok(next)
+        // The record right before the position stays the same only where the position does.
+        let newest_ms = found.committed.filter(|point| point.next == next);
+        let newest_ms = newest_ms.and_then(|point| point.mark.newest_ms);
+        let began_with = began_with.or(Some(input.partition_count));
+        let mark = Mark { log: input.id, changelog: input.changelog_id, began_with, newest_ms };
+        let reading = Reading::from(id, name, Point { next, mark });
+        Ok(reading.with_committed(found.committed))
+    }
+
+    /// With how many partitions of a topic the group began; `None` where it has committed nothing.
+    fn began_with(
+        &self,
+        input: &InputTopic,
+        committed: &HashMap<PartitionId, Point>,
+    ) -> Option<i32> {
+        let of_topic = |(id, point): (&PartitionId, &Point)| {
+            let is_it = self.table.name(*id).is_some_and(|name| *name.topic == *input.name);
+            (is_it && point.mark.log == input.id).then_some(point.mark.began_with).flatten()
+        };
+        committed.iter().filter_map(of_topic).min()
+    }
+
+    /// What there is to know of a partition before it is read.
+    fn find<'p>(
+        &self,
+        name: &PartitionName,
+        input: &InputTopic,
+        committed: Option<Point>,
+        states: &'p [Point],
+        began_with: Option<i32>,
+    ) -> Result<Found<'p>, SessionError> {
+        let PartitionName { topic, number } = name;
+        let ends @ (low, high) = self
+            .observer
+            .fetch_watermarks(topic, *number, ANSWER_TIMEOUT)
+            .map_err(SessionError::while_doing("ask for the input's ends"))?;
+        let newest = start::newest(committed, states).filter(|point| {
+            point.mark.newest_ms.is_some() && (low..high).contains(&(point.next - 1))
+        });
+        let newest_ms = match newest {
+            Some(point) => restore::time_of_record(&self.reader, name, point.next - 1)?,
+            None => None,
+        };
+        let is_added = began_with.is_some_and(|count| *number >= count);
+        Ok(Found { log: input.id, ends, committed, states, newest_ms, is_added })
+    }
+
+    /// Says that the states up to the committed offset are gone.
+    fn tell_lost_states(
+        &self,
+        id: PartitionId,
+        place: &StatePlace,
+        found: &Found<'_>,
+    ) -> Result<(), SessionError> {
+        let StatePlace { topic, number } = place;
+        self.source.metrics.lost_changelog(1);
+        let committed = found.committed.map(|point| point.next);
+        warn!(
+            %topic, partition = number, ?committed,
+            "the changelog has no states for the committed offset: it was deleted; the partition's \
+             symbols begin cold"
+        );
+        self.begin_cold(id)
+    }
+
+    /// Goes on where what was read before is of no use.
+    fn lose(
+        &self,
+        id: PartitionId,
+        name: &PartitionName,
+        place: &StatePlace,
+        stored: &[Stored],
+        found: &Found<'_>,
+        (next, loss): (i64, Loss),
+    ) -> Result<(), SessionError> {
+        let PartitionName { topic, number } = name;
+        let ((low, high), states) = (found.ends, stored.len());
+        let committed = found.committed.map(|point| point.next);
+        self.source.metrics.lost_offset(loss);
+        warn!(
+            %topic, partition = number, reason = loss.label(), ?committed, low, high, next, states,
+            "{loss}; the partition's symbols begin cold"
+        );
+        self.forget(place, stored.iter())?;
+        self.begin_cold(id)
+    }
+
+    /// Has the shard know that symbols which turn up in a partition are not new.
+    fn begin_cold(&self, id: PartitionId) -> Result<(), SessionError> {
+        self.shard(id).command(Command::BeginCold { partition: id }).map_err(engine_gone)
+    }
+
+    /// Restores the states that are of the log that is read, and ends the others.
+    fn restore_own(
+        &self,
+        id: PartitionId,
+        name: &PartitionName,
+        place: &StatePlace,
+        stored: Vec<Stored>,
+        found: &Found<'_>,
+    ) -> Result<(), SessionError> {
+        let PartitionName { topic, number } = name;
+        let is_transactional = self.source.config.delivery == Delivery::ExactlyOnce;
+        let limit = found.state_limit(is_transactional);
+        let (own, foreign): (Vec<_>, Vec<_>) =
+            stored.into_iter().partition(|state| found.takes(state.point, limit));
+        if !foreign.is_empty() {
+            let (low, high) = found.ends;
+            let committed = found.committed.map(|point| point.next);
+            warn!(
+                %topic, partition = number, ?committed, low, high, states = foreign.len(),
+                sample = foreign[0].symbol,
+                "stored states are of another log, or of records that the topic no longer has; \
+                 their symbols begin cold"
+            );
+            self.forget(place, foreign.iter())?;
+            self.begin_cold(id)?;
+        }
+        if found.committed.is_none() && !own.is_empty() {
+            warn!(
+                %topic, partition = number, states = own.len(),
+                "the group has committed no offset although there are stored states; reading \
+                 begins by kafka.start, and records that the states hold are skipped"
+            );
+        }
+        self.restore(id, name, own.into_iter().map(|state| (state.symbol, state.bytes)).collect())
     }
 
     fn restore(
@@ -97,10 +223,17 @@ impl Session<'_> {
 
     /// Ends the stored states of a partition whose records are lost, so that no later start takes
     /// them for what came just before.
-    fn forget(&self, place: &StatePlace, stored: &[(String, Bytes)]) -> Result<(), SessionError> {
-        for (symbol, _) in stored {
-            self.publisher.state(symbol, place, None);
+    fn forget<'t>(
+        &self,
+        place: &StatePlace,
+        stored: impl Iterator<Item = &'t Stored>,
+    ) -> Result<(), SessionError> {
+        let mut count = 0;
+        for Stored { symbol, .. } in stored {
+            self.publisher.state(symbol, place, None, None);
+            count += 1;
         }
+        self.source.metrics.foreign_states(count);
         // In a transaction they are committed with the first commit.
         if self.source.config.delivery == Delivery::AtLeastOnce {
             self.await_states()?;

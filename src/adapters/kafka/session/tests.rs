@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::poll::hand_over;
 use super::{clear, shard_of};
-use crate::adapters::kafka::partitions::{Assigned, PartitionTable};
+use crate::adapters::kafka::partitions::{Assigned, PartitionTable, Reading};
+use crate::adapters::kafka::start::{Mark, Point};
 use crate::adapters::kafka::{KafkaError, SessionError};
 use crate::core::domain::{PartitionId, Position};
 use crate::intake::{Arrival, IntakeClosed, IntakeReceiver, IntakeSender, Record};
@@ -19,7 +20,9 @@ fn assigned() -> Assigned {
     let table = PartitionTable::new([("ticks", 3)]);
     let mut assigned = Assigned::default();
     for id in (0..3).map(PartitionId) {
-        assigned.add(id, table.name(id).unwrap().clone(), 10);
+        let point = Point { next: 10, mark: Mark::default() };
+        let reading = Reading::from(id, table.name(id).unwrap().clone(), point);
+        assigned.add(reading.with_committed(Some(point)));
     }
     assigned
 }

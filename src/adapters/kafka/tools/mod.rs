@@ -30,8 +30,8 @@ use super::{KafkaError, SessionError};
 fn words(failure: SessionError, consumer: &Observer) -> String {
     let what = match failure {
         SessionError::Retry(what) | SessionError::Final(KafkaError::Setup(what)) => what,
-        // Both say all that there is to say.
-        SessionError::Refused(why) => return why,
+        // These say all that there is to say.
+        SessionError::Refused(what) | SessionError::Reshaped(what) => return what,
         SessionError::Final(error @ KafkaError::EngineGone) => return error.to_string(),
     };
     client::serve(consumer);

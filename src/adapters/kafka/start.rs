@@ -1,0 +1,356 @@
+//! Which log a stored position is of, and where reading begins.
+//!
+//! Owns the mark that goes with every committed offset and every stored state, and the decision
+//! that rests on it. Promises that a position of one log is never used in another one: not where a
+//! topic was deleted and created again under its name, and not where a cluster came back from
+//! a backup. Never calls a client.
+
+use std::fmt::{self, Write as _};
+
+use super::describe::TopicId;
+use crate::adapters::kafka_config::{LostOffset, StartAt};
+
+/// What tells the log of a position from other logs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// The input topic's id; `None` where the cluster gives none.
+    pub(super) log: Option<TopicId>,
+    /// The id of the topic that has the states up to the position.
+    pub(super) changelog: Option<TopicId>,
+    /// How many partitions the input topic had when the group began with it: others were added.
+    pub(super) began_with: Option<i32>,
+    /// The timestamp of the record right before the position, in milliseconds since the epoch.
+    pub(super) newest_ms: Option<i64>,
+}
+
+/// A position in a log: the offset of the record to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Point {
+    pub(super) next: i64,
+    pub(super) mark: Mark,
+}
+
+/// What is known when a partition is taken over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found<'s> {
+    /// The input topic's id.
+    pub(super) log: Option<TopicId>,
+    /// The first offset of the log, and the one behind its last record.
+    pub(super) ends: (i64, i64),
+    /// What the group has committed.
+    pub(super) committed: Option<Point>,
+    /// The marks of the stored states, of those that have one.
+    pub(super) states: &'s [Point],
+    /// The timestamp of the record right before [`Found::newest`], where there is one.
+    pub(super) newest_ms: Option<i64>,
+    /// Whether the partition was added after the group had begun with the topic.
+    pub(super) is_added: bool,
+}
+
+/// Where to begin reading a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// At this offset.
+    At(i64),
+    /// At the first record of this time, in milliseconds since the epoch.
+    AtTime(i64),
+    /// At this offset; what the stored position and the stored states are of is lost.
+    Lost(i64, Loss),
+    /// Nowhere: the configuration says to fail.
+    Refused(Loss),
+}
+
+/// Why a stored position is of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// The log does not hold it.
+    Gone,
+    /// The topic was deleted and made again.
+    Recreated,
+    /// The log holds another record there.
+    Diverged,
+}
+
+impl Loss {
+    /// Every reason.
+    pub(super) const ALL: [Self; 3] = [Self::Gone, Self::Recreated, Self::Diverged];
+
+    /// The reason as a metric label.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::Recreated => "recreated",
+            Self::Diverged => "diverged",
+        }
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Gone => "the topic no longer holds the committed offset",
+            Self::Recreated => "the topic was deleted and created again",
+            Self::Diverged => {
+                "the topic holds another record before the stored position than the one that was \
+                 read there"
+            }
+        })
+    }
+}
+
+impl Mark {
+    /// The mark as a text; the same in each run.
+    pub(super) fn text(&self) -> String {
+        let Self { log, changelog, began_with, newest_ms } = self;
+        let mut text = String::from("tickcast");
+        let mut field = |name: &str, value: Option<&dyn fmt::Display>| {
+            if let Some(value) = value {
+                // Writing into a text cannot fail.
+                let _ = write!(text, " {name}={value}");
+            }
+        };
+        field("log", log.as_ref().map(|id| id as _));
+        field("changelog", changelog.as_ref().map(|id| id as _));
+        field("began_with", began_with.as_ref().map(|count| count as _));
+        field("newest_ms", newest_ms.as_ref().map(|time| time as _));
+        text
+    }
+
+    /// The mark in a text. What is missing or unknown stays unknown: the text may be of another
+    /// program, or of a later version of this one.
+    pub(super) fn parse(text: &str) -> Self {
+        let field = |name: &str| {
+            let pairs = text.split(' ').filter_map(|pair| pair.split_once('='));
+            pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next()
+        };
+        Self {
+            log: field("log").and_then(TopicId::parse),
+            changelog: field("changelog").and_then(TopicId::parse),
+            began_with: field("began_with").and_then(|count| count.parse().ok()),
+            newest_ms: field("newest_ms").and_then(|time| time.parse().ok()),
+        }
+    }
+
+    /// Whether what is marked so is known to be of another log.
+    fn is_of_another(&self, log: Option<TopicId>) -> bool {
+        self.log.zip(log).is_some_and(|(own, log)| own != log)
+    }
+}
+
+impl Point {
+    /// The point as a text.
+    pub(super) fn text(&self) -> String {
+        format!("{} next={}", self.mark.text(), self.next)
+    }
+
+    /// The point in a text; `None` where there is none in it.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let next = text.split(' ').find_map(|pair| pair.strip_prefix("next="))?;
+        Some(Self { next: next.parse().ok()?, mark: Mark::parse(text) })
+    }
+}
+
+/// The newest position that is stored: what is committed, or else the newest of the states.
+pub(super) fn newest(committed: Option<Point>, states: &[Point]) -> Option<Point> {
+    committed.or_else(|| states.iter().copied().max_by_key(|point| point.next))
+}
+
+impl Found<'_> {
+    /// Why the stored position is of no use, if it is not.
+    pub(super) fn loss(&self) -> Option<Loss> {
+        let is_other = |point: &Point| point.mark.is_of_another(self.log);
+        let is_own = |point: &Point| point.mark.log.is_some() && !is_other(point);
+        // A broker that deletes a topic forgets what groups have committed of it.
+        let is_recreated = match self.committed {
+            Some(committed) => is_other(&committed),
+            None => self.states.iter().any(is_other) && !self.states.iter().any(is_own),
+        };
+        if is_recreated {
+            return Some(Loss::Recreated);
+        }
+        let was = newest(self.committed, self.states).and_then(|point| point.mark.newest_ms);
+        if was.zip(self.newest_ms).is_some_and(|(was, is)| was != is) {
+            return Some(Loss::Diverged);
+        }
+        let (low, high) = self.ends;
+        let is_gone = |point: Point| !(low..=high).contains(&point.next);
+        self.committed.filter(|point| is_gone(*point)).map(|_| Loss::Gone)
+    }
+
+    /// Decides where to begin.
+    pub(super) fn decide(&self, start: StartAt, lost: LostOffset) -> Start {
+        let (low, high) = self.ends;
+        if let Some(loss) = self.loss() {
+            return match lost {
+                LostOffset::Earliest => Start::Lost(low, loss),
+                LostOffset::Latest => Start::Lost(high, loss),
+                LostOffset::Fail => Start::Refused(loss),
+            };
+        }
+        match (self.committed, start) {
+            (Some(committed), _) => Start::At(committed.next),
+            // What was written before we knew of the partition is part of what the group reads.
+            (None, _) if self.is_added => Start::At(low),
+            (None, StartAt::Earliest) => Start::At(low),
+            (None, StartAt::Latest) => Start::At(high),
+            (None, StartAt::Time(time)) => Start::AtTime(time.as_nanos() / 1_000_000),
+        }
+    }
+
+    /// The states that follow from the records of this log up to where reading begins, as a limit
+    /// to their positions; `None` where there is no limit.
+    ///
+    /// A state may be ahead of what is committed, by the commit that a crash cut short; within
+    /// transactions it cannot. One beyond the end of the log is of a log that is no more, and so
+    /// may be any other that is ahead of what is committed.
+    pub(super) fn state_limit(&self, is_transactional: bool) -> Option<i64> {
+        let is_own = |point: &&Point| !point.mark.is_of_another(self.log);
+        let is_beyond = self.states.iter().filter(is_own).any(|point| point.next > self.ends.1);
+        match self.committed {
+            // Offsets that somebody set by hand have no mark, and may be earlier on purpose.
+            Some(committed) if is_beyond || is_transactional && committed.mark.log.is_some() => {
+                Some(committed.next)
+            }
+            Some(_) => None,
+            None => is_beyond.then_some(i64::MIN),
+        }
+    }
+
+    /// Whether a state is one of those.
+    pub(super) fn takes(&self, state: Option<Point>, limit: Option<i64>) -> bool {
+        let Some(Point { next, mark }) = state else { return true };
+        !mark.is_of_another(self.log) && limit.is_none_or(|limit| next <= limit)
+    }
+
+    /// Whether the states that belong to the committed offset are gone, given the id of the topic
+    /// that has them now, and whether anything was ever written to this partition of it.
+    pub(super) fn has_lost_states(&self, changelog: Option<TopicId>, is_empty: bool) -> bool {
+        let Some(committed) = self.committed else { return false };
+        match committed.mark.changelog.zip(changelog) {
+            Some((was, is)) => was != is,
+            None => is_empty && committed.next > self.ends.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::domain::UnixNanos;
+
+    const LOG: Option<TopicId> = Some(TopicId::of(1));
+
+    fn mark(log: u128) -> Mark {
+        let log = Some(TopicId::of(log));
+        Mark { log, changelog: Some(TopicId::of(9)), began_with: Some(2), newest_ms: Some(77) }
+    }
+
+    fn point(next: i64, log: u128) -> Point {
+        Point { next, mark: mark(log) }
+    }
+
+    fn found(committed: Option<Point>, states: &[Point]) -> Found<'_> {
+        Found { log: LOG, ends: (5, 9), committed, states, newest_ms: None, is_added: false }
+    }
+
+    #[test]
+    fn a_mark_is_read_as_it_was_written() {
+        for mark in [mark(3), Mark::default(), Mark { newest_ms: Some(-1), ..Mark::default() }] {
+            assert_eq!(Mark::parse(&mark.text()), mark);
+            let point = Point { next: 7, mark };
+            assert_eq!(Point::parse(&point.text()), Some(point));
+        }
+        for text in ["", "x", "tickcast log=? began_with=many", "log", "next="] {
+            assert_eq!((Mark::parse(text), Point::parse(text)), (Mark::default(), None), "{text}");
+        }
+    }
+
+    #[test]
+    fn where_to_begin_is_decided_by_what_is_left() {
+        use LostOffset::{Earliest, Fail, Latest};
+        let unmarked = |next| Some(Point { next, mark: Mark::default() });
+        let start = |next, lost| found(unmarked(next), &[]).decide(StartAt::Latest, lost);
+        for at in 5..=9 {
+            assert_eq!(start(at, Fail), Start::At(at));
+            assert_eq!(found(Some(point(at, 1)), &[]).decide(StartAt::Latest, Fail), Start::At(at));
+        }
+        for gone in [0, 4, 10] {
+            assert_eq!(start(gone, Earliest), Start::Lost(5, Loss::Gone));
+            assert_eq!(start(gone, Latest), Start::Lost(9, Loss::Gone));
+            assert_eq!(start(gone, Fail), Start::Refused(Loss::Gone));
+        }
+        let first = |start| found(None, &[]).decide(start, Fail);
+        assert_eq!(first(StartAt::Earliest), Start::At(5));
+        assert_eq!(first(StartAt::Latest), Start::At(9));
+        let time = UnixNanos::parse("2013-03-01").unwrap();
+        assert_eq!(first(StartAt::Time(time)), Start::AtTime(1_362_096_000_000));
+        let added = Found { is_added: true, ..found(None, &[]) };
+        for start in [StartAt::Earliest, StartAt::Latest, StartAt::Time(time)] {
+            assert_eq!(added.decide(start, Fail), Start::At(5), "nothing of it was ever read");
+        }
+    }
+
+    #[test]
+    fn a_position_of_another_log_is_lost_whatever_its_offset() {
+        use LostOffset::{Earliest, Fail, Latest};
+        for (policy, expected) in [
+            (Earliest, Start::Lost(5, Loss::Recreated)),
+            (Latest, Start::Lost(9, Loss::Recreated)),
+            (Fail, Start::Refused(Loss::Recreated)),
+        ] {
+            let decide = |found: Found<'_>| found.decide(StartAt::Latest, policy);
+            assert_eq!(decide(found(Some(point(7, 2)), &[])), expected);
+            assert_eq!(decide(found(None, &[point(7, 2)])), expected, "the broker forgot offsets");
+        }
+        // A commit of this log, with a state that somebody left of another one.
+        let mixed = [point(6, 1), point(7, 2)];
+        let found_mixed = found(Some(point(7, 1)), &mixed);
+        assert_eq!(found_mixed.decide(StartAt::Latest, Fail), Start::At(7));
+        assert_eq!(found(None, &mixed).decide(StartAt::Latest, Fail), Start::At(9));
+        let takes = |state| found_mixed.takes(state, None);
+        assert_eq!([mixed[0], mixed[1]].map(|state| takes(Some(state))), [true, false]);
+        assert!(takes(None), "what an earlier version stored");
+        // Without ids the record before the position tells.
+        let other_record = Found { log: None, newest_ms: Some(78), ..found_mixed };
+        let lost = Start::Lost(5, Loss::Diverged);
+        assert_eq!(other_record.decide(StartAt::Latest, Earliest), lost);
+        let same_record = Found { newest_ms: Some(77), ..other_record };
+        assert_eq!(same_record.decide(StartAt::Latest, Fail), Start::At(7));
+    }
+
+    #[test]
+    fn states_of_a_future_that_is_no_more_are_not_taken() {
+        let limit = |committed, states: &[Point]| {
+            [false, true]
+                .map(|is_transactional| found(committed, states).state_limit(is_transactional))
+        };
+        // At least once: a crash between states and offsets.
+        assert_eq!(limit(Some(point(7, 1)), &[point(8, 1)]), [None, Some(7)]);
+        // Beyond the end of the log.
+        assert_eq!(limit(Some(point(7, 1)), &[point(8, 1), point(10, 1)]), [Some(7); 2]);
+        assert_eq!(limit(None, &[point(10, 1)]), [Some(i64::MIN); 2]);
+        assert_eq!(limit(None, &[point(9, 1)]), [None; 2]);
+        // Of another log: dropped as such.
+        assert_eq!(limit(Some(point(7, 1)), &[point(10, 2)])[0], None);
+        // Set by hand: what the states hold is skipped.
+        let by_hand = Some(Point { next: 6, mark: Mark::default() });
+        assert_eq!(limit(by_hand, &[point(8, 1)]), [None; 2]);
+        let found = found(Some(point(7, 1)), &[]);
+        assert!(
+            found.takes(Some(point(7, 1)), Some(7)) && !found.takes(Some(point(8, 1)), Some(7))
+        );
+    }
+
+    #[test]
+    fn a_changelog_is_known_by_its_id_or_by_having_nothing() {
+        let lost = |committed, changelog: u128, is_empty| {
+            found(committed, &[]).has_lost_states(Some(TopicId::of(changelog)), is_empty)
+        };
+        assert!(!lost(None, 8, true), "nothing was committed");
+        assert!(!lost(Some(point(7, 1)), 9, true), "nothing was worth storing");
+        assert!(lost(Some(point(7, 1)), 8, false));
+        let unmarked = |next| Some(Point { next, mark: Mark::default() });
+        assert!(lost(unmarked(7), 9, true) && !lost(unmarked(7), 9, false));
+        assert!(!lost(unmarked(5), 9, true), "nothing was read");
+    }
+}
