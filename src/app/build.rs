@@ -75,6 +75,7 @@ impl App {
     /// # Errors
     /// [`Exit`] with code 78 for what the configuration got wrong, 75 for a port that is taken.
     pub fn build(config: Config, bundle: &Bundle, runtime: Arc<dyn Runtime>) -> Result<Self, Exit> {
+        config.check_cadence(&bundle.manifest().step)?;
         let settings = config.pipeline().of_shard(config.shards.count);
         let (registry, readiness) = (Registry::new(), Readiness::new());
         let builder = Builder { config, bundle, runtime, settings, registry, readiness };

@@ -52,15 +52,18 @@ fn check_daemon(config: &Config, args: &CheckArgs, global: &Global) -> Result<()
     };
     let pipeline = Pipeline::build(&bundle, &runtime, &config.pipeline())
         .map_err(Exit::because(Failure::Configuration))?;
+    let step = &bundle.manifest().step;
+    config.check_cadence(step)?;
     let source = config.source.settings.check()?;
     let template = pipeline.template();
     super::print(format_args!(
-        "configuration {} is usable\nmodel         {} {}\nmode          {}\n\
+        "configuration {} is usable\nmodel         {} {}\nmode          {}\nsteps         {}\n\
          golden        {} cases pass\nruntime       {}\n{}",
         args.config.display(),
         template.model,
         template.model_version,
         template.mode,
+        step.words(),
         bundle.golden().cases.len(),
         runtime.build(),
         lines_of(&source),

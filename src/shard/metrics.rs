@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use crate::core::domain::{Quality, Reject, Signal};
+use crate::core::domain::{Quality, Reject, Signal, TimeDoubt};
 use crate::core::forecast::ForecastKinds;
 use crate::engine::symbols::{EngineTally, Withheld};
 
@@ -41,7 +41,9 @@ pub struct ShardMetrics {
     withheld: Vec<IntCounter>,
     resets: IntCounter,
     signals: [IntCounter; 3],
-    qualities: [IntCounter; 3],
+    qualities: [IntCounter; Quality::ALL.len()],
+    /// In the order of the reasons, that of the cadence last.
+    mistimed: Vec<IntCounter>,
     out_of_range: IntCounter,
     repeats: IntCounter,
     stale: IntCounter,
@@ -65,6 +67,11 @@ pub(super) struct Shown {
 }
 
 impl Shown {
+    /// How many ticks and steps whose times cannot be right are shown.
+    pub(super) fn mistimed(&self) -> u64 {
+        self.tally.mistimed()
+    }
+
     /// How many windows that began cold are shown.
     pub(super) fn resets(&self) -> u64 {
         self.tally.resets
@@ -98,11 +105,23 @@ impl ShardMetrics {
             &["reason"],
         )?;
         registry.register(Box::new(refused.clone()))?;
-        let by = |name: &str, help: &str, label: &str, words: [&str; 3]| {
+        let by = |name: &str, help: &str, label: &str| {
             let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
-            registry.register(Box::new(counters.clone()))?;
-            Ok::<_, prometheus::Error>(words.map(|word| counters.with_label_values(&[word])))
+            registry.register(Box::new(counters.clone())).map(|()| counters)
         };
+        let signals =
+            by("tickcast_forecast_signals_total", "Forecasts published, by signal.", "signal")?;
+        let qualities = by(
+            "tickcast_forecast_qualities_total",
+            "Forecasts published, by how whole their window is.",
+            "quality",
+        )?;
+        let mistimed = by(
+            "tickcast_times_implausible_total",
+            "Ticks whose event time cannot be right, and steps at another spacing than the \
+             model's, by reason.",
+            "reason",
+        )?;
         let withheld = IntCounterVec::new(
             Opts::new("tickcast_forecasts_withheld_total", "Forecasts withheld, by reason."),
             &["reason"],
@@ -142,18 +161,13 @@ impl ShardMetrics {
                 "tickcast_windows_reset_total",
                 "Windows that began cold because a step lay too far behind the one before.",
             )?,
-            signals: by(
-                "tickcast_forecast_signals_total",
-                "Forecasts published, by signal.",
-                "signal",
-                Signal::ALL.map(Signal::label),
-            )?,
-            qualities: by(
-                "tickcast_forecast_qualities_total",
-                "Forecasts published, by how whole their window is.",
-                "quality",
-                Quality::ALL.map(Quality::label),
-            )?,
+            signals: Signal::ALL.map(|signal| signals.with_label_values(&[signal.label()])),
+            qualities: Quality::ALL.map(|quality| qualities.with_label_values(&[quality.label()])),
+            mistimed: TimeDoubt::LABELS
+                .into_iter()
+                .chain(["cadence"])
+                .map(|reason| mistimed.with_label_values(&[reason]))
+                .collect(),
             out_of_range: counter(
                 "tickcast_forecasts_out_of_range_total",
                 "Forecasts of a window with an input outside of the training range.",
@@ -228,6 +242,10 @@ impl ShardMetrics {
         }
         self.resets.inc_by(resets - before.resets);
         self.repeats.inc_by(repeats - before.repeats);
+        let EngineTally { doubts, off_cadence, .. } = tally;
+        let doubted = doubts.iter().zip(before.doubts).map(|(count, before)| count - before);
+        let more = doubted.chain([off_cadence - before.off_cadence]);
+        self.mistimed.iter().zip(more).for_each(|(counter, more)| counter.inc_by(more));
         for (counter, reason) in self.refused.iter().zip(Reject::ALL) {
             counter.inc_by(rejects.get(reason) - before.rejects.get(reason));
         }

@@ -14,7 +14,7 @@ use prometheus::Registry;
 
 use super::command::Command;
 use super::{Publisher, ScoreMetrics, Shard, ShardMetrics};
-use crate::core::domain::{PartitionId, Position, Reject, TimeUnit};
+use crate::core::domain::{PartitionId, Position, Reject, TimeFormat, TimeUnit};
 use crate::core::forecast::Intervals;
 use crate::engine::model::Bundle;
 use crate::engine::pipeline::{Pipeline, PipelineSettings, Pipelines, StoredState};
@@ -170,6 +170,9 @@ pub(crate) fn settings() -> PipelineSettings {
         models: PathBuf::new(),
         mode: None,
         time_unit: TimeUnit::Milliseconds,
+        time_format: TimeFormat::default(),
+        // Tests begin in 1970.
+        accepts_times: true,
         record_bytes_max: 1000,
         future_seconds_max: None,
         limits: EngineLimits { symbols_max: 1000, batch_rows_max: 64 },

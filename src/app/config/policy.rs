@@ -18,11 +18,12 @@ pub(super) fn read(section: &mut Section<'_>) -> EnginePolicy {
         match &*quality {
             "patched" => withhold.patched = true,
             "gapped" => withhold.gapped = true,
+            "mistimed" => withhold.mistimed = true,
             other => {
-                section
-                    .problem("withhold", format_args!("`{other}` is none of `patched`, `gapped`"));
+                let problem = format!("`{other}` is none of `patched`, `gapped`, `mistimed`");
+                section.problem("withhold", problem);
             }
         }
     }
-    EnginePolicy { gap_steps_max, withhold }
+    EnginePolicy { gap_steps_max, withhold, ..EnginePolicy::default() }
 }

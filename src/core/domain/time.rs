@@ -42,10 +42,7 @@ pub enum TimeUnit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TimeError {
     /// Neither RFC 3339 nor a plain date.
-    #[error(
-        "not an RFC 3339 time or a date (2013-03-01T14:30:00Z, 2013-03-01); another form needs a \
-         time format"
-    )]
+    #[error("not an RFC 3339 time or a date (2013-03-01T14:30:00Z, 2013-03-01)")]
     Format,
     /// Not of the format that was chosen.
     #[error("does not fit the time format")]
@@ -90,6 +87,12 @@ impl DurationNanos {
     /// The span in nanoseconds.
     pub const fn as_nanos(self) -> i64 {
         self.0
+    }
+
+    /// What is left of this span without another; not below zero.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0).max(0))
     }
 
     /// This span `count` times, or `None` where it overflows.
@@ -174,8 +177,36 @@ impl UnixNanos {
 }
 
 impl TimeUnit {
+    /// Every unit with the word of its key, the usual one first.
+    pub const CHOICES: [(&'static str, Self); 4] = [
+        ("ms", Self::Milliseconds),
+        ("s", Self::Seconds),
+        ("us", Self::Microseconds),
+        ("ns", Self::Nanoseconds),
+    ];
+
+    /// The unit as a key has it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Seconds => "s",
+            Self::Milliseconds => "ms",
+            Self::Microseconds => "us",
+            Self::Nanoseconds => "ns",
+        }
+    }
+
+    /// The unit in words.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Seconds => "seconds",
+            Self::Milliseconds => "milliseconds",
+            Self::Microseconds => "microseconds",
+            Self::Nanoseconds => "nanoseconds",
+        }
+    }
+
     /// Nanoseconds in one unit.
-    const fn nanos(self) -> i64 {
+    pub(super) const fn nanos(self) -> i64 {
         match self {
             Self::Seconds => 1_000_000_000,
             Self::Milliseconds => 1_000_000,

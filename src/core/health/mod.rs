@@ -19,6 +19,8 @@ pub enum Health {
     Stale,
     /// Its feed is gone: nothing can come.
     Dead,
+    /// Ticks come, and their times cannot be right.
+    Implausible,
 }
 
 /// What a feed says of its connection.
@@ -60,8 +62,9 @@ const DEVIATION_WEIGHT: f32 = 1.0 / 4.0;
 const DEVIATIONS: f32 = 4.0;
 
 impl Health {
-    /// Every state, the best first.
-    pub const ALL: [Self; 4] = [Self::Live, Self::Quiet, Self::Stale, Self::Dead];
+    /// Every state: those of silence, the best first, then that of wrong times.
+    pub const ALL: [Self; 5] =
+        [Self::Live, Self::Quiet, Self::Stale, Self::Dead, Self::Implausible];
 
     /// The state as a metric label.
     pub const fn label(self) -> &'static str {
@@ -70,6 +73,17 @@ impl Health {
             Self::Quiet => "quiet",
             Self::Stale => "stale",
             Self::Dead => "dead",
+            Self::Implausible => "implausible",
+        }
+    }
+
+    /// The state of a symbol whose times are plausible or not. Where nothing has come for long,
+    /// that says more than wrong times.
+    #[must_use]
+    pub const fn with_times(self, plausible: bool) -> Self {
+        match self {
+            Self::Live | Self::Quiet if !plausible => Self::Implausible,
+            other => other,
         }
     }
 }

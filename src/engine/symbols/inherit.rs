@@ -71,7 +71,7 @@ impl Engine {
             (state.applied, state.stale_after) = (before.applied, before.stale_after);
             state.begins_cold = before.begins_cold;
             (state.arrivals, state.health) = (before.arrivals, before.health);
-            state.last_gap = before.last_gap;
+            (state.last_gap, state.doubt) = (before.last_gap, before.doubt);
             if matches!(self.driver, Driver::Sliding(_)) {
                 state.asleep = true;
                 self.asleep.push(id);
