@@ -315,7 +315,8 @@ class Bench:
             config = f"{self.folder}/{log}.toml"
             with open(config, "w") as file:
                 file.write(
-                    f'source.kind = "kafka"\nmodel.root = "models"\nmodel.name = "{model}"\n'
+                    f'source.kind = "kafka"\nsource.accept_times = true\nmodel.root = "models"\n'
+                    f'model.name = "{model}"\n'
                     f'model.mode = "{mode}"\nhttp.bind = "127.0.0.1:{free_port()}"\n'
                     f'kafka.brokers = "{self.brokers}"\nkafka.group = "{group}"\n'
                     f'kafka.topics = ["{topic}"]\nkafka.forecasts = "{output}"\n'

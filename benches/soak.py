@@ -276,12 +276,15 @@ class Daemon:
 [source]
 url = "{feed_url}"
 time_unit = "s"
+# Ticks of seconds from 1970 on, into a model of days: what is measured is the way.
+accept_times = true
 when_full = "drop_oldest"
 queue_records_max = {QUEUE_RECORDS_MAX}
 [model]
 root = "models"
 name = "aapl-daily"
 mode = "sliding"
+cadence = "as_it_comes"
 [publish]
 subscriber_records_max = 65536
 [http]

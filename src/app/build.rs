@@ -90,6 +90,7 @@ impl App {
         refused: Vec<RefusedVersion>,
         runtime: Arc<dyn Runtime>,
     ) -> Result<Self, Exit> {
+        config.check_cadence(&bundle.manifest().step)?;
         let settings = config.pipeline().of_shard(config.shards.count);
         let (registry, readiness) = (Registry::new(), Readiness::new());
         let builder = Builder { config, bundle, runtime, settings, registry, readiness };

@@ -180,7 +180,7 @@ fn loaded(text: &str) -> Result<Config, ConfigError> {
 /// A configuration whose source and sink write one log.
 fn configured(minutes: i64, source: &str, more: &str) -> (Config, Log) {
     let text = format!(
-        "[source]\nkind = 'memory'\nqueue_records_max = 2\n\
+        "[source]\nkind = 'memory'\nqueue_records_max = 2\naccept_times = true\n\
          [memory]\nminutes = {minutes}\n{source}\n\
          [model]\nname = 'null'\n\
          [http]\nbind = '127.0.0.1:0'\n\

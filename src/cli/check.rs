@@ -76,16 +76,19 @@ fn check_daemon(config: &Config, args: &CheckArgs, global: &Global) -> Result<()
     let Chosen { bundle, refused } = super::chosen(config, &runtime)?;
     let pipeline = Pipeline::build(&bundle, &runtime, &config.pipeline())
         .map_err(Exit::because(Failure::Configuration))?;
+    let step = &bundle.manifest().step;
+    config.check_cadence(step)?;
     let source = config.source.settings.check()?;
     let template = pipeline.template();
     super::print(format_args!(
-        "configuration {} is usable\nmodel         {} {}\n{}mode          {}\n\
+        "configuration {} is usable\nmodel         {} {}\n{}mode          {}\nsteps         {}\n\
          golden        {} cases pass\nruntime       {}\n{}",
         args.config.display(),
         template.model,
         template.model_version,
         lines_of(&refused.iter().map(refused_line).collect::<Vec<_>>()),
         template.mode,
+        step.words(),
         bundle.golden().cases.len(),
         runtime.build(),
         lines_of(&source),

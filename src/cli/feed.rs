@@ -87,6 +87,10 @@ pub(super) struct FeedArgs {
     #[arg(long, value_name = "UNIT", default_value = "ms", value_parser = time_unit)]
     time_unit: TimeUnit,
 
+    /// Take times for right that look like those of another unit.
+    #[arg(long)]
+    accept_times: bool,
+
     /// Where to listen: ws://HOST:PORT, port 0 takes a free one; or the topic to write:
     /// kafka://HOST:PORT/TOPIC.
     #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:0")]
@@ -134,8 +138,13 @@ pub(super) fn run(args: FeedArgs) -> Result<(), Exit> {
     let to = target(&args)?;
     let options = FileOptions { format: args.format, columns: args.columns, symbol: args.symbol };
     let order = if args.keep_order { Order::File } else { Order::EventTime };
-    let selection =
-        Selection { symbols: args.symbols.into_iter().collect(), time_unit: args.time_unit, order };
+    let selection = Selection {
+        symbols: args.symbols.into_iter().collect(),
+        time_unit: args.time_unit,
+        accepts_times: args.accept_times,
+        order,
+        ..Selection::default()
+    };
     let recording =
         Recording::load(&args.input, options, &selection).map_err(Exit::because(Failure::Data))?;
     let pace = args.speed.or(args.rate).unwrap_or(RATE_DEFAULT);

@@ -13,9 +13,10 @@ use crate::adapters::file::{FileOptions, FileRecords};
 use crate::adapters::kafka_config::{ClusterConfig, KafkaOption, KafkaUrl, TopicPlace};
 use crate::app::config::Config;
 use crate::core::domain::UnixNanos;
+use crate::core::text::excerpt_of_bytes;
 use crate::engine::model::RefusedVersion;
 use crate::engine::pipeline::{Chosen, Pipeline, Pipelines};
-use crate::engine::symbols::{EngineTally, Haste};
+use crate::engine::symbols::{CadencePolicy, EngineTally, Haste, Mistimed, MistimedCause};
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
 
@@ -34,6 +35,9 @@ Of a topic all partitions are read, without a group, and merged by record timest
 then offset, so that the same records give the same bytes in every run. Only committed records are
 read, and none that came after the start. A time means the first record of that time or later in
 each partition, by the records' own timestamps; --to itself is not included.";
+
+/// The longest piece of a record in an error.
+const SAMPLE_CHARS_MAX: usize = 80;
 
 /// Options of `tickcast replay`.
 #[derive(Debug, clap::Args)]
@@ -67,6 +71,10 @@ pub(super) struct ReplayArgs {
     /// The symbol of a recording that has no column for it
     #[arg(long, value_name = "NAME")]
     symbol: Option<String>,
+    /// Take times for right that look like those of another unit (source.accept_times), and steps
+    /// of any spacing (model.cadence)
+    #[arg(long)]
+    accept_times: bool,
 }
 
 pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
@@ -81,6 +89,10 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
     }
     let mut settings = config.pipeline();
     settings.keeps_scores |= args.scores.is_some();
+    if args.accept_times {
+        settings.accepts_times = true;
+        settings.policy.cadence = CadencePolicy::AsItComes;
+    }
     let pipeline = Pipeline::build(&bundle, &runtime, &settings)
         .map_err(Exit::because(Failure::Configuration))?;
     let mut pipelines = Pipelines::new(pipeline, &settings);
@@ -119,6 +131,12 @@ fn replay(
         }
         let write = |pipeline: &mut Pipeline| flush(pipeline, output);
         pipelines.take(&bytes, None, received, || {}, write)?;
+        if let Some(mistimed) = pipelines.live().engine().newest_mistimed() {
+            broken = plausible(mistimed, &bytes);
+            if broken.is_err() {
+                break;
+            }
+        }
         waiting += 1;
         if waiting == config.shards.drain_records_max {
             waiting = 0;
@@ -129,6 +147,29 @@ fn replay(
     flush(pipelines.live_mut(), output)?;
     output.flush().map_err(|error| failed_output(&error))?;
     broken
+}
+
+/// Whether times may be as they are. Those of a wrong unit give forecasts of nothing.
+fn plausible(mistimed: &Mistimed, record: &[u8]) -> Result<(), Exit> {
+    let Mistimed { symbol, time, cause } = mistimed;
+    let why = match cause {
+        MistimedCause::Doubt(doubt) => doubt.advice(),
+        MistimedCause::Cadence { spacing, interval, is_implausible: true } => format!(
+            "its steps are {} s apart, and the model was trained on {} s: check time_unit and the \
+             model",
+            spacing.as_nanos() as f64 / 1e9,
+            interval.as_nanos() as f64 / 1e9,
+        ),
+        MistimedCause::Cadence { .. } => return Ok(()),
+    };
+    Err(Exit::new(
+        Failure::Data,
+        format_args!(
+            "the times of `{symbol}` cannot be right: {time} from {}; {why}; where they are right \
+             as they are, use --accept-times",
+            excerpt_of_bytes(record, SAMPLE_CHARS_MAX)
+        ),
+    ))
 }
 
 /// Where lines go.
@@ -294,6 +335,16 @@ fn summarise(tally: &EngineTally, seconds: f64) {
     }
     if *further > 0 {
         eprintln!("{further} steps beyond the first of a tick; {patched} of all made by rule");
+    }
+    let EngineTally { doubts, off_cadence, .. } = tally;
+    if *off_cadence > 0 {
+        eprintln!(
+            "{off_cadence} steps at another spacing than the model's; their forecasts are mistimed"
+        );
+    }
+    let doubts: u64 = doubts.iter().sum();
+    if doubts > 0 {
+        eprintln!("{doubts} records with times that cannot be right");
     }
     for (reason, count) in rejects.iter() {
         eprintln!("  refused {:<18} {count}", reason.label());

@@ -18,7 +18,13 @@ use crate::engine::symbols::SymbolSnapshot;
 const MAGIC: &[u8; 4] = b"tcst";
 
 /// The layout of the payload. Raise it whenever [`SymbolSnapshot`] changes: postcard has no names.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
+
+/// The layout before, which lacks the cadence at its end.
+const VERSION_BEFORE: u16 = 2;
+
+/// A cadence of which nothing is known, as layout 3 has it.
+const NO_CADENCE: [u8; 3] = [0; 3];
 
 const MODEL: std::ops::Range<usize> = 6..22;
 const CHECKSUM: std::ops::Range<usize> = 22..30;
@@ -94,7 +100,7 @@ impl StateCodec {
             return Err(StateError::Foreign);
         }
         let version = u16::from_le_bytes([bytes[4], bytes[5]]);
-        if version != VERSION {
+        if version != VERSION && version != VERSION_BEFORE {
             return Err(StateError::Version(version));
         }
         if checksum(bytes) != bytes[CHECKSUM] {
@@ -103,8 +109,12 @@ impl StateCodec {
         if bytes[MODEL] != self.model.0 {
             return Err(StateError::OtherModel);
         }
-        postcard::from_bytes(&bytes[HEADER_BYTES..])
-            .map_err(|error| StateError::Unreadable(error.to_string()))
+        let payload = &bytes[HEADER_BYTES..];
+        let state = match version {
+            VERSION_BEFORE => postcard::from_bytes(&[payload, &NO_CADENCE].concat()),
+            _ => postcard::from_bytes(payload),
+        };
+        state.map_err(|error| StateError::Unreadable(error.to_string()))
     }
 }
 
@@ -121,4 +131,32 @@ fn head<const BYTES: usize>(digest: &[u8]) -> [u8; BYTES] {
     let mut head = [0; BYTES];
     head.copy_from_slice(&digest[..BYTES]);
     head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::symbols::{Engine, EngineLimits, Pushed};
+    use crate::engine::test_support::{NullRuntime, bundle, tick};
+
+    #[test]
+    fn states_of_the_layout_before_are_read() {
+        let bundle = bundle(&[Mode::Full]);
+        let limits = EngineLimits { symbols_max: 10, batch_rows_max: 10 };
+        let backend = bundle.open(&NullRuntime).unwrap();
+        let plans = bundle.plans().clone();
+        let mut engine =
+            Engine::new(plans, Mode::Full, bundle.signature(), backend, limits).unwrap();
+        assert_eq!(engine.push(&tick("A", 0, 1.0), None), Pushed::Taken);
+        engine.infer(crate::engine::symbols::Haste::Throughput, &mut Vec::new()).unwrap();
+        let state = engine.snapshot().remove(0);
+        let codec = StateCodec::new(bundle.manifest(), Mode::Full);
+        let newest = codec.encode(&state);
+        assert_eq!(codec.decode(&newest), Ok(state.clone()));
+        let mut before = newest.strip_suffix(&NO_CADENCE).unwrap().to_vec();
+        before[4..6].copy_from_slice(&VERSION_BEFORE.to_le_bytes());
+        let checksum = checksum(&before);
+        before[CHECKSUM].copy_from_slice(&checksum);
+        assert_eq!(codec.decode(&before), Ok(state));
+    }
 }

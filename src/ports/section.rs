@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 use config::{Value, ValueKind};
 
+use crate::core::domain::TimeFormat;
+
 /// All problems found so far, each beginning with its key; and every setting that was asked for.
 /// Shared by all open sections, so that an adapter can read several at once.
 #[derive(Debug, Default)]
@@ -165,6 +167,17 @@ impl<'p> Section<'p> {
             self.take(name, SettingKind::Text);
             None
         }
+    }
+
+    /// The keys `time_format` and `time_zone`: how times are read that are texts.
+    pub fn time_format(&mut self) -> TimeFormat {
+        let format = self.optional_text("time_format");
+        let zone = self.optional_text("time_zone");
+        TimeFormat::new(format.as_deref(), zone.as_deref()).unwrap_or_else(|error| {
+            let key = if error.is_of_zone() { "time_zone" } else { "time_format" };
+            self.problem(key, error);
+            TimeFormat::default()
+        })
     }
 
     /// Whether a text is there that is not empty. Does not read it.

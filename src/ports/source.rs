@@ -64,6 +64,11 @@ pub trait SourceSettings<C>: Any + fmt::Debug + Send + Sync {
     /// What the daemon needs to know before the source is opened.
     fn facts(&self) -> SourceFacts;
 
+    /// Whether its ticks are known to be trades, which come at no interval.
+    fn delivers_trades(&self) -> bool {
+        false
+    }
+
     /// Looks at everything that can be checked without a connection, and returns lines for
     /// `tickcast check` to show.
     ///

@@ -380,7 +380,7 @@ impl HealthWatch {
         }
         (self.logged, self.logged_at) = (self.shown, Some(now));
         self.logged[Health::Awaited as usize] = awaited;
-        let [live, quiet, stale, dead, _] = self.shown;
+        let [live, quiet, stale, dead, ..] = self.shown;
         let sample = sample.map_or("", Symbol::as_str);
         if after > before || after.1 > before.1 {
             warn!(live, quiet, stale, dead, sample, "symbols have fallen silent");

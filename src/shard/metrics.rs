@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use crate::core::domain::{Quality, Reject, RejectTally, Signal};
+use crate::core::domain::{Quality, Reject, RejectTally, Signal, TimeDoubt};
 use crate::core::forecast::ForecastKinds;
 use crate::engine::symbols::{EngineTally, Withheld};
 
@@ -42,7 +42,9 @@ pub struct ShardMetrics {
     resets: IntCounter,
     expired: IntCounter,
     signals: [IntCounter; 3],
-    qualities: [IntCounter; 3],
+    qualities: [IntCounter; Quality::ALL.len()],
+    /// In the order of the reasons, that of the cadence last.
+    mistimed: [IntCounter; MISTIMED_LABELS.len()],
     out_of_range: IntCounter,
     repeats: IntCounter,
     stale: IntCounter,
@@ -71,6 +73,11 @@ impl Shown {
         self.tally.expired
     }
 
+    /// How many ticks and steps whose times cannot be right are shown.
+    pub(super) fn mistimed(&self) -> u64 {
+        self.tally.mistimed()
+    }
+
     /// How many windows that began cold are shown.
     pub(super) fn resets(&self) -> u64 {
         self.tally.resets
@@ -82,6 +89,27 @@ pub(super) struct BatchTimes {
     pub(super) infer: Duration,
     pub(super) publish: Duration,
     pub(super) advance: Duration,
+}
+
+/// The reasons for which times cannot be right, that of the cadence last.
+const MISTIMED_LABELS: [&str; TimeDoubt::LABELS.len() + 1] = {
+    let mut labels = ["cadence"; TimeDoubt::LABELS.len() + 1];
+    let (doubts, _) = labels.split_at_mut(TimeDoubt::LABELS.len());
+    doubts.copy_from_slice(&TimeDoubt::LABELS);
+    labels
+};
+
+/// Registers counters that differ in one label, in the order of its values.
+fn by<const N: usize>(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    label: &str,
+    values: [&str; N],
+) -> Result<[IntCounter; N], prometheus::Error> {
+    let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
+    registry.register(Box::new(counters.clone()))?;
+    Ok(values.map(|value| counters.with_label_values(&[value])))
 }
 
 impl ShardMetrics {
@@ -104,11 +132,6 @@ impl ShardMetrics {
             &["reason"],
         )?;
         registry.register(Box::new(refused.clone()))?;
-        let by = |name: &str, help: &str, label: &str, words: [&str; 3]| {
-            let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
-            registry.register(Box::new(counters.clone()))?;
-            Ok::<_, prometheus::Error>(words.map(|word| counters.with_label_values(&[word])))
-        };
         let withheld = IntCounterVec::new(
             Opts::new("tickcast_forecasts_withheld_total", "Forecasts withheld, by reason."),
             &["reason"],
@@ -153,16 +176,26 @@ impl ShardMetrics {
                 "Symbols that left because they were silent for longer than engine.symbol_ttl.",
             )?,
             signals: by(
+                registry,
                 "tickcast_forecast_signals_total",
                 "Forecasts published, by signal.",
                 "signal",
                 Signal::ALL.map(Signal::label),
             )?,
             qualities: by(
+                registry,
                 "tickcast_forecast_qualities_total",
                 "Forecasts published, by how whole their window is.",
                 "quality",
                 Quality::ALL.map(Quality::label),
+            )?,
+            mistimed: by(
+                registry,
+                "tickcast_times_implausible_total",
+                "Ticks whose event time cannot be right, and steps at another spacing than the \
+                 model's, by reason.",
+                "reason",
+                MISTIMED_LABELS,
             )?,
             out_of_range: counter(
                 "tickcast_forecasts_out_of_range_total",
@@ -250,6 +283,10 @@ impl ShardMetrics {
         self.resets.inc_by(resets - before.resets);
         self.expired.inc_by(expired - before.expired);
         self.repeats.inc_by(repeats - before.repeats);
+        let EngineTally { doubts, off_cadence, .. } = tally;
+        let doubted = doubts.iter().zip(before.doubts).map(|(count, before)| count - before);
+        let more = doubted.chain([off_cadence - before.off_cadence]);
+        self.mistimed.iter().zip(more).for_each(|(counter, more)| counter.inc_by(more));
         for (counter, reason) in self.refused.iter().zip(Reject::ALL) {
             counter.inc_by(rejects.get(reason) - before.rejects.get(reason));
         }

@@ -25,11 +25,13 @@ use tracing::{info, warn};
 
 use self::command::{Command, CommitLine, Handed};
 use self::metrics::{BatchTimes, Shown};
-use crate::core::domain::Reject;
+use crate::core::domain::{DurationNanos, Reject};
 use crate::core::text::excerpt_of_bytes;
 use crate::engine::inference::InferenceError;
 use crate::engine::pipeline::{Pipeline, Pipelines};
-use crate::engine::symbols::{ColdStart, Engine, EngineTally, Expired, Haste};
+use crate::engine::symbols::{
+    ColdStart, Engine, EngineTally, Expired, Haste, Mistimed, MistimedCause,
+};
 use crate::intake::{Arrival, IntakeReceiver, Record};
 use crate::ops::clock::Stopwatch;
 use crate::ops::supervise::{Pulse, Stage};
@@ -201,6 +203,7 @@ impl Shard {
             }
             self.report_cold_starts();
             self.report_expired();
+            self.report_mistimed();
             self.show();
             self.take_states();
             if idle {
@@ -381,6 +384,35 @@ impl Shard {
                 %symbol, newest_tick, count,
                 "a symbol was silent for longer than engine.symbol_ttl and made room"
             );
+        }
+    }
+
+    /// Logs the newest tick or step whose time cannot be right, as sparsely.
+    fn report_mistimed(&self) {
+        let (shown, count) = (self.shown.mistimed(), self.engine().tally().mistimed());
+        if !(shown + 1..=count).any(is_power_of_ten) {
+            return;
+        }
+        let Some(Mistimed { symbol, time, cause }) = self.engine().newest_mistimed() else {
+            return;
+        };
+        match cause {
+            MistimedCause::Doubt(doubt) => {
+                let (reason, advice) = (doubt.label(), doubt.advice());
+                warn!(
+                    %symbol, %time, reason, advice, count,
+                    "an event time cannot be right; forecasts of the symbol are mistimed"
+                );
+            }
+            MistimedCause::Cadence { spacing, interval, .. } => {
+                let seconds = |span: &DurationNanos| span.as_nanos() as f64 / 1e9;
+                let (spacing_seconds, interval_seconds) = (seconds(spacing), seconds(interval));
+                warn!(
+                    %symbol, %time, spacing_seconds, interval_seconds, count,
+                    "steps have another spacing than the model's; forecasts of the symbol are \
+                     mistimed"
+                );
+            }
         }
     }
 

@@ -13,11 +13,13 @@ use super::loss::Loss;
 use super::network::{Activation, Architecture, DenseShape, LstmShape};
 use crate::adapters::file::ColumnMap;
 use crate::app::config::ConfigError;
-use crate::core::domain::{Schema, Symbol, TimeUnit};
+use crate::core::domain::{Schema, Symbol, TimeFormat, TimeUnit};
 use crate::core::features::RawFeatures;
 use crate::core::forecast::{SignalThresholds, TARGET_KINDS, Target, TargetError};
 use crate::core::step::StepRule;
-use crate::engine::model::manifest::{CARRY_STEPS_MAX, EmptySteps, StepKind, StepSpec, TICKS_MAX};
+use crate::engine::model::manifest::{
+    CARRY_STEPS_MAX, CalendarSpec, EmptySteps, StepKind, StepSpec, TICKS_MAX, Weekday,
+};
 use crate::ports::section::{Problems, Section};
 
 /// Every key with its default and the reason for it.
@@ -38,6 +40,8 @@ pub struct TrainConfig {
     pub step: StepSpec,
     /// The same for the step code.
     pub step_rule: StepRule,
+    /// How the days on which there are steps are found.
+    pub calendar: CalendarChoice,
     /// Steps per window: W.
     pub window_steps: usize,
     /// The features in the order of the model's columns.
@@ -83,6 +87,10 @@ pub struct DataConfig {
     pub symbols: Vec<String>,
     /// The unit of event times that are numbers.
     pub time_unit: TimeUnit,
+    /// How event times are read that are texts.
+    pub time_format: TimeFormat,
+    /// Whether times are taken for right that look like those of a wrong unit.
+    pub accepts_times: bool,
     /// The largest change of price from one row of a symbol to the next that is no mistake, a
     /// fraction; 0 allows any.
     pub jump_max: f64,
@@ -143,7 +151,7 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         (parts.0, parts.1, version)
     };
     let data = data(root.section("data"));
-    let (step, step_rule) = step(root.section("step"));
+    let (step, step_rule, calendar) = step(root.section("step"));
     let (target, horizon_steps) = {
         let mut section = root.section("target");
         let kind = section.choice("kind", &TARGET_KINDS.map(|kind| (kind, kind)));
@@ -186,6 +194,7 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         data,
         step,
         step_rule,
+        calendar,
         window_steps,
         features,
         extra_fields,
@@ -218,19 +227,47 @@ fn data(mut section: Section<'_>) -> DataConfig {
             section.problem(name, format_args!("`{}`: {error}", symbol.escape_debug()));
         }
     }
-    let units = [
-        ("ms", TimeUnit::Milliseconds),
-        ("s", TimeUnit::Seconds),
-        ("us", TimeUnit::Microseconds),
-        ("ns", TimeUnit::Nanoseconds),
-    ];
-    let time_unit = section.choice("time_unit", &units);
+    let time_unit = section.choice("time_unit", &TimeUnit::CHOICES);
+    let time_format = section.time_format();
+    let accepts_times = section.switch("accept_times");
     let jump_max = section.number("jump_max", "0 or above", |jump| jump >= 0.0);
     section.finish();
-    DataConfig { path, columns, symbol, symbols, time_unit, jump_max }
+    DataConfig { path, columns, symbol, symbols, time_unit, time_format, accepts_times, jump_max }
 }
 
-fn step(mut section: Section<'_>) -> (StepSpec, StepRule) {
+/// The days on which there are steps, as a configuration says it: the days of the week, or none
+/// where the history shall show them; and dates without steps.
+fn calendar(section: &mut Section<'_>, spec: &mut StepSpec) -> CalendarChoice {
+    let infers = section.choice("calendar", &[("auto", true), ("none", false)]);
+    let holidays = section.texts("holidays");
+    let mut weekdays = Vec::new();
+    for name in section.texts("weekdays") {
+        match Weekday::ALL.into_iter().find(|weekday| weekday.label() == name) {
+            Some(weekday) => weekdays.push(weekday),
+            None => section.problem("weekdays", format_args!("`{name}` is no day of the week")),
+        }
+    }
+    let is_day = spec.interval_seconds == 86_400;
+    let has_days = !weekdays.is_empty() || !holidays.is_empty();
+    if has_days && !is_day {
+        section.problem("weekdays", "and holidays are for steps of 86400 seconds only");
+    }
+    if !weekdays.is_empty() {
+        spec.calendar = Some(CalendarSpec { weekdays, holidays: holidays.clone() });
+    }
+    CalendarChoice { infers: infers && is_day && spec.calendar.is_none(), holidays }
+}
+
+/// What a configuration says of the days on which there are steps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CalendarChoice {
+    /// Whether the history shows them.
+    pub infers: bool,
+    /// Dates without steps, beside those that the history shows.
+    pub holidays: Vec<String>,
+}
+
+fn step(mut section: Section<'_>) -> (StepSpec, StepRule, CalendarChoice) {
     let kinds = [StepKind::Record, StepKind::Time, StepKind::Ticks, StepKind::Volume];
     let kind = section.choice("kind", &kinds.map(|kind| (kind.label(), kind)));
     let mut count = |name, min, max: u32| {
@@ -261,6 +298,7 @@ fn step(mut section: Section<'_>) -> (StepSpec, StepRule) {
     if section.contains("volume_per_step") {
         spec.volume_per_step = section.number("volume_per_step", "above 0", |units| units > 0.0);
     }
+    let calendar = calendar(&mut section, &mut spec);
     let rule = spec.rule().unwrap_or_else(|problems| {
         for (name, problem) in problems {
             section.problem(name, problem);
@@ -268,7 +306,7 @@ fn step(mut section: Section<'_>) -> (StepSpec, StepRule) {
         StepRule::Record
     });
     section.finish();
-    (spec, rule)
+    (spec, rule, calendar)
 }
 
 /// Why the stream has no field that the target is about. Extra fields that are no schema are the
@@ -523,7 +561,7 @@ mod tests {
             ..StepSpec::time(60)
         };
         let config = config.unwrap();
-        assert_eq!((config.step, Ok(config.step_rule)), (expected, expected.rule()));
+        assert_eq!((&config.step, Ok(config.step_rule)), (&expected, expected.rule()));
         let ticks = read("kind = 'ticks'\nticks_per_step = 50\n").unwrap().step;
         assert_eq!((ticks.kind, ticks.ticks_per_step), (StepKind::Ticks, 50));
         let problems = read("kind = 'volume'\nlateness_ms = 5\n").unwrap_err();

@@ -188,6 +188,7 @@ struct Whole {
 impl Whole {
     fn new(mode: Mode) -> Self {
         let settings = "source.url = 'ws://127.0.0.1:1'\nsource.time_unit = 'ns'\n\
+                        source.accept_times = true\nmodel.cadence = 'as_it_comes'\n\
                         model.name = 'random'\nengine.batch_rows_max = 16\n";
         let mut settings = config::parse(settings).unwrap().pipeline();
         settings.keeps_scores = true;

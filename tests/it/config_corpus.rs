@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use crate::support::process::{run, tickcast};
+use crate::support::process::{judge_times, run, tickcast};
 use crate::support::repository;
 
 /// The files of a folder of the corpus, in order, by their paths in the repository; at least so
@@ -33,6 +33,7 @@ fn is_of_kafka(path: &Path) -> bool {
 /// Exit code, standard output and standard error of `tickcast check` in the repository's folder.
 fn check(path: &Path) -> (Option<i32>, String, String) {
     let mut command = tickcast();
+    judge_times(&mut command);
     command.current_dir(repository()).args(["check", "-c"]).arg(path).stdin(Stdio::null());
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();

@@ -44,6 +44,7 @@ mod steps;
 mod supervise;
 mod support;
 mod tidy;
+mod times;
 #[cfg(feature = "train")]
 mod train;
 mod venues;

@@ -42,8 +42,16 @@ struct Origin {
 }
 
 fn pipeline(sealed: &SealedBundle, settings: &str) -> Pipelines {
-    let text = format!("source.url = 'ws://127.0.0.1:1'\nmodel.name = 'random'\n{settings}");
-    let config = config::parse(&text).unwrap();
+    let text = format!(
+        "source.url = 'ws://127.0.0.1:1'\nsource.accept_times = true\nmodel.name = 'random'\n\
+         model.cadence = 'as_it_comes'\n{settings}"
+    );
+    pipeline_of(sealed, &text)
+}
+
+/// A pipeline by a configuration.
+fn pipeline_of(sealed: &SealedBundle, text: &str) -> Pipelines {
+    let config = config::parse(text).unwrap();
     let settings = config.pipeline();
     let pipeline = Pipeline::build(&sealed.bundle, runtime(), &settings).unwrap();
     Pipelines::new(pipeline, &settings)

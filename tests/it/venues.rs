@@ -707,7 +707,7 @@ fn check_shows_what_would_be_sent() {
     let text = format!(
         "[source]\nvenue = 'bybit'\nurl = 'ws://user:hunter2@127.0.0.1:1/key'\n\
          symbols = ['BTCUSDT', 'ETHUSDT']\nsubscription.symbols_per_message = 1\n\
-         [model]\nroot = '{}'\nname = 'random'\n",
+         [model]\nroot = '{}'\nname = 'random'\ncadence = 'as_it_comes'\n",
         sealed.root.path().display(),
     );
     fs::write(&path, text).unwrap();

@@ -134,6 +134,10 @@ impl<C: Send + 'static> SourceSettings<C> for WebSocketSettings {
         }
     }
 
+    fn delivers_trades(&self) -> bool {
+        self.venue.trade_ids().is_some()
+    }
+
     fn check(&self) -> Result<Vec<String>, Exit> {
         drop(self.dialer()?);
         Ok(self.plan())

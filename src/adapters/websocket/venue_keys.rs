@@ -142,6 +142,7 @@ fn mapping(mut section: Section<'_>) -> MappingSpec {
         symbol_case: section.choice("symbol_case", &cases),
         time,
         time_unit: section.choice("time_unit", &units),
+        time_format: section.time_format(),
         trade_id,
         trade_ids: section.choice("trade_ids", &ids),
         sequence,

@@ -251,7 +251,7 @@ fn check(
     let mut root = Section::root(tree, problems);
     let bridge = bridge::read(root.section("bridge"));
     let (source, sources) = source::read(adapters, &mut root, variables);
-    let model = model::read(root.section("model"), purpose);
+    let (model, cadence) = model::read(root.section("model"), purpose);
     let onnxruntime_library = {
         let mut section = root.section("onnxruntime");
         let library = section.optional_text("library").map(PathBuf::from);
@@ -259,6 +259,7 @@ fn check(
         library
     };
     let (engine, policy, shards) = engine::read(root.section("engine"));
+    let policy = crate::engine::symbols::EnginePolicy { cadence, ..policy };
     let forecast = scores::forecast(root.section("forecast"));
     let health = health::read(root.section("health"));
     let (sinks, stream) = publish::read(adapters, &mut root);
@@ -413,7 +414,10 @@ mod tests {
         assert_eq!(config.policy.gap_steps_max, Some(0));
         assert!(config.policy.withhold.gapped && !config.policy.withhold.patched);
         let problems = with("[engine]\nwithhold = ['full']\n").unwrap_err();
-        assert_eq!(problems, ["engine.withhold: `full` is none of `patched`, `gapped`"]);
+        assert_eq!(
+            problems,
+            ["engine.withhold: `full` is none of `patched`, `gapped`, `mistimed`"]
+        );
         assert_eq!(plain.policy.symbol_ttl, None, "every symbol stays");
         for (text, seconds) in [("90s", 90), ("15m", 900), ("36h", 129_600), ("7d", 604_800)] {
             let config = with(&format!("[engine]\nsymbol_ttl = '{text}'\n")).unwrap();

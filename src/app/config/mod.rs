@@ -36,12 +36,14 @@ pub use venue::VENUES;
 
 use crate::adapters::http::HttpConfig;
 use crate::adapters::stream::StreamSettings;
-use crate::core::domain::TimeUnit;
+use crate::core::domain::{TimeFormat, TimeUnit};
 use crate::core::score::RECENT_SCORES;
 use crate::engine::model::ModelChoice;
+use crate::engine::model::manifest::{StepKind, StepSpec};
 use crate::engine::pipeline::PipelineSettings;
-use crate::engine::symbols::{EngineLimits, EnginePolicy};
+use crate::engine::symbols::{CadencePolicy, EngineLimits, EnginePolicy};
 use crate::intake::{IntakeLimits, WhenFull};
+use crate::ops::exit::{Exit, Failure};
 use crate::ops::logging::LogConfig;
 use crate::ports::sink::SinkSettings;
 use crate::ports::source::SourceSettings;
@@ -91,12 +93,35 @@ impl Config {
         by_source || self.sinks.iter().any(|sink| sink.takes_scores())
     }
 
+    /// Checks that the feed can have the steps of the model.
+    ///
+    /// # Errors
+    /// [`Exit`] with code 78 for a model of whole records on a feed of trades.
+    pub fn check_cadence(&self, step: &StepSpec) -> Result<(), Exit> {
+        let is_judged = self.policy.cadence == CadencePolicy::AsTrained;
+        let has_trades = self.source.settings.delivers_trades();
+        if !(is_judged && has_trades && step.kind == StepKind::Record) {
+            return Ok(());
+        }
+        Err(Exit::new(
+            Failure::Configuration,
+            format_args!(
+                "model.cadence: the feed has trades, which come at any time, and the model was \
+                 trained on ticks at an interval ({}); use a model of bars (step.kind = \"time\"), \
+                 or set model.cadence = \"as_it_comes\" where that is meant",
+                step.words()
+            ),
+        ))
+    }
+
     /// What the pipeline of the model is built by, where one engine has all symbols.
     pub fn pipeline(&self) -> PipelineSettings {
         PipelineSettings {
             models: self.model.root.clone(),
             mode: self.model.mode,
             time_unit: self.source.time_unit,
+            time_format: self.source.time_format.clone(),
+            accepts_times: self.source.accepts_times,
             record_bytes_max: self.source.record_bytes_max,
             future_seconds_max: self.source.future_seconds_max,
             limits: self.engine,
@@ -116,6 +141,10 @@ pub struct SourceConfig {
     pub settings: Arc<dyn SourceSettings<Command>>,
     /// The unit of event times that come as numbers.
     pub time_unit: TimeUnit,
+    /// How event times are read that come as texts.
+    pub time_format: TimeFormat,
+    /// Whether event times are taken for right that look like those of a wrong unit.
+    pub accepts_times: bool,
     /// The largest record that is decoded, in bytes.
     pub record_bytes_max: usize,
     /// The most records in the queue between the source and the engine.

@@ -5,9 +5,10 @@
 use super::load::Purpose;
 use crate::engine::model::ModelChoice;
 use crate::engine::model::manifest::Mode;
+use crate::engine::symbols::CadencePolicy;
 use crate::ports::section::Section;
 
-pub(super) fn read(mut section: Section<'_>, purpose: Purpose) -> ModelChoice {
+pub(super) fn read(mut section: Section<'_>, purpose: Purpose) -> (ModelChoice, CadencePolicy) {
     let modes = [
         ("auto", None),
         ("sliding", Some(Mode::Sliding)),
@@ -27,6 +28,9 @@ pub(super) fn read(mut section: Section<'_>, purpose: Purpose) -> ModelChoice {
     if config.watch && config.version != "latest" {
         section.problem("watch", "needs version = \"latest\": a version never changes");
     }
+    let cadences =
+        [("as_trained", CadencePolicy::AsTrained), ("as_it_comes", CadencePolicy::AsItComes)];
+    let cadence = section.choice("cadence", &cadences);
     section.finish();
-    config
+    (config, cadence)
 }

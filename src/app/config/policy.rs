@@ -22,13 +22,19 @@ pub(super) fn read(section: &mut Section<'_>) -> EnginePolicy {
         match &*quality {
             "patched" => withhold.patched = true,
             "gapped" => withhold.gapped = true,
+            "mistimed" => withhold.mistimed = true,
             other => {
-                section
-                    .problem("withhold", format_args!("`{other}` is none of `patched`, `gapped`"));
+                let problem = format!("`{other}` is none of `patched`, `gapped`, `mistimed`");
+                section.problem("withhold", problem);
             }
         }
     }
-    EnginePolicy { gap_steps_max, symbol_ttl: symbol_ttl(section), withhold }
+    EnginePolicy {
+        gap_steps_max,
+        symbol_ttl: symbol_ttl(section),
+        withhold,
+        ..EnginePolicy::default()
+    }
 }
 
 /// How long a symbol may be silent; `None` for ever.

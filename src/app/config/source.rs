@@ -52,15 +52,11 @@ pub(super) fn read(
     if facts.message_bytes_max.is_some_and(|message| record_bytes_max > message) {
         section.problem("record_bytes_max", "is above message_bytes_max, so it cannot work");
     }
-    let units = [
-        ("ms", TimeUnit::Milliseconds),
-        ("s", TimeUnit::Seconds),
-        ("us", TimeUnit::Microseconds),
-        ("ns", TimeUnit::Nanoseconds),
-    ];
     let config = SourceConfig {
         settings,
-        time_unit: section.choice("time_unit", &units),
+        time_unit: section.choice("time_unit", &TimeUnit::CHOICES),
+        time_format: section.time_format(),
+        accepts_times: section.switch("accept_times"),
         record_bytes_max,
         queue_records_max: section.count("queue_records_max", 1, 10_000_000),
         queue_bytes_max: section.count("queue_bytes_max", 1024, usize::MAX),

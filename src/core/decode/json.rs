@@ -8,7 +8,9 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-use crate::core::domain::{Field, Fields, Reject, Schema, Symbol, Tick, TimeUnit, UnixNanos};
+use crate::core::domain::{
+    Field, Fields, Reject, Schema, Symbol, Tick, TimeFormat, TimeUnit, UnixNanos,
+};
 
 /// Decodes native JSON ticks for one stream.
 #[derive(Clone, Debug)]
@@ -16,7 +18,17 @@ pub struct JsonDecoder {
     schema: Schema,
     required: Vec<Field>,
     time_unit: TimeUnit,
+    time_format: TimeFormat,
     record_bytes_max: usize,
+}
+
+/// How an event time was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeForm {
+    /// As a text, or as digits that an explicit format reads.
+    Text,
+    /// As a number in the unit of the stream.
+    Number,
 }
 
 impl JsonDecoder {
@@ -28,7 +40,14 @@ impl JsonDecoder {
         time_unit: TimeUnit,
         record_bytes_max: usize,
     ) -> Self {
-        Self { schema, required: required.to_vec(), time_unit, record_bytes_max }
+        let (required, time_format) = (required.to_vec(), TimeFormat::default());
+        Self { schema, required, time_unit, time_format, record_bytes_max }
+    }
+
+    /// The same with another reading of times that are texts.
+    #[must_use]
+    pub fn with_time_format(self, time_format: TimeFormat) -> Self {
+        Self { time_format, ..self }
     }
 
     /// Decodes one record.
@@ -36,6 +55,14 @@ impl JsonDecoder {
     /// # Errors
     /// The one [`Reject`] reason; the record has no effect.
     pub fn decode<'a>(&self, bytes: &'a [u8]) -> Result<Tick<'a>, Reject> {
+        self.decode_timed(bytes).map(|(tick, _)| tick)
+    }
+
+    /// As [`JsonDecoder::decode`], with the form of the event time.
+    ///
+    /// # Errors
+    /// As [`JsonDecoder::decode`].
+    pub fn decode_timed<'a>(&self, bytes: &'a [u8]) -> Result<(Tick<'a>, TimeForm), Reject> {
         if bytes.len() > self.record_bytes_max {
             return Err(Reject::TooLarge);
         }
@@ -46,12 +73,12 @@ impl JsonDecoder {
             return Err(draft.reason(&error, bytes));
         }
         let symbol = draft.symbol.ok_or(Reject::MissingSymbol)?;
-        let time = draft.time.ok_or(Reject::MissingTime)?;
+        let (time, form) = draft.time.ok_or(Reject::MissingTime)?;
         let fields = draft.fields;
         if self.required.iter().any(|field| fields.read(*field).is_none()) {
             return Err(Reject::MissingField);
         }
-        Ok(Tick { symbol, time, fields })
+        Ok((Tick { symbol, time, fields }, form))
     }
 }
 
@@ -59,7 +86,7 @@ impl JsonDecoder {
 struct Draft<'d, 'a> {
     decoder: &'d JsonDecoder,
     symbol: Option<Cow<'a, str>>,
-    time: Option<UnixNanos>,
+    time: Option<(UnixNanos, TimeForm)>,
     fields: Fields,
     /// Names met so far, to refuse repeats: bit 0 symbol, bit 1 time, then the fields by column.
     seen: u32,
@@ -154,7 +181,7 @@ impl<'de> Visitor<'de> for &mut Draft<'_, 'de> {
                 Known::Time => {
                     self.meet(SEEN_TIME)?;
                     self.mistyped = Reject::InvalidTime;
-                    self.time = Some(map.next_value_seed(Time(self.decoder.time_unit))?);
+                    self.time = Some(map.next_value_seed(Time(self.decoder))?);
                 }
                 Known::Field(field) => {
                     self.meet(1 << (SEEN_FIELDS_SHIFT + field.column()))?;
@@ -237,37 +264,49 @@ impl<'de> Visitor<'de> for Text {
 }
 
 /// Reads an event time: a text or a number.
-struct Time(TimeUnit);
+struct Time<'d>(&'d JsonDecoder);
 
-impl<'de> DeserializeSeed<'de> for Time {
-    type Value = UnixNanos;
+impl Time<'_> {
+    /// What a number gives: by a format its digits are a text.
+    fn form(&self) -> TimeForm {
+        if self.0.time_format.is_explicit() { TimeForm::Text } else { TimeForm::Number }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Time<'_> {
+    type Value = (UnixNanos, TimeForm);
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl Visitor<'_> for Time {
-    type Value = UnixNanos;
+impl Visitor<'_> for Time<'_> {
+    type Value = (UnixNanos, TimeForm);
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a time")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<UnixNanos, E> {
-        UnixNanos::parse(text).map_err(E::custom)
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        let time = self.0.time_format.parse(text).map_err(E::custom)?;
+        Ok((time, TimeForm::Text))
     }
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<UnixNanos, E> {
-        UnixNanos::from_integer(number, self.0).map_err(E::custom)
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
+        let JsonDecoder { time_format, time_unit, .. } = self.0;
+        let time = time_format.parse_integer(number, *time_unit).map_err(E::custom)?;
+        Ok((time, self.form()))
     }
 
-    fn visit_u64<E: Error>(self, number: u64) -> Result<UnixNanos, E> {
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
         i64::try_from(number).map_err(E::custom).and_then(|number| self.visit_i64(number))
     }
 
-    fn visit_f64<E: Error>(self, number: f64) -> Result<UnixNanos, E> {
-        UnixNanos::from_float(number, self.0).map_err(E::custom)
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
+        let JsonDecoder { time_format, time_unit, .. } = self.0;
+        let time = time_format.parse_float(number, *time_unit).map_err(E::custom)?;
+        Ok((time, self.form()))
     }
 }
 

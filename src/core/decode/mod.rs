@@ -6,5 +6,5 @@
 mod json;
 mod symbol;
 
-pub use json::JsonDecoder;
+pub use json::{JsonDecoder, TimeForm};
 pub use symbol::symbol_of;

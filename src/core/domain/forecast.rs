@@ -46,11 +46,14 @@ pub enum Quality {
     Patched,
     /// Data between two steps of the window is known to be missing.
     Gapped,
+    /// The times of the symbol cannot be right for this model: its steps have another spacing than
+    /// the model was trained on, or its event times lie where those of a wrong unit do.
+    Mistimed,
 }
 
 impl Quality {
     /// All of them, from the best to the worst.
-    pub const ALL: [Self; 3] = [Self::Full, Self::Patched, Self::Gapped];
+    pub const ALL: [Self; 4] = [Self::Full, Self::Patched, Self::Gapped, Self::Mistimed];
 
     /// The word on the wire and in metrics.
     pub fn label(self) -> &'static str {
@@ -58,6 +61,7 @@ impl Quality {
             Self::Full => "full",
             Self::Patched => "patched",
             Self::Gapped => "gapped",
+            Self::Mistimed => "mistimed",
         }
     }
 }
@@ -74,7 +78,8 @@ pub struct Forecast {
     pub symbol: SymbolId,
     /// Event time of the newest step behind it.
     pub as_of: UnixNanos,
-    /// The instant it speaks of: `as_of` plus the horizon.
+    /// The instant it speaks of: `as_of` plus the horizon, in steps of the calendar where there is
+    /// one.
     pub target_time: UnixNanos,
     /// The forecast in the target's unit (`next_return`: a fraction, 0.01 = +1 %; `next_direction`
     /// and `next_event`: a probability, 0 to 1).

@@ -11,6 +11,8 @@ mod step;
 mod symbol;
 mod tick;
 mod time;
+mod time_doubt;
+mod time_format;
 mod time_text;
 
 pub use fields::{Field, Fields, Schema, SchemaError};
@@ -21,4 +23,6 @@ pub use step::Step;
 pub use symbol::{Symbol, SymbolError, SymbolId};
 pub use tick::Tick;
 pub use time::{DurationNanos, TimeError, TimeUnit, UnixNanos};
+pub use time_doubt::TimeDoubt;
+pub use time_format::{TimeFormat, TimeFormatError};
 pub use time_text::TimeText;

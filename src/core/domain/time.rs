@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::TimeText;
+use super::time_format::parse_standard;
 
 /// An instant in event time: nanoseconds since 1970-01-01T00:00:00Z.
 ///
@@ -43,6 +44,21 @@ pub enum TimeError {
     /// Neither RFC 3339 nor a plain date.
     #[error("not an RFC 3339 time or a date (2013-03-01T14:30:00Z, 2013-03-01)")]
     Format,
+    /// Not of the format that was chosen.
+    #[error("does not fit the time format")]
+    OtherFormat,
+    /// In a zone that the database of time zones does not know.
+    #[error("in a time zone that is not known")]
+    UnknownZone,
+    /// With an offset that its zone does not have then.
+    #[error("its offset is not that of its time zone")]
+    Conflict,
+    /// A local time that a change of the clock skips.
+    #[error("does not exist in its time zone, where the clock is put forward then")]
+    Skipped,
+    /// A local time that a change of the clock repeats.
+    #[error("occurs twice in its time zone, where the clock is put back; give the offset")]
+    Repeated,
     /// Outside the years 1677 to 2262.
     #[error("outside the representable range (years 1677 to 2262)")]
     Range,
@@ -71,6 +87,12 @@ impl DurationNanos {
     /// The span in nanoseconds.
     pub const fn as_nanos(self) -> i64 {
         self.0
+    }
+
+    /// What is left of this span without another; not below zero.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0).max(0))
     }
 
     /// This span `count` times, or `None` where it overflows.
@@ -142,36 +164,49 @@ impl UnixNanos {
         }
     }
 
-    /// Reads RFC 3339 (`2013-03-01T14:30:00Z`, a space for the `T` is fine), the same without a
-    /// zone as UTC, or a date at midnight UTC (`2013-03-01`, in some tables `2013/03/01`).
+    /// Reads RFC 3339 (`2013-03-01T14:30:00Z`, a space for the `T` is fine), the same with the name
+    /// of a zone (`2013-03-01T09:30:00[America/New_York]`), without either as UTC, or a date at
+    /// midnight UTC (`2013-03-01`). The date may have slashes with the year first (`2013/03/01`).
+    /// [`super::TimeFormat`] reads other forms.
     ///
     /// # Errors
-    /// [`TimeError::Format`] or [`TimeError::Range`].
+    /// [`TimeError`].
     pub fn parse(text: &str) -> Result<Self, TimeError> {
-        let dashes: String;
-        let text = match text.as_bytes() {
-            [_, _, _, _, b'/', _, _, b'/', _, _] => {
-                dashes = text.replace('/', "-");
-                &dashes
-            }
-            _ => text,
-        };
-        // A text with a zone is no civil time and the other way round, so the order is free; the
-        // usual form comes first. A date alone is read as its midnight.
-        let timestamp: jiff::Timestamp = text
-            .parse()
-            .or_else(|_| {
-                let civil: jiff::civil::DateTime = text.parse()?;
-                jiff::tz::TimeZone::UTC.to_timestamp(civil)
-            })
-            .map_err(|_| TimeError::Format)?;
-        i64::try_from(timestamp.as_nanosecond()).map(Self).map_err(|_| TimeError::Range)
+        parse_standard(text, None)
     }
 }
 
 impl TimeUnit {
+    /// Every unit with the word of its key, the usual one first.
+    pub const CHOICES: [(&'static str, Self); 4] = [
+        ("ms", Self::Milliseconds),
+        ("s", Self::Seconds),
+        ("us", Self::Microseconds),
+        ("ns", Self::Nanoseconds),
+    ];
+
+    /// The unit as a key has it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Seconds => "s",
+            Self::Milliseconds => "ms",
+            Self::Microseconds => "us",
+            Self::Nanoseconds => "ns",
+        }
+    }
+
+    /// The unit in words.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Seconds => "seconds",
+            Self::Milliseconds => "milliseconds",
+            Self::Microseconds => "microseconds",
+            Self::Nanoseconds => "nanoseconds",
+        }
+    }
+
     /// Nanoseconds in one unit.
-    const fn nanos(self) -> i64 {
+    pub(super) const fn nanos(self) -> i64 {
         match self {
             Self::Seconds => 1_000_000_000,
             Self::Milliseconds => 1_000_000,

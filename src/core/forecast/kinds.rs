@@ -3,7 +3,7 @@
 //! Owns the counts. Promises that every forecast is counted once under its signal and once under
 //! its quality. Never decides either.
 
-use crate::core::domain::Forecast;
+use crate::core::domain::{Forecast, Quality};
 
 /// How many forecasts there were of each kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct ForecastKinds {
     /// In the order of [`crate::core::domain::Signal::ALL`].
     pub signals: [u64; 3],
     /// In the order of [`crate::core::domain::Quality::ALL`].
-    pub qualities: [u64; 3],
+    pub qualities: [u64; Quality::ALL.len()],
     /// Those of a window with an input outside of the training range.
     pub out_of_range: u64,
 }

@@ -8,10 +8,13 @@ mod kinds;
 mod possible;
 mod target;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::core::domain::{DurationNanos, Forecast, Quality, Signal, SymbolId, UnixNanos};
 use crate::core::features::{Scaler, ScalerError, SingleScaler};
+use crate::core::step::Calendar;
 
 pub use kinds::ForecastKinds;
 pub use possible::{Limits, Possible};
@@ -71,6 +74,8 @@ pub struct ForecastPlan {
     target: Target,
     scaler: SingleScaler,
     horizon: DurationNanos,
+    /// The days on which there are steps, and how many steps the horizon has.
+    calendar: Option<(Arc<Calendar>, u32)>,
     thresholds: SignalThresholds,
     interval: Interval,
 }
@@ -129,7 +134,13 @@ impl ForecastPlan {
         if !(covers && brackets) {
             return Err(ForecastPlanError::Interval);
         }
-        Ok(Self { target, scaler, horizon, thresholds, interval })
+        Ok(Self { target, scaler, horizon, calendar: None, thresholds, interval })
+    }
+
+    /// The same where the target is the step that a calendar expects so many steps later.
+    #[must_use]
+    pub fn with_calendar(self, calendar: Option<Arc<Calendar>>, horizon_steps: u32) -> Self {
+        Self { calendar: calendar.map(|calendar| (calendar, horizon_steps)), ..self }
     }
 
     /// What is forecast.
@@ -157,7 +168,10 @@ impl ForecastPlan {
     /// return of -1.2 made -1), or the target time leaves the representable range.
     pub fn finish(&self, output: f32, facts: &WindowFacts) -> Option<Forecast> {
         let value = self.scaler.invert(f64::from(output));
-        let target_time = facts.as_of.checked_add(self.horizon)?;
+        let target_time = match &self.calendar {
+            Some((calendar, steps)) => calendar.target(facts.as_of, *steps)?,
+            None => facts.as_of.checked_add(self.horizon)?,
+        };
         let Limits { lower, upper } = self.target.possible().interval(value, facts.margins)?;
         let price = self.target.price(value, facts.last_price);
         let numbers = [value, lower, upper, price.unwrap_or(0.0)];

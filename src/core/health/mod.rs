@@ -27,6 +27,8 @@ pub enum Health {
     Dead,
     /// The configuration names it, and it has never had a tick.
     Awaited,
+    /// Ticks come, and their times cannot be right.
+    Implausible,
 }
 
 /// How the subscription of a configured symbol is, the best first.
@@ -89,8 +91,9 @@ const DEVIATION_WEIGHT: f32 = 1.0 / 4.0;
 const DEVIATIONS: f32 = 4.0;
 
 impl Health {
-    /// Every state, the best first.
-    pub const ALL: [Self; 5] = [Self::Live, Self::Quiet, Self::Stale, Self::Dead, Self::Awaited];
+    /// Every state: those of silence, the best first, then that of wrong times.
+    pub const ALL: [Self; 6] =
+        [Self::Live, Self::Quiet, Self::Stale, Self::Dead, Self::Awaited, Self::Implausible];
 
     /// The state as a metric label.
     pub const fn label(self) -> &'static str {
@@ -100,6 +103,17 @@ impl Health {
             Self::Stale => "stale",
             Self::Dead => "dead",
             Self::Awaited => "awaited",
+            Self::Implausible => "implausible",
+        }
+    }
+
+    /// The state of a symbol whose times are plausible or not. Where nothing has come for long,
+    /// that says more than wrong times.
+    #[must_use]
+    pub const fn with_times(self, plausible: bool) -> Self {
+        match self {
+            Self::Live | Self::Quiet if !plausible => Self::Implausible,
+            other => other,
         }
     }
 }

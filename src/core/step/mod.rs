@@ -7,11 +7,15 @@
 //!
 //! | module | owns |
 //! |---|---|
+//! | `cadence` | whether steps are as far apart as those of the model |
+//! | `calendar` | the days on which there are steps |
 //! | `bar` | open, high, low, close, volume and the last of every other field |
 //! | `time` | bars of equal length: which are open, when each closes, what empty ones become |
 //! | `count` | bars of so many ticks or units |
 
 mod bar;
+mod cadence;
+mod calendar;
 mod count;
 #[cfg(test)]
 mod tests;
@@ -23,11 +27,13 @@ use self::count::CountState;
 use self::time::TimeState;
 use crate::core::domain::{Field, Fields, Reject, Step, UnixNanos};
 
+pub use self::cadence::{Cadence, CadenceRule};
+pub use self::calendar::Calendar;
 pub use self::count::CountBars;
 pub use self::time::{EmptyRule, TimeBars};
 
 /// How ticks become steps: shared and immutable.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum StepRule {
     /// Every tick is a step.
     Record,
@@ -66,8 +72,8 @@ enum Bars {
 impl StepRule {
     /// The fields that every tick must carry, given those that every step must have: bars make
     /// their extremes out of prices.
-    pub fn required(self, of_steps: &[Field]) -> Vec<Field> {
-        let is_record = self == Self::Record;
+    pub fn required(&self, of_steps: &[Field]) -> Vec<Field> {
+        let is_record = *self == Self::Record;
         let made = |field: &Field| match *field {
             Field::OPEN | Field::HIGH | Field::LOW if !is_record => Field::CLOSE,
             field => field,
@@ -121,7 +127,7 @@ impl StepState {
     }
 
     /// Whether this is a state of `rule`: one from rest may belong to another.
-    pub fn fits(&self, rule: StepRule) -> bool {
+    pub fn fits(&self, rule: &StepRule) -> bool {
         match (&self.bars, rule) {
             // Bars begin with the first tick.
             (Bars::None, StepRule::Time(_) | StepRule::Count(_)) => self.newest.is_none(),
@@ -143,11 +149,11 @@ impl StepState {
     /// leaves the representable range.
     pub fn push(
         &mut self,
-        rule: StepRule,
+        rule: &StepRule,
         time: UnixNanos,
         fields: &Fields,
     ) -> Result<Option<Step>, Reject> {
-        if rule == StepRule::Record {
+        if *rule == StepRule::Record {
             self.check_record(time)?;
             let step = Step { time, fields: *fields, after_gap: false, patched: false };
             return Ok(Some(self.complete(step)));
@@ -165,17 +171,17 @@ impl StepState {
     }
 
     /// The next step that the ticks taken so far have completed.
-    pub fn pop(&mut self, rule: StepRule) -> Option<Step> {
+    pub fn pop(&mut self, rule: &StepRule) -> Option<Step> {
         let step = match (&mut self.bars, rule) {
             (Bars::Time(bars), StepRule::Time(rule)) => bars.pop(rule, self.newest),
-            (Bars::Count(bars), StepRule::Count(rule)) => bars.pop(rule, self.newest),
+            (Bars::Count(bars), StepRule::Count(rule)) => bars.pop(*rule, self.newest),
             _ => None,
         }?;
         Some(self.complete(step))
     }
 
     /// Whether [`StepState::pop`] has a step.
-    pub fn is_due(&self, rule: StepRule) -> bool {
+    pub fn is_due(&self, rule: &StepRule) -> bool {
         match (&self.bars, rule) {
             (Bars::Time(bars), StepRule::Time(rule)) => bars.is_due(rule, self.newest),
             // A tick completes at most one bar, which its own push has given.

@@ -7,14 +7,16 @@
 //! is known to be missing. Never reads a clock: without a newer tick no bar closes.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::bar::Bar;
+use super::calendar::Calendar;
 use crate::core::domain::{DurationNanos, Fields, Reject, Step, UnixNanos};
 
 /// How bars of equal length are cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimeBars {
     /// The length of a bar.
     pub interval: DurationNanos,
@@ -24,6 +26,9 @@ pub struct TimeBars {
     pub lateness: DurationNanos,
     /// What becomes of an interval in which nothing came.
     pub empty: EmptyRule,
+    /// The days on which there are bars, where they have the length of a day. A closed day is no
+    /// interval in which nothing came.
+    pub calendar: Option<Arc<Calendar>>,
 }
 
 /// What becomes of an interval in which nothing came.
@@ -68,7 +73,13 @@ impl TimeBars {
     /// Bars of `interval` aligned to the epoch, closed without waiting, empty ones skipped.
     pub const fn of(interval: DurationNanos) -> Self {
         let zero = DurationNanos::ZERO;
-        Self { interval, offset: zero, lateness: zero, empty: EmptyRule::Skip }
+        Self { interval, offset: zero, lateness: zero, empty: EmptyRule::Skip, calendar: None }
+    }
+
+    /// Where the bar begins that is expected after one that ended so.
+    fn resume(&self, end: UnixNanos) -> UnixNanos {
+        let resumed = self.calendar.as_ref().and_then(|calendar| calendar.resume(end));
+        resumed.unwrap_or(end)
     }
 
     /// The bar that holds an instant, as its start and end.
@@ -86,7 +97,7 @@ impl TimeState {
     /// # Errors
     /// [`Reject::InvalidTime`] where its bar leaves the representable range.
     pub(super) fn begin(
-        rule: TimeBars,
+        rule: &TimeBars,
         time: UnixNanos,
         price: f64,
         fields: &Fields,
@@ -103,7 +114,7 @@ impl TimeState {
     /// representable range.
     pub(super) fn push(
         &mut self,
-        rule: TimeBars,
+        rule: &TimeBars,
         time: UnixNanos,
         price: f64,
         fields: &Fields,
@@ -143,15 +154,15 @@ impl TimeState {
     }
 
     /// Whether a step can be popped; `newest` is the end of the newest one.
-    pub(super) fn is_due(&self, rule: TimeBars, newest: Option<UnixNanos>) -> bool {
+    pub(super) fn is_due(&self, rule: &TimeBars, newest: Option<UnixNanos>) -> bool {
         self.due(rule, newest).is_some()
     }
 
     /// The next step; `newest` is the end of the one before.
-    pub(super) fn pop(&mut self, rule: TimeBars, newest: Option<UnixNanos>) -> Option<Step> {
+    pub(super) fn pop(&mut self, rule: &TimeBars, newest: Option<UnixNanos>) -> Option<Step> {
         match self.due(rule, newest)? {
             Due::Carried => {
-                let end = newest?.checked_add(rule.interval)?;
+                let end = rule.resume(newest?).checked_add(rule.interval)?;
                 let step = self.closed.as_ref()?.carry(end);
                 self.carried += 1;
                 Some(step)
@@ -159,7 +170,7 @@ impl TimeState {
             Due::Bar => {
                 let bar = self.open.pop_front()?;
                 let end = bar.start.checked_add(rule.interval)?;
-                let skipped = newest.is_some_and(|newest| newest < bar.start);
+                let skipped = newest.is_some_and(|newest| rule.resume(newest) < bar.start);
                 let step = bar.close(end, skipped || bar.start <= self.unsure_until);
                 self.carried = 0;
                 self.closed = matches!(rule.empty, EmptyRule::Carry { .. }).then_some(bar);
@@ -168,16 +179,16 @@ impl TimeState {
         }
     }
 
-    fn due(&self, rule: TimeBars, newest: Option<UnixNanos>) -> Option<Due> {
+    fn due(&self, rule: &TimeBars, newest: Option<UnixNanos>) -> Option<Due> {
         let bar = self.open.front()?;
         if let (Some(newest), EmptyRule::Carry { steps_max }) = (newest, rule.empty)
-            && newest < bar.start
+            && rule.resume(newest) < bar.start
             && newest > self.unsure_until
             && self.carried < steps_max
             && self.closed.is_some()
         {
             // The interval behind the newest step has no tick, and may get one until it is over.
-            let end = newest.checked_add(rule.interval)?;
+            let end = rule.resume(newest).checked_add(rule.interval)?;
             return self.is_over(rule, end).then_some(Due::Carried);
         }
         let end = bar.start.checked_add(rule.interval)?;
@@ -185,7 +196,7 @@ impl TimeState {
     }
 
     /// Whether a bar with this end takes no more ticks.
-    fn is_over(&self, rule: TimeBars, end: UnixNanos) -> bool {
+    fn is_over(&self, rule: &TimeBars, end: UnixNanos) -> bool {
         // A span that overflows is longer than any lateness.
         self.head >= end && self.head.since(end).is_none_or(|span| span >= rule.lateness)
     }

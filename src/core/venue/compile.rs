@@ -194,6 +194,7 @@ fn mapping(spec: &MappingSpec, problems: &mut Problems) -> Option<Mapping> {
             spelling: Spelling { prefix: spec.symbol_prefix.clone(), case: spec.symbol_case },
             time,
             time_unit: spec.time_unit,
+            time_format: spec.time_format.clone(),
             fields,
         }),
         _ => None,

@@ -13,6 +13,7 @@ use super::template::Case;
 use super::time::push_rfc3339;
 use super::{Mapped, TradeId};
 use crate::core::decode::symbol_of;
+use crate::core::domain::{TimeFormat, UnixNanos};
 
 /// A mapping that was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub(super) struct Parts {
     pub(super) spelling: Spelling,
     pub(super) time: Place,
     pub(super) time_unit: VenueTime,
+    /// How the time is read instead; the default for the unit.
+    pub(super) time_format: TimeFormat,
     pub(super) fields: Vec<Member>,
 }
 
@@ -238,7 +241,7 @@ impl Parts {
     fn write_time(&self, json: Json<'_>, at: At, record: &mut Vec<u8>) {
         let raw = json.raw(at);
         let is_number_or_text = matches!(json.kind(at), NodeKind::Plain | NodeKind::Number);
-        let time = is_number_or_text.then(|| self.time_unit.read(raw)).flatten();
+        let time = is_number_or_text.then(|| self.read_time(raw)).flatten();
         match (time, json.kind(at)) {
             (Some(time), _) => {
                 record.push(b'"');
@@ -251,8 +254,23 @@ impl Parts {
                 record.extend_from_slice(raw.as_bytes());
                 record.push(b'"');
             }
+            // The decoder knows no other form and zone, so it must not read the text by its own.
+            (None, NodeKind::Plain) if !self.time_format.is_default() => {
+                record.extend_from_slice(b"\"no time: ");
+                record.extend_from_slice(raw.as_bytes());
+                record.push(b'"');
+            }
             (None, _) => record.extend_from_slice(json.whole(at).as_bytes()),
         }
+    }
+
+    fn read_time(&self, raw: &str) -> Option<UnixNanos> {
+        let by_format = || self.time_format.parse(raw).ok();
+        if self.time_format.is_explicit() {
+            return by_format();
+        }
+        let by_unit = self.time_unit.read(raw);
+        if self.time_format.is_default() { by_unit } else { by_unit.or_else(by_format) }
     }
 }
 

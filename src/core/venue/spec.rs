@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::limits::VenueLimits;
 use super::template::Case;
+use crate::core::domain::TimeFormat;
 
 /// Conditions by pointer; all must hold. Each has patterns, of which one must fit.
 pub type Conditions = BTreeMap<String, Vec<String>>;
@@ -88,6 +89,8 @@ pub struct MappingSpec {
     pub time: String,
     /// The form of the event time.
     pub time_unit: VenueTime,
+    /// How the event time is read instead, where a format or a zone is set.
+    pub time_format: TimeFormat,
     /// What tells trades of one symbol apart.
     pub trade_id: String,
     /// What is promised about it.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::core::decode::JsonDecoder;
-use crate::core::domain::{Field, Reject, Schema, TimeUnit, UnixNanos};
+use crate::core::domain::{Field, Reject, Schema, TimeFormat, TimeUnit, UnixNanos};
 
 /// `{"channel":"trades","events":[{"type":...,"trades":[...]}]}`, as Coinbase has it.
 fn nested() -> VenueSpec {
@@ -53,6 +53,28 @@ fn frame_with(trades: &str) -> String {
     format!(
         r#"{{"channel":"trades","sequence":5,"events":[{{"type":"update","trades":{trades}}}]}}"#
     )
+}
+
+#[test]
+fn times_are_read_by_the_format_and_zone_of_the_mapping() {
+    let times = |format: Option<&str>, zone: Option<&str>, time: &str| {
+        let mut spec = nested();
+        spec.mapping.time_format = TimeFormat::new(format, zone).unwrap();
+        let trade = format!(r#"[{{"product":"A","time":{time},"id":1,"p":"1"}}]"#);
+        let (_, records) = run(&mut mapper(&spec), &frame_with(&trade));
+        let tick = decoder().decode(records[0].as_bytes());
+        tick.map(|tick| tick.time.to_string())
+    };
+    let (paris, day) = (Some("Europe/Paris"), Some("%d/%m/%Y %H:%M"));
+    let ten = || Ok("2024-07-01T10:00:00Z".to_owned());
+    assert_eq!(times(day, None, r#""01/07/2024 10:00""#), ten());
+    assert_eq!(times(day, paris, r#""01/07/2024 12:00""#), ten());
+    assert_eq!(times(None, paris, r#""2024-07-01 12:00""#), ten());
+    assert_eq!(times(None, paris, "1719828000000"), ten(), "a number has no zone");
+    assert_eq!(times(Some("%Y%m%d"), None, "20240701"), Ok("2024-07-01T00:00:00Z".to_owned()));
+    // A local time that occurs twice is no time in UTC either.
+    assert_eq!(times(None, paris, r#""2024-10-27 02:30""#), Err(Reject::InvalidTime));
+    assert_eq!(times(day, None, r#""2024-07-01 10:00""#), Err(Reject::InvalidTime));
 }
 
 fn decoder() -> JsonDecoder {

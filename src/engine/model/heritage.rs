@@ -30,7 +30,7 @@ impl Heritage {
     pub fn between(old: &Manifest, new: &Manifest, from: &FeaturePlan) -> Self {
         let differences = [
             ("the model", old.name != new.name),
-            ("what a step is", old.step != new.step),
+            ("what a step is", !old.step.makes_the_steps_of(&new.step)),
             ("the features", old.features != new.features),
             ("the extra fields", old.extra_fields != new.extra_fields),
         ];

@@ -4,6 +4,7 @@
 //! broken is named with the field that breaks it, all at once. Never opens a file or the graph.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,10 +12,10 @@ use crate::core::domain::UnixNanos;
 use crate::core::features::{FeaturePlan, Scaler};
 use crate::core::forecast::{ForecastPlan, Interval, SignalThresholds, Target, TargetError, Truth};
 use crate::core::score::ScorePlan;
-use crate::core::step::StepRule;
+use crate::core::step::{CadenceRule, Calendar, StepRule};
 
 pub use super::step_spec::{
-    CARRY_STEPS_MAX, EmptySteps, StepKind, StepProblem, StepSpec, TICKS_MAX,
+    CARRY_STEPS_MAX, CalendarSpec, EmptySteps, StepKind, StepProblem, StepSpec, TICKS_MAX, Weekday,
 };
 
 /// The value of `schema` that this version reads and writes.
@@ -326,6 +327,10 @@ pub struct Plans {
     pub step_rule: StepRule,
     /// What the bundle says of its steps.
     pub step: StepSpec,
+    /// How far apart steps should lie; `None` where the rule itself sees to that.
+    pub cadence: Option<CadenceRule>,
+    /// The days on which there are steps; `None` for every day.
+    pub calendar: Option<Arc<Calendar>>,
 }
 
 impl fmt::Display for Mode {
@@ -409,9 +414,15 @@ impl Manifest {
         let horizon = span.ok_or_else(|| {
             problems.push("horizon_steps: the horizon overflows".to_owned());
         });
+        let calendar = self.step.calendar().ok().flatten();
+        if calendar.is_some() && self.horizon_steps > WINDOW_STEPS_MAX {
+            let text = format!("horizon_steps: at most {WINDOW_STEPS_MAX} with step.calendar");
+            problems.push(text);
+        }
         let forecast = horizon.and_then(|horizon| {
             let (scaler, kind) = (&self.target.scaler, &self.target.kind);
             ForecastPlan::new(kind.clone(), scaler, horizon, self.signal, self.interval)
+                .map(|plan| plan.with_calendar(calendar.clone(), self.horizon_steps))
                 .map_err(|error| problems.push(error.to_string()))
         });
         match (features, forecast, truth, step_rule) {
@@ -422,8 +433,10 @@ impl Manifest {
                     forecast,
                     truth,
                     window_steps: self.window_steps as usize,
+                    cadence: self.step.interval().and_then(|i| CadenceRule::of(&step_rule, i)),
                     step_rule,
-                    step: self.step,
+                    step: self.step.clone(),
+                    calendar,
                 })
             }
             _ => Err(problems),

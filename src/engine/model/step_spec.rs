@@ -4,13 +4,17 @@
 //! the rules inside it. It is part of the bundle and not of the daemon's configuration, because a
 //! model knows no other steps than those that it was trained with. Never makes a step.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::core::domain::DurationNanos;
-use crate::core::step::{CountBars, EmptyRule, StepRule, TimeBars};
+use crate::core::domain::{DurationNanos, UnixNanos};
+use crate::core::step::{Calendar, CountBars, EmptyRule, StepRule, TimeBars};
 
-/// The longest bar of time: a day.
-const TIME_SECONDS_MAX: u32 = 86_400;
+const DAY_SECONDS: u32 = 86_400;
+
+/// The longest bar of time.
+const TIME_SECONDS_MAX: u32 = DAY_SECONDS;
 
 /// The most bars of a symbol that lateness may hold open, besides the newest one; bounds the memory
 /// per symbol.
@@ -29,7 +33,7 @@ const GAP_SECONDS: u32 = 7 * 86_400;
 pub const TICKS_MAX: u32 = 1_000_000_000;
 
 /// What one step is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StepSpec {
     /// How ticks become steps.
@@ -59,6 +63,35 @@ pub struct StepSpec {
     /// `volume`: how many units make a step.
     #[serde(default, skip_serializing_if = "is_none_at_all")]
     pub volume_per_step: f64,
+    /// The days on which there are steps, where a step is a day; left out: every day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calendar: Option<CalendarSpec>,
+}
+
+/// The days on which there are steps: those of `record` by their UTC date, bars by that of their
+/// beginning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalendarSpec {
+    /// The days of the week that have steps.
+    pub weekdays: Vec<Weekday>,
+    /// Dates without steps, such as 2013-12-25.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holidays: Vec<String>,
+}
+
+/// A day of the week.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Weekday {
+    Monday,
+    Tuesday,
+    Wednesday,
+    Thursday,
+    Friday,
+    Saturday,
+    Sunday,
 }
 
 /// How ticks become steps.
@@ -108,27 +141,30 @@ impl StepSpec {
             ticks_per_step: 0,
             volume_per_step: 0.0,
             gap_steps_max: None,
+            calendar: None,
         }
     }
 
     /// Bars of `interval_seconds`, aligned to the epoch, none carried and none waiting.
     pub const fn time(interval_seconds: u32) -> Self {
-        Self { kind: StepKind::Time, ..Self::record(interval_seconds) }
+        let mut spec = Self::record(interval_seconds);
+        spec.kind = StepKind::Time;
+        spec
     }
 
     /// The length of a step in event time, exact or nominal.
-    pub(super) fn interval(self) -> Option<DurationNanos> {
+    pub(super) fn interval(&self) -> Option<DurationNanos> {
         DurationNanos::from_seconds(i64::from(self.interval_seconds))
     }
 
     /// How many intervals apart two steps of one window may lie; 0 for any distance.
-    pub fn gap_steps(self) -> u32 {
+    pub fn gap_steps(&self) -> u32 {
         let usual = || GAP_SECONDS.div_ceil(self.interval_seconds.max(1)).max(GAP_STEPS);
         self.gap_steps_max.unwrap_or_else(usual)
     }
 
     /// How far apart two steps of one window may lie; `None` for any distance.
-    pub fn gap(self) -> Option<DurationNanos> {
+    pub fn gap(&self) -> Option<DurationNanos> {
         let steps = Some(self.gap_steps()).filter(|steps| *steps > 0)?;
         self.interval()?.times(steps)
     }
@@ -143,18 +179,70 @@ impl StepSpec {
         Self { gap_steps_max: Some(steps), ..self }
     }
 
+    /// The days on which there are steps.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn calendar(&self) -> Result<Option<Arc<Calendar>>, String> {
+        let Some(CalendarSpec { weekdays, holidays }) = &self.calendar else { return Ok(None) };
+        if self.interval_seconds != DAY_SECONDS {
+            return Err(format!("is for steps of {DAY_SECONDS} seconds only"));
+        }
+        if !matches!(self.kind, StepKind::Record | StepKind::Time) {
+            return Err("is used where kind is `record` or `time` only".to_owned());
+        }
+        let days: Result<Vec<_>, _> = holidays
+            .iter()
+            .map(|text| day(text).ok_or_else(|| format!("holidays: `{text}` is no date")))
+            .collect();
+        let open = Weekday::ALL.map(|weekday| weekdays.contains(&weekday));
+        let shift = if self.kind == StepKind::Time { DAY_SECONDS } else { 0 };
+        let seconds = |count: u32| DurationNanos::from_seconds(i64::from(count));
+        let (offset, shift) = (seconds(self.offset_seconds), seconds(shift));
+        let zero = DurationNanos::ZERO;
+        let calendar = Calendar::new(open, days?, offset.unwrap_or(zero), shift.unwrap_or(zero));
+        calendar.map(|calendar| Some(Arc::new(calendar))).ok_or("weekdays: names none".to_owned())
+    }
+
+    /// Whether the steps of another rule are those of this one. The calendar makes none: it says
+    /// which to expect.
+    pub fn makes_the_steps_of(&self, other: &Self) -> bool {
+        let without = |spec: &Self| Self { calendar: None, ..spec.clone() };
+        without(self) == without(other)
+    }
+
+    /// The rule in words, as `tickcast check` prints it.
+    pub fn words(&self) -> String {
+        let interval = interval_words(self.interval_seconds);
+        let mut words = match self.kind {
+            StepKind::Record => format!("every tick is a step, {interval} after the one before"),
+            StepKind::Time => format!("bars of {interval}"),
+            StepKind::Ticks => {
+                format!("bars of {} ticks, about {interval} each", self.ticks_per_step)
+            }
+            StepKind::Volume => {
+                format!("bars of {} units, about {interval} each", self.volume_per_step)
+            }
+        };
+        if let Some(CalendarSpec { weekdays, holidays }) = &self.calendar {
+            let names: Vec<_> = weekdays.iter().map(|weekday| weekday.label()).collect();
+            words += &format!(", on {} but for {} holidays", names.join(" "), holidays.len());
+        }
+        words
+    }
+
     /// How ticks become steps, for the pipeline.
     ///
     /// # Errors
     /// Every rule that is broken.
-    pub fn rule(self) -> Result<StepRule, Vec<StepProblem>> {
+    pub fn rule(&self) -> Result<StepRule, Vec<StepProblem>> {
         let mut problems: Vec<StepProblem> = Vec::new();
         let mut check = |fits: bool, field, problem: String| {
             if !fits {
                 problems.push((field, problem));
             }
         };
-        let Self { kind, interval_seconds, offset_seconds, lateness_ms, empty, .. } = self;
+        let Self { kind, interval_seconds, offset_seconds, lateness_ms, empty, .. } = *self;
         let is_time = kind == StepKind::Time;
         let interval_max = if is_time { TIME_SECONDS_MAX } else { u32::MAX };
         check(
@@ -209,6 +297,10 @@ impl StepSpec {
             "volume_per_step",
             "must be above 0".to_owned(),
         );
+        let calendar = self.calendar().unwrap_or_else(|problem| {
+            problems.push(("calendar", problem));
+            None
+        });
         let interval = self.interval().unwrap_or(DurationNanos::ZERO);
         let offset = DurationNanos::from_seconds(i64::from(offset_seconds));
         let bars = TimeBars {
@@ -219,6 +311,7 @@ impl StepSpec {
                 EmptySteps::Skip => EmptyRule::Skip,
                 EmptySteps::Carry => EmptyRule::Carry { steps_max: self.carry_steps_max },
             },
+            calendar,
         };
         if !problems.is_empty() {
             return Err(problems);
@@ -229,6 +322,49 @@ impl StepSpec {
             StepKind::Ticks => StepRule::Count(CountBars::Ticks(self.ticks_per_step)),
             StepKind::Volume => StepRule::Count(CountBars::Volume(units)),
         })
+    }
+}
+
+impl Weekday {
+    /// All of them, Monday first.
+    pub const ALL: [Self; 7] = [
+        Self::Monday,
+        Self::Tuesday,
+        Self::Wednesday,
+        Self::Thursday,
+        Self::Friday,
+        Self::Saturday,
+        Self::Sunday,
+    ];
+
+    /// The day as it is written.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Monday => "monday",
+            Self::Tuesday => "tuesday",
+            Self::Wednesday => "wednesday",
+            Self::Thursday => "thursday",
+            Self::Friday => "friday",
+            Self::Saturday => "saturday",
+            Self::Sunday => "sunday",
+        }
+    }
+}
+
+/// The day of a date, counted from 1970-01-01.
+fn day(text: &str) -> Option<i64> {
+    let midnight = UnixNanos::parse(text).ok().filter(|_| text.len() == "2013-12-25".len())?;
+    Some(midnight.as_nanos().div_euclid(1_000_000_000 * i64::from(DAY_SECONDS)))
+}
+
+/// A length of time as people say it.
+fn interval_words(seconds: u32) -> String {
+    let units = [(DAY_SECONDS, "day"), (3600, "hour"), (60, "minute"), (1, "second")];
+    let fits = |(length, _): &(u32, &str)| seconds >= *length && seconds.is_multiple_of(*length);
+    match units.into_iter().find(fits) {
+        Some((length, unit)) if seconds == length => format!("1 {unit}"),
+        Some((length, unit)) => format!("{} {unit}s", seconds / length),
+        None => format!("{seconds} seconds"),
     }
 }
 
@@ -258,6 +394,7 @@ fn is_none_at_all(units: &f64) -> bool {
 mod tests {
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "a specification is made for each call")]
     fn fields(spec: StepSpec) -> Vec<&'static str> {
         spec.rule().err().unwrap_or_default().into_iter().map(|(field, _)| field).collect()
     }
@@ -281,6 +418,7 @@ mod tests {
             offset: DurationNanos::from_seconds(7).unwrap(),
             lateness: DurationNanos::from_milliseconds(1500),
             empty: EmptyRule::Carry { steps_max: 3 },
+            calendar: None,
         };
         assert_eq!(full.rule(), Ok(StepRule::Time(expected)));
     }
@@ -294,10 +432,43 @@ mod tests {
         assert_eq!(never.gap(), None);
         let days = |count| DurationNanos::from_seconds(86_400).unwrap().times(count).unwrap();
         let spec = StepSpec::record(86_400);
-        assert_eq!(spec.with_gap_of(days(3)).gap_steps_max, Some(10));
-        assert_eq!(spec.with_gap_of(days(61)).gap_steps_max, Some(61));
+        assert_eq!(spec.clone().with_gap_of(days(3)).gap_steps_max, Some(10));
+        assert_eq!(spec.clone().with_gap_of(days(61)).gap_steps_max, Some(61));
         let hour = DurationNanos::from_seconds(61 * 86_400 + 3600).unwrap();
-        assert_eq!(spec.with_gap_of(hour).gap_steps_max, Some(62));
+        assert_eq!(spec.clone().with_gap_of(hour).gap_steps_max, Some(62));
+    }
+
+    #[test]
+    fn a_rule_is_said_in_words() {
+        let words = StepSpec::record(86_400).words();
+        assert_eq!(words, "every tick is a step, 1 day after the one before");
+        assert_eq!(StepSpec::time(300).words(), "bars of 5 minutes");
+        let weekdays = vec![Weekday::Monday, Weekday::Friday];
+        let calendar = Some(CalendarSpec { weekdays, holidays: vec!["2013-12-27".to_owned()] });
+        let spec = StepSpec { calendar, ..StepSpec::time(86_400) };
+        assert_eq!(spec.words(), "bars of 1 day, on monday friday but for 1 holidays");
+    }
+
+    #[test]
+    fn a_calendar_is_written_and_checked() {
+        let text = concat!(
+            r#"{"kind":"record","interval_seconds":86400,"#,
+            r#""calendar":{"weekdays":["monday"],"holidays":["2013-12-30"]}}"#
+        );
+        let spec: StepSpec = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&spec).unwrap(), text);
+        assert!(spec.calendar().unwrap().is_some());
+        assert!(spec.makes_the_steps_of(&StepSpec::record(86_400)));
+        assert!(!spec.makes_the_steps_of(&StepSpec::time(86_400)));
+        assert_eq!(fields(StepSpec { interval_seconds: 3600, ..spec.clone() }), ["calendar"]);
+        let of = |weekdays, holidays: &str| StepSpec {
+            calendar: Some(CalendarSpec { weekdays, holidays: vec![holidays.to_owned()] }),
+            ..StepSpec::record(86_400)
+        };
+        assert_eq!(fields(of(Vec::new(), "2013-12-25")), ["calendar"]);
+        for holiday in ["2013-02-30", "25.12.2013", "2013-12-25T10:00:00Z"] {
+            assert_eq!(fields(of(vec![Weekday::Monday], holiday)), ["calendar"], "{holiday}");
+        }
     }
 
     #[test]
@@ -313,27 +484,30 @@ mod tests {
             carry_steps_max: 1,
             ticks_per_step: 1,
             volume_per_step: 1.0,
-            ..record
+            ..record.clone()
         };
         let expected =
             ["offset_seconds", "lateness_ms", "empty", "ticks_per_step", "volume_per_step"];
         assert_eq!(fields(foreign), expected);
-        assert_eq!(fields(StepSpec { carry_steps_max: 1, ..record }), ["carry_steps_max"]);
+        assert_eq!(fields(StepSpec { carry_steps_max: 1, ..record.clone() }), ["carry_steps_max"]);
         let bars = StepSpec::time(60);
-        assert_eq!(fields(StepSpec { offset_seconds: 60, ..bars }), ["offset_seconds"]);
-        let longest = StepSpec { lateness_ms: 63 * 60_000, ..bars };
-        assert_eq!(fields(longest), [""; 0]);
-        let longer = StepSpec { lateness_ms: longest.lateness_ms + 1, ..bars };
+        assert_eq!(fields(StepSpec { offset_seconds: 60, ..bars.clone() }), ["offset_seconds"]);
+        let longest = StepSpec { lateness_ms: 63 * 60_000, ..bars.clone() };
+        assert_eq!(fields(longest.clone()), [""; 0]);
+        let longer = StepSpec { lateness_ms: longest.lateness_ms + 1, ..bars.clone() };
         assert_eq!(fields(longer), ["lateness_ms"]);
-        assert_eq!(fields(StepSpec { empty: EmptySteps::Carry, ..bars }), ["carry_steps_max"]);
-        let ticks = StepSpec { kind: StepKind::Ticks, ..record };
-        assert_eq!(fields(ticks), ["ticks_per_step"]);
-        assert_eq!(fields(StepSpec { ticks_per_step: 5, ..ticks }), [""; 0]);
-        let volume = StepSpec { kind: StepKind::Volume, ..record };
+        assert_eq!(
+            fields(StepSpec { empty: EmptySteps::Carry, ..bars.clone() }),
+            ["carry_steps_max"]
+        );
+        let ticks = StepSpec { kind: StepKind::Ticks, ..record.clone() };
+        assert_eq!(fields(ticks.clone()), ["ticks_per_step"]);
+        assert_eq!(fields(StepSpec { ticks_per_step: 5, ..ticks.clone() }), [""; 0]);
+        let volume = StepSpec { kind: StepKind::Volume, ..record.clone() };
         for units in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            let spec = StepSpec { volume_per_step: units, ..volume };
+            let spec = StepSpec { volume_per_step: units, ..volume.clone() };
             assert_eq!(fields(spec), ["volume_per_step"], "{units}");
         }
-        assert_eq!(fields(StepSpec { volume_per_step: 0.5, ..volume }), [""; 0]);
+        assert_eq!(fields(StepSpec { volume_per_step: 0.5, ..volume.clone() }), [""; 0]);
     }
 }

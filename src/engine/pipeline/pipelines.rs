@@ -5,14 +5,17 @@
 //! Promises that every pipeline sees every tick, in the order of the records.
 
 use super::{Pipeline, PipelineSettings};
-use crate::core::decode::{JsonDecoder, symbol_of};
-use crate::core::domain::{Position, Reject, TimeUnit, UnixNanos};
+use crate::core::decode::{JsonDecoder, TimeForm, symbol_of};
+use crate::core::domain::{Position, Reject, TimeDoubt, TimeFormat, TimeUnit, UnixNanos};
 
 /// The pipelines of a stream behind their decoder.
 pub struct Pipelines {
     decoder: JsonDecoder,
     time_unit: TimeUnit,
+    time_format: TimeFormat,
     record_bytes_max: usize,
+    /// Whether any event time is taken for right.
+    accepts_times: bool,
     /// The live one first; never empty.
     each: Vec<Pipeline>,
 }
@@ -20,9 +23,12 @@ pub struct Pipelines {
 impl Pipelines {
     /// A stream with one live model.
     pub fn new(live: Pipeline, settings: &PipelineSettings) -> Self {
-        let PipelineSettings { time_unit, record_bytes_max, .. } = *settings;
+        let PipelineSettings { time_unit, record_bytes_max, accepts_times, .. } = *settings;
+        let time_format = settings.time_format.clone();
         let decoder = decoder_of(&live, time_unit, record_bytes_max);
-        Self { decoder, time_unit, record_bytes_max, each: vec![live] }
+        let decoder = decoder.with_time_format(time_format.clone());
+        let each = vec![live];
+        Self { decoder, time_unit, time_format, record_bytes_max, accepts_times, each }
     }
 
     /// The model whose forecasts are published.
@@ -42,7 +48,8 @@ impl Pipelines {
 
     /// Puts another pipeline in place of the live one, which comes back.
     pub fn replace_live(&mut self, next: Pipeline) -> Pipeline {
-        self.decoder = decoder_of(&next, self.time_unit, self.record_bytes_max);
+        let decoder = decoder_of(&next, self.time_unit, self.record_bytes_max);
+        self.decoder = decoder.with_time_format(self.time_format.clone());
         std::mem::replace(&mut self.each[0], next)
     }
 
@@ -60,13 +67,23 @@ impl Pipelines {
         decoded: impl FnOnce(),
         mut flush: impl FnMut(&mut Pipeline) -> Result<(), E>,
     ) -> Result<Option<Reject>, E> {
-        let Self { decoder, each, .. } = self;
-        let outcome = decoder.decode(record);
+        let Self { decoder, each, time_unit, accepts_times, .. } = self;
+        let outcome = decoder.decode_timed(record);
         decoded();
+        let doubt = match &outcome {
+            // What is received now did not happen in 1970, however that was written.
+            Ok((tick, form)) if *form == TimeForm::Number || received.is_some() => {
+                TimeDoubt::of(tick.time, *time_unit).filter(|_| !*accepts_times)
+            }
+            _ => None,
+        };
         let mut refused = None;
         for (index, pipeline) in each.iter_mut().enumerate() {
             let reason = match &outcome {
-                Ok(tick) => pipeline.take(tick, position, received, &mut flush)?,
+                Ok((tick, _)) => {
+                    pipeline.engine_mut().set_doubt(doubt);
+                    pipeline.take(tick, position, received, &mut flush)?
+                }
                 Err(reason) => {
                     pipeline.engine_mut().refuse(*reason);
                     Some(*reason)

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::core::domain::{Symbol, TimeUnit};
+use crate::core::domain::{Symbol, TimeFormat, TimeUnit};
 use crate::core::forecast::Intervals;
 use crate::engine::model::manifest::Mode;
 use crate::engine::symbols::{EngineLimits, EnginePolicy};
@@ -16,6 +16,10 @@ pub struct PipelineSettings {
     pub mode: Option<Mode>,
     /// The unit of event times that come as numbers.
     pub time_unit: TimeUnit,
+    /// How event times are read that come as texts.
+    pub time_format: TimeFormat,
+    /// Whether event times are taken for right that look like those of a wrong unit.
+    pub accepts_times: bool,
     /// The largest record that is decoded, in bytes.
     pub record_bytes_max: usize,
     /// How far the event time of a record may lie ahead of its reception, in seconds; 0 for any
@@ -52,6 +56,9 @@ impl PipelineSettings {
             models: PathBuf::new(),
             mode: None,
             time_unit: TimeUnit::Milliseconds,
+            time_format: TimeFormat::default(),
+            // Tests begin in 1970.
+            accepts_times: true,
             record_bytes_max: 1000,
             future_seconds_max: None,
             limits: EngineLimits { symbols_max: 1000, batch_rows_max: 64 },

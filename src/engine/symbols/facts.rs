@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::Engine;
+use super::{Engine, quality_of};
 use crate::core::domain::{PartitionId, Quality, Symbol, UnixNanos};
 use crate::core::health::{Arrivals, FeedLink, Health, HealthLimits};
 
@@ -47,7 +47,7 @@ impl Engine {
             newest_tick: state.step.head(),
             steps: state.features.steps(),
             window: state.window.len(),
-            quality: state.window.quality(),
+            quality: quality_of(state, self.cadence.is_some()),
             last_gap: state.last_gap,
         })
     }
@@ -62,7 +62,9 @@ impl Engine {
         limits: &HealthLimits,
     ) -> Option<(SymbolFacts<'_>, Health, Health)> {
         let state = self.symbols.get_mut(index)?;
-        let health = state.arrivals.health(feed, now, limits);
+        let by_silence = state.arrivals.health(feed, now, limits);
+        let mistimed = quality_of(state, self.cadence.is_some()) == Quality::Mistimed;
+        let health = by_silence.with_times(!mistimed);
         let before = std::mem::replace(&mut state.health, health);
         Some((self.symbol_facts(index)?, health, before))
     }

@@ -72,7 +72,7 @@ impl Engine {
             state.begins_cold = before.begins_cold;
             state.begins_after_loss = before.begins_after_loss;
             (state.arrivals, state.health) = (before.arrivals, before.health);
-            state.last_gap = before.last_gap;
+            (state.last_gap, state.doubt) = (before.last_gap, before.doubt);
             if matches!(self.driver, Driver::Sliding(_)) {
                 state.asleep = true;
                 self.asleep.push(id);

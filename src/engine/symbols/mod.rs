@@ -29,12 +29,13 @@ use self::full::FullWindows;
 use self::sliding::SlidingStates;
 use self::symbol::SymbolState;
 use crate::core::domain::{
-    DurationNanos, Forecast, PartitionId, Position, Reject, Step, Symbol, SymbolId, Tick, UnixNanos,
+    DurationNanos, Forecast, PartitionId, Position, Quality, Reject, Step, Symbol, SymbolId, Tick,
+    TimeDoubt, UnixNanos,
 };
 use crate::core::features::{FeaturePlan, FeatureState, RowScratch, RowStatus};
 use crate::core::forecast::WindowFacts;
 use crate::core::score::ScoreBook;
-use crate::core::step::{StepRule, StepState};
+use crate::core::step::{CadenceRule, StepRule, StepState};
 use crate::core::window::{RowFacts, Window};
 use crate::engine::inference::{Backend, InferenceError, Signature};
 use crate::engine::model::manifest::{Mode, Plans, StepSpec};
@@ -42,9 +43,9 @@ use crate::engine::model::manifest::{Mode, Plans, StepSpec};
 pub use self::expiry::{Departure, Expired};
 pub use self::facts::SymbolFacts;
 pub use self::inherit::Inherited;
-pub use self::policy::{EnginePolicy, Withheld, WithheldTally, Withhold};
+pub use self::policy::{CadencePolicy, EnginePolicy, Withheld, WithheldTally, Withhold};
 pub use self::rest::{RestoreError, SymbolSnapshot};
-pub use self::symbol::{ColdStart, Names};
+pub use self::symbol::{ColdStart, Mistimed, MistimedCause, Names};
 pub use self::tally::EngineTally;
 
 /// What an engine may use.
@@ -107,6 +108,11 @@ pub struct Engine {
     /// The features of a symbol without steps.
     initial: FeatureState,
     newest_cold_start: Option<ColdStart>,
+    /// How far apart steps should lie; `None` where any distance will do.
+    cadence: Option<CadenceRule>,
+    /// Why the event time of the tick that is pushed now may be wrong.
+    doubt: Option<TimeDoubt>,
+    newest_mistimed: Option<Mistimed>,
     index: HashMap<Symbol, SymbolId>,
     symbols: Vec<SymbolState>,
     scores: ScoreBook,
@@ -180,6 +186,7 @@ impl Engine {
         let scores = ScoreBook::new(plans.score.clone());
         let initial = plans.features.raw().initial_state();
         let gap_max = plans.step.gap();
+        let cadence = plans.cadence;
         Ok(Self {
             plans,
             backend,
@@ -189,6 +196,9 @@ impl Engine {
             gap_max,
             initial,
             newest_cold_start: None,
+            cadence,
+            doubt: None,
+            newest_mistimed: None,
             index: HashMap::new(),
             symbols: Vec::new(),
             scores,
@@ -211,11 +221,25 @@ impl Engine {
     /// The same under a policy.
     #[must_use]
     pub fn with_policy(mut self, policy: EnginePolicy) -> Self {
-        let step = self.plans.step;
+        let step = self.plans.step.clone();
         let gap_steps_max = policy.gap_steps_max.or(step.gap_steps_max);
         self.gap_max = StepSpec { gap_steps_max, ..step }.gap();
+        self.cadence = match policy.cadence {
+            CadencePolicy::AsTrained => self.plans.cadence,
+            CadencePolicy::AsItComes => None,
+        };
         self.policy = policy;
         self
+    }
+
+    /// Says why the event time of the tick that is pushed next may be wrong.
+    pub fn set_doubt(&mut self, doubt: Option<TimeDoubt>) {
+        self.doubt = doubt;
+    }
+
+    /// The newest tick or step whose time cannot be right.
+    pub fn newest_mistimed(&self) -> Option<&Mistimed> {
+        self.newest_mistimed.as_ref()
     }
 
     /// The newest window that began cold because of a distance between steps.
@@ -333,6 +357,7 @@ impl Engine {
         {
             self.symbols[id.index()].begins_after_loss = true;
         }
+        let doubt = self.doubt_of(id);
         let stale = self.symbols[id.index()].stale_after.is_some_and(|limit| tick.time > limit);
         let absorbed = if stale { self.absorb_anew(id, tick) } else { self.absorb(id, tick) };
         if let Err(reason) = absorbed {
@@ -340,11 +365,25 @@ impl Engine {
         }
         let state = &mut self.symbols[id.index()];
         state.arrivals.note(self.now);
+        state.doubt = doubt;
         state.stale_after = None;
         state.applied = position.or(state.applied);
         self.note_change(id);
         self.hear(id, tick.time);
+        if let Some(doubt) = doubt {
+            self.tally.doubts[doubt.index()] += 1;
+            let symbol = self.symbols[id.index()].name.clone();
+            let cause = MistimedCause::Doubt(doubt);
+            self.newest_mistimed = Some(Mistimed { symbol, time: tick.time, cause });
+        }
         Pushed::Taken
+    }
+
+    /// The doubt about the tick of a symbol. A history that began before the time in doubt has come
+    /// to it in order.
+    fn doubt_of(&self, id: SymbolId) -> Option<TimeDoubt> {
+        let head = self.symbols[id.index()].step.head();
+        self.doubt.filter(|_| head.is_none_or(TimeDoubt::is_possible))
     }
 
     /// Notes that what is stored of a symbol is no longer its state.
@@ -386,9 +425,8 @@ impl Engine {
 
     /// Moves one symbol on by one tick.
     fn absorb(&mut self, id: SymbolId, tick: &Tick<'_>) -> Result<(), Reject> {
-        let rule = self.plans.step_rule;
         let before = self.symbols[id.index()].step.newest();
-        let of_record = if rule == StepRule::Record {
+        let of_record = if self.plans.step_rule == StepRule::Record {
             // A record is its own step: where it makes no row it is refused before any effect.
             self.symbols[id.index()].step.check_record(tick.time)?;
             let (time, fields) = (tick.time, tick.fields);
@@ -396,7 +434,10 @@ impl Engine {
         } else {
             None
         };
-        let first = self.symbols[id.index()].step.push(rule, tick.time, &tick.fields)?;
+        let first = {
+            let Self { plans, symbols, .. } = self;
+            symbols[id.index()].step.push(&plans.step_rule, tick.time, &tick.fields)?
+        };
         let Some(step) = first else {
             self.tally.absorbed += 1;
             return Ok(());
@@ -410,15 +451,16 @@ impl Engine {
     /// Takes further steps that the newest tick of a symbol has completed, until one of them waits
     /// for inference.
     fn take_due(&mut self, id: SymbolId) {
-        let rule = self.plans.step_rule;
         while !self.symbols[id.index()].pending {
             let before = self.symbols[id.index()].step.newest();
-            let Some(step) = self.symbols[id.index()].step.pop(rule) else { break };
+            let Self { plans, symbols, .. } = self;
+            let Some(step) = symbols[id.index()].step.pop(&plans.step_rule) else { break };
             self.tally.further += 1;
             let row = self.row(id, &step, before);
             self.take_step(id, &step, before, row);
         }
-        self.due = self.symbols[id.index()].step.is_due(rule).then_some(id);
+        let is_due = self.symbols[id.index()].step.is_due(&self.plans.step_rule);
+        self.due = is_due.then_some(id);
     }
 
     /// Whether the newest tick has completed steps that wait for one in inference.
@@ -430,7 +472,15 @@ impl Engine {
     fn is_far(&self, step: &Step, before: Option<UnixNanos>) -> bool {
         let (Some(gap_max), Some(before)) = (self.gap_max, before) else { return false };
         // A span that overflows is longer than any limit.
-        step.time.since(before).is_none_or(|span| span > gap_max)
+        self.span(before, step.time).is_none_or(|span| span > gap_max)
+    }
+
+    /// How far apart two steps lie, without the days that the calendar closes.
+    fn span(&self, before: UnixNanos, time: UnixNanos) -> Option<DurationNanos> {
+        match &self.plans.calendar {
+            Some(calendar) => calendar.open_span(before, time),
+            None => time.since(before),
+        }
     }
 
     /// Computes the row of a step without any effect but on the scratch.
@@ -458,6 +508,8 @@ impl Engine {
         self.tally.patched += u64::from(step.patched);
         if self.is_far(step, before) {
             self.begin_cold(id, step, before);
+        } else {
+            self.note_spacing(id, step, before);
         }
         if std::mem::take(&mut self.symbols[id.index()].begins_cold) {
             self.scores.break_off(id);
@@ -489,6 +541,21 @@ impl Engine {
                 let last_price = step.fields.price();
                 self.pending.push(Pending { symbol: id, as_of: step.time, last_price });
             }
+        }
+    }
+
+    /// Judges the distance between a step and the one before.
+    fn note_spacing(&mut self, id: SymbolId, step: &Step, before: Option<UnixNanos>) {
+        let Some(rule) = self.cadence else { return };
+        let Some(spacing) = before.and_then(|before| self.span(before, step.time)) else { return };
+        let state = &mut self.symbols[id.index()];
+        state.cadence.note(&rule, spacing);
+        if state.cadence.is_off() {
+            self.tally.off_cadence += 1;
+            let (interval, is_implausible) = (rule.interval(), rule.is_implausible(spacing));
+            let cause = MistimedCause::Cadence { spacing, interval, is_implausible };
+            let symbol = state.name.clone();
+            self.newest_mistimed = Some(Mistimed { symbol, time: step.time, cause });
         }
     }
 
@@ -533,6 +600,7 @@ impl Engine {
             self.wake(1)?;
         }
         std::mem::swap(&mut self.pending, &mut self.inferred);
+        let has_cadence = &self.cadence.is_some();
         let Self { symbols, scores, plans, policy, tally, inferred, backend, driver, .. } = self;
         let ready = |pending: &&Pending| symbols[pending.symbol.index()].window.is_full();
         let warming = inferred.len() - inferred.iter().filter(ready).count();
@@ -547,7 +615,7 @@ impl Engine {
                 symbol: pending.symbol,
                 as_of: pending.as_of,
                 last_price: pending.last_price,
-                quality: window.quality(),
+                quality: quality_of(&symbols[pending.symbol.index()], *has_cadence),
                 out_of_range: window.out_of_range(),
                 margins: scores.margins(pending.symbol),
             };
@@ -624,4 +692,11 @@ impl Engine {
             self.take_due(id);
         }
     }
+}
+
+/// How whole a symbol's window is, and whether its times can be right. `judges` says whether the
+/// spacing of steps counts.
+fn quality_of(state: &SymbolState, judges: bool) -> Quality {
+    let off = state.doubt.is_some() || (judges && state.cadence.is_off());
+    if off { Quality::Mistimed } else { state.window.quality() }
 }

@@ -15,6 +15,19 @@ pub struct EnginePolicy {
     pub symbol_ttl: Option<DurationNanos>,
     /// Which forecasts are withheld for the quality of their window.
     pub withhold: Withhold,
+    /// What is expected of the spacing of steps.
+    pub cadence: CadencePolicy,
+}
+
+/// What is expected of the spacing of steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CadencePolicy {
+    /// Steps are as far apart as the bundle's `interval_seconds` says; forecasts of others are
+    /// marked as `mistimed`.
+    #[default]
+    AsTrained,
+    /// Any spacing will do.
+    AsItComes,
 }
 
 /// The qualities whose forecasts are withheld instead of published with their mark.
@@ -24,6 +37,8 @@ pub struct Withhold {
     pub patched: bool,
     /// Data is missing inside the window.
     pub gapped: bool,
+    /// The times of the symbol cannot be right.
+    pub mistimed: bool,
 }
 
 /// Why a step whose window is full has no forecast.
@@ -37,6 +52,8 @@ pub enum Withheld {
     Patched,
     /// The policy withholds forecasts of gapped windows.
     Gapped,
+    /// The policy withholds forecasts of symbols whose times cannot be right.
+    Mistimed,
 }
 
 /// How many forecasts were withheld, by reason.
@@ -51,14 +68,16 @@ impl Withhold {
         match quality {
             Quality::Patched if self.patched => Some(Withheld::Patched),
             Quality::Gapped if self.gapped => Some(Withheld::Gapped),
-            Quality::Full | Quality::Patched | Quality::Gapped => None,
+            Quality::Mistimed if self.mistimed => Some(Withheld::Mistimed),
+            Quality::Full | Quality::Patched | Quality::Gapped | Quality::Mistimed => None,
         }
     }
 }
 
 impl Withheld {
     /// Every reason.
-    pub const ALL: [Self; 4] = [Self::Impossible, Self::LostStep, Self::Patched, Self::Gapped];
+    pub const ALL: [Self; 5] =
+        [Self::Impossible, Self::LostStep, Self::Patched, Self::Gapped, Self::Mistimed];
 
     /// The reason as a metric label.
     pub const fn label(self) -> &'static str {
@@ -67,6 +86,7 @@ impl Withheld {
             Self::LostStep => "lost_step",
             Self::Patched => "patched",
             Self::Gapped => "gapped",
+            Self::Mistimed => "mistimed",
         }
     }
 }
@@ -108,16 +128,19 @@ mod tests {
         }
         let mut twice = tally;
         twice.merge(&tally);
-        assert_eq!(Withheld::ALL.map(|reason| twice.get(reason)), [2, 4, 6, 8]);
-        assert_eq!(tally.total(), 10);
+        assert_eq!(Withheld::ALL.map(|reason| twice.get(reason)), [2, 4, 6, 8, 10]);
+        assert_eq!(tally.total(), 15);
     }
 
     #[test]
     fn only_what_is_named_is_withheld() {
-        let all = [Quality::Full, Quality::Patched, Quality::Gapped];
+        let all = Quality::ALL;
         let none = Withhold::default();
-        assert_eq!(all.map(|quality| none.reason(quality)), [None; 3]);
+        assert_eq!(all.map(|quality| none.reason(quality)), [None; 4]);
         let gapped = Withhold { gapped: true, ..none };
-        assert_eq!(all.map(|quality| gapped.reason(quality)), [None, None, Some(Withheld::Gapped)]);
+        assert_eq!(
+            all.map(|quality| gapped.reason(quality)),
+            [None, None, Some(Withheld::Gapped), None]
+        );
     }
 }

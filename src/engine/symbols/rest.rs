@@ -12,7 +12,7 @@ use super::{Driver, Engine};
 use crate::core::domain::{DurationNanos, PartitionId, Position, Reject, Symbol, SymbolId, Tick};
 use crate::core::features::FeatureState;
 use crate::core::score::SymbolScores;
-use crate::core::step::StepState;
+use crate::core::step::{Cadence, StepState};
 use crate::core::window::{Window, WindowMismatch, WindowSnapshot};
 use crate::engine::inference::InferenceError;
 
@@ -30,6 +30,8 @@ pub struct SymbolSnapshot {
     scores: SymbolScores,
     /// The place in its partition of the newest tick that the state holds.
     offset: Option<i64>,
+    /// How far apart its steps were.
+    cadence: Cadence,
 }
 
 /// Why a snapshot cannot be taken over.
@@ -141,6 +143,7 @@ impl Engine {
             },
             scores: self.scores.symbol(id).clone(),
             offset: state.applied.map(|position| position.offset),
+            cadence: state.cadence,
         }
     }
 
@@ -216,7 +219,7 @@ impl Engine {
         if self.index.contains_key(&name) || self.symbols.len() >= self.limits.symbols_max {
             return Err(refused());
         }
-        if !snapshot.step.fits(self.plans.step_rule) {
+        if !snapshot.step.fits(&self.plans.step_rule) {
             return Err(RestoreError::Steps(snapshot.symbol.clone()));
         }
         if !self.plans.features.raw().fits(&snapshot.features) {
@@ -237,6 +240,7 @@ impl Engine {
         }
         let (step, features) = (snapshot.step.clone(), snapshot.features.clone());
         let mut state = SymbolState::new(name, step, features, window, self.now);
+        state.cadence = snapshot.cadence;
         state.applied = partition
             .zip(snapshot.offset)
             .map(|(partition, offset)| Position { partition, offset });
@@ -274,6 +278,7 @@ impl Engine {
         let steps = StepState::default();
         let mut anew = SymbolState::new(state.name.clone(), steps, features, window, self.now);
         (anew.arrivals, anew.health) = (state.arrivals, state.health);
+        anew.cadence = state.cadence;
         anew.begins_cold = true;
         let before = std::mem::replace(state, anew);
         let absorbed = self.absorb(id, tick);

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use crate::core::domain::{Position, Symbol, SymbolId, UnixNanos};
+use crate::core::domain::{DurationNanos, Position, Symbol, SymbolId, TimeDoubt, UnixNanos};
 use crate::core::features::FeatureState;
 use crate::core::health::{Arrivals, Health};
-use crate::core::step::StepState;
+use crate::core::step::{Cadence, StepState};
 use crate::core::window::Window;
 
 /// Everything known of one symbol.
@@ -29,6 +29,10 @@ pub(super) struct SymbolState {
     pub(super) begins_cold: bool,
     /// Whether its next step is its first since what was known of it was lost.
     pub(super) begins_after_loss: bool,
+    /// How far apart its steps are.
+    pub(super) cadence: Cadence,
+    /// Why the event time of its newest tick cannot be right.
+    pub(super) doubt: Option<TimeDoubt>,
     /// When ticks came, and how the symbol was judged last.
     pub(super) arrivals: Arrivals,
     pub(super) health: Health,
@@ -57,6 +61,8 @@ impl SymbolState {
             stale_after: None,
             begins_cold: false,
             begins_after_loss: false,
+            cadence: Cadence::default(),
+            doubt: None,
             arrivals: Arrivals::new(now),
             health: Health::default(),
             last_gap: None,
@@ -74,6 +80,33 @@ impl<'e> Names<'e> {
     pub fn of(self, id: SymbolId) -> &'e Symbol {
         &self.0[id.index()].name
     }
+}
+
+/// A tick or step whose time cannot be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistimed {
+    /// Whose.
+    pub symbol: Symbol,
+    /// Its event time.
+    pub time: UnixNanos,
+    /// Why.
+    pub cause: MistimedCause,
+}
+
+/// Why the times of a symbol cannot be right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MistimedCause {
+    /// They lie where times of a wrong unit do.
+    Doubt(TimeDoubt),
+    /// Steps have another spacing than the model's.
+    Cadence {
+        /// The newest spacing.
+        spacing: DurationNanos,
+        /// That of the model.
+        interval: DurationNanos,
+        /// Whether it is so far off that no market explains it.
+        is_implausible: bool,
+    },
 }
 
 /// A window that began cold: the steps of its symbol before and after the distance.

@@ -4,7 +4,7 @@
 //! sum. Never decides what becomes of a tick.
 
 use super::policy::WithheldTally;
-use crate::core::domain::RejectTally;
+use crate::core::domain::{RejectTally, TimeDoubt};
 
 /// What became of everything that went in. Two sums always hold:
 /// `ticks + further = absorbed + steps + rejects + repeats` and
@@ -31,6 +31,11 @@ pub struct EngineTally {
     pub resets: u64,
     /// Symbols that left because they were silent for too long.
     pub expired: u64,
+    /// Ticks taken whose event time cannot be right, by the place of the reason among
+    /// [`TimeDoubt::LABELS`].
+    pub doubts: [u64; TimeDoubt::LABELS.len()],
+    /// Steps of symbols whose steps have another spacing than the model's.
+    pub off_cadence: u64,
     /// Ticks refused, by reason.
     pub rejects: RejectTally,
     /// Ticks that the state already holds, from a place in the input that was read before.
@@ -38,10 +43,16 @@ pub struct EngineTally {
 }
 
 impl EngineTally {
+    /// Ticks and steps whose times cannot be right.
+    pub fn mistimed(&self) -> u64 {
+        self.doubts.iter().sum::<u64>() + self.off_cadence
+    }
+
     /// Adds what became of the ticks of another engine.
     pub fn merge(&mut self, other: &Self) {
         let Self { ticks, absorbed, steps, further, patched, .. } = other;
         let Self { warming, forecasts, withheld, resets, expired, rejects, repeats, .. } = other;
+        let Self { doubts, off_cadence, .. } = other;
         self.ticks += ticks;
         self.absorbed += absorbed;
         self.steps += steps;
@@ -53,6 +64,10 @@ impl EngineTally {
         self.resets += resets;
         self.expired += expired;
         self.repeats += repeats;
+        for (count, more) in self.doubts.iter_mut().zip(doubts) {
+            *count += more;
+        }
+        self.off_cadence += off_cadence;
         self.rejects.merge(rejects);
     }
 }

@@ -331,7 +331,8 @@ fn a_gap_marks_exactly_the_windows_that_hold_it() {
 #[test]
 fn what_the_policy_withholds_is_counted_and_changes_no_other_forecast() {
     for mode in MODES {
-        let mut driven = Driven::withholding(mode, Withhold { gapped: true, patched: false });
+        let mut driven =
+            Driven::withholding(mode, Withhold { gapped: true, ..Withhold::default() });
         driven.run("A", 0..6);
         driven.engine.mark_gap();
         driven.run("A", 6..12);

@@ -131,6 +131,7 @@ fn quality_name(quality: Quality) -> &'static [u8] {
         Quality::Full => b"full",
         Quality::Patched => b"patched",
         Quality::Gapped => b"gapped",
+        Quality::Mistimed => b"mistimed",
     }
 }
 
@@ -179,7 +180,7 @@ mod tests {
         let interval = (number(), number());
         let labels = (
             select(vec![Signal::Buy, Signal::Sell, Signal::Hold]),
-            select(vec![Quality::Full, Quality::Patched, Quality::Gapped]),
+            select(Quality::ALL.to_vec()),
             any::<bool>(),
         );
         (time(), time(), numbers, interval, labels).prop_map(

@@ -31,6 +31,7 @@ impl Trial {
         let (watch, page) = HealthWatch::new(feed, LIMITS, metrics, Stopwatch::start());
         let mut settings = crate::shard::test_support::settings();
         settings.limits.symbols_max = 10_000;
+        settings.policy.cadence = crate::engine::symbols::CadencePolicy::AsItComes;
         let runtime = crate::engine::test_support::NullRuntime;
         let bundle = bundle(&[Mode::Full]);
         let pipeline =
@@ -72,12 +73,14 @@ impl Trial {
         page.rows.iter().map(|row| (row.symbol.as_str().to_owned(), row.health)).collect()
     }
 
+    /// Those of silence: live, quiet, stale, dead and awaited.
     fn counts(&self) -> [i64; 5] {
-        self.watch.metrics.symbols.each_ref().map(IntGauge::get)
+        std::array::from_fn(|place| self.watch.metrics.symbols[place].get())
     }
 
+    /// Those of silence.
     fn changes(&self) -> [u64; 5] {
-        self.watch.metrics.changes.each_ref().map(IntCounter::get)
+        std::array::from_fn(|place| self.watch.metrics.changes[place].get())
     }
 }
 
@@ -304,7 +307,7 @@ fn a_log_line_is_written_for_a_change_and_not_too_often() {
     trial.hear("B", 90);
     let mut logged = |seconds, feed| {
         trial.judge(seconds, feed);
-        (trial.watch.logged_at, trial.watch.logged)
+        (trial.watch.logged_at, std::array::from_fn(|place| trial.watch.logged[place]))
     };
     assert_eq!(logged(9, FeedLink::Connected), (None, [0; 5]), "nothing is wrong");
     assert_eq!(logged(20, FeedLink::Connected), (None, [0; 5]), "quiet is no news");

@@ -14,7 +14,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::adapters::file::{FileError, FileOptions, FileRecords};
-use crate::core::domain::{DurationNanos, TimeUnit, UnixNanos};
+use crate::core::domain::{DurationNanos, TimeDoubt, TimeFormat, TimeUnit, UnixNanos};
 
 /// The largest recording in bytes, its index included; it lives in memory.
 const BYTES_MAX: usize = 1 << 30;
@@ -30,6 +30,10 @@ pub struct Selection {
     pub symbols: BTreeSet<String>,
     /// The unit of event times that are numbers.
     pub time_unit: TimeUnit,
+    /// How event times are read that are texts.
+    pub time_format: TimeFormat,
+    /// Whether times are taken for right that look like those of another unit.
+    pub accepts_times: bool,
     /// The order.
     pub order: Order,
 }
@@ -77,6 +81,20 @@ pub enum RecordingError {
         /// The file.
         path: String,
     },
+    /// Times that cannot be right.
+    #[error(
+        "`{path}`: the times cannot be right: the first one would be {time}; {}; where they are \
+         right as they are, use --accept-times",
+        doubt.advice()
+    )]
+    Times {
+        /// The file.
+        path: String,
+        /// The first time.
+        time: UnixNanos,
+        /// What it is taken for.
+        doubt: TimeDoubt,
+    },
     /// A symbol that the file has not.
     #[error("`{path}`: no record of {symbols}")]
     NoSuchSymbol {
@@ -109,7 +127,7 @@ impl Recording {
         let mut missing = selection.symbols.clone();
         for record in FileRecords::open(path, options)? {
             let record = record?.bytes;
-            let peek = Peek::at(&record, selection.time_unit);
+            let peek = Peek::at(&record, selection);
             if let Some(symbol) = &peek.symbol {
                 missing.remove(&**symbol);
                 if !selection.symbols.is_empty() && !selection.symbols.contains(&**symbol) {
@@ -117,6 +135,9 @@ impl Recording {
                 }
             }
             let before = drafts.last().and_then(|draft| draft.time);
+            if let (None, Some(time), Some(doubt)) = (before, peek.time, peek.doubt) {
+                return Err(RecordingError::Times { path: name(), time, doubt });
+            }
             let time = match selection.order {
                 Order::EventTime => peek.time.or(before),
                 Order::File => peek.time.max(before),
@@ -181,35 +202,43 @@ fn message(record: Bytes) -> Message {
 
 /// The symbol and the time of a record, as far as they can be read: what comes before a fault
 /// counts, so that a bad value does not cost the record its place.
-#[derive(Default)]
-struct Peek<'a> {
+struct Peek<'a, 's> {
     symbol: Option<Cow<'a, str>>,
     time: Option<UnixNanos>,
-    time_unit: TimeUnit,
+    /// What a number is taken for that cannot be a time.
+    doubt: Option<TimeDoubt>,
+    selection: &'s Selection,
 }
 
-impl<'a> Peek<'a> {
-    fn at(record: &'a [u8], time_unit: TimeUnit) -> Self {
-        let mut peek = Self { time_unit, ..Self::default() };
+impl<'a, 's> Peek<'a, 's> {
+    fn at(record: &'a [u8], selection: &'s Selection) -> Self {
+        let mut peek = Self { symbol: None, time: None, doubt: None, selection };
         // A fault ends the reading; what was found stays.
         let _ = serde_json::Deserializer::from_slice(record).deserialize_map(&mut peek);
         peek
     }
 
     fn time(&self, value: &serde_json::Value) -> Option<UnixNanos> {
+        let Selection { time_unit, time_format, .. } = self.selection;
         let time = match value {
-            serde_json::Value::String(text) => UnixNanos::parse(text),
+            serde_json::Value::String(text) => time_format.parse(text),
             serde_json::Value::Number(number) => number.as_i64().map_or_else(
-                || UnixNanos::from_float(number.as_f64().unwrap_or(f64::NAN), self.time_unit),
-                |whole| UnixNanos::from_integer(whole, self.time_unit),
+                || time_format.parse_float(number.as_f64().unwrap_or(f64::NAN), *time_unit),
+                |whole| time_format.parse_integer(whole, *time_unit),
             ),
             _ => return None,
         };
         time.ok()
     }
+
+    fn doubt(&self, value: &serde_json::Value) -> Option<TimeDoubt> {
+        let Selection { time_unit, time_format, accepts_times, .. } = self.selection;
+        let is_judged = value.is_number() && !time_format.is_explicit() && !accepts_times;
+        self.time.filter(|_| is_judged).and_then(|time| TimeDoubt::of(time, *time_unit))
+    }
 }
 
-impl<'de> Visitor<'de> for &mut Peek<'de> {
+impl<'de> Visitor<'de> for &mut Peek<'de, '_> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -220,7 +249,11 @@ impl<'de> Visitor<'de> for &mut Peek<'de> {
         while let Some(name) = map.next_key::<Cow<'de, str>>()? {
             match &*name {
                 "symbol" => self.symbol = Some(map.next_value()?),
-                "time" => self.time = self.time(&map.next_value()?),
+                "time" => {
+                    let value = map.next_value()?;
+                    self.time = self.time(&value);
+                    self.doubt = self.doubt(&value);
+                }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }

@@ -23,7 +23,26 @@ type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 fn load(contents: &[u8], selection: &Selection) -> Result<Recording, RecordingError> {
     let mut file = tempfile::Builder::new().suffix(".jsonl").tempfile().unwrap();
     file.write_all(contents).unwrap();
-    Recording::load(file.path(), FileOptions::default(), selection)
+    // Most of these times lie in 1970.
+    let selection = Selection { accepts_times: true, ..selection.clone() };
+    Recording::load(file.path(), FileOptions::default(), &selection)
+}
+
+#[test]
+fn seconds_that_are_read_as_milliseconds_are_not_played() {
+    let play = |selection: &Selection| {
+        let mut file = tempfile::Builder::new().suffix(".jsonl").tempfile().unwrap();
+        file.write_all(b"{\"symbol\":\"A\",\"time\":1706745600}\n").unwrap();
+        Recording::load(file.path(), FileOptions::default(), selection)
+    };
+    let error = play(&Selection::default()).unwrap_err().to_string();
+    let words = "the first one would be 1970-01-20T18:05:45.6Z; these look like seconds: set \
+                 time_unit = \"s\"";
+    assert!(error.contains(words), "{error}");
+    let seconds = Selection { time_unit: TimeUnit::Seconds, ..Selection::default() };
+    let first = UnixNanos::parse("2024-02-01").unwrap();
+    assert_eq!(play(&seconds).unwrap().span(), Some((first, first)));
+    assert!(play(&Selection { accepts_times: true, ..Selection::default() }).is_ok());
 }
 
 fn messages(recording: &Recording) -> Vec<Message> {

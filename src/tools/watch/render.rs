@@ -124,6 +124,7 @@ fn cells(symbol: &Symbol, row: &Row, style: &impl Fn() -> Style) -> [Cell; HEADI
         Quality::Full => "full",
         Quality::Patched => "patched",
         Quality::Gapped => "gapped",
+        Quality::Mistimed => "mistimed",
     };
     let doubtful = row.out_of_range || row.quality != Quality::Full;
     let quality = Cell {

@@ -14,7 +14,7 @@ mod problem;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -28,10 +28,11 @@ use self::jumps::Quote;
 use self::problem::{Place, Problem, Row};
 use super::config::DataConfig;
 use crate::adapters::file::{FileError, FileFormat, FileOptions, FileRecords, RECORD_BYTES_MAX};
-use crate::core::decode::JsonDecoder;
-use crate::core::domain::{DurationNanos, Reject, Step, Tick, UnixNanos};
+use crate::core::decode::{JsonDecoder, TimeForm};
+use crate::core::domain::{DurationNanos, Reject, Step, Tick, TimeDoubt, UnixNanos};
 use crate::core::features::RawFeatures;
-use crate::core::step::{StepRule, StepState};
+use crate::core::step::{CadenceRule, Calendar, StepRule, StepState};
+use crate::engine::model::manifest::{CalendarSpec, StepSpec, Weekday};
 
 /// The history of all symbols to train on.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,12 +92,44 @@ pub enum HistoryError {
         /// The symbols that the file has.
         there: String,
     },
+    /// Steps that are far from as far apart as the configuration says.
+    #[error(
+        "the steps of `{symbol}` are {spacing_seconds} s apart (the median), and \
+         step.interval_seconds is {interval_seconds}: check data.time_unit and \
+         step.interval_seconds; where both are right, set data.accept_times = true"
+    )]
+    Spacing {
+        /// The symbol.
+        symbol: String,
+        /// The median distance between two of its steps.
+        spacing_seconds: f64,
+        /// The length of a step.
+        interval_seconds: f64,
+    },
     /// No rows at all.
     #[error("`{}`: no rows", path.display())]
     Empty {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// The beginning of 1970.
+const EPOCH: UnixNanos = UnixNanos::from_nanos(0);
+
+/// Fewer days say nothing about days of the week: three months of five.
+const CALENDAR_DAYS_MIN: usize = 60;
+
+/// Of so many open days at most one is a holiday.
+const HOLIDAY_SHARE: usize = 10;
+
+/// As many holidays as follow one another.
+const HOLIDAYS_IN_A_ROW_MAX: usize = 5;
+
+/// A day as 2013-03-01.
+fn date_of(day: i64) -> String {
+    let midnight = UnixNanos::from_nanos(day.saturating_mul(86_400_000_000_000)).to_string();
+    midnight.split('T').next().unwrap_or_default().to_owned()
 }
 
 /// The steps of all symbols, growing row by row.
@@ -126,11 +159,76 @@ impl History {
         pairs.filter_map(|pair| pair[1].time.since(pair[0].time)).max()
     }
 
+    /// Checks that steps are about as far apart as `rule` says.
+    ///
+    /// # Errors
+    /// [`HistoryError::Spacing`] for the first symbol whose times cannot be right.
+    pub fn check_spacing(&self, rule: &CadenceRule) -> Result<(), HistoryError> {
+        for Series { symbol, steps } in &self.series {
+            let pairs = steps.windows(2);
+            let mut spans: Vec<_> =
+                pairs.filter_map(|pair| pair[1].time.since(pair[0].time)).collect();
+            spans.sort_unstable();
+            let Some(median) = spans.get(spans.len() / 2) else { continue };
+            if rule.is_implausible(*median) {
+                let seconds = |span: DurationNanos| span.as_nanos() as f64 / 1e9;
+                return Err(HistoryError::Spacing {
+                    symbol: symbol.clone(),
+                    spacing_seconds: seconds(*median),
+                    interval_seconds: seconds(rule.interval()),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The days of the week on which there are steps and the dates on which none has one, where
+    /// the history shows a rule: at least [`CALENDAR_DAYS_MIN`] days with steps, and dates without
+    /// that are rare. `step` says what a day is. `holidays` are closed, too.
+    pub fn calendar(&self, step: &StepSpec, holidays: &[String]) -> Option<CalendarSpec> {
+        let every_day = CalendarSpec { weekdays: Weekday::ALL.to_vec(), holidays: Vec::new() };
+        let whole = StepSpec { calendar: Some(every_day), ..step.clone() };
+        let whole = whole.calendar().ok()??;
+        let steps = self.series.iter().flat_map(|series| &series.steps);
+        let days: BTreeSet<i64> = steps.map(|step| whole.day_of_step(step.time)).collect();
+        let (first, last) = (*days.first()?, *days.last()?);
+        if days.len() < CALENDAR_DAYS_MIN {
+            return None;
+        }
+        // 1970-01-01 was a Thursday.
+        let place = |day: i64| (day + 3).rem_euclid(7) as usize;
+        let mut open = [false; 7];
+        days.iter().for_each(|day| open[place(*day)] = true);
+        let missing: Vec<i64> =
+            (first..=last).filter(|day| open[place(*day)] && !days.contains(day)).collect();
+        // A week of open days without a step is data that is missing.
+        let runs =
+            missing.chunk_by(|before, after| (before + 1..*after).all(|day| !open[place(day)]));
+        let closed: Vec<i64> =
+            runs.filter(|run| run.len() <= HOLIDAYS_IN_A_ROW_MAX).flatten().copied().collect();
+        let is_rare = closed.len() * HOLIDAY_SHARE <= days.len();
+        let closed = closed.into_iter().filter(|_| is_rare);
+        let mut dates: Vec<String> = closed.map(date_of).collect();
+        dates.extend(holidays.iter().cloned());
+        dates.sort_unstable();
+        dates.dedup();
+        if open == [true; 7] && dates.is_empty() {
+            return None;
+        }
+        let weekdays = Weekday::ALL.into_iter().zip(open).filter(|(_, open)| *open);
+        let weekdays = weekdays.map(|(weekday, _)| weekday).collect();
+        Some(CalendarSpec { weekdays, holidays: dates })
+    }
+
     /// Cuts the series of a symbol wherever two of its steps lie further apart than `gap`: there
     /// the daemon begins a cold window, as if the symbol were new.
-    fn cut(&mut self, gap: DurationNanos) {
+    pub fn cut(&mut self, gap: DurationNanos, calendar: Option<&Calendar>) {
         let far = |before: &Step, after: &Step| {
-            after.time.since(before.time).is_none_or(|distance| distance > gap)
+            let distance = match calendar {
+                Some(calendar) => calendar.open_span(before.time, after.time),
+                None => after.time.since(before.time),
+            };
+            distance.is_none_or(|distance| distance > gap)
         };
         let cut = |Series { symbol, steps }: Series| {
             let pieces = steps.chunk_by(move |before, after| !far(before, after));
@@ -145,7 +243,7 @@ impl History {
 
 impl Growing {
     /// Takes a row; returns the index of its symbol.
-    fn push(&mut self, rule: StepRule, tick: &Tick<'_>, line: u64) -> Result<usize, Reject> {
+    fn push(&mut self, rule: &StepRule, tick: &Tick<'_>, line: u64) -> Result<usize, Reject> {
         let at = match self.index.get(&*tick.symbol) {
             Some(at) => *at,
             None => {
@@ -192,7 +290,7 @@ fn is_adjusted(config: &DataConfig) -> bool {
 pub fn read(
     config: &DataConfig,
     features: &RawFeatures,
-    rule: StepRule,
+    rule: &StepRule,
     gap: Option<DurationNanos>,
 ) -> Result<History, HistoryError> {
     let path = &config.path;
@@ -203,7 +301,8 @@ pub fn read(
     };
     let schema = features.schema();
     let required = rule.required(features.required());
-    let decoder = JsonDecoder::new(schema.clone(), &required, config.time_unit, RECORD_BYTES_MAX);
+    let decoder = JsonDecoder::new(schema.clone(), &required, config.time_unit, RECORD_BYTES_MAX)
+        .with_time_format(config.time_format.clone());
     let wanted =
         |symbol: &str| config.symbols.is_empty() || config.symbols.iter().any(|s| s == symbol);
     let jump_max = Some(config.jump_max).filter(|max| *max > 0.0);
@@ -220,15 +319,29 @@ pub fn read(
     let mut problems = Problems::new(path, format);
     while let Some(record) = records.next() {
         let record = record?;
-        let row =
-            || Row { record: &record.bytes, cells: records.cells(), schema, required: &required };
-        let tick = match decoder.decode(&record.bytes) {
-            Ok(tick) => tick,
+        let row = || Row {
+            record: &record.bytes,
+            cells: records.cells(),
+            schema,
+            required: &required,
+            time_format: &config.time_format,
+        };
+        let (tick, form) = match decoder.decode_timed(&record.bytes) {
+            Ok(decoded) => decoded,
             Err(reason) => {
                 problems.add(record.line, &Problem::Refused(reason, &row()));
                 continue;
             }
         };
+        let follows = growing.newest(&tick.symbol).is_some_and(|(_, newest)| newest < EPOCH);
+        if form == TimeForm::Number
+            && !config.accepts_times
+            && !follows
+            && let Some(doubt) = TimeDoubt::of(tick.time, config.time_unit)
+        {
+            problems.add(record.line, &Problem::Doubt(doubt, &row(), tick.time));
+            continue;
+        }
         let at = match growing.push(rule, &tick, record.line) {
             Ok(at) => at,
             Err(reason) => {
@@ -266,7 +379,7 @@ pub fn read(
         sha256(path).map_err(|source| HistoryError::Hash { path: path.clone(), source })?;
     let mut history = History { series, data_sha256 };
     if let Some(gap) = gap {
-        history.cut(gap);
+        history.cut(gap, None);
     }
     Ok(history)
 }

@@ -11,7 +11,9 @@ use serde_json::{Map, Value};
 
 use super::jumps::{Jump, Shape};
 use crate::adapters::file::{Cell, FileFormat};
-use crate::core::domain::{Field, Fields, Reject, Schema, SymbolError, TimeError, UnixNanos};
+use crate::core::domain::{
+    Field, Fields, Reject, Schema, SymbolError, TimeDoubt, TimeError, TimeFormat, UnixNanos,
+};
 use crate::core::text::{excerpt, excerpt_of_bytes};
 
 /// As many rows as a person reads.
@@ -35,6 +37,9 @@ pub(super) const ADJUSTED_HINT: &str = "the prices come from an adjusted column,
 pub(super) const JUMPS_HINT: &str =
     "where the prices are right as they are, raise data.jump_max (0: no check)";
 
+/// What to do about times that are right after all.
+const TIMES_HINT: &str = "where the times are right as they are, set data.accept_times = true";
+
 /// What to do about times that do not rise.
 const ORDER_HINT: &str = "sort the rows by time, oldest first";
 
@@ -54,6 +59,8 @@ pub struct Problems {
 pub(super) enum Problem<'a> {
     /// The decoder refuses it.
     Refused(Reject, &'a Row<'a>),
+    /// Its time is a number that cannot be a time of its unit, which gives this one.
+    Doubt(TimeDoubt, &'a Row<'a>, UnixNanos),
     /// No step can be made of it after the rows of its symbol before.
     NoStep(Reject, &'a Row<'a>, &'a Place<'a>),
     /// A jump in the price of a symbol, in a column that is adjusted or not.
@@ -70,6 +77,8 @@ pub(super) struct Row<'a> {
     pub(super) schema: &'a Schema,
     /// Those that every row must have.
     pub(super) required: &'a [Field],
+    /// How times are read that are texts.
+    pub(super) time_format: &'a TimeFormat,
 }
 
 /// Where a row stands in time.
@@ -113,6 +122,7 @@ impl Problems {
         if place < SHOWN_MAX {
             let told = match problem {
                 Problem::Refused(reason, row) => row.refused(*reason),
+                Problem::Doubt(doubt, row, time) => row.doubted(*doubt, *time),
                 Problem::NoStep(reason, row, place) => row.no_step(*reason, place, self.unit()),
                 Problem::Jump { symbol, jump, .. } => jump.told(symbol, self.unit()),
             };
@@ -152,6 +162,7 @@ impl Problem<'_> {
     fn hints(&self) -> &'static [&'static str] {
         match self {
             Self::NoStep(Reject::OutOfOrder | Reject::Late, ..) => &[ORDER_HINT],
+            Self::Doubt(..) => &[TIMES_HINT],
             Self::Jump { jump, adjusted, .. } => match jump.shape {
                 Shape::Back { .. } | Shape::First | Shape::Last => &[BAD_ROWS_HINT, JUMPS_HINT],
                 _ if *adjusted => &[ADJUSTED_HINT, JUMPS_HINT],
@@ -195,7 +206,16 @@ impl Row<'_> {
         };
         let column = excerpt(&part.column, TEXT_SHOWN_MAX);
         let Some(text) = &part.text else { return format!("{column}: nothing there") };
-        format!("{column}: {} {}", part.shown, predicate(reason, text))
+        format!("{column}: {} {}", part.shown, self.predicate(reason, text))
+    }
+
+    /// Why the time of the row cannot be right.
+    fn doubted(&self, doubt: TimeDoubt, time: UnixNanos) -> String {
+        let parts = self.parts();
+        let part = parts.iter().find(|part| part.name == "time");
+        let column = excerpt(part.map_or("time", |part| &part.column), TEXT_SHOWN_MAX);
+        let shown = part.map_or("", |part| &part.shown);
+        format!("{column}: {shown} would be {time}; {}", doubt.advice())
     }
 
     /// Why no step can be made of the row.
@@ -314,31 +334,37 @@ impl Part {
     }
 }
 
-/// What is wrong with a text.
-fn predicate(reason: Reject, text: &[u8]) -> String {
-    match reason {
-        Reject::Malformed => "is not UTF-8".to_owned(),
-        Reject::InvalidSymbol => {
-            format!("is no symbol: {SymbolError}")
+impl Row<'_> {
+    /// What is wrong with a text.
+    fn predicate(&self, reason: Reject, text: &[u8]) -> String {
+        match reason {
+            Reject::Malformed => "is not UTF-8".to_owned(),
+            Reject::InvalidSymbol => {
+                format!("is no symbol: {SymbolError}")
+            }
+            Reject::InvalidTime => {
+                let text = String::from_utf8_lossy(text);
+                let is_number = text.parse::<f64>().is_ok_and(f64::is_finite);
+                let error = if is_number && !self.time_format.is_explicit() {
+                    // Whatever its unit, a number is only refused for its size.
+                    TimeError::Range
+                } else {
+                    self.time_format
+                        .parse(text.trim_matches('"'))
+                        .err()
+                        .unwrap_or(TimeError::Format)
+                };
+                format!("is {error}")
+            }
+            Reject::WrongType => "is not a number".to_owned(),
+            Reject::NotFinite => "is not a finite number".to_owned(),
+            Reject::Negative => "is below zero".to_owned(),
+            Reject::ZeroPrice => "is no price: a price is above zero".to_owned(),
+            Reject::OutOfBounds => {
+                "is out of bounds: 1e15 either way, and 1e-12 or more for a price".to_owned()
+            }
+            other => format!("is refused: {}", other.label().replace('_', " ")),
         }
-        Reject::InvalidTime => {
-            let text = String::from_utf8_lossy(text);
-            let error = if text.parse::<f64>().is_ok_and(f64::is_finite) {
-                // Whatever its unit, a number is only refused for its size.
-                TimeError::Range
-            } else {
-                UnixNanos::parse(text.trim_matches('"')).err().unwrap_or(TimeError::Format)
-            };
-            format!("is {error}")
-        }
-        Reject::WrongType => "is not a number".to_owned(),
-        Reject::NotFinite => "is not a finite number".to_owned(),
-        Reject::Negative => "is below zero".to_owned(),
-        Reject::ZeroPrice => "is no price: a price is above zero".to_owned(),
-        Reject::OutOfBounds => {
-            "is out of bounds: 1e15 either way, and 1e-12 or more for a price".to_owned()
-        }
-        other => format!("is refused: {}", other.label().replace('_', " ")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Histories that read, and the words for those that do not.
 
 use super::*;
-use crate::core::domain::{DurationNanos, Field, TimeUnit};
+use crate::core::domain::{DurationNanos, Field, Fields, TimeFormat, TimeUnit};
 use crate::core::step::TimeBars;
 
 fn features() -> RawFeatures {
@@ -17,6 +17,8 @@ fn config(path: PathBuf) -> DataConfig {
         symbol: None,
         symbols: Vec::new(),
         time_unit: TimeUnit::Milliseconds,
+        time_format: TimeFormat::default(),
+        accepts_times: false,
         jump_max: 0.0,
     }
 }
@@ -42,7 +44,7 @@ fn read_columns(
         jump_max,
         ..config(path)
     };
-    read(&config, &features(), StepRule::Record, None)
+    read(&config, &features(), &StepRule::Record, None)
 }
 
 const TWO: &str = "Ticker,Date,Close,Volume,Adj Close\n\
@@ -69,7 +71,7 @@ fn rows_become_the_steps_of_their_symbols() {
 }
 
 /// What is told of a history of this text, in a file of this name, without its folder.
-fn told_of(name: &str, text: &str, columns: &str, rule: StepRule) -> String {
+fn told_of(name: &str, text: &str, columns: &str, rule: &StepRule) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     std::fs::write(&path, text).unwrap();
@@ -123,7 +125,7 @@ fn every_kind_of_bad_row_is_told_in_words_at_its_place() {
     ] {
         let text = format!("Ticker,Date,Adj Close,vol\n{good}{row}\nA,2000-03-09,1,1\n");
         let columns = "symbol=Ticker,time=Date,close=Adj Close,volume=vol";
-        let told = told_of("prices.csv", &text, columns, StepRule::Record);
+        let told = told_of("prices.csv", &text, columns, &StepRule::Record);
         let expected = format!("1 row of the history cannot be used:\n  prices.csv:5: {expected}");
         assert_eq!(told, expected, "{row}");
     }
@@ -172,7 +174,7 @@ fn json_lines_are_told_by_their_members() {
         let next = good.replace("2000-03-01", "2000-03-02");
         assert!(next.contains(from), "{from}");
         let text = format!("{good}\n{}\n", next.replacen(from, to, 1));
-        let told = told_of("ticks.jsonl", &text, "", StepRule::Record);
+        let told = told_of("ticks.jsonl", &text, "", &StepRule::Record);
         let expected = format!("1 row of the history cannot be used:\n  ticks.jsonl:2: {expected}");
         assert_eq!(told, expected, "{to}");
     }
@@ -182,7 +184,7 @@ fn json_lines_are_told_by_their_members() {
 fn ten_bad_rows_are_shown_and_the_others_counted() {
     let rows: String = (1..=13).map(|row| format!("A,2000-03-{row:02},n/a,{row}\n")).collect();
     let told =
-        told_of("prices.csv", &format!("symbol,time,close,volume\n{rows}"), "", StepRule::Record);
+        told_of("prices.csv", &format!("symbol,time,close,volume\n{rows}"), "", &StepRule::Record);
     let shown: String = (2..=11)
         .map(|line| format!("\n  prices.csv:{line}: close: \"n/a\" is not a number"))
         .collect();
@@ -193,7 +195,7 @@ fn ten_bad_rows_are_shown_and_the_others_counted() {
 fn a_number_that_is_none_is_told_also_of_a_column_that_nobody_reads() {
     let text = "symbol,time,close,volume,flow\nA,2000-03-01,1,1,inf\n";
     assert_eq!(
-        told_of("prices.csv", text, "", StepRule::Record),
+        told_of("prices.csv", text, "", &StepRule::Record),
         "1 row of the history cannot be used:\n  \
          prices.csv:2: flow: \"inf\" is not a finite number"
     );
@@ -203,7 +205,7 @@ fn a_number_that_is_none_is_told_also_of_a_column_that_nobody_reads() {
 fn a_field_without_a_column_is_told_once() {
     let text = "symbol,time,close\nA,2000-03-01,1\nA,2000-03-02,1\n";
     assert_eq!(
-        told_of("prices.csv", text, "", StepRule::Record),
+        told_of("prices.csv", text, "", &StepRule::Record),
         "`prices.csv`: no column stands for `volume`, which the features read: map one \
          (volume=COLUMN in data.columns)"
     );
@@ -216,7 +218,7 @@ fn rows_of_a_bar_may_stand_in_any_order_but_not_before_it() {
                 A,2000-03-01T10:01:20Z,1,1\nA,2000-03-01T10:01:10Z,1,1\n\
                 A,2000-03-01T10:01:20Z,1,1\nA,2000-03-01T10:00:59Z,1,1\n";
     assert_eq!(
-        told_of("trades.csv", text, "", minutes),
+        told_of("trades.csv", text, "", &minutes),
         "1 row of the history cannot be used:\n  \
          trades.csv:5: time: \"2000-03-01T10:00:59Z\" is before 2000-03-01T10:01:20Z on line 4, \
          where `A` was already\nsort the rows by time, oldest first"
@@ -233,7 +235,7 @@ fn bars_need_of_rows_what_the_daemon_needs_of_ticks() {
     let features =
         RawFeatures::new(&["high".to_owned(), "close".to_owned()], &[], "next_return").unwrap();
     let minutes = StepRule::Time(TimeBars::of(DurationNanos::from_seconds(60).unwrap()));
-    let history = read(&config(path), &features, minutes, None).unwrap();
+    let history = read(&config(path), &features, &minutes, None).unwrap();
     assert_eq!(history.series[0].steps[0].fields.get(Field::HIGH), Some(3.0));
 }
 
@@ -336,7 +338,7 @@ fn a_history_is_cut_where_the_daemon_begins_a_cold_window() {
     std::fs::write(&path, text).unwrap();
     let read = |gap_days: Option<i64>| {
         let gap = gap_days.and_then(|days| DurationNanos::from_seconds(days * 86_400));
-        read(&config(path.clone()), &features(), StepRule::Record, gap).unwrap()
+        read(&config(path.clone()), &features(), &StepRule::Record, gap).unwrap()
     };
     let pieces = |history: &History| {
         let piece = |series: &Series| (series.symbol.clone(), series.steps.len());
@@ -355,4 +357,118 @@ fn a_history_is_cut_where_the_daemon_begins_a_cold_window() {
     let steps: Vec<_> = cut.series.iter().flat_map(|series| series.steps.clone()).collect();
     let all: Vec<_> = whole.series.iter().flat_map(|series| series.steps.clone()).collect();
     assert_eq!(steps, all, "nothing is lost");
+}
+
+#[test]
+fn numbers_that_are_no_times_are_told_with_what_they_look_like() {
+    let told = |days: [&str; 2]| {
+        let [first, second] = days;
+        let text = format!("symbol,time,close,volume\nA,{first},1,1\nA,{second},1,1\n");
+        told_of("prices.csv", &text, "", &StepRule::Record)
+    };
+    let head = "2 rows of the history cannot be used:";
+    let hint = "where the times are right as they are, set data.accept_times = true";
+    assert_eq!(
+        told(["1706745600", "1706832000"]),
+        format!(
+            "{head}\n  prices.csv:2: time: \"1706745600\" would be 1970-01-20T18:05:45.6Z; these \
+             look like seconds: set time_unit = \"s\"\n  prices.csv:3: time: \"1706832000\" would \
+             be 1970-01-20T18:07:12Z; these look like seconds: set time_unit = \"s\"\n{hint}"
+        )
+    );
+    for (days, words) in [
+        (["20240201", "20240202"], "these look like dates written as YYYYMMDD: set time_format"),
+        (["45323", "45324"], "these look like day numbers of a spreadsheet"),
+        (["0", "1"], "these look like row numbers"),
+    ] {
+        let told = told(days);
+        assert!(told.starts_with(head) && told.contains(words), "{told}");
+    }
+}
+
+/// The times of a history of `A` with these texts.
+fn times(texts: &[&str], change: impl FnOnce(DataConfig) -> DataConfig) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("prices.csv");
+    let rows: String = texts.iter().map(|text| format!("A,\"{text}\",1,1\n")).collect();
+    std::fs::write(&path, format!("symbol,time,close,volume\n{rows}")).unwrap();
+    let config = change(config(path));
+    let history = read(&config, &features(), &StepRule::Record, None).unwrap();
+    history.series[0].steps.iter().map(|step| step.time.to_string()).collect()
+}
+
+#[test]
+fn times_are_read_by_the_format_the_zone_and_the_unit_that_are_set() {
+    let format = |format: &str, zone: Option<&str>| TimeFormat::new(Some(format), zone).unwrap();
+    let texts = ["2010/01/01 00:00", "2010/01/01 01:00"];
+    let expected = ["2010-01-01T00:00:00Z", "2010-01-01T01:00:00Z"];
+    assert_eq!(times(&texts, |config| config), expected, "the year comes first");
+    let time_format = format("%Y%m%d", None);
+    let days = times(&["20240201", "20240202"], |config| DataConfig { time_format, ..config });
+    assert_eq!(days, ["2024-02-01T00:00:00Z", "2024-02-02T00:00:00Z"]);
+    let time_format = format("%d.%m.%Y %H:%M", Some("Europe/Berlin"));
+    let local = times(&["01.07.2024 10:00"], |config| DataConfig { time_format, ..config });
+    assert_eq!(local, ["2024-07-01T08:00:00Z"]);
+    let time_unit = TimeUnit::Seconds;
+    let seconds = times(&["1706745600"], |config| DataConfig { time_unit, ..config });
+    assert_eq!(seconds, ["2024-02-01T00:00:00Z"]);
+    let old = times(&["-631152000000", "0"], |config| config);
+    assert_eq!(old, ["1950-01-01T00:00:00Z", "1970-01-01T00:00:00Z"], "a long history");
+    let accepted = times(&["0"], |config| DataConfig { accepts_times: true, ..config });
+    assert_eq!(accepted, ["1970-01-01T00:00:00Z"]);
+}
+
+/// A history of so many days from a date on, without those that `open` says no to.
+fn daily(first: &str, count: i64, open: impl Fn(i64, &str) -> bool) -> History {
+    let first = UnixNanos::parse(first).unwrap().as_nanos() / DAY_NANOS;
+    let dates = (first..first + count).map(|day| (day, date_of(day)));
+    let dates: Vec<_> = dates.filter(|(day, date)| open(*day, date)).collect();
+    let step = |(_, date): &(i64, String)| {
+        let mut fields = Fields::EMPTY;
+        fields.set_checked(Field::CLOSE, 1.0).unwrap();
+        let time = UnixNanos::parse(date).unwrap();
+        Step { time, fields, after_gap: false, patched: false }
+    };
+    let steps = dates.iter().map(step).collect();
+    let series = vec![Series { symbol: "A".to_owned(), steps }];
+    History { series, data_sha256: String::new() }
+}
+
+const DAY_NANOS: i64 = 86_400_000_000_000;
+
+/// Whether a day is none of a weekend; 1970-01-01 was a Thursday.
+fn is_weekday(day: i64) -> bool {
+    (day + 3).rem_euclid(7) < 5
+}
+
+#[test]
+fn a_history_shows_the_days_of_the_week_and_the_holidays() {
+    let holidays = ["2012-09-03", "2012-10-29", "2012-10-30", "2012-11-22", "2012-12-25"];
+    let trading = |day: i64, date: &str| is_weekday(day) && !holidays.contains(&date);
+    let history = daily("2012-07-02", 200, trading);
+    let step = StepSpec::record(86_400);
+    let calendar = history.calendar(&step, &["2013-12-25".to_owned()]).unwrap();
+    assert_eq!(calendar.weekdays, Weekday::ALL[..5]);
+    assert_eq!(calendar.holidays, [&holidays[..], &["2013-12-25"]].concat());
+    // A history of every day has no calendar, and a short one shows none.
+    assert_eq!(daily("2012-07-02", 200, |_, _| true).calendar(&step, &[]), None);
+    assert_eq!(daily("2012-07-02", 60, trading).calendar(&step, &[]), None);
+    assert_eq!(history.calendar(&StepSpec::record(3600), &[]), None, "hours have no calendar");
+    // What is missing for weeks is no holiday.
+    let hole =
+        |day: i64, date: &str| trading(day, date) && !("2012-08-06".."2012-08-27").contains(&date);
+    let calendar = daily("2012-07-02", 200, hole).calendar(&step, &[]).unwrap();
+    assert_eq!(calendar.holidays, holidays);
+}
+
+#[test]
+fn steps_far_from_the_interval_are_refused() {
+    let history = daily("2012-07-02", 20, |day, _| is_weekday(day));
+    let rule = |seconds| {
+        let interval = DurationNanos::from_seconds(seconds).unwrap();
+        CadenceRule::of(&StepRule::Record, interval).unwrap()
+    };
+    assert!(history.check_spacing(&rule(86_400)).is_ok());
+    let told = history.check_spacing(&rule(86)).unwrap_err().to_string();
+    assert!(told.starts_with("the steps of `A` are 86400 s apart (the median)"), "{told}");
 }

@@ -48,7 +48,7 @@ impl Job {
             golden_sha256: String::new(),
             window_steps: count(config.window_steps),
             horizon_steps: count(config.horizon_steps),
-            step: config.step,
+            step: config.step.clone(),
             features: config.features.clone(),
             extra_fields: config.extra_fields.clone(),
             scaler: dataset.scaler.clone(),

@@ -26,6 +26,7 @@ use super::report::{Report, Sources};
 pub use super::trained::Trained;
 use crate::core::domain::DurationNanos;
 use crate::core::features::RawFeatures;
+use crate::core::step::CadenceRule;
 
 /// Everything that is known before the fit.
 #[derive(Clone, Debug)]
@@ -51,10 +52,21 @@ impl Job {
         // A distance that was asked for cuts the history as it will cut live windows. Otherwise the
         // model learns whatever distances there are, and the daemon allows as much.
         let gap = config.step.gap_steps_max.and_then(|_| config.step.gap());
-        let history = read(&config.data, &features, config.step_rule, gap)?;
+        let mut history = read(&config.data, &features, &config.step_rule, None)?;
+        let interval = DurationNanos::from_seconds(i64::from(config.step.interval_seconds));
+        let cadence = interval.and_then(|interval| CadenceRule::of(&config.step_rule, interval));
+        if let Some(rule) = cadence.filter(|_| !config.data.accepts_times) {
+            history.check_spacing(&rule)?;
+        }
+        if config.calendar.infers {
+            config.step.calendar = history.calendar(&config.step, &config.calendar.holidays);
+        }
+        if let Some(gap) = gap {
+            history.cut(gap, config.step.calendar().ok().flatten().as_deref());
+        }
         if config.step.gap_steps_max.is_none() {
             let longest = history.longest_distance().unwrap_or(DurationNanos::ZERO);
-            config.step = config.step.with_gap_of(longest);
+            config.step = config.step.clone().with_gap_of(longest);
         }
         let dataset = Dataset::new(&history, &config)?;
         let job = Self { config, version, features, history, dataset, network };

@@ -46,6 +46,7 @@ impl Rule {
                 0 => EmptyRule::Skip,
                 steps_max => EmptyRule::Carry { steps_max },
             },
+            calendar: None,
         })
     }
 
@@ -78,7 +79,7 @@ fn row(step: &Step) -> Row {
 }
 
 /// What the code makes of it: bars, and the reasons of what it refused.
-fn live(rule: StepRule, events: &[Event]) -> (Vec<Row>, Vec<Reject>) {
+fn live(rule: &StepRule, events: &[Event]) -> (Vec<Row>, Vec<Reject>) {
     let (mut state, mut rows, mut refused) = (StepState::default(), Vec::new(), Vec::new());
     for event in events {
         match event {
@@ -241,7 +242,7 @@ proptest! {
         rule in rule(),
         events in (0i64..60).prop_flat_map(|jitter| stream(jitter, 2)),
     ) {
-        let (rows, refused) = live(rule.real(), &events);
+        let (rows, refused) = live(&rule.real(), &events);
         let (expected, late) = expected(rule, &events);
         prop_assert_eq!(&rows, &expected);
         prop_assert_eq!(refused, vec![Reject::Late; late]);
@@ -264,9 +265,9 @@ proptest! {
         let arrival = |(tick, jitter): &(Tick, i64)| tick.time + jitter % (rule.lateness + 1);
         ticks[1..].sort_by_key(arrival);
         let shuffled: Vec<_> = ticks.iter().map(|(tick, _)| Event::Tick(*tick)).collect();
-        let (rows, refused) = live(rule.real(), &shuffled);
+        let (rows, refused) = live(&rule.real(), &shuffled);
         prop_assert_eq!(refused, []);
-        prop_assert_eq!(rows, live(rule.real(), &in_order).0);
+        prop_assert_eq!(rows, live(&rule.real(), &in_order).0);
     }
 
     #[test]
@@ -279,8 +280,8 @@ proptest! {
         for event in events {
             let Event::Tick(tick) = event else { continue };
             let rule = rule.real();
-            if state.push(rule, at(tick.time), &fields(tick)).is_ok() {
-                while state.pop(rule).is_some() {}
+            if state.push(&rule, at(tick.time), &fields(tick)).is_ok() {
+                while state.pop(&rule).is_some() {}
             }
             let Bars::Time(bars) = &state.bars else { continue };
             let open = serde_json::to_value(bars).unwrap()["open"].as_array().unwrap().len();
@@ -298,7 +299,7 @@ proptest! {
             Some(units) => CountBars::Volume(f64::from(units)),
             None => CountBars::Ticks(ticks_per_bar),
         };
-        let (rows, refused) = live(StepRule::Count(bars), &events);
+        let (rows, refused) = live(&StepRule::Count(bars), &events);
         let (expected, out_of_order) = expected_counts(bars, &events);
         prop_assert_eq!(&rows, &expected);
         prop_assert_eq!(refused, vec![Reject::OutOfOrder; out_of_order]);

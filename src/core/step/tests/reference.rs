@@ -61,8 +61,8 @@ fn bars_of_time_are_those_of_pandas() {
                 fields.set_checked(sentiment, value).unwrap();
             }
             let time = UnixNanos::from_nanos(milliseconds * 1_000_000);
-            steps.extend(state.push(rule, time, &fields).unwrap());
-            steps.extend(std::iter::from_fn(|| state.pop(rule)));
+            steps.extend(state.push(&rule, time, &fields).unwrap());
+            steps.extend(std::iter::from_fn(|| state.pop(&rule)));
         }
         let name = format!("{} s + {} s", case.interval_seconds, case.offset_seconds);
         // The last bar is still open here and closed in pandas, which sees the end of the file.
