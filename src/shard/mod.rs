@@ -24,7 +24,7 @@ use tracing::warn;
 
 use self::command::{Command, CommitLine, Handed};
 use self::metrics::{BatchTimes, Shown};
-use crate::core::domain::Reject;
+use crate::core::domain::NamedRejection;
 use crate::core::text::excerpt_of_bytes;
 use crate::engine::inference::InferenceError;
 use crate::engine::pipeline::{Pipeline, Pipelines};
@@ -274,9 +274,10 @@ impl Shard {
         let refused = pipelines.take(bytes, *position, *received, decoded, |pipeline| {
             flush(pipeline, publisher, metrics, Haste::Throughput, arrived)
         })?;
-        if let Some(reason) = refused {
-            publisher.dead_letter(record, reason);
-            self.report(reason, bytes);
+        if let Some(rejection) = refused {
+            let rejection = rejection.named(pipelines.live().schema());
+            publisher.dead_letter(record, rejection);
+            report(pipelines.live(), rejection, bytes);
         }
         Ok(())
     }
@@ -342,15 +343,16 @@ impl Shard {
             warn!(%symbol, %before, %after, count, "a step is far away; its window begins cold");
         }
     }
+}
 
-    /// Logs the 1st, 10th, 100th ... record refused for a reason, so that a flood of bad input
-    /// does not become a flood of log lines.
-    fn report(&self, reason: Reject, record: &[u8]) {
-        let count = self.engine().tally().rejects.get(reason);
-        if is_power_of_ten(count) {
-            let sample = excerpt_of_bytes(record, SAMPLE_CHARS_MAX);
-            warn!(reason = reason.label(), count, %sample, "refused a record");
-        }
+/// Logs the 1st, 10th, 100th ... record refused for a reason, so that a flood of bad input does not
+/// become a flood of log lines.
+fn report(pipeline: &Pipeline, rejection: NamedRejection<'_>, record: &[u8]) {
+    let NamedRejection { reason, field } = rejection;
+    let count = pipeline.engine().tally().rejects.get(reason);
+    if is_power_of_ten(count) {
+        let sample = excerpt_of_bytes(record, SAMPLE_CHARS_MAX);
+        warn!(reason = reason.label(), field, count, %sample, "refused a record");
     }
 }
 

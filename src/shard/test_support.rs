@@ -14,7 +14,7 @@ use prometheus::Registry;
 
 use super::command::Command;
 use super::{Publisher, ScoreMetrics, Shard, ShardMetrics};
-use crate::core::domain::{PartitionId, Position, Reject, TimeUnit};
+use crate::core::domain::{NamedRejection, PartitionId, Position, Reject, TimeUnit};
 use crate::core::forecast::Intervals;
 use crate::engine::model::Bundle;
 use crate::engine::pipeline::{Pipeline, PipelineSettings, Pipelines, StoredState};
@@ -155,7 +155,8 @@ impl Sink for MemorySink {
         Ok(())
     }
 
-    fn dead_letter(&mut self, record: &Record, reason: Reject, _: &Pulse) {
+    fn dead_letter(&mut self, record: &Record, rejection: NamedRejection<'_>, _: &Pulse) {
+        let reason = rejection.reason;
         self.log.add(self.name, Seen::DeadLetter { bytes: text(&record.bytes), reason });
     }
 

@@ -15,6 +15,7 @@ mod config_corpus;
 mod daemon;
 mod deploy;
 mod health;
+mod inputs;
 #[cfg(feature = "kafka")]
 mod kafka;
 #[cfg(feature = "kafka")]

@@ -6,5 +6,5 @@
 mod json;
 mod symbol;
 
-pub use json::JsonDecoder;
+pub use json::{JsonDecoder, WRONG_CELLS};
 pub use symbol::symbol_of;

@@ -137,7 +137,8 @@ fn judged(trades: &str) -> Vec<Result<(), Reject>> {
         matches!(outcome.kind, FrameKind::Ticks { mapped, .. } if mapped as usize == records.len())
     );
     let decoder = decoder();
-    records.iter().map(|record| decoder.decode(record.as_bytes()).map(|_| ())).collect()
+    let judge = |record: &String| decoder.decode(record.as_bytes()).map(|_| ());
+    records.iter().map(|record| judge(record).map_err(|rejection| rejection.reason)).collect()
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use super::{Pipeline, PipelineSettings};
 use crate::core::decode::{JsonDecoder, symbol_of};
-use crate::core::domain::{Position, Reject, TimeUnit, UnixNanos};
+use crate::core::domain::{Position, Rejection, TimeUnit, UnixNanos};
 
 /// The pipelines of a stream behind their decoder.
 pub struct Pipelines {
@@ -59,7 +59,7 @@ impl Pipelines {
         received: Option<UnixNanos>,
         decoded: impl FnOnce(),
         mut flush: impl FnMut(&mut Pipeline) -> Result<(), E>,
-    ) -> Result<Option<Reject>, E> {
+    ) -> Result<Option<Rejection>, E> {
         let Self { decoder, each, .. } = self;
         let outcome = decoder.decode(record);
         decoded();
@@ -67,9 +67,9 @@ impl Pipelines {
         for (index, pipeline) in each.iter_mut().enumerate() {
             let reason = match &outcome {
                 Ok(tick) => pipeline.take(tick, position, received, &mut flush)?,
-                Err(reason) => {
-                    pipeline.engine_mut().refuse(*reason);
-                    Some(*reason)
+                Err(rejection) => {
+                    pipeline.engine_mut().refuse(rejection.reason);
+                    Some(*rejection)
                 }
             };
             if index == 0 {

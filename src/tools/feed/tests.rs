@@ -1,7 +1,6 @@
 //! The feed over real sockets.
 
 use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::*;
-use crate::adapters::file::FileOptions;
+use crate::adapters::file::{FileOptions, FileRecords};
 use crate::core::domain::{DurationNanos, TimeUnit};
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -23,7 +22,8 @@ type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 fn load(contents: &[u8], selection: &Selection) -> Result<Recording, RecordingError> {
     let mut file = tempfile::Builder::new().suffix(".jsonl").tempfile().unwrap();
     file.write_all(contents).unwrap();
-    Recording::load(file.path(), FileOptions::default(), selection)
+    let records = FileRecords::open(file.path(), FileOptions::default())?;
+    Recording::load(file.path(), records, selection)
 }
 
 fn messages(recording: &Recording) -> Vec<Message> {
@@ -95,9 +95,6 @@ fn a_recording_without_a_listed_symbol_or_any_record_is_refused() {
     let error = load(DAYS.as_bytes(), &symbols(["B", "C", "D"])).unwrap_err().to_string();
     assert!(error.ends_with("no record of `C`, `D`"), "{error}");
     assert!(matches!(load(b"\n\n", &Selection::default()), Err(RecordingError::Empty { .. })));
-    let missing = Path::new("/nonexistent/ticks.csv");
-    let error = Recording::load(missing, FileOptions::default(), &Selection::default());
-    assert!(matches!(error, Err(RecordingError::File(_))));
 }
 
 #[test]

@@ -6,7 +6,8 @@
 //! stream and can be put right. So is a jump in price that looks like a split: a network learns it
 //! as a crash.
 //!
-//! Never: fills, sorts or adjusts anything.
+//! Never: fills, sorts or adjusts anything; a table whose newest row comes first is read from its
+//! end.
 
 mod problem;
 
@@ -25,7 +26,7 @@ pub use problem::Problems;
 
 use self::problem::{Place, Problem, Row};
 use super::config::DataConfig;
-use crate::adapters::file::{FileError, FileFormat, FileOptions, FileRecords, RECORD_BYTES_MAX};
+use crate::adapters::file::{FileError, FileFormat, FileRecords, RECORD_BYTES_MAX};
 use crate::core::decode::JsonDecoder;
 use crate::core::domain::{DurationNanos, Field, Fields, Reject, Step, Tick, UnixNanos};
 use crate::core::features::RawFeatures;
@@ -177,7 +178,7 @@ impl Growing {
 /// Whether the price comes from a column that says that splits are taken out of it, such as
 /// `Adj Close`. What jumps there has moved: adjusting leaves a crash as it was.
 fn is_adjusted(config: &DataConfig) -> bool {
-    let column = |name| config.columns.as_ref().and_then(|columns| columns.column(name));
+    let column = |name| config.file.columns.as_ref().and_then(|columns| columns.column(name));
     let column = column("close").or_else(|| column("price")).unwrap_or_default();
     column.to_lowercase().starts_with("adj")
 }
@@ -206,18 +207,13 @@ pub fn read(
     gap: Option<DurationNanos>,
 ) -> Result<History, HistoryError> {
     let path = &config.path;
-    let options = FileOptions {
-        format: None,
-        columns: config.columns.clone(),
-        symbol: config.symbol.clone(),
-    };
     let schema = features.schema();
     let required = rule.required(features.required());
     let decoder = JsonDecoder::new(schema.clone(), &required, config.time_unit, RECORD_BYTES_MAX);
     let wanted =
         |symbol: &str| config.symbols.is_empty() || config.symbols.iter().any(|s| s == symbol);
     let jump_max = Some(config.jump_max).filter(|max| *max > 0.0 && !is_adjusted(config));
-    let mut records = FileRecords::open(path, options)?;
+    let mut records = FileRecords::open(path, config.file.clone())?;
     let format = records.format();
     if format != FileFormat::JsonLines {
         let columns = records.cells();
@@ -230,12 +226,18 @@ pub fn read(
     let mut problems = Problems::new(path, format);
     while let Some(record) = records.next() {
         let record = record?;
-        let row =
-            || Row { record: &record.bytes, cells: records.cells(), schema, required: &required };
+        let row = || Row {
+            record: &record.bytes,
+            text: records.row_text(),
+            cell_counts: records.cell_counts(),
+            cells: records.cells(),
+            schema,
+            required: &required,
+        };
         let tick = match decoder.decode(&record.bytes) {
             Ok(tick) => tick,
-            Err(reason) => {
-                problems.add(record.line, &Problem::Refused(reason, &row()));
+            Err(rejection) => {
+                problems.add(record.line, &Problem::Refused(rejection, &row()));
                 continue;
             }
         };
