@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use console::Term;
 
+use super::shared::{FileArgs, open_file, time_unit};
 use super::{absent, topic};
-use crate::adapters::file::{ColumnMap, FileFormat, FileOptions};
+use crate::adapters::file::{Dialect, FileOptions};
 use crate::adapters::kafka_config::{ClusterConfig, KafkaOption, KafkaUrl};
 use crate::core::domain::TimeUnit;
 use crate::ops::clock::Stopwatch;
@@ -60,24 +61,11 @@ cluster has all of them, and with 75 where it does not take one.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct FeedArgs {
-    /// The recording: CSV (.csv), Parquet (.parquet, in builds with the feature `train`) or JSON
-    /// lines (.jsonl, .ndjson, .json); `-` is standard input, which cannot be Parquet.
+    /// The recording: CSV (.csv, .tsv), Parquet (.parquet, in builds with the feature `train`) or
+    /// JSON lines (.jsonl, .ndjson, .json), plain or with .gz or .zst behind; `-` is standard
+    /// input, which cannot be Parquet.
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
-
-    /// The format, where the file's name does not tell it: csv, parquet or json-lines.
-    #[arg(long, value_name = "FORMAT")]
-    format: Option<FileFormat>,
-
-    /// Which columns of a table to send under which names, as `name=Column,...`; all by default,
-    /// under their own names in lower case, with ticker as symbol, and date, timestamp, datetime as
-    /// time.
-    #[arg(long, value_name = "MAP")]
-    columns: Option<ColumnMap>,
-
-    /// The symbol of every row, for a table without a column for it.
-    #[arg(long, value_name = "SYMBOL")]
-    symbol: Option<String>,
 
     /// Play only these symbols; all by default. Records without a readable symbol are played too.
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
@@ -127,6 +115,9 @@ pub(super) struct FeedArgs {
     /// Allow an address that other machines can reach. The feed has no authentication.
     #[arg(long)]
     insecure_bind: bool,
+
+    #[command(flatten)]
+    file: FileArgs,
 }
 
 /// Loads the recording, binds, prints the address and plays until it is told to end.
@@ -136,17 +127,21 @@ pub(super) struct FeedArgs {
 /// address that is taken.
 pub(super) fn run(args: FeedArgs) -> Result<(), Exit> {
     let to = target(&args)?;
-    let options = FileOptions { format: args.format, columns: args.columns, symbol: args.symbol };
+    let dialect = Dialect { keeps_order: args.keep_order, ..Dialect::default() };
+    let configured = FileOptions { dialect, ..FileOptions::default() };
+    let options = args.file.options(configured)?;
+    let time_format = options.dialect.times.clone();
+    let records = open_file(&args.input, options)?;
     let order = if args.keep_order { Order::File } else { Order::EventTime };
     let selection = Selection {
         symbols: args.symbols.into_iter().collect(),
         time_unit: args.time_unit,
+        time_format,
         accepts_times: args.accept_times,
         order,
-        ..Selection::default()
     };
     let recording =
-        Recording::load(&args.input, options, &selection).map_err(Exit::because(Failure::Data))?;
+        Recording::load(&args.input, records, &selection).map_err(Exit::because(Failure::Data))?;
     let pace = args.speed.or(args.rate).unwrap_or(RATE_DEFAULT);
     let when_done = if args.exit_when_done { WhenDone::Exit } else { WhenDone::Continue };
     let address = match to {
@@ -247,16 +242,6 @@ fn listen_address(url: &str, insecure_bind: bool) -> Result<SocketAddr, Exit> {
     Err(usage(
         "other machines can reach this address; use 127.0.0.1 or allow it with --insecure-bind",
     ))
-}
-
-fn time_unit(text: &str) -> Result<TimeUnit, &'static str> {
-    match text {
-        "s" => Ok(TimeUnit::Seconds),
-        "ms" => Ok(TimeUnit::Milliseconds),
-        "us" => Ok(TimeUnit::Microseconds),
-        "ns" => Ok(TimeUnit::Nanoseconds),
-        _ => Err("expected s, ms, us or ns"),
-    }
 }
 
 /// Rewrites one line on standard error while it is a terminal; never ends.

@@ -72,14 +72,21 @@ pub(super) fn run(args: &MapArgs) -> Result<(), Exit> {
     let options = FileOptions { format: Some(FileFormat::JsonLines), ..FileOptions::default() };
     let records = FileRecords::open(&args.input, options).map_err(Exit::because(Failure::Data))?;
     let schema = Schema::new([]).map_err(Exit::because(Failure::Internal))?;
-    let decoder = JsonDecoder::new(schema, &[], time_unit, RECORD_BYTES_MAX);
+    let decoder = JsonDecoder::new(schema.clone(), &[], time_unit, RECORD_BYTES_MAX);
     let mut mapper = Mapper::new(Arc::clone(&websocket.venue));
     let mut output = BufWriter::new(io::stdout().lock());
     let mut counts = Counts::default();
     for record in records {
         let record = record.map_err(Exit::because(Failure::Data))?;
-        let outcome =
-            message(&mut mapper, &decoder, record.line, &record.bytes, &mut output, &mut counts);
+        let outcome = message(
+            &mut mapper,
+            &decoder,
+            &schema,
+            record.line,
+            &record.bytes,
+            &mut output,
+            &mut counts,
+        );
         match outcome {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             outcome => outcome.map_err(Exit::while_doing(Failure::Temporary, "write ticks"))?,
@@ -98,6 +105,7 @@ pub(super) fn run(args: &MapArgs) -> Result<(), Exit> {
 fn message(
     mapper: &mut Mapper,
     decoder: &JsonDecoder,
+    schema: &Schema,
     line: u64,
     frame: &[u8],
     output: &mut impl Write,
@@ -106,11 +114,11 @@ fn message(
     let mut written = Ok(());
     let outcome = mapper.classify(frame, |mapped| {
         counts.ticks += 1;
-        if let Err(reason) = decoder.decode(mapped.record) {
+        if let Err(rejection) = decoder.decode(mapped.record) {
             counts.refused_ticks += 1;
-            let reason = reason.label();
+            let rejection = rejection.named(schema);
             let record = String::from_utf8_lossy(mapped.record);
-            eprintln!("line {line}: the decoder refuses {record}: {reason}");
+            eprintln!("line {line}: the decoder refuses {record}: {rejection}");
         }
         if written.is_ok() {
             written = output.write_all(mapped.record).and_then(|()| output.write_all(b"\n"));

@@ -9,6 +9,7 @@ mod bench;
 mod bridge;
 mod check;
 mod config;
+mod data;
 mod docs;
 mod feed;
 #[cfg(feature = "kafka")]
@@ -76,6 +77,8 @@ enum Command {
     /// Fit a model to a history, evaluate it and seal it
     #[cfg(feature = "train")]
     Train(train::TrainArgs),
+    /// Show what is understood of a file, and which rows cannot be used
+    Data(data::DataArgs),
     /// Play recorded data as a live feed: a WebSocket server or a Kafka topic
     Feed(feed::FeedArgs),
     /// Show what a venue's mapping makes of recorded messages
@@ -125,6 +128,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
         Command::Model(args) => model::run(args, &global),
         #[cfg(feature = "train")]
         Command::Train(args) => train::run(args, &global),
+        Command::Data(args) => data::run(&args),
         Command::Feed(args) => feed::run(args),
         Command::Map(args) => map::run(&args),
         #[cfg(feature = "kafka")]

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::shared::{FileArgs, open_file};
 use super::{Global, absent, topic};
-use crate::adapters::file::FileSettings;
-use crate::adapters::file::{FileOptions, FileRecords};
+use crate::adapters::file::{FileFormat, FileRecords, FileSettings};
 use crate::adapters::kafka_config::{ClusterConfig, KafkaOption, KafkaUrl, TopicPlace};
 use crate::app::config::Config;
 use crate::core::domain::UnixNanos;
@@ -19,6 +19,7 @@ use crate::engine::pipeline::{Chosen, Pipeline, Pipelines};
 use crate::engine::symbols::{CadencePolicy, EngineTally, Haste, Mistimed, MistimedCause};
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
+use crate::tools::data::Refusals;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,7 +30,9 @@ Examples:
     tickcast replay --input kafka://127.0.0.1:9092/ticks --from 2026-03-02 --to 2026-03-03
     tickcast replay --input kafka://127.0.0.1:9092/ticks
 
-The forecasts are those that `serve` publishes on the same records, byte for byte.
+The forecasts are those that `serve` publishes on the same records, byte for byte. Standard error
+has the number of refused records by reason and field, with the first of each. Exit code 65: the
+input cannot be read to its end, or no record of it can be used.
 
 Of a topic all partitions are read, without a group, and merged by record timestamp, then partition,
 then offset, so that the same records give the same bytes in every run. Only committed records are
@@ -46,8 +49,8 @@ pub(super) struct ReplayArgs {
     /// The configuration file; its source gives the time unit and limits
     #[arg(short, long, value_name = "FILE", default_value = "config/tickcast.toml")]
     config: PathBuf,
-    /// The recording: .jsonl, .csv, .parquet (in builds with the feature train), - for JSON lines
-    /// on standard input, or kafka://HOST:PORT/TOPIC
+    /// The recording: .jsonl, .csv, .tsv, also with .gz or .zst behind, .parquet (in builds with
+    /// the feature train), - for JSON lines on standard input, or kafka://HOST:PORT/TOPIC
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
     /// Of a topic: where to begin, as beginning, end or a time (RFC 3339); the beginning by default
@@ -65,12 +68,8 @@ pub(super) struct ReplayArgs {
     /// Where scores go as JSON lines, one for each forecast whose truth is in the recording
     #[arg(long, value_name = "FILE")]
     scores: Option<PathBuf>,
-    /// Columns of a CSV or Parquet file, such as symbol=Ticker,time=Date,close=Close,volume=Volume
-    #[arg(long, value_name = "PAIRS")]
-    columns: Option<String>,
-    /// The symbol of a recording that has no column for it
-    #[arg(long, value_name = "NAME")]
-    symbol: Option<String>,
+    #[command(flatten)]
+    file: FileArgs,
     /// Take times for right that look like those of another unit (source.accept_times), and steps
     /// of any spacing (model.cadence)
     #[arg(long)]
@@ -89,6 +88,7 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
     }
     let mut settings = config.pipeline();
     settings.keeps_scores |= args.scores.is_some();
+    settings.time_format = args.file.time_format()?.unwrap_or(settings.time_format);
     if args.accept_times {
         settings.accepts_times = true;
         settings.policy.cadence = CadencePolicy::AsItComes;
@@ -102,10 +102,28 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
     };
     let progress = progress_bar(&*input);
     let watch = Stopwatch::start();
-    let outcome = replay(&mut pipelines, &mut *input, &mut output, &config, &progress);
+    let mut refusals = Refusals::default();
+    let run = Run { config: &config, progress: &progress, refusals: &mut refusals };
+    let outcome = replay(&mut pipelines, &mut *input, &mut output, run);
     progress.finish_and_clear();
-    summarise(pipelines.live().engine().tally(), watch.elapsed().as_secs_f64());
-    outcome
+    let tally = pipelines.live().engine().tally();
+    summarise(tally, &refusals, watch.elapsed().as_secs_f64());
+    outcome?;
+    if tally.ticks > 0 && tally.rejects.total() == tally.ticks {
+        let what = format_args!("none of the {} records can be used", tally.ticks);
+        return Err(Exit::new(Failure::Data, what));
+    }
+    if tally.ticks == 0 && input.is_table() {
+        return Err(Exit::new(Failure::Data, format_args!("`{}`: no rows", args.input.display())));
+    }
+    Ok(())
+}
+
+/// What goes along with the records.
+struct Run<'r> {
+    config: &'r Config,
+    progress: &'r ProgressBar,
+    refusals: &'r mut Refusals,
 }
 
 /// Runs all records through; what was read before an error is published before it is told.
@@ -113,9 +131,10 @@ fn replay(
     pipelines: &mut Pipelines,
     input: &mut dyn Input,
     output: &mut Output,
-    config: &Config,
-    progress: &ProgressBar,
+    run: Run<'_>,
 ) -> Result<(), Exit> {
+    let Run { config, progress, refusals } = run;
+    let mut number: u64 = 0;
     let mut waiting = 0;
     let mut broken = Ok(());
     while let Some(record) = input.next() {
@@ -130,12 +149,20 @@ fn replay(
             pipelines.mark_gap_before(&bytes, None);
         }
         let write = |pipeline: &mut Pipeline| flush(pipeline, output);
-        pipelines.take(&bytes, None, received, || {}, write)?;
+        number += 1;
+        let rejection = pipelines.take(&bytes, None, received, || {}, write)?;
         if let Some(mistimed) = pipelines.live().engine().newest_mistimed() {
             broken = plausible(mistimed, &bytes);
             if broken.is_err() {
                 break;
             }
+        }
+        if let Some(rejection) = rejection {
+            let first = || {
+                let place = input.place().unwrap_or_else(|| format!("record {number}"));
+                (place, input.row_text().unwrap_or(&bytes).to_vec())
+            };
+            refusals.add(rejection.named(pipelines.live().schema()), first);
         }
         waiting += 1;
         if waiting == config.shards.drain_records_max {
@@ -190,6 +217,21 @@ pub(super) trait Input {
     /// The next record.
     fn next(&mut self) -> Option<Result<InputRecord, Exit>>;
 
+    /// Where the newest record is, for a person; `None` where its number says it.
+    fn place(&self) -> Option<String> {
+        None
+    }
+
+    /// The newest record as the input has it, where that is not the record itself.
+    fn row_text(&self) -> Option<&[u8]> {
+        None
+    }
+
+    /// Whether it is a table, which has rows where it is of any use.
+    fn is_table(&self) -> bool {
+        false
+    }
+
     /// How far it was read, in the unit of the bar.
     fn reached(&self) -> u64;
 
@@ -218,6 +260,18 @@ impl Input for FileRecords {
         })
     }
 
+    fn place(&self) -> Option<String> {
+        Some(FileRecords::place(self))
+    }
+
+    fn row_text(&self) -> Option<&[u8]> {
+        FileRecords::row_text(self)
+    }
+
+    fn is_table(&self) -> bool {
+        self.format() != FileFormat::JsonLines
+    }
+
     fn reached(&self) -> u64 {
         self.bytes_read()
     }
@@ -238,16 +292,16 @@ fn open(args: &ReplayArgs, config: &Config) -> Result<Box<dyn Input>, Exit> {
         ("--to", args.to.is_some()),
         ("--kafka-option", !args.kafka_options.is_empty()),
     ];
-    let of_file = [("--columns", args.columns.is_some()), ("--symbol", args.symbol.is_some())];
+    let of_topic = of_topic.into_iter().find(|(_, given)| *given).map(|(option, _)| option);
     let (foreign, kind) = match input {
-        Some(_) => (&of_file[..], "a CSV file"),
-        None => (&of_topic[..], "--input kafka://HOST:PORT/TOPIC"),
+        Some(_) => (args.file.given(), "a file"),
+        None => (of_topic, "--input kafka://HOST:PORT/TOPIC"),
     };
-    if let Some((option, _)) = foreign.iter().find(|(_, given)| *given) {
+    if let Some(option) = foreign {
         return Err(Exit::new(Failure::Usage, format_args!("{option} is for {kind}")));
     }
     let Some(input) = input else {
-        return Ok(Box::new(open_file(args, config)?));
+        return Ok(Box::new(open_recording(args, config)?));
     };
     let url: KafkaUrl = input
         .parse()
@@ -258,17 +312,13 @@ fn open(args: &ReplayArgs, config: &Config) -> Result<Box<dyn Input>, Exit> {
     topic::open(&cluster, &url, from, to)
 }
 
-/// The command line's recording; columns and symbol fall back to the configuration's.
-fn open_file(args: &ReplayArgs, config: &Config) -> Result<FileRecords, Exit> {
-    let configured = match config.source.of::<FileSettings>() {
-        Some(FileSettings { columns, symbol, .. }) => (columns.clone(), symbol.clone()),
-        None => (None, None),
-    };
-    let given = args.columns.as_deref().map(str::parse).transpose();
-    let columns = given.map_err(Exit::while_doing(Failure::Usage, "--columns"))?.or(configured.0);
-    let symbol = args.symbol.clone().or(configured.1);
-    FileRecords::open(&args.input, FileOptions { format: None, columns, symbol })
-        .map_err(Exit::because(Failure::Data))
+/// The command line's recording; what is not said falls back to the configuration's, but for the
+/// format, which the name tells.
+fn open_recording(args: &ReplayArgs, config: &Config) -> Result<FileRecords, Exit> {
+    let configured = config.source.of::<FileSettings>().map(|settings| settings.options.clone());
+    let mut configured = configured.unwrap_or_default();
+    configured.format = None;
+    open_file(&args.input, args.file.options(configured)?)
 }
 
 fn open_output(path: &Path) -> Result<Box<dyn Write>, Exit> {
@@ -317,7 +367,7 @@ fn progress_bar(input: &dyn Input) -> ProgressBar {
 }
 
 /// Where every record went, on standard error.
-fn summarise(tally: &EngineTally, seconds: f64) {
+fn summarise(tally: &EngineTally, refusals: &Refusals, seconds: f64) {
     let EngineTally { ticks, absorbed, steps, further, patched, .. } = tally;
     let EngineTally { warming, forecasts, withheld, resets, expired, rejects, repeats, .. } = tally;
     let withheld = withheld.total();
@@ -346,7 +396,7 @@ fn summarise(tally: &EngineTally, seconds: f64) {
     if doubts > 0 {
         eprintln!("{doubts} records with times that cannot be right");
     }
-    for (reason, count) in rejects.iter() {
-        eprintln!("  refused {:<18} {count}", reason.label());
+    for refusal in refusals.as_slice() {
+        eprintln!("  refused {refusal}");
     }
 }

@@ -11,7 +11,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::adapters::file::{
+    ColumnMap, Decimal, Delimiter, Dialect, FileFormat, FileOptions, FileRecords, Header,
+};
 use crate::app::config::{Config, load};
+use crate::core::domain::{TimeFormat, TimeUnit};
 use crate::engine::inference::{OnnxRuntime, Runtime, locate_library};
 use crate::engine::model::{Bundle, candidates};
 use crate::engine::pipeline::{Chosen, choose};
@@ -25,6 +29,126 @@ pub(super) struct Global {
     /// executable, the system's
     #[arg(long, global = true, value_name = "PATH")]
     pub(super) onnxruntime: Option<PathBuf>,
+}
+
+/// How to read a file: the options of every command that reads one.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "How to read the file")]
+pub(super) struct FileArgs {
+    /// The format, where the name does not tell it: csv, parquet or json-lines
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<FileFormat>,
+    /// Columns of a table and what they stand for, by name or by number, such as
+    /// symbol=Ticker,time=Date+Time,close=5; all by default, under their own names in lower case,
+    /// with ticker as symbol, and date, timestamp, datetime as time
+    #[arg(long, value_name = "PAIRS")]
+    columns: Option<ColumnMap>,
+    /// The symbol of every row, for a table without a column for it
+    #[arg(long, value_name = "NAME")]
+    symbol: Option<String>,
+    /// What stands between two cells: one character, tab or space; found by default
+    #[arg(long, value_name = "CHARACTER")]
+    delimiter: Option<Delimiter>,
+    /// The line with the names of the columns, from 1; found by default
+    #[arg(long, value_name = "LINE", conflicts_with = "no_header")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    header_line: Option<u64>,
+    /// The table has no names of columns: --columns has numbers, such as time=1,close=5
+    #[arg(long)]
+    no_header: bool,
+    /// The decimal sign, `.` or `,`; the other one may stand between thousands; found by default
+    #[arg(long, value_name = "SIGN")]
+    decimal: Option<Decimal>,
+    /// How times are written, such as "%m/%d/%Y %H:%M"; RFC 3339 and dates such as 2024-01-02 by
+    /// default
+    #[arg(long, value_name = "FORMAT")]
+    time_format: Option<String>,
+    /// The time zone of times that name none, such as America/New_York; UTC by default
+    #[arg(long, value_name = "ZONE")]
+    time_zone: Option<String>,
+}
+
+impl FileArgs {
+    /// These options, and those of a configuration where one is not given.
+    ///
+    /// # Errors
+    /// 64 for a time format or a zone that cannot be used.
+    pub(super) fn options(&self, configured: FileOptions) -> Result<FileOptions, Exit> {
+        let FileOptions { format, columns, symbol, dialect } = configured;
+        let header = match (self.header_line, self.no_header) {
+            (Some(line), _) => Header::Line(line),
+            (None, true) => Header::None,
+            (None, false) => dialect.header,
+        };
+        let times = self.time_format()?.unwrap_or(dialect.times);
+        Ok(FileOptions {
+            format: self.format.or(format),
+            columns: self.columns.clone().or(columns),
+            symbol: self.symbol.clone().or(symbol),
+            dialect: Dialect {
+                delimiter: self.delimiter.or(dialect.delimiter),
+                header,
+                decimal: self.decimal.or(dialect.decimal),
+                times,
+                keeps_order: dialect.keeps_order,
+            },
+        })
+    }
+
+    /// How times are read that are texts; `None` where no option says so.
+    ///
+    /// # Errors
+    /// 64 for a time format or a zone that cannot be used.
+    pub(super) fn time_format(&self) -> Result<Option<TimeFormat>, Exit> {
+        let (format, zone) = (self.time_format.as_deref(), self.time_zone.as_deref());
+        if format.or(zone).is_none() {
+            return Ok(None);
+        }
+        TimeFormat::new(format, zone).map(Some).map_err(|error| {
+            let option = if error.is_of_zone() { "--time-zone" } else { "--time-format" };
+            Exit::new(Failure::Usage, format_args!("{option}: {error}"))
+        })
+    }
+
+    /// The first option that is given, for inputs that are no file.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let Self { format, columns, symbol, delimiter, header_line, no_header, .. } = self;
+        let given = [
+            ("--format", format.is_some()),
+            ("--columns", columns.is_some()),
+            ("--symbol", symbol.is_some()),
+            ("--delimiter", delimiter.is_some()),
+            ("--header-line", header_line.is_some()),
+            ("--no-header", *no_header),
+            ("--decimal", self.decimal.is_some()),
+            ("--time-format", self.time_format.is_some()),
+            ("--time-zone", self.time_zone.is_some()),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(option, _)| option)
+    }
+}
+
+/// The argument of `--time-unit`.
+pub(super) fn time_unit(text: &str) -> Result<TimeUnit, &'static str> {
+    match text {
+        "s" => Ok(TimeUnit::Seconds),
+        "ms" => Ok(TimeUnit::Milliseconds),
+        "us" => Ok(TimeUnit::Microseconds),
+        "ns" => Ok(TimeUnit::Nanoseconds),
+        _ => Err("expected s, ms, us or ns"),
+    }
+}
+
+/// Opens a file, and says on standard error what was found of its form.
+///
+/// # Errors
+/// 65 where it cannot be read.
+pub(super) fn open_file(path: &Path, options: FileOptions) -> Result<FileRecords, Exit> {
+    let records = FileRecords::open(path, options).map_err(Exit::because(Failure::Data))?;
+    if let Some(guessed) = records.guessed() {
+        eprintln!("{guessed}");
+    }
+    Ok(records)
 }
 
 /// Writes a command's answer to standard output; a reader who has had enough is no failure.

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::Global;
+use super::{Global, shared};
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::shutdown::StopSignals;
 use crate::train::checkpoint::CheckpointError;
-use crate::train::config::{self, REPEATS_MAX, StateRule};
+use crate::train::config::{self, REPEATS_MAX, StateRule, TrainConfig};
 use crate::train::evaluate::headline;
 use crate::train::fit::{Epoch, Fit, FitError, Progress, Stopped};
 use crate::train::job::{Job, TrainError};
@@ -73,6 +73,7 @@ pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
     config.version = version.or(config.version);
     // Loaded before the fit, so that a missing library is told at once and not minutes later.
     let runtime = super::runtime(global, None)?;
+    tell_guessed(&config);
     let job = Job::prepare(config).map_err(exit)?;
     announce(&job);
 
@@ -177,6 +178,12 @@ fn exit(error: TrainError) -> Exit {
 }
 
 /// What is about to be trained on what.
+/// Says what was found of the form of the history. Why one does not open, the job says.
+fn tell_guessed(config: &TrainConfig) {
+    let data = &config.data;
+    let _ = shared::open_file(&data.path, data.file.clone());
+}
+
 fn announce(job: &Job) {
     let (config, dataset) = (job.config(), job.dataset());
     println!("{} {}", config.name, job.version());

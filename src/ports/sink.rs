@@ -12,7 +12,7 @@ use bytes::Bytes;
 use prometheus::Registry;
 
 use super::section::Section;
-use crate::core::domain::{Reject, Symbol};
+use crate::core::domain::{NamedRejection, Symbol};
 use crate::intake::Record;
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::Exit;
@@ -82,8 +82,8 @@ pub trait Sink: Send {
     fn settle(&self) -> io::Result<()>;
 
     /// Takes a refused record; sinks without a place for one ignore it.
-    fn dead_letter(&mut self, record: &Record, reason: Reject, pulse: &Pulse) {
-        let _ = (record, reason, pulse);
+    fn dead_letter(&mut self, record: &Record, rejection: NamedRejection<'_>, pulse: &Pulse) {
+        let _ = (record, rejection, pulse);
     }
 
     /// Counts what follows apart from what came before, for a commit that covers the latter.

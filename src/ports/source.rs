@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use super::input::{InputIdentity, InputProgress, Start};
 use super::section::Section;
+use crate::core::domain::TimeFormat;
 use crate::core::health::ExpectedSymbols;
 use crate::intake::{Router, WhenFull};
 use crate::ops::exit::{Exit, Failure};
@@ -47,6 +48,8 @@ pub struct SourceReader<'r, 'p> {
     pub is_chosen: bool,
     /// The section `[source]`, which all kinds share.
     pub source: &'r mut Section<'p>,
+    /// How times are read that are texts, which `[source]` says for all kinds.
+    pub time_format: &'r TimeFormat,
     /// The table of all sections, for a kind with a section of its own.
     pub root: &'r mut Section<'p>,
     /// Variables of the environment, such as those that name proxies.

@@ -25,7 +25,7 @@ use tracing::{info, warn};
 
 use self::command::{Command, CommitLine, Handed};
 use self::metrics::{BatchTimes, Shown};
-use crate::core::domain::{DurationNanos, Reject};
+use crate::core::domain::{DurationNanos, NamedRejection, Reject};
 use crate::core::text::excerpt_of_bytes;
 use crate::engine::inference::InferenceError;
 use crate::engine::pipeline::{Pipeline, Pipelines};
@@ -281,14 +281,15 @@ impl Shard {
         let refused = pipelines.take(bytes, *position, *received, decoded, |pipeline| {
             flush(pipeline, publisher, metrics, Haste::Throughput, arrived)
         })?;
-        if let Some(reason) = refused {
+        if let Some(rejection) = refused {
             if let (Reject::InFuture, Some(health), Some(ahead)) =
-                (reason, &self.health, pipelines.live().newest_ahead())
+                (rejection.reason, &self.health, pipelines.live().newest_ahead())
             {
                 health.note_ahead(ahead);
             }
-            publisher.dead_letter(record, reason);
-            self.report(reason, bytes);
+            let rejection = rejection.named(pipelines.live().schema());
+            publisher.dead_letter(record, rejection);
+            report(pipelines.live(), rejection, bytes);
         }
         Ok(())
     }
@@ -415,22 +416,23 @@ impl Shard {
             }
         }
     }
+}
 
-    /// Logs the 1st, 10th, 100th ... record refused for a reason, so that a flood of bad input
-    /// does not become a flood of log lines.
-    fn report(&self, reason: Reject, record: &[u8]) {
-        let count = self.engine().tally().rejects.get(reason);
-        if is_power_of_ten(count) {
-            let sample = excerpt_of_bytes(record, SAMPLE_CHARS_MAX);
-            if reason == Reject::TooManySymbols {
-                warn!(
-                    reason = reason.label(), count, %sample,
-                    "refused a record: there are engine.symbols_max symbols; raise it, or set \
-                     engine.symbol_ttl so that silent symbols make room"
-                );
-            } else {
-                warn!(reason = reason.label(), count, %sample, "refused a record");
-            }
+/// Logs the 1st, 10th, 100th ... record refused for a reason, so that a flood of bad input does not
+/// become a flood of log lines.
+fn report(pipeline: &Pipeline, rejection: NamedRejection<'_>, record: &[u8]) {
+    let NamedRejection { reason, field } = rejection;
+    let count = pipeline.engine().tally().rejects.get(reason);
+    if is_power_of_ten(count) {
+        let sample = excerpt_of_bytes(record, SAMPLE_CHARS_MAX);
+        if reason == Reject::TooManySymbols {
+            warn!(
+                reason = reason.label(), count, %sample,
+                "refused a record: there are engine.symbols_max symbols; raise it, or set \
+                 engine.symbol_ttl so that silent symbols make room"
+            );
+        } else {
+            warn!(reason = reason.label(), field, count, %sample, "refused a record");
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Owns an end of every sink. Promises that each gets the same bytes, in the order in which they
 //! were made. Never computes.
 
-use crate::core::domain::{Reject, Symbol};
+use crate::core::domain::{NamedRejection, Symbol};
 use crate::intake::Record;
 use crate::ops::clock::Stopwatch;
 use crate::ops::supervise::Pulse;
@@ -79,9 +79,9 @@ impl Publisher {
     }
 
     /// Hands a refused record to the sinks that have a place for it.
-    pub fn dead_letter(&mut self, record: &Record, reason: Reject) {
+    pub fn dead_letter(&mut self, record: &Record, rejection: NamedRejection<'_>) {
         let pulse = self.pulse.clone();
-        self.each().for_each(|sink| sink.dead_letter(record, reason, &pulse));
+        self.each().for_each(|sink| sink.dead_letter(record, rejection, &pulse));
     }
 
     fn each(&mut self) -> impl Iterator<Item = &mut Box<dyn Sink>> {

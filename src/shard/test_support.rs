@@ -13,7 +13,7 @@ use prometheus::Registry;
 
 use super::command::Command;
 use super::{Publisher, ScoreMetrics, Shard, ShardMetrics};
-use crate::core::domain::{PartitionId, Position, Reject};
+use crate::core::domain::{NamedRejection, PartitionId, Position, Reject};
 use crate::engine::model::Bundle;
 use crate::engine::pipeline::{Pipeline, PipelineSettings, Pipelines, StoredState};
 use crate::engine::symbols::Haste;
@@ -153,7 +153,8 @@ impl Sink for MemorySink {
         Ok(())
     }
 
-    fn dead_letter(&mut self, record: &Record, reason: Reject, _: &Pulse) {
+    fn dead_letter(&mut self, record: &Record, rejection: NamedRejection<'_>, _: &Pulse) {
+        let reason = rejection.reason;
         self.log.add(self.name, Seen::DeadLetter { bytes: text(&record.bytes), reason });
     }
 

@@ -11,7 +11,7 @@ use config::{File, FileFormat, Value};
 use super::fit::Recipe;
 use super::loss::Loss;
 use super::network::{Activation, Architecture, DenseShape, LstmShape};
-use crate::adapters::file::ColumnMap;
+use crate::adapters::file::{FileOptions, read_options};
 use crate::app::config::ConfigError;
 use crate::core::domain::{Schema, Symbol, TimeFormat, TimeUnit};
 use crate::core::features::RawFeatures;
@@ -79,10 +79,8 @@ pub struct TrainConfig {
 pub struct DataConfig {
     /// The file.
     pub path: PathBuf,
-    /// Which columns of a CSV file to read under which names.
-    pub columns: Option<ColumnMap>,
-    /// The symbol of a file that has no column for it.
-    pub symbol: Option<String>,
+    /// How to read it.
+    pub file: FileOptions,
     /// The symbols to train on; all where the list is empty.
     pub symbols: Vec<String>,
     /// The unit of event times that are numbers.
@@ -215,13 +213,10 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
 
 fn data(mut section: Section<'_>) -> DataConfig {
     let path = section.text("path").into();
-    let columns = section
-        .optional_text("columns")
-        .and_then(|text| text.parse().map_err(|error| section.problem("columns", error)).ok());
-    let symbol = section.optional_text("symbol");
+    let mut file = read_options(&mut section);
     let symbols = section.texts("symbols");
     for (name, symbol) in
-        symbol.iter().map(|s| ("symbol", s)).chain(symbols.iter().map(|s| ("symbols", s)))
+        file.symbol.iter().map(|s| ("symbol", s)).chain(symbols.iter().map(|s| ("symbols", s)))
     {
         if let Err(error) = Symbol::check(symbol) {
             section.problem(name, format_args!("`{}`: {error}", symbol.escape_debug()));
@@ -229,10 +224,11 @@ fn data(mut section: Section<'_>) -> DataConfig {
     }
     let time_unit = section.choice("time_unit", &TimeUnit::CHOICES);
     let time_format = section.time_format();
+    file.dialect.times = time_format.clone();
     let accepts_times = section.switch("accept_times");
     let jump_max = section.number("jump_max", "0 or above", |jump| jump >= 0.0);
     section.finish();
-    DataConfig { path, columns, symbol, symbols, time_unit, time_format, accepts_times, jump_max }
+    DataConfig { path, file, symbols, time_unit, time_format, accepts_times, jump_max }
 }
 
 /// The days on which there are steps, as a configuration says it: the days of the week, or none

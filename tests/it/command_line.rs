@@ -16,6 +16,7 @@ const COMMANDS: &[&str] = &[
     "model",
     #[cfg(feature = "train")]
     "train",
+    "data",
     "feed",
     "map",
     #[cfg(feature = "kafka")]

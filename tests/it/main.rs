@@ -16,6 +16,7 @@ mod daemon;
 mod deploy;
 mod expiry;
 mod health;
+mod inputs;
 #[cfg(feature = "kafka")]
 mod kafka;
 #[cfg(feature = "kafka")]

@@ -15,7 +15,7 @@ use prometheus::{IntCounter, Registry};
 use tickcast::adapters::{self, Adapters};
 use tickcast::app::App;
 use tickcast::app::config::{self, Config};
-use tickcast::core::domain::Reject;
+use tickcast::core::domain::{NamedRejection, Reject};
 use tickcast::engine::inference::{Backend, HostBackend, InferenceError, Runtime, Signature};
 use tickcast::engine::pipeline::{Pipeline, Pipelines};
 use tickcast::engine::symbols::Haste;
@@ -223,8 +223,8 @@ impl Sink for MemorySink {
         Ok(())
     }
 
-    fn dead_letter(&mut self, _: &Record, reason: Reject, _: &Pulse) {
-        self.keep(|kept| kept.refused.push(reason)).expect("the sink is open");
+    fn dead_letter(&mut self, _: &Record, rejection: NamedRejection<'_>, _: &Pulse) {
+        self.keep(|kept| kept.refused.push(rejection.reason)).expect("the sink is open");
     }
 }
 

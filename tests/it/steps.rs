@@ -84,7 +84,10 @@ fn take(
         flush(pipeline, lines, in_one);
         Ok::<_, Infallible>(())
     };
-    pipelines.take(record, origin.position, origin.received, || {}, flush).unwrap()
+    pipelines
+        .take(record, origin.position, origin.received, || {}, flush)
+        .unwrap()
+        .map(|rejection| rejection.reason)
 }
 
 /// Both sums of the tally, and what is published.

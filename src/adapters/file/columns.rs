@@ -10,7 +10,8 @@ use std::str::FromStr;
 use crate::core::text::excerpt;
 
 /// Which columns to read under which names, as the user wrote it:
-/// `symbol=Ticker,time=Date,close=Adj Close,volume=Volume`.
+/// `symbol=Ticker,time=Date,close=Adj Close,volume=Volume`. A number is the column at that place,
+/// from 1, where no column has it as its name. `time=Date+Time` joins two columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnMap {
     pairs: Vec<(String, String)>,
@@ -38,8 +39,28 @@ pub enum ColumnsError {
         /// The columns that the file has.
         there: Names,
     },
+    /// A mapped column that the file has more than once.
+    #[error(
+        "{count} columns are called `{column}`: choose one by its number, such as \
+         {name}={number}; there are {there}"
+    )]
+    Repeated {
+        /// The name of the tick.
+        name: String,
+        /// The column that was asked for.
+        column: String,
+        /// How many there are.
+        count: usize,
+        /// The place of the last one, from 1.
+        number: usize,
+        /// The columns that the file has.
+        there: Names,
+    },
     /// Two columns for one name.
-    #[error("columns `{first}` and `{second}` both stand for `{name}`; choose with a column map")]
+    #[error(
+        "columns `{first}` and `{second}` both stand for `{name}`; choose with a column map{}",
+        joined_hint(name, first, second)
+    )]
     Ambiguous {
         /// The name of the tick.
         name: String,
@@ -71,6 +92,12 @@ pub enum ColumnsError {
     },
 }
 
+/// How to read two columns of a time.
+fn joined_hint(name: &str, first: &str, second: &str) -> String {
+    let is_time = name == "time";
+    if is_time { format!(", or join them (time={first}+{second})") } else { String::new() }
+}
+
 /// The columns of a file, printed in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names(Vec<String>);
@@ -81,10 +108,17 @@ pub(super) struct Layout {
     /// The names of all columns of the file.
     pub(super) header: Vec<String>,
     pub(super) symbol: SymbolSource,
-    /// The index of the column with the event time.
-    pub(super) time: usize,
+    /// The columns of the event time.
+    pub(super) time: TimeColumns,
     /// Names and column indices of the numeric fields, in the order in which they are written.
     pub(super) fields: Vec<(String, usize)>,
+}
+
+/// The columns that make the event time, joined by a space where there are several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TimeColumns {
+    pub(super) name: String,
+    pub(super) indices: Vec<usize>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +145,11 @@ impl ColumnMap {
             map.pairs.push((name, column));
         }
         Ok(map)
+    }
+
+    /// The names of the tick that have a column.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.pairs.iter().map(|(name, _)| name.as_str())
     }
 
     /// The column that stands for a name of the tick.
@@ -143,9 +182,9 @@ impl Layout {
         map: Option<&ColumnMap>,
         symbol: Option<String>,
     ) -> Result<Self, ColumnsError> {
-        let mut named = match map {
+        let (mut named, time) = match map {
             Some(map) => mapped(&header, map)?,
-            None => by_own_name(&header)?,
+            None => (by_own_name(&header)?, None),
         };
         let there = || Names(header.clone());
         let mut take = |wanted: &str| {
@@ -160,7 +199,11 @@ impl Layout {
                 return Err(ColumnsError::SymbolTwice { column: header[column].clone() });
             }
         };
-        let time = take("time").ok_or_else(|| ColumnsError::NoTime { there: there() })?;
+        let found = time.or_else(|| {
+            let index = take("time")?;
+            Some(TimeColumns { name: header[index].clone(), indices: vec![index] })
+        });
+        let time = found.ok_or_else(|| ColumnsError::NoTime { there: there() })?;
         Ok(Self { header, symbol, time, fields: named })
     }
 
@@ -172,23 +215,50 @@ impl Layout {
             SymbolSource::Fixed(_) => None,
         };
         let fields = self.fields.iter().map(|(_, column)| *column);
-        symbol.into_iter().chain([self.time]).chain(fields)
+        symbol.into_iter().chain(self.time.indices.iter().copied()).chain(fields)
     }
 }
 
-/// The columns that the map names, found by their exact names.
-fn mapped(header: &[String], map: &ColumnMap) -> Result<Vec<(String, usize)>, ColumnsError> {
-    let find = |(name, column): &(String, String)| {
-        header
-            .iter()
-            .position(|there| there == column)
-            .map(|index| (name.clone(), index))
-            .ok_or_else(|| ColumnsError::Missing {
-                column: column.clone(),
-                there: Names(header.to_vec()),
-            })
-    };
-    map.pairs.iter().map(find).collect()
+/// Names of a tick with the indices of their columns, and the columns of the time where the map
+/// names it.
+type Mapped = (Vec<(String, usize)>, Option<TimeColumns>);
+
+/// The columns that the map names.
+fn mapped(header: &[String], map: &ColumnMap) -> Result<Mapped, ColumnsError> {
+    let mut time = None;
+    let mut named = Vec::new();
+    for (name, column) in &map.pairs {
+        if name != "time" {
+            named.push((name.clone(), find(header, name, column)?));
+            continue;
+        }
+        let is_one = header.contains(column) || !column.contains('+');
+        let parts: Vec<_> = if is_one { vec![&**column] } else { column.split('+').collect() };
+        let indices = parts.into_iter().map(|part| find(header, name, part.trim()));
+        time =
+            Some(TimeColumns { name: column.clone(), indices: indices.collect::<Result<_, _>>()? });
+    }
+    Ok((named, time))
+}
+
+/// The index of a column, by its exact name, or by its number where no column is called so.
+fn find(header: &[String], name: &str, column: &str) -> Result<usize, ColumnsError> {
+    let there = || Names(header.to_vec());
+    let mut found = header.iter().enumerate().filter(|(_, there)| *there == column);
+    match (found.next(), found.count()) {
+        (Some((index, _)), 0) => Ok(index),
+        (Some(_), more) => Err(ColumnsError::Repeated {
+            name: name.to_owned(),
+            column: column.to_owned(),
+            count: more + 1,
+            number: header.iter().rposition(|there| there == column).map_or(1, |last| last + 1),
+            there: there(),
+        }),
+        (None, _) => match column.parse() {
+            Ok(number @ 1..) if number <= header.len() => Ok(number - 1),
+            _ => Err(ColumnsError::Missing { column: column.to_owned(), there: there() }),
+        },
+    }
 }
 
 /// All columns by their own names in lower case; columns without a name are left out, such as
@@ -228,6 +298,9 @@ impl fmt::Display for Names {
         }
         match self.0.len().checked_sub(SHOWN_MAX) {
             Some(more @ 1..) => write!(formatter, " and {more} more"),
+            _ if self.0.len() == 1 => {
+                formatter.write_str(", a single one; is the delimiter right, and the header line?")
+            }
             _ => Ok(()),
         }
     }

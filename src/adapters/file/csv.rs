@@ -1,135 +1,277 @@
-//! CSV rows as rows of text cells.
+//! Rows of a text as rows of cells.
 //!
-//! Owns cutting a byte stream into rows. Promises the exact line of every row, and at most
-//! [`RECORD_BYTES_MAX`] of memory for a row of any length. Never looks into a cell but for the
-//! names in the header.
+//! Owns cutting a text into rows and rows into cells. Promises the exact line of every row, that a
+//! row comes out whole or the file is refused, and at most [`RECORD_BYTES_MAX`] of memory for a row
+//! of any length. A quote that is not closed, or closed inside a cell that began on another line,
+//! swallows rows, so it ends the file. Never looks into a cell.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead};
 
-use csv::{ByteRecord, ReaderBuilder, Terminator};
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder, Terminator};
 
-use super::columns::{ColumnMap, ColumnsError, Layout};
-use super::record::{Input, RECORD_BYTES_MAX, Record};
-use super::row::{self, Cell, Cells};
+use super::columns::ColumnsError;
+use super::lines::LineReader;
+use super::record::RECORD_BYTES_MAX;
+use super::row::Cells;
 
-pub(super) struct CsvRows {
-    reader: csv::Reader<Budgeted>,
-    row: ByteRecord,
-    layout: Layout,
+const QUOTE: u8 = b'"';
+
+/// The rows of a text.
+pub(super) struct RowReader<R> {
+    lines: LineReader<R>,
+    form: RowForm,
+    /// Takes rows with quotes apart.
+    quoted: Reader,
+    row: Row,
 }
 
-/// Why there is no next row.
+/// What ends a row and what divides its cells.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RowForm {
+    pub(super) delimiter: u8,
+    pub(super) end: u8,
+}
+
+/// One row.
+#[derive(Default)]
+pub(super) struct Row {
+    /// The line on which it begins.
+    line: u64,
+    /// Its text, without the line end.
+    text: Vec<u8>,
+    /// The same without quotes, where it has some: its cells, one behind the other.
+    unquoted: Vec<u8>,
+    has_quotes: bool,
+    /// Where each cell begins and ends.
+    cells: Vec<(usize, usize)>,
+    /// Scratch for the ends of cells.
+    ends: Vec<usize>,
+}
+
+/// Why there is no next row, or no table at all.
+#[derive(Debug)]
 pub(super) enum RowError {
     NoHeader,
+    HeaderIsData { line: u64 },
+    Delimiter { found: String },
+    Decimal { column: String, text: String },
+    DayOrMonth { column: String, text: String },
     Columns(ColumnsError),
     TooLong { line: u64 },
+    OpenQuote { line: u64 },
+    StrayQuote { line: u64, closed: u64 },
+    TooLargeToTurn,
     Read { line: u64, source: io::Error },
 }
 
-/// An input that ends with an error where one row takes too much of it, and that knows its end.
-struct Budgeted {
-    input: Input,
-    bytes_left: usize,
-    bytes_read: u64,
-    last: u8,
+/// Quotes that do not make cells.
+#[derive(Debug, PartialEq, Eq)]
+enum QuoteFault {
+    /// One at this place is not closed.
+    Open(usize),
+    /// One at the first place, on another line, is closed at the second in the middle of a cell.
+    Stray(usize, usize),
 }
 
-impl CsvRows {
-    /// Reads the header row and finds the parts of a tick in it.
-    pub(super) fn new(
-        input: Input,
-        map: Option<&ColumnMap>,
-        symbol: Option<String>,
-    ) -> Result<Self, RowError> {
-        // With the line feed alone as the end of a row, the reader's count of lines is exact; a
-        // carriage return before it is trimmed like any white space.
-        let mut reader = ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .terminator(Terminator::Any(b'\n'))
-            .from_reader(Budgeted { input, bytes_left: 0, bytes_read: 0, last: b'\n' });
-        let mut row = ByteRecord::new();
-        if !read_row(&mut reader, &mut row)? {
-            return Err(RowError::NoHeader);
-        }
-        let header: Vec<_> = row
-            .iter()
-            .map(|cell| String::from_utf8_lossy(cell.trim_ascii()).into_owned())
-            .collect();
-        let layout = Layout::new(header, map, symbol).map_err(RowError::Columns)?;
-        Ok(Self { reader, row, layout })
+impl<R: BufRead> RowReader<R> {
+    pub(super) fn new(lines: LineReader<R>, form: RowForm) -> Self {
+        let mut builder = ReaderBuilder::new();
+        builder.delimiter(form.delimiter).terminator(Terminator::Any(form.end));
+        Self { lines, form, quoted: builder.build(), row: Row::default() }
+    }
+
+    pub(super) fn row(&self) -> &Row {
+        &self.row
     }
 
     pub(super) fn bytes_read(&self) -> u64 {
-        self.reader.position().byte()
+        self.lines.bytes_read()
     }
 
-    /// The next row as a record.
-    pub(super) fn next(&mut self) -> Result<Option<Record>, RowError> {
-        if !read_row(&mut self.reader, &mut self.row)? {
-            return Ok(None);
+    /// Passes over so many lines, whatever is in them.
+    pub(super) fn skip_lines(&mut self, count: u64) -> Result<(), RowError> {
+        for _ in 0..count {
+            self.row.text.clear();
+            self.read_line()?;
         }
-        Ok(Some(Record {
-            line: first_line(&self.reader, &self.row),
-            bytes: row::tick(&self.layout, &self.row),
-        }))
+        Ok(())
     }
 
-    /// The cells of the row read last.
-    pub(super) fn cells(&self) -> Vec<Cell<'_>> {
-        row::cells(&self.layout, &self.row)
-    }
-}
-
-impl Cells for ByteRecord {
-    fn text(&self, column: usize) -> Option<&[u8]> {
-        self.get(column)
-    }
-}
-
-/// The line on which the row just read begins, counted back from where it ended: the row's own
-/// position lies before the blank lines that were skipped.
-fn first_line(reader: &csv::Reader<Budgeted>, row: &ByteRecord) -> u64 {
-    let input = reader.get_ref();
-    let end = reader.position();
-    let cut_off = end.byte() == input.bytes_read && input.last != b'\n';
-    let inside = row.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
-    end.line() - u64::from(!cut_off) - inside
-}
-
-/// Reads one row that is not blank, within the budget; `false` at the end of the input.
-fn read_row(reader: &mut csv::Reader<Budgeted>, row: &mut ByteRecord) -> Result<bool, RowError> {
-    loop {
-        reader.get_mut().bytes_left = RECORD_BYTES_MAX;
-        let line = reader.position().line();
-        let read = reader.read_byte_record(row).map_err(|error| {
-            if reader.get_ref().bytes_left == 0 {
-                return RowError::TooLong { line };
+    /// Reads the next row that is not blank; `false` at the end of the text.
+    pub(super) fn read(&mut self) -> Result<bool, RowError> {
+        loop {
+            self.row.text.clear();
+            self.row.line = self.lines.line() + 1;
+            if !self.read_line()? {
+                return Ok(false);
             }
-            let source = match error.into_kind() {
-                csv::ErrorKind::Io(source) => source,
-                // A flexible reader of bytes has no other reason to fail.
-                other => io::Error::other(format!("{other:?}")),
-            };
-            RowError::Read { line, source }
-        })?;
-        let blank = row.len() == 1 && row.as_slice().trim_ascii().is_empty();
-        if !(read && blank) {
+            let mut fed = 0;
+            while !self.split(fed) {
+                self.row.text.push(self.form.end);
+                fed = self.row.text.len();
+                if self.row.text.len() > RECORD_BYTES_MAX || !self.read_line()? {
+                    return Err(self.open_quote());
+                }
+            }
+            if fed > 0
+                && let Some(QuoteFault::Stray(opened, closed)) = self.fault()
+            {
+                let line = self.line_at(opened);
+                return Err(RowError::StrayQuote { line, closed: self.line_at(closed) });
+            }
+            if !self.row.is_blank() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Takes apart a row that was read before.
+    pub(super) fn read_again(&mut self, line: u64, text: &[u8]) {
+        self.row.line = line;
+        self.row.text.clear();
+        self.row.text.extend_from_slice(text);
+        self.split(0);
+    }
+
+    /// Adds the next line to the row.
+    fn read_line(&mut self) -> Result<bool, RowError> {
+        let had = self.row.text.len();
+        let read = self.lines.read(&mut self.row.text);
+        let line = self.lines.line();
+        let read = read.map_err(|source| RowError::Read { line, source })?;
+        if self.row.text.len() <= RECORD_BYTES_MAX {
             return Ok(read);
         }
+        Err(if had == 0 { RowError::TooLong { line } } else { self.open_quote() })
+    }
+
+    /// Takes the text from a place on apart into cells; `false` where a quote is open at its end.
+    fn split(&mut self, from: usize) -> bool {
+        let Self { form, quoted, row, .. } = self;
+        let Row { text, unquoted, has_quotes, cells, ends, .. } = row;
+        if from == 0 {
+            cells.clear();
+            *has_quotes = memchr::memchr(QUOTE, text).is_some();
+            if !*has_quotes {
+                if text.last() == Some(&b'\r') {
+                    text.pop();
+                }
+                let mut begin = 0;
+                for end in memchr::memchr_iter(form.delimiter, text) {
+                    cells.push((begin, end));
+                    begin = end + 1;
+                }
+                cells.push((begin, text.len()));
+                return true;
+            }
+            quoted.reset();
+            unquoted.clear();
+            ends.clear();
+        }
+        // What comes out is never longer than what went in, and the line end closes one more cell.
+        let (mut text_to, mut ends_to) = (unquoted.len(), ends.len());
+        let more = text.len() - from + 1;
+        unquoted.resize(text_to + more, 0);
+        ends.resize(ends_to + more + 1, 0);
+        // No input at all would mean the end of the text.
+        if from < text.len() {
+            let (_, _, texts, cell_ends) =
+                quoted.read_record(&text[from..], &mut unquoted[text_to..], &mut ends[ends_to..]);
+            (text_to, ends_to) = (text_to + texts, ends_to + cell_ends);
+        }
+        let (result, _, texts, cell_ends) =
+            quoted.read_record(&[form.end], &mut unquoted[text_to..], &mut ends[ends_to..]);
+        unquoted.truncate(text_to + texts);
+        ends.truncate(ends_to + cell_ends);
+        if !matches!(result, ReadRecordResult::Record) {
+            return false;
+        }
+        if text.last() == Some(&b'\r') {
+            text.pop();
+        }
+        let mut begin = 0;
+        cells.extend(ends.iter().map(|end| (std::mem::replace(&mut begin, *end), *end)));
+        true
+    }
+
+    fn open_quote(&self) -> RowError {
+        let opened = match self.fault() {
+            Some(QuoteFault::Open(opened) | QuoteFault::Stray(opened, _)) => opened,
+            None => 0,
+        };
+        RowError::OpenQuote { line: self.line_at(opened) }
+    }
+
+    fn line_at(&self, place: usize) -> u64 {
+        let before = self.row.text.iter().take(place);
+        self.row.line + before.filter(|byte| **byte == self.form.end).count() as u64
+    }
+
+    /// The first fault in the quotes of the row.
+    fn fault(&self) -> Option<QuoteFault> {
+        let RowForm { delimiter, end } = self.form;
+        let text = &self.row.text;
+        let mut at = 0;
+        while at < text.len() {
+            if text[at] != QUOTE {
+                at += memchr::memchr(delimiter, &text[at..])? + 1;
+                continue;
+            }
+            let opened = at;
+            at += 1;
+            loop {
+                let Some(quote) = memchr::memchr(QUOTE, &text[at..]) else {
+                    return Some(QuoteFault::Open(opened));
+                };
+                at += quote + 1;
+                if text.get(at) != Some(&QUOTE) {
+                    break;
+                }
+                at += 1;
+            }
+            let rest = &text[at..];
+            let next = memchr::memchr2(delimiter, end, rest).unwrap_or(rest.len());
+            if !rest[..next].trim_ascii().is_empty() && text[opened..at].contains(&end) {
+                return Some(QuoteFault::Stray(opened, at - 1));
+            }
+            at += next + 1;
+        }
+        None
     }
 }
 
-impl Read for Budgeted {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.bytes_left == 0 {
-            return Err(io::Error::other("the row is too long"));
-        }
-        let room = buffer.len().min(self.bytes_left);
-        let read = self.input.read(&mut buffer[..room])?;
-        self.bytes_left -= read;
-        self.bytes_read += read as u64;
-        self.last = buffer[..read].last().copied().unwrap_or(self.last);
-        Ok(read)
+impl Row {
+    /// The line on which it begins.
+    pub(super) fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// Its text as the file has it.
+    pub(super) fn as_text(&self) -> &[u8] {
+        &self.text
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// The lines inside a quoted cell, without the first and the last line of the row.
+    pub(super) fn inner_lines(&self, end: u8) -> impl Iterator<Item = &[u8]> {
+        let is_long = self.has_quotes && self.text.contains(&end);
+        let text = if is_long { &self.text[..] } else { &[] };
+        let mut lines = text.split(move |byte| *byte == end).skip(1).peekable();
+        std::iter::from_fn(move || lines.next().filter(|_| lines.peek().is_some()))
+    }
+
+    fn is_blank(&self) -> bool {
+        self.cells.len() == 1 && self.text(0).is_none_or(|text| text.trim_ascii().is_empty())
+    }
+}
+
+impl Cells for Row {
+    fn text(&self, column: usize) -> Option<&[u8]> {
+        let (begin, end) = *self.cells.get(column)?;
+        let text = if self.has_quotes { &self.unquoted } else { &self.text };
+        text.get(begin..end)
     }
 }

@@ -1,20 +1,28 @@
 //! Recorded input: JSON lines, CSV and Parquet files as native JSON ticks.
 //!
 //! Owns the way from a file to records, each the bytes of one JSON tick. Promises bounded memory
-//! whatever the file holds (of Parquet: a page of each column, however large the file makes it) and
-//! that a record nobody can use still comes out, so that the decoder counts it under its reason.
-//! Never judges a tick, never reorders, never skips but blank lines.
+//! whatever the file holds (of Parquet: a page of each column, however large the file makes it; of
+//! a table that begins with its newest row: its text up to a limit) and that a record that cannot
+//! be used still comes out, so that the decoder counts it under its reason: each row is a record,
+//! or the file is refused. Never judges a tick, never skips but blank lines and what is above a
+//! header.
 
 mod columns;
 mod csv;
+mod dialect;
 mod error;
+mod guess;
+mod input;
 mod lines;
+mod number;
 #[cfg(feature = "train")]
 mod parquet;
 mod record;
 mod row;
 mod settings;
 mod source;
+mod table;
+mod times;
 
 #[cfg(test)]
 mod tests;
@@ -25,15 +33,20 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 pub use columns::{ColumnMap, ColumnMapError, ColumnsError};
+pub use dialect::{Delimiter, Dialect, Header, Understood};
 pub use error::FileError;
+pub use input::Packing;
+pub use number::Decimal;
 pub use record::{RECORD_BYTES_MAX, Record};
 pub use row::Cell;
-pub use settings::{FileSettings, kind};
+pub use settings::{FileSettings, kind, read_options};
 
-use self::csv::{CsvRows, RowError};
+use self::columns::{Layout, SymbolSource};
+use self::csv::RowError;
+use self::input::{Progress, TextInput};
 #[cfg(feature = "train")]
 use self::parquet::ParquetRows;
-use self::record::Input;
+use self::table::Table;
 use crate::ports::input::RecordingIdentity;
 use lines::Lines;
 
@@ -74,7 +87,7 @@ pub enum FileFormat {
 }
 
 /// How to read a file.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileOptions {
     /// The format, where the name does not tell it.
     pub format: Option<FileFormat>,
@@ -82,19 +95,34 @@ pub struct FileOptions {
     pub columns: Option<ColumnMap>,
     /// The symbol of every row of a table that has no column for it.
     pub symbol: Option<String>,
+    /// The form of a text table.
+    pub dialect: Dialect,
+}
+
+/// A column of a table and what it stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name; a number where the file has no header.
+    pub name: String,
+    /// `symbol`, `time` or the name of a field; `None` where it is not read.
+    pub stands_for: Option<String>,
 }
 
 /// The records of one file, in its order; ends after the first error.
 pub struct FileRecords {
     path: PathBuf,
     reader: Reader,
+    /// How far a text was read.
+    progress: Option<Progress>,
     bytes_total: Option<u64>,
+    /// The line or row of the newest record; 0 before the first.
+    line: u64,
     ended: bool,
 }
 
 enum Reader {
     Lines(Lines),
-    Csv(CsvRows),
+    Csv(Box<Table>),
     #[cfg(feature = "train")]
     Parquet(Box<ParquetRows>),
 }
@@ -105,10 +133,14 @@ impl FileFormat {
         if path == Path::new("-") {
             return Some(Self::JsonLines);
         }
-        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
-        match extension.as_str() {
+        let extension = |path: &Path| Some(path.extension()?.to_str()?.to_ascii_lowercase());
+        let mut extension_of_text = extension(path)?;
+        if matches!(extension_of_text.as_str(), "gz" | "zst") {
+            extension_of_text = extension(Path::new(path.file_stem()?))?;
+        }
+        match extension_of_text.as_str() {
             "jsonl" | "ndjson" | "json" => Some(Self::JsonLines),
-            "csv" => Some(Self::Csv),
+            "csv" | "tsv" => Some(Self::Csv),
             "parquet" => Some(Self::Parquet),
             _ => None,
         }
@@ -148,12 +180,55 @@ impl FileRecords {
             };
             open().map_err(|source| FileError::Open { path: path.into(), source })?
         };
-        Ok(Self {
-            reader: Reader::new(path, file, format, options)?,
-            path: path.into(),
-            bytes_total,
-            ended: false,
-        })
+        let (reader, progress) = Reader::new(path, file, format, options)?;
+        Ok(Self { reader, progress, path: path.into(), bytes_total, line: 0, ended: false })
+    }
+
+    /// The form in which a text table is read; `None` for other formats.
+    pub fn understood(&self) -> Option<&Understood> {
+        match &self.reader {
+            Reader::Csv(table) => Some(table.understood()),
+            _ => None,
+        }
+    }
+
+    /// What was found and not said of the form of a table, in one line for a person; `None` where
+    /// it is the usual one.
+    pub fn guessed(&self) -> Option<String> {
+        let guessed = self.understood()?.guessed()?;
+        Some(format!("`{}` is read with: {guessed}", self.path.display()))
+    }
+
+    /// The columns of a table, in its order; none of JSON lines.
+    pub fn columns(&self) -> Vec<Column> {
+        match &self.reader {
+            Reader::Lines(_) => Vec::new(),
+            Reader::Csv(table) => table.layout().described(),
+            #[cfg(feature = "train")]
+            Reader::Parquet(rows) => rows.layout().described(),
+        }
+    }
+
+    /// Where the newest record is, for a person: `line 7`, `row 7` in a Parquet file.
+    pub fn place(&self) -> String {
+        let unit = if self.format() == FileFormat::Parquet { "row" } else { "line" };
+        format!("{unit} {}", self.line)
+    }
+
+    /// The newest record as the file has it, where it has a text.
+    pub fn row_text(&self) -> Option<&[u8]> {
+        match &self.reader {
+            Reader::Csv(table) => Some(table.row_text()),
+            _ => None,
+        }
+    }
+
+    /// How many cells the newest row of a text table has, and how many columns there are.
+    pub fn cell_counts(&self) -> Option<(usize, usize)> {
+        match &self.reader {
+            Reader::Csv(table) => Some((table.cell_count(), table.understood().width)),
+            _ => None,
+        }
     }
 
     /// What is in the file.
@@ -172,7 +247,7 @@ impl FileRecords {
     pub fn cells(&self) -> Vec<Cell<'_>> {
         match &self.reader {
             Reader::Lines(_) => Vec::new(),
-            Reader::Csv(rows) => rows.cells(),
+            Reader::Csv(table) => table.cells(),
             #[cfg(feature = "train")]
             Reader::Parquet(rows) => rows.cells(),
         }
@@ -181,11 +256,15 @@ impl FileRecords {
     /// How many bytes of the file the records so far took.
     pub fn bytes_read(&self) -> u64 {
         match &self.reader {
-            Reader::Lines(lines) => lines.bytes_read(),
-            Reader::Csv(rows) => rows.bytes_read(),
+            Reader::Lines(lines) => self.of_file(lines.bytes_read()),
+            Reader::Csv(table) => self.of_file(table.bytes_read()),
             #[cfg(feature = "train")]
             Reader::Parquet(rows) => rows.bytes_read(),
         }
+    }
+
+    fn of_file(&self, text_bytes: u64) -> u64 {
+        self.progress.as_ref().map_or(text_bytes, |progress| progress.bytes(text_bytes))
     }
 
     /// The size of the file in bytes when it was opened, where it has one.
@@ -200,34 +279,38 @@ impl Reader {
         file: Option<File>,
         format: FileFormat,
         options: FileOptions,
-    ) -> Result<Self, FileError> {
-        let FileOptions { format: _, columns, symbol } = options;
-        let input = |file: Option<File>| -> Input {
-            match file {
-                Some(file) => Box::new(file),
-                None => Box::new(io::stdin()),
-            }
-        };
+    ) -> Result<(Self, Option<Progress>), FileError> {
+        let FileOptions { format: _, columns, symbol, dialect } = options;
         match format {
             FileFormat::JsonLines => {
                 let misplaced = match (columns, symbol) {
                     (Some(_), _) => Some("a column map"),
                     (None, Some(_)) => Some("a symbol"),
-                    (None, None) => None,
+                    (None, None) => dialect.said(),
                 };
-                misplaced.map_or_else(
-                    || Ok(Self::Lines(Lines::new(input(file)))),
-                    |option| Err(FileError::NotATable { path: path.into(), option }),
-                )
+                if let Some(option) = misplaced {
+                    return Err(FileError::NotATable { path: path.into(), option });
+                }
+                let input = TextInput::open(path, file)?;
+                let progress = input.progress();
+                Ok((Self::Lines(Lines::new(input.text)), Some(progress)))
             }
-            FileFormat::Csv => CsvRows::new(input(file), columns.as_ref(), symbol)
-                .map(Self::Csv)
-                .map_err(|error| error.in_file(path)),
+            FileFormat::Csv => {
+                let input = TextInput::open(path, file)?;
+                let progress = input.progress();
+                let TextInput { text, found, .. } = input;
+                let table = Table::new(text, found, &dialect, columns.as_ref(), symbol)
+                    .map_err(|error| error.in_file(path))?;
+                Ok((Self::Csv(Box::new(table)), Some(progress)))
+            }
             #[cfg(feature = "train")]
             FileFormat::Parquet => {
+                if let Some(option) = dialect.said() {
+                    return Err(FileError::NotText { path: path.into(), option });
+                }
                 let file = file.ok_or(FileError::NotAFile)?;
-                let rows = ParquetRows::new(path, file, columns.as_ref(), symbol)?;
-                Ok(Self::Parquet(Box::new(rows)))
+                let rows = ParquetRows::new(path, file, columns.as_ref(), symbol, dialect.times)?;
+                Ok((Self::Parquet(Box::new(rows)), None))
             }
             #[cfg(not(feature = "train"))]
             FileFormat::Parquet => Err(FileError::NoParquet { path: path.into() }),
@@ -240,10 +323,42 @@ impl RowError {
         let path = path.into();
         match self {
             Self::NoHeader => FileError::NoHeader { path },
+            Self::HeaderIsData { line } => FileError::HeaderIsData { path, line },
+            Self::Delimiter { found } => FileError::Delimiter { path, found },
+            Self::Decimal { column, text } => FileError::Decimal { path, column, text },
+            Self::DayOrMonth { column, text } => FileError::DayOrMonth { path, column, text },
             Self::Columns(source) => FileError::Columns { path, source },
             Self::TooLong { line } => FileError::RowTooLong { path, line },
+            Self::OpenQuote { line } => FileError::OpenQuote { path, line },
+            Self::StrayQuote { line, closed } => FileError::StrayQuote { path, line, closed },
+            Self::TooLargeToTurn => FileError::TooLargeToTurn { path },
             Self::Read { line, source } => FileError::Read { path, line, source },
         }
+    }
+}
+
+impl Layout {
+    /// Each column with what it stands for.
+    fn described(&self) -> Vec<Column> {
+        let stands_for = |index: usize| {
+            if self.symbol == SymbolSource::Column(index) {
+                return Some("symbol".to_owned());
+            }
+            if self.time.indices.contains(&index) {
+                return Some("time".to_owned());
+            }
+            let names: Vec<_> = self
+                .fields
+                .iter()
+                .filter(|(_, at)| *at == index)
+                .map(|(name, _)| &**name)
+                .collect();
+            (!names.is_empty()).then(|| names.join(", "))
+        };
+        let columns = self.header.iter().enumerate();
+        columns
+            .map(|(index, name)| Column { name: name.clone(), stands_for: stands_for(index) })
+            .collect()
     }
 }
 
@@ -260,11 +375,14 @@ impl Iterator for FileRecords {
                 line: lines.line(),
                 source,
             }),
-            Reader::Csv(rows) => rows.next().map_err(|error| error.in_file(&self.path)),
+            Reader::Csv(table) => table.next().map_err(|error| error.in_file(&self.path)),
             #[cfg(feature = "train")]
             Reader::Parquet(rows) => rows.next(&self.path),
         };
-        self.ended = !matches!(next, Ok(Some(_)));
+        match &next {
+            Ok(Some(record)) => self.line = record.line,
+            _ => self.ended = true,
+        }
         next.transpose()
     }
 }

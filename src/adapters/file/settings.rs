@@ -1,14 +1,19 @@
 //! The settings of a recording: its keys of `[source]`, and the source that they make.
 
+use std::fmt::Display;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 
+use tracing::info;
+
 use super::source::FileSource;
-use super::{ColumnMap, FileOptions, FileRecords, identity};
+use super::{Dialect, FileOptions, FileRecords, identity};
 use crate::core::domain::Symbol;
 use crate::intake::WhenFull;
 use crate::ops::exit::{Exit, Failure};
 use crate::ports::input::InputIdentity;
+use crate::ports::section::Section;
 use crate::ports::source::{
     Source, SourceFacts, SourceKind, SourceOpening, SourceReader, SourceSettings, refuse_foreign,
 };
@@ -18,10 +23,8 @@ use crate::ports::source::{
 pub struct FileSettings {
     /// JSON lines, CSV or Parquet.
     pub path: PathBuf,
-    /// The columns of a table; `None` for those that it names itself.
-    pub columns: Option<ColumnMap>,
-    /// The symbol of a recording that has no column for it.
-    pub symbol: Option<String>,
+    /// How to read it.
+    pub options: FileOptions,
 }
 
 /// The kind as `source.kind` names it.
@@ -30,27 +33,44 @@ pub fn kind<C: Send + 'static>() -> SourceKind<C> {
 }
 
 fn read<C: Send + 'static>(reader: SourceReader<'_, '_>) -> Arc<dyn SourceSettings<C>> {
-    let SourceReader { is_chosen, source, .. } = reader;
-    let columns = source.optional_text("columns");
-    let symbol = source.optional_text("symbol");
+    let SourceReader { is_chosen, source, time_format, .. } = reader;
+    let set = OPTION_KEYS.map(|name| (name, source.is_set(name)));
+    let mut options = read_options(source);
+    options.dialect.times = time_format.clone();
     let path = source.optional_text("path");
-    if let Some(Err(error)) = symbol.as_deref().map(Symbol::check) {
+    if let Some(Err(error)) = options.symbol.as_deref().map(Symbol::check) {
         source.problem("symbol", error);
     }
     if !is_chosen {
-        let set = [
-            ("path", path.is_some()),
-            ("columns", columns.is_some()),
-            ("symbol", symbol.is_some()),
-        ];
-        refuse_foreign(source, &set, "file");
+        refuse_foreign(source, &[&[("path", path.is_some())], &set[..]].concat(), "file");
     } else if path.is_none() {
         source.problem("path", "must name a recording for kind \"file\"");
     }
-    let columns = columns
-        .filter(|_| is_chosen)
-        .and_then(|columns| columns.parse().map_err(|error| source.problem("columns", error)).ok());
-    Arc::new(FileSettings { path: path.unwrap_or_default().into(), columns, symbol })
+    Arc::new(FileSettings { path: path.unwrap_or_default().into(), options })
+}
+
+/// The keys that [`read_options`] reads.
+const OPTION_KEYS: [&str; 6] = ["columns", "symbol", "format", "delimiter", "header", "decimal"];
+
+/// Reads how to read a file, but for its times, from the keys of a section.
+pub fn read_options(section: &mut Section<'_>) -> FileOptions {
+    FileOptions {
+        columns: parsed(section, "columns"),
+        symbol: section.optional_text("symbol"),
+        format: parsed(section, "format"),
+        dialect: Dialect {
+            delimiter: parsed(section, "delimiter"),
+            header: parsed(section, "header").unwrap_or_default(),
+            decimal: parsed(section, "decimal"),
+            ..Dialect::default()
+        },
+    }
+}
+
+/// The value of a key; a problem where its text is none.
+fn parsed<T: FromStr<Err: Display>>(section: &mut Section<'_>, name: &'static str) -> Option<T> {
+    let text = section.optional_text(name)?;
+    text.parse().map_err(|error| section.problem(name, error)).ok()
 }
 
 impl FileSettings {
@@ -59,8 +79,7 @@ impl FileSettings {
     /// # Errors
     /// [`Exit`] with code 78 for one that does not open.
     pub fn records(&self) -> Result<FileRecords, Exit> {
-        let Self { path, columns, symbol } = self.clone();
-        FileRecords::open(&path, FileOptions { format: None, columns, symbol })
+        FileRecords::open(&self.path, self.options.clone())
             .map_err(Exit::while_doing(Failure::Configuration, "source.path"))
     }
 }
@@ -78,7 +97,7 @@ impl<C: Send + 'static> SourceSettings<C> for FileSettings {
     }
 
     fn check(&self) -> Result<Vec<String>, Exit> {
-        self.records().map(|_| Vec::new())
+        self.records().map(|records| records.guessed().into_iter().collect())
     }
 
     fn identity(&self) -> Result<Option<InputIdentity>, Exit> {
@@ -88,6 +107,10 @@ impl<C: Send + 'static> SourceSettings<C> for FileSettings {
     }
 
     fn open(&self, _: &SourceOpening<'_>) -> Result<Box<dyn Source<C>>, Exit> {
-        Ok(Box::new(FileSource::new(self.records()?)))
+        let records = self.records()?;
+        if let Some(guessed) = records.guessed() {
+            info!("{guessed}");
+        }
+        Ok(Box::new(FileSource::new(records)))
     }
 }

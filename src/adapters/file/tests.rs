@@ -130,7 +130,9 @@ fn cells_become_what_the_decoder_counts() {
         ("-Infinity", r#","close":NaN"#),
         ("1e999", r#","close":NaN"#),
         ("n/a", r#","close":"n/a""#),
-        ("\"1,5\"", r#","close":"1,5""#),
+        ("\"1,5x\"", r#","close":"1,5x""#),
+        ("$1191.38", r#","close":1191.38"#),
+        ("0.76K", r#","close":760"#),
         ("\"a\"\"b\nc\"", r#","close":"a\"b\nc""#),
     ] {
         assert_eq!(cell(text), expected, "{text:?}");
@@ -173,15 +175,16 @@ fn a_symbol_is_always_a_text() {
 }
 
 #[test]
-fn ragged_rows_pass_with_what_they_have() {
-    let contents = "symbol,time,close\nA\nB,2\nC,3,1.5,9,9\n,,\n";
+fn rows_with_more_or_fewer_cells_than_the_header_are_never_read_by_position() {
+    let contents = "symbol,time,close\nA\nB,2\nC,3,1.5,\"9\"\n,,\nD,4,2.5\n";
     assert_eq!(
         rows(contents, "", "").unwrap(),
         [
-            r#"{"symbol":"A"}"#,
-            r#"{"symbol":"B","time":2}"#,
-            r#"{"symbol":"C","time":3,"close":1.5}"#,
+            r#"{"wrong_cells":"A"}"#,
+            r#"{"wrong_cells":"B,2"}"#,
+            r#"{"wrong_cells":"C,3,1.5,\"9\""}"#,
             "{}",
+            r#"{"symbol":"D","time":4,"close":2.5}"#,
         ]
     );
 }
@@ -248,7 +251,8 @@ fn header_problems_name_the_column_and_what_there_is() {
     }
     assert_eq!(
         message(rows("symbol,date,Timestamp\n", "", "")),
-        "columns `date` and `Timestamp` both stand for `time`; choose with a column map"
+        "columns `date` and `Timestamp` both stand for `time`; choose with a column map, or join \
+         them (time=date+Timestamp)"
     );
     assert_eq!(message(rows("", "", "")), "empty; a CSV file begins with a header row");
 }
@@ -277,8 +281,10 @@ fn a_quote_that_is_never_closed_ends_the_file_at_its_line() {
     let mut records = FileRecords::open(file.path(), FileOptions::default()).unwrap();
     assert_eq!(records.next().unwrap().unwrap().line, 2);
     let error = records.next().unwrap();
-    assert!(matches!(error, Err(FileError::RowTooLong { line: 3, .. })));
-    assert_eq!(message(error), "the row is longer than 1048576 bytes; is a quote not closed?");
+    assert!(matches!(error, Err(FileError::OpenQuote { line: 3, .. })));
+    let error = error.unwrap_err().to_string();
+    let expected = "line 3: the quote that opens here is not closed; remove it or close it";
+    assert!(error.ends_with(expected), "{error}");
     assert!(records.next().is_none(), "the first error is the last item");
 }
 
@@ -335,10 +341,9 @@ fn a_missing_file_says_so() {
     assert!(matches!(error, FileError::Open { .. }));
     assert!(error.to_string().contains("nothing.csv"), "{error}");
     fs::create_dir(folder.path().join("folder.jsonl")).unwrap();
-    let mut records =
-        FileRecords::open(&folder.path().join("folder.jsonl"), FileOptions::default()).unwrap();
-    assert!(matches!(records.next(), Some(Err(FileError::Read { .. }))));
-    assert!(records.next().is_none());
+    let error =
+        FileRecords::open(&folder.path().join("folder.jsonl"), FileOptions::default()).err();
+    assert!(matches!(error, Some(FileError::Read { .. })));
 }
 
 #[cfg(feature = "train")]
@@ -358,4 +363,235 @@ fn a_build_without_the_trainer_says_that_it_reads_no_parquet() {
     assert!(matches!(error, Err(FileError::NoParquet { .. })));
     let told = "this build reads no Parquet files; one with the feature `train`, the default, does";
     assert_eq!(message(error), told);
+}
+
+/// The records of a file that is read with a dialect of its own, and what was found of its form.
+fn dialect(suffix: &str, contents: &[u8], options: FileOptions) -> (Vec<String>, String) {
+    let file = file(suffix, contents);
+    let records = FileRecords::open(file.path(), options).unwrap();
+    let guessed = records.understood().and_then(Understood::guessed).unwrap_or_default();
+    let text =
+        |record: Result<Record, FileError>| String::from_utf8(record.unwrap().bytes).unwrap();
+    (records.map(text).collect(), guessed)
+}
+
+/// Columns by a map, everything else found.
+fn by(map: &str) -> FileOptions {
+    FileOptions { columns: Some(map.parse().unwrap()), ..FileOptions::default() }
+}
+
+const PLAIN: &str = "symbol,time,close\nA,1,1.25\nB,2,2.5\n";
+const TICKS: [&str; 2] =
+    [r#"{"symbol":"A","time":1,"close":1.25}"#, r#"{"symbol":"B","time":2,"close":2.5}"#];
+
+#[test]
+fn what_divides_cells_and_the_decimal_sign_are_found_and_said() {
+    for (contents, guessed) in [
+        (PLAIN.to_owned(), ""),
+        (PLAIN.replace(',', ";"), "cells divided by `;`"),
+        (PLAIN.replace(',', "\t"), "cells divided by tabs"),
+        (PLAIN.replace(',', "|"), "cells divided by `|`"),
+        (PLAIN.replace(',', ";").replace('.', ","), "cells divided by `;`, decimal comma"),
+        (PLAIN.replace("1.25", "\"1,25\"").replace("2.5", "\"2,5\""), "decimal comma"),
+        (format!("https://www.example.com\n\n{PLAIN}"), "header on line 3"),
+        (PLAIN.replace('\n', "\r"), ""),
+        (PLAIN.replace('\n', "\r\n"), ""),
+    ] {
+        let (records, said) = dialect(".csv", contents.as_bytes(), FileOptions::default());
+        assert_eq!(records, TICKS, "{contents:?}");
+        assert_eq!(said, guessed, "{contents:?}");
+    }
+}
+
+#[test]
+fn a_form_that_could_be_another_one_is_an_error_that_names_what_to_say() {
+    for (contents, expected) in [
+        (
+            "symbol;time;close\nA;1;1,234\n",
+            "column `close` has `1,234`, and the first rows do not show whether the comma or the \
+             point is the decimal sign; set --decimal , or --decimal . (decimal)",
+        ),
+        (
+            "symbol;time;close\nA;1;1.234\n",
+            "column `close` has `1.234`, and the first rows do not show whether the comma or the \
+             point is the decimal sign; set --decimal , or --decimal . (decimal)",
+        ),
+        (
+            "symbol;time;close\nA;1;1,5\nA;2;1.5\n",
+            "column `close` has `1,5`, and the first rows do not show whether the comma or the \
+             point is the decimal sign; set --decimal , or --decimal . (decimal)",
+        ),
+        (
+            "symbol,time,close\nA,01/02/2024,1\n",
+            "column `time` has `01/02/2024`, which does not show whether the day or the month \
+             comes first; set --time-format (time_format), such as \"%m/%d/%Y\" or \
+             \"%d.%m.%Y %H:%M\"",
+        ),
+        (
+            "symbol,time;close,x\nA,1;2,3\n",
+            "cells could be divided by `,` or `;`; set --delimiter (delimiter)",
+        ),
+    ] {
+        let error = open(".csv", contents.as_bytes(), FileOptions::default());
+        assert_eq!(message(error), expected, "{contents}");
+    }
+    for contents in ["1704067200000,1.0,1.1\n", "A,2024-01-01,1.5\n"] {
+        let error = open(".csv", contents.as_bytes(), FileOptions::default()).unwrap_err();
+        assert!(matches!(error, FileError::HeaderIsData { line: 1, .. }), "{error}");
+    }
+    let said = |decimal| {
+        let dialect = Dialect { decimal: Some(decimal), ..Dialect::default() };
+        let options = FileOptions { dialect, ..FileOptions::default() };
+        open(".csv", b"symbol;time;close\nA;1;1,234\n", options).unwrap()[0].1.clone()
+    };
+    assert_eq!(said(Decimal::Comma), r#"{"symbol":"A","time":1,"close":1.234}"#);
+    assert_eq!(said(Decimal::Point), r#"{"symbol":"A","time":1,"close":1234}"#);
+}
+
+#[test]
+fn packed_and_encoded_files_are_read_as_their_text() {
+    let gzip = |text: &[u8]| {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(text).unwrap();
+        packed.finish().unwrap()
+    };
+    let utf16 = |text: &str, mark: &[u8], order: fn(u16) -> [u8; 2]| {
+        mark.iter().copied().chain(text.encode_utf16().flat_map(order)).collect::<Vec<u8>>()
+    };
+    let plain = PLAIN.as_bytes();
+    let halves = plain.split_at(20);
+    let members = [gzip(halves.0), gzip(halves.1)].concat();
+    let zstd = zstd::encode_all(plain, 1).unwrap();
+    for (suffix, contents, said) in [
+        (".csv.gz", gzip(plain), "compressed with gzip"),
+        (".csv.gz", members, "compressed with gzip"),
+        (".csv", gzip(plain), "compressed with gzip"),
+        (".csv.zst", zstd.clone(), "compressed with zstd"),
+        (".csv", [b"\xEF\xBB\xBF", plain].concat(), ""),
+        (".csv", utf16(PLAIN, b"\xff\xfe", u16::to_le_bytes), "encoded in UTF-16LE"),
+        (".csv", utf16(PLAIN, b"\xfe\xff", u16::to_be_bytes), "encoded in UTF-16BE"),
+        (".csv", utf16(PLAIN, b"", u16::to_le_bytes), "encoded in UTF-16LE"),
+        (
+            ".csv.gz",
+            gzip(&utf16(PLAIN, b"\xff\xfe", u16::to_le_bytes)),
+            "compressed with gzip, encoded in UTF-16LE",
+        ),
+    ] {
+        let (records, guessed) = dialect(suffix, &contents, FileOptions::default());
+        assert_eq!(records, TICKS, "{suffix} {said}");
+        assert_eq!(guessed, said, "{suffix}");
+        let file = file(suffix, &contents);
+        let mut records = FileRecords::open(file.path(), FileOptions::default()).unwrap();
+        while records.next().is_some() {}
+        assert_eq!(Some(records.bytes_read()), records.bytes_total(), "{suffix} {said}");
+    }
+    let lines = gzip(b"{\"a\":1}\n{\"b\":2}\n");
+    assert_eq!(open(".jsonl.gz", &lines, FileOptions::default()).unwrap().len(), 2);
+    // One that breaks off is an error, and so is a name that says what the bytes do not.
+    for cut in [gzip(plain), zstd] {
+        let error = open(".csv.gz", &cut[..cut.len() - 6], FileOptions::default());
+        assert!(matches!(error, Err(FileError::Read { .. })), "{error:?}");
+    }
+    let error = open(".csv.gz", plain, FileOptions::default());
+    assert_eq!(message(error), "not compressed with gzip, as its name says; rename it");
+    let error = open(".csv", b"PK\x03\x04rest", FileOptions::default());
+    assert!(message(error).starts_with("a zip archive"));
+}
+
+#[test]
+fn a_table_whose_newest_row_comes_first_comes_out_oldest_first() {
+    let contents = "symbol,time,close\nA,3,30\nB,3,31\nA,2,\"2\n0\"\nA,1\nA,1,10\n";
+    let file = file(".csv", contents.as_bytes());
+    let records = FileRecords::open(file.path(), FileOptions::default()).unwrap();
+    assert!(records.guessed().unwrap().ends_with("is read with: newest row first, so sorted"));
+    let records: Vec<_> = records
+        .map(|record| record.unwrap())
+        .map(|record| (record.line, String::from_utf8(record.bytes).unwrap()))
+        .collect();
+    assert_eq!(
+        records,
+        [
+            (7, r#"{"symbol":"A","time":1,"close":10}"#.to_owned()),
+            (6, r#"{"wrong_cells":"A,1"}"#.to_owned()),
+            (4, r#"{"symbol":"A","time":2,"close":"2\n0"}"#.to_owned()),
+            (3, r#"{"symbol":"B","time":3,"close":31}"#.to_owned()),
+            (2, r#"{"symbol":"A","time":3,"close":30}"#.to_owned()),
+        ]
+    );
+    let mixed = "symbol,time,close\nA,3,1\nA,1,1\nA,2,1\n";
+    let (records, guessed) = dialect(".csv", mixed.as_bytes(), FileOptions::default());
+    assert!(records[0].contains(r#""time":3"#) && guessed.is_empty(), "disorder is no order");
+    let keeps = Dialect { keeps_order: true, ..Dialect::default() };
+    let options = FileOptions { dialect: keeps, ..FileOptions::default() };
+    let (records, _) = dialect(".csv", b"symbol,time\nA,2\nA,1\n", options);
+    assert_eq!(records, [r#"{"symbol":"A","time":2}"#, r#"{"symbol":"A","time":1}"#]);
+}
+
+#[test]
+fn columns_are_chosen_by_number_where_names_do_not_tell_them() {
+    let contents = "Price,Close,Close\n2024-01-02,100,900\n";
+    let columns = by("time=Price,close=Close");
+    assert_eq!(
+        message(open(
+            ".csv",
+            contents.as_bytes(),
+            FileOptions { symbol: Some("B".into()), ..columns }
+        )),
+        "2 columns are called `Close`: choose one by its number, such as close=3; there are \
+         `Price`, `Close`, `Close`"
+    );
+    let columns = FileOptions { symbol: Some("B".into()), ..by("time=Price,close=3") };
+    let (records, _) = dialect(".csv", contents.as_bytes(), columns);
+    assert_eq!(records, [r#"{"symbol":"B","time":"2024-01-02","close":900}"#]);
+    // A name goes before a number, and a number must be one of a column.
+    let (records, _) = dialect(
+        ".csv",
+        b"2,1\n7,8.5\n",
+        FileOptions {
+            symbol: Some("B".into()),
+            dialect: Dialect { header: Header::Line(1), ..Dialect::default() },
+            ..by("time=2,close=1")
+        },
+    );
+    assert_eq!(records, [r#"{"symbol":"B","time":7,"close":8.5}"#]);
+    let none = FileOptions {
+        symbol: Some("B".into()),
+        dialect: Dialect { header: Header::None, ..Dialect::default() },
+        ..by("time=1,close=4")
+    };
+    assert_eq!(message(open(".csv", b"7,8.5,9\n", none)), "no column `4`; there are `1`, `2`, `3`");
+}
+
+#[test]
+fn a_quote_that_reaches_over_rows_is_an_error_that_names_its_line() {
+    let row = |day: u32, name: &str| format!("2024-01-{day:02},{name},1,2\n");
+    let rows = |names: [&str; 5]| -> String {
+        let rows = names.iter().zip(1..).map(|(name, day)| row(day, name));
+        "time,name,close,volume\n".to_owned() + &rows.collect::<String>()
+    };
+    let options =
+        || FileOptions { symbol: Some("A".into()), ..by("time=time,close=close,volume=volume") };
+    for (names, expected) in [
+        (["a", "\"b", "c", "d", "e"], "line 3: the quote that opens here is not closed"),
+        (["a", "\"b", "c", "\"d\"", "e"], "line 3: a quote that opens here reaches over the rows"),
+        (["a", "\"b", "c", "d", "e\""], "line 3: a quote that opens here reaches over the rows"),
+    ] {
+        let error = open(".csv", rows(names).as_bytes(), options()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    for note in ["\"b\nc, d\n\n\"\"e\"", "\"\n\n\"", "\"\n\n\n\""] {
+        let text = rows(["a", note, note, "d", "e"]);
+        assert_eq!(open(".csv", text.as_bytes(), options()).unwrap().len(), 5, "{note:?}");
+    }
+}
+
+#[test]
+fn dates_and_clocks_in_two_columns_are_joined_and_never_halved() {
+    let contents = "Date,Time,close\n2024-01-02,09:00,1\n2024-01-03,,2\n";
+    let columns = FileOptions { symbol: Some("B".into()), ..by("time=Date+Time,close=close") };
+    let (records, _) = dialect(".csv", contents.as_bytes(), columns);
+    assert_eq!(
+        records,
+        [r#"{"symbol":"B","time":"2024-01-02 09:00","close":1}"#, r#"{"symbol":"B","close":2}"#]
+    );
 }

@@ -24,7 +24,7 @@ use super::partitions::PartitionTable;
 use super::secret::{self, TokenFile};
 use super::start::Point;
 use crate::adapters::kafka_config::KafkaConfig;
-use crate::core::domain::Reject;
+use crate::core::domain::NamedRejection;
 use crate::engine::pipeline::StoredState;
 use crate::engine::wire::forecast::FORECAST_SCHEMA;
 use crate::engine::wire::score::SCORE_SCHEMA;
@@ -334,12 +334,16 @@ impl Sink for KafkaPublisher {
         Ok(())
     }
 
-    /// Publishes a refused record as it came, with the reason and its place as headers.
-    fn dead_letter(&mut self, record: &Record, reason: Reject, pulse: &Pulse) {
+    /// Publishes a refused record as it came, with the reason, the field at fault and its place as
+    /// headers.
+    fn dead_letter(&mut self, record: &Record, rejection: NamedRejection<'_>, pulse: &Pulse) {
         let Some(topic) = &self.shared.config.dead_letters else { return };
         let mut place = String::new();
-        let mut headers = OwnedHeaders::new_with_capacity(4)
-            .insert(Header { key: "tickcast-reason", value: Some(reason.label()) });
+        let mut headers = OwnedHeaders::new_with_capacity(5)
+            .insert(Header { key: "tickcast-reason", value: Some(rejection.reason.label()) });
+        if let Some(field) = rejection.field {
+            headers = headers.insert(Header { key: "tickcast-field", value: Some(field) });
+        }
         let name = record.position.and_then(|position| {
             self.shared.partitions.name(position.partition).map(|name| (name, position.offset))
         });

@@ -25,9 +25,11 @@ pub(super) fn read(
     let names: Vec<_> =
         adapters.sources.iter().enumerate().map(|(index, kind)| (kind.name, index)).collect();
     let chosen = section.choice("kind", &names);
+    let time_format = section.time_format();
     let mut read_kind = |(index, kind): (usize, &SourceKind<Command>)| {
-        let source = &mut section;
-        (kind.read)(SourceReader { is_chosen: index == chosen, source, root, variables })
+        let (source, time_format) = (&mut section, &time_format);
+        let is_chosen = index == chosen;
+        (kind.read)(SourceReader { is_chosen, source, time_format, root, variables })
     };
     let sources: Vec<_> = adapters.sources.iter().enumerate().map(&mut read_kind).collect();
     let settings = Arc::clone(&sources[chosen]);
@@ -55,7 +57,7 @@ pub(super) fn read(
     let config = SourceConfig {
         settings,
         time_unit: section.choice("time_unit", &TimeUnit::CHOICES),
-        time_format: section.time_format(),
+        time_format,
         accepts_times: section.switch("accept_times"),
         record_bytes_max,
         queue_records_max: section.count("queue_records_max", 1, 10_000_000),

@@ -1,7 +1,10 @@
 //! Native JSON ticks: `{"symbol":"AAPL","time":"2013-03-01T14:30:00Z","close":430.5,"volume":100}`.
 //!
-//! Owns the native wire form. Promises that a field it does not know is passed over unread, and
-//! that a field of `null` is absent.
+//! Owns the native wire form. Promises that a field it does not know is passed over unread, that a
+//! field of `null` is absent, and that a reason names the part at fault where one part is.
+//!
+//! A row of a table that is no tick, because it has more or fewer cells than the header, is in its
+//! place an object with the member [`WRONG_CELLS`], and the text of the row as its value.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,8 +12,11 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
 use crate::core::domain::{
-    Field, Fields, Reject, Schema, Symbol, Tick, TimeFormat, TimeUnit, UnixNanos,
+    Field, Fields, Member, Reject, Rejection, Schema, Symbol, Tick, TimeFormat, TimeUnit, UnixNanos,
 };
+
+/// The member whose presence says that the record is a row with the wrong number of cells.
+pub const WRONG_CELLS: &str = "wrong_cells";
 
 /// Decodes native JSON ticks for one stream.
 #[derive(Clone, Debug)]
@@ -53,8 +59,8 @@ impl JsonDecoder {
     /// Decodes one record.
     ///
     /// # Errors
-    /// The one [`Reject`] reason; the record has no effect.
-    pub fn decode<'a>(&self, bytes: &'a [u8]) -> Result<Tick<'a>, Reject> {
+    /// The one [`Rejection`]; the record has no effect.
+    pub fn decode<'a>(&self, bytes: &'a [u8]) -> Result<Tick<'a>, Rejection> {
         self.decode_timed(bytes).map(|(tick, _)| tick)
     }
 
@@ -62,9 +68,9 @@ impl JsonDecoder {
     ///
     /// # Errors
     /// As [`JsonDecoder::decode`].
-    pub fn decode_timed<'a>(&self, bytes: &'a [u8]) -> Result<(Tick<'a>, TimeForm), Reject> {
+    pub fn decode_timed<'a>(&self, bytes: &'a [u8]) -> Result<(Tick<'a>, TimeForm), Rejection> {
         if bytes.len() > self.record_bytes_max {
-            return Err(Reject::TooLarge);
+            return Err(Reject::TooLarge.into());
         }
         let mut draft = Draft::new(self);
         let mut json = serde_json::Deserializer::from_slice(bytes);
@@ -72,11 +78,11 @@ impl JsonDecoder {
         if let Err(error) = outcome {
             return Err(draft.reason(&error, bytes));
         }
-        let symbol = draft.symbol.ok_or(Reject::MissingSymbol)?;
-        let (time, form) = draft.time.ok_or(Reject::MissingTime)?;
+        let symbol = draft.symbol.ok_or(Rejection::of(Reject::MissingSymbol, Member::Symbol))?;
+        let (time, form) = draft.time.ok_or(Rejection::of(Reject::MissingTime, Member::Time))?;
         let fields = draft.fields;
-        if self.required.iter().any(|field| fields.read(*field).is_none()) {
-            return Err(Reject::MissingField);
+        if let Some(field) = self.required.iter().find(|field| fields.read(**field).is_none()) {
+            return Err(Rejection::of(Reject::MissingField, Member::Field(*field)));
         }
         Ok((Tick { symbol, time, fields }, form))
     }
@@ -91,9 +97,9 @@ struct Draft<'d, 'a> {
     /// Names met so far, to refuse repeats: bit 0 symbol, bit 1 time, then the fields by column.
     seen: u32,
     /// The reason found, where our own check failed.
-    refused: Option<Reject>,
-    /// What a value of an unexpected type would mean here.
-    mistyped: Reject,
+    refused: Option<Rejection>,
+    /// What a value of an unexpected type would mean here, and the part that is being read.
+    mistyped: Rejection,
 }
 
 const SEEN_SYMBOL: u32 = 1;
@@ -109,35 +115,39 @@ impl<'d, 'a> Draft<'d, 'a> {
             fields: Fields::EMPTY,
             seen: 0,
             refused: None,
-            mistyped: Reject::NotAnObject,
+            mistyped: Reject::NotAnObject.into(),
         }
     }
 
     /// Notes the reason and gives the error that stops the parser.
-    fn refuse<E: Error>(&mut self, reason: Reject) -> E {
-        self.refused = Some(reason);
+    fn refuse<E: Error>(&mut self, rejection: Rejection) -> E {
+        self.refused = Some(rejection);
         // The text is never read; `reason` takes the place of the error.
         E::custom("")
     }
 
-    /// Notes that a name was met.
-    fn meet<E: Error>(&mut self, bit: u32) -> Result<(), E> {
+    /// Notes that a name was met, and what a value of another type than its own would mean.
+    fn meet<E: Error>(&mut self, bit: u32, member: Member, mistyped: Reject) -> Result<(), E> {
+        self.mistyped = Rejection::of(mistyped, member);
         if self.seen & bit != 0 {
-            return Err(self.refuse(Reject::DuplicateField));
+            return Err(self.refuse(Rejection::of(Reject::DuplicateField, member)));
         }
         self.seen |= bit;
         Ok(())
     }
 
     /// The reason behind a parser's error.
-    fn reason(&self, error: &serde_json::Error, bytes: &[u8]) -> Reject {
-        if let Some(reason) = self.refused {
-            return reason;
+    fn reason(&self, error: &serde_json::Error, bytes: &[u8]) -> Rejection {
+        if let Some(rejection) = self.refused {
+            return rejection;
         }
         if error.is_data() {
             return self.mistyped;
         }
-        if stands_for_no_number(error, bytes) { Reject::NotFinite } else { Reject::Malformed }
+        if stands_for_no_number(error, bytes) {
+            return Rejection { reason: Reject::NotFinite, member: self.mistyped.member };
+        }
+        Reject::Malformed.into()
     }
 }
 
@@ -170,29 +180,30 @@ impl<'de> Visitor<'de> for &mut Draft<'_, 'de> {
         while let Some(name) = map.next_key_seed(Name(&self.decoder.schema))? {
             match name {
                 Known::Symbol => {
-                    self.meet(SEEN_SYMBOL)?;
-                    self.mistyped = Reject::InvalidSymbol;
+                    self.meet(SEEN_SYMBOL, Member::Symbol, Reject::InvalidSymbol)?;
                     let symbol = map.next_value_seed(Text)?;
                     if Symbol::check(&symbol).is_err() {
-                        return Err(self.refuse(Reject::InvalidSymbol));
+                        return Err(self.refuse(self.mistyped));
                     }
                     self.symbol = Some(symbol);
                 }
                 Known::Time => {
-                    self.meet(SEEN_TIME)?;
-                    self.mistyped = Reject::InvalidTime;
+                    self.meet(SEEN_TIME, Member::Time, Reject::InvalidTime)?;
                     self.time = Some(map.next_value_seed(Time(self.decoder))?);
                 }
                 Known::Field(field) => {
-                    self.meet(1 << (SEEN_FIELDS_SHIFT + field.column()))?;
-                    self.mistyped = Reject::WrongType;
+                    let member = Member::Field(field);
+                    let bit = 1 << (SEEN_FIELDS_SHIFT + field.column());
+                    self.meet(bit, member, Reject::WrongType)?;
                     if let Some(value) = map.next_value_seed(Number)?
                         && let Err(reason) = self.fields.set_checked(field, value)
                     {
-                        return Err(self.refuse(reason));
+                        return Err(self.refuse(Rejection::of(reason, member)));
                     }
                 }
+                Known::WrongCells => return Err(self.refuse(Reject::WrongCells.into())),
                 Known::Other => {
+                    self.mistyped = Reject::NotAnObject.into();
                     map.next_value::<IgnoredAny>()?;
                 }
             }
@@ -206,6 +217,7 @@ enum Known {
     Symbol,
     Time,
     Field(Field),
+    WrongCells,
     Other,
 }
 
@@ -231,6 +243,7 @@ impl Visitor<'_> for Name<'_> {
         Ok(match name {
             "symbol" => Known::Symbol,
             "time" => Known::Time,
+            WRONG_CELLS => Known::WrongCells,
             other => self.0.field(other).map_or(Known::Other, Known::Field),
         })
     }
@@ -384,6 +397,40 @@ mod tests {
         assert_eq!(tick.fields.read(Field::CLOSE), Some(1.0));
     }
 
+    fn reason_of(text: &str) -> Option<Reject> {
+        decoder().decode(text.as_bytes()).err().map(|rejection| rejection.reason)
+    }
+
+    #[test]
+    fn a_reason_names_the_part_at_fault() {
+        let decoder = decoder();
+        let good = r#"{"symbol":"A","time":0,"close":1,"volume":1,"x":1,"sentiment":2}"#;
+        assert!(decoder.decode(good.as_bytes()).is_ok());
+        for (from, to, expected) in [
+            (r#""symbol":"A","#, "", "missing_symbol `symbol`"),
+            (r#""A""#, "7", "invalid_symbol `symbol`"),
+            (r#""time":0,"#, "", "missing_time `time`"),
+            (r#""time":0"#, r#""time":"now""#, "invalid_time `time`"),
+            (r#""time":0"#, r#""time":0,"time":0"#, "duplicate_field `time`"),
+            (r#","volume":1"#, "", "missing_field `volume`"),
+            (r#""close":1,"#, "", "missing_field `close`"),
+            (r#""volume":1"#, r#""volume":"1""#, "wrong_type `volume`"),
+            (r#""sentiment":2"#, r#""sentiment":[]"#, "wrong_type `sentiment`"),
+            (r#""sentiment":2"#, r#""sentiment":NaN"#, "not_finite `sentiment`"),
+            (r#""close":1"#, r#""close":1e999"#, "not_finite `close`"),
+            (r#""x":1"#, r#""x":NaN"#, "not_finite"),
+            (r#""volume":1"#, r#""volume":-1"#, "negative `volume`"),
+            (r#""close":1"#, r#""close":0"#, "zero_price `close`"),
+            (r#""sentiment":2"#, r#""sentiment":-2e15"#, "out_of_bounds `sentiment`"),
+            (r#""close":1"#, r#""close":1,"close":1"#, "duplicate_field `close`"),
+            (r#""close":1"#, r#""close":"#, "malformed"),
+        ] {
+            let text = good.replace(from, to);
+            let rejection = decoder.decode(text.as_bytes()).unwrap_err();
+            assert_eq!(rejection.named(&decoder.schema).to_string(), expected, "{text}");
+        }
+    }
+
     #[test]
     fn every_kind_of_bad_record_has_its_own_reason() {
         let time = r#""time":"2013-03-01""#;
@@ -419,10 +466,11 @@ mod tests {
             (Reject::ZeroPrice, good.replace(r#""close":1"#, r#""close":0"#)),
             (Reject::DuplicateField, good.replace(time, &format!("{time},{time}"))),
             (Reject::DuplicateField, good.replace(r#""close":1"#, r#""close":1,"close":2"#)),
+            (Reject::WrongCells, r#"{"wrong_cells":"2013-03-01,1,2,3"}"#.to_owned()),
             (Reject::TooLarge, format!("{good}{}", " ".repeat(RECORD_BYTES_MAX))),
         ];
         for (reason, text) in cases {
-            assert_eq!(decoder().decode(text.as_bytes()).err(), Some(reason), "{text}");
+            assert_eq!(reason_of(&text), Some(reason), "{text}");
         }
     }
 

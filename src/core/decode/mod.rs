@@ -6,5 +6,5 @@
 mod json;
 mod symbol;
 
-pub use json::{JsonDecoder, TimeForm};
+pub use json::{JsonDecoder, TimeForm, WRONG_CELLS};
 pub use symbol::symbol_of;

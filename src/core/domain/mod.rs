@@ -18,7 +18,7 @@ mod time_text;
 pub use fields::{Field, Fields, Schema, SchemaError};
 pub use forecast::{Forecast, ForecastId, Quality, Signal};
 pub use position::{PartitionId, Position};
-pub use reject::{Reject, RejectTally};
+pub use reject::{Member, NamedRejection, Reject, RejectTally, Rejection};
 pub use step::Step;
 pub use symbol::{Symbol, SymbolError, SymbolId};
 pub use tick::Tick;

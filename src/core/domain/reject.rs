@@ -1,15 +1,23 @@
 //! Why a record does not become a step, as a closed list.
 //!
-//! Owns the reasons and their names, which are metric labels. Promises that every refused record
-//! has exactly one reason. Never formats anything from the wire.
+//! Owns the reasons and their names, which are metric labels, and the part of the record that is at
+//! fault. Promises that every refused record has exactly one reason. Never formats anything from
+//! the wire.
+
+use std::fmt;
+
+use super::fields::{Field, Schema};
 
 /// The reason for which one input record was refused. The stream goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reject {
     /// Larger than `source.record_bytes_max`.
     TooLarge,
-    /// The bytes are not the format that the source speaks (JSON, CSV).
+    /// The bytes are not JSON.
     Malformed,
+    /// A row of a table with more or fewer cells than the header. Its cells cannot be told apart,
+    /// so none of them is read.
+    WrongCells,
     /// JSON, but not one object.
     NotAnObject,
     /// One name twice, so that it is unclear which value is meant.
@@ -55,11 +63,41 @@ pub struct RejectTally {
     counts: [u64; Reject::ALL.len()],
 }
 
+/// The part of a record that a reason is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Member {
+    /// `symbol`.
+    Symbol,
+    /// `time`.
+    Time,
+    /// A field.
+    Field(Field),
+}
+
+/// Why one record was refused, and the part at fault where one part is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The reason.
+    pub reason: Reject,
+    /// The part at fault.
+    pub member: Option<Member>,
+}
+
+/// A [`Rejection`] with the name of the part, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamedRejection<'s> {
+    /// The reason.
+    pub reason: Reject,
+    /// The name of the part at fault: `symbol`, `time` or a field.
+    pub field: Option<&'s str>,
+}
+
 impl Reject {
     /// Every reason, in the order of the stages that find it.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::TooLarge,
         Self::Malformed,
+        Self::WrongCells,
         Self::NotAnObject,
         Self::DuplicateField,
         Self::MissingSymbol,
@@ -85,6 +123,7 @@ impl Reject {
         match self {
             Self::TooLarge => "too_large",
             Self::Malformed => "malformed",
+            Self::WrongCells => "wrong_cells",
             Self::NotAnObject => "not_an_object",
             Self::DuplicateField => "duplicate_field",
             Self::MissingSymbol => "missing_symbol",
@@ -104,6 +143,43 @@ impl Reject {
             Self::TooManySymbols => "too_many_symbols",
             Self::OtherPartition => "other_partition",
         }
+    }
+}
+
+impl Member {
+    /// The name in a record of a stream with these fields.
+    pub fn name(self, schema: &Schema) -> &str {
+        match self {
+            Self::Symbol => "symbol",
+            Self::Time => "time",
+            Self::Field(field) => schema.name(field),
+        }
+    }
+}
+
+impl Rejection {
+    /// A reason that is about one part of the record.
+    pub const fn of(reason: Reject, member: Member) -> Self {
+        Self { reason, member: Some(member) }
+    }
+
+    /// The same with the name of the part.
+    pub fn named(self, schema: &Schema) -> NamedRejection<'_> {
+        let field = self.member.map(|member| member.name(schema));
+        NamedRejection { reason: self.reason, field }
+    }
+}
+
+impl From<Reject> for Rejection {
+    fn from(reason: Reject) -> Self {
+        Self { reason, member: None }
+    }
+}
+
+impl fmt::Display for NamedRejection<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.reason.label())?;
+        self.field.map_or(Ok(()), |field| write!(formatter, " `{field}`"))
     }
 }
 

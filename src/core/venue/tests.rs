@@ -63,7 +63,7 @@ fn times_are_read_by_the_format_and_zone_of_the_mapping() {
         let trade = format!(r#"[{{"product":"A","time":{time},"id":1,"p":"1"}}]"#);
         let (_, records) = run(&mut mapper(&spec), &frame_with(&trade));
         let tick = decoder().decode(records[0].as_bytes());
-        tick.map(|tick| tick.time.to_string())
+        tick.map(|tick| tick.time.to_string()).map_err(|rejection| rejection.reason)
     };
     let (paris, day) = (Some("Europe/Paris"), Some("%d/%m/%Y %H:%M"));
     let ten = || Ok("2024-07-01T10:00:00Z".to_owned());
@@ -159,7 +159,8 @@ fn judged(trades: &str) -> Vec<Result<(), Reject>> {
         matches!(outcome.kind, FrameKind::Ticks { mapped, .. } if mapped as usize == records.len())
     );
     let decoder = decoder();
-    records.iter().map(|record| decoder.decode(record.as_bytes()).map(|_| ())).collect()
+    let judge = |record: &String| decoder.decode(record.as_bytes()).map(|_| ());
+    records.iter().map(|record| judge(record).map_err(|rejection| rejection.reason)).collect()
 }
 
 #[test]

@@ -16,7 +16,8 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::core::domain::{
-    DurationNanos, Field, Forecast, PartitionId, Position, Reject, Schema, Symbol, Tick, UnixNanos,
+    DurationNanos, Field, Forecast, Member, PartitionId, Position, Reject, Rejection, Schema,
+    Symbol, Tick, UnixNanos,
 };
 use crate::core::forecast::ForecastKinds;
 use crate::engine::inference::{InferenceError, Runtime};
@@ -180,19 +181,19 @@ impl Pipeline {
         position: Option<Position>,
         received: Option<UnixNanos>,
         mut flush: impl FnMut(&mut Self) -> Result<(), E>,
-    ) -> Result<Option<Reject>, E> {
-        if let Some(reason) = self.obstacle(tick, received) {
-            if reason == Reject::InFuture {
+    ) -> Result<Option<Rejection>, E> {
+        if let Some(rejection) = self.obstacle(tick, received) {
+            if rejection.reason == Reject::InFuture {
                 self.newest_ahead = received.and_then(|received| tick.time.since(received));
             }
-            self.engine.refuse(reason);
-            return Ok(Some(reason));
+            self.engine.refuse(rejection.reason);
+            return Ok(Some(rejection));
         }
         loop {
             match self.engine.push(tick, position) {
                 Pushed::Taken => break,
                 Pushed::Repeated => return Ok(None),
-                Pushed::Refused(reason) => return Ok(Some(reason)),
+                Pushed::Refused(reason) => return Ok(Some(reason.into())),
                 Pushed::Waiting => flush(self)?,
             }
         }
@@ -204,11 +205,13 @@ impl Pipeline {
     }
 
     /// Why this model cannot take a tick that is sound in itself.
-    fn obstacle(&self, tick: &Tick<'_>, received: Option<UnixNanos>) -> Option<Reject> {
-        if self.required.iter().any(|field| tick.fields.read(*field).is_none()) {
-            return Some(Reject::MissingField);
+    fn obstacle(&self, tick: &Tick<'_>, received: Option<UnixNanos>) -> Option<Rejection> {
+        let missing = self.required.iter().find(|field| tick.fields.read(**field).is_none());
+        if let Some(field) = missing {
+            return Some(Rejection::of(Reject::MissingField, Member::Field(*field)));
         }
-        self.is_in_future(tick.time, received).then_some(Reject::InFuture)
+        let in_future = Rejection::of(Reject::InFuture, Member::Time);
+        self.is_in_future(tick.time, received).then_some(in_future)
     }
 
     /// How far the newest record that was refused as [`Reject::InFuture`] was ahead of its

@@ -6,7 +6,7 @@
 
 use super::{Pipeline, PipelineSettings};
 use crate::core::decode::{JsonDecoder, TimeForm, symbol_of};
-use crate::core::domain::{Position, Reject, TimeDoubt, TimeFormat, TimeUnit, UnixNanos};
+use crate::core::domain::{Position, Rejection, TimeDoubt, TimeFormat, TimeUnit, UnixNanos};
 
 /// The pipelines of a stream behind their decoder.
 pub struct Pipelines {
@@ -66,7 +66,7 @@ impl Pipelines {
         received: Option<UnixNanos>,
         decoded: impl FnOnce(),
         mut flush: impl FnMut(&mut Pipeline) -> Result<(), E>,
-    ) -> Result<Option<Reject>, E> {
+    ) -> Result<Option<Rejection>, E> {
         let Self { decoder, each, time_unit, accepts_times, .. } = self;
         let outcome = decoder.decode_timed(record);
         decoded();
@@ -84,9 +84,9 @@ impl Pipelines {
                     pipeline.engine_mut().set_doubt(doubt);
                     pipeline.take(tick, position, received, &mut flush)?
                 }
-                Err(reason) => {
-                    pipeline.engine_mut().refuse(*reason);
-                    Some(*reason)
+                Err(rejection) => {
+                    pipeline.engine_mut().refuse(rejection.reason);
+                    Some(*rejection)
                 }
             };
             if index == 0 {

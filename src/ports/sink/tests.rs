@@ -1,6 +1,10 @@
 //! Tests of a record on its way out, and of what a sink need not do.
 
 use super::*;
+use crate::core::domain::Reject;
+
+const IN_FUTURE: NamedRejection<'static> =
+    NamedRejection { reason: Reject::InFuture, field: Some("time") };
 
 /// A sink that does no more than it must.
 struct Plain;
@@ -39,7 +43,7 @@ fn a_record_is_copied_once_for_all_that_keep_it() {
 fn a_sink_may_ignore_refused_records_and_lines() {
     let mut sink = Plain.another();
     let record = Record { bytes: Bytes::new(), position: None, received: None, after_gap: false };
-    sink.dead_letter(&record, Reject::InFuture, &Pulse::new());
+    sink.dead_letter(&record, IN_FUTURE, &Pulse::new());
     sink.turn();
     let (symbol, pulse) = (Symbol::new("A").unwrap(), Pulse::new());
     let closed = sink.publish(&Outgoing::new(&symbol, b"", "", None, &pulse)).unwrap_err();

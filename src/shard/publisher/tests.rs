@@ -6,7 +6,11 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use super::*;
+use crate::core::domain::Reject;
 use crate::shard::test_support::{Log, MemorySink, Seen, plain};
+
+const IN_FUTURE: NamedRejection<'static> =
+    NamedRejection { reason: Reject::InFuture, field: Some("time") };
 
 fn names(log: &Log) -> Vec<&'static str> {
     log.entries().into_iter().map(|(name, _)| name).collect()
@@ -25,14 +29,14 @@ fn the_sink_of_the_session_goes_first_while_it_lasts() {
     publisher.publish(&symbol, b"one", None).unwrap();
     publisher.publish_score(&symbol, b"score").unwrap();
     publisher.turn();
-    publisher.dead_letter(&plain("bad"), Reject::InFuture);
+    publisher.dead_letter(&plain("bad"), IN_FUTURE);
     assert_eq!(names(&log), ["session", "first", "second"].repeat(4));
     let model = String::new();
     let expected = [
         Seen::Forecast { symbol: "A".to_owned(), bytes: "one".to_owned(), model },
         Seen::Score { symbol: "A".to_owned(), bytes: "score".to_owned() },
         Seen::Turn,
-        Seen::DeadLetter { bytes: "bad".to_owned(), reason: Reject::InFuture },
+        Seen::DeadLetter { bytes: "bad".to_owned(), reason: IN_FUTURE.reason },
     ];
     for name in ["session", "first", "second"] {
         assert_eq!(log.of(name), expected);
@@ -83,7 +87,7 @@ fn sinks_that_keep_a_record_share_one_copy() {
     let mut publisher = Publisher::new(vec![keeping.another(), keeping.another()]);
     publisher.publish(&Symbol::new("A").unwrap(), b"forecast", None).unwrap();
     // These sinks have no place for a refused record, and count nothing apart.
-    publisher.dead_letter(&plain("bad"), Reject::InFuture);
+    publisher.dead_letter(&plain("bad"), IN_FUTURE);
     publisher.turn();
     let kept = keeping.0.lock().unwrap();
     assert_eq!(*kept, ["forecast", "forecast"]);

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use crate::adapters::file::{FileError, FileOptions, FileRecords};
+use crate::adapters::file::{FileError, FileRecords};
 use crate::core::domain::{DurationNanos, TimeDoubt, TimeFormat, TimeUnit, UnixNanos};
 
 /// The largest recording in bytes, its index included; it lives in memory.
@@ -112,20 +112,20 @@ struct Draft {
 }
 
 impl Recording {
-    /// Reads a file and puts its records in order.
+    /// Reads an open file to its end and puts its records in order.
     ///
     /// # Errors
     /// [`RecordingError`].
     pub fn load(
         path: &Path,
-        options: FileOptions,
+        records: FileRecords,
         selection: &Selection,
     ) -> Result<Self, RecordingError> {
         let name = || path.display().to_string();
         let mut bytes = Vec::new();
         let mut drafts: Vec<Draft> = Vec::new();
         let mut missing = selection.symbols.clone();
-        for record in FileRecords::open(path, options)? {
+        for record in records {
             let record = record?.bytes;
             let peek = Peek::at(&record, selection);
             if let Some(symbol) = &peek.symbol {

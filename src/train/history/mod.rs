@@ -6,7 +6,8 @@
 //! stream and can be put right. So is a jump in price that a network would learn as a crash or a
 //! rally: a bad row, or a split.
 //!
-//! Never: fills, sorts or adjusts anything.
+//! Never: fills, sorts or adjusts anything; a table whose newest row comes first is read from its
+//! end.
 
 mod jumps;
 mod problem;
@@ -27,7 +28,7 @@ pub use problem::Problems;
 use self::jumps::Quote;
 use self::problem::{Place, Problem, Row};
 use super::config::DataConfig;
-use crate::adapters::file::{FileError, FileFormat, FileOptions, FileRecords, RECORD_BYTES_MAX};
+use crate::adapters::file::{FileError, FileFormat, FileRecords, RECORD_BYTES_MAX};
 use crate::core::decode::{JsonDecoder, TimeForm};
 use crate::core::domain::{DurationNanos, Reject, Step, Tick, TimeDoubt, UnixNanos};
 use crate::core::features::RawFeatures;
@@ -277,7 +278,7 @@ impl Growing {
 /// Whether the price comes from a column that says that splits are taken out of it, such as
 /// `Adj Close`. A jump that stays is then a split that was missed, or a real move.
 fn is_adjusted(config: &DataConfig) -> bool {
-    let column = |name| config.columns.as_ref().and_then(|columns| columns.column(name));
+    let column = |name| config.file.columns.as_ref().and_then(|columns| columns.column(name));
     let column = column("close").or_else(|| column("price")).unwrap_or_default();
     column.to_lowercase().starts_with("adj")
 }
@@ -294,11 +295,6 @@ pub fn read(
     gap: Option<DurationNanos>,
 ) -> Result<History, HistoryError> {
     let path = &config.path;
-    let options = FileOptions {
-        format: None,
-        columns: config.columns.clone(),
-        symbol: config.symbol.clone(),
-    };
     let schema = features.schema();
     let required = rule.required(features.required());
     let decoder = JsonDecoder::new(schema.clone(), &required, config.time_unit, RECORD_BYTES_MAX)
@@ -306,7 +302,7 @@ pub fn read(
     let wanted =
         |symbol: &str| config.symbols.is_empty() || config.symbols.iter().any(|s| s == symbol);
     let jump_max = Some(config.jump_max).filter(|max| *max > 0.0);
-    let mut records = FileRecords::open(path, options)?;
+    let mut records = FileRecords::open(path, config.file.clone())?;
     let format = records.format();
     if format != FileFormat::JsonLines {
         let columns = records.cells();
@@ -321,6 +317,8 @@ pub fn read(
         let record = record?;
         let row = || Row {
             record: &record.bytes,
+            text: records.row_text(),
+            cell_counts: records.cell_counts(),
             cells: records.cells(),
             schema,
             required: &required,
@@ -328,8 +326,8 @@ pub fn read(
         };
         let (tick, form) = match decoder.decode_timed(&record.bytes) {
             Ok(decoded) => decoded,
-            Err(reason) => {
-                problems.add(record.line, &Problem::Refused(reason, &row()));
+            Err(rejection) => {
+                problems.add(record.line, &Problem::Refused(rejection, &row()));
                 continue;
             }
         };

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::jumps::{Jump, Shape};
 use crate::adapters::file::{Cell, FileFormat};
 use crate::core::domain::{
-    Field, Fields, Reject, Schema, SymbolError, TimeDoubt, TimeError, TimeFormat, UnixNanos,
+    Field, Reject, Rejection, Schema, SymbolError, TimeDoubt, TimeError, TimeFormat, UnixNanos,
 };
 use crate::core::text::{excerpt, excerpt_of_bytes};
 
@@ -58,7 +58,7 @@ pub struct Problems {
 /// What is told of a row.
 pub(super) enum Problem<'a> {
     /// The decoder refuses it.
-    Refused(Reject, &'a Row<'a>),
+    Refused(Rejection, &'a Row<'a>),
     /// Its time is a number that cannot be a time of its unit, which gives this one.
     Doubt(TimeDoubt, &'a Row<'a>, UnixNanos),
     /// No step can be made of it after the rows of its symbol before.
@@ -71,6 +71,10 @@ pub(super) enum Problem<'a> {
 pub(super) struct Row<'a> {
     /// The record made of it.
     pub(super) record: &'a [u8],
+    /// Its text, where the file has one.
+    pub(super) text: Option<&'a [u8]>,
+    /// How many cells it has, and how many columns there are.
+    pub(super) cell_counts: Option<(usize, usize)>,
     /// Its cells; none for JSON lines.
     pub(super) cells: Vec<Cell<'a>>,
     /// The fields that are read.
@@ -121,7 +125,7 @@ impl Problems {
         let place = self.first.partition_point(|(shown, _)| *shown <= line);
         if place < SHOWN_MAX {
             let told = match problem {
-                Problem::Refused(reason, row) => row.refused(*reason),
+                Problem::Refused(rejection, row) => row.refused(*rejection),
                 Problem::Doubt(doubt, row, time) => row.doubted(*doubt, *time),
                 Problem::NoStep(reason, row, place) => row.no_step(*reason, place, self.unit()),
                 Problem::Jump { symbol, jump, .. } => jump.told(symbol, self.unit()),
@@ -199,10 +203,11 @@ impl Jump {
 
 impl Row<'_> {
     /// Why the decoder refuses the row.
-    fn refused(&self, reason: Reject) -> String {
+    fn refused(&self, rejection: Rejection) -> String {
+        let reason = rejection.reason;
         let parts = self.parts();
-        let Some(part) = self.at_fault(reason, &parts) else {
-            return self.unplaced(reason, &parts);
+        let Some(part) = self.at_fault(rejection, &parts) else {
+            return self.unplaced(rejection, &parts);
         };
         let column = excerpt(&part.column, TEXT_SHOWN_MAX);
         let Some(text) = &part.text else { return format!("{column}: nothing there") };
@@ -236,7 +241,7 @@ impl Row<'_> {
             (Reject::InvalidTime, _) => {
                 format!("{column}: the bar of {} ends {}", short(place.time), TimeError::Range)
             }
-            _ => self.refused(reason),
+            _ => self.refused(reason.into()),
         }
     }
 
@@ -251,28 +256,20 @@ impl Row<'_> {
     }
 
     /// The first part for which the decoder gives this reason.
-    fn at_fault<'p>(&self, reason: Reject, parts: &'p [Part]) -> Option<&'p Part> {
+    fn at_fault<'p>(&self, rejection: Rejection, parts: &'p [Part]) -> Option<&'p Part> {
         let named = |name: &str| parts.iter().find(|part| part.name == name);
-        match reason {
-            Reject::MissingSymbol | Reject::InvalidSymbol => named("symbol"),
-            Reject::MissingTime | Reject::InvalidTime => named("time"),
+        match rejection.reason {
             Reject::MissingField => self.missing(parts).and_then(named),
+            Reject::DuplicateField => None,
             Reject::Malformed => parts.iter().find(|part| {
                 part.text.as_deref().is_some_and(|text| str::from_utf8(text).is_err())
             }),
             // What stands for no number is none of JSON either, so fields that nobody reads count.
-            Reject::NotFinite => parts
+            Reject::NotFinite if rejection.member.is_none() => parts
                 .iter()
                 .filter(|part| !matches!(part.name.as_str(), "symbol" | "time"))
                 .find(|part| part.number().is_some_and(|number| !number.is_finite())),
-            _ => parts.iter().find(|part| {
-                let field = self.schema.field(&part.name).filter(|_| part.text.is_some());
-                let refused = |field| match part.number() {
-                    Some(number) => Fields::EMPTY.clone().set_checked(field, number).err(),
-                    None => Some(Reject::WrongType),
-                };
-                field.and_then(refused) == Some(reason)
-            }),
+            _ => rejection.member.and_then(|member| named(member.name(self.schema))),
         }
     }
 
@@ -289,21 +286,30 @@ impl Row<'_> {
     }
 
     /// What is wrong where no part of the row shows it.
-    fn unplaced(&self, reason: Reject, parts: &[Part]) -> String {
-        let what = match reason {
+    fn unplaced(&self, rejection: Rejection, parts: &[Part]) -> String {
+        let name = rejection.named(self.schema).field.map(|name| format!("`{name}`"));
+        let what = match rejection.reason {
             Reject::MissingSymbol => "`symbol` is not there".to_owned(),
             Reject::MissingTime => "`time` is not there".to_owned(),
             Reject::MissingField => {
                 format!("`{}` is not there", self.missing(parts).unwrap_or("close"))
             }
             Reject::Malformed => "not JSON".to_owned(),
+            Reject::WrongCells => self.cell_counts.map_or_else(
+                || "another number of cells than of columns".to_owned(),
+                |(cells, columns)| format!("{cells} cells under {columns} headings"),
+            ),
             Reject::NotAnObject => "not a JSON object".to_owned(),
-            Reject::DuplicateField => "a name stands twice".to_owned(),
-            Reject::NotFinite => "a number is not finite".to_owned(),
+            Reject::DuplicateField => {
+                format!("{} is there twice", name.as_deref().unwrap_or("a name"))
+            }
+            Reject::NotFinite => {
+                format!("{} is not a finite number", name.as_deref().unwrap_or("a value"))
+            }
             Reject::TooLarge => "the row is too long".to_owned(),
             other => other.label().replace('_', " "),
         };
-        format!("{what}: {}", quoted(self.record))
+        format!("{what}: {}", quoted(self.text.unwrap_or(self.record)))
     }
 }
 
@@ -312,8 +318,8 @@ impl Part {
         Self {
             column: cell.column.to_owned(),
             name: cell.name.to_owned(),
-            text: cell.text.map(<[u8]>::to_vec),
-            shown: quoted(cell.text.unwrap_or_default()),
+            text: cell.text.as_deref().map(<[u8]>::to_vec),
+            shown: quoted(cell.text.as_deref().unwrap_or_default()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Histories that read, and the words for those that do not.
 
 use super::*;
+use crate::adapters::file::FileOptions;
 use crate::core::domain::{DurationNanos, Field, Fields, TimeFormat, TimeUnit};
 use crate::core::step::TimeBars;
 
@@ -13,8 +14,7 @@ fn features() -> RawFeatures {
 fn config(path: PathBuf) -> DataConfig {
     DataConfig {
         path,
-        columns: None,
-        symbol: None,
+        file: FileOptions::default(),
         symbols: Vec::new(),
         time_unit: TimeUnit::Milliseconds,
         time_format: TimeFormat::default(),
@@ -39,7 +39,7 @@ fn read_columns(
     let path = folder.path().join("history.csv");
     std::fs::write(&path, text).unwrap();
     let config = DataConfig {
-        columns: Some(columns.parse().unwrap()),
+        file: FileOptions { columns: Some(columns.parse().unwrap()), ..FileOptions::default() },
         symbols: symbols.iter().map(|&s| s.to_owned()).collect(),
         jump_max,
         ..config(path)
@@ -76,7 +76,10 @@ fn told_of(name: &str, text: &str, columns: &str, rule: &StepRule) -> String {
     let path = folder.path().join(name);
     std::fs::write(&path, text).unwrap();
     let config = DataConfig {
-        columns: (!columns.is_empty()).then(|| columns.parse().unwrap()),
+        file: FileOptions {
+            columns: (!columns.is_empty()).then(|| columns.parse().unwrap()),
+            ..FileOptions::default()
+        },
         ..config(path)
     };
     let told = read(&config, &features(), rule, None).unwrap_err().to_string();
@@ -88,9 +91,10 @@ fn every_kind_of_bad_row_is_told_in_words_at_its_place() {
     let good = "A,2000-03-01,1,1\nB,2000-03-01,1,1\nA,2000-03-03,1,1\n";
     for (row, expected) in [
         ("A,2000-03-04,5,", "vol: nothing there"),
-        ("A,2000-03-04", "Adj Close: nothing there"),
+        ("A,2000-03-04", r#"2 cells under 4 headings: "A,2000-03-04""#),
+        ("A,2000-03-04,1,2,3", r#"5 cells under 4 headings: "A,2000-03-04,1,2,3""#),
         ("A,2000-03-04,5,n/a", r#"vol: "n/a" is not a number"#),
-        (r#"A,2000-03-04,"1,5",1"#, r#"Adj Close: "1,5" is not a number"#),
+        (r#"A,2000-03-04,"1,5x",1"#, r#"Adj Close: "1,5x" is not a number"#),
         ("A,2000-03-04,5,nan", r#"vol: "nan" is not a finite number"#),
         ("A,2000-03-04,1e999,5", r#"Adj Close: "1e999" is not a finite number"#),
         ("A,2000-03-04,5,-2", r#"vol: "-2" is below zero"#),
@@ -103,7 +107,7 @@ fn every_kind_of_bad_row_is_told_in_words_at_its_place() {
         (
             "A,03/04/2000,1,1",
             "Date: \"03/04/2000\" is not an RFC 3339 time or a date \
-             (2013-03-01T14:30:00Z, 2013-03-01)",
+             (2013-03-01T14:30:00Z, 2013-03-01); another form needs a time format",
         ),
         (
             "A,99999999999999,1,1",
@@ -149,19 +153,19 @@ fn json_lines_are_told_by_their_members() {
             r#""2000-03-02""#,
             r#""yesterday""#,
             "time: \"yesterday\" is not an RFC 3339 time or a date \
-             (2013-03-01T14:30:00Z, 2013-03-01)",
+             (2013-03-01T14:30:00Z, 2013-03-01); another form needs a time format",
         ),
         ("2000-03-02", "2000-03-01", r#"time: "2000-03-01" is the time of `A` on line 1 too"#),
         (
             r#""volume":1"#,
             r#""volume":NaN"#,
-            "a number is not finite: \
+            "`volume` is not a finite number: \
              \"{\"symbol\":\"A\",\"time\":\"2000-03-02\",\"price\":1,\"volume\":NaN}\"",
         ),
         (
             r#","price""#,
             r#","time":0,"price""#,
-            "a name stands twice: \
+            "`time` is there twice: \
              \"{\"symbol\":\"A\",\"time\":\"2000-03-02\",\"time\":0,\"price\":1,\"volume…\"",
         ),
         (
@@ -178,6 +182,37 @@ fn json_lines_are_told_by_their_members() {
         let expected = format!("1 row of the history cannot be used:\n  ticks.jsonl:2: {expected}");
         assert_eq!(told, expected, "{to}");
     }
+}
+
+#[test]
+fn a_table_of_r_without_the_heading_of_its_row_numbers_is_understood() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("r.csv");
+    let rows: String = (1..=20)
+        .map(|row| format!("\"{row}\",2024-01-{row:02},1.0,2.0,0.5,{row}.25,{row}00\n"))
+        .collect();
+    let header = "\"Date\",\"Open\",\"High\",\"Low\",\"Close\",\"Volume\"";
+    std::fs::write(&path, format!("{header}\n{rows}")).unwrap();
+    let columns = Some("symbol=Low,time=Date,close=Close,volume=Volume".parse().unwrap());
+    let file = FileOptions { columns, ..FileOptions::default() };
+    let config = DataConfig { file, ..config(path) };
+    let history = read(&config, &features(), &StepRule::Record, None).unwrap();
+    let first = &history.series[0].steps[0];
+    assert_eq!(first.time, UnixNanos::parse("2024-01-01").unwrap());
+    assert_eq!(first.fields.get(Field::CLOSE), Some(1.25));
+    assert_eq!((history.series.len(), history.series[0].steps.len()), (1, 20));
+}
+
+#[test]
+fn a_history_whose_newest_row_comes_first_is_read_from_its_end() {
+    let text = "symbol,time,close,volume\nA,2024-01-03,3,1\nA,2024-01-02,2,1\nA,2024-01-01,1,1\n";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("prices.csv");
+    std::fs::write(&path, text).unwrap();
+    let history = read(&config(path), &features(), &StepRule::Record, None).unwrap();
+    let steps = history.series[0].steps.iter();
+    let closes: Vec<_> = steps.map(|step| step.fields.get(Field::CLOSE).unwrap()).collect();
+    assert_eq!(closes, [1.0, 2.0, 3.0]);
 }
 
 #[test]

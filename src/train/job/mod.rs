@@ -159,7 +159,7 @@ impl Job {
         let TrainConfig { horizon_steps, split, architecture, state, recipe, .. } = &self.config;
         let recipe = Recipe { epochs: 0, patience: 0, ..recipe.clone() };
         let symbols: Vec<&str> = self.history.series.iter().map(|s| s.symbol.as_str()).collect();
-        let read = (&self.history.data_sha256, symbols, &data.columns, data.time_unit, step);
+        let read = (&self.history.data_sha256, symbols, &data.file, data.time_unit, step);
         let labelled = (window_steps, features, target, horizon_steps, split);
         let version = env!("CARGO_PKG_VERSION");
         let text = format!("{version} {read:?} {labelled:?} {architecture:?} {state:?} {recipe:?}");

@@ -6,6 +6,13 @@ const SEED: &str = "TICKCAST_TEST_SEED";
 /// A stream of numbers (splitmix64).
 pub(crate) struct Random(u64);
 
+impl From<u64> for Random {
+    /// A stream from a number of another one.
+    fn from(seed: u64) -> Self {
+        Self(seed)
+    }
+}
+
 impl Random {
     /// A stream from the seed that the environment gives, or another one in each run.
     pub(crate) fn announced(what: &str) -> Self {

@@ -62,6 +62,11 @@ const WEBSOCKETS: &[&str] = &[
 
 /// Crates that are named in one place, and the modules under `src/` that may do so.
 pub(super) const HOMES: &[(&str, &[&str])] = &[
+    ("csv_core", &["adapters/file/csv"]),
+    ("encoding_rs", &["adapters/file/input"]),
+    ("flate2", &["adapters/file"]),
+    ("memchr", &["adapters/file"]),
+    ("zstd", &["adapters/file"]),
     ("ort", &["engine/inference/onnxruntime"]),
     ("hyper", &["adapters/http"]),
     ("hyper_util", &["adapters/http"]),

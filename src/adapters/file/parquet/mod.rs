@@ -22,9 +22,10 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use self::column::Column;
 use super::columns::{ColumnMap, Layout};
 use super::error::FileError;
+use super::number::Decimal;
 use super::record::Record;
-use super::row::{self, Cell, Cells};
-use crate::core::domain::Schema;
+use super::row::{self, Cell, Cells, Form};
+use crate::core::domain::{Schema, TimeFormat};
 
 /// Rows that are turned into texts at once.
 const BATCH_ROWS: usize = 1024;
@@ -35,6 +36,7 @@ const PANICKED: &str = "its parts contradict one another";
 pub(super) struct ParquetRows {
     file: SerializedFileReader<File>,
     layout: Layout,
+    form: Form,
     rows: Batch,
     /// The row group to open next.
     next_group: usize,
@@ -72,6 +74,7 @@ impl ParquetRows {
         file: File,
         map: Option<&ColumnMap>,
         symbol: Option<String>,
+        times: TimeFormat,
     ) -> Result<Self, FileError> {
         let bytes_total = file.metadata().map_or(0, |metadata| metadata.len());
         let damaged = |Damage(problem)| FileError::Damaged { path: path.into(), row: 0, problem };
@@ -112,6 +115,7 @@ impl ParquetRows {
             row: 0,
             file,
             layout,
+            form: Form { decimal: Decimal::Plain, times },
             rows_total,
             bytes_total,
         })
@@ -121,6 +125,10 @@ impl ParquetRows {
     pub(super) fn bytes_read(&self) -> u64 {
         let share = u128::from(self.bytes_total) * u128::from(self.row);
         u64::try_from(share / u128::from(self.rows_total.max(1))).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     /// The cells of the row read last.
@@ -142,7 +150,7 @@ impl ParquetRows {
         self.rows.at = self.taken;
         self.taken += 1;
         self.row += 1;
-        Ok(Some(Record { line: self.row, bytes: row::tick(&self.layout, &self.rows) }))
+        Ok(Some(Record { line: self.row, bytes: row::tick(&self.layout, &self.form, &self.rows) }))
     }
 
     /// Reads the next batch; an empty one at the end of the file.

@@ -12,11 +12,13 @@ use parquet::schema::parser::parse_message_type;
 use proptest::prelude::*;
 use tempfile::NamedTempFile;
 
-use super::super::csv::CsvRows;
+use super::super::dialect::Dialect;
 use super::super::error::FileError;
+use super::super::input::Packing;
 use super::super::record::Record;
+use super::super::table::Table;
 use super::{PANICKED, ParquetRows};
-use crate::core::domain::UnixNanos;
+use crate::core::domain::{TimeFormat, UnixNanos};
 
 /// The values of a column, `None` for a null.
 #[derive(Clone, Debug)]
@@ -112,7 +114,7 @@ impl Values {
 
 fn open(path: &Path, map: &str) -> Result<ParquetRows, FileError> {
     let columns = (!map.is_empty()).then(|| map.parse().unwrap());
-    ParquetRows::new(path, File::open(path).unwrap(), columns.as_ref(), None)
+    ParquetRows::new(path, File::open(path).unwrap(), columns.as_ref(), None, TimeFormat::default())
 }
 
 fn records(path: &Path, map: &str) -> Result<Vec<Record>, FileError> {
@@ -370,10 +372,11 @@ proptest! {
             ("int32 There", Values::Int32(rows.iter().map(|_| Some(1)).collect())),
         ];
         let parquet = file(&columns, group_rows, usual());
+        let dialect = Dialect { keeps_order: true, ..Dialect::default() };
         let input = Box::new(File::open(csv.path()).unwrap());
-        let mut csv = CsvRows::new(input, None, None).ok().unwrap();
+        let mut csv = Table::new(input, Packing::default(), &dialect, None, None).unwrap();
         let expected: Vec<Vec<u8>> =
-            std::iter::from_fn(|| csv.next().ok().unwrap()).map(|record| record.bytes).collect();
+            std::iter::from_fn(|| csv.next().unwrap()).map(|record| record.bytes).collect();
         prop_assert_eq!(expected.len(), rows.len());
         let records = records(parquet.path(), "").unwrap();
         let bytes: Vec<_> = records.into_iter().map(|record| record.bytes).collect();
