@@ -27,6 +27,7 @@ mod kafka_security;
 mod kafka_tools;
 mod outages;
 mod parity;
+mod presets;
 mod reload;
 mod scores;
 mod seams;

@@ -72,9 +72,14 @@ impl Slot {
         flowing.iter().for_each(|symbol| line.subscriptions.flows(symbol));
         shared.chunk = chunk;
         let share = *share;
+        let mut asked = false;
         match outcome.kind {
             FrameKind::Ticks { mapped, .. } if mapped > 0 => line.hear_data(now),
             FrameKind::Ticks { .. } | FrameKind::Pong | FrameKind::Other => {}
+            FrameKind::Ping { answer } => {
+                line.hear_question(now, answer);
+                asked = true;
+            }
             FrameKind::Heartbeat { counter } => {
                 if line.hear_heartbeat(now, counter) {
                     continuity.doubt_all();
@@ -105,6 +110,9 @@ impl Slot {
             shared.notices.push(Notice::Skipped { share });
         }
         self.after_frame(now, full, shared);
+        if asked {
+            self.look_at_clocks(now, shared);
+        }
     }
 
     /// Ends an overlap that has served its end, and notes a feed that flows again.
