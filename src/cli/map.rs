@@ -4,11 +4,15 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use data_encoding::BASE64;
+
 use crate::adapters::file::{FileFormat, FileOptions, FileRecords, RECORD_BYTES_MAX};
-use crate::adapters::websocket::WebSocketSettings;
+use crate::adapters::websocket::{Unpack, WebSocketSettings};
 use crate::app::config::{load_feed, venue_feed};
 use crate::core::decode::JsonDecoder;
 use crate::core::domain::Schema;
+use crate::core::text::excerpt;
 use crate::core::venue::{FrameKind, Mapper, Refusal};
 use crate::ops::exit::{Exit, Failure};
 
@@ -21,6 +25,9 @@ Examples:
     tickcast map -c my.toml --input messages.jsonl
   Forecasts on recorded messages:
     tickcast map -c my.toml --input messages.jsonl | tickcast replay -c my.toml --input -
+
+A binary message, which may be compressed as source.compression says, is a line `base64:` with its
+bytes in Base64 behind it.
 
 Native ticks go to standard output, one a line. What became of each other message goes to standard
 error with its line, and so does a tick that the decoder will refuse, with the reason; at the end
@@ -44,6 +51,17 @@ pub(super) struct MapArgs {
     /// Messages as they came, one a line; - is standard input
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
+}
+
+/// How a line of the recording begins that holds a binary message.
+const BINARY: &[u8] = b"base64:";
+
+/// What reads one message after the other, as a connection does.
+struct Reader {
+    unpack: Unpack,
+    mapper: Mapper,
+    decoder: JsonDecoder,
+    schema: Schema,
 }
 
 /// How many messages were of each kind.
@@ -73,20 +91,17 @@ pub(super) fn run(args: &MapArgs) -> Result<(), Exit> {
     let records = FileRecords::open(&args.input, options).map_err(Exit::because(Failure::Data))?;
     let schema = Schema::new([]).map_err(Exit::because(Failure::Internal))?;
     let decoder = JsonDecoder::new(schema.clone(), &[], time_unit, RECORD_BYTES_MAX);
-    let mut mapper = Mapper::new(Arc::clone(&websocket.venue));
+    let mut reader = Reader {
+        unpack: websocket.unpack(),
+        mapper: Mapper::new(Arc::clone(&websocket.venue)),
+        decoder,
+        schema,
+    };
     let mut output = BufWriter::new(io::stdout().lock());
     let mut counts = Counts::default();
     for record in records {
         let record = record.map_err(Exit::because(Failure::Data))?;
-        let outcome = message(
-            &mut mapper,
-            &decoder,
-            &schema,
-            record.line,
-            &record.bytes,
-            &mut output,
-            &mut counts,
-        );
+        let outcome = reader.message(record.line, &record.bytes, &mut output, &mut counts);
         match outcome {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             outcome => outcome.map_err(Exit::while_doing(Failure::Temporary, "write ticks"))?,
@@ -101,45 +116,63 @@ pub(super) fn run(args: &MapArgs) -> Result<(), Exit> {
     Ok(())
 }
 
-/// Writes the ticks of one message, and tells what became of it where there are none.
-fn message(
-    mapper: &mut Mapper,
-    decoder: &JsonDecoder,
-    schema: &Schema,
-    line: u64,
-    frame: &[u8],
-    output: &mut impl Write,
-    counts: &mut Counts,
-) -> io::Result<()> {
-    let mut written = Ok(());
-    let outcome = mapper.classify(frame, |mapped| {
-        counts.ticks += 1;
-        if let Err(rejection) = decoder.decode(mapped.record) {
-            counts.refused_ticks += 1;
-            let rejection = rejection.named(schema);
-            let record = String::from_utf8_lossy(mapped.record);
-            eprintln!("line {line}: the decoder refuses {record}: {rejection}");
+impl Reader {
+    /// Writes the ticks of one message, and tells what became of it where there are none.
+    fn message(
+        &mut self,
+        line: u64,
+        text: &[u8],
+        output: &mut impl Write,
+        counts: &mut Counts,
+    ) -> io::Result<()> {
+        counts.messages += 1;
+        let frame = match self.frame(text) {
+            Ok(frame) => frame,
+            Err(why) => {
+                counts.malformed += 1;
+                eprintln!("line {line}: malformed: {why}");
+                return Ok(());
+            }
+        };
+        let Self { mapper, decoder, schema, .. } = self;
+        let mut written = Ok(());
+        let outcome = mapper.classify(&frame, |mapped| {
+            counts.ticks += 1;
+            if let Err(rejection) = decoder.decode(mapped.record) {
+                counts.refused_ticks += 1;
+                let rejection = rejection.named(schema);
+                let record = String::from_utf8_lossy(mapped.record);
+                eprintln!("line {line}: the decoder refuses {record}: {rejection}");
+            }
+            if written.is_ok() {
+                written = output.write_all(mapped.record).and_then(|()| output.write_all(b"\n"));
+            }
+        });
+        match &outcome.kind {
+            FrameKind::Ticks { skipped, .. } => {
+                counts.with_ticks += 1;
+                counts.left_out += u64::from(*skipped);
+            }
+            FrameKind::Malformed(why) => {
+                counts.malformed += 1;
+                eprintln!("line {line}: malformed: {why}");
+            }
+            other => {
+                counts.other += 1;
+                eprintln!("line {line}: {}", told(other));
+            }
         }
-        if written.is_ok() {
-            written = output.write_all(mapped.record).and_then(|()| output.write_all(b"\n"));
-        }
-    });
-    counts.messages += 1;
-    match &outcome.kind {
-        FrameKind::Ticks { skipped, .. } => {
-            counts.with_ticks += 1;
-            counts.left_out += u64::from(*skipped);
-        }
-        FrameKind::Malformed(why) => {
-            counts.malformed += 1;
-            eprintln!("line {line}: malformed: {why}");
-        }
-        other => {
-            counts.other += 1;
-            eprintln!("line {line}: {}", told(other));
-        }
+        written
     }
-    written
+
+    /// The message that a line of the recording holds.
+    fn frame(&self, text: &[u8]) -> Result<Bytes, String> {
+        let Some(encoded) = text.strip_prefix(BINARY) else {
+            return Ok(Bytes::copy_from_slice(text));
+        };
+        let message = BASE64.decode(encoded.trim_ascii()).map_err(|error| error.to_string())?;
+        self.unpack.open(message.into()).map_err(|error| error.to_string())
+    }
 }
 
 /// What a message without ticks was, for a person.
@@ -151,6 +184,7 @@ fn told(kind: &FrameKind) -> String {
         format!("{id}{symbols}")
     };
     match kind {
+        FrameKind::Ping { answer } => format!("ping, answered with {}", excerpt(answer, 64)),
         FrameKind::Heartbeat { counter: None } => "heartbeat".to_owned(),
         FrameKind::Heartbeat { counter: Some(counter) } => format!("heartbeat {counter}"),
         FrameKind::Acknowledged { id, symbols } => format!("acknowledged{}", about(id, symbols)),

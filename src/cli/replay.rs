@@ -318,6 +318,7 @@ fn open_recording(args: &ReplayArgs, config: &Config) -> Result<FileRecords, Exi
     let configured = config.source.of::<FileSettings>().map(|settings| settings.options.clone());
     let mut configured = configured.unwrap_or_default();
     configured.format = None;
+    configured.dialect.times = config.source.time_format.clone();
     open_file(&args.input, args.file.options(configured)?)
 }
 

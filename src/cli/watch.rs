@@ -66,6 +66,10 @@ pub(super) struct WatchArgs {
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     symbols: Vec<String>,
 
+    /// Likewise one whose name has a comma; repeatable.
+    #[arg(long, value_name = "NAME")]
+    symbol: Vec<String>,
+
     /// End after so many seconds, counted from the first connection; never, by default.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     seconds: Option<u64>,
@@ -154,7 +158,7 @@ fn token(args: &WatchArgs) -> Result<Option<String>, Exit> {
 
 /// The address with everything that belongs to it.
 fn target(args: &WatchArgs) -> Result<Target, Exit> {
-    let WatchArgs { target, from, kafka_options, symbols, .. } = args;
+    let WatchArgs { target, from, kafka_options, symbols, symbol, .. } = args;
     let mut target = target.clone();
     match &mut target {
         Target::Topic(topic) => {
@@ -176,7 +180,7 @@ fn target(args: &WatchArgs) -> Result<Target, Exit> {
             }
         }
     }
-    Ok(target.with_symbols(symbols))
+    Ok(target.with_symbols(&[&symbols[..], symbol].concat()))
 }
 
 fn view(json: bool) -> View {

@@ -1,6 +1,6 @@
 //! Percent-encoding (RFC 3986 section 2.1).
 //!
-//! Owns how an encoded text is decoded. Promises that `%` is always followed by two hexadecimal
+//! Owns how a text is encoded and decoded. Promises that `%` is always followed by two hexadecimal
 //! digits and that the result is UTF-8: anything else is no text. Never turns `+` into a blank.
 
 use std::borrow::Cow;
@@ -25,9 +25,31 @@ pub fn percent_decoded(text: &str) -> Option<Cow<'_, str>> {
     String::from_utf8(decoded).ok().map(Cow::from)
 }
 
+/// Everything but letters, digits and `-._~` as `%XX`, so that it is nothing but a value.
+pub fn percent_encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
+        if plain(byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+        encoded
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_encoded_is_decoded_to_the_same() {
+        for text in ["", "AZaz09-._~", "A&B=C,D/%2C +", "Zürich\n"] {
+            let encoded = percent_encoded(text);
+            assert!(!encoded.contains([',', '&', '=', '/', ' ', '+']), "{encoded}");
+            assert_eq!(percent_decoded(&encoded).as_deref(), Some(text));
+        }
+    }
 
     #[test]
     fn two_digits_are_one_byte() {

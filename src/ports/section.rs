@@ -39,6 +39,8 @@ pub enum SettingKind {
     Texts,
     /// Texts by names that the user chooses.
     Table,
+    /// Tables by names that the user chooses.
+    Tables,
     /// `true` or `false`.
     Switch,
     /// A whole number between two others, which are included.
@@ -131,6 +133,37 @@ impl<'p> Section<'p> {
         let key = self.key(name);
         let value = self.take_table(name).unwrap_or_else(|| Value::new(None, ValueKind::Nil));
         Section::of(key, value, self.problems)
+    }
+
+    /// The tables of a table, each laid over these keys of this table, by names that the user
+    /// chooses and in their order. Tables in them are laid over one another likewise, so that what
+    /// is not set is shared. Call it before the keys are read.
+    pub fn variants(&mut self, name: &'static str, shared: &[&str]) -> Vec<(String, Section<'p>)> {
+        let Some(value) = self.take(name, SettingKind::Tables) else { return Vec::new() };
+        let ValueKind::Table(table) = value.kind else {
+            self.problem(name, "must be a table of tables");
+            return Vec::new();
+        };
+        let of_shared = |(key, _): &(&String, &Value)| shared.contains(&key.as_str());
+        let base: config::Map<String, Value> = (self.entries.iter().filter(of_shared))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        let mut variants = Vec::with_capacity(table.len());
+        for (variant, value) in table {
+            let key = format!("{}.{variant}", self.key(name));
+            let value = match value.kind {
+                ValueKind::Table(own) => {
+                    let mut laid = base.clone();
+                    lay_over(&mut laid, own);
+                    Value::new(None, ValueKind::Table(laid))
+                }
+                // It is told that this is no table.
+                _ => value,
+            };
+            variants.push((variant, Section::of(key, value, self.problems)));
+        }
+        variants.sort_by(|(a, _), (b, _)| a.cmp(b));
+        variants
     }
 
     /// Notes a problem with a key of this table.
@@ -343,6 +376,18 @@ impl<'p> Section<'p> {
             let key = self.key(name);
             let hint = suggestion(name, self.known.iter().copied());
             self.problems.add(&key, format_args!("unknown key{hint}"));
+        }
+    }
+}
+
+/// Puts the entries of a table over those of another.
+fn lay_over(base: &mut config::Map<String, Value>, over: config::Map<String, Value>) {
+    for (key, value) in over {
+        match (base.get_mut(&key).map(|value| &mut value.kind), value.kind) {
+            (Some(ValueKind::Table(base)), ValueKind::Table(over)) => lay_over(base, over),
+            (_, kind) => {
+                base.insert(key, Value::new(None, kind));
+            }
         }
     }
 }

@@ -620,7 +620,7 @@ mod tests {
             "model.name: is missing",
             "model.nam: unknown key, did you mean `name`?",
             "data.columns: `close` is not a pair `name=column`, such as `close=Adj Close`",
-            "data.symbols: ``: a symbol has 1 to 64 bytes, all of them printable",
+            "data.symbols: ``: a symbol has 1 to 256 bytes, all of them printable",
             "data.jump_max: must be a number 0 or above",
             "window.features: feature `next_event` is the label: its value does not exist for \
              the newest row",

@@ -36,6 +36,7 @@ mod kafka_tools;
 mod logging;
 mod outages;
 mod parity;
+mod presets;
 mod reload;
 mod scores;
 mod seams;

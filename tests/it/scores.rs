@@ -345,7 +345,7 @@ fn two_writers_never_share_a_file() {
         "  forecast.intervals: `wide` is none of `adaptive`, `bundle`",
         "  publish.scores: must go elsewhere than publish.lines: two writers, two places",
         "  metrics.symbols: `other` stands for all symbols that are not listed",
-        "  metrics.symbols: a symbol has 1 to 64 bytes, all of them printable",
+        "  metrics.symbols: a symbol has 1 to 256 bytes, all of them printable",
     ];
     assert_eq!(said.lines().skip(1).collect::<Vec<_>>(), expected);
 }

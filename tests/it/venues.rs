@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use tickcast::adapters::websocket::WebSocketSettings;
-use tickcast::app::config::{VENUES, parse};
+use tickcast::app::config::{VENUES, parse, venue_feed};
 use tickcast::core::decode::JsonDecoder;
 use tickcast::core::domain::{Field, Schema, TimeUnit};
 use tickcast::core::venue::{Frame, FrameKind, Mapper, Outgoing, Refusal, TradeIds, Venue};
@@ -30,11 +30,12 @@ fn preset(name: &str, url: &str, symbols: &[&str]) -> WebSocketSettings {
 }
 
 fn venue(name: &str) -> Arc<Venue> {
-    preset(name, "ws://127.0.0.1:1", &["SYMBOL"]).venue
+    let feed = venue_feed(name).unwrap();
+    Arc::clone(&feed.of::<WebSocketSettings>().unwrap().venue)
 }
 
 /// What one frame must become.
-struct Expected {
+pub(crate) struct Expected {
     file: &'static str,
     kind: FrameKind,
     sequence: Option<u64>,
@@ -42,23 +43,28 @@ struct Expected {
 }
 
 /// A native tick by the texts of its symbol, time, price and volume, and its trade id.
-type Tick = (&'static str, &'static str, &'static str, &'static str, &'static str);
+pub(crate) type Tick = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
 /// The bytes of a native tick.
-fn native(symbol: &str, time: &str, price: &str, volume: &str) -> String {
+pub(crate) fn native(symbol: &str, time: &str, price: &str, volume: &str) -> String {
     format!(r#"{{"symbol":"{symbol}","time":"{time}","price":{price},"volume":{volume}}}"#)
 }
 
-fn expect(file: &'static str, kind: FrameKind) -> Expected {
+pub(crate) fn expect(file: &'static str, kind: FrameKind) -> Expected {
     Expected { file, kind, sequence: None, ticks: &[] }
 }
 
-fn ticks(file: &'static str, ticks: &'static [Tick]) -> Expected {
+pub(crate) fn ticks(file: &'static str, ticks: &'static [Tick]) -> Expected {
     let kind = FrameKind::Ticks { mapped: ticks.len() as u32, skipped: 0 };
     Expected { file, kind, sequence: None, ticks }
 }
 
 impl Expected {
+    pub(crate) fn skipping(self, skipped: u32) -> Self {
+        let mapped = self.ticks.len() as u32;
+        Self { kind: FrameKind::Ticks { mapped, skipped }, ..self }
+    }
+
     fn counted(self, sequence: u64) -> Self {
         Self { sequence: Some(sequence), ..self }
     }
@@ -68,21 +74,26 @@ fn texts(symbols: &[&str]) -> Vec<String> {
     symbols.iter().map(|symbol| (*symbol).to_owned()).collect()
 }
 
-fn acknowledged(id: Option<u64>, symbols: &[&str]) -> FrameKind {
+pub(crate) fn acknowledged(id: Option<u64>, symbols: &[&str]) -> FrameKind {
     FrameKind::Acknowledged { id, symbols: texts(symbols) }
 }
 
-fn refused(text: &str, id: Option<u64>, symbols: &[&str], rate_limited: bool) -> FrameKind {
+pub(crate) fn refused(
+    text: &str,
+    id: Option<u64>,
+    symbols: &[&str],
+    rate_limited: bool,
+) -> FrameKind {
     let text = text.to_owned();
     FrameKind::Refused(Refusal { text, id, symbols: texts(symbols), rate_limited })
 }
 
-fn heartbeat(counter: Option<u64>) -> FrameKind {
+pub(crate) fn heartbeat(counter: Option<u64>) -> FrameKind {
     FrameKind::Heartbeat { counter }
 }
 
 /// Runs every fixture of a venue through its preset.
-fn assert_frames(name: &str, expected: &[Expected]) {
+pub(crate) fn assert_frames(name: &str, expected: &[Expected]) {
     let folder = repository().join("tests/data/venues").join(name);
     let files = fs::read_dir(&folder).unwrap();
     let mut seen: BTreeSet<_> =
@@ -316,7 +327,7 @@ fn each_venue_that_ships_has_frames_and_a_speech() {
     assert_eq!(names, VENUES.map(|(name, _)| name));
 }
 
-fn messages(messages: &[Outgoing]) -> Vec<&str> {
+pub(crate) fn messages(messages: &[Outgoing]) -> Vec<&str> {
     messages.iter().map(|message| message.text.as_str()).collect()
 }
 

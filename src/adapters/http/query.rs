@@ -7,24 +7,28 @@ use crate::adapters::stream::{StreamId, SymbolFilter, WhenSlow, Wish};
 use crate::net::percent::percent_decoded;
 
 /// The parameters, each with what it does, for whoever asks in vain.
-const PARAMETERS: &str = "there are `symbols`, `snapshot`, `envelope`, `after` and `when_slow`";
+const PARAMETERS: &str =
+    "there are `symbols`, `symbol`, `snapshot`, `envelope`, `after` and `when_slow`";
+
+/// The one that may be given several times: a symbol of any characters each time, commas too.
+const ONE_SYMBOL: &str = "symbol";
 
 /// The wish in a query such as `symbols=AAPL,BRK%2EB&envelope=true&after=0f3a:17`.
 pub(super) fn wish(query: &str) -> Result<Wish, String> {
     let mut wish = Wish::all();
+    let mut filter = Names::default();
     let mut seen = Vec::new();
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        if seen.contains(&name) {
+        if seen.contains(&name) && name != ONE_SYMBOL {
             return Err(format!("{}: given twice", shown(name)));
         }
         seen.push(name);
         let value = percent_decoded(value)
             .ok_or_else(|| format!("{}: not percent-encoded UTF-8", shown(name)))?;
         match name {
-            "symbols" => {
-                wish.filter = SymbolFilter::parse(&value).map_err(|error| error.to_string())?;
-            }
+            "symbols" => filter.list(&value)?,
+            ONE_SYMBOL => filter.one(&value)?,
             "snapshot" => wish.snapshot = switch(name, &value)?,
             "envelope" => wish.envelope = switch(name, &value)?,
             "after" => wish.after = Some(place(&value)?),
@@ -38,6 +42,7 @@ pub(super) fn wish(query: &str) -> Result<Wish, String> {
             _ => return Err(format!("unknown parameter; {PARAMETERS}")),
         }
     }
+    wish.filter = filter.0;
     // Without envelopes there are no numbers to go on from and no notice of what is missing.
     if !wish.envelope && wish.after.is_some() {
         return Err("after: needs envelope=true".to_owned());
@@ -48,19 +53,54 @@ pub(super) fn wish(query: &str) -> Result<Wish, String> {
     Ok(wish)
 }
 
-/// The symbols of interest in a query such as `symbols=AAPL,BRK%2EB`, which is all it may hold.
+/// The symbols of interest in a query such as `symbols=AAPL,BRK%2EB&symbol=A%2CB`, which is all it
+/// may hold.
 pub(super) fn symbols(query: &str) -> Result<SymbolFilter, String> {
-    let mut parameters = query.split('&').filter(|parameter| !parameter.is_empty());
-    let Some(parameter) = parameters.next() else { return Ok(SymbolFilter::All) };
-    let value = parameter.strip_prefix("symbols=").filter(|_| parameters.next().is_none());
-    let value = value.ok_or("unknown parameter; there is `symbols`, once")?;
-    let value = percent_decoded(value).ok_or("symbols: not percent-encoded UTF-8")?;
-    SymbolFilter::parse(&value).map_err(|error| error.to_string())
+    let mut filter = Names::default();
+    let mut has_list = false;
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        let value = |text| percent_decoded(text).ok_or("symbols: not percent-encoded UTF-8");
+        match parameter.split_once('=') {
+            Some(("symbols", list)) if !has_list => {
+                filter.list(&value(list)?)?;
+                has_list = true;
+            }
+            Some((ONE_SYMBOL, one)) => filter.one(&value(one)?)?,
+            _ => {
+                let there_are = "there are `symbols`, once, and `symbol`, once for each";
+                return Err(format!("unknown parameter; {there_are}"));
+            }
+        }
+    }
+    Ok(filter.0)
+}
+
+/// The symbols that were asked for so far.
+struct Names(SymbolFilter);
+
+impl Default for Names {
+    fn default() -> Self {
+        Self(SymbolFilter::All)
+    }
+}
+
+impl Names {
+    /// Adds a list, which is separated by commas, also by encoded ones: many clients encode them.
+    fn list(&mut self, text: &str) -> Result<(), String> {
+        let list = SymbolFilter::parse(text).map_err(|error| error.to_string())?;
+        let SymbolFilter::Only(symbols) = list else { return Ok(()) };
+        symbols.iter().try_for_each(|symbol| self.one(symbol.as_str()))
+    }
+
+    /// Adds one symbol.
+    fn one(&mut self, text: &str) -> Result<(), String> {
+        self.0.add(text).map_err(|error| error.to_string())
+    }
 }
 
 /// A parameter's name, where it is one of ours.
 fn shown(name: &str) -> &str {
-    let known = ["symbols", "snapshot", "envelope", "after", "when_slow"];
+    let known = ["symbols", ONE_SYMBOL, "snapshot", "envelope", "after", "when_slow"];
     known.into_iter().find(|known| *known == name).unwrap_or("a parameter")
 }
 
@@ -87,7 +127,22 @@ mod tests {
             assert_eq!(symbols(query), Ok(SymbolFilter::All), "{query}");
         }
         assert_eq!(symbols("&symbols=BRK%2eB%2CIBM"), only("IBM,BRK.B"));
-        for query in ["symbol=A", "symbols", "symbols=A&symbols=B", "symbols=%zz", "symbols=A,,B"] {
+        assert_eq!(symbols("symbols=IBM&symbol=BRK.B&symbol=IBM"), only("IBM,BRK.B"));
+        let Ok(SymbolFilter::Only(found)) = symbols("symbol=A,B&symbol=%2C&symbols=C%2CD") else {
+            panic!("symbols")
+        };
+        let mut found: Vec<_> = found.iter().map(ToString::to_string).collect();
+        found.sort();
+        assert_eq!(found, [",", "A,B", "C", "D"]);
+        for query in [
+            "symbol=",
+            "symbol",
+            "x=A",
+            "symbols",
+            "symbols=A&symbols=B",
+            "symbols=%zz",
+            "symbols=A,,B",
+        ] {
             assert!(symbols(query).is_err(), "{query}");
         }
     }
@@ -98,6 +153,7 @@ mod tests {
         assert_eq!(wish(""), Ok(Wish::all()));
         assert_eq!(wish("symbols="), Ok(Wish::all()));
         assert_eq!(wish("symbols=AAPL,MSFT"), Ok(only("MSFT,AAPL")));
+        assert_eq!(wish("symbol=AAPL&symbols=&symbol=MSFT"), Ok(only("MSFT,AAPL")));
         assert_eq!(wish("&symbols=BRK%2eB%2CZ%C3%BCrich+&"), Ok(only("BRK.B,Zürich+")));
     }
 
@@ -117,7 +173,9 @@ mod tests {
     #[test]
     fn says_what_is_wrong() {
         for (query, problem) in [
-            ("symbol=AAPL", "unknown parameter; there are"),
+            ("sybmol=AAPL", "unknown parameter; there are"),
+            ("symbol=", "symbols: a symbol has 1 to 256 bytes"),
+            ("symbol=%4", "symbol: not percent-encoded"),
             ("x", "unknown parameter"),
             ("symbols=A&symbols=B", "symbols: given twice"),
             ("symbols=A%", "symbols: not percent-encoded"),

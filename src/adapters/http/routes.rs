@@ -36,7 +36,8 @@ GET /version     JSON: build, the model and its runtime where one runs
 ";
 
 const SYMBOLS_ROUTE: &str = "\
-GET /v1/symbols  JSON: every symbol with its health; ?symbols=AAPL,MSFT for these alone
+GET /v1/symbols  JSON: every symbol with its health; ?symbols=AAPL,MSFT for these alone, and
+                 ?symbol=A%2CB for one with a comma
 ";
 
 const MODEL_ROUTES: &str = "\

@@ -225,7 +225,8 @@ fn every_answer_is_guarded_and_unknown_requests_are_told_what_there_is() {
         ("POST", "/livez", 405, "allowed: GET, HEAD"),
         ("DELETE", "/v1/stream", 405, "allowed: GET\n"),
         ("GET", "/v1/stream", 426, "connect by WebSocket: "),
-        ("GET", "/v1/stream?symbol=A", 400, "unknown parameter"),
+        ("GET", "/v1/stream?sybmol=A", 400, "unknown parameter"),
+        ("GET", "/v1/stream?symbol=", 400, "symbols: a symbol has"),
         ("GET", "/v1/stream?symbols=A,,B", 400, "symbols: a symbol has"),
     ];
     for (method, target, status, body) in expected {

@@ -223,6 +223,25 @@ impl SymbolFilter {
         Ok(Self::Only(symbols))
     }
 
+    /// Asks for one symbol as well, whatever characters it has; where all were asked for, for this
+    /// one alone.
+    ///
+    /// # Errors
+    /// [`FilterError`].
+    pub fn add(&mut self, symbol: &str) -> Result<(), FilterError> {
+        let symbol = Symbol::new(symbol)?;
+        match self {
+            Self::All => *self = Self::Only([symbol].into()),
+            Self::Only(symbols) => {
+                symbols.insert(symbol);
+                if symbols.len() > FILTER_SYMBOLS_MAX {
+                    return Err(FilterError::TooMany);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a symbol is among those asked for.
     pub fn wants(&self, symbol: &Symbol) -> bool {
         match self {

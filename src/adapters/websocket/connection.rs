@@ -17,6 +17,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::feed::LineId;
+use super::inflate::Unpack;
+use super::secrets::Secrets;
 use crate::net::dial::{Socket, words};
 
 /// How long a goodbye may take.
@@ -53,10 +55,29 @@ impl Ended {
     }
 }
 
+/// A connection that was made.
+pub struct Reached {
+    /// Its socket.
+    pub socket: Socket,
+    /// How its binary messages are read.
+    pub unpack: Unpack,
+    /// What its messages may need.
+    pub secrets: Secrets,
+}
+
+impl From<Socket> for Reached {
+    /// Without compression and secrets.
+    fn from(socket: Socket) -> Self {
+        Self { socket, unpack: Unpack::default(), secrets: Secrets::default() }
+    }
+}
+
 /// One open socket.
 pub(super) struct Connection {
     pub(super) id: LineId,
     socket: Socket,
+    unpack: Unpack,
+    secrets: Secrets,
     phase: ConnectionPhase,
 }
 
@@ -68,8 +89,14 @@ enum ConnectionPhase {
 }
 
 impl Connection {
-    pub(super) fn new(id: LineId, socket: Socket) -> Self {
-        Self { id, socket, phase: ConnectionPhase::Open }
+    pub(super) fn new(id: LineId, reached: Reached) -> Self {
+        let Reached { socket, unpack, secrets } = reached;
+        Self { id, socket, unpack, secrets, phase: ConnectionPhase::Open }
+    }
+
+    /// The secrets of this connection.
+    pub(super) fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Whether nothing is left to do.
@@ -125,7 +152,13 @@ impl Connection {
         let message = ready!(Pin::new(&mut self.socket).poll_next(context));
         Poll::Ready(match message {
             Some(Ok(Message::Text(text))) => Event::Frame(Bytes::from(text)),
-            Some(Ok(Message::Binary(bytes))) => Event::Frame(bytes),
+            Some(Ok(Message::Binary(bytes))) => match self.unpack.open(bytes) {
+                Ok(frame) => Event::Frame(frame),
+                Err(error) => {
+                    self.close(CloseCode::Size, "message too big");
+                    Event::Ended(ended(&error.to_string()))
+                }
+            },
             Some(Ok(Message::Ping(_))) => Event::Ping,
             Some(Ok(Message::Pong(_) | Message::Frame(_))) => Event::Pong,
             Some(Ok(Message::Close(frame))) => {

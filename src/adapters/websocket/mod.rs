@@ -7,8 +7,10 @@
 
 mod connection;
 pub mod feed;
+mod inflate;
 mod life;
 mod metrics;
+mod secrets;
 mod settings;
 mod state;
 mod venue_keys;
@@ -33,19 +35,23 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tracing::{info, warn};
 
+pub use self::connection::Reached;
 pub use self::feed::{FeedSettings, FeedState};
+pub use self::inflate::{Compression, TooLarge, Unpack};
 pub use self::metrics::WebSocketMetrics;
+pub use self::secrets::Secrets;
 pub use self::settings::{FeedConnection, WebSocketSettings, kind};
 pub use self::state::FeedHealth;
 
 use self::connection::{Connection, Event, FAREWELL_MAX};
 use self::feed::{Action, ConnectionFailure, FeedMachine, FeedTally, LineId, Notice, Unmatched};
+use self::secrets::SecretFiles;
 use crate::core::health::ExpectedSymbols;
 use crate::core::venue::Venue;
 use crate::intake::Router;
 use crate::intake::{IntakeClosed, Record};
 use crate::net::address::WebSocketUrl;
-use crate::net::dial::{DialError, Dialer, Socket};
+use crate::net::dial::{DialError, Dialer};
 use crate::ops::clock::TimerStopwatch;
 use crate::ops::exit::Exit;
 use crate::ops::readiness::Condition;
@@ -61,29 +67,31 @@ const SYMBOLS_SHOWN_MAX: usize = 8;
 /// Makes connections to the shares of a feed.
 pub trait Dial: Send + Sync {
     /// Connects to the address of a share.
-    fn dial(&self, share: usize) -> BoxFuture<'static, Result<Socket, DialError>>;
+    fn dial(&self, share: usize) -> BoxFuture<'static, Result<Reached, DialError>>;
 
     /// The address of a share as it may be shown.
     fn shown(&self, share: usize) -> String;
 }
 
 /// The addresses of a venue's connections, each with the means to reach it.
-pub struct VenueDialer {
+struct VenueDialer {
     dialer: Dialer,
     urls: Vec<WebSocketUrl>,
-}
-
-impl VenueDialer {
-    /// Reaches the shares at these addresses, in their order.
-    pub fn new(dialer: Dialer, urls: Vec<WebSocketUrl>) -> Self {
-        Self { dialer, urls }
-    }
+    unpack: Unpack,
+    secrets: SecretFiles,
 }
 
 impl Dial for VenueDialer {
-    fn dial(&self, share: usize) -> BoxFuture<'static, Result<Socket, DialError>> {
+    fn dial(&self, share: usize) -> BoxFuture<'static, Result<Reached, DialError>> {
         let (dialer, url) = (self.dialer.clone(), self.urls[share].clone());
-        Box::pin(async move { dialer.dial(&url).await })
+        let (unpack, secrets) = (self.unpack, self.secrets.clone());
+        Box::pin(async move {
+            let secrets = secrets.values().await?;
+            let url = secrets.in_address(url.secret()).parse().unwrap_or(url);
+            let dialer = dialer.with_headers(|value| secrets.in_header(value));
+            let socket = dialer.dial(&url).await?;
+            Ok(Reached { socket, unpack, secrets })
+        })
     }
 
     fn shown(&self, share: usize) -> String {
@@ -119,7 +127,9 @@ struct Driver<C> {
     connections: Vec<Connection>,
     /// Which connection is asked first, so that none starves the others.
     turn: usize,
-    dials: FuturesUnordered<BoxFuture<'static, (LineId, Result<Socket, DialError>)>>,
+    dials: FuturesUnordered<BoxFuture<'static, (LineId, Result<Reached, DialError>)>>,
+    /// Those of the newest connection, which the venue's words must not show.
+    secrets: Secrets,
     records: VecDeque<Record>,
     shown: FeedTally,
 }
@@ -128,7 +138,7 @@ struct Driver<C> {
 enum Wake {
     Stop,
     Event(LineId, Event),
-    Dialled(LineId, Result<Box<Socket>, DialError>),
+    Dialled(LineId, Result<Box<Reached>, DialError>),
     Time,
 }
 
@@ -141,12 +151,13 @@ impl WebSocketSource {
         metrics: WebSocketMetrics,
         seed: u64,
     ) -> Self {
-        let WebSocketSettings { venue, connections, dial: _, life } = settings;
-        let venue = Arc::clone(venue);
+        let WebSocketSettings { venue, connections, life, secrets, .. } = settings;
+        let (venue, secrets) = (Arc::clone(venue), secrets.clone());
         let urls: Vec<_> = connections.iter().map(|connection| connection.url.clone()).collect();
+        let unpack = settings.unpack();
         let health = FeedHealth::new(&venue);
         let settings = FeedSettings { symbols_max, ..*life };
-        let dial = Box::new(VenueDialer::new(dialer, urls));
+        let dial = Box::new(VenueDialer { dialer, urls, unpack, secrets });
         Self { venue, settings, dial, metrics, health, seed }
     }
 
@@ -170,6 +181,7 @@ impl WebSocketSource {
             connections: Vec::new(),
             turn: 0,
             dials: FuturesUnordered::new(),
+            secrets: Secrets::default(),
             records: VecDeque::new(),
             shown: FeedTally::default(),
         };
@@ -230,8 +242,9 @@ impl<C> Driver<C> {
             match wake {
                 Wake::Stop => return Ok(()),
                 Wake::Time => armed = Duration::ZERO,
-                Wake::Dialled(line, Ok(socket)) => {
-                    self.connections.push(Connection::new(line, *socket));
+                Wake::Dialled(line, Ok(reached)) => {
+                    self.secrets = reached.secrets.clone();
+                    self.connections.push(Connection::new(line, *reached));
                     self.feed.opened(now, line);
                 }
                 Wake::Dialled(line, Err(error)) => {
@@ -291,7 +304,13 @@ impl<C> Driver<C> {
                     let dial = self.dial.dial(share);
                     self.dials.push(Box::pin(async move { (line, dial.await) }));
                 }
-                Action::Send { line, text } => self.send(line, Message::text(text)),
+                Action::Send { line, text } => {
+                    let open = self.connections.iter().find(|open| open.id == line);
+                    let text = open.map(|open| open.secrets().in_message(&text));
+                    text.into_iter().for_each(|text| self.send(line, Message::text(text)));
+                }
+                // What the venue chose is sent as it is.
+                Action::Answer { line, text } => self.send(line, Message::text(text)),
                 Action::Ping { line } => self.send(line, Message::Ping(Bytes::new())),
                 Action::Close { line, reason } => {
                     if let Some(open) = self.connections.iter_mut().find(|open| open.id == line) {
@@ -360,11 +379,12 @@ impl<C> Driver<C> {
                 Notice::NotConnected { share, why, wait } => {
                     self.metrics.failures.inc();
                     let (url, next_seconds) = (self.dial.shown(share), wait.as_secs_f64());
+                    let why = self.secrets.hidden(why);
                     warn!(%url, share, error = %why, next_seconds, "feed is not connected");
                 }
                 Notice::Lost { share, why } => {
                     self.metrics.failures.inc();
-                    let url = self.dial.shown(share);
+                    let (url, why) = (self.dial.shown(share), self.secrets.hidden(why));
                     warn!(%url, share, error = %why, "feed is not connected");
                 }
                 Notice::Replaced { share, proved, symbols } => {
@@ -372,15 +392,15 @@ impl<C> Driver<C> {
                     info!(%url, share, proved, symbols, "replaced a connection that still stood");
                 }
                 Notice::NotSubscribed { share, symbols, why } => {
-                    let symbols = shown(&symbols);
+                    let (symbols, why) = (shown(&symbols), self.secrets.hidden(why));
                     warn!(share, %symbols, error = %why, "not subscribed, trying again");
                 }
                 Notice::Divided { share, symbols, why } => {
-                    let symbols = shown(&symbols);
+                    let (symbols, why) = (shown(&symbols), self.secrets.hidden(why));
                     info!(share, %symbols, error = %why, "not subscribed, trying in two halves");
                 }
                 Notice::Apart { share, symbols, why } => {
-                    let symbols = shown(&symbols);
+                    let (symbols, why) = (shown(&symbols), self.secrets.hidden(why));
                     warn!(
                         share, %symbols, error = %why,
                         "the feed does not take a symbol; it is kept apart and tried again slowly"
@@ -394,6 +414,8 @@ impl<C> Driver<C> {
                     self.health.set_subscription(&symbol, state);
                 }
                 Notice::Unmatched { share, kind, why, sample, count } => {
+                    let why = why.map(|why| self.secrets.hidden(why));
+                    let sample = self.secrets.hidden(sample);
                     show_unmatched(share, kind, why.as_deref(), &sample, count);
                 }
                 Notice::Skipped { share } => {
@@ -455,8 +477,8 @@ async fn next_event(connections: &mut [Connection], turn: &mut usize) -> (LineId
 
 /// The next attempt that has ended; waits for good where none is under way.
 async fn next_dialled(
-    dials: &mut FuturesUnordered<BoxFuture<'static, (LineId, Result<Socket, DialError>)>>,
-) -> (LineId, Result<Socket, DialError>) {
+    dials: &mut FuturesUnordered<BoxFuture<'static, (LineId, Result<Reached, DialError>)>>,
+) -> (LineId, Result<Reached, DialError>) {
     match dials.next().await {
         Some(dialled) => dialled,
         None => pending().await,

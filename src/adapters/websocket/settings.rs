@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::inflate::{Compression, Unpack};
 use super::life;
+use super::secrets::{self, SecretFiles};
 use super::venue_keys;
 use super::{FeedSettings, WebSocketMetrics, WebSocketSource};
 use crate::core::text::excerpt;
@@ -37,6 +39,10 @@ pub struct WebSocketSettings {
     pub dial: DialOptions,
     /// How its connections live.
     pub life: FeedSettings,
+    /// How its binary messages are read.
+    pub compression: Compression,
+    /// Where the secrets are that its address and messages need.
+    pub(super) secrets: SecretFiles,
 }
 
 /// One connection to a feed.
@@ -61,6 +67,13 @@ fn read<C: Send + 'static>(reader: SourceReader<'_, '_>) -> Arc<dyn SourceSettin
     let message_bytes_max = source.count("message_bytes_max", 1024, MESSAGE_BYTES_MAX);
     let dial = read_options(source, variables, message_bytes_max);
     let life = life::read(source);
+    let compressions = [
+        ("none", Compression::None),
+        ("gzip", Compression::Gzip),
+        ("deflate", Compression::Deflate),
+        ("auto", Compression::Auto),
+    ];
+    let compression = source.choice("compression", &compressions);
     let url = source.optional_text("url");
     if !is_chosen {
         let set = [
@@ -70,12 +83,27 @@ fn read<C: Send + 'static>(reader: SourceReader<'_, '_>) -> Arc<dyn SourceSettin
             ("subscribe", !subscribe.is_empty() && !venue_is_named),
         ];
         refuse_foreign(source, &set, "websocket");
-        let nowhere = venue_keys::nowhere();
-        return Arc::new(WebSocketSettings { venue: nowhere, connections: Vec::new(), dial, life });
+        let secrets = SecretFiles::read(source, &[], false);
+        let (venue, connections) = (venue_keys::nowhere(), Vec::new());
+        return Arc::new(WebSocketSettings {
+            venue,
+            connections,
+            dial,
+            life,
+            compression,
+            secrets,
+        });
     }
     (venue.url, venue.subscribe) = (url.unwrap_or_default(), subscribe);
     let (venue, connections) = venue_keys::compile(&venue, source);
-    Arc::new(WebSocketSettings { venue, connections, dial, life })
+    // A venue that is only looked into leads nowhere and needs no secrets.
+    let leads = |connection: &FeedConnection| connection.url != WebSocketUrl::nowhere();
+    let mut needed = venue.secrets().to_vec();
+    for header in &dial.headers {
+        needed.extend(secrets::names(header.value.reveal()).map(str::to_owned));
+    }
+    let secrets = SecretFiles::read(source, &needed, connections.iter().any(leads));
+    Arc::new(WebSocketSettings { venue, connections, dial, life, compression, secrets })
 }
 
 impl WebSocketSettings {
@@ -87,6 +115,11 @@ impl WebSocketSettings {
         let encrypted = |connection: &FeedConnection| connection.url.endpoint().encrypted;
         Dialer::new(self.dial.clone(), self.connections.iter().any(encrypted))
             .map_err(Exit::while_doing(Failure::Configuration, "source.url"))
+    }
+
+    /// How its binary messages are read.
+    pub fn unpack(&self) -> Unpack {
+        Unpack { compression: self.compression, bytes_max: self.dial.message_bytes_max }
     }
 
     /// Opens the feed, which remembers the trade ids of `symbols_max` symbols.

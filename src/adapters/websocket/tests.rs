@@ -26,7 +26,8 @@ async fn connection() -> (Connection, DuplexStream) {
     let near: Box<dyn Transport> = Box::new(near);
     let socket =
         WebSocketStream::from_raw_socket(near, Role::Client, Some(limits(MESSAGE_BYTES_MAX))).await;
-    (Connection::new(LineId(1), socket), far)
+    let unpack = Unpack { compression: Compression::Auto, bytes_max: MESSAGE_BYTES_MAX };
+    (Connection::new(LineId(1), Reached { unpack, ..socket.into() }), far)
 }
 
 /// Everything that comes out until it is over, and how it ended.
@@ -94,6 +95,33 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     }
     frame.extend(payload);
     frame
+}
+
+#[tokio::test(start_paused = true)]
+async fn binary_messages_are_decompressed_and_a_bomb_ends_the_connection() {
+    use std::io::Write;
+
+    let gzip = |text: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    };
+    let text = br#"{"ping":1700000000000}"#;
+    let whole = vec![b' '; MESSAGE_BYTES_MAX];
+    let bomb = gzip(&vec![b' '; 2 << 20]);
+    assert!(bomb.len() < MESSAGE_BYTES_MAX, "the protocol's own limit does not see it");
+    let bytes = [
+        frame(0x81, b"{}"),
+        frame(0x82, &gzip(text)),
+        frame(0x82, text),
+        frame(0x82, &gzip(&whole)),
+        frame(0x82, &bomb),
+        frame(0x81, b"[]"),
+    ];
+    let (frames, ended, answered) = answer_to(&bytes.concat()).await;
+    assert_eq!(frames, [&b"{}"[..], text, text, &whole]);
+    let why = "the message is too long: more than 4096 bytes when decompressed";
+    assert_eq!((&*ended.why, answered), (why, Some(1009)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -205,12 +233,13 @@ struct Memory {
 }
 
 impl Dial for Memory {
-    fn dial(&self, _share: usize) -> BoxFuture<'static, Result<Socket, DialError>> {
+    fn dial(&self, _share: usize) -> BoxFuture<'static, Result<Reached, DialError>> {
         let (near, far) = duplex(1 << 16);
         self.peers.lock().unwrap().send(far).unwrap();
         Box::pin(async move {
             let near: Box<dyn Transport> = Box::new(near);
-            Ok(WebSocketStream::from_raw_socket(near, Role::Client, Some(limits(1 << 16))).await)
+            let limits = Some(limits(1 << 16));
+            Ok(WebSocketStream::from_raw_socket(near, Role::Client, limits).await.into())
         })
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::settings::FeedConnection;
 use crate::core::venue::{
     AnswerSpec, Answers, Case, ConnectionPlan, FramesSpec, HeartbeatSpec, MappingSpec, Order, Ping,
-    PongSpec, Rate, RefusedSpec, STANDARD_FIELDS, SubscriptionSpec, TradeIds, Venue, VenueLimits,
-    VenueProblem, VenueSpec, VenueTime,
+    PingSpec, PongSpec, Rate, RefusedSpec, STANDARD_FIELDS, SubscriptionSpec, TradeIds, Venue,
+    VenueLimits, VenueProblem, VenueSpec, VenueTime,
 };
 use crate::net::address::{WebSocketUrl, WebSocketUrlError};
 use crate::ports::section::Section;
@@ -18,13 +18,18 @@ use crate::ports::section::Section;
 pub(super) fn read(source: &mut Section<'_>) -> VenueSpec {
     // The layer has been chosen by it already.
     source.optional_text("venue");
+    let symbols = source.texts("symbols");
+    let unsubscribe = source.texts("unsubscribe");
+    let subscription = subscription(source.section("subscription"));
+    let (mapping, also) = mappings(source.section("mapping"));
     VenueSpec {
         url: String::new(),
-        symbols: source.texts("symbols"),
+        symbols,
         subscribe: Vec::new(),
-        unsubscribe: source.texts("unsubscribe"),
-        subscription: subscription(source.section("subscription")),
-        mapping: mapping(source.section("mapping")),
+        unsubscribe,
+        subscription,
+        mapping,
+        also,
         frames: frames(source.section("frames")),
         limits: limits(source.section("limits")),
     }
@@ -110,6 +115,39 @@ fn subscription(mut section: Section<'_>) -> SubscriptionSpec {
     spec
 }
 
+/// The keys of a mapping, which further mappings share where they do not set them.
+const MAPPING_KEYS: [&str; 22] = [
+    "each",
+    "symbol",
+    "channel",
+    "symbol_prefix",
+    "symbol_suffix",
+    "symbol_case",
+    "time",
+    "time_unit",
+    "price",
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "fields",
+    "abs",
+    "scale",
+    "trade_id",
+    "trade_ids",
+    "sequence",
+    "order",
+    "when",
+];
+
+/// The mapping, and those that stand beside it.
+fn mappings(mut section: Section<'_>) -> (MappingSpec, Vec<(String, MappingSpec)>) {
+    let also = section.variants("also", &MAPPING_KEYS);
+    let first = mapping(section);
+    (first, also.into_iter().map(|(name, section)| (name, mapping(section))).collect())
+}
+
 fn mapping(mut section: Section<'_>) -> MappingSpec {
     let cases = [("as_is", Case::AsIs), ("lower", Case::Lower), ("upper", Case::Upper)];
     let units = [
@@ -132,13 +170,23 @@ fn mapping(mut section: Section<'_>) -> MappingSpec {
     fields.extend(section.table("fields").into_iter().filter(|(_, place)| !place.is_empty()));
     let mut text = |name| section.optional_text(name).unwrap_or_default();
     let (each, symbol, time) = (text("each"), text("symbol"), text("time"));
-    let (symbol_prefix, trade_id, sequence) =
-        (text("symbol_prefix"), text("trade_id"), text("sequence"));
+    let (symbol_prefix, symbol_suffix, channel) =
+        (text("symbol_prefix"), text("symbol_suffix"), text("channel"));
+    let (trade_id, sequence) = (text("trade_id"), text("sequence"));
+    let orders = [
+        ("frame", Order::Frame),
+        ("trade_id", Order::TradeId),
+        ("reverse", Order::Reverse),
+        ("time", Order::Time),
+    ];
+    let scale = section.table("scale").into_iter().filter(|(_, scale)| !scale.is_empty());
     let spec = MappingSpec {
         when: section.lists("when"),
         each,
         symbol,
+        channel,
         symbol_prefix,
+        symbol_suffix,
         symbol_case: section.choice("symbol_case", &cases),
         time,
         time_unit: section.choice("time_unit", &units),
@@ -146,8 +194,10 @@ fn mapping(mut section: Section<'_>) -> MappingSpec {
         trade_id,
         trade_ids: section.choice("trade_ids", &ids),
         sequence,
-        order: section.choice("order", &[("frame", Order::Frame), ("trade_id", Order::TradeId)]),
+        order: section.choice("order", &orders),
         fields,
+        abs: section.texts("abs"),
+        scale: scale.collect(),
     };
     section.finish();
     spec
@@ -158,14 +208,21 @@ fn frames(mut section: Section<'_>) -> FramesSpec {
         when: section.lists("when"),
         id: section.optional_text("id").unwrap_or_default(),
         symbol: section.optional_text("symbol").unwrap_or_default(),
+        channel: String::new(),
     };
+    let mut inside = section.section("ping");
+    let mut text = |name| inside.optional_text(name).unwrap_or_default();
+    let (text, answer_to_it, value) = (text("text"), text("answer"), text("value"));
+    let ping = PingSpec { when: inside.lists("when"), text, answer: answer_to_it, value };
+    inside.finish();
     let mut heartbeat = section.section("heartbeat");
     let when = heartbeat.lists("when");
     let counter = heartbeat.optional_text("counter").unwrap_or_default();
     heartbeat.finish();
     let heartbeat = HeartbeatSpec { when, counter };
     let mut inside = section.section("acknowledged");
-    let acknowledged = answer(&mut inside);
+    let channel = inside.optional_text("channel").unwrap_or_default();
+    let acknowledged = AnswerSpec { channel, ..answer(&mut inside) };
     inside.finish();
     let mut inside = section.section("refused");
     let refused = RefusedSpec {
@@ -182,7 +239,7 @@ fn frames(mut section: Section<'_>) -> FramesSpec {
     let closing = inside.lists("when");
     inside.finish();
     section.finish();
-    FramesSpec { heartbeat, acknowledged, refused, pong, closing }
+    FramesSpec { ping, heartbeat, acknowledged, refused, pong, closing }
 }
 
 /// The longest time that a limit can be.

@@ -121,6 +121,7 @@ fn words(kind: &SettingKind) -> String {
         SettingKind::Text => "text".to_owned(),
         SettingKind::Texts => "list of texts".to_owned(),
         SettingKind::Table => "table of texts".to_owned(),
+        SettingKind::Tables => "table of tables".to_owned(),
         SettingKind::Switch => "`true`, `false`".to_owned(),
         SettingKind::Count { min, max } if *max == usize::MAX => format!("from {min}"),
         SettingKind::Count { min, max } => format!("{min} to {max}"),
@@ -144,7 +145,7 @@ pub fn schema() -> serde_json::Value {
             SettingKind::Text => json!({"type": "string"}),
             SettingKind::Texts => json!({"type": "array", "items": {"type": "string"}}),
             // Such as options under names of their own, nested where they have dots.
-            SettingKind::Table => json!({"type": "object"}),
+            SettingKind::Table | SettingKind::Tables => json!({"type": "object"}),
             SettingKind::Switch => json!({"type": "boolean"}),
             SettingKind::Count { min, max } => {
                 json!({"type": "integer", "minimum": min, "maximum": max})

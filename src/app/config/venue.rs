@@ -12,11 +12,17 @@ use crate::net::address::WebSocketUrl;
 use crate::ports::section::suggestion;
 
 /// The venues that ship, by name.
-pub const VENUES: [(&str, &str); 6] = [
+pub const VENUES: [(&str, &str); 12] = [
+    ("alpaca", include_str!("../../../config/venues/alpaca.toml")),
     ("binance", include_str!("../../../config/venues/binance.toml")),
+    ("bitfinex", include_str!("../../../config/venues/bitfinex.toml")),
+    ("bitstamp", include_str!("../../../config/venues/bitstamp.toml")),
     ("bybit", include_str!("../../../config/venues/bybit.toml")),
     ("coinbase", include_str!("../../../config/venues/coinbase.toml")),
+    ("gate", include_str!("../../../config/venues/gate.toml")),
+    ("gemini", include_str!("../../../config/venues/gemini.toml")),
     ("generic", include_str!("../../../config/venues/generic.toml")),
+    ("htx", include_str!("../../../config/venues/htx.toml")),
     ("kraken", include_str!("../../../config/venues/kraken.toml")),
     ("okx", include_str!("../../../config/venues/okx.toml")),
 ];
@@ -170,8 +176,9 @@ mod tests {
     fn every_problem_of_a_venue_is_told_with_its_key() {
         let problems = source("venue = 'bynance'\nsymbol_ = 1\n").unwrap_err();
         let expected = [
-            "source.venue: `bynance` is none of `binance`, `bybit`, `coinbase`, `generic`, \
-             `kraken`, `okx`, and no path, did you mean `binance`?",
+            "source.venue: `bynance` is none of `alpaca`, `binance`, `bitfinex`, `bitstamp`, \
+             `bybit`, `coinbase`, `gate`, `gemini`, `generic`, `htx`, `kraken`, `okx`, and no \
+             path, did you mean `binance`?",
             "source.symbol_: unknown key, did you mean `symbol`?",
         ];
         assert_eq!(problems, expected);
@@ -206,6 +213,107 @@ mod tests {
         {
             assert!(problems.iter().any(|text| text.ends_with(hint)), "{hint} in {problems:#?}");
         }
+    }
+
+    /// The records that a mapping makes of one frame.
+    fn mapped(settings: &WebSocketSettings, frame: &str) -> Vec<String> {
+        let venue = std::sync::Arc::clone(&settings.venue);
+        let mut records = Vec::new();
+        crate::core::venue::Mapper::new(venue).classify(frame.as_bytes(), |mapped| {
+            records.push(String::from_utf8(mapped.record.to_vec()).unwrap());
+        });
+        records
+    }
+
+    #[test]
+    fn mappings_beside_the_first_share_what_they_do_not_set() {
+        let text = format!(
+            "{HERE}compression = 'auto'\n[source.mapping]\nsymbol = '/s'\ntime = '/t'\n\
+             price = '/p'\nvolume = '/v'\nabs = ['volume']\n\
+             [source.mapping.scale]\nprice = 1e-2\nvolume = '0.001'\n\
+             [source.mapping.when]\n'/e' = 'a'\n'/x' = '!*'\n\
+             [source.mapping.also.rows]\neach = '/rows/*'\nprice = '0'\nvolume = '1'\n\
+             order = 'reverse'\nabs = []\nwhen.'/e' = []\nwhen.'/rows' = '*'\n\
+             scale.volume = ''\n"
+        );
+        let settings = source(&text).unwrap();
+        assert_eq!(settings.compression, crate::adapters::websocket::Compression::Auto);
+        let record = |price: &str, volume: &str| {
+            let time = "1970-01-01T00:00:00.001Z";
+            format!(r#"{{"symbol":"A","time":"{time}","price":{price},"volume":{volume}}}"#)
+        };
+        let first = mapped(&settings, r#"{"e":"a","s":"A","t":1,"p":250,"v":-7}"#);
+        assert_eq!(first, [record("2.50", "0.007")]);
+        let rows = mapped(&settings, r#"{"s":"A","t":1,"rows":[[100,-1],[200,2]]}"#);
+        assert_eq!(rows, [record("2.00", "2"), record("1.00", "-1")]);
+        // A condition that is shared holds there too.
+        assert!(mapped(&settings, r#"{"x":1,"s":"A","t":1,"rows":[[100,-1]]}"#).is_empty());
+
+        // A variable reaches a key of such a mapping, and a list.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, format!("model.name = 'm'\n[source]\n{text}")).unwrap();
+        let variables = [
+            ("TICKCAST__SOURCE__MAPPING__ALSO__ROWS__PRICE", "1"),
+            ("TICKCAST__SOURCE__MAPPING__ABS", r#"["price","volume"]"#),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let config = load(&path, &HashMap::from(variables)).unwrap();
+        let settings = config.source.of::<WebSocketSettings>().unwrap().clone();
+        let rows = mapped(&settings, r#"{"s":"A","t":1,"rows":[[100,-1]]}"#);
+        assert_eq!(rows, [record("-0.01", "-1")]);
+
+        let wrong = format!(
+            "{HERE}[source.mapping]\nsymbol = '/s'\ntime = '/t'\nprice = '/p'\nprcie = 'x'\n\
+             also.quotes = 7\nalso.rows = {{ prize = '0', order = 'backwards' }}\n"
+        );
+        let expected = [
+            "source.mapping.also.quotes: must be a table",
+            "source.mapping.prcie: unknown key, did you mean `price`?",
+            "source.mapping.also.rows.order: `backwards` is none of `frame`, `trade_id`, \
+             `reverse`, `time`",
+            "source.mapping.also.rows.prize: unknown key, did you mean `price`?",
+        ];
+        let problems = source(&wrong).unwrap_err();
+        for problem in expected {
+            assert!(problems.iter().any(|found| found == problem), "{problem} in {problems:#?}");
+        }
+    }
+
+    #[test]
+    fn secrets_stand_in_files_that_are_there_and_needed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key");
+        std::fs::write(&file, "hunter2\n").unwrap();
+        let file = file.display();
+        let text = format!("{HERE}subscribe = ['{{\"key\":\"{{secret:Key}}\"}}']\n");
+        let settings = source(&format!("{text}secrets.key_file = '{file}'\n")).unwrap();
+        assert!(!format!("{settings:?} {:?}", settings.plan()).contains("hunter2"));
+        assert!(settings.plan()[1].ends_with(r#"{"key":"{secret:Key}"}"#), "{settings:?}");
+        // A header may hold one as well.
+        let header = format!("{HERE}headers.Authorization = 'Bearer {{secret:token}}'\n");
+        let expected = "source.secrets.token_file: must name the file that holds {secret:token}";
+        assert_eq!(source(&header).unwrap_err(), [expected]);
+        assert!(source(&format!("{header}secrets.token_file = '{file}'\n")).is_ok());
+        let none = folder.path().join("none");
+        let none = none.display();
+        for (secrets, expected) in [
+            (String::new(), "source.secrets.Key_file: must name the file that holds {secret:Key}"),
+            (
+                format!("secrets.key_file = '{file}'\nsecrets.keys_file = '{file}'\n"),
+                "source.secrets.keys_file: no message, address or header holds {secret:keys}",
+            ),
+            (
+                format!("secrets.key_file = '{file}'\nsecrets.key = 'hunter2'\n"),
+                "source.secrets.key: must end in `_file` and name a file: a secret stands in a \
+                 file of its own",
+            ),
+        ] {
+            assert_eq!(source(&format!("{text}{secrets}")).unwrap_err(), [expected]);
+        }
+        let problems = source(&format!("{text}secrets.key_file = '{none}'\n")).unwrap_err();
+        let expected = format!("source.secrets.key_file: `{none}`: cannot be read: ");
+        assert!(problems.len() == 1 && problems[0].starts_with(&expected), "{problems:?}");
     }
 
     #[test]

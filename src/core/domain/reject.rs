@@ -24,7 +24,7 @@ pub enum Reject {
     DuplicateField,
     /// No `symbol`.
     MissingSymbol,
-    /// `symbol` is not a text of 1 to 64 bytes without control characters.
+    /// `symbol` is not a text of 1 to 256 bytes without control characters.
     InvalidSymbol,
     /// No `time`.
     MissingTime,

@@ -7,10 +7,11 @@ use std::{fmt, sync::Arc};
 
 use crate::core::text::is_printable;
 
-/// The longest symbol in bytes: what fits a log line and a metric label uncut.
-const SYMBOL_BYTES_MAX: usize = 64;
+/// The longest symbol in bytes. Prediction markets name their outcomes by numbers of 77 digits, and
+/// options by long texts; 256 bytes leave room and fit a log line.
+const SYMBOL_BYTES_MAX: usize = 256;
 
-/// The name of one keyed stream, such as `AAPL`: 1 to 64 bytes of printable UTF-8. Cloning shares
+/// The name of one keyed stream, such as `AAPL`: 1 to 256 bytes of printable UTF-8. Cloning shares
 /// the text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Symbol(Arc<str>);
@@ -79,10 +80,12 @@ mod tests {
 
     #[test]
     fn takes_names_and_refuses_noise() {
-        for name in ["AAPL", "BRK.B", "BTC-USDT", "Zürich", &"x".repeat(64)] {
+        for name in
+            ["AAPL", "BRK.B", "BTC-USDT", "Zürich", "A,B", &"7".repeat(77), &"x".repeat(256)]
+        {
             assert_eq!(Symbol::new(name).unwrap().as_str(), name);
         }
-        for name in ["", "A\nB", "\u{7f}", "A\u{202e}B", "\u{200b}", &"x".repeat(65)] {
+        for name in ["", "A\nB", "\u{7f}", "A\u{202e}B", "\u{200b}", &"x".repeat(257)] {
             assert_eq!(Symbol::new(name), Err(SymbolError), "{name:?}");
         }
     }

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::json::{Found, Json, Malformed};
+use super::json::{Found, Json, Malformed, NodeKind};
 use super::mapping::number;
 use super::pointer::{Each, Place};
 use super::rule::Condition;
@@ -29,6 +29,11 @@ pub enum FrameKind {
         mapped: u32,
         /// How many elements the conditions left out.
         skipped: u32,
+    },
+    /// The venue asks whether we live.
+    Ping {
+        /// What must be sent back.
+        answer: String,
     },
     /// A sign of life.
     Heartbeat {
@@ -70,6 +75,7 @@ pub struct Refusal {
 /// How frames without ticks are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Rules {
+    pub(super) ping: Option<PingRule>,
     pub(super) heartbeat: Option<(Vec<Condition>, Option<Place>)>,
     pub(super) pong: Option<Vec<Condition>>,
     pub(super) pong_text: Option<String>,
@@ -78,11 +84,23 @@ pub(super) struct Rules {
     pub(super) closing: Option<Vec<Condition>>,
 }
 
+/// How a ping is known, and what is sent back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PingRule {
+    /// Without conditions it is known by its text alone.
+    pub(super) when: Option<Vec<Condition>>,
+    pub(super) text: Option<String>,
+    /// The pieces of the answer, between which the value stands.
+    pub(super) answer: Vec<String>,
+    pub(super) value: Option<Place>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) when: Vec<Condition>,
     pub(super) id: Option<Place>,
     pub(super) symbols: Option<Each>,
+    pub(super) channel: Option<Place>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +112,9 @@ pub(super) struct RefusedRule {
 
 /// The longest text of a venue in a log line, in characters.
 const SHOWN_CHARACTERS_MAX: usize = 64;
+
+/// The longest value that an answer repeats, in bytes. A time has 13 digits, an id up to 36.
+const PING_VALUE_BYTES_MAX: usize = 256;
 
 fn all_hold(conditions: &[Condition], json: Json<'_>) -> bool {
     conditions.iter().all(|condition| condition.holds_in_frame(json))
@@ -110,15 +131,31 @@ pub(super) fn number_at(place: &Place, json: Json<'_>) -> Option<u64> {
 impl Rules {
     /// Whether no frame of JSON is anything but ticks.
     pub(super) fn is_empty_but_text(&self) -> bool {
-        *self == Self { pong_text: self.pong_text.clone(), ..Self::default() }
+        let ping = self.ping.as_ref().filter(|ping| ping.when.is_none()).cloned();
+        *self == Self { ping, pong_text: self.pong_text.clone(), ..Self::default() }
+    }
+
+    /// The answer to a ping that is no JSON.
+    pub(super) fn answer_to_text(&self, frame: &[u8]) -> Option<String> {
+        let PingRule { text, answer, .. } = self.ping.as_ref()?;
+        let fits = text.as_ref().is_some_and(|text| text.as_bytes() == frame);
+        fits.then(|| answer.concat())
     }
 
     pub(super) fn is_pong_text(&self, frame: &[u8]) -> bool {
         self.pong_text.as_ref().is_some_and(|text| text.as_bytes() == frame)
     }
 
+    /// The channel that an acknowledgement is about, and the symbol that it carries.
+    pub(super) fn channel<'t>(&self, json: Json<'t>) -> Option<(Cow<'t, str>, Cow<'t, str>)> {
+        self.acknowledged.as_ref().and_then(|answer| answer.channel(json))
+    }
+
     /// The kind of a frame; `None` where no rule knows it.
     pub(super) fn kind_of(&self, json: Json<'_>) -> Option<FrameKind> {
+        if let Some(answer) = self.ping.as_ref().and_then(|ping| ping.read(json)) {
+            return Some(FrameKind::Ping { answer });
+        }
         if let Some((when, counter)) = &self.heartbeat
             && all_hold(when, json)
         {
@@ -143,7 +180,34 @@ impl Rules {
     }
 }
 
+impl PingRule {
+    /// The answer to a ping; `None` where the frame is none, or where what the answer has to repeat
+    /// is not there, is no text, number or word, or is too long.
+    fn read(&self, json: Json<'_>) -> Option<String> {
+        if !all_hold(self.when.as_ref()?, json) {
+            return None;
+        }
+        let Some(place) = &self.value else { return Some(self.answer.concat()) };
+        let Found::Once(at) = place.in_frame(json) else { return None };
+        let is_scalar = !matches!(json.kind(at), NodeKind::Object | NodeKind::Array);
+        let value = json.whole(at);
+        (is_scalar && value.len() <= PING_VALUE_BYTES_MAX).then(|| self.answer.join(value))
+    }
+}
+
 impl Answer {
+    /// The channel, and the symbol that it carries from now on.
+    fn channel<'t>(&self, json: Json<'t>) -> Option<(Cow<'t, str>, Cow<'t, str>)> {
+        let Found::Once(at) = self.channel.as_ref()?.in_frame(json) else { return None };
+        let channel = json.scalar(at)?;
+        let mut symbol = None;
+        self.symbols.as_ref()?.walk(json, &mut |under| {
+            let text = under.and_then(|under| json.text(under.element()));
+            symbol = symbol.take().or(text);
+        });
+        Some((channel, symbol?))
+    }
+
     fn read(&self, json: Json<'_>) -> (Option<u64>, Vec<String>) {
         let id = self.id.as_ref().and_then(|place| number_at(place, json));
         let mut symbols = Vec::new();

@@ -2,9 +2,12 @@
 //!
 //! Owns the grammar. Promises that any bytes give a tape or a reason in time proportional to their
 //! length, that depth and nodes are bounded, and that a tape which is used again allocates nothing
-//! once it has grown to the frames it meets. Never reads a number: digits stay the text they are.
+//! once it has grown to the frames it meets. A text that holds JSON can be opened: its nodes follow
+//! those of the frame, under the same limits. Never reads a number: digits stay the text they are.
 
 use std::borrow::Cow;
+
+use super::pointer::Inner;
 
 /// How deep arrays and objects may lie in one another. Exchanges use five or six levels.
 pub(super) const DEPTH_MAX: usize = 32;
@@ -15,8 +18,8 @@ pub(super) const NODES_MAX: usize = 1 << 18;
 /// Why a frame is not JSON that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// Not UTF-8.
-    #[error("not UTF-8")]
+    /// Not UTF-8, as compressed frames are.
+    #[error("not UTF-8; if the feed compresses its messages, set source.compression")]
     Encoding,
     /// Not JSON.
     #[error("not JSON")]
@@ -60,17 +63,27 @@ struct Node {
 pub(super) struct Tape {
     nodes: Vec<Node>,
     open: Vec<u32>,
+    /// The frame and, behind it, the texts in it that were opened.
+    text: String,
+    links: Vec<Link>,
+    /// The texts to open next.
+    wanted: Vec<At>,
 }
+
+/// A text that was opened, and the value in it; `None` where the text is no JSON.
+type Link = (At, Option<At>);
 
 /// A frame that was read.
 #[derive(Clone, Copy)]
 pub(super) struct Json<'t> {
     text: &'t str,
     nodes: &'t [Node],
+    /// By the first part.
+    links: &'t [Link],
 }
 
 /// A value inside a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct At(u32);
 
 /// What a name leads to.
@@ -83,19 +96,67 @@ pub(super) enum Found {
 }
 
 impl Tape {
-    /// Reads a frame.
-    pub(super) fn read<'t>(&'t mut self, frame: &'t [u8]) -> Result<Json<'t>, Malformed> {
+    /// Reads a frame, and opens the texts at these places.
+    pub(super) fn read<'t>(
+        &'t mut self,
+        frame: &'t [u8],
+        inner: &[Inner],
+    ) -> Result<Json<'t>, Malformed> {
         let text = std::str::from_utf8(frame).map_err(|_| Malformed::Encoding)?;
         // Every place in the frame fits the nodes' numbers.
         u32::try_from(frame.len()).map_err(|_| Malformed::TooLarge)?;
         self.nodes.clear();
-        self.open.clear();
-        self.parse(frame)?;
-        Ok(Json { text, nodes: &self.nodes })
+        self.links.clear();
+        self.parse(frame, 0)?;
+        if inner.is_empty() {
+            return Ok(Json { text, nodes: &self.nodes, links: &[] });
+        }
+        let mut all = std::mem::take(&mut self.text);
+        all.clear();
+        all.push_str(text);
+        for place in inner {
+            self.open_texts(place, &mut all);
+        }
+        self.text = all;
+        Ok(Json { text: &self.text, nodes: &self.nodes, links: &self.links })
     }
 
-    fn parse(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
-        let mut at = skip_space(bytes, 0);
+    /// Opens the texts at a place. `all` grows by each that is JSON; one that is not, or for which
+    /// there is no room, holds nothing.
+    fn open_texts(&mut self, place: &Inner, all: &mut String) {
+        let mut wanted = std::mem::take(&mut self.wanted);
+        wanted.clear();
+        place.walk(Json { text: all, nodes: &self.nodes, links: &self.links }, &mut |at| {
+            wanted.push(at);
+        });
+        let known = self.links.len();
+        for &at in &wanted {
+            // No place leads twice to one text, so that those which were just opened need no look.
+            if self.links[..known].binary_search_by_key(&at, |(text, _)| *text).is_ok() {
+                continue;
+            }
+            let json = Json { text: all, nodes: &self.nodes, links: &[] };
+            let Some(text) = json.text(at).map(Cow::into_owned) else { continue };
+            let (start, first) = (all.len(), self.nodes.len());
+            all.push_str(&text);
+            let fits = u32::try_from(all.len()).is_ok();
+            let value = if fits && self.parse(all.as_bytes(), start).is_ok() {
+                Some(At(first as u32))
+            } else {
+                all.truncate(start);
+                self.nodes.truncate(first);
+                None
+            };
+            self.links.push((at, value));
+        }
+        self.links.sort_unstable();
+        self.wanted = wanted;
+    }
+
+    /// Reads the value that begins at `start` and ends with the bytes.
+    fn parse(&mut self, bytes: &[u8], start: usize) -> Result<(), Malformed> {
+        self.open.clear();
+        let mut at = skip_space(bytes, start);
         'value: loop {
             at = match bytes.get(at) {
                 Some(b'{') => {
@@ -275,6 +336,12 @@ impl<'t> Json<'t> {
         self.nodes[at.0 as usize].kind
     }
 
+    /// The value inside a text that was opened.
+    pub(super) fn inside(self, text: At) -> Option<At> {
+        let found = self.links.binary_search_by_key(&text, |(text, _)| *text).ok()?;
+        self.links[found].1
+    }
+
     /// The value as it stands in the frame, of a text without its quotes.
     pub(super) fn raw(self, at: At) -> &'t str {
         let node = &self.nodes[at.0 as usize];
@@ -409,7 +476,7 @@ mod tests {
         #[test]
         fn reads_what_serde_reads(text in any_json()) {
             let mut tape = Tape::default();
-            let json = tape.read(text.as_bytes()).unwrap();
+            let json = tape.read(text.as_bytes(), &[]).unwrap();
             let expected: serde_json::Value = serde_json::from_str(&text).unwrap();
             prop_assert_eq!(rebuilt(json, json.root()), Some(expected));
         }
@@ -420,7 +487,7 @@ mod tests {
         ) {
             let serde = serde_json::from_str::<serde_json::Value>(&text);
             let mut tape = Tape::default();
-            let ours = tape.read(text.as_bytes()).map(|json| rebuilt(json, json.root()));
+            let ours = tape.read(text.as_bytes(), &[]).map(|json| rebuilt(json, json.root()));
             // Serde refuses numbers out of a double's range and escapes of half a character, which
             // this tape hands on as they stand.
             match (serde, ours) {
@@ -432,7 +499,7 @@ mod tests {
 
         #[test]
         fn any_bytes_give_an_outcome(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Tape::default().read(&bytes).map(|json| rebuilt(json, json.root()));
+            let _ = Tape::default().read(&bytes, &[]).map(|json| rebuilt(json, json.root()));
         }
     }
 
@@ -451,21 +518,22 @@ mod tests {
     fn depth_and_nodes_are_bounded() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         let mut tape = Tape::default();
-        assert!(tape.read(nested(DEPTH_MAX).as_bytes()).is_ok());
-        let too_deep = tape.read(nested(DEPTH_MAX + 1).as_bytes()).err();
+        assert!(tape.read(nested(DEPTH_MAX).as_bytes(), &[]).is_ok());
+        let too_deep = tape.read(nested(DEPTH_MAX + 1).as_bytes(), &[]).err();
         assert_eq!(too_deep, Some(Malformed::TooDeep));
         let wide = |count: usize| format!("[{}1]", "1,".repeat(count - 1));
-        assert!(tape.read(wide(NODES_MAX - 1).as_bytes()).is_ok());
-        let too_wide = tape.read(wide(NODES_MAX).as_bytes()).err();
+        assert!(tape.read(wide(NODES_MAX - 1).as_bytes(), &[]).is_ok());
+        let too_wide = tape.read(wide(NODES_MAX).as_bytes(), &[]).err();
         assert_eq!(too_wide, Some(Malformed::TooLarge));
-        assert_eq!(tape.read(b"\xff").err(), Some(Malformed::Encoding));
-        assert_eq!(tape.read(b"pong").err(), Some(Malformed::Grammar));
+        assert_eq!(tape.read(b"\xff", &[]).err(), Some(Malformed::Encoding));
+        assert_eq!(tape.read(b"pong", &[]).err(), Some(Malformed::Grammar));
     }
 
     #[test]
     fn a_name_that_stands_twice_is_told() {
         let mut tape = Tape::default();
-        let json = tape.read(br#"{"a":1,"b":{"a":2},"\u0061":3,"c":[4,[5]]}"#).unwrap();
+        let frame = br#"{"a":1,"b":{"a":2},"\u0061":3,"c":[4,[5]]}"#;
+        let json = tape.read(frame, &[]).unwrap();
         let Found::Twice(first) = json.member(json.root(), "a") else { panic!("twice") };
         assert_eq!(json.raw(first), "1");
         let Found::Once(list) = json.member(json.root(), "c") else { panic!("once") };

@@ -5,9 +5,11 @@
 //! is written as it came, what stands there twice is written twice, and `decode` has a reason for
 //! each of them.
 
+use super::channels::Channels;
 use super::json::{At, Found, Json, NodeKind, is_number};
 use super::pointer::{Each, Place, Under};
 use super::rule::Condition;
+use super::scale::push_scaled;
 use super::spec::{Order, TradeIds, VenueTime};
 use super::template::Case;
 use super::time::push_rfc3339;
@@ -34,7 +36,7 @@ pub(super) struct Mapping {
 /// Where the parts of a tick stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Parts {
-    pub(super) symbol: Place,
+    pub(super) symbol: SymbolPlace,
     pub(super) spelling: Spelling,
     pub(super) time: Place,
     pub(super) time_unit: VenueTime,
@@ -43,10 +45,20 @@ pub(super) struct Parts {
     pub(super) fields: Vec<Member>,
 }
 
+/// Where the symbol stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum SymbolPlace {
+    /// It stands in the frame, or in the configuration.
+    Itself(Place),
+    /// The number of its channel stands there.
+    OfChannel(Place),
+}
+
 /// How the native symbol is made of the venue's.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(super) struct Spelling {
     pub(super) prefix: String,
+    pub(super) suffix: String,
     pub(super) case: Case,
 }
 
@@ -56,6 +68,10 @@ pub(super) struct Member {
     /// The name as JSON, with its quotes.
     pub(super) name: String,
     pub(super) place: Place,
+    /// Whether its sign is dropped.
+    pub(super) abs: bool,
+    /// The power of ten that it is multiplied by.
+    pub(super) power: i32,
 }
 
 /// How many elements became what.
@@ -70,7 +86,7 @@ pub(super) struct Counts {
 pub(super) struct Scratch {
     record: Vec<u8>,
     symbol: String,
-    /// Elements that wait for their turn, with their trade ids and places.
+    /// Elements that wait for their turn, with what they are ordered by and their places.
     waiting: Vec<(u64, usize, Under)>,
 }
 
@@ -83,12 +99,13 @@ enum Named<'t> {
 
 impl Spelling {
     fn is_plain(&self) -> bool {
-        self.prefix.is_empty() && self.case == Case::AsIs
+        self.prefix.is_empty() && self.suffix.is_empty() && self.case == Case::AsIs
     }
 
     /// The native symbol for one of the venue's.
     pub(super) fn write(&self, symbol: &str, to: &mut String) {
         let rest = symbol.strip_prefix(self.prefix.as_str()).unwrap_or(symbol);
+        let rest = rest.strip_suffix(self.suffix.as_str()).unwrap_or(rest);
         self.case.push(rest, to);
     }
 }
@@ -98,6 +115,7 @@ impl Mapping {
     pub(super) fn run(
         &self,
         json: Json<'_>,
+        channels: &Channels,
         scratch: &mut Scratch,
         sink: &mut impl FnMut(Mapped<'_>),
     ) -> Counts {
@@ -114,23 +132,24 @@ impl Mapping {
                 return;
             }
             counts.mapped += 1;
-            match self.order {
-                Order::Frame => self.element(json, &under, scratch, sink),
-                Order::TradeId => {
-                    let number = match self.trade_id_of(json, &under) {
-                        Some(TradeId::Number(number)) => number,
-                        _ => u64::MAX,
-                    };
-                    scratch.waiting.push((number, scratch.waiting.len(), under));
-                }
-            }
+            let place = scratch.waiting.len();
+            let key = match self.order {
+                Order::Frame => return self.element(json, &under, channels, scratch, sink),
+                Order::Reverse => u64::MAX - place as u64,
+                Order::TradeId => match self.trade_id_of(json, &under) {
+                    Some(TradeId::Number(number)) => number,
+                    _ => u64::MAX,
+                },
+                Order::Time => self.time_of(json, &under).map_or(u64::MAX, ordered),
+            };
+            scratch.waiting.push((key, place, under));
         });
-        if self.order == Order::TradeId {
+        if self.order != Order::Frame {
             let mut waiting = std::mem::take(&mut scratch.waiting);
             // In the frame's order among equals. A stable sort would allocate.
-            waiting.sort_unstable_by_key(|(number, place, _)| (*number, *place));
+            waiting.sort_unstable_by_key(|(key, place, _)| (*key, *place));
             for (_, _, under) in waiting.drain(..) {
-                self.element(json, &under, scratch, sink);
+                self.element(json, &under, channels, scratch, sink);
             }
             scratch.waiting = waiting;
         }
@@ -144,10 +163,30 @@ impl Mapping {
         })
     }
 
+    /// Whether this mapping says which frames it is for.
+    pub(super) fn is_sure(&self) -> bool {
+        !self.of_frame.is_empty()
+    }
+
+    /// Whether nothing speaks against a frame.
+    pub(super) fn fits(&self, json: Json<'_>) -> bool {
+        self.of_frame.iter().all(|condition| condition.holds_in_frame(json))
+    }
+
+    fn time_of(&self, json: Json<'_>, under: &Under) -> Option<UnixNanos> {
+        let Parts { time, time_unit, .. } = self.parts.as_ref()?;
+        let Found::Once(at) = time.under(json, under) else { return None };
+        match time_unit {
+            VenueTime::Text => UnixNanos::parse(&json.text(at)?).ok(),
+            unit => unit.read(json.raw(at)),
+        }
+    }
+
     fn element(
         &self,
         json: Json<'_>,
         under: &Under,
+        channels: &Channels,
         scratch: &mut Scratch,
         sink: &mut impl FnMut(Mapped<'_>),
     ) {
@@ -165,7 +204,7 @@ impl Mapping {
         };
         scratch.record.clear();
         scratch.record.push(b'{');
-        let symbol = match parts.write(json, under, scratch) {
+        let symbol = match parts.write(json, under, channels, scratch) {
             Named::Nobody => None,
             Named::InFrame(symbol) => Some(symbol),
             Named::InScratch => Some(scratch.symbol.as_str()),
@@ -177,25 +216,40 @@ impl Mapping {
 
 impl Parts {
     /// Writes the members of one element's record.
-    fn write<'t>(&'t self, json: Json<'t>, under: &Under, scratch: &mut Scratch) -> Named<'t> {
+    fn write<'t>(
+        &'t self,
+        json: Json<'t>,
+        under: &Under,
+        channels: &Channels,
+        scratch: &mut Scratch,
+    ) -> Named<'t> {
         let mut named = Named::Nobody;
         let Scratch { record, symbol: spelled, .. } = scratch;
         match &self.symbol {
-            Place::Constant(symbol) => {
+            SymbolPlace::Itself(Place::Constant(symbol)) => {
                 named = Named::InFrame(symbol);
                 begin("\"symbol\"", record);
                 push_text(symbol, record);
             }
-            place => each_time(place.under(json, under), |at| {
+            SymbolPlace::Itself(place) => each_time(place.under(json, under), |at| {
                 begin("\"symbol\"", record);
                 named = self.write_symbol(json, at, record, spelled);
+            }),
+            SymbolPlace::OfChannel(place) => each_time(place.under(json, under), |at| {
+                let symbol = json.scalar(at).and_then(|channel| channels.symbol(&channel));
+                let Some(symbol) = symbol else { return };
+                begin("\"symbol\"", record);
+                spelled.clear();
+                self.spelling.write(symbol, spelled);
+                push_text(spelled, record);
+                named = Named::InScratch;
             }),
         }
         each_time(self.time.under(json, under), |at| {
             begin("\"time\"", record);
             self.write_time(json, at, record);
         });
-        for Member { name, place } in &self.fields {
+        for Member { name, place, abs, power } in &self.fields {
             match place {
                 Place::Constant(number) => {
                     begin(name, record);
@@ -207,10 +261,16 @@ impl Parts {
                         return;
                     }
                     begin(name, record);
-                    let is_quoted_number =
-                        json.kind(at) == NodeKind::Plain && is_number(json.raw(at));
-                    let value = if is_quoted_number { json.raw(at) } else { json.whole(at) };
-                    record.extend_from_slice(value.as_bytes());
+                    let is_number = match json.kind(at) {
+                        NodeKind::Number => true,
+                        NodeKind::Plain => is_number(json.raw(at)),
+                        _ => false,
+                    };
+                    if is_number {
+                        push_scaled(json.raw(at), *abs, *power, record);
+                    } else {
+                        record.extend_from_slice(json.whole(at).as_bytes());
+                    }
                 }),
             }
         }
@@ -272,6 +332,11 @@ impl Parts {
         let by_unit = self.time_unit.read(raw);
         if self.time_format.is_default() { by_unit } else { by_unit.or_else(by_format) }
     }
+}
+
+/// A number that grows as the time does.
+fn ordered(time: UnixNanos) -> u64 {
+    (time.as_nanos() as u64) ^ (1 << 63)
 }
 
 /// Calls `write` as often as the value stands there, twice at most.

@@ -25,6 +25,7 @@
 //! assert_eq!(outcome.kind, FrameKind::Ticks { mapped: 1, skipped: 0 });
 //! ```
 
+mod channels;
 mod compile;
 mod frame;
 mod json;
@@ -33,6 +34,7 @@ mod mapping;
 mod plan;
 mod pointer;
 mod rule;
+mod scale;
 mod spec;
 mod template;
 mod time;
@@ -48,15 +50,16 @@ pub use json::Malformed;
 pub use limits::{Ping, Rate, VenueLimits};
 pub use plan::{ConnectionPlan, Outgoing};
 pub use spec::{
-    AnswerSpec, Answers, Conditions, FramesSpec, HeartbeatSpec, MappingSpec, Order, PongSpec,
-    RefusedSpec, STANDARD_FIELDS, SubscriptionSpec, TradeIds, VenueSpec, VenueTime,
+    AnswerSpec, Answers, Conditions, FramesSpec, HeartbeatSpec, MappingSpec, Order, PingSpec,
+    PongSpec, RefusedSpec, STANDARD_FIELDS, SubscriptionSpec, TradeIds, VenueSpec, VenueTime,
 };
 pub use template::Case;
 
+use channels::Channels;
 use frame::Rules;
 use json::Tape;
 use mapping::{Counts, Mapping, Scratch, Spelling};
-use pointer::Place;
+use pointer::{Inner, Place};
 
 /// A venue that was checked; it never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +67,12 @@ pub struct Venue {
     connections: Vec<ConnectionPlan>,
     answers: Answers,
     limits: VenueLimits,
-    mapping: Mapping,
+    /// The one that the others stand beside, then those in their order.
+    mappings: Vec<Mapping>,
+    /// Texts that are JSON, each behind those that it lies in.
+    inner: Vec<Inner>,
+    /// The names of all secrets, without repetition.
+    secrets: Vec<String>,
     /// The number of a frame on its connection.
     sequence: Option<Place>,
     rules: Rules,
@@ -121,7 +129,8 @@ impl Venue {
 
     /// What is promised about trade ids; `None` where there are none.
     pub fn trade_ids(&self) -> Option<TradeIds> {
-        self.mapping.trade_id.is_some().then_some(self.mapping.trade_ids)
+        let mut with_ids = self.mappings.iter().filter(|mapping| mapping.trade_id.is_some());
+        with_ids.next().map(|mapping| mapping.trade_ids)
     }
 
     /// Whether every frame of a connection has a number that grows by one.
@@ -129,10 +138,17 @@ impl Venue {
         self.sequence.is_some()
     }
 
+    /// The names of the secrets that its address and messages need. They are put in when
+    /// connecting and sending; until then `{secret:NAME}` stands there.
+    pub fn secrets(&self) -> &[String] {
+        &self.secrets
+    }
+
     /// The native symbol for one that the configuration names.
     pub fn native_symbol(&self, symbol: &str) -> String {
         let plain = Spelling::default();
-        let spelling = self.mapping.parts.as_ref().map_or(&plain, |parts| &parts.spelling);
+        let parts = self.mappings.iter().find_map(|mapping| mapping.parts.as_ref());
+        let spelling = parts.map_or(&plain, |parts| &parts.spelling);
         let mut native = String::new();
         spelling.write(symbol, &mut native);
         native
@@ -140,10 +156,11 @@ impl Venue {
 }
 
 /// Tells what frames are, one after the other. Each connection has its own: it holds memory that
-/// is used again.
+/// is used again, and what the connection has said of its channels.
 #[derive(Debug)]
 pub struct Mapper {
     venue: Arc<Venue>,
+    channels: Channels,
     tape: Tape,
     scratch: Scratch,
 }
@@ -151,7 +168,8 @@ pub struct Mapper {
 impl Mapper {
     /// A mapper for the frames of one connection.
     pub fn new(venue: Arc<Venue>) -> Self {
-        Self { venue, tape: Tape::default(), scratch: Scratch::default() }
+        let channels = Channels::default();
+        Self { venue, channels, tape: Tape::default(), scratch: Scratch::default() }
     }
 
     /// The venue whose frames these are.
@@ -160,12 +178,16 @@ impl Mapper {
     }
 
     /// Tells what a frame is, and hands its ticks to `sink` in the frame's order. A frame is what
-    /// the first of these says that it fits: the text of a pong, the mapping where it has
-    /// conditions, heartbeat, pong, acknowledged, refused, closing, the mapping where it has none.
+    /// the first of these says that it fits: the text of a pong or a ping, a mapping that has
+    /// conditions on the frame, ping, heartbeat, pong, acknowledged, refused, closing, a mapping
+    /// that has none. An acknowledgement teaches the number of its channel.
     pub fn classify(&mut self, frame: &[u8], mut sink: impl FnMut(Mapped<'_>)) -> Frame {
-        let Self { venue, tape, scratch } = self;
+        let Self { venue, channels, tape, scratch } = self;
         if venue.rules.is_pong_text(frame) {
             return Frame { kind: FrameKind::Pong, sequence: None };
+        }
+        if let Some(answer) = venue.rules.answer_to_text(frame) {
+            return Frame { kind: FrameKind::Ping { answer }, sequence: None };
         }
         if venue.hands_on {
             let symbol = crate::core::decode::symbol_of(frame);
@@ -173,22 +195,26 @@ impl Mapper {
             sink(Mapped { record: frame, symbol, trade_id: None, sequence: None });
             return Frame { kind: FrameKind::Ticks { mapped: 1, skipped: 0 }, sequence: None };
         }
-        let json = match tape.read(frame) {
+        let json = match tape.read(frame, &venue.inner) {
             Ok(json) => json,
             Err(why) => return Frame { kind: FrameKind::Malformed(why), sequence: None },
         };
-        let mapping = &venue.mapping;
-        let has_ticks = mapping.of_frame.iter().all(|condition| condition.holds_in_frame(json));
-        let is_sure = !mapping.of_frame.is_empty();
-        let other = if has_ticks && is_sure { None } else { venue.rules.kind_of(json) };
-        let kind = match other {
-            Some(kind) => kind,
-            None if has_ticks => {
-                let Counts { mapped, skipped } = mapping.run(json, scratch, &mut sink);
+        let sure = venue.mappings.iter().find(|mapping| mapping.is_sure() && mapping.fits(json));
+        let other = if sure.is_some() { None } else { venue.rules.kind_of(json) };
+        let unsure = || venue.mappings.iter().find(|mapping| !mapping.is_sure());
+        let kind = match (other, sure.or_else(unsure)) {
+            (Some(kind), _) => kind,
+            (None, Some(mapping)) => {
+                let Counts { mapped, skipped } = mapping.run(json, channels, scratch, &mut sink);
                 FrameKind::Ticks { mapped, skipped }
             }
-            None => FrameKind::Other,
+            (None, None) => FrameKind::Other,
         };
+        if matches!(kind, FrameKind::Acknowledged { .. })
+            && let Some((channel, symbol)) = venue.rules.channel(json)
+        {
+            channels.learn(&channel, &symbol);
+        }
         let sequence = venue.sequence.as_ref().and_then(|place| frame::number_at(place, json));
         Frame { kind, sequence }
     }

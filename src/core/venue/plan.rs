@@ -51,6 +51,8 @@ pub(super) struct Planner<'s> {
     pub(super) symbols: &'s [String],
     pub(super) subscribe: Vec<Template>,
     pub(super) unsubscribe: Vec<Template>,
+    /// What keeps a connection open.
+    pub(super) ping: Option<Template>,
     pub(super) symbol: Template,
     pub(super) separator: &'s str,
     /// Above zero.
@@ -60,6 +62,18 @@ pub(super) struct Planner<'s> {
 }
 
 impl Planner<'_> {
+    /// The names of all secrets, in the order of their first place.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        let messages = self.subscribe.iter().chain(&self.unsubscribe).chain(&self.ping);
+        let mut names: Vec<String> = Vec::new();
+        for name in std::iter::once(&self.url).chain(messages).flat_map(Template::secrets) {
+            if !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
+        }
+        names
+    }
+
     /// One plan for each connection; at least one.
     pub(super) fn plans(&self) -> Vec<ConnectionPlan> {
         if self.symbols.is_empty() {

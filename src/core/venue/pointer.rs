@@ -3,12 +3,18 @@
 //! Owns the notation. Promises that a pointer which exists can be followed in any frame. What is
 //! written is told by its first character: `/a/b` begins at the frame, `a/b` at the element under
 //! way, `=text` is the text itself. A pointer from the frame may hold the `*`s of `each` at the
-//! same places, and then means the same elements.
+//! same places, and then means the same elements. `{json}` goes into a text that is JSON itself.
 
 use super::json::{At, Found, Json, NodeKind};
 
 /// The most `*`s in a pointer. Exchanges use two.
 const STARS_MAX: usize = 4;
+
+/// The step into a text that is JSON.
+const INSIDE: &str = "{json}";
+
+/// The most of these steps in a pointer: one text in another.
+const INSIDE_MAX: usize = 2;
 
 /// Why a text is no pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,17 +31,33 @@ pub(super) enum PointerError {
     /// More stars than are followed.
     #[error("at most {STARS_MAX} `*`")]
     Stars,
+    /// More texts in one another than are opened.
+    #[error("at most {INSIDE_MAX} `{INSIDE}`")]
+    Inside,
 }
 
 /// One name or index after the other, without stars.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 struct Path(Vec<Step>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Step {
-    name: String,
-    /// The place in an array, where the name is one.
-    index: Option<usize>,
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Name {
+        name: String,
+        /// The place in an array, where the name is one.
+        index: Option<usize>,
+    },
+    /// Into a text that is JSON.
+    Inside,
+}
+
+/// Where texts stand that hold JSON.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Inner {
+    /// How many other texts they lie in: those have to be opened before.
+    depth: usize,
+    /// `None` is a `*`.
+    steps: Vec<Option<Step>>,
 }
 
 /// Which elements of a frame ticks are made of: paths with a star between each two.
@@ -78,15 +100,7 @@ impl Path {
         let mut at = from;
         let mut twice = false;
         for step in &self.0 {
-            let found = match json.kind(at) {
-                NodeKind::Object => json.member(at, &step.name),
-                NodeKind::Array => {
-                    let element = step.index.and_then(|index| json.element(at, index));
-                    element.map_or(Found::Nothing, Found::Once)
-                }
-                _ => Found::Nothing,
-            };
-            at = match found {
+            at = match step.follow(json, at) {
                 Found::Nothing => return Found::Nothing,
                 Found::Once(next) => next,
                 Found::Twice(next) => {
@@ -100,7 +114,22 @@ impl Path {
 }
 
 impl Step {
+    fn follow(&self, json: Json<'_>, at: At) -> Found {
+        let one = |at: Option<At>| at.map_or(Found::Nothing, Found::Once);
+        match (self, json.kind(at)) {
+            (Self::Name { name, .. }, NodeKind::Object) => json.member(at, name),
+            (Self::Name { index, .. }, NodeKind::Array) => {
+                one(index.and_then(|index| json.element(at, index)))
+            }
+            (Self::Inside, NodeKind::Plain | NodeKind::Escaped) => one(json.inside(at)),
+            _ => Found::Nothing,
+        }
+    }
+
     fn parse(text: &str) -> Result<Self, PointerError> {
+        if text == INSIDE {
+            return Ok(Self::Inside);
+        }
         let mut name = String::with_capacity(text.len());
         let mut characters = text.chars();
         while let Some(character) = characters.next() {
@@ -117,7 +146,59 @@ impl Step {
         let is_index =
             name == "0" || (!name.starts_with('0') && name.bytes().all(|b| b.is_ascii_digit()));
         let index = is_index.then(|| name.parse().ok()).flatten();
-        Ok(Self { name, index })
+        Ok(Self::Name { name, index })
+    }
+}
+
+impl Inner {
+    /// The texts that a pointer under `each` goes into.
+    ///
+    /// # Errors
+    /// For more of them in one another than are opened. Anything else that is wrong with the
+    /// pointer is found by those that read it as one.
+    pub(super) fn of(pointer: &str, each: &str) -> Result<Vec<Self>, PointerError> {
+        let whole = match pointer.strip_prefix('/') {
+            _ if pointer.starts_with('=') => return Ok(Vec::new()),
+            Some(rest) => rest.to_owned(),
+            None if each.is_empty() => pointer.to_owned(),
+            None => format!("{}/{pointer}", each.trim_start_matches('/')),
+        };
+        let mut found = Vec::new();
+        let mut steps = Vec::new();
+        for name in whole.split('/') {
+            if name == INSIDE {
+                found.push(Self { depth: found.len(), steps: steps.clone() });
+            }
+            let Ok(step) = (name != "*").then(|| Step::parse(name)).transpose() else { break };
+            steps.push(step);
+        }
+        if found.len() > INSIDE_MAX { Err(PointerError::Inside) } else { Ok(found) }
+    }
+
+    /// Calls `visit` for each text that is there.
+    pub(super) fn walk(&self, json: Json<'_>, visit: &mut impl FnMut(At)) {
+        descend_to_texts(json, &self.steps, json.root(), visit);
+    }
+}
+
+fn descend_to_texts(
+    json: Json<'_>,
+    steps: &[Option<Step>],
+    mut at: At,
+    visit: &mut impl FnMut(At),
+) {
+    for (index, step) in steps.iter().enumerate() {
+        let Some(step) = step else {
+            let rest = &steps[index + 1..];
+            return json.elements(at).for_each(|at| descend_to_texts(json, rest, at, visit));
+        };
+        match step.follow(json, at) {
+            Found::Nothing => return,
+            Found::Once(next) | Found::Twice(next) => at = next,
+        }
+    }
+    if matches!(json.kind(at), NodeKind::Plain | NodeKind::Escaped) {
+        visit(at);
     }
 }
 
@@ -263,7 +344,7 @@ mod tests {
     #[test]
     fn follows_the_rfc() {
         let mut tape = Tape::default();
-        let json = tape.read(FRAME.as_bytes()).unwrap();
+        let json = tape.read(FRAME.as_bytes(), &[]).unwrap();
         for (pointer, value) in [
             ("/a~1b", Some("1")),
             ("/m~0n", Some("2")),
@@ -283,7 +364,7 @@ mod tests {
     #[test]
     fn stars_mean_the_elements_under_way() {
         let mut tape = Tape::default();
-        let json = tape.read(FRAME.as_bytes()).unwrap();
+        let json = tape.read(FRAME.as_bytes(), &[]).unwrap();
         let each = Each::parse("/events/*/trades/*").unwrap();
         let place = |text| Place::parse(text, &each).unwrap();
         let places = ["p", "/events/*/trades/*/p", "/events/*/type", "/ts"].map(place);

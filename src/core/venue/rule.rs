@@ -107,7 +107,7 @@ mod tests {
         let frame = br#"{"e":"trade","ok":true,"code":429,"topic":"trade.BTC","data":[],
                          "result":null,"esc":"tr\u0061de"}"#;
         let mut tape = Tape::default();
-        let json = tape.read(frame).unwrap();
+        let json = tape.read(frame, &[]).unwrap();
         let cases: [(&str, &[&str], bool); 23] = [
             ("/e", &["trade"], true),
             ("/e", &["Trade"], false),

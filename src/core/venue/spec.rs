@@ -27,6 +27,9 @@ pub struct VenueSpec {
     pub subscription: SubscriptionSpec,
     /// Where a tick's parts stand in a frame.
     pub mapping: MappingSpec,
+    /// Further mappings by name, for frames that hold ticks in another shape; complete, with
+    /// everything that they share with `mapping`.
+    pub also: Vec<(String, MappingSpec)>,
     /// How the frames are known that hold no ticks.
     pub frames: FramesSpec,
     /// What the venue allows and expects.
@@ -81,8 +84,13 @@ pub struct MappingSpec {
     pub each: String,
     /// The symbol.
     pub symbol: String,
+    /// The number of the channel, which the acknowledgement of a subscription gave to a symbol.
+    /// Takes the place of `symbol`.
+    pub channel: String,
     /// What is taken off the symbol's beginning where it stands there.
     pub symbol_prefix: String,
+    /// What is taken off the symbol's end where it stands there.
+    pub symbol_suffix: String,
     /// The letters of the native symbol.
     pub symbol_case: Case,
     /// The event time.
@@ -102,6 +110,11 @@ pub struct MappingSpec {
     pub order: Order,
     /// Names of native fields, and where they stand.
     pub fields: Vec<(String, String)>,
+    /// Names of fields whose sign is dropped.
+    pub abs: Vec<String>,
+    /// Names of fields that are scaled integers, and the power of ten that they are multiplied by,
+    /// such as `0.01` or `1e-8`.
+    pub scale: BTreeMap<String, String>,
 }
 
 /// The fields that have keys of their own in `mapping`; others stand in `mapping.fields`.
@@ -115,6 +128,10 @@ pub enum Order {
     Frame,
     /// By growing trade id, for a venue that puts the newest first; those without a number last.
     TradeId,
+    /// The last one first, for a venue that puts the newest first.
+    Reverse,
+    /// By growing event time, and as they stand there where it is equal; those without one last.
+    Time,
 }
 
 /// The form of event times on a venue's wire.
@@ -148,6 +165,8 @@ pub enum TradeIds {
 /// How the frames are known that hold no ticks. A kind without conditions does not occur.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FramesSpec {
+    /// The venue's question whether we live, which must be answered.
+    pub ping: PingSpec,
     /// A sign of life.
     pub heartbeat: HeartbeatSpec,
     /// A subscription that came about.
@@ -158,6 +177,19 @@ pub struct FramesSpec {
     pub pong: PongSpec,
     /// The word that the venue will end the connection soon.
     pub closing: Conditions,
+}
+
+/// The venue's question whether we live.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PingSpec {
+    /// How it is known.
+    pub when: Conditions,
+    /// The whole message, where it is no JSON.
+    pub text: String,
+    /// What is sent back; `{value}` in it is what stands at `value`.
+    pub answer: String,
+    /// The value that the answer repeats.
+    pub value: String,
 }
 
 /// A sign of life.
@@ -178,6 +210,8 @@ pub struct AnswerSpec {
     pub id: String,
     /// The symbol or, with a `*` at the end or in it, the symbols it is about.
     pub symbol: String,
+    /// The number of the channel that carries the symbol; of acknowledgements alone.
+    pub channel: String,
 }
 
 /// A refusal.

@@ -1,9 +1,14 @@
 //! Messages and addresses as templates over symbols.
 //!
-//! Owns the placeholders: `{symbols}`, `{symbol}`, `{symbol:lower}`, `{symbol:upper}`, `{id}`. All
-//! other braces are what they are, so that JSON needs no escapes. Never checks a symbol.
+//! Owns the placeholders: `{symbols}`, `{symbol}`, `{symbol:lower}`, `{symbol:upper}`, `{id}`; and
+//! those that are known only when a message is sent and stay in the text until then:
+//! `{secret:NAME}`, `{time}` and `{time:ms}`. All other braces are what they are, so that JSON
+//! needs no escapes. Never checks a symbol, and never sees a secret.
 
 use std::fmt::Write as _;
+
+/// How the placeholder of a secret begins.
+const SECRET: &str = "secret:";
 
 /// A text with places to fill in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +22,10 @@ enum Part {
     Symbol(Case),
     /// The message's number on its connection, from 1.
     Id,
+    /// A secret's name; the placeholder stays.
+    Secret(String),
+    /// The time of sending; the placeholder stays.
+    Time(&'static str),
 }
 
 /// The letters of a symbol.
@@ -35,7 +44,7 @@ pub enum Case {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{{{0}}}` is no placeholder; those are {{symbols}}, {{symbol}}, {{symbol:lower}}, \
-     {{symbol:upper}} and {{id}}"
+     {{symbol:upper}}, {{id}}, {{secret:NAME}}, {{time}} and {{time:ms}}"
 )]
 pub(super) struct TemplateError(String);
 
@@ -60,7 +69,12 @@ impl Template {
         while let Some(open) = rest.find('{') {
             let (before, behind) = rest.split_at(open);
             literal.push_str(before);
-            let end = behind[1..].find(|c: char| !(c.is_ascii_lowercase() || c == ':'));
+            let is_secret = behind[1..].starts_with(SECRET);
+            let belongs = |c: char| match is_secret {
+                true => c.is_ascii_alphanumeric() || matches!(c, ':' | '_' | '-'),
+                false => c.is_ascii_lowercase() || c == ':',
+            };
+            let end = behind[1..].find(|c: char| !belongs(c));
             let word = end.map_or("", |end| &behind[1..=end]);
             if word.is_empty() || !behind[1 + word.len()..].starts_with('}') {
                 literal.push('{');
@@ -73,6 +87,11 @@ impl Template {
                 "symbol:lower" => Part::Symbol(Case::Lower),
                 "symbol:upper" => Part::Symbol(Case::Upper),
                 "id" => Part::Id,
+                "time" => Part::Time("{time}"),
+                "time:ms" => Part::Time("{time:ms}"),
+                secret if is_secret && secret.len() > SECRET.len() => {
+                    Part::Secret(secret[SECRET.len()..].to_owned())
+                }
                 other => return Err(TemplateError(other.to_owned())),
             };
             if !literal.is_empty() {
@@ -98,6 +117,24 @@ impl Template {
         self.0.contains(&Part::Symbols)
     }
 
+    /// Whether it holds no placeholder.
+    pub(super) fn is_plain(&self) -> bool {
+        self.0.iter().all(|part| matches!(part, Part::Literal(_)))
+    }
+
+    /// The names of the secrets in it.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Secret(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Whether it holds the time of sending.
+    pub(super) fn has_time(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Time(_)))
+    }
+
     /// Whether it holds `{id}`.
     pub(super) fn has_id(&self) -> bool {
         self.0.contains(&Part::Id)
@@ -115,6 +152,8 @@ impl Template {
                 }
                 // Writing to a string does not fail.
                 Part::Id => _ = write!(text, "{id}"),
+                Part::Secret(name) => _ = write!(text, "{{{SECRET}{name}}}"),
+                Part::Time(placeholder) => text.push_str(placeholder),
             }
         }
         text
@@ -139,6 +178,8 @@ mod tests {
             ("{symbol:lower}@trade/{symbol:upper}", "btc-usd@trade/BTC-USD"),
             ("{} {x {1} { symbol } {", "{} {x {1} { symbol } {"),
             ("{{id}}", "{7}"),
+            (r#"{"t":{time},"k":"{secret:Key_2-a}"}"#, r#"{"t":{time},"k":"{secret:Key_2-a}"}"#),
+            ("{time:ms}", "{time:ms}"),
         ] {
             assert_eq!(filled(text), expected, "{text}");
         }
@@ -146,7 +187,7 @@ mod tests {
 
     #[test]
     fn an_unknown_placeholder_is_told() {
-        for text in ["{sym}", "x{symbol:title}y", "{ids}"] {
+        for text in ["{sym}", "x{symbol:title}y", "{ids}", "{secret:}", "{time:us}"] {
             assert!(Template::parse(text).is_err(), "{text}");
         }
     }

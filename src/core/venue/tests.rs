@@ -273,6 +273,335 @@ fn the_newest_first_goes_on_last() {
     assert_eq!(prices, expected.iter().map(|text| Some(text.as_str())).collect::<Vec<_>>());
 }
 
+/// The prices of a frame's records, in their order.
+fn prices(spec: &VenueSpec, frame: &str) -> Vec<String> {
+    let (_, records) = run(&mut mapper(spec), frame);
+    let price = |record: &String| {
+        let rest = record.split("\"price\":").nth(1)?;
+        Some(rest.split([',', '}']).next()?.to_owned())
+    };
+    records.iter().filter_map(price).collect()
+}
+
+/// Rows of time, price and volume, as `[[1,"2","3"],...]` below `/rows`.
+fn rows() -> VenueSpec {
+    let mut spec = VenueSpec { url: "ws://h".into(), ..VenueSpec::default() };
+    spec.mapping.each = "/rows/*".into();
+    spec.mapping.symbol = "/pair".into();
+    spec.mapping.time = "0".into();
+    spec.mapping.fields = vec![("price".into(), "1".into()), ("volume".into(), "2".into())];
+    spec
+}
+
+#[test]
+fn ticks_go_on_in_the_order_that_is_asked_for() {
+    let frame = r#"{"pair":"A","rows":[[3,30,1],[2,20,1],["x",5,1],[2,21,1],[1,10,1]]}"#;
+    let mut spec = rows();
+    for (order, expected) in [
+        (Order::Frame, ["30", "20", "5", "21", "10"]),
+        (Order::Reverse, ["10", "21", "5", "20", "30"]),
+        // Equal times as they stand, and what has no time last.
+        (Order::Time, ["10", "20", "21", "30", "5"]),
+    ] {
+        spec.mapping.order = order;
+        assert_eq!(prices(&spec, frame), expected, "{order:?}");
+    }
+    let texts = r#"{"pair":"A","rows":[["2024-01-02T00:00:01.5+01:00",2,1],
+        ["2024-01-01T23:00:01Z",1,1],["2024-01-02T00:00:00Z",3,1],["1969-12-31T00:00:00Z",0,1]]}"#;
+    spec.mapping.time_unit = VenueTime::Text;
+    assert_eq!(prices(&spec, texts), ["0", "1", "2", "3"]);
+}
+
+#[test]
+fn signs_and_scales_are_taken_off_the_digits() {
+    let mut spec = rows();
+    spec.mapping.abs = vec!["volume".into()];
+    spec.mapping.scale = [("price", "0.01"), ("volume", "1e-8")]
+        .map(|(name, scale)| (name.to_owned(), scale.to_owned()))
+        .into();
+    let (_, records) =
+        run(&mut mapper(&spec), r#"{"pair":"A","rows":[[1,"1234567","-123456"],[2,-5,"x"]]}"#);
+    let expected = [
+        r#"{"symbol":"A","time":"1970-01-01T00:00:00.001Z","price":12345.67,"volume":0.00123456}"#,
+        // What is no number is written as it came, for the decoder to refuse.
+        r#"{"symbol":"A","time":"1970-01-01T00:00:00.002Z","price":-0.05,"volume":"x"}"#,
+    ];
+    assert_eq!(records, expected);
+}
+
+#[test]
+fn a_text_that_is_json_can_be_gone_into() {
+    let mut spec = VenueSpec { url: "ws://h".into(), ..VenueSpec::default() };
+    spec.mapping.when = conditions(&[("/data/{json}/type", &["trade"])]);
+    spec.mapping.each = "/data/{json}/trades/*".into();
+    spec.mapping.symbol = "/data/{json}/s".into();
+    spec.mapping.time = "t".into();
+    spec.mapping.fields =
+        vec![("price".into(), "{json}/p".into()), ("volume".into(), "v/{json}/0".into())];
+    spec.frames.refused.answer.when = conditions(&[("/error", &["*"])]);
+    spec.frames.refused.text = "/error/{json}/why".into();
+    // An element is an object here and a text there: what does not fit leads nowhere.
+    spec.mapping.fields[0].1 = "p".into();
+    let inner = r#"{"type":"trade","s":"Z\u00fcrich","trades":[
+        {"t":1,"p":"0.10","v":"[\"7\",8]"},{"t":2,"p":3,"v":"no json"},{"t":3,"p":4,"v":"[9]"}]}"#;
+    let frame = serde_json::json!({ "data": inner }).to_string();
+    let (outcome, records) = run(&mut mapper(&spec), &frame);
+    assert_eq!(outcome.kind, FrameKind::Ticks { mapped: 3, skipped: 0 });
+    let expected = [
+        r#"{"symbol":"Zürich","time":"1970-01-01T00:00:00.001Z","price":0.10,"volume":7}"#,
+        r#"{"symbol":"Zürich","time":"1970-01-01T00:00:00.002Z","price":3}"#,
+        r#"{"symbol":"Zürich","time":"1970-01-01T00:00:00.003Z","price":4,"volume":9}"#,
+    ];
+    assert_eq!(records, expected);
+    let mut mapper = mapper(&spec);
+    for (frame, kind) in [
+        (r#"{"data":"{\"type\":\"trade\"}"}"#, FrameKind::Ticks { mapped: 1, skipped: 0 }),
+        (r#"{"data":"{\"type\":\"quote\"}"}"#, FrameKind::Other),
+        (r#"{"data":"{\"type\":"}"#, FrameKind::Other),
+        (r#"{"data":{"type":"trade"}}"#, FrameKind::Other),
+        (r#"{"data":""}"#, FrameKind::Other),
+    ] {
+        assert_eq!(run(&mut mapper, frame).0.kind, kind, "{frame}");
+    }
+    let (outcome, _) = run(&mut mapper, r#"{"error":"{\"why\":\"closed\"}"}"#);
+    let FrameKind::Refused(refusal) = outcome.kind else { panic!("{outcome:?}") };
+    assert_eq!(refusal.text, "closed");
+    // Deeper than is read, and more than is held.
+    let deep = format!(r#"{{"data":"{}"}}"#, "[".repeat(100_000));
+    assert_eq!(run(&mut mapper, &deep).0.kind, FrameKind::Other);
+    let wide = format!(r#"{{"data":"[{}1]"}}"#, "1,".repeat(300_000));
+    assert_eq!(run(&mut mapper, &wide).0.kind, FrameKind::Other);
+    // A text in a text, and no further.
+    spec.mapping.when = conditions(&[("/a/{json}/b/{json}/c/{json}", &["*"])]);
+    let problems = Venue::compile(&spec).unwrap_err();
+    assert_eq!(problems[0].key, r#"mapping.when."/a/{json}/b/{json}/c/{json}""#);
+    assert_eq!(problems[0].problem, "at most 2 `{json}`");
+}
+
+/// Bitfinex: rows with the number of a channel, a snapshot and updates.
+fn numbered() -> VenueSpec {
+    let mut spec = VenueSpec { url: "ws://h".into(), ..VenueSpec::default() };
+    spec.mapping.when = conditions(&[("/1", &["te"])]);
+    spec.mapping.each = "/2".into();
+    spec.mapping.channel = "/0".into();
+    spec.mapping.symbol_prefix = "t".into();
+    spec.mapping.time = "1".into();
+    spec.mapping.trade_id = "0".into();
+    spec.mapping.fields = vec![("price".into(), "3".into()), ("volume".into(), "2".into())];
+    spec.mapping.abs = vec!["volume".into()];
+    let mut snapshot = spec.mapping.clone();
+    snapshot.when = conditions(&[("/1/0/0", &["*"])]);
+    snapshot.each = "/1/*".into();
+    snapshot.order = Order::Reverse;
+    spec.also = vec![("snapshot".into(), snapshot)];
+    spec.frames.acknowledged.when = conditions(&[("/event", &["subscribed"])]);
+    spec.frames.acknowledged.symbol = "/symbol".into();
+    spec.frames.acknowledged.channel = "/chanId".into();
+    spec
+}
+
+#[test]
+fn a_channel_stands_for_the_symbol_that_was_acknowledged() {
+    let mut mapper = mapper(&numbered());
+    let update = r#"[17470,"te",[401597397,1574694480808,-0.25,7245.5]]"#;
+    // Before the acknowledgement nobody can say whose trade it is.
+    let (_, records) = run(&mut mapper, update);
+    assert_eq!(records, [r#"{"time":"2019-11-25T15:08:00.808Z","price":7245.5,"volume":0.25}"#]);
+    let ack = r#"{"event":"subscribed","channel":"trades","chanId":17470,"symbol":"tBTCUSD"}"#;
+    let (outcome, _) = run(&mut mapper, ack);
+    let symbols = vec!["tBTCUSD".to_owned()];
+    assert_eq!(outcome.kind, FrameKind::Acknowledged { id: None, symbols });
+    let (outcome, records) = run(&mut mapper, update);
+    assert_eq!(outcome.kind, FrameKind::Ticks { mapped: 1, skipped: 0 });
+    let tick = |second: &str, price: &str, volume: &str| {
+        format!(
+            r#"{{"symbol":"BTCUSD","time":"2019-11-25T{second}Z","price":{price},{}:{volume}}}"#,
+            r#""volume""#
+        )
+    };
+    assert_eq!(records, [tick("15:08:00.808", "7245.5", "0.25")]);
+    let snapshot =
+        r#"[17470,[[401597395,1574694478808,0.005,7245.3],[401597394,1574694478800,-0.5,7245.2]]]"#;
+    let (_, records) = run(&mut mapper, snapshot);
+    let expected = [tick("15:07:58.800", "7245.2", "0.5"), tick("15:07:58.808", "7245.3", "0.005")];
+    assert_eq!(records, expected);
+    // A number that is given again, as a text, and one that nobody knows.
+    run(&mut mapper, r#"{"event":"subscribed","chanId":"17470","symbol":"tETHUSD"}"#);
+    assert!(run(&mut mapper, update).1[0].contains("ETHUSD"));
+    assert!(!run(&mut mapper, &update.replace("17470", "17471")).1[0].contains("symbol"));
+    for frame in [r#"[17470,"hb"]"#, r#"[17470,"tu",[401597397,1574694480808,-0.25,7245.5]]"#] {
+        assert_eq!(run(&mut mapper, frame).0.kind, FrameKind::Other, "{frame}");
+    }
+    // Another connection has numbers of its own.
+    let venue = Arc::clone(mapper.venue());
+    assert!(!run(&mut Mapper::new(venue), update).1[0].contains("symbol"));
+}
+
+#[test]
+fn a_ping_has_its_answer() {
+    let mut spec = rows();
+    spec.frames.ping.when = conditions(&[("/ping", &["*"])]);
+    spec.frames.ping.answer = r#"{"pong":{value}}"#.into();
+    spec.frames.ping.value = "/ping".into();
+    let mut mapper = mapper(&spec);
+    let long = format!(r#"{{"ping":"{}"}}"#, "x".repeat(255));
+    for (frame, answer) in [
+        (r#"{"ping":1700000000000}"#, Some(r#"{"pong":1700000000000}"#)),
+        (r#"{"ping": "a\"b"}"#, Some(r#"{"pong":"a\"b"}"#)),
+        (r#"{"ping":"{secret:key}"}"#, Some(r#"{"pong":"{secret:key}"}"#)),
+        (r#"{"ping":null}"#, Some(r#"{"pong":null}"#)),
+        // What cannot be repeated is no ping.
+        (r#"{"ping":[1]}"#, None),
+        (r#"{"ping":1,"ping":2}"#, None),
+        (&long, None),
+    ] {
+        let (outcome, records) = run(&mut mapper, frame);
+        assert!(records.is_empty() || answer.is_none(), "{frame}");
+        match (outcome.kind, answer) {
+            (FrameKind::Ping { answer }, Some(expected)) => assert_eq!(answer, expected),
+            (kind, None) => assert_eq!(kind, FrameKind::Ticks { mapped: 1, skipped: 0 }, "{frame}"),
+            (kind, _) => panic!("{frame} is {kind:?}"),
+        }
+    }
+    // A text that asks, beside native ticks that are not looked into.
+    let mut spec = VenueSpec { url: "ws://h".into(), ..VenueSpec::default() };
+    spec.frames.ping.text = "Ping".into();
+    spec.frames.ping.answer = "Pong".into();
+    let mut mapper = self::mapper(&spec);
+    let (outcome, _) = run(&mut mapper, "Ping");
+    assert_eq!(outcome.kind, FrameKind::Ping { answer: "Pong".into() });
+    let (outcome, records) = run(&mut mapper, "ping");
+    assert_eq!((outcome.kind, records.len()), (FrameKind::Ticks { mapped: 1, skipped: 0 }, 1));
+}
+
+#[test]
+fn the_first_mapping_that_fits_is_used() {
+    let mut spec = rows();
+    let mut quotes = spec.mapping.clone();
+    quotes.when = conditions(&[("/kind", &["quote"])]);
+    quotes.fields = vec![("price".into(), "3".into())];
+    let mut bars = quotes.clone();
+    bars.when = conditions(&[("/kind", &["quote", "bar"])]);
+    bars.fields = vec![("price".into(), "4".into())];
+    spec.also = vec![("a".into(), quotes), ("b".into(), bars)];
+    for (kind, price) in [("quote", "30"), ("bar", "40"), ("other", "10")] {
+        let frame = format!(r#"{{"kind":"{kind}","pair":"A","rows":[[1,10,20,30,40]]}}"#);
+        assert_eq!(prices(&spec, &frame), [price], "{kind}");
+    }
+}
+
+/// The keys of a venue's problems, with what is wrong.
+fn problems(spec: &VenueSpec) -> Vec<String> {
+    let problems = Venue::compile(spec).unwrap_err().into_iter();
+    problems.map(|VenueProblem { key, problem }| format!("{key}: {problem}")).collect()
+}
+
+#[test]
+fn what_does_not_go_together_is_told() {
+    let mut spec = rows();
+    spec.mapping.fields.push(("side".into(), "=1".into()));
+    spec.mapping.abs = vec!["side".into(), "size".into()];
+    spec.mapping.scale =
+        [("price".to_owned(), "0.02".to_owned()), ("open".to_owned(), "10".to_owned())].into();
+    spec.mapping.time = String::new();
+    spec.mapping.order = Order::Time;
+    spec.mapping.channel = "=7".into();
+    spec.frames.ping.value = "/ping".into();
+    let mut also = spec.mapping.clone();
+    also.trade_ids = TradeIds::Increasing;
+    also.trade_id = "x~".into();
+    spec.also = vec![("snapshot".into(), also)];
+    let expected = [
+        "mapping.abs: `side` is a constant; write the number that is meant",
+        "mapping.scale.price: `0.02` must be a power of ten from 1e-30 to 1e30, such as 0.01 or \
+         1e-8",
+        "mapping.abs: `size` is no field of this mapping",
+        "mapping.scale.open: `open` is no field of this mapping",
+        "mapping.channel: must stand in the frame; it is different for each tick",
+        "mapping.order: needs mapping.time to order by",
+        "mapping.channel: takes the place of mapping.symbol; leave one empty",
+        "mapping.time: must say where it stands, because other parts are mapped",
+        // What the other mapping shares is told once.
+        "mapping.also.snapshot.trade_id: `~` stands for itself as `~0` and for `/` as `~1`",
+        "mapping.also.snapshot.trade_ids: must be the same in all mappings",
+        "frames.ping.when: must say how the ping is known that is answered",
+        "frames.acknowledged.channel: must say where the number stands that mapping.channel is \
+         about",
+    ];
+    // The order in which they are found does not matter, their number does.
+    let (mut found, mut expected) = (problems(&spec), expected.map(str::to_owned).to_vec());
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+
+    let mut spec = rows();
+    spec.frames.ping.when = conditions(&[("/ping", &["*"])]);
+    assert_eq!(problems(&spec), ["frames.ping.answer: must say what is sent back"]);
+    for (answer, value, text, problem) in [
+        ("{value}", "", "", "frames.ping.value: must say where the {value} of the answer stands"),
+        ("x", "/ping", "", "frames.ping.answer: holds no {value}, so frames.ping.value has no use"),
+        ("{secret:a}", "", "", "frames.ping.answer: may hold {value} and no other placeholder"),
+        (
+            "{value}",
+            "/ping",
+            "ping",
+            "frames.ping.text: is a message that is no JSON, so it has no {value} for the answer",
+        ),
+    ] {
+        spec.frames.ping.answer = answer.into();
+        spec.frames.ping.value = value.into();
+        spec.frames.ping.text = text.into();
+        assert_eq!(problems(&spec), [problem]);
+    }
+
+    let mut spec = rows();
+    spec.also = vec![("x".into(), spec.mapping.clone())];
+    spec.frames.acknowledged.channel = "/c".into();
+    spec.url = "ws://h/{time}".into();
+    spec.subscription.symbol = "{secret:a}".into();
+    spec.limits.ping = Some(Ping { text: "{id}".into(), period: std::time::Duration::MAX });
+    let expected = [
+        "url: holds {time}, which is for messages",
+        "subscription.symbol: may hold {symbol} in its forms and no other",
+        "limits.ping: may hold {secret:NAME}, {time} and {time:ms} and no other",
+        "mapping.also.x.when: must hold a condition on the message, which tells it from other \
+         mappings",
+        "frames.acknowledged.symbol: must say where the symbol of frames.acknowledged.channel \
+         stands",
+        "frames.acknowledged.channel: is for mapping.channel, which is empty",
+    ];
+    assert_eq!(problems(&spec), expected);
+}
+
+#[test]
+fn secrets_are_named_and_stay_placeholders() {
+    let mut spec = rows();
+    spec.url = "wss://h/{secret:Path}".into();
+    spec.subscribe = vec![r#"{"key":"{secret:key}","at":{time},"again":"{secret:Path}"}"#.into()];
+    spec.limits.ping =
+        Some(Ping { text: "{secret:token}".into(), period: std::time::Duration::MAX });
+    let venue = Venue::compile(&spec).unwrap();
+    assert_eq!(venue.secrets(), ["Path", "key", "token"]);
+    let plan = &venue.connections()[0];
+    assert_eq!(plan.url, spec.url);
+    assert_eq!(plan.subscribe[0].text, spec.subscribe[0]);
+}
+
+#[test]
+fn symbols_of_77_digits_and_with_commas_are_symbols() {
+    let token = "7".repeat(77);
+    let mut spec = rows();
+    spec.symbols = vec![token.clone(), "A,B".into()];
+    spec.subscribe = vec![r#"["{symbol}"]"#.into()];
+    let mut mapper = mapper(&spec);
+    for symbol in &spec.symbols {
+        let frame = format!(r#"{{"pair":"{symbol}","rows":[[1,"2","3"]]}}"#);
+        let (_, records) = run(&mut mapper, &frame);
+        let tick = decoder().decode(records[0].as_bytes()).map(|tick| tick.symbol.to_string());
+        assert_eq!(tick.as_ref(), Ok(symbol));
+    }
+}
+
 #[test]
 fn all_problems_come_at_once_with_their_keys() {
     let mut spec = nested();
@@ -343,12 +672,77 @@ fn symbols_are_shared_out_over_connections_and_messages() {
     assert!(!shown.contains("ws://h") && !shown.contains("one a"), "{shown}");
 }
 
+/// Rows inside a text, with every change of order and number.
+fn opened() -> VenueSpec {
+    let mut spec = rows();
+    spec.mapping.each = "/data/{json}/rows/*".into();
+    spec.mapping.symbol = "/data/{json}/s".into();
+    spec.mapping.when = conditions(&[("/data", &["*"])]);
+    spec.mapping.order = Order::Time;
+    spec.mapping.abs = vec!["price".into()];
+    spec.mapping.scale = [("price".to_owned(), "1e-3".to_owned())].into();
+    spec.mapping.fields.push(("deep".into(), "2/{json}/x".into()));
+    spec.frames.ping.when = conditions(&[("/ping", &["*"])]);
+    spec.frames.ping.answer = "{value}".into();
+    spec.frames.ping.value = "/ping".into();
+    spec
+}
+
 proptest! {
     #[test]
     fn any_bytes_give_an_outcome(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        for spec in [nested(), VenueSpec::default()] {
+        for spec in [nested(), numbered(), opened(), VenueSpec::default()] {
             let _ = mapper(&spec).classify(&bytes, |_| {});
         }
+    }
+
+    #[test]
+    fn a_damaged_frame_of_any_shape_gives_an_outcome(
+        cuts in proptest::collection::vec((0_usize..400, any::<u8>()), 0..6),
+        end in 0_usize..500,
+        shape in 0_usize..4,
+    ) {
+        let inner = r#"{"s":"A","rows":[[1,"-2","3"],[0,4,"{\"x\":1}"]]}"#;
+        let frames = [
+            r#"{"event":"subscribed","chanId":17,"symbol":"tBTCUSD"}"#.to_owned(),
+            r#"[17,"te",[401597397,1574694480808,-0.25,7245.5]]"#.to_owned(),
+            r#"[17,[[4,1574694478808,5e-3,7.3],[3,1574694478800,-0.5,7.2]]]"#.to_owned(),
+            serde_json::json!({"data": inner, "ping": 12, "rows": [{"a": inner}]}).to_string(),
+        ];
+        let mut mappers = [mapper(&numbered()), mapper(&opened())];
+        let mut bytes = frames[shape].clone().into_bytes();
+        for (at, byte) in cuts {
+            let at = at % bytes.len();
+            bytes[at] = byte;
+        }
+        bytes.truncate(end);
+        for mapper in &mut mappers {
+            let mut count = 0;
+            let outcome = mapper.classify(&bytes, |mapped| {
+                count += 1;
+                if let Ok(tick) = decoder().decode(mapped.record) {
+                    assert_eq!(Some(&*tick.symbol), mapped.symbol);
+                }
+            });
+            match outcome.kind {
+                FrameKind::Ticks { mapped, .. } => prop_assert_eq!(mapped, count),
+                _ => prop_assert_eq!(count, 0),
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_in_a_frame_means_what_the_frame_itself_would(
+        rows in proptest::collection::vec((0_i64..1000, "-?[0-9]{1,4}", "\\PC{0,6}"), 0..6),
+    ) {
+        let plain = serde_json::json!({"s": "A", "rows": rows}).to_string();
+        let text = serde_json::json!({ "data": plain }).to_string();
+        let mut spec = opened();
+        let inside = run(&mut mapper(&spec), &text);
+        spec.mapping.each = "/rows/*".into();
+        spec.mapping.symbol = "/s".into();
+        spec.mapping.when = Conditions::new();
+        prop_assert_eq!(inside, run(&mut mapper(&spec), &plain));
     }
 
     #[test]

@@ -124,6 +124,14 @@ pub enum DialError {
     /// The connection broke during the handshake, or what came was no handshake.
     #[error("the handshake failed: {0}")]
     Handshake(String),
+    /// A secret that the address or the messages need cannot be had.
+    #[error("the secret `{name}` {why}")]
+    Secret {
+        /// Its name.
+        name: String,
+        /// Why.
+        why: String,
+    },
     /// A stage took too long.
     #[error("no {stage} within {} s", limit.as_secs_f64())]
     Timeout {
@@ -157,6 +165,16 @@ impl Dialer {
     pub fn new(options: DialOptions, encrypted: bool) -> Result<Self, TlsError> {
         let tls = encrypted.then(|| TlsClient::new(&options.tls)).transpose()?;
         Ok(Self { tls, options: Arc::new(options) })
+    }
+
+    /// The same with the value of each header as `write` makes it of what was configured.
+    #[must_use]
+    pub fn with_headers(&self, write: impl Fn(&str) -> String) -> Self {
+        let mut options = DialOptions::clone(&self.options);
+        for Header { value, .. } in &mut options.headers {
+            *value = Secret::new(write(value.reveal()));
+        }
+        Self { tls: self.tls.clone(), options: Arc::new(options) }
     }
 
     /// Connects to an address, through a proxy where one is set for it, and shakes hands.

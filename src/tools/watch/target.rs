@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::http::Uri;
 
 use crate::adapters::kafka_config::{ClusterConfig, KafkaUrl, KafkaUrlError, TopicPlace};
 use crate::net::address::WebSocketUrl;
+use crate::net::percent::percent_encoded;
 
 /// The path of the stream, where a URL has none.
 const PATH_DEFAULT: &str = "/v1/stream";
@@ -55,11 +56,20 @@ impl Target {
         match &mut self {
             Self::Stream(_) if symbols.is_empty() => {}
             Self::Stream(url) => {
-                let encoded: Vec<_> =
-                    symbols.iter().map(|symbol| percent_encoded(symbol)).collect();
-                let text = url.secret();
-                let separator = if text.contains('?') { '&' } else { '?' };
-                let text = format!("{text}{separator}symbols={}", encoded.join(","));
+                let mut text = url.secret().to_owned();
+                let mut separator = if text.contains('?') { '&' } else { '?' };
+                // A comma in a symbol would make two of it in the list.
+                let (with_comma, plain): (Vec<_>, Vec<_>) =
+                    symbols.iter().partition(|symbol| symbol.contains(','));
+                let encoded = |symbol: &String| percent_encoded(symbol);
+                let list = plain.into_iter().map(encoded).collect::<Vec<_>>().join(",");
+                let lists = (!list.is_empty()).then(|| format!("symbols={list}"));
+                let single = with_comma.into_iter().map(|one| format!("symbol={}", encoded(one)));
+                for parameter in lists.into_iter().chain(single) {
+                    text.push(separator);
+                    text.push_str(&parameter);
+                    separator = '&';
+                }
                 *url = text.parse().expect("an address with a query behind it is an address");
             }
             Self::Topic(topic) => topic.symbols = symbols.iter().cloned().collect(),
@@ -98,19 +108,6 @@ impl fmt::Display for Target {
     }
 }
 
-/// Everything but letters, digits and `-._~` as `%XX`, so that it is nothing but a value.
-fn percent_encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
-        if plain(byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-        encoded
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +143,15 @@ mod tests {
             target.with_symbols(&symbols).to_string(),
             "ws://h:1/v1/stream?symbols=AAPL,BRK.B,A%26B,Z%C3%BCrich"
         );
+        let target: Target = "ws://h:1".parse().unwrap();
+        let with_comma = ["A", "B,C", "D", "E,"].map(str::to_owned);
+        assert_eq!(
+            target.with_symbols(&with_comma).to_string(),
+            "ws://h:1/v1/stream?symbols=A,D&symbol=B%2CC&symbol=E%2C"
+        );
+        let target: Target = "ws://h:1".parse().unwrap();
+        let only = target.with_symbols(&with_comma[1..2]).to_string();
+        assert_eq!(only, "ws://h:1/v1/stream?symbol=B%2CC");
         let target: Target = "ws://h:1/s?x=1".parse().unwrap();
         assert_eq!(target.with_symbols(&symbols[..1]).to_string(), "ws://h:1/s?x=1&symbols=AAPL");
     }

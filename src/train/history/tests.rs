@@ -118,7 +118,7 @@ fn every_kind_of_bad_row_is_told_in_words_at_its_place() {
         (
             "A\u{202e},2000-03-04,1,1",
             "Ticker: \"A\\u{202e}\" is no symbol: \
-             a symbol has 1 to 64 bytes, all of them printable",
+             a symbol has 1 to 256 bytes, all of them printable",
         ),
         (
             "A,2000-03-02 00:00,1,1",

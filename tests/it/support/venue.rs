@@ -6,7 +6,7 @@
 //! keeps what clients send. Any number of clients may be there; each has a thread.
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message, WebSocket, accept};
@@ -310,7 +312,12 @@ impl Connection<'_> {
 
     fn say(&mut self, text: String) -> Result<(), Over> {
         self.sequence += 1;
-        self.socket.send(Message::text(text)).map_err(|_| Over)
+        let message = if self.shared.speech["compression"] == "gzip" {
+            Message::binary(gzip(text.as_bytes()))
+        } else {
+            Message::text(text)
+        };
+        self.socket.send(message).map_err(|_| Over)
     }
 
     fn follow(&mut self, order: Order) -> Result<(), Over> {
@@ -344,12 +351,15 @@ impl Connection<'_> {
         let wanted: Vec<_> =
             trades.iter().filter(|trade| subscribed.contains(&trade.symbol)).collect();
         let per_frame = self.shared.speech["trades_per_frame"].as_u64().unwrap() as usize;
-        let names_symbol = self.shared.speech["trades"].to_string().contains("{symbol}");
+        let frame = self.shared.speech["trades"].to_string();
+        let names_symbol = frame.contains("{symbol}") || frame.contains("{#channel}");
         let is_one_frame = |a: &&Trade, b: &&Trade| !names_symbol || a.symbol == b.symbol;
         for run in wanted.chunk_by(is_one_frame) {
             for group in run.chunks(per_frame) {
                 let rows: Vec<_> = group.iter().map(|trade| self.trade(trade)).collect();
-                let fill = [("trades", rows.join(",")), ("symbol", group[0].symbol.clone())];
+                let symbol = group[0].symbol.clone();
+                let channel = channel_of(&symbol);
+                let fill = [("trades", rows.join(",")), ("symbol", symbol), ("channel", channel)];
                 let frame = self.filled("trades", &fill).unwrap();
                 self.say(frame)?;
             }
@@ -381,7 +391,7 @@ impl Connection<'_> {
                 return true;
             }
             let at = rule["at"].as_str().and_then(|at| message.pointer(at));
-            at.is_some_and(|value| *value == rule["is"])
+            at.is_some_and(|value| rule["is"] == "*" || *value == rule["is"])
         };
         if fits("ping") {
             let pong = self.template("pong");
@@ -417,7 +427,9 @@ impl Connection<'_> {
             }
             let kind = if refused.is_some() { "refused" } else { "acknowledged" };
             let symbol = refused.or_else(|| group.first().cloned()).unwrap_or_default();
-            let answer = self.filled(kind, &[("id", id.clone()), ("symbol", symbol)]).unwrap();
+            let channel = channel_of(&symbol);
+            let fill = [("id", id.clone()), ("symbol", symbol), ("channel", channel)];
+            let answer = self.filled(kind, &fill).unwrap();
             self.say(answer)?;
         }
         Ok(())
@@ -427,8 +439,10 @@ impl Connection<'_> {
     fn symbols_of(&self, message: &Value) -> Vec<String> {
         let form = &self.shared.speech["symbols"];
         let word = |name: &str| form[name].as_str().unwrap();
-        let Some(list) = message.pointer(word("list")).and_then(Value::as_array) else {
-            return Vec::new();
+        let list = match message.pointer(word("list")) {
+            Some(Value::Array(list)) => list.clone(),
+            Some(one @ Value::String(_)) => vec![one.clone()],
+            _ => return Vec::new(),
         };
         let symbol = |entry: &Value| {
             let text = entry.pointer(word("at"))?.as_str()?;
@@ -466,6 +480,19 @@ impl Connection<'_> {
         }
         Some(text)
     }
+}
+
+/// A message as venues compress it.
+pub(crate) fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// The number of a symbol's channel, where the venue numbers them.
+fn channel_of(symbol: &str) -> String {
+    let add = |sum: u64, byte: u64| sum.wrapping_mul(7).wrapping_add(byte);
+    symbol.bytes().map(u64::from).fold(1000, add).to_string()
 }
 
 fn is_timeout(kind: ErrorKind) -> bool {

@@ -64,7 +64,7 @@ const WEBSOCKETS: &[&str] = &[
 pub(super) const HOMES: &[(&str, &[&str])] = &[
     ("csv_core", &["adapters/file/csv"]),
     ("encoding_rs", &["adapters/file/input"]),
-    ("flate2", &["adapters/file"]),
+    ("flate2", &["adapters/file", "adapters/websocket"]),
     ("memchr", &["adapters/file"]),
     ("zstd", &["adapters/file"]),
     ("ort", &["engine/inference/onnxruntime"]),
@@ -72,7 +72,7 @@ pub(super) const HOMES: &[(&str, &[&str])] = &[
     ("hyper_util", &["adapters/http"]),
     ("http_body_util", &["adapters/http"]),
     ("tokio_tungstenite", WEBSOCKETS),
-    ("data_encoding", &["adapters/kafka/describe", "net/dial/proxy"]),
+    ("data_encoding", &["adapters/kafka/describe", "cli/map", "net/dial/proxy"]),
     ("rustls", &["net/dial"]),
     ("rustls_native_certs", &["net/dial"]),
     ("tokio_rustls", &["net/dial"]),

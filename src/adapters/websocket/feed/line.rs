@@ -35,6 +35,10 @@ pub(super) struct Line {
     asked_at: Option<Duration>,
     /// When the venue's own ping is due.
     ping_at: Option<Duration>,
+    /// The answer to the venue's newest ping, and when that came.
+    answer: Option<(String, Duration)>,
+    /// Whether the last text that was sent was such an answer.
+    answered_last: bool,
     frames: Numbers,
     heartbeats: Numbers,
 }
@@ -88,6 +92,8 @@ impl Line {
             alive_at: now,
             asked_at: None,
             ping_at: limits.ping.as_ref().map(|ping| now + ping.period),
+            answer: None,
+            answered_last: false,
             frames: Numbers::new(FRAME_RUNS_MAX),
             heartbeats: Numbers::new(1),
         }
@@ -108,6 +114,13 @@ impl Line {
     pub(super) fn hear_ping(&mut self, now: Duration) {
         self.hear(now);
         self.gate.take(now);
+    }
+
+    /// The venue asked whether we live, which this text answers. One that was not sent yet is
+    /// not sent any more: a venue that asks again waits for the newest answer.
+    pub(super) fn hear_question(&mut self, now: Duration, answer: String) {
+        self.alive_at = now;
+        self.answer = Some((answer, now));
     }
 
     /// Ticks came.
@@ -155,9 +168,11 @@ impl Line {
 
     /// When the clocks have to be looked at.
     pub(super) fn due(&self, limits: &VenueLimits, settings: &FeedSettings) -> Duration {
-        let earliest = [Some(self.ask_at(settings)), self.ping_at, self.subscriptions.send_at()];
+        let answer_at = self.answer.as_ref().map(|(_, at)| *at);
+        let asks = [Some(self.ask_at(settings)), self.ping_at, self.subscriptions.send_at()];
+        let earliest = asks.into_iter().chain([answer_at]);
         // What is to be sent waits for the gate.
-        let sends = earliest.into_iter().flatten().map(|at| self.gate.ready_at(at));
+        let sends = earliest.flatten().map(|at| self.gate.ready_at(at));
         let ends = [
             self.asked_at.map(|at| at + settings.pong_timeout),
             self.subscriptions.late_at(),
@@ -199,6 +214,12 @@ impl Line {
         }
         let id = self.id;
         let open = |line: &Self| line.gate.ready_at(now) <= now;
+        // An answer goes before subscriptions, but never twice in a row while one of them waits: a
+        // venue that asks without end does not hold them up.
+        let is_turn = !self.answered_last || self.subscriptions.send_at().is_none_or(|at| at > now);
+        if is_turn {
+            self.give_answer(now, &mut found);
+        }
         if self.ask_at(settings) <= now && open(self) {
             self.gate.take(now);
             self.asked_at = Some(now);
@@ -216,9 +237,22 @@ impl Line {
             && let Some(text) = self.subscriptions.send(now)
         {
             self.gate.take(now);
+            self.answered_last = false;
             found.actions.push(Action::Send { line: id, text });
         }
+        self.give_answer(now, &mut found);
         found
+    }
+
+    /// Sends the answer to the venue's ping, as soon as its pace allows.
+    fn give_answer(&mut self, now: Duration, found: &mut Found) {
+        if self.gate.ready_at(now) <= now
+            && let Some((text, _)) = self.answer.take()
+        {
+            self.gate.take(now);
+            self.answered_last = true;
+            found.actions.push(Action::Answer { line: self.id, text });
+        }
     }
 
     /// Why it counts as dead.

@@ -96,6 +96,13 @@ pub enum Action {
         /// What.
         text: String,
     },
+    /// Answer a ping of the venue with a text.
+    Answer {
+        /// Where.
+        line: LineId,
+        /// What.
+        text: String,
+    },
     /// Ask whether the peer lives.
     Ping {
         /// Whom.

@@ -383,7 +383,9 @@ impl World {
         while let Some(action) = self.feed.next_action() {
             match action {
                 Action::Connect { line, share } => self.connect(line, share),
-                Action::Send { line, text } => self.hear(line, &text),
+                Action::Send { line, text } | Action::Answer { line, text } => {
+                    self.hear(line, &text);
+                }
                 Action::Ping { line } => {
                     let Some(peer) = self.peers.get_mut(&line) else { continue };
                     peer.messages_at.push(self.now);

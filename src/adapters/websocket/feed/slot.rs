@@ -156,6 +156,7 @@ impl Slot {
         self.judge_state(now, shared);
     }
 
+    /// Does what is due on each connection.
     fn look_at_clocks(&mut self, now: Duration, shared: &mut Shared) {
         for id in [&self.current, &self.next].map(|line| line.as_ref().map(|line| line.id)) {
             let Some(id) = id else { continue };

@@ -527,3 +527,59 @@ fn messages_that_fit_no_rule_are_counted_and_shown_sparsely() {
     let tally = feed.tally().unmatched;
     assert_eq!(Unmatched::ALL.map(|kind| tally.get(kind)), [0, 2, 0, 20]);
 }
+
+/// The texts that are sent, answers in brackets.
+fn texts(feed: &mut FeedMachine) -> Vec<String> {
+    let text = |action| match action {
+        Action::Send { text, .. } => Some(text),
+        Action::Answer { text, .. } => Some(format!("[{text}]")),
+        _ => None,
+    };
+    actions(feed).into_iter().filter_map(text).collect()
+}
+
+#[test]
+fn a_ping_of_the_venue_is_answered_at_once_and_within_its_pace() {
+    let mut spec = native();
+    spec.mapping.symbol = "/symbol".to_owned();
+    spec.mapping.time = "/time".to_owned();
+    spec.mapping.fields = vec![("price".to_owned(), "/price".to_owned())];
+    spec.frames.ping.when.insert("/ping".to_owned(), vec!["*".to_owned()]);
+    spec.frames.ping.answer = r#"{"pong":{value}}"#.to_owned();
+    spec.frames.ping.value = "/ping".to_owned();
+    spec.symbols = ["A", "B", "C", "D", "E", "F"].map(str::to_owned).to_vec();
+    spec.subscribe = vec!["{symbol}".to_owned()];
+    spec.limits.messages = Some(Rate { count: 2, period: at(10) });
+    spec.limits.heartbeat_max = Some(at(15));
+    let mut feed = feed(&spec, settings());
+    let (line, wanted) = open(&mut feed, at(0));
+    let send = |text: &str| Action::Send { line, text: text.to_owned() };
+    assert_eq!(wanted, [send("A"), send("B")]);
+    let ping = |feed: &mut FeedMachine, now, value: u32| {
+        feed.frame(now, line, &Bytes::from(format!(r#"{{"ping":{value}}}"#)));
+        texts(feed)
+    };
+    // Its pace is used up; the newest ping is answered before the next subscription.
+    assert!(ping(&mut feed, at(1), 1).is_empty());
+    assert!(ping(&mut feed, at(2), 2).is_empty());
+    assert!(feed.due() <= at(11), "{:?}", feed.due());
+    feed.tick(at(11));
+    assert_eq!(texts(&mut feed), [r#"[{"pong":2}]"#, "C"]);
+    // A venue that asks without end does not keep the rest from being sent.
+    let mut sent = Vec::new();
+    for second in 12..80 {
+        sent.extend(ping(&mut feed, at(second), second as u32));
+        feed.tick(at(second));
+        sent.extend(texts(&mut feed));
+    }
+    let subscriptions: Vec<_> = sent.iter().filter(|text| !text.starts_with('[')).collect();
+    assert_eq!(subscriptions, ["D", "E", "F"], "{sent:?}");
+    assert!(sent.len() > 8, "{sent:?}");
+    // Pings are a sign of life, and the last came at 79.
+    let mut closes = |now| {
+        feed.tick(now);
+        actions(&mut feed).iter().any(|action| matches!(action, Action::Close { .. }))
+    };
+    assert!(!closes(at(93)));
+    assert!(closes(at(94)));
+}

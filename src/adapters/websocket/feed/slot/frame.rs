@@ -77,6 +77,7 @@ impl Slot {
         let mut failed = None;
         shared.chunk = chunk;
         let share = *share;
+        let mut asked = false;
         match outcome.kind {
             FrameKind::Ticks { mapped: 1.., .. } => line.hear_data(now),
             FrameKind::Ticks { skipped: 1.., .. } => {
@@ -87,6 +88,10 @@ impl Slot {
                 shared.unmatched(share, Unmatched::Error, None, frame);
             }
             FrameKind::Other => shared.unmatched(share, Unmatched::Other, None, frame),
+            FrameKind::Ping { answer } => {
+                line.hear_question(now, answer);
+                asked = true;
+            }
             FrameKind::Heartbeat { counter } => {
                 if line.hear_heartbeat(now, counter) {
                     continuity.doubt_all();
@@ -118,6 +123,9 @@ impl Slot {
         self.report_released(released, now, shared);
         self.report_changes(shared);
         self.after_frame(now, full, shared);
+        if asked {
+            self.look_at_clocks(now, shared);
+        }
     }
 
     /// Ends an overlap that has served its end, and notes a feed that flows again.
