@@ -105,15 +105,13 @@ impl App {
         let Kept { keeper, progress, start } = builder.restore(&mut pipelines)?;
         let models = builder.reloads(&router, &pipelines[0], refused)?;
         let (last_states, last) = channel();
-        let (shards, ends, model) =
-            (router.commanders(), another(&sinks.ends), pipelines[0].label());
         let keeper = keeper.zip(progress.clone()).map(|(keeper, input)| KeeperParts {
             keeper,
-            shards,
+            shards: router.commanders(),
             last,
-            sinks: ends,
+            sinks: another(&sinks.ends),
             input,
-            model,
+            model: pipelines[0].label(),
         });
         let closer = router.closer();
         let source = builder.source(router, start, progress)?;

@@ -13,7 +13,7 @@ use super::loss::Loss;
 use super::network::{Activation, Architecture, DenseShape, LstmShape};
 use crate::adapters::file::{FileOptions, read_options};
 use crate::app::config::ConfigError;
-use crate::core::domain::{Schema, Symbol, TimeFormat, TimeUnit};
+use crate::core::domain::{Schema, Symbol, TimeUnit};
 use crate::core::features::RawFeatures;
 use crate::core::forecast::{SignalThresholds, TARGET_KINDS, Target, TargetError};
 use crate::core::step::StepRule;
@@ -85,8 +85,6 @@ pub struct DataConfig {
     pub symbols: Vec<String>,
     /// The unit of event times that are numbers.
     pub time_unit: TimeUnit,
-    /// How event times are read that are texts.
-    pub time_format: TimeFormat,
     /// Whether times are taken for right that look like those of a wrong unit.
     pub accepts_times: bool,
     /// The largest change of price from one row of a symbol to the next that is no mistake, a
@@ -223,12 +221,11 @@ fn data(mut section: Section<'_>) -> DataConfig {
         }
     }
     let time_unit = section.choice("time_unit", &TimeUnit::CHOICES);
-    let time_format = section.time_format();
-    file.dialect.times = time_format.clone();
+    file.dialect.times = section.time_format();
     let accepts_times = section.switch("accept_times");
     let jump_max = section.number("jump_max", "0 or above", |jump| jump >= 0.0);
     section.finish();
-    DataConfig { path, file, symbols, time_unit, time_format, accepts_times, jump_max }
+    DataConfig { path, file, symbols, time_unit, accepts_times, jump_max }
 }
 
 /// The days on which there are steps, as a configuration says it: the days of the week, or none

@@ -96,6 +96,7 @@ fn live_equals_replay_byte_for_byte() {
     fs::write(&input, records.join("\n")).unwrap();
     let mut feed = tickcast()
         .args(["feed", "--to", "ws://127.0.0.1:0", "--speed", "max", "--exit-when-done"])
+        .arg("--accept-times")
         .arg("--input")
         .arg(&input)
         .stdin(Stdio::null())

@@ -108,7 +108,10 @@ fn daily_contracts_go_on_for_ever_in_a_replay_and_live() {
     let (without, told) = place.replay(&records, "engine.symbols_max = 5\n");
     assert_eq!(symbols(&without).len(), 5, "the others are refused");
     let refused = 25 * LIFE_DAYS;
-    assert!(told.contains(&format!("refused too_many_symbols   {refused}")), "{told}");
+    assert!(
+        told.contains(&format!("refused too_many_symbols                 {refused}")),
+        "{told}"
+    );
     let (replayed, told) = place.replay(&records, SETTINGS);
     assert_eq!(symbols(&replayed).len(), 30, "{told}");
     assert!(!told.contains("too_many_symbols"), "{told}");

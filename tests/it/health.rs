@@ -78,8 +78,11 @@ fn a_symbol_is_live_then_silent_then_heard_again_and_dead_without_a_feed() {
         all["symbols"].as_array().unwrap().iter().map(|row| &row["symbol"]).collect();
     assert_eq!(names, ["A", "B", "C"]);
     assert!(all["age_ms"].as_u64().unwrap() < 60_000, "{all}");
-    let (status, body) = daemon.get("/v1/symbols?symbol=A");
-    assert_eq!((status, &*body), (400, "unknown parameter; there is `symbols`, once\n"));
+    let (status, body) = daemon.get("/v1/symbols?names=A");
+    assert_eq!(
+        (status, &*body),
+        (400, "unknown parameter; there are `symbols`, once, and `symbol`, once for each\n")
+    );
     let ended = daemon.stop();
     let silent = ended.log.iter().filter(|line| line["message"] == "symbols have fallen silent");
     assert!((1..=20).contains(&silent.count()), "few lines: {:#?}", ended.log);

@@ -43,8 +43,18 @@ fn feed(folder: &Path, lines: &[String], to: &str) -> String {
     let input = folder.join("recording.jsonl");
     fs::write(&input, lines.join("\n")).unwrap();
     let input = input.display().to_string();
-    let output =
-        run(&["feed", "--input", &input, "--to", to, "--speed", "max", "--partitions", "3"]);
+    let output = run(&[
+        "feed",
+        "--input",
+        &input,
+        "--to",
+        to,
+        "--speed",
+        "max",
+        "--partitions",
+        "3",
+        "--accept-times",
+    ]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -174,7 +184,9 @@ fn an_option_that_there_is_not_is_told_at_once() {
     let input = folder.path().join("one.jsonl").display().to_string();
     fs::write(&input, tick("A", 0)).unwrap();
     let option = ["--kafka-option", "securty.protocol=SSL"];
-    for arguments in [&["feed", "--input", &input, "--to", &url][..], &["watch", &url]] {
+    for arguments in
+        [&["feed", "--input", &input, "--accept-times", "--to", &url][..], &["watch", &url]]
+    {
         let output = run(&[arguments, &option].concat());
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");
         let said = String::from_utf8(output.stderr).unwrap();
@@ -425,7 +437,8 @@ fn a_bridge_that_is_stopped_in_full_flow_has_everything_acknowledged() {
     let input = folder.path().join("ticks.jsonl");
     fs::write(&input, lines.join("\n")).unwrap();
     let mut command = tickcast();
-    command.args(["feed", "--rate", "40000/s", "--to", "ws://127.0.0.1:0", "--input"]).arg(&input);
+    command.args(["feed", "--accept-times", "--rate", "40000/s", "--to", "ws://127.0.0.1:0"]);
+    command.arg("--input").arg(&input);
     command.stdin(Stdio::null()).stderr(Stdio::null());
     command.stdout(fs::File::create(folder.path().join("url")).unwrap());
     let mut feed = command.spawn().unwrap();

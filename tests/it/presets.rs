@@ -599,6 +599,6 @@ fn a_recording_of_bitfinex_is_mapped_with_its_snapshot() {
     ];
     assert_eq!(ticks, expected.join("\n") + "\n");
     let told = String::from_utf8(output.stderr).unwrap();
-    let refused = format!("line 1: the decoder refuses {nobody}: missing_symbol\n");
+    let refused = format!("line 1: the decoder refuses {nobody}: missing_symbol `symbol`\n");
     assert!(told.starts_with(&refused), "{told}");
 }

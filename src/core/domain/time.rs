@@ -42,7 +42,10 @@ pub enum TimeUnit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TimeError {
     /// Neither RFC 3339 nor a plain date.
-    #[error("not an RFC 3339 time or a date (2013-03-01T14:30:00Z, 2013-03-01)")]
+    #[error(
+        "not an RFC 3339 time or a date (2013-03-01T14:30:00Z, 2013-03-01); another form needs a \
+         time format"
+    )]
     Format,
     /// Not of the format that was chosen.
     #[error("does not fit the time format")]

@@ -298,7 +298,7 @@ pub fn read(
     let schema = features.schema();
     let required = rule.required(features.required());
     let decoder = JsonDecoder::new(schema.clone(), &required, config.time_unit, RECORD_BYTES_MAX)
-        .with_time_format(config.time_format.clone());
+        .with_time_format(config.file.dialect.times.clone());
     let wanted =
         |symbol: &str| config.symbols.is_empty() || config.symbols.iter().any(|s| s == symbol);
     let jump_max = Some(config.jump_max).filter(|max| *max > 0.0);
@@ -322,7 +322,7 @@ pub fn read(
             cells: records.cells(),
             schema,
             required: &required,
-            time_format: &config.time_format,
+            time_format: &config.file.dialect.times,
         };
         let (tick, form) = match decoder.decode_timed(&record.bytes) {
             Ok(decoded) => decoded,

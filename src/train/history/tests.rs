@@ -17,7 +17,6 @@ fn config(path: PathBuf) -> DataConfig {
         file: FileOptions::default(),
         symbols: Vec::new(),
         time_unit: TimeUnit::Milliseconds,
-        time_format: TimeFormat::default(),
         accepts_times: false,
         jump_max: 0.0,
     }
@@ -434,15 +433,19 @@ fn times(texts: &[&str], change: impl FnOnce(DataConfig) -> DataConfig) -> Vec<S
 
 #[test]
 fn times_are_read_by_the_format_the_zone_and_the_unit_that_are_set() {
-    let format = |format: &str, zone: Option<&str>| TimeFormat::new(Some(format), zone).unwrap();
+    let by = |format: &str, zone: Option<&str>| {
+        let times = TimeFormat::new(Some(format), zone).unwrap();
+        move |mut config: DataConfig| {
+            config.file.dialect.times = times;
+            config
+        }
+    };
     let texts = ["2010/01/01 00:00", "2010/01/01 01:00"];
     let expected = ["2010-01-01T00:00:00Z", "2010-01-01T01:00:00Z"];
     assert_eq!(times(&texts, |config| config), expected, "the year comes first");
-    let time_format = format("%Y%m%d", None);
-    let days = times(&["20240201", "20240202"], |config| DataConfig { time_format, ..config });
+    let days = times(&["20240201", "20240202"], by("%Y%m%d", None));
     assert_eq!(days, ["2024-02-01T00:00:00Z", "2024-02-02T00:00:00Z"]);
-    let time_format = format("%d.%m.%Y %H:%M", Some("Europe/Berlin"));
-    let local = times(&["01.07.2024 10:00"], |config| DataConfig { time_format, ..config });
+    let local = times(&["01.07.2024 10:00"], by("%d.%m.%Y %H:%M", Some("Europe/Berlin")));
     assert_eq!(local, ["2024-07-01T08:00:00Z"]);
     let time_unit = TimeUnit::Seconds;
     let seconds = times(&["1706745600"], |config| DataConfig { time_unit, ..config });
