@@ -6,6 +6,7 @@
 //! size takes the daemon's place for the null row, which is the cost of the harness itself.
 //! The last rows have a hundred subscribers, of which one stops reading.
 
+#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

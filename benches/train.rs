@@ -5,6 +5,8 @@
 //! threads. The data are noise: time does not depend on the values. With `--lines N` it does as
 //! `keras_epoch.py` wants: N epochs without recurrent dropout, each printing its seconds as soon as
 //! it is over.
+
+#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 #![expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
 use std::ops::ControlFlow;

@@ -6,6 +6,8 @@
 //! The token, where the daemon has one, comes from the variable `TICKCAST_TOKEN`; `COUNT=10` ends
 //! after so many forecasts.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what it prints is what it is for")]
+
 use std::error::Error;
 use std::time::Duration;
 

@@ -88,6 +88,10 @@ fn page(path: &str, survey: &Survey) -> String {
     if let (Some(first), Some(last)) = (survey.first_time, survey.last_time) {
         row("times", format!("{first} to {last}"));
     }
+    if let Some(wrong) = &survey.first_implausible_time {
+        let (count, line, advice) = (survey.implausible_times, wrong.line, &wrong.advice);
+        row("", format!("{count} cannot be right, the first on line {line}: {advice}"));
+    }
     if let Some(spacing) = &survey.spacing {
         let [median, min, max] = [spacing.median, spacing.min, spacing.max].map(span);
         row("spacing", format!("median {median}, shortest {min}, longest {max}"));

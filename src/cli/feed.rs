@@ -170,7 +170,7 @@ pub(super) fn run(args: FeedArgs) -> Result<(), Exit> {
         }
         if Term::stderr().is_term() {
             // The last progress stays, and what follows begins on a line of its own.
-            eprintln!();
+            tell!("");
         }
         Ok(())
     })

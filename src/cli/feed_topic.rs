@@ -84,7 +84,7 @@ pub(super) fn run(
         .map_err(context)?;
     if Term::stderr().is_term() {
         // The last progress stays, and what follows begins on a line of its own.
-        eprintln!();
+        tell!("");
     }
     if let Some(why) = counts.first_failure() {
         let (failed, total) = (counts.failed(), recording.len());

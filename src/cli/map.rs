@@ -109,7 +109,7 @@ pub(super) fn run(args: &MapArgs) -> Result<(), Exit> {
     }
     output.flush().map_err(Exit::while_doing(Failure::Temporary, "write ticks"))?;
     let Counts { messages, with_ticks, ticks, refused_ticks, left_out, other, malformed } = counts;
-    eprintln!(
+    tell!(
         "{messages} messages: {with_ticks} with {ticks} ticks ({refused_ticks} of them refused, \
          {left_out} more left out), {other} others, {malformed} malformed"
     );
@@ -130,7 +130,7 @@ impl Reader {
             Ok(frame) => frame,
             Err(why) => {
                 counts.malformed += 1;
-                eprintln!("line {line}: malformed: {why}");
+                tell!("line {line}: malformed: {why}");
                 return Ok(());
             }
         };
@@ -142,7 +142,7 @@ impl Reader {
                 counts.refused_ticks += 1;
                 let rejection = rejection.named(schema);
                 let record = String::from_utf8_lossy(mapped.record);
-                eprintln!("line {line}: the decoder refuses {record}: {rejection}");
+                tell!("line {line}: the decoder refuses {record}: {rejection}");
             }
             if written.is_ok() {
                 written = output.write_all(mapped.record).and_then(|()| output.write_all(b"\n"));
@@ -155,11 +155,11 @@ impl Reader {
             }
             FrameKind::Malformed(why) => {
                 counts.malformed += 1;
-                eprintln!("line {line}: malformed: {why}");
+                tell!("line {line}: malformed: {why}");
             }
             other => {
                 counts.other += 1;
-                eprintln!("line {line}: {}", told(other));
+                tell!("line {line}: {}", told(other));
             }
         }
         written

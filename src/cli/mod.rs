@@ -3,6 +3,12 @@
 //! Owns the words that a person types and reads. Promises that a wrong command line ends with 64
 //! and a broken configuration with 78, with all its problems. Never computes.
 
+/// Writes a line to standard error, as `eprintln!` does. Where nothing takes it, the line is lost
+/// and the command goes on.
+macro_rules! tell {
+    ($($words:tt)*) => { $crate::cli::shared::tell(format_args!($($words)*)) };
+}
+
 mod absent;
 mod bench;
 #[cfg(feature = "kafka")]

@@ -82,9 +82,7 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
     let runtime = super::runtime(global, config.onnxruntime_library.as_deref())?;
     let Chosen { bundle, refused } = super::chosen(&config, &runtime)?;
     for RefusedVersion { version, reason } in refused {
-        eprintln!(
-            "version {version} of the model does not prove itself, so it is not used: {reason}"
-        );
+        tell!("version {version} of the model does not prove itself, so it is not used: {reason}");
     }
     let mut settings = config.pipeline();
     settings.keeps_scores |= args.scores.is_some();
@@ -372,32 +370,32 @@ fn summarise(tally: &EngineTally, refusals: &Refusals, seconds: f64) {
     let EngineTally { ticks, absorbed, steps, further, patched, .. } = tally;
     let EngineTally { warming, forecasts, withheld, resets, expired, rejects, repeats, .. } = tally;
     let withheld = withheld.total();
-    eprintln!(
+    tell!(
         "{ticks} records in {seconds:.2} s: {steps} steps, {absorbed} absorbed into bars, \
          {} refused, {repeats} repeats",
         rejects.total()
     );
-    eprintln!("{steps} steps: {forecasts} forecasts, {warming} while warming, {withheld} withheld");
+    tell!("{steps} steps: {forecasts} forecasts, {warming} while warming, {withheld} withheld");
     if *resets > 0 {
-        eprintln!("{resets} windows began cold: a step lay too far behind the one before");
+        tell!("{resets} windows began cold: a step lay too far behind the one before");
     }
     if *expired > 0 {
-        eprintln!("{expired} symbols were silent for longer than engine.symbol_ttl and made room");
+        tell!("{expired} symbols were silent for longer than engine.symbol_ttl and made room");
     }
     if *further > 0 {
-        eprintln!("{further} steps beyond the first of a tick; {patched} of all made by rule");
+        tell!("{further} steps beyond the first of a tick; {patched} of all made by rule");
     }
     let EngineTally { doubts, off_cadence, .. } = tally;
     if *off_cadence > 0 {
-        eprintln!(
+        tell!(
             "{off_cadence} steps at another spacing than the model's; their forecasts are mistimed"
         );
     }
     let doubts: u64 = doubts.iter().sum();
     if doubts > 0 {
-        eprintln!("{doubts} records with times that cannot be right");
+        tell!("{doubts} records with times that cannot be right");
     }
     for refusal in refusals.as_slice() {
-        eprintln!("  refused {refusal}");
+        tell!("  refused {refusal}");
     }
 }

@@ -146,9 +146,15 @@ pub(super) fn time_unit(text: &str) -> Result<TimeUnit, &'static str> {
 pub(super) fn open_file(path: &Path, options: FileOptions) -> Result<FileRecords, Exit> {
     let records = FileRecords::open(path, options).map_err(Exit::because(Failure::Data))?;
     if let Some(guessed) = records.guessed() {
-        eprintln!("{guessed}");
+        tell!("{guessed}");
     }
     Ok(records)
+}
+
+/// Writes a line to standard error; what `tell!` calls.
+pub(super) fn tell(line: std::fmt::Arguments<'_>) {
+    // There is nowhere else to say that standard error is full or closed.
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Writes a command's answer to standard output; a reader who has had enough is no failure.

@@ -75,7 +75,7 @@ pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
     let runtime = super::runtime(global, None)?;
     tell_guessed(&config);
     let job = Job::prepare(config).map_err(exit)?;
-    announce(&job);
+    announce(&job)?;
 
     let watch = Stopwatch::start();
     let mut show = Show::new(&job, None);
@@ -103,19 +103,20 @@ pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
     let report = job.report(&trained);
     let headline = headline(&trained.assessment.test.figures, trained.assessment.terms.kind);
     let folder = trained.seal(&job.config().models_root, &runtime).map_err(exit)?;
-    println!("\n{outcome}\n");
-    print!("{}", summary(&manifest));
-    println!("{}", manifest.verdict);
-    println!("\nverdict  {headline}");
-    println!("bundle   {}, proved by ONNX Runtime", folder.display());
+    let answered = super::print(format_args!(
+        "\n{outcome}\n\n{}{}\n\nverdict  {headline}\nbundle   {}, proved by ONNX Runtime\n",
+        summary(&manifest),
+        manifest.verdict,
+        folder.display()
+    ));
     // Last, and after the bundle: a full disk takes the report and not the model.
     if let (Some(report), Some(root)) = (report, &job.config().reports_root) {
         let page = report.write(root).map_err(|(path, source)| {
             Exit::new(Failure::Temporary, format!("write {}: {source}", path.display()))
         })?;
-        println!("report   {}", page.display());
+        super::print(format_args!("report   {}\n", page.display()))?;
     }
-    Ok(())
+    answered
 }
 
 /// The argument of `--seeds`.
@@ -142,9 +143,9 @@ fn stop_on_signal() -> Result<Arc<AtomicBool>, Exit> {
         runtime.block_on(async {
             let name = signals.next().await;
             switch.store(true, Ordering::Relaxed);
-            eprintln!("\n{name}: sealing the best epoch so far; once more ends at once");
+            tell!("\n{name}: sealing the best epoch so far; once more ends at once");
             signals.next().await;
-            eprintln!("ended; `--resume` goes on from the last whole epoch");
+            tell!("ended; `--resume` goes on from the last whole epoch");
             std::process::exit(EXIT_BY_SIGNAL);
         });
     };
@@ -177,21 +178,28 @@ fn exit(error: TrainError) -> Exit {
     Exit::new(failure, error)
 }
 
-/// What is about to be trained on what.
 /// Says what was found of the form of the history. Why one does not open, the job says.
 fn tell_guessed(config: &TrainConfig) {
     let data = &config.data;
     let _ = shared::open_file(&data.path, data.file.clone());
 }
 
-fn announce(job: &Job) {
+/// Says what is about to be trained on what.
+fn announce(job: &Job) -> Result<(), Exit> {
     let (config, dataset) = (job.config(), job.dataset());
-    println!("{} {}", config.name, job.version());
-    println!("  forecasts   {} over {} step(s)", config.target.label(), config.horizon_steps);
-    println!("  window      {} steps of {}", config.window_steps, config.features.join(", "));
-    println!("  network     {}", describe(job.network()));
+    let mut text = format!(
+        "{} {}\n  forecasts   {} over {} step(s)\n  window      {} steps of {}\n  network     {}\n",
+        config.name,
+        job.version(),
+        config.target.label(),
+        config.horizon_steps,
+        config.window_steps,
+        config.features.join(", "),
+        describe(job.network())
+    );
     if config.state == StateRule::Carried {
-        println!("  state       carried, gradients through {} steps", config.window_steps);
+        let steps = config.window_steps;
+        text += &format!("  state       carried, gradients through {steps} steps\n");
     }
     for (name, part) in [
         ("training", &dataset.training),
@@ -200,9 +208,11 @@ fn announce(job: &Job) {
     ] {
         let times = || part.examples.iter().map(|example| example.as_of);
         if let (Some(from), Some(to)) = (times().min(), times().max()) {
-            println!("  {name:<11} {} windows, {from} to {to}", part.examples.len());
+            let count = part.examples.len();
+            text += &format!("  {name:<11} {count} windows, {from} to {to}\n");
         }
     }
+    super::print(format_args!("{text}"))
 }
 
 /// Shows a fit on standard error: a bar where a person looks at it, otherwise a line per epoch.
@@ -250,7 +260,7 @@ impl Show {
                     self.best = Some(epoch);
                 }
                 if self.bar.is_hidden() {
-                    eprintln!("{}", self.text(epoch.number, epoch.training_loss));
+                    tell!("{}", self.text(epoch.number, epoch.training_loss));
                 }
             }
             Progress::State(_) => {}

@@ -1,6 +1,6 @@
 //! A standard error that takes nothing: the daemon loses log lines and nothing else.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::pipe;
 use std::process::{Command, Stdio};
 
@@ -16,6 +16,13 @@ const FORECASTS: u32 = 16;
 const DAY_ZERO_MS: u64 = 1_704_067_200_000;
 const LOST: &str = "tickcast_log_lines_lost_total";
 
+/// A tick a day.
+fn ticks() -> impl Iterator<Item = String> {
+    let time = |day: u32| DAY_ZERO_MS + u64::from(day) * 86_400_000;
+    (0..TICKS)
+        .map(move |day| format!(r#"{{"symbol":"A","time":{},"close":1.5,"volume":2}}"#, time(day)))
+}
+
 /// A daemon whose standard error is `log`, with enough ticks for forecasts.
 fn served(sealed: &SealedBundle, feed: &ScriptedFeed, log: impl Into<Stdio>) -> Daemon {
     let snapshots = sealed.root.path().join("states");
@@ -24,10 +31,7 @@ fn served(sealed: &SealedBundle, feed: &ScriptedFeed, log: impl Into<Stdio>) -> 
         Daemon::start_with(sealed.root.path(), "random", feed.url(), &settings, |command| {
             command.stderr(log);
         });
-    for day in 0..TICKS {
-        let time = DAY_ZERO_MS + u64::from(day) * 86_400_000;
-        feed.say(format!(r#"{{"symbol":"A","time":{time},"close":1.5,"volume":2}}"#));
-    }
+    ticks().for_each(|tick| feed.say(tick));
     daemon.await_metric("tickcast_forecasts_total", f64::from(FORECASTS));
     daemon
 }
@@ -83,4 +87,25 @@ fn a_message_that_nothing_takes_leaves_the_exit_code() {
     let mut missing = tickcast();
     missing.args(["serve", "-c", "/no/such/file.toml"]).stderr(full());
     assert_eq!(missing.status().unwrap().code(), Some(78));
+}
+
+#[test]
+fn a_command_whose_messages_nothing_takes_does_its_work() {
+    let sealed = sealed(3, WINDOW_STEPS, &[2]);
+    let path = |name: &str| sealed.root.path().join(name);
+    fs::write(path("ticks.jsonl"), ticks().collect::<Vec<_>>().join("\n")).unwrap();
+    let config = format!(
+        "source.kind = 'file'\nsource.path = 'ticks.jsonl'\nmodel.root = '{}'\n\
+         model.name = 'random'\n",
+        sealed.root.path().display()
+    );
+    fs::write(path("tickcast.toml"), config).unwrap();
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut replay = tickcast();
+    replay.arg("replay").arg("-c").arg(path("tickcast.toml"));
+    replay.arg("--input").arg(path("ticks.jsonl")).arg("--output").arg(path("forecasts.jsonl"));
+    let status = replay.stderr(full).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+    let forecasts = fs::read_to_string(path("forecasts.jsonl")).unwrap();
+    assert_eq!(forecasts.lines().count(), FORECASTS as usize);
 }

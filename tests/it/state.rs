@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tickcast::core::domain::{DurationNanos, Field, Fields, Forecast, Quality, Tick, UnixNanos};
 use tickcast::core::forecast::Intervals;
 use tickcast::engine::model::manifest::Mode;
-use tickcast::engine::symbols::{Engine, EngineLimits, Haste, Pushed};
+use tickcast::engine::symbols::{CadencePolicy, Engine, EngineLimits, EnginePolicy, Haste, Pushed};
 use tickcast::engine::wire::forecast::ForecastRecord;
 
 use crate::support::bundle::{SealedBundle, carried_draft, draft, sealed};
@@ -525,7 +525,9 @@ fn engine(mode: Mode) -> Engine {
     let mut plans = bundle.plans().clone();
     // Adaptive ones remember scores of before the window.
     plans.score.intervals = Intervals::Bundle;
-    Engine::new(plans, mode, bundle.signature(), backend, limits).unwrap()
+    // Its steps are seconds, those of the model days.
+    let policy = EnginePolicy { cadence: CadencePolicy::AsItComes, ..EnginePolicy::default() };
+    Engine::new(plans, mode, bundle.signature(), backend, limits).unwrap().with_policy(policy)
 }
 
 /// The forecasts of ticks at these seconds.

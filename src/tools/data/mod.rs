@@ -18,9 +18,9 @@ pub use refusals::{Refusal, Refusals};
 
 use self::spacing::Spacings;
 use crate::adapters::file::{Decimal, FileError, FileFormat, FileRecords, RECORD_BYTES_MAX};
-use crate::core::decode::JsonDecoder;
+use crate::core::decode::{JsonDecoder, TimeForm};
 use crate::core::domain::{
-    DurationNanos, Member, Reject, Rejection, Schema, SchemaError, TimeUnit, UnixNanos,
+    DurationNanos, Member, Reject, Rejection, Schema, SchemaError, TimeDoubt, TimeUnit, UnixNanos,
 };
 use crate::core::text::excerpt_of_bytes;
 
@@ -62,6 +62,11 @@ pub struct Survey {
     pub first_time: Option<UnixNanos>,
     /// The latest time.
     pub last_time: Option<UnixNanos>,
+    /// How many times are numbers that cannot be right; such rows are used here, and `replay`,
+    /// `train` and `feed` end at the first.
+    pub implausible_times: u64,
+    /// The first of them.
+    pub first_implausible_time: Option<ImplausibleTime>,
     /// The distances between the rows of a symbol.
     pub spacing: Option<SpacingFacts>,
     /// How many rows have the time of the row of their symbol before.
@@ -121,6 +126,17 @@ pub struct SpacingFacts {
     pub longest_after: UnixNanos,
 }
 
+/// A time that cannot be right.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ImplausibleTime {
+    /// The line, or the row of a Parquet file.
+    pub line: u64,
+    /// The time that the number gives.
+    pub time: UnixNanos,
+    /// What the number looks like, and what to set.
+    pub advice: String,
+}
+
 /// A jump of a price.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Jump {
@@ -148,6 +164,8 @@ struct Surveying {
     refusals: Refusals,
     symbols: BTreeMap<String, SymbolFacts>,
     times: Option<(UnixNanos, UnixNanos)>,
+    implausible_times: u64,
+    first_implausible_time: Option<ImplausibleTime>,
     spacings: Spacings,
     duplicates: u64,
     jumps: u64,
@@ -182,7 +200,10 @@ pub fn survey(
         let record = record?;
         surveying.rows += 1;
         look_at_cells(&mut columns, records, surveying.rows == 1);
-        let outcome = decoder.decode(&record.bytes).and_then(|tick| {
+        let outcome = decoder.decode_timed(&record.bytes).and_then(|(tick, form)| {
+            if form == TimeForm::Number {
+                surveying.doubt(tick.time, time_unit, record.line);
+            }
             surveying.take(&tick.symbol, tick.time, tick.fields.price(), record.line)
         });
         if let Err(rejection) = outcome {
@@ -219,6 +240,14 @@ fn look_at_cells(columns: &mut [ColumnFacts], records: &FileRecords, is_first: b
 }
 
 impl Surveying {
+    /// Notes a time that came as a number and cannot be right.
+    fn doubt(&mut self, time: UnixNanos, unit: TimeUnit, line: u64) {
+        let Some(doubt) = TimeDoubt::of(time, unit) else { return };
+        self.implausible_times += 1;
+        let first = || ImplausibleTime { line, time, advice: doubt.advice() };
+        self.first_implausible_time.get_or_insert_with(first);
+    }
+
     /// Takes a tick if it follows the one of its symbol before.
     fn take(
         &mut self,
@@ -279,6 +308,8 @@ impl Surveying {
             symbols: self.symbols.into_keys().take(SYMBOLS_SHOWN_MAX).collect(),
             first_time: self.times.map(|(first, _)| first),
             last_time: self.times.map(|(_, last)| last),
+            implausible_times: self.implausible_times,
+            first_implausible_time: self.first_implausible_time,
             spacing: self.spacings.finish(),
             duplicates: self.duplicates,
             jumps: self.jumps,

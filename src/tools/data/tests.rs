@@ -68,6 +68,24 @@ fn every_row_is_used_or_refused_and_the_rest_is_counted() {
 }
 
 #[test]
+fn numbers_that_cannot_be_times_of_the_unit_are_counted_with_what_would_fit() {
+    let rows = |first: &str, second: &str| {
+        survey_of(".csv", &format!("symbol,time,close\nA,{first},1\nA,{second},2\n"), "")
+    };
+    let seconds = rows("1706745600", "1706832000");
+    assert_eq!((seconds.used, seconds.implausible_times), (2, 2));
+    let first = seconds.first_implausible_time.unwrap();
+    assert_eq!(first.line, 2);
+    assert_eq!(first.time.to_string(), "1970-01-20T18:05:45.6Z");
+    assert_eq!(first.advice, "these look like seconds: set time_unit = \"s\"");
+    let digits = rows("20240201", "20240202").first_implausible_time.unwrap();
+    assert!(digits.advice.starts_with("these look like dates written as YYYYMMDD"), "{digits:?}");
+    let right = rows("1706745600000", "2024-02-02");
+    assert_eq!((right.used, right.implausible_times), (2, 0));
+    assert_eq!(right.first_implausible_time, None);
+}
+
+#[test]
 fn many_different_distances_take_bounded_memory() {
     let mut spacings = Spacings::default();
     for index in 0..200_000_i64 {

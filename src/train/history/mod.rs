@@ -184,7 +184,7 @@ impl History {
     }
 
     /// The days of the week on which there are steps and the dates on which none has one, where
-    /// the history shows a rule: at least [`CALENDAR_DAYS_MIN`] days with steps, and dates without
+    /// the history shows a rule: at least `CALENDAR_DAYS_MIN` days with steps, and dates without
     /// that are rare. `step` says what a day is. `holidays` are closed, too.
     pub fn calendar(&self, step: &StepSpec, holidays: &[String]) -> Option<CalendarSpec> {
         let every_day = CalendarSpec { weekdays: Weekday::ALL.to_vec(), holidays: Vec::new() };

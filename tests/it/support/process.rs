@@ -61,7 +61,6 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
 }
 
 /// As [`run`], of a command that is expected to end and must not hang the tests where it does not.
-#[cfg(feature = "kafka")]
 pub(crate) fn run_to_end(arguments: &[&str]) -> Output {
     let mut command = tickcast();
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
