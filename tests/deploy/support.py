@@ -25,6 +25,9 @@ import urllib.request
 REPOSITORY = pathlib.Path(__file__).parents[2]
 DEPLOY = REPOSITORY / "deploy"
 BINARY = pathlib.Path(os.environ.get("TICKCAST", REPOSITORY / "target/debug/tickcast")).absolute()
+# The models that ship are daily; other steps would be `mistimed`.
+DAY_MS = 86_400_000
+
 PATIENCE_SECONDS = 90
 
 
@@ -151,7 +154,7 @@ class BreakingFeed:
     """A WebSocket feed that breaks off every second, and goes on where it was."""
 
     def __init__(self, symbols):
-        self.symbols, self.second = symbols, 1_000_000_000
+        self.symbols, self.day = symbols, 0
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"ws://127.0.0.1:{self.listener.getsockname()[1]}"
         threading.Thread(target=self.serve, daemon=True).start()
@@ -176,20 +179,20 @@ class BreakingFeed:
                            + base64.b64encode(digest) + b"\r\n\r\n")
         # Fewer steps than a window has, so that a gap is always inside of it.
         for _ in range(20):
-            self.second += 1
+            self.day += 1
             for symbol in self.symbols:
-                tick = json.dumps({"symbol": symbol, "time": 1000 * self.second, "close": 20.5,
-                                   "volume": 5e7}).encode()
+                tick = json.dumps({"symbol": symbol, "time": 10**12 + DAY_MS * self.day,
+                                   "close": 20.5, "volume": 5e7}).encode()
                 connection.sendall(bytes([0x81, len(tick)]) + tick)
             time.sleep(0.05)
 
 
 def write_recording(path, symbols, steps, fields=("close", "volume"), price=20):
-    """Ticks of every symbol about a price, one a second, in order of time."""
+    """Ticks of every symbol about a price, one a day from 1971 on, in order of time."""
     with open(path, "w") as out:
         for step in range(steps):
             for index, symbol in enumerate(symbols):
-                tick = {"symbol": symbol, "time": 1_000_000_000_000 + 1000 * step,
+                tick = {"symbol": symbol, "time": 35_000_000_000 + DAY_MS * step,
                         "close": price + (step * 7 + index) % 11 / 10, "volume": 5e7}
                 kept = {"symbol", "time", *fields}
                 out.write(json.dumps({key: tick[key] for key in tick if key in kept}) + "\n")

@@ -31,9 +31,16 @@ EXPECTED_EMPTIES = {
 NOT_DRIVEN = {
     "TickcastCoverage": "needs a model whose intervals are wrong, and many scores",
     "TickcastDrift": "needs a world that changes, and many scores",
+    "TickcastFeedErrors": "needs a venue that answers with errors",
     "TickcastForecastsWithheld": "needs a model that leaves its range",
+    "TickcastKafkaChangelogLost": "needs a changelog that is deleted under the daemon",
     "TickcastKafkaOffsetsLost": "needs a topic that is cut behind the group's back",
     "TickcastKafkaStatesLost": "needs states of another model in the changelog",
+    "TickcastLogLost": "needs a standard error that takes nothing",
+    "TickcastModelVersionRefused": "needs a version of the model that does not prove itself",
+    "TickcastSymbolsAwaited": "needs a venue with symbols, of which one never ticks",
+    "TickcastSymbolsUnsubscribed": "needs a venue that refuses a symbol",
+    "TickcastTimesImplausible": "needs a feed whose times are of another unit",
 }
 
 
@@ -150,6 +157,7 @@ class Monitoring(Case):
             "TickcastNoRecords": "silent",
             "TickcastNoForecasts": "refusing",
             "TickcastTicksRefused": "refusing",
+            "TickcastAllTicksRefused": "refusing",
             "TickcastSlow": "slow",
             "TickcastQueueFilling": "slow",
             "TickcastRecordsDropped": "slow",
