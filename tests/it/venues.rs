@@ -701,7 +701,7 @@ fn messages_that_fit_no_rule_leave_a_trace() {
     let sample = other[0].1["sample"].as_str().unwrap();
     assert!(sample.starts_with(r#"{"topic":"PublicTrade.AXX""#), "{sample}");
     // The second error is no power of ten.
-    let errors = lines("the feed tells an error");
+    let errors = lines("the feed reported an error");
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert_eq!(errors[0].0, "WARN");
     assert!(errors[0].1["sample"].as_str().unwrap().contains("Invalid request"));

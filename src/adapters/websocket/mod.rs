@@ -490,7 +490,7 @@ fn show_unmatched(share: usize, kind: Unmatched, why: Option<&str>, sample: &str
     match kind {
         Unmatched::Error => {
             let error = why.unwrap_or("an error that belongs to no subscription");
-            warn!(share, error, sample, count, "the feed tells an error");
+            warn!(share, error, sample, count, "the feed reported an error");
         }
         Unmatched::Malformed => {
             let error = why.unwrap_or("not JSON");
