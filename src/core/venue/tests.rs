@@ -688,6 +688,21 @@ fn opened() -> VenueSpec {
     spec
 }
 
+/// Any bytes give an outcome that counts the ticks which were handed on, each with its symbol.
+fn assert_every_tick_is_counted(mapper: &mut Mapper, bytes: &[u8]) {
+    let mut count = 0;
+    let outcome = mapper.classify(bytes, |mapped| {
+        count += 1;
+        if let Ok(tick) = decoder().decode(mapped.record) {
+            assert_eq!(Some(&*tick.symbol), mapped.symbol);
+        }
+    });
+    match outcome.kind {
+        FrameKind::Ticks { mapped, .. } => assert_eq!(mapped, count),
+        _ => assert_eq!(count, 0),
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_give_an_outcome(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
@@ -717,17 +732,7 @@ proptest! {
         }
         bytes.truncate(end);
         for mapper in &mut mappers {
-            let mut count = 0;
-            let outcome = mapper.classify(&bytes, |mapped| {
-                count += 1;
-                if let Ok(tick) = decoder().decode(mapped.record) {
-                    assert_eq!(Some(&*tick.symbol), mapped.symbol);
-                }
-            });
-            match outcome.kind {
-                FrameKind::Ticks { mapped, .. } => prop_assert_eq!(mapped, count),
-                _ => prop_assert_eq!(count, 0),
-            }
+            assert_every_tick_is_counted(mapper, &bytes);
         }
     }
 
@@ -758,17 +763,7 @@ proptest! {
             bytes[at] = byte;
         }
         bytes.truncate(end);
-        let mut count = 0;
-        let outcome = mapper(&nested()).classify(&bytes, |mapped| {
-            count += 1;
-            if let Ok(tick) = decoder().decode(mapped.record) {
-                assert_eq!(Some(&*tick.symbol), mapped.symbol);
-            }
-        });
-        match outcome.kind {
-            FrameKind::Ticks { mapped, .. } => prop_assert_eq!(mapped, count),
-            _ => prop_assert_eq!(count, 0),
-        }
+        assert_every_tick_is_counted(&mut mapper(&nested()), &bytes);
     }
 
     #[test]
