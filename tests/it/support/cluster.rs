@@ -71,7 +71,7 @@ impl Cluster {
         created.into_iter().for_each(|topic| assert_eq!(topic, Ok(name.to_owned())));
         let client: BaseConsumer = self.options().create().unwrap();
         eventually("the topic", || {
-            let metadata = client.fetch_metadata(Some(name), CALL_TIMEOUT).unwrap();
+            let metadata = settled(|| client.fetch_metadata(Some(name), CALL_TIMEOUT));
             (metadata.topics()[0].partitions().len() == partitions as usize).then_some(())
         });
     }
@@ -96,7 +96,7 @@ impl Cluster {
     /// How many partitions a topic has, if it is there.
     pub(crate) fn partition_count(&self, name: &str) -> Option<i32> {
         let client: BaseConsumer = self.options().create().unwrap();
-        let metadata = client.fetch_metadata(Some(name), CALL_TIMEOUT).unwrap();
+        let metadata = settled(|| client.fetch_metadata(Some(name), CALL_TIMEOUT));
         let count = metadata.topics()[0].partitions().len();
         i32::try_from(count).ok().filter(|count| *count > 0)
     }
@@ -115,7 +115,7 @@ impl Cluster {
         let mut options = self.options();
         let client: BaseConsumer =
             options.set("isolation.level", "read_uncommitted").create().unwrap();
-        client.fetch_watermarks(topic, partition, CALL_TIMEOUT).unwrap()
+        settled(|| client.fetch_watermarks(topic, partition, CALL_TIMEOUT))
     }
 
     /// Writes records keyed as the Java client would place them, and waits for them to be stored.
@@ -151,14 +151,14 @@ impl Cluster {
         options.set("group.id", unique("reader")).set("enable.auto.commit", "false");
         options.set("enable.partition.eof", "true").set("auto.offset.reset", "earliest");
         let reader: BaseConsumer = options.set("isolation.level", isolation).create().unwrap();
-        let metadata = reader.fetch_metadata(Some(topic), CALL_TIMEOUT).unwrap();
+        let metadata = settled(|| reader.fetch_metadata(Some(topic), CALL_TIMEOUT));
         let partitions = metadata.topics()[0].partitions();
         let mut assignment = TopicPartitionList::new();
         for partition in partitions {
             assignment.add_partition_offset(topic, partition.id(), Offset::Beginning).unwrap();
         }
         reader.assign(&assignment).unwrap();
-        let (mut open, mut records) = (partitions.len(), Vec::new());
+        let (mut open, mut losses, mut records) = (partitions.len(), 0, Vec::new());
         while open > 0 {
             match reader.poll(CALL_TIMEOUT).expect("an answer in time") {
                 Ok(record) => records.push(Stored {
@@ -169,6 +169,11 @@ impl Cluster {
                     headers: headers(&record),
                 }),
                 Err(ClientError::PartitionEOF(_)) => open -= 1,
+                // The client connects again, and reads on where it was.
+                Err(error) if is_passing(&error) => {
+                    losses += 1;
+                    assert!(losses < 100, "{error}");
+                }
                 Err(error) => panic!("{error}"),
             }
         }
@@ -180,7 +185,7 @@ impl Cluster {
     pub(crate) fn committed(&self, group: &str, topic: &str) -> BTreeMap<i32, i64> {
         let mut options = self.options();
         let client: BaseConsumer = options.set("group.id", group).create().unwrap();
-        let metadata = client.fetch_metadata(Some(topic), CALL_TIMEOUT).unwrap();
+        let metadata = settled(|| client.fetch_metadata(Some(topic), CALL_TIMEOUT));
         let mut partitions = TopicPartitionList::new();
         for partition in metadata.topics()[0].partitions() {
             partitions.add_partition(topic, partition.id());
@@ -188,7 +193,7 @@ impl Cluster {
         let committed = match client.committed_offsets(partitions, CALL_TIMEOUT) {
             Ok(committed) => committed,
             // A broker that has just started has still to find who coordinates the group.
-            Err(ClientError::MetadataFetch(code)) if is_settling(code) => return BTreeMap::new(),
+            Err(error) if is_passing(&error) => return BTreeMap::new(),
             Err(error) => panic!("{error}"),
         };
         let offsets = committed.elements().into_iter().filter_map(|element| {
@@ -198,10 +203,33 @@ impl Cluster {
     }
 }
 
-/// Whether a cluster that says so is about to know.
-fn is_settling(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
-    matches!(code, CoordinatorLoadInProgress | CoordinatorNotAvailable | NotCoordinator)
+/// What a call returns once the cluster can answer it.
+fn settled<T>(mut call: impl FnMut() -> Result<T, ClientError>) -> T {
+    eventually("an answer of the cluster", || match call() {
+        Ok(value) => Some(value),
+        Err(error) if is_passing(&error) => None,
+        Err(error) => panic!("{error}"),
+    })
+}
+
+/// Whether the client tries again by itself: a connection that was lost, or a coordinator that is
+/// not known yet. Brokers close connections that were idle or slow, on a busy machine at any time.
+fn is_passing(error: &ClientError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::AllBrokersDown
+                | Code::BrokerTransportFailure
+                | Code::OperationTimedOut
+                | Code::RequestTimedOut
+                | Code::Resolve
+                | Code::CoordinatorLoadInProgress
+                | Code::CoordinatorNotAvailable
+                | Code::NotCoordinator
+                | Code::LeaderNotAvailable
+        )
+    )
 }
 
 fn headers(record: &impl Message) -> BTreeMap<String, String> {
