@@ -6,7 +6,7 @@
 //! a commit without a transaction is under way records go on flowing; with one, the shards wait
 //! for it. Never polls the consumer.
 
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel, sync_channel};
 use std::time::Duration;
 
 use rdkafka::consumer::{CommitMode, Consumer};
@@ -32,6 +32,9 @@ const COMMIT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The wait before it is asked again.
 const COMMIT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How much longer than its own limit the client may take.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A commit under way.
 pub(super) struct Commit {
@@ -203,19 +206,43 @@ fn store(tools: &Tools<'_>, states: &[StoredState], points: &[(PartitionId, Poin
 /// Commits forecasts, states and offsets together, and begins the next transaction. Any failure
 /// leaves the outcome open: the session ends, and the next one's producer fences this one's off.
 fn commit_transaction(tools: &Tools<'_>, covered: &[Reading]) -> Result<(), SessionError> {
-    let producer = tools.publisher.producer();
     let limit = tools.config.transaction_timeout;
     let group = tools
         .consumer
         .group_metadata()
         .ok_or_else(|| SessionError::retry("the consumer is in no group"))?;
-    producer
-        .send_offsets_to_transaction(&positions(covered)?, &group, limit)
-        .map_err(SessionError::while_doing("add offsets to the transaction"))?;
-    producer
-        .commit_transaction(limit)
-        .map_err(SessionError::while_doing("commit the transaction"))?;
-    producer.begin_transaction().map_err(SessionError::while_doing("begin a transaction"))
+    let (positions, publisher) = (positions(covered)?, tools.publisher.clone());
+    within(limit + CLIENT_PATIENCE, move || {
+        let producer = publisher.producer();
+        producer
+            .send_offsets_to_transaction(&positions, &group, limit)
+            .map_err(SessionError::while_doing("add offsets to the transaction"))?;
+        producer
+            .commit_transaction(limit)
+            .map_err(SessionError::while_doing("commit the transaction"))?;
+        producer.begin_transaction().map_err(SessionError::while_doing("begin a transaction"))
+    })
+}
+
+/// Waits for calls of the client no longer than `limit`. Where a coordinator goes away,
+/// `send_offsets_to_transaction` of librdkafka 2.12 sometimes never returns, whatever limit it is
+/// given. Its thread is then left behind with the producer, which the next session fences off.
+fn within(
+    limit: Duration,
+    calls: impl FnOnce() -> Result<(), SessionError> + Send + 'static,
+) -> Result<(), SessionError> {
+    let (answer, answered) = sync_channel(1);
+    std::thread::Builder::new()
+        .name("transaction".to_owned())
+        // There is no receiver once the limit has passed.
+        .spawn(move || drop(answer.send(calls())))
+        .map_err(SessionError::while_doing("start a thread for the transaction"))?;
+    answered.recv_timeout(limit).unwrap_or_else(|_| {
+        let seconds = limit.as_secs();
+        Err(SessionError::retry(format_args!(
+            "the Kafka client has not answered for {seconds} s in a transaction"
+        )))
+    })
 }
 
 fn positions(covered: &[Reading]) -> Result<TopicPartitionList, SessionError> {
