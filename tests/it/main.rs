@@ -25,6 +25,8 @@ mod kafka_expiry;
 #[cfg(feature = "kafka")]
 mod kafka_logs;
 #[cfg(feature = "kafka")]
+mod kafka_long;
+#[cfg(feature = "kafka")]
 mod kafka_members;
 #[cfg(feature = "kafka")]
 mod kafka_mock;

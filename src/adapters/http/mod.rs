@@ -6,6 +6,8 @@
 //! web page read the stream, and answers nothing but probes without the token, where there is one.
 
 pub mod access;
+#[cfg(feature = "echo")]
+pub mod echo;
 mod models;
 pub mod origin;
 mod query;

@@ -3,18 +3,20 @@
 //! Owns the checks before the upgrade and the upgrade itself. Promises that a refusal is an
 //! ordinary HTTP answer that says why. Never sends a forecast: the subscription does.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN, UPGRADE};
+use hyper::upgrade::Upgraded;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tracing::{debug, info};
 
 use super::origin::may_connect;
@@ -56,21 +58,40 @@ pub(super) fn open(context: &Context, hub: &StreamHub, mut request: Request<Inco
         Ok(subscription) => subscription,
         Err(refusal) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("{refusal}\n")),
     };
-    let upgrade = hyper::upgrade::on(&mut request);
     let (peer, alive) = (context.peer, context.alive.clone());
+    let socket = upgraded(&mut request, peer, limits());
     tokio::spawn(async move {
-        match timeout(UPGRADE_MAX, upgrade).await {
-            Ok(Ok(upgraded)) => {
-                let io = TokioIo::new(upgraded);
-                let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(limits()));
-                subscription.serve(socket.await, peer).await;
-            }
-            Ok(Err(error)) => debug!(%peer, %error, "a peer left during the upgrade"),
-            Err(_) => debug!(%peer, "a peer did not take the upgrade in time"),
+        if let Some(socket) = socket.await {
+            subscription.serve(socket, peer).await;
         }
         drop(alive);
     });
     answer
+}
+
+/// The socket behind a request, once its answer has been taken.
+pub(super) fn upgraded(
+    request: &mut Request<Incoming>,
+    peer: SocketAddr,
+    limits: WebSocketConfig,
+) -> impl Future<Output = Option<WebSocketStream<TokioIo<Upgraded>>>> + use<> {
+    let upgrade = hyper::upgrade::on(request);
+    async move {
+        match timeout(UPGRADE_MAX, upgrade).await {
+            Ok(Ok(upgraded)) => {
+                let io = TokioIo::new(upgraded);
+                Some(WebSocketStream::from_raw_socket(io, Role::Server, Some(limits)).await)
+            }
+            Ok(Err(error)) => {
+                debug!(%peer, %error, "a peer left during the upgrade");
+                None
+            }
+            Err(_) => {
+                debug!(%peer, "a peer did not take the upgrade in time");
+                None
+            }
+        }
+    }
 }
 
 /// Whether the request comes from a program, or from a page that may open the stream.

@@ -28,6 +28,8 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 pub use settings::{StreamSettings, read};
 pub use subscription::{Subscription, limits};
+#[cfg(feature = "echo")]
+pub(super) use subscription::{close_frame, part};
 
 use self::places::{NoPlace, Places};
 use self::ring::{Progress, Ring};

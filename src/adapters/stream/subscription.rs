@@ -77,7 +77,7 @@ enum Notice {
     OtherStream { stream: String, seq: u64 },
 }
 
-type Sink<S> = SplitSink<WebSocketStream<S>, Message>;
+pub(in crate::adapters) type Sink<S> = SplitSink<WebSocketStream<S>, Message>;
 
 /// Why a subscription ends.
 #[derive(Debug, thiserror::Error)]
@@ -128,16 +128,8 @@ impl Subscription {
             }
         }
         // Whatever the peer does with it, the place is free in a moment.
-        let _ = timeout(self.shared.patience.close_within, async {
-            if let Some(frame) = ending.close_frame()
-                && sink.send(Message::Close(Some(frame))).await.is_err()
-            {
-                return;
-            }
-            // Reading on sends the answer to the peer's close, or waits for its answer to ours.
-            while let Some(Ok(_)) = stream.next().await {}
-        })
-        .await;
+        let farewell = part(&mut sink, &mut stream, ending.close_frame());
+        let _ = timeout(self.shared.patience.close_within, farewell).await;
     }
 
     /// Writes records, answers pings and asks for signs of life until there is a reason to end.
@@ -339,11 +331,37 @@ impl Ending {
             Self::Finished => (CloseCode::Away, "going away"),
             Self::Lagged(_) => (CloseCode::Policy, "too slow"),
             Self::Silent => (CloseCode::Policy, "no answer to a ping"),
-            Self::Failed(WebSocketError::Capacity(_)) => (CloseCode::Size, "message too long"),
-            Self::Failed(WebSocketError::Utf8(_)) => (CloseCode::Invalid, "not UTF-8"),
-            Self::Failed(WebSocketError::Protocol(_)) => (CloseCode::Protocol, "protocol error"),
-            Self::Left | Self::Stalled | Self::Failed(_) => return None,
+            Self::Failed(error) => return close_frame(error),
+            Self::Left | Self::Stalled => return None,
         };
         Some(CloseFrame { code, reason: reason.into() })
     }
+}
+
+/// What to say to a peer that broke a rule, where it can still hear it.
+pub(in crate::adapters) fn close_frame(error: &WebSocketError) -> Option<CloseFrame> {
+    let (code, reason) = match error {
+        WebSocketError::Capacity(_) => (CloseCode::Size, "message too long"),
+        WebSocketError::Utf8(_) => (CloseCode::Invalid, "not UTF-8"),
+        WebSocketError::Protocol(_) => (CloseCode::Protocol, "protocol error"),
+        _ => return None,
+    };
+    Some(CloseFrame { code, reason: reason.into() })
+}
+
+/// Closes with `frame`, where there is one, and reads until the peer is gone.
+pub(in crate::adapters) async fn part<S>(
+    sink: &mut Sink<S>,
+    stream: &mut SplitStream<WebSocketStream<S>>,
+    frame: Option<CloseFrame>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if let Some(frame) = frame
+        && sink.send(Message::Close(Some(frame))).await.is_err()
+    {
+        return;
+    }
+    // Reading on sends the answer to the peer's close, or waits for its answer to ours.
+    while let Some(Ok(_)) = stream.next().await {}
 }

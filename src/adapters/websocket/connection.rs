@@ -27,8 +27,10 @@ pub(super) const FAREWELL_MAX: Duration = Duration::from_millis(500);
 /// What comes out of a connection.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// A text or binary message.
-    Frame(Bytes),
+    /// A text message.
+    Text(Bytes),
+    /// A binary message, decompressed.
+    Binary(Bytes),
     /// The peer asked whether we live; the library answers.
     Ping,
     /// The peer answered.
@@ -151,9 +153,9 @@ impl Connection {
         }
         let message = ready!(Pin::new(&mut self.socket).poll_next(context));
         Poll::Ready(match message {
-            Some(Ok(Message::Text(text))) => Event::Frame(Bytes::from(text)),
+            Some(Ok(Message::Text(text))) => Event::Text(Bytes::from(text)),
             Some(Ok(Message::Binary(bytes))) => match self.unpack.open(bytes) {
-                Ok(frame) => Event::Frame(frame),
+                Ok(frame) => Event::Binary(frame),
                 Err(error) => {
                     self.close(CloseCode::Size, "message too big");
                     Event::Ended(ended(&error.to_string()))

@@ -6,6 +6,8 @@
 //! is closed with the code for it. Never decodes a record.
 
 mod connection;
+#[cfg(feature = "echo")]
+pub mod echo;
 pub mod feed;
 mod inflate;
 mod life;
@@ -270,7 +272,7 @@ impl<C> Driver<C> {
     /// Brings a fact to the machine.
     fn take(&mut self, now: Duration, line: LineId, event: Event) {
         match event {
-            Event::Frame(frame) => self.feed.frame(now, line, &frame),
+            Event::Text(frame) | Event::Binary(frame) => self.feed.frame(now, line, &frame),
             Event::Ping => self.feed.pinged(now, line),
             Event::Pong => self.feed.ponged(now, line),
             Event::Ended(ended) => {

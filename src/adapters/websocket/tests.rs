@@ -35,7 +35,7 @@ async fn drain(connection: &mut Connection) -> (Vec<Bytes>, Ended) {
     let mut frames = Vec::new();
     loop {
         match poll_fn(|context| connection.poll_event(context)).await {
-            Event::Frame(frame) => frames.push(frame),
+            Event::Text(frame) | Event::Binary(frame) => frames.push(frame),
             Event::Ping | Event::Pong => {}
             Event::Ended(ended) => return (frames, ended),
         }

@@ -40,7 +40,12 @@ use crate::net::address::WebSocketUrl;
 use crate::ops::clock::wall_seconds;
 
 /// What the write buffer may hold: subscriptions and pongs, nothing large.
+#[cfg(not(feature = "echo"))]
 const WRITE_BUFFER_BYTES_MAX: usize = 256 << 10;
+
+/// What the write buffer may hold where every message is sent back.
+#[cfg(feature = "echo")]
+const WRITE_BUFFER_BYTES_MAX: usize = 64 << 20;
 
 /// What is asked of the system at once. The library clears this much before each read, so more
 /// costs every message; less costs system calls under load.

@@ -108,9 +108,39 @@ impl Broker {
 
     /// Starts a broker of one's own with more than a plain listener.
     pub(crate) fn start_with(extras: Extras<'_>) -> Self {
+        let ports = free_ports(2 + extras.doors.len());
+        let voters = format!("1@127.0.0.1:{}", ports[1]);
+        let mut broker = Self::prepare(1, &ports, &voters, 1, extras);
+        broker.go();
+        broker
+    }
+
+    /// Starts three brokers of one cluster, of which any two go on without the third.
+    pub(crate) fn start_three() -> [Self; 3] {
+        let ports = free_ports(6);
+        let node = |index: usize| &ports[2 * index..2 * index + 2];
+        let voters = [0, 1, 2].map(|index| format!("{}@127.0.0.1:{}", index + 1, node(index)[1]));
+        let mut brokers = [0, 1, 2].map(|index| {
+            let extras =
+                Extras { settings: "min.insync.replicas=2\n".to_owned(), ..<_>::default() };
+            Self::prepare(index + 1, node(index), &voters.join(","), 3, extras)
+        });
+        // A majority must be there before any answers.
+        brokers.iter_mut().for_each(Self::launch);
+        brokers.iter().for_each(Self::await_answer);
+        brokers
+    }
+
+    /// Formats the folder of a node, with so many copies of what the cluster keeps for itself.
+    fn prepare(
+        node: usize,
+        ports: &[u16],
+        voters: &str,
+        copies: usize,
+        extras: Extras<'_>,
+    ) -> Self {
         let Extras { doors, settings: further, format: arguments } = extras;
         let folder = tempfile::tempdir().unwrap();
-        let ports = free_ports(2 + doors.len());
         let (port, controller) = (ports[0], ports[1]);
         let (mut listeners, mut advertised, mut protocols) =
             (String::new(), String::new(), String::new());
@@ -120,23 +150,26 @@ impl Broker {
             advertised += &format!(",{name}://localhost:{port}");
             protocols += &format!(",{name}:{protocol}");
         }
+        let in_sync = copies.div_ceil(2);
         let settings = format!(
-            "process.roles=broker,controller\nnode.id=1\n\
+            "process.roles=broker,controller\nnode.id={node}\n\
              listeners=PLAINTEXT://127.0.0.1:{port},\
              CONTROLLER://127.0.0.1:{controller}{listeners}\n\
              advertised.listeners=PLAINTEXT://127.0.0.1:{port}{advertised}\n\
              controller.listener.names=CONTROLLER\n\
-             controller.quorum.voters=1@127.0.0.1:{controller}\n\
+             controller.quorum.voters={voters}\n\
              listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}\n\
              inter.broker.listener.name=PLAINTEXT\n\
              log.dirs={}\nauto.create.topics.enable=false\n\
              group.initial.rebalance.delay.ms=0\ngroup.min.session.timeout.ms=100\n\
-             offsets.topic.num.partitions=1\noffsets.topic.replication.factor=1\n\
+             offsets.topic.num.partitions=1\noffsets.topic.replication.factor={copies}\n\
              transaction.state.log.num.partitions=1\n\
-             transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
+             transaction.state.log.replication.factor={copies}\n\
+             transaction.state.log.min.isr={in_sync}\n\
              share.coordinator.state.topic.num.partitions=1\n\
-             share.coordinator.state.topic.replication.factor=1\n\
-             share.coordinator.state.topic.min.isr=1\nlog.cleaner.dedupe.buffer.size=8388608\n\
+             share.coordinator.state.topic.replication.factor={copies}\n\
+             share.coordinator.state.topic.min.isr={in_sync}\n\
+             log.cleaner.dedupe.buffer.size=8388608\n\
              {further}",
             folder.path().join("data").display(),
         );
@@ -149,9 +182,7 @@ impl Broker {
         assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
         let doors = doors.iter().map(|(name, _)| *name).zip(ports[2..].iter().copied()).collect();
         let cluster = Cluster::at(format!("127.0.0.1:{port}"));
-        let mut broker = Self { folder: Some(folder), cluster, doors, process: None };
-        broker.go();
-        broker
+        Self { folder: Some(folder), cluster, doors, process: None }
     }
 
     /// `localhost:port` of a further listener.
@@ -194,6 +225,11 @@ impl Broker {
 
     /// Starts the process on the folder, and waits until it answers.
     pub(crate) fn go(&mut self) {
+        self.launch();
+        self.await_answer();
+    }
+
+    fn launch(&mut self) {
         let folder = self.folder.as_ref().expect("a broker of our own").path().to_owned();
         let log =
             fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
@@ -209,6 +245,11 @@ impl Broker {
         BufReader::new(shell.stdout.take().unwrap()).read_line(&mut id).unwrap();
         let id = id.trim().parse().unwrap();
         self.process = Some(BrokerProcess { shell, id });
+    }
+
+    fn await_answer(&self) {
+        let folder = self.folder.as_ref().expect("a broker of our own").path();
+        let id = self.process.as_ref().expect("a process that was started").id;
         let client: BaseConsumer = self.options().create().unwrap();
         eventually("the broker's answer", || {
             let log = || fs::read_to_string(folder.join("log")).unwrap_or_default();
@@ -218,10 +259,19 @@ impl Broker {
         });
     }
 
+    /// Kills the process, and keeps its folder.
+    pub(crate) fn kill(&mut self) {
+        self.end("KILL");
+    }
+
     /// Ends the process in order, as an operator would, and keeps its folder.
     pub(crate) fn stop(&mut self) {
+        self.end("TERM");
+    }
+
+    fn end(&mut self, name: &str) {
         let mut process = self.process.take().expect("a running broker of our own");
-        signal(process.id, "TERM");
+        signal(process.id, name);
         eventually("the broker's end", || {
             (!fs::exists(format!("/proc/{}", process.id)).unwrap()).then_some(())
         });

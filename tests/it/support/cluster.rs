@@ -18,7 +18,7 @@ use super::broker::unique;
 use super::process::eventually;
 
 /// How long one call to a healthy broker may take.
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A cluster, as its clients see it.
 pub(crate) struct Cluster {
@@ -56,6 +56,11 @@ impl Cluster {
     /// Makes a topic.
     pub(crate) fn create_topic(&self, name: &str, partitions: i32) {
         self.create(&NewTopic::new(name, partitions, TopicReplication::Fixed(1)));
+    }
+
+    /// Makes a topic with so many copies of each partition.
+    pub(crate) fn create_replicated_topic(&self, name: &str, partitions: i32, copies: i32) {
+        self.create(&NewTopic::new(name, partitions, TopicReplication::Fixed(copies)));
     }
 
     /// Makes a topic that keeps the newest record of each key.

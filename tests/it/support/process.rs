@@ -13,6 +13,9 @@ use tempfile::TempDir;
 /// How long a condition may take before the test gives up: generous, because only failures wait.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How much of a daemon's log a failing test shows.
+const LOG_LINES_SHOWN: usize = 60;
+
 /// Waits until `condition` gives a value.
 pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
@@ -258,6 +261,12 @@ impl Drop for Daemon {
         // Already ended daemons answer with an error, which is what is wanted.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            let lines: Vec<_> = log.lines().collect();
+            let newest = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
+            println!("the newest lines of the daemon's log:\n{}", newest.join("\n"));
+        }
     }
 }
 

@@ -44,6 +44,13 @@ impl Topics {
         topics
     }
 
+    /// New topics of a cluster of several brokers, with so many copies each.
+    pub(crate) fn replicated(cluster: &Cluster, copies: i32) -> Self {
+        let topics = Self::new();
+        cluster.create_replicated_topic(&topics.input, PARTITIONS, copies);
+        topics
+    }
+
     /// The same input for another group with outputs of its own.
     pub(crate) fn again(&self) -> Self {
         let name = unique("again");

@@ -1,0 +1,220 @@
+//! What takes minutes against real brokers: kills at random, a broker that goes away, and a cluster
+//! that loses one broker after the other under load.
+//!
+//! `make test-kafka` runs these and `make test` leaves them out. They take their length from
+//! `TICKCAST_TEST_KILLS` and `TICKCAST_TEST_BROKER_STOP_SECONDS`.
+
+use std::time::{Duration, Instant};
+
+use crate::support::broker::Broker;
+use crate::support::cluster::Cluster;
+use crate::support::process::eventually;
+use crate::support::topics::{
+    Topics, assert_in_order, await_committed, bundle, distinct, produce, replay, replay_and_score,
+    start, states, symbols, ticks,
+};
+
+/// How many processes are killed for each promise: `TICKCAST_TEST_KILLS`, or enough to meet every
+/// stage of a commit.
+fn kills() -> u32 {
+    std::env::var("TICKCAST_TEST_KILLS").map_or(12, |text| text.parse().unwrap())
+}
+
+/// Kills instances at random points while ticks come in, then checks I1 to I5.
+fn kill_at_random(delivery: &str, kills: u32, further: &str) {
+    let (broker, sealed) = (Broker::shared(), bundle());
+    let topics = Topics::create(broker);
+    let symbols = symbols(20);
+    let mut daemons = Vec::new();
+    let mut produced = Vec::new();
+    // A sequence that is as good as random and the same in every run.
+    let mut dice = 0x2545_f491_4f6c_dd1d_u64;
+    let mut roll = |sides: u64| {
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        dice % sides
+    };
+    let mut day = 0;
+    for round in 0..kills {
+        while daemons.len() < 1 + roll(3) as usize {
+            let instance = format!("{round}-{}", daemons.len());
+            let shards = 1 + roll(2);
+            let settings = topics.settings(broker, delivery, &instance);
+            let settings = format!("{settings}{further}engine.shards = {shards}\n");
+            daemons.push(start(&sealed, &settings));
+        }
+        let mut moment = Duration::from_millis(200 + roll(1500));
+        while !moment.is_zero() {
+            let records = ticks(&symbols, day..day + 2);
+            day += 2;
+            produce(broker, &topics.input, &records);
+            produced.extend(records);
+            // The distance between two ticks, and by it the moment of the kill: a load, not a wait.
+            let step = moment.min(Duration::from_millis(40));
+            std::thread::sleep(step);
+            moment -= step;
+        }
+        let victim = daemons.remove(roll(daemons.len() as u64) as usize);
+        // One in four leaves in order: rebalances with work in flight.
+        if round % 4 == 3 {
+            let ended = { victim }.stop();
+            assert!(ended.status.success(), "{:?}", ended.log);
+        } else {
+            drop(victim);
+        }
+    }
+    drop(daemons);
+    let settings = topics.settings(broker, delivery, "last");
+    let last = start(&sealed, &format!("{settings}{further}"));
+    await_committed(broker, &topics);
+    let ended = last.stop();
+    assert!(ended.status.success(), "{:?}", ended.log);
+
+    let (expected, expected_scores) = replay_and_score(&sealed, &produced);
+    let isolation = "read_committed";
+    let (forecasts, repeats) = distinct(&broker.read(&topics.forecasts, isolation));
+    assert_in_order(&forecasts);
+    for (symbol, expected) in &expected {
+        assert_eq!(forecasts[symbol].len(), expected.len(), "{delivery} {symbol}");
+    }
+    assert!(forecasts == expected, "the bytes of the forecasts");
+    let (scores, repeated_scores) = distinct(&broker.read(&topics.scores, isolation));
+    assert!(scores == expected_scores, "the bytes of the scores");
+    if delivery == "exactly_once" {
+        assert_eq!((repeats, repeated_scores), (0, 0));
+    }
+    let compared = expected.values().map(Vec::len).sum::<usize>();
+    println!(
+        "{delivery} {further}: {kills} ends, {} ticks, {compared} forecasts compared, {repeats} \
+         repeats and {repeated_scores} of scores",
+        produced.len()
+    );
+    // I3: the states are those of a run without a crash.
+    let calm = topics.again();
+    let daemon = start(&sealed, &calm.settings(broker, delivery, "calm"));
+    await_committed(broker, &calm);
+    assert!(daemon.stop().status.success());
+    assert!(states(broker, &topics) == states(broker, &calm), "the states");
+}
+
+#[test]
+fn kills_at_random_lose_nothing_and_repeat_the_same_bytes() {
+    kill_at_random("at_least_once", kills(), "");
+}
+
+#[test]
+fn kills_at_random_leave_each_forecast_exactly_once() {
+    kill_at_random("exactly_once", kills(), "");
+}
+
+#[test]
+fn kills_at_random_among_cooperative_members_lose_nothing() {
+    kill_at_random("at_least_once", kills() / 3, "kafka.assignment = 'cooperative'\n");
+    kill_at_random("exactly_once", kills() / 3, "kafka.assignment = 'cooperative'\n");
+}
+
+/// How long the broker is away at least: `TICKCAST_TEST_BROKER_STOP_SECONDS`, or as long as it
+/// takes to be noticed.
+fn broker_stop() -> Duration {
+    let seconds = std::env::var("TICKCAST_TEST_BROKER_STOP_SECONDS");
+    Duration::from_secs(seconds.map_or(0, |text| text.parse().unwrap()))
+}
+
+#[test]
+fn a_broker_that_goes_away_and_comes_back_costs_nothing() {
+    let mut broker = Broker::start();
+    let sealed = bundle();
+    let topics = Topics::create(&broker);
+    let symbols = symbols(6);
+    let records = ticks(&symbols, 0..40);
+    let (first, second) = records.split_at(records.len() / 2);
+    produce(&broker, &topics.input, first);
+    let daemon = start(&sealed, &topics.settings(&broker, "at_least_once", "one"));
+    daemon.await_metric("tickcast_kafka_commits_total", 1.0);
+    broker.stop();
+    let away = Instant::now();
+    eventually("the word that nothing is connected", || {
+        let (status, body) = daemon.get("/readyz");
+        (status == 503 && body.contains("source")).then_some(())
+    });
+    while away.elapsed() < broker_stop() {
+        assert_eq!(daemon.get("/livez").0, 200, "alive without a broker");
+        assert_eq!(daemon.get("/readyz").0, 503);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(daemon.get("/livez").0, 200, "alive without a broker");
+    println!("the broker was away for {:.0} s", away.elapsed().as_secs_f64());
+    broker.go();
+    produce(&broker, &topics.input, second);
+    await_committed(&broker, &topics);
+    eventually("readiness", || (daemon.get("/readyz").0 == 200).then_some(()));
+    assert!(daemon.stop().status.success());
+    let (forecasts, _) = distinct(&broker.read(&topics.forecasts, "read_committed"));
+    assert_in_order(&forecasts);
+    assert!(forecasts == replay(&sealed, &records), "the bytes of the forecasts");
+}
+
+/// Brokers are killed one after the other while ticks come in; of three, two always go on.
+fn lose_each_broker(delivery: &str) {
+    let mut brokers = Broker::start_three();
+    let addresses: Vec<_> = brokers.iter().map(|broker| broker.address().to_owned()).collect();
+    let cluster = Cluster::at(addresses.join(","));
+    let sealed = bundle();
+    let topics = Topics::replicated(&cluster, 3);
+    let symbols = symbols(12);
+    let settings = topics.settings(&cluster, delivery, "one") + "kafka.replication = 3\n";
+    let settings = settings.replace("'session.timeout.ms' = 1500", "'session.timeout.ms' = 20000");
+    let daemon = start(&sealed, &settings);
+    let (mut produced, mut day) = (Vec::new(), 0);
+    let mut load = |days: u32| {
+        for _ in 0..days {
+            let records = ticks(&symbols, day..day + 1);
+            day += 1;
+            produce(&cluster, &topics.input, &records);
+            produced.extend(records);
+        }
+    };
+    load(4);
+    await_committed(&cluster, &topics);
+    for broker in &mut brokers {
+        // The moment lies within a load, and the load goes on without the broker.
+        load(2);
+        broker.kill();
+        let away = Instant::now();
+        load(4);
+        await_committed(&cluster, &topics);
+        println!(
+            "{delivery}: all was committed {:.1} s after a kill",
+            away.elapsed().as_secs_f64()
+        );
+        broker.go();
+        load(2);
+        await_committed(&cluster, &topics);
+    }
+    let ended = daemon.stop();
+    assert!(ended.status.success(), "{:?}", ended.log);
+    let (expected, expected_scores) = replay_and_score(&sealed, &produced);
+    let (forecasts, repeats) = distinct(&cluster.read(&topics.forecasts, "read_committed"));
+    assert_in_order(&forecasts);
+    assert!(forecasts == expected, "{delivery}: the bytes of the forecasts");
+    let (scores, repeated) = distinct(&cluster.read(&topics.scores, "read_committed"));
+    assert!(scores == expected_scores, "{delivery}: the bytes of the scores");
+    if delivery == "exactly_once" {
+        assert_eq!((repeats, repeated), (0, 0));
+    }
+    println!(
+        "{delivery}: {} ticks, 3 brokers killed, {repeats} repeats and {repeated} of scores",
+        produced.len()
+    );
+}
+
+#[test]
+fn a_cluster_that_loses_each_broker_in_turn_loses_nothing() {
+    lose_each_broker("at_least_once");
+}
+
+#[test]
+fn a_cluster_that_loses_each_broker_in_turn_has_each_forecast_once() {
+    lose_each_broker("exactly_once");
+}
