@@ -164,7 +164,10 @@ fn lose_each_broker(delivery: &str) {
     let topics = Topics::replicated(&cluster, 3);
     let symbols = symbols(12);
     let settings = topics.settings(&cluster, delivery, "one") + "kafka.replication = 3\n";
-    let settings = settings.replace("'session.timeout.ms' = 1500", "'session.timeout.ms' = 20000");
+    // A broker is missed after nine seconds; transactions must outlive that, as with the defaults.
+    let settings = settings
+        .replace("'transaction.timeout.ms' = 5000", "'transaction.timeout.ms' = 60000")
+        .replace("'session.timeout.ms' = 1500", "'session.timeout.ms' = 6000");
     let daemon = start(&sealed, &settings);
     let (mut produced, mut day) = (Vec::new(), 0);
     let mut load = |days: u32| {
@@ -192,6 +195,7 @@ fn lose_each_broker(delivery: &str) {
         load(2);
         await_committed(&cluster, &topics);
     }
+    let sessions = daemon.metric("tickcast_kafka_sessions_failed_total");
     let ended = daemon.stop();
     assert!(ended.status.success(), "{:?}", ended.log);
     let (expected, expected_scores) = replay_and_score(&sealed, &produced);
@@ -204,7 +208,8 @@ fn lose_each_broker(delivery: &str) {
         assert_eq!((repeats, repeated), (0, 0));
     }
     println!(
-        "{delivery}: {} ticks, 3 brokers killed, {repeats} repeats and {repeated} of scores",
+        "{delivery}: {} ticks, 3 brokers killed, {sessions} sessions failed, {repeats} repeats and \
+         {repeated} of scores",
         produced.len()
     );
 }
