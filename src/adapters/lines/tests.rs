@@ -32,7 +32,9 @@ fn writes_every_record_in_order_and_appends() {
 fn what_is_settled_is_in_the_file_while_the_writer_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("forecasts.jsonl");
-    let lines = Lines::open(&LinesTarget::File(path.clone()), WhenFailed::Fail, metrics()).unwrap().unwrap();
+    let lines = Lines::open(&LinesTarget::File(path.clone()), WhenFailed::Fail, metrics())
+        .unwrap()
+        .unwrap();
     let other = lines.queue();
     for index in 0..1000 {
         lines.queue.write(Bytes::from(index.to_string())).unwrap();
@@ -42,7 +44,8 @@ fn what_is_settled_is_in_the_file_while_the_writer_goes_on() {
             assert_eq!(text.lines().last(), Some(&*index.to_string()));
         }
     }
-    let pipe = Lines::open(&LinesTarget::File("/dev/null".into()), WhenFailed::Fail, metrics()).unwrap();
+    let pipe =
+        Lines::open(&LinesTarget::File("/dev/null".into()), WhenFailed::Fail, metrics()).unwrap();
     pipe.unwrap().queue.settle().unwrap();
 }
 

@@ -72,7 +72,7 @@ mod tests {
         let week = [true, true, true, true, true, false, false];
         let christmas = UnixNanos::parse("2013-12-25T00:00:00Z").unwrap();
         let christmas = christmas.as_nanos() / (86_400 * 1_000_000_000);
-        let hours = |hours| DurationNanos::from_seconds(hours * 3600).unwrap();
+        let hours = |hours: i64| DurationNanos::from_seconds(hours * 3600).unwrap();
         // A day that begins at 22:00 has the weekday of its beginning.
         for (offset, is_saturday_noon_open) in [(0, false), (22, true)] {
             let calendar = Calendar::new(week, [christmas], hours(offset), hours(24)).unwrap();
