@@ -304,7 +304,7 @@ fn a_build_without_kafka_links_neither_its_client_nor_openssl() {
     }
 }
 
-/// Targets that `make smoke` does not run: tests, which CI runs by themselves, and what undoes work.
+/// Targets that `make smoke` does not run: tests, which CI runs by themselves, itself, and `clean`.
 const NO_SMOKE: [&str; 6] = ["test", "test-api", "test-deploy", "check", "smoke", "clean"];
 
 #[test]

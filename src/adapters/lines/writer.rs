@@ -137,8 +137,10 @@ impl<O: Output> Writing<O> {
                 break self.output.flush();
             }
         };
-        let whole = memchr::memrchr(b'\n', &self.buffer[..done]).map_or(0, |end| end + 1);
-        let lines = memchr::memchr_iter(b'\n', &self.buffer[..whole]).count() as u64;
+        let is_end = |byte: &u8| *byte == b'\n';
+        let written = &self.buffer[..done];
+        let whole = written.iter().rposition(is_end).map_or(0, |end| end + 1);
+        let lines = written[..whole].iter().filter(|byte| is_end(byte)).count() as u64;
         self.metrics.written.inc_by(lines);
         self.metrics.took(lines);
         self.buffered -= lines;
