@@ -39,6 +39,7 @@ smoke() {
     cat "$work/log"
   fi
   summary+=("$(printf '%-12s  %s in %d s' "$name" "$outcome" $((SECONDS - start)))")
+  echo "${summary[-1]}"
 }
 
 # One epoch, whose bundle and report go away.
