@@ -94,7 +94,7 @@ bench-python: ## Measure beside Keras and a Python loop, both fetched (BENCH_SEC
 	  keras==3.15.1 tensorflow-cpu==2.21.0 onnxruntime==1.32.0
 	$(ENVIRONMENT); .cache/reference/bin/python benches/python_inference.py
 
-bench-kafka: ## Measure Kafka to Kafka beside others, all fetched (BENCH='--records 2000 --runs 1')
+bench-kafka: ## Measure Kafka to Kafka beside others, all fetched (BENCH='--runs 1 --seconds 1')
 	@deploy/setup.sh prerequisites --for test
 	@deploy/setup.sh all
 	@deploy/setup.sh kafka

@@ -74,7 +74,7 @@ impl Rig {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
         let text = format!(
             "source.url = 'ws://{}'\nmodel.root = '{}'\nmodel.name = '{model}'\n\
-             http.bind = '127.0.0.1:0'\nlog.level = 'warn'\n{more}\n",
+             http.bind = '127.0.0.1:0'\nlog.level = 'warn'\nsource.accept_times = true\n{more}\n",
             listener.local_addr().unwrap(),
             root.display()
         );

@@ -54,7 +54,7 @@ smoke deb ''
 smoke bench '' BENCH='--seconds 0.02'
 smoke bench-parts '' BENCH=--test
 smoke bench-stream '' BENCH_SECONDS=0.2
-smoke bench-kafka '' BENCH='--records 2000 --few 500 --runs 1 --seconds 1'
+smoke bench-kafka '' BENCH='--records 12000 --few 8000 --runs 1 --seconds 1'
 smoke soak '' SOAK_SECONDS=5
 smoke train '' TRAIN="-c $work/train.toml"
 smoke bench-python 'fetches TensorFlow' BENCH_SECONDS=0.1
