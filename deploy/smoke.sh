@@ -57,8 +57,8 @@ smoke bench-stream '' BENCH_SECONDS=0.2
 smoke bench-kafka '' BENCH='--records 12000 --few 8000 --runs 1 --seconds 1'
 smoke soak '' SOAK_SECONDS=5
 smoke train '' TRAIN="-c $work/train.toml"
-smoke bench-python 'fetches TensorFlow' BENCH_SECONDS=0.1
-smoke bench-train 'fetches TensorFlow' BENCH_EPOCHS=2
+smoke bench-python 'fetches TensorFlow, 1.4 GB' BENCH_SECONDS=0.1
+smoke bench-train 'fetches TensorFlow, 1.4 GB' BENCH_EPOCHS=2
 
 for name in $chosen; do
   if [[ ! " quick all ${known[*]} " == *" $name "* ]]; then
