@@ -9,16 +9,19 @@ export ORT_TELEMETRY_DISABLED := 1
 
 # The daemon as it ships, without the trainer. Its profile has a folder of its own, target/dist: only
 # `cargo build --release` and `cargo run --release` write to target/release.
-DAEMON := --locked --profile dist --no-default-features --features kafka
+PROFILE := dist
+DAEMON := --locked --profile $(PROFILE) --no-default-features --features kafka
+TRAINER := --release --locked
 
 # Where setup.sh has put ONNX Runtime and the recorded data.
 ENVIRONMENT := eval "$$(deploy/setup.sh env)"
 
 .PHONY: help setup demo demo-kafka test test-api test-deploy deb check bench bench-parts bench-stream bench-python bench-kafka \
-  bench-train soak train clean
+  bench-train soak train smoke clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s  %s\n", $$1, $$2 }' Makefile
+	@printf '\nVariables: PROFILE=dev builds without optimization, TICKCAST=PATH takes a built tickcast.\n'
 
 setup: ## Check the prerequisites, fetch ONNX Runtime and the recorded data into .cache
 	@deploy/setup.sh all
@@ -46,7 +49,7 @@ deb: ## Build the Debian package into target/debian
 	@deploy/setup.sh all
 	@deploy/setup.sh tools
 	cargo build $(DAEMON)
-	deploy/debian/build.sh
+	deploy/debian/build.sh $(PROFILE)
 
 test-api: ## Hold docs/api and the examples to a running daemon (fetches Python and Node packages)
 	@deploy/setup.sh prerequisites --for test-api
@@ -73,25 +76,25 @@ check: ## Check format, lints and house rules
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	cargo test --locked --test it tidy
 
-bench: ## Measure beside raw ONNX Runtime (BENCH='inference --models seed' for one bench)
+bench: ## Measure beside raw ONNX Runtime (BENCH='--seconds 0.02'; BENCH=inference for one bench)
 	@deploy/setup.sh all
 	$(ENVIRONMENT); cargo run $(DAEMON) -- bench $(BENCH)
 
-bench-parts: ## Measure decoding, features, windows, the engine and encoding one by one
-	cargo bench $(DAEMON) --bench parts
+bench-parts: ## Measure decoding, features, windows, the engine, encoding (BENCH=--test: each once)
+	cargo bench $(DAEMON) --bench parts -- $(BENCH)
 
-bench-stream: ## Measure from WebSocket tick to WebSocket forecast (BENCH_SECONDS=1 for short)
+bench-stream: ## Measure from WebSocket tick to WebSocket forecast (BENCH_SECONDS=0.2)
 	@deploy/setup.sh all
 	$(ENVIRONMENT); cargo bench $(DAEMON) --bench stream
 
-bench-python: ## Measure beside Keras and a Python loop over onnxruntime (fetches both)
+bench-python: ## Measure beside Keras and a Python loop, both fetched (BENCH_SECONDS=0.1)
 	@deploy/setup.sh all
 	test -x .cache/reference/bin/python || python3 -m venv .cache/reference
 	.cache/reference/bin/python -m pip install --quiet --disable-pip-version-check \
 	  keras==3.15.1 tensorflow-cpu==2.21.0 onnxruntime==1.32.0
 	$(ENVIRONMENT); .cache/reference/bin/python benches/python_inference.py
 
-bench-kafka: ## Measure Kafka to Kafka beside a bare loop, Python and Quix Streams (fetches all)
+bench-kafka: ## Measure Kafka to Kafka beside others, all fetched (BENCH='--runs 1 --seconds 1')
 	@deploy/setup.sh prerequisites --for test
 	@deploy/setup.sh all
 	@deploy/setup.sh kafka
@@ -100,20 +103,23 @@ bench-kafka: ## Measure Kafka to Kafka beside a bare loop, Python and Quix Strea
 	  confluent-kafka==2.12.2 quixstreams==3.28.1 onnxruntime==1.32.0
 	$(ENVIRONMENT); .cache/reference/bin/python benches/kafka.py $(BENCH)
 
-bench-train: ## Measure an epoch of the trainer beside one of Keras (fetches Keras)
+bench-train: ## Measure an epoch beside one of Keras, which it fetches (BENCH_EPOCHS=2)
 	test -x .cache/reference/bin/python || python3 -m venv .cache/reference
 	.cache/reference/bin/python -m pip install --quiet --disable-pip-version-check \
 	  keras==3.15.1 tensorflow-cpu==2.21.0
-	.cache/reference/bin/python benches/keras_epoch.py
+	BENCH_PROFILE=$(PROFILE) .cache/reference/bin/python benches/keras_epoch.py
 
-soak: ## Bursts at ten times the sustainable rate, ten minutes long (SOAK_SECONDS=60 for one)
+soak: ## Bursts at ten times the sustainable rate, ten minutes long (SOAK_SECONDS=5)
 	@deploy/setup.sh all
 	cargo build $(DAEMON)
 	$(ENVIRONMENT); python3 benches/soak.py
 
-train: ## Train models/aapl-daily on the recorded AAPL days
+train: ## Train models/aapl-daily on the recorded AAPL days (TRAIN='-c FILE' for something else)
 	@deploy/setup.sh all
-	$(ENVIRONMENT); cargo run --release --locked -- train -c config/train/aapl.toml
+	$(ENVIRONMENT); cargo run $(TRAINER) -- train $(or $(TRAIN),-c config/train/aapl.toml)
+
+smoke: ## Run each command above for seconds (SMOKE=all: with big downloads; SMOKE='demo soak')
+	@deploy/smoke.sh $(SMOKE)
 
 clean: ## Remove what cargo built (the downloads in .cache stay)
 	cargo clean

@@ -69,6 +69,10 @@ def main():
     if args.python:
         kind, brokers, group, topic, records = args.python
         return python_contender(kind, brokers, group, topic, int(records))
+    for name, least in [("records", max(WARM_UP.values())), ("few", WARM_UP["aapl-daily"])]:
+        least = (least + 1) * len(SYMBOLS)
+        if getattr(args, name) < least:
+            parser.error(f"--{name}: {least} at least, or windows never fill")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     from python_inference import build
 

@@ -17,7 +17,8 @@ import sys
 import time
 
 WINDOWS, STEPS, FEATURES, BATCH = 2048, 30, 3, 64
-ROUNDS, EPOCHS = 3, 11
+ROUNDS = 3
+EPOCHS = int(os.environ.get("BENCH_EPOCHS", "11"))
 
 
 def main():
@@ -50,6 +51,7 @@ def built_bench():
     """Builds the bench and gives the path of its program."""
     command = ["cargo", "bench", "--profile", "dist", "--bench", "train", "--no-run"]
     command += ["--message-format", "json"]
+    command[command.index("dist")] = os.environ.get("BENCH_PROFILE", "dist")
     built = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     messages = [json.loads(line) for line in built.splitlines() if line.startswith("{")]
     benches = [m for m in messages if m.get("target", {}).get("kind") == ["bench"]]

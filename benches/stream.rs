@@ -4,7 +4,9 @@
 //! subscriber are threads of this process: a latency counts from right before the tick is written
 //! to when its forecast was read. A relay that answers every tick with one message of a forecast's
 //! size takes the daemon's place for the null row, which is the cost of the harness itself.
-//! The last rows have a hundred subscribers, of which one stops reading.
+//! The last rows have a hundred subscribers, of which one stops reading. A rate that is not reached
+//! has no latency: what is measured then is the length of the queue, so the row says the rate that
+//! was reached instead.
 
 #![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 #![allow(
@@ -20,7 +22,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -34,6 +36,10 @@ const RATES: [u64; 3] = [1_000, 5_000, 20_000];
 const FORECAST_BYTES: usize = 480;
 const SUBSCRIBERS: usize = 100;
 const SUBSCRIBED_RATE: u64 = 200;
+/// The share of a rate that counts as reached.
+const SUSTAINED_MIN: f64 = 0.98;
+/// How long nothing may come.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running daemon and the feed that it listens to.
 struct Rig {
@@ -68,7 +74,7 @@ impl Rig {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
         let text = format!(
             "source.url = 'ws://{}'\nmodel.root = '{}'\nmodel.name = '{model}'\n\
-             http.bind = '127.0.0.1:0'\nlog.level = 'warn'\n{more}\n",
+             http.bind = '127.0.0.1:0'\nlog.level = 'warn'\nsource.accept_times = true\n{more}\n",
             listener.local_addr().unwrap(),
             root.display()
         );
@@ -99,6 +105,13 @@ impl Rig {
         }
         self.feed.flush().unwrap();
         self.await_ticks(self.next);
+        let is_done = |metrics: &HashMap<String, f64>| {
+            let sum = metrics["tickcast_steps_warming_total"] + metrics["tickcast_forecasts_total"];
+            sum >= metrics["tickcast_steps_total"]
+        };
+        while !is_done(&self.metrics()) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn metrics(&self) -> HashMap<String, f64> {
@@ -165,15 +178,34 @@ fn key_of(record: &[u8]) -> u64 {
     key(symbol, as_of.as_millisecond() as u64)
 }
 
-/// Nearest ranks in microseconds: p50, p99, p99.9, max, and how many.
-fn row(what: &str, mut latencies: Vec<Duration>) {
+/// Nearest ranks in microseconds: p50, p99, p99.9, max, and how many; or that the rate was not
+/// reached. `passes` are when each tick was written and when its forecast was read.
+fn row(what: &str, rate: u64, passes: &[(Instant, Instant)]) {
+    let mut latencies: Vec<_> = passes.iter().map(|(sent, read)| *read - *sent).collect();
     latencies.sort_unstable();
+    let reached = reached(rate, passes);
+    if reached < SUSTAINED_MIN * rate as f64 {
+        println!("| {what}: not sustained, {reached:.0}/s reached | | | | | {} |", passes.len());
+        return;
+    }
     let at = |share: f64| {
         let rank = (share * latencies.len() as f64).ceil() as usize;
         latencies.get(rank.max(1) - 1).map_or(f64::NAN, |time| time.as_nanos() as f64 / 1e3)
     };
     let [p50, p99, p999, max] = [0.5, 0.99, 0.999, 1.0].map(at);
     println!("| {what} | {p50:.0} | {p99:.0} | {p999:.0} | {max:.0} | {} |", latencies.len());
+}
+
+/// The share of the rate that was reached: as the time that it should have taken is to the time
+/// from the first tick to the last forecast.
+fn reached(rate: u64, passes: &[(Instant, Instant)]) -> f64 {
+    let first = passes.iter().map(|(sent, _)| *sent).min();
+    let last = passes.iter().map(|(_, read)| *read).max();
+    let took = last.zip(first).map_or(Duration::ZERO, |(last, first)| last - first);
+    // Each tick has as many passes as there are subscribers.
+    let ticks: std::collections::HashSet<_> = passes.iter().map(|(sent, _)| *sent).collect();
+    let due = ticks.len().saturating_sub(1) as f64 / rate as f64;
+    rate as f64 * due / took.as_secs_f64().max(due)
 }
 
 /// Reads messages until `count` have come; returns each with its time.
@@ -199,11 +231,11 @@ fn latency(rig: &mut Rig, rate: u64, span: Duration) {
     }
     let sent = rig.send(rate, span);
     let seen = reader.join().unwrap();
-    let latencies = seen.iter().map(|(at, message)| {
+    let pass = |(at, message): &(Instant, Message)| {
         let record = message.to_text().unwrap().as_bytes();
-        at.duration_since(sent[&key_of(record)])
-    });
-    row(&format!("{rate} ticks/s"), latencies.collect());
+        (sent[&key_of(record)], *at)
+    };
+    row(&format!("{rate} ticks/s"), rate, &seen.iter().map(pass).collect::<Vec<_>>());
 }
 
 /// The harness's own cost: a relay in the daemon's place.
@@ -233,8 +265,8 @@ fn null(rate: u64, span: Duration) {
     let mut next = 0;
     let sent = pace(&mut feed, rate, span, &mut next);
     let seen = reader.join().unwrap();
-    let latencies = seen.iter().zip(sent).map(|((at, _), sent)| at.duration_since(sent));
-    row(&format!("{rate} ticks/s, a relay in the daemon's place"), latencies.collect());
+    let passes: Vec<_> = seen.iter().zip(sent).map(|((at, _), sent)| (sent, *at)).collect();
+    row(&format!("{rate} ticks/s, a relay in the daemon's place"), rate, &passes);
     drop(feed);
     relay.join().unwrap();
 }
@@ -262,40 +294,38 @@ fn sustained(model: &str, span: Duration) {
 
 /// A hundred subscribers, of which one may stop reading.
 fn many(one_stops: bool, span: Duration) {
-    let lag = "publish.subscribers_max = 128\npublish.subscriber_records_max = 1024";
+    // All of them come from one address.
+    let lag = "publish.subscribers_max = 128\npublish.subscribers_per_address_max = 128\n\
+               publish.subscriber_records_max = 1024";
     let mut rig = Rig::start("aapl-daily", lag);
     rig.warm_up();
     let url = format!("ws://{}/v1/stream", rig.address);
-    let stop = Arc::new(AtomicBool::new(false));
     let connected = Arc::new(AtomicU64::new(0));
+    let reading = SUBSCRIBERS - usize::from(one_stops);
+    let expected = reading * (SUBSCRIBED_RATE * span.as_millis() as u64 / 1000) as usize;
     let readers = {
-        let (stop, connected) = (Arc::clone(&stop), Arc::clone(&connected));
+        let connected = Arc::clone(&connected);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.unwrap().block_on(read_all(url, one_stops, &stop, &connected))
+            runtime.unwrap().block_on(read_all(url, one_stops, expected, &connected))
         })
     };
     while connected.load(Ordering::Acquire) < SUBSCRIBERS as u64 {
         std::thread::sleep(Duration::from_millis(5));
     }
     let sent = rig.send(SUBSCRIBED_RATE, span);
-    std::thread::sleep(Duration::from_millis(300));
-    stop.store(true, Ordering::Release);
-    let latencies =
-        readers.join().unwrap().into_iter().filter_map(|(at, record)| {
-            Some(at.duration_since(*sent.get(&key_of(record.as_bytes()))?))
-        });
-    let latencies: Vec<_> = latencies.collect();
-    let reading = SUBSCRIBERS - usize::from(one_stops);
-    assert_eq!(latencies.len(), reading * sent.len(), "everybody else got everything");
+    let pass = |(at, record): (Instant, String)| Some((*sent.get(&key_of(record.as_bytes()))?, at));
+    let passes: Vec<_> = readers.join().unwrap().into_iter().filter_map(pass).collect();
+    assert_eq!(passes.len(), reading * sent.len(), "everybody else got everything");
     let what = if one_stops { "one of them reads nothing, the others" } else { "all read" };
-    row(&format!("{SUBSCRIBERS} subscribers, {SUBSCRIBED_RATE} ticks/s, {what}"), latencies);
+    let what = format!("{SUBSCRIBERS} subscribers, {SUBSCRIBED_RATE} ticks/s, {what}");
+    row(&what, SUBSCRIBED_RATE, &passes);
 }
 
 async fn read_all(
     url: String,
     one_stops: bool,
-    stop: &AtomicBool,
+    expected: usize,
     connected: &AtomicU64,
 ) -> Vec<(Instant, String)> {
     let mut streams = futures_util::stream::SelectAll::new();
@@ -312,10 +342,12 @@ async fn read_all(
         connected.fetch_add(1, Ordering::AcqRel);
     }
     let mut seen = Vec::new();
-    while !stop.load(Ordering::Acquire) {
-        let next = tokio::time::timeout(Duration::from_millis(50), streams.next()).await;
-        if let Ok(Some(Ok(Message::Text(text)))) = next {
-            seen.push((Instant::now(), text.to_string()));
+    while seen.len() < expected {
+        let next = tokio::time::timeout(PATIENCE, streams.next()).await;
+        match next {
+            Ok(Some(Ok(Message::Text(text)))) => seen.push((Instant::now(), text.to_string())),
+            Ok(Some(Ok(_))) => {}
+            other => panic!("{} of {expected} forecasts came, then {other:?}", seen.len()),
         }
     }
     drop(silent);
@@ -329,7 +361,8 @@ fn main() {
     let span = Duration::from_secs_f64(seconds.unwrap_or(if smoke { 0.2 } else { 5.0 }));
     println!("| tick to forecast | p50 us | p99 us | p99.9 us | max us | ticks |");
     println!("|---|---:|---:|---:|---:|---:|");
-    let mut rig = Rig::start("aapl-daily", "");
+    // A tick that was dropped would be waited for.
+    let mut rig = Rig::start("aapl-daily", "source.when_full = 'block'");
     rig.warm_up();
     for rate in RATES {
         latency(&mut rig, rate, span);

@@ -3,6 +3,7 @@
 # `tickcast serve` forecasts them, `tickcast watch` shows the forecasts in this terminal.
 # With the argument `kafka` ticks and forecasts go through topics of a Kafka broker that is started
 # for it, and kcat, which is no part of tickcast, reads them back at the end.
+# TICKCAST=PATH takes that binary instead of building one.
 # It runs until the recording has ended, until Ctrl-C, or for DEMO_SECONDS; it fails when no
 # forecast was seen.
 set -euo pipefail
@@ -42,7 +43,7 @@ mkdir -p "$logs" || fail "$EX_UNAVAILABLE" "cannot write to $TICKCAST_CACHE" \
 exec 8>>"$logs/.lock"
 flock -n 8 || fail "$EX_TEMPFAIL" "another demo is running (it holds $logs/.lock)"
 
-# What the demo runs. Its profile has a folder of its own, target/demo.
+# What the demo builds and runs. Its profile has a folder of its own, target/demo.
 build=(--locked --profile demo --no-default-features --bin tickcast)
 if [[ $way == kafka ]]; then build+=(--features kafka); fi
 
@@ -51,17 +52,20 @@ setsid deploy/setup.sh all --for "$purpose" >"$logs/setup.log" 2>&1 8>&- &
 setup_pid=$!
 trap 'kill -TERM -- "-$setup_pid" 2>/dev/null || true' EXIT
 
-echo "building the daemon, without the trainer; downloads are logged in $logs/setup.log ..."
-# Cargo says itself where it puts the executable; its progress goes to stderr and stays visible.
-tickcast=$(
-  cargo build "${build[@]}" --message-format=json-render-diagnostics |
-    python3 -c '
+tickcast=${TICKCAST:-}
+if [[ -z $tickcast ]]; then
+  echo "building the daemon, without the trainer; downloads are logged in $logs/setup.log ..."
+  # Cargo says itself where it puts the executable; its progress goes to stderr and stays visible.
+  tickcast=$(
+    cargo build "${build[@]}" --message-format=json-render-diagnostics |
+      python3 -c '
 import json, sys
 for message in map(json.loads, sys.stdin):
     if message.get("executable"):
         print(message["executable"])
 '
-)
+  )
+fi
 if wait "$setup_pid"; then
   cat "$logs/setup.log"
 else

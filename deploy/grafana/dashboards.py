@@ -35,6 +35,12 @@ def number(title, unit, tells, *queries, **more):
     return panel("stat", 4, 4, title, unit, tells, queries, more)
 
 
+def events(title, tells, *queries, **more):
+    """A graph of rare events: each bar counts those of the interval before it."""
+    return series(title, "short", f"{tells} A bar counts those of the interval before it.",
+                  *queries, bars=True, **more)
+
+
 def heat(title, unit, tells, *queries, **more):
     """How a histogram moves over time."""
     return panel("heatmap", 24, 9, title, unit, tells, queries, more)
@@ -47,6 +53,12 @@ def row(title):
 def rate(metric, more=""):
     labels = f"{FILTER}, {more}" if more else FILTER
     return f"rate({metric}{{{labels}}}[$__rate_interval])"
+
+
+def rise(metric, more=""):
+    """How often a rare event happened, which nobody reads per second."""
+    labels = f"{FILTER}, {more}" if more else FILTER
+    return f"increase({metric}{{{labels}}}[$__rate_interval])"
 
 
 def gauge(metric, more=""):
@@ -74,17 +86,17 @@ GOOD = [(None, "red"), (1, "green")]
 FILL = [(None, "green"), (0.5, "orange"), (0.8, "red")]
 BEHIND = [(None, "green"), (10, "orange"), (60, "red")]
 
-REFUSED = series(
-    "Ticks refused, by reason", "cps",
+REFUSED = events(
+    "Ticks refused, by reason",
     "Records that could not be used. The log has a sample of the 1st, 10th, 100th of each reason.",
-    (rate("tickcast_ticks_refused_total") + " > 0", "{{instance}} {{reason}}"),
+    (rise("tickcast_ticks_refused_total") + " > 0", "{{instance}} {{reason}}"),
 )
-LOST = series(
-    "Dropped records and gaps", "cps",
+LOST = events(
+    "Dropped records and gaps",
     "Records dropped because a queue was full, and places at which records may be missing. "
     "Forecasts say gapped until a gap has left their window.",
-    (rate("tickcast_records_dropped_total"), "{{instance}} dropped"),
-    (rate("tickcast_gaps_total"), "{{instance}} gaps"),
+    (rise("tickcast_records_dropped_total"), "{{instance}} dropped"),
+    (rise("tickcast_gaps_total"), "{{instance}} gaps"),
 )
 QUEUE = series(
     "Queue between source and engine", "short",
@@ -95,6 +107,26 @@ QUEUE = series(
 
 DASHBOARDS = {
     "overview": ("tickcast overview", [
+        row("All chosen instances together"),
+        number("Ready", "none", "Instances whose /readyz says ready, and all that were scraped.",
+               (f"sum({gauge('tickcast_ready')})", "ready"),
+               (f"count({gauge('tickcast_ready')})", "of")),
+        number("Ticks", "cps", "Records taken from all queues in a second.",
+               (f"sum({rate('tickcast_ticks_total')})", "ticks")),
+        number("Forecasts", "cps", "Forecasts published in a second.",
+               (f"sum({rate('tickcast_forecasts_total')})", "forecasts")),
+        number("Symbols", "short", "Symbols with state.",
+               (f"sum({gauge('tickcast_symbols')})", "symbols")),
+        number("Lost in the last hour", "short",
+               "Records that full queues dropped, and records that sinks could not write.",
+               (f"sum(increase(tickcast_records_dropped_total{{{FILTER}}}[1h]))", "dropped"),
+               (f"sum(increase(tickcast_sink_records_dropped_total{{{FILTER}}}[1h]))",
+                "not written"), steps=BAD),
+        number("End to end, p99", "s",
+               "From a tick's arrival until its forecast was handed to every way out, over all.",
+               ("histogram_quantile(0.99, sum by (le) ("
+                + rate("tickcast_end_to_end_seconds_bucket") + "))", "p99")),
+        row("Each instance"),
         number("Ready", "bool_yes_no", "Whether /readyz says ready.",
                (gauge("tickcast_ready"), "{{instance}}"), steps=GOOD),
         number("Stalled stages", "short",
@@ -136,24 +168,30 @@ DASHBOARDS = {
         REFUSED,
         LOST,
         QUEUE,
+        events("Lines that were not written",
+               "Records that a sink could not write and dropped; /readyz has the error.",
+               (rise("tickcast_sink_records_dropped_total"), "{{instance}} {{sink}}")),
         series("Lines", "short", "Forecasts that wait for the writer of publish.lines.",
                (gauge("tickcast_lines_waiting"), "{{instance}} waiting"),
                (gauge("tickcast_lines_capacity"), "{{instance}} capacity")),
         row("Models"),
-        series("Reloads", "cps", "Requests for another version of the model, by outcome.",
-               (rate("tickcast_reloads_total"), "{{instance}} {{outcome}}")),
+        events("Reloads", "Requests for another version of the model, by outcome.",
+               (rise("tickcast_reloads_total"), "{{instance}} {{outcome}}")),
         series("Time of a reload", "s", "From the request to its outcome.",
                *quantiles("tickcast_reload_seconds")),
         row("Subscribers"),
         series("Subscribers", "short", "Subscribers of the stream now.",
                (gauge("tickcast_stream_subscribers"), "{{instance}}")),
-        series("Sent, cut and refused", "cps",
-               "Records sent to subscribers; subscribers cut because they read too slowly, given the "
-               "newest alone where they asked for it, or refused at the door.",
-               (rate("tickcast_stream_sent_total"), "{{instance}} sent"),
-               (rate("tickcast_stream_cut_total"), "{{instance}} cut"),
-               (rate("tickcast_stream_conflated_total"), "{{instance}} conflated"),
-               (rate("tickcast_stream_refused_total"), "{{instance}} refused")),
+        series("Sent", "cps", "Records sent to subscribers in a second.",
+               (rate("tickcast_stream_sent_total"), "{{instance}}")),
+        events("Cut and refused",
+               "Subscribers cut because they read too slowly, given the newest alone where they "
+               "asked for it, or refused at the door.",
+               (rise("tickcast_stream_cut_total"), "{{instance}} cut"),
+               (rise("tickcast_stream_conflated_total"), "{{instance}} conflated"),
+               (rise("tickcast_stream_refused_total"), "{{instance}} refused")),
+        events("Log lines lost", "Log lines that standard error did not take.",
+               (rise("tickcast_log_lines_lost_total"), "{{instance}}")),
         row("Process"),
         series("Processors", "percentunit", "Processor time of all threads; 1 is one processor.",
                (rate("process_cpu_seconds_total"), "{{instance}}"), width=8),
@@ -167,18 +205,18 @@ DASHBOARDS = {
         row("Feed"),
         series("Records received", "cps", "Records that the source delivered.",
                (rate("tickcast_records_received_total"), "{{instance}}")),
-        series("Connections", "cps",
+        events("Connections",
                "Connections to the feed that came about, and that failed or were lost.",
-               (rate("tickcast_source_connects_total"), "{{instance}} connected"),
-               (rate("tickcast_source_failures_total"), "{{instance}} failed")),
+               (rise("tickcast_source_connects_total"), "{{instance}} connected"),
+               (rise("tickcast_source_failures_total"), "{{instance}} failed")),
         series("Symbols not subscribed", "short",
                "Configured symbols that the venue has refused or not acknowledged; /v1/symbols "
                "lists them.",
                (gauge("tickcast_source_symbols_unsubscribed"), "{{instance}} {{reason}}")),
-        series("Messages that fit no rule", "cps",
+        events("Messages that fit no rule",
                "Messages of the feed that no rule of the venue makes anything of. The log has a "
                "sample of the 1st, 10th, 100th of each kind.",
-               (rate("tickcast_source_unmatched_total"), "{{instance}} {{kind}}")),
+               (rise("tickcast_source_unmatched_total"), "{{instance}} {{kind}}")),
         REFUSED,
         LOST,
         row("States kept on disk"),
@@ -187,9 +225,9 @@ DASHBOARDS = {
                "Kafka, which keeps states in a topic.",
                (f"(time() - {gauge('tickcast_snapshot_timestamp_seconds')}) and "
                 f"{gauge('tickcast_snapshot_timestamp_seconds')} > 0", "{{instance}}")),
-        series("Snapshots", "cps", "Snapshots that were written, and that could not be.",
-               (rate("tickcast_snapshots_total"), "{{instance}} written"),
-               (rate("tickcast_snapshots_failed_total"), "{{instance}} failed")),
+        events("Snapshots", "Snapshots that were written, and that could not be.",
+               (rise("tickcast_snapshots_total"), "{{instance}} written"),
+               (rise("tickcast_snapshots_failed_total"), "{{instance}} failed")),
         series("Time of a snapshot", "s", "From a line in the stream to its snapshot on the disk.",
                *quantiles("tickcast_snapshot_seconds")),
         series("Size of a snapshot", "bytes", "The newest snapshot; grows with the symbols.",
@@ -202,14 +240,14 @@ DASHBOARDS = {
                (gauge("tickcast_kafka_partitions"), "{{instance}}"), steps=GOOD),
         series("Lag", "short", "Records of the input that the instance has still to read.",
                (gauge("tickcast_kafka_lag_records"), "{{instance}}"), width=16),
-        series("Rebalances and failed sessions", "cps",
+        events("Rebalances and failed sessions",
                "Assignments and revocations of partitions, sessions that ended by a failure, and "
                "partitions that came back with their states still in memory.",
-               (rate("tickcast_kafka_rebalances_total"), "{{instance}} rebalances"),
-               (rate("tickcast_kafka_sessions_failed_total"), "{{instance}} failed sessions"),
-               (rate("tickcast_kafka_partitions_kept_total"), "{{instance}} kept partitions")),
-        series("Pauses", "cps", "Times that partitions were paused because a queue was full.",
-               (rate("tickcast_kafka_pauses_total"), "{{instance}}")),
+               (rise("tickcast_kafka_rebalances_total"), "{{instance}} rebalances"),
+               (rise("tickcast_kafka_sessions_failed_total"), "{{instance}} failed sessions"),
+               (rise("tickcast_kafka_partitions_kept_total"), "{{instance}} kept partitions")),
+        events("Pauses", "Times that partitions were paused because a queue was full.",
+               (rise("tickcast_kafka_pauses_total"), "{{instance}}")),
         row("Kafka: output and state"),
         series("Acknowledged", "cps",
                "Records that the broker acknowledged, of all output topics, and those that it did "
@@ -234,8 +272,8 @@ DASHBOARDS = {
                (gauge("tickcast_kafka_symbols_cold_total"), "{{instance}} cold"),
                (gauge("tickcast_kafka_offsets_lost_total"), "{{instance}} lost offsets, {{reason}}"),
                (gauge("tickcast_kafka_changelogs_lost_total"), "{{instance}} lost changelogs")),
-        series("Dead letters", "cps", "Refused records handed to the dead-letter topic.",
-               (rate("tickcast_kafka_dead_letters_total"), "{{instance}}")),
+        events("Dead letters", "Refused records handed to the dead-letter topic.",
+               (rise("tickcast_kafka_dead_letters_total"), "{{instance}}")),
     ]),
     "latency": ("tickcast inference latency", [
         heat("End to end", "s",
@@ -312,8 +350,8 @@ DASHBOARDS = {
                (rate("tickcast_scores_total"), "{{instance}} scored"),
                (f"sum without (reason) ({rate('tickcast_scores_unscored_total')})",
                 "{{instance}} never scored")),
-        series("Drift", "cps", "Times that the errors of a symbol became larger than they were.",
-               (rate("tickcast_score_drifts_total"), "{{instance}}")),
+        events("Drift", "Times that the errors of a symbol became larger than they were.",
+               (rise("tickcast_score_drifts_total"), "{{instance}}")),
         row("How many steps get a forecast"),
         series("Steps with a forecast", "percentunit",
                "Share of the steps that a forecast was published for. Windows that are not yet "
@@ -326,24 +364,27 @@ DASHBOARDS = {
                "Share of the forecasts that were withheld: not finite, impossible, or of a bar "
                "that lacks a field.",
                (gauge("instance:tickcast_forecasts_withheld:ratio_rate5m"), "{{instance}}")),
-        series("Withheld, by reason", "cps",
+        events("Withheld, by reason",
                "impossible: the model leaves its range. lost_step: a bar lacks a field. patched, "
                "gapped: what engine.withhold asks for.",
-               (rate("tickcast_forecasts_withheld_total"), "{{instance}} {{reason}}")),
+               (rise("tickcast_forecasts_withheld_total"), "{{instance}} {{reason}}")),
         series("Symbols", "short", "Symbols with state.",
                (gauge("tickcast_symbols"), "{{instance}}")),
-        series("Windows that began anew", "cps",
+        events("Windows that began anew",
                "Windows that began cold, because a step lay too far behind the one before, or the "
                "feed had gone on too far after a restart.",
-               (rate("tickcast_windows_reset_total"), "{{instance}} gap"),
-               (rate("tickcast_windows_stale_total"), "{{instance}} restart")),
+               (rise("tickcast_windows_reset_total"), "{{instance}} gap"),
+               (rise("tickcast_windows_stale_total"), "{{instance}} restart")),
+        series("Market", "bool", "1 while the calendar of the model expects a step today.",
+               (gauge("tickcast_market_open"), "{{instance}}")),
         series("Symbols by health", "short",
                "live: ticks come as usual. quiet: none for longer than usual. stale: none for so long "
                "that the newest one says little about now. dead: its feed is gone. awaited: "
-               "configured, and never had a tick.",
+               "configured, and never had a tick. restored: after a restart, before the feed is "
+               "there.",
                (gauge("tickcast_symbols_by_health"), "{{instance}} {{health}}"), stack=True),
-        series("Changes of health", "cps", "Changes of a symbol's health, by what it became.",
-               (rate("tickcast_symbol_health_changes_total"), "{{instance}} {{health}}")),
+        events("Changes of health", "Changes of a symbol's health, by what it became.",
+               (rise("tickcast_symbol_health_changes_total"), "{{instance}} {{health}}")),
         row("What they say"),
         series("Signals", "cps", "Forecasts in a second, by signal.",
                (rate("tickcast_forecast_signals_total"), "{{instance}} {{signal}}"), stack=True),
@@ -435,6 +476,9 @@ def field(panel):
             "showPoints": "never",
             "stacking": {"mode": "normal" if panel.get("stack") else "none"},
         }
+        if panel.get("bars"):
+            defaults["custom"] |= {"drawStyle": "bars", "fillOpacity": 60}
+            defaults["decimals"] = 0
     return {"defaults": defaults, "overrides": []}
 
 
@@ -469,6 +513,29 @@ def variables(name):
                     f"label_values(tickcast_score_symbol_skill{{{FILTER}}}, symbol)")
 
 
+def annotations():
+    """What happened to an instance, as lines through every graph."""
+    def marks(name, color, expression, text, more):
+        return {
+            "name": name,
+            "datasource": SOURCE,
+            "enable": True,
+            "iconColor": color,
+            "expr": expression,
+            "step": "1m",
+            "titleFormat": name,
+            "textFormat": text,
+            "tagKeys": "instance",
+            **more,
+        }
+
+    # The value is when the process began, so the mark is there and not at the next scrape.
+    yield marks("Restart", "orange", f"{gauge('process_start_time_seconds')} * 1000",
+                "{{instance}}", {"useValueForTime": "on"})
+    yield marks("Reload", "blue", f"increase({gauge('tickcast_reloads_total')}[1m]) > 0",
+                "{{instance}} {{outcome}}", {})
+
+
 def dashboard(name, title, panels):
     made = []
     for identity, (panel, place) in enumerate(places(panels), start=1):
@@ -498,7 +565,7 @@ def dashboard(name, title, panels):
             "type": "dashboards", "title": "tickcast", "tags": ["tickcast"], "asDropdown": True,
             "includeVars": True, "keepTime": True,
         }],
-        "annotations": {"list": []},
+        "annotations": {"list": list(annotations())},
         "templating": {"list": list(variables(name))},
         "panels": made,
     }

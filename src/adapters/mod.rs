@@ -13,7 +13,7 @@
 //! | `file` | source | every record, again after a restart |
 //! | `kafka` | source and sink | at least once, or exactly once; both ends are joined by the commit |
 //! | `kafka_config` | neither | settings and addresses of Kafka, read alike in every build |
-//! | `lines` | sink | every record in order; blocks |
+//! | `lines` | sink | records in order; blocks; what cannot be written fails or is counted |
 //! | `stream` | sink | at most once to each subscriber; slow ones are cut or conflated |
 //! | `http` | neither | probes, metrics, and the door to the stream |
 //!

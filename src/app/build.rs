@@ -33,7 +33,7 @@ use crate::ops::process::{self, ModelInfo};
 use crate::ops::readiness::Readiness;
 use crate::ops::supervise::{Stage, SuperviseMetrics, Supervisor};
 use crate::ports::input::{InputProgress, Start};
-use crate::ports::sink::{OpenSink, Sink};
+use crate::ports::sink::{OpenSink, Sink, SinkOpening};
 use crate::ports::source::SourceOpening;
 use crate::shard::command::{Command, Handed};
 use crate::shard::{
@@ -168,13 +168,16 @@ impl Builder<'_> {
     /// Opens every sink; the stream gets each record last and finishes first.
     fn sinks(&self, stream: &StreamHub) -> Result<Sinks, Exit> {
         let mut sinks = Sinks { ends: Vec::new(), stages: Vec::new(), finishes: Vec::new() };
-        let mut add = |OpenSink { sink, stages, finish }: OpenSink| {
+        let mut add = |OpenSink { sink, stages, notices, finish }: OpenSink| {
             sinks.ends.push(sink);
             sinks.stages.extend(stages);
+            notices.into_iter().for_each(|notice| self.readiness.show(notice));
             sinks.finishes.insert(0, finish);
         };
+        let input_is_live = self.config.source.settings.facts().is_live;
+        let opening = SinkOpening { registry: &self.registry, input_is_live };
         for settings in &self.config.sinks {
-            settings.open(&self.registry)?.into_iter().for_each(&mut add);
+            settings.open(&opening)?.into_iter().for_each(&mut add);
         }
         add(stream.as_sink());
         Ok(sinks)
@@ -249,7 +252,7 @@ impl Builder<'_> {
         refused: Vec<RefusedVersion>,
     ) -> Result<Models, Exit> {
         let info: ModelInfo = process::register(&self.registry)?;
-        info.show(pipeline.template());
+        info.show(pipeline.template(), &pipeline.manifest().step);
         let metrics = ReloadMetrics::register(&self.registry)?;
         metrics.show_refused(refused.len());
         for RefusedVersion { version, reason } in &refused {

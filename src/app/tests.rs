@@ -9,7 +9,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use prometheus::Registry;
 use tempfile::{NamedTempFile, TempDir};
 
 use super::config::{Config, ConfigError, load_with};
@@ -20,7 +19,7 @@ use crate::engine::model::manifest::Mode;
 use crate::engine::test_support::{NullRuntime, bundle};
 use crate::intake::{Record, WhenFull};
 use crate::ports::input::{InputIdentity, RecordingIdentity};
-use crate::ports::sink::{OpenSink, SinkKind, SinkReader, SinkSettings};
+use crate::ports::sink::{OpenSink, SinkKind, SinkOpening, SinkReader, SinkSettings};
 use crate::ports::source::{
     SourceContext, SourceFacts, SourceKind, SourceOpening, SourceReader, SourceSettings,
 };
@@ -149,12 +148,13 @@ impl SinkSettings for MemorySinks {
         false
     }
 
-    fn open(&self, _: &Registry) -> Result<Option<OpenSink>, Exit> {
+    fn open(&self, _: &SinkOpening<'_>) -> Result<Option<OpenSink>, Exit> {
         self.log.note("sink opened");
         let (log, fails) = (self.log.clone(), self.fails.clone());
         Ok(Some(OpenSink {
             sink: MemorySink::new("sink", &self.log).with_room(self.room).boxed(),
             stages: Vec::new(),
+            notices: Vec::new(),
             finish: Box::new(move || {
                 log.note("sink finished");
                 fails.map_or(Ok(()), |words| Err(Exit::new(Failure::Temporary, words)))

@@ -3,12 +3,16 @@
 //! Owns the metrics of both, under the names that every exporter uses. Promises to read `/proc` at
 //! a scrape alone. Never counts anything of the data path.
 
+mod market;
+
 use std::fs;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge, IntGauge, IntGaugeVec, Opts, Registry};
 
+use self::market::Market;
+use crate::engine::model::manifest::StepSpec;
 use crate::engine::wire::forecast::RecordTemplate;
 use crate::ops::clock::wall_seconds;
 use crate::ops::logging;
@@ -27,16 +31,21 @@ struct UsageCollector {
     start_time: Gauge,
 }
 
-/// The model that runs, as a metric; changed by a reload.
-#[derive(Clone, Debug)]
-pub struct ModelInfo(IntGaugeVec);
+/// The model that runs and its calendar, as metrics; changed by a reload.
+#[derive(Clone)]
+pub struct ModelInfo {
+    info: IntGaugeVec,
+    market: Market,
+}
 
 impl ModelInfo {
     /// Shows this model, and no other.
-    pub fn show(&self, template: &RecordTemplate) {
+    pub fn show(&self, template: &RecordTemplate, step: &StepSpec) {
         let RecordTemplate { model, model_version, mode, .. } = template;
-        self.0.reset();
-        self.0.with_label_values(&[model, model_version, &*mode.to_string()]).set(1);
+        self.info.reset();
+        self.info.with_label_values(&[model, model_version, &*mode.to_string()]).set(1);
+        // A manifest that was verified has no other.
+        self.market.follow(step.calendar().ok().flatten());
     }
 }
 
@@ -59,7 +68,9 @@ pub fn register(registry: &Registry) -> Result<ModelInfo, prometheus::Error> {
     )?;
     registry.register(Box::new(UsageCollector::new()?))?;
     logging::register(registry)?;
-    Ok(ModelInfo(model))
+    let market = Market::new()?;
+    registry.register(Box::new(market.clone()))?;
+    Ok(ModelInfo { info: model, market })
 }
 
 impl UsageCollector {
@@ -186,8 +197,9 @@ mod tests {
             horizon_steps: 1,
             coverage: 0.9,
         };
-        model.show(&template("1"));
-        model.show(&template("2"));
+        let step = StepSpec::record(60);
+        model.show(&template("1"), &step);
+        model.show(&template("2"), &step);
         let page = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
         let value = |name: &str| -> f64 {
             let sample = |line: &&str| line.starts_with(name);

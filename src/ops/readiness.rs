@@ -1,7 +1,9 @@
 //! Whether the process can do its work, as named conditions.
 //!
-//! Owns the conditions and their reasons. Promises that nothing is ready before it said so, and
-//! that readiness can be withdrawn at any time. Never decides anything itself.
+//! Owns the conditions and their reasons, and notices of parts that do less than they should while
+//! the process as a whole does its work. Promises that nothing is ready before it said so, that
+//! readiness can be withdrawn at any time, and that a notice never withdraws it. Never decides
+//! anything itself.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +17,14 @@ pub struct Readiness {
     /// By name; the reason why it is not ready, or `None`. A lock and no owner, because it is read
     /// by a thread that must answer while every owner is stuck, and held for a copy at most.
     conditions: Arc<Mutex<BTreeMap<&'static str, Option<String>>>>,
+    notices: Arc<Mutex<Vec<Notice>>>,
+}
+
+/// What is wrong with a part that the process can do without; cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    name: &'static str,
+    text: Arc<Mutex<Option<String>>>,
 }
 
 /// One condition, in the hands of whoever knows about it; cloning shares it.
@@ -53,9 +63,42 @@ impl Readiness {
         unmet.map(|(name, reason)| format!("{name}: {reason}")).collect()
     }
 
+    /// Shows what this notice says.
+    pub fn show(&self, notice: Notice) {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice);
+    }
+
+    /// What the notices say now, as `name: text`, in the order in which they were shown.
+    pub fn notices(&self) -> Vec<String> {
+        let notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        notices.iter().filter_map(Notice::read).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Option<String>>> {
         // Every change is a single insert, so what a panicking holder leaves is whole.
         self.conditions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Notice {
+    /// A notice about the part of this name that says nothing.
+    pub fn new(name: &'static str) -> Self {
+        Self { name, text: Arc::default() }
+    }
+
+    /// Says this from here on.
+    pub fn set(&self, text: impl Into<String>) {
+        *self.text.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.into());
+    }
+
+    /// Says nothing from here on.
+    pub fn clear(&self) {
+        *self.text.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn read(&self) -> Option<String> {
+        let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        text.as_ref().map(|text| format!("{}: {text}", self.name))
     }
 }
 
@@ -100,5 +143,18 @@ mod tests {
         );
         model.not_ready("stopping");
         assert_eq!(readiness.problems(), ["model: stopping"]);
+    }
+
+    #[test]
+    fn a_notice_is_shown_and_withdraws_nothing() {
+        let readiness = Readiness::always("running");
+        let notice = Notice::new("lines");
+        readiness.show(notice.clone());
+        assert_eq!(readiness.notices(), [""; 0]);
+        notice.set("no space");
+        assert_eq!(readiness.notices(), ["lines: no space"]);
+        assert_eq!(readiness.problems(), [""; 0]);
+        notice.clear();
+        assert_eq!(readiness.notices(), [""; 0]);
     }
 }

@@ -13,6 +13,19 @@ pub async fn stopped(stop: &mut watch::Receiver<bool>) {
     drop(stop.wait_for(|stop| *stop).await);
 }
 
+/// SIGXFSZ, by the number that it has on x86-64 and on 64-bit ARM.
+const FILE_SIZE_LIMIT: i32 = 25;
+
+/// Has a file that reaches the limit of its size (`ulimit -f`) answer the write with an error, as a
+/// full disk does, where the signal would end the process; needs a running tokio runtime.
+///
+/// # Errors
+/// Where the system refuses the handler.
+pub fn outlive_file_size_limit() -> std::io::Result<()> {
+    // The handler stays; that it does nothing is its purpose.
+    signal(SignalKind::from_raw(FILE_SIZE_LIMIT)).map(drop)
+}
+
 /// The signals that ask the process to stop.
 pub struct StopSignals {
     terminate: Signal,

@@ -16,6 +16,7 @@ use crate::core::domain::{NamedRejection, Symbol};
 use crate::intake::Record;
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::Exit;
+use crate::ops::readiness::Notice;
 use crate::ops::supervise::{Pulse, Stage};
 
 /// One kind of sink. Its keys, not a name, turn it on.
@@ -43,7 +44,16 @@ pub trait SinkSettings: Any + fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`Exit`] with code 78 for what cannot be opened.
-    fn open(&self, registry: &Registry) -> Result<Option<OpenSink>, Exit>;
+    fn open(&self, opening: &SinkOpening<'_>) -> Result<Option<OpenSink>, Exit>;
+}
+
+/// What a sink is opened with.
+pub struct SinkOpening<'o> {
+    /// Where its metrics go.
+    pub registry: &'o Registry,
+    /// Whether the input passes by and cannot be read again, so that a restart makes no record
+    /// that was lost.
+    pub input_is_live: bool,
 }
 
 /// A sink that is open.
@@ -52,6 +62,8 @@ pub struct OpenSink {
     pub sink: Box<dyn Sink>,
     /// What the supervisor watches of it.
     pub stages: Vec<Stage>,
+    /// What the readiness page says of it without making the process unready.
+    pub notices: Vec<Notice>,
     /// Waits until everything that was handed over is out. Called once all ends are gone.
     pub finish: Box<dyn FnOnce() -> Result<(), Exit> + Send>,
 }

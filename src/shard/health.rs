@@ -35,12 +35,18 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 /// How long configured symbols may take to their first tick before the log says so.
 const AWAITED_MAX: Duration = Duration::from_secs(60);
 
+/// How long the feed may take to be there for the first time before its symbols are dead. Until
+/// then a restart from a snapshot would show every symbol as dead.
+const FIRST_CONTACT_MAX: Duration = Duration::from_secs(60);
+
 /// What the source's connection is like; asked once a round.
 pub type FeedView = Box<dyn Fn() -> FeedLink + Send>;
 
 /// The health of a shard's symbols.
 pub struct HealthWatch {
     feed: FeedView,
+    /// Whether the feed has been there.
+    was_connected: bool,
     limits: HealthLimits,
     metrics: HealthMetrics,
     page: watch::Sender<Arc<SymbolPage>>,
@@ -178,6 +184,7 @@ impl HealthWatch {
         let forgotten = Vec::new();
         let watch = Self {
             feed,
+            was_connected: false,
             limits,
             metrics,
             page,
@@ -263,7 +270,8 @@ impl HealthWatch {
     /// Keeps the symbols of partitions on the list, before the engine forgets all of them: they may
     /// come back with the next session, or be lost, and then their last tick is all that is known.
     pub(super) fn remember(&mut self, engine: &mut Engine) {
-        let (feed, now) = ((self.feed)(), self.now());
+        let now = self.now();
+        let feed = self.link(now);
         self.forgotten.retain(|symbol| !engine.has_symbol(symbol.row.symbol.as_str()));
         for index in 0..engine.symbol_count() {
             let judged = engine.judge(index, feed, now, &self.limits);
@@ -297,13 +305,20 @@ impl HealthWatch {
         }
     }
 
+    /// What the source's connection is like.
+    fn link(&mut self, now: Duration) -> FeedLink {
+        let link = (self.feed)();
+        self.was_connected |= link == FeedLink::Connected;
+        if self.was_connected || now >= FIRST_CONTACT_MAX { link } else { FeedLink::NotYet }
+    }
+
     fn begin(&mut self) -> Round {
         let now = self.now();
         self.begun = Some(now);
         if let Some(refusals) = &mut self.refusals {
             refusals.look();
         }
-        let (feed, rows, counts) = ((self.feed)(), Vec::new(), [0; Health::ALL.len()]);
+        let (feed, rows, counts) = (self.link(now), Vec::new(), [0; Health::ALL.len()]);
         Round { now, feed, next: 0, next_expected: 0, rows, counts, sample: None }
     }
 

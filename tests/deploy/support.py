@@ -98,12 +98,12 @@ def end(process):
 class Daemon:
     """`tickcast serve` on models/aapl-daily."""
 
-    def __init__(self, case, name, settings, port=0):
+    def __init__(self, case, name, settings, port=0, models=REPOSITORY / "models"):
         self.case, self.name = case, name
         self.config = case.folder / f"{name}.toml"
         self.address_file = case.folder / f"{name}.address"
         self.config.write_text(
-            f"model.root = '{REPOSITORY}/models'\nmodel.name = 'aapl-daily'\n"
+            f"model.root = '{models}'\nmodel.name = 'aapl-daily'\n"
             f"http.bind = '127.0.0.1:{port}'\n{settings}\n"
         )
         self.start()
@@ -284,7 +284,7 @@ class Prometheus:
     def fired(self):
         """The alerts that have fired since the start, as (name, instance)."""
         history = self.query('max_over_time(ALERTS{alertstate="firing"}[1h])')
-        return {(labels["alertname"], labels["instance"]) for labels, _ in history}
+        return {(labels["alertname"], labels.get("instance", "")) for labels, _ in history}
 
 
 def hurry(rules):

@@ -29,6 +29,7 @@ EXPECTED_EMPTIES = {
 
 # Alerts that no fault here makes fire; deploy/prometheus/tests has them with made-up series.
 NOT_DRIVEN = {
+    "TickcastAbsent": "needs a Prometheus without a target, for longer than its first scrape takes",
     "TickcastCoverage": "needs a model whose intervals are wrong, and many scores",
     "TickcastDrift": "needs a world that changes, and many scores",
     "TickcastFeedErrors": "needs a venue that answers with errors",
@@ -51,6 +52,12 @@ def panels():
                 yield file.stem, panel["title"], target["expr"]
 
 
+def annotations():
+    for file in sorted((DEPLOY / "grafana/dashboards").glob("*.json")):
+        for mark in json.loads(file.read_text())["annotations"]["list"]:
+            yield file.stem, mark["name"], mark["expr"]
+
+
 def alerts():
     text = (DEPLOY / "prometheus/alerts.rules.yml").read_text()
     for block in text.split("- alert: ")[1:]:
@@ -60,7 +67,7 @@ def alerts():
 
 
 def ask_for_reload(address):
-    """Any outcome will do: what there is to take over is the version that runs."""
+    """Any outcome will do: it is in a counter."""
     request = urllib.request.Request(f"{address}/v1/reload", method="POST")
     try:
         urllib.request.urlopen(request, timeout=30).close()
@@ -139,8 +146,12 @@ class Monitoring(Case):
             steady.stop()
             steady.start()
             steady.address()
-        # Asked for another version where there is none.
+        # Asked for another version where the only one has become unreadable.
+        for manifest in (self.folder / "models").glob("*/*/manifest.json"):
+            manifest.write_text("{}")
         ask_for_reload(faulty["limited"].address())
+        # No room for the lines of one daemon, from here on.
+        run("prlimit", "--pid", faulty["limited"].process.pid, "--fsize=0:")
         # Few descriptors left, of those that are open.
         number = faulty["descriptors"].process.pid
         is_open = len(os.listdir(f"/proc/{number}/fd"))
@@ -166,6 +177,7 @@ class Monitoring(Case):
             "TickcastModelWorse": "worse",
             "TickcastSnapshotsFailing": "worse",
             "TickcastReloadFailed": "limited",
+            "TickcastSinkDropping": "limited",
             "TickcastSymbolsAtLimit": "limited",
             "TickcastSubscribersCut": "limited",
             "TickcastFileDescriptors": "descriptors",
@@ -199,9 +211,10 @@ class Monitoring(Case):
 
     def start_faulty(self, broker, quiet, fast, bad):
         """Daemons that something is wrong with, or will be."""
-        def daemon(name, feed, settings=""):
+        def daemon(name, feed, settings="", **more):
             return Daemon(self, name, f"source.url = '{feed.url}'\nsource.backoff_seconds_max = 1\n"
-                                      f"{settings}")
+                                      f"{settings}", **more)
+        shutil.copytree(DEPLOY.parent / "models", self.folder / "models")
         dead = Feed(self, "dead-feed", quiet)
         dead.process.kill()
         silent = Feed(self, "silent-feed", quiet, "--rate", "20/s")
@@ -210,7 +223,9 @@ class Monitoring(Case):
             "silent": daemon("silent", silent),
             "refusing": daemon("refusing", Feed(self, "bad-feed", bad, "--rate", "100/s")),
             "limited": daemon("limited", Feed(self, "fast-feed", fast, "--rate", "1500/s"),
-                              "engine.symbols_max = 4\npublish.subscriber_records_max = 16"),
+                              "engine.symbols_max = 4\npublish.subscriber_records_max = 16\n"
+                              f"publish.lines = '{self.folder}/limited.jsonl'",
+                              models=self.folder / "models"),
             "breaking": daemon("breaking", BreakingFeed("AB")),
             "descriptors": daemon("descriptors", silent),
             "gone": daemon("gone", silent),
@@ -259,6 +274,12 @@ class Monitoring(Case):
             prometheus.query(filled_in(query))
             seen += 1
         self.assertGreater(seen, 60)
+        marks = list(annotations())
+        self.assertEqual({name for _, name, _ in marks}, {"Reload", "Restart"})
+        for board, name, query in marks:
+            found = prometheus.query(filled_in(query))
+            if name == "Restart":
+                self.assertTrue(found, f"{board}: {query}")
         # An alert is empty while all is well, so each metric that it names must be there.
         for name, expression in alerts():
             metrics = re.findall(r"\b((?:instance:)?(?:tickcast|process)_[\w:]+|up)\b", expression)

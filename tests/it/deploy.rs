@@ -61,7 +61,9 @@ fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
     assert_eq!(headings, alerts);
     let rules = read("deploy/prometheus/alerts.rules.yml");
     let links: BTreeSet<_> = after(&rules, "runbook_url: ").map(str::to_owned).collect();
-    let wanted = alerts.iter().map(|name| format!("docs/operating.md#{}", name.to_lowercase()));
+    let base = "{{ with $externalLabels.tickcast_docs }}{{ . }}{{ else }}docs{{ end }}";
+    let link = |name: &String| format!("'{base}/operating.md#{}'", name.to_lowercase());
+    let wanted = alerts.iter().map(link);
     assert_eq!(links, wanted.collect());
     // Whoever is woken reads the runbook's first word, and the pager reads the label.
     let mut severity = BTreeMap::new();
@@ -246,7 +248,8 @@ fn each_profile_is_built_and_found_in_its_own_folder() {
     }
     let makefile = read("Makefile");
     let daemon = "--no-default-features --features kafka";
-    assert!(makefile.contains(&format!("\nDAEMON := --locked --profile dist {daemon}\n")));
+    let built = format!("\nPROFILE := dist\nDAEMON := --locked --profile $(PROFILE) {daemon}\n");
+    assert!(makefile.contains(&built));
     assert!(read("deploy/debian/build.sh").contains("\nprofile=${1:-dist}\n"));
     assert!(read("benches/soak.py").contains(r#""TICKCAST", "target/dist/tickcast""#));
     let recipe = read("deploy/docker/Dockerfile");
@@ -299,4 +302,29 @@ fn a_build_without_kafka_links_neither_its_client_nor_openssl() {
             assert!(!names.contains(name), "{features:?}: {name}");
         }
     }
+}
+
+/// Targets that `make smoke` does not run: tests, which CI runs by themselves, itself, and `clean`.
+const NO_SMOKE: [&str; 6] = ["test", "test-api", "test-deploy", "check", "smoke", "clean"];
+
+#[test]
+fn every_documented_command_is_tried_at_a_size_of_seconds() {
+    let makefile = read("Makefile");
+    let (_, phony) = makefile.split_once(".PHONY:").unwrap();
+    let phony = phony.split("\n\n").next().unwrap().replace("\\\n", " ");
+    let targets: BTreeSet<_> = phony.split_whitespace().map(str::to_owned).collect();
+    let described = makefile.lines().filter(|line| line.contains(": ## "));
+    let described: BTreeSet<_> =
+        described.map(|line| line.split(':').next().unwrap().to_owned()).collect();
+    assert_eq!(targets, described, "each target has a line in `make help`");
+    let script = read("deploy/smoke.sh");
+    let mut tried: BTreeSet<_> = after(&script, "smoke ").map(first_word).collect();
+    assert!(NO_SMOKE.iter().all(|name| !tried.contains(*name)));
+    tried.extend(NO_SMOKE.map(str::to_owned));
+    assert_eq!(tried, targets);
+    assert!(read(".ci/run").contains("\ntimed make smoke\n"));
+}
+
+fn first_word(line: &str) -> String {
+    line.split_whitespace().next().unwrap_or_default().to_owned()
 }

@@ -89,6 +89,22 @@ fn a_symbol_is_live_then_silent_then_heard_again_and_dead_without_a_feed() {
 }
 
 #[test]
+fn symbols_of_a_snapshot_are_restored_and_not_dead_before_their_feed_is_there() {
+    let (sealed, feed) = (bundle(), ScriptedFeed::start());
+    let states = sealed.root.path().join("states");
+    let settings = format!("snapshot.folder = '{}'", states.display());
+    let daemon = Daemon::start(sealed.root.path(), "random", feed.url(), &settings);
+    (0..4).for_each(|second| feed.say(tick("A", second)));
+    await_health(&daemon, "A", "live");
+    assert_eq!(daemon.stop().status.code(), Some(0));
+    let url = feed.url().to_owned();
+    drop(feed);
+    let daemon = Daemon::start(sealed.root.path(), "random", &url, &settings);
+    let first = eventually("the restored symbol", || health(&daemon, "A"));
+    assert_eq!(first, "restored");
+}
+
+#[test]
 fn configured_symbols_that_never_ticked_are_listed_with_the_reason() {
     let sealed = bundle();
     let server = VenueServer::start("kraken");

@@ -43,6 +43,7 @@ mod presets;
 mod reload;
 mod scores;
 mod seams;
+mod sinks;
 mod soak;
 mod state;
 mod steps;

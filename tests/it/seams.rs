@@ -11,7 +11,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::future::BoxFuture;
-use prometheus::{IntCounter, Registry};
+use prometheus::IntCounter;
 use tickcast::adapters::{self, Adapters};
 use tickcast::app::App;
 use tickcast::app::config::{self, Config};
@@ -24,7 +24,7 @@ use tickcast::ops::exit::{Exit, Failure};
 use tickcast::ops::supervise::Pulse;
 use tickcast::ports::input::InputIdentity;
 use tickcast::ports::sink::{
-    OpenSink, Outgoing, Sink, SinkClosed, SinkKind, SinkReader, SinkSettings,
+    OpenSink, Outgoing, Sink, SinkClosed, SinkKind, SinkOpening, SinkReader, SinkSettings,
 };
 use tickcast::ports::source::{
     Source, SourceContext, SourceFacts, SourceKind, SourceOpening, SourceReader, SourceSettings,
@@ -182,12 +182,13 @@ impl SinkSettings for KeeperSettings {
         true
     }
 
-    fn open(&self, _: &Registry) -> Result<Option<OpenSink>, Exit> {
+    fn open(&self, _: &SinkOpening<'_>) -> Result<Option<OpenSink>, Exit> {
         let name = self.name.clone();
         kept().insert(name.clone(), Kept::default());
         Ok(Some(OpenSink {
             sink: Box::new(MemorySink { name: name.clone() }),
             stages: Vec::new(),
+            notices: Vec::new(),
             finish: Box::new(move || {
                 let mut all = kept();
                 let kept = all.get_mut(&name).expect("it was opened");

@@ -21,6 +21,7 @@ use super::{VersionInfo, models, stream, symbols};
 use crate::adapters::stream::StreamHub;
 use crate::keep::reload::RunningModel;
 use crate::net::percent::percent_decoded;
+use crate::ops::readiness::Readiness;
 use crate::shard::SymbolBoard;
 
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -30,7 +31,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 const ROUTES: &str = "\
 GET /livez       200 while the data path moves, else 503 with one reason per line
-GET /readyz      200 when ready, else 503 with one reason per line
+GET /readyz      200 when ready, with one notice per line; else 503 with one reason per line
 GET /metrics     Prometheus text format
 GET /version     JSON: build, the model and its runtime where one runs
 ";
@@ -72,8 +73,8 @@ async fn route(context: &Context, request: Request<Incoming>) -> Answer {
     }
     let respond: fn(&Context) -> Answer = match request.uri().path() {
         "/" => |context| text(StatusCode::OK, list(context)),
-        "/livez" => |context| probe("ok\n", &context.state.liveness.problems()),
-        "/readyz" => |context| probe("ready\n", &context.state.readiness.problems()),
+        "/livez" => |context| probe("ok\n", &context.state.liveness),
+        "/readyz" => |context| probe("ready\n", &context.state.readiness),
         "/metrics" => |context| metrics(&context.state.registry),
         "/version" => |context| {
             let running = context.state.models.as_ref().map(|models| models.running.borrow());
@@ -143,9 +144,13 @@ fn newest(hub: &StreamHub, encoded: &str) -> Answer {
     }
 }
 
-fn probe(well: &'static str, problems: &[String]) -> Answer {
+/// 200 with the notices, or 503 with the problems; one a line.
+fn probe(well: &'static str, readiness: &Readiness) -> Answer {
+    let problems = readiness.problems();
     if problems.is_empty() {
-        return text(StatusCode::OK, well);
+        let notices = readiness.notices();
+        let body = notices.iter().fold(well.to_owned(), |body, notice| body + notice + "\n");
+        return text(StatusCode::OK, body);
     }
     text(StatusCode::SERVICE_UNAVAILABLE, problems.join("\n") + "\n")
 }

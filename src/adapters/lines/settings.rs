@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use prometheus::Registry;
-
 use super::sink::LinesSink;
-use super::{Lines, LinesMetrics, LinesOf};
+use super::{Lines, LinesMetrics, LinesOf, WhenFailed};
 use crate::ops::exit::{Exit, Failure};
-use crate::ports::sink::{OpenSink, SinkKind, SinkReader, SinkSettings};
+use crate::ports::section::Section;
+use crate::ports::sink::{OpenSink, SinkKind, SinkOpening, SinkReader, SinkSettings};
 
 /// Lines as a kind of sink.
 pub const KIND: SinkKind = SinkKind { read };
@@ -17,9 +16,18 @@ pub const KIND: SinkKind = SinkKind { read };
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinesSettings {
     /// Forecasts.
-    pub forecasts: LinesTarget,
+    pub forecasts: LinesPolicy,
     /// Scores.
-    pub scores: LinesTarget,
+    pub scores: LinesPolicy,
+}
+
+/// Where the lines of one kind go, and what happens when they cannot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinesPolicy {
+    /// Where they go.
+    pub target: LinesTarget,
+    /// What happens; `None` leaves it to the input and the target.
+    pub when_failed: Option<WhenFailed>,
 }
 
 /// Where JSON lines go.
@@ -35,29 +43,53 @@ pub enum LinesTarget {
 
 fn read(reader: SinkReader<'_, '_>) -> Arc<dyn SinkSettings> {
     let SinkReader { publish, .. } = reader;
-    let target = |text: Option<String>| match text.as_deref() {
-        None => LinesTarget::Off,
-        Some("-") => LinesTarget::StandardOutput,
-        Some(path) => LinesTarget::File(path.into()),
-    };
-    let forecasts = target(publish.optional_text("lines"));
-    let scores = target(publish.optional_text("scores"));
-    if forecasts == scores && scores != LinesTarget::Off {
+    let forecasts = policy(publish, "lines", "lines_when_failed");
+    let scores = policy(publish, "scores", "scores_when_failed");
+    if forecasts.target == scores.target && scores.target != LinesTarget::Off {
         publish.problem("scores", "must go elsewhere than publish.lines: two writers, two places");
     }
     Arc::new(LinesSettings { forecasts, scores })
 }
 
+fn policy(
+    publish: &mut Section<'_>,
+    target: &'static str,
+    when_failed: &'static str,
+) -> LinesPolicy {
+    let target = match publish.optional_text(target).as_deref() {
+        None => LinesTarget::Off,
+        Some("-") => LinesTarget::StandardOutput,
+        Some(path) => LinesTarget::File(path.into()),
+    };
+    let choices =
+        [("auto", None), ("fail", Some(WhenFailed::Fail)), ("drop", Some(WhenFailed::Drop))];
+    LinesPolicy { target, when_failed: publish.choice(when_failed, &choices) }
+}
+
+impl LinesPolicy {
+    /// What happens to lines that cannot be written. Where the input can be read again, a restart
+    /// makes them again, so nothing is lost by ending. A live feed would be missed meanwhile, and
+    /// the lines with it. Standard output belongs to whoever started the daemon.
+    fn when_failed(&self, input_is_live: bool) -> WhenFailed {
+        self.when_failed.unwrap_or(match &self.target {
+            LinesTarget::File(_) if input_is_live => WhenFailed::Drop,
+            _ => WhenFailed::Fail,
+        })
+    }
+}
+
 impl SinkSettings for LinesSettings {
     fn takes_scores(&self) -> bool {
-        self.scores != LinesTarget::Off
+        self.scores.target != LinesTarget::Off
     }
 
-    fn open(&self, registry: &Registry) -> Result<Option<OpenSink>, Exit> {
-        let open = |of, target, key| {
+    fn open(&self, opening: &SinkOpening<'_>) -> Result<Option<OpenSink>, Exit> {
+        let SinkOpening { registry, input_is_live } = *opening;
+        let open = |of, lines: &LinesPolicy, key| {
             let metrics = LinesMetrics::register(registry, of)?;
             let context = format!("open publish.{key}");
-            Lines::open(target, metrics).map_err(Exit::while_doing(Failure::Configuration, context))
+            Lines::open(&lines.target, lines.when_failed(input_is_live), metrics)
+                .map_err(Exit::while_doing(Failure::Configuration, context))
         };
         let forecasts = open(LinesOf::Forecasts, &self.forecasts, "lines")?;
         let scores = open(LinesOf::Scores, &self.scores, "scores")?;
@@ -70,6 +102,7 @@ impl SinkSettings for LinesSettings {
         Ok(Some(OpenSink {
             sink,
             stages: writers.iter().map(Lines::stage).collect(),
+            notices: writers.iter().map(Lines::notice).collect(),
             finish: Box::new(|| {
                 writers
                     .into_iter()
@@ -77,5 +110,26 @@ impl SinkSettings for LinesSettings {
                     .map_err(Exit::while_doing(Failure::Temporary, "write lines"))
             }),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_file_behind_a_live_feed_drops_by_itself() {
+        let of = |target, when_failed| LinesPolicy { target, when_failed };
+        let file = || LinesTarget::File("forecasts.jsonl".into());
+        let [fail, drop] = [WhenFailed::Fail, WhenFailed::Drop];
+        for (policy, with_feed, with_recording) in [
+            (of(file(), None), drop, fail),
+            (of(LinesTarget::StandardOutput, None), fail, fail),
+            (of(file(), Some(fail)), fail, fail),
+            (of(LinesTarget::StandardOutput, Some(drop)), drop, drop),
+        ] {
+            let found = (policy.when_failed(true), policy.when_failed(false));
+            assert_eq!(found, (with_feed, with_recording), "{policy:?}");
+        }
     }
 }

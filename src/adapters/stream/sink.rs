@@ -12,6 +12,7 @@ impl StreamHub {
         OpenSink {
             sink: Box::new(self.clone()),
             stages: Vec::new(),
+            notices: Vec::new(),
             finish: Box::new(move || {
                 hub.finish();
                 Ok(())

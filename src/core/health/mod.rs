@@ -1,4 +1,4 @@
-//! How a symbol is: live, quiet, stale, dead or awaited, from facts that are handed in.
+//! How a symbol is: live, quiet, stale, dead, awaited or restored, from facts that are handed in.
 //!
 //! Owns the rule, the estimate of how often a symbol has a tick, and in `refusals` the rule by
 //! which a stream counts as refused as a whole. Promises that the same facts give the same state,
@@ -29,6 +29,8 @@ pub enum Health {
     Awaited,
     /// Ticks come, and their times cannot be right.
     Implausible,
+    /// Its state was restored, and its feed has not been there yet since the process began.
+    Restored,
 }
 
 /// How the subscription of a configured symbol is, the best first.
@@ -57,8 +59,10 @@ pub trait ExpectedSymbols: Send + Sync {
 pub enum FeedLink {
     /// It is there: where nothing comes, nothing happens.
     Connected,
-    /// It is not, or not yet.
+    /// It is not.
     Lost,
+    /// It has not been there since the process began, which is not long ago.
+    NotYet,
 }
 
 /// When silence means something.
@@ -91,9 +95,16 @@ const DEVIATION_WEIGHT: f32 = 1.0 / 4.0;
 const DEVIATIONS: f32 = 4.0;
 
 impl Health {
-    /// Every state: those of silence, the best first, then that of wrong times.
-    pub const ALL: [Self; 6] =
-        [Self::Live, Self::Quiet, Self::Stale, Self::Dead, Self::Awaited, Self::Implausible];
+    /// Every state: those of silence, the best first, then that of wrong times and that of a start.
+    pub const ALL: [Self; 7] = [
+        Self::Live,
+        Self::Quiet,
+        Self::Stale,
+        Self::Dead,
+        Self::Awaited,
+        Self::Implausible,
+        Self::Restored,
+    ];
 
     /// The state as a metric label.
     pub const fn label(self) -> &'static str {
@@ -104,6 +115,7 @@ impl Health {
             Self::Dead => "dead",
             Self::Awaited => "awaited",
             Self::Implausible => "implausible",
+            Self::Restored => "restored",
         }
     }
 
@@ -169,8 +181,10 @@ impl Arrivals {
 
     /// How the symbol is.
     pub fn health(&self, feed: FeedLink, now: Duration, limits: &HealthLimits) -> Health {
-        if feed == FeedLink::Lost {
-            return Health::Dead;
+        match feed {
+            FeedLink::Lost => return Health::Dead,
+            FeedLink::NotYet => return Health::Restored,
+            FeedLink::Connected => {}
         }
         let (silence, usual) = (self.silence(now), self.usual_wait(limits));
         if silence <= usual.max(limits.quiet_min) {
@@ -236,6 +250,7 @@ mod tests {
         let mut arrivals = Arrivals::new(at(0));
         (1..=10).for_each(|tick| arrivals.note(at(tick)));
         assert_eq!(arrivals.health(FeedLink::Lost, at(10), &LIMITS), Health::Dead);
+        assert_eq!(arrivals.health(FeedLink::NotYet, at(10), &LIMITS), Health::Restored);
         assert_eq!(arrivals.health(FeedLink::Connected, at(1000), &LIMITS), Health::Stale);
         arrivals.note(at(1000));
         assert_eq!(arrivals.health(FeedLink::Connected, at(1001), &LIMITS), Health::Live);

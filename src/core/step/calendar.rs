@@ -62,6 +62,12 @@ impl Calendar {
         self.weekdays >> weekday & 1 == 1 && self.holidays.binary_search(&day).is_err()
     }
 
+    /// Whether steps are expected on the day that this instant lies in.
+    pub fn is_open_at(&self, instant: UnixNanos) -> bool {
+        let nanos = instant.as_nanos().saturating_sub(self.offset.as_nanos());
+        self.is_open(nanos.div_euclid(DAY.as_nanos()))
+    }
+
     /// The time of the step that is expected `steps` after that of `time`; `None` beyond the
     /// representable range.
     pub fn target(&self, time: UnixNanos, steps: u32) -> Option<UnixNanos> {

@@ -233,8 +233,8 @@ impl Reloader {
     ) -> Result<Outcome, Outcome> {
         let (model, template) = (RunningModel::of(&pipelines[0]), pipelines[0].template().clone());
         let inherited = self.swap(pipelines)?;
+        self.info.show(&template, &manifest.step);
         self.manifest = manifest;
-        self.info.show(&template);
         self.metrics.show_refused(refused.len());
         self.running.send_replace(ModelStatus { running: model.clone(), refused });
         Ok(Outcome::swapped(model, inherited))

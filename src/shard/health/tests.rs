@@ -368,3 +368,27 @@ fn a_shard_shows_its_symbols_by_itself() {
     let names: Vec<_> = page.rows.iter().map(|row| row.symbol.as_str()).collect();
     assert_eq!(names, ["A", "B"]);
 }
+
+#[test]
+fn symbols_of_a_feed_that_has_had_no_chance_yet_are_restored_and_not_dead() {
+    let mut trial = Trial::new();
+    trial.hear("A", 0);
+    let link = Arc::new(std::sync::Mutex::new(FeedLink::Lost));
+    let shared = Arc::clone(&link);
+    trial.watch.feed = Box::new(move || *shared.lock().unwrap());
+    let mut healths = |seconds: u64, feed: FeedLink| {
+        *link.lock().unwrap() = feed;
+        let feed = trial.watch.link(at(seconds));
+        trial.judge(seconds, feed);
+        trial.healths()[0].1
+    };
+    assert_eq!(healths(1, FeedLink::Lost), Health::Restored);
+    assert_eq!(healths(59, FeedLink::Lost), Health::Restored);
+    assert_eq!(healths(60, FeedLink::Lost), Health::Dead, "it had its chance");
+    assert_eq!(healths(3, FeedLink::Connected), Health::Live);
+    assert_eq!(healths(4, FeedLink::Lost), Health::Dead, "it was there and is gone");
+    let restored = Health::Restored as usize;
+    assert_eq!(trial.watch.metrics.symbols[restored].get(), 0);
+    assert_eq!(trial.watch.metrics.changes[restored].get(), 1);
+    assert_eq!(trial.watch.logged[restored], 0);
+}
