@@ -164,7 +164,7 @@ fn lose_each_broker(delivery: &str) {
     let topics = Topics::replicated(&cluster, 3);
     let symbols = symbols(12);
     let settings = topics.settings(&cluster, delivery, "one") + "kafka.replication = 3\n";
-    // A broker is missed after nine seconds; transactions must outlive that, as with the defaults.
+    // A broker is missed after nine seconds, and a transaction outlives that.
     let settings = settings
         .replace("'transaction.timeout.ms' = 5000", "'transaction.timeout.ms' = 60000")
         .replace("'session.timeout.ms' = 1500", "'session.timeout.ms' = 6000");

@@ -33,6 +33,10 @@ const COMMIT_PATIENCE: Duration = Duration::from_secs(60);
 /// The wait before it is asked again.
 const COMMIT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long each call of a transaction may take. A coordinator that has moved answers within it; where
+/// the client keeps waiting for the old one, a new session finds the new one.
+const TRANSACTION_PATIENCE: Duration = Duration::from_secs(15);
+
 /// A commit under way.
 pub(super) struct Commit {
     covered: Vec<Reading>,
@@ -204,7 +208,7 @@ fn store(tools: &Tools<'_>, states: &[StoredState], points: &[(PartitionId, Poin
 /// leaves the outcome open: the session ends, and the next one's producer fences this one's off.
 fn commit_transaction(tools: &Tools<'_>, covered: &[Reading]) -> Result<(), SessionError> {
     let producer = tools.publisher.producer();
-    let limit = tools.config.transaction_timeout;
+    let limit = tools.config.transaction_timeout.min(TRANSACTION_PATIENCE);
     let group = tools
         .consumer
         .group_metadata()
