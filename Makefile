@@ -16,7 +16,7 @@ TRAINER := --release --locked
 # Where setup.sh has put ONNX Runtime and the recorded data.
 ENVIRONMENT := eval "$$(deploy/setup.sh env)"
 
-.PHONY: help setup demo demo-kafka test test-api test-deploy deb check bench bench-parts bench-stream bench-python bench-kafka \
+.PHONY: help setup demo demo-kafka test test-kafka test-api test-deploy autobahn deb check bench bench-parts bench-stream bench-python bench-kafka \
   bench-train soak train smoke clean
 
 help: ## List these targets
@@ -33,10 +33,19 @@ demo-kafka: ## The same through topics of a Kafka broker, read back with kcat
 	@deploy/demo.sh kafka
 
 # Begins with a build without any feature, whose binary the second build replaces in target/debug.
-test: ## Run all tests
+test: ## Run all tests but the long ones of test-kafka
 	@deploy/setup.sh all --for test
 	$(ENVIRONMENT); cargo test --locked --no-default-features --test it -- command_line config_corpus
-	$(ENVIRONMENT); cargo test --locked
+	$(ENVIRONMENT); cargo test --locked -- --skip kafka_long::
+
+test-kafka: ## Kill daemons and brokers at random (TICKCAST_TEST_KILLS=200 for as many of each)
+	@deploy/setup.sh all --for test
+	$(ENVIRONMENT); cargo test --locked --test it -- --nocapture kafka_long::
+
+autobahn: ## Have the Autobahn test suite judge the WebSocket server and client (fetches it)
+	@deploy/setup.sh prerequisites --for test-api
+	cargo build --locked --features echo --example echo
+	python3 tests/autobahn/judge.py target/debug/examples/echo
 
 # Not under cargo's own runner: these drive a Prometheus, systemd's judge and a packager.
 test-deploy: ## Test what is in deploy/ against a real Prometheus, systemd, dpkg and schemas

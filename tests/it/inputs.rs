@@ -564,28 +564,29 @@ fn meanings(path: &Path, options: FileOptions) -> Vec<String> {
     records.map(|record| meaning(record.unwrap().bytes)).collect()
 }
 
-/// Every row is used or refused, and every value is the one that an independent reader has.
+/// Every row is used or refused, and every value is the one that an independent reader has:
+/// `TICKCAST_TEST_ROWS` of each layout.
 #[test]
 fn tables_are_read_as_python_reads_them() {
-    const ROWS: u64 = 100_000;
+    let rows: u64 = std::env::var("TICKCAST_TEST_ROWS").map_or(20_000, |text| text.parse().unwrap());
     let mut random = Random::announced("tables");
     let folder = TempDir::new().unwrap();
     let compare = &|written: Written, mut random: Random| {
         let path = folder.path().join(written.name);
-        fs::write(&path, (written.pack)(&written.text(ROWS, &mut random))).unwrap();
+        fs::write(&path, (written.pack)(&written.text(rows, &mut random))).unwrap();
         let script = repository().join("tests/reference/csv_reader.py");
         let output = Command::new("python3").arg(script).arg(&path).arg(written.form()).output();
         let output = output.expect("python3 runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let expected = String::from_utf8(output.stdout).unwrap();
         let read = meanings(&path, written.options());
-        assert_eq!(read.len() as u64, ROWS, "{}: rows = used + refused", written.name);
+        assert_eq!(read.len() as u64, rows, "{}: rows = used + refused", written.name);
         for (number, (read, expected)) in read.iter().zip(expected.lines()).enumerate() {
             assert_eq!(read, expected, "{} row {number}", written.name);
         }
         assert_eq!(read.len(), expected.lines().count(), "{}", written.name);
         let refused = read.iter().filter(|meaning| *meaning == "-").count() as u64;
-        assert!((ROWS / 10..ROWS / 4).contains(&refused), "{}: {refused}", written.name);
+        assert!((rows / 10..rows / 4).contains(&refused), "{}: {refused}", written.name);
     };
     std::thread::scope(|scope| {
         let running = LAYOUTS.map(|written| {
