@@ -21,10 +21,10 @@ use crate::core::domain::{DurationNanos, Symbol};
 use crate::core::health::{ExpectedSymbols, FeedLink, HealthLimits};
 use crate::engine::inference::Runtime;
 use crate::engine::model::{Bundle, RefusedVersion};
-use crate::engine::pipeline::{Pipeline, PipelineSettings, Pipelines};
+use crate::engine::pipeline::{InProcess, Pipeline, PipelineSettings, Pipelines, Prover};
 use crate::engine::wire::forecast::RecordTemplate;
 use crate::intake::{IntakeMetrics, IntakeReceiver, IntakeSender, Router, intake, shard_of_symbol};
-use crate::keep::reload::{ModelStatus, ReloadMetrics, Reloader, RunningModel};
+use crate::keep::reload::{ModelStatus, ReloadMetrics, ReloadThread, Reloader, RunningModel};
 use crate::keep::snapshot::{Keeper, SnapshotMetrics};
 use crate::ops::affinity::Processors;
 use crate::ops::clock::Stopwatch;
@@ -49,6 +49,8 @@ struct Builder<'b> {
     config: Config,
     bundle: &'b Bundle,
     runtime: Arc<dyn Runtime>,
+    /// What proves another version of the model before it is opened.
+    prover: Arc<dyn Prover>,
     /// What the pipeline of one shard is built by.
     settings: PipelineSettings,
     registry: Registry,
@@ -76,11 +78,12 @@ impl App {
     /// # Errors
     /// [`Exit`] with code 78 for what the configuration got wrong, 75 for a port that is taken.
     pub fn build(config: Config, bundle: &Bundle, runtime: Arc<dyn Runtime>) -> Result<Self, Exit> {
-        Self::build_beside(config, bundle, Vec::new(), runtime)
+        let prover = Arc::new(InProcess(Arc::clone(&runtime)));
+        Self::build_beside(config, bundle, Vec::new(), runtime, prover)
     }
 
     /// As [`App::build`], beside versions of the model that were preferred to this one and did not
-    /// prove themselves.
+    /// prove themselves. `prover` proves those that are loaded later.
     ///
     /// # Errors
     /// As [`App::build`].
@@ -89,11 +92,12 @@ impl App {
         bundle: &Bundle,
         refused: Vec<RefusedVersion>,
         runtime: Arc<dyn Runtime>,
+        prover: Arc<dyn Prover>,
     ) -> Result<Self, Exit> {
         config.check_cadence(&bundle.manifest().step)?;
         let settings = config.pipeline().of_shard(config.shards.count);
         let (registry, readiness) = (Registry::new(), Readiness::new());
-        let builder = Builder { config, bundle, runtime, settings, registry, readiness };
+        let builder = Builder { config, bundle, runtime, prover, settings, registry, readiness };
         let mut pipelines = builder.pipelines()?;
         let template = pipelines[0].template().clone();
         let stream = builder.stream()?;
@@ -103,7 +107,7 @@ impl App {
         let intake = IntakeMetrics::register(&builder.registry)?;
         let (router, receivers) = builder.queues(&intake);
         let Kept { keeper, progress, start } = builder.restore(&mut pipelines)?;
-        let models = builder.reloads(&router, &pipelines[0], refused)?;
+        let (models, reloads) = builder.reloads(&router, &pipelines[0], refused)?;
         let (last_states, last) = channel();
         let keeper = keeper.zip(progress.clone()).map(|(keeper, input)| KeeperParts {
             keeper,
@@ -121,9 +125,8 @@ impl App {
         let (shards, symbols) =
             builder.watched(shards, source.source.expected().as_ref(), &metrics)?;
         let liveness = Readiness::new();
-        let stages = stages_of(&source, &shards, sinks.stages);
+        let stages = stages_of(&source, &shards, sinks.stages, &reloads);
         let supervisor = builder.supervisor(stages, &liveness, metrics)?;
-        let reloads = models.reloads.clone();
         let (readiness, pin) = (builder.readiness.clone(), builder.config.shards.pin_threads);
         let shutdown_deadline = builder.config.shutdown_deadline;
         let http_state = builder.http_state(&template, stream, symbols, liveness, models);
@@ -250,7 +253,7 @@ impl Builder<'_> {
         router: &Router<Command>,
         pipeline: &Pipeline,
         refused: Vec<RefusedVersion>,
-    ) -> Result<Models, Exit> {
+    ) -> Result<(Models, ReloadThread), Exit> {
         let info: ModelInfo = process::register(&self.registry)?;
         info.show(pipeline.template(), &pipeline.manifest().step);
         let metrics = ReloadMetrics::register(&self.registry)?;
@@ -270,6 +273,8 @@ impl Builder<'_> {
             choice: self.config.model.clone(),
             settings: self.settings.clone(),
             runtime: Arc::clone(&self.runtime),
+            prover: Arc::clone(&self.prover),
+            proof_time_max: self.config.proof.time,
             shards: router.commanders(),
             manifest: pipeline.manifest().clone(),
             running: running_model,
@@ -279,7 +284,8 @@ impl Builder<'_> {
         let reloads = reloader
             .start()
             .map_err(Exit::while_doing(Failure::Internal, "start the reload thread"))?;
-        Ok(Models { running, reloads })
+        let handle = reloads.handle().clone();
+        Ok((Models { running, reloads: handle }, reloads))
     }
 
     /// A shard for each pipeline, with an end of every sink. `last_states` is where the states go
@@ -410,8 +416,13 @@ fn another(ends: &[Box<dyn Sink>]) -> Vec<Box<dyn Sink>> {
 }
 
 /// What the supervisor watches, in the order of the data.
-fn stages_of(source: &OpenSource, shards: &[Shard], sinks: Vec<Stage>) -> Vec<Stage> {
+fn stages_of(
+    source: &OpenSource,
+    shards: &[Shard],
+    sinks: Vec<Stage>,
+    reloads: &ReloadThread,
+) -> Vec<Stage> {
     let source = Stage::new("source", source.router.pulse());
     let shards = shards.iter().enumerate().map(|(index, shard)| shard.stage(index));
-    std::iter::once(source).chain(shards).chain(sinks).collect()
+    std::iter::once(source).chain(shards).chain(sinks).chain([reloads.stage()]).collect()
 }

@@ -21,7 +21,7 @@ use self::stop::Finish;
 use crate::adapters::http::{HttpServer, HttpState};
 use crate::engine::pipeline::ModelLabel;
 use crate::intake::{IntakeCommander, IntakeMetrics, Router, RouterCloser};
-use crate::keep::reload::ReloadHandle;
+use crate::keep::reload::ReloadThread;
 use crate::keep::snapshot::Keeper;
 use crate::ops::affinity::Processors;
 use crate::ops::clock::wall_seconds;
@@ -43,7 +43,7 @@ pub struct App {
     processors: Option<Processors>,
     finishes: Vec<Finish>,
     keeper: Option<KeeperParts>,
-    reloads: ReloadHandle,
+    reloads: ReloadThread,
     http: HttpServer,
     http_state: HttpState,
     readiness: Readiness,

@@ -52,6 +52,7 @@ impl App {
         let Self { source, shards, processors, finishes, keeper, reloads, .. } = self;
         let Self { http, http_state, readiness, supervisor, intake, closer, .. } = self;
         let Self { shutdown_deadline, .. } = self;
+        let mut reloads = reloads;
         let mut signals = Signals::install()?;
         let address = http.local_addr();
         let running = readiness.condition("running");
@@ -70,9 +71,11 @@ impl App {
         let keeper = keeper.map(KeeperParts::start).transpose()?;
         let mut work = pin!(publish_all(crew, keeper, finishes));
         let mut source = source.start(readiness.condition("source"));
-        let finished = source.until_end(&mut signals, &reloads, &running, work.as_mut()).await;
+        let finished =
+            source.until_end(&mut signals, reloads.handle(), &running, work.as_mut()).await;
         let deadline = Deadline::begin(shutdown_deadline);
         supervision.stopping();
+        reloads.stop();
         running.not_ready("stopping");
         // The source may have ended by itself; then nobody receives it.
         let _ = source.stop.send(true);
@@ -81,6 +84,10 @@ impl App {
             None => source.drain(&mut signals.stop, &closer, work, &deadline).await?,
         };
         let outcome = report(finished, &intake);
+        // A reload may be in the middle of the runtime, which the end of the process takes down.
+        if !reloads.ended_within(deadline.left()).await {
+            warn!("a reload did not end in time");
+        }
         let _ = http_stop.send(true);
         let http_end = tokio::task::spawn_blocking(move || http_thread.join());
         if timeout(deadline.left(), http_end).await.is_err() {

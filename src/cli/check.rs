@@ -73,7 +73,9 @@ fn check_daemon(config: &Config, args: &CheckArgs, global: &Global) -> Result<()
         Some(model) => Exit::new(Failure::Configuration, format_args!("{model}\n{runtime}")),
         None => runtime,
     })?;
-    let Chosen { bundle, refused } = super::chosen(config, &runtime)?;
+    let library = config.onnxruntime_library.as_deref();
+    let prover = super::child_prover(global, library, config.proof, &runtime)?;
+    let Chosen { bundle, refused } = super::chosen(config, &prover)?;
     let pipeline = Pipeline::build(&bundle, &runtime, &config.pipeline())
         .map_err(Exit::because(Failure::Configuration))?;
     let step = &bundle.manifest().step;

@@ -24,6 +24,7 @@ mod map;
 mod model;
 #[cfg(not(feature = "kafka"))]
 mod no_topic;
+mod prove;
 mod replay;
 mod serve;
 mod shared;
@@ -41,9 +42,10 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 #[cfg(not(feature = "kafka"))]
 use self::no_topic as topic;
 use self::shared::{
-    Global, chosen, configuration, library, logging, model_problem, print, runtime, tell_address,
-    variables,
+    Global, child_prover, chosen, configuration, library, logging, model_problem, print, runtime,
+    tell_address, variables,
 };
+use crate::keep::prove::PROVE;
 use crate::ops::exit::{Exit, Failure};
 
 /// Turns live ticks into live forecasts.
@@ -103,6 +105,11 @@ enum Command {
 /// # Errors
 /// [`Exit`] with what to tell the person and the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // It is no command of a person, so neither the help nor the completions know it.
+    if arguments.get(1).is_some_and(|word| word == PROVE) {
+        return prove::run(&arguments[1..]);
+    }
     let mut program = program();
     let matches = match program.try_get_matches_from_mut(arguments) {
         Ok(matches) => matches,

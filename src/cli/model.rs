@@ -1,10 +1,19 @@
 //! `tickcast model`: what a sealed bundle says of itself, and whether it is whole.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Global;
 use crate::engine::model::Bundle;
+use crate::engine::pipeline::{PipelineSettings, Prover};
+use crate::keep::prove::ProofLimits;
 use crate::ops::exit::{Exit, Failure};
+
+/// What a proof may take here: what `config/default.toml` gives it.
+const PROOF: ProofLimits = ProofLimits { time: Duration::from_secs(60), memory_bytes: 1 << 30 };
+
+/// As `engine.batch_rows_max` there.
+const BATCH_ROWS_MAX: usize = 512;
 
 /// Options of `tickcast model`.
 #[derive(Debug, clap::Args)]
@@ -35,9 +44,12 @@ pub(super) fn run(args: ModelArgs, global: &Global) -> Result<(), Exit> {
             super::print(format_args!("{}", inspect(&bundle)))
         }
         ModelCommand::Verify(BundleArgs { folder }) => {
-            let bundle = Bundle::read(&folder).map_err(Exit::because(Failure::Configuration))?;
             let runtime = super::runtime(global, None)?;
-            bundle.open(&runtime).map_err(Exit::because(Failure::Configuration))?;
+            let prover = super::child_prover(global, None, PROOF, &runtime)?;
+            // In the runs that a configuration without a word on it asks for.
+            let settings = PipelineSettings::of_proof(None, BATCH_ROWS_MAX);
+            let proved = prover.prove(&folder, &settings, &|| true);
+            let bundle = proved.map_err(Exit::because(Failure::Configuration))?;
             let cases = bundle.golden().cases.len();
             let folder = folder.display();
             super::print(format_args!("{folder} is whole; {cases} golden cases pass\n"))

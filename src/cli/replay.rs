@@ -79,8 +79,10 @@ pub(super) struct ReplayArgs {
 pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
     let config = super::configuration(&args.config)?;
     let mut input = open(args, &config)?;
-    let runtime = super::runtime(global, config.onnxruntime_library.as_deref())?;
-    let Chosen { bundle, refused } = super::chosen(&config, &runtime)?;
+    let library = config.onnxruntime_library.as_deref();
+    let runtime = super::runtime(global, library)?;
+    let prover = super::child_prover(global, library, config.proof, &runtime)?;
+    let Chosen { bundle, refused } = super::chosen(&config, &prover)?;
     for RefusedVersion { version, reason } in refused {
         tell!("version {version} of the model does not prove itself, so it is not used: {reason}");
     }

@@ -28,9 +28,11 @@ pub(super) fn run(args: ServeArgs, global: &Global) -> Result<(), Exit> {
     let ServeArgs { config: path, address_file } = args;
     let config = super::configuration(&path)?;
     let _log = super::logging(config.log)?;
-    let runtime = super::runtime(global, config.onnxruntime_library.as_deref())?;
-    let Chosen { bundle, refused } = super::chosen(&config, &runtime)?;
-    let app = App::build_beside(config, &bundle, refused, Arc::new(runtime))?
+    let library = config.onnxruntime_library.as_deref();
+    let runtime = super::runtime(global, library)?;
+    let prover = Arc::new(super::child_prover(global, library, config.proof, &runtime)?);
+    let Chosen { bundle, refused } = super::chosen(&config, &*prover)?;
+    let app = App::build_beside(config, &bundle, refused, Arc::new(runtime), prover)?
         .supervised_by(&super::variables())?;
     super::tell_address(address_file.as_deref(), app.address())?;
     app.run()

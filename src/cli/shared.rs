@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -16,9 +17,10 @@ use crate::adapters::file::{
 };
 use crate::app::config::{Config, load};
 use crate::core::domain::{TimeFormat, TimeUnit};
-use crate::engine::inference::{OnnxRuntime, Runtime, locate_library};
+use crate::engine::inference::{OnnxRuntime, locate_library};
 use crate::engine::model::{Bundle, candidates};
-use crate::engine::pipeline::{Chosen, choose};
+use crate::engine::pipeline::{Chosen, Prover, choose};
+use crate::keep::prove::{ChildProver, ProofLimits};
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::logging::{self, LogConfig, LogGuard};
 
@@ -213,11 +215,21 @@ pub(super) fn library(global: &Global, configured: Option<&Path>) -> Result<Path
     locate_library(&named, folder, Path::exists).map_err(Exit::because(Failure::Configuration))
 }
 
+/// What proves bundles in processes of their own, which load the same library as this one.
+pub(super) fn child_prover(
+    global: &Global,
+    configured: Option<&Path>,
+    limits: ProofLimits,
+    runtime: &OnnxRuntime,
+) -> Result<ChildProver, Exit> {
+    let library = library(global, configured)?;
+    Ok(ChildProver::new(library, limits, Arc::new(runtime.clone())))
+}
+
 /// Finds the version of the model that a configuration asks for: the named one, or the newest that
 /// proves itself.
-pub(super) fn chosen(config: &Config, runtime: &dyn Runtime) -> Result<Chosen, Exit> {
-    choose(&config.model, runtime, &config.pipeline())
-        .map_err(Exit::because(Failure::Configuration))
+pub(super) fn chosen(config: &Config, prover: &dyn Prover) -> Result<Chosen, Exit> {
+    choose(&config.model, prover, &config.pipeline()).map_err(Exit::because(Failure::Configuration))
 }
 
 /// What is wrong with the preferred version as far as can be said without a runtime.

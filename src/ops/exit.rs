@@ -5,7 +5,6 @@
 //! epoch.
 
 use std::fmt;
-use std::process::ExitCode;
 
 /// Why a command failed, as the code that a supervisor reads (see `sysexits.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,14 +53,14 @@ impl Exit {
     }
 
     /// The process's exit code.
-    pub fn code(&self) -> ExitCode {
-        ExitCode::from(match self.failure {
+    pub fn status(&self) -> u8 {
+        match self.failure {
             Failure::Usage => 64,
             Failure::Data => 65,
             Failure::Internal => 70,
             Failure::Temporary => 75,
             Failure::Configuration => 78,
-        })
+        }
     }
 }
 

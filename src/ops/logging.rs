@@ -15,8 +15,11 @@ use std::time::Duration;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, Registry};
+use tracing::error;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
+
+use crate::core::text::excerpt;
 
 /// How the process speaks of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +95,7 @@ pub fn start(config: LogConfig) -> io::Result<LogGuard> {
         .with_target(false)
         // What the subscriber prints about its own failures goes where they come from.
         .log_internal_errors(false);
+    log_panics();
     // The only failure is a subscriber that is already in place; it goes on.
     let _ = match config.format {
         LogFormat::Text => {
@@ -101,6 +105,30 @@ pub fn start(config: LogConfig) -> io::Result<LogGuard> {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     Ok(LogGuard { queue })
+}
+
+/// The characters of a panic's message that are logged.
+const PANIC_CHARS_MAX: usize = 400;
+
+/// Has panics logged like everything else: the standard library would print them as text, and a
+/// log that machines read has lines of JSON alone.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let message = excerpt(panic.payload_as_str().unwrap_or_default(), PANIC_CHARS_MAX);
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let current = std::thread::current();
+        let thread = current.name().unwrap_or_default();
+        // Captured only where RUST_BACKTRACE asks for it.
+        let backtrace = std::backtrace::Backtrace::capture();
+        let backtrace = match backtrace.status() {
+            std::backtrace::BacktraceStatus::Captured => backtrace.to_string(),
+            _ => String::new(),
+        };
+        error!(
+            panic = message,
+            place, thread, backtrace, "a thread panicked: a fault of the program"
+        );
+    }));
 }
 
 /// Registers `tickcast_log_lines_lost_total`.

@@ -17,6 +17,7 @@ mod daemon;
 mod deploy;
 mod expiry;
 mod health;
+mod hostile_bundles;
 mod inputs;
 #[cfg(feature = "kafka")]
 mod kafka;
@@ -40,6 +41,7 @@ mod logging;
 mod outages;
 mod parity;
 mod presets;
+mod proofs;
 mod reload;
 mod scores;
 mod seams;

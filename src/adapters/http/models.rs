@@ -14,17 +14,19 @@ pub(super) fn list(models: &Models) -> Answer {
     json(StatusCode::OK, &*models.running.borrow())
 }
 
-/// Asks for a reload and waits for its outcome: 200 where another model runs, 409 where the same
-/// one was kept, 503 where no reload can be had.
+/// Asks for a reload and waits for its outcome: 200 where the wanted model runs, from now on or
+/// already, 409 where the one before was kept, 503 where no reload can be had.
 pub(super) async fn reload(models: &Models) -> Answer {
     let outcome = match models.reloads.ask("POST /v1/reload") {
-        Ok(outcome) => outcome.await,
+        Ok(asked) => asked.outcome().await,
         Err(busy) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("{busy}\n")),
     };
     match outcome {
-        Ok(outcome @ Outcome::Swapped { .. }) => json(StatusCode::OK, &outcome),
+        Ok(outcome @ (Outcome::Swapped { .. } | Outcome::Unchanged { .. })) => {
+            json(StatusCode::OK, &outcome)
+        }
         Ok(outcome @ Outcome::Kept { .. }) => json(StatusCode::CONFLICT, &outcome),
         Ok(outcome @ Outcome::Fatal { .. }) => json(StatusCode::SERVICE_UNAVAILABLE, &outcome),
-        Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending\n"),
+        Err(unanswered) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{unanswered}\n")),
     }
 }

@@ -251,7 +251,7 @@ fn check(
     let mut root = Section::root(tree, problems);
     let bridge = bridge::read(root.section("bridge"));
     let (source, sources) = source::read(adapters, &mut root, variables);
-    let (model, cadence) = model::read(root.section("model"), purpose);
+    let (model, cadence, proof) = model::read(root.section("model"), purpose);
     let onnxruntime_library = {
         let mut section = root.section("onnxruntime");
         let library = section.optional_text("library").map(PathBuf::from);
@@ -268,22 +268,13 @@ fn check(
     let metrics = scores::metrics(root.section("metrics"));
     let http = http::read(root.section("http"));
     let log = log::read(root.section("log"));
-    let shutdown_deadline = {
-        let mut section = root.section("shutdown");
-        let deadline = seconds(&mut section, "deadline_seconds", 300);
-        section.finish();
-        deadline
-    };
-    let stall_timeout = {
-        let mut section = root.section("supervise");
-        let timeout = seconds(&mut section, "stall_seconds_max", 3600);
-        section.finish();
-        timeout
-    };
+    let shutdown_deadline = seconds_of(&mut root, "shutdown", "deadline_seconds", 300);
+    let stall_timeout = seconds_of(&mut root, "supervise", "stall_seconds_max", 3600);
     root.finish();
     let config = Config {
         source,
         model,
+        proof,
         onnxruntime_library,
         engine,
         policy,
@@ -300,6 +291,19 @@ fn check(
         stall_timeout,
     };
     Settings { config, sources, bridge }
+}
+
+/// The only key of a section, in seconds.
+fn seconds_of(
+    root: &mut Section<'_>,
+    name: &'static str,
+    key: &'static str,
+    max: usize,
+) -> Duration {
+    let mut section = root.section(name);
+    let limit = seconds(&mut section, key, max);
+    section.finish();
+    limit
 }
 
 fn seconds(section: &mut Section<'_>, name: &'static str, max: usize) -> Duration {

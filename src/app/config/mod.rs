@@ -43,6 +43,7 @@ use crate::engine::model::manifest::{StepKind, StepSpec};
 use crate::engine::pipeline::PipelineSettings;
 use crate::engine::symbols::{CadencePolicy, EngineLimits, EnginePolicy};
 use crate::intake::{IntakeLimits, WhenFull};
+use crate::keep::prove::ProofLimits;
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::logging::LogConfig;
 use crate::ports::sink::SinkSettings;
@@ -56,6 +57,8 @@ pub struct Config {
     pub source: SourceConfig,
     /// Which model runs, and how.
     pub model: ModelChoice,
+    /// What the proof of a model may take.
+    pub proof: ProofLimits,
     /// Path of ONNX Runtime's library, where one is named.
     pub onnxruntime_library: Option<PathBuf>,
     /// What the engines of all shards together may use.

@@ -2,13 +2,28 @@
 //!
 //! Owns the section's keys and their rules. Never opens a model.
 
+use std::time::Duration;
+
 use super::load::Purpose;
 use crate::engine::model::ModelChoice;
 use crate::engine::model::manifest::Mode;
 use crate::engine::symbols::CadencePolicy;
+use crate::keep::prove::ProofLimits;
 use crate::ports::section::Section;
 
-pub(super) fn read(mut section: Section<'_>, purpose: Purpose) -> (ModelChoice, CadencePolicy) {
+/// The longest time for a proof.
+const PROOF_SECONDS_MAX: usize = 3600;
+
+/// A proof with less memory would not get as far as loading the runtime.
+const PROOF_BYTES_MIN: usize = 64 << 20;
+
+/// The most memory for a proof.
+const PROOF_BYTES_MAX: usize = 1 << 40;
+
+pub(super) fn read(
+    mut section: Section<'_>,
+    purpose: Purpose,
+) -> (ModelChoice, CadencePolicy, ProofLimits) {
     let modes = [
         ("auto", None),
         ("sliding", Some(Mode::Sliding)),
@@ -31,6 +46,10 @@ pub(super) fn read(mut section: Section<'_>, purpose: Purpose) -> (ModelChoice, 
     let cadences =
         [("as_trained", CadencePolicy::AsTrained), ("as_it_comes", CadencePolicy::AsItComes)];
     let cadence = section.choice("cadence", &cadences);
+    let seconds = section.count("proof_seconds_max", 1, PROOF_SECONDS_MAX);
+    let bytes = section.count("proof_memory_bytes_max", PROOF_BYTES_MIN, PROOF_BYTES_MAX);
+    let proof =
+        ProofLimits { time: Duration::from_secs(seconds as u64), memory_bytes: bytes as u64 };
     section.finish();
-    (config, cadence)
+    (config, cadence, proof)
 }

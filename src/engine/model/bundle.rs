@@ -5,7 +5,7 @@
 //! repairs a bundle.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -13,7 +13,8 @@ use sha2::{Digest, Sha256};
 use super::golden::{GOLDEN_SCHEMA, Golden, GoldenCase};
 use super::graph::{ONNX_BYTES_MAX, check_graph};
 use super::manifest::{Manifest, Mode, Plans};
-use crate::core::text::indented_lines;
+use crate::core::text::{excerpt, indented_lines};
+use crate::engine::files::read_regular_file;
 use crate::engine::inference::{
     Backend, InferenceError, Runtime, Shape, Signature, StateSignature,
 };
@@ -35,6 +36,8 @@ const NEIGHBOURS_MAX: usize = 64;
 pub struct Bundle {
     folder: PathBuf,
     manifest: Manifest,
+    /// Of the manifest's file, which names the hashes of the others.
+    manifest_sha256: String,
     plans: Plans,
     signature: Signature,
     onnx: Vec<u8>,
@@ -54,7 +57,7 @@ pub struct Draft {
 
 /// Why a bundle is refused: every problem found, each naming the file and field at fault.
 #[derive(Debug, thiserror::Error)]
-#[error("bundle {} is refused:{}", folder.display(), indented_lines(problems))]
+#[error("bundle {} is refused:{}", shown(folder), indented_lines(problems))]
 pub struct BundleError {
     /// The bundle's folder.
     pub folder: PathBuf,
@@ -62,24 +65,48 @@ pub struct BundleError {
     pub problems: Vec<String>,
 }
 
+/// Problems beyond this many are counted and not listed.
+const PROBLEMS_MAX: usize = 10;
+
+/// A problem quotes what stands in the bundle, so its line is cut here.
+const PROBLEM_CHARS_MAX: usize = 300;
+
+impl BundleError {
+    /// A refusal for these problems: each one short and printable, whatever it quotes.
+    pub fn new(folder: &Path, problems: Vec<String>) -> Self {
+        let more = problems.len().saturating_sub(PROBLEMS_MAX);
+        let listed = problems.into_iter().take(PROBLEMS_MAX);
+        let mut lines: Vec<_> = listed.map(|line| excerpt(&line, PROBLEM_CHARS_MAX)).collect();
+        if more > 0 {
+            lines.push(format!("and {more} more problems"));
+        }
+        Self { folder: folder.to_owned(), problems: lines }
+    }
+}
+
 /// Lower-case hexadecimal SHA-256.
 fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Reads a file of at most `bytes_max` bytes; the size is checked before memory is taken.
-fn read_file(path: &Path, bytes_max: usize) -> Result<Vec<u8>, String> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let open = || -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        fs::File::open(path)?.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = open().map_err(|error| format!("{name}: {error}"))?;
-    if bytes.len() > bytes_max {
-        return Err(format!("{name}: more than {bytes_max} bytes"));
-    }
-    Ok(bytes)
+/// The characters of a path that are shown.
+const PATH_CHARS_MAX: usize = 1024;
+
+/// The characters of a text out of a bundle that are shown.
+const QUOTED_CHARS_MAX: usize = 64;
+
+/// A text out of a bundle, as it is quoted in a message.
+pub(super) fn quoted(text: &str) -> String {
+    excerpt(text, QUOTED_CHARS_MAX)
+}
+
+fn shown(path: &Path) -> String {
+    excerpt(&path.to_string_lossy(), PATH_CHARS_MAX)
+}
+
+/// A file of a bundle.
+fn read_file(folder: &Path, name: &str, bytes_max: usize) -> Result<Vec<u8>, String> {
+    read_regular_file(&folder.join(name), bytes_max).map_err(|error| format!("{name}: {error}"))
 }
 
 impl Bundle {
@@ -89,21 +116,21 @@ impl Bundle {
     /// # Errors
     /// [`BundleError`] with every problem found.
     pub fn read(folder: &Path) -> Result<Self, BundleError> {
-        let refuse = |problems| BundleError { folder: folder.to_owned(), problems };
-        let file = |name, bytes_max| read_file(&folder.join(name), bytes_max);
+        let refuse = |problems| BundleError::new(folder, problems);
+        let file = |name, bytes_max| read_file(folder, name, bytes_max);
         let files = (
             file(MANIFEST_FILE, MANIFEST_BYTES_MAX),
             file(ONNX_FILE, ONNX_BYTES_MAX),
             file(GOLDEN_FILE, GOLDEN_BYTES_MAX),
         );
-        let (manifest, onnx, golden) = match files {
+        let (text, onnx, golden) = match files {
             (Ok(manifest), Ok(onnx), Ok(golden)) => (manifest, onnx, golden),
             (manifest, onnx, golden) => {
                 let errors = [manifest.err(), onnx.err(), golden.err()];
                 return Err(refuse(errors.into_iter().flatten().collect()));
             }
         };
-        let manifest: Manifest = serde_json::from_slice(&manifest)
+        let manifest: Manifest = serde_json::from_slice(&text)
             .map_err(|error| refuse(vec![format!("{MANIFEST_FILE}: {error}")]))?;
         let mut problems = check_place(&manifest, folder);
         for (field, stated, bytes, name) in [
@@ -112,6 +139,7 @@ impl Bundle {
         ] {
             let found = sha256(bytes);
             if *stated != found {
+                let stated = quoted(stated);
                 problems.push(format!(
                     "{MANIFEST_FILE}: {field} is `{stated}`, but {name} has `{found}`"
                 ));
@@ -125,14 +153,20 @@ impl Bundle {
             .map_err(|error| problems.push(format!("{GOLDEN_FILE}: {error}")));
         match golden {
             Ok(golden) => {
-                Self::check(folder, Draft { manifest, onnx, golden }, problems).map_err(refuse)
+                let draft = Draft { manifest, onnx, golden };
+                Self::check(folder, sha256(&text), draft, problems).map_err(refuse)
             }
             Err(()) => Err(refuse(problems)),
         }
     }
 
     /// Checks the parts against each other.
-    fn check(folder: &Path, draft: Draft, mut problems: Vec<String>) -> Result<Self, Vec<String>> {
+    fn check(
+        folder: &Path,
+        manifest_sha256: String,
+        draft: Draft,
+        mut problems: Vec<String>,
+    ) -> Result<Self, Vec<String>> {
         let Draft { manifest, onnx, golden } = draft;
         if let Err(found) = check_graph(&onnx, &manifest) {
             problems.extend(found.into_iter().map(|text| format!("{ONNX_FILE}: {text}")));
@@ -160,12 +194,18 @@ impl Bundle {
             states: manifest.graph.states.iter().map(state).collect(),
         };
         let folder = folder.to_owned();
-        Ok(Self { folder, manifest, plans, signature, onnx, golden })
+        Ok(Self { folder, manifest, manifest_sha256, plans, signature, onnx, golden })
     }
 
     /// The contract.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The hash of the manifest's file. The manifest names the hashes of the other files, so two
+    /// bundles of one hash are the same.
+    pub fn manifest_sha256(&self) -> &str {
+        &self.manifest_sha256
     }
 
     /// The plans that the pipeline runs by.
@@ -196,7 +236,7 @@ impl Bundle {
     /// # Errors
     /// [`BundleError`] naming the case and output that differ, or with the runtime's words.
     pub fn open(&self, runtime: &dyn Runtime) -> Result<Box<dyn Backend>, BundleError> {
-        let refuse = |problem| BundleError { folder: self.folder.clone(), problems: vec![problem] };
+        let refuse = |problem| BundleError::new(&self.folder, vec![problem]);
         let opened = runtime.open(&self.onnx, &self.signature);
         let mut backend = opened.map_err(|error| refuse(format!("{ONNX_FILE}: {error}")))?;
         for (index, case) in self.golden.cases.iter().enumerate() {
@@ -355,8 +395,9 @@ impl Draft {
         self.manifest.onnx_sha256 = sha256(&self.onnx);
         self.manifest.golden_sha256 = sha256(&to_json(&self.golden));
         let folder = Path::new(&self.manifest.name).join(&self.manifest.version);
-        let refuse = |problems| BundleError { folder: folder.clone(), problems };
-        Bundle::check(&folder, self, Vec::new()).map_err(refuse)
+        let refuse = |problems| BundleError::new(&folder, problems);
+        let manifest_sha256 = sha256(&to_json(&self.manifest));
+        Bundle::check(&folder, manifest_sha256, self, Vec::new()).map_err(refuse)
     }
 
     /// Seals a bundle into `root/<name>/<version>/`: fills in the hashes, checks everything,
@@ -368,11 +409,11 @@ impl Draft {
     pub fn seal(mut self, root: &Path, runtime: &dyn Runtime) -> Result<PathBuf, BundleError> {
         let parent = root.join(&self.manifest.name);
         let folder = parent.join(&self.manifest.version);
-        let refuse = |problem| BundleError { folder: folder.clone(), problems: vec![problem] };
+        let refuse = |problem| BundleError::new(&folder, vec![problem]);
         let failed = |error: io::Error| refuse(format!("write: {error}"));
         let names = self.manifest.check_names();
         if !names.is_empty() {
-            return Err(BundleError { folder, problems: names });
+            return Err(BundleError::new(&folder, names));
         }
         if folder.exists() {
             return Err(refuse("this version exists; bundles are never overwritten".to_owned()));
@@ -427,7 +468,7 @@ fn check_place(manifest: &Manifest, folder: &Path) -> Vec<String> {
     let mut problems = Vec::new();
     let mut compare = |field: &str, stated: &str, part: Option<&std::ffi::OsStr>| {
         if part.is_some_and(|part| part != stated) {
-            let part = part.unwrap_or_default().to_string_lossy();
+            let (stated, part) = (quoted(stated), part.unwrap_or_default().to_string_lossy());
             problems.push(format!(
                 "{MANIFEST_FILE}: {field} is `{stated}`, but its folder is `{part}`"
             ));
@@ -444,7 +485,7 @@ fn check_golden(golden: &Golden, manifest: &Manifest, plans: &Plans) -> Vec<Stri
     let mut problems = Vec::new();
     let mut problem = |text: String| problems.push(format!("{GOLDEN_FILE}: {text}"));
     if golden.schema != GOLDEN_SCHEMA {
-        problem(format!("schema: `{}`, expected `{GOLDEN_SCHEMA}`", golden.schema));
+        problem(format!("schema: `{}`, expected `{GOLDEN_SCHEMA}`", quoted(&golden.schema)));
     }
     if !(golden.tolerance >= 0.0 && golden.tolerance <= 1e-3) {
         problem(format!("tolerance: {} is not between 0 and 0.001", golden.tolerance));

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::bundle::quoted;
 use crate::core::domain::{Fields, Schema, Step, UnixNanos};
 use crate::core::features::{FeaturePlan, RowStatus};
 
@@ -60,7 +61,8 @@ impl GoldenStep {
     pub fn step(&self, schema: &Schema) -> Result<Step, String> {
         let mut fields = Fields::EMPTY;
         for (name, value) in &self.fields {
-            let field = schema.field(name).ok_or_else(|| format!("unknown field `{name}`"))?;
+            let unknown = || format!("unknown field `{}`", quoted(name));
+            let field = schema.field(name).ok_or_else(unknown)?;
             fields
                 .set_checked(field, *value)
                 .map_err(|reason| format!("field `{name}` = {value}: {}", reason.label()))?;

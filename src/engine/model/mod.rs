@@ -13,6 +13,7 @@ pub mod manifest;
 pub mod onnx;
 mod step_spec;
 mod store;
+mod wire_scan;
 pub mod writer;
 
 pub use bundle::{Bundle, BundleError, Draft};

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::bundle::{MANIFEST_BYTES_MAX, MANIFEST_FILE};
+use super::bundle::{MANIFEST_BYTES_MAX, MANIFEST_FILE, quoted};
 use super::manifest::Manifest;
+use crate::engine::files::read_regular_file;
 
 /// The most other versions whose manifests are read, the highest first.
 const OTHER_VERSIONS_MAX: usize = 16;
@@ -59,7 +60,7 @@ impl RefusedVersion {
     pub fn new(folder: &Path, reason: impl std::fmt::Display) -> Self {
         let reason = reason.to_string();
         let lines: Vec<_> = reason.lines().map(str::trim).collect();
-        Self { version: version_of(folder), reason: lines.join(" ") }
+        Self { version: quoted(&version_of(folder)), reason: lines.join(" ") }
     }
 }
 
@@ -126,9 +127,7 @@ pub fn other_manifests<'m>(root: &Path, new: &'m Manifest) -> impl Iterator<Item
     let others = versions.into_iter().rev().filter(|version| *version != new.version);
     others.take(OTHER_VERSIONS_MAX).filter_map(move |version| {
         let path = root.join(&new.name).join(version).join(MANIFEST_FILE);
-        let within = fs::metadata(&path).is_ok_and(|file| file.len() <= MANIFEST_BYTES_MAX as u64);
-        let text = within.then(|| fs::read(&path).ok()).flatten()?;
-        serde_json::from_slice(&text).ok()
+        serde_json::from_slice(&read_regular_file(&path, MANIFEST_BYTES_MAX).ok()?).ok()
     })
 }
 

@@ -4,11 +4,8 @@
 //! proves itself, with the reason for every newer one that does not, and that a version which was
 //! named is never replaced by another. Never logs: whoever asks tells what was refused.
 
-use super::{Pipeline, PipelineSettings};
-use crate::engine::inference::Runtime;
-use crate::engine::model::{
-    Bundle, BundleError, ModelChoice, RefusedVersion, StoreError, candidates,
-};
+use super::{PipelineSettings, Prover, Unproven};
+use crate::engine::model::{Bundle, ModelChoice, RefusedVersion, StoreError, candidates};
 
 /// The version that runs, and those that were preferred to it.
 #[derive(Debug)]
@@ -25,9 +22,9 @@ pub enum ChoiceError {
     /// There is none.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The only one is refused.
+    /// The only one is refused, or a proof was interrupted.
     #[error(transparent)]
-    Bundle(#[from] BundleError),
+    Unproven(#[from] Unproven),
     /// Every one is refused.
     #[error("no version of model `{name}` proves itself:{}", lines(refused))]
     All {
@@ -38,33 +35,25 @@ pub enum ChoiceError {
     },
 }
 
-/// Finds the version to run. Where there are several to choose from, a version counts once a
-/// pipeline of it could be built, which proves its model; the only one is proved by whoever builds
-/// its pipeline.
+/// Finds the version to run: the first that proves itself.
 ///
 /// # Errors
 /// [`ChoiceError`] with every reason.
 pub fn choose(
     choice: &ModelChoice,
-    runtime: &dyn Runtime,
+    prover: &dyn Prover,
     settings: &PipelineSettings,
 ) -> Result<Chosen, ChoiceError> {
     let ModelChoice { root, name, version, .. } = choice;
     let folders = candidates(root, name, version)?;
-    if let [only] = &*folders {
-        return Ok(Chosen { bundle: Bundle::read(only)?, refused: Vec::new() });
-    }
-    let mut refused = Vec::new();
+    let (is_only, mut refused) = (folders.len() == 1, Vec::new());
     for folder in folders {
-        let proved = Bundle::read(&folder).map_err(|error| error.to_string()).and_then(|bundle| {
-            match Pipeline::build(&bundle, runtime, settings) {
-                Ok(_) => Ok(bundle),
-                Err(error) => Err(error.to_string()),
-            }
-        });
-        match proved {
+        match prover.prove(&folder, settings, &|| true) {
             Ok(bundle) => return Ok(Chosen { bundle, refused }),
-            Err(reason) => refused.push(RefusedVersion::new(&folder, reason)),
+            Err(Unproven::Refused(reason)) if !is_only => {
+                refused.push(RefusedVersion::new(&folder, reason));
+            }
+            Err(unproven) => return Err(unproven.into()),
         }
     }
     Err(ChoiceError::All { name: name.clone(), refused })
@@ -79,7 +68,9 @@ fn lines(refused: &[RefusedVersion]) -> String {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::Arc;
 
+    use super::super::InProcess;
     use super::*;
     use crate::engine::model::manifest::Mode;
     use crate::engine::test_support::{NullRuntime, Weights, draft, manifest};
@@ -111,7 +102,8 @@ mod tests {
 
     fn chosen(root: &Path, version: &str) -> Result<(String, Vec<RefusedVersion>), ChoiceError> {
         let settings = PipelineSettings::of_tests();
-        let Chosen { bundle, refused } = choose(&choice(root, version), &NullRuntime, &settings)?;
+        let prover = InProcess(Arc::new(NullRuntime));
+        let Chosen { bundle, refused } = choose(&choice(root, version), &prover, &settings)?;
         Ok((bundle.manifest().version.clone(), refused))
     }
 
@@ -163,7 +155,7 @@ mod tests {
         seal(root, "2", &[Mode::Full]);
         edit(root, "2", "model.onnx", |text| text + " ");
         let error = chosen(root, "2").unwrap_err();
-        assert!(matches!(error, ChoiceError::Bundle(_)), "{error}");
+        assert!(matches!(error, ChoiceError::Unproven(Unproven::Refused(_))), "{error}");
         assert_eq!(chosen(root, "latest").unwrap().0, "1");
     }
 
@@ -175,7 +167,8 @@ mod tests {
         seal(root, "2", &[Mode::Full]);
         let settings =
             PipelineSettings { mode: Some(Mode::Sliding), ..PipelineSettings::of_tests() };
-        let chosen = choose(&choice(root, "latest"), &NullRuntime, &settings).unwrap();
+        let prover = InProcess(Arc::new(NullRuntime));
+        let chosen = choose(&choice(root, "latest"), &prover, &settings).unwrap();
         assert_eq!(chosen.bundle.manifest().version, "1");
         assert!(chosen.refused[0].reason.contains("model.mode"), "{:?}", chosen.refused);
     }

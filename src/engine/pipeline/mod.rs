@@ -8,6 +8,7 @@
 mod choose;
 mod pipelines;
 mod predecessors;
+mod prove;
 mod settings;
 mod stored;
 
@@ -27,6 +28,7 @@ use crate::engine::state::{ModelIdentity, StateCodec, StateError};
 
 pub use self::choose::{ChoiceError, Chosen, choose};
 pub use self::pipelines::Pipelines;
+pub use self::prove::{InProcess, Prover, Unproven};
 pub use self::settings::PipelineSettings;
 pub use self::stored::{ModelLabel, Restored, StoredState, Tried};
 

@@ -40,6 +40,26 @@ pub struct PipelineSettings {
 }
 
 impl PipelineSettings {
+    /// What a proof needs: how the model is driven, and in runs of how many rows.
+    pub fn of_proof(mode: Option<Mode>, batch_rows_max: usize) -> Self {
+        Self {
+            // No folder, so other versions are not looked for.
+            models: PathBuf::from("/dev/null"),
+            mode,
+            time_unit: TimeUnit::Milliseconds,
+            time_format: TimeFormat::default(),
+            accepts_times: false,
+            record_bytes_max: 0,
+            future_seconds_max: None,
+            limits: EngineLimits { symbols_max: 1, batch_rows_max },
+            policy: EnginePolicy::default(),
+            intervals: Intervals::Bundle,
+            listed_symbols: Vec::new(),
+            recent_scores: 0,
+            keeps_scores: false,
+        }
+    }
+
     /// The same for one of `count` shards, which share the symbols.
     #[must_use]
     pub fn of_shard(mut self, count: usize) -> Self {

@@ -12,11 +12,13 @@
 //! One reload is under way at a time: requests that come meanwhile are answered together by the
 //! next one.
 
+mod handle;
 mod metrics;
 mod outcome;
 mod watch;
 mod worker;
 
+pub use handle::{Asked, Busy, ReloadHandle, ReloadThread, Unanswered};
 pub use metrics::ReloadMetrics;
 pub use outcome::{ModelStatus, Outcome, RunningModel};
-pub use worker::{Busy, ReloadHandle, Reloader};
+pub use worker::Reloader;

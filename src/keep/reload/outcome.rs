@@ -48,7 +48,15 @@ pub enum Outcome {
         /// Symbols that begin cold.
         symbols_cold: usize,
     },
-    /// The same model runs on.
+    /// The version that is asked for runs already.
+    Unchanged {
+        /// It.
+        #[serde(flatten)]
+        model: RunningModel,
+        /// The same in words.
+        reason: String,
+    },
+    /// Another version was asked for, and the one that runs was kept.
     Kept {
         /// Why.
         reason: String,
@@ -74,11 +82,16 @@ impl RunningModel {
 }
 
 impl Outcome {
-    pub(super) const LABELS: [&str; 3] = ["swapped", "kept", "fatal"];
+    pub(super) const LABELS: [&str; 4] = ["swapped", "unchanged", "kept", "fatal"];
 
     pub(super) fn swapped(model: RunningModel, inherited: Inherited) -> Self {
         let Inherited { kept, rescaled, cold } = inherited;
         Self::Swapped { model, symbols_kept: kept, symbols_rescaled: rescaled, symbols_cold: cold }
+    }
+
+    pub(super) fn unchanged(model: RunningModel) -> Self {
+        let reason = format!("version {} runs already", model.model_version);
+        Self::Unchanged { model, reason }
     }
 
     pub(super) fn kept(reason: impl std::fmt::Display) -> Self {
@@ -89,6 +102,7 @@ impl Outcome {
     pub(super) fn label(&self) -> &'static str {
         match self {
             Self::Swapped { .. } => "swapped",
+            Self::Unchanged { .. } => "unchanged",
             Self::Kept { .. } => "kept",
             Self::Fatal { .. } => "fatal",
         }

@@ -3,34 +3,36 @@
 //! Owns the requests and the way from a folder to running pipelines. Promises one reload at a time,
 //! off every other thread's path; and that nothing is changed before everything that can be refused
 //! was accepted. Never touches a shard's state: it hands over a pipeline and hears what became of
-//! it.
+//! it. A panic on the way costs the reload and nothing else; what stalls is seen by the supervisor,
+//! and whoever waits for an outcome is answered without one.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{
-    Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel,
-};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel, sync_channel};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
+use super::handle::{ReloadHandle, ReloadThread, Request, StopFlag};
 use super::metrics::ReloadMetrics;
 use super::outcome::{ModelStatus, Outcome, RunningModel};
 use super::watch::ModelWatch;
 use crate::engine::inference::Runtime;
 use crate::engine::model::manifest::Manifest;
-use crate::engine::model::{Bundle, ModelChoice, RefusedVersion, candidates, version_of};
-use crate::engine::pipeline::{Pipeline, PipelineSettings, StoredState, Tried};
+use crate::engine::model::{ModelChoice, RefusedVersion, candidates, version_of};
+use crate::engine::pipeline::{Pipeline, PipelineSettings, Prover, StoredState, Tried, Unproven};
 use crate::engine::symbols::Inherited;
 use crate::intake::IntakeCommander;
 use crate::ops::clock::Stopwatch;
 use crate::ops::process::ModelInfo;
+use crate::ops::supervise::Pulse;
 use crate::shard::command::Command;
 
 /// Requests that may wait; each is a person or a supervisor.
-const REQUESTS_MAX: usize = 64;
+pub(super) const REQUESTS_MAX: usize = 64;
 
 /// How often the folder of models is looked at, where it is watched.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -41,21 +43,6 @@ const SHARD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How many windows of each shard a model is tried on.
 const WINDOWS_TRIED: usize = 64;
 
-/// Where requests go; cloning shares it.
-#[derive(Clone, Debug)]
-pub struct ReloadHandle(SyncSender<Request>);
-
-#[derive(Debug)]
-struct Request {
-    from: &'static str,
-    answer: Option<oneshot::Sender<Outcome>>,
-}
-
-/// Too many requests wait, or nobody takes them any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no reload can be asked for now: too many requests wait, or the daemon is ending")]
-pub struct Busy;
-
 /// What the thread needs.
 pub struct Reloader {
     /// Where the model is.
@@ -64,6 +51,10 @@ pub struct Reloader {
     pub settings: PipelineSettings,
     /// What models run on.
     pub runtime: Arc<dyn Runtime>,
+    /// What proves a version before this process opens it.
+    pub prover: Arc<dyn Prover>,
+    /// How long one proof may take, and one opening after it.
+    pub proof_time_max: Duration,
     /// One per shard.
     pub shards: Vec<IntakeCommander<Command>>,
     /// The model that runs: its states are those that the next one takes over.
@@ -76,44 +67,43 @@ pub struct Reloader {
     pub metrics: ReloadMetrics,
 }
 
-impl ReloadHandle {
-    /// Asks for a reload of which nobody waits for the outcome; it is logged.
-    ///
-    /// # Errors
-    /// [`Busy`].
-    pub fn request(&self, from: &'static str) -> Result<(), Busy> {
-        self.send(Request { from, answer: None })
-    }
-
-    /// Asks for a reload and gives where its outcome will be.
-    ///
-    /// # Errors
-    /// [`Busy`].
-    pub fn ask(&self, from: &'static str) -> Result<oneshot::Receiver<Outcome>, Busy> {
-        let (answer, outcome) = oneshot::channel();
-        self.send(Request { from, answer: Some(answer) }).map(|()| outcome)
-    }
-
-    fn send(&self, request: Request) -> Result<(), Busy> {
-        self.0.try_send(request).map_err(|_: TrySendError<Request>| Busy)
-    }
-}
-
 impl Reloader {
-    /// Starts the thread, which ends when every handle is gone, or with the process: it owns
-    /// nothing that would have to be finished.
+    /// Starts the thread. It ends when it is told to stop, and when every handle is gone.
     ///
     /// # Errors
     /// Where the thread cannot be made.
-    pub fn start(self) -> io::Result<ReloadHandle> {
+    pub fn start(self) -> io::Result<ReloadThread> {
         let (requests, asked) = sync_channel(REQUESTS_MAX);
-        std::thread::Builder::new().name("reload".to_owned()).spawn(move || self.run(&asked))?;
-        Ok(ReloadHandle(requests))
+        let (pulse, stop) = (Pulse::new(), StopFlag::default());
+        let (ending, ended) = oneshot::channel();
+        // One proof is cut off in time, and so is the wait for the shards.
+        let answer_within = 2 * self.proof_time_max + SHARD_TIMEOUT;
+        let mut thread = Thread { reloader: self, pulse: pulse.clone(), stop: stop.clone() };
+        std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
+            // Dropped at the end, in whatever way that comes.
+            let _ending: oneshot::Sender<()> = ending;
+            while catch_unwind(AssertUnwindSafe(|| thread.run(&asked))).is_err() {
+                error!("the reload thread panicked and runs again; this is a fault of the program");
+            }
+        })?;
+        let handle = ReloadHandle::new(requests, answer_within);
+        Ok(ReloadThread::new(handle, pulse, stop, ended))
     }
+}
 
-    fn run(mut self, asked: &Receiver<Request>) {
-        let mut news = self.choice.watch.then(|| ModelWatch::begin(self.choice.clone()));
-        loop {
+/// The running thread.
+struct Thread {
+    reloader: Reloader,
+    pulse: Pulse,
+    stop: StopFlag,
+}
+
+impl Thread {
+    fn run(&mut self, asked: &Receiver<Request>) {
+        let choice = &self.reloader.choice;
+        let mut news = choice.watch.then(|| ModelWatch::begin(choice.clone()));
+        while !self.stop.is_set() {
+            self.pulse.rest();
             let mut requests = match asked.recv_timeout(WATCH_EVERY) {
                 Ok(request) => vec![request],
                 Err(RecvTimeoutError::Timeout) => {
@@ -124,38 +114,32 @@ impl Reloader {
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             };
+            if self.stop.is_set() {
+                return;
+            }
+            self.pulse.work();
             // All that wait get the one answer.
             requests.extend(asked.try_iter());
-            let from: Vec<_> = requests.iter().map(|request| request.from).collect();
-            info!(?from, "reloading the model");
-            let begun = Stopwatch::start();
-            let outcome = self.reload().unwrap_or_else(|refusal| refusal);
-            let seconds = begun.elapsed().as_secs_f64();
-            self.metrics.reloaded(&outcome, seconds);
-            match &outcome {
-                Outcome::Swapped {
-                    model: RunningModel { model, model_version, mode, .. },
-                    symbols_kept,
-                    symbols_rescaled,
-                    symbols_cold,
-                } => info!(
-                    model,
-                    version = model_version,
-                    mode,
-                    symbols_kept,
-                    symbols_rescaled,
-                    symbols_cold,
-                    seconds,
-                    "another model runs"
-                ),
-                Outcome::Kept { reason } => warn!(reason, "the model that runs was kept"),
-                Outcome::Fatal { reason } => error!(reason, "the model could not be reloaded"),
-            }
-            for request in requests {
-                if let Some(answer) = request.answer {
-                    // Whoever asked may have gone away.
-                    let _ = answer.send(outcome.clone());
-                }
+            self.answer(requests);
+        }
+    }
+
+    /// One reload for all these requests.
+    fn answer(&mut self, requests: Vec<Request>) {
+        let from: Vec<_> = requests.iter().map(|request| request.from).collect();
+        info!(?from, "reloading the model");
+        let begun = Stopwatch::start();
+        let outcome = match catch_unwind(AssertUnwindSafe(|| self.reload())) {
+            Ok(outcome) => outcome.unwrap_or_else(|refusal| refusal),
+            Err(_) => panicked(),
+        };
+        let seconds = begun.elapsed().as_secs_f64();
+        self.reloader.metrics.reloaded(&outcome, seconds);
+        report(&outcome, seconds);
+        for request in requests {
+            if let Some(answer) = request.answer {
+                // Whoever asked may have gone away.
+                let _ = answer.send(outcome.clone());
             }
         }
     }
@@ -163,9 +147,9 @@ impl Reloader {
     /// The whole way; an error is an outcome as well. As at a start, `latest` gives the newest
     /// version that proves itself, but never one that the running version is preferred to.
     fn reload(&mut self) -> Result<Outcome, Outcome> {
-        let ModelChoice { root, name, version, .. } = &self.choice;
+        let ModelChoice { root, name, version, .. } = &self.reloader.choice;
         let folders = candidates(root, name, version).map_err(Outcome::kept)?;
-        let running = self.running.borrow().running.model_version.clone();
+        let running = self.reloader.running.borrow().running.model_version.clone();
         let mut refused = Vec::new();
         for folder in folders {
             if !refused.is_empty() && version_of(&folder) == running {
@@ -184,9 +168,10 @@ impl Reloader {
                 }
                 Err(NotReady::RunsAlready) => {
                     self.show_refused(refused);
-                    return Err(Outcome::kept(format_args!("version {running} runs already")));
+                    let running = self.reloader.running.borrow().running.clone();
+                    return Err(Outcome::unchanged(running));
                 }
-                Err(NotReady::Ended(outcome)) => return Err(outcome),
+                Err(NotReady::Ended(outcome)) => return Err(*outcome),
             }
             // What runs was proved once, whatever has become of its files.
             if version_of(&folder) == running {
@@ -208,18 +193,26 @@ impl Reloader {
 
     /// A proved and tried pipeline for each shard, of the version in a folder.
     fn prepare(&self, folder: &Path) -> Result<(Manifest, Vec<Pipeline>), NotReady> {
-        let bundle = Bundle::read(folder).map_err(NotReady::refused)?;
-        let mut pipelines = Vec::with_capacity(self.shards.len());
-        for _ in &self.shards {
-            let mut pipeline = Pipeline::build(&bundle, &*self.runtime, &self.settings)
+        let Reloader { prover, settings, shards, proof_time_max, .. } = &self.reloader;
+        self.pulse.wait(*proof_time_max);
+        let bundle = prover.prove(folder, settings, &|| !self.stop.is_set())?;
+        let mut pipelines = Vec::with_capacity(shards.len());
+        for _ in shards {
+            // What was proved within the time opens within it.
+            self.pulse.wait(*proof_time_max);
+            let mut pipeline = Pipeline::build(&bundle, &*self.reloader.runtime, settings)
                 .map_err(NotReady::refused)?;
+            if RunningModel::of(&pipeline) == self.reloader.running.borrow().running {
+                return Err(NotReady::RunsAlready);
+            }
+            if self.stop.is_set() {
+                return Err(NotReady::ended(ending()));
+            }
             // Its bundle may be gone from the folder by now.
-            pipeline.know(&self.manifest);
+            pipeline.know(&self.reloader.manifest);
             pipelines.push(pipeline);
         }
-        if RunningModel::of(&pipelines[0]) == self.running.borrow().running {
-            return Err(NotReady::RunsAlready);
-        }
+        self.pulse.wait(*proof_time_max + SHARD_TIMEOUT);
         self.try_on(&mut pipelines[0])?;
         Ok((bundle.manifest().clone(), pipelines))
     }
@@ -232,23 +225,24 @@ impl Reloader {
         refused: Vec<RefusedVersion>,
     ) -> Result<Outcome, Outcome> {
         let (model, template) = (RunningModel::of(&pipelines[0]), pipelines[0].template().clone());
+        self.pulse.wait(SHARD_TIMEOUT);
         let inherited = self.swap(pipelines)?;
-        self.info.show(&template, &manifest.step);
-        self.manifest = manifest;
-        self.metrics.show_refused(refused.len());
-        self.running.send_replace(ModelStatus { running: model.clone(), refused });
+        self.reloader.info.show(&template, &manifest.step);
+        self.reloader.manifest = manifest;
+        self.reloader.metrics.show_refused(refused.len());
+        self.reloader.running.send_replace(ModelStatus { running: model.clone(), refused });
         Ok(Outcome::swapped(model, inherited))
     }
 
     fn show_refused(&self, refused: Vec<RefusedVersion>) {
-        self.metrics.show_refused(refused.len());
-        self.running.send_modify(|status| status.refused = refused);
+        self.reloader.metrics.show_refused(refused.len());
+        self.reloader.running.send_modify(|status| status.refused = refused);
     }
 
     /// Refuses a model that says nothing about most windows of this moment: whatever its golden
     /// vectors prove, it is not made for these inputs.
     fn try_on(&self, pipeline: &mut Pipeline) -> Result<(), NotReady> {
-        let windows = self.sample().map_err(NotReady::Ended)?;
+        let windows = self.sample().map_err(NotReady::ended)?;
         let failed = |error| NotReady::refused(format_args!("try it on live windows: {error}"));
         let Tried { windows, usable } = pipeline.try_on(&windows).map_err(failed)?;
         info!(windows, usable, "tried the model on live windows");
@@ -264,14 +258,14 @@ impl Reloader {
     /// Some windows of every shard.
     fn sample(&self) -> Result<Vec<StoredState>, Outcome> {
         let (answer, answers) = channel();
-        for shard in &self.shards {
+        for shard in &self.reloader.shards {
             let command = Command::Sample { count_max: WINDOWS_TRIED, answer: answer.clone() };
             shard.command(command).map_err(|_| ending())?;
         }
         // A shard that ends without an answer is noticed at once.
         drop(answer);
         let mut windows = Vec::new();
-        for _ in &self.shards {
+        for _ in &self.reloader.shards {
             windows.extend(answers.recv_timeout(SHARD_TIMEOUT).map_err(|error| match error {
                 RecvTimeoutError::Timeout => late(),
                 RecvTimeoutError::Disconnected => ending(),
@@ -284,7 +278,7 @@ impl Reloader {
     /// not answer has ended, and the daemon with it.
     fn swap(&self, pipelines: Vec<Pipeline>) -> Result<Inherited, Outcome> {
         let (answer, answers) = channel();
-        for (index, (shard, pipeline)) in self.shards.iter().zip(pipelines).enumerate() {
+        for (index, (shard, pipeline)) in self.reloader.shards.iter().zip(pipelines).enumerate() {
             let command = Command::Swap { pipeline: Box::new(pipeline), answer: answer.clone() };
             if shard.command(command).is_err() {
                 return Err(if index == 0 { ending() } else { torn() });
@@ -292,7 +286,7 @@ impl Reloader {
         }
         drop(answer);
         let mut all = Inherited::default();
-        for _ in &self.shards {
+        for _ in &self.reloader.shards {
             // The pipeline that ran until now is taken down here, and not on the shard's thread.
             let (Inherited { kept, rescaled, cold }, _old) = answers.recv().map_err(|_| torn())?;
             all.kept += kept;
@@ -303,6 +297,30 @@ impl Reloader {
     }
 }
 
+/// Logs what became of a reload.
+fn report(outcome: &Outcome, seconds: f64) {
+    match outcome {
+        Outcome::Swapped {
+            model: RunningModel { model, model_version, mode, .. },
+            symbols_kept,
+            symbols_rescaled,
+            symbols_cold,
+        } => info!(
+            model,
+            version = model_version,
+            mode,
+            symbols_kept,
+            symbols_rescaled,
+            symbols_cold,
+            seconds,
+            "another model runs"
+        ),
+        Outcome::Unchanged { reason, .. } => info!(reason, "there is no other model to run"),
+        Outcome::Kept { reason } => warn!(reason, "the model that runs was kept"),
+        Outcome::Fatal { reason } => error!(reason, "the model could not be reloaded"),
+    }
+}
+
 /// Why a version is not taken over.
 enum NotReady {
     /// It does not prove itself.
@@ -310,13 +328,32 @@ enum NotReady {
     /// It is the one that runs.
     RunsAlready,
     /// No version can be.
-    Ended(Outcome),
+    Ended(Box<Outcome>),
 }
 
 impl NotReady {
     fn refused(reason: impl std::fmt::Display) -> Self {
         Self::Refused(reason.to_string())
     }
+
+    fn ended(outcome: Outcome) -> Self {
+        Self::Ended(Box::new(outcome))
+    }
+}
+
+impl From<Unproven> for NotReady {
+    fn from(unproven: Unproven) -> Self {
+        match unproven {
+            Unproven::Refused(refusal) => Self::refused(refusal),
+            Unproven::Interrupted(_) => Self::ended(Outcome::kept(unproven)),
+        }
+    }
+}
+
+/// Nothing is known of what a panic left behind, but the shards and what runs change only where
+/// nothing can fail any more.
+fn panicked() -> Outcome {
+    Outcome::kept("the reload panicked; the log has the place, which is a fault of the program")
 }
 
 fn ending() -> Outcome {

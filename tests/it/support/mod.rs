@@ -14,6 +14,7 @@ pub(crate) mod network;
 pub(crate) mod poison;
 pub(crate) mod process;
 pub(crate) mod random;
+pub(crate) mod raw_bundle;
 #[cfg(feature = "kafka")]
 pub(crate) mod topics;
 pub(crate) mod venue;

@@ -1,24 +1,27 @@
 //! ONNX Runtime behind the seam: the only file that names the crate `ort`.
 //!
 //! Owns the loaded library, the sessions and their bound tensors. Promises that telemetry is off
-//! before the library loads, that every session has exactly one thread (its caller's), and that
-//! inputs and outputs are bound once per shape. Never loads a model from a path: it takes bytes
-//! that somebody verified.
+//! before the library loads, that its log lines are lines of ours, that every session has exactly
+//! one thread (its caller's), and that inputs and outputs are bound once per shape. Never loads a
+//! model from a path: it takes bytes that somebody verified.
 
 mod library;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use ort::environment::Environment;
+use ort::logging::LogLevel;
 use ort::memory::Allocator;
 use ort::session::IoBinding;
 use ort::session::Session;
 use ort::value::Tensor;
-use tracing::debug;
+use tracing::{debug, error, warn};
 
 pub use self::library::{LibraryError, locate_library};
 
 use super::{Backend, InferenceError, Lane, Runtime, Shape, Signature};
+use crate::core::text::excerpt;
 
 /// The environment variables that keep ONNX Runtime from sending telemetry.
 pub const TELEMETRY_SWITCHES: [&str; 2] = ["ORT_DISABLE_TELEMETRY", "ORT_TELEMETRY_DISABLED"];
@@ -46,9 +49,30 @@ struct BoundLane {
     next_states: Vec<Tensor<f32>>,
 }
 
+/// The characters of the runtime's own words that are shown: they quote names out of the graph.
+const MESSAGE_CHARS_MAX: usize = 300;
+
+/// The characters of a place in the runtime's source.
+const PLACE_CHARS_MAX: usize = 120;
+
+/// Logs a line of the runtime as one of ours. Called by the runtime, so it must not panic.
+fn log_line(level: LogLevel, place: &str, line: &str) {
+    let (runtime, place) = (excerpt(line, MESSAGE_CHARS_MAX), excerpt(place, PLACE_CHARS_MAX));
+    match level {
+        LogLevel::Error | LogLevel::Fatal => {
+            error!(runtime, place, "ONNX Runtime reports an error");
+        }
+        LogLevel::Warning => warn!(runtime, place, "ONNX Runtime warns"),
+        LogLevel::Info | LogLevel::Verbose => debug!(runtime, place, "ONNX Runtime reports"),
+    }
+}
+
 /// Wraps the crate's error with what was being done.
 fn failed<E: std::fmt::Display>(context: &'static str) -> impl Fn(E) -> InferenceError {
-    move |error| InferenceError::Runtime { context, message: error.to_string() }
+    move |error| {
+        let message = excerpt(&error.to_string(), MESSAGE_CHARS_MAX);
+        InferenceError::Runtime { context, message }
+    }
 }
 
 impl OnnxRuntime {
@@ -65,8 +89,11 @@ impl OnnxRuntime {
             .map_err(|error| LibraryError::Load(error.to_string()))?
             .with_name("tickcast")
             .with_telemetry(false)
+            .with_logger(Arc::new(|level, _, _, place, line| log_line(level, place, line)))
             .build()
             .map_err(|error| LibraryError::Load(error.to_string()))?;
+        // With a logger of one's own it begins at the lowest level, which costs time at each run.
+        environment.set_log_level(LogLevel::Error);
         Ok(Self { environment })
     }
 

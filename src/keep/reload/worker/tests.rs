@@ -1,21 +1,25 @@
 //! Tests of the reloads, over shards of which the test plays some and runs the others.
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use prometheus::Registry;
 use tempfile::TempDir;
 
+use super::super::handle::Busy;
 use super::*;
 use crate::engine::inference::{Backend, InferenceError, Signature};
-use crate::engine::model::Draft;
 use crate::engine::model::manifest::Mode;
+use crate::engine::model::{Bundle, BundleError, Draft};
+use crate::engine::pipeline::InProcess;
 use crate::engine::test_support::{
     NullRuntime, STEP_SECONDS, WARM_UP_STEPS, WINDOW_STEPS, Weights, draft, manifest,
 };
 use crate::intake::{Arrival, IntakeReceiver, IntakeSender, Record, shard_of_symbol};
 use crate::ops::process;
+use crate::ops::supervise::StageWatch;
 use crate::shard::ShardError;
 use crate::shard::test_support::{
     Log, MemorySink, Seen, pipeline, plain, queue, record, settings, shard_of,
@@ -42,6 +46,7 @@ struct Models(TempDir);
 struct Shown {
     running: watch::Receiver<ModelStatus>,
     registry: Registry,
+    thread: ReloadThread,
 }
 
 impl Models {
@@ -68,6 +73,16 @@ impl Models {
         shards: Vec<IntakeCommander<Command>>,
         runtime: Arc<dyn Runtime>,
     ) -> (ReloadHandle, Shown) {
+        let prover = Arc::new(InProcess(Arc::clone(&runtime)));
+        self.start_with(shards, runtime, prover)
+    }
+
+    fn start_with(
+        &self,
+        shards: Vec<IntakeCommander<Command>>,
+        runtime: Arc<dyn Runtime>,
+        prover: Arc<dyn Prover>,
+    ) -> (ReloadHandle, Shown) {
         let pipeline = pipeline(&self.bundle("1"));
         let running = RunningModel::of(&pipeline);
         let (registry, status) = (Registry::new(), ModelStatus { running, refused: Vec::new() });
@@ -81,6 +96,8 @@ impl Models {
                 watch: false,
             },
             settings: settings(),
+            prover,
+            proof_time_max: Duration::from_secs(60),
             runtime,
             shards,
             manifest: pipeline.manifest().clone(),
@@ -88,7 +105,8 @@ impl Models {
             info: process::register(&registry).unwrap(),
             metrics: ReloadMetrics::register(&registry).unwrap(),
         };
-        (reloader.start().unwrap(), Shown { running: shown, registry })
+        let thread = reloader.start().unwrap();
+        (thread.handle().clone(), Shown { running: shown, registry, thread })
     }
 }
 
@@ -104,11 +122,11 @@ impl Shown {
     }
 
     /// How many reloads there were, by outcome.
-    fn counts(&self) -> [u64; 3] {
+    fn counts(&self) -> [u64; 4] {
         let families = self.registry.gather();
         let name = "tickcast_reloads_total";
         let family = families.iter().find(|family| family.name() == name).unwrap();
-        ["swapped", "kept", "fatal"].map(|outcome| {
+        ["swapped", "unchanged", "kept", "fatal"].map(|outcome| {
             let of_outcome = family
                 .get_metric()
                 .iter()
@@ -214,18 +232,20 @@ fn all_shards_change_over_and_go_on_with_their_windows() {
         log.of("sink").iter().filter(|seen| is_of(seen)).count()
     };
     assert_eq!((of("1"), of("2")), (5, 5));
-    assert_eq!(shown.counts(), [1, 0, 0]);
+    assert_eq!(shown.counts(), [1, 0, 0, 0]);
 }
 
 #[test]
-fn a_version_that_runs_already_is_kept_and_said_so() {
+fn a_version_that_runs_already_is_no_refusal() {
     let models = Models::new();
     let (sender, shard) = queue(9);
     let (handle, shown) = models.start(vec![sender.commander()], Arc::new(NullRuntime));
     // A shard that is gone, because it is not to be asked.
     drop(shard);
-    assert_eq!(reason(outcome(&handle)), "version 1 runs already");
-    assert_eq!((shown.version(), shown.counts()), ("1".to_owned(), [0, 1, 0]));
+    let model = RunningModel::of(&pipeline(&models.bundle("1")));
+    let reason = "version 1 runs already".to_owned();
+    assert_eq!(outcome(&handle), Outcome::Unchanged { model, reason });
+    assert_eq!((shown.version(), shown.counts()), ("1".to_owned(), [0, 1, 0, 0]));
 }
 
 fn spoil(file: &Path) {
@@ -244,7 +264,7 @@ fn a_refused_bundle_leaves_the_model_that_runs() {
     let reason = reason(outcome(&handle));
     assert!(reason.contains("is refused") && reason.contains("onnx_sha256"), "{reason}");
     assert!(!shard.has_more(), "the shard is not asked");
-    assert_eq!((shown.version(), shown.counts()), ("1".to_owned(), [0, 1, 0]));
+    assert_eq!((shown.version(), shown.counts()), ("1".to_owned(), [0, 0, 1, 0]));
     // Another version is as welcome as before.
     models.seal(version("3", another()));
     let answered = std::thread::spawn(move || {
@@ -315,8 +335,9 @@ fn a_model_that_does_not_open_for_the_last_shard_is_taken_over_by_none() {
     let (sender, first) = queue(9);
     let (other, second) = queue(9);
     let shards = vec![sender.commander(), other.commander()];
-    let (handle, shown) = models.start(shards, Arc::new(OpensAtMost(1.into())));
+    let (handle, shown) = models.start(shards, Arc::new(OpensAtMost(2.into())));
     models.seal(version("2", another()));
+    // One for the proof and one for the first shard.
     let reason = reason(outcome(&handle));
     assert!(reason.contains("open: no memory left"), "{reason}");
     assert!(!first.has_more() && !second.has_more(), "no shard is asked");
@@ -335,7 +356,7 @@ fn no_shard_changes_over_while_another_has_ended() {
     assert_eq!(reason(outcome(&handle)), "the daemon is ending");
     assert!(matches!(taken(&first), Command::Sample { .. }));
     assert!(!first.has_more(), "it got no order to change over");
-    assert_eq!((shown.version(), shown.counts()), ("1".to_owned(), [0, 1, 0]));
+    assert_eq!((shown.version(), shown.counts()), ("1".to_owned(), [0, 0, 1, 0]));
 }
 
 #[test]
@@ -348,7 +369,7 @@ fn a_shard_that_ends_instead_of_showing_its_windows_changes_nothing() {
     assert!(matches!(taken(&shard), Command::Sample { .. }), "and nobody answers it");
     drop(shard);
     assert_eq!(reason(asked.blocking_recv().unwrap()), "the daemon is ending");
-    assert_eq!((shown.version(), shown.counts()), ("1".to_owned(), [0, 1, 0]));
+    assert_eq!((shown.version(), shown.counts()), ("1".to_owned(), [0, 0, 1, 0]));
 }
 
 #[test]
@@ -368,7 +389,7 @@ fn a_shard_that_ends_between_the_two_is_fatal() {
     let outcome = asked.blocking_recv().unwrap();
     let Outcome::Fatal { reason } = outcome else { panic!("{outcome:?}") };
     assert_eq!(reason, "a shard ended while the models changed over");
-    assert_eq!((shown.version(), shown.counts()), ("1".to_owned(), [0, 0, 1]));
+    assert_eq!((shown.version(), shown.counts()), ("1".to_owned(), [0, 0, 0, 1]));
 }
 
 #[test]
@@ -388,9 +409,10 @@ fn requests_that_come_meanwhile_are_answered_together() {
     assert_eq!(answer_swap(&shard), "2");
     assert!(matches!(first.blocking_recv().unwrap(), Outcome::Swapped { .. }));
     for waiting in waiting {
-        assert_eq!(reason(waiting.blocking_recv().unwrap()), "version 2 runs already");
+        let outcome = waiting.blocking_recv().unwrap();
+        assert!(matches!(outcome, Outcome::Unchanged { .. }), "{outcome:?}");
     }
-    assert_eq!(shown.counts(), [1, 1, 0], "one answer for all that waited");
+    assert_eq!(shown.counts(), [1, 1, 0, 0], "one answer for all that waited");
 }
 
 #[test]
@@ -426,9 +448,88 @@ fn a_model_that_says_nothing_about_most_windows_is_refused() {
     }
 }
 
+/// A prover that does what the test says, and says when it begins.
+struct Scripted {
+    begun: std::sync::mpsc::SyncSender<()>,
+    script: Mutex<Vec<Script>>,
+}
+
+enum Script {
+    Panics,
+    HangsUntilStopped,
+    Proves,
+}
+
+impl Scripted {
+    fn new(script: Vec<Script>) -> (Arc<Self>, Receiver<()>) {
+        let (begun, begins) = sync_channel(9);
+        (Arc::new(Self { begun, script: Mutex::new(script) }), begins)
+    }
+}
+
+impl Prover for Scripted {
+    fn prove(
+        &self,
+        folder: &Path,
+        _: &PipelineSettings,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<Bundle, Unproven> {
+        let step = self.script.lock().unwrap().remove(0);
+        self.begun.send(()).unwrap();
+        match step {
+            Script::Panics => panic!("the runtime panics"),
+            Script::HangsUntilStopped => {
+                while goes_on() {
+                    std::thread::yield_now();
+                }
+                Err(Unproven::Interrupted("the daemon is ending".to_owned()))
+            }
+            Script::Proves => Bundle::read(folder).map_err(|error: BundleError| error.into()),
+        }
+    }
+}
+
 #[test]
-fn nobody_is_asked_to_reload_once_the_thread_has_ended() {
-    let (requests, asked) = sync_channel(REQUESTS_MAX);
-    drop(asked);
-    assert_eq!(ReloadHandle(requests).request("test"), Err(Busy));
+fn a_panic_costs_one_reload_and_no_more() {
+    let models = Models::new();
+    let (sender, shard) = queue(9);
+    let (prover, _begins) = Scripted::new(vec![Script::Panics, Script::Panics, Script::Proves]);
+    let (handle, shown) =
+        models.start_with(vec![sender.commander()], Arc::new(NullRuntime), prover);
+    models.seal(version("2", another()));
+    for _ in 0..2 {
+        let reason = reason(outcome(&handle));
+        assert!(reason.starts_with("the reload panicked"), "{reason}");
+    }
+    let answered = std::thread::spawn(move || {
+        answer_sample(&shard);
+        answer_swap(&shard)
+    });
+    assert!(matches!(outcome(&handle), Outcome::Swapped { .. }));
+    assert_eq!((answered.join().unwrap(), shown.version()), ("2".to_owned(), "2".to_owned()));
+    assert_eq!(shown.counts(), [1, 0, 2, 0]);
+}
+
+#[test]
+fn a_proof_that_hangs_is_seen_by_the_supervisor_and_cut_off_by_a_stop() {
+    let models = Models::new();
+    let (sender, _shard) = queue(9);
+    let (prover, begins) = Scripted::new(vec![Script::HangsUntilStopped]);
+    let (handle, mut shown) =
+        models.start_with(vec![sender.commander()], Arc::new(NullRuntime), prover);
+    models.seal(version("2", another()));
+    let seconds = Duration::from_secs;
+    let mut watch = StageWatch::new(vec![shown.thread.stage()], seconds(20));
+    let asked = handle.ask("test").unwrap();
+    begins.recv().unwrap();
+    assert_eq!(watch.look(seconds(100)), [""; 0], "it has just begun");
+    assert_eq!(watch.look(seconds(180)), [""; 0], "the proof may take 60 s, the thread 20 s");
+    assert_eq!(watch.look(seconds(181)), ["reload"]);
+    shown.thread.stop();
+    let told = reason(asked.blocking_recv().unwrap());
+    assert_eq!(told, "the proof was interrupted: the daemon is ending");
+    assert!(shown.refused().is_empty(), "an interrupted proof is no refusal");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    assert!(runtime.block_on(shown.thread.ended_within(seconds(120))));
+    assert_eq!(handle.request("test"), Err(Busy));
 }

@@ -1,0 +1,183 @@
+//! What the rest of the daemon has of the reload thread.
+//!
+//! Owns the requests before they are taken, the word to stop, and the patience of those who wait.
+//! Promises that a request is answered within a limit whatever becomes of the thread. Never loads
+//! anything.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::outcome::Outcome;
+use crate::ops::supervise::{Pulse, Stage};
+
+/// Where requests go; cloning shares it.
+#[derive(Clone, Debug)]
+pub struct ReloadHandle {
+    requests: SyncSender<Request>,
+    answer_within: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) from: &'static str,
+    pub(super) answer: Option<oneshot::Sender<Outcome>>,
+}
+
+/// Too many requests wait, or none is taken any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no reload can be asked for now: too many requests wait, or the daemon is ending")]
+pub struct Busy;
+
+/// A request that was taken.
+#[derive(Debug)]
+pub struct Asked {
+    outcome: oneshot::Receiver<Outcome>,
+    within: Duration,
+}
+
+/// Why a request that was taken has no outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unanswered {
+    /// The thread has ended.
+    #[error("the daemon is ending")]
+    Ending,
+    /// It takes too long.
+    #[error(
+        "the reload takes longer than {} s and goes on; GET /v1/models and the log will show what \
+         becomes of it",
+        .0.as_secs()
+    )]
+    Late(Duration),
+}
+
+/// The thread as its owner has it.
+#[derive(Debug)]
+pub struct ReloadThread {
+    handle: ReloadHandle,
+    pulse: Pulse,
+    stop: StopFlag,
+    ended: oneshot::Receiver<()>,
+}
+
+/// The word to stop; cloning shares it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct StopFlag(Arc<AtomicBool>);
+
+impl StopFlag {
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl ReloadHandle {
+    pub(super) fn new(requests: SyncSender<Request>, answer_within: Duration) -> Self {
+        Self { requests, answer_within }
+    }
+
+    /// Asks for a reload of which nobody waits for the outcome; it is logged.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub fn request(&self, from: &'static str) -> Result<(), Busy> {
+        self.send(Request { from, answer: None })
+    }
+
+    /// Asks for a reload and gives where its outcome will be.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub fn ask(&self, from: &'static str) -> Result<Asked, Busy> {
+        let (answer, outcome) = oneshot::channel();
+        self.send(Request { from, answer: Some(answer) })?;
+        Ok(Asked { outcome, within: self.answer_within })
+    }
+
+    fn send(&self, request: Request) -> Result<(), Busy> {
+        self.requests.try_send(request).map_err(|_: TrySendError<Request>| Busy)
+    }
+}
+
+impl Asked {
+    /// Waits for the outcome.
+    ///
+    /// # Errors
+    /// [`Unanswered`] where there is none, or none in time.
+    pub async fn outcome(self) -> Result<Outcome, Unanswered> {
+        let Self { outcome, within } = self;
+        match timeout(within, outcome).await {
+            Ok(answer) => answer.map_err(|_| Unanswered::Ending),
+            Err(_) => Err(Unanswered::Late(within)),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn blocking_recv(self) -> Result<Outcome, oneshot::error::RecvError> {
+        self.outcome.blocking_recv()
+    }
+}
+
+impl ReloadThread {
+    pub(super) fn new(
+        handle: ReloadHandle,
+        pulse: Pulse,
+        stop: StopFlag,
+        ended: oneshot::Receiver<()>,
+    ) -> Self {
+        Self { handle, pulse, stop, ended }
+    }
+
+    /// Where requests go.
+    pub fn handle(&self) -> &ReloadHandle {
+        &self.handle
+    }
+
+    /// The thread as the supervisor watches it.
+    pub fn stage(&self) -> Stage {
+        Stage::new("reload", self.pulse.clone())
+    }
+
+    /// Tells the thread to end. A proof that runs is cut off, and whoever waits is answered.
+    pub fn stop(&self) {
+        self.stop.set();
+        // It may wait for a request. Where so many wait that this one is refused, it does not.
+        let _ = self.handle.request("stop");
+    }
+
+    /// Waits until the thread has ended, and with it everything that it does with the runtime.
+    /// `false` where it has not within `limit`.
+    pub async fn ended_within(&mut self, limit: Duration) -> bool {
+        timeout(limit, &mut self.ended).await.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_never_answered_is_told_so_in_time() {
+        let (requests, taken) = sync_channel(1);
+        let handle = ReloadHandle::new(requests, Duration::from_secs(180));
+        let asked = handle.ask("test").unwrap();
+        let late = asked.outcome().await.unwrap_err();
+        assert_eq!(late, Unanswered::Late(Duration::from_secs(180)));
+        assert!(late.to_string().starts_with("the reload takes longer than 180 s"), "{late}");
+        // A thread that is gone is no reason to wait.
+        drop(taken.recv().unwrap());
+        let asked = handle.ask("test").unwrap();
+        drop(taken);
+        assert_eq!(asked.outcome().await, Err(Unanswered::Ending));
+        assert_eq!(handle.request("test"), Err(Busy));
+    }
+}
