@@ -41,8 +41,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 #[cfg(not(feature = "kafka"))]
 use self::no_topic as topic;
 use self::shared::{
-    Global, chosen, configuration, library, logging, model_problem, print, runtime, tell_address,
-    variables,
+    Global, as_daemon, chosen, configuration, library, logging, model_problem, print, runtime,
+    tell_address, variables,
 };
 use crate::ops::exit::{Exit, Failure};
 

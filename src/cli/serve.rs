@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Global;
-use crate::app::App;
+use crate::app::{App, Banner};
 use crate::engine::pipeline::Chosen;
 use crate::ops::exit::Exit;
 
@@ -13,7 +13,9 @@ use crate::ops::exit::Exit;
 #[command(
     after_help = "Settings come from the file, then from TICKCAST__SECTION__KEY variables:\n  \
                         TICKCAST__HTTP__BIND=127.0.0.1:0 tickcast serve -c config/tickcast.toml\n\n\
-                        SIGTERM stops in order: sources, queue, forecasts, then exit 0."
+                        SIGTERM or SIGINT stops in order: sources, queue, forecasts, then exit 0; a second\n\
+                        one cuts the wait and exits 75. SIGHUP asks for a reload of the model. SIGUSR1 and\n\
+                        SIGUSR2 are ignored."
 )]
 pub(super) struct ServeArgs {
     /// The configuration file
@@ -26,12 +28,15 @@ pub(super) struct ServeArgs {
 
 pub(super) fn run(args: ServeArgs, global: &Global) -> Result<(), Exit> {
     let ServeArgs { config: path, address_file } = args;
+    super::as_daemon()?;
     let config = super::configuration(&path)?;
+    let banner = Banner::new(&config);
     let _log = super::logging(config.log)?;
     let runtime = super::runtime(global, config.onnxruntime_library.as_deref())?;
     let Chosen { bundle, refused } = super::chosen(&config, &runtime)?;
     let app = App::build_beside(config, &bundle, refused, Arc::new(runtime))?
         .supervised_by(&super::variables())?;
     super::tell_address(address_file.as_deref(), app.address())?;
+    banner.log(&path, &app);
     app.run()
 }

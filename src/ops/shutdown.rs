@@ -1,7 +1,8 @@
 //! When to stop, and when to reload.
 //!
 //! Owns the signals of the process. Promises that the first SIGTERM or SIGINT asks for an orderly
-//! stop and the second one ends the waiting. Never ends the process itself.
+//! stop and the second one ends the waiting, and that SIGHUP, SIGUSR1 and SIGUSR2 never end a daemon.
+//! Never ends the process itself.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -11,6 +12,22 @@ pub async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error means that the sender is gone, which is a stop as well. The guard in the result
     // must not live on: it would keep the sender out.
     drop(stop.wait_for(|stop| *stop).await);
+}
+
+/// Keeps SIGHUP, SIGUSR1 and SIGUSR2 from ending the process, as they do by default: scripts send
+/// them to daemons to rotate a log or to show a state. From here on they do nothing, unless
+/// somebody listens ([`ReloadSignal`]). To be called first of all.
+///
+/// # Errors
+/// Where the system refuses the handlers.
+pub fn outlive_signals() -> std::io::Result<()> {
+    // The handlers outlive the runtime that installs them.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let _inside = runtime.enter();
+    for kind in [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()] {
+        drop(signal(kind)?);
+    }
+    Ok(())
 }
 
 /// The signals that ask the process to stop.

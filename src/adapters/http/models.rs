@@ -6,7 +6,8 @@
 use hyper::StatusCode;
 
 use super::Models;
-use super::routes::{Answer, json, text};
+use super::problem::{Kind, Problem};
+use super::routes::{Answer, json};
 use crate::keep::reload::Outcome;
 
 /// Which model runs, and which versions were refused before it.
@@ -19,12 +20,12 @@ pub(super) fn list(models: &Models) -> Answer {
 pub(super) async fn reload(models: &Models) -> Answer {
     let outcome = match models.reloads.ask("POST /v1/reload") {
         Ok(outcome) => outcome.await,
-        Err(busy) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("{busy}\n")),
+        Err(busy) => return Problem::new(Kind::Busy, busy.to_string()).answer(),
     };
     match outcome {
         Ok(outcome @ Outcome::Swapped { .. }) => json(StatusCode::OK, &outcome),
         Ok(outcome @ Outcome::Kept { .. }) => json(StatusCode::CONFLICT, &outcome),
         Ok(outcome @ Outcome::Fatal { .. }) => json(StatusCode::SERVICE_UNAVAILABLE, &outcome),
-        Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending\n"),
+        Err(_) => Problem::new(Kind::Stopping, "the daemon is ending").answer(),
     }
 }

@@ -53,6 +53,18 @@ impl SinkSettings for LinesSettings {
         self.scores != LinesTarget::Off
     }
 
+    fn places(&self) -> Vec<String> {
+        let place = |(key, target): (&str, &LinesTarget)| match target {
+            LinesTarget::Off => None,
+            LinesTarget::StandardOutput => Some(format!("{key}=-")),
+            LinesTarget::File(path) => Some(format!("{key}={}", path.display())),
+        };
+        [("lines", &self.forecasts), ("scores", &self.scores)]
+            .into_iter()
+            .filter_map(place)
+            .collect()
+    }
+
     fn open(&self, registry: &Registry) -> Result<Option<OpenSink>, Exit> {
         let open = |of, target, key| {
             let metrics = LinesMetrics::register(registry, of)?;
