@@ -17,6 +17,7 @@ mod daemon;
 mod deploy;
 mod expiry;
 mod health;
+mod hostile;
 mod inputs;
 #[cfg(feature = "kafka")]
 mod kafka;

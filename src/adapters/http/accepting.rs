@@ -1,14 +1,16 @@
 //! What to do when a connection cannot be accepted.
 //!
 //! Owns a spare file descriptor and the log lines about failures. Promises that where no descriptor
-//! is left, one is made free for a new connection, so that probes and metrics are answered; that
-//! failures are logged once a minute at most; and that trying again never keeps a processor busy.
-//! Never closes a subscriber.
+//! is left, one is made free for a new connection, which may not become a subscriber and keep it, so
+//! that probes and metrics are answered; that failures are logged once a minute at most; and that
+//! trying again never keeps a processor busy. Never closes a subscriber.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::connections::Connections;
 use super::metrics::{Cut, HttpMetrics};
@@ -24,10 +26,22 @@ const CLOSING: Duration = Duration::from_millis(2);
 /// The time between two log lines about failures.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
+/// Whether file descriptors are short; cloning shares it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shortage(Arc<AtomicBool>);
+
+impl Shortage {
+    pub(super) fn is_now(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// The state of accepting.
 pub(super) struct Accepting {
     metrics: HttpMetrics,
     spare: Option<Spare>,
+    /// What others see of it.
+    shortage: Shortage,
     /// The last attempt failed.
     is_failing: bool,
     /// When a failure was logged, and how many were not since.
@@ -36,12 +50,12 @@ pub(super) struct Accepting {
 }
 
 impl Accepting {
-    pub(super) fn new(metrics: HttpMetrics) -> Self {
+    pub(super) fn new(metrics: HttpMetrics, shortage: Shortage) -> Self {
         let spare = Spare::take().inspect_err(|error| {
             warn!(%error, "no spare file descriptor for probes");
         });
         let (is_failing, logged, unlogged) = (false, None, 0);
-        Self { metrics, spare: spare.ok(), is_failing, logged, unlogged }
+        Self { metrics, spare: spare.ok(), shortage, is_failing, logged, unlogged }
     }
 
     /// A connection was accepted.
@@ -51,12 +65,13 @@ impl Accepting {
 
     /// Takes the spare descriptor back, where it was given away and connections come in again.
     pub(super) fn recover(&mut self) {
-        if self.spare.is_none() && !self.is_failing {
-            self.spare = Spare::take().ok();
-            if self.spare.is_some() {
-                info!("file descriptors are free again");
-            }
+        if self.is_failing {
+            return;
         }
+        if self.spare.is_none() {
+            self.spare = Spare::take().ok();
+        }
+        self.shortage.0.store(self.spare.is_none(), Ordering::Relaxed);
     }
 
     /// A connection was not accepted. Makes a descriptor free where that helps, and says how long
@@ -69,6 +84,7 @@ impl Accepting {
             // The peer has left meanwhile, or the system has another reason to try again.
             return CLOSING;
         }
+        self.shortage.0.store(true, Ordering::Relaxed);
         if connections.spare_one(Cut::Descriptors) || self.spare.take().is_some() {
             return CLOSING;
         }

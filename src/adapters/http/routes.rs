@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    HeaderValue, TRANSFER_ENCODING, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use prometheus::TextEncoder;
@@ -89,13 +89,25 @@ enum Route<'r> {
 /// Answers one request.
 pub(super) async fn answer(context: &Context, request: Request<Incoming>) -> Answer {
     let reader = Reader::new(&request, &context.state.access.allowed_origins);
+    let has_body = has_body(request.headers());
     let mut answer = match route(context, request).await {
         Ok(answer) => answer,
         Err(problem) => problem.answer(),
     };
+    if has_body && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // No body is read, and where one ends is what smuggled requests lie about: nothing behind
+        // it is taken for a request.
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     protect(answer.headers_mut());
     reader.admit(answer.headers_mut());
     answer
+}
+
+/// Whether a body follows a head.
+pub(super) fn has_body(headers: &HeaderMap) -> bool {
+    let length = headers.get(CONTENT_LENGTH);
+    headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
 }
 
 async fn route(context: &Context, request: Request<Incoming>) -> Result<Answer, Problem> {

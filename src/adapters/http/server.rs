@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, warn};
 
-use super::accepting::Accepting;
+use super::accepting::{Accepting, Shortage};
 use super::connections::{Admitted, ConnectionLimits, Connections, Order};
 use super::metrics::{HttpMetrics, Refused};
 use super::turns::Turns;
@@ -72,6 +72,7 @@ pub(super) struct Context {
     pub(super) state: Arc<HttpState>,
     pub(super) metrics: HttpMetrics,
     pub(super) turns: Arc<Turns>,
+    pub(super) shortage: Shortage,
     pub(super) peer: SocketAddr,
     /// Whether the server is bound to loopback.
     pub(super) loopback: bool,
@@ -84,6 +85,7 @@ struct Server {
     state: Arc<HttpState>,
     metrics: HttpMetrics,
     turns: Arc<Turns>,
+    shortage: Shortage,
     connections: Connections,
     loopback: bool,
 }
@@ -140,6 +142,7 @@ impl HttpServer {
             state: Arc::new(state),
             metrics: metrics.clone(),
             turns: Arc::new(Turns::new()),
+            shortage: Shortage::default(),
             connections: Connections::new(limits, metrics),
             loopback: self.address.ip().is_loopback(),
         };
@@ -156,7 +159,7 @@ impl Server {
         runtime.block_on(async {
             let mut sweep = interval(SWEEP_EVERY);
             sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            let mut accepting = Accepting::new(self.metrics.clone());
+            let mut accepting = Accepting::new(self.metrics.clone(), self.shortage.clone());
             let stop_of_connections = stop.clone();
             loop {
                 tokio::select! {
@@ -204,6 +207,7 @@ impl Server {
             state: Arc::clone(&self.state),
             metrics: self.metrics.clone(),
             turns: Arc::clone(&self.turns),
+            shortage: self.shortage.clone(),
             peer,
             loopback: self.loopback,
             alive: alive.clone(),

@@ -22,7 +22,7 @@ use super::metrics::Refused;
 use super::origin::may_connect;
 use super::problem::{Kind, Problem};
 use super::query;
-use super::routes::Answer;
+use super::routes::{Answer, has_body};
 use super::server::Context;
 use crate::adapters::stream::{StreamHub, SubscribeError, limits};
 use crate::core::text::excerpt;
@@ -44,6 +44,9 @@ pub(super) fn open(context: &Context, hub: &StreamHub, mut request: Request<Inco
         return Problem::new(Kind::ForeignOrigin, "this web origin may not open the stream")
             .answer();
     }
+    if has_body(request.headers()) {
+        return Problem::new(Kind::BadRequest, "a handshake has no body").answer();
+    }
     let answer = match create_response_with_body(&request, Full::<Bytes>::default) {
         Ok(answer) => answer,
         Err(error) => {
@@ -55,6 +58,10 @@ pub(super) fn open(context: &Context, hub: &StreamHub, mut request: Request<Inco
                 .answer();
         }
     };
+    if context.shortage.is_now() {
+        hub.count_refusal();
+        return Problem::new(Kind::Busy, "no file descriptor is left for a subscriber").answer();
+    }
     let subscription = match hub.subscribe(wish, context.peer.ip()) {
         Ok(subscription) => subscription,
         Err(refusal) => {
