@@ -8,15 +8,16 @@ use crate::app::{App, Banner};
 use crate::engine::pipeline::Chosen;
 use crate::ops::exit::Exit;
 
+const AFTER_HELP: &str = "\
+Settings come from the file, then from TICKCAST__SECTION__KEY variables:
+  TICKCAST__HTTP__BIND=127.0.0.1:0 tickcast serve -c config/tickcast.toml
+
+SIGTERM or SIGINT stops in order: sources, queue, forecasts, then exit 0; a second one cuts the
+wait and exits 75. SIGHUP asks for a reload of the model. SIGUSR1 and SIGUSR2 are ignored.";
+
 /// Options of `tickcast serve`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Settings come from the file, then from TICKCAST__SECTION__KEY variables:\n  \
-                        TICKCAST__HTTP__BIND=127.0.0.1:0 tickcast serve -c config/tickcast.toml\n\n\
-                        SIGTERM or SIGINT stops in order: sources, queue, forecasts, then exit 0; a second\n\
-                        one cuts the wait and exits 75. SIGHUP asks for a reload of the model. SIGUSR1 and\n\
-                        SIGUSR2 are ignored."
-)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct ServeArgs {
     /// The configuration file
     #[arg(short, long, value_name = "FILE", default_value = "config/tickcast.toml")]

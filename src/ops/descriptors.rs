@@ -5,14 +5,20 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::listen;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{debug, warn};
 
 /// More than any configuration uses. Some systems allow a thousand million, which a child that
 /// closes every possible descriptor would go through one by one.
 const WANTED: u64 = 1 << 16;
+
+/// Connections that wait to be accepted; the system may allow fewer.
+const BACKLOG: i32 = 1024;
 
 /// An open descriptor that is there to be given up.
 #[derive(Debug)]
@@ -52,6 +58,22 @@ pub fn are_exhausted(error: &io::Error) -> bool {
     exhausted.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
+/// Lets more connections wait to be accepted: beyond the 128 that the standard library asks for,
+/// the system makes a client try again after a second.
+pub fn lengthen_backlog(listener: impl AsFd) {
+    if let Err(error) = listen(listener, BACKLOG) {
+        warn!(%error, "cannot lengthen the backlog of a listener");
+    }
+}
+
+/// Whether something waits to be read, or to be accepted, right now.
+pub fn is_readable(descriptor: impl AsFd) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut looked = [PollFd::new(&descriptor, PollFlags::IN)];
+    // Where the look fails, an attempt to read gives the answer.
+    poll(&mut looked, Some(&now)).map_or(true, |ready| ready > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +88,14 @@ mod tests {
         let current = |limit: Rlimit| limit.current.unwrap_or(u64::MAX);
         assert_eq!(current(after), current(before).max(expected));
         assert_eq!(limit(), after.current);
+    }
+
+    #[test]
+    fn a_connection_that_waits_is_seen() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(!is_readable(&listener));
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert!(is_readable(&listener));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! When to stop, and when to reload.
 //!
 //! Owns the signals of the process. Promises that the first SIGTERM or SIGINT asks for an orderly
-//! stop and the second one ends the waiting, and that SIGHUP, SIGUSR1 and SIGUSR2 never end a daemon.
-//! Never ends the process itself.
+//! stop and the second one ends the waiting, and that SIGHUP, SIGUSR1 and SIGUSR2 never end a
+//! daemon. Never ends the process itself.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -15,8 +15,8 @@ pub async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 /// Keeps SIGHUP, SIGUSR1 and SIGUSR2 from ending the process, as they do by default: scripts send
-/// them to daemons to rotate a log or to show a state. From here on they do nothing, unless
-/// somebody listens ([`ReloadSignal`]). To be called first of all.
+/// them to daemons to rotate a log or to show a state. From here on they do nothing, except for a
+/// listener such as [`ReloadSignal`]. To be called first of all.
 ///
 /// # Errors
 /// Where the system refuses the handlers.

@@ -1,11 +1,12 @@
 //! What to do when a connection cannot be accepted.
 //!
 //! Owns a spare file descriptor and the log lines about failures. Promises that where no descriptor
-//! is left, one is made free for a new connection, which may not become a subscriber and keep it, so
-//! that probes and metrics are answered; that failures are logged once a minute at most; and that
-//! trying again never keeps a processor busy. Never closes a subscriber.
+//! is left, one is made free for a new connection, which may not become a subscriber and keep it,
+//! so that probes and metrics are answered; that failures are logged once a minute at most; and
+//! that trying again never keeps a processor busy. Never closes a subscriber.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,10 +19,11 @@ use crate::ops::clock::TimerStopwatch;
 use crate::ops::descriptors::{self, Spare};
 
 /// A pause where nothing can be done but to wait for a descriptor.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(20);
 
-/// A pause in which the task of a cut connection closes its socket.
-const CLOSING: Duration = Duration::from_millis(2);
+/// A pause in which the task of a cut connection closes its socket, and that of a new one reads
+/// what is there and answers it.
+pub(super) const TURN: Duration = Duration::from_millis(2);
 
 /// The time between two log lines about failures.
 const LOG_EVERY: Duration = Duration::from_secs(60);
@@ -76,17 +78,27 @@ impl Accepting {
 
     /// A connection was not accepted. Makes a descriptor free where that helps, and says how long
     /// to wait before the next attempt.
-    pub(super) fn failed(&mut self, error: &io::Error, connections: &Connections) -> Duration {
+    pub(super) fn failed(
+        &mut self,
+        error: &io::Error,
+        listener: impl AsFd,
+        connections: &Connections,
+    ) -> Duration {
+        let is_exhausted = descriptors::are_exhausted(error);
+        if is_exhausted && !descriptors::is_readable(listener) {
+            // The system wants a descriptor before it looks whether there is a connection at all.
+            return PAUSE;
+        }
         self.is_failing = true;
         self.metrics.accept_failed();
         self.log(error);
-        if !descriptors::are_exhausted(error) {
+        if !is_exhausted {
             // The peer has left meanwhile, or the system has another reason to try again.
-            return CLOSING;
+            return TURN;
         }
         self.shortage.0.store(true, Ordering::Relaxed);
         if connections.spare_one(Cut::Descriptors) || self.spare.take().is_some() {
-            return CLOSING;
+            return TURN;
         }
         PAUSE
     }

@@ -1,10 +1,10 @@
 //! The places of connections, and how long each one may be held.
 //!
 //! Owns which connections are open and what each of them waits for. Promises that a new connection
-//! gets a place unless every other one is being answered right now, that the place is taken from
-//! the address with the most connections, and that no peer holds a place by waiting. Addresses
-//! therefore share the places evenly, and a probe is answered also where all traffic comes from one
-//! address. Never reads or writes a socket.
+//! gets a place unless every other one waits for a reload, that the place is taken from the address
+//! with the most connections, and that no peer holds a place by waiting. Addresses therefore share
+//! the places evenly, and a probe is answered also where all traffic comes from one address. Never
+//! reads or writes a socket.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -83,8 +83,10 @@ pub(super) struct Activity(Arc<Mutex<(Phase, TimerStopwatch)>>);
 enum Phase {
     /// The rest of a request's head.
     Head,
-    /// Us: a request is being answered.
-    Answering,
+    /// The answer to a request that only reads.
+    Asked,
+    /// The end of a change that it asked for.
+    Changing,
     /// The peer, to read what was written.
     Unread,
     /// A further request.
@@ -110,7 +112,7 @@ impl Connections {
     }
 
     /// A place for a peer at `address`, if need be that of another connection; `None` where every
-    /// connection is being answered.
+    /// connection waits for a change.
     pub(super) fn admit(&self, address: IpAddr) -> Option<Admitted> {
         let Shared { limits, metrics, .. } = &*self.0;
         let mut table = self.0.lock();
@@ -150,7 +152,7 @@ impl Connections {
                 Phase::Head if waited > limits.head_max => Cut::Head,
                 Phase::Unread if waited > limits.unread_max => Cut::Unread,
                 Phase::Idle if waited > limits.idle_max => Cut::Idle,
-                Phase::Answering => {
+                Phase::Asked | Phase::Changing => {
                     if is_old {
                         entry.order.send_replace(Order::Retire);
                     }
@@ -182,7 +184,7 @@ impl Table {
         }
         let waiting = self.open.iter().filter_map(|(number, entry)| {
             let (phase, waited) = entry.activity.state();
-            (phase != Phase::Answering).then_some((counts[&entry.network], waited, *number))
+            (phase != Phase::Changing).then_some((counts[&entry.network], waited, *number))
         });
         // Of two that have waited as long the older one goes.
         let spared = waiting
@@ -239,9 +241,9 @@ impl Activity {
         self.change(|phase| (phase == Phase::Idle).then_some(Phase::Head));
     }
 
-    /// A request is whole.
-    pub(super) fn asked(&self) {
-        self.change(|_| Some(Phase::Answering));
+    /// A request is whole. One that `changes` something is finished, whatever comes.
+    pub(super) fn asked(&self, changes: bool) {
+        self.change(|_| Some(if changes { Phase::Changing } else { Phase::Asked }));
     }
 
     /// Its answer is made and will be written.
@@ -309,7 +311,7 @@ mod tests {
     }
 
     fn answer(one: &Activity) {
-        one.asked();
+        one.asked(false);
         one.answered();
     }
 
@@ -324,11 +326,11 @@ mod tests {
         let quiet = places.admit(OTHER).unwrap();
         advance(Duration::from_secs(5)).await;
         let busy: Vec<_> = (0..3).map(|_| places.admit(ONE).unwrap()).collect();
-        busy[0].activity().asked();
+        busy[0].activity().asked(true);
         advance(Duration::from_secs(1)).await;
         let newest = places.admit(OTHER).unwrap();
         assert_eq!(order(&quiet), Order::Stay, "it waits longest, but its address has few");
-        assert_eq!(order(&busy[0]), Order::Stay, "it is being answered");
+        assert_eq!(order(&busy[0]), Order::Stay, "it waits for a change");
         assert_eq!(order(&busy[1]), Order::Cut(Cut::Place));
         assert_eq!([order(&busy[2]), order(&newest)], [Order::Stay; 2]);
 
@@ -339,10 +341,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_place_that_is_being_answered_is_not_taken() {
+    async fn a_place_that_waits_for_a_change_is_not_taken() {
         let places = places(2);
         let held: Vec<_> = (0..2).map(|_| places.admit(ONE).unwrap()).collect();
-        held.iter().for_each(|admitted| admitted.activity().asked());
+        held.iter().for_each(|admitted| admitted.activity().asked(true));
         assert!(places.admit(OTHER).is_none());
         assert_eq!(places.0.metrics.count(Cut::Full), 1);
         held[1].activity().answered();
@@ -390,7 +392,7 @@ mod tests {
         let places = places(2);
         let [busy, idle] = [ONE, OTHER].map(|address| places.admit(address).unwrap());
         for _ in 0..10 {
-            busy.activity().asked();
+            busy.activity().asked(false);
             answer_all(idle.activity());
             places.sweep();
             assert_eq!([order(&busy), order(&idle)], [Order::Stay; 2]);

@@ -48,9 +48,9 @@ pub(super) enum HostProblem {
 pub(super) struct Circumstances {
     /// The server is bound to loopback.
     pub(super) loopback: bool,
-    /// Whoever asks for more than a probe must show a token, which a foreign page does not have.
+    /// Everything but a probe needs a token, which a foreign page does not have.
     pub(super) guarded: bool,
-    /// The request is for a probe, which anybody may have.
+    /// The request is for a probe, which needs no permission.
     pub(super) probe: bool,
 }
 
@@ -191,7 +191,7 @@ fn is_name(text: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_label)
 }
 
-/// A name without the dot that stands for the root of all names.
+/// A name without the dot of the root at its end.
 fn without_root(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
@@ -321,7 +321,7 @@ mod tests {
                 assert_eq!(check("/livez", &[host]), Some(HostProblem::Malformed), "{host:?}");
             }
         }
-        assert_eq!(judge(&none, probe, "any.example"), None, "a probe is for anybody");
+        assert_eq!(judge(&none, probe, "any.example"), None, "a probe is answered under any name");
     }
 
     #[test]

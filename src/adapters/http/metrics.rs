@@ -20,7 +20,7 @@ pub(super) enum Cut {
     Place,
     /// A newer connection took its file descriptor.
     Descriptors,
-    /// It was new, and every place had a request that is being answered.
+    /// It was new, and every other connection waits for a reload.
     Full,
 }
 

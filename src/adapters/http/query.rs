@@ -1,7 +1,8 @@
 //! What a subscriber asks for in its URL.
 //!
-//! Owns the parameters of `/v1/stream`, `/v1/symbols` and `/v1/forecasts`. Promises that every query is a wish or
-//! one sentence that says what is wrong with it. Never guesses: an unknown parameter is an error.
+//! Owns the parameters of `/v1/stream`, `/v1/symbols` and `/v1/forecasts`. Promises that every
+//! query is a wish or one sentence that says what is wrong with it. Never guesses: an unknown
+//! parameter is an error.
 
 use crate::adapters::stream::{StreamId, SymbolFilter, WhenSlow, Wish};
 use crate::net::percent::percent_decoded;

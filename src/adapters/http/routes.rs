@@ -212,7 +212,7 @@ async fn respond(
         Route::Document(text) => document(text),
         Route::Models(models) => models::list(models),
         Route::Reload(models) => {
-            // No page of a stranger can change what runs here.
+            // No foreign page can change what runs here.
             if !stream::origin_is_fine(context, &request) {
                 let detail = "this web origin may not ask for a reload";
                 return Err(Problem::new(Kind::ForeignOrigin, detail));

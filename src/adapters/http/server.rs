@@ -1,9 +1,9 @@
 //! The listener and its connections.
 //!
 //! Owns binding, the thread, and the life of every connection. Promises that the address is known
-//! before anything runs, that a connection is accepted as soon as it comes, whoever holds the
-//! others, and that the thread ends within a few seconds of the stop, after subscribers had what is
-//! in the ring. Never knows a route.
+//! before anything runs, that a connection is accepted as soon as it comes, however many others
+//! there are, and that the thread ends within a few seconds of the stop, after subscribers had what
+//! is in the ring. Never knows a route.
 
 use std::convert::Infallible;
 use std::io;
@@ -13,8 +13,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
@@ -22,12 +24,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, warn};
 
-use super::accepting::{Accepting, Shortage};
+use super::accepting::{Accepting, Shortage, TURN};
 use super::connections::{Admitted, ConnectionLimits, Connections, Order};
 use super::metrics::{HttpMetrics, Refused};
 use super::turns::Turns;
 use super::watched::Watched;
 use super::{HttpState, routes};
+use crate::ops::descriptors;
 use crate::ops::shutdown::stopped;
 
 /// How often it is looked for connections that wait for too long.
@@ -99,6 +102,7 @@ impl HttpServer {
         let bind = || {
             let listener = StdListener::bind(address)?;
             listener.set_nonblocking(true)?;
+            descriptors::lengthen_backlog(&listener);
             let address = listener.local_addr()?;
             Ok(Self { listener, address })
         };
@@ -173,9 +177,13 @@ impl Server {
                         Ok((socket, peer)) => {
                             accepting.succeeded();
                             self.welcome(socket, peer, &alive, &stop_of_connections);
+                            if self.shortage.is_now() {
+                                // It may have to make room for the next one; its turn comes first.
+                                sleep(TURN).await;
+                            }
                         }
                         Err(error) => {
-                            let pause = accepting.failed(&error, &self.connections);
+                            let pause = accepting.failed(&error, &listener, &self.connections);
                             sleep(pause).await;
                         }
                     },
@@ -229,8 +237,8 @@ async fn serve(
     }
     let activity = admitted.activity().clone();
     let socket = Watched::new(socket, activity.clone());
-    let answer = service_fn(|request| {
-        activity.asked();
+    let answer = service_fn(|request: Request<Incoming>| {
+        activity.asked(request.method() == Method::POST);
         let answer = routes::answer(&context, request);
         let activity = activity.clone();
         async move {

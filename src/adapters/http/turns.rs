@@ -68,7 +68,7 @@ impl Turns {
         let known = self.begun.load(Ordering::Relaxed);
         let mut page = self.page.lock().await;
         if page.number <= known {
-            // Whoever else asks now shall get the same page.
+            // All who ask before it is begun get the same page.
             yield_now().await;
             let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
             *page = Page { number, body: render()? };

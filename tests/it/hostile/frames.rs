@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use super::{PATIENCE, read_to_end};
+use super::{PATIENCE, handshake, read_to_end};
 
 /// How many there are.
 pub(super) const COUNT: usize = 50;
@@ -127,11 +127,7 @@ pub(super) fn all() -> Vec<Frames> {
 pub(super) fn close_code(address: &str, case: &Frames) -> Option<u16> {
     let mut socket = TcpStream::connect(address).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let handshake = format!(
-        "GET /v1/stream HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
-    socket.write_all(handshake.as_bytes()).unwrap();
+    socket.write_all(handshake(address).as_bytes()).unwrap();
     // The server may have had enough before all of it is sent.
     let _ = socket.write_all(&case.bytes);
     let _ = socket.shutdown(std::net::Shutdown::Write);

@@ -9,8 +9,18 @@ pub(super) struct Request {
     pub(super) bytes: Vec<u8>,
     /// The status codes that are fine.
     pub(super) expected: &'static [u16],
-    /// Whether an end without an answer is fine, too.
-    pub(super) may_be_cut: bool,
+    pub(super) end: End,
+}
+
+/// How a connection comes to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Nothing follows the request; an end without an answer is fine, too.
+    AtOnce,
+    /// Nothing follows once the answer is there.
+    BehindAnswer,
+    /// The server has to close by itself.
+    ByServer,
 }
 
 const MALFORMED: &[u16] = &[400, 431, 505];
@@ -38,8 +48,12 @@ fn request(
     bytes: impl Into<Vec<u8>>,
     expected: &'static [u16],
 ) -> Request {
-    let may_be_cut = expected == MALFORMED || expected == TOO_LARGE;
-    Request { name: name.into(), bytes: bytes.into(), expected, may_be_cut }
+    let end = match expected {
+        MALFORMED | TOO_LARGE => End::AtOnce,
+        ONE_ANSWER => End::ByServer,
+        _ => End::BehindAnswer,
+    };
+    Request { name: name.into(), bytes: bytes.into(), expected, end }
 }
 
 /// Heads that are not HTTP.
