@@ -310,6 +310,9 @@ mod tests {
         *admitted.order.borrow()
     }
 
+    /// Brings a connection to a phase.
+    type Bring = fn(&Activity);
+
     fn answer(one: &Activity) {
         one.asked(false);
         one.answered();
@@ -357,7 +360,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_wait_has_its_limit() {
         let limits = ConnectionLimits::default();
-        let cases: [(fn(&Activity), Duration, Cut); 5] = [
+        let cases: [(Bring, Duration, Cut); 5] = [
             (|_| {}, limits.head_max, Cut::Head),
             (answer, limits.unread_max, Cut::Unread),
             (answer_all, limits.idle_max, Cut::Idle),

@@ -550,7 +550,7 @@ fn a_probe_is_answered_where_every_place_is_held() {
         assert_eq!(running.ask("GET", path).status, 200, "{path}");
     }
     await_metric(&running, &format!("{CUT}{{reason=\"place\"}}"), 9.0);
-    let ended = held.into_iter().take(9).map(rest).filter(|rest| rest.is_empty()).count();
+    let ended = held.into_iter().take(9).map(rest).filter(Vec::is_empty).count();
     assert_eq!(ended, 9, "those that waited longest made room");
 }
 

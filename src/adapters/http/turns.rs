@@ -127,7 +127,7 @@ mod tests {
             let turns = &turns;
             async move { turns.list(|| vec![7; bytes]).await }
         };
-        let half = UNREAD_KIB_MAX / 2 << 10;
+        let half = (UNREAD_KIB_MAX / 2) << 10;
         let held = [list(half).await.unwrap(), list(half).await.unwrap()];
         let shared = held[0].clone();
         assert_eq!(list(LARGE_BYTES).await, Err(NoRoom));
