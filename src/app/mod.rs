@@ -5,6 +5,7 @@
 //! before the process ends: after a signal within one deadline, after the end of a recording
 //! however long it takes. Never computes. ARCHITECTURE.md has the table of owners.
 
+mod banner;
 mod build;
 pub mod config;
 mod run;
@@ -34,6 +35,7 @@ use crate::ports::source::Source;
 use crate::shard::Shard;
 use crate::shard::command::{Command, Handed};
 
+pub use self::banner::Banner;
 pub(crate) use self::run::on_source_runtime;
 
 /// A daemon that is ready to run: everything is loaded, proved and bound.

@@ -19,7 +19,7 @@ use crate::keep::reload::ReloadHandle;
 use crate::keep::snapshot::RunningKeeper;
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::readiness::Condition;
-use crate::ops::shutdown::{ReloadSignal, StopSignals, outlive_file_size_limit};
+use crate::ops::shutdown::{ReloadSignal, StopSignals};
 use crate::ops::supervise::{Pulse, Stage, Supervision, Supervisor};
 use crate::ports::source::SourceContext;
 use crate::shard::Crew;
@@ -104,7 +104,6 @@ impl Signals {
         let stop = StopSignals::install().map_err(Exit::while_doing(Failure::Internal, context))?;
         let hangup =
             ReloadSignal::install().map_err(Exit::while_doing(Failure::Internal, context))?;
-        outlive_file_size_limit().map_err(Exit::while_doing(Failure::Internal, context))?;
         Ok(Self { stop, hangup })
     }
 }

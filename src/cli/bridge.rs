@@ -24,7 +24,8 @@ Examples:
 Each message becomes one record as it came, keyed by its symbol. A record behind a gap carries the
 header `tickcast-gap: 1`, which `serve` and `replay` honour. What the cluster does not take holds
 the socket up; nothing is dropped. SIGTERM stops in order: socket, queue, acknowledgements, then
-exit 0; 75 where something received was not acknowledged within shutdown.deadline_seconds.";
+exit 0; 75 where something received was not acknowledged within shutdown.deadline_seconds, or
+where a second SIGTERM cuts the wait. SIGHUP, SIGUSR1 and SIGUSR2 are ignored.";
 
 /// Options of `tickcast bridge`.
 #[derive(Debug, clap::Args)]
@@ -39,6 +40,7 @@ pub(super) struct BridgeArgs {
 }
 
 pub(super) fn run(args: &BridgeArgs) -> Result<(), Exit> {
+    super::as_daemon()?;
     let config = load_bridge(&args.config, &super::variables())
         .map_err(Exit::because(Failure::Configuration))?;
     let _log = super::logging(config.log)?;

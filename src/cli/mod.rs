@@ -42,8 +42,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 #[cfg(not(feature = "kafka"))]
 use self::no_topic as topic;
 use self::shared::{
-    Global, child_prover, chosen, configuration, library, logging, model_problem, print, runtime,
-    tell_address, variables,
+    Global, as_daemon, child_prover, chosen, configuration, library, logging, model_problem, print,
+    runtime, tell_address, variables,
 };
 use crate::keep::prove::PROVE;
 use crate::ops::exit::{Exit, Failure};

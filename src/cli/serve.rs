@@ -4,17 +4,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Global;
-use crate::app::App;
+use crate::app::{App, Banner};
 use crate::engine::pipeline::Chosen;
 use crate::ops::exit::Exit;
 
+const AFTER_HELP: &str = "\
+Settings come from the file, then from TICKCAST__SECTION__KEY variables:
+  TICKCAST__HTTP__BIND=127.0.0.1:0 tickcast serve -c config/tickcast.toml
+
+SIGTERM or SIGINT stops in order: sources, queue, forecasts, then exit 0; a second one cuts the
+wait and exits 75. SIGHUP asks for a reload of the model. SIGUSR1 and SIGUSR2 are ignored.";
+
 /// Options of `tickcast serve`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Settings come from the file, then from TICKCAST__SECTION__KEY variables:\n  \
-                        TICKCAST__HTTP__BIND=127.0.0.1:0 tickcast serve -c config/tickcast.toml\n\n\
-                        SIGTERM stops in order: sources, queue, forecasts, then exit 0."
-)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct ServeArgs {
     /// The configuration file
     #[arg(short, long, value_name = "FILE", default_value = "config/tickcast.toml")]
@@ -26,7 +29,9 @@ pub(super) struct ServeArgs {
 
 pub(super) fn run(args: ServeArgs, global: &Global) -> Result<(), Exit> {
     let ServeArgs { config: path, address_file } = args;
+    super::as_daemon()?;
     let config = super::configuration(&path)?;
+    let banner = Banner::new(&config);
     let _log = super::logging(config.log)?;
     let library = config.onnxruntime_library.as_deref();
     let runtime = super::runtime(global, library)?;
@@ -35,5 +40,6 @@ pub(super) fn run(args: ServeArgs, global: &Global) -> Result<(), Exit> {
     let app = App::build_beside(config, &bundle, refused, Arc::new(runtime), prover)?
         .supervised_by(&super::variables())?;
     super::tell_address(address_file.as_deref(), app.address())?;
+    banner.log(&path, &app);
     app.run()
 }

@@ -21,8 +21,10 @@ use crate::engine::inference::{OnnxRuntime, locate_library};
 use crate::engine::model::{Bundle, candidates};
 use crate::engine::pipeline::{Chosen, Prover, choose};
 use crate::keep::prove::{ChildProver, ProofLimits};
+use crate::ops::descriptors;
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::logging::{self, LogConfig, LogGuard};
+use crate::ops::shutdown::outlive_signals;
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
@@ -172,6 +174,13 @@ pub(super) fn print(text: std::fmt::Arguments<'_>) -> Result<(), Exit> {
 /// Starts logging; the guard is to be kept until the command ends.
 pub(super) fn logging(config: LogConfig) -> Result<LogGuard, Exit> {
     logging::start(config).map_err(Exit::while_doing(Failure::Temporary, "start logging"))
+}
+
+/// Prepares the process for the life of a daemon: which signals it outlives, and how many files it
+/// may open.
+pub(super) fn as_daemon() -> Result<(), Exit> {
+    descriptors::raise_limit();
+    outlive_signals().map_err(Exit::while_doing(Failure::Internal, "install signal handlers"))
 }
 
 /// Loads a configuration over the defaults and under the process's environment.

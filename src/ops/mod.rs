@@ -6,6 +6,7 @@
 
 pub mod affinity;
 pub mod clock;
+pub mod descriptors;
 pub mod exit;
 pub mod logging;
 pub mod meter;

@@ -15,7 +15,7 @@ use self::market::Market;
 use crate::engine::model::manifest::StepSpec;
 use crate::engine::wire::forecast::RecordTemplate;
 use crate::ops::clock::wall_seconds;
-use crate::ops::logging;
+use crate::ops::{descriptors, logging};
 
 /// Ticks of the processor's clock in a second, as `/proc` counts them on every platform we run on.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -113,10 +113,16 @@ impl UsageCollector {
             set(&self.virtual_bytes, status_number(&status, "VmSize:").map(|kib| kib << 10));
             set(&self.threads, status_number(&status, "Threads:"));
         }
-        set(&self.max_fds, read("limits").as_deref().and_then(open_files_max));
-        // The listing has the descriptor that lists, too.
-        let open = fs::read_dir("/proc/self/fd").map(|entries| entries.count().saturating_sub(1));
-        set(&self.open_fds, open.ok().and_then(|count| i64::try_from(count).ok()));
+        let max = descriptors::limit().and_then(|limit| i64::try_from(limit).ok());
+        set(&self.max_fds, max);
+        let open = match fs::read_dir("/proc/self/fd") {
+            // The listing has the descriptor that lists, too.
+            Ok(entries) => i64::try_from(entries.count().saturating_sub(1)).ok(),
+            // None is left to list them by.
+            Err(error) if descriptors::are_exhausted(&error) => max,
+            Err(_) => None,
+        };
+        set(&self.open_fds, open);
     }
 
     fn parts(&self) -> [&dyn Collector; 7] {
@@ -159,12 +165,6 @@ fn status_number(status: &str, name: &str) -> Option<i64> {
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// The soft limit of open files out of `/proc/self/limits`.
-fn open_files_max(limits: &str) -> Option<i64> {
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    line.split_ascii_whitespace().next()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use prometheus::TextEncoder;
@@ -181,9 +181,6 @@ mod tests {
         assert_eq!(status_number(status, "VmRSS:"), Some(1024));
         assert_eq!(status_number(status, "Threads:"), Some(9));
         assert_eq!(status_number(status, "VmSwap:"), None);
-        let limits = "Limit  Soft Limit  Hard Limit  Units\nMax open files  1024  524288  files\n";
-        assert_eq!(open_files_max(limits), Some(1024));
-        assert_eq!(open_files_max("Max open files  unlimited  unlimited  files"), None);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! When to stop, and when to reload.
 //!
 //! Owns the signals of the process. Promises that the first SIGTERM or SIGINT asks for an orderly
-//! stop and the second one ends the waiting. Never ends the process itself.
+//! stop and the second one ends the waiting, and that SIGHUP, SIGUSR1 and SIGUSR2 never end a
+//! daemon. Never ends the process itself.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -16,14 +17,23 @@ pub async fn stopped(stop: &mut watch::Receiver<bool>) {
 /// SIGXFSZ, by the number that it has on x86-64 and on 64-bit ARM.
 const FILE_SIZE_LIMIT: i32 = 25;
 
-/// Has a file that reaches the limit of its size (`ulimit -f`) answer the write with an error, as a
-/// full disk does, where the signal would end the process; needs a running tokio runtime.
+/// Keeps SIGHUP, SIGUSR1, SIGUSR2 and SIGXFSZ from ending the process, as they do by default. Scripts
+/// send the first three to daemons to rotate a log or to show a state; the last one comes from a file
+/// that reaches the limit of its size (`ulimit -f`), whose write then fails as on a full disk. From
+/// here on they do nothing, except for a listener such as [`ReloadSignal`]. To be called first of all.
 ///
 /// # Errors
-/// Where the system refuses the handler.
-pub fn outlive_file_size_limit() -> std::io::Result<()> {
-    // The handler stays; that it does nothing is its purpose.
-    signal(SignalKind::from_raw(FILE_SIZE_LIMIT)).map(drop)
+/// Where the system refuses the handlers.
+pub fn outlive_signals() -> std::io::Result<()> {
+    // The handlers outlive the runtime that installs them.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let _inside = runtime.enter();
+    let file_size_limit = SignalKind::from_raw(FILE_SIZE_LIMIT);
+    let (first, second) = (SignalKind::user_defined1(), SignalKind::user_defined2());
+    for kind in [SignalKind::hangup(), first, second, file_size_limit] {
+        drop(signal(kind)?);
+    }
+    Ok(())
 }
 
 /// The signals that ask the process to stop.

@@ -39,6 +39,11 @@ pub trait SinkSettings: Any + fmt::Debug + Send + Sync {
     /// Whether it takes scores, which are otherwise not made.
     fn takes_scores(&self) -> bool;
 
+    /// Where records go, one text for each place, for the log.
+    fn places(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Opens the sink and registers its metrics; `None` where the configuration turns it off.
     /// Metrics are registered in both cases, so that a dashboard shows zeros and no hole.
     ///

@@ -108,11 +108,16 @@ def serve(folder, port=0):
 
 
 def ask(address, path, token=TOKEN, method="GET"):
+    status, _, body = ask_whole(address, path, token, method)
+    return status, body
+
+
+def ask_whole(address, path, token=TOKEN, method="GET", headers={}):
     connection = http.client.HTTPConnection(address, timeout=PATIENCE_SECONDS)
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    headers = {**({"Authorization": f"Bearer {token}"} if token else {}), **headers}
     connection.request(method, path, headers=headers)
     answer = connection.getresponse()
-    return answer.status, answer.read().decode()
+    return answer.status, answer.headers, answer.read().decode()
 
 
 async def hear(address, query, count):
@@ -155,6 +160,7 @@ def check_answers(address, validators):
     asked = {"/v1/forecasts/{symbol}": "/v1/forecasts/AAPL"}
     # There is no other version of the model, so the one that runs is kept.
     expected = {"/v1/stream": 426, "/v1/reload": 409}
+    problem = jsonschema.Draft202012Validator(read("openapi.json")["components"]["schemas"]["Problem"])
     for path in paths:
         (method,) = paths[path]
         status, body = ask(address, asked.get(path, path), method=method.upper())
@@ -162,9 +168,44 @@ def check_answers(address, validators):
         guarded = paths[path][method].get("security") != []
         status, _ = ask(address, asked.get(path, path), token=None, method=method.upper())
         assert (status == 401) == guarded, (path, status)
+        if method == "get":
+            head, _ = ask(address, asked.get(path, path), method="HEAD")
+            assert head == expected.get(path, 200), (path, head)
+        status, headers, _ = ask_whole(address, asked.get(path, path), None, "OPTIONS")
+        assert (status, method.upper() in headers["Allow"]) == (204, True), (path, status)
     _, body = ask(address, "/v1/forecasts/AAPL")
     validators["forecast.schema.json"].validate(json.loads(body))
+    check_pages(address, validators)
+    for path, code in [
+        ("/v1/forecasts/NONE", "unknown_symbol"),
+        ("/v1/forecasts/%ff", "bad_request"),
+        ("/v1/symbols?limit=0", "bad_request"),
+        ("/nothing", "no_such_path"),
+    ]:
+        _, headers, body = ask_whole(address, path)
+        assert headers["Content-Type"] == "application/problem+json", path
+        problem.validate(json.loads(body))
+        assert json.loads(body)["code"] == code, (path, body)
+    status, _, body = ask_whole(address, "/version", headers={"Host": "evil.example"})
+    assert (status, json.loads(body)["code"]) == (421, "foreign_host"), body
+    assert json.loads(ask(address, "/v1/openapi.json")[1]) == read("openapi.json")
     print(f"http: {len(paths)} paths answer as openapi.json says, with the token and without")
+
+
+def check_pages(address, validators):
+    """Pages of one entry show every symbol once."""
+    for path, entries in [("/v1/forecasts", "forecasts"), ("/v1/symbols", "symbols")]:
+        seen, after = [], ""
+        while after is not None:
+            _, body = ask(address, f"{path}?limit=1&after={after}")
+            page = json.loads(body)
+            seen += page[entries]
+            assert page["left_off"] == page["count"] - len(seen), page
+            after = page["next"]
+        assert [one["symbol"] for one in seen] == ["AAPL", "GOOG", "IBM", "MSFT"], seen
+        if entries == "forecasts":
+            for forecast in seen:
+                validators["forecast.schema.json"].validate(forecast)
 
 
 def check_examples(folder, daemon, address):

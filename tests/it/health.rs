@@ -79,10 +79,15 @@ fn a_symbol_is_live_then_silent_then_heard_again_and_dead_without_a_feed() {
     assert_eq!(names, ["A", "B", "C"]);
     assert!(all["age_ms"].as_u64().unwrap() < 60_000, "{all}");
     let (status, body) = daemon.get("/v1/symbols?names=A");
-    assert_eq!(
-        (status, &*body),
-        (400, "unknown parameter; there are `symbols`, once, and `symbol`, once for each\n")
-    );
+    let problem: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &problem["code"]), (400, &"bad_request".into()), "{body}");
+    let page = symbols(&daemon, "?limit=2&after=A");
+    let names: Vec<_> =
+        page["symbols"].as_array().unwrap().iter().map(|row| &row["symbol"]).collect();
+    assert_eq!(names, ["B", "C"]);
+    assert_eq!(page["next"], Value::Null);
+    let page = symbols(&daemon, "?limit=1");
+    assert_eq!((&page["left_off"], &page["next"]), (&2.into(), &"A".into()));
     let ended = daemon.stop();
     let silent = ended.log.iter().filter(|line| line["message"] == "symbols have fallen silent");
     assert!((1..=20).contains(&silent.count()), "few lines: {:#?}", ended.log);

@@ -568,7 +568,8 @@ fn meanings(path: &Path, options: FileOptions) -> Vec<String> {
 /// `TICKCAST_TEST_ROWS` of each layout.
 #[test]
 fn tables_are_read_as_python_reads_them() {
-    let rows: u64 = std::env::var("TICKCAST_TEST_ROWS").map_or(20_000, |text| text.parse().unwrap());
+    let rows: u64 =
+        std::env::var("TICKCAST_TEST_ROWS").map_or(20_000, |text| text.parse().unwrap());
     let mut random = Random::announced("tables");
     let folder = TempDir::new().unwrap();
     let compare = &|written: Written, mut random: Random| {

@@ -17,6 +17,7 @@ mod daemon;
 mod deploy;
 mod expiry;
 mod health;
+mod hostile;
 mod hostile_bundles;
 mod inputs;
 #[cfg(feature = "kafka")]

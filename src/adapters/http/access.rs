@@ -8,6 +8,8 @@ use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
 
+use super::host::AllowedHosts;
+
 /// The shortest token: 16 characters of a password generator are beyond guessing.
 const TOKEN_CHARS_MIN: usize = 16;
 
@@ -21,8 +23,10 @@ pub struct Access {
     pub token: Option<AccessToken>,
     /// Whether `/metrics` and `/version` are answered without it.
     pub open_metrics: bool,
-    /// Web origins, beside the server's own, whose pages may open the stream.
+    /// Web origins, beside the server's own, whose pages may open the stream and read answers.
     pub allowed_origins: Vec<String>,
+    /// Hosts that requests may name, beside those that are ours by themselves.
+    pub allowed_hosts: AllowedHosts,
 }
 
 /// A token, as its digest.

@@ -1,21 +1,33 @@
 //! The http thread: probes, metrics, version and the door to the stream.
 //!
 //! Owns the listener and the only mention of hyper. Promises to answer from a thread and a runtime
-//! of its own, so that a probe and the metrics are there when the data path is stuck, and to hold
-//! only so many connections, each only so long. Never reads a request's body, never lets a foreign
-//! web page read the stream, and answers nothing but probes without the token, where there is one.
+//! of its own, so that a probe and the metrics are there when the data path is stuck and when other
+//! clients hold connections, and to hold only so many of them, each only so long. Never reads a
+//! request's body, never lets a foreign web page read anything, also not under a name of its own,
+//! and answers nothing but probes without the token, where there is one.
 
+mod accepting;
 pub mod access;
+mod connections;
+mod cors;
+mod documents;
 #[cfg(feature = "echo")]
 pub mod echo;
+mod forecasts;
+pub mod host;
+mod metrics;
 mod models;
 pub mod origin;
+mod paging;
+mod problem;
 mod query;
 mod routes;
 mod server;
 mod settings;
 mod stream;
 mod symbols;
+mod turns;
+mod watched;
 
 #[cfg(test)]
 mod tests;

@@ -6,8 +6,9 @@
 use hyper::StatusCode;
 
 use super::Models;
-use super::routes::{Answer, json, text};
-use crate::keep::reload::Outcome;
+use super::problem::{Kind, Problem};
+use super::routes::{Answer, json};
+use crate::keep::reload::{Outcome, Unanswered};
 
 /// Which model runs, and which versions were refused before it.
 pub(super) fn list(models: &Models) -> Answer {
@@ -19,7 +20,7 @@ pub(super) fn list(models: &Models) -> Answer {
 pub(super) async fn reload(models: &Models) -> Answer {
     let outcome = match models.reloads.ask("POST /v1/reload") {
         Ok(asked) => asked.outcome().await,
-        Err(busy) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("{busy}\n")),
+        Err(busy) => return Problem::new(Kind::Busy, busy.to_string()).answer(),
     };
     match outcome {
         Ok(outcome @ (Outcome::Swapped { .. } | Outcome::Unchanged { .. })) => {
@@ -27,6 +28,12 @@ pub(super) async fn reload(models: &Models) -> Answer {
         }
         Ok(outcome @ Outcome::Kept { .. }) => json(StatusCode::CONFLICT, &outcome),
         Ok(outcome @ Outcome::Fatal { .. }) => json(StatusCode::SERVICE_UNAVAILABLE, &outcome),
-        Err(unanswered) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{unanswered}\n")),
+        Err(unanswered) => {
+            let kind = match unanswered {
+                Unanswered::Ending => Kind::Stopping,
+                Unanswered::Late(_) => Kind::Busy,
+            };
+            Problem::new(kind, unanswered.to_string()).answer()
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! What a subscriber asks for in its URL.
 //!
-//! Owns the parameters of `/v1/stream` and `/v1/symbols`. Promises that every query is a wish or
-//! one sentence that says what is wrong with it. Never guesses: an unknown parameter is an error.
+//! Owns the parameters of `/v1/stream`, `/v1/symbols` and `/v1/forecasts`. Promises that every
+//! query is a wish or one sentence that says what is wrong with it. Never guesses: an unknown
+//! parameter is an error.
 
 use crate::adapters::stream::{StreamId, SymbolFilter, WhenSlow, Wish};
 use crate::net::percent::percent_decoded;
@@ -9,6 +10,20 @@ use crate::net::percent::percent_decoded;
 /// The parameters, each with what it does, for whoever asks in vain.
 const PARAMETERS: &str =
     "there are `symbols`, `symbol`, `snapshot`, `envelope`, `after` and `when_slow`";
+
+/// Those of a list.
+const LISTING_PARAMETERS: &str =
+    "there are `symbols`, `after` and `limit`, once, and `symbol`, once for each";
+
+/// Which symbols a page of a list has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listing {
+    pub(super) filter: SymbolFilter,
+    /// The page begins with the first symbol behind this one, by name.
+    pub(super) after: Option<String>,
+    /// The most symbols on it.
+    pub(super) limit: usize,
+}
 
 /// The one that may be given several times: a symbol of any characters each time, commas too.
 const ONE_SYMBOL: &str = "symbol";
@@ -53,26 +68,37 @@ pub(super) fn wish(query: &str) -> Result<Wish, String> {
     Ok(wish)
 }
 
-/// The symbols of interest in a query such as `symbols=AAPL,BRK%2EB&symbol=A%2CB`, which is all it
-/// may hold.
-pub(super) fn symbols(query: &str) -> Result<SymbolFilter, String> {
+/// The page in a query such as `symbols=AAPL,BRK%2EB&symbol=A%2CB&after=AAPL&limit=100`, which is
+/// all it may hold. `limit` is also the most that may be asked for.
+pub(super) fn listing(query: &str, limit: usize) -> Result<Listing, String> {
     let mut filter = Names::default();
-    let mut has_list = false;
+    let mut listing = Listing { filter: SymbolFilter::All, after: None, limit };
+    let mut seen = Vec::new();
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-        let value = |text| percent_decoded(text).ok_or("symbols: not percent-encoded UTF-8");
-        match parameter.split_once('=') {
-            Some(("symbols", list)) if !has_list => {
-                filter.list(&value(list)?)?;
-                has_list = true;
-            }
-            Some((ONE_SYMBOL, one)) => filter.one(&value(one)?)?,
+        let unknown = || format!("unknown parameter; {LISTING_PARAMETERS}");
+        let (name, value) = parameter.split_once('=').ok_or_else(unknown)?;
+        if !["symbols", ONE_SYMBOL, "after", "limit"].contains(&name) {
+            return Err(unknown());
+        }
+        if seen.contains(&name) && name != ONE_SYMBOL {
+            return Err(format!("{name}: given twice"));
+        }
+        seen.push(name);
+        let value =
+            percent_decoded(value).ok_or_else(|| format!("{name}: not percent-encoded UTF-8"))?;
+        match name {
+            "symbols" => filter.list(&value)?,
+            ONE_SYMBOL => filter.one(&value)?,
+            "after" => listing.after = Some(value.into_owned()),
             _ => {
-                let there_are = "there are `symbols`, once, and `symbol`, once for each";
-                return Err(format!("unknown parameter; {there_are}"));
+                let wanted = value.parse().ok().filter(|wanted| (1..=limit).contains(wanted));
+                listing.limit = wanted
+                    .ok_or_else(|| format!("limit: must be a whole number from 1 to {limit}"))?;
             }
         }
     }
-    Ok(filter.0)
+    listing.filter = filter.0;
+    Ok(listing)
 }
 
 /// The symbols that were asked for so far.
@@ -121,29 +147,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_of_symbols_takes_no_other_parameter() {
-        let only = |text| Ok(SymbolFilter::parse(text).unwrap());
+    fn a_list_has_symbols_and_a_page() {
+        let page = |filter, after: Option<&str>, limit| {
+            Ok(Listing { filter, after: after.map(str::to_owned), limit })
+        };
+        let only = |text| page(SymbolFilter::parse(text).unwrap(), None, 10);
+        let symbols = |query| listing(query, 10);
         for query in ["", "&", "symbols="] {
-            assert_eq!(symbols(query), Ok(SymbolFilter::All), "{query}");
+            assert_eq!(symbols(query), page(SymbolFilter::All, None, 10), "{query}");
         }
         assert_eq!(symbols("&symbols=BRK%2eB%2CIBM"), only("IBM,BRK.B"));
         assert_eq!(symbols("symbols=IBM&symbol=BRK.B&symbol=IBM"), only("IBM,BRK.B"));
-        let Ok(SymbolFilter::Only(found)) = symbols("symbol=A,B&symbol=%2C&symbols=C%2CD") else {
+        assert_eq!(symbols("after=A%26B&limit=1"), page(SymbolFilter::All, Some("A&B"), 1));
+        assert_eq!(symbols("limit=10&after="), page(SymbolFilter::All, Some(""), 10));
+        let Ok(Listing { filter: SymbolFilter::Only(found), .. }) =
+            symbols("symbol=A,B&symbol=%2C&symbols=C%2CD")
+        else {
             panic!("symbols")
         };
         let mut found: Vec<_> = found.iter().map(ToString::to_string).collect();
         found.sort();
         assert_eq!(found, [",", "A,B", "C", "D"]);
-        for query in [
-            "symbol=",
-            "symbol",
-            "x=A",
-            "symbols",
-            "symbols=A&symbols=B",
-            "symbols=%zz",
-            "symbols=A,,B",
+        for (query, problem) in [
+            ("symbol=", "symbols: a symbol has"),
+            ("symbol", "unknown parameter; there are"),
+            ("x=A", "unknown parameter; there are"),
+            ("symbols", "unknown parameter; there are"),
+            ("symbols=A&symbols=B", "symbols: given twice"),
+            ("symbols=%zz", "symbols: not percent-encoded"),
+            ("symbols=A,,B", "symbols: "),
+            ("after=%", "after: not percent-encoded"),
+            ("after=A&after=B", "after: given twice"),
+            ("limit=0", "limit: must be a whole number from 1 to 10"),
+            ("limit=11", "limit: must be"),
+            ("limit=-1", "limit: must be"),
+            ("limit=", "limit: must be"),
+            ("limit=99999999999999999999", "limit: must be"),
         ] {
-            assert!(symbols(query).is_err(), "{query}");
+            let found = symbols(query).unwrap_err();
+            assert!(found.starts_with(problem), "{query}: {found}");
         }
     }
 

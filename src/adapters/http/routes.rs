@@ -7,26 +7,30 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    HeaderValue, TRANSFER_ENCODING, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use prometheus::TextEncoder;
 use serde::Serialize;
 use tracing::error;
 
-use super::query;
+use super::cors::Reader;
+use super::documents::{FORECAST, OPENAPI, document};
+use super::host::{Circumstances, HostProblem};
+use super::metrics::Refused;
+use super::problem::{Kind, Problem};
+use super::query::{self, Listing};
 use super::server::Context;
-use super::{VersionInfo, models, stream, symbols};
+use super::turns::NoRoom;
+use super::{HttpState, VersionInfo, forecasts, models, stream, symbols};
 use crate::adapters::stream::StreamHub;
 use crate::keep::reload::RunningModel;
-use crate::net::percent::percent_decoded;
 use crate::ops::readiness::Readiness;
-use crate::shard::SymbolBoard;
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 const ROUTES: &str = "\
@@ -34,11 +38,13 @@ GET /livez       200 while the data path moves, else 503 with one reason per lin
 GET /readyz      200 when ready, with one notice per line; else 503 with one reason per line
 GET /metrics     Prometheus text format
 GET /version     JSON: build, the model and its runtime where one runs
+GET /v1/openapi.json
+                 a description of all this for programs
 ";
 
 const SYMBOLS_ROUTE: &str = "\
 GET /v1/symbols  JSON: every symbol with its health; ?symbols=AAPL,MSFT for these alone, and
-                 ?symbol=A%2CB for one with a comma
+                 ?symbol=A%2CB for one with a comma; ?limit=100&after=AAPL for a page
 ";
 
 const MODEL_ROUTES: &str = "\
@@ -48,100 +54,217 @@ POST /v1/reload  takes over another version of the model; JSON: what became of i
 
 const STREAM_ROUTES: &str = "\
 GET /v1/stream   WebSocket: forecasts, one JSON message each; ?symbols=AAPL,MSFT for these alone
+GET /v1/forecasts
+                 JSON: the newest forecast of every symbol; parameters as of /v1/symbols
 GET /v1/forecasts/SYMBOL
                  the newest forecast of a symbol
 ";
 
-/// The folder of newest forecasts.
-const FORECASTS: &str = "/v1/forecasts/";
+/// The most symbols of one answer, some 2 MB.
+const SYMBOLS_MAX: usize = 10_000;
+
+/// The most forecasts of one answer, half a megabyte.
+const FORECASTS_MAX: usize = 1_000;
+
+const READ: &str = "GET, HEAD, OPTIONS";
+const RELOAD: &str = "POST, OPTIONS";
+
+/// What a path leads to.
+#[derive(Clone, Copy)]
+enum Route<'r> {
+    Home,
+    Livez,
+    Readyz,
+    Metrics,
+    Version,
+    Document(&'static str),
+    Models(&'r super::Models),
+    Reload(&'r super::Models),
+    Stream(&'r StreamHub),
+    Forecasts(&'r StreamHub),
+    /// Of the symbol with this percent-encoded name.
+    Forecast(&'r StreamHub, &'r str),
+    Symbols(&'r crate::shard::SymbolBoard),
+}
 
 /// Answers one request.
 pub(super) async fn answer(context: &Context, request: Request<Incoming>) -> Answer {
-    let mut answer = route(context, request).await;
+    let reader = Reader::new(&request, &context.state.access.allowed_origins);
+    let has_body = has_body(request.headers());
+    let mut answer = match route(context, request).await {
+        Ok(answer) => answer,
+        Err(problem) => problem.answer(),
+    };
+    if has_body && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        // No body is read, and where one ends is what smuggled requests lie about: nothing behind
+        // it is taken for a request.
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     protect(answer.headers_mut());
+    reader.admit(answer.headers_mut());
     answer
 }
 
-async fn route(context: &Context, request: Request<Incoming>) -> Answer {
-    if !context.state.access.allows(request.uri().path(), request.headers()) {
+/// Whether a body follows a head.
+pub(super) fn has_body(headers: &HeaderMap) -> bool {
+    let length = headers.get(CONTENT_LENGTH);
+    headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != "0")
+}
+
+async fn route(context: &Context, request: Request<Incoming>) -> Result<Answer, Problem> {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let access = &context.state.access;
+    let circumstances = Circumstances {
+        loopback: context.loopback,
+        guarded: access.token.is_some(),
+        probe: matches!(uri.path(), "/livez" | "/readyz"),
+    };
+    access.allowed_hosts.check(&request, circumstances).map_err(|problem| {
+        context.metrics.refused(Refused::Host);
+        let is_foreign = problem == HostProblem::Foreign;
+        let kind = if is_foreign { Kind::ForeignHost } else { Kind::BadHost };
+        Problem::new(kind, problem.to_string())
+    })?;
+    // What may be done with a path is no secret, and a browser asks without the token.
+    if method == Method::OPTIONS {
+        let allowed = if uri.path() == "*" { READ } else { find(context, uri.path())?.methods() };
+        return Ok(options(allowed));
+    }
+    if !access.allows(uri.path(), request.headers()) {
+        context.metrics.refused(Refused::Token);
         if let Some(stream) = &context.state.stream {
             stream.count_refusal();
         }
-        let mut answer = text(StatusCode::UNAUTHORIZED, "send Authorization: Bearer TOKEN\n");
-        answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        return answer;
+        return Err(Problem::new(Kind::NoToken, "send Authorization: Bearer TOKEN")
+            .with_header(WWW_AUTHENTICATE, "Bearer"));
     }
-    let respond: fn(&Context) -> Answer = match request.uri().path() {
-        "/" => |context| text(StatusCode::OK, list(context)),
-        "/livez" => |context| probe("ok\n", &context.state.liveness),
-        "/readyz" => |context| probe("ready\n", &context.state.readiness),
-        "/metrics" => |context| metrics(&context.state.registry),
-        "/version" => |context| {
-            let running = context.state.models.as_ref().map(|models| models.running.borrow());
-            version(
-                context.state.version.as_ref(),
-                running.as_deref().map(|status| &status.running),
-            )
-        },
-        "/v1/models" if context.state.models.is_some() => |context| match &context.state.models {
-            Some(models) => models::list(models),
-            None => text(StatusCode::NOT_FOUND, "no model runs\n"),
-        },
-        "/v1/reload" if context.state.models.is_some() => {
-            return match (request.method(), &context.state.models) {
-                // No page of a stranger can change what runs here.
-                (&Method::POST, Some(_)) if !stream::origin_is_fine(context, &request) => {
-                    text(StatusCode::FORBIDDEN, "this web origin may not ask for a reload\n")
-                }
-                (&Method::POST, Some(models)) => models::reload(models).await,
-                _ => method_not_allowed("POST"),
-            };
-        }
-        "/v1/stream" if context.state.stream.is_some() => {
-            return match (request.method(), &context.state.stream) {
-                (&Method::GET, Some(hub)) => stream::open(context, hub, request),
-                _ => method_not_allowed("GET"),
-            };
-        }
-        path if path.starts_with(FORECASTS) && context.state.stream.is_some() => {
-            return match (request.method(), &context.state.stream) {
-                (&(Method::GET | Method::HEAD), Some(hub)) => newest(hub, &path[FORECASTS.len()..]),
-                _ => method_not_allowed("GET, HEAD"),
-            };
-        }
-        "/v1/symbols" if context.state.symbols.is_some() => {
-            return match (request.method(), &context.state.symbols) {
-                (&Method::GET | &Method::HEAD, Some(board)) => {
-                    listed(board, request.uri().query().unwrap_or_default())
-                }
-                _ => method_not_allowed("GET, HEAD"),
-            };
-        }
-        _ => |context| {
-            text(StatusCode::NOT_FOUND, format!("not found; there are\n\n{}", list(context)))
-        },
+    let route = find(context, uri.path())?;
+    let fits = match route {
+        Route::Reload(_) => method == Method::POST,
+        _ => matches!(method, Method::GET | Method::HEAD),
     };
-    match *request.method() {
-        Method::GET | Method::HEAD => respond(context),
-        _ => method_not_allowed("GET, HEAD"),
+    if !fits {
+        return Err(Problem::method(route.methods()));
     }
+    respond(context, route, request, uri.query().unwrap_or_default()).await
+}
+
+/// What a path leads to here.
+fn find<'r>(context: &'r Context, path: &'r str) -> Result<Route<'r>, Problem> {
+    let state = &*context.state;
+    let missing = |what: &str| Problem::new(Kind::NotConfigured, what);
+    let models = || state.models.as_ref().ok_or_else(|| missing("no model runs in this process"));
+    let hub = || match &state.stream {
+        Some(hub) if hub.is_closed() => Err(missing("publish.subscribers_max is 0")),
+        Some(hub) => Ok(hub),
+        None => Err(missing("this process makes no forecasts")),
+    };
+    Ok(match path {
+        "/" => Route::Home,
+        "/livez" => Route::Livez,
+        "/readyz" => Route::Readyz,
+        "/metrics" => Route::Metrics,
+        "/version" => Route::Version,
+        "/v1/openapi.json" => Route::Document(OPENAPI),
+        "/v1/forecast.schema.json" => Route::Document(FORECAST),
+        "/v1/models" => Route::Models(models()?),
+        "/v1/reload" => Route::Reload(models()?),
+        "/v1/stream" => Route::Stream(hub()?),
+        "/v1/forecasts" => Route::Forecasts(hub()?),
+        "/v1/symbols" => match &state.symbols {
+            Some(board) => Route::Symbols(board),
+            None => return Err(missing("this process keeps no symbols")),
+        },
+        path => match path.strip_prefix("/v1/forecasts/") {
+            Some(symbol) => Route::Forecast(hub()?, symbol),
+            None => {
+                return Err(Problem::new(Kind::NoSuchPath, "not found; GET / lists what there is"));
+            }
+        },
+    })
+}
+
+impl Route<'_> {
+    /// What `Allow` says of it.
+    fn methods(self) -> &'static str {
+        match self {
+            Self::Reload(_) => RELOAD,
+            _ => READ,
+        }
+    }
+}
+
+async fn respond(
+    context: &Context,
+    route: Route<'_>,
+    request: Request<Incoming>,
+    wanted: &str,
+) -> Result<Answer, Problem> {
+    let state = &*context.state;
+    Ok(match route {
+        Route::Home => text(StatusCode::OK, list(state)),
+        Route::Livez => probe("ok\n", &state.liveness),
+        Route::Readyz => probe("ready\n", &state.readiness),
+        Route::Metrics => metrics(context).await?,
+        Route::Version => {
+            let running = state.models.as_ref().map(|models| models.running.borrow());
+            version(state.version.as_ref(), running.as_deref().map(|status| &status.running))
+        }
+        Route::Document(text) => document(text),
+        Route::Models(models) => models::list(models),
+        Route::Reload(models) => {
+            // No foreign page can change what runs here.
+            if !stream::origin_is_fine(context, &request) {
+                let detail = "this web origin may not ask for a reload";
+                return Err(Problem::new(Kind::ForeignOrigin, detail));
+            }
+            models::reload(models).await
+        }
+        Route::Stream(hub) => stream::open(context, hub, request),
+        Route::Forecasts(hub) => {
+            let listing = listing(wanted, FORECASTS_MAX)?;
+            listed(context, || forecasts::list(hub, &listing)).await?
+        }
+        Route::Forecast(hub, symbol) => {
+            let record = forecasts::newest(hub, state.symbols.as_ref(), symbol)?;
+            with_type(StatusCode::OK, JSON, record)
+        }
+        Route::Symbols(board) => {
+            let listing = listing(wanted, SYMBOLS_MAX)?;
+            listed(context, || symbols::list(board, &listing)).await?
+        }
+    })
 }
 
 /// What there is to ask for.
-fn list(context: &Context) -> String {
-    let models = if context.state.models.is_some() { MODEL_ROUTES } else { "" };
-    let stream = if context.state.stream.is_some() { STREAM_ROUTES } else { "" };
-    let symbols = if context.state.symbols.is_some() { SYMBOLS_ROUTE } else { "" };
+fn list(state: &HttpState) -> String {
+    let models = if state.models.is_some() { MODEL_ROUTES } else { "" };
+    let stream = if state.stream.is_some() { STREAM_ROUTES } else { "" };
+    let symbols = if state.symbols.is_some() { SYMBOLS_ROUTE } else { "" };
     format!("{ROUTES}{models}{symbols}{stream}")
 }
 
-/// The newest forecast of a symbol.
-fn newest(hub: &StreamHub, encoded: &str) -> Answer {
-    let newest = percent_decoded(encoded).and_then(|symbol| hub.newest(&symbol));
-    match newest {
-        Some(record) => with_type(StatusCode::OK, JSON, record),
-        None => text(StatusCode::NOT_FOUND, "no forecast of this symbol yet\n"),
+fn listing(wanted: &str, limit: usize) -> Result<Listing, Problem> {
+    query::listing(wanted, limit).map_err(|problem| Problem::new(Kind::BadRequest, problem))
+}
+
+/// A list, made when its turn comes.
+async fn listed(context: &Context, make: impl FnOnce() -> Vec<u8>) -> Result<Answer, Problem> {
+    match context.turns.list(make).await {
+        Ok(body) => Ok(with_type(StatusCode::OK, JSON, body)),
+        Err(NoRoom) => {
+            context.metrics.refused(Refused::Busy);
+            Err(Problem::new(Kind::Busy, "answers to other requests wait to be read"))
+        }
     }
+}
+
+/// What a path may be asked for.
+fn options(allowed: &'static str) -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    answer
 }
 
 /// 200 with the notices, or 503 with the problems; one a line.
@@ -155,12 +278,14 @@ fn probe(well: &'static str, readiness: &Readiness) -> Answer {
     text(StatusCode::SERVICE_UNAVAILABLE, problems.join("\n") + "\n")
 }
 
-fn metrics(registry: &prometheus::Registry) -> Answer {
-    match TextEncoder::new().encode_to_string(&registry.gather()) {
-        Ok(body) => with_type(StatusCode::OK, prometheus::TEXT_FORMAT, body),
+async fn metrics(context: &Context) -> Result<Answer, Problem> {
+    let registry = &context.state.registry;
+    let render = || TextEncoder::new().encode_to_string(&registry.gather()).map(Bytes::from);
+    match context.turns.page(render).await {
+        Ok(body) => Ok(with_type(StatusCode::OK, prometheus::TEXT_FORMAT, body)),
         Err(error) => {
             error!(%error, "cannot encode the metrics");
-            text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be encoded\n")
+            Err(Problem::new(Kind::Internal, "the metrics cannot be encoded"))
         }
     }
 }
@@ -188,20 +313,6 @@ fn version(version: Option<&VersionInfo>, running: Option<&RunningModel>) -> Ans
     json(StatusCode::OK, &version)
 }
 
-/// Every symbol that is asked for, as JSON.
-fn listed(board: &SymbolBoard, wanted: &str) -> Answer {
-    match query::symbols(wanted) {
-        Ok(filter) => with_type(StatusCode::OK, JSON, symbols::list(board, &filter)),
-        Err(problem) => text(StatusCode::BAD_REQUEST, format!("{problem}\n")),
-    }
-}
-
-fn method_not_allowed(allowed: &'static str) -> Answer {
-    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, format!("allowed: {allowed}\n"));
-    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-    answer
-}
-
 /// An answer in JSON.
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     let body = serde_json::to_string(value).expect("a struct of texts and numbers always encodes");
@@ -209,11 +320,11 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
 }
 
 /// An answer in plain text.
-pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     with_type(status, TEXT, body)
 }
 
-fn with_type(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
+pub(super) fn with_type(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));

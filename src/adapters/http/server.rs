@@ -1,8 +1,9 @@
 //! The listener and its connections.
 //!
 //! Owns binding, the thread, and the life of every connection. Promises that the address is known
-//! before anything runs, and that the thread ends within a few seconds of the stop, after
-//! subscribers had what is in the ring. Never knows a route.
+//! before anything runs, that a connection is accepted as soon as it comes, however many others
+//! there are, and that the thread ends within a few seconds of the stop, after subscribers had what
+//! is in the ring. Never knows a route.
 
 use std::convert::Infallible;
 use std::io;
@@ -12,27 +13,30 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, warn};
 
+use super::accepting::{Accepting, Shortage, TURN};
+use super::connections::{Admitted, ConnectionLimits, Connections, Order};
+use super::metrics::{HttpMetrics, Refused};
+use super::turns::Turns;
+use super::watched::Watched;
 use super::{HttpState, routes};
+use crate::ops::descriptors;
+use crate::ops::shutdown::stopped;
 
-/// Connections at once, those of subscribers not counted; further ones wait in the backlog.
-const CONNECTIONS_MAX: usize = 256;
+/// How often it is looked for connections that wait for too long.
+const SWEEP_EVERY: Duration = Duration::from_millis(500);
 
-/// How long a peer may take to send a request's head, or to send the next request.
-const HEAD_MAX: Duration = Duration::from_secs(10);
-
-/// How long one connection is kept, so that a peer that reads nothing does not hold it for ever.
-const CONNECTION_MAX: Duration = Duration::from_secs(300);
-
-/// How long an answer may take once a connection is to end.
+/// How long an answer may take once everything is to end.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// How long subscribers have for what is in the ring and the close.
@@ -40,9 +44,6 @@ const FAREWELL_MAX: Duration = Duration::from_secs(5);
 
 /// The largest request head.
 const HEAD_BYTES_MAX: usize = 16 << 10;
-
-/// A pause before the next accept after one failed, as with too many open files.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why there is no http thread.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,9 @@ pub enum HttpError {
         /// What the system says.
         source: io::Error,
     },
+    /// Its metrics cannot be registered.
+    #[error("register the metrics of http: {0}")]
+    Metrics(#[from] prometheus::Error),
     /// The runtime or the thread cannot be made.
     #[error("start the http thread: {0}")]
     Start(#[source] io::Error),
@@ -69,11 +73,24 @@ pub struct HttpServer {
 /// What one connection's requests are answered from.
 pub(super) struct Context {
     pub(super) state: Arc<HttpState>,
+    pub(super) metrics: HttpMetrics,
+    pub(super) turns: Arc<Turns>,
+    pub(super) shortage: Shortage,
     pub(super) peer: SocketAddr,
     /// Whether the server is bound to loopback.
     pub(super) loopback: bool,
     /// Held by everything that still runs; when the last one is gone, the thread ends.
     pub(super) alive: mpsc::Sender<Infallible>,
+}
+
+/// What all connections share.
+struct Server {
+    state: Arc<HttpState>,
+    metrics: HttpMetrics,
+    turns: Arc<Turns>,
+    shortage: Shortage,
+    connections: Connections,
+    loopback: bool,
 }
 
 impl HttpServer {
@@ -85,6 +102,7 @@ impl HttpServer {
         let bind = || {
             let listener = StdListener::bind(address)?;
             listener.set_nonblocking(true)?;
+            descriptors::lengthen_backlog(&listener);
             let address = listener.local_addr()?;
             Ok(Self { listener, address })
         };
@@ -101,9 +119,19 @@ impl HttpServer {
     /// seconds.
     ///
     /// # Errors
-    /// [`HttpError::Start`].
+    /// [`HttpError::Start`], [`HttpError::Metrics`].
     pub fn spawn(
         self,
+        state: HttpState,
+        stop: watch::Receiver<bool>,
+    ) -> Result<JoinHandle<()>, HttpError> {
+        self.spawn_within(ConnectionLimits::default(), state, stop)
+    }
+
+    /// As [`HttpServer::spawn`], with other limits.
+    pub(super) fn spawn_within(
+        self,
+        limits: ConnectionLimits,
         state: HttpState,
         stop: watch::Receiver<bool>,
     ) -> Result<JoinHandle<()>, HttpError> {
@@ -113,64 +141,86 @@ impl HttpServer {
             let _inside = runtime.enter();
             TcpListener::from_std(self.listener).map_err(HttpError::Start)?
         };
-        let loopback = self.address.ip().is_loopback();
+        let metrics = HttpMetrics::register(&state.registry)?;
+        let server = Server {
+            state: Arc::new(state),
+            metrics: metrics.clone(),
+            turns: Arc::new(Turns::new()),
+            shortage: Shortage::default(),
+            connections: Connections::new(limits, metrics),
+            loopback: self.address.ip().is_loopback(),
+        };
         std::thread::Builder::new()
             .name("http".to_owned())
-            .spawn(move || run(&runtime, listener, loopback, state, stop))
+            .spawn(move || server.run(&runtime, listener, stop))
             .map_err(HttpError::Start)
     }
 }
 
-fn run(
-    runtime: &Runtime,
-    listener: TcpListener,
-    loopback: bool,
-    state: HttpState,
-    mut stop: watch::Receiver<bool>,
-) {
-    let state = Arc::new(state);
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let (alive, mut all_gone) = mpsc::channel(1);
-    runtime.block_on(async {
-        loop {
-            let (socket, peer, permit) = tokio::select! {
-                biased;
-                // An error means that nobody is left to stop us, which is a reason to stop.
-                _ = stop.wait_for(|stop| *stop) => break,
-                accepted = accept(&listener, &permits) => accepted,
-            };
-            let context =
-                Context { state: Arc::clone(&state), peer, loopback, alive: alive.clone() };
-            tokio::spawn(serve(socket, context, stop.clone(), permit));
-        }
-        drop(listener);
-        if let Some(stream) = &state.stream {
-            stream.finish();
-        }
-        drop(alive);
-        if timeout(FAREWELL_MAX, all_gone.recv()).await.is_err() {
-            warn!("connections were still open when the http thread ended");
-        }
-    });
-}
-
-/// The next connection, once there is room for one.
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
-    loop {
-        let permit = Arc::clone(permits)
-            .acquire_owned()
-            .await
-            .expect("the semaphore lives as long as the thread and is never closed");
-        match listener.accept().await {
-            Ok((socket, peer)) => return (socket, peer, permit),
-            Err(error) => {
-                warn!(%error, "cannot accept a connection");
-                sleep(ACCEPT_PAUSE).await;
+impl Server {
+    fn run(self, runtime: &Runtime, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+        let (alive, mut all_gone) = mpsc::channel(1);
+        runtime.block_on(async {
+            let mut sweep = interval(SWEEP_EVERY);
+            sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut accepting = Accepting::new(self.metrics.clone(), self.shortage.clone());
+            let stop_of_connections = stop.clone();
+            loop {
+                tokio::select! {
+                    biased;
+                    () = stopped(&mut stop) => break,
+                    _ = sweep.tick() => {
+                        self.connections.sweep();
+                        accepting.recover();
+                    }
+                    accepted = listener.accept() => match accepted {
+                        Ok((socket, peer)) => {
+                            accepting.succeeded();
+                            self.welcome(socket, peer, &alive, &stop_of_connections);
+                            if self.shortage.is_now() {
+                                // It may have to make room for the next one; its turn comes first.
+                                sleep(TURN).await;
+                            }
+                        }
+                        Err(error) => {
+                            let pause = accepting.failed(&error, &listener, &self.connections);
+                            sleep(pause).await;
+                        }
+                    },
+                }
             }
-        }
+            drop(listener);
+            if let Some(stream) = &self.state.stream {
+                stream.finish();
+            }
+            drop(alive);
+            if timeout(FAREWELL_MAX, all_gone.recv()).await.is_err() {
+                warn!("connections were still open when the http thread ended");
+            }
+        });
+    }
+
+    /// Serves a connection in a task of its own, where there is a place.
+    fn welcome(
+        &self,
+        socket: TcpStream,
+        peer: SocketAddr,
+        alive: &mpsc::Sender<Infallible>,
+        stop: &watch::Receiver<bool>,
+    ) {
+        let Some(admitted) = self.connections.admit(peer.ip()) else {
+            return debug!(%peer, "no place for a connection");
+        };
+        let context = Context {
+            state: Arc::clone(&self.state),
+            metrics: self.metrics.clone(),
+            turns: Arc::clone(&self.turns),
+            shortage: self.shortage.clone(),
+            peer,
+            loopback: self.loopback,
+            alive: alive.clone(),
+        };
+        tokio::spawn(serve(socket, context, admitted, stop.clone()));
     }
 }
 
@@ -178,42 +228,55 @@ async fn accept(
 async fn serve(
     socket: TcpStream,
     context: Context,
+    mut admitted: Admitted,
     mut stop: watch::Receiver<bool>,
-    _permit: OwnedSemaphorePermit,
 ) {
     let peer = context.peer;
     if let Err(error) = socket.set_nodelay(true) {
         debug!(%peer, %error, "cannot send without delay");
     }
-    let answer = service_fn(|request| {
+    let activity = admitted.activity().clone();
+    let socket = Watched::new(socket, activity.clone());
+    let answer = service_fn(|request: Request<Incoming>| {
+        activity.asked(request.method() == Method::POST);
         let answer = routes::answer(&context, request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        let activity = activity.clone();
+        async move {
+            let answer = answer.await;
+            activity.answered();
+            Ok::<_, Infallible>(answer)
+        }
     });
+    // How long a head may take is the connections' to say, which know what else is open.
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_MAX)
+        .header_read_timeout(None)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(socket), answer)
         .with_upgrades();
     let mut connection = pin!(connection);
-    let outcome = tokio::select! {
-        biased;
-        outcome = connection.as_mut() => outcome,
-        () = async {
-            tokio::select! {
-                biased;
-                _ = stop.wait_for(|stop| *stop) => {}
-                () = sleep(CONNECTION_MAX) => {}
+    let outcome = loop {
+        tokio::select! {
+            biased;
+            () = stopped(&mut stop) => {
+                connection.as_mut().graceful_shutdown();
+                match timeout(ANSWER_MAX, connection).await {
+                    Ok(outcome) => break outcome,
+                    Err(_) => return debug!(%peer, "a peer did not take its answer in time"),
+                }
             }
-        } => {
-            connection.as_mut().graceful_shutdown();
-            match timeout(ANSWER_MAX, connection).await {
-                Ok(outcome) => outcome,
-                Err(_) => return debug!(%peer, "a peer did not take its answer in time"),
-            }
+            order = admitted.next_order() => match order {
+                Order::Cut(reason) => {
+                    return debug!(%peer, reason = reason.label(), "cut a connection");
+                }
+                Order::Retire | Order::Stay => connection.as_mut().graceful_shutdown(),
+            },
+            outcome = connection.as_mut() => break outcome,
         }
     };
     if let Err(error) = outcome {
+        if error.is_parse() {
+            context.metrics.refused(Refused::Malformed);
+        }
         debug!(%peer, %error, "a connection broke");
     }
 }

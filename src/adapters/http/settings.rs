@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::access::{Access, AccessToken, TokenError};
+use super::host::AllowedHosts;
 use crate::ports::section::Section;
 
 /// Probes, metrics and the stream.
@@ -36,10 +37,13 @@ pub fn read(mut section: Section<'_>) -> HttpConfig {
             ),
         );
     }
+    let (allowed_hosts, wrong) = AllowedHosts::new(&section.texts("allowed_hosts"));
+    wrong.iter().for_each(|wrong| section.problem("allowed_hosts", wrong));
     let access = Access {
         token: token.unwrap_or_default(),
         open_metrics: section.switch("open_metrics"),
         allowed_origins: section.texts("allowed_origins"),
+        allowed_hosts,
     };
     section.finish();
     HttpConfig { bind, access }

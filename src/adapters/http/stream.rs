@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN, UPGRADE};
+use hyper::header::{CONNECTION, HOST, HeaderName, ORIGIN, UPGRADE};
 use hyper::upgrade::Upgraded;
-use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -19,11 +19,14 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tracing::{debug, info};
 
+use super::access::Access;
+use super::metrics::Refused;
 use super::origin::may_connect;
+use super::problem::{Kind, Problem};
 use super::query;
-use super::routes::{Answer, text};
+use super::routes::{Answer, has_body};
 use super::server::Context;
-use crate::adapters::stream::{StreamHub, limits};
+use crate::adapters::stream::{StreamHub, SubscribeError, limits};
 use crate::core::text::excerpt;
 
 /// Between our answer and the socket lies one write; a peer that does not take it holds a place.
@@ -36,27 +39,40 @@ const SAMPLE_CHARS_MAX: usize = 64;
 pub(super) fn open(context: &Context, hub: &StreamHub, mut request: Request<Incoming>) -> Answer {
     let wish = match query::wish(request.uri().query().unwrap_or_default()) {
         Ok(wish) => wish,
-        Err(problem) => return text(StatusCode::BAD_REQUEST, format!("{problem}\n")),
+        Err(problem) => return Problem::new(Kind::BadRequest, problem).answer(),
     };
     if !origin_is_fine(context, &request) {
         hub.count_refusal();
-        return text(StatusCode::FORBIDDEN, "this web origin may not open the stream\n");
+        return Problem::new(Kind::ForeignOrigin, "this web origin may not open the stream")
+            .answer();
+    }
+    if has_body(request.headers()) {
+        return Problem::new(Kind::BadRequest, "a handshake has no body").answer();
     }
     let answer = match create_response_with_body(&request, Full::<Bytes>::default) {
         Ok(answer) => answer,
         Err(error) => {
-            let mut answer =
-                text(StatusCode::UPGRADE_REQUIRED, format!("connect by WebSocket: {error}\n"));
-            let headers = answer.headers_mut();
-            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-            let version = HeaderName::from_static("sec-websocket-version");
-            headers.insert(version, HeaderValue::from_static("13"));
-            return answer;
+            let detail = format!("connect by WebSocket: {error}");
+            return Problem::new(Kind::NotWebSocket, detail)
+                .with_header(UPGRADE, "websocket")
+                .with_header(CONNECTION, "upgrade")
+                .with_header(HeaderName::from_static("sec-websocket-version"), "13")
+                .answer();
         }
     };
+    if context.shortage.is_now() {
+        hub.count_refusal();
+        return Problem::new(Kind::Busy, "no file descriptor is left for a subscriber").answer();
+    }
     let subscription = match hub.subscribe(wish, context.peer.ip()) {
         Ok(subscription) => subscription,
-        Err(refusal) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("{refusal}\n")),
+        Err(refusal) => {
+            let kind = match refusal {
+                SubscribeError::Full | SubscribeError::AddressFull => Kind::TooManySubscribers,
+                SubscribeError::Finished => Kind::Stopping,
+            };
+            return Problem::new(kind, refusal.to_string()).answer();
+        }
     };
     let (peer, alive) = (context.peer, context.alive.clone());
     let socket = upgraded(&mut request, peer, limits());
@@ -101,9 +117,12 @@ pub(super) fn origin_is_fine(context: &Context, request: &Request<Incoming>) -> 
     // An origin that is not a text is the origin of nobody.
     let origin = origin.map(|origin| origin.to_str().unwrap_or("?"));
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    let allowed = &context.state.access.allowed_origins;
-    let fine = more.is_none() && may_connect(origin, host, context.loopback, allowed);
+    let Access { allowed_origins, allowed_hosts, .. } = &context.state.access;
+    // A host on the list was accepted by name, so a page of that name is our own.
+    let loopback = context.loopback && allowed_hosts.is_empty();
+    let fine = more.is_none() && may_connect(origin, host, loopback, allowed_origins);
     if !fine {
+        context.metrics.refused(Refused::Origin);
         let origin = excerpt(origin.unwrap_or_default(), SAMPLE_CHARS_MAX);
         info!(peer = %context.peer, origin, "refused a web origin");
     }

@@ -5,12 +5,10 @@
 
 use serde::Serialize;
 
-use crate::adapters::stream::SymbolFilter;
+use super::paging::{Filled, Page};
+use super::query::Listing;
 use crate::core::health::Subscription;
 use crate::shard::{SymbolBoard, SymbolRow};
-
-/// The most symbols of one answer, some 2 MB; who has more asks for those of interest.
-const SYMBOLS_MAX: usize = 10_000;
 
 /// The answer.
 #[derive(Serialize)]
@@ -19,8 +17,10 @@ struct Answer {
     age_ms: u64,
     /// How many symbols there are, that match.
     count: usize,
-    /// How many of them are not listed here.
+    /// How many of them are behind this page.
     left_off: usize,
+    /// What to ask for as `after` to get them.
+    next: Option<String>,
     symbols: Vec<Entry>,
 }
 
@@ -38,22 +38,17 @@ struct Entry {
     last_gap: Option<String>,
 }
 
-/// The answer about the symbols of `filter`.
-pub(super) fn list(board: &SymbolBoard, filter: &SymbolFilter) -> String {
-    let mut answer = Answer { age_ms: 0, count: 0, left_off: 0, symbols: Vec::new() };
-    let age = board.read(|row| {
-        if !filter.wants(&row.symbol) {
-            return;
-        }
-        answer.count += 1;
-        if answer.symbols.len() < SYMBOLS_MAX {
-            answer.symbols.push(entry(row, board.window_steps()));
-        }
-    });
-    answer.age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-    answer.left_off = answer.count - answer.symbols.len();
-    answer.symbols.sort_by(|one, other| one.symbol.cmp(&other.symbol));
-    serde_json::to_string(&answer).expect("a struct of numbers and texts always encodes") + "\n"
+/// A page of symbols, as JSON.
+pub(super) fn list(board: &SymbolBoard, listing: &Listing) -> Vec<u8> {
+    let mut page = Page::new(listing);
+    let age = board.read(|row| page.offer(&row.symbol, || entry(row, board.window_steps())));
+    let Filled { count, left_off, next, entries } = page.fill();
+    let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    let answer = Answer { age_ms, count, left_off, next, symbols: entries };
+    let mut body =
+        serde_json::to_vec(&answer).expect("a struct of numbers and texts always encodes");
+    body.push(b'\n');
+    body
 }
 
 fn entry(row: &SymbolRow, window_steps: usize) -> Entry {

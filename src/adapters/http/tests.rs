@@ -16,6 +16,8 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::*;
 use crate::adapters::http::access::AccessToken;
+use crate::adapters::http::connections::ConnectionLimits;
+use crate::adapters::http::host::AllowedHosts;
 use crate::adapters::stream::{StreamId, StreamLimits, StreamMetrics};
 use crate::core::domain::Symbol;
 
@@ -36,6 +38,10 @@ fn start(subscribers_max: usize) -> Running {
 }
 
 fn start_with(subscribers_max: usize, access: Access) -> Running {
+    start_within(ConnectionLimits::default(), subscribers_max, access)
+}
+
+fn start_within(connections: ConnectionLimits, subscribers_max: usize, access: Access) -> Running {
     let registry = Registry::new();
     let metrics = StreamMetrics::register(&registry).unwrap();
     let limits = StreamLimits {
@@ -65,7 +71,7 @@ fn start_with(subscribers_max: usize, access: Access) -> Running {
     let server = HttpServer::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = server.local_addr();
     let (stop, stopped) = watch::channel(false);
-    let thread = server.spawn(state, stopped).unwrap();
+    let thread = server.spawn_within(connections, state, stopped).unwrap();
     Running { address, readiness, hub, stop, thread }
 }
 
@@ -83,18 +89,43 @@ impl Reply {
     }
 }
 
+impl Reply {
+    /// The code of a problem.
+    fn code(&self) -> String {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.body);
+        let problem: serde_json::Value = serde_json::from_str(&self.body).unwrap();
+        assert_eq!(problem["status"], self.status);
+        let code = problem["code"].as_str().unwrap();
+        assert_eq!(problem["type"], format!("urn:tickcast:problem:{code}"));
+        code.to_owned()
+    }
+}
+
+/// Status and code of a problem.
+fn problem(reply: &Reply) -> (u16, String) {
+    (reply.status, reply.code())
+}
+
+/// As [`problem`] gives it.
+fn is(status: u16, code: &str) -> (u16, String) {
+    (status, code.to_owned())
+}
+
 impl Running {
     fn ask(&self, method: &str, target: &str) -> Reply {
         self.ask_with(method, target, "")
     }
 
     fn ask_with(&self, method: &str, target: &str, headers: &str) -> Reply {
+        let host = format!("Host: {}\r\n{headers}", self.address);
+        self.ask_bare(method, target, &host)
+    }
+
+    /// Without a `Host`.
+    fn ask_bare(&self, method: &str, target: &str, headers: &str) -> Reply {
         let mut socket = StdStream::connect(self.address).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let host = self.address;
-        let request = format!(
-            "{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n"
-        );
+        let request = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n");
         socket.write_all(request.as_bytes()).unwrap();
         let mut text = String::new();
         socket.read_to_string(&mut text).unwrap();
@@ -185,6 +216,20 @@ fn metrics_are_in_the_text_format() {
     assert_eq!(
         samples,
         [
+            "tickcast_http_accepts_failed_total",
+            "tickcast_http_connections",
+            "tickcast_http_connections_cut_total{reason=\"descriptors\"}",
+            "tickcast_http_connections_cut_total{reason=\"full\"}",
+            "tickcast_http_connections_cut_total{reason=\"head\"}",
+            "tickcast_http_connections_cut_total{reason=\"idle\"}",
+            "tickcast_http_connections_cut_total{reason=\"life\"}",
+            "tickcast_http_connections_cut_total{reason=\"place\"}",
+            "tickcast_http_connections_cut_total{reason=\"unread\"}",
+            "tickcast_http_requests_refused_total{reason=\"busy\"}",
+            "tickcast_http_requests_refused_total{reason=\"host\"}",
+            "tickcast_http_requests_refused_total{reason=\"malformed\"}",
+            "tickcast_http_requests_refused_total{reason=\"origin\"}",
+            "tickcast_http_requests_refused_total{reason=\"token\"}",
             "tickcast_stream_conflated_total",
             "tickcast_stream_cut_total",
             "tickcast_stream_refused_total",
@@ -221,28 +266,35 @@ fn every_answer_is_guarded_and_unknown_requests_are_told_what_there_is() {
         ("GET", "/", 200, "GET /v1/stream"),
         ("GET", "/livez?x=1", 200, "ok"),
         ("HEAD", "/livez", 200, ""),
-        ("GET", "/nothing", 404, "not found; there are\n\nGET /livez"),
-        ("POST", "/livez", 405, "allowed: GET, HEAD"),
-        ("DELETE", "/v1/stream", 405, "allowed: GET\n"),
-        ("GET", "/v1/stream", 426, "connect by WebSocket: "),
-        ("GET", "/v1/stream?sybmol=A", 400, "unknown parameter"),
-        ("GET", "/v1/stream?symbol=", 400, "symbols: a symbol has"),
-        ("GET", "/v1/stream?symbols=A,,B", 400, "symbols: a symbol has"),
+        ("GET", "/nothing", 404, "no_such_path"),
+        ("GET", "/v1/models", 404, "not_configured"),
+        ("GET", "/v1/symbols", 404, "not_configured"),
+        ("POST", "/v1/reload", 404, "not_configured"),
+        ("POST", "/livez", 405, "method_not_allowed"),
+        ("DELETE", "/v1/stream", 405, "method_not_allowed"),
+        ("GET", "/v1/stream", 426, "not_websocket"),
+        ("HEAD", "/v1/stream", 426, ""),
+        ("GET", "/v1/stream?sybmol=A", 400, "bad_request"),
+        ("GET", "/v1/stream?symbol=", 400, "bad_request"),
+        ("GET", "/v1/stream?symbols=A,,B", 400, "bad_request"),
+        ("GET", "/v1/forecasts?limit=1001", 400, "bad_request"),
     ];
     for (method, target, status, body) in expected {
         let reply = running.ask(method, target);
         let asked = format!("{method} {target}: {}", reply.body);
         assert_eq!(reply.status, status, "{asked}");
-        assert!(
-            reply.body.starts_with(body) || target == "/" && reply.body.contains(body),
-            "{asked}"
-        );
+        if status < 400 {
+            assert!(reply.body.contains(body), "{asked}");
+        } else if method != "HEAD" {
+            assert_eq!(reply.code(), body, "{asked}");
+        }
         assert_eq!(reply.body.is_empty(), method == "HEAD", "{asked}");
         assert_eq!(reply.header("x-content-type-options"), Some("nosniff"), "{asked}");
         assert_eq!(reply.header("content-security-policy"), Some("default-src 'self'"), "{asked}");
         assert_eq!(reply.header("allow").is_some(), status == 405, "{asked}");
         assert_eq!(reply.header("sec-websocket-version").is_some(), status == 426, "{asked}");
     }
+    assert_eq!(running.ask("DELETE", "/v1/stream").header("allow"), Some("GET, HEAD, OPTIONS"));
     let long = format!("X-Long: {}\r\n", "x".repeat(20 << 10));
     assert_eq!(running.ask_with("GET", "/livez", &long).status, 431);
 }
@@ -272,7 +324,7 @@ async fn the_stream_sends_the_bytes_of_what_was_asked_for() {
 #[test]
 fn the_newest_forecast_of_a_symbol_can_be_asked_for() {
     let running = start(1);
-    assert_eq!(running.ask("GET", "/v1/forecasts/A").status, 404);
+    assert_eq!(problem(&running.ask("GET", "/v1/forecasts/A")), is(404, "unknown_symbol"));
     running.publish("A", "{\"a\":1}");
     running.publish("Zürich", "{\"é\":2}");
     running.publish("A", "{\"a\":3}");
@@ -281,8 +333,225 @@ fn the_newest_forecast_of_a_symbol_can_be_asked_for() {
     assert_eq!(newest.header("content-type"), Some("application/json"));
     assert_eq!(running.ask("GET", "/v1/forecasts/Z%C3%BCrich").body, "{\"é\":2}");
     assert_eq!(running.ask("HEAD", "/v1/forecasts/A").status, 200);
-    assert_eq!(running.ask("GET", "/v1/forecasts/B%ff").status, 404);
+    for wrong in ["B%ff", "B%4", "", "%00", "A%0D%0AX:1"] {
+        let reply = running.ask("GET", &format!("/v1/forecasts/{wrong}"));
+        assert_eq!(problem(&reply), is(400, "bad_request"), "{wrong}");
+    }
     assert_eq!(running.ask("POST", "/v1/forecasts/A").status, 405);
+}
+
+#[test]
+fn the_newest_forecasts_of_all_symbols_come_in_pages() {
+    let running = start(1);
+    let page = |query: &str| {
+        let reply = running.ask("GET", &format!("/v1/forecasts{query}"));
+        assert_eq!(reply.status, 200, "{query}: {}", reply.body);
+        assert_eq!(reply.header("content-type"), Some("application/json"));
+        reply.body
+    };
+    assert_eq!(page(""), "{\"count\":0,\"left_off\":0,\"next\":null,\"forecasts\":[]}\n");
+    for (symbol, record) in
+        [("C", "{\"c\":1}"), ("A", "{}"), ("B,\"", "{\"b\": 1}"), ("C", "{\"c\":2}")]
+    {
+        running.publish(symbol, record);
+    }
+    assert_eq!(
+        page(""),
+        "{\"count\":3,\"left_off\":0,\"next\":null,\"forecasts\":[{},{\"b\": 1},{\"c\":2}]}\n"
+    );
+    assert_eq!(
+        page("?limit=2"),
+        "{\"count\":3,\"left_off\":1,\"next\":\"B,\\\"\",\"forecasts\":[{},{\"b\": 1}]}\n"
+    );
+    assert_eq!(
+        page("?limit=2&after=B,%22"),
+        "{\"count\":3,\"left_off\":0,\"next\":null,\"forecasts\":[{\"c\":2}]}\n"
+    );
+    assert_eq!(
+        page("?symbols=C,X"),
+        "{\"count\":1,\"left_off\":0,\"next\":null,\"forecasts\":[{\"c\":2}]}\n"
+    );
+    let head = running.ask("HEAD", "/v1/forecasts");
+    assert_eq!((head.status, &*head.body), (200, ""));
+    let (status, code) = problem(&start(0).ask("GET", "/v1/forecasts"));
+    assert_eq!((status, &*code), (404, "not_configured"), "without a stream nothing is kept");
+}
+
+#[test]
+fn requests_under_a_foreign_name_are_refused_and_probes_are_not() {
+    let (allowed_hosts, wrong) = AllowedHosts::new(&["ticks.lan".to_owned()]);
+    assert!(wrong.is_empty());
+    let running = start_with(1, Access { allowed_hosts, ..Access::default() });
+    let ask = |path: &str, headers: &str| running.ask_bare("GET", path, headers);
+    for path in ["/", "/metrics", "/version", "/v1/forecasts", "/v1/stream", "/nothing"] {
+        let rebound = ask(path, "Host: evil.example:9630\r\n");
+        assert_eq!(problem(&rebound), is(421, "foreign_host"), "{path}");
+        for headers in ["", "Host: 127.0.0.1\r\nHost: 127.0.0.1\r\n", "Host: a b\r\n"] {
+            assert_eq!(problem(&ask(path, headers)), is(400, "bad_host"), "{path} {headers}");
+        }
+    }
+    let absolute = "http://evil.example/metrics";
+    assert_eq!(problem(&running.ask("GET", absolute)), is(400, "bad_host"));
+    let foreign = ask(absolute, "Host: evil.example\r\n");
+    assert_eq!(problem(&foreign), is(421, "foreign_host"));
+    for headers in ["Host: ticks.lan:80\r\n", "Host: localhost\r\n", "Host: [::1]:9630\r\n"] {
+        assert_eq!(ask("/metrics", headers).status, 200, "{headers}");
+    }
+    assert_eq!(ask("/livez", "Host: any.example\r\n").status, 200);
+    assert_eq!(ask("/livez", "").status, 400);
+    let refused = "tickcast_http_requests_refused_total{reason=\"host\"}";
+    assert_eq!(running.metric(refused), f64::from(6 * 4 + 2 + 1));
+}
+
+#[test]
+fn pages_of_allowed_origins_may_read_and_others_may_not() {
+    let running = start(1);
+    let allowed = "https://charts.example.com";
+    let from = |method: &str, path: &str, origin: &str| {
+        running.ask_with(method, path, &format!("Origin: {origin}\r\n"))
+    };
+    for (method, path, status) in
+        [("GET", "/metrics", 200), ("HEAD", "/version", 200), ("GET", "/v1/forecasts/X", 404)]
+    {
+        let reply = from(method, path, allowed);
+        assert_eq!(reply.status, status);
+        assert_eq!(reply.header("access-control-allow-origin"), Some(allowed), "{path}");
+        assert_eq!(reply.header("vary"), Some("Origin"));
+        let reply = from(method, path, "https://evil.example");
+        assert_eq!(reply.header("access-control-allow-origin"), None, "{path}");
+        assert_eq!(reply.header("vary"), Some("Origin"));
+    }
+    assert_eq!(from("POST", "/metrics", allowed).header("access-control-allow-origin"), None);
+    let twice = format!("Origin: {allowed}\r\nOrigin: {allowed}\r\n");
+    let reply = running.ask_with("GET", "/metrics", &twice);
+    assert_eq!(reply.header("access-control-allow-origin"), None);
+
+    let token = AccessToken::new("0123456789abcdef").unwrap();
+    let access = Access {
+        token: Some(token),
+        allowed_origins: vec![allowed.to_owned()],
+        ..Access::default()
+    };
+    let guarded = start_with(1, access);
+    let ask = |origin: &str| {
+        let headers = format!(
+            "Origin: {origin}\r\nAccess-Control-Request-Method: GET\r\n\
+             Access-Control-Request-Headers: authorization\r\n"
+        );
+        guarded.ask_with("OPTIONS", "/v1/forecasts", &headers)
+    };
+    let preflight = ask(allowed);
+    assert_eq!((preflight.status, &*preflight.body), (204, ""));
+    for (name, value) in [
+        ("allow", "GET, HEAD, OPTIONS"),
+        ("access-control-allow-origin", allowed),
+        ("access-control-allow-methods", "GET, HEAD"),
+        ("access-control-allow-headers", "Authorization"),
+        ("access-control-max-age", "600"),
+    ] {
+        assert_eq!(preflight.header(name), Some(value), "{name}");
+    }
+    let foreign = ask("https://evil.example");
+    assert_eq!(foreign.header("access-control-allow-origin"), None);
+    assert_eq!(foreign.header("access-control-allow-methods"), None);
+    assert_eq!(guarded.ask("OPTIONS", "*").header("allow"), Some("GET, HEAD, OPTIONS"));
+    assert_eq!(guarded.ask("OPTIONS", "/nothing").status, 404);
+    let reply = from("GET", "/metrics", allowed);
+    assert_eq!(reply.header("access-control-allow-methods"), None, "only a preflight asks");
+}
+
+#[test]
+fn the_description_is_served_as_it_is_in_the_repository() {
+    let running = start(1);
+    for (path, file) in [
+        ("/v1/openapi.json", "docs/api/openapi.json"),
+        ("/v1/forecast.schema.json", "docs/api/forecast.schema.json"),
+    ] {
+        let reply = running.ask("GET", path);
+        assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/json")));
+        assert_eq!(reply.body, std::fs::read_to_string(file).unwrap(), "{path}");
+    }
+}
+
+/// Reads what is left of a connection, which ends when the server has closed it.
+fn rest(mut socket: StdStream) -> Vec<u8> {
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut bytes = Vec::new();
+    // A reset is an end as well.
+    let _ = socket.read_to_end(&mut bytes);
+    bytes
+}
+
+/// Waits until a metric has this value.
+fn await_metric(running: &Running, name: &str, value: f64) {
+    for _ in 0..12_000 {
+        if running.metric(name) >= value {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("{name} stays below {value}");
+}
+
+const CUT: &str = "tickcast_http_connections_cut_total";
+
+#[test]
+fn a_peer_that_waits_is_cut_by_what_it_waits_with() {
+    let limits = ConnectionLimits {
+        head_max: Duration::from_millis(50),
+        idle_max: Duration::from_millis(50),
+        unread_max: Duration::from_millis(50),
+        ..ConnectionLimits::default()
+    };
+    let running = start_within(limits, 1, Access::default());
+    let connect = || StdStream::connect(running.address).unwrap();
+    let host = running.address;
+    let silent = connect();
+    let mut half = connect();
+    half.write_all(b"GET /livez HTTP/1.1\r\nHost:").unwrap();
+    let mut idle = connect();
+    idle.write_all(format!("GET /livez HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).unwrap();
+    // Enough requests for answers that no buffer holds; what does not fit is not of interest.
+    let mut unread = connect();
+    unread.set_nonblocking(true).unwrap();
+    let request = format!("GET /v1/openapi.json HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let _ = unread.write_all(request.repeat(5_000).as_bytes());
+    for (reason, count) in [("head", 2.0), ("idle", 1.0), ("unread", 1.0)] {
+        await_metric(&running, &format!("{CUT}{{reason=\"{reason}\"}}"), count);
+    }
+    assert_eq!(rest(silent), b"");
+    assert_eq!(rest(half), b"");
+    assert!(rest(idle).ends_with(b"\r\n\r\nok\n"));
+}
+
+#[test]
+fn an_old_connection_ends_behind_its_answer() {
+    let limits =
+        ConnectionLimits { life_max: Duration::from_millis(50), ..ConnectionLimits::default() };
+    let running = start_within(limits, 1, Access::default());
+    let socket = StdStream::connect(running.address).unwrap();
+    await_metric(&running, &format!("{CUT}{{reason=\"life\"}}"), 1.0);
+    assert_eq!(rest(socket), b"");
+    assert_eq!(running.ask("GET", "/livez").status, 200);
+}
+
+#[test]
+fn a_probe_is_answered_where_every_place_is_held() {
+    let limits = ConnectionLimits { places_max: 4, ..ConnectionLimits::default() };
+    let running = start_within(limits, 1, Access::default());
+    let held: Vec<_> = (0..12)
+        .map(|_| {
+            let mut socket = StdStream::connect(running.address).unwrap();
+            socket.write_all(b"GET /livez HTTP/1.1\r\nHost:").unwrap();
+            socket
+        })
+        .collect();
+    for path in ["/livez", "/metrics", "/version"] {
+        assert_eq!(running.ask("GET", path).status, 200, "{path}");
+    }
+    await_metric(&running, &format!("{CUT}{{reason=\"place\"}}"), 9.0);
+    let ended = held.into_iter().take(9).map(rest).filter(Vec::is_empty).count();
+    assert_eq!(ended, 9, "those that waited longest made room");
 }
 
 #[test]
@@ -292,7 +561,7 @@ fn with_a_token_only_probes_are_answered_without_it() {
     let paths = ["/", "/metrics", "/version", "/v1/stream", "/v1/forecasts/A", "/nothing"];
     for path in paths {
         let reply = running.ask("GET", path);
-        assert_eq!(reply.status, 401, "{path}");
+        assert_eq!(problem(&reply), is(401, "no_token"), "{path}");
         assert_eq!(reply.header("www-authenticate"), Some("Bearer"), "{path}");
         let with = |token: &str| {
             let header = format!("Authorization: Bearer {token}\r\n");
@@ -315,8 +584,9 @@ async fn a_subscriber_beyond_the_places_is_refused() {
     within(async {
         let running = start(1);
         let _first = running.connect("").await.unwrap();
-        let second = refusal(running.connect("").await);
-        assert_eq!(second, (503, "too many subscribers\n".to_owned()));
+        let (status, body) = refusal(running.connect("").await);
+        assert_eq!(status, 503);
+        assert!(body.contains("\"code\":\"too_many_subscribers\""), "{body}");
         assert_eq!(running.metric("tickcast_stream_refused_total"), 1.0);
     })
     .await;

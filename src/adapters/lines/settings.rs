@@ -83,6 +83,18 @@ impl SinkSettings for LinesSettings {
         self.scores.target != LinesTarget::Off
     }
 
+    fn places(&self) -> Vec<String> {
+        let place = |(key, lines): (&str, &LinesPolicy)| match &lines.target {
+            LinesTarget::Off => None,
+            LinesTarget::StandardOutput => Some(format!("{key}=-")),
+            LinesTarget::File(path) => Some(format!("{key}={}", path.display())),
+        };
+        [("lines", &self.forecasts), ("scores", &self.scores)]
+            .into_iter()
+            .filter_map(place)
+            .collect()
+    }
+
     fn open(&self, opening: &SinkOpening<'_>) -> Result<Option<OpenSink>, Exit> {
         let SinkOpening { registry, input_is_live } = *opening;
         let open = |of, lines: &LinesPolicy, key| {

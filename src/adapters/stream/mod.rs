@@ -33,6 +33,7 @@ pub(super) use subscription::{close_frame, part};
 
 use self::places::{NoPlace, Places};
 use self::ring::{Progress, Ring};
+use self::subscription::LATEST_SYMBOLS_MAX;
 use crate::core::domain::{Symbol, SymbolError};
 
 /// Symbols in one filter; whoever wants more takes all.
@@ -328,6 +329,17 @@ impl StreamHub {
     /// The newest record of a symbol, as its bytes.
     pub fn newest(&self, symbol: &str) -> Option<Bytes> {
         self.shared.lock().newest_of(symbol).map(|newest| newest.message.clone().into_data())
+    }
+
+    /// Hands every symbol and the way to its newest record to `look`, in no order. Publishers wait
+    /// for no more than a slice of it.
+    pub fn each_newest(&self, mut look: impl FnMut(&Symbol, &dyn Fn() -> Bytes)) {
+        let mut place = Some(0);
+        while let Some(from) = place {
+            place = self.shared.lock().each_newest(from, LATEST_SYMBOLS_MAX, |symbol, message| {
+                look(symbol, &|| message.clone().into_data());
+            });
+        }
     }
 
     /// Ends the stream: every subscriber gets what is in the ring, then close 1001; new ones are

@@ -75,6 +75,21 @@ impl Ring {
         self.index.get(symbol).map(|place| &self.latest[*place].1)
     }
 
+    /// Hands the newest records of the symbols `place..place + symbols_max` to `look`. Returns the
+    /// place to go on from, or `None` at the end of all symbols.
+    pub(super) fn each_newest(
+        &self,
+        place: usize,
+        symbols_max: usize,
+        mut look: impl FnMut(&Symbol, &Message),
+    ) -> Option<usize> {
+        let end = self.latest.len().min(place + symbols_max);
+        for (symbol, newest) in self.latest.get(place..end).unwrap_or_default() {
+            look(symbol, &newest.message);
+        }
+        (end < self.latest.len()).then_some(end)
+    }
+
     /// Takes the next record in; tells whether it is remembered as the newest of its symbol, for
     /// which there may be no room.
     pub(super) fn push(&mut self, symbol: &Symbol, message: Message) -> bool {

@@ -49,7 +49,7 @@ pub fn limits() -> WebSocketConfig {
 }
 
 /// Symbols looked at in one go while the newest of each is gathered: publishers wait meanwhile.
-const LATEST_SYMBOLS_MAX: usize = 512;
+pub(super) const LATEST_SYMBOLS_MAX: usize = 512;
 
 /// A taken place and its end of the ring.
 pub struct Subscription {

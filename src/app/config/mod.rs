@@ -140,6 +140,8 @@ impl Config {
 /// Where ticks come from.
 #[derive(Clone, Debug)]
 pub struct SourceConfig {
+    /// The word for its kind, as `source.kind` has it.
+    pub kind: &'static str,
     /// The settings of the kind that is chosen.
     pub settings: Arc<dyn SourceSettings<Command>>,
     /// The unit of event times that come as numbers.

@@ -55,6 +55,7 @@ pub(super) fn read(
         section.problem("record_bytes_max", "is above message_bytes_max, so it cannot work");
     }
     let config = SourceConfig {
+        kind: name,
         settings,
         time_unit: section.choice("time_unit", &TimeUnit::CHOICES),
         time_format,

@@ -81,7 +81,7 @@ pub(super) const HOMES: &[(&str, &[&str])] = &[
     ("postcard", &["engine/state", "keep/snapshot/codec"]),
     ("prost", &["engine/model/onnx"]),
     ("rdkafka", &["adapters/kafka"]),
-    ("rustix", &["engine/files", "keep/prove", "ops/affinity", "ops/clock"]),
+    ("rustix", &["engine/files", "keep/prove", "ops/affinity", "ops/clock", "ops/descriptors"]),
     ("zmij", &["engine/wire/encoder"]),
 ];
 
