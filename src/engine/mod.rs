@@ -4,6 +4,7 @@
 //! that the live forecast equals, bit for bit, what the model computes offline on the same rows.
 //! Never reads a clock, opens a socket, or starts a thread.
 
+pub mod files;
 pub mod inference;
 pub mod model;
 pub mod pipeline;

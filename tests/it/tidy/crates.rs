@@ -81,7 +81,7 @@ pub(super) const HOMES: &[(&str, &[&str])] = &[
     ("postcard", &["engine/state", "keep/snapshot/codec"]),
     ("prost", &["engine/model/onnx"]),
     ("rdkafka", &["adapters/kafka"]),
-    ("rustix", &["ops/affinity", "ops/clock"]),
+    ("rustix", &["engine/files", "ops/affinity", "ops/clock"]),
     ("zmij", &["engine/wire/encoder"]),
 ];
 
