@@ -7,6 +7,7 @@
 
 mod build;
 pub mod config;
+mod prepare;
 mod run;
 mod stop;
 #[cfg(test)]
@@ -34,6 +35,7 @@ use crate::ports::source::Source;
 use crate::shard::Shard;
 use crate::shard::command::{Command, Handed};
 
+pub use self::prepare::{Preparation, look_at_address, prepare};
 pub(crate) use self::run::on_source_runtime;
 
 /// A daemon that is ready to run: everything is loaded, proved and bound.

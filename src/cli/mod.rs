@@ -41,8 +41,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 #[cfg(not(feature = "kafka"))]
 use self::no_topic as topic;
 use self::shared::{
-    Global, chosen, configuration, library, logging, model_problem, print, runtime, tell_address,
-    variables,
+    Global, chosen, configuration, library, log_warnings, logging, print, proven, runtime,
+    tell_address, variables,
 };
 use crate::ops::exit::{Exit, Failure};
 
@@ -78,7 +78,7 @@ enum Command {
     Config(config::ConfigArgs),
     /// Write shell completions or the manual page
     Docs(docs::DocsArgs),
-    /// Inspect and verify sealed models
+    /// List, inspect and verify sealed models
     Model(model::ModelArgs),
     /// Fit a model to a history, evaluate it and seal it
     #[cfg(feature = "train")]

@@ -28,10 +28,10 @@ pub(super) fn run(args: ServeArgs, global: &Global) -> Result<(), Exit> {
     let ServeArgs { config: path, address_file } = args;
     let config = super::configuration(&path)?;
     let _log = super::logging(config.log)?;
-    let runtime = super::runtime(global, config.onnxruntime_library.as_deref())?;
-    let Chosen { bundle, refused } = super::chosen(&config, &runtime)?;
+    super::log_warnings(&config.warnings);
+    let (runtime, Chosen { bundle, refused }) = super::proven(&config, global)?;
     let app = App::build_beside(config, &bundle, refused, Arc::new(runtime))?
-        .supervised_by(&super::variables())?;
+        .supervised_by(&super::variables()?)?;
     super::tell_address(address_file.as_deref(), app.address())?;
     app.run()
 }

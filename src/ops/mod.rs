@@ -7,6 +7,7 @@
 pub mod affinity;
 pub mod clock;
 pub mod exit;
+pub mod file;
 pub mod logging;
 pub mod meter;
 pub mod process;

@@ -37,7 +37,8 @@ fn read<C: Send + 'static>(reader: SourceReader<'_, '_>) -> Arc<dyn SourceSettin
     let set = OPTION_KEYS.map(|name| (name, source.is_set(name)));
     let mut options = read_options(source);
     options.dialect.times = time_format.clone();
-    let path = source.optional_text("path");
+    source.shows(&["path"]);
+    let path = source.optional_path("path");
     if let Some(Err(error)) = options.symbol.as_deref().map(Symbol::check) {
         source.problem("symbol", error);
     }
@@ -46,7 +47,7 @@ fn read<C: Send + 'static>(reader: SourceReader<'_, '_>) -> Arc<dyn SourceSettin
     } else if path.is_none() {
         source.problem("path", "must name a recording for kind \"file\"");
     }
-    Arc::new(FileSettings { path: path.unwrap_or_default().into(), options })
+    Arc::new(FileSettings { path: path.unwrap_or_default(), options })
 }
 
 /// The keys that [`read_options`] reads.
@@ -54,6 +55,7 @@ const OPTION_KEYS: [&str; 6] = ["columns", "symbol", "format", "delimiter", "hea
 
 /// Reads how to read a file, but for its times, from the keys of a section.
 pub fn read_options(section: &mut Section<'_>) -> FileOptions {
+    section.shows(&OPTION_KEYS);
     FileOptions {
         columns: parsed(section, "columns"),
         symbol: section.optional_text("symbol"),
@@ -97,6 +99,16 @@ impl<C: Send + 'static> SourceSettings<C> for FileSettings {
     }
 
     fn check(&self) -> Result<Vec<String>, Exit> {
+        // Opening a pipe would wait for its writer, and take what it writes.
+        let kind = std::fs::metadata(&self.path).map(|metadata| metadata.file_type());
+        let path = self.path.display();
+        if self.path.is_dir() {
+            let problem = format_args!("source.path: `{path}` is a folder, not a recording");
+            return Err(Exit::new(Failure::Configuration, problem));
+        }
+        if kind.is_ok_and(|kind| !kind.is_file()) {
+            return Ok(vec![format!("source        `{path}` is no file; it is read when serving")]);
+        }
         self.records().map(|records| records.guessed().into_iter().collect())
     }
 

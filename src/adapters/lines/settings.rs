@@ -1,6 +1,8 @@
 //! The settings of lines: `publish.lines` and `publish.scores`.
 
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use prometheus::Registry;
@@ -8,6 +10,7 @@ use prometheus::Registry;
 use super::sink::LinesSink;
 use super::{Lines, LinesMetrics, LinesOf};
 use crate::ops::exit::{Exit, Failure};
+use crate::ops::file::can_write;
 use crate::ports::sink::{OpenSink, SinkKind, SinkReader, SinkSettings};
 
 /// Lines as a kind of sink.
@@ -33,15 +36,32 @@ pub enum LinesTarget {
     File(PathBuf),
 }
 
+impl LinesTarget {
+    /// Says what opening would say, without making or writing anything.
+    fn check(&self) -> io::Result<()> {
+        let Self::File(path) = self else { return Ok(()) };
+        let outcome = match std::fs::metadata(path) {
+            // A line that is torn has to be read as well.
+            Ok(_) => OpenOptions::new().append(true).read(true).open(path).map(drop),
+            Err(error) if error.kind() == ErrorKind::NotFound => match path.parent() {
+                Some(folder) if !folder.as_os_str().is_empty() => can_write(folder),
+                _ => can_write(Path::new(".")),
+            },
+            Err(error) => Err(error),
+        };
+        outcome.map_err(|error| io::Error::other(format!("`{}`: {error}", path.display())))
+    }
+}
+
 fn read(reader: SinkReader<'_, '_>) -> Arc<dyn SinkSettings> {
     let SinkReader { publish, .. } = reader;
-    let target = |text: Option<String>| match text.as_deref() {
+    publish.shows(&["lines", "scores"]);
+    let mut target = |name| match publish.optional_text(name).as_deref() {
         None => LinesTarget::Off,
         Some("-") => LinesTarget::StandardOutput,
-        Some(path) => LinesTarget::File(path.into()),
+        Some(path) => LinesTarget::File(publish.path_of(name, path)),
     };
-    let forecasts = target(publish.optional_text("lines"));
-    let scores = target(publish.optional_text("scores"));
+    let (forecasts, scores) = (target("lines"), target("scores"));
     if forecasts == scores && scores != LinesTarget::Off {
         publish.problem("scores", "must go elsewhere than publish.lines: two writers, two places");
     }
@@ -51,6 +71,14 @@ fn read(reader: SinkReader<'_, '_>) -> Arc<dyn SinkSettings> {
 impl SinkSettings for LinesSettings {
     fn takes_scores(&self) -> bool {
         self.scores != LinesTarget::Off
+    }
+
+    fn check(&self) -> Result<(), Exit> {
+        for (target, key) in [(&self.forecasts, "lines"), (&self.scores, "scores")] {
+            let context = format!("open publish.{key}");
+            target.check().map_err(Exit::while_doing(Failure::Configuration, context))?;
+        }
+        Ok(())
     }
 
     fn open(&self, registry: &Registry) -> Result<Option<OpenSink>, Exit> {

@@ -7,24 +7,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
+use std::path::Path;
 
 use config::{Value, ValueKind};
 use serde_json::json;
 
-use super::layers::{DEFAULTS, PREFIX, Tree, tree};
+use super::ConfigError;
+use super::layers::{DEFAULTS, Input, Tree, tree};
 use super::load::settings;
-use crate::adapters::kafka_config::is_secret;
+use crate::adapters::kafka_config::is_public_option;
 use crate::net::address::WebSocketUrl;
-use crate::ports::section::{Problems, Setting, SettingKind};
-
-/// Where a setting's value comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Layer {
-    Default,
-    Venue,
-    File,
-    Variable,
-}
+use crate::ops::file::{CONFIGURATION_BYTES_MAX, read_text};
+use crate::ports::section::{HIDDEN, Origins, Place, Setting, SettingKind, shown_key};
 
 /// What the commented defaults say of a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,40 +31,43 @@ struct Remark {
     reason: String,
 }
 
-/// The effective settings of a file under variables of the environment, one `key = value` a line,
-/// each with where it comes from.
+/// The effective settings of the file at `path` under variables of the environment, one `key =
+/// value` a line, each with where it comes from. A value is shown where the reader of its key lists
+/// it as public, or where this program set it; every other one is hidden.
 ///
 /// # Errors
-/// The parser's words where the file is no TOML, or what is wrong with its venue.
-pub fn show(text: &str, variables: &HashMap<String, String>) -> Result<String, Vec<String>> {
-    let problems = Problems::default();
-    let Tree { value, venue } = tree(text, variables, &problems)?;
+/// Why the file cannot be read, or what is wrong with its venue.
+pub fn show(path: &Path, variables: &HashMap<String, String>) -> Result<String, ConfigError> {
+    let refuse = |problems| ConfigError { path: path.to_owned(), problems };
+    let text = read_text(path, CONFIGURATION_BYTES_MAX)
+        .map_err(|error| refuse(vec![error.to_string()]))?;
+    show_input(Input { text: &text, path: Some(path), variables }).map_err(refuse)
+}
+
+fn show_input(input: Input<'_>) -> Result<String, Vec<String>> {
+    let Tree { value, problems, venue } = tree(input)?;
     if !problems.is_empty() {
         return Err(problems.into_vec());
     }
-    let effective = flat(value);
     let of_venue = venue.map(|venue| flat(venue.into_value())).unwrap_or_default();
-    let of_file = flat(layer(text)?);
+    let (origins, settings) = (problems.origins(), settings());
     let mut lines = String::new();
-    for (key, value) in &effective {
-        let variable = format!("{PREFIX}__{}", key.to_uppercase().replace('.', "__"));
-        let origin = if variables.keys().any(|name| name.eq_ignore_ascii_case(&variable)) {
-            Layer::Variable
-        } else if of_file.contains_key(key) {
-            Layer::File
-        } else if of_venue.contains_key(key) {
-            Layer::Venue
-        } else {
-            Layer::Default
+    for (key, value) in &flat(value) {
+        let (shown, origin) = match origins.of(key) {
+            // What this program set itself is no secret.
+            None if of_venue.contains_key(key) => (literal(value), "venue"),
+            None => (literal(value), "default"),
+            Some(place) => {
+                let origin = match place {
+                    Place::Line(_) => "file",
+                    Place::Venue { .. } => "venue",
+                    Place::Variable(name) => name,
+                };
+                (public(key, value, &settings, origins), origin)
+            }
         };
-        let origin = match origin {
-            Layer::Default => "default".to_owned(),
-            Layer::Venue => "venue".to_owned(),
-            Layer::File => "file".to_owned(),
-            Layer::Variable => variable,
-        };
-        let value = public(key, value);
-        writeln!(lines, "{key} = {value}  # {origin}").expect("writing to a String never fails");
+        writeln!(lines, "{} = {shown}  # {origin}", shown_key(key))
+            .expect("writing to a String never fails");
     }
     Ok(lines)
 }
@@ -96,20 +93,21 @@ pub fn reference() -> String {
         *first = (*first).min(line(key));
     }
     settings.sort_by_key(|Setting { key, .. }| (begins[&section_of(key)], line(key)));
-    for Setting { key, kind } in &settings {
+    for Setting { key, kind, is_shown } in &settings {
         let (of, name) = key.rsplit_once('.').unwrap_or(("", key));
         if of != section {
             section = of;
             write!(
                 page,
-                "\n## {section}\n\n| key | values | default | meaning |\n|---|---|---|---|\n"
+                "\n## {section}\n\n| key | values | default | shown | meaning |\n|---|---|---|---|---|\n"
             )
             .expect("writing to a String never fails");
         }
         let Remark { default, reason, .. } = remarks.get(key).cloned().unwrap_or_default();
         let default = default.map_or_else(|| "–".to_owned(), |default| format!("`{default}`"));
         let reason = reason.replace('|', "\\|");
-        writeln!(page, "| `{name}` | {} | {default} | {reason} |", words(kind))
+        let shown = if *is_shown { "yes" } else { "no" };
+        writeln!(page, "| `{name}` | {} | {default} | {shown} | {reason} |", words(kind))
             .expect("writing to a String never fails");
     }
     page
@@ -139,7 +137,7 @@ fn words(kind: &SettingKind) -> String {
 pub fn schema() -> serde_json::Value {
     let remarks = remarks();
     let mut sections = serde_json::Map::new();
-    for Setting { key, kind } in settings() {
+    for Setting { key, kind, .. } in settings() {
         let remark = remarks.get(&key);
         let mut value = match &kind {
             SettingKind::Text => json!({"type": "string"}),
@@ -237,18 +235,9 @@ fn commented_key(text: &str) -> Option<(&str, &str)> {
     is_name.then_some((name, rest.trim()))
 }
 
-/// One layer alone.
-fn layer(text: &str) -> Result<Value, Vec<String>> {
-    let tree = config::Config::builder()
-        .add_source(config::File::from_str(text, config::FileFormat::Toml))
-        .build()
-        .map_err(|error| vec![error.to_string()])?;
-    Ok(Value::new(None, tree.cache.kind))
-}
-
 /// Every value by its whole key.
-fn flat(value: Value) -> BTreeMap<String, String> {
-    fn walk(prefix: &str, value: Value, into: &mut BTreeMap<String, String>) {
+fn flat(value: Value) -> BTreeMap<String, Value> {
+    fn walk(prefix: &str, value: Value, into: &mut BTreeMap<String, Value>) {
         match value.kind {
             ValueKind::Table(table) => {
                 for (name, value) in table {
@@ -257,7 +246,7 @@ fn flat(value: Value) -> BTreeMap<String, String> {
                 }
             }
             kind => {
-                into.insert(prefix.to_owned(), literal(kind));
+                into.insert(prefix.to_owned(), Value::new(None, kind));
             }
         }
     }
@@ -267,11 +256,11 @@ fn flat(value: Value) -> BTreeMap<String, String> {
 }
 
 /// A value as TOML writes it.
-fn literal(kind: ValueKind) -> String {
-    match kind {
-        ValueKind::String(text) => quoted(&text),
+fn literal(value: &Value) -> String {
+    match &value.kind {
+        ValueKind::String(text) => quoted(text),
         ValueKind::Array(items) => {
-            let items: Vec<_> = items.into_iter().map(|item| literal(item.kind)).collect();
+            let items: Vec<_> = items.iter().map(literal).collect();
             format!("[{}]", items.join(", "))
         }
         other => other.to_string(),
@@ -283,24 +272,51 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// A value that anybody may read.
-fn public(key: &str, value: &str) -> String {
-    if value == "\"\"" {
-        return value.to_owned();
+/// A value as everybody may read it: whole, in part, or as [`HIDDEN`].
+fn public(key: &str, value: &Value, settings: &[Setting], origins: &Origins) -> String {
+    let hidden = || quoted(HIDDEN);
+    let text = match &value.kind {
+        ValueKind::String(text) => Some(text.as_str()),
+        _ => None,
+    };
+    if text == Some("") {
+        return quoted("");
     }
-    let header = key.starts_with("source.headers.") && !key.ends_with("_file");
-    if header || key == "http.token" || (key.starts_with("kafka.options.") && is_secret(key)) {
-        return quoted("(secret)");
+    let exact = settings.iter().find(|setting| setting.key == key);
+    let is_public = |Setting { kind, is_shown, .. }: &Setting| {
+        let is_choice = match (kind, text) {
+            (SettingKind::Choice(words), Some(text)) => words.iter().any(|word| word == text),
+            _ => true,
+        };
+        *is_shown && is_choice && kind.admits(value)
+    };
+    if exact.is_some_and(is_public) {
+        return literal(value);
     }
     if key == "source.url" {
-        let text = serde_json::from_str::<String>(value).unwrap_or_default();
-        return text.parse::<WebSocketUrl>().map_or_else(
-            // What is no address may be a password that stands in the wrong place.
-            |_| quoted("(no address)"),
-            |url| quoted(&url.to_string()),
-        );
+        let url = text.and_then(|text| text.parse::<WebSocketUrl>().ok());
+        return url.map_or_else(hidden, |url| quoted(&url.to_string()));
     }
-    value.to_owned()
+    let of_table = |setting: &&Setting| {
+        let is_table = matches!(setting.kind, SettingKind::Table | SettingKind::Tables);
+        let inside = key.strip_prefix(&setting.key).is_some_and(|rest| rest.starts_with('.'));
+        is_table && inside
+    };
+    let table = settings.iter().find(of_table);
+    if table.is_some_and(|table| table.is_shown) {
+        return literal(value);
+    }
+    let option = key.strip_prefix("kafka.options.").filter(|_| text.is_some());
+    if option.is_some_and(is_public_option) {
+        return literal(value);
+    }
+    // A path may be the secret itself in the wrong place, unless it leads to a file.
+    let is_known = table.or(exact).is_some();
+    let is_path = is_known && key.ends_with("_file");
+    match text.filter(|text| is_path && origins.path(key, text).exists()) {
+        Some(text) => quoted(text),
+        None => hidden(),
+    }
 }
 
 #[cfg(test)]
@@ -329,11 +345,11 @@ mod tests {
                     [kafka.options]\n\"sasl.password\" = 'hush'\n";
         let variables = [("TICKCAST__LOG__LEVEL", "debug"), ("OTHER", "x")];
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        let shown = show(text, &variables).unwrap();
+        let shown = show_input(Input { text, path: None, variables: &variables }).unwrap();
         for line in [
             "engine.shards = 1  # default",
-            "http.token = \"(secret)\"  # file",
-            "kafka.options.sasl.password = \"(secret)\"  # file",
+            "http.token = \"(hidden)\"  # file",
+            "kafka.options.sasl.password = \"(hidden)\"  # file",
             "log.level = \"debug\"  # TICKCAST__LOG__LEVEL",
             "source.subscribe = []  # default",
         ] {

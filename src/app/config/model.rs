@@ -15,8 +15,9 @@ pub(super) fn read(mut section: Section<'_>, purpose: Purpose) -> (ModelChoice, 
         ("full", Some(Mode::Full)),
         ("carried", Some(Mode::Carried)),
     ];
+    section.shows(&["root", "name", "version"]);
     let config = ModelChoice {
-        root: section.text("root").into(),
+        root: section.path("root"),
         name: match purpose {
             Purpose::Serve => section.text("name"),
             Purpose::Bridge => section.optional_text("name").unwrap_or_default(),

@@ -81,7 +81,8 @@ pub(super) const HOMES: &[(&str, &[&str])] = &[
     ("postcard", &["engine/state", "keep/snapshot/codec"]),
     ("prost", &["engine/model/onnx"]),
     ("rdkafka", &["adapters/kafka"]),
-    ("rustix", &["engine/files", "ops/affinity", "ops/clock"]),
+    ("rustix", &["engine/files", "ops/affinity", "ops/clock", "ops/file"]),
+    ("toml", &["ports/document"]),
     ("zmij", &["engine/wire/encoder"]),
 ];
 
