@@ -3,7 +3,6 @@
 //! Owns the traits. Promises that an adapter needs nothing else of the daemon. Never names an
 //! adapter.
 
-pub mod document;
 pub mod input;
 pub mod section;
 pub mod sink;

@@ -38,7 +38,7 @@ pub trait SinkSettings: Any + fmt::Debug + Send + Sync {
     /// Whether it takes scores, which are otherwise not made.
     fn takes_scores(&self) -> bool;
 
-    /// Looks at everything that can be refused before the sink is opened. Makes and changes nothing.
+    /// Looks at everything that can be refused before the sink is opened. Changes nothing.
     ///
     /// # Errors
     /// [`Exit`] with code 78 for what cannot be opened.

@@ -20,8 +20,8 @@ use crate::core::step::StepRule;
 use crate::engine::model::manifest::{
     CARRY_STEPS_MAX, CalendarSpec, EmptySteps, StepKind, StepSpec, TICKS_MAX, Weekday,
 };
+use crate::ops::document::lines_of;
 use crate::ops::file::{CONFIGURATION_BYTES_MAX, read_text};
-use crate::ports::document::lines_of;
 use crate::ports::section::{Origins, Place, Problems, Section, folder_of};
 
 /// Every key with its default and the reason for it.

@@ -1,7 +1,7 @@
 //! The settings of a recording: its keys of `[source]`, and the source that they make.
 
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -38,7 +38,10 @@ fn read<C: Send + 'static>(reader: SourceReader<'_, '_>) -> Arc<dyn SourceSettin
     let mut options = read_options(source);
     options.dialect.times = time_format.clone();
     source.shows(&["path"]);
-    let path = source.optional_path("path");
+    let path = source.optional_text("path").map(|text| match text.as_str() {
+        STANDARD_INPUT => text.into(),
+        text => source.path_of("path", text),
+    });
     if let Some(Err(error)) = options.symbol.as_deref().map(Symbol::check) {
         source.problem("symbol", error);
     }
@@ -49,6 +52,9 @@ fn read<C: Send + 'static>(reader: SourceReader<'_, '_>) -> Arc<dyn SourceSettin
     }
     Arc::new(FileSettings { path: path.unwrap_or_default(), options })
 }
+
+/// The path that means standard input.
+const STANDARD_INPUT: &str = "-";
 
 /// The keys that [`read_options`] reads.
 const OPTION_KEYS: [&str; 6] = ["columns", "symbol", "format", "delimiter", "header", "decimal"];
@@ -106,7 +112,8 @@ impl<C: Send + 'static> SourceSettings<C> for FileSettings {
             let problem = format_args!("source.path: `{path}` is a folder, not a recording");
             return Err(Exit::new(Failure::Configuration, problem));
         }
-        if kind.is_ok_and(|kind| !kind.is_file()) {
+        let is_input = self.path == Path::new(STANDARD_INPUT);
+        if is_input || kind.is_ok_and(|kind| !kind.is_file()) {
             return Ok(vec![format!("source        `{path}` is no file; it is read when serving")]);
         }
         self.records().map(|records| records.guessed().into_iter().collect())

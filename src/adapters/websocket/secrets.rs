@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
@@ -105,7 +105,7 @@ pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The only line of a file.
-fn one_line(path: &PathBuf) -> Result<String, String> {
+fn one_line(path: &Path) -> Result<String, String> {
     let text = read_secret(path).map_err(|error| unreadable_secret(path, &error))?;
     if text.is_empty() || text.len() > SECRET_BYTES_MAX || text.contains(char::is_control) {
         return Err(format!("must hold one line of 1 to {SECRET_BYTES_MAX} bytes"));

@@ -10,7 +10,7 @@ use std::path::Path;
 use config::{ConfigError, Environment, File, FileFormat, Value, ValueKind};
 
 use super::venue::VenueLayer;
-use crate::ports::document::lines_of;
+use crate::ops::document::lines_of;
 use crate::ports::section::{Origins, Place, Problems, folder_of};
 
 /// Every key with its default and the reason for it.

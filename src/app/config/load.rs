@@ -250,13 +250,7 @@ fn check(
     let bridge = bridge::read(root.section("bridge"));
     let (source, sources) = source::read(adapters, &mut root, variables);
     let (model, cadence) = model::read(root.section("model"), purpose);
-    let onnxruntime_library = {
-        let mut section = root.section("onnxruntime");
-        section.shows(&["library"]);
-        let library = section.optional_path("library");
-        section.finish();
-        library
-    };
+    let onnxruntime_library = model::library(root.section("onnxruntime"));
     let (engine, policy, shards) = engine::read(root.section("engine"));
     let policy = crate::engine::symbols::EnginePolicy { cadence, ..policy };
     let forecast = scores::forecast(root.section("forecast"));

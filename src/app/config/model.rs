@@ -1,6 +1,8 @@
-//! The section `[model]`: which model runs, and how.
+//! The sections `[model]` and `[onnxruntime]`: which model runs, how, and by which library.
 //!
-//! Owns the section's keys and their rules. Never opens a model.
+//! Owns the sections' keys and their rules. Never opens a model.
+
+use std::path::PathBuf;
 
 use super::load::Purpose;
 use crate::engine::model::ModelChoice;
@@ -34,4 +36,12 @@ pub(super) fn read(mut section: Section<'_>, purpose: Purpose) -> (ModelChoice, 
     let cadence = section.choice("cadence", &cadences);
     section.finish();
     (config, cadence)
+}
+
+/// Reads the section `[onnxruntime]`: the path of the library, where one is named.
+pub(super) fn library(mut section: Section<'_>) -> Option<PathBuf> {
+    section.shows(&["library"]);
+    let library = section.optional_path("library");
+    section.finish();
+    library
 }

@@ -11,8 +11,8 @@ use config::{ConfigError, File, FileFormat, Map, Source, Value};
 
 use super::layers::unmixed;
 use crate::net::address::WebSocketUrl;
+use crate::ops::document::lines_of;
 use crate::ops::file::{CONFIGURATION_BYTES_MAX, read_text};
-use crate::ports::document::lines_of;
 use crate::ports::section::{Origins, Place, suggestion};
 
 /// The venues that ship, by name.
@@ -112,7 +112,8 @@ mod tests {
     use std::collections::HashMap;
 
     use super::super::Config;
-    use super::super::load::{load, parse};
+    use super::super::load::{load, parse, venue_feed};
+    use super::VENUES;
     use crate::adapters::websocket::{FeedConnection, WebSocketSettings};
     use crate::core::venue::{Rate, TradeIds, VenueLimits};
     use std::time::Duration;
@@ -341,6 +342,15 @@ mod tests {
         let problems = source(&format!("{text}secrets.key_file = '{none}'\n")).unwrap_err();
         let expected = "source.secrets.key_file: names no file: ";
         assert!(problems.len() == 1 && problems[0].starts_with(expected), "{problems:?}");
+    }
+
+    #[test]
+    fn nothing_that_a_venue_which_ships_sends_is_hidden() {
+        for (name, _) in VENUES {
+            let feed = venue_feed(name).unwrap();
+            let plan = feed.of::<WebSocketSettings>().unwrap().plan().join("\n");
+            assert!(!plan.contains("(hidden)"), "{name}: {plan}");
+        }
     }
 
     #[test]

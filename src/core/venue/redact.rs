@@ -32,6 +32,7 @@ const SHOWN: &[&str] = &[
     "len",
     "limit",
     "method",
+    "name",
     "op",
     "orderbooks",
     "pair",
@@ -63,12 +64,16 @@ const LOGINS: &[&str] = &["auth", "authenticate", "authorize", "login", "logon",
 
 /// A message as it may be shown. What is no JSON is hidden as a whole.
 pub fn shown_message(text: &str) -> String {
-    let Ok(mut value) = serde_json::from_str::<Value>(text) else {
+    // A time is a number without quotes, which is put in when the message is sent.
+    let filled = text.replace(":{time:ms}", ":\"{time:ms}\"").replace(":{time}", ":\"{time}\"");
+    let Ok(mut value) = serde_json::from_str::<Value>(&filled) else {
         return format!("{HIDDEN}: a message of {} bytes that is no JSON", text.len());
     };
     let is_login = logs_in(&value);
+    let original = value.clone();
     redact(&mut value, false, is_login);
-    value.to_string()
+    // As it is sent, with the members in their order, where nothing is hidden.
+    if value == original { text.to_owned() } else { value.to_string() }
 }
 
 fn logs_in(value: &Value) -> bool {

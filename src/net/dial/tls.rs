@@ -4,7 +4,7 @@
 //! cryptography provider, given by name to each client, so that nothing depends on what a process
 //! has installed; and that a server's name is always checked. Never talks before the handshake.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
@@ -118,9 +118,9 @@ fn authorities(files: &TlsFiles) -> Result<RootCertStore, TlsError> {
 }
 
 /// The bytes of a file of certificates or of a key.
-fn pem(path: &PathBuf) -> Result<Vec<u8>, TlsError> {
+fn pem(path: &Path) -> Result<Vec<u8>, TlsError> {
     read_regular_file(path, CERTIFICATES_BYTES_MAX)
-        .map_err(|error| TlsError::File { path: path.clone(), why: error.to_string() })
+        .map_err(|error| TlsError::File { path: path.to_owned(), why: error.to_string() })
 }
 
 /// All certificates of a file, of which there must be one.

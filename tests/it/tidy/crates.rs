@@ -82,7 +82,7 @@ pub(super) const HOMES: &[(&str, &[&str])] = &[
     ("prost", &["engine/model/onnx"]),
     ("rdkafka", &["adapters/kafka"]),
     ("rustix", &["engine/files", "ops/affinity", "ops/clock", "ops/file"]),
-    ("toml", &["ports/document"]),
+    ("toml", &["ops/document"]),
     ("zmij", &["engine/wire/encoder"]),
 ];
 

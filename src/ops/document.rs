@@ -9,6 +9,11 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::core::text::excerpt;
+
+/// The longest key that is shown, in characters.
+const KEY_CHARS_MAX: usize = 128;
+
 /// Finds the line of every key and section, by keys with dots.
 ///
 /// # Errors
@@ -67,7 +72,7 @@ impl Reader<'_> {
         };
         if !fits {
             let (line, _) = place(self.text, value.span().start);
-            let key = super::section::shown_key(key);
+            let key = excerpt(key, KEY_CHARS_MAX);
             self.problems.push(format!("line {line}: {key}: the number is too large"));
         }
     }
@@ -100,7 +105,7 @@ mod tests {
         for (text, place) in [
             (format!("a = '{secret}"), "line 1, column "),
             (format!("\n\na = {secret}"), "line 3, column "),
-            (format!("{secret}"), "line 1, column "),
+            (secret.to_owned(), "line 1, column "),
             (format!("[{secret}"), "line 1, column "),
             (format!("a = \"\\{secret}\""), "line 1, column "),
             (format!("a = 1\na = '{secret}'"), "line 2, column "),
