@@ -82,8 +82,9 @@ pub fn reference() -> String {
          file. `tickcast check`\nnames every problem at once, `tickcast config show` the values \
          in effect, and `tickcast config\nschema` writes a JSON Schema for editors.\n\n\
          The column \"shown\" says whether problems and `tickcast config show` repeat a value that \
-         a file or a\nvariable sets. Others are \"(hidden)\", and so is the value of an unknown \
-         key. A relative path belongs\nto the folder of the file that sets it; that of a variable or a \
+         a file or a\nvariable sets. Others are \"(hidden)\", and so is the value of an \
+         unknown key. A relative path belongs\nto the folder of the file that sets it; that of a \
+         variable or a \
          default to the working directory.\n",
     );
     let mut section = "";
