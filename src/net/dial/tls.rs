@@ -124,8 +124,8 @@ fn pem(path: &Path) -> Result<Vec<u8>, TlsError> {
 }
 
 /// All certificates of a file, of which there must be one.
-fn certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let refuse = |why| TlsError::File { path: path.clone(), why };
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let refuse = |why| TlsError::File { path: path.to_owned(), why };
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem(path)?)
         .collect::<Result<_, _>>()
         .map_err(|error| refuse(pem_words(&error)))?;
