@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use super::config::{Config, HealthConfig, SnapshotConfig};
 use super::stop::Finish;
-use super::{App, KeeperParts, OpenSource, process_seed};
+use super::{App, KeeperParts, OpenSource, Preparation, prepare, process_seed};
 use crate::adapters::http::{HttpServer, HttpState, Models, VersionInfo};
 use crate::adapters::stream::{StreamHub, StreamId, StreamMetrics};
 use crate::core::domain::{DurationNanos, Symbol};
@@ -94,7 +94,8 @@ impl App {
         runtime: Arc<dyn Runtime>,
         prover: Arc<dyn Prover>,
     ) -> Result<Self, Exit> {
-        config.check_cadence(&bundle.manifest().step)?;
+        let Preparation { busy, .. } = prepare(&config, bundle)?;
+        busy.map_or(Ok(()), Err)?;
         let settings = config.pipeline().of_shard(config.shards.count);
         let (registry, readiness) = (Registry::new(), Readiness::new());
         let builder = Builder { config, bundle, runtime, prover, settings, registry, readiness };
@@ -218,7 +219,10 @@ impl Builder<'_> {
             }
         };
         let configuration = Exit::because(Failure::Configuration);
-        let mut keeper = Keeper::open(folder, *interval, metrics).map_err(&configuration)?;
+        let mut keeper = Keeper::open(folder, *interval, metrics).map_err(|error| {
+            let busy = error.is_in_use();
+            Exit::new(if busy { Failure::Temporary } else { Failure::Configuration }, error)
+        })?;
         let models = pipelines[0].readable();
         let step_seconds = i64::from(self.bundle.manifest().step.interval_seconds);
         let gap_max = DurationNanos::from_seconds(step_seconds)

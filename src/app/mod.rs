@@ -8,6 +8,7 @@
 mod banner;
 mod build;
 pub mod config;
+mod prepare;
 mod run;
 mod stop;
 #[cfg(test)]
@@ -36,6 +37,7 @@ use crate::shard::Shard;
 use crate::shard::command::{Command, Handed};
 
 pub use self::banner::Banner;
+pub use self::prepare::{Preparation, look_at_address, prepare};
 pub(crate) use self::run::on_source_runtime;
 
 /// A daemon that is ready to run: everything is loaded, proved and bound.

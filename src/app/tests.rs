@@ -366,6 +366,6 @@ fn a_daemon_that_is_built_has_its_port_and_has_taken_no_input() {
 fn the_keys_of_a_kind_are_read_as_those_of_any_other() {
     let problems = loaded("[source]\nkind = 'memory'\n[memory]\nminute = 3\nrecording = false\n");
     let problems = problems.err().unwrap().problems;
-    let expected = "memory.minute: unknown key, did you mean `minutes`?";
+    let expected = "line 4: memory.minute: unknown key, did you mean `minutes`?";
     assert!(problems.iter().any(|problem| problem == expected), "{problems:?}");
 }

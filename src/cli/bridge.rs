@@ -41,9 +41,10 @@ pub(super) struct BridgeArgs {
 
 pub(super) fn run(args: &BridgeArgs) -> Result<(), Exit> {
     super::as_daemon()?;
-    let config = load_bridge(&args.config, &super::variables())
+    let config = load_bridge(&args.config, &super::variables()?)
         .map_err(Exit::because(Failure::Configuration))?;
     let _log = super::logging(config.log)?;
+    super::log_warnings(&config.warnings);
     let bridge = Bridge::build(config)?;
     super::tell_address(args.address_file.as_deref(), bridge.address())?;
     bridge.run()

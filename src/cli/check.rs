@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::{Global, topic};
 use crate::app::config::{AnyConfig, BridgeConfig, Config, load_any};
+use crate::app::{Preparation, look_at_address, prepare};
 use crate::engine::inference::Runtime;
 use crate::engine::model::RefusedVersion;
 use crate::engine::pipeline::{Chosen, Pipeline};
@@ -19,7 +20,9 @@ use crate::ports::source::OnlineReport;
                         rights on them; the offsets that the group has committed, and whether the \
                         topics still hold them. It joins no group, begins no transaction and \
                         changes nothing, so it may run beside a daemon.\n\n\
-                        Exit code 0: usable. 78: every problem is listed.\n\n\
+                        What `serve` would refuse is refused in the same words, and nothing is \
+                        made or changed. What may pass, such as an address in use, is listed as \
+                        busy.\n\nExit code 0: usable. 78: every problem is listed.\n\n\
                         Examples: tickcast check -c config/tickcast.toml\n          \
                         tickcast check -c config/tickcast.toml --online")]
 pub(super) struct CheckArgs {
@@ -32,7 +35,7 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<(), Exit> {
-    let loaded = load_any(&args.config, &super::variables());
+    let loaded = load_any(&args.config, &super::variables()?);
     match loaded.map_err(Exit::because(Failure::Configuration))? {
         AnyConfig::Daemon(config) => check_daemon(&config, args, global),
         AnyConfig::Bridge(config) => check_bridge(&config, args),
@@ -45,10 +48,11 @@ fn check_bridge(config: &BridgeConfig, args: &CheckArgs) -> Result<(), Exit> {
     topic::check(cluster)?;
     super::print(format_args!(
         "configuration {} is usable\nbridge        onto {}/{name} ({partitions} partitions where \
-         it has to be made)\n{}",
+         it has to be made)\n{}{}",
         args.config.display(),
         cluster.brokers,
         lines_of(&source.plan()),
+        lines_of(&warnings(&config.warnings)),
     ))?;
     match args.online {
         true => show_online(&topic::check_online(cluster, name)),
@@ -67,24 +71,20 @@ fn show_online(report: &OnlineReport) -> Result<(), Exit> {
 }
 
 fn check_daemon(config: &Config, args: &CheckArgs, global: &Global) -> Result<(), Exit> {
-    // What can be said of the model without the library is reported beside the library's problem.
-    let runtime = super::runtime(global, config.onnxruntime_library.as_deref());
-    let runtime = runtime.map_err(|runtime| match super::model_problem(config) {
-        Some(model) => Exit::new(Failure::Configuration, format_args!("{model}\n{runtime}")),
-        None => runtime,
-    })?;
-    let library = config.onnxruntime_library.as_deref();
-    let prover = super::child_prover(global, library, config.proof, &runtime)?;
-    let Chosen { bundle, refused } = super::chosen(config, &prover)?;
-    let pipeline = Pipeline::build(&bundle, &runtime, &config.pipeline())
+    let super::Proven { runtime, chosen: Chosen { bundle, refused }, .. } =
+        super::proven(config, global)?;
+    let Preparation { lines: source, busy } = prepare(config, &bundle)?;
+    let settings = config.pipeline().of_shard(config.shards.count);
+    let pipeline = Pipeline::build(&bundle, &runtime, &settings)
         .map_err(Exit::because(Failure::Configuration))?;
     let step = &bundle.manifest().step;
-    config.check_cadence(step)?;
-    let source = config.source.settings.check()?;
+    let busy =
+        busy.map(|busy| busy.to_string()).into_iter().chain(look_at_address(config.http.bind));
+    let busy: Vec<_> = busy.map(|busy| format!("busy          {busy}")).collect();
     let template = pipeline.template();
     super::print(format_args!(
         "configuration {} is usable\nmodel         {} {}\n{}mode          {}\nsteps         {}\n\
-         golden        {} cases pass\nruntime       {}\n{}",
+         golden        {} cases pass\nruntime       {}\n{}{}{}",
         args.config.display(),
         template.model,
         template.model_version,
@@ -94,11 +94,18 @@ fn check_daemon(config: &Config, args: &CheckArgs, global: &Global) -> Result<()
         bundle.golden().cases.len(),
         runtime.build(),
         lines_of(&source),
+        lines_of(&busy),
+        lines_of(&warnings(&config.warnings)),
     ))?;
     match args.online {
         true => show_online(&config.source.settings.check_online()),
         false => Ok(()),
     }
+}
+
+/// What does no harm and should be known.
+fn warnings(warnings: &[String]) -> Vec<String> {
+    warnings.iter().map(|warning| format!("warning       {warning}")).collect()
 }
 
 /// A version that a start would pass over.

@@ -41,12 +41,8 @@ enum ConfigCommand {
 pub(super) fn run(args: &ConfigArgs) -> Result<(), Exit> {
     match &args.command {
         ConfigCommand::Show { config } => {
-            let text = std::fs::read_to_string(config).map_err(|error| {
-                let path = config.display();
-                Exit::new(Failure::Configuration, format_args!("configuration {path}: {error}"))
-            })?;
-            let shown = show(&text, &super::variables())
-                .map_err(|problems| Exit::new(Failure::Configuration, problems.join("\n")))?;
+            let shown = show(config, &super::variables()?)
+                .map_err(Exit::because(Failure::Configuration))?;
             super::print(format_args!("{shown}"))
         }
         ConfigCommand::Schema => super::print(format_args!("{:#}\n", schema())),

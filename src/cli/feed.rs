@@ -48,7 +48,8 @@ Examples:
     tickcast feed --input ticks.jsonl --to kafka://kafka-1:9093,kafka-2:9093/ticks \\
       --partitions 12 --kafka-option security.protocol=SASL_SSL \\
       --kafka-option sasl.mechanism=SCRAM-SHA-512 \\
-      --kafka-option sasl.username=me --kafka-option sasl.password=\"$PASSWORD\"
+      --kafka-option sasl.username=me \\
+      --kafka-option sasl.password_file=/run/secrets/kafka
 
 With ws:// the first line on standard output is the address. Every subscriber gets the recording
 from its beginning, one tick per text message, then a close with the reason \"recording ended\".
@@ -206,7 +207,8 @@ fn target(args: &FeedArgs) -> Result<To, Exit> {
         absent::refuse_topic("--to kafka://")?;
         let url: KafkaUrl =
             to.parse().map_err(Exit::while_doing(Failure::Usage, format_args!("--to `{to}`")))?;
-        let cluster = ClusterConfig::new(&url, kafka_options);
+        let cluster = ClusterConfig::new(&url, kafka_options)
+            .map_err(Exit::while_doing(Failure::Usage, "--kafka-option"))?;
         let partitions = partitions.unwrap_or(PARTITIONS_DEFAULT);
         return Ok(To::Topic(TopicTarget { url, cluster, partitions }));
     }
@@ -331,8 +333,12 @@ mod tests {
             let args = parse(&[&["--input", "x.csv"], arguments].concat()).unwrap();
             assert_eq!(target(&args).unwrap_err().failure(), Failure::Usage, "{arguments:?}");
         }
-        for arguments in [&["--partitions", "0"][..], &["--kafka-option", "acks=1"]] {
-            assert!(parse(&[&["--input", "x.csv"], arguments].concat()).is_err(), "{arguments:?}");
+        assert!(parse(&["--input", "x.csv", "--partitions", "0"]).is_err());
+        for option in ["acks=1", "sasl.password=hunter2-SECRET", "hunter2-SECRET"] {
+            let args = ["--input", "x.csv", "--to", url, "--kafka-option", option];
+            let refused = target(&parse(&args).unwrap()).unwrap_err();
+            assert_eq!(refused.failure(), Failure::Usage, "{option}");
+            assert!(!refused.to_string().contains("hunter2"), "{refused}");
         }
     }
 

@@ -79,7 +79,7 @@ struct Counts {
 pub(super) fn run(args: &MapArgs) -> Result<(), Exit> {
     let source = match (&args.venue, &args.config) {
         (Some(venue), _) => venue_feed(venue),
-        (None, Some(path)) => load_feed(path, &super::variables()),
+        (None, Some(path)) => load_feed(path, &super::variables()?),
         (None, None) => return Err(Exit::new(Failure::Usage, "name --venue or -c")),
     };
     let source = source.map_err(Exit::because(Failure::Configuration))?;

@@ -42,8 +42,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 #[cfg(not(feature = "kafka"))]
 use self::no_topic as topic;
 use self::shared::{
-    Global, as_daemon, child_prover, chosen, configuration, library, logging, model_problem, print,
-    runtime, tell_address, variables,
+    Global, Proven, as_daemon, child_prover, configuration, library, log_warnings, logging, print,
+    proven, runtime, tell_address, variables,
 };
 use crate::keep::prove::PROVE;
 use crate::ops::exit::{Exit, Failure};
@@ -80,7 +80,7 @@ enum Command {
     Config(config::ConfigArgs),
     /// Write shell completions or the manual page
     Docs(docs::DocsArgs),
-    /// Inspect and verify sealed models
+    /// List, inspect and verify sealed models
     Model(model::ModelArgs),
     /// Fit a model to a history, evaluate it and seal it
     #[cfg(feature = "train")]

@@ -1,8 +1,10 @@
 //! `tickcast replay`: recorded input through the same code as the daemon, as fast as it goes.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -79,10 +81,8 @@ pub(super) struct ReplayArgs {
 pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
     let config = super::configuration(&args.config)?;
     let mut input = open(args, &config)?;
-    let library = config.onnxruntime_library.as_deref();
-    let runtime = super::runtime(global, library)?;
-    let prover = super::child_prover(global, library, config.proof, &runtime)?;
-    let Chosen { bundle, refused } = super::chosen(&config, &prover)?;
+    let super::Proven { runtime, chosen: Chosen { bundle, refused }, .. } =
+        super::proven(&config, global)?;
     for RefusedVersion { version, reason } in refused {
         tell!("version {version} of the model does not prove itself, so it is not used: {reason}");
     }
@@ -96,9 +96,12 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
     let pipeline = Pipeline::build(&bundle, &runtime, &settings)
         .map_err(Exit::because(Failure::Configuration))?;
     let mut pipelines = Pipelines::new(pipeline, &settings);
+    let is_enough = Rc::new(Cell::new(false));
+    let open = |path: &Path| open_output(path, &is_enough);
     let mut output = Output {
-        forecasts: open_output(&args.output)?,
-        scores: args.scores.as_deref().map(open_output).transpose()?,
+        forecasts: open(&args.output)?,
+        scores: args.scores.as_deref().map(open).transpose()?,
+        is_enough: Rc::clone(&is_enough),
     };
     let progress = progress_bar(&*input);
     let watch = Stopwatch::start();
@@ -106,6 +109,9 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
     let run = Run { config: &config, progress: &progress, refusals: &mut refusals };
     let outcome = replay(&mut pipelines, &mut *input, &mut output, run);
     progress.finish_and_clear();
+    if is_enough.get() {
+        return outcome;
+    }
     let tally = pipelines.live().engine().tally();
     summarise(tally, &refusals, watch.elapsed().as_secs_f64());
     outcome?;
@@ -169,6 +175,9 @@ fn replay(
             waiting = 0;
             flush(pipelines.live_mut(), output)?;
             progress.set_position(input.reached());
+            if output.is_enough.get() {
+                return Ok(());
+            }
         }
     }
     flush(pipelines.live_mut(), output)?;
@@ -203,6 +212,38 @@ fn plausible(mistimed: &Mistimed, record: &[u8]) -> Result<(), Exit> {
 struct Output {
     forecasts: Box<dyn Write>,
     scores: Option<Box<dyn Write>>,
+    /// Whether the reader of standard output has had enough.
+    is_enough: Rc<Cell<bool>>,
+}
+
+/// Standard output whose reader may leave, as `head` does. That is no failure.
+struct StandardOutput {
+    output: io::Stdout,
+    is_enough: Rc<Cell<bool>>,
+}
+
+impl Write for StandardOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let outcome = self.output.write(bytes);
+        self.unless_closed(outcome, bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let outcome = self.output.flush();
+        self.unless_closed(outcome, ())
+    }
+}
+
+impl StandardOutput {
+    fn unless_closed<T>(&self, outcome: io::Result<T>, done: T) -> io::Result<T> {
+        match outcome {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.is_enough.set(true);
+                Ok(done)
+            }
+            outcome => outcome,
+        }
+    }
 }
 
 impl Output {
@@ -306,7 +347,8 @@ fn open(args: &ReplayArgs, config: &Config) -> Result<Box<dyn Input>, Exit> {
     let url: KafkaUrl = input
         .parse()
         .map_err(Exit::while_doing(Failure::Usage, format_args!("--input `{input}`")))?;
-    let cluster = ClusterConfig::new(&url, &args.kafka_options);
+    let cluster = ClusterConfig::new(&url, &args.kafka_options)
+        .map_err(Exit::while_doing(Failure::Usage, "--kafka-option"))?;
     let from = args.from.unwrap_or(TopicPlace::Beginning);
     let to = args.to.unwrap_or(TopicPlace::End);
     topic::open(&cluster, &url, from, to)
@@ -322,9 +364,10 @@ fn open_recording(args: &ReplayArgs, config: &Config) -> Result<FileRecords, Exi
     open_file(&args.input, args.file.options(configured)?)
 }
 
-fn open_output(path: &Path) -> Result<Box<dyn Write>, Exit> {
+fn open_output(path: &Path, is_enough: &Rc<Cell<bool>>) -> Result<Box<dyn Write>, Exit> {
     if path == Path::new("-") {
-        return Ok(Box::new(BufWriter::new(io::stdout())));
+        let (output, is_enough) = (io::stdout(), Rc::clone(is_enough));
+        return Ok(Box::new(BufWriter::new(StandardOutput { output, is_enough })));
     }
     let file = File::create(path)
         .map_err(Exit::while_doing(Failure::Data, format_args!("create {}", path.display())))?;
@@ -338,7 +381,7 @@ fn failed_output(error: &io::Error) -> Exit {
 /// Infers what waits, writes its forecasts, moves the states on.
 fn flush(pipeline: &mut Pipeline, output: &mut Output) -> Result<(), Exit> {
     pipeline.infer(Haste::Latency).map_err(Exit::because(Failure::Internal))?;
-    let Output { forecasts, scores } = output;
+    let Output { forecasts, scores, .. } = output;
     let mut none = io::sink();
     let scores: &mut dyn Write = match scores {
         Some(scores) => scores,

@@ -33,12 +33,12 @@ pub(super) fn run(args: ServeArgs, global: &Global) -> Result<(), Exit> {
     let config = super::configuration(&path)?;
     let banner = Banner::new(&config);
     let _log = super::logging(config.log)?;
-    let library = config.onnxruntime_library.as_deref();
-    let runtime = super::runtime(global, library)?;
-    let prover = Arc::new(super::child_prover(global, library, config.proof, &runtime)?);
-    let Chosen { bundle, refused } = super::chosen(&config, &*prover)?;
-    let app = App::build_beside(config, &bundle, refused, Arc::new(runtime), prover)?
-        .supervised_by(&super::variables())?;
+    super::log_warnings(&config.warnings);
+    let super::Proven { runtime, prover, chosen: Chosen { bundle, refused } } =
+        super::proven(&config, global)?;
+    let (runtime, prover) = (Arc::new(runtime), Arc::new(prover));
+    let app = App::build_beside(config, &bundle, refused, runtime, prover)?
+        .supervised_by(&super::variables()?)?;
     super::tell_address(address_file.as_deref(), app.address())?;
     banner.log(&path, &app);
     app.run()

@@ -5,21 +5,24 @@
 //! command.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use tracing::warn;
 
 use crate::adapters::file::{
     ColumnMap, Decimal, Delimiter, Dialect, FileFormat, FileOptions, FileRecords, Header,
 };
 use crate::app::config::{Config, load};
 use crate::core::domain::{TimeFormat, TimeUnit};
+use crate::core::text::{excerpt, indented_lines};
 use crate::engine::inference::{OnnxRuntime, locate_library};
 use crate::engine::model::{Bundle, candidates};
-use crate::engine::pipeline::{Chosen, Prover, choose};
+use crate::engine::pipeline::{Chosen, choose};
 use crate::keep::prove::{ChildProver, ProofLimits};
 use crate::ops::descriptors;
 use crate::ops::exit::{Exit, Failure};
@@ -185,15 +188,49 @@ pub(super) fn as_daemon() -> Result<(), Exit> {
 
 /// Loads a configuration over the defaults and under the process's environment.
 pub(super) fn configuration(path: &Path) -> Result<Config, Exit> {
-    load(path, &variables()).map_err(Exit::because(Failure::Configuration))
+    load(path, &variables()?).map_err(Exit::because(Failure::Configuration))
 }
 
-/// The process's environment; variables that are not UTF-8 cannot be ours.
-pub(super) fn variables() -> HashMap<String, String> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
+/// The process's environment.
+///
+/// # Errors
+/// 78 where a variable that a configuration may depend on is not UTF-8. Others are left out.
+pub(super) fn variables() -> Result<HashMap<String, String>, Exit> {
+    variables_of(std::env::vars_os())
 }
+
+fn variables_of(
+    all: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<HashMap<String, String>, Exit> {
+    let (mut variables, mut problems) = (HashMap::new(), Vec::new());
+    for (name, value) in all {
+        let shown = name.to_string_lossy().to_ascii_uppercase();
+        let is_read = shown.starts_with("TICKCAST")
+            || shown.ends_with("_PROXY")
+            || ["STATE_DIRECTORY", "NOTIFY_SOCKET"].contains(&&*shown);
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => {
+                variables.insert(name, value);
+            }
+            // The value may be a secret, and is no text.
+            (Ok(name), Err(_)) if is_read => problems.push(format!("{name}: is not UTF-8")),
+            (Err(name), _) if is_read => {
+                let name = excerpt(&name.to_string_lossy(), NAME_CHARS_MAX);
+                problems.push(format!("{name}: the name of this variable is not UTF-8"));
+            }
+            _ => {}
+        }
+    }
+    if problems.is_empty() {
+        return Ok(variables);
+    }
+    problems.sort_unstable();
+    let what = format_args!("the environment cannot be used:{}", indented_lines(&problems));
+    Err(Exit::new(Failure::Configuration, what))
+}
+
+/// The longest name of a variable that is shown, in characters.
+const NAME_CHARS_MAX: usize = 64;
 
 /// Writes the address of a bound listener to a file, where one is asked for.
 pub(super) fn tell_address(path: Option<&Path>, address: SocketAddr) -> Result<(), Exit> {
@@ -235,14 +272,37 @@ pub(super) fn child_prover(
     Ok(ChildProver::new(library, limits, Arc::new(runtime.clone())))
 }
 
-/// Finds the version of the model that a configuration asks for: the named one, or the newest that
-/// proves itself.
-pub(super) fn chosen(config: &Config, prover: &dyn Prover) -> Result<Chosen, Exit> {
-    choose(&config.model, prover, &config.pipeline()).map_err(Exit::because(Failure::Configuration))
+/// What runs a model, and the model.
+pub(super) struct Proven {
+    pub(super) runtime: OnnxRuntime,
+    pub(super) prover: ChildProver,
+    pub(super) chosen: Chosen,
+}
+
+/// Loads ONNX Runtime and finds the version of the model that runs: the named one, or the newest
+/// that proves itself. What can be said of the model without the library is reported beside the
+/// library's problem.
+pub(super) fn proven(config: &Config, global: &Global) -> Result<Proven, Exit> {
+    let library = config.onnxruntime_library.as_deref();
+    let runtime = runtime(global, library).map_err(|runtime| match model_problem(config) {
+        Some(model) => Exit::new(Failure::Configuration, format_args!("{model}\n{runtime}")),
+        None => runtime,
+    })?;
+    let prover = child_prover(global, library, config.proof, &runtime)?;
+    let chosen = choose(&config.model, &prover, &config.pipeline())
+        .map_err(Exit::because(Failure::Configuration))?;
+    Ok(Proven { runtime, prover, chosen })
+}
+
+/// Logs what does no harm and should be known.
+pub(super) fn log_warnings(warnings: &[String]) {
+    for warning in warnings {
+        warn!("{warning}");
+    }
 }
 
 /// What is wrong with the preferred version as far as can be said without a runtime.
-pub(super) fn model_problem(config: &Config) -> Option<String> {
+fn model_problem(config: &Config) -> Option<String> {
     let model = &config.model;
     match candidates(&model.root, &model.name, &model.version) {
         Ok(folders) => Bundle::read(folders.first()?).err().map(|error| error.to_string()),

@@ -14,6 +14,7 @@ use crate::adapters::kafka_config::{ClusterConfig, KafkaOption, TopicPlace};
 use crate::net::dial::{Dialer, Proxies, TlsFiles};
 use crate::net::dial::{Header, Secret};
 use crate::ops::exit::{Exit, Failure};
+use crate::ops::file::{is_world_readable, read_secret, unreadable_secret};
 use crate::ops::shutdown::StopSignals;
 use crate::tools::watch::{Summary, Target, View, WatchError, WatchRun, dial_options};
 
@@ -133,7 +134,7 @@ pub(super) fn run(args: &WatchArgs) -> Result<(), Exit> {
 
 /// How a stream is reached: through the proxies of the environment, as other programs do.
 fn dialer(args: &WatchArgs, target: &Target) -> Result<Dialer, Exit> {
-    let proxies = Proxies::from_variables(&super::variables())
+    let proxies = Proxies::from_variables(&super::variables()?)
         .map_err(|errors| Exit::new(Failure::Configuration, &errors[0]))?;
     let tls = TlsFiles { authorities: args.ca_file.clone(), client: None };
     let encrypted = matches!(target, Target::Stream(url) if url.endpoint().encrypted);
@@ -149,11 +150,17 @@ fn dialer(args: &WatchArgs, target: &Target) -> Result<Dialer, Exit> {
 /// machine can read a command line.
 fn token(args: &WatchArgs) -> Result<Option<String>, Exit> {
     let Some(path) = &args.token_file else {
-        return Ok(super::variables().remove("TICKCAST_TOKEN"));
+        return Ok(super::variables()?.remove("TICKCAST_TOKEN"));
     };
-    let text = std::fs::read_to_string(path)
-        .map_err(Exit::while_doing(Failure::Configuration, "read --token-file"))?;
-    Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+    let token = read_secret(path).map_err(|error| {
+        let problem = unreadable_secret(path, &error);
+        Exit::new(Failure::Configuration, format_args!("--token-file: {problem}"))
+    })?;
+    if is_world_readable(path) {
+        let path = path.display();
+        tell!("warning: --token-file: every user can read `{path}`; use chmod 600 or 640");
+    }
+    Ok(Some(token))
 }
 
 /// The address with everything that belongs to it.
@@ -166,7 +173,8 @@ fn target(args: &WatchArgs) -> Result<Target, Exit> {
             if args.ca_file.is_some() {
                 return Err(Exit::new(Failure::Usage, "--ca-file is for wss://HOST:PORT"));
             }
-            topic.cluster = ClusterConfig::new(&topic.url, kafka_options);
+            topic.cluster = ClusterConfig::new(&topic.url, kafka_options)
+                .map_err(Exit::while_doing(Failure::Usage, "--kafka-option"))?;
             topic.from = from.unwrap_or(topic.from);
         }
         Target::Stream(_) => {

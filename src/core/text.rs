@@ -42,6 +42,25 @@ pub fn indented_lines(problems: &[String]) -> String {
     problems.iter().map(|problem| format!("\n  {problem}")).collect()
 }
 
+/// `, did you mean ...?` where a known word is close.
+pub fn suggestion<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> String {
+    /// Two typing errors or a swapped pair in a word of usual length.
+    const SIMILARITY_MIN: f64 = 0.6;
+    known
+        .map(|known| (strsim::normalized_damerau_levenshtein(word, known), known))
+        .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or_else(String::new, |(_, known)| format!(", did you mean `{known}`?"))
+}
+
+/// What serde says of an unknown field, with the known one that is similar.
+pub fn with_suggestion(words: &str) -> String {
+    let Some((_, rest)) = words.split_once("unknown field `") else { return words.to_owned() };
+    let mut names = rest.split('`').step_by(2);
+    let unknown = names.next().unwrap_or_default();
+    format!("{words}{}", suggestion(unknown, names))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +93,16 @@ mod tests {
         assert_eq!(excerpt_of_bytes("😀😀😀".as_bytes(), 3), "😀😀😀");
         assert_eq!(excerpt_of_bytes("😀😀😀😀😀".as_bytes(), 3), "😀😀😀…");
         assert_eq!(excerpt_of_bytes(&[0xff; 1000], 2), "\u{fffd}\u{fffd}…");
+    }
+
+    #[test]
+    fn an_unknown_field_has_a_hint() {
+        let words =
+            "unknown field `featurs`, expected one of `features`, `step` at line 3 column 5";
+        assert_eq!(with_suggestion(words), format!("{words}, did you mean `features`?"));
+        let words = "unknown field `x`, expected `step` at line 1 column 1";
+        assert_eq!(with_suggestion(words), words);
+        assert_eq!(with_suggestion("missing field `step`"), "missing field `step`");
     }
 
     #[test]

@@ -1,25 +1,22 @@
 //! Reading typed values out of a tree of settings, gathering every problem on the way.
 //!
 //! Owns the wording of problems with keys and types. Promises that each key is either read or
-//! reported as unknown, and that whatever is read is taken down with what it may be, so that the
-//! reader of a configuration is also its description. Never knows which settings there are.
+//! reported as unknown; that whatever is read is taken down with what it may be, so that the reader
+//! of a configuration is also its description; and that a text is shown, in a problem or by
+//! `tickcast config show`, only where its reader lists it. Never knows which settings there are.
 
-use std::cell::RefCell;
+mod problems;
+
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use config::{Value, ValueKind};
 
+pub use self::problems::{HIDDEN, Origins, Place, Problems, folder_of, shown_key};
 use crate::core::domain::TimeFormat;
-
-/// All problems found so far, each beginning with its key; and every setting that was asked for.
-/// Shared by all open sections, so that an adapter can read several at once.
-#[derive(Debug, Default)]
-pub struct Problems {
-    found: RefCell<Vec<String>>,
-    settings: RefCell<Vec<Setting>>,
-    /// Sections that are no tables, so that nothing can be said of their keys.
-    broken: RefCell<Vec<String>>,
-}
+use crate::core::text::excerpt;
+pub use crate::core::text::suggestion;
+use crate::ops::file;
 
 /// A setting that somebody reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +25,8 @@ pub struct Setting {
     pub key: String,
     /// What its values are.
     pub kind: SettingKind,
+    /// Whether everybody may read its value. A number, a switch and a choice are always shown.
+    pub is_shown: bool,
 }
 
 /// What the values of a setting are.
@@ -65,34 +64,16 @@ pub struct Section<'p> {
     path: String,
     entries: BTreeMap<String, Value>,
     known: Vec<&'static str>,
+    /// The texts that everybody may read.
+    shown: Shown,
     problems: &'p Problems,
 }
 
-impl Problems {
-    /// Notes a problem with a key, unless its section is no table: that is the only problem then.
-    pub fn add(&self, key: &str, problem: impl std::fmt::Display) {
-        let is_inside = |section: &String| {
-            key.strip_prefix(section.as_str()).is_some_and(|rest| rest.starts_with('.'))
-        };
-        if !self.broken.borrow().iter().any(is_inside) {
-            self.found.borrow_mut().push(format!("{key}: {problem}"));
-        }
-    }
-
-    /// Whether nothing was found.
-    pub fn is_empty(&self) -> bool {
-        self.found.borrow().is_empty()
-    }
-
-    /// Everything that was found, in the order of finding.
-    pub fn into_vec(self) -> Vec<String> {
-        self.found.into_inner()
-    }
-
-    /// Every setting that was asked for, in the order of asking.
-    pub fn into_settings(self) -> Vec<Setting> {
-        self.settings.into_inner()
-    }
+/// Which texts of a section everybody may read.
+#[derive(Clone, Debug)]
+enum Shown {
+    Listed(Vec<&'static str>),
+    All,
 }
 
 impl<'p> Section<'p> {
@@ -106,11 +87,31 @@ impl<'p> Section<'p> {
             ValueKind::Table(table) => table.into_iter().collect(),
             _ => {
                 problems.add(&path, "must be a table");
-                problems.broken.borrow_mut().push(path.clone());
+                problems.broken(&path);
                 BTreeMap::new()
             }
         };
-        Self { path, entries, known: Vec::new(), problems }
+        let shown = Shown::Listed(Vec::new());
+        Self { path, entries, known: Vec::new(), shown, problems }
+    }
+
+    /// Lists texts that everybody may read, before they are read. All others are hidden.
+    pub fn shows(&mut self, names: &[&'static str]) {
+        if let Shown::Listed(shown) = &mut self.shown {
+            shown.extend(names);
+        }
+    }
+
+    /// Lists every text of this section and of those inside it: none of them can be a secret.
+    pub fn shows_all(&mut self) {
+        self.shown = Shown::All;
+    }
+
+    fn is_shown(&self, name: &str) -> bool {
+        match &self.shown {
+            Shown::Listed(shown) => shown.contains(&name),
+            Shown::All => true,
+        }
     }
 
     fn key(&self, name: &str) -> String {
@@ -119,8 +120,13 @@ impl<'p> Section<'p> {
 
     fn take(&mut self, name: &'static str, kind: SettingKind) -> Option<Value> {
         let key = self.key(name);
-        self.problems.settings.borrow_mut().push(Setting { key, kind });
-        self.take_table(name)
+        let is_shown = self.is_shown(name) || kind.is_closed();
+        let value = self.take_table(name);
+        if let Some(value) = value.as_ref().filter(|value| !is_shown || !kind.admits(value)) {
+            self.problems.hide(&key, &value.kind);
+        }
+        self.problems.settings.borrow_mut().push(Setting { key, kind, is_shown });
+        value
     }
 
     fn take_table(&mut self, name: &'static str) -> Option<Value> {
@@ -132,7 +138,14 @@ impl<'p> Section<'p> {
     pub fn section(&mut self, name: &'static str) -> Section<'p> {
         let key = self.key(name);
         let value = self.take_table(name).unwrap_or_else(|| Value::new(None, ValueKind::Nil));
-        Section::of(key, value, self.problems)
+        self.inside(key, value)
+    }
+
+    /// A section whose texts are shown where all of this section are.
+    fn inside(&self, path: String, value: Value) -> Section<'p> {
+        let inside = Section::of(path, value, self.problems);
+        let all = matches!(self.shown, Shown::All);
+        Section { shown: if all { Shown::All } else { inside.shown }, ..inside }
     }
 
     /// The tables of a table, each laid over these keys of this table, by names that the user
@@ -160,7 +173,7 @@ impl<'p> Section<'p> {
                 // It is told that this is no table.
                 _ => value,
             };
-            variants.push((variant, Section::of(key, value, self.problems)));
+            variants.push((variant, self.inside(key, value)));
         }
         variants.sort_by(|(a, _), (b, _)| a.cmp(b));
         variants
@@ -182,7 +195,7 @@ impl<'p> Section<'p> {
         match self.take(name, kind).map(|value| value.kind) {
             Some(ValueKind::String(text)) => Some(text),
             Some(other) => {
-                self.problem(name, format_args!("must be a text, not {other}"));
+                self.problem(name, format_args!("must be a text, not {}", type_of(&other)));
                 None
             }
             None => {
@@ -200,6 +213,45 @@ impl<'p> Section<'p> {
             self.take(name, SettingKind::Text);
             None
         }
+    }
+
+    /// The path of a file or folder, which may be missing or empty. A relative path belongs to the
+    /// folder of the file that sets it.
+    pub fn optional_path(&mut self, name: &'static str) -> Option<PathBuf> {
+        let text = self.optional_text(name)?;
+        Some(self.path_of(name, &text))
+    }
+
+    /// As [`Section::optional_path`]; a missing one is a problem.
+    pub fn path(&mut self, name: &'static str) -> PathBuf {
+        let text = self.text(name);
+        self.path_of(name, &text)
+    }
+
+    /// The path that a text of a key means.
+    pub fn path_of(&self, name: &str, text: &str) -> PathBuf {
+        self.problems.origins().path(&self.key(name), text)
+    }
+
+    /// The path of a file that holds a secret, by a text of a key: warns where others can read the
+    /// file. A text that leads to no file stays hidden, because it may be the secret itself.
+    pub fn secret_path_of(&mut self, name: &str, text: &str) -> PathBuf {
+        let path = self.path_of(name, text);
+        let key = self.key(name);
+        if path.exists() {
+            self.problems.reveal(&key);
+        }
+        if file::is_world_readable(&path) {
+            let path = path.display();
+            let advice = format_args!("every user can read `{path}`; use chmod 600 or 640");
+            self.problems.warn(&key, advice);
+        }
+        path
+    }
+
+    /// Whether a key is set and not left at its default.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.problems.origins().of(&self.key(name)).is_some()
     }
 
     /// The keys `time_format` and `time_zone`: how times are read that are texts.
@@ -229,7 +281,10 @@ impl<'p> Section<'p> {
                 return serde_json::from_str(&text).unwrap_or_else(|_| vec![text]);
             }
             other => {
-                self.problem(name, format_args!("must be a list of texts, not {other}"));
+                self.problem(
+                    name,
+                    format_args!("must be a list of texts, not {}", type_of(&other)),
+                );
                 return Vec::new();
             }
         };
@@ -237,7 +292,8 @@ impl<'p> Section<'p> {
         for item in items {
             match item.kind {
                 ValueKind::String(text) => texts.push(text),
-                other => self.problem(name, format_args!("must hold texts only, not {other}")),
+                other => self
+                    .problem(name, format_args!("must hold texts only, not {}", type_of(&other))),
             }
         }
         texts
@@ -248,6 +304,10 @@ impl<'p> Section<'p> {
     pub fn table(&mut self, name: &'static str) -> BTreeMap<String, String> {
         let mut texts = BTreeMap::new();
         if let Some(value) = self.take(name, SettingKind::Table) {
+            if !matches!(value.kind, ValueKind::Table(_)) {
+                self.problem(name, "must be a table");
+                return texts;
+            }
             let key = self.key(name);
             flatten(&key, String::new(), value, &mut texts, self.problems);
         }
@@ -281,7 +341,12 @@ impl<'p> Section<'p> {
 
     /// A switch.
     pub fn switch(&mut self, name: &'static str) -> bool {
-        let value = self.take(name, SettingKind::Switch).and_then(|value| value.into_bool().ok());
+        let value = match self.take(name, SettingKind::Switch).map(|value| value.kind) {
+            Some(ValueKind::Boolean(value)) => Some(value),
+            // Variables of the environment are texts.
+            Some(ValueKind::String(text)) => text.parse().ok(),
+            _ => None,
+        };
         value.unwrap_or_else(|| {
             self.problem(name, "must be true or false");
             false
@@ -350,7 +415,7 @@ impl<'p> Section<'p> {
         items
             .into_iter()
             .enumerate()
-            .map(|(at, item)| read(Section::of(format!("{key}[{at}]"), item, self.problems)))
+            .map(|(at, item)| read(self.inside(format!("{key}[{at}]"), item)))
             .collect()
     }
 
@@ -366,17 +431,72 @@ impl<'p> Section<'p> {
         let words: Vec<_> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
         let hint = suggestion(&text, choices.iter().map(|(word, _)| *word));
         let words = words.join(", ");
+        let text = excerpt(&text, CHOICE_CHARS_MAX);
         self.problem(name, format_args!("`{text}` is none of {words}{hint}"));
         choices[0].1
     }
 
     /// Reports what nobody asked for.
     pub fn finish(self) {
-        for name in self.entries.keys() {
+        for (name, value) in &self.entries {
             let key = self.key(name);
-            let hint = suggestion(name, self.known.iter().copied());
-            self.problems.add(&key, format_args!("unknown key{hint}"));
+            self.problems.hide(&key, &value.kind);
+            self.problems.add_unknown(&key, name, self.known.clone());
         }
+    }
+}
+
+impl SettingKind {
+    /// Whether its values are numbers or words of a list, which tell nothing.
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Text | Self::Texts | Self::Table | Self::Tables => false,
+            Self::Switch | Self::Count { .. } | Self::Choice(_) => true,
+            #[cfg(feature = "train")]
+            Self::Number => true,
+            #[cfg(feature = "train")]
+            Self::Sections => false,
+        }
+    }
+
+    /// Whether a value is of this kind. One of another kind may be a secret in the wrong place.
+    pub fn admits(&self, value: &Value) -> bool {
+        let is_text = |value: &Value| matches!(value.kind, ValueKind::String(_));
+        match (self, &value.kind) {
+            (Self::Text | Self::Choice(_), kind) => matches!(kind, ValueKind::String(_)),
+            (Self::Texts, ValueKind::Array(items)) => items.iter().all(is_text),
+            (Self::Texts, kind) => matches!(kind, ValueKind::String(_)),
+            (Self::Switch, ValueKind::String(text)) => text.parse::<bool>().is_ok(),
+            (Self::Switch, kind) => matches!(kind, ValueKind::Boolean(_)),
+            (Self::Count { .. }, ValueKind::String(text)) => text.parse::<u64>().is_ok(),
+            (Self::Count { .. }, kind) => {
+                matches!(kind, ValueKind::I64(_) | ValueKind::Float(_))
+            }
+            (Self::Table | Self::Tables, kind) => matches!(kind, ValueKind::Table(_)),
+            #[cfg(feature = "train")]
+            (Self::Number, kind) => matches!(kind, ValueKind::I64(_) | ValueKind::Float(_)),
+            #[cfg(feature = "train")]
+            (Self::Sections, kind) => matches!(kind, ValueKind::Array(_)),
+        }
+    }
+}
+
+/// The longest word that is shown where another was expected.
+const CHOICE_CHARS_MAX: usize = 40;
+
+/// The type of a value, for a problem that must not repeat it.
+fn type_of(value: &ValueKind) -> &'static str {
+    match value {
+        ValueKind::Nil => "nothing",
+        ValueKind::Boolean(_) => "a switch",
+        ValueKind::I64(_)
+        | ValueKind::I128(_)
+        | ValueKind::U64(_)
+        | ValueKind::U128(_)
+        | ValueKind::Float(_) => "a number",
+        ValueKind::String(_) => "a text",
+        ValueKind::Table(_) => "a table",
+        ValueKind::Array(_) => "a list",
     }
 }
 
@@ -412,17 +532,6 @@ fn flatten(
             texts.insert(prefix, other.to_string());
         }
     }
-}
-
-/// `, did you mean ...?` where a known word is close.
-pub fn suggestion<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> String {
-    /// Two typing errors or a swapped pair in a word of usual length.
-    const SIMILARITY_MIN: f64 = 0.6;
-    known
-        .map(|known| (strsim::normalized_damerau_levenshtein(word, known), known))
-        .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map_or_else(String::new, |(_, known)| format!(", did you mean `{known}`?"))
 }
 
 #[cfg(test)]

@@ -44,6 +44,14 @@ pub trait SinkSettings: Any + fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Looks at everything that can be refused before the sink is opened. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Exit`] with code 78 for what cannot be opened.
+    fn check(&self) -> Result<(), Exit> {
+        Ok(())
+    }
+
     /// Opens the sink and registers its metrics; `None` where the configuration turns it off.
     /// Metrics are registered in both cases, so that a dashboard shows zeros and no hole.
     ///

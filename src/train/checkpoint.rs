@@ -19,6 +19,7 @@ use thiserror::Error;
 use super::adam::Adam;
 use super::fit::{Best, Epoch, FitState};
 use super::random::Random;
+use crate::engine::files::read_regular_file;
 
 const MAGIC: &[u8] = b"tickcast.checkpoint.1\n";
 const HASH_BYTES: usize = 32;
@@ -57,6 +58,9 @@ pub enum CheckpointError {
     },
 }
 
+/// The largest checkpoint that is read, in bytes: a network of tens of millions of parameters.
+const CHECKPOINT_BYTES_MAX: usize = 1 << 30;
+
 /// Writes the state to `path`, which then holds either the old one or this one, whatever happens.
 ///
 /// # Errors
@@ -81,7 +85,7 @@ pub fn save(path: &Path, run: Fingerprint, state: &FitState) -> Result<(), Check
 /// [`CheckpointError`], also where there is no file.
 pub fn load(path: &Path, run: Fingerprint) -> Result<FitState, CheckpointError> {
     let path = path.to_owned();
-    let bytes = match fs::read(&path) {
+    let bytes = match read_regular_file(&path, CHECKPOINT_BYTES_MAX) {
         Ok(bytes) => bytes,
         Err(source) => return Err(CheckpointError::Io { path, action: "read", source }),
     };

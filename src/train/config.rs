@@ -20,7 +20,9 @@ use crate::core::step::StepRule;
 use crate::engine::model::manifest::{
     CARRY_STEPS_MAX, CalendarSpec, EmptySteps, StepKind, StepSpec, TICKS_MAX, Weekday,
 };
-use crate::ports::section::{Problems, Section};
+use crate::ops::document::lines_of;
+use crate::ops::file::{CONFIGURATION_BYTES_MAX, read_text};
+use crate::ports::section::{Origins, Place, Problems, Section, folder_of};
 
 /// Every key with its default and the reason for it.
 pub const DEFAULTS: &str = include_str!("../../config/train/default.toml");
@@ -121,27 +123,40 @@ pub const REPEATS_MAX: usize = 1000;
 /// [`ConfigError`] with every problem found, or the parser's words where the file is no TOML.
 pub fn load(path: &Path) -> Result<TrainConfig, ConfigError> {
     let refuse = |problems| ConfigError { path: path.to_owned(), problems };
-    let text = std::fs::read_to_string(path).map_err(|error| refuse(vec![error.to_string()]))?;
-    read(&text).map_err(refuse)
+    let text = read_text(path, CONFIGURATION_BYTES_MAX)
+        .map_err(|error| refuse(vec![error.to_string()]))?;
+    read_in(&text, Some(folder_of(path))).map_err(refuse)
 }
 
 /// As [`load`], from text.
+#[cfg(test)]
 pub(super) fn read(text: &str) -> Result<TrainConfig, Vec<String>> {
+    read_in(text, None)
+}
+
+/// As [`load`], from the text of a file in `folder`.
+fn read_in(text: &str, folder: Option<PathBuf>) -> Result<TrainConfig, Vec<String>> {
+    let mut origins = Origins::new(folder);
+    for (key, line) in lines_of(text)? {
+        origins.note(&key, Place::Line(line));
+    }
     let tree = config::Config::builder()
         .add_source(File::from_str(DEFAULTS, FileFormat::Toml))
         .add_source(File::from_str(text, FileFormat::Toml))
         .build()
-        .map_err(|error| vec![error.to_string()])?;
-    let problems = Problems::default();
+        .map_err(|_| vec!["the file and the defaults do not go together".to_owned()])?;
+    let problems = Problems::of(origins);
     let config = check(Value::new(None, tree.cache.kind), &problems);
     if problems.is_empty() { Ok(config) } else { Err(problems.into_vec()) }
 }
 
 fn check(tree: Value, problems: &Problems) -> TrainConfig {
     let mut root = Section::root(tree, problems);
+    // Nothing is connected to.
+    root.shows_all();
     let (models_root, name, version) = {
         let mut section = root.section("model");
-        let parts = (section.text("root").into(), section.text("name"));
+        let parts = (section.path("root"), section.text("name"));
         let version = section.optional_text("version");
         section.finish();
         (parts.0, parts.1, version)
@@ -177,7 +192,7 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
     };
     let reports_root = {
         let mut section = root.section("report");
-        let folder = section.optional_text("folder").map(PathBuf::from);
+        let folder = section.optional_path("folder");
         section.finish();
         folder
     };
@@ -210,7 +225,7 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
 }
 
 fn data(mut section: Section<'_>) -> DataConfig {
-    let path = section.text("path").into();
+    let path = section.path("path");
     let mut file = read_options(&mut section);
     let symbols = section.texts("symbols");
     for (name, symbol) in
@@ -405,7 +420,7 @@ fn fit(mut section: Section<'_>, target: &Target) -> (Recipe, PathBuf) {
         seed: seed as u64,
         lanes: section.count("lanes", 1, 64),
     };
-    let work = section.text("work").into();
+    let work = section.path("work");
     section.finish();
     (recipe, work)
 }
@@ -635,7 +650,7 @@ mod tests {
             "fit.sed: unknown key, did you mean `seed`?",
             "evaluate.seeds: must be a whole number from 1 to 1000",
             "evaluate.fold: unknown key, did you mean `folds`?",
-            "report.folder: must be a text, not 1",
+            "report.folder: must be a text, not a number",
             "forecast.sell_below: is above buy_above",
         ];
         assert_eq!(problems, expected);

@@ -78,7 +78,7 @@ fn help_lists_every_command_and_every_command_has_its_own() {
     }
     assert_eq!(commands_below(&["config"]), ["show", "schema", "reference"]);
     assert_eq!(commands_below(&["docs"]), ["completions", "manual"]);
-    assert_eq!(commands_below(&["model"]), ["inspect", "verify"]);
+    assert_eq!(commands_below(&["model"]), ["list", "inspect", "verify"]);
     assert_eq!(commands_below(&["bench"]), ["inference", "pipeline", "burst", "memory"]);
     assert_eq!(commands_below(&["serve"]), [""; 0]);
     assert_eq!(stdout(&["--version"]), concat!("tickcast ", env!("CARGO_PKG_VERSION"), "\n"));
@@ -261,11 +261,11 @@ fn a_broken_configuration_ends_with_78_and_all_its_problems() {
         assert_eq!(output.status.code(), Some(78), "{command}");
         let expected = format!(
             "tickcast: configuration {} cannot be used:\n  \
-             source.url: must be ws://host:port/path or wss://host:port/path, for kind \
+             line 1: source.url: must be ws://host:port/path or wss://host:port/path, for kind \
              \"websocket\"\n  \
-             source.urll: unknown key, did you mean `url`?\n  \
+             line 2: source.urll: unknown key, did you mean `url`?\n  \
              model.name: is missing\n  \
-             http.bind: `nowhere` is no IP:PORT (invalid socket address syntax)\n",
+             line 4: http.bind: `nowhere` is no IP:PORT (invalid socket address syntax)\n",
             path.display()
         );
         assert_eq!(stderr(&output), expected, "{command}");

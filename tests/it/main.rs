@@ -13,6 +13,7 @@ mod bench;
 mod bundle;
 mod command_line;
 mod config_corpus;
+mod configuration;
 mod daemon;
 mod deploy;
 mod expiry;

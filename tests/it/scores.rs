@@ -342,10 +342,10 @@ fn two_writers_never_share_a_file() {
     assert_eq!(ended.status.code(), Some(78));
     let said = String::from_utf8(ended.stderr).unwrap();
     let expected = [
-        "  forecast.intervals: `wide` is none of `adaptive`, `bundle`",
-        "  publish.scores: must go elsewhere than publish.lines: two writers, two places",
-        "  metrics.symbols: `other` stands for all symbols that are not listed",
-        "  metrics.symbols: a symbol has 1 to 256 bytes, all of them printable",
+        "  line 6: forecast.intervals: `wide` is none of `adaptive`, `bundle`",
+        "  line 5: publish.scores: must go elsewhere than publish.lines: two writers, two places",
+        "  line 7: metrics.symbols: `other` stands for all symbols that are not listed",
+        "  line 7: metrics.symbols: a symbol has 1 to 256 bytes, all of them printable",
     ];
     assert_eq!(said.lines().skip(1).collect::<Vec<_>>(), expected);
 }

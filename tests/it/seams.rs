@@ -330,7 +330,8 @@ fn a_kind_that_no_adapter_has_is_refused_by_name() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "source.kind = 'memory'\nmodel.name = 'm'\n").unwrap();
     let error = config::load(file.path(), &HashMap::new()).unwrap_err();
-    assert!(error.problems[0].starts_with("source.kind: `memory` is none of `websocket`, `file`"));
+    let expected = "line 1: source.kind: `memory` is none of `websocket`, `file`";
+    assert!(error.problems[0].starts_with(expected), "{error}");
 }
 
 #[test]

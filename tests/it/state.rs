@@ -338,7 +338,7 @@ fn two_daemons_never_share_a_folder() {
     fs::write(place.path("second.toml"), config).unwrap();
     let second = run(&["serve", "-c", place.path("second.toml").to_str().unwrap()]);
     let text = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert_eq!(second.status.code(), Some(78), "{text}");
+    assert_eq!(second.status.code(), Some(75), "{text}");
     assert!(text.contains("in use by another process"), "{text}");
     assert!(daemon.stop().status.success());
 }

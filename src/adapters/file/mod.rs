@@ -60,14 +60,15 @@ const HEAD_BYTES: u64 = 64 << 10;
 /// [`FileError::Open`].
 pub fn identity(path: &Path) -> Result<Option<RecordingIdentity>, FileError> {
     let look = || -> io::Result<_> {
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        let mut head = Vec::new();
-        if metadata.is_file() {
-            file.take(HEAD_BYTES).read_to_end(&mut head)?;
+        // Opening a pipe would wait for its writer.
+        let metadata = std::fs::metadata(path)?;
+        if !metadata.is_file() {
+            return Ok(None);
         }
-        let length = metadata.len();
-        Ok(metadata.is_file().then_some(RecordingIdentity { length, head }))
+        let file = File::open(path)?;
+        let mut head = Vec::new();
+        file.take(HEAD_BYTES).read_to_end(&mut head)?;
+        Ok(Some(RecordingIdentity { length: metadata.len(), head }))
     };
     if path == Path::new("-") {
         return Ok(None);

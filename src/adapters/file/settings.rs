@@ -1,7 +1,7 @@
 //! The settings of a recording: its keys of `[source]`, and the source that they make.
 
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -37,7 +37,11 @@ fn read<C: Send + 'static>(reader: SourceReader<'_, '_>) -> Arc<dyn SourceSettin
     let set = OPTION_KEYS.map(|name| (name, source.is_set(name)));
     let mut options = read_options(source);
     options.dialect.times = time_format.clone();
-    let path = source.optional_text("path");
+    source.shows(&["path"]);
+    let path = source.optional_text("path").map(|text| match text.as_str() {
+        STANDARD_INPUT => text.into(),
+        text => source.path_of("path", text),
+    });
     if let Some(Err(error)) = options.symbol.as_deref().map(Symbol::check) {
         source.problem("symbol", error);
     }
@@ -46,14 +50,18 @@ fn read<C: Send + 'static>(reader: SourceReader<'_, '_>) -> Arc<dyn SourceSettin
     } else if path.is_none() {
         source.problem("path", "must name a recording for kind \"file\"");
     }
-    Arc::new(FileSettings { path: path.unwrap_or_default().into(), options })
+    Arc::new(FileSettings { path: path.unwrap_or_default(), options })
 }
+
+/// The path that means standard input.
+const STANDARD_INPUT: &str = "-";
 
 /// The keys that [`read_options`] reads.
 const OPTION_KEYS: [&str; 6] = ["columns", "symbol", "format", "delimiter", "header", "decimal"];
 
 /// Reads how to read a file, but for its times, from the keys of a section.
 pub fn read_options(section: &mut Section<'_>) -> FileOptions {
+    section.shows(&OPTION_KEYS);
     FileOptions {
         columns: parsed(section, "columns"),
         symbol: section.optional_text("symbol"),
@@ -97,6 +105,17 @@ impl<C: Send + 'static> SourceSettings<C> for FileSettings {
     }
 
     fn check(&self) -> Result<Vec<String>, Exit> {
+        // Opening a pipe would wait for its writer, and take what it writes.
+        let kind = std::fs::metadata(&self.path).map(|metadata| metadata.file_type());
+        let path = self.path.display();
+        if self.path.is_dir() {
+            let problem = format_args!("source.path: `{path}` is a folder, not a recording");
+            return Err(Exit::new(Failure::Configuration, problem));
+        }
+        let is_input = self.path == Path::new(STANDARD_INPUT);
+        if is_input || kind.is_ok_and(|kind| !kind.is_file()) {
+            return Ok(vec![format!("source        `{path}` is no file; it is read when serving")]);
+        }
         self.records().map(|records| records.guessed().into_iter().collect())
     }
 

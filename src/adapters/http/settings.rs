@@ -4,10 +4,11 @@
 //! token leaves here as its digest alone.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use super::access::{Access, AccessToken, TokenError};
 use super::host::AllowedHosts;
+use crate::core::text::excerpt;
+use crate::ops::file::{read_secret, unreadable_secret};
 use crate::ports::section::Section;
 
 /// Probes, metrics and the stream.
@@ -21,6 +22,7 @@ pub struct HttpConfig {
 
 /// Reads the section.
 pub fn read(mut section: Section<'_>) -> HttpConfig {
+    section.shows(&["bind", "allowed_origins"]);
     let text = section.text("bind");
     let bind = text.parse::<SocketAddr>().unwrap_or_else(|error| {
         section.problem("bind", format_args!("`{text}` is no IP:PORT ({error})"));
@@ -42,25 +44,60 @@ pub fn read(mut section: Section<'_>) -> HttpConfig {
     let access = Access {
         token: token.unwrap_or_default(),
         open_metrics: section.switch("open_metrics"),
-        allowed_origins: section.texts("allowed_origins"),
+        allowed_origins: origins(&mut section),
         allowed_hosts,
     };
     section.finish();
     HttpConfig { bind, access }
 }
 
+/// The web origins whose pages may open the stream, as browsers write them.
+fn origins(section: &mut Section<'_>) -> Vec<String> {
+    let origins = section.texts("allowed_origins");
+    for origin in &origins {
+        if let Err(problem) = check_origin(origin) {
+            section
+                .problem("allowed_origins", format_args!("`{}`: {problem}", excerpt(origin, 80)));
+        }
+    }
+    origins
+}
+
+/// Whether a browser can send this origin: it sends scheme, host and a port that is not the usual
+/// one, and nothing else.
+fn check_origin(origin: &str) -> Result<(), &'static str> {
+    let form = "an origin is http://HOST or https://HOST, with :PORT where it is not the usual one";
+    let lower = origin.to_ascii_lowercase();
+    let (scheme, authority) = lower.split_once("://").ok_or(form)?;
+    let usual = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => return Err(form),
+    };
+    if authority.contains(['/', '?', '#']) {
+        return Err("no browser sends a path in an origin, not even a final slash");
+    }
+    if authority.ends_with(usual) {
+        return Err("browsers leave the usual port out, so leave it out here as well");
+    }
+    let uri: hyper::Uri = origin.parse().map_err(|_| form)?;
+    let is_plain = authority.bytes().all(|byte| byte.is_ascii_graphic() && !b"@*".contains(&byte));
+    let host = uri.host().unwrap_or_default();
+    if !is_plain || host.is_empty() || authority.ends_with(':') { Err(form) } else { Ok(()) }
+}
+
 /// The token, by value or by file; `Err` where there was to be one and is none, which is reported.
 fn token(section: &mut Section<'_>) -> Result<Option<AccessToken>, ()> {
     let value = section.optional_text("token");
-    let path = section.optional_text("token_file").map(PathBuf::from);
+    let path = section.optional_text("token_file");
+    let path = path.map(|text| section.secret_path_of("token_file", &text));
     let (name, outcome) = match (value, path) {
         (None, None) => return Ok(None),
         (Some(_), Some(_)) => ("token", Err("is given as well as token_file".to_owned())),
         (Some(value), None) => ("token", as_token(&value)),
         (None, Some(path)) => {
-            let text = std::fs::read_to_string(&path)
-                .map_err(|error| format!("cannot read {}: {error}", path.display()));
-            ("token_file", text.and_then(|text| as_token(text.trim_end_matches(['\r', '\n']))))
+            let text = read_secret(&path).map_err(|error| unreadable_secret(&path, &error));
+            ("token_file", text.and_then(|text| as_token(&text)))
         }
     };
     outcome.map(Some).map_err(|problem| section.problem(name, problem))

@@ -4,6 +4,7 @@
 //! tools' promises rest on is refused, and that printing hides secrets. Never connects.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
@@ -20,12 +21,10 @@ pub struct ClusterConfig {
     pub options: BTreeMap<String, String>,
 }
 
-/// One option of librdkafka, `key=value`.
+/// One option of librdkafka, `key=value`, as it was given. It is judged by [`ClusterConfig::new`]
+/// and not while arguments are parsed, because the parser's error repeats the argument.
 #[derive(Clone, PartialEq, Eq)]
-pub struct KafkaOption {
-    key: String,
-    value: String,
-}
+pub struct KafkaOption(String);
 
 /// Why a text is no option.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +32,12 @@ pub enum KafkaOptionError {
     /// No key.
     #[error("expected key=value, such as security.protocol=SSL")]
     Form,
+    /// A secret, which everybody on the machine could read.
+    #[error(
+        "every user of the machine can read a command line, so `{0}` cannot be given here; name a \
+         file that holds it: {0}_file=/run/secrets/kafka"
+    )]
+    Secret(String),
     /// Not the user's.
     #[error("`{0}` is set by tickcast, whose promises rest on it")]
     Fixed(String),
@@ -55,10 +60,18 @@ pub enum TopicPlace {
 pub struct TopicPlaceError;
 
 impl ClusterConfig {
+    /// The cluster of an address, without options.
+    pub fn plain(url: &KafkaUrl) -> Self {
+        Self { brokers: url.brokers().to_owned(), options: BTreeMap::new() }
+    }
+
     /// The cluster of an address, with options of which the later ones win.
-    pub fn new(url: &KafkaUrl, options: &[KafkaOption]) -> Self {
-        let options = options.iter().map(|option| (option.key.clone(), option.value.clone()));
-        Self { brokers: url.brokers().to_owned(), options: options.collect() }
+    ///
+    /// # Errors
+    /// [`KafkaOptionError`] for the first that cannot be given.
+    pub fn new(url: &KafkaUrl, options: &[KafkaOption]) -> Result<Self, KafkaOptionError> {
+        let options = options.iter().map(KafkaOption::pair).collect::<Result<_, _>>()?;
+        Ok(Self { brokers: url.brokers().to_owned(), options })
     }
 
     /// The cluster of a configuration.
@@ -78,11 +91,9 @@ impl fmt::Debug for ClusterConfig {
     }
 }
 
-impl FromStr for KafkaOption {
-    type Err = KafkaOptionError;
-
-    fn from_str(text: &str) -> Result<Self, KafkaOptionError> {
-        let (key, value) = text.split_once('=').ok_or(KafkaOptionError::Form)?;
+impl KafkaOption {
+    fn pair(&self) -> Result<(String, String), KafkaOptionError> {
+        let (key, value) = self.0.split_once('=').ok_or(KafkaOptionError::Form)?;
         let key = key.trim();
         if key.is_empty() {
             return Err(KafkaOptionError::Form);
@@ -90,14 +101,25 @@ impl FromStr for KafkaOption {
         if FIXED.contains(&key) {
             return Err(KafkaOptionError::Fixed(key.to_owned()));
         }
-        Ok(Self { key: key.to_owned(), value: value.to_owned() })
+        if is_secret(key) {
+            return Err(KafkaOptionError::Secret(key.to_owned()));
+        }
+        Ok((key.to_owned(), value.to_owned()))
+    }
+}
+
+impl FromStr for KafkaOption {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
     }
 }
 
 impl fmt::Debug for KafkaOption {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = if is_secret(&self.key) { "***" } else { &self.value };
-        write!(formatter, "{}={value}", self.key)
+        // What was given may be a secret.
+        formatter.write_str("KafkaOption")
     }
 }
 
@@ -119,16 +141,27 @@ mod tests {
 
     #[test]
     fn options_are_taken_but_for_those_that_promises_rest_on() {
-        let options: Vec<KafkaOption> =
-            ["a=1", "sasl.password=x=y", " a = 2"].map(|text| text.parse().unwrap()).into();
         let url: KafkaUrl = "kafka://h:9092/t".parse().unwrap();
-        let cluster = ClusterConfig::new(&url, &options);
-        let expected = [("a", " 2"), ("sasl.password", "x=y")];
-        assert_eq!(cluster.options, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
-        assert!(!format!("{cluster:?} {options:?}").contains("x=y"));
-        assert_eq!("acks=1".parse::<KafkaOption>(), Err(KafkaOptionError::Fixed("acks".into())));
+        let cluster = |texts: &[&str]| {
+            let options: Vec<KafkaOption> =
+                texts.iter().map(|text| text.parse().unwrap()).collect();
+            assert!(!format!("{options:?}").contains("x=y"));
+            ClusterConfig::new(&url, &options)
+        };
+        let taken = cluster(&["a=1", "sasl.password_file=x=y", " a = 2"]).unwrap();
+        let expected = [("a", " 2"), ("sasl.password_file", "x=y")];
+        assert_eq!(taken.options, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+        assert!(!format!("{taken:?}").contains("x=y"));
+        assert_eq!(cluster(&["acks=1"]), Err(KafkaOptionError::Fixed("acks".into())));
         for text in ["", "=1", "key"] {
-            assert_eq!(text.parse::<KafkaOption>(), Err(KafkaOptionError::Form), "{text}");
+            assert_eq!(cluster(&[text]), Err(KafkaOptionError::Form), "{text}");
+        }
+        for key in ["sasl.password", "ssl.key.password", "sasl.oauthbearer.client.secret"] {
+            let refused = cluster(&["a=1", &format!("{key}=hunter2-SECRET")]).unwrap_err();
+            assert_eq!(refused, KafkaOptionError::Secret(key.to_owned()));
+            let words = refused.to_string();
+            assert!(words.contains(&format!("{key}_file=")), "{words}");
+            assert!(!words.contains("hunter2"), "{words}");
         }
     }
 

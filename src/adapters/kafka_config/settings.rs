@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::address::{KafkaUrlError, is_topic_name};
 use crate::core::domain::UnixNanos;
+use crate::ops::file::read_text;
 use crate::ports::section::Section;
 
 /// Kafka as the way in and out.
@@ -123,6 +124,32 @@ pub fn is_secret(key: &str) -> bool {
     !key.ends_with(FILE_SUFFIX) && SECRET.iter().any(|word| key.contains(word))
 }
 
+/// Options whose values everybody may read. The library has hundreds; those that are not listed are
+/// hidden, a misspelt password among them.
+const PUBLIC: [&str; 16] = [
+    "broker.address.family",
+    "client.dns.lookup",
+    "client.rack",
+    "compression.codec",
+    "compression.type",
+    "debug",
+    "partitioner",
+    "sasl.kerberos.service.name",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "sasl.oauthbearer.method",
+    "sasl.username",
+    "security.protocol",
+    "ssl.ca.location",
+    "ssl.certificate.location",
+    "ssl.endpoint.identification.algorithm",
+];
+
+/// Whether everybody may read the value of an option.
+pub fn is_public_option(key: &str) -> bool {
+    PUBLIC.contains(&key)
+}
+
 /// The option whose value stands in the file that `key` names, as `sasl.password_file` does.
 pub fn secret_file_of(key: &str) -> Option<&str> {
     key.strip_suffix(FILE_SUFFIX).filter(|option| is_secret(option))
@@ -192,6 +219,17 @@ pub fn read_section(mut section: Section<'_>) -> KafkaConfig {
 }
 
 fn read_keys(section: &mut Section<'_>) -> KafkaConfig {
+    section.shows(&[
+        "brokers",
+        "group",
+        "topics",
+        "start",
+        "forecasts",
+        "scores",
+        "dead_letters",
+        "changelog",
+        "instance",
+    ]);
     let lost = [
         ("earliest", LostOffset::Earliest),
         ("latest", LostOffset::Latest),
@@ -261,7 +299,13 @@ fn read_instance(section: &mut Section<'_>) -> (String, bool) {
 }
 
 fn read_options(section: &mut Section<'_>) -> BTreeMap<String, String> {
-    let options = section.table("options");
+    let mut options = section.table("options");
+    for (key, value) in &mut options {
+        if key.ends_with(FILE_SUFFIX) {
+            let path = section.secret_path_of(&format!("options.{key}"), value);
+            *value = path.to_string_lossy().into_owned();
+        }
+    }
     for (name, problem) in problems_of(&options) {
         section.problem(&name, problem);
     }
@@ -312,9 +356,12 @@ fn check_topics_differ(section: &mut Section<'_>, config: &KafkaConfig) {
     }
 }
 
+/// Far more than a host name has, in bytes.
+const HOST_NAME_BYTES_MAX: usize = 4096;
+
 /// A name that no other process has: enough where nothing needs to outlive this one.
 fn own_name() -> String {
-    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let host = read_text("/etc/hostname".as_ref(), HOST_NAME_BYTES_MAX).unwrap_or_default();
     let stamp = (crate::ops::clock::wall_seconds() * 1e3) as u64;
     format!("{}-{}-{stamp:x}", host.trim(), std::process::id())
 }

@@ -1,11 +1,14 @@
 //! The settings of lines: `publish.lines` and `publish.scores`.
 
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::sink::LinesSink;
 use super::{Lines, LinesMetrics, LinesOf, WhenFailed};
 use crate::ops::exit::{Exit, Failure};
+use crate::ops::file::can_write;
 use crate::ports::section::Section;
 use crate::ports::sink::{OpenSink, SinkKind, SinkOpening, SinkReader, SinkSettings};
 
@@ -41,8 +44,26 @@ pub enum LinesTarget {
     File(PathBuf),
 }
 
+impl LinesTarget {
+    /// Says what opening would say, without making or writing anything.
+    fn check(&self) -> io::Result<()> {
+        let Self::File(path) = self else { return Ok(()) };
+        let outcome = match std::fs::metadata(path) {
+            // A line that is torn has to be read as well.
+            Ok(_) => OpenOptions::new().append(true).read(true).open(path).map(drop),
+            Err(error) if error.kind() == ErrorKind::NotFound => match path.parent() {
+                Some(folder) if !folder.as_os_str().is_empty() => can_write(folder),
+                _ => can_write(Path::new(".")),
+            },
+            Err(error) => Err(error),
+        };
+        outcome.map_err(|error| io::Error::other(format!("`{}`: {error}", path.display())))
+    }
+}
+
 fn read(reader: SinkReader<'_, '_>) -> Arc<dyn SinkSettings> {
     let SinkReader { publish, .. } = reader;
+    publish.shows(&["lines", "scores"]);
     let forecasts = policy(publish, "lines", "lines_when_failed");
     let scores = policy(publish, "scores", "scores_when_failed");
     if forecasts.target == scores.target && scores.target != LinesTarget::Off {
@@ -59,7 +80,7 @@ fn policy(
     let target = match publish.optional_text(target).as_deref() {
         None => LinesTarget::Off,
         Some("-") => LinesTarget::StandardOutput,
-        Some(path) => LinesTarget::File(path.into()),
+        Some(path) => LinesTarget::File(publish.path_of(target, path)),
     };
     let choices =
         [("auto", None), ("fail", Some(WhenFailed::Fail)), ("drop", Some(WhenFailed::Drop))];
@@ -93,6 +114,14 @@ impl SinkSettings for LinesSettings {
             .into_iter()
             .filter_map(place)
             .collect()
+    }
+
+    fn check(&self) -> Result<(), Exit> {
+        for (lines, key) in [(&self.forecasts, "lines"), (&self.scores, "scores")] {
+            let context = format!("open publish.{key}");
+            lines.target.check().map_err(Exit::while_doing(Failure::Configuration, context))?;
+        }
+        Ok(())
     }
 
     fn open(&self, opening: &SinkOpening<'_>) -> Result<Option<OpenSink>, Exit> {

@@ -16,11 +16,18 @@ pub struct StreamSettings {
 
 /// Takes its keys out of the section `publish`.
 pub fn read(publish: &mut Section<'_>) -> StreamSettings {
-    StreamSettings {
+    const PER_ADDRESS: &str = "subscribers_per_address_max";
+    let settings = StreamSettings {
         subscribers_max: publish.count("subscribers_max", 0, 100_000),
-        subscribers_per_address_max: publish.count("subscribers_per_address_max", 1, 100_000),
+        subscribers_per_address_max: publish.count(PER_ADDRESS, 1, 100_000),
         subscriber_records_max: publish.count("subscriber_records_max", 1, 1_000_000),
+    };
+    let StreamSettings { subscribers_max: total, subscribers_per_address_max: each, .. } = settings;
+    // The default may be above a total that somebody lowers.
+    if total > 0 && each > total && publish.is_given(PER_ADDRESS) {
+        publish.problem(PER_ADDRESS, format_args!("is above subscribers_max, which is {total}"));
     }
+    settings
 }
 
 impl StreamSettings {

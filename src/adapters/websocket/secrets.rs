@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
@@ -16,6 +16,7 @@ use crate::core::domain::UnixNanos;
 use crate::net::dial::{DialError, Secret};
 use crate::net::percent::percent_encoded;
 use crate::ops::clock::wall_time;
+use crate::ops::file::{read_secret, unreadable_secret};
 use crate::ports::section::Section;
 
 /// The ending of a key whose value is the path of a file.
@@ -48,7 +49,8 @@ impl SecretFiles {
     pub(super) fn read(source: &mut Section<'_>, needed: &[String], connects: bool) -> Self {
         let mut files = Vec::new();
         for (key, path) in source.table("secrets") {
-            let mut refuse = |problem: &str| source.problem(&format!("secrets.{key}"), problem);
+            let full_key = format!("secrets.{key}");
+            let mut refuse = |problem: &str| source.problem(&full_key, problem);
             let Some(name) = key.strip_suffix(FILE_SUFFIX) else {
                 refuse("must end in `_file` and name a file: a secret stands in a file of its own");
                 continue;
@@ -57,10 +59,11 @@ impl SecretFiles {
                 refuse(&format!("no message, address or header holds {{secret:{name}}}"));
                 continue;
             }
-            if let Err(why) = one_line(&PathBuf::from(&path)) {
-                refuse(&format!("`{path}`: {why}"));
+            let path = source.secret_path_of(&full_key, &path);
+            if let Err(why) = one_line(&path) {
+                source.problem(&full_key, why);
             }
-            files.push((name.to_owned(), PathBuf::from(path)));
+            files.push((name.to_owned(), path));
         }
         let has = |name: &String| files.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
         let missing: BTreeSet<_> = needed.iter().filter(|name| connects && !has(name)).collect();
@@ -102,13 +105,12 @@ pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The only line of a file.
-fn one_line(path: &PathBuf) -> Result<String, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))?;
-    let text = text.trim_end_matches(['\r', '\n']);
+fn one_line(path: &Path) -> Result<String, String> {
+    let text = read_secret(path).map_err(|error| unreadable_secret(path, &error))?;
     if text.is_empty() || text.len() > SECRET_BYTES_MAX || text.contains(char::is_control) {
         return Err(format!("must hold one line of 1 to {SECRET_BYTES_MAX} bytes"));
     }
-    Ok(text.to_owned())
+    Ok(text)
 }
 
 impl Secrets {
@@ -243,7 +245,7 @@ mod tests {
         assert_eq!(secrets.in_message("{secret:key}"), "next");
         fs::remove_file(folder.path().join("user")).unwrap();
         let error = files.clone().values().await.unwrap_err().to_string();
-        assert!(error.starts_with("the secret `user` cannot be read: "), "{error}");
+        assert!(error.starts_with("the secret `user` names no file: "), "{error}");
         fs::write(folder.path().join("user"), "two\nlines").unwrap();
         let error = files.values().await.unwrap_err().to_string();
         assert_eq!(error, "the secret `user` must hold one line of 1 to 8192 bytes");

@@ -12,7 +12,7 @@ use super::secrets::{self, SecretFiles};
 use super::venue_keys;
 use super::{FeedSettings, WebSocketMetrics, WebSocketSource};
 use crate::core::text::excerpt;
-use crate::core::venue::{ConnectionPlan, Venue};
+use crate::core::venue::{ConnectionPlan, Venue, shown_message};
 use crate::intake::WhenFull;
 use crate::net::address::WebSocketUrl;
 use crate::net::dial::{DialOptions, Dialer, read_options};
@@ -147,7 +147,7 @@ impl WebSocketSettings {
             };
             lines.push(format!("connection {:<3}{url}{symbols}", index + 1));
             for message in &plan.subscribe {
-                let text = excerpt(&message.text, SHOWN_CHARACTERS_MAX);
+                let text = excerpt(&shown_message(&message.text), SHOWN_CHARACTERS_MAX);
                 lines.push(format!("  sends       {text}"));
             }
         }

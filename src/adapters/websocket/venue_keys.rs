@@ -16,6 +16,7 @@ use crate::ports::section::Section;
 
 /// Reads the keys of `[source]` that a venue is made of, but for `url` and `subscribe`.
 pub(super) fn read(source: &mut Section<'_>) -> VenueSpec {
+    source.shows(&["venue", "symbols"]);
     // The layer has been chosen by it already.
     source.optional_text("venue");
     let symbols = source.texts("symbols");
@@ -104,6 +105,7 @@ fn subscription(mut section: Section<'_>) -> SubscriptionSpec {
         ("per_message", Answers::PerMessage),
         ("per_symbol", Answers::PerSymbol),
     ];
+    section.shows_all();
     let spec = SubscriptionSpec {
         symbol: section.text("symbol"),
         separator: section.text("separator"),
@@ -143,6 +145,7 @@ const MAPPING_KEYS: [&str; 22] = [
 
 /// The mapping, and those that stand beside it.
 fn mappings(mut section: Section<'_>) -> (MappingSpec, Vec<(String, MappingSpec)>) {
+    section.shows_all();
     let also = section.variants("also", &MAPPING_KEYS);
     let first = mapping(section);
     (first, also.into_iter().map(|(name, section)| (name, mapping(section))).collect())
@@ -211,20 +214,24 @@ fn frames(mut section: Section<'_>) -> FramesSpec {
         channel: String::new(),
     };
     let mut inside = section.section("ping");
+    inside.shows(&["value", "when"]);
     let mut text = |name| inside.optional_text(name).unwrap_or_default();
     let (text, answer_to_it, value) = (text("text"), text("answer"), text("value"));
     let ping = PingSpec { when: inside.lists("when"), text, answer: answer_to_it, value };
     inside.finish();
     let mut heartbeat = section.section("heartbeat");
+    heartbeat.shows_all();
     let when = heartbeat.lists("when");
     let counter = heartbeat.optional_text("counter").unwrap_or_default();
     heartbeat.finish();
     let heartbeat = HeartbeatSpec { when, counter };
     let mut inside = section.section("acknowledged");
+    inside.shows_all();
     let channel = inside.optional_text("channel").unwrap_or_default();
     let acknowledged = AnswerSpec { channel, ..answer(&mut inside) };
     inside.finish();
     let mut inside = section.section("refused");
+    inside.shows_all();
     let refused = RefusedSpec {
         answer: answer(&mut inside),
         text: inside.optional_text("text").unwrap_or_default(),
@@ -232,10 +239,12 @@ fn frames(mut section: Section<'_>) -> FramesSpec {
     };
     inside.finish();
     let mut inside = section.section("pong");
+    inside.shows(&["when"]);
     let text = inside.optional_text("text").unwrap_or_default();
     let pong = PongSpec { when: inside.lists("when"), text };
     inside.finish();
     let mut inside = section.section("closing");
+    inside.shows_all();
     let closing = inside.lists("when");
     inside.finish();
     section.finish();

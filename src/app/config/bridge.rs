@@ -37,6 +37,8 @@ pub struct BridgeConfig {
     pub log: LogConfig,
     /// The time in which everything received is acknowledged after a stop signal.
     pub shutdown_deadline: Duration,
+    /// What does no harm and should be known.
+    pub warnings: Vec<String>,
 }
 
 /// What the section says.
@@ -48,6 +50,7 @@ pub(super) struct BridgeSection {
 
 /// Reads the section. Whether it is complete is judged by whoever wants it.
 pub(super) fn read(mut section: Section<'_>) -> BridgeSection {
+    section.shows(&["topic"]);
     let topic = section.optional_text("topic");
     if topic.as_deref().is_some_and(|topic| !is_topic_name(topic)) {
         section.problem("topic", KafkaUrlError::Topic);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use config::Value;
 
 use super::bridge::{self, BridgeSection};
-use super::layers::{Tree, names, tree};
+use super::layers::{Input, Tree, names, tree};
 use super::{BridgeConfig, Config, SourceConfig};
 use super::{engine, health, log, model, publish, scores, snapshot, source};
 use crate::adapters::kafka_config::{ClusterConfig, KafkaConfig};
@@ -20,6 +20,7 @@ use crate::adapters::websocket::WebSocketSettings;
 use crate::adapters::{self, Adapters, http};
 use crate::core::text::indented_lines;
 use crate::net::address::WebSocketUrl;
+use crate::ops::file::{CONFIGURATION_BYTES_MAX, read_text};
 use crate::ports::section::{Problems, Section, Setting};
 use crate::ports::source::{SourceSettings, not_in_this_build};
 use crate::shard::command::Command;
@@ -37,11 +38,12 @@ pub struct ConfigError {
 /// Reads the file at `path`; a problem says which file it is in.
 fn of_file<T>(
     path: &Path,
-    read: impl FnOnce(&str) -> Result<T, Vec<String>>,
+    variables: &HashMap<String, String>,
+    read: impl FnOnce(Input<'_>) -> Result<T, Vec<String>>,
 ) -> Result<T, ConfigError> {
-    std::fs::read_to_string(path)
+    read_text(path, CONFIGURATION_BYTES_MAX)
         .map_err(|error| vec![error.to_string()])
-        .and_then(|text| read(&text))
+        .and_then(|text| read(Input { text: &text, path: Some(path), variables }))
         .map_err(|problems| ConfigError { path: path.to_owned(), problems })
 }
 
@@ -62,7 +64,7 @@ pub fn load_with(
     path: &Path,
     variables: &HashMap<String, String>,
 ) -> Result<Config, ConfigError> {
-    of_file(path, |text| read_with(adapters, text, variables))
+    of_file(path, variables, |input| read_with(adapters, input))
 }
 
 /// As [`load`], of `tickcast bridge`, which needs no model.
@@ -73,7 +75,7 @@ pub fn load_bridge(
     path: &Path,
     variables: &HashMap<String, String>,
 ) -> Result<BridgeConfig, ConfigError> {
-    of_file(path, |text| read_bridge(text, variables))
+    of_file(path, variables, read_bridge)
 }
 
 /// A configuration by what it is for.
@@ -93,7 +95,7 @@ pub fn load_any(
     path: &Path,
     variables: &HashMap<String, String>,
 ) -> Result<AnyConfig, ConfigError> {
-    of_file(path, |text| read_any(text, variables))
+    of_file(path, variables, read_any)
 }
 
 /// As [`load`], of the source alone, for which no model is needed.
@@ -104,7 +106,7 @@ pub fn load_feed(
     path: &Path,
     variables: &HashMap<String, String>,
 ) -> Result<SourceConfig, ConfigError> {
-    of_file(path, |text| read_feed(text, variables))
+    of_file(path, variables, read_feed)
 }
 
 /// The source that a venue makes by itself; nothing is connected to by it.
@@ -118,7 +120,7 @@ pub fn venue_feed(venue: &str) -> Result<SourceConfig, ConfigError> {
     let nowhere = WebSocketUrl::nowhere();
     let nowhere = nowhere.secret();
     let text = format!("[source]\nvenue = {name}\nurl = '{nowhere}'\nsymbols = ['SYMBOL']\n");
-    read_feed(&text, &HashMap::new()).map_err(refuse)
+    read_feed(of_text(&text, &HashMap::new())).map_err(refuse)
 }
 
 /// A configuration from text over the defaults; nothing of the environment.
@@ -127,45 +129,41 @@ pub fn venue_feed(venue: &str) -> Result<SourceConfig, ConfigError> {
 /// [`ConfigError`] with every problem found.
 pub fn parse(text: &str) -> Result<Config, ConfigError> {
     let refuse = |problems| ConfigError { path: PathBuf::from("(text)"), problems };
-    read(text, &HashMap::new()).map_err(refuse)
+    read(of_text(text, &HashMap::new())).map_err(refuse)
 }
 
-/// As [`load`], from text.
-fn read(text: &str, variables: &HashMap<String, String>) -> Result<Config, Vec<String>> {
-    read_with(&adapters::all(), text, variables)
+fn of_text<'i>(text: &'i str, variables: &'i HashMap<String, String>) -> Input<'i> {
+    Input { text, path: None, variables }
 }
 
-fn read_with(
-    adapters: &Adapters,
-    text: &str,
-    variables: &HashMap<String, String>,
-) -> Result<Config, Vec<String>> {
-    let problems = Problems::default();
-    let Tree { value, .. } = tree(text, variables, &problems)?;
-    let Settings { config, .. } = check(adapters, value, variables, Purpose::Serve, &problems);
+/// As [`load`], of an input.
+fn read(input: Input<'_>) -> Result<Config, Vec<String>> {
+    read_with(&adapters::all(), input)
+}
+
+fn read_with(adapters: &Adapters, input: Input<'_>) -> Result<Config, Vec<String>> {
+    let Tree { value, problems, .. } = tree(input)?;
+    let Settings { config, .. } =
+        check(adapters, value, input.variables, Purpose::Serve, &problems);
+    let config = Config { warnings: problems.warnings(), ..config };
     if problems.is_empty() { Ok(config) } else { Err(problems.into_vec()) }
 }
 
-/// As [`load_any`], from text.
-fn read_any(text: &str, variables: &HashMap<String, String>) -> Result<AnyConfig, Vec<String>> {
-    // The problems of the layers are told by whoever reads them.
-    let Tree { value, .. } = tree(text, variables, &Problems::default())?;
+/// As [`load_any`], of an input.
+fn read_any(input: Input<'_>) -> Result<AnyConfig, Vec<String>> {
+    let Tree { value, .. } = tree(input)?;
     let is_bridge = names(&value, "bridge", "topic") && !names(&value, "model", "name");
     match is_bridge {
-        true => read_bridge(text, variables).map(|config| AnyConfig::Bridge(Box::new(config))),
-        false => read(text, variables).map(|config| AnyConfig::Daemon(Box::new(config))),
+        true => read_bridge(input).map(|config| AnyConfig::Bridge(Box::new(config))),
+        false => read(input).map(|config| AnyConfig::Daemon(Box::new(config))),
     }
 }
 
-/// As [`load_bridge`], from text.
-fn read_bridge(
-    text: &str,
-    variables: &HashMap<String, String>,
-) -> Result<BridgeConfig, Vec<String>> {
-    let problems = Problems::default();
-    let Tree { value, .. } = tree(text, variables, &problems)?;
+/// As [`load_bridge`], of an input.
+fn read_bridge(input: Input<'_>) -> Result<BridgeConfig, Vec<String>> {
+    let Tree { value, problems, .. } = tree(input)?;
     let Settings { config, sources, bridge } =
-        check(&adapters::all(), value, variables, Purpose::Bridge, &problems);
+        check(&adapters::all(), value, input.variables, Purpose::Bridge, &problems);
     let Config { source, http, log, shutdown_deadline, .. } = config;
     if bridge.topic.is_none() {
         problems.add("bridge.topic", "must name the topic that records go to");
@@ -197,24 +195,24 @@ fn read_bridge(
         http,
         log,
         shutdown_deadline,
+        warnings: problems.warnings(),
     })
 }
 
 /// Every setting of the daemon and of a bridge, in the order of the sections.
 pub(super) fn settings() -> Vec<Setting> {
-    let problems = Problems::default();
-    let Tree { value, .. } = tree("", &HashMap::new(), &problems)
-        .expect("the defaults are compiled in, and a test reads them");
-    check(&adapters::all(), value, &HashMap::new(), Purpose::Serve, &problems);
+    let variables = HashMap::new();
+    let Tree { value, problems, .. } =
+        tree(of_text("", &variables)).expect("the defaults are compiled in, and a test reads them");
+    check(&adapters::all(), value, &variables, Purpose::Serve, &problems);
     problems.into_settings()
 }
 
-/// As [`load_feed`], from text.
-fn read_feed(text: &str, variables: &HashMap<String, String>) -> Result<SourceConfig, Vec<String>> {
-    let problems = Problems::default();
-    let Tree { value, .. } = tree(text, variables, &problems)?;
+/// As [`load_feed`], of an input.
+fn read_feed(input: Input<'_>) -> Result<SourceConfig, Vec<String>> {
+    let Tree { value, problems, .. } = tree(input)?;
     let Settings { config, .. } =
-        check(&adapters::all(), value, variables, Purpose::Bridge, &problems);
+        check(&adapters::all(), value, input.variables, Purpose::Bridge, &problems);
     if problems.is_empty() { Ok(config.source) } else { Err(problems.into_vec()) }
 }
 
@@ -252,12 +250,7 @@ fn check(
     let bridge = bridge::read(root.section("bridge"));
     let (source, sources) = source::read(adapters, &mut root, variables);
     let (model, cadence, proof) = model::read(root.section("model"), purpose);
-    let onnxruntime_library = {
-        let mut section = root.section("onnxruntime");
-        let library = section.optional_text("library").map(PathBuf::from);
-        section.finish();
-        library
-    };
+    let onnxruntime_library = model::library(root.section("onnxruntime"));
     let (engine, policy, shards) = engine::read(root.section("engine"));
     let policy = crate::engine::symbols::EnginePolicy { cadence, ..policy };
     let forecast = scores::forecast(root.section("forecast"));
@@ -289,6 +282,7 @@ fn check(
         log,
         shutdown_deadline,
         stall_timeout,
+        warnings: Vec::new(),
     };
     Settings { config, sources, bridge }
 }
@@ -316,6 +310,10 @@ mod tests {
     use crate::core::domain::DurationNanos;
     use crate::engine::symbols::{EngineLimits, EnginePolicy};
     use crate::intake::WhenFull;
+
+    fn read(text: &str, variables: &HashMap<String, String>) -> Result<Config, Vec<String>> {
+        super::read(of_text(text, variables))
+    }
 
     const SMALLEST: &str = "[source]\nurl = 'ws://127.0.0.1:1'\n[model]\nname = 'm'\n";
 
@@ -388,7 +386,7 @@ mod tests {
         ";
         let problems = read(text, &variables(&[("TICKCAST__LGO__LEVEL", "info")])).unwrap_err();
         let expected = [
-            "source.subscribe: must hold texts only, not 1",
+            "source.subscribe: must hold texts only, not a number",
             "source.url: must be ws://host:port/path or wss://host:port/path, for kind \
              \"websocket\"",
             "source.time_unit: `msec` is none of `ms`, `s`, `us`, `ns`",
@@ -400,7 +398,7 @@ mod tests {
             "engine.symbols_max: must be a whole number from 1 to 10000000",
             "http.bind: 0.0.0.0:9630 is beyond loopback and nothing guards it; name a token_file, \
              or set insecure_bind = true if that is meant",
-            "log.level: must be a text, not 7",
+            "log.level: must be a text, not a number",
             "lgo: unknown key, did you mean `log`?",
             "sources: unknown key, did you mean `source`?",
         ];
@@ -442,7 +440,7 @@ mod tests {
         let mut adapters = adapters::all();
         let kafka = adapters.sources.iter_mut().find(|kind| kind.name == "kafka").unwrap();
         *kafka = adapters::kafka_config::ABSENT;
-        let read = |text: &str| read_with(&adapters, text, &HashMap::new());
+        let read = |text: &str| read_with(&adapters, of_text(text, &HashMap::new()));
         let kafka = "[kafka]\ntopics = ['ticks']\noptions.\"client.rack\" = 'a'\n";
         let chosen = format!("[source]\nkind = 'kafka'\n[model]\nname = 'm'\n{kafka}");
         let lacks = "source.kind: kafka is not in this build; it needs the cargo feature `kafka`";
@@ -466,7 +464,7 @@ mod tests {
     fn a_bridge_needs_a_feed_and_a_topic_and_no_model() {
         let url = "[source]\nurl = 'ws://127.0.0.1:1'\n";
         let topic = "[bridge]\ntopic = 'ticks'\n";
-        let bridge = |text: &str| read_bridge(text, &HashMap::new());
+        let bridge = |text: &str| read_bridge(of_text(text, &HashMap::new()));
         let options = "[kafka]\nbrokers = 'h:1'\noptions.\"a.b\" = 2\n";
         let config = bridge(&format!("{url}{topic}{options}")).unwrap();
         assert_eq!((&*config.topic, config.partitions, config.replication), ("ticks", 4, -1));
@@ -483,7 +481,7 @@ mod tests {
             let problems = bridge(&text).unwrap_err();
             assert!(problems.iter().any(|found| found.contains(problem)), "{text}: {problems:?}");
         }
-        let any = |text: &str| read_any(text, &HashMap::new());
+        let any = |text: &str| read_any(of_text(text, &HashMap::new()));
         assert!(matches!(any(&format!("{url}{topic}")), Ok(AnyConfig::Bridge(_))));
         assert!(matches!(any(&format!("{SMALLEST}{topic}")), Ok(AnyConfig::Daemon(_))));
         assert!(any(url).unwrap_err()[0].contains("model.name"), "neither");

@@ -87,6 +87,8 @@ pub struct Config {
     pub shutdown_deadline: Duration,
     /// How long a stage of the data path may have work and make no progress.
     pub stall_timeout: Duration,
+    /// What does no harm and should be known.
+    pub warnings: Vec<String>,
 }
 
 impl Config {

@@ -1,6 +1,8 @@
-//! The section `[model]`: which model runs, and how.
+//! The sections `[model]` and `[onnxruntime]`: which model runs, how, and by which library.
 //!
-//! Owns the section's keys and their rules. Never opens a model.
+//! Owns the sections' keys and their rules. Never opens a model.
+
+use std::path::PathBuf;
 
 use std::time::Duration;
 
@@ -30,8 +32,9 @@ pub(super) fn read(
         ("full", Some(Mode::Full)),
         ("carried", Some(Mode::Carried)),
     ];
+    section.shows(&["root", "name", "version"]);
     let config = ModelChoice {
-        root: section.text("root").into(),
+        root: section.path("root"),
         name: match purpose {
             Purpose::Serve => section.text("name"),
             Purpose::Bridge => section.optional_text("name").unwrap_or_default(),
@@ -52,4 +55,12 @@ pub(super) fn read(
         ProofLimits { time: Duration::from_secs(seconds as u64), memory_bytes: bytes as u64 };
     section.finish();
     (config, cadence, proof)
+}
+
+/// Reads the section `[onnxruntime]`: the path of the library, where one is named.
+pub(super) fn library(mut section: Section<'_>) -> Option<PathBuf> {
+    section.shows(&["library"]);
+    let library = section.optional_path("library");
+    section.finish();
+    library
 }

@@ -14,6 +14,7 @@ const SYMBOL_TTL_SECONDS_MAX: i64 = 100 * 366 * 86_400;
 
 /// Takes its keys out of the section `engine`.
 pub(super) fn read(section: &mut Section<'_>) -> EnginePolicy {
+    section.shows(&["withhold", "symbol_ttl"]);
     let gap_steps_max = section
         .optional_count("gap_steps_max", 0, GAP_STEPS_MAX)
         .map(|count| u32::try_from(count).expect("the count is at most a thousand million"));

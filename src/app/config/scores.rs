@@ -33,6 +33,7 @@ pub(super) fn forecast(mut section: Section<'_>) -> ForecastConfig {
 
 pub(super) fn metrics(mut section: Section<'_>) -> MetricsConfig {
     let mut symbols = Vec::new();
+    section.shows(&["symbols"]);
     for name in section.texts("symbols") {
         match Symbol::new(&name) {
             Ok(_) if name == "other" => {

@@ -20,6 +20,7 @@ pub struct SnapshotConfig {
 
 /// Reads the section. `state_directory` is what systemd says in the variable `STATE_DIRECTORY`.
 pub(super) fn read(mut section: Section<'_>, state_directory: Option<&str>) -> SnapshotConfig {
+    section.shows(&["folder"]);
     let folder = match section.optional_text("folder").as_deref() {
         None => None,
         // Several folders stand apart by colons; the first is the one that the unit names first.
@@ -27,7 +28,7 @@ pub(super) fn read(mut section: Section<'_>, state_directory: Option<&str>) -> S
             .and_then(|folders| folders.split(':').next())
             .filter(|folder| !folder.is_empty())
             .map(PathBuf::from),
-        Some(folder) => Some(folder.into()),
+        Some(folder) => Some(section.path_of("folder", folder)),
     };
     let config = SnapshotConfig {
         folder,

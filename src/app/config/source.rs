@@ -24,6 +24,7 @@ pub(super) fn read(
     let mut section = root.section("source");
     let names: Vec<_> =
         adapters.sources.iter().enumerate().map(|(index, kind)| (kind.name, index)).collect();
+    section.shows(&["time_format", "time_zone"]);
     let chosen = section.choice("kind", &names);
     let time_format = section.time_format();
     let mut read_kind = |(index, kind): (usize, &SourceKind<Command>)| {

@@ -4,12 +4,16 @@
 //! for `[source]`, above those of every source and below the user's own file. Never knows what a
 //! mapping means.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use config::{ConfigError, File, FileFormat, Map, Source, Value};
 
+use super::layers::unmixed;
 use crate::net::address::WebSocketUrl;
-use crate::ports::section::suggestion;
+use crate::ops::document::lines_of;
+use crate::ops::file::{CONFIGURATION_BYTES_MAX, read_text};
+use crate::ports::section::{Origins, Place, suggestion};
 
 /// The venues that ship, by name.
 pub const VENUES: [(&str, &str); 12] = [
@@ -29,21 +33,31 @@ pub const VENUES: [(&str, &str); 12] = [
 
 /// A venue's file as a layer of the configuration.
 #[derive(Clone, Debug)]
-pub(super) struct VenueLayer(Value);
+pub(super) struct VenueLayer {
+    value: Value,
+    /// Where it was read, and the lines of its keys; `None` for one that ships.
+    file: Option<(PathBuf, BTreeMap<String, usize>)>,
+}
 
 impl VenueLayer {
-    /// The layer of a venue that ships, or of a file: what holds a `/` or ends with `.toml`.
+    /// The layer of a venue that ships, or of the file at `path`: what holds a `/` or ends with
+    /// `.toml`.
     ///
     /// # Errors
-    /// Why there is none, without the key.
-    pub(super) fn of(venue: &str) -> Result<Self, String> {
+    /// Why there is none, without the key, and without a piece of the file, which may be any.
+    pub(super) fn of(venue: &str, path: &Path) -> Result<Self, String> {
         if venue.contains('/') || Path::new(venue).extension().is_some_and(|end| end == "toml") {
-            let text = std::fs::read_to_string(venue);
-            let text = text.map_err(|error| format!("read `{venue}`: {error}"))?;
-            return Self::parse(&text).map_err(|error| format!("`{venue}`: {error}"));
+            let shown = path.display();
+            let text = read_text(path, CONFIGURATION_BYTES_MAX)
+                .map_err(|error| format!("read `{shown}`: {error}"))?;
+            let lines = lines_of(&text)
+                .map_err(|problems| format!("`{shown}`: {}", problems.join("; ")))?;
+            let layer =
+                Self::parse(&text).map_err(|error| format!("`{shown}`: {}", unmixed(&error)))?;
+            return Ok(Self { file: Some((path.to_owned(), lines)), ..layer });
         }
         match VENUES.iter().find(|(name, _)| *name == venue) {
-            Some((_, text)) => Self::parse(text).map_err(|error| error.to_string()),
+            Some((_, text)) => Self::parse(text).map_err(|error| unmixed(&error)),
             None => {
                 let names = || VENUES.iter().map(|(name, _)| *name);
                 let hint = suggestion(venue, names());
@@ -56,17 +70,30 @@ impl VenueLayer {
     /// One that leads nowhere, so that the problems beside that of a venue which is none are found.
     pub(super) fn nowhere() -> Self {
         let url = WebSocketUrl::nowhere().secret().to_owned();
-        Self(Value::new(None, Map::from([("url".to_owned(), Value::from(url))])))
+        let value = Value::new(None, Map::from([("url".to_owned(), Value::from(url))]));
+        Self { value, file: None }
     }
 
     /// The layer as a tree of settings.
     pub(super) fn into_value(self) -> Value {
-        Value::new(None, Map::from([("source".to_owned(), self.0)]))
+        Value::new(None, Map::from([("source".to_owned(), self.value)]))
+    }
+
+    /// Where values are set: by the upper layers, else by this one, where it is a file.
+    pub(super) fn origins_below(&self, upper: Origins) -> Origins {
+        let mut origins = upper;
+        for (key, line) in self.file.iter().flat_map(|(_, lines)| lines) {
+            let key = format!("source.{key}");
+            if let (None, Some((path, _))) = (origins.of(&key), &self.file) {
+                origins.note(&key, Place::Venue { path: path.clone(), line: *line });
+            }
+        }
+        origins
     }
 
     fn parse(text: &str) -> Result<Self, ConfigError> {
         let file = config::Config::builder().add_source(File::from_str(text, FileFormat::Toml));
-        Ok(Self(Value::new(None, file.build()?.cache.kind)))
+        Ok(Self { value: Value::new(None, file.build()?.cache.kind), file: None })
     }
 }
 
@@ -76,7 +103,7 @@ impl Source for VenueLayer {
     }
 
     fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
-        Ok(Map::from([("source".to_owned(), self.0.clone())]))
+        Ok(Map::from([("source".to_owned(), self.value.clone())]))
     }
 }
 
@@ -85,7 +112,8 @@ mod tests {
     use std::collections::HashMap;
 
     use super::super::Config;
-    use super::super::load::{load, parse};
+    use super::super::load::{load, parse, venue_feed};
+    use super::VENUES;
     use crate::adapters::websocket::{FeedConnection, WebSocketSettings};
     use crate::core::venue::{Rate, TradeIds, VenueLimits};
     use std::time::Duration;
@@ -312,8 +340,17 @@ mod tests {
             assert_eq!(source(&format!("{text}{secrets}")).unwrap_err(), [expected]);
         }
         let problems = source(&format!("{text}secrets.key_file = '{none}'\n")).unwrap_err();
-        let expected = format!("source.secrets.key_file: `{none}`: cannot be read: ");
-        assert!(problems.len() == 1 && problems[0].starts_with(&expected), "{problems:?}");
+        let expected = "source.secrets.key_file: names no file: ";
+        assert!(problems.len() == 1 && problems[0].starts_with(expected), "{problems:?}");
+    }
+
+    #[test]
+    fn nothing_that_a_venue_which_ships_sends_is_hidden() {
+        for (name, _) in VENUES {
+            let feed = venue_feed(name).unwrap();
+            let plan = feed.of::<WebSocketSettings>().unwrap().plan().join("\n");
+            assert!(!plan.contains("(hidden)"), "{name}: {plan}");
+        }
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod limits;
 mod mapping;
 mod plan;
 mod pointer;
+mod redact;
 mod rule;
 mod scale;
 mod spec;
@@ -49,6 +50,7 @@ pub use frame::{Frame, FrameKind, Refusal};
 pub use json::Malformed;
 pub use limits::{Ping, Rate, VenueLimits};
 pub use plan::{ConnectionPlan, Outgoing};
+pub use redact::shown_message;
 pub use spec::{
     AnswerSpec, Answers, Conditions, FramesSpec, HeartbeatSpec, MappingSpec, Order, PingSpec,
     PongSpec, RefusedSpec, STANDARD_FIELDS, SubscriptionSpec, TradeIds, VenueSpec, VenueTime,

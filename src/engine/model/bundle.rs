@@ -13,13 +13,14 @@ use sha2::{Digest, Sha256};
 use super::golden::{GOLDEN_SCHEMA, Golden, GoldenCase};
 use super::graph::{ONNX_BYTES_MAX, check_graph};
 use super::manifest::{Manifest, Mode, Plans};
-use crate::core::text::{excerpt, indented_lines};
+use crate::core::text::{excerpt, indented_lines, with_suggestion};
 use crate::engine::files::read_regular_file;
 use crate::engine::inference::{
     Backend, InferenceError, Runtime, Shape, Signature, StateSignature,
 };
 
-pub(super) const MANIFEST_FILE: &str = "manifest.json";
+/// The name of the manifest in a bundle.
+pub const MANIFEST_FILE: &str = "manifest.json";
 const ONNX_FILE: &str = "model.onnx";
 const GOLDEN_FILE: &str = "golden.json";
 pub(super) const MANIFEST_BYTES_MAX: usize = 1 << 20;
@@ -130,8 +131,10 @@ impl Bundle {
                 return Err(refuse(errors.into_iter().flatten().collect()));
             }
         };
-        let manifest: Manifest = serde_json::from_slice(&text)
-            .map_err(|error| refuse(vec![format!("{MANIFEST_FILE}: {error}")]))?;
+        let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| {
+            let words = with_suggestion(&error.to_string());
+            refuse(vec![format!("{MANIFEST_FILE}: {words}")])
+        })?;
         let mut problems = check_place(&manifest, folder);
         for (field, stated, bytes, name) in [
             ("onnx_sha256", &manifest.onnx_sha256, &onnx, ONNX_FILE),

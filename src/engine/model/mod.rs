@@ -16,8 +16,10 @@ mod store;
 mod wire_scan;
 pub mod writer;
 
-pub use bundle::{Bundle, BundleError, Draft};
+pub use bundle::{Bundle, BundleError, Draft, MANIFEST_FILE};
 pub use choice::ModelChoice;
 pub use graph::{ONNX_BYTES_MAX, check_graph};
 pub use heritage::Heritage;
-pub use store::{RefusedVersion, StoreError, candidates, locate, other_manifests, version_of};
+pub use store::{
+    RefusedVersion, StoreError, candidates, locate, names, other_manifests, version_of, versions,
+};

@@ -5,12 +5,13 @@
 
 use std::cmp::Ordering;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Serialize;
 
 use super::bundle::{MANIFEST_BYTES_MAX, MANIFEST_FILE, quoted};
 use super::manifest::Manifest;
+use crate::core::text::{excerpt, suggestion};
 use crate::engine::files::read_regular_file;
 
 /// The most other versions whose manifests are read, the highest first.
@@ -19,6 +20,29 @@ const OTHER_VERSIONS_MAX: usize = 16;
 /// Why no bundle is found.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// There is no such model.
+    #[error(
+        "model.name: there is no model `{}` in {}; there is {available}{hint}", excerpt(name, 80),
+        root.display()
+    )]
+    Name {
+        /// The folder of models.
+        root: PathBuf,
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        available: String,
+        /// What may have been meant.
+        hint: String,
+    },
+    /// The folder of models cannot be listed.
+    #[error("model.root: cannot list the models in {}: {error}", root.display())]
+    Root {
+        /// The folder of models.
+        root: PathBuf,
+        /// The system's words.
+        error: std::io::Error,
+    },
     /// The model's folder cannot be listed.
     #[error("cannot list the versions of model `{name}` in {}: {error}", root.display())]
     List {
@@ -101,9 +125,57 @@ pub fn candidates(root: &Path, name: &str, version: &str) -> Result<Vec<PathBuf>
     Ok(folders)
 }
 
+/// The names of the models in a folder, in order: folders that hold a version or may do so.
+///
+/// # Errors
+/// [`StoreError::Root`].
+pub fn names(root: &Path) -> Result<Vec<String>, StoreError> {
+    let fail = |error| StoreError::Root { root: root.to_owned(), error };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(root).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        if let (true, Ok(name)) = (entry.path().is_dir(), entry.file_name().into_string())
+            && !name.starts_with('.')
+        {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// What to say of a name that is no model's.
+fn unknown(root: &Path, name: &str) -> StoreError {
+    /// The most names that an error lists.
+    const NAMES_MAX: usize = 20;
+    let names = match names(root) {
+        Ok(names) => names,
+        Err(error) => return error,
+    };
+    let mut shown: Vec<_> = names.iter().map(|name| excerpt(name, 80)).take(NAMES_MAX).collect();
+    if names.len() > NAMES_MAX {
+        shown.push(format!("{} more", names.len() - NAMES_MAX));
+    }
+    StoreError::Name {
+        root: root.to_owned(),
+        name: name.to_owned(),
+        available: if shown.is_empty() { "none".to_owned() } else { shown.join(", ") },
+        hint: suggestion(name, names.iter().map(String::as_str)),
+    }
+}
+
 /// The versions of a model, the highest last.
-fn versions(root: &Path, name: &str) -> Result<Vec<String>, StoreError> {
+///
+/// # Errors
+/// [`StoreError`] where there is no such model, or its folder cannot be listed.
+pub fn versions(root: &Path, name: &str) -> Result<Vec<String>, StoreError> {
     let fail = |error| StoreError::List { root: root.to_owned(), name: name.to_owned(), error };
+    // A name is one folder, whatever it is made of.
+    let mut parts = Path::new(name).components();
+    let is_name = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+    if !is_name || !root.join(name).is_dir() {
+        return Err(unknown(root, name));
+    }
     let mut versions = Vec::new();
     for entry in fs::read_dir(root.join(name)).map_err(fail)? {
         let entry = entry.map_err(fail)?;
@@ -222,7 +294,15 @@ mod tests {
         assert_eq!(locate("1.9").unwrap(), root.path().join("m/1.9"));
         let error = locate("11").unwrap_err().to_string();
         assert!(error.ends_with("there is archive, 12-rc1, 1, 1.9, 1.10, 9, 10"), "{error}");
-        assert!(super::locate(root.path(), "other", "latest").is_err());
+        let error = |name| super::locate(root.path(), name, "latest").unwrap_err().to_string();
+        let folder = root.path().display();
+        for name in ["other", "../m", "..", "/", ""] {
+            let expected =
+                format!("model.name: there is no model `{name}` in {folder}; there is m");
+            assert_eq!(error(name), expected);
+        }
+        let none = super::locate(&root.path().join("none"), "m", "latest").unwrap_err();
+        assert!(none.to_string().starts_with("model.root: cannot list the models in "), "{none}");
         let all = candidates(root.path(), "m", "latest").unwrap();
         let names: Vec<_> = all.iter().map(|folder| folder.file_name().unwrap()).collect();
         assert_eq!(names, ["10", "9", "1.10", "1.9", "1", "12-rc1", "archive"]);

@@ -7,6 +7,12 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::engine::files::read_regular_file;
+use crate::ops::file::{can_make, can_write};
+
+/// The largest snapshot that is read, in bytes: that of eight million symbols.
+const SNAPSHOT_BYTES_MAX: usize = 4 << 30;
+
 /// The name of the file whose lock says that the folder is in use.
 const LOCK_FILE: &str = "lock";
 
@@ -85,6 +91,31 @@ impl Folder {
     }
 }
 
+/// Says what [`Folder::open`] would say, without making or taking anything.
+///
+/// # Errors
+/// [`FolderError`].
+pub fn look(path: &Path) -> Result<(), FolderError> {
+    let failed = |error| FolderError::System { path: path.to_owned(), error };
+    if !path.try_exists().map_err(failed)? {
+        return can_make(path).map_err(failed);
+    }
+    // As `create_dir_all` says it of a file.
+    if !path.is_dir() {
+        return Err(failed(io::ErrorKind::NotADirectory.into()));
+    }
+    can_write(path).map_err(failed)?;
+    match OpenOptions::new().write(true).open(path.join(LOCK_FILE)) {
+        Ok(lock) => match lock.try_lock() {
+            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => Err(FolderError::InUse { path: path.to_owned() }),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
+}
+
 impl Disk for Folder {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
@@ -96,7 +127,7 @@ impl Disk for Folder {
     }
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        fs::read(self.path.join(name))
+        read_regular_file(&self.path.join(name), SNAPSHOT_BYTES_MAX)
     }
 
     fn create(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
@@ -136,9 +167,15 @@ mod tests {
         let first = Folder::open(&path).unwrap();
         let refused = Folder::open(&path).unwrap_err();
         assert!(matches!(refused, FolderError::InUse { .. }), "{refused}");
+        assert!(matches!(look(&path), Err(FolderError::InUse { .. })));
         drop(first);
+        look(&path).unwrap();
+        look(&root.path().join("x/y/z")).unwrap();
+        assert!(!root.path().join("x").exists(), "a look makes nothing");
         Folder::open(&path).unwrap();
         fs::write(root.path().join("file"), "").unwrap();
+        look(&root.path().join("file")).unwrap_err();
+        look(&root.path().join("file/below")).unwrap_err();
         let refused = Folder::open(&root.path().join("file")).unwrap_err();
         assert!(matches!(refused, FolderError::System { .. }), "{refused}");
     }

@@ -61,6 +61,13 @@ pub enum KeeperError {
     Inference(#[from] InferenceError),
 }
 
+impl KeeperError {
+    /// Whether another process has the folder, so that trying again later may help.
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, Self::Folder(FolderError::InUse { .. }))
+    }
+}
+
 impl Keeper {
     /// Takes a folder and looks it through.
     ///

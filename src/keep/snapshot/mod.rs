@@ -27,7 +27,7 @@ mod recovery;
 mod store;
 
 pub use codec::{FilePlace, InputPlace, Snapshot, SnapshotError};
-pub use disk::{Disk, Folder, FolderError};
+pub use disk::{Disk, Folder, FolderError, look};
 pub use keeper::{Keeper, KeeperError, RunningKeeper};
 pub use metrics::SnapshotMetrics;
 pub use recovery::{Decision, Facts, decide_recovery};

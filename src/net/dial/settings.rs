@@ -4,10 +4,10 @@
 //! shown nowhere.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{ClientFiles, DialOptions, Header, Proxies, Secret, TlsFiles};
+use crate::ops::file::{read_secret, unreadable_secret};
 use crate::ports::section::Section;
 
 /// The ending of a key whose value is the path of a file that holds the real value.
@@ -34,9 +34,11 @@ pub fn read_options(
 ) -> DialOptions {
     let seconds =
         |section: &mut Section<'_>, name| Duration::from_secs(section.count(name, 1, 300) as u64);
-    let authorities = section.optional_text("ca_file").map(PathBuf::from);
-    let certificate = section.optional_text("client_certificate_file").map(PathBuf::from);
-    let key = section.optional_text("client_key_file").map(PathBuf::from);
+    section.shows(&["ca_file", "client_certificate_file", "client_key_file"]);
+    let authorities = section.optional_path("ca_file");
+    let certificate = section.optional_path("client_certificate_file");
+    let key = section.optional_text("client_key_file");
+    let key = key.map(|text| section.secret_path_of("client_key_file", &text));
     let client = match (certificate, key) {
         (Some(certificate), Some(key)) => Some(ClientFiles { certificate, key }),
         (None, None) => None,
@@ -68,17 +70,21 @@ pub fn read_options(
 fn headers(section: &mut Section<'_>, table: BTreeMap<String, String>) -> Vec<Header> {
     let mut headers: Vec<Header> = Vec::with_capacity(table.len());
     for (key, text) in table {
-        let mut refuse = |problem: &str| section.problem(&format!("headers.{key}"), problem);
+        let full_key = format!("headers.{key}");
         let (name, value) = match key.strip_suffix(FILE_SUFFIX) {
             None => (key.as_str(), text),
-            Some(name) => match std::fs::read_to_string(&text) {
-                Ok(value) => (name, value.trim_end_matches(['\r', '\n']).to_owned()),
-                Err(error) => {
-                    refuse(&format!("cannot read `{text}`: {error}"));
-                    continue;
+            Some(name) => {
+                let path = section.secret_path_of(&full_key, &text);
+                match read_secret(&path) {
+                    Ok(value) => (name, value),
+                    Err(error) => {
+                        section.problem(&full_key, unreadable_secret(&path, &error));
+                        continue;
+                    }
                 }
-            },
+            }
         };
+        let mut refuse = |problem: &str| section.problem(&full_key, problem);
         let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
         if name.is_empty() || !name.chars().all(token) {
             refuse("is no name of a header");
@@ -143,7 +149,7 @@ mod tests {
             "headers.A b: is no name",
             "headers.Upgrade: is set",
             "headers.X-A: must hold",
-            "headers.X-B_file: cannot read `/nowhere/at/all`: ",
+            "headers.X-B_file: names no file: ",
             "headers.x-c: is there twice",
         ];
         assert_eq!(problems.len(), expected.len());

@@ -4,7 +4,7 @@
 //! cryptography provider, given by name to each client, so that nothing depends on what a process
 //! has installed; and that a server's name is always checked. Never talks before the handshake.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
@@ -13,6 +13,9 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use crate::engine::files::read_regular_file;
+use crate::ops::file::CERTIFICATES_BYTES_MAX;
 
 /// The files of certificates, all in PEM.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,19 +68,19 @@ impl TlsClient {
             .with_safe_default_protocol_versions()
             .map_err(library)?
             .with_root_certificates(authorities(files)?);
-        let mut config =
-            match &files.client {
-                None => builder.with_no_client_auth(),
-                Some(ClientFiles { certificate, key }) => {
-                    let chain = certificates(certificate)?;
-                    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| {
-                        TlsError::File { path: key.clone(), why: pem_words(&error) }
-                    })?;
-                    builder.with_client_auth_cert(chain, secret).map_err(|error| {
-                        TlsError::File { path: certificate.clone(), why: error.to_string() }
-                    })?
-                }
-            };
+        let mut config = match &files.client {
+            None => builder.with_no_client_auth(),
+            Some(ClientFiles { certificate, key }) => {
+                let chain = certificates(certificate)?;
+                let secret = PrivateKeyDer::from_pem_slice(&pem(key)?).map_err(|error| {
+                    TlsError::File { path: key.clone(), why: pem_words(&error) }
+                })?;
+                builder.with_client_auth_cert(chain, secret).map_err(|error| TlsError::File {
+                    path: certificate.clone(),
+                    why: error.to_string(),
+                })?
+            }
+        };
         // The upgrade to a WebSocket is spoken in HTTP 1.1.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self { connector: TlsConnector::from(Arc::new(config)) })
@@ -114,11 +117,17 @@ fn authorities(files: &TlsFiles) -> Result<RootCertStore, TlsError> {
     Err(TlsError::NoAuthorities(why))
 }
 
+/// The bytes of a file of certificates or of a key.
+fn pem(path: &Path) -> Result<Vec<u8>, TlsError> {
+    read_regular_file(path, CERTIFICATES_BYTES_MAX)
+        .map_err(|error| TlsError::File { path: path.to_owned(), why: error.to_string() })
+}
+
 /// All certificates of a file, of which there must be one.
-fn certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let refuse = |why| TlsError::File { path: path.clone(), why };
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let refuse = |why| TlsError::File { path: path.to_owned(), why };
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem(path)?)
+        .collect::<Result<_, _>>()
         .map_err(|error| refuse(pem_words(&error)))?;
     if certificates.is_empty() {
         return Err(refuse("no certificate in PEM".to_owned()));

@@ -30,11 +30,11 @@ fn texts_are_there_missing_or_of_another_type() {
     let text = |section: &mut Section<'_>| section.text("a");
     assert_eq!(good("a = 'x'", text), "x");
     assert_eq!(bad("", text), ["a: is missing"]);
-    assert_eq!(bad("a = 7", text), ["a: must be a text, not 7"]);
+    assert_eq!(bad("a = 7", text), ["a: must be a text, not a number"]);
     let optional = |section: &mut Section<'_>| section.optional_text("a");
     assert_eq!(good("a = 'x'", optional), Some("x".to_owned()));
     assert_eq!((good("", optional), good("a = ''", optional)), (None, None));
-    assert_eq!(bad("a = true", optional), ["a: must be a text, not true"]);
+    assert_eq!(bad("a = true", optional), ["a: must be a text, not a switch"]);
     let is_set = |section: &mut Section<'_>| (section.is_set("a"), section.optional_text("a")).0;
     assert!(good("a = 'x'", is_set) && !good("a = ''", is_set) && !good("", is_set));
 }
@@ -46,8 +46,8 @@ fn a_list_of_texts_may_come_from_a_variable() {
     assert_eq!(good(r#"a = '["x", "y"]'"#, texts), ["x", "y"]);
     assert_eq!(good("a = 'x,y'", texts), ["x,y"]);
     assert_eq!(good("", texts), [""; 0]);
-    assert_eq!(bad("a = ['x', 1]", texts), ["a: must hold texts only, not 1"]);
-    assert_eq!(bad("a = 1", texts), ["a: must be a list of texts, not 1"]);
+    assert_eq!(bad("a = ['x', 1]", texts), ["a: must hold texts only, not a number"]);
+    assert_eq!(bad("a = 1", texts), ["a: must be a list of texts, not a number"]);
 }
 
 #[test]

@@ -84,7 +84,7 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, TargetError> {
         if text.starts_with(KafkaUrl::SCHEME) {
             let url: KafkaUrl = text.parse()?;
-            let cluster = ClusterConfig::new(&url, &[]);
+            let cluster = ClusterConfig::plain(&url);
             let (from, symbols) = (TopicPlace::End, BTreeSet::new());
             return Ok(Self::Topic(Box::new(TopicTarget { url, cluster, from, symbols })));
         }

@@ -81,7 +81,11 @@ pub(super) const HOMES: &[(&str, &[&str])] = &[
     ("postcard", &["engine/state", "keep/snapshot/codec"]),
     ("prost", &["engine/model/onnx"]),
     ("rdkafka", &["adapters/kafka"]),
-    ("rustix", &["engine/files", "keep/prove", "ops/affinity", "ops/clock", "ops/descriptors"]),
+    (
+        "rustix",
+        &["engine/files", "keep/prove", "ops/affinity", "ops/clock", "ops/descriptors", "ops/file"],
+    ),
+    ("toml", &["ops/document"]),
     ("zmij", &["engine/wire/encoder"]),
 ];
 
