@@ -50,15 +50,16 @@ usage() {
   cat <<'TEXT'
 usage: deploy/setup.sh COMMAND
 
-  prerequisites [--for setup|demo|test|test-api|check|kafka|deploy] [--install]
+  prerequisites [--for setup|demo|test|test-api|check|kafka|deploy|kubernetes] [--install]
                  name everything that is missing; --install fetches it with apt-get and rustup
   onnxruntime    fetch ONNX Runtime's library into the cache
   data           fetch the recorded stock and weather days into the cache
   kafka          fetch Apache Kafka's jars into the cache, for a broker in tests
   auditor        fetch cargo-deny, which checks the crates
   inventory      build cargo-cyclonedx, which lists the crates for others
+  kubernetes     build kube-apiserver and kubectl, for make test-kubernetes
   tools          build or fetch what checks deploy/: cargo-deb, helm, kustomize, schemas, hadolint
-  all [--for setup|demo|test|test-api|check|kafka|deploy] [--install]
+  all [--for setup|demo|test|test-api|check|kafka|deploy|kubernetes] [--install]
                  prerequisites, onnxruntime and data; for tests kafka, for deploy tools as well
   env            print the environment that tests and tools need: eval "$(deploy/setup.sh env)"
 
@@ -192,6 +193,11 @@ look() {
   if [[ $1 == kafka ]]; then command -v kcat >/dev/null || lacks "kcat" kcat; fi
   if [[ $1 == check ]]; then look_for_gates; fi
   if [[ $1 == test-api ]]; then look_for_subscribers; fi
+  # What an API server keeps its objects in.
+  if [[ $1 == kubernetes ]]; then
+    command -v etcd >/dev/null || lacks "etcd" etcd-server
+    command -v openssl >/dev/null || lacks "openssl" openssl
+  fi
 }
 
 install_missing() {
@@ -218,8 +224,8 @@ prerequisites() {
     case $1 in
       --for)
         purpose=${2:-}
-        [[ $purpose =~ ^(setup|demo|test|test-api|check|kafka|deploy)$ ]] ||
-          fail "$EX_USAGE" "--for takes setup, demo, test, test-api, check, kafka or deploy, not '$purpose'"
+        [[ $purpose =~ ^(setup|demo|test|test-api|check|kafka|deploy|kubernetes)$ ]] ||
+          fail "$EX_USAGE" "--for takes setup, demo, test, test-api, check, kafka, deploy or kubernetes, not '$purpose'"
         shift 2
         ;;
       --install) install=yes && shift ;;
@@ -539,6 +545,23 @@ go_programs() {
   made go-programs "$from"
 }
 
+# A real API server and kubectl, of deploy/tools/kubernetes/go.mod with the hashes of go.sum.
+kubernetes() {
+  local from go folder=$repository/deploy/tools/kubernetes
+  from=$(cat "$folder"/go.{mod,sum} | sha256sum)
+  if is_made kubernetes "$from"; then
+    say "kube-apiserver: there"
+    return
+  fi
+  lock_cache
+  find_go
+  say "kube-apiserver and kubectl: building (ten minutes or more) ..."
+  (cd "$folder" && GOBIN=$tools/kubernetes GOTOOLCHAIN=local GOWORK=off \
+    "$go" install -trimpath -ldflags='-s -w' tool) ||
+    fail "$EX_UNAVAILABLE" "go could not build kube-apiserver; its reason stands above"
+  made kubernetes "$from"
+}
+
 # What checks the crates.
 auditor() {
   wheels auditor "$repository/deploy/tools/requirements.txt"
@@ -576,7 +599,7 @@ print_env() {
 main() {
   local command=${1:-}
   if (($#)); then shift; fi
-  if [[ $command =~ ^(onnxruntime|data|kafka|auditor|inventory|tools|env)$ ]] && (($#)); then
+  if [[ $command =~ ^(onnxruntime|data|kafka|auditor|inventory|kubernetes|tools|env)$ ]] && (($#)); then
     fail "$EX_USAGE" "$command takes no arguments, not '$*'"
   fi
   case $command in
@@ -586,6 +609,7 @@ main() {
     kafka) kafka ;;
     auditor) auditor ;;
     inventory) inventory ;;
+    kubernetes) kubernetes ;;
     tools) tools ;;
     all)
       prerequisites "$@"
