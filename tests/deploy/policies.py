@@ -68,7 +68,7 @@ def is_peer(peer, other, namespace):
 
 
 def is_port(rule, target, port, protocol):
-    """Whether an entry of `ports` means the port; a name is looked up in the target's containers."""
+    """Whether an entry of `ports` means the port; the target's containers have the names."""
     if rule.get("protocol", "TCP") != protocol:
         return False
     wanted = rule.get("port")
@@ -81,7 +81,7 @@ def is_port(rule, target, port, protocol):
 
 
 def passes(policies, direction, here, other, target, port, protocol):
-    """Whether the policies of one direction, "Ingress" or "Egress", let a connection of `here` by."""
+    """Whether the policies of one direction, "Ingress" or "Egress", allow `here` a connection."""
     if not isinstance(here, Pod):
         return True
     rules, peers = {"Ingress": ("ingress", "from"), "Egress": ("egress", "to")}[direction]

@@ -1,4 +1,4 @@
-"""The manifests: built by Kustomize and by Helm, held against schemas, and against what they promise.
+"""The manifests: built by Kustomize and by Helm, held against schemas and what they promise.
 
 Schemas of Kubernetes come with the package kubernetes-validate, those of KEDA and of the Prometheus
 operator as cloudcoil's models of their definitions. `make test-kubernetes` asks a real API server.
@@ -19,7 +19,8 @@ from cloudcoil.models.prometheus_operator import v1 as operator
 import policies
 from policies import Outside, Pod
 from rendering import (
-    CHART, EVERYTHING, OVERLAYS, helm, helm_command, kustomize, kustomize_with_components, values_of,
+    CHART, EVERYTHING, OVERLAYS, helm, helm_command, kustomize, kustomize_with_components,
+    values_of,
 )
 from support import DEPLOY, REPOSITORY, Case, check_settings, run
 
@@ -99,7 +100,7 @@ class Manifests(Case):
                     with self.assertRaises(Exception):
                         validate(resource)
                     seen += 1
-        # Seven plain kinds each, and with components the rules, the monitor, four dashboards; KEDA's
+        # Seven plain kinds each; with components the rules, the monitor, four dashboards; KEDA's
         # with Kafka alone. The chart makes no namespace.
         self.assertEqual(seen, 2 * 7 + (13 + 14) + (12 + 13))
 
@@ -342,8 +343,8 @@ class Policies(Case):
                 self.assertEqual(chosen, [daemon], kind)
 
     def test_the_evaluation_sees_a_selector_that_names_the_daemon(self):
-        # What Kustomize made of the peers with includeSelectors: the subscriber is shut out, and one
-        # that carries both labels gets in and belongs to the Service.
+        # What Kustomize made of the peers with includeSelectors: the subscriber is shut out, and
+        # one that carries both labels gets in and belongs to the Service.
         resources = kustomize("websocket")
         policy = copy.deepcopy(of(resources, "NetworkPolicy"))
         for peer in policy["spec"]["ingress"][0]["from"]:

@@ -1,4 +1,4 @@
-"""What tickcast is built from and checked with: pinned, hashed, licensed, and judged by cargo-deny."""
+"""What tickcast is built from and checked with: pinned, hashed, licensed, judged by cargo-deny."""
 
 import json
 import os
@@ -41,13 +41,14 @@ def tracked():
 
 class Pins(Case):
     def test_every_python_package_has_hashes_and_comes_from_its_list(self):
-        lists = sorted([*REPOSITORY.glob("tests/*/requirements.txt"), *DEPLOY.glob("*/requirements.txt"),
+        lists = sorted([*REPOSITORY.glob("tests/*/requirements.txt"),
+                        *DEPLOY.glob("*/requirements.txt"),
                         *REPOSITORY.glob("benches/requirements-*.txt")])
         self.assertEqual(len(lists), 5)
         for file in lists:
             text = file.read_text()
-            pins = re.findall(r"(?m)^([A-Za-z0-9._-]+)==(\S+)[^\n]*\\\n((?: +--hash=sha256:[0-9a-f]{64}"
-                              r"(?: \\)?\n)+)", text)
+            pins = re.findall(r"(?m)^([A-Za-z0-9._-]+)==(\S+)[^\n]*\\\n"
+                              r"((?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text)
             lines = re.findall(r"(?m)^[A-Za-z0-9]\S+==", text)
             self.assertEqual(len(pins), len(lines), file)
             # Nothing but pins, their hashes and comments: no index, no folder of a machine.
@@ -77,20 +78,22 @@ class Pins(Case):
                     # In the function that has compared the hash of the source before.
                     self.assertIn("--locked", line)
                     before = text[:text.index(line)]
-                    self.assertIn('verify "$packed" "$sha256"', before[before.rindex("\ncrate() {"):])
+                    before = before[before.rindex("\ncrate() {"):]
+                    self.assertIn('verify "$packed" "$sha256"', before)
                     seen["cargo install"] += 1
                 if re.search(r'"\$go" install', line):
                     # No version on the command line: go.mod and go.sum decide.
                     self.assertNotIn("@", line)
                     seen["go install"] += 1
                 self.assertNotRegex(line, r"\b(curl|wget)\b.*://(?!ADDRESS|127|\$)", file)
-        self.assertEqual(seen, {"pip install": 2, "npm": 1, "cargo install": 1, "go install": 1})
-        sums = (DEPLOY / "tools/go.sum").read_text()
-        required = re.findall(r"(?m)^\s+(\S+) (v\S+)(?: // indirect)?$",
-                              (DEPLOY / "tools/go.mod").read_text())
-        self.assertGreater(len(required), 50)
-        for module, version in required:
-            self.assertIn(f"{module} {version}", sums)
+        self.assertEqual(seen, {"pip install": 2, "npm": 1, "cargo install": 1, "go install": 2})
+        for folder in ("tools", "tools/kubernetes"):
+            sums = (DEPLOY / folder / "go.sum").read_text()
+            required = re.findall(r"(?m)^\s+(\S+) (v\S+)(?: // indirect)?$",
+                                  (DEPLOY / folder / "go.mod").read_text())
+            self.assertGreater(len(required), 50)
+            for module, version in required:
+                self.assertIn(f"{module} {version}", sums)
         lock = json.loads((REPOSITORY / "tests/api/package-lock.json").read_text())
         packages = {name: each for name, each in lock["packages"].items() if name}
         self.assertGreaterEqual(len(packages), 3)
@@ -100,8 +103,9 @@ class Pins(Case):
 
     def test_no_file_names_a_registry_host(self):
         # Cargo writes its own source into Cargo.lock, as a name and not as an address to fetch from.
-        pattern = re.compile(r"(?i)\b(pypi\.org|pythonhosted\.org|registry\.npmjs\.org|proxy\.golang\.org"
-                             r"|repo1?\.maven(\.apache)?\.org|static\.crates\.io|index\.crates\.io)\b")
+        pattern = re.compile(r"(?i)\b(pypi\.org|pythonhosted\.org|registry\.npmjs\.org"
+                             r"|proxy\.golang\.org|repo1?\.maven(\.apache)?\.org"
+                             r"|static\.crates\.io|index\.crates\.io)\b")
         here = str(pathlib.Path(__file__).relative_to(REPOSITORY))
         seen = 0
         for name, text in tracked():
