@@ -481,10 +481,10 @@ wheels() {
   made "$what" "$from"
 }
 
-# crate NAME VERSION SHA256: builds a program of crates.io. Its own lock file, which is part of what
-# is hashed, has the hashes of all that it is built from.
+# crate NAME VERSION SHA256 OPTIMIZATION: builds a program of crates.io. Its own lock file, which is
+# part of what is hashed, has the hashes of all that it is built from.
 crate() {
-  local name=$1 version=$2 sha256=$3 packed found=no
+  local name=$1 version=$2 sha256=$3 optimization=$4 packed found=no
   if is_made "$name" "$sha256"; then return; fi
   lock_cache
   say "$name $version: building (a minute or two) ..."
@@ -496,8 +496,7 @@ crate() {
     found=yes
   done
   [[ $found == yes ]] || fail "$EX_DATAERR" "cargo keeps no source of $name $version to be hashed"
-  # Built quickly: neither has much to compute.
-  CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
+  CARGO_PROFILE_RELEASE_OPT_LEVEL=$optimization CARGO_PROFILE_RELEASE_LTO=off \
     CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
     cargo install --quiet --locked --force --root "$tools" --version "=$version" "$name" ||
     fail "$EX_UNAVAILABLE" "cargo could not build $name; its reason stands above"
@@ -573,14 +572,14 @@ auditor() {
 
 # What lists the crates.
 inventory() {
-  crate cargo-cyclonedx "$cargo_cyclonedx_version" "$cargo_cyclonedx_sha256"
+  crate cargo-cyclonedx "$cargo_cyclonedx_version" "$cargo_cyclonedx_sha256" 0
   say "cargo-cyclonedx: there"
 }
 
 # What checks deploy/ and builds the package.
 tools() {
   wheels python "$repository/tests/deploy/requirements.txt"
-  crate cargo-deb "$cargo_deb_version" "$cargo_deb_sha256"
+  crate cargo-deb "$cargo_deb_version" "$cargo_deb_sha256" 1
   go_programs
   say "tools for deploy/: there"
 }

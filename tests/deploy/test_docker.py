@@ -139,12 +139,13 @@ class Composition(Case):
         composition = yaml.safe_load((FOLDER / "compose.yaml").read_text())
         services, volumes = composition["services"], composition["volumes"]
         version = re.search(r"(?m)^kafka_version=(.*)$", (DEPLOY / "setup.sh").read_text())[1]
-        brokers = [service["image"] for service in services.values() if "kafka:" in service["image"]]
+        images = [service["image"] for service in services.values()]
+        brokers = [image for image in images if image.startswith("apache/kafka:")]
         self.assertEqual(brokers, [f"apache/kafka:{version}"] * 2)
         pom = (REPOSITORY / "tests/kafka/pom.xml").read_text()
         self.assertIn(f"<version>{version}</version>", pom)
 
-        # The image turns KAFKA_A_B into the setting a.b. Without log.dirs the broker writes to /tmp.
+        # The image makes the setting a.b of KAFKA_A_B. Without log.dirs the broker writes to /tmp.
         kafka = services["kafka"]
         written = {name.removeprefix("KAFKA_").lower().replace("_", "."): value
                    for name, value in kafka["environment"].items() if name.startswith("KAFKA_")}

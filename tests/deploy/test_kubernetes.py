@@ -449,6 +449,15 @@ class Chart(Case):
                 with self.subTest(overlay=overlay, resource=by_kind_and_name(ours)):
                     self.assertEqual(ours, theirs)
 
+    def test_a_packed_chart_has_the_rules_and_dashboards_themselves(self):
+        run(*helm_command("package", CHART, "--destination", self.folder))
+        [packed] = self.folder.glob("tickcast-*.tgz")
+        run("tar", "--extract", "--gzip", f"--file={packed}", f"--directory={self.folder}")
+        for theirs in ("files/alerts.rules.yml", "files/dashboards/overview.json"):
+            file = self.folder / "tickcast" / theirs
+            self.assertFalse(file.is_symlink())
+            self.assertEqual(file.read_text(), (CHART / theirs).read_text())
+
     def test_two_releases_in_one_namespace_have_nothing_in_common(self):
         first, second = helm("websocket", release="eu"), helm("websocket", release="us")
         self.assertEqual(set(first) & set(second), set())
