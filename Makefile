@@ -43,7 +43,6 @@ test: ## Run all tests
 test-deploy: ## Test what is in deploy/ against a real Prometheus, systemd, dpkg and schemas
 	@deploy/setup.sh all --for deploy
 	@deploy/setup.sh auditor
-	@deploy/setup.sh inventory
 	cargo build --locked
 	$(ENVIRONMENT); PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$$TICKCAST_TOOLS/python" \
 	  python3 -m unittest discover --start-directory tests/deploy --verbose
@@ -61,7 +60,6 @@ test-kubernetes: ## Have a real API server admit every manifest of deploy/kubern
 deb: ## Build the Debian package into target/debian
 	@deploy/setup.sh all
 	@deploy/setup.sh tools
-	@deploy/setup.sh inventory
 	cargo build $(DAEMON)
 	deploy/debian/build.sh
 

@@ -58,7 +58,8 @@ usage: deploy/setup.sh COMMAND
   auditor        fetch cargo-deny, which checks the crates
   inventory      build cargo-cyclonedx, which lists the crates for others
   kubernetes     build kube-apiserver and kubectl, for make test-kubernetes
-  tools          build or fetch what checks deploy/: cargo-deb, helm, kustomize, schemas, hadolint
+  tools          build or fetch what checks deploy/: cargo-deb, cargo-cyclonedx, helm, kustomize,
+                 schemas, hadolint
   all [--for setup|demo|test|test-api|check|kafka|deploy|kubernetes] [--install]
                  prerequisites, onnxruntime and data; for tests kafka, for deploy tools as well
   env            print the environment that tests and tools need: eval "$(deploy/setup.sh env)"
@@ -481,10 +482,10 @@ wheels() {
   made "$what" "$from"
 }
 
-# crate NAME VERSION SHA256 OPTIMIZATION: builds a program of crates.io. Its own lock file, which is
-# part of what is hashed, has the hashes of all that it is built from.
+# crate NAME VERSION SHA256: builds a program of crates.io. Its own lock file, which is part of what
+# is hashed, has the hashes of all that it is built from.
 crate() {
-  local name=$1 version=$2 sha256=$3 optimization=$4 packed found=no
+  local name=$1 version=$2 sha256=$3 packed found=no
   if is_made "$name" "$sha256"; then return; fi
   lock_cache
   say "$name $version: building (a minute or two) ..."
@@ -496,7 +497,8 @@ crate() {
     found=yes
   done
   [[ $found == yes ]] || fail "$EX_DATAERR" "cargo keeps no source of $name $version to be hashed"
-  CARGO_PROFILE_RELEASE_OPT_LEVEL=$optimization CARGO_PROFILE_RELEASE_LTO=off \
+  # In a folder that both programs share, because they have crates in common, and built quickly.
+  CARGO_TARGET_DIR=$work/cargo CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
     CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
     cargo install --quiet --locked --force --root "$tools" --version "=$version" "$name" ||
     fail "$EX_UNAVAILABLE" "cargo could not build $name; its reason stands above"
@@ -572,14 +574,15 @@ auditor() {
 
 # What lists the crates.
 inventory() {
-  crate cargo-cyclonedx "$cargo_cyclonedx_version" "$cargo_cyclonedx_sha256" 0
+  crate cargo-cyclonedx "$cargo_cyclonedx_version" "$cargo_cyclonedx_sha256"
   say "cargo-cyclonedx: there"
 }
 
 # What checks deploy/ and builds the package.
 tools() {
   wheels python "$repository/tests/deploy/requirements.txt"
-  crate cargo-deb "$cargo_deb_version" "$cargo_deb_sha256" 1
+  crate cargo-deb "$cargo_deb_version" "$cargo_deb_sha256"
+  inventory
   go_programs
   say "tools for deploy/: there"
 }

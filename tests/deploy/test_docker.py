@@ -142,6 +142,9 @@ class Composition(Case):
         images = [service["image"] for service in services.values()]
         brokers = [image for image in images if image.startswith("apache/kafka:")]
         self.assertEqual(brokers, [f"apache/kafka:{version}"] * 2)
+        daemons = {image for image in images if image.startswith("tickcast:")}
+        cargo = (REPOSITORY / "Cargo.toml").read_text()
+        self.assertEqual(daemons, {f"tickcast:{re.search(r'(?m)^version = .(.*).$', cargo)[1]}"})
         pom = (REPOSITORY / "tests/kafka/pom.xml").read_text()
         self.assertIn(f"<version>{version}</version>", pom)
 
