@@ -12,7 +12,7 @@ cache=$(realpath -m -- "$cache")
 onnxruntime_version=1.32.0
 onnxruntime_folder=$cache/onnxruntime/$onnxruntime_version
 onnxruntime_library=$onnxruntime_folder/libonnxruntime.so.$onnxruntime_version
-# Of the library and of what it is built from; whoever passes the library on passes these on.
+# Of the library and of what it is built from; a package with the library has these as well.
 onnxruntime_license_sha256=2f07c72751aed99790b8a4869cf2311df85a860b22ded05fa22803587a48922c
 onnxruntime_notices_sha256=d8696258afcf9df7827a5e01d6b6d55ee9b461b4e82020f5f48242deb9cc2270
 stocks=$cache/data/stocks.csv
@@ -311,7 +311,7 @@ obtain() {
   PIP_REQUIRE_VIRTUALENV=0 PIP_REQUIRE_HASHES=0 python3 -m pip download "${quiet[@]}" \
     --disable-pip-version-check --no-deps --only-binary=:all: --dest "$work" "$@" \
     "$requirement" || fail "$EX_UNAVAILABLE" \
-    "pip could not download $requirement; its reason stands above" "  without network: $by_hand"
+    "pip could not download $requirement; the reason is above" "  without network: $by_hand"
   [[ -f $wheel ]] || fail "$EX_UNAVAILABLE" \
     "pip downloaded $(cd "$work" && echo ./*) instead of $name" "  $by_hand"
   verify "$wheel" "$sha256" \
@@ -448,7 +448,7 @@ kafka() {
   local fresh=$work/kafka
   mvn --batch-mode --quiet --file "$repository/tests/kafka/pom.xml" dependency:copy-dependencies \
     -DincludeScope=runtime -DoutputDirectory="$fresh" >&2 ||
-    fail "$EX_UNAVAILABLE" "maven could not download $label; its reason stands above" \
+    fail "$EX_UNAVAILABLE" "maven could not download $label; the reason is above" \
       "  a mirror is set in Maven's own settings.xml"
   kafka_is_intact "$fresh" || fail "$EX_DATAERR" \
     "the jars of $label are not those that tickcast trusts, so they were not used:" \
@@ -478,7 +478,7 @@ wheels() {
   PIP_REQUIRE_VIRTUALENV=0 PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet \
     --disable-pip-version-check --no-warn-conflicts --require-hashes \
     --only-binary=:all: --target "$tools/$what" --requirement "$list" ||
-    fail "$EX_UNAVAILABLE" "pip could not install $list; its reason stands above"
+    fail "$EX_UNAVAILABLE" "pip could not install $list; the reason is above"
   made "$what" "$from"
 }
 
@@ -491,7 +491,7 @@ crate() {
   say "$name $version: building (a minute or two) ..."
   # Fetches the source and builds nothing.
   (cd / && cargo info --quiet "$name@$version") >/dev/null ||
-    fail "$EX_UNAVAILABLE" "cargo could not fetch $name $version; its reason stands above"
+    fail "$EX_UNAVAILABLE" "cargo could not fetch $name $version; the reason is above"
   for packed in "${CARGO_HOME:-$HOME/.cargo}"/registry/cache/*/"$name-$version.crate"; do
     verify "$packed" "$sha256" "remove it, and look where cargo fetches from"
     found=yes
@@ -501,7 +501,7 @@ crate() {
   CARGO_TARGET_DIR=$work/cargo CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
     CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
     cargo install --quiet --locked --force --root "$tools" --version "=$version" "$name" ||
-    fail "$EX_UNAVAILABLE" "cargo could not build $name; its reason stands above"
+    fail "$EX_UNAVAILABLE" "cargo could not build $name; the reason is above"
   made "$name" "$sha256"
 }
 
@@ -545,7 +545,7 @@ go_programs() {
   say "helm and kustomize: building (some minutes) ..."
   (cd "$repository/deploy/tools" && GOBIN=$tools/bin GOTOOLCHAIN=local GOWORK=off \
     "$go" install -trimpath -ldflags='-s -w' tool) ||
-    fail "$EX_UNAVAILABLE" "go could not build helm and kustomize; its reason stands above"
+    fail "$EX_UNAVAILABLE" "go could not build helm and kustomize; the reason is above"
   made go-programs "$from"
 }
 
@@ -562,7 +562,7 @@ kubernetes() {
   say "kube-apiserver and kubectl: building (ten minutes or more) ..."
   (cd "$folder" && GOBIN=$tools/kubernetes GOTOOLCHAIN=local GOWORK=off \
     "$go" install -trimpath -ldflags='-s -w' tool) ||
-    fail "$EX_UNAVAILABLE" "go could not build kube-apiserver; its reason stands above"
+    fail "$EX_UNAVAILABLE" "go could not build kube-apiserver; the reason is above"
   made kubernetes "$from"
 }
 
