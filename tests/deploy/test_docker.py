@@ -4,7 +4,9 @@ No container engine is at hand, so neither is built or started here.
 """
 
 import fnmatch
+import json
 import os
+import pathlib
 import re
 import shutil
 import subprocess
@@ -13,7 +15,7 @@ import unittest
 import compose_spec
 import yaml
 
-from support import DEPLOY, REPOSITORY, Case, check_settings, run
+from support import DEPLOY, REPOSITORY, Case, Feed, check_settings, messages, run
 
 FOLDER = DEPLOY / "docker"
 DOCKERFILE = FOLDER / "Dockerfile"
@@ -132,6 +134,47 @@ class Composition(Case):
         self.assertEqual(services["grafana"]["environment"][variable], "http://prometheus:9090")
         home = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
         self.assertTrue((DEPLOY / "grafana/dashboards" / os.path.basename(home)).exists())
+
+    def test_the_broker_is_the_tested_one_and_keeps_its_data_in_the_volume(self):
+        composition = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+        services, volumes = composition["services"], composition["volumes"]
+        version = re.search(r"(?m)^kafka_version=(.*)$", (DEPLOY / "setup.sh").read_text())[1]
+        images = [service["image"] for service in services.values()]
+        brokers = [image for image in images if image.startswith("apache/kafka:")]
+        self.assertEqual(brokers, [f"apache/kafka:{version}"] * 2)
+        daemons = {image for image in images if image.startswith("tickcast:")}
+        cargo = (REPOSITORY / "Cargo.toml").read_text()
+        self.assertEqual(daemons, {f"tickcast:{re.search(r'(?m)^version = .(.*).$', cargo)[1]}"})
+        pom = (REPOSITORY / "tests/kafka/pom.xml").read_text()
+        self.assertIn(f"<version>{version}</version>", pom)
+
+        # The image makes the setting a.b of KAFKA_A_B. Without log.dirs the broker writes to /tmp.
+        kafka = services["kafka"]
+        written = {name.removeprefix("KAFKA_").lower().replace("_", "."): value
+                   for name, value in kafka["environment"].items() if name.startswith("KAFKA_")}
+        folders = written.get("log.dirs", "/tmp/kafka-logs").split(",")
+        folders.append(written.get("metadata.log.dir", folders[0]))
+        kept = [mount.split(":")[1] for mount in kafka["volumes"] if mount.split(":")[0] in volumes]
+        for folder in folders:
+            self.assertTrue(any(pathlib.PurePosixPath(folder).is_relative_to(mount)
+                                for mount in kept), f"{folder} is in none of {kept}")
+
+    def test_the_demo_feeds_the_prices_that_the_model_learned_on(self):
+        services = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]
+        options = dict(option.removeprefix("--").split("=", 1)
+                       for option in services["feed"]["command"][1:])
+        learned = (REPOSITORY / "config/train/aapl.toml").read_text()
+        self.assertEqual(options["columns"], re.search(r'(?m)^columns = "(.*)"$', learned)[1])
+
+        # A day of a split: the raw price falls by half, the adjusted one does not.
+        recording = self.folder / "stocks.csv"
+        recording.write_text("Ticker,Date,Open,High,Low,Close,Volume,Adj Close\n"
+                             "AAPL,2005-02-25,89.6,89.9,88.2,88.99,32696400,43.16\n"
+                             "AAPL,2005-02-28,44.7,45.1,44.1,44.86,23271800,43.51\n")
+        feed = Feed(self, "feed", recording, f"--columns={options['columns']}",
+                    f"--rate={options['rate']}")
+        closes = [json.loads(message)["close"] for message in messages(feed.url, 2)]
+        self.assertEqual(closes, [43.16, 43.51])
 
 
 if __name__ == "__main__":
