@@ -27,7 +27,7 @@ use crate::engine::symbols::Inherited;
 use crate::intake::IntakeCommander;
 use crate::ops::clock::Stopwatch;
 use crate::ops::process::ModelInfo;
-use crate::shard::command::Command;
+use crate::shard::command::{Command, Meanwhile};
 
 /// Requests that may wait; each is a person or a supervisor.
 const REQUESTS_MAX: usize = 64;
@@ -129,7 +129,7 @@ impl Reloader {
             let from: Vec<_> = requests.iter().map(|request| request.from).collect();
             info!(?from, "reloading the model");
             let begun = Stopwatch::start();
-            let outcome = self.reload().unwrap_or_else(|refusal| refusal);
+            let outcome = self.reload_once(&mut Meanwhile::Sleep);
             let seconds = begun.elapsed().as_secs_f64();
             self.metrics.reloaded(&outcome, seconds);
             match &outcome {
@@ -160,9 +160,15 @@ impl Reloader {
         }
     }
 
+    /// One reload, from the look into the folder of models to the outcome. A caller that drives the
+    /// shards on this thread does so in `meanwhile`.
+    pub fn reload_once(&mut self, meanwhile: &mut Meanwhile<'_>) -> Outcome {
+        self.reload(meanwhile).unwrap_or_else(|refusal| refusal)
+    }
+
     /// The whole way; an error is an outcome as well. As at a start, `latest` gives the newest
     /// version that proves itself, but never one that the running version is preferred to.
-    fn reload(&mut self) -> Result<Outcome, Outcome> {
+    fn reload(&mut self, meanwhile: &mut Meanwhile<'_>) -> Result<Outcome, Outcome> {
         let ModelChoice { root, name, version, .. } = &self.choice;
         let folders = candidates(root, name, version).map_err(Outcome::kept)?;
         let running = self.running.borrow().running.model_version.clone();
@@ -171,8 +177,10 @@ impl Reloader {
             if !refused.is_empty() && version_of(&folder) == running {
                 break;
             }
-            match self.prepare(&folder) {
-                Ok((manifest, pipelines)) => return self.take_over(manifest, pipelines, refused),
+            match self.prepare(&folder, meanwhile) {
+                Ok((manifest, pipelines)) => {
+                    return self.take_over(manifest, pipelines, refused, meanwhile);
+                }
                 Err(NotReady::Refused(reason)) => {
                     let refusal = RefusedVersion::new(&folder, reason);
                     warn!(
@@ -207,7 +215,11 @@ impl Reloader {
     }
 
     /// A proved and tried pipeline for each shard, of the version in a folder.
-    fn prepare(&self, folder: &Path) -> Result<(Manifest, Vec<Pipeline>), NotReady> {
+    fn prepare(
+        &self,
+        folder: &Path,
+        meanwhile: &mut Meanwhile<'_>,
+    ) -> Result<(Manifest, Vec<Pipeline>), NotReady> {
         let bundle = Bundle::read(folder).map_err(NotReady::refused)?;
         let mut pipelines = Vec::with_capacity(self.shards.len());
         for _ in &self.shards {
@@ -220,7 +232,7 @@ impl Reloader {
         if RunningModel::of(&pipelines[0]) == self.running.borrow().running {
             return Err(NotReady::RunsAlready);
         }
-        self.try_on(&mut pipelines[0])?;
+        self.try_on(&mut pipelines[0], meanwhile)?;
         Ok((bundle.manifest().clone(), pipelines))
     }
 
@@ -230,9 +242,10 @@ impl Reloader {
         manifest: Manifest,
         pipelines: Vec<Pipeline>,
         refused: Vec<RefusedVersion>,
+        meanwhile: &mut Meanwhile<'_>,
     ) -> Result<Outcome, Outcome> {
         let (model, template) = (RunningModel::of(&pipelines[0]), pipelines[0].template().clone());
-        let inherited = self.swap(pipelines)?;
+        let inherited = self.swap(pipelines, meanwhile)?;
         self.manifest = manifest;
         self.info.show(&template);
         self.metrics.show_refused(refused.len());
@@ -247,8 +260,12 @@ impl Reloader {
 
     /// Refuses a model that says nothing about most windows of this moment: whatever its golden
     /// vectors prove, it is not made for these inputs.
-    fn try_on(&self, pipeline: &mut Pipeline) -> Result<(), NotReady> {
-        let windows = self.sample().map_err(NotReady::Ended)?;
+    fn try_on(
+        &self,
+        pipeline: &mut Pipeline,
+        meanwhile: &mut Meanwhile<'_>,
+    ) -> Result<(), NotReady> {
+        let windows = self.sample(meanwhile).map_err(NotReady::Ended)?;
         let failed = |error| NotReady::refused(format_args!("try it on live windows: {error}"));
         let Tried { windows, usable } = pipeline.try_on(&windows).map_err(failed)?;
         info!(windows, usable, "tried the model on live windows");
@@ -262,7 +279,7 @@ impl Reloader {
     }
 
     /// Some windows of every shard.
-    fn sample(&self) -> Result<Vec<StoredState>, Outcome> {
+    fn sample(&self, meanwhile: &mut Meanwhile<'_>) -> Result<Vec<StoredState>, Outcome> {
         let (answer, answers) = channel();
         for shard in &self.shards {
             let command = Command::Sample { count_max: WINDOWS_TRIED, answer: answer.clone() };
@@ -272,7 +289,8 @@ impl Reloader {
         drop(answer);
         let mut windows = Vec::new();
         for _ in &self.shards {
-            windows.extend(answers.recv_timeout(SHARD_TIMEOUT).map_err(|error| match error {
+            let answer = meanwhile.receive(&answers, Some(SHARD_TIMEOUT));
+            windows.extend(answer.map_err(|error| match error {
                 RecvTimeoutError::Timeout => late(),
                 RecvTimeoutError::Disconnected => ending(),
             })?);
@@ -282,7 +300,11 @@ impl Reloader {
 
     /// Hands every shard its pipeline. Nothing in this can be refused any more: a shard that does
     /// not answer has ended, and the daemon with it.
-    fn swap(&self, pipelines: Vec<Pipeline>) -> Result<Inherited, Outcome> {
+    fn swap(
+        &self,
+        pipelines: Vec<Pipeline>,
+        meanwhile: &mut Meanwhile<'_>,
+    ) -> Result<Inherited, Outcome> {
         let (answer, answers) = channel();
         for (index, (shard, pipeline)) in self.shards.iter().zip(pipelines).enumerate() {
             let command = Command::Swap { pipeline: Box::new(pipeline), answer: answer.clone() };
@@ -294,7 +316,8 @@ impl Reloader {
         let mut all = Inherited::default();
         for _ in &self.shards {
             // The pipeline that ran until now is taken down here, and not on the shard's thread.
-            let (Inherited { kept, rescaled, cold }, _old) = answers.recv().map_err(|_| torn())?;
+            let answer = meanwhile.receive(&answers, None).map_err(|_| torn())?;
+            let (Inherited { kept, rescaled, cold }, _old) = answer;
             all.kept += kept;
             all.rescaled += rescaled;
             all.cold += cold;
