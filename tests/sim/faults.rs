@@ -105,12 +105,12 @@ impl Character {
             input,
             shards: dice.pick(&[1, 2, 2, 3]),
             drain_max: dice.pick(&[1, 3, 64]),
-            queue_max: dice.pick(&[3, 12, 100]),
+            queue_max: dice.pick(&[5, 12, 100]),
             drops_oldest: input == Input::Feed && dice.below(2) == 0,
             mode: dice.pick(&[Mode::Sliding, Mode::Full]),
             exactly_once: dice.below(2) == 0,
             faults,
-            turns: dice.between(100, 500),
+            turns: dice.between(80, 400),
         }
     }
 }

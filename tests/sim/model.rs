@@ -23,14 +23,14 @@ use tickcast::engine::pipeline::{Pipeline, PipelineSettings, Pipelines};
 use tickcast::engine::symbols::{CadencePolicy, EngineLimits, EnginePolicy, Haste};
 
 /// The symbols of every input.
-pub(crate) const SYMBOLS: [&str; 4] = ["AAA", "BBB", "CCC", "DDD"];
+pub(crate) const SYMBOLS: [&str; 3] = ["AAA", "BBB", "CCC"];
 
 /// W, and the steps before a symbol's first row.
 const WINDOW: usize = 3;
 const WARM_UP: usize = 1;
 
 /// Ticks of each symbol that there are at most.
-pub(crate) const TICKS_MAX: i64 = 400;
+pub(crate) const TICKS_MAX: i64 = 150;
 
 /// The event time of tick 0; one tick a second.
 pub(crate) const BASE_MS: i64 = 1_700_000_000_000;
@@ -266,7 +266,7 @@ fn is_broken(tick: i64) -> Option<&'static str> {
 }
 
 /// How many ticks of each symbol a recording has.
-pub(crate) const RECORDED: i64 = 60;
+pub(crate) const RECORDED: i64 = 40;
 
 impl Models {
     fn make() -> Self {

@@ -185,6 +185,8 @@ impl Pipeline {
         if let Some(rejection) = self.obstacle(tick, received) {
             if rejection.reason == Reject::InFuture {
                 self.newest_ahead = received.and_then(|received| tick.time.since(received));
+                // Refused for the sake of a clock, which may be ours: data may be missing here.
+                self.engine.mark_gap_before(&tick.symbol, position);
             }
             self.engine.refuse(rejection.reason);
             return Ok(Some(rejection));
