@@ -13,8 +13,8 @@ use tickcast::core::domain::{DurationNanos, UnixNanos};
 use tickcast::engine::pipeline::{Pipeline, Pipelines, choose};
 use tickcast::engine::symbols::EngineTally;
 use tickcast::intake::{
-    IntakeLimits, IntakeMetrics, IntakeReceiver, IntakeSender, Record, Router, WallClock,
-    WhenFull, intake,
+    IntakeLimits, IntakeMetrics, IntakeReceiver, IntakeSender, Record, Router, WallClock, WhenFull,
+    intake,
 };
 use tickcast::keep::reload::{ModelStatus, Outcome, ReloadMetrics, Reloader, RunningModel};
 use tickcast::keep::snapshot::{Keeper, KeeperWork, SnapshotMetrics};
@@ -94,13 +94,9 @@ impl Engine {
     ) -> Self {
         let registry = Registry::new();
         let counts = ShardMetrics::register(&registry).expect("a registry of its own");
-        let scores = ScoreMetrics::register(
-            &registry,
-            pipelines[0].template(),
-            &[],
-            character.shards,
-        )
-        .expect("a registry of its own");
+        let scores =
+            ScoreMetrics::register(&registry, pipelines[0].template(), &[], character.shards)
+                .expect("a registry of its own");
         let settings = models().settings(deployed, character.mode).of_shard(character.shards);
         let shards = pipelines.into_iter().zip(queues).enumerate();
         let shards = shards.map(|(index, (pipeline, queue))| {
@@ -262,8 +258,7 @@ impl Daemon {
         engine.shards = shards.collect();
         let source = Source::new(character, start, progress, now_ms, dice)?;
         let (records, accepted) = (VecDeque::new(), 0);
-        let daemon =
-            Self { engine, router, keeper, reloader, last, source, records, accepted };
+        let daemon = Self { engine, router, keeper, reloader, last, source, records, accepted };
         if start.resumed && is_feed {
             daemon.mark_gap();
         }

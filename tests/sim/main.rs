@@ -17,16 +17,21 @@
     reason = "a test says by failing what went wrong"
 )]
 
+#[cfg(feature = "kafka")]
+mod broker;
 mod daemon;
 mod dice;
 mod disk;
 mod faults;
+#[cfg(feature = "kafka")]
+mod group;
 mod model;
 mod network;
 mod oracle;
 mod shrink;
 mod world;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use tickcast::ops::clock::Stopwatch;
@@ -44,8 +49,23 @@ fn number(name: &str) -> Option<u64> {
 }
 
 fn run(character: &Character, keeps_trace: bool) -> Ran {
+    let lived = AssertUnwindSafe(|| live(character, keeps_trace));
+    catch_unwind(lived).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        let violation = Some(format!("panic: {}", text.unwrap_or("without words")));
+        Ran { violation, hash: 0, trace: Vec::new(), faults: 0 }
+    })
+}
+
+fn live(character: &Character, keeps_trace: bool) -> Ran {
     match character.input {
-        Input::Kafka => world::run(&Character { input: Input::Recording, ..*character }, keeps_trace),
+        #[cfg(feature = "kafka")]
+        Input::Kafka => group::run(character, keeps_trace),
+        #[cfg(not(feature = "kafka"))]
+        Input::Kafka => {
+            world::run(&Character { input: Input::Recording, ..*character }, keeps_trace)
+        }
         Input::Feed | Input::Recording => world::run(character, keeps_trace),
     }
 }

@@ -89,11 +89,7 @@ impl Weights {
             let tensor = graph.initializer.iter().find(|tensor| tensor.name == name)?;
             tensor.read_floats()?.first().copied()
         };
-        Some(Self {
-            gain: first("dense0_w")?,
-            bias: first("dense0_b")?,
-            least: first("lstm0_b")?,
-        })
+        Some(Self { gain: first("dense0_w")?, bias: first("dense0_b")?, least: first("lstm0_b")? })
     }
 
     fn step(self, row: &[f32], states: &mut [Vec<f32>]) -> f32 {
@@ -255,14 +251,16 @@ pub(crate) fn models() -> &'static Models {
     MODELS.get_or_init(Models::make)
 }
 
-/// Lines of a recording that are no ticks, each behind so many ticks.
-fn is_broken(tick: i64) -> Option<&'static str> {
-    match tick % 40 {
-        7 => Some("{\"symbol\":\"AAA\",\"time\":"),
-        23 => Some("{\"symbol\":\"BBB\",\"time\":1,\"close\":-3}"),
-        31 => Some("no JSON"),
-        _ => None,
-    }
+/// Lines of a recording that are no ticks.
+const BROKEN: [&str; 3] = [
+    "{\"symbol\":\"AAA\",\"time\":",
+    "{\"symbol\":\"BBB\",\"time\":1700000001000,\"close\":-3}",
+    "no JSON",
+];
+
+/// Whether a record is one of them.
+pub(crate) fn is_broken(record: &[u8]) -> bool {
+    BROKEN.iter().any(|line| line.as_bytes() == record)
 }
 
 /// How many ticks of each symbol a recording has.
@@ -344,7 +342,7 @@ pub(crate) fn recorded() -> Vec<String> {
     let mut lines = Vec::new();
     for tick in 0..RECORDED {
         lines.extend((0..SYMBOLS.len()).map(|symbol| line(symbol, tick)));
-        lines.extend(is_broken(tick).map(str::to_owned));
+        lines.extend((tick % 10 == 7).then(|| BROKEN[(tick / 10) as usize % 3].to_owned()));
     }
     lines
 }

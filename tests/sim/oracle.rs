@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use tickcast::core::domain::NamedRejection;
 use tickcast::engine::model::manifest::Mode;
 use tickcast::intake::Record;
-use tickcast::core::domain::NamedRejection;
 use tickcast::ops::supervise::Pulse;
 use tickcast::ports::sink::{Outgoing, Sink, SinkClosed};
 
 use crate::dice::Dice;
 use crate::faults::Input;
-use crate::model::{RECORDED, Said, SYMBOLS, member, models, tick_of};
+use crate::model::{RECORDED, SYMBOLS, Said, is_broken, member, models, tick_of};
 
 /// What readers know of the output, and what every publisher so far was seen to do. Cloning shares
 /// it.
@@ -145,7 +145,8 @@ impl Judge {
         // I2. What a feed sends once is lost with a process; its next one may say less of a tick
         // that comes again.
         let key = (version.to_owned(), symbol.to_owned(), tick);
-        let before = self.said.get(&key).filter(|_| self.input != Input::Feed && !self.has_rescaled);
+        let before =
+            self.said.get(&key).filter(|_| self.input != Input::Feed && !self.has_rescaled);
         if let Some(before) = before.filter(|before| *before != bytes).cloned() {
             let (before, now) = (text(&before), text(bytes));
             self.violate(format_args!("I2: said before\n{before}\nand now\n{now}"));
@@ -158,14 +159,16 @@ impl Judge {
             if said.is_none_or(|said| said != bytes) {
                 let said = said.map_or("nothing", |said| text(said));
                 let now = text(bytes);
-                self.violate(format_args!("I3: a life without faults says\n{said}\nand not\n{now}"));
+                self.violate(format_args!(
+                    "I3: a life without faults says\n{said}\nand not\n{now}"
+                ));
             }
         } else if self.input != Input::Feed && !(quality == "patched" && self.has_rescaled) {
             self.violate(format_args!("I3: {symbol} {tick} is {quality}, and nothing is missing"));
         }
     }
 
-    fn score(&mut self, bytes: &[u8]) {
+    pub(crate) fn score(&mut self, bytes: &[u8]) {
         self.hash = hashed(self.hash, bytes);
         if self.input == Input::Feed || self.has_swapped {
             return;
@@ -180,14 +183,6 @@ impl Judge {
     /// Takes what was published elsewhere as the whole output.
     pub(crate) fn set_durable(&mut self, durable: Vec<Published>) {
         self.durable = durable;
-    }
-
-    pub(crate) fn durable(&self) -> &[Published] {
-        &self.durable
-    }
-
-    pub(crate) fn pending_count(&self) -> usize {
-        self.pending.len()
     }
 
     /// I1: everything that a life without faults says is out, whatever happened.
@@ -236,7 +231,8 @@ impl Judge {
             };
             let (tick, quality) = (tick_of(member(bytes, "as_of")), member(bytes, "quality"));
             if tick + 2 < newest_tick || quality != "full" {
-                let what = format!("I6: {symbol} is at {tick}, {quality}, and not at {newest_tick}");
+                let what =
+                    format!("I6: {symbol} is at {tick}, {quality}, and not at {newest_tick}");
                 self.violate(what);
                 return;
             }
@@ -285,7 +281,13 @@ impl Sink for SimulatedSink {
         Ok(())
     }
 
-    fn dead_letter(&mut self, _: &Record, _: NamedRejection<'_>, _: &Pulse) {
-        self.0.lock().dead_letters += 1;
+    fn dead_letter(&mut self, record: &Record, rejection: NamedRejection<'_>, _: &Pulse) {
+        let mut judge = self.0.lock();
+        judge.dead_letters += 1;
+        // A recording has every tick once, so none of them is refused.
+        if judge.input != Input::Feed && !is_broken(&record.bytes) {
+            let (line, reason) = (text(&record.bytes), rejection.reason.label());
+            judge.violate(format_args!("I8: {line} is refused as {reason}"));
+        }
     }
 }

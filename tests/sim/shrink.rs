@@ -9,7 +9,11 @@ fn kind(violation: &str) -> &str {
 }
 
 /// Leaves out kinds of faults, then turns, for as long as the same invariant is violated.
-pub(crate) fn shrink(character: &Character, ran: Ran, run: impl Fn(&Character) -> Ran) -> (Character, Ran) {
+pub(crate) fn shrink(
+    character: &Character,
+    ran: Ran,
+    run: impl Fn(&Character) -> Ran,
+) -> (Character, Ran) {
     let wanted = kind(ran.violation.as_deref().unwrap_or_default()).to_owned();
     let (mut smallest, mut result) = (*character, ran);
     let fails = |candidate: &Character| {

@@ -179,18 +179,7 @@ impl<D: Disk> Keeper<D> {
     ) -> KeeperWork<D> {
         let Self { store, candidates: _, interval: _, metrics, states } = self;
         let (written, asked, failures) = (None, None, 0);
-        KeeperWork {
-            store,
-            metrics,
-            states,
-            shards,
-            sinks,
-            input,
-            model,
-            asked,
-            written,
-            failures,
-        }
+        KeeperWork { store, metrics, states, shards, sinks, input, model, asked, written, failures }
     }
 
     /// Starts the thread. `last` is where the shards hand over their states when they end.
