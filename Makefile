@@ -14,7 +14,7 @@ DAEMON := --locked --profile dist --no-default-features --features kafka
 # Where setup.sh has put ONNX Runtime and the recorded data.
 ENVIRONMENT := eval "$$(deploy/setup.sh env)"
 
-.PHONY: help setup demo demo-kafka test test-api test-deploy deb check bench bench-parts bench-stream bench-python bench-kafka \
+.PHONY: help setup demo demo-kafka test sim sim-mutations test-api test-deploy deb check bench bench-parts bench-stream bench-python bench-kafka \
   bench-train soak train clean
 
 help: ## List these targets
@@ -34,6 +34,13 @@ test: ## Run all tests
 	@deploy/setup.sh all --for test
 	$(ENVIRONMENT); cargo test --locked --no-default-features --test it -- command_line config_corpus
 	$(ENVIRONMENT); cargo test --locked
+
+sim: ## Simulate whole lives with faults, by seeds (SIM_SEEDS=100000 for a night)
+	SIM_SEEDS=$${SIM_SEEDS:-5000} cargo test --locked --release --test sim -- --nocapture
+
+# A build for each mutation: most of an hour.
+sim-mutations: ## Break the program on purpose and let the simulation find it (SIM_SEEDS at most)
+	tests/sim/mutations.py
 
 # Not under cargo's own runner: these drive a Prometheus, systemd's judge and a packager.
 test-deploy: ## Test what is in deploy/ against a real Prometheus, systemd, dpkg and schemas

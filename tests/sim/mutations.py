@@ -85,7 +85,7 @@ MUTATIONS = {
     "future": (
         "a tick that is refused for the clock leaves no mark",
         "src/engine/pipeline/mod.rs",
-        "                self.engine.mark_gap_before(&tick.symbol, position);\n",
+        "                    self.engine.mark_gap_before(&tick.symbol, position);\n",
         "",
     ),
     "shard-of": (
@@ -164,7 +164,7 @@ def simulate(environment):
 def main():
     wanted = sys.argv[1:] or list(MUTATIONS)
     environment = os.environ | {
-        "CARGO_TARGET_DIR": str(COPY / "target"),
+        "CARGO_TARGET_DIR": os.environ.get("CARGO_TARGET_DIR", str(COPY / "target")),
         "SIM_SEEDS": os.environ.get("SIM_SEEDS", "1000"),
         "RUST_BACKTRACE": "0",
     }
