@@ -38,7 +38,7 @@ test: ## Run all tests
 sim: ## Simulate whole lives with faults, by seeds (SIM_SEEDS=100000 for a night)
 	SIM_SEEDS=$${SIM_SEEDS:-5000} cargo test --locked --release --test sim -- --nocapture
 
-# A build for each mutation: most of an hour.
+# A copy with every mutation is built once; each of them then has 1,000 seeds to be found.
 sim-mutations: ## Break the program on purpose and let the simulation find it (SIM_SEEDS at most)
 	tests/sim/mutations.py
 

@@ -1,15 +1,16 @@
 //! One life of a daemon on one thread: the real shards, queues, router, keeper and reloader, built
 //! in the order of `app`, over the simulated parts.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus::Registry;
 use tickcast::adapters::file::{FileOptions, FileRecords, Found, Places, identity};
 use tickcast::core::domain::{DurationNanos, UnixNanos};
+use tickcast::engine::model::Bundle;
 use tickcast::engine::pipeline::{Pipeline, Pipelines, choose};
 use tickcast::engine::symbols::EngineTally;
 use tickcast::intake::{
@@ -72,12 +73,19 @@ enum Source {
     Recording { places: Box<Places>, ended: bool },
 }
 
-/// A pipeline for each shard, of the newest version that proves itself.
+/// A pipeline for each shard, of the newest version that proves itself. The choice is made once: it
+/// depends on what is deployed alone, and every reload makes it as well.
 pub(crate) fn pipelines(character: &Character, deployed: Deployed) -> Vec<Pipeline> {
+    static CHOSEN: Mutex<BTreeMap<Deployed, Arc<Bundle>>> = Mutex::new(BTreeMap::new());
     let models = models();
     let settings = models.settings(deployed, character.mode).of_shard(character.shards);
-    let chosen = choose(&models.choice(deployed, character.mode), &Micro, &settings);
-    let bundle = chosen.expect("there is version 1").bundle;
+    let mut chosen = CHOSEN.lock().expect("nothing fails while it is held");
+    let bundle = chosen.entry(deployed).or_insert_with(|| {
+        let chosen = choose(&models.choice(deployed, character.mode), &Micro, &settings);
+        Arc::new(chosen.expect("there is version 1").bundle)
+    });
+    let bundle = Arc::clone(bundle);
+    drop(chosen);
     let build = |_| Pipeline::build(&bundle, &Micro, &settings).expect("it has proved itself");
     (0..character.shards).map(build).collect()
 }
@@ -232,6 +240,7 @@ impl Daemon {
             }
         };
         let progress = InputProgress::new(identity);
+        disk.judge()?;
         let metrics = SnapshotMetrics::register(&Registry::new()).expect("a registry of its own");
         let mut keeper = Keeper::on(disk.clone(), Duration::from_secs(1), metrics)
             .map_err(|error| format!("the disk cannot be looked through: {error}"))?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tickcast::keep::snapshot::Disk;
+use tickcast::keep::snapshot::{Disk, Store};
 
 use crate::dice::Dice;
 
@@ -33,6 +33,8 @@ struct Content {
     health: Health,
     /// Steps until the machine is off, in the middle of a write.
     until_off: Option<u64>,
+    /// The newest snapshot whose name was waited for: the store reports it as done.
+    reported: u64,
 }
 
 impl SimulatedDisk {
@@ -73,7 +75,21 @@ impl SimulatedDisk {
             };
             found.insert(name.clone(), (bytes.clone(), Some(bytes)));
         }
-        *content = Content { shown: found.clone(), durable: found, ..Content::default() };
+        let reported = content.reported;
+        let (shown, durable) = (found.clone(), found);
+        *content = Content { shown, durable, reported, ..Content::default() };
+    }
+
+    /// Whether the newest snapshot that was reported as done is there, or a later one.
+    pub(crate) fn judge(&self) -> Result<(), String> {
+        let reported = self.lock().reported;
+        let opened = Store::open(self.clone()).map_err(|error| error.to_string())?;
+        let whole = opened.1.into_iter().find_map(|candidate| candidate.content.ok());
+        let found = whole.map_or(0, |snapshot| snapshot.sequence);
+        if found < reported {
+            return Err(format!("I1: snapshot {reported} was written, and {found} is there"));
+        }
+        Ok(())
     }
 
     /// The end of the process alone.
@@ -154,6 +170,8 @@ impl Disk for SimulatedDisk {
         let mut disk = self.lock();
         disk.step()?;
         disk.durable = disk.shown.clone();
+        let sequence = |name: &String| name.split(['-', '.']).nth(1)?.parse::<u64>().ok();
+        disk.reported = disk.shown.keys().filter_map(sequence).max().unwrap_or(0);
         Ok(())
     }
 

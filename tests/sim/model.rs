@@ -202,7 +202,7 @@ fn draft(version: &str, weights: Weights, scaler: Scaler) -> Draft {
 }
 
 /// What an operator may have put into the folder of models: version 1, and what is beside it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Deployed {
     /// Nothing else.
     First,
