@@ -108,7 +108,7 @@ impl Engine {
         let settings = models().settings(deployed, character.mode).of_shard(character.shards);
         let shards = pipelines.into_iter().zip(queues).enumerate();
         let shards = shards.map(|(index, (pipeline, queue))| {
-            let publisher = Publisher::new(sink.map(|sink| sink.another()).into_iter().collect());
+            let publisher = Publisher::new(sink.map(Sink::another).into_iter().collect());
             let pipelines = Pipelines::new(pipeline, &settings);
             let scores = scores.of_shard(index);
             Shard::new(pipelines, queue, publisher, counts.clone(), scores, character.drain_max)
@@ -408,7 +408,9 @@ impl Daemon {
         }
         let tally = self.engine.tally();
         judge_accounts(&tally, &self.engine.intake, self.accepted, outlet);
-        self.engine.shards.into_iter().for_each(|shard| drop(shard.finish()));
+        for shard in self.engine.shards {
+            shard.finish();
+        }
         while self.keeper.advance(Waiting::Returns) {}
         self.keeper.finish(&self.last);
         outlet.sink().settle().map_err(|error| error.to_string())

@@ -375,13 +375,13 @@ fn said_by(bundle: &Bundle, settings: &PipelineSettings) -> Said {
     let (mut pipelines, mut said) = (Pipelines::new(live, settings), Said::default());
     let never = |_: &mut Pipeline| Ok::<_, Infallible>(());
     for tick in 0..TICKS_MAX {
-        for symbol in 0..SYMBOLS.len() {
+        for (symbol, name) in SYMBOLS.iter().enumerate() {
             let line = line(symbol, tick);
             let Ok(refused) = pipelines.take(line.as_bytes(), None, None, || {}, never);
             assert_eq!(refused, None);
             let live = pipelines.live_mut();
             live.infer(Haste::Latency).unwrap();
-            let place = (SYMBOLS[symbol].to_owned(), tick);
+            let place = ((*name).to_owned(), tick);
             let Ok(_) = live.emit(|_, bytes| {
                 said.forecasts.insert(place.clone(), bytes.to_vec());
                 Ok::<_, Infallible>(())

@@ -60,8 +60,7 @@ fn venue() -> Arc<Venue> {
     mapping.trade_id = "/i".to_owned();
     mapping.trade_ids = TradeIds::Consecutive;
     mapping.when.insert("/s".to_owned(), SYMBOLS.map(str::to_owned).to_vec());
-    let on = |kind: &str| [("/k".to_owned(), vec![kind.to_owned()])].into();
-    spec.frames.acknowledged.when = on("ack");
+    spec.frames.acknowledged.when = [("/k".to_owned(), vec!["ack".to_owned()])].into();
     spec.frames.acknowledged.id = "/id".to_owned();
     Arc::new(Venue::compile(&spec).expect("the venue of the simulation"))
 }

@@ -43,7 +43,7 @@ impl Trace {
 
     pub(crate) fn note(&mut self, now_ms: u64, what: fmt::Arguments<'_>) {
         self.text.clear();
-        let _ = fmt::write(&mut self.text, format_args!("{:>7} ms  {what}", now_ms));
+        let _ = fmt::write(&mut self.text, format_args!("{now_ms:>7} ms  {what}"));
         self.hash = hashed(self.hash, self.text.as_bytes());
         if self.keeps {
             self.lines.push(self.text.clone());
