@@ -225,14 +225,17 @@ impl Producer {
         self.lock().failure.get_or_insert_with(|| "a record was refused".to_owned());
     }
 
-    /// The broker takes so many records, and acknowledges them.
-    pub(crate) fn arrive(&self, broker: &Broker, count: usize) {
+    /// The broker takes so many records, and acknowledges them. Each topic keeps its order, and
+    /// either may be faster.
+    pub(crate) fn arrive(&self, broker: &Broker, count: usize, states_first: bool) {
         let mut on_the_way = self.lock();
         let mut topics = broker.lock();
         let transaction = on_the_way.transaction;
         let fate = if topics.exactly_once { Fate::Open(transaction) } else { Fate::Committed };
-        let count = count.min(on_the_way.records.len());
-        for (_, sent) in on_the_way.records.drain(..count) {
+        for _ in 0..count.min(on_the_way.records.len()) {
+            let is_wanted = |(batch, _): &(Batch, Sent)| (*batch == Batch::States) == states_first;
+            let at = on_the_way.records.iter().position(is_wanted).unwrap_or(0);
+            let Some((_, sent)) = on_the_way.records.remove(at) else { break };
             match sent {
                 Sent::Output(published) => topics.output.push((published, fate)),
                 Sent::State { partition, state } => {
@@ -292,7 +295,7 @@ impl Cluster for Session {
 
     fn commit_transaction(&self, covered: &[Reading]) -> Result<(), SessionError> {
         // It waits for what is not acknowledged.
-        self.producer.arrive(&self.broker, usize::MAX);
+        self.producer.arrive(&self.broker, usize::MAX, false);
         let transaction = self.producer.lock().transaction;
         let mut topics = self.broker.lock();
         let is_open = topics.output.iter().any(|(_, fate)| *fate == Fate::Open(transaction))

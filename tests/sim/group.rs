@@ -215,7 +215,7 @@ impl Member {
             for shard in &mut self.engine.shards {
                 shard.turn(Waiting::Returns).expect("the sink takes everything");
             }
-            self.session.producer.arrive(&self.session.broker, usize::MAX);
+            self.session.producer.arrive(&self.session.broker, usize::MAX, false);
             self.step_commit()?;
         }
         Ok(())
@@ -259,7 +259,7 @@ impl Member {
     /// What is on its way arrives or not, and the partitions are free.
     fn leave(&self, dice: &mut Dice) {
         let Session { broker, producer, member } = &self.session;
-        producer.arrive(broker, dice.index(30));
+        producer.arrive(broker, dice.index(30), dice.below(2) == 0);
         producer.end(broker);
         let mut topics = broker.lock();
         topics.owners.iter_mut().filter(|of| **of == Some(*member)).for_each(|of| *of = None);
@@ -365,7 +365,7 @@ impl World {
             }
             4 => {
                 let count = dice.index(6);
-                member.session.producer.arrive(&self.broker, count);
+                member.session.producer.arrive(&self.broker, count, dice.below(2) == 0);
                 Ok(())
             }
             5 if dice.below(3) == 0 => member.begin_commit(delivery),

@@ -134,7 +134,7 @@ impl Judge {
         if let Some(expected) = &self.expected
             && expected != version
         {
-            let what = format!("version {version} publishes while {expected} runs");
+            let what = format!("reload: version {version} publishes while {expected} runs");
             self.violate(format_args!("{what}: {symbol} {tick}"));
         }
         // I4.
