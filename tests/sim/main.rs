@@ -16,6 +16,7 @@
     clippy::print_stderr,
     reason = "a test says by failing what went wrong"
 )]
+#![cfg_attr(not(feature = "kafka"), allow(dead_code, reason = "parts of the group alone use it"))]
 
 #[cfg(feature = "kafka")]
 mod broker;
