@@ -20,9 +20,9 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hash
 # Where setup.sh has put ONNX Runtime and the recorded data.
 ENVIRONMENT := eval "$$(deploy/setup.sh env)"
 
-.PHONY: help setup demo demo-kafka test test-kafka test-api test-deploy test-kubernetes autobahn deb \
-  check audit sbom bench bench-parts bench-stream bench-python bench-kafka bench-train soak train \
-  smoke clean
+.PHONY: help setup demo demo-kafka test test-kafka test-api test-deploy test-kubernetes autobahn sim \
+  sim-mutations deb check audit sbom bench bench-parts bench-stream bench-python bench-kafka \
+  bench-train soak train smoke clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s  %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,13 @@ autobahn: ## Have the Autobahn test suite judge the WebSocket server and client 
 	@deploy/setup.sh prerequisites --for test-api
 	cargo build --locked --features echo --example echo
 	python3 tests/autobahn/judge.py target/debug/examples/echo
+
+sim: ## Simulate whole lives with faults, by seeds (SIM_SEEDS=100000 for a night)
+	SIM_SEEDS=$${SIM_SEEDS:-5000} cargo test --locked --release --test sim -- --nocapture
+
+# A copy with every mutation is built once; each of them then has 1,000 seeds to be found.
+sim-mutations: ## Break the program on purpose and let the simulation find it (SIM_SEEDS at most)
+	tests/sim/mutations.py
 
 # Not under cargo's own runner: these drive a Prometheus, systemd's judge and a packager.
 test-deploy: ## Test what is in deploy/ against a real Prometheus, systemd, dpkg and schemas

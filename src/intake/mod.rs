@@ -21,4 +21,4 @@ pub use self::queue::{IntakeClosed, intake};
 pub use self::receiver::{IntakeReceiver, IntakeWatch};
 pub use self::record::{Arrival, Record};
 pub use self::router::{Router, RouterCloser, shard_of_symbol};
-pub use self::sender::{IntakeCloser, IntakeCommander, IntakeSender};
+pub use self::sender::{IntakeCloser, IntakeCommander, IntakeSender, WallClock};

@@ -12,16 +12,19 @@ use bytes::Bytes;
 use super::limits::{IntakeLimits, WhenFull};
 use super::queue::{IntakeClosed, Queue, Shared};
 use super::record::{Arrival, Record};
-use crate::core::domain::Position;
+use crate::core::domain::{Position, UnixNanos};
 use crate::ops::clock::wall_time;
 
 /// The source's end; the queue closes when it is dropped.
 pub struct IntakeSender<C> {
     shared: Arc<Shared<C>>,
     limits: IntakeLimits,
-    /// Whether what is delivered is received now.
-    is_live: bool,
+    /// The clock by which records are received, where what is delivered is received now.
+    clock: Option<WallClock>,
 }
+
+/// Says what time it is, where that is known.
+pub type WallClock = Arc<dyn Fn() -> Option<UnixNanos> + Send + Sync>;
 
 /// Closes the queue from outside, for a source that cannot be interrupted.
 pub struct IntakeCloser<C> {
@@ -35,7 +38,7 @@ pub struct IntakeCommander<C> {
 
 impl<C> IntakeSender<C> {
     pub(super) fn new(shared: Arc<Shared<C>>, limits: IntakeLimits) -> Self {
-        Self { shared, limits, is_live: false }
+        Self { shared, limits, clock: None }
     }
 
     /// Delivers a record, waiting for room or dropping the oldest one by the policy; with its place
@@ -150,13 +153,19 @@ impl<C> IntakeSender<C> {
 
     /// The same for a live feed: each record that has no place gets the time of its reception.
     #[must_use]
-    pub fn live(mut self) -> Self {
-        self.is_live = true;
+    pub fn live(self) -> Self {
+        self.live_by(Arc::new(wall_time))
+    }
+
+    /// As [`IntakeSender::live`], by this clock.
+    #[must_use]
+    pub fn live_by(mut self, clock: WallClock) -> Self {
+        self.clock = Some(clock);
         self
     }
 
     fn received(&self, bytes: Bytes, position: Option<Position>) -> Record {
-        let received = self.is_live.then(wall_time).flatten();
+        let received = self.clock.as_ref().and_then(|clock| clock());
         Record { bytes: self.trim(bytes), position, received, after_gap: false }
     }
 

@@ -3,7 +3,8 @@
 //! Owns the words. Promises nothing itself: the shard answers each command after everything that
 //! came before it, because both go through one queue.
 
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -94,4 +95,38 @@ pub struct CommitLine {
     pub resume: Option<Receiver<()>>,
     /// Whether all states are handed over, and not only those that have changed.
     pub is_whole: bool,
+}
+
+/// What is done while an answer of a shard is waited for.
+pub enum Meanwhile<'m> {
+    /// Nothing: the shard has a thread of its own.
+    Sleep,
+    /// This, again and again: it drives the shards on the calling thread.
+    Run(&'m mut dyn FnMut()),
+}
+
+impl Meanwhile<'_> {
+    /// Waits for the next answer, no longer than `limit` where there is one. What is driven on the
+    /// calling thread has no limit: it answers, or its end of the channel goes away.
+    ///
+    /// # Errors
+    /// As [`Receiver::recv_timeout`].
+    pub fn receive<T>(
+        &mut self,
+        answers: &Receiver<T>,
+        limit: Option<Duration>,
+    ) -> Result<T, RecvTimeoutError> {
+        let gone = RecvTimeoutError::Disconnected;
+        match (self, limit) {
+            (Self::Sleep, Some(limit)) => answers.recv_timeout(limit),
+            (Self::Sleep, None) => answers.recv().map_err(|_| gone),
+            (Self::Run(drive), _) => loop {
+                match answers.try_recv() {
+                    Ok(answer) => return Ok(answer),
+                    Err(TryRecvError::Disconnected) => return Err(gone),
+                    Err(TryRecvError::Empty) => drive(),
+                }
+            },
+        }
+    }
 }

@@ -18,7 +18,7 @@ pub(crate) mod test_support;
 #[cfg(test)]
 mod tests;
 
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -78,6 +78,12 @@ pub struct Shard {
     metrics: ShardMetrics,
     scores: ShardScores,
     drain_records_max: usize,
+    /// Arrivals of the batch in progress.
+    batch: Vec<Arrival<Command>>,
+    /// Whether the intake had more to come when the batch was taken.
+    is_open: bool,
+    /// A commit that the shard waits for.
+    hold: Option<Receiver<()>>,
     shown: Shown,
     pulse: Pulse,
     /// The snapshot that is being taken.
@@ -85,6 +91,15 @@ pub struct Shard {
     /// Where the last states go when the shard ends, where somebody keeps them.
     last_states: Option<Sender<Handed>>,
     health: Option<HealthWatch>,
+}
+
+/// What a turn does where there is nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// It sleeps until something comes.
+    Sleeps,
+    /// It returns: the caller drives other parts on the same thread.
+    Returns,
 }
 
 /// A snapshot under way.
@@ -116,6 +131,9 @@ impl Shard {
             metrics,
             scores,
             drain_records_max,
+            batch: Vec::with_capacity(drain_records_max),
+            is_open: true,
+            hold: None,
             shown,
             pulse,
             taking: None,
@@ -148,7 +166,13 @@ impl Shard {
     /// # Errors
     /// [`ShardError`].
     pub fn run(mut self) -> Result<EngineTally, ShardError> {
-        self.drain_all()?;
+        while self.turn(Waiting::Sleeps)? {}
+        Ok(self.finish())
+    }
+
+    /// Hands the last states over, once the intake is closed and empty; returns what became of
+    /// everything.
+    pub fn finish(mut self) -> EngineTally {
         while self.taking.is_some() {
             self.take_states();
         }
@@ -159,63 +183,117 @@ impl Shard {
                 self.take_states();
             }
         }
-        Ok(self.engine().tally().clone())
+        self.tally().clone()
+    }
+
+    /// What became of everything so far.
+    pub fn tally(&self) -> &EngineTally {
+        self.engine().tally()
     }
 
     fn engine(&self) -> &Engine {
         self.pipelines.live().engine()
     }
 
-    fn drain_all(&mut self) -> Result<(), ShardError> {
-        let mut batch = Vec::with_capacity(self.drain_records_max);
-        loop {
-            // The shard does not wait for records while there is other work.
-            let work = self.taking.is_some() || self.engine().asleep_count() > 0;
-            let idle = work && !self.intake.has_more();
-            let patience = self.health.as_ref().map(HealthWatch::patience);
-            let open = idle || {
-                self.pulse.rest();
-                self.intake.drain_within(&mut batch, self.drain_records_max, patience)
+    /// One turn: takes the batch that waits, publishes its forecasts, and moves other work on.
+    /// Returns `false` once the intake is closed and empty.
+    ///
+    /// # Errors
+    /// [`ShardError`].
+    pub fn turn(&mut self, waiting: Waiting) -> Result<bool, ShardError> {
+        if !self.is_released(waiting) {
+            return Ok(true);
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        // The shard does not wait for records while there is other work.
+        let work = self.taking.is_some() || self.engine().asleep_count() > 0;
+        let idle = batch.is_empty() && work && !self.intake.has_more();
+        // What a commit has held up comes before anything new.
+        if batch.is_empty() && !idle {
+            self.pulse.rest();
+            let patience = match waiting {
+                Waiting::Sleeps => self.health.as_ref().map(HealthWatch::patience),
+                Waiting::Returns => Some(Duration::ZERO),
             };
-            self.pulse.work();
-            if let Some(health) = &self.health {
-                let now = health.now();
-                self.pipelines.live_mut().engine_mut().set_now(now);
-            }
-            let arrived = if idle { None } else { self.intake.arrived() };
-            if let Some(arrived) = arrived {
-                self.metrics.received(arrived.elapsed());
-            }
-            let mut first = true;
-            for arrival in batch.drain(..) {
-                match arrival {
-                    Arrival::Gap => self.pipelines.mark_gap(),
-                    Arrival::Record(record) if std::mem::take(&mut first) => {
-                        self.take_measured(&record, arrived)?;
+            self.is_open = self.intake.drain_within(&mut batch, self.drain_records_max, patience);
+        }
+        self.pulse.work();
+        if let Some(health) = &self.health {
+            let now = health.now();
+            self.pipelines.live_mut().engine_mut().set_now(now);
+        }
+        let arrived = if idle { None } else { self.intake.arrived() };
+        if let Some(arrived) = arrived {
+            self.metrics.received(arrived.elapsed());
+        }
+        self.batch = self.take_batch(batch, arrived, waiting)?;
+        if self.hold.is_some() {
+            return Ok(true);
+        }
+        let haste = if self.intake.has_more() { Haste::Throughput } else { Haste::Latency };
+        for pipeline in self.pipelines.each_mut() {
+            flush(pipeline, &mut self.publisher, &self.metrics, haste, arrived)?;
+        }
+        self.report_cold_starts();
+        self.report_expired();
+        self.report_mistimed();
+        self.show();
+        self.take_states();
+        if idle {
+            self.pipelines.live_mut().engine_mut().wake(WOKEN_AT_ONCE)?;
+        }
+        if let Some(health) = &mut self.health {
+            health.turn(self.pipelines.live_mut().engine_mut());
+        }
+        Ok(idle || self.is_open)
+    }
+
+    /// Takes the arrivals of a batch in their order, up to a commit that the shard has to wait for.
+    /// Returns those that are left, or the empty batch for its memory.
+    fn take_batch(
+        &mut self,
+        mut batch: Vec<Arrival<Command>>,
+        arrived: Option<Stopwatch>,
+        waiting: Waiting,
+    ) -> Result<Vec<Arrival<Command>>, ShardError> {
+        let mut first = true;
+        let mut arrivals = batch.drain(..);
+        for arrival in arrivals.by_ref() {
+            match arrival {
+                Arrival::Gap => self.pipelines.mark_gap(),
+                Arrival::Record(record) if std::mem::take(&mut first) => {
+                    self.take_measured(&record, arrived)?;
+                }
+                Arrival::Record(record) => self.take(&record, arrived, || {})?,
+                Arrival::Command(command) => {
+                    self.hold = self.obey(command, arrived)?;
+                    if !self.is_released(waiting) {
+                        break;
                     }
-                    Arrival::Record(record) => self.take(&record, arrived, || {})?,
-                    Arrival::Command(command) => self.obey(command, arrived)?,
                 }
             }
-            let haste = if self.intake.has_more() { Haste::Throughput } else { Haste::Latency };
-            for pipeline in self.pipelines.each_mut() {
-                flush(pipeline, &mut self.publisher, &self.metrics, haste, arrived)?;
-            }
-            self.report_cold_starts();
-            self.report_expired();
-            self.report_mistimed();
-            self.show();
-            self.take_states();
-            if idle {
-                self.pipelines.live_mut().engine_mut().wake(WOKEN_AT_ONCE)?;
-            }
-            if let Some(health) = &mut self.health {
-                health.turn(self.pipelines.live_mut().engine_mut());
-            }
-            if !open {
-                return Ok(());
-            }
         }
+        let left: Vec<_> = arrivals.collect();
+        Ok(if left.is_empty() { batch } else { left })
+    }
+
+    /// Whether no commit holds the shard up, or no longer.
+    fn is_released(&mut self, waiting: Waiting) -> bool {
+        let Some(resume) = &self.hold else { return true };
+        let is_over = match waiting {
+            // The other end may be gone; the shard then goes on as well.
+            Waiting::Sleeps => {
+                self.pulse.wait(COMMAND_PATIENCE);
+                let _ = resume.recv();
+                self.pulse.work();
+                true
+            }
+            Waiting::Returns => resume.try_recv() != Err(TryRecvError::Empty),
+        };
+        if is_over {
+            self.hold = None;
+        }
+        is_over
     }
 
     /// Shows what became of everything so far.
@@ -294,8 +372,14 @@ impl Shard {
         Ok(())
     }
 
-    /// Does what the source asks, after everything that came before it is published.
-    fn obey(&mut self, command: Command, arrived: Option<Stopwatch>) -> Result<(), ShardError> {
+    /// Does what the source asks, after everything that came before it is published. Returns what
+    /// the shard has to wait for before it goes on.
+    fn obey(
+        &mut self,
+        command: Command,
+        arrived: Option<Stopwatch>,
+    ) -> Result<Option<Receiver<()>>, ShardError> {
+        let mut hold = None;
         let Self { pipelines, publisher, metrics, pulse, health, .. } = self;
         let pipeline = pipelines.live_mut();
         flush(pipeline, publisher, metrics, Haste::Latency, arrived)?;
@@ -325,9 +409,7 @@ impl Shard {
                 let mut states = Vec::new();
                 pipeline.take_changed(usize::MAX, |state| states.push(state));
                 let _ = answer.send(states);
-                if let Some(resume) = resume {
-                    let _ = resume.recv();
-                }
+                hold = resume;
             }
             Command::Snapshot { answer } => {
                 let left = pipeline.engine_mut().begin_taking();
@@ -359,7 +441,7 @@ impl Shard {
             }
         }
         pulse.work();
-        Ok(())
+        Ok(hold)
     }
 
     /// Logs the newest of the windows that began cold since the last batch, as sparsely as refused

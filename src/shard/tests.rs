@@ -11,7 +11,7 @@ use super::test_support::{
     Log, MemorySink, PARTITION, Seen, line, pipeline, plain, queue, record, said, settings,
     shard_of,
 };
-use super::{Crew, CrewError, Shard, ShardError, TAKEN_AT_ONCE, is_power_of_ten};
+use super::{Crew, CrewError, Shard, ShardError, TAKEN_AT_ONCE, Waiting, is_power_of_ten};
 use crate::core::domain::{DurationNanos, PartitionId, Reject};
 use crate::engine::model::Bundle;
 use crate::engine::model::manifest::Mode;
@@ -303,6 +303,32 @@ fn a_commit_holds_the_shard_until_it_is_resumed() {
     shard.join().unwrap().0.unwrap();
     let names: Vec<_> = log.entries().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["only", "committed", "only"]);
+}
+
+#[test]
+fn a_shard_that_is_driven_by_turns_returns_while_a_commit_holds_it() {
+    let mut trial = Trial::of(1000, |log| vec![MemorySink::new("only", log)]);
+    let (resume, resumed) = channel();
+    trial.prices("A", 0..UNFORECAST + 1);
+    let answers = trial.command(|answer| {
+        Command::Commit(CommitLine { answer, resume: Some(resumed), is_whole: false })
+    });
+    trial.prices("A", UNFORECAST + 1..UNFORECAST + 3);
+    for _ in 0..3 {
+        assert!(trial.shard.turn(Waiting::Returns).unwrap());
+        assert_eq!(trial.log.forecasts("only").len(), 1, "nothing behind the line goes out");
+    }
+    assert_eq!(answers.try_recv().unwrap().len(), 1);
+    drop(resume);
+    // What came behind the line is taken before anything new.
+    trial.prices("A", UNFORECAST + 3..UNFORECAST + 4);
+    while trial.log.forecasts("only").len() < 4 {
+        assert!(trial.shard.turn(Waiting::Returns).unwrap());
+    }
+    assert_eq!(trial.log.forecasts("only"), expected(&sliding(), "A", 0..UNFORECAST + 4));
+    drop(trial.intake);
+    assert!(!trial.shard.turn(Waiting::Returns).unwrap());
+    assert_eq!(trial.shard.finish().forecasts, 4);
 }
 
 #[test]

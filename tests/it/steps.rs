@@ -289,6 +289,38 @@ fn a_tick_from_the_future_changes_nothing_and_only_a_live_one_is_judged() {
 }
 
 #[test]
+fn a_tick_that_a_clock_may_have_refused_wrongly_leaves_a_mark() {
+    let sealed = of_steps(3, 2, StepSpec::record(60));
+    let start = 1_000_000;
+    let quality = |line: &String| {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        record["quality"].as_str().unwrap().to_owned()
+    };
+    // Ahead of the clock by more than it may be; the last one by more than a clock errs.
+    for (ahead, expected) in [(600, "gapped"), (86_399, "gapped"), (86_401, "full")] {
+        let (mut pipeline, mut lines) = (pipeline(&sealed, ""), Vec::new());
+        let mut push = |seconds: i64, received: i64| {
+            let received = Some(UnixNanos::from_nanos(received * 1_000_000_000));
+            let origin = Origin { position: None, received };
+            take(&mut pipeline, &mut lines, &record("A", seconds, 100.0), origin, false)
+        };
+        let times: Vec<_> = (0..12).map(|step| start + 60 * step).collect();
+        for time in &times[..6] {
+            assert_eq!(push(*time, *time), None);
+        }
+        assert_eq!(push(times[6], times[6] - ahead), Some(Reject::InFuture));
+        for time in &times[7..] {
+            assert_eq!(push(*time, *time), None);
+        }
+        flush(pipeline.live_mut(), &mut lines, false);
+        let qualities: Vec<_> = lines.iter().map(quality).collect();
+        assert_eq!(qualities.last().unwrap(), "full", "{ahead}: {qualities:?}");
+        let marked = qualities.iter().filter(|quality| **quality == "gapped").count();
+        assert_eq!(marked > 0, expected == "gapped", "{ahead}: {qualities:?}");
+    }
+}
+
+#[test]
 fn a_live_tick_from_the_future_does_not_lock_its_symbol() {
     let sealed = of_steps(3, 2, StepSpec::record(1));
     let feed = ScriptedFeed::start();

@@ -40,6 +40,7 @@ pub use number::Decimal;
 pub use record::{RECORD_BYTES_MAX, Record};
 pub use row::Cell;
 pub use settings::{FileSettings, kind, read_options};
+pub use source::{Found, Places};
 
 use self::columns::{Layout, SymbolSource};
 use self::csv::RowError;

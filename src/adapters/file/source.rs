@@ -3,11 +3,12 @@
 //! Owns the reading from behind the records that the states hold already. Promises that record N of
 //! the file is delivered at offset N, in the order of the file.
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::FileRecords;
+use super::{FileError, FileRecords};
 use crate::core::domain::Position;
 use crate::intake::Router;
 use crate::ops::exit::{Exit, Failure};
@@ -51,9 +52,8 @@ impl<C> Reading<C> {
         if start.records > 0 {
             ready.not_ready(format!("going to record {}", start.records));
         }
-        let mut records = records;
-        let count =
-            deliver(&mut records, &handle, &router, &ready, &stop, start, progress.as_ref())?;
+        let places = Places::new(records, start, progress);
+        let count = deliver(places, &handle, &router, &ready, &stop)?;
         if count < start.records && !*stop.borrow() {
             let (had, has) = (start.records, count);
             let text =
@@ -66,34 +66,89 @@ impl<C> Reading<C> {
 
 /// Delivers the records behind `start`; returns how many were read in all.
 fn deliver<C>(
-    records: &mut FileRecords,
+    mut places: Places,
     handle: &Handle,
     router: &Router<C>,
     ready: &Condition,
     stop: &watch::Receiver<bool>,
-    start: Start,
-    progress: Option<&InputProgress>,
 ) -> Result<u64, Exit> {
-    let mut count = 0;
     while !*stop.borrow() {
-        if count == start.records {
+        if places.is_at_start() {
             ready.ready();
         }
-        let Some(record) = records.next() else { break };
-        let record = record.map_err(Exit::because(Failure::Data))?;
-        count += 1;
-        if count <= start.records {
-            continue;
-        }
-        // No recording has more records than that.
-        let offset = i64::try_from(count - 1).unwrap_or(i64::MAX);
-        let position = Position { partition: RECORDING, offset };
-        if handle.block_on(router.record_at(record.bytes.into(), position)).is_err() {
-            break;
-        }
-        if let Some(progress) = progress {
-            progress.delivered(count, records.bytes_read());
+        match places.read().map_err(Exit::because(Failure::Data))? {
+            Found::End => break,
+            Found::Behind => {}
+            Found::Record(bytes, position) => {
+                if handle.block_on(router.record_at(bytes, position)).is_err() {
+                    break;
+                }
+                places.delivered();
+            }
         }
     }
-    Ok(count)
+    Ok(places.count())
+}
+
+/// The places of the records of a recording.
+///
+/// Owns the count. Promises that record N is at offset N, that the records behind the start are
+/// left out, and that the progress notes a record only when it was delivered. Never delivers one.
+pub struct Places {
+    records: FileRecords,
+    start: Start,
+    progress: Option<InputProgress>,
+    count: u64,
+}
+
+/// What is read next of a recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A record, with its place.
+    Record(Bytes, Position),
+    /// A record that every restored state has behind it.
+    Behind,
+    /// Nothing more.
+    End,
+}
+
+impl Places {
+    /// A recording that was not read yet.
+    pub fn new(records: FileRecords, start: Start, progress: Option<InputProgress>) -> Self {
+        Self { records, start, progress, count: 0 }
+    }
+
+    /// Reads one record.
+    ///
+    /// # Errors
+    /// Where the recording cannot be read.
+    pub fn read(&mut self) -> Result<Found, FileError> {
+        let Some(record) = self.records.next() else { return Ok(Found::End) };
+        let record = record?;
+        self.count += 1;
+        if self.count <= self.start.records {
+            return Ok(Found::Behind);
+        }
+        // No recording has more records than that.
+        let offset = i64::try_from(self.count - 1).unwrap_or(i64::MAX);
+        let position = Position { partition: RECORDING, offset };
+        Ok(Found::Record(record.bytes.into(), position))
+    }
+
+    /// Notes that the newest record is in the queue of its shard.
+    pub fn delivered(&self) {
+        if let Some(progress) = &self.progress {
+            progress.delivered(self.count, self.records.bytes_read());
+        }
+    }
+
+    /// Whether the next record is the first to be delivered.
+    pub fn is_at_start(&self) -> bool {
+        self.count == self.start.records
+    }
+
+    /// How many records were read in all.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
 }

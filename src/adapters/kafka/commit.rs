@@ -4,7 +4,8 @@
 //! then the offsets committed; or all of them in one transaction. Promises that no offset is
 //! committed beyond work that is done (I5), nor in a log that is not the one that was read. While
 //! a commit without a transaction is under way records go on flowing; with one, the shards wait
-//! for it. Never polls the consumer.
+//! for it. Never polls the consumer, and asks the cluster through [`Cluster`] alone, so that the
+//! order of steps can be driven without clients.
 
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::Duration;
@@ -37,8 +38,43 @@ const COMMIT_PAUSE: Duration = Duration::from_millis(50);
 /// the client keeps waiting for the old one, a new session finds the new one.
 const TRANSACTION_PATIENCE: Duration = Duration::from_secs(15);
 
+/// What a commit asks of the cluster.
+pub trait Cluster {
+    /// Whether everything of a batch is acknowledged.
+    ///
+    /// # Errors
+    /// Where a record of this session was refused.
+    fn is_settled(&self, batch: Batch) -> Result<bool, SessionError>;
+
+    /// Sends a state to its changelog, or the end of it. The point says up to where it reaches.
+    fn store(&self, state: &StoredState, point: Option<Point>);
+
+    /// Whether a look at the topics is over.
+    fn is_over(&self, look: Look) -> bool;
+
+    /// The wait before a commit is asked for again.
+    fn pause(&self) -> Duration {
+        COMMIT_PAUSE
+    }
+
+    /// Commits offsets; `false` where the coordinator of the group has to be asked again.
+    ///
+    /// # Errors
+    /// Where they will not be committed.
+    fn commit(&self, covered: &[Reading]) -> Result<bool, SessionError>;
+
+    /// Commits forecasts, states and offsets together, and begins the next transaction. Any failure
+    /// leaves the outcome open: the session ends, and the next one's producer fences this one's
+    /// off.
+    ///
+    /// # Errors
+    /// Where it failed.
+    fn commit_transaction(&self, covered: &[Reading]) -> Result<(), SessionError>;
+}
+
 /// A commit under way.
-pub(super) struct Commit {
+pub struct Commit {
+    delivery: Delivery,
     covered: Vec<Reading>,
     /// Up to where the states reach, of every partition that is read.
     points: Vec<(PartitionId, Point)>,
@@ -69,24 +105,24 @@ pub(super) struct Tools<'s> {
     pub(super) config: &'s KafkaConfig,
     pub(super) consumer: &'s GroupConsumer,
     pub(super) publisher: &'s KafkaPublisher,
-    pub(super) shards: &'s [IntakeSender<Command>],
     pub(super) watch: &'s TopicWatch,
 }
 
 /// What a commit covers.
-pub(super) struct Covers {
+pub struct Covers {
     /// The positions to commit.
-    pub(super) positions: Vec<Reading>,
+    pub positions: Vec<Reading>,
     /// Up to where the states reach, of every partition that is read.
-    pub(super) points: Vec<(PartitionId, Point)>,
+    pub points: Vec<(PartitionId, Point)>,
     /// The look at the topics that has to be over before.
-    pub(super) look: Look,
+    pub look: Look,
     /// Whether every state is stored, and not only those that have changed.
-    pub(super) is_whole: bool,
+    pub is_whole: bool,
 }
 
 /// How far one has come.
-pub(super) enum Progress {
+pub enum Progress {
+    /// It waits for the shards or for the cluster.
     UnderWay(Commit),
     /// These positions are committed.
     Done(Vec<Reading>, Stopwatch),
@@ -94,16 +130,20 @@ pub(super) enum Progress {
 
 impl Commit {
     /// Draws the line behind everything that was handed to the shards.
-    pub(super) fn begin(
-        tools: &Tools<'_>,
+    ///
+    /// # Errors
+    /// [`SessionError::Final`] where a shard is gone.
+    pub fn begin(
+        delivery: Delivery,
+        shards: &[IntakeSender<Command>],
         covers: Covers,
         turn: Turn,
     ) -> Result<Self, SessionError> {
         let Covers { positions: covered, points, look, is_whole } = covers;
         let (answer, answers) = channel();
         let mut resumes = Vec::new();
-        for shard in tools.shards {
-            let resume = (tools.config.delivery == Delivery::ExactlyOnce).then(|| {
+        for shard in shards {
+            let resume = (delivery == Delivery::ExactlyOnce).then(|| {
                 let (resume, resumed) = channel();
                 resumes.push(resume);
                 resumed
@@ -113,17 +153,19 @@ impl Commit {
                 .command(Command::Commit(line))
                 .map_err(|_| SessionError::Final(super::KafkaError::EngineGone))?;
         }
-        let missing = tools.shards.len();
+        let missing = shards.len();
         let phase = CommitPhase::Draining { answers, missing, states: Vec::new() };
         let begun = Stopwatch::start();
-        Ok(Self { covered, points, turn, look, phase, begun, _resumes: resumes })
+        Ok(Self { delivery, covered, points, turn, look, phase, begun, _resumes: resumes })
     }
 
     /// Goes as far as is possible without waiting; a transaction is committed in one go.
-    pub(super) fn step(self, tools: &Tools<'_>) -> Result<Progress, SessionError> {
-        let Self { covered, points, turn, look, phase, begun, _resumes } = self;
-        let outstanding = tools.publisher.outstanding();
-        let settled = |batch| outstanding.is_settled(batch).map_err(SessionError::Retry);
+    ///
+    /// # Errors
+    /// Where the session cannot go on.
+    pub fn step(self, cluster: &dyn Cluster) -> Result<Progress, SessionError> {
+        let Self { delivery, covered, points, turn, look, phase, begun, _resumes } = self;
+        let settled = |batch| cluster.is_settled(batch);
         let phase = match phase {
             CommitPhase::Draining { answers, mut missing, mut states } => {
                 while missing > 0 {
@@ -140,18 +182,18 @@ impl Commit {
                 }
                 if missing > 0 {
                     CommitPhase::Draining { answers, missing, states }
-                } else if tools.config.delivery == Delivery::ExactlyOnce {
-                    store(tools, &states, &points);
+                } else if delivery == Delivery::ExactlyOnce {
+                    store(cluster, &states, &points);
                     CommitPhase::Storing
                 } else {
                     CommitPhase::Publishing { states }
                 }
             }
             CommitPhase::Publishing { states } if settled(Batch::Published(turn))? => {
-                store(tools, &states, &points);
+                store(cluster, &states, &points);
                 CommitPhase::Storing
             }
-            storing @ CommitPhase::Storing if !tools.watch.is_over(look) => {
+            storing @ CommitPhase::Storing if !cluster.is_over(look) => {
                 if begun.elapsed() > COMMIT_PATIENCE {
                     return Err(SessionError::retry(
                         "the cluster does not say which topics it has",
@@ -160,66 +202,91 @@ impl Commit {
                 storing
             }
             // The transaction itself waits for what is not acknowledged.
-            CommitPhase::Storing if tools.config.delivery == Delivery::ExactlyOnce => {
-                commit_transaction(tools, &covered)?;
+            CommitPhase::Storing if delivery == Delivery::ExactlyOnce => {
+                cluster.commit_transaction(&covered)?;
                 return Ok(Progress::Done(covered, begun));
             }
-            waiting @ CommitPhase::Waiting(since) if since.elapsed() < COMMIT_PAUSE => waiting,
+            waiting @ CommitPhase::Waiting(since) if since.elapsed() < cluster.pause() => waiting,
             CommitPhase::Storing | CommitPhase::Waiting(_) if settled(Batch::States)? => {
-                match tools.consumer.commit(&positions(&covered)?, CommitMode::Sync) {
-                    Ok(()) => return Ok(Progress::Done(covered, begun)),
-                    // It moves, or loads what it knows of groups. Whether we are still in ours is
-                    // part of the next answer.
-                    Err(error) if client::passes_commit(&error, tools.config.cooperative) => {
-                        debug!(%error, "the commit has to wait");
-                        if begun.elapsed() > COMMIT_PATIENCE {
-                            return Err(SessionError::retry(format_args!(
-                                "commit offsets: {error}"
-                            )));
-                        }
-                        CommitPhase::Waiting(Stopwatch::start())
-                    }
-                    Err(error) => {
-                        return Err(SessionError::retry(format_args!("commit offsets: {error}")));
-                    }
+                if cluster.commit(&covered)? {
+                    return Ok(Progress::Done(covered, begun));
                 }
+                if begun.elapsed() > COMMIT_PATIENCE {
+                    return Err(SessionError::retry(
+                        "the coordinator of the group does not take the commit",
+                    ));
+                }
+                CommitPhase::Waiting(Stopwatch::start())
             }
             waiting @ (CommitPhase::Publishing { .. }
             | CommitPhase::Storing
             | CommitPhase::Waiting(_)) => waiting,
         };
         settled(Batch::States)?;
-        Ok(Progress::UnderWay(Self { covered, points, turn, look, phase, begun, _resumes }))
+        Ok(Progress::UnderWay(Self {
+            delivery,
+            covered,
+            points,
+            turn,
+            look,
+            phase,
+            begun,
+            _resumes,
+        }))
     }
 }
 
-fn store(tools: &Tools<'_>, states: &[StoredState], points: &[(PartitionId, Point)]) {
+fn store(cluster: &dyn Cluster, states: &[StoredState], points: &[(PartitionId, Point)]) {
     for state in states {
-        if let Some(place) = tools.publisher.state_place(state) {
-            let point = points.iter().find(|(id, _)| Some(*id) == state.partition);
-            let point = point.map(|(_, point)| *point);
-            // A symbol that is gone gets a tombstone, stored with the states of the same records.
-            tools.publisher.state(&state.symbol, &place, state.bytes.as_deref(), point);
+        let point = points.iter().find(|(id, _)| Some(*id) == state.partition);
+        // A symbol that is gone gets a tombstone, stored with the states of the same records.
+        cluster.store(state, point.map(|(_, point)| *point));
+    }
+}
+
+impl Cluster for Tools<'_> {
+    fn is_settled(&self, batch: Batch) -> Result<bool, SessionError> {
+        self.publisher.outstanding().is_settled(batch).map_err(SessionError::Retry)
+    }
+
+    fn store(&self, state: &StoredState, point: Option<Point>) {
+        if let Some(place) = self.publisher.state_place(state) {
+            self.publisher.state(&state.symbol, &place, state.bytes.as_deref(), point);
         }
     }
-}
 
-/// Commits forecasts, states and offsets together, and begins the next transaction. Any failure
-/// leaves the outcome open: the session ends, and the next one's producer fences this one's off.
-fn commit_transaction(tools: &Tools<'_>, covered: &[Reading]) -> Result<(), SessionError> {
-    let producer = tools.publisher.producer();
-    let limit = tools.config.transaction_timeout.min(TRANSACTION_PATIENCE);
-    let group = tools
-        .consumer
-        .group_metadata()
-        .ok_or_else(|| SessionError::retry("the consumer is in no group"))?;
-    producer
-        .send_offsets_to_transaction(&positions(covered)?, &group, limit)
-        .map_err(SessionError::while_doing("add offsets to the transaction"))?;
-    producer
-        .commit_transaction(limit)
-        .map_err(SessionError::while_doing("commit the transaction"))?;
-    producer.begin_transaction().map_err(SessionError::while_doing("begin a transaction"))
+    fn is_over(&self, look: Look) -> bool {
+        self.watch.is_over(look)
+    }
+
+    fn commit(&self, covered: &[Reading]) -> Result<bool, SessionError> {
+        match self.consumer.commit(&positions(covered)?, CommitMode::Sync) {
+            Ok(()) => Ok(true),
+            // It moves, or loads what it knows of groups. Whether we are still in ours is part of
+            // the next answer.
+            Err(error) if client::passes_commit(&error, self.config.cooperative) => {
+                debug!(%error, "the commit has to wait");
+                Ok(false)
+            }
+            Err(error) => Err(SessionError::retry(format_args!("commit offsets: {error}"))),
+        }
+    }
+
+    fn commit_transaction(&self, covered: &[Reading]) -> Result<(), SessionError> {
+        let producer = self.publisher.producer();
+        let limit = self.config.transaction_timeout.min(TRANSACTION_PATIENCE);
+        let group = self
+            .consumer
+            .group_metadata()
+            .ok_or_else(|| SessionError::retry("the consumer is in no group"))?;
+        producer
+            .send_offsets_to_transaction(&positions(covered)?, &group, limit)
+            .map_err(SessionError::while_doing("add offsets to the transaction"))?;
+        producer
+            .commit_transaction(limit)
+            .map_err(SessionError::while_doing("commit the transaction"))?;
+        producer.begin_transaction().map_err(SessionError::while_doing("begin a transaction"))
+    }
 }
 
 fn positions(covered: &[Reading]) -> Result<TopicPartitionList, SessionError> {

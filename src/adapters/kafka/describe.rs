@@ -31,7 +31,7 @@ const ANSWER_PAUSE: Duration = Duration::from_millis(2);
 
 /// The id of a topic: a topic that is deleted and made again under its name has another one.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct TopicId(u128);
+pub struct TopicId(u128);
 
 /// What may be done with a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +78,8 @@ impl TopicId {
         Some(Self(u128::from_be_bytes(bytes.try_into().ok()?)))
     }
 
-    #[cfg(test)]
-    pub(super) const fn of(number: u128) -> Self {
+    /// The id of this number.
+    pub const fn of(number: u128) -> Self {
         Self(number)
     }
 }

@@ -70,6 +70,14 @@ use crate::ops::supervise::Pulse;
 use crate::ports::source::OnlineReport;
 use crate::shard::command::Command;
 
+pub use self::commit::{Cluster, Commit, Covers, Progress};
+pub use self::describe::TopicId;
+pub use self::partitions::{Assigned, PartitionName, PartitionTable, Reading};
+pub use self::publisher::{Batch, Turn};
+pub use self::session::hand_over;
+pub use self::start::{Found, Loss, Mark, Point, Start};
+pub use self::topic_watch::Look;
+
 pub use self::bare_loop::{BareLoop, BareLoopError};
 pub use self::metrics::KafkaMetrics;
 pub use self::publisher::KafkaPublisher;
@@ -117,7 +125,7 @@ pub enum KafkaError {
 
 /// How a session ended, and what that means.
 #[derive(Debug)]
-enum SessionError {
+pub enum SessionError {
     /// A new session may succeed.
     Retry(String),
     /// The cluster does not let us in: a fault of the configuration, unless it let us in before.

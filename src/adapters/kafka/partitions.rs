@@ -11,20 +11,22 @@ use crate::core::domain::{PartitionId, Position, UnixNanos};
 
 /// All partitions of all input topics, by number.
 #[derive(Clone, Debug, Default)]
-pub(super) struct PartitionTable {
+pub struct PartitionTable {
     names: Arc<Vec<PartitionName>>,
 }
 
 /// What Kafka calls a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PartitionName {
-    pub(super) topic: Arc<str>,
-    pub(super) number: i32,
+pub struct PartitionName {
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Its number in the topic.
+    pub number: i32,
 }
 
 /// The partitions that this instance reads.
 #[derive(Debug, Default)]
-pub(super) struct Assigned {
+pub struct Assigned {
     partitions: Vec<Reading>,
     /// Where the newest record was found; the next one is mostly there as well.
     newest: usize,
@@ -32,32 +34,34 @@ pub(super) struct Assigned {
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Reading {
-    pub(super) id: PartitionId,
-    pub(super) name: PartitionName,
+pub struct Reading {
+    /// Its number among all partitions.
+    pub id: PartitionId,
+    /// What Kafka calls it.
+    pub name: PartitionName,
     /// The offset of the record to come.
-    pub(super) next: i64,
+    pub next: i64,
     /// The offset that a commit has reached; `None` where nothing is committed, or not with this
     /// mark, so that the next commit covers the partition even if no record comes.
-    pub(super) committed: Option<i64>,
+    pub committed: Option<i64>,
     /// What tells the log that is read, up to `next`.
-    pub(super) mark: Mark,
+    pub mark: Mark,
 }
 
 impl Reading {
     /// A partition that is read from a point on, which is not committed.
-    pub(super) fn from(id: PartitionId, name: PartitionName, point: Point) -> Self {
+    pub fn from(id: PartitionId, name: PartitionName, point: Point) -> Self {
         let Point { next, mark } = point;
         Self { id, name, next, committed: None, mark }
     }
 
     /// How far it was read.
-    pub(super) fn point(&self) -> Point {
+    pub fn point(&self) -> Point {
         Point { next: self.next, mark: self.mark }
     }
 
     /// Notes what the group has committed of it.
-    pub(super) fn with_committed(mut self, committed: Option<Point>) -> Self {
+    pub fn with_committed(mut self, committed: Option<Point>) -> Self {
         self.committed = committed.filter(|point| *point == self.point()).map(|point| point.next);
         self
     }
@@ -96,7 +100,7 @@ impl Kept {
 
 impl PartitionTable {
     /// The table of topics with so many partitions each.
-    pub(super) fn new<'t>(topics: impl IntoIterator<Item = (&'t str, i32)>) -> Self {
+    pub fn new<'t>(topics: impl IntoIterator<Item = (&'t str, i32)>) -> Self {
         let mut names = Vec::new();
         for (topic, count) in topics {
             let topic: Arc<str> = topic.into();
@@ -107,7 +111,7 @@ impl PartitionTable {
     }
 
     /// The number of a partition; `None` for one that was added since the table was made.
-    pub(super) fn id(&self, topic: &str, number: i32) -> Option<PartitionId> {
+    pub fn id(&self, topic: &str, number: i32) -> Option<PartitionId> {
         let index =
             self.names.iter().position(|name| &*name.topic == topic && name.number == number)?;
         u32::try_from(index).ok().map(PartitionId)
@@ -120,31 +124,31 @@ impl PartitionTable {
     }
 
     /// What Kafka calls the partition.
-    pub(super) fn name(&self, id: PartitionId) -> Option<&PartitionName> {
+    pub fn name(&self, id: PartitionId) -> Option<&PartitionName> {
         self.names.get(id.0 as usize)
     }
 }
 
 impl Assigned {
     /// Reads one more partition.
-    pub(super) fn add(&mut self, reading: Reading) {
+    pub fn add(&mut self, reading: Reading) {
         self.partitions.push(reading);
     }
 
     /// Reads a partition no longer; returns how far it was read.
-    pub(super) fn remove(&mut self, id: PartitionId) -> Option<Reading> {
+    pub fn remove(&mut self, id: PartitionId) -> Option<Reading> {
         self.newest = 0;
         let at = self.partitions.iter().position(|partition| partition.id == id)?;
         Some(self.partitions.remove(at))
     }
 
     /// All of them.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Reading> {
+    pub fn iter(&self) -> impl Iterator<Item = &Reading> {
         self.partitions.iter()
     }
 
     /// The place of a record that came, or `None` where its partition is not ours any more.
-    pub(super) fn place(&mut self, topic: &str, number: i32, offset: i64) -> Option<Position> {
+    pub fn place(&mut self, topic: &str, number: i32, offset: i64) -> Option<Position> {
         let is_it =
             |reading: &Reading| reading.name.number == number && &*reading.name.topic == topic;
         if !self.partitions.get(self.newest).is_some_and(is_it) {
@@ -154,7 +158,7 @@ impl Assigned {
     }
 
     /// Notes that a record was handed to its shard, and its own timestamp.
-    pub(super) fn delivered(&mut self, position: Position, time: Option<UnixNanos>) {
+    pub fn delivered(&mut self, position: Position, time: Option<UnixNanos>) {
         let of_it = |reading: &&mut Reading| reading.id == position.partition;
         if let Some(reading) = self.partitions.iter_mut().find(of_it) {
             reading.next = position.offset + 1;
@@ -171,12 +175,12 @@ impl Assigned {
     }
 
     /// How far each partition was read beyond its commit: what a commit that begins now covers.
-    pub(super) fn uncommitted(&self) -> Vec<Reading> {
+    pub fn uncommitted(&self) -> Vec<Reading> {
         self.partitions.iter().filter(|reading| !reading.is_committed()).cloned().collect()
     }
 
     /// Notes that a commit has reached these positions.
-    pub(super) fn committed(&mut self, covered: &[Reading]) {
+    pub fn committed(&mut self, covered: &[Reading]) {
         for Reading { id, next, mark, .. } in covered {
             // One whose changelog is another one by now has still to be committed with that.
             let is_it = |reading: &&mut Reading| {

@@ -45,7 +45,7 @@ const ROOM_PATIENCE: Duration = Duration::from_secs(330);
 
 /// Which records an acknowledgement counts for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Batch {
+pub enum Batch {
     /// Forecasts, scores and dead letters since an even-numbered commit, and since an
     /// odd-numbered one.
     Published(Turn),
@@ -56,9 +56,11 @@ pub(super) enum Batch {
 /// Commits alternate, so that an acknowledgment of what follows a commit does not count for what
 /// the commit covers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Turn {
+pub enum Turn {
+    /// Since an even-numbered commit.
     #[default]
     Even,
+    /// Since an odd-numbered one.
     Odd,
 }
 
@@ -96,7 +98,8 @@ struct Shared {
 }
 
 impl Turn {
-    pub(super) fn other(self) -> Self {
+    /// The turn of the next commit.
+    pub fn other(self) -> Self {
         match self {
             Self::Even => Self::Odd,
             Self::Odd => Self::Even,

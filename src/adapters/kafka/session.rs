@@ -37,6 +37,8 @@ use crate::intake::{IntakeClosed, IntakeSender, Record};
 use crate::ops::clock::Stopwatch;
 use crate::shard::command::Command;
 
+pub use self::poll::hand_over;
+
 /// How long the thread waits between two looks at a commit, which is then the next thing to look
 /// after.
 const COMMIT_POLL_TIMEOUT: Duration = Duration::from_millis(1);

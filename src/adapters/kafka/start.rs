@@ -12,44 +12,46 @@ use crate::adapters::kafka_config::{LostOffset, StartAt};
 
 /// What tells the log of a position from other logs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Mark {
+pub struct Mark {
     /// The input topic's id; `None` where the cluster gives none.
-    pub(super) log: Option<TopicId>,
+    pub log: Option<TopicId>,
     /// The id of the topic that has the states up to the position.
-    pub(super) changelog: Option<TopicId>,
+    pub changelog: Option<TopicId>,
     /// How many partitions the input topic had when the group began with it: others were added.
-    pub(super) began_with: Option<i32>,
+    pub began_with: Option<i32>,
     /// The timestamp of the record right before the position, in milliseconds since the epoch.
-    pub(super) newest_ms: Option<i64>,
+    pub newest_ms: Option<i64>,
 }
 
 /// A position in a log: the offset of the record to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Point {
-    pub(super) next: i64,
-    pub(super) mark: Mark,
+pub struct Point {
+    /// The offset.
+    pub next: i64,
+    /// What tells its log from others.
+    pub mark: Mark,
 }
 
 /// What is known when a partition is taken over.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Found<'s> {
+pub struct Found<'s> {
     /// The input topic's id.
-    pub(super) log: Option<TopicId>,
+    pub log: Option<TopicId>,
     /// The first offset of the log, and the one behind its last record.
-    pub(super) ends: (i64, i64),
+    pub ends: (i64, i64),
     /// What the group has committed.
-    pub(super) committed: Option<Point>,
+    pub committed: Option<Point>,
     /// The marks of the stored states, of those that have one.
-    pub(super) states: &'s [Point],
+    pub states: &'s [Point],
     /// The timestamp of the record right before [`Found::newest`], where there is one.
-    pub(super) newest_ms: Option<i64>,
+    pub newest_ms: Option<i64>,
     /// Whether the partition was added after the group had begun with the topic.
-    pub(super) is_added: bool,
+    pub is_added: bool,
 }
 
 /// Where to begin reading a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Start {
+pub enum Start {
     /// At this offset.
     At(i64),
     /// At the first record of this time, in milliseconds since the epoch.
@@ -62,7 +64,7 @@ pub(super) enum Start {
 
 /// Why a stored position is of no use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Loss {
+pub enum Loss {
     /// The log does not hold it.
     Gone,
     /// The topic was deleted and made again.
@@ -178,7 +180,7 @@ impl Found<'_> {
     }
 
     /// Decides where to begin.
-    pub(super) fn decide(&self, start: StartAt, lost: LostOffset) -> Start {
+    pub fn decide(&self, start: StartAt, lost: LostOffset) -> Start {
         let (low, high) = self.ends;
         if let Some(loss) = self.loss() {
             return match lost {
@@ -203,7 +205,7 @@ impl Found<'_> {
     /// A state may be ahead of what is committed, by the commit that a crash cut short; within
     /// transactions it cannot. One beyond the end of the log is of a log that is no more, and so
     /// may be any other that is ahead of what is committed.
-    pub(super) fn state_limit(&self, is_transactional: bool) -> Option<i64> {
+    pub fn state_limit(&self, is_transactional: bool) -> Option<i64> {
         let is_own = |point: &&Point| !point.mark.is_of_another(self.log);
         let is_beyond = self.states.iter().filter(is_own).any(|point| point.next > self.ends.1);
         match self.committed {
@@ -217,7 +219,7 @@ impl Found<'_> {
     }
 
     /// Whether a state is one of those.
-    pub(super) fn takes(&self, state: Option<Point>, limit: Option<i64>) -> bool {
+    pub fn takes(&self, state: Option<Point>, limit: Option<i64>) -> bool {
         let Some(Point { next, mark }) = state else { return true };
         !mark.is_of_another(self.log) && limit.is_none_or(|limit| next <= limit)
     }

@@ -24,8 +24,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const FAILED_PAUSE: Duration = Duration::from_millis(200);
 
 /// A look at the topics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Look(u64);
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Look(u64);
 
 /// The topics as they are looked at.
 pub(super) struct TopicWatch {

@@ -335,13 +335,7 @@ impl<C> Driver<C> {
     /// Hands on what the machine passed, waiting for room where the policy is to block.
     async fn deliver(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), IntakeClosed> {
         let Self { feed, router, records, .. } = self;
-        records.extend(feed.take_deliveries().map(|delivery| Record {
-            bytes: delivery.record,
-            position: None,
-            // The queue says when.
-            received: None,
-            after_gap: delivery.after_gap,
-        }));
+        records.extend(feed.take_deliveries().map(Record::from));
         router.offer(records)?;
         if records.is_empty() {
             return Ok(());

@@ -10,7 +10,7 @@ mod refusals;
 
 use std::time::Duration;
 
-pub use self::refusals::{Reception, Refusals};
+pub use self::refusals::{CLOCK_ERROR_MAX, Reception, Refusals};
 use crate::core::domain::Symbol;
 
 /// How a symbol is.

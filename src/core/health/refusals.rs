@@ -12,7 +12,7 @@ use crate::core::domain::{Reject, RejectTally};
 const LOOKS_MIN: u32 = 5;
 
 /// From here on the times are ahead by more than a clock usually errs.
-const CLOCK_ERROR_MAX: Duration = Duration::from_secs(86_400);
+pub const CLOCK_ERROR_MAX: Duration = Duration::from_secs(86_400);
 
 /// What becomes of the records of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

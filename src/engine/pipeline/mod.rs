@@ -21,6 +21,7 @@ use crate::core::domain::{
     Symbol, Tick, UnixNanos,
 };
 use crate::core::forecast::ForecastKinds;
+use crate::core::health::CLOCK_ERROR_MAX;
 use crate::engine::inference::{InferenceError, Runtime};
 use crate::engine::model::manifest::{Manifest, Mode};
 use crate::engine::model::{Bundle, BundleError, Heritage};
@@ -187,6 +188,10 @@ impl Pipeline {
         if let Some(rejection) = self.obstacle(tick, received) {
             if rejection.reason == Reject::InFuture {
                 self.newest_ahead = received.and_then(|received| tick.time.since(received));
+                if self.newest_ahead.is_some_and(is_clock_error) {
+                    // The tick may be right and the clock wrong: then the next step lacks it.
+                    self.engine.mark_gap_before(&tick.symbol, position);
+                }
             }
             self.engine.refuse(rejection.reason);
             return Ok(Some(rejection));
@@ -423,6 +428,11 @@ impl Pipeline {
         self.engine.clear();
         Ok(())
     }
+}
+
+/// Whether a time is ahead by no more than a clock may err.
+fn is_clock_error(ahead: DurationNanos) -> bool {
+    u128::try_from(ahead.as_nanos()).is_ok_and(|ahead| ahead < CLOCK_ERROR_MAX.as_nanos())
 }
 
 /// The mode asked for if the model serves it. Unasked, `sliding` before `full`, which give the same

@@ -21,4 +21,4 @@ mod worker;
 pub use handle::{Asked, Busy, ReloadHandle, ReloadThread, Unanswered};
 pub use metrics::ReloadMetrics;
 pub use outcome::{ModelStatus, Outcome, RunningModel};
-pub use worker::Reloader;
+pub use worker::{ReloadWork, Reloader};

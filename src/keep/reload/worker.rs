@@ -29,7 +29,7 @@ use crate::intake::IntakeCommander;
 use crate::ops::clock::Stopwatch;
 use crate::ops::process::ModelInfo;
 use crate::ops::supervise::Pulse;
-use crate::shard::command::Command;
+use crate::shard::command::{Command, Meanwhile};
 
 /// Requests that may wait; each is a person or a supervisor.
 pub(super) const REQUESTS_MAX: usize = 64;
@@ -68,6 +68,11 @@ pub struct Reloader {
 }
 
 impl Reloader {
+    /// The work without a thread.
+    pub fn work(self) -> ReloadWork {
+        ReloadWork { reloader: self, pulse: Pulse::new(), stop: StopFlag::default() }
+    }
+
     /// Starts the thread. It ends when it is told to stop, and when every handle is gone.
     ///
     /// # Errors
@@ -78,7 +83,7 @@ impl Reloader {
         let (ending, ended) = oneshot::channel();
         // One proof is cut off in time, and so is the wait for the shards.
         let answer_within = 2 * self.proof_time_max + SHARD_TIMEOUT;
-        let mut thread = Thread { reloader: self, pulse: pulse.clone(), stop: stop.clone() };
+        let mut thread = ReloadWork { pulse: pulse.clone(), stop: stop.clone(), ..self.work() };
         std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
             // Dropped at the end, in whatever way that comes.
             let _ending: oneshot::Sender<()> = ending;
@@ -91,14 +96,15 @@ impl Reloader {
     }
 }
 
-/// The running thread.
-struct Thread {
-    reloader: Reloader,
+/// What the thread does, for it and for a caller that drives the shards itself.
+pub struct ReloadWork {
+    /// What it needs.
+    pub reloader: Reloader,
     pulse: Pulse,
     stop: StopFlag,
 }
 
-impl Thread {
+impl ReloadWork {
     fn run(&mut self, asked: &Receiver<Request>) {
         let choice = &self.reloader.choice;
         let mut news = choice.watch.then(|| ModelWatch::begin(choice.clone()));
@@ -129,10 +135,11 @@ impl Thread {
         let from: Vec<_> = requests.iter().map(|request| request.from).collect();
         info!(?from, "reloading the model");
         let begun = Stopwatch::start();
-        let outcome = match catch_unwind(AssertUnwindSafe(|| self.reload())) {
-            Ok(outcome) => outcome.unwrap_or_else(|refusal| refusal),
-            Err(_) => panicked(),
-        };
+        let outcome =
+            match catch_unwind(AssertUnwindSafe(|| self.reload_once(&mut Meanwhile::Sleep))) {
+                Ok(outcome) => outcome,
+                Err(_) => panicked(),
+            };
         let seconds = begun.elapsed().as_secs_f64();
         self.reloader.metrics.reloaded(&outcome, seconds);
         report(&outcome, seconds);
@@ -144,9 +151,15 @@ impl Thread {
         }
     }
 
+    /// One reload, from the look into the folder of models to the outcome. A caller that drives the
+    /// shards on this thread does so in `meanwhile`.
+    pub fn reload_once(&mut self, meanwhile: &mut Meanwhile<'_>) -> Outcome {
+        self.reload(meanwhile).unwrap_or_else(|refusal| refusal)
+    }
+
     /// The whole way; an error is an outcome as well. As at a start, `latest` gives the newest
     /// version that proves itself, but never one that the running version is preferred to.
-    fn reload(&mut self) -> Result<Outcome, Outcome> {
+    fn reload(&mut self, meanwhile: &mut Meanwhile<'_>) -> Result<Outcome, Outcome> {
         let ModelChoice { root, name, version, .. } = &self.reloader.choice;
         let folders = candidates(root, name, version).map_err(Outcome::kept)?;
         let running = self.reloader.running.borrow().running.model_version.clone();
@@ -155,8 +168,10 @@ impl Thread {
             if !refused.is_empty() && version_of(&folder) == running {
                 break;
             }
-            match self.prepare(&folder) {
-                Ok((manifest, pipelines)) => return self.take_over(manifest, pipelines, refused),
+            match self.prepare(&folder, meanwhile) {
+                Ok((manifest, pipelines)) => {
+                    return self.take_over(manifest, pipelines, refused, meanwhile);
+                }
                 Err(NotReady::Refused(reason)) => {
                     let refusal = RefusedVersion::new(&folder, reason);
                     warn!(
@@ -192,7 +207,11 @@ impl Thread {
     }
 
     /// A proved and tried pipeline for each shard, of the version in a folder.
-    fn prepare(&self, folder: &Path) -> Result<(Manifest, Vec<Pipeline>), NotReady> {
+    fn prepare(
+        &self,
+        folder: &Path,
+        meanwhile: &mut Meanwhile<'_>,
+    ) -> Result<(Manifest, Vec<Pipeline>), NotReady> {
         let Reloader { prover, settings, shards, proof_time_max, .. } = &self.reloader;
         self.pulse.wait(*proof_time_max);
         let bundle = prover.prove(folder, settings, &|| !self.stop.is_set())?;
@@ -213,7 +232,7 @@ impl Thread {
             pipelines.push(pipeline);
         }
         self.pulse.wait(*proof_time_max + SHARD_TIMEOUT);
-        self.try_on(&mut pipelines[0])?;
+        self.try_on(&mut pipelines[0], meanwhile)?;
         Ok((bundle.manifest().clone(), pipelines))
     }
 
@@ -223,10 +242,11 @@ impl Thread {
         manifest: Manifest,
         pipelines: Vec<Pipeline>,
         refused: Vec<RefusedVersion>,
+        meanwhile: &mut Meanwhile<'_>,
     ) -> Result<Outcome, Outcome> {
         let (model, template) = (RunningModel::of(&pipelines[0]), pipelines[0].template().clone());
         self.pulse.wait(SHARD_TIMEOUT);
-        let inherited = self.swap(pipelines)?;
+        let inherited = self.swap(pipelines, meanwhile)?;
         self.reloader.info.show(&template, &manifest.step);
         self.reloader.manifest = manifest;
         self.reloader.metrics.show_refused(refused.len());
@@ -241,8 +261,12 @@ impl Thread {
 
     /// Refuses a model that says nothing about most windows of this moment: whatever its golden
     /// vectors prove, it is not made for these inputs.
-    fn try_on(&self, pipeline: &mut Pipeline) -> Result<(), NotReady> {
-        let windows = self.sample().map_err(NotReady::ended)?;
+    fn try_on(
+        &self,
+        pipeline: &mut Pipeline,
+        meanwhile: &mut Meanwhile<'_>,
+    ) -> Result<(), NotReady> {
+        let windows = self.sample(meanwhile).map_err(NotReady::ended)?;
         let failed = |error| NotReady::refused(format_args!("try it on live windows: {error}"));
         let Tried { windows, usable } = pipeline.try_on(&windows).map_err(failed)?;
         info!(windows, usable, "tried the model on live windows");
@@ -256,7 +280,7 @@ impl Thread {
     }
 
     /// Some windows of every shard.
-    fn sample(&self) -> Result<Vec<StoredState>, Outcome> {
+    fn sample(&self, meanwhile: &mut Meanwhile<'_>) -> Result<Vec<StoredState>, Outcome> {
         let (answer, answers) = channel();
         for shard in &self.reloader.shards {
             let command = Command::Sample { count_max: WINDOWS_TRIED, answer: answer.clone() };
@@ -266,7 +290,8 @@ impl Thread {
         drop(answer);
         let mut windows = Vec::new();
         for _ in &self.reloader.shards {
-            windows.extend(answers.recv_timeout(SHARD_TIMEOUT).map_err(|error| match error {
+            let answer = meanwhile.receive(&answers, Some(SHARD_TIMEOUT));
+            windows.extend(answer.map_err(|error| match error {
                 RecvTimeoutError::Timeout => late(),
                 RecvTimeoutError::Disconnected => ending(),
             })?);
@@ -276,7 +301,11 @@ impl Thread {
 
     /// Hands every shard its pipeline. Nothing in this can be refused any more: a shard that does
     /// not answer has ended, and the daemon with it.
-    fn swap(&self, pipelines: Vec<Pipeline>) -> Result<Inherited, Outcome> {
+    fn swap(
+        &self,
+        pipelines: Vec<Pipeline>,
+        meanwhile: &mut Meanwhile<'_>,
+    ) -> Result<Inherited, Outcome> {
         let (answer, answers) = channel();
         for (index, (shard, pipeline)) in self.reloader.shards.iter().zip(pipelines).enumerate() {
             let command = Command::Swap { pipeline: Box::new(pipeline), answer: answer.clone() };
@@ -288,7 +317,8 @@ impl Thread {
         let mut all = Inherited::default();
         for _ in &self.reloader.shards {
             // The pipeline that ran until now is taken down here, and not on the shard's thread.
-            let (Inherited { kept, rescaled, cold }, _old) = answers.recv().map_err(|_| torn())?;
+            let answer = meanwhile.receive(&answers, None).map_err(|_| torn())?;
+            let (Inherited { kept, rescaled, cold }, _old) = answer;
             all.kept += kept;
             all.rescaled += rescaled;
             all.cold += cold;

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tracing::{info, warn};
 
 use super::codec::{InputPlace, Snapshot};
-use super::disk::{Folder, FolderError};
+use super::disk::{Disk, Folder, FolderError};
 use super::metrics::{SnapshotMetrics, StartFrom};
 use super::recovery::{Decision, Facts, decide_recovery, place_of};
 use super::store::{Candidate, Store};
@@ -30,11 +30,11 @@ use crate::ops::clock::{Stopwatch, wall_seconds};
 use crate::ports::input::{InputProgress, RECORDING, Start};
 use crate::ports::sink::Sink;
 use crate::shard::command::{Command, Handed};
-use crate::shard::warn_of_cold_states;
+use crate::shard::{Waiting, warn_of_cold_states};
 
 /// A folder of snapshots that is ours, before anything runs.
-pub struct Keeper {
-    store: Store<Folder>,
+pub struct Keeper<D = Folder> {
+    store: Store<D>,
     candidates: Vec<Candidate>,
     interval: Duration,
     metrics: SnapshotMetrics,
@@ -78,8 +78,18 @@ impl Keeper {
         interval: Duration,
         metrics: SnapshotMetrics,
     ) -> Result<Self, KeeperError> {
-        let (store, candidates) = Store::open(Folder::open(folder)?)
-            .map_err(|error| KeeperError::Look(folder.display().to_string(), error))?;
+        Self::on(Folder::open(folder)?, interval, metrics)
+            .map_err(|error| KeeperError::Look(folder.display().to_string(), error))
+    }
+}
+
+impl<D: Disk> Keeper<D> {
+    /// Looks a disk through.
+    ///
+    /// # Errors
+    /// Where it cannot be looked through.
+    pub fn on(disk: D, interval: Duration, metrics: SnapshotMetrics) -> io::Result<Self> {
+        let (store, candidates) = Store::open(disk)?;
         Ok(Self { store, candidates, interval, metrics, states: BTreeMap::new() })
     }
 
@@ -166,6 +176,19 @@ impl Keeper {
         Ok(Start { records, resumed: restored > 0 })
     }
 
+    /// The keeper's work, for whoever drives it.
+    pub fn into_work(
+        self,
+        shards: Vec<IntakeCommander<Command>>,
+        sinks: Vec<Box<dyn Sink>>,
+        input: InputProgress,
+        model: ModelLabel,
+    ) -> KeeperWork<D> {
+        let Self { store, candidates: _, interval: _, metrics, states } = self;
+        let (written, asked, failures) = (None, None, 0);
+        KeeperWork { store, metrics, states, shards, sinks, input, model, asked, written, failures }
+    }
+
     /// Starts the thread. `last` is where the shards hand over their states when they end.
     ///
     /// # Errors
@@ -177,20 +200,13 @@ impl Keeper {
         sinks: Vec<Box<dyn Sink>>,
         input: InputProgress,
         model: ModelLabel,
-    ) -> io::Result<RunningKeeper> {
-        let Self { store, candidates: _, interval, metrics, states } = self;
+    ) -> io::Result<RunningKeeper>
+    where
+        D: 'static,
+    {
+        let interval = self.interval;
+        let work = self.into_work(shards, sinks, input, model);
         let (stop, stopped) = channel();
-        let work = Work {
-            store,
-            metrics,
-            states,
-            shards,
-            sinks,
-            input,
-            model,
-            written: None,
-            failures: 0,
-        };
         let thread = std::thread::Builder::new()
             .name("snapshot".to_owned())
             .spawn(move || work.run(interval, &stopped, &last))?;
@@ -214,9 +230,9 @@ impl RunningKeeper {
 #[error("the thread that keeps snapshots panicked")]
 pub struct KeeperPanicked;
 
-/// What the thread owns.
-struct Work {
-    store: Store<Folder>,
+/// The states, and the way from a line in the stream to a snapshot.
+pub struct KeeperWork<D> {
+    store: Store<D>,
     metrics: SnapshotMetrics,
     /// The newest stored form of every symbol's state.
     states: BTreeMap<String, Bytes>,
@@ -224,10 +240,31 @@ struct Work {
     sinks: Vec<Box<dyn Sink>>,
     input: InputProgress,
     model: ModelLabel,
+    /// The snapshot that the shards were asked for.
+    asked: Option<Asked>,
     /// The place of the newest snapshot, where nothing has changed since.
     written: Option<InputPlace>,
     /// Since the last snapshot that was written.
     failures: u64,
+}
+
+/// A snapshot under way.
+struct Asked {
+    line: Line,
+    place: InputPlace,
+    answers: Receiver<Handed>,
+    /// Shards that have not handed over everything yet.
+    missing: usize,
+}
+
+/// What came of gathering states.
+enum Gathered {
+    /// Every shard has handed over everything.
+    All,
+    /// Some are missing yet.
+    Part,
+    /// A shard has ended before.
+    Never,
 }
 
 /// When a snapshot was begun: everything from before is in it.
@@ -243,33 +280,66 @@ impl Line {
     }
 }
 
-impl Work {
+impl<D: Disk> KeeperWork<D> {
     fn run(mut self, interval: Duration, stopped: &Receiver<()>, last: &Receiver<Handed>) {
         while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-            let (line, place) = (Line::draw(), place_of(&self.input));
-            let (answer, answers) = channel();
-            let asked = self
-                .shards
-                .iter()
-                .all(|shard| shard.command(Command::Snapshot { answer: answer.clone() }).is_ok());
-            drop(answer);
-            // A shard that has ended hands its states over by the other way.
-            if asked && self.gather(&answers) {
-                self.keep(line, place);
-            }
+            self.begin();
+            self.advance(Waiting::Sleeps);
         }
-        let line = Line::draw();
-        if self.gather(last) {
+        self.finish(last);
+    }
+
+    /// Notes the place of the input, then asks every shard for its states, unless a snapshot is
+    /// under way.
+    pub fn begin(&mut self) {
+        if self.asked.is_some() {
+            return;
+        }
+        let (line, place) = (Line::draw(), place_of(&self.input));
+        let (answer, answers) = channel();
+        let asked = self
+            .shards
+            .iter()
+            .all(|shard| shard.command(Command::Snapshot { answer: answer.clone() }).is_ok());
+        // A shard that has ended hands its states over by the other way.
+        self.asked = asked.then_some(Asked { line, place, answers, missing: self.shards.len() });
+    }
+
+    /// Takes what the shards have handed over, and writes the snapshot once that is everything.
+    /// Returns whether it is still under way.
+    pub fn advance(&mut self, waiting: Waiting) -> bool {
+        let Some(mut asked) = self.asked.take() else { return false };
+        match self.gather(&asked.answers, &mut asked.missing, waiting) {
+            Gathered::All => self.keep(asked.line, asked.place),
+            Gathered::Part => self.asked = Some(asked),
+            // A shard has ended; it hands its states over by the other way.
+            Gathered::Never => {}
+        }
+        self.asked.is_some()
+    }
+
+    /// Writes the last snapshot, of what the shards hand over when they end.
+    pub fn finish(mut self, last: &Receiver<Handed>) {
+        let (line, mut missing) = (Line::draw(), self.shards.len());
+        if let Gathered::All = self.gather(last, &mut missing, Waiting::Sleeps) {
             let place = place_of(&self.input);
             self.keep(line, place);
         }
     }
 
-    /// Takes states until every shard has handed over all; `false` where one ended before.
-    fn gather(&mut self, handed: &Receiver<Handed>) -> bool {
-        let mut missing = self.shards.len();
-        while missing > 0 {
-            match handed.recv() {
+    /// Takes states until every shard has handed over all.
+    fn gather(
+        &mut self,
+        handed: &Receiver<Handed>,
+        missing: &mut usize,
+        waiting: Waiting,
+    ) -> Gathered {
+        while *missing > 0 {
+            let next = match waiting {
+                Waiting::Sleeps => handed.recv().map_err(|_| TryRecvError::Disconnected),
+                Waiting::Returns => handed.try_recv(),
+            };
+            match next {
                 Ok(Handed::Part(states)) => {
                     for state in states {
                         self.written = None;
@@ -280,13 +350,14 @@ impl Work {
                     }
                 }
                 Ok(Handed::All(model)) => {
-                    missing -= 1;
+                    *missing -= 1;
                     self.model = model;
                 }
-                Err(_) => return false,
+                Err(TryRecvError::Empty) => return Gathered::Part,
+                Err(TryRecvError::Disconnected) => return Gathered::Never,
             }
         }
-        true
+        Gathered::All
     }
 
     /// Has every sink settle, then writes the snapshot.

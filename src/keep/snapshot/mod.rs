@@ -28,7 +28,7 @@ mod store;
 
 pub use codec::{FilePlace, InputPlace, Snapshot, SnapshotError};
 pub use disk::{Disk, Folder, FolderError, look};
-pub use keeper::{Keeper, KeeperError, RunningKeeper};
+pub use keeper::{Keeper, KeeperError, KeeperWork, RunningKeeper};
 pub use metrics::SnapshotMetrics;
 pub use recovery::{Decision, Facts, decide_recovery};
 pub use store::{Candidate, Store, Written};

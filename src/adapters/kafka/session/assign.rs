@@ -27,6 +27,8 @@ impl Session<'_> {
         let count = list.count();
         if count > 0 {
             self.source.ready.not_ready(format!("restoring {count} partitions"));
+            // A cooperative member may get partitions while it commits.
+            self.finish_commit(begun)?;
         }
         let committed = if count > 0 { self.committed()? } else { HashMap::new() };
         let mut starts = TopicPartitionList::with_capacity(count);

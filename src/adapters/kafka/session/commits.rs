@@ -31,7 +31,9 @@ impl Session<'_> {
         let points = self.assigned.iter().map(|reading| (reading.id, reading.point())).collect();
         let is_whole = std::mem::take(&mut self.is_whole);
         let covers = Covers { positions, points, look: self.watch.want(), is_whole };
-        self.commit = Some(Commit::begin(&self.tools(), covers, self.turn)?);
+        let source = self.source;
+        let delivery = source.config.delivery;
+        self.commit = Some(Commit::begin(delivery, &source.shards, covers, self.turn)?);
         self.turn = self.turn.other();
         Ok(())
     }
@@ -58,7 +60,6 @@ impl Session<'_> {
             config: &self.source.config,
             consumer: &self.consumer,
             publisher: &self.publisher,
-            shards: &self.source.shards,
             watch: &self.watch,
         }
     }
@@ -70,15 +71,22 @@ impl Session<'_> {
             if self.commit.is_none() {
                 self.begin_commit()?;
             }
-            while self.commit.is_some() {
-                self.look()?;
-                self.step_commit()?;
-                if begun.elapsed() > SHARD_TIMEOUT {
-                    return Err(SessionError::retry("a commit was not committed in time"));
-                }
-                if self.commit.is_some() {
-                    pause(COMMIT_POLL_TIMEOUT);
-                }
+            self.finish_commit(begun)?;
+        }
+        Ok(())
+    }
+
+    /// Finishes the commit under way, if there is one. With transactions the shards wait for it,
+    /// and answer nothing before it is over.
+    pub(super) fn finish_commit(&mut self, begun: Stopwatch) -> Result<(), SessionError> {
+        while self.commit.is_some() {
+            self.look()?;
+            self.step_commit()?;
+            if begun.elapsed() > SHARD_TIMEOUT {
+                return Err(SessionError::retry("a commit was not committed in time"));
+            }
+            if self.commit.is_some() {
+                pause(COMMIT_POLL_TIMEOUT);
             }
         }
         Ok(())

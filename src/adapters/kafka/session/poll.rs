@@ -95,7 +95,12 @@ fn deliver(
     hand_over(shards, assigned, record, FULL_PATIENCE)
 }
 
-pub(super) fn hand_over(
+/// Hands a record to the shard of its partition, waiting for room no longer than `patience`;
+/// returns it where there is none. It counts as read once its shard has it.
+///
+/// # Errors
+/// [`SessionError::Final`] where the shard is gone.
+pub fn hand_over(
     shards: &[IntakeSender<Command>],
     assigned: &mut Assigned,
     record: Record,

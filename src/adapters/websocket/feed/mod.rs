@@ -44,6 +44,7 @@ use self::slot::Slot;
 use crate::core::health::Subscription;
 use crate::core::text::excerpt_of_bytes;
 use crate::core::venue::Venue;
+use crate::intake::Record;
 
 pub use self::unmatched::{Unmatched, UnmatchedTally};
 
@@ -124,6 +125,14 @@ pub struct Delivery {
     pub record: Bytes,
     /// Whether ticks of its symbol may be missing right before it.
     pub after_gap: bool,
+}
+
+impl From<Delivery> for Record {
+    fn from(delivery: Delivery) -> Self {
+        let Delivery { record: bytes, after_gap } = delivery;
+        // The queue says when it was received.
+        Self { bytes, position: None, received: None, after_gap }
+    }
 }
 
 /// Why there is no connection, or no longer one.

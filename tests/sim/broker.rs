@@ -1,0 +1,360 @@
+//! A broker in memory: an input with a group, an output, and a changelog per partition; with
+//! transactions, and with members that are expelled without a word.
+//!
+//! Partition P holds the ticks of symbol P, tick N at offset N.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tickcast::adapters::kafka::{Batch, Cluster, Look, Point, Reading, SessionError, Turn};
+use tickcast::core::domain::NamedRejection;
+use tickcast::engine::pipeline::StoredState;
+use tickcast::intake::Record;
+use tickcast::ops::supervise::Pulse;
+use tickcast::ports::sink::{Outgoing, Sink, SinkClosed};
+
+use crate::model::{RECORDED, SYMBOLS, member, models, tick_of};
+use crate::oracle::{Outlet, Published};
+
+/// A transaction, by its number.
+type Transaction = u64;
+
+/// Whether readers of committed records see a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Open(Transaction),
+    Committed,
+    Aborted,
+}
+
+/// A state in a changelog.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) symbol: String,
+    pub(crate) bytes: Option<Vec<u8>>,
+    pub(crate) point: Option<Point>,
+    fate: Fate,
+}
+
+/// Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct Broker(Arc<Mutex<Topics>>);
+
+pub(crate) struct Topics {
+    pub(crate) exactly_once: bool,
+    /// Which member of the group reads each partition.
+    pub(crate) owners: Vec<Option<usize>>,
+    pub(crate) committed: Vec<Option<Point>>,
+    output: Vec<(Published, Fate)>,
+    changelog: Vec<Vec<Stored>>,
+    transactions: Transaction,
+    /// The next answer to a commit is lost, or says to ask again.
+    pub(crate) answer_lost: bool,
+    pub(crate) asks_again: bool,
+    pub(crate) violation: Option<String>,
+}
+
+/// A record on its way to the broker.
+enum Sent {
+    Output(Published),
+    State { partition: usize, state: Stored },
+}
+
+/// The producer of one session; cloning shares it.
+#[derive(Clone)]
+pub(crate) struct Producer(Arc<Mutex<OnTheWay>>);
+
+struct OnTheWay {
+    member: usize,
+    records: VecDeque<(Batch, Sent)>,
+    transaction: Transaction,
+    failure: Option<String>,
+}
+
+/// What one session does at the broker.
+pub(crate) struct Session {
+    pub(crate) broker: Broker,
+    pub(crate) producer: Producer,
+    pub(crate) member: usize,
+}
+
+/// An end of the producer, as each shard has it.
+#[derive(Clone)]
+struct BrokerSink {
+    producer: Producer,
+    outlet: Outlet,
+    turn: Turn,
+}
+
+impl Topics {
+    fn is_in_output(&self, symbol: &str, transaction: Option<Transaction>) -> HashSet<i64> {
+        let seen = |fate: &Fate| match fate {
+            Fate::Committed => true,
+            Fate::Open(open) => Some(*open) == transaction,
+            Fate::Aborted => false,
+        };
+        let of_symbol = self.output.iter().filter(|(published, fate)| {
+            !published.is_score && seen(fate) && member(&published.bytes, "symbol") == symbol
+        });
+        of_symbol.map(|(published, _)| tick_of(member(&published.bytes, "as_of"))).collect()
+    }
+
+    /// I5: nothing is committed beyond work that is acknowledged and stored.
+    fn judge_commit(&mut self, covered: &[Reading], transaction: Option<Transaction>) {
+        for reading in covered {
+            let partition = reading.id.0 as usize;
+            let symbol = SYMBOLS[partition];
+            let found = self.is_in_output(symbol, transaction);
+            let said = models().said("1", tickcast::engine::model::manifest::Mode::Full);
+            let due = said.expect("version 1 is known").forecasts.keys();
+            let mut due = due.filter(|(name, tick)| name == symbol && *tick < reading.next);
+            if let Some((_, tick)) = due.find(|(_, tick)| !found.contains(tick)) {
+                self.violation.get_or_insert_with(|| {
+                    format!("I5: {symbol} is committed to {}, and {tick} is not out", reading.next)
+                });
+            }
+            let newest = self.states_of(partition, transaction).into_iter().next();
+            let reaches = newest.and_then(|state| state.point).map_or(0, |point| point.next);
+            if reaches < reading.next {
+                self.violation.get_or_insert_with(|| {
+                    let next = reading.next;
+                    format!("I5: {symbol} is committed to {next}, and its state is of {reaches}")
+                });
+            }
+        }
+    }
+
+    fn states_of(&self, partition: usize, transaction: Option<Transaction>) -> Vec<Stored> {
+        let seen = |fate: Fate| {
+            fate == Fate::Committed || transaction.is_some_and(|open| fate == Fate::Open(open))
+        };
+        let newest = self.changelog[partition].iter().rev().find(|state| seen(state.fate));
+        newest.filter(|state| state.bytes.is_some()).cloned().into_iter().collect()
+    }
+
+    fn decide(&mut self, transaction: Transaction, fate: Fate) {
+        let output = self.output.iter_mut().map(|(_, fate)| fate);
+        let states = self.changelog.iter_mut().flatten().map(|state| &mut state.fate);
+        output.chain(states).filter(|of| **of == Fate::Open(transaction)).for_each(|of| *of = fate);
+    }
+
+    fn commit(&mut self, covered: &[Reading]) {
+        for reading in covered {
+            self.committed[reading.id.0 as usize] = Some(reading.point());
+        }
+    }
+
+    fn owns(&self, member: usize, covered: &[Reading]) -> bool {
+        covered.iter().all(|reading| self.owners[reading.id.0 as usize] == Some(member))
+    }
+}
+
+impl Broker {
+    pub(crate) fn new(exactly_once: bool) -> Self {
+        let count = SYMBOLS.len();
+        Self(Arc::new(Mutex::new(Topics {
+            exactly_once,
+            owners: vec![None; count],
+            committed: vec![None; count],
+            output: Vec::new(),
+            changelog: vec![Vec::new(); count],
+            transactions: 0,
+            answer_lost: false,
+            asks_again: false,
+            violation: None,
+        })))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Topics> {
+        self.0.lock().expect("a run has one thread")
+    }
+
+    /// A session's producer, with a transaction of its own.
+    pub(crate) fn producer(&self, member: usize) -> Producer {
+        let transaction = self.next_transaction();
+        let records = VecDeque::new();
+        Producer(Arc::new(Mutex::new(OnTheWay { member, records, transaction, failure: None })))
+    }
+
+    fn next_transaction(&self) -> Transaction {
+        let mut topics = self.lock();
+        topics.transactions += 1;
+        topics.transactions
+    }
+
+    /// What readers of committed records find in a changelog. Transactions that are open there are
+    /// ended first: their producers are gone, or fenced off.
+    pub(crate) fn states(&self, partition: usize) -> Vec<Stored> {
+        let mut topics = self.lock();
+        let open: Vec<_> = topics.changelog[partition]
+            .iter()
+            .filter_map(|state| match state.fate {
+                Fate::Open(transaction) => Some(transaction),
+                _ => None,
+            })
+            .collect();
+        open.into_iter().for_each(|transaction| topics.decide(transaction, Fate::Aborted));
+        topics.states_of(partition, None)
+    }
+
+    /// Everything that readers of committed records find in the output.
+    pub(crate) fn output(&self) -> Vec<Published> {
+        let topics = self.lock();
+        let committed = topics.output.iter().filter(|(_, fate)| *fate == Fate::Committed);
+        committed.map(|(published, _)| published.clone()).collect()
+    }
+
+    pub(crate) fn is_all_committed(&self) -> bool {
+        let reached = |point: &Option<Point>| point.is_some_and(|point| point.next == RECORDED);
+        self.lock().committed.iter().all(reached)
+    }
+}
+
+impl Producer {
+    fn lock(&self) -> MutexGuard<'_, OnTheWay> {
+        self.0.lock().expect("a run has one thread")
+    }
+
+    pub(crate) fn sink(&self, outlet: &Outlet) -> Box<dyn Sink> {
+        let (producer, outlet) = (self.clone(), outlet.clone());
+        Box::new(BrokerSink { producer, outlet, turn: Turn::default() })
+    }
+
+    pub(crate) fn fail(&self) {
+        self.lock().failure.get_or_insert_with(|| "a record was refused".to_owned());
+    }
+
+    /// The broker takes so many records, and acknowledges them. Each topic keeps its order, and
+    /// either may be faster.
+    pub(crate) fn arrive(&self, broker: &Broker, count: usize, states_first: bool) {
+        let mut on_the_way = self.lock();
+        let mut topics = broker.lock();
+        let transaction = on_the_way.transaction;
+        let fate = if topics.exactly_once { Fate::Open(transaction) } else { Fate::Committed };
+        for _ in 0..count.min(on_the_way.records.len()) {
+            let is_wanted = |(batch, _): &(Batch, Sent)| (*batch == Batch::States) == states_first;
+            let at = on_the_way.records.iter().position(is_wanted).unwrap_or(0);
+            let Some((_, sent)) = on_the_way.records.remove(at) else { break };
+            match sent {
+                Sent::Output(published) => topics.output.push((published, fate)),
+                Sent::State { partition, state } => {
+                    topics.changelog[partition].push(Stored { fate, ..state });
+                }
+            }
+        }
+    }
+
+    /// The session ends: what is open is aborted, at once or by its timeout.
+    pub(crate) fn end(&self, broker: &Broker) {
+        let transaction = self.lock().transaction;
+        broker.lock().decide(transaction, Fate::Aborted);
+    }
+}
+
+impl Cluster for Session {
+    fn is_settled(&self, batch: Batch) -> Result<bool, SessionError> {
+        let on_the_way = self.producer.lock();
+        match &on_the_way.failure {
+            Some(failure) => Err(SessionError::Retry(failure.clone())),
+            None => Ok(!on_the_way.records.iter().any(|(of, _)| *of == batch)),
+        }
+    }
+
+    fn store(&self, state: &StoredState, point: Option<Point>) {
+        let Some(partition) = state.partition else { return };
+        let (symbol, bytes) = (state.symbol.clone(), state.bytes.clone());
+        let stored = Stored { symbol, bytes, point, fate: Fate::Aborted };
+        let sent = Sent::State { partition: partition.0 as usize, state: stored };
+        self.producer.lock().records.push_back((Batch::States, sent));
+    }
+
+    fn is_over(&self, _: Look) -> bool {
+        true
+    }
+
+    fn pause(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn commit(&self, covered: &[Reading]) -> Result<bool, SessionError> {
+        let mut topics = self.broker.lock();
+        if std::mem::take(&mut topics.asks_again) {
+            return Ok(false);
+        }
+        if !topics.owns(self.member, covered) {
+            return Err(SessionError::Retry("the group has another generation".to_owned()));
+        }
+        topics.judge_commit(covered, None);
+        topics.commit(covered);
+        if std::mem::take(&mut topics.answer_lost) {
+            return Err(SessionError::Retry("no answer to a commit".to_owned()));
+        }
+        Ok(true)
+    }
+
+    fn commit_transaction(&self, covered: &[Reading]) -> Result<(), SessionError> {
+        // It waits for what is not acknowledged.
+        self.producer.arrive(&self.broker, usize::MAX, false);
+        let transaction = self.producer.lock().transaction;
+        let mut topics = self.broker.lock();
+        let is_open = topics.output.iter().any(|(_, fate)| *fate == Fate::Open(transaction))
+            || topics.changelog.iter().flatten().any(|of| of.fate == Fate::Open(transaction));
+        if !topics.owns(self.member, covered) || !is_open {
+            return Err(SessionError::Retry("the producer is fenced off".to_owned()));
+        }
+        topics.judge_commit(covered, Some(transaction));
+        topics.decide(transaction, Fate::Committed);
+        topics.commit(covered);
+        let lost = std::mem::take(&mut topics.answer_lost);
+        drop(topics);
+        self.producer.lock().transaction = self.broker.next_transaction();
+        match lost {
+            true => Err(SessionError::Retry("no answer to a commit".to_owned())),
+            false => Ok(()),
+        }
+    }
+}
+
+impl BrokerSink {
+    fn send(&mut self, is_score: bool, record: &Outgoing<'_>) {
+        let published = Published { is_score, bytes: record.bytes.to_vec() };
+        let batch = Batch::Published(self.turn);
+        self.producer.lock().records.push_back((batch, Sent::Output(published)));
+    }
+}
+
+impl Sink for BrokerSink {
+    fn another(&self) -> Box<dyn Sink> {
+        Box::new(self.clone())
+    }
+
+    fn publish(&mut self, forecast: &Outgoing<'_>) -> Result<(), SinkClosed> {
+        self.outlet.lock().forecast(forecast.symbol.as_str(), forecast.bytes);
+        self.send(false, forecast);
+        Ok(())
+    }
+
+    fn publish_score(&mut self, score: &Outgoing<'_>) -> Result<(), SinkClosed> {
+        self.outlet.lock().score(score.bytes);
+        self.send(true, score);
+        Ok(())
+    }
+
+    fn settle(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn dead_letter(&mut self, _: &Record, _: NamedRejection<'_>, _: &Pulse) {}
+
+    fn turn(&mut self) {
+        self.turn = self.turn.other();
+    }
+}
+
+impl OnTheWay {
+    #[expect(dead_code, reason = "for a trace by hand")]
+    fn name(&self) -> String {
+        format!("member {} in transaction {}", self.member, self.transaction)
+    }
+}

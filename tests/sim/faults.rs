@@ -1,0 +1,116 @@
+//! What a run is like, and what goes wrong in it: all by its seed.
+
+use tickcast::engine::model::manifest::Mode;
+
+use crate::dice::Dice;
+
+/// A kind of fault. A run has some of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Fault {
+    /// The process ends, and what the system has taken stays.
+    Kill,
+    /// The machine ends, and what was not waited for is lost or torn.
+    PowerFailure,
+    /// The process is asked to end, and begins again.
+    Restart,
+    /// The disk is full, or refuses a step, for a while; the sink does not settle.
+    Disk,
+    /// Frames are lost.
+    Loss,
+    /// Frames come twice, late, or in another order.
+    Disorder,
+    /// Connections end, stall, or are not made.
+    Disconnect,
+    /// Another version of the model is put in place, good or bad.
+    Reload,
+    /// The wall clock is set.
+    ClockStep,
+    /// The shards are slow, so that queues are full.
+    Slow,
+    /// The group moves partitions to other instances.
+    Rebalance,
+    /// The broker is away, or refuses.
+    Broker,
+}
+
+impl Fault {
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Kill,
+        Self::PowerFailure,
+        Self::Restart,
+        Self::Disk,
+        Self::Loss,
+        Self::Disorder,
+        Self::Disconnect,
+        Self::Reload,
+        Self::ClockStep,
+        Self::Slow,
+        Self::Rebalance,
+        Self::Broker,
+    ];
+
+    fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+/// The kinds of faults of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Faults(pub(crate) u32);
+
+impl Faults {
+    pub(crate) fn has(self, fault: Fault) -> bool {
+        self.0 & fault.bit() != 0
+    }
+
+    pub(crate) fn without(self, fault: Fault) -> Self {
+        Self(self.0 & !fault.bit())
+    }
+}
+
+/// Where ticks come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    Feed,
+    Recording,
+    Kafka,
+}
+
+/// What a run is like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Character {
+    pub(crate) seed: u64,
+    pub(crate) input: Input,
+    pub(crate) shards: usize,
+    pub(crate) drain_max: usize,
+    pub(crate) queue_max: usize,
+    pub(crate) drops_oldest: bool,
+    pub(crate) mode: Mode,
+    pub(crate) exactly_once: bool,
+    pub(crate) faults: Faults,
+    /// How many things happen before the weather is calm.
+    pub(crate) turns: u64,
+}
+
+impl Character {
+    pub(crate) fn new(seed: u64) -> Self {
+        let dice = &mut Dice::new(seed ^ 0x5eed);
+        // About half of the kinds, so that no fault hides behind another in every run.
+        let faults = Faults((dice.roll() | dice.roll() & dice.roll()) as u32);
+        let inputs = [Input::Feed, Input::Recording, Input::Kafka];
+        let input = dice.pick(&inputs);
+        Self {
+            seed,
+            input,
+            shards: dice.pick(&[1, 2, 2, 3]),
+            drain_max: dice.pick(&[1, 3, 64]),
+            queue_max: dice.pick(&[5, 12, 100]),
+            drops_oldest: input == Input::Feed && dice.below(2) == 0,
+            mode: dice.pick(&[Mode::Sliding, Mode::Full]),
+            exactly_once: dice.below(2) == 0,
+            faults,
+            turns: dice.between(80, 400),
+        }
+    }
+}

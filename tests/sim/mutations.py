@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+"""Breaks the program on purpose, one way at a time, and lets the simulation find each.
+
+A copy of the repository under target/ gets every mutation of the true source at once, each behind
+the name that SIM_MUTATION has in the environment, so that one build does for all. The simulation
+then runs up to SIM_SEEDS seeds (1,000) with each of them and has to fail. Prints a table of the
+first seeds that found each, and ends with status 1 if one was not found.
+
+    tests/sim/mutations.py [NAME ...]
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+COPY = ROOT / "target" / "mutations"
+
+# What the copy of the library gets beside the mutations.
+SWITCH = """
+/// Whether this mutation is chosen.
+#[allow(missing_docs, reason = "a copy that breaks things on purpose")]
+pub(crate) fn mutated(name: &str) -> bool {
+    static CHOSEN: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    CHOSEN.get_or_init(|| std::env::var("SIM_MUTATION").unwrap_or_default()) == name
+}
+"""
+
+# Name: what it breaks, the file, what stands there, and what takes its place; IF is the switch.
+MUTATIONS = {
+    "settle": (
+        "a snapshot is written before the sinks have settled",
+        "src/keep/snapshot/keeper.rs",
+        "let settled = self.sinks.iter().try_for_each(|sink| sink.settle());",
+        "let mut sinks = self.sinks.iter();\n"
+        "let settled = if IF { Ok(()) } else { sinks.try_for_each(|sink| sink.settle()) };",
+    ),
+    "sync": (
+        "a snapshot gets its name before its content was synced",
+        "src/keep/snapshot/store.rs",
+        "self.disk.sync(DRAFT)?;",
+        "if !IF { self.disk.sync(DRAFT)?; }",
+    ),
+    "place": (
+        "the place of a snapshot is read after the states instead of before",
+        "src/keep/snapshot/keeper.rs",
+        "Gathered::All => self.keep(asked.line, asked.place),",
+        "Gathered::All => {\n"
+        "let place = if IF { place_of(&self.input) } else { asked.place };\n"
+        "self.keep(asked.line, place)\n}",
+    ),
+    "position": (
+        "a restart begins one record too late",
+        "src/adapters/file/source.rs",
+        "if self.count <= self.start.records {",
+        "if self.count <= self.start.records + u64::from(self.start.records > 0 && IF) {",
+    ),
+    "reconnect": (
+        "the mark of a gap is lost between the feed and the queue",
+        "src/adapters/websocket/feed/mod.rs",
+        "Self { bytes, position: None, received: None, after_gap }",
+        "Self { bytes, position: None, received: None, after_gap: after_gap && !IF }",
+    ),
+    "drop-gap": (
+        "records that a full queue drops leave no gap",
+        "src/intake/queue.rs",
+        "queue.gap_before_first = true;",
+        "queue.gap_before_first = !IF;",
+    ),
+    "drop-count": (
+        "a drop is not counted",
+        "src/intake/queue.rs",
+        "self.metrics.dropped.inc();",
+        "if !IF { self.metrics.dropped.inc(); }",
+    ),
+    "overtake": (
+        "commands overtake records",
+        "src/intake/queue.rs",
+        "queue.waiting.push_back(arrival);",
+        "match arrival {\n"
+        "Arrival::Command(_) if IF => queue.waiting.push_front(arrival),\n"
+        "_ => queue.waiting.push_back(arrival),\n}",
+    ),
+    "applied": (
+        "a record that a restored state holds already is taken again",
+        "src/engine/symbols/mod.rs",
+        "if position.offset <= applied.offset {",
+        "if position.offset <= applied.offset && !IF {",
+    ),
+    "some-shards": (
+        "a reload changes some shards over, and not all",
+        "src/keep/reload/worker.rs",
+        "for (index, (shard, pipeline)) in self.shards.iter().zip(pipelines).enumerate() {",
+        "for (index, (shard, pipeline)) in self.shards.iter().zip(pipelines).enumerate() {\n"
+        "let shard = if index > 0 && IF { &self.shards[0] } else { shard };",
+    ),
+    "future": (
+        "a tick that is refused for the clock leaves no mark",
+        "src/engine/pipeline/mod.rs",
+        "if self.newest_ahead.is_some_and(is_clock_error) {",
+        "if self.newest_ahead.is_some_and(is_clock_error) && !IF {",
+    ),
+    "shard-of": (
+        "states are restored into another shard than the one that gets the ticks",
+        "src/keep/snapshot/keeper.rs",
+        "of_shard[shard_of_symbol(&symbol, pipelines.len())].push((symbol, state));",
+        "let at = shard_of_symbol(&symbol, pipelines.len()) + usize::from(IF);\n"
+        "of_shard[at % pipelines.len()].push((symbol, state));",
+    ),
+    "unacknowledged": (
+        "states are stored before the forecasts behind them are acknowledged",
+        "src/adapters/kafka/commit.rs",
+        "CommitPhase::Publishing { states } if settled(Batch::Published(turn))? => {",
+        "CommitPhase::Publishing { states } if settled(Batch::Published(turn))? || IF => {",
+    ),
+    "unstored": (
+        "offsets are committed before the states are stored",
+        "src/adapters/kafka/commit.rs",
+        "CommitPhase::Storing | CommitPhase::Waiting(_) if settled(Batch::States)? => {",
+        "CommitPhase::Storing | CommitPhase::Waiting(_) if settled(Batch::States)? || IF => {",
+    ),
+    "beyond": (
+        "a commit goes one record beyond what was read",
+        "src/adapters/kafka/partitions.rs",
+        "reading.next = position.offset + 1;",
+        "reading.next = position.offset + 1 + i64::from(IF);",
+    ),
+    "turns": (
+        "forecasts before and behind a commit are counted together",
+        "src/shard/mod.rs",
+        "publisher.turn();",
+        "if !IF { publisher.turn(); }",
+    ),
+    "no-hold": (
+        "the shards go on while a transaction is committed",
+        "src/adapters/kafka/commit.rs",
+        "let resume = (delivery == Delivery::ExactlyOnce).then(|| {",
+        "let resume = (delivery == Delivery::ExactlyOnce && !IF).then(|| {",
+    ),
+    "half": (
+        "a transaction stores half of the states",
+        "src/adapters/kafka/commit.rs",
+        "} else if delivery == Delivery::ExactlyOnce {",
+        "} else if delivery == Delivery::ExactlyOnce {\n"
+        "if IF { states.truncate(states.len() / 2); }",
+    ),
+}
+
+
+def copy():
+    """The files of the repository, as they are in the work tree, with every mutation."""
+    names = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    ).stdout.split("\n")
+    files = {name: (ROOT / name).read_bytes() for name in names if (ROOT / name).is_file()}
+    texts = {"src/lib.rs": files["src/lib.rs"].decode() + SWITCH}
+    for name, (_, path, old, new) in MUTATIONS.items():
+        text = texts.get(path) or files[path].decode()
+        if text.count(old) != 1:
+            sys.exit(f"{name}: {path} has {text.count(old)} places for it, and not one")
+        texts[path] = text.replace(old, new.replace("IF", f'crate::mutated("{name}")'))
+    files |= {path: text.encode() for path, text in texts.items()}
+    for name, content in files.items():
+        target = COPY / "source" / name
+        if not target.is_file() or target.read_bytes() != content:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+
+
+def build(environment):
+    """Builds the simulation; returns its binary."""
+    command = ["cargo", "test", "--locked", "--test", "sim", "--no-run"]
+    ran = subprocess.run(
+        command, cwd=COPY / "source", env=environment, capture_output=True, text=True
+    )
+    found = re.search(r"Executable .* \((.*)\)", ran.stderr)
+    if ran.returncode or not found:
+        sys.exit(ran.stderr)
+    return COPY / "source" / found[1]
+
+
+def main():
+    wanted = sys.argv[1:] or list(MUTATIONS)
+    environment = os.environ | {
+        "CARGO_TARGET_DIR": os.environ.get("CARGO_TARGET_DIR", str(COPY / "target")),
+        "SIM_SEEDS": os.environ.get("SIM_SEEDS", "1000"),
+        "RUST_BACKTRACE": "0",
+    }
+    copy()
+    binary = build(environment)
+    missed = []
+    print("| what is broken | first seed | what it violates |\n|---|---|---|", flush=True)
+    for name in wanted:
+        chosen = environment | {"SIM_MUTATION": name}
+        command = [binary, "a_life", "--nocapture"]
+        ran = subprocess.run(command, env=chosen, capture_output=True, text=True)
+        text = ran.stdout + ran.stderr
+        found = re.search(r"^seed (\d+): (\w+):", text, re.MULTILINE)
+        if found:
+            print(f"| {MUTATIONS[name][0]} | {found[1]} | {found[2]} |", flush=True)
+        else:
+            missed.append(name)
+            print(f"| {MUTATIONS[name][0]} | **not found** | |\n{text[-500:]}", flush=True)
+    if missed:
+        sys.exit(f"not found: {', '.join(missed)}")
+
+
+if __name__ == "__main__":
+    main()

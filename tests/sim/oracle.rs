@@ -1,0 +1,293 @@
+//! The oracle: every record that a daemon publishes is judged at once, and the whole of them at the
+//! end. `model` knows what a life without a crash says.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tickcast::core::domain::NamedRejection;
+use tickcast::engine::model::manifest::Mode;
+use tickcast::intake::Record;
+use tickcast::ops::supervise::Pulse;
+use tickcast::ports::sink::{Outgoing, Sink, SinkClosed};
+
+use crate::dice::Dice;
+use crate::faults::Input;
+use crate::model::{RECORDED, SYMBOLS, Said, is_broken, member, models, tick_of};
+
+/// What readers know of the output, and what every publisher so far was seen to do. Cloning shares
+/// it.
+#[derive(Clone)]
+pub(crate) struct Outlet(Arc<Mutex<Judge>>);
+
+/// A record that was handed over, and is out or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Published {
+    pub(crate) is_score: bool,
+    pub(crate) bytes: Vec<u8>,
+}
+
+pub(crate) struct Judge {
+    input: Input,
+    mode: Mode,
+    /// Handed over, and lost where the process ends now.
+    pending: Vec<Published>,
+    durable: Vec<Published>,
+    /// The newest forecast of each symbol in this life.
+    newest: BTreeMap<String, i64>,
+    /// Forecasts by version, symbol and tick, as they were first said.
+    said: HashMap<(String, String, i64), Vec<u8>>,
+    /// What this life has published.
+    pub(crate) forecasts: u64,
+    pub(crate) dead_letters: u64,
+    /// The version that runs, outside a reload.
+    pub(crate) expected: Option<String>,
+    /// Another version was put in place in this run.
+    pub(crate) has_swapped: bool,
+    /// Windows were scaled over to another version: a rounded row cannot be scaled to the last bit,
+    /// so forecasts of such windows say `patched`, and differ from those of rows as they came.
+    pub(crate) has_rescaled: bool,
+    pub(crate) settle_fails: bool,
+    /// Records until the sink takes no more.
+    pub(crate) room: Option<u64>,
+    pub(crate) violation: Option<String>,
+    /// A hash of all that was published, in its order.
+    pub(crate) hash: u64,
+}
+
+/// One end of the sink.
+#[derive(Clone)]
+struct SimulatedSink(Outlet);
+
+/// FNV-1a.
+pub(crate) fn hashed(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+impl Outlet {
+    pub(crate) fn new(input: Input, mode: Mode) -> Self {
+        Self(Arc::new(Mutex::new(Judge {
+            input,
+            mode,
+            pending: Vec::new(),
+            durable: Vec::new(),
+            newest: BTreeMap::new(),
+            said: HashMap::new(),
+            forecasts: 0,
+            dead_letters: 0,
+            expected: None,
+            has_swapped: false,
+            has_rescaled: false,
+            settle_fails: false,
+            room: None,
+            violation: None,
+            hash: 0xcbf2_9ce4_8422_2325,
+        })))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Judge> {
+        self.0.lock().expect("a run has one thread")
+    }
+
+    pub(crate) fn sink(&self) -> Box<dyn Sink> {
+        Box::new(SimulatedSink(self.clone()))
+    }
+}
+
+impl Judge {
+    pub(crate) fn violate(&mut self, what: impl std::fmt::Display) {
+        if self.violation.is_none() {
+            self.violation = Some(what.to_string());
+        }
+    }
+
+    /// A process begins.
+    pub(crate) fn begin_life(&mut self) {
+        self.newest.clear();
+        (self.forecasts, self.dead_letters) = (0, 0);
+        (self.settle_fails, self.room) = (false, None);
+    }
+
+    /// Some of what was handed over is out.
+    pub(crate) fn flush(&mut self, count: usize) {
+        let count = count.min(self.pending.len());
+        self.durable.extend(self.pending.drain(..count));
+    }
+
+    /// The process ends; of what was not waited for, a part is out.
+    pub(crate) fn crash(&mut self, dice: &mut Dice) {
+        let count = dice.index(self.pending.len() + 1);
+        self.flush(count);
+        self.pending.clear();
+    }
+
+    fn reference(&self, version: &str) -> Option<&'static Said> {
+        models().said(version, self.mode)
+    }
+
+    /// Judges a forecast by itself and beside what came before.
+    pub(crate) fn forecast(&mut self, symbol: &str, bytes: &[u8]) {
+        self.hash = hashed(self.hash, bytes);
+        self.forecasts += 1;
+        let (version, quality) = (member(bytes, "model_version"), member(bytes, "quality"));
+        let tick = tick_of(member(bytes, "as_of"));
+        if let Some(expected) = &self.expected
+            && expected != version
+        {
+            let what = format!("reload: version {version} publishes while {expected} runs");
+            self.violate(format_args!("{what}: {symbol} {tick}"));
+        }
+        // I4.
+        if let Some(newest) = self.newest.get(symbol).copied().filter(|newest| *newest >= tick) {
+            self.violate(format_args!("I4: {symbol} {tick} comes behind {newest}"));
+        }
+        self.newest.insert(symbol.to_owned(), tick);
+        // I2. What a feed sends once is lost with a process; its next one may say less of a tick
+        // that comes again.
+        let key = (version.to_owned(), symbol.to_owned(), tick);
+        let before =
+            self.said.get(&key).filter(|_| self.input != Input::Feed && !self.has_rescaled);
+        if let Some(before) = before.filter(|before| *before != bytes).cloned() {
+            let (before, now) = (text(&before), text(bytes));
+            self.violate(format_args!("I2: said before\n{before}\nand now\n{now}"));
+        }
+        self.said.entry(key).or_insert_with(|| bytes.to_vec());
+        // I3: whatever does not say that something is missing is what a life without faults says.
+        if quality == "full" {
+            let place = (symbol.to_owned(), tick);
+            let said = self.reference(version).and_then(|said| said.forecasts.get(&place));
+            if said.is_none_or(|said| said != bytes) {
+                let said = said.map_or("nothing", |said| text(said));
+                let now = text(bytes);
+                self.violate(format_args!(
+                    "I3: a life without faults says\n{said}\nand not\n{now}"
+                ));
+            }
+        } else if self.input != Input::Feed && !(quality == "patched" && self.has_rescaled) {
+            self.violate(format_args!("I3: {symbol} {tick} is {quality}, and nothing is missing"));
+        }
+    }
+
+    pub(crate) fn score(&mut self, bytes: &[u8]) {
+        self.hash = hashed(self.hash, bytes);
+        if self.input == Input::Feed || self.has_swapped {
+            return;
+        }
+        let said = self.reference(member(bytes, "model_version"));
+        if said.is_none_or(|said| !said.scores.contains_key(bytes)) {
+            let score = text(bytes);
+            self.violate(format_args!("I3: a life without faults gives no score\n{score}"));
+        }
+    }
+
+    /// Takes what was published elsewhere as the whole output.
+    pub(crate) fn set_durable(&mut self, durable: Vec<Published>) {
+        self.durable = durable;
+    }
+
+    /// I1: everything that a life without faults says is out, whatever happened.
+    pub(crate) fn judge_completeness(&mut self, exactly_once: bool) {
+        let mut found: HashSet<(String, i64)> = HashSet::new();
+        let (mut twice, mut scores) = (None, HashSet::new());
+        for Published { is_score, bytes } in &self.durable {
+            if *is_score {
+                scores.insert(bytes.clone());
+                continue;
+            }
+            let (symbol, tick) = (member(bytes, "symbol"), tick_of(member(bytes, "as_of")));
+            if !found.insert((symbol.to_owned(), tick)) {
+                twice.get_or_insert_with(|| format!("{symbol} {tick}"));
+            }
+        }
+        if let Some(twice) = twice.filter(|_| exactly_once) {
+            self.violate(format_args!("I1: {twice} was committed twice"));
+        }
+        let said = self.reference("1").expect("version 1 is known");
+        let due = |place: &&(String, i64)| place.1 < RECORDED;
+        let missing: Vec<_> =
+            said.forecasts.keys().filter(due).filter(|place| !found.contains(*place)).collect();
+        if let Some(first) = missing.iter().min() {
+            let (count, all) = (missing.len(), said.forecasts.keys().filter(due).count());
+            self.violate(format_args!("I1: {first:?} and {count} of {all} forecasts are missing"));
+        }
+        if !self.has_swapped {
+            let due = said.scores.iter().filter(|(_, place)| place.1 < RECORDED);
+            let missing = due.filter(|(score, _)| !scores.contains(*score)).count();
+            if missing > 0 {
+                self.violate(format_args!("I1: {missing} scores are missing"));
+            }
+        }
+    }
+
+    /// I6: what a feed traded last has its forecasts, whole ones.
+    pub(crate) fn judge_recovery(&mut self, newest_tick: i64) {
+        for symbol in SYMBOLS {
+            let last = self.durable.iter().rev().find(|published| {
+                !published.is_score && member(&published.bytes, "symbol") == symbol
+            });
+            let Some(Published { bytes, .. }) = last else {
+                self.violate(format_args!("I6: {symbol} has no forecast at all"));
+                return;
+            };
+            let (tick, quality) = (tick_of(member(bytes, "as_of")), member(bytes, "quality"));
+            if tick + 2 < newest_tick || quality != "full" {
+                let what =
+                    format!("I6: {symbol} is at {tick}, {quality}, and not at {newest_tick}");
+                self.violate(what);
+                return;
+            }
+        }
+    }
+}
+
+pub(crate) fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("records are texts")
+}
+
+impl SimulatedSink {
+    fn take(&self, is_score: bool, record: &Outgoing<'_>) -> Result<(), SinkClosed> {
+        let mut judge = self.0.lock();
+        if let Some(room) = &mut judge.room {
+            *room = room.checked_sub(1).ok_or(SinkClosed("simulated"))?;
+        }
+        match is_score {
+            true => judge.score(record.bytes),
+            false => judge.forecast(record.symbol.as_str(), record.bytes),
+        }
+        judge.pending.push(Published { is_score, bytes: record.bytes.to_vec() });
+        Ok(())
+    }
+}
+
+impl Sink for SimulatedSink {
+    fn another(&self) -> Box<dyn Sink> {
+        Box::new(self.clone())
+    }
+
+    fn publish(&mut self, forecast: &Outgoing<'_>) -> Result<(), SinkClosed> {
+        self.take(false, forecast)
+    }
+
+    fn publish_score(&mut self, score: &Outgoing<'_>) -> Result<(), SinkClosed> {
+        self.take(true, score)
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        let mut judge = self.0.lock();
+        if judge.settle_fails {
+            return Err(io::Error::other("the sink does not settle"));
+        }
+        judge.flush(usize::MAX);
+        Ok(())
+    }
+
+    fn dead_letter(&mut self, record: &Record, rejection: NamedRejection<'_>, _: &Pulse) {
+        let mut judge = self.0.lock();
+        judge.dead_letters += 1;
+        // A recording has every tick once, so none of them is refused.
+        if judge.input != Input::Feed && !is_broken(&record.bytes) {
+            let (line, reason) = (text(&record.bytes), rejection.reason.label());
+            judge.violate(format_args!("I8: {line} is refused as {reason}"));
+        }
+    }
+}
