@@ -58,6 +58,8 @@ smoke bench-parts '' BENCH=--test
 smoke bench-stream '' BENCH_SECONDS=0.2
 smoke bench-kafka '' BENCH='--records 12000 --few 8000 --runs 1 --seconds 1'
 smoke soak '' SOAK_SECONDS=5
+smoke sim 'builds everything once more, optimized' SIM_SEEDS=200
+smoke sim-mutations 'builds everything once more, optimized' SIM_SEEDS=200
 smoke train '' TRAIN="-c $work/train.toml"
 smoke autobahn 'takes ten minutes, and fetches CPython 2.7'
 smoke bench-python 'fetches TensorFlow, 1.4 GB' BENCH_SECONDS=0.1

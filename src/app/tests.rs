@@ -359,7 +359,7 @@ fn a_daemon_that_is_built_has_its_port_and_has_taken_no_input() {
     assert_ne!(app.address().port(), 0);
     assert_eq!(names(&log), [("sink opened", 1), ("source opened", 1)]);
     assert_eq!(app.shards.len(), 2);
-    assert_eq!(app.supervisor.stages.len(), 3, "the source and both shards");
+    assert_eq!(app.supervisor.stages.len(), 4, "the source, both shards and the reload thread");
 }
 
 #[test]

@@ -53,12 +53,19 @@ pub fn suggestion<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Strin
         .map_or_else(String::new, |(_, known)| format!(", did you mean `{known}`?"))
 }
 
-/// What serde says of an unknown field, with the known one that is similar.
+/// What serde says of an unknown field, with the known one that is similar in place of the list of
+/// all.
 pub fn with_suggestion(words: &str) -> String {
-    let Some((_, rest)) = words.split_once("unknown field `") else { return words.to_owned() };
+    const UNKNOWN: &str = "unknown field `";
+    let Some((before, rest)) = words.split_once(UNKNOWN) else { return words.to_owned() };
     let mut names = rest.split('`').step_by(2);
     let unknown = names.next().unwrap_or_default();
-    format!("{words}{}", suggestion(unknown, names))
+    let similar = suggestion(unknown, names);
+    if similar.is_empty() {
+        return words.to_owned();
+    }
+    let place = rest.rfind(" at line ").map_or("", |at| &rest[at..]);
+    format!("{before}{UNKNOWN}{unknown}`{place}{similar}")
 }
 
 #[cfg(test)]
@@ -99,7 +106,8 @@ mod tests {
     fn an_unknown_field_has_a_hint() {
         let words =
             "unknown field `featurs`, expected one of `features`, `step` at line 3 column 5";
-        assert_eq!(with_suggestion(words), format!("{words}, did you mean `features`?"));
+        let hint = "unknown field `featurs` at line 3 column 5, did you mean `features`?";
+        assert_eq!(with_suggestion(words), hint);
         let words = "unknown field `x`, expected `step` at line 1 column 1";
         assert_eq!(with_suggestion(words), words);
         assert_eq!(with_suggestion("missing field `step`"), "missing field `step`");

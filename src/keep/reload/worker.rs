@@ -83,10 +83,11 @@ impl Reloader {
         let (ending, ended) = oneshot::channel();
         // One proof is cut off in time, and so is the wait for the shards.
         let answer_within = 2 * self.proof_time_max + SHARD_TIMEOUT;
-        let mut thread = ReloadWork { pulse: pulse.clone(), stop: stop.clone(), ..self.work() };
+        let thread = ReloadWork { pulse: pulse.clone(), stop: stop.clone(), ..self.work() };
         std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
-            // Dropped at the end, in whatever way that comes.
+            // Dropped last, in whatever way the end comes: who hears of it finds no thread to ask.
             let _ending: oneshot::Sender<()> = ending;
+            let (mut thread, asked) = (thread, asked);
             while catch_unwind(AssertUnwindSafe(|| thread.run(&asked))).is_err() {
                 error!("the reload thread panicked and runs again; this is a fault of the program");
             }

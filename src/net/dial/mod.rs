@@ -286,7 +286,8 @@ async fn within<T>(
 }
 
 fn refusal(response: &Response) -> DialError {
-    let body = String::from_utf8_lossy(response.body().as_deref().unwrap_or_default());
+    let body = response.body().as_deref().unwrap_or_default();
+    let body = detail_of(body).unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
     let reason = response.status().canonical_reason().unwrap_or_default();
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     DialError::Refused {
@@ -294,6 +295,12 @@ fn refusal(response: &Response) -> DialError {
         said: format!("{reason}: {}", words(body.trim())),
         retry_after: retry_after.and_then(|text| retry_after_of(text, wall_seconds())),
     }
+}
+
+/// What a server says in a problem document (RFC 9457).
+fn detail_of(body: &[u8]) -> Option<String> {
+    let problem: serde_json::Value = serde_json::from_slice(body).ok()?;
+    Some(problem.get("detail")?.as_str()?.to_owned())
 }
 
 /// What `Retry-After` asks for: seconds, or a date, which is compared with the wall clock.
