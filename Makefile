@@ -15,7 +15,7 @@ DAEMON := --locked --profile dist --no-default-features --features kafka
 ENVIRONMENT := eval "$$(deploy/setup.sh env)"
 
 .PHONY: help setup demo demo-kafka test test-api test-deploy deb check bench bench-parts bench-stream bench-python bench-kafka \
-  bench-train soak train clean
+  bench-train soak fuzz train clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s  %s\n", $$1, $$2 }' Makefile
@@ -65,7 +65,7 @@ test-api: ## Hold docs/api and the examples to a running daemon (fetches Python 
 # feature off, the last what names code of the trainer. It needs no tests, so it is quick.
 check: ## Check format, lints and house rules
 	@deploy/setup.sh prerequisites --for check
-	for script in deploy/*.sh deploy/debian/build.sh .ci/run; do bash -n "$$script"; done
+	for script in deploy/*.sh deploy/debian/build.sh fuzz/run.sh .ci/run; do bash -n "$$script"; done
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
@@ -110,6 +110,9 @@ soak: ## Bursts at ten times the sustainable rate, ten minutes long (SOAK_SECOND
 	@deploy/setup.sh all
 	cargo build $(DAEMON)
 	$(ENVIRONMENT); python3 benches/soak.py
+
+fuzz: ## Run each fuzz target for FUZZ_SECONDS=60 (FUZZ=frame for one alone)
+	fuzz/run.sh
 
 train: ## Train models/aapl-daily on the recorded AAPL days
 	@deploy/setup.sh all

@@ -10,12 +10,15 @@
 
 mod allocation;
 mod bench;
+#[path = "../fuzz/mod.rs"]
+mod bodies;
 mod bundle;
 mod command_line;
 mod config_corpus;
 mod daemon;
 mod deploy;
 mod expiry;
+mod fuzz;
 mod health;
 mod inputs;
 #[cfg(feature = "kafka")]
