@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
-use tickcast::core::domain::{Fields, Tick, UnixNanos};
+use tickcast::core::domain::{Fields, PartitionId, Tick, UnixNanos};
 use tickcast::engine::inference::HostBackend;
 use tickcast::engine::model::golden::Golden;
 use tickcast::engine::model::manifest::{Manifest, Mode};
@@ -234,7 +234,7 @@ fn is_state(codec: &StateCodec, bundle: &Bundle, mode: Mode, bytes: &[u8]) -> bo
     let backend = Box::new(mean(signature));
     let plans = bundle.plans().clone();
     let mut engine = Engine::new(plans, mode, signature, backend, LIMITS).expect("it computes");
-    let refused = engine.restore(&[state], None).expect("it computes");
+    let refused = engine.restore(&[state], Some(PartitionId(1))).expect("it computes");
     assert_eq!(engine.symbol_count() + refused.len(), 1, "taken over or refused");
     let Some(symbol) = engine.snapshot().first().map(|state| state.symbol().to_owned()) else {
         return false;
