@@ -252,8 +252,8 @@ pub(crate) fn states() -> Vec<Vec<u8>> {
         let codec = StateCodec::new(bundle.manifest(), *mode);
         let backend = Box::new(mean(bundle.signature()));
         let plans = bundle.plans().clone();
-        let mut engine = Engine::new(plans, *mode, bundle.signature(), backend, LIMITS)
-            .expect("it computes");
+        let mut engine =
+            Engine::new(plans, *mode, bundle.signature(), backend, LIMITS).expect("it computes");
         drive(&mut engine, "AAPL", 1_600_000_000_000_000_000);
         let bytes = codec.encode(&engine.snapshot()[0]);
         let head = format!("{index}\n");
