@@ -174,8 +174,11 @@ pub(crate) fn frame(data: &[u8]) -> bool {
     taken
 }
 
+/// A record and its symbol.
+type Mapped = (Vec<u8>, Option<String>);
+
 /// What a frame is, and its records, each with its symbol.
-fn classified(mapper: &mut Mapper, frame: &[u8]) -> (FrameKind, Vec<(Vec<u8>, Option<String>)>) {
+fn classified(mapper: &mut Mapper, frame: &[u8]) -> (FrameKind, Vec<Mapped>) {
     let mut records = Vec::new();
     let found = mapper.classify(frame, |mapped| {
         let symbol = mapped.symbol.map(str::to_owned);
