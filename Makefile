@@ -21,7 +21,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hash
 ENVIRONMENT := eval "$$(deploy/setup.sh env)"
 
 .PHONY: help setup demo demo-kafka test test-kafka test-api test-deploy test-kubernetes autobahn sim \
-  sim-mutations deb check audit sbom bench bench-parts bench-stream bench-python bench-kafka \
+  sim-mutations fuzz deb check audit sbom bench bench-parts bench-stream bench-python bench-kafka \
   bench-train soak train smoke clean
 
 help: ## List these targets
@@ -101,7 +101,7 @@ test-api: ## Hold docs/api and the examples to a running daemon (fetches Python 
 # feature off, the last what names code of the trainer. It needs no tests, so it is quick.
 check: ## Check format, lints and house rules
 	@deploy/setup.sh prerequisites --for check
-	for script in deploy/*.sh deploy/*/*.sh .ci/run; do bash -n "$$script"; done
+	for script in deploy/*.sh deploy/*/*.sh fuzz/run.sh .ci/run; do bash -n "$$script"; done
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
@@ -153,6 +153,9 @@ soak: ## Bursts at ten times the sustainable rate, ten minutes long (SOAK_SECOND
 	@deploy/setup.sh all
 	cargo build $(DAEMON)
 	$(ENVIRONMENT); python3 benches/soak.py
+
+fuzz: ## Run each fuzz target for FUZZ_SECONDS=60 (FUZZ=frame for one alone)
+	fuzz/run.sh
 
 train: ## Train models/aapl-daily on the recorded AAPL days (TRAIN='-c FILE' for something else)
 	@deploy/setup.sh all

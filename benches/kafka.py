@@ -319,7 +319,8 @@ class Bench:
             config = f"{self.folder}/{log}.toml"
             with open(config, "w") as file:
                 file.write(
-                    f'source.kind = "kafka"\nsource.accept_times = true\nmodel.root = "models"\n'
+                    f'source.kind = "kafka"\nsource.accept_times = true\n'
+                    f'model.root = "{os.path.abspath("models")}"\n'
                     f'model.name = "{model}"\n'
                     f'model.mode = "{mode}"\nhttp.bind = "127.0.0.1:{free_port()}"\n'
                     f'kafka.brokers = "{self.brokers}"\nkafka.group = "{group}"\n'

@@ -281,7 +281,7 @@ accept_times = true
 when_full = "drop_oldest"
 queue_records_max = {QUEUE_RECORDS_MAX}
 [model]
-root = "models"
+root = "{os.path.abspath("models")}"
 name = "aapl-daily"
 mode = "sliding"
 cadence = "as_it_comes"

@@ -43,7 +43,7 @@ smoke() {
 }
 
 # One epoch, whose bundle and report go away.
-sed "s|^\[data\]|root = \"$work/models\"\n\n&|" config/train/aapl.toml >"$work/train.toml"
+sed -e "s|\"../../|\"$PWD/|" -e "s|^\[data\]|root = \"$work/models\"\n\n&|" config/train/aapl.toml >"$work/train.toml"
 printf '\n[fit]\nepochs_max = 1\n\n[report]\nfolder = "%s"\n' "$work/reports" >>"$work/train.toml"
 
 smoke help ''
@@ -58,6 +58,7 @@ smoke bench-parts '' BENCH=--test
 smoke bench-stream '' BENCH_SECONDS=0.2
 smoke bench-kafka '' BENCH='--records 12000 --few 8000 --runs 1 --seconds 1'
 smoke soak '' SOAK_SECONDS=5
+smoke fuzz 'builds cargo-fuzz and every library once more' FUZZ_SECONDS=1
 smoke sim 'builds everything once more, optimized' SIM_SEEDS=200
 smoke sim-mutations 'builds everything once more, optimized' SIM_SEEDS=200
 smoke train '' TRAIN="-c $work/train.toml"

@@ -164,9 +164,9 @@ fn lose_each_broker(delivery: &str) {
     let topics = Topics::replicated(&cluster, 3);
     let symbols = symbols(12);
     let settings = topics.settings(&cluster, delivery, "one") + "kafka.replication = 3\n";
-    // A broker is missed after nine seconds, and a transaction outlives that.
+    // A broker is missed after nine seconds, and a transaction outlives that, as with the default.
     let settings = settings
-        .replace("'transaction.timeout.ms' = 5000", "'transaction.timeout.ms' = 60000")
+        .replace("'transaction.timeout.ms' = 5000", "'transaction.timeout.ms' = 15000")
         .replace("'session.timeout.ms' = 1500", "'session.timeout.ms' = 6000");
     let daemon = start(&sealed, &settings);
     let (mut produced, mut day) = (Vec::new(), 0);

@@ -10,6 +10,8 @@
 
 mod allocation;
 mod bench;
+#[path = "../fuzz/mod.rs"]
+mod bodies;
 mod bundle;
 mod command_line;
 mod config_corpus;
@@ -17,6 +19,7 @@ mod configuration;
 mod daemon;
 mod deploy;
 mod expiry;
+mod fuzz;
 mod health;
 mod hostile;
 mod hostile_bundles;

@@ -4,7 +4,6 @@
 //! that a file is read as a stream, in bounded memory, and that a compressed file which breaks off
 //! is an error. Never looks behind the first bytes to decide.
 
-use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -55,12 +54,8 @@ pub struct Packing {
 }
 
 impl TextInput {
-    /// Opens the text of a file, or of standard input where there is no file.
-    pub(super) fn open(path: &Path, file: Option<File>) -> Result<Self, FileError> {
-        let raw: Input = match file {
-            Some(file) => Box::new(file),
-            None => Box::new(io::stdin()),
-        };
+    /// Opens the text behind the bytes of a file.
+    pub(super) fn open(path: &Path, raw: Input) -> Result<Self, FileError> {
         let raw_bytes = Arc::new(AtomicU64::new(0));
         let counted = Counted { input: raw, bytes: Arc::clone(&raw_bytes) };
         let failed = |source| FileError::Read { path: path.into(), line: 0, source };

@@ -28,9 +28,11 @@ mod times;
 mod tests;
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+use bytes::Bytes;
 
 pub use columns::{ColumnMap, ColumnMapError, ColumnsError};
 pub use dialect::{Delimiter, Dialect, Header, Understood};
@@ -47,6 +49,7 @@ use self::csv::RowError;
 use self::input::{Progress, TextInput};
 #[cfg(feature = "train")]
 use self::parquet::ParquetRows;
+use self::record::Input;
 use self::table::Table;
 use crate::ports::input::RecordingIdentity;
 use lines::Lines;
@@ -130,6 +133,12 @@ enum Reader {
 }
 
 impl FileFormat {
+    /// The format that the options or else the name tell.
+    fn told(path: &Path, options: &FileOptions) -> Result<Self, FileError> {
+        let format = options.format.or_else(|| Self::of(path));
+        format.ok_or_else(|| FileError::UnknownFormat { path: path.into() })
+    }
+
     /// The format that a name tells by its extension; `-`, standard input, is JSON lines.
     fn of(path: &Path) -> Option<Self> {
         if path == Path::new("-") {
@@ -168,21 +177,52 @@ impl FileRecords {
     /// # Errors
     /// Every [`FileError`].
     pub fn open(path: &Path, options: FileOptions) -> Result<Self, FileError> {
-        let format = options
-            .format
-            .or_else(|| FileFormat::of(path))
-            .ok_or_else(|| FileError::UnknownFormat { path: path.into() })?;
-        let (file, bytes_total) = if path == Path::new("-") {
-            (None, None)
+        let format = FileFormat::told(path, &options)?;
+        let (origin, bytes_total) = if path == Path::new("-") {
+            (Origin::Stream(Box::new(io::stdin())), None)
         } else {
             let open = || -> io::Result<_> {
                 let file = File::open(path)?;
                 let metadata = file.metadata()?;
-                Ok((Some(file), metadata.is_file().then_some(metadata.len())))
+                Ok((Origin::File(file), metadata.is_file().then_some(metadata.len())))
             };
             open().map_err(|source| FileError::Open { path: path.into(), source })?
         };
-        let (reader, progress) = Reader::new(path, file, format, options)?;
+        Self::new(path, origin, bytes_total, format, options)
+    }
+
+    /// As [`FileRecords::open`], of a file that is in memory; `path` is its name in messages, and
+    /// tells the format where the options do not.
+    ///
+    /// # Errors
+    /// As [`FileRecords::open`].
+    pub fn of_bytes(path: &Path, bytes: Bytes, options: FileOptions) -> Result<Self, FileError> {
+        let bytes_total = Some(bytes.len() as u64);
+        let format = FileFormat::told(path, &options)?;
+        Self::new(path, Origin::Memory(bytes), bytes_total, format, options)
+    }
+
+    /// As [`FileRecords::of_bytes`], of bytes that come in pieces of any size.
+    ///
+    /// # Errors
+    /// As [`FileRecords::open`]; a Parquet file cannot be read this way.
+    pub fn of_stream(
+        path: &Path,
+        bytes: impl Read + Send + 'static,
+        options: FileOptions,
+    ) -> Result<Self, FileError> {
+        let format = FileFormat::told(path, &options)?;
+        Self::new(path, Origin::Stream(Box::new(bytes)), None, format, options)
+    }
+
+    fn new(
+        path: &Path,
+        origin: Origin,
+        bytes_total: Option<u64>,
+        format: FileFormat,
+        options: FileOptions,
+    ) -> Result<Self, FileError> {
+        let (reader, progress) = Reader::new(path, origin, format, options)?;
         Ok(Self { reader, progress, path: path.into(), bytes_total, line: 0, ended: false })
     }
 
@@ -275,10 +315,28 @@ impl FileRecords {
     }
 }
 
+/// What the bytes of a file come from.
+enum Origin {
+    /// Read once, in order: standard input, for one.
+    Stream(Input),
+    File(File),
+    Memory(Bytes),
+}
+
+impl Origin {
+    fn into_input(self) -> Input {
+        match self {
+            Self::Stream(input) => input,
+            Self::File(file) => Box::new(file),
+            Self::Memory(bytes) => Box::new(Cursor::new(bytes)),
+        }
+    }
+}
+
 impl Reader {
     fn new(
         path: &Path,
-        file: Option<File>,
+        origin: Origin,
         format: FileFormat,
         options: FileOptions,
     ) -> Result<(Self, Option<Progress>), FileError> {
@@ -293,12 +351,12 @@ impl Reader {
                 if let Some(option) = misplaced {
                     return Err(FileError::NotATable { path: path.into(), option });
                 }
-                let input = TextInput::open(path, file)?;
+                let input = TextInput::open(path, origin.into_input())?;
                 let progress = input.progress();
                 Ok((Self::Lines(Lines::new(input.text)), Some(progress)))
             }
             FileFormat::Csv => {
-                let input = TextInput::open(path, file)?;
+                let input = TextInput::open(path, origin.into_input())?;
                 let progress = input.progress();
                 let TextInput { text, found, .. } = input;
                 let table = Table::new(text, found, &dialect, columns.as_ref(), symbol)
@@ -310,8 +368,12 @@ impl Reader {
                 if let Some(option) = dialect.said() {
                     return Err(FileError::NotText { path: path.into(), option });
                 }
-                let file = file.ok_or(FileError::NotAFile)?;
-                let rows = ParquetRows::new(path, file, columns.as_ref(), symbol, dialect.times)?;
+                let (map, times) = (columns.as_ref(), dialect.times);
+                let rows = match origin {
+                    Origin::File(file) => ParquetRows::new(path, file, map, symbol, times),
+                    Origin::Memory(bytes) => ParquetRows::new(path, bytes, map, symbol, times),
+                    Origin::Stream(_) => Err(FileError::NotAFile),
+                }?;
                 Ok((Self::Parquet(Box::new(rows)), None))
             }
             #[cfg(not(feature = "train"))]

@@ -7,7 +7,7 @@
 //! for it. Never polls the consumer, and asks the cluster through [`Cluster`] alone, so that the
 //! order of steps can be driven without clients.
 
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel, sync_channel};
 use std::time::Duration;
 
 use rdkafka::consumer::{CommitMode, Consumer};
@@ -34,9 +34,8 @@ const COMMIT_PATIENCE: Duration = Duration::from_secs(60);
 /// The wait before it is asked again.
 const COMMIT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long each call of a transaction may take. A coordinator that has moved answers within it; where
-/// the client keeps waiting for the old one, a new session finds the new one.
-const TRANSACTION_PATIENCE: Duration = Duration::from_secs(15);
+/// How much longer than its own limits the client may take.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a commit asks of the cluster.
 pub trait Cluster {
@@ -273,20 +272,44 @@ impl Cluster for Tools<'_> {
     }
 
     fn commit_transaction(&self, covered: &[Reading]) -> Result<(), SessionError> {
-        let producer = self.publisher.producer();
-        let limit = self.config.transaction_timeout.min(TRANSACTION_PATIENCE);
+        let limit = self.config.transaction_timeout;
         let group = self
             .consumer
             .group_metadata()
             .ok_or_else(|| SessionError::retry("the consumer is in no group"))?;
-        producer
-            .send_offsets_to_transaction(&positions(covered)?, &group, limit)
-            .map_err(SessionError::while_doing("add offsets to the transaction"))?;
-        producer
-            .commit_transaction(limit)
-            .map_err(SessionError::while_doing("commit the transaction"))?;
-        producer.begin_transaction().map_err(SessionError::while_doing("begin a transaction"))
+        let (positions, publisher) = (positions(covered)?, self.publisher.clone());
+        within(2 * limit + CLIENT_PATIENCE, move || {
+            let producer = publisher.producer();
+            producer
+                .send_offsets_to_transaction(&positions, &group, limit)
+                .map_err(SessionError::while_doing("add offsets to the transaction"))?;
+            producer
+                .commit_transaction(limit)
+                .map_err(SessionError::while_doing("commit the transaction"))?;
+            producer.begin_transaction().map_err(SessionError::while_doing("begin a transaction"))
+        })
     }
+}
+
+/// Waits for calls of the client no longer than `limit`. Where a coordinator goes away,
+/// `send_offsets_to_transaction` of librdkafka 2.12 sometimes never returns, whatever limit it is
+/// given. Its thread is then left behind with the producer, which the next session fences off.
+fn within(
+    limit: Duration,
+    calls: impl FnOnce() -> Result<(), SessionError> + Send + 'static,
+) -> Result<(), SessionError> {
+    let (answer, answered) = sync_channel(1);
+    std::thread::Builder::new()
+        .name("transaction".to_owned())
+        // Nobody waits any more where the limit has passed.
+        .spawn(move || drop(answer.send(calls())))
+        .map_err(SessionError::while_doing("start a thread for the transaction"))?;
+    answered.recv_timeout(limit).unwrap_or_else(|_| {
+        let seconds = limit.as_secs();
+        Err(SessionError::retry(format_args!(
+            "the Kafka client has not answered for {seconds} s in a transaction"
+        )))
+    })
 }
 
 fn positions(covered: &[Reading]) -> Result<TopicPartitionList, SessionError> {

@@ -1,8 +1,8 @@
 //! An echo over the connection of a feed, to be judged by a conformance suite.
 //!
-//! Only in builds with the cargo feature `echo`, which no release has. Owns nothing. Sends back each
-//! message as it came, through the same [`Dialer`] and the same [`Connection`] as the source. Never
-//! looks into a message.
+//! Only in builds with the cargo feature `echo`, which no release has. Owns nothing. Sends back
+//! each message as it came, through the same [`Dialer`] and the same [`Connection`] as the source.
+//! Never looks into a message.
 
 use std::future::poll_fn;
 use std::task::Poll;

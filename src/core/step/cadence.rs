@@ -79,7 +79,8 @@ impl Cadence {
         let mask = (1 << SPACINGS_MAX) - 1;
         self.short = (self.short << 1 | u16::from(rule.is_short(spacing))) & mask;
         self.long = (self.long << 1 | u16::from(rule.is_long(spacing))) & mask;
-        self.seen = (self.seen + 1).min(SPACINGS_MAX);
+        // What was stored may be damaged; a count beyond the most is taken for the most.
+        self.seen = self.seen.saturating_add(1).min(SPACINGS_MAX);
     }
 
     /// Whether the median of the newest spacings is another than the model's.
@@ -121,6 +122,14 @@ mod tests {
         let back = [vec![1; 20], vec![day; 8]].concat();
         assert!(!is_off_after(&back), "8 of the newest 15 are right");
         assert!(is_off_after(&back[..27]), "7 of them are not enough");
+    }
+
+    #[test]
+    fn a_stored_count_beyond_the_most_counts_as_the_most() {
+        let mut stored: Cadence =
+            serde_json::from_str(r#"{"short":0,"long":0,"seen":255}"#).unwrap();
+        stored.note(&daily(), seconds(1));
+        assert_eq!(stored, Cadence { short: 1, long: 0, seen: SPACINGS_MAX });
     }
 
     #[test]

@@ -224,6 +224,7 @@ impl Parts {
         scratch: &mut Scratch,
     ) -> Named<'t> {
         let mut named = Named::Nobody;
+        let mut symbols = 0;
         let Scratch { record, symbol: spelled, .. } = scratch;
         match &self.symbol {
             SymbolPlace::Itself(Place::Constant(symbol)) => {
@@ -233,6 +234,7 @@ impl Parts {
             }
             SymbolPlace::Itself(place) => each_time(place.under(json, under), |at| {
                 begin("\"symbol\"", record);
+                symbols += 1;
                 named = self.write_symbol(json, at, record, spelled);
             }),
             SymbolPlace::OfChannel(place) => each_time(place.under(json, under), |at| {
@@ -242,8 +244,13 @@ impl Parts {
                 spelled.clear();
                 self.spelling.write(symbol, spelled);
                 push_text(spelled, record);
+                symbols += 1;
                 named = Named::InScratch;
             }),
+        }
+        // The decoder refuses the record, and an id in it is nobody's.
+        if symbols > 1 {
+            named = Named::Nobody;
         }
         each_time(self.time.under(json, under), |at| {
             begin("\"time\"", record);

@@ -202,6 +202,22 @@ fn poison_is_refused_by_the_decoder_alone_and_leaves_its_neighbours() {
     assert_eq!(judged("{}"), [Err(Reject::NotAnObject)], "a list that is none");
 }
 
+/// Its id would count as seen for one of them, and the real trade of that number would be dropped.
+#[test]
+fn a_tick_of_two_symbols_is_nobodys() {
+    for (trade, named) in [
+        (r#"{"product":"A","time":0,"p":1,"id":7}"#, Some("A")),
+        (r#"{"product":"A","product":"A","time":0,"p":1,"id":7}"#, None),
+        (r#"{"product":"A","time":0,"p":1,"id":7,"pro\u0064uct":"B"}"#, None),
+    ] {
+        let mut found = Vec::new();
+        mapper(&nested()).classify(frame_with(&format!("[{trade}]")).as_bytes(), |mapped| {
+            found.push((mapped.symbol.map(str::to_owned), decoder().decode(mapped.record).is_ok()));
+        });
+        assert_eq!(found, [(named.map(str::to_owned), named.is_some())], "{trade}");
+    }
+}
+
 #[test]
 fn native_ticks_go_on_as_they_came() {
     let mut plain = mapper(&VenueSpec { url: "ws://h".into(), ..VenueSpec::default() });

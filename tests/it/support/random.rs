@@ -16,10 +16,17 @@ impl From<u64> for Random {
 impl Random {
     /// A stream from the seed that the environment gives, or another one in each run.
     pub(crate) fn announced(what: &str) -> Self {
-        let seed = std::env::var(SEED).map_or_else(
-            |_| std::process::id().into(),
-            |seed| seed.parse().expect("the seed is a number"),
-        );
+        Self::from_seed_or(what, std::process::id().into())
+    }
+
+    /// A stream from the seed that the environment gives, or the same one in each run.
+    pub(crate) fn repeated(what: &str) -> Self {
+        Self::from_seed_or(what, 1)
+    }
+
+    fn from_seed_or(what: &str, seed: u64) -> Self {
+        let seed =
+            std::env::var(SEED).map_or(seed, |seed| seed.parse().expect("the seed is a number"));
         println!("{what}: {SEED}={seed}");
         Self(seed)
     }

@@ -11,13 +11,12 @@ mod column;
 mod tests;
 
 use std::fmt::Display;
-use std::fs::File;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
 use parquet::basic::Compression;
 use parquet::file::metadata::ColumnChunkMetaData;
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
 
 use self::column::Column;
 use super::columns::{ColumnMap, Layout};
@@ -34,7 +33,7 @@ const BATCH_ROWS: usize = 1024;
 const PANICKED: &str = "its parts contradict one another";
 
 pub(super) struct ParquetRows {
-    file: SerializedFileReader<File>,
+    file: Box<dyn FileReader>,
     layout: Layout,
     form: Form,
     rows: Batch,
@@ -71,14 +70,17 @@ impl ParquetRows {
     /// Reads the schema and finds the parts of a tick in it.
     pub(super) fn new(
         path: &Path,
-        file: File,
+        bytes: impl ChunkReader + 'static,
         map: Option<&ColumnMap>,
         symbol: Option<String>,
         times: TimeFormat,
     ) -> Result<Self, FileError> {
-        let bytes_total = file.metadata().map_or(0, |metadata| metadata.len());
+        let bytes_total = bytes.len();
         let damaged = |Damage(problem)| FileError::Damaged { path: path.into(), row: 0, problem };
-        let file = guarded(|| Ok(SerializedFileReader::new(file)?)).map_err(damaged)?;
+        let open = || -> Result<Box<dyn FileReader>, Damage> {
+            Ok(Box::new(SerializedFileReader::new(bytes)?))
+        };
+        let file = guarded(open).map_err(damaged)?;
         let schema = file.metadata().file_metadata().schema_descr();
         let header =
             schema.root_schema().get_fields().iter().map(|field| field.name().to_owned()).collect();
@@ -105,7 +107,7 @@ impl ParquetRows {
                 }
             }
         }
-        let rows_total = rows(&file).map_err(damaged)?;
+        let rows_total = rows(&*file).map_err(damaged)?;
         Ok(Self {
             rows: Batch { columns, at: 0 },
             next_group: 0,
@@ -195,7 +197,7 @@ fn guarded<T>(read: impl FnOnce() -> Result<T, Damage>) -> Result<T, Damage> {
 }
 
 /// The rows of all row groups, which the file must have itself.
-fn rows(file: &SerializedFileReader<File>) -> Result<u64, Damage> {
+fn rows(file: &dyn FileReader) -> Result<u64, Damage> {
     let mut sum: u64 = 0;
     for group in file.metadata().row_groups() {
         let rows = u64::try_from(group.num_rows())?;
