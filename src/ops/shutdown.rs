@@ -19,9 +19,9 @@ const FILE_SIZE_LIMIT: i32 = 25;
 
 /// Keeps SIGHUP, SIGUSR1, SIGUSR2 and SIGXFSZ from ending the process, as they do by default.
 /// Scripts send the first three to daemons to rotate a log or to show a state; the last one comes
-/// from a file that reaches the limit of its size (`ulimit -f`), whose write then fails as on a full
-/// disk. From here on they do nothing, except for a listener such as [`ReloadSignal`]. To be called
-/// first of all.
+/// from a file that reaches the limit of its size (`ulimit -f`), whose write then fails as on a
+/// full disk. From here on they do nothing, except for a listener such as [`ReloadSignal`]. To be
+/// called first of all.
 ///
 /// # Errors
 /// Where the system refuses the handlers.

@@ -107,7 +107,7 @@ fn count(forecasts: &BySymbol) -> usize {
 
 fn stop(daemon: Daemon) -> Ended {
     let ended = daemon.stop();
-    assert!(ended.status.success(), "{:?}", ended.log);
+    assert!(ended.status.success(), "{}: {:?}", ended.status, ended.log);
     ended
 }
 

@@ -81,7 +81,8 @@ impl Topics {
              kafka.instance = '{instance}'\nkafka.backoff_ms_max = 500\n\
              kafka.options.'session.timeout.ms' = 1500\n\
              kafka.options.'heartbeat.interval.ms' = 300\n\
-             kafka.options.'transaction.timeout.ms' = 5000\n",
+             kafka.options.'transaction.timeout.ms' = 5000\n\
+             shutdown.deadline_seconds = 60\n",
             cluster.address(),
             self.input,
             self.group,
