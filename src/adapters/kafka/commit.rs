@@ -34,7 +34,7 @@ const COMMIT_PATIENCE: Duration = Duration::from_secs(60);
 /// The wait before it is asked again.
 const COMMIT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How much longer than its own limits the client may take.
+/// How much longer than its own limit the client may take.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a commit asks of the cluster.
@@ -278,7 +278,7 @@ impl Cluster for Tools<'_> {
             .group_metadata()
             .ok_or_else(|| SessionError::retry("the consumer is in no group"))?;
         let (positions, publisher) = (positions(covered)?, self.publisher.clone());
-        within(2 * limit + CLIENT_PATIENCE, move || {
+        within(limit + CLIENT_PATIENCE, move || {
             let producer = publisher.producer();
             producer
                 .send_offsets_to_transaction(&positions, &group, limit)
