@@ -167,7 +167,6 @@ fn lose_each_broker(delivery: &str) {
     // A broker is missed after nine seconds, and a transaction outlives that, as with the default.
     let settings = settings
         .replace("'transaction.timeout.ms' = 5000", "'transaction.timeout.ms' = 15000")
-        .replace("transaction_ms_max = 5000", "transaction_ms_max = 15000")
         .replace("'session.timeout.ms' = 1500", "'session.timeout.ms' = 6000");
     let daemon = start(&sealed, &settings);
     let (mut produced, mut day) = (Vec::new(), 0);

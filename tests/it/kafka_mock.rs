@@ -418,9 +418,10 @@ fn a_commit_of_a_transaction_that_comes_late_makes_the_producer_anew() {
     mock.lead_all(&topics, 1);
     mock.coordinate_group(&topics.group, 2);
     mock.coordinate_transactions(&topics.group, INSTANCE, 3);
-    let settings = mock
-        .settings(&topics, "exactly_once", INSTANCE)
-        .replace("transaction_ms_max = 5000", "transaction_ms_max = 1000");
+    let settings = format!(
+        "{}kafka.transaction_ms_max = 1000\n",
+        mock.settings(&topics, "exactly_once", INSTANCE)
+    );
     let daemon = start(&sealed, &settings);
     waves.pass(8);
     assert_eq!(sessions_failed(&daemon), 0.0);

@@ -301,7 +301,7 @@ fn within(
     let (answer, answered) = sync_channel(1);
     std::thread::Builder::new()
         .name("transaction".to_owned())
-        // Nobody waits any more where the limit has passed.
+        // There is no receiver once the limit has passed.
         .spawn(move || drop(answer.send(calls())))
         .map_err(SessionError::while_doing("start a thread for the transaction"))?;
     answered.recv_timeout(limit).unwrap_or_else(|_| {

@@ -82,7 +82,6 @@ impl Topics {
              kafka.options.'session.timeout.ms' = 1500\n\
              kafka.options.'heartbeat.interval.ms' = 300\n\
              kafka.options.'transaction.timeout.ms' = 5000\n\
-             kafka.transaction_ms_max = 5000\n\
              shutdown.deadline_seconds = 60\n",
             cluster.address(),
             self.input,
