@@ -43,7 +43,7 @@ pub struct Found<'s> {
     pub committed: Option<Point>,
     /// The marks of the stored states, of those that have one.
     pub states: &'s [Point],
-    /// The timestamp of the record right before [`Found::newest`], where there is one.
+    /// The timestamp of the record right before the newest position, where there is one.
     pub newest_ms: Option<i64>,
     /// Whether the partition was added after the group had begun with the topic.
     pub is_added: bool,
