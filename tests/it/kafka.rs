@@ -255,6 +255,34 @@ fn an_offset_that_retention_removed_is_handled_by_the_policy() {
 }
 
 #[test]
+fn an_older_state_behind_a_newer_one_is_not_taken() {
+    let (broker, sealed) = (Broker::shared(), bundle());
+    let topics = Topics::create(broker);
+    let symbols = symbols(4);
+    let settings = topics.settings(broker, "at_least_once", "one");
+    let records = ticks(&symbols, 0..24);
+    let thirds: Vec<_> = records.chunks(records.len() / 3).collect();
+    let daemon = start(&sealed, &settings);
+    produce(broker, &topics.input, thirds[0]);
+    await_committed(broker, &topics);
+    let older = broker.read(&topics.changelog(), "read_committed");
+    produce(broker, &topics.input, thirds[1]);
+    await_committed(broker, &topics);
+    assert!(daemon.stop().status.success());
+    // As a member that was stopped for long writes what it had still to write.
+    for symbol in &symbols {
+        let state = older.iter().rev().find(|state| state.key.as_ref() == Some(symbol)).unwrap();
+        broker.produce_again(&topics.changelog(), state);
+    }
+    let daemon = start(&sealed, &settings);
+    produce(broker, &topics.input, thirds[2]);
+    await_committed(broker, &topics);
+    assert!(daemon.stop().status.success());
+    let (forecasts, _) = distinct(&broker.read(&topics.forecasts, "read_committed"));
+    assert!(forecasts == replay(&sealed, &records), "the bytes of the forecasts");
+}
+
+#[test]
 fn a_damaged_state_is_a_cold_start_of_its_symbol_alone() {
     let (broker, sealed) = (Broker::shared(), bundle());
     let topics = Topics::create(broker);

@@ -112,7 +112,10 @@ pub(super) fn read_states(
                 match record.payload() {
                     Some(state) => {
                         let point = point_of(&record);
-                        states.insert(key.to_owned(), (Bytes::copy_from_slice(state), point));
+                        let before = states.get(key).and_then(|(_, before)| *before);
+                        if !goes_back(before, point) {
+                            states.insert(key.to_owned(), (Bytes::copy_from_slice(state), point));
+                        }
                     }
                     None => {
                         states.remove(key);
@@ -130,6 +133,14 @@ pub(super) fn read_states(
     let stored = states.into_iter();
     let stored = stored.map(|(symbol, (bytes, point))| Stored { symbol, bytes, point }).collect();
     Ok(States { is_empty: false, stored })
+}
+
+/// Whether a state reaches less far than the one of its symbol before it. A member that was expelled
+/// from the group and does not know it yet may store an older state behind that of its successor.
+fn goes_back(before: Option<Point>, point: Option<Point>) -> bool {
+    let (Some(before), Some(point)) = (before, point) else { return false };
+    let is_same_log = point.mark.log.is_some() && point.mark.log == before.mark.log;
+    is_same_log && point.next < before.next
 }
 
 /// Up to where a state reaches, by the header of its record.

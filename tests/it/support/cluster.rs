@@ -10,7 +10,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicRe
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
-use rdkafka::message::Headers;
+use rdkafka::message::{Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
@@ -136,6 +136,19 @@ impl Cluster {
             producer.send(BaseRecord::to(topic).key(key).payload(payload)).unwrap();
             producer.poll(Duration::ZERO);
         }
+        producer.flush(CALL_TIMEOUT).unwrap();
+    }
+
+    /// Writes a record once more, with its headers, behind everything in its partition.
+    pub(crate) fn produce_again(&self, topic: &str, record: &Stored) {
+        let producer: BaseProducer = self.options().create().unwrap();
+        let mut headers = OwnedHeaders::new();
+        for (key, value) in &record.headers {
+            headers = headers.insert(Header { key, value: Some(value) });
+        }
+        let (key, payload) = (record.key.as_ref().unwrap(), record.payload.as_ref().unwrap());
+        let again = BaseRecord::to(topic).partition(record.partition).key(key).payload(payload);
+        producer.send(again.headers(headers)).unwrap();
         producer.flush(CALL_TIMEOUT).unwrap();
     }
 
