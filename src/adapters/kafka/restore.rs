@@ -135,8 +135,9 @@ pub(super) fn read_states(
     Ok(States { is_empty: false, stored })
 }
 
-/// Whether a state reaches less far than the one of its symbol before it. A member that was expelled
-/// from the group and does not know it yet may store an older state behind that of its successor.
+/// Whether a state reaches less far than the one of its symbol before it. A member that was
+/// expelled from the group and does not know it yet may store an older state behind that of its
+/// successor.
 fn goes_back(before: Option<Point>, point: Option<Point>) -> bool {
     let (Some(before), Some(point)) = (before, point) else { return false };
     let is_same_log = point.mark.log.is_some() && point.mark.log == before.mark.log;
