@@ -12,7 +12,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::message::{BorrowedMessage, Headers};
 use rdkafka::{Message, Offset, TopicPartitionList};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::SessionError;
 use super::client::{self, Observer};
@@ -93,7 +93,7 @@ pub(super) fn read_states(
         .add_partition_offset(topic, *number, Offset::Beginning)
         .and_then(|()| reader.assign(&assignment))
         .map_err(SessionError::while_doing("read the changelog"))?;
-    let (mut next, mut told) = (low, Stopwatch::start());
+    let (mut next, mut told, mut passed_over) = (low, Stopwatch::start(), 0_u64);
     while next < end {
         if begun.elapsed() > limit {
             return Err(late(next));
@@ -113,7 +113,9 @@ pub(super) fn read_states(
                     Some(state) => {
                         let point = point_of(&record);
                         let before = states.get(key).and_then(|(_, before)| *before);
-                        if !goes_back(before, point) {
+                        if goes_back(before, point) {
+                            passed_over += 1;
+                        } else {
                             states.insert(key.to_owned(), (Bytes::copy_from_slice(state), point));
                         }
                     }
@@ -130,13 +132,23 @@ pub(super) fn read_states(
         }
     }
     reader.unassign().map_err(SessionError::while_doing("end reading the changelog"))?;
+    if passed_over > 0 {
+        warn!(
+            topic,
+            partition = number,
+            states = passed_over,
+            "passed over stored states that are older than those before them: a member wrote them \
+             after it had lost its partitions; no action is needed"
+        );
+    }
     let stored = states.into_iter();
     let stored = stored.map(|(symbol, (bytes, point))| Stored { symbol, bytes, point }).collect();
     Ok(States { is_empty: false, stored })
 }
 
-/// Whether a state reaches less far than the one of its symbol before it. A member that was expelled
-/// from the group and does not know it yet may store an older state behind that of its successor.
+/// Whether a state reaches less far than the one of its symbol before it. A member that was
+/// expelled from the group and does not know it yet may store an older state behind that of its
+/// successor.
 fn goes_back(before: Option<Point>, point: Option<Point>) -> bool {
     let (Some(before), Some(point)) = (before, point) else { return false };
     let is_same_log = point.mark.log.is_some() && point.mark.log == before.mark.log;
