@@ -115,7 +115,8 @@ fn no_secret_of_a_wrong_configuration_is_shown() {
         let all = format!("{}{}", shown.answer, shown.problems);
         assert!(!all.contains(PLANTED), "{}: {all}", path.display());
     });
-    assert!(planted.into_inner() >= 50);
+    let planted_min = if cfg!(feature = "kafka") { 50 } else { 43 };
+    assert!(planted.into_inner() >= planted_min);
 }
 
 #[cfg(feature = "train")]
@@ -145,7 +146,7 @@ fn kafka_is_refused_by_the_name_of_its_feature() {
     let lacks = "is not in this build; it needs the cargo feature `kafka`";
     let path = Path::new("tests/data/config/valid/kafka.toml");
     let wanted = format!(
-        "tickcast: configuration {} cannot be used:\n  source.kind: kafka {lacks}",
+        "tickcast: configuration {} cannot be used:\n  line 2: source.kind: kafka {lacks}",
         path.display()
     );
     assert_eq!(check(path), (Some(78), String::new(), wanted));
@@ -154,7 +155,7 @@ fn kafka_is_refused_by_the_name_of_its_feature() {
     let path = folder.path().join("bridge.toml");
     fs::write(&path, "[source]\nurl = 'ws://127.0.0.1:1'\n[bridge]\ntopic = 'ticks'\n").unwrap();
     let wanted = format!(
-        "tickcast: configuration {} cannot be used:\n  bridge: the bridge {lacks}",
+        "tickcast: configuration {} cannot be used:\n  line 3: bridge: the bridge {lacks}",
         path.display()
     );
     assert_eq!(check(&path), (Some(78), String::new(), wanted));
