@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use super::{PATIENCE, handshake, read_to_end};
+use super::{PATIENCE, handshake, read_head, read_to_end};
 
 /// How many there are.
 pub(super) const COUNT: usize = 50;
@@ -130,11 +130,11 @@ pub(super) fn close_code(address: &str, case: &Frames) -> Option<u16> {
     socket.write_all(handshake(address).as_bytes()).unwrap();
     // The server may have had enough before all of it is sent.
     let _ = socket.write_all(&case.bytes);
+    let head = read_head(&mut socket);
+    assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
     let _ = socket.shutdown(std::net::Shutdown::Write);
     let answer = read_to_end(&mut socket);
-    let end_of_head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
-    let (head, mut rest) = answer.split_at(end_of_head);
-    assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(head));
+    let mut rest = &answer[..];
     // A server's frames are not masked.
     while let [first, length, ..] = rest {
         let (begin, length) = match length {

@@ -28,20 +28,23 @@ fn exchange(address: &str, case: &requests::Request) -> Vec<u8> {
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     // The server may have had enough before all of it is sent.
     let _ = socket.write_all(&case.bytes);
-    let mut answer = Vec::new();
-    match case.end {
-        requests::End::AtOnce => {}
-        requests::End::BehindAnswer => {
-            // A server may drop a request whose client closes before its answer.
-            let mut byte = [0];
-            while !answer.ends_with(b"\r\n\r\n") && matches!(socket.read(&mut byte), Ok(1)) {
-                answer.push(byte[0]);
-            }
-        }
+    let mut answer = match case.end {
+        requests::End::AtOnce => Vec::new(),
+        requests::End::BehindAnswer => read_head(&mut socket),
         requests::End::ByServer => return read_to_end(&mut socket),
-    }
+    };
     let _ = socket.shutdown(Shutdown::Write);
     answer.extend(read_to_end(&mut socket));
+    answer
+}
+
+/// Everything up to the end of an answer's head. A client that closes its half earlier may get no
+/// answer: a server may drop its request.
+fn read_head(socket: &mut TcpStream) -> Vec<u8> {
+    let (mut answer, mut byte) = (Vec::new(), [0]);
+    while !answer.ends_with(b"\r\n\r\n") && matches!(socket.read(&mut byte), Ok(1)) {
+        answer.push(byte[0]);
+    }
     answer
 }
 
