@@ -68,10 +68,8 @@ fn cluster() -> MockCluster<'static, rdkafka::producer::DefaultProducerContext> 
     for topic in [INPUT, CHANGELOG, "forecasts"] {
         mock.create_topic(topic, PARTITIONS, 1).unwrap();
     }
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", mock.bootstrap_servers())
-        .create()
-        .unwrap();
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", mock.bootstrap_servers()).create().unwrap();
     for partition in 0..PARTITIONS {
         let state = BaseRecord::to(CHANGELOG).partition(partition).key(SYMBOL).payload("state");
         producer.send(state).unwrap();
