@@ -185,7 +185,7 @@ fn a_cooperative_member_that_gets_partitions_while_it_commits_finishes_the_trans
     shard.join().unwrap();
     assert!(taken_over.is_ok(), "{taken_over:?}");
     assert!(is_over && has_flowed, "the transaction was committed, and not given up");
-    // The second partition alone is left to commit: the commit that was under way covered the first.
+    // The second partition alone is left to commit: the one under way covered the first.
     assert_eq!(left, [lists[1].elements()[0].partition() as u32]);
     assert_eq!(taken(&came), ["resumed", "restore", "own"]);
 }
