@@ -41,15 +41,10 @@ for target in $targets; do
   if [[ $target =~ ^(manifest|golden|graph)$ ]]; then
     length_max=32768
   fi
-  # The Parquet library is slow over some damaged page headers (docs/reliability.md).
-  timeout=20
-  if [[ $target == parquet ]]; then
-    timeout=300
-  fi
   echo "== $target: $seconds s"
   if ! nice cargo fuzz run "${options[@]}" "$target" \
     "$grown/corpus" "tests/data/fuzz/$target" -- \
-    -max_total_time="$seconds" -max_len="$length_max" -rss_limit_mb=1024 -timeout="$timeout" \
+    -max_total_time="$seconds" -max_len="$length_max" -rss_limit_mb=1024 -timeout=20 \
     -artifact_prefix="$found/" -print_final_stats=1; then
     failed+=("$target")
   fi

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use sha2::{Digest, Sha256};
 use tickcast::core::domain::{Fields, PartitionId, Tick, UnixNanos};
+use tickcast::core::text::is_printable;
 use tickcast::engine::inference::HostBackend;
 use tickcast::engine::model::golden::Golden;
 use tickcast::engine::model::manifest::{Manifest, Mode};
@@ -61,9 +62,11 @@ static MODELS: LazyLock<[(Bundle, Mode); 3]> = LazyLock::new(|| {
 /// Symbols of an engine, few enough that states are refused for their number.
 const LIMITS: EngineLimits = EngineLimits { symbols_max: 4, batch_rows_max: 4 };
 
-/// The most problems that a refusal lists, and the most bytes of all of them. Twenty lines of a
-/// graph, and one for each field of a manifest, leave much room below.
-const PROBLEMS_MAX: usize = 4096;
+/// The most lines of a refusal: ten problems, and how many more there are.
+const PROBLEMS_MAX: usize = 11;
+
+/// The most characters of a line: 300 of the problem, each of them escaped, and a mark behind.
+const PROBLEM_CHARS_MAX: usize = 3001;
 
 fn is_bundle(draft: Draft) -> Option<Bundle> {
     match draft.into_bundle() {
@@ -71,7 +74,11 @@ fn is_bundle(draft: Draft) -> Option<Bundle> {
         Err(BundleError { problems, .. }) => {
             assert!(!problems.is_empty(), "a refusal says why");
             assert!(problems.len() <= PROBLEMS_MAX, "{} problems", problems.len());
-            assert!(problems.iter().all(|problem| !problem.is_empty()));
+            for problem in &problems {
+                let length = problem.chars().count();
+                assert!((1..=PROBLEM_CHARS_MAX).contains(&length), "{length} characters");
+                assert!(problem.chars().all(is_printable), "{problem:?}");
+            }
             None
         }
     }

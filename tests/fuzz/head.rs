@@ -61,8 +61,8 @@ impl Server {
     }
 }
 
-/// Whatever is sent, every answer is one of HTTP, and without the token nothing but a probe says
-/// anything.
+/// Whatever is sent, every answer is one of HTTP; without the token nothing but a probe says
+/// anything; and what is no request is not answered as one.
 pub(super) fn head(data: &[u8]) -> bool {
     let answers = ask(data);
     let shows_token = data.windows(TOKEN.len()).any(|bytes| bytes == TOKEN.as_bytes());
@@ -75,6 +75,7 @@ pub(super) fn head(data: &[u8]) -> bool {
     let status = status.expect("a status");
     assert!((101..=599).contains(&status) && status != 500, "{text}");
     let taken = (100..300).contains(&status);
+    assert!(!taken || is_request(data), "taken, and no request: {text}");
     if taken && !shows_token {
         let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
         // An answer to a further request may follow.
@@ -82,6 +83,54 @@ pub(super) fn head(data: &[u8]) -> bool {
         assert!(["", "ok\n", "ready\n"].contains(&body), "told without a token: {text}");
     }
     taken
+}
+
+/// Whether the bytes begin with the head of a request (RFC 9112), read without the server's
+/// libraries. A line may end without a carriage return, and empty lines may come before.
+fn is_request(data: &[u8]) -> bool {
+    let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    let start = data.iter().position(|byte| !is_end(byte)).unwrap_or(data.len());
+    let mut lines = data[start..].split_inclusive(|byte| *byte == b'\n').map_while(|line| {
+        let line = line.strip_suffix(b"\n")?;
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    });
+    let first: Vec<_> = lines.next().unwrap_or_default().split(|byte| *byte == b' ').collect();
+    let [method, target, version] = first[..] else { return false };
+    let is_old = version == b"HTTP/1.0";
+    if !is_name(method) || target.is_empty() || !(is_old || version == b"HTTP/1.1") {
+        return false;
+    }
+    if target.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
+        return false;
+    }
+    let (mut hosts, mut lengths) = (0, Vec::new());
+    for line in lines {
+        if line.is_empty() {
+            let lengths_agree = lengths.windows(2).all(|pair| pair[0] == pair[1]);
+            // Only a client of the older version may leave its host out.
+            return lengths_agree && (hosts == 1 || is_old && hosts == 0);
+        }
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { return false };
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        let is_control = |byte: &u8| *byte < b' ' && *byte != b'\t' || *byte == 0x7f;
+        if !is_name(name) || value.iter().any(is_control) {
+            return false;
+        }
+        hosts += usize::from(name.eq_ignore_ascii_case(b"host"));
+        if name.eq_ignore_ascii_case(b"content-length") {
+            if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+                return false;
+            }
+            lengths.push(value);
+        }
+    }
+    false
+}
+
+/// Whether this may be a method or the name of a header.
+fn is_name(bytes: &[u8]) -> bool {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !bytes.is_empty() && bytes.iter().all(is_part)
 }
 
 /// What the server answers until it closes.

@@ -402,14 +402,26 @@ fn is_snapshot(bytes: &Bytes) -> bool {
     true
 }
 
-/// Places for a secret, of which no message may show the value.
-const PLANTED: [&str; 6] = [
+/// Places for a secret, of which no message may show the value: where it belongs, as a value of the
+/// wrong type, under keys that are misspelt, and in lines that are no TOML.
+const PLANTED: [&str; 17] = [
     "",
     "http.token = 'SECRET'\n",
     "source.url = 'wss://user:SECRET@feed.example/?key=SECRET'\n",
     "source.headers.Authorization = 'Bearer SECRET'\n",
     "kafka.options.\"sasl.password\" = 'SECRET'\n",
     "source.secrets.key = 'SECRET'\n",
+    "http.token = ['SECRET']\n",
+    "http.token = { value = 'SECRET' }\n",
+    "source.url = ['wss://user:SECRET@feed.example/']\n",
+    "http.tokn = 'SECRET'\n",
+    "http.tokn = ['SECRET']\n",
+    "htp.token = 'SECRET'\n",
+    "kafka.options.\"sasl.pasword\" = 'SECRET'\n",
+    "source.hedaers.Authorization = 'Bearer SECRET'\n",
+    "http.token = SECRET\n",
+    "http.token = 'SECRET\n",
+    "http.token = 'SECRET' 'SECRET'\n",
 ];
 
 /// A configuration: the place of a planted secret, then the rest of the file.

@@ -1,5 +1,8 @@
 //! How symbols are, as the daemon tells it.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use serde_json::Value;
 
 use crate::support::bundle::{SealedBundle, sealed_with};
@@ -140,6 +143,84 @@ fn configured_symbols_that_never_ticked_are_listed_with_the_reason() {
     server.trade(Trade::new("MUTE/USD", "7", 2000, 1));
     await_health(&daemon, "MUTE/USD", "live");
     daemon.await_metric(r#"tickcast_symbols_by_health{health="awaited"}"#, 1.0);
+}
+
+/// Why a symbol has no forecast, as the daemon tells programs; `None` where it has one.
+fn why_none(daemon: &Daemon, symbol: &str) -> Option<Value> {
+    let mut stream = TcpStream::connect(daemon.address()).unwrap();
+    let path = format!("/v1/forecasts/{}", symbol.replace('/', "%2F"));
+    let (version, host) = ("HTTP/1.1", daemon.address());
+    write!(stream, "GET {path} {version}\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let body: Value = serde_json::from_str(body).unwrap();
+    if head.starts_with("HTTP/1.1 200 ") {
+        assert_eq!(body["symbol"], symbol);
+        return None;
+    }
+    assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
+    let is_problem = |line: &str| line.eq_ignore_ascii_case(PROBLEM_TYPE);
+    assert!(head.lines().any(is_problem), "{head}");
+    Some(body)
+}
+
+const PROBLEM_TYPE: &str = "content-type: application/problem+json";
+
+#[test]
+fn a_program_learns_why_a_symbol_has_no_forecast() {
+    let sealed = bundle();
+    let server = VenueServer::start("kraken");
+    let folder = sealed.root.path().join("states");
+    let symbols = ["BTC/USD", "ETH/USD", "MUTE/USD"];
+    let settings = format!(
+        "source.venue = 'kraken'\nsource.symbols = {symbols:?}\nsnapshot.folder = '{}'\n\
+         source.limits.heartbeat_seconds_max = 600",
+        folder.display()
+    );
+    let start = || Daemon::start(sealed.root.path(), "random", server.url(), &settings);
+    let assert_problem = |daemon: &Daemon, symbol: &str, code: &str, title: &str, window: u64| {
+        let problem = eventually(&format!("{code} of {symbol}"), || {
+            why_none(daemon, symbol).filter(|problem| problem["code"] == code)
+        });
+        let expected = serde_json::json!({
+            "type": format!("urn:tickcast:problem:{code}"), "title": title, "status": 404,
+            "code": code, "detail": problem["detail"], "health": problem["health"],
+            "window": window, "window_steps": 2,
+        });
+        assert_eq!(problem, expected, "{symbol}");
+    };
+    let daemon = start();
+    server.await_subscribed(&symbols);
+    for second in 1..=4_u32 {
+        server.trade(Trade::new("BTC/USD", "7", i64::from(second) * 1000, second.into()));
+    }
+    server.trade(Trade::new("ETH/USD", "7", 1000, 1));
+    await_health(&daemon, "ETH/USD", "live");
+    eventually("a forecast", || why_none(&daemon, "BTC/USD").is_none().then_some(()));
+    let window = why_none(&daemon, "ETH/USD").unwrap()["window"].as_u64().unwrap();
+    assert!(window < 2, "{window}");
+    let assert_others = |daemon: &Daemon| {
+        assert_problem(daemon, "ETH/USD", "warming", "The window is not full", window);
+        assert_problem(daemon, "MUTE/USD", "awaited", "The symbol has had no tick", 0);
+        let unknown = why_none(daemon, "NONE/USD").unwrap();
+        assert_eq!(
+            (&unknown["code"], &unknown["window"]),
+            (&"unknown_symbol".into(), &Value::Null)
+        );
+    };
+    assert_others(&daemon);
+    assert_eq!(daemon.stop().status.code(), Some(0));
+
+    // The window comes back with the snapshot, and the forecasts of an earlier life do not.
+    let daemon = start();
+    eventually("the restored symbol", || health(&daemon, "BTC/USD"));
+    let title = "There is no forecast since the start";
+    assert_problem(&daemon, "BTC/USD", "no_forecast", title, 2);
+    assert_others(&daemon);
+    server.await_subscribed(&symbols);
+    server.trade(Trade::new("BTC/USD", "7", 5000, 5));
+    eventually("a forecast again", || why_none(&daemon, "BTC/USD").is_none().then_some(()));
 }
 
 /// Says ticks until a metric has a value.

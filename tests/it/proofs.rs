@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -179,6 +180,46 @@ fn a_model_that_hangs_ends_a_start_with_its_reason_and_a_reload_goes_on_without_
     assert_eq!(children(daemon.id()).len(), 0);
     let (status, outcome) = reload(daemon.address());
     assert_eq!((status, &outcome["outcome"]), (200, &"unchanged".into()), "{outcome}");
+    assert!(daemon.stop().status.success());
+}
+
+#[test]
+fn a_reload_that_hangs_in_the_daemon_itself_is_seen_and_holds_nothing_else_up() {
+    let root = tempfile::tempdir().unwrap();
+    raw(41).write(root.path(), "1");
+    let library = root.path().join("library.so");
+    symlink(onnxruntime(), &library).unwrap();
+    let settings = "model.proof_seconds_max = 5\nsupervise.stall_seconds_max = 1";
+    let (models, feed) = (root.path(), ScriptedFeed::start());
+    let daemon = Daemon::start_with(models, "random", feed.url(), settings, |command| {
+        command.env("ORT_DYLIB_PATH", &library);
+    });
+    // Each stage has its metric once it has begun.
+    let await_stalled = |stage: &str, value: f64| {
+        let name = format!("tickcast_stage_stalled{{stage=\"{stage}\"}}");
+        let is_it = || (daemon.metrics().get(&name) == Some(&value)).then_some(());
+        eventually(&format!("{name} {value}"), is_it);
+    };
+    await_stalled("reload", 0.0);
+    assert_eq!(daemon.get("/livez").0, 200);
+    // The library is gone, as in the middle of an upgrade: a child cannot load it, so the model is
+    // proved in the daemon, where nothing cuts it off.
+    fs::remove_file(&library).unwrap();
+    raw(43).with_graph(endless_loop).write(root.path(), "2");
+    let hangup = Command::new("kill").args(["-HUP", &daemon.id().to_string()]).status();
+    assert!(hangup.unwrap().success());
+    await_stalled("reload", 1.0);
+    let (status, reasons) = daemon.get("/livez");
+    assert_eq!((status, &*reasons), (503, "stages: no progress in reload\n"));
+    for day in 0..WINDOW_STEPS + 3 {
+        let (time, close) = (u64::from(day) * 86_400_000, 100 + day % 7);
+        feed.say(format!(r#"{{"symbol":"A","time":{time},"close":{close},"volume":10}}"#));
+    }
+    daemon.await_metric("tickcast_ticks_total", f64::from(WINDOW_STEPS + 3));
+    for stage in ["source", "shard-0", "runtime", "lines"] {
+        await_stalled(stage, 0.0);
+    }
+    // A stop does not wait for it.
     assert!(daemon.stop().status.success());
 }
 

@@ -21,7 +21,7 @@ use tracing::{debug, info, warn};
 
 use super::refusal::refusal;
 use super::secret::{self, TokenFile};
-use super::{KafkaError, SessionError};
+use super::{KafkaError, SessionError, files};
 use crate::adapters::kafka_config::{ClusterConfig, Delivery, KafkaConfig};
 use crate::core::domain::{TimeUnit, UnixNanos};
 
@@ -312,6 +312,7 @@ fn base(
     options: &BTreeMap<String, String>,
     name: &str,
 ) -> Result<Prepared, ClientError> {
+    files::check(options).map_err(ClientError::ClientCreation)?;
     let resolved = secret::resolve(options).map_err(ClientError::ClientCreation)?;
     let mut client = ClientConfig::new();
     for (key, value) in resolved.options {

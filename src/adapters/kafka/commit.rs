@@ -325,3 +325,40 @@ fn positions(covered: &[Reading]) -> Result<TopicPartitionList, SessionError> {
     }
     Ok(positions)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Longer than any test waits for what must come.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn retry(ended: Result<(), SessionError>) -> String {
+        let Err(SessionError::Retry(why)) = ended else { panic!("a new session may succeed") };
+        why
+    }
+
+    #[test]
+    fn a_call_of_the_client_that_never_returns_is_left_behind_and_the_caller_goes_on() {
+        let (begun, has_begun) = channel();
+        let (hold, held) = channel::<()>();
+        let limit = Duration::from_millis(1500);
+        let hung = within(limit, move || {
+            begun.send(()).unwrap();
+            // Without a limit the caller would see that this succeeds.
+            let _ = held.recv_timeout(PATIENCE);
+            Ok(())
+        });
+        let why = "the Kafka client has not answered for 1 s in a transaction";
+        assert_eq!(retry(hung), why);
+        assert_eq!(has_begun.try_recv(), Ok(()), "the call was made");
+        // It hangs still, and the next session's calls do not wait for it.
+        assert!(within(PATIENCE, || Ok(())).is_ok());
+        let refused = within(PATIENCE, || Err(SessionError::retry("fenced")));
+        assert_eq!(retry(refused), "fenced");
+        assert_eq!(has_begun.try_recv(), Err(TryRecvError::Empty), "its thread holds the channel");
+        drop(hold);
+        // Its answer comes too late for anybody, and its thread ends.
+        assert!(has_begun.recv_timeout(PATIENCE).is_err());
+    }
+}

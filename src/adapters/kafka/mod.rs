@@ -17,6 +17,7 @@
 //! |---|---|
 //! | `client` | every option of every client, and their logs |
 //! | `advice` | what the clients are told in effect, and what of it cannot work |
+//! | `files` | a look at the files that the library reads by itself |
 //! | `secret` | passwords and tokens that stand in files of their own |
 //! | `refusal` | why a cluster does not let us in, in words that help (pure) |
 //! | `topics` | which topics there must be, and making them |
@@ -41,6 +42,7 @@ mod bare_loop;
 mod client;
 mod commit;
 mod describe;
+mod files;
 mod gap;
 mod metrics;
 mod online;

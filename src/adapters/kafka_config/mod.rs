@@ -18,8 +18,8 @@ pub use self::cluster::{
     ClusterConfig, KafkaOption, KafkaOptionError, TopicPlace, TopicPlaceError,
 };
 pub use self::settings::{
-    Delivery, KafkaConfig, LostOffset, StartAt, TOKEN_FILE, is_public_option, is_secret,
-    read_section, secret_file_of,
+    Delivery, FileOption, KafkaConfig, LostOffset, StartAt, TOKEN_FILE, file_option,
+    is_public_option, is_secret, read_section, secret_file_of,
 };
 
 /// What `source.kind = "kafka"` means in a build without the client.

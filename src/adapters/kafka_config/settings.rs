@@ -155,6 +155,37 @@ pub fn secret_file_of(key: &str) -> Option<&str> {
     key.strip_suffix(FILE_SUFFIX).filter(|option| is_secret(option))
 }
 
+/// What an option of the library names, where it is a file that the library reads by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileOption {
+    /// A file that everybody may read, such as a certificate.
+    Public,
+    /// A key: a file that its owner alone should read.
+    Private,
+    /// Certificates in a file or a folder, or the word `probe` for those of the system.
+    Authorities,
+}
+
+/// Options that name such files.
+const FILES: [(&str, FileOption); 9] = [
+    ("https.ca.location", FileOption::Authorities),
+    ("sasl.kerberos.keytab", FileOption::Private),
+    ("sasl.oauthbearer.assertion.jwt.template.file", FileOption::Public),
+    ("sasl.oauthbearer.assertion.private.key.file", FileOption::Private),
+    ("ssl.ca.location", FileOption::Authorities),
+    ("ssl.certificate.location", FileOption::Public),
+    ("ssl.crl.location", FileOption::Public),
+    ("ssl.key.location", FileOption::Private),
+    ("ssl.keystore.location", FileOption::Private),
+];
+
+/// What an option names, where its value is the path of a file.
+pub fn file_option(key: &str, value: &str) -> Option<FileOption> {
+    let (_, kind) = FILES.iter().find(|(name, _)| *name == key)?;
+    let is_word = *kind == FileOption::Authorities && value == "probe";
+    (!is_word && !value.is_empty()).then_some(*kind)
+}
+
 /// What is wrong with options taken together: the option and the problem.
 fn problems_of(options: &BTreeMap<String, String>) -> Vec<(String, String)> {
     let mut problems = Vec::new();
@@ -301,10 +332,14 @@ fn read_instance(section: &mut Section<'_>) -> (String, bool) {
 fn read_options(section: &mut Section<'_>) -> BTreeMap<String, String> {
     let mut options = section.table("options");
     for (key, value) in &mut options {
-        if key.ends_with(FILE_SUFFIX) {
-            let path = section.secret_path_of(&format!("options.{key}"), value);
-            *value = path.to_string_lossy().into_owned();
-        }
+        let name = format!("options.{key}");
+        let path = match file_option(key, value) {
+            Some(FileOption::Private) => section.secret_path_of(&name, value),
+            Some(FileOption::Public | FileOption::Authorities) => section.path_of(&name, value),
+            None if key.ends_with(FILE_SUFFIX) => section.secret_path_of(&name, value),
+            None => continue,
+        };
+        *value = path.to_string_lossy().into_owned();
     }
     for (name, problem) in problems_of(&options) {
         section.problem(&name, problem);
@@ -380,6 +415,20 @@ mod tests {
         for key in ["sasl.username", "sasl.username_file", TOKEN_FILE, "client.rack"] {
             assert!(!is_secret(key), "{key}");
             assert_eq!(secret_file_of(key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn options_that_name_files_are_known() {
+        let kind = |key| file_option(key, "probe");
+        assert_eq!(kind("ssl.certificate.location"), Some(FileOption::Public));
+        assert_eq!(kind("ssl.key.location"), Some(FileOption::Private));
+        assert_eq!(kind("ssl.ca.location"), None, "a word of the library");
+        assert_eq!(kind("sasl.mechanism"), None);
+        assert_eq!(file_option("ssl.ca.location", "ca.pem"), Some(FileOption::Authorities));
+        for (key, _) in FILES {
+            assert_eq!(file_option(key, ""), None, "left at its default");
+            assert!(!is_secret(key) && !key.ends_with(FILE_SUFFIX), "{key}: not ours to resolve");
         }
     }
 

@@ -1,4 +1,5 @@
-//! How a symbol is: live, quiet, stale, dead, awaited or restored, from facts that are handed in.
+//! How a symbol is: live, quiet, stale, dead, awaited, restored or implausible, from facts that are
+//! handed in.
 //!
 //! Owns the rule, the estimate of how often a symbol has a tick, and in `refusals` the rule by
 //! which a stream counts as refused as a whole. Promises that the same facts give the same state,

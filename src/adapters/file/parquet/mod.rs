@@ -2,9 +2,11 @@
 //!
 //! Owns the way through the row groups of a file. Promises that every row the file says it has
 //! comes out or the file is refused, and no more in memory than a page of each column that is read.
-//! A damaged file is an error, also where the library panics over it: see [`guarded`]. Never reads
-//! a column that no name stands for, and never decides whether a value is good.
+//! A damaged file is an error, also where the library panics over it: see [`guarded`]; and where it
+//! would count through more than the file has: see [`bounds`]. Never reads a column that no
+//! name stands for, and never decides whether a value is good.
 
+mod bounds;
 mod column;
 
 #[cfg(test)]
@@ -18,6 +20,7 @@ use parquet::basic::Compression;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
 
+use self::bounds::Bounded;
 use self::column::Column;
 use super::columns::{ColumnMap, Layout};
 use super::error::FileError;
@@ -78,7 +81,7 @@ impl ParquetRows {
         let bytes_total = bytes.len();
         let damaged = |Damage(problem)| FileError::Damaged { path: path.into(), row: 0, problem };
         let open = || -> Result<Box<dyn FileReader>, Damage> {
-            Ok(Box::new(SerializedFileReader::new(bytes)?))
+            Ok(Box::new(SerializedFileReader::new(Bounded::new(bytes)?)?))
         };
         let file = guarded(open).map_err(damaged)?;
         let schema = file.metadata().file_metadata().schema_descr();

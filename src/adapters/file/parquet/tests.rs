@@ -1,12 +1,17 @@
 //! A Parquet file reads as the CSV file of the same rows, and a bad one is told.
 
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use bytes::buf::Buf;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{self, ByteArray, FixedLenByteArray, Int96};
+use parquet::errors::ParquetError;
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
+use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 use proptest::prelude::*;
@@ -17,7 +22,7 @@ use super::super::error::FileError;
 use super::super::input::Packing;
 use super::super::record::Record;
 use super::super::table::Table;
-use super::{PANICKED, ParquetRows};
+use super::{Bounded, PANICKED, ParquetRows};
 use crate::core::domain::{TimeFormat, UnixNanos};
 
 /// The values of a column, `None` for a null.
@@ -174,6 +179,91 @@ fn no_damaged_byte_makes_a_panic_of_it() {
     assert!(refused > of / 4, "{refused} of {of} damaged files refused");
     let guarded = problems.iter().filter(|problem| problem.ends_with(PANICKED)).count();
     assert!(guarded > 0, "the library panics no more: `guarded` can go");
+}
+
+/// A file in memory that does not bear being read on and on behind its end.
+struct Ending(Bytes);
+
+/// A reader of it, and how often it has said that nothing is left.
+struct Reader(bytes::buf::Reader<Bytes>, usize);
+
+impl Length for Ending {
+    fn len(&self) -> u64 {
+        self.0.remaining() as u64
+    }
+}
+
+impl ChunkReader for Ending {
+    type T = Reader;
+
+    fn get_read(&self, start: u64) -> Result<Reader, ParquetError> {
+        self.0.get_read(start).map(|reader| Reader(reader, 0))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        self.0.get_bytes(start, length)
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.0.read(buffer)?;
+        self.1 += usize::from(count == 0);
+        assert!(self.1 < 10, "nothing is left, and it is asked for more and more");
+        Ok(count)
+    }
+}
+
+#[test]
+fn what_a_structure_claims_goes_no_further_than_the_file() {
+    let whole = std::fs::read(small().path()).unwrap();
+    let problem = |bytes: Vec<u8>| {
+        let (path, times) = (Path::new("it"), TimeFormat::default());
+        let rows = ParquetRows::new(path, Ending(bytes.into()), None, None, times);
+        let read = |mut rows: ParquetRows| {
+            let rows = std::iter::from_fn(|| rows.next(path).transpose());
+            rows.collect::<Result<Vec<_>, _>>()
+        };
+        match rows.and_then(read) {
+            Ok(records) => format!("{} records", records.len()),
+            Err(error) => error.to_string(),
+        }
+    };
+    assert_eq!(problem(whole.clone()), "4 records");
+    let metadata_bytes: [u8; 4] = whole[whole.len() - 8..][..4].try_into().unwrap();
+    let metadata = whole.len() - 8 - u32::from_le_bytes(metadata_bytes) as usize;
+    // A field that the format does not have, and in it two billion of something.
+    for (what, claim, told) in [
+        ("numbers", &[0xf9, 0xf7, 0xff, 0xff, 0xff, 0xff, 0x07][..], "a list goes beyond"),
+        ("identifiers", &[0xf9, 0xfd, 0xff, 0xff, 0xff, 0xff, 0x07], "a list goes beyond"),
+        ("texts", &[0xfa, 0xf8, 0xff, 0xff, 0xff, 0xff, 0x07], "a list goes beyond"),
+        ("pairs", &[0xfb, 0xff, 0xff, 0xff, 0xff, 0x07, 0x77], "a list goes beyond"),
+        ("letters", &[0xf8, 0xff, 0xff, 0xff, 0xff, 0x07], "a text goes beyond"),
+        ("switches", &[0xf9, 0xf1, 0xff, 0xff, 0xff, 0xff, 0x07], "a list of switches"),
+        ("pairs of switches", &[0xfb, 0xff, 0xff, 0xff, 0xff, 0x07, 0x11], "a list of switches"),
+        ("lists", &[0x19; 80], "nested too deeply"),
+        ("digits", &[0xf6, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], "64 bits"),
+        ("nothing known", &[0xfe], "no kind 14"),
+    ] {
+        // The first page begins behind the magic.
+        for (place, at) in [("page", 4), ("metadata", metadata)] {
+            let mut bytes = whole.clone();
+            bytes[at..at + claim.len()].copy_from_slice(claim);
+            let problem = problem(bytes);
+            assert!(problem.contains(told), "{what} in a {place}: {problem}");
+        }
+    }
+}
+
+#[test]
+fn a_part_behind_the_end_takes_no_memory() {
+    let file = Bounded::new(Ending(Bytes::from_static(CHECKSUMS))).unwrap();
+    let end = file.len();
+    assert_eq!(file.get_bytes(end - 4, 4).unwrap(), "PAR1");
+    for (start, length) in [(end - 4, 5), (end, usize::MAX), (u64::MAX, 1), (0, usize::MAX)] {
+        let refused = file.get_bytes(start, length).unwrap_err().to_string();
+        assert_eq!(refused, "EOF: a part goes beyond the end of the file");
+    }
 }
 
 /// Symbols A and A, times 1 and 2, closes 1.5 and 2.5, written by pyarrow 26.0.1 with

@@ -21,7 +21,7 @@ impl Session<'_> {
         self.step_commit()
     }
 
-    fn begin_commit(&mut self) -> Result<(), SessionError> {
+    pub(super) fn begin_commit(&mut self) -> Result<(), SessionError> {
         let positions = self.assigned.uncommitted();
         self.is_due = false;
         if positions.is_empty() {

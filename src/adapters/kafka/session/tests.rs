@@ -1,4 +1,7 @@
-//! Tests of what a session does with the queues of the shards, without a client.
+//! Tests of what a session does with the queues of the shards, without a client but for those of
+//! `on_a_mock`.
+
+mod on_a_mock;
 
 use std::time::Duration;
 
