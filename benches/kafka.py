@@ -41,7 +41,7 @@ DAY_MS = 86_400_000
 WARM_UP = {"aapl-daily": 30, "stocks-volatility-carried": 49}
 WINDOW = 30
 # How long nothing may move.
-PATIENCE = 60.0
+PATIENCE = 180.0
 MARK_BARE, MARK_PYTHON = 0.7, 5.0
 # As the daemon's own.
 PRODUCER = {

@@ -119,7 +119,7 @@ died() {
 
 # first_line FILE PID NAME LOG: waits until the process has written a line to the file.
 first_line() {
-  for ((i = 0; i < 300; i++)); do
+  for ((i = 0; i < 1200; i++)); do
     # read succeeds only when the line is complete.
     if read -r line 2>/dev/null <"$1"; then
       return
@@ -127,7 +127,7 @@ first_line() {
     is_alive "$2" || died "$3" "$4"
     pause 0.1
   done
-  fail "$EX_UNAVAILABLE" "tickcast $3 did not say its address within 30 s; see $4"
+  fail "$EX_UNAVAILABLE" "tickcast $3 did not say its address within 120 s; see $4"
 }
 
 # A connection that succeeds means that somebody listens there already.
@@ -186,12 +186,12 @@ TEXT
   setsid java -Xmx384m -XX:+UseSerialGC -cp "$TICKCAST_KAFKA_JARS/*" kafka.Kafka \
     "$broker_data/server.properties" >>"$logs/broker.log" 2>&1 8>&- &
   broker_pid=$!
-  for ((i = 0; i < 300; i++)); do
+  for ((i = 0; i < 1200; i++)); do
     if (exec 3<>"/dev/tcp/127.0.0.1/$broker_port") 2>/dev/null; then return; fi
     is_alive "$broker_pid" || fail "$EX_UNAVAILABLE" "the broker ended early; see $logs/broker.log"
     pause 0.1
   done
-  fail "$EX_UNAVAILABLE" "the broker did not listen within 30 s; see $logs/broker.log"
+  fail "$EX_UNAVAILABLE" "the broker did not listen within 120 s; see $logs/broker.log"
 }
 
 # Each process has a session of its own (setsid), so that Ctrl-C reaches this script alone and

@@ -357,6 +357,7 @@ fn settings(models: &Path, mode: Mode) -> PipelineSettings {
         record_bytes_max: 1000,
         future_seconds_max: Some(5),
         limits: EngineLimits { symbols_max: 100, batch_rows_max: 64 },
+        prepares_runs: false,
         policy: EnginePolicy {
             gap_steps_max: Some(0),
             cadence: CadencePolicy::AsItComes,

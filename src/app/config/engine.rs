@@ -6,7 +6,15 @@ use super::{ShardConfig, policy};
 use crate::engine::symbols::{EngineLimits, EnginePolicy};
 use crate::ports::section::Section;
 
-pub(super) fn read(mut section: Section<'_>) -> (EngineLimits, EnginePolicy, ShardConfig) {
+/// What the section says.
+pub(super) struct EngineSection {
+    pub(super) limits: EngineLimits,
+    pub(super) prepares_runs: bool,
+    pub(super) policy: EnginePolicy,
+    pub(super) shards: ShardConfig,
+}
+
+pub(super) fn read(mut section: Section<'_>) -> EngineSection {
     let limits = EngineLimits {
         symbols_max: section.count("symbols_max", 1, 10_000_000),
         batch_rows_max: section.count("batch_rows_max", 1, 4096),
@@ -16,7 +24,8 @@ pub(super) fn read(mut section: Section<'_>) -> (EngineLimits, EnginePolicy, Sha
         pin_threads: section.switch("pin_threads"),
         drain_records_max: section.count("drain_records_max", 1, 1_000_000),
     };
+    let prepares_runs = section.switch("prepare_runs");
     let policy = policy::read(&mut section);
     section.finish();
-    (limits, policy, shards)
+    EngineSection { limits, prepares_runs, policy, shards }
 }

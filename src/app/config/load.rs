@@ -12,9 +12,10 @@ use std::time::Duration;
 use config::Value;
 
 use super::bridge::{self, BridgeSection};
+use super::engine::{self, EngineSection};
 use super::layers::{Input, Tree, names, tree};
 use super::{BridgeConfig, Config, SourceConfig};
-use super::{engine, health, log, model, publish, scores, snapshot, source};
+use super::{health, log, model, publish, scores, snapshot, source};
 use crate::adapters::kafka_config::{ClusterConfig, KafkaConfig};
 use crate::adapters::websocket::WebSocketSettings;
 use crate::adapters::{self, Adapters, http};
@@ -251,7 +252,8 @@ fn check(
     let (source, sources) = source::read(adapters, &mut root, variables);
     let (model, cadence, proof) = model::read(root.section("model"), purpose);
     let onnxruntime_library = model::library(root.section("onnxruntime"));
-    let (engine, policy, shards) = engine::read(root.section("engine"));
+    let EngineSection { limits, prepares_runs, policy, shards } =
+        engine::read(root.section("engine"));
     let policy = crate::engine::symbols::EnginePolicy { cadence, ..policy };
     let forecast = scores::forecast(root.section("forecast"));
     let health = health::read(root.section("health"));
@@ -269,7 +271,8 @@ fn check(
         model,
         proof,
         onnxruntime_library,
-        engine,
+        engine: limits,
+        prepares_runs,
         policy,
         health,
         shards,

@@ -63,6 +63,8 @@ pub struct Config {
     pub onnxruntime_library: Option<PathBuf>,
     /// What the engines of all shards together may use.
     pub engine: EngineLimits,
+    /// Whether the tensors of every run of the model are made at the start.
+    pub prepares_runs: bool,
     /// Which windows may forecast.
     pub policy: EnginePolicy,
     /// When the silence of a symbol means something.
@@ -130,6 +132,7 @@ impl Config {
             record_bytes_max: self.source.record_bytes_max,
             future_seconds_max: self.source.future_seconds_max,
             limits: self.engine,
+            prepares_runs: self.prepares_runs,
             policy: self.policy,
             intervals: self.forecast.intervals,
             listed_symbols: self.metrics.symbols.clone(),

@@ -117,6 +117,9 @@ impl Pipeline {
         plans.score.intervals = settings.intervals;
         let mut engine = Engine::new(plans, mode, bundle.signature(), backend, settings.limits)?
             .with_policy(settings.policy);
+        if settings.prepares_runs {
+            engine.prepare_runs()?;
+        }
         engine.scores_mut().list(&settings.listed_symbols, settings.recent_scores);
         if settings.keeps_scores {
             engine.scores_mut().keep();

@@ -27,6 +27,8 @@ pub struct PipelineSettings {
     pub future_seconds_max: Option<u32>,
     /// What the engine may use.
     pub limits: EngineLimits,
+    /// Whether the tensors of every run are made at once, and not as runs of a size come.
+    pub prepares_runs: bool,
     /// Which windows may forecast.
     pub policy: EnginePolicy,
     /// Where intervals come from.
@@ -52,6 +54,7 @@ impl PipelineSettings {
             record_bytes_max: 0,
             future_seconds_max: None,
             limits: EngineLimits { symbols_max: 1, batch_rows_max },
+            prepares_runs: false,
             policy: EnginePolicy::default(),
             intervals: Intervals::Bundle,
             listed_symbols: Vec::new(),
@@ -82,6 +85,7 @@ impl PipelineSettings {
             record_bytes_max: 1000,
             future_seconds_max: None,
             limits: EngineLimits { symbols_max: 1000, batch_rows_max: 64 },
+            prepares_runs: false,
             policy: EnginePolicy::default(),
             intervals: Intervals::Bundle,
             listed_symbols: Vec::new(),

@@ -43,6 +43,22 @@ pub(super) fn largest(count: usize, count_max: usize) -> usize {
     if limit == 0 { 0 } else { limit - limit % step(limit) }
 }
 
+/// Every size that [`in_runs`] chooses.
+pub(super) fn sizes(count_max: usize) -> impl Iterator<Item = usize> {
+    distinct((1..=count_max).map(move |count| padded(count, count_max)))
+}
+
+/// Every size that [`largest`] chooses.
+pub(super) fn largest_sizes(count_max: usize) -> impl Iterator<Item = usize> {
+    distinct((1..=count_max).map(move |count| largest(count, count_max)))
+}
+
+/// The values of a rising sequence, each once.
+fn distinct(rising: impl Iterator<Item = usize>) -> impl Iterator<Item = usize> {
+    let mut before = None;
+    rising.filter(move |size| before.replace(*size) != Some(*size))
+}
+
 /// The distance of sizes around `count`, which is at least one: an eighth of the power of two at
 /// or below it.
 fn step(count: usize) -> usize {

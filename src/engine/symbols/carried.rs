@@ -31,6 +31,11 @@ impl CarriedStates {
         backend.lane(Shape { steps: 1, batch: 1 }).map(|_| ())
     }
 
+    /// Every shape that its runs have.
+    pub(super) fn shapes(&self) -> impl Iterator<Item = Shape> {
+        batch::sizes(self.batch_rows_max).map(|batch| Shape { steps: 1, batch })
+    }
+
     /// Makes room for one more symbol, at the end of the dense index, from zero state.
     pub(super) fn add_symbol(&mut self) {
         self.blocks.iter_mut().for_each(Block::add);

@@ -35,6 +35,12 @@ impl FullWindows {
         backend.lane(Shape { steps: self.steps, batch: 1 }).map(|_| ())
     }
 
+    /// Every shape that its runs have.
+    pub(super) fn shapes(&self) -> impl Iterator<Item = Shape> {
+        let steps = self.steps;
+        batch::sizes(self.batch_rows_max).map(move |batch| Shape { steps, batch })
+    }
+
     /// Runs full windows in batches and hands each item with its output to `finish`, in order.
     pub(super) fn infer<'w, T: Copy>(
         &self,

@@ -232,6 +232,20 @@ impl Engine {
         self
     }
 
+    /// Has the tensors of every run made that there can be. Otherwise each is made when a run of its
+    /// size comes for the first time.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where the backend refuses one.
+    pub fn prepare_runs(&mut self) -> Result<(), InferenceError> {
+        let shapes: Vec<_> = match &self.driver {
+            Driver::Full(full) => full.shapes().collect(),
+            Driver::Sliding(sliding) => sliding.shapes().collect(),
+            Driver::Carried(carried) => carried.shapes().collect(),
+        };
+        shapes.into_iter().try_for_each(|shape| self.backend.lane(shape).map(|_| ()))
+    }
+
     /// Says why the event time of the tick that is pushed next may be wrong.
     pub fn set_doubt(&mut self, doubt: Option<TimeDoubt>) {
         self.doubt = doubt;

@@ -88,6 +88,17 @@ impl SlidingStates {
         Ok(())
     }
 
+    /// Every shape that its runs have.
+    pub(super) fn shapes(&self) -> impl Iterator<Item = Shape> {
+        let rows_max = self.batch_rows_max;
+        let of_symbols = [self.steps - 1, self.steps].into_iter().filter(|rows| *rows > 0);
+        let of_symbols = of_symbols.flat_map(move |of_symbol| {
+            let symbols_max = (rows_max / of_symbol).max(1);
+            batch::largest_sizes(symbols_max).map(move |symbols| symbols * of_symbol)
+        });
+        batch::sizes(rows_max).chain(of_symbols).map(|batch| Shape { steps: 1, batch })
+    }
+
     /// Makes room for one more symbol, at the end of the dense index.
     pub(super) fn add_symbol(&mut self) {
         for state in &mut self.states {

@@ -1,5 +1,8 @@
 //! Tests of the engine over a runtime that computes in plain Rust.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
 use proptest::prelude::*;
 
 use super::{
@@ -9,6 +12,7 @@ use super::{
 use crate::core::domain::{
     Forecast, PartitionId, Position, Quality, Reject, SymbolId, Tick, UnixNanos,
 };
+use crate::engine::inference::{Backend, InferenceError, Lane, Shape};
 use crate::engine::model::manifest::{EmptySteps, Manifest, Mode, StepSpec};
 use crate::engine::model::{Bundle, Heritage};
 use crate::engine::test_support::{
@@ -227,6 +231,67 @@ fn haste_changes_no_forecast() {
         });
         assert_eq!(said[0].len(), 3 * (12 - UNFORECAST), "{mode}");
         assert_eq!(said[0], said[1], "{mode}");
+    }
+}
+
+/// A backend that notes every shape it is asked for.
+struct Noting {
+    inner: Box<dyn Backend>,
+    shapes: Arc<Mutex<HashSet<Shape>>>,
+}
+
+impl Backend for Noting {
+    fn lane(&mut self, shape: Shape) -> Result<Lane, InferenceError> {
+        self.shapes.lock().unwrap().insert(shape);
+        self.inner.lane(shape)
+    }
+
+    fn rows_mut(&mut self, lane: Lane) -> &mut [f32] {
+        self.inner.rows_mut(lane)
+    }
+
+    fn state_mut(&mut self, lane: Lane, index: usize) -> &mut [f32] {
+        self.inner.state_mut(lane, index)
+    }
+
+    fn run(&mut self, lane: Lane) -> Result<(), InferenceError> {
+        self.inner.run(lane)
+    }
+
+    fn output(&self, lane: Lane) -> &[f32] {
+        self.inner.output(lane)
+    }
+
+    fn next_state(&self, lane: Lane, index: usize) -> &[f32] {
+        self.inner.next_state(lane, index)
+    }
+}
+
+#[test]
+fn prepared_runs_are_all_that_there_are() {
+    let limits = EngineLimits { symbols_max: 40, batch_rows_max: 21 };
+    for mode in MODES {
+        let bundle = bundle(&served(mode));
+        let shapes = Arc::default();
+        let inner = bundle.open(&NullRuntime).unwrap();
+        let backend = Box::new(Noting { inner, shapes: Arc::clone(&shapes) });
+        let plans = bundle.plans().clone();
+        let engine = Engine::new(plans, mode, bundle.signature(), backend, limits).unwrap();
+        let mut driven = Driven { engine, forecasts: Vec::new() };
+        driven.engine.prepare_runs().unwrap();
+        let prepared = shapes.lock().unwrap().clone();
+        // Batches of every number of symbols, as a quiet stream and a full queue have them.
+        let mut minute = 0;
+        for (count, haste) in (1..=40).flat_map(|count| BOTH.map(|haste| (count, haste))) {
+            for name in (0..count).map(|index| format!("S{index}")) {
+                driven.push_at(&tick(&name, minute, price(&name, minute)), None, haste);
+            }
+            driven.flush(haste);
+            minute += 1;
+        }
+        assert!(driven.forecasts.len() > 1_000, "{mode}");
+        let used = shapes.lock().unwrap().clone();
+        assert_eq!(used.difference(&prepared).next(), None, "{mode}");
     }
 }
 
