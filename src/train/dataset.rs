@@ -30,6 +30,8 @@ use crate::core::features::{
 };
 use crate::core::forecast::{Target, TargetError, Truth};
 
+pub use crate::seal::judge::Example;
+
 /// The history in its three parts, scaled.
 #[derive(Clone, Debug)]
 pub struct Dataset {
@@ -59,22 +61,6 @@ pub struct Part {
     pub examples: Vec<Example>,
     /// The place of each window's newest row among those of its whole history.
     pub places: Vec<Place>,
-}
-
-/// Where a window comes from, and what came true.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Example {
-    /// Index of the series.
-    pub series: usize,
-    /// Index of the newest step of the window within the series.
-    pub step: usize,
-    /// Event time of that step.
-    pub as_of: UnixNanos,
-    /// The label in its own unit.
-    pub truth: f64,
-    /// The naive forecast beside it, in the same unit: that nothing changes
-    /// ([`Truth::persistence`]).
-    pub persistence: f64,
 }
 
 /// Why a history gives no dataset.

@@ -19,14 +19,12 @@ use super::dataset::Dataset;
 pub use super::error::TrainError;
 use super::evaluate::TargetKind;
 use super::fit::{Fit, FitState, Progress, Recipe, fit, resume};
-use super::history::{History, read};
+use super::history::{History, read_with_steps};
 use super::network::Network;
 use super::repeat::{self, Material, Repeats, repeat};
 use super::report::{Report, Sources};
 pub use super::trained::Trained;
-use crate::core::domain::DurationNanos;
 use crate::core::features::RawFeatures;
-use crate::core::step::CadenceRule;
 
 /// Everything that is known before the fit.
 #[derive(Clone, Debug)]
@@ -49,25 +47,8 @@ impl Job {
         let label = config.target.label();
         let features = RawFeatures::new(&config.features, &config.extra_fields, label)?;
         let network = Network::new(config.architecture.clone())?;
-        // A distance that was asked for cuts the history as it will cut live windows. Otherwise the
-        // model learns whatever distances there are, and the daemon allows as much.
-        let gap = config.step.gap_steps_max.and_then(|_| config.step.gap());
-        let mut history = read(&config.data, &features, &config.step_rule, None)?;
-        let interval = DurationNanos::from_seconds(i64::from(config.step.interval_seconds));
-        let cadence = interval.and_then(|interval| CadenceRule::of(&config.step_rule, interval));
-        if let Some(rule) = cadence.filter(|_| !config.data.accepts_times) {
-            history.check_spacing(&rule)?;
-        }
-        if config.calendar.infers {
-            config.step.calendar = history.calendar(&config.step, &config.calendar.holidays);
-        }
-        if let Some(gap) = gap {
-            history.cut(gap, config.step.calendar().ok().flatten().as_deref());
-        }
-        if config.step.gap_steps_max.is_none() {
-            let longest = history.longest_distance().unwrap_or(DurationNanos::ZERO);
-            config.step = config.step.clone().with_gap_of(longest);
-        }
+        let (rule, calendar) = (&config.step_rule, &config.calendar);
+        let history = read_with_steps(&config.data, &features, &mut config.step, rule, calendar)?;
         let dataset = Dataset::new(&history, &config)?;
         let job = Self { config, version, features, history, dataset, network };
         repeat::check(job.material())?;
@@ -202,7 +183,8 @@ impl Job {
     ) -> Result<Trained, TrainError> {
         let Self { config, dataset, network, .. } = self;
         let fit = self.fit(state, observer)?;
-        let baselines = Baselines::fit(&dataset.training, TargetKind::of(&config.target));
+        let (training, kind) = (&dataset.training, TargetKind::of(&config.target));
+        let baselines = Baselines::fit(&training.windows, &training.examples, kind);
         let assessment = assess(network, &fit.parameters, dataset, &baselines, config)?;
         let draft = self.draft(&fit, &assessment)?;
         let (repeats, checkpoint) = (Repeats::default(), self.checkpoint());

@@ -20,7 +20,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::config::{DataConfig, StateRule, TrainConfig};
+use super::config::{StateRule, TrainConfig};
 use super::dataset::Dataset;
 use super::evaluate::{TargetKind, headline};
 use super::fit::Stopped;
@@ -30,6 +30,7 @@ use super::network::Network;
 use super::trained::Trained;
 use crate::core::domain::UnixNanos;
 use crate::engine::model::manifest::Manifest;
+use crate::seal::sections::DataConfig;
 
 /// The name of the page.
 pub const PAGE: &str = "report.html";

@@ -1,0 +1,17 @@
+//! Sealing: from a model that another framework trained to a bundle that the daemon runs.
+//!
+//! ```text
+//! my-model.toml ─> config ─┐
+//! model.onnx ────> graph ──┼─> job: windows from data ─> proofs ─> figures ─> draft ─> a bundle
+//! history ───────> history ┘          │                     └ judge
+//! predictions ───> expect ────────────┘
+//! ```
+//!
+//! Owns what a sealing asks, what it infers and what it proves; and, for the trainer as well, the
+//! reading of a history and the figures of a model ([`judge`]). Promises that nothing is invented:
+//! what is not known is written as `unknown`, and what was not compared says so. Never changes what
+//! a model computes: each rewrite of a graph is proven against the run of the original.
+
+pub mod history;
+pub mod judge;
+pub mod sections;
