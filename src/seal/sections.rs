@@ -7,7 +7,6 @@ use std::path::PathBuf;
 
 use crate::adapters::file::{FileOptions, read_options};
 use crate::core::domain::{Schema, Symbol, TimeUnit};
-use crate::core::features::RawFeatures;
 use crate::core::forecast::{SignalThresholds, Target, TargetError};
 use crate::core::step::StepRule;
 use crate::engine::model::manifest::{
@@ -135,18 +134,6 @@ pub fn step(mut section: Section<'_>) -> (StepSpec, StepRule, CalendarChoice) {
 pub fn unknown_field(target: &Target, extra_fields: &[String]) -> Option<TargetError> {
     let schema = Schema::new(extra_fields.iter().map(String::as_str)).ok()?;
     target.truth(&schema).err()
-}
-
-/// `[window]`: its steps, its features and the extra fields.
-pub fn window(mut section: Section<'_>, target: &Target) -> (usize, Vec<String>, Vec<String>) {
-    let steps = section.count("steps", 1, STEPS_MAX);
-    let features = section.texts("features");
-    let extra_fields = section.texts("extra_fields");
-    if let Err(error) = RawFeatures::new(&features, &extra_fields, target.label()) {
-        section.problem("features", error);
-    }
-    section.finish();
-    (steps, features, extra_fields)
 }
 
 /// When a value is a signal, where the configuration does not say so.

@@ -12,6 +12,7 @@ use super::fit::Recipe;
 use super::loss::Loss;
 use super::network::{Activation, Architecture, DenseShape, LstmShape};
 use crate::app::config::ConfigError;
+use crate::core::features::RawFeatures;
 use crate::core::forecast::{SignalThresholds, TARGET_KINDS, Target};
 use crate::core::step::StepRule;
 use crate::engine::model::manifest::StepSpec;
@@ -19,7 +20,7 @@ use crate::ops::document::lines_of;
 use crate::ops::file::{CONFIGURATION_BYTES_MAX, read_text};
 use crate::ports::section::{Origins, Place, Problems, Section, folder_of};
 use crate::seal::sections::{
-    CalendarChoice, DataConfig, STEPS_MAX, data, forecast, step, unknown_field, window,
+    CalendarChoice, DataConfig, STEPS_MAX, data, forecast, step, unknown_field,
 };
 
 /// Every key with its default and the reason for it.
@@ -205,6 +206,17 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         coverage,
         signal,
     }
+}
+
+fn window(mut section: Section<'_>, target: &Target) -> (usize, Vec<String>, Vec<String>) {
+    let steps = section.count("steps", 1, STEPS_MAX);
+    let features = section.texts("features");
+    let extra_fields = section.texts("extra_fields");
+    if let Err(error) = RawFeatures::new(&features, &extra_fields, target.label()) {
+        section.problem("features", error);
+    }
+    section.finish();
+    (steps, features, extra_fields)
 }
 
 fn split(mut section: Section<'_>) -> Split {
