@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Global;
-use crate::engine::model::manifest::Mode;
+use crate::engine::model::manifest::{Known, Mode};
 use crate::engine::model::{Bundle, BundleError, MANIFEST_FILE, candidates, names, versions};
 use crate::engine::pipeline::{PipelineSettings, Prover};
 use crate::keep::prove::ProofLimits;
@@ -227,23 +227,27 @@ fn listed_of(name: String, version: String, bundle: Result<Bundle, BundleError>)
 
 fn inspect(bundle: &Bundle) -> String {
     let manifest = bundle.manifest();
-    let training = &manifest.training;
     let mut text = format!(
-        "{} {}\n  forecasts  {} over {} step(s)\n  window     {} steps of {}\n  trained    {} \
-         windows of {}, {} to {}, best of {} epochs: {}\n",
+        "{} {}\n  forecasts  {} over {} step(s)\n  window     {} steps of {}\n",
         manifest.name,
         manifest.version,
         manifest.target.kind.label(),
         manifest.horizon_steps,
         manifest.window_steps,
         manifest.features.join(", "),
-        training.windows,
-        training.symbols.join(", "),
-        training.from,
-        training.to,
-        training.epochs,
-        training.best_epoch,
     );
+    text += &match &manifest.training {
+        Known::Is(training) => format!(
+            "  trained    {} windows of {}, {} to {}, best of {} epochs: {}\n",
+            training.windows,
+            training.symbols.join(", "),
+            training.from,
+            training.to,
+            training.epochs,
+            training.best_epoch,
+        ),
+        Known::Unknown => "  trained    unknown\n".to_owned(),
+    };
     for part in &manifest.evaluation {
         text += &format!(
             "  {:<10} {} forecasts, {} to {}: mean absolute error {:.5}, direction right {:.1} %, \

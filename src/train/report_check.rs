@@ -52,7 +52,7 @@ fn a_run_writes_a_report_with_the_verdict_and_every_plot() {
     let verdict = html.find(&lead).expect("the verdict comes first");
     assert!(html.find("<table").unwrap() > verdict);
     assert!(html.contains(&prose(&trained.draft.manifest.verdict)));
-    assert!(html.contains(&trained.draft.manifest.training.data_sha256));
+    assert!(html.contains(&trained.draft.manifest.training.known().unwrap().data_sha256));
     for part in ["persistence", "drift", "linear", "2 seeds", "2 folds", "fold 2", "precision"] {
         assert!(html.contains(part), "no {part}");
     }

@@ -510,3 +510,27 @@ fn check_golden(golden: &Golden, manifest: &Manifest, plans: &Plans) -> Vec<Stri
     }
     problems
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the manifest may say since these bundles were sealed changes none of their bytes.
+    #[test]
+    fn the_bundles_that_ship_are_written_back_byte_for_byte() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+        let mut count = 0;
+        for name in super::super::names(&root).unwrap() {
+            for version in super::super::versions(&root, &name).unwrap() {
+                let folder = root.join(&name).join(version);
+                let bytes = |file| fs::read(folder.join(file)).unwrap();
+                let manifest: Manifest = serde_json::from_slice(&bytes(MANIFEST_FILE)).unwrap();
+                assert!(to_json(&manifest) == bytes(MANIFEST_FILE), "manifest of {name}");
+                let golden: Golden = serde_json::from_slice(&bytes(GOLDEN_FILE)).unwrap();
+                assert!(to_json(&golden) == bytes(GOLDEN_FILE), "golden vectors of {name}");
+                count += 1;
+            }
+        }
+        assert!(count >= 4, "{count} bundles");
+    }
+}

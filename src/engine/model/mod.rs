@@ -6,11 +6,13 @@
 
 mod bundle;
 mod choice;
+mod exactness;
 pub mod golden;
 mod graph;
 mod heritage;
 pub mod manifest;
 pub mod onnx;
+mod origin;
 mod step_spec;
 mod store;
 mod wire_scan;

@@ -14,7 +14,7 @@ use crate::core::forecast::{Interval, SignalThresholds, Target};
 use crate::engine::inference::{Backend, OnnxRuntime, Shape, Signature, StateSignature};
 use crate::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
 use crate::engine::model::manifest::{
-    MANIFEST_SCHEMA, Manifest, Mode, StepKind, StepSpec, TargetSpec, TrainingSpec,
+    self, MANIFEST_SCHEMA, Manifest, Mode, StepKind, StepSpec, TargetSpec,
 };
 use crate::engine::model::onnx::{ModelProto, NodeProto, TensorProto};
 use crate::engine::model::writer::{DenseWeights, GraphWriter, LstmWeights, WrittenGraph};
@@ -158,16 +158,9 @@ impl Known {
             graph,
             signal: SignalThresholds { buy_above: 0.02, sell_below: -0.02 },
             interval: Interval { coverage: 0.9, lower: -0.05, upper: 0.05 },
-            training: TrainingSpec {
-                data_sha256: String::new(),
-                symbols: Vec::new(),
-                from: UnixNanos::from_nanos(0),
-                to: UnixNanos::from_nanos(0),
-                windows: 0,
-                epochs: 0,
-                best_epoch: 0,
-                seed: 1,
-            },
+            exactness: None,
+            origin: None,
+            training: manifest::Known::Unknown,
             evaluation: Vec::new(),
             repeats: Vec::new(),
             verdict: "random weights forecast nothing".into(),

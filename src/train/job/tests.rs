@@ -61,9 +61,10 @@ fn a_history_becomes_a_bundle_that_stands_its_own_proof() {
     let manifest = bundle.manifest();
     assert_eq!(bundle.golden().cases.len(), 2 * GOLDEN_CASES_PER_PART);
     assert_eq!(manifest.graph.states.len(), 4);
-    assert_eq!(manifest.training.symbols, ["AAPL"]);
+    let training = manifest.training.known().unwrap();
+    assert_eq!(training.symbols, ["AAPL"]);
     // 259 rows behind the warm-up: 165 for training, less W - 1 and the horizon.
-    assert_eq!(manifest.training.windows, 165 - 8);
+    assert_eq!(training.windows, 165 - 8);
     assert_eq!(manifest.evaluation[0].forecasts, 42 - 8);
     assert_eq!(manifest.evaluation[1].forecasts, 52 - 8);
     assert!(manifest.verdict.contains("persistence"), "{}", manifest.verdict);

@@ -182,8 +182,7 @@ fn tables(trained: &Trained, kind: TargetKind) -> Vec<(String, figures::Table, &
 
 /// How the run was made.
 fn facts(sources: Sources<'_>, trained: &Trained) -> Vec<(String, String)> {
-    let Sources { config, dataset, network, .. } = sources;
-    let Manifest { training, .. } = &trained.draft.manifest;
+    let Sources { config, history, dataset, network } = sources;
     let DataConfig { path, .. } = &config.data;
     let recipe = &config.recipe;
     let span = |part: &super::dataset::Part| {
@@ -202,8 +201,8 @@ fn facts(sources: Sources<'_>, trained: &Trained) -> Vec<(String, String)> {
         ("window", format!("{} steps of {}", config.window_steps, config.features.join(", "))),
         ("network", describe(network)),
         ("state", state(config)),
-        ("data", format!("{}, SHA-256 {}", path.display(), training.data_sha256)),
-        ("symbols", training.symbols.join(", ")),
+        ("data", format!("{}, SHA-256 {}", path.display(), history.data_sha256)),
+        ("symbols", history.symbols().join(", ")),
         ("training part", span(&dataset.training)),
         ("validation part", span(&dataset.validation)),
         ("test part", span(&dataset.test)),

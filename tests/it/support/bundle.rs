@@ -10,7 +10,8 @@ use tickcast::core::forecast::{Interval, SignalThresholds, Target};
 use tickcast::engine::inference::Runtime;
 use tickcast::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
 use tickcast::engine::model::manifest::{
-    GraphSpec, MANIFEST_SCHEMA, Manifest, Mode, StateSpec, StepSpec, TargetSpec, TrainingSpec,
+    GraphSpec, Known, MANIFEST_SCHEMA, Manifest, Mode, StateSpec, StepSpec, TargetSpec,
+    TrainingSpec,
 };
 use tickcast::engine::model::{Bundle, Draft};
 
@@ -67,10 +68,13 @@ pub(crate) fn manifest(window_steps: u32, network: &Network) -> Manifest {
             input: "x".into(),
             output: "y".into(),
             states: network.states().map(state).collect(),
+            columns: None,
         },
         signal: SignalThresholds { buy_above: 0.02, sell_below: -0.02 },
         interval: Interval { coverage: 0.9, lower: -0.05, upper: 0.05 },
-        training: TrainingSpec {
+        exactness: None,
+        origin: None,
+        training: Known::Is(TrainingSpec {
             data_sha256: String::new(),
             symbols: vec![],
             from: UnixNanos::from_nanos(0),
@@ -79,7 +83,7 @@ pub(crate) fn manifest(window_steps: u32, network: &Network) -> Manifest {
             epochs: 0,
             best_epoch: 0,
             seed: 0,
-        },
+        }),
         evaluation: vec![],
         repeats: vec![],
         verdict: "random weights forecast nothing".into(),
