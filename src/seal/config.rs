@@ -64,10 +64,12 @@ pub struct SealConfig {
     pub parts: Vec<PartConfig>,
     /// The output of the graph; `None` for the only one.
     pub output: Option<String>,
+    /// Whether the columns of the values are the user's word and not the default.
+    pub says_columns: bool,
     /// The columns of the model's own interval.
     pub ends: Option<[usize; 2]>,
-    /// Values of inputs that are neither rows nor states.
-    pub constants: BTreeMap<String, f64>,
+    /// Values of inputs that are neither rows nor states: one number, or one for each element.
+    pub constants: BTreeMap<String, Vec<f64>>,
     /// Where the history is.
     pub data: DataConfig,
     /// The newest row that training saw; `None` where it is not known.
@@ -163,7 +165,7 @@ fn check(tree: Value, problems: &Problems) -> SealConfig {
         root.problem(&format!("target.{}", error.part), error.problem);
     }
     let scaler = read_scaler(root.section("scaler"), &features, Whose::Features);
-    let (output, parts, ends) = output(root.section("output"), &horizons);
+    let (output, parts, ends, says_columns) = output(root.section("output"), &horizons);
     let constants = constants(&mut root);
     let (data, trained_until) = {
         let mut section = root.section("data");
@@ -201,6 +203,7 @@ fn check(tree: Value, problems: &Problems) -> SealConfig {
         target_scaler,
         parts,
         output,
+        says_columns,
         ends,
         constants,
         data,
@@ -277,10 +280,11 @@ fn target(mut section: Section<'_>) -> (Target, Vec<usize>, Scaler) {
     (target, horizons, scaler)
 }
 
-type Output = (Option<String>, Vec<PartConfig>, Option<[usize; 2]>);
+type Output = (Option<String>, Vec<PartConfig>, Option<[usize; 2]>, bool);
 
 fn output(mut section: Section<'_>, horizons: &[usize]) -> Output {
     let name = section.optional_text("name");
+    let says_columns = section.is_given("value");
     let mut values = Vec::new();
     for column in section.numbers("value").unwrap_or_default() {
         if column.fract() == 0.0 && (0.0..=COLUMN_MAX as f64).contains(&column) {
@@ -325,19 +329,21 @@ fn output(mut section: Section<'_>, horizons: &[usize]) -> Output {
     let pairs = horizons.iter().zip(&values);
     let parts =
         pairs.map(|(horizon, value)| PartConfig { horizon_steps: *horizon, value: *value });
-    (name, parts.collect(), ends)
+    (name, parts.collect(), ends, says_columns)
 }
 
-fn constants(root: &mut Section<'_>) -> BTreeMap<String, f64> {
+fn constants(root: &mut Section<'_>) -> BTreeMap<String, Vec<f64>> {
     let mut constants = BTreeMap::new();
-    for (name, text) in root.table("constants") {
-        match text.parse::<f64>() {
-            Ok(value) if value.is_finite() => {
-                constants.insert(name, value);
+    for (name, texts) in root.lists("constants") {
+        let number = |text: &String| text.parse::<f64>().ok().filter(|value| value.is_finite());
+        match texts.iter().map(number).collect::<Option<Vec<f64>>>() {
+            Some(values) if !values.is_empty() => {
+                constants.insert(name, values);
             }
             _ => {
                 let key = format!("constants.\"{}\"", name.escape_debug());
-                root.problem(&key, "must be a number: the value of that input of the graph");
+                let problem = "must be a number, or a list with one for each element of that input";
+                root.problem(&key, problem);
             }
         }
     }

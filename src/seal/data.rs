@@ -140,6 +140,16 @@ impl Material {
         ends
     }
 
+    /// How many series there are.
+    pub fn series_count(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// All rows of a series, oldest first.
+    pub fn rows_of(&self, series: usize) -> Vec<Vec<f32>> {
+        self.rows[series].scaled.chunks_exact(self.width()).map(<[f32]>::to_vec).collect()
+    }
+
     /// The symbol of a window.
     pub fn symbol(&self, end: End) -> &str {
         &self.history.series[end.series].symbol
@@ -175,7 +185,7 @@ impl Material {
     }
 
     /// These windows as the linear baseline reads them.
-    pub fn windows(&self, ends: impl Iterator<Item = End>) -> Windows {
+    pub fn windows(&self, ends: &[End]) -> Windows {
         let mut windows = Windows::new(self.window_steps, self.width(), 0);
         let firsts: Vec<usize> =
             self.rows.iter().map(|rows| windows.push_rows(&rows.scaled)).collect();

@@ -3,7 +3,7 @@
 //! Owns the form of the file. Promises that every row of it is compared or the file is refused, with
 //! the line at fault. Never changes a prediction.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::config::{ExpectConfig, PartConfig, SealConfig};
 use super::data::{End, Material};
@@ -80,26 +80,28 @@ impl Expected {
         Ok(Self { path: path.clone(), sha256, columns, rows })
     }
 
-    /// The window of each row.
+    /// The window of each row, as its place in [`Material::ends`].
     ///
     /// # Errors
     /// One line for each row without a window, the first few of them.
-    pub fn windows(&self, material: &Material) -> Result<Vec<End>, Vec<String>> {
+    pub fn windows(&self, material: &Material) -> Result<Vec<usize>, Vec<String>> {
         let path = self.path.display();
         if self.rows.iter().all(|row| row.time.is_none()) {
             return self.windows_in_order(material);
         }
         let mut by_time = std::collections::HashMap::new();
-        for end in &material.ends {
-            by_time.entry(end.as_of).or_insert_with(Vec::new).push(*end);
+        for (at, end) in material.ends.iter().enumerate() {
+            by_time.entry(end.as_of).or_insert_with(Vec::new).push((at, *end));
         }
         let (mut ends, mut problems) = (Vec::with_capacity(self.rows.len()), Vec::new());
         for Row { line, symbol, time, .. } in &self.rows {
             let there = time.and_then(|time| by_time.get(&time)).map(Vec::as_slice);
-            let fits = |end: &&End| symbol.as_deref().is_none_or(|s| s == material.symbol(**end));
+            let fits = |(_, end): &&(usize, End)| {
+                symbol.as_deref().is_none_or(|symbol| symbol == material.symbol(*end))
+            };
             let mut fitting = there.unwrap_or_default().iter().filter(fits);
             match (fitting.next(), fitting.next()) {
-                (Some(end), None) => ends.push(*end),
+                (Some((at, _)), None) => ends.push(*at),
                 (Some(_), Some(_)) => problems.push(format!(
                     "expect.path: `{path}`: line {line}: several symbols have a window there; add \
                      a column `symbol`"
@@ -119,7 +121,7 @@ impl Expected {
     }
 
     /// Rows without times: one for each window, from the first full one on.
-    fn windows_in_order(&self, material: &Material) -> Result<Vec<End>, Vec<String>> {
+    fn windows_in_order(&self, material: &Material) -> Result<Vec<usize>, Vec<String>> {
         let path = self.path.display();
         let (have, there) = (self.rows.len(), material.ends.len());
         if material.history.symbols().len() > 1 && self.rows.iter().any(|r| r.symbol.is_none()) {
@@ -134,7 +136,7 @@ impl Expected {
                  windows; add a column `time`, the time of each window's newest row"
             )]);
         }
-        Ok(material.ends[..have].to_vec())
+        Ok((0..have).collect())
     }
 
     /// Compares outputs of the model, one row `[K]` for each prediction in order, after `unit` has
@@ -290,9 +292,4 @@ fn row(line: usize, texts: &[String], cells: &[Cell]) -> Result<Row, String> {
         }
     }
     Ok(row)
-}
-
-/// What a file of predictions is called in messages.
-pub fn shown(path: &Path) -> String {
-    excerpt(&path.to_string_lossy(), CELL_CHARS_MAX * 4)
 }

@@ -12,6 +12,27 @@
 //! what is not known is written as `unknown`, and what was not compared says so. Never changes what
 //! a model computes: each rewrite of a graph is proven against the run of the original.
 
+mod assess;
+mod draft;
+mod facts;
+mod run;
+mod scaling;
+
+pub mod config;
+pub mod data;
+pub mod diff;
+pub mod expect;
+pub mod graph;
 pub mod history;
+pub mod init;
+pub mod job;
 pub mod judge;
 pub mod sections;
+pub mod words;
+
+use sha2::{Digest, Sha256};
+
+/// Lower-case hexadecimal SHA-256.
+fn sha256_of(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -49,6 +49,7 @@ mod presets;
 mod proofs;
 mod reload;
 mod scores;
+mod seal;
 mod seams;
 mod sinks;
 mod soak;

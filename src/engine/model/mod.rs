@@ -23,5 +23,6 @@ pub use choice::ModelChoice;
 pub use graph::{ONNX_BYTES_MAX, check_graph};
 pub use heritage::Heritage;
 pub use store::{
-    RefusedVersion, StoreError, candidates, locate, names, other_manifests, version_of, versions,
+    RefusedVersion, StoreError, candidates, locate, names, next_version, other_manifests,
+    version_of, versions,
 };

@@ -25,6 +25,7 @@ use super::repeat::{self, Material, Repeats, repeat};
 use super::report::{Report, Sources};
 pub use super::trained::Trained;
 use crate::core::features::RawFeatures;
+use crate::engine::model::next_version;
 
 /// Everything that is known before the fit.
 #[derive(Clone, Debug)]
@@ -195,24 +196,7 @@ impl Job {
 /// The version to be: the one asked for if it is free, or one more than the highest number.
 fn version(config: &TrainConfig) -> Result<String, TrainError> {
     let folder = config.models_root.join(&config.name);
-    if let Some(version) = &config.version {
-        if folder.join(version).exists() {
-            return Err(TrainError::Version(format!(
-                "{} exists, and a version is never overwritten; name another, or none for the next",
-                folder.join(version).display()
-            )));
-        }
-        return Ok(version.clone());
-    }
-    let entries = match std::fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok("1".to_owned()),
-        Err(error) => {
-            return Err(TrainError::Version(format!("list {}: {error}", folder.display())));
-        }
-    };
-    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok());
-    Ok((numbers.max().unwrap_or(0) + 1).to_string())
+    next_version(&folder, config.version.as_deref()).map_err(TrainError::Version)
 }
 
 #[cfg(test)]
