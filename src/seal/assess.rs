@@ -21,13 +21,13 @@ const FITTED_MIN: usize = 50;
 
 /// How a model does over one horizon.
 #[derive(Clone, Debug)]
-pub struct Assessment {
+pub(super) struct Assessment {
     /// Around each value.
-    pub interval: Interval,
+    pub(super) interval: Interval,
     /// The figures of each part.
-    pub evaluation: Vec<Evaluation>,
+    pub(super) evaluation: Vec<Evaluation>,
     /// The evaluation in plain words.
-    pub verdict: String,
+    pub(super) verdict: String,
 }
 
 /// A window with a known truth: its place in [`Material::ends`].
@@ -56,7 +56,7 @@ fn known(material: &Material, truth: Truth, horizon: usize) -> Vec<Known> {
 ///
 /// # Errors
 /// [`TargetError`] where the history has no such field.
-pub fn truth_range(
+pub(super) fn truth_range(
     material: &Material,
     config: &SealConfig,
     part: PartConfig,
@@ -79,7 +79,7 @@ pub fn truth_range(
 ///
 /// # Errors
 /// One line where the target or its scaler cannot be used.
-pub fn assess(
+pub(super) fn assess(
     material: &Material,
     config: &SealConfig,
     part: PartConfig,

@@ -152,7 +152,8 @@ fn check(tree: Value, problems: &Problems) -> SealConfig {
     let version = root.optional_text("version");
     for (key, text) in [("name", Some(&name)), ("version", version.as_ref())] {
         if let Some(text) = text.filter(|text| !text.is_empty() && !is_folder_name(text)) {
-            let rule = "must be letters, digits, `-`, `_` and inner dots, because it names a folder";
+            let rule =
+                "must be letters, digits, `-`, `_` and inner dots, because it names a folder";
             root.problem(key, format_args!("`{text}` {rule}"));
         }
     }
@@ -224,7 +225,8 @@ fn window(mut section: Section<'_>, target: &Target) -> (usize, Vec<String>, Vec
     let features = section.texts("features");
     let extra_fields = section.texts("extra_fields");
     if features.is_empty() {
-        let problem = "is missing: list what the model reads of a step, in the order of its columns";
+        let problem =
+            "is missing: list what the model reads of a step, in the order of its columns";
         section.problem("features", problem);
     } else if let Err(error) = RawFeatures::new(&features, &extra_fields, target.label()) {
         section.problem("features", error);
@@ -327,8 +329,7 @@ fn output(mut section: Section<'_>, horizons: &[usize]) -> Output {
     };
     section.finish();
     let pairs = horizons.iter().zip(&values);
-    let parts =
-        pairs.map(|(horizon, value)| PartConfig { horizon_steps: *horizon, value: *value });
+    let parts = pairs.map(|(horizon, value)| PartConfig { horizon_steps: *horizon, value: *value });
     (name, parts.collect(), ends, says_columns)
 }
 
@@ -353,8 +354,7 @@ fn constants(root: &mut Section<'_>) -> BTreeMap<String, Vec<f64>> {
 fn expect(mut section: Section<'_>) -> Option<ExpectConfig> {
     let path = section.optional_path("path");
     let in_target_unit = section.choice("unit", &[("model", false), ("target", true)]);
-    let tolerance =
-        section.number("tolerance", "above 0", |tolerance| tolerance > 0.0);
+    let tolerance = section.number("tolerance", "above 0", |tolerance| tolerance > 0.0);
     section.finish();
     path.map(|path| ExpectConfig { path, in_target_unit, tolerance })
 }

@@ -8,7 +8,9 @@ use super::history::{History, HistoryError, Series, read_with_steps};
 use super::judge::Example;
 use super::judge::windows::Windows;
 use crate::core::domain::{Reject, Step, UnixNanos};
-use crate::core::features::{FeatureError, FeaturePlan, RawFeatures, RowStatus, Scaler, ScalerError};
+use crate::core::features::{
+    FeatureError, FeaturePlan, RawFeatures, RowStatus, Scaler, ScalerError,
+};
 use crate::core::forecast::Truth;
 use crate::engine::model::golden::GoldenStep;
 use crate::engine::model::manifest::StepSpec;
@@ -114,7 +116,8 @@ impl Material {
             })
             .collect::<Result<_, DataError>>()?;
         let window_steps = config.window_steps;
-        let mut material = Self { history, step, plan, scaler, window_steps, rows, ends: Vec::new() };
+        let mut material =
+            Self { history, step, plan, scaler, window_steps, rows, ends: Vec::new() };
         material.ends = material.find_ends();
         if material.ends.is_empty() {
             let counts = material.rows.iter().map(|rows| rows.scaled.len() / material.width());
@@ -259,7 +262,10 @@ fn ranges(
             }
         }
     }
-    Ok(ranges.into_iter().map(|[min, max]| if min > max { [max, min] } else { [min, max] }).collect())
+    Ok(ranges
+        .into_iter()
+        .map(|[min, max]| if min > max { [max, min] } else { [min, max] })
+        .collect())
 }
 
 /// A scaler whose unknown ranges are these.

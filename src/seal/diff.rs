@@ -193,7 +193,12 @@ fn outputs(a: &Bundle, b: &Bundle, runtime: &dyn Runtime) -> Result<Outputs, Str
         return not(because);
     }
     let mean_difference = sum / count as f64;
-    Ok(Outputs::Compared { windows: count, largest_difference: largest, mean_difference, equal_bits })
+    Ok(Outputs::Compared {
+        windows: count,
+        largest_difference: largest,
+        mean_difference,
+        equal_bits,
+    })
 }
 
 impl std::fmt::Display for Difference {

@@ -133,8 +133,7 @@ fn golden(
         .min((GOLDEN_NUMBERS_MAX / width).max(config.window_steps));
     let (steps, window) = material.golden_rows(count).map_err(|error| vec![error.to_string()])?;
     let signature = graph.signature(width);
-    let mut backend =
-        runtime.open(&rewritten.onnx, &signature).map_err(|error| failed(&error))?;
+    let mut backend = runtime.open(&rewritten.onnx, &signature).map_err(|error| failed(&error))?;
     let outputs = if **modes == [Mode::Carried] {
         let all = run_carried(&mut *backend, &signature, &window);
         all.map(|all| all.into_iter().skip(config.window_steps - 1).collect::<Vec<_>>())

@@ -70,7 +70,8 @@ impl Expected {
     /// One line for each problem, with its line of the file.
     pub fn read(expect: &ExpectConfig, config: &SealConfig) -> Result<Self, Vec<String>> {
         let path = &expect.path;
-        let refuse = |problem: String| vec![format!("expect.path: `{}`: {problem}", path.display())];
+        let refuse =
+            |problem: String| vec![format!("expect.path: `{}`: {problem}", path.display())];
         let bytes =
             read_regular_file(path, BYTES_MAX).map_err(|error| refuse(error.to_string()))?;
         let sha256 = super::sha256_of(&bytes);
@@ -233,9 +234,7 @@ fn cells(names: &[String], config: &SealConfig) -> Result<Vec<Cell>, Vec<String>
         cells.push(cell);
     }
     // The only column of numbers is the value, whatever it is called.
-    if let ([_], 1, Some(place)) =
-        (&unknown[..], others, cells.iter().position(Option::is_none))
-    {
+    if let ([_], 1, Some(place)) = (&unknown[..], others, cells.iter().position(Option::is_none)) {
         cells[place] = known.first().map(|(_, column)| Cell::Column(*column));
         unknown.clear();
     }

@@ -29,7 +29,7 @@ pub(super) fn layout_words(layout: Layout) -> &'static str {
 }
 
 /// Every disagreement between a graph and its configuration, one line each.
-pub fn check(facts: &Facts, config: &SealConfig) -> Vec<String> {
+pub(super) fn check(facts: &Facts, config: &SealConfig) -> Vec<String> {
     let mut problems = Vec::new();
     let input = shown(&facts.input.name);
     let (steps, width) = (config.window_steps, config.features.len());
@@ -69,7 +69,8 @@ fn check_output(facts: &Facts, config: &SealConfig) -> Vec<String> {
     let count = facts.output.columns;
     let last = count.saturating_sub(1);
     let values = config.parts.iter().map(|part| ("value", part.value));
-    let ends = config.ends.into_iter().flat_map(|[lower, upper]| [("lower", lower), ("upper", upper)]);
+    let ends =
+        config.ends.into_iter().flat_map(|[lower, upper]| [("lower", lower), ("upper", upper)]);
     for (key, column) in values.chain(ends).filter(|(_, column)| *column >= count) {
         problems.push(format!(
             "output.{key}: is column {column}, and output `{output}` of the model has {count} \
@@ -102,7 +103,8 @@ fn check_constants(facts: &Facts, config: &SealConfig) -> Vec<String> {
         ));
     }
     for name in config.constants.keys().filter(|name| !facts.extra_inputs.contains(*name)) {
-        let known: Vec<_> = facts.extra_inputs.iter().map(|name| format!("`{}`", shown(name))).collect();
+        let known: Vec<_> =
+            facts.extra_inputs.iter().map(|name| format!("`{}`", shown(name))).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         problems.push(format!(
             "constants.{}: the graph has no such input beside its rows and states; there is {known}",

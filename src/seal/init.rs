@@ -24,9 +24,15 @@ pub fn configuration(facts: &Facts, model: &Path) -> String {
 
 fn write(text: &mut String, facts: &Facts, model: &Path) -> std::fmt::Result {
     let input = shown(&facts.input.name);
-    writeln!(text, "# Written by `tickcast model seal --init`. Complete the lines marked {FILL_IN}, then:")?;
+    writeln!(
+        text,
+        "# Written by `tickcast model seal --init`. Complete the lines marked {FILL_IN}, then:"
+    )?;
     writeln!(text, "#   tickcast model seal -c THIS-FILE --dry-run")?;
-    writeln!(text, "# config/model/default.toml has every key and docs/models.md is the guide.\n#")?;
+    writeln!(
+        text,
+        "# config/model/default.toml has every key and docs/models.md is the guide.\n#"
+    )?;
     writeln!(text, "# The graph, by {} (operator set {}):", facts.producer, facts.opset)?;
     for line in &facts.words {
         writeln!(text, "#   {}", one_line(line))?;
@@ -74,7 +80,10 @@ fn write(text: &mut String, facts: &Facts, model: &Path) -> std::fmt::Result {
     writeln!(text, "# {FILL_IN}: what the model forecasts, and how many steps ahead.")?;
     writeln!(text, "# kind = \"next_return\"\nhorizon_steps = 1")?;
     writeln!(text, "\n[target.scaler]")?;
-    writeln!(text, "# {FILL_IN}: how the target was scaled; \"none\": the model gives the value itself.")?;
+    writeln!(
+        text,
+        "# {FILL_IN}: how the target was scaled; \"none\": the model gives the value itself."
+    )?;
     writeln!(text, "# kind = \"none\"")?;
     write_output(text, facts)?;
     write_constants(text, facts)?;
@@ -102,9 +111,8 @@ fn write_states(text: &mut String, states: &[StateFacts]) -> std::fmt::Result {
     if states.is_empty() {
         return Ok(());
     }
-    let named = |state: &StateFacts| {
-        format!("`{}` -> `{}`", shown(&state.input), shown(&state.output))
-    };
+    let named =
+        |state: &StateFacts| format!("`{}` -> `{}`", shown(&state.input), shown(&state.output));
     let pairs: Vec<_> = states.iter().map(named).collect();
     writeln!(text, "# The graph takes and gives states: {}.", pairs.join(", "))?;
     writeln!(text, "# Only for a model that was trained with a state that goes on without end:")?;
@@ -115,7 +123,8 @@ fn write_output(text: &mut String, facts: &Facts) -> std::fmt::Result {
     let (output, columns) = (shown(&facts.output.name), facts.output.columns);
     writeln!(text, "\n[output]")?;
     if !facts.output.others.is_empty() {
-        let others: Vec<_> = facts.output.others.iter().map(|o| format!("`{}`", shown(o))).collect();
+        let others: Vec<_> =
+            facts.output.others.iter().map(|o| format!("`{}`", shown(o))).collect();
         writeln!(text, "# The graph also gives {}.", others.join(", "))?;
         writeln!(text, "name = {}", quoted(&facts.output.name))?;
     }
@@ -152,10 +161,8 @@ fn write_constants(text: &mut String, facts: &Facts) -> std::fmt::Result {
 
 fn name_of(model: &Path) -> String {
     let stem = model.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
-    let name: String = stem
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' })
-        .collect();
+    let name: String =
+        stem.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
     let name = name.trim_matches('-').to_owned();
     if is_folder_name(&name) { name } else { "my-model".to_owned() }
 }

@@ -89,7 +89,8 @@ impl Prepared {
         }
         let versions = versions(&config).map_err(|found| problems.extend(found));
         progress("reading the history");
-        let material = Material::read(&config).map_err(|error| problems.push(error.to_string())).ok();
+        let material =
+            Material::read(&config).map_err(|error| problems.push(error.to_string())).ok();
         let expected = config.expect.as_ref().and_then(|expect| {
             let read = Expected::read(expect, &config);
             read.map_err(|found| problems.extend(found)).ok()
@@ -124,9 +125,8 @@ impl Prepared {
         for (part, version) in self.config.parts.iter().zip(&self.versions) {
             let Candidate { rewritten, modes, outputs, .. } = &candidate;
             let target_scaler = self.target_scaler(*part)?;
-            let assessment =
-                assess(&self.material, &self.config, *part, &target_scaler, outputs)
-                    .map_err(|problem| vec![problem])?;
+            let assessment = assess(&self.material, &self.config, *part, &target_scaler, outputs)
+                .map_err(|problem| vec![problem])?;
             let parts = Parts {
                 config: &self.config,
                 part: *part,
@@ -263,6 +263,15 @@ impl Prepared {
         Ok(modes.collect())
     }
 
+    fn measure(
+        &self,
+        _backend: &mut dyn Backend,
+        _signature: &Signature,
+        _modes: &[Mode],
+    ) -> Result<(Rows, f32, usize), Vec<String>> {
+        Ok((Rows::Batched, 0.0, 256))
+    }
+
     /// The largest difference from the original's own run, and over how many windows.
     fn check_original(
         &self,
@@ -311,7 +320,8 @@ impl Prepared {
         let failed = |error| vec![format!("model: {error}")];
         let material = &self.material;
         if modes != [Mode::Carried] {
-            let windows: Vec<&[f32]> = material.ends.iter().map(|end| material.window(*end)).collect();
+            let windows: Vec<&[f32]> =
+                material.ends.iter().map(|end| material.window(*end)).collect();
             return run_windows(backend, signature, rows, &windows).map_err(failed);
         }
         let mut outputs = Vec::with_capacity(material.ends.len());
@@ -329,9 +339,12 @@ impl Prepared {
         candidate: &Candidate,
         notes: &mut Vec<String>,
     ) -> Result<Option<(String, Comparison, f64)>, Vec<String>> {
-        let Some(((expected, ends), expect)) = self.expected.as_ref().zip(self.config.expect.as_ref())
+        let Some(((expected, ends), expect)) =
+            self.expected.as_ref().zip(self.config.expect.as_ref())
         else {
-            notes.push("the model was not compared with its framework: [expect] is empty".to_owned());
+            notes.push(
+                "the model was not compared with its framework: [expect] is empty".to_owned(),
+            );
             return Ok(None);
         };
         let outputs: Vec<Vec<f32>> = ends.iter().map(|at| candidate.outputs[*at].clone()).collect();

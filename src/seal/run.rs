@@ -13,7 +13,7 @@ const BATCH: usize = 64;
 ///
 /// # Errors
 /// [`InferenceError`] where the runtime fails.
-pub fn run_windows(
+pub(super) fn run_windows(
     backend: &mut dyn Backend,
     signature: &Signature,
     rows: Rows,
@@ -45,7 +45,7 @@ pub fn run_windows(
 ///
 /// # Errors
 /// [`InferenceError`] where the runtime fails.
-pub fn run_carried(
+pub(super) fn run_carried(
     backend: &mut dyn Backend,
     signature: &Signature,
     rows: &[Vec<f32>],

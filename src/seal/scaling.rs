@@ -35,7 +35,7 @@ const WRITE_HINT: &str = "write them in Python by json.dump({k: v.tolist() if ha
 
 /// Whose scaler is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whose {
+pub(super) enum Whose {
     /// That of the features.
     Features,
     /// That of the target, which may be one column of another scaler.
@@ -43,19 +43,18 @@ pub enum Whose {
 }
 
 /// Reads a scaler's section; `names` are its columns. Raw values stand for one that is refused.
-pub fn read_scaler(mut section: Section<'_>, names: &[String], whose: Whose) -> Scaler {
+pub(super) fn read_scaler(mut section: Section<'_>, names: &[String], whose: Whose) -> Scaler {
     let sklearn = section.optional_path("sklearn");
-    let precision =
-        section.choice("precision", &[("float64", Precision::Double), ("float32", Precision::Single)]);
+    let precision = section
+        .choice("precision", &[("float64", Precision::Double), ("float32", Precision::Single)]);
     let has_kind = section.contains("kind");
     let given = |section: &Section<'_>, name| section.is_given(name);
     let bounds = (given(&section, "low"), given(&section, "high"));
     let low = section.number("low", "", |_| true);
     let high = section.number("high", "", |_| true);
     let lists = LISTS.map(|name| (name, section.numbers(name)));
-    let column = (whose == Whose::Target)
-        .then(|| section.optional_count("column", 0, COLUMN_MAX))
-        .flatten();
+    let column =
+        (whose == Whose::Target).then(|| section.optional_count("column", 0, COLUMN_MAX)).flatten();
     let scaler = match &sklearn {
         Some(path) => {
             if has_kind {
@@ -167,9 +166,11 @@ impl Keys<'_, '_> {
                 let (mins, maxs) = (mins?, maxs?);
                 self.check_spread("max", &maxs, &mins);
                 let ranges = mins.into_iter().zip(maxs);
-                let columns = names
-                    .zip(ranges)
-                    .map(|(feature, (min, max))| ColumnRange { feature, min, max });
+                let columns = names.zip(ranges).map(|(feature, (min, max))| ColumnRange {
+                    feature,
+                    min,
+                    max,
+                });
                 Some(Scaler::Minmax { low, high, columns: columns.collect() })
             }
             "standard" => {

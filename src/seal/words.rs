@@ -161,7 +161,9 @@ fn trained(manifest: &Manifest) -> String {
         (Known::Is(training), _) => {
             let TrainingSpec { windows, symbols, from, to, epochs, best_epoch, .. } = training;
             let symbols = symbols.join(", ");
-            format!("{windows} windows of {symbols}, {from} to {to}, best of {epochs} epochs: {best_epoch}")
+            format!(
+                "{windows} windows of {symbols}, {from} to {to}, best of {epochs} epochs: {best_epoch}"
+            )
         }
         (Known::Unknown, Some(Origin { trained_until: Known::Is(until), .. })) => {
             format!("on data until {until}, otherwise unknown")

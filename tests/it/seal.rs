@@ -49,11 +49,7 @@ fn rows() -> Vec<Vec<f32>> {
         .map(|at| {
             let ((before, _), (close, volume)) = (day(at - 1), day(at));
             let change = close / before - 1.0;
-            vec![
-                minmax(close, 50.0, 150.0),
-                minmax(volume, 0.0, 1000.0),
-                minmax(change, -0.5, 0.5),
-            ]
+            vec![minmax(close, 50.0, 150.0), minmax(volume, 0.0, 1000.0), minmax(change, -0.5, 0.5)]
         })
         .collect()
 }
@@ -208,9 +204,13 @@ fn a_batch_first_model_is_sealed_proven_and_compared_with_its_framework() {
     assert_eq!(manifest.evaluation[1].baselines.len(), 3);
     let [case] = &bundle.golden().cases[..] else { panic!("one case") };
     assert_eq!(case.output.len(), 256);
-    for expected in
-        ["sealed ", "equal bits", "415 predictions, largest difference", "Transpose", "name = \"foreign\""]
-    {
+    for expected in [
+        "sealed ",
+        "equal bits",
+        "415 predictions, largest difference",
+        "Transpose",
+        "name = \"foreign\"",
+    ] {
         assert!(said.contains(expected), "{expected} in {said}");
     }
     let inspected = run(&["model", "inspect", &place.text("models/foreign/1")]);
@@ -283,7 +283,10 @@ fn predictions_beyond_the_tolerance_refuse_and_name_the_worst_line() {
     assert!(problems[0].starts_with(start), "{problems:?}");
     assert!(problems[0].contains("line 18 says"), "{problems:?}");
     // A wider tolerance takes it.
-    place.configure(&[("path = \"predictions.csv\"", "path = \"predictions.csv\"\ntolerance = 0.01")]);
+    place.configure(&[(
+        "path = \"predictions.csv\"",
+        "path = \"predictions.csv\"\ntolerance = 0.01",
+    )]);
     let (_, bundle) = place.sealed();
     let compared = bundle.manifest().origin.as_ref().unwrap().compared.as_ref().unwrap();
     assert!(compared.largest_difference > 9e-4 && compared.tolerance == 0.01, "{compared:?}");
@@ -302,7 +305,10 @@ fn predictions_are_found_by_time_and_in_the_target_s_unit() {
         writeln!(text, "{time};AAPL;{}", 0.5 * place.network.forward(window)).unwrap();
     }
     place.write("predictions.csv", &text);
-    place.configure(&[("path = \"predictions.csv\"", "path = \"predictions.csv\"\nunit = \"target\"")]);
+    place.configure(&[(
+        "path = \"predictions.csv\"",
+        "path = \"predictions.csv\"\nunit = \"target\"",
+    )]);
     let (_, bundle) = place.sealed();
     let origin = bundle.manifest().origin.clone().unwrap();
     assert_eq!(origin.compared.unwrap().count, 3);
@@ -369,7 +375,8 @@ fn a_configuration_begins_with_what_the_graph_tells() {
     // What is not filled in is listed, each with its line.
     let problems = read_in(&text, Some(place.folder.path().to_owned())).unwrap_err();
     let keys: Vec<&str> = problems.iter().filter_map(|line| line.split(": ").nth(1)).collect();
-    for key in ["target.kind", "target.scaler.kind", "window.features", "scaler.kind", "data.path"] {
+    for key in ["target.kind", "target.scaler.kind", "window.features", "scaler.kind", "data.path"]
+    {
         assert!(keys.contains(&key), "{key} in {problems:?}");
     }
     let filled = text
@@ -423,13 +430,18 @@ fn two_bundles_are_compared_by_what_they_say_and_what_they_give() {
     ]);
     assert_eq!(same["fields"], Value::Array(Vec::new()));
     assert_eq!(same["outputs"]["compared"]["equal_bits"], Value::Bool(true));
-    place.configure(&[("max = 0.5\n", "max = 0.6\n"), ("[expect]\npath = \"predictions.csv\"", "")]);
+    place
+        .configure(&[("max = 0.5\n", "max = 0.6\n"), ("[expect]\npath = \"predictions.csv\"", "")]);
     let second = place.seal(&[]);
     assert!(second.status.success(), "{}", words(&second).1);
     let (a, b) = (place.text("models/foreign/1"), place.text("models/foreign/2"));
     let differs = json(&["model", "diff", &a, &b, "--json"]);
-    let fields: Vec<_> =
-        differs["fields"].as_array().unwrap().iter().map(|f| f["field"].as_str().unwrap()).collect();
+    let fields: Vec<_> = differs["fields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| f["field"].as_str().unwrap())
+        .collect();
     assert!(fields.contains(&"target.scaler"), "{fields:?}");
     assert!(fields.contains(&"origin.compared"), "{fields:?}");
     let outputs = &differs["outputs"]["compared"];

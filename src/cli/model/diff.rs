@@ -29,8 +29,7 @@ pub(super) struct DiffArgs {
 pub(super) fn run(args: &DiffArgs, global: &Global) -> Result<(), Exit> {
     let (a, b) = (read(&args.a, &args.root)?, read(&args.b, &args.root)?);
     let runtime = runtime(global, None)?;
-    let difference =
-        difference(&a, &b, &runtime).map_err(Exit::because(Failure::Configuration))?;
+    let difference = difference(&a, &b, &runtime).map_err(Exit::because(Failure::Configuration))?;
     if args.json {
         let answer = serde_json::to_value(&difference)
             .map_err(Exit::while_doing(Failure::Internal, "write the difference"))?;

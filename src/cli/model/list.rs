@@ -121,4 +121,3 @@ fn listed_of(name: String, version: String, bundle: Result<Bundle, BundleError>)
         }
     }
 }
-

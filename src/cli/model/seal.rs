@@ -84,9 +84,9 @@ fn init(model: &Path, output: Option<&Path>, runtime: &OnnxRuntime) -> Result<()
     let beside = folder.as_deref().and_then(|folder| model.strip_prefix(folder).ok());
     let text = configuration(&foreign.facts, beside.unwrap_or(&model));
     let written = OpenOptions::new().write(true).create_new(true).open(path);
-    written
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|error| Exit::new(Failure::Temporary, format_args!("{}: {error}", path.display())))?;
+    written.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| {
+        Exit::new(Failure::Temporary, format_args!("{}: {error}", path.display()))
+    })?;
     tell!("wrote {}; complete the lines marked FILL IN", path.display());
     Ok(())
 }
