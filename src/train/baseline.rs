@@ -48,7 +48,10 @@ impl Baselines {
                 let changes = training.examples.iter().map(|e| e.truth - e.persistence);
                 mean(&changes.collect::<Vec<_>>())
             }
-            TargetKind::Change | TargetKind::Amount | TargetKind::Probability => mean(&truths),
+            TargetKind::Change
+            | TargetKind::LogChange
+            | TargetKind::Amount
+            | TargetKind::Probability => mean(&truths),
         };
         Self { kind, drift, linear: LinearModel::fit(&training.windows, &truths) }
     }
@@ -70,7 +73,7 @@ impl Baselines {
         match self.kind {
             TargetKind::Probability => value.clamp(0.0, 1.0),
             TargetKind::Amount => value.max(0.0),
-            TargetKind::Change | TargetKind::Level => value,
+            TargetKind::Change | TargetKind::LogChange | TargetKind::Level => value,
         }
     }
 }
