@@ -139,7 +139,9 @@ pub fn unknown_field(target: &Target, extra_fields: &[String]) -> Option<TargetE
 /// When a value is a signal, where the configuration does not say so.
 const fn usual_signal(target: &Target) -> Option<SignalThresholds> {
     match target {
-        Target::NextReturn => Some(SignalThresholds { buy_above: 0.02, sell_below: -0.02 }),
+        Target::NextReturn | Target::NextLogReturn => {
+            Some(SignalThresholds { buy_above: 0.02, sell_below: -0.02 })
+        }
         Target::NextDirection => Some(SignalThresholds { buy_above: 0.55, sell_below: 0.45 }),
         // No probability is below 0: an event raises an alert or it does not.
         Target::NextEvent { .. } => Some(SignalThresholds { buy_above: 0.5, sell_below: 0.0 }),

@@ -12,7 +12,7 @@ use super::fit::Recipe;
 use super::loss::Loss;
 use super::network::{Activation, Architecture, DenseShape, LstmShape};
 use crate::app::config::ConfigError;
-use crate::core::features::RawFeatures;
+use crate::core::features::{RawFeatures, ScalerKind};
 use crate::core::forecast::{SignalThresholds, TARGET_KINDS, Target};
 use crate::core::step::StepRule;
 use crate::engine::model::manifest::StepSpec;
@@ -49,6 +49,8 @@ pub struct TrainConfig {
     pub features: Vec<String>,
     /// Fields beyond the standard ones that the features read.
     pub extra_fields: Vec<String>,
+    /// How features become model units.
+    pub scaler: ScalerKind,
     /// What is forecast.
     pub target: Target,
     /// How many steps ahead.
@@ -160,7 +162,8 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         section.finish();
         (target, horizon_steps)
     };
-    let (window_steps, features, extra_fields) = window(root.section("window"), &target);
+    let Window { steps: window_steps, features, extra_fields, scaler } =
+        window(root.section("window"), &target);
     if let Some(error) = unknown_field(&target, &extra_fields) {
         root.problem(&format!("target.{}", error.part), error.problem);
     }
@@ -193,6 +196,7 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         window_steps,
         features,
         extra_fields,
+        scaler,
         target,
         horizon_steps,
         split,
@@ -208,15 +212,23 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
     }
 }
 
-fn window(mut section: Section<'_>, target: &Target) -> (usize, Vec<String>, Vec<String>) {
+struct Window {
+    steps: usize,
+    features: Vec<String>,
+    extra_fields: Vec<String>,
+    scaler: ScalerKind,
+}
+
+fn window(mut section: Section<'_>, target: &Target) -> Window {
     let steps = section.count("steps", 1, STEPS_MAX);
     let features = section.texts("features");
     let extra_fields = section.texts("extra_fields");
     if let Err(error) = RawFeatures::new(&features, &extra_fields, target.label()) {
         section.problem("features", error);
     }
+    let scaler = section.choice("scaler", &ScalerKind::CHOICES);
     section.finish();
-    (steps, features, extra_fields)
+    Window { steps, features, extra_fields, scaler }
 }
 
 fn split(mut section: Section<'_>) -> Split {
@@ -353,6 +365,7 @@ mod tests {
         assert_eq!(config.split, Split { test: 0.2, validation: 0.2 });
         assert_eq!(config.version, None);
         assert_eq!(config.state, StateRule::Window);
+        assert_eq!(config.scaler, ScalerKind::Minmax);
         assert_eq!((config.seeds, config.folds), (1, 0));
         assert_eq!(config.reports_root.as_deref(), Some(Path::new("reports")));
     }
@@ -379,6 +392,10 @@ mod tests {
             let target = target.replace("direction'\nfield = 'volume'", "direction'");
             read(&format!("{SMALLEST}{sigmoid}{target}{more}"))
         };
+        let log_return = self::read(&format!("{SMALLEST}[target]\nkind = 'next_log_return'\n"));
+        let log_return = log_return.unwrap();
+        assert_eq!(log_return.recipe.loss, Loss::MeanSquaredError);
+        assert_eq!((log_return.signal.buy_above, log_return.signal.sell_below), (0.02, -0.02));
         let direction = read("next_direction", "").unwrap();
         assert_eq!(direction.recipe.loss, Loss::BinaryCrossEntropy);
         assert_eq!((direction.signal.buy_above, direction.signal.sell_below), (0.55, 0.45));
@@ -403,6 +420,17 @@ mod tests {
         let expected = ["fit.loss: the quantile of a `next_direction` is 0 or 1"];
         assert_eq!(problems("next_direction", quantile), expected);
         assert_eq!(problems("next_event", ""), ["target.above: `next_event` needs it"]);
+    }
+
+    #[test]
+    fn a_scaler_is_chosen_by_its_name() {
+        let read = |name: &str| read(&format!("{SMALLEST}[window]\nscaler = '{name}'\n"));
+        for (name, kind) in ScalerKind::CHOICES {
+            assert_eq!(read(name).unwrap().scaler, kind);
+        }
+        let expected = "window.scaler: `standart` is none of `minmax`, `standard`, `robust`, \
+                        `none`, did you mean `standard`?";
+        assert_eq!(read("standart").unwrap_err(), [expected]);
     }
 
     #[test]

@@ -85,6 +85,17 @@ fn a_run_writes_a_report_with_the_verdict_and_every_plot() {
 }
 
 #[test]
+fn the_report_of_a_log_return_shows_its_prices() {
+    let folder = tempfile::tempdir().unwrap();
+    let (job, trained) = run(folder.path(), "[target]\nkind = 'next_log_return'\n");
+    let report = job.report(&trained).unwrap();
+    let file = |name: &str| report.files().iter().find(|file| file.0 == name).unwrap().1.clone();
+    assert!(file("price-one-step.svg").contains("newest real price × exp(forecast)"));
+    assert!(file("scatter.svg").contains("forecast change, as a logarithm"));
+    assert!(!file("errors.svg").contains(" %"), "a logarithm is no share");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_report() {
     let folder = tempfile::tempdir().unwrap();
     let report = |extra: &str| {

@@ -298,6 +298,18 @@ mod tests {
     }
 
     #[test]
+    fn a_log_return_implies_a_price_above_zero_however_low_it_is() {
+        let thresholds = SignalThresholds { buy_above: 0.5, sell_below: -0.5 };
+        let plan = unscaled(Target::NextLogReturn, thresholds, 1.5);
+        let forecast = plan.finish(-2.0, &facts_with(1.5)).unwrap();
+        assert_eq!((forecast.value, forecast.lower, forecast.upper), (-2.0, -3.5, -0.5));
+        assert_eq!(forecast.price, Some(200.0 * libm::exp(-2.0)));
+        assert_eq!(forecast.signal, Signal::Sell);
+        assert_eq!(plan.finish(0.0, &facts_with(1.5)).unwrap().price, Some(200.0));
+        assert_eq!(plan.finish(1000.0, &facts_with(1.5)), None, "the price overflows");
+    }
+
+    #[test]
     fn withholds_what_is_not_finite() {
         assert_eq!(plan().finish(f32::NAN, &facts(200.0)), None);
         assert_eq!(plan().finish(f32::INFINITY, &facts(200.0)), None);

@@ -49,7 +49,10 @@ impl Baselines {
                 let changes = examples.iter().map(|e| e.truth - e.persistence);
                 mean(&changes.collect::<Vec<_>>())
             }
-            TargetKind::Change | TargetKind::Amount | TargetKind::Probability => mean(&truths),
+            TargetKind::Change
+            | TargetKind::LogChange
+            | TargetKind::Amount
+            | TargetKind::Probability => mean(&truths),
         };
         Self { kind, drift, linear: LinearModel::fit(windows, &truths) }
     }
@@ -71,7 +74,7 @@ impl Baselines {
         match self.kind {
             TargetKind::Probability => value.clamp(0.0, 1.0),
             TargetKind::Amount => value.max(0.0),
-            TargetKind::Change | TargetKind::Level => value,
+            TargetKind::Change | TargetKind::LogChange | TargetKind::Level => value,
         }
     }
 }

@@ -137,12 +137,12 @@ impl Job {
     /// What a state depends on. The text of `Debug` is enough: it names every field, and a
     /// release of this program reads the checkpoints of no other.
     fn fingerprint(&self) -> Fingerprint {
-        let TrainConfig { data, step, window_steps, features, target, .. } = &self.config;
+        let TrainConfig { data, step, window_steps, features, scaler, target, .. } = &self.config;
         let TrainConfig { horizon_steps, split, architecture, state, recipe, .. } = &self.config;
         let recipe = Recipe { epochs: 0, patience: 0, ..recipe.clone() };
         let symbols: Vec<&str> = self.history.series.iter().map(|s| s.symbol.as_str()).collect();
         let read = (&self.history.data_sha256, symbols, &data.file, data.time_unit, step);
-        let labelled = (window_steps, features, target, horizon_steps, split);
+        let labelled = (window_steps, features, scaler, target, horizon_steps, split);
         let version = env!("CARGO_PKG_VERSION");
         let text = format!("{version} {read:?} {labelled:?} {architecture:?} {state:?} {recipe:?}");
         Sha256::digest(text).into()
