@@ -23,3 +23,4 @@ pub use heritage::Heritage;
 pub use store::{
     RefusedVersion, StoreError, candidates, locate, names, other_manifests, version_of, versions,
 };
+pub use wire_scan::check_size;
