@@ -5,11 +5,13 @@
 
 mod host;
 mod onnxruntime;
+pub mod trial;
 
 pub use self::host::{HostBackend, HostTensors};
 pub use self::onnxruntime::{
     LibraryError, OnnxRuntime, OrtBackend, TELEMETRY_SWITCHES, locate_library,
 };
+pub use self::trial::Trial;
 
 /// The names and widths by which a graph is driven.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +95,18 @@ pub trait Runtime: Send + Sync {
     /// # Errors
     /// [`InferenceError::Runtime`] where the runtime cannot run the graph, with what to do instead.
     fn open(&self, onnx: &[u8], signature: &Signature) -> Result<Box<dyn Backend>, InferenceError>;
+
+    /// Opens a graph as it is, to find out what it does. A runtime that only runs models of a known
+    /// signature need not have it.
+    ///
+    /// # Errors
+    /// [`InferenceError::Runtime`] where the runtime cannot open the graph, in plain words.
+    fn trial(&self, _onnx: &[u8]) -> Result<Box<dyn Trial>, InferenceError> {
+        Err(InferenceError::Runtime {
+            context: "open the graph",
+            message: format!("{} has no trial runs", self.name()),
+        })
+    }
 }
 
 /// A runtime that holds one model. One owner thread drives it.

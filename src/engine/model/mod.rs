@@ -26,3 +26,4 @@ pub use store::{
     RefusedVersion, StoreError, candidates, locate, names, next_version, other_manifests,
     version_of, versions,
 };
+pub use wire_scan::check_size;
