@@ -56,7 +56,7 @@ pub(super) struct Parts<'d> {
 /// # Errors
 /// Where the golden rows cannot be made or run.
 pub(super) fn draft(parts: Parts<'_>, runtime: &dyn Runtime) -> Result<Draft, Vec<String>> {
-    let graph = graph_spec(&parts);
+    let graph = graph_spec(parts.rewritten, parts.config, parts.part);
     let golden = golden(&parts, &graph, runtime)?;
     let Parts { config, part, version, material, target_scaler, foreign, .. } = &parts;
     let facts = &foreign.facts;
@@ -107,17 +107,20 @@ fn text_of(text: &str) -> String {
     if text.is_empty() { "unknown".to_owned() } else { text }
 }
 
-fn graph_spec(parts: &Parts<'_>) -> GraphSpec {
-    let Parts { config, part, rewritten, .. } = parts;
-    let mut spec = rewritten.spec.clone();
-    let count = parts.foreign.facts.output.columns;
-    spec.columns = (count > 1).then(|| ColumnsSpec {
+/// How a rewritten graph is driven, with the columns of one horizon.
+pub(super) fn graph_spec(
+    rewritten: &Rewritten,
+    config: &SealConfig,
+    part: PartConfig,
+) -> GraphSpec {
+    let count = rewritten.columns;
+    let columns = (count > 1).then(|| ColumnsSpec {
         value: u32_of(part.value),
         lower: config.ends.map(|[lower, _]| u32_of(lower)),
         upper: config.ends.map(|[_, upper]| u32_of(upper)),
         count: u32_of(count),
     });
-    spec
+    GraphSpec { columns, ..rewritten.spec.clone() }
 }
 
 /// One case of real rows, from which every window of them is proven.
@@ -126,7 +129,7 @@ fn golden(
     graph: &GraphSpec,
     runtime: &dyn Runtime,
 ) -> Result<Golden, Vec<String>> {
-    let Parts { config, part, material, rewritten, modes, exactness, .. } = parts;
+    let Parts { config, part, material, rewritten, modes, .. } = parts;
     let failed = |problem: &dyn std::fmt::Display| vec![format!("golden vectors: {problem}")];
     let width = material.width();
     let count = (GOLDEN_WINDOWS + config.window_steps - 1)
@@ -144,15 +147,14 @@ fn golden(
         run_windows(&mut *backend, &signature, Rows::Alone, &windows)
     };
     let outputs = outputs.map_err(|error| failed(&error))?;
-    debug_assert!(exactness.windows > 0, "exactness was measured");
     let column = |at: usize| outputs.iter().map(|output| output[at]).collect::<Vec<f32>>();
     let size = outputs.iter().flatten().fold(1.0_f32, |size, output| size.max(output.abs()));
     let case = GoldenCase {
         steps,
         window,
         output: column(part.value),
-        output_lower: config.ends.map(|[lower, _]| column(lower)),
-        output_upper: config.ends.map(|[_, upper]| column(upper)),
+        output_lower: config.ends.map(|[lower, _]| column(lower)).unwrap_or_default(),
+        output_upper: config.ends.map(|[_, upper]| column(upper)).unwrap_or_default(),
     };
     Ok(Golden {
         schema: GOLDEN_SCHEMA.to_owned(),

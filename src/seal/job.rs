@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::assess::{assess, truth_range};
 use super::config::{PartConfig, SealConfig};
 use super::data::{Material, with_known_ranges};
-use super::draft::{Parts, draft};
+use super::draft::{Parts, draft, graph_spec};
 use super::expect::{Comparison, Expected};
 use super::facts;
 use super::graph::{Foreign, Hints, Rewritten, Wanted, read, run_original};
@@ -18,6 +18,7 @@ use crate::core::features::Scaler;
 use crate::engine::files::read_regular_file;
 use crate::engine::inference::{Backend, Runtime, Signature};
 use crate::engine::model::manifest::{Exactness, Mode, Rows};
+use crate::engine::model::proof::{Driven, measure};
 use crate::engine::model::{Draft, ONNX_BYTES_MAX, next_version};
 
 /// Windows that a rewrite is proven on, beside those of the framework's predictions.
@@ -55,9 +56,7 @@ pub struct Proven {
 struct Candidate {
     rewritten: Rewritten,
     modes: Vec<Mode>,
-    rows: Rows,
-    largest_difference: f32,
-    windows: usize,
+    exactness: Exactness,
     /// One row `[K]` for each window of the history.
     outputs: Vec<Vec<f32>>,
     /// The largest difference from the original's run, and over how many windows.
@@ -137,7 +136,7 @@ impl Prepared {
                 rewritten,
                 modes,
                 rewrites: candidate.rewrites(),
-                exactness: candidate.exactness(),
+                exactness: candidate.exactness,
                 compared: compared.clone(),
                 assessment,
             };
@@ -202,7 +201,10 @@ impl Prepared {
         progress("rewriting the graph, with its states in sight");
         let stateful = self.try_graph(runtime, original, true, progress);
         match stateful {
-            Ok(candidate) => Ok(candidate),
+            Ok(candidate) => {
+                notes.extend(candidate.rewritten.notes.iter().cloned());
+                Ok(candidate)
+            }
             Err(problems) if self.config.carried => Err(problems),
             Err(problems) => {
                 progress("rewriting the graph for whole windows");
@@ -222,26 +224,19 @@ impl Prepared {
         expose_states: bool,
         progress: Progress<'_>,
     ) -> Result<Candidate, Vec<String>> {
-        let rewritten = self.foreign.rewrite(&self.wanted(expose_states))?;
+        let rewritten = self.foreign.rewrite(runtime, &self.wanted(expose_states))?;
         let modes = self.modes(&rewritten)?;
-        let signature = rewritten.spec.signature(self.config.features.len());
+        let part = self.config.parts.first().copied().ok_or_else(Vec::new)?;
+        let spec = graph_spec(&rewritten, &self.config, part);
+        let signature = spec.signature(self.config.features.len());
         let opened = runtime.open(&rewritten.onnx, &signature);
         let mut backend = opened.map_err(|error| vec![format!("model: {error}")])?;
         let from_original = self.check_original(&mut *backend, &signature, original)?;
         progress("measuring how the rows of a run relate");
-        let measured = self.measure(&mut *backend, &signature, &modes)?;
-        let (rows, largest_difference, windows) = measured;
+        let exactness = self.measure(&mut *backend, &signature, &modes, rewritten.is_alone)?;
         progress(&format!("running the sealed graph on {} windows", self.material.ends.len()));
-        let outputs = self.outputs(&mut *backend, &signature, &modes, rows)?;
-        Ok(Candidate {
-            rewritten,
-            modes,
-            rows,
-            largest_difference,
-            windows,
-            outputs,
-            from_original,
-        })
+        let outputs = self.outputs(&mut *backend, &signature, &modes, exactness.rows)?;
+        Ok(Candidate { rewritten, modes, exactness, outputs, from_original })
     }
 }
 
@@ -263,13 +258,48 @@ impl Prepared {
         Ok(modes.collect())
     }
 
+    /// How the rows of a run relate, on real windows.
     fn measure(
         &self,
-        _backend: &mut dyn Backend,
-        _signature: &Signature,
-        _modes: &[Mode],
-    ) -> Result<(Rows, f32, usize), Vec<String>> {
-        Ok((Rows::Batched, 0.0, 256))
+        backend: &mut dyn Backend,
+        signature: &Signature,
+        modes: &[Mode],
+        is_alone: bool,
+    ) -> Result<Exactness, Vec<String>> {
+        let rows: Vec<Vec<Vec<f32>>> =
+            (0..self.material.series_count()).map(|at| self.material.rows_of(at)).collect();
+        let steps = self.config.window_steps;
+        let windows: Vec<&[Vec<f32>]> = self
+            .material
+            .ends
+            .iter()
+            .map(|end| &rows[end.series][end.row + 1 - steps..=end.row])
+            .collect();
+        let driven = Driven {
+            whole: modes.contains(&Mode::Full),
+            stepped: modes.iter().any(|mode| *mode != Mode::Full),
+        };
+        if is_alone {
+            // The graph itself takes no batch, so there is nothing to compare with.
+            let windows = u32::try_from(windows.len()).unwrap_or(u32::MAX);
+            return Ok(Exactness { rows: Rows::Alone, windows, largest_difference: 0.0 });
+        }
+        let measured = measure(backend, signature, driven, &windows)
+            .map_err(|error| vec![format!("model: {error}")])?;
+        if measured.mixes() && !self.config.rows_alone {
+            let words = measured.worst.map_or_else(String::new, |worst| {
+                format!(
+                    ": a window alone gives {}, in a run of {} rows {}",
+                    worst.alone, worst.batch, worst.among
+                )
+            });
+            return Err(vec![format!(
+                "rows_mix: the rows of a batch change each other{words}. Dynamic quantization and \
+                 norms over the batch do so: export without them, or set rows_mix = \"alone\", which \
+                 runs one row at a time"
+            )]);
+        }
+        Ok(measured.exactness)
     }
 
     /// The largest difference from the original's own run, and over how many windows.
@@ -443,13 +473,5 @@ impl Candidate {
             ));
         }
         rewrites
-    }
-
-    fn exactness(&self) -> Exactness {
-        Exactness {
-            rows: self.rows,
-            windows: u32::try_from(self.windows).unwrap_or(u32::MAX),
-            largest_difference: self.largest_difference,
-        }
     }
 }
