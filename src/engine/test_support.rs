@@ -200,7 +200,7 @@ pub(crate) fn draft(manifest: Manifest, weights: Weights) -> Draft {
     }
     let output = (window_steps..=window.len()).map(|rows| weights.forward(&window[..rows]));
     let output = output.collect();
-    let cases = vec![GoldenCase { steps, window, output }];
+    let cases = vec![GoldenCase { steps, window, output, ..GoldenCase::default() }];
     let golden = Golden { schema: GOLDEN_SCHEMA.to_owned(), tolerance: 0.0, cases };
     Draft { manifest, onnx: weights.graph().onnx, golden }
 }

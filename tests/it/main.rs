@@ -18,6 +18,7 @@ mod config_corpus;
 mod configuration;
 mod daemon;
 mod deploy;
+mod exactness;
 mod expiry;
 mod fuzz;
 mod health;

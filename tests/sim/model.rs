@@ -198,7 +198,7 @@ fn draft(version: &str, weights: Weights, scaler: Scaler) -> Draft {
         repeats: Vec::new(),
         verdict: "a sum forecasts nothing".to_owned(),
     };
-    let cases = vec![GoldenCase { steps, window, output }];
+    let cases = vec![GoldenCase { steps, window, output, ..GoldenCase::default() }];
     let golden = Golden { schema: GOLDEN_SCHEMA.to_owned(), tolerance: 0.0, cases };
     Draft { manifest, onnx, golden }
 }

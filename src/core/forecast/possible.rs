@@ -33,10 +33,14 @@ impl Possible {
     /// The interval around a value: its margins, cut to what can come true; `None` for a value that
     /// cannot come true itself.
     pub fn interval(self, value: f64, margins: Margins) -> Option<Limits> {
-        self.holds(value).then(|| Limits {
-            lower: (value + margins.lower).max(self.least),
-            upper: (value + margins.upper).min(self.greatest),
-        })
+        self.between(value, value + margins.lower, value + margins.upper)
+    }
+
+    /// The interval around a value between two ends, cut to what can come true; `None` for a value
+    /// that cannot come true itself.
+    pub fn between(self, value: f64, lower: f64, upper: f64) -> Option<Limits> {
+        let (lower, upper) = (lower.max(self.least), upper.min(self.greatest));
+        self.holds(value).then_some(Limits { lower, upper })
     }
 }
 

@@ -13,6 +13,7 @@ use crate::core::features::{FeaturePlan, Scaler};
 use crate::core::forecast::{ForecastPlan, Interval, SignalThresholds, Target, TargetError, Truth};
 use crate::core::score::ScorePlan;
 use crate::core::step::{CadenceRule, Calendar, StepRule};
+use crate::engine::inference::{Columns, Signature, StateSignature};
 
 pub use super::exactness::{Exactness, Rows};
 pub use super::origin::{Compared, Known, Origin};
@@ -363,6 +364,8 @@ pub struct Plans {
     pub cadence: Option<CadenceRule>,
     /// The days on which there are steps; `None` for every day.
     pub calendar: Option<Arc<Calendar>>,
+    /// How rows may be run.
+    pub rows: Rows,
 }
 
 impl fmt::Display for Mode {
@@ -381,7 +384,36 @@ pub fn is_folder_name(text: &str) -> bool {
     !text.is_empty() && !text.starts_with('.') && text.chars().all(allowed)
 }
 
+impl GraphSpec {
+    /// The names by which a runtime drives the graph of a model with so many features.
+    pub fn signature(&self, features: usize) -> Signature {
+        let state = |state: &StateSpec| StateSignature {
+            input: state.input.clone(),
+            output: state.output.clone(),
+            width: state.width as usize,
+        };
+        Signature {
+            input: self.input.clone(),
+            features,
+            output: self.output.clone(),
+            columns: self.columns.map_or_else(Columns::default, ColumnsSpec::resolved),
+            states: self.states.iter().map(state).collect(),
+        }
+    }
+
+    /// Whether the model gives its own interval.
+    pub fn has_ends(&self) -> bool {
+        self.columns.is_some_and(|columns| columns.lower.is_some() && columns.upper.is_some())
+    }
+}
+
 impl ColumnsSpec {
+    fn resolved(self) -> Columns {
+        let Self { value, lower, upper, count } = self;
+        let ends = lower.zip(upper).map(|(lower, upper)| [lower as usize, upper as usize]);
+        Columns { count: count as usize, value: value as usize, ends }
+    }
+
     fn check(&self, problems: &mut Vec<String>) {
         let Self { value, lower, upper, count } = *self;
         if !(1..=COLUMNS_MAX).contains(&count) {
@@ -492,6 +524,7 @@ impl Manifest {
             let (scaler, kind) = (&self.target.scaler, &self.target.kind);
             ForecastPlan::new(kind.clone(), scaler, horizon, self.signal, self.interval)
                 .map(|plan| plan.with_calendar(calendar.clone(), self.horizon_steps))
+                .map(|plan| if self.graph.has_ends() { plan.with_ends() } else { plan })
                 .map_err(|error| problems.push(error.to_string()))
         });
         match (features, forecast, truth, step_rule) {
@@ -506,6 +539,7 @@ impl Manifest {
                     step_rule,
                     step: self.step.clone(),
                     calendar,
+                    rows: self.exactness.map(|exactness| exactness.rows).unwrap_or_default(),
                 })
             }
             _ => Err(problems),

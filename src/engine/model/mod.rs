@@ -13,6 +13,7 @@ mod heritage;
 pub mod manifest;
 pub mod onnx;
 mod origin;
+pub mod proof;
 mod step_spec;
 mod store;
 mod wire_scan;

@@ -11,7 +11,7 @@ use super::BenchError;
 use crate::core::domain::{Schema, UnixNanos};
 use crate::core::features::{ColumnRange, FeaturePlan, RowStatus, Scaler};
 use crate::core::forecast::{Interval, SignalThresholds, Target};
-use crate::engine::inference::{Backend, OnnxRuntime, Shape, Signature, StateSignature};
+use crate::engine::inference::{Backend, OnnxRuntime, Shape};
 use crate::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
 use crate::engine::model::manifest::{
     self, MANIFEST_SCHEMA, Manifest, Mode, StepKind, StepSpec, TargetSpec,
@@ -200,23 +200,13 @@ fn golden_case(
         }
         steps.push(golden);
     }
-    let states = manifest.graph.states.iter().map(|state| StateSignature {
-        input: state.input.clone(),
-        output: state.output.clone(),
-        width: state.width as usize,
-    });
-    let signature = Signature {
-        input: manifest.graph.input.clone(),
-        features: features.width(),
-        output: manifest.graph.output.clone(),
-        states: states.collect(),
-    };
+    let signature = manifest.graph.signature(features.width());
     let mut backend = runtime.session(onnx, &signature)?;
     let lane = backend.lane(Shape { steps: window.len(), batch: 1 })?;
     let rows = backend.rows_mut(lane).chunks_exact_mut(features.width());
     rows.zip(&window).for_each(|(target, row)| target.copy_from_slice(row));
     backend.run(lane)?;
-    Ok(GoldenCase { steps, window, output: backend.output(lane).to_vec() })
+    Ok(GoldenCase { steps, window, output: backend.output(lane).to_vec(), ..GoldenCase::default() })
 }
 
 /// Close and volume of a step.

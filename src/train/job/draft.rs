@@ -116,7 +116,12 @@ impl Job {
                 let (steps, rows) = self.golden_rows(part.examples[at], rows, &plan)?;
                 let window = rows.chunks_exact(width).map(<[f32]>::to_vec).collect();
                 inputs.push(rows);
-                cases.push(GoldenCase { steps, window, output: Vec::new() });
+                cases.push(GoldenCase {
+                    steps,
+                    window,
+                    output: Vec::new(),
+                    ..GoldenCase::default()
+                });
             }
         }
         for (sequence, case) in cases.iter_mut().enumerate() {

@@ -108,6 +108,19 @@ pub(crate) fn draft_of(manifest: Manifest, network: &Network) -> Draft {
 
 /// As [`draft`], with this manifest and a golden case of `rows` rows.
 fn draft_over(rows: u32, manifest: Manifest, network: &Network) -> Draft {
+    let (steps, window) = rows_of(rows, &manifest);
+    let full = manifest.window_steps as usize..=window.len();
+    let output = full.map(|rows| network.forward(&window[..rows]) as f32).collect();
+    let golden = Golden {
+        schema: GOLDEN_SCHEMA.into(),
+        tolerance: 1e-5,
+        cases: vec![GoldenCase { steps, window, output, ..GoldenCase::default() }],
+    };
+    Draft { manifest, onnx: network.to_onnx(), golden }
+}
+
+/// Steps of a wave, and the rows that the features of the manifest make of them.
+pub(crate) fn rows_of(rows: u32, manifest: &Manifest) -> (Vec<GoldenStep>, Vec<Vec<f32>>) {
     let label = manifest.target.kind.label();
     let features = FeaturePlan::new(&manifest.features, &[], label, &manifest.scaler).unwrap();
     let day = DurationNanos::from_seconds(86_400).unwrap();
@@ -130,14 +143,7 @@ fn draft_over(rows: u32, manifest: Manifest, network: &Network) -> Draft {
         }
         steps.push(step);
     }
-    let full = manifest.window_steps as usize..=window.len();
-    let output = full.map(|rows| network.forward(&window[..rows]) as f32).collect();
-    let golden = Golden {
-        schema: GOLDEN_SCHEMA.into(),
-        tolerance: 1e-5,
-        cases: vec![GoldenCase { steps, window, output }],
-    };
-    Draft { manifest, onnx: network.to_onnx(), golden }
+    (steps, window)
 }
 
 /// Seals a random network and reads it back.

@@ -150,13 +150,13 @@ impl OrtBackend {
     fn bind(&self, shape: Shape) -> ort::Result<BoundLane> {
         // Not the session's arena, which grows with every shape and never shrinks.
         let allocator = Allocator::default();
-        let Signature { input, features, output, states } = &self.signature;
+        let Signature { input, features, output, columns, states } = &self.signature;
         let tensor = |dimensions: [usize; 3]| Tensor::<f32>::new(&allocator, dimensions);
         let Shape { steps, batch } = shape;
         let mut binding = self.session.create_binding()?;
         let rows = tensor([steps, batch, *features])?;
         binding.bind_input(input, &rows)?;
-        let mut output_tensor = Tensor::<f32>::new(&allocator, [batch, 1])?;
+        let mut output_tensor = Tensor::<f32>::new(&allocator, [batch, columns.count])?;
         binding.bind_output(output, &mut output_tensor)?;
         let mut states_in = Vec::with_capacity(states.len());
         let mut next_states = Vec::with_capacity(states.len());
