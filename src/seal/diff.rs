@@ -219,8 +219,8 @@ impl std::fmt::Display for Difference {
             }
             Outputs::Compared { windows, largest_difference, mean_difference, .. } => writeln!(
                 formatter,
-                "outputs on {windows} windows: {largest_difference:e} apart at most, \
-                 {mean_difference:e} on average, in the target's unit"
+                "outputs on {windows} windows: {largest_difference:.1e} apart at most, \
+                 {mean_difference:.1e} on average, in the target's unit"
             ),
         }
     }

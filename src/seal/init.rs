@@ -187,5 +187,5 @@ fn quoted(text: &str) -> String {
 
 /// A text of a graph as a comment: it must not end the line.
 fn one_line(text: &str) -> String {
-    crate::core::text::excerpt(text, 200)
+    crate::core::text::excerpt(text, 600)
 }

@@ -330,7 +330,7 @@ impl Prepared {
         }
         if largest > REWRITE_TOLERANCE * size {
             return Err(vec![format!(
-                "model: the rewritten graph is {largest:e} off the original's own run on {} windows, \
+                "model: the rewritten graph is {largest:.1e} off the original's own run on {} windows, \
                  which is more than rounding: the file says another order of its layers than the \
                  runtime computes",
                 windows.len()
@@ -394,8 +394,8 @@ impl Prepared {
             let unit = if expect.in_target_unit { "target's" } else { "model's" };
             return Err(vec![format!(
                 "expect: the model is off its framework's predictions by up to \
-                 {largest_difference:e} in the {unit} unit (mean {mean_difference:e} of {count}; \
-                 tolerance {:e}); line {line} says {wanted}, the sealed model gives {found}. Check \
+                 {largest_difference:.1e} in the {unit} unit (mean {mean_difference:.1e} of {count}; \
+                 tolerance {:.1e}); line {line} says {wanted}, the sealed model gives {found}. Check \
                  the order of window.features, [scaler], the rows of [data] and expect.unit",
                 expect.tolerance
             )]);
@@ -468,7 +468,7 @@ impl Candidate {
                 "proven against the original's own run on {windows} windows: {}",
                 match difference {
                     0.0 => "equal bits".to_owned(),
-                    difference => format!("differs by at most {difference:e}"),
+                    difference => format!("differs by at most {difference:.1e}"),
                 }
             ));
         }

@@ -132,7 +132,7 @@ pub fn rows(exactness: Option<&Exactness>) -> String {
             format!("equal bits alone and in a batch, on {windows} windows")
         }
         Some(Exactness { rows: Rows::Alone, windows, largest_difference }) => format!(
-            "one at a time: in a batch a row differs by up to {largest_difference:e}, on {windows} \
+            "one at a time: in a batch a row differs by up to {largest_difference:.1e}, on {windows} \
              windows"
         ),
     }
@@ -149,7 +149,7 @@ pub fn compared(origin: &Origin) -> String {
         || "not compared with its framework".to_owned(),
         |compared| {
             format!(
-                "{} predictions, largest difference {:e} (tolerance {:e})",
+                "{} predictions, largest difference {:.1e} (tolerance {:.1e})",
                 compared.count, compared.largest_difference, compared.tolerance
             )
         },

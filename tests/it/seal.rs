@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tickcast::core::domain::UnixNanos;
 use tickcast::engine::model::Bundle;
-use tickcast::engine::model::manifest::{Known, Mode};
+use tickcast::engine::model::manifest::{Known, Mode, Rows};
 use tickcast::engine::model::onnx::{Dimension, ModelProto, NodeProto, ValueInfoProto};
 use tickcast::seal::config::read_in;
 
@@ -279,7 +279,7 @@ fn predictions_beyond_the_tolerance_refuse_and_name_the_worst_line() {
     place.write("predictions.csv", lines.join("\n"));
     let problems = place.refused();
     assert_eq!(problems.len(), 1, "{problems:?}");
-    let start = "expect: the model is off its framework's predictions by up to 1.0";
+    let start = "expect: the model is off its framework's predictions by up to 1.0e-3 in the";
     assert!(problems[0].starts_with(start), "{problems:?}");
     assert!(problems[0].contains("line 18 says"), "{problems:?}");
     // A wider tolerance takes it.
@@ -531,6 +531,87 @@ fn several_horizons_become_a_bundle_each() {
         assert_eq!(manifest.horizon_steps, horizon);
         assert_eq!(manifest.graph.columns.unwrap().value, column);
     }
+}
+
+/// A model whose output goes through one more node.
+fn with_node(network: &Network, node: &[NodeProto]) -> ModelProto {
+    let mut model = exported(network);
+    let graph = model.graph.as_mut().unwrap();
+    graph.node.last_mut().unwrap().output = vec!["one".into()];
+    graph.node.extend(node.iter().cloned());
+    model
+}
+
+#[test]
+fn rows_that_change_each_other_are_refused_unless_they_run_alone() {
+    let place = Place::new();
+    let largest = NodeProto::new("ReduceMax", "leak", &["one"], &["largest"]);
+    let sum = NodeProto::new("Add", "sum", &["one", "largest"], &["y"]);
+    let model = with_node(&place.network, &[largest.with_ints("axes", &[0]), sum]);
+    place.write("model.onnx", model.to_bytes());
+    place.configure(&[("[expect]\npath = \"predictions.csv\"", "")]);
+    let problems = place.refused();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let start = "rows_mix: the rows of a batch change each other: a window alone gives ";
+    assert!(problems[0].starts_with(start), "{problems:?}");
+    assert!(problems[0].contains("set rows_mix = \"alone\""), "{problems:?}");
+    place.configure(&[
+        ("name = \"foreign\"", "name = \"foreign\"\nrows_mix = \"alone\""),
+        ("[expect]\npath = \"predictions.csv\"", ""),
+    ]);
+    let (said, bundle) = place.sealed();
+    let exactness = bundle.manifest().exactness.unwrap();
+    assert!(exactness.rows == Rows::Alone && exactness.largest_difference > 0.01, "{exactness:?}");
+    assert!(said.contains("one at a time: in a batch a row differs by up to "), "{said}");
+}
+
+#[test]
+fn an_input_that_is_no_state_needs_a_value() {
+    let place = Place::new();
+    let sum = NodeProto::new("Add", "sum", &["one", "lost/constant:0"], &["y"]);
+    let mut model = with_node(&place.network, &[sum]);
+    let axes = [Dimension::of(1)];
+    let input = ValueInfoProto::float_tensor("lost/constant:0", axes);
+    model.graph.as_mut().unwrap().input.push(input);
+    place.write("model.onnx", model.to_bytes());
+    let problems = place.refused();
+    let start =
+        "constants: the graph reads `lost/constant:0`, which are neither rows nor the state";
+    assert!(problems.len() == 1 && problems[0].starts_with(start), "{problems:?}");
+    let with = |name: &str| format!("[constants]\n\"{name}\" = 0.25\n\n[data]");
+    place.configure(&[("[data]", &with("lost/constnat:0"))]);
+    let problems = place.refused();
+    let known = "constants.lost/constnat:0: the graph has no such input beside its rows and states";
+    assert!(problems.iter().any(|line| line.starts_with(known)), "{problems:?}");
+    let mut predictions = "value\n".to_owned();
+    for window in rows().windows(WINDOW_STEPS) {
+        writeln!(predictions, "{}", place.network.forward(window) + 0.25).unwrap();
+    }
+    place.write("predictions.csv", predictions);
+    place.configure(&[("[data]", &with("lost/constant:0"))]);
+    let (said, _) = place.sealed();
+    assert!(said.contains("415 predictions"), "{said}");
+}
+
+#[test]
+fn a_state_goes_on_without_end_only_where_that_is_asked() {
+    let place = Place::new();
+    let mut states: Vec<Vec<f32>> =
+        place.network.states().map(|(_, width)| vec![0.0; width]).collect();
+    let mut predictions = "value\n".to_owned();
+    for (at, row) in rows().iter().enumerate() {
+        let value = place.network.step(row, &mut states);
+        if at + 1 >= WINDOW_STEPS {
+            writeln!(predictions, "{value}").unwrap();
+        }
+    }
+    place.write("predictions.csv", predictions);
+    let problems = place.refused();
+    assert!(problems[0].starts_with("expect: the model is off"), "windows: {problems:?}");
+    place.configure(&[("name = \"foreign\"", "name = \"foreign\"\ncarried = true")]);
+    let (said, bundle) = place.sealed();
+    assert_eq!(bundle.manifest().modes, [Mode::Carried]);
+    assert!(said.contains("415 predictions"), "{said}");
 }
 
 /// Every way to be wrong that the file itself shows, with the line that says so.

@@ -156,7 +156,7 @@ impl Work<'_> {
         self.split_states();
         self.tidy();
         let (input, output) = (self.foreign.facts.input.name.clone(), self.output.clone());
-        let spec = GraphSpec { input, output, states: self.states.clone() };
+        let spec = GraphSpec { input, output, states: self.states.clone(), columns: None };
         let is_alone = self.free(&spec)?;
         self.declare(&spec);
         let compared = self.compare(&spec)?;
