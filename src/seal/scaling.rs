@@ -171,7 +171,12 @@ impl Keys<'_, '_> {
                     min,
                     max,
                 });
-                Some(Scaler::Minmax { low, high, columns: columns.collect() })
+                // As scikit-learn does, whose order of operations other frameworks are given.
+                let mut scaler = Scaler::scikit_minmax([low, high], false, columns.collect());
+                if let Scaler::Linear { precision: own, .. } = &mut scaler {
+                    *own = precision;
+                }
+                Some(scaler)
             }
             "standard" => {
                 let (means, deviations) = (self.list("mean"), self.list("deviation"));

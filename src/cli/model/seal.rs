@@ -161,11 +161,11 @@ fn next(bundle: &Bundle, root: &Path) -> String {
     let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
     let root = root.display();
     format!(
-        "\nTo serve it, with a feed of native JSON ticks on a WebSocket (docs/feeds.md has venues, \
-         docs/kafka.md topics):\n\n\
+        "\nTo serve it on a feed of native JSON ticks (docs/feeds.md has exchanges, docs/kafka.md \
+         topics):\n\n\
          [model]\nroot = \"{root}\"\nname = \"{name}\"\n\n\
-         [source]\nkind = \"websocket\"\nurl = \"ws://127.0.0.1:9000/feed\"\n\n\
-         [http]\nbind = \"127.0.0.1:8080\"\n\n\
-         Then: tickcast check -c FILE && tickcast serve -c FILE, and tickcast watch beside it.\n"
+         [source]\nurl = \"ws://127.0.0.1:9631\"\n\n\
+         tickcast check -c FILE && tickcast serve -c FILE\n\
+         tickcast watch ws://127.0.0.1:9630/v1/stream\n"
     )
 }
