@@ -9,7 +9,7 @@
 //! It follows that files of different folders form no circle, and neither do folders outside each
 //! other: seen from the innermost folder around all of it, such a circle leads from one part into
 //! another and back, and one of them is a folder. A folder and one inside it are not neighbors, so
-//! `train` may use `train/history`, which may use a third module of `train`.
+//! `seal` may use `seal/history`, which may use a third module of `seal`.
 //!
 //! What counts as an import is every path that the code names, in test code as well, with these
 //! clarifications:
