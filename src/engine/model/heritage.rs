@@ -41,7 +41,7 @@ impl Heritage {
             return Self::Rows;
         }
         if !from.can_be_undone() {
-            return Self::Nothing { because: "a scaler that clips" };
+            return Self::Nothing { because: "the clipping scaler" };
         }
         Self::Rescaled { from: Box::new(from.clone()) }
     }
@@ -60,7 +60,7 @@ mod tests {
             let mut manifest = manifest(&[Mode::Full]);
             let ranges = manifest.scaler.ranges();
             let columns = manifest.features.iter().zip(ranges);
-            let column = |(feature, [min, max]): (&String, _)| ColumnRange {
+            let column = |(feature, [min, max]): (&String, [f64; 2])| ColumnRange {
                 feature: feature.clone(),
                 min,
                 max,
@@ -79,6 +79,6 @@ mod tests {
         let Heritage::Nothing { because } = between(&with(true), &plain) else {
             panic!("what was cut off was scaled back")
         };
-        assert_eq!(because, "a scaler that clips");
+        assert_eq!(because, "the clipping scaler");
     }
 }
