@@ -216,7 +216,7 @@ struct Fitted {
     name: String,
     dtype: String,
     attributes: Value,
-    scaled: Vec<Vec<f32>>,
+    scaled: Vec<Vec<f64>>,
     back: Vec<Vec<f64>>,
 }
 
@@ -235,12 +235,12 @@ fn rows_are_those_of_scikit_learn_bit_for_bit() {
         let affine = scikit.scaler(&features, precision).unwrap().affine().unwrap();
         for ((raw, expected), back) in rows.iter().zip(&scaled).zip(&back) {
             for (column, affine) in affine.iter().enumerate() {
-                let value = affine.apply(raw[column]) as f32;
+                let value = affine.apply(raw[column]);
                 let at = format!("{name}, {dtype}, {} of column {column}", raw[column]);
                 assert_eq!(value.to_bits(), expected[column].to_bits(), "{at}: {value}");
                 // Back is in double precision for either, as it is there for such an array.
                 if precision == Precision::Double {
-                    let inverse = affine.invert(f64::from(value));
+                    let inverse = affine.invert(value);
                     assert_eq!(inverse.to_bits(), back[column].to_bits(), "{at}: back {inverse}");
                 }
                 compared += 1;
