@@ -4,9 +4,8 @@
 //! listed operator reads a file, draws a random number, calls out or gives anything but tensors.
 //! Never looks at shapes or constants.
 
-use super::super::bundle::quoted;
 use super::super::onnx::{ModelProto, NodeProto};
-use super::Problems;
+use super::problems::{Problems, quoted};
 
 /// The domain of operators for classic machine learning.
 pub(super) const ML_DOMAIN: &str = "ai.onnx.ml";
