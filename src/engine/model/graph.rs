@@ -19,7 +19,7 @@ use self::classic::check_classic;
 use self::constants::{
     Scope, attributes_may_be_infinite, check_numbers, check_tensor, finite_names,
 };
-use self::operators::{check_imports, check_operator};
+use self::operators::{check_imports, check_operator, check_training};
 use self::problems::{Problems, quoted};
 use self::recurrent::{check_recurrent, check_states};
 use self::sizes::check_sizes;
@@ -103,6 +103,7 @@ fn check_nodes(
     let scope = Scope::new(graph, outer);
     for node in &graph.node {
         check_operator(node, problems);
+        check_training(node, &scope, problems);
         check_recurrent(node, &scope, context.steps_alone, problems);
         check_sizes(node, &scope, problems);
         check_classic(node, problems);

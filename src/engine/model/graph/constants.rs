@@ -80,7 +80,10 @@ impl<'g> Scope<'g> {
     /// The whole numbers of a short constant.
     pub(super) fn integers(&self, name: &str) -> Option<Vec<i64>> {
         if let Some(tensor) = self.tensor(name) {
-            let is_short = tensor.element_count().is_some_and(|count| count <= SIZES_MAX);
+            // Whatever its shape says: a long one would be read for each node that names it.
+            let bytes_max = SIZES_MAX * size_of::<i64>();
+            let is_short =
+                tensor.raw_data.len() <= bytes_max && tensor.int64_data.len() <= SIZES_MAX;
             return if is_short { tensor.read_int64s() } else { None };
         }
         let Some(node) = self.nodes.get(name) else { return self.outer?.integers(name) };
