@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::golden::{GOLDEN_SCHEMA, Golden, GoldenCase};
 use super::graph::{ONNX_BYTES_MAX, check_graph};
 use super::manifest::{Manifest, Mode, Plans, Rows};
-use super::proof::{Difference, Driven, Measured, Unmeasured, measure, measure_alone};
+use super::proof::{Difference, Driven, Measured, Unmeasured, measure, measure_alone, spread};
 use crate::core::forecast::Output;
 use crate::core::text::{excerpt, indented_lines, with_suggestion};
 use crate::engine::files::read_regular_file;
@@ -65,6 +65,10 @@ pub struct BundleError {
     /// One line per problem.
     pub problems: Vec<String>,
 }
+
+/// The most windows that prove how rows relate where the manifest does not say how many did when
+/// the model was sealed.
+const UNSTATED_WINDOWS: u32 = 32;
 
 /// Problems beyond this many are counted and not listed.
 const PROBLEMS_MAX: usize = 10;
@@ -251,7 +255,9 @@ impl Bundle {
     /// The whole proof.
     fn prove(&self, backend: &mut dyn Backend) -> Result<(), String> {
         self.prove_cases(backend, usize::MAX)?;
-        let windows = self.windows();
+        let stated =
+            self.manifest.exactness.map_or(UNSTATED_WINDOWS, |exactness| exactness.windows);
+        let windows = spread(&self.windows(), stated as usize);
         let measured = match self.plans.rows {
             Rows::Batched => measure(backend, &self.signature, self.driven(), &windows),
             // Rows are run alone, so a run of several has nothing to prove.

@@ -14,7 +14,7 @@ const BATCHES: [usize; 5] = [2, 3, 8, 64, 256];
 const LARGEST_FROM: usize = 64;
 
 /// The most windows that are measured, spread evenly over those that there are.
-const WINDOWS_MAX: usize = 512;
+const WINDOWS_MAX: usize = 256;
 
 /// The most rows of all windows together, so that a long window takes no minutes.
 const ROWS_MAX: usize = 1 << 17;
@@ -147,7 +147,7 @@ pub fn measure(
     driven: Driven,
     windows: &[&[Vec<f32>]],
 ) -> Result<Measured, Unmeasured> {
-    let windows = spread(windows);
+    let windows = bounded(windows);
     let first = *windows.first().ok_or(Unmeasured::NoWindows)?;
     let steps = first.len();
     let mut bench = Bench { backend, signature };
@@ -213,7 +213,7 @@ pub fn measure_alone(
     driven: Driven,
     windows: &[&[Vec<f32>]],
 ) -> Result<Measured, Unmeasured> {
-    let windows = spread(windows);
+    let windows = bounded(windows);
     let mut bench = Bench { backend, signature };
     if driven.stepped {
         for window in &windows {
@@ -250,10 +250,15 @@ fn shapes(steps: usize, windows: usize, driven: Driven) -> Vec<(Form, usize)> {
     shapes
 }
 
-/// At most so many windows as a measurement may have, spread evenly.
-fn spread<'w>(windows: &[&'w [Vec<f32>]]) -> Vec<&'w [Vec<f32>]> {
+/// At most so many windows as a measurement may have.
+fn bounded<'w>(windows: &[&'w [Vec<f32>]]) -> Vec<&'w [Vec<f32>]> {
     let steps = windows.first().map_or(1, |window| window.len().max(1));
-    let count = windows.len().min((ROWS_MAX / steps).clamp(WINDOWS_MIN, WINDOWS_MAX));
+    spread(windows, (ROWS_MAX / steps).clamp(WINDOWS_MIN, WINDOWS_MAX))
+}
+
+/// At most so many windows, spread evenly over those that there are.
+pub fn spread<'w>(windows: &[&'w [Vec<f32>]], count_max: usize) -> Vec<&'w [Vec<f32>]> {
+    let count = windows.len().min(count_max);
     (0..count).map(|index| windows[index * windows.len() / count]).collect()
 }
 
