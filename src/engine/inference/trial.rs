@@ -257,9 +257,9 @@ mod tests {
                 "the graph is not acyclic.",
             ),
             (
-                "Load model from memory failed:This is an invalid model. In Node, (\"layer\", Loop, \
-                 \"\", -1) : (\"a\": tensor(int64),) -> (\"b\",) , Error Field 'name' of 'graph' is \
-                 required to be non-empty.",
+                "Load model from memory failed:This is an invalid model. In Node, (\"layer\", \
+                 Loop, \"\", -1) : (\"a\": tensor(int64),) -> (\"b\",) , Error Field 'name' of \
+                 'graph' is required to be non-empty.",
                 "Field 'name' of 'graph' is required to be non-empty.",
             ),
             ("\u{1b}[1;31mtwice\u{1b}[m\ntwice\nonce\nStacktrace:\n0x12", "twice once"),

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::super::{Hints, Layout, Wanted};
 use super::net::{Net, Size};
-use super::sealed_with;
+use super::support::sealed_with;
 use crate::engine::model::manifest::Mode;
 
 /// How a network begins.
@@ -104,7 +104,7 @@ impl Shape {
             let initial: Vec<String> = match self.begin {
                 Begin::Nothing => Vec::new(),
                 Begin::Zeros => {
-                    let zeros = net.zeros(&rows.clone(), 1, 1, units);
+                    let zeros = net.zeros(&rows, 1, 1, units);
                     vec![zeros; kinds]
                 }
                 Begin::Stacked => {

@@ -2,7 +2,9 @@
 
 use super::super::{Hints, Layout, Wanted, read};
 use super::net::{Net, runtime};
-use super::{FEATURES, UNITS, WINDOW, beside_of, lstm_of, nothing_beside, read_plain, wanted};
+use super::support::{
+    FEATURES, UNITS, WINDOW, beside_of, lstm_of, nothing_beside, read_plain, wanted,
+};
 use crate::engine::model::onnx::{ModelProto, StringStringEntryProto};
 
 fn refusal(onnx: &[u8]) -> String {
@@ -138,9 +140,8 @@ fn what_is_wanted_must_be_what_the_graph_takes() {
     let refusal = foreign.rewrite(runtime(), &wanted).unwrap_err();
     assert_eq!(
         refusal,
-        [
-            "input `sequence` is [B,18]: it takes 18 numbers, but `window` times the features says 40"
-        ]
+        ["input `sequence` is [B,18]: it takes 18 numbers, \
+          but `window` times the features says 40"]
     );
 }
 
