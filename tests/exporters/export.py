@@ -1,0 +1,45 @@
+"""Exports models, each into a folder of its own.
+
+    python tests/exporters/export.py FOLDER --framework of_keras [KIND...]
+
+Wants the variable STOCKS, the recorded days. A kind whose folder holds a seal.toml that is newer than
+these scripts is left as it is.
+"""
+
+import argparse
+import importlib
+import pathlib
+import shutil
+import time
+
+from recorded import recorded
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def is_made(folder):
+    seal = folder / "seal.toml"
+    scripts = [HERE / name for name in ["recorded.py", "of_trees.py", "of_pytorch.py", "of_keras.py"]]
+    newest = max(script.stat().st_mtime for script in scripts)
+    return seal.exists() and seal.stat().st_mtime > newest
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--framework", required=True)
+    parser.add_argument("kinds", nargs="*")
+    arguments = parser.parse_args()
+    kinds = importlib.import_module(arguments.framework).kinds(recorded())
+    for name, build in kinds.items():
+        folder = arguments.folder / name
+        if (arguments.kinds and name not in arguments.kinds) or is_made(folder):
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        start = time.monotonic()
+        build(folder)
+        print(f"exported {name} in {time.monotonic() - start:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
