@@ -295,11 +295,17 @@ EXAMPLES = {
 }
 
 
+def framework(kind):
+    """The script that exports a kind."""
+    scripts = {"torch": "of_pytorch", "keras": "of_keras", "tf2onnx": "of_keras"}
+    return scripts.get(kind.partition("_")[0], "of_trees")
+
+
 def export(kinds):
-    """Each framework in a process of its own: together they would take the memory of both."""
-    for framework in ["of_trees", "of_pytorch", "of_keras"]:
-        command = [sys.executable, HERE / "export.py", FOLDER, "--framework", framework, *kinds]
-        subprocess.run([str(part) for part in command], check=True)
+    """Each framework in a process of its own: together they would take the memory of all."""
+    for script in sorted({framework(kind) for kind in kinds}):
+        own = [kind for kind in kinds if framework(kind) == script]
+        subprocess.run([sys.executable, HERE / "export.py", FOLDER, script, *own], check=True)
 
 
 def main():

@@ -1,6 +1,6 @@
 """Exports models, each into a folder of its own.
 
-    python tests/exporters/export.py FOLDER --framework of_keras [KIND...]
+    python tests/exporters/export.py FOLDER of_keras [KIND...]
 
 Wants the variable STOCKS, the recorded days. A kind whose folder holds a seal.toml that is newer than
 these scripts is left as it is.
@@ -27,7 +27,7 @@ def is_made(folder):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--framework", required=True)
+    parser.add_argument("framework", choices=["of_keras", "of_pytorch", "of_trees"])
     parser.add_argument("kinds", nargs="*")
     arguments = parser.parse_args()
     kinds = importlib.import_module(arguments.framework).kinds(recorded())
