@@ -309,6 +309,8 @@ def export(kinds):
 
 
 def main():
+    # So that an end from outside ends the daemon and the feed as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     known = outcomes() | {f"example_{name}": wanted for name, wanted in EXAMPLES.items()}
     parser = argparse.ArgumentParser(description="Seals and serves models of other frameworks.")
     parser.add_argument("kinds", nargs="*", metavar="KIND", help="only these; all by default")
