@@ -15,6 +15,7 @@
 //! | [`keep`] | snapshots, and the change of the model |
 //! | [`adapters`] | every source, every sink, HTTP |
 //! | [`app`] | configuration, composition, run and stop |
+//! | [`seal`] | histories, figures, and other frameworks' models made into bundles |
 //! | `train` | the offline trainer (cargo feature `train`) |
 //! | [`tools`] | feed, bridge, watch, bench |
 //! | [`cli`] | the command line |
@@ -35,6 +36,7 @@ pub mod keep;
 pub mod net;
 pub mod ops;
 pub mod ports;
+pub mod seal;
 pub mod shard;
 pub mod tools;
 #[cfg(feature = "train")]

@@ -13,7 +13,7 @@ use crate::core::forecast::{Interval, SignalThresholds, Target};
 use crate::engine::inference::{Backend, HostBackend, InferenceError, Runtime, Signature};
 use crate::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
 use crate::engine::model::manifest::{
-    MANIFEST_SCHEMA, Manifest, Mode, StepSpec, TargetSpec, TrainingSpec,
+    Known, MANIFEST_SCHEMA, Manifest, Mode, StepSpec, TargetSpec, TrainingSpec,
 };
 use crate::engine::model::onnx::ModelProto;
 use crate::engine::model::writer::{DenseWeights, GraphWriter, LstmWeights, WrittenGraph};
@@ -161,7 +161,9 @@ pub(crate) fn manifest(modes: &[Mode]) -> Manifest {
         graph: Weights::default().graph().graph,
         signal: SignalThresholds { buy_above: 0.02, sell_below: -0.02 },
         interval: Interval { coverage: 0.9, lower: -0.05, upper: 0.05 },
-        training: TrainingSpec {
+        exactness: None,
+        origin: None,
+        training: Known::Is(TrainingSpec {
             data_sha256: String::new(),
             symbols: Vec::new(),
             from: epoch,
@@ -170,7 +172,7 @@ pub(crate) fn manifest(modes: &[Mode]) -> Manifest {
             epochs: 0,
             best_epoch: 0,
             seed: 0,
-        },
+        }),
         evaluation: Vec::new(),
         repeats: Vec::new(),
         verdict: "a sum forecasts nothing".to_owned(),
@@ -198,7 +200,7 @@ pub(crate) fn draft(manifest: Manifest, weights: Weights) -> Draft {
     }
     let output = (window_steps..=window.len()).map(|rows| weights.forward(&window[..rows]));
     let output = output.collect();
-    let cases = vec![GoldenCase { steps, window, output }];
+    let cases = vec![GoldenCase { steps, window, output, ..GoldenCase::default() }];
     let golden = Golden { schema: GOLDEN_SCHEMA.to_owned(), tolerance: 0.0, cases };
     Draft { manifest, onnx: weights.graph().onnx, golden }
 }

@@ -50,12 +50,12 @@ pub enum SettingKind {
         max: usize,
     },
     /// A number, with or without a fraction.
-    #[cfg(feature = "train")]
     Number,
+    /// A list of numbers.
+    Numbers,
     /// One of these words.
     Choice(Vec<String>),
     /// A list of tables.
-    #[cfg(feature = "train")]
     Sections,
 }
 
@@ -378,14 +378,12 @@ impl<'p> Section<'p> {
     }
 
     /// Whether there is such a key. The key counts as known.
-    #[cfg(feature = "train")]
     pub fn contains(&mut self, name: &'static str) -> bool {
         self.known.push(name);
         self.entries.contains_key(name)
     }
 
     /// A number that `fits`; zero where it is not, which is a problem told by `rule`.
-    #[cfg(feature = "train")]
     pub fn number(&mut self, name: &'static str, rule: &str, fits: impl Fn(f64) -> bool) -> f64 {
         let number = match self.take(name, SettingKind::Number).map(|value| value.kind) {
             Some(ValueKind::Float(number)) => Some(number),
@@ -399,8 +397,28 @@ impl<'p> Section<'p> {
         })
     }
 
+    /// A list of finite numbers; a single number stands for a list of one. `None` where the key is
+    /// missing.
+    pub fn numbers(&mut self, name: &'static str) -> Option<Vec<f64>> {
+        let value = self.take(name, SettingKind::Numbers)?;
+        let items = match value.kind {
+            ValueKind::Array(items) => items,
+            _ => vec![value],
+        };
+        let number = |item: &Value| match item.kind {
+            ValueKind::Float(number) => Some(number).filter(|number| number.is_finite()),
+            // No setting is so large that this rounds.
+            ValueKind::I64(number) => Some(number as f64),
+            _ => None,
+        };
+        let numbers: Option<Vec<f64>> = items.iter().map(number).collect();
+        if numbers.is_none() {
+            self.problem(name, "must be a list of numbers");
+        }
+        numbers.or_else(|| Some(Vec::new()))
+    }
+
     /// A list of tables; each is given to `read`, which finishes it.
-    #[cfg(feature = "train")]
     pub fn sections<T>(
         &mut self,
         name: &'static str,
@@ -452,9 +470,7 @@ impl SettingKind {
         match self {
             Self::Text | Self::Texts | Self::Table | Self::Tables => false,
             Self::Switch | Self::Count { .. } | Self::Choice(_) => true,
-            #[cfg(feature = "train")]
-            Self::Number => true,
-            #[cfg(feature = "train")]
+            Self::Number | Self::Numbers => true,
             Self::Sections => false,
         }
     }
@@ -473,9 +489,11 @@ impl SettingKind {
                 matches!(kind, ValueKind::I64(_) | ValueKind::Float(_))
             }
             (Self::Table | Self::Tables, kind) => matches!(kind, ValueKind::Table(_)),
-            #[cfg(feature = "train")]
             (Self::Number, kind) => matches!(kind, ValueKind::I64(_) | ValueKind::Float(_)),
-            #[cfg(feature = "train")]
+            (Self::Numbers, ValueKind::Array(items)) => {
+                items.iter().all(|item| Self::Number.admits(item))
+            }
+            (Self::Numbers, _) => Self::Number.admits(value),
             (Self::Sections, kind) => matches!(kind, ValueKind::Array(_)),
         }
     }

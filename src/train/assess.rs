@@ -72,6 +72,6 @@ fn outcomes(outputs: &[f32], part: &Part, scaler: SingleScaler, baselines: &Base
         values: outputs.iter().map(|output| scaler.invert(f64::from(*output))).collect(),
         truths: part.examples.iter().map(|example| example.truth).collect(),
         times: part.examples.iter().map(|example| example.as_of).collect(),
-        baselines: baselines.forecast(part),
+        baselines: baselines.forecast(&part.windows, &part.examples),
     }
 }

@@ -11,18 +11,17 @@ use config::{File, FileFormat, Value};
 use super::fit::Recipe;
 use super::loss::Loss;
 use super::network::{Activation, Architecture, DenseShape, LstmShape};
-use crate::adapters::file::{FileOptions, read_options};
 use crate::app::config::ConfigError;
-use crate::core::domain::{Schema, Symbol, TimeUnit};
-use crate::core::features::RawFeatures;
-use crate::core::forecast::{SignalThresholds, TARGET_KINDS, Target, TargetError};
+use crate::core::features::{RawFeatures, ScalerKind};
+use crate::core::forecast::{SignalThresholds, TARGET_KINDS, Target};
 use crate::core::step::StepRule;
-use crate::engine::model::manifest::{
-    CARRY_STEPS_MAX, CalendarSpec, EmptySteps, StepKind, StepSpec, TICKS_MAX, Weekday,
-};
+use crate::engine::model::manifest::StepSpec;
 use crate::ops::document::lines_of;
 use crate::ops::file::{CONFIGURATION_BYTES_MAX, read_text};
 use crate::ports::section::{Origins, Place, Problems, Section, folder_of};
+use crate::seal::sections::{
+    CalendarChoice, DataConfig, STEPS_MAX, data, forecast, step, unknown_field,
+};
 
 /// Every key with its default and the reason for it.
 pub const DEFAULTS: &str = include_str!("../../config/train/default.toml");
@@ -50,6 +49,8 @@ pub struct TrainConfig {
     pub features: Vec<String>,
     /// Fields beyond the standard ones that the features read.
     pub extra_fields: Vec<String>,
+    /// How features become model units.
+    pub scaler: ScalerKind,
     /// What is forecast.
     pub target: Target,
     /// How many steps ahead.
@@ -76,24 +77,6 @@ pub struct TrainConfig {
     pub signal: SignalThresholds,
 }
 
-/// Where the history is.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DataConfig {
-    /// The file.
-    pub path: PathBuf,
-    /// How to read it.
-    pub file: FileOptions,
-    /// The symbols to train on; all where the list is empty.
-    pub symbols: Vec<String>,
-    /// The unit of event times that are numbers.
-    pub time_unit: TimeUnit,
-    /// Whether times are taken for right that look like those of a wrong unit.
-    pub accepts_times: bool,
-    /// The largest change of price from one row of a symbol to the next that is no mistake, a
-    /// fraction; 0 allows any.
-    pub jump_max: f64,
-}
-
 /// Where the state before a row comes from; it decides which modes a model serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateRule {
@@ -112,8 +95,6 @@ pub struct Split {
     pub validation: f64,
 }
 
-/// The longest window and horizon, as the manifest has it.
-const STEPS_MAX: usize = 4096;
 /// The most seeds or folds; each is a whole fit.
 pub const REPEATS_MAX: usize = 1000;
 
@@ -161,7 +142,12 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         section.finish();
         (parts.0, parts.1, version)
     };
-    let data = data(root.section("data"));
+    let data = {
+        let mut section = root.section("data");
+        let data = data(&mut section);
+        section.finish();
+        data
+    };
     let (step, step_rule, calendar) = step(root.section("step"));
     let (target, horizon_steps) = {
         let mut section = root.section("target");
@@ -176,7 +162,8 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         section.finish();
         (target, horizon_steps)
     };
-    let (window_steps, features, extra_fields) = window(root.section("window"), &target);
+    let Window { steps: window_steps, features, extra_fields, scaler } =
+        window(root.section("window"), &target);
     if let Some(error) = unknown_field(&target, &extra_fields) {
         root.problem(&format!("target.{}", error.part), error.problem);
     }
@@ -209,6 +196,7 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         window_steps,
         features,
         extra_fields,
+        scaler,
         target,
         horizon_steps,
         split,
@@ -224,115 +212,23 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
     }
 }
 
-fn data(mut section: Section<'_>) -> DataConfig {
-    let path = section.path("path");
-    let mut file = read_options(&mut section);
-    let symbols = section.texts("symbols");
-    for (name, symbol) in
-        file.symbol.iter().map(|s| ("symbol", s)).chain(symbols.iter().map(|s| ("symbols", s)))
-    {
-        if let Err(error) = Symbol::check(symbol) {
-            section.problem(name, format_args!("`{}`: {error}", symbol.escape_debug()));
-        }
-    }
-    let time_unit = section.choice("time_unit", &TimeUnit::CHOICES);
-    file.dialect.times = section.time_format();
-    let accepts_times = section.switch("accept_times");
-    let jump_max = section.number("jump_max", "0 or above", |jump| jump >= 0.0);
-    section.finish();
-    DataConfig { path, file, symbols, time_unit, accepts_times, jump_max }
+struct Window {
+    steps: usize,
+    features: Vec<String>,
+    extra_fields: Vec<String>,
+    scaler: ScalerKind,
 }
 
-/// The days on which there are steps, as a configuration says it: the days of the week, or none
-/// where the history shall show them; and dates without steps.
-fn calendar(section: &mut Section<'_>, spec: &mut StepSpec) -> CalendarChoice {
-    let infers = section.choice("calendar", &[("auto", true), ("none", false)]);
-    let holidays = section.texts("holidays");
-    let mut weekdays = Vec::new();
-    for name in section.texts("weekdays") {
-        match Weekday::ALL.into_iter().find(|weekday| weekday.label() == name) {
-            Some(weekday) => weekdays.push(weekday),
-            None => section.problem("weekdays", format_args!("`{name}` is no day of the week")),
-        }
-    }
-    let is_day = spec.interval_seconds == 86_400;
-    let has_days = !weekdays.is_empty() || !holidays.is_empty();
-    if has_days && !is_day {
-        section.problem("weekdays", "and holidays are for steps of 86400 seconds only");
-    }
-    if !weekdays.is_empty() {
-        spec.calendar = Some(CalendarSpec { weekdays, holidays: holidays.clone() });
-    }
-    CalendarChoice { infers: infers && is_day && spec.calendar.is_none(), holidays }
-}
-
-/// What a configuration says of the days on which there are steps.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CalendarChoice {
-    /// Whether the history shows them.
-    pub infers: bool,
-    /// Dates without steps, beside those that the history shows.
-    pub holidays: Vec<String>,
-}
-
-fn step(mut section: Section<'_>) -> (StepSpec, StepRule, CalendarChoice) {
-    let kinds = [StepKind::Record, StepKind::Time, StepKind::Ticks, StepKind::Volume];
-    let kind = section.choice("kind", &kinds.map(|kind| (kind.label(), kind)));
-    let mut count = |name, min, max: u32| {
-        let number = section.count(name, min, max as usize);
-        u32::try_from(number).expect("the count is at most a u32")
-    };
-    let mut spec = StepSpec {
-        kind,
-        offset_seconds: count("offset_seconds", 0, u32::MAX),
-        lateness_ms: count("lateness_ms", 0, u32::MAX),
-        ..StepSpec::record(count("interval_seconds", 1, u32::MAX))
-    };
-    let empty = [("skip", EmptySteps::Skip), ("carry", EmptySteps::Carry)];
-    spec.empty = section.choice("empty", &empty);
-    for (name, place, max) in [
-        ("carry_steps_max", &mut spec.carry_steps_max, CARRY_STEPS_MAX),
-        ("ticks_per_step", &mut spec.ticks_per_step, TICKS_MAX),
-    ] {
-        if section.contains(name) {
-            let number = section.count(name, 1, max as usize);
-            *place = u32::try_from(number).expect("the count is at most a u32");
-        }
-    }
-    if section.contains("gap_steps_max") {
-        let steps = section.count("gap_steps_max", 0, 1_000_000_000);
-        spec.gap_steps_max = u32::try_from(steps).ok();
-    }
-    if section.contains("volume_per_step") {
-        spec.volume_per_step = section.number("volume_per_step", "above 0", |units| units > 0.0);
-    }
-    let calendar = calendar(&mut section, &mut spec);
-    let rule = spec.rule().unwrap_or_else(|problems| {
-        for (name, problem) in problems {
-            section.problem(name, problem);
-        }
-        StepRule::Record
-    });
-    section.finish();
-    (spec, rule, calendar)
-}
-
-/// Why the stream has no field that the target is about. Extra fields that are no schema are the
-/// window's problem.
-fn unknown_field(target: &Target, extra_fields: &[String]) -> Option<TargetError> {
-    let schema = Schema::new(extra_fields.iter().map(String::as_str)).ok()?;
-    target.truth(&schema).err()
-}
-
-fn window(mut section: Section<'_>, target: &Target) -> (usize, Vec<String>, Vec<String>) {
+fn window(mut section: Section<'_>, target: &Target) -> Window {
     let steps = section.count("steps", 1, STEPS_MAX);
     let features = section.texts("features");
     let extra_fields = section.texts("extra_fields");
     if let Err(error) = RawFeatures::new(&features, &extra_fields, target.label()) {
         section.problem("features", error);
     }
+    let scaler = section.choice("scaler", &ScalerKind::CHOICES);
     section.finish();
-    (steps, features, extra_fields)
+    Window { steps, features, extra_fields, scaler }
 }
 
 fn split(mut section: Section<'_>) -> Split {
@@ -453,41 +349,10 @@ fn loss(section: &mut Section<'_>, target: &Target) -> Loss {
     }
 }
 
-/// When a value is a signal, where the configuration does not say so.
-const fn usual_signal(target: &Target) -> Option<SignalThresholds> {
-    match target {
-        Target::NextReturn => Some(SignalThresholds { buy_above: 0.02, sell_below: -0.02 }),
-        Target::NextDirection => Some(SignalThresholds { buy_above: 0.55, sell_below: 0.45 }),
-        // No probability is below 0: an event raises an alert or it does not.
-        Target::NextEvent { .. } => Some(SignalThresholds { buy_above: 0.5, sell_below: 0.0 }),
-        Target::NextVolatility | Target::NextValue { .. } => None,
-    }
-}
-
-fn forecast(mut section: Section<'_>, target: &Target) -> (f64, SignalThresholds) {
-    let coverage = section.number("coverage", "between 0 and 1", |c| c > 0.0 && c < 1.0);
-    let usual = usual_signal(target);
-    let mut threshold = |name, usual: Option<f64>| match usual {
-        Some(usual) if !section.contains(name) => usual,
-        _ => {
-            let rule = format!("in the unit of `{}`", target.label());
-            section.number(name, &rule, |_| true)
-        }
-    };
-    let signal = SignalThresholds {
-        buy_above: threshold("buy_above", usual.map(|signal| signal.buy_above)),
-        sell_below: threshold("sell_below", usual.map(|signal| signal.sell_below)),
-    };
-    if signal.sell_below > signal.buy_above {
-        section.problem("sell_below", "is above buy_above");
-    }
-    section.finish();
-    (coverage, signal)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::model::manifest::{EmptySteps, StepKind};
 
     const SMALLEST: &str = "[model]\nname = 'm'\n[data]\npath = 'x.csv'\n";
 
@@ -500,6 +365,7 @@ mod tests {
         assert_eq!(config.split, Split { test: 0.2, validation: 0.2 });
         assert_eq!(config.version, None);
         assert_eq!(config.state, StateRule::Window);
+        assert_eq!(config.scaler, ScalerKind::Minmax);
         assert_eq!((config.seeds, config.folds), (1, 0));
         assert_eq!(config.reports_root.as_deref(), Some(Path::new("reports")));
     }
@@ -526,6 +392,10 @@ mod tests {
             let target = target.replace("direction'\nfield = 'volume'", "direction'");
             read(&format!("{SMALLEST}{sigmoid}{target}{more}"))
         };
+        let log_return = self::read(&format!("{SMALLEST}[target]\nkind = 'next_log_return'\n"));
+        let log_return = log_return.unwrap();
+        assert_eq!(log_return.recipe.loss, Loss::MeanSquaredError);
+        assert_eq!((log_return.signal.buy_above, log_return.signal.sell_below), (0.02, -0.02));
         let direction = read("next_direction", "").unwrap();
         assert_eq!(direction.recipe.loss, Loss::BinaryCrossEntropy);
         assert_eq!((direction.signal.buy_above, direction.signal.sell_below), (0.55, 0.45));
@@ -550,6 +420,17 @@ mod tests {
         let expected = ["fit.loss: the quantile of a `next_direction` is 0 or 1"];
         assert_eq!(problems("next_direction", quantile), expected);
         assert_eq!(problems("next_event", ""), ["target.above: `next_event` needs it"]);
+    }
+
+    #[test]
+    fn a_scaler_is_chosen_by_its_name() {
+        let read = |name: &str| read(&format!("{SMALLEST}[window]\nscaler = '{name}'\n"));
+        for (name, kind) in ScalerKind::CHOICES {
+            assert_eq!(read(name).unwrap().scaler, kind);
+        }
+        let expected = "window.scaler: `standart` is none of `minmax`, `standard`, `robust`, \
+                        `none`, did you mean `standard`?";
+        assert_eq!(read("standart").unwrap_err(), [expected]);
     }
 
     #[test]

@@ -30,6 +30,8 @@ use crate::core::features::{
 };
 use crate::core::forecast::{Target, TargetError, Truth};
 
+pub use crate::seal::judge::Example;
+
 /// The history in its three parts, scaled.
 #[derive(Clone, Debug)]
 pub struct Dataset {
@@ -59,22 +61,6 @@ pub struct Part {
     pub examples: Vec<Example>,
     /// The place of each window's newest row among those of its whole history.
     pub places: Vec<Place>,
-}
-
-/// Where a window comes from, and what came true.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Example {
-    /// Index of the series.
-    pub series: usize,
-    /// Index of the newest step of the window within the series.
-    pub step: usize,
-    /// Event time of that step.
-    pub as_of: UnixNanos,
-    /// The label in its own unit.
-    pub truth: f64,
-    /// The naive forecast beside it, in the same unit: that nothing changes
-    /// ([`Truth::persistence`]).
-    pub persistence: f64,
 }
 
 /// Why a history gives no dataset.
@@ -166,7 +152,7 @@ impl Dataset {
                 });
             }
         }
-        let scaler = fit_scaler(&config.features, &rows, &parts[0])?;
+        let scaler = fit_scaler(config, &rows, &parts[0])?;
         let truths = examples[0].iter().map(|example| example.truth).collect();
         let target_scaler = fit_target_scaler(&config.target, truths)?;
 
@@ -354,16 +340,19 @@ fn fit_target_scaler(target: &Target, truths: Vec<f64>) -> Result<Scaler, Scaler
     }
     let min = truths.iter().copied().fold(f64::INFINITY, f64::min);
     let max = truths.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let scaler = Scaler::None { columns: vec![ColumnRange { feature, min, max }] };
     // Refuses a history in which the event came always or never.
-    scaler.single().map(|_| scaler)
+    if min >= max {
+        return Err(ScalerError::Spread(feature));
+    }
+    Ok(Scaler::None { columns: vec![ColumnRange { feature, min, max }] })
 }
 
 fn fit_scaler(
-    features: &[String],
+    config: &TrainConfig,
     rows: &[Rows],
     part: &[Range<usize>],
 ) -> Result<Scaler, ScalerError> {
+    let features = &config.features;
     let width = features.len();
     let column = |feature: usize| -> Vec<f64> {
         let series = rows.iter().zip(part);
@@ -374,7 +363,12 @@ fn fit_scaler(
     };
     let columns: Vec<_> =
         features.iter().enumerate().map(|(at, name)| (name.clone(), column(at))).collect();
-    Scaler::fit_minmax(&columns)
+    let scaler = Scaler::fit(config.scaler, &columns)?;
+    // Nothing can be learned from a constant, and the first other value would be out of range.
+    match scaler.ranges().iter().position(|[min, max]| min >= max) {
+        Some(constant) => Err(ScalerError::Spread(features[constant].clone())),
+        None => Ok(scaler),
+    }
 }
 
 /// The windows of one part, in the order of its examples.
@@ -418,6 +412,7 @@ mod tests {
     use super::super::config;
     use super::*;
     use crate::core::domain::{Field, Fields};
+    use crate::core::features::ScalerKind;
 
     /// A series of daily closes and volumes, one day in `gap` days.
     fn series(symbol: &str, days: usize, gap: i64, close: impl Fn(usize) -> f64) -> Series {
@@ -477,8 +472,10 @@ mod tests {
         let size = |step: usize| (wavy(step + 2) / wavy(step) - 1.0).abs();
         let volume = |step: usize| 1000.0 + (step % 7) as f64;
         let busy = |step: usize| if volume(step) > 1003.5 { 1.0 } else { 0.0 };
+        let log = |step: usize| libm::log(wavy(step + 2) / wavy(step));
         type Check<'a> = (&'a str, &'a dyn Fn(usize) -> f64, &'a dyn Fn(usize) -> f64);
-        let checks: [Check; 4] = [
+        let checks: [Check; 5] = [
+            ("kind = 'next_log_return'", &log, &|_| 0.0),
             ("kind = 'next_direction'", &rises, &|step| rises(step - 2)),
             ("kind = 'next_volatility'", &size, &|step| size(step - 2)),
             ("kind = 'next_value'\nfield = 'volume'", &|step| volume(step + 2), &volume),
@@ -537,13 +534,44 @@ mod tests {
     #[test]
     fn the_future_changes_nothing_in_the_training_part() {
         let config = config("[window]\nsteps = 4\n");
-        let tame = Dataset::new(&history(vec![series("A", 101, 1, wavy)]), &config).unwrap();
-        let wild = |day| if day < 65 { wavy(day) } else { 1e6 };
-        let wild = Dataset::new(&history(vec![series("A", 101, 1, wild)]), &config).unwrap();
-        assert_eq!(wild.training.windows, tame.training.windows);
-        assert_eq!(wild.scaler, tame.scaler);
-        assert_eq!(wild.target_scaler, tame.target_scaler);
-        assert_ne!(wild.validation.windows, tame.validation.windows);
+        for (name, scaler) in ScalerKind::CHOICES {
+            let config = TrainConfig { scaler, ..config.clone() };
+            let tame = Dataset::new(&history(vec![series("A", 101, 1, wavy)]), &config).unwrap();
+            let wild = |day| if day < 65 { wavy(day) } else { 1e6 };
+            let wild = Dataset::new(&history(vec![series("A", 101, 1, wild)]), &config).unwrap();
+            assert_eq!(wild.training.windows, tame.training.windows, "{name}");
+            assert_eq!(wild.scaler, tame.scaler, "{name}");
+            assert_eq!(wild.target_scaler, tame.target_scaler, "{name}");
+            assert_ne!(wild.validation.windows, tame.validation.windows, "{name}");
+        }
+    }
+
+    #[test]
+    fn features_are_scaled_by_the_training_part_as_was_asked() {
+        let text = "[window]\nsteps = 4\nfeatures = ['lag(close,1)', 'log(volume)']\n";
+        let config = config(text);
+        let rows: Vec<f64> = (1..65).map(|day| wavy(day - 1)).collect();
+        let mean = rows.iter().sum::<f64>() / 64.0;
+        let squares = rows.iter().map(|row| (row - mean) * (row - mean)).sum::<f64>();
+        let mut sorted = rows.clone();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let median = f64::midpoint(sorted[31], sorted[32]);
+        // The quartiles of 64 values lie a quarter behind one of them.
+        let quartile = |at: usize, share: f64| sorted[at] * (1.0 - share) + sorted[at + 1] * share;
+        let between = quartile(47, 0.25) - quartile(15, 0.75);
+        let (low, high) = (sorted[0], sorted[63]);
+        for (name, scaler, expected) in [
+            ("minmax", ScalerKind::Minmax, (rows[3] - low) / (high - low) * 2.0 - 1.0),
+            ("standard", ScalerKind::Standard, (rows[3] - mean) / (squares / 64.0).sqrt()),
+            ("robust", ScalerKind::Robust, (rows[3] - median) / between),
+            ("none", ScalerKind::None, rows[3]),
+        ] {
+            let config = TrainConfig { scaler, ..config.clone() };
+            let data = Dataset::new(&history(vec![series("A", 101, 1, wavy)]), &config).unwrap();
+            let newest = data.training.windows.window(0)[3 * 2];
+            assert!((f64::from(newest) - expected).abs() < 2e-5, "{name}: {newest}, {expected}");
+            assert_eq!(data.scaler.ranges()[0], [low, high], "{name}");
+        }
     }
 
     #[test]
@@ -579,11 +607,15 @@ mod tests {
         let short = Dataset::new(&history(vec![series("A", 150, 1, wavy)]), &config);
         let error = short.unwrap_err().to_string();
         assert!(error.starts_with("the validation part has 24 rows and no window: 31 "), "{error}");
-        let flat = Dataset::new(&history(vec![series("A", 500, 1, |_| 5.0)]), &config);
-        let error = flat.unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "the training part: the scaler's column `close` has no finite, positive spread"
-        );
+        for (name, scaler) in ScalerKind::CHOICES {
+            let config = TrainConfig { scaler, ..config.clone() };
+            let flat = Dataset::new(&history(vec![series("A", 500, 1, |_| 5.0)]), &config);
+            let error = flat.unwrap_err().to_string();
+            assert_eq!(
+                error,
+                "the training part: the scaler's column `close` has no finite, positive spread",
+                "{name}"
+            );
+        }
     }
 }

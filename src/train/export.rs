@@ -104,8 +104,7 @@ mod tests {
     use super::super::random::{Purpose, Random};
     use super::super::test_runtime;
     use super::*;
-    use crate::engine::inference::{Backend, Shape, Signature, StateSignature};
-    use crate::engine::model::manifest::StateSpec;
+    use crate::engine::inference::{Backend, Shape, Signature};
 
     /// A network whose parameters are as large as trained ones get.
     fn network(architecture: Architecture) -> (Network, Vec<f32>) {
@@ -117,17 +116,7 @@ mod tests {
     }
 
     fn signature(exported: &WrittenGraph, features: usize) -> Signature {
-        let state = |s: &StateSpec| StateSignature {
-            input: s.input.clone(),
-            output: s.output.clone(),
-            width: s.width as usize,
-        };
-        Signature {
-            input: exported.graph.input.clone(),
-            features,
-            output: exported.graph.output.clone(),
-            states: exported.graph.states.iter().map(state).collect(),
-        }
+        exported.graph.signature(features)
     }
 
     /// The largest difference between ONNX Runtime and the trainer over values and states.

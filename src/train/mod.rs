@@ -34,25 +34,23 @@ mod threads;
 mod trained;
 
 pub mod assess;
-pub mod baseline;
 pub mod carried;
 pub mod checkpoint;
 pub mod config;
 pub mod dataset;
-pub mod evaluate;
 pub mod export;
 pub mod fit;
-pub mod history;
 pub mod job;
 pub mod look_ahead;
 pub mod loss;
 pub mod network;
-pub mod random;
 pub mod repeat;
 pub mod report;
 pub mod sequences;
-pub mod statistics;
-pub mod windows;
+
+pub use crate::core::random;
+pub use crate::seal::history;
+pub use crate::seal::judge::{baseline, evaluate, statistics, windows};
 
 #[cfg(test)]
 mod carried_check;

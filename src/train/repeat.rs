@@ -86,7 +86,8 @@ pub fn repeat(
     let Material { config, dataset, network, .. } = material;
     let mut repeats = Repeats::default();
     if config.seeds > 1 {
-        let baselines = Baselines::fit(&dataset.training, TargetKind::of(&config.target));
+        let (training, kind) = (&dataset.training, TargetKind::of(&config.target));
+        let baselines = Baselines::fit(&training.windows, &training.examples, kind);
         repeats.seeds.push(named(first.clone(), format!("seed {}", config.recipe.seed)));
         for number in 2..=config.seeds {
             let place = Repetition { what: "seed", number, count: config.seeds };
@@ -100,7 +101,8 @@ pub fn repeat(
     for number in 1..=config.folds {
         let place = Repetition { what: "fold", number, count: config.folds };
         let dataset = fold(material, number)?;
-        let baselines = Baselines::fit(&dataset.training, TargetKind::of(&config.target));
+        let (training, kind) = (&dataset.training, TargetKind::of(&config.target));
+        let baselines = Baselines::fit(&training.windows, &training.examples, kind);
         let seed = config.recipe.seed;
         match run(network, &dataset, &baselines, config, seed, place, observer)? {
             Some(figures) => repeats.folds.push(named(figures, format!("fold {number}"))),

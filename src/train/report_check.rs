@@ -52,7 +52,7 @@ fn a_run_writes_a_report_with_the_verdict_and_every_plot() {
     let verdict = html.find(&lead).expect("the verdict comes first");
     assert!(html.find("<table").unwrap() > verdict);
     assert!(html.contains(&prose(&trained.draft.manifest.verdict)));
-    assert!(html.contains(&trained.draft.manifest.training.data_sha256));
+    assert!(html.contains(&trained.draft.manifest.training.known().unwrap().data_sha256));
     for part in ["persistence", "drift", "linear", "2 seeds", "2 folds", "fold 2", "precision"] {
         assert!(html.contains(part), "no {part}");
     }
@@ -82,6 +82,17 @@ fn a_run_writes_a_report_with_the_verdict_and_every_plot() {
     }
     assert!(!html.contains("<b>"), "the symbol's name became markup");
     assert!(html.contains("&lt;b&gt;&amp;&quot;A (one of 2 symbols)"));
+}
+
+#[test]
+fn the_report_of_a_log_return_shows_its_prices() {
+    let folder = tempfile::tempdir().unwrap();
+    let (job, trained) = run(folder.path(), "[target]\nkind = 'next_log_return'\n");
+    let report = job.report(&trained).unwrap();
+    let file = |name: &str| report.files().iter().find(|file| file.0 == name).unwrap().1.clone();
+    assert!(file("price-one-step.svg").contains("newest real price × exp(forecast)"));
+    assert!(file("scatter.svg").contains("forecast change, as a logarithm"));
+    assert!(!file("errors.svg").contains(" %"), "a logarithm is no share");
 }
 
 #[test]

@@ -400,14 +400,18 @@ fn add_reaching(to: &mut Collection) {
         let node = NodeProto::new(operator, "mine", &["x"], &["unused"]);
         to.node("is not on the list of accepted ones", node);
     }
-    for domain in ["com.microsoft", "ai.onnx.ml", "evil\n\u{1b}"] {
+    for (domain, words) in [
+        ("com.microsoft", "is not a standard one"),
+        ("ai.onnx.ml", "is not on the list of accepted ones"),
+        ("evil\n\u{1b}", "is not a standard one"),
+    ] {
         let node = NodeProto::new("Add", "mine", &["x", "x"], &["unused"]);
-        to.node("is not a standard one", NodeProto { domain: domain.to_owned(), ..node });
-        to.model("is not the standard one", move |model| {
-            let import = OperatorSetIdProto { domain: domain.to_owned(), version: 1 };
-            model.opset_import.push(import);
-        });
+        to.node(words, NodeProto { domain: domain.to_owned(), ..node });
     }
+    to.model("is not the standard one", |model| {
+        let import = OperatorSetIdProto { domain: "evil\n\u{1b}".to_owned(), version: 1 };
+        model.opset_import.push(import);
+    });
     to.model("model-local functions", |model| model.functions.push(vec![0xff]));
     to.model("training information", |model| model.training_info.push(vec![]));
     to.model("there is no graph", |model| model.graph = None);

@@ -155,7 +155,7 @@ fn replay_of_a_carried_model_says_what_the_trainer_said() {
     let mut compared = 0;
     for (part, judged) in parts {
         for (example, output) in part.examples.iter().zip(&judged.outputs) {
-            let symbol = manifest.training.symbols[example.series].clone();
+            let symbol = manifest.training.known().unwrap().symbols[example.series].clone();
             let daemon = said[&(symbol, example.as_of)];
             let difference = (daemon - f64::from(*output)).abs();
             assert!(difference < 1e-6, "{example:?}: daemon {daemon}, trainer {output}");

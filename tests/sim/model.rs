@@ -14,7 +14,7 @@ use tickcast::core::forecast::{Interval, Intervals, SignalThresholds, Target};
 use tickcast::engine::inference::{Backend, HostBackend, InferenceError, Runtime, Signature};
 use tickcast::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
 use tickcast::engine::model::manifest::{
-    MANIFEST_SCHEMA, Manifest, Mode, StepSpec, TargetSpec, TrainingSpec,
+    Known, MANIFEST_SCHEMA, Manifest, Mode, StepSpec, TargetSpec, TrainingSpec,
 };
 use tickcast::engine::model::onnx::ModelProto;
 use tickcast::engine::model::writer::{DenseWeights, GraphWriter, LstmWeights, WrittenGraph};
@@ -182,7 +182,9 @@ fn draft(version: &str, weights: Weights, scaler: Scaler) -> Draft {
         graph,
         signal: SignalThresholds { buy_above: 0.02, sell_below: -0.02 },
         interval: Interval { coverage: 0.9, lower: -0.05, upper: 0.05 },
-        training: TrainingSpec {
+        exactness: None,
+        origin: None,
+        training: Known::Is(TrainingSpec {
             data_sha256: String::new(),
             symbols: Vec::new(),
             from: epoch,
@@ -191,12 +193,12 @@ fn draft(version: &str, weights: Weights, scaler: Scaler) -> Draft {
             epochs: 0,
             best_epoch: 0,
             seed: 0,
-        },
+        }),
         evaluation: Vec::new(),
         repeats: Vec::new(),
         verdict: "a sum forecasts nothing".to_owned(),
     };
-    let cases = vec![GoldenCase { steps, window, output }];
+    let cases = vec![GoldenCase { steps, window, output, ..GoldenCase::default() }];
     let golden = Golden { schema: GOLDEN_SCHEMA.to_owned(), tolerance: 0.0, cases };
     Draft { manifest, onnx, golden }
 }

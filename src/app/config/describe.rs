@@ -128,9 +128,8 @@ fn words(kind: &SettingKind) -> String {
         SettingKind::Choice(words) => {
             words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
         }
-        #[cfg(feature = "train")]
         SettingKind::Number => "number".to_owned(),
-        #[cfg(feature = "train")]
+        SettingKind::Numbers => "list of numbers".to_owned(),
         SettingKind::Sections => "list of tables".to_owned(),
     }
 }
@@ -151,9 +150,8 @@ pub fn schema() -> serde_json::Value {
                 json!({"type": "integer", "minimum": min, "maximum": max})
             }
             SettingKind::Choice(words) => json!({"enum": words}),
-            #[cfg(feature = "train")]
             SettingKind::Number => json!({"type": "number"}),
-            #[cfg(feature = "train")]
+            SettingKind::Numbers => json!({"type": "array", "items": {"type": "number"}}),
             SettingKind::Sections => json!({"type": "array", "items": {"type": "object"}}),
         };
         if let Some(remark) = remark.filter(|remark| !remark.reason.is_empty()) {

@@ -81,8 +81,9 @@ pub struct Forecast {
     /// The instant it speaks of: `as_of` plus the horizon, in steps of the calendar where there is
     /// one.
     pub target_time: UnixNanos,
-    /// The forecast in the target's unit (`next_return`: a fraction, 0.01 = +1 %; `next_direction`
-    /// and `next_event`: a probability, 0 to 1).
+    /// The forecast in the target's unit (`next_return`: a fraction, 0.01 = +1 %;
+    /// `next_log_return`: a natural logarithm; `next_direction` and `next_event`: a probability, 0
+    /// to 1).
     pub value: f64,
     /// The price that the value implies, where it has a meaning.
     pub price: Option<f64>,
@@ -96,7 +97,8 @@ pub struct Forecast {
     pub signal: Signal,
     /// How whole the window is.
     pub quality: Quality,
-    /// Whether any input of the window lies outside the range seen in training.
+    /// Whether any input of the window lies outside the range seen in training, as far as that is
+    /// known.
     pub out_of_range: bool,
 }
 

@@ -21,5 +21,8 @@ mod tests;
 
 pub use error::FeatureError;
 pub use plan::{FeaturePlan, RawFeatures, RowStatus};
-pub use scaler::{ColumnMoments, ColumnRange, Scaler, ScalerError, SingleScaler};
+pub use scaler::{
+    ColumnLine, ColumnMoments, ColumnQuantiles, ColumnRange, Precision, Scaler, ScalerError,
+    ScalerKind, Scikit, SingleScaler,
+};
 pub use state::{FeatureState, RowScratch};

@@ -43,7 +43,7 @@ pub enum RowStatus {
     Warming,
     /// The row stands in the scratch.
     Ready {
-        /// Whether any raw value lies outside its training range.
+        /// Whether any raw value lies outside its training range, where that is known.
         out_of_range: bool,
     },
 }
@@ -162,6 +162,11 @@ impl FeaturePlan {
         self.raw.width()
     }
 
+    /// Whether a scaled row can be scaled back: not where the scaler cuts values off.
+    pub fn can_be_undone(&self) -> bool {
+        !self.scale.iter().any(|affine| affine.clips())
+    }
+
     /// Computes the scaled row of a step into `scratch` without absorbing the step; follow with
     /// [`FeatureState::absorb`] to keep it.
     ///
@@ -197,7 +202,8 @@ impl FeaturePlan {
     /// numbers.
     ///
     /// The result is near the row that this plan would have made, and not always the same in the
-    /// last bit: the other row was rounded to `f32`.
+    /// last bit: the other row was rounded to `f32`. The other plan's rows can be undone
+    /// ([`FeaturePlan::can_be_undone`]).
     pub fn rescale(&self, from: &Self, row: &mut [f32]) -> Option<bool> {
         let mut out_of_range = false;
         for ((value, from), to) in row.iter_mut().zip(&from.scale).zip(&self.scale) {
@@ -308,6 +314,36 @@ mod tests {
         assert_eq!(row, [-0.75, -0.25, 0.25]);
         assert_eq!(to.rescale(&from, &mut [-1.0, 0.0, 0.0]), Some(true), "a close of 0");
         assert_eq!(to.rescale(&from, &mut [f32::INFINITY, 0.0, 0.0]), None);
+    }
+
+    #[test]
+    fn a_value_is_in_range_where_no_range_is_known() {
+        let scaler = r#"{"kind":"standard","columns":[{"feature":"close","mean":10,"deviation":2},
+                         {"feature":"volume","mean":0,"deviation":4,"min":0,"max":9}]}"#;
+        let scaler = serde_json::from_str(scaler).unwrap();
+        let plan =
+            FeaturePlan::new(&names(&["close", "volume"]), &[], "next_return", &scaler).unwrap();
+        let (state, mut scratch) = (plan.raw().initial_state(), plan.raw().scratch());
+        let mut status = |close, volume| plan.row(&state, &step(close, volume), &mut scratch);
+        assert_eq!(status(1e9, 8.0), Ok(RowStatus::Ready { out_of_range: false }));
+        assert_eq!(status(11.0, 10.0), Ok(RowStatus::Ready { out_of_range: true }));
+        assert_eq!(scratch.row(), [0.5, 2.5]);
+    }
+
+    #[test]
+    fn rows_that_were_cut_off_cannot_be_undone() {
+        let column = |feature: &str| ColumnRange { feature: feature.into(), min: 0.0, max: 2.0 };
+        let plan = |clips| {
+            let scaler = Scaler::scikit_minmax([0.0, 1.0], clips, vec![column("close")]);
+            FeaturePlan::new(&names(&["close"]), &[], "next_return", &scaler).unwrap()
+        };
+        assert!(plan(false).can_be_undone() && tutorial().can_be_undone());
+        assert!(!plan(true).can_be_undone());
+        let (clipped, mut scratch) = (plan(true), plan(true).raw().scratch());
+        let state = clipped.raw().initial_state();
+        let status = clipped.row(&state, &step(5.0, 1.0), &mut scratch);
+        assert_eq!(status, Ok(RowStatus::Ready { out_of_range: true }));
+        assert_eq!(scratch.row(), [1.0]);
     }
 
     #[test]

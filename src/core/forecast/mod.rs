@@ -59,6 +59,15 @@ pub struct Margins {
     pub upper: f64,
 }
 
+/// What a model says of one window, in model units.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Output {
+    /// The value.
+    pub value: f32,
+    /// The ends of the model's own interval, lower and upper, where it gives one.
+    pub ends: Option<[f32; 2]>,
+}
+
 /// Where the margins of a forecast come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intervals {
@@ -78,6 +87,8 @@ pub struct ForecastPlan {
     calendar: Option<(Arc<Calendar>, u32)>,
     thresholds: SignalThresholds,
     interval: Interval,
+    /// Whether the model gives its own interval.
+    has_ends: bool,
 }
 
 /// The facts of the window behind a forecast.
@@ -134,13 +145,26 @@ impl ForecastPlan {
         if !(covers && brackets) {
             return Err(ForecastPlanError::Interval);
         }
-        Ok(Self { target, scaler, horizon, calendar: None, thresholds, interval })
+        let calendar = None;
+        Ok(Self { target, scaler, horizon, calendar, thresholds, interval, has_ends: false })
     }
 
     /// The same where the target is the step that a calendar expects so many steps later.
     #[must_use]
     pub fn with_calendar(self, calendar: Option<Arc<Calendar>>, horizon_steps: u32) -> Self {
         Self { calendar: calendar.map(|calendar| (calendar, horizon_steps)), ..self }
+    }
+
+    /// The same for a model that gives its own interval.
+    #[must_use]
+    pub fn with_ends(self) -> Self {
+        Self { has_ends: true, ..self }
+    }
+
+    /// Whether intervals are the model's own, published as they are: the bundle has no margins that
+    /// could be added to the ends or stretched.
+    pub fn keeps_ends(&self) -> bool {
+        self.has_ends && self.margins() == Margins { lower: 0.0, upper: 0.0 }
     }
 
     /// What is forecast.
@@ -167,12 +191,25 @@ impl ForecastPlan {
     /// number is not finite, the value cannot come true (a probability of 1.2 is not made 1, nor a
     /// return of -1.2 made -1), or the target time leaves the representable range.
     pub fn finish(&self, output: f32, facts: &WindowFacts) -> Option<Forecast> {
-        let value = self.scaler.invert(f64::from(output));
+        self.finish_output(Output { value: output, ends: None }, facts)
+    }
+
+    /// As [`ForecastPlan::finish`], with the ends of the model's own interval: sorted, so that they
+    /// hold the value, the margins added to them, and cut to what is possible.
+    pub fn finish_output(&self, output: Output, facts: &WindowFacts) -> Option<Forecast> {
+        let invert = |number: f32| self.scaler.invert(f64::from(number));
+        let value = invert(output.value);
+        let ends = output.ends.map_or([value; 2], |ends| ends.map(invert));
+        if !ends.iter().all(|end| end.is_finite()) {
+            return None;
+        }
+        let lower = ends[0].min(ends[1]).min(value) + facts.margins.lower;
+        let upper = ends[0].max(ends[1]).max(value) + facts.margins.upper;
         let target_time = match &self.calendar {
             Some((calendar, steps)) => calendar.target(facts.as_of, *steps)?,
             None => facts.as_of.checked_add(self.horizon)?,
         };
-        let Limits { lower, upper } = self.target.possible().interval(value, facts.margins)?;
+        let Limits { lower, upper } = self.target.possible().between(value, lower, upper)?;
         let price = self.target.price(value, facts.last_price);
         let numbers = [value, lower, upper, price.unwrap_or(0.0)];
         if !numbers.iter().all(|number| number.is_finite()) {
@@ -298,10 +335,52 @@ mod tests {
     }
 
     #[test]
+    fn a_log_return_implies_a_price_above_zero_however_low_it_is() {
+        let thresholds = SignalThresholds { buy_above: 0.5, sell_below: -0.5 };
+        let plan = unscaled(Target::NextLogReturn, thresholds, 1.5);
+        let forecast = plan.finish(-2.0, &facts_with(1.5)).unwrap();
+        assert_eq!((forecast.value, forecast.lower, forecast.upper), (-2.0, -3.5, -0.5));
+        assert_eq!(forecast.price, Some(200.0 * libm::exp(-2.0)));
+        assert_eq!(forecast.signal, Signal::Sell);
+        assert_eq!(plan.finish(0.0, &facts_with(1.5)).unwrap().price, Some(200.0));
+        assert_eq!(plan.finish(1000.0, &facts_with(1.5)), None, "the price overflows");
+    }
+
+    #[test]
     fn withholds_what_is_not_finite() {
         assert_eq!(plan().finish(f32::NAN, &facts(200.0)), None);
         assert_eq!(plan().finish(f32::INFINITY, &facts(200.0)), None);
         assert_eq!(plan().finish(1.0, &facts(f64::MAX)), None, "the price overflows");
+    }
+
+    #[test]
+    fn the_own_interval_of_a_model_is_published_as_it_is() {
+        let none = Interval { coverage: 0.9, lower: 0.0, upper: 0.0 };
+        assert!(!plan().with_ends().keeps_ends(), "it has margins");
+        let plan = ForecastPlan { interval: none, ..plan() }.with_ends();
+        assert!(plan.keeps_ends());
+        let facts = WindowFacts { margins: plan.margins(), ..facts(200.0) };
+        let limits = |value, ends: [f32; 2]| {
+            let forecast = plan.finish_output(Output { value, ends: Some(ends) }, &facts)?;
+            Some([forecast.lower, forecast.value, forecast.upper])
+        };
+        let unit = |output: f32| plan.scaler.invert(f64::from(output));
+        assert_eq!(limits(0.5, [0.25, 0.75]), Some([0.25, 0.5, 0.75].map(unit)));
+        // Quantiles that cross are sorted, and the interval holds the value.
+        assert_eq!(limits(0.5, [0.75, 0.25]), Some([0.25, 0.5, 0.75].map(unit)));
+        assert_eq!(limits(0.5, [0.625, 0.75]), Some([0.5, 0.5, 0.75].map(unit)));
+        // What cannot come true is cut: nobody loses more than everything.
+        assert_eq!(limits(0.5, [-1e3, 0.75]).unwrap()[0], -1.0);
+        for end in [f32::NAN, f32::INFINITY] {
+            assert_eq!(limits(0.5, [0.25, end]), None, "{end}");
+        }
+        // Margins of the bundle are added to the ends.
+        let margins = Margins { lower: -0.01, upper: 0.02 };
+        let facts = WindowFacts { margins, ..facts };
+        let output = Output { value: 0.5, ends: Some([0.25, 0.75]) };
+        let forecast = plan.finish_output(output, &facts).unwrap();
+        assert_eq!(forecast.lower, unit(0.25) - 0.01);
+        assert_eq!(forecast.upper, unit(0.75) + 0.02);
     }
 
     #[test]

@@ -33,10 +33,14 @@ impl Possible {
     /// The interval around a value: its margins, cut to what can come true; `None` for a value that
     /// cannot come true itself.
     pub fn interval(self, value: f64, margins: Margins) -> Option<Limits> {
-        self.holds(value).then(|| Limits {
-            lower: (value + margins.lower).max(self.least),
-            upper: (value + margins.upper).min(self.greatest),
-        })
+        self.between(value, value + margins.lower, value + margins.upper)
+    }
+
+    /// The interval around a value between two ends, cut to what can come true; `None` for a value
+    /// that cannot come true itself.
+    pub fn between(self, value: f64, lower: f64, upper: f64) -> Option<Limits> {
+        let (lower, upper) = (lower.max(self.least), upper.min(self.greatest));
+        self.holds(value).then_some(Limits { lower, upper })
     }
 }
 
@@ -58,6 +62,7 @@ mod tests {
         let value = |field: &str| Target::NextValue { field: field.to_owned() };
         vec![
             Target::NextReturn,
+            Target::NextLogReturn,
             Target::NextDirection,
             Target::NextVolatility,
             value("close"),
@@ -76,6 +81,7 @@ mod tests {
         let (none, all) = (f64::NEG_INFINITY, f64::INFINITY);
         let expected = [
             (-1.0, all),
+            (none, all),
             (0.0, 1.0),
             (0.0, all),
             (1e-12, all),
@@ -104,7 +110,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_interval_holds_its_value_and_what_is_possible_within_its_margins(
-            at in 0..7usize,
+            at in 0..8usize,
             value in prop_oneof![-3.0..3.0, -1e15..1e15],
             lower in -1e6..=0.0,
             upper in 0.0..1e6,

@@ -19,6 +19,8 @@ use crate::core::domain::{Field, Fields, Schema};
 pub enum Target {
     /// The change of the price as a fraction: `price[t + h] / price[t] - 1`.
     NextReturn,
+    /// The natural logarithm of the ratio of the prices: `ln(price[t + h] / price[t])`.
+    NextLogReturn,
     /// The probability, 0 to 1, that `price[t + h] > price[t]`; an equal price is no rise.
     NextDirection,
     /// The size of the change, whichever way, as a fraction: `|price[t + h] / price[t] - 1|`.
@@ -54,6 +56,7 @@ pub struct Truth(Rule);
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Rule {
     Return,
+    LogReturn,
     Direction,
     Volatility,
     Value(Field),
@@ -61,8 +64,14 @@ enum Rule {
 }
 
 /// The names of all targets.
-pub const TARGET_KINDS: [&str; 5] =
-    ["next_return", "next_direction", "next_volatility", "next_value", "next_event"];
+pub const TARGET_KINDS: [&str; 6] = [
+    "next_return",
+    "next_log_return",
+    "next_direction",
+    "next_volatility",
+    "next_value",
+    "next_event",
+];
 
 impl TargetError {
     fn new(part: &'static str, problem: impl Into<String>) -> Self {
@@ -85,6 +94,7 @@ impl Target {
         let has_field = field.is_some();
         let target = match kind {
             "next_return" => Self::NextReturn,
+            "next_log_return" => Self::NextLogReturn,
             "next_direction" => Self::NextDirection,
             "next_volatility" => Self::NextVolatility,
             "next_value" => Self::NextValue { field: field.ok_or_else(missing("field"))? },
@@ -110,7 +120,9 @@ impl Target {
     pub fn field(&self) -> Option<&str> {
         match self {
             Self::NextValue { field } | Self::NextEvent { field, .. } => Some(field),
-            Self::NextReturn | Self::NextDirection | Self::NextVolatility => None,
+            Self::NextReturn | Self::NextLogReturn | Self::NextDirection | Self::NextVolatility => {
+                None
+            }
         }
     }
 
@@ -118,6 +130,7 @@ impl Target {
     pub const fn label(&self) -> &'static str {
         match self {
             Self::NextReturn => "next_return",
+            Self::NextLogReturn => "next_log_return",
             Self::NextDirection => "next_direction",
             Self::NextVolatility => "next_volatility",
             Self::NextValue { .. } => "next_value",
@@ -138,6 +151,8 @@ impl Target {
             Self::NextVolatility => at_least(0.0),
             // A price is above zero, so more than everything cannot be lost.
             Self::NextReturn => at_least(-1.0),
+            // The logarithm of losing everything is minus infinity.
+            Self::NextLogReturn => at_least(f64::NEG_INFINITY),
             Self::NextValue { field } => at_least(Field::least(field)),
         }
     }
@@ -147,6 +162,7 @@ impl Target {
     pub fn price(&self, value: f64, last_price: Option<f64>) -> Option<f64> {
         match self {
             Self::NextReturn => last_price.map(|price| price * (1.0 + value)),
+            Self::NextLogReturn => last_price.map(|price| price * libm::exp(value)),
             Self::NextValue { field } => {
                 matches!(field.as_str(), "close" | "price").then_some(value)
             }
@@ -167,6 +183,7 @@ impl Target {
         };
         Ok(Truth(match self {
             Self::NextReturn => Rule::Return,
+            Self::NextLogReturn => Rule::LogReturn,
             Self::NextDirection => Rule::Direction,
             Self::NextVolatility => Rule::Volatility,
             Self::NextValue { field } => Rule::Value(find(field)?),
@@ -195,7 +212,7 @@ impl Truth {
     /// Whoever has to wait for a truth keeps this instead of the step.
     pub fn reading(&self, step: &Fields) -> Option<f64> {
         match self.0 {
-            Rule::Return | Rule::Direction | Rule::Volatility => step.price(),
+            Rule::Return | Rule::LogReturn | Rule::Direction | Rule::Volatility => step.price(),
             Rule::Value(field) | Rule::Event(field, _) => step.read(field),
         }
     }
@@ -206,6 +223,7 @@ impl Truth {
         let flag = |flag: bool| if flag { 1.0 } else { 0.0 };
         match self.0 {
             Rule::Return => change(),
+            Rule::LogReturn => Some(libm::log(later? / now?)),
             Rule::Direction => Some(flag(later? > now?)),
             Rule::Volatility => change().map(f64::abs),
             Rule::Value(_) => later,
@@ -216,7 +234,7 @@ impl Truth {
     /// As [`Truth::persistence`], of the readings of the two steps.
     pub fn persistence_of_readings(&self, before: Option<f64>, now: Option<f64>) -> Option<f64> {
         match self.0 {
-            Rule::Return => Some(0.0),
+            Rule::Return | Rule::LogReturn => Some(0.0),
             _ => self.between_readings(before, now),
         }
     }
@@ -226,10 +244,11 @@ impl Truth {
 mod tests {
     use super::*;
 
-    fn targets() -> [Target; 5] {
+    fn targets() -> [Target; 6] {
         let field = "rain".to_owned();
         [
             Target::NextReturn,
+            Target::NextLogReturn,
             Target::NextDirection,
             Target::NextVolatility,
             Target::NextValue { field: field.clone() },
@@ -253,15 +272,19 @@ mod tests {
         let (before, now, later) = (step(80.0, 1.5), step(100.0, 0.25), step(75.0, 2.0));
         let truths: Vec<_> = targets().iter().map(|t| t.truth(&schema()).unwrap()).collect();
         let values = |f: &dyn Fn(&Truth) -> f64| truths.iter().map(f).collect::<Vec<_>>();
-        assert_eq!(values(&|t| t.between(&now, &later).unwrap()), [-0.25, 0.0, 0.25, 2.0, 1.0]);
-        assert_eq!(values(&|t| t.between(&before, &now).unwrap()), [0.25, 1.0, 0.25, 0.25, 0.0]);
-        assert_eq!(values(&|t| t.persistence(&before, &now).unwrap()), [0.0, 1.0, 0.25, 0.25, 0.0]);
+        let (fall, rise) = (0.75_f64.ln(), 1.25_f64.ln());
+        let came = values(&|t| t.between(&now, &later).unwrap());
+        assert_eq!(came, [-0.25, fall, 0.0, 0.25, 2.0, 1.0]);
+        let came = values(&|t| t.between(&before, &now).unwrap());
+        assert_eq!(came, [0.25, rise, 1.0, 0.25, 0.25, 0.0]);
+        let naive = values(&|t| t.persistence(&before, &now).unwrap());
+        assert_eq!(naive, [0.0, 0.0, 1.0, 0.25, 0.25, 0.0]);
     }
 
     #[test]
     fn an_equal_price_is_no_rise_and_the_threshold_itself_no_event() {
         let step = step(100.0, 0.5);
-        let [_, direction, _, _, event] = targets();
+        let [_, _, direction, _, _, event] = targets();
         for target in [direction, event] {
             let truth = target.truth(&schema()).unwrap();
             assert_eq!(truth.between(&step, &step), Some(0.0), "{}", target.label());
@@ -279,7 +302,7 @@ mod tests {
     #[test]
     fn unknown_fields_and_thresholds_that_are_no_numbers_are_refused() {
         let none = Schema::new([]).unwrap();
-        let [_, _, _, value, event] = targets();
+        let [_, _, _, _, value, event] = targets();
         for target in [value, event] {
             assert_eq!(target.truth(&none).unwrap_err().part, "field");
         }
@@ -290,10 +313,22 @@ mod tests {
     #[test]
     fn prices_follow_where_they_have_a_meaning() {
         let prices = targets().map(|target| target.price(0.5, Some(200.0)));
-        assert_eq!(prices, [Some(300.0), None, None, None, None]);
+        let compounded = Some(200.0 * libm::exp(0.5));
+        assert_eq!(prices, [Some(300.0), compounded, None, None, None, None]);
         let close = Target::NextValue { field: "close".into() };
         assert_eq!(close.price(210.0, None), Some(210.0));
         assert_eq!(Target::NextReturn.price(0.5, None), None);
+        assert_eq!(Target::NextLogReturn.price(0.5, None), None);
+    }
+
+    #[test]
+    fn the_price_of_a_log_return_is_the_price_that_comes_true() {
+        let truth = Target::NextLogReturn.truth(&schema()).unwrap();
+        for (now, later) in [(80.0, 100.0), (100.0, 1e-9), (1e-6, 4e7), (0.3, 0.3)] {
+            let value = truth.between(&step(now, 0.0), &step(later, 0.0)).unwrap();
+            let price = Target::NextLogReturn.price(value, Some(now)).unwrap();
+            assert!((price / later - 1.0).abs() < 1e-14, "{now} to {later}: {price}");
+        }
     }
 
     #[test]

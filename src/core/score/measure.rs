@@ -9,8 +9,10 @@ use crate::core::forecast::Target;
 /// What the values of a target are like, as far as their measures differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetKind {
-    /// A change that has a direction: its sign.
+    /// A change, as a fraction, that has a direction: its sign.
     Change,
+    /// The same as a logarithm.
+    LogChange,
     /// A size, zero or more.
     Amount,
     /// A value in a unit of its own.
@@ -24,6 +26,7 @@ impl TargetKind {
     pub fn of(target: &Target) -> Self {
         match target {
             Target::NextReturn => Self::Change,
+            Target::NextLogReturn => Self::LogChange,
             Target::NextVolatility => Self::Amount,
             Target::NextValue { .. } => Self::Level,
             Target::NextDirection | Target::NextEvent { .. } => Self::Probability,
@@ -33,7 +36,7 @@ impl TargetKind {
     /// What the direction of a value is seen from: no change, the naive forecast, an even chance.
     pub const fn origin(self, persistence: f64) -> f64 {
         match self {
-            Self::Change => 0.0,
+            Self::Change | Self::LogChange => 0.0,
             Self::Amount | Self::Level => persistence,
             Self::Probability => 0.5,
         }
@@ -63,6 +66,8 @@ mod tests {
         assert_eq!(hit(TargetKind::Change, -0.1, 0.2), Some(false));
         assert_eq!(hit(TargetKind::Change, 0.0, 0.2), Some(false), "tells no direction");
         assert_eq!(hit(TargetKind::Change, 0.1, 0.0), None, "no direction came");
+        assert_eq!(hit(TargetKind::of(&Target::NextLogReturn), -2.0, -0.1), Some(true));
+        assert_eq!(hit(TargetKind::LogChange, 0.1, -0.1), Some(false));
         assert_eq!(hit(TargetKind::Level, 11.0, 12.0), Some(true));
         assert_eq!(hit(TargetKind::Amount, 9.0, 12.0), Some(false));
         assert_eq!(hit(TargetKind::Level, 11.0, 10.0), None);

@@ -56,6 +56,8 @@ pub struct ScorePlan {
     pub intervals: Intervals,
     /// The bundle's margins.
     margins: Margins,
+    /// Whether intervals are the model's own, which nothing stretches.
+    keeps_ends: bool,
     rule: StretchRule,
 }
 
@@ -102,6 +104,7 @@ impl ScorePlan {
             horizon_steps,
             intervals: Intervals::Adaptive,
             margins: forecast.margins(),
+            keeps_ends: forecast.keeps_ends(),
             rule: StretchRule::new(forecast.coverage(), horizon_steps),
         }
     }
@@ -109,6 +112,11 @@ impl ScorePlan {
     /// Whether forecasts of this horizon are kept for their truth.
     const fn keeps(&self) -> bool {
         self.horizon_steps <= HORIZON_STEPS_MAX
+    }
+
+    /// Whether margins are stretched.
+    fn adapts(&self) -> bool {
+        self.intervals == Intervals::Adaptive && !self.keeps_ends
     }
 
     /// How many steps are kept of a symbol.

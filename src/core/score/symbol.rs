@@ -14,7 +14,7 @@ use super::measure::direction_hit;
 use super::stretch::Stretch;
 use super::{Score, ScorePlan, ScoreTally, Sums, Unscored};
 use crate::core::domain::{Forecast, Quality, Step, SymbolId, UnixNanos};
-use crate::core::forecast::{Intervals, Margins};
+use crate::core::forecast::Margins;
 
 /// By which older scores count less with each new one: the sums are about the last 100 scores, and
 /// half of their weight is on the last 69.
@@ -99,10 +99,7 @@ impl SymbolScores {
 
     /// The margins of its next forecast.
     pub(super) fn margins(&self, plan: &ScorePlan) -> Margins {
-        match plan.intervals {
-            Intervals::Bundle => plan.margins,
-            Intervals::Adaptive => plan.stretched(self.stretch.factor()),
-        }
+        if plan.adapts() { plan.stretched(self.stretch.factor()) } else { plan.margins }
     }
 
     /// Takes a step, and scores the forecast that it is the truth of.
@@ -198,7 +195,7 @@ impl SymbolScores {
             return Err(Unscored::NotFinite);
         }
         self.sums = sums;
-        if plan.intervals == Intervals::Adaptive {
+        if plan.adapts() {
             self.stretch.hear(score.covered(), self.count, &plan.rule);
         }
         let before = self.drift.is_marked();

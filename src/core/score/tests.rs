@@ -17,10 +17,11 @@ fn schema() -> Schema {
     Schema::new(["rain"]).unwrap()
 }
 
-fn targets() -> [Target; 5] {
+fn targets() -> [Target; 6] {
     let field = "rain".to_owned();
     [
         Target::NextReturn,
+        Target::NextLogReturn,
         Target::NextDirection,
         Target::NextVolatility,
         Target::NextValue { field: field.clone() },
@@ -148,7 +149,7 @@ proptest! {
 
     #[test]
     fn every_forecast_is_scored_once_or_counted(
-        target in 0usize..5,
+        target in 0usize..6,
         horizon in 1u32..5,
         moments in moments(60),
     ) {
@@ -180,7 +181,7 @@ proptest! {
     /// Rest and back in the middle changes nothing; groups hold the sums of their symbols.
     #[test]
     fn rest_and_company_change_no_score(
-        target in 0usize..5,
+        target in 0usize..6,
         horizon in 1u32..5,
         cut in 0usize..60,
         moments in moments(60),

@@ -22,7 +22,7 @@ pub struct HostTensors {
     pub shape: Shape,
     /// `[T,B,F]`.
     pub rows: Vec<f32>,
-    /// `[B,1]`.
+    /// `[B,K]`.
     pub output: Vec<f32>,
     /// `[B,H]` of each recurrent state, before the run.
     pub states: Vec<Vec<f32>>,
@@ -47,26 +47,28 @@ impl HostTensors {
         Self {
             shape,
             rows: vec![0.0; shape.steps * shape.batch * signature.features],
-            output: vec![0.0; shape.batch],
+            output: vec![0.0; shape.batch * signature.columns.count],
             next_states: states.clone(),
             states,
         }
     }
 
     /// Runs a model of one row at a time: `step` takes a row and moves the states on, and returns
-    /// the output; the output of the last row of each of the B sequences is kept.
+    /// the output, the same in every column; that of the last row of each of the B sequences is
+    /// kept.
     pub fn run_by_row(&mut self, mut step: impl FnMut(&[f32], &mut [Vec<f32>]) -> f32) {
         let Self { shape: Shape { steps, batch }, rows, output, states, next_states } = self;
         let (steps, batch) = (*steps, *batch);
         let features = rows.len() / (steps * batch);
-        for (at, output) in output.iter_mut().enumerate() {
+        let columns = output.len() / batch;
+        for (at, output) in output.chunks_exact_mut(columns).enumerate() {
             let of = |numbers: &Vec<f32>| {
                 let width = numbers.len() / batch;
                 numbers[at * width..][..width].to_vec()
             };
             let mut own: Vec<_> = states.iter().map(of).collect();
             for row in rows.chunks_exact(batch * features) {
-                *output = step(&row[at * features..][..features], &mut own);
+                output.fill(step(&row[at * features..][..features], &mut own));
             }
             for (next, own) in next_states.iter_mut().zip(&own) {
                 next[at * own.len()..][..own.len()].copy_from_slice(own);

@@ -5,11 +5,15 @@
 
 mod host;
 mod onnxruntime;
+pub mod trial;
+
+use crate::core::forecast::Output;
 
 pub use self::host::{HostBackend, HostTensors};
 pub use self::onnxruntime::{
     LibraryError, OnnxRuntime, OrtBackend, TELEMETRY_SWITCHES, locate_library,
 };
+pub use self::trial::Trial;
 
 /// The names and widths by which a graph is driven.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,10 +22,38 @@ pub struct Signature {
     pub input: String,
     /// F.
     pub features: usize,
-    /// The graph output of the forecast, `[B,1]`.
+    /// The graph output of the forecast, `[B,K]`.
     pub output: String,
+    /// What its K columns are.
+    pub columns: Columns,
     /// The recurrent states in the order of the graph's inputs.
     pub states: Vec<StateSignature>,
+}
+
+/// What the columns of the output are, counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Columns {
+    /// K.
+    pub count: usize,
+    /// The column of the value.
+    pub value: usize,
+    /// The columns of the lower and the upper end of the model's own interval.
+    pub ends: Option<[usize; 2]>,
+}
+
+impl Default for Columns {
+    /// The value alone.
+    fn default() -> Self {
+        Self { count: 1, value: 0, ends: None }
+    }
+}
+
+impl Columns {
+    /// What a row of the output says.
+    pub fn read(&self, row: &[f32]) -> Output {
+        let ends = self.ends.map(|ends| ends.map(|column| row[column]));
+        Output { value: row[self.value], ends }
+    }
 }
 
 /// One recurrent state `[1,B,width]`.
@@ -93,6 +125,18 @@ pub trait Runtime: Send + Sync {
     /// # Errors
     /// [`InferenceError::Runtime`] where the runtime cannot run the graph, with what to do instead.
     fn open(&self, onnx: &[u8], signature: &Signature) -> Result<Box<dyn Backend>, InferenceError>;
+
+    /// Opens a graph as it is, to find out what it does. A runtime that only runs models of a known
+    /// signature need not have it.
+    ///
+    /// # Errors
+    /// [`InferenceError::Runtime`] where the runtime cannot open the graph, in plain words.
+    fn trial(&self, _onnx: &[u8]) -> Result<Box<dyn Trial>, InferenceError> {
+        Err(InferenceError::Runtime {
+            context: "open the graph",
+            message: format!("{} has no trial runs", self.name()),
+        })
+    }
 }
 
 /// A runtime that holds one model. One owner thread drives it.
@@ -116,7 +160,7 @@ pub trait Backend: Send {
     /// [`InferenceError::Runtime`] where the runtime fails.
     fn run(&mut self, lane: Lane) -> Result<(), InferenceError>;
 
-    /// The output of the last run of the lane, `[B,1]`.
+    /// The output of the last run of the lane, `[B,K]`.
     fn output(&self, lane: Lane) -> &[f32];
 
     /// The outgoing state at `index` of the last run of the lane, `[B,H]`.

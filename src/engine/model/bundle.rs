@@ -7,17 +7,18 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 
 use super::golden::{GOLDEN_SCHEMA, Golden, GoldenCase};
 use super::graph::{ONNX_BYTES_MAX, check_graph};
-use super::manifest::{Manifest, Mode, Plans};
+use super::manifest::{Manifest, Mode, Plans, Rows};
+use super::proof::{Difference, Driven, Measured, Unmeasured, measure, measure_alone};
+use crate::core::forecast::Output;
 use crate::core::text::{excerpt, indented_lines, with_suggestion};
 use crate::engine::files::read_regular_file;
-use crate::engine::inference::{
-    Backend, InferenceError, Runtime, Shape, Signature, StateSignature,
-};
+use crate::engine::inference::{Backend, InferenceError, Runtime, Shape, Signature};
 
 /// The name of the manifest in a bundle.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -26,11 +27,8 @@ const GOLDEN_FILE: &str = "golden.json";
 pub(super) const MANIFEST_BYTES_MAX: usize = 1 << 20;
 const GOLDEN_BYTES_MAX: usize = 16 << 20;
 
-/// The most rows of a golden case, unless the window has more: each count of rows keeps tensors.
+/// The most rows of a golden case, unless the window has more.
 const GOLDEN_ROWS_MAX: usize = 4096;
-
-/// The largest run in which a window is proved to be independent of its neighbours.
-const NEIGHBOURS_MAX: usize = 64;
 
 /// A bundle whose files, rules and graph are checked; [`Bundle::open`] runs its golden vectors.
 #[derive(Clone, Debug)]
@@ -43,6 +41,8 @@ pub struct Bundle {
     signature: Signature,
     onnx: Vec<u8>,
     golden: Golden,
+    /// The runtime that it was proven on first, by its own words.
+    proven: Arc<OnceLock<String>>,
 }
 
 /// What a bundle is sealed from; the hashes in the manifest are filled in by sealing.
@@ -185,19 +185,10 @@ impl Bundle {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let state = |state: &super::manifest::StateSpec| StateSignature {
-            input: state.input.clone(),
-            output: state.output.clone(),
-            width: state.width as usize,
-        };
-        let signature = Signature {
-            input: manifest.graph.input.clone(),
-            features: plans.features.width(),
-            output: manifest.graph.output.clone(),
-            states: manifest.graph.states.iter().map(state).collect(),
-        };
+        let signature = manifest.graph.signature(plans.features.width());
         let folder = folder.to_owned();
-        Ok(Self { folder, manifest, manifest_sha256, plans, signature, onnx, golden })
+        let proven = Arc::default();
+        Ok(Self { folder, manifest, manifest_sha256, plans, signature, onnx, golden, proven })
     }
 
     /// The contract.
@@ -231,106 +222,147 @@ impl Bundle {
         &self.onnx
     }
 
-    /// Opens the model, and proves it by its golden vectors: whole windows give the expected
-    /// outputs, where the bundle serves a mode with states single steps give the bits of the whole
-    /// window, and a window among rows of NaN gives the bits that it gives alone. In mode `carried`
-    /// the steps go on behind the first full window, and each must give its expected output.
+    /// Opens the model. The first time, it is proven on a backend of its own, whose tensors are
+    /// then given back: every window of the golden vectors gives its expected output, where the
+    /// bundle serves a mode with states single steps give the bits of the whole window, and, where
+    /// rows are `batched`, each window has its bits in runs of every size ([`measure`]). In mode
+    /// `carried` the steps go on behind the first full window, and each must give its expected
+    /// output. Later, the same runtime is asked for the first window of each case alone.
     ///
     /// # Errors
     /// [`BundleError`] naming the case and output that differ, or with the runtime's words.
     pub fn open(&self, runtime: &dyn Runtime) -> Result<Box<dyn Backend>, BundleError> {
         let refuse = |problem| BundleError::new(&self.folder, vec![problem]);
-        let opened = runtime.open(&self.onnx, &self.signature);
-        let mut backend = opened.map_err(|error| refuse(format!("{ONNX_FILE}: {error}")))?;
-        for (index, case) in self.golden.cases.iter().enumerate() {
-            self.prove(case, &mut *backend)
-                .map_err(|text| refuse(format!("{GOLDEN_FILE}: cases[{index}]: {text}")))?;
+        let opened = || {
+            let opened = runtime.open(&self.onnx, &self.signature);
+            opened.map_err(|error| refuse(format!("{ONNX_FILE}: {error}")))
+        };
+        let by = format!("{} {}", runtime.name(), runtime.build());
+        if self.proven.get() != Some(&by) {
+            self.prove(&mut *opened()?).map_err(refuse)?;
+            // Another runtime may have been the first; this one is then proven each time.
+            let _ = self.proven.set(by);
         }
-        if let Some(case) = self.golden.cases.first() {
-            self.prove_apart(case, &mut *backend)
-                .map_err(|text| refuse(format!("{ONNX_FILE}: {text}")))?;
-        }
+        let mut backend = opened()?;
+        self.prove_cases(&mut *backend, 1).map_err(refuse)?;
         Ok(backend)
     }
 
-    /// Runs one golden case.
-    fn prove(&self, case: &GoldenCase, backend: &mut dyn Backend) -> Result<(), String> {
-        let failed = |error: InferenceError| error.to_string();
-        if self.manifest.modes == [Mode::Full] {
-            let Ran { outputs, .. } = self.run_whole(&case.window, backend).map_err(failed)?;
-            return case.check_output(&outputs, self.golden.tolerance);
-        }
-        let (window, rows) = (self.plans.window_steps, case.window.len());
-        let stepped = self.run_steps(&case.window, backend).map_err(failed)?;
-        // One long run gives what the steps give, whether it ends with the first full window or, in
-        // mode `carried`, any number of rows later.
-        for steps in if rows > window { vec![window, rows] } else { vec![rows] } {
-            let whole = self.run_whole(&case.window[..steps], backend).map_err(failed)?;
-            let single = stepped.outputs[steps - 1];
-            let exact = whole.outputs[0].to_bits() == single.to_bits();
-            if !exact || (steps == rows && whole.state_bits() != stepped.state_bits()) {
-                return Err(format!(
-                    "states are not exact in this model: after {steps} rows single steps give \
-                     {single}, one run {}",
-                    whole.outputs[0]
-                ));
-            }
-        }
-        case.check_output(&stepped.outputs[window - 1..], self.golden.tolerance)
+    /// The whole proof.
+    fn prove(&self, backend: &mut dyn Backend) -> Result<(), String> {
+        self.prove_cases(backend, usize::MAX)?;
+        let windows = self.windows();
+        let measured = match self.plans.rows {
+            Rows::Batched => measure(backend, &self.signature, self.driven(), &windows),
+            // Rows are run alone, so a run of several has nothing to prove.
+            Rows::Alone => measure_alone(backend, &self.signature, self.driven(), &windows),
+        };
+        let measured = measured.map_err(|error| match error {
+            Unmeasured::States { .. } => format!("{GOLDEN_FILE}: {error}"),
+            other => format!("{ONNX_FILE}: {other}"),
+        })?;
+        let (Rows::Batched, Some(worst)) = (self.plans.rows, measured.worst) else { return Ok(()) };
+        let Difference { alone, among, batch, .. } = worst;
+        let outputs = format!("a window alone gives {alone}, in a run of {batch} {among}");
+        Err(if measured.mixes() {
+            format!(
+                "{ONNX_FILE}: rows of a run influence one another: {outputs}; such a model runs \
+                 with exactness.rows = `alone` only"
+            )
+        } else {
+            format!(
+                "{ONNX_FILE}: rows of a run round differently here than alone: {outputs}; such a \
+                 model needs exactness.rows = `alone`"
+            )
+        })
     }
 
-    /// A window must give the same bits whatever else is in its run: here rows of NaN, which leak
-    /// if anything does.
-    fn prove_apart(&self, case: &GoldenCase, backend: &mut dyn Backend) -> Result<(), String> {
-        let steps = case.window.len();
-        let alone = self.run_whole(&case.window, backend).map_err(|error| error.to_string())?;
-        let alone = alone.outputs;
-        let stateful = self.manifest.modes != [Mode::Full];
-        for batch in [2, steps.max(3), NEIGHBOURS_MAX] {
-            let shapes = [(true, steps), (stateful, 1)];
-            for (_, steps) in shapes.into_iter().filter(|(wanted, _)| *wanted) {
-                let among = self.run_among(case, Shape { steps, batch }, backend);
-                let among = among.map_err(|error| error.to_string())?;
-                if among.to_bits() != alone[0].to_bits() {
-                    return Err(format!(
-                        "rows of a run influence one another: a window alone gives {}, in a run \
-                         of {batch} {among}",
-                        alone[0]
-                    ));
-                }
-            }
+    /// Measures how rows of one run relate, by the windows of the golden vectors.
+    ///
+    /// # Errors
+    /// [`BundleError`] where the runtime fails or single steps give other bits than whole windows.
+    pub fn measure(&self, runtime: &dyn Runtime) -> Result<Measured, BundleError> {
+        let refuse = |text: String| BundleError::new(&self.folder, vec![text]);
+        let opened = runtime.open(&self.onnx, &self.signature);
+        let mut backend = opened.map_err(|error| refuse(format!("{ONNX_FILE}: {error}")))?;
+        measure(&mut *backend, &self.signature, self.driven(), &self.windows())
+            .map_err(|error| refuse(format!("{GOLDEN_FILE}: {error}")))
+    }
+
+    /// The windows of the golden vectors: every W consecutive rows of a case.
+    pub fn windows(&self) -> Vec<&[Vec<f32>]> {
+        let cases = self.golden.cases.iter();
+        cases.flat_map(|case| case.window.windows(self.plans.window_steps)).collect()
+    }
+
+    /// How the modes of the bundle drive the model.
+    pub fn driven(&self) -> Driven {
+        Driven {
+            whole: self.manifest.modes.contains(&Mode::Full),
+            stepped: self.manifest.modes.iter().any(|mode| *mode != Mode::Full),
+        }
+    }
+
+    /// Runs the golden cases: at most so many windows of each.
+    fn prove_cases(&self, backend: &mut dyn Backend, windows_max: usize) -> Result<(), String> {
+        for (index, case) in self.golden.cases.iter().enumerate() {
+            self.prove_case(case, backend, windows_max)
+                .map_err(|text| format!("{GOLDEN_FILE}: cases[{index}]: {text}"))?;
         }
         Ok(())
     }
 
-    /// The model's output for a window that is the last row of a run among rows of NaN, in whole
-    /// windows or, with `shape.steps` = 1, step by step.
-    fn run_among(
+    /// Runs one golden case.
+    fn prove_case(
         &self,
         case: &GoldenCase,
-        shape: Shape,
         backend: &mut dyn Backend,
-    ) -> Result<f32, InferenceError> {
-        let lane = backend.lane(shape)?;
-        let (width, last) = (self.signature.features, shape.batch - 1);
-        for (index, state) in self.signature.states.iter().enumerate() {
-            let states = backend.state_mut(lane, index);
-            states.fill(f32::NAN);
-            states[last * state.width..].fill(0.0);
+        windows_max: usize,
+    ) -> Result<(), String> {
+        let failed = |error: InferenceError| error.to_string();
+        let (steps, tolerance) = (self.plans.window_steps, self.golden.tolerance);
+        if self.manifest.modes == [Mode::Carried] {
+            return self.prove_carried(case, backend, windows_max);
         }
-        for rows in case.window.chunks(shape.steps) {
-            let inputs = backend.rows_mut(lane);
-            inputs.fill(f32::NAN);
-            for (input, row) in inputs.chunks_exact_mut(shape.batch * width).zip(rows) {
-                input[last * width..].copy_from_slice(row);
-            }
-            backend.run(lane)?;
-            for (index, state) in self.signature.states.iter().enumerate() {
-                let next = backend.next_state(lane, index)[last * state.width..].to_vec();
-                backend.state_mut(lane, index)[last * state.width..].copy_from_slice(&next);
+        let expected = case.first(windows_max);
+        let mut outputs = Vec::with_capacity(expected.output.len());
+        for window in case.window.windows(steps).take(windows_max) {
+            let ran = if self.driven().stepped {
+                self.run_steps(window, backend)
+            } else {
+                self.run_whole(window, backend)
+            };
+            outputs.extend(ran.map_err(failed)?.outputs.pop());
+        }
+        expected.check_outputs(&outputs, tolerance)
+    }
+
+    /// One long run gives what the steps give, whether it ends with the first full window or any
+    /// number of rows later.
+    fn prove_carried(
+        &self,
+        case: &GoldenCase,
+        backend: &mut dyn Backend,
+        windows_max: usize,
+    ) -> Result<(), String> {
+        let failed = |error: InferenceError| error.to_string();
+        let window = self.plans.window_steps;
+        let expected = case.first(windows_max);
+        let rows = window - 1 + expected.output.len();
+        let stepped = self.run_steps(&case.window[..rows], backend).map_err(failed)?;
+        let ends = if windows_max < case.output.len() { vec![] } else { vec![window, rows] };
+        for steps in ends {
+            let whole = self.run_whole(&case.window[..steps], backend).map_err(failed)?;
+            let (single, at_once) = (stepped.outputs[steps - 1].value, whole.outputs[0].value);
+            let exact = at_once.to_bits() == single.to_bits();
+            if !exact || (steps == rows && whole.state_bits() != stepped.state_bits()) {
+                return Err(format!(
+                    "states are not exact in this model: after {steps} rows single steps give \
+                     {single}, one run {at_once}"
+                ));
             }
         }
-        Ok(backend.output(lane)[last])
+        expected.check_outputs(&stepped.outputs[window - 1..], self.golden.tolerance)
     }
 
     /// Rows from zero state in one run.
@@ -347,7 +379,7 @@ impl Bundle {
         backend.run(lane)?;
         let state = |index| backend.next_state(lane, index).to_vec();
         let states = (0..states.len()).map(state).collect();
-        Ok(Ran { outputs: backend.output(lane).to_vec(), states })
+        Ok(Ran { outputs: vec![self.signature.columns.read(backend.output(lane))], states })
     }
 
     /// The same rows one step at a time, the states carried from each to the next.
@@ -369,7 +401,7 @@ impl Bundle {
             for (index, state) in states.iter_mut().enumerate() {
                 state.copy_from_slice(backend.next_state(lane, index));
             }
-            outputs.push(backend.output(lane)[0]);
+            outputs.push(self.signature.columns.read(backend.output(lane)));
         }
         Ok(Ran { outputs, states })
     }
@@ -378,7 +410,7 @@ impl Bundle {
 /// What a run of rows from zero state gave.
 struct Ran {
     /// The output after the last row, or one after each.
-    outputs: Vec<f32>,
+    outputs: Vec<Output>,
     /// The states after the last row.
     states: Vec<Vec<f32>>,
 }
@@ -403,9 +435,9 @@ impl Draft {
         Bundle::check(&folder, manifest_sha256, self, Vec::new()).map_err(refuse)
     }
 
-    /// Seals a bundle into `root/<name>/<version>/`: fills in the hashes, checks everything,
-    /// writes beside the place, reads back, runs the golden vectors, and only then moves it in.
-    /// Returns the folder.
+    /// Seals a bundle into `root/<name>/<version>/`: fills in the hashes, and where nothing is said
+    /// of it, that rows round differently in a run than alone; checks everything, writes beside the
+    /// place, reads back, runs the golden vectors, and only then moves it in. Returns the folder.
     ///
     /// # Errors
     /// [`BundleError`]; the place is then untouched. An existing version is never overwritten.
@@ -421,6 +453,7 @@ impl Draft {
         if folder.exists() {
             return Err(refuse("this version exists; bundles are never overwritten".to_owned()));
         }
+        self.note_rounding(runtime);
         let golden = to_json(&self.golden);
         self.manifest.onnx_sha256 = sha256(&self.onnx);
         self.manifest.golden_sha256 = sha256(&golden);
@@ -443,6 +476,18 @@ impl Draft {
         // The draft's folders are ours alone; a leftover does no harm and is replaced next time.
         let _ = fs::remove_dir_all(&draft_root);
         outcome.map(|()| folder)
+    }
+
+    /// Where nothing is said of how rows relate, a model whose rows only round differently is said
+    /// to run alone. A draft that cannot be measured is refused when it is read back.
+    fn note_rounding(&mut self, runtime: &dyn Runtime) {
+        if self.manifest.exactness.is_some() {
+            return;
+        }
+        let measured = self.clone().into_bundle().and_then(|bundle| bundle.measure(runtime));
+        let rounding = measured.ok().filter(|measured| !measured.mixes());
+        let exactness = rounding.map(|measured| measured.exactness);
+        self.manifest.exactness = exactness.filter(|exactness| exactness.rows == Rows::Alone);
     }
 
     /// What counts is what can be read back.
@@ -498,15 +543,45 @@ fn check_golden(golden: &Golden, manifest: &Manifest, plans: &Plans) -> Vec<Stri
     }
     for (index, case) in golden.cases.iter().enumerate() {
         let (have, want) = (case.window.len(), plans.window_steps);
-        let carried = manifest.modes == [Mode::Carried];
         let (outputs, full) = (case.output.len(), (have + 1).saturating_sub(want));
-        if have < want || (have > want && !carried) || have > GOLDEN_ROWS_MAX.max(want) {
+        let has_ends = if manifest.graph.has_ends() { full } else { 0 };
+        let ends = [&case.output_lower, &case.output_upper].map(Vec::len);
+        if have < want || have > GOLDEN_ROWS_MAX.max(want) {
             problem(format!("cases[{index}]: {have} rows, the window has {want}"));
         } else if outputs != full {
             problem(format!("cases[{index}]: {outputs} outputs for {full} full windows"));
+        } else if ends != [has_ends; 2] {
+            problem(format!(
+                "cases[{index}]: {ends:?} lower and upper ends, graph.columns asks for {has_ends} \
+                 of each"
+            ));
         } else if let Err(text) = case.check_rows(&plans.features, &manifest.features) {
             problem(format!("cases[{index}]: {text}"));
         }
     }
     problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the manifest may say since these bundles were sealed changes none of their bytes.
+    #[test]
+    fn the_bundles_that_ship_are_written_back_byte_for_byte() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+        let mut count = 0;
+        for name in super::super::names(&root).unwrap() {
+            for version in super::super::versions(&root, &name).unwrap() {
+                let folder = root.join(&name).join(version);
+                let bytes = |file| fs::read(folder.join(file)).unwrap();
+                let manifest: Manifest = serde_json::from_slice(&bytes(MANIFEST_FILE)).unwrap();
+                assert!(to_json(&manifest) == bytes(MANIFEST_FILE), "manifest of {name}");
+                let golden: Golden = serde_json::from_slice(&bytes(GOLDEN_FILE)).unwrap();
+                assert!(to_json(&golden) == bytes(GOLDEN_FILE), "golden vectors of {name}");
+                count += 1;
+            }
+        }
+        assert!(count >= 4, "{count} bundles");
+    }
 }

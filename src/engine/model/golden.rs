@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::bundle::quoted;
 use crate::core::domain::{Fields, Schema, Step, UnixNanos};
 use crate::core::features::{FeaturePlan, RowStatus};
+use crate::core::forecast::Output;
 
 /// The value of `schema` that this version reads and writes.
 pub const GOLDEN_SCHEMA: &str = "tickcast.golden.v1";
@@ -28,19 +29,24 @@ pub struct Golden {
     pub cases: Vec<GoldenCase>,
 }
 
-/// One window with its history and its expected output, or, in mode `carried`, a run of rows from
-/// zero state with the outputs that a daemon which begins there publishes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Windows with their history and their expected outputs: each W consecutive rows are a window, or,
+/// in mode `carried`, the rows are one run from zero state with the outputs that a daemon which
+/// begins there publishes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GoldenCase {
     /// Raw steps, oldest first: the features' warm-up and then one for each row.
     pub steps: Vec<GoldenStep>,
-    /// The scaled rows `[n][F]` that the steps make, in model units: W, or in mode `carried` W or
-    /// more.
+    /// The scaled rows `[n][F]` that the steps make, in model units: W or more.
     pub window: Vec<Vec<f32>>,
-    /// The model's outputs, in model units: the one for the window, or in mode `carried` those
-    /// after each row from the W-th on, `n - W + 1`.
+    /// The model's values, in model units: one after each row from the W-th on, `n - W + 1`.
     pub output: Vec<f32>,
+    /// The lower ends of the model's own interval, as many; empty where it gives none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub output_lower: Vec<f32>,
+    /// Likewise the upper ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub output_upper: Vec<f32>,
 }
 
 /// One raw step.
@@ -108,22 +114,57 @@ impl GoldenCase {
         Ok(())
     }
 
+    /// What is expected of the first windows alone.
+    pub(super) fn first(&self, windows_max: usize) -> Self {
+        let first = |values: &[f32]| values[..values.len().min(windows_max)].to_vec();
+        Self {
+            output: first(&self.output),
+            output_lower: first(&self.output_lower),
+            output_upper: first(&self.output_upper),
+            ..Self::default()
+        }
+    }
+
     /// Compares an output with the expected one.
     ///
     /// # Errors
     /// Says which output differs and by how much.
     pub fn check_output(&self, output: &[f32], tolerance: f32) -> Result<(), String> {
-        if output.len() != self.output.len() {
-            let (made, stated) = (output.len(), self.output.len());
-            return Err(format!("the model gives {made} outputs, the case has {stated}"));
-        }
-        for (index, (made, stated)) in output.iter().zip(&self.output).enumerate() {
-            // Written so that a NaN on either side fails.
-            let close = (made - stated).abs() <= tolerance;
-            if !close {
-                return Err(format!("output[{index}]: the model gives {made}, expected {stated}"));
-            }
+        check_column("output", output, &self.output, tolerance)
+    }
+
+    /// Compares values and ends with the expected ones.
+    ///
+    /// # Errors
+    /// As [`GoldenCase::check_output`].
+    pub fn check_outputs(&self, outputs: &[Output], tolerance: f32) -> Result<(), String> {
+        let values: Vec<_> = outputs.iter().map(|output| output.value).collect();
+        self.check_output(&values, tolerance)?;
+        let ends = [("output_lower", &self.output_lower), ("output_upper", &self.output_upper)];
+        for (at, (field, stated)) in ends.into_iter().enumerate() {
+            let made: Vec<_> = outputs.iter().filter_map(|output| Some(output.ends?[at])).collect();
+            check_column(field, &made, stated, tolerance)?;
         }
         Ok(())
     }
+}
+
+fn check_column(
+    field: &str,
+    output: &[f32],
+    expected: &[f32],
+    tolerance: f32,
+) -> Result<(), String> {
+    if output.len() != expected.len() {
+        let (made, stated) = (output.len(), expected.len());
+        return Err(format!("the model gives {made} outputs, {field} has {stated}"));
+    }
+    for (index, (made, stated)) in output.iter().zip(expected).enumerate() {
+        // Written so that a NaN on either side fails.
+        let close = (made - stated).abs() <= tolerance;
+        if !close {
+            return Err(format!("{field}[{index}]: the model gives {made}, expected {stated}"));
+        }
+    }
+    Ok(())
 }

@@ -13,13 +13,19 @@ use crate::core::features::{FeaturePlan, Scaler};
 use crate::core::forecast::{ForecastPlan, Interval, SignalThresholds, Target, TargetError, Truth};
 use crate::core::score::ScorePlan;
 use crate::core::step::{CadenceRule, Calendar, StepRule};
+use crate::engine::inference::{Columns, Signature, StateSignature};
 
+pub use super::exactness::{Exactness, Rows};
+pub use super::origin::{Compared, Known, Origin};
 pub use super::step_spec::{
     CARRY_STEPS_MAX, CalendarSpec, EmptySteps, StepKind, StepProblem, StepSpec, TICKS_MAX, Weekday,
 };
 
 /// The value of `schema` that this version reads and writes.
 pub const MANIFEST_SCHEMA: &str = "tickcast.bundle.v1";
+
+/// The most output columns of a graph.
+const COLUMNS_MAX: u32 = 64;
 
 /// The longest window a bundle may ask for, in steps; bounds the memory per symbol.
 const WINDOW_STEPS_MAX: u32 = 4096;
@@ -59,10 +65,18 @@ pub struct Manifest {
     pub graph: GraphSpec,
     /// When a value becomes a signal.
     pub signal: SignalThresholds,
-    /// The interval around every value.
+    /// The interval around every value. Where the graph gives its own ends (`graph.columns`), these
+    /// margins are added to them; both are 0 where the ends are published as they are.
     pub interval: Interval,
+    /// How rows of one run relate; absent in bundles of the program's own trainer, which are held
+    /// to equal bits in every batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exactness: Option<Exactness>,
+    /// Where the graph comes from; absent for the program's own trainer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// What the model was trained on.
-    pub training: TrainingSpec,
+    pub training: Known<TrainingSpec>,
     /// How it did on data that training did not see.
     pub evaluation: Vec<Evaluation>,
     /// The same over other seeds and stretches of time, where that was asked for.
@@ -127,7 +141,7 @@ impl From<TargetSpec> for TargetRecord {
     }
 }
 
-/// The names by which the graph is driven: `x [T,B,F]` and states `[1,B,width]` in, `y [B,1]` and
+/// The names by which the graph is driven: `x [T,B,F]` and states `[1,B,width]` in, `y [B,K]` and
 /// the new states out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -138,6 +152,25 @@ pub struct GraphSpec {
     pub output: String,
     /// The states in the order of the graph's inputs; empty for a graph without state inputs.
     pub states: Vec<StateSpec>,
+    /// What the columns of the output are; absent where there is one, the value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<ColumnsSpec>,
+}
+
+/// What the columns of the output `[B,K]` are, counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ColumnsSpec {
+    /// The column of the value.
+    pub value: u32,
+    /// The column of the lower end of the model's own interval; with `upper` or not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower: Option<u32>,
+    /// The column of its upper end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper: Option<u32>,
+    /// How many columns there are: K.
+    pub count: u32,
 }
 
 /// One recurrent state of the graph.
@@ -331,6 +364,8 @@ pub struct Plans {
     pub cadence: Option<CadenceRule>,
     /// The days on which there are steps; `None` for every day.
     pub calendar: Option<Arc<Calendar>>,
+    /// How rows may be run.
+    pub rows: Rows,
 }
 
 impl fmt::Display for Mode {
@@ -347,6 +382,63 @@ impl fmt::Display for Mode {
 pub fn is_folder_name(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !text.is_empty() && !text.starts_with('.') && text.chars().all(allowed)
+}
+
+impl GraphSpec {
+    /// The names by which a runtime drives the graph of a model with so many features.
+    pub fn signature(&self, features: usize) -> Signature {
+        let state = |state: &StateSpec| StateSignature {
+            input: state.input.clone(),
+            output: state.output.clone(),
+            width: state.width as usize,
+        };
+        Signature {
+            input: self.input.clone(),
+            features,
+            output: self.output.clone(),
+            columns: self.columns.map_or_else(Columns::default, ColumnsSpec::resolved),
+            states: self.states.iter().map(state).collect(),
+        }
+    }
+
+    /// Whether the model gives its own interval.
+    pub fn has_ends(&self) -> bool {
+        self.columns.is_some_and(|columns| columns.lower.is_some() && columns.upper.is_some())
+    }
+}
+
+impl ColumnsSpec {
+    fn resolved(self) -> Columns {
+        let Self { value, lower, upper, count } = self;
+        let ends = lower.zip(upper).map(|(lower, upper)| [lower as usize, upper as usize]);
+        Columns { count: count as usize, value: value as usize, ends }
+    }
+
+    fn check(&self, problems: &mut Vec<String>) {
+        let Self { value, lower, upper, count } = *self;
+        if !(1..=COLUMNS_MAX).contains(&count) {
+            problems.push(format!("graph.columns.count: {count} is outside 1 to {COLUMNS_MAX}"));
+        }
+        let named = [("value", Some(value)), ("lower", lower), ("upper", upper)];
+        for (field, column) in named {
+            if let Some(column) = column.filter(|column| *column >= count) {
+                problems.push(format!(
+                    "graph.columns.{field}: there is no column {column}, the last of {count} is \
+                     {}",
+                    count.saturating_sub(1)
+                ));
+            }
+        }
+        match (lower, upper) {
+            (None, None) => {}
+            (Some(lower), Some(upper)) => {
+                if lower == upper || lower == value || upper == value {
+                    problems.push("graph.columns: value, lower and upper must differ".to_owned());
+                }
+            }
+            _ => problems.push("graph.columns: lower and upper go together".to_owned()),
+        }
+    }
 }
 
 impl Manifest {
@@ -400,6 +492,15 @@ impl Manifest {
                 problems.push(format!("graph.states[{index}] `{}`: width is 0", state.input));
             }
         }
+        if let Some(columns) = &self.graph.columns {
+            columns.check(&mut problems);
+        }
+        if let Some(exactness) = &self.exactness {
+            exactness.check(&mut problems);
+        }
+        if let Some(origin) = &self.origin {
+            origin.check(&mut problems);
+        }
         let label = self.target.kind.label();
         if self.target.scaler.names() != [label] {
             problems.push(format!("target.scaler: needs exactly one column named `{label}`"));
@@ -423,6 +524,7 @@ impl Manifest {
             let (scaler, kind) = (&self.target.scaler, &self.target.kind);
             ForecastPlan::new(kind.clone(), scaler, horizon, self.signal, self.interval)
                 .map(|plan| plan.with_calendar(calendar.clone(), self.horizon_steps))
+                .map(|plan| if self.graph.has_ends() { plan.with_ends() } else { plan })
                 .map_err(|error| problems.push(error.to_string()))
         });
         match (features, forecast, truth, step_rule) {
@@ -437,9 +539,73 @@ impl Manifest {
                     step_rule,
                     step: self.step.clone(),
                     calendar,
+                    rows: self.exactness.map(|exactness| exactness.rows).unwrap_or_default(),
                 })
             }
             _ => Err(problems),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::test_support::manifest;
+
+    fn problems(change: impl FnOnce(&mut Manifest)) -> Vec<String> {
+        let mut manifest = manifest(&[Mode::Full]);
+        change(&mut manifest);
+        manifest.plans().err().unwrap_or_default()
+    }
+
+    fn columns(value: u32, ends: [Option<u32>; 2], count: u32) -> Vec<String> {
+        let [lower, upper] = ends;
+        let columns = ColumnsSpec { value, lower, upper, count };
+        problems(|manifest| manifest.graph.columns = Some(columns))
+    }
+
+    #[test]
+    fn columns_must_be_there_and_differ() {
+        assert_eq!(columns(1, [Some(0), Some(2)], 3), Vec::<String>::new());
+        assert_eq!(columns(3, [None, None], 4), Vec::<String>::new());
+        for (expected, found) in [
+            ("graph.columns.value: there is no column 3", columns(3, [None, None], 3)),
+            ("graph.columns.upper: there is no column 9", columns(1, [Some(0), Some(9)], 3)),
+            ("graph.columns: value, lower and upper", columns(1, [Some(0), Some(1)], 3)),
+            ("graph.columns: lower and upper go together", columns(1, [Some(0), None], 3)),
+            ("graph.columns.count: 65 is outside", columns(1, [None, None], 65)),
+        ] {
+            assert_eq!(found.len(), 1, "{expected}: {found:?}");
+            assert!(found[0].starts_with(expected), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_measured_must_agree_with_what_may_be_done() {
+        let with = |rows, windows, largest_difference| {
+            let exactness = Exactness { rows, windows, largest_difference };
+            problems(|manifest| manifest.exactness = Some(exactness))
+        };
+        assert_eq!(with(Rows::Batched, 256, 0.0), Vec::<String>::new());
+        assert_eq!(with(Rows::Alone, 256, 1e-7), Vec::<String>::new());
+        assert_eq!(with(Rows::Alone, 256, 0.0), Vec::<String>::new());
+        for (expected, found) in [
+            ("exactness.windows: ", with(Rows::Batched, 0, 0.0)),
+            ("exactness.largest_difference: ", with(Rows::Batched, 1, 1e-7)),
+            ("exactness.largest_difference: ", with(Rows::Alone, 1, f32::NAN)),
+            ("exactness.largest_difference: ", with(Rows::Alone, 1, -1.0)),
+        ] {
+            assert_eq!(found.len(), 1, "{expected}: {found:?}");
+            assert!(found[0].starts_with(expected), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn the_training_of_a_foreign_model_may_be_unknown() {
+        let mut foreign = manifest(&[Mode::Full]);
+        foreign.training = Known::Unknown;
+        let text = serde_json::to_string(&foreign).unwrap();
+        assert!(text.contains("\"training\":\"unknown\""), "{text}");
+        assert_eq!(serde_json::from_str::<Manifest>(&text).unwrap(), foreign);
     }
 }

@@ -6,11 +6,14 @@
 
 mod bundle;
 mod choice;
+mod exactness;
 pub mod golden;
 mod graph;
 mod heritage;
 pub mod manifest;
 pub mod onnx;
+mod origin;
+pub mod proof;
 mod step_spec;
 mod store;
 mod wire_scan;
@@ -21,5 +24,7 @@ pub use choice::ModelChoice;
 pub use graph::{ONNX_BYTES_MAX, check_graph};
 pub use heritage::Heritage;
 pub use store::{
-    RefusedVersion, StoreError, candidates, locate, names, other_manifests, version_of, versions,
+    RefusedVersion, StoreError, candidates, locate, names, next_version, other_manifests,
+    version_of, versions,
 };
+pub use wire_scan::check_size;

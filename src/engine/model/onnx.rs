@@ -9,8 +9,8 @@
 //! `prost` writes them in the order of their numbers. Whatever could make a file do more than its
 //! plain graph says (functions, sparse tensors, training steps, external data, references to
 //! function attributes) is declared at least as raw bytes, so that a reader can see it and refuse
-//! it. Fields that are left out carry descriptions, annotations or constants of types we never
-//! read; decoding skips them.
+//! it. A constant of any type keeps its elements when a file is read and written again. Fields that
+//! are left out carry descriptions and annotations; decoding skips them.
 //!
 //! Never: judges a model (that is the model check), opens a file, or computes anything.
 //!
@@ -20,8 +20,16 @@ use prost::Message;
 
 /// `TensorProto.DataType.FLOAT`: 32-bit IEEE 754.
 pub const FLOAT: i32 = 1;
+/// `TensorProto.DataType.INT32`.
+pub const INT32: i32 = 6;
 /// `TensorProto.DataType.INT64`.
 pub const INT64: i32 = 7;
+/// `TensorProto.DataType.BOOL`.
+pub const BOOL: i32 = 9;
+/// `TensorProto.DataType.FLOAT16`: 16-bit IEEE 754.
+pub const FLOAT16: i32 = 10;
+/// `TensorProto.DataType.DOUBLE`: 64-bit IEEE 754.
+pub const DOUBLE: i32 = 11;
 
 /// Values of [`AttributeProto::kind`] (`AttributeProto.AttributeType`).
 pub mod attribute_type {
@@ -227,6 +235,13 @@ pub struct TensorProto {
     /// Elements of type [`FLOAT`], unless `raw_data` is used.
     #[prost(float, repeated, tag = "4")]
     pub float_data: Vec<f32>,
+    /// Elements of narrow types (whole numbers up to 32 bits, truth values, 16-bit floats by their
+    /// bits), unless `raw_data` is used.
+    #[prost(int32, repeated, tag = "5")]
+    pub int32_data: Vec<i32>,
+    /// Elements of a tensor of texts.
+    #[prost(bytes = "vec", repeated, tag = "6")]
+    pub string_data: Vec<Vec<u8>>,
     /// Elements of type [`INT64`], unless `raw_data` is used.
     #[prost(int64, repeated, tag = "7")]
     pub int64_data: Vec<i64>,
@@ -236,6 +251,12 @@ pub struct TensorProto {
     /// Elements as little-endian bytes.
     #[prost(bytes = "vec", tag = "9")]
     pub raw_data: Vec<u8>,
+    /// Elements of type [`DOUBLE`], unless `raw_data` is used.
+    #[prost(double, repeated, tag = "10")]
+    pub double_data: Vec<f64>,
+    /// Elements of unsigned types of 32 and 64 bits, unless `raw_data` is used.
+    #[prost(uint64, repeated, tag = "11")]
+    pub uint64_data: Vec<u64>,
     /// Where the data lives when it is not in this file.
     #[prost(message, repeated, tag = "13")]
     pub external_data: Vec<StringStringEntryProto>,

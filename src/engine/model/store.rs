@@ -125,6 +125,30 @@ pub fn candidates(root: &Path, name: &str, version: &str) -> Result<Vec<PathBuf>
     Ok(folders)
 }
 
+/// The version that a new bundle in the folder of a model gets: the one that is asked for, or one
+/// more than the highest that is a number.
+///
+/// # Errors
+/// Where the version is there already, or the folder cannot be listed.
+pub fn next_version(folder: &Path, asked: Option<&str>) -> Result<String, String> {
+    if let Some(version) = asked {
+        if folder.join(version).exists() {
+            return Err(format!(
+                "{} exists, and a version is never overwritten; name another, or none for the next",
+                folder.join(version).display()
+            ));
+        }
+        return Ok(version.to_owned());
+    }
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok("1".to_owned()),
+        Err(error) => return Err(format!("list {}: {error}", folder.display())),
+    };
+    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok());
+    Ok((numbers.max().unwrap_or(0) + 1).to_string())
+}
+
 /// The names of the models in a folder, in order: folders that hold a version or may do so.
 ///
 /// # Errors

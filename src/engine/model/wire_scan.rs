@@ -49,7 +49,7 @@ struct Tally {
 ///
 /// # Errors
 /// The limit that is exceeded, or where the bytes are no message.
-pub(super) fn check_size(onnx: &[u8]) -> Result<(), String> {
+pub fn check_size(onnx: &[u8]) -> Result<(), String> {
     Tally::default().message(onnx, Kind::Model, 0)
 }
 
@@ -72,7 +72,7 @@ impl Kind {
 
     /// Whether a field is a list of whole numbers.
     fn has_numbers(self, field: u64) -> bool {
-        matches!((self, field), (Self::Attribute, 8) | (Self::Tensor, 1 | 7))
+        matches!((self, field), (Self::Attribute, 8) | (Self::Tensor, 1 | 5 | 7 | 11))
     }
 }
 

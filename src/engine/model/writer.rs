@@ -177,7 +177,10 @@ impl GraphWriter {
         };
         let (input, output) = (INPUT.to_owned(), OUTPUT.to_owned());
         let states = self.states.unwrap_or_default();
-        WrittenGraph { onnx: model.to_bytes(), graph: GraphSpec { input, output, states } }
+        WrittenGraph {
+            onnx: model.to_bytes(),
+            graph: GraphSpec { input, output, states, columns: None },
+        }
     }
 }
 

@@ -1,15 +1,27 @@
 //! How many rows go into one run.
 //!
-//! Owns the choice of batch sizes. Promises that few distinct sizes occur, because each keeps its
-//! tensors for good. Never touches a tensor.
+//! Owns the choice of batch sizes, and where a row's output lies. Promises that few distinct sizes occur, because each keeps its
+//! tensors for good. Never changes a tensor.
 
 use std::iter::Take;
+
+use crate::engine::inference::{Backend, Lane};
 
 /// The most rows of a run that takes states along. In larger ones they no longer lie in the
 /// processor's second cache when they come back. The seed model, thousands of forecasts a second
 /// (`tickcast bench`): mode `sliding` 31 at 240 rows a run, 30 at 480 and at 120; mode `carried`
 /// 817 at 256 rows, 777 at 512, 796 at 128.
 pub(super) const STATE_ROWS_MAX: usize = 256;
+
+/// The output of each row of a run that was made: all its columns.
+pub(super) fn outputs(
+    backend: &dyn Backend,
+    lane: Lane,
+    batch: usize,
+) -> impl Iterator<Item = &[f32]> {
+    let outputs = backend.output(lane);
+    outputs.chunks_exact(outputs.len() / batch)
+}
 
 /// Hands `items` to `run` in order, in pieces that fit one run, each with the size of its run:
 /// at least the count of its items, the rest being padding.

@@ -42,7 +42,7 @@ impl CarriedStates {
         &mut self,
         backend: &mut dyn Backend,
         rows: impl Iterator<Item = (T, SymbolId, &'r [f32])> + Clone,
-        finish: &mut impl FnMut(T, f32),
+        finish: &mut impl FnMut(T, &[f32]),
     ) -> Result<(), InferenceError> {
         batch::in_runs(rows, self.batch_rows_max, |chunk, batch| {
             let lane = backend.lane(Shape { steps: 1, batch })?;
@@ -58,8 +58,8 @@ impl CarriedStates {
             for (index, block) in self.blocks.iter_mut().enumerate() {
                 block.scatter(symbols.clone(), backend.next_state(lane, index));
             }
-            for ((item, _, _), output) in chunk.zip(backend.output(lane)) {
-                finish(item, *output);
+            for ((item, _, _), output) in chunk.zip(batch::outputs(&*backend, lane, batch)) {
+                finish(item, output);
             }
             Ok(())
         })

@@ -40,7 +40,7 @@ impl FullWindows {
         &self,
         backend: &mut dyn Backend,
         windows: impl Iterator<Item = (T, &'w Window)> + Clone,
-        finish: &mut impl FnMut(T, f32),
+        finish: &mut impl FnMut(T, &[f32]),
     ) -> Result<(), InferenceError> {
         batch::in_runs(windows, self.batch_rows_max, |chunk, batch| {
             let lane = backend.lane(Shape { steps: self.steps, batch })?;
@@ -55,8 +55,8 @@ impl FullWindows {
                 }
             }
             backend.run(lane)?;
-            for ((item, _), output) in chunk.zip(backend.output(lane)) {
-                finish(item, *output);
+            for ((item, _), output) in chunk.zip(batch::outputs(&*backend, lane, batch)) {
+                finish(item, output);
             }
             Ok(())
         })

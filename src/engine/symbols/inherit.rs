@@ -151,7 +151,7 @@ impl Engine {
             self.backend.state_mut(lane, index).fill(0.0);
         }
         self.backend.run(lane)?;
-        let output = self.backend.output(lane)[0];
+        let output = self.columns.read(self.backend.output(lane));
         let Some(symbol) = SymbolId::from_index(0) else { return Ok(None) };
         let facts = WindowFacts {
             symbol,
@@ -161,6 +161,6 @@ impl Engine {
             out_of_range: window.out_of_range(),
             margins: self.plans.forecast.margins(),
         };
-        Ok(Some(self.plans.forecast.finish(output, &facts).is_some()))
+        Ok(Some(self.plans.forecast.finish_output(output, &facts).is_some()))
     }
 }

@@ -37,8 +37,8 @@ use crate::core::forecast::WindowFacts;
 use crate::core::score::ScoreBook;
 use crate::core::step::{CadenceRule, StepRule, StepState};
 use crate::core::window::{RowFacts, Window};
-use crate::engine::inference::{Backend, InferenceError, Signature};
-use crate::engine::model::manifest::{Mode, Plans, StepSpec};
+use crate::engine::inference::{Backend, Columns, InferenceError, Signature};
+use crate::engine::model::manifest::{Mode, Plans, Rows, StepSpec};
 
 pub use self::expiry::{Departure, Expired};
 pub use self::facts::SymbolFacts;
@@ -54,7 +54,7 @@ pub struct EngineLimits {
     /// The most symbols; further ones are refused and counted.
     pub symbols_max: usize,
     /// The most rows of one inference run; the W-1 rows of one symbol in mode `sliding` always go
-    /// together.
+    /// together. One where the model's rows must run alone ([`Rows::Alone`]).
     pub batch_rows_max: usize,
 }
 
@@ -140,6 +140,8 @@ pub struct Engine {
     expiry: Expiry,
     /// How many recurrent states the model has.
     state_count: usize,
+    /// What its output has.
+    columns: Columns,
     tally: EngineTally,
 }
 
@@ -157,6 +159,11 @@ impl Engine {
     ) -> Result<Self, InferenceError> {
         let (steps, width) = (plans.window_steps, plans.features.width());
         let mut backend = backend;
+        // Rows that round differently in a run of several have a run each, whatever was asked for.
+        let limits = match plans.rows {
+            Rows::Batched => limits,
+            Rows::Alone => EngineLimits { batch_rows_max: 1, ..limits },
+        };
         let state_widths = || signature.states.iter().map(|state| state.width).collect();
         let state_rows_max = limits.batch_rows_max.min(batch::STATE_ROWS_MAX);
         let driver = match mode {
@@ -168,7 +175,8 @@ impl Engine {
             )),
             Mode::Sliding => {
                 let widths: Vec<_> = state_widths();
-                Driver::Sliding(SlidingStates::new(steps, width, &widths, state_rows_max))
+                let sliding = SlidingStates::new(steps, width, &widths, state_rows_max, plans.rows);
+                Driver::Sliding(sliding)
             }
             Mode::Carried => {
                 let widths: Vec<_> = state_widths();
@@ -214,6 +222,7 @@ impl Engine {
             waking: false,
             expiry: Expiry::default(),
             state_count: signature.states.len(),
+            columns: signature.columns,
             tally: EngineTally::default(),
         })
     }
@@ -600,12 +609,12 @@ impl Engine {
             self.wake(1)?;
         }
         std::mem::swap(&mut self.pending, &mut self.inferred);
-        let has_cadence = &self.cadence.is_some();
+        let (has_cadence, columns) = (&self.cadence.is_some(), self.columns);
         let Self { symbols, scores, plans, policy, tally, inferred, backend, driver, .. } = self;
         let ready = |pending: &&Pending| symbols[pending.symbol.index()].window.is_full();
         let warming = inferred.len() - inferred.iter().filter(ready).count();
         tally.warming += warming as u64;
-        let mut finish = |pending: &Pending, output: f32| {
+        let mut finish = |pending: &Pending, output: &[f32]| {
             let window = &symbols[pending.symbol.index()].window;
             if !window.is_full() {
                 // A row that moved states on and is counted as warming.
@@ -619,7 +628,7 @@ impl Engine {
                 out_of_range: window.out_of_range(),
                 margins: scores.margins(pending.symbol),
             };
-            match plans.forecast.finish(output, &facts) {
+            match plans.forecast.finish_output(columns.read(output), &facts) {
                 Some(forecast) => match policy.withhold.reason(forecast.quality) {
                     Some(reason) => tally.withheld.add(reason),
                     None => {

@@ -23,6 +23,7 @@ use super::block::Block;
 use crate::core::domain::SymbolId;
 use crate::core::window::Window;
 use crate::engine::inference::{Backend, InferenceError, Shape};
+use crate::engine::model::manifest::Rows;
 
 /// The driver of mode `sliding`.
 pub(super) struct SlidingStates {
@@ -34,6 +35,8 @@ pub(super) struct SlidingStates {
     states: Vec<Staggered>,
     turns: Vec<Turn>,
     batch_rows_max: usize,
+    /// Whether a run has one row.
+    alone: bool,
 }
 
 /// One recurrent state of all windows of all symbols.
@@ -44,6 +47,8 @@ struct Staggered {
     ready: Block,
     /// Windows that need more: `[symbol][slot][H]`.
     slots: Block,
+    /// The windows of the symbol whose rows run one by one: `[W][H]`; empty where runs have many.
+    under_way: Vec<f32>,
 }
 
 /// Which slots of a symbol are in use.
@@ -70,19 +75,23 @@ impl SlidingStates {
         width: usize,
         state_widths: &[usize],
         batch_rows_max: usize,
+        rows: Rows,
     ) -> Self {
+        let alone = rows == Rows::Alone;
         let state = |width: &usize| Staggered {
             width: *width,
             ready: Block::new(*width),
             slots: Block::new((slots(steps) * width).max(1)),
+            under_way: vec![0.0; if alone { steps * width } else { 0 }],
         };
         let states = state_widths.iter().map(state).collect();
-        Self { steps, width, states, turns: Vec::new(), batch_rows_max }
+        Self { steps, width, states, turns: Vec::new(), batch_rows_max, alone }
     }
 
     /// Has the tensors of a single symbol made.
     pub(super) fn prepare(&self, backend: &mut dyn Backend) -> Result<(), InferenceError> {
-        for batch in [1, (self.steps - 1).max(1), self.steps] {
+        let of_symbol = if self.alone { 1 } else { self.steps };
+        for batch in [1, (of_symbol - 1).max(1), of_symbol] {
             backend.lane(Shape { steps: 1, batch })?;
         }
         Ok(())
@@ -105,7 +114,7 @@ impl SlidingStates {
         &self,
         backend: &mut dyn Backend,
         rows: impl Iterator<Item = (T, SymbolId, &'r [f32])> + Clone,
-        finish: &mut impl FnMut(T, f32),
+        finish: &mut impl FnMut(T, &[f32]),
     ) -> Result<(), InferenceError> {
         batch::in_runs(rows, self.batch_rows_max, |chunk, batch| {
             let lane = backend.lane(Shape { steps: 1, batch })?;
@@ -123,8 +132,8 @@ impl SlidingStates {
                 }
             }
             backend.run(lane)?;
-            for ((item, _, _), output) in chunk.zip(backend.output(lane)) {
-                finish(item, *output);
+            for ((item, _, _), output) in chunk.zip(batch::outputs(&*backend, lane, batch)) {
+                finish(item, output);
             }
             Ok(())
         })
@@ -148,7 +157,7 @@ impl SlidingStates {
         &mut self,
         backend: &mut dyn Backend,
         rows: impl Iterator<Item = (T, SymbolId, &'r [f32])> + Clone,
-        finish: &mut impl FnMut(T, f32),
+        finish: &mut impl FnMut(T, &[f32]),
     ) -> Result<(), InferenceError> {
         self.run(Run::InferAndAdvance, backend, rows, finish)
     }
@@ -158,7 +167,7 @@ impl SlidingStates {
         run: Run,
         backend: &mut dyn Backend,
         mut rows: impl Iterator<Item = (T, SymbolId, &'r [f32])> + Clone,
-        finish: &mut impl FnMut(T, f32),
+        finish: &mut impl FnMut(T, &[f32]),
     ) -> Result<(), InferenceError> {
         let of_symbol = match run {
             Run::Advance => self.steps - 1,
@@ -167,12 +176,16 @@ impl SlidingStates {
         if of_symbol == 0 {
             return Ok(());
         }
+        if self.alone {
+            return self.run_alone(run, of_symbol, backend, rows, finish);
+        }
         let symbols_max = (self.batch_rows_max / of_symbol).max(1);
         let mut left = rows.clone().count();
         while left > 0 {
             let taken = batch::largest(left, symbols_max);
             let chunk = rows.clone().take(taken);
-            let lane = backend.lane(Shape { steps: 1, batch: taken * of_symbol })?;
+            let batch = taken * of_symbol;
+            let lane = backend.lane(Shape { steps: 1, batch })?;
             let targets = backend.rows_mut(lane).chunks_exact_mut(of_symbol * self.width);
             for (target, (_, _, row)) in targets.zip(chunk.clone()) {
                 for target in target.chunks_exact_mut(self.width) {
@@ -200,13 +213,60 @@ impl SlidingStates {
             }
             if run == Run::InferAndAdvance {
                 // The ready window lies behind the others of its symbol.
-                let outputs = backend.output(lane).chunks_exact(of_symbol);
-                for ((item, _, _), outputs) in chunk.zip(outputs) {
-                    finish(item, outputs[of_symbol - 1]);
+                let outputs = batch::outputs(&*backend, lane, batch);
+                for ((item, _, _), output) in
+                    chunk.zip(outputs.skip(of_symbol - 1).step_by(of_symbol))
+                {
+                    finish(item, output);
                 }
             }
             left -= taken;
             rows.nth(taken - 1);
+        }
+        Ok(())
+    }
+
+    /// As [`SlidingStates::run`], each window of each symbol in a run of its own.
+    fn run_alone<'r, T: Copy>(
+        &mut self,
+        run: Run,
+        of_symbol: usize,
+        backend: &mut dyn Backend,
+        rows: impl Iterator<Item = (T, SymbolId, &'r [f32])>,
+        finish: &mut impl FnMut(T, &[f32]),
+    ) -> Result<(), InferenceError> {
+        let lane = backend.lane(Shape { steps: 1, batch: 1 })?;
+        let slots = slots(self.steps);
+        for (item, symbol, row) in rows {
+            let turn = self.turns[symbol.index()];
+            for state in &mut self.states {
+                let mut under_way = std::mem::take(&mut state.under_way);
+                state.gather(run, self.steps, symbol, &mut under_way[..of_symbol * state.width]);
+                state.under_way = under_way;
+            }
+            // Slots that have not begun have nothing to move on.
+            for window in (0..of_symbol).filter(|window| !(turn.begun..slots).contains(window)) {
+                backend.rows_mut(lane).copy_from_slice(row);
+                for (index, state) in self.states.iter().enumerate() {
+                    let source = &state.under_way[window * state.width..][..state.width];
+                    backend.state_mut(lane, index).copy_from_slice(source);
+                }
+                backend.run(lane)?;
+                for (index, state) in self.states.iter_mut().enumerate() {
+                    let target = &mut state.under_way[window * state.width..][..state.width];
+                    target.copy_from_slice(backend.next_state(lane, index));
+                }
+            }
+            for state in &mut self.states {
+                let under_way = std::mem::take(&mut state.under_way);
+                state.scatter(self.steps, turn, symbol, &under_way[..of_symbol * state.width]);
+                state.under_way = under_way;
+            }
+            self.turns[symbol.index()].next(slots);
+            if run == Run::InferAndAdvance {
+                // The ready window ran last.
+                finish(item, backend.output(lane));
+            }
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::answer::{ProofRequest, answer};
+pub use self::answer::{ProofRequest, answer, limit_memory};
 pub use self::ask::ChildProver;
 
 /// The word on the command line that makes a process answer.

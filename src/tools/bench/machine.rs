@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::BenchError;
 use super::models::SplitMix64;
-use crate::engine::inference::{Backend, OnnxRuntime, Runtime, Shape, Signature};
+use crate::engine::inference::{Backend, OnnxRuntime, Runtime, Shape};
 use crate::engine::model::onnx::NodeProto;
 use crate::engine::model::writer::GraphWriter;
 use crate::ops::clock::Stopwatch;
@@ -111,12 +111,7 @@ fn sgemm_gflops(runtime: &OnnxRuntime, budget: Duration) -> Result<f64, BenchErr
     writer.node(NodeProto::new("MatMul", "sums", &[&value, "last"], &["sums"]));
     writer.node(NodeProto::new("Squeeze", "squeeze", &["sums", "step_axis"], &["y"]));
     let written = writer.finish();
-    let signature = Signature {
-        input: written.graph.input,
-        features: size,
-        output: written.graph.output,
-        states: Vec::new(),
-    };
+    let signature = written.graph.signature(size);
     let mut session = runtime.session(&written.onnx, &signature)?;
     let lane = session.lane(Shape { steps: 1, batch: size })?;
     session.rows_mut(lane).copy_from_slice(&random.weights(size * size, 0.5));

@@ -11,10 +11,10 @@ use super::BenchError;
 use crate::core::domain::{Schema, UnixNanos};
 use crate::core::features::{ColumnRange, FeaturePlan, RowStatus, Scaler};
 use crate::core::forecast::{Interval, SignalThresholds, Target};
-use crate::engine::inference::{Backend, OnnxRuntime, Shape, Signature, StateSignature};
+use crate::engine::inference::{Backend, OnnxRuntime, Shape};
 use crate::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
 use crate::engine::model::manifest::{
-    MANIFEST_SCHEMA, Manifest, Mode, StepKind, StepSpec, TargetSpec, TrainingSpec,
+    self, MANIFEST_SCHEMA, Manifest, Mode, StepKind, StepSpec, TargetSpec,
 };
 use crate::engine::model::onnx::{ModelProto, NodeProto, TensorProto};
 use crate::engine::model::writer::{DenseWeights, GraphWriter, LstmWeights, WrittenGraph};
@@ -158,16 +158,9 @@ impl Known {
             graph,
             signal: SignalThresholds { buy_above: 0.02, sell_below: -0.02 },
             interval: Interval { coverage: 0.9, lower: -0.05, upper: 0.05 },
-            training: TrainingSpec {
-                data_sha256: String::new(),
-                symbols: Vec::new(),
-                from: UnixNanos::from_nanos(0),
-                to: UnixNanos::from_nanos(0),
-                windows: 0,
-                epochs: 0,
-                best_epoch: 0,
-                seed: 1,
-            },
+            exactness: None,
+            origin: None,
+            training: manifest::Known::Unknown,
             evaluation: Vec::new(),
             repeats: Vec::new(),
             verdict: "random weights forecast nothing".into(),
@@ -207,23 +200,13 @@ fn golden_case(
         }
         steps.push(golden);
     }
-    let states = manifest.graph.states.iter().map(|state| StateSignature {
-        input: state.input.clone(),
-        output: state.output.clone(),
-        width: state.width as usize,
-    });
-    let signature = Signature {
-        input: manifest.graph.input.clone(),
-        features: features.width(),
-        output: manifest.graph.output.clone(),
-        states: states.collect(),
-    };
+    let signature = manifest.graph.signature(features.width());
     let mut backend = runtime.session(onnx, &signature)?;
     let lane = backend.lane(Shape { steps: window.len(), batch: 1 })?;
     let rows = backend.rows_mut(lane).chunks_exact_mut(features.width());
     rows.zip(&window).for_each(|(target, row)| target.copy_from_slice(row));
     backend.run(lane)?;
-    Ok(GoldenCase { steps, window, output: backend.output(lane).to_vec() })
+    Ok(GoldenCase { steps, window, output: backend.output(lane).to_vec(), ..GoldenCase::default() })
 }
 
 /// Close and volume of a step.

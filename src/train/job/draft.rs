@@ -16,7 +16,9 @@ use super::{Job, TrainError};
 use crate::core::features::FeaturePlan;
 use crate::engine::model::Draft;
 use crate::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
-use crate::engine::model::manifest::{MANIFEST_SCHEMA, Manifest, Mode, TargetSpec, TrainingSpec};
+use crate::engine::model::manifest::{
+    Known, MANIFEST_SCHEMA, Manifest, Mode, TargetSpec, TrainingSpec,
+};
 
 /// How far ONNX Runtime may be from the trainer, in model units, in which forecasts lie between
 /// -1 and 1. Measured: 3e-7 at most.
@@ -64,7 +66,9 @@ impl Job {
             graph: exported.graph,
             signal: config.signal,
             interval,
-            training: TrainingSpec {
+            exactness: None,
+            origin: None,
+            training: Known::Is(TrainingSpec {
                 data_sha256: history.data_sha256.clone(),
                 symbols: history.symbols(),
                 from: dataset.training_span.0,
@@ -73,7 +77,7 @@ impl Job {
                 epochs: count(fit.epochs.len()),
                 best_epoch: count(fit.best_epoch),
                 seed: config.recipe.seed,
-            },
+            }),
             evaluation,
             repeats: Vec::new(),
             verdict,
@@ -112,7 +116,12 @@ impl Job {
                 let (steps, rows) = self.golden_rows(part.examples[at], rows, &plan)?;
                 let window = rows.chunks_exact(width).map(<[f32]>::to_vec).collect();
                 inputs.push(rows);
-                cases.push(GoldenCase { steps, window, output: Vec::new() });
+                cases.push(GoldenCase {
+                    steps,
+                    window,
+                    output: Vec::new(),
+                    ..GoldenCase::default()
+                });
             }
         }
         for (sequence, case) in cases.iter_mut().enumerate() {

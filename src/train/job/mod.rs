@@ -19,14 +19,13 @@ use super::dataset::Dataset;
 pub use super::error::TrainError;
 use super::evaluate::TargetKind;
 use super::fit::{Fit, FitState, Progress, Recipe, fit, resume};
-use super::history::{History, read};
+use super::history::{History, read_with_steps};
 use super::network::Network;
 use super::repeat::{self, Material, Repeats, repeat};
 use super::report::{Report, Sources};
 pub use super::trained::Trained;
-use crate::core::domain::DurationNanos;
 use crate::core::features::RawFeatures;
-use crate::core::step::CadenceRule;
+use crate::engine::model::next_version;
 
 /// Everything that is known before the fit.
 #[derive(Clone, Debug)]
@@ -49,25 +48,8 @@ impl Job {
         let label = config.target.label();
         let features = RawFeatures::new(&config.features, &config.extra_fields, label)?;
         let network = Network::new(config.architecture.clone())?;
-        // A distance that was asked for cuts the history as it will cut live windows. Otherwise the
-        // model learns whatever distances there are, and the daemon allows as much.
-        let gap = config.step.gap_steps_max.and_then(|_| config.step.gap());
-        let mut history = read(&config.data, &features, &config.step_rule, None)?;
-        let interval = DurationNanos::from_seconds(i64::from(config.step.interval_seconds));
-        let cadence = interval.and_then(|interval| CadenceRule::of(&config.step_rule, interval));
-        if let Some(rule) = cadence.filter(|_| !config.data.accepts_times) {
-            history.check_spacing(&rule)?;
-        }
-        if config.calendar.infers {
-            config.step.calendar = history.calendar(&config.step, &config.calendar.holidays);
-        }
-        if let Some(gap) = gap {
-            history.cut(gap, config.step.calendar().ok().flatten().as_deref());
-        }
-        if config.step.gap_steps_max.is_none() {
-            let longest = history.longest_distance().unwrap_or(DurationNanos::ZERO);
-            config.step = config.step.clone().with_gap_of(longest);
-        }
+        let (rule, calendar) = (&config.step_rule, &config.calendar);
+        let history = read_with_steps(&config.data, &features, &mut config.step, rule, calendar)?;
         let dataset = Dataset::new(&history, &config)?;
         let job = Self { config, version, features, history, dataset, network };
         repeat::check(job.material())?;
@@ -155,12 +137,12 @@ impl Job {
     /// What a state depends on. The text of `Debug` is enough: it names every field, and a
     /// release of this program reads the checkpoints of no other.
     fn fingerprint(&self) -> Fingerprint {
-        let TrainConfig { data, step, window_steps, features, target, .. } = &self.config;
+        let TrainConfig { data, step, window_steps, features, scaler, target, .. } = &self.config;
         let TrainConfig { horizon_steps, split, architecture, state, recipe, .. } = &self.config;
         let recipe = Recipe { epochs: 0, patience: 0, ..recipe.clone() };
         let symbols: Vec<&str> = self.history.series.iter().map(|s| s.symbol.as_str()).collect();
         let read = (&self.history.data_sha256, symbols, &data.file, data.time_unit, step);
-        let labelled = (window_steps, features, target, horizon_steps, split);
+        let labelled = (window_steps, features, scaler, target, horizon_steps, split);
         let version = env!("CARGO_PKG_VERSION");
         let text = format!("{version} {read:?} {labelled:?} {architecture:?} {state:?} {recipe:?}");
         Sha256::digest(text).into()
@@ -202,7 +184,8 @@ impl Job {
     ) -> Result<Trained, TrainError> {
         let Self { config, dataset, network, .. } = self;
         let fit = self.fit(state, observer)?;
-        let baselines = Baselines::fit(&dataset.training, TargetKind::of(&config.target));
+        let (training, kind) = (&dataset.training, TargetKind::of(&config.target));
+        let baselines = Baselines::fit(&training.windows, &training.examples, kind);
         let assessment = assess(network, &fit.parameters, dataset, &baselines, config)?;
         let draft = self.draft(&fit, &assessment)?;
         let (repeats, checkpoint) = (Repeats::default(), self.checkpoint());
@@ -213,24 +196,7 @@ impl Job {
 /// The version to be: the one asked for if it is free, or one more than the highest number.
 fn version(config: &TrainConfig) -> Result<String, TrainError> {
     let folder = config.models_root.join(&config.name);
-    if let Some(version) = &config.version {
-        if folder.join(version).exists() {
-            return Err(TrainError::Version(format!(
-                "{} exists, and a version is never overwritten; name another, or none for the next",
-                folder.join(version).display()
-            )));
-        }
-        return Ok(version.clone());
-    }
-    let entries = match std::fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok("1".to_owned()),
-        Err(error) => {
-            return Err(TrainError::Version(format!("list {}: {error}", folder.display())));
-        }
-    };
-    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok());
-    Ok((numbers.max().unwrap_or(0) + 1).to_string())
+    next_version(&folder, config.version.as_deref()).map_err(TrainError::Version)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::super::loss::Loss;
 use super::super::{config, test_runtime};
 use super::draft::{CARRIED_CASES_PER_PART, CARRIED_WINDOWS, GOLDEN_CASES_PER_PART};
 use super::*;
+use crate::core::features::ScalerKind;
 use crate::core::forecast::Target;
 use crate::engine::model::Bundle;
 use crate::engine::model::manifest::Mode;
@@ -61,9 +62,10 @@ fn a_history_becomes_a_bundle_that_stands_its_own_proof() {
     let manifest = bundle.manifest();
     assert_eq!(bundle.golden().cases.len(), 2 * GOLDEN_CASES_PER_PART);
     assert_eq!(manifest.graph.states.len(), 4);
-    assert_eq!(manifest.training.symbols, ["AAPL"]);
+    let training = manifest.training.known().unwrap();
+    assert_eq!(training.symbols, ["AAPL"]);
     // 259 rows behind the warm-up: 165 for training, less W - 1 and the horizon.
-    assert_eq!(manifest.training.windows, 165 - 8);
+    assert_eq!(training.windows, 165 - 8);
     assert_eq!(manifest.evaluation[0].forecasts, 42 - 8);
     assert_eq!(manifest.evaluation[1].forecasts, 52 - 8);
     assert!(manifest.verdict.contains("persistence"), "{}", manifest.verdict);
@@ -283,6 +285,30 @@ fn a_classifier_of_events_is_sealed() {
     assert_eq!(*target, Target::NextEvent { field: "volume".into(), above: 1200.0 });
     let outputs = bundle.golden().cases.iter().map(|case| case.output[0]);
     assert!(outputs.into_iter().all(|y| (0.0..=1.0).contains(&y)));
+}
+
+#[test]
+fn every_scaler_is_sealed_to_the_same_bytes_with_the_parts_that_look_back() {
+    for (name, scaler) in ScalerKind::CHOICES {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = small(folder.path(), "[target]\nkind = 'next_log_return'\n");
+        config.scaler = scaler;
+        config.features = ["lag(close,2)", "log(volume)", "change"].map(str::to_owned).into();
+        config.recipe.epochs = 2;
+        let first = train(&config);
+        config.models_root = folder.path().join("again");
+        let second = train(&config);
+        for file in ["model.onnx", "manifest.json", "golden.json"] {
+            let read = |bundle: &Path| std::fs::read(bundle.join(file)).unwrap();
+            assert!(read(&first) == read(&second), "{name}: {file} differs");
+        }
+        let bundle = Bundle::read(&first).unwrap();
+        bundle.open(test_runtime()).unwrap();
+        let manifest = serde_json::to_value(bundle.manifest()).unwrap();
+        assert_eq!(manifest["scaler"]["kind"], name);
+        assert_eq!(manifest["target"]["kind"], "next_log_return");
+        assert_eq!(manifest["target"]["scaler"]["kind"], "minmax");
+    }
 }
 
 #[test]

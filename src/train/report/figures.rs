@@ -39,7 +39,9 @@ impl Cell {
 fn error(kind: TargetKind, value: f64) -> String {
     match kind {
         TargetKind::Change | TargetKind::Amount => percent(value, 3),
-        TargetKind::Level | TargetKind::Probability => format!("{value:.4}"),
+        TargetKind::LogChange | TargetKind::Level | TargetKind::Probability => {
+            format!("{value:.4}")
+        }
     }
 }
 
@@ -116,7 +118,7 @@ pub(super) fn signals(part: &Evaluation, kind: TargetKind, thresholds: [f64; 2])
     };
     let [buy, sell] = thresholds.map(|limit| match kind {
         TargetKind::Change | TargetKind::Amount => percent(limit, 1),
-        TargetKind::Level | TargetKind::Probability => limit.to_string(),
+        TargetKind::LogChange | TargetKind::Level | TargetKind::Probability => limit.to_string(),
     });
     vec![
         ["signal", "value", "told", "happened", "both", "precision", "recall"]

@@ -20,7 +20,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::config::{DataConfig, StateRule, TrainConfig};
+use super::config::{StateRule, TrainConfig};
 use super::dataset::Dataset;
 use super::evaluate::{TargetKind, headline};
 use super::fit::Stopped;
@@ -30,6 +30,7 @@ use super::network::Network;
 use super::trained::Trained;
 use crate::core::domain::UnixNanos;
 use crate::engine::model::manifest::Manifest;
+use crate::seal::sections::DataConfig;
 
 /// The name of the page.
 pub const PAGE: &str = "report.html";
@@ -181,8 +182,7 @@ fn tables(trained: &Trained, kind: TargetKind) -> Vec<(String, figures::Table, &
 
 /// How the run was made.
 fn facts(sources: Sources<'_>, trained: &Trained) -> Vec<(String, String)> {
-    let Sources { config, dataset, network, .. } = sources;
-    let Manifest { training, .. } = &trained.draft.manifest;
+    let Sources { config, history, dataset, network } = sources;
     let DataConfig { path, .. } = &config.data;
     let recipe = &config.recipe;
     let span = |part: &super::dataset::Part| {
@@ -201,8 +201,8 @@ fn facts(sources: Sources<'_>, trained: &Trained) -> Vec<(String, String)> {
         ("window", format!("{} steps of {}", config.window_steps, config.features.join(", "))),
         ("network", describe(network)),
         ("state", state(config)),
-        ("data", format!("{}, SHA-256 {}", path.display(), training.data_sha256)),
-        ("symbols", training.symbols.join(", ")),
+        ("data", format!("{}, SHA-256 {}", path.display(), history.data_sha256)),
+        ("symbols", history.symbols().join(", ")),
         ("training part", span(&dataset.training)),
         ("validation part", span(&dataset.validation)),
         ("test part", span(&dataset.test)),

@@ -11,6 +11,7 @@ use super::super::history::History;
 use super::super::statistics::probability::reliability;
 use super::super::statistics::proportion::wilson;
 use super::svg::{Axis, Look, Plot, Unit};
+use crate::core::forecast::Target;
 
 /// A plot with its file's name (without extension) and its words.
 pub(super) struct Figure {
@@ -40,9 +41,10 @@ pub(super) fn all(
             0 => name.to_owned(),
             _ => format!("{name}-{}", at + 1),
         };
-        if kind == TargetKind::Change && track.prices.len() == track.times.len() {
+        let is_change = matches!(kind, TargetKind::Change | TargetKind::LogChange);
+        if is_change && track.prices.len() == track.times.len() {
             figures.push(Figure { name: name("price-rebuilt"), ..rebuilt(track, config) });
-            figures.push(Figure { name: name("price-one-step"), ..one_step(track) });
+            figures.push(Figure { name: name("price-one-step"), ..one_step(track, config) });
         } else {
             figures.push(Figure { name: name("forecasts"), ..over_time(track, kind) });
         }
@@ -50,7 +52,7 @@ pub(super) fn all(
     figures.push(errors(outcomes, kind));
     figures.push(match kind {
         TargetKind::Probability => calibration(outcomes),
-        TargetKind::Change | TargetKind::Amount | TargetKind::Level => scatter(outcomes, kind),
+        _ => scatter(outcomes, kind),
     });
     figures
 }
@@ -58,7 +60,7 @@ pub(super) fn all(
 fn unit(kind: TargetKind) -> Unit {
     match kind {
         TargetKind::Change | TargetKind::Amount => Unit::Percent,
-        TargetKind::Level | TargetKind::Probability => Unit::Plain,
+        TargetKind::LogChange | TargetKind::Level | TargetKind::Probability => Unit::Plain,
     }
 }
 
@@ -133,9 +135,15 @@ impl Track {
         }
     }
 
-    fn real(&self) -> Vec<(f64, f64)> {
-        let real = self.prices.iter().zip(&self.truths).map(|(price, truth)| price * (1.0 + truth));
-        self.times.iter().copied().zip(real).collect()
+    fn real(&self, target: &Target) -> Vec<(f64, f64)> {
+        self.implied(target, &self.truths)
+    }
+
+    /// The prices that values imply, each from the price of its own `as_of`.
+    fn implied(&self, target: &Target, values: &[f64]) -> Vec<(f64, f64)> {
+        let pairs = self.prices.iter().zip(values);
+        let prices = pairs.filter_map(|(price, value)| target.price(*value, Some(*price)));
+        self.times.iter().copied().zip(prices).collect()
     }
 
     fn axes(&self, label: &str, unit: Unit, values: impl Iterator<Item = f64>) -> (Axis, Axis) {
@@ -152,11 +160,11 @@ fn rebuilt(track: &Track, config: &TrainConfig) -> Figure {
     let chain: Vec<(f64, f64)> = (0..track.times.len())
         .step_by(stride)
         .map(|at| {
-            price *= 1.0 + track.values[at];
+            price = config.target.price(track.values[at], Some(price)).unwrap_or(price);
             (track.times[at], price)
         })
         .collect();
-    let real = track.real();
+    let real = track.real(&config.target);
     let all = real.iter().chain(&chain).map(|(_, price)| *price);
     let (x, y) = track.axes("price", Unit::Plain, all);
     let title = format!("{}: real price and forecast changes multiplied up", track.name());
@@ -175,17 +183,19 @@ fn rebuilt(track: &Track, config: &TrainConfig) -> Figure {
 }
 
 /// What the daemon would publish as the implied price.
-fn one_step(track: &Track) -> Figure {
-    let implied =
-        track.prices.iter().zip(&track.values).map(|(price, value)| price * (1.0 + value));
-    let implied: Vec<(f64, f64)> = track.times.iter().copied().zip(implied).collect();
-    let real = track.real();
+fn one_step(track: &Track, config: &TrainConfig) -> Figure {
+    let implied = track.implied(&config.target, &track.values);
+    let real = track.real(&config.target);
     let all = real.iter().chain(&implied).map(|(_, price)| *price);
     let (x, y) = track.axes("price", Unit::Plain, all);
     let title = format!("{}: real price and the price each forecast implies", track.name());
+    let formula = match config.target {
+        Target::NextLogReturn => "newest real price × exp(forecast)",
+        _ => "newest real price × (1 + forecast)",
+    };
     let plot = Plot::new(&title, x, y).line(Look::Truth, "real price", real).line(
         Look::Model,
-        "newest real price × (1 + forecast)",
+        formula,
         implied,
     );
     let caption = "Each point starts anew from the newest real price, so the lines lie close to \
@@ -212,7 +222,7 @@ fn over_time(track: &Track, kind: TargetKind) -> Figure {
             "A line that moves with the dots tells the cases apart; one that stays level knows \
              the base rate and no more.",
         ),
-        TargetKind::Change | TargetKind::Amount | TargetKind::Level => (
+        _ => (
             plot.line(Look::Truth, "came true", truths).line(Look::Model, "forecast", values),
             "A good forecast of something noisy moves less than what comes true.",
         ),
@@ -223,6 +233,7 @@ fn over_time(track: &Track, kind: TargetKind) -> Figure {
 fn axis_label(kind: TargetKind) -> &'static str {
     match kind {
         TargetKind::Change => "change",
+        TargetKind::LogChange => "change, as a logarithm",
         TargetKind::Amount => "size",
         TargetKind::Level => "value",
         TargetKind::Probability => "probability",
@@ -269,7 +280,7 @@ pub(super) fn errors(outcomes: &Outcomes, kind: TargetKind) -> Figure {
         .collect();
     let label = match kind {
         TargetKind::Probability => "truth (0 or 1) − probability",
-        TargetKind::Change | TargetKind::Amount | TargetKind::Level => "truth − forecast",
+        _ => "truth − forecast",
     };
     let x = Axis::new(label, unit(kind), [low, high].into_iter());
     let y = Axis::between("forecasts", Unit::Plain, 0.0, 1.05 * f64::from(highest));
@@ -337,4 +348,27 @@ pub(super) fn calibration(outcomes: &Outcomes) -> Figure {
                    95 % interval, which takes the cases as independent."
         .to_owned();
     Figure { name: "calibration".to_owned(), plot, caption }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prices_follow_from_changes_of_either_form() {
+        let track = |truths: [f64; 2]| Track {
+            symbol: "A".to_owned(),
+            of: 1,
+            times: vec![1.0, 2.0],
+            values: Vec::new(),
+            truths: truths.to_vec(),
+            prices: vec![100.0, 50.0],
+        };
+        let expected = [(1.0, 150.0), (2.0, 25.0)];
+        assert_eq!(track([0.5, -0.5]).real(&Target::NextReturn), expected);
+        let logs = track([1.5_f64.ln(), 0.5_f64.ln()]).real(&Target::NextLogReturn);
+        for (real, expected) in logs.iter().zip(expected) {
+            assert!(real.0 == expected.0 && (real.1 - expected.1).abs() < 1e-12, "{logs:?}");
+        }
+    }
 }

@@ -56,8 +56,13 @@ fn figures(kind: TargetKind, values: &[f64], truths: &[f64]) -> String {
 
 #[test]
 fn plots_of_few_or_equal_values_are_whole() {
-    for kind in [TargetKind::Change, TargetKind::Amount, TargetKind::Level, TargetKind::Probability]
-    {
+    for kind in [
+        TargetKind::Change,
+        TargetKind::LogChange,
+        TargetKind::Amount,
+        TargetKind::Level,
+        TargetKind::Probability,
+    ] {
         figures(kind, &[0.5], &[0.5]);
         figures(kind, &[0.0, 0.0, 0.0], &[0.0, 0.0, 0.0]);
         figures(kind, &[f64::NAN, 1.0], &[1.0, 0.0]);

@@ -10,7 +10,8 @@ use tickcast::core::forecast::{Interval, SignalThresholds, Target};
 use tickcast::engine::inference::Runtime;
 use tickcast::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
 use tickcast::engine::model::manifest::{
-    GraphSpec, MANIFEST_SCHEMA, Manifest, Mode, StateSpec, StepSpec, TargetSpec, TrainingSpec,
+    GraphSpec, Known, MANIFEST_SCHEMA, Manifest, Mode, StateSpec, StepSpec, TargetSpec,
+    TrainingSpec,
 };
 use tickcast::engine::model::{Bundle, Draft};
 
@@ -67,10 +68,13 @@ pub(crate) fn manifest(window_steps: u32, network: &Network) -> Manifest {
             input: "x".into(),
             output: "y".into(),
             states: network.states().map(state).collect(),
+            columns: None,
         },
         signal: SignalThresholds { buy_above: 0.02, sell_below: -0.02 },
         interval: Interval { coverage: 0.9, lower: -0.05, upper: 0.05 },
-        training: TrainingSpec {
+        exactness: None,
+        origin: None,
+        training: Known::Is(TrainingSpec {
             data_sha256: String::new(),
             symbols: vec![],
             from: UnixNanos::from_nanos(0),
@@ -79,7 +83,7 @@ pub(crate) fn manifest(window_steps: u32, network: &Network) -> Manifest {
             epochs: 0,
             best_epoch: 0,
             seed: 0,
-        },
+        }),
         evaluation: vec![],
         repeats: vec![],
         verdict: "random weights forecast nothing".into(),
@@ -104,6 +108,19 @@ pub(crate) fn draft_of(manifest: Manifest, network: &Network) -> Draft {
 
 /// As [`draft`], with this manifest and a golden case of `rows` rows.
 fn draft_over(rows: u32, manifest: Manifest, network: &Network) -> Draft {
+    let (steps, window) = rows_of(rows, &manifest);
+    let full = manifest.window_steps as usize..=window.len();
+    let output = full.map(|rows| network.forward(&window[..rows]) as f32).collect();
+    let golden = Golden {
+        schema: GOLDEN_SCHEMA.into(),
+        tolerance: 1e-5,
+        cases: vec![GoldenCase { steps, window, output, ..GoldenCase::default() }],
+    };
+    Draft { manifest, onnx: network.to_onnx(), golden }
+}
+
+/// Steps of a wave, and the rows that the features of the manifest make of them.
+pub(crate) fn rows_of(rows: u32, manifest: &Manifest) -> (Vec<GoldenStep>, Vec<Vec<f32>>) {
     let label = manifest.target.kind.label();
     let features = FeaturePlan::new(&manifest.features, &[], label, &manifest.scaler).unwrap();
     let day = DurationNanos::from_seconds(86_400).unwrap();
@@ -126,14 +143,7 @@ fn draft_over(rows: u32, manifest: Manifest, network: &Network) -> Draft {
         }
         steps.push(step);
     }
-    let full = manifest.window_steps as usize..=window.len();
-    let output = full.map(|rows| network.forward(&window[..rows]) as f32).collect();
-    let golden = Golden {
-        schema: GOLDEN_SCHEMA.into(),
-        tolerance: 1e-5,
-        cases: vec![GoldenCase { steps, window, output }],
-    };
-    Draft { manifest, onnx: network.to_onnx(), golden }
+    (steps, window)
 }
 
 /// Seals a random network and reads it back.

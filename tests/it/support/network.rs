@@ -41,7 +41,7 @@ pub(crate) struct Network {
 }
 
 /// Numbers in `[-scale, scale)` by SplitMix64.
-fn random(seed: &mut u64, count: usize, scale: f32) -> Vec<f32> {
+pub(crate) fn random(seed: &mut u64, count: usize, scale: f32) -> Vec<f32> {
     let mut next = || {
         *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = *seed;

@@ -56,3 +56,33 @@ impl Backend for Poison {
         self.inner.next_state(lane, index)
     }
 }
+
+/// Wraps a backend that makes runs of one row and no others.
+pub(crate) struct Lone(pub(crate) Box<dyn Backend>);
+
+impl Backend for Lone {
+    fn lane(&mut self, shape: Shape) -> Result<Lane, InferenceError> {
+        assert_eq!(shape.batch, 1, "a run of several rows");
+        self.0.lane(shape)
+    }
+
+    fn rows_mut(&mut self, lane: Lane) -> &mut [f32] {
+        self.0.rows_mut(lane)
+    }
+
+    fn state_mut(&mut self, lane: Lane, index: usize) -> &mut [f32] {
+        self.0.state_mut(lane, index)
+    }
+
+    fn run(&mut self, lane: Lane) -> Result<(), InferenceError> {
+        self.0.run(lane)
+    }
+
+    fn output(&self, lane: Lane) -> &[f32] {
+        self.0.output(lane)
+    }
+
+    fn next_state(&self, lane: Lane, index: usize) -> &[f32] {
+        self.0.next_state(lane, index)
+    }
+}

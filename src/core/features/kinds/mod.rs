@@ -6,6 +6,7 @@
 
 mod average;
 mod calendar;
+mod lag;
 mod macd;
 mod recent;
 mod rsi;
@@ -13,6 +14,7 @@ mod volatility;
 
 pub(super) use average::Average;
 pub(super) use calendar::{Calendar, Cycle, Form};
+pub(super) use lag::Lag;
 pub(super) use macd::{Line, Macd};
 pub(super) use recent::Recent;
 pub(super) use rsi::Rsi;
@@ -25,6 +27,7 @@ use crate::core::domain::{Field, Reject, Step};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum FeatureKind {
     Recent(Recent),
+    Lag(Lag),
     Average(Average),
     Macd(Macd),
     Rsi(Rsi),
@@ -37,6 +40,7 @@ impl FeatureKind {
     pub(super) fn reads(self) -> Vec<Field> {
         match self {
             Self::Recent(recent) => recent.reads(),
+            Self::Lag(lag) => vec![lag.field],
             Self::Average(_) | Self::Macd(_) | Self::Rsi(_) | Self::Volatility(_) => {
                 vec![Field::CLOSE]
             }
@@ -48,6 +52,7 @@ impl FeatureKind {
     pub(super) fn slots(self) -> usize {
         match self {
             Self::Recent(recent) => recent.slots(),
+            Self::Lag(lag) => lag.slots(),
             Self::Average(_) => Average::SLOTS,
             Self::Macd(_) => Macd::SLOTS,
             Self::Rsi(_) => Rsi::SLOTS,
@@ -60,6 +65,7 @@ impl FeatureKind {
     pub(super) fn warm_up_steps(self) -> u64 {
         match self {
             Self::Recent(recent) => recent.warm_up_steps(),
+            Self::Lag(lag) => lag.warm_up_steps(),
             Self::Average(average) => average.warm_up_steps(),
             Self::Macd(macd) => macd.warm_up_steps(),
             Self::Rsi(rsi) => rsi.warm_up_steps(),
@@ -72,10 +78,12 @@ impl FeatureKind {
     /// over the value means nothing.
     ///
     /// # Errors
-    /// [`Reject::MissingField`] where the step lacks a field.
+    /// [`Reject::MissingField`] where the step lacks a field, [`Reject::NotFinite`] where the feature
+    /// has no value for it.
     pub(super) fn advance(self, step: &Step, memory: &mut Memory<'_>) -> Result<f64, Reject> {
         match self {
             Self::Recent(recent) => recent.advance(step, memory),
+            Self::Lag(lag) => lag.advance(step, memory),
             Self::Average(average) => average.advance(step, memory),
             Self::Macd(macd) => macd.advance(step, memory),
             Self::Rsi(rsi) => rsi.advance(step, memory),

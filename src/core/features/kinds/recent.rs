@@ -20,12 +20,14 @@ pub(in crate::core::features) enum Recent {
     VolumeChange,
     /// `ln(high / low)`, the range of the bar.
     LogRange,
+    /// `ln(field)`.
+    Log(Field),
 }
 
 impl Recent {
     pub(super) fn reads(self) -> Vec<Field> {
         match self {
-            Self::Value(field) => vec![field],
+            Self::Value(field) | Self::Log(field) => vec![field],
             Self::Change | Self::AbsoluteReturn | Self::LogReturn => vec![Field::CLOSE],
             Self::VolumeChange => vec![Field::VOLUME],
             Self::LogRange => vec![Field::HIGH, Field::LOW],
@@ -35,7 +37,7 @@ impl Recent {
     /// One for those that compare with the previous step, and keep its input there.
     pub(super) fn slots(self) -> usize {
         match self {
-            Self::Value(_) | Self::LogRange => 0,
+            Self::Value(_) | Self::LogRange | Self::Log(_) => 0,
             Self::Change | Self::AbsoluteReturn | Self::LogReturn | Self::VolumeChange => 1,
         }
     }
@@ -64,6 +66,13 @@ impl Recent {
                 libm::log1p(now) - libm::log1p(before)
             }),
             Self::LogRange => Ok(libm::log(read(step, Field::HIGH)? / read(step, Field::LOW)?)),
+            Self::Log(field) => log(read(step, field)?),
         }
     }
+}
+
+/// A step without a logarithm is refused from the first one on. If it counted for other features
+/// until the row is warm, their values would follow from where a history begins.
+fn log(input: f64) -> Result<f64, Reject> {
+    if input > 0.0 { Ok(libm::log(input)) } else { Err(Reject::NotFinite) }
 }

@@ -78,6 +78,54 @@ fn a_step_without_trades_has_a_volume_change() {
 }
 
 #[test]
+fn lags_and_logarithms_have_their_hand_computed_values() {
+    let steps = hours(&[4.0, 5.0, 8.0, 1.0]);
+    assert_eq!(values("lag(close,1)", &steps), [4.0, 5.0, 8.0]);
+    assert_eq!(values("lag(volume,3)", &steps), [40.0]);
+    assert_eq!(values("lag(close,4)", &steps), [0.0; 0], "no step has one");
+    assert_close(&values("log(close)", &steps), &[4.0_f64.ln(), 5.0_f64.ln(), 8.0_f64.ln(), 0.0]);
+    assert_close(&values("log(high)", &steps)[3..], &[1.25_f64.ln()]);
+    let both = features(&["lag(close,2)", "close"]);
+    assert_eq!(rows(&both, &steps), [[4.0, 8.0], [5.0, 1.0]]);
+}
+
+#[test]
+fn a_lag_keeps_as_many_values_as_it_goes_back() {
+    for steps in [1_usize, 7, 10_000] {
+        let lag = features(&[&format!("lag(close,{steps})")]);
+        let (mut state, mut scratch) = (lag.initial_state(), lag.scratch());
+        assert_eq!((state.slots.len(), lag.warm_up_steps()), (steps, steps as u64));
+        for step in hours(&[1.0, 2.0, 3.0]) {
+            lag.row(&state, &step, &mut scratch).unwrap();
+            assert_eq!(scratch.writes.len(), 1, "the work is the same for every lag");
+            state.absorb(&scratch);
+        }
+    }
+}
+
+#[test]
+fn a_step_without_a_logarithm_is_refused_from_the_first_one_on() {
+    let schema = crate::core::domain::Schema::new(["wind"]).unwrap();
+    let wind = schema.field("wind").unwrap();
+    let names = ["log(wind)", "volatility(3)"].map(str::to_owned);
+    let features = RawFeatures::new(&names, &["wind".to_owned()], "next_return").unwrap();
+    let (mut state, mut scratch) = (features.initial_state(), features.scratch());
+    for (at, mut step) in hours(&[4.0, 5.0, 4.0, 8.0, 9.0]).into_iter().enumerate() {
+        let before = state.clone();
+        for bad in [0.0, -0.5] {
+            step.fields.set(wind, bad);
+            let refused = features.row(&state, &step, &mut scratch);
+            assert_eq!(refused, Err(Reject::NotFinite), "{bad} at step {at}");
+            assert_eq!(state, before);
+        }
+        step.fields.set(wind, 0.25);
+        assert_eq!(features.row(&state, &step, &mut scratch), Ok(at >= 3));
+        assert_eq!(scratch.raw()[0], libm::log(0.25));
+        state.absorb(&scratch);
+    }
+}
+
+#[test]
 fn averages_begin_with_the_first_close() {
     // A span of 3 weighs the newest close by half, and its warm-up is 12.
     let mut closes = vec![8.0];
@@ -220,14 +268,9 @@ fn a_warm_up_ends_when_the_first_close_has_faded() {
 fn all() -> RawFeatures {
     let mut names: Vec<String> = ["high", "low", "close", "volume"].map(str::to_owned).into();
     for entry in ENTRIES.iter().filter(|entry| entry.name != "macd_histogram") {
-        let parameters = ["2", "3", "2"].into_iter().take(entry.parameters.len());
-        let parameters: Vec<&str> = parameters.collect();
-        names.push(match parameters[..] {
-            [] => entry.name.to_owned(),
-            _ => format!("{}({})", entry.name, parameters.join(",")),
-        });
+        names.push(entry.with("close", &["2", "3", "2"][..entry.parameters.len()]));
     }
-    names.push("volatility(5)".to_owned());
+    names.extend(["volatility(5)", "lag(volume,1)", "lag(low,7)"].map(str::to_owned));
     RawFeatures::new(&names, &[], "next_return").unwrap()
 }
 

@@ -1,4 +1,4 @@
-//! ONNX Runtime behind the seam: the only file that names the crate `ort`.
+//! ONNX Runtime behind the seam: the only folder that names the crate `ort`.
 //!
 //! Owns the loaded library, the sessions and their bound tensors. Promises that telemetry is off
 //! before the library loads, that its log lines are lines of ours, that every session has exactly
@@ -6,6 +6,7 @@
 //! model from a path: it takes bytes that somebody verified.
 
 mod library;
+mod trial;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,12 +16,13 @@ use ort::logging::LogLevel;
 use ort::memory::Allocator;
 use ort::session::IoBinding;
 use ort::session::Session;
+use ort::session::builder::SessionBuilder;
 use ort::value::Tensor;
 use tracing::{debug, error, warn};
 
 pub use self::library::{LibraryError, locate_library};
 
-use super::{Backend, InferenceError, Lane, Runtime, Shape, Signature};
+use super::{Backend, InferenceError, Lane, Runtime, Shape, Signature, Trial};
 use crate::core::text::excerpt;
 
 /// The environment variables that keep ONNX Runtime from sending telemetry.
@@ -111,13 +113,18 @@ impl OnnxRuntime {
     }
 
     fn open(&self, onnx: &[u8]) -> ort::Result<Session> {
+        self.builder()?.commit_from_memory(onnx)
+    }
+
+    /// What every session here has.
+    fn builder(&self) -> ort::Result<SessionBuilder> {
         // Spinning would burn a core while waiting for work that only the caller brings.
-        Session::builder(&self.environment)?
+        let builder = Session::builder(&self.environment)?
             .with_intra_threads(1)?
             .with_inter_threads(1)?
             .with_intra_op_spinning(false)?
-            .with_inter_op_spinning(false)?
-            .commit_from_memory(onnx)
+            .with_inter_op_spinning(false)?;
+        Ok(builder)
     }
 }
 
@@ -133,19 +140,23 @@ impl Runtime for OnnxRuntime {
     fn open(&self, onnx: &[u8], signature: &Signature) -> Result<Box<dyn Backend>, InferenceError> {
         Ok(Box::new(self.session(onnx, signature)?))
     }
+
+    fn trial(&self, onnx: &[u8]) -> Result<Box<dyn Trial>, InferenceError> {
+        trial::open(self, onnx)
+    }
 }
 
 impl OrtBackend {
     fn bind(&self, shape: Shape) -> ort::Result<BoundLane> {
         // Not the session's arena, which grows with every shape and never shrinks.
         let allocator = Allocator::default();
-        let Signature { input, features, output, states } = &self.signature;
+        let Signature { input, features, output, columns, states } = &self.signature;
         let tensor = |dimensions: [usize; 3]| Tensor::<f32>::new(&allocator, dimensions);
         let Shape { steps, batch } = shape;
         let mut binding = self.session.create_binding()?;
         let rows = tensor([steps, batch, *features])?;
         binding.bind_input(input, &rows)?;
-        let mut output_tensor = Tensor::<f32>::new(&allocator, [batch, 1])?;
+        let mut output_tensor = Tensor::<f32>::new(&allocator, [batch, columns.count])?;
         binding.bind_output(output, &mut output_tensor)?;
         let mut states_in = Vec::with_capacity(states.len());
         let mut next_states = Vec::with_capacity(states.len());

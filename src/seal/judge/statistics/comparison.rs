@@ -99,9 +99,9 @@ fn pairs<'s>(model: &'s [f64], baseline: &'s [f64]) -> impl Iterator<Item = (f64
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::random::{Purpose, Random};
     use super::super::tests::{assert_close, numbers, reference};
     use super::*;
+    use crate::core::random::{Purpose, Random};
 
     /// By hand: gains 1, 0, 1, 2 have mean 1 and variance 0.5, so sqrt(4) / sqrt(0.5) = 2.828,
     /// times sqrt((4 + 1 - 2) / 4). With one lag the covariance is

@@ -80,6 +80,9 @@ pub fn evaluate(part: &str, outcomes: &Outcomes, terms: &Terms) -> Evaluation {
     let Terms { interval, possible, signal, .. } = *terms;
     let margins = Margins { lower: interval.lower, upper: interval.upper };
     let persistence = against("persistence", &baselines.persistence, outcomes, terms);
+    let fitted = [("drift", &baselines.drift), ("linear", &baselines.linear)];
+    let fitted = fitted.into_iter().filter(|(_, forecasts)| forecasts.len() == values.len());
+    let fitted = fitted.map(|(name, forecasts)| against(name, forecasts, outcomes, terms));
     let direction = direction(values, outcomes, terms);
     let epoch = UnixNanos::from_nanos(0);
     Evaluation {
@@ -95,11 +98,7 @@ pub fn evaluate(part: &str, outcomes: &Outcomes, terms: &Terms) -> Evaluation {
         directional_accuracy: direction.map_or(0.0, |share| share.value),
         directional_accuracy_95: direction.map(|share| [share.limits.low, share.limits.high]),
         interval_coverage: interval_coverage(values, truths, margins, possible),
-        baselines: vec![
-            persistence,
-            against("drift", &baselines.drift, outcomes, terms),
-            against("linear", &baselines.linear, outcomes, terms),
-        ],
+        baselines: std::iter::once(persistence).chain(fitted).collect(),
         probability: (terms.kind == TargetKind::Probability).then(|| {
             let bins = reliability(values, truths, CALIBRATION_BINS);
             ProbabilityFigures {
@@ -207,9 +206,9 @@ pub fn verdict(test: &Evaluation, kind: TargetKind, coverage: f64) -> String {
     let mut text =
         format!("On {} untouched forecasts the model {}", test.forecasts, listed(&comparisons));
     // The direction of a size or of a value says little: after a large one a smaller one is likely.
-    if let (TargetKind::Change | TargetKind::Probability, Some([low, high])) =
-        (kind, test.directional_accuracy_95)
-    {
+    let tells =
+        matches!(kind, TargetKind::Change | TargetKind::LogChange | TargetKind::Probability);
+    if let (true, Some([low, high])) = (tells, test.directional_accuracy_95) {
         text += &format!(
             "; it gets the direction right in {:.1} % (95 % {:.1} to {:.1} %",
             100.0 * test.directional_accuracy,
@@ -271,8 +270,8 @@ fn listed(items: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::{Purpose, Random};
     use super::*;
+    use crate::core::random::{Purpose, Random};
 
     fn outcomes(values: &[f64], truths: &[f64]) -> Outcomes {
         let times = (0..values.len()).map(|at| UnixNanos::from_nanos(at as i64)).collect();

@@ -7,7 +7,7 @@
 //! Promises: fitted on the training part alone, without draws or iterations, so that the same data
 //! give the same bits. Never sees a validation or test truth.
 
-use super::dataset::Part;
+use super::example::Example;
 use super::statistics::mean;
 use super::windows::Windows;
 use crate::core::score::TargetKind;
@@ -28,7 +28,8 @@ pub struct Baselines {
     linear: LinearModel,
 }
 
-/// What they forecast for one part, in the target's unit and in the order of its examples.
+/// What they forecast for one part, in the target's unit and in the order of its examples. A baseline
+/// that was not fitted has no forecasts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BaselineForecasts {
     /// Nothing changes.
@@ -40,24 +41,27 @@ pub struct BaselineForecasts {
 }
 
 impl Baselines {
-    /// Fits them to the training part.
-    pub fn fit(training: &Part, kind: TargetKind) -> Self {
-        let truths: Vec<f64> = training.examples.iter().map(|example| example.truth).collect();
+    /// Fits them to the windows of the training part and what came true after each.
+    pub fn fit(windows: &Windows, examples: &[Example], kind: TargetKind) -> Self {
+        let truths: Vec<f64> = examples.iter().map(|example| example.truth).collect();
         let drift = match kind {
             TargetKind::Level => {
-                let changes = training.examples.iter().map(|e| e.truth - e.persistence);
+                let changes = examples.iter().map(|e| e.truth - e.persistence);
                 mean(&changes.collect::<Vec<_>>())
             }
-            TargetKind::Change | TargetKind::Amount | TargetKind::Probability => mean(&truths),
+            TargetKind::Change
+            | TargetKind::LogChange
+            | TargetKind::Amount
+            | TargetKind::Probability => mean(&truths),
         };
-        Self { kind, drift, linear: LinearModel::fit(&training.windows, &truths) }
+        Self { kind, drift, linear: LinearModel::fit(windows, &truths) }
     }
 
     /// Their forecasts for a part.
-    pub fn forecast(&self, part: &Part) -> BaselineForecasts {
-        let persistence = || part.examples.iter().map(|example| example.persistence);
+    pub fn forecast(&self, windows: &Windows, examples: &[Example]) -> BaselineForecasts {
+        let persistence = || examples.iter().map(|example| example.persistence);
         let base = |last: f64| if self.kind == TargetKind::Level { last } else { 0.0 };
-        let windows = (0..part.windows.len()).map(|at| part.windows.window(at));
+        let windows = (0..windows.len()).map(|at| windows.window(at));
         BaselineForecasts {
             persistence: persistence().collect(),
             drift: persistence().map(|last| base(last) + self.drift).collect(),
@@ -70,7 +74,7 @@ impl Baselines {
         match self.kind {
             TargetKind::Probability => value.clamp(0.0, 1.0),
             TargetKind::Amount => value.max(0.0),
-            TargetKind::Change | TargetKind::Level => value,
+            TargetKind::Change | TargetKind::LogChange | TargetKind::Level => value,
         }
     }
 }
@@ -169,12 +173,11 @@ fn solve(mut matrix: Vec<f64>, mut vector: Vec<f64>) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::dataset::Example;
-    use super::super::random::{Purpose, Random};
     use super::*;
     use crate::core::domain::UnixNanos;
+    use crate::core::random::{Purpose, Random};
 
-    fn part(windows: Windows, truths: &[f64], lasts: &[f64]) -> Part {
+    fn examples(truths: &[f64], lasts: &[f64]) -> Vec<Example> {
         let as_of = UnixNanos::from_nanos(0);
         let pairs = truths.iter().zip(lasts);
         let examples = pairs.map(|(&truth, &persistence)| Example {
@@ -184,7 +187,7 @@ mod tests {
             truth,
             persistence,
         });
-        Part { windows, examples: examples.collect(), places: Vec::new() }
+        examples.collect()
     }
 
     /// Random windows of `steps` rows with two values.
@@ -242,14 +245,15 @@ mod tests {
     #[test]
     fn each_kind_has_its_naive_forecasts() {
         let (truths, lasts) = ([3.0, 5.0, 7.0], [2.0, 3.0, 5.0]);
-        let training = part(windows(3, 1), &truths, &lasts);
-        let later = part(windows(1, 1), &[f64::NAN], &[10.0]);
-        let forecast = |kind| Baselines::fit(&training, kind).forecast(&later);
+        let (seen, training) = (windows(3, 1), examples(&truths, &lasts));
+        let (new, later) = (windows(1, 1), examples(&[f64::NAN], &[10.0]));
+        let forecast = |kind| Baselines::fit(&seen, &training, kind).forecast(&new, &later);
         assert_eq!(forecast(TargetKind::Change).persistence, [10.0]);
         assert_eq!(forecast(TargetKind::Change).drift, [5.0]);
         assert_eq!(forecast(TargetKind::Level).drift, [10.0 + 5.0 / 3.0]);
         assert!((0.0..=1.0).contains(&forecast(TargetKind::Probability).linear[0]));
-        let sinking = part(windows(3, 1), &[-3.0, -5.0, -7.0], &lasts);
-        assert_eq!(Baselines::fit(&sinking, TargetKind::Amount).forecast(&later).linear, [0.0]);
+        let sinking = examples(&[-3.0, -5.0, -7.0], &lasts);
+        let baselines = Baselines::fit(&seen, &sinking, TargetKind::Amount);
+        assert_eq!(baselines.forecast(&new, &later).linear, [0.0]);
     }
 }

@@ -41,11 +41,12 @@ impl Random {
     }
 
     /// A stream that goes on from the state of another.
-    pub(crate) fn restore(state: [u64; 4]) -> Self {
+    pub fn restore(state: [u64; 4]) -> Self {
         Self { state }
     }
 
-    pub(crate) fn state(&self) -> [u64; 4] {
+    /// The state, to go on from later.
+    pub fn state(&self) -> [u64; 4] {
         self.state
     }
 

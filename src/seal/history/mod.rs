@@ -27,7 +27,7 @@ pub use problem::Problems;
 
 use self::jumps::Quote;
 use self::problem::{Place, Problem, Row};
-use super::config::DataConfig;
+use super::sections::{CalendarChoice, DataConfig};
 use crate::adapters::file::{FileError, FileFormat, FileRecords, RECORD_BYTES_MAX};
 use crate::core::decode::{JsonDecoder, TimeForm};
 use crate::core::domain::{DurationNanos, Reject, Step, Tick, TimeDoubt, UnixNanos};
@@ -382,8 +382,42 @@ pub fn read(
     Ok(history)
 }
 
+/// As [`read`], and completes what is said of the steps from the history: the days that have steps,
+/// and how far apart two steps of one window may lie.
+///
+/// # Errors
+/// [`HistoryError`], also for steps that are far from as far apart as `step` says.
+pub fn read_with_steps(
+    config: &DataConfig,
+    features: &RawFeatures,
+    step: &mut StepSpec,
+    rule: &StepRule,
+    calendar: &CalendarChoice,
+) -> Result<History, HistoryError> {
+    // A distance that was asked for cuts the history as it will cut live windows. Otherwise the
+    // model has whatever distances there are, and the daemon allows as much.
+    let gap = step.gap_steps_max.and_then(|_| step.gap());
+    let mut history = read(config, features, rule, None)?;
+    let interval = DurationNanos::from_seconds(i64::from(step.interval_seconds));
+    let cadence = interval.and_then(|interval| CadenceRule::of(rule, interval));
+    if let Some(rule) = cadence.filter(|_| !config.accepts_times) {
+        history.check_spacing(&rule)?;
+    }
+    if calendar.infers {
+        step.calendar = history.calendar(step, &calendar.holidays);
+    }
+    if let Some(gap) = gap {
+        history.cut(gap, step.calendar().ok().flatten().as_deref());
+    }
+    if step.gap_steps_max.is_none() {
+        let longest = history.longest_distance().unwrap_or(DurationNanos::ZERO);
+        *step = step.clone().with_gap_of(longest);
+    }
+    Ok(history)
+}
+
 /// Lower-case hexadecimal SHA-256 of a file.
-fn sha256(path: &Path) -> io::Result<String> {
+pub fn sha256(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut hash = Sha256::new();
     let mut chunk = vec![0; 64 << 10];

@@ -74,7 +74,7 @@ impl Windows {
     }
 
     /// Copies the windows `which` to `input [T, B, F]`.
-    pub(crate) fn gather(&self, which: &[usize], input: &mut [f32]) {
+    pub fn gather(&self, which: &[usize], input: &mut [f32]) {
         let row = self.features;
         for (place, &at) in which.iter().enumerate() {
             for (step, values) in self.window(at).chunks_exact(row).enumerate() {
@@ -84,7 +84,7 @@ impl Windows {
     }
 
     /// Copies the labels of the windows `which` to `targets [B, K]`.
-    pub(crate) fn gather_labels(&self, which: &[usize], targets: &mut Vec<f32>) {
+    pub fn gather_labels(&self, which: &[usize], targets: &mut Vec<f32>) {
         targets.clear();
         let labels = |&at: &usize| &self.labels[at * self.outputs..][..self.outputs];
         which.iter().for_each(|at| targets.extend_from_slice(labels(at)));

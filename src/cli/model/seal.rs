@@ -1,0 +1,171 @@
+//! `tickcast model seal`: a model of another framework becomes a bundle.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::{Global, print, runtime};
+use crate::core::text::indented_lines;
+use crate::engine::inference::OnnxRuntime;
+use crate::engine::model::Bundle;
+use crate::keep::prove::limit_memory;
+use crate::ops::exit::{Exit, Failure};
+use crate::seal::config::load;
+use crate::seal::graph::Hints;
+use crate::seal::init::configuration;
+use crate::seal::job::{Prepared, read_model};
+use crate::seal::words::{graph_words, inspect, inspect_json};
+
+/// The memory that a sealing may take by default: graphs of other people are run in it.
+const MEMORY_MIB: u64 = 4096;
+
+/// Options of `tickcast model seal`.
+#[derive(Debug, clap::Args)]
+#[command(
+    group = clap::ArgGroup::new("what").required(true).args(["config", "init"]),
+    after_help = "Reads the graph and runs it to find out what it is, rewrites it to the form that \
+                  the daemon runs, proves each rewrite against the original's own run, measures \
+                  whether rows of a batch keep their bits, compares with the framework's own \
+                  predictions, judges the model on the history, and seals \
+                  <root>/<name>/<version>/.\n\n\
+                  config/model/default.toml has every key, and docs/models.md is the guide.\n\n\
+                  Exit code 0: sealed, or could be. 75: the bundle cannot be written. 78: the \
+                  configuration, the model, the history or the predictions cannot be used; all \
+                  problems are listed at once.\n\n\
+                  Examples: tickcast model seal --init my-model.onnx -o my-model.toml\n          \
+                  tickcast model seal -c my-model.toml --dry-run\n          \
+                  tickcast model seal -c my-model.toml"
+)]
+pub(super) struct SealArgs {
+    /// What to seal
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Write a configuration with everything that this graph tells
+    #[arg(long, value_name = "MODEL")]
+    init: Option<PathBuf>,
+    /// Where --init writes; standard output by default
+    #[arg(short, long, value_name = "FILE", requires = "init")]
+    output: Option<PathBuf>,
+    /// Do everything but write the bundle
+    #[arg(long, requires = "config")]
+    dry_run: bool,
+    /// The folder of models, instead of the configuration's
+    #[arg(long, value_name = "FOLDER", requires = "config")]
+    models: Option<PathBuf>,
+    /// What was sealed as a JSON array instead of a summary
+    #[arg(long, requires = "config")]
+    json: bool,
+    /// The most memory that the model's runs may take, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = MEMORY_MIB)]
+    memory_mib: u64,
+}
+
+pub(super) fn run(args: &SealArgs, global: &Global) -> Result<(), Exit> {
+    let runtime = runtime(global, None)?;
+    // A graph that takes all memory ends this command and not the machine.
+    limit_memory(args.memory_mib.saturating_mul(1 << 20));
+    match (&args.init, &args.config) {
+        (Some(model), _) => init(model, args.output.as_deref(), &runtime),
+        (None, Some(config)) => seal(config, args, &runtime),
+        // The command line has one of the two.
+        (None, None) => Err(Exit::new(Failure::Usage, "give -c FILE or --init MODEL")),
+    }
+}
+
+fn init(model: &Path, output: Option<&Path>, runtime: &OnnxRuntime) -> Result<(), Exit> {
+    let foreign = read_model(model, runtime, &Hints::default())
+        .map_err(|problems| refuse("the model cannot be sealed", &problems))?;
+    let Some(path) = output else {
+        return print(format_args!("{}", configuration(&foreign.facts, model)));
+    };
+    // A relative path in the file belongs to the file's folder.
+    let model = std::path::absolute(model).unwrap_or_else(|_| model.to_owned());
+    let folder = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned));
+    let beside = folder.as_deref().and_then(|folder| model.strip_prefix(folder).ok());
+    let text = configuration(&foreign.facts, beside.unwrap_or(&model));
+    let written = OpenOptions::new().write(true).create_new(true).open(path);
+    written.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| {
+        Exit::new(Failure::Temporary, format_args!("{}: {error}", path.display()))
+    })?;
+    tell!("wrote {}; complete the lines marked FILL IN", path.display());
+    Ok(())
+}
+
+fn refuse(what: &str, problems: &[String]) -> Exit {
+    Exit::new(Failure::Configuration, format_args!("{what}:{}", indented_lines(problems)))
+}
+
+fn seal(path: &Path, args: &SealArgs, runtime: &OnnxRuntime) -> Result<(), Exit> {
+    let mut config = load(path).map_err(Exit::because(Failure::Configuration))?;
+    if let Some(models) = &args.models {
+        config.models_root.clone_from(models);
+    }
+    let root = config.models_root.clone();
+    let what = format!("{} cannot be sealed", path.display());
+    let mut progress = |line: &str| tell!("{line}");
+    let prepared = Prepared::read(config, runtime, &mut progress)
+        .map_err(|problems| refuse(&what, &problems))?;
+    let proven =
+        prepared.prove(runtime, &mut progress).map_err(|problems| refuse(&what, &problems))?;
+    for note in &proven.notes {
+        tell!("note: {note}");
+    }
+    let mut sealed = Vec::new();
+    for draft in proven.drafts {
+        tell!("proving {} {}", draft.manifest.name, draft.manifest.version);
+        if args.dry_run {
+            let bundle = draft.into_bundle().map_err(Exit::because(Failure::Configuration))?;
+            bundle.open(runtime).map_err(Exit::because(Failure::Configuration))?;
+            sealed.push((None, bundle));
+        } else {
+            let folder =
+                draft.seal(&root, runtime).map_err(Exit::because(Failure::Configuration))?;
+            let bundle = Bundle::read(&folder).map_err(Exit::because(Failure::Internal))?;
+            sealed.push((Some(folder), bundle));
+        }
+    }
+    report(&sealed, &root, args.json, runtime)
+}
+
+/// Says what was sealed and what to do next.
+fn report(
+    sealed: &[(Option<PathBuf>, Bundle)],
+    root: &Path,
+    json: bool,
+    runtime: &OnnxRuntime,
+) -> Result<(), Exit> {
+    let graphs = sealed.iter().map(|(_, bundle)| graph_words(bundle, Some(runtime)));
+    let mut answers = Vec::new();
+    let mut text = String::new();
+    for ((folder, bundle), graph) in sealed.iter().zip(graphs) {
+        let shown = folder.as_ref().map(|folder| folder.display().to_string());
+        answers.push(inspect_json(bundle, shown.as_deref().unwrap_or_default(), &graph));
+        text += &match shown {
+            Some(folder) => format!("sealed {folder}\n"),
+            None => "could be sealed; nothing was written\n".to_owned(),
+        };
+        text += &inspect(bundle, &graph);
+    }
+    if json {
+        return print(format_args!("{:#}\n", serde_json::Value::Array(answers)));
+    }
+    if let Some((Some(_), bundle)) = sealed.first() {
+        text += &next(bundle, root);
+    }
+    print(format_args!("{text}"))
+}
+
+/// The configuration that serves a bundle.
+fn next(bundle: &Bundle, root: &Path) -> String {
+    let name = &bundle.manifest().name;
+    let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+    let root = root.display();
+    format!(
+        "\nTo serve it, with a feed of native JSON ticks on a WebSocket (docs/feeds.md has venues, \
+         docs/kafka.md topics):\n\n\
+         [model]\nroot = \"{root}\"\nname = \"{name}\"\n\n\
+         [source]\nkind = \"websocket\"\nurl = \"ws://127.0.0.1:9000/feed\"\n\n\
+         [http]\nbind = \"127.0.0.1:8080\"\n\n\
+         Then: tickcast check -c FILE && tickcast serve -c FILE, and tickcast watch beside it.\n"
+    )
+}

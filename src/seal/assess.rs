@@ -1,0 +1,242 @@
+//! How a foreign model does on the history, beside simple forecasts.
+//!
+//! Owns which windows judge it: those after `data.trained_until`, the first half of which makes the
+//! interval where there are enough. Promises that figures of data that the model may have learned
+//! are called so. Never fits the model.
+
+use super::config::{PartConfig, SealConfig};
+use super::data::{End, Material};
+use super::judge::Example;
+use super::judge::baseline::{BaselineForecasts, Baselines};
+use super::judge::evaluate::{Outcomes, TargetKind, Terms, evaluate, interval, verdict};
+use crate::core::features::{Scaler, SingleScaler};
+use crate::core::forecast::{Interval, TargetError, Truth};
+use crate::engine::model::manifest::Evaluation;
+
+/// With fewer untouched forecasts the interval and the figures are of the same ones.
+const DIVIDED_MIN: usize = 200;
+
+/// With fewer windows before `data.trained_until` no baseline is fitted.
+const FITTED_MIN: usize = 50;
+
+/// How a model does over one horizon.
+#[derive(Clone, Debug)]
+pub(super) struct Assessment {
+    /// Around each value.
+    pub(super) interval: Interval,
+    /// The figures of each part.
+    pub(super) evaluation: Vec<Evaluation>,
+    /// The evaluation in plain words.
+    pub(super) verdict: String,
+}
+
+/// A window with a known truth: its place in [`Material::ends`].
+type Known = (usize, Example);
+
+/// What judges a model over one horizon.
+struct Judge<'j> {
+    material: &'j Material,
+    config: &'j SealConfig,
+    part: PartConfig,
+    scaler: SingleScaler,
+    kind: TargetKind,
+    /// One row `[K]` for each of [`Material::ends`], in model units.
+    outputs: &'j [Vec<f32>],
+    baselines: Option<Baselines>,
+}
+
+/// What came true after each window, where it is known.
+fn known(material: &Material, truth: Truth, horizon: usize) -> Vec<Known> {
+    let ends = material.ends.iter().enumerate();
+    ends.filter_map(|(at, end)| Some((at, material.example(*end, truth, horizon)?))).collect()
+}
+
+/// The smallest and largest truth of windows whose truth training may have seen; of unknown range
+/// where there is none.
+///
+/// # Errors
+/// [`TargetError`] where the history has no such field.
+pub(super) fn truth_range(
+    material: &Material,
+    config: &SealConfig,
+    part: PartConfig,
+) -> Result<[f64; 2], TargetError> {
+    let truth = config.target.truth(material.plan.raw().schema())?;
+    let mut range = [f64::INFINITY, f64::NEG_INFINITY];
+    for (_, example) in known(material, truth, part.horizon_steps) {
+        let seen = config
+            .trained_until
+            .is_none_or(|until| material.known_at(&example, part.horizon_steps) <= until);
+        if seen {
+            range = [range[0].min(example.truth), range[1].max(example.truth)];
+        }
+    }
+    let [min, max] = range;
+    Ok(if min <= max { range } else { [f64::NEG_INFINITY, f64::INFINITY] })
+}
+
+/// Judges a model by its outputs for all windows of the history.
+///
+/// # Errors
+/// One line where the target or its scaler cannot be used.
+pub(super) fn assess(
+    material: &Material,
+    config: &SealConfig,
+    part: PartConfig,
+    target_scaler: &Scaler,
+    outputs: &[Vec<f32>],
+) -> Result<Assessment, String> {
+    let truth = config.target.truth(material.plan.raw().schema()).map_err(|e| e.to_string())?;
+    let scaler = target_scaler.single().map_err(|error| format!("target.scaler: {error}"))?;
+    let known = known(material, truth, part.horizon_steps);
+    let kind = TargetKind::of(&config.target);
+    let mut judge = Judge { material, config, part, scaler, kind, outputs, baselines: None };
+    Ok(match config.trained_until {
+        None => judge.of_unknown(&known),
+        Some(until) => {
+            let horizon = part.horizon_steps;
+            let learned = |(_, example): &&Known| material.known_at(example, horizon) <= until;
+            let before: Vec<Known> = known.iter().filter(learned).copied().collect();
+            let mut after: Vec<Known> =
+                known.iter().filter(|(_, example)| example.as_of > until).copied().collect();
+            after.sort_by_key(|(_, example)| example.as_of);
+            judge.baselines = judge.fit(&before);
+            if after.is_empty() { judge.of_seen(&known) } else { judge.of_untouched(&after) }
+        }
+    })
+}
+
+impl Judge<'_> {
+    fn fit(&self, known: &[Known]) -> Option<Baselines> {
+        (known.len() >= FITTED_MIN).then(|| {
+            let (windows, examples) = self.windows(known);
+            Baselines::fit(&windows, &examples, self.kind)
+        })
+    }
+
+    fn windows(&self, known: &[Known]) -> (super::judge::windows::Windows, Vec<Example>) {
+        let ends: Vec<End> = known.iter().map(|(at, _)| self.material.ends[*at]).collect();
+        let examples = known.iter().map(|(_, example)| *example).collect();
+        (self.material.windows(&ends), examples)
+    }
+
+    /// It is not known what the model learned, so nothing is untouched.
+    fn of_unknown(&self, known: &[Known]) -> Assessment {
+        let (interval, figures) = self.of_one_part("history", known);
+        let verdict = figures.as_ref().map_or_else(no_truth, |figures| {
+            format!(
+                "It is unknown what the model was trained on (data.trained_until), so it may have \
+                 learned these forecasts: on {} of them its mean absolute error is {:.6}, that of \
+                 \"no change\" {:.6} (skill {:+.3}); its interval was made of the same forecasts.",
+                figures.forecasts,
+                figures.mean_absolute_error,
+                figures.persistence_mean_absolute_error,
+                figures.skill,
+            )
+        });
+        Assessment { interval, evaluation: figures.into_iter().collect(), verdict }
+    }
+
+    /// The history ends with the training.
+    fn of_seen(&self, known: &[Known]) -> Assessment {
+        let (interval, figures) = self.of_one_part("training", known);
+        let verdict = figures.as_ref().map_or_else(no_truth, |figures| {
+            format!(
+                "The history has nothing after data.trained_until, so the model was not judged on \
+                 untouched forecasts: on {} that it may have learned its mean absolute error is \
+                 {:.6}, that of \"no change\" {:.6}; its interval was made of the same forecasts.",
+                figures.forecasts,
+                figures.mean_absolute_error,
+                figures.persistence_mean_absolute_error,
+            )
+        });
+        Assessment { interval, evaluation: figures.into_iter().collect(), verdict }
+    }
+
+    /// Forecasts that training did not see.
+    fn of_untouched(&self, after: &[Known]) -> Assessment {
+        let coverage = self.config.coverage;
+        if after.len() < DIVIDED_MIN {
+            let (interval, figures) = self.of_one_part("test", after);
+            let verdict = figures.as_ref().map_or_else(no_truth, |figures| {
+                let words = verdict(figures, self.kind, coverage);
+                format!("{words} The interval was made of the same forecasts.")
+            });
+            return Assessment { interval, evaluation: figures.into_iter().collect(), verdict };
+        }
+        // What one moment has belongs to one part.
+        let middle = after[after.len() / 2].1.as_of;
+        let (first, second) = after.split_at(after.partition_point(|(_, e)| e.as_of < middle));
+        let interval = self.interval(first);
+        let figures = [("validation", first), ("test", second)]
+            .map(|(name, known)| self.figures(name, known, interval));
+        let verdict = verdict(&figures[1], self.kind, coverage);
+        let verdict = match self.config.ends {
+            Some(_) => verdict,
+            None => format!("{verdict} The interval was made of {} before them.", first.len()),
+        };
+        Assessment { interval, evaluation: figures.to_vec(), verdict }
+    }
+
+    /// An interval and the figures of the forecasts that it was made of.
+    fn of_one_part(&self, name: &str, known: &[Known]) -> (Interval, Option<Evaluation>) {
+        let interval = self.interval(known);
+        let figures = (!known.is_empty()).then(|| self.figures(name, known, interval));
+        (interval, figures)
+    }
+
+    fn interval(&self, known: &[Known]) -> Interval {
+        let coverage = self.config.coverage;
+        match self.config.ends {
+            Some(_) => Interval { coverage, lower: 0.0, upper: 0.0 },
+            None => interval(&self.outcomes(known), coverage),
+        }
+    }
+
+    fn outcomes(&self, known: &[Known]) -> Outcomes {
+        let persistence = || known.iter().map(|(_, example)| example.persistence).collect();
+        let baselines = match &self.baselines {
+            Some(baselines) => {
+                let (windows, examples) = self.windows(known);
+                baselines.forecast(&windows, &examples)
+            }
+            None => {
+                BaselineForecasts { persistence: persistence(), ..BaselineForecasts::default() }
+            }
+        };
+        Outcomes {
+            values: known.iter().map(|(at, _)| self.value(*at, self.part.value)).collect(),
+            truths: known.iter().map(|(_, example)| example.truth).collect(),
+            times: known.iter().map(|(_, example)| example.as_of).collect(),
+            baselines,
+        }
+    }
+
+    /// An output in the target's unit.
+    fn value(&self, at: usize, column: usize) -> f64 {
+        self.scaler.invert(f64::from(self.outputs[at][column]))
+    }
+
+    fn figures(&self, name: &str, known: &[Known], interval: Interval) -> Evaluation {
+        let terms = Terms {
+            kind: self.kind,
+            horizon_steps: self.part.horizon_steps,
+            interval,
+            possible: self.config.target.possible(),
+            signal: self.config.signal,
+        };
+        let mut figures = evaluate(name, &self.outcomes(known), &terms);
+        if let Some([lower, upper]) = self.config.ends {
+            let held = known.iter().filter(|(at, example)| {
+                let (a, b) = (self.value(*at, lower), self.value(*at, upper));
+                (a.min(b)..=a.max(b)).contains(&example.truth)
+            });
+            figures.interval_coverage = held.count() as f64 / known.len().max(1) as f64;
+        }
+        figures
+    }
+}
+
+fn no_truth() -> String {
+    "The history has no window with a known truth, so the model was not judged.".to_owned()
+}

@@ -1,0 +1,306 @@
+//! How the axes of the rows are ordered, found out by running the graph.
+//!
+//! Owns the trials of each order and what an output's axes are. Promises that an order is taken
+//! only where rows of a batch go their own ways in it; a name or a symbol in the file decides
+//! nothing.
+
+use super::probe::{Drive, Given, Probe, Windows};
+use super::prove::OutputForm;
+use super::states::Port;
+use super::{Hints, Layout, quoted};
+use crate::engine::inference::trial::Tensor;
+
+/// The order of the axes, and sizes for which the graph runs.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) layout: Layout,
+    /// B, where the graph runs for that alone.
+    pub(super) batch: Option<usize>,
+    /// T, where the file fixes it.
+    pub(super) window: Option<usize>,
+    /// F, where the file fixes it.
+    pub(super) fixed_features: Option<usize>,
+    /// T*F of a flattened window, where the file fixes it.
+    pub(super) width: Option<usize>,
+    /// A T that it runs for.
+    pub(super) steps: usize,
+    /// The F that it runs for.
+    pub(super) features: usize,
+}
+
+/// What a trial of an order says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    /// Rows influence one another, so this is no axis of a batch.
+    Mixed,
+    /// It runs, and a batch of one says nothing.
+    Open,
+    /// Rows go their own ways.
+    Fits,
+}
+
+/// The order with what was seen of it.
+struct Tried {
+    layout: Layout,
+    verdict: Verdict,
+    batch: usize,
+    steps: usize,
+    rows_of_output: Option<usize>,
+}
+
+/// Rows of a batch that can be told apart.
+const BATCH_TRIED: usize = 3;
+
+/// Lengths of windows that are tried where nothing says one.
+const STEPS_TRIED: &[usize] = &[5, 8, 16, 30, 32, 60, 64];
+
+/// The most numbers of a window in an output.
+const COLUMNS_MAX: usize = 4096;
+
+/// Finds the order, and leaves the drive in it.
+pub(super) fn find(
+    probe: &mut Probe,
+    drive: &mut Drive,
+    input: &Port,
+    output: &str,
+    hints: &Hints,
+) -> Result<Found, String> {
+    let name = quoted(&input.name);
+    let dims = &input.dims;
+    let axes = match dims.len() {
+        2 => return flattened(probe, drive, input, hints),
+        3 => [dims[0], dims[1], dims[2]],
+        rank => {
+            return Err(format!(
+                "input `{name}` has {rank} axes: a window has two of its own, steps and \
+                 features, with the batch before or between them: export a model that takes \
+                 [B,T,F]"
+            ));
+        }
+    };
+    let is_features_first = hints.features.is_some_and(|features| axes[1] == Some(features))
+        && hints.window.is_some_and(|window| axes[2] == Some(window))
+        && hints.window != hints.features;
+    // The places of batch, time and features.
+    let orders: &[(Layout, [usize; 3])] = if is_features_first {
+        &[(Layout::FeaturesFirst, [0, 2, 1])]
+    } else {
+        &[(Layout::BatchFirst, [0, 1, 2]), (Layout::TimeMajor, [1, 0, 2])]
+    };
+    let at = orders[0].1[2];
+    let Some(features) = axes[at].or(hints.features) else {
+        return Err(format!(
+            "input `{name}` does not say how many features a row has: give `features`"
+        ));
+    };
+    let mut tried: Vec<Tried> = Vec::new();
+    let mut complaint = None;
+    for (layout, places) in orders {
+        drive.layout = *layout;
+        let sizes = [axes[places[0]], axes[places[1]]];
+        match attempt(probe, drive, sizes, features, output, hints) {
+            Ok(found) => tried.push(found),
+            Err(said) => drop(complaint.get_or_insert(said)),
+        }
+    }
+    let chosen = choose(&tried).ok_or_else(|| match complaint {
+        Some(said) if tried.is_empty() => {
+            format!("the graph does not run as it was exported: {said}")
+        }
+        _ => format!(
+            "input `{name}`: no order of its axes keeps the rows of a batch apart, so neither \
+             batch nor time can be told: export it with a free batch axis first, [B,T,F]"
+        ),
+    })?;
+    let places = orders.iter().find(|(layout, _)| *layout == chosen.layout);
+    let places = places.map_or([0, 1, 2], |(_, places)| *places);
+    let is_batch_free = axes[places[0]].is_none() && chosen.batch > 1;
+    drive.layout = chosen.layout;
+    Ok(Found {
+        layout: chosen.layout,
+        batch: (!is_batch_free).then_some(chosen.batch),
+        window: axes[places[1]],
+        fixed_features: axes[at],
+        width: None,
+        steps: chosen.steps,
+        features,
+    })
+}
+
+/// The order that fits alone or best.
+fn choose(tried: &[Tried]) -> Option<&Tried> {
+    let best = tried.iter().map(|tried| tried.verdict).max()?;
+    let first = tried.iter().find(|tried| tried.verdict == best)?;
+    if best != Verdict::Mixed {
+        // Of orders that fit alike the first one is the usual one.
+        return Some(first);
+    }
+    // Rows mix (dynamic quantization does that): the output's rows are those of the batch.
+    let mut by_rows = tried.iter().filter(|tried| tried.rows_of_output == Some(tried.batch));
+    by_rows.next().filter(|_| by_rows.next().is_none())
+}
+
+fn flattened(
+    probe: &mut Probe,
+    drive: &mut Drive,
+    input: &Port,
+    hints: &Hints,
+) -> Result<Found, String> {
+    let name = quoted(&input.name);
+    let hinted = hints.window.zip(hints.features);
+    let Some(width) = input.dims[1].or(hinted.map(|(window, features)| window * features)) else {
+        return Err(format!(
+            "input `{name}` does not say how many numbers a window has: give `window` and \
+             `features`"
+        ));
+    };
+    drive.layout = Layout::Flattened;
+    let (steps, features) =
+        hinted.filter(|(window, features)| window * features == width).unwrap_or((1, width));
+    let batches = input.dims[0].map_or(vec![BATCH_TRIED, 1], |batch| vec![batch]);
+    let mut complaint = String::new();
+    for batch in batches {
+        match probe.run(drive, &Windows::random(batch, steps, features, 1)) {
+            Ok(_) => {
+                let is_free = input.dims[0].is_none() && batch > 1;
+                return Ok(Found {
+                    layout: Layout::Flattened,
+                    batch: (!is_free).then_some(batch),
+                    window: None,
+                    fixed_features: None,
+                    width: input.dims[1],
+                    steps,
+                    features,
+                });
+            }
+            Err(said) if complaint.is_empty() => complaint = said,
+            Err(_) => {}
+        }
+    }
+    Err(format!("the graph does not run as it was exported: {complaint}"))
+}
+
+/// Runs the graph in one order, with the first sizes that it takes.
+fn attempt(
+    probe: &mut Probe,
+    drive: &Drive,
+    [batch, steps]: [Option<usize>; 2],
+    features: usize,
+    output: &str,
+    hints: &Hints,
+) -> Result<Tried, String> {
+    let batches = batch.map_or(vec![BATCH_TRIED, 1], |batch| vec![batch]);
+    let lengths = match steps.or(hints.window) {
+        Some(steps) => vec![steps],
+        None => STEPS_TRIED.to_vec(),
+    };
+    let mut complaint = None;
+    for batch in batches {
+        for steps in &lengths {
+            let windows = Windows::random(batch, *steps, features, 1);
+            match probe.run(drive, &windows) {
+                Ok(given) => return judge(probe, drive, &windows, &given, output),
+                Err(said) => drop(complaint.get_or_insert(said)),
+            }
+        }
+    }
+    Err(complaint.unwrap_or_default())
+}
+
+fn judge(
+    probe: &mut Probe,
+    drive: &Drive,
+    windows: &Windows,
+    given: &Given,
+    output: &str,
+) -> Result<Tried, String> {
+    let (batch, steps) = (windows.batch, windows.steps);
+    let before = given.get(output).ok_or_else(|| format!("the graph gives no `{output}`"))?;
+    let rows_of_output = before.dims.first().copied();
+    let mut verdict = Verdict::Open;
+    if batch > 1 {
+        verdict = Verdict::Fits;
+        // The first row and the last one, which the others must not notice.
+        for at in [0, batch - 1] {
+            let mut changed = windows.clone();
+            let other = Windows::random(1, steps, windows.features, 7);
+            let size = other.values.len();
+            changed.values[at * size..][..size].copy_from_slice(&other.values);
+            let after = probe.run(drive, &changed)?;
+            let after = after.get(output).ok_or_else(|| format!("no `{output}` any more"))?;
+            if !is_apart(before, after, batch, at) {
+                verdict = Verdict::Mixed;
+            }
+        }
+    }
+    Ok(Tried { layout: drive.layout, verdict, batch, steps, rows_of_output })
+}
+
+/// Whether a changed row `at` changed only what is at that place of one axis of the output.
+fn is_apart(before: &Tensor, after: &Tensor, batch: usize, at: usize) -> bool {
+    let (Some(one), Some(other)) = (before.to_f32(), after.to_f32()) else { return false };
+    if before.dims != after.dims {
+        return false;
+    }
+    let changed: Vec<usize> = one
+        .iter()
+        .zip(&other)
+        .enumerate()
+        .filter(|(_, (one, other))| one.to_bits() != other.to_bits())
+        .map(|(index, _)| index)
+        .collect();
+    let place = |index: usize, axis: usize| {
+        let behind: usize = before.dims[axis + 1..].iter().product();
+        index / behind % before.dims[axis]
+    };
+    let mut axes = (0..before.dims.len()).filter(|axis| before.dims[*axis] == batch);
+    axes.any(|axis| changed.iter().all(|index| place(*index, axis) == at))
+}
+
+/// What the axes of an output are.
+pub(super) fn form(
+    probe: &mut Probe,
+    drive: &Drive,
+    found: &Found,
+    output: &str,
+) -> Result<OutputForm, String> {
+    let shown = quoted(output);
+    let batch = found.batch.unwrap_or(BATCH_TRIED);
+    let mut dims_of = |batch: usize, steps: usize| {
+        let given = probe.run(drive, &Windows::random(batch, steps, found.features, 1))?;
+        let tensor = given.get(output).ok_or_else(|| format!("no output is called `{shown}`"))?;
+        if tensor.to_f32().is_none() {
+            return Err(format!("output `{shown}` does not consist of floats"));
+        }
+        Ok(tensor.dims.clone())
+    };
+    let dims = dims_of(batch, found.steps)?;
+    let moved = |other: Vec<usize>| {
+        let axis = dims.iter().zip(&other).position(|(one, other)| one != other);
+        axis.filter(|_| dims.len() == other.len())
+    };
+    let batch_axis = match found.batch {
+        None => moved(dims_of(batch + 1, found.steps)?),
+        Some(batch) => dims.iter().position(|size| *size == batch),
+    };
+    if batch_axis.is_none() && batch > 1 {
+        return Err(format!("output `{shown}` is {dims:?}, without an axis of the batch"));
+    }
+    let time = match found.layout {
+        Layout::Flattened => None,
+        _ if found.window.is_none() => {
+            dims_of(batch, found.steps + 1).ok().and_then(moved).filter(|axis| {
+                Some(*axis) != batch_axis
+            })
+        }
+        _ if dims.len() < 3 => None,
+        _ => (0..dims.len())
+            .find(|axis| Some(*axis) != batch_axis && dims[*axis] == found.steps && *axis < 2),
+    };
+    let others = (0..dims.len()).filter(|axis| Some(*axis) != batch_axis && Some(*axis) != time);
+    let columns: usize = others.map(|axis| dims[axis]).product();
+    if columns == 0 || columns > COLUMNS_MAX {
+        return Err(format!("output `{shown}` is {dims:?}: {columns} numbers of a window"));
+    }
+    Ok(OutputForm { rank: dims.len(), batch: batch_axis, time, columns })
+}

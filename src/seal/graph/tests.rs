@@ -1,0 +1,1 @@
+//! Graphs built by hand, each run by ONNX Runtime as it was and rewritten.

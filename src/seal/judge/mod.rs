@@ -1,0 +1,14 @@
+//! How good forecasts are: what the trainer and the sealer judge by.
+//!
+//! Owns windows with what came true, the simple forecasts that a model has to beat, the measures,
+//! and the figures that a manifest carries. Promises that the trainer and the sealer judge by the
+//! same code, so that their figures mean the same. Never fits a model and never runs one.
+
+pub mod baseline;
+pub mod evaluate;
+pub mod statistics;
+pub mod windows;
+
+mod example;
+
+pub use self::example::Example;

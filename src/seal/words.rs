@@ -1,0 +1,196 @@
+//! What a sealed bundle is, in words for people and as JSON for programs.
+//!
+//! Owns the text of `tickcast model inspect`. Promises that what is not known reads as unknown and
+//! what was not compared says so. Never runs a model.
+
+use serde_json::{Value, json};
+
+use super::graph::{Hints, read};
+use crate::core::text::excerpt;
+use crate::engine::inference::OnnxRuntime;
+use crate::engine::model::Bundle;
+use crate::engine::model::manifest::{
+    Evaluation, Exactness, Known, Manifest, Mode, Origin, Rows, TrainingSpec,
+};
+
+/// What is known of a graph without its manifest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GraphWords {
+    /// A layer each.
+    pub layers: Vec<String>,
+    /// Multiply-adds of a whole window.
+    pub multiply_adds: Option<u64>,
+}
+
+/// The characters of one line about a graph or a rewrite that are shown.
+const LINE_CHARS_MAX: usize = 400;
+
+/// What the graph of a bundle is; without a runtime its layers alone.
+pub fn graph_words(bundle: &Bundle, runtime: Option<&OnnxRuntime>) -> GraphWords {
+    let manifest = bundle.manifest();
+    let hints = Hints {
+        window: Some(manifest.window_steps as usize),
+        features: Some(manifest.features.len()),
+        output: Some(manifest.graph.output.clone()),
+        ..Hints::default()
+    };
+    let nothing_beside = |_: &str| Err("a bundle has no data beside its graph".to_owned());
+    let read = runtime.map(|runtime| read(bundle.onnx(), &nothing_beside, runtime, &hints));
+    read.and_then(Result::ok).map_or_else(GraphWords::default, |foreign| GraphWords {
+        layers: foreign.facts.words,
+        multiply_adds: foreign.facts.cost,
+    })
+}
+
+/// What a bundle is, for people.
+pub fn inspect(bundle: &Bundle, graph: &GraphWords) -> String {
+    let manifest = bundle.manifest();
+    let mut text = format!("{} {}\n", manifest.name, manifest.version);
+    let mut line = |label: &str, words: &str| {
+        text += &format!("  {label:<10} {}\n", excerpt(words, LINE_CHARS_MAX));
+    };
+    line("forecasts", &forecasts(manifest));
+    let features = manifest.features.join(", ");
+    line("window", &format!("{} steps of {features}", manifest.window_steps));
+    line("modes", &modes(manifest));
+    for (at, layer) in graph.layers.iter().enumerate() {
+        line(if at == 0 { "graph" } else { "" }, layer);
+    }
+    if let Some(cost) = graph.multiply_adds {
+        line("cost", &cost_words(cost, manifest));
+    }
+    line("rows", &rows(manifest.exactness.as_ref()));
+    if let Some(origin) = &manifest.origin {
+        line("origin", &origin_words(origin));
+        for (at, rewrite) in origin.rewrites.iter().enumerate() {
+            line(if at == 0 { "rewrites" } else { "" }, rewrite);
+        }
+        line("framework", &compared(origin));
+    }
+    line("trained", &trained(manifest));
+    line("interval", &interval(manifest));
+    for part in &manifest.evaluation {
+        line(&part.part, &figures(part));
+        for baseline in &part.baselines {
+            let [low, high] = baseline.skill_95;
+            line(
+                "",
+                &format!(
+                    "against {:<12} skill {:+.3} (95 % {low:+.3} to {high:+.3}), p = {:.2e}",
+                    baseline.name, baseline.skill, baseline.p_value
+                ),
+            );
+        }
+    }
+    text + &format!("  {:<10} {}\n", "verdict", manifest.verdict)
+}
+
+/// The same for programs: the whole manifest, and what is known beside it.
+pub fn inspect_json(bundle: &Bundle, folder: &str, graph: &GraphWords) -> Value {
+    let manifest = bundle.manifest();
+    let compared = manifest.origin.as_ref().map(|origin| origin.compared.is_some());
+    json!({
+        "folder": folder,
+        "golden_cases": bundle.golden().cases.len(),
+        "graph": { "layers": graph.layers, "multiply_adds_per_window": graph.multiply_adds },
+        "compared_with_framework": compared,
+        "manifest": manifest,
+    })
+}
+
+fn forecasts(manifest: &Manifest) -> String {
+    let (target, steps) = (manifest.target.kind.label(), manifest.horizon_steps);
+    let mut words = format!("{target} over {steps} step(s)");
+    if let Some(columns) = &manifest.graph.columns {
+        words += &format!(", column {} of {}", columns.value, columns.count);
+        if let (Some(lower), Some(upper)) = (columns.lower, columns.upper) {
+            words += &format!("; its own interval from columns {lower} and {upper}");
+        }
+    }
+    words
+}
+
+fn modes(manifest: &Manifest) -> String {
+    let modes: Vec<_> = manifest.modes.iter().map(Mode::to_string).collect();
+    modes.join(", ")
+}
+
+fn cost_words(cost: u64, manifest: &Manifest) -> String {
+    let whole = format!("{cost} multiply-adds for a whole window");
+    if manifest.modes == [Mode::Full] {
+        return whole;
+    }
+    let step = cost / u64::from(manifest.window_steps.max(1));
+    format!("{whole}, about {step} for one step")
+}
+
+/// How the rows of a run relate.
+pub fn rows(exactness: Option<&Exactness>) -> String {
+    match exactness {
+        None => "equal bits alone and in a batch".to_owned(),
+        Some(Exactness { rows: Rows::Batched, windows, .. }) => {
+            format!("equal bits alone and in a batch, on {windows} windows")
+        }
+        Some(Exactness { rows: Rows::Alone, windows, largest_difference }) => format!(
+            "one at a time: in a batch a row differs by up to {largest_difference:.1e}, on {windows} \
+             windows"
+        ),
+    }
+}
+
+fn origin_words(Origin { onnx_sha256, producer, opset, .. }: &Origin) -> String {
+    let hash: String = onnx_sha256.chars().take(12).collect();
+    format!("{producer}, operator set {opset}, file {hash}")
+}
+
+/// How a model compares with the framework that trained it.
+pub fn compared(origin: &Origin) -> String {
+    origin.compared.as_ref().map_or_else(
+        || "not compared with its framework".to_owned(),
+        |compared| {
+            format!(
+                "{} predictions, largest difference {:.1e} (tolerance {:.1e})",
+                compared.count, compared.largest_difference, compared.tolerance
+            )
+        },
+    )
+}
+
+fn trained(manifest: &Manifest) -> String {
+    match (&manifest.training, &manifest.origin) {
+        (Known::Is(training), _) => {
+            let TrainingSpec { windows, symbols, from, to, epochs, best_epoch, .. } = training;
+            let symbols = symbols.join(", ");
+            format!(
+                "{windows} windows of {symbols}, {from} to {to}, best of {epochs} epochs: {best_epoch}"
+            )
+        }
+        (Known::Unknown, Some(Origin { trained_until: Known::Is(until), .. })) => {
+            format!("on data until {until}, otherwise unknown")
+        }
+        (Known::Unknown, _) => "unknown".to_owned(),
+    }
+}
+
+fn interval(manifest: &Manifest) -> String {
+    let interval = manifest.interval;
+    let share = 100.0 * interval.coverage;
+    let is_own = manifest.graph.columns.as_ref().is_some_and(|columns| columns.lower.is_some());
+    if is_own && interval.lower == 0.0 && interval.upper == 0.0 {
+        return format!("{share:.0} %, the model's own");
+    }
+    format!("{share:.0} %, {:+.6} to {:+.6} around the value", interval.lower, interval.upper)
+}
+
+fn figures(part: &Evaluation) -> String {
+    format!(
+        "{} forecasts, {} to {}: mean absolute error {:.5}, direction right {:.1} %, interval holds \
+         {:.1} %",
+        part.forecasts,
+        part.from,
+        part.to,
+        part.mean_absolute_error,
+        100.0 * part.directional_accuracy,
+        100.0 * part.interval_coverage,
+    )
+}
