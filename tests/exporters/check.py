@@ -72,9 +72,9 @@ def check_refusal(status, output, words):
         raise Wrong(f"the refusal lacks {missing}: {output}")
     if "\x1b" in output or "onnxruntime::" in output.lower() or "[ONNXRuntimeError]" in output:
         raise Wrong(f"the refusal has raw words of the runtime: {output!r}")
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    if len(set(lines)) != len(lines):
-        raise Wrong(f"the refusal says something twice: {output}")
+    problems = [line for line in output.splitlines() if line.startswith("  ")]
+    if not problems or len(set(problems)) != len(problems):
+        raise Wrong(f"the refusal says nothing, or something twice: {output}")
 
 
 def check_manifest(folder, bundle, wanted):
@@ -166,28 +166,36 @@ def check_runs(folder, url, days, models, bundle, manifest):
     return [json.loads(line) for line in first.splitlines()]
 
 
+def unscaled(scaler):
+    """From the model's unit to the target's: what is added, and the factor before that."""
+    if "data_min_" in scaler:
+        scaler = {
+            "min": scaler["data_min_"], "max": scaler["data_max_"],
+            "low": scaler["feature_range"][0], "high": scaler["feature_range"][1],
+        }
+    if "min" in scaler:
+        low, high = scaler.get("low", -1.0), scaler.get("high", 1.0)
+        factor = (scaler["max"][0] - scaler["min"][0]) / (high - low)
+        return scaler["min"][0] - low * factor, factor
+    if "mean_" in scaler:
+        return scaler["mean_"][0], scaler["scale_"][0]
+    return 0.0, 1.0
+
+
 def truths(folder, file):
-    """The framework's predictions by day, in the target's unit: value, or lower, value and upper."""
+    """The framework's predictions by day, in the target's unit, and the largest difference."""
     settings = tomllib.loads(file.read_text())
     scaler = settings["target"]["scaler"]
     if "sklearn" in scaler:
         scaler = json.loads((file.parent / scaler["sklearn"]).read_text())
-        low, high = scaler["feature_range"]
-        bottom, top = scaler["data_min_"][0], scaler["data_max_"][0]
-    elif scaler["kind"] == "minmax":
-        low, high = scaler.get("low", -1.0), scaler.get("high", 1.0)
-        bottom, top = scaler["min"][0], scaler["max"][0]
-    elif scaler["kind"] == "none":
-        low, high, bottom, top = 0.0, 1.0, 0.0, 1.0
-    scale = (top - bottom) / (high - low)
+    offset, factor = unscaled(scaler)
     with open(folder / "predictions.csv", newline="") as table:
         rows = list(csv.DictReader(table))
     times = [row.pop("time", None) for row in rows]
     if None in times:
         # One row for each window from the first on: the newest days are the last ones.
         times = recorded_days()[-len(rows) :]
-    plain = lambda text: bottom + (float(text) - low) * scale
-    values = [{name: plain(text) for name, text in row.items()} for row in rows]
+    values = [{name: offset + float(text) * factor for name, text in row.items()} for row in rows]
     return dict(zip(times, values, strict=True)), settings["expect"].get("tolerance", 1e-5)
 
 
@@ -251,7 +259,7 @@ def check_kind(folder, file, wanted, work, url, days):
 
 
 def first_line(errors):
-    lines = [line.strip() for line in errors.splitlines() if line.startswith(" ")]
+    lines = [line.strip() for line in errors.splitlines() if line.startswith("  ")]
     return (lines or errors.splitlines())[0]
 
 

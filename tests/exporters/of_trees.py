@@ -8,10 +8,10 @@ from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import RobustScaler, StandardScaler
 from sklearn.svm import SVR
 
-from recorded import SEED, STEPS, Kind
+from recorded import SEED, STEPS, Kind, write_scaler
 
 WIDTH = STEPS * 3
 # The operators of ai.onnx.ml as ONNX Runtime 1.32 knows them.
@@ -23,11 +23,11 @@ def flat(days, rows=None):
     return windows.reshape(len(windows), -1)
 
 
-def by_skl2onnx(model, path, **options):
+def by_skl2onnx(model, path, width=WIDTH, **options):
     from skl2onnx import to_onnx
 
     onnx = to_onnx(
-        model, np.zeros((1, WIDTH), np.float32), target_opset=OPSETS, options=options or None
+        model, np.zeros((1, width), np.float32), target_opset=OPSETS, options=options or None
     )
     path.write_bytes(onnx.SerializeToString())
 
@@ -100,6 +100,30 @@ def standardized(days):
     return build
 
 
+def lags(days):
+    """A line on lags and logarithms, by RobustScaler, for the logarithm of the next price's ratio."""
+
+    def build(folder):
+        kind = Kind(folder, days)
+        close, volume = days.close, np.log(days.volume)
+        back = 5
+        columns = [close[back:], close[back - 1 : -1], close[:-back], volume[back:]]
+        scaler = RobustScaler().fit(np.column_stack(columns)[: days.learned - back])
+        rows = scaler.transform(np.column_stack(columns)).astype(np.float32)
+        truths = np.diff(np.log(close[back:]))[: days.learned - back, None]
+        scale = StandardScaler().fit(truths)
+        model = Ridge().fit(rows[: len(truths)], scale.transform(truths)[:, 0])
+        by_skl2onnx(model, kind.onnx, rows.shape[1])
+        write_scaler(scale, kind.folder / "returns.json")
+        kind.finish(
+            model.predict(rows), scaler=scaler, steps=1, warm_up=back,
+            features=["close", "lag(close,1)", "lag(close,5)", "log(volume)"],
+            target="next_log_return", target_scale="sklearn = 'returns.json'",
+        )
+
+    return build
+
+
 def direction(days):
     """A classifier: a label and a probability for each of two classes, in two outputs."""
 
@@ -143,5 +167,6 @@ def kinds(days):
             ),
             is_raw=True,
         ),
+        "sklearn_lags": lags(days),
         "sklearn_direction": direction(days),
     }

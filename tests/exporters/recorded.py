@@ -118,15 +118,17 @@ class Kind:
 
     def finish(self, predictions, *, names=("value",), scaler=None, scale="sklearn = 'scaler.json'",
                target="next_return", target_scale="sklearn = 'target.json'", horizons=1,
-               output="value = 0", extra="", tolerance=1e-5):
-        """Writes everything beside the model; `names` are those of the columns of predictions."""
+               output="value = 0", extra="", tolerance=1e-5, steps=STEPS, features=FEATURES,
+               warm_up=0):
+        """Writes everything beside the model. `names`: of the columns of predictions; `warm_up`:
+        the days at the beginning without features."""
         days = self.days
         write_scaler(scaler or days.scaler, self.folder / "scaler.json")
         write_scaler(days.returns, self.folder / "target.json")
         path = self.folder / "predictions.csv"
-        write_predictions(path, days.times[STEPS - 1 :], predictions, names)
+        write_predictions(path, days.times[warm_up + steps - 1 :], predictions, names)
         text = SEAL.format(
-            name=self.folder.name, extra=extra, steps=STEPS, features=json.dumps(FEATURES),
+            name=self.folder.name, extra=extra, steps=steps, features=json.dumps(features),
             scale=scale, target=target, horizons=horizons, target_scale=target_scale,
             output=output, data=os.environ["STOCKS"], until=days.times[days.learned],
             tolerance=tolerance,
