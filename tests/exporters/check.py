@@ -120,20 +120,23 @@ def replay(folder, config, days):
     return output.read_bytes()
 
 
-def live(folder, config, count):
-    """The lines of a daemon that has had the whole feed."""
+def size(path):
+    return path.stat().st_size if path.exists() else 0
+
+
+def live(folder, config, bytes_min):
+    """The lines of a daemon that has had the whole feed, when it has written so many bytes."""
     lines = folder / "live.jsonl"
     lines.unlink(missing_ok=True)
     with open(folder / "serve.log", "wb") as log:
         daemon = subprocess.Popen([BINARY, "serve", "-c", config], stderr=log)
     try:
         end = time.monotonic() + PATIENCE_SECONDS
-        while not lines.exists() or lines.read_bytes().count(b"\n") < count:
+        while size(lines) < bytes_min:
             if daemon.poll() is not None or time.monotonic() > end:
-                had = lines.read_bytes().count(b"\n") if lines.exists() else 0
                 log = (folder / "serve.log").read_text()[-1000:]
-                raise Wrong(f"live: {had} of {count} forecasts: {log}")
-            time.sleep(0.05)
+                raise Wrong(f"live: {size(lines)} of {bytes_min} bytes of forecasts: {log}")
+            time.sleep(0.1)
         daemon.send_signal(signal.SIGTERM)
         status = daemon.wait(PATIENCE_SECONDS)
     finally:
@@ -161,7 +164,7 @@ def check_runs(folder, url, days, models, bundle, manifest):
     auto = "sliding" if "sliding" in by_mode else next(iter(by_mode))
     config = configuration(folder, url, models, bundle, auto)
     for life in ["first", "second"]:
-        if live(folder, config, by_mode[auto].count(b"\n")) != by_mode[auto]:
+        if live(folder, config, len(by_mode[auto])) != by_mode[auto]:
             raise Wrong(f"the {life} live run and the replay give different bytes")
     return [json.loads(line) for line in first.splitlines()]
 
@@ -309,8 +312,17 @@ def framework(kind):
     return scripts.get(kind.partition("_")[0], "of_trees")
 
 
+def is_made(kind):
+    """Whether it was exported by the scripts as they are now."""
+    scripts = [HERE / "recorded.py", HERE / f"{framework(kind)}.py"]
+    newest = max(script.stat().st_mtime for script in scripts)
+    seal = FOLDER / kind / "seal.toml"
+    return seal.exists() and seal.stat().st_mtime > newest
+
+
 def export(kinds):
     """Each framework in a process of its own: together they would take the memory of all."""
+    kinds = [kind for kind in kinds if not is_made(kind)]
     for script in sorted({framework(kind) for kind in kinds}):
         own = [kind for kind in kinds if framework(kind) == script]
         subprocess.run([sys.executable, HERE / "export.py", FOLDER, script, *own], check=True)

@@ -2,8 +2,7 @@
 
     python tests/exporters/export.py FOLDER of_keras [KIND...]
 
-Wants the variable STOCKS, the recorded days. A kind whose folder holds a seal.toml that is newer than
-these scripts is left as it is.
+Wants the variable STOCKS, the recorded days.
 """
 
 import argparse
@@ -13,15 +12,6 @@ import shutil
 import time
 
 from recorded import recorded
-
-HERE = pathlib.Path(__file__).resolve().parent
-
-
-def is_made(folder):
-    seal = folder / "seal.toml"
-    scripts = [HERE / name for name in ["recorded.py", "of_trees.py", "of_pytorch.py", "of_keras.py"]]
-    newest = max(script.stat().st_mtime for script in scripts)
-    return seal.exists() and seal.stat().st_mtime > newest
 
 
 def main():
@@ -33,7 +23,7 @@ def main():
     kinds = importlib.import_module(arguments.framework).kinds(recorded())
     for name, build in kinds.items():
         folder = arguments.folder / name
-        if (arguments.kinds and name not in arguments.kinds) or is_made(folder):
+        if arguments.kinds and name not in arguments.kinds:
             continue
         shutil.rmtree(folder, ignore_errors=True)
         start = time.monotonic()
