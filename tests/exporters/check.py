@@ -228,7 +228,7 @@ def bundles(models, file):
     horizons = settings["target"].get("horizon_steps", 1)
     if isinstance(horizons, list):
         names = {f"{settings['name']}-h{steps}": {"value": f"value_{steps}"} for steps in horizons}
-    elif "lower" in settings["output"]:
+    elif "lower" in settings.get("output", {}):
         names = {settings["name"]: {name: name for name in ["lower", "value", "upper"]}}
     else:
         names = {settings["name"]: {"value": "value"}}

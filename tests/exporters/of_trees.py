@@ -116,7 +116,7 @@ def lags(days):
         by_skl2onnx(model, kind.onnx, rows.shape[1])
         write_scaler(scale, kind.folder / "returns.json")
         kind.finish(
-            model.predict(rows), scaler=scaler, steps=1, warm_up=back,
+            model.predict(rows), scaler=scaler, steps=1, times=days.days[back:],
             features=["close", "lag(close,1)", "lag(close,5)", "log(volume)"],
             target="next_log_return", target_scale="sklearn = 'returns.json'",
         )

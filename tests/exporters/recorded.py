@@ -19,18 +19,18 @@ SEED = 20130301
 
 
 class Recorded:
-    """One symbol's days; row k of everything is the same day."""
+    """One symbol's days: prices and volumes of all, and rows of features from the second on."""
 
     def __init__(self, path, symbol="AAPL"):
         with open(path, newline="") as file:
             days = [day for day in csv.DictReader(file) if day["Ticker"] == symbol]
-        close = np.array([float(day["Adj Close"]) for day in days])
-        volume = np.array([float(day["Volume"]) for day in days])
+        self.close = np.array([float(day["Adj Close"]) for day in days])
+        self.volume = np.array([float(day["Volume"]) for day in days])
+        self.days = [day["Date"] for day in days]
         # The first day has no change, so rows begin with the second.
-        self.change = close[1:] / close[:-1] - 1
-        self.close, self.volume = close[1:], volume[1:]
-        self.times = [day["Date"] for day in days[1:]]
-        self.rows = np.column_stack([self.close, self.volume, self.change])
+        self.change = self.close[1:] / self.close[:-1] - 1
+        self.times = self.days[1:]
+        self.rows = np.column_stack([self.close[1:], self.volume[1:], self.change])
         self.learned = len(self.rows) * 8 // 10
         self.scaler = MinMaxScaler((-1, 1)).fit(self.rows[: self.learned])
         self.returns = MinMaxScaler((-1, 1)).fit(self.change[: self.learned, None])
@@ -119,14 +119,14 @@ class Kind:
     def finish(self, predictions, *, names=("value",), scaler=None, scale="sklearn = 'scaler.json'",
                target="next_return", target_scale="sklearn = 'target.json'", horizons=1,
                output="value = 0", extra="", tolerance=1e-5, steps=STEPS, features=FEATURES,
-               warm_up=0):
-        """Writes everything beside the model. `names`: of the columns of predictions; `warm_up`:
-        the days at the beginning without features."""
+               times=None):
+        """Writes everything beside the model. `names`: of the columns of predictions; `times`: their
+        days, by default those of all windows of rows."""
         days = self.days
         write_scaler(scaler or days.scaler, self.folder / "scaler.json")
         write_scaler(days.returns, self.folder / "target.json")
         path = self.folder / "predictions.csv"
-        write_predictions(path, days.times[warm_up + steps - 1 :], predictions, names)
+        write_predictions(path, times or days.times[STEPS - 1 :], predictions, names)
         text = SEAL.format(
             name=self.folder.name, extra=extra, steps=steps, features=json.dumps(features),
             scale=scale, target=target, horizons=horizons, target_scale=target_scale,
