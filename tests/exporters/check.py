@@ -213,11 +213,13 @@ def check_forecasts(forecasts, expected, tolerance, names):
     if own.keys() != expected.keys():
         missing = sorted(expected.keys() - own.keys())
         raise Wrong(f"{len(own)} forecasts for {len(expected)} predictions; missing: {missing[:3]}")
-    worst = 0.0
-    for day, forecast in own.items():
-        for name, column in names.items():
-            worst = max(worst, abs(forecast[name] - expected[day][column]))
-    if worst > tolerance + ROUNDING:
+    differences = [
+        abs(forecast[name] - expected[day][column])
+        for day, forecast in own.items()
+        for name, column in names.items()
+    ]
+    worst = max(differences)
+    if not all(difference <= tolerance + ROUNDING for difference in differences):
         raise Wrong(f"forecasts differ from the framework's predictions by {worst:.2e}")
     return worst
 
