@@ -20,9 +20,9 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hash
 # Where setup.sh has put ONNX Runtime and the recorded data.
 ENVIRONMENT := eval "$$(deploy/setup.sh env)"
 
-.PHONY: help setup demo demo-kafka test test-kafka test-api test-deploy test-kubernetes autobahn sim \
-  sim-mutations fuzz deb check audit sbom bench bench-parts bench-stream bench-python bench-kafka \
-  bench-train soak train smoke clean
+.PHONY: help setup demo demo-kafka test test-kafka test-api test-deploy test-kubernetes test-models \
+  autobahn sim sim-mutations fuzz deb check audit sbom bench bench-parts bench-stream bench-python \
+  bench-kafka bench-train soak train smoke clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s  %s\n", $$1, $$2 }' Makefile
@@ -96,6 +96,16 @@ test-api: ## Hold docs/api and the examples to a running daemon (fetches Python 
 	  STOCKS="$$TICKCAST_TEST_DATA" NODE_PATH="$$PWD/.cache/api/node/node_modules" \
 	  SPECIFICATIONS="$$PWD/.cache/api/node/node_modules/@asyncapi/specs" \
 	  .cache/api/bin/python tests/api/check.py
+
+# Outside of continuous integration: PyTorch for Linux, as PyPI has it, brings libraries of CUDA along.
+test-models: ## Seal models of Keras, PyTorch, LightGBM, all fetched; serve them (MODELS=--list)
+	@deploy/setup.sh all
+	$(ENVIRONMENT); cargo build --locked --bin tickcast
+	test -x .cache/models-python/bin/python || python3 -m venv .cache/models-python
+	.cache/models-python/bin/python $(PIP_INSTALL) tests/exporters/requirements.txt
+	$(ENVIRONMENT); TICKCAST=target/debug/tickcast STOCKS="$$TICKCAST_TEST_DATA" \
+	  MODELS_FOLDER=target/exported-models PYTHONDONTWRITEBYTECODE=1 \
+	  .cache/models-python/bin/python tests/exporters/check.py $(MODELS)
 
 # With every feature, with none, and as the daemon ships: the first two find what is dead with one
 # feature off, the last what names code of the trainer. It needs no tests, so it is quick.

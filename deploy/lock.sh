@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-for list in {tests/api,tests/deploy,deploy/tools}/requirements.in benches/requirements-*.in; do
+for list in {tests/api,tests/deploy,tests/exporters,deploy/tools}/requirements.in benches/requirements-*.in; do
   (
     cd "$(dirname "$list")"
     name=$(basename "$list" .in)
