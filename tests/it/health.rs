@@ -43,8 +43,9 @@ fn await_health(daemon: &Daemon, symbol: &str, expected: &str) {
 fn a_symbol_is_live_then_silent_then_heard_again_and_dead_without_a_feed() {
     let sealed = bundle();
     let feed = ScriptedFeed::start();
-    // Any silence of a second is stale at once.
-    let settings = "health.quiet_seconds_min = 1\nhealth.stale_seconds_min = 1\n\
+    // Any silence of five seconds is stale at once: long enough to see the symbol live before, on a
+    // busy machine as well.
+    let settings = "health.quiet_seconds_min = 5\nhealth.stale_seconds_min = 5\n\
                     health.stale_waits = 1\nengine.shards = 2";
     let daemon = Daemon::start(sealed.root.path(), "random", feed.url(), settings);
     assert_eq!(symbols(&daemon, "")["count"], 0);

@@ -14,8 +14,8 @@ use crate::support::topics::{
     start, states, symbols, ticks,
 };
 
-/// How many times SIGKILL ends a process, for each promise: `TICKCAST_TEST_KILLS`, or enough to meet
-/// every stage of a commit.
+/// How many times SIGKILL ends a process, for each promise: `TICKCAST_TEST_KILLS`, or enough to
+/// meet every stage of a commit.
 fn kills() -> u32 {
     std::env::var("TICKCAST_TEST_KILLS").map_or(9, |text| text.parse().unwrap())
 }

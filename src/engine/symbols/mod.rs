@@ -241,8 +241,8 @@ impl Engine {
         self
     }
 
-    /// Has the tensors of every run made that there can be. Otherwise each is made when a run of its
-    /// size comes for the first time.
+    /// Makes the tensors of every run that there can be. Without it, the tensors of a size are made
+    /// when the first run of that size comes.
     ///
     /// # Errors
     /// [`InferenceError`] where the backend refuses one.
