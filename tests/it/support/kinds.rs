@@ -392,12 +392,12 @@ impl Kind {
         Draft { manifest, onnx, golden: Golden { schema, tolerance: 1e-5, cases } }
     }
 
-    /// Has the graph changed.
+    /// The graph, to be changed.
     pub(crate) fn graph_mut(&mut self) -> &mut GraphProto {
         &mut self.graph
     }
 
-    /// Has the modes changed.
+    /// The modes, to be changed.
     pub(crate) fn modes_mut(&mut self) -> &mut Vec<Mode> {
         &mut self.modes
     }
