@@ -132,8 +132,8 @@ pub fn rows(exactness: Option<&Exactness>) -> String {
             format!("equal bits alone and in a batch, on {windows} windows")
         }
         Some(Exactness { rows: Rows::Alone, windows, largest_difference }) => format!(
-            "one at a time: in a batch a row differs by up to {largest_difference:.1e}, on {windows} \
-             windows"
+            "one at a time: in a batch a row differs by up to {largest_difference:.1e}, on \
+             {windows} windows"
         ),
     }
 }
@@ -162,7 +162,8 @@ fn trained(manifest: &Manifest) -> String {
             let TrainingSpec { windows, symbols, from, to, epochs, best_epoch, .. } = training;
             let symbols = symbols.join(", ");
             format!(
-                "{windows} windows of {symbols}, {from} to {to}, best of {epochs} epochs: {best_epoch}"
+                "{windows} windows of {symbols}, {from} to {to}, best of {epochs} epochs: \
+                 {best_epoch}"
             )
         }
         (Known::Unknown, Some(Origin { trained_until: Known::Is(until), .. })) => {
@@ -184,8 +185,8 @@ fn interval(manifest: &Manifest) -> String {
 
 fn figures(part: &Evaluation) -> String {
     format!(
-        "{} forecasts, {} to {}: mean absolute error {:.5}, direction right {:.1} %, interval holds \
-         {:.1} %",
+        "{} forecasts, {} to {}: mean absolute error {:.5}, direction right {:.1} %, interval \
+         holds {:.1} %",
         part.forecasts,
         part.from,
         part.to,

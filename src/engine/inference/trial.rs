@@ -134,6 +134,8 @@ const PREAMBLES: &[&str] = &[
     "Exception caught:",
     "Status Message:",
     "Error:",
+    // Behind a list of all inputs and outputs of the node.
+    ", Error ",
 ];
 
 /// The runtime's words about a graph as a sentence: without colors, places in its source, calls
@@ -162,7 +164,7 @@ pub fn plain_words(words: &str) -> String {
             lines.push(line);
         }
     }
-    let mut said = lines.join(" ");
+    let mut said = reworded(&lines.join(" "));
     if let Some((operator, name)) = node {
         // The sentence names the node already.
         if !said.contains(&name) || name.is_empty() {
@@ -170,6 +172,28 @@ pub fn plain_words(words: &str) -> String {
         }
     }
     excerpt(said.trim(), COMPLAINT_CHARS_MAX)
+}
+
+/// The runtime's set phrases as sentences about the graph.
+fn reworded(said: &str) -> String {
+    if let Some((operator, version)) = said
+        .strip_prefix("No Op registered for ")
+        .and_then(|rest| rest.split_once(" with domain_version of "))
+    {
+        return format!("operator set {version} has no operator `{operator}`");
+    }
+    let of_node = said.strip_prefix("Node (").and_then(|rest| {
+        let (name, rest) = rest.split_once(") Op (")?;
+        let (operator, rest) = rest.split_once(')')?;
+        Some((name, operator, rest.trim_start()))
+    });
+    match of_node {
+        None => said.to_owned(),
+        Some((name, operator, rest)) => {
+            let rest = rest.strip_prefix("[ShapeInferenceError]").unwrap_or(rest).trim_start();
+            format!("{operator} `{name}`: {rest}")
+        }
+    }
 }
 
 fn after<'t>(text: &'t str, mark: &str) -> Option<&'t str> {
@@ -231,6 +255,12 @@ mod tests {
                 "Load model from memory failed:This is an invalid model. Error: the graph is not \
                  acyclic.",
                 "the graph is not acyclic.",
+            ),
+            (
+                "Load model from memory failed:This is an invalid model. In Node, (\"layer\", Loop, \
+                 \"\", -1) : (\"a\": tensor(int64),) -> (\"b\",) , Error Field 'name' of 'graph' is \
+                 required to be non-empty.",
+                "Field 'name' of 'graph' is required to be non-empty.",
             ),
             ("\u{1b}[1;31mtwice\u{1b}[m\ntwice\nonce\nStacktrace:\n0x12", "twice once"),
         ] {

@@ -276,12 +276,22 @@ pub struct ValueInfoProto {
     pub r#type: Option<TypeProto>,
 }
 
-/// Type of a value; only dense tensors are decoded, for anything else the field is empty.
+/// Type of a value; only dense tensors are decoded. Other types are kept as bytes, so that a file
+/// that is read and written again says the same.
 #[derive(Clone, PartialEq, Message)]
 pub struct TypeProto {
     /// A dense tensor.
     #[prost(message, optional, tag = "1")]
     pub tensor_type: Option<TensorTypeProto>,
+    /// A sequence, undecoded.
+    #[prost(bytes = "vec", optional, tag = "4")]
+    pub sequence_type: Option<Vec<u8>>,
+    /// A map, undecoded.
+    #[prost(bytes = "vec", optional, tag = "5")]
+    pub map_type: Option<Vec<u8>>,
+    /// A value that may be absent, undecoded.
+    #[prost(bytes = "vec", optional, tag = "9")]
+    pub optional_type: Option<Vec<u8>>,
 }
 
 /// `TypeProto.Tensor`: element type and shape.
@@ -354,7 +364,8 @@ impl ValueInfoProto {
     pub fn float_tensor(name: &str, shape: impl IntoIterator<Item = Dimension>) -> Self {
         let dim = shape.into_iter().map(|d| DimensionProto { value: Some(d) }).collect();
         let tensor = TensorTypeProto { elem_type: FLOAT, shape: Some(TensorShapeProto { dim }) };
-        Self { name: name.to_owned(), r#type: Some(TypeProto { tensor_type: Some(tensor) }) }
+        let dense = TypeProto { tensor_type: Some(tensor), ..TypeProto::default() };
+        Self { name: name.to_owned(), r#type: Some(dense) }
     }
 
     /// Element type, where the value is a dense tensor.
@@ -537,6 +548,34 @@ mod tests {
         tensor.dims = vec![4];
         tensor.raw_data.pop();
         assert_eq!(tensor.read_floats(), None);
+    }
+
+    #[test]
+    fn constants_and_types_of_every_kind_survive_reading_and_writing() {
+        let tensor = TensorProto {
+            dims: vec![1],
+            data_type: FLOAT16,
+            int32_data: vec![0x3c00],
+            string_data: vec![b"a".to_vec()],
+            double_data: vec![0.5],
+            uint64_data: vec![u64::MAX],
+            ..TensorProto::default()
+        };
+        let kind = TypeProto {
+            sequence_type: Some(vec![0x0a, 0x00]),
+            map_type: Some(vec![0x08, 0x07]),
+            optional_type: Some(vec![0x0a, 0x00]),
+            ..TypeProto::default()
+        };
+        let value = ValueInfoProto { name: "v".to_owned(), r#type: Some(kind) };
+        let graph =
+            GraphProto { initializer: vec![tensor], output: vec![value], ..GraphProto::default() };
+        let bytes = graph.encode_to_vec();
+        // The numbers of the fields are those of the specification.
+        for key in [0x2a, 0x32, 0x52, 0x5a] {
+            assert!(bytes.contains(&key), "{key:#x}");
+        }
+        assert_eq!(GraphProto::decode(&bytes[..]).unwrap(), graph);
     }
 
     #[test]

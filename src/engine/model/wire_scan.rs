@@ -204,6 +204,9 @@ mod tests {
             let tensor = TensorProto { int64_data: vec![1; count], ..TensorProto::default() };
             let graph = GraphProto { initializer: vec![tensor], ..GraphProto::default() };
             assert_eq!(check_size(&model(graph)).is_ok(), count == NUMBERS_MAX, "{count}");
+            let tensor = TensorProto { int32_data: vec![1; count], ..TensorProto::default() };
+            let graph = GraphProto { initializer: vec![tensor], ..GraphProto::default() };
+            assert_eq!(check_size(&model(graph)).is_ok(), count == NUMBERS_MAX, "{count}");
         }
         assert_eq!(check_size(&model(nested(DEPTH_MAX))), Ok(()));
         assert_eq!(refusal(nested(DEPTH_MAX + 1)), "subgraphs are nested more than 4 deep");

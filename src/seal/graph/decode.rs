@@ -9,9 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::net::is_standard;
 use super::{in_words, quoted};
-use crate::engine::model::onnx::{
-    DATA_LOCATION_EXTERNAL, GraphProto, ModelProto, TensorProto,
-};
+use crate::engine::model::onnx::{DATA_LOCATION_EXTERNAL, GraphProto, ModelProto, TensorProto};
 use crate::engine::model::{ONNX_BYTES_MAX, check_size};
 
 /// The operator sets that nodes may be of. Whether the engine takes an operator is judged when the
@@ -31,8 +29,8 @@ pub(super) fn decode(
         return Err(one(format!("{} bytes, at most {ONNX_BYTES_MAX} are read", onnx.len())));
     }
     check_size(onnx).map_err(one)?;
-    let mut model = ModelProto::from_bytes(onnx)
-        .map_err(|error| one(format!("not an ONNX model: {error}")))?;
+    let mut model =
+        ModelProto::from_bytes(onnx).map_err(|error| one(format!("not an ONNX model: {error}")))?;
     let mut problems = Vec::new();
     if !model.functions.is_empty() {
         problems.push(
@@ -67,7 +65,7 @@ pub(super) fn decode(
 }
 
 fn check(graph: &GraphProto, problems: &mut Vec<String>) {
-    if !graph.sparse_initializer.is_empty() {
+    if has_sparse(graph) {
         problems.push("it has sparse constants: export them as dense tensors".to_owned());
     }
     let mut foreign = BTreeSet::new();
@@ -80,6 +78,14 @@ fn check(graph: &GraphProto, problems: &mut Vec<String>) {
             quoted(&domain)
         ));
     }
+}
+
+/// Sparse constants are not decoded, so data beside the model could hide in them.
+fn has_sparse(graph: &GraphProto) -> bool {
+    let attributes = || graph.node.iter().flat_map(|node| &node.attribute);
+    !graph.sparse_initializer.is_empty()
+        || attributes().any(|a| a.sparse_tensor.is_some() || !a.sparse_tensors.is_empty())
+        || graph.node.iter().flat_map(super::net::bodies).any(has_sparse)
 }
 
 fn domains(graph: &GraphProto, found: &mut BTreeSet<(String, String)>) {
@@ -172,7 +178,8 @@ fn inline_one(
         )
     })?;
     let size = super::fold::element_bytes(tensor.data_type);
-    let expected = tensor.element_count().zip(size).and_then(|(count, size)| count.checked_mul(size));
+    let expected =
+        tensor.element_count().zip(size).and_then(|(count, size)| count.checked_mul(size));
     if expected != Some(data.len()) {
         return Err(format!(
             "tensor `{shown}`: {} bytes of data do not fill its shape {:?}",

@@ -27,7 +27,10 @@ pub(super) fn expose(graph: &mut GraphProto, nodes: &[usize]) -> Vec<StateSpec> 
                     let other = names.fresh(&format!("{kind}{layer}_out"));
                     let copy = [name.as_str()];
                     graph.node.push(crate::engine::model::onnx::NodeProto::new(
-                        "Identity", "", &copy, &[&other],
+                        "Identity",
+                        "",
+                        &copy,
+                        &[&other],
                     ));
                     other
                 }

@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 
 use super::net::{
-    INITIAL, axes, bodies, constants, from_front, int, is_recurrent, is_standard, permutation, reads,
-    text,
+    INITIAL, axes, bodies, constants, from_front, int, is_recurrent, is_standard, permutation,
+    reads, text,
 };
 use super::probe::Shapes;
 use super::{quoted, words};
@@ -53,8 +53,7 @@ impl<'g> Flow<'g> {
         let mut roles = HashMap::from([(input.to_owned(), Role::Steps(0))]);
         roles.extend(states.iter().map(|name| (name.clone(), Role::State)));
         let constants = constants(graph);
-        let mut flow =
-            Self { constants, shapes, opset, roles, begin_from_zero: Vec::new() };
+        let mut flow = Self { constants, shapes, opset, roles, begin_from_zero: Vec::new() };
         for (at, node) in graph.node.iter().enumerate() {
             let roles = flow.node(at, node);
             for (name, role) in node.output.iter().zip(roles) {
@@ -107,9 +106,9 @@ impl<'g> Flow<'g> {
             let reason = format!("{place} reads a state, which only a recurrent layer may");
             return every(Role::Window(reason));
         }
-        let role = self.plain(node).unwrap_or_else(|reason| {
-            Role::Window(format!("{} {reason}", place(node)))
-        });
+        let role = self
+            .plain(node)
+            .unwrap_or_else(|reason| Role::Window(format!("{} {reason}", place(node))));
         every(role)
     }
 
@@ -144,7 +143,7 @@ impl<'g> Flow<'g> {
 
     /// The role of what an operator without inner graphs gives, or why it is none of one step.
     fn plain(&self, node: &NodeProto) -> Result<Role, String> {
-        let first = node.input.first().map(|name| self.role(name)).unwrap_or(Role::Constant);
+        let first = node.input.first().map_or(Role::Constant, |name| self.role(name));
         let data: Vec<Role> = node.input.iter().map(|name| self.role(name)).collect();
         if !data.iter().any(|role| matches!(role, Role::Steps(_))) {
             // A function of the last step, unless the length of the window has a part in it.
@@ -202,9 +201,7 @@ impl<'g> Flow<'g> {
         let Some(shapes) = self.shapes.get(name) else { return false };
         let runs = self.shapes.runs.iter().zip(shapes);
         let mut of_batch: HashMap<usize, &Vec<usize>> = HashMap::new();
-        runs.into_iter().all(|((batch, _), dims)| {
-            *of_batch.entry(*batch).or_insert(dims) == dims
-        })
+        runs.into_iter().all(|((batch, _), dims)| *of_batch.entry(*batch).or_insert(dims) == dims)
     }
 
     /// Operands meet by their last axes; all that have steps have them in the same place.
@@ -239,7 +236,8 @@ impl<'g> Flow<'g> {
     }
 
     fn concat(&self, node: &NodeProto) -> Result<Role, String> {
-        let rank = self.shapes.rank(&node.output[0]).ok_or("has no shape that could be followed")?;
+        let rank =
+            self.shapes.rank(&node.output[0]).ok_or("has no shape that could be followed")?;
         let axis = from_front(int(node, "axis", 0), rank);
         let roles: Vec<Role> = node.input.iter().map(|name| self.role(name)).collect();
         match roles.first() {
@@ -261,8 +259,7 @@ impl<'g> Flow<'g> {
         let stays = |axis: &usize| {
             before.iter().zip(after).all(|(before, after)| {
                 let product = |dims: &[usize]| dims.iter().product::<usize>();
-                before[time] == after[*axis]
-                    && product(&before[..time]) == product(&after[..*axis])
+                before[time] == after[*axis] && product(&before[..time]) == product(&after[..*axis])
             })
         };
         (0..rank).find(stays).map(Role::Steps).ok_or_else(lost)
@@ -329,7 +326,7 @@ impl<'g> Flow<'g> {
     }
 
     fn reduced(&self, node: &NodeProto, time: usize, rank: usize) -> Result<Role, String> {
-        let mixes = || format!("takes {} over the steps of the window", &node.op_type[6..]);
+        let mixes = || "joins all steps of the window".to_owned();
         let axes = axes(node, 1, &self.constants).filter(|axes| !axes.is_empty());
         let axes = axes.ok_or_else(mixes)?;
         let axes: Option<Vec<usize>> = axes.iter().map(|axis| from_front(*axis, rank)).collect();
@@ -343,10 +340,46 @@ impl<'g> Flow<'g> {
 /// Operators that compute each element from the elements in the same place.
 fn is_elementwise(operator: &str) -> bool {
     const ELEMENTWISE: &[&str] = &[
-        "Abs", "Add", "And", "Clip", "Cos", "Div", "Elu", "Equal", "Erf", "Exp", "Floor", "Gelu",
-        "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish", "IsNaN", "LeakyRelu", "Less",
-        "LessOrEqual", "Log", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "PRelu", "Pow",
-        "Reciprocal", "Relu", "Selu", "Sigmoid", "Sin", "Softplus", "Sqrt", "Sub", "Tanh", "Where",
+        "Abs",
+        "Add",
+        "And",
+        "Clip",
+        "Cos",
+        "Div",
+        "Elu",
+        "Equal",
+        "Erf",
+        "Exp",
+        "Floor",
+        "Gelu",
+        "Greater",
+        "GreaterOrEqual",
+        "HardSigmoid",
+        "HardSwish",
+        "IsNaN",
+        "LeakyRelu",
+        "Less",
+        "LessOrEqual",
+        "Log",
+        "Max",
+        "Min",
+        "Mod",
+        "Mul",
+        "Neg",
+        "Not",
+        "Or",
+        "PRelu",
+        "Pow",
+        "Reciprocal",
+        "Relu",
+        "Selu",
+        "Sigmoid",
+        "Sin",
+        "Softplus",
+        "Sqrt",
+        "Sub",
+        "Tanh",
+        "Where",
     ];
     ELEMENTWISE.binary_search(&operator).is_ok()
 }
@@ -377,7 +410,7 @@ pub(super) fn loop_in_words(node: &NodeProto) -> String {
 }
 
 #[cfg(test)]
-mod unit {
+mod tests {
     #[test]
     fn the_lists_are_sorted_for_binary_search() {
         for operator in ["Abs", "Where", "Sub", "Greater", "IsNaN", "PRelu"] {

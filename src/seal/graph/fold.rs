@@ -2,7 +2,8 @@
 //!
 //! Owns the operators that only move data: those of constants are computed here, so that weights
 //! are constants of the graph as the engine wants them. Promises that no number is computed with:
-//! every folded element keeps its bits. Never grows a constant beyond what it was made of.
+//! every folded element keeps its bits, and that what is moved is bounded, however often a graph
+//! doubles a constant. Never grows a constant beyond what it was made of.
 
 use std::collections::{HashMap, HashSet};
 
@@ -126,6 +127,9 @@ impl Block {
     }
 }
 
+/// The bytes that are moved at most; what is beyond stays computed by the graph.
+const MOVED_BYTES_MAX: usize = 256 << 20;
+
 /// Makes constants of everything that only moves constants. Returns how many weights, that is
 /// floats of two axes or more, became constants by it.
 pub(super) fn fold(model: &mut ModelProto) -> usize {
@@ -136,14 +140,25 @@ pub(super) fn fold(model: &mut ModelProto) -> usize {
     let mut folded: HashMap<String, TensorProto> = HashMap::new();
     let mut order = Vec::new();
     let mut weights = 0;
+    let mut moved: usize = 0;
     let mut kept = Vec::with_capacity(graph.node.len());
     {
         let known = constants(graph);
         for node in &graph.node {
-            let Some(blocks) = evaluate(node, &known, &folded, opset) else {
+            let find =
+                |name: &String| folded.get(name).or_else(|| known.get(name.as_str()).copied());
+            // No output is larger than all inputs together.
+            let bytes = node.input.iter().filter_map(find).fold(0, |bytes: usize, tensor| {
+                let size = element_bytes(tensor.data_type).unwrap_or(0);
+                bytes.saturating_add(tensor.element_count().unwrap_or(0).saturating_mul(size))
+            });
+            let is_small = moved.saturating_add(bytes) <= MOVED_BYTES_MAX;
+            let blocks = is_small.then(|| evaluate(node, &known, &folded, opset)).flatten();
+            let Some(blocks) = blocks else {
                 kept.push(node.clone());
                 continue;
             };
+            moved = moved.saturating_add(bytes);
             for (name, block) in node.output.iter().zip(blocks) {
                 let is_weight = block.dims.len() >= 2 && block.data_type == FLOAT;
                 weights += usize::from(is_weight && node.op_type != "Constant");
@@ -385,8 +400,10 @@ fn split(node: &NodeProto, block: &Block, sizes: Option<Vec<i64>>) -> Option<Vec
     let parts = node.output.len();
     let stated = node.attribute("split").map(|attribute| attribute.ints.clone()).or(sizes);
     let sizes: Vec<usize> = match stated {
-        Some(sizes) => sizes.iter().map(|size| usize::try_from(*size).ok()).collect::<Option<_>>()?,
-        None if block.dims[axis] % parts == 0 => vec![block.dims[axis] / parts; parts],
+        Some(sizes) => {
+            sizes.iter().map(|size| usize::try_from(*size).ok()).collect::<Option<_>>()?
+        }
+        None if block.dims[axis].is_multiple_of(parts) => vec![block.dims[axis] / parts; parts],
         None => return None,
     };
     if sizes.len() != parts || sizes.iter().sum::<usize>() != block.dims[axis] {
@@ -416,7 +433,9 @@ pub(super) fn cancel(graph: &mut GraphProto) -> usize {
         rename_reads(&mut node, &aliases);
         let output = node.output.first().cloned().unwrap_or_default();
         let is_given = given.contains(&output);
-        if node.op_type == "Identity" && !is_given {
+        let is_handed_on = node.op_type == "Identity"
+            || node.op_type == "Concat" && node.input.len() == 1 && node.output.len() == 1;
+        if is_handed_on && !is_given {
             aliases.insert(output, node.input[0].clone());
             continue;
         }
@@ -445,7 +464,25 @@ pub(super) fn cancel(graph: &mut GraphProto) -> usize {
         kept.push(node);
     }
     graph.node = kept;
+    hand_out_directly(graph, &given);
     cancelled
+}
+
+/// Has a node write an output of the graph itself where only an `Identity` lies between.
+fn hand_out_directly(graph: &mut GraphProto, given: &HashSet<String>) {
+    let mut written: HashSet<String> =
+        graph.node.iter().flat_map(|node| &node.output).cloned().collect();
+    let is_copy = |node: &NodeProto, written: &HashSet<String>| {
+        node.op_type == "Identity"
+            && given.contains(&node.output[0])
+            && !given.contains(&node.input[0])
+            && written.contains(&node.input[0])
+    };
+    while let Some(at) = graph.node.iter().position(|node| is_copy(node, &written)) {
+        let node = graph.node.remove(at);
+        written.remove(&node.input[0]);
+        super::net::rename_value(graph, &node.input[0], &node.output[0]);
+    }
 }
 
 /// Leaves out first states of recurrent operators that are zeros of whatever shape: that is what

@@ -1,6 +1,7 @@
 //! Sizes that an exporter fixed, freed where the graph allows it.
 //!
-//! Owns the search for constants that hold the batch the file was exported with. Promises that a
+//! Owns the search for constants that hold the batch or the window the file was exported with.
+//! Promises that a
 //! graph which still does not run for other batches is left as it was. Never touches a weight.
 
 use super::net::{constants, graph, graph_mut, prune};
@@ -80,7 +81,9 @@ fn freed_target(
     if target != each {
         return None;
     }
-    let place = free.iter().position(|size| *size == fixed)
+    let place = free
+        .iter()
+        .position(|size| *size == fixed)
         .or_else(|| free.iter().position(|size| size % fixed == 0))?;
     free[place] = -1;
     Some(free)
@@ -91,6 +94,50 @@ fn set_target(graph: &mut GraphProto, at: usize, target: &[i64]) {
     let name = names.fresh("free_shape");
     graph.initializer.push(TensorProto::int64s(&name, &[target.len()], target));
     graph.node[at].input[1] = name;
+}
+
+/// Has places that are the last step of a window of `window` steps counted from the end. What they
+/// pick of a window of that length stays the same. `shapes` has one run, of that length.
+pub(super) fn free_last_steps(graph: &mut GraphProto, shapes: &Shapes, window: usize) {
+    let last = i64::try_from(window).unwrap_or(i64::MAX) - 1;
+    let mut changes: Vec<(usize, usize, Vec<usize>, i64)> = Vec::new();
+    {
+        let known = constants(graph);
+        for (at, node) in graph.node.iter().enumerate() {
+            let Some(dims) = node.input.first().and_then(|name| shapes.get(name)?.first()) else {
+                continue;
+            };
+            let list = |input: usize| known.get(node.input.get(input)?.as_str())?.read_int64s();
+            let is_whole = |axis: i64| {
+                super::net::from_front(axis, dims.len()).is_some_and(|axis| dims[axis] == window)
+            };
+            match node.op_type.as_str() {
+                "Gather"
+                    if list(1) == Some(vec![last])
+                        && is_whole(super::net::int(node, "axis", 0)) =>
+                {
+                    let own = known.get(node.input[1].as_str());
+                    let rank = own.map_or(0, |tensor| tensor.dims.len());
+                    changes.push((at, 1, vec![1; rank], -1));
+                }
+                "Slice" if list(1) == Some(vec![last]) => {
+                    let is_to_end = list(2).is_some_and(|ends| ends.len() == 1 && ends[0] > last);
+                    let axis = list(3).map_or(0, |axes| axes.first().copied().unwrap_or(0));
+                    if is_to_end && is_whole(axis) {
+                        changes.push((at, 1, vec![1], -1));
+                        changes.push((at, 2, vec![1], i64::MAX));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    let mut names = super::net::Names::of(graph);
+    for (at, input, dims, value) in changes {
+        let name = names.fresh("last_step");
+        graph.initializer.push(TensorProto::int64s(&name, &dims, &[value]));
+        graph.node[at].input[input] = name;
+    }
 }
 
 /// Makes constants of shapes that are computed, where every run shows the same rule: an axis is
@@ -124,10 +171,8 @@ fn rule(before: &[Vec<usize>], after: &[Vec<usize>]) -> Option<Vec<i64>> {
     let mut target = Vec::with_capacity(rank);
     let mut has_open = false;
     for axis in 0..rank {
-        let is_copied = before
-            .iter()
-            .zip(after)
-            .all(|(before, after)| before.get(axis) == Some(&after[axis]));
+        let is_copied =
+            before.iter().zip(after).all(|(before, after)| before.get(axis) == Some(&after[axis]));
         let size = after[0][axis];
         let is_fixed = after.iter().all(|dims| dims[axis] == size);
         target.push(if is_copied {

@@ -54,6 +54,9 @@ const BATCH_TRIED: usize = 3;
 /// Lengths of windows that are tried where nothing says one.
 const STEPS_TRIED: &[usize] = &[5, 8, 16, 30, 32, 60, 64];
 
+/// The most numbers of all windows of a run.
+pub(super) const ROWS_ELEMENTS_MAX: usize = 16 << 20;
+
 /// The most numbers of a window in an output.
 const COLUMNS_MAX: usize = 4096;
 
@@ -148,7 +151,9 @@ fn flattened(
 ) -> Result<Found, String> {
     let name = quoted(&input.name);
     let hinted = hints.window.zip(hints.features);
-    let Some(width) = input.dims[1].or(hinted.map(|(window, features)| window * features)) else {
+    let Some(width) =
+        input.dims[1].or(hinted.map(|(window, features)| window.saturating_mul(features)))
+    else {
         return Err(format!(
             "input `{name}` does not say how many numbers a window has: give `window` and \
              `features`"
@@ -156,10 +161,11 @@ fn flattened(
     };
     drive.layout = Layout::Flattened;
     let (steps, features) =
-        hinted.filter(|(window, features)| window * features == width).unwrap_or((1, width));
+        hinted.filter(|(one, other)| one.checked_mul(*other) == Some(width)).unwrap_or((1, width));
     let batches = input.dims[0].map_or(vec![BATCH_TRIED, 1], |batch| vec![batch]);
     let mut complaint = String::new();
     for batch in batches {
+        check_size(&[batch, width]).map_err(|problem| format!("input `{name}`: {problem}"))?;
         match probe.run(drive, &Windows::random(batch, steps, features, 1)) {
             Ok(_) => {
                 let is_free = input.dims[0].is_none() && batch > 1;
@@ -180,6 +186,16 @@ fn flattened(
     Err(format!("the graph does not run as it was exported: {complaint}"))
 }
 
+/// A file may state any size; what it takes is made in memory.
+fn check_size(sizes: &[usize]) -> Result<(), String> {
+    let product = sizes.iter().fold(1_usize, |product, size| product.saturating_mul(*size));
+    if product <= ROWS_ELEMENTS_MAX {
+        Ok(())
+    } else {
+        Err(format!("{sizes:?} are more than {ROWS_ELEMENTS_MAX} numbers"))
+    }
+}
+
 /// Runs the graph in one order, with the first sizes that it takes.
 fn attempt(
     probe: &mut Probe,
@@ -197,6 +213,7 @@ fn attempt(
     let mut complaint = None;
     for batch in batches {
         for steps in &lengths {
+            check_size(&[batch, *steps, features])?;
             let windows = Windows::random(batch, *steps, features, 1);
             match probe.run(drive, &windows) {
                 Ok(given) => return judge(probe, drive, &windows, &given, output),
@@ -288,11 +305,10 @@ pub(super) fn form(
     }
     let time = match found.layout {
         Layout::Flattened => None,
-        _ if found.window.is_none() => {
-            dims_of(batch, found.steps + 1).ok().and_then(moved).filter(|axis| {
-                Some(*axis) != batch_axis
-            })
-        }
+        _ if found.window.is_none() => dims_of(batch, found.steps + 1)
+            .ok()
+            .and_then(moved)
+            .filter(|axis| Some(*axis) != batch_axis),
         _ if dims.len() < 3 => None,
         _ => (0..dims.len())
             .find(|axis| Some(*axis) != batch_axis && dims[*axis] == found.steps && *axis < 2),

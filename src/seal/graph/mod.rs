@@ -212,14 +212,15 @@ pub fn read(
         element: parts.input.element,
         sides: parts.sides.iter().chain(&extras).cloned().collect(),
     };
-    let found = layout::find(&mut probe, &mut drive, &parts.input, &parts.output, hints)
-        .map_err(|problem| {
+    let found = layout::find(&mut probe, &mut drive, &parts.input, &parts.output, hints).map_err(
+        |problem| {
             let mut problems = vec![problem];
             problems.extend(words::suspicion(&model));
             problems
-        })?;
-    let form = layout::form(&mut probe, &drive, &found, &parts.output)
-        .map_err(|problem| vec![problem])?;
+        },
+    )?;
+    let form =
+        layout::form(&mut probe, &drive, &found, &parts.output).map_err(|problem| vec![problem])?;
     let runs = [(found.batch.unwrap_or(1), found.steps)];
     let shapes = Shapes::of(runtime, &model, &drive, found.features, &runs).ok();
     let is_window_known = found.window.is_some() || hints.window.is_some();

@@ -5,9 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::engine::model::onnx::{
-    GraphProto, ModelProto, NodeProto, TensorProto, attribute_type,
-};
+use crate::engine::model::onnx::{GraphProto, ModelProto, NodeProto, TensorProto, attribute_type};
 
 /// The graph of a model that was checked to have one.
 pub(super) fn graph(model: &ModelProto) -> &GraphProto {
@@ -214,9 +212,7 @@ pub(super) fn from_front(axis: i64, rank: usize) -> Option<usize> {
 /// The permutation of a `Transpose`; without one it reverses the axes.
 pub(super) fn permutation(node: &NodeProto, rank: Option<usize>) -> Option<Vec<usize>> {
     match node.attribute("perm") {
-        Some(attribute) => {
-            attribute.ints.iter().map(|axis| usize::try_from(*axis).ok()).collect()
-        }
+        Some(attribute) => attribute.ints.iter().map(|axis| usize::try_from(*axis).ok()).collect(),
         None => Some((0..rank?).rev().collect()),
     }
 }

@@ -68,7 +68,8 @@ pub struct Comparison {
 impl Comparison {
     /// Compares results of the same windows.
     pub fn of(one: &[Vec<f32>], other: &[Vec<f32>]) -> Self {
-        let mut comparison = Self { windows: one.len(), is_bit_equal: true, largest_difference: 0.0 };
+        let mut comparison =
+            Self { windows: one.len(), is_bit_equal: true, largest_difference: 0.0 };
         let same_shape = one.len() == other.len()
             && one.iter().zip(other).all(|(one, other)| one.len() == other.len());
         if !same_shape {
@@ -112,7 +113,8 @@ pub fn run_original(
     let mut probe = Probe::open(runtime, foreign.original())?;
     let batch = foreign.facts.input.batch.unwrap_or(1);
     let run = |(at, window): (usize, &Vec<f32>)| {
-        let one = one_window(window, wanted).map_err(|problem| format!("window {at}: {problem}"))?;
+        let one =
+            one_window(window, wanted).map_err(|problem| format!("window {at}: {problem}"))?;
         let given = probe.run(&drive, &one.row(0, batch))?;
         taken(&given, &output.0, &output.1, 0)
     };

@@ -46,6 +46,12 @@ const WINDOWS_COMPARED: usize = 4;
 /// What a rewrite may differ by: other kernels may sum in another order.
 const DIFFERENCE_MAX: f32 = 1e-5;
 
+/// The most numbers of a window: several of them are run at once.
+const WINDOW_ELEMENTS_MAX: usize = super::layout::ROWS_ELEMENTS_MAX / 8;
+
+/// What rounding cannot explain.
+const MIXED_MIN: f32 = 1e-3;
+
 /// A rewrite in progress.
 struct Work<'f> {
     foreign: &'f Foreign,
@@ -93,6 +99,9 @@ impl Foreign {
         if wanted.window == 0 || wanted.features == 0 {
             problems.push("a window has at least one step and one feature".to_owned());
         }
+        if wanted.window.saturating_mul(wanted.features) > WINDOW_ELEMENTS_MAX {
+            problems.push(format!("a window has at most {WINDOW_ELEMENTS_MAX} numbers"));
+        }
         let mut compare = |fixed: Option<usize>, wanted: usize, what: &str, key: &str| {
             if let Some(fixed) = fixed.filter(|fixed| *fixed != wanted) {
                 problems.push(format!(
@@ -103,7 +112,14 @@ impl Foreign {
         };
         compare(input.window, wanted.window, "steps", "`window`");
         compare(input.features, wanted.features, "features", "the list of features");
-        if input.layout == Layout::Flattened {
+        let is_bare = input.batch == Some(wanted.window) && input.width == Some(wanted.features);
+        if input.layout == Layout::Flattened && is_bare && wanted.window > 1 {
+            problems.push(format!(
+                "input `{name}` is [{},{}], a window without an axis of the batch: export it as \
+                 [B,{},{}]",
+                wanted.window, wanted.features, wanted.window, wanted.features
+            ));
+        } else if input.layout == Layout::Flattened {
             let width = wanted.window.saturating_mul(wanted.features);
             let product = "`window` times the features";
             compare(input.width, width, "numbers", product);
@@ -161,6 +177,14 @@ impl Work<'_> {
         self.declare(&spec);
         let compared = self.compare(&spec)?;
         let (spec, modes) = self.modes(spec, is_alone)?;
+        if let Some(window) = self.foreign.facts.input.window {
+            let fixed = format!("the window is fixed at {window} steps in the file");
+            if modes.len() > 1 {
+                self.said.push(format!("{fixed}: freed"));
+            } else {
+                self.notes.push(fixed);
+            }
+        }
         self.imports();
         let cost = self.cost(&spec);
         Ok(Rewritten {
@@ -228,8 +252,11 @@ impl Work<'_> {
         let mut value = name.clone();
         let mut add = |node: NodeProto, names: &mut Names, value: &mut String| {
             let output = names.fresh("window");
-            steps.push(NodeProto { input: with_first(value, &node), output: vec![output.clone()],
-                ..node });
+            steps.push(NodeProto {
+                input: with_first(value, &node),
+                output: vec![output.clone()],
+                ..node
+            });
             *value = output;
         };
         let declared = graph(&foreign.model).input.iter().find(|input| input.name == *name);
@@ -246,29 +273,32 @@ impl Work<'_> {
             Layout::TimeMajor => {}
             Layout::BatchFirst => {
                 add(transpose(&[1, 0, 2]), &mut names, &mut value);
-                said.push(format!("input `{shown}` is {shape}, batch first: sealed with a \
-                                   Transpose"));
+                said.push(format!(
+                    "input `{shown}` is {shape}, batch first: sealed with a \
+                                   Transpose"
+                ));
             }
             Layout::FeaturesFirst => {
                 add(transpose(&[1, 2, 0]), &mut names, &mut value);
-                said.push(format!("input `{shown}` is {shape}, features before time: sealed with \
-                                   a Transpose"));
+                said.push(format!(
+                    "input `{shown}` is {shape}, features before time: sealed with \
+                                   a Transpose"
+                ));
             }
             Layout::Flattened => {
                 add(transpose(&[1, 0, 2]), &mut names, &mut value);
                 let target = names.fresh("window_shape");
                 inner.initializer.push(TensorProto::int64s(&target, &[2], &[0, -1]));
                 add(NodeProto::new("Reshape", "", &["", &target], &[]), &mut names, &mut value);
-                said.push(format!("input `{shown}` is {shape}, the window flattened: sealed with \
-                                   a Transpose and a Reshape"));
+                said.push(format!(
+                    "input `{shown}` is {shape}, the window flattened: sealed with \
+                                   a Transpose and a Reshape"
+                ));
             }
         }
         if value != *name {
             super::net::redirect(inner, name, &value);
             inner.node.splice(0..0, steps);
-        }
-        if let Some(window) = facts.window {
-            self.notes.push(format!("the file fixes the window at {window} steps"));
         }
     }
 
@@ -434,7 +464,9 @@ impl Work<'_> {
         }
         let (input, output) = (quoted(input), quoted(output));
         self.said.push(if *layers > 1 {
-            format!("states `{input}` and `{output}` hold {layers} layers: split into [1,B,{width}]")
+            format!(
+                "states `{input}` and `{output}` hold {layers} layers: split into [1,B,{width}]"
+            )
         } else {
             format!("states `{input}` and `{output}`: brought to [1,B,{width}]")
         });
@@ -461,8 +493,7 @@ impl Work<'_> {
             if is_changed {
                 let Some(batch) = self.foreign.facts.input.batch else { break };
                 let (runtime, model) = (self.runtime, &mut self.model);
-                let freed =
-                    free::free_batch(runtime, model, &drive, features, steps, batch);
+                let freed = free::free_batch(runtime, model, &drive, features, steps, batch);
                 if freed == 0 {
                     break;
                 }
@@ -479,9 +510,9 @@ impl Work<'_> {
             }
         }
         let mut probe = Probe::open(self.runtime, &self.model)?;
-        probe.run(&drive, &Windows::random(1, steps, features, 3)).map_err(|said| {
-            format!("the rewritten graph does not run for one window: {said}")
-        })?;
+        probe
+            .run(&drive, &Windows::random(1, steps, features, 3))
+            .map_err(|said| format!("the rewritten graph does not run for one window: {said}"))?;
         self.notes.push(format!("it runs for one row at a time only: {complaint}"));
         Ok(true)
     }
@@ -497,8 +528,16 @@ impl Work<'_> {
             if together.len() != batch * self.form.columns {
                 return Err(format!("{batch} rows give {} numbers", together.len()));
             }
-            for at in 0..batch {
-                probe.run(drive, &windows.row(at, 1))?;
+            for (at, together) in together.chunks_exact(self.form.columns).enumerate() {
+                let alone = probe.run(drive, &windows.row(at, 1))?;
+                let alone = alone.get(output).and_then(Tensor::to_f32).unwrap_or_default();
+                let compared = Comparison::of(&[alone], &[together.to_vec()]);
+                // A graph whose batch the file leaves open may mix rows; that is judged on real
+                // windows. Here it would be a size that was freed wrongly.
+                let is_freed = self.foreign.facts.input.batch.is_some();
+                if is_freed && compared.largest_difference > MIXED_MIN {
+                    return Err(format!("its rows mix: a row in a batch {}", compared.words()));
+                }
             }
         }
         Ok(())
@@ -510,9 +549,8 @@ impl Work<'_> {
         let inner = graph_mut(&mut self.model);
         inner.value_info.clear();
         let rows = [Dimension::named("T"), Dimension::named("B"), Dimension::of(features)];
-        let shape = |width: u32| {
-            [Dimension::of(1), Dimension::named("B"), Dimension::of(width as usize)]
-        };
+        let shape =
+            |width: u32| [Dimension::of(1), Dimension::named("B"), Dimension::of(width as usize)];
         let state = |name: &str, is_input: bool| {
             let named = |state: &&StateSpec| {
                 *(if is_input { &state.input } else { &state.output }) == *name
@@ -552,9 +590,8 @@ impl Work<'_> {
         let drive = sealed_drive(spec);
         let sealed = run_whole(&mut probe, &drive, &spec.output, self.wanted, &windows)?;
         let compared = Comparison::of(&original, &sealed);
-        let largest = original.iter().flatten().fold(1.0_f32, |largest, value| {
-            largest.max(value.abs())
-        });
+        let largest =
+            original.iter().flatten().fold(1.0_f32, |largest, value| largest.max(value.abs()));
         if compared.is_bit_equal || compared.largest_difference <= DIFFERENCE_MAX * largest {
             Ok(compared)
         } else {
@@ -566,11 +603,7 @@ impl Work<'_> {
     }
 
     /// The modes that the graph may have, with its states given out where that is wanted.
-    fn modes(
-        &mut self,
-        spec: GraphSpec,
-        is_alone: bool,
-    ) -> Result<(GraphSpec, Vec<Mode>), String> {
+    fn modes(&mut self, spec: GraphSpec, is_alone: bool) -> Result<(GraphSpec, Vec<Mode>), String> {
         let whole = vec![Mode::Full];
         let drive = sealed_drive(&spec);
         let mut runs = vec![(1, 1), (1, 5), (1, 7)];
@@ -578,6 +611,13 @@ impl Work<'_> {
             runs.extend([(2, 5), (3, 7)]);
         }
         let features = self.wanted.features;
+        if let Some(window) = self.foreign.facts.input.window {
+            let runs = [(1, window)];
+            let shapes = Shapes::of(self.runtime, &self.model, &drive, features, &runs);
+            if let Ok(shapes) = shapes {
+                free::free_last_steps(graph_mut(&mut self.model), &shapes, window);
+            }
+        }
         let reason = match Shapes::of(self.runtime, &self.model, &drive, features, &runs) {
             Err(_) => self.fixed_window_in_words(),
             Ok(shapes) => {
@@ -598,7 +638,10 @@ impl Work<'_> {
                         return self.exposed(spec, &begin);
                     }
                     None if begin.is_empty() && !spec.states.is_empty() => {
-                        return Ok((spec, self.all_modes()));
+                        match self.steps_give_the_window(&spec) {
+                            Ok(()) => return Ok((spec, self.all_modes())),
+                            Err(said) => Some(format!("single steps give something else: {said}")),
+                        }
                     }
                     None if begin.is_empty() => {
                         Some("it has no state: a step would forget the window".to_owned())
@@ -624,6 +667,9 @@ impl Work<'_> {
         let inner = graph(&self.model);
         let looped = inner.node.iter().find(|node| super::net::bodies(node).next().is_some());
         let window = self.wanted.window;
+        if self.foreign.facts.input.layout == Layout::Flattened {
+            return Some("its window is flattened, so it has no steps to go by".to_owned());
+        }
         Some(looped.map_or_else(
             || format!("it runs for windows of {window} steps alone"),
             flow::loop_in_words,
@@ -648,10 +694,8 @@ impl Work<'_> {
         self.declare(&wider);
         match self.steps_give_the_window(&wider) {
             Ok(()) => {
-                let kinds: Vec<String> = nodes
-                    .iter()
-                    .map(|at| graph(&before).node[*at].op_type.clone())
-                    .collect();
+                let kinds: Vec<String> =
+                    nodes.iter().map(|at| graph(&before).node[*at].op_type.clone()).collect();
                 let named: Vec<String> =
                     new.iter().map(|state| format!("`{}`", quoted(&state.input))).collect();
                 self.said.push(format!(

@@ -35,9 +35,26 @@ pub(super) struct Parts {
 
 /// Operators that hand a state on in another shape.
 const MOVES: &[&str] = &[
-    "Cast", "Concat", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose",
+    "Cast",
+    "Concat",
+    "Gather",
+    "Identity",
+    "Reshape",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "Transpose",
     "Unsqueeze",
 ];
+
+/// The most layers that are stacked in a state.
+const LAYERS_MAX: usize = 64;
+
+/// The widest state.
+const WIDTH_MAX: usize = 16_384;
+
+/// The most elements of an input that belongs to nothing.
+const EXTRA_ELEMENTS_MAX: usize = 1 << 20;
 
 /// A first or last state of a recurrent operator: the node, and which of its states.
 type Place = (usize, usize);
@@ -109,7 +126,15 @@ pub(super) fn sort(model: &ModelProto, hints: &Hints) -> Result<Parts, Vec<Strin
                 parts.sides.push(side);
             }
             Some(Err(problem)) => problems.push(problem),
-            None => parts.extras.push(extra(port, begun.contains_key(&port.name))),
+            None => {
+                let sizes = port.dims.iter().map(|size| size.unwrap_or(1));
+                if sizes.fold(1, usize::saturating_mul) > EXTRA_ELEMENTS_MAX {
+                    let name = quoted(&port.name);
+                    problems.push(format!("input `{name}` {:?} is too large", port.dims));
+                } else {
+                    parts.extras.push(extra(port, begun.contains_key(&port.name)));
+                }
+            }
         }
     }
     if problems.is_empty() { Ok(parts) } else { Err(problems) }
@@ -306,12 +331,14 @@ fn state(port: &Port, output: &str) -> Result<(StateFacts, Side), String> {
     let sizes: Option<Vec<usize>> =
         (0..rank).filter(|axis| *axis != batch_axis).map(|axis| port.dims[axis]).collect();
     let (layers, width) = match (rank, sizes.as_deref()) {
-        (2, Some([width])) => (1, *width),
-        (3, Some([layers, width])) => (*layers, *width),
+        (2, Some([width])) if *width <= WIDTH_MAX => (1, *width),
+        (3, Some([layers, width])) if *layers <= LAYERS_MAX && *width <= WIDTH_MAX => {
+            (*layers, *width)
+        }
         _ => {
             return Err(format!(
-                "state `{}` is {:?}: a state is [L,B,H], [B,L,H] or [B,H] with fixed layers and \
-                 width",
+                "state `{}` is {:?}: a state is [L,B,H], [B,L,H] or [B,H] with at most \
+                 {LAYERS_MAX} fixed layers of a fixed width up to {WIDTH_MAX}",
                 quoted(&port.name),
                 port.dims
             ));
@@ -382,7 +409,8 @@ pub(super) fn wire_pieces(graph: &mut GraphProto, inputs: &[String]) {
                 for (output, piece) in node.output.iter().zip(&found) {
                     if !given.contains(output) {
                         aliases.insert(output.clone(), piece.clone());
-                    } else if !given.contains(piece) && !renamed.contains_key(piece)
+                    } else if !given.contains(piece)
+                        && !renamed.contains_key(piece)
                         && !inputs.contains(piece)
                     {
                         renamed.insert(piece.clone(), output.clone());
@@ -428,10 +456,10 @@ fn taken_apart(
     let list = |at: usize| node.input.get(at).and_then(|name| lists.get(name));
     let of_first = || pieces.get(node.input.first()?);
     match node.op_type.as_str() {
-        "Concat" if axis == 0 && node.input.len() > 1 => {
+        "Concat" if axis == 0 && (2..=LAYERS_MAX).contains(&node.input.len()) => {
             let all: Option<Vec<Vec<String>>> =
                 node.input.iter().map(|name| pieces.get(name).cloned()).collect();
-            Some(all?.concat())
+            Some(all?.concat()).filter(|pieces| pieces.len() <= LAYERS_MAX)
         }
         "Slice" if list(3).is_some_and(|axes| axes == &[0]) => {
             let is_step_one = node.input.get(4).is_none_or(|name| {

@@ -1,1 +1,699 @@
 //! Graphs built by hand, each run by ONNX Runtime as it was and rewritten.
+
+mod net;
+mod random;
+mod refusals;
+
+use self::net::{Net, runtime, text};
+use super::probe::{Probe, Windows};
+use super::rewrite::sealed_drive;
+use super::{Comparison, Foreign, Hints, Layout, Rewritten, Wanted, prove, read, run_original};
+use crate::engine::inference::trial::{Element, Tensor};
+use crate::engine::model::manifest::Mode;
+use crate::engine::model::onnx::{
+    DOUBLE, FLOAT, FLOAT16, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
+    ValueInfoProto,
+};
+
+const WINDOW: usize = 6;
+const FEATURES: usize = 3;
+const UNITS: usize = 4;
+
+fn nothing_beside(name: &str) -> Result<Vec<u8>, String> {
+    Err(format!("there is no `{name}`"))
+}
+
+fn read_plain(onnx: &[u8]) -> Result<Foreign, Vec<String>> {
+    read(onnx, &nothing_beside, runtime(), &Hints::default())
+}
+
+fn wanted() -> Wanted {
+    Wanted { window: WINDOW, features: FEATURES, expose_states: true, ..Wanted::default() }
+}
+
+fn windows(count: usize, wanted: &Wanted) -> Vec<Vec<f32>> {
+    let size = wanted.window * wanted.features;
+    let all = Windows::random(count, wanted.window, wanted.features, 99);
+    all.values.chunks_exact(size).map(<[f32]>::to_vec).collect()
+}
+
+/// Reads, rewrites and proves: the rewritten graph has the bits of the original, and, where it may
+/// slide, its single steps have them too.
+fn sealed_with(onnx: &[u8], hints: &Hints, wanted: &Wanted) -> (Foreign, Rewritten) {
+    let foreign = read(onnx, &nothing_beside, runtime(), hints).unwrap();
+    let rewritten = foreign.rewrite(runtime(), wanted).unwrap();
+    let windows = windows(8, wanted);
+    let compared = prove(&foreign, &rewritten, runtime(), wanted, &windows).unwrap();
+    assert!(compared.is_bit_equal, "{}: {:?}", compared.words(), rewritten.rewrites);
+    if rewritten.modes.contains(&Mode::Sliding) {
+        let original = run_original(&foreign, runtime(), wanted, &windows).unwrap();
+        let stepped = step_by_step(&rewritten, wanted, &windows);
+        let compared = Comparison::of(&original, &stepped);
+        assert!(compared.is_bit_equal, "by single steps: {}", compared.words());
+    }
+    if !rewritten.is_alone {
+        assert_rows_keep_apart(&rewritten, wanted);
+    }
+    (foreign, rewritten)
+}
+
+fn sealed(net: &Net) -> (Foreign, Rewritten) {
+    sealed_with(&net.bytes(), &Hints::default(), &wanted())
+}
+
+fn step_by_step(rewritten: &Rewritten, wanted: &Wanted, windows: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    let mut probe = Probe::open_bytes(runtime(), &rewritten.onnx).unwrap();
+    let drive = sealed_drive(&rewritten.spec);
+    let of_window = |values: &Vec<f32>| {
+        let Wanted { window: steps, features, .. } = *wanted;
+        let rows = Windows { batch: 1, steps, features, values: values.clone() };
+        let mut states: Vec<(String, Tensor)> = Vec::new();
+        let mut last = Vec::new();
+        for at in 0..steps {
+            let given = probe.run_from(&drive, &rows.step(at), &states).unwrap();
+            let carried = rewritten.spec.states.iter();
+            states = carried.map(|s| (s.input.clone(), given[&s.output].clone())).collect();
+            last = given[&rewritten.spec.output].to_f32().unwrap();
+        }
+        last
+    };
+    windows.iter().map(of_window).collect()
+}
+
+/// Rows of a batch are those of the rows alone, but for rounding.
+fn assert_rows_keep_apart(rewritten: &Rewritten, wanted: &Wanted) {
+    let mut probe = Probe::open_bytes(runtime(), &rewritten.onnx).unwrap();
+    let drive = sealed_drive(&rewritten.spec);
+    let all = Windows::random(5, wanted.window, wanted.features, 42);
+    let output = &rewritten.spec.output;
+    let together = probe.run(&drive, &all).unwrap()[output].clone();
+    assert_eq!(together.dims, [5, rewritten.columns]);
+    let together = together.to_f32().unwrap();
+    for (at, together) in together.chunks_exact(rewritten.columns).enumerate() {
+        let alone = probe.run(&drive, &all.row(at, 1)).unwrap()[output].to_f32().unwrap();
+        let compared = Comparison::of(&[alone], &[together.to_vec()]);
+        assert!(compared.largest_difference < 1e-6, "row {at}: {}", compared.words());
+    }
+}
+
+/// One LSTM behind a window of any layout, and a dense layer on its last step.
+fn lstm_of(layout: Layout, window: net::Size, batch: net::Size) -> Net {
+    let mut net = Net::new();
+    let features = Some(FEATURES);
+    let rows = match layout {
+        Layout::BatchFirst => {
+            let x = net.input("sequence", &[batch, window, features]);
+            net.transpose(&x, &[1, 0, 2])
+        }
+        Layout::TimeMajor => net.input("sequence", &[window, batch, features]),
+        Layout::FeaturesFirst => {
+            let x = net.input("sequence", &[batch, features, window]);
+            net.transpose(&x, &[2, 0, 1])
+        }
+        Layout::Flattened => {
+            let x = net.input("sequence", &[batch, Some(WINDOW * FEATURES)]);
+            let shape = net.ints(&[-1, WINDOW as i64, FEATURES as i64]);
+            let x = net.add("Reshape", &[&x, &shape]);
+            net.transpose(&x, &[1, 0, 2])
+        }
+    };
+    let (steps, _) = net.recurrent("LSTM", &rows, [FEATURES, UNITS], &[]);
+    let last = net.gather(&steps, -1, 0);
+    let y = net.dense(&last, [UNITS, 1]);
+    net.output(&y, &[batch, Some(1)]);
+    net
+}
+
+fn said(rewritten: &Rewritten, words: &str) -> bool {
+    rewritten.rewrites.iter().any(|sentence| sentence.contains(words))
+}
+
+#[test]
+fn the_layout_is_found_by_running_whatever_the_sizes() {
+    for (window, batch) in [
+        (None, None),
+        (Some(WINDOW), None),
+        (None, Some(1)),
+        (Some(WINDOW), Some(1)),
+        // As many rows as steps: the shape says nothing at all.
+        (Some(WINDOW), Some(WINDOW)),
+    ] {
+        for layout in [Layout::BatchFirst, Layout::TimeMajor] {
+            let (foreign, rewritten) = sealed(&lstm_of(layout, window, batch));
+            let input = &foreign.facts.input;
+            assert_eq!(input.layout, layout, "{window:?} {batch:?}");
+            assert_eq!((input.window, input.batch), (window, batch));
+            assert_eq!(input.features, Some(FEATURES));
+            assert_eq!(rewritten.spec.input, "sequence");
+            assert_eq!(rewritten.modes, [Mode::Full, Mode::Sliding]);
+            assert!(!rewritten.is_alone);
+        }
+    }
+}
+
+#[test]
+fn a_window_in_another_shape_is_brought_to_rows() {
+    let (foreign, rewritten) = sealed(&lstm_of(Layout::Flattened, None, None));
+    assert_eq!(foreign.facts.input.layout, Layout::Flattened);
+    assert_eq!(foreign.facts.input.width, Some(WINDOW * FEATURES));
+    assert!(said(&rewritten, "input `sequence` is [B,18], the window flattened"));
+    assert!(said(&rewritten, "a Transpose and a Reshape"));
+    let hints = Hints { window: Some(WINDOW), features: Some(FEATURES), ..Hints::default() };
+    let net = lstm_of(Layout::FeaturesFirst, Some(WINDOW), None);
+    let (foreign, rewritten) = sealed_with(&net.bytes(), &hints, &wanted());
+    assert_eq!(foreign.facts.input.layout, Layout::FeaturesFirst);
+    assert_eq!(rewritten.modes, [Mode::Full, Mode::Sliding]);
+}
+
+#[test]
+fn rewrites_speak_of_the_model() {
+    let (foreign, rewritten) = sealed(&lstm_of(Layout::BatchFirst, Some(WINDOW), None));
+    assert_eq!(
+        rewritten.rewrites,
+        [
+            "input `sequence` is [B,6,3], batch first: sealed with a Transpose",
+            "moves of data that cancel each other: dropped",
+            "states of LSTM begin from zero: given out as `h0`, `c0`",
+            "the window is fixed at 6 steps in the file: freed",
+        ]
+    );
+    assert_eq!(foreign.facts.words, ["LSTM 4", "Dense 1"]);
+    // Gates of inputs and of states for each step, and the dense layer.
+    let cost = (4 * UNITS * (FEATURES + UNITS) * WINDOW + UNITS) as u64;
+    assert_eq!((foreign.facts.cost, rewritten.cost), (Some(cost), cost));
+    assert_eq!(foreign.facts.producer, "a test");
+    assert_eq!(foreign.sha256.len(), 64);
+}
+
+#[test]
+fn stacked_states_are_split_and_wired() {
+    let mut net = Net::new();
+    let x = net.input("x", &[None, None, Some(FEATURES)]);
+    let (stack, cell) = (Some(2), Some(UNITS));
+    let h = net.input("h", &[stack, None, cell]);
+    let c = net.input("c", &[stack, None, cell]);
+    let mut rows = net.transpose(&x, &[1, 0, 2]);
+    let mut last = Vec::new();
+    for (layer, inputs) in [FEATURES, UNITS].into_iter().enumerate() {
+        let at = layer as i64;
+        let (h, c) = (net.slice(&h, at, at + 1, 0), net.slice(&c, at, at + 1, 0));
+        let (steps, states) = net.recurrent("LSTM", &rows, [inputs, UNITS], &[&h, &c]);
+        rows = steps;
+        last.push(states);
+    }
+    let join = |net: &mut Net, which: usize| {
+        let parts = [last[0][which].clone(), last[1][which].clone()];
+        net.add_with("Concat", &[&parts[0], &parts[1]], |node| node.with_int("axis", 0))
+    };
+    // The cell first: the order of outputs says nothing.
+    let (c_out, h_out) = (join(&mut net, 1), join(&mut net, 0));
+    let value = net.gather(&rows, -1, 0);
+    let y = net.dense(&value, [UNITS, 1]);
+    net.output(&c_out, &[stack, None, cell]);
+    net.output(&h_out, &[stack, None, cell]);
+    net.output(&y, &[None, Some(1)]);
+    let (foreign, rewritten) = sealed(&net);
+    let pairs: Vec<(&str, &str)> =
+        foreign.facts.states.iter().map(|s| (s.input.as_str(), s.output.as_str())).collect();
+    assert_eq!(pairs, [("h", h_out.as_str()), ("c", c_out.as_str())]);
+    assert_eq!(foreign.facts.output.name, y);
+    let inputs: Vec<&str> =
+        rewritten.spec.states.iter().map(|state| state.input.as_str()).collect();
+    assert_eq!(inputs, ["h_0", "h_1", "c_0", "c_1"]);
+    assert_eq!(rewritten.modes, [Mode::Full, Mode::Sliding]);
+    // Nothing is stacked and taken apart again.
+    let graph = ModelProto::from_bytes(&rewritten.onnx).unwrap().graph.unwrap();
+    let operators: Vec<&str> = graph.node.iter().map(|node| node.op_type.as_str()).collect();
+    assert!(!operators.contains(&"Concat") && !operators.contains(&"Slice"), "{operators:?}");
+}
+
+#[test]
+fn states_of_two_axes_are_brought_to_three() {
+    let mut net = Net::new();
+    let x = net.input("x", &[None, None, Some(FEATURES)]);
+    let h = net.input("h", &[None, Some(UNITS)]);
+    let axes = net.ints(&[0]);
+    let begin = net.add("Unsqueeze", &[&h, &axes]);
+    let (steps, states) = net.recurrent("GRU", &x, [FEATURES, UNITS], &[&begin]);
+    let last = net.gather(&steps, -1, 0);
+    let y = net.dense(&last, [UNITS, 1]);
+    let end = net.squeeze(&states[0], 0);
+    net.output(&y, &[None, Some(1)]);
+    net.output(&end, &[None, Some(UNITS)]);
+    let (foreign, rewritten) = sealed(&net);
+    assert_eq!(foreign.facts.states.len(), 1);
+    assert_eq!(rewritten.spec.states.len(), 1);
+    assert!(said(&rewritten, "brought to [1,B,4]"), "{:?}", rewritten.rewrites);
+}
+
+#[test]
+fn a_state_without_a_recurrent_operator_pairs_by_shape_and_is_tried() {
+    // s' = tanh(s + mean of the rows), which single steps give only for windows of one step.
+    for (reduces, modes) in [(false, &[Mode::Full, Mode::Sliding][..]), (true, &[Mode::Full])] {
+        let mut net = Net::new();
+        let x = net.input("x", &[None, None, Some(FEATURES)]);
+        let s = net.input("s", &[Some(1), None, Some(FEATURES)]);
+        let axes = net.ints(&[0]);
+        let sum = net.add("ReduceSum", &[&x, &axes]);
+        let mut next = net.add("Add", &[&s, &sum]);
+        if reduces {
+            next = net.add("Tanh", &[&next]);
+        }
+        let value = net.squeeze(&next, 0);
+        let y = net.dense(&value, [FEATURES, 1]);
+        net.output(&y, &[None, Some(1)]);
+        net.output(&next, &[Some(1), None, Some(FEATURES)]);
+        let foreign = read_plain(&net.bytes()).unwrap();
+        assert_eq!(foreign.facts.states[0].input, "s");
+        let rewritten = foreign.rewrite(runtime(), &wanted()).unwrap();
+        assert_eq!(rewritten.modes, modes, "{:?}", rewritten.notes);
+    }
+}
+
+#[test]
+fn computed_weights_become_constants() {
+    let mut net = Net::new();
+    let x = net.input("x", &[None, None, Some(FEATURES)]);
+    let rows = net.transpose(&x, &[1, 0, 2]);
+    // Each gate on its own and the other way round, as a framework keeps them.
+    let gates: Vec<String> = (0..4).map(|_| net.weights(&[FEATURES, UNITS])).collect();
+    let gates: Vec<&str> = gates.iter().map(String::as_str).collect();
+    let joined = net.add_with("Concat", &gates, |node| node.with_int("axis", 1));
+    let turned = net.transpose(&joined, &[1, 0]);
+    let axes = net.ints(&[0]);
+    let w = net.add("Unsqueeze", &[&turned, &axes]);
+    let both = net.weights(&[2, 4 * UNITS, UNITS]);
+    let r = net.slice(&both, 1, 2, 0);
+    let r = net.add("Identity", &[&r]);
+    let flat = net.weights(&[8 * UNITS]);
+    let shape = net.ints(&[1, -1]);
+    let b = net.add("Reshape", &[&flat, &shape]);
+    let (steps, _) = net.recurrent_of("LSTM", &rows, UNITS, [&w, &r, &b], &[]);
+    let last = net.gather(&steps, -1, 0);
+    let y = net.dense(&last, [UNITS, 1]);
+    net.output(&y, &[None, Some(1)]);
+    let (_, rewritten) = sealed(&net);
+    assert!(said(&rewritten, "computed weights: folded"), "{:?}", rewritten.rewrites);
+    let graph = ModelProto::from_bytes(&rewritten.onnx).unwrap().graph.unwrap();
+    let lstm = graph.node.iter().find(|node| node.op_type == "LSTM").unwrap();
+    for name in &lstm.input[1..4] {
+        assert!(graph.initializer.iter().any(|tensor| tensor.name == *name), "{name}");
+    }
+}
+
+#[test]
+fn the_batch_that_a_file_fixes_is_freed_or_rows_go_alone() {
+    // Zeros and a flattening of the batch of one, as exporters without free axes write them.
+    let build = |is_hopeless: bool| {
+        let mut net = Net::new();
+        let x = net.input("x", &[Some(1), Some(WINDOW), Some(FEATURES)]);
+        let rows = net.transpose(&x, &[1, 0, 2]);
+        let zeros = net.floats(&[1, 1, UNITS], &[0.0; UNITS]);
+        let (steps, _) = net.recurrent("LSTM", &rows, [FEATURES, UNITS], &[&zeros, &zeros]);
+        let steps = net.transpose(&steps, &[1, 0, 2]);
+        let size = WINDOW * UNITS;
+        let shape = net.ints(&[1, size as i64]);
+        let mut flat = net.add("Reshape", &[&steps, &shape]);
+        if is_hopeless {
+            // Half of a row, picked by its place in the batch of one.
+            let shape = net.ints(&[size as i64]);
+            flat = net.add("Reshape", &[&flat, &shape]);
+            flat = net.slice(&flat, 0, size as i64, 0);
+            let shape = net.ints(&[1, size as i64]);
+            flat = net.add("Reshape", &[&flat, &shape]);
+        }
+        let y = net.dense(&flat, [size, 1]);
+        net.output(&y, &[Some(1), Some(1)]);
+        net
+    };
+    let (foreign, rewritten) = sealed(&build(false));
+    assert_eq!(foreign.facts.input.batch, Some(1));
+    assert!(said(&rewritten, "the batch is fixed at 1 in the file: freed"));
+    assert!(!rewritten.is_alone);
+    let (_, rewritten) = sealed(&build(true));
+    assert!(rewritten.is_alone);
+    assert!(rewritten.notes.iter().any(|note| note.contains("one row at a time")));
+}
+
+#[test]
+fn floats_of_other_widths_enter_by_a_cast() {
+    for (kind, element, words) in [
+        (DOUBLE, Element::F64, "input `x` takes 64-bit floats: sealed with a Cast"),
+        (FLOAT16, Element::F16, "input `x` takes 16-bit floats: sealed with a Cast"),
+    ] {
+        let mut net = Net::new();
+        let x = net.input("x", &[None, Some(WINDOW), Some(FEATURES)]);
+        let wide = net.add_with("Cast", &[&x], |node| node.with_int("to", i64::from(FLOAT)));
+        let rows = net.transpose(&wide, &[1, 0, 2]);
+        let (steps, _) = net.recurrent("LSTM", &rows, [FEATURES, UNITS], &[]);
+        let last = net.gather(&steps, -1, 0);
+        let y = net.dense(&last, [UNITS, 1]);
+        let y = net.add_with("Cast", &[&y], |node| node.with_int("to", i64::from(kind)));
+        net.output(&y, &[None, Some(1)]);
+        for value in net.graph.input.iter_mut().chain(&mut net.graph.output) {
+            let tensor = value.r#type.as_mut().unwrap().tensor_type.as_mut();
+            tensor.unwrap().elem_type = kind;
+        }
+        let (foreign, rewritten) = sealed(&net);
+        assert_eq!(foreign.facts.input.element, element);
+        assert!(said(&rewritten, words), "{:?}", rewritten.rewrites);
+    }
+}
+
+#[test]
+fn outputs_of_any_shape_are_brought_to_columns() {
+    type Shape = fn(&mut Net, &str) -> (String, Vec<net::Size>);
+    // From the steps [T,B,H].
+    let shapes: &[(&str, usize, Shape)] = &[
+        ("[B]", 1, |net, steps| {
+            let last = net.gather(steps, -1, 0);
+            let y = net.dense(&last, [UNITS, 1]);
+            (net.squeeze(&y, 1), vec![None])
+        }),
+        ("[B,T,K]", 2, |net, steps| {
+            let y = net.dense(steps, [UNITS, 2]);
+            (net.transpose(&y, &[1, 0, 2]), vec![None, None, Some(2)])
+        }),
+        ("[T,B,K]", 2, |net, steps| (net.dense(steps, [UNITS, 2]), vec![None, None, Some(2)])),
+        ("[1,B,K]", 2, |net, steps| {
+            let last = net.slice(steps, -1, i64::MAX, 0);
+            (net.dense(&last, [UNITS, 2]), vec![Some(1), None, Some(2)])
+        }),
+        ("[B,H,K]", 4, |net, steps| {
+            let last = net.gather(steps, -1, 0);
+            let y = net.dense(&last, [UNITS, 4]);
+            let shape = net.ints(&[-1, 2, 2]);
+            (net.add("Reshape", &[&y, &shape]), vec![None, Some(2), Some(2)])
+        }),
+        ("[K,B]", 2, |net, steps| {
+            let last = net.gather(steps, -1, 0);
+            let y = net.dense(&last, [UNITS, 2]);
+            (net.transpose(&y, &[1, 0]), vec![Some(2), None])
+        }),
+    ];
+    for (words, columns, shape) in shapes {
+        let mut net = Net::new();
+        let x = net.input("x", &[None, None, Some(FEATURES)]);
+        let (steps, _) = net.recurrent("LSTM", &x, [FEATURES, UNITS], &[]);
+        let (y, dims) = shape(&mut net, &steps);
+        net.output(&y, &dims);
+        let foreign = read_plain(&net.bytes()).unwrap();
+        assert_eq!(foreign.facts.output.columns, *columns, "{words}");
+        let rewritten = foreign.rewrite(runtime(), &wanted()).unwrap();
+        assert_eq!(rewritten.columns, *columns, "{words}");
+        let windows = windows(5, &wanted());
+        let compared = prove(&foreign, &rewritten, runtime(), &wanted(), &windows).unwrap();
+        // A product of all steps may round otherwise than one of a single step.
+        assert!(compared.largest_difference < 1e-6, "{words}: {}", compared.words());
+        assert_rows_keep_apart(&rewritten, &wanted());
+        assert!(rewritten.modes.contains(&Mode::Sliding), "{words}: {:?}", rewritten.notes);
+    }
+}
+
+#[test]
+fn an_output_is_chosen_where_there_are_several() {
+    let mut net = lstm_of(Layout::BatchFirst, None, None);
+    let first = net.graph.output[0].name.clone();
+    let second = net.add("Neg", &[&first]);
+    net.output(&second, &[None, Some(1)]);
+    let (foreign, rewritten) = sealed(&net);
+    assert_eq!(foreign.facts.output.name, first);
+    assert_eq!(foreign.facts.output.others, [second.as_str()]);
+    assert!(said(&rewritten, "outputs that are no forecast dropped"));
+    let wanted = Wanted { output: Some(second.clone()), ..wanted() };
+    let (_, rewritten) = sealed_with(&net.bytes(), &Hints::default(), &wanted);
+    assert_eq!(rewritten.spec.output, second);
+    let hints = Hints { output: Some(second.clone()), ..Hints::default() };
+    let foreign = read(&net.bytes(), &nothing_beside, runtime(), &hints).unwrap();
+    assert_eq!(foreign.facts.output.name, second);
+}
+
+#[test]
+fn states_are_given_out_where_the_head_reads_the_last_step() {
+    type Head = fn(&mut Net, &str, &[String]) -> String;
+    let heads: &[Head] = &[
+        |net, steps, _| net.gather(steps, -1, 0),
+        |net, steps, _| {
+            let turned = net.transpose(steps, &[1, 0, 2]);
+            net.gather(&turned, -1, 1)
+        },
+        |net, steps, _| {
+            let last = net.slice(steps, -1, i64::from(i32::MAX), 0);
+            net.squeeze(&last, 0)
+        },
+        |net, _, states| net.squeeze(&states[0], 0),
+        |net, steps, _| {
+            // Layers between the steps and the last one.
+            let norm = (net.weights(&[UNITS]), net.weights(&[UNITS]));
+            let steps = net.add("LayerNormalization", &[steps, &norm.0, &norm.1]);
+            let steps = net.add("Relu", &[&steps]);
+            net.gather(&steps, -1, 0)
+        },
+        // The last step by its place in a window of fixed length.
+        |net, steps, _| net.gather(steps, WINDOW as i64 - 1, 0),
+        |net, steps, _| {
+            let last = net.slice(steps, WINDOW as i64 - 1, WINDOW as i64, 0);
+            net.squeeze(&last, 0)
+        },
+    ];
+    for (at, head) in heads.iter().enumerate() {
+        for operator in ["LSTM", "GRU"] {
+            let mut net = Net::new();
+            let x = net.input("x", &[None, Some(WINDOW), Some(FEATURES)]);
+            let rows = net.transpose(&x, &[1, 0, 2]);
+            let zeros = net.zeros(&x, 0, 2, UNITS);
+            let first = net.slice(&zeros, 0, 1, 0);
+            let second = net.slice(&zeros, 1, 2, 0);
+            let count = if operator == "LSTM" { 2 } else { 1 };
+            let (steps, _) =
+                net.recurrent(operator, &rows, [FEATURES, UNITS], &vec![&*first; count]);
+            let (steps, states) =
+                net.recurrent(operator, &steps, [UNITS, UNITS], &vec![&*second; count]);
+            let value = head(&mut net, &steps, &states);
+            let y = net.dense(&value, [UNITS, 1]);
+            net.output(&y, &[None, Some(1)]);
+            let (_, rewritten) = sealed(&net);
+            let modes = [Mode::Full, Mode::Sliding];
+            assert_eq!(rewritten.modes, modes, "head {at}: {:?}", rewritten.notes);
+            assert_eq!(rewritten.spec.states.len(), 2 * count);
+            let wanted = Wanted { carried: true, ..wanted() };
+            let (_, rewritten) = sealed_with(&net.bytes(), &Hints::default(), &wanted);
+            assert_eq!(rewritten.modes, [Mode::Full, Mode::Sliding, Mode::Carried]);
+            let wanted = Wanted { expose_states: false, carried: false, ..wanted };
+            let (_, rewritten) = sealed_with(&net.bytes(), &Hints::default(), &wanted);
+            assert_eq!((rewritten.modes, rewritten.spec.states), (vec![Mode::Full], Vec::new()));
+        }
+    }
+}
+
+#[test]
+fn what_looks_at_several_steps_is_for_whole_windows_and_says_why() {
+    type Between = fn(&mut Net, &str) -> String;
+    // From [T,B,H] to [B,H].
+    let cases: &[(&str, Between)] = &[
+        ("joins all steps of the window", |net, steps| {
+            net.add_with("ReduceMean", &[steps], |node| {
+                node.with_ints("axes", &[0]).with_int("keepdims", 0)
+            })
+        }),
+        ("looks at several steps of the window at once", |net, steps| {
+            let steps = net.transpose(steps, &[1, 0, 2]);
+            let keys = net.transpose(&steps, &[0, 2, 1]);
+            let scores = net.add("MatMul", &[&steps, &keys]);
+            let scores = net.add("Softmax", &[&scores]);
+            let mixed = net.add("MatMul", &[&scores, &steps]);
+            net.gather(&mixed, -1, 1)
+        }),
+        ("it runs for windows of 6 steps alone", |net, steps| {
+            let places = net.weights(&[WINDOW, 1, UNITS]);
+            let steps = net.add("Add", &[steps, &places]);
+            net.gather(&steps, -1, 0)
+        }),
+        ("takes steps out of the window that are not the last one", |net, steps| {
+            let some = net.slice(steps, -2, i64::MAX, 0);
+            net.gather(&some, -1, 0)
+        }),
+        ("picks steps out of the window that are not the last one", |net, steps| {
+            net.gather(steps, 0, 0)
+        }),
+        ("joins each step with one that comes after it", |net, steps| {
+            let last = net.gather(steps, -1, 0);
+            let steps = net.add("Mul", &[steps, &last]);
+            net.gather(&steps, -1, 0)
+        }),
+        ("normalizes over the steps of the window", |net, steps| {
+            let steps = net.add_with("Softmax", &[steps], |node| node.with_int("axis", 0));
+            net.gather(&steps, -1, 0)
+        }),
+        ("computes with the length of the window", |net, steps| {
+            let shape = net.add("Shape", &[steps]);
+            let length = net.gather(&shape, 0, 0);
+            let length =
+                net.add_with("Cast", &[&length], |node| node.with_int("to", i64::from(FLOAT)));
+            let last = net.gather(steps, -1, 0);
+            net.add("Div", &[&last, &length])
+        }),
+        ("also reads the window backwards", |net, steps| {
+            let (steps, _) = net.recurrent("GRU", steps, [UNITS, UNITS], &[]);
+            let node = net.graph.node.iter_mut().rfind(|node| node.op_type == "GRU");
+            node.unwrap().attribute.push(text("direction", "reverse"));
+            net.gather(&steps, 0, 0)
+        }),
+        ("is a plain RNN", |net, steps| {
+            let (steps, _) = net.recurrent("RNN", steps, [UNITS, UNITS], &[]);
+            net.gather(&steps, -1, 0)
+        }),
+        ("begins from a state that is neither zero nor an input", |net, steps| {
+            let begin = net.weights(&[1, 1, UNITS]);
+            let shape = net.add("Shape", &[steps]);
+            let shape = net.slice(&shape, 1, 3, 0);
+            let one = net.ints(&[1]);
+            let shape = net.add_with("Concat", &[&one, &shape], |node| node.with_int("axis", 0));
+            let begin = net.add("Expand", &[&begin, &shape]);
+            let (steps, _) = net.recurrent("GRU", steps, [UNITS, UNITS], &[&begin]);
+            net.gather(&steps, -1, 0)
+        }),
+    ];
+    for (words, between) in cases {
+        let mut net = Net::new();
+        let x = net.input("x", &[None, None, Some(FEATURES)]);
+        let rows = net.transpose(&x, &[1, 0, 2]);
+        let (steps, _) = net.recurrent("LSTM", &rows, [FEATURES, UNITS], &[]);
+        let value = between(&mut net, &steps);
+        let y = net.dense(&value, [UNITS, 1]);
+        net.output(&y, &[None, Some(1)]);
+        let hints = Hints { window: Some(WINDOW), ..Hints::default() };
+        let (_, rewritten) = sealed_with(&net.bytes(), &hints, &wanted());
+        assert_eq!(rewritten.modes, [Mode::Full], "{words}");
+        assert!(rewritten.spec.states.is_empty(), "{words}");
+        let notes = &rewritten.notes;
+        assert!(notes.iter().any(|note| note.contains(words)), "{notes:?}");
+    }
+}
+
+#[test]
+fn a_loop_is_for_whole_windows_with_the_way_out() {
+    use crate::engine::model::onnx::{GraphProto, NodeProto};
+    // A cell of three sigmoids and two tanh, as Keras' LSTM with recurrent dropout is exported.
+    let mut cell = GraphProto { name: "cell".to_owned(), ..GraphProto::default() };
+    let step = |operator: &str, reads: &[&str], writes: &str| {
+        NodeProto::new(operator, writes, reads, &[writes])
+    };
+    cell.node = vec![
+        step("Gather", &["steps", "at"], "row"),
+        step("Sigmoid", &["row"], "i"),
+        step("Sigmoid", &["row"], "f"),
+        step("Sigmoid", &["row"], "o"),
+        step("Tanh", &["row"], "g"),
+        step("Mul", &["f", "c"], "kept"),
+        step("Mul", &["i", "g"], "new"),
+        step("Add", &["kept", "new"], "c_next"),
+        step("Tanh", &["c_next"], "shown"),
+        step("Mul", &["o", "shown"], "h_next"),
+        step("Identity", &["go"], "go_on"),
+    ];
+    let value = |name: &str, kind: i32| {
+        let mut value = ValueInfoProto::float_tensor(name, []);
+        let tensor = value.r#type.as_mut().unwrap().tensor_type.as_mut().unwrap();
+        tensor.elem_type = kind;
+        tensor.shape = (kind != FLOAT).then(Default::default);
+        value
+    };
+    cell.input = vec![value("at", 7), value("go", 9), value("h", FLOAT), value("c", FLOAT)];
+    cell.output = vec![value("go_on", 9), value("h_next", FLOAT), value("c_next", FLOAT)];
+    let mut net = Net::new();
+    let x = net.input("x", &[None, None, Some(FEATURES)]);
+    let rows = net.transpose(&x, &[1, 0, 2]);
+    // The body reads the rows from around it.
+    let mut named = net.graph.node.pop().unwrap();
+    named.output[0] = "steps".to_owned();
+    net.graph.node.push(named);
+    assert_ne!(rows, "steps");
+    let shape = net.add("Shape", &["steps"]);
+    let length = net.gather(&shape, 0, 0);
+    let size = net.slice(&shape, 1, 3, 0);
+    let zeros = net.add("ConstantOfShape", &[&size]);
+    let outputs = ["h_last", "c_last"];
+    let mut node = NodeProto::new("Loop", "layer", &[&length, "", &zeros, &zeros], &outputs);
+    node.attribute.push(net::body("body", cell));
+    net.graph.node.push(node);
+    let y = net.dense("h_last", [FEATURES, 1]);
+    net.output(&y, &[None, Some(1)]);
+    let (foreign, rewritten) = sealed(&net);
+    assert_eq!(rewritten.modes, [Mode::Full]);
+    let notes = &rewritten.notes;
+    assert!(notes.iter().any(|note| note.contains("recurrent_dropout=0")), "{notes:?}");
+    assert!(foreign.facts.words[0].starts_with("LSTM"), "{:?}", foreign.facts.words);
+}
+
+#[test]
+fn data_beside_the_model_is_taken_in() {
+    let mut model = lstm_of(Layout::TimeMajor, None, None).model();
+    let whole = read_plain(&model.to_bytes()).unwrap();
+    let data = beside_of(&mut model, "weights.bin");
+    let onnx = model.to_bytes();
+    let beside =
+        |name: &str| if name == "weights.bin" { Ok(data.clone()) } else { Err(name.into()) };
+    let foreign = read(&onnx, &beside, runtime(), &Hints::default()).unwrap();
+    let rewritten = foreign.rewrite(runtime(), &wanted()).unwrap();
+    assert_eq!(rewritten.rewrites[0], "weights kept beside the model (weights.bin): inlined");
+    let windows = windows(4, &wanted());
+    let one = run_original(&foreign, runtime(), &wanted(), &windows).unwrap();
+    let other = run_original(&whole, runtime(), &wanted(), &windows).unwrap();
+    assert!(Comparison::of(&one, &other).is_bit_equal);
+}
+
+/// Moves the weights of a model into data beside it.
+fn beside_of(model: &mut ModelProto, file: &str) -> Vec<u8> {
+    let mut data = Vec::new();
+    let graph = model.graph.as_mut().unwrap();
+    for tensor in graph.initializer.iter_mut().filter(|tensor| tensor.dims.len() > 1) {
+        let TensorProto { raw_data, .. } = tensor;
+        tensor.external_data = vec![
+            StringStringEntryProto::new("location", file),
+            StringStringEntryProto::new("offset", &data.len().to_string()),
+            StringStringEntryProto::new("length", &raw_data.len().to_string()),
+        ];
+        data.append(raw_data);
+        tensor.data_location = 1;
+    }
+    data
+}
+
+#[test]
+fn operator_sets_that_no_node_is_of_go() {
+    let mut model = lstm_of(Layout::TimeMajor, None, None).model();
+    model.opset_import.push(OperatorSetIdProto { domain: "ai.onnx.ml".to_owned(), version: 2 });
+    let (_, rewritten) = sealed_with(&model.to_bytes(), &Hints::default(), &wanted());
+    assert!(said(&rewritten, "no longer imported: `ai.onnx.ml`"), "{:?}", rewritten.rewrites);
+    let imports = ModelProto::from_bytes(&rewritten.onnx).unwrap().opset_import;
+    assert_eq!(imports.len(), 1);
+}
+
+#[test]
+fn an_input_that_belongs_to_nothing_needs_its_value() {
+    let mut net = Net::new();
+    let x = net.input("x", &[None, Some(WINDOW), Some(FEATURES)]);
+    let mean = net.input("lost", &[Some(1), Some(FEATURES)]);
+    let x = net.add("Sub", &[&x, &mean]);
+    let rows = net.transpose(&x, &[1, 0, 2]);
+    let (steps, _) = net.recurrent("LSTM", &rows, [FEATURES, UNITS], &[]);
+    let last = net.gather(&steps, -1, 0);
+    let y = net.dense(&last, [UNITS, 1]);
+    net.output(&y, &[None, Some(1)]);
+    let foreign = read_plain(&net.bytes()).unwrap();
+    assert_eq!(foreign.facts.extra_inputs, ["lost"]);
+    let refusal = foreign.rewrite(runtime(), &wanted()).unwrap_err();
+    assert!(refusal[0].contains("input `lost` [1, 3] belongs to no state"), "{refusal:?}");
+    assert!(refusal[0].contains("`Normalization`"), "{refusal:?}");
+    let given = |values: &[f64]| Wanted {
+        constants: [("lost".to_owned(), values.to_vec())].into(),
+        ..wanted()
+    };
+    let (_, one) = sealed_with(&net.bytes(), &Hints::default(), &given(&[0.5]));
+    let (_, each) = sealed_with(&net.bytes(), &Hints::default(), &given(&[0.5, 0.5, 0.5]));
+    assert_eq!(one.onnx, each.onnx);
+    assert_eq!(one.modes, [Mode::Full, Mode::Sliding]);
+    let refusal = foreign.rewrite(runtime(), &given(&[0.5, 0.5])).unwrap_err();
+    assert_eq!(refusal, ["constant `lost`: 2 numbers, but the input is [1, 3]"]);
+}

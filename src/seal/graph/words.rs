@@ -77,11 +77,10 @@ fn layer(
             let body = bodies(node).next();
             match body.map(kind_of_loop) {
                 Some(Some(kind)) => {
-                    let last = |names: &[String]| {
-                        let dims = names.iter().filter_map(|name| shapes?.get(name)?.first());
-                        dims.filter_map(|dims| dims.last()).max().copied()
-                    };
-                    let units = last(&node.output);
+                    // The outputs that stack every step come last.
+                    let steps = node.output.iter().rev();
+                    let dims = steps.filter_map(|name| shapes?.get(name)?.first());
+                    let units = dims.filter(|dims| dims.len() == 3).find_map(|dims| dims.last());
                     let units = units.map_or_else(String::new, |units| format!(" {units}"));
                     format!("{kind}{units} as a {}", node.op_type)
                 }
@@ -145,7 +144,8 @@ fn node_cost(
     steps: usize,
 ) -> u64 {
     let dims = |name: Option<&String>| shapes.get(name?).and_then(<[_]>::first).cloned();
-    let count = |dims: &[usize]| dims.iter().fold(1_u64, |all, size| all.saturating_mul(*size as u64));
+    let count =
+        |dims: &[usize]| dims.iter().fold(1_u64, |all, size| all.saturating_mul(*size as u64));
     let read = |at: usize| dims(node.input.get(at)).unwrap_or_default();
     let given = || node.output.iter().find_map(|name| dims(Some(name))).unwrap_or_default();
     match node.op_type.as_str() {

@@ -74,7 +74,7 @@ impl RawBundle {
 /// A scalar of a type.
 fn scalar(name: &str, elem_type: i32) -> ValueInfoProto {
     let tensor = TensorTypeProto { elem_type, shape: Some(TensorShapeProto::default()) };
-    let kind = TypeProto { tensor_type: Some(tensor) };
+    let kind = TypeProto { tensor_type: Some(tensor), ..TypeProto::default() };
     ValueInfoProto { name: name.to_owned(), r#type: Some(kind) }
 }
 
@@ -100,6 +100,7 @@ pub(crate) fn endless_loop(graph: &mut GraphProto) {
         name: name.to_owned(),
         r#type: Some(TypeProto {
             tensor_type: Some(TensorTypeProto { elem_type: 1, shape: None }),
+            ..TypeProto::default()
         }),
     };
     let body = GraphProto {
@@ -146,6 +147,7 @@ pub(crate) fn negative_split(graph: &mut GraphProto) {
         name: "part".to_owned(),
         r#type: Some(TypeProto {
             tensor_type: Some(TensorTypeProto { elem_type: 1, shape: None }),
+            ..TypeProto::default()
         }),
     });
 }

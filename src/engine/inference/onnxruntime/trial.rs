@@ -11,8 +11,8 @@ use ort::value::{
 };
 
 use super::OnnxRuntime;
-use crate::engine::inference::trial::{Element, Port, Tensor, Trial, Values, plain_words};
 use crate::engine::inference::InferenceError;
+use crate::engine::inference::trial::{Element, Port, Tensor, Trial, Values, plain_words};
 
 /// A graph in a session of its own.
 struct OrtTrial {
@@ -22,9 +22,7 @@ struct OrtTrial {
 }
 
 fn failed<E: std::fmt::Display>(context: &'static str) -> impl Fn(E) -> InferenceError {
-    move |error| {
-        InferenceError::Runtime { context, message: plain_words(&error.to_string()) }
-    }
+    move |error| InferenceError::Runtime { context, message: plain_words(&error.to_string()) }
 }
 
 /// Opens a graph for trial runs.
