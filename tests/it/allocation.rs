@@ -20,7 +20,7 @@ use tickcast::core::domain::{Forecast, TimeUnit};
 use tickcast::core::venue::Mapper;
 use tickcast::engine::inference::{Backend, InferenceError, Lane, Shape};
 use tickcast::engine::model::Draft;
-use tickcast::engine::model::manifest::Mode;
+use tickcast::engine::model::manifest::{Exactness, Mode, Rows};
 use tickcast::engine::pipeline::{Pipeline, Pipelines};
 use tickcast::engine::symbols::{Engine, EngineLimits, Haste, Pushed};
 use tickcast::engine::wire::encoder::RecordEncoder;
@@ -122,14 +122,17 @@ struct Parts {
     scored: usize,
 }
 
-/// A bundle that serves one mode alone.
-fn bundle(mode: Mode) -> SealedBundle {
-    sealed_with(3, 4, &[8, 4], |draft: &mut Draft| draft.manifest.modes = vec![mode])
+/// A bundle that serves one mode alone, with rows that run so.
+fn bundle(mode: Mode, rows: Rows) -> SealedBundle {
+    sealed_with(3, 4, &[8, 4], |draft: &mut Draft| {
+        draft.manifest.modes = vec![mode];
+        draft.manifest.exactness = Some(Exactness { rows, windows: 1, largest_difference: 0.0 });
+    })
 }
 
 impl Parts {
-    fn new(mode: Mode) -> Self {
-        let sealed = bundle(mode);
+    fn new(mode: Mode, rows: Rows) -> Self {
+        let sealed = bundle(mode, rows);
         let plans = sealed.bundle.plans();
         let features = plans.features.raw();
         let schema = features.schema().clone();
@@ -186,13 +189,13 @@ struct Whole {
 }
 
 impl Whole {
-    fn new(mode: Mode) -> Self {
+    fn new(mode: Mode, rows: Rows) -> Self {
         let settings = "source.url = 'ws://127.0.0.1:1'\nsource.time_unit = 'ns'\n\
                         source.accept_times = true\nmodel.cadence = 'as_it_comes'\n\
                         model.name = 'random'\nengine.batch_rows_max = 16\n";
         let mut settings = config::parse(settings).unwrap().pipeline();
         settings.keeps_scores = true;
-        let sealed = bundle(mode);
+        let sealed = bundle(mode, rows);
         let pipeline = Pipeline::build(&sealed.bundle, runtime(), &settings).unwrap();
         Self { pipelines: Pipelines::new(pipeline, &settings), emitted: 0, scored: 0 }
     }
@@ -237,8 +240,10 @@ fn no_step_allocates_once_warm() {
     const WARM_UP: usize = 12;
     let steps: Vec<_> = (0..WARM_UP + 100).map(records).collect();
     let (warm_up, counted) = steps.split_at(WARM_UP);
-    for mode in [Mode::Full, Mode::Sliding, Mode::Carried] {
-        let (mut parts, mut whole) = (Parts::new(mode), Whole::new(mode));
+    let modes = [Mode::Full, Mode::Sliding, Mode::Carried];
+    let cases = modes.into_iter().flat_map(|mode| [(mode, Rows::Batched), (mode, Rows::Alone)]);
+    for (mode, rows) in cases {
+        let (mut parts, mut whole) = (Parts::new(mode, rows), Whole::new(mode, rows));
         for (index, records) in warm_up.iter().enumerate() {
             parts.step(records, index % 2 == 0);
             whole.step(records, index % 2 == 0);
@@ -253,16 +258,16 @@ fn no_step_allocates_once_warm() {
         let runs = RUNS.get() - before.2;
         assert_eq!(parts.encoded, 700, "every record has its forecast");
         assert_eq!(parts.scored, 700, "and is the truth of the one before");
-        assert_eq!(COUNT.get() - before.0 - in_runs, 0, "{mode}: outside of runs");
-        assert_eq!(in_runs, runs * ALLOCATIONS_PER_RUN, "{mode}: by the crate `ort`");
+        assert_eq!(COUNT.get() - before.0 - in_runs, 0, "{mode}, {rows}: outside of runs");
+        assert_eq!(in_runs, runs * ALLOCATIONS_PER_RUN, "{mode}, {rows}: by the crate `ort`");
 
         let before = COUNT.get();
         for (index, records) in counted.iter().enumerate() {
             whole.step(records, index % 2 == 0);
         }
         let by_pipeline = COUNT.get() - before;
-        assert_eq!((whole.emitted, whole.scored), (700, 700), "{mode}");
-        assert_eq!(by_pipeline, in_runs, "{mode}: the pipeline allocates in runs alone");
+        assert_eq!((whole.emitted, whole.scored), (700, 700), "{mode}, {rows}");
+        assert_eq!(by_pipeline, in_runs, "{mode}, {rows}: the pipeline allocates in runs alone");
     }
 }
 

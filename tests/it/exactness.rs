@@ -113,7 +113,6 @@ fn assert_replay_equals_live(name: &str, kind: &Kind) -> Bundle {
         by_mode.push(values.collect::<BTreeMap<_, _>>());
     }
     assert!(by_mode.windows(2).all(|pair| pair[0] == pair[1]), "{name}: full and sliding");
-    println!("{name}: rows {rows}, {:e}", measured.exactness.largest_difference);
     bundle
 }
 
@@ -276,6 +275,26 @@ fn bounds_and_masks_may_be_infinite_and_weights_may_not() {
         let said = refused(clipped(operator, bound));
         assert!(said.contains(words), "{said}");
     }
+}
+
+#[test]
+fn layers_that_train_are_refused() {
+    let dropout = |mode: u8| {
+        let mut kind = Kind::dense();
+        let draft = kind.draft(1);
+        let graph = kind.graph_mut();
+        let (name, raw_data) = ("training".to_owned(), vec![mode]);
+        let data_type = 9;
+        graph.initializer.push(TensorProto { name, data_type, raw_data, ..TensorProto::default() });
+        graph.initializer.push(TensorProto::floats("ratio", &[], &[1e-9]));
+        graph.node.last_mut().unwrap().output[0] = "sums".into();
+        let reads = ["sums", "ratio", "training"];
+        graph.node.push(NodeProto::new("Dropout", "dropout", &reads, &["y"]));
+        Draft { onnx: kind.onnx(), ..draft }
+    };
+    assert!(seal(dropout(0)).is_ok());
+    let words = refused(dropout(1));
+    assert!(words.contains("Dropout `dropout`: training_mode `training`"), "{words}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::golden::{GOLDEN_SCHEMA, Golden, GoldenCase};
 use super::graph::{ONNX_BYTES_MAX, check_graph};
 use super::manifest::{Manifest, Mode, Plans, Rows};
-use super::proof::{Difference, Driven, Measured, Unmeasured, measure, measure_alone};
+use super::proof::{Difference, Driven, Measured, Unmeasured, measure, measure_alone, spread};
 use crate::core::forecast::Output;
 use crate::core::text::{excerpt, indented_lines, with_suggestion};
 use crate::engine::files::read_regular_file;
@@ -65,6 +65,10 @@ pub struct BundleError {
     /// One line per problem.
     pub problems: Vec<String>,
 }
+
+/// The most windows that prove how rows relate where the manifest does not say how many did when
+/// the model was sealed.
+const UNSTATED_WINDOWS: u32 = 32;
 
 /// Problems beyond this many are counted and not listed.
 const PROBLEMS_MAX: usize = 10;
@@ -251,7 +255,9 @@ impl Bundle {
     /// The whole proof.
     fn prove(&self, backend: &mut dyn Backend) -> Result<(), String> {
         self.prove_cases(backend, usize::MAX)?;
-        let windows = self.windows();
+        let stated =
+            self.manifest.exactness.map_or(UNSTATED_WINDOWS, |exactness| exactness.windows);
+        let windows = spread(&self.windows(), stated as usize);
         let measured = match self.plans.rows {
             Rows::Batched => measure(backend, &self.signature, self.driven(), &windows),
             // Rows are run alone, so a run of several has nothing to prove.
@@ -453,7 +459,7 @@ impl Draft {
         if folder.exists() {
             return Err(refuse("this version exists; bundles are never overwritten".to_owned()));
         }
-        self.note_rounding(runtime);
+        let is_measured = self.note_rounding(runtime);
         let golden = to_json(&self.golden);
         self.manifest.onnx_sha256 = sha256(&self.onnx);
         self.manifest.golden_sha256 = sha256(&golden);
@@ -469,7 +475,7 @@ impl Draft {
             {
                 write_durably(&draft_folder.join(name), bytes).map_err(failed)?;
             }
-            Self::read_back(&draft_folder, runtime)?;
+            Self::read_back(&draft_folder, runtime, is_measured)?;
             fs::rename(&draft_folder, &folder).map_err(failed)?;
             fs::File::open(&parent).and_then(|folder| folder.sync_all()).map_err(failed)
         })();
@@ -479,20 +485,35 @@ impl Draft {
     }
 
     /// Where nothing is said of how rows relate, a model whose rows only round differently is said
-    /// to run alone. A draft that cannot be measured is refused when it is read back.
-    fn note_rounding(&mut self, runtime: &dyn Runtime) {
+    /// to run alone. Returns whether it was measured and mixes nothing: a draft that cannot be
+    /// measured is refused when it is read back.
+    fn note_rounding(&mut self, runtime: &dyn Runtime) -> bool {
         if self.manifest.exactness.is_some() {
-            return;
+            return false;
         }
         let measured = self.clone().into_bundle().and_then(|bundle| bundle.measure(runtime));
-        let rounding = measured.ok().filter(|measured| !measured.mixes());
-        let exactness = rounding.map(|measured| measured.exactness);
-        self.manifest.exactness = exactness.filter(|exactness| exactness.rows == Rows::Alone);
+        let Some(measured) = measured.ok().filter(|measured| !measured.mixes()) else {
+            return false;
+        };
+        let is_alone = measured.exactness.rows == Rows::Alone;
+        self.manifest.exactness = is_alone.then_some(measured.exactness);
+        true
     }
 
-    /// What counts is what can be read back.
-    fn read_back(folder: &Path, runtime: &dyn Runtime) -> Result<(), BundleError> {
-        Bundle::read(folder)?.open(runtime).map(|_| ())
+    /// What counts is what can be read back. How rows relate need not be measured twice.
+    fn read_back(
+        folder: &Path,
+        runtime: &dyn Runtime,
+        is_measured: bool,
+    ) -> Result<(), BundleError> {
+        let bundle = Bundle::read(folder)?;
+        if !is_measured {
+            return bundle.open(runtime).map(|_| ());
+        }
+        let refuse = |problem| BundleError::new(folder, vec![problem]);
+        let opened = runtime.open(&bundle.onnx, &bundle.signature);
+        let mut backend = opened.map_err(|error| refuse(format!("{ONNX_FILE}: {error}")))?;
+        bundle.prove_cases(&mut *backend, usize::MAX).map_err(refuse)
     }
 }
 

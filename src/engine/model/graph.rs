@@ -9,6 +9,7 @@
 mod classic;
 mod constants;
 mod operators;
+mod problems;
 mod recurrent;
 mod sizes;
 
@@ -18,10 +19,10 @@ use self::classic::check_classic;
 use self::constants::{
     Scope, attributes_may_be_infinite, check_numbers, check_tensor, finite_names,
 };
-use self::operators::{check_imports, check_operator};
+use self::operators::{check_imports, check_operator, check_training};
+use self::problems::{Problems, quoted};
 use self::recurrent::{check_recurrent, check_states};
 use self::sizes::check_sizes;
-use super::bundle::quoted;
 use super::manifest::{GraphSpec, Manifest, Mode};
 use super::onnx::{
     AttributeProto, Dimension, FLOAT, GraphProto, ModelProto, NodeProto, ValueInfoProto,
@@ -30,34 +31,6 @@ use super::wire_scan::check_size;
 
 /// The largest model file, in bytes.
 pub const ONNX_BYTES_MAX: usize = 64 << 20;
-
-/// Problems beyond this many are counted and not listed; a hostile graph could have millions.
-const PROBLEMS_MAX: usize = 8;
-
-/// The problems found, up to a number of them.
-#[derive(Default)]
-struct Problems {
-    listed: Vec<String>,
-    more: usize,
-}
-
-impl Problems {
-    /// Adds a problem. The text is made only where it is listed.
-    fn add(&mut self, text: impl FnOnce() -> String) {
-        if self.listed.len() < PROBLEMS_MAX {
-            self.listed.push(text());
-        } else {
-            self.more += 1;
-        }
-    }
-
-    fn into_result(mut self) -> Result<(), Vec<String>> {
-        if self.more > 0 {
-            self.listed.push(format!("and {} more problems", self.more));
-        }
-        if self.listed.is_empty() { Ok(()) } else { Err(self.listed) }
-    }
-}
 
 /// Checks model bytes against the manifest.
 ///
@@ -130,6 +103,7 @@ fn check_nodes(
     let scope = Scope::new(graph, outer);
     for node in &graph.node {
         check_operator(node, problems);
+        check_training(node, &scope, problems);
         check_recurrent(node, &scope, context.steps_alone, problems);
         check_sizes(node, &scope, problems);
         check_classic(node, problems);

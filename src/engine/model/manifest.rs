@@ -550,10 +550,14 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::test_support::manifest;
+
+    fn shipped() -> Manifest {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/aapl-daily/1/manifest.json");
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    }
 
     fn problems(change: impl FnOnce(&mut Manifest)) -> Vec<String> {
-        let mut manifest = manifest(&[Mode::Full]);
+        let mut manifest = shipped();
         change(&mut manifest);
         manifest.plans().err().unwrap_or_default()
     }
@@ -602,7 +606,7 @@ mod tests {
 
     #[test]
     fn the_training_of_a_foreign_model_may_be_unknown() {
-        let mut foreign = manifest(&[Mode::Full]);
+        let mut foreign = shipped();
         foreign.training = Known::Unknown;
         let text = serde_json::to_string(&foreign).unwrap();
         assert!(text.contains("\"training\":\"unknown\""), "{text}");

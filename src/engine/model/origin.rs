@@ -11,14 +11,17 @@ use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::bundle::quoted;
 use crate::core::domain::UnixNanos;
+use crate::core::text::excerpt;
 
 /// How a value that is not known is written.
 const UNKNOWN: &str = "unknown";
 
 /// The most characters of a producer or of one rewrite.
 const TEXT_CHARS_MAX: usize = 500;
+
+/// The characters of a text that are shown in a message.
+const QUOTED_CHARS_MAX: usize = 64;
 
 /// The most rewrites that are listed.
 const REWRITES_MAX: usize = 100;
@@ -158,6 +161,10 @@ impl Compared {
             ));
         }
     }
+}
+
+fn quoted(text: &str) -> String {
+    excerpt(text, QUOTED_CHARS_MAX)
 }
 
 fn check_sha256(field: &str, text: &str, problems: &mut Vec<String>) {

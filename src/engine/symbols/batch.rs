@@ -1,7 +1,7 @@
 //! How many rows go into one run.
 //!
-//! Owns the choice of batch sizes, and where a row's output lies. Promises that few distinct sizes occur, because each keeps its
-//! tensors for good. Never changes a tensor.
+//! Owns the choice of batch sizes, and where a row's output lies. Promises that few distinct sizes
+//! occur, because each keeps its tensors for good. Never changes a tensor.
 
 use std::iter::Take;
 

@@ -150,6 +150,7 @@ impl Kind {
         kind
     }
 
+    /// In whole windows: single steps of this operator round differently.
     pub(crate) fn rnn() -> Self {
         let mut kind = Self::new(3, 1);
         kind.recurrent_weights(1, 1);
@@ -157,6 +158,7 @@ impl Kind {
         let rnn = NodeProto::new("RNN", "rnn", &["x", "w", "r", "b", "", &h], &["", &h_out]);
         kind.push(rnn.with_int("hidden_size", HIDDEN as i64));
         kind.last_state(&h_out);
+        kind.modes = vec![Mode::Full];
         kind
     }
 

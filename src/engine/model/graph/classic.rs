@@ -4,10 +4,9 @@
 //! that they point into and that lists which the runtime reads side by side are equally long,
 //! because the runtime trusts them. Never judges what a model says.
 
-use super::super::bundle::quoted;
 use super::super::onnx::NodeProto;
-use super::Problems;
 use super::operators::ML_DOMAIN;
+use super::problems::{Problems, quoted};
 
 /// Checks a node if it is of [`ML_DOMAIN`].
 pub(super) fn check_classic(node: &NodeProto, problems: &mut Problems) {

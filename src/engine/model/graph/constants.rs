@@ -6,12 +6,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::super::bundle::quoted;
 use super::super::onnx::{
     AttributeProto, DATA_LOCATION_EXTERNAL, FLOAT, GraphProto, NodeProto, TensorProto,
 };
-use super::Problems;
 use super::operators::{ML_DOMAIN, is};
+use super::problems::{Problems, quoted};
 
 /// `TensorProto.DataType`: other floats, whose raw bytes are looked at as well.
 const FLOAT16: i32 = 10;
@@ -81,7 +80,10 @@ impl<'g> Scope<'g> {
     /// The whole numbers of a short constant.
     pub(super) fn integers(&self, name: &str) -> Option<Vec<i64>> {
         if let Some(tensor) = self.tensor(name) {
-            let is_short = tensor.element_count().is_some_and(|count| count <= SIZES_MAX);
+            // Whatever its shape says: a long one would be read for each node that names it.
+            let bytes_max = SIZES_MAX * size_of::<i64>();
+            let is_short =
+                tensor.raw_data.len() <= bytes_max && tensor.int64_data.len() <= SIZES_MAX;
             return if is_short { tensor.read_int64s() } else { None };
         }
         let Some(node) = self.nodes.get(name) else { return self.outer?.integers(name) };

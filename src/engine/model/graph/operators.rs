@@ -4,9 +4,9 @@
 //! listed operator reads a file, draws a random number, calls out or gives anything but tensors.
 //! Never looks at shapes or constants.
 
-use super::super::bundle::quoted;
 use super::super::onnx::{ModelProto, NodeProto};
-use super::Problems;
+use super::constants::Scope;
+use super::problems::{Problems, quoted};
 
 /// The domain of operators for classic machine learning.
 pub(super) const ML_DOMAIN: &str = "ai.onnx.ml";
@@ -211,6 +211,22 @@ pub(super) fn check_operator(node: &NodeProto, problems: &mut Problems) {
     };
     if list.binary_search(&node.op_type.as_str()).is_err() {
         problems.add(|| format!("{} is not on the list of accepted ones{advice}", place(node)));
+    }
+}
+
+/// Refuses `Dropout` in training, which draws random numbers.
+pub(super) fn check_training(node: &NodeProto, scope: &Scope<'_>, problems: &mut Problems) {
+    let mode = node.input.get(2).filter(|name| is(node, "Dropout") && !name.is_empty());
+    let Some(name) = mode else { return };
+    if scope.tensor(name).is_none_or(|tensor| tensor.raw_data != [0]) {
+        problems.add(|| {
+            format!(
+                "Dropout `{}`: training_mode `{}` must be a constant false: export the model for \
+                 evaluation",
+                quoted(&node.name),
+                quoted(name)
+            )
+        });
     }
 }
 

@@ -6,11 +6,10 @@
 
 use std::collections::HashMap;
 
-use super::super::bundle::quoted;
 use super::super::manifest::GraphSpec;
 use super::super::onnx::{Dimension, GraphProto, NodeProto, ValueInfoProto};
-use super::Problems;
 use super::constants::Scope;
+use super::problems::{Problems, quoted};
 
 /// The widest recurrent state, H: bounds the memory per symbol.
 const STATE_WIDTH_MAX: u32 = 16_384;
