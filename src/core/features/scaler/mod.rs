@@ -55,8 +55,8 @@ pub enum Scaler {
         /// Mean and deviation per feature.
         columns: Vec<ColumnMoments>,
     },
-    /// `(raw - center) / scale`, which is scikit-learn's `RobustScaler`: the median and the distance
-    /// between two quantiles.
+    /// `(raw - center) / scale`, which is scikit-learn's `RobustScaler`: the median and the
+    /// distance between two quantiles.
     Robust {
         /// Of the arithmetic.
         #[serde(default, skip_serializing_if = "Precision::is_double")]

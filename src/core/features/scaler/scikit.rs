@@ -1,8 +1,8 @@
 //! A scaler of scikit-learn, read from its attributes.
 //!
-//! Owns what `vars(scaler)` of a fitted scaler means. Promises the scaler that computes the same, bit
-//! for bit in either precision, and every problem at once, each with the attribute at fault. Never
-//! opens a file.
+//! Owns what `vars(scaler)` of a fitted scaler means. Promises the scaler that computes the same,
+//! bit for bit in either precision, and every problem at once, each with the attribute at fault.
+//! Never opens a file.
 
 use serde_json::{Map, Value};
 
