@@ -181,7 +181,8 @@ fn interval(manifest: &Manifest) -> String {
 fn against(baseline: &BaselineFigures) -> String {
     let BaselineFigures { name, skill, skill_95: [low, high], p_value, .. } = baseline;
     format!(
-        "    against {name:<12} skill {skill:+.3} (95 % {low:+.3} to {high:+.3}), p = {p_value:.2e}\n"
+        "    against {name:<12} skill {skill:+.3} (95 % {low:+.3} to {high:+.3}), p = \
+         {p_value:.2e}\n"
     )
 }
 
