@@ -39,8 +39,8 @@ pub enum DataError {
     },
     /// No series has a full window.
     #[error(
-        "data.path: the longest series has {rows} rows behind the warm-up of {warm_up} steps, and a \
-         window has {window}: name a longer history"
+        "data.path: the longest series has {rows} rows behind the warm-up of {warm_up} steps, and \
+         a window has {window}: name a longer history"
     )]
     TooShort {
         /// Rows.
@@ -198,8 +198,8 @@ impl Material {
         windows
     }
 
-    /// The raw steps behind the newest `count` rows of the longest series, or fewer, from the warm-up
-    /// on, and the rows that a daemon makes that begins with them.
+    /// The raw steps behind the newest `count` rows of the longest series, or fewer, from the
+    /// warm-up on, and the rows that a daemon makes that begins with them.
     ///
     /// # Errors
     /// As [`Material::read`].

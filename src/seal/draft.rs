@@ -1,7 +1,7 @@
 //! From a proven graph to what is sealed: manifest and golden vectors.
 //!
-//! Owns what the manifest says of a foreign model. Promises that nothing in it is invented: what the
-//! configuration, the data or a run did not give is `unknown`. Never writes a file.
+//! Owns what the manifest says of a foreign model. Promises that nothing in it is invented: what
+//! the configuration, the data or a run did not give is `unknown`. Never writes a file.
 
 use super::assess::Assessment;
 use super::config::{PartConfig, SealConfig};

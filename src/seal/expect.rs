@@ -1,7 +1,7 @@
 //! The framework's own predictions, and the comparison with them.
 //!
-//! Owns the form of the file. Promises that every row of it is compared or the file is refused, with
-//! the line at fault. Never changes a prediction.
+//! Owns the form of the file. Promises that every row of it is compared or the file is refused,
+//! with the line at fault. Never changes a prediction.
 
 use std::path::PathBuf;
 

@@ -96,8 +96,8 @@ fn check_constants(facts: &Facts, config: &SealConfig) -> Vec<String> {
         let names: Vec<_> = missing.into_iter().take(NAMES_MAX).collect();
         problems.push(format!(
             "constants: the graph reads {}{more}, which are neither rows nor the state of a layer: \
-             some exporters lose constants of a model this way (Keras' `Normalization` among them). \
-             Scale by [scaler] and export without that layer, or give the value of each in \
+             some exporters lose constants of a model this way (Keras' `Normalization` among \
+             them). Scale by [scaler] and export without that layer, or give the value of each in \
              [constants]",
             names.join(", ")
         ));
@@ -107,7 +107,8 @@ fn check_constants(facts: &Facts, config: &SealConfig) -> Vec<String> {
             facts.extra_inputs.iter().map(|name| format!("`{}`", shown(name))).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         problems.push(format!(
-            "constants.{}: the graph has no such input beside its rows and states; there is {known}",
+            "constants.{}: the graph has no such input beside its rows and states; there is \
+             {known}",
             shown(name)
         ));
     }

@@ -54,8 +54,8 @@ fn write(text: &mut String, facts: &Facts, model: &Path) -> std::fmt::Result {
         Some(steps) => writeln!(text, "steps = {steps}")?,
         None => writeln!(
             text,
-            "# {FILL_IN}: the graph takes windows of any length; the one that it was trained with.\n\
-             # steps = 30"
+            "# {FILL_IN}: the graph takes windows of any length; name that of training.\n# steps = \
+             30"
         )?,
     }
     let what = match (facts.input.features, facts.input.width) {
@@ -72,8 +72,8 @@ fn write(text: &mut String, facts: &Facts, model: &Path) -> std::fmt::Result {
     writeln!(
         text,
         "# {FILL_IN}: how the features were scaled: \"minmax\" with min and max, \"standard\" with \
-         mean and\n# deviation, \"robust\" with center and scale, \"none\" where the graph scales by \
-         itself; or the\n# attributes of scikit-learn's scaler: sklearn = \"scaler.json\"."
+         mean and\n# deviation, \"robust\" with center and scale, \"none\" where the graph scales \
+         by itself; or the\n# attributes of scikit-learn's scaler: sklearn = \"scaler.json\"."
     )?;
     writeln!(text, "# kind = \"minmax\"\n# min = []\n# max = []")?;
     writeln!(text, "\n[target]")?;
@@ -90,8 +90,8 @@ fn write(text: &mut String, facts: &Facts, model: &Path) -> std::fmt::Result {
     writeln!(text, "\n[data]")?;
     writeln!(
         text,
-        "# {FILL_IN}: a history of ticks (CSV, Parquet, JSON lines), which its columns are, and until \
-         when\n# training saw it."
+        "# {FILL_IN}: a history of ticks (CSV, Parquet, JSON lines), what its columns are, and \
+         until when\n# training saw it."
     )?;
     writeln!(text, "# path = \"history.csv\"")?;
     writeln!(text, "# columns = \"symbol=Ticker,time=Date,close=Adj Close,volume=Volume\"")?;

@@ -295,8 +295,8 @@ impl Prepared {
             });
             return Err(vec![format!(
                 "rows_mix: the rows of a batch change each other{words}. Dynamic quantization and \
-                 norms over the batch do so: export without them, or set rows_mix = \"alone\", which \
-                 runs one row at a time"
+                 norms over the batch do so: export without them, or set rows_mix = \"alone\", \
+                 which runs one row at a time"
             )]);
         }
         Ok(measured.exactness)
@@ -330,9 +330,9 @@ impl Prepared {
         }
         if largest > REWRITE_TOLERANCE * size {
             return Err(vec![format!(
-                "model: the rewritten graph is {largest:.1e} off the original's own run on {} windows, \
-                 which is more than rounding: the file says another order of its layers than the \
-                 runtime computes",
+                "model: the rewritten graph is {largest:.1e} off the original's own run on {} \
+                 windows, which is more than rounding: the runtime computes something else than \
+                 the file says",
                 windows.len()
             )]);
         }
@@ -394,9 +394,10 @@ impl Prepared {
             let unit = if expect.in_target_unit { "target's" } else { "model's" };
             return Err(vec![format!(
                 "expect: the model is off its framework's predictions by up to \
-                 {largest_difference:.1e} in the {unit} unit (mean {mean_difference:.1e} of {count}; \
-                 tolerance {:.1e}); line {line} says {wanted}, the sealed model gives {found}. Check \
-                 the order of window.features, [scaler], the rows of [data] and expect.unit",
+                 {largest_difference:.1e} in the {unit} unit (mean {mean_difference:.1e} of \
+                 {count}; tolerance {:.1e}); line {line} says {wanted}, the sealed model gives \
+                 {found}. Check the order of window.features, [scaler], the rows of [data] and \
+                 expect.unit",
                 expect.tolerance
             )]);
         }

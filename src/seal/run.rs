@@ -1,7 +1,7 @@
 //! Runs of a sealed graph over many windows.
 //!
-//! Owns how windows are laid into runs. Promises one row of outputs `[K]` for each window, in order,
-//! each computed from zero state. Never judges what comes out.
+//! Owns how windows are laid into runs. Promises one row of outputs `[K]` for each window, in
+//! order, each computed from zero state. Never judges what comes out.
 
 use crate::engine::inference::{Backend, InferenceError, Shape, Signature};
 use crate::engine::model::manifest::Rows;

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::graph::{Hints, read};
 use crate::core::text::excerpt;
-use crate::engine::inference::OnnxRuntime;
+use crate::engine::inference::Runtime;
 use crate::engine::model::Bundle;
 use crate::engine::model::manifest::{
-    Evaluation, Exactness, Known, Manifest, Mode, Origin, Rows, TrainingSpec,
+    BaselineFigures, Evaluation, Exactness, Known, Manifest, Mode, Origin, Rows, TrainingSpec,
 };
 
 /// What is known of a graph without its manifest.
@@ -26,7 +26,7 @@ pub struct GraphWords {
 const LINE_CHARS_MAX: usize = 400;
 
 /// What the graph of a bundle is; without a runtime its layers alone.
-pub fn graph_words(bundle: &Bundle, runtime: Option<&OnnxRuntime>) -> GraphWords {
+pub fn graph_words(bundle: &Bundle, runtime: Option<&dyn Runtime>) -> GraphWords {
     let manifest = bundle.manifest();
     let hints = Hints {
         window: Some(manifest.window_steps as usize),
@@ -46,43 +46,38 @@ pub fn graph_words(bundle: &Bundle, runtime: Option<&OnnxRuntime>) -> GraphWords
 pub fn inspect(bundle: &Bundle, graph: &GraphWords) -> String {
     let manifest = bundle.manifest();
     let mut text = format!("{} {}\n", manifest.name, manifest.version);
-    let mut line = |label: &str, words: &str| {
-        text += &format!("  {label:<10} {}\n", excerpt(words, LINE_CHARS_MAX));
-    };
-    line("forecasts", &forecasts(manifest));
+    text += &line("forecasts", &forecasts(manifest));
     let features = manifest.features.join(", ");
-    line("window", &format!("{} steps of {features}", manifest.window_steps));
-    line("modes", &modes(manifest));
+    text += &line("window", &format!("{} steps of {features}", manifest.window_steps));
+    text += &line("modes", &modes(manifest));
     for (at, layer) in graph.layers.iter().enumerate() {
-        line(if at == 0 { "graph" } else { "" }, layer);
+        text += &line(if at == 0 { "graph" } else { "" }, layer);
     }
     if let Some(cost) = graph.multiply_adds {
-        line("cost", &cost_words(cost, manifest));
+        text += &line("cost", &cost_words(cost, manifest));
     }
-    line("rows", &rows(manifest.exactness.as_ref()));
+    text += &line("rows", &rows(manifest.exactness.as_ref()));
     if let Some(origin) = &manifest.origin {
-        line("origin", &origin_words(origin));
+        text += &line("origin", &origin_words(origin));
         for (at, rewrite) in origin.rewrites.iter().enumerate() {
-            line(if at == 0 { "rewrites" } else { "" }, rewrite);
+            text += &line(if at == 0 { "rewrites" } else { "" }, rewrite);
         }
-        line("framework", &compared(origin));
+        text += &line("framework", &compared(origin));
     }
-    line("trained", &trained(manifest));
-    line("interval", &interval(manifest));
+    text += &line("trained", &trained(manifest));
+    text += &line("interval", &interval(manifest));
     for part in &manifest.evaluation {
-        line(&part.part, &figures(part));
+        text += &line(&part.part, &figures(part));
         for baseline in &part.baselines {
-            let [low, high] = baseline.skill_95;
-            line(
-                "",
-                &format!(
-                    "against {:<12} skill {:+.3} (95 % {low:+.3} to {high:+.3}), p = {:.2e}",
-                    baseline.name, baseline.skill, baseline.p_value
-                ),
-            );
+            text += &against(baseline);
         }
     }
     text + &format!("  {:<10} {}\n", "verdict", manifest.verdict)
+}
+
+/// A line of a summary.
+fn line(label: &str, words: &str) -> String {
+    format!("  {label:<10} {}\n", excerpt(words, LINE_CHARS_MAX))
 }
 
 /// The same for programs: the whole manifest, and what is known beside it.
@@ -132,8 +127,8 @@ pub fn rows(exactness: Option<&Exactness>) -> String {
             format!("equal bits alone and in a batch, on {windows} windows")
         }
         Some(Exactness { rows: Rows::Alone, windows, largest_difference }) => format!(
-            "one at a time: in a batch a row differs by up to {largest_difference:.1e}, on {windows} \
-             windows"
+            "one at a time: in a batch a row differs by up to {largest_difference:.1e}, on \
+             {windows} windows"
         ),
     }
 }
@@ -162,7 +157,8 @@ fn trained(manifest: &Manifest) -> String {
             let TrainingSpec { windows, symbols, from, to, epochs, best_epoch, .. } = training;
             let symbols = symbols.join(", ");
             format!(
-                "{windows} windows of {symbols}, {from} to {to}, best of {epochs} epochs: {best_epoch}"
+                "{windows} windows of {symbols}, {from} to {to}, best of {epochs} epochs: \
+                 {best_epoch}"
             )
         }
         (Known::Unknown, Some(Origin { trained_until: Known::Is(until), .. })) => {
@@ -182,10 +178,18 @@ fn interval(manifest: &Manifest) -> String {
     format!("{share:.0} %, {:+.6} to {:+.6} around the value", interval.lower, interval.upper)
 }
 
+fn against(baseline: &BaselineFigures) -> String {
+    let BaselineFigures { name, skill, skill_95: [low, high], p_value, .. } = baseline;
+    format!(
+        "    against {name:<12} skill {skill:+.3} (95 % {low:+.3} to {high:+.3}), p = \
+         {p_value:.2e}\n"
+    )
+}
+
 fn figures(part: &Evaluation) -> String {
     format!(
-        "{} forecasts, {} to {}: mean absolute error {:.5}, direction right {:.1} %, interval holds \
-         {:.1} %",
+        "{} forecasts, {} to {}: mean absolute error {:.5}, direction right {:.1} %, interval \
+         holds {:.1} %",
         part.forecasts,
         part.from,
         part.to,

@@ -78,7 +78,7 @@ fn help_lists_every_command_and_every_command_has_its_own() {
     }
     assert_eq!(commands_below(&["config"]), ["show", "schema", "reference"]);
     assert_eq!(commands_below(&["docs"]), ["completions", "manual"]);
-    assert_eq!(commands_below(&["model"]), ["list", "inspect", "verify"]);
+    assert_eq!(commands_below(&["model"]), ["list", "inspect", "verify", "diff", "seal"]);
     assert_eq!(commands_below(&["bench"]), ["inference", "pipeline", "burst", "memory"]);
     assert_eq!(commands_below(&["serve"]), [""; 0]);
     assert_eq!(stdout(&["--version"]), concat!("tickcast ", env!("CARGO_PKG_VERSION"), "\n"));
@@ -360,7 +360,16 @@ fn inspect_says_what_a_model_is_worth() {
         assert!(line.starts_with(start), "{line} does not start with {start}");
     };
     starts_with("  window     7 steps of precipitation, ");
+    starts_with("  modes      full, sliding");
+    starts_with("  graph      LSTM ");
+    let layers = text.lines().skip_while(|line| !line.starts_with("  graph"));
+    for _ in layers.skip(1).take_while(|line| !line.starts_with("  cost")) {
+        starts_with("             ");
+    }
+    starts_with("  cost       ");
+    starts_with("  rows       equal bits alone and in a batch");
     starts_with("  trained    927 windows of SEATTLE, ");
+    starts_with("  interval   90 %, ");
     for part in manifest["evaluation"].as_array().unwrap() {
         let name = part["part"].as_str().unwrap();
         starts_with(&format!("  {name:<10} {} forecasts, ", part["forecasts"]));

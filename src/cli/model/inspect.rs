@@ -1,6 +1,7 @@
 //! `tickcast model inspect`.
 
 use super::{BundleArgs, Global, candidates_of, newest_whole, print, runtime};
+use crate::engine::inference::Runtime;
 use crate::ops::exit::Exit;
 use crate::seal::words::{graph_words, inspect, inspect_json};
 
@@ -20,7 +21,7 @@ pub(super) fn run(InspectArgs { bundle, json }: &InspectArgs, global: &Global) -
     let (folder, bundle) = newest_whole(&folders)?;
     // The sizes of a graph are found by running it; without a runtime its layers are named alone.
     let runtime = runtime(global, None).ok();
-    let graph = graph_words(&bundle, runtime.as_ref());
+    let graph = graph_words(&bundle, runtime.as_ref().map(|runtime| runtime as &dyn Runtime));
     if *json {
         let answer = inspect_json(&bundle, &folder.display().to_string(), &graph);
         return print(format_args!("{answer:#}\n"));

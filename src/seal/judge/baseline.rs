@@ -28,8 +28,8 @@ pub struct Baselines {
     linear: LinearModel,
 }
 
-/// What they forecast for one part, in the target's unit and in the order of its examples. A baseline
-/// that was not fitted has no forecasts.
+/// What they forecast for one part, in the target's unit and in the order of its examples. A
+/// baseline that was not fitted has no forecasts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BaselineForecasts {
     /// Nothing changes.
