@@ -64,7 +64,7 @@ smoke sim-mutations 'builds everything once more, optimized' SIM_SEEDS=200
 smoke train '' TRAIN="-c $work/train.toml"
 smoke autobahn 'takes ten minutes, and fetches CPython 2.7'
 smoke bench-python 'fetches TensorFlow, 1.4 GB' BENCH_SECONDS=0.1
-smoke test-models 'fetches PyTorch and TensorFlow, 6 GB' MODELS='torch_lstm2_dyn keras_gru xgboost'
+smoke test-models 'fetches PyTorch and TensorFlow, 7 GB' MODELS='torch_lstm2_dyn keras_gru lightgbm'
 smoke bench-train 'fetches TensorFlow, 1.4 GB' BENCH_EPOCHS=2
 
 for name in $chosen; do
