@@ -282,13 +282,12 @@ fn prepared_runs_are_all_that_there_are() {
         driven.engine.prepare_runs().unwrap();
         let prepared = shapes.lock().unwrap().clone();
         // Batches of every number of symbols, as a quiet stream and a full queue have them.
-        let mut minute = 0;
-        for (count, haste) in (1..=40).flat_map(|count| BOTH.map(|haste| (count, haste))) {
+        let batches = (1..=40).flat_map(|count| BOTH.map(|haste| (count, haste)));
+        for (minute, (count, haste)) in (0..).zip(batches) {
             for name in (0..count).map(|index| format!("S{index}")) {
                 driven.push_at(&tick(&name, minute, price(&name, minute)), None, haste);
             }
             driven.flush(haste);
-            minute += 1;
         }
         assert!(driven.forecasts.len() > 1_000, "{mode}");
         let used = shapes.lock().unwrap().clone();
