@@ -33,6 +33,8 @@ enum ModelCommand {
     Inspect(InspectArgs),
     /// Check hashes, rules and graph, and run the golden vectors
     Verify(BundleArgs),
+    /// Ask a running daemon to make a shadow live
+    Promote(super::promote::PromoteArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -113,6 +115,7 @@ pub(super) fn run(args: ModelArgs, global: &Global) -> Result<(), Exit> {
             let folder = folder.display();
             super::print(format_args!("{folder} is whole; {cases} golden cases pass\n"))
         }
+        ModelCommand::Promote(args) => super::promote::run(&args),
     }
 }
 

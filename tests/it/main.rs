@@ -50,6 +50,7 @@ mod proofs;
 mod reload;
 mod scores;
 mod seams;
+mod several;
 mod sinks;
 mod soak;
 mod state;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use config::Value;
 
 use super::bridge::{self, BridgeSection};
-use super::layers::{Input, Tree, names, tree};
+use super::layers::{Input, Tree, lists, names, tree};
 use super::{BridgeConfig, Config, SourceConfig};
 use super::{engine, health, log, model, publish, scores, snapshot, source};
 use crate::adapters::kafka_config::{ClusterConfig, KafkaConfig};
@@ -152,7 +152,8 @@ fn read_with(adapters: &Adapters, input: Input<'_>) -> Result<Config, Vec<String
 /// As [`load_any`], of an input.
 fn read_any(input: Input<'_>) -> Result<AnyConfig, Vec<String>> {
     let Tree { value, .. } = tree(input)?;
-    let is_bridge = names(&value, "bridge", "topic") && !names(&value, "model", "name");
+    let has_model = names(&value, "model", "name") || lists(&value, "models");
+    let is_bridge = names(&value, "bridge", "topic") && !has_model;
     match is_bridge {
         true => read_bridge(input).map(|config| AnyConfig::Bridge(Box::new(config))),
         false => read(input).map(|config| AnyConfig::Daemon(Box::new(config))),
@@ -249,10 +250,9 @@ fn check(
     let mut root = Section::root(tree, problems);
     let bridge = bridge::read(root.section("bridge"));
     let (source, sources) = source::read(adapters, &mut root, variables);
-    let (model, cadence, proof) = model::read(root.section("model"), purpose);
+    let (models, proof) = model::read(&mut root, purpose);
     let onnxruntime_library = model::library(root.section("onnxruntime"));
     let (engine, policy, shards) = engine::read(root.section("engine"));
-    let policy = crate::engine::symbols::EnginePolicy { cadence, ..policy };
     let forecast = scores::forecast(root.section("forecast"));
     let health = health::read(root.section("health"));
     let (sinks, stream) = publish::read(adapters, &mut root);
@@ -266,7 +266,7 @@ fn check(
     root.finish();
     let config = Config {
         source,
-        model,
+        models,
         proof,
         onnxruntime_library,
         engine,
@@ -324,8 +324,8 @@ mod tests {
     #[test]
     fn the_smallest_file_is_enough() {
         let config = read(SMALLEST, &HashMap::new()).unwrap();
-        assert_eq!(config.model.name, "m");
-        assert_eq!(config.model.mode, None);
+        assert_eq!(config.models[0].choice.name, "m");
+        assert_eq!(config.models[0].choice.mode, None);
         assert_eq!(config.source.when_full, WhenFull::DropOldest);
         assert_eq!(config.http.bind, "127.0.0.1:9630".parse().unwrap());
         assert_eq!(config.shutdown_deadline, Duration::from_secs(10));

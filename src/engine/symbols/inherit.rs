@@ -119,7 +119,8 @@ impl Engine {
 
     /// Whether a symbol sleeps; it is then the next one to be woken, with the next inference.
     pub(super) fn must_wake(&mut self, id: SymbolId) -> bool {
-        if !self.symbols[id.index()].asleep {
+        // The rows of a shadow go without inference until there is time to wake their symbol.
+        if !self.symbols[id.index()].asleep || self.may_shed() {
             return false;
         }
         if let Some(place) = self.asleep.iter().rposition(|asleep| *asleep == id) {
