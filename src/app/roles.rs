@@ -1,4 +1,4 @@
-//! Who is live when a daemon begins: the configuration, or whoever was promoted since.
+//! Who is live when a daemon begins: the configuration decides, or a promotion since.
 //!
 //! Owns the choice between the two. Promises that the configuration goes first where it was changed
 //! since. Never gives a role to a running model.

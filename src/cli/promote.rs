@@ -26,8 +26,8 @@ const ANSWER_BYTES_MAX: u64 = 1 << 20;
 const AFTER_HELP: &str = "\
 The live model of the same seat becomes a shadow, so to promote that one is to go back.
 
-Exit code 0: it is live, from now on or already. 64: no model has this name. 75: the daemon kept what
-was live, or cannot be reached. 78: it refused the token.
+Exit code 0: it is live, from now on or already. 64: no model has this name. 75: the daemon kept
+what was live, or cannot be reached. 78: it refused the token.
 
 Examples: tickcast model promote volatility-next
           tickcast model promote volatility-next --url http://127.0.0.1:9630";

@@ -186,7 +186,8 @@ pub(crate) fn draft(manifest: Manifest, weights: Weights) -> Draft {
     let rows = window_steps + if carried { GOLDEN_ROWS_MORE } else { 0 };
     let (mut state, mut scratch) = (features.raw().initial_state(), features.raw().scratch());
     let (mut steps, mut window) = (Vec::new(), Vec::new());
-    for minute in (0u32..).take(WARM_UP_STEPS + rows) {
+    let warm_up_steps = features.raw().warm_up_steps() as usize;
+    for minute in (0u32..).take(warm_up_steps + rows) {
         let mut fields = BTreeMap::from([("close".to_owned(), f64::from(100 + 7 * minute % 11))]);
         fields.extend(extra.iter().map(|name| (name.clone(), f64::from(minute))));
         let step = GoldenStep { time: time(i64::from(minute)), fields };

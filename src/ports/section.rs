@@ -407,10 +407,10 @@ impl<'p> Section<'p> {
         mut read: impl FnMut(Section<'_>) -> T,
     ) -> Vec<T> {
         let key = self.key(name);
-        let described = Problems::default();
         let nothing = Value::new(None, ValueKind::Table(config::Map::new()));
-        read(Section::of(format!("{key}[]"), nothing, &described));
-        self.problems.settings.borrow_mut().extend(described.into_settings());
+        self.problems.describe(|described| {
+            read(Section::of(format!("{key}[]"), nothing, described));
+        });
         let items = match self.take_table(name).map(|value| value.kind) {
             None => return Vec::new(),
             Some(ValueKind::Array(items)) => items,

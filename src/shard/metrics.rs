@@ -175,7 +175,7 @@ impl ModelFamilies {
         Ok(Self {
             ticks: all.counter(
                 "tickcast_model_ticks_total",
-                "Records that a model was given: those of its symbols, and those that are no ticks.",
+                "Records that a model was given: those of its symbols, and what is no tick.",
             )?,
             refused: all.counters(
                 "tickcast_model_ticks_refused_total",

@@ -73,7 +73,8 @@ pub struct Shard {
     /// One for each model.
     scores: Vec<ShardScores>,
     drain_records_max: usize,
-    /// How old the oldest record of a batch may be for the shadows to run on it; `None` for any age.
+    /// How old the oldest record of a batch may be for the shadows to run on it; `None` for any
+    /// age.
     shadow_age_max: Option<Duration>,
     /// Arrivals of the batch in progress.
     batch: Vec<Arrival<Command>>,
@@ -169,7 +170,8 @@ impl Shard {
         self
     }
 
-    /// Runs until the intake is closed and empty; returns what became of everything, for each model.
+    /// Runs until the intake is closed and empty; returns what became of everything, for each
+    /// model.
     ///
     /// # Errors
     /// [`ShardError`].
@@ -319,8 +321,8 @@ impl Shard {
     }
 
     /// Has the shadows take the batch and say what they have to say, behind the live models. Where
-    /// the oldest record of the batch is older than `age_max`, or gets there while others wait, they
-    /// take the rest without inference.
+    /// the oldest record of the batch is older than `age_max`, or gets there while others wait,
+    /// they take the rest without inference.
     fn run_shadows(
         &mut self,
         arrived: Option<Stopwatch>,

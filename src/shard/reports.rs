@@ -1,8 +1,8 @@
 //! What a shard says in the log of what came.
 //!
 //! Owns the words. Promises that a flood of bad input, or of anything else, does not become a flood
-//! of log lines: the 1st, 10th, 100th and so on of each kind is told. Never decides what becomes of
-//! a record.
+//! of log lines: the 1st, 10th, 100th and so on of each kind is logged. Never decides what becomes
+//! of a record.
 
 use tracing::{info, warn};
 
@@ -23,7 +23,7 @@ pub(super) fn report_model(model: &str, pipeline: &Pipeline, shown: &Shown) {
     report_mistimed(model, engine, shown);
 }
 
-/// Counts windows that began anew after a restart, and says so for the first of them.
+/// Counts windows that began cold after a restart because they were too old, and logs it.
 pub(super) fn show_stale(metrics: &ModelMetrics, shown: &mut Shown, engine: &Engine) {
     let count = engine.stale_count();
     if metrics.show_stale(shown, count) {
@@ -33,8 +33,8 @@ pub(super) fn show_stale(metrics: &ModelMetrics, shown: &mut Shown, engine: &Eng
 
 /// The newest of the windows that began cold since the last batch.
 fn report_cold_starts(model: &str, engine: &Engine, shown: &Shown) {
-    let (told, count) = (shown.resets(), engine.tally().resets);
-    if (told + 1..=count).any(is_power_of_ten)
+    let (logged, count) = (shown.resets(), engine.tally().resets);
+    if (logged + 1..=count).any(is_power_of_ten)
         && let Some(ColdStart { symbol, before, after }) = engine.newest_cold_start()
     {
         warn!(
@@ -46,8 +46,8 @@ fn report_cold_starts(model: &str, engine: &Engine, shown: &Shown) {
 
 /// The newest of the symbols that left since the last batch.
 fn report_expired(model: &str, engine: &Engine, shown: &Shown) {
-    let (told, count) = (shown.expired(), engine.tally().expired);
-    if passes_power_of_ten(told, count)
+    let (logged, count) = (shown.expired(), engine.tally().expired);
+    if passes_power_of_ten(logged, count)
         && let Some(Expired { symbol, newest_tick }) = engine.newest_expired()
     {
         let newest_tick = newest_tick.map(|time| time.to_string()).unwrap_or_default();
@@ -60,8 +60,8 @@ fn report_expired(model: &str, engine: &Engine, shown: &Shown) {
 
 /// The newest tick or step whose time cannot be right.
 fn report_mistimed(model: &str, engine: &Engine, shown: &Shown) {
-    let (told, count) = (shown.mistimed(), engine.tally().mistimed());
-    if !(told + 1..=count).any(is_power_of_ten) {
+    let (logged, count) = (shown.mistimed(), engine.tally().mistimed());
+    if !(logged + 1..=count).any(is_power_of_ten) {
         return;
     }
     let Some(Mistimed { symbol, time, cause }) = engine.newest_mistimed() else { return };
@@ -108,7 +108,7 @@ pub(super) fn report_refusals(pipelines: &Pipelines, shown: &[Shown]) {
         let rejects = &pipeline.engine().tally().rejects;
         for reason in Reject::ALL {
             let (before, count) = (shown.tally().rejects.get(reason), rejects.get(reason));
-            // What no model can take is told with the record.
+            // What no model can take is logged with the record.
             if passes_power_of_ten(before, count) && count > pipelines.tally().refused(reason) {
                 let reason = reason.label();
                 warn!(%model, reason, count, "a model refuses records that others may take");

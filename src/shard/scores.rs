@@ -1,9 +1,10 @@
 //! The metrics of scores, over all shards.
 //!
-//! Owns their names, each with the model in the label `model`. Every shard lays its sums down here, and a figure is made of them when it is
-//! asked for: the sums of all shards first, the quotient last, so that it is that of the whole.
-//! Promises that laying down takes no lock and no memory; a scrape in between may see one sum of a
-//! batch that the others do not have yet. Never averages averages.
+//! Owns their names, each with the model in the label `model`. Every shard lays its sums down here,
+//! and a figure is made of them when it is asked for: the sums of all shards first, the quotient
+//! last, so that it is that of the whole. Promises that laying down takes no lock and no memory; a
+//! scrape in between may see one sum of a batch that the others do not have yet. Never averages
+//! averages.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -12,9 +12,9 @@ use tickcast::engine::model::Draft;
 use tickcast::engine::wire::forecast::ForecastRecord;
 
 use crate::support::bundle::{draft_of, manifest};
-use crate::support::feed::ScriptedFeed;
+use crate::support::feed::{Act, ScriptedFeed};
 use crate::support::network::Network;
-use crate::support::process::{Daemon, run};
+use crate::support::process::{Daemon, eventually, run};
 use crate::support::{repository, runtime};
 
 const SYMBOLS: [&str; 3] = ["A", "B", "C"];
@@ -231,9 +231,8 @@ fn the_models_of_the_repository_run_side_by_side() {
                 let volume = 1e6 + 1e5 * phase.cos();
                 // Mondays to Fridays, as both calendars have them.
                 let time = (i64::from(15_705 + day / 5 * 7 + day % 5)) * 86_400_000;
-                format!(
-                    r#"{{"symbol":"{symbol}","time":{time},{bar},"close":{close},"volume":{volume}}}"#
-                )
+                let bar = format!(r#"{bar},"close":{close},"volume":{volume}"#);
+                format!(r#"{{"symbol":"{symbol}","time":{time},{bar}}}"#)
             })
         })
         .collect();
@@ -358,7 +357,16 @@ fn shadows_have_a_stream_of_their_own_and_no_live_page_shows_them() {
         let live = f64::from(u8::from(model != "vol-next"));
         assert_eq!(of_model("tickcast_model_live", model), live);
     }
-    assert_eq!(metrics["tickcast_symbols_by_health{health=\"live\"}"], 3.0, "each once");
+    let by_health = |daemon: &Daemon| -> f64 {
+        let of_health = daemon.metrics().into_iter();
+        of_health
+            .filter(|(name, _)| name.starts_with("tickcast_symbols_by_health"))
+            .map(|(_, count)| count)
+            .sum()
+    };
+    // Symbols are judged once a second.
+    eventually("all symbols are judged", || (by_health(&daemon) >= 3.0).then_some(()));
+    assert_eq!(by_health(&daemon), 3.0, "each once, whatever models know it");
     daemon.stop();
 }
 
@@ -390,6 +398,7 @@ fn a_promotion_is_shown_survives_a_restart_and_can_be_taken_back() {
     let ended = daemon.stop();
     let told = ended.log.iter().find(|line| line["message"] == "a shadow is live").unwrap();
     assert_eq!((&told["model"], &told["instead_of"]), (&"vol-next".into(), &"vol".into()));
+    feed.act(Act::Break);
     let daemon = place.serve(feed.url(), &state, THREE);
     assert_eq!(daemon.metric(r#"tickcast_model_live{model="vol-next"}"#), 1.0, "it survives");
     say(&feed, &daemon, third);

@@ -111,8 +111,8 @@ impl Config {
         Err(Exit::new(
             Failure::Configuration,
             format_args!(
-                "model.cadence: the feed has trades, which come at any time, and the model `{}` was \
-                 trained on ticks at an interval ({}); use a model of bars (step.kind = \"time\"), \
+                "model.cadence: the feed has trades, which come at any time, and the model `{}` \
+                 was trained on ticks at an interval ({}); use a model of bars (step.kind = \"time\"), \
                  or set model.cadence = \"as_it_comes\" where that is meant",
                 model.name,
                 step.words()
@@ -222,6 +222,7 @@ pub struct ShardConfig {
     pub pin_threads: bool,
     /// Records that one takes from its queue at once.
     pub drain_records_max: usize,
-    /// How old the oldest record of a batch may be for the shadows to run on it; `None` for any age.
+    /// How old the oldest record of a batch may be for the shadows to run on it; `None` for any
+    /// age.
     pub shadow_age_max: Option<Duration>,
 }

@@ -4,16 +4,17 @@
 //! Owns the sections' keys and their rules. Never opens a model.
 
 mod several;
+mod words;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::several::ModelConfig;
+use self::words::{CADENCES, MODES};
 use super::load::Purpose;
 use crate::core::domain::SymbolPatterns;
 use crate::engine::model::ModelChoice;
-use crate::engine::model::manifest::Mode;
 use crate::engine::pipeline::Role;
 use crate::engine::symbols::CadencePolicy;
 use crate::keep::prove::ProofLimits;
@@ -27,16 +28,6 @@ const PROOF_BYTES_MIN: usize = 64 << 20;
 
 /// The most memory for a proof.
 const PROOF_BYTES_MAX: usize = 1 << 40;
-
-const MODES: [(&str, Option<Mode>); 4] = [
-    ("auto", None),
-    ("sliding", Some(Mode::Sliding)),
-    ("full", Some(Mode::Full)),
-    ("carried", Some(Mode::Carried)),
-];
-
-const CADENCES: [(&str, CadencePolicy); 2] =
-    [("as_trained", CadencePolicy::AsTrained), ("as_it_comes", CadencePolicy::AsItComes)];
 
 /// Reads `[model]` and `[[models]]`: every model, the only one where there is no list, and what a
 /// proof may take.

@@ -31,7 +31,8 @@ pub struct Schema {
     extra: Vec<Box<str>>,
 }
 
-/// How a row of a wider schema is read by a narrower one, whose extra fields may have other columns.
+/// How a row of a wider schema is read by a narrower one, whose extra fields may have other
+/// columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Projection {
     /// Extra columns, wide and narrow; `None` where both schemas are the same.

@@ -1,6 +1,6 @@
 //! Which symbols somebody wants, by patterns.
 //!
-//! Owns the meaning of a pattern: a name, or a text in which each `*` stands for any run of
+//! Owns the meaning of a pattern: a name, or a text in which each `*` matches any run of
 //! characters. Promises that the answer for a symbol follows from the patterns alone. Never knows
 //! which symbols there are.
 
@@ -53,7 +53,7 @@ impl SymbolPatterns {
     }
 }
 
-/// Whether a text fits a pattern in which each `*` stands for any run of characters.
+/// Whether a text fits a pattern in which each `*` matches any run of characters.
 fn fits(glob: &str, text: &str) -> bool {
     let Some((head, rest)) = glob.split_once('*') else { return glob == text };
     let Some(mut text) = text.strip_prefix(head) else { return false };

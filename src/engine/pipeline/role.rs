@@ -1,8 +1,8 @@
 //! What a model of a stream does for others.
 //!
 //! Owns the two roles, and the place that a model has among those of its stream. Promises that a
-//! seat has one live model at any time: whoever takes it makes a shadow of the one before. Never
-//! decides who takes it.
+//! seat has one live model at any time: the model that gets it makes a shadow of the one before.
+//! Never decides which model gets it.
 
 use std::fmt;
 

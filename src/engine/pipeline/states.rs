@@ -100,7 +100,7 @@ impl Pipelines {
         self.each_mut().for_each(|pipeline| pipeline.engine_mut().note_all_changed());
     }
 
-    /// Has every engine tell whoever stores states of symbols that have left.
+    /// Has every engine report symbols that have left to the store of states.
     pub fn keep_departures(&mut self) {
         self.each_mut().for_each(|pipeline| pipeline.engine_mut().keep_departures());
     }
@@ -152,7 +152,7 @@ impl Pipelines {
     }
 
     /// Takes the stored states of symbols over, by their keys, as those of a partition where the
-    /// input has places. What cannot be used is told by name, and its symbol begins cold.
+    /// input has places. What cannot be used is named in the outcome, and its symbol begins cold.
     ///
     /// # Errors
     /// [`InferenceError`] where the recurrent states cannot be computed.
@@ -210,7 +210,7 @@ impl Pipelines {
 impl Model {
     /// The stored state that the model goes on from, and whether it is its own: of those that it
     /// can read the one that reaches furthest, its own before others. Where it can read none, its
-    /// own, so that it is told why.
+    /// own, so that the outcome has the reason.
     fn choose<'s>(&self, candidates: &Candidates<'s>) -> Option<(bool, &'s Bytes)> {
         let is_own = |model: Option<&str>| model == self.pipeline.stored_as();
         let usable = candidates.iter().filter_map(|(model, bytes)| {

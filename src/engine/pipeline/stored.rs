@@ -18,7 +18,7 @@ pub struct ModelLabel {
     pub text: String,
 }
 
-/// What stands between the model and the symbol of a key; no name of either has it.
+/// Separates the model and the symbol of a key; no name of either can contain it.
 const KEY_SEPARATOR: char = '\t';
 
 /// The stored form of one symbol's state.

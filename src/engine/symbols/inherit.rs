@@ -119,8 +119,8 @@ impl Engine {
 
     /// Whether a symbol sleeps; it is then the next one to be woken, with the next inference.
     pub(super) fn must_wake(&mut self, id: SymbolId) -> bool {
-        // The rows of a shadow go without inference until there is time to wake their symbol.
-        if !self.symbols[id.index()].asleep || self.may_shed() {
+        // A row that goes without inference needs no states.
+        if !self.symbols[id.index()].asleep || self.sheds_rows() {
             return false;
         }
         if let Some(place) = self.asleep.iter().rposition(|asleep| *asleep == id) {

@@ -542,7 +542,7 @@ impl Engine {
             RowStatus::Ready { out_of_range } => {
                 let Step { after_gap, patched, .. } = *step;
                 state.window.push(scratch.row(), RowFacts { after_gap, patched, out_of_range });
-                if self.must_shed(id) {
+                if self.sheds_rows() {
                     self.shed(id);
                     return;
                 }

@@ -5,10 +5,10 @@
 //! would have had anyway. Never decides what load is.
 //!
 //! Mode `full` needs nothing but the window. In mode `sliding` the recurrent states follow from the
-//! rows: a symbol whose row was left out falls asleep, its rows go without inference until
-//! [`Engine::wake`] has computed its states, and it then goes on. The state of mode `carried` holds
-//! every row since the symbol began, so nothing of it can be left out: such a model runs on each
-//! row, which takes it one step.
+//! rows: a symbol whose row was left out falls asleep, and its states are computed by
+//! [`Engine::wake`] while there is time, or before its next row that does not go without inference.
+//! The state of mode `carried` holds every row since the symbol began, so nothing of it can be left
+//! out: such a model runs on each row, which takes it one step.
 
 use super::{Driver, Engine, Pending, Withheld};
 use crate::core::domain::SymbolId;
@@ -22,13 +22,13 @@ pub(super) struct Shedding {
 
 impl Engine {
     /// Says whether rows may go without inference. From here on none does until
-    /// [`Engine::shed_rows`] says so, but for those of symbols that are asleep.
+    /// [`Engine::shed_rows`] says so.
     pub fn allow_shedding(&mut self, may: bool) {
         self.shedding = Shedding { may, now: false };
     }
 
     /// Leaves out the inference of the rows that come from here on, and of those that wait for it;
-    /// or no longer. Symbols whose states are behind by then are woken by [`Engine::wake`].
+    /// or no longer.
     pub fn shed_rows(&mut self, now: bool) {
         self.shedding.now = now && self.may_shed();
         if !self.shedding.now {
@@ -48,13 +48,8 @@ impl Engine {
         self.shedding.now
     }
 
-    pub(super) fn may_shed(&self) -> bool {
+    fn may_shed(&self) -> bool {
         self.shedding.may && !matches!(self.driver, Driver::Carried(_))
-    }
-
-    /// Whether the row that a symbol's window has just taken goes without inference.
-    pub(super) fn must_shed(&self, id: SymbolId) -> bool {
-        self.shedding.now || (self.may_shed() && self.symbols[id.index()].asleep)
     }
 
     /// Leaves out the inference of the newest row of a symbol's window.

@@ -94,7 +94,7 @@ impl ReloadHandle {
         Self { requests, answer_within }
     }
 
-    /// Asks for something of which nobody waits for the outcome; it is logged.
+    /// Asks for something without waiting for its outcome, which is logged.
     ///
     /// # Errors
     /// [`Busy`].

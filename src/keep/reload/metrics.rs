@@ -1,7 +1,7 @@
 //! What is counted of reloads.
 //!
-//! Owns the names. Promises that each outcome of each model has its series from the start. Never decides
-//! anything.
+//! Owns the names. Promises that each outcome of each model has its series from the start. Never
+//! decides anything.
 
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry};
 

@@ -94,7 +94,7 @@ impl<D: Disk> Keeper<D> {
 
     /// Brings what is stored into the pipelines of all shards, and says what became of it. Windows
     /// of a feed are marked: what came while no process ran is missing. Those whose data goes on
-    /// by more than so many steps later begin anew; `None` for any number.
+    /// more than so many steps later begin cold; `None` for any number.
     ///
     /// # Errors
     /// [`KeeperError::Inference`].

@@ -397,3 +397,38 @@ fn symbols_of_a_feed_that_has_had_no_chance_yet_are_restored_and_not_dead() {
     assert_eq!(trial.watch.metrics.changes[restored].get(), 1);
     assert_eq!(trial.watch.logged[restored], 0);
 }
+
+#[test]
+fn a_symbol_of_several_models_is_listed_once_by_the_ticks_of_any_of_them() {
+    use crate::core::domain::SymbolPatterns;
+    use crate::engine::pipeline::{Role, StreamModel};
+
+    let mut trial = Trial::new();
+    let model = |name: &str, seat, patterns: &[&str]| {
+        let symbols = SymbolPatterns::new(patterns.iter().copied()).unwrap();
+        let pipeline = pipeline(&bundle(&[Mode::Full]));
+        StreamModel { name: name.into(), symbols, seat, role: Role::Live, pipeline }
+    };
+    let models = vec![model("first", 0, &["A", "B"]), model("second", 1, &["B", "C"])];
+    let settings = crate::shard::test_support::settings();
+    trial.pipelines = Pipelines::of(models, &settings).unwrap();
+    let mut hear = |model: usize, symbol: &str, seconds: u64| {
+        let engine = trial.pipelines.at_mut(model).engine_mut();
+        engine.set_now(at(seconds));
+        assert_eq!(engine.push(&tick(symbol, seconds as i64, 1.0), None), Pushed::Taken);
+        engine.infer(crate::engine::symbols::Haste::Throughput, &mut Vec::new()).unwrap();
+    };
+    hear(0, "A", 95);
+    // The first model has heard nothing of B for long; the second one takes its ticks.
+    hear(0, "B", 10);
+    hear(1, "B", 96);
+    hear(1, "C", 40);
+    trial.judge(100, FeedLink::Connected);
+    let health = |name: &str, health| (name.to_owned(), health);
+    let expected =
+        [health("A", Health::Live), health("B", Health::Live), health("C", Health::Stale)];
+    assert_eq!(trial.healths(), expected);
+    assert_eq!(trial.counts(), [2, 0, 1, 0, 0]);
+    let steps: Vec<_> = trial.page().rows.iter().map(|row| row.steps).collect();
+    assert_eq!(steps, [1, 1, 1], "of the first model that knows it");
+}

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{CADENCES, MODES};
+use super::words::{CADENCES, MODES};
 use crate::core::domain::SymbolPatterns;
 use crate::engine::model::ModelChoice;
 use crate::engine::model::manifest::Mode;

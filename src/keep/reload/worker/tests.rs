@@ -539,3 +539,138 @@ fn a_proof_that_hangs_is_seen_by_the_supervisor_and_cut_off_by_a_stop() {
     assert!(runtime.block_on(shown.thread.ended_within(seconds(120))));
     assert_eq!(handle.request("test", Work::Reload(0)), Err(Busy));
 }
+
+/// A daemon with a live model `now`, version 1, and its shadow `next`, version 2.
+fn with_a_shadow(
+    folder: &Folder,
+    shards: Vec<IntakeCommander<Command>>,
+    roles: RoleStore,
+) -> (ReloadHandle, Shown) {
+    with_a_shadow_of(folder, shards, roles, "1")
+}
+
+/// The same, whose live model asks for another version.
+fn with_a_shadow_of(
+    folder: &Folder,
+    shards: Vec<IntakeCommander<Command>>,
+    roles: RoleStore,
+    version_wanted: &str,
+) -> (ReloadHandle, Shown) {
+    folder.seal(version("2", another()));
+    let registry = Registry::new();
+    let pipelines = ["1", "2"].map(|version| pipeline(&folder.bundle(version)));
+    let listed =
+        [listed(&pipelines[0], "now", Role::Live), listed(&pipelines[1], "next", Role::Shadow)];
+    let (running, shown) = watch::channel(Models(listed.into()));
+    let runtime: Arc<dyn Runtime> = Arc::new(NullRuntime);
+    let models = [version_wanted, "2"].into_iter().zip(&pipelines).map(|(version, pipeline)| {
+        let choice = ModelChoice {
+            root: folder.0.path().to_owned(),
+            name: "null".to_owned(),
+            version: version.to_owned(),
+            mode: None,
+            watch: false,
+        };
+        ReloadModel::new(choice, settings(), pipeline)
+    });
+    let reloader = Reloader {
+        models: models.collect(),
+        roles,
+        prover: Arc::new(InProcess(Arc::clone(&runtime))),
+        proof_time_max: Duration::from_secs(60),
+        runtime,
+        shards,
+        running,
+        info: process::register(&registry).unwrap(),
+        metrics: ReloadMetrics::register(&registry, ["now", "next"]).unwrap(),
+    };
+    let thread = reloader.start().unwrap();
+    (thread.handle().clone(), Shown { running: shown, registry, thread })
+}
+
+fn roles_of(shown: &Shown) -> Vec<Role> {
+    shown.running.borrow().0.iter().map(|model| model.role).collect()
+}
+
+fn configured() -> Vec<crate::keep::roles::ConfiguredRole> {
+    [("now", Role::Live), ("next", Role::Shadow)]
+        .map(|(name, role)| crate::keep::roles::ConfiguredRole {
+            name: name.to_owned(),
+            seat: 0,
+            role,
+        })
+        .into()
+}
+
+#[test]
+fn a_promotion_is_kept_handed_to_every_shard_and_shown() {
+    use crate::keep::roles::Found;
+
+    let (folder, state) = (Folder::new(), tempfile::tempdir().unwrap());
+    let roles = RoleStore::new(Some(state.path().to_owned()), configured());
+    let queues = [queue(9), queue(9)];
+    let commanders = queues.iter().map(|(sender, _)| sender.commander()).collect();
+    let (handle, shown) = with_a_shadow(&folder, commanders, roles.clone());
+    for (model, name, instead_of, after) in [
+        (1, "next", "now", [Role::Shadow, Role::Live]),
+        (0, "now", "next", [Role::Live, Role::Shadow]),
+    ] {
+        let asked = handle.ask("test", Work::Promote(model)).unwrap();
+        for (_, shard) in &queues {
+            let Command::Promote { model: found, answer } = taken(shard) else {
+                panic!("a promotion")
+            };
+            assert_eq!(found, model);
+            // Kept before the first shard changes.
+            assert_eq!(roles.load().unwrap(), Found::Given(vec![name.to_owned()]));
+            answer.send(()).unwrap();
+        }
+        let expected = Outcome::Promoted {
+            name: name.to_owned(),
+            instead_of: instead_of.to_owned(),
+            survives_restart: true,
+        };
+        assert_eq!(asked.blocking_recv().unwrap(), expected);
+        assert_eq!(roles_of(&shown), after);
+        let again = handle.ask("test", Work::Promote(model)).unwrap().blocking_recv().unwrap();
+        assert_eq!(again, Outcome::Live { name: name.to_owned() }, "and no shard is asked");
+    }
+    let page = prometheus::TextEncoder::new().encode_to_string(&shown.registry.gather()).unwrap();
+    for line in [
+        r#"tickcast_promotions_total{model="next"} 1"#,
+        r#"tickcast_promotions_total{model="now"} 1"#,
+        r#"tickcast_model_live{model="next"} 0"#,
+        r#"tickcast_model_live{model="now"} 1"#,
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line} in {page}");
+    }
+    let none = handle.ask("test", Work::Promote(9)).unwrap().blocking_recv().unwrap();
+    assert_eq!(reason(none), "there is no such model");
+}
+
+#[test]
+fn roles_that_cannot_be_kept_are_not_given() {
+    let (folder, state) = (Folder::new(), tempfile::tempdir().unwrap());
+    // A file where the folder should be.
+    let path = state.path().join("file");
+    std::fs::write(&path, "").unwrap();
+    let (sender, shard) = queue(9);
+    let roles = RoleStore::new(Some(path), configured());
+    let (handle, shown) = with_a_shadow(&folder, vec![sender.commander()], roles);
+    let kept = handle.ask("test", Work::Promote(1)).unwrap().blocking_recv().unwrap();
+    assert!(reason(kept).starts_with("the roles could not be kept for a restart: "));
+    assert!(!shard.has_more(), "no shard is asked");
+    assert_eq!(roles_of(&shown), [Role::Live, Role::Shadow]);
+}
+
+#[test]
+fn a_version_that_another_model_runs_is_refused() {
+    let folder = Folder::new();
+    let (sender, shard) = queue(9);
+    let roles = RoleStore::new(None, Vec::new());
+    let shards = vec![sender.commander()];
+    let (handle, shown) = with_a_shadow_of(&folder, shards, roles, "latest");
+    assert_eq!(reason(outcome(&handle)), "it runs already as `next`");
+    assert!(!shard.has_more(), "no shard is asked");
+    assert_eq!(shown.version(), "1");
+}
