@@ -112,8 +112,8 @@ impl Config {
             Failure::Configuration,
             format_args!(
                 "model.cadence: the feed has trades, which come at any time, and the model `{}` \
-                 was trained on ticks at an interval ({}); use a model of bars (step.kind = \"time\"), \
-                 or set model.cadence = \"as_it_comes\" where that is meant",
+                 was trained on ticks at an interval ({}); use a model of bars (step.kind = \
+                 \"time\"), or set model.cadence = \"as_it_comes\" where that is meant",
                 model.name,
                 step.words()
             ),
