@@ -12,11 +12,12 @@ use tickcast::core::score::ScoreBook;
 use tickcast::core::window::{RowFacts, Window};
 use tickcast::engine::model::manifest::Mode;
 use tickcast::engine::model::{Bundle, Heritage};
+use tickcast::engine::pipeline::Post;
 use tickcast::engine::state::StateCodec;
 use tickcast::engine::symbols::{Engine, Haste, Pushed};
 use tickcast::ops::supervise::Pulse;
 use tickcast::ports::sink::{Outgoing, Sink, SinkClosed};
-use tickcast::shard::Publisher;
+use tickcast::shard::{Origin, Publisher};
 use tickcast::tools::bench::null_backend;
 use tickcast::tools::bench::parts::{Feed, config, decoder, encoder};
 
@@ -336,9 +337,12 @@ fn publish(criterion: &mut Criterion) {
         group.bench_function(format!("sinks_{count}"), |bencher| {
             let sinks = (0..count).map(|_| NullSink.another()).collect();
             let mut publisher = Publisher::new(sinks);
+            let origin = Origin { model_sha256: "".into(), post: Post::default() };
             bencher.iter(|| {
                 for _ in 0..SYMBOLS {
-                    publisher.publish(&symbol, black_box(&record), None).expect("none closes");
+                    publisher
+                        .publish(&origin, &symbol, black_box(&record), None)
+                        .expect("none closes");
                 }
             });
         });

@@ -66,6 +66,11 @@ def gauge(metric, more=""):
     return f"{metric}{{{labels}}}"
 
 
+def live(query):
+    """A query over models, of the live ones alone."""
+    return f"({query} unless on (job, instance, model) tickcast_model_live == 0)"
+
+
 def quantile(share, metric):
     return f"histogram_quantile({share}, {rate(metric + '_bucket')})"
 
@@ -114,9 +119,9 @@ DASHBOARDS = {
         number("Ticks", "cps", "Records taken from all queues in a second.",
                (f"sum({rate('tickcast_ticks_total')})", "ticks")),
         number("Forecasts", "cps", "Forecasts published in a second.",
-               (f"sum({rate('tickcast_forecasts_total')})", "forecasts")),
+               (f"sum({live(rate('tickcast_forecasts_total'))})", "forecasts")),
         number("Symbols", "short", "Symbols with state.",
-               (f"sum({gauge('tickcast_symbols')})", "symbols")),
+               (f"sum(max without (model) ({gauge('tickcast_symbols')}))", "symbols")),
         number("Lost in the last hour", "short",
                "Records that full queues dropped, and records that sinks could not write.",
                (f"sum(increase(tickcast_records_dropped_total{{{FILTER}}}[1h]))", "dropped"),
@@ -136,7 +141,7 @@ DASHBOARDS = {
         number("Ticks", "cps", "Records taken from the queue in a second.",
                (rate("tickcast_ticks_total"), "{{instance}}")),
         number("Forecasts", "cps", "Forecasts published in a second.",
-               (rate("tickcast_forecasts_total"), "{{instance}}")),
+               (rate("tickcast_forecasts_total"), "{{instance}} {{model}}")),
         number("End to end, p99", "s",
                "From a tick's arrival until its forecast was handed to every way out.",
                (quantile(0.99, "tickcast_end_to_end_seconds"), "{{instance}}")),
@@ -149,7 +154,7 @@ DASHBOARDS = {
         number("Build", "short", "Which version of the program runs.",
                (gauge("tickcast_build_info"), "{{version}}"), width=4, name=True),
         number("Symbols", "short", "Symbols with state.",
-               (gauge("tickcast_symbols"), "{{instance}}")),
+               (gauge("tickcast_symbols"), "{{instance}} {{model}}")),
         number("Running for", "s", "Time since the process began.",
                (f"time() - {gauge('process_start_time_seconds')}", "{{instance}}")),
         number("Firing alerts", "short", "Alerts of tickcast that fire now.",
@@ -160,8 +165,8 @@ DASHBOARDS = {
                "What comes in, what of it is a tick, what becomes a step, what becomes a forecast.",
                (rate("tickcast_records_received_total"), "{{instance}} records"),
                (rate("tickcast_ticks_total"), "{{instance}} ticks"),
-               (rate("tickcast_steps_total"), "{{instance}} steps"),
-               (rate("tickcast_forecasts_total"), "{{instance}} forecasts")),
+               (rate("tickcast_steps_total"), "{{instance}} {{model}} steps"),
+               (rate("tickcast_forecasts_total"), "{{instance}} {{model}} forecasts")),
         series("End to end", "s",
                "From the arrival of a batch's oldest record until its forecasts were handed on.",
                *quantiles("tickcast_end_to_end_seconds")),
@@ -176,7 +181,8 @@ DASHBOARDS = {
                (gauge("tickcast_lines_capacity"), "{{instance}} capacity")),
         row("Models"),
         events("Reloads", "Requests for another version of the model, by outcome.",
-               (rise("tickcast_reloads_total"), "{{instance}} {{outcome}}")),
+               (rise("tickcast_reloads_total"), "{{instance}} {{model}} {{outcome}}"),
+               (rise("tickcast_promotions_total"), "{{instance}} {{model}} promoted")),
         series("Time of a reload", "s", "From the request to its outcome.",
                *quantiles("tickcast_reload_seconds")),
         row("Subscribers"),
@@ -301,7 +307,8 @@ DASHBOARDS = {
                (rate("tickcast_advance_seconds_sum"), "{{instance}} advance"), stack=True),
         series("Forecasts in a run", "short",
                "Forecasts of one run of the model, on average: more under load.",
-               (f"{rate('tickcast_forecasts_total')} / ({rate('tickcast_infer_seconds_count')} > 0)",
+               (f"sum without (model) ({live(rate('tickcast_forecasts_total'))}) "
+                f"/ ({rate('tickcast_infer_seconds_count')} > 0)",
                 "{{instance}}")),
         QUEUE,
         series("Batches", "cps", "Runs of the model in a second.",
@@ -317,7 +324,7 @@ DASHBOARDS = {
                (gauge("tickcast_score_coverage_ratio", 'over="recent"'), "{{instance}} {{model}}"),
                width=8),
         number("Drifting symbols", "short", "Symbols whose errors are larger than they were.",
-               (gauge("tickcast_score_drifting_symbols"), "{{instance}}"), width=8, steps=BAD),
+               (gauge("tickcast_score_drifting_symbols"), "{{instance}} {{model}}"), width=8, steps=BAD),
         row("Against the naive forecast"),
         series("Skill", "none",
                "1 - squared error / squared error of the naive forecast. Below 0 the model is worse "
@@ -347,19 +354,19 @@ DASHBOARDS = {
                 "{{instance}} {{symbol}} {{of}}")),
         series("Scores", "cps",
                "Forecasts whose truth has come, in a second, and those that are never scored.",
-               (rate("tickcast_scores_total"), "{{instance}} scored"),
+               (rate("tickcast_scores_total"), "{{instance}} {{model}} scored"),
                (f"sum without (reason) ({rate('tickcast_scores_unscored_total')})",
-                "{{instance}} never scored")),
+                "{{instance}} {{model}} never scored")),
         events("Drift", "Times that the errors of a symbol became larger than they were.",
-               (rise("tickcast_score_drifts_total"), "{{instance}}")),
+               (rise("tickcast_score_drifts_total"), "{{instance}} {{model}}")),
         row("How many steps get a forecast"),
         series("Steps with a forecast", "percentunit",
                "Share of the steps that a forecast was published for. Windows that are not yet "
                "full, and withheld forecasts, are what is missing to 1.",
                (f"{rate('tickcast_forecasts_total')} / ({rate('tickcast_steps_total')} > 0)",
-                "{{instance}}")),
+                "{{instance}} {{model}}")),
         series("Warming", "cps", "Steps without a forecast, because a window was not yet full.",
-               (rate("tickcast_steps_warming_total"), "{{instance}}")),
+               (rate("tickcast_steps_warming_total"), "{{instance}} {{model}}")),
         series("Withheld", "percentunit",
                "Share of the forecasts that were withheld: not finite, impossible, or of a bar "
                "that lacks a field.",
@@ -367,14 +374,14 @@ DASHBOARDS = {
         events("Withheld, by reason",
                "impossible: the model leaves its range. lost_step: a bar lacks a field. patched, "
                "gapped: what engine.withhold asks for.",
-               (rise("tickcast_forecasts_withheld_total"), "{{instance}} {{reason}}")),
+               (rise("tickcast_forecasts_withheld_total"), "{{instance}} {{model}} {{reason}}")),
         series("Symbols", "short", "Symbols with state.",
-               (gauge("tickcast_symbols"), "{{instance}}")),
+               (gauge("tickcast_symbols"), "{{instance}} {{model}}")),
         events("Windows that began anew",
                "Windows that began cold, because a step lay too far behind the one before, or the "
                "feed had gone on too far after a restart.",
-               (rise("tickcast_windows_reset_total"), "{{instance}} gap"),
-               (rise("tickcast_windows_stale_total"), "{{instance}} restart")),
+               (rise("tickcast_windows_reset_total"), "{{instance}} {{model}} gap"),
+               (rise("tickcast_windows_stale_total"), "{{instance}} {{model}} restart")),
         series("Market", "bool", "1 while the calendar of the model expects a step today.",
                (gauge("tickcast_market_open"), "{{instance}}")),
         series("Symbols by health", "short",
@@ -387,7 +394,7 @@ DASHBOARDS = {
                (rise("tickcast_symbol_health_changes_total"), "{{instance}} {{health}}")),
         row("What they say"),
         series("Signals", "cps", "Forecasts in a second, by signal.",
-               (rate("tickcast_forecast_signals_total"), "{{instance}} {{signal}}"), stack=True),
+               (rate("tickcast_forecast_signals_total"), "{{instance}} {{model}} {{signal}}"), stack=True),
         series("Outside of what training has seen", "percentunit",
                "Share of the forecasts whose window holds an input outside of the training range.",
                (gauge("instance:tickcast_forecasts_out_of_range:ratio_rate5m"), "{{instance}}")),
@@ -395,11 +402,11 @@ DASHBOARDS = {
         series("Qualities", "cps",
                "Forecasts in a second, by how whole their window is: full, patched where empty "
                "intervals were filled by rule, gapped where data is known to be missing.",
-               (rate("tickcast_forecast_qualities_total"), "{{instance}} {{quality}}"),
+               (rate("tickcast_forecast_qualities_total"), "{{instance}} {{model}} {{quality}}"),
                stack=True),
         series("Patched steps", "cps",
                "Steps that were made by rule, because nothing came in their interval.",
-               (rate("tickcast_steps_patched_total"), "{{instance}}")),
+               (rate("tickcast_steps_patched_total"), "{{instance}} {{model}}")),
         series("Gapped", "percentunit",
                "Share of the forecasts whose window holds a place at which data is missing.",
                (gauge("instance:tickcast_forecasts_gapped:ratio_rate5m"), "{{instance}}")),
@@ -533,7 +540,9 @@ def annotations():
     yield marks("Restart", "orange", f"{gauge('process_start_time_seconds')} * 1000",
                 "{{instance}}", {"useValueForTime": "on"})
     yield marks("Reload", "blue", f"increase({gauge('tickcast_reloads_total')}[1m]) > 0",
-                "{{instance}} {{outcome}}", {})
+                "{{instance}} {{model}} {{outcome}}", {})
+    yield marks("Promotion", "purple", f"increase({gauge('tickcast_promotions_total')}[1m]) > 0",
+                "{{instance}} {{model}}", {})
 
 
 def dashboard(name, title, panels):

@@ -14,22 +14,25 @@ use tracing::{info, warn};
 
 use super::config::{Config, HealthConfig, SnapshotConfig};
 use super::stop::Finish;
-use super::{App, KeeperParts, OpenSource, Preparation, prepare, process_seed};
+use super::{App, KeeperParts, OpenSource, prepare, process_seed, roles};
 use crate::adapters::http::{HttpServer, HttpState, Models, VersionInfo};
 use crate::adapters::stream::{StreamHub, StreamId, StreamMetrics};
-use crate::core::domain::{DurationNanos, Symbol};
+use crate::core::domain::Symbol;
 use crate::core::health::{ExpectedSymbols, FeedLink, HealthLimits};
 use crate::engine::inference::Runtime;
 use crate::engine::model::{Bundle, RefusedVersion};
-use crate::engine::pipeline::{InProcess, Pipeline, PipelineSettings, Pipelines, Prover};
+use crate::engine::pipeline::{InProcess, Pipeline, PipelineSettings, Pipelines, Prover, Role};
 use crate::engine::wire::forecast::RecordTemplate;
 use crate::intake::{IntakeMetrics, IntakeReceiver, IntakeSender, Router, intake, shard_of_symbol};
-use crate::keep::reload::{ModelStatus, ReloadMetrics, ReloadThread, Reloader, RunningModel};
+use crate::keep::reload::{
+    ListedModel, ModelStatus, ReloadMetrics, ReloadModel, ReloadThread, Reloader, RunningModel,
+};
+use crate::keep::roles::RoleStore;
 use crate::keep::snapshot::{Keeper, SnapshotMetrics};
 use crate::ops::affinity::Processors;
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
-use crate::ops::process::{self, ModelInfo};
+use crate::ops::process;
 use crate::ops::readiness::Readiness;
 use crate::ops::supervise::{Stage, SuperviseMetrics, Supervisor};
 use crate::ports::input::{InputProgress, Start};
@@ -37,8 +40,8 @@ use crate::ports::sink::{OpenSink, Sink, SinkOpening};
 use crate::ports::source::SourceOpening;
 use crate::shard::command::{Command, Handed};
 use crate::shard::{
-    AheadSamples, HealthMetrics, HealthWatch, Publisher, RefusalWatch, ScoreMetrics, Shard,
-    ShardMetrics, SymbolBoard,
+    AheadSamples, HealthMetrics, HealthWatch, Publisher, RefusalWatch, ScoreMetrics, ScoredModel,
+    Shard, ShardMetrics, SymbolBoard,
 };
 
 /// How long a source with nothing to commit has to end before it is left behind.
@@ -47,12 +50,15 @@ const SOURCE_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// What every part of the daemon is built from.
 struct Builder<'b> {
     config: Config,
-    bundle: &'b Bundle,
+    /// In the order of the models.
+    bundles: &'b [&'b Bundle],
     runtime: Arc<dyn Runtime>,
-    /// What proves another version of the model before it is opened.
+    /// What proves another version of a model before it is opened.
     prover: Arc<dyn Prover>,
-    /// What the pipeline of one shard is built by.
-    settings: PipelineSettings,
+    /// What the pipeline of each model in one shard is built by.
+    settings: Vec<PipelineSettings>,
+    /// Where the roles of the models are kept.
+    roles: RoleStore,
     registry: Registry,
     readiness: Readiness,
 }
@@ -62,6 +68,13 @@ struct Sinks {
     ends: Vec<Box<dyn Sink>>,
     stages: Vec<Stage>,
     finishes: Vec<Finish>,
+}
+
+/// The streams of forecasts.
+struct Streams {
+    live: StreamHub,
+    /// Where there are shadows.
+    shadows: Option<StreamHub>,
 }
 
 /// What states are restored from, and kept in.
@@ -79,36 +92,35 @@ impl App {
     /// [`Exit`] with code 78 for what the configuration got wrong, 75 for a port that is taken.
     pub fn build(config: Config, bundle: &Bundle, runtime: Arc<dyn Runtime>) -> Result<Self, Exit> {
         let prover = Arc::new(InProcess(Arc::clone(&runtime)));
-        Self::build_beside(config, bundle, Vec::new(), runtime, prover)
+        Self::build_beside(config, &[bundle], vec![Vec::new()], runtime, prover)
     }
 
-    /// As [`App::build`], beside versions of the model that were preferred to this one and did not
-    /// prove themselves. `prover` proves those that are loaded later.
+    /// As [`App::build`], of a bundle for each model of the configuration, beside versions that
+    /// were preferred to it and did not prove themselves. `prover` proves those that are loaded
+    /// later.
     ///
     /// # Errors
     /// As [`App::build`].
     pub fn build_beside(
         config: Config,
-        bundle: &Bundle,
-        refused: Vec<RefusedVersion>,
+        bundles: &[&Bundle],
+        refused: Vec<Vec<RefusedVersion>>,
         runtime: Arc<dyn Runtime>,
         prover: Arc<dyn Prover>,
     ) -> Result<Self, Exit> {
-        let Preparation { busy, .. } = prepare(&config, bundle)?;
-        busy.map_or(Ok(()), Err)?;
-        let settings = config.pipeline().of_shard(config.shards.count);
-        let (registry, readiness) = (Registry::new(), Readiness::new());
-        let builder = Builder { config, bundle, runtime, prover, settings, registry, readiness };
+        prepare(&config, bundles)?.busy.map_or(Ok(()), Err)?;
+        let builder = Builder::new(config, bundles, runtime, prover)?;
         let mut pipelines = builder.pipelines()?;
-        let template = pipelines[0].template().clone();
-        let stream = builder.stream()?;
+        let template = pipelines[0].live().template().clone();
+        let streams = builder.streams()?;
         // The port before the files: a second daemon on the same port must not touch them.
         let http = builder.port()?;
-        let sinks = builder.sinks(&stream)?;
+        let sinks = builder.sinks(&streams)?;
         let intake = IntakeMetrics::register(&builder.registry)?;
         let (router, receivers) = builder.queues(&intake);
         let Kept { keeper, progress, start } = builder.restore(&mut pipelines)?;
-        let (models, reloads) = builder.reloads(&router, &pipelines[0], refused)?;
+        let (models, reloads) =
+            builder.reloads(&router, &pipelines[0], refused, streams.shadows)?;
         let (last_states, last) = channel();
         let keeper = keeper.zip(progress.clone()).map(|(keeper, input)| KeeperParts {
             keeper,
@@ -120,7 +132,7 @@ impl App {
         });
         let closer = router.closer();
         let source = builder.source(router, start, progress)?;
-        let metrics = ShardMetrics::register(&builder.registry)?;
+        let metrics = ShardMetrics::register(&builder.registry, builder.names())?;
         let last_states = keeper.is_some().then_some(&last_states);
         let shards = builder.shards(pipelines, receivers, &sinks.ends, &metrics, last_states)?;
         let (shards, symbols) =
@@ -130,7 +142,8 @@ impl App {
         let supervisor = builder.supervisor(stages, &liveness, metrics)?;
         let (readiness, pin) = (builder.readiness.clone(), builder.config.shards.pin_threads);
         let shutdown_deadline = builder.config.shutdown_deadline;
-        let http_state = builder.http_state(&template, stream, symbols, liveness, models);
+        let names = builder.config.models.iter().map(|model| Arc::clone(&model.name)).collect();
+        let http_state = builder.http_state(&template, streams.live, symbols, liveness, models);
         Ok(Self {
             source,
             shards,
@@ -145,32 +158,66 @@ impl App {
             intake,
             closer,
             shutdown_deadline,
+            models: names,
         })
     }
 }
 
-impl Builder<'_> {
-    /// A pipeline for each shard: opens the model and proves it, once for each.
-    fn pipelines(&self) -> Result<Vec<Pipeline>, Exit> {
-        (0..self.config.shards.count)
-            .map(|_| Pipeline::build(self.bundle, &*self.runtime, &self.settings))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(Exit::because(Failure::Configuration))
+impl<'b> Builder<'b> {
+    /// Gives the models the roles to begin with.
+    fn new(
+        mut config: Config,
+        bundles: &'b [&'b Bundle],
+        runtime: Arc<dyn Runtime>,
+        prover: Arc<dyn Prover>,
+    ) -> Result<Self, Exit> {
+        let roles = roles::settle(&mut config)?;
+        let shards = config.shards.count;
+        let settings = config.models.iter().map(|model| config.pipeline_of(model).of_shard(shards));
+        let settings = settings.collect();
+        let (registry, readiness) = (Registry::new(), Readiness::new());
+        Ok(Self { config, bundles, runtime, prover, settings, roles, registry, readiness })
+    }
+
+    /// The models, as the metrics name them.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.config.models.iter().map(|model| &*model.name)
+    }
+
+    /// Every model for each shard: opens and proves them, once for each.
+    fn pipelines(&self) -> Result<Vec<Pipelines>, Exit> {
+        let of_shard = |_| {
+            let models = self.bundles.iter().zip(&self.settings);
+            let pipelines = models
+                .map(|(bundle, settings)| Pipeline::build(bundle, &*self.runtime, settings))
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(Exit::because(Failure::Configuration))?;
+            self.config.pipelines(pipelines, &self.settings[0])
+        };
+        (0..self.config.shards.count).map(of_shard).collect()
     }
 
     fn port(&self) -> Result<HttpServer, Exit> {
         HttpServer::bind(self.config.http.bind).map_err(Exit::because(Failure::Temporary))
     }
 
-    fn stream(&self) -> Result<StreamHub, Exit> {
-        let Config { stream, engine, .. } = &self.config;
+    /// The stream of the live models, and that of the shadows where there are any: a promotion
+    /// changes which models these are, and not whether there are any.
+    fn streams(&self) -> Result<Streams, Exit> {
+        let Config { stream, engine, models, .. } = &self.config;
         let metrics = StreamMetrics::register(&self.registry)?;
-        let limits = stream.limits(engine.symbols_max);
-        Ok(StreamHub::new(limits, StreamId(process_seed()), metrics))
+        let count = |role| models.iter().filter(|model| model.role == role).count();
+        // The newest record of each symbol is kept for each model.
+        let limits = |count: usize| stream.limits(engine.symbols_max.saturating_mul(count));
+        let id = process_seed();
+        let live = StreamHub::new(limits(count(Role::Live)), StreamId(id), metrics);
+        let shadows = Some(count(Role::Shadow)).filter(|count| *count > 0);
+        let shadows = shadows.map(|count| live.beside(limits(count), StreamId(id ^ 1)));
+        Ok(Streams { live, shadows })
     }
 
-    /// Opens every sink; the stream gets each record last and finishes first.
-    fn sinks(&self, stream: &StreamHub) -> Result<Sinks, Exit> {
+    /// Opens every sink; the streams get each record last and finish first.
+    fn sinks(&self, streams: &Streams) -> Result<Sinks, Exit> {
         let mut sinks = Sinks { ends: Vec::new(), stages: Vec::new(), finishes: Vec::new() };
         let mut add = |OpenSink { sink, stages, notices, finish }: OpenSink| {
             sinks.ends.push(sink);
@@ -183,7 +230,8 @@ impl Builder<'_> {
         for settings in &self.config.sinks {
             settings.open(&opening)?.into_iter().for_each(&mut add);
         }
-        add(stream.as_sink());
+        streams.shadows.iter().map(StreamHub::as_shadow_sink).for_each(&mut add);
+        add(streams.live.as_sink());
         Ok(sinks)
     }
 
@@ -198,7 +246,7 @@ impl Builder<'_> {
     }
 
     /// Restores the states that a snapshot holds, where snapshots are kept.
-    fn restore(&self, pipelines: &mut [Pipeline]) -> Result<Kept, Exit> {
+    fn restore(&self, pipelines: &mut [Pipelines]) -> Result<Kept, Exit> {
         // Registered also where nothing is kept, so that a dashboard shows zeros and not a hole.
         let metrics = SnapshotMetrics::register(&self.registry)?;
         let identity = self.config.source.settings.identity()?;
@@ -223,12 +271,7 @@ impl Builder<'_> {
             let busy = error.is_in_use();
             Exit::new(if busy { Failure::Temporary } else { Failure::Configuration }, error)
         })?;
-        let models = pipelines[0].readable();
-        let step_seconds = i64::from(self.bundle.manifest().step.interval_seconds);
-        let gap_max = DurationNanos::from_seconds(step_seconds)
-            .and_then(|step| step.times(*gap_steps_max))
-            .unwrap_or(DurationNanos::MAX);
-        let restored = keeper.restore(pipelines, &input, &models, gap_max);
+        let restored = keeper.restore(pipelines, &input, Some(*gap_steps_max));
         let start = restored.map_err(&configuration)?;
         keep_departures(pipelines);
         Ok(Kept { keeper: Some(keeper), progress: Some(input), start })
@@ -251,67 +294,90 @@ impl Builder<'_> {
         Ok(OpenSource { source, router, start, progress, stop_timeout })
     }
 
-    /// Starts the thread that takes over other versions of the model.
+    /// Starts the thread that takes over other versions of the models, and promotes shadows.
     fn reloads(
         &self,
         router: &Router<Command>,
-        pipeline: &Pipeline,
-        refused: Vec<RefusedVersion>,
+        pipelines: &Pipelines,
+        refused: Vec<Vec<RefusedVersion>>,
+        shadows: Option<StreamHub>,
     ) -> Result<(Models, ReloadThread), Exit> {
-        let info: ModelInfo = process::register(&self.registry)?;
-        info.show(pipeline.template(), &pipeline.manifest().step);
-        let metrics = ReloadMetrics::register(&self.registry)?;
-        metrics.show_refused(refused.len());
-        for RefusedVersion { version, reason } in &refused {
-            let serving = &pipeline.template().model_version;
-            warn!(
-                version,
-                reason,
-                serving,
-                "a newer version of the model does not prove itself; an older one runs"
-            );
-        }
-        let status = ModelStatus { running: RunningModel::of(pipeline), refused };
-        let (running_model, running) = watch::channel(status);
+        let choices = self.config.models.iter().map(|model| model.choice.clone());
+        let models = choices.zip(&self.settings).zip(pipelines.each());
+        let models = models.map(|((choice, settings), (_, pipeline))| {
+            ReloadModel::new(choice, settings.clone(), pipeline)
+        });
+        let (running_models, running) = watch::channel(self.listed(pipelines, refused));
         let reloader = Reloader {
-            choice: self.config.model.clone(),
-            settings: self.settings.clone(),
+            models: models.collect(),
             runtime: Arc::clone(&self.runtime),
             prover: Arc::clone(&self.prover),
             proof_time_max: self.config.proof.time,
             shards: router.commanders(),
-            manifest: pipeline.manifest().clone(),
-            running: running_model,
-            info,
-            metrics,
+            running: running_models,
+            roles: self.roles.clone(),
+            info: process::register(&self.registry)?,
+            metrics: ReloadMetrics::register(&self.registry, self.names())?,
         };
         let reloads = reloader
             .start()
             .map_err(Exit::while_doing(Failure::Internal, "start the reload thread"))?;
         let handle = reloads.handle().clone();
-        Ok((Models { running, reloads: handle }, reloads))
+        Ok((Models { running, reloads: handle, shadows }, reloads))
+    }
+
+    /// The models as they begin; a warning for each that is not the newest version of its model.
+    fn listed(
+        &self,
+        pipelines: &Pipelines,
+        refused: Vec<Vec<RefusedVersion>>,
+    ) -> crate::keep::reload::Models {
+        let models = self.config.models.iter().zip(pipelines.each()).zip(refused);
+        let listed = models.map(|((model, (name, pipeline)), refused)| {
+            for RefusedVersion { version, reason } in &refused {
+                let serving = &pipeline.template().model_version;
+                warn!(
+                    model = %name,
+                    version,
+                    reason,
+                    serving,
+                    "a newer version of the model does not prove itself; an older one runs"
+                );
+            }
+            ListedModel {
+                name: name.to_string(),
+                role: pipeline.post().role,
+                seat: model.seat,
+                symbols: model.patterns.clone(),
+                status: ModelStatus { running: RunningModel::of(pipeline), refused },
+            }
+        });
+        crate::keep::reload::Models(listed.collect())
     }
 
     /// A shard for each pipeline, with an end of every sink. `last_states` is where the states go
     /// when a shard ends, where they are kept.
     fn shards(
         &self,
-        pipelines: Vec<Pipeline>,
+        pipelines: Vec<Pipelines>,
         receivers: Vec<IntakeReceiver<Command>>,
         sinks: &[Box<dyn Sink>],
         metrics: &ShardMetrics,
         last_states: Option<&Sender<Handed>>,
     ) -> Result<Vec<Shard>, Exit> {
         let Config { metrics: listed, shards, .. } = &self.config;
-        let template = pipelines[0].template();
+        let models = ScoredModel::of(&pipelines[0]);
         let scores =
-            ScoreMetrics::register(&self.registry, template, &listed.symbols, pipelines.len())?;
-        let shard = |(index, (pipeline, receiver))| {
-            let pipelines = Pipelines::new(pipeline, &self.settings);
+            ScoreMetrics::register(&self.registry, &models, &listed.symbols, pipelines.len())?;
+        let facts = self.config.source.settings.facts();
+        // A recording waits for as long as it takes.
+        let shadow_age_max = shards.shadow_age_max.filter(|_| facts.is_live || facts.commits);
+        let shard = |(index, (pipelines, receiver))| {
             let publisher = Publisher::new(another(sinks));
             let (metrics, scores) = (metrics.clone(), scores.of_shard(index));
             let records_max = shards.drain_records_max;
-            let shard = Shard::new(pipelines, receiver, publisher, metrics, scores, records_max);
+            let shard = Shard::new(pipelines, receiver, publisher, metrics, scores, records_max)
+                .shedding_behind(shadow_age_max);
             match last_states {
                 Some(last_states) => shard.with_keeper(last_states.clone()),
                 None => shard,
@@ -329,9 +395,11 @@ impl Builder<'_> {
         counts: &ShardMetrics,
     ) -> Result<(Vec<Shard>, SymbolBoard), Exit> {
         let metrics = HealthMetrics::register(&self.registry)?;
-        let manifest = self.bundle.manifest();
+        let manifests = self.bundles.iter().map(|bundle| bundle.manifest());
         let HealthConfig { quiet_min, stale_min, stale_waits } = self.config.health;
-        let first_wait = Duration::from_secs(u64::from(manifest.step.interval_seconds));
+        let longest = manifests.map(|manifest| manifest.step.interval_seconds).max();
+        let first_wait = Duration::from_secs(u64::from(longest.unwrap_or_default()));
+        let window_steps = self.bundles[0].manifest().window_steps as usize;
         let limits = HealthLimits { quiet_min, stale_min, stale_waits, first_wait };
         let (clock, ahead, count) = (Stopwatch::start(), AheadSamples::default(), shards.len());
         let ready = self.readiness.condition("ticks");
@@ -357,7 +425,7 @@ impl Builder<'_> {
             (shard.watched(watch), page)
         };
         let (shards, pages) = shards.into_iter().enumerate().map(watch).unzip();
-        Ok((shards, SymbolBoard::new(pages, clock, manifest.window_steps as usize)))
+        Ok((shards, SymbolBoard::new(pages, clock, window_steps)))
     }
 
     fn supervisor(
@@ -410,8 +478,8 @@ impl Builder<'_> {
 }
 
 /// Has every engine tell whoever stores states of symbols that have left.
-fn keep_departures(pipelines: &mut [Pipeline]) {
-    pipelines.iter_mut().for_each(|pipeline| pipeline.engine_mut().keep_departures());
+fn keep_departures(pipelines: &mut [Pipelines]) {
+    pipelines.iter_mut().for_each(Pipelines::keep_departures);
 }
 
 /// Another end of every sink.

@@ -9,6 +9,7 @@ mod banner;
 mod build;
 pub mod config;
 mod prepare;
+mod roles;
 mod run;
 mod stop;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -37,7 +39,7 @@ use crate::shard::Shard;
 use crate::shard::command::{Command, Handed};
 
 pub use self::banner::Banner;
-pub use self::prepare::{Preparation, look_at_address, prepare};
+pub use self::prepare::{Preparation, check_together, look_at_address, prepare};
 pub(crate) use self::run::on_source_runtime;
 
 /// A daemon that is ready to run: everything is loaded, proved and bound.
@@ -55,6 +57,8 @@ pub struct App {
     intake: IntakeMetrics,
     closer: RouterCloser<Command>,
     shutdown_deadline: Duration,
+    /// The models, as the configuration names them.
+    models: Vec<Arc<str>>,
 }
 
 /// A source with what it runs on.

@@ -8,6 +8,8 @@
 use std::net::{SocketAddr, TcpListener};
 
 use super::config::Config;
+use super::roles;
+use crate::core::domain::Schema;
 use crate::engine::model::Bundle;
 use crate::keep::snapshot::{FolderError, look};
 use crate::ops::exit::{Exit, Failure};
@@ -25,11 +27,15 @@ pub struct Preparation {
 ///
 /// # Errors
 /// [`Exit`] with code 78 and every problem.
-pub fn prepare(config: &Config, bundle: &Bundle) -> Result<Preparation, Exit> {
+pub fn prepare(config: &Config, bundles: &[&Bundle]) -> Result<Preparation, Exit> {
     let mut problems = Vec::new();
     let mut preparation = Preparation::default();
     let mut note = |outcome: Result<(), Exit>| problems.extend(outcome.err());
-    note(config.check_cadence(&bundle.manifest().step));
+    for (model, bundle) in config.models.iter().zip(bundles) {
+        note(config.check_cadence(model, &bundle.manifest().step));
+    }
+    note(check_together(config, bundles));
+    note(roles::store(config).load().map(drop).map_err(roles::unreadable));
     note(config.source.settings.check().map(|lines| preparation.lines = lines));
     config.sinks.iter().for_each(|sink| note(sink.check()));
     match snapshot_folder(config) {
@@ -43,6 +49,32 @@ pub fn prepare(config: &Config, bundle: &Bundle) -> Result<Preparation, Exit> {
             let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
             Err(Exit::new(Failure::Configuration, lines.join("\n")))
         }
+    }
+}
+
+/// Whether the models can run beside one another.
+///
+/// # Errors
+/// [`Exit`] with code 78 for a model that is there twice, and for too many fields.
+pub fn check_together(config: &Config, bundles: &[&Bundle]) -> Result<(), Exit> {
+    let refuse = |problem| Err(Exit::new(Failure::Configuration, problem));
+    let facts = |at: usize| {
+        let manifest = bundles[at].manifest();
+        (&manifest.name, &manifest.version)
+    };
+    for at in 1..bundles.len() {
+        if let Some(before) = (0..at).find(|before| facts(*before) == facts(at)) {
+            let ((model, version), name) = (facts(at), &config.models[before].name);
+            return refuse(format!(
+                "models[{at}]: is model {model} {version}, which `{name}` is already; name another \
+                 version"
+            ));
+        }
+    }
+    let schemas = bundles.iter().map(|bundle| bundle.plans().features.raw().schema());
+    match Schema::union(schemas) {
+        Ok(_) => Ok(()),
+        Err(error) => refuse(format!("models: read too many fields together: {error}")),
     }
 }
 

@@ -15,7 +15,7 @@ use super::stop::{Deadline, end_of, joined, publish_all, report};
 use super::{App, KeeperParts, OpenSource};
 use crate::engine::symbols::EngineTally;
 use crate::intake::RouterCloser;
-use crate::keep::reload::ReloadHandle;
+use crate::keep::reload::{ReloadHandle, Work};
 use crate::keep::snapshot::RunningKeeper;
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::readiness::Condition;
@@ -29,7 +29,7 @@ use crate::shard::command::Command;
 const LIFE_EVERY: Duration = Duration::from_millis(200);
 
 /// What the shards and the sinks come to.
-type Finished = Result<EngineTally, Exit>;
+type Finished = Result<Vec<EngineTally>, Exit>;
 
 /// What a life listens to.
 struct Signals {
@@ -51,7 +51,7 @@ impl App {
     pub(super) async fn live(self) -> Result<(), Exit> {
         let Self { source, shards, processors, finishes, keeper, reloads, .. } = self;
         let Self { http, http_state, readiness, supervisor, intake, closer, .. } = self;
-        let Self { shutdown_deadline, .. } = self;
+        let Self { shutdown_deadline, models, .. } = self;
         let mut reloads = reloads;
         let mut signals = Signals::install()?;
         let address = http.local_addr();
@@ -71,8 +71,8 @@ impl App {
         let keeper = keeper.map(KeeperParts::start).transpose()?;
         let mut work = pin!(publish_all(crew, keeper, finishes));
         let mut source = source.start(readiness.condition("source"));
-        let finished =
-            source.until_end(&mut signals, reloads.handle(), &running, work.as_mut()).await;
+        let handle = (reloads.handle(), models.len());
+        let finished = source.until_end(&mut signals, handle, &running, work.as_mut()).await;
         let deadline = Deadline::begin(shutdown_deadline);
         supervision.stopping();
         reloads.stop();
@@ -83,7 +83,7 @@ impl App {
             Some(finished) => finished,
             None => source.drain(&mut signals.stop, &closer, work, &deadline).await?,
         };
-        let outcome = report(finished, &intake);
+        let outcome = report(finished, &models, &intake);
         // A reload may be in the middle of the runtime, which the end of the process takes down.
         if !reloads.ended_within(deadline.left()).await {
             warn!("a reload did not end in time");
@@ -132,7 +132,7 @@ impl RunningSource {
     async fn until_end(
         &mut self,
         signals: &mut Signals,
-        reloads: &ReloadHandle,
+        (reloads, models): (&ReloadHandle, usize),
         running: &Condition,
         mut work: Pin<&mut impl Future<Output = Finished>>,
     ) -> Option<Finished> {
@@ -144,8 +144,10 @@ impl RunningSource {
                     return None;
                 }
                 () = signals.hangup.next() => {
-                    if let Err(busy) = reloads.request("SIGHUP") {
-                        warn!(%busy, "SIGHUP was not heard");
+                    for model in 0..models {
+                        if let Err(busy) = reloads.request("SIGHUP", Work::Reload(model)) {
+                            warn!(%busy, "SIGHUP was not heard");
+                        }
                     }
                 }
                 finished = &mut work => return Some(finished),

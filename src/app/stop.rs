@@ -3,6 +3,7 @@
 //! Owns the order of the end: the source stops, the queues drain, the last snapshot is written, the
 //! sinks finish. Promises that a sink is finished only after every shard let go of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinHandle};
@@ -59,8 +60,8 @@ pub(super) async fn publish_all(
     mut crew: Crew,
     keeper: Option<RunningKeeper>,
     finishes: Vec<Finish>,
-) -> Result<EngineTally, Exit> {
-    let finished = crew.finished().await.cloned();
+) -> Result<Vec<EngineTally>, Exit> {
+    let finished = crew.finished().await.map(<[EngineTally]>::to_vec);
     // Before the sinks end, which have to settle what the last snapshot holds.
     if let (Some(keeper), Ok(_)) = (keeper, &finished) {
         let kept = tokio::task::spawn_blocking(|| keeper.finish()).await;
@@ -77,18 +78,27 @@ pub(super) async fn publish_all(
     finished.map_err(Exit::because(Failure::Internal))
 }
 
-/// Says what became of everything.
+/// Says what became of everything, a line for each model.
 pub(super) fn report(
-    finished: Result<EngineTally, Exit>,
+    finished: Result<Vec<EngineTally>, Exit>,
+    models: &[Arc<str>],
     intake: &IntakeMetrics,
 ) -> Result<(), Exit> {
-    let tally = finished.inspect_err(|failure| error!(error = %failure, "the daemon failed"))?;
+    let tallies = finished.inspect_err(|failure| error!(error = %failure, "the daemon failed"))?;
+    for (model, tally) in models.iter().zip(&tallies) {
+        report_model(model, tally, intake);
+    }
+    Ok(())
+}
+
+fn report_model(model: &str, tally: &EngineTally, intake: &IntakeMetrics) {
     let EngineTally { ticks, absorbed, steps, further, patched, .. } = tally;
     let EngineTally { warming, forecasts, withheld, resets, rejects, repeats, .. } = tally;
     let withheld = withheld.total();
     let refused = rejects.total();
     let (received, dropped) = intake.received_and_dropped();
     info!(
+        model,
         received,
         dropped,
         ticks,
@@ -104,7 +114,6 @@ pub(super) fn report(
         resets,
         "drained"
     );
-    Ok(())
 }
 
 #[cfg(test)]

@@ -345,7 +345,7 @@ fn a_port_that_is_taken_is_refused_before_a_sink_is_opened() {
 #[test]
 fn a_mode_that_the_model_does_not_serve_is_a_fault_of_the_configuration() {
     let (mut config, log) = configured(9, "recording = false", "");
-    config.model.mode = Some(Mode::Carried);
+    config.models[0].choice.mode = Some(Mode::Carried);
     let exit = build(config).err().unwrap();
     assert_eq!(exit.failure(), Failure::Configuration, "{exit}");
     assert!(exit.to_string().contains("model.mode: model `null` serves"), "{exit}");

@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 
 use super::{Global, topic};
-use crate::app::config::{AnyConfig, BridgeConfig, Config, load_any};
+use crate::app::config::{AnyConfig, BridgeConfig, Config, ModelConfig, load_any};
 use crate::app::{Preparation, look_at_address, prepare};
-use crate::engine::inference::Runtime;
+use crate::engine::inference::{OnnxRuntime, Runtime};
 use crate::engine::model::RefusedVersion;
 use crate::engine::pipeline::{Chosen, Pipeline};
 use crate::ops::exit::{Exit, Failure};
@@ -71,27 +71,19 @@ fn show_online(report: &OnlineReport) -> Result<(), Exit> {
 }
 
 fn check_daemon(config: &Config, args: &CheckArgs, global: &Global) -> Result<(), Exit> {
-    let super::Proven { runtime, chosen: Chosen { bundle, refused }, .. } =
-        super::proven(config, global)?;
-    let Preparation { lines: source, busy } = prepare(config, &bundle)?;
-    let settings = config.pipeline().of_shard(config.shards.count);
-    let pipeline = Pipeline::build(&bundle, &runtime, &settings)
-        .map_err(Exit::because(Failure::Configuration))?;
-    let step = &bundle.manifest().step;
+    let super::Proven { runtime, chosen, .. } = super::proven(config, global)?;
+    let bundles: Vec<_> = chosen.iter().map(|chosen| &chosen.bundle).collect();
+    let Preparation { lines: source, busy } = prepare(config, &bundles)?;
+    let models = config.models.iter().zip(&chosen);
+    let models = models.map(|(model, chosen)| model_lines(config, model, chosen, &runtime));
+    let models = models.collect::<Result<Vec<_>, _>>()?;
     let busy =
         busy.map(|busy| busy.to_string()).into_iter().chain(look_at_address(config.http.bind));
     let busy: Vec<_> = busy.map(|busy| format!("busy          {busy}")).collect();
-    let template = pipeline.template();
     super::print(format_args!(
-        "configuration {} is usable\nmodel         {} {}\n{}mode          {}\nsteps         {}\n\
-         golden        {} cases pass\nruntime       {}\n{}{}{}",
+        "configuration {} is usable\n{}runtime       {}\n{}{}{}",
         args.config.display(),
-        template.model,
-        template.model_version,
-        lines_of(&refused.iter().map(refused_line).collect::<Vec<_>>()),
-        template.mode,
-        step.words(),
-        bundle.golden().cases.len(),
+        models.concat(),
         runtime.build(),
         lines_of(&source),
         lines_of(&busy),
@@ -101,6 +93,36 @@ fn check_daemon(config: &Config, args: &CheckArgs, global: &Global) -> Result<()
         true => show_online(&config.source.settings.check_online()),
         false => Ok(()),
     }
+}
+
+/// What there is to say of a model; of one of several also its name and what it does.
+fn model_lines(
+    config: &Config,
+    model: &ModelConfig,
+    Chosen { bundle, refused }: &Chosen,
+    runtime: &OnnxRuntime,
+) -> Result<String, Exit> {
+    let settings = config.pipeline_of(model).of_shard(config.shards.count);
+    let pipeline = Pipeline::build(bundle, runtime, &settings)
+        .map_err(Exit::because(Failure::Configuration))?;
+    let template = pipeline.template();
+    let post = match (model.is_listed, &*model.patterns) {
+        (false, _) => String::new(),
+        (true, []) => format!(", {} as {}, of every symbol", model.role, model.name),
+        (true, patterns) => {
+            format!(", {} as {}, of {}", model.role, model.name, patterns.join(", "))
+        }
+    };
+    Ok(format!(
+        "model         {} {}{post}\n{}mode          {}\nsteps         {}\n\
+         golden        {} cases pass\n",
+        template.model,
+        template.model_version,
+        lines_of(&refused.iter().map(refused_line).collect::<Vec<_>>()),
+        template.mode,
+        bundle.manifest().step.words(),
+        bundle.golden().cases.len(),
+    ))
 }
 
 /// What does no harm and should be known.

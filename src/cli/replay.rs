@@ -13,11 +13,12 @@ use super::shared::{FileArgs, open_file};
 use super::{Global, absent, topic};
 use crate::adapters::file::{FileFormat, FileRecords, FileSettings};
 use crate::adapters::kafka_config::{ClusterConfig, KafkaOption, KafkaUrl, TopicPlace};
+use crate::app::check_together;
 use crate::app::config::Config;
 use crate::core::domain::UnixNanos;
 use crate::core::text::excerpt_of_bytes;
 use crate::engine::model::RefusedVersion;
-use crate::engine::pipeline::{Chosen, Pipeline, Pipelines};
+use crate::engine::pipeline::{Chosen, Pipeline, Pipelines, Role};
 use crate::engine::symbols::{CadencePolicy, EngineTally, Haste, Mistimed, MistimedCause};
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
@@ -67,6 +68,9 @@ pub(super) struct ReplayArgs {
     /// Where forecasts go as JSON lines; - is standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
+    /// Where forecasts of shadows go as JSON lines; nowhere without it
+    #[arg(long, value_name = "FILE")]
+    shadows: Option<PathBuf>,
     /// Where scores go as JSON lines, one for each forecast whose truth is in the recording
     #[arg(long, value_name = "FILE")]
     scores: Option<PathBuf>,
@@ -81,25 +85,12 @@ pub(super) struct ReplayArgs {
 pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
     let config = super::configuration(&args.config)?;
     let mut input = open(args, &config)?;
-    let super::Proven { runtime, chosen: Chosen { bundle, refused }, .. } =
-        super::proven(&config, global)?;
-    for RefusedVersion { version, reason } in refused {
-        tell!("version {version} of the model does not prove itself, so it is not used: {reason}");
-    }
-    let mut settings = config.pipeline();
-    settings.keeps_scores |= args.scores.is_some();
-    settings.time_format = args.file.time_format()?.unwrap_or(settings.time_format);
-    if args.accept_times {
-        settings.accepts_times = true;
-        settings.policy.cadence = CadencePolicy::AsItComes;
-    }
-    let pipeline = Pipeline::build(&bundle, &runtime, &settings)
-        .map_err(Exit::because(Failure::Configuration))?;
-    let mut pipelines = Pipelines::new(pipeline, &settings);
+    let mut pipelines = pipelines(args, &config, global)?;
     let is_enough = Rc::new(Cell::new(false));
     let open = |path: &Path| open_output(path, &is_enough);
     let mut output = Output {
         forecasts: open(&args.output)?,
+        shadows: args.shadows.as_deref().map(open).transpose()?,
         scores: args.scores.as_deref().map(open).transpose()?,
         is_enough: Rc::clone(&is_enough),
     };
@@ -112,9 +103,9 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
     if is_enough.get() {
         return outcome;
     }
-    let tally = pipelines.live().engine().tally();
-    summarise(tally, &refusals, watch.elapsed().as_secs_f64());
+    summarise(&pipelines, &refusals, watch.elapsed().as_secs_f64());
     outcome?;
+    let tally = pipelines.tally();
     if tally.ticks > 0 && tally.rejects.total() == tally.ticks {
         let what = format_args!("none of the {} records can be used", tally.ticks);
         return Err(Exit::new(Failure::Data, what));
@@ -123,6 +114,31 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
         return Err(Exit::new(Failure::Data, format_args!("`{}`: no rows", args.input.display())));
     }
     Ok(())
+}
+
+/// Every model of the configuration, proved.
+fn pipelines(args: &ReplayArgs, config: &Config, global: &Global) -> Result<Pipelines, Exit> {
+    let super::Proven { runtime, chosen, .. } = super::proven(config, global)?;
+    let bundles: Vec<_> = chosen.iter().map(|chosen| &chosen.bundle).collect();
+    check_together(config, &bundles)?;
+    let mut built = Vec::with_capacity(chosen.len());
+    let mut settings = config.pipeline();
+    for (model, Chosen { bundle, refused }) in config.models.iter().zip(&chosen) {
+        for RefusedVersion { version, reason } in refused {
+            let name = &model.name;
+            tell!("version {version} of {name} does not prove itself, so it is not used: {reason}");
+        }
+        settings = config.pipeline_of(model);
+        settings.keeps_scores |= args.scores.is_some();
+        settings.time_format = args.file.time_format()?.unwrap_or(settings.time_format);
+        if args.accept_times {
+            settings.accepts_times = true;
+            settings.policy.cadence = CadencePolicy::AsItComes;
+        }
+        let pipeline = Pipeline::build(bundle, &runtime, &settings);
+        built.push(pipeline.map_err(Exit::because(Failure::Configuration))?);
+    }
+    config.pipelines(built, &settings)
 }
 
 /// What goes along with the records.
@@ -157,7 +173,7 @@ fn replay(
         let write = |pipeline: &mut Pipeline| flush(pipeline, output);
         number += 1;
         let rejection = pipelines.take(&bytes, None, received, || {}, write)?;
-        if let Some(mistimed) = pipelines.live().engine().newest_mistimed() {
+        if let Some(mistimed) = newest_mistimed(pipelines) {
             broken = plausible(mistimed, &bytes);
             if broken.is_err() {
                 break;
@@ -168,21 +184,27 @@ fn replay(
                 let place = input.place().unwrap_or_else(|| format!("record {number}"));
                 (place, input.row_text().unwrap_or(&bytes).to_vec())
             };
-            refusals.add(rejection.named(pipelines.live().schema()), first);
+            refusals.add(rejection.named(pipelines.schema()), first);
         }
         waiting += 1;
         if waiting == config.shards.drain_records_max {
             waiting = 0;
-            flush(pipelines.live_mut(), output)?;
+            flush_all(pipelines, output)?;
             progress.set_position(input.reached());
             if output.is_enough.get() {
                 return Ok(());
             }
         }
     }
-    flush(pipelines.live_mut(), output)?;
+    flush_all(pipelines, output)?;
     output.flush().map_err(|error| failed_output(&error))?;
     broken
+}
+
+/// The newest time that cannot be right, of the first live model that has one.
+fn newest_mistimed(pipelines: &Pipelines) -> Option<&Mistimed> {
+    let live = pipelines.each().filter(|(_, pipeline)| pipeline.post().role == Role::Live);
+    live.filter_map(|(_, pipeline)| pipeline.engine().newest_mistimed()).next()
 }
 
 /// Whether times may be as they are. Those of a wrong unit give forecasts of nothing.
@@ -211,6 +233,7 @@ fn plausible(mistimed: &Mistimed, record: &[u8]) -> Result<(), Exit> {
 /// Where lines go.
 struct Output {
     forecasts: Box<dyn Write>,
+    shadows: Option<Box<dyn Write>>,
     scores: Option<Box<dyn Write>>,
     /// Whether the reader of standard output has had enough.
     is_enough: Rc<Cell<bool>>,
@@ -249,6 +272,7 @@ impl StandardOutput {
 impl Output {
     fn flush(&mut self) -> io::Result<()> {
         self.forecasts.flush()?;
+        self.shadows.as_mut().map_or(Ok(()), Write::flush)?;
         self.scores.as_mut().map_or(Ok(()), Write::flush)
     }
 }
@@ -378,14 +402,26 @@ fn failed_output(error: &io::Error) -> Exit {
     Exit::new(Failure::Temporary, format_args!("write forecasts: {error}"))
 }
 
+/// Has the live models say what they have to say of a batch, and then the shadows.
+fn flush_all(pipelines: &mut Pipelines, output: &mut Output) -> Result<(), Exit> {
+    pipelines.of_role_mut(Role::Live).try_for_each(|pipeline| flush(pipeline, output))?;
+    pipelines.take_deferred(|pipeline| flush(pipeline, output))?;
+    pipelines.of_role_mut(Role::Shadow).try_for_each(|pipeline| flush(pipeline, output))
+}
+
 /// Infers what waits, writes its forecasts, moves the states on.
 fn flush(pipeline: &mut Pipeline, output: &mut Output) -> Result<(), Exit> {
     pipeline.infer(Haste::Latency).map_err(Exit::because(Failure::Internal))?;
-    let Output { forecasts, scores, .. } = output;
-    let mut none = io::sink();
+    let Output { forecasts, shadows, scores, .. } = output;
+    let (mut no_shadows, mut no_scores) = (io::sink(), io::sink());
     let scores: &mut dyn Write = match scores {
         Some(scores) => scores,
-        None => &mut none,
+        None => &mut no_scores,
+    };
+    let forecasts: &mut dyn Write = match (pipeline.post().role, shadows) {
+        (Role::Live, _) => forecasts,
+        (Role::Shadow, Some(shadows)) => shadows,
+        (Role::Shadow, None) => &mut no_shadows,
     };
     let write = |_: &_, record: &[u8]| write_line(forecasts, record);
     pipeline.emit(write).map_err(|error| failed_output(&error))?;
@@ -411,7 +447,30 @@ fn progress_bar(input: &dyn Input) -> ProgressBar {
 }
 
 /// Where every record went, on standard error.
-fn summarise(tally: &EngineTally, refusals: &Refusals, seconds: f64) {
+fn summarise(pipelines: &Pipelines, refusals: &Refusals, seconds: f64) {
+    let stream = pipelines.tally();
+    if pipelines.count() > 1 {
+        tell!(
+            "{} records in {seconds:.2} s: {} used, {} refused, {} of symbols that no live model \
+             wants",
+            stream.ticks,
+            stream.used,
+            stream.rejects.total(),
+            stream.unwanted
+        );
+    }
+    for (name, pipeline) in pipelines.each() {
+        if pipelines.count() > 1 {
+            tell!("{name}, {}:", pipeline.post().role);
+        }
+        summarise_model(pipeline.engine().tally(), seconds);
+    }
+    for refusal in refusals.as_slice() {
+        tell!("  refused {refusal}");
+    }
+}
+
+fn summarise_model(tally: &EngineTally, seconds: f64) {
     let EngineTally { ticks, absorbed, steps, further, patched, .. } = tally;
     let EngineTally { warming, forecasts, withheld, resets, expired, rejects, repeats, .. } = tally;
     let withheld = withheld.total();
@@ -439,8 +498,5 @@ fn summarise(tally: &EngineTally, refusals: &Refusals, seconds: f64) {
     let doubts: u64 = doubts.iter().sum();
     if doubts > 0 {
         tell!("{doubts} records with times that cannot be right");
-    }
-    for refusal in refusals.as_slice() {
-        tell!("  refused {refusal}");
     }
 }

@@ -34,10 +34,12 @@ pub(super) fn run(args: ServeArgs, global: &Global) -> Result<(), Exit> {
     let banner = Banner::new(&config);
     let _log = super::logging(config.log)?;
     super::log_warnings(&config.warnings);
-    let super::Proven { runtime, prover, chosen: Chosen { bundle, refused } } =
-        super::proven(&config, global)?;
+    let super::Proven { runtime, prover, chosen } = super::proven(&config, global)?;
     let (runtime, prover) = (Arc::new(runtime), Arc::new(prover));
-    let app = App::build_beside(config, &bundle, refused, runtime, prover)?
+    let (bundles, refused): (Vec<_>, Vec<_>) =
+        chosen.into_iter().map(|Chosen { bundle, refused }| (bundle, refused)).unzip();
+    let bundles: Vec<_> = bundles.iter().collect();
+    let app = App::build_beside(config, &bundles, refused, runtime, prover)?
         .supervised_by(&super::variables()?)?;
     super::tell_address(address_file.as_deref(), app.address())?;
     banner.log(&path, &app);

@@ -17,7 +17,7 @@ use tracing::warn;
 use crate::adapters::file::{
     ColumnMap, Decimal, Delimiter, Dialect, FileFormat, FileOptions, FileRecords, Header,
 };
-use crate::app::config::{Config, load};
+use crate::app::config::{Config, ModelConfig, load};
 use crate::core::domain::{TimeFormat, TimeUnit};
 use crate::core::text::{excerpt, indented_lines};
 use crate::engine::inference::{OnnxRuntime, locate_library};
@@ -26,6 +26,7 @@ use crate::engine::pipeline::{Chosen, choose};
 use crate::keep::prove::{ChildProver, ProofLimits};
 use crate::ops::descriptors;
 use crate::ops::exit::{Exit, Failure};
+use crate::ops::file::{is_world_readable, read_secret, unreadable_secret};
 use crate::ops::logging::{self, LogConfig, LogGuard};
 use crate::ops::shutdown::outlive_signals;
 
@@ -272,26 +273,56 @@ pub(super) fn child_prover(
     Ok(ChildProver::new(library, limits, Arc::new(runtime.clone())))
 }
 
-/// What runs a model, and the model.
+/// What a daemon with a token wants to be shown. In a file or a variable, because everybody on the
+/// machine can read a command line.
+pub(super) fn token(file: Option<&Path>) -> Result<Option<String>, Exit> {
+    let Some(path) = file else { return Ok(variables()?.remove("TICKCAST_TOKEN")) };
+    let token = read_secret(path).map_err(|error| {
+        let problem = unreadable_secret(path, &error);
+        Exit::new(Failure::Configuration, format_args!("--token-file: {problem}"))
+    })?;
+    if is_world_readable(path) {
+        let path = path.display();
+        tell!("warning: --token-file: every user can read `{path}`; use chmod 600 or 640");
+    }
+    Ok(Some(token))
+}
+
+/// What runs models, and the models of a configuration in their order.
 pub(super) struct Proven {
     pub(super) runtime: OnnxRuntime,
     pub(super) prover: ChildProver,
-    pub(super) chosen: Chosen,
+    pub(super) chosen: Vec<Chosen>,
 }
 
-/// Loads ONNX Runtime and finds the version of the model that runs: the named one, or the newest
-/// that proves itself. What can be said of the model without the library is reported beside the
-/// library's problem.
+/// Loads ONNX Runtime and finds the version of each model that runs: the named one, or the newest
+/// that proves itself. What can be said of the models without the library is reported beside the
+/// library's problem; every model that cannot run has its line.
 pub(super) fn proven(config: &Config, global: &Global) -> Result<Proven, Exit> {
     let library = config.onnxruntime_library.as_deref();
-    let runtime = runtime(global, library).map_err(|runtime| match model_problem(config) {
-        Some(model) => Exit::new(Failure::Configuration, format_args!("{model}\n{runtime}")),
-        None => runtime,
+    let runtime = runtime(global, library).map_err(|runtime| {
+        let problems: Vec<_> = config.models.iter().filter_map(model_problem).collect();
+        match &*problems {
+            [] => runtime,
+            problems => {
+                let all = format_args!("{}\n{runtime}", problems.join("\n")).to_string();
+                Exit::new(Failure::Configuration, all)
+            }
+        }
     })?;
     let prover = child_prover(global, library, config.proof, &runtime)?;
-    let chosen = choose(&config.model, &prover, &config.pipeline())
-        .map_err(Exit::because(Failure::Configuration))?;
-    Ok(Proven { runtime, prover, chosen })
+    let (mut chosen, mut problems) = (Vec::new(), Vec::new());
+    for (index, model) in config.models.iter().enumerate() {
+        match choose(&model.choice, &prover, &config.pipeline_of(model)) {
+            Ok(found) => chosen.push(found),
+            Err(error) if model.is_listed => problems.push(format!("models[{index}]: {error}")),
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
+    if problems.is_empty() {
+        return Ok(Proven { runtime, prover, chosen });
+    }
+    Err(Exit::new(Failure::Configuration, problems.join("\n")))
 }
 
 /// Logs what does no harm and should be known.
@@ -302,8 +333,8 @@ pub(super) fn log_warnings(warnings: &[String]) {
 }
 
 /// What is wrong with the preferred version as far as can be said without a runtime.
-fn model_problem(config: &Config) -> Option<String> {
-    let model = &config.model;
+fn model_problem(model: &ModelConfig) -> Option<String> {
+    let model = &model.choice;
     match candidates(&model.root, &model.name, &model.version) {
         Ok(folders) => Bundle::read(folders.first()?).err().map(|error| error.to_string()),
         Err(error) => Some(error.to_string()),

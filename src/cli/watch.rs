@@ -14,7 +14,6 @@ use crate::adapters::kafka_config::{ClusterConfig, KafkaOption, TopicPlace};
 use crate::net::dial::{Dialer, Proxies, TlsFiles};
 use crate::net::dial::{Header, Secret};
 use crate::ops::exit::{Exit, Failure};
-use crate::ops::file::{is_world_readable, read_secret, unreadable_secret};
 use crate::ops::shutdown::StopSignals;
 use crate::tools::watch::{Summary, Target, View, WatchError, WatchRun, dial_options};
 
@@ -139,28 +138,11 @@ fn dialer(args: &WatchArgs, target: &Target) -> Result<Dialer, Exit> {
     let tls = TlsFiles { authorities: args.ca_file.clone(), client: None };
     let encrypted = matches!(target, Target::Stream(url) if url.endpoint().encrypted);
     let mut options = dial_options(tls, proxies);
-    options.headers.extend(token(args)?.map(|token| Header {
+    options.headers.extend(super::token(args.token_file.as_deref())?.map(|token| Header {
         name: "authorization".to_owned(),
         value: Secret::new(format!("Bearer {token}")),
     }));
     Dialer::new(options, encrypted).map_err(Exit::because(Failure::Configuration))
-}
-
-/// What a daemon with a token wants to be shown. In a file or a variable, because everybody on the
-/// machine can read a command line.
-fn token(args: &WatchArgs) -> Result<Option<String>, Exit> {
-    let Some(path) = &args.token_file else {
-        return Ok(super::variables()?.remove("TICKCAST_TOKEN"));
-    };
-    let token = read_secret(path).map_err(|error| {
-        let problem = unreadable_secret(path, &error);
-        Exit::new(Failure::Configuration, format_args!("--token-file: {problem}"))
-    })?;
-    if is_world_readable(path) {
-        let path = path.display();
-        tell!("warning: --token-file: every user can read `{path}`; use chmod 600 or 640");
-    }
-    Ok(Some(token))
 }
 
 /// The address with everything that belongs to it.

@@ -182,13 +182,16 @@ pub(crate) fn manifest(modes: &[Mode]) -> Manifest {
 /// A draft of a bundle, with one golden case.
 pub(crate) fn draft(manifest: Manifest, weights: Weights) -> Draft {
     let (label, window_steps) = (manifest.target.kind.label(), manifest.window_steps as usize);
-    let features = FeaturePlan::new(&manifest.features, &[], label, &manifest.scaler).unwrap();
+    let (extra, scaler) = (&manifest.extra_fields, &manifest.scaler);
+    let features = FeaturePlan::new(&manifest.features, extra, label, scaler).unwrap();
     let carried = manifest.modes == [Mode::Carried];
     let rows = window_steps + if carried { GOLDEN_ROWS_MORE } else { 0 };
     let (mut state, mut scratch) = (features.raw().initial_state(), features.raw().scratch());
     let (mut steps, mut window) = (Vec::new(), Vec::new());
-    for minute in (0u32..).take(WARM_UP_STEPS + rows) {
-        let fields = BTreeMap::from([("close".to_owned(), f64::from(100 + 7 * minute % 11))]);
+    let warm_up_steps = features.raw().warm_up_steps() as usize;
+    for minute in (0u32..).take(warm_up_steps + rows) {
+        let mut fields = BTreeMap::from([("close".to_owned(), f64::from(100 + 7 * minute % 11))]);
+        fields.extend(extra.iter().map(|name| (name.clone(), f64::from(minute))));
         let step = GoldenStep { time: time(i64::from(minute)), fields };
         let raw = step.step(features.raw().schema()).unwrap();
         let status = features.row(&state, &raw, &mut scratch).unwrap();

@@ -6,4 +6,5 @@
 
 pub mod prove;
 pub mod reload;
+pub mod roles;
 pub mod snapshot;

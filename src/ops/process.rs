@@ -31,21 +31,37 @@ struct UsageCollector {
     start_time: Gauge,
 }
 
-/// The model that runs and its calendar, as metrics; changed by a reload.
+/// The models that run and their calendars, as metrics; changed by a reload and a promotion.
 #[derive(Clone)]
 pub struct ModelInfo {
     info: IntGaugeVec,
     market: Market,
 }
 
+/// A model that runs.
+#[derive(Clone, Copy)]
+pub struct ShownModel<'s> {
+    /// As the configuration names it.
+    pub name: &'s str,
+    /// How its forecasts describe it.
+    pub template: &'s RecordTemplate,
+    /// What its steps are.
+    pub step: &'s StepSpec,
+    /// Whether it is live.
+    pub is_live: bool,
+}
+
 impl ModelInfo {
-    /// Shows this model, and no other.
-    pub fn show(&self, template: &RecordTemplate, step: &StepSpec) {
-        let RecordTemplate { model, model_version, mode, .. } = template;
+    /// Shows these models, and no others.
+    pub fn show(&self, models: &[ShownModel<'_>]) {
         self.info.reset();
-        self.info.with_label_values(&[model, model_version, &*mode.to_string()]).set(1);
+        for ShownModel { name, template, .. } in models {
+            let RecordTemplate { model_version, mode, .. } = template;
+            self.info.with_label_values(&[*name, model_version, &*mode.to_string()]).set(1);
+        }
         // A manifest that was verified has no other.
-        self.market.follow(step.calendar().ok().flatten());
+        let calendar = |model: &ShownModel<'_>| model.step.calendar().ok().flatten();
+        self.market.follow(models.iter().filter(|model| model.is_live).map(calendar).collect());
     }
 }
 
@@ -63,7 +79,7 @@ pub fn register(registry: &Registry) -> Result<ModelInfo, prometheus::Error> {
     build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     let model = info(
         "tickcast_model_info",
-        "Always 1; its labels name the model that runs and how it is driven.",
+        "Always 1; its labels name a model that runs, its version and how it is driven.",
         &["model", "version", "mode"],
     )?;
     registry.register(Box::new(UsageCollector::new()?))?;
@@ -195,8 +211,10 @@ mod tests {
             coverage: 0.9,
         };
         let step = StepSpec::record(60);
-        model.show(&template("1"), &step);
-        model.show(&template("2"), &step);
+        for version in ["1", "2"] {
+            let (template, step) = (&template(version), &step);
+            model.show(&[ShownModel { name: "a", template, step, is_live: true }]);
+        }
         let page = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
         let value = |name: &str| -> f64 {
             let sample = |line: &&str| line.starts_with(name);

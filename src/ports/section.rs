@@ -418,6 +418,34 @@ impl<'p> Section<'p> {
         numbers.or_else(|| Some(Vec::new()))
     }
 
+    /// The tables of a list, which may be missing; each is given to `read`, which finishes it. What
+    /// such a table may hold is taken down once, under the key of the list with `[]` behind it.
+    pub fn listed<T>(
+        &mut self,
+        name: &'static str,
+        mut read: impl FnMut(Section<'_>) -> T,
+    ) -> Vec<T> {
+        let key = self.key(name);
+        let nothing = Value::new(None, ValueKind::Table(config::Map::new()));
+        self.problems.describe(|described| {
+            read(Section::of(format!("{key}[]"), nothing, described));
+        });
+        let items = match self.take_table(name).map(|value| value.kind) {
+            None => return Vec::new(),
+            Some(ValueKind::Array(items)) => items,
+            Some(other) => {
+                self.problems.hide(&key, &other);
+                self.problem(
+                    name,
+                    format_args!("must be a list of tables, not {}", type_of(&other)),
+                );
+                return Vec::new();
+            }
+        };
+        let items = items.into_iter().enumerate();
+        items.map(|(at, item)| read(self.inside(format!("{key}[{at}]"), item))).collect()
+    }
+
     /// A list of tables; each is given to `read`, which finishes it.
     pub fn sections<T>(
         &mut self,
@@ -435,6 +463,29 @@ impl<'p> Section<'p> {
             .enumerate()
             .map(|(at, item)| read(self.inside(format!("{key}[{at}]"), item)))
             .collect()
+    }
+
+    /// One of a few words that may be missing.
+    pub fn optional_choice<T: Copy>(
+        &mut self,
+        name: &'static str,
+        choices: &[(&str, T)],
+    ) -> Option<T> {
+        if self.entries.contains_key(name) {
+            return Some(self.choice(name, choices));
+        }
+        let words = choices.iter().map(|(word, _)| (*word).to_owned()).collect();
+        self.take(name, SettingKind::Choice(words));
+        None
+    }
+
+    /// A switch that may be missing.
+    pub fn optional_switch(&mut self, name: &'static str) -> Option<bool> {
+        if self.entries.contains_key(name) {
+            return Some(self.switch(name));
+        }
+        self.take(name, SettingKind::Switch);
+        None
     }
 
     /// One of a few words.

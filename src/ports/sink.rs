@@ -93,7 +93,17 @@ pub trait Sink: Send {
     /// [`SinkClosed`] where the sink takes nothing more; its `finish` knows why.
     fn publish(&mut self, forecast: &Outgoing<'_>) -> Result<(), SinkClosed>;
 
-    /// Takes a score.
+    /// Takes a forecast of a shadow. A sink without a place for such forecasts ignores them: they
+    /// never go where those of live models go.
+    ///
+    /// # Errors
+    /// As [`Sink::publish`].
+    fn publish_shadow(&mut self, forecast: &Outgoing<'_>) -> Result<(), SinkClosed> {
+        let _ = forecast;
+        Ok(())
+    }
+
+    /// Takes a score, of any model.
     ///
     /// # Errors
     /// As [`Sink::publish`].
@@ -123,6 +133,9 @@ pub struct Outgoing<'r> {
     pub bytes: &'r [u8],
     /// The SHA-256 of the model that made it, in hexadecimal.
     pub model_sha256: &'r str,
+    /// What tells the newest forecast of this model from those of others
+    /// ([`Post::rank`](crate::engine::pipeline::Post::rank)).
+    pub rank: u16,
     /// When the oldest tick of its batch arrived, where that is known.
     pub arrived: Option<Stopwatch>,
     /// The shard's sign of life, for a sink that has to wait.
@@ -144,7 +157,14 @@ impl<'r> Outgoing<'r> {
         arrived: Option<Stopwatch>,
         pulse: &'r Pulse,
     ) -> Self {
-        Self { symbol, bytes, model_sha256, arrived, pulse, shared: OnceCell::new() }
+        let (rank, shared) = (0, OnceCell::new());
+        Self { symbol, bytes, model_sha256, rank, arrived, pulse, shared }
+    }
+
+    /// The same of one of several models.
+    #[must_use]
+    pub fn of_rank(self, rank: u16) -> Self {
+        Self { rank, ..self }
     }
 
     /// The bytes for a sink that keeps them: one copy, made for the first that asks.

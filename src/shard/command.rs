@@ -30,6 +30,8 @@ pub enum Command {
     },
     /// Hand over the states of some symbols, to try another model on them.
     Sample {
+        /// Of which model, by its place in the configuration.
+        model: usize,
         /// How many at most.
         count_max: usize,
         /// Takes the answer.
@@ -37,16 +39,25 @@ pub enum Command {
     },
     /// Go on with this pipeline, which takes over from the one that runs.
     Swap {
+        /// In place of which model, by its place in the configuration.
+        model: usize,
         /// Ready to run.
         pipeline: Box<Pipeline>,
         /// Takes the answer, and the pipeline that ran until now, for somebody else to take down.
         answer: Sender<(Inherited, Box<Pipeline>)>,
     },
+    /// Give a shadow the seat of the live model, which becomes a shadow.
+    Promote {
+        /// Which one, by its place in the configuration.
+        model: usize,
+        /// Takes the answer.
+        answer: Sender<()>,
+    },
     /// Take over the stored states of a partition's symbols.
     Restore {
         /// Whose symbols they are.
         partition: PartitionId,
-        /// Symbols and what was stored of them.
+        /// Keys, each of a model and a symbol, and what was stored under them.
         stored: Vec<(String, Bytes)>,
         /// Takes the answer.
         answer: Sender<Result<Restored, InferenceError>>,
@@ -82,7 +93,7 @@ pub enum Command {
 pub enum Handed {
     /// Some of them.
     Part(Vec<StoredState>),
-    /// There were no others; this model made them.
+    /// There were no others; these models made them.
     All(ModelLabel),
 }
 

@@ -13,13 +13,14 @@ use super::{Shard, ShardError};
 use crate::engine::symbols::EngineTally;
 use crate::ops::affinity::Processors;
 
-type Outcome = Result<EngineTally, ShardError>;
+type Outcome = Result<Vec<EngineTally>, ShardError>;
 
 /// The running shards.
 pub struct Crew {
     /// One per shard that still runs. A panic drops its end, which reads as a failure.
     running: FuturesUnordered<oneshot::Receiver<Outcome>>,
-    tally: EngineTally,
+    /// One for each model, of the shards that have ended.
+    tallies: Vec<EngineTally>,
 }
 
 /// Why the crew ended before its work did.
@@ -52,18 +53,22 @@ impl Crew {
             })?;
             running.push(outcome);
         }
-        Ok(Self { running, tally: EngineTally::default() })
+        Ok(Self { running, tallies: Vec::new() })
     }
 
-    /// Waits until all shards have ended, or one has failed. May be cancelled and called again.
+    /// Waits until all shards have ended, or one has failed; returns what became of everything in
+    /// each model. May be cancelled and called again.
     ///
     /// # Errors
     /// [`CrewError`] for the first failure; the other shards may still run.
-    pub async fn finished(&mut self) -> Result<&EngineTally, CrewError> {
+    pub async fn finished(&mut self) -> Result<&[EngineTally], CrewError> {
         while let Some(outcome) = self.running.next().await {
-            let tally = outcome.map_err(|_| CrewError::Panicked)??;
-            self.tally.merge(&tally);
+            let tallies = outcome.map_err(|_| CrewError::Panicked)??;
+            self.tallies.resize(tallies.len(), EngineTally::default());
+            for (all, tally) in self.tallies.iter_mut().zip(&tallies) {
+                all.merge(tally);
+            }
         }
-        Ok(&self.tally)
+        Ok(&self.tallies)
     }
 }

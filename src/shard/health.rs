@@ -19,7 +19,8 @@ use crate::core::domain::{DurationNanos, PartitionId, Quality, Symbol, UnixNanos
 use crate::core::health::{
     Arrivals, ExpectedSymbols, FeedLink, Health, HealthLimits, Subscription,
 };
-use crate::engine::symbols::{Engine, SymbolFacts};
+use crate::engine::pipeline::Pipelines;
+use crate::engine::symbols::SymbolFacts;
 use crate::ops::clock::Stopwatch;
 use crate::shard::refusals::{AheadSamples, RefusalWatch};
 
@@ -80,6 +81,8 @@ struct Expected {
 struct Round {
     now: Duration,
     feed: FeedLink,
+    /// The model whose symbols are judged, and the next of them.
+    model: usize,
     next: usize,
     /// The next of the configured symbols.
     next_expected: usize,
@@ -117,8 +120,10 @@ pub struct SymbolRow {
     pub newest_tick: Option<UnixNanos>,
     /// Steps since it began, or began cold.
     pub steps: u64,
-    /// Rows in its window.
+    /// Rows in its window, of the first model that knows the symbol.
     pub window: usize,
+    /// Rows of a full window of that model; 0 where none knows the symbol.
+    pub window_steps: usize,
     /// How whole the window is.
     pub quality: Quality,
     /// Event time of the newest step that stood behind a gap, since this process began.
@@ -247,44 +252,62 @@ impl HealthWatch {
         }
     }
 
-    /// Judges a slice of the symbols, if a round is due.
-    pub(super) fn turn(&mut self, engine: &mut Engine) {
+    /// Judges a slice of the symbols, if a round is due. A symbol that several models know is
+    /// judged in the first of them, by the ticks that came to any of them.
+    pub(super) fn turn(&mut self, pipelines: &mut Pipelines) {
         if self.round.is_none() && !self.patience().is_zero() {
             return;
         }
         let mut round = self.round.take().unwrap_or_else(|| self.begin());
-        let count = engine.symbol_count();
-        let slice = round.next..count.min(round.next + SLICE);
-        round.next = slice.end;
-        let expected = SLICE - slice.len();
-        self.judge(&mut round, engine, slice);
-        self.list_awaited(&mut round, engine, expected);
-        if round.next < count || round.next_expected < self.expected.symbols.len() {
+        let mut left = SLICE;
+        while left > 0 && round.model < pipelines.count() {
+            let count = pipelines.at(round.model).engine().symbol_count();
+            let slice = round.next..count.min(round.next + left);
+            round.next = slice.end;
+            left -= slice.len();
+            self.judge(&mut round, pipelines, slice);
+            if round.next >= count {
+                (round.model, round.next) = (round.model + 1, 0);
+            }
+        }
+        let has_judged = round.model >= pipelines.count();
+        if has_judged {
+            self.list_awaited(&mut round, pipelines, left);
+        }
+        if !has_judged || round.next_expected < self.expected.symbols.len() {
             self.round = Some(round);
         } else {
-            self.list_forgotten(&mut round, engine);
+            self.list_forgotten(&mut round, pipelines);
             self.finish(round);
         }
     }
 
-    /// Keeps the symbols of partitions on the list, before the engine forgets all of them: they may
+    /// Keeps the symbols of partitions on the list, before the engines forget all of them: they may
     /// come back with the next session, or be lost, and then their last tick is all that is known.
-    pub(super) fn remember(&mut self, engine: &mut Engine) {
+    pub(super) fn remember(&mut self, pipelines: &mut Pipelines) {
         let now = self.now();
         let feed = self.link(now);
-        self.forgotten.retain(|symbol| !engine.has_symbol(symbol.row.symbol.as_str()));
-        for index in 0..engine.symbol_count() {
-            let judged = engine.judge(index, feed, now, &self.limits);
-            let Some((facts, health, _)) = judged else { break };
-            let Some(partition) = facts.partition else { continue };
-            let newest_tick = facts.newest_tick;
-            let row = SymbolRow {
-                steps: 0,
-                window: 0,
-                last_gap: newest_tick,
-                ..SymbolRow::new(&facts, health, None)
-            };
-            self.forgotten.push(Forgotten { row, arrivals: facts.arrivals, partition });
+        self.forgotten.retain(|symbol| !pipelines.has_symbol(symbol.row.symbol.as_str()));
+        for model in 0..pipelines.count() {
+            for index in 0..pipelines.at(model).engine().symbol_count() {
+                if is_judged_before(pipelines, model, index) {
+                    continue;
+                }
+                let limits = &self.limits;
+                let engine = pipelines.at_mut(model).engine_mut();
+                let Some((facts, health, _)) = engine.judge(index, None, feed, now, limits) else {
+                    break;
+                };
+                let Some(partition) = facts.partition else { continue };
+                let newest_tick = facts.newest_tick;
+                let row = SymbolRow {
+                    steps: 0,
+                    window: 0,
+                    last_gap: newest_tick,
+                    ..SymbolRow::new(&facts, health, None)
+                };
+                self.forgotten.push(Forgotten { row, arrivals: facts.arrivals, partition });
+            }
         }
         // A round under way would go on among other symbols.
         self.round = None;
@@ -295,9 +318,9 @@ impl HealthWatch {
         self.forgotten.retain(|symbol| is_kept(symbol.partition));
     }
 
-    /// Adds the symbols to the round that the engine does not know.
-    fn list_forgotten(&mut self, round: &mut Round, engine: &Engine) {
-        self.forgotten.retain(|symbol| !engine.has_symbol(symbol.row.symbol.as_str()));
+    /// Adds the symbols to the round that no engine knows.
+    fn list_forgotten(&mut self, round: &mut Round, pipelines: &Pipelines) {
+        self.forgotten.retain(|symbol| !pipelines.has_symbol(symbol.row.symbol.as_str()));
         for Forgotten { row, arrivals, .. } in &mut self.forgotten {
             row.health = arrivals.health(round.feed, round.now, &self.limits);
             round.counts[row.health as usize] += 1;
@@ -319,18 +342,15 @@ impl HealthWatch {
             refusals.look();
         }
         let (feed, rows, counts) = (self.link(now), Vec::new(), [0; Health::ALL.len()]);
-        Round { now, feed, next: 0, next_expected: 0, rows, counts, sample: None }
+        Round { now, feed, model: 0, next: 0, next_expected: 0, rows, counts, sample: None }
     }
 
     /// Lists the configured symbols without a state, so many of them, behind those with one.
-    fn list_awaited(&self, round: &mut Round, engine: &Engine, count: usize) {
-        if round.next < engine.symbol_count() {
-            return;
-        }
+    fn list_awaited(&self, round: &mut Round, pipelines: &Pipelines, count: usize) {
         let symbols = &self.expected.symbols;
         let end = symbols.len().min(round.next_expected + count);
         for symbol in &symbols[round.next_expected..end] {
-            if !engine.has_symbol(symbol.as_str()) {
+            if !pipelines.has_symbol(symbol.as_str()) {
                 round.counts[Health::Awaited as usize] += 1;
                 round.rows.push(SymbolRow::awaited(symbol, self.expected.subscription(symbol)));
             }
@@ -338,15 +358,22 @@ impl HealthWatch {
         round.next_expected = end;
     }
 
-    fn judge(&self, round: &mut Round, engine: &mut Engine, slice: Range<usize>) {
+    fn judge(&self, round: &mut Round, pipelines: &mut Pipelines, slice: Range<usize>) {
         for index in slice {
-            let judged = engine.judge(index, round.feed, round.now, &self.limits);
+            if is_judged_before(pipelines, round.model, index) {
+                continue;
+            }
+            let heard = heard_by_any(pipelines, round.model, index);
+            let window_steps = pipelines.at(round.model).manifest().window_steps;
+            let engine = pipelines.at_mut(round.model).engine_mut();
+            let judged = engine.judge(index, heard, round.feed, round.now, &self.limits);
             let Some((facts, health, before)) = judged else { break };
             round.counts[health as usize] += 1;
             let subscription = self.expected.subscription(facts.symbol).filter(|subscription| {
                 health != Health::Live && *subscription != Subscription::Acknowledged
             });
-            round.rows.push(SymbolRow::new(&facts, health, subscription));
+            let row = SymbolRow::new(&facts, health, subscription);
+            round.rows.push(SymbolRow { window_steps: window_steps as usize, ..row });
             if before != health {
                 self.metrics.changes[health as usize].inc();
                 if matches!(health, Health::Stale | Health::Dead) {
@@ -405,6 +432,22 @@ impl HealthWatch {
     }
 }
 
+/// Whether a model before this one knows the symbol at a place of its dense index, which is then
+/// judged there.
+fn is_judged_before(pipelines: &Pipelines, model: usize, index: usize) -> bool {
+    let Some(symbol) = pipelines.at(model).engine().symbol_at(index) else { return false };
+    (0..model).any(|before| pipelines.at(before).engine().has_symbol(symbol.as_str()))
+}
+
+/// When ticks of a symbol came to the model that has had one last; `None` where there is one model.
+fn heard_by_any(pipelines: &Pipelines, model: usize, index: usize) -> Option<Arrivals> {
+    if pipelines.count() == 1 {
+        return None;
+    }
+    let symbol = pipelines.at(model).engine().symbol_at(index)?;
+    pipelines.arrivals(symbol.as_str())
+}
+
 impl Expected {
     /// How the subscription of a symbol is; `None` where it is not configured.
     fn subscription(&self, symbol: &Symbol) -> Option<Subscription> {
@@ -423,6 +466,7 @@ impl SymbolRow {
             newest_tick: None,
             steps: 0,
             window: 0,
+            window_steps: 0,
             quality: Quality::Full,
             last_gap: None,
         }
@@ -436,6 +480,7 @@ impl SymbolRow {
             newest_tick: facts.newest_tick,
             steps: facts.steps,
             window: facts.window,
+            window_steps: 0,
             quality: facts.quality,
             last_gap: facts.last_gap,
         }
@@ -452,9 +497,9 @@ impl SymbolBoard {
         Self { pages, clock, window_steps }
     }
 
-    /// W.
-    pub fn window_steps(&self) -> usize {
-        self.window_steps
+    /// W of the model that a row is of; that of the first one for a symbol that none knows.
+    pub fn window_steps_of(&self, row: &SymbolRow) -> usize {
+        if row.window_steps == 0 { self.window_steps } else { row.window_steps }
     }
 
     /// Hands every symbol to `sink`, shard by shard; returns how old the oldest page is. A page is

@@ -1,13 +1,18 @@
 //! The metrics of the stages from decode to publish, over all shards.
 //!
-//! Owns their names. Promises that the counters of all shards add up. Never decides anything.
+//! Owns their names. What a record is for the stream is counted once, whatever models there are;
+//! what became of it in a model has that model in the label `model`. Promises that the counters of
+//! all shards add up. Never decides anything.
 
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 use crate::core::domain::{Quality, Reject, RejectTally, Signal, TimeDoubt};
 use crate::core::forecast::ForecastKinds;
+use crate::engine::pipeline::StreamTally;
 use crate::engine::symbols::{EngineTally, Withheld};
 
 /// Bucket bounds in seconds, from below one quick step to a stall: factors of 2 to 2.5, because a
@@ -31,6 +36,24 @@ const PART_BUCKETS: [f64; 12] =
 #[derive(Clone, Debug)]
 pub struct ShardMetrics {
     ticks: IntCounter,
+    used: IntCounter,
+    unwanted: IntCounter,
+    refused: Vec<IntCounter>,
+    receive_seconds: Histogram,
+    decode_seconds: Histogram,
+    step_seconds: Histogram,
+    infer_seconds: Histogram,
+    advance_seconds: Histogram,
+    publish_seconds: Histogram,
+    end_to_end_seconds: Histogram,
+    shadow_seconds: Histogram,
+    models: Vec<ModelMetrics>,
+}
+
+/// Those of one model.
+#[derive(Clone, Debug)]
+pub(super) struct ModelMetrics {
+    ticks: IntCounter,
     refused: Vec<IntCounter>,
     absorbed: IntCounter,
     steps: IntCounter,
@@ -49,16 +72,9 @@ pub struct ShardMetrics {
     repeats: IntCounter,
     stale: IntCounter,
     symbols: IntGauge,
-    receive_seconds: Histogram,
-    decode_seconds: Histogram,
-    step_seconds: Histogram,
-    infer_seconds: Histogram,
-    advance_seconds: Histogram,
-    publish_seconds: Histogram,
-    end_to_end_seconds: Histogram,
 }
 
-/// What the metrics already show of one shard.
+/// What the metrics already show of one model in one shard.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     tally: EngineTally,
@@ -68,6 +84,11 @@ pub(super) struct Shown {
 }
 
 impl Shown {
+    /// What is shown of what went into the model.
+    pub(super) fn tally(&self) -> &EngineTally {
+        &self.tally
+    }
+
     /// How many symbols that left are shown.
     pub(super) fn expired(&self) -> u64 {
         self.tally.expired
@@ -99,25 +120,168 @@ const MISTIMED_LABELS: [&str; TimeDoubt::LABELS.len() + 1] = {
     labels
 };
 
-/// Registers counters that differ in one label, in the order of its values.
-fn by<const N: usize>(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    label: &str,
-    values: [&str; N],
-) -> Result<[IntCounter; N], prometheus::Error> {
-    let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
-    registry.register(Box::new(counters.clone()))?;
-    Ok(values.map(|value| counters.with_label_values(&[value])))
+/// The counters of all models under one name.
+struct ByModel<'r> {
+    registry: &'r Registry,
+}
+
+impl ByModel<'_> {
+    /// Registers a counter with the label `model`.
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounterVec, prometheus::Error> {
+        self.counters(name, help, &["model"])
+    }
+
+    /// Registers counters of a model that differ in one more label.
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
+        let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+        self.registry.register(Box::new(counters.clone()))?;
+        Ok(counters)
+    }
+}
+
+/// Every counter that models have, before it is known which ones there are.
+struct ModelFamilies {
+    ticks: IntCounterVec,
+    refused: IntCounterVec,
+    absorbed: IntCounterVec,
+    steps: IntCounterVec,
+    further: IntCounterVec,
+    patched: IntCounterVec,
+    warming: IntCounterVec,
+    forecasts: IntCounterVec,
+    withheld: IntCounterVec,
+    resets: IntCounterVec,
+    expired: IntCounterVec,
+    signals: IntCounterVec,
+    qualities: IntCounterVec,
+    mistimed: IntCounterVec,
+    out_of_range: IntCounterVec,
+    repeats: IntCounterVec,
+    stale: IntCounterVec,
+    symbols: IntGaugeVec,
+}
+
+impl ModelFamilies {
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let all = ByModel { registry };
+        let symbols =
+            IntGaugeVec::new(Opts::new("tickcast_symbols", "Symbols with state."), &["model"])?;
+        registry.register(Box::new(symbols.clone()))?;
+        Ok(Self {
+            ticks: all.counter(
+                "tickcast_model_ticks_total",
+                "Records that a model was given: those of its symbols, and what is no tick.",
+            )?,
+            refused: all.counters(
+                "tickcast_model_ticks_refused_total",
+                "Records that a model refused, by reason.",
+                &["model", "reason"],
+            )?,
+            absorbed: all.counter(
+                "tickcast_ticks_absorbed_total",
+                "Ticks that went into a bar that is still open.",
+            )?,
+            steps: all.counter("tickcast_steps_total", "Steps completed.")?,
+            further: all.counter(
+                "tickcast_steps_further_total",
+                "Steps beyond the first that one tick completed.",
+            )?,
+            patched: all.counter(
+                "tickcast_steps_patched_total",
+                "Steps made by rule, because nothing came in their interval.",
+            )?,
+            warming: all.counter(
+                "tickcast_steps_warming_total",
+                "Steps without a forecast, because the window was not yet full.",
+            )?,
+            forecasts: all.counter("tickcast_forecasts_total", "Forecasts published.")?,
+            withheld: all.counters(
+                "tickcast_forecasts_withheld_total",
+                "Forecasts withheld, by reason.",
+                &["model", "reason"],
+            )?,
+            resets: all.counter(
+                "tickcast_windows_reset_total",
+                "Windows that began cold because a step lay too far behind the one before.",
+            )?,
+            expired: all.counter(
+                "tickcast_symbols_expired_total",
+                "Symbols that left because they were silent for longer than engine.symbol_ttl.",
+            )?,
+            signals: all.counters(
+                "tickcast_forecast_signals_total",
+                "Forecasts published, by signal.",
+                &["model", "signal"],
+            )?,
+            qualities: all.counters(
+                "tickcast_forecast_qualities_total",
+                "Forecasts published, by how whole their window is.",
+                &["model", "quality"],
+            )?,
+            mistimed: all.counters(
+                "tickcast_times_implausible_total",
+                "Ticks whose event time cannot be right, and steps at another spacing than the \
+                 model's, by reason.",
+                &["model", "reason"],
+            )?,
+            out_of_range: all.counter(
+                "tickcast_forecasts_out_of_range_total",
+                "Forecasts of a window with an input outside of the training range.",
+            )?,
+            repeats: all.counter(
+                "tickcast_ticks_repeated_total",
+                "Records read again after a restart, which the state holds already.",
+            )?,
+            stale: all.counter(
+                "tickcast_windows_stale_total",
+                "Windows that began anew after a restart, because the data went on too late.",
+            )?,
+            symbols,
+        })
+    }
+
+    /// The metrics of one model. Every label has its series from the start, so that a rate over it
+    /// is never empty.
+    fn of(&self, model: &str) -> ModelMetrics {
+        let of = |family: &IntCounterVec| family.with_label_values(&[model]);
+        let by = |family: &IntCounterVec, value: &str| family.with_label_values(&[model, value]);
+        ModelMetrics {
+            ticks: of(&self.ticks),
+            refused: Reject::ALL.map(|reason| by(&self.refused, reason.label())).into(),
+            absorbed: of(&self.absorbed),
+            steps: of(&self.steps),
+            further: of(&self.further),
+            patched: of(&self.patched),
+            warming: of(&self.warming),
+            forecasts: of(&self.forecasts),
+            withheld: Withheld::ALL.map(|reason| by(&self.withheld, reason.label())).into(),
+            resets: of(&self.resets),
+            expired: of(&self.expired),
+            signals: Signal::ALL.map(|signal| by(&self.signals, signal.label())),
+            qualities: Quality::ALL.map(|quality| by(&self.qualities, quality.label())),
+            mistimed: MISTIMED_LABELS.map(|reason| by(&self.mistimed, reason)),
+            out_of_range: of(&self.out_of_range),
+            repeats: of(&self.repeats),
+            stale: of(&self.stale),
+            symbols: self.symbols.with_label_values(&[model]),
+        }
+    }
 }
 
 impl ShardMetrics {
-    /// Registers the metrics.
+    /// Registers the metrics of a stream with these models.
     ///
     /// # Errors
     /// Where a name is registered already.
-    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub fn register<'m>(
+        registry: &Registry,
+        models: impl IntoIterator<Item = &'m str>,
+    ) -> Result<Self, prometheus::Error> {
         let counter = |name: &str, help: &str| {
             let counter = IntCounter::new(name, help)?;
             registry.register(Box::new(counter.clone())).map(|()| counter)
@@ -128,88 +292,26 @@ impl ShardMetrics {
             registry.register(Box::new(histogram.clone())).map(|()| histogram)
         };
         let refused = IntCounterVec::new(
-            Opts::new("tickcast_ticks_refused_total", "Records refused, by reason."),
+            Opts::new(
+                "tickcast_ticks_refused_total",
+                "Records that no live model took, by reason.",
+            ),
             &["reason"],
         )?;
         registry.register(Box::new(refused.clone()))?;
-        let withheld = IntCounterVec::new(
-            Opts::new("tickcast_forecasts_withheld_total", "Forecasts withheld, by reason."),
-            &["reason"],
-        )?;
-        registry.register(Box::new(withheld.clone()))?;
-        let symbols = IntGauge::new("tickcast_symbols", "Symbols with state.")?;
-        registry.register(Box::new(symbols.clone()))?;
+        let families = ModelFamilies::register(registry)?;
         Ok(Self {
-            ticks: counter(
-                "tickcast_ticks_total",
-                "Records taken from the queue: refused, repeated, absorbed into a bar, or a step.",
+            ticks: counter("tickcast_ticks_total", "Records taken from the queue.")?,
+            used: counter(
+                "tickcast_ticks_used_total",
+                "Records that a live model took, or had taken before.",
+            )?,
+            unwanted: counter(
+                "tickcast_ticks_unwanted_total",
+                "Records of symbols that no live model wants.",
             )?,
             // Every reason has its series from the start, so that a rate over it is never empty.
             refused: Reject::ALL.map(|reason| refused.with_label_values(&[reason.label()])).into(),
-            absorbed: counter(
-                "tickcast_ticks_absorbed_total",
-                "Ticks that went into a bar that is still open.",
-            )?,
-            steps: counter("tickcast_steps_total", "Steps completed.")?,
-            further: counter(
-                "tickcast_steps_further_total",
-                "Steps beyond the first that one tick completed.",
-            )?,
-            patched: counter(
-                "tickcast_steps_patched_total",
-                "Steps made by rule, because nothing came in their interval.",
-            )?,
-            warming: counter(
-                "tickcast_steps_warming_total",
-                "Steps without a forecast, because the window was not yet full.",
-            )?,
-            forecasts: counter("tickcast_forecasts_total", "Forecasts published.")?,
-            withheld: Withheld::ALL
-                .map(|reason| withheld.with_label_values(&[reason.label()]))
-                .into(),
-            resets: counter(
-                "tickcast_windows_reset_total",
-                "Windows that began cold because a step lay too far behind the one before.",
-            )?,
-            expired: counter(
-                "tickcast_symbols_expired_total",
-                "Symbols that left because they were silent for longer than engine.symbol_ttl.",
-            )?,
-            signals: by(
-                registry,
-                "tickcast_forecast_signals_total",
-                "Forecasts published, by signal.",
-                "signal",
-                Signal::ALL.map(Signal::label),
-            )?,
-            qualities: by(
-                registry,
-                "tickcast_forecast_qualities_total",
-                "Forecasts published, by how whole their window is.",
-                "quality",
-                Quality::ALL.map(Quality::label),
-            )?,
-            mistimed: by(
-                registry,
-                "tickcast_times_implausible_total",
-                "Ticks whose event time cannot be right, and steps at another spacing than the \
-                 model's, by reason.",
-                "reason",
-                MISTIMED_LABELS,
-            )?,
-            out_of_range: counter(
-                "tickcast_forecasts_out_of_range_total",
-                "Forecasts of a window with an input outside of the training range.",
-            )?,
-            repeats: counter(
-                "tickcast_ticks_repeated_total",
-                "Records read again after a restart, which the state holds already.",
-            )?,
-            stale: counter(
-                "tickcast_windows_stale_total",
-                "Windows that began anew after a restart, because the data went on too late.",
-            )?,
-            symbols,
             receive_seconds: histogram(
                 "tickcast_receive_seconds",
                 "Time that the oldest record of a batch waited in the queue.",
@@ -222,7 +324,8 @@ impl ShardMetrics {
             )?,
             step_seconds: histogram(
                 "tickcast_step_seconds",
-                "Time from the first tick of a batch to its step, features and window.",
+                "Time from the first tick of a batch to its step, features and window, in all \
+                 live models.",
                 &PART_BUCKETS,
             )?,
             infer_seconds: histogram(
@@ -246,17 +349,23 @@ impl ShardMetrics {
                  to every way out.",
                 &WAIT_BUCKETS,
             )?,
+            shadow_seconds: histogram(
+                "tickcast_shadow_seconds",
+                "Time that all shadows took for a batch, behind its live forecasts.",
+                &SECONDS_BUCKETS,
+            )?,
+            models: models.into_iter().map(|model| families.of(model)).collect(),
         })
     }
 
-    /// Forecasts published so far, over all shards.
+    /// Forecasts published so far, over all shards and models.
     pub fn forecasts(&self) -> u64 {
-        self.forecasts.get()
+        self.models.iter().map(|model| model.forecasts.get()).sum()
     }
 
     /// Records used so far, over all shards: those that went into a state, or were in one already.
     pub(super) fn used(&self) -> u64 {
-        self.absorbed.get() + self.steps.get() + self.repeats.get()
+        self.used.get()
     }
 
     /// Records refused so far, over all shards.
@@ -264,13 +373,60 @@ impl ShardMetrics {
         RejectTally::of_counts(Reject::ALL.map(|reason| self.refused[reason as usize].get()))
     }
 
+    /// The metrics of the models, in the order in which they were registered.
+    pub(super) fn models(&self) -> &[ModelMetrics] {
+        &self.models
+    }
+
     /// Adds what has come to one shard since the last time.
+    pub(super) fn show(&self, shown: &mut StreamTally, tally: &StreamTally) {
+        let StreamTally { ticks, used, rejects, unwanted } = tally;
+        self.used.inc_by(used - shown.used);
+        self.unwanted.inc_by(unwanted - shown.unwanted);
+        for (counter, reason) in self.refused.iter().zip(Reject::ALL) {
+            counter.inc_by(rejects.get(reason) - shown.rejects.get(reason));
+        }
+        // Last: who sees them counted sees what became of them, too.
+        self.ticks.inc_by(ticks - shown.ticks);
+        shown.clone_from(tally);
+    }
+
+    /// Notes how long the oldest record of a batch has waited.
+    pub(super) fn received(&self, waited: Duration) {
+        self.receive_seconds.observe(waited.as_secs_f64());
+    }
+
+    /// Notes how long the two parts of one record's way took.
+    pub(super) fn taken(&self, decode: Duration, step: Duration) {
+        self.decode_seconds.observe(decode.as_secs_f64());
+        self.step_seconds.observe(step.as_secs_f64());
+    }
+
+    /// Notes how old the oldest record behind published forecasts is.
+    pub(super) fn published(&self, age: Duration) {
+        self.end_to_end_seconds.observe(age.as_secs_f64());
+    }
+
+    /// Notes how long the shadows took for a batch.
+    pub(super) fn shadowed(&self, took: Duration) {
+        self.shadow_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Notes how long a batch took.
+    pub(super) fn observe(&self, times: &BatchTimes) {
+        self.infer_seconds.observe(times.infer.as_secs_f64());
+        self.publish_seconds.observe(times.publish.as_secs_f64());
+        self.advance_seconds.observe(times.advance.as_secs_f64());
+    }
+}
+
+impl ModelMetrics {
+    /// Adds what has come to the model in one shard since the last time.
     pub(super) fn show(&self, shown: &mut Shown, tally: &EngineTally, symbol_count: usize) {
         let EngineTally { ticks, absorbed, steps, further, patched, .. } = tally;
         let EngineTally { warming, forecasts, withheld, resets, expired, rejects, repeats, .. } =
             tally;
         let before = &shown.tally;
-        self.ticks.inc_by(ticks - before.ticks);
         self.absorbed.inc_by(absorbed - before.absorbed);
         self.steps.inc_by(steps - before.steps);
         self.further.inc_by(further - before.further);
@@ -290,6 +446,7 @@ impl ShardMetrics {
         for (counter, reason) in self.refused.iter().zip(Reject::ALL) {
             counter.inc_by(rejects.get(reason) - before.rejects.get(reason));
         }
+        self.ticks.inc_by(ticks - before.ticks);
         // Symbols may also leave: for their silence, or with the partition that they came from.
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.symbols.add(count(symbol_count) - count(shown.symbol_count));
@@ -310,35 +467,12 @@ impl ShardMetrics {
         shown.kinds.clone_from(kinds);
     }
 
-    /// Notes how long the oldest record of a batch has waited.
-    pub(super) fn received(&self, waited: Duration) {
-        self.receive_seconds.observe(waited.as_secs_f64());
-    }
-
-    /// Notes how long the two parts of one record's way took.
-    pub(super) fn taken(&self, decode: Duration, step: Duration) {
-        self.decode_seconds.observe(decode.as_secs_f64());
-        self.step_seconds.observe(step.as_secs_f64());
-    }
-
-    /// Notes how old the oldest record behind published forecasts is.
-    pub(super) fn published(&self, age: Duration) {
-        self.end_to_end_seconds.observe(age.as_secs_f64());
-    }
-
     /// Adds the windows of one shard that began anew since the last time; tells whether that is
     /// worth a line: powers of ten are.
     pub(super) fn show_stale(&self, shown: &mut Shown, count: u64) -> bool {
         let before = std::mem::replace(&mut shown.stale_count, count);
         self.stale.inc_by(count - before);
         before.checked_ilog10() != count.checked_ilog10()
-    }
-
-    /// Notes how long a batch took.
-    pub(super) fn observe(&self, times: &BatchTimes) {
-        self.infer_seconds.observe(times.infer.as_secs_f64());
-        self.publish_seconds.observe(times.publish.as_secs_f64());
-        self.advance_seconds.observe(times.advance.as_secs_f64());
     }
 }
 
@@ -358,7 +492,7 @@ mod tests {
     #[test]
     fn every_duration_goes_to_the_histogram_of_its_name() {
         let registry = Registry::new();
-        let metrics = ShardMetrics::register(&registry).unwrap();
+        let metrics = ShardMetrics::register(&registry, ["m"]).unwrap();
         // Powers of two, so that the sums are exact.
         let seconds = Duration::from_secs;
         metrics.received(seconds(1));

@@ -1,9 +1,10 @@
 //! A shard: the thread that owns all state of its symbols. It takes batches from its intake and
 //! publishes forecasts.
 //!
-//! Owns the pipeline. Promises to run at its own pace: a batch in, its forecasts out, then the
-//! states moved on; and to end by returning, once the intake is closed and empty. Never waits for a
-//! subscriber, and shares nothing with another shard but the ways out.
+//! Owns the pipelines. Promises to run at its own pace: a batch in, its forecasts out, then the
+//! states moved on, then the shadows, which are left out where the batch has waited for too long;
+//! and to end by returning, once the intake is closed and empty. Never waits for a subscriber, and
+//! shares nothing with another shard but the ways out.
 
 mod cold;
 pub mod command;
@@ -12,6 +13,7 @@ mod health;
 mod metrics;
 mod publisher;
 mod refusals;
+mod reports;
 mod scores;
 #[cfg(test)]
 pub(crate) mod test_support;
@@ -21,17 +23,12 @@ mod tests;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
 
-use tracing::{info, warn};
-
 use self::command::{Command, CommitLine, Handed};
 use self::metrics::{BatchTimes, Shown};
-use crate::core::domain::{DurationNanos, NamedRejection, Reject};
-use crate::core::text::excerpt_of_bytes;
+use crate::core::domain::Reject;
 use crate::engine::inference::InferenceError;
-use crate::engine::pipeline::{Pipeline, Pipelines};
-use crate::engine::symbols::{
-    ColdStart, Engine, EngineTally, Expired, Haste, Mistimed, MistimedCause,
-};
+use crate::engine::pipeline::{Pipeline, Pipelines, Role, StreamTally};
+use crate::engine::symbols::{EngineTally, Haste};
 use crate::intake::{Arrival, IntakeReceiver, Record};
 use crate::ops::clock::Stopwatch;
 use crate::ops::supervise::{Pulse, Stage};
@@ -41,9 +38,9 @@ pub use self::cold::warn_of_cold_states;
 pub use self::crew::{Crew, CrewError};
 pub use self::health::{FeedView, HealthMetrics, HealthWatch, SymbolBoard, SymbolRow};
 pub use self::metrics::ShardMetrics;
-pub use self::publisher::Publisher;
+pub use self::publisher::{Origin, Publisher};
 pub use self::refusals::{AheadSamples, RefusalWatch};
-pub use self::scores::{ScoreMetrics, ShardScores};
+pub use self::scores::{ScoreMetrics, ScoredModel, ShardScores};
 
 /// How many symbols' states are taken between two batches: a snapshot holds a forecast up for no
 /// longer than these take.
@@ -51,9 +48,6 @@ const TAKEN_AT_ONCE: usize = 32;
 
 /// How many symbols' recurrent states are computed at once while nothing waits.
 const WOKEN_AT_ONCE: usize = 8;
-
-/// The longest piece of a refused record in a log line.
-const SAMPLE_CHARS_MAX: usize = 64;
 
 /// How long a command may keep the shard: whoever asks waits no longer for restored states, nor for
 /// a transaction.
@@ -76,15 +70,22 @@ pub struct Shard {
     intake: IntakeReceiver<Command>,
     publisher: Publisher,
     metrics: ShardMetrics,
-    scores: ShardScores,
+    /// One for each model.
+    scores: Vec<ShardScores>,
     drain_records_max: usize,
+    /// How old the oldest record of a batch may be for the shadows to run on it; `None` for any
+    /// age.
+    shadow_age_max: Option<Duration>,
     /// Arrivals of the batch in progress.
     batch: Vec<Arrival<Command>>,
     /// Whether the intake had more to come when the batch was taken.
     is_open: bool,
     /// A commit that the shard waits for.
     hold: Option<Receiver<()>>,
-    shown: Shown,
+    /// What the metrics show of each model.
+    shown: Vec<Shown>,
+    /// What they show of the stream.
+    shown_stream: StreamTally,
     pulse: Pulse,
     /// The snapshot that is being taken.
     taking: Option<Taking>,
@@ -104,8 +105,8 @@ pub enum Waiting {
 
 /// A snapshot under way.
 struct Taking {
-    /// Symbols that had moved when it was asked for and are not yet taken.
-    left: usize,
+    /// Symbols of each model that had moved when it was asked for and are not yet taken.
+    left: Vec<usize>,
     answer: Sender<Handed>,
 }
 
@@ -116,14 +117,13 @@ impl Shard {
         intake: IntakeReceiver<Command>,
         publisher: Publisher,
         metrics: ShardMetrics,
-        scores: ShardScores,
+        scores: Vec<ShardScores>,
         drain_records_max: usize,
     ) -> Self {
-        let shown = Shown::default();
+        let shown = (0..pipelines.count()).map(|_| Shown::default()).collect();
         let pulse = Pulse::new();
         // While a batch goes out the shard comes on with every forecast.
-        let mut publisher = publisher.with_pulse(pulse.clone());
-        publisher.set_model(&pipelines.live().manifest().onnx_sha256);
+        let publisher = publisher.with_pulse(pulse.clone());
         Self {
             pipelines,
             intake,
@@ -131,10 +131,12 @@ impl Shard {
             metrics,
             scores,
             drain_records_max,
+            shadow_age_max: None,
             batch: Vec::with_capacity(drain_records_max),
             is_open: true,
             hold: None,
             shown,
+            shown_stream: StreamTally::default(),
             pulse,
             taking: None,
             last_states: None,
@@ -146,6 +148,13 @@ impl Shard {
     #[must_use]
     pub fn watched(self, health: HealthWatch) -> Self {
         Self { health: Some(health), ..self }
+    }
+
+    /// The same with a limit on the age of the oldest record of a batch, beyond which its shadows
+    /// take the batch in and say nothing of it.
+    #[must_use]
+    pub fn shedding_behind(self, shadow_age_max: Option<Duration>) -> Self {
+        Self { shadow_age_max, ..self }
     }
 
     /// The shard as its supervisor sees it.
@@ -161,38 +170,46 @@ impl Shard {
         self
     }
 
-    /// Runs until the intake is closed and empty; returns what became of everything.
+    /// Runs until the intake is closed and empty; returns what became of everything, for each
+    /// model.
     ///
     /// # Errors
     /// [`ShardError`].
-    pub fn run(mut self) -> Result<EngineTally, ShardError> {
+    pub fn run(mut self) -> Result<Vec<EngineTally>, ShardError> {
         while self.turn(Waiting::Sleeps)? {}
         Ok(self.finish())
     }
 
     /// Hands the last states over, once the intake is closed and empty; returns what became of
-    /// everything.
-    pub fn finish(mut self) -> EngineTally {
+    /// everything, for each model.
+    pub fn finish(mut self) -> Vec<EngineTally> {
         while self.taking.is_some() {
             self.take_states();
         }
         if let Some(answer) = self.last_states.take() {
-            self.pipelines.live_mut().engine_mut().begin_taking();
-            self.taking = Some(Taking { left: usize::MAX, answer });
+            self.pipelines.begin_taking();
+            let left = vec![usize::MAX; self.pipelines.count()];
+            self.taking = Some(Taking { left, answer });
             while self.taking.is_some() {
                 self.take_states();
             }
         }
-        self.tally().clone()
+        self.tallies().cloned().collect()
     }
 
-    /// What became of everything so far.
+    /// What became of everything in the first live model so far.
     pub fn tally(&self) -> &EngineTally {
-        self.engine().tally()
+        self.pipelines.live().engine().tally()
     }
 
-    fn engine(&self) -> &Engine {
-        self.pipelines.live().engine()
+    /// What became of everything in each model so far.
+    pub fn tallies(&self) -> impl Iterator<Item = &EngineTally> {
+        self.pipelines.each().map(|(_, pipeline)| pipeline.engine().tally())
+    }
+
+    /// What became of every record on the stream so far.
+    pub fn stream_tally(&self) -> &StreamTally {
+        self.pipelines.tally()
     }
 
     /// One turn: takes the batch that waits, publishes its forecasts, and moves other work on.
@@ -206,7 +223,7 @@ impl Shard {
         }
         let mut batch = std::mem::take(&mut self.batch);
         // The shard does not wait for records while there is other work.
-        let work = self.taking.is_some() || self.engine().asleep_count() > 0;
+        let work = self.taking.is_some() || self.pipelines.asleep_count() > 0;
         let idle = batch.is_empty() && work && !self.intake.has_more();
         // What a commit has held up comes before anything new.
         if batch.is_empty() && !idle {
@@ -220,7 +237,7 @@ impl Shard {
         self.pulse.work();
         if let Some(health) = &self.health {
             let now = health.now();
-            self.pipelines.live_mut().engine_mut().set_now(now);
+            self.pipelines.set_now(now);
         }
         let arrived = if idle { None } else { self.intake.arrived() };
         if let Some(arrived) = arrived {
@@ -231,19 +248,16 @@ impl Shard {
             return Ok(true);
         }
         let haste = if self.intake.has_more() { Haste::Throughput } else { Haste::Latency };
-        for pipeline in self.pipelines.each_mut() {
-            flush(pipeline, &mut self.publisher, &self.metrics, haste, arrived)?;
-        }
-        self.report_cold_starts();
-        self.report_expired();
-        self.report_mistimed();
+        self.flush_live(haste, arrived)?;
+        self.run_shadows(arrived, self.shadow_age_max)?;
+        self.report();
         self.show();
         self.take_states();
         if idle {
-            self.pipelines.live_mut().engine_mut().wake(WOKEN_AT_ONCE)?;
+            self.pipelines.wake(WOKEN_AT_ONCE)?;
         }
         if let Some(health) = &mut self.health {
-            health.turn(self.pipelines.live_mut().engine_mut());
+            health.turn(&mut self.pipelines);
         }
         Ok(idle || self.is_open)
     }
@@ -260,7 +274,10 @@ impl Shard {
         let mut arrivals = batch.drain(..);
         for arrival in arrivals.by_ref() {
             match arrival {
-                Arrival::Gap => self.pipelines.mark_gap(),
+                Arrival::Gap => {
+                    self.catch_up(Haste::Throughput, arrived)?;
+                    self.pipelines.mark_gap();
+                }
                 Arrival::Record(record) if std::mem::take(&mut first) => {
                     self.take_measured(&record, arrived)?;
                 }
@@ -296,37 +313,87 @@ impl Shard {
         is_over
     }
 
+    /// Has the live models say what they have to say.
+    fn flush_live(&mut self, haste: Haste, arrived: Option<Stopwatch>) -> Result<(), ShardError> {
+        let Self { pipelines, publisher, metrics, .. } = self;
+        let mut live = pipelines.of_role_mut(Role::Live);
+        live.try_for_each(|pipeline| flush(pipeline, publisher, metrics, haste, arrived))
+    }
+
+    /// Has the shadows take the batch and say what they have to say, behind the live models. Where
+    /// the oldest record of the batch is older than `age_max`, or gets there while others wait,
+    /// they take the rest without inference.
+    fn run_shadows(
+        &mut self,
+        arrived: Option<Stopwatch>,
+        age_max: Option<Duration>,
+    ) -> Result<(), ShardError> {
+        let Self { pipelines, publisher, metrics, intake, .. } = self;
+        if pipelines.of_role_mut(Role::Shadow).next().is_none() {
+            return Ok(());
+        }
+        let is_late = || age_max.zip(arrived).is_some_and(|(max, arrived)| arrived.elapsed() > max);
+        let (sheds, watch) = (is_late(), Stopwatch::start());
+        pipelines
+            .of_role_mut(Role::Shadow)
+            .for_each(|pipeline| pipeline.engine_mut().shed_rows(sheds));
+        pipelines.take_deferred(|pipeline| {
+            if is_late() && intake.has_more() {
+                pipeline.engine_mut().shed_rows(true);
+            }
+            flush(pipeline, publisher, metrics, Haste::Throughput, arrived)
+        })?;
+        for pipeline in pipelines.of_role_mut(Role::Shadow) {
+            flush(pipeline, publisher, metrics, Haste::Throughput, arrived)?;
+        }
+        if arrived.is_some() {
+            metrics.shadowed(watch.elapsed());
+        }
+        Ok(())
+    }
+
+    /// Brings every model to where the stream is: nothing waits for inference afterwards, and
+    /// nothing is deferred.
+    fn catch_up(&mut self, haste: Haste, arrived: Option<Stopwatch>) -> Result<(), ShardError> {
+        self.flush_live(haste, arrived)?;
+        self.run_shadows(arrived, None)
+    }
+
     /// Shows what became of everything so far.
     fn show(&mut self) {
-        let live = self.pipelines.live_mut();
+        let Self { pipelines, metrics, scores, shown, shown_stream, .. } = self;
+        let of_models = metrics.models().iter().zip(shown).zip(scores);
+        for (pipeline, ((metrics, shown), scores)) in pipelines.each_mut().zip(of_models) {
+            metrics.show_kinds(shown, pipeline.kinds());
+            metrics.show(shown, pipeline.engine().tally(), pipeline.engine().symbol_count());
+            scores.show(pipeline.engine_mut().scores_mut());
+            reports::show_stale(metrics, shown, pipeline.engine());
+        }
         // The ticks last: who sees them counted sees what became of them, too.
-        self.metrics.show_kinds(&mut self.shown, live.kinds());
-        self.metrics.show(&mut self.shown, live.engine().tally(), live.engine().symbol_count());
-        self.scores.show(live.engine_mut().scores_mut());
-        self.show_stale();
+        metrics.show(shown_stream, pipelines.tally());
     }
 
     /// Takes some of the states that are asked for; no row is in inference.
     fn take_states(&mut self) {
         let Some(Taking { left, answer }) = &mut self.taking else { return };
-        let live = self.pipelines.live_mut();
-        let count = TAKEN_AT_ONCE.min(*left).min(live.engine().changed_count());
-        let mut states = Vec::with_capacity(count);
-        live.take_changed(count, |state| states.push(state));
-        *left -= count;
+        let mut states = Vec::with_capacity(TAKEN_AT_ONCE);
+        self.pipelines.take_changed(TAKEN_AT_ONCE, left, |state| states.push(state));
         // Whoever asked may have given up; then nobody needs the answer.
         let _ = answer.send(Handed::Part(states));
-        if *left == 0 || live.engine().changed_count() == 0 {
-            let _ = answer.send(Handed::All(live.label()));
+        if left.iter().all(|left| *left == 0) {
+            let _ = answer.send(Handed::All(self.pipelines.label()));
             self.taking = None;
         }
     }
 
-    /// Counts windows that began anew after a restart, and says so for the first of them.
-    fn show_stale(&mut self) {
-        let count = self.engine().stale_count();
-        if self.metrics.show_stale(&mut self.shown, count) {
-            warn!(count, "windows that came back from a snapshot were too old and began anew");
+    /// Logs what is worth a line.
+    fn report(&self) {
+        let models = self.pipelines.each().zip(&self.shown);
+        for ((name, pipeline), shown) in models {
+            reports::report_model(name, pipeline, shown);
+        }
+        if self.pipelines.count() > 1 {
+            reports::report_refusals(&self.pipelines, &self.shown);
         }
     }
 
@@ -361,13 +428,13 @@ impl Shard {
         })?;
         if let Some(rejection) = refused {
             if let (Reject::InFuture, Some(health), Some(ahead)) =
-                (rejection.reason, &self.health, pipelines.live().newest_ahead())
+                (rejection.reason, &self.health, pipelines.newest_ahead())
             {
                 health.note_ahead(ahead);
             }
-            let rejection = rejection.named(pipelines.live().schema());
+            let rejection = rejection.named(pipelines.schema());
             publisher.dead_letter(record, rejection);
-            report(pipelines.live(), rejection, bytes);
+            reports::report_refused(pipelines.tally(), rejection, bytes);
         }
         Ok(())
     }
@@ -380,52 +447,54 @@ impl Shard {
         arrived: Option<Stopwatch>,
     ) -> Result<Option<Receiver<()>>, ShardError> {
         let mut hold = None;
-        let Self { pipelines, publisher, metrics, pulse, health, .. } = self;
-        let pipeline = pipelines.live_mut();
-        flush(pipeline, publisher, metrics, Haste::Latency, arrived)?;
+        self.catch_up(Haste::Latency, arrived)?;
+        let Self { pipelines, publisher, pulse, health, .. } = self;
         pulse.wait(COMMAND_PATIENCE);
         // Whoever asked may have given up; then nobody needs the answer.
         match command {
             Command::Connect(sink) => publisher.connect(Some(sink)),
-            Command::Sample { count_max, answer } => {
-                let _ = answer.send(pipeline.sample(count_max));
+            Command::Sample { model, count_max, answer } => {
+                let _ = answer.send(pipelines.at(model).sample(count_max));
             }
-            Command::Swap { pipeline: mut next, answer } => {
-                let inherited = next.inherit(pipeline)?;
-                publisher.set_model(&next.manifest().onnx_sha256);
+            Command::Swap { model, pipeline: mut next, answer } => {
+                let inherited = next.inherit(pipelines.at(model))?;
                 // Every state has changed.
                 if let Some(taking) = &mut self.taking {
-                    taking.left = next.engine().changed_count();
+                    taking.left[model] = next.engine().changed_count();
                 }
-                let before = pipelines.replace_live(*next);
+                let before = pipelines.replace(model, *next);
                 let _ = answer.send((inherited, Box::new(before)));
+            }
+            Command::Promote { model, answer } => {
+                pipelines.promote(model);
+                let _ = answer.send(());
             }
             Command::Commit(CommitLine { answer, resume, is_whole }) => {
                 publisher.turn();
                 if is_whole {
-                    pipeline.engine_mut().note_all_changed();
+                    pipelines.note_all_changed();
                 }
-                pipeline.engine_mut().begin_taking();
+                let mut left = pipelines.begin_taking();
                 let mut states = Vec::new();
-                pipeline.take_changed(usize::MAX, |state| states.push(state));
+                pipelines.take_changed(usize::MAX, &mut left, |state| states.push(state));
                 let _ = answer.send(states);
                 hold = resume;
             }
             Command::Snapshot { answer } => {
-                let left = pipeline.engine_mut().begin_taking();
+                let left = pipelines.begin_taking();
                 self.taking = Some(Taking { left, answer });
             }
             Command::Restore { partition, stored, answer } => {
-                let _ = answer.send(pipeline.restore(Some(partition), &stored));
+                let _ = answer.send(pipelines.restore(Some(partition), &stored));
             }
-            Command::BeginCold { partition } => pipeline.engine_mut().expect_loss(partition),
+            Command::BeginCold { partition } => pipelines.expect_loss(partition),
             Command::Own { partitions } => {
                 if let Some(health) = health {
                     health.keep(|partition| partitions.contains(&partition));
                 }
             }
             Command::Evict { partition, answer } => {
-                pipeline.engine_mut().evict(partition);
+                pipelines.evict(partition);
                 if let Some(health) = health {
                     health.keep(|kept| kept != partition);
                 }
@@ -433,89 +502,15 @@ impl Shard {
             }
             Command::Clear { answer } => {
                 if let Some(health) = health {
-                    health.remember(pipeline.engine_mut());
+                    health.remember(pipelines);
                 }
-                pipeline.clear()?;
+                pipelines.clear()?;
                 publisher.connect(None);
                 let _ = answer.send(());
             }
         }
         pulse.work();
         Ok(hold)
-    }
-
-    /// Logs the newest of the windows that began cold since the last batch, as sparsely as refused
-    /// records.
-    fn report_cold_starts(&self) {
-        let (told, count) = (self.shown.resets(), self.engine().tally().resets);
-        if (told + 1..=count).any(is_power_of_ten)
-            && let Some(ColdStart { symbol, before, after }) = self.engine().newest_cold_start()
-        {
-            warn!(%symbol, %before, %after, count, "a step is far away; its window begins cold");
-        }
-    }
-
-    /// Logs the newest of the symbols that left since the last batch, as sparsely as refused
-    /// records.
-    fn report_expired(&self) {
-        let (told, count) = (self.shown.expired(), self.engine().tally().expired);
-        if passes_power_of_ten(told, count)
-            && let Some(Expired { symbol, newest_tick }) = self.engine().newest_expired()
-        {
-            let newest_tick = newest_tick.map(|time| time.to_string()).unwrap_or_default();
-            info!(
-                %symbol, newest_tick, count,
-                "a symbol was silent for longer than engine.symbol_ttl and made room"
-            );
-        }
-    }
-
-    /// Logs the newest tick or step whose time cannot be right, as sparsely.
-    fn report_mistimed(&self) {
-        let (shown, count) = (self.shown.mistimed(), self.engine().tally().mistimed());
-        if !(shown + 1..=count).any(is_power_of_ten) {
-            return;
-        }
-        let Some(Mistimed { symbol, time, cause }) = self.engine().newest_mistimed() else {
-            return;
-        };
-        match cause {
-            MistimedCause::Doubt(doubt) => {
-                let (reason, advice) = (doubt.label(), doubt.advice());
-                warn!(
-                    %symbol, %time, reason, advice, count,
-                    "an event time cannot be right; forecasts of the symbol are mistimed"
-                );
-            }
-            MistimedCause::Cadence { spacing, interval, .. } => {
-                let seconds = |span: &DurationNanos| span.as_nanos() as f64 / 1e9;
-                let (spacing_seconds, interval_seconds) = (seconds(spacing), seconds(interval));
-                warn!(
-                    %symbol, %time, spacing_seconds, interval_seconds, count,
-                    "steps have another spacing than the model's; forecasts of the symbol are \
-                     mistimed"
-                );
-            }
-        }
-    }
-}
-
-/// Logs the 1st, 10th, 100th ... record refused for a reason, so that a flood of bad input does not
-/// become a flood of log lines.
-fn report(pipeline: &Pipeline, rejection: NamedRejection<'_>, record: &[u8]) {
-    let NamedRejection { reason, field } = rejection;
-    let count = pipeline.engine().tally().rejects.get(reason);
-    if is_power_of_ten(count) {
-        let sample = excerpt_of_bytes(record, SAMPLE_CHARS_MAX);
-        if reason == Reject::TooManySymbols {
-            warn!(
-                reason = reason.label(), count, %sample,
-                "refused a record: there are engine.symbols_max symbols; raise it, or set \
-                 engine.symbol_ttl so that silent symbols make room"
-            );
-        } else {
-            warn!(reason = reason.label(), field, count, %sample, "refused a record");
-        }
     }
 }
 
@@ -531,14 +526,18 @@ fn flush(
     let watch = Stopwatch::start();
     pipeline.infer(haste)?;
     let inferred = watch.elapsed();
-    let count = pipeline.emit(|symbol, record| publisher.publish(symbol, record, arrived))?;
-    pipeline.emit_scores(|symbol, record| publisher.publish_score(symbol, record))?;
+    let origin = Origin::of(pipeline);
+    let publish = |symbol: &_, record: &[u8]| publisher.publish(&origin, symbol, record, arrived);
+    let count = pipeline.emit(publish)?;
+    pipeline.emit_scores(|symbol, record| publisher.publish_score(&origin, symbol, record))?;
     let published = watch.elapsed();
-    if let (Some(arrived), true) = (arrived, count > 0) {
+    // What the shadows take is no part of the critical path.
+    let is_measured = count > 0 && origin.post.role == Role::Live;
+    if let (Some(arrived), true) = (arrived, is_measured) {
         metrics.published(arrived.elapsed());
     }
     pipeline.engine_mut().advance()?;
-    if count > 0 {
+    if is_measured {
         metrics.observe(&BatchTimes {
             infer: inferred,
             publish: published.saturating_sub(inferred),
@@ -546,13 +545,4 @@ fn flush(
         });
     }
     Ok(())
-}
-
-/// Whether a count that was `before` has come to a power of ten or gone past one.
-fn passes_power_of_ten(before: u64, count: u64) -> bool {
-    count > before && before.checked_ilog10() != count.checked_ilog10()
-}
-
-fn is_power_of_ten(count: u64) -> bool {
-    count.checked_ilog10().is_some_and(|exponent| 10u64.pow(exponent) == count)
 }

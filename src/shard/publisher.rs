@@ -3,7 +3,10 @@
 //! Owns an end of every sink. Promises that each gets the same bytes, in the order in which they
 //! were made. Never computes.
 
+use std::sync::Arc;
+
 use crate::core::domain::{NamedRejection, Symbol};
+use crate::engine::pipeline::{Pipeline, Post, Role};
 use crate::intake::Record;
 use crate::ops::clock::Stopwatch;
 use crate::ops::supervise::Pulse;
@@ -14,14 +17,29 @@ pub struct Publisher {
     sinks: Vec<Box<dyn Sink>>,
     /// The sink that the source has brought, while its session lasts.
     connected: Option<Box<dyn Sink>>,
-    model_sha256: String,
     pulse: Pulse,
+}
+
+/// The model that records are of.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Its hash.
+    pub model_sha256: Arc<str>,
+    /// Its place among the models of the stream, and what it does.
+    pub post: Post,
+}
+
+impl Origin {
+    /// The model of a pipeline.
+    pub fn of(pipeline: &Pipeline) -> Self {
+        Self { model_sha256: pipeline.onnx_sha256(), post: pipeline.post() }
+    }
 }
 
 impl Publisher {
     /// Publishes to these sinks.
     pub fn new(sinks: Vec<Box<dyn Sink>>) -> Self {
-        Self { sinks, connected: None, model_sha256: String::new(), pulse: Pulse::new() }
+        Self { sinks, connected: None, pulse: Pulse::new() }
     }
 
     /// Moves `pulse` with every record that is handed on.
@@ -30,20 +48,27 @@ impl Publisher {
         Self { pulse, ..self }
     }
 
-    /// Hands one forecast to every sink. `arrived` is when the oldest tick of its batch arrived.
+    /// Hands one forecast to every sink, as one of a live model or of a shadow. `arrived` is when
+    /// the oldest tick of its batch arrived.
     ///
     /// # Errors
     /// [`SinkClosed`] for the first sink that takes no more.
     pub fn publish(
         &mut self,
+        origin: &Origin,
         symbol: &Symbol,
         record: &[u8],
         arrived: Option<Stopwatch>,
     ) -> Result<(), SinkClosed> {
-        let Self { sinks, connected, model_sha256, pulse } = self;
+        let Self { sinks, connected, pulse } = self;
+        let Origin { model_sha256, post } = origin;
         let record = Outgoing::new(symbol, record, model_sha256, arrived, pulse);
+        let record = record.of_rank(post.rank());
         for sink in connected.iter_mut().chain(sinks) {
-            sink.publish(&record)?;
+            match post.role {
+                Role::Live => sink.publish(&record)?,
+                Role::Shadow => sink.publish_shadow(&record)?,
+            }
         }
         pulse.work();
         Ok(())
@@ -53,9 +78,14 @@ impl Publisher {
     ///
     /// # Errors
     /// [`SinkClosed`] for the first sink that takes no more.
-    pub fn publish_score(&mut self, symbol: &Symbol, record: &[u8]) -> Result<(), SinkClosed> {
-        let Self { sinks, connected, model_sha256, pulse } = self;
-        let record = Outgoing::new(symbol, record, model_sha256, None, pulse);
+    pub fn publish_score(
+        &mut self,
+        origin: &Origin,
+        symbol: &Symbol,
+        record: &[u8],
+    ) -> Result<(), SinkClosed> {
+        let Self { sinks, connected, pulse } = self;
+        let record = Outgoing::new(symbol, record, &origin.model_sha256, None, pulse);
         for sink in connected.iter_mut().chain(sinks) {
             sink.publish_score(&record)?;
         }
@@ -66,11 +96,6 @@ impl Publisher {
     /// Publishes to the sink of the source's session as well from here on, or no longer.
     pub fn connect(&mut self, sink: Option<Box<dyn Sink>>) {
         self.connected = sink;
-    }
-
-    /// From here on records are those of this model.
-    pub fn set_model(&mut self, onnx_sha256: &str) {
-        onnx_sha256.clone_into(&mut self.model_sha256);
     }
 
     /// Draws a line: what was published so far is counted apart from what follows.

@@ -1,27 +1,34 @@
 //! The metrics of scores, over all shards.
 //!
-//! Owns their names. Every shard lays its sums down here, and a figure is made of them when it is
-//! asked for: the sums of all shards first, the quotient last, so that it is that of the whole.
-//! Promises that laying down takes no lock and no memory; a scrape in between may see one sum of a
-//! batch that the others do not have yet. Never averages averages.
+//! Owns their names, each with the model in the label `model`. Every shard lays its sums down here,
+//! and a figure is made of them when it is asked for: the sums of all shards first, the quotient
+//! last, so that it is that of the whole. Promises that laying down takes no lock and no memory; a
+//! scrape in between may see one sum of a batch that the others do not have yet. Never averages
+//! averages.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::core::domain::Symbol;
 use crate::core::score::{SUMS_LENGTH, ScoreBook, ScoreTally, Sums, Unscored};
-use crate::engine::wire::forecast::RecordTemplate;
+use crate::engine::pipeline::Pipelines;
 
 /// The label of all symbols that are not listed.
 const OTHER: &str = "other";
 
-/// The metrics of scores; each shard takes its own end.
+/// The metrics of the scores of all models; each shard takes its own ends.
 #[derive(Clone)]
 pub struct ScoreMetrics {
+    models: Vec<ModelScores>,
+}
+
+/// Those of one model.
+#[derive(Clone)]
+struct ModelScores {
     scores: IntCounter,
     unscored: Vec<IntCounter>,
     waiting: IntGauge,
@@ -30,11 +37,31 @@ pub struct ScoreMetrics {
     board: Arc<Board>,
 }
 
-/// One shard's end.
+/// One shard's end of the metrics of one model.
 pub struct ShardScores {
-    metrics: ScoreMetrics,
+    metrics: ModelScores,
     shard: usize,
     shown: ScoreTally,
+}
+
+/// A model whose scores are shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScoredModel {
+    /// As the metrics name it.
+    pub name: String,
+    /// The share of truths that its intervals are made to hold.
+    pub coverage: f64,
+}
+
+impl ScoredModel {
+    /// The models of a stream, in their order.
+    pub fn of(pipelines: &Pipelines) -> Vec<Self> {
+        let model = |(name, pipeline): (&Arc<str>, &crate::engine::pipeline::Pipeline)| Self {
+            name: name.to_string(),
+            coverage: pipeline.template().coverage,
+        };
+        pipelines.each().map(model).collect()
+    }
 }
 
 /// What every shard has laid down.
@@ -55,8 +82,8 @@ struct AtomicSums([AtomicU64; SUMS_LENGTH]);
 
 /// Makes the gauges of what was laid down.
 struct Gauges {
-    board: Arc<Board>,
-    model: String,
+    /// By the name of the model.
+    boards: Vec<(String, Arc<Board>)>,
     symbols: Vec<String>,
     skill: GaugeVec,
     error: GaugeVec,
@@ -70,57 +97,70 @@ struct Gauges {
 }
 
 impl ScoreMetrics {
-    /// Registers the metrics of a model's scores, for so many shards. The `listed` symbols are in
-    /// the order that [`ScoreBook::listed`] has.
+    /// Registers the metrics of the scores of models, for so many shards. The `listed` symbols are
+    /// in the order that [`ScoreBook::listed`] has.
     ///
     /// # Errors
     /// Where a name is registered already.
     pub fn register(
         registry: &Registry,
-        template: &RecordTemplate,
+        models: &[ScoredModel],
         listed: &[Symbol],
         shards: usize,
     ) -> Result<Self, prometheus::Error> {
-        let counter = |name: &str, help: &str| {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone())).map(|()| counter)
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counters.clone())).map(|()| counters)
         };
-        let gauge = |name: &str, help: &str| {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone())).map(|()| gauge)
+        let gauges = |name: &str, help: &str| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), &["model"])?;
+            registry.register(Box::new(gauges.clone())).map(|()| gauges)
         };
-        let unscored = IntCounterVec::new(
-            Opts::new("tickcast_scores_unscored_total", "Forecasts never scored, by reason."),
-            &["reason"],
-        )?;
-        registry.register(Box::new(unscored.clone()))?;
         let laid = || Laid {
             groups: (0..=listed.len()).map(|_| AtomicSums::default()).collect(),
             recent: AtomicSums::default(),
         };
-        let board = Arc::new(Board { shards: (0..shards).map(|_| laid()).collect() });
-        registry.register(Box::new(Gauges::new(Arc::clone(&board), template, listed)?))?;
-        Ok(Self {
-            scores: counter("tickcast_scores_total", "Forecasts scored.")?,
+        let board = || Arc::new(Board { shards: (0..shards).map(|_| laid()).collect() });
+        let boards: Vec<_> = models.iter().map(|model| (model.name.clone(), board())).collect();
+        let scores = counters("tickcast_scores_total", "Forecasts scored.", &["model"])?;
+        let unscored = counters(
+            "tickcast_scores_unscored_total",
+            "Forecasts never scored, by reason.",
+            &["model", "reason"],
+        )?;
+        let waiting = gauges("tickcast_scores_waiting", "Forecasts that wait for their truth.")?;
+        let drifts = counters(
+            "tickcast_score_drifts_total",
+            "Times that the errors of a symbol became larger than they were.",
+            &["model"],
+        )?;
+        let drifting = gauges(
+            "tickcast_score_drifting_symbols",
+            "Symbols whose errors are larger than they were.",
+        )?;
+        let of_model = |(model, board): &(String, Arc<Board>)| ModelScores {
+            scores: scores.with_label_values(&[model]),
             unscored: Unscored::ALL
-                .map(|reason| unscored.with_label_values(&[reason.label()]))
+                .map(|reason| unscored.with_label_values(&[&**model, reason.label()]))
                 .into(),
-            waiting: gauge("tickcast_scores_waiting", "Forecasts that wait for their truth.")?,
-            drifts: counter(
-                "tickcast_score_drifts_total",
-                "Times that the errors of a symbol became larger than they were.",
-            )?,
-            drifting: gauge(
-                "tickcast_score_drifting_symbols",
-                "Symbols whose errors are larger than they were.",
-            )?,
-            board,
-        })
+            waiting: waiting.with_label_values(&[model]),
+            drifts: drifts.with_label_values(&[model]),
+            drifting: drifting.with_label_values(&[model]),
+            board: Arc::clone(board),
+        };
+        let of_models = boards.iter().map(of_model).collect();
+        registry.register(Box::new(Gauges::new(boards, models, listed)?))?;
+        Ok(Self { models: of_models })
     }
 
-    /// The end of the shard of this number.
-    pub fn of_shard(&self, shard: usize) -> ShardScores {
-        ShardScores { metrics: self.clone(), shard, shown: ScoreTally::default() }
+    /// The ends of the shard of this number, one for each model.
+    pub fn of_shard(&self, shard: usize) -> Vec<ShardScores> {
+        let end = |metrics: &ModelScores| ShardScores {
+            metrics: metrics.clone(),
+            shard,
+            shown: ScoreTally::default(),
+        };
+        self.models.iter().map(end).collect()
     }
 }
 
@@ -131,7 +171,7 @@ impl ShardScores {
         if tally == shown {
             return;
         }
-        let ScoreMetrics { scores, unscored, waiting, drifts, drifting, board } = &self.metrics;
+        let ModelScores { scores, unscored, waiting, drifts, drifting, board } = &self.metrics;
         for (counter, reason) in unscored.iter().zip(Unscored::ALL) {
             counter.inc_by(tally.unscored(reason) - shown.unscored(reason));
         }
@@ -169,8 +209,8 @@ impl AtomicSums {
 
 impl Gauges {
     fn new(
-        board: Arc<Board>,
-        template: &RecordTemplate,
+        boards: Vec<(String, Arc<Board>)>,
+        models: &[ScoredModel],
         listed: &[Symbol],
     ) -> Result<Self, prometheus::Error> {
         let gauges =
@@ -180,11 +220,12 @@ impl Gauges {
             "The share of truths that intervals are made to hold.",
             &["model"],
         )?;
-        target.with_label_values(&[&*template.model]).set(template.coverage);
+        for ScoredModel { name, coverage } in models {
+            target.with_label_values(&[name]).set(*coverage);
+        }
         let listed = listed.iter().map(|symbol| symbol.as_str().to_owned());
         Ok(Self {
-            board,
-            model: template.model.clone(),
+            boards,
             symbols: listed.chain([OTHER.to_owned()]).collect(),
             skill: gauges(
                 "tickcast_score_skill",
@@ -271,16 +312,18 @@ impl Collector for Gauges {
         let of_model = [&self.skill, &self.error, &self.direction, &self.coverage];
         let of_symbol =
             [&self.symbol_skill, &self.symbol_error, &self.symbol_direction, &self.symbol_coverage];
-        let shards = &self.board.shards;
-        let mut whole = Sums::default();
-        for (group, symbol) in self.symbols.iter().enumerate() {
-            let sums = shards.iter().map(|laid| laid.groups[group].load()).sum();
-            set(&self.model, symbol, &sums, of_symbol);
-            whole += sums;
+        for (model, board) in &self.boards {
+            let shards = &board.shards;
+            let mut whole = Sums::default();
+            for (group, symbol) in self.symbols.iter().enumerate() {
+                let sums = shards.iter().map(|laid| laid.groups[group].load()).sum();
+                set(model, symbol, &sums, of_symbol);
+                whole += sums;
+            }
+            set(model, "weighted", &whole, of_model);
+            let recent = shards.iter().map(|laid| laid.recent.load()).sum();
+            set(model, "recent", &recent, of_model);
         }
-        set(&self.model, "weighted", &whole, of_model);
-        let recent = shards.iter().map(|laid| laid.recent.load()).sum();
-        set(&self.model, "recent", &recent, of_model);
         self.all().into_iter().flat_map(Collector::collect).collect()
     }
 }
@@ -288,7 +331,6 @@ impl Collector for Gauges {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::model::manifest::Mode;
 
     fn sums(scale: f64) -> Sums {
         Sums {
@@ -306,15 +348,10 @@ mod tests {
     #[test]
     fn a_figure_over_shards_is_that_of_the_whole() {
         let registry = Registry::new();
-        let template = RecordTemplate {
-            model: "m".into(),
-            model_version: "1".into(),
-            mode: Mode::Full,
-            horizon_steps: 1,
-            coverage: 0.9,
-        };
+        let model = |name: &str, coverage| ScoredModel { name: name.to_owned(), coverage };
+        let models = [model("m", 0.9), model("n", 0.8)];
         let listed = [Symbol::new("A").unwrap()];
-        let metrics = ScoreMetrics::register(&registry, &template, &listed, 2).unwrap();
+        let metrics = ScoreMetrics::register(&registry, &models, &listed, 2).unwrap();
         let value = |text: &str| {
             let families = prometheus::TextEncoder::new().encode_to_string(&registry.gather());
             let families = families.unwrap();
@@ -323,7 +360,7 @@ mod tests {
             line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()
         };
         assert!(value(r#"tickcast_score_skill{model="m",over="weighted"}"#).is_nan());
-        let [first, second] = &metrics.board.shards[..] else { panic!("two shards") };
+        let [first, second] = &metrics.models[0].board.shards[..] else { panic!("two shards") };
         first.groups[0].store(&sums(1.0));
         second.groups[1].store(&Sums { squared: 6.0, ..sums(3.0) });
         second.recent.store(&sums(3.0));
@@ -335,6 +372,11 @@ mod tests {
         assert_eq!(value(r#"tickcast_score_symbol_skill{model="m",symbol="other"}"#), 0.0);
         let error = r#"tickcast_score_mean_absolute_error{model="m",of="baseline",over="recent"}"#;
         assert_eq!(value(error), 1.0);
-        assert_eq!(value("tickcast_score_coverage_target_ratio"), 0.9);
+        for (target, coverage) in [("m", 0.9), ("n", 0.8)] {
+            let name = "tickcast_score_coverage_target_ratio";
+            assert_eq!(value(&format!("{name}{{model=\"{target}\"}}")), coverage);
+        }
+        let other = r#"tickcast_score_skill{model="n",over="weighted"}"#;
+        assert!(value(other).is_nan(), "the scores of one model are none of another");
     }
 }

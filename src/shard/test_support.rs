@@ -12,7 +12,7 @@ use bytes::Bytes;
 use prometheus::Registry;
 
 use super::command::Command;
-use super::{Publisher, ScoreMetrics, Shard, ShardMetrics};
+use super::{Publisher, ScoreMetrics, ScoredModel, Shard, ShardMetrics};
 use crate::core::domain::{NamedRejection, PartitionId, Position, Reject};
 use crate::engine::model::Bundle;
 use crate::engine::pipeline::{Pipeline, PipelineSettings, Pipelines, StoredState};
@@ -34,6 +34,10 @@ pub(crate) enum Seen {
         symbol: String,
         bytes: String,
         model: String,
+    },
+    Shadow {
+        symbol: String,
+        bytes: String,
     },
     Score {
         symbol: String,
@@ -141,6 +145,12 @@ impl Sink for MemorySink {
         Ok(())
     }
 
+    fn publish_shadow(&mut self, forecast: &Outgoing<'_>) -> Result<(), SinkClosed> {
+        let (symbol, bytes) = (forecast.symbol.as_str().to_owned(), text(forecast.bytes));
+        self.log.add(self.name, Seen::Shadow { symbol, bytes });
+        Ok(())
+    }
+
     fn publish_score(&mut self, score: &Outgoing<'_>) -> Result<(), SinkClosed> {
         let (symbol, bytes) = (score.symbol.as_str().to_owned(), text(score.bytes));
         self.log.add(self.name, Seen::Score { symbol, bytes });
@@ -215,7 +225,8 @@ pub(crate) fn drive(pipelines: &mut Pipelines, records: &[Record]) -> Vec<(Strin
 /// The states of all symbols that have moved.
 pub(crate) fn moved(pipelines: &mut Pipelines) -> Vec<StoredState> {
     let mut states = Vec::new();
-    pipelines.live_mut().take_changed(usize::MAX, |state| states.push(state));
+    let mut left = pipelines.begin_taking();
+    pipelines.take_changed(usize::MAX, &mut left, |state| states.push(state));
     states
 }
 
@@ -237,10 +248,20 @@ pub(crate) fn shard_of(
     sinks: Vec<Box<dyn Sink>>,
     drain_records_max: usize,
 ) -> Shard {
+    shard_with(Pipelines::new(pipeline, &settings()), intake, sinks, drain_records_max)
+}
+
+/// As [`shard_of`], of several models.
+pub(crate) fn shard_with(
+    pipelines: Pipelines,
+    intake: IntakeReceiver<Command>,
+    sinks: Vec<Box<dyn Sink>>,
+    drain_records_max: usize,
+) -> Shard {
     let registry = Registry::new();
-    let metrics = ShardMetrics::register(&registry).unwrap();
-    let scores = ScoreMetrics::register(&registry, pipeline.template(), &[], 1).unwrap();
-    let pipelines = Pipelines::new(pipeline, &settings());
+    let names: Vec<_> = pipelines.each().map(|(name, _)| name.to_string()).collect();
+    let metrics = ShardMetrics::register(&registry, names.iter().map(String::as_str)).unwrap();
+    let scores = ScoreMetrics::register(&registry, &ScoredModel::of(&pipelines), &[], 1).unwrap();
     let (publisher, scores) = (Publisher::new(sinks), scores.of_shard(0));
     Shard::new(pipelines, intake, publisher, metrics, scores, drain_records_max)
 }

@@ -1,5 +1,7 @@
 //! Tests of a shard: everything is in its queue before it runs, on the thread of the test.
 
+mod several;
+
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -7,11 +9,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use super::command::{Command, CommitLine, Handed};
+use super::reports::is_power_of_ten;
 use super::test_support::{
     Log, MemorySink, PARTITION, Seen, line, pipeline, plain, queue, record, said, settings,
     shard_of,
 };
-use super::{Crew, CrewError, Shard, ShardError, TAKEN_AT_ONCE, Waiting, is_power_of_ten};
+use super::{Crew, CrewError, Shard, ShardError, TAKEN_AT_ONCE, Waiting};
 use crate::core::domain::{DurationNanos, PartitionId, Reject};
 use crate::engine::model::Bundle;
 use crate::engine::model::manifest::Mode;
@@ -87,10 +90,22 @@ impl Trial {
 
     /// Runs the shard over everything that was delivered.
     fn run(self) -> (Result<EngineTally, ShardError>, Log) {
+        let (tallies, log) = self.run_several();
+        (tallies.map(only), log)
+    }
+
+    /// As [`Trial::run`], of several models.
+    fn run_several(self) -> (Result<Vec<EngineTally>, ShardError>, Log) {
         let Self { intake, shard, log } = self;
         drop(intake);
         (shard.run(), log)
     }
+}
+
+/// What became of everything in the only model.
+fn only(tallies: Vec<EngineTally>) -> EngineTally {
+    let [tally] = tallies.try_into().unwrap();
+    tally
 }
 
 /// What the model says about the prices of a symbol.
@@ -102,6 +117,7 @@ fn expected(bundle: &Bundle, symbol: &str, minutes: std::ops::Range<i64>) -> Vec
 fn words(seen: &[Seen]) -> Vec<String> {
     let word = |seen: &Seen| match seen {
         Seen::Forecast { symbol, .. } => symbol.clone(),
+        Seen::Shadow { symbol, .. } => format!("shadow {symbol}"),
         Seen::Score { symbol, .. } => format!("score {symbol}"),
         Seen::DeadLetter { reason, .. } => reason.label().to_owned(),
         Seen::Turn => "turn".to_owned(),
@@ -328,7 +344,7 @@ fn a_shard_that_is_driven_by_turns_returns_while_a_commit_holds_it() {
     assert_eq!(trial.log.forecasts("only"), expected(&sliding(), "A", 0..UNFORECAST + 4));
     drop(trial.intake);
     assert!(!trial.shard.turn(Waiting::Returns).unwrap());
-    assert_eq!(trial.shard.finish().forecasts, 4);
+    assert_eq!(only(trial.shard.finish()).forecasts, 4);
 }
 
 #[test]
@@ -337,7 +353,7 @@ fn another_model_goes_on_with_the_windows() {
     trial.prices("A", 0..6);
     trial.prices("B", 0..1);
     let other = Box::new(pipeline(&other_version()));
-    let answers = trial.command(|answer| Command::Swap { pipeline: other, answer });
+    let answers = trial.command(|answer| Command::Swap { model: 0, pipeline: other, answer });
     trial.prices("A", 6..9);
     trial.prices("B", 1..5);
     let (outcome, log) = trial.run();
@@ -417,7 +433,7 @@ fn clear_forgets_every_symbol_and_the_connected_sink() {
     trial.intake.command(Command::Connect(connected)).unwrap();
     trial.prices("A", 0..UNFORECAST + 1);
     let answers = trial.command(|answer| Command::Clear { answer });
-    let sampled = trial.command(|answer| Command::Sample { count_max: 9, answer });
+    let sampled = trial.command(|answer| Command::Sample { model: 0, count_max: 9, answer });
     trial.prices("A", 0..UNFORECAST + 1);
     let (outcome, log) = trial.run();
     outcome.unwrap();
@@ -434,7 +450,7 @@ fn clear_forgets_every_symbol_and_the_connected_sink() {
 fn a_partition_is_evicted_sampled_and_restored() {
     let trial = Trial::of(1000, |log| vec![MemorySink::new("only", log)]);
     trial.prices("A", 0..UNFORECAST);
-    let sampled = trial.command(|answer| Command::Sample { count_max: 1, answer });
+    let sampled = trial.command(|answer| Command::Sample { model: 0, count_max: 1, answer });
     let evict = |partition| trial.command(|answer| Command::Evict { partition, answer });
     let answers = [evict(PartitionId(1)), evict(PARTITION)];
     trial.prices("A", 0..1);
@@ -530,6 +546,7 @@ async fn a_crew_sums_what_its_shards_did_and_reports_the_first_failure() {
     }
     let mut crew = Crew::start(shards, None).unwrap();
     let tally = crew.finished().await.unwrap();
+    let [tally] = tally else { panic!("one model") };
     assert_eq!((tally.ticks, tally.forecasts), (10, 2 * (5 - UNFORECAST) as u64));
 
     // The one that goes on does not hide the one that failed.

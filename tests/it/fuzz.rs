@@ -168,7 +168,7 @@ fn write_the_inputs_that_are_made() {
         let states = (0..symbols).map(|index| (format!("S{index}"), vec![index; 40].into()));
         let snapshot = Snapshot {
             sequence: 9,
-            model: ModelIdentity([7; 16]),
+            models: vec![ModelIdentity([7; 16])],
             model_label: "random 1, sliding".to_owned(),
             place,
             states: states.collect(),

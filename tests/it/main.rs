@@ -52,6 +52,7 @@ mod reload;
 mod scores;
 mod seal;
 mod seams;
+mod several;
 mod sinks;
 mod soak;
 mod state;

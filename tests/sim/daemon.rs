@@ -9,24 +9,26 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use tickcast::adapters::file::{FileOptions, FileRecords, Found, Places, identity};
-use tickcast::core::domain::{DurationNanos, UnixNanos};
+use tickcast::core::domain::UnixNanos;
 use tickcast::engine::inference::Runtime;
 use tickcast::engine::model::Bundle;
-use tickcast::engine::pipeline::{InProcess, Pipeline, Pipelines, choose};
+use tickcast::engine::pipeline::{InProcess, Pipeline, Pipelines, Role, choose};
 use tickcast::engine::symbols::EngineTally;
 use tickcast::intake::{
     IntakeLimits, IntakeMetrics, IntakeReceiver, IntakeSender, Record, Router, WallClock, WhenFull,
     intake,
 };
 use tickcast::keep::reload::{
-    ModelStatus, Outcome, ReloadMetrics, ReloadWork, Reloader, RunningModel,
+    ListedModel, ModelStatus, Models, Outcome, ReloadMetrics, ReloadModel, ReloadWork, Reloader,
+    RunningModel,
 };
+use tickcast::keep::roles::RoleStore;
 use tickcast::keep::snapshot::{Keeper, KeeperWork, SnapshotMetrics};
 use tickcast::ops::process;
 use tickcast::ports::input::{InputIdentity, InputProgress, Start};
 use tickcast::ports::sink::Sink;
 use tickcast::shard::command::{Command, Handed, Meanwhile};
-use tickcast::shard::{Publisher, ScoreMetrics, Shard, ShardMetrics, Waiting};
+use tickcast::shard::{Publisher, ScoreMetrics, ScoredModel, Shard, ShardMetrics, Waiting};
 
 use crate::dice::Dice;
 use crate::disk::SimulatedDisk;
@@ -78,7 +80,7 @@ enum Source {
 
 /// A pipeline for each shard, of the newest version that proves itself. The choice is made once: it
 /// depends on what is deployed alone, and every reload makes it as well.
-pub(crate) fn pipelines(character: &Character, deployed: Deployed) -> Vec<Pipeline> {
+pub(crate) fn pipelines(character: &Character, deployed: Deployed) -> Vec<Pipelines> {
     static CHOSEN: Mutex<BTreeMap<Deployed, Arc<Bundle>>> = Mutex::new(BTreeMap::new());
     let models = models();
     let settings = models.settings(deployed, character.mode).of_shard(character.shards);
@@ -90,7 +92,10 @@ pub(crate) fn pipelines(character: &Character, deployed: Deployed) -> Vec<Pipeli
     });
     let bundle = Arc::clone(bundle);
     drop(chosen);
-    let build = |_| Pipeline::build(&bundle, &Micro, &settings).expect("it has proved itself");
+    let build = |_| {
+        let pipeline = Pipeline::build(&bundle, &Micro, &settings).expect("it has proved itself");
+        Pipelines::new(pipeline, &settings)
+    };
     (0..character.shards).map(build).collect()
 }
 
@@ -98,22 +103,19 @@ impl Engine {
     /// Shards of these pipelines, which publish to `sinks`, and the senders of their queues.
     pub(crate) fn new(
         character: &Character,
-        deployed: Deployed,
-        pipelines: Vec<Pipeline>,
+        pipelines: Vec<Pipelines>,
         queues: Vec<IntakeReceiver<Command>>,
         metrics: IntakeMetrics,
         sink: Option<&dyn Sink>,
     ) -> Self {
         let registry = Registry::new();
-        let counts = ShardMetrics::register(&registry).expect("a registry of its own");
-        let scores =
-            ScoreMetrics::register(&registry, pipelines[0].template(), &[], character.shards)
-                .expect("a registry of its own");
-        let settings = models().settings(deployed, character.mode).of_shard(character.shards);
+        let counts = ShardMetrics::register(&registry, ["micro"]).expect("a registry of its own");
+        let models = ScoredModel::of(&pipelines[0]);
+        let scores = ScoreMetrics::register(&registry, &models, &[], character.shards)
+            .expect("a registry of its own");
         let shards = pipelines.into_iter().zip(queues).enumerate();
-        let shards = shards.map(|(index, (pipeline, queue))| {
+        let shards = shards.map(|(index, (pipelines, queue))| {
             let publisher = Publisher::new(sink.map(Sink::another).into_iter().collect());
-            let pipelines = Pipelines::new(pipeline, &settings);
             let scores = scores.of_shard(index);
             Shard::new(pipelines, queue, publisher, counts.clone(), scores, character.drain_max)
         });
@@ -209,20 +211,29 @@ pub(crate) fn reloader(
     shards: Vec<tickcast::intake::IntakeCommander<Command>>,
 ) -> ReloadWork {
     let registry = Registry::new();
-    let status = ModelStatus { running: RunningModel::of(pipeline), refused: Vec::new() };
-    let (running, _) = tokio::sync::watch::channel(status);
+    let listed = ListedModel {
+        name: "micro".to_owned(),
+        role: Role::Live,
+        seat: 0,
+        symbols: Vec::new(),
+        status: ModelStatus { running: RunningModel::of(pipeline), refused: Vec::new() },
+    };
+    let (running, _) = tokio::sync::watch::channel(Models(vec![listed]));
     let runtime: Arc<dyn Runtime> = Arc::new(Micro);
     let reloader = Reloader {
         prover: Arc::new(InProcess(Arc::clone(&runtime))),
         proof_time_max: Duration::from_secs(60),
-        choice: models().choice(deployed, character.mode),
-        settings: models().settings(deployed, character.mode).of_shard(character.shards),
+        models: vec![ReloadModel::new(
+            models().choice(deployed, character.mode),
+            models().settings(deployed, character.mode).of_shard(character.shards),
+            pipeline,
+        )],
+        roles: RoleStore::new(None, Vec::new()),
         runtime,
         shards,
-        manifest: pipeline.manifest().clone(),
         running,
         info: process::register(&registry).expect("a registry of its own"),
-        metrics: ReloadMetrics::register(&registry).expect("a registry of its own"),
+        metrics: ReloadMetrics::register(&registry, ["micro"]).expect("a registry of its own"),
     };
     reloader.work()
 }
@@ -252,24 +263,21 @@ impl Daemon {
         let metrics = SnapshotMetrics::register(&Registry::new()).expect("a registry of its own");
         let mut keeper = Keeper::on(disk.clone(), Duration::from_secs(1), metrics)
             .map_err(|error| format!("the disk cannot be looked through: {error}"))?;
-        let readable = pipelines[0].readable();
-        let start = keeper
-            .restore(&mut pipelines, &progress, &readable, DurationNanos::MAX)
-            .map_err(|error| error.to_string())?;
-        pipelines.iter_mut().for_each(|pipeline| pipeline.engine_mut().keep_departures());
+        let start =
+            keeper.restore(&mut pipelines, &progress, None).map_err(|error| error.to_string())?;
+        pipelines.iter_mut().for_each(Pipelines::keep_departures);
         let (senders, receivers, metrics) = queues(character, is_feed.then_some(clock));
         let router = Router::new(senders);
-        let reloader = reloader(character, deployed, &pipelines[0], router.commanders());
+        let reloader = reloader(character, deployed, pipelines[0].live(), router.commanders());
         let keeper = keeper.into_work(
             router.commanders(),
             vec![outlet.sink()],
             progress.clone(),
             pipelines[0].label(),
         );
-        let version = pipelines[0].template().model_version.clone();
+        let version = pipelines[0].live().template().model_version.clone();
         let sink = outlet.sink();
-        let mut engine =
-            Engine::new(character, deployed, pipelines, receivers, metrics, Some(&*sink));
+        let mut engine = Engine::new(character, pipelines, receivers, metrics, Some(&*sink));
         let (last_states, last): (Sender<Handed>, _) = channel();
         let shards = engine.shards.drain(..).map(|shard| shard.with_keeper(last_states.clone()));
         engine.shards = shards.collect();
@@ -367,9 +375,9 @@ impl Daemon {
         mut dies: Option<u64>,
     ) -> Outcome {
         let Self { engine, router, keeper, reloader, records, accepted, .. } = self;
-        reloader.reloader.choice = models().choice(deployed, character.mode);
-        reloader.reloader.settings =
-            models().settings(deployed, character.mode).of_shard(character.shards);
+        let [model] = &mut *reloader.reloader.models else { unreachable!("there is one") };
+        model.choice = models().choice(deployed, character.mode);
+        model.settings = models().settings(deployed, character.mode).of_shard(character.shards);
         let mut meanwhile = || {
             if let Some(left) = &mut dies {
                 *left = left.saturating_sub(1);
@@ -393,7 +401,7 @@ impl Daemon {
                 }
             }
         };
-        reloader.reload_once(&mut Meanwhile::Run(&mut meanwhile))
+        reloader.reload_once(0, &mut Meanwhile::Run(&mut meanwhile))
     }
 
     pub(crate) fn judge(&self, outlet: &Outlet) {

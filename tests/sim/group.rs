@@ -60,7 +60,7 @@ impl Member {
     fn start(character: &Character, broker: &Broker, outlet: &Outlet, index: usize) -> Self {
         let pipelines = pipelines(character, Deployed::First);
         let (senders, receivers, metrics) = queues(character, None);
-        let engine = Engine::new(character, Deployed::First, pipelines, receivers, metrics, None);
+        let engine = Engine::new(character, pipelines, receivers, metrics, None);
         let table = PartitionTable::new([("ticks", SYMBOLS.len() as i32)]);
         let producer = broker.producer(index);
         let session = Session { broker: broker.clone(), producer, member: index };

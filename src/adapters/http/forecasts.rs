@@ -14,10 +14,11 @@ use crate::core::health::Health;
 use crate::net::percent::percent_decoded;
 use crate::shard::SymbolBoard;
 
-/// A page of newest forecasts, as JSON.
-pub(super) fn list(hub: &StreamHub, listing: &Listing) -> Vec<u8> {
+/// A page of newest forecasts, as JSON: those in a rank, or of the first model that has one of a
+/// symbol.
+pub(super) fn list(hub: &StreamHub, rank: Option<u16>, listing: &Listing) -> Vec<u8> {
     let mut page = Page::new(listing);
-    hub.each_newest(|symbol, record| page.offer(symbol, record));
+    hub.each_newest(rank, |symbol, record| page.offer(symbol, record));
     let Filled { count, left_off, next, entries } = page.fill();
     let next = serde_json::to_string(&next).expect("a text always encodes");
     let mut body =
@@ -36,6 +37,7 @@ pub(super) fn list(hub: &StreamHub, listing: &Listing) -> Vec<u8> {
 /// The newest forecast of a symbol, by its percent-encoded name.
 pub(super) fn newest(
     hub: &StreamHub,
+    rank: Option<u16>,
     board: Option<&SymbolBoard>,
     encoded: &str,
 ) -> Result<Bytes, Problem> {
@@ -43,21 +45,20 @@ pub(super) fn newest(
         .ok_or_else(|| Problem::new(Kind::BadRequest, "symbol: not percent-encoded UTF-8"))?;
     let symbol = Symbol::new(&name)
         .map_err(|error| Problem::new(Kind::BadRequest, format!("symbol: {error}")))?;
-    hub.newest(symbol.as_str()).ok_or_else(|| why_none(board, &symbol))
+    hub.newest(&symbol, rank).ok_or_else(|| why_none(board, &symbol))
 }
 
 /// Why a symbol has no forecast.
 fn why_none(board: Option<&SymbolBoard>, symbol: &Symbol) -> Problem {
     let mut found = None;
-    let steps = board.map_or(0, |board| {
+    if let Some(board) = board {
         board.read(|row| {
             if row.symbol == *symbol {
-                found = Some((row.health, row.window));
+                found = Some((row.health, row.window, board.window_steps_of(row)));
             }
         });
-        board.window_steps()
-    });
-    let Some((health, window)) = found else {
+    }
+    let Some((health, window, steps)) = found else {
         return Problem::new(Kind::UnknownSymbol, "no tick of this symbol has come");
     };
     let problem = match health {

@@ -41,7 +41,7 @@ pub use settings::{HttpConfig, read};
 
 use self::access::Access;
 use crate::adapters::stream::StreamHub;
-use crate::keep::reload::{ModelStatus, ReloadHandle};
+use crate::keep::reload::ReloadHandle;
 use crate::ops::readiness::Readiness;
 use crate::shard::SymbolBoard;
 
@@ -61,16 +61,18 @@ pub struct HttpState {
     pub version: Option<VersionInfo>,
     /// Who may ask for what.
     pub access: Access,
-    /// The model that runs and how to change it, where one runs.
+    /// The models that run and how to change them, where any run.
     pub models: Option<Models>,
 }
 
-/// The model that runs, and how to change it.
+/// The models that run, and how to change them.
 pub struct Models {
-    /// Which one it is now.
-    pub running: watch::Receiver<ModelStatus>,
-    /// Takes requests to reload.
+    /// Which ones they are now.
+    pub running: watch::Receiver<crate::keep::reload::Models>,
+    /// Takes requests to reload and to promote.
     pub reloads: ReloadHandle,
+    /// What `/v1/stream` sends of the shadows, where there are any.
+    pub shadows: Option<StreamHub>,
 }
 
 /// Which build runs which model.

@@ -30,6 +30,8 @@ pub(super) enum Kind {
     NoSuchPath,
     /// There could be such a thing, and this process has none.
     NotConfigured,
+    /// No model has this name, or it is none that the path is about.
+    UnknownModel,
     /// No tick of this symbol came, and none is expected.
     UnknownSymbol,
     /// The symbol is configured, and no tick of it has come.
@@ -58,7 +60,7 @@ pub(super) struct Problem {
 
 impl Kind {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::BadRequest,
         Self::BadHost,
         Self::ForeignHost,
@@ -66,6 +68,7 @@ impl Kind {
         Self::ForeignOrigin,
         Self::NoSuchPath,
         Self::NotConfigured,
+        Self::UnknownModel,
         Self::UnknownSymbol,
         Self::Awaited,
         Self::Warming,
@@ -96,6 +99,7 @@ impl Kind {
             Self::NotConfigured => {
                 ("not_configured", StatusCode::NOT_FOUND, "This process does not have it")
             }
+            Self::UnknownModel => ("unknown_model", StatusCode::NOT_FOUND, "The model is unknown"),
             Self::UnknownSymbol => {
                 ("unknown_symbol", StatusCode::NOT_FOUND, "The symbol is unknown")
             }

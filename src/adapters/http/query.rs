@@ -5,11 +5,12 @@
 //! parameter is an error.
 
 use crate::adapters::stream::{StreamId, SymbolFilter, WhenSlow, Wish};
+use crate::engine::pipeline::Role;
 use crate::net::percent::percent_decoded;
 
 /// The parameters, each with what it does, for whoever asks in vain.
 const PARAMETERS: &str =
-    "there are `symbols`, `symbol`, `snapshot`, `envelope`, `after` and `when_slow`";
+    "there are `symbols`, `symbol`, `snapshot`, `envelope`, `after`, `when_slow` and `role`";
 
 /// Those of a list.
 const LISTING_PARAMETERS: &str =
@@ -52,6 +53,13 @@ pub(super) fn wish(query: &str) -> Result<Wish, String> {
                     "cut" => WhenSlow::Cut,
                     "conflate" => WhenSlow::Conflate,
                     _ => return Err("when_slow: must be cut or conflate".to_owned()),
+                }
+            }
+            "role" => {
+                wish.role = match &*value {
+                    "live" => Role::Live,
+                    "shadow" => Role::Shadow,
+                    _ => return Err("role: must be live or shadow".to_owned()),
                 }
             }
             _ => return Err(format!("unknown parameter; {PARAMETERS}")),
@@ -101,6 +109,31 @@ pub(super) fn listing(query: &str, limit: usize) -> Result<Listing, String> {
     Ok(listing)
 }
 
+/// The model in a query, and the query without it.
+pub(super) fn without_model(query: &str) -> Result<(Option<String>, String), String> {
+    let (mut model, mut rest) = (None, Vec::new());
+    for parameter in query.split('&') {
+        let Some(value) = parameter.strip_prefix("model=") else {
+            rest.push(parameter);
+            continue;
+        };
+        let value = percent_decoded(value).ok_or("model: not percent-encoded UTF-8")?;
+        if model.replace(value.into_owned()).is_some() {
+            return Err("model: given twice".to_owned());
+        }
+    }
+    Ok((model, rest.join("&")))
+}
+
+/// The model in a query such as `model=vol`, which is all it may hold.
+pub(super) fn model(query: &str) -> Result<Option<String>, String> {
+    let (model, rest) = without_model(query)?;
+    if rest.split('&').any(|parameter| !parameter.is_empty()) {
+        return Err("unknown parameter; there is `model`".to_owned());
+    }
+    Ok(model)
+}
+
 /// The symbols that were asked for so far.
 struct Names(SymbolFilter);
 
@@ -126,7 +159,7 @@ impl Names {
 
 /// A parameter's name, where it is one of ours.
 fn shown(name: &str) -> &str {
-    let known = ["symbols", ONE_SYMBOL, "snapshot", "envelope", "after", "when_slow"];
+    let known = ["symbols", ONE_SYMBOL, "snapshot", "envelope", "after", "when_slow", "role"];
     known.into_iter().find(|known| *known == name).unwrap_or("a parameter")
 }
 
@@ -208,8 +241,26 @@ mod tests {
             envelope: true,
             after: Some((StreamId(255), 17)),
             when_slow: WhenSlow::Conflate,
+            role: Role::Live,
         };
         assert_eq!(wish(query), Ok(expected));
+        assert_eq!(wish("role=shadow"), Ok(Wish { role: Role::Shadow, ..Wish::all() }));
+        assert_eq!(wish("role=live"), Ok(Wish::all()));
+    }
+
+    #[test]
+    fn a_model_is_taken_out_of_a_query() {
+        let found =
+            |query| without_model(query).map(|(model, rest)| (model.unwrap_or_default(), rest));
+        assert_eq!(
+            found("symbols=A&model=a%2Eb&limit=3"),
+            Ok(("a.b".into(), "symbols=A&limit=3".into()))
+        );
+        assert_eq!(found(""), Ok((String::new(), String::new())));
+        assert_eq!(found("model=a&model=b"), Err("model: given twice".to_owned()));
+        assert_eq!(found("model=%4"), Err("model: not percent-encoded UTF-8".to_owned()));
+        assert_eq!((model("model=a"), model("")), (Ok(Some("a".to_owned())), Ok(None)));
+        assert_eq!(model("models=a"), Err("unknown parameter; there is `model`".to_owned()));
     }
 
     #[test]

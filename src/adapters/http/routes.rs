@@ -48,16 +48,22 @@ GET /v1/symbols  JSON: every symbol with its health; ?symbols=AAPL,MSFT for thes
 ";
 
 const MODEL_ROUTES: &str = "\
-GET /v1/models   JSON: the model that runs, and versions that were refused before it
-POST /v1/reload  takes over another version of the model; JSON: what became of it
+GET /v1/models   JSON: the models that run, what they do, and versions that were refused before
+                 them
+POST /v1/reload  takes over another version of each model, or of ?model=NAME; JSON: what became of
+                 it
+POST /v1/models/NAME/promote
+                 gives a shadow the seat of the live model, which becomes a shadow
 ";
 
 const STREAM_ROUTES: &str = "\
-GET /v1/stream   WebSocket: forecasts, one JSON message each; ?symbols=AAPL,MSFT for these alone
+GET /v1/stream   WebSocket: forecasts, one JSON message each; ?symbols=AAPL,MSFT for these alone,
+                 ?role=shadow for those of shadows
 GET /v1/forecasts
-                 JSON: the newest forecast of every symbol; parameters as of /v1/symbols
+                 JSON: the newest forecast of every symbol; parameters as of /v1/symbols, and
+                 ?model=NAME for those of one of several models
 GET /v1/forecasts/SYMBOL
-                 the newest forecast of a symbol
+                 the newest forecast of a symbol; ?model=NAME likewise
 ";
 
 /// The most symbols of one answer, some 2 MB.
@@ -80,6 +86,8 @@ enum Route<'r> {
     Document(&'static str),
     Models(&'r super::Models),
     Reload(&'r super::Models),
+    /// Of the model with this percent-encoded name.
+    Promote(&'r super::Models, &'r str),
     Stream(&'r StreamHub),
     Forecasts(&'r StreamHub),
     /// Of the symbol with this percent-encoded name.
@@ -140,7 +148,7 @@ async fn route(context: &Context, request: Request<Incoming>) -> Result<Answer, 
     }
     let route = find(context, uri.path())?;
     let fits = match route {
-        Route::Reload(_) => method == Method::POST,
+        Route::Reload(_) | Route::Promote(..) => method == Method::POST,
         _ => matches!(method, Method::GET | Method::HEAD),
     };
     if !fits {
@@ -175,20 +183,27 @@ fn find<'r>(context: &'r Context, path: &'r str) -> Result<Route<'r>, Problem> {
             Some(board) => Route::Symbols(board),
             None => return Err(missing("this process keeps no symbols")),
         },
-        path => match path.strip_prefix("/v1/forecasts/") {
-            Some(symbol) => Route::Forecast(hub()?, symbol),
-            None => {
+        path => match (path.strip_prefix("/v1/forecasts/"), promoted(path)) {
+            (Some(symbol), _) => Route::Forecast(hub()?, symbol),
+            (None, Some(model)) => Route::Promote(models()?, model),
+            (None, None) => {
                 return Err(Problem::new(Kind::NoSuchPath, "not found; GET / lists what there is"));
             }
         },
     })
 }
 
+/// The model in the path of a promotion.
+fn promoted(path: &str) -> Option<&str> {
+    let name = path.strip_prefix("/v1/models/")?.strip_suffix("/promote")?;
+    (!name.is_empty() && !name.contains('/')).then_some(name)
+}
+
 impl Route<'_> {
     /// What `Allow` says of it.
     fn methods(self) -> &'static str {
         match self {
-            Self::Reload(_) => RELOAD,
+            Self::Reload(_) | Self::Promote(..) => RELOAD,
             _ => READ,
         }
     }
@@ -208,25 +223,35 @@ async fn respond(
         Route::Metrics => metrics(context).await?,
         Route::Version => {
             let running = state.models.as_ref().map(|models| models.running.borrow());
-            version(state.version.as_ref(), running.as_deref().map(|status| &status.running))
+            let first = running.as_deref().and_then(|models| models.first_live());
+            version(state.version.as_ref(), first.map(|model| &model.status.running))
         }
         Route::Document(text) => document(text),
         Route::Models(models) => models::list(models),
         Route::Reload(models) => {
-            // No foreign page can change what runs here.
-            if !stream::origin_is_fine(context, &request) {
-                let detail = "this web origin may not ask for a reload";
-                return Err(Problem::new(Kind::ForeignOrigin, detail));
-            }
-            models::reload(models).await
+            may_change(context, &request)?;
+            let name =
+                query::model(wanted).map_err(|problem| Problem::new(Kind::BadRequest, problem))?;
+            models::reload(models, name.as_deref()).await?
+        }
+        Route::Promote(models, name) => {
+            may_change(context, &request)?;
+            models::promote(models, name).await?
         }
         Route::Stream(hub) => stream::open(context, hub, request),
         Route::Forecasts(hub) => {
-            let listing = listing(wanted, FORECASTS_MAX)?;
-            listed(context, || forecasts::list(hub, &listing)).await?
+            let (model, wanted) = query::without_model(wanted)
+                .map_err(|problem| Problem::new(Kind::BadRequest, problem))?;
+            let (rank, listing) =
+                (rank(state, model.as_deref())?, listing(&wanted, FORECASTS_MAX)?);
+            listed(context, || forecasts::list(hub, rank, &listing)).await?
         }
         Route::Forecast(hub, symbol) => {
-            let record = forecasts::newest(hub, state.symbols.as_ref(), symbol)?;
+            let model = query::without_model(wanted)
+                .map_err(|problem| Problem::new(Kind::BadRequest, problem))?
+                .0;
+            let rank = rank(state, model.as_deref())?;
+            let record = forecasts::newest(hub, rank, state.symbols.as_ref(), symbol)?;
             with_type(StatusCode::OK, JSON, record)
         }
         Route::Symbols(board) => {
@@ -234,6 +259,23 @@ async fn respond(
             listed(context, || symbols::list(board, &listing)).await?
         }
     })
+}
+
+/// No foreign page can change what runs here.
+fn may_change(context: &Context, request: &Request<Incoming>) -> Result<(), Problem> {
+    if stream::origin_is_fine(context, request) {
+        return Ok(());
+    }
+    let detail = "this web origin may not change what runs";
+    Err(Problem::new(Kind::ForeignOrigin, detail))
+}
+
+/// Which forecasts are those of a model.
+fn rank(state: &HttpState, model: Option<&str>) -> Result<Option<u16>, Problem> {
+    match &state.models {
+        Some(models) => models::live_rank(models, model),
+        None => Ok(None),
+    }
 }
 
 /// What there is to ask for.

@@ -16,9 +16,10 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::{Role as Side, WebSocketConfig};
 use tracing::{debug, info};
 
+use super::Models;
 use super::access::Access;
 use super::metrics::Refused;
 use super::origin::may_connect;
@@ -28,6 +29,7 @@ use super::routes::{Answer, has_body};
 use super::server::Context;
 use crate::adapters::stream::{StreamHub, SubscribeError, limits};
 use crate::core::text::excerpt;
+use crate::engine::pipeline::Role;
 
 /// Between our answer and the socket lies one write; a peer that does not take it holds a place.
 const UPGRADE_MAX: Duration = Duration::from_secs(10);
@@ -40,6 +42,13 @@ pub(super) fn open(context: &Context, hub: &StreamHub, mut request: Request<Inco
     let wish = match query::wish(request.uri().query().unwrap_or_default()) {
         Ok(wish) => wish,
         Err(problem) => return Problem::new(Kind::BadRequest, problem).answer(),
+    };
+    let hub = match (wish.role, &context.state.models) {
+        (Role::Live, _) => hub,
+        (Role::Shadow, Some(Models { shadows: Some(shadows), .. })) => shadows,
+        (Role::Shadow, _) => {
+            return Problem::new(Kind::NotConfigured, "no model is a shadow here").answer();
+        }
     };
     if !origin_is_fine(context, &request) {
         hub.count_refusal();
@@ -96,7 +105,7 @@ pub(super) fn upgraded(
         match timeout(UPGRADE_MAX, upgrade).await {
             Ok(Ok(upgraded)) => {
                 let io = TokioIo::new(upgraded);
-                Some(WebSocketStream::from_raw_socket(io, Role::Server, Some(limits)).await)
+                Some(WebSocketStream::from_raw_socket(io, Side::Server, Some(limits)).await)
             }
             Ok(Err(error)) => {
                 debug!(%peer, %error, "a peer left during the upgrade");

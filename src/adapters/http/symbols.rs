@@ -41,7 +41,7 @@ struct Entry {
 /// A page of symbols, as JSON.
 pub(super) fn list(board: &SymbolBoard, listing: &Listing) -> Vec<u8> {
     let mut page = Page::new(listing);
-    let age = board.read(|row| page.offer(&row.symbol, || entry(row, board.window_steps())));
+    let age = board.read(|row| page.offer(&row.symbol, || entry(row, board.window_steps_of(row))));
     let Filled { count, left_off, next, entries } = page.fill();
     let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
     let answer = Answer { age_ms, count, left_off, next, symbols: entries };

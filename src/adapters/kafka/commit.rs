@@ -250,7 +250,7 @@ impl Cluster for Tools<'_> {
 
     fn store(&self, state: &StoredState, point: Option<Point>) {
         if let Some(place) = self.publisher.state_place(state) {
-            self.publisher.state(&state.symbol, &place, state.bytes.as_deref(), point);
+            self.publisher.state(&state.key(), &place, state.bytes.as_deref(), point);
         }
     }
 

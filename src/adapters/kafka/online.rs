@@ -322,6 +322,7 @@ impl<'c> Look<'c> {
 fn wanted(config: &KafkaConfig) -> Vec<Wanted<'_>> {
     let outputs = [
         ("kafka.forecasts", Some(&config.forecasts)),
+        ("kafka.shadows", config.shadows.as_ref()),
         ("kafka.scores", config.scores.as_ref()),
         ("kafka.dead_letters", config.dead_letters.as_ref()),
     ];

@@ -236,14 +236,14 @@ impl KafkaPublisher {
     /// point says up to where the state reaches.
     pub(super) fn state(
         &self,
-        symbol: &str,
+        key: &str,
         partition: &StatePlace,
         bytes: Option<&[u8]>,
         point: Option<Point>,
     ) {
         let mut to =
             BaseRecord::<str, [u8], usize>::with_opaque_to(&partition.topic, Batch::States.index())
-                .key(symbol)
+                .key(key)
                 .partition(partition.number);
         if let Some(bytes) = bytes {
             to = to.payload(bytes);
@@ -321,6 +321,13 @@ impl Sink for KafkaPublisher {
 
     fn publish(&mut self, forecast: &Outgoing<'_>) -> Result<(), SinkClosed> {
         self.send_record(&self.shared.config.forecasts, FORECAST_SCHEMA, forecast);
+        Ok(())
+    }
+
+    fn publish_shadow(&mut self, forecast: &Outgoing<'_>) -> Result<(), SinkClosed> {
+        if let Some(topic) = &self.shared.config.shadows {
+            self.send_record(topic, FORECAST_SCHEMA, forecast);
+        }
         Ok(())
     }
 

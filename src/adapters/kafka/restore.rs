@@ -37,14 +37,14 @@ const RECORD_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct States {
     /// Whether nothing was ever written to the partition.
     pub(super) is_empty: bool,
-    /// The newest of each symbol.
+    /// The newest of each key.
     pub(super) stored: Vec<Stored>,
 }
 
-/// A symbol's stored state.
+/// The stored state of a symbol, in one model where there are several.
 #[derive(Debug)]
 pub(super) struct Stored {
-    pub(super) symbol: String,
+    pub(super) key: String,
     pub(super) bytes: Bytes,
     /// Up to where it reaches in the input; earlier versions did not store that.
     pub(super) point: Option<Point>,
@@ -142,7 +142,7 @@ pub(super) fn read_states(
         );
     }
     let stored = states.into_iter();
-    let stored = stored.map(|(symbol, (bytes, point))| Stored { symbol, bytes, point }).collect();
+    let stored = stored.map(|(key, (bytes, point))| Stored { key, bytes, point }).collect();
     Ok(States { is_empty: false, stored })
 }
 

@@ -66,8 +66,7 @@ pub(super) fn prepare(
     }
     let admin = Admin::open(config, runtime)?;
     let most = inputs.iter().map(|(_, count)| *count).max().unwrap_or(1);
-    let outputs = [Some(&config.forecasts), config.scores.as_ref(), config.dead_letters.as_ref()];
-    for topic in outputs.into_iter().flatten() {
+    for topic in config.outputs() {
         if partition_count(observer, topic)?.is_none() {
             let new = NewTopic::new(topic, most, TopicReplication::Fixed(config.replication));
             admin.create(&new)?;

@@ -26,6 +26,8 @@ pub struct KafkaConfig {
     pub lost_offset: LostOffset,
     /// The topic of forecasts.
     pub forecasts: String,
+    /// The topic of the forecasts of shadows, if any.
+    pub shadows: Option<String>,
     /// The topic of scores, if any.
     pub scores: Option<String>,
     /// The topic of refused records, if any.
@@ -213,6 +215,12 @@ fn problems_of(options: &BTreeMap<String, String>) -> Vec<(String, String)> {
 }
 
 impl KafkaConfig {
+    /// The topics that the daemon writes to, but for the changelogs.
+    pub fn outputs(&self) -> impl Iterator<Item = &String> {
+        let Self { forecasts, shadows, scores, dead_letters, .. } = self;
+        std::iter::once(forecasts).chain(shadows).chain(scores).chain(dead_letters)
+    }
+
     /// The changelog of an input topic.
     pub fn changelog_of(&self, topic: &str) -> String {
         self.changelog.replace("{group}", &self.group).replace("{topic}", topic)
@@ -256,6 +264,7 @@ fn read_keys(section: &mut Section<'_>) -> KafkaConfig {
         "topics",
         "start",
         "forecasts",
+        "shadows",
         "scores",
         "dead_letters",
         "changelog",
@@ -279,6 +288,7 @@ fn read_keys(section: &mut Section<'_>) -> KafkaConfig {
         start,
         lost_offset: section.choice("on_lost_offset", &lost),
         forecasts: section.text("forecasts"),
+        shadows: section.optional_text("shadows"),
         scores: section.optional_text("scores"),
         dead_letters: section.optional_text("dead_letters"),
         changelog: section.text("changelog"),
@@ -369,6 +379,7 @@ fn check_topic_names(section: &mut Section<'_>, config: &KafkaConfig) {
     let named = config.topics.iter().map(|topic| ("topics", topic));
     let outputs = [
         ("forecasts", Some(&config.forecasts)),
+        ("shadows", config.shadows.as_ref()),
         ("scores", config.scores.as_ref()),
         ("dead_letters", config.dead_letters.as_ref()),
     ];
@@ -382,11 +393,14 @@ fn check_topic_names(section: &mut Section<'_>, config: &KafkaConfig) {
 }
 
 fn check_topics_differ(section: &mut Section<'_>, config: &KafkaConfig) {
-    let outputs = [Some(&config.forecasts), config.scores.as_ref(), config.dead_letters.as_ref()];
     if config.scores.as_ref() == Some(&config.forecasts) {
         section.problem("scores", "must not be the topic of the forecasts");
     }
-    if config.topics.iter().any(|topic| outputs.contains(&Some(topic))) {
+    let others = [Some(&config.forecasts), config.scores.as_ref()];
+    if config.shadows.is_some() && others.contains(&config.shadows.as_ref()) {
+        section.problem("shadows", "must not be the topic of the forecasts or of the scores");
+    }
+    if config.topics.iter().any(|topic| config.outputs().any(|output| output == topic)) {
         section.problem("topics", "must not hold a topic that the daemon writes to");
     }
 }

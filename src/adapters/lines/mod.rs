@@ -1,4 +1,4 @@
-//! Forecasts or scores as JSON lines on standard output or appended to a file.
+//! Forecasts, those of shadows, or scores as JSON lines on standard output or appended to a file.
 //!
 //! Owns the writer and its thread. Promises the order of each shard, one record a line, and that
 //! what was handed over is on its way to the system once the queue is empty. A full queue blocks
@@ -53,6 +53,8 @@ enum Entry {
 pub enum LinesOf {
     /// Forecasts.
     Forecasts,
+    /// Forecasts of shadows.
+    Shadows,
     /// Scores.
     Scores,
 }
@@ -86,6 +88,7 @@ impl LinesOf {
     const fn name(self) -> &'static str {
         match self {
             Self::Forecasts => "lines",
+            Self::Shadows => "shadow-lines",
             Self::Scores => "score-lines",
         }
     }
@@ -99,6 +102,7 @@ impl LinesMetrics {
     pub fn register(registry: &Registry, of: LinesOf) -> Result<Self, prometheus::Error> {
         let (name, records) = match of {
             LinesOf::Forecasts => ("tickcast_lines", "Forecasts"),
+            LinesOf::Shadows => ("tickcast_shadow_lines", "Forecasts of shadows"),
             LinesOf::Scores => ("tickcast_score_lines", "Scores"),
         };
         let gauge = |what: &str, help: &str| {

@@ -1,4 +1,4 @@
-//! The settings of lines: `publish.lines` and `publish.scores`.
+//! The settings of lines: `publish.lines`, `publish.shadow_lines` and `publish.scores`.
 
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind};
@@ -20,6 +20,8 @@ pub const KIND: SinkKind = SinkKind { read };
 pub struct LinesSettings {
     /// Forecasts.
     pub forecasts: LinesPolicy,
+    /// Forecasts of shadows.
+    pub shadows: LinesPolicy,
     /// Scores.
     pub scores: LinesPolicy,
 }
@@ -63,13 +65,24 @@ impl LinesTarget {
 
 fn read(reader: SinkReader<'_, '_>) -> Arc<dyn SinkSettings> {
     let SinkReader { publish, .. } = reader;
-    publish.shows(&["lines", "scores"]);
-    let forecasts = policy(publish, "lines", "lines_when_failed");
-    let scores = policy(publish, "scores", "scores_when_failed");
-    if forecasts.target == scores.target && scores.target != LinesTarget::Off {
-        publish.problem("scores", "must go elsewhere than publish.lines: two writers, two places");
+    publish.shows(&["lines", "shadow_lines", "scores"]);
+    let settings = LinesSettings {
+        forecasts: policy(publish, "lines", "lines_when_failed"),
+        shadows: policy(publish, "shadow_lines", "shadow_lines_when_failed"),
+        scores: policy(publish, "scores", "scores_when_failed"),
+    };
+    let all = settings.each();
+    for (at, (_, key, lines)) in all.iter().enumerate() {
+        let same = |(_, _, other): &&(_, _, &LinesPolicy)| other.target == lines.target;
+        if lines.target != LinesTarget::Off
+            && let Some((_, other, _)) = all[..at].iter().find(same)
+        {
+            let what =
+                format_args!("must go elsewhere than publish.{other}: two writers, two places");
+            publish.problem(key, what);
+        }
     }
-    Arc::new(LinesSettings { forecasts, scores })
+    Arc::new(settings)
 }
 
 fn policy(
@@ -85,6 +98,17 @@ fn policy(
     let choices =
         [("auto", None), ("fail", Some(WhenFailed::Fail)), ("drop", Some(WhenFailed::Drop))];
     LinesPolicy { target, when_failed: publish.choice(when_failed, &choices) }
+}
+
+impl LinesSettings {
+    /// What is written, each with its key.
+    fn each(&self) -> [(LinesOf, &'static str, &LinesPolicy); 3] {
+        [
+            (LinesOf::Forecasts, "lines", &self.forecasts),
+            (LinesOf::Shadows, "shadow_lines", &self.shadows),
+            (LinesOf::Scores, "scores", &self.scores),
+        ]
+    }
 }
 
 impl LinesPolicy {
@@ -105,19 +129,16 @@ impl SinkSettings for LinesSettings {
     }
 
     fn places(&self) -> Vec<String> {
-        let place = |(key, lines): (&str, &LinesPolicy)| match &lines.target {
+        let place = |(_, key, lines): (LinesOf, &str, &LinesPolicy)| match &lines.target {
             LinesTarget::Off => None,
             LinesTarget::StandardOutput => Some(format!("{key}=-")),
             LinesTarget::File(path) => Some(format!("{key}={}", path.display())),
         };
-        [("lines", &self.forecasts), ("scores", &self.scores)]
-            .into_iter()
-            .filter_map(place)
-            .collect()
+        self.each().into_iter().filter_map(place).collect()
     }
 
     fn check(&self) -> Result<(), Exit> {
-        for (lines, key) in [(&self.forecasts, "lines"), (&self.scores, "scores")] {
+        for (_, key, lines) in self.each() {
             let context = format!("open publish.{key}");
             lines.target.check().map_err(Exit::while_doing(Failure::Configuration, context))?;
         }
@@ -126,22 +147,22 @@ impl SinkSettings for LinesSettings {
 
     fn open(&self, opening: &SinkOpening<'_>) -> Result<Option<OpenSink>, Exit> {
         let SinkOpening { registry, input_is_live } = *opening;
-        let open = |of, lines: &LinesPolicy, key| {
+        let open = |(of, key, lines): (LinesOf, &str, &LinesPolicy)| {
             let metrics = LinesMetrics::register(registry, of)?;
             let context = format!("open publish.{key}");
             Lines::open(&lines.target, lines.when_failed(input_is_live), metrics)
                 .map_err(Exit::while_doing(Failure::Configuration, context))
         };
-        let forecasts = open(LinesOf::Forecasts, &self.forecasts, "lines")?;
-        let scores = open(LinesOf::Scores, &self.scores, "scores")?;
-        if forecasts.is_none() && scores.is_none() {
+        let [forecasts, shadows, scores] = self.each().map(open);
+        let (forecasts, shadows, scores) = (forecasts?, shadows?, scores?);
+        let queue = |lines: &Option<Lines>| lines.as_ref().map(Lines::queue);
+        let sink = LinesSink::new(queue(&forecasts), queue(&shadows), queue(&scores));
+        let writers: Vec<Lines> = forecasts.into_iter().chain(shadows).chain(scores).collect();
+        if writers.is_empty() {
             return Ok(None);
         }
-        let queue = |lines: &Option<Lines>| lines.as_ref().map(Lines::queue);
-        let sink = Box::new(LinesSink::new(queue(&forecasts), queue(&scores)));
-        let writers: Vec<Lines> = forecasts.into_iter().chain(scores).collect();
         Ok(Some(OpenSink {
-            sink,
+            sink: Box::new(sink),
             stages: writers.iter().map(Lines::stage).collect(),
             notices: writers.iter().map(Lines::notice).collect(),
             finish: Box::new(|| {

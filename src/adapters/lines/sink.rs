@@ -5,16 +5,21 @@ use std::io;
 use super::LineQueue;
 use crate::ports::sink::{Outgoing, Sink, SinkClosed};
 
-/// A shard's end of both writers.
+/// A shard's end of all writers.
 #[derive(Clone)]
 pub(super) struct LinesSink {
     forecasts: Option<LineQueue>,
+    shadows: Option<LineQueue>,
     scores: Option<LineQueue>,
 }
 
 impl LinesSink {
-    pub(super) fn new(forecasts: Option<LineQueue>, scores: Option<LineQueue>) -> Self {
-        Self { forecasts, scores }
+    pub(super) fn new(
+        forecasts: Option<LineQueue>,
+        shadows: Option<LineQueue>,
+        scores: Option<LineQueue>,
+    ) -> Self {
+        Self { forecasts, shadows, scores }
     }
 }
 
@@ -27,12 +32,17 @@ impl Sink for LinesSink {
         write(self.forecasts.as_ref(), forecast)
     }
 
+    fn publish_shadow(&mut self, forecast: &Outgoing<'_>) -> Result<(), SinkClosed> {
+        write(self.shadows.as_ref(), forecast)
+    }
+
     fn publish_score(&mut self, score: &Outgoing<'_>) -> Result<(), SinkClosed> {
         write(self.scores.as_ref(), score)
     }
 
     fn settle(&self) -> io::Result<()> {
-        self.forecasts.iter().chain(&self.scores).try_for_each(LineQueue::settle)
+        let Self { forecasts, shadows, scores } = self;
+        forecasts.iter().chain(shadows).chain(scores).try_for_each(LineQueue::settle)
     }
 }
 

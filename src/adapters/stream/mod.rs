@@ -35,6 +35,7 @@ use self::places::{NoPlace, Places};
 use self::ring::{Progress, Ring};
 use self::subscription::LATEST_SYMBOLS_MAX;
 use crate::core::domain::{Symbol, SymbolError};
+use crate::engine::pipeline::Role;
 
 /// Symbols in one filter; whoever wants more takes all.
 const FILTER_SYMBOLS_MAX: usize = 1024;
@@ -71,6 +72,8 @@ pub struct Wish {
     pub after: Option<(StreamId, u64)>,
     /// What becomes of it when it is too slow.
     pub when_slow: WhenSlow,
+    /// Whose forecasts: those of the live models or of the shadows.
+    pub role: Role,
 }
 
 /// What becomes of a subscriber that lags past the ring.
@@ -263,6 +266,7 @@ impl Wish {
             envelope: false,
             after: None,
             when_slow: WhenSlow::Cut,
+            role: Role::Live,
         }
     }
 }
@@ -302,8 +306,32 @@ impl StreamHub {
         self.shared.closed
     }
 
-    /// Hands one record to every subscriber that wants it. Waits for none; needs no runtime.
+    /// A stream of its own, whose subscribers share places and metrics with this one's: that of the
+    /// shadows.
+    #[must_use]
+    pub fn beside(&self, limits: StreamLimits, id: StreamId) -> Self {
+        let Shared { places, patience, metrics, closed, .. } = &*self.shared;
+        let shared = Shared {
+            id,
+            ring: Mutex::new(Ring::new(limits.lag_records_max, limits.symbols_max)),
+            progress: watch::Sender::default(),
+            closed: *closed,
+            places: places.clone(),
+            patience: *patience,
+            metrics: metrics.clone(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Hands one record of the only model to every subscriber that wants it. Waits for none; needs
+    /// no runtime.
     pub fn publish(&self, symbol: &Symbol, record: Bytes) {
+        self.publish_in(symbol, 0, record);
+    }
+
+    /// The same of one of several models; see
+    /// [`Post::rank`](crate::engine::pipeline::Post::rank).
+    pub fn publish_in(&self, symbol: &Symbol, rank: u16, record: Bytes) {
         if self.shared.closed {
             return;
         }
@@ -313,7 +341,7 @@ impl StreamHub {
             .map_or_else(|_| Message::Binary(record), Message::Text);
         let listed = {
             let mut ring = self.shared.lock();
-            let listed = ring.push(symbol, message);
+            let listed = ring.push(symbol, rank, message);
             // Waking nobody costs as much as all the rest. Whoever subscribes catches up behind
             // this lock, so it knows of this record or is woken by it.
             if self.shared.progress.receiver_count() > 0 {
@@ -326,19 +354,25 @@ impl StreamHub {
         }
     }
 
-    /// The newest record of a symbol, as its bytes.
-    pub fn newest(&self, symbol: &str) -> Option<Bytes> {
-        self.shared.lock().newest_of(symbol).map(|newest| newest.message.clone().into_data())
+    /// The newest record of a symbol in a rank, or in the first that has one, as its bytes.
+    pub fn newest(&self, symbol: &Symbol, rank: Option<u16>) -> Option<Bytes> {
+        let ring = self.shared.lock();
+        ring.newest_of(symbol, rank).map(|newest| newest.message.clone().into_data())
     }
 
-    /// Hands every symbol and the way to its newest record to `look`, in no order. Publishers wait
-    /// for no more than a slice of it.
-    pub fn each_newest(&self, mut look: impl FnMut(&Symbol, &dyn Fn() -> Bytes)) {
+    /// Hands every symbol and the way to its newest record to `look`, in no order: that in a rank,
+    /// or in the first that has one. Publishers wait for no more than a slice of it.
+    pub fn each_newest(
+        &self,
+        rank: Option<u16>,
+        mut look: impl FnMut(&Symbol, &dyn Fn() -> Bytes),
+    ) {
         let mut place = Some(0);
         while let Some(from) = place {
-            place = self.shared.lock().each_newest(from, LATEST_SYMBOLS_MAX, |symbol, message| {
+            let look = |symbol: &Symbol, message: &Message| {
                 look(symbol, &|| message.clone().into_data());
-            });
+            };
+            place = self.shared.lock().each_newest(from, LATEST_SYMBOLS_MAX, rank, look);
         }
     }
 

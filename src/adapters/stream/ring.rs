@@ -48,11 +48,16 @@ pub(super) struct Ring {
     records: VecDeque<(Symbol, Message)>,
     records_max: usize,
     progress: Progress,
-    /// The newest record of each symbol, and where it stands in the list.
-    latest: Vec<(Symbol, Numbered)>,
-    index: HashMap<Symbol, usize>,
+    /// The newest record of each symbol in each rank, and where it stands in the list.
+    latest: Vec<(Symbol, Rank, Numbered)>,
+    index: HashMap<(Symbol, Rank), usize>,
+    /// How many ranks there may be: one more than the last that was used.
+    ranks: Rank,
     symbols_max: usize,
 }
+
+/// What tells the newest record of a symbol from that of another model.
+pub(super) type Rank = u16;
 
 impl Ring {
     pub(super) fn new(records_max: usize, symbols_max: usize) -> Self {
@@ -62,6 +67,7 @@ impl Ring {
             progress: Progress::default(),
             latest: Vec::new(),
             index: HashMap::new(),
+            ranks: 0,
             symbols_max,
         }
     }
@@ -70,40 +76,53 @@ impl Ring {
         self.progress
     }
 
-    /// The newest record of a symbol.
-    pub(super) fn newest_of(&self, symbol: &str) -> Option<&Numbered> {
-        self.index.get(symbol).map(|place| &self.latest[*place].1)
+    /// The newest record of a symbol in a rank, or in the first that has one.
+    pub(super) fn newest_of(&self, symbol: &Symbol, rank: Option<Rank>) -> Option<&Numbered> {
+        let ranks = rank.map_or(0..self.ranks, |rank| rank..rank.saturating_add(1));
+        let mut places = ranks.filter_map(|rank| self.index.get(&(symbol.clone(), rank)));
+        places.next().map(|place| &self.latest[*place].2)
     }
 
-    /// Hands the newest records of the symbols `place..place + symbols_max` to `look`. Returns the
+    fn has(&self, symbol: &Symbol, rank: Rank) -> bool {
+        self.index.contains_key(&(symbol.clone(), rank))
+    }
+
+    /// Hands the newest records of the symbols `place..place + symbols_max` to `look`: those in a
+    /// rank, or of each symbol that in the first rank that has one. Returns the
     /// place to go on from, or `None` at the end of all symbols.
     pub(super) fn each_newest(
         &self,
         place: usize,
         symbols_max: usize,
+        wanted: Option<Rank>,
         mut look: impl FnMut(&Symbol, &Message),
     ) -> Option<usize> {
         let end = self.latest.len().min(place + symbols_max);
-        for (symbol, newest) in self.latest.get(place..end).unwrap_or_default() {
-            look(symbol, &newest.message);
+        for (symbol, rank, newest) in self.latest.get(place..end).unwrap_or_default() {
+            let has_before = || (0..*rank).any(|rank| self.has(symbol, rank));
+            if wanted.map_or_else(|| !has_before(), |wanted| wanted == *rank) {
+                look(symbol, &newest.message);
+            }
         }
         (end < self.latest.len()).then_some(end)
     }
 
     /// Takes the next record in; tells whether it is remembered as the newest of its symbol, for
     /// which there may be no room.
-    pub(super) fn push(&mut self, symbol: &Symbol, message: Message) -> bool {
+    pub(super) fn push(&mut self, symbol: &Symbol, rank: Rank, message: Message) -> bool {
         self.progress.newest += 1;
         let newest = Numbered { seq: self.progress.newest, message: message.clone() };
         if self.records.len() >= self.records_max {
             self.records.pop_front();
         }
         self.records.push_back((symbol.clone(), message));
-        if let Some(place) = self.index.get(symbol) {
-            self.latest[*place].1 = newest;
+        let key = (symbol.clone(), rank);
+        if let Some(place) = self.index.get(&key) {
+            self.latest[*place].2 = newest;
         } else if self.latest.len() < self.symbols_max {
-            self.index.insert(symbol.clone(), self.latest.len());
-            self.latest.push((symbol.clone(), newest));
+            self.index.insert(key, self.latest.len());
+            self.ranks = self.ranks.max(rank.saturating_add(1));
+            self.latest.push((symbol.clone(), rank, newest));
         } else {
             return false;
         }
@@ -155,7 +174,7 @@ impl Ring {
         into: &mut Vec<Numbered>,
     ) -> Option<usize> {
         let end = self.latest.len().min(place + symbols_max);
-        for (symbol, newest) in self.latest.get(place..end).unwrap_or_default() {
+        for (symbol, _, newest) in self.latest.get(place..end).unwrap_or_default() {
             if newest.seq > after && newest.seq <= up_to && filter.wants(symbol) {
                 into.push(newest.clone());
             }
@@ -189,7 +208,7 @@ mod tests {
         };
         assert_eq!(follow(&ring, 0), (Following::Nothing, vec![]));
         for _ in 0..5 {
-            assert!(ring.push(&symbol(0), Message::text("x")));
+            assert!(ring.push(&symbol(0), 0, Message::text("x")));
         }
         assert_eq!(follow(&ring, 0), (Following::Forgotten(2), vec![]));
         assert_eq!(follow(&ring, 2), (Following::UpTo(4), vec![3, 4]));
@@ -204,10 +223,42 @@ mod tests {
     fn symbols_beyond_the_limit_have_no_newest_record() {
         let mut ring = Ring::new(10, 2);
         let kept: Vec<_> =
-            [0, 1, 2, 0].map(|index| ring.push(&symbol(index), Message::text("x"))).into();
+            [0, 1, 2, 0].map(|index| ring.push(&symbol(index), 0, Message::text("x"))).into();
         assert_eq!(kept, [true, true, false, true]);
-        assert_eq!(ring.newest_of("S0").map(|record| record.seq), Some(4));
-        assert_eq!(ring.newest_of("S2"), None);
+        let seq = |symbol: &Symbol, rank| ring.newest_of(symbol, rank).map(|record| record.seq);
+        assert_eq!(seq(&symbol(0), None), Some(4));
+        assert_eq!(seq(&symbol(2), None), None);
+        assert_eq!((seq(&symbol(0), Some(0)), seq(&symbol(0), Some(1))), (Some(4), None));
+    }
+
+    #[test]
+    fn each_model_has_its_newest_record_of_a_symbol() {
+        let mut ring = Ring::new(10, 10);
+        for (name, rank, text) in [(0, 1, "b"), (0, 0, "a"), (1, 1, "c"), (0, 1, "d")] {
+            assert!(ring.push(&symbol(name), rank, Message::text(text)));
+        }
+        let each = |rank| {
+            let mut found = Vec::new();
+            let look = |symbol: &Symbol, message: &Message| {
+                found.push(format!("{symbol} {message}"));
+            };
+            assert_eq!(ring.each_newest(0, 10, rank, look), None);
+            found
+        };
+        assert_eq!(each(None), ["S0 a", "S1 c"], "the first model that has one");
+        assert_eq!(
+            (each(Some(0)), each(Some(1))),
+            (vec!["S0 a".to_owned()], vec!["S0 d".to_owned(), "S1 c".to_owned()])
+        );
+        let newest =
+            |rank| ring.newest_of(&symbol(0), rank).map(|record| record.message.to_string());
+        assert_eq!(
+            [None, Some(0), Some(1), Some(7)].map(newest),
+            [Some("a".into()), Some("a".into()), Some("d".into()), None]
+        );
+        let mut records = Vec::new();
+        assert_eq!(ring.latest(0, 10, (0, 4), &SymbolFilter::All, &mut records), None);
+        assert_eq!(records.len(), 3, "a subscriber gets the newest of each model");
     }
 
     proptest! {
@@ -222,7 +273,7 @@ mod tests {
         ) {
             let mut ring = Ring::new(1000, 5);
             for (index, name) in symbols.iter().enumerate() {
-                ring.push(&symbol(*name), Message::text(index.to_string()));
+                ring.push(&symbol(*name), 0, Message::text(index.to_string()));
             }
             ring.finish();
             let filter = match wanted {

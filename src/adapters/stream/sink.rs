@@ -1,4 +1,4 @@
-//! The stream as a sink of a shard. Scores have no place on it.
+//! The streams of live models and of shadows as sinks of a shard. Scores have no place on them.
 
 use std::io;
 
@@ -21,6 +21,39 @@ impl StreamHub {
     }
 }
 
+/// The stream of the shadows as a sink.
+#[derive(Clone)]
+struct ShadowStream(StreamHub);
+
+impl StreamHub {
+    /// The stream as the sink of the forecasts of shadows, and of no others.
+    pub fn as_shadow_sink(&self) -> OpenSink {
+        OpenSink { sink: Box::new(ShadowStream(self.clone())), ..self.as_sink() }
+    }
+}
+
+impl Sink for ShadowStream {
+    fn another(&self) -> Box<dyn Sink> {
+        Box::new(self.clone())
+    }
+
+    fn publish(&mut self, _: &Outgoing<'_>) -> Result<(), SinkClosed> {
+        Ok(())
+    }
+
+    fn publish_shadow(&mut self, forecast: &Outgoing<'_>) -> Result<(), SinkClosed> {
+        Sink::publish(&mut self.0, forecast)
+    }
+
+    fn publish_score(&mut self, _: &Outgoing<'_>) -> Result<(), SinkClosed> {
+        Ok(())
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Sink for StreamHub {
     fn another(&self) -> Box<dyn Sink> {
         Box::new(self.clone())
@@ -28,7 +61,7 @@ impl Sink for StreamHub {
 
     fn publish(&mut self, forecast: &Outgoing<'_>) -> Result<(), SinkClosed> {
         if !self.is_closed() {
-            Self::publish(self, forecast.symbol, forecast.shared());
+            self.publish_in(forecast.symbol, forecast.rank, forecast.shared());
         }
         Ok(())
     }

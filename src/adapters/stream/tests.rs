@@ -435,6 +435,6 @@ async fn a_slow_subscriber_that_conflates_ends_with_the_newest_of_each_symbol() 
 async fn a_stream_without_places_keeps_nothing() {
     let hub = hub(0, 4);
     publish_numbered(&hub, &["A"]);
-    assert_eq!(hub.newest("A"), None);
+    assert_eq!(hub.newest(&symbol("A"), None), None);
     assert_eq!(hub.subscribe(Wish::all(), ADDRESS).err(), Some(SubscribeError::Full));
 }

@@ -103,7 +103,11 @@ pub fn reference() -> String {
         if of != section {
             section = of;
             let heading = "| key | values | default | shown | meaning |\n|---|---|---|---|---|\n";
-            write!(page, "\n## {section}\n\n{heading}").expect("writing to a String never fails");
+            let title = match section.strip_suffix("[]") {
+                Some(list) => format!("{list}, a list of tables"),
+                None => section.to_owned(),
+            };
+            write!(page, "\n## {title}\n\n{heading}").expect("writing to a String never fails");
         }
         let Remark { default, reason, .. } = remarks.get(key).cloned().unwrap_or_default();
         let default = default.map_or_else(|| "–".to_owned(), |default| format!("`{default}`"));
@@ -164,9 +168,14 @@ pub fn schema() -> serde_json::Value {
                 place.insert(name.to_owned(), value);
                 break;
             }
-            let table = place.entry(name).or_insert_with(
-                || json!({"type": "object", "additionalProperties": false, "properties": {}}),
-            );
+            let object = json!({"type": "object", "additionalProperties": false, "properties": {}});
+            let table = match name.strip_suffix("[]") {
+                Some(list) => {
+                    let list = place.entry(list);
+                    &mut list.or_insert_with(|| json!({"type": "array", "items": object}))["items"]
+                }
+                None => place.entry(name).or_insert(object),
+            };
             place = table["properties"].as_object_mut().expect("made with properties, just above");
         }
     }
@@ -198,6 +207,10 @@ fn remarks() -> BTreeMap<String, Remark> {
             }
             section = name.to_owned();
             used = true;
+        } else if let Some(name) = list_of(line) {
+            // The entries of a list have no defaults, so that all of it is a comment.
+            section = format!("{name}[]");
+            used = true;
         } else if let Some(text) = line.strip_prefix("# ") {
             let continued = last_commented.as_ref().filter(|_| text.starts_with("  "));
             if let Some(remark) = continued.and_then(|key| remarks.get_mut(key)) {
@@ -227,6 +240,11 @@ fn remarks() -> BTreeMap<String, Remark> {
     remarks
 }
 
+/// The name of a list whose entries are described from here on: `# [[name]]`.
+fn list_of(line: &str) -> Option<&str> {
+    line.strip_prefix("# [[")?.strip_suffix("]]")
+}
+
 /// `name = "example"   words` out of a comment that stands for a key without a default.
 fn commented_key(text: &str) -> Option<(&str, &str)> {
     let (name, rest) = text.split_once(" = ")?;
@@ -245,14 +263,35 @@ fn flat(value: Value) -> BTreeMap<String, Value> {
                     walk(&key, value, into);
                 }
             }
+            ValueKind::Array(items) if items.iter().any(is_table) => {
+                for (at, item) in items.into_iter().enumerate() {
+                    walk(&format!("{prefix}[{at}]"), item, into);
+                }
+            }
             kind => {
                 into.insert(prefix.to_owned(), Value::new(None, kind));
             }
         }
     }
+    fn is_table(value: &Value) -> bool {
+        matches!(value.kind, ValueKind::Table(_))
+    }
     let mut all = BTreeMap::new();
     walk("", value, &mut all);
     all
+}
+
+/// The key under which the entries of a list are described, of the key of one entry.
+fn described_key(key: &str) -> String {
+    let mut described = String::with_capacity(key.len());
+    let mut rest = key;
+    while let Some((before, behind)) = rest.split_once('[') {
+        described.push_str(before);
+        described.push('[');
+        rest = behind.trim_start_matches(|letter: char| letter.is_ascii_digit());
+    }
+    described.push_str(rest);
+    described
 }
 
 /// A value as TOML writes it.
@@ -282,7 +321,8 @@ fn public(key: &str, value: &Value, settings: &[Setting], origins: &Origins) -> 
     if text == Some("") {
         return quoted("");
     }
-    let exact = settings.iter().find(|setting| setting.key == key);
+    let described = described_key(key);
+    let exact = settings.iter().find(|setting| setting.key == described);
     let is_public = |Setting { kind, is_shown, .. }: &Setting| {
         let is_choice = match (kind, text) {
             (SettingKind::Choice(words), Some(text)) => words.iter().any(|word| word == text),
@@ -355,6 +395,13 @@ mod tests {
         ] {
             assert!(shown.lines().any(|shown| shown == line), "{line} is not in\n{shown}");
         }
+        let text = "[source]\nurl = 'ws://127.0.0.1:1'\n[[models]]\nname = 'a'\n\
+                    [[models]]\nname = 'b'\nsymbols = ['BTC*']\n";
+        let none = HashMap::new();
+        let listed = show_input(Input { text, path: None, variables: &none }).unwrap();
+        for line in ["models[0].name = \"a\"  # file", "models[1].symbols = [\"BTC*\"]  # file"] {
+            assert!(listed.lines().any(|shown| shown == line), "{line} is not in\n{listed}");
+        }
         for secret in ["pa55word", "a-secret", "key-7", "hush"] {
             assert!(!shown.contains(secret), "{secret} is in\n{shown}");
         }
@@ -370,6 +417,9 @@ mod tests {
         assert_eq!(of("engine", "shards")["maximum"], 256);
         assert_eq!(of("http", "open_metrics")["type"], "boolean");
         assert_eq!(of("source", "subscribe")["items"]["type"], "string");
+        let models = &schema["properties"]["models"];
+        assert_eq!(models["type"], "array");
+        assert_eq!(models["items"]["properties"]["role"]["enum"], json!(["live", "shadow"]));
         let reason = of("http", "bind")["description"].to_string();
         assert!(reason.contains("Loopback"), "{reason}");
         assert_eq!(schema["properties"]["http"]["additionalProperties"], false);

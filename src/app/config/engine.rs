@@ -2,6 +2,8 @@
 //!
 //! Owns the section's keys, except those that `policy` reads.
 
+use std::time::Duration;
+
 use super::{ShardConfig, policy};
 use crate::engine::symbols::{EngineLimits, EnginePolicy};
 use crate::ports::section::Section;
@@ -23,6 +25,10 @@ pub(super) fn read(mut section: Section<'_>) -> EngineSection {
         count: section.count("shards", 1, 256),
         pin_threads: section.switch("pin_threads"),
         drain_records_max: section.count("drain_records_max", 1, 1_000_000),
+        shadow_age_max: match section.count("shadow_age_ms_max", 0, 3_600_000) {
+            0 => None,
+            age => Some(Duration::from_millis(age as u64)),
+        },
     };
     let prepares_runs = section.switch("prepare_runs");
     let policy = policy::read(&mut section);

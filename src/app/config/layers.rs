@@ -117,3 +117,10 @@ pub(super) fn names(tree: &Value, section: &str, key: &str) -> bool {
         _ => false,
     }
 }
+
+/// Whether a key at the top is a list with something in it.
+pub(super) fn lists(tree: &Value, key: &str) -> bool {
+    let ValueKind::Table(sections) = &tree.kind else { return false };
+    let list = sections.get(key).map(|list| &list.kind);
+    matches!(list, Some(ValueKind::Array(items)) if !items.is_empty())
+}

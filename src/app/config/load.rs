@@ -13,7 +13,7 @@ use config::Value;
 
 use super::bridge::{self, BridgeSection};
 use super::engine::{self, EngineSection};
-use super::layers::{Input, Tree, names, tree};
+use super::layers::{Input, Tree, lists, names, tree};
 use super::{BridgeConfig, Config, SourceConfig};
 use super::{health, log, model, publish, scores, snapshot, source};
 use crate::adapters::kafka_config::{ClusterConfig, KafkaConfig};
@@ -153,7 +153,8 @@ fn read_with(adapters: &Adapters, input: Input<'_>) -> Result<Config, Vec<String
 /// As [`load_any`], of an input.
 fn read_any(input: Input<'_>) -> Result<AnyConfig, Vec<String>> {
     let Tree { value, .. } = tree(input)?;
-    let is_bridge = names(&value, "bridge", "topic") && !names(&value, "model", "name");
+    let has_model = names(&value, "model", "name") || lists(&value, "models");
+    let is_bridge = names(&value, "bridge", "topic") && !has_model;
     match is_bridge {
         true => read_bridge(input).map(|config| AnyConfig::Bridge(Box::new(config))),
         false => read(input).map(|config| AnyConfig::Daemon(Box::new(config))),
@@ -250,11 +251,10 @@ fn check(
     let mut root = Section::root(tree, problems);
     let bridge = bridge::read(root.section("bridge"));
     let (source, sources) = source::read(adapters, &mut root, variables);
-    let (model, cadence, proof) = model::read(root.section("model"), purpose);
+    let (models, proof) = model::read(&mut root, purpose);
     let onnxruntime_library = model::library(root.section("onnxruntime"));
     let EngineSection { limits, prepares_runs, policy, shards } =
         engine::read(root.section("engine"));
-    let policy = crate::engine::symbols::EnginePolicy { cadence, ..policy };
     let forecast = scores::forecast(root.section("forecast"));
     let health = health::read(root.section("health"));
     let (sinks, stream) = publish::read(adapters, &mut root);
@@ -268,7 +268,7 @@ fn check(
     root.finish();
     let config = Config {
         source,
-        model,
+        models,
         proof,
         onnxruntime_library,
         engine: limits,
@@ -310,8 +310,11 @@ fn seconds(section: &mut Section<'_>, name: &'static str, max: usize) -> Duratio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::config::ModelConfig;
     use crate::core::domain::DurationNanos;
-    use crate::engine::symbols::{EngineLimits, EnginePolicy};
+    use crate::engine::model::manifest::Mode;
+    use crate::engine::pipeline::Role;
+    use crate::engine::symbols::{CadencePolicy, EngineLimits, EnginePolicy};
     use crate::intake::WhenFull;
 
     fn read(text: &str, variables: &HashMap<String, String>) -> Result<Config, Vec<String>> {
@@ -327,8 +330,8 @@ mod tests {
     #[test]
     fn the_smallest_file_is_enough() {
         let config = read(SMALLEST, &HashMap::new()).unwrap();
-        assert_eq!(config.model.name, "m");
-        assert_eq!(config.model.mode, None);
+        assert_eq!(config.models[0].choice.name, "m");
+        assert_eq!(config.models[0].choice.mode, None);
         assert_eq!(config.source.when_full, WhenFull::DropOldest);
         assert_eq!(config.http.bind, "127.0.0.1:9630".parse().unwrap());
         assert_eq!(config.shutdown_deadline, Duration::from_secs(10));
@@ -490,5 +493,96 @@ mod tests {
         assert!(any(url).unwrap_err()[0].contains("model.name"), "neither");
         // The daemon knows the section and does not need it.
         assert!(read(&format!("{SMALLEST}{topic}"), &HashMap::new()).is_ok());
+    }
+
+    const SOURCE: &str = "[source]\nurl = 'ws://127.0.0.1:1'\n";
+
+    /// The models of a text.
+    fn models(text: &str) -> Result<Vec<ModelConfig>, Vec<String>> {
+        let parsed = parse(&format!("{SOURCE}{text}"));
+        parsed.map(|config| config.models).map_err(|error| error.problems)
+    }
+
+    /// What is wrong with them.
+    fn problems(text: &str) -> Vec<String> {
+        models(text).unwrap_err()
+    }
+
+    #[test]
+    fn a_single_model_is_one_live_model_of_every_symbol() {
+        let [only] = models("[model]\nname = 'm'\n").unwrap().try_into().unwrap();
+        assert_eq!((&*only.name, only.is_listed, only.role), ("m", false, Role::Live));
+        assert!(only.symbols.is_all() && only.choice.version == "latest");
+    }
+
+    #[test]
+    fn entries_have_seats_and_shadows_the_symbols_of_theirs() {
+        let text = "[model]\nroot = 'shared'\ncadence = 'as_it_comes'\n\
+            [[models]]\nname = 'vol'\nversion = '3'\nsymbols = ['BTC*']\n\
+            [[models]]\nname = 'tend'\nmode = 'full'\nroot = 'own'\ncadence = 'as_trained'\n\
+            [[models]]\nname = 'vol'\nas = 'vol-next'\nrole = 'shadow'\nwatch = true\n\
+            [[models]]\nname = 'other'\nrole = 'shadow'\nshadows = 'tend'\nsymbols = ['A']\n\
+            promote = 'by_hand'\n";
+        let all = models(text).unwrap();
+        let names: Vec<_> =
+            all.iter().map(|model| (&*model.name, model.role, model.seat)).collect();
+        let expected = [
+            ("vol", Role::Live, 0),
+            ("tend", Role::Live, 1),
+            ("vol-next", Role::Shadow, 0),
+            ("other", Role::Shadow, 1),
+        ];
+        assert_eq!(names, expected);
+        assert!(all.iter().all(|model| model.is_listed));
+        assert_eq!(all[2].patterns, ["BTC*"]);
+        assert!(all[2].symbols.wants("BTCUSDT") && !all[2].symbols.wants("ETH"));
+        assert_eq!(all[3].patterns, ["A"]);
+        assert_eq!(all[0].choice.root, Path::new("shared"));
+        assert_eq!((&all[1].choice.root, all[1].choice.mode), (&"own".into(), Some(Mode::Full)));
+        let cadences = all.iter().map(|model| model.cadence == CadencePolicy::AsTrained);
+        assert_eq!(cadences.collect::<Vec<_>>(), [false, true, false, false]);
+        assert_eq!((&*all[0].choice.version, &*all[2].choice.version), ("3", "latest"));
+    }
+
+    #[test]
+    fn every_problem_names_its_entry() {
+        let text = "[model]\nname = 'm'\nwatch = true\n\
+            [[models]]\nname = 'a'\nrole = 'shadow'\nshadows = 'nobody'\n\
+            [[models]]\nnam = 'b'\nmode = 'slidign'\n\
+            [[models]]\nname = 'c'\nshadows = 'c'\nsymbols = ['']\npromote = 'better'\n\
+            [[models]]\nname = 'c'\nversion = '1'\nwatch = true\n";
+        let found = problems(text);
+        for expected in [
+            "models[0].shadows: `nobody` is the name of no live model",
+            "models[1].name: is missing",
+            "models[1].mode: `slidign` is none of `auto`, `sliding`, `full`, `carried`, did you \
+             mean `sliding`?",
+            "models[1].nam: unknown key, did you mean `name`?",
+            "models[2].symbols: a symbol has 1 to 256 bytes, all of them printable",
+            "models[2].promote: `better` is none of `by_hand`",
+            "models[2].shadows: is for role = \"shadow\" only",
+            "models[3].watch: needs version = \"latest\": a version never changes",
+            "models[3].as: models[2] has the name `c` already; give one of them another one, such \
+             as as = \"c-next\"",
+            "model.name: is for a single model; with [[models]] set it in an entry there",
+            "model.watch: is for a single model; with [[models]] set it in an entry there",
+        ] {
+            assert!(found.iter().any(|found| found == expected), "{expected} in {found:#?}");
+        }
+        let none = "[[models]]\nname = 'a'\nrole = 'shadow'\n";
+        assert_eq!(
+            problems(none),
+            ["models: none is live; leave role out of one, or set role = \"live\""]
+        );
+        let unclear = "[[models]]\nname = 'a'\n[[models]]\nname = 'b'\n\
+            [[models]]\nname = 'c'\nrole = 'shadow'\n";
+        assert_eq!(
+            problems(unclear),
+            ["models[2].shadows: is missing: name the live model whose seat it may get"]
+        );
+        let list = problems("models = 3\n").join("\n");
+        assert!(list.contains("source"), "a key behind a table belongs to it: {list}");
+        let name = problems("[[models]]\nname = 'a'\nas = 'a b'\n").join("\n");
+        assert!(name.starts_with("models[0].as: has 1 to 64 letters"), "{name}");
     }
 }

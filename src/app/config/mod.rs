@@ -30,6 +30,7 @@ pub use layers::DEFAULTS;
 pub use load::{
     AnyConfig, ConfigError, load, load_any, load_bridge, load_feed, load_with, parse, venue_feed,
 };
+pub use model::ModelConfig;
 pub use scores::{ForecastConfig, MetricsConfig};
 pub use snapshot::SnapshotConfig;
 pub use venue::VENUES;
@@ -38,9 +39,8 @@ use crate::adapters::http::HttpConfig;
 use crate::adapters::stream::StreamSettings;
 use crate::core::domain::{TimeFormat, TimeUnit};
 use crate::core::score::RECENT_SCORES;
-use crate::engine::model::ModelChoice;
 use crate::engine::model::manifest::{StepKind, StepSpec};
-use crate::engine::pipeline::PipelineSettings;
+use crate::engine::pipeline::{Pipeline, PipelineSettings, Pipelines, StreamModel};
 use crate::engine::symbols::{CadencePolicy, EngineLimits, EnginePolicy};
 use crate::intake::{IntakeLimits, WhenFull};
 use crate::keep::prove::ProofLimits;
@@ -55,8 +55,8 @@ use crate::shard::command::Command;
 pub struct Config {
     /// Where ticks come from.
     pub source: SourceConfig,
-    /// Which model runs, and how.
-    pub model: ModelChoice,
+    /// Which models run, and how; never empty.
+    pub models: Vec<ModelConfig>,
     /// What the proof of a model may take.
     pub proof: ProofLimits,
     /// Path of ONNX Runtime's library, where one is named.
@@ -100,12 +100,12 @@ impl Config {
         by_source || self.sinks.iter().any(|sink| sink.takes_scores())
     }
 
-    /// Checks that the feed can have the steps of the model.
+    /// Checks that the feed can have the steps of a model.
     ///
     /// # Errors
     /// [`Exit`] with code 78 for a model of whole records on a feed of trades.
-    pub fn check_cadence(&self, step: &StepSpec) -> Result<(), Exit> {
-        let is_judged = self.policy.cadence == CadencePolicy::AsTrained;
+    pub fn check_cadence(&self, model: &ModelConfig, step: &StepSpec) -> Result<(), Exit> {
+        let is_judged = model.cadence == CadencePolicy::AsTrained;
         let has_trades = self.source.settings.delivers_trades();
         if !(is_judged && has_trades && step.kind == StepKind::Record) {
             return Ok(());
@@ -113,19 +113,49 @@ impl Config {
         Err(Exit::new(
             Failure::Configuration,
             format_args!(
-                "model.cadence: the feed has trades, which come at any time, and the model was \
-                 trained on ticks at an interval ({}); use a model of bars (step.kind = \"time\"), \
-                 or set model.cadence = \"as_it_comes\" where that is meant",
+                "model.cadence: the feed has trades, which come at any time, and the model `{}` \
+                 was trained on ticks at an interval ({}); use a model of bars (step.kind = \
+                 \"time\"), or set model.cadence = \"as_it_comes\" where that is meant",
+                model.name,
                 step.words()
             ),
         ))
     }
 
-    /// What the pipeline of the model is built by, where one engine has all symbols.
+    /// What the pipeline of the first model is built by, where one engine has all symbols.
     pub fn pipeline(&self) -> PipelineSettings {
+        self.pipeline_of(&self.models[0])
+    }
+
+    /// The models of a stream out of their pipelines, which are in the same order.
+    ///
+    /// # Errors
+    /// [`Exit`] with code 78 where all of them together read too many fields.
+    pub fn pipelines(
+        &self,
+        pipelines: Vec<Pipeline>,
+        settings: &PipelineSettings,
+    ) -> Result<Pipelines, Exit> {
+        if let ([ModelConfig { is_listed: false, .. }], 1) = (&*self.models, pipelines.len()) {
+            let mut pipelines = pipelines;
+            return Ok(Pipelines::new(pipelines.remove(0), settings));
+        }
+        let models = self.models.iter().zip(pipelines).map(|(model, pipeline)| StreamModel {
+            name: Arc::clone(&model.name),
+            symbols: model.symbols.clone(),
+            seat: model.seat,
+            role: model.role,
+            pipeline,
+        });
+        Pipelines::of(models.collect(), settings)
+            .map_err(Exit::while_doing(Failure::Configuration, "models"))
+    }
+
+    /// What the pipeline of a model is built by, where one engine has all symbols.
+    pub fn pipeline_of(&self, model: &ModelConfig) -> PipelineSettings {
         PipelineSettings {
-            models: self.model.root.clone(),
-            mode: self.model.mode,
+            models: model.choice.root.clone(),
+            mode: model.choice.mode,
             time_unit: self.source.time_unit,
             time_format: self.source.time_format.clone(),
             accepts_times: self.source.accepts_times,
@@ -133,7 +163,7 @@ impl Config {
             future_seconds_max: self.source.future_seconds_max,
             limits: self.engine,
             prepares_runs: self.prepares_runs,
-            policy: self.policy,
+            policy: EnginePolicy { cadence: model.cadence, ..self.policy },
             intervals: self.forecast.intervals,
             listed_symbols: self.metrics.symbols.clone(),
             recent_scores: RECENT_SCORES.div_ceil(self.shards.count),
@@ -195,4 +225,7 @@ pub struct ShardConfig {
     pub pin_threads: bool,
     /// Records that one takes from its queue at once.
     pub drain_records_max: usize,
+    /// How old the oldest record of a batch may be for the shadows to run on it; `None` for any
+    /// age.
+    pub shadow_age_max: Option<Duration>,
 }

@@ -1,14 +1,21 @@
-//! The sections `[model]` and `[onnxruntime]`: which model runs, how, and by which library.
+//! The sections `[model]`, `[[models]]` and `[onnxruntime]`: which models run, how, and by which
+//! library.
 //!
 //! Owns the sections' keys and their rules. Never opens a model.
 
-use std::path::PathBuf;
+mod several;
+mod words;
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::several::ModelConfig;
+use self::words::{CADENCES, MODES};
 use super::load::Purpose;
+use crate::core::domain::SymbolPatterns;
 use crate::engine::model::ModelChoice;
-use crate::engine::model::manifest::Mode;
+use crate::engine::pipeline::Role;
 use crate::engine::symbols::CadencePolicy;
 use crate::keep::prove::ProofLimits;
 use crate::ports::section::Section;
@@ -22,39 +29,59 @@ const PROOF_BYTES_MIN: usize = 64 << 20;
 /// The most memory for a proof.
 const PROOF_BYTES_MAX: usize = 1 << 40;
 
-pub(super) fn read(
-    mut section: Section<'_>,
-    purpose: Purpose,
-) -> (ModelChoice, CadencePolicy, ProofLimits) {
-    let modes = [
-        ("auto", None),
-        ("sliding", Some(Mode::Sliding)),
-        ("full", Some(Mode::Full)),
-        ("carried", Some(Mode::Carried)),
-    ];
+/// Reads `[model]` and `[[models]]`: every model, the only one where there is no list, and what a
+/// proof may take.
+pub(super) fn read(root: &mut Section<'_>, purpose: Purpose) -> (Vec<ModelConfig>, ProofLimits) {
+    let drafts = several::read(root);
+    let is_listed = !drafts.is_empty();
+    let mut section = root.section("model");
     section.shows(&["root", "name", "version"]);
-    let config = ModelChoice {
+    let choice = ModelChoice {
         root: section.path("root"),
         name: match purpose {
-            Purpose::Serve => section.text("name"),
-            Purpose::Bridge => section.optional_text("name").unwrap_or_default(),
+            Purpose::Serve if !is_listed => section.text("name"),
+            _ => section.optional_text("name").unwrap_or_default(),
         },
         version: section.text("version"),
-        mode: section.choice("mode", &modes),
+        mode: section.choice("mode", &MODES),
         watch: section.switch("watch"),
     };
-    if config.watch && config.version != "latest" {
+    if choice.watch && choice.version != "latest" {
         section.problem("watch", "needs version = \"latest\": a version never changes");
     }
-    let cadences =
-        [("as_trained", CadencePolicy::AsTrained), ("as_it_comes", CadencePolicy::AsItComes)];
-    let cadence = section.choice("cadence", &cadences);
+    let cadence = section.choice("cadence", &CADENCES);
     let seconds = section.count("proof_seconds_max", 1, PROOF_SECONDS_MAX);
     let bytes = section.count("proof_memory_bytes_max", PROOF_BYTES_MIN, PROOF_BYTES_MAX);
     let proof =
         ProofLimits { time: Duration::from_secs(seconds as u64), memory_bytes: bytes as u64 };
+    if is_listed {
+        for key in ["name", "version", "mode", "watch"] {
+            if section.is_given(key) {
+                let problem = "is for a single model; with [[models]] set it in an entry there";
+                section.problem(key, problem);
+            }
+        }
+    }
     section.finish();
-    (config, cadence, proof)
+    let models = match is_listed {
+        true => several::settle(root, drafts, &choice.root, cadence),
+        false => vec![only(choice, cadence)],
+    };
+    (models, proof)
+}
+
+/// The only model, which is live and wants every symbol.
+fn only(choice: ModelChoice, cadence: CadencePolicy) -> ModelConfig {
+    ModelConfig {
+        name: Arc::from(&*choice.name),
+        is_listed: false,
+        choice,
+        cadence,
+        patterns: Vec::new(),
+        symbols: SymbolPatterns::default(),
+        role: Role::Live,
+        seat: 0,
+    }
 }
 
 /// Reads the section `[onnxruntime]`: the path of the library, where one is named.

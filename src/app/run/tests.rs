@@ -87,7 +87,7 @@ async fn the_source_stops_before_the_queues_close_and_the_sinks_finish() {
     let deadline = Deadline::begin(PATIENCE);
     let finished = source.drain(&mut signals, &closer, work.as_mut(), &deadline).await.unwrap();
     // What the source delivered after the word to stop is published as well.
-    assert_eq!(finished.unwrap().forecasts, 3);
+    assert_eq!(finished.unwrap()[0].forecasts, 3);
     assert_eq!(log.forecasts("sink").len(), 3);
     let entries = log.entries();
     let place = |name: &str| entries.iter().position(|(found, _)| *found == name);
@@ -104,7 +104,7 @@ async fn a_source_that_is_stuck_does_not_keep_the_queues_open() {
     let mut signals = StopSignals::install().unwrap();
     let deadline = Deadline::begin(PATIENCE);
     let finished = source.drain(&mut signals, &closer, work.as_mut(), &deadline).await.unwrap();
-    assert_eq!(finished.unwrap().ticks, 0);
+    assert_eq!(finished.unwrap()[0].ticks, 0);
     assert!(!source.task.is_finished(), "it was left behind");
     source.ended().await.unwrap();
 }

@@ -68,7 +68,7 @@ async fn forecasts_come_first_then_the_last_snapshot_and_then_the_sinks() {
     let sinks = vec![sink.boxed()];
     let keeper = keeper.start(vec![commander], handed, sinks, input, model).unwrap();
     let tally = publish_all(crew, Some(keeper), finishes(&log, None)).await.unwrap();
-    assert_eq!((tally.ticks, tally.forecasts), (6, 3));
+    assert_eq!((tally[0].ticks, tally[0].forecasts), (6, 3));
     let expected = ["sink", "sink", "sink", "sink", "finish 1", "finish 2", "finish 3"];
     assert_eq!(names(&log), expected);
     assert_eq!(log.of("sink")[3], Seen::Settled);
@@ -190,7 +190,7 @@ fn a_deadline_is_one_limit_for_everything() {
 fn a_report_passes_the_failure_on() {
     let intake = IntakeMetrics::register(&Registry::new()).unwrap();
     let tally = EngineTally { rejects: RejectTally::default(), ..EngineTally::default() };
-    assert!(report(Ok(tally), &intake).is_ok());
-    let failed = report(Err(Exit::new(Failure::Internal, "words")), &intake).unwrap_err();
+    assert!(report(Ok(vec![tally]), &["m".into()], &intake).is_ok());
+    let failed = report(Err(Exit::new(Failure::Internal, "words")), &[], &intake).unwrap_err();
     assert_eq!(failed.to_string(), "words");
 }

@@ -4,13 +4,14 @@
 mod diff;
 mod inspect;
 mod list;
+mod promote;
 mod seal;
 mod verify;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::{Global, child_prover, print, runtime};
+use super::{Global, child_prover, print, runtime, token};
 use crate::engine::model::{Bundle, MANIFEST_FILE, candidates};
 use crate::ops::exit::{Exit, Failure};
 
@@ -33,6 +34,8 @@ enum ModelCommand {
     Diff(diff::DiffArgs),
     /// Make a bundle of an ONNX model that another framework exported
     Seal(seal::SealArgs),
+    /// Ask a running daemon to make a shadow live
+    Promote(promote::PromoteArgs),
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -53,6 +56,7 @@ pub(super) fn run(args: ModelArgs, global: &Global) -> Result<(), Exit> {
         ModelCommand::Verify(args) => verify::run(&args, global),
         ModelCommand::Diff(args) => diff::run(&args, global),
         ModelCommand::Seal(args) => seal::run(&args, global),
+        ModelCommand::Promote(args) => promote::run(&args),
     }
 }
 

@@ -31,6 +31,14 @@ pub struct Schema {
     extra: Vec<Box<str>>,
 }
 
+/// How a row of a wider schema is read by a narrower one, whose extra fields may have other
+/// columns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Projection {
+    /// Extra columns, wide and narrow; `None` where both schemas are the same.
+    extra: Option<Vec<(Field, Field)>>,
+}
+
 /// One row of fields, each a finite number or absent. Units are the feed's own.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Fields {
@@ -114,6 +122,21 @@ impl Schema {
         Ok(schema)
     }
 
+    /// A schema of all fields of several ones. The columns of the first one stay as they are.
+    ///
+    /// # Errors
+    /// [`SchemaError::TooMany`] where all of them together have too many extra fields.
+    pub fn union<'s>(schemas: impl IntoIterator<Item = &'s Self>) -> Result<Self, SchemaError> {
+        Self::new(schemas.into_iter().flat_map(|schema| &schema.extra).map(|name| &**name))
+    }
+
+    /// How rows of `wide`, which has every field of this schema, are read by this one.
+    pub fn projection(&self, wide: &Self) -> Projection {
+        let pair = |name: &Box<str>| Some((wide.field(name)?, self.field(name)?));
+        let extra = (self != wide).then(|| self.extra.iter().filter_map(pair).collect());
+        Projection { extra }
+    }
+
     /// The column of a name, or `None` for a field that nobody asked for.
     pub fn field(&self, name: &str) -> Option<Field> {
         let position = STANDARD.iter().position(|known| *known == name).or_else(|| {
@@ -138,6 +161,33 @@ impl Schema {
         (0..STANDARD.len() + self.extra.len())
             .filter_map(|index| u8::try_from(index).ok())
             .map(Field)
+    }
+}
+
+impl Projection {
+    /// Whether rows are read as they are.
+    pub fn is_identity(&self) -> bool {
+        self.extra.is_none()
+    }
+
+    /// The row that the narrow schema reads.
+    pub fn apply(&self, wide: &Fields) -> Fields {
+        let Some(extra) = &self.extra else { return *wide };
+        let standard = (1 << STANDARD.len()) - 1;
+        let mut fields = Fields { present: wide.present & standard, ..*wide };
+        for (from, to) in extra {
+            if let Some(value) = wide.get(*from) {
+                fields.set(*to, value);
+            }
+        }
+        fields
+    }
+
+    /// The column of the wide schema behind one of the narrow schema.
+    pub fn widened(&self, narrow: Field) -> Field {
+        let pairs = self.extra.iter().flatten();
+        let wide = pairs.filter(|(_, to)| *to == narrow).map(|(from, _)| *from).next();
+        wide.unwrap_or(narrow)
     }
 }
 
@@ -232,6 +282,38 @@ mod tests {
         assert_eq!(names, ["price", "open", "high", "low", "close", "volume", "sentiment", "wind"]);
         assert_eq!(schema.field("close"), Some(Field::CLOSE));
         assert_eq!(schema.field("humidity"), None);
+    }
+
+    #[test]
+    fn a_union_has_every_field_and_each_schema_reads_its_own() {
+        let [first, second] = [["wind", "rain"], ["rain", "sun"]].map(|names| Schema::new(names));
+        let (first, second) = (first.unwrap(), second.unwrap());
+        let union = Schema::union([&first, &second]).unwrap();
+        assert_eq!(union, Schema::new(["wind", "rain", "sun"]).unwrap());
+        assert_eq!(Schema::union([&first]).unwrap(), first);
+        assert!(first.projection(&first).is_identity());
+        let mut wide = Fields::EMPTY;
+        wide.set(Field::CLOSE, 7.0);
+        for (name, value) in [("wind", 1.0), ("rain", 2.0), ("sun", 3.0)] {
+            wide.set(union.field(name).unwrap(), value);
+        }
+        for (schema, expected) in
+            [(&first, [Some(1.0), Some(2.0), None]), (&second, [None, Some(2.0), Some(3.0)])]
+        {
+            let projection = schema.projection(&union);
+            let narrow = projection.apply(&wide);
+            let read = |name: &str| schema.field(name).and_then(|field| narrow.get(field));
+            assert_eq!(["wind", "rain", "sun"].map(read), expected);
+            assert_eq!((narrow.get(Field::CLOSE), narrow.extra().count()), (Some(7.0), 2));
+            let rain = schema.field("rain").unwrap();
+            assert_eq!(union.name(projection.widened(rain)), "rain");
+            assert_eq!(projection.widened(Field::OPEN), Field::OPEN);
+        }
+        let many: Vec<_> = (0..6).map(|index| format!("x{index}")).collect();
+        let many = Schema::new(many.iter().map(String::as_str)).unwrap();
+        let more: Vec<_> = (0..5).map(|index| format!("y{index}")).collect();
+        let more = Schema::new(more.iter().map(String::as_str)).unwrap();
+        assert_eq!(Schema::union([&many, &more]), Err(SchemaError::TooMany(11)));
     }
 
     #[test]

@@ -167,6 +167,12 @@ impl Arrivals {
         });
     }
 
+    /// Of the ticks of one symbol as two have heard them: those of the one that has heard one last.
+    #[must_use]
+    pub fn newer(self, other: Self) -> Self {
+        if other.newest_ms > self.newest_ms { other } else { self }
+    }
+
     /// How long the symbol has been silent.
     pub fn silence(&self, now: Duration) -> Duration {
         Duration::from_millis(milliseconds(now).saturating_sub(self.newest_ms))

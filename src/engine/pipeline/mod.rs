@@ -6,13 +6,17 @@
 //! the records alone, not on how they were chunked. Never does I/O on the path or reads a clock.
 
 mod choose;
+mod deferred;
 mod pipelines;
 mod predecessors;
 mod prove;
+mod role;
 mod settings;
+mod states;
 mod stored;
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -28,10 +32,11 @@ use crate::engine::model::{Bundle, BundleError, Heritage};
 use crate::engine::state::{ModelIdentity, StateCodec, StateError};
 
 pub use self::choose::{ChoiceError, Chosen, choose};
-pub use self::pipelines::Pipelines;
+pub use self::pipelines::{Pipelines, StreamModel, StreamTally};
 pub use self::prove::{InProcess, Prover, Unproven};
+pub use self::role::{Post, Role};
 pub use self::settings::PipelineSettings;
-pub use self::stored::{ModelLabel, Restored, StoredState, Tried};
+pub use self::stored::{ModelLabel, Restored, StoredState, Tried, parts_of_key};
 
 use self::predecessors::{Predecessor, of_version, predecessors};
 use self::stored::Read;
@@ -56,6 +61,10 @@ pub struct Pipeline {
     forecasts: Vec<Forecast>,
     kinds: ForecastKinds,
     buffer: Vec<u8>,
+    onnx_sha256: Arc<str>,
+    /// As what its states are stored; `None` for the only model of a stream.
+    stored_as: Option<Arc<str>>,
+    post: Post,
 }
 
 /// Without a word from the configuration, an event time may lie so far ahead of its reception, or
@@ -141,7 +150,36 @@ impl Pipeline {
             forecasts: Vec::new(),
             kinds: ForecastKinds::default(),
             buffer: Vec::new(),
+            onnx_sha256: manifest.onnx_sha256.as_str().into(),
+            stored_as: None,
+            post: Post::default(),
         })
+    }
+
+    /// The SHA-256 of the model, in hexadecimal.
+    pub fn onnx_sha256(&self) -> Arc<str> {
+        Arc::clone(&self.onnx_sha256)
+    }
+
+    /// The place of the model among those of its stream.
+    pub fn post(&self) -> Post {
+        self.post
+    }
+
+    /// Takes a place among the models of a stream.
+    pub(super) fn take_post(&mut self, post: Post) {
+        self.post = post;
+        self.engine.allow_shedding(post.role == Role::Shadow);
+    }
+
+    /// Names the model as the configuration does, for what is stored of it.
+    pub(super) fn store_as(&mut self, name: Option<Arc<str>>) {
+        self.stored_as = name;
+    }
+
+    /// As what the states of the model are stored; `None` for the only one of a stream.
+    pub(super) fn stored_as(&self) -> Option<&str> {
+        self.stored_as.as_deref()
     }
 
     /// The contract of the model.
@@ -296,7 +334,7 @@ impl Pipeline {
     pub fn label(&self) -> ModelLabel {
         let RecordTemplate { model, model_version, mode, .. } = self.template();
         let text = format!("{model} {model_version}, {mode}");
-        ModelLabel { identity: self.codec.identity(), text }
+        ModelLabel { identities: vec![self.codec.identity()], text }
     }
 
     /// The models whose states can be read: this one, and other versions.
@@ -310,20 +348,21 @@ impl Pipeline {
     /// symbols that have left ([`Engine::begin_taking`]). All forecasts must have been made and the
     /// states moved on.
     pub fn take_changed(&mut self, count_max: usize, mut sink: impl FnMut(StoredState)) {
-        let codec = &self.codec;
-        self.engine.take_departures(|partition, departure| {
+        let Self { codec, stored_as, engine, .. } = self;
+        let model = || stored_as.clone();
+        engine.take_departures(|partition, departure| {
             let (symbol, bytes) = match departure {
                 Departure::LastState(state) => {
                     (state.symbol().to_owned(), Some(codec.encode(&state)))
                 }
                 Departure::Gone(symbol) => (symbol.as_str().to_owned(), None),
             };
-            sink(StoredState { symbol, partition, bytes });
+            sink(StoredState { model: model(), symbol, partition, bytes });
         });
-        self.engine.take_changed(count_max, |position, state| {
+        engine.take_changed(count_max, |position, state| {
             let partition = position.map(|position| position.partition);
-            let bytes = Some(codec.encode(&state));
-            sink(StoredState { symbol: state.symbol().to_owned(), partition, bytes });
+            let (symbol, bytes) = (state.symbol().to_owned(), Some(codec.encode(&state)));
+            sink(StoredState { model: model(), symbol, partition, bytes });
         });
     }
 
@@ -358,6 +397,14 @@ impl Pipeline {
         restored.translated_count = translated.len();
         restored.cold.extend(refused.iter().map(ToString::to_string));
         Ok(restored)
+    }
+
+    /// How far the state behind stored bytes reaches, in an input that has places; `None` where
+    /// this model cannot use it.
+    pub(super) fn reach_of(&self, bytes: &[u8]) -> Option<Option<i64>> {
+        match self.read(bytes).ok()? {
+            Read::Own(state) | Read::Translated(state) => Some(state.offset()),
+        }
     }
 
     /// The state behind stored bytes, of this model or of another version.
@@ -398,6 +445,7 @@ impl Pipeline {
     /// The stored form of at most `count_max` symbols, whether they have moved or not.
     pub fn sample(&self, count_max: usize) -> Vec<StoredState> {
         let state = |snapshot: SymbolSnapshot| StoredState {
+            model: self.stored_as.clone(),
             symbol: snapshot.symbol().to_owned(),
             partition: None,
             bytes: Some(self.codec.encode(&snapshot)),
@@ -415,6 +463,8 @@ impl Pipeline {
         let heritage = Heritage::between(&old.manifest, &self.manifest, from);
         // Whoever shows the counts goes on from those of the old one.
         self.kinds = old.kinds.clone();
+        self.stored_as = old.stored_as.clone();
+        self.take_post(old.post);
         self.engine.inherit(&old.engine, &heritage)
     }
 

@@ -1,61 +1,233 @@
-//! One decoder before the pipelines of all models of a stream.
+//! All models of one stream behind one decoder.
 //!
-//! Owns the decoding of a record, which belongs to no model: each tick is decoded once, and every
-//! pipeline takes it. The first pipeline of the list is the live one; today it is the only one.
-//! Promises that every pipeline sees every tick, in the order of the records.
+//! Owns the decoding of a record, which belongs to no model, the roles of the models, and what
+//! became of each record on the stream. Each tick is decoded once, with the fields of all models,
+//! and each model takes those of the symbols that it wants: the live ones at once, the shadows when
+//! the live ones are done with the batch ([`Pipelines::take_deferred`]). Promises that every model
+//! sees the ticks of its symbols in the order of the records, as if it were alone, and that what
+//! became of a record on the stream follows from the live models.
 
-use super::{Pipeline, PipelineSettings};
+use std::sync::Arc;
+
+use super::deferred::{Deferred, DeferredTick, Next};
+use super::{Pipeline, PipelineSettings, Post, Role, StoredState};
 use crate::core::decode::{JsonDecoder, TimeForm, symbol_of};
-use crate::core::domain::{Position, Rejection, TimeDoubt, TimeFormat, TimeUnit, UnixNanos};
+use crate::core::domain::{
+    DurationNanos, Member, Position, Projection, Reject, RejectTally, Rejection, Schema,
+    SchemaError, SymbolPatterns, Tick, TimeDoubt, TimeFormat, TimeUnit, UnixNanos,
+};
 
-/// The pipelines of a stream behind their decoder.
+/// A model on its way into a stream.
+pub struct StreamModel {
+    /// As the configuration and the metrics name it.
+    pub name: Arc<str>,
+    /// Which symbols it wants.
+    pub symbols: SymbolPatterns,
+    /// Its seat and its first role.
+    pub seat: usize,
+    /// What it does first.
+    pub role: Role,
+    /// Its path from ticks to forecasts.
+    pub pipeline: Pipeline,
+}
+
+/// What became of the records of a stream: `ticks = used + refused + unwanted`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamTally {
+    /// Records.
+    pub ticks: u64,
+    /// Those that went into the state of a live model, or were in it already.
+    pub used: u64,
+    /// Those that no live model took although one wants the symbol, by the reason of the first.
+    pub rejects: RejectTally,
+    /// Those of symbols that no live model wants.
+    pub unwanted: u64,
+}
+
+/// The models of a stream behind their decoder.
 pub struct Pipelines {
     decoder: JsonDecoder,
+    /// Every field that a model reads.
+    schema: Schema,
     time_unit: TimeUnit,
     time_format: TimeFormat,
     record_bytes_max: usize,
     /// Whether any event time is taken for right.
     accepts_times: bool,
-    /// The live one first; never empty.
-    each: Vec<Pipeline>,
+    /// In the order of the configuration; at least one is live.
+    models: Vec<Model>,
+    tally: StreamTally,
+    /// What the shadows have still to take.
+    deferred: Deferred,
+    /// Stored states under keys that are not in use any more, whose end is to be stored.
+    pub(super) orphans: Vec<StoredState>,
+}
+
+/// One model of a stream.
+pub(super) struct Model {
+    pub(super) name: Arc<str>,
+    pub(super) symbols: SymbolPatterns,
+    projection: Projection,
+    pub(super) pipeline: Pipeline,
+}
+
+/// What became of a record at the live models so far.
+enum Verdict {
+    Unwanted,
+    Used,
+    Refused(Rejection),
 }
 
 impl Pipelines {
-    /// A stream with one live model.
+    /// A stream with one model.
+    ///
+    /// # Panics
+    /// Never: one schema is no larger than itself.
     pub fn new(live: Pipeline, settings: &PipelineSettings) -> Self {
-        let PipelineSettings { time_unit, record_bytes_max, accepts_times, .. } = *settings;
-        let time_format = settings.time_format.clone();
-        let decoder = decoder_of(&live, time_unit, record_bytes_max);
-        let decoder = decoder.with_time_format(time_format.clone());
-        let each = vec![live];
-        Self { decoder, time_unit, time_format, record_bytes_max, accepts_times, each }
+        let schema = live.schema().clone();
+        let (name, symbols) = (Arc::from(&*live.manifest().name), SymbolPatterns::default());
+        let model = StreamModel { name, symbols, seat: 0, role: Role::Live, pipeline: live };
+        Self::with_schema(vec![model], schema, settings)
     }
 
-    /// The model whose forecasts are published.
+    /// A stream with several models, each under the name by which its states are stored.
+    ///
+    /// # Errors
+    /// [`SchemaError`] where all of them together read too many fields.
+    pub fn of(
+        mut models: Vec<StreamModel>,
+        settings: &PipelineSettings,
+    ) -> Result<Self, SchemaError> {
+        let schema = Schema::union(models.iter().map(|model| model.pipeline.schema()))?;
+        for StreamModel { name, pipeline, .. } in &mut models {
+            pipeline.store_as(Some(Arc::clone(name)));
+        }
+        Ok(Self::with_schema(models, schema, settings))
+    }
+
+    fn with_schema(models: Vec<StreamModel>, schema: Schema, settings: &PipelineSettings) -> Self {
+        let PipelineSettings { time_unit, record_bytes_max, accepts_times, .. } = *settings;
+        let time_format = settings.time_format.clone();
+        let decoder = JsonDecoder::new(schema.clone(), &[], time_unit, record_bytes_max)
+            .with_time_format(time_format.clone());
+        let models = models.into_iter().enumerate().map(|(index, model)| {
+            let StreamModel { name, symbols, seat, role, mut pipeline } = model;
+            pipeline.take_post(Post { index, seat, role });
+            let projection = pipeline.schema().projection(&schema);
+            Model { name, symbols, projection, pipeline }
+        });
+        Self {
+            models: models.collect(),
+            decoder,
+            schema,
+            time_unit,
+            time_format,
+            record_bytes_max,
+            accepts_times,
+            tally: StreamTally::default(),
+            deferred: Deferred::default(),
+            orphans: Vec::new(),
+        }
+    }
+
+    /// The first live model.
     pub fn live(&self) -> &Pipeline {
-        &self.each[0]
+        let live = self.models.iter().find(|model| model.role() == Role::Live);
+        &live.unwrap_or(&self.models[0]).pipeline
     }
 
     /// As [`Pipelines::live`], to drive it.
     pub fn live_mut(&mut self) -> &mut Pipeline {
-        &mut self.each[0]
+        let live = self.models.iter().position(|model| model.role() == Role::Live);
+        &mut self.models[live.unwrap_or(0)].pipeline
     }
 
-    /// Every pipeline, the live one first.
+    /// How many models there are.
+    pub fn count(&self) -> usize {
+        self.models.len()
+    }
+
+    /// Every model's name and pipeline, in the order of the configuration.
+    pub fn each(&self) -> impl Iterator<Item = (&Arc<str>, &Pipeline)> {
+        self.models.iter().map(|model| (&model.name, &model.pipeline))
+    }
+
+    /// Every pipeline, to drive it.
     pub fn each_mut(&mut self) -> impl Iterator<Item = &mut Pipeline> {
-        self.each.iter_mut()
+        self.models.iter_mut().map(|model| &mut model.pipeline)
     }
 
-    /// Puts another pipeline in place of the live one, which comes back.
-    pub fn replace_live(&mut self, next: Pipeline) -> Pipeline {
-        let decoder = decoder_of(&next, self.time_unit, self.record_bytes_max);
-        self.decoder = decoder.with_time_format(self.time_format.clone());
-        std::mem::replace(&mut self.each[0], next)
+    /// The pipelines of a role, to drive them.
+    pub fn of_role_mut(&mut self, role: Role) -> impl Iterator<Item = &mut Pipeline> {
+        self.each_mut().filter(move |pipeline| pipeline.post().role == role)
     }
 
-    /// Decodes one record and has every pipeline take it; returns the reason where the live one
-    /// refused it. `decoded` is called between decoding and the step, for measuring; see
-    /// [`Pipeline::take`] for the others.
+    /// The pipeline at a place of the configuration, which there is.
+    pub fn at(&self, index: usize) -> &Pipeline {
+        &self.models[index].pipeline
+    }
+
+    /// As [`Pipelines::at`], to drive it.
+    pub fn at_mut(&mut self, index: usize) -> &mut Pipeline {
+        &mut self.models[index].pipeline
+    }
+
+    pub(super) fn models(&self) -> &[Model] {
+        &self.models
+    }
+
+    pub(super) fn models_mut(&mut self) -> &mut [Model] {
+        &mut self.models
+    }
+
+    /// Every field that a model reads.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// What became of the records.
+    pub fn tally(&self) -> &StreamTally {
+        &self.tally
+    }
+
+    /// Puts another pipeline in place of one, which comes back: another version of its model, which
+    /// has the role of the one before.
+    ///
+    /// # Panics
+    /// Where all models together would read more fields than a record can have, which a reload
+    /// looks at first.
+    pub fn replace(&mut self, index: usize, next: Pipeline) -> Pipeline {
+        let before = std::mem::replace(&mut self.models[index].pipeline, next);
+        let pipeline = &mut self.models[index].pipeline;
+        pipeline.take_post(before.post());
+        pipeline.store_as(before.stored_as().map(Arc::from));
+        let schemas = self.models.iter().map(|model| model.pipeline.schema());
+        self.schema = Schema::union(schemas).expect("a reload refuses a model of too many fields");
+        for model in &mut self.models {
+            model.projection = model.pipeline.schema().projection(&self.schema);
+        }
+        let Self { schema, time_unit, record_bytes_max, time_format, .. } = self;
+        self.decoder = JsonDecoder::new(schema.clone(), &[], *time_unit, *record_bytes_max)
+            .with_time_format(time_format.clone());
+        before
+    }
+
+    /// Gives a model the seat that it is a shadow of; the live one becomes a shadow. Nothing may
+    /// wait for inference or be deferred.
+    pub fn promote(&mut self, index: usize) {
+        let seat = self.models[index].pipeline.post().seat;
+        for model in &mut self.models {
+            let post = model.pipeline.post();
+            if post.seat == seat {
+                let role = if post.index == index { Role::Live } else { Role::Shadow };
+                model.pipeline.take_post(Post { role, ..post });
+            }
+        }
+    }
+
+    /// Decodes one record and has every live model take it that wants its symbol; returns the
+    /// reason where none took it, in terms of [`Pipelines::schema`]. `decoded` is called between
+    /// decoding and the step, for measuring; see [`Pipeline::take`] for the others.
     ///
     /// # Errors
     /// Those of `flush`.
@@ -67,38 +239,88 @@ impl Pipelines {
         decoded: impl FnOnce(),
         mut flush: impl FnMut(&mut Pipeline) -> Result<(), E>,
     ) -> Result<Option<Rejection>, E> {
-        let Self { decoder, each, time_unit, accepts_times, .. } = self;
-        let outcome = decoder.decode_timed(record);
+        let outcome = self.decoder.decode_timed(record);
         decoded();
-        let doubt = match &outcome {
-            // What is received now did not happen in 1970, however that was written.
-            Ok((tick, form)) if *form == TimeForm::Number || received.is_some() => {
-                TimeDoubt::of(tick.time, *time_unit).filter(|_| !*accepts_times)
+        self.tally.ticks += 1;
+        let (tick, form) = match outcome {
+            Ok(decoded) => decoded,
+            Err(rejection) => {
+                self.each_mut().for_each(|each| each.engine_mut().refuse(rejection.reason));
+                self.tally.rejects.add(rejection.reason);
+                return Ok(Some(rejection));
             }
-            _ => None,
         };
-        let mut refused = None;
-        for (index, pipeline) in each.iter_mut().enumerate() {
-            let reason = match &outcome {
-                Ok((tick, _)) => {
-                    pipeline.engine_mut().set_doubt(doubt);
-                    pipeline.take(tick, position, received, &mut flush)?
-                }
-                Err(rejection) => {
-                    pipeline.engine_mut().refuse(rejection.reason);
-                    Some(*rejection)
-                }
-            };
-            if index == 0 {
-                refused = reason;
+        // What is received now did not happen in 1970, however that was written.
+        let is_judged = form == TimeForm::Number || received.is_some();
+        let doubt = TimeDoubt::of(tick.time, self.time_unit);
+        let doubt = doubt.filter(|_| is_judged && !self.accepts_times);
+        let next = DeferredTick { tick, doubt, position, received };
+        let (mut verdict, mut is_deferred) = (Verdict::Unwanted, false);
+        for model in self.models.iter_mut().filter(|model| model.wants(&next.tick.symbol)) {
+            if model.role() == Role::Shadow {
+                is_deferred = true;
+                continue;
             }
+            verdict = verdict.with(model.take(&next, &mut flush)?);
         }
-        Ok(refused)
+        if is_deferred {
+            self.deferred.tick(&next);
+        }
+        Ok(match verdict {
+            Verdict::Unwanted => {
+                self.tally.unwanted += 1;
+                None
+            }
+            Verdict::Used => {
+                self.tally.used += 1;
+                None
+            }
+            Verdict::Refused(rejection) => {
+                self.tally.rejects.add(rejection.reason);
+                Some(rejection)
+            }
+        })
     }
 
-    /// Notes that data of every symbol may be missing from here on.
+    /// Has the shadows take what the live models have taken since the last time. `flush` is as of
+    /// [`Pipelines::take`].
+    ///
+    /// # Errors
+    /// Those of `flush`; what is left is not taken then.
+    pub fn take_deferred<E>(
+        &mut self,
+        mut flush: impl FnMut(&mut Pipeline) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.deferred.is_empty() {
+            return Ok(());
+        }
+        let Self { models, deferred, .. } = self;
+        for shadow in models.iter_mut().filter(|model| model.role() == Role::Shadow) {
+            for next in deferred.iter() {
+                match next {
+                    Next::Tick(next) if shadow.wants(&next.tick.symbol) => {
+                        shadow.take(&next, &mut flush)?;
+                    }
+                    Next::Tick(_) => {}
+                    Next::Gap(symbol, position) => {
+                        shadow.pipeline.engine_mut().mark_gap_before(symbol, position);
+                    }
+                }
+            }
+        }
+        deferred.clear();
+        Ok(())
+    }
+
+    /// How far the newest record was ahead of its reception that a live model refused for it.
+    pub fn newest_ahead(&self) -> Option<DurationNanos> {
+        let live = self.models.iter().filter(|model| model.role() == Role::Live);
+        live.filter_map(|model| model.pipeline.newest_ahead()).next()
+    }
+
+    /// Notes that data of every symbol may be missing from here on. Nothing may be deferred.
     pub fn mark_gap(&mut self) {
-        self.each.iter_mut().for_each(|pipeline| pipeline.engine_mut().mark_gap());
+        self.each_mut().for_each(|pipeline| pipeline.engine_mut().mark_gap());
     }
 
     /// Notes that data of the symbol of a record may be missing right before it. To be called
@@ -106,13 +328,72 @@ impl Pipelines {
     /// one.
     pub fn mark_gap_before(&mut self, record: &[u8], position: Option<Position>) {
         let Some(symbol) = symbol_of(record) else { return };
-        for pipeline in &mut self.each {
-            pipeline.engine_mut().mark_gap_before(&symbol, position);
+        let mut has_shadows = false;
+        for model in &mut self.models {
+            match model.role() {
+                Role::Live => model.pipeline.engine_mut().mark_gap_before(&symbol, position),
+                Role::Shadow => has_shadows = true,
+            }
+        }
+        if has_shadows {
+            self.deferred.gap(&symbol, position);
+        }
+    }
+
+    /// Forgets what is deferred.
+    pub(super) fn drop_deferred(&mut self) {
+        self.deferred.clear();
+    }
+}
+
+impl Model {
+    fn role(&self) -> Role {
+        self.pipeline.post().role
+    }
+
+    pub(super) fn wants(&self, symbol: &str) -> bool {
+        self.symbols.wants(symbol)
+    }
+
+    /// Takes a tick with the columns of this model; a reason comes back with those of the stream.
+    fn take<E>(
+        &mut self,
+        next: &DeferredTick<'_>,
+        flush: &mut impl FnMut(&mut Pipeline) -> Result<(), E>,
+    ) -> Result<Option<Rejection>, E> {
+        let Self { projection, pipeline, .. } = self;
+        let DeferredTick { tick, doubt, position, received } = next;
+        pipeline.engine_mut().set_doubt(*doubt);
+        if projection.is_identity() {
+            return pipeline.take(tick, *position, *received, flush);
+        }
+        let fields = projection.apply(&tick.fields);
+        let tick = Tick { symbol: (&*tick.symbol).into(), time: tick.time, fields };
+        let refused = pipeline.take(&tick, *position, *received, flush)?;
+        Ok(refused.map(|Rejection { reason, member }| {
+            let member = member.map(|member| match member {
+                Member::Field(field) => Member::Field(projection.widened(field)),
+                other => other,
+            });
+            Rejection { reason, member }
+        }))
+    }
+}
+
+impl Verdict {
+    /// The same with what became of the record at another model.
+    fn with(self, refused: Option<Rejection>) -> Self {
+        match (self, refused) {
+            (Self::Used, _) | (_, None) => Self::Used,
+            (Self::Unwanted, Some(rejection)) => Self::Refused(rejection),
+            (first @ Self::Refused(_), Some(_)) => first,
         }
     }
 }
 
-/// A decoder of the fields that a model reads. What a model requires of them it checks itself.
-fn decoder_of(pipeline: &Pipeline, time_unit: TimeUnit, record_bytes_max: usize) -> JsonDecoder {
-    JsonDecoder::new(pipeline.schema().clone(), &[], time_unit, record_bytes_max)
+impl StreamTally {
+    /// How many records were refused for a reason.
+    pub fn refused(&self, reason: Reject) -> u64 {
+        self.rejects.get(reason)
+    }
 }

@@ -52,17 +52,29 @@ impl Engine {
         })
     }
 
-    /// Judges how a symbol is, by what is known of its feed at `now`, and keeps the judgement.
-    /// Returns the facts, the judgement, and the one before; `None` beyond the dense index.
+    /// When the ticks of a symbol came.
+    pub fn arrivals(&self, symbol: &str) -> Option<Arrivals> {
+        self.index.get(symbol).map(|id| self.symbols[id.index()].arrivals)
+    }
+
+    /// The name of the symbol at a place of the dense index.
+    pub fn symbol_at(&self, index: usize) -> Option<&Symbol> {
+        self.symbols.get(index).map(|state| &state.name)
+    }
+
+    /// Judges how a symbol is, by what is known of its feed at `now`, and keeps the judgement. Its
+    /// ticks came when `heard` says, which is more than this engine knows where others take them as
+    /// well. Returns the facts, the judgement, and the one before; `None` beyond the dense index.
     pub fn judge(
         &mut self,
         index: usize,
+        heard: Option<Arrivals>,
         feed: FeedLink,
         now: Duration,
         limits: &HealthLimits,
     ) -> Option<(SymbolFacts<'_>, Health, Health)> {
         let state = self.symbols.get_mut(index)?;
-        let by_silence = state.arrivals.health(feed, now, limits);
+        let by_silence = heard.unwrap_or(state.arrivals).health(feed, now, limits);
         let mistimed = quality_of(state, self.cadence.is_some()) == Quality::Mistimed;
         let health = by_silence.with_times(!mistimed);
         let before = std::mem::replace(&mut state.health, health);

@@ -119,7 +119,8 @@ impl Engine {
 
     /// Whether a symbol sleeps; it is then the next one to be woken, with the next inference.
     pub(super) fn must_wake(&mut self, id: SymbolId) -> bool {
-        if !self.symbols[id.index()].asleep {
+        // A row that goes without inference needs no states.
+        if !self.symbols[id.index()].asleep || self.sheds_rows() {
             return false;
         }
         if let Some(place) = self.asleep.iter().rposition(|asleep| *asleep == id) {

@@ -14,6 +14,7 @@ mod full;
 mod inherit;
 mod policy;
 mod rest;
+mod shed;
 mod sliding;
 mod symbol;
 mod tally;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use self::carried::CarriedStates;
 use self::expiry::Expiry;
 use self::full::FullWindows;
+use self::shed::Shedding;
 use self::sliding::SlidingStates;
 use self::symbol::SymbolState;
 use crate::core::domain::{
@@ -136,6 +138,8 @@ pub struct Engine {
     asleep: Vec<SymbolId>,
     /// Whether the last of these has a tick that waits.
     waking: bool,
+    /// Whether rows may go without inference, and whether they do now.
+    shedding: Shedding,
     /// Who has been silent for too long.
     expiry: Expiry,
     /// How many recurrent states the model has.
@@ -220,6 +224,7 @@ impl Engine {
             due: None,
             asleep: Vec::new(),
             waking: false,
+            shedding: Shedding::default(),
             expiry: Expiry::default(),
             state_count: signature.states.len(),
             columns: signature.columns,
@@ -560,7 +565,11 @@ impl Engine {
             RowStatus::Ready { out_of_range } => {
                 let Step { after_gap, patched, .. } = *step;
                 state.window.push(scratch.row(), RowFacts { after_gap, patched, out_of_range });
-                state.pending = true;
+                if self.sheds_rows() {
+                    self.shed(id);
+                    return;
+                }
+                self.symbols[id.index()].pending = true;
                 let last_price = step.fields.price();
                 self.pending.push(Pending { symbol: id, as_of: step.time, last_price });
             }

@@ -54,6 +54,8 @@ pub enum Withheld {
     Gapped,
     /// The policy withholds forecasts of symbols whose times cannot be right.
     Mistimed,
+    /// The model is a shadow, and its inference was left out under load.
+    Shed,
 }
 
 /// How many forecasts were withheld, by reason.
@@ -76,8 +78,8 @@ impl Withhold {
 
 impl Withheld {
     /// Every reason.
-    pub const ALL: [Self; 5] =
-        [Self::Impossible, Self::LostStep, Self::Patched, Self::Gapped, Self::Mistimed];
+    pub const ALL: [Self; 6] =
+        [Self::Impossible, Self::LostStep, Self::Patched, Self::Gapped, Self::Mistimed, Self::Shed];
 
     /// The reason as a metric label.
     pub const fn label(self) -> &'static str {
@@ -87,6 +89,7 @@ impl Withheld {
             Self::Patched => "patched",
             Self::Gapped => "gapped",
             Self::Mistimed => "mistimed",
+            Self::Shed => "shed",
         }
     }
 }
@@ -128,8 +131,8 @@ mod tests {
         }
         let mut twice = tally;
         twice.merge(&tally);
-        assert_eq!(Withheld::ALL.map(|reason| twice.get(reason)), [2, 4, 6, 8, 10]);
-        assert_eq!(tally.total(), 15);
+        assert_eq!(Withheld::ALL.map(|reason| twice.get(reason)), [2, 4, 6, 8, 10, 12]);
+        assert_eq!(tally.total(), 21);
     }
 
     #[test]

@@ -73,6 +73,11 @@ impl SymbolSnapshot {
         &self.symbol
     }
 
+    /// The place in its partition of the newest tick that the state holds.
+    pub fn offset(&self) -> Option<i64> {
+        self.offset
+    }
+
     /// The window.
     pub(super) fn window(&self) -> &WindowSnapshot {
         &self.window
@@ -301,6 +306,13 @@ impl Engine {
     /// stands behind what is lost. Forecasts are not touched, because no window has any of that.
     pub fn expect_loss(&mut self, partition: PartitionId) {
         self.lost.insert(partition);
+    }
+
+    /// Has the state of a symbol count as changed.
+    pub fn note_changed(&mut self, symbol: &str) {
+        if let Some(id) = self.index.get(symbol).copied() {
+            self.note_change(id);
+        }
     }
 
     /// Has every state count as changed.

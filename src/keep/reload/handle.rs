@@ -22,9 +22,20 @@ pub struct ReloadHandle {
     answer_within: Duration,
 }
 
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Work {
+    /// The newest version of a model, by its place in the configuration.
+    Reload(usize),
+    /// The seat that a shadow is a shadow of.
+    Promote(usize),
+}
+
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) from: &'static str,
+    /// `None` for a word that only wakes the thread.
+    pub(super) work: Option<Work>,
     pub(super) answer: Option<oneshot::Sender<Outcome>>,
 }
 
@@ -83,21 +94,21 @@ impl ReloadHandle {
         Self { requests, answer_within }
     }
 
-    /// Asks for a reload of which nobody waits for the outcome; it is logged.
+    /// Asks for something without waiting for its outcome, which is logged.
     ///
     /// # Errors
     /// [`Busy`].
-    pub fn request(&self, from: &'static str) -> Result<(), Busy> {
-        self.send(Request { from, answer: None })
+    pub fn request(&self, from: &'static str, work: Work) -> Result<(), Busy> {
+        self.send(Request { from, work: Some(work), answer: None })
     }
 
-    /// Asks for a reload and gives where its outcome will be.
+    /// Asks for something and gives where its outcome will be.
     ///
     /// # Errors
     /// [`Busy`].
-    pub fn ask(&self, from: &'static str) -> Result<Asked, Busy> {
+    pub fn ask(&self, from: &'static str, work: Work) -> Result<Asked, Busy> {
         let (answer, outcome) = oneshot::channel();
-        self.send(Request { from, answer: Some(answer) })?;
+        self.send(Request { from, work: Some(work), answer: Some(answer) })?;
         Ok(Asked { outcome, within: self.answer_within })
     }
 
@@ -149,7 +160,7 @@ impl ReloadThread {
     pub fn stop(&self) {
         self.stop.set();
         // It may wait for a request. Where so many wait that this one is refused, it does not.
-        let _ = self.handle.request("stop");
+        let _ = self.handle.send(Request { from: "stop", work: None, answer: None });
     }
 
     /// Waits until the thread has ended, and with it everything that it does with the runtime.
@@ -169,15 +180,15 @@ mod tests {
     async fn a_request_that_is_never_answered_is_told_so_in_time() {
         let (requests, taken) = sync_channel(1);
         let handle = ReloadHandle::new(requests, Duration::from_secs(180));
-        let asked = handle.ask("test").unwrap();
+        let asked = handle.ask("test", Work::Reload(0)).unwrap();
         let late = asked.outcome().await.unwrap_err();
         assert_eq!(late, Unanswered::Late(Duration::from_secs(180)));
         assert!(late.to_string().starts_with("the reload takes longer than 180 s"), "{late}");
         // A thread that is gone is no reason to wait.
         drop(taken.recv().unwrap());
-        let asked = handle.ask("test").unwrap();
+        let asked = handle.ask("test", Work::Reload(0)).unwrap();
         drop(taken);
         assert_eq!(asked.outcome().await, Err(Unanswered::Ending));
-        assert_eq!(handle.request("test"), Err(Busy));
+        assert_eq!(handle.request("test", Work::Reload(0)), Err(Busy));
     }
 }

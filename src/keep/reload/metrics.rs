@@ -1,11 +1,12 @@
 //! What is counted of reloads.
 //!
-//! Owns the names. Promises that each outcome has its series from the start. Never decides
-//! anything.
+//! Owns the names. Promises that each outcome of each model has its series from the start. Never
+//! decides anything.
 
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry};
 
-use super::outcome::Outcome;
+use super::outcome::{ListedModel, Models, Outcome};
+use crate::engine::pipeline::Role;
 
 /// Bucket bounds in seconds: a model is read, proved and prepared in tenths to tens of them.
 const SECONDS_BUCKETS: [f64; 9] = [0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 20.0, 60.0];
@@ -15,45 +16,71 @@ const SECONDS_BUCKETS: [f64; 9] = [0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 20.0, 60
 pub struct ReloadMetrics {
     reloads: IntCounterVec,
     seconds: Histogram,
-    refused: IntGauge,
+    refused: IntGaugeVec,
+    promotions: IntCounterVec,
+    live: IntGaugeVec,
 }
 
 impl ReloadMetrics {
-    /// Registers the metrics.
+    /// Registers the metrics of these models.
     ///
     /// # Errors
     /// Where a name is registered already.
-    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub fn register<'m>(
+        registry: &Registry,
+        models: impl IntoIterator<Item = &'m str>,
+    ) -> Result<Self, prometheus::Error> {
         let reloads = IntCounterVec::new(
-            Opts::new("tickcast_reloads_total", "Reloads of the model, by outcome."),
-            &["outcome"],
+            Opts::new("tickcast_reloads_total", "Reloads of a model, by outcome."),
+            &["model", "outcome"],
         )?;
-        for outcome in Outcome::LABELS {
-            reloads.with_label_values(&[outcome]);
-        }
         let options = HistogramOpts::new(
             "tickcast_reload_seconds",
             "Time from a request to reload to its outcome.",
         );
         let seconds = Histogram::with_opts(options.buckets(SECONDS_BUCKETS.to_vec()))?;
-        let refused = IntGauge::new(
+        let gauges = |name: &str, help: &str| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), &["model"])?;
+            registry.register(Box::new(gauges.clone())).map(|()| gauges)
+        };
+        let refused = gauges(
             "tickcast_model_versions_refused",
             "Versions preferred to the one that runs that did not prove themselves.",
         )?;
-        registry.register(Box::new(refused.clone()))?;
+        let live = gauges("tickcast_model_live", "1 for a live model, 0 for a shadow.")?;
+        let promotions = IntCounterVec::new(
+            Opts::new("tickcast_promotions_total", "Times that a shadow became live."),
+            &["model"],
+        )?;
+        for model in models {
+            for outcome in Outcome::LABELS {
+                reloads.with_label_values(&[model, outcome]);
+            }
+            promotions.with_label_values(&[model]);
+        }
         registry.register(Box::new(reloads.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
-        Ok(Self { reloads, seconds, refused })
+        registry.register(Box::new(promotions.clone()))?;
+        Ok(Self { reloads, seconds, refused, promotions, live })
     }
 
-    /// Shows how many versions were refused before the one that runs.
-    pub fn show_refused(&self, count: usize) {
-        self.refused.set(i64::try_from(count).unwrap_or(i64::MAX));
+    /// Shows which versions were refused and what each model does.
+    pub fn show(&self, models: &Models) {
+        for ListedModel { name, role, status, .. } in &models.0 {
+            let refused = i64::try_from(status.refused.len()).unwrap_or(i64::MAX);
+            self.refused.with_label_values(&[name]).set(refused);
+            self.live.with_label_values(&[name]).set(i64::from(*role == Role::Live));
+        }
     }
 
-    /// Counts a reload.
-    pub(super) fn reloaded(&self, outcome: &Outcome, seconds: f64) {
-        self.reloads.with_label_values(&[outcome.label()]).inc();
+    /// Counts what became of a reload of a model.
+    pub(super) fn reloaded(&self, model: &str, outcome: &Outcome, seconds: f64) {
+        self.reloads.with_label_values(&[model, outcome.label()]).inc();
         self.seconds.observe(seconds);
+    }
+
+    /// Counts a promotion.
+    pub(super) fn promoted(&self, model: &str) {
+        self.promotions.with_label_values(&[model]).inc();
     }
 }

@@ -1,4 +1,4 @@
-//! Another version of the model, without a stop.
+//! Another version of a model, or another model in its seat, without a stop.
 //!
 //! Owns the way from a request to an outcome. Promises that the model that runs goes on until
 //! another one is loaded, verified, proved by its golden vectors, prepared for every shard, and
@@ -8,17 +8,21 @@
 //! ([`Pipeline::build`](crate::engine::pipeline::Pipeline::build)). Never holds a shard for longer
 //! than it takes to hand the windows over.
 //!
-//! Requests come from SIGHUP, from `POST /v1/reload`, and from the watch over the folder of models.
-//! One reload is under way at a time: requests that come meanwhile are answered together by the
-//! next one.
+//! A promotion has nothing to load: both models run. Each shard gives the seat over between two
+//! batches, when both have said all that they have to say of what came before.
+//!
+//! Requests come from SIGHUP, from `POST /v1/reload` and `POST /v1/models/NAME/promote`, and from
+//! the watch over the folder of models. One is under way at a time: requests for the same that come
+//! meanwhile are answered together by the next one.
 
 mod handle;
 mod metrics;
 mod outcome;
+mod promote;
 mod watch;
 mod worker;
 
-pub use handle::{Asked, Busy, ReloadHandle, ReloadThread, Unanswered};
+pub use handle::{Asked, Busy, ReloadHandle, ReloadThread, Unanswered, Work};
 pub use metrics::ReloadMetrics;
-pub use outcome::{ModelStatus, Outcome, RunningModel};
-pub use worker::{ReloadWork, Reloader};
+pub use outcome::{ListedModel, ModelStatus, Models, Outcome, RunningModel};
+pub use worker::{ReloadModel, ReloadWork, Reloader};

@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use crate::engine::model::RefusedVersion;
-use crate::engine::pipeline::Pipeline;
+use crate::engine::pipeline::{Pipeline, Role};
 use crate::engine::symbols::Inherited;
 
 /// The model that runs.
@@ -32,7 +32,41 @@ pub struct ModelStatus {
     pub refused: Vec<RefusedVersion>,
 }
 
-/// What became of a reload.
+/// A model of the configuration as it is now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ListedModel {
+    /// As the configuration names it.
+    pub name: String,
+    /// What it does.
+    pub role: Role,
+    /// The seat that it has or is a shadow of.
+    #[serde(skip)]
+    pub seat: usize,
+    /// Which symbols it wants; empty for all.
+    pub symbols: Vec<String>,
+    /// What runs.
+    #[serde(flatten)]
+    pub status: ModelStatus,
+}
+
+/// Every model of the configuration, in its order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Models(pub Vec<ListedModel>);
+
+impl Models {
+    /// The first live model.
+    pub fn first_live(&self) -> Option<&ListedModel> {
+        self.0.iter().find(|model| model.role == Role::Live)
+    }
+
+    /// The live models by name.
+    pub fn live(&self) -> Vec<String> {
+        let live = self.0.iter().filter(|model| model.role == Role::Live);
+        live.map(|model| model.name.clone()).collect()
+    }
+}
+
+/// What became of a reload or a promotion.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", rename_all = "lowercase")]
 pub enum Outcome {
@@ -47,6 +81,20 @@ pub enum Outcome {
         symbols_rescaled: usize,
         /// Symbols that begin cold.
         symbols_cold: usize,
+    },
+    /// A shadow is live from here on.
+    Promoted {
+        /// Its name in the configuration.
+        name: String,
+        /// The model that was live, and is a shadow now.
+        instead_of: String,
+        /// Whether a restart keeps it so.
+        survives_restart: bool,
+    },
+    /// It is live already.
+    Live {
+        /// Its name in the configuration.
+        name: String,
     },
     /// The version that is asked for runs already.
     Unchanged {
@@ -82,6 +130,7 @@ impl RunningModel {
 }
 
 impl Outcome {
+    /// Those of a reload.
     pub(super) const LABELS: [&str; 4] = ["swapped", "unchanged", "kept", "fatal"];
 
     pub(super) fn swapped(model: RunningModel, inherited: Inherited) -> Self {
@@ -98,10 +147,12 @@ impl Outcome {
         Self::Kept { reason: reason.to_string() }
     }
 
-    /// The value of the label `outcome`.
-    pub(super) fn label(&self) -> &'static str {
+    /// The outcome in a word.
+    pub fn label(&self) -> &'static str {
         match self {
             Self::Swapped { .. } => "swapped",
+            Self::Promoted { .. } => "promoted",
+            Self::Live { .. } => "live",
             Self::Unchanged { .. } => "unchanged",
             Self::Kept { .. } => "kept",
             Self::Fatal { .. } => "fatal",

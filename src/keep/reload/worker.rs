@@ -6,6 +6,7 @@
 //! it. A panic on the way costs the reload and nothing else; what stalls is seen by the supervisor,
 //! and whoever waits for an outcome is answered without one.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -16,18 +17,23 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
-use super::handle::{ReloadHandle, ReloadThread, Request, StopFlag};
+use super::handle::{ReloadHandle, ReloadThread, Request, StopFlag, Work};
 use super::metrics::ReloadMetrics;
-use super::outcome::{ModelStatus, Outcome, RunningModel};
+use super::outcome::{ListedModel, ModelStatus, Models, Outcome, RunningModel};
 use super::watch::ModelWatch;
+use crate::core::domain::Schema;
 use crate::engine::inference::Runtime;
 use crate::engine::model::manifest::Manifest;
 use crate::engine::model::{ModelChoice, RefusedVersion, candidates, version_of};
-use crate::engine::pipeline::{Pipeline, PipelineSettings, Prover, StoredState, Tried, Unproven};
+use crate::engine::pipeline::{
+    Pipeline, PipelineSettings, Prover, Role, StoredState, Tried, Unproven,
+};
 use crate::engine::symbols::Inherited;
+use crate::engine::wire::forecast::RecordTemplate;
 use crate::intake::IntakeCommander;
+use crate::keep::roles::RoleStore;
 use crate::ops::clock::Stopwatch;
-use crate::ops::process::ModelInfo;
+use crate::ops::process::{ModelInfo, ShownModel};
 use crate::ops::supervise::Pulse;
 use crate::shard::command::{Command, Meanwhile};
 
@@ -38,17 +44,15 @@ pub(super) const REQUESTS_MAX: usize = 64;
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// How long all shards together may take for an answer, behind whatever is in their queues.
-const SHARD_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const SHARD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How many windows of each shard a model is tried on.
 const WINDOWS_TRIED: usize = 64;
 
 /// What the thread needs.
 pub struct Reloader {
-    /// Where the model is.
-    pub choice: ModelChoice,
-    /// How the pipeline of a shard is built of it.
-    pub settings: PipelineSettings,
+    /// Every model of the configuration, in its order.
+    pub models: Vec<ReloadModel>,
     /// What models run on.
     pub runtime: Arc<dyn Runtime>,
     /// What proves a version before this process opens it.
@@ -57,20 +61,45 @@ pub struct Reloader {
     pub proof_time_max: Duration,
     /// One per shard.
     pub shards: Vec<IntakeCommander<Command>>,
-    /// The model that runs: its states are those that the next one takes over.
-    pub manifest: Manifest,
     /// Told of each change.
-    pub running: watch::Sender<ModelStatus>,
-    /// Shows which model runs.
+    pub running: watch::Sender<Models>,
+    /// Where the roles of models are kept.
+    pub roles: RoleStore,
+    /// Shows which models run.
     pub info: ModelInfo,
     /// What is counted.
     pub metrics: ReloadMetrics,
 }
 
+/// One model of the configuration.
+pub struct ReloadModel {
+    /// Where it is.
+    pub choice: ModelChoice,
+    /// How the pipeline of a shard is built of it.
+    pub settings: PipelineSettings,
+    /// The version that runs: its states are those that the next one takes over.
+    pub manifest: Manifest,
+    /// How the version that runs is described in its forecasts.
+    pub template: RecordTemplate,
+    /// The fields that it reads.
+    pub schema: Schema,
+}
+
+impl ReloadModel {
+    /// A model that runs in this pipeline.
+    pub fn new(choice: ModelChoice, settings: PipelineSettings, pipeline: &Pipeline) -> Self {
+        let (manifest, template) = (pipeline.manifest().clone(), pipeline.template().clone());
+        Self { choice, settings, manifest, template, schema: pipeline.schema().clone() }
+    }
+}
+
 impl Reloader {
     /// The work without a thread.
     pub fn work(self) -> ReloadWork {
-        ReloadWork { reloader: self, pulse: Pulse::new(), stop: StopFlag::default() }
+        let models = self.running.borrow().clone();
+        let work = ReloadWork { reloader: self, pulse: Pulse::new(), stop: StopFlag::default() };
+        work.show(models);
+        work
     }
 
     /// Starts the thread. It ends when it is told to stop, and when every handle is gone.
@@ -101,49 +130,69 @@ impl Reloader {
 pub struct ReloadWork {
     /// What it needs.
     pub reloader: Reloader,
-    pulse: Pulse,
+    pub(super) pulse: Pulse,
     stop: StopFlag,
 }
 
 impl ReloadWork {
     fn run(&mut self, asked: &Receiver<Request>) {
-        let choice = &self.reloader.choice;
-        let mut news = choice.watch.then(|| ModelWatch::begin(choice.clone()));
+        let mut watches: Vec<_> = (0..)
+            .zip(&self.reloader.models)
+            .filter(|(_, model)| model.choice.watch)
+            .map(|(index, model)| (index, ModelWatch::begin(model.choice.clone())))
+            .collect();
         while !self.stop.is_set() {
             self.pulse.rest();
-            let mut requests = match asked.recv_timeout(WATCH_EVERY) {
-                Ok(request) => vec![request],
-                Err(RecvTimeoutError::Timeout) => {
-                    if !news.as_mut().is_some_and(ModelWatch::has_news) {
-                        continue;
-                    }
-                    vec![Request { from: "model.watch", answer: None }]
-                }
+            let requests: Vec<_> = match asked.recv_timeout(WATCH_EVERY) {
+                // All that wait for the same get the one answer.
+                Ok(request) => std::iter::once(request).chain(asked.try_iter()).collect(),
+                Err(RecvTimeoutError::Timeout) => watches
+                    .iter_mut()
+                    .filter_map(|(index, watch)| watch.has_news().then_some(Work::Reload(*index)))
+                    .map(|work| Request { from: "model.watch", work: Some(work), answer: None })
+                    .collect(),
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             if self.stop.is_set() {
                 return;
             }
             self.pulse.work();
-            // All that wait get the one answer.
-            requests.extend(asked.try_iter());
-            self.answer(requests);
+            let mut of_work = BTreeMap::<Work, Vec<Request>>::new();
+            for request in requests {
+                if let Some(work) = request.work {
+                    of_work.entry(work).or_default().push(request);
+                }
+            }
+            for (work, requests) in of_work {
+                self.answer(work, requests);
+            }
         }
     }
 
-    /// One reload for all these requests.
-    fn answer(&mut self, requests: Vec<Request>) {
+    /// The one thing that all these requests ask for.
+    fn answer(&mut self, work: Work, requests: Vec<Request>) {
         let from: Vec<_> = requests.iter().map(|request| request.from).collect();
-        info!(?from, "reloading the model");
+        let model = match work {
+            Work::Reload(model) | Work::Promote(model) => model,
+        };
+        let name = self.name_of(model);
         let begun = Stopwatch::start();
-        let outcome =
-            match catch_unwind(AssertUnwindSafe(|| self.reload_once(&mut Meanwhile::Sleep))) {
-                Ok(outcome) => outcome,
-                Err(_) => panicked(),
-            };
+        let outcome = catch_unwind(AssertUnwindSafe(|| match work {
+            Work::Reload(model) => {
+                info!(model = %name, ?from, "reloading the model");
+                self.reload_once(model, &mut Meanwhile::Sleep)
+            }
+            Work::Promote(model) => {
+                info!(model = %name, ?from, "promoting the model");
+                self.promote_once(model, &mut Meanwhile::Sleep)
+            }
+        }));
+        let outcome = outcome.unwrap_or_else(|_| panicked());
         let seconds = begun.elapsed().as_secs_f64();
-        self.reloader.metrics.reloaded(&outcome, seconds);
-        report(&outcome, seconds);
+        if let Work::Reload(_) = work {
+            self.reloader.metrics.reloaded(&name, &outcome, seconds);
+        }
+        report(&name, &outcome, seconds);
         for request in requests {
             if let Some(answer) = request.answer {
                 // Whoever asked may have gone away.
@@ -152,27 +201,44 @@ impl ReloadWork {
         }
     }
 
-    /// One reload, from the look into the folder of models to the outcome. A caller that drives the
-    /// shards on this thread does so in `meanwhile`.
-    pub fn reload_once(&mut self, meanwhile: &mut Meanwhile<'_>) -> Outcome {
-        self.reload(meanwhile).unwrap_or_else(|refusal| refusal)
+    /// A model as the configuration names it.
+    fn name_of(&self, model: usize) -> String {
+        let models = self.reloader.running.borrow();
+        models.0.get(model).map(|listed| listed.name.clone()).unwrap_or_default()
+    }
+
+    /// The version of a model that runs.
+    fn running(&self, model: usize) -> RunningModel {
+        self.reloader.running.borrow().0[model].status.running.clone()
+    }
+
+    /// Shows what runs, everywhere.
+    pub(super) fn show(&self, models: Models) {
+        let shown: Vec<_> = models.0.iter().zip(&self.reloader.models).map(shown_model).collect();
+        self.reloader.info.show(&shown);
+        self.reloader.metrics.show(&models);
+        self.reloader.running.send_replace(models);
+    }
+
+    /// One reload of a model, from the look into the folder of models to the outcome. A caller that
+    /// drives the shards on this thread does so in `meanwhile`.
+    pub fn reload_once(&mut self, model: usize, meanwhile: &mut Meanwhile<'_>) -> Outcome {
+        self.reload(model, meanwhile).unwrap_or_else(|refusal| refusal)
     }
 
     /// The whole way; an error is an outcome as well. As at a start, `latest` gives the newest
     /// version that proves itself, but never one that the running version is preferred to.
-    fn reload(&mut self, meanwhile: &mut Meanwhile<'_>) -> Result<Outcome, Outcome> {
-        let ModelChoice { root, name, version, .. } = &self.reloader.choice;
+    fn reload(&mut self, model: usize, meanwhile: &mut Meanwhile<'_>) -> Result<Outcome, Outcome> {
+        let ModelChoice { root, name, version, .. } = &self.reloader.models[model].choice;
         let folders = candidates(root, name, version).map_err(Outcome::kept)?;
-        let running = self.reloader.running.borrow().running.model_version.clone();
+        let running = self.running(model).model_version;
         let mut refused = Vec::new();
         for folder in folders {
             if !refused.is_empty() && version_of(&folder) == running {
                 break;
             }
-            match self.prepare(&folder, meanwhile) {
-                Ok((manifest, pipelines)) => {
-                    return self.take_over(manifest, pipelines, refused, meanwhile);
-                }
+            match self.prepare(model, &folder, meanwhile) {
+                Ok(pipelines) => return self.take_over(model, pipelines, refused, meanwhile),
                 Err(NotReady::Refused(reason)) => {
                     let refusal = RefusedVersion::new(&folder, reason);
                     warn!(
@@ -183,9 +249,8 @@ impl ReloadWork {
                     refused.push(refusal);
                 }
                 Err(NotReady::RunsAlready) => {
-                    self.show_refused(refused);
-                    let running = self.reloader.running.borrow().running.clone();
-                    return Err(Outcome::unchanged(running));
+                    self.show_refused(model, refused);
+                    return Err(Outcome::unchanged(self.running(model)));
                 }
                 Err(NotReady::Ended(outcome)) => return Err(*outcome),
             }
@@ -203,17 +268,19 @@ impl ReloadWork {
                 all.iter().map(told).collect::<Vec<_>>().join("; ")
             }
         };
-        self.show_refused(refused);
+        self.show_refused(model, refused);
         Err(Outcome::kept(reason))
     }
 
-    /// A proved and tried pipeline for each shard, of the version in a folder.
+    /// A proved and tried pipeline of a model for each shard, of the version in a folder.
     fn prepare(
         &self,
+        model: usize,
         folder: &Path,
         meanwhile: &mut Meanwhile<'_>,
-    ) -> Result<(Manifest, Vec<Pipeline>), NotReady> {
-        let Reloader { prover, settings, shards, proof_time_max, .. } = &self.reloader;
+    ) -> Result<Vec<Pipeline>, NotReady> {
+        let Reloader { prover, models, shards, proof_time_max, .. } = &self.reloader;
+        let ReloadModel { settings, manifest, .. } = &models[model];
         self.pulse.wait(*proof_time_max);
         let bundle = prover.prove(folder, settings, &|| !self.stop.is_set())?;
         let mut pipelines = Vec::with_capacity(shards.len());
@@ -222,52 +289,79 @@ impl ReloadWork {
             self.pulse.wait(*proof_time_max);
             let mut pipeline = Pipeline::build(&bundle, &*self.reloader.runtime, settings)
                 .map_err(NotReady::refused)?;
-            if RunningModel::of(&pipeline) == self.reloader.running.borrow().running {
-                return Err(NotReady::RunsAlready);
-            }
+            self.fits(model, &pipeline)?;
             if self.stop.is_set() {
                 return Err(NotReady::ended(ending()));
             }
             // Its bundle may be gone from the folder by now.
-            pipeline.know(&self.reloader.manifest);
+            pipeline.know(manifest);
             pipelines.push(pipeline);
         }
         self.pulse.wait(*proof_time_max + SHARD_TIMEOUT);
-        self.try_on(&mut pipelines[0], meanwhile)?;
-        Ok((bundle.manifest().clone(), pipelines))
+        self.try_on(model, &mut pipelines[0], meanwhile)?;
+        Ok(pipelines)
+    }
+
+    /// Whether a version can run beside the other models.
+    fn fits(&self, model: usize, pipeline: &Pipeline) -> Result<(), NotReady> {
+        let next = RunningModel::of(pipeline);
+        for (index, listed) in self.reloader.running.borrow().0.iter().enumerate() {
+            if listed.status.running == next {
+                return Err(if index == model {
+                    NotReady::RunsAlready
+                } else {
+                    NotReady::refused(format_args!("it runs already as `{}`", listed.name))
+                });
+            }
+        }
+        let schemas = self.reloader.models.iter().enumerate();
+        let schemas = schemas.map(
+            |(index, other)| {
+                if index == model { pipeline.schema() } else { &other.schema }
+            },
+        );
+        Schema::union(schemas).map(drop).map_err(|error| {
+            NotReady::refused(format_args!("the models read too many fields together: {error}"))
+        })
     }
 
     /// Hands the pipelines over and shows what runs.
     fn take_over(
         &mut self,
-        manifest: Manifest,
+        model: usize,
         pipelines: Vec<Pipeline>,
         refused: Vec<RefusedVersion>,
         meanwhile: &mut Meanwhile<'_>,
     ) -> Result<Outcome, Outcome> {
-        let (model, template) = (RunningModel::of(&pipelines[0]), pipelines[0].template().clone());
+        let before = &self.reloader.models[model];
+        let (choice, settings) = (before.choice.clone(), before.settings.clone());
+        let next = ReloadModel::new(choice, settings, &pipelines[0]);
+        let running = RunningModel::of(&pipelines[0]);
         self.pulse.wait(SHARD_TIMEOUT);
-        let inherited = self.swap(pipelines, meanwhile)?;
-        self.reloader.info.show(&template, &manifest.step);
-        self.reloader.manifest = manifest;
-        self.reloader.metrics.show_refused(refused.len());
-        self.reloader.running.send_replace(ModelStatus { running: model.clone(), refused });
-        Ok(Outcome::swapped(model, inherited))
+        let inherited = self.swap(model, pipelines, meanwhile)?;
+        self.reloader.models[model] = next;
+        let mut models = self.reloader.running.borrow().clone();
+        models.0[model].status = ModelStatus { running: running.clone(), refused };
+        self.show(models);
+        Ok(Outcome::swapped(running, inherited))
     }
 
-    fn show_refused(&self, refused: Vec<RefusedVersion>) {
-        self.reloader.metrics.show_refused(refused.len());
-        self.reloader.running.send_modify(|status| status.refused = refused);
+    fn show_refused(&self, model: usize, refused: Vec<RefusedVersion>) {
+        let mut models = self.reloader.running.borrow().clone();
+        models.0[model].status.refused = refused;
+        self.reloader.metrics.show(&models);
+        self.reloader.running.send_replace(models);
     }
 
     /// Refuses a model that says nothing about most windows of this moment: whatever its golden
     /// vectors prove, it is not made for these inputs.
     fn try_on(
         &self,
+        model: usize,
         pipeline: &mut Pipeline,
         meanwhile: &mut Meanwhile<'_>,
     ) -> Result<(), NotReady> {
-        let windows = self.sample(meanwhile).map_err(NotReady::ended)?;
+        let windows = self.sample(model, meanwhile).map_err(NotReady::ended)?;
         let failed = |error| NotReady::refused(format_args!("try it on live windows: {error}"));
         let Tried { windows, usable } = pipeline.try_on(&windows).map_err(failed)?;
         info!(windows, usable, "tried the model on live windows");
@@ -280,11 +374,16 @@ impl ReloadWork {
         Ok(())
     }
 
-    /// Some windows of every shard.
-    fn sample(&self, meanwhile: &mut Meanwhile<'_>) -> Result<Vec<StoredState>, Outcome> {
+    /// Some windows of a model, of every shard.
+    fn sample(
+        &self,
+        model: usize,
+        meanwhile: &mut Meanwhile<'_>,
+    ) -> Result<Vec<StoredState>, Outcome> {
         let (answer, answers) = channel();
         for shard in &self.reloader.shards {
-            let command = Command::Sample { count_max: WINDOWS_TRIED, answer: answer.clone() };
+            let (count_max, answer) = (WINDOWS_TRIED, answer.clone());
+            let command = Command::Sample { model, count_max, answer };
             shard.command(command).map_err(|_| ending())?;
         }
         // A shard that ends without an answer is noticed at once.
@@ -304,12 +403,14 @@ impl ReloadWork {
     /// not answer has ended, and the daemon with it.
     fn swap(
         &self,
+        model: usize,
         pipelines: Vec<Pipeline>,
         meanwhile: &mut Meanwhile<'_>,
     ) -> Result<Inherited, Outcome> {
         let (answer, answers) = channel();
         for (index, (shard, pipeline)) in self.reloader.shards.iter().zip(pipelines).enumerate() {
-            let command = Command::Swap { pipeline: Box::new(pipeline), answer: answer.clone() };
+            let (pipeline, answer) = (Box::new(pipeline), answer.clone());
+            let command = Command::Swap { model, pipeline, answer };
             if shard.command(command).is_err() {
                 return Err(if index == 0 { ending() } else { torn() });
             }
@@ -328,8 +429,20 @@ impl ReloadWork {
     }
 }
 
-/// Logs what became of a reload.
-fn report(outcome: &Outcome, seconds: f64) {
+/// A model as the metrics show it.
+pub(super) fn shown_model<'s>(
+    (listed, model): (&'s ListedModel, &'s ReloadModel),
+) -> ShownModel<'s> {
+    ShownModel {
+        name: &listed.name,
+        template: &model.template,
+        step: &model.manifest.step,
+        is_live: listed.role == Role::Live,
+    }
+}
+
+/// Logs what became of a reload; a promotion has said so itself.
+fn report(name: &str, outcome: &Outcome, seconds: f64) {
     match outcome {
         Outcome::Swapped {
             model: RunningModel { model, model_version, mode, .. },
@@ -337,6 +450,7 @@ fn report(outcome: &Outcome, seconds: f64) {
             symbols_rescaled,
             symbols_cold,
         } => info!(
+            name,
             model,
             version = model_version,
             mode,
@@ -346,9 +460,13 @@ fn report(outcome: &Outcome, seconds: f64) {
             seconds,
             "another model runs"
         ),
-        Outcome::Unchanged { reason, .. } => info!(reason, "there is no other model to run"),
-        Outcome::Kept { reason } => warn!(reason, "the model that runs was kept"),
-        Outcome::Fatal { reason } => error!(reason, "the model could not be reloaded"),
+        Outcome::Promoted { .. } => {}
+        Outcome::Live { .. } => info!(name, "the model is live already"),
+        Outcome::Unchanged { reason, .. } => {
+            info!(name, reason, "there is no other model to run");
+        }
+        Outcome::Kept { reason } => warn!(name, reason, "the model that runs was kept"),
+        Outcome::Fatal { reason } => error!(name, reason, "the models could not be changed"),
     }
 }
 
@@ -387,7 +505,7 @@ fn panicked() -> Outcome {
     Outcome::kept("the reload panicked; the log has the place, which is a fault of the program")
 }
 
-fn ending() -> Outcome {
+pub(super) fn ending() -> Outcome {
     Outcome::kept("the daemon is ending")
 }
 
@@ -396,7 +514,7 @@ fn late() -> Outcome {
     Outcome::kept(format_args!("a shard did not answer within {seconds} s"))
 }
 
-fn torn() -> Outcome {
+pub(super) fn torn() -> Outcome {
     Outcome::Fatal { reason: "a shard ended while the models changed over".to_owned() }
 }
 

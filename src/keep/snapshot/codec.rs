@@ -19,7 +19,10 @@ use crate::engine::state::ModelIdentity;
 const MAGIC: &[u8; 4] = b"tcsn";
 
 /// The layout of the body. Raise it whenever [`Body`] or [`InputPlace`] changes.
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
+
+/// The layout before, which names one model.
+const FORMAT_BEFORE: u16 = 1;
 
 const LENGTH: std::ops::Range<usize> = 6..14;
 const CHECKSUM: std::ops::Range<usize> = 14..46;
@@ -30,13 +33,14 @@ const HEADER_BYTES: usize = CHECKSUM.end;
 pub struct Snapshot {
     /// Rises by one with each snapshot of a folder.
     pub sequence: u64,
-    /// The model that ran when it was written.
-    pub model: ModelIdentity,
-    /// The same for people: name, version and mode.
+    /// The models that ran when it was written.
+    pub models: Vec<ModelIdentity>,
+    /// The same for people: names, versions and modes.
     pub model_label: String,
     /// What the states were fed by, and how far.
     pub place: InputPlace,
-    /// Symbols, each with the stored form of its state.
+    /// The stored form of each state under its key, which names the symbol, and the model where
+    /// there are several ([`StoredState::key`](crate::engine::pipeline::StoredState::key)).
     pub states: Vec<(String, Bytes)>,
 }
 
@@ -93,6 +97,17 @@ pub enum SnapshotError {
 #[derive(Serialize, Deserialize)]
 struct Body<'a> {
     sequence: u64,
+    models: Vec<ModelIdentity>,
+    model_label: &'a str,
+    place: InputPlace,
+    #[serde(borrow)]
+    states: Vec<(&'a str, &'a [u8])>,
+}
+
+/// The body of the layout before.
+#[derive(Serialize, Deserialize)]
+struct BodyBefore<'a> {
+    sequence: u64,
     model: ModelIdentity,
     model_label: &'a str,
     place: InputPlace,
@@ -100,10 +115,17 @@ struct Body<'a> {
     states: Vec<(&'a str, &'a [u8])>,
 }
 
+impl<'a> From<BodyBefore<'a>> for Body<'a> {
+    fn from(before: BodyBefore<'a>) -> Self {
+        let BodyBefore { sequence, model, model_label, place, states } = before;
+        Self { sequence, models: vec![model], model_label, place, states }
+    }
+}
+
 impl Snapshot {
     /// The snapshot as bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let Self { sequence, model, model_label, place, states } = self;
+        let Self { sequence, models, model_label, place, states } = self;
         let size: usize = states.iter().map(|(symbol, state)| symbol.len() + state.len() + 8).sum();
         let mut bytes = Vec::with_capacity(HEADER_BYTES + 256 + size);
         bytes.extend(MAGIC);
@@ -111,7 +133,7 @@ impl Snapshot {
         bytes.resize(HEADER_BYTES, 0);
         let body = Body {
             sequence: *sequence,
-            model: *model,
+            models: models.clone(),
             model_label,
             place: place.clone(),
             states: states.iter().map(|(symbol, state)| (&**symbol, &**state)).collect(),
@@ -134,7 +156,7 @@ impl Snapshot {
             return Err(SnapshotError::Foreign);
         }
         let format = u16::from_le_bytes([bytes[4], bytes[5]]);
-        if format != FORMAT {
+        if format != FORMAT && format != FORMAT_BEFORE {
             return Err(SnapshotError::Format(format));
         }
         let mut stated = [0; LENGTH.end - LENGTH.start];
@@ -147,17 +169,23 @@ impl Snapshot {
             return Err(SnapshotError::Damaged);
         }
         let unreadable = |error: postcard::Error| SnapshotError::Unreadable(error.to_string());
-        let (body, rest): (Body<'_>, _) =
-            postcard::take_from_bytes(&bytes[HEADER_BYTES..]).map_err(unreadable)?;
+        let body = &bytes[HEADER_BYTES..];
+        let (body, rest) = if format == FORMAT_BEFORE {
+            let (body, rest): (BodyBefore<'_>, _) =
+                postcard::take_from_bytes(body).map_err(unreadable)?;
+            (Body::from(body), rest)
+        } else {
+            postcard::take_from_bytes(body).map_err(unreadable)?
+        };
         if !rest.is_empty() {
             return Err(SnapshotError::Unreadable(format!("{} bytes too many", rest.len())));
         }
-        let Body { sequence, model, model_label, place, states } = body;
+        let Body { sequence, models, model_label, place, states } = body;
         let states = states
             .into_iter()
             .map(|(symbol, state)| (symbol.to_owned(), bytes.slice_ref(state)))
             .collect();
-        Ok(Self { sequence, model, model_label: model_label.to_owned(), place, states })
+        Ok(Self { sequence, models, model_label: model_label.to_owned(), place, states })
     }
 }
 
@@ -183,7 +211,7 @@ pub(super) mod tests {
         };
         Snapshot {
             sequence,
-            model: ModelIdentity([7; 16]),
+            models: vec![ModelIdentity([7; 16]), ModelIdentity([8; 16])],
             model_label: "random 1, sliding".to_owned(),
             place: InputPlace::File(FilePlace {
                 records: 10 * sequence,
@@ -203,6 +231,27 @@ pub(super) mod tests {
         }
         let feed = Snapshot { place: InputPlace::Feed([1; 32]), ..snapshot(1, 1) };
         assert_eq!(Snapshot::decode(&feed.encode().into()), Ok(feed));
+    }
+
+    #[test]
+    fn a_snapshot_of_the_layout_before_is_one_of_one_model() {
+        let whole = Snapshot { models: vec![ModelIdentity([7; 16])], ..snapshot(9, 3) };
+        let Snapshot { sequence, models, model_label, place, states } = &whole;
+        let body = BodyBefore {
+            sequence: *sequence,
+            model: models[0],
+            model_label,
+            place: place.clone(),
+            states: states.iter().map(|(symbol, state)| (&**symbol, &**state)).collect(),
+        };
+        let mut bytes = whole.encode()[..HEADER_BYTES].to_vec();
+        bytes[4..6].copy_from_slice(&FORMAT_BEFORE.to_le_bytes());
+        let mut bytes = postcard::to_extend(&body, bytes).unwrap();
+        let length = bytes.len() as u64;
+        bytes[LENGTH].copy_from_slice(&length.to_le_bytes());
+        let checksum = checksum(&bytes);
+        bytes[CHECKSUM].copy_from_slice(&checksum);
+        assert_eq!(Snapshot::decode(&bytes.into()), Ok(whole));
     }
 
     #[test]
@@ -234,7 +283,7 @@ pub(super) mod tests {
         };
         assert_eq!(decode(b""), SnapshotError::Foreign);
         assert_eq!(decode(&[0; 100]), SnapshotError::Foreign, "what a lost write leaves");
-        assert_eq!(decode(&changed(4, 2)), SnapshotError::Format(2));
+        assert_eq!(decode(&changed(4, 3)), SnapshotError::Format(3));
         assert_eq!(decode(&changed(bytes.len() - 1, 99)), SnapshotError::Damaged);
         let (stated, found) = (bytes.len() as u64, bytes.len() as u64 - 1);
         let torn = SnapshotError::Torn { stated, found };

@@ -20,10 +20,8 @@ use super::disk::{Disk, Folder, FolderError};
 use super::metrics::{SnapshotMetrics, StartFrom};
 use super::recovery::{Decision, Facts, decide_recovery, place_of};
 use super::store::{Candidate, Store};
-use crate::core::domain::DurationNanos;
 use crate::engine::inference::InferenceError;
-use crate::engine::pipeline::{ModelLabel, Pipeline};
-use crate::engine::state::ModelIdentity;
+use crate::engine::pipeline::{ModelLabel, Pipelines, parts_of_key};
 use crate::intake::IntakeCommander;
 use crate::intake::shard_of_symbol;
 use crate::ops::clock::{Stopwatch, wall_seconds};
@@ -38,6 +36,7 @@ pub struct Keeper<D = Folder> {
     candidates: Vec<Candidate>,
     interval: Duration,
     metrics: SnapshotMetrics,
+    /// By their keys.
     states: BTreeMap<String, Bytes>,
 }
 
@@ -95,19 +94,20 @@ impl<D: Disk> Keeper<D> {
 
     /// Brings what is stored into the pipelines of all shards, and says what became of it. Windows
     /// of a feed are marked: what came while no process ran is missing. Those whose data goes on
-    /// later than `gap_max` begin anew.
+    /// more than so many steps later begin cold; `None` for any number.
     ///
     /// # Errors
     /// [`KeeperError::Inference`].
     pub fn restore(
         &mut self,
-        pipelines: &mut [Pipeline],
+        pipelines: &mut [Pipelines],
         input: &InputProgress,
-        models: &[ModelIdentity],
-        gap_max: DurationNanos,
+        gap_steps_max: Option<u32>,
     ) -> Result<Start, KeeperError> {
         let candidates = std::mem::take(&mut self.candidates);
-        match decide_recovery(candidates, &Facts { models, input: input.identity() }) {
+        // Every shard has the same models.
+        let models = pipelines.first().map(Pipelines::readable).unwrap_or_default();
+        match decide_recovery(candidates, &Facts { models: &models, input: input.identity() }) {
             Decision::Fresh => {
                 info!("no snapshot is stored; every symbol begins cold");
                 self.metrics.started(StartFrom::Fresh, 0, 0);
@@ -127,7 +127,7 @@ impl<D: Disk> Keeper<D> {
                 }
                 let from =
                     if passed_over.is_empty() { StartFrom::Newest } else { StartFrom::Previous };
-                self.resume(snapshot, from, pipelines, input, gap_max)
+                self.resume(snapshot, from, pipelines, input, gap_steps_max)
             }
         }
     }
@@ -136,30 +136,29 @@ impl<D: Disk> Keeper<D> {
         &mut self,
         snapshot: Snapshot,
         from: StartFrom,
-        pipelines: &mut [Pipeline],
+        pipelines: &mut [Pipelines],
         input: &InputProgress,
-        gap_max: DurationNanos,
+        gap_steps_max: Option<u32>,
     ) -> Result<Start, KeeperError> {
-        let Snapshot { sequence, place, states, model: _, model_label } = snapshot;
+        let Snapshot { sequence, place, states, models: _, model_label } = snapshot;
         let (records, bytes, partition) = match &place {
             InputPlace::Feed(_) => (0, 0, None),
             InputPlace::File(place) => (place.records, place.bytes, Some(RECORDING)),
         };
         let mut of_shard: Vec<Vec<(String, Bytes)>> = vec![Vec::new(); pipelines.len()];
-        for (symbol, state) in states {
-            of_shard[shard_of_symbol(&symbol, pipelines.len())].push((symbol, state));
+        for (key, state) in states {
+            let (_, symbol) = parts_of_key(&key);
+            of_shard[shard_of_symbol(symbol, pipelines.len())].push((key, state));
         }
         let (mut restored, mut cold) = (0, Vec::new());
-        for (pipeline, stored) in pipelines.iter_mut().zip(of_shard) {
-            let outcome = pipeline.restore(partition, &stored)?;
+        for (models, stored) in pipelines.iter_mut().zip(of_shard) {
+            let outcome = models.restore(partition, &stored)?;
             restored += outcome.symbol_count;
             cold.extend(outcome.cold);
             if partition.is_none() {
-                pipeline.engine_mut().expect_gap(gap_max);
+                models.expect_gap(gap_steps_max);
             }
-            let known =
-                stored.into_iter().filter(|(symbol, _)| pipeline.engine().has_symbol(symbol));
-            self.states.extend(known);
+            self.states.extend(stored.into_iter().filter(|(key, _)| models.knows_key(key)));
         }
         warn_of_cold_states(&cold, None);
         self.metrics.started(from, restored, cold.len());
@@ -234,7 +233,7 @@ pub struct KeeperPanicked;
 pub struct KeeperWork<D> {
     store: Store<D>,
     metrics: SnapshotMetrics,
-    /// The newest stored form of every symbol's state.
+    /// The newest stored form of every state, by its key.
     states: BTreeMap<String, Bytes>,
     shards: Vec<IntakeCommander<Command>>,
     sinks: Vec<Box<dyn Sink>>,
@@ -343,9 +342,10 @@ impl<D: Disk> KeeperWork<D> {
                 Ok(Handed::Part(states)) => {
                     for state in states {
                         self.written = None;
+                        let key = state.key().into_owned();
                         match state.bytes {
-                            Some(bytes) => self.states.insert(state.symbol, bytes.into()),
-                            None => self.states.remove(&state.symbol),
+                            Some(bytes) => self.states.insert(key, bytes.into()),
+                            None => self.states.remove(&key),
                         };
                     }
                 }
@@ -368,10 +368,10 @@ impl<D: Disk> KeeperWork<D> {
         }
         let snapshot = Snapshot {
             sequence: self.store.next_sequence(),
-            model: self.model.identity,
+            models: self.model.identities.clone(),
             model_label: self.model.text.clone(),
             place,
-            states: self.states.iter().map(|(name, state)| (name.clone(), state.clone())).collect(),
+            states: self.states.iter().map(|(key, state)| (key.clone(), state.clone())).collect(),
         };
         let settled = self.sinks.iter().try_for_each(|sink| sink.settle());
         match settled.and_then(|()| self.store.write(&snapshot)) {

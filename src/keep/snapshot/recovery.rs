@@ -14,7 +14,7 @@ use crate::ports::input::{InputIdentity, InputProgress, RecordingIdentity};
 /// What a start knows.
 #[derive(Clone, Debug)]
 pub struct Facts<'f> {
-    /// The model that runs, and those whose states it can take over.
+    /// The models that run, and those whose states they can take over.
     pub models: &'f [ModelIdentity],
     /// The input.
     pub input: &'f InputIdentity,
@@ -59,9 +59,9 @@ pub fn decide_recovery(candidates: Vec<Candidate>, facts: &Facts<'_>) -> Decisio
 
 /// Why a snapshot that is whole cannot be used.
 fn obstacle(snapshot: &Snapshot, facts: &Facts<'_>) -> Option<String> {
-    if !facts.models.contains(&snapshot.model) {
+    if !snapshot.models.iter().any(|model| facts.models.contains(model)) {
         return Some(format!(
-            "written by model {}, which is neither the one that runs nor a version beside it",
+            "written by model {}, which is neither one that runs nor a version beside it",
             snapshot.model_label
         ));
     }
@@ -124,7 +124,7 @@ mod tests {
 
     fn snapshot(sequence: u64, model: ModelIdentity, place: InputPlace) -> Snapshot {
         let model_label = "m 1, sliding".to_owned();
-        Snapshot { sequence, model, model_label, place, states: Vec::new() }
+        Snapshot { sequence, models: vec![model], model_label, place, states: Vec::new() }
     }
 
     fn place() -> FilePlace {

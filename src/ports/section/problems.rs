@@ -135,6 +135,13 @@ impl Problems {
         Self { origins, ..Self::default() }
     }
 
+    /// Takes down the settings that `read` asks for, and none of the problems that it finds.
+    pub(super) fn describe(&self, read: impl FnOnce(&Self)) {
+        let described = Self::default();
+        read(&described);
+        self.settings.borrow_mut().extend(described.into_settings());
+    }
+
     /// Where the values were set.
     pub fn origins(&self) -> &Origins {
         &self.origins

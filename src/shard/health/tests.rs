@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::model::manifest::Mode;
 use crate::engine::symbols::Pushed;
-use crate::engine::test_support::{bundle, tick, time};
+use crate::engine::test_support::{WINDOW_STEPS, bundle, tick, time};
 use crate::shard::test_support::pipeline;
 
 /// Ticks come every ten seconds, and there is no other limit.
@@ -15,7 +15,7 @@ const LIMITS: HealthLimits = HealthLimits {
 };
 
 struct Trial {
-    pipeline: crate::engine::pipeline::Pipeline,
+    pipelines: Pipelines,
     watch: HealthWatch,
     page: watch::Receiver<Arc<SymbolPage>>,
 }
@@ -36,11 +36,11 @@ impl Trial {
         let bundle = bundle(&[Mode::Full]);
         let pipeline =
             crate::engine::pipeline::Pipeline::build(&bundle, &runtime, &settings).unwrap();
-        Self { pipeline, watch, page }
+        Self { pipelines: Pipelines::new(pipeline, &settings), watch, page }
     }
 
     fn hear(&mut self, symbol: &str, seconds: u64) {
-        let engine = self.pipeline.engine_mut();
+        let engine = self.pipelines.live_mut().engine_mut();
         engine.set_now(at(seconds));
         let pushed = engine.push(&tick(symbol, seconds as i64, 1.0), None);
         assert_eq!(pushed, Pushed::Taken);
@@ -53,7 +53,7 @@ impl Trial {
     }
 
     fn turn(&mut self) {
-        self.watch.turn(self.pipeline.engine_mut());
+        self.watch.turn(&mut self.pipelines);
     }
 
     /// A round of one slice.
@@ -187,23 +187,23 @@ fn many_awaited_symbols_are_listed_in_slices_and_logged_once() {
 #[test]
 fn a_look_at_the_counters_withdraws_readiness_and_gives_it_back() {
     use crate::core::domain::Reject;
-    use crate::engine::symbols::EngineTally;
+    use crate::engine::pipeline::StreamTally;
     use crate::ops::readiness::Readiness;
-    use crate::shard::metrics::{ShardMetrics, Shown};
+    use crate::shard::metrics::ShardMetrics;
 
     let (registry, readiness) = (Registry::new(), Readiness::new());
-    let counts = ShardMetrics::register(&registry).unwrap();
+    let counts = ShardMetrics::register(&registry, ["m"]).unwrap();
     let ahead = AheadSamples::default();
     let ready = readiness.condition("ticks");
     let mut watch =
         RefusalWatch::new(counts.clone(), ahead.clone(), true, ready, &registry).unwrap();
     assert_eq!(readiness.problems(), [""; 0], "it is met from the start");
-    let (mut shown, mut tally) = (Shown::default(), EngineTally::default());
+    let (mut shown, mut tally) = (StreamTally::default(), StreamTally::default());
     ahead.note(DurationNanos::from_seconds(90).unwrap());
     for look in 1..=5 {
         tally.ticks += 1;
         tally.rejects.add(Reject::InFuture);
-        counts.show(&mut shown, &tally, 0);
+        counts.show(&mut shown, &tally);
         watch.look();
         assert_eq!(readiness.problems().len(), usize::from(look == 5), "look {look}");
     }
@@ -213,8 +213,8 @@ fn a_look_at_the_counters_withdraws_readiness_and_gives_it_back() {
           ticks; check time synchronization"]
     );
     tally.ticks += 1;
-    tally.steps += 1;
-    counts.show(&mut shown, &tally, 1);
+    tally.used += 1;
+    counts.show(&mut shown, &tally);
     watch.look();
     assert_eq!(readiness.problems(), [""; 0]);
 }
@@ -325,12 +325,12 @@ fn a_round_names_a_symbol_that_fell_silent() {
     trial.hear("B", 100);
     trial.begin(100, FeedLink::Connected);
     let mut round = trial.watch.round.take().unwrap();
-    trial.watch.judge(&mut round, trial.pipeline.engine_mut(), 0..2);
+    trial.watch.judge(&mut round, &mut trial.pipelines, 0..2);
     assert_eq!(round.sample.unwrap().as_str(), "A");
     // A symbol that stays stale is reported once.
     trial.begin(100, FeedLink::Connected);
     let mut round = trial.watch.round.take().unwrap();
-    trial.watch.judge(&mut round, trial.pipeline.engine_mut(), 0..2);
+    trial.watch.judge(&mut round, &mut trial.pipelines, 0..2);
     assert_eq!(round.sample, None);
 }
 
@@ -344,12 +344,17 @@ fn a_board_has_the_pages_of_all_shards_in_order() {
     }
     let pages = trials.iter().map(|trial| trial.page.clone()).collect();
     let board = SymbolBoard::new(pages, clock, 7);
-    let mut names = Vec::new();
+    let (mut names, mut steps) = (Vec::new(), Vec::new());
     let before = clock.elapsed();
-    let age = board.read(|row| names.push(row.symbol.as_str().to_owned()));
+    let age = board.read(|row| {
+        names.push(row.symbol.as_str().to_owned());
+        steps.push(board.window_steps_of(row));
+    });
     assert_eq!(names, ["A", "B"]);
     assert!(age >= before, "{age:?}, and the oldest page is of second 0");
-    assert_eq!(board.window_steps(), 7);
+    assert_eq!(steps, [WINDOW_STEPS; 2]);
+    let unknown = SymbolRow::awaited(&Symbol::new("C").unwrap(), None);
+    assert_eq!(board.window_steps_of(&unknown), 7);
 }
 
 #[test]
@@ -391,4 +396,39 @@ fn symbols_of_a_feed_that_has_had_no_chance_yet_are_restored_and_not_dead() {
     assert_eq!(trial.watch.metrics.symbols[restored].get(), 0);
     assert_eq!(trial.watch.metrics.changes[restored].get(), 1);
     assert_eq!(trial.watch.logged[restored], 0);
+}
+
+#[test]
+fn a_symbol_of_several_models_is_listed_once_by_the_ticks_of_any_of_them() {
+    use crate::core::domain::SymbolPatterns;
+    use crate::engine::pipeline::{Role, StreamModel};
+
+    let mut trial = Trial::new();
+    let model = |name: &str, seat, patterns: &[&str]| {
+        let symbols = SymbolPatterns::new(patterns.iter().copied()).unwrap();
+        let pipeline = pipeline(&bundle(&[Mode::Full]));
+        StreamModel { name: name.into(), symbols, seat, role: Role::Live, pipeline }
+    };
+    let models = vec![model("first", 0, &["A", "B"]), model("second", 1, &["B", "C"])];
+    let settings = crate::shard::test_support::settings();
+    trial.pipelines = Pipelines::of(models, &settings).unwrap();
+    let mut hear = |model: usize, symbol: &str, seconds: u64| {
+        let engine = trial.pipelines.at_mut(model).engine_mut();
+        engine.set_now(at(seconds));
+        assert_eq!(engine.push(&tick(symbol, seconds as i64, 1.0), None), Pushed::Taken);
+        engine.infer(crate::engine::symbols::Haste::Throughput, &mut Vec::new()).unwrap();
+    };
+    hear(0, "A", 95);
+    // The first model has heard nothing of B for long; the second one takes its ticks.
+    hear(0, "B", 10);
+    hear(1, "B", 96);
+    hear(1, "C", 40);
+    trial.judge(100, FeedLink::Connected);
+    let health = |name: &str, health| (name.to_owned(), health);
+    let expected =
+        [health("A", Health::Live), health("B", Health::Live), health("C", Health::Stale)];
+    assert_eq!(trial.healths(), expected);
+    assert_eq!(trial.counts(), [2, 0, 1, 0, 0]);
+    let steps: Vec<_> = trial.page().rows.iter().map(|row| row.steps).collect();
+    assert_eq!(steps, [1, 1, 1], "of the first model that knows it");
 }

@@ -12,6 +12,15 @@ use crate::shard::test_support::{Log, MemorySink, Seen, plain};
 const IN_FUTURE: NamedRejection<'static> =
     NamedRejection { reason: Reject::InFuture, field: Some("time") };
 
+/// A model in a role.
+fn origin(model: &str, role: Role) -> Origin {
+    Origin { model_sha256: model.into(), post: Post { role, ..Post::default() } }
+}
+
+fn live() -> Origin {
+    origin("", Role::Live)
+}
+
 fn names(log: &Log) -> Vec<&'static str> {
     log.entries().into_iter().map(|(name, _)| name).collect()
 }
@@ -26,8 +35,8 @@ fn the_sink_of_the_session_goes_first_while_it_lasts() {
     let mut publisher = publisher(&log);
     let symbol = Symbol::new("A").unwrap();
     publisher.connect(Some(MemorySink::new("session", &log).boxed()));
-    publisher.publish(&symbol, b"one", None).unwrap();
-    publisher.publish_score(&symbol, b"score").unwrap();
+    publisher.publish(&live(), &symbol, b"one", None).unwrap();
+    publisher.publish_score(&live(), &symbol, b"score").unwrap();
     publisher.turn();
     publisher.dead_letter(&plain("bad"), IN_FUTURE);
     assert_eq!(names(&log), ["session", "first", "second"].repeat(4));
@@ -42,8 +51,7 @@ fn the_sink_of_the_session_goes_first_while_it_lasts() {
         assert_eq!(log.of(name), expected);
     }
     publisher.connect(None);
-    publisher.set_model("abc");
-    publisher.publish(&symbol, b"two", None).unwrap();
+    publisher.publish(&origin("abc", Role::Live), &symbol, b"two", None).unwrap();
     assert_eq!(names(&log)[12..], ["first", "second"]);
     let Some(Seen::Forecast { model, .. }) = log.of("second").pop() else { panic!("a forecast") };
     assert_eq!(model, "abc");
@@ -54,7 +62,7 @@ fn the_first_closed_sink_is_the_last_that_is_asked() {
     let log = Log::default();
     let mut publisher = publisher(&log);
     publisher.connect(Some(MemorySink::new("session", &log).with_room(0).boxed()));
-    let closed = publisher.publish(&Symbol::new("A").unwrap(), b"one", None);
+    let closed = publisher.publish(&live(), &Symbol::new("A").unwrap(), b"one", None);
     assert_eq!((closed, names(&log)), (Err(SinkClosed("session")), vec![]));
 }
 
@@ -85,7 +93,10 @@ impl Sink for Keeping {
 fn sinks_that_keep_a_record_share_one_copy() {
     let keeping = Keeping::default();
     let mut publisher = Publisher::new(vec![keeping.another(), keeping.another()]);
-    publisher.publish(&Symbol::new("A").unwrap(), b"forecast", None).unwrap();
+    publisher.publish(&live(), &Symbol::new("A").unwrap(), b"forecast", None).unwrap();
+    // A shadow says nothing where no place was made for it.
+    let shadow = origin("", Role::Shadow);
+    publisher.publish(&shadow, &Symbol::new("A").unwrap(), b"shadow", None).unwrap();
     // These sinks have no place for a refused record, and count nothing apart.
     publisher.dead_letter(&plain("bad"), IN_FUTURE);
     publisher.turn();

@@ -77,7 +77,7 @@ impl Feed {
 pub fn config(mode: Mode, symbols: usize) -> Result<Config, ConfigError> {
     let text = "source.url = 'ws://127.0.0.1:1'\nmodel.name = 'bench'\n";
     let mut config = crate::app::config::parse(text)?;
-    config.model.mode = Some(mode);
+    config.models[0].choice.mode = Some(mode);
     config.engine.symbols_max = symbols;
     Ok(config)
 }

@@ -123,6 +123,28 @@ impl Daemon {
         Self::launch("serve", folder, &config, change)
     }
 
+    /// Starts a daemon on several models, each an entry of `[[models]]` as TOML in `models`.
+    pub(crate) fn start_several(
+        root: &Path,
+        feed: &str,
+        settings: &str,
+        models: &str,
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = match feed {
+            "" => String::new(),
+            feed => format!("source.url = '{feed}'\n"),
+        };
+        let config = format!(
+            "{url}model.root = '{}'\npublish.lines = '{}'\nhttp.bind = '127.0.0.1:0'\n\
+             log.format = 'json'\n{settings}\n{models}\n",
+            root.display(),
+            folder.path().join("lines.jsonl").display(),
+        );
+        Self::launch("serve", folder, &config, change)
+    }
+
     /// Starts a bridge from `feed`, with further settings likewise.
     #[cfg(feature = "kafka")]
     pub(crate) fn start_bridge(feed: &str, settings: &str) -> Self {
@@ -181,17 +203,21 @@ impl Daemon {
         (status, body.to_owned())
     }
 
-    /// Every sample of `/metrics` by its name with labels.
+    /// Every sample of `/metrics` by its name with labels; what models have each is also there as
+    /// the sum over all of them, without the label `model`.
     pub(crate) fn metrics(&self) -> BTreeMap<String, f64> {
         let (status, body) = self.get("/metrics");
         assert_eq!(status, 200);
         let lines = body.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-        lines
-            .filter_map(|line| {
-                let (name, value) = line.rsplit_once(' ')?;
-                Some((name.to_owned(), value.parse().ok()?))
-            })
-            .collect()
+        let mut samples = BTreeMap::new();
+        for (name, value) in lines.filter_map(|line| line.rsplit_once(' ')) {
+            let Ok(value) = value.parse::<f64>() else { continue };
+            samples.insert(name.to_owned(), value);
+            if let Some(name) = without_model(name) {
+                *samples.entry(name).or_default() += value;
+            }
+        }
+        samples
     }
 
     /// One sample, which must be there: a name that nobody exports is never zero.
@@ -253,6 +279,21 @@ impl Daemon {
         // A bridge makes no forecasts.
         let lines = fs::read_to_string(self.folder.path().join("lines.jsonl"));
         Ended { status, log, lines: lines.unwrap_or_default() }
+    }
+}
+
+/// The name of a sample without the label `model`; `None` where it has none.
+fn without_model(name: &str) -> Option<String> {
+    let (family, labels) = name.strip_suffix('}')?.split_once('{')?;
+    let labels: Vec<_> = labels.split(',').collect();
+    let others: Vec<_> =
+        labels.iter().filter(|label| !label.starts_with("model=")).copied().collect();
+    if others.len() == labels.len() {
+        return None;
+    }
+    match &*others {
+        [] => Some(family.to_owned()),
+        others => Some(format!("{family}{{{}}}", others.join(","))),
     }
 }
 

@@ -179,7 +179,7 @@ impl Session<'_> {
             let committed = found.committed.map(|point| point.next);
             warn!(
                 %topic, partition = number, ?committed, low, high, states = foreign.len(),
-                sample = foreign[0].symbol,
+                sample = foreign[0].key,
                 "stored states are of another log, or of records that the topic no longer has; \
                  their symbols begin cold"
             );
@@ -193,7 +193,7 @@ impl Session<'_> {
                  begins by kafka.start, and records that the states hold are skipped"
             );
         }
-        self.restore(id, name, own.into_iter().map(|state| (state.symbol, state.bytes)).collect())
+        self.restore(id, name, own.into_iter().map(|state| (state.key, state.bytes)).collect())
     }
 
     fn restore(
@@ -229,8 +229,8 @@ impl Session<'_> {
         stored: impl Iterator<Item = &'t Stored>,
     ) -> Result<(), SessionError> {
         let mut count = 0;
-        for Stored { symbol, .. } in stored {
-            self.publisher.state(symbol, place, None, None);
+        for Stored { key, .. } in stored {
+            self.publisher.state(key, place, None, None);
             count += 1;
         }
         self.source.metrics.foreign_states(count);

@@ -40,16 +40,22 @@ fn another() -> Weights {
 }
 
 /// A folder of models, in which version 1 runs.
-struct Models(TempDir);
+struct Folder(TempDir);
 
 /// What is known of the model that runs.
 struct Shown {
-    running: watch::Receiver<ModelStatus>,
+    running: watch::Receiver<Models>,
     registry: Registry,
     thread: ReloadThread,
 }
 
-impl Models {
+/// A model as it is shown.
+fn listed(pipeline: &Pipeline, name: &str, role: Role) -> ListedModel {
+    let status = ModelStatus { running: RunningModel::of(pipeline), refused: Vec::new() };
+    ListedModel { name: name.to_owned(), role, seat: 0, symbols: Vec::new(), status }
+}
+
+impl Folder {
     fn new() -> Self {
         let models = Self(tempfile::tempdir().unwrap());
         models.seal(version("1", Weights::default()));
@@ -84,26 +90,25 @@ impl Models {
         prover: Arc<dyn Prover>,
     ) -> (ReloadHandle, Shown) {
         let pipeline = pipeline(&self.bundle("1"));
-        let running = RunningModel::of(&pipeline);
-        let (registry, status) = (Registry::new(), ModelStatus { running, refused: Vec::new() });
-        let (running, shown) = watch::channel(status);
+        let registry = Registry::new();
+        let (running, shown) = watch::channel(Models(vec![listed(&pipeline, "null", Role::Live)]));
+        let choice = ModelChoice {
+            root: self.0.path().to_owned(),
+            name: "null".to_owned(),
+            version: "latest".to_owned(),
+            mode: None,
+            watch: false,
+        };
         let reloader = Reloader {
-            choice: ModelChoice {
-                root: self.0.path().to_owned(),
-                name: "null".to_owned(),
-                version: "latest".to_owned(),
-                mode: None,
-                watch: false,
-            },
-            settings: settings(),
+            models: vec![ReloadModel::new(choice, settings(), &pipeline)],
+            roles: RoleStore::new(None, Vec::new()),
             prover,
             proof_time_max: Duration::from_secs(60),
             runtime,
             shards,
-            manifest: pipeline.manifest().clone(),
             running,
             info: process::register(&registry).unwrap(),
-            metrics: ReloadMetrics::register(&registry).unwrap(),
+            metrics: ReloadMetrics::register(&registry, ["null"]).unwrap(),
         };
         let thread = reloader.start().unwrap();
         (thread.handle().clone(), Shown { running: shown, registry, thread })
@@ -112,13 +117,13 @@ impl Models {
 
 impl Shown {
     fn version(&self) -> String {
-        self.running.borrow().running.model_version.clone()
+        self.running.borrow().0[0].status.running.model_version.clone()
     }
 
     /// The versions that were refused before the one that runs.
     fn refused(&self) -> Vec<String> {
-        let status = self.running.borrow();
-        status.refused.iter().map(|refused| refused.version.clone()).collect()
+        let models = self.running.borrow();
+        models.0[0].status.refused.iter().map(|refused| refused.version.clone()).collect()
     }
 
     /// How many reloads there were, by outcome.
@@ -130,7 +135,7 @@ impl Shown {
             let of_outcome = family
                 .get_metric()
                 .iter()
-                .find(|metric| metric.get_label()[0].value() == outcome)
+                .find(|metric| metric.get_label().iter().any(|label| label.value() == outcome))
                 .unwrap();
             of_outcome.get_counter().get_value() as u64
         })
@@ -139,7 +144,7 @@ impl Shown {
 
 /// The outcome of a reload that is asked for.
 fn outcome(handle: &ReloadHandle) -> Outcome {
-    handle.ask("test").unwrap().blocking_recv().unwrap()
+    handle.ask("test", Work::Reload(0)).unwrap().blocking_recv().unwrap()
 }
 
 fn reason(outcome: Outcome) -> String {
@@ -156,7 +161,7 @@ struct Running {
 }
 
 impl Running {
-    fn new(models: &Models, log: &Log) -> Self {
+    fn new(models: &Folder, log: &Log) -> Self {
         let (intake, receiver) = queue(1000);
         let sinks = vec![MemorySink::new("sink", log).boxed()];
         let shard = shard_of(pipeline(&models.bundle("1")), receiver, sinks, 100);
@@ -191,7 +196,7 @@ fn answer_sample(shard: &IntakeReceiver<Command>) {
 
 /// Takes another model over; returns its version.
 fn answer_swap(shard: &IntakeReceiver<Command>) -> String {
-    let Command::Swap { pipeline, answer } = taken(shard) else { panic!("a swap") };
+    let Command::Swap { pipeline, answer, .. } = taken(shard) else { panic!("a swap") };
     let version = pipeline.manifest().version.clone();
     answer.send((Inherited { kept: 1, rescaled: 0, cold: 2 }, pipeline)).unwrap();
     version
@@ -199,7 +204,7 @@ fn answer_swap(shard: &IntakeReceiver<Command>) -> String {
 
 #[test]
 fn all_shards_change_over_and_go_on_with_their_windows() {
-    let (models, log) = (Models::new(), Log::default());
+    let (models, log) = (Folder::new(), Log::default());
     let shards: Vec<_> = (0..2).map(|_| Running::new(&models, &log)).collect();
     let commanders = shards.iter().map(|shard| shard.intake.commander()).collect();
     let (handle, shown) = models.start(commanders, Arc::new(NullRuntime));
@@ -223,7 +228,7 @@ fn all_shards_change_over_and_go_on_with_their_windows() {
         symbols_cold: 0,
     };
     assert_eq!(outcome(&handle), expected);
-    assert_eq!(shown.running.borrow().running, model);
+    assert_eq!(shown.running.borrow().0[0].status.running, model);
     deliver(FULL..FULL + 1);
     shards.into_iter().for_each(Running::finish);
     let of = |version: &str| {
@@ -237,7 +242,7 @@ fn all_shards_change_over_and_go_on_with_their_windows() {
 
 #[test]
 fn a_version_that_runs_already_is_no_refusal() {
-    let models = Models::new();
+    let models = Folder::new();
     let (sender, shard) = queue(9);
     let (handle, shown) = models.start(vec![sender.commander()], Arc::new(NullRuntime));
     // A shard that is gone, because it is not to be asked.
@@ -256,7 +261,7 @@ fn spoil(file: &Path) {
 
 #[test]
 fn a_refused_bundle_leaves_the_model_that_runs() {
-    let models = Models::new();
+    let models = Folder::new();
     let (sender, shard) = queue(9);
     let (handle, shown) = models.start(vec![sender.commander()], Arc::new(NullRuntime));
     models.seal(version("2", another()));
@@ -277,7 +282,7 @@ fn a_refused_bundle_leaves_the_model_that_runs() {
 
 #[test]
 fn the_newest_version_that_proves_itself_is_taken_over_and_the_others_are_shown() {
-    let models = Models::new();
+    let models = Folder::new();
     let (sender, shard) = queue(9);
     let (handle, shown) = models.start(vec![sender.commander()], Arc::new(NullRuntime));
     models.seal(version("2", another()));
@@ -331,7 +336,7 @@ impl Runtime for OpensAtMost {
 
 #[test]
 fn a_model_that_does_not_open_for_the_last_shard_is_taken_over_by_none() {
-    let models = Models::new();
+    let models = Folder::new();
     let (sender, first) = queue(9);
     let (other, second) = queue(9);
     let shards = vec![sender.commander(), other.commander()];
@@ -346,7 +351,7 @@ fn a_model_that_does_not_open_for_the_last_shard_is_taken_over_by_none() {
 
 #[test]
 fn no_shard_changes_over_while_another_has_ended() {
-    let models = Models::new();
+    let models = Folder::new();
     let (sender, first) = queue(9);
     let (other, second) = queue(9);
     let shards = vec![sender.commander(), other.commander()];
@@ -361,11 +366,11 @@ fn no_shard_changes_over_while_another_has_ended() {
 
 #[test]
 fn a_shard_that_ends_instead_of_showing_its_windows_changes_nothing() {
-    let models = Models::new();
+    let models = Folder::new();
     let (sender, shard) = queue(9);
     let (handle, shown) = models.start(vec![sender.commander()], Arc::new(NullRuntime));
     models.seal(version("2", another()));
-    let asked = handle.ask("test").unwrap();
+    let asked = handle.ask("test", Work::Reload(0)).unwrap();
     assert!(matches!(taken(&shard), Command::Sample { .. }), "and nobody answers it");
     drop(shard);
     assert_eq!(reason(asked.blocking_recv().unwrap()), "the daemon is ending");
@@ -374,13 +379,13 @@ fn a_shard_that_ends_instead_of_showing_its_windows_changes_nothing() {
 
 #[test]
 fn a_shard_that_ends_between_the_two_is_fatal() {
-    let models = Models::new();
+    let models = Folder::new();
     let (sender, first) = queue(9);
     let (other, second) = queue(9);
     let shards = vec![sender.commander(), other.commander()];
     let (handle, shown) = models.start(shards, Arc::new(NullRuntime));
     models.seal(version("2", another()));
-    let asked = handle.ask("test").unwrap();
+    let asked = handle.ask("test", Work::Reload(0)).unwrap();
     answer_sample(&first);
     let Command::Sample { answer, .. } = taken(&second) else { panic!("a sample") };
     // It is gone before its answer lets the reload go on.
@@ -394,17 +399,18 @@ fn a_shard_that_ends_between_the_two_is_fatal() {
 
 #[test]
 fn requests_that_come_meanwhile_are_answered_together() {
-    let models = Models::new();
+    let models = Folder::new();
     let (sender, shard) = queue(9);
     let (handle, shown) = models.start(vec![sender.commander()], Arc::new(NullRuntime));
     models.seal(version("2", another()));
-    let first = handle.ask("first").unwrap();
+    let first = handle.ask("first", Work::Reload(0)).unwrap();
     let Command::Sample { answer, .. } = taken(&shard) else { panic!("a sample") };
     // The reload is under way until this is answered.
-    let waiting: Vec<_> = (1..REQUESTS_MAX).map(|_| handle.ask("later").unwrap()).collect();
-    handle.request("nobody waits for it").unwrap();
-    assert_eq!(handle.request("one too many"), Err(Busy));
-    assert!(matches!(handle.ask("one too many"), Err(Busy)));
+    let waiting: Vec<_> =
+        (1..REQUESTS_MAX).map(|_| handle.ask("later", Work::Reload(0)).unwrap()).collect();
+    handle.request("nobody waits for it", Work::Reload(0)).unwrap();
+    assert_eq!(handle.request("one too many", Work::Reload(0)), Err(Busy));
+    assert!(matches!(handle.ask("one too many", Work::Reload(0)), Err(Busy)));
     answer.send(Vec::new()).unwrap();
     assert_eq!(answer_swap(&shard), "2");
     assert!(matches!(first.blocking_recv().unwrap(), Outcome::Swapped { .. }));
@@ -421,7 +427,7 @@ fn a_model_that_says_nothing_about_most_windows_is_refused() {
     let weights = Weights { gain: 1e38, ..Weights::default() };
     let unusable = "it says nothing usable about 2 of 3 live windows";
     for (high, middle, refused) in [(1, 1, None), (2, 1, Some(unusable)), (0, 0, None)] {
-        let (models, log) = (Models::new(), Log::default());
+        let (models, log) = (Folder::new(), Log::default());
         let running = Running::new(&models, &log);
         let commanders = vec![running.intake.commander()];
         let (handle, shown) = models.start(commanders, Arc::new(NullRuntime));
@@ -491,7 +497,7 @@ impl Prover for Scripted {
 
 #[test]
 fn a_panic_costs_one_reload_and_no_more() {
-    let models = Models::new();
+    let models = Folder::new();
     let (sender, shard) = queue(9);
     let (prover, _begins) = Scripted::new(vec![Script::Panics, Script::Panics, Script::Proves]);
     let (handle, shown) =
@@ -512,7 +518,7 @@ fn a_panic_costs_one_reload_and_no_more() {
 
 #[test]
 fn a_proof_that_hangs_is_seen_by_the_supervisor_and_cut_off_by_a_stop() {
-    let models = Models::new();
+    let models = Folder::new();
     let (sender, _shard) = queue(9);
     let (prover, begins) = Scripted::new(vec![Script::HangsUntilStopped]);
     let (handle, mut shown) =
@@ -520,7 +526,7 @@ fn a_proof_that_hangs_is_seen_by_the_supervisor_and_cut_off_by_a_stop() {
     models.seal(version("2", another()));
     let seconds = Duration::from_secs;
     let mut watch = StageWatch::new(vec![shown.thread.stage()], seconds(20));
-    let asked = handle.ask("test").unwrap();
+    let asked = handle.ask("test", Work::Reload(0)).unwrap();
     begins.recv().unwrap();
     assert_eq!(watch.look(seconds(100)), [""; 0], "it has just begun");
     assert_eq!(watch.look(seconds(180)), [""; 0], "the proof may take 60 s, the thread 20 s");
@@ -531,5 +537,140 @@ fn a_proof_that_hangs_is_seen_by_the_supervisor_and_cut_off_by_a_stop() {
     assert!(shown.refused().is_empty(), "an interrupted proof is no refusal");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     assert!(runtime.block_on(shown.thread.ended_within(seconds(120))));
-    assert_eq!(handle.request("test"), Err(Busy));
+    assert_eq!(handle.request("test", Work::Reload(0)), Err(Busy));
+}
+
+/// A daemon with a live model `now`, version 1, and its shadow `next`, version 2.
+fn with_a_shadow(
+    folder: &Folder,
+    shards: Vec<IntakeCommander<Command>>,
+    roles: RoleStore,
+) -> (ReloadHandle, Shown) {
+    with_a_shadow_of(folder, shards, roles, "1")
+}
+
+/// The same, whose live model asks for another version.
+fn with_a_shadow_of(
+    folder: &Folder,
+    shards: Vec<IntakeCommander<Command>>,
+    roles: RoleStore,
+    version_wanted: &str,
+) -> (ReloadHandle, Shown) {
+    folder.seal(version("2", another()));
+    let registry = Registry::new();
+    let pipelines = ["1", "2"].map(|version| pipeline(&folder.bundle(version)));
+    let listed =
+        [listed(&pipelines[0], "now", Role::Live), listed(&pipelines[1], "next", Role::Shadow)];
+    let (running, shown) = watch::channel(Models(listed.into()));
+    let runtime: Arc<dyn Runtime> = Arc::new(NullRuntime);
+    let models = [version_wanted, "2"].into_iter().zip(&pipelines).map(|(version, pipeline)| {
+        let choice = ModelChoice {
+            root: folder.0.path().to_owned(),
+            name: "null".to_owned(),
+            version: version.to_owned(),
+            mode: None,
+            watch: false,
+        };
+        ReloadModel::new(choice, settings(), pipeline)
+    });
+    let reloader = Reloader {
+        models: models.collect(),
+        roles,
+        prover: Arc::new(InProcess(Arc::clone(&runtime))),
+        proof_time_max: Duration::from_secs(60),
+        runtime,
+        shards,
+        running,
+        info: process::register(&registry).unwrap(),
+        metrics: ReloadMetrics::register(&registry, ["now", "next"]).unwrap(),
+    };
+    let thread = reloader.start().unwrap();
+    (thread.handle().clone(), Shown { running: shown, registry, thread })
+}
+
+fn roles_of(shown: &Shown) -> Vec<Role> {
+    shown.running.borrow().0.iter().map(|model| model.role).collect()
+}
+
+fn configured() -> Vec<crate::keep::roles::ConfiguredRole> {
+    [("now", Role::Live), ("next", Role::Shadow)]
+        .map(|(name, role)| crate::keep::roles::ConfiguredRole {
+            name: name.to_owned(),
+            seat: 0,
+            role,
+        })
+        .into()
+}
+
+#[test]
+fn a_promotion_is_kept_handed_to_every_shard_and_shown() {
+    use crate::keep::roles::Found;
+
+    let (folder, state) = (Folder::new(), tempfile::tempdir().unwrap());
+    let roles = RoleStore::new(Some(state.path().to_owned()), configured());
+    let queues = [queue(9), queue(9)];
+    let commanders = queues.iter().map(|(sender, _)| sender.commander()).collect();
+    let (handle, shown) = with_a_shadow(&folder, commanders, roles.clone());
+    for (model, name, instead_of, after) in [
+        (1, "next", "now", [Role::Shadow, Role::Live]),
+        (0, "now", "next", [Role::Live, Role::Shadow]),
+    ] {
+        let asked = handle.ask("test", Work::Promote(model)).unwrap();
+        for (_, shard) in &queues {
+            let Command::Promote { model: found, answer } = taken(shard) else {
+                panic!("a promotion")
+            };
+            assert_eq!(found, model);
+            // Kept before the first shard changes.
+            assert_eq!(roles.load().unwrap(), Found::Given(vec![name.to_owned()]));
+            answer.send(()).unwrap();
+        }
+        let expected = Outcome::Promoted {
+            name: name.to_owned(),
+            instead_of: instead_of.to_owned(),
+            survives_restart: true,
+        };
+        assert_eq!(asked.blocking_recv().unwrap(), expected);
+        assert_eq!(roles_of(&shown), after);
+        let again = handle.ask("test", Work::Promote(model)).unwrap().blocking_recv().unwrap();
+        assert_eq!(again, Outcome::Live { name: name.to_owned() }, "and no shard is asked");
+    }
+    let page = prometheus::TextEncoder::new().encode_to_string(&shown.registry.gather()).unwrap();
+    for line in [
+        r#"tickcast_promotions_total{model="next"} 1"#,
+        r#"tickcast_promotions_total{model="now"} 1"#,
+        r#"tickcast_model_live{model="next"} 0"#,
+        r#"tickcast_model_live{model="now"} 1"#,
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line} in {page}");
+    }
+    let none = handle.ask("test", Work::Promote(9)).unwrap().blocking_recv().unwrap();
+    assert_eq!(reason(none), "there is no such model");
+}
+
+#[test]
+fn roles_that_cannot_be_kept_are_not_given() {
+    let (folder, state) = (Folder::new(), tempfile::tempdir().unwrap());
+    // A file where the folder should be.
+    let path = state.path().join("file");
+    std::fs::write(&path, "").unwrap();
+    let (sender, shard) = queue(9);
+    let roles = RoleStore::new(Some(path), configured());
+    let (handle, shown) = with_a_shadow(&folder, vec![sender.commander()], roles);
+    let kept = handle.ask("test", Work::Promote(1)).unwrap().blocking_recv().unwrap();
+    assert!(reason(kept).starts_with("the roles could not be kept for a restart: "));
+    assert!(!shard.has_more(), "no shard is asked");
+    assert_eq!(roles_of(&shown), [Role::Live, Role::Shadow]);
+}
+
+#[test]
+fn a_version_that_another_model_runs_is_refused() {
+    let folder = Folder::new();
+    let (sender, shard) = queue(9);
+    let roles = RoleStore::new(None, Vec::new());
+    let shards = vec![sender.commander()];
+    let (handle, shown) = with_a_shadow_of(&folder, shards, roles, "latest");
+    assert_eq!(reason(outcome(&handle)), "it runs already as `next`");
+    assert!(!shard.has_more(), "no shard is asked");
+    assert_eq!(shown.version(), "1");
 }

@@ -220,7 +220,12 @@ fn a_symbol_that_is_gone_leaves_the_snapshot() {
     let before = stored_names(&trial);
     assert_eq!(before, ["A", "B"]);
     // The place is that of the snapshot before: what has left is a change as well.
-    trial.answer(vec![StoredState { symbol: "A".to_owned(), partition: None, bytes: None }]);
+    trial.answer(vec![StoredState {
+        model: None,
+        symbol: "A".to_owned(),
+        partition: None,
+        bytes: None,
+    }]);
     assert_eq!(stored_names(&trial), ["B"]);
     let (folder, _, metrics) = trial.finish(None);
     let snapshots = stored(folder.path());
@@ -276,12 +281,13 @@ fn kept(identity: InputIdentity, minutes: i64) -> TempDir {
 fn restarted(
     folder: &TempDir,
     identity: InputIdentity,
-    gap_max: DurationNanos,
-) -> (Start, Vec<Pipeline>, Keeper, InputProgress) {
+    gap_steps_max: Option<u32>,
+) -> (Start, Vec<Pipelines>, Keeper, InputProgress) {
     let mut keeper = Keeper::open(folder.path(), INTERVAL, metrics()).unwrap();
-    let mut pipelines: Vec<_> = (0..2).map(|_| pipeline(&sliding())).collect();
-    let (input, models) = (InputProgress::new(identity), pipelines[0].readable());
-    let start = keeper.restore(&mut pipelines, &input, &models, gap_max).unwrap();
+    let models = |_| Pipelines::new(pipeline(&sliding()), &settings());
+    let mut pipelines: Vec<_> = (0..2).map(models).collect();
+    let input = InputProgress::new(identity);
+    let start = keeper.restore(&mut pipelines, &input, gap_steps_max).unwrap();
     (start, pipelines, keeper, input)
 }
 
@@ -289,14 +295,13 @@ fn restarted(
 fn a_restart_of_a_recording_goes_on_with_the_states_that_were_kept() {
     let folder = kept(recording(), 6);
     for symbol in ["A", "B"] {
-        let (start, mut pipelines, _keeper, input) =
-            restarted(&folder, recording(), DurationNanos::MAX);
+        let (start, mut pipelines, _keeper, input) = restarted(&folder, recording(), None);
         assert_eq!(start, Start { records: 12, resumed: true });
         assert_eq!(input.reached().0, 12);
-        let owner = pipelines.remove(shard_of_symbol(symbol, 2));
-        assert!(!pipelines[0].engine().has_symbol(symbol), "one shard owns it");
+        let mut owner = pipelines.remove(shard_of_symbol(symbol, 2));
+        assert!(!pipelines[0].has_symbol(symbol), "one shard owns it");
         // What is read again is left out.
-        let after = said(owner, &records(symbol, 4..9));
+        let after = drive(&mut owner, &records(symbol, 4..9));
         let all = said(pipeline(&sliding()), &records(symbol, 0..9));
         assert_eq!(after, all[all.len() - 3..]);
     }
@@ -305,16 +310,14 @@ fn a_restart_of_a_recording_goes_on_with_the_states_that_were_kept() {
 #[test]
 fn a_restart_of_a_feed_marks_what_it_has_missed_and_forgets_what_is_too_old() {
     let folder = kept(FEED, 6);
-    let minutes = |count: i64| DurationNanos::from_seconds(60 * count).unwrap();
-    for (gap_max, next) in [(minutes(4), 9), (minutes(3), 9)] {
-        let (start, mut pipelines, ..) = restarted(&folder, FEED, gap_max);
+    for (gap_steps_max, next) in [(4, 9), (3, 9)] {
+        let (start, mut pipelines, ..) = restarted(&folder, FEED, Some(gap_steps_max));
         assert_eq!(start, Start { records: 0, resumed: true });
         let shard = shard_of_symbol("A", 2);
-        let pipeline = pipelines.swap_remove(shard);
-        let after = said(pipeline, &records("A", next..next + 5));
+        let after = drive(&mut pipelines[shard], &records("A", next..next + 5));
         let gapped: Vec<_> =
             after.iter().map(|(_, bytes)| bytes.contains(r#""quality":"gapped""#)).collect();
-        if gap_max == minutes(4) {
+        if gap_steps_max == 4 {
             assert_eq!(gapped, [true, true, true, false, false]);
         } else {
             assert_eq!(gapped, [false, false], "the window starts cold");
@@ -325,7 +328,7 @@ fn a_restart_of_a_feed_marks_what_it_has_missed_and_forgets_what_is_too_old() {
 #[test]
 fn what_was_restored_is_kept_on_although_it_does_not_move() {
     let folder = kept(recording(), 6);
-    let (_, _, keeper, input) = restarted(&folder, recording(), DurationNanos::MAX);
+    let (_, _, keeper, input) = restarted(&folder, recording(), None);
     let (last, handed) = channel();
     let running = keeper.start(Vec::new(), handed, Vec::new(), input, label()).unwrap();
     drop(last);
@@ -338,20 +341,20 @@ fn what_was_restored_is_kept_on_although_it_does_not_move() {
 fn nothing_is_taken_over_that_is_not_ours() {
     let folder = kept(recording(), 6);
     let other = InputIdentity::Recording(RecordingIdentity { length: 1000, head: b"b".to_vec() });
-    let (start, pipelines, ..) = restarted(&folder, other, DurationNanos::MAX);
+    let (start, pipelines, ..) = restarted(&folder, other, None);
     assert_eq!(start, Start::default());
-    assert!(pipelines.iter().all(|pipeline| pipeline.engine().symbol_count() == 0));
+    assert!(pipelines.iter().all(|models| models.live().engine().symbol_count() == 0));
 
     let empty = tempfile::tempdir().unwrap();
-    let (start, ..) = restarted(&empty, recording(), DurationNanos::MAX);
+    let (start, ..) = restarted(&empty, recording(), None);
     assert_eq!(start, Start::default());
 
     let weights = Weights { bias: 0.3, ..Weights::default() };
     let other = draft(manifest(&[Mode::Full, Mode::Sliding]), weights).into_bundle().unwrap();
     let mut keeper = Keeper::open(folder.path(), INTERVAL, metrics()).unwrap();
-    let mut pipelines = vec![pipeline(&other)];
-    let (input, models) = (InputProgress::new(recording()), pipelines[0].readable());
-    let start = keeper.restore(&mut pipelines, &input, &models, DurationNanos::MAX).unwrap();
+    let mut pipelines = vec![Pipelines::new(pipeline(&other), &settings())];
+    let input = InputProgress::new(recording());
+    let start = keeper.restore(&mut pipelines, &input, None).unwrap();
     assert_eq!((start, input.reached().0), (Start::default(), 0));
     assert_eq!(pipelines[0].restore(Some(PARTITION), &[]).unwrap().symbol_count, 0);
 }

@@ -43,6 +43,7 @@ fn config(brokers: String) -> KafkaConfig {
         start: StartAt::Earliest,
         lost_offset: LostOffset::Fail,
         forecasts: "forecasts".to_owned(),
+        shadows: None,
         scores: None,
         dead_letters: None,
         changelog: "{group}-{topic}".to_owned(),

@@ -1,0 +1,135 @@
+//! `tickcast model promote`: asks a running daemon to make a shadow live.
+//!
+//! Owns one request and its answer. Promises that the exit code says what became of it. Never
+//! speaks TLS: an operator's command goes to the machine that the daemon runs on, or through a
+//! tunnel.
+
+use std::io::{Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::net::percent::percent_encoded;
+use crate::ops::exit::{Exit, Failure};
+
+/// How long a connection may take.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// How long the answer may take: a reload that is under way goes first.
+const ANSWER_MAX: Duration = Duration::from_secs(240);
+
+/// The longest answer that is read, in bytes.
+const ANSWER_BYTES_MAX: u64 = 1 << 20;
+
+const AFTER_HELP: &str = "\
+The live model of the same seat becomes a shadow, so to promote that one is to go back.
+
+Exit code 0: it is live, from now on or already. 64: no model has this name. 75: the daemon kept
+what was live, or cannot be reached. 78: it refused the token.
+
+Examples: tickcast model promote volatility-next
+          tickcast model promote volatility-next --url http://127.0.0.1:9630";
+
+/// Options of `tickcast model promote`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct PromoteArgs {
+    /// The shadow, as its entry in [[models]] is named
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// The daemon
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9630")]
+    url: String,
+    /// Of a daemon with a token: the file that holds it; else the variable TICKCAST_TOKEN
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &PromoteArgs) -> Result<(), Exit> {
+    let PromoteArgs { name, url, token_file } = args;
+    let authority = authority_of(url)?;
+    let token = super::token(token_file.as_deref())?;
+    let (status, body) = ask(authority, name, token.as_deref())
+        .map_err(Exit::while_doing(Failure::Temporary, format_args!("ask {authority}")))?;
+    let answer: Value = serde_json::from_str(&body).unwrap_or_default();
+    let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+    match (status, &*text("outcome")) {
+        (200, "promoted") => {
+            super::print(format_args!("{name} is live; {} is a shadow\n", text("instead_of")))?;
+            if answer["survives_restart"] == Value::Bool(false) {
+                tell!(
+                    "warning: no folder keeps the roles of models (snapshot.folder), so a restart \
+                     begins with those of the configuration"
+                );
+            }
+            Ok(())
+        }
+        (200, _) => super::print(format_args!("{name} is live already\n")),
+        (401 | 403, _) => Err(Exit::new(Failure::Configuration, text("detail"))),
+        (404, _) => Err(Exit::new(Failure::Usage, text("detail"))),
+        (status, _) => {
+            let why = [text("reason"), text("detail")].concat();
+            Err(Exit::new(Failure::Temporary, format_args!("the daemon says {status}: {why}")))
+        }
+    }
+}
+
+/// `host:port` of a URL.
+fn authority_of(url: &str) -> Result<&str, Exit> {
+    let authority = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+    let fits = |authority: &&str| {
+        !authority.is_empty() && !authority.contains(|letter: char| "/?#@ \r\n".contains(letter))
+    };
+    authority.filter(fits).ok_or_else(|| {
+        Exit::new(Failure::Usage, "--url: expected a URL such as http://127.0.0.1:9630")
+    })
+}
+
+/// Sends the request; status and body of the answer.
+fn ask(authority: &str, name: &str, token: Option<&str>) -> std::io::Result<(u16, String)> {
+    let with_port = match authority.rsplit_once(':') {
+        Some((_, port)) if port.parse::<u16>().is_ok() => authority.to_owned(),
+        _ => format!("{authority}:80"),
+    };
+    let none = || std::io::Error::other("the name has no address");
+    let address = with_port.to_socket_addrs()?.next().ok_or_else(none)?;
+    let mut stream = TcpStream::connect_timeout(&address, CONNECT_MAX)?;
+    stream.set_read_timeout(Some(ANSWER_MAX))?;
+    stream.set_write_timeout(Some(CONNECT_MAX))?;
+    let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let request = format!(
+        "POST /v1/models/{}/promote HTTP/1.1\r\nHost: {authority}\r\n{token}\
+         Content-Length: 0\r\nConnection: close\r\n\r\n",
+        percent_encoded(name)
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
+    let foreign = || std::io::Error::other("what answers is no tickcast");
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(foreign)?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok((status.ok_or_else(foreign)?, body.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_a_daemon_on_this_side_of_tls() {
+        for (url, authority) in [
+            ("http://127.0.0.1:9630", "127.0.0.1:9630"),
+            ("http://[::1]:9630/", "[::1]:9630"),
+            ("http://host", "host"),
+        ] {
+            assert_eq!(authority_of(url).unwrap(), authority);
+        }
+        for url in
+            ["https://host", "host:9630", "http://", "http://a/b", "http://u@h", "http://a b"]
+        {
+            assert_eq!(authority_of(url).unwrap_err().failure(), Failure::Usage, "{url}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Ticks that shadows take once the live models are done with a batch.
+//!
+//! Owns the ticks of one batch. Promises their order, and that taking a tick down allocates nothing
+//! once the longest batch has come. Never decodes one.
+
+use std::borrow::Cow;
+
+use crate::core::domain::{Fields, Position, Tick, TimeDoubt, UnixNanos};
+
+/// The ticks of a batch, in their order.
+#[derive(Default)]
+pub(super) struct Deferred {
+    /// The first `len` are in use; the others keep their memory.
+    entries: Vec<Entry>,
+    len: usize,
+}
+
+/// Something that shadows have still to take.
+struct Entry {
+    symbol: String,
+    position: Option<Position>,
+    received: Option<UnixNanos>,
+    what: What,
+}
+
+enum What {
+    /// Data of the symbol may be missing here.
+    Gap,
+    Tick {
+        time: UnixNanos,
+        fields: Fields,
+        doubt: Option<TimeDoubt>,
+    },
+}
+
+/// The next of them.
+pub(super) enum Next<'d> {
+    /// Data of the symbol may be missing before the record at this place.
+    Gap(&'d str, Option<Position>),
+    /// A tick.
+    Tick(DeferredTick<'d>),
+}
+
+/// A tick with all that comes with it.
+pub(super) struct DeferredTick<'d> {
+    pub(super) tick: Tick<'d>,
+    pub(super) doubt: Option<TimeDoubt>,
+    pub(super) position: Option<Position>,
+    pub(super) received: Option<UnixNanos>,
+}
+
+impl Deferred {
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(super) fn gap(&mut self, symbol: &str, position: Option<Position>) {
+        self.push(symbol, position, None, What::Gap);
+    }
+
+    pub(super) fn tick(&mut self, next: &DeferredTick<'_>) {
+        let DeferredTick { tick: Tick { symbol, time, fields }, doubt, position, received } = next;
+        let what = What::Tick { time: *time, fields: *fields, doubt: *doubt };
+        self.push(symbol, *position, *received, what);
+    }
+
+    fn push(
+        &mut self,
+        symbol: &str,
+        position: Option<Position>,
+        received: Option<UnixNanos>,
+        what: What,
+    ) {
+        match self.entries.get_mut(self.len) {
+            Some(entry) => {
+                entry.symbol.clear();
+                entry.symbol.push_str(symbol);
+                (entry.position, entry.received, entry.what) = (position, received, what);
+            }
+            None => {
+                let symbol = symbol.to_owned();
+                self.entries.push(Entry { symbol, position, received, what });
+            }
+        }
+        self.len += 1;
+    }
+
+    /// What waits, the oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Next<'_>> {
+        self.entries[..self.len].iter().map(|Entry { symbol, position, received, what }| {
+            let (position, received) = (*position, *received);
+            match what {
+                What::Gap => Next::Gap(symbol, position),
+                What::Tick { time, fields, doubt } => {
+                    let symbol = Cow::Borrowed(&**symbol);
+                    let tick = Tick { symbol, time: *time, fields: *fields };
+                    Next::Tick(DeferredTick { tick, doubt: *doubt, position, received })
+                }
+            }
+        })
+    }
+
+    /// Nothing waits any more.
+    pub(super) fn clear(&mut self) {
+        self.len = 0;
+    }
+}

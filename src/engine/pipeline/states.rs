@@ -1,0 +1,226 @@
+//! The states of all models of a stream: to rest, back, and away.
+//!
+//! Owns which stored state a model goes on from. Each is stored under its model and its symbol. A
+//! model takes its own; where the configuration did not know the model when the states were stored,
+//! it takes what it can read of another one: the same model under another name, or another version
+//! of it. Promises that of several it takes the one that reaches furthest, and that a key which no
+//! model of the configuration has is ended where states are stored. Never touches a tick.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::pipelines::Model;
+use super::stored::parts_of_key;
+use super::{ModelLabel, Pipelines, Restored, StoredState};
+use crate::core::domain::{DurationNanos, PartitionId};
+use crate::core::health::Arrivals;
+use crate::engine::inference::InferenceError;
+use crate::engine::state::ModelIdentity;
+
+/// The stored states of one symbol, as model and bytes.
+type Candidates<'s> = Vec<(Option<&'s str>, &'s Bytes)>;
+
+impl Pipelines {
+    /// The models behind the states that [`Pipelines::take_changed`] gives.
+    pub fn label(&self) -> ModelLabel {
+        let labels: Vec<_> = self.each().map(|(_, pipeline)| pipeline.label()).collect();
+        let texts: Vec<_> = labels.iter().map(|label| &*label.text).collect();
+        let text = texts.join("; ");
+        ModelLabel {
+            identities: labels.into_iter().flat_map(|label| label.identities).collect(),
+            text,
+        }
+    }
+
+    /// The models whose states can be read: these, and other versions of them.
+    pub fn readable(&self) -> Vec<ModelIdentity> {
+        self.each().flat_map(|(_, pipeline)| pipeline.readable()).collect()
+    }
+
+    /// Says when the ticks come that are taken from here on.
+    pub fn set_now(&mut self, now: Duration) {
+        self.each_mut().for_each(|pipeline| pipeline.engine_mut().set_now(now));
+    }
+
+    /// How many symbols still have their recurrent states to be computed, of all models together.
+    pub fn asleep_count(&self) -> usize {
+        self.each().map(|(_, pipeline)| pipeline.engine().asleep_count()).sum()
+    }
+
+    /// Computes the recurrent states of at most `count_max` symbols, the live models first.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where they cannot be computed.
+    pub fn wake(&mut self, count_max: usize) -> Result<(), InferenceError> {
+        let mut left = count_max;
+        for role in [super::Role::Live, super::Role::Shadow] {
+            for pipeline in self.of_role_mut(role) {
+                let count = pipeline.engine().asleep_count().min(left);
+                pipeline.engine_mut().wake(count)?;
+                left -= count;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a taking of states. Returns how many symbols of each model have moved since they were
+    /// last taken.
+    pub fn begin_taking(&mut self) -> Vec<usize> {
+        self.each_mut().map(|pipeline| pipeline.engine_mut().begin_taking()).collect()
+    }
+
+    /// Hands the stored form of the states of at most `count_max` symbols that have moved to
+    /// `sink`, and of no more than `left` of each model, which goes down by them. See
+    /// [`Pipeline::take_changed`](super::Pipeline::take_changed).
+    pub fn take_changed(
+        &mut self,
+        count_max: usize,
+        left: &mut [usize],
+        mut sink: impl FnMut(StoredState),
+    ) {
+        let mut room = count_max;
+        for (pipeline, left) in self.each_mut().zip(left.iter_mut()) {
+            let count = room.min(*left).min(pipeline.engine().changed_count());
+            pipeline.take_changed(count, &mut sink);
+            (room, *left) = (room - count, *left - count);
+            if pipeline.engine().changed_count() == 0 {
+                *left = 0;
+            }
+        }
+        if left.iter().all(|left| *left == 0) {
+            // Behind the states that take their place.
+            self.orphans.drain(..).for_each(sink);
+        }
+    }
+
+    /// Has every state count as changed.
+    pub fn note_all_changed(&mut self) {
+        self.each_mut().for_each(|pipeline| pipeline.engine_mut().note_all_changed());
+    }
+
+    /// Has every engine report symbols that have left to the store of states.
+    pub fn keep_departures(&mut self) {
+        self.each_mut().for_each(|pipeline| pipeline.engine_mut().keep_departures());
+    }
+
+    /// Notes that data of every symbol is missing from here on; see
+    /// [`Engine::expect_gap`](crate::engine::symbols::Engine::expect_gap). A window goes on behind
+    /// at most `gap_steps_max` steps of its model; `None` for any number.
+    pub fn expect_gap(&mut self, gap_steps_max: Option<u32>) {
+        for pipeline in self.each_mut() {
+            let seconds = i64::from(pipeline.manifest().step.interval_seconds);
+            let gap_max = DurationNanos::from_seconds(seconds)
+                .zip(gap_steps_max)
+                .and_then(|(step, count)| step.times(count))
+                .unwrap_or(DurationNanos::MAX);
+            pipeline.engine_mut().expect_gap(gap_max);
+        }
+    }
+
+    /// Notes that symbols which turn up in a partition from here on are not new.
+    pub fn expect_loss(&mut self, partition: PartitionId) {
+        self.each_mut().for_each(|pipeline| pipeline.engine_mut().expect_loss(partition));
+    }
+
+    /// Forgets every symbol of a partition. Nothing may be in inference or deferred.
+    pub fn evict(&mut self, partition: PartitionId) {
+        self.each_mut().for_each(|pipeline| pipeline.engine_mut().evict(partition));
+        self.orphans.retain(|orphan| orphan.partition != Some(partition));
+    }
+
+    /// Drops what waits for inference, and forgets every symbol.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where a backend fails.
+    pub fn clear(&mut self) -> Result<(), InferenceError> {
+        self.drop_deferred();
+        self.orphans.clear();
+        self.each_mut().try_for_each(super::Pipeline::clear)
+    }
+
+    /// Whether any model knows a symbol.
+    pub fn has_symbol(&self, symbol: &str) -> bool {
+        self.each().any(|(_, pipeline)| pipeline.engine().has_symbol(symbol))
+    }
+
+    /// When ticks of a symbol came to the model that has had one last.
+    pub fn arrivals(&self, symbol: &str) -> Option<Arrivals> {
+        let of_models = self.each().filter_map(|(_, model)| model.engine().arrivals(symbol));
+        of_models.reduce(Arrivals::newer)
+    }
+
+    /// Takes the stored states of symbols over, by their keys, as those of a partition where the
+    /// input has places. What cannot be used is named in the outcome, and its symbol begins cold.
+    ///
+    /// # Errors
+    /// [`InferenceError`] where the recurrent states cannot be computed.
+    pub fn restore(
+        &mut self,
+        partition: Option<PartitionId>,
+        stored: &[(String, Bytes)],
+    ) -> Result<Restored, InferenceError> {
+        let mut of_symbol = BTreeMap::<&str, Candidates<'_>>::new();
+        for (key, bytes) in stored {
+            let (model, symbol) = parts_of_key(key);
+            of_symbol.entry(symbol).or_default().push((model, bytes));
+        }
+        for (symbol, candidates) in &of_symbol {
+            for (model, _) in candidates {
+                if self.owner(*model).is_none_or(|owner| !owner.wants(symbol)) {
+                    let (model, symbol) = (model.map(Into::into), (*symbol).to_owned());
+                    self.orphans.push(StoredState { model, symbol, partition, bytes: None });
+                }
+            }
+        }
+        let mut restored = Restored::default();
+        let is_only = self.count() == 1;
+        for model in self.models_mut() {
+            let name = model.name.clone();
+            let (mut own, mut adopted) = (Vec::new(), Vec::new());
+            for (symbol, candidates) in of_symbol.iter().filter(|(symbol, _)| model.wants(symbol)) {
+                let Some((is_own, bytes)) = model.choose(candidates) else { continue };
+                own.push(((*symbol).to_owned(), bytes.clone()));
+                adopted.extend((!is_own).then_some(*symbol));
+            }
+            let mut outcome = model.pipeline.restore(partition, &own)?;
+            // They are stored under another key, which has its end with the next states.
+            adopted.into_iter().for_each(|symbol| model.pipeline.engine_mut().note_changed(symbol));
+            if !is_only {
+                outcome.cold.iter_mut().for_each(|line| line.insert_str(0, &format!("{name}: ")));
+            }
+            restored.merge(outcome);
+        }
+        Ok(restored)
+    }
+
+    /// Whether what is stored under a key is the state of a symbol that its model knows.
+    pub fn knows_key(&self, key: &str) -> bool {
+        let (model, symbol) = parts_of_key(key);
+        self.owner(model).is_some_and(|owner| owner.pipeline.engine().has_symbol(symbol))
+    }
+
+    /// The model whose states are stored under this name.
+    fn owner(&self, model: Option<&str>) -> Option<&Model> {
+        self.models().iter().find(|known| known.pipeline.stored_as() == model)
+    }
+}
+
+impl Model {
+    /// The stored state that the model goes on from, and whether it is its own: of those that it
+    /// can read the one that reaches furthest, its own before others. Where it can read none, its
+    /// own, so that the outcome has the reason.
+    fn choose<'s>(&self, candidates: &Candidates<'s>) -> Option<(bool, &'s Bytes)> {
+        let is_own = |model: Option<&str>| model == self.pipeline.stored_as();
+        let usable = candidates.iter().filter_map(|(model, bytes)| {
+            Some((self.pipeline.reach_of(bytes)?, is_own(*model), *bytes))
+        });
+        let best = usable.max_by_key(|(reach, is_own, _)| (*reach, *is_own));
+        let own = || candidates.iter().find(|(model, _)| is_own(*model));
+        match best {
+            Some((_, is_own, bytes)) => Some((is_own, bytes)),
+            None => own().map(|(_, bytes)| (true, *bytes)),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Rows that go without inference, because others are served first.
+//!
+//! Owns what is left out under load: the run of the model alone. Promises that steps, features and
+//! windows go on as if nothing had been left out, so that the next forecast has the bits that it
+//! would have had anyway. Never decides what load is.
+//!
+//! Mode `full` needs nothing but the window. In mode `sliding` the recurrent states follow from the
+//! rows: a symbol whose row was left out falls asleep, and its states are computed by
+//! [`Engine::wake`] while there is time, or before its next row that does not go without inference.
+//! The state of mode `carried` holds every row since the symbol began, so nothing of it can be left
+//! out: such a model runs on each row, which takes it one step.
+
+use super::{Driver, Engine, Pending, Withheld};
+use crate::core::domain::SymbolId;
+
+/// Whether rows may go without inference, and whether they do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shedding {
+    may: bool,
+    now: bool,
+}
+
+impl Engine {
+    /// Says whether rows may go without inference. From here on none does until
+    /// [`Engine::shed_rows`] says so.
+    pub fn allow_shedding(&mut self, may: bool) {
+        self.shedding = Shedding { may, now: false };
+    }
+
+    /// Leaves out the inference of the rows that come from here on, and of those that wait for it;
+    /// or no longer.
+    pub fn shed_rows(&mut self, now: bool) {
+        self.shedding.now = now && self.may_shed();
+        if !self.shedding.now {
+            return;
+        }
+        for Pending { symbol, .. } in std::mem::take(&mut self.pending) {
+            self.symbols[symbol.index()].pending = false;
+            self.shed(symbol);
+        }
+        if let Some(id) = self.due {
+            self.take_due(id);
+        }
+    }
+
+    /// Whether rows go without inference now.
+    pub fn sheds_rows(&self) -> bool {
+        self.shedding.now
+    }
+
+    fn may_shed(&self) -> bool {
+        self.shedding.may && !matches!(self.driver, Driver::Carried(_))
+    }
+
+    /// Leaves out the inference of the newest row of a symbol's window.
+    pub(super) fn shed(&mut self, id: SymbolId) {
+        let Self { symbols, tally, driver, asleep, .. } = self;
+        let state = &mut symbols[id.index()];
+        if state.window.is_full() {
+            tally.withheld.add(Withheld::Shed);
+        } else {
+            tally.warming += 1;
+        }
+        if matches!(driver, Driver::Sliding(_)) && !std::mem::replace(&mut state.asleep, true) {
+            asleep.push(id);
+        }
+    }
+}
