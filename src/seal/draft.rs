@@ -55,10 +55,10 @@ pub(super) struct Parts<'d> {
 ///
 /// # Errors
 /// Where the golden rows cannot be made or run.
-pub(super) fn draft(parts: Parts<'_>, runtime: &dyn Runtime) -> Result<Draft, Vec<String>> {
+pub(super) fn draft(parts: &Parts<'_>, runtime: &dyn Runtime) -> Result<Draft, Vec<String>> {
     let graph = graph_spec(parts.rewritten, parts.config, parts.part);
-    let golden = golden(&parts, &graph, runtime)?;
-    let Parts { config, part, version, material, target_scaler, foreign, .. } = &parts;
+    let golden = golden(parts, &graph, runtime)?;
+    let Parts { config, part, version, material, target_scaler, foreign, .. } = parts;
     let facts = &foreign.facts;
     let compared = parts.compared.as_ref().map(|(sha256, comparison, tolerance)| Compared {
         predictions_sha256: sha256.clone(),

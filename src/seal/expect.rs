@@ -150,9 +150,10 @@ impl Expected {
                 let difference = (found - expected).abs();
                 count += 1;
                 sum += difference;
-                // Written so that a NaN is the worst.
-                if worst.is_none() || !(difference <= largest) {
-                    largest = if difference.is_nan() { f64::INFINITY } else { difference };
+                // What is not a number is the worst.
+                let difference = if difference.is_nan() { f64::INFINITY } else { difference };
+                if worst.is_none() || difference > largest {
+                    largest = difference;
                     worst = Some((row.line, found, *expected));
                 }
             }

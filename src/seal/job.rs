@@ -140,7 +140,7 @@ impl Prepared {
                 compared: compared.clone(),
                 assessment,
             };
-            drafts.push(draft(parts, runtime)?);
+            drafts.push(draft(&parts, runtime)?);
         }
         Ok(Proven { drafts, notes })
     }
