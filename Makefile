@@ -41,7 +41,9 @@ demo-kafka: ## The same through topics of a Kafka broker, read back with kcat
 test: ## Run all tests but the long ones of test-kafka
 	@deploy/setup.sh all --for test
 	$(ENVIRONMENT); cargo test --locked --no-default-features --test it -- command_line config_corpus
-	$(ENVIRONMENT); cargo test --locked -- --skip kafka_long::
+	$(ENVIRONMENT); cargo test --locked --lib --bins --examples --bench parts --test sim
+	$(ENVIRONMENT); cargo test --locked --doc
+	$(ENVIRONMENT); cargo test --locked --test it -- --skip kafka_long::
 
 test-kafka: ## Kill daemons and brokers at random (TICKCAST_TEST_KILLS=200 for as many of each)
 	@deploy/setup.sh all --for test
