@@ -496,7 +496,7 @@ mod tests {
 
     /// The models of a text.
     fn models(text: &str) -> Result<Vec<ModelConfig>, Vec<String>> {
-        let parsed = super::parse(&format!("{SOURCE}{text}"));
+        let parsed = parse(&format!("{SOURCE}{text}"));
         parsed.map(|config| config.models).map_err(|error| error.problems)
     }
 
