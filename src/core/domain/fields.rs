@@ -132,8 +132,9 @@ impl Schema {
 
     /// How rows of `wide`, which has every field of this schema, are read by this one.
     pub fn projection(&self, wide: &Self) -> Projection {
-        let pair = |name: &Box<str>| Some((wide.field(name)?, self.field(name)?));
-        let extra = (self != wide).then(|| self.extra.iter().filter_map(pair).collect());
+        let pair = |name: &str| Some((wide.field(name)?, self.field(name)?));
+        let names = || self.extra.iter().map(|name| &**name);
+        let extra = (self != wide).then(|| names().filter_map(pair).collect());
         Projection { extra }
     }
 
