@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_union_has_every_field_and_each_schema_reads_its_own() {
-        let [first, second] = [["wind", "rain"], ["rain", "sun"]].map(|names| Schema::new(names));
+        let [first, second] = [["wind", "rain"], ["rain", "sun"]].map(Schema::new);
         let (first, second) = (first.unwrap(), second.unwrap());
         let union = Schema::union([&first, &second]).unwrap();
         assert_eq!(union, Schema::new(["wind", "rain", "sun"]).unwrap());
