@@ -35,7 +35,7 @@ pub fn prepare(config: &Config, bundles: &[&Bundle]) -> Result<Preparation, Exit
         note(config.check_cadence(model, &bundle.manifest().step));
     }
     note(check_together(config, bundles));
-    note(roles::store(config).load().map(drop).map_err(roles::unreadable));
+    note(roles::store(config).load().map(drop).map_err(|error| roles::unreadable(&error)));
     note(config.source.settings.check().map(|lines| preparation.lines = lines));
     config.sinks.iter().for_each(|sink| note(sink.check()));
     match snapshot_folder(config) {

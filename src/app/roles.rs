@@ -24,7 +24,7 @@ pub(super) fn store(config: &Config) -> RoleStore {
 }
 
 /// Why kept roles cannot be used.
-pub(super) fn unreadable(error: io::Error) -> Exit {
+pub(super) fn unreadable(error: &io::Error) -> Exit {
     let what = format_args!(
         "snapshot.folder: roles.json cannot be read: {error}; remove it to begin with the roles of \
          the configuration"
@@ -38,7 +38,7 @@ pub(super) fn unreadable(error: io::Error) -> Exit {
 /// [`Exit`] with code 78 where kept roles cannot be read.
 pub(super) fn settle(config: &mut Config) -> Result<RoleStore, Exit> {
     let store = store(config);
-    match store.load().map_err(unreadable)? {
+    match store.load().map_err(|error| unreadable(&error))? {
         Found::Configured => {}
         Found::Outdated => warn!(
             "the models of the configuration were changed since one was promoted; their roles are \

@@ -76,6 +76,8 @@ pub struct Shard {
     /// How old the oldest record of a batch may be for the shadows to run on it; `None` for any
     /// age.
     shadow_age_max: Option<Duration>,
+    /// Whether the last batch was too old for the shadows.
+    was_late: bool,
     /// Arrivals of the batch in progress.
     batch: Vec<Arrival<Command>>,
     /// Whether the intake had more to come when the batch was taken.
@@ -132,6 +134,7 @@ impl Shard {
             scores,
             drain_records_max,
             shadow_age_max: None,
+            was_late: false,
             batch: Vec::with_capacity(drain_records_max),
             is_open: true,
             hold: None,
@@ -328,12 +331,20 @@ impl Shard {
         arrived: Option<Stopwatch>,
         age_max: Option<Duration>,
     ) -> Result<(), ShardError> {
-        let Self { pipelines, publisher, metrics, intake, .. } = self;
+        let Self { pipelines, publisher, metrics, intake, was_late, .. } = self;
         if pipelines.of_role_mut(Role::Shadow).next().is_none() {
             return Ok(());
         }
         let is_late = || age_max.zip(arrived).is_some_and(|(max, arrived)| arrived.elapsed() > max);
-        let (sheds, watch) = (is_late(), Stopwatch::start());
+        // Not every record has its arrival noted: between two that have, nothing has changed.
+        let sheds = match arrived {
+            Some(_) => is_late(),
+            None => age_max.is_some() && *was_late && intake.has_more(),
+        };
+        if age_max.is_some() {
+            *was_late = sheds;
+        }
+        let watch = Stopwatch::start();
         pipelines
             .of_role_mut(Role::Shadow)
             .for_each(|pipeline| pipeline.engine_mut().shed_rows(sheds));

@@ -110,13 +110,17 @@ impl Config {
         if !(is_judged && has_trades && step.kind == StepKind::Record) {
             return Ok(());
         }
+        // Of several models, the one at fault.
+        let whose = match model.is_listed {
+            true => format!(" `{}`", model.name),
+            false => String::new(),
+        };
         Err(Exit::new(
             Failure::Configuration,
             format_args!(
-                "model.cadence: the feed has trades, which come at any time, and the model `{}` \
+                "model.cadence: the feed has trades, which come at any time, and the model{whose} \
                  was trained on ticks at an interval ({}); use a model of bars (step.kind = \
                  \"time\"), or set model.cadence = \"as_it_comes\" where that is meant",
-                model.name,
                 step.words()
             ),
         ))

@@ -132,8 +132,9 @@ impl Schema {
 
     /// How rows of `wide`, which has every field of this schema, are read by this one.
     pub fn projection(&self, wide: &Self) -> Projection {
-        let pair = |name: &Box<str>| Some((wide.field(name)?, self.field(name)?));
-        let extra = (self != wide).then(|| self.extra.iter().filter_map(pair).collect());
+        let pair = |name: &str| Some((wide.field(name)?, self.field(name)?));
+        let names = || self.extra.iter().map(|name| &**name);
+        let extra = (self != wide).then(|| names().filter_map(pair).collect());
         Projection { extra }
     }
 
@@ -286,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_union_has_every_field_and_each_schema_reads_its_own() {
-        let [first, second] = [["wind", "rain"], ["rain", "sun"]].map(|names| Schema::new(names));
+        let [first, second] = [["wind", "rain"], ["rain", "sun"]].map(Schema::new);
         let (first, second) = (first.unwrap(), second.unwrap());
         let union = Schema::union([&first, &second]).unwrap();
         assert_eq!(union, Schema::new(["wind", "rain", "sun"]).unwrap());

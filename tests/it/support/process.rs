@@ -285,6 +285,10 @@ impl Daemon {
 /// The name of a sample without the label `model`; `None` where it has none.
 fn without_model(name: &str) -> Option<String> {
     let (family, labels) = name.strip_suffix('}')?.split_once('{')?;
+    // What says which models there are has no sum.
+    if family == "tickcast_model_info" {
+        return None;
+    }
     let labels: Vec<_> = labels.split(',').collect();
     let others: Vec<_> =
         labels.iter().filter(|label| !label.starts_with("model=")).copied().collect();
