@@ -102,9 +102,9 @@ fn write_attention(writer: &mut GraphWriter, layer: &Attention, parameters: &[f3
 mod tests {
     use super::super::network::{Architecture, DenseShape, LstmShape, Workspace};
     use super::super::random::{Purpose, Random};
-    use super::super::test_runtime;
     use super::*;
     use crate::engine::inference::{Backend, Shape, Signature};
+    use crate::engine::test_support::onnxruntime;
 
     /// A network whose parameters are as large as trained ones get.
     fn network(architecture: Architecture) -> (Network, Vec<f32>) {
@@ -124,7 +124,7 @@ mod tests {
         let features = network.architecture().inputs;
         let exported = export(network, parameters, "test");
         let signature = signature(&exported, features);
-        let mut backend = test_runtime().session(&exported.onnx, &signature).unwrap();
+        let mut backend = onnxruntime().session(&exported.onnx, &signature).unwrap();
         let mut random = Random::new(5, Purpose::Order);
         let mut largest = 0.0_f32;
         for &(steps, batch) in shapes {

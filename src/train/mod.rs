@@ -60,19 +60,3 @@ mod gradient_check;
 mod reference_check;
 #[cfg(test)]
 mod report_check;
-
-/// ONNX Runtime for tests that compare with it, loaded once; a missing library fails the test.
-#[cfg(test)]
-fn test_runtime() -> &'static crate::engine::inference::OnnxRuntime {
-    use crate::engine::inference::{OnnxRuntime, locate_library};
-    static RUNTIME: std::sync::OnceLock<OnnxRuntime> = std::sync::OnceLock::new();
-    RUNTIME.get_or_init(|| {
-        let variable = std::env::var_os("ORT_DYLIB_PATH").map(std::path::PathBuf::from);
-        let path = locate_library(
-            &[("ORT_DYLIB_PATH", variable.as_deref())],
-            None,
-            std::path::Path::exists,
-        );
-        OnnxRuntime::load(&path.unwrap()).unwrap()
-    })
-}

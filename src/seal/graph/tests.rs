@@ -5,7 +5,7 @@ mod random;
 mod refusals;
 mod support;
 
-use self::net::{Net, runtime, text};
+use self::net::{Net, text};
 use self::support::{
     FEATURES, UNITS, WINDOW, assert_rows_keep_apart, beside_of, lstm_of, nothing_beside,
     read_plain, sealed, sealed_with, wanted, windows,
@@ -16,6 +16,7 @@ use crate::engine::model::manifest::Mode;
 use crate::engine::model::onnx::{
     DOUBLE, FLOAT, FLOAT16, ModelProto, OperatorSetIdProto, ValueInfoProto,
 };
+use crate::engine::test_support::onnxruntime as runtime;
 
 fn said(rewritten: &Rewritten, words: &str) -> bool {
     rewritten.rewrites.iter().any(|sentence| sentence.contains(words))

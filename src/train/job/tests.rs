@@ -3,17 +3,18 @@
 use std::path::Path;
 
 use super::super::checkpoint::CheckpointError;
+use super::super::config;
 use super::super::config::StateRule;
 use super::super::export::export;
 use super::super::fit::{FitError, Stopped};
 use super::super::loss::Loss;
-use super::super::{config, test_runtime};
 use super::draft::{CARRIED_CASES_PER_PART, CARRIED_WINDOWS, GOLDEN_CASES_PER_PART};
 use super::*;
 use crate::core::features::ScalerKind;
 use crate::core::forecast::Target;
 use crate::engine::model::Bundle;
 use crate::engine::model::manifest::Mode;
+use crate::engine::test_support::onnxruntime;
 
 /// A configuration over a written history, small enough for a test.
 fn small(folder: &Path, extra: &str) -> TrainConfig {
@@ -48,7 +49,7 @@ fn onwards(_: Progress) -> ControlFlow<()> {
 fn train(config: &TrainConfig) -> PathBuf {
     let job = Job::prepare(config.clone()).unwrap();
     let trained = job.run(&mut onwards).unwrap();
-    trained.seal(&config.models_root, test_runtime()).unwrap()
+    trained.seal(&config.models_root, onnxruntime()).unwrap()
 }
 
 #[test]
@@ -58,7 +59,7 @@ fn a_history_becomes_a_bundle_that_stands_its_own_proof() {
     let sealed = train(&config);
     assert_eq!(sealed, config.models_root.join("small/1"));
     let bundle = Bundle::read(&sealed).unwrap();
-    bundle.open(test_runtime()).unwrap();
+    bundle.open(onnxruntime()).unwrap();
     let manifest = bundle.manifest();
     assert_eq!(bundle.golden().cases.len(), 2 * GOLDEN_CASES_PER_PART);
     assert_eq!(manifest.graph.states.len(), 4);
@@ -79,7 +80,7 @@ fn features_with_an_endless_memory_are_sealed_as_a_fresh_daemon_computes_them() 
     config.features = features.map(str::to_owned).into();
     config.architecture.inputs = features.len();
     let bundle = Bundle::read(&train(&config)).unwrap();
-    bundle.open(test_runtime()).unwrap();
+    bundle.open(onnxruntime()).unwrap();
     // The warm-up of macd, four spans of 5 and of 2, and the window.
     let steps = bundle.golden().cases.iter().map(|case| case.steps.len());
     assert_eq!(steps.collect::<Vec<_>>(), [28 + 8; 2 * GOLDEN_CASES_PER_PART]);
@@ -214,14 +215,14 @@ fn a_run_that_was_stopped_is_sealed_and_resumed_to_the_same_bytes() {
     };
     let stopped = job.unwrap().run(&mut until_third).unwrap();
     assert_eq!((stopped.fit.stopped, stopped.fit.epochs.len()), (Stopped::Asked, 2));
-    stopped.seal(&config.models_root, test_runtime()).unwrap();
+    stopped.seal(&config.models_root, onnxruntime()).unwrap();
     assert!(checkpoint.exists(), "it can go on");
 
     let again = folder.path().join("again");
     let job = TrainConfig { version: Some("1".into()), models_root: again, ..config.clone() };
     let job = Job::prepare(job).unwrap();
     let resumed = job.resume(&mut onwards).unwrap();
-    let resumed = resumed.seal(&job.config().models_root, test_runtime()).unwrap();
+    let resumed = resumed.seal(&job.config().models_root, onnxruntime()).unwrap();
     for file in ["model.onnx", "manifest.json", "golden.json"] {
         let read = |bundle: &Path| std::fs::read(bundle.join(file)).unwrap();
         assert!(read(&resumed) == read(&whole), "{file} differs");
@@ -267,7 +268,7 @@ fn a_model_with_attention_is_sealed_for_whole_windows() {
     let mut config = small(folder.path(), "");
     config.architecture.attention = Some(5);
     let bundle = Bundle::read(&train(&config)).unwrap();
-    bundle.open(test_runtime()).unwrap();
+    bundle.open(onnxruntime()).unwrap();
     assert_eq!(bundle.manifest().modes, [Mode::Full]);
 }
 
@@ -280,7 +281,7 @@ fn a_classifier_of_events_is_sealed() {
     assert_eq!(config.recipe.loss, Loss::BinaryCrossEntropy);
     let sealed = train(&config);
     let bundle = Bundle::read(&sealed).unwrap();
-    bundle.open(test_runtime()).unwrap();
+    bundle.open(onnxruntime()).unwrap();
     let target = &bundle.manifest().target.kind;
     assert_eq!(*target, Target::NextEvent { field: "volume".into(), above: 1200.0 });
     let outputs = bundle.golden().cases.iter().map(|case| case.output[0]);
@@ -303,7 +304,7 @@ fn every_scaler_is_sealed_to_the_same_bytes_with_the_parts_that_look_back() {
             assert!(read(&first) == read(&second), "{name}: {file} differs");
         }
         let bundle = Bundle::read(&first).unwrap();
-        bundle.open(test_runtime()).unwrap();
+        bundle.open(onnxruntime()).unwrap();
         let manifest = serde_json::to_value(bundle.manifest()).unwrap();
         assert_eq!(manifest["scaler"]["kind"], name);
         assert_eq!(manifest["target"]["kind"], "next_log_return");
@@ -329,7 +330,7 @@ fn a_model_that_is_not_the_trained_one_is_not_sealed() {
     let mut trained = job.run(&mut onwards).unwrap();
     let other = job.network().initial_parameters(99);
     trained.draft.onnx = export(job.network(), &other, "small").onnx;
-    let error = trained.seal(&config.models_root, test_runtime()).unwrap_err().to_string();
+    let error = trained.seal(&config.models_root, onnxruntime()).unwrap_err().to_string();
     assert!(error.contains("golden.json: cases[0]: output[0]: the model gives"), "{error}");
     assert!(!config.models_root.join("small/1").exists());
 }
@@ -359,15 +360,15 @@ fn a_carried_state_is_sealed_for_its_own_mode_and_resumed_to_the_same_bytes() {
     }
     assert_eq!(resumed.repeats.folds.len(), 2);
     let again = folder.path().join("again");
-    let resumed = resumed.seal(&again, test_runtime()).unwrap();
-    let whole = whole.seal(&config.models_root, test_runtime()).unwrap();
+    let resumed = resumed.seal(&again, onnxruntime()).unwrap();
+    let whole = whole.seal(&config.models_root, onnxruntime()).unwrap();
     for file in ["model.onnx", "manifest.json", "golden.json"] {
         let read = |bundle: &Path| std::fs::read(bundle.join(file)).unwrap();
         assert!(read(&resumed) == read(&whole), "{file} differs");
     }
 
     let bundle = Bundle::read(&whole).unwrap();
-    bundle.open(test_runtime()).unwrap();
+    bundle.open(onnxruntime()).unwrap();
     assert_eq!(bundle.manifest().modes, [Mode::Carried]);
     let cases = &bundle.golden().cases;
     assert_eq!(cases.len(), 2 * CARRIED_CASES_PER_PART);

@@ -1,23 +1,9 @@
 //! Graphs in the making, as exporters write them.
 
-use std::sync::OnceLock;
-
-use crate::engine::inference::{OnnxRuntime, locate_library};
 use crate::engine::model::onnx::{
     AttributeProto, Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
     ValueInfoProto, attribute_type,
 };
-
-/// ONNX Runtime, loaded once; a missing library fails the test.
-pub(super) fn runtime() -> &'static OnnxRuntime {
-    static RUNTIME: OnceLock<OnnxRuntime> = OnceLock::new();
-    RUNTIME.get_or_init(|| {
-        let variable = std::env::var_os("ORT_DYLIB_PATH").map(std::path::PathBuf::from);
-        let named = [("ORT_DYLIB_PATH", variable.as_deref())];
-        let path = locate_library(&named, None, std::path::Path::exists);
-        OnnxRuntime::load(&path.unwrap()).unwrap()
-    })
-}
 
 /// A graph in the making. Weights follow from a seed.
 pub(super) struct Net {

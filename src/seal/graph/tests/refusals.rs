@@ -1,11 +1,12 @@
 //! What is refused, and with which words.
 
 use super::super::{Hints, Layout, Wanted, read};
-use super::net::{Net, runtime};
+use super::net::Net;
 use super::support::{
     FEATURES, UNITS, WINDOW, beside_of, lstm_of, nothing_beside, read_plain, wanted,
 };
 use crate::engine::model::onnx::{ModelProto, StringStringEntryProto};
+use crate::engine::test_support::onnxruntime as runtime;
 
 fn refusal(onnx: &[u8]) -> String {
     read_plain(onnx).err().expect("it is refused").join("\n")

@@ -5,10 +5,11 @@ use super::super::rewrite::sealed_drive;
 use super::super::{
     Comparison, Foreign, Hints, Layout, Rewritten, Wanted, prove, read, run_original,
 };
-use super::net::{Net, Size, runtime};
+use super::net::{Net, Size};
 use crate::engine::inference::trial::Tensor;
 use crate::engine::model::manifest::Mode;
 use crate::engine::model::onnx::{ModelProto, StringStringEntryProto, TensorProto};
+use crate::engine::test_support::onnxruntime as runtime;
 
 pub(super) const WINDOW: usize = 6;
 pub(super) const FEATURES: usize = 3;
