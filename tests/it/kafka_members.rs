@@ -7,8 +7,8 @@ use crate::support::broker::Broker;
 use crate::support::bundle::SealedBundle;
 use crate::support::process::{Daemon, Ended, eventually};
 use crate::support::topics::{
-    PARTITIONS, Topics, assert_in_order, await_committed, bundle, distinct, produce, replay, start,
-    symbols, ticks,
+    PARTITIONS, Topics, assert_in_order, await_committed, bundle, distinct, patient, produce,
+    replay, start, symbols, ticks,
 };
 
 /// A group on a broker, and the days of ticks that it was given.
@@ -28,10 +28,7 @@ impl<'b> Group<'b> {
     }
 
     fn start(&self, instance: &str) -> Daemon {
-        let settings = self.topics.settings(self.broker, "at_least_once", instance);
-        // No member vanishes here for good, and a busy machine may hold one up for some seconds.
-        let settings =
-            settings.replace("'session.timeout.ms' = 1500", "'session.timeout.ms' = 20000");
+        let settings = patient(&self.topics.settings(self.broker, "at_least_once", instance));
         start(&self.sealed, &format!("{settings}{}", self.further))
     }
 

@@ -8,7 +8,7 @@ use crate::support::bundle::SealedBundle;
 use crate::support::cluster::Cluster;
 use crate::support::process::run_to_end;
 use crate::support::topics::{
-    PARTITIONS, Topics, await_committed, bundle, produce, start, symbols, ticks,
+    PARTITIONS, Topics, await_committed, bundle, patient, produce, start, symbols, ticks,
 };
 
 /// Runs the check on a daemon; returns its exit code and everything that it said.
@@ -53,7 +53,7 @@ fn topics_that_are_well_pass_and_nothing_is_made_by_looking() {
     // Beside a daemon that runs, which it leaves alone.
     for delivery in ["at_least_once", "exactly_once"] {
         let topics = Topics::create(broker);
-        let settings = topics.settings(broker, delivery, "one");
+        let settings = patient(&topics.settings(broker, delivery, "one"));
         let daemon = start(&sealed, &settings);
         produce(broker, &topics.input, &ticks(&symbols(3), 0..8));
         await_committed(broker, &topics);

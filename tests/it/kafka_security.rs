@@ -13,8 +13,8 @@ use crate::support::guarded::{
 };
 use crate::support::process::{Daemon, Ended, eventually, run_to_end};
 use crate::support::topics::{
-    PARTITIONS, Topics, assert_in_order, await_committed, bundle, distinct, produce, replay, start,
-    symbols, ticks,
+    PARTITIONS, Topics, assert_in_order, await_committed, bundle, distinct, patient, produce,
+    replay, start, symbols, ticks,
 };
 
 /// Settings of a daemon that comes through a door.
@@ -74,7 +74,7 @@ fn ticks_go_in_and_forecasts_come_out_through_every_guarded_door() {
             broker.create_compacted_topic(&topics.changelog(), PARTITIONS);
         }
         produce(broker, &topics.input, &records);
-        let settings = settings(guarded, &topics, door, delivery);
+        let settings = patient(&settings(guarded, &topics, door, delivery));
         let debug = "log.level = 'debug'\nkafka.options.debug = 'security,conf'\n";
         (start(&sealed, &format!("{settings}{trusting}{way}{debug}")), topics)
     });

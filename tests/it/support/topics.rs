@@ -93,6 +93,14 @@ impl Topics {
     }
 }
 
+/// The same settings for a test in which no member dies: a busy machine that stalls for seconds
+/// costs no session.
+pub(crate) fn patient(settings: &str) -> String {
+    settings
+        .replace("'session.timeout.ms' = 1500", "'session.timeout.ms' = 30000")
+        .replace("'transaction.timeout.ms' = 5000", "'transaction.timeout.ms' = 60000")
+}
+
 /// A small model: what is tested here is delivery.
 pub(crate) fn bundle() -> SealedBundle {
     sealed(23, 5, &[6])
