@@ -437,22 +437,36 @@ fn a_promotion_is_shown_survives_a_restart_and_can_be_taken_back() {
 #[test]
 fn a_kill_and_a_restart_keep_the_states_of_all_models() {
     let place = Place::new();
-    let records = recording(0..60);
+    let records = recording(0..400);
     let settings = format!(
         "{}snapshot.folder = '{}'\nsnapshot.interval_ms = 10\nsource.queue_records_max = 16\n\
          engine.shards = 2\n",
         of_recording(&place, &records),
         place.path("state").display()
     );
-    for life in 0..3 {
-        let daemon = place.serve("", &settings, THREE);
-        daemon.await_metric("tickcast_snapshots_total", 1.0);
-        assert!(life == 0 || daemon.metric("tickcast_snapshot_symbols_restored_total") > 0.0);
+    let mut killed = 0;
+    for life in 1..=3 {
+        let mut daemon = place.serve("", &settings, THREE);
+        // Somewhere in the recording, further on in each life.
+        let forecasts_min = 250 * life;
+        let is_over = eventually("more forecasts", || {
+            if daemon.has_ended() {
+                return Some(true);
+            }
+            (place.lines("lines.jsonl").len() >= forecasts_min).then_some(false)
+        });
+        if is_over {
+            break;
+        }
         daemon.kill();
+        killed += 1;
     }
+    assert!(killed > 0, "the recording is too short");
     let mut last = place.serve("", &settings, THREE);
     let ended = last.await_end();
     assert!(ended.status.success(), "{:?}", ended.log);
+    let restored = ended.log.iter().find(|line| line["message"] == "restored");
+    assert!(restored.is_some(), "{:?}", ended.log);
     let distinct = |name: &str| -> BTreeSet<String> { place.lines(name).into_iter().collect() };
     let (live, shadows) = (distinct("lines.jsonl"), distinct("shadows.jsonl"));
     let whole = |lines: &BTreeSet<String>| lines.iter().filter(|line| line.ends_with('}')).count();

@@ -247,7 +247,10 @@ impl Problems {
         let settings = self.settings.borrow();
         let home = |setting: &Setting| match setting.key.strip_suffix(name)? {
             "" if !section.is_empty() => Some("the top of the file".to_owned()),
-            home => home.strip_suffix('.').map(|home| format!("`[{home}]`")),
+            home => home.strip_suffix('.').map(|home| match home.strip_suffix("[]") {
+                Some(list) => format!("`[[{list}]]`"),
+                None => format!("`[{home}]`"),
+            }),
         };
         let similar = suggestion(name, known.iter().copied());
         if !similar.is_empty() {
