@@ -288,8 +288,8 @@ impl Prepared {
             .map_err(|error| vec![format!("model: {error}")])?;
         if let Some(mixing) = measured.mixing().filter(|_| !self.config.rows_alone) {
             return Err(vec![format!(
-                "rows_mix: the rows of a batch change each other: {mixing}. Dynamic quantization and \
-                 norms over the batch do so: export without them, or set rows_mix = \"alone\", \
+                "rows_mix: the rows of a batch change each other: {mixing}. Dynamic quantization \
+                 and norms over the batch do so: export without them, or set rows_mix = \"alone\", \
                  which runs one row at a time"
             )]);
         }

@@ -72,8 +72,8 @@ fn fixed_target(graph: &GraphProto, at: usize) -> Option<Vec<i64>> {
     is_plain.then_some(target)
 }
 
-/// The same target without the size, or nothing where it is not in it. `dims` is what is read for the
-/// next size and the one after.
+/// The same target without the size, or nothing where it is not in it. `dims` is what is read for
+/// the next size and the one after.
 fn freed_target(dims: &[Vec<usize>], size: usize, wanted: &[i64]) -> Option<Vec<i64>> {
     let [next, other] = dims else { return None };
     let axis = next.iter().zip(other).position(|(one, other)| one != other)?;

@@ -1,7 +1,7 @@
 //! 16-bit floats, which the runtime computes with 32 bits.
 //!
-//! Owns where such numbers are rounded. The runtime puts casts around an operator that it has for 32
-//! bits alone, and drops a pair of casts that follow one another, with the rounding between them.
+//! Owns where such numbers are rounded. The runtime puts casts around an operator that it has for
+//! 32 bits alone, and drops two casts that follow one another, with the rounding between them.
 //! Promises that a graph with casts at its ends rounds where the file does. Never changes a weight:
 //! each 16-bit float is a 32-bit one.
 
@@ -25,8 +25,8 @@ pub(super) fn rounding(names: &mut Names) -> (TensorProto, NodeProto) {
 /// Where a recurrent operator takes weights: W, R, B and peepholes.
 const WEIGHTS: [usize; 4] = [1, 2, 3, 7];
 
-/// Has recurrent operators of 16-bit floats compute with 32 bits between casts, as the runtime does,
-/// so that their states are given out as they are. Returns how many.
+/// Has recurrent operators of 16-bit floats compute with 32 bits between casts, as the runtime
+/// does, so that their states are given out as they are. Returns how many.
 pub(super) fn widen_recurrent(graph: &mut GraphProto) -> usize {
     let mut names = Names::of(graph);
     let mut wide: BTreeMap<String, TensorProto> = BTreeMap::new();

@@ -242,8 +242,8 @@ impl Work<'_> {
         let widened = half::widen_recurrent(inner);
         if widened > 0 {
             said.push(format!(
-                "{widened} recurrent layers of 16-bit floats: computed with 32 bits, as the runtime \
-                 does"
+                "{widened} recurrent layers of 16-bit floats: computed with 32 bits, as the \
+                 runtime does"
             ));
         }
         prune(inner);

@@ -1,5 +1,5 @@
-//! Graphs of which the exporters make more than the layers need: sizes that are fixed, 16-bit floats, and
-//! operator sets that are not named.
+//! Graphs of which the exporters make more than the layers need: sizes that are fixed, 16-bit
+//! floats, and operator sets that are not named.
 
 use super::super::{Hints, Layout};
 use super::net::{Net, runtime};
@@ -119,8 +119,8 @@ fn halved(net: &mut Net) {
     }
 }
 
-/// The runtime drops a pair of casts, and the rounding between them: a graph that lost a move of data
-/// to a rewrite would round in other places than the file.
+/// The runtime drops a pair of casts, and the rounding between them: a graph that lost a move of
+/// data to a rewrite would round in other places than the file.
 #[test]
 fn layers_of_16_bit_floats_round_where_the_file_does() {
     type Build = fn() -> Net;
