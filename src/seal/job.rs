@@ -286,16 +286,10 @@ impl Prepared {
         }
         let measured = measure(backend, signature, driven, &windows)
             .map_err(|error| vec![format!("model: {error}")])?;
-        if measured.mixes() && !self.config.rows_alone {
-            let words = measured.worst.map_or_else(String::new, |worst| {
-                format!(
-                    ": a window alone gives {}, in a run of {} rows {}",
-                    worst.alone, worst.batch, worst.among
-                )
-            });
+        if let Some(mixing) = measured.mixing().filter(|_| !self.config.rows_alone) {
             return Err(vec![format!(
-                "rows_mix: the rows of a batch change each other{words}. Dynamic quantization and \
-                 norms over the batch do so: export without them, or set rows_mix = \"alone\", \
+                "rows_mix: the rows of a batch change each other: {mixing}. Dynamic quantization \
+                 and norms over the batch do so: export without them, or set rows_mix = \"alone\", \
                  which runs one row at a time"
             )]);
         }

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::golden::{GOLDEN_SCHEMA, Golden, GoldenCase};
 use super::graph::{ONNX_BYTES_MAX, check_graph};
 use super::manifest::{Manifest, Mode, Plans, Rows};
-use super::proof::{Difference, Driven, Measured, Unmeasured, measure, measure_alone, spread};
+use super::proof::{Driven, Measured, Unmeasured, measure, measure_alone, spread};
 use crate::core::forecast::Output;
 use crate::core::text::{excerpt, indented_lines, with_suggestion};
 use crate::engine::files::read_regular_file;
@@ -267,9 +267,9 @@ impl Bundle {
             Unmeasured::States { .. } => format!("{GOLDEN_FILE}: {error}"),
             other => format!("{ONNX_FILE}: {other}"),
         })?;
-        let (Rows::Batched, Some(worst)) = (self.plans.rows, measured.worst) else { return Ok(()) };
-        let Difference { alone, among, batch, .. } = worst;
-        let outputs = format!("a window alone gives {alone}, in a run of {batch} {among}");
+        let (Rows::Batched, Some(outputs)) = (self.plans.rows, measured.difference()) else {
+            return Ok(());
+        };
         Err(if measured.mixes() {
             format!(
                 "{ONNX_FILE}: rows of a run influence one another: {outputs}; such a model runs \

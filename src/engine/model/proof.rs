@@ -48,8 +48,12 @@ pub struct Driven {
 pub struct Measured {
     /// For the manifest.
     pub exactness: Exactness,
-    /// Where the largest difference is; `None` where there is none.
+    /// Where the largest difference is among windows that were given; beside others where there is
+    /// none.
     pub worst: Option<Difference>,
+    /// The largest difference beside rows that no data has: windows that were made of the first
+    /// one, else NaN. It says that rows meet, and is no part of the figure, which depends on them.
+    pub leak: Option<Difference>,
     /// The largest difference that rounding explains.
     pub rounding: f32,
 }
@@ -65,6 +69,16 @@ pub struct Difference {
     pub batch: usize,
     /// By how much they differ; infinite where one is not a number.
     pub size: f32,
+    /// Whether the other rows of the run are NaN.
+    pub beside_nan: bool,
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { alone, among, batch, beside_nan, .. } = *self;
+        let others = if beside_nan { ", whose others are NaN," } else { "" };
+        write!(formatter, "a window alone gives {alone}, in a run of {batch} rows{others} {among}")
+    }
 }
 
 /// Why nothing was measured.
@@ -94,7 +108,19 @@ pub enum Unmeasured {
 impl Measured {
     /// Whether rows change one another by more than rounding.
     pub fn mixes(&self) -> bool {
-        self.worst.is_some_and(|worst| worst.size.is_nan() || worst.size > self.rounding)
+        self.mixing().is_some()
+    }
+
+    /// A difference that rounding does not explain: among windows that were given where there is
+    /// one, else beside rows that no data has.
+    pub fn mixing(&self) -> Option<Difference> {
+        let is_mixing = |difference: &Difference| difference.size > self.rounding;
+        self.worst.filter(is_mixing).or_else(|| self.leak.filter(is_mixing))
+    }
+
+    /// Any difference at all, that of [`Self::mixing`] first.
+    pub fn difference(&self) -> Option<Difference> {
+        self.mixing().or(self.worst).or(self.leak)
     }
 }
 
@@ -122,6 +148,29 @@ impl Outcome {
             (*a, *b, if size.is_nan() { f32::INFINITY } else { size })
         });
         pairs.max_by(|a, b| a.2.total_cmp(&b.2)).unwrap_or_default()
+    }
+}
+
+/// The largest difference that was seen.
+struct Worst<'a> {
+    alone: &'a [Outcome],
+    found: Option<Difference>,
+    beside_nan: bool,
+}
+
+impl Worst<'_> {
+    /// Compares what window `index` gave in a run with what it gives alone.
+    fn note(&mut self, batch: usize, outcome: &Outcome, index: usize) {
+        let alone = &self.alone[index];
+        let outcome = outcome.comparable(alone);
+        if outcome.has_bits_of(alone) {
+            return;
+        }
+        let (alone, among, size) = alone.difference(&outcome);
+        if self.found.is_none_or(|found| size > found.size) {
+            let beside_nan = self.beside_nan;
+            self.found = Some(Difference { alone, among, batch, size, beside_nan });
+        }
     }
 }
 
@@ -157,26 +206,20 @@ pub fn measure(
     let mut pool: Vec<_> =
         apart(windows.len()).map(|index| (windows[index], Some(index))).collect();
     pool.extend(strangers.iter().map(|window| (window.as_slice(), None)));
-    let mut worst: Option<Difference> = None;
-    let mut note = |batch: usize, outcome: &Outcome, index: usize| {
-        if outcome.has_bits_of(&alone[index]) {
-            return;
-        }
-        let (alone, among, size) = alone[index].difference(outcome);
-        if worst.is_none_or(|worst| size > worst.size) {
-            worst = Some(Difference { alone, among, batch, size });
-        }
-    };
+    let worst = |beside_nan| Worst { alone: &alone, found: None, beside_nan };
+    let (mut real, mut made, mut nan) = (worst(false), worst(false), worst(true));
     let shapes = shapes(steps, windows.len(), driven);
     for _ in 0..2 {
         for (form, batch) in shapes.iter().copied() {
             for start in (0..pool.len()).step_by(batch) {
                 let members = pool.iter().cycle().skip(start).take(batch);
                 let rows: Vec<_> = members.clone().map(|(rows, _)| Some(*rows)).collect();
+                let is_real = members.clone().all(|(_, index)| index.is_some());
                 let outcomes = bench.run(&rows, form)?;
                 for ((_, index), outcome) in members.zip(&outcomes) {
                     if let Some(index) = *index {
-                        note(batch, &outcome.comparable(&alone[index]), index);
+                        let worst = if is_real { &mut real } else { &mut made };
+                        worst.note(batch, outcome, index);
                     }
                 }
             }
@@ -189,18 +232,23 @@ pub fn measure(
             let place = if index == 0 { batch - 1 } else { batch / 2 };
             members[place] = Some(windows[index]);
             let outcome = bench.run(&members, form)?.swap_remove(place);
-            note(batch, &outcome.comparable(&alone[index]), index);
+            nan.note(batch, &outcome, index);
         }
     }
     let largest = alone.iter().flat_map(|outcome| &outcome.outputs);
     let largest = largest.filter(|value| value.is_finite()).fold(0.0_f32, |a, b| a.max(b.abs()));
+    let worst = real.found.or(made.found);
+    let rounding = (ROUNDING_SHARE * largest).max(ROUNDING);
+    let is_mixing = |difference: &Difference| difference.size > rounding;
+    let leak = made.found.filter(is_mixing).or(nan.found).or(made.found);
     let size = worst.map_or(0.0, |worst| worst.size.min(f32::MAX));
+    let is_exact = worst.is_none() && leak.is_none();
     let exactness = Exactness {
-        rows: if worst.is_none() { Rows::Batched } else { Rows::Alone },
+        rows: if is_exact { Rows::Batched } else { Rows::Alone },
         windows: u32::try_from(windows.len()).unwrap_or(u32::MAX),
         largest_difference: size,
     };
-    Ok(Measured { exactness, worst, rounding: (ROUNDING_SHARE * largest).max(ROUNDING) })
+    Ok(Measured { exactness, worst, leak, rounding })
 }
 
 /// As [`measure`], of windows alone: whether single steps give the bits of the whole window.
@@ -222,7 +270,7 @@ pub fn measure_alone(
     }
     let windows = u32::try_from(windows.len()).unwrap_or(u32::MAX);
     let exactness = Exactness { rows: Rows::Alone, windows, largest_difference: 0.0 };
-    Ok(Measured { exactness, worst: None, rounding: ROUNDING })
+    Ok(Measured { exactness, worst: None, leak: None, rounding: ROUNDING })
 }
 
 /// How windows go through a run.
@@ -536,7 +584,47 @@ mod tests {
                 outputs.fill(f32::NAN);
             }
         });
-        assert!(leaking.mixes() && leaking.exactness.largest_difference == f32::MAX, "{leaking:?}");
+        assert!(leaking.mixes() && leaking.exactness.rows == Rows::Alone, "{leaking:?}");
+        let said = leaking.mixing().unwrap().to_string();
+        assert!(said.contains(", whose others are NaN, NaN"), "{said}");
+    }
+
+    /// A window that no data has may be twice as large as any of them.
+    #[test]
+    fn windows_that_no_data_has_are_no_part_of_the_figure() {
+        let among_all = |outputs: &mut [f32]| {
+            let largest = maximum(outputs).max(-outputs.iter().copied().fold(0.0, f32::min));
+            outputs.iter_mut().for_each(|output| *output += 0.01 * largest);
+        };
+        let rows: Vec<_> = (0..303).map(|at| vec![1.0 + 0.001 * at as f32]).collect();
+        let windows: Vec<_> = rows.windows(STEPS).collect();
+        let measured = measure(&mut backend(among_all), &signature(), WHOLE, &windows).unwrap();
+        // Sums of four rows up to 1.302 among themselves; the first window doubled is 8.
+        let largest_sum = 4.0 * 1.302;
+        let figure = measured.exactness.largest_difference;
+        assert!(figure > 0.0 && figure <= 0.01 * largest_sum, "{measured:?}");
+        assert!(measured.leak.unwrap().size > figure, "{measured:?}");
+    }
+
+    /// What dynamic quantization does: the range of all rows is in each, and rows of NaN spoil it.
+    #[test]
+    fn rows_of_nan_are_no_part_of_the_figure() {
+        let range = |outputs: &mut [f32]| {
+            let largest = if outputs.iter().any(|output| output.is_nan()) {
+                f32::NAN
+            } else {
+                maximum(outputs)
+            };
+            outputs.iter_mut().for_each(|output| *output += 0.01 * largest);
+        };
+        for driven in [WHOLE, BOTH] {
+            let mixing = measured(driven, 300, range);
+            let figure = mixing.exactness.largest_difference;
+            assert!(mixing.mixes() && figure > 1e-3 && figure < 0.2, "{mixing:?}");
+            let said = mixing.mixing().unwrap();
+            assert_eq!(said.size, figure);
+            assert!(!said.to_string().contains("NaN"), "{said}");
+        }
     }
 
     #[test]

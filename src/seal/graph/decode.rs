@@ -7,9 +7,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::net::is_standard;
+use super::net::{IR_VERSION_OWN, OPSET_OWN, is_standard, stated_opset};
 use super::{in_words, quoted};
-use crate::engine::model::onnx::{DATA_LOCATION_EXTERNAL, GraphProto, ModelProto, TensorProto};
+use crate::engine::model::onnx::{
+    DATA_LOCATION_EXTERNAL, GraphProto, ModelProto, OperatorSetIdProto, TensorProto,
+};
 use crate::engine::model::{ONNX_BYTES_MAX, check_size};
 
 /// The operator sets that nodes may be of. Whether the engine takes an operator is judged when the
@@ -38,12 +40,16 @@ pub(super) fn decode(
                 .to_owned(),
         );
     }
-    let opset = super::net::opset(&model);
-    if opset < OPSET_MIN {
-        problems.push(format!(
+    match stated_opset(&model) {
+        Some(opset) if opset < OPSET_MIN => problems.push(format!(
             "it is written in operator set {opset}, from {OPSET_MIN} on they are read: export it \
-             with opset 17"
-        ));
+             with opset {OPSET_OWN}"
+        )),
+        None if model.graph.as_ref().is_some_and(has_standard) => problems.push(format!(
+            "it has standard operators without saying of which operator set: export it with opset \
+             {OPSET_OWN}"
+        )),
+        _ => {}
     }
     let Some(graph) = &model.graph else {
         return Err(one("there is no graph in it".to_owned()));
@@ -56,6 +62,12 @@ pub(super) fn decode(
             Ok(files) => rewrites.push(format!("weights kept beside the model ({files}): inlined")),
             Err(more) => problems.extend(more),
         }
+    }
+    if stated_opset(&model).is_none() {
+        let domain = String::new();
+        model.opset_import.push(OperatorSetIdProto { domain, version: OPSET_OWN });
+        model.ir_version = model.ir_version.max(IR_VERSION_OWN);
+        rewrites.push(format!("standard operators of set {OPSET_OWN}: imported, it had none"));
     }
     if !model.training_info.is_empty() {
         model.training_info.clear();
@@ -95,6 +107,14 @@ fn domains(graph: &GraphProto, found: &mut BTreeSet<(String, String)>) {
         }
         super::net::bodies(node).for_each(|body| domains(body, found));
     }
+}
+
+/// Whether a node, inner graphs included, is of the standard set.
+fn has_standard(graph: &GraphProto) -> bool {
+    graph
+        .node
+        .iter()
+        .any(|node| is_standard(&node.domain) || super::net::bodies(node).any(has_standard))
 }
 
 /// Puts data from files beside the model into it. Returns their names.

@@ -28,15 +28,15 @@ pub(super) fn element_bytes(data_type: i32) -> Option<usize> {
 
 /// A constant as plain bytes.
 #[derive(Clone)]
-struct Block {
-    dims: Vec<usize>,
-    data_type: i32,
-    size: usize,
-    bytes: Vec<u8>,
+pub(super) struct Block {
+    pub(super) dims: Vec<usize>,
+    pub(super) data_type: i32,
+    pub(super) size: usize,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Block {
-    fn of(tensor: &TensorProto) -> Option<Self> {
+    pub(super) fn of(tensor: &TensorProto) -> Option<Self> {
         let size = element_bytes(tensor.data_type)?;
         let dims: Option<Vec<usize>> =
             tensor.dims.iter().map(|size| usize::try_from(*size).ok()).collect();
@@ -61,7 +61,7 @@ impl Block {
         (Some(block.bytes.len()) == tensor.element_count()?.checked_mul(size)).then_some(block)
     }
 
-    fn into_tensor(self, name: &str) -> TensorProto {
+    pub(super) fn into_tensor(self, name: &str) -> TensorProto {
         TensorProto {
             dims: self.dims.iter().map(|size| i64::try_from(*size).unwrap_or(i64::MAX)).collect(),
             data_type: self.data_type,

@@ -13,6 +13,7 @@ mod expose;
 mod flow;
 mod fold;
 mod free;
+mod half;
 mod layout;
 mod net;
 mod probe;

@@ -17,11 +17,23 @@ pub(super) fn graph_mut(model: &mut ModelProto) -> &mut GraphProto {
     model.graph.as_mut().expect("a model without a graph was refused when it was read")
 }
 
-/// The version of the standard operator set.
+/// The version of the standard operator set, which `decode` has made sure of.
 pub(super) fn opset(model: &ModelProto) -> i64 {
-    let standard = model.opset_import.iter().find(|import| is_standard(&import.domain));
-    standard.map_or(1, |import| import.version)
+    stated_opset(model).unwrap_or(OPSET_OWN)
 }
+
+/// The version of the standard operator set that a model imports, if it imports one.
+pub(super) fn stated_opset(model: &ModelProto) -> Option<i64> {
+    let standard = model.opset_import.iter().find(|import| is_standard(&import.domain));
+    standard.map(|import| import.version)
+}
+
+/// The standard operator set of what rewrites add to a graph that imports none. It goes with every
+/// version of `ai.onnx.ml` that there is.
+pub(super) const OPSET_OWN: i64 = 17;
+
+/// The version of the format that this set came with.
+pub(super) const IR_VERSION_OWN: i64 = 8;
 
 pub(super) fn is_standard(domain: &str) -> bool {
     matches!(domain, "" | "ai.onnx")

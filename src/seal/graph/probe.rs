@@ -7,10 +7,12 @@
 use std::collections::HashMap;
 
 use super::Layout;
-use super::net::{constants, graph, graph_mut};
+use super::net::{Names, constants, graph, graph_mut};
 use crate::engine::inference::Runtime;
 use crate::engine::inference::trial::{Element, Tensor, Trial, Values};
-use crate::engine::model::onnx::{FLOAT, FLOAT16, ModelProto, NodeProto, ValueInfoProto};
+use crate::engine::model::onnx::{
+    FLOAT, FLOAT16, GraphProto, ModelProto, NodeProto, ValueInfoProto,
+};
 
 /// Windows of one shape: `[B][T][F]`, oldest row first.
 #[derive(Clone, Debug)]
@@ -194,7 +196,7 @@ pub(super) fn with_readable_edges(model: &ModelProto) -> ModelProto {
     const BFLOAT16: i32 = 16;
     let mut model = model.clone();
     let graph = graph_mut(&mut model);
-    let mut names = super::net::Names::of(graph);
+    let mut names = Names::of(graph);
     let is_narrow = |value: &ValueInfoProto| matches!(value.elem_type(), Some(FLOAT16 | BFLOAT16));
     let narrow: Vec<(String, i32)> = graph
         .input
@@ -205,19 +207,25 @@ pub(super) fn with_readable_edges(model: &ModelProto) -> ModelProto {
     for (name, kind) in narrow {
         let inner = names.fresh(&format!("{name}_narrow"));
         super::net::redirect(graph, &name, &inner);
-        let cast = NodeProto::new("Cast", "", &[&name], &[&inner]).with_int("to", i64::from(kind));
-        graph.node.insert(0, cast);
+        let cast = names.fresh(&format!("{name}_cast"));
+        let mut front =
+            vec![NodeProto::new("Cast", "", &[&name], &[&cast]).with_int("to", i64::from(kind))];
+        front.push(apart(graph, &mut names, kind, [&cast, &inner]));
+        graph.node.splice(0..0, front);
     }
-    let narrow: Vec<String> = graph
+    let narrow: Vec<(String, i32)> = graph
         .output
         .iter()
         .filter(|output| is_narrow(output))
-        .map(|output| output.name.clone())
+        .map(|output| (output.name.clone(), output.elem_type().unwrap_or(FLOAT16)))
         .collect();
-    for name in narrow {
+    for (name, kind) in narrow {
         let inner = names.fresh(&format!("{name}_narrow"));
         super::net::rename_value(graph, &name, &inner);
-        let cast = NodeProto::new("Cast", "", &[&inner], &[&name]).with_int("to", i64::from(FLOAT));
+        let cast = names.fresh(&format!("{name}_cast"));
+        let rounding = apart(graph, &mut names, kind, [&inner, &cast]);
+        graph.node.push(rounding);
+        let cast = NodeProto::new("Cast", "", &[&cast], &[&name]).with_int("to", i64::from(FLOAT));
         graph.node.push(cast);
     }
     for value in graph.input.iter_mut().chain(&mut graph.output) {
@@ -228,6 +236,18 @@ pub(super) fn with_readable_edges(model: &ModelProto) -> ModelProto {
         }
     }
     model
+}
+
+/// A node that hands a value of 16-bit floats on and keeps casts apart.
+fn apart(graph: &mut GraphProto, names: &mut Names, kind: i32, [from, to]: [&str; 2]) -> NodeProto {
+    if kind != FLOAT16 {
+        return NodeProto::new("Identity", "", &[from], &[to]);
+    }
+    let (bound, mut node) = super::half::rounding(names);
+    graph.initializer.push(bound);
+    from.clone_into(&mut node.input[0]);
+    node.output = vec![to.to_owned()];
+    node
 }
 
 /// The shapes that values between the nodes have, for each of some sizes of batch and time.

@@ -8,7 +8,9 @@
 use super::net::{Names, graph, graph_mut, opset, prune, rename_value};
 use super::probe::{Drive, Probe, Shapes, Side, Windows};
 use super::prove::{Comparison, OutputForm, run_original, run_whole};
-use super::{Foreign, Layout, StateFacts, Wanted, expose, flow, fold, free, quoted, states, words};
+use super::{
+    Foreign, Layout, StateFacts, Wanted, expose, flow, fold, free, half, quoted, states, words,
+};
 use crate::engine::inference::Runtime;
 use crate::engine::inference::trial::{Element, Tensor};
 use crate::engine::model::manifest::{GraphSpec, Mode, StateSpec};
@@ -237,6 +239,13 @@ impl Work<'_> {
         if zeros > 0 {
             said.push(format!("first states of zero of {zeros} recurrent layers: left out"));
         }
+        let widened = half::widen_recurrent(inner);
+        if widened > 0 {
+            said.push(format!(
+                "{widened} recurrent layers of 16-bit floats: computed with 32 bits, as the \
+                 runtime does"
+            ));
+        }
         prune(inner);
     }
 
@@ -264,6 +273,11 @@ impl Work<'_> {
         if facts.element != Element::F32 {
             let cast = NodeProto::new("Cast", "", &[""], &[]).with_int("to", i64::from(to));
             add(cast, &mut names, &mut value);
+            if to == FLOAT16 {
+                let (bound, node) = half::rounding(&mut names);
+                inner.initializer.push(bound);
+                add(node, &mut names, &mut value);
+            }
             let bits = if facts.element == Element::F64 { 64 } else { 16 };
             said.push(format!("input `{shown}` takes {bits}-bit floats: sealed with a Cast"));
         }
@@ -349,6 +363,11 @@ impl Work<'_> {
             let columns_size = i64::try_from(columns).unwrap_or(-1);
             inner.initializer.push(TensorProto::int64s(&target, &[2], &[-1, columns_size]));
             add(NodeProto::new("Reshape", "", &["", &target], &[]), &mut names);
+        }
+        if kind == FLOAT16 {
+            let (bound, node) = half::rounding(&mut names);
+            inner.initializer.push(bound);
+            add(node, &mut names);
         }
         if kind != FLOAT {
             let cast = NodeProto::new("Cast", "", &[""], &[]);
@@ -493,7 +512,9 @@ impl Work<'_> {
             if is_changed {
                 let Some(batch) = self.foreign.facts.input.batch else { break };
                 let (runtime, model) = (self.runtime, &mut self.model);
-                let freed = free::free_batch(runtime, model, &drive, features, steps, batch);
+                let fixed = free::Fixed::Batch(batch);
+                let sizes = [batch, steps];
+                let freed = free::free(runtime, model, &drive, features, sizes, fixed);
                 if freed == 0 {
                     break;
                 }
@@ -612,11 +633,7 @@ impl Work<'_> {
         }
         let features = self.wanted.features;
         if let Some(window) = self.foreign.facts.input.window {
-            let runs = [(1, window)];
-            let shapes = Shapes::of(self.runtime, &self.model, &drive, features, &runs);
-            if let Ok(shapes) = shapes {
-                free::free_last_steps(graph_mut(&mut self.model), &shapes, window);
-            }
+            self.free_window(&drive, window);
         }
         let reason = match Shapes::of(self.runtime, &self.model, &drive, features, &runs) {
             Err(_) => self.fixed_window_in_words(),
@@ -661,6 +678,17 @@ impl Work<'_> {
             self.notes.push(format!("mode full only: {reason}"));
         }
         Ok((spec, whole))
+    }
+
+    /// Frees the window where the file fixes it; for windows of that length nothing changes.
+    fn free_window(&mut self, drive: &Drive, window: usize) {
+        let (runtime, model, features) = (self.runtime, &mut self.model, self.wanted.features);
+        let fixed = free::Fixed::Window(window);
+        free::free(runtime, model, drive, features, [1, window], fixed);
+        if let Ok(shapes) = Shapes::of(runtime, model, drive, features, &[(1, window)]) {
+            free::free_last_steps(graph_mut(model), &shapes, window);
+        }
+        prune(graph_mut(model));
     }
 
     fn fixed_window_in_words(&self) -> Option<String> {

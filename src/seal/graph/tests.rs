@@ -1,5 +1,6 @@
 //! Graphs built by hand, each run by ONNX Runtime as it was and rewritten.
 
+mod exported;
 mod net;
 mod random;
 mod refusals;
