@@ -2,12 +2,13 @@
 //! floats, and operator sets that are not named.
 
 use super::super::{Hints, Layout};
-use super::net::{Net, runtime};
+use super::net::Net;
 use super::support::{FEATURES, UNITS, WINDOW, lstm_of, read_plain, sealed, sealed_with, wanted};
 use crate::engine::model::manifest::Mode;
 use crate::engine::model::onnx::{
     AttributeProto, FLOAT, FLOAT16, ModelProto, NodeProto, OperatorSetIdProto, attribute_type,
 };
+use crate::engine::test_support::onnxruntime as runtime;
 
 /// A recurrent layer as PyTorch's exporter writes it: its steps `[T,B,H]` by a move of the axis of
 /// directions and a Reshape to `shape`, whose target is computed where there is none.
