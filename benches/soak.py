@@ -10,8 +10,8 @@ table of the bursts and a verdict on each promise, and with status 1 where one i
 * the queue is never longer than its limit;
 * every tick is accounted for: received = ticks + dropped + waiting, to the tick;
 * ticks are dropped in bursts alone, and every forecast that follows a loss says `gapped`;
-* memory stays flat: it grows by less than 1 MiB an hour after the first third of a run (eight bursts or
-  more), with `engine.prepare_runs`, which makes all tensors at the start;
+* memory stays flat: it grows by less than 1 MiB an hour once it has settled, over eight bursts or more,
+  with `engine.prepare_runs`, which makes all tensors at the start;
 * the latency is back to normal within a second after each burst.
 
 The sustainable rate is measured first: forecasts per second while the queue is kept half full, the
@@ -323,7 +323,7 @@ format = "json"
         return "\n".join(self.log.read_text().splitlines()[-20:])
 
     def get(self, path):
-        """A page. The daemon closes old connections: a new one takes the place of one that has ended."""
+        """A page. The daemon closes old connections; a new one then takes their place."""
         try:
             self.connection.request("GET", path)
             return self.connection.getresponse().read().decode()

@@ -93,13 +93,13 @@ pub(super) fn read_states(
         .add_partition_offset(topic, *number, Offset::Beginning)
         .and_then(|()| reader.assign(&assignment))
         .map_err(SessionError::while_doing("read the changelog"))?;
-    let (mut next, mut told, mut passed_over) = (low, Stopwatch::start(), 0_u64);
+    let (mut next, mut logged, mut passed_over) = (low, Stopwatch::start(), 0_u64);
     while next < end {
         if begun.elapsed() > limit {
             return Err(late(next));
         }
-        if told.elapsed() > PROGRESS_EVERY {
-            told = Stopwatch::start();
+        if logged.elapsed() > PROGRESS_EVERY {
+            logged = Stopwatch::start();
             info!(topic, partition = number, at = next, end, "restoring");
         }
         match reader.poll(Duration::from_millis(50)) {

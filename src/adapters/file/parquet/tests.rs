@@ -233,7 +233,7 @@ fn what_a_structure_claims_goes_no_further_than_the_file() {
     let metadata_bytes: [u8; 4] = whole[whole.len() - 8..][..4].try_into().unwrap();
     let metadata = whole.len() - 8 - u32::from_le_bytes(metadata_bytes) as usize;
     // A field that the format does not have, and in it two billion of something.
-    for (what, claim, told) in [
+    for (what, claim, words) in [
         ("numbers", &[0xf9, 0xf7, 0xff, 0xff, 0xff, 0xff, 0x07][..], "a list goes beyond"),
         ("identifiers", &[0xf9, 0xfd, 0xff, 0xff, 0xff, 0xff, 0x07], "a list goes beyond"),
         ("texts", &[0xfa, 0xf8, 0xff, 0xff, 0xff, 0xff, 0x07], "a list goes beyond"),
@@ -250,7 +250,7 @@ fn what_a_structure_claims_goes_no_further_than_the_file() {
             let mut bytes = whole.clone();
             bytes[at..at + claim.len()].copy_from_slice(claim);
             let problem = problem(bytes);
-            assert!(problem.contains(told), "{what} in a {place}: {problem}");
+            assert!(problem.contains(words), "{what} in a {place}: {problem}");
         }
     }
 }

@@ -103,7 +103,7 @@ fn play(shard: IntakeReceiver<Command>, came: Sender<&'static str>) -> JoinHandl
                 Command::Restore { stored, answer, .. } => {
                     let restored =
                         Restored { symbol_count: stored.len(), translated_count: 0, cold: vec![] };
-                    // Whoever asked may have given up.
+                    // The session may have given up.
                     drop(answer.send(Ok(restored)));
                     "restore"
                 }
