@@ -3,7 +3,10 @@
 //! written anywhere.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use crate::support::broker::signal;
 use crate::support::bundle::SealedBundle;
@@ -178,9 +181,44 @@ fn daemon_with_token(guarded: &Guarded, sealed: &SealedBundle, path: &Path) -> (
         broker.create_topic(topic, PARTITIONS);
     }
     broker.create_compacted_topic(&topics.changelog(), PARTITIONS);
-    let settings = settings(guarded, &topics, SECURE, "at_least_once");
+    let settings = patient(&settings(guarded, &topics, SECURE, "at_least_once"));
     let trusting = guarded.trusting("trusted");
     (start(sealed, &format!("{settings}{trusting}{}", token_login(path))), topics)
+}
+
+/// Tokens of short lives in a file, each renewed well before it expires.
+struct Renewal {
+    path: PathBuf,
+    ended: mpsc::Sender<()>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Renewal {
+    fn begin(path: &Path) -> Self {
+        renew(path, 8);
+        let (ended, end) = mpsc::channel();
+        let of_thread = path.to_owned();
+        let thread = thread::spawn(move || {
+            while end.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+                renew(&of_thread, 8);
+            }
+        });
+        Self { path: path.to_owned(), ended, thread }
+    }
+
+    /// Leaves a token that expires within seconds.
+    fn end(self) {
+        self.ended.send(()).unwrap();
+        self.thread.join().unwrap();
+        renew(&self.path, 2);
+    }
+}
+
+/// Replaces the token as a whole: the daemon may read the file at any moment.
+fn renew(path: &Path, seconds: i64) {
+    let draft = path.with_extension("draft");
+    fs::write(&draft, token(seconds)).unwrap();
+    fs::rename(&draft, path).unwrap();
 }
 
 #[test]
@@ -188,12 +226,12 @@ fn a_door_that_closes_later_is_tried_until_it_opens() {
     let (guarded, sealed) = (Guarded::shared(), bundle());
     let (broker, folder) = (guarded.broker(), tempfile::tempdir().unwrap());
     let path = folder.path().join("token");
-    fs::write(&path, token(8)).unwrap();
+    let renewal = Renewal::begin(&path);
     let (with_token, its_topics) = daemon_with_token(guarded, &sealed, &path);
     let topics = Topics::create(broker);
     let way = login("SCRAM-SHA-512", LEAVING_USER)
         + &password_file(folder.path(), "scram", SCRAM_PASSWORD);
-    let settings = settings(guarded, &topics, SECURE, "exactly_once");
+    let settings = patient(&settings(guarded, &topics, SECURE, "exactly_once"));
     let with_password = start(&sealed, &format!("{settings}{}{way}", guarded.trusting("trusted")));
     let records = ticks(&symbols(4), 0..24);
     let (first, second) = records.split_at(records.len() / 2);
@@ -202,6 +240,7 @@ fn a_door_that_closes_later_is_tried_until_it_opens() {
         await_committed(broker, topics);
     }
 
+    renewal.end();
     guarded.delete_scram_user(LEAVING_USER);
     await_reason(&with_password, "refuses the credentials");
     with_password.await_metric("tickcast_kafka_sessions_failed_total", 2.0);

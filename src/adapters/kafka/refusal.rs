@@ -13,6 +13,14 @@ pub(super) fn refusal(code: Option<RDKafkaErrorCode>, complaint: &str) -> Option
         code,
         Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed)
     );
+    // The library also calls it a failed login where the connection ended before the broker
+    // answered, or where an answer came to a request of an earlier login. Both may pass.
+    let handshake = complaint.split_once("mechanism handshake failed: ").map(|(_, why)| why);
+    let is_unanswered = handshake.is_some_and(|why| !why.contains("Unsupported SASL mechanism"))
+        || has("hung up from peer");
+    if of_login && is_unanswered {
+        return None;
+    }
     // What a broker says of our certificate comes as an alert, sometimes after the handshake and
     // then as an ordinary end of the connection.
     let alert = complaint.split_once("alert ").map(|(_, alert)| alert);
@@ -62,6 +70,12 @@ mod tests {
             (Authentication, "SASL authentication error: Authentication failed", "sasl.password"),
             (Authentication, "cannot log in because there is no token available", "token_file"),
             (Authentication, "Failed to acquire SASL OAUTHBEARER token: x", "token_file"),
+            (
+                Authentication,
+                "SASL PLAIN mechanism handshake failed: Broker: Unsupported SASL mechanism: \
+                 broker's supported mechanisms: SCRAM-SHA-512",
+                "sasl.mechanism",
+            ),
             (SSL, "error:0A000086:SSL routines::certificate verify failed: x", "ssl.ca.location"),
             (SSL, "SSL handshake failed: sslv3 alert certificate expired: 45", "has expired"),
             (BrokerTransportFailure, "read: tlsv1 alert unknown ca: 48", "its authority"),
@@ -76,6 +90,18 @@ mod tests {
             (BrokerTransportFailure, "SSL handshake failed: Disconnected"),
             (AllBrokersDown, "1/1 brokers are down"),
             (SSL, "tlsv1 alert internal error"),
+            (
+                Authentication,
+                "SASL OAUTHBEARER mechanism handshake failed: Local: Broker transport failure: \
+                 broker's supported mechanisms: (n/a) (after 0ms in state DOWN)",
+            ),
+            (
+                Authentication,
+                "SASL OAUTHBEARER mechanism handshake failed: Broker: Request not valid in \
+                 current SASL state: broker's supported mechanisms:  (after 11ms in state \
+                 AUTH_HANDSHAKE)",
+            ),
+            (Authentication, "Disconnected: hung up from peer in state AUTH_LEGACY"),
         ] {
             assert_eq!(of(code, complaint), None, "{complaint}");
         }

@@ -309,7 +309,10 @@ impl Drop for Daemon {
         if std::thread::panicking() {
             let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
             let lines: Vec<_> = log.lines().collect();
-            let newest = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
+            let (older, newest) = lines.split_at(lines.len().saturating_sub(LOG_LINES_SHOWN));
+            let is_bad = |line: &&str| line.contains(r#""WARN""#) || line.contains(r#""ERROR""#);
+            let bad: Vec<_> = older.iter().copied().filter(is_bad).take(LOG_LINES_SHOWN).collect();
+            println!("older warnings of the daemon's log:\n{}", bad.join("\n"));
             println!("the newest lines of the daemon's log:\n{}", newest.join("\n"));
         }
     }
