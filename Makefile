@@ -20,12 +20,12 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hash
 # Where setup.sh has put ONNX Runtime and the recorded data.
 ENVIRONMENT := eval "$$(deploy/setup.sh env)"
 
-.PHONY: help setup demo demo-kafka test test-kafka test-api test-deploy test-kubernetes test-models \
-  autobahn sim sim-mutations fuzz deb check audit sbom bench bench-parts bench-stream bench-python \
-  bench-kafka bench-train soak train smoke clean
+.PHONY: help setup demo demo-kafka test test-kafka test-promotions test-api test-deploy \
+  test-kubernetes test-models autobahn sim sim-mutations fuzz deb check audit sbom bench bench-parts \
+  bench-stream bench-promotions bench-python bench-kafka bench-train soak train smoke clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s  %s\n", $$1, $$2 }' Makefile
 	@printf '\nVariables: PROFILE=dev builds without optimization, TICKCAST=PATH takes a built tickcast.\n'
 
 setup: ## Check the prerequisites, fetch ONNX Runtime and the recorded data into .cache
@@ -48,6 +48,10 @@ test: ## Run all tests but the long ones of test-kafka
 test-kafka: ## Kill daemons and brokers at random (TICKCAST_TEST_KILLS=200 for as many of each)
 	@deploy/setup.sh all --for test
 	$(ENVIRONMENT); cargo test --locked --test it -- --nocapture kafka_long::
+
+test-promotions: ## Swap and promote under load (TICKCAST_TEST_SWAPS=100 TICKCAST_TEST_PROMOTIONS=20)
+	@deploy/setup.sh all --for test
+	$(ENVIRONMENT); cargo test --locked --test it -- --nocapture promotions::
 
 autobahn: ## Have the Autobahn test suite judge the WebSocket server and client (fetches it)
 	@deploy/setup.sh prerequisites --for test-api
@@ -141,6 +145,11 @@ bench-parts: ## Measure decoding, features, windows, the engine, encoding (BENCH
 bench-stream: ## Measure from WebSocket tick to WebSocket forecast (BENCH_SECONDS=0.2)
 	@deploy/setup.sh all
 	$(ENVIRONMENT); cargo bench $(DAEMON) --bench stream
+
+# Each turn has five phases of BENCH_SECONDS: 150 s by default, with about 150 changes of each kind.
+bench-promotions: ## Measure forecasts during swaps and promotions (BENCH_SECONDS=0.2 BENCH_TURNS=1)
+	@deploy/setup.sh all
+	$(ENVIRONMENT); cargo bench $(DAEMON) --bench promotions
 
 bench-python: ## Measure beside Keras and a Python loop, both fetched (BENCH_SECONDS=0.1)
 	@deploy/setup.sh all

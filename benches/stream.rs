@@ -16,21 +16,20 @@
     reason = "a bench that cannot run says why by failing, and it reads the clock"
 )]
 
-use std::collections::HashMap;
-use std::io::{Read, Write};
+#[allow(dead_code, reason = "shared by benches, each of which needs a part of it")]
+mod rig;
+
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use tokio_tungstenite::tungstenite::{Message, WebSocket, accept, connect};
+use tokio_tungstenite::tungstenite::{Message, accept};
 
-const SYMBOLS: u64 = 100;
-/// More than a window and its features need.
-const WARM_UP_ROUNDS: u64 = 80;
+use self::rig::{PATIENCE, Rig, key_of, pace, reader, tick};
+
 const RATES: [u64; 3] = [1_000, 5_000, 20_000];
 /// What a forecast takes on the wire, for the relay.
 const FORECAST_BYTES: usize = 480;
@@ -38,147 +37,6 @@ const SUBSCRIBERS: usize = 100;
 const SUBSCRIBED_RATE: u64 = 200;
 /// The share of a rate that counts as reached.
 const SUSTAINED_MIN: f64 = 0.98;
-/// How long nothing may come.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A running daemon and the feed that it listens to.
-struct Rig {
-    daemon: Child,
-    address: String,
-    feed: WebSocket<TcpStream>,
-    next: u64,
-    _folder: tempfile::TempDir,
-}
-
-fn tick(index: u64) -> String {
-    let (symbol, price) = (index % SYMBOLS, 100.0 + (index as f64 * 0.37).sin());
-    // A day a round, which is what the model is made for.
-    let time = (index / SYMBOLS) * 86_400_000 + symbol;
-    let (low, high) = (price - 1.0, price + 1.0);
-    let rest = format!(r#""close":{price},"volume":1000000"#);
-    format!(
-        r#"{{"symbol":"S{symbol}","time":{time},"open":{low},"high":{high},"low":{low},{rest}}}"#
-    )
-}
-
-/// What a tick and its forecast have in common.
-fn key(symbol: u64, millis: u64) -> u64 {
-    (millis / 86_400_000) * SYMBOLS + symbol
-}
-
-impl Rig {
-    fn start(model: &str, more: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("tickcast.toml");
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-        let text = format!(
-            "source.url = 'ws://{}'\nmodel.root = '{}'\nmodel.name = '{model}'\n\
-             http.bind = '127.0.0.1:0'\nlog.level = 'warn'\nsource.accept_times = true\n{more}\n",
-            listener.local_addr().unwrap(),
-            root.display()
-        );
-        std::fs::write(&config, text).unwrap();
-        let told = folder.path().join("address");
-        let daemon = Command::new(env!("CARGO_BIN_EXE_tickcast"))
-            .arg("serve")
-            .arg("-c")
-            .arg(&config)
-            .arg("--address-file")
-            .arg(&told)
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let (stream, _) = listener.accept().unwrap();
-        stream.set_nodelay(true).unwrap();
-        let feed = accept(stream).unwrap();
-        let address = std::fs::read_to_string(told).unwrap();
-        let address = address.trim().strip_prefix("http://").unwrap().to_owned();
-        Self { daemon, address, feed, next: 0, _folder: folder }
-    }
-
-    /// Fills every window.
-    fn warm_up(&mut self) {
-        for _ in 0..WARM_UP_ROUNDS * SYMBOLS {
-            self.feed.write(Message::text(tick(self.next))).unwrap();
-            self.next += 1;
-        }
-        self.feed.flush().unwrap();
-        self.await_ticks(self.next);
-        let is_done = |metrics: &HashMap<String, f64>| {
-            let sum = metrics["tickcast_steps_warming_total"] + metrics["tickcast_forecasts_total"];
-            sum >= metrics["tickcast_steps_total"]
-        };
-        while !is_done(&self.metrics()) {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn metrics(&self) -> HashMap<String, f64> {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let address = &self.address;
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
-            .unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        let sample = |line: &str| {
-            let (name, value) = line.rsplit_once(' ')?;
-            Some((name.to_owned(), value.parse().ok()?))
-        };
-        text.lines().filter_map(sample).collect()
-    }
-
-    fn await_ticks(&self, count: u64) {
-        while self.metrics()["tickcast_ticks_total"] < count as f64 {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// Sends at a rate for so long; returns when each tick was written, by its key.
-    fn send(&mut self, rate: u64, span: Duration) -> HashMap<u64, Instant> {
-        let first = self.next;
-        let times = pace(&mut self.feed, rate, span, &mut self.next);
-        times.into_iter().enumerate().map(|(offset, at)| (first + offset as u64, at)).collect()
-    }
-}
-
-impl Drop for Rig {
-    fn drop(&mut self) {
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
-    }
-}
-
-/// Writes ticks when they are due, one message at a time, and those that are late at once.
-fn pace(
-    feed: &mut WebSocket<TcpStream>,
-    rate: u64,
-    span: Duration,
-    next: &mut u64,
-) -> Vec<Instant> {
-    let begun = Instant::now();
-    let count = rate * span.as_millis() as u64 / 1000;
-    let mut times = Vec::with_capacity(count as usize);
-    for index in 0..count {
-        let due = begun + Duration::from_nanos(index * 1_000_000_000 / rate);
-        if let Some(early) = due.checked_duration_since(Instant::now()) {
-            std::thread::sleep(early);
-        }
-        let text = tick(*next);
-        *next += 1;
-        times.push(Instant::now());
-        feed.send(Message::text(text)).unwrap();
-    }
-    times
-}
-
-/// The key of the tick that a forecast stands on.
-fn key_of(record: &[u8]) -> u64 {
-    let record: serde_json::Value = serde_json::from_slice(record).unwrap();
-    let symbol = record["symbol"].as_str().unwrap()[1..].parse().unwrap();
-    let as_of = record["as_of"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
-    key(symbol, as_of.as_millisecond() as u64)
-}
 
 /// Nearest ranks in microseconds: p50, p99, p99.9, max, and how many; or that the rate was not
 /// reached. `passes` are when each tick was written and when its forecast was read.
@@ -210,19 +68,10 @@ fn reached(rate: u64, passes: &[(Instant, Instant)]) -> f64 {
     rate as f64 * due / took.as_secs_f64().max(due)
 }
 
-/// Reads messages until `count` have come; returns each with its time.
-fn reader(url: String, count: u64) -> std::thread::JoinHandle<Vec<(Instant, Message)>> {
-    let (mut socket, _) = connect(url).unwrap();
-    std::thread::spawn(move || {
-        let mut seen = Vec::with_capacity(count as usize);
-        while seen.len() < count as usize {
-            let message = socket.read().unwrap();
-            if message.is_text() {
-                seen.push((Instant::now(), message));
-            }
-        }
-        seen
-    })
+/// A daemon of a model that ships.
+fn start(model: &str, more: &str) -> Rig {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    Rig::start(&root, &format!("model.name = '{model}'\n{more}"))
 }
 
 fn latency(rig: &mut Rig, rate: u64, span: Duration) {
@@ -275,7 +124,7 @@ fn null(rate: u64, span: Duration) {
 
 /// The most that one connection carries: the daemon reads no faster than it works.
 fn sustained(model: &str, span: Duration) {
-    let mut rig = Rig::start(model, "source.when_full = 'block'\nsource.queue_records_max = 4096");
+    let mut rig = start(model, "source.when_full = 'block'\nsource.queue_records_max = 4096");
     rig.warm_up();
     let (begun, first) = (Instant::now(), rig.next);
     while begun.elapsed() < span {
@@ -299,7 +148,7 @@ fn many(one_stops: bool, span: Duration) {
     // All of them come from one address.
     let lag = "publish.subscribers_max = 128\npublish.subscribers_per_address_max = 128\n\
                publish.subscriber_records_max = 1024";
-    let mut rig = Rig::start("aapl-daily", lag);
+    let mut rig = start("aapl-daily", lag);
     rig.warm_up();
     let url = format!("ws://{}/v1/stream", rig.address);
     let connected = Arc::new(AtomicU64::new(0));
@@ -364,7 +213,7 @@ fn main() {
     println!("| tick to forecast | p50 us | p99 us | p99.9 us | max us | ticks |");
     println!("|---|---:|---:|---:|---:|---:|");
     // A tick that was dropped would be waited for.
-    let mut rig = Rig::start("aapl-daily", "source.when_full = 'block'");
+    let mut rig = start("aapl-daily", "source.when_full = 'block'");
     rig.warm_up();
     for rate in RATES {
         latency(&mut rig, rate, span);

@@ -15,6 +15,7 @@ mod bench;
 mod bridge;
 mod check;
 mod config;
+mod confined;
 mod data;
 mod docs;
 mod feed;
@@ -45,7 +46,7 @@ use self::shared::{
     Global, Proven, as_daemon, child_prover, configuration, library, log_warnings, logging, print,
     proven, runtime, tell_address, token, variables,
 };
-use crate::keep::prove::PROVE;
+use crate::keep::prove::{CONFINED, PROVE};
 use crate::ops::exit::{Exit, Failure};
 
 /// Turns live ticks into live forecasts.
@@ -106,10 +107,14 @@ enum Command {
 /// [`Exit`] with what to tell the person and the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    // It is no command of a person, so neither the help nor the completions know it.
+    // They are no commands of a person, so neither the help nor the completions know them.
     if arguments.get(1).is_some_and(|word| word == PROVE) {
         return prove::run(&arguments[1..]);
     }
+    if arguments.get(1).is_some_and(|word| word == CONFINED) {
+        return confined::run(&arguments[1..]);
+    }
+    let typed = arguments.iter().skip(1).cloned().collect();
     let mut program = program();
     let matches = match program.try_get_matches_from_mut(arguments) {
         Ok(matches) => matches,
@@ -132,6 +137,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
     absent::refuse(&matches, absent::FEATURES)?;
     let Cli { global, command } =
         Cli::from_arg_matches(&matches).map_err(Exit::because(Failure::Usage))?;
+    let global = Global { arguments: typed, ..global };
     match command {
         Command::Serve(args) => serve::run(args, &global),
         Command::Replay(args) => replay::run(&args, &global),

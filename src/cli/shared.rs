@@ -23,7 +23,7 @@ use crate::core::text::{excerpt, indented_lines};
 use crate::engine::inference::{OnnxRuntime, locate_library};
 use crate::engine::model::{Bundle, candidates};
 use crate::engine::pipeline::{Chosen, choose};
-use crate::keep::prove::{ChildProver, ProofLimits};
+use crate::keep::prove::{ChildProver, ProofLimits, say};
 use crate::ops::descriptors;
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::file::{is_world_readable, read_secret, unreadable_secret};
@@ -37,6 +37,23 @@ pub(super) struct Global {
     /// executable, the system's
     #[arg(long, global = true, value_name = "PATH")]
     pub(super) onnxruntime: Option<PathBuf>,
+    /// Everything behind the name of the program, as it was typed.
+    #[arg(skip)]
+    pub(super) arguments: Vec<OsString>,
+    /// Whether this process was made for a command, whose words another one shows.
+    #[arg(skip)]
+    pub(super) is_confined: bool,
+}
+
+impl Global {
+    /// Writes a line to the person, past whatever the runtime writes.
+    pub(super) fn tell(&self, line: &str) {
+        if self.is_confined {
+            say(line);
+        } else {
+            tell(format_args!("{line}"));
+        }
+    }
 }
 
 /// How to read a file: the options of every command that reads one.

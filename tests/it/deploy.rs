@@ -305,8 +305,17 @@ fn a_build_without_kafka_links_neither_its_client_nor_openssl() {
 }
 
 /// Targets that `make smoke` does not run: tests, which CI runs by themselves, itself, and `clean`.
-const NO_SMOKE: [&str; 8] =
-    ["test", "test-kafka", "test-api", "test-deploy", "test-kubernetes", "check", "smoke", "clean"];
+const NO_SMOKE: [&str; 9] = [
+    "test",
+    "test-kafka",
+    "test-promotions",
+    "test-api",
+    "test-deploy",
+    "test-kubernetes",
+    "check",
+    "smoke",
+    "clean",
+];
 
 #[test]
 fn every_documented_command_is_tried_at_a_size_of_seconds() {

@@ -42,11 +42,14 @@ mod kafka_online;
 #[cfg(feature = "kafka")]
 mod kafka_security;
 #[cfg(feature = "kafka")]
+mod kafka_several;
+#[cfg(feature = "kafka")]
 mod kafka_tools;
 mod logging;
 mod outages;
 mod parity;
 mod presets;
+mod promotions;
 mod proofs;
 mod reload;
 mod scores;

@@ -3,19 +3,21 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 use tickcast::core::domain::UnixNanos;
 use tickcast::engine::model::Bundle;
 use tickcast::engine::model::manifest::{Known, Mode, Rows};
-use tickcast::engine::model::onnx::{Dimension, ModelProto, NodeProto, ValueInfoProto};
+use tickcast::engine::model::onnx::{Dimension, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use tickcast::seal::config::read_in;
 
+use crate::support::bundle::draft;
 use crate::support::feed::ScriptedFeed;
 use crate::support::network::Network;
-use crate::support::process::{Daemon, run};
+use crate::support::process::{Daemon, eventually, run, tickcast};
+use crate::support::raw_bundle::{RawBundle, endless_loop, negative_split, outer_product};
 use crate::support::repository;
 
 /// Rows of a window.
@@ -458,11 +460,13 @@ fn a_bundle_is_verified_in_words_and_as_json() {
     let place = Place::new();
     place.sealed();
     let folder = place.text("models/foreign/1");
-    let verified = json(&["model", "verify", &folder, "--json"]);
+    // A busy machine may take longer over it than the daemon allows by default.
+    let patient = ["--seconds-max", "3600"];
+    let verified = json(&[&["model", "verify", &folder, "--json"], &patient[..]].concat());
     assert_eq!(verified["whole"], Value::Bool(true));
     assert_eq!(verified["golden_windows"], 256);
     assert_eq!(verified["compared_with_framework"], Value::Bool(true));
-    let inspected = json(&["model", "inspect", &folder, "--json"]);
+    let inspected = json(&[&["model", "inspect", &folder, "--json"], &patient[..]].concat());
     assert!(!inspected["graph"]["layers"].as_array().unwrap().is_empty());
     let golden = Path::new(&folder).join("golden.json");
     fs::write(&golden, fs::read_to_string(&golden).unwrap() + " ").unwrap();
@@ -672,4 +676,76 @@ fn a_scaler_of_scikit_learn_is_read_from_its_attributes() {
     )]);
     let output = place.seal(&["--dry-run"]);
     assert!(words(&output).1.contains("scaler.sklearn: `"), "{}", words(&output).1);
+}
+
+/// The processes that a process has made.
+fn children(process: u32) -> Vec<u32> {
+    let path = format!("/proc/{process}/task/{process}/children");
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace().map(|child| child.parse().unwrap()).collect()
+}
+
+#[test]
+fn a_graph_that_hangs_panics_or_takes_all_memory_ends_a_sealing_with_a_sentence() {
+    let place = Place::new();
+    let with_graph = |change: fn(&mut GraphProto)| {
+        let mut model = exported(&place.network);
+        change(model.graph.as_mut().unwrap());
+        place.write("model.onnx", model.to_bytes());
+    };
+    let refused = |more: &[&str], expected: &str| {
+        let (config, model) = (place.text("model.toml"), place.text("model.onnx"));
+        for what in [["-c", &config], ["--init", &model]] {
+            let output = run(&[&["model", "seal"], &what[..], more].concat());
+            let (said, told) = words(&output);
+            assert_eq!(output.status.code(), Some(78), "{said}{told}");
+            assert!(told.contains(expected), "{expected}: {told}");
+            assert!(told.contains("cannot be sealed") && said.is_empty(), "{told}");
+            assert!(!place.path("models").exists(), "nothing is written");
+        }
+    };
+    with_graph(endless_loop);
+    refused(&["--seconds-max", "2"], "model: it takes more than 2 s (--seconds-max)");
+    with_graph(outer_product);
+    refused(&["--memory-mib", "512"], "it may take 512 MiB (--memory-mib)");
+    with_graph(negative_split);
+    refused(&[], "model: the runtime panics over the graph");
+}
+
+#[test]
+fn a_graph_that_ends_its_process_ends_a_sealing_with_a_sentence() {
+    let place = Place::new();
+    let mut model = exported(&place.network);
+    endless_loop(model.graph.as_mut().unwrap());
+    place.write("model.onnx", model.to_bytes());
+    let mut command = tickcast();
+    command.args(["model", "seal", "-c", &place.text("model.toml")]);
+    let asking = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = eventually("a process of its own", || children(asking.id()).pop());
+    // As a library that finds its memory damaged does.
+    let killed = Command::new("kill").args(["-ABRT", &child.to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = asking.wait_with_output().unwrap();
+    let (_, told) = words(&output);
+    assert_eq!(output.status.code(), Some(78), "{told}");
+    assert!(told.contains("the runtime ended its process (signal: 6 (SIGABRT)"), "{told}");
+}
+
+#[test]
+fn a_sealed_graph_that_hangs_is_neither_inspected_compared_nor_verified_without_an_end() {
+    let place = tempfile::tempdir().unwrap();
+    let good = RawBundle::of(&draft(WINDOW_STEPS as u32, &Network::random(41, 3, &[6])));
+    let folders = [
+        good.write(place.path(), "1"),
+        good.clone().with_graph(endless_loop).write(place.path(), "2"),
+    ];
+    let [good, hanging] = folders.map(|folder| folder.display().to_string());
+    for arguments in [&["inspect", &hanging][..], &["diff", &good, &hanging], &["verify", &hanging]]
+    {
+        let output = run(&[&["model"], arguments, &["--seconds-max", "2"]].concat());
+        let (said, told) = words(&output);
+        assert_eq!(output.status.code(), Some(78), "{said}{told}");
+        assert!(told.contains("takes more than 2 s (--seconds-max)"), "{told}");
+        assert!(said.is_empty(), "{said}");
+    }
 }

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{BundleArgs, Global, candidates_of, newest_whole, print, runtime};
+use super::{
+    BundleArgs, Global, Limits, Place, candidates_of, elsewhere, newest_whole, print, runtime,
+};
 use crate::engine::model::Bundle;
 use crate::ops::exit::{Exit, Failure};
 use crate::seal::diff::difference;
@@ -24,10 +26,16 @@ pub(super) struct DiffArgs {
     /// One JSON object instead of lines
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 pub(super) fn run(args: &DiffArgs, global: &Global) -> Result<(), Exit> {
-    let (a, b) = (read(&args.a, &args.root)?, read(&args.b, &args.root)?);
+    let what = format!("{} and {} cannot be compared", args.a.display(), args.b.display());
+    if elsewhere(global, args.limits.of_proof(), &what)? == Place::Elsewhere {
+        return Ok(());
+    }
+    let (a, b) = (read(&args.a, &args.root, global)?, read(&args.b, &args.root, global)?);
     let runtime = runtime(global, None)?;
     let difference = difference(&a, &b, &runtime).map_err(Exit::because(Failure::Configuration))?;
     if args.json {
@@ -38,7 +46,7 @@ pub(super) fn run(args: &DiffArgs, global: &Global) -> Result<(), Exit> {
     print(format_args!("{difference}"))
 }
 
-fn read(bundle: &Path, root: &Path) -> Result<Bundle, Exit> {
+fn read(bundle: &Path, root: &Path, global: &Global) -> Result<Bundle, Exit> {
     let folders = candidates_of(&BundleArgs { bundle: bundle.to_owned(), root: root.to_owned() })?;
-    newest_whole(&folders).map(|(_, bundle)| bundle)
+    newest_whole(&folders, global).map(|(_, bundle)| bundle)
 }

@@ -11,6 +11,7 @@ mod verify;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::confined::{Limits, Place, elsewhere, limits};
 use super::{Global, child_prover, print, runtime, token};
 use crate::engine::model::{Bundle, MANIFEST_FILE, candidates};
 use crate::ops::exit::{Exit, Failure};
@@ -84,14 +85,14 @@ fn candidates_of(BundleArgs { bundle, root }: &BundleArgs) -> Result<Vec<PathBuf
 }
 
 /// The newest version that is whole; those before it are named on standard error.
-fn newest_whole(folders: &[PathBuf]) -> Result<(&Path, Bundle), Exit> {
+fn newest_whole<'f>(folders: &'f [PathBuf], global: &Global) -> Result<(&'f Path, Bundle), Exit> {
     let mut last = None;
     for folder in folders {
         match Bundle::read(folder) {
             Ok(bundle) => return Ok((folder, bundle)),
             Err(error) => {
                 if folders.len() > 1 {
-                    tell!("passed over: {error}");
+                    global.tell(&format!("passed over: {error}"));
                 }
                 last = Some(error);
             }

@@ -4,11 +4,10 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::{Global, print, runtime};
+use super::{Global, Place, elsewhere, limits, print, runtime};
 use crate::core::text::indented_lines;
 use crate::engine::inference::OnnxRuntime;
 use crate::engine::model::Bundle;
-use crate::keep::prove::limit_memory;
 use crate::ops::exit::{Exit, Failure};
 use crate::seal::config::load;
 use crate::seal::graph::Hints;
@@ -16,8 +15,11 @@ use crate::seal::init::configuration;
 use crate::seal::job::{Prepared, read_model};
 use crate::seal::words::{graph_words, inspect, inspect_json};
 
-/// The memory that a sealing may take by default: graphs of other people are run in it.
+/// The memory that the model's runs may take by default. The history is read in the same process.
 const MEMORY_MIB: u64 = 4096;
+
+/// The time that a sealing may take by default: generous, because slow models run on every window.
+const SECONDS_MAX: u64 = 1800;
 
 /// Options of `tickcast model seal`.
 #[derive(Debug, clap::Args)]
@@ -55,24 +57,38 @@ pub(super) struct SealArgs {
     /// What was sealed as a JSON array instead of a summary
     #[arg(long, requires = "config")]
     json: bool,
-    /// The most memory that the model's runs may take, in MiB
+    /// The most time that reading, running and judging the model may take, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = SECONDS_MAX)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds_max: u64,
+    /// The most memory that it may take, in MiB
     #[arg(long, value_name = "MIB", default_value_t = MEMORY_MIB)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     memory_mib: u64,
 }
 
 pub(super) fn run(args: &SealArgs, global: &Global) -> Result<(), Exit> {
+    let given = args.config.as_deref().or(args.init.as_deref()).unwrap_or(Path::new(""));
+    let what = format!("{} cannot be sealed", given.display());
+    let limits = limits(args.seconds_max, args.memory_mib);
+    if elsewhere(global, limits, &what)? == Place::Elsewhere {
+        return Ok(());
+    }
     let runtime = runtime(global, None)?;
-    // A graph that takes all memory ends this command and not the machine.
-    limit_memory(args.memory_mib.saturating_mul(1 << 20));
     match (&args.init, &args.config) {
-        (Some(model), _) => init(model, args.output.as_deref(), &runtime),
-        (None, Some(config)) => seal(config, args, &runtime),
+        (Some(model), _) => init(model, args.output.as_deref(), global, &runtime),
+        (None, Some(config)) => seal(config, args, global, &runtime),
         // The command line has one of the two.
         (None, None) => Err(Exit::new(Failure::Usage, "give -c FILE or --init MODEL")),
     }
 }
 
-fn init(model: &Path, output: Option<&Path>, runtime: &OnnxRuntime) -> Result<(), Exit> {
+fn init(
+    model: &Path,
+    output: Option<&Path>,
+    global: &Global,
+    runtime: &OnnxRuntime,
+) -> Result<(), Exit> {
     let foreign = read_model(model, runtime, &Hints::default())
         .map_err(|problems| refuse("the model cannot be sealed", &problems))?;
     let Some(path) = output else {
@@ -87,7 +103,7 @@ fn init(model: &Path, output: Option<&Path>, runtime: &OnnxRuntime) -> Result<()
     written.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| {
         Exit::new(Failure::Temporary, format_args!("{}: {error}", path.display()))
     })?;
-    tell!("wrote {}; complete the lines marked FILL IN", path.display());
+    global.tell(&format!("wrote {}; complete the lines marked FILL IN", path.display()));
     Ok(())
 }
 
@@ -95,24 +111,25 @@ fn refuse(what: &str, problems: &[String]) -> Exit {
     Exit::new(Failure::Configuration, format_args!("{what}:{}", indented_lines(problems)))
 }
 
-fn seal(path: &Path, args: &SealArgs, runtime: &OnnxRuntime) -> Result<(), Exit> {
+fn seal(path: &Path, args: &SealArgs, global: &Global, runtime: &OnnxRuntime) -> Result<(), Exit> {
     let mut config = load(path).map_err(Exit::because(Failure::Configuration))?;
     if let Some(models) = &args.models {
         config.models_root.clone_from(models);
     }
     let root = config.models_root.clone();
     let what = format!("{} cannot be sealed", path.display());
-    let mut progress = |line: &str| tell!("{line}");
+    let mut progress = |line: &str| global.tell(line);
     let prepared = Prepared::read(config, runtime, &mut progress)
         .map_err(|problems| refuse(&what, &problems))?;
     let proven =
         prepared.prove(runtime, &mut progress).map_err(|problems| refuse(&what, &problems))?;
     for note in &proven.notes {
-        tell!("note: {note}");
+        global.tell(&format!("note: {note}"));
     }
     let mut sealed = Vec::new();
     for draft in proven.drafts {
-        tell!("proving {} {}", draft.manifest.name, draft.manifest.version);
+        let manifest = &draft.manifest;
+        global.tell(&format!("proving {} {}", manifest.name, manifest.version));
         if args.dry_run {
             let bundle = draft.into_bundle().map_err(Exit::because(Failure::Configuration))?;
             bundle.open(runtime).map_err(Exit::because(Failure::Configuration))?;

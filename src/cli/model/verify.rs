@@ -1,17 +1,11 @@
 //! `tickcast model verify`.
 
-use std::time::Duration;
-
 use serde_json::json;
 
-use super::{BundleArgs, Global, candidates_of, child_prover, print, runtime};
+use super::{BundleArgs, Global, Limits, candidates_of, child_prover, print, runtime};
 use crate::engine::pipeline::{PipelineSettings, Prover, Unproven};
-use crate::keep::prove::ProofLimits;
 use crate::ops::exit::{Exit, Failure};
 use crate::seal::words::{compared, rows};
-
-/// What a proof may take here: what `config/default.toml` gives it.
-const PROOF: ProofLimits = ProofLimits { time: Duration::from_secs(60), memory_bytes: 1 << 30 };
 
 /// As `engine.batch_rows_max` there.
 const BATCH_ROWS_MAX: usize = 512;
@@ -27,13 +21,16 @@ pub(super) struct VerifyArgs {
     /// One JSON object instead of a sentence
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    limits: Limits,
 }
 
-pub(super) fn run(VerifyArgs { bundle, json }: &VerifyArgs, global: &Global) -> Result<(), Exit> {
+pub(super) fn run(args: &VerifyArgs, global: &Global) -> Result<(), Exit> {
+    let VerifyArgs { bundle, json, limits } = args;
     // The first of several is the newest, and there is one at least.
     let folder = candidates_of(bundle)?.swap_remove(0);
     let runtime = runtime(global, None)?;
-    let prover = child_prover(global, None, PROOF, &runtime)?;
+    let prover = child_prover(global, None, limits.of_proof(), &runtime)?.limited_by_options();
     // In the runs that a configuration without a word on it asks for.
     let settings = PipelineSettings::of_proof(None, BATCH_ROWS_MAX);
     let shown = folder.display().to_string();

@@ -51,33 +51,33 @@ pub struct ProofRequest {
 /// # Errors
 /// Where this process cannot follow the one that asked, which may be gone.
 pub fn answer(request: &ProofRequest) -> io::Result<String> {
-    confine(request)?;
+    confine(request.parent, request.memory_bytes, request.seconds, WRITTEN_BYTES_MAX)?;
     serde_json::to_string(&verdict(request)).map_err(io::Error::other)
 }
 
-/// Limits the memory of this process from now on, as far as the system lets it: where a model's run
-/// takes more, it fails or ends this process, and no other one. Nothing is dumped.
-pub fn limit_memory(bytes: u64) {
-    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
-    for (resource, limit) in [(Resource::Data, bytes), (Resource::Core, 0)] {
-        let _ = setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) });
-    }
-}
-
-fn confine(request: &ProofRequest) -> io::Result<()> {
+/// Limits this process from now on, which ends with the one that asked.
+///
+/// # Errors
+/// Where it cannot follow the one that asked, which may be gone.
+pub(super) fn confine(
+    parent: u32,
+    memory_bytes: u64,
+    seconds: u64,
+    written_bytes: u64,
+) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // It may have ended before it could be followed.
-    if getppid().map(Pid::as_raw_pid) != i32::try_from(request.parent).ok() {
-        return Err(io::Error::other("the process that asked for the proof is gone"));
+    if getppid().map(Pid::as_raw_pid) != i32::try_from(parent).ok() {
+        return Err(io::Error::other("the process that asked is gone"));
     }
     // Where the system runs out of memory, it ends this process and not the one that asked. A
     // system without that file has no such choice.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     for (resource, limit) in [
         // Not the address space, of which the runtime reserves much more than it uses.
-        (Resource::Data, request.memory_bytes),
-        (Resource::Cpu, request.seconds),
-        (Resource::Fsize, WRITTEN_BYTES_MAX),
+        (Resource::Data, memory_bytes),
+        (Resource::Cpu, seconds),
+        (Resource::Fsize, written_bytes),
         (Resource::Core, 0),
     ] {
         // A filter of system calls may forbid it; the process that asks also looks at both.
@@ -124,7 +124,8 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, BundleError>) -> Result<T, Vec<St
     }
 }
 
-fn words(panic: &(dyn Any + Send)) -> String {
+/// What a panic says.
+pub(super) fn words(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     excerpt(text.unwrap_or("without a message"), PANIC_CHARS_MAX)

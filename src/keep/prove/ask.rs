@@ -15,8 +15,8 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::Signal;
 use tracing::warn;
 
-use super::room::memory_room;
-use super::{PROVE, ProofLimits, Verdict};
+use super::room::within_room;
+use super::{MEMORY_OPTION, PROVE, ProofLimits, SECONDS_OPTION, Verdict, explain_memory};
 use crate::core::text::{excerpt, excerpt_of_bytes};
 use crate::engine::files::read_regular_file;
 use crate::engine::inference::Runtime;
@@ -25,14 +25,14 @@ use crate::engine::pipeline::{InProcess, PipelineSettings, Prover, Unproven};
 use crate::ops::clock::Stopwatch;
 
 /// How often a running child is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// How long a killed child may take to be gone. One that reads from a disk that does not answer
 /// cannot be killed; it is left behind then.
 const REAP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// This program, also when its file was replaced meanwhile.
-const THIS_PROGRAM: &str = "/proc/self/exe";
+pub(super) const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// The file of the system about a process is short.
 const STATUS_BYTES_MAX: usize = 64 << 10;
@@ -41,7 +41,7 @@ const STATUS_BYTES_MAX: usize = 64 << 10;
 const READ_BYTES_MAX: u64 = 1 << 20;
 
 /// The exit codes by which the child says that it cannot follow, or does not know the command.
-const OWN_FAILURES: [i32; 2] = [64, 70];
+pub(super) const OWN_FAILURES: [i32; 2] = [64, 70];
 
 /// The characters of a failed child's last words that are shown.
 const WORDS_CHARS_MAX: usize = 200;
@@ -51,6 +51,8 @@ pub struct ChildProver {
     program: PathBuf,
     library: PathBuf,
     limits: ProofLimits,
+    /// What a person sets to change the time and the memory.
+    knobs: [&'static str; 2],
     here: InProcess,
 }
 
@@ -65,7 +67,14 @@ enum NoAnswer {
 impl ChildProver {
     /// A prover whose children load `library`, as `runtime` did.
     pub fn new(library: PathBuf, limits: ProofLimits, runtime: Arc<dyn Runtime>) -> Self {
-        Self { program: THIS_PROGRAM.into(), library, limits, here: InProcess(runtime) }
+        let knobs = ["model.proof_seconds_max", "model.proof_memory_bytes_max"];
+        Self { program: THIS_PROGRAM.into(), library, limits, knobs, here: InProcess(runtime) }
+    }
+
+    /// Whose limits are options of a command, which messages then name.
+    #[must_use]
+    pub fn limited_by_options(self) -> Self {
+        Self { knobs: [SECONDS_OPTION, MEMORY_OPTION], ..self }
     }
 
     /// Of another program than the one that runs.
@@ -76,8 +85,7 @@ impl ChildProver {
 
     /// The bytes that a child may take.
     fn memory_bytes(&self) -> u64 {
-        let configured = self.limits.memory_bytes;
-        memory_room().map_or(configured, |room| configured.min(room / 10 * 9))
+        within_room(self.limits.memory_bytes)
     }
 
     fn command(&self, folder: &Path, settings: &PipelineSettings, memory_bytes: u64) -> Command {
@@ -120,7 +128,7 @@ impl ChildProver {
         let mut command = self.command(folder, settings, memory_bytes);
         command.stdout(answer.try_clone().map_err(unable)?);
         command.stderr(words.try_clone().map_err(unable)?);
-        let mut child = Running(Some(command.spawn().map_err(unable)?));
+        let mut child = Running::of(command.spawn().map_err(unable)?);
         let begun = Stopwatch::start();
         let status = loop {
             if let Some(status) = child.ended().map_err(unable)? {
@@ -135,7 +143,7 @@ impl ChildProver {
             // The child limits itself, and then an allocation fails with the name of its node. This
             // is for memory that the limit does not count, and for systems that forbid it.
             if child.resident_bytes().is_some_and(|bytes| bytes > memory_bytes) {
-                let limit = limit_of_memory(memory_bytes);
+                let limit = self.limit_of_memory(memory_bytes);
                 return Err(refused(folder, format!("model.onnx: it takes more; {limit}")));
             }
             std::thread::sleep(LOOK_EVERY);
@@ -172,7 +180,7 @@ impl ChildProver {
         let why = if is_signal(Signal::XCPU) {
             self.too_slow()
         } else if words.contains("memory allocation of") {
-            format!("model.onnx: {words}: {}", limit_of_memory(memory_bytes))
+            format!("model.onnx: {words}: {}", self.limit_of_memory(memory_bytes))
         } else if is_signal(Signal::KILL) {
             "model.onnx: the system killed the proof, probably because memory was short".to_owned()
         } else {
@@ -182,11 +190,15 @@ impl ChildProver {
     }
 
     fn too_slow(&self) -> String {
-        let seconds = self.limits.time.as_secs();
+        let (seconds, knob) = (self.limits.time.as_secs(), self.knobs[0]);
         format!(
             "model.onnx: opening it and running its golden vectors takes more than {seconds} s \
-             (model.proof_seconds_max)"
+             ({knob})"
         )
+    }
+
+    fn limit_of_memory(&self, memory_bytes: u64) -> String {
+        format!("a proof may take {} MiB ({})", memory_bytes >> 20, self.knobs[1])
     }
 
     /// A verdict as the answer of the trait: what was proved is read here once more.
@@ -199,7 +211,8 @@ impl ChildProver {
         let proved = match verdict {
             Verdict::Proved { manifest_sha256 } => manifest_sha256,
             Verdict::Refused { problems } => {
-                let problems = problems.into_iter().map(|problem| explain(problem, memory_bytes));
+                let limit = self.limit_of_memory(memory_bytes);
+                let problems = problems.into_iter().map(|problem| explain_memory(problem, &limit));
                 let refusal = BundleError::new(folder, problems.collect());
                 return Err(NoAnswer::Unproven(refusal.into()));
             }
@@ -238,11 +251,16 @@ impl Prover for ChildProver {
 }
 
 /// A child that is killed and reaped when this is dropped.
-struct Running(Option<Child>);
+pub(super) struct Running(Option<Child>);
 
 impl Running {
+    /// A child that was started.
+    pub(super) fn of(child: Child) -> Self {
+        Self(Some(child))
+    }
+
     /// How it ended, once it has.
-    fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+    pub(super) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         let Some(child) = &mut self.0 else { return Ok(None) };
         let status = child.try_wait()?;
         if status.is_some() {
@@ -250,11 +268,9 @@ impl Running {
         }
         Ok(status)
     }
-}
 
-impl Running {
     /// The memory that it has now, where the system tells.
-    fn resident_bytes(&self) -> Option<u64> {
+    pub(super) fn resident_bytes(&self) -> Option<u64> {
         let path = format!("/proc/{}/status", self.0.as_ref()?.id());
         let status = read_regular_file(Path::new(&path), STATUS_BYTES_MAX).ok()?;
         let status = String::from_utf8(status).ok()?;
@@ -284,7 +300,7 @@ impl Drop for Running {
 }
 
 /// A file without a name. Unlike a pipe it needs no reader while the child runs.
-fn memory_file() -> io::Result<File> {
+pub(super) fn memory_file() -> io::Result<File> {
     Ok(memfd_create("tickcast-proof", MemfdFlags::CLOEXEC)?.into())
 }
 
@@ -307,16 +323,4 @@ fn refused(folder: &Path, problem: String) -> NoAnswer {
 
 fn interrupted(why: &str) -> NoAnswer {
     NoAnswer::Unproven(Unproven::Interrupted(why.to_owned()))
-}
-
-fn limit_of_memory(memory_bytes: u64) -> String {
-    format!("a proof may take {} MiB (model.proof_memory_bytes_max)", memory_bytes >> 20)
-}
-
-/// The runtime's words for want of memory say nothing of the limit.
-fn explain(problem: String, memory_bytes: u64) -> String {
-    let is_memory = ["bad_alloc", "Failed to allocate memory", "length_error"]
-        .iter()
-        .any(|words| problem.contains(words));
-    if is_memory { format!("{}; {problem}", limit_of_memory(memory_bytes)) } else { problem }
 }

@@ -14,8 +14,13 @@ const FILE_BYTES_MAX: usize = 64 << 10;
 /// Where control groups are mounted.
 const MOUNT: &str = "/sys/fs/cgroup";
 
+/// The bytes that a process may take: those configured, or less where less is left.
+pub(super) fn within_room(configured: u64) -> u64 {
+    memory_room().map_or(configured, |room| configured.min(room / 10 * 9))
+}
+
 /// The bytes that this process's control group may still take; `None` without a limit.
-pub(super) fn memory_room() -> Option<u64> {
+fn memory_room() -> Option<u64> {
     let groups = read(Path::new("/proc/self/cgroup"))?;
     // Version 2 has one line, `0::/path`.
     let path = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
