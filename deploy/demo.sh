@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The main job on real input: `tickcast feed` plays recorded stock days over a WebSocket,
-# `tickcast serve` forecasts them, `tickcast watch` shows the forecasts in this terminal.
+# `tickcast serve` forecasts them with three models, `tickcast watch` shows the forecasts in this
+# terminal, and the scores of each model follow at the end.
 # With the argument `kafka` ticks and forecasts go through topics of a Kafka broker that is started
 # for it, and kcat, which is no part of tickcast, reads them back at the end.
 # TICKCAST=PATH takes that binary instead of building one.
@@ -139,7 +140,7 @@ fi
 # feed OPTION...: plays the recorded days.
 feed() {
   setsid "$tickcast" feed --input "$TICKCAST_TEST_DATA" \
-    --columns symbol=Ticker,time=Date,close='Adj Close',volume=Volume \
+    --columns symbol=Ticker,time=Date,high=High,low=Low,close='Adj Close',volume=Volume \
     --symbols AAPL,GOOG,IBM,MSFT --rate "$rate" "$@" \
     >"$logs/feed.address" 2>"$logs/feed.log" 8>&- &
   feed_pid=$!
@@ -194,6 +195,42 @@ TEXT
   fail "$EX_UNAVAILABLE" "the broker did not listen within 120 s; see $logs/broker.log"
 }
 
+# scores URL: what the daemon's metrics say of each model, and what its bundle says of unseen days.
+scores() {
+  python3 - "$1" <<'PYTHON'
+import json
+import re
+import sys
+import urllib.request
+
+models, versions = {}, {}
+with urllib.request.urlopen(sys.argv[1] + "/metrics", timeout=10) as answer:
+    for line in answer.read().decode().splitlines():
+        info = re.match(r'tickcast_model_info\{mode="\w+",model="([^"]+)",version="([^"]+)"\}', line)
+        if info:
+            versions[info[1]] = info[2]
+        score = re.fullmatch(
+            r'tickcast_(score\w+)\{model="([^"]+)"(?:,over="weighted")?\} (\S+)', line
+        )
+        if score:
+            models.setdefault(score[2], {})[score[1]] = float(score[3])
+print(f"{'model':<18}  {'scored':>6}  {'skill':>6}  {'in its interval':>15}")
+for model, scores in models.items():
+    skill, inside = scores["score_skill"], scores["score_coverage_ratio"]
+    print(f"{model:<18}  {scores['scores_total']:>6,.0f}  {skill:>+6.2f}  {inside:>15.0%}")
+print("""
+Skill is 1 - squared error / squared error of persistence, which says that the next step is as
+the last one was: 0 is no better. The models were trained on most of these days. On days that they
+had not seen (`tickcast model inspect models/NAME/VERSION`):
+""")
+for model, version in versions.items():
+    with open(f"models/{model}/{version}/manifest.json", encoding="utf-8") as manifest:
+        verdict = json.load(manifest)["verdict"]
+    brief = re.sub(r" \([^)]*\)", "", verdict).split(";")[0]
+    print(f"{model:<18}  {re.sub('^On .* forecasts the model ', '', brief)}")
+PYTHON
+}
+
 # Each process has a session of its own (setsid), so that Ctrl-C reaches this script alone and
 # the processes end in order.
 rm -f "$logs/feed.address" "$logs/serve.address"
@@ -216,6 +253,7 @@ TICKCAST__HTTP__BIND=127.0.0.1:$port \
   >"$logs/serve.log" 2>&1 8>&- &
 serve_pid=$!
 first_line "$logs/serve.address" "$serve_pid" serve "$logs/serve.log"
+daemon=$line
 stream=ws://${line#http://}/v1/stream
 if [[ $way == kafka ]]; then stream=kafka://$brokers/forecasts; fi
 
@@ -242,6 +280,8 @@ while is_alive "$watch_pid"; do
 done
 # The answer of `watch` is the answer of the demo.
 wait "$watch_pid"
+echo
+scores "$daemon" || echo "demo: $daemon/metrics could not be read" >&2
 
 if [[ $way == kafka ]]; then
   end "$serve_pid"

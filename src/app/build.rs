@@ -211,7 +211,8 @@ impl<'b> Builder<'b> {
         let limits = |count: usize| stream.limits(engine.symbols_max.saturating_mul(count));
         let id = process_seed();
         let live = StreamHub::new(limits(count(Role::Live)), StreamId(id), metrics);
-        let shadows = Some(count(Role::Shadow)).filter(|count| *count > 0);
+        let shadows = models.len() - count(Role::Live);
+        let shadows = Some(shadows).filter(|count| *count > 0);
         let shadows = shadows.map(|count| live.beside(limits(count), StreamId(id ^ 1)));
         Ok(Streams { live, shadows })
     }
@@ -348,6 +349,7 @@ impl<'b> Builder<'b> {
                 name: name.to_string(),
                 role: pipeline.post().role,
                 seat: model.seat,
+                turns_with: model.turns.map(|turns| turns.other),
                 symbols: model.patterns.clone(),
                 status: ModelStatus { running: RunningModel::of(pipeline), refused },
             }

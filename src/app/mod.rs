@@ -40,6 +40,7 @@ use crate::shard::command::{Command, Handed};
 
 pub use self::banner::Banner;
 pub use self::prepare::{Preparation, check_together, look_at_address, prepare};
+pub use self::roles::settle_turns;
 pub(crate) use self::run::on_source_runtime;
 
 /// A daemon that is ready to run: everything is loaded, proved and bound.

@@ -11,6 +11,7 @@ use super::config::Config;
 use super::roles;
 use crate::core::domain::Schema;
 use crate::engine::model::Bundle;
+use crate::engine::pipeline::Role;
 use crate::keep::snapshot::{FolderError, look};
 use crate::ops::exit::{Exit, Failure};
 
@@ -63,7 +64,9 @@ pub fn check_together(config: &Config, bundles: &[&Bundle]) -> Result<(), Exit> 
         (&manifest.name, &manifest.version)
     };
     for at in 1..bundles.len() {
-        if let Some(before) = (0..at).find(|before| facts(*before) == facts(at)) {
+        let is_vacant = |at: usize| config.models[at].role == Role::Vacant;
+        let is_same = |before: &usize| facts(*before) == facts(at) && !is_vacant(*before);
+        if let Some(before) = (0..at).find(is_same).filter(|_| !is_vacant(at)) {
             let ((model, version), name) = (facts(at), &config.models[before].name);
             return refuse(format!(
                 "models[{at}]: is model {model} {version}, which `{name}` is already; name another \

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use super::{Global, topic};
 use crate::app::config::{AnyConfig, BridgeConfig, Config, ModelConfig, load_any};
-use crate::app::{Preparation, look_at_address, prepare};
+use crate::app::{Preparation, look_at_address, prepare, settle_turns};
 use crate::engine::inference::{OnnxRuntime, Runtime};
 use crate::engine::model::RefusedVersion;
-use crate::engine::pipeline::{Chosen, Pipeline};
+use crate::engine::pipeline::{Chosen, Pipeline, Role};
 use crate::ops::exit::{Exit, Failure};
 use crate::ports::source::OnlineReport;
 
@@ -37,7 +37,10 @@ pub(super) struct CheckArgs {
 pub(super) fn run(args: &CheckArgs, global: &Global) -> Result<(), Exit> {
     let loaded = load_any(&args.config, &super::variables()?);
     match loaded.map_err(Exit::because(Failure::Configuration))? {
-        AnyConfig::Daemon(config) => check_daemon(&config, args, global),
+        AnyConfig::Daemon(mut config) => {
+            settle_turns(&mut config)?;
+            check_daemon(&config, args, global)
+        }
         AnyConfig::Bridge(config) => check_bridge(&config, args),
     }
 }
@@ -75,6 +78,7 @@ fn check_daemon(config: &Config, args: &CheckArgs, global: &Global) -> Result<()
     let bundles: Vec<_> = chosen.iter().map(|chosen| &chosen.bundle).collect();
     let Preparation { lines: source, busy } = prepare(config, &bundles)?;
     let models = config.models.iter().zip(&chosen);
+    let models = models.filter(|(model, _)| model.role != Role::Vacant);
     let models = models.map(|(model, chosen)| model_lines(config, model, chosen, &runtime));
     let models = models.collect::<Result<Vec<_>, _>>()?;
     let busy =
@@ -113,8 +117,12 @@ fn model_lines(
             format!(", {} as {}, of {}", model.role, model.name, patterns.join(", "))
         }
     };
+    let next = match (model.turns, model.role) {
+        (Some(_), Role::Live) => "; other versions are shadows until they are promoted",
+        _ => "",
+    };
     Ok(format!(
-        "model         {} {}{post}\n{}mode          {}\nsteps         {}\n\
+        "model         {} {}{post}{next}\n{}mode          {}\nsteps         {}\n\
          golden        {} cases pass\n",
         template.model,
         template.model_version,

@@ -83,7 +83,9 @@ pub(super) struct ReplayArgs {
 }
 
 pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
-    let config = super::configuration(&args.config)?;
+    let mut config = super::configuration(&args.config)?;
+    // No version comes while a recording is read.
+    config.models.retain(|model| model.role != Role::Vacant);
     let mut input = open(args, &config)?;
     let mut pipelines = pipelines(args, &config, global)?;
     let is_enough = Rc::new(Cell::new(false));
@@ -420,8 +422,8 @@ fn flush(pipeline: &mut Pipeline, output: &mut Output) -> Result<(), Exit> {
     };
     let forecasts: &mut dyn Write = match (pipeline.post().role, shadows) {
         (Role::Live, _) => forecasts,
-        (Role::Shadow, Some(shadows)) => shadows,
-        (Role::Shadow, None) => &mut no_shadows,
+        (Role::Shadow | Role::Vacant, Some(shadows)) => shadows,
+        (Role::Shadow | Role::Vacant, None) => &mut no_shadows,
     };
     let write = |_: &_, record: &[u8]| write_line(forecasts, record);
     pipeline.emit(write).map_err(|error| failed_output(&error))?;

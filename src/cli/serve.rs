@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Global;
-use crate::app::{App, Banner};
+use crate::app::{App, Banner, settle_turns};
 use crate::engine::pipeline::Chosen;
 use crate::ops::exit::Exit;
 
@@ -30,10 +30,11 @@ pub(super) struct ServeArgs {
 pub(super) fn run(args: ServeArgs, global: &Global) -> Result<(), Exit> {
     let ServeArgs { config: path, address_file } = args;
     super::as_daemon()?;
-    let config = super::configuration(&path)?;
+    let mut config = super::configuration(&path)?;
     let banner = Banner::new(&config);
     let _log = super::logging(config.log)?;
     super::log_warnings(&config.warnings);
+    settle_turns(&mut config)?;
     let super::Proven { runtime, prover, chosen } = super::proven(&config, global)?;
     let (runtime, prover) = (Arc::new(runtime), Arc::new(prover));
     let (bundles, refused): (Vec<_>, Vec<_>) =

@@ -1,9 +1,10 @@
 //! Which model has which seat, over restarts.
 //!
-//! Owns the file of roles. Promises that it is whole or as it was before, that a role which was
+//! Owns the file of roles, with the versions of models that take turns in a seat. Promises that it is whole or as it was before, that a role which was
 //! given by hand survives a restart, and that a configuration which was changed since goes before
 //! it. Never gives a role.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
@@ -60,6 +61,9 @@ struct Content {
     configured_sha256: String,
     /// The live models.
     live: Vec<String>,
+    /// The versions of the models that take turns, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    versions: BTreeMap<String, String>,
 }
 
 impl RoleStore {
@@ -78,28 +82,45 @@ impl RoleStore {
     /// # Errors
     /// Where there is a file that cannot be read or is none of ours.
     pub fn load(&self) -> io::Result<Found> {
-        let Some(folder) = &self.folder else { return Ok(Found::Configured) };
+        Ok(match self.read()? {
+            None => Found::Configured,
+            Some(content) if content.configured_sha256 != self.digest() => Found::Outdated,
+            Some(content) => Found::Given(content.live),
+        })
+    }
+
+    /// The versions to begin with, of models that take turns.
+    ///
+    /// # Errors
+    /// As [`RoleStore::load`].
+    pub fn versions(&self) -> io::Result<BTreeMap<String, String>> {
+        let content = self.read()?.filter(|content| content.configured_sha256 == self.digest());
+        Ok(content.map(|content| content.versions).unwrap_or_default())
+    }
+
+    /// What the file says, where there is one.
+    fn read(&self) -> io::Result<Option<Content>> {
+        let Some(folder) = &self.folder else { return Ok(None) };
         let bytes = match read_regular_file(&folder.join(FILE), BYTES_MAX) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Configured),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             outcome => outcome?,
         };
         let content: Content = serde_json::from_slice(&bytes).map_err(io::Error::other)?;
         if content.schema != SCHEMA {
             return Err(io::Error::other(format!("it is no {SCHEMA}")));
         }
-        if content.configured_sha256 != self.digest() {
-            return Ok(Found::Outdated);
-        }
-        Ok(Found::Given(content.live))
+        Ok(Some(content))
     }
 
-    /// Keeps who is live from here on, where anything is kept.
+    /// Keeps who is live from here on, and in which version where models take turns, where anything
+    /// is kept.
     ///
     /// # Errors
     /// Where the file cannot be written; what it said before it still says.
-    pub fn save(&self, live: Vec<String>) -> io::Result<()> {
+    pub fn save(&self, live: Vec<String>, versions: BTreeMap<String, String>) -> io::Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        let content = Content { schema: SCHEMA.to_owned(), configured_sha256: self.digest(), live };
+        let (schema, configured_sha256) = (SCHEMA.to_owned(), self.digest());
+        let content = Content { schema, configured_sha256, live, versions };
         let bytes = serde_json::to_vec(&content).map_err(io::Error::other)?;
         fs::create_dir_all(folder)?;
         let draft = folder.join(DRAFT);
@@ -131,10 +152,14 @@ mod tests {
         let path = folder.path().join("state");
         let store = |first: &str| RoleStore::new(Some(path.clone()), configured(first));
         assert_eq!(store("a").load().unwrap(), Found::Configured);
-        store("a").save(vec!["next".to_owned()]).unwrap();
+        store("a").save(vec!["next".to_owned()], BTreeMap::new()).unwrap();
         assert_eq!(store("a").load().unwrap(), Found::Given(vec!["next".to_owned()]));
         assert_eq!(store("b").load().unwrap(), Found::Outdated);
-        store("a").save(vec!["a".to_owned()]).unwrap();
+        let versions = BTreeMap::from([("a".to_owned(), "2".to_owned())]);
+        store("a").save(vec!["next".to_owned()], versions.clone()).unwrap();
+        assert_eq!(store("a").versions().unwrap(), versions);
+        assert!(store("b").versions().unwrap().is_empty(), "the configuration was changed");
+        store("a").save(vec!["a".to_owned()], BTreeMap::new()).unwrap();
         assert_eq!(store("a").load().unwrap(), Found::Given(vec!["a".to_owned()]));
         fs::write(path.join(FILE), "{").unwrap();
         store("a").load().unwrap_err();
@@ -145,7 +170,7 @@ mod tests {
     #[test]
     fn without_a_folder_the_configuration_says_who_is_live() {
         let store = RoleStore::new(None, configured("a"));
-        store.save(vec!["next".to_owned()]).unwrap();
+        store.save(vec!["next".to_owned()], BTreeMap::new()).unwrap();
         assert_eq!((store.is_kept(), store.load().unwrap()), (false, Found::Configured));
     }
 
@@ -153,10 +178,10 @@ mod tests {
     fn a_write_that_fails_leaves_what_was_there() {
         let folder = tempfile::tempdir().unwrap();
         let store = RoleStore::new(Some(folder.path().to_owned()), configured("a"));
-        store.save(vec!["next".to_owned()]).unwrap();
+        store.save(vec!["next".to_owned()], BTreeMap::new()).unwrap();
         // A folder in the way of the draft.
         fs::create_dir(folder.path().join(DRAFT)).unwrap();
-        store.save(vec!["a".to_owned()]).unwrap_err();
+        store.save(vec!["a".to_owned()], BTreeMap::new()).unwrap_err();
         assert_eq!(store.load().unwrap(), Found::Given(vec!["next".to_owned()]));
     }
 }

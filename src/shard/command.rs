@@ -41,6 +41,9 @@ pub enum Command {
     Swap {
         /// In place of which model, by its place in the configuration.
         model: usize,
+        /// Whose windows it takes over, likewise: those of the same model, or of the live one that
+        /// it is a shadow of, which runs on.
+        windows_of: usize,
         /// Ready to run.
         pipeline: Box<Pipeline>,
         /// Takes the answer, and the pipeline that ran until now, for somebody else to take down.

@@ -467,8 +467,12 @@ impl Shard {
             Command::Sample { model, count_max, answer } => {
                 let _ = answer.send(pipelines.at(model).sample(count_max));
             }
-            Command::Swap { model, pipeline: mut next, answer } => {
-                let inherited = next.inherit(pipelines.at(model))?;
+            Command::Swap { model, windows_of, pipeline: mut next, answer } => {
+                let place = pipelines.at(model);
+                let inherited = match windows_of == model {
+                    true => next.inherit(place)?,
+                    false => next.inherit_beside(pipelines.at(windows_of), place)?,
+                };
                 // Every state has changed.
                 if let Some(taking) = &mut self.taking {
                     taking.left[model] = next.engine().changed_count();

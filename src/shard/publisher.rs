@@ -67,7 +67,7 @@ impl Publisher {
         for sink in connected.iter_mut().chain(sinks) {
             match post.role {
                 Role::Live => sink.publish(&record)?,
-                Role::Shadow => sink.publish_shadow(&record)?,
+                Role::Shadow | Role::Vacant => sink.publish_shadow(&record)?,
             }
         }
         pulse.work();

@@ -353,7 +353,8 @@ fn another_model_goes_on_with_the_windows() {
     trial.prices("A", 0..6);
     trial.prices("B", 0..1);
     let other = Box::new(pipeline(&other_version()));
-    let answers = trial.command(|answer| Command::Swap { model: 0, pipeline: other, answer });
+    let answers =
+        trial.command(|answer| Command::Swap { model: 0, windows_of: 0, pipeline: other, answer });
     trial.prices("A", 6..9);
     trial.prices("B", 1..5);
     let (outcome, log) = trial.run();

@@ -59,6 +59,13 @@ fn assert_row(row: &Value, sgemm_gflops: f64) {
             "bench mode model resident_bytes_per_symbol state_bytes_per_symbol symbols \
              window_bytes_per_symbol"
         }
+        "several" => {
+            let models = number(row, "live") + number(row, "shadows");
+            let records = number(row, "records_per_second");
+            assert_same(number(row, "forecasts_per_second"), models * records, row);
+            "bench forecasts_per_second live mode model ratio records_per_second \
+             resident_bytes_per_model resident_bytes_per_symbol shadows symbols"
+        }
         "mark" => "bench mark met side unit value what",
         other => panic!("a row of `{other}`"),
     };
@@ -232,6 +239,24 @@ fn the_pipeline_is_measured_from_json_to_json_with_its_memory() {
     assert_eq!(states.collect::<Vec<_>>(), [768, 29 * 768]);
     let resident = memory[1]["resident_bytes_per_symbol"].as_f64().unwrap();
     assert!(resident > 29.0 * 768.0, "{resident} bytes hold less than the states alone");
+}
+
+#[test]
+fn several_models_are_measured_beside_one_in_one_run() {
+    let rows = rows(&["several", "--symbols", "40", "--seconds", "0.01"]);
+    let names = ["bench", "model", "mode", "symbols", "live", "shadows"];
+    let expected = ["1 0", "2 0", "3 0", "1 1"].map(|set| format!("several seed sliding 40 {set}"));
+    assert_eq!(texts(&rows, &names), expected);
+    for row in &rows {
+        let of_one = number(&rows[0], "records_per_second");
+        assert_same(number(row, "ratio"), number(row, "records_per_second") / of_one, row);
+        let models = number(row, "live") + number(row, "shadows");
+        // h and c of 64 and 32 units in 4 bytes each, for each of 29 windows under way. Pages that
+        // were there already are no growth.
+        let states = models * 29.0 * 768.0;
+        let symbol = number(row, "resident_bytes_per_symbol");
+        assert!(symbol > states / 2.0, "{symbol} bytes hold less than half of {states}");
+    }
 }
 
 #[test]

@@ -434,6 +434,106 @@ fn a_promotion_is_shown_survives_a_restart_and_can_be_taken_back() {
     assert!(ended.log.iter().any(warned), "{:?}", ended.log);
 }
 
+/// One model whose versions take turns.
+const TURNS: &str = "[[models]]\nname = 'next'\nwatch = true\npromote = { when = 'by_hand' }\n";
+
+/// What runs: version and role of each entry.
+fn turns(daemon: &Daemon) -> Vec<String> {
+    let listed = ask(daemon, "GET", "/v1/models", "").1;
+    let model = |model: &serde_json::Value| {
+        let text = |name: &str| model[name].as_str().unwrap_or_default().to_owned();
+        format!("{} {} {}", text("name"), text("model_version"), text("role"))
+    };
+    listed["models"].as_array().unwrap().iter().map(model).collect()
+}
+
+fn await_turns(daemon: &Daemon, expected: &[&str]) {
+    eventually("the versions that run", || (turns(daemon) == expected).then_some(()));
+}
+
+#[test]
+fn a_new_version_is_a_shadow_until_it_is_promoted_by_hand() {
+    let (place, feed) = (Place::new(), ScriptedFeed::start());
+    let seal = |version: &str, seed| {
+        model("next", version, seed, 5).seal(&place.models(), runtime()).unwrap();
+    };
+    let promote = |daemon: &Daemon, query: &str| {
+        let path = format!("/v1/models/next/promote{query}");
+        let (status, answer) = ask(daemon, "POST", &path, "Content-Length: 0\r\n");
+        let word = if status == 200 { &answer["outcome"] } else { &answer["code"] };
+        (status, word.as_str().unwrap_or_default().to_owned())
+    };
+    let state = format!("snapshot.folder = '{}'\n", place.path("state").display());
+    let days = |days| recording(days);
+    seal("1", 41);
+    let daemon = place.serve(feed.url(), &state, TURNS);
+    assert_eq!(turns(&daemon), ["next 1 live"], "a place without a version is not listed");
+    say(&feed, &daemon, &days(0..12));
+    assert_eq!(promote(&daemon, "?version=2").0, 404);
+    seal("2", 43);
+    await_turns(&daemon, &["next 1 live", "next.other 2 shadow"]);
+    say(&feed, &daemon, &days(12..21));
+    // Both are scored on the same truths.
+    let scored = r#"tickcast_scores_total{model="next.other"}"#;
+    daemon.await_metric(scored, 8.0 * SYMBOLS.len() as f64);
+    assert_eq!(promote(&daemon, ""), (400, "bad_request".to_owned()));
+    assert_eq!(promote(&daemon, "?version=9"), (404, "unknown_model".to_owned()));
+    let url = format!("http://{}", daemon.address());
+    let output = run(&["model", "promote", "next", "2", "--url", &url]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(told, "next 2 is live; the version before it is a shadow\n");
+    assert_eq!(turns(&daemon), ["next 1 shadow", "next.other 2 live"]);
+    assert_eq!(promote(&daemon, "?version=2"), (200, "live".to_owned()));
+    say(&feed, &daemon, &days(21..25));
+    let newest = ask(&daemon, "GET", "/v1/forecasts/A?model=next", "").1;
+    assert_eq!(newest["model_version"], "2", "the name means whichever is live");
+    daemon.stop();
+    // A restart keeps both, and sees the version that came meanwhile.
+    seal("3", 53);
+    feed.act(Act::Break);
+    let daemon = place.serve(feed.url(), &state, TURNS);
+    await_turns(&daemon, &["next 3 shadow", "next.other 2 live"]);
+    say(&feed, &daemon, &days(25..28));
+    assert_eq!(promote(&daemon, "?version=3"), (200, "promoted".to_owned()));
+    assert_eq!(promote(&daemon, "?version=2"), (200, "promoted".to_owned()), "back by hand");
+    say(&feed, &daemon, &days(28..30));
+    // A version that does not prove itself changes nothing.
+    seal("4", 59);
+    let broken = place.models().join("next/5");
+    fs::create_dir(&broken).unwrap();
+    fs::write(broken.join("manifest.json"), "{").unwrap();
+    await_turns(&daemon, &["next 4 shadow", "next.other 2 live"]);
+    daemon.await_metric(r#"tickcast_model_versions_refused{model="next.other"}"#, 1.0);
+    let ended = daemon.stop();
+    let told = |text: &str| {
+        ended.log.iter().any(|line| line["message"].as_str().is_some_and(|told| told == text))
+    };
+    assert!(told("a shadow is live"), "{:?}", ended.log);
+    feed.act(Act::Break);
+    let daemon = place.serve(feed.url(), &state, TURNS);
+    assert_eq!(turns(&daemon), ["next 4 shadow", "next.other 2 live"], "from the first moment on");
+    daemon.stop();
+    // One live forecast of each symbol and step, of the version that was live then.
+    let lines = place.lines("lines.jsonl");
+    let mut versions = BTreeMap::<String, Vec<String>>::new();
+    for line in lines.iter().map(|line| parse(line)) {
+        versions.entry(line.symbol.to_string()).or_default().push(line.model_version.to_string());
+    }
+    assert_eq!(versions.len(), SYMBOLS.len());
+    for (symbol, versions) in versions {
+        let runs = versions.chunk_by(|a, b| a == b).map(|run| (run[0].as_str(), run.len()));
+        assert_eq!(runs.collect::<Vec<_>>(), [("1", 21 - 5), ("2", 9)], "{symbol}");
+    }
+    // The shadow began with the windows of the live one: its first forecast is that of the first
+    // step behind its coming, and has the bits that the version gives alone.
+    let shadow = of(&place.lines("shadows.jsonl"), "next", "2");
+    let alone = of(&place.replay("next", "2", &days(0..21)), "next", "2");
+    for (symbol, lines) in &shadow {
+        assert_eq!(lines[..9], alone[symbol][12 - 5..], "{symbol}");
+    }
+    assert_eq!(shadow.len(), SYMBOLS.len());
+}
+
 #[test]
 fn a_kill_and_a_restart_keep_the_states_of_all_models() {
     let place = Place::new();

@@ -215,6 +215,7 @@ pub(crate) fn reloader(
         name: "micro".to_owned(),
         role: Role::Live,
         seat: 0,
+        turns_with: None,
         symbols: Vec::new(),
         status: ModelStatus { running: RunningModel::of(pipeline), refused: Vec::new() },
     };

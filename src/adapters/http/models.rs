@@ -51,7 +51,8 @@ pub(super) fn list(models: &Models) -> Answer {
         live.map(|live| &*live.name)
     };
     let first = models.first_live().map(|model| &model.status);
-    let entries = models.0.iter().map(|model| {
+    let there = models.0.iter().filter(|model| model.role != Role::Vacant);
+    let entries = there.map(|model| {
         let shadows = live_of(model.seat).filter(|_| model.role == Role::Shadow);
         Entry { model, shadows }
     });
@@ -70,15 +71,49 @@ fn place_of(models: &Models, name: &str) -> Result<usize, Problem> {
     })
 }
 
+/// The place in the seat of a model in which a version runs. Of two that take turns it is never
+/// clear which one a name means, so the version is needed.
+fn place_of_version(
+    models: &Models,
+    place: usize,
+    version: Option<&str>,
+) -> Result<usize, Problem> {
+    let models = models.running.borrow();
+    let ListedModel { seat, turns_with, .. } = &models.0[place];
+    let Some(version) = version else {
+        return match turns_with {
+            None => Ok(place),
+            Some(_) => {
+                let detail = "two versions of this model take turns: name one, ?version=VERSION";
+                Err(Problem::new(Kind::BadRequest, detail))
+            }
+        };
+    };
+    let there = models.0.iter().enumerate();
+    let mut there = there.filter(|(_, other)| other.seat == *seat && other.role != Role::Vacant);
+    let found = there.clone().find(|(_, other)| other.status.running.model_version == version);
+    found.map(|(index, _)| index).ok_or_else(|| {
+        let words = |(_, other): (usize, &ListedModel)| {
+            format!("{} ({})", other.status.running.model_version, other.role)
+        };
+        let first = there.next().map(words).unwrap_or_default();
+        let all = there.map(words).fold(first, |all, one| all + ", " + &one);
+        let detail = format!("this version does not run in the seat of the model; there are {all}");
+        Problem::new(Kind::UnknownModel, detail)
+    })
+}
+
 /// What tells the forecasts of a live model from those of others; `None` where none is asked for.
 pub(super) fn live_rank(models: &Models, name: Option<&str>) -> Result<Option<u16>, Problem> {
     let Some(name) = name else { return Ok(None) };
     let place = place_of(models, name)?;
     let models = models.running.borrow();
-    let ListedModel { role, seat, .. } = &models.0[place];
+    let ListedModel { role, seat, turns_with, .. } = &models.0[place];
     match role {
         Role::Live => Ok(u16::try_from(*seat).ok()),
-        Role::Shadow => {
+        // Whichever of the two is live.
+        Role::Shadow | Role::Vacant if turns_with.is_some() => Ok(u16::try_from(*seat).ok()),
+        Role::Shadow | Role::Vacant => {
             let detail = "this model is a shadow; its forecasts are on /v1/stream?role=shadow";
             Err(Problem::new(Kind::UnknownModel, detail))
         }
@@ -89,11 +124,19 @@ pub(super) fn live_rank(models: &Models, name: Option<&str>) -> Result<Option<u1
 /// wanted model runs, from now on or already, 409 where the one before was kept, 503 where no
 /// reload can be had. Of several models the worst says which.
 pub(super) async fn reload(models: &Models, name: Option<&str>) -> Result<Answer, Problem> {
-    let count = models.running.borrow().0.len();
-    let places = match name {
+    let places: Vec<_> = match name {
         Some(name) => vec![place_of(models, name)?],
-        None => (0..count).collect(),
+        // Of two that take turns the first stands for both.
+        None => {
+            let models = models.running.borrow();
+            let listed = models.0.iter().enumerate();
+            let first = |(index, model): &(usize, &ListedModel)| {
+                model.turns_with.is_none_or(|other| *index < other)
+            };
+            listed.filter(first).map(|(index, _)| index).collect()
+        }
     };
+    let count = models.running.borrow().0.len();
     let mut outcomes = Vec::with_capacity(places.len());
     for place in places {
         let name = models.running.borrow().0[place].name.clone();
@@ -108,11 +151,15 @@ pub(super) async fn reload(models: &Models, name: Option<&str>) -> Result<Answer
     Ok(json(worst, &OfModels { models: outcomes }))
 }
 
-/// Asks for the promotion of a model, by its percent-encoded name.
-pub(super) async fn promote(models: &Models, encoded: &str) -> Result<Answer, Problem> {
+/// Asks for the promotion of a model by its percent-encoded name, or of a version in its seat.
+pub(super) async fn promote(
+    models: &Models,
+    encoded: &str,
+    version: Option<&str>,
+) -> Result<Answer, Problem> {
     let name = percent_decoded(encoded)
         .ok_or_else(|| Problem::new(Kind::BadRequest, "name: not percent-encoded UTF-8"))?;
-    let place = place_of(models, &name)?;
+    let place = place_of_version(models, place_of(models, &name)?, version)?;
     let outcome = asked(models, "POST /v1/models/NAME/promote", Work::Promote(place)).await?;
     Ok(json(status_of(&outcome), &outcome))
 }

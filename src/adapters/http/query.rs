@@ -76,6 +76,20 @@ pub(super) fn wish(query: &str) -> Result<Wish, String> {
     Ok(wish)
 }
 
+/// The only parameter of a promotion, `version=3`, which may be missing.
+pub(super) fn version(query: &str) -> Result<Option<String>, String> {
+    let mut version = None;
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        let value = parameter.strip_prefix("version=");
+        let value = value.ok_or("unknown parameter; there is `version`")?;
+        let value = percent_decoded(value).ok_or("version: not percent-encoded UTF-8")?;
+        if version.replace(value.into_owned()).is_some() {
+            return Err("version: given twice".to_owned());
+        }
+    }
+    Ok(version)
+}
+
 /// The page in a query such as `symbols=AAPL,BRK%2EB&symbol=A%2CB&after=AAPL&limit=100`, which is
 /// all it may hold. `limit` is also the most that may be asked for.
 pub(super) fn listing(query: &str, limit: usize) -> Result<Listing, String> {

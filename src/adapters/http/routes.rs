@@ -236,7 +236,9 @@ async fn respond(
         }
         Route::Promote(models, name) => {
             may_change(context, &request)?;
-            models::promote(models, name).await?
+            let version = query::version(wanted)
+                .map_err(|problem| Problem::new(Kind::BadRequest, problem))?;
+            models::promote(models, name, version.as_deref()).await?
         }
         Route::Stream(hub) => stream::open(context, hub, request),
         Route::Forecasts(hub) => {

@@ -46,7 +46,7 @@ pub(super) fn open(context: &Context, hub: &StreamHub, mut request: Request<Inco
     let hub = match (wish.role, &context.state.models) {
         (Role::Live, _) => hub,
         (Role::Shadow, Some(Models { shadows: Some(shadows), .. })) => shadows,
-        (Role::Shadow, _) => {
+        (Role::Shadow | Role::Vacant, _) => {
             return Problem::new(Kind::NotConfigured, "no model is a shadow here").answer();
         }
     };

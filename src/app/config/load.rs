@@ -522,7 +522,7 @@ mod tests {
             [[models]]\nname = 'tend'\nmode = 'full'\nroot = 'own'\ncadence = 'as_trained'\n\
             [[models]]\nname = 'vol'\nas = 'vol-next'\nrole = 'shadow'\nwatch = true\n\
             [[models]]\nname = 'other'\nrole = 'shadow'\nshadows = 'tend'\nsymbols = ['A']\n\
-            promote = 'by_hand'\n";
+            promote.when = 'by_hand'\n";
         let all = models(text).unwrap();
         let names: Vec<_> =
             all.iter().map(|model| (&*model.name, model.role, model.seat)).collect();
@@ -549,7 +549,7 @@ mod tests {
         let text = "[model]\nname = 'm'\nwatch = true\n\
             [[models]]\nname = 'a'\nrole = 'shadow'\nshadows = 'nobody'\n\
             [[models]]\nnam = 'b'\nmode = 'slidign'\n\
-            [[models]]\nname = 'c'\nshadows = 'c'\nsymbols = ['']\npromote = 'better'\n\
+            [[models]]\nname = 'c'\nshadows = 'c'\nsymbols = ['']\npromote.when = 'better'\n\
             [[models]]\nname = 'c'\nversion = '1'\nwatch = true\n";
         let found = problems(text);
         for expected in [
@@ -559,7 +559,7 @@ mod tests {
              mean `sliding`?",
             "models[1].nam: unknown key, did you mean `name`?",
             "models[2].symbols: a symbol has 1 to 256 bytes, all of them printable",
-            "models[2].promote: `better` is none of `by_hand`",
+            "models[2].promote.when: `better` is none of `by_hand`",
             "models[2].shadows: is for role = \"shadow\" only",
             "models[3].watch: needs version = \"latest\": a version never changes",
             "models[3].as: models[2] has the name `c` already; give one of them another one, such \

@@ -30,7 +30,7 @@ pub use layers::DEFAULTS;
 pub use load::{
     AnyConfig, ConfigError, load, load_any, load_bridge, load_feed, load_with, parse, venue_feed,
 };
-pub use model::ModelConfig;
+pub use model::{ModelConfig, Turns};
 pub use scores::{ForecastConfig, MetricsConfig};
 pub use snapshot::SnapshotConfig;
 pub use venue::VENUES;

@@ -3,6 +3,7 @@
 //!
 //! Owns the sections' keys and their rules. Never opens a model.
 
+mod promote;
 mod several;
 mod words;
 
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::several::ModelConfig;
+pub use self::several::{ModelConfig, Turns};
 use self::words::{CADENCES, MODES};
 use super::load::Purpose;
 use crate::core::domain::SymbolPatterns;
@@ -46,7 +47,8 @@ pub(super) fn read(root: &mut Section<'_>, purpose: Purpose) -> (Vec<ModelConfig
         mode: section.choice("mode", &MODES),
         watch: section.switch("watch"),
     };
-    if choice.watch && choice.version != "latest" {
+    let takes_turns = promote::read(&mut section);
+    if choice.watch && choice.version != "latest" && !takes_turns {
         section.problem("watch", "needs version = \"latest\": a version never changes");
     }
     let cadence = section.choice("cadence", &CADENCES);
@@ -55,7 +57,7 @@ pub(super) fn read(root: &mut Section<'_>, purpose: Purpose) -> (Vec<ModelConfig
     let proof =
         ProofLimits { time: Duration::from_secs(seconds as u64), memory_bytes: bytes as u64 };
     if is_listed {
-        for key in ["name", "version", "mode", "watch"] {
+        for key in ["name", "version", "mode", "watch", "promote"] {
             if section.is_given(key) {
                 let problem = "is for a single model; with [[models]] set it in an entry there";
                 section.problem(key, problem);
@@ -65,16 +67,18 @@ pub(super) fn read(root: &mut Section<'_>, purpose: Purpose) -> (Vec<ModelConfig
     section.finish();
     let models = match is_listed {
         true => several::settle(root, drafts, &choice.root, cadence),
-        false => vec![only(choice, cadence)],
+        false => vec![only(choice, cadence, takes_turns)],
     };
-    (models, proof)
+    (several::with_turns(root, models), proof)
 }
 
-/// The only model, which is live and wants every symbol.
-fn only(choice: ModelChoice, cadence: CadencePolicy) -> ModelConfig {
+/// The only model, which is live and wants every symbol. Where its versions take turns, there are
+/// two entries.
+fn only(choice: ModelChoice, cadence: CadencePolicy, takes_turns: bool) -> ModelConfig {
     ModelConfig {
         name: Arc::from(&*choice.name),
-        is_listed: false,
+        is_listed: takes_turns,
+        turns: takes_turns.then_some(Turns { other: 0, is_first: true }),
         choice,
         cadence,
         patterns: Vec::new(),

@@ -19,7 +19,9 @@ use crate::tools::bench::inference::Case;
 use crate::tools::bench::machine::Machine;
 use crate::tools::bench::memory::MemoryRow;
 use crate::tools::bench::models::{Known, Subject};
-use crate::tools::bench::{BenchError, burst, inference, marks, memory, pipeline, throughput};
+use crate::tools::bench::{
+    BenchError, burst, inference, marks, memory, pipeline, several, throughput,
+};
 
 /// Batches that are measured unless others are asked for.
 const BATCHES: [usize; 3] = [1, 30, 512];
@@ -73,6 +75,8 @@ enum Bench {
     Burst(BurstArgs),
     /// The resident set per symbol, in this process: one row
     Memory(MemoryArgs),
+    /// Two and three models of one stream, and one with a shadow, beside one: rate and memory
+    Several(SeveralArgs),
     /// Copies a Kafka topic and does nothing else: what `make bench-kafka` compares with
     #[command(hide = true)]
     KafkaLoop(KafkaLoopArgs),
@@ -130,6 +134,15 @@ struct MemoryArgs {
     model: ModelArgs,
     /// Symbols to fill
     #[arg(long, value_name = "COUNT", default_value = "20000", value_parser = count)]
+    symbols: usize,
+}
+
+#[derive(Debug, clap::Args)]
+struct SeveralArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Symbols, which every model wants
+    #[arg(long, value_name = "COUNT", default_value = "512", value_parser = count)]
     symbols: usize,
 }
 
@@ -208,8 +221,9 @@ pub(super) fn run(args: &BenchArgs, global: &Global) -> Result<(), Exit> {
     let mut bench_run = BenchRun { runtime, budget, form, bar, sgemm_gflops: 0.0, last: None };
     // Before anything else takes memory and leaves it behind.
     let memory = match &args.bench {
-        Some(Bench::Memory(args)) => bench_run.memory(args)?,
-        _ => None,
+        Some(Bench::Memory(args)) => bench_run.memory(args)?.into_iter().collect(),
+        Some(Bench::Several(args)) => bench_run.several(args)?,
+        _ => Vec::new(),
     };
     bench_run.say("the processor's matrix product");
     let machine = Machine::measure(&bench_run.runtime, &library, budget.min(SGEMM_BUDGET));
@@ -220,7 +234,9 @@ pub(super) fn run(args: &BenchArgs, global: &Global) -> Result<(), Exit> {
         Some(Bench::Inference(args)) => bench_run.inference(args)?,
         Some(Bench::Pipeline(args)) => bench_run.pipeline(args, global)?,
         Some(Bench::Burst(args)) => bench_run.burst(args)?,
-        Some(Bench::Memory(_)) => memory.into_iter().try_for_each(|row| bench_run.show(row))?,
+        Some(Bench::Memory(_) | Bench::Several(_)) => {
+            memory.into_iter().try_for_each(|row| bench_run.show(row))?;
+        }
         Some(Bench::KafkaLoop(_)) => {}
         None => bench_run.tour(global)?,
     }
@@ -392,6 +408,21 @@ impl BenchRun {
         self.say(&format!("{} {mode}, memory of {} symbols", subject.name(), args.symbols));
         let row = memory::row(subject, &self.runtime, mode, args.symbols).map_err(exit)?;
         Ok(Some(Row::Memory(row)))
+    }
+
+    /// Sets of models, with their memory in this process, which must not have measured before.
+    fn several(&self, args: &SeveralArgs) -> Result<Vec<Row>, Exit> {
+        let subjects = self.subjects(&args.model, &[Known::Seed])?;
+        let Some(subject) = subjects.first() else { return Ok(Vec::new()) };
+        let Some(mode) = modes(subject, &args.model).into_iter().max_by_key(|mode| {
+            // The usual one, unless another is asked for.
+            *mode == Mode::Sliding
+        }) else {
+            return Ok(Vec::new());
+        };
+        self.say(&format!("{} {mode}, several models", subject.name()));
+        let rows = several::rows(subject, &self.runtime, mode, args.symbols, self.budget);
+        Ok(rows.map_err(exit)?.into_iter().map(Row::Several).collect())
     }
 
     /// A row of memory from a process of its own.

@@ -11,6 +11,7 @@ use crate::tools::bench::machine::Machine;
 use crate::tools::bench::marks::{MarkRow, Side};
 use crate::tools::bench::memory::MemoryRow;
 use crate::tools::bench::pipeline::PipelineRow;
+use crate::tools::bench::several::SeveralRow;
 use crate::tools::bench::throughput::ThroughputRow;
 use crate::tools::bench::{Bound, Quantiles};
 
@@ -24,6 +25,7 @@ pub(super) enum Row {
     Pipeline(PipelineRow),
     Burst(BurstRow),
     Memory(MemoryRow),
+    Several(SeveralRow),
     Mark(MarkRow),
 }
 
@@ -124,6 +126,19 @@ const MEMORY: &[Column] = &[
     ("window", 7),
 ];
 
+const SEVERAL: &[Column] = &[
+    ("model", -10),
+    ("mode", -7),
+    ("symbols", 7),
+    ("live", 4),
+    ("shadows", 7),
+    ("records/s", 10),
+    ("forecasts/s", 11),
+    ("ratio", 5),
+    ("bytes/model", 12),
+    ("bytes/symbol", 12),
+];
+
 const MARK: &[Column] =
     &[("mark", -54), ("measured", 10), ("", -8), ("wanted", 10), ("unit", -9), ("", -6)];
 
@@ -137,6 +152,7 @@ impl Row {
             Self::Pipeline(_) => PIPELINE,
             Self::Burst(_) => BURST,
             Self::Memory(_) => MEMORY,
+            Self::Several(_) => SEVERAL,
             Self::Mark(_) => MARK,
         }
     }
@@ -179,6 +195,18 @@ impl Row {
                 grouped(row.resident_bytes_per_symbol),
                 grouped(row.state_bytes_per_symbol as f64),
                 grouped(row.window_bytes_per_symbol as f64),
+            ]],
+            Self::Several(row) => vec![vec![
+                row.model.clone(),
+                row.mode.to_string(),
+                grouped(row.symbols as f64),
+                row.live.to_string(),
+                row.shadows.to_string(),
+                grouped(row.records_per_second),
+                grouped(row.forecasts_per_second),
+                format!("{:.2}", row.ratio),
+                grouped(row.resident_bytes_per_model),
+                grouped(row.resident_bytes_per_symbol),
             ]],
             Self::Mark(row) => vec![vec![
                 row.what.clone(),

@@ -24,12 +24,14 @@ const ANSWER_MAX: Duration = Duration::from_secs(240);
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 
 const AFTER_HELP: &str = "\
-The live model of the same seat becomes a shadow, so to promote that one is to go back.
+The live model of the same seat becomes a shadow, so to promote that one is to go back. A model with
+`promote` has two versions in its seat: name the one that shall be live.
 
 Exit code 0: it is live, from now on or already. 64: no model has this name. 75: the daemon kept
 what was live, or cannot be reached. 78: it refused the token.
 
 Examples: tickcast model promote volatility-next
+          tickcast model promote stocks-volatility 4
           tickcast model promote volatility-next --url http://127.0.0.1:9630";
 
 /// Options of `tickcast model promote`.
@@ -39,6 +41,9 @@ pub(super) struct PromoteArgs {
     /// The shadow, as its entry in [[models]] is named
     #[arg(value_name = "NAME")]
     name: String,
+    /// The version in the seat of NAME that shall be live
+    #[arg(value_name = "VERSION")]
+    version: Option<String>,
     /// The daemon
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9630")]
     url: String,
@@ -48,16 +53,24 @@ pub(super) struct PromoteArgs {
 }
 
 pub(super) fn run(args: &PromoteArgs) -> Result<(), Exit> {
-    let PromoteArgs { name, url, token_file } = args;
+    let PromoteArgs { name, version, url, token_file } = args;
     let authority = authority_of(url)?;
     let token = super::token(token_file.as_deref())?;
-    let (status, body) = ask(authority, name, token.as_deref())
+    let (status, body) = ask(authority, name, version.as_deref(), token.as_deref())
         .map_err(Exit::while_doing(Failure::Temporary, format_args!("ask {authority}")))?;
     let answer: Value = serde_json::from_str(&body).unwrap_or_default();
     let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
     match (status, &*text("outcome")) {
         (200, "promoted") => {
-            super::print(format_args!("{name} is live; {} is a shadow\n", text("instead_of")))?;
+            match version {
+                Some(version) => super::print(format_args!(
+                    "{name} {version} is live; the version before it is a shadow\n"
+                ))?,
+                None => super::print(format_args!(
+                    "{name} is live; {} is a shadow\n",
+                    text("instead_of")
+                ))?,
+            }
             if answer["survives_restart"] == Value::Bool(false) {
                 tell!(
                     "warning: no folder keeps the roles of models (snapshot.folder), so a restart \
@@ -66,7 +79,10 @@ pub(super) fn run(args: &PromoteArgs) -> Result<(), Exit> {
             }
             Ok(())
         }
-        (200, _) => super::print(format_args!("{name} is live already\n")),
+        (200, _) => {
+            let version = version.iter().fold(String::new(), |_, version| format!(" {version}"));
+            super::print(format_args!("{name}{version} is live already\n"))
+        }
         (401 | 403, _) => Err(Exit::new(Failure::Configuration, text("detail"))),
         (404, _) => Err(Exit::new(Failure::Usage, text("detail"))),
         (status, _) => {
@@ -88,7 +104,12 @@ fn authority_of(url: &str) -> Result<&str, Exit> {
 }
 
 /// Sends the request; status and body of the answer.
-fn ask(authority: &str, name: &str, token: Option<&str>) -> std::io::Result<(u16, String)> {
+fn ask(
+    authority: &str,
+    name: &str,
+    version: Option<&str>,
+    token: Option<&str>,
+) -> std::io::Result<(u16, String)> {
     let with_port = match authority.rsplit_once(':') {
         Some((_, port)) if port.parse::<u16>().is_ok() => authority.to_owned(),
         _ => format!("{authority}:80"),
@@ -99,8 +120,10 @@ fn ask(authority: &str, name: &str, token: Option<&str>) -> std::io::Result<(u16
     stream.set_read_timeout(Some(ANSWER_MAX))?;
     stream.set_write_timeout(Some(CONNECT_MAX))?;
     let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let version = version.map(|version| format!("?version={}", percent_encoded(version)));
+    let version = version.unwrap_or_default();
     let request = format!(
-        "POST /v1/models/{}/promote HTTP/1.1\r\nHost: {authority}\r\n{token}\
+        "POST /v1/models/{}/promote{version} HTTP/1.1\r\nHost: {authority}\r\n{token}\
          Content-Length: 0\r\nConnection: close\r\n\r\n",
         percent_encoded(name)
     );

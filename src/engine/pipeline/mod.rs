@@ -468,6 +468,24 @@ impl Pipeline {
         self.engine.inherit(&old.engine, &heritage)
     }
 
+    /// As [`Pipeline::inherit`], with the windows of a model that runs on, in the place of another
+    /// pipeline: what was counted there goes on.
+    ///
+    /// # Errors
+    /// As [`Pipeline::inherit`].
+    pub fn inherit_beside(
+        &mut self,
+        windows: &Self,
+        place: &Self,
+    ) -> Result<Inherited, InferenceError> {
+        let inherited = self.inherit(windows)?;
+        self.kinds = place.kinds.clone();
+        self.stored_as = place.stored_as.clone();
+        self.take_post(place.post);
+        self.engine.count_on(&place.engine);
+        Ok(inherited)
+    }
+
     /// Drops what waits for inference, and forgets every symbol.
     ///
     /// # Errors

@@ -191,7 +191,7 @@ impl Pipelines {
     }
 
     /// Puts another pipeline in place of one, which comes back: another version of its model, which
-    /// has the role of the one before.
+    /// has the role of the one before. In a place that was vacant it is a shadow.
     ///
     /// # Panics
     /// Where all models together would read more fields than a record can have, which a reload
@@ -199,7 +199,11 @@ impl Pipelines {
     pub fn replace(&mut self, index: usize, next: Pipeline) -> Pipeline {
         let before = std::mem::replace(&mut self.models[index].pipeline, next);
         let pipeline = &mut self.models[index].pipeline;
-        pipeline.take_post(before.post());
+        let mut post = before.post();
+        if post.role == Role::Vacant {
+            post.role = Role::Shadow;
+        }
+        pipeline.take_post(post);
         pipeline.store_as(before.stored_as().map(Arc::from));
         let schemas = self.models.iter().map(|model| model.pipeline.schema());
         self.schema = Schema::union(schemas).expect("a reload refuses a model of too many fields");
@@ -218,7 +222,7 @@ impl Pipelines {
         let seat = self.models[index].pipeline.post().seat;
         for model in &mut self.models {
             let post = model.pipeline.post();
-            if post.seat == seat {
+            if post.seat == seat && post.role != Role::Vacant {
                 let role = if post.index == index { Role::Live } else { Role::Shadow };
                 model.pipeline.take_post(Post { role, ..post });
             }
@@ -245,7 +249,8 @@ impl Pipelines {
         let (tick, form) = match outcome {
             Ok(decoded) => decoded,
             Err(rejection) => {
-                self.each_mut().for_each(|each| each.engine_mut().refuse(rejection.reason));
+                let models = self.models.iter_mut().filter(|model| model.role() != Role::Vacant);
+                models.for_each(|model| model.pipeline.engine_mut().refuse(rejection.reason));
                 self.tally.rejects.add(rejection.reason);
                 return Ok(Some(rejection));
             }
@@ -333,6 +338,7 @@ impl Pipelines {
             match model.role() {
                 Role::Live => model.pipeline.engine_mut().mark_gap_before(&symbol, position),
                 Role::Shadow => has_shadows = true,
+                Role::Vacant => {}
             }
         }
         if has_shadows {
@@ -352,7 +358,7 @@ impl Model {
     }
 
     pub(super) fn wants(&self, symbol: &str) -> bool {
-        self.symbols.wants(symbol)
+        self.role() != Role::Vacant && self.symbols.wants(symbol)
     }
 
     /// Takes a tick with the columns of this model; a reason comes back with those of the stream.

@@ -1,6 +1,6 @@
 //! What a model of a stream does for others.
 //!
-//! Owns the two roles, and the place that a model has among those of its stream. Promises that a
+//! Owns the roles, and the place that a model has among those of its stream. Promises that a
 //! seat has one live model at any time: the model that gets it makes a shadow of the one before.
 //! Never decides which model gets it.
 
@@ -17,6 +17,8 @@ pub enum Role {
     Live,
     /// They are scored and go to a place of their own. It runs when the live ones are done.
     Shadow,
+    /// There are none: it is the place of a version to come, and takes no ticks until then.
+    Vacant,
 }
 
 /// The place of a model in its stream.
@@ -36,7 +38,7 @@ impl Post {
     pub fn rank(self) -> u16 {
         let rank = match self.role {
             Role::Live => self.seat,
-            Role::Shadow => self.index,
+            Role::Shadow | Role::Vacant => self.index,
         };
         u16::try_from(rank).unwrap_or(u16::MAX)
     }
@@ -48,6 +50,7 @@ impl Role {
         match self {
             Self::Live => "live",
             Self::Shadow => "shadow",
+            Self::Vacant => "vacant",
         }
     }
 }

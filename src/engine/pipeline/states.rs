@@ -25,7 +25,10 @@ type Candidates<'s> = Vec<(Option<&'s str>, &'s Bytes)>;
 impl Pipelines {
     /// The models behind the states that [`Pipelines::take_changed`] gives.
     pub fn label(&self) -> ModelLabel {
-        let labels: Vec<_> = self.each().map(|(_, pipeline)| pipeline.label()).collect();
+        let there =
+            |(_, pipeline): &(_, &super::Pipeline)| pipeline.post().role != super::Role::Vacant;
+        let labels: Vec<_> =
+            self.each().filter(there).map(|(_, pipeline)| pipeline.label()).collect();
         let texts: Vec<_> = labels.iter().map(|label| &*label.text).collect();
         let text = texts.join("; ");
         ModelLabel {

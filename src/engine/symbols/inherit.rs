@@ -94,6 +94,13 @@ impl Engine {
         Ok(inherited)
     }
 
+    /// Goes on from the counts of another engine than that of the windows.
+    pub fn count_on(&mut self, place: &Self) {
+        self.tally = place.tally.clone();
+        self.stale = place.stale;
+        self.scores.follow(&place.scores);
+    }
+
     /// How many symbols still have their recurrent states to be computed.
     pub fn asleep_count(&self) -> usize {
         self.asleep.len()

@@ -8,6 +8,9 @@
 //! ([`Pipeline::build`](crate::engine::pipeline::Pipeline::build)). Never holds a shard for longer
 //! than it takes to hand the windows over.
 //!
+//! Where two entries of the configuration take turns in a seat, a new version goes into the place
+//! beside the live one, with its windows, and is a shadow until it is promoted.
+//!
 //! A promotion has nothing to load: both models run. Each shard gives the seat over between two
 //! batches, when both have said all that they have to say of what came before.
 //!
@@ -19,6 +22,7 @@ mod handle;
 mod metrics;
 mod outcome;
 mod promote;
+mod turns;
 mod watch;
 mod worker;
 

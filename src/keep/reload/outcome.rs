@@ -3,6 +3,8 @@
 //! Owns the words, which are part of the HTTP interface. Promises that each outcome has exactly one
 //! label. Never decides anything.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::engine::model::RefusedVersion;
@@ -42,6 +44,10 @@ pub struct ListedModel {
     /// The seat that it has or is a shadow of.
     #[serde(skip)]
     pub seat: usize,
+    /// Of two entries that take turns in a seat: the place of the other one. One of them is live;
+    /// the other one has the version to come, or the one before.
+    #[serde(skip)]
+    pub turns_with: Option<usize>,
     /// Which symbols it wants; empty for all.
     pub symbols: Vec<String>,
     /// What runs.
@@ -57,6 +63,14 @@ impl Models {
     /// The first live model.
     pub fn first_live(&self) -> Option<&ListedModel> {
         self.0.iter().find(|model| model.role == Role::Live)
+    }
+
+    /// The versions of the models that take turns, by name.
+    pub fn versions(&self) -> BTreeMap<String, String> {
+        let there = |model: &&ListedModel| model.turns_with.is_some() && model.role != Role::Vacant;
+        let version =
+            |model: &ListedModel| (model.name.clone(), model.status.running.model_version.clone());
+        self.0.iter().filter(there).map(version).collect()
     }
 
     /// The live models by name.
@@ -86,6 +100,8 @@ pub enum Outcome {
     Promoted {
         /// Its name in the configuration.
         name: String,
+        /// Its version.
+        model_version: String,
         /// The model that was live, and is a shadow now.
         instead_of: String,
         /// Whether a restart keeps it so.

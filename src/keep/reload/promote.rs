@@ -22,24 +22,29 @@ impl ReloadWork {
 
     fn promote(&self, model: usize, meanwhile: &mut Meanwhile<'_>) -> Result<Outcome, Outcome> {
         let mut after = self.reloader.running.borrow().clone();
-        let Some(ListedModel { name, role, seat, .. }) = after.0.get(model).cloned() else {
+        let Some(ListedModel { name, role, seat, status, .. }) = after.0.get(model).cloned() else {
             return Err(Outcome::kept("there is no such model"));
         };
-        if role == Role::Live {
-            return Ok(Outcome::Live { name });
+        match role {
+            Role::Live => return Ok(Outcome::Live { name }),
+            Role::Vacant => return Err(Outcome::kept("there is no other version yet")),
+            Role::Shadow => {}
         }
+        let model_version = status.running.model_version;
         let Some(instead_of) = give_seat(&mut after, model, seat) else {
             return Err(Outcome::kept("its seat has no live model"));
         };
         let roles = &self.reloader.roles;
-        roles.save(after.live()).map_err(|error| {
+        roles.save(after.live(), after.versions()).map_err(|error| {
             Outcome::kept(format_args!("the roles could not be kept for a restart: {error}"))
         })?;
         self.hand_over(model, meanwhile)?;
         self.reloader.metrics.promoted(&name);
         self.show(after);
         let survives_restart = roles.is_kept();
-        info!(model = %name, instead_of = %instead_of, "a shadow is live");
+        info!(
+            model = %name, version = model_version, instead_of = %instead_of, "a shadow is live"
+        );
         if !survives_restart {
             warn!(
                 model = %name,
@@ -47,7 +52,7 @@ impl ReloadWork {
                  those of the configuration"
             );
         }
-        Ok(Outcome::Promoted { name, instead_of, survives_restart })
+        Ok(Outcome::Promoted { name, model_version, instead_of, survives_restart })
     }
 
     /// Has every shard give the seat over.
@@ -71,8 +76,8 @@ impl ReloadWork {
 /// Notes that a model has a seat; returns the one that had it.
 fn give_seat(models: &mut Models, model: usize, seat: usize) -> Option<String> {
     let mut before = None;
-    for (index, listed) in models.0.iter_mut().enumerate().filter(|(_, listed)| listed.seat == seat)
-    {
+    let in_seat = |listed: &ListedModel| listed.seat == seat && listed.role != Role::Vacant;
+    for (index, listed) in models.0.iter_mut().enumerate().filter(|(_, listed)| in_seat(listed)) {
         if listed.role == Role::Live {
             before = Some(listed.name.clone());
         }

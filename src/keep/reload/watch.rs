@@ -31,6 +31,13 @@ impl ModelWatch {
         watch
     }
 
+    /// A watch that takes what is there now for news, unless it runs.
+    pub(super) fn begin_beside(config: ModelChoice, runs: impl Fn(&Path) -> bool) -> Self {
+        let watch = Self::begin(config);
+        let is_known = watch.seen.as_ref().is_none_or(|sight| runs(&sight.folder));
+        if is_known { watch } else { Self { seen: None, ..watch } }
+    }
+
     /// Whether the version to run, or one of its files, is another one than at the last look.
     pub(super) fn has_news(&mut self) -> bool {
         let ModelChoice { root, name, version, .. } = &self.config;

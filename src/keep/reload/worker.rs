@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 use super::handle::{ReloadHandle, ReloadThread, Request, StopFlag, Work};
 use super::metrics::ReloadMetrics;
 use super::outcome::{ListedModel, ModelStatus, Models, Outcome, RunningModel};
-use super::watch::ModelWatch;
+use super::turns::Way;
 use crate::core::domain::Schema;
 use crate::engine::inference::Runtime;
 use crate::engine::model::manifest::Manifest;
@@ -136,10 +136,9 @@ pub struct ReloadWork {
 
 impl ReloadWork {
     fn run(&mut self, asked: &Receiver<Request>) {
-        let mut watches: Vec<_> = (0..)
-            .zip(&self.reloader.models)
-            .filter(|(_, model)| model.choice.watch)
-            .map(|(index, model)| (index, ModelWatch::begin(model.choice.clone())))
+        self.keep_turns();
+        let mut watches: Vec<_> = (0..self.reloader.models.len())
+            .filter_map(|model| Some((model, self.watch_of(model)?)))
             .collect();
         while !self.stop.is_set() {
             self.pulse.rest();
@@ -160,6 +159,11 @@ impl ReloadWork {
             let mut of_work = BTreeMap::<Work, Vec<Request>>::new();
             for request in requests {
                 if let Some(work) = request.work {
+                    let models = self.reloader.running.borrow();
+                    let work = match work {
+                        Work::Reload(model) => Work::Reload(models.first_of(model)),
+                        Work::Promote(_) => work,
+                    };
                     of_work.entry(work).or_default().push(request);
                 }
             }
@@ -214,7 +218,9 @@ impl ReloadWork {
 
     /// Shows what runs, everywhere.
     pub(super) fn show(&self, models: Models) {
-        let shown: Vec<_> = models.0.iter().zip(&self.reloader.models).map(shown_model).collect();
+        let there = models.0.iter().zip(&self.reloader.models);
+        let there = there.filter(|(listed, _)| listed.role != Role::Vacant);
+        let shown: Vec<_> = there.map(shown_model).collect();
         self.reloader.info.show(&shown);
         self.reloader.metrics.show(&models);
         self.reloader.running.send_replace(models);
@@ -229,16 +235,22 @@ impl ReloadWork {
     /// The whole way; an error is an outcome as well. As at a start, `latest` gives the newest
     /// version that proves itself, but never one that the running version is preferred to.
     fn reload(&mut self, model: usize, meanwhile: &mut Meanwhile<'_>) -> Result<Outcome, Outcome> {
+        let way = self.reloader.running.borrow().way_of(model);
         let ModelChoice { root, name, version, .. } = &self.reloader.models[model].choice;
+        let version = if way.is_beside() { "latest" } else { version };
         let folders = candidates(root, name, version).map_err(Outcome::kept)?;
         let running = self.running(model).model_version;
         let mut refused = Vec::new();
         for folder in folders {
+            if let Some(runs) = self.in_turn(way, &folder) {
+                self.show_refused(way.windows_of, refused);
+                return Err(Outcome::unchanged(runs));
+            }
             if !refused.is_empty() && version_of(&folder) == running {
                 break;
             }
-            match self.prepare(model, &folder, meanwhile) {
-                Ok(pipelines) => return self.take_over(model, pipelines, refused, meanwhile),
+            match self.prepare(way, &folder, meanwhile) {
+                Ok(pipelines) => return self.take_over(way, pipelines, refused, meanwhile),
                 Err(NotReady::Refused(reason)) => {
                     let refusal = RefusedVersion::new(&folder, reason);
                     warn!(
@@ -249,7 +261,7 @@ impl ReloadWork {
                     refused.push(refusal);
                 }
                 Err(NotReady::RunsAlready) => {
-                    self.show_refused(model, refused);
+                    self.show_refused(way.windows_of, refused);
                     return Err(Outcome::unchanged(self.running(model)));
                 }
                 Err(NotReady::Ended(outcome)) => return Err(*outcome),
@@ -268,19 +280,19 @@ impl ReloadWork {
                 all.iter().map(told).collect::<Vec<_>>().join("; ")
             }
         };
-        self.show_refused(model, refused);
+        self.show_refused(way.windows_of, refused);
         Err(Outcome::kept(reason))
     }
 
     /// A proved and tried pipeline of a model for each shard, of the version in a folder.
     fn prepare(
         &self,
-        model: usize,
+        way: Way,
         folder: &Path,
         meanwhile: &mut Meanwhile<'_>,
     ) -> Result<Vec<Pipeline>, NotReady> {
         let Reloader { prover, models, shards, proof_time_max, .. } = &self.reloader;
-        let ReloadModel { settings, manifest, .. } = &models[model];
+        let ReloadModel { settings, manifest, .. } = &models[way.place];
         self.pulse.wait(*proof_time_max);
         let bundle = prover.prove(folder, settings, &|| !self.stop.is_set())?;
         let mut pipelines = Vec::with_capacity(shards.len());
@@ -289,16 +301,19 @@ impl ReloadWork {
             self.pulse.wait(*proof_time_max);
             let mut pipeline = Pipeline::build(&bundle, &*self.reloader.runtime, settings)
                 .map_err(NotReady::refused)?;
-            self.fits(model, &pipeline)?;
+            self.fits(way.place, &pipeline)?;
             if self.stop.is_set() {
                 return Err(NotReady::ended(ending()));
             }
             // Its bundle may be gone from the folder by now.
             pipeline.know(manifest);
+            if way.is_beside() {
+                pipeline.know(&models[way.windows_of].manifest);
+            }
             pipelines.push(pipeline);
         }
         self.pulse.wait(*proof_time_max + SHARD_TIMEOUT);
-        self.try_on(model, &mut pipelines[0], meanwhile)?;
+        self.try_on(way.windows_of, &mut pipelines[0], meanwhile)?;
         Ok(pipelines)
     }
 
@@ -306,7 +321,7 @@ impl ReloadWork {
     fn fits(&self, model: usize, pipeline: &Pipeline) -> Result<(), NotReady> {
         let next = RunningModel::of(pipeline);
         for (index, listed) in self.reloader.running.borrow().0.iter().enumerate() {
-            if listed.status.running == next {
+            if listed.role != Role::Vacant && listed.status.running == next {
                 return Err(if index == model {
                     NotReady::RunsAlready
                 } else {
@@ -328,21 +343,31 @@ impl ReloadWork {
     /// Hands the pipelines over and shows what runs.
     fn take_over(
         &mut self,
-        model: usize,
+        way: Way,
         pipelines: Vec<Pipeline>,
         refused: Vec<RefusedVersion>,
         meanwhile: &mut Meanwhile<'_>,
     ) -> Result<Outcome, Outcome> {
-        let before = &self.reloader.models[model];
+        let Way { place, windows_of } = way;
+        let before = &self.reloader.models[place];
         let (choice, settings) = (before.choice.clone(), before.settings.clone());
         let next = ReloadModel::new(choice, settings, &pipelines[0]);
         let running = RunningModel::of(&pipelines[0]);
         self.pulse.wait(SHARD_TIMEOUT);
-        let inherited = self.swap(model, pipelines, meanwhile)?;
-        self.reloader.models[model] = next;
+        let inherited = self.swap(way, pipelines, meanwhile)?;
+        self.reloader.models[place] = next;
         let mut models = self.reloader.running.borrow().clone();
-        models.0[model].status = ModelStatus { running: running.clone(), refused };
+        models.0[place].status = ModelStatus { running: running.clone(), refused: Vec::new() };
+        // Of two that take turns, what was refused belongs to the live one, which is always there.
+        models.0[windows_of].status.refused = refused;
+        if models.0[place].role == Role::Vacant {
+            models.0[place].role = Role::Shadow;
+        }
         self.show(models);
+        if way.is_beside() {
+            self.keep_turns();
+            self.tell_turn(way, &running.model_version);
+        }
         Ok(Outcome::swapped(running, inherited))
     }
 
@@ -403,14 +428,15 @@ impl ReloadWork {
     /// not answer has ended, and the daemon with it.
     fn swap(
         &self,
-        model: usize,
+        way: Way,
         pipelines: Vec<Pipeline>,
         meanwhile: &mut Meanwhile<'_>,
     ) -> Result<Inherited, Outcome> {
+        let Way { place: model, windows_of } = way;
         let (answer, answers) = channel();
         for (index, (shard, pipeline)) in self.reloader.shards.iter().zip(pipelines).enumerate() {
             let (pipeline, answer) = (Box::new(pipeline), answer.clone());
-            let command = Command::Swap { model, pipeline, answer };
+            let command = Command::Swap { model, windows_of, pipeline, answer };
             if shard.command(command).is_err() {
                 return Err(if index == 0 { ending() } else { torn() });
             }

@@ -227,7 +227,12 @@ fn twenty_promotions_and_a_hundred_swaps_lose_double_and_mix_nothing() {
             // Another pipeline of the same model takes over, whichever role it has.
             let model = (minute / 2 % 2) as usize;
             let pipeline = Box::new(pipeline_of([&first, &second][model]));
-            swaps.push(trial.command(|answer| Command::Swap { model, pipeline, answer }));
+            swaps.push(trial.command(|answer| Command::Swap {
+                model,
+                windows_of: model,
+                pipeline,
+                answer,
+            }));
         }
     }
     assert_eq!((swaps.len(), MINUTES / 12), (100, 20));

@@ -7,6 +7,7 @@
 //! | [`throughput`] | many symbols at once: forecasts and steps per second |
 //! | [`pipeline`] | JSON ticks to JSON forecasts: records per second |
 //! | [`memory`] | the resident set per symbol |
+//! | [`several`] | two and three models of one stream, and one with a shadow, beside one |
 //! | [`burst`] | every symbol's tick at the same instant: the first and the last forecast |
 //! | [`machine`] | what the processor can do at most |
 //!
@@ -26,6 +27,7 @@ pub mod models;
 pub mod parts;
 pub mod pipeline;
 mod quantiles;
+pub mod several;
 mod stream;
 pub mod throughput;
 

@@ -16,11 +16,11 @@ use super::parts::{Feed, config, decoder, encoder};
 use super::{BenchError, Bound, Quantiles, RAW_BATCH_MAX, expect_forecasts, null_backend};
 use crate::app::config::Config;
 use crate::core::decode::JsonDecoder;
-use crate::core::domain::Forecast;
+use crate::core::domain::{Forecast, SymbolPatterns};
 use crate::engine::inference::{InferenceError, OnnxRuntime};
 use crate::engine::model::Bundle;
 use crate::engine::model::manifest::Mode;
-use crate::engine::pipeline::{Pipeline, Pipelines};
+use crate::engine::pipeline::{Pipeline, Pipelines, Role, StreamModel};
 use crate::engine::symbols::{Engine, Haste, Pushed};
 use crate::engine::wire::encoder::RecordEncoder;
 use crate::ops::clock::{ProcessorWatch, Stopwatch};
@@ -80,9 +80,29 @@ impl Driven {
         runtime: &OnnxRuntime,
         config: &Config,
     ) -> Result<Self, BenchError> {
+        Self::of(bundle, runtime, config, &[Role::Live])
+    }
+
+    /// The same model once for each role; every shadow is one of the first live model.
+    pub(super) fn of(
+        bundle: &Bundle,
+        runtime: &OnnxRuntime,
+        config: &Config,
+        roles: &[Role],
+    ) -> Result<Self, BenchError> {
         let settings = config.pipeline();
-        let pipeline = Pipeline::build(bundle, runtime, &settings)?;
-        let pipelines = Pipelines::new(pipeline, &settings);
+        let model = |(index, role): (usize, &Role)| -> Result<_, BenchError> {
+            Ok(StreamModel {
+                name: format!("{index}").into(),
+                symbols: SymbolPatterns::default(),
+                seat: if *role == Role::Live { index } else { 0 },
+                role: *role,
+                pipeline: Pipeline::build(bundle, runtime, &settings)?,
+            })
+        };
+        let models = roles.iter().enumerate().map(model).collect::<Result<Vec<_>, _>>()?;
+        let pipelines = Pipelines::of(models, &settings)
+            .map_err(|error| BenchError::Machine(error.to_string()))?;
         Ok(Self { pipelines, drain_records_max: config.shards.drain_records_max })
     }
 
@@ -113,7 +133,10 @@ impl Driven {
                 let hurry = |pipeline: &mut Pipeline| flush(pipeline, true);
                 self.pipelines.take(record, None, None, || {}, hurry)?;
             }
-            flush(self.pipelines.live_mut(), batches.peek().is_some())?;
+            let more = batches.peek().is_some();
+            self.pipelines.of_role_mut(Role::Live).try_for_each(|live| flush(live, more))?;
+            self.pipelines.take_deferred(|pipeline| flush(pipeline, true))?;
+            self.pipelines.of_role_mut(Role::Shadow).try_for_each(|shadow| flush(shadow, true))?;
         }
         Ok(count)
     }

@@ -1,18 +1,18 @@
-//! What is known of the stream: the newest forecast of every symbol, and counts.
+//! What is known of the stream: the newest forecast of each model and symbol, and counts.
 //!
 //! Owns the state behind the table. Promises bounded memory whatever arrives. Never reads a clock
 //! and never draws.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::core::domain::{Quality, Signal, Symbol, UnixNanos};
 use crate::engine::wire::forecast::{FORECAST_SCHEMA, ForecastRecord};
 use crate::ops::meter::Meter;
 
-/// Symbols that are remembered, far more than anybody reads; forecasts of others are counted.
-const SYMBOLS_MAX: usize = 10_000;
+/// Rows that are remembered, far more than anybody reads; forecasts of others are counted.
+const ROWS_MAX: usize = 10_000;
 
 /// The state of the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) enum Link {
     Lost(String),
 }
 
-/// The newest forecast of one symbol.
+/// The newest forecast of a model for one symbol.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Row {
     pub(super) as_of: UnixNanos,
@@ -35,7 +35,7 @@ pub(super) struct Row {
     pub(super) signal: Signal,
     pub(super) quality: Quality,
     pub(super) out_of_range: bool,
-    /// How many forecasts of this symbol have come.
+    /// How many forecasts of this model and symbol have come.
     pub(super) forecasts: u64,
 }
 
@@ -43,7 +43,8 @@ pub(super) struct Row {
 #[derive(Clone, Debug)]
 pub(super) struct Board {
     pub(super) link: Link,
-    rows: BTreeMap<Symbol, Row>,
+    /// By the name of the model, which is safe to show as a symbol is.
+    models: BTreeMap<Symbol, BTreeMap<Symbol, Row>>,
     forecasts: u64,
     unreadable: u64,
     newest: Option<UnixNanos>,
@@ -54,7 +55,7 @@ impl Board {
     pub(super) fn new() -> Self {
         Self {
             link: Link::Connecting,
-            rows: BTreeMap::new(),
+            models: BTreeMap::new(),
             forecasts: 0,
             unreadable: 0,
             newest: None,
@@ -64,19 +65,20 @@ impl Board {
 
     /// Takes one message of the stream.
     pub(super) fn take(&mut self, record: &[u8]) {
-        let Some((symbol, row)) = read(record) else {
+        let Some(Read { model, symbol, row }) = read(record) else {
             self.unreadable += 1;
             return;
         };
         self.forecasts += 1;
         self.newest = self.newest.max(Some(row.as_of));
-        if let Some(known) = self.rows.get_mut(&*symbol) {
+        let known = self.models.get_mut(&*model).and_then(|rows| rows.get_mut(&*symbol));
+        if let Some(known) = known {
             let forecasts = known.forecasts + 1;
             *known = Row { forecasts, ..row };
-        } else if self.rows.len() < SYMBOLS_MAX
-            && let Ok(symbol) = Symbol::new(&symbol)
+        } else if self.row_count() < ROWS_MAX
+            && let (Ok(model), Ok(symbol)) = (Symbol::new(&model), Symbol::new(&symbol))
         {
-            self.rows.insert(symbol, row);
+            self.models.entry(model).or_default().insert(symbol, row);
         }
     }
 
@@ -85,14 +87,31 @@ impl Board {
         self.meter.observe(elapsed, self.forecasts);
     }
 
-    /// The newest forecast of every symbol, by symbol.
-    pub(super) fn rows(&self) -> impl ExactSizeIterator<Item = (&Symbol, &Row)> {
-        self.rows.iter()
+    /// The newest forecasts with their models and symbols, by model and then by symbol.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (&Symbol, &Symbol, &Row)> {
+        let of_model = |(model, rows)| {
+            let rows: &BTreeMap<_, _> = rows;
+            rows.iter().map(move |(symbol, row)| (model, symbol, row))
+        };
+        self.models.iter().flat_map(of_model)
     }
 
-    /// How many symbols are remembered.
+    /// How many rows there are.
+    pub(super) fn row_count(&self) -> usize {
+        self.models.values().map(BTreeMap::len).sum()
+    }
+
+    /// How many models are remembered.
+    pub(super) fn models(&self) -> usize {
+        self.models.len()
+    }
+
+    /// How many symbols are remembered, whatever models forecast them.
     pub(super) fn symbols(&self) -> usize {
-        self.rows.len()
+        match self.models.len() {
+            0 | 1 => self.row_count(),
+            _ => self.models.values().flat_map(BTreeMap::keys).collect::<BTreeSet<_>>().len(),
+        }
     }
 
     /// How many forecasts have come.
@@ -116,10 +135,18 @@ impl Board {
     }
 }
 
-/// One record with a symbol that is safe to show, or `None` where it is none.
-fn read(record: &[u8]) -> Option<(Cow<'_, str>, Row)> {
+/// What a record says.
+struct Read<'r> {
+    model: Cow<'r, str>,
+    symbol: Cow<'r, str>,
+    row: Row,
+}
+
+/// One record with names that are safe to show, or `None` where it is none.
+fn read(record: &[u8]) -> Option<Read<'_>> {
     let record: ForecastRecord<'_> = serde_json::from_slice(record).ok()?;
-    if record.schema != FORECAST_SCHEMA || Symbol::check(&record.symbol).is_err() {
+    let is_safe = |name: &str| Symbol::check(name).is_ok();
+    if record.schema != FORECAST_SCHEMA || !is_safe(&record.symbol) || !is_safe(&record.model) {
         return None;
     }
     let row = Row {
@@ -134,5 +161,5 @@ fn read(record: &[u8]) -> Option<(Cow<'_, str>, Row)> {
         out_of_range: record.out_of_range,
         forecasts: 1,
     };
-    Some((record.symbol, row))
+    Some(Read { model: record.model, symbol: record.symbol, row })
 }

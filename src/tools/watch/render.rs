@@ -11,6 +11,9 @@ use crate::core::domain::{Quality, Signal, Symbol, UnixNanos};
 /// The longest symbol that is shown whole.
 const SYMBOL_COLUMNS_MAX: usize = 16;
 
+/// The longest name of a model that is shown whole.
+const MODEL_COLUMNS_MAX: usize = 24;
+
 /// Between columns.
 const GAP: &str = "  ";
 
@@ -40,7 +43,8 @@ enum Align {
     Right,
 }
 
-const HEADINGS: [(&str, Align); 9] = [
+const HEADINGS: [(&str, Align); 10] = [
+    ("model", Align::Left),
     ("symbol", Align::Left),
     ("as of", Align::Left),
     ("last", Align::Right),
@@ -52,8 +56,11 @@ const HEADINGS: [(&str, Align); 9] = [
     ("forecasts", Align::Right),
 ];
 
+/// The column that a single model leaves out.
+const MODEL: usize = 0;
+
 /// Columns that are left out where the terminal is narrow, the first one first.
-const DISPENSABLE: [usize; 4] = [5, 8, 1, 2];
+const DISPENSABLE: [usize; 4] = [6, 9, 2, 3];
 
 /// One cell: its text, and how it is coloured.
 struct Cell {
@@ -61,7 +68,7 @@ struct Cell {
     style: Style,
 }
 
-/// The whole picture: a line of totals, the newest forecast of every symbol, the legend.
+/// The whole picture: a line of totals, the newest forecast of each model and symbol, the legend.
 pub(super) fn table(board: &Board, target: &str, size: Size, ink: Ink) -> Vec<String> {
     let style = || Style::new().force_styling(ink == Ink::Colours);
     let mut lines = vec![style().bold().apply_to(totals(board, target)).to_string(), String::new()];
@@ -71,13 +78,16 @@ pub(super) fn table(board: &Board, target: &str, size: Size, ink: Ink) -> Vec<St
     }
     // Above: totals, a blank line and the headings. Below: a blank line and the legend.
     let room = size.lines.saturating_sub(5).max(1);
-    let shown = if board.symbols() > room { room.saturating_sub(1).max(1) } else { room };
+    let (count, has_models) = (board.row_count(), board.models() > 1);
+    let shown = if count > room { room.saturating_sub(1).max(1) } else { room };
+    let rows = board.rows().take(shown);
     let cells: Vec<_> =
-        board.rows().take(shown).map(|(symbol, row)| cells(symbol, row, &style)).collect();
-    lines.extend(aligned(&cells, size.columns, &style));
-    let more = board.symbols().saturating_sub(shown);
+        rows.map(|(model, symbol, row)| cells(model, symbol, row, &style)).collect();
+    lines.extend(aligned(&cells, has_models, size.columns, &style));
+    let more = count.saturating_sub(shown);
     if more > 0 {
-        lines.push(format!("… and {}", counted(more as u64, "more symbol")));
+        let noun = if has_models { "more row" } else { "more symbol" };
+        lines.push(format!("… and {}", counted(more as u64, noun)));
     }
     lines.push(String::new());
     lines.push(style().dim().apply_to(LEGEND).to_string());
@@ -101,15 +111,24 @@ fn totals(board: &Board, target: &str) -> String {
         Link::Connected => format!("connected to {target}"),
         Link::Lost(why) => format!("lost {target}: {why}; trying again"),
     };
+    let models = match board.models() {
+        0 | 1 => String::new(),
+        count => format!("{GAP}{}", counted(count as u64, "model")),
+    };
     format!(
-        "{}{GAP}{:.0}/s{GAP}{}{unreadable}{GAP}{link}",
+        "{}{GAP}{:.0}/s{GAP}{}{models}{unreadable}{GAP}{link}",
         counted(board.forecasts(), "forecast"),
         board.per_second(),
         counted(board.symbols() as u64, "symbol"),
     )
 }
 
-fn cells(symbol: &Symbol, row: &Row, style: &impl Fn() -> Style) -> [Cell; HEADINGS.len()] {
+fn cells(
+    model: &Symbol,
+    symbol: &Symbol,
+    row: &Row,
+    style: &impl Fn() -> Style,
+) -> [Cell; HEADINGS.len()] {
     let plain = |text: String| Cell { text, style: style() };
     let Numbers { last, forecast, change, interval } = numbers(row);
     let signal = Cell {
@@ -132,6 +151,7 @@ fn cells(symbol: &Symbol, row: &Row, style: &impl Fn() -> Style) -> [Cell; HEADI
         style: if doubtful { style().yellow() } else { style() },
     };
     [
+        plain(truncate_str(model.as_str(), MODEL_COLUMNS_MAX, "…").into_owned()),
         plain(truncate_str(symbol.as_str(), SYMBOL_COLUMNS_MAX, "…").into_owned()),
         plain(instant(row.as_of)),
         plain(last),
@@ -148,6 +168,7 @@ fn cells(symbol: &Symbol, row: &Row, style: &impl Fn() -> Style) -> [Cell; HEADI
 /// are dispensable where there is no room.
 fn aligned(
     rows: &[[Cell; HEADINGS.len()]],
+    has_models: bool,
     columns_max: usize,
     style: &impl Fn() -> Style,
 ) -> Vec<String> {
@@ -155,7 +176,8 @@ fn aligned(
         HEADINGS.map(|(heading, _)| Cell { text: heading.to_owned(), style: style().dim() });
     let mut widths: [Option<usize>; HEADINGS.len()] = std::array::from_fn(|column| {
         let cells = rows.iter().map(|row| &row[column]).chain([&headings[column]]);
-        cells.map(|cell| measure_text_width(&cell.text)).max()
+        let is_shown = column != MODEL || has_models;
+        cells.map(|cell| measure_text_width(&cell.text)).max().filter(|_| is_shown)
     });
     for column in DISPENSABLE {
         let total: usize = widths.iter().flatten().map(|width| width + GAP.len()).sum();
@@ -220,7 +242,8 @@ fn numbers(row: &Row) -> Numbers {
         }
         (last, price) => {
             let forecast = price.unwrap_or(row.value);
-            let decimals = decimals(forecast);
+            // A probability or a size says nothing more with a fifth digit.
+            let decimals = decimals(forecast).saturating_sub(1).max(2);
             Numbers {
                 last: last.map_or_else(none, |last| format!("{last:.*}", self::decimals(last))),
                 forecast: format!("{forecast:.decimals$}"),

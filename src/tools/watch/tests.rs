@@ -112,6 +112,49 @@ fn the_table_shows_the_newest_forecast_of_every_symbol() {
 }
 
 #[test]
+fn several_models_have_a_column_and_rows_of_their_own() {
+    let none = serde_json::Value::Null;
+    let of = |model: &str, symbol: &str, changes: serde_json::Value| {
+        let mut changes = changes;
+        changes["model"] = model.into();
+        record(symbol, &changes)
+    };
+    let volatility = serde_json::json!({
+        "value": 0.0123, "price": none, "lower": 0.001, "upper": 0.04, "signal": "sell",
+    });
+    let board = board(&[
+        of("stocks-volatility", "MSFT", volatility.clone()),
+        of("aapl-daily", "AAPL", serde_json::json!({})),
+        of("stocks-volatility", "AAPL", volatility.clone()),
+        of("stocks-volatility", "AAPL", volatility),
+        // Nothing of a name reaches the terminal that could drive it.
+        of("a\x1b[2J", "AAPL", serde_json::json!({})),
+    ]);
+    let lines = drawn(&board, 120, 30);
+    assert_eq!(
+        lines[..6],
+        [
+            "4 forecasts  2/s  2 symbols  2 models  1 unreadable  connected to \
+             ws://127.0.0.1:9630/v1/stream",
+            "",
+            "model              symbol  as of         last  forecast   change           interval  \
+             signal  quality  forecasts",
+            "aapl-daily         AAPL    2013-02-28  446.90    452.49  +1.25 %    -2.00 … +4.50 %  \
+             hold    full             1",
+            "stocks-volatility  AAPL    2013-02-28  446.90   0.01230        –  0.00100 … 0.04000  \
+             sell    full             2",
+            "stocks-volatility  MSFT    2013-02-28  446.90   0.01230        –  0.00100 … 0.04000  \
+             sell    full             1",
+        ]
+    );
+    assert_eq!(drawn(&board, 120, 7)[4], "… and 2 more rows");
+    assert_eq!(
+        drawn(&board, 80, 30)[2].trim_end(),
+        "model              symbol    last  forecast   change  signal  quality"
+    );
+}
+
+#[test]
 fn values_that_are_no_change_are_shown_in_their_own_unit() {
     let none = serde_json::Value::Null;
     let board = board(&[
@@ -130,11 +173,11 @@ fn values_that_are_no_change_are_shown_in_their_own_unit() {
     assert_eq!(
         lines[3..6],
         [
-            "A       2013-02-28  446.90      452.49  +1.25 %           440.00 … 460.50  hold    \
+            "A       2013-02-28  446.90     452.49  +1.25 %          440.00 … 460.50  hold    \
              full             1",
-            "B       2013-02-28       –     0.73100        –         0.50000 … 0.90000  hold    \
+            "B       2013-02-28       –     0.7310        –           0.5000 … 0.9000  hold    \
              full             1",
-            "C       2013-02-28    0.00  0.00000000        –  -0.02000000 … 0.04500000  hold    \
+            "C       2013-02-28    0.00  0.0000000        –  -0.0200000 … 0.0450000  hold    \
              full             1",
         ]
     );

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::promote;
 use super::words::{CADENCES, MODES};
 use crate::core::domain::SymbolPatterns;
 use crate::engine::model::ModelChoice;
@@ -41,7 +42,22 @@ pub struct ModelConfig {
     pub role: Role,
     /// The seat that it has, or is a shadow of.
     pub seat: usize,
+    /// Whether it takes turns with another entry.
+    pub turns: Option<Turns>,
 }
+
+/// Of two entries in one seat, one of which is live while the other one has the version to come or
+/// the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turns {
+    /// The place of the other one.
+    pub other: usize,
+    /// Whether it is the one that the configuration lists.
+    pub is_first: bool,
+}
+
+/// Behind the name of the entry that takes turns with the one of that name.
+const OTHER: &str = ".other";
 
 /// An entry before it is held against the others.
 pub(super) struct Draft {
@@ -56,6 +72,7 @@ pub(super) struct Draft {
     symbols: SymbolPatterns,
     role: Role,
     shadows: Option<String>,
+    takes_turns: bool,
 }
 
 /// Reads the entries.
@@ -76,9 +93,6 @@ fn read_entry(mut section: Section<'_>) -> Draft {
     }
     let version = section.optional_text("version").unwrap_or_else(|| "latest".to_owned());
     let watch = section.optional_switch("watch").unwrap_or_default();
-    if watch && version != "latest" {
-        section.problem("watch", "needs version = \"latest\": a version never changes");
-    }
     let patterns = section.texts("symbols");
     let symbols = SymbolPatterns::new(patterns.iter().map(String::as_str));
     let symbols = symbols.unwrap_or_else(|error| {
@@ -87,12 +101,13 @@ fn read_entry(mut section: Section<'_>) -> Draft {
     });
     let roles = [("live", Role::Live), ("shadow", Role::Shadow)];
     let role = section.optional_choice("role", &roles).unwrap_or_default();
+    let takes_turns = promote::read(&mut section) && role == Role::Live;
+    if watch && version != "latest" && !takes_turns {
+        section.problem("watch", "needs version = \"latest\": a version never changes");
+    }
     let shadows = section.optional_text("shadows");
-    let promote = section.optional_choice("promote", &[("by_hand", ())]);
-    for (key, is_set) in [("shadows", shadows.is_some()), ("promote", promote.is_some())] {
-        if is_set && role == Role::Live {
-            section.problem(key, "is for role = \"shadow\" only");
-        }
+    if shadows.is_some() && role == Role::Live {
+        section.problem("shadows", "is for role = \"shadow\" only");
     }
     let draft = Draft {
         name,
@@ -106,6 +121,7 @@ fn read_entry(mut section: Section<'_>) -> Draft {
         symbols,
         role,
         shadows,
+        takes_turns,
     };
     section.finish();
     draft
@@ -165,7 +181,7 @@ pub(super) fn settle(
 fn seat_of(draft: &Draft, live: &[&Draft]) -> Result<usize, String> {
     let place = |name: &str| live.iter().position(|live| live.name == name);
     match (&draft.shadows, draft.role) {
-        (_, Role::Live) => Ok(place(&draft.name).unwrap_or_default()),
+        (_, Role::Live | Role::Vacant) => Ok(place(&draft.name).unwrap_or_default()),
         (Some(name), Role::Shadow) => {
             place(name).ok_or_else(|| format!("`{name}` is the name of no live model"))
         }
@@ -209,6 +225,29 @@ impl Draft {
             symbols,
             role: self.role,
             seat,
+            turns: self.takes_turns.then_some(Turns { other: 0, is_first: true }),
         }
     }
+}
+
+/// The same models with another entry behind them for each that takes turns.
+pub(super) fn with_turns(root: &mut Section<'_>, mut models: Vec<ModelConfig>) -> Vec<ModelConfig> {
+    for first in 0..models.len() {
+        if models[first].turns.is_none() {
+            continue;
+        }
+        let name = format!("{}{OTHER}", models[first].name);
+        if models.iter().any(|model| *model.name == *name) {
+            root.problem(
+                "models",
+                format_args!("`{name}` is the name of an entry that promote adds"),
+            );
+        }
+        let turns = Some(Turns { other: first, is_first: false });
+        let role = Role::Vacant;
+        let other = ModelConfig { name: name.into(), role, turns, ..models[first].clone() };
+        models[first].turns = Some(Turns { other: models.len(), is_first: true });
+        models.push(other);
+    }
+    models
 }

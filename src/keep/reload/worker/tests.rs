@@ -52,7 +52,14 @@ struct Shown {
 /// A model as it is shown.
 fn listed(pipeline: &Pipeline, name: &str, role: Role) -> ListedModel {
     let status = ModelStatus { running: RunningModel::of(pipeline), refused: Vec::new() };
-    ListedModel { name: name.to_owned(), role, seat: 0, symbols: Vec::new(), status }
+    ListedModel {
+        name: name.to_owned(),
+        role,
+        seat: 0,
+        turns_with: None,
+        symbols: Vec::new(),
+        status,
+    }
 }
 
 impl Folder {
@@ -627,6 +634,7 @@ fn a_promotion_is_kept_handed_to_every_shard_and_shown() {
         }
         let expected = Outcome::Promoted {
             name: name.to_owned(),
+            model_version: if name == "now" { "1" } else { "2" }.to_owned(),
             instead_of: instead_of.to_owned(),
             survives_restart: true,
         };
