@@ -60,11 +60,10 @@ fn a_state_that_no_model_can_take_is_named_before_it_ends() {
     let why = "stored by another model, model version or mode";
     // The entry was renamed together with a model of other features.
     let renamed = several(vec![model("new", Role::Live, 0, &of_field("wind"))]);
-    let lines = ["A", "B"].map(|symbol| format!("new: symbol `{symbol}`: {why}"));
+    let lines = ["A", "B"].map(|symbol| format!("symbol `{symbol}`: {why}"));
     assert_eq!(cold(renamed, &states), (0, lines.to_vec(), 2));
     // A single model follows.
     let single = Pipelines::new(pipeline_of(&of_field("wind")), &settings());
-    let lines = ["A", "B"].map(|symbol| format!("symbol `{symbol}`: {why}"));
     assert_eq!(cold(single, &states), (0, lines.to_vec(), 2));
     // A model that is new beside the one that the states are of has lost nothing.
     let beside = || {
