@@ -446,7 +446,7 @@ impl<'b> Builder<'b> {
             metrics: SuperviseMetrics::register(&self.registry)?,
             notifier: None,
             watchdog: None,
-            progress: Box::new(move || format!("{} forecasts", metrics.forecasts())),
+            progress: Box::new(move || format!("{} forecasts", metrics.live_forecasts())),
         })
     }
 

@@ -78,25 +78,32 @@ pub(super) async fn publish_all(
     finished.map_err(Exit::because(Failure::Internal))
 }
 
-/// Says what became of everything, a line for each model.
+/// Says what became of everything, a line for each model. What was received is said once: with the
+/// only model, or on a line of its own before several.
 pub(super) fn report(
     finished: Result<Vec<EngineTally>, Exit>,
     models: &[Arc<str>],
     intake: &IntakeMetrics,
 ) -> Result<(), Exit> {
     let tallies = finished.inspect_err(|failure| error!(error = %failure, "the daemon failed"))?;
+    let mut received = Some(intake.received_and_dropped());
+    if models.len() > 1
+        && let Some((received, dropped)) = received.take()
+    {
+        info!(received, dropped, "the queues are empty");
+    }
     for (model, tally) in models.iter().zip(&tallies) {
-        report_model(model, tally, intake);
+        report_model(model, tally, received);
     }
     Ok(())
 }
 
-fn report_model(model: &str, tally: &EngineTally, intake: &IntakeMetrics) {
+fn report_model(model: &str, tally: &EngineTally, received: Option<(u64, u64)>) {
     let EngineTally { ticks, absorbed, steps, further, patched, .. } = tally;
     let EngineTally { warming, forecasts, withheld, resets, rejects, repeats, .. } = tally;
     let withheld = withheld.total();
     let refused = rejects.total();
-    let (received, dropped) = intake.received_and_dropped();
+    let (received, dropped) = received.unzip();
     info!(
         model,
         received,

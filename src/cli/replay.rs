@@ -18,7 +18,7 @@ use crate::app::config::Config;
 use crate::core::domain::UnixNanos;
 use crate::core::text::excerpt_of_bytes;
 use crate::engine::model::RefusedVersion;
-use crate::engine::pipeline::{Chosen, Pipeline, Pipelines, Role};
+use crate::engine::pipeline::{Chosen, Pipeline, Pipelines, Role, StreamTally};
 use crate::engine::symbols::{CadencePolicy, EngineTally, Haste, Mistimed, MistimedCause};
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
@@ -108,8 +108,13 @@ pub(super) fn run(args: &ReplayArgs, global: &Global) -> Result<(), Exit> {
     summarise(&pipelines, &refusals, watch.elapsed().as_secs_f64());
     outcome?;
     let tally = pipelines.tally();
-    if tally.ticks > 0 && tally.rejects.total() == tally.ticks {
-        let what = format_args!("none of the {} records can be used", tally.ticks);
+    if tally.ticks > 0 && tally.used == 0 {
+        let StreamTally { ticks, unwanted, .. } = tally;
+        let unwanted = match unwanted {
+            0 => String::new(),
+            count => format!(": {count} are of symbols that no live model wants (models.symbols)"),
+        };
+        let what = format_args!("none of the {ticks} records can be used{unwanted}");
         return Err(Exit::new(Failure::Data, what));
     }
     if tally.ticks == 0 && input.is_table() {
@@ -175,11 +180,9 @@ fn replay(
         let write = |pipeline: &mut Pipeline| flush(pipeline, output);
         number += 1;
         let rejection = pipelines.take(&bytes, None, received, || {}, write)?;
-        if let Some(mistimed) = newest_mistimed(pipelines) {
-            broken = plausible(mistimed, &bytes);
-            if broken.is_err() {
-                break;
-            }
+        broken = plausible_of_all(pipelines, &bytes);
+        if broken.is_err() {
+            break;
         }
         if let Some(rejection) = rejection {
             let first = || {
@@ -203,10 +206,11 @@ fn replay(
     broken
 }
 
-/// The newest time that cannot be right, of the first live model that has one.
-fn newest_mistimed(pipelines: &Pipelines) -> Option<&Mistimed> {
+/// Whether the times may be as they are, for each live model: they have cadences of their own.
+fn plausible_of_all(pipelines: &Pipelines, record: &[u8]) -> Result<(), Exit> {
     let live = pipelines.each().filter(|(_, pipeline)| pipeline.post().role == Role::Live);
-    live.filter_map(|(_, pipeline)| pipeline.engine().newest_mistimed()).next()
+    let mut mistimed = live.filter_map(|(_, pipeline)| pipeline.engine().newest_mistimed());
+    mistimed.try_for_each(|mistimed| plausible(mistimed, record))
 }
 
 /// Whether times may be as they are. Those of a wrong unit give forecasts of nothing.
@@ -500,5 +504,48 @@ fn summarise_model(tally: &EngineTally, seconds: f64) {
     let doubts: u64 = doubts.iter().sum();
     if doubts > 0 {
         tell!("{doubts} records with times that cannot be right");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::core::domain::SymbolPatterns;
+    use crate::engine::model::manifest::Mode;
+    use crate::engine::pipeline::{PipelineSettings, StreamModel};
+    use crate::engine::test_support::{NullRuntime, Weights, draft, manifest};
+
+    #[test]
+    fn the_times_are_looked_at_for_every_live_model() {
+        let settings = PipelineSettings::of_tests();
+        let model = |name: &str, seat, interval_seconds| {
+            let mut manifest = manifest(&[Mode::Full]);
+            manifest.name = name.to_owned();
+            manifest.step.interval_seconds = interval_seconds;
+            let bundle = draft(manifest, Weights::default()).into_bundle().unwrap();
+            let pipeline = Pipeline::build(&bundle, &NullRuntime, &settings).unwrap();
+            let symbols = SymbolPatterns::default();
+            StreamModel { name: name.into(), symbols, seat, role: Role::Live, pipeline }
+        };
+        // Steps of an hour are off for the first and impossible for the second.
+        let models = vec![model("minutes", 0, 60), model("seconds", 1, 1)];
+        let mut pipelines = Pipelines::of(models, &settings).unwrap();
+        let record = |hour: i64| {
+            format!(r#"{{"symbol":"A","time":{},"close":5}}"#, hour * 3_600_000).into_bytes()
+        };
+        let mut found = Vec::new();
+        for hour in 0..3 {
+            let flush = |pipeline: &mut Pipeline| {
+                pipeline.infer(Haste::Throughput).unwrap();
+                Ok::<_, Infallible>(())
+            };
+            let record = record(hour);
+            let Ok(_) = pipelines.take(&record, None, None, || {}, flush);
+            found.push(plausible_of_all(&pipelines, &record).err().map(|exit| exit.to_string()));
+        }
+        let [None, Some(first), Some(_)] = &found[..] else { panic!("{found:?}") };
+        assert!(first.contains("3600 s apart, and the model was trained on 1 s"), "{first}");
     }
 }

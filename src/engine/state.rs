@@ -18,13 +18,11 @@ use crate::engine::symbols::SymbolSnapshot;
 const MAGIC: &[u8; 4] = b"tcst";
 
 /// The layout of the payload. Raise it whenever [`SymbolSnapshot`] changes: postcard has no names.
-const VERSION: u16 = 3;
+const VERSION: u16 = 4;
 
-/// The layout before, which lacks the cadence at its end.
-const VERSION_BEFORE: u16 = 2;
-
-/// A cadence of which nothing is known, as layout 3 has it.
-const NO_CADENCE: [u8; 3] = [0; 3];
+/// The layouts before, with what they lack at their end: layout 2 a cadence and the count of steps
+/// that were shed, layout 3 the count. Nothing is known of a cadence of zeros.
+const BEFORE: [(u16, &[u8]); 2] = [(2, &[0; 4]), (3, &[0])];
 
 const MODEL: std::ops::Range<usize> = 6..22;
 const CHECKSUM: std::ops::Range<usize> = 22..30;
@@ -100,7 +98,8 @@ impl StateCodec {
             return Err(StateError::Foreign);
         }
         let version = u16::from_le_bytes([bytes[4], bytes[5]]);
-        if version != VERSION && version != VERSION_BEFORE {
+        let before = BEFORE.iter().find(|(before, _)| *before == version);
+        if version != VERSION && before.is_none() {
             return Err(StateError::Version(version));
         }
         if checksum(bytes) != bytes[CHECKSUM] {
@@ -110,9 +109,9 @@ impl StateCodec {
             return Err(StateError::OtherModel);
         }
         let payload = &bytes[HEADER_BYTES..];
-        let state = match version {
-            VERSION_BEFORE => postcard::from_bytes(&[payload, &NO_CADENCE].concat()),
-            _ => postcard::from_bytes(payload),
+        let state = match before {
+            Some((_, lacking)) => postcard::from_bytes(&[payload, lacking].concat()),
+            None => postcard::from_bytes(payload),
         };
         state.map_err(|error| StateError::Unreadable(error.to_string()))
     }
@@ -140,7 +139,7 @@ mod tests {
     use crate::engine::test_support::{NullRuntime, bundle, tick};
 
     #[test]
-    fn states_of_the_layout_before_are_read() {
+    fn states_of_the_layouts_before_are_read() {
         let bundle = bundle(&[Mode::Full]);
         let limits = EngineLimits { symbols_max: 10, batch_rows_max: 10 };
         let backend = bundle.open(&NullRuntime).unwrap();
@@ -153,10 +152,12 @@ mod tests {
         let codec = StateCodec::new(bundle.manifest(), Mode::Full);
         let newest = codec.encode(&state);
         assert_eq!(codec.decode(&newest), Ok(state.clone()));
-        let mut before = newest.strip_suffix(&NO_CADENCE).unwrap().to_vec();
-        before[4..6].copy_from_slice(&VERSION_BEFORE.to_le_bytes());
-        let checksum = checksum(&before);
-        before[CHECKSUM].copy_from_slice(&checksum);
-        assert_eq!(codec.decode(&before), Ok(state));
+        for (version, lacking) in BEFORE {
+            let mut before = newest.strip_suffix(lacking).unwrap().to_vec();
+            before[4..6].copy_from_slice(&version.to_le_bytes());
+            let checksum = checksum(&before);
+            before[CHECKSUM].copy_from_slice(&checksum);
+            assert_eq!(codec.decode(&before), Ok(state.clone()), "layout {version}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use super::input::{InputIdentity, InputProgress, Start};
 use super::section::Section;
-use crate::core::domain::TimeFormat;
+use crate::core::domain::{Symbol, TimeFormat};
 use crate::core::health::ExpectedSymbols;
 use crate::intake::{Router, WhenFull};
 use crate::ops::exit::{Exit, Failure};
@@ -70,6 +70,11 @@ pub trait SourceSettings<C>: Any + fmt::Debug + Send + Sync {
     /// Whether its ticks are known to be trades, which come at no interval.
     fn delivers_trades(&self) -> bool {
         false
+    }
+
+    /// The symbols that the configuration names, as their ticks name them, each once.
+    fn symbols(&self) -> Vec<Symbol> {
+        Vec::new()
     }
 
     /// Looks at everything that can be checked without a connection, and returns lines for

@@ -19,7 +19,7 @@ use crate::core::domain::{DurationNanos, PartitionId, Quality, Symbol, UnixNanos
 use crate::core::health::{
     Arrivals, ExpectedSymbols, FeedLink, Health, HealthLimits, Subscription,
 };
-use crate::engine::pipeline::Pipelines;
+use crate::engine::pipeline::{Pipelines, Role};
 use crate::engine::symbols::SymbolFacts;
 use crate::ops::clock::Stopwatch;
 use crate::shard::refusals::{AheadSamples, RefusalWatch};
@@ -120,7 +120,8 @@ pub struct SymbolRow {
     pub newest_tick: Option<UnixNanos>,
     /// Steps since it began, or began cold.
     pub steps: u64,
-    /// Rows in its window, of the first model that knows the symbol.
+    /// Rows in its window, of the first live model that knows the symbol; of the first shadow where
+    /// no live model does.
     pub window: usize,
     /// Rows of a full window of that model; 0 where none knows the symbol.
     pub window_steps: usize,
@@ -253,7 +254,7 @@ impl HealthWatch {
     }
 
     /// Judges a slice of the symbols, if a round is due. A symbol that several models know is
-    /// judged in the first of them, by the ticks that came to any of them.
+    /// judged in the first live one of them, by the ticks that came to any of them.
     pub(super) fn turn(&mut self, pipelines: &mut Pipelines) {
         if self.round.is_none() && !self.patience().is_zero() {
             return;
@@ -282,6 +283,11 @@ impl HealthWatch {
         }
     }
 
+    /// Gives up a round under way: other models are live now, and symbols are judged in those.
+    pub(super) fn begin_again(&mut self) {
+        self.round = None;
+    }
+
     /// Keeps the symbols of partitions on the list, before the engines forget all of them: they may
     /// come back with the next session, or be lost, and then their last tick is all that is known.
     pub(super) fn remember(&mut self, pipelines: &mut Pipelines) {
@@ -290,7 +296,7 @@ impl HealthWatch {
         self.forgotten.retain(|symbol| !pipelines.has_symbol(symbol.row.symbol.as_str()));
         for model in 0..pipelines.count() {
             for index in 0..pipelines.at(model).engine().symbol_count() {
-                if is_judged_before(pipelines, model, index) {
+                if is_judged_elsewhere(pipelines, model, index) {
                     continue;
                 }
                 let limits = &self.limits;
@@ -350,7 +356,8 @@ impl HealthWatch {
         let symbols = &self.expected.symbols;
         let end = symbols.len().min(round.next_expected + count);
         for symbol in &symbols[round.next_expected..end] {
-            if !pipelines.has_symbol(symbol.as_str()) {
+            // Ticks of a symbol that no model wants lead nowhere, so none is awaited.
+            if !pipelines.has_symbol(symbol.as_str()) && pipelines.wants(symbol.as_str()) {
                 round.counts[Health::Awaited as usize] += 1;
                 round.rows.push(SymbolRow::awaited(symbol, self.expected.subscription(symbol)));
             }
@@ -360,7 +367,7 @@ impl HealthWatch {
 
     fn judge(&self, round: &mut Round, pipelines: &mut Pipelines, slice: Range<usize>) {
         for index in slice {
-            if is_judged_before(pipelines, round.model, index) {
+            if is_judged_elsewhere(pipelines, round.model, index) {
                 continue;
             }
             let heard = heard_by_any(pipelines, round.model, index);
@@ -432,11 +439,17 @@ impl HealthWatch {
     }
 }
 
-/// Whether a model before this one knows the symbol at a place of its dense index, which is then
-/// judged there.
-fn is_judged_before(pipelines: &Pipelines, model: usize, index: usize) -> bool {
+/// Whether another model judges the symbol at a place of this one's dense index: the first live
+/// one that knows it, because live models decide for the stream; else the first shadow.
+fn is_judged_elsewhere(pipelines: &Pipelines, model: usize, index: usize) -> bool {
+    if pipelines.count() == 1 {
+        return false;
+    }
     let Some(symbol) = pipelines.at(model).engine().symbol_at(index) else { return false };
-    (0..model).any(|before| pipelines.at(before).engine().has_symbol(symbol.as_str()))
+    let order = |model: usize| (pipelines.at(model).post().role == Role::Shadow, model);
+    let goes_before = |other: &usize| order(*other) < order(model);
+    let mut others = (0..pipelines.count()).filter(goes_before);
+    others.any(|other| pipelines.at(other).engine().has_symbol(symbol.as_str()))
 }
 
 /// When ticks of a symbol came to the model that has had one last; `None` where there is one model.

@@ -4,6 +4,8 @@
 //! what became of it in a model has that model in the label `model`. Promises that the counters of
 //! all shards add up. Never decides anything.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use prometheus::{
@@ -47,6 +49,9 @@ pub struct ShardMetrics {
     publish_seconds: Histogram,
     end_to_end_seconds: Histogram,
     shadow_seconds: Histogram,
+    /// Of the live models, over all shards. Not exported: the metrics have the model in a label.
+    live_forecasts: Arc<AtomicU64>,
+    live_symbols: Arc<AtomicUsize>,
     models: Vec<ModelMetrics>,
 }
 
@@ -354,13 +359,15 @@ impl ShardMetrics {
                 "Time that all shadows took for a batch, behind its live forecasts.",
                 &SECONDS_BUCKETS,
             )?,
+            live_forecasts: Arc::default(),
+            live_symbols: Arc::default(),
             models: models.into_iter().map(|model| families.of(model)).collect(),
         })
     }
 
-    /// Forecasts published so far, over all shards and models.
-    pub fn forecasts(&self) -> u64 {
-        self.models.iter().map(|model| model.forecasts.get()).sum()
+    /// Forecasts that live models have published so far, over all shards.
+    pub fn live_forecasts(&self) -> u64 {
+        self.live_forecasts.load(Ordering::Relaxed)
     }
 
     /// Records used so far, over all shards: those that went into a state, or were in one already.
@@ -371,6 +378,23 @@ impl ShardMetrics {
     /// Records refused so far, over all shards.
     pub(super) fn refused(&self) -> RejectTally {
         RejectTally::of_counts(Reject::ALL.map(|reason| self.refused[reason as usize].get()))
+    }
+
+    /// Records so far of symbols that no live model wants, over all shards.
+    pub(super) fn unwanted(&self) -> u64 {
+        self.unwanted.get()
+    }
+
+    /// How many symbols the live models know, over all shards.
+    pub(super) fn live_symbols(&self) -> usize {
+        self.live_symbols.load(Ordering::Relaxed)
+    }
+
+    /// Shows that the live models of one shard know so many symbols; `shown` is what it has shown.
+    pub(super) fn show_live_symbols(&self, shown: &mut usize, count: usize) {
+        let before = std::mem::replace(shown, count);
+        // Wraps where there are fewer than before, and the sum is right again.
+        self.live_symbols.fetch_add(count.wrapping_sub(before), Ordering::Relaxed);
     }
 
     /// The metrics of the models, in the order in which they were registered.
@@ -402,9 +426,12 @@ impl ShardMetrics {
         self.step_seconds.observe(step.as_secs_f64());
     }
 
-    /// Notes how old the oldest record behind published forecasts is.
-    pub(super) fn published(&self, age: Duration) {
-        self.end_to_end_seconds.observe(age.as_secs_f64());
+    /// Notes so many forecasts of a live model, and how old the oldest record behind them is.
+    pub(super) fn published(&self, count: usize, age: Option<Duration>) {
+        self.live_forecasts.fetch_add(count as u64, Ordering::Relaxed);
+        if let Some(age) = age {
+            self.end_to_end_seconds.observe(age.as_secs_f64());
+        }
     }
 
     /// Notes how long the shadows took for a batch.
@@ -497,7 +524,9 @@ mod tests {
         let seconds = Duration::from_secs;
         metrics.received(seconds(1));
         metrics.taken(seconds(2), seconds(4));
-        metrics.published(seconds(8));
+        metrics.published(3, Some(seconds(8)));
+        metrics.published(2, None);
+        assert_eq!(metrics.live_forecasts(), 5);
         metrics.observe(&BatchTimes {
             infer: seconds(16),
             publish: seconds(32),

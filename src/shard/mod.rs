@@ -1,9 +1,10 @@
 //! A shard: the thread that owns all state of its symbols. It takes batches from its intake and
 //! publishes forecasts.
 //!
-//! Owns the pipelines. Promises to run at its own pace: a batch in, its forecasts out, then the
-//! states moved on, then the shadows, which are left out where the batch has waited for too long;
-//! and to end by returning, once the intake is closed and empty. Never waits for a subscriber, and
+//! Owns the pipelines. Promises to run at its own pace: a batch in, the forecasts of all live models
+//! out, then the states moved on, then the shadows, which are left out where the batch has waited
+//! for too long, whatever else is asked of the shard meanwhile; and to end by returning, once the
+//! intake is closed and empty. Never waits for a subscriber, and
 //! shares nothing with another shard but the ways out.
 
 mod cold;
@@ -88,6 +89,10 @@ pub struct Shard {
     shown: Vec<Shown>,
     /// What they show of the stream.
     shown_stream: StreamTally,
+    /// What the live models took for what they said of the batch; kept for its memory.
+    said: Vec<Option<Said>>,
+    /// How many symbols of live models the metrics show.
+    shown_live_symbols: usize,
     pulse: Pulse,
     /// The snapshot that is being taken.
     taking: Option<Taking>,
@@ -140,6 +145,8 @@ impl Shard {
             hold: None,
             shown,
             shown_stream: StreamTally::default(),
+            said: Vec::new(),
+            shown_live_symbols: 0,
             pulse,
             taking: None,
             last_states: None,
@@ -316,11 +323,18 @@ impl Shard {
         is_over
     }
 
-    /// Has the live models say what they have to say.
+    /// Has the live models say what they have to say, all of them before the states of any move on:
+    /// in mode `sliding` that is most of the work.
     fn flush_live(&mut self, haste: Haste, arrived: Option<Stopwatch>) -> Result<(), ShardError> {
-        let Self { pipelines, publisher, metrics, .. } = self;
-        let mut live = pipelines.of_role_mut(Role::Live);
-        live.try_for_each(|pipeline| flush(pipeline, publisher, metrics, haste, arrived))
+        let Self { pipelines, publisher, metrics, said, .. } = self;
+        said.clear();
+        for pipeline in pipelines.of_role_mut(Role::Live) {
+            said.push(say(pipeline, publisher, metrics, haste, arrived)?);
+        }
+        for (pipeline, said) in pipelines.of_role_mut(Role::Live).zip(said) {
+            move_on(pipeline, metrics, said.take())?;
+        }
+        Ok(())
     }
 
     /// Has the shadows take the batch and say what they have to say, behind the live models. Where
@@ -355,6 +369,9 @@ impl Shard {
             flush(pipeline, publisher, metrics, Haste::Throughput, arrived)
         })?;
         for pipeline in pipelines.of_role_mut(Role::Shadow) {
+            if is_late() && intake.has_more() {
+                pipeline.engine_mut().shed_rows(true);
+            }
             flush(pipeline, publisher, metrics, Haste::Throughput, arrived)?;
         }
         if arrived.is_some() {
@@ -364,22 +381,30 @@ impl Shard {
     }
 
     /// Brings every model to where the stream is: nothing waits for inference afterwards, and
-    /// nothing is deferred.
+    /// nothing is deferred. Shadows take an old batch without inference here as well: states at
+    /// rest are rows, so a commit or a snapshot needs none.
     fn catch_up(&mut self, haste: Haste, arrived: Option<Stopwatch>) -> Result<(), ShardError> {
         self.flush_live(haste, arrived)?;
-        self.run_shadows(arrived, None)
+        self.run_shadows(arrived, self.shadow_age_max)
     }
 
     /// Shows what became of everything so far.
     fn show(&mut self) {
-        let Self { pipelines, metrics, scores, shown, shown_stream, .. } = self;
+        let Self { pipelines, metrics, scores, shown, shown_stream, shown_live_symbols, .. } = self;
         let of_models = metrics.models().iter().zip(shown).zip(scores);
-        for (pipeline, ((metrics, shown), scores)) in pipelines.each_mut().zip(of_models) {
+        let mut live_symbols = 0;
+        for ((name, pipeline), ((metrics, shown), scores)) in
+            pipelines.each_named_mut().zip(of_models)
+        {
             metrics.show_kinds(shown, pipeline.kinds());
             metrics.show(shown, pipeline.engine().tally(), pipeline.engine().symbol_count());
             scores.show(pipeline.engine_mut().scores_mut());
-            reports::show_stale(metrics, shown, pipeline.engine());
+            reports::show_stale(name, metrics, shown, pipeline.engine());
+            if pipeline.post().role == Role::Live {
+                live_symbols += pipeline.engine().symbol_count();
+            }
         }
+        metrics.show_live_symbols(shown_live_symbols, live_symbols);
         // The ticks last: who sees them counted sees what became of them, too.
         metrics.show(shown_stream, pipelines.tally());
     }
@@ -482,6 +507,9 @@ impl Shard {
             }
             Command::Promote { model, answer } => {
                 pipelines.promote(model);
+                if let Some(health) = health {
+                    health.begin_again();
+                }
                 let _ = answer.send(());
             }
             Command::Commit(CommitLine { answer, resume, is_whole }) => {
@@ -529,6 +557,13 @@ impl Shard {
     }
 }
 
+/// How long a live model took for what it said of a batch.
+#[derive(Clone, Copy, Debug)]
+struct Said {
+    infer: Duration,
+    publish: Duration,
+}
+
 /// Infers what waits, publishes, then moves the states on. `arrived` is when the oldest record of
 /// the batch came.
 fn flush(
@@ -538,26 +573,43 @@ fn flush(
     haste: Haste,
     arrived: Option<Stopwatch>,
 ) -> Result<(), ShardError> {
+    let said = say(pipeline, publisher, metrics, haste, arrived)?;
+    move_on(pipeline, metrics, said)
+}
+
+/// Infers what waits and publishes it; returns how long that took where a live model said anything.
+fn say(
+    pipeline: &mut Pipeline,
+    publisher: &mut Publisher,
+    metrics: &ShardMetrics,
+    haste: Haste,
+    arrived: Option<Stopwatch>,
+) -> Result<Option<Said>, ShardError> {
     let watch = Stopwatch::start();
     pipeline.infer(haste)?;
-    let inferred = watch.elapsed();
+    let infer = watch.elapsed();
     let origin = Origin::of(pipeline);
     let publish = |symbol: &_, record: &[u8]| publisher.publish(&origin, symbol, record, arrived);
     let count = pipeline.emit(publish)?;
     pipeline.emit_scores(|symbol, record| publisher.publish_score(&origin, symbol, record))?;
-    let published = watch.elapsed();
     // What the shadows take is no part of the critical path.
-    let is_measured = count > 0 && origin.post.role == Role::Live;
-    if let (Some(arrived), true) = (arrived, is_measured) {
-        metrics.published(arrived.elapsed());
+    if count == 0 || origin.post.role != Role::Live {
+        return Ok(None);
     }
+    metrics.published(count, arrived.map(|arrived| arrived.elapsed()));
+    Ok(Some(Said { infer, publish: watch.elapsed().saturating_sub(infer) }))
+}
+
+/// Moves the states behind what was said on.
+fn move_on(
+    pipeline: &mut Pipeline,
+    metrics: &ShardMetrics,
+    said: Option<Said>,
+) -> Result<(), ShardError> {
+    let watch = Stopwatch::start();
     pipeline.engine_mut().advance()?;
-    if is_measured {
-        metrics.observe(&BatchTimes {
-            infer: inferred,
-            publish: published.saturating_sub(inferred),
-            advance: watch.elapsed().saturating_sub(published),
-        });
+    if let Some(Said { infer, publish }) = said {
+        metrics.observe(&BatchTimes { infer, publish, advance: watch.elapsed() });
     }
     Ok(())
 }

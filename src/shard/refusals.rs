@@ -13,7 +13,7 @@ use prometheus::{Gauge, IntGauge, Registry};
 use tracing::{info, warn};
 
 use crate::core::domain::DurationNanos;
-use crate::core::health::{Reception, Refusals};
+use crate::core::health::{Counts, Reception, Refusals};
 use crate::ops::readiness::Condition;
 use crate::shard::metrics::ShardMetrics;
 
@@ -81,7 +81,7 @@ impl RefusalWatch {
     ) -> Result<Self, prometheus::Error> {
         let all_refused = IntGauge::new(
             "tickcast_ticks_all_refused",
-            "1 while records come and every one of them is refused.",
+            "1 while records come and none is used: every one is refused, or of an unwanted symbol.",
         )?;
         let ahead_seconds = Gauge::new(
             "tickcast_ticks_ahead_seconds",
@@ -100,7 +100,12 @@ impl RefusalWatch {
     pub(super) fn look(&mut self) {
         // Used before refused: what is used meanwhile is found by the next look.
         let used = self.counts.used();
-        let found = self.refusals.note(used, self.counts.refused());
+        let found = self.refusals.note(Counts {
+            used,
+            refused: self.counts.refused(),
+            unwanted: self.counts.unwanted(),
+            symbols: self.counts.live_symbols(),
+        });
         let ahead = self.ahead.median();
         self.ahead_seconds.set(ahead.unwrap_or_default().as_secs_f64());
         if found == self.shown {

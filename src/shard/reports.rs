@@ -24,10 +24,10 @@ pub(super) fn report_model(model: &str, pipeline: &Pipeline, shown: &Shown) {
 }
 
 /// Counts windows that began cold after a restart because they were too old, and logs it.
-pub(super) fn show_stale(metrics: &ModelMetrics, shown: &mut Shown, engine: &Engine) {
+pub(super) fn show_stale(model: &str, metrics: &ModelMetrics, shown: &mut Shown, engine: &Engine) {
     let count = engine.stale_count();
     if metrics.show_stale(shown, count) {
-        warn!(count, "windows that came back from a snapshot were too old and began anew");
+        warn!(model, count, "windows that came back from a snapshot were too old and began anew");
     }
 }
 

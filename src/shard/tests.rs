@@ -1,6 +1,8 @@
 //! Tests of a shard: everything is in its queue before it runs, on the thread of the test.
 
+mod restored;
 mod several;
+mod shedding;
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, channel};

@@ -184,6 +184,8 @@ fn three_models_over_one_stream_give_what_three_replays_give() {
     let settings = of_recording(&place, &records) + "engine.shards = 2";
     let ended = place.serve("", &settings, THREE).await_end();
     assert!(ended.status.success(), "{:?}", ended.log);
+    let received: Vec<_> = ended.log.iter().filter_map(|line| line["received"].as_u64()).collect();
+    assert_eq!(received, [records.len() as u64], "once, and not for each model");
     let (live, shadows) = (place.lines("lines.jsonl"), place.lines("shadows.jsonl"));
     assert_eq!(names(&live), [named("vol", "1"), named("tend", "1")].into());
     assert_eq!(names(&shadows), [named("vol", "2")].into(), "and they are nowhere else");
@@ -654,4 +656,22 @@ fn a_reload_is_of_one_model_or_of_each() {
     let lines = place.lines("lines.jsonl");
     assert_eq!(of(&lines, "tend", "2").values().map(Vec::len).collect::<Vec<_>>(), [3; 3]);
     assert_eq!(of(&lines, "vol", "1").values().map(Vec::len).collect::<Vec<_>>(), [12 - 5; 3]);
+}
+
+#[test]
+fn a_recording_of_symbols_that_no_model_wants_is_of_no_use() {
+    let place = Place::new();
+    let config = format!(
+        "source.url = 'ws://127.0.0.1:1'\nmodel.root = '{}'\n\
+         [[models]]\nname = 'tend'\nsymbols = ['a']\n",
+        place.models().display()
+    );
+    fs::write(place.path("replay.toml"), config).unwrap();
+    fs::write(place.path("replay.jsonl"), recording(0..4).join("\n")).unwrap();
+    let path = |name: &str| place.path(name).display().to_string();
+    let output = run(&["replay", "-c", &path("replay.toml"), "--input", &path("replay.jsonl")]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(65), "{told}");
+    let words = "none of the 12 records can be used: 12 are of symbols that no live model wants";
+    assert!(told.contains(words), "{told}");
 }

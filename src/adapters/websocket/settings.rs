@@ -10,7 +10,9 @@ use super::inflate::{Compression, Unpack};
 use super::life;
 use super::secrets::{self, SecretFiles};
 use super::venue_keys;
-use super::{FeedSettings, WebSocketMetrics, WebSocketSource};
+use super::{FeedHealth, FeedSettings, WebSocketMetrics, WebSocketSource};
+use crate::core::domain::Symbol;
+use crate::core::health::ExpectedSymbols;
 use crate::core::text::excerpt;
 use crate::core::venue::{ConnectionPlan, Venue, shown_message};
 use crate::intake::WhenFull;
@@ -169,6 +171,10 @@ impl<C: Send + 'static> SourceSettings<C> for WebSocketSettings {
 
     fn delivers_trades(&self) -> bool {
         self.venue.trade_ids().is_some()
+    }
+
+    fn symbols(&self) -> Vec<Symbol> {
+        FeedHealth::new(&self.venue).symbols()
     }
 
     fn check(&self) -> Result<Vec<String>, Exit> {

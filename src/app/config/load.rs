@@ -19,6 +19,7 @@ use super::{health, log, model, publish, scores, snapshot, source};
 use crate::adapters::kafka_config::{ClusterConfig, KafkaConfig};
 use crate::adapters::websocket::WebSocketSettings;
 use crate::adapters::{self, Adapters, http};
+use crate::core::domain::Symbol;
 use crate::core::text::indented_lines;
 use crate::net::address::WebSocketUrl;
 use crate::ops::file::{CONFIGURATION_BYTES_MAX, read_text};
@@ -287,7 +288,32 @@ fn check(
         stall_timeout,
         warnings: Vec::new(),
     };
+    warn_of_unwanted(&config, problems);
     Settings { config, sources, bridge }
+}
+
+/// How many symbols a warning names.
+const NAMED_MAX: usize = 5;
+
+/// Warns of symbols that the source subscribes to and no model wants.
+fn warn_of_unwanted(config: &Config, problems: &Problems) {
+    let is_wanted =
+        |symbol: &Symbol| config.models.iter().any(|model| model.symbols.wants(symbol.as_str()));
+    let mut unwanted = config.source.settings.symbols();
+    unwanted.retain(|symbol| !is_wanted(symbol));
+    if unwanted.is_empty() || config.models.is_empty() {
+        return;
+    }
+    let names: Vec<_> = unwanted.iter().take(NAMED_MAX).map(Symbol::as_str).collect();
+    let more = match unwanted.len() - names.len() {
+        0 => String::new(),
+        count => format!(" and {count} more"),
+    };
+    let names = names.join(", ");
+    problems.warn(
+        "source.symbols",
+        format_args!("no model wants {names}{more}: their ticks are unused (models.symbols)"),
+    );
 }
 
 /// The only key of a section, in seconds.
@@ -542,6 +568,26 @@ mod tests {
         let cadences = all.iter().map(|model| model.cadence == CadencePolicy::AsTrained);
         assert_eq!(cadences.collect::<Vec<_>>(), [false, true, false, false]);
         assert_eq!((&*all[0].choice.version, &*all[2].choice.version), ("3", "latest"));
+    }
+
+    #[test]
+    fn symbols_that_no_model_wants_are_warned_of() {
+        let warnings = |symbols: &str, models: &str| {
+            let source = "[source]\nurl = 'ws://127.0.0.1:1'\nvenue = 'binance'\n";
+            let text = format!("{source}symbols = [{symbols}]\n{models}");
+            read(&text, &HashMap::new()).unwrap().warnings
+        };
+        let models = "[[models]]\nname = 'a'\nsymbols = ['BTC*']\n\
+            [[models]]\nname = 'b'\nsymbols = ['ETHUSDT']\nrole = 'shadow'\n";
+        assert_eq!(warnings("'BTCUSDT', 'ETHUSDT'", models), [""; 0]);
+        assert_eq!(
+            warnings("'BTCUSDT', 'S1', 'S2', 'S3', 'S4', 'S5', 'S6', 'S7'", models),
+            [
+                "source.symbols: no model wants S1, S2, S3, S4, S5 and 2 more: their ticks are unused \
+              (models.symbols)"
+            ]
+        );
+        assert_eq!(warnings("'S1'", "[model]\nname = 'm'\n"), [""; 0]);
     }
 
     #[test]

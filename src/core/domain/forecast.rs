@@ -1,7 +1,8 @@
 //! What the product says about the future: one value with its interval, signal and quality.
 //!
 //! Owns the forecast as a value and its identity. Promises that nothing in it varies between two
-//! runs over the same data. Never holds latency or wall time; those are metrics.
+//! runs over the same data, except what a shadow leaves out under load, which it counts. Never
+//! holds latency or wall time; those are metrics.
 
 use std::fmt;
 
@@ -100,6 +101,9 @@ pub struct Forecast {
     /// Whether any input of the window lies outside the range seen in training, as far as that is
     /// known.
     pub out_of_range: bool,
+    /// How many steps of the symbol the model has left out under load so far, as a shadow: the
+    /// scores behind the interval lack them.
+    pub shed_steps: u64,
 }
 
 impl ForecastId {

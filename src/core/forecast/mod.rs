@@ -234,6 +234,7 @@ impl ForecastPlan {
             signal,
             quality: facts.quality,
             out_of_range: facts.out_of_range,
+            shed_steps: 0,
         })
     }
 }

@@ -11,7 +11,7 @@ mod refusals;
 
 use std::time::Duration;
 
-pub use self::refusals::{CLOCK_ERROR_MAX, Reception, Refusals};
+pub use self::refusals::{CLOCK_ERROR_MAX, Counts, Reception, Refusals};
 use crate::core::domain::Symbol;
 
 /// How a symbol is.

@@ -11,8 +11,25 @@ use crate::core::domain::{Reject, RejectTally};
 /// once a second.
 const LOOKS_MIN: u32 = 5;
 
+/// In how many looks records must be unwanted, while there has been nothing else. A stream may have
+/// many symbols, and the first tick of a wanted one may take its time.
+const UNWANTED_LOOKS_MIN: u32 = 60;
+
 /// From here on the times are ahead by more than a clock usually errs.
 pub const CLOCK_ERROR_MAX: Duration = Duration::from_secs(86_400);
+
+/// What became of the records of a stream since the process began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records that were used.
+    pub used: u64,
+    /// Those that were refused.
+    pub refused: RejectTally,
+    /// Those of symbols that no live model wants.
+    pub unwanted: u64,
+    /// Symbols that live models know now: of records that were used, or from rest.
+    pub symbols: usize,
+}
 
 /// What becomes of the records of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +42,8 @@ pub enum Reception {
         /// The reason of most of them.
         reason: Reject,
     },
+    /// All there were so far are of symbols that no live model wants.
+    NoneWanted,
 }
 
 /// The refusals since a record was last used.
@@ -36,12 +55,24 @@ pub struct Refusals {
     now: RejectTally,
     /// Looks that found further refusals since then.
     looks: u32,
+    unwanted: u64,
+    /// Looks that found further unwanted records, as long as no other came.
+    unwanted_looks: u32,
 }
 
 impl Refusals {
-    /// Notes how many records were used and refused since the process began; both only grow. To be
-    /// called about once a second.
-    pub fn note(&mut self, used: u64, refused: RejectTally) -> Reception {
+    /// Notes what became of the records; the counts of records only grow. To be called about once a
+    /// second.
+    pub fn note(&mut self, counts: Counts) -> Reception {
+        let Counts { used, refused, unwanted, symbols } = counts;
+        let is_unwanted = used == 0 && refused.total() == 0 && symbols == 0;
+        if !is_unwanted {
+            // Wanted symbols are there, and may be quiet while others trade.
+            self.unwanted_looks = 0;
+        } else if unwanted > self.unwanted {
+            self.unwanted_looks += 1;
+        }
+        self.unwanted = unwanted;
         if used > self.used {
             self.used = used;
             self.before = refused.clone();
@@ -55,6 +86,9 @@ impl Refusals {
 
     /// What the newest look has found.
     fn reception(&self) -> Reception {
+        if self.unwanted_looks >= UNWANTED_LOOKS_MIN {
+            return Reception::NoneWanted;
+        }
         if self.looks < LOOKS_MIN {
             return Reception::Used;
         }
@@ -70,7 +104,17 @@ impl Reception {
     /// times of the last records from the future were ahead of their reception, which `clock` has
     /// measured. `None` while records are used.
     pub fn problem(self, ahead: Option<Duration>, clock: &str) -> Option<String> {
-        let Self::AllRefused { reason } = self else { return None };
+        let reason = match self {
+            Self::Used => return None,
+            Self::NoneWanted => {
+                return Some(
+                    "every record is of a symbol that no live model wants: compare models.symbols \
+                     with the names of the feed; tickcast_ticks_unwanted_total has the count"
+                        .to_owned(),
+                );
+            }
+            Self::AllRefused { reason } => reason,
+        };
         let label = reason.label();
         Some(match (reason, ahead) {
             (Reject::InFuture, Some(ahead)) if ahead < CLOCK_ERROR_MAX => {
@@ -123,29 +167,66 @@ mod tests {
         tally(&[(Reject::InFuture, count)])
     }
 
+    fn note(refusals: &mut Refusals, used: u64, refused: RejectTally) -> Reception {
+        refusals.note(Counts { used, refused, ..Counts::default() })
+    }
+
     const ALL_IN_FUTURE: Reception = Reception::AllRefused { reason: Reject::InFuture };
 
     #[test]
     fn a_stream_is_refused_when_five_looks_in_a_row_find_refusals_alone() {
         let mut refusals = Refusals::default();
         for look in 1..5 {
-            assert_eq!(refusals.note(0, future(look)), Reception::Used, "look {look}");
+            assert_eq!(note(&mut refusals, 0, future(look)), Reception::Used, "look {look}");
         }
-        assert_eq!(refusals.note(0, future(5)), ALL_IN_FUTURE);
-        assert_eq!(refusals.note(0, future(5)), ALL_IN_FUTURE, "nothing came since");
-        assert_eq!(refusals.note(1, future(6)), Reception::Used, "one was used");
-        assert_eq!(refusals.note(1, future(7)), Reception::Used);
+        assert_eq!(note(&mut refusals, 0, future(5)), ALL_IN_FUTURE);
+        assert_eq!(note(&mut refusals, 0, future(5)), ALL_IN_FUTURE, "nothing came since");
+        assert_eq!(note(&mut refusals, 1, future(6)), Reception::Used, "one was used");
+        assert_eq!(note(&mut refusals, 1, future(7)), Reception::Used);
     }
 
     #[test]
     fn a_burst_is_no_finding_and_neither_is_a_stream_that_is_refused_in_part() {
         let mut burst = Refusals::default();
         for _ in 0..100 {
-            assert_eq!(burst.note(0, future(1_000_000)), Reception::Used);
+            assert_eq!(note(&mut burst, 0, future(1_000_000)), Reception::Used);
         }
         let mut part = Refusals::default();
         for look in 1..100 {
-            assert_eq!(part.note(look, future(1000 * look)), Reception::Used);
+            assert_eq!(note(&mut part, look, future(1000 * look)), Reception::Used);
+        }
+    }
+
+    #[test]
+    fn a_stream_of_unwanted_symbols_alone_is_a_finding_after_a_minute() {
+        let of = |used: u64, refused: u64, unwanted: u64, symbols: usize| Counts {
+            used,
+            refused: future(refused),
+            unwanted,
+            symbols,
+        };
+        let mut refusals = Refusals::default();
+        for look in 1..60 {
+            assert_eq!(refusals.note(of(0, 0, look, 0)), Reception::Used, "look {look}");
+            assert_eq!(refusals.note(of(0, 0, look, 0)), Reception::Used, "nothing came since");
+        }
+        assert_eq!(refusals.note(of(0, 0, 60, 0)), Reception::NoneWanted);
+        assert_eq!(refusals.note(of(0, 0, 60, 0)), Reception::NoneWanted);
+        let words = Reception::NoneWanted.problem(None, "").unwrap();
+        assert!(words.starts_with("every record is of a symbol that no live model wants"));
+        assert_eq!(refusals.note(of(1, 0, 90, 1)), Reception::Used, "one was used");
+        // Wanted symbols are quiet for a night and others are not, also behind a restart.
+        for look in 91..300 {
+            assert_eq!(refusals.note(of(1, 0, look, 1)), Reception::Used);
+            assert_eq!(refusals.note(of(1, 0, look, 0)), Reception::Used, "they have left");
+        }
+        let mut restored = Refusals::default();
+        let mut refused = Refusals::default();
+        for look in 1..100 {
+            assert_eq!(restored.note(of(0, 0, look, 7)), Reception::Used);
+            let found = refused.note(of(0, look, 2 * look, 0));
+            assert_eq!(found != Reception::Used, look >= 5);
+            assert_ne!(found, Reception::NoneWanted, "the wanted ones are refused");
         }
     }
 
@@ -154,10 +235,10 @@ mod tests {
         let mut refusals = Refusals::default();
         let counts =
             |late, missing| tally(&[(Reject::Late, late), (Reject::MissingField, missing)]);
-        refusals.note(7, counts(1000, 0));
+        note(&mut refusals, 7, counts(1000, 0));
         let mut found = Reception::Used;
         for look in 1..=5 {
-            found = refusals.note(7, counts(1000 + look, 2 * look));
+            found = note(&mut refusals, 7, counts(1000 + look, 2 * look));
         }
         assert_eq!(found, Reception::AllRefused { reason: Reject::MissingField });
     }
@@ -201,7 +282,7 @@ mod tests {
                     (0, 0) => streak,
                     (0, 1..) => streak + 1,
                 };
-                let found = refusals.note(used, future(refused));
+                let found = note(&mut refusals, used, future(refused));
                 prop_assert_eq!(found != Reception::Used, streak >= 5);
             }
         }

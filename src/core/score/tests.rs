@@ -274,6 +274,7 @@ fn numbers_that_leave_the_finite_ones_are_counted_and_harm_nothing() {
         signal: Signal::Hold,
         quality: Quality::Full,
         out_of_range: false,
+        shed_steps: 0,
     };
     book.wait(&forecast);
     book.step(id, &moment.step(1));

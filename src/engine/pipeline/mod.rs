@@ -53,8 +53,6 @@ pub struct Pipeline {
     codec: StateCodec,
     /// How far the event time of a record may lie ahead of its reception.
     future_max: Option<DurationNanos>,
-    /// How far ahead the newest record was that was refused for it.
-    newest_ahead: Option<DurationNanos>,
     manifest: Manifest,
     /// Other versions whose states can be read.
     predecessors: Vec<Predecessor>,
@@ -144,7 +142,6 @@ impl Pipeline {
             encoder,
             codec,
             future_max,
-            newest_ahead: None,
             manifest: manifest.clone(),
             predecessors: predecessors(&settings.models, manifest),
             forecasts: Vec::new(),
@@ -228,8 +225,8 @@ impl Pipeline {
     ) -> Result<Option<Rejection>, E> {
         if let Some(rejection) = self.obstacle(tick, received) {
             if rejection.reason == Reject::InFuture {
-                self.newest_ahead = received.and_then(|received| tick.time.since(received));
-                if self.newest_ahead.is_some_and(is_clock_error) {
+                let ahead = received.and_then(|received| tick.time.since(received));
+                if ahead.is_some_and(is_clock_error) {
                     // The tick may be right and the clock wrong: then the next step lacks it.
                     self.engine.mark_gap_before(&tick.symbol, position);
                 }
@@ -260,12 +257,6 @@ impl Pipeline {
         }
         let in_future = Rejection::of(Reject::InFuture, Member::Time);
         self.is_in_future(tick.time, received).then_some(in_future)
-    }
-
-    /// How far the newest record that was refused as [`Reject::InFuture`] was ahead of its
-    /// reception; `None` before the first.
-    pub fn newest_ahead(&self) -> Option<DurationNanos> {
-        self.newest_ahead
     }
 
     /// Makes the forecasts of all ticks taken so far. With [`Haste::Latency`] that is the critical
@@ -399,11 +390,13 @@ impl Pipeline {
         Ok(restored)
     }
 
-    /// How far the state behind stored bytes reaches, in an input that has places; `None` where
-    /// this model cannot use it.
-    pub(super) fn reach_of(&self, bytes: &[u8]) -> Option<Option<i64>> {
-        match self.read(bytes).ok()? {
-            Read::Own(state) | Read::Translated(state) => Some(state.offset()),
+    /// How far the state behind stored bytes reaches, in an input that has places.
+    ///
+    /// # Errors
+    /// Why this model cannot use it.
+    pub(super) fn reach_of(&self, bytes: &[u8]) -> Result<Option<i64>, String> {
+        match self.read(bytes)? {
+            Read::Own(state) | Read::Translated(state) => Ok(state.offset()),
         }
     }
 

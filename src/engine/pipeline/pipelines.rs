@@ -57,6 +57,8 @@ pub struct Pipelines {
     /// In the order of the configuration; at least one is live.
     models: Vec<Model>,
     tally: StreamTally,
+    /// How far ahead of its reception the newest record was that the stream refused for it.
+    newest_ahead: Option<DurationNanos>,
     /// What the shadows have still to take.
     deferred: Deferred,
     /// Stored states under keys that are not in use any more, whose end is to be stored.
@@ -125,6 +127,7 @@ impl Pipelines {
             record_bytes_max,
             accepts_times,
             tally: StreamTally::default(),
+            newest_ahead: None,
             deferred: Deferred::default(),
             orphans: Vec::new(),
         }
@@ -155,6 +158,11 @@ impl Pipelines {
     /// Every pipeline, to drive it.
     pub fn each_mut(&mut self) -> impl Iterator<Item = &mut Pipeline> {
         self.models.iter_mut().map(|model| &mut model.pipeline)
+    }
+
+    /// As [`Pipelines::each`], to drive them.
+    pub fn each_named_mut(&mut self) -> impl Iterator<Item = (&Arc<str>, &mut Pipeline)> {
+        self.models.iter_mut().map(|model| (&model.name, &mut model.pipeline))
     }
 
     /// The pipelines of a role, to drive them.
@@ -220,6 +228,15 @@ impl Pipelines {
     /// wait for inference or be deferred.
     pub fn promote(&mut self, index: usize) {
         let seat = self.models[index].pipeline.post().seat;
+        let is_before = |model: &Model| {
+            let Post { seat: of, role, .. } = model.pipeline.post();
+            of == seat && role == Role::Live
+        };
+        if let Some(before) = self.models.iter().position(is_before)
+            && let Ok([next, before]) = self.models.get_disjoint_mut([index, before])
+        {
+            next.pipeline.engine_mut().follow_health(before.pipeline.engine());
+        }
         for model in &mut self.models {
             let post = model.pipeline.post();
             if post.seat == seat && post.role != Role::Vacant {
@@ -282,13 +299,18 @@ impl Pipelines {
             }
             Verdict::Refused(rejection) => {
                 self.tally.rejects.add(rejection.reason);
+                if rejection.reason == Reject::InFuture {
+                    let DeferredTick { tick, received, .. } = &next;
+                    self.newest_ahead = received.and_then(|received| tick.time.since(received));
+                }
                 Some(rejection)
             }
         })
     }
 
     /// Has the shadows take what the live models have taken since the last time. `flush` is as of
-    /// [`Pipelines::take`].
+    /// [`Pipelines::take`], and is called after each run of inference, so that it can leave out what
+    /// follows.
     ///
     /// # Errors
     /// Those of `flush`; what is left is not taken then.
@@ -305,6 +327,9 @@ impl Pipelines {
                 match next {
                     Next::Tick(next) if shadow.wants(&next.tick.symbol) => {
                         shadow.take(&next, &mut flush)?;
+                        if shadow.pipeline.engine().has_full_run() {
+                            flush(&mut shadow.pipeline)?;
+                        }
                     }
                     Next::Tick(_) => {}
                     Next::Gap(symbol, position) => {
@@ -317,10 +342,15 @@ impl Pipelines {
         Ok(())
     }
 
-    /// How far the newest record was ahead of its reception that a live model refused for it.
+    /// How far the newest record that the stream refused as [`Reject::InFuture`] was ahead of its
+    /// reception; `None` before the first.
     pub fn newest_ahead(&self) -> Option<DurationNanos> {
-        let live = self.models.iter().filter(|model| model.role() == Role::Live);
-        live.filter_map(|model| model.pipeline.newest_ahead()).next()
+        self.newest_ahead
+    }
+
+    /// Whether any model wants a symbol.
+    pub fn wants(&self, symbol: &str) -> bool {
+        self.models.iter().any(|model| model.wants(symbol))
     }
 
     /// Notes that data of every symbol may be missing from here on. Nothing may be deferred.

@@ -3,8 +3,10 @@
 //! Owns which stored state a model goes on from. Each is stored under its model and its symbol. A
 //! model takes its own; where the configuration did not know the model when the states were stored,
 //! it takes what it can read of another one: the same model under another name, or another version
-//! of it. Promises that of several it takes the one that reaches furthest, and that a key which no
-//! model of the configuration has is ended where states are stored. Never touches a tick.
+//! of it, and of several the one that reaches furthest. Promises that a state of its own which it
+//! can read goes before any other, that a symbol which loses what was stored of it is named in the
+//! outcome, and that a key which no model of the configuration has is ended where states are
+//! stored. Never touches a tick.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,8 +21,14 @@ use crate::core::health::Arrivals;
 use crate::engine::inference::InferenceError;
 use crate::engine::state::ModelIdentity;
 
-/// The stored states of one symbol, as model and bytes.
-type Candidates<'s> = Vec<(Option<&'s str>, &'s Bytes)>;
+/// A stored state of one symbol.
+struct Candidate<'s> {
+    /// The model that it is stored under; `None` for the only one.
+    model: Option<&'s str>,
+    bytes: &'s Bytes,
+    /// Whether its key has its end now and no model can read it.
+    is_lost: bool,
+}
 
 impl Pipelines {
     /// The models behind the states that [`Pipelines::take_changed`] gives.
@@ -164,37 +172,44 @@ impl Pipelines {
         partition: Option<PartitionId>,
         stored: &[(String, Bytes)],
     ) -> Result<Restored, InferenceError> {
-        let mut of_symbol = BTreeMap::<&str, Candidates<'_>>::new();
+        let mut of_symbol = BTreeMap::<&str, Vec<Candidate<'_>>>::new();
+        let mut orphans = Vec::new();
         for (key, bytes) in stored {
             let (model, symbol) = parts_of_key(key);
-            of_symbol.entry(symbol).or_default().push((model, bytes));
-        }
-        for (symbol, candidates) in &of_symbol {
-            for (model, _) in candidates {
-                if self.owner(*model).is_none_or(|owner| !owner.wants(symbol)) {
-                    let (model, symbol) = (model.map(Into::into), (*symbol).to_owned());
-                    self.orphans.push(StoredState { model, symbol, partition, bytes: None });
-                }
+            let mut is_lost = false;
+            if self.owner(model).is_none_or(|owner| !owner.wants(symbol)) {
+                is_lost = !self.models().iter().any(|model| model.can_take(symbol, bytes));
+                let (model, symbol) = (model.map(Into::into), symbol.to_owned());
+                orphans.push(StoredState { model, symbol, partition, bytes: None });
             }
+            of_symbol.entry(symbol).or_default().push(Candidate { model, bytes, is_lost });
         }
+        // By symbol, so that the order does not depend on that of the store.
+        orphans.sort_by(|one, other| one.symbol.cmp(&other.symbol));
+        self.orphans.extend(orphans);
         let mut restored = Restored::default();
         let is_only = self.count() == 1;
         for model in self.models_mut() {
             let name = model.name.clone();
-            let (mut own, mut adopted) = (Vec::new(), Vec::new());
+            let (mut chosen, mut adopted, mut lost) = (Vec::new(), Vec::new(), Vec::new());
             for (symbol, candidates) in of_symbol.iter().filter(|(symbol, _)| model.wants(symbol)) {
-                let Some((is_own, bytes)) = model.choose(candidates) else { continue };
-                own.push(((*symbol).to_owned(), bytes.clone()));
+                let Choice { state, unread } = model.choose(candidates);
+                lost.extend(unread.map(|why| format!("symbol `{symbol}`: {why}")));
+                let Some((is_own, bytes)) = state else { continue };
+                chosen.push(((*symbol).to_owned(), bytes.clone()));
                 adopted.extend((!is_own).then_some(*symbol));
             }
-            let mut outcome = model.pipeline.restore(partition, &own)?;
+            let mut outcome = model.pipeline.restore(partition, &chosen)?;
             // They are stored under another key, which has its end with the next states.
             adopted.into_iter().for_each(|symbol| model.pipeline.engine_mut().note_changed(symbol));
+            outcome.cold.extend(lost);
             if !is_only {
                 outcome.cold.iter_mut().for_each(|line| line.insert_str(0, &format!("{name}: ")));
             }
             restored.merge(outcome);
         }
+        // A symbol that several models have taken over is one.
+        restored.symbol_count = of_symbol.keys().filter(|symbol| self.has_symbol(symbol)).count();
         Ok(restored)
     }
 
@@ -210,20 +225,46 @@ impl Pipelines {
     }
 }
 
+/// Which of the stored states of a symbol a model takes.
+struct Choice<'s> {
+    /// The state, and whether it is the model's own.
+    state: Option<(bool, &'s Bytes)>,
+    /// Why what was stored of the symbol is lost to the model, in whole or in part.
+    unread: Option<String>,
+}
+
 impl Model {
-    /// The stored state that the model goes on from, and whether it is its own: of those that it
-    /// can read the one that reaches furthest, its own before others. Where it can read none, its
-    /// own, so that the outcome has the reason.
-    fn choose<'s>(&self, candidates: &Candidates<'s>) -> Option<(bool, &'s Bytes)> {
-        let is_own = |model: Option<&str>| model == self.pipeline.stored_as();
-        let usable = candidates.iter().filter_map(|(model, bytes)| {
-            Some((self.pipeline.reach_of(bytes)?, is_own(*model), *bytes))
-        });
-        let best = usable.max_by_key(|(reach, is_own, _)| (*reach, *is_own));
-        let own = || candidates.iter().find(|(model, _)| is_own(*model));
-        match best {
-            Some((_, is_own, bytes)) => Some((is_own, bytes)),
-            None => own().map(|(_, bytes)| (true, *bytes)),
+    /// Whether the model wants a symbol and can read this state of it.
+    fn can_take(&self, symbol: &str, bytes: &[u8]) -> bool {
+        self.wants(symbol) && self.pipeline.reach_of(bytes).is_ok()
+    }
+
+    /// The stored state that the model goes on from: its own where it can read it, because that is
+    /// the state from which the input is read again; else, of those that it can read, the one that
+    /// reaches furthest.
+    fn choose<'s>(&self, candidates: &[Candidate<'s>]) -> Choice<'s> {
+        let is_own = |candidate: &&Candidate<'_>| candidate.model == self.pipeline.stored_as();
+        let own = candidates.iter().find(is_own);
+        let own = own.map(|own| (own.bytes, self.pipeline.reach_of(own.bytes)));
+        if let Some((bytes, Ok(_))) = own {
+            return Choice { state: Some((true, bytes)), unread: None };
         }
+        let (mut best, mut lost) = (None, None);
+        for Candidate { bytes, is_lost, .. } in candidates.iter().filter(|each| !is_own(each)) {
+            match self.pipeline.reach_of(bytes) {
+                Ok(reach) if best.is_none_or(|(furthest, _)| reach > furthest) => {
+                    best = Some((reach, *bytes));
+                }
+                Ok(_) => {}
+                // One that belongs to another model is there for that model.
+                Err(problem) if *is_lost => {
+                    lost.get_or_insert(problem);
+                }
+                Err(_) => {}
+            }
+        }
+        let state = best.map(|(_, bytes)| (false, bytes));
+        let of_own = own.and_then(|(_, reach)| reach.err());
+        Choice { state, unread: of_own.or(lost.filter(|_| state.is_none())) }
     }
 }

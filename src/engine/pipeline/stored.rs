@@ -71,9 +71,9 @@ pub struct Tried {
 /// What became of stored states.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
-    /// How many were taken over.
+    /// How many symbols were taken over, by one model or by several.
     pub symbol_count: usize,
-    /// How many of them were stored by another version of the model.
+    /// How many states were stored by another version of the model.
     pub translated_count: usize,
     /// What could not be used, and why, one line each.
     pub cold: Vec<String>,

@@ -62,6 +62,15 @@ impl Engine {
         self.symbols.get(index).map(|state| &state.name)
     }
 
+    /// Takes over how the symbols were judged in another engine, which judged them so far.
+    pub fn follow_health(&mut self, before: &Self) {
+        for state in &mut self.symbols {
+            if let Some(id) = before.index.get(&state.name) {
+                state.health = before.symbols[id.index()].health;
+            }
+        }
+    }
+
     /// Judges how a symbol is, by what is known of its feed at `now`, and keeps the judgement. Its
     /// ticks came when `heard` says, which is more than this engine knows where others take them as
     /// well. Returns the facts, the judgement, and the one before; `None` beyond the dense index.

@@ -2,8 +2,8 @@
 //!
 //! Owns symbols, steps, features, windows, recurrent states and scores. Promises that what it says
 //! about a symbol depends on that symbol's ticks alone, whatever the interleaving, chunking and
-//! batching, and that `sliding` gives the bits of `full`. Never reads a clock, does I/O, or spawns:
-//! its owner thread drives it.
+//! batching, and on the rows that it was asked to shed; and that `sliding` gives the bits of `full`.
+//! Never reads a clock, does I/O, or spawns: its owner thread drives it.
 
 mod batch;
 mod block;
@@ -491,6 +491,11 @@ impl Engine {
         self.due = is_due.then_some(id);
     }
 
+    /// Whether as many rows wait for inference as go together in one run.
+    pub fn has_full_run(&self) -> bool {
+        self.pending.len() >= self.limits.batch_rows_max
+    }
+
     /// Whether the newest tick has completed steps that wait for one in inference.
     pub fn has_due(&self) -> bool {
         self.due.is_some()
@@ -655,6 +660,8 @@ impl Engine {
                 Some(forecast) => match policy.withhold.reason(forecast.quality) {
                     Some(reason) => tally.withheld.add(reason),
                     None => {
+                        let shed_steps = symbols[pending.symbol.index()].shed_steps;
+                        let forecast = Forecast { shed_steps, ..forecast };
                         tally.forecasts += 1;
                         scores.wait(&forecast);
                         forecasts.push(forecast);

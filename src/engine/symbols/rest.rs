@@ -32,6 +32,8 @@ pub struct SymbolSnapshot {
     offset: Option<i64>,
     /// How far apart its steps were.
     cadence: Cadence,
+    /// How many of its steps went without inference under load, since it began.
+    shed_steps: u64,
 }
 
 /// Why a snapshot cannot be taken over.
@@ -149,6 +151,7 @@ impl Engine {
             scores: self.scores.symbol(id).clone(),
             offset: state.applied.map(|position| position.offset),
             cadence: state.cadence,
+            shed_steps: state.shed_steps,
         }
     }
 
@@ -246,6 +249,8 @@ impl Engine {
         let (step, features) = (snapshot.step.clone(), snapshot.features.clone());
         let mut state = SymbolState::new(name, step, features, window, self.now);
         state.cadence = snapshot.cadence;
+        // What another model has shed is missing from scores that this one does not take over.
+        state.shed_steps = if of_rows { 0 } else { snapshot.shed_steps };
         state.applied = partition
             .zip(snapshot.offset)
             .map(|(partition, offset)| Position { partition, offset });
@@ -284,6 +289,9 @@ impl Engine {
         let mut anew = SymbolState::new(state.name.clone(), steps, features, window, self.now);
         (anew.arrivals, anew.health) = (state.arrivals, state.health);
         anew.cadence = state.cadence;
+        // It keeps its place among those whose recurrent states are still to be computed.
+        anew.asleep = state.asleep;
+        anew.shed_steps = state.shed_steps;
         anew.begins_cold = true;
         let before = std::mem::replace(state, anew);
         let absorbed = self.absorb(id, tick);

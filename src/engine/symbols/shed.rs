@@ -1,8 +1,12 @@
 //! Rows that go without inference, because others are served first.
 //!
 //! Owns what is left out under load: the run of the model alone. Promises that steps, features and
-//! windows go on as if nothing had been left out, so that the next forecast has the bits that it
-//! would have had anyway. Never decides what load is.
+//! windows go on as if nothing had been left out, so that the next forecast has the value that it
+//! would have had anyway, bit for bit, and that every later forecast of the symbol has the number of
+//! steps that were left out. Never decides what load is.
+//!
+//! A step that is left out has no forecast and therefore no score. An interval that adapts is made
+//! of the scores so far, so later intervals may differ from those of a model that shed nothing.
 //!
 //! Mode `full` needs nothing but the window. In mode `sliding` the recurrent states follow from the
 //! rows: a symbol whose row was left out falls asleep, and its states are computed by
@@ -38,6 +42,8 @@ impl Engine {
             self.symbols[symbol.index()].pending = false;
             self.shed(symbol);
         }
+        // The tick that had a symbol woken goes without inference as well.
+        self.waking = false;
         if let Some(id) = self.due {
             self.take_due(id);
         }
@@ -58,6 +64,7 @@ impl Engine {
         let state = &mut symbols[id.index()];
         if state.window.is_full() {
             tally.withheld.add(Withheld::Shed);
+            state.shed_steps = state.shed_steps.saturating_add(1);
         } else {
             tally.warming += 1;
         }
@@ -66,3 +73,6 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

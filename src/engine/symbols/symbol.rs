@@ -40,6 +40,8 @@ pub(super) struct SymbolState {
     pub(super) last_gap: Option<UnixNanos>,
     /// Whether its recurrent states are still to be computed from its rows.
     pub(super) asleep: bool,
+    /// How many steps with a full window went without inference under load: its scores lack them.
+    pub(super) shed_steps: u64,
 }
 
 impl SymbolState {
@@ -67,6 +69,7 @@ impl SymbolState {
             health: Health::default(),
             last_gap: None,
             asleep: false,
+            shed_steps: 0,
         }
     }
 }

@@ -84,7 +84,12 @@ impl RecordEncoder {
         buffer.extend_from_slice(b"\",\"quality\":\"");
         buffer.extend_from_slice(quality_name(forecast.quality));
         buffer.extend_from_slice(b"\",\"out_of_range\":");
-        buffer.extend_from_slice(if forecast.out_of_range { b"true}" } else { b"false}" });
+        buffer.extend_from_slice(if forecast.out_of_range { b"true" } else { b"false" });
+        if forecast.shed_steps > 0 {
+            buffer.extend_from_slice(b",\"shed_steps\":");
+            push_json(buffer, &forecast.shed_steps);
+        }
+        buffer.push(b'}');
     }
 
     fn id(&self, symbol: &str, as_of: UnixNanos) -> ForecastId {
@@ -182,6 +187,7 @@ mod tests {
             select(vec![Signal::Buy, Signal::Sell, Signal::Hold]),
             select(Quality::ALL.to_vec()),
             any::<bool>(),
+            prop_oneof![Just(0), any::<u64>()],
         );
         (time(), time(), numbers, interval, labels).prop_map(
             |(as_of, target_time, (value, price, last_price), (lower, upper), labels)| Forecast {
@@ -196,6 +202,7 @@ mod tests {
                 signal: labels.0,
                 quality: labels.1,
                 out_of_range: labels.2,
+                shed_steps: labels.3,
             },
         )
     }

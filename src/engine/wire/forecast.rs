@@ -1,8 +1,9 @@
 //! The wire form of a forecast: one JSON object, `tickcast.forecast.v1`.
 //!
 //! Owns the field names and their order, and the identity of a forecast. Promises that equal
-//! forecasts are equal records: nothing that varies between runs is in them. Never writes one: the
-//! encoder does, and this is what it is held to.
+//! forecasts are equal records, and that nothing in them varies between runs, except the interval
+//! and `shed_steps` of a shadow that sheds under load. Never writes one: the encoder does, and this
+//! is what it is held to.
 
 use std::borrow::Cow;
 
@@ -59,6 +60,10 @@ pub struct ForecastRecord<'a> {
     pub quality: Quality,
     /// Whether any input of the window lies outside the training range.
     pub out_of_range: bool,
+    /// How many steps of the symbol the model has left out under load, as a shadow: its scores, and
+    /// an interval that adapts to them, lack these. Absent for none.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub shed_steps: u64,
 }
 
 /// What all forecasts of one model have in common.
@@ -123,8 +128,14 @@ impl RecordTemplate {
             signal: forecast.signal,
             quality: forecast.quality,
             out_of_range: forecast.out_of_range,
+            shed_steps: forecast.shed_steps,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The length first, so that no two different lists of parts give the same bytes.
@@ -160,6 +171,7 @@ mod tests {
             signal: Signal::Hold,
             quality: Quality::Full,
             out_of_range: false,
+            shed_steps: 0,
         };
         let mut bytes = Vec::new();
         let encoder = RecordEncoder::new(template);
@@ -176,6 +188,12 @@ mod tests {
         );
         let back: ForecastRecord<'_> = serde_json::from_slice(&bytes).unwrap();
         assert_eq!((&*back.symbol, back.value, back.last_price), ("AAPL", 0.0125, None));
+        assert_eq!(back.shed_steps, 0);
+        let mut shed = Vec::new();
+        encoder.encode("AAPL", &Forecast { shed_steps: 12, ..forecast }, &mut shed);
+        let behind = [bytes.strip_suffix(b"}").unwrap(), b",\"shed_steps\":12}"].concat();
+        assert_eq!(shed, behind);
+        assert_eq!(serde_json::from_slice::<ForecastRecord<'_>>(&shed).unwrap().shed_steps, 12);
         bytes.clear();
         encoder.encode("A\"\\B", &forecast, &mut bytes);
         let back: ForecastRecord<'_> = serde_json::from_slice(&bytes).unwrap();

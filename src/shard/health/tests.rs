@@ -220,6 +220,37 @@ fn a_look_at_the_counters_withdraws_readiness_and_gives_it_back() {
 }
 
 #[test]
+fn a_stream_of_unwanted_symbols_withdraws_readiness_until_one_is_wanted() {
+    use crate::engine::pipeline::StreamTally;
+    use crate::ops::readiness::Readiness;
+    use crate::shard::metrics::ShardMetrics;
+
+    let (registry, readiness) = (Registry::new(), Readiness::new());
+    let counts = ShardMetrics::register(&registry, ["m"]).unwrap();
+    let ready = readiness.condition("ticks");
+    let ahead = AheadSamples::default();
+    let mut watch = RefusalWatch::new(counts.clone(), ahead, true, ready, &registry).unwrap();
+    let (mut shown, mut tally) = (StreamTally::default(), StreamTally::default());
+    for look in 1..=60 {
+        tally.ticks += 1;
+        tally.unwanted += 1;
+        counts.show(&mut shown, &tally);
+        watch.look();
+        assert_eq!(readiness.problems().len(), usize::from(look == 60), "look {look}");
+    }
+    assert_eq!(
+        readiness.problems(),
+        ["ticks: every record is of a symbol that no live model wants: compare models.symbols \
+          with the names of the feed; tickcast_ticks_unwanted_total has the count"]
+    );
+    tally.ticks += 1;
+    tally.used += 1;
+    counts.show(&mut shown, &tally);
+    watch.look();
+    assert_eq!(readiness.problems(), [""; 0]);
+}
+
+#[test]
 fn changes_are_counted_by_what_a_symbol_became() {
     let mut trial = Trial::new();
     trial.hear("A", 0);
@@ -431,4 +462,76 @@ fn a_symbol_of_several_models_is_listed_once_by_the_ticks_of_any_of_them() {
     assert_eq!(trial.counts(), [2, 0, 1, 0, 0]);
     let steps: Vec<_> = trial.page().rows.iter().map(|row| row.steps).collect();
     assert_eq!(steps, [1, 1, 1], "of the first model that knows it");
+}
+
+/// A trial of a shadow that judges the spacing of steps, listed first, and a live model of some
+/// symbols that takes any.
+fn of_several() -> Trial {
+    use crate::core::domain::SymbolPatterns;
+    use crate::engine::pipeline::{Pipeline, StreamModel};
+    use crate::engine::symbols::CadencePolicy;
+    use crate::engine::test_support::NullRuntime;
+
+    let bundle = bundle(&[Mode::Full]);
+    let model = |name: &str, role, cadence, symbols: &[&str]| {
+        let mut settings = crate::shard::test_support::settings();
+        settings.policy.cadence = cadence;
+        let pipeline = Pipeline::build(&bundle, &NullRuntime, &settings).unwrap();
+        let symbols = SymbolPatterns::new(symbols.iter().copied()).unwrap();
+        StreamModel { name: name.into(), symbols, seat: 0, role, pipeline }
+    };
+    let models = vec![
+        model("judges", Role::Shadow, CadencePolicy::AsTrained, &["A", "B"]),
+        model("any", Role::Live, CadencePolicy::AsItComes, &["A", "C"]),
+    ];
+    let settings = crate::shard::test_support::settings();
+    Trial { pipelines: Pipelines::of(models, &settings).unwrap(), ..Trial::new() }
+}
+
+impl Trial {
+    /// Both models take a tick of a symbol a day behind the one before.
+    fn hear_in_both(&mut self, symbol: &str, day: u64) {
+        for model in 0..2 {
+            let engine = self.pipelines.at_mut(model).engine_mut();
+            engine.set_now(at(100));
+            assert_eq!(engine.push(&tick(symbol, day as i64 * 1440, 1.0), None), Pushed::Taken);
+            engine.infer(crate::engine::symbols::Haste::Throughput, &mut Vec::new()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_symbol_is_judged_in_the_live_model_also_after_a_promotion() {
+    let mut trial = of_several();
+    (0..4).for_each(|day| trial.hear_in_both("A", day));
+    let a = |health| vec![("A".to_owned(), health)];
+    trial.judge(100, FeedLink::Connected);
+    assert_eq!(trial.healths(), a(Health::Live), "the shadow alone thinks otherwise");
+    assert_eq!(trial.changes(), [0; 5]);
+    // Half a round before the promotion: nobody is listed twice.
+    trial.begin(101, FeedLink::Connected);
+    trial.pipelines.promote(0);
+    trial.watch.begin_again();
+    trial.judge(101, FeedLink::Connected);
+    assert_eq!(trial.healths(), a(Health::Implausible));
+    assert_eq!(trial.watch.metrics.changes[Health::Implausible as usize].get(), 1);
+    trial.pipelines.promote(1);
+    trial.judge(102, FeedLink::Connected);
+    assert_eq!((trial.healths(), trial.changes()), (a(Health::Live), [1, 0, 0, 0, 0]));
+    // The judgement goes along with the seat: what stays as it is is no change.
+    trial.judge(200, FeedLink::Lost);
+    let dead = trial.changes()[Health::Dead as usize];
+    trial.pipelines.promote(0);
+    trial.judge(201, FeedLink::Lost);
+    assert_eq!((trial.healths(), trial.changes()[3]), (a(Health::Dead), dead));
+}
+
+#[test]
+fn a_configured_symbol_that_no_model_wants_is_not_awaited() {
+    let named = ["A", "B", "C", "D"].map(|name| (name.to_owned(), Subscription::Acknowledged));
+    let mut trial = of_several().expecting(named);
+    trial.judge(100, FeedLink::Connected);
+    let awaited = ["A", "B", "C"].map(|name| (name.to_owned(), Health::Awaited));
+    assert_eq!(trial.healths(), awaited);
+    assert_eq!(trial.counts(), [0, 0, 0, 0, 3]);
 }
