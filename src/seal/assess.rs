@@ -10,11 +10,11 @@ use super::judge::Example;
 use super::judge::baseline::{BaselineForecasts, Baselines};
 use super::judge::evaluate::{Outcomes, TargetKind, Terms, evaluate, interval, verdict};
 use crate::core::features::{Scaler, SingleScaler};
-use crate::core::forecast::{Interval, TargetError, Truth};
+use crate::core::forecast::{Interval, Margins, TargetError, Truth};
 use crate::engine::model::manifest::Evaluation;
 
-/// With fewer untouched forecasts the interval and the figures are of the same ones.
-const DIVIDED_MIN: usize = 200;
+/// With fewer untouched forecasts in either part the interval and the figures are of the same ones.
+const PART_MIN: usize = 100;
 
 /// With fewer windows before `data.trained_until` no baseline is fitted.
 const FITTED_MIN: usize = 50;
@@ -51,8 +51,8 @@ fn known(material: &Material, truth: Truth, horizon: usize) -> Vec<Known> {
     ends.filter_map(|(at, end)| Some((at, material.example(*end, truth, horizon)?))).collect()
 }
 
-/// The smallest and largest truth of windows whose truth training may have seen; of unknown range
-/// where there is none.
+/// The smallest and largest truth that training saw; of unknown range where there is none, or where
+/// it is not known what training saw.
 ///
 /// # Errors
 /// [`TargetError`] where the history has no such field.
@@ -66,7 +66,7 @@ pub(super) fn truth_range(
     for (_, example) in known(material, truth, part.horizon_steps) {
         let seen = config
             .trained_until
-            .is_none_or(|until| material.known_at(&example, part.horizon_steps) <= until);
+            .is_some_and(|until| material.known_at(&example, part.horizon_steps) <= until);
         if seen {
             range = [range[0].min(example.truth), range[1].max(example.truth)];
         }
@@ -127,11 +127,12 @@ impl Judge<'_> {
             format!(
                 "It is unknown what the model was trained on (data.trained_until), so it may have \
                  learned these forecasts: on {} of them its mean absolute error is {:.6}, that of \
-                 \"no change\" {:.6} (skill {:+.3}); its interval was made of the same forecasts.",
+                 \"no change\" {:.6} (skill {:+.3}).{}",
                 figures.forecasts,
                 figures.mean_absolute_error,
                 figures.persistence_mean_absolute_error,
                 figures.skill,
+                self.interval_words("the same forecasts"),
             )
         });
         Assessment { interval, evaluation: figures.into_iter().collect(), verdict }
@@ -144,10 +145,11 @@ impl Judge<'_> {
             format!(
                 "The history has nothing after data.trained_until, so the model was not judged on \
                  untouched forecasts: on {} that it may have learned its mean absolute error is \
-                 {:.6}, that of \"no change\" {:.6}; its interval was made of the same forecasts.",
+                 {:.6}, that of \"no change\" {:.6}.{}",
                 figures.forecasts,
                 figures.mean_absolute_error,
                 figures.persistence_mean_absolute_error,
+                self.interval_words("the same forecasts"),
             )
         });
         Assessment { interval, evaluation: figures.into_iter().collect(), verdict }
@@ -156,25 +158,22 @@ impl Judge<'_> {
     /// Forecasts that training did not see.
     fn of_untouched(&self, after: &[Known]) -> Assessment {
         let coverage = self.config.coverage;
-        if after.len() < DIVIDED_MIN {
-            let (interval, figures) = self.of_one_part("test", after);
-            let verdict = figures.as_ref().map_or_else(no_truth, |figures| {
-                let words = verdict(figures, self.kind, coverage);
-                format!("{words} The interval was made of the same forecasts.")
-            });
-            return Assessment { interval, evaluation: figures.into_iter().collect(), verdict };
-        }
         // What one moment has belongs to one part.
         let middle = after[after.len() / 2].1.as_of;
         let (first, second) = after.split_at(after.partition_point(|(_, e)| e.as_of < middle));
+        if first.len().min(second.len()) < PART_MIN {
+            let (interval, figures) = self.of_one_part("test", after);
+            let verdict = figures.as_ref().map_or_else(no_truth, |figures| {
+                let words = verdict(figures, self.kind, coverage);
+                format!("{words}{}", self.interval_words("the same forecasts"))
+            });
+            return Assessment { interval, evaluation: figures.into_iter().collect(), verdict };
+        }
         let interval = self.interval(first);
         let figures = [("validation", first), ("test", second)]
             .map(|(name, known)| self.figures(name, known, interval));
-        let verdict = verdict(&figures[1], self.kind, coverage);
-        let verdict = match self.config.ends {
-            Some(_) => verdict,
-            None => format!("{verdict} The interval was made of {} before them.", first.len()),
-        };
+        let made_of = format!("{} before them", first.len());
+        let verdict = verdict(&figures[1], self.kind, coverage) + &self.interval_words(&made_of);
         Assessment { interval, evaluation: figures.to_vec(), verdict }
     }
 
@@ -183,6 +182,14 @@ impl Judge<'_> {
         let interval = self.interval(known);
         let figures = (!known.is_empty()).then(|| self.figures(name, known, interval));
         (interval, figures)
+    }
+
+    /// A sentence on what the interval was made of; a model with its own has nothing made.
+    fn interval_words(&self, made_of: &str) -> String {
+        match self.config.ends {
+            Some(_) => " The interval is the model's own.".to_owned(),
+            None => format!(" The interval was made of {made_of}."),
+        }
     }
 
     fn interval(&self, known: &[Known]) -> Interval {
@@ -227,11 +234,17 @@ impl Judge<'_> {
         };
         let mut figures = evaluate(name, &self.outcomes(known), &terms);
         if let Some([lower, upper]) = self.config.ends {
-            let held = known.iter().filter(|(at, example)| {
-                let (a, b) = (self.value(*at, lower), self.value(*at, upper));
-                (a.min(b)..=a.max(b)).contains(&example.truth)
+            let margins = Margins { lower: interval.lower, upper: interval.upper };
+            // What cannot come true is not published, so it does not count.
+            let held = known.iter().filter_map(|(at, example)| {
+                let ends = [lower, upper].map(|column| self.value(*at, column));
+                let value = self.value(*at, self.part.value);
+                let limits = terms.possible.interval_of(value, ends, margins)?;
+                Some(limits.hold(example.truth))
             });
-            figures.interval_coverage = held.count() as f64 / known.len().max(1) as f64;
+            let held: Vec<bool> = held.collect();
+            let count = held.iter().filter(|held| **held).count();
+            figures.interval_coverage = count as f64 / held.len().max(1) as f64;
         }
         figures
     }
@@ -239,4 +252,108 @@ impl Judge<'_> {
 
 fn no_truth() -> String {
     "The history has no window with a known truth, so the model was not judged.".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::super::config::read_in;
+    use super::*;
+
+    const CONFIG: &str = r#"
+model = "model.onnx"
+name = "judged"
+
+[window]
+steps = 2
+features = ["close"]
+
+[scaler]
+kind = "none"
+
+[target]
+kind = "next_return"
+
+[target.scaler]
+kind = "none"
+
+[data]
+path = "history.csv"
+"#;
+
+    /// A history of so many symbols and days, in which every close is 1 % above the one before, and
+    /// the configuration with these lines more.
+    fn material(symbols: usize, days: usize, more: &str) -> (SealConfig, Material) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut history = "symbol,time,close\n".to_owned();
+        for symbol in 0..symbols {
+            for day in 1..=days {
+                let close = 100.0 * 1.01_f64.powi(i32::try_from(day).unwrap());
+                writeln!(history, "S{symbol},1970-01-{day:02},{close}").unwrap();
+            }
+        }
+        std::fs::write(folder.path().join("history.csv"), history).unwrap();
+        let config = read_in(&format!("{CONFIG}{more}"), Some(folder.path().to_owned())).unwrap();
+        let material = Material::read(&config).unwrap();
+        (config, material)
+    }
+
+    fn assessed(config: &SealConfig, material: &Material, outputs: &[f32]) -> Assessment {
+        let outputs = vec![outputs.to_vec(); material.ends.len()];
+        assess(material, config, config.parts[0], &config.target_scaler, &outputs).unwrap()
+    }
+
+    #[test]
+    fn untouched_forecasts_are_divided_only_where_both_parts_have_enough() {
+        // Windows end on days 2 to 3 with a known truth, or 2 to 4.
+        for (symbols, days, until, parts) in [
+            // All of one moment.
+            (300, 4, "1970-01-02", &["test"][..]),
+            // Two moments of 300, two of 99.
+            (300, 5, "1970-01-02", &["validation", "test"]),
+            (99, 5, "1970-01-02", &["test"]),
+        ] {
+            let (config, material) =
+                material(symbols, days, &format!("trained_until = \"{until}\"\n"));
+            let assessment = assessed(&config, &material, &[0.0]);
+            let names: Vec<&str> =
+                assessment.evaluation.iter().map(|part| part.part.as_str()).collect();
+            assert_eq!(names, parts, "{symbols} symbols, {days} days");
+            assert!((assessment.interval.upper - 0.01).abs() < 1e-9, "{:?}", assessment.interval);
+            assert!(assessment.evaluation.iter().all(|part| part.forecasts >= 99));
+            let made_of = if parts.len() == 1 { "the same forecasts" } else { "300 before them" };
+            let end = format!("The interval was made of {made_of}.");
+            assert!(assessment.verdict.ends_with(&end), "{}", assessment.verdict);
+        }
+    }
+
+    #[test]
+    fn an_interval_of_the_model_is_judged_as_it_is_published() {
+        let output = "\n[output]\nvalue = 1\nlower = 0\nupper = 2\n";
+        for until in ["", "trained_until = \"1970-01-02\"\n", "trained_until = \"1970-01-09\"\n"] {
+            let (config, material) = material(3, 6, &format!("{until}{output}"));
+            // The truth is 0.01, beside the ends and within what holds the value as well.
+            let assessment = assessed(&config, &material, &[0.02, 0.0, 0.03]);
+            assert_eq!(assessment.evaluation[0].interval_coverage, 1.0, "{until}");
+            assert!(assessment.verdict.contains("is the model's own"), "{}", assessment.verdict);
+            assert!(!assessment.verdict.contains("was made of"), "{}", assessment.verdict);
+            let assessment = assessed(&config, &material, &[0.02, 0.025, 0.03]);
+            assert_eq!(assessment.evaluation[0].interval_coverage, 0.0, "{until}");
+        }
+    }
+
+    #[test]
+    fn a_range_of_training_is_known_only_where_the_end_of_training_is() {
+        let unknown = [f64::NEG_INFINITY, f64::INFINITY];
+        for (until, is_known) in [("", false), ("trained_until = \"1970-01-03\"\n", true)] {
+            let (config, material) = material(2, 6, until);
+            let close = material.scaler.ranges()[0];
+            let truth = truth_range(&material, &config, config.parts[0]).unwrap();
+            assert_eq!((close != unknown, truth != unknown), (is_known, is_known), "{until}");
+            if is_known {
+                assert!((close[1] - 100.0 * 1.01_f64.powi(3)).abs() < 1e-9, "{close:?}");
+            }
+        }
+    }
 }

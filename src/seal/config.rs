@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use config::{File, FileFormat, Value};
 
+use super::facts::LAYOUTS;
+use super::graph::Layout;
 use super::scaling::{Whose, read_scaler};
 use super::sections::{CalendarChoice, DataConfig, STEPS_MAX, data, forecast, step, unknown_field};
 use crate::app::config::ConfigError;
@@ -44,6 +46,8 @@ pub struct SealConfig {
     pub carried: bool,
     /// Steps per window: W.
     pub window_steps: usize,
+    /// How the axes of the model's input are ordered; `None` to find it out.
+    pub layout: Option<Layout>,
     /// The features in the order of the model's columns.
     pub features: Vec<String>,
     /// Fields beyond the standard ones that the features or the target read.
@@ -64,6 +68,8 @@ pub struct SealConfig {
     pub parts: Vec<PartConfig>,
     /// The output of the graph; `None` for the only one.
     pub output: Option<String>,
+    /// Whether the output has a value for each step; `None` to find it out.
+    pub each_step: Option<bool>,
     /// Whether the columns of the values are the user's word and not the default.
     pub says_columns: bool,
     /// The columns of the model's own interval.
@@ -161,22 +167,27 @@ fn check(tree: Value, problems: &Problems) -> SealConfig {
     let carried = root.switch("carried");
     let (step, step_rule, calendar) = step(root.section("step"));
     let (target, horizons, target_scaler) = target(root.section("target"));
-    let (window_steps, features, extra_fields) = window(root.section("window"), &target);
+    let Window { steps: window_steps, layout, features, extra_fields } =
+        window(root.section("window"), &target);
     if let Some(error) = unknown_field(&target, &extra_fields) {
         root.problem(&format!("target.{}", error.part), error.problem);
     }
     let scaler = read_scaler(root.section("scaler"), &features, Whose::Features);
-    let (output, parts, ends, says_columns) = output(root.section("output"), &horizons);
+    let Output { name: output, parts, ends, each_step, says_columns } =
+        output(root.section("output"), &horizons);
     let constants = constants(&mut root);
     let (data, trained_until) = {
         let mut section = root.section("data");
         let data = data(&mut section);
         let text = section.optional_text("trained_until");
         let trained_until = text.and_then(|text| {
-            let time = UnixNanos::parse(&text).ok();
+            // A time of the history, so it means the same as one there.
+            let times = &data.file.dialect.times;
+            let time = times.parse(&text).ok();
             if time.is_none() {
-                let problem = "is no time, such as 2021-05-28 or 2021-05-28T20:00:00Z";
-                section.problem("trained_until", format_args!("`{text}` {problem}"));
+                let problem = "is not a time, such as 2021-05-28 or 2021-05-28T20:00:00Z";
+                let read = format_args!("`{text}` {problem}; times are {times}");
+                section.problem("trained_until", read);
             }
             time
         });
@@ -194,6 +205,7 @@ fn check(tree: Value, problems: &Problems) -> SealConfig {
         rows_alone,
         carried,
         window_steps,
+        layout,
         features,
         extra_fields,
         step,
@@ -204,6 +216,7 @@ fn check(tree: Value, problems: &Problems) -> SealConfig {
         target_scaler,
         parts,
         output,
+        each_step,
         says_columns,
         ends,
         constants,
@@ -215,13 +228,23 @@ fn check(tree: Value, problems: &Problems) -> SealConfig {
     }
 }
 
-fn window(mut section: Section<'_>, target: &Target) -> (usize, Vec<String>, Vec<String>) {
+/// `[window]`
+struct Window {
+    steps: usize,
+    layout: Option<Layout>,
+    features: Vec<String>,
+    extra_fields: Vec<String>,
+}
+
+fn window(mut section: Section<'_>, target: &Target) -> Window {
     let steps = if section.contains("steps") {
         section.count("steps", 1, STEPS_MAX)
     } else {
         section.problem("steps", "is missing: how many rows the model reads for one forecast");
         1
     };
+    let known = LAYOUTS.map(|(key, layout)| (key, Some(layout)));
+    let layout = section.choice("layout", &[&[("auto", None)][..], &known].concat());
     let features = section.texts("features");
     let extra_fields = section.texts("extra_fields");
     if features.is_empty() {
@@ -232,7 +255,7 @@ fn window(mut section: Section<'_>, target: &Target) -> (usize, Vec<String>, Vec
         section.problem("features", error);
     }
     section.finish();
-    (steps, features, extra_fields)
+    Window { steps, layout, features, extra_fields }
 }
 
 /// A text without a default; a problem says what is to be given.
@@ -282,10 +305,18 @@ fn target(mut section: Section<'_>) -> (Target, Vec<usize>, Scaler) {
     (target, horizons, scaler)
 }
 
-type Output = (Option<String>, Vec<PartConfig>, Option<[usize; 2]>, bool);
+/// `[output]`
+struct Output {
+    name: Option<String>,
+    parts: Vec<PartConfig>,
+    ends: Option<[usize; 2]>,
+    each_step: Option<bool>,
+    says_columns: bool,
+}
 
 fn output(mut section: Section<'_>, horizons: &[usize]) -> Output {
     let name = section.optional_text("name");
+    let each_step = section.optional_switch("each_step");
     let says_columns = section.is_given("value");
     let mut values = Vec::new();
     for column in section.numbers("value").unwrap_or_default() {
@@ -330,7 +361,7 @@ fn output(mut section: Section<'_>, horizons: &[usize]) -> Output {
     section.finish();
     let pairs = horizons.iter().zip(&values);
     let parts = pairs.map(|(horizon, value)| PartConfig { horizon_steps: *horizon, value: *value });
-    (name, parts.collect(), ends, says_columns)
+    Output { name, parts: parts.collect(), ends, each_step, says_columns }
 }
 
 fn constants(root: &mut Section<'_>) -> BTreeMap<String, Vec<f64>> {

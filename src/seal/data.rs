@@ -101,9 +101,11 @@ impl Material {
         let mut step = config.step.clone();
         let (rule, calendar) = (&config.step_rule, &config.calendar);
         let history = read_with_steps(&config.data, &raw, &mut step, rule, calendar)?;
-        let until = config.trained_until.unwrap_or(UnixNanos::from_nanos(i64::MAX));
-        let ranges = ranges(&history, &raw, until)?;
-        let scaler = with_known_ranges(&config.scaler, &ranges);
+        // What training saw is not known without its end, so no range is.
+        let scaler = match config.trained_until {
+            Some(until) => with_known_ranges(&config.scaler, &ranges(&history, &raw, until)?),
+            None => config.scaler.clone(),
+        };
         let (features, extra) = (&config.features, &config.extra_fields);
         let plan = FeaturePlan::new(features, extra, label, &scaler)?;
         let rows: Vec<Rows> = history

@@ -12,12 +12,12 @@ use super::run::{run_carried, run_windows};
 use crate::core::features::Scaler;
 use crate::core::text::excerpt;
 use crate::engine::inference::Runtime;
-use crate::engine::model::Draft;
 use crate::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase};
 use crate::engine::model::manifest::{
     ColumnsSpec, Compared, Exactness, GraphSpec, Known, MANIFEST_SCHEMA, Manifest, Mode, Origin,
     Rows, TargetSpec,
 };
+use crate::engine::model::{Draft, GOLDEN_ROWS_MAX};
 
 /// Windows of the golden case.
 const GOLDEN_WINDOWS: usize = 256;
@@ -27,9 +27,6 @@ const GOLDEN_NUMBERS_MAX: usize = 200_000;
 
 /// How far another processor may be, relative to outputs of the size 1.
 const GOLDEN_TOLERANCE: f32 = 1e-5;
-
-/// The largest tolerance that a bundle may state.
-const TOLERANCE_MAX: f32 = 1e-3;
 
 /// The characters of a text out of the graph that the manifest holds.
 const TEXT_CHARS_MAX: usize = 400;
@@ -132,8 +129,7 @@ fn golden(
     let Parts { config, part, material, rewritten, modes, .. } = parts;
     let failed = |problem: &dyn std::fmt::Display| vec![format!("golden vectors: {problem}")];
     let width = material.width();
-    let count = (GOLDEN_WINDOWS + config.window_steps - 1)
-        .min((GOLDEN_NUMBERS_MAX / width).max(config.window_steps));
+    let count = golden_rows_max(config.window_steps, width);
     let (steps, window) = material.golden_rows(count).map_err(|error| vec![error.to_string()])?;
     let signature = graph.signature(width);
     let mut backend = runtime.open(&rewritten.onnx, &signature).map_err(|error| failed(&error))?;
@@ -148,7 +144,6 @@ fn golden(
     };
     let outputs = outputs.map_err(|error| failed(&error))?;
     let column = |at: usize| outputs.iter().map(|output| output[at]).collect::<Vec<f32>>();
-    let size = outputs.iter().flatten().fold(1.0_f32, |size, output| size.max(output.abs()));
     let case = GoldenCase {
         steps,
         window,
@@ -156,14 +151,38 @@ fn golden(
         output_lower: config.ends.map(|[lower, _]| column(lower)).unwrap_or_default(),
         output_upper: config.ends.map(|[_, upper]| column(upper)).unwrap_or_default(),
     };
-    Ok(Golden {
-        schema: GOLDEN_SCHEMA.to_owned(),
-        tolerance: (GOLDEN_TOLERANCE * size).min(TOLERANCE_MAX),
-        cases: vec![case],
-    })
+    let (schema, cases) = (GOLDEN_SCHEMA.to_owned(), vec![case]);
+    let golden = Golden { schema, tolerance: 0.0, cases };
+    // By the size of what is published: another column of the model may be far larger.
+    Ok(Golden { tolerance: GOLDEN_TOLERANCE * golden.size(), ..golden })
+}
+
+/// The most rows of the golden case.
+fn golden_rows_max(window_steps: usize, width: usize) -> usize {
+    let rows_max = (GOLDEN_NUMBERS_MAX / width).min(GOLDEN_ROWS_MAX);
+    (GOLDEN_WINDOWS + window_steps - 1).min(rows_max.max(window_steps))
 }
 
 /// Counts are far below 2^32, which a manifest holds.
 fn u32_of(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_golden_case_has_as_many_rows_as_a_bundle_may_have() {
+        for (window, width, rows) in [
+            (5, 3, 260),
+            (3842, 3, 4096),
+            (4095, 3, 4096),
+            (4096, 3, 4096),
+            (4096, 4000, 4096),
+            (30, 10_000, 30),
+        ] {
+            assert_eq!(golden_rows_max(window, width), rows, "{window} {width}");
+        }
+    }
 }

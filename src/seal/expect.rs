@@ -3,11 +3,12 @@
 //! Owns the form of the file. Promises that every row of it is compared or the file is refused,
 //! with the line at fault. Never changes a prediction.
 
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 
 use super::config::{ExpectConfig, PartConfig, SealConfig};
 use super::data::{End, Material};
-use crate::core::domain::UnixNanos;
+use crate::core::domain::{TimeFormat, UnixNanos};
 use crate::core::text::excerpt;
 use crate::engine::files::read_regular_file;
 
@@ -75,7 +76,7 @@ impl Expected {
         let bytes =
             read_regular_file(path, BYTES_MAX).map_err(|error| refuse(error.to_string()))?;
         let sha256 = super::sha256_of(&bytes);
-        let text = String::from_utf8(bytes).map_err(|_| refuse("is no UTF-8 text".to_owned()))?;
+        let text = String::from_utf8(bytes).map_err(|_| refuse("is not UTF-8 text".to_owned()))?;
         let (columns, rows) = parse(&text, config)
             .map_err(|problems| problems.into_iter().flat_map(&refuse).collect::<Vec<_>>())?;
         Ok(Self { path: path.clone(), sha256, columns, rows })
@@ -90,7 +91,7 @@ impl Expected {
         if self.rows.iter().all(|row| row.time.is_none()) {
             return self.windows_in_order(material);
         }
-        let mut by_time = std::collections::HashMap::new();
+        let mut by_time = HashMap::new();
         for (at, end) in material.ends.iter().enumerate() {
             by_time.entry(end.as_of).or_insert_with(Vec::new).push((at, *end));
         }
@@ -121,23 +122,41 @@ impl Expected {
         if problems.is_empty() { Ok(ends) } else { Err(first_of(problems)) }
     }
 
-    /// Rows without times: one for each window, from the first full one on.
+    /// Rows without times: one for each window of a symbol, from its first full one on.
     fn windows_in_order(&self, material: &Material) -> Result<Vec<usize>, Vec<String>> {
         let path = self.path.display();
-        let (have, there) = (self.rows.len(), material.ends.len());
-        if material.history.symbols().len() > 1 && self.rows.iter().any(|r| r.symbol.is_none()) {
+        let symbols = material.history.symbols();
+        if symbols.len() > 1 && self.rows.iter().any(|row| row.symbol.is_none()) {
             return Err(vec![format!(
                 "expect.path: `{path}`: the history has several symbols; add the columns `symbol` \
                  and `time`, or name one symbol in data.symbols"
             )]);
         }
-        if have > there {
-            return Err(vec![format!(
-                "expect.path: `{path}`: has {have} predictions, and the history has {there} full \
-                 windows; add a column `time`, the time of each window's newest row"
-            )]);
+        let of = |row: &Row| row.symbol.clone().unwrap_or_else(|| symbols[0].clone());
+        let mut windows: HashMap<String, VecDeque<usize>> = HashMap::new();
+        for (at, end) in material.ends.iter().enumerate() {
+            windows.entry(material.symbol(*end).to_owned()).or_default().push_back(at);
         }
-        Ok((0..have).collect())
+        // Of the symbols of the history and of those of the file.
+        let mut counts: BTreeMap<String, usize> =
+            symbols.iter().map(|symbol| (symbol.clone(), 0)).collect();
+        self.rows.iter().for_each(|row| *counts.entry(of(row)).or_default() += 1);
+        let mut problems = Vec::new();
+        for (symbol, have) in counts {
+            let there = windows.get(&symbol).map_or(0, VecDeque::len);
+            if have != there {
+                let symbol = excerpt(&symbol, CELL_CHARS_MAX);
+                problems.push(format!(
+                    "expect.path: `{path}`: has {have} predictions of `{symbol}`, and the history \
+                     has {there} full windows of it; give one for each, or add a column `time`, \
+                     the time of each window's newest row"
+                ));
+            }
+        }
+        if !problems.is_empty() {
+            return Err(first_of(problems));
+        }
+        Ok(self.rows.iter().filter_map(|row| windows.get_mut(&of(row))?.pop_front()).collect())
     }
 
     /// Compares outputs of the model, one row `[K]` for each prediction in order, after `unit` has
@@ -193,9 +212,11 @@ fn parse(text: &str, config: &SealConfig) -> Result<(Vec<usize>, Vec<Row>), Vec<
         lines.next();
         cells(&names, config)?
     };
+    // The same hand wrote the history, so its times mean the same.
+    let times = &config.data.file.dialect.times;
     let (mut rows, mut problems) = (Vec::new(), Vec::new());
     for (line, text) in lines {
-        match row(line, &split(text), &cells) {
+        match row(line, &split(text), &cells, times) {
             Ok(row) => rows.push(row),
             Err(problem) => problems.push(format!("line {line}: {problem}")),
         }
@@ -271,7 +292,7 @@ fn known_columns(config: &SealConfig) -> Vec<(String, usize)> {
     known
 }
 
-fn row(line: usize, texts: &[String], cells: &[Cell]) -> Result<Row, String> {
+fn row(line: usize, texts: &[String], cells: &[Cell], times: &TimeFormat) -> Result<Row, String> {
     if texts.len() != cells.len() {
         return Err(format!("has {} cells, the header {}", texts.len(), cells.len()));
     }
@@ -281,13 +302,14 @@ fn row(line: usize, texts: &[String], cells: &[Cell]) -> Result<Row, String> {
         match cell {
             Cell::Symbol => row.symbol = Some(text.clone()),
             Cell::Time => {
-                let time = UnixNanos::parse(text)
-                    .map_err(|error| format!("`{}` is no time: {error}", shown()))?;
+                let time = times
+                    .parse(text)
+                    .map_err(|error| format!("`{}` is not a time ({times}): {error}", shown()))?;
                 row.time = Some(time);
             }
             Cell::Column(_) => {
                 let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
-                row.values.push(number.ok_or_else(|| format!("`{}` is no number", shown()))?);
+                row.values.push(number.ok_or_else(|| format!("`{}` is not a number", shown()))?);
             }
         }
     }

@@ -28,12 +28,40 @@ pub(super) fn layout_words(layout: Layout) -> &'static str {
     }
 }
 
+/// The layout by its key.
+pub(super) fn layout_key(layout: Layout) -> &'static str {
+    LAYOUTS.iter().find(|(_, known)| *known == layout).map_or("auto", |(key, _)| *key)
+}
+
+/// The layouts that `window.layout` may name.
+pub(super) const LAYOUTS: [(&str, Layout); 3] = [
+    ("batch_first", Layout::BatchFirst),
+    ("time_first", Layout::TimeMajor),
+    ("features_first", Layout::FeaturesFirst),
+];
+
 /// Every disagreement between a graph and its configuration, one line each.
 pub(super) fn check(facts: &Facts, config: &SealConfig) -> Vec<String> {
     let mut problems = Vec::new();
     let input = shown(&facts.input.name);
     let (steps, width) = (config.window_steps, config.features.len());
     let shape = &facts.input.shape;
+    if let Some(other) = facts.input.other_layout {
+        let layouts = [facts.input.layout, other];
+        let [one, another] = layouts.map(layout_words);
+        let [key, other_key] = layouts.map(layout_key);
+        problems.push(format!(
+            "window.layout: is missing: input `{input}` of the model is {shape}, which may be \
+             {one} or {another}: set it to \"{key}\" or \"{other_key}\", as in training"
+        ));
+    }
+    if let Some(layout) = config.layout.filter(|layout| *layout != facts.input.layout) {
+        problems.push(format!(
+            "window.layout: is \"{}\", and input `{input}` of the model is {shape}, {}: remove it",
+            layout_key(layout),
+            layout_words(facts.input.layout)
+        ));
+    }
     if let Some(numbers) = facts.input.width.filter(|numbers| *numbers != steps * width) {
         problems.push(format!(
             "window: {steps} steps of {width} features are {} numbers, and input `{input}` of the \
@@ -62,9 +90,13 @@ pub(super) fn check(facts: &Facts, config: &SealConfig) -> Vec<String> {
 fn check_output(facts: &Facts, config: &SealConfig) -> Vec<String> {
     let mut problems = Vec::new();
     let output = shown(&facts.output.name);
-    // Another output than the one that the facts are about is checked by the rewrite.
-    if config.output.as_ref().is_some_and(|name| *name != facts.output.name) {
-        return problems;
+    if let Some(rows) = facts.output.may_be_steps {
+        return vec![format!(
+            "output.each_step: is missing: output `{output}` of the model has {rows} rows for a \
+             window, as many as the window has steps. Set true where each is the value of a step, \
+             of which the last one is taken, and false where they are columns, such as {rows} \
+             horizons"
+        )];
     }
     let count = facts.output.columns;
     let last = count.saturating_sub(1);
@@ -94,9 +126,10 @@ fn check_constants(facts: &Facts, config: &SealConfig) -> Vec<String> {
         let more = missing.len().saturating_sub(NAMES_MAX);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let names: Vec<_> = missing.into_iter().take(NAMES_MAX).collect();
+        let is = if names.len() == 1 { "which is" } else { "which are" };
         problems.push(format!(
-            "constants: the graph reads {}{more}, which are neither rows nor the state of a layer: \
-             some exporters lose constants of a model this way (Keras' `Normalization` among \
+            "constants: the graph reads {}{more}, {is} neither rows nor the state of a layer: some \
+             exporters lose constants of a model this way (Keras' `Normalization` among \
              them). Scale by [scaler] and export without that layer, or give the value of each in \
              [constants]",
             names.join(", ")

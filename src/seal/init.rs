@@ -7,7 +7,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::facts::{layout_words, shown};
+use super::facts::{layout_key, layout_words, shown};
 use super::graph::{Facts, StateFacts};
 use crate::engine::model::manifest::is_folder_name;
 
@@ -44,13 +44,25 @@ fn write(text: &mut String, facts: &Facts, model: &Path) -> std::fmt::Result {
     writeln!(text, "name = {}", quoted(&name_of(model)))?;
     write_states(text, &facts.states)?;
     writeln!(text, "\n[window]")?;
-    writeln!(
-        text,
-        "# Input `{input}` is {}, {}.",
-        facts.input.shape,
-        layout_words(facts.input.layout)
-    )?;
+    let shape = &facts.input.shape;
+    let words = layout_words(facts.input.layout);
+    match facts.input.other_layout {
+        None => writeln!(text, "# Input `{input}` is {shape}, {words}.")?,
+        Some(other) => {
+            let (key, other_key) = (layout_key(facts.input.layout), layout_key(other));
+            let other = layout_words(other);
+            writeln!(text, "# Input `{input}` is {shape}, which may be {words} or {other}.")?;
+            writeln!(
+                text,
+                "# {FILL_IN}: \"{key}\" or \"{other_key}\". What follows is as for the first one."
+            )?;
+            writeln!(text, "# layout = \"{key}\"")?;
+        }
+    }
     match facts.input.window {
+        Some(steps) if facts.input.other_layout.is_some() => {
+            writeln!(text, "# {FILL_IN}: the steps of a window.\n# steps = {steps}")?;
+        }
         Some(steps) => writeln!(text, "steps = {steps}")?,
         None => writeln!(
             text,
@@ -131,6 +143,14 @@ fn write_output(text: &mut String, facts: &Facts) -> std::fmt::Result {
     if facts.output.is_each_step {
         writeln!(text, "# `{output}` has a value for each step; the one of the last step counts.")?;
     }
+    if let Some(rows) = facts.output.may_be_steps {
+        writeln!(
+            text,
+            "# {FILL_IN}: `{output}` has {rows} rows for a window, as many as the window has steps: \
+             true where each is\n# the value of a step, of which the last one is taken, false where \
+             they are columns.\n# each_step = true"
+        )?;
+    }
     if columns == 1 {
         return writeln!(text, "# `{output}` has one column.\nvalue = 0");
     }
@@ -168,7 +188,7 @@ fn name_of(model: &Path) -> String {
 }
 
 /// A text as TOML writes it.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for character in text.chars() {
         match character {

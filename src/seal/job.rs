@@ -12,13 +12,13 @@ use super::data::{Material, with_known_ranges};
 use super::draft::{Parts, draft, graph_spec};
 use super::expect::{Comparison, Expected};
 use super::facts;
-use super::graph::{Foreign, Hints, Rewritten, Wanted, read, run_original};
+use super::graph::{self, Foreign, Hints, Rewritten, Wanted, read, run_original};
 use super::run::{run_carried, run_windows};
 use crate::core::features::Scaler;
 use crate::engine::files::read_regular_file;
 use crate::engine::inference::{Backend, Runtime, Signature};
 use crate::engine::model::manifest::{Exactness, Mode, Rows};
-use crate::engine::model::proof::{Driven, measure};
+use crate::engine::model::proof::{Driven, Measured, Unmeasured, measure, measure_alone};
 use crate::engine::model::{Draft, ONNX_BYTES_MAX, next_version};
 
 /// Windows that a rewrite is proven on, beside those of the framework's predictions.
@@ -27,10 +27,6 @@ const PROOF_WINDOWS: usize = 256;
 /// The most windows of the framework's predictions that the original is run on: it runs them one by
 /// one.
 const EXPECTED_WINDOWS: usize = 512;
-
-/// How far a rewritten graph may be from the original's run, relative to outputs of the size 1: the
-/// same sums in another order.
-const REWRITE_TOLERANCE: f32 = 2e-6;
 
 /// Takes a line about what is being done.
 pub type Progress<'p> = &'p mut dyn FnMut(&str);
@@ -78,7 +74,9 @@ impl Prepared {
         let hints = Hints {
             window: Some(config.window_steps),
             features: Some(config.features.len()),
+            layout: config.layout,
             output: config.output.clone(),
+            each_step: config.each_step,
             constants: config.constants.clone(),
         };
         let foreign = read_model(&config.model, runtime, &hints);
@@ -186,7 +184,6 @@ impl Prepared {
             expose_states,
             carried: self.config.carried,
             constants: self.config.constants.clone(),
-            output: self.config.output.clone(),
         }
     }
 
@@ -209,7 +206,7 @@ impl Prepared {
             Err(problems) => {
                 progress("rewriting the graph for whole windows");
                 let whole = self.try_graph(runtime, original, false, progress)?;
-                // The same problem would have come again if it were not about states.
+                // Any problem that is not about states would have come again.
                 let why = problems.first().map(String::as_str).unwrap_or_default();
                 notes.push(format!("mode `sliding` is not served: {why}"));
                 Ok(whole)
@@ -233,7 +230,16 @@ impl Prepared {
         let mut backend = opened.map_err(|error| vec![format!("model: {error}")])?;
         let from_original = self.check_original(&mut *backend, &signature, original)?;
         progress("measuring how the rows of a run relate");
-        let exactness = self.measure(&mut *backend, &signature, &modes, rewritten.is_alone)?;
+        let mut measure =
+            |modes: &[Mode]| self.measure(&mut *backend, &signature, modes, rewritten.is_alone);
+        let (modes, measured) = match measure(&modes) {
+            // Its own states stay inputs, which are zero before each window.
+            Err(Unmeasured::States { .. }) if !expose_states && modes.contains(&Mode::Full) => {
+                (vec![Mode::Full], measure(&[Mode::Full]))
+            }
+            measured => (modes, measured),
+        };
+        let exactness = self.exactness(measured)?;
         progress(&format!("running the sealed graph on {} windows", self.material.ends.len()));
         let outputs = self.outputs(&mut *backend, &signature, &modes, exactness.rows)?;
         Ok(Candidate { rewritten, modes, exactness, outputs, from_original })
@@ -265,7 +271,7 @@ impl Prepared {
         signature: &Signature,
         modes: &[Mode],
         is_alone: bool,
-    ) -> Result<Exactness, Vec<String>> {
+    ) -> Result<Measured, Unmeasured> {
         let rows: Vec<Vec<Vec<f32>>> =
             (0..self.material.series_count()).map(|at| self.material.rows_of(at)).collect();
         let steps = self.config.window_steps;
@@ -280,12 +286,15 @@ impl Prepared {
             stepped: modes.iter().any(|mode| *mode != Mode::Full),
         };
         if is_alone {
-            // The graph itself takes no batch, so there is nothing to compare with.
-            let windows = u32::try_from(windows.len()).unwrap_or(u32::MAX);
-            return Ok(Exactness { rows: Rows::Alone, windows, largest_difference: 0.0 });
+            // The graph itself takes no batch, so there is none to compare with.
+            return measure_alone(backend, signature, driven, &windows);
         }
-        let measured = measure(backend, signature, driven, &windows)
-            .map_err(|error| vec![format!("model: {error}")])?;
+        measure(backend, signature, driven, &windows)
+    }
+
+    /// What was measured, where rows may be as it says.
+    fn exactness(&self, measured: Result<Measured, Unmeasured>) -> Result<Exactness, Vec<String>> {
+        let measured = measured.map_err(|error| vec![format!("model: {error}")])?;
         if let Some(mixing) = measured.mixing().filter(|_| !self.config.rows_alone) {
             return Err(vec![format!(
                 "rows_mix: the rows of a batch change each other: {mixing}. Dynamic quantization \
@@ -307,30 +316,16 @@ impl Prepared {
             original.iter().map(|(at, _)| self.material.window(self.material.ends[*at])).collect();
         let outputs = run_windows(backend, signature, Rows::Alone, &windows)
             .map_err(|error| vec![format!("model: the rewritten graph does not run: {error}")])?;
-        let (mut largest, mut size) = (0.0_f32, 1.0_f32);
-        for ((_, expected), found) in original.iter().zip(&outputs) {
-            if expected.len() != found.len() {
-                return Err(vec![format!(
-                    "model: the original gives {} numbers for a window, the rewritten graph {}",
-                    expected.len(),
-                    found.len()
-                )]);
-            }
-            for (expected, found) in expected.iter().zip(found) {
-                let difference = (expected - found).abs();
-                let difference = if difference.is_nan() { f32::INFINITY } else { difference };
-                (largest, size) = (largest.max(difference), size.max(expected.abs()));
-            }
-        }
-        if largest > REWRITE_TOLERANCE * size {
+        let expected: Vec<Vec<f32>> = original.iter().map(|(_, outputs)| outputs.clone()).collect();
+        let compared = graph::Comparison::of(&expected, &outputs);
+        if !compared.is_same() {
             return Err(vec![format!(
-                "model: the rewritten graph is {largest:.1e} off the original's own run on {} \
-                 windows, which is more than rounding: the runtime computes something else than \
-                 the file says",
-                windows.len()
+                "model: the rewritten graph {}, beside the original's own run, which is more than \
+                 rounding: the runtime computes something else than the file says",
+                compared.words()
             )]);
         }
-        Ok((largest, windows.len()))
+        Ok((compared.largest_difference, windows.len()))
     }
 
     /// The outputs of the sealed graph for every window of the history.
@@ -422,7 +417,7 @@ pub(super) fn beside(folder: PathBuf) -> impl Fn(&str) -> Result<Vec<u8>, String
     move |name| {
         // Any other path could lead out of the folder.
         if Path::new(name).file_name().is_none_or(|file| file != name) {
-            return Err("is no name of a file beside the model".to_owned());
+            return Err("is not the name of a file beside the model".to_owned());
         }
         read_regular_file(&folder.join(name), ONNX_BYTES_MAX).map_err(|error| error.to_string())
     }
@@ -437,7 +432,17 @@ fn versions(config: &SealConfig) -> Result<Vec<String>, Vec<String>> {
             Err(problem) => problems.push(format!("version: {problem}")),
         }
     }
-    if problems.is_empty() { Ok(versions) } else { Err(problems) }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    if config.version.is_none() {
+        // Bundles of one graph get the same number.
+        let number = |version: &String| version.parse::<u64>().unwrap_or(0);
+        if let Some(newest) = versions.iter().max_by_key(|version| number(version)).cloned() {
+            versions.fill(newest);
+        }
+    }
+    Ok(versions)
 }
 
 fn version_of(config: &SealConfig, part: PartConfig) -> Result<String, String> {

@@ -112,7 +112,7 @@ fn of_file(
     let refuse = |problem: String| vec![format!("`{shown}`: {problem}")];
     let bytes = read_regular_file(path, ATTRIBUTES_BYTES_MAX)
         .map_err(|error| refuse(format!("{error}; {WRITE_HINT}")))?;
-    let text = String::from_utf8(bytes).map_err(|_| refuse("is no text".to_owned()))?;
+    let text = String::from_utf8(bytes).map_err(|_| refuse("is not UTF-8 text".to_owned()))?;
     let scaler = Scikit::read(&text).and_then(|scikit| match (column, names) {
         (Some(column), [name]) => scikit.column(column, name, precision),
         (None, [_]) if scikit.width() > 1 => Err(vec![format!(

@@ -1,11 +1,12 @@
 //! What a sealed bundle is, in words for people and as JSON for programs.
 //!
 //! Owns the text of `tickcast model inspect`. Promises that what is not known reads as unknown and
-//! what was not compared says so. Never runs a model.
+//! what was not compared says so. Runs a graph only where a runtime is given, to find the sizes of
+//! its layers.
 
 use serde_json::{Value, json};
 
-use super::graph::{Hints, read};
+use super::graph::{Hints, layers, read};
 use crate::core::text::excerpt;
 use crate::engine::inference::Runtime;
 use crate::engine::model::Bundle;
@@ -36,10 +37,12 @@ pub fn graph_words(bundle: &Bundle, runtime: Option<&dyn Runtime>) -> GraphWords
     };
     let nothing_beside = |_: &str| Err("a bundle has no data beside its graph".to_owned());
     let read = runtime.map(|runtime| read(bundle.onnx(), &nothing_beside, runtime, &hints));
-    read.and_then(Result::ok).map_or_else(GraphWords::default, |foreign| GraphWords {
-        layers: foreign.facts.words,
-        multiply_adds: foreign.facts.cost,
-    })
+    match read {
+        Some(Ok(foreign)) => {
+            GraphWords { layers: foreign.facts.words, multiply_adds: foreign.facts.cost }
+        }
+        _ => GraphWords { layers: layers(bundle.onnx()), multiply_adds: None },
+    }
 }
 
 /// What a bundle is, for people.
@@ -126,6 +129,9 @@ pub fn rows(exactness: Option<&Exactness>) -> String {
         Some(Exactness { rows: Rows::Batched, windows, .. }) => {
             format!("equal bits alone and in a batch, on {windows} windows")
         }
+        Some(Exactness { rows: Rows::Alone, windows, largest_difference: 0.0 }) => {
+            format!("one at a time, each of {windows} windows proven alone")
+        }
         Some(Exactness { rows: Rows::Alone, windows, largest_difference }) => format!(
             "one at a time: in a batch a row differs by up to {largest_difference:.1e}, on \
              {windows} windows"
@@ -197,4 +203,25 @@ fn figures(part: &Evaluation) -> String {
         100.0 * part.directional_accuracy,
         100.0 * part.interval_coverage,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_said_as_they_were_measured() {
+        let exactness =
+            |rows, largest_difference| Exactness { rows, windows: 7, largest_difference };
+        for (exactness, words) in [
+            (exactness(Rows::Batched, 0.0), "equal bits alone and in a batch, on 7 windows"),
+            (exactness(Rows::Alone, 0.0), "one at a time, each of 7 windows proven alone"),
+            (
+                exactness(Rows::Alone, 0.5),
+                "one at a time: in a batch a row differs by up to 5.0e-1, on 7 windows",
+            ),
+        ] {
+            assert_eq!(rows(Some(&exactness)), words);
+        }
+    }
 }

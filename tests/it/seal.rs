@@ -10,8 +10,12 @@ use tempfile::TempDir;
 use tickcast::core::domain::UnixNanos;
 use tickcast::engine::model::Bundle;
 use tickcast::engine::model::manifest::{Known, Mode, Rows};
-use tickcast::engine::model::onnx::{Dimension, GraphProto, ModelProto, NodeProto, ValueInfoProto};
+use tickcast::engine::model::onnx::{
+    Dimension, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
+};
 use tickcast::seal::config::read_in;
+use tickcast::seal::data::Material;
+use tickcast::seal::expect::Expected;
 
 use crate::support::bundle::draft;
 use crate::support::feed::ScriptedFeed;
@@ -19,6 +23,8 @@ use crate::support::network::Network;
 use crate::support::process::{Daemon, eventually, run, tickcast};
 use crate::support::raw_bundle::{RawBundle, endless_loop, negative_split, outer_product};
 use crate::support::repository;
+
+mod plain;
 
 /// Rows of a window.
 const WINDOW_STEPS: usize = 5;
@@ -479,7 +485,6 @@ fn a_bundle_is_verified_in_words_and_as_json() {
 
 /// A model with an output column for each of several things: the network's value plus a constant.
 fn columns(network: &Network, offsets: &[f32]) -> ModelProto {
-    use tickcast::engine::model::onnx::TensorProto;
     let mut model = exported(network);
     let graph = model.graph.as_mut().unwrap();
     graph.node.last_mut().unwrap().output = vec!["one".into()];
@@ -529,12 +534,111 @@ fn several_horizons_become_a_bundle_each() {
     ]);
     let output = place.seal(&[]);
     assert!(output.status.success(), "{}", words(&output).1);
+    assert!(words(&output).0.contains("name = \"foreign-h1\"\n# name = \"foreign-h5\"\n"));
     for (name, horizon, column) in [("foreign-h1", 1, 0), ("foreign-h5", 5, 1)] {
         let bundle = Bundle::read(&place.path(&format!("models/{name}/1"))).unwrap();
         let manifest = bundle.manifest();
         assert_eq!(manifest.horizon_steps, horizon);
         assert_eq!(manifest.graph.columns.unwrap().value, column);
     }
+    // They belong together: none is there where one cannot be written, and their numbers are equal.
+    fs::remove_dir_all(place.path("models/foreign-h5/1")).unwrap();
+    place.write("models/foreign-h5/.2.draft", "in the way");
+    let output = place.seal(&[]);
+    assert_eq!(output.status.code(), Some(75), "{}", words(&output).1);
+    assert!(words(&output).1.contains("foreign-h5/2 cannot be written:"), "{}", words(&output).1);
+    assert!(!place.path("models/foreign-h1/2").exists());
+    fs::remove_file(place.path("models/foreign-h5/.2.draft")).unwrap();
+    let output = place.seal(&[]);
+    assert!(output.status.success(), "{}", words(&output).1);
+    for name in ["foreign-h1", "foreign-h5"] {
+        assert!(place.path(&format!("models/{name}/2/manifest.json")).exists());
+    }
+}
+
+#[test]
+fn a_small_column_beside_a_large_one_is_held_to_its_own_size() {
+    let place = Place::new();
+    place.write("model.onnx", columns(&place.network, &[60_000.0, 0.0]).to_bytes());
+    place.configure(&[("[data]", "[output]\nvalue = 1\n\n[data]")]);
+    let (_, bundle) = place.sealed();
+    assert_eq!(bundle.golden().tolerance, 1e-5);
+    // And a large one to its own: one bit of it is 0.004.
+    let value = "[output]\nvalue = 0\n\n[data]";
+    place.configure(&[("[data]", value), ("[expect]\npath = \"predictions.csv\"", "")]);
+    let output = place.seal(&[]);
+    assert!(output.status.success(), "{}", words(&output).1);
+    let bundle = Bundle::read(&place.path("models/foreign/2")).unwrap();
+    assert!((bundle.golden().tolerance - 0.6).abs() < 1e-3, "{}", bundle.golden().tolerance);
+}
+
+#[test]
+fn a_bundle_that_cannot_be_written_is_no_refusal() {
+    let place = Place::new();
+    // Nothing can be made there.
+    let output = place.seal(&["--models", "/proc/tickcast"]);
+    let (_, told) = words(&output);
+    assert_eq!(output.status.code(), Some(75), "{told}");
+    assert!(told.contains("cannot be written:") && told.contains("write: "), "{told}");
+}
+
+/// The windows of a file of predictions, by their places; or the problems.
+fn expected(place: &Place, configuration: &str, file: &str) -> Result<Vec<usize>, Vec<String>> {
+    place.write("predictions.csv", file);
+    let config = read_in(configuration, Some(place.folder.path().to_owned())).unwrap();
+    let material = Material::read(&config).unwrap();
+    Expected::read(config.expect.as_ref().unwrap(), &config)?.windows(&material)
+}
+
+#[test]
+fn predictions_without_times_are_those_of_each_symbol_in_order() {
+    let place = Place::new();
+    let mut history = "symbol,time,close,volume\n".to_owned();
+    // Windows of 5 rows: two of A and one of B.
+    for (symbol, days) in [("A", 7), ("B", 6)] {
+        (0..days).for_each(|at| {
+            let (close, volume) = day(at);
+            writeln!(history, "{symbol},{},{close},{volume}", midnight(at)).unwrap();
+        });
+    }
+    place.write("history.csv", history);
+    let count = |symbol, have, there| {
+        format!("has {have} predictions of `{symbol}`, and the history has {there} full windows")
+    };
+    for (file, wanted) in [
+        ("symbol,value\nB,3\nA,1\nA,2\n", Ok(vec![2, 0, 1])),
+        ("symbol,value\nA,1\nB,3\nA,2\n", Ok(vec![0, 2, 1])),
+        ("symbol,value\nA,1\nA,2\n", Err(count("B", 0, 1))),
+        ("symbol,value\nA,1\nB,3\n", Err(count("A", 1, 2))),
+        ("symbol,value\nA,1\nA,2\nB,3\nC,4\n", Err(count("C", 1, 0))),
+        ("value\n1\n2\n3\n", Err("the history has several symbols".to_owned())),
+    ] {
+        let found = expected(&place, CONFIG, file);
+        match (found, wanted) {
+            (Ok(found), Ok(wanted)) => assert_eq!(found, wanted, "{file}"),
+            (Err(found), Err(wanted)) => assert!(found[0].contains(&wanted), "{file}: {found:?}"),
+            (found, wanted) => panic!("{file}: {found:?}, not {wanted:?}"),
+        }
+    }
+}
+
+#[test]
+fn times_of_predictions_and_of_training_are_those_of_the_history() {
+    let place = Place::new();
+    let mut history = "symbol,time,close,volume\n".to_owned();
+    for at in 0..7 {
+        let (close, volume) = day(at);
+        writeln!(history, "A,{:02}.03.2024,{close},{volume}", at + 1).unwrap();
+    }
+    place.write("history.csv", history);
+    let keys = "time_zone = \"America/New_York\"\ntime_format = \"%d.%m.%Y\"";
+    let until = ("trained_until = \"1970-08-01\"", "trained_until = \"05.03.2024\"");
+    let text = CONFIG.replace(until.0, &format!("{}\n{keys}", until.1));
+    let file = "time,value\n06.03.2024,1\n07.03.2024,2\n";
+    assert_eq!(expected(&place, &text, file), Ok(vec![0, 1]));
+    let config = read_in(&text, None).unwrap();
+    let wanted = UnixNanos::parse("2024-03-05T05:00:00Z").unwrap();
+    assert_eq!(config.trained_until, Some(wanted));
 }
 
 /// A model whose output goes through one more node.
@@ -583,8 +687,7 @@ fn an_input_that_is_no_state_needs_a_value() {
     model.graph.as_mut().unwrap().input.push(input);
     place.write("model.onnx", model.to_bytes());
     let problems = place.refused();
-    let start =
-        "constants: the graph reads `lost/constant:0`, which are neither rows nor the state";
+    let start = "constants: the graph reads `lost/constant:0`, which is neither rows nor the state";
     assert!(problems.len() == 1 && problems[0].starts_with(start), "{problems:?}");
     let with = |name: &str| format!("[constants]\n\"{name}\" = 0.25\n\n[data]");
     place.configure(&[("[data]", &with("lost/constnat:0"))]);

@@ -68,7 +68,7 @@ fn candidates_of(BundleArgs { bundle, root }: &BundleArgs) -> Result<Vec<PathBuf
     }
     let name_in = |path: &Path| path.file_name().and_then(OsStr::to_str).map(str::to_owned);
     let folder_of_versions = match (bundle.is_dir(), bundle.parent(), name_in(bundle)) {
-        (true, Some(parent), Some(name)) if !bundle.join(MANIFEST_FILE).exists() => {
+        (true, Some(parent), Some(name)) => {
             let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
             Some((parent.to_owned(), name))
         }

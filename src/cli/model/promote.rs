@@ -130,7 +130,7 @@ fn ask(
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
-    let foreign = || std::io::Error::other("what answers is no tickcast");
+    let foreign = || std::io::Error::other("the server that answers is not tickcast");
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(foreign)?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     Ok((status.ok_or_else(foreign)?, body.to_owned()))

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use super::{Global, Place, elsewhere, limits, print, runtime};
 use crate::core::text::indented_lines;
 use crate::engine::inference::OnnxRuntime;
-use crate::engine::model::Bundle;
+use crate::engine::model::{Bundle, BundleError};
 use crate::ops::exit::{Exit, Failure};
 use crate::seal::config::load;
 use crate::seal::graph::Hints;
-use crate::seal::init::configuration;
+use crate::seal::init::{configuration, quoted};
 use crate::seal::job::{Prepared, read_model};
 use crate::seal::words::{graph_words, inspect, inspect_json};
 
@@ -48,6 +48,14 @@ pub(super) struct SealArgs {
     /// Where --init writes; standard output by default
     #[arg(short, long, value_name = "FILE", requires = "init")]
     output: Option<PathBuf>,
+    /// How many steps a window of the model has, where the file does not say it
+    #[arg(long, value_name = "STEPS", requires = "init")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
+    window: Option<u32>,
+    /// How many features a step of the model has, where the file does not say it
+    #[arg(long, value_name = "COUNT", requires = "init")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=4096))]
+    features: Option<u32>,
     /// Do everything but write the bundle
     #[arg(long, requires = "config")]
     dry_run: bool,
@@ -76,7 +84,7 @@ pub(super) fn run(args: &SealArgs, global: &Global) -> Result<(), Exit> {
     }
     let runtime = runtime(global, None)?;
     match (&args.init, &args.config) {
-        (Some(model), _) => init(model, args.output.as_deref(), global, &runtime),
+        (Some(model), _) => init(model, args, global, &runtime),
         (None, Some(config)) => seal(config, args, global, &runtime),
         // The command line has one of the two.
         (None, None) => Err(Exit::new(Failure::Usage, "give -c FILE or --init MODEL")),
@@ -85,13 +93,16 @@ pub(super) fn run(args: &SealArgs, global: &Global) -> Result<(), Exit> {
 
 fn init(
     model: &Path,
-    output: Option<&Path>,
+    args: &SealArgs,
     global: &Global,
     runtime: &OnnxRuntime,
 ) -> Result<(), Exit> {
-    let foreign = read_model(model, runtime, &Hints::default())
+    let (window, features) =
+        (args.window.map(|steps| steps as usize), args.features.map(|count| count as usize));
+    let hints = Hints { window, features, ..Hints::default() };
+    let foreign = read_model(model, runtime, &hints)
         .map_err(|problems| refuse("the model cannot be sealed", &problems))?;
-    let Some(path) = output else {
+    let Some(path) = args.output.as_deref() else {
         return print(format_args!("{}", configuration(&foreign.facts, model)));
     };
     // A relative path in the file belongs to the file's folder.
@@ -126,7 +137,7 @@ fn seal(path: &Path, args: &SealArgs, global: &Global, runtime: &OnnxRuntime) ->
     for note in &proven.notes {
         global.tell(&format!("note: {note}"));
     }
-    let mut sealed = Vec::new();
+    let (mut staged, mut sealed) = (Vec::new(), Vec::new());
     for draft in proven.drafts {
         let manifest = &draft.manifest;
         global.tell(&format!("proving {} {}", manifest.name, manifest.version));
@@ -135,13 +146,22 @@ fn seal(path: &Path, args: &SealArgs, global: &Global, runtime: &OnnxRuntime) ->
             bundle.open(runtime).map_err(Exit::because(Failure::Configuration))?;
             sealed.push((None, bundle));
         } else {
-            let folder =
-                draft.seal(&root, runtime).map_err(Exit::because(Failure::Configuration))?;
-            let bundle = Bundle::read(&folder).map_err(Exit::because(Failure::Internal))?;
-            sealed.push((Some(folder), bundle));
+            staged.push(draft.stage(&root, runtime).map_err(unsealed)?);
         }
     }
+    // Bundles of one graph belong together: none is moved in before each is proven.
+    for bundle in staged {
+        let folder = bundle.commit().map_err(unsealed)?;
+        let bundle = Bundle::read(&folder).map_err(Exit::because(Failure::Internal))?;
+        sealed.push((Some(folder), bundle));
+    }
     report(&sealed, &root, args.json, runtime)
+}
+
+/// A bundle that could not be written may be the next time; one that is refused may not.
+fn unsealed(error: BundleError) -> Exit {
+    let failure = if error.unwritten { Failure::Temporary } else { Failure::Configuration };
+    Exit::new(failure, error)
 }
 
 /// Says what was sealed and what to do next.
@@ -166,21 +186,22 @@ fn report(
     if json {
         return print(format_args!("{:#}\n", serde_json::Value::Array(answers)));
     }
-    if let Some((Some(_), bundle)) = sealed.first() {
-        text += &next(bundle, root);
+    if let [(Some(_), bundle), others @ ..] = sealed {
+        let others = others.iter().map(|(_, bundle)| &*bundle.manifest().name);
+        text += &next(&bundle.manifest().name, others, root);
     }
     print(format_args!("{text}"))
 }
 
-/// The configuration that serves a bundle.
-fn next(bundle: &Bundle, root: &Path) -> String {
-    let name = &bundle.manifest().name;
+/// The configuration that serves a bundle, and the names of those that go with it.
+fn next<'n>(name: &str, others: impl Iterator<Item = &'n str>, root: &Path) -> String {
     let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
-    let root = root.display();
+    let (root, name) = (quoted(&root.to_string_lossy()), quoted(name));
+    let others: String = others.map(|name| format!("# name = {}\n", quoted(name))).collect();
     format!(
         "\nTo serve it on a feed of native JSON ticks (docs/feeds.md has exchanges, docs/kafka.md \
          topics):\n\n\
-         [model]\nroot = \"{root}\"\nname = \"{name}\"\n\n\
+         [model]\nroot = {root}\nname = {name}\n{others}\n\
          [source]\nurl = \"ws://127.0.0.1:9631\"\n\n\
          tickcast check -c FILE && tickcast serve -c FILE\n\
          tickcast watch ws://127.0.0.1:9630/v1/stream\n"

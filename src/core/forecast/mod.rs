@@ -203,13 +203,12 @@ impl ForecastPlan {
         if !ends.iter().all(|end| end.is_finite()) {
             return None;
         }
-        let lower = ends[0].min(ends[1]).min(value) + facts.margins.lower;
-        let upper = ends[0].max(ends[1]).max(value) + facts.margins.upper;
         let target_time = match &self.calendar {
             Some((calendar, steps)) => calendar.target(facts.as_of, *steps)?,
             None => facts.as_of.checked_add(self.horizon)?,
         };
-        let Limits { lower, upper } = self.target.possible().between(value, lower, upper)?;
+        let possible = self.target.possible();
+        let Limits { lower, upper } = possible.interval_of(value, ends, facts.margins)?;
         let price = self.target.price(value, facts.last_price);
         let numbers = [value, lower, upper, price.unwrap_or(0.0)];
         if !numbers.iter().all(|number| number.is_finite()) {

@@ -36,6 +36,15 @@ impl Possible {
         self.between(value, value + margins.lower, value + margins.upper)
     }
 
+    /// The interval around a value whose model gives ends of its own, in any order: widened to hold
+    /// the value, the margins added, and cut to what can come true; `None` for a value that cannot
+    /// come true itself.
+    pub fn interval_of(self, value: f64, ends: [f64; 2], margins: Margins) -> Option<Limits> {
+        let lower = ends[0].min(ends[1]).min(value) + margins.lower;
+        let upper = ends[0].max(ends[1]).max(value) + margins.upper;
+        self.between(value, lower, upper)
+    }
+
     /// The interval around a value between two ends, cut to what can come true; `None` for a value
     /// that cannot come true itself.
     pub fn between(self, value: f64, lower: f64, upper: f64) -> Option<Limits> {

@@ -1,7 +1,6 @@
-//! Graphs run as they are, for whoever has to find out what they do.
+//! Graphs run as they are, to find out what they do.
 //!
-//! Owns the seam for that: ports, tensors of any shape, and the runtime's complaints in plain
-//! words. Promises that the sizes of inputs are checked before the runtime sees them. Allocates for
+//! Owns the seam for that: tensors of any shape, and the runtime's complaints in plain words. Promises that the sizes of inputs are checked before the runtime sees them. Allocates for
 //! each run, so nothing that serves uses it, and bounds neither the time nor the memory of a run.
 
 use super::InferenceError;
@@ -9,29 +8,12 @@ use crate::core::text::excerpt;
 
 /// A graph opened as it is: any inputs, any shapes.
 pub trait Trial: Send {
-    /// What it takes.
-    fn inputs(&self) -> &[Port];
-
-    /// What it gives.
-    fn outputs(&self) -> &[Port];
-
     /// Runs it once on these inputs by name, and gives every output in order.
     ///
     /// # Errors
     /// [`InferenceError::Runtime`] where a tensor's values do not fill its shape, or the runtime
     /// fails, in plain words.
     fn run(&mut self, inputs: &[(&str, Tensor)]) -> Result<Vec<(String, Tensor)>, InferenceError>;
-}
-
-/// An input or an output.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Port {
-    /// Its name.
-    pub name: String,
-    /// What its elements are.
-    pub element: Element,
-    /// Its axes; `None` where a size is free.
-    pub dims: Vec<Option<usize>>,
 }
 
 /// The type of a tensor's elements.
@@ -219,7 +201,7 @@ fn without_escapes(text: &str) -> String {
 /// (`onnxruntime::Status onnxruntime::…(…)`) and the numbers of its status codes.
 fn without_places(line: &str) -> String {
     let is_place = |word: &str| {
-        let source = [".cc:", ".h:", ".cpp:", ".cc ", ".h "].iter().any(|end| word.contains(end));
+        let source = [".cc:", ".h:", ".cpp:"].iter().any(|end| word.contains(end));
         source || word.contains("onnxruntime::") || word.contains("_src/")
     };
     // A function's parameters are part of its place: up to the bracket that ends them.

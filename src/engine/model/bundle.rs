@@ -28,7 +28,11 @@ pub(super) const MANIFEST_BYTES_MAX: usize = 1 << 20;
 const GOLDEN_BYTES_MAX: usize = 16 << 20;
 
 /// The most rows of a golden case, unless the window has more.
-const GOLDEN_ROWS_MAX: usize = 4096;
+pub(crate) const GOLDEN_ROWS_MAX: usize = 4096;
+
+/// The largest tolerance of a bundle, for outputs of the size 1; larger outputs may have a larger
+/// one in proportion, for their last bits are larger.
+const TOLERANCE_MAX: f32 = 1e-3;
 
 /// A bundle whose files, rules and graph are checked; [`Bundle::open`] runs its golden vectors.
 #[derive(Clone, Debug)]
@@ -56,14 +60,17 @@ pub struct Draft {
     pub golden: Golden,
 }
 
-/// Why a bundle is refused: every problem found, each naming the file and field at fault.
+/// Why a bundle is refused, or cannot be written: every problem found, each naming the file and field
+/// at fault.
 #[derive(Debug, thiserror::Error)]
-#[error("bundle {} is refused:{}", shown(folder), indented_lines(problems))]
+#[error("bundle {} {}:{}", shown(folder), outcome(*unwritten), indented_lines(problems))]
 pub struct BundleError {
     /// The bundle's folder.
     pub folder: PathBuf,
     /// One line per problem.
     pub problems: Vec<String>,
+    /// Whether the bundle is good and could not be written, which may be otherwise the next time.
+    pub unwritten: bool,
 }
 
 /// The most windows that prove how rows relate where the manifest does not say how many did when
@@ -73,7 +80,7 @@ const UNSTATED_WINDOWS: u32 = 32;
 /// Problems beyond this many are counted and not listed.
 const PROBLEMS_MAX: usize = 10;
 
-/// A problem quotes what stands in the bundle, so its line is cut here.
+/// A problem quotes the bundle, so its line is cut here.
 const PROBLEM_CHARS_MAX: usize = 300;
 
 impl BundleError {
@@ -85,7 +92,12 @@ impl BundleError {
         if more > 0 {
             lines.push(format!("and {more} more problems"));
         }
-        Self { folder: folder.to_owned(), problems: lines }
+        Self { folder: folder.to_owned(), problems: lines, unwritten: false }
+    }
+
+    /// A bundle that could not be written.
+    fn unwritten(folder: &Path, error: &io::Error) -> Self {
+        Self { unwritten: true, ..Self::new(folder, vec![format!("write: {error}")]) }
     }
 }
 
@@ -103,6 +115,10 @@ const QUOTED_CHARS_MAX: usize = 64;
 /// A text out of a bundle, as it is quoted in a message.
 pub(super) fn quoted(text: &str) -> String {
     excerpt(text, QUOTED_CHARS_MAX)
+}
+
+fn outcome(unwritten: bool) -> &'static str {
+    if unwritten { "cannot be written" } else { "is refused" }
 }
 
 fn shown(path: &Path) -> String {
@@ -413,6 +429,36 @@ impl Bundle {
     }
 }
 
+/// A bundle that was written beside its place and proven there. Dropped, it leaves nothing.
+#[derive(Debug)]
+pub struct Staged {
+    /// The folders of the draft, which are ours alone.
+    draft_root: PathBuf,
+    draft_folder: PathBuf,
+    folder: PathBuf,
+}
+
+impl Staged {
+    /// Moves it in. Returns the folder.
+    ///
+    /// # Errors
+    /// [`BundleError`]; the place is then untouched.
+    pub fn commit(self) -> Result<PathBuf, BundleError> {
+        let failed = |error: io::Error| BundleError::unwritten(&self.folder, &error);
+        fs::rename(&self.draft_folder, &self.folder).map_err(failed)?;
+        let parent = self.folder.parent().map(Path::to_owned).unwrap_or_default();
+        fs::File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
+        Ok(self.folder.clone())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // A leftover does no harm and is replaced next time.
+        let _ = fs::remove_dir_all(&self.draft_root);
+    }
+}
+
 /// What a run of rows from zero state gave.
 struct Ran {
     /// The output after the last row, or one after each.
@@ -447,11 +493,20 @@ impl Draft {
     ///
     /// # Errors
     /// [`BundleError`]; the place is then untouched. An existing version is never overwritten.
-    pub fn seal(mut self, root: &Path, runtime: &dyn Runtime) -> Result<PathBuf, BundleError> {
+    pub fn seal(self, root: &Path, runtime: &dyn Runtime) -> Result<PathBuf, BundleError> {
+        self.stage(root, runtime)?.commit()
+    }
+
+    /// As [`Self::seal`], all but the last step: several bundles that belong together are moved in
+    /// when each of them is proven.
+    ///
+    /// # Errors
+    /// As [`Self::seal`].
+    pub fn stage(mut self, root: &Path, runtime: &dyn Runtime) -> Result<Staged, BundleError> {
         let parent = root.join(&self.manifest.name);
         let folder = parent.join(&self.manifest.version);
         let refuse = |problem| BundleError::new(&folder, vec![problem]);
-        let failed = |error: io::Error| refuse(format!("write: {error}"));
+        let failed = |error: io::Error| BundleError::unwritten(&folder, &error);
         let names = self.manifest.check_names();
         if !names.is_empty() {
             return Err(BundleError::new(&folder, names));
@@ -467,21 +522,16 @@ impl Draft {
         // The name and version are folders here too, because reading back checks them.
         let draft_root = parent.join(format!(".{}.draft", self.manifest.version));
         let draft_folder = draft_root.join(&self.manifest.name).join(&self.manifest.version);
-        let outcome = (|| {
-            fs::create_dir_all(&draft_folder).map_err(failed)?;
-            let manifest = to_json(&self.manifest);
-            for (name, bytes) in
-                [(ONNX_FILE, &self.onnx), (GOLDEN_FILE, &golden), (MANIFEST_FILE, &manifest)]
-            {
-                write_durably(&draft_folder.join(name), bytes).map_err(failed)?;
-            }
-            Self::read_back(&draft_folder, runtime, is_measured)?;
-            fs::rename(&draft_folder, &folder).map_err(failed)?;
-            fs::File::open(&parent).and_then(|folder| folder.sync_all()).map_err(failed)
-        })();
-        // The draft's folders are ours alone; a leftover does no harm and is replaced next time.
-        let _ = fs::remove_dir_all(&draft_root);
-        outcome.map(|()| folder)
+        let staged = Staged { draft_root, draft_folder, folder: folder.clone() };
+        fs::create_dir_all(&staged.draft_folder).map_err(failed)?;
+        let manifest = to_json(&self.manifest);
+        for (name, bytes) in
+            [(ONNX_FILE, &self.onnx), (GOLDEN_FILE, &golden), (MANIFEST_FILE, &manifest)]
+        {
+            write_durably(&staged.draft_folder.join(name), bytes).map_err(failed)?;
+        }
+        Self::read_back(&staged.draft_folder, runtime, is_measured)?;
+        Ok(staged)
     }
 
     /// Where nothing is said of how rows relate, a model whose rows only round differently is said
@@ -556,8 +606,9 @@ fn check_golden(golden: &Golden, manifest: &Manifest, plans: &Plans) -> Vec<Stri
     if golden.schema != GOLDEN_SCHEMA {
         problem(format!("schema: `{}`, expected `{GOLDEN_SCHEMA}`", quoted(&golden.schema)));
     }
-    if !(golden.tolerance >= 0.0 && golden.tolerance <= 1e-3) {
-        problem(format!("tolerance: {} is not between 0 and 0.001", golden.tolerance));
+    let most = TOLERANCE_MAX * golden.size();
+    if !(golden.tolerance >= 0.0 && golden.tolerance <= most) {
+        problem(format!("tolerance: {} is not between 0 and {most}", golden.tolerance));
     }
     if golden.cases.is_empty() {
         problem("cases: there is none".to_owned());

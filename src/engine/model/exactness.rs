@@ -27,7 +27,7 @@ pub struct Exactness {
     /// How many windows the measurement had.
     pub windows: u32,
     /// The largest difference of an output between a window alone and in a batch, in model units;
-    /// 0 where `rows` is `batched`.
+    /// 0 where `rows` is `batched`, and where the graph takes one row at a time.
     pub largest_difference: f32,
 }
 

@@ -59,6 +59,18 @@ pub struct GoldenStep {
     pub fields: BTreeMap<String, f64>,
 }
 
+impl Golden {
+    /// The largest absolute output of all cases; 1 where they are smaller.
+    pub fn size(&self) -> f32 {
+        let outputs = self
+            .cases
+            .iter()
+            .flat_map(|case| [&case.output, &case.output_lower, &case.output_upper])
+            .flatten();
+        outputs.filter(|output| output.is_finite()).fold(1.0, |size, output| size.max(output.abs()))
+    }
+}
+
 impl GoldenStep {
     /// The step as the features take it, its fields those of `schema`.
     ///

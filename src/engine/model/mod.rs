@@ -19,7 +19,8 @@ mod store;
 mod wire_scan;
 pub mod writer;
 
-pub use bundle::{Bundle, BundleError, Draft, MANIFEST_FILE};
+pub(crate) use bundle::GOLDEN_ROWS_MAX;
+pub use bundle::{Bundle, BundleError, Draft, MANIFEST_FILE, Staged};
 pub use choice::ModelChoice;
 pub use graph::{ONNX_BYTES_MAX, check_graph};
 pub use heritage::Heritage;

@@ -169,7 +169,7 @@ fn inline_one(
     let number = |key: &str| match entry(key) {
         None => Ok(None),
         Some(text) => text.parse::<usize>().map(Some).map_err(|_| {
-            format!("tensor `{shown}`: {key} `{}` of its data is no number", quoted(text))
+            format!("tensor `{shown}`: {key} `{}` of its data is not a number", quoted(text))
         }),
     };
     let location = entry("location").unwrap_or_default();

@@ -58,7 +58,10 @@ impl Block {
             tensor.raw_data.clone()
         };
         let block = Self { dims: dims?, data_type: tensor.data_type, size, bytes };
-        (Some(block.bytes.len()) == tensor.element_count()?.checked_mul(size)).then_some(block)
+        let is_full = Some(block.bytes.len()) == tensor.element_count()?.checked_mul(size);
+        // Where one axis has no element, the others may state any size and need no bytes for it.
+        let is_bounded = !block.bytes.is_empty() || block.dims.iter().all(|size| *size <= 1);
+        (is_full && is_bounded).then_some(block)
     }
 
     pub(super) fn into_tensor(self, name: &str) -> TensorProto {
@@ -107,8 +110,7 @@ impl Block {
     }
 
     fn reshaped(&self, dims: Vec<usize>) -> Option<Self> {
-        let same = dims.iter().product::<usize>() == self.dims.iter().product::<usize>();
-        same.then(|| Self { dims, ..self.clone() })
+        (elements(&dims)? == elements(&self.dims)?).then(|| Self { dims, ..self.clone() })
     }
 
     fn int64s(dims: Vec<usize>, values: &[i64]) -> Self {
@@ -127,8 +129,29 @@ impl Block {
     }
 }
 
+/// The elements of a shape, where there are not too many to count.
+fn elements(dims: &[usize]) -> Option<usize> {
+    dims.iter().try_fold(1_usize, |count, size| count.checked_mul(*size))
+}
+
 /// The bytes that are moved at most; what is beyond stays computed by the graph.
 const MOVED_BYTES_MAX: usize = 256 << 20;
+
+/// The operators that move data.
+const FOLDED: &[&str] = &[
+    "Cast",
+    "Concat",
+    "Constant",
+    "Gather",
+    "Identity",
+    "Reshape",
+    "Shape",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+];
 
 /// Makes constants of everything that only moves constants. Returns how many weights, that is
 /// floats of two axes or more, became constants by it.
@@ -153,12 +176,14 @@ pub(super) fn fold(model: &mut ModelProto) -> usize {
                 bytes.saturating_add(tensor.element_count().unwrap_or(0).saturating_mul(size))
             });
             let is_small = moved.saturating_add(bytes) <= MOVED_BYTES_MAX;
-            let blocks = is_small.then(|| evaluate(node, &known, &folded, opset)).flatten();
+            let is_folded = is_small && FOLDED.contains(&node.op_type.as_str());
+            // What fails in the end was read before that, so it counts as well.
+            moved = moved.saturating_add(if is_folded { bytes } else { 0 });
+            let blocks = is_folded.then(|| evaluate(node, &known, &folded, opset)).flatten();
             let Some(blocks) = blocks else {
                 kept.push(node.clone());
                 continue;
             };
-            moved = moved.saturating_add(bytes);
             for (name, block) in node.output.iter().zip(blocks) {
                 let is_weight = block.dims.len() >= 2 && block.data_type == FLOAT;
                 weights += usize::from(is_weight && node.op_type != "Constant");
@@ -370,8 +395,7 @@ pub(super) fn target(dims: &[usize], wanted: &[i64]) -> Option<Vec<usize>> {
             size => usize::try_from(*size).ok()?,
         });
     }
-    let have: usize = dims.iter().product();
-    let known: usize = target.iter().product();
+    let (have, known) = (elements(dims)?, elements(&target)?);
     if let Some(open) = open {
         target[open] = have.checked_div(known)?;
     }

@@ -1,19 +1,25 @@
 //! How the axes of the rows are ordered, found out by running the graph.
 //!
 //! Owns the trials of each order and what an output's axes are. Promises that an order is taken
-//! only where rows of a batch go their own ways in it; a name or a symbol in the file decides
-//! nothing.
+//! only where rows of a batch go their own ways in it, and that what neither the wiring nor a run
+//! decides is left to be asked; a name or a symbol in the file decides nothing.
 
+use std::collections::HashMap;
+
+use super::net::{int, is_recurrent, permutation};
 use super::probe::{Drive, Given, Probe, Windows};
 use super::prove::OutputForm;
 use super::states::Port;
 use super::{Hints, Layout, quoted};
 use crate::engine::inference::trial::Tensor;
+use crate::engine::model::onnx::GraphProto;
 
 /// The order of the axes, and sizes for which the graph runs.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) layout: Layout,
+    /// Another order that nothing excludes: only the maker of the model knows.
+    pub(super) other: Option<Layout>,
     /// B, where the graph runs for that alone.
     pub(super) batch: Option<usize>,
     /// T, where the file fixes it.
@@ -45,6 +51,7 @@ struct Tried {
     verdict: Verdict,
     batch: usize,
     steps: usize,
+    features: usize,
     rows_of_output: Option<usize>,
 }
 
@@ -66,6 +73,7 @@ pub(super) fn find(
     drive: &mut Drive,
     input: &Port,
     output: &str,
+    wired: Option<Layout>,
     hints: &Hints,
 ) -> Result<Found, String> {
     let name = quoted(&input.name);
@@ -81,66 +89,171 @@ pub(super) fn find(
             ));
         }
     };
-    let is_features_first = hints.features.is_some_and(|features| axes[1] == Some(features))
-        && hints.window.is_some_and(|window| axes[2] == Some(window))
-        && hints.window != hints.features;
-    // The places of batch, time and features.
-    let orders: &[(Layout, [usize; 3])] = if is_features_first {
-        &[(Layout::FeaturesFirst, [0, 2, 1])]
-    } else {
-        &[(Layout::BatchFirst, [0, 1, 2]), (Layout::TimeMajor, [1, 0, 2])]
-    };
-    let at = orders[0].1[2];
-    let Some(features) = axes[at].or(hints.features) else {
+    let orders = orders(axes, wired, hints);
+    if orders.iter().all(|order| order.features(axes, hints).is_none()) {
         return Err(format!(
-            "input `{name}` does not say how many features a row has: give `features`"
+            "input `{name}` does not say how many features a row has: give --features, and \
+             --window where it does not say how many steps a window has"
         ));
-    };
+    }
     let mut tried: Vec<Tried> = Vec::new();
     let mut complaint = None;
-    for (layout, places) in orders {
-        drive.layout = *layout;
+    for order in &orders {
+        let Some(features) = order.features(axes, hints) else { continue };
+        let places = order.places;
+        drive.layout = order.layout;
         let sizes = [axes[places[0]], axes[places[1]]];
         match attempt(probe, drive, sizes, features, output, hints) {
             Ok(found) => tried.push(found),
             Err(said) => drop(complaint.get_or_insert(said)),
         }
     }
-    let chosen = choose(&tried).ok_or_else(|| match complaint {
+    let (chosen, other) = choose(&tried).ok_or_else(|| match complaint {
         Some(said) if tried.is_empty() => {
             format!("the graph does not run as it was exported: {said}")
         }
         _ => format!(
-            "input `{name}`: no order of its axes keeps the rows of a batch apart, so neither \
-             batch nor time can be told: export it with a free batch axis first, [B,T,F]"
+            "input `{name}`: no order of its axes keeps the rows of a batch apart, so its batch \
+             axis cannot be found: export it with a free batch axis first, [B,T,F], or give \
+             window.layout"
         ),
     })?;
-    let places = orders.iter().find(|(layout, _)| *layout == chosen.layout);
-    let places = places.map_or([0, 1, 2], |(_, places)| *places);
+    let order = Order::of(chosen.layout);
+    let places = order.places;
     let is_batch_free = axes[places[0]].is_none() && chosen.batch > 1;
     drive.layout = chosen.layout;
     Ok(Found {
         layout: chosen.layout,
+        other,
         batch: (!is_batch_free).then_some(chosen.batch),
         window: axes[places[1]],
-        fixed_features: axes[at],
+        fixed_features: axes[places[2]],
         width: None,
         steps: chosen.steps,
-        features,
+        features: chosen.features,
     })
 }
 
-/// The order that fits alone or best.
-fn choose(tried: &[Tried]) -> Option<&Tried> {
-    let best = tried.iter().map(|tried| tried.verdict).max()?;
-    let first = tried.iter().find(|tried| tried.verdict == best)?;
-    if best != Verdict::Mixed {
-        // Of orders that fit alike the first one is the usual one.
-        return Some(first);
+/// An order of the axes: the places of batch, time and features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Order {
+    layout: Layout,
+    places: [usize; 3],
+}
+
+impl Order {
+    fn of(layout: Layout) -> Self {
+        let places = match layout {
+            Layout::BatchFirst | Layout::Flattened => [0, 1, 2],
+            Layout::TimeMajor => [1, 0, 2],
+            Layout::FeaturesFirst => [0, 2, 1],
+        };
+        Self { layout, places }
     }
+
+    /// F, where the file or a hint says it.
+    fn features(self, axes: [Option<usize>; 3], hints: &Hints) -> Option<usize> {
+        axes[self.places[2]].or(hints.features)
+    }
+
+    /// Whether no size of the file contradicts the hints.
+    fn fits(self, axes: [Option<usize>; 3], hints: &Hints) -> bool {
+        let agree = |axis: Option<usize>, hint: Option<usize>| {
+            axis.zip(hint).is_none_or(|(axis, hint)| axis == hint)
+        };
+        agree(axes[self.places[1]], hints.window) && agree(axes[self.places[2]], hints.features)
+    }
+}
+
+/// The orders to try: the one that is given or wired, else the usual ones, and features before time
+/// where the sizes allow that.
+fn orders(axes: [Option<usize>; 3], wired: Option<Layout>, hints: &Hints) -> Vec<Order> {
+    let features_first = Order::of(Layout::FeaturesFirst);
+    let mut orders = vec![Order::of(Layout::BatchFirst), Order::of(Layout::TimeMajor)];
+    match (hints.layout, wired) {
+        (Some(layout), _) if layout != Layout::Flattened => vec![Order::of(layout)],
+        (_, Some(Layout::FeaturesFirst)) => vec![features_first],
+        (_, Some(_)) => orders,
+        _ if features_first.fits(axes, hints) => {
+            // Where the sizes speak for it, they may speak against the others.
+            orders.retain(|order| order.fits(axes, hints));
+            orders.push(features_first);
+            orders
+        }
+        _ => orders,
+    }
+}
+
+/// The operators that keep the meaning of each axis, of the input that they read first or beside a
+/// constant.
+const KEEPS_AXES: &[&str] = &[
+    "Add",
+    "AveragePool",
+    "BatchNormalization",
+    "Cast",
+    "Clip",
+    "Conv",
+    "Div",
+    "Dropout",
+    "Identity",
+    "InstanceNormalization",
+    "LayerNormalization",
+    "MatMul",
+    "MaxPool",
+    "Mul",
+    "Relu",
+    "Sigmoid",
+    "Sub",
+    "Tanh",
+];
+
+/// The order of the axes by the recurrent operator that reads the rows: its axes have a meaning.
+pub(super) fn of_wiring(graph: &GraphProto, input: &str) -> Option<Layout> {
+    // Of which axis of the rows each axis of a value is.
+    let mut made: HashMap<&str, [usize; 3]> = HashMap::from([(input, [0, 1, 2])]);
+    for node in &graph.node {
+        let first = node.input.first().and_then(|name| made.get(name.as_str())).copied();
+        let any = || node.input.iter().find_map(|name| made.get(name.as_str())).copied();
+        let operator = node.op_type.as_str();
+        let axes = match operator {
+            _ if is_recurrent(node) => {
+                let Some(axes) = first else { continue };
+                let [time, batch] = if int(node, "layout", 0) == 1 { [1, 0] } else { [0, 1] };
+                let places = [axes[batch], axes[time], axes[2]];
+                let known = [Layout::BatchFirst, Layout::TimeMajor, Layout::FeaturesFirst];
+                return known.into_iter().find(|layout| Order::of(*layout).places == places);
+            }
+            "Transpose" => first.zip(permutation(node, Some(3))).and_then(|(axes, order)| {
+                let axis = |at: usize| axes.get(*order.get(at)?).copied();
+                Some([axis(0)?, axis(1)?, axis(2)?])
+            }),
+            operator if KEEPS_AXES.contains(&operator) => any(),
+            _ => None,
+        };
+        if let (Some(axes), Some(output)) = (axes, node.output.first()) {
+            made.insert(output, axes);
+        }
+    }
+    None
+}
+
+/// The order that fits alone or best, and another one that fits alike and cannot be told from it.
+fn choose(tried: &[Tried]) -> Option<(&Tried, Option<Layout>)> {
+    let verdict = tried.iter().map(|tried| tried.verdict).max()?;
     // Rows mix (dynamic quantization does that): the output's rows are those of the batch.
-    let mut by_rows = tried.iter().filter(|tried| tried.rows_of_output == Some(tried.batch));
-    by_rows.next().filter(|_| by_rows.next().is_none())
+    let is_best = |tried: &&Tried| {
+        let has_rows = tried.rows_of_output == Some(tried.batch);
+        tried.verdict == verdict && (verdict != Verdict::Mixed || has_rows)
+    };
+    let best: Vec<&Tried> = tried.iter().filter(is_best).collect();
+    let (swapped, usual): (Vec<&Tried>, Vec<&Tried>) =
+        best.into_iter().partition(|tried| tried.layout == Layout::FeaturesFirst);
+    match (usual.as_slice(), swapped.first()) {
+        ([_, _, ..], _) if verdict == Verdict::Mixed => None,
+        // Of the usual orders that fit alike the first one is the more usual.
+        ([first, ..], swapped) => Some((*first, swapped.map(|swapped| swapped.layout))),
+        ([], swapped) => swapped.map(|swapped| (*swapped, None)),
+    }
 }
 
 fn flattened(
@@ -155,8 +268,8 @@ fn flattened(
         input.dims[1].or(hinted.map(|(window, features)| window.saturating_mul(features)))
     else {
         return Err(format!(
-            "input `{name}` does not say how many numbers a window has: give `window` and \
-             `features`"
+            "input `{name}` does not say how many numbers a window has: give --window and \
+             --features"
         ));
     };
     drive.layout = Layout::Flattened;
@@ -171,6 +284,7 @@ fn flattened(
                 let is_free = input.dims[0].is_none() && batch > 1;
                 return Ok(Found {
                     layout: Layout::Flattened,
+                    other: None,
                     batch: (!is_free).then_some(batch),
                     window: None,
                     fixed_features: None,
@@ -250,7 +364,8 @@ fn judge(
             }
         }
     }
-    Ok(Tried { layout: drive.layout, verdict, batch, steps, rows_of_output })
+    let features = windows.features;
+    Ok(Tried { layout: drive.layout, verdict, batch, steps, features, rows_of_output })
 }
 
 /// Whether a changed row `at` changed only what is at that place of one axis of the output.
@@ -280,6 +395,7 @@ pub(super) fn form(
     drive: &Drive,
     found: &Found,
     output: &str,
+    each_step: Option<bool>,
 ) -> Result<OutputForm, String> {
     let shown = quoted(output);
     let batch = found.batch.unwrap_or(BATCH_TRIED);
@@ -301,22 +417,66 @@ pub(super) fn form(
         Some(batch) => dims.iter().position(|size| *size == batch),
     };
     if batch_axis.is_none() && batch > 1 {
-        return Err(format!("output `{shown}` is {dims:?}, without an axis of the batch"));
+        return Err(format!(
+            "output `{shown}` is {dims:?}, without an axis of the batch of {batch}: export the \
+             model with a batch axis first, [B,T,F]"
+        ));
     }
+    // An axis as long as the fixed window may be its steps, or columns that are as many.
+    let like_steps = || {
+        (0..dims.len().min(2)).find(|axis| Some(*axis) != batch_axis && dims[*axis] == found.steps)
+    };
+    let mut may_be_steps = None;
     let time = match found.layout {
         Layout::Flattened => None,
         _ if found.window.is_none() => dims_of(batch, found.steps + 1)
             .ok()
             .and_then(moved)
             .filter(|axis| Some(*axis) != batch_axis),
-        _ if dims.len() < 3 => None,
-        _ => (0..dims.len())
-            .find(|axis| Some(*axis) != batch_axis && dims[*axis] == found.steps && *axis < 2),
+        _ if each_step == Some(true) => Some(like_steps().ok_or_else(|| {
+            let steps = found.steps;
+            format!("output `{shown}` is {dims:?}, without an axis of the {steps} steps")
+        })?),
+        _ if each_step == Some(false) || dims.len() < 3 || found.steps == 1 => None,
+        _ => match like_steps() {
+            Some(axis) if follows_steps(probe, drive, found, batch, output, axis)? => Some(axis),
+            other => {
+                may_be_steps = other.map(|_| found.steps);
+                None
+            }
+        },
     };
     let others = (0..dims.len()).filter(|axis| Some(*axis) != batch_axis && Some(*axis) != time);
     let columns: usize = others.map(|axis| dims[axis]).product();
     if columns == 0 || columns > COLUMNS_MAX {
         return Err(format!("output `{shown}` is {dims:?}: {columns} numbers of a window"));
     }
-    Ok(OutputForm { rank: dims.len(), batch: batch_axis, time, columns })
+    Ok(OutputForm { rank: dims.len(), batch: batch_axis, time, columns, may_be_steps })
+}
+
+/// Whether the newest step of a window changes the newest place of this axis and no other: then it
+/// is the axis of the steps. A layer that also reads the window backwards changes all of them, as a
+/// layer of many horizons does.
+fn follows_steps(
+    probe: &mut Probe,
+    drive: &Drive,
+    found: &Found,
+    batch: usize,
+    output: &str,
+    axis: usize,
+) -> Result<bool, String> {
+    let windows = Windows::random(batch, found.steps, found.features, 1);
+    let mut run = |windows: &Windows| {
+        let given = probe.run(drive, windows)?;
+        let tensor = given.get(output).ok_or_else(|| format!("there is no `{output}`"))?;
+        let values = tensor.to_f32().ok_or_else(|| format!("`{output}` has no floats"))?;
+        Ok::<_, String>((tensor.dims.clone(), values))
+    };
+    let ((dims, before), (_, after)) = (run(&windows)?, run(&windows.with_other_end(7))?);
+    let behind: usize = dims[axis + 1..].iter().product();
+    let newest = dims[axis] - 1;
+    let pairs = before.iter().zip(&after).enumerate();
+    let mut changed =
+        pairs.filter(|(_, (a, b))| a.to_bits() != b.to_bits()).map(|(at, _)| at).peekable();
+    Ok(changed.peek().is_some() && changed.all(|at| at / behind % dims[axis] == newest))
 }

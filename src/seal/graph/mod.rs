@@ -29,12 +29,13 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-pub use self::prove::{Comparison, prove, run_original};
+pub use self::prove::{Comparison, run_original};
 pub use self::rewrite::Rewritten;
 
 use self::layout::Found;
-use self::probe::{Drive, Probe, Shapes, Side};
+use self::probe::{Drive, Probe, Shapes, Side, Windows};
 use self::prove::OutputForm;
+use self::states::Parts;
 use crate::core::text::excerpt;
 use crate::engine::inference::Runtime;
 use crate::engine::inference::trial::Element;
@@ -98,6 +99,8 @@ pub struct InputFacts {
     pub name: String,
     /// How its axes are ordered.
     pub layout: Layout,
+    /// Another order that neither the wiring nor a run excludes: it must be asked.
+    pub other_layout: Option<Layout>,
     /// The shape in the file, such as `[B,30,3]`.
     pub shape: String,
     /// B, where the graph runs for that alone.
@@ -117,12 +120,13 @@ pub struct InputFacts {
 pub struct OutputFacts {
     /// Its name in the file.
     pub name: String,
-    /// Axes.
-    pub rank: usize,
     /// Numbers of a window: K.
     pub columns: usize,
     /// Whether it gives a value for each step, of which the last one counts.
     pub is_each_step: bool,
+    /// How many rows it has for a window, as many as there are steps, where it is not certain that
+    /// each belongs to a step: it must be asked.
+    pub may_be_steps: Option<usize>,
     /// Other outputs that could be meant.
     pub others: Vec<String>,
 }
@@ -151,8 +155,12 @@ pub struct Hints {
     pub window: Option<usize>,
     /// F
     pub features: Option<usize>,
+    /// How the axes of the rows are ordered, where neither the wiring nor a run tells.
+    pub layout: Option<Layout>,
     /// The output of the forecast, where there are several.
     pub output: Option<String>,
+    /// Whether the output has a value for each step, where a run does not tell.
+    pub each_step: Option<bool>,
     /// Values of inputs that belong to nothing: one number, or one for each element.
     pub constants: BTreeMap<String, Vec<f64>>,
 }
@@ -170,8 +178,6 @@ pub struct Wanted {
     pub carried: bool,
     /// Values of inputs that belong to nothing: one number, or one for each element.
     pub constants: BTreeMap<String, Vec<f64>>,
-    /// The output of the forecast, where there are several.
-    pub output: Option<String>,
 }
 
 /// The characters of a name out of the file that are shown.
@@ -200,35 +206,33 @@ pub fn read(
 ) -> Result<Foreign, Vec<String>> {
     let (model, said) = decode::decode(onnx, beside)?;
     let sha256 = Sha256::digest(onnx).iter().map(|byte| format!("{byte:02x}")).collect();
-    let parts = states::sort(&model, hints)?;
+    let mut parts = states::sort(&model, hints, true)?;
+    let problems = states::check_hints(&parts, hints);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
     let mut probe = Probe::open(runtime, &model).map_err(|said| {
         let mut problems = vec![format!("the graph does not run as it was exported: {said}")];
         problems.extend(words::suspicion(&model));
         problems
     })?;
-    let extras = with_values(&parts.extras, &hints.constants);
-    let mut drive = Drive {
-        input: parts.input.name.clone(),
-        layout: Layout::BatchFirst,
-        element: parts.input.element,
-        sides: parts.sides.iter().chain(&extras).cloned().collect(),
-    };
-    let found = layout::find(&mut probe, &mut drive, &parts.input, &parts.output, hints).map_err(
-        |problem| {
-            let mut problems = vec![problem];
-            problems.extend(words::suspicion(&model));
-            problems
-        },
-    )?;
-    let form =
-        layout::form(&mut probe, &drive, &found, &parts.output).map_err(|problem| vec![problem])?;
+    let (mut drive, mut found) = find_layout(&mut probe, &model, &parts, hints)?;
+    if !parts.by_shape.is_empty() && !steps_give_the_window(&mut probe, &drive, &found, &parts) {
+        let refused = parts.by_shape;
+        parts = Parts { by_shape: refused, ..states::sort(&model, hints, false)? };
+        (drive, found) = find_layout(&mut probe, &model, &parts, hints)?;
+    }
+    let form = layout::form(&mut probe, &drive, &found, &parts.output, hints.each_step)
+        .map_err(|problem| vec![problem])?;
     let runs = [(found.batch.unwrap_or(1), found.steps)];
     let shapes = Shapes::of(runtime, &model, &drive, found.features, &runs).ok();
+    let extra_causes = parts.extras.iter().map(|extra| states::cause(extra, &parts)).collect();
     let is_window_known = found.window.is_some() || hints.window.is_some();
     let facts = Facts {
         input: InputFacts {
             name: parts.input.name.clone(),
             layout: found.layout,
+            other_layout: found.other,
             shape: shape_in_words(&parts.input.dims, found.layout),
             batch: found.batch,
             window: found.window,
@@ -238,15 +242,15 @@ pub fn read(
         },
         output: OutputFacts {
             name: parts.output.clone(),
-            rank: form.rank,
             columns: form.columns,
             is_each_step: form.time.is_some(),
+            may_be_steps: form.may_be_steps,
             others: parts.others,
         },
         states: parts.states,
         opset: net::opset(&model),
         producer: producer(&model),
-        extra_causes: parts.extras.iter().map(states::cause).collect(),
+        extra_causes,
         extra_inputs: parts.extras.iter().map(|extra| extra.name.clone()).collect(),
         words: words::words(&model, shapes.as_ref()),
         cost: shapes
@@ -255,6 +259,52 @@ pub fn read(
     };
     let (sides, extras) = (parts.sides, parts.extras);
     Ok(Foreign { model, facts, sha256, said, sides, extras, found, form })
+}
+
+/// The order of the axes, and the drive in it.
+fn find_layout(
+    probe: &mut Probe,
+    model: &ModelProto,
+    parts: &Parts,
+    hints: &Hints,
+) -> Result<(Drive, Found), Vec<String>> {
+    let extras = with_values(&parts.extras, &hints.constants);
+    let mut drive = Drive {
+        input: parts.input.name.clone(),
+        layout: Layout::BatchFirst,
+        element: parts.input.element,
+        sides: parts.sides.iter().chain(&extras).cloned().collect(),
+    };
+    let wired = layout::of_wiring(net::graph(model), &parts.input.name);
+    match layout::find(probe, &mut drive, &parts.input, &parts.output, wired, hints) {
+        Ok(found) => Ok((drive, found)),
+        Err(problem) => Err(std::iter::once(problem).chain(words::suspicion(model)).collect()),
+    }
+}
+
+/// Whether single steps give what the window gives, the states carried between them: a state that
+/// was paired by its shape alone may be a constant that the exporter lost.
+fn steps_give_the_window(probe: &mut Probe, drive: &Drive, found: &Found, parts: &Parts) -> bool {
+    // A window that is flat, of one step or of a fixed length has no single steps to compare with.
+    if found.layout == Layout::Flattened || found.window.is_some() || found.steps < 2 {
+        return false;
+    }
+    let Ok(form) = layout::form(probe, drive, found, &parts.output, None) else { return false };
+    let batch = found.batch.unwrap_or(1);
+    let windows = Windows::random(1, found.steps, found.features, 11).row(0, batch);
+    let states: Vec<(&str, &str)> =
+        parts.states.iter().map(|state| (state.input.as_str(), state.output.as_str())).collect();
+    let output = |given: probe::Given| Some(vec![form.take(given.get(&parts.output)?, 0)?]);
+    let whole = probe.run(drive, &windows).ok().and_then(output);
+    let stepped = prove::step_by_step(probe, drive, &windows, &states).ok().and_then(output);
+    whole.zip(stepped).is_some_and(|(whole, stepped)| Comparison::of(&whole, &stepped).is_same())
+}
+
+/// The layers of a graph, as far as its file names them: nothing runs.
+pub fn layers(onnx: &[u8]) -> Vec<String> {
+    let nothing_beside = |_: &str| Err("a bundle has no data beside its graph".to_owned());
+    let decoded = decode::decode(onnx, &nothing_beside);
+    decoded.map_or_else(|_| Vec::new(), |(model, _)| words::words(&model, None))
 }
 
 /// Inputs that belong to nothing, with the values that were given for them.
@@ -313,23 +363,6 @@ impl Foreign {
             layout: self.found.layout,
             element: self.facts.input.element,
             sides: self.sides.iter().cloned().chain(extras).collect(),
-        }
-    }
-
-    /// The output of the forecast and where the numbers of a window are in it.
-    fn output_of(
-        &self,
-        runtime: &dyn Runtime,
-        wanted: &Wanted,
-    ) -> Result<(String, OutputForm), String> {
-        match &wanted.output {
-            Some(name) if *name != self.facts.output.name => {
-                let mut probe = Probe::open(runtime, &self.model)?;
-                let drive = self.drive(&wanted.constants);
-                let form = layout::form(&mut probe, &drive, &self.found, name)?;
-                Ok((name.clone(), form))
-            }
-            _ => Ok((self.facts.output.name.clone(), self.form.clone())),
         }
     }
 }

@@ -45,6 +45,17 @@ impl Windows {
         Self { batch, values, ..*self }
     }
 
+    /// The same with another newest step in every row.
+    pub(super) fn with_other_end(&self, seed: u64) -> Self {
+        let mut changed = self.clone();
+        let other = Self::random(self.batch, 1, self.features, seed);
+        let rows = changed.values.chunks_exact_mut(self.steps * self.features);
+        for (row, end) in rows.zip(other.values.chunks_exact(self.features)) {
+            row[(self.steps - 1) * self.features..].copy_from_slice(end);
+        }
+        changed
+    }
+
     /// Step `at` of every row alone.
     pub(super) fn step(&self, at: usize) -> Self {
         let rows = self.values.chunks_exact(self.steps * self.features);
@@ -120,24 +131,33 @@ impl Drive {
 impl Side {
     fn tensor(&self, batch: usize) -> Tensor {
         let mut dims = self.dims.clone();
+        // Values that were given are those of one row of the batch.
+        let (mut inner, mut repeats) = (1, 1);
         if let Some(axis) = self.batch_axis {
             dims[axis] = batch;
+            inner = dims[axis + 1..].iter().product::<usize>().max(1);
+            repeats = batch;
         }
-        let count = dims.iter().product();
         let values = match self.values.as_slice() {
-            [one] => vec![*one as f32; count],
-            many => many.iter().map(|value| *value as f32).collect(),
+            [one] => vec![*one; dims.iter().product()],
+            many if repeats == 1 => many.to_vec(),
+            many => many.chunks(inner).flat_map(|row| row.repeat(repeats)).collect(),
         };
-        Tensor { dims, values: filled(self.element, values) }
+        let values = match self.element {
+            Element::F64 => Values::F64(values),
+            Element::I32 => Values::I32(values.into_iter().map(|value| value as i32).collect()),
+            Element::I64 => Values::I64(values.into_iter().map(|value| value as i64).collect()),
+            Element::Bool => Values::Bool(values.into_iter().map(|value| value != 0.0).collect()),
+            _ => Values::F32(values.into_iter().map(|value| value as f32).collect()),
+        };
+        Tensor { dims, values }
     }
 }
 
+/// Rows as the input takes them.
 fn filled(element: Element, values: Vec<f32>) -> Values {
     match element {
         Element::F64 => Values::F64(values.into_iter().map(f64::from).collect()),
-        Element::I32 => Values::I32(values.into_iter().map(|value| value as i32).collect()),
-        Element::I64 => Values::I64(values.into_iter().map(|value| value as i64).collect()),
-        Element::Bool => Values::Bool(values.into_iter().map(|value| value != 0.0).collect()),
         _ => Values::F32(values),
     }
 }

@@ -20,6 +20,9 @@ pub(super) struct OutputForm {
     pub(super) time: Option<usize>,
     /// Numbers of a window: K.
     pub(super) columns: usize,
+    /// How many of them there are for each column if they belong to the steps of the window, which
+    /// could be and is not certain.
+    pub(super) may_be_steps: Option<usize>,
 }
 
 impl OutputForm {
@@ -61,29 +64,53 @@ pub struct Comparison {
     pub windows: usize,
     /// Whether every number has the same bits.
     pub is_bit_equal: bool,
-    /// The largest absolute difference; infinite where one of both is no number.
+    /// The largest absolute difference; infinite where one of the two is not a number.
     pub largest_difference: f32,
+    /// The largest difference relative to the largest number of its column, where that is above 1.
+    pub largest_share: f32,
 }
+
+/// The largest share that is rounding: other kernels may sum in another order.
+const ROUNDING_SHARE: f32 = 1e-5;
 
 impl Comparison {
     /// Compares results of the same windows.
     pub fn of(one: &[Vec<f32>], other: &[Vec<f32>]) -> Self {
-        let mut comparison =
-            Self { windows: one.len(), is_bit_equal: true, largest_difference: 0.0 };
+        let mut comparison = Self {
+            windows: one.len(),
+            is_bit_equal: true,
+            largest_difference: 0.0,
+            largest_share: 0.0,
+        };
         let same_shape = one.len() == other.len()
             && one.iter().zip(other).all(|(one, other)| one.len() == other.len());
         if !same_shape {
-            return Self { is_bit_equal: false, largest_difference: f32::INFINITY, ..comparison };
+            let (largest_difference, largest_share) = (f32::INFINITY, f32::INFINITY);
+            return Self { is_bit_equal: false, largest_difference, largest_share, ..comparison };
         }
-        for (a, b) in one.iter().flatten().zip(other.iter().flatten()) {
-            if a.to_bits() != b.to_bits() && !(a.is_nan() && b.is_nan()) {
-                comparison.is_bit_equal = false;
-                let difference = (a - b).abs();
-                let difference = if difference.is_nan() { f32::INFINITY } else { difference };
-                comparison.largest_difference = comparison.largest_difference.max(difference);
+        let columns = one.iter().map(Vec::len).max().unwrap_or(0);
+        for column in 0..columns {
+            let of_column = |row: &Vec<f32>| row.get(column).copied();
+            let (one, other) =
+                (one.iter().filter_map(of_column), other.iter().filter_map(of_column));
+            let finite = one.clone().filter(|value| value.is_finite());
+            let size = finite.fold(1.0_f32, |size, value| size.max(value.abs()));
+            for (a, b) in one.zip(other) {
+                if a.to_bits() != b.to_bits() && !(a.is_nan() && b.is_nan()) {
+                    comparison.is_bit_equal = false;
+                    let difference = (a - b).abs();
+                    let difference = if difference.is_nan() { f32::INFINITY } else { difference };
+                    comparison.largest_difference = comparison.largest_difference.max(difference);
+                    comparison.largest_share = comparison.largest_share.max(difference / size);
+                }
             }
         }
         comparison
+    }
+
+    /// Whether nothing differs by more than rounding.
+    pub fn is_same(&self) -> bool {
+        self.largest_share <= ROUNDING_SHARE
     }
 
     /// In words for people.
@@ -109,14 +136,14 @@ pub fn run_original(
     windows: &[Vec<f32>],
 ) -> Result<Vec<Vec<f32>>, String> {
     let drive = foreign.drive(&wanted.constants);
-    let output = foreign.output_of(runtime, wanted)?;
+    let output = &foreign.facts.output.name;
     let mut probe = Probe::open(runtime, foreign.original())?;
     let batch = foreign.facts.input.batch.unwrap_or(1);
     let run = |(at, window): (usize, &Vec<f32>)| {
         let one =
             one_window(window, wanted).map_err(|problem| format!("window {at}: {problem}"))?;
         let given = probe.run(&drive, &one.row(0, batch))?;
-        taken(&given, &output.0, &output.1, 0)
+        taken(&given, output, &foreign.form, 0)
     };
     windows.iter().enumerate().map(run).collect()
 }
@@ -159,21 +186,25 @@ pub(super) fn run_whole(
         .collect()
 }
 
-/// Compares a rewritten graph, fed whole windows one at a time, with the original's own run.
-///
-/// # Errors
-/// What the runtime says of either graph.
-pub fn prove(
-    foreign: &Foreign,
-    rewritten: &super::Rewritten,
-    runtime: &dyn Runtime,
-    wanted: &Wanted,
-    windows: &[Vec<f32>],
-) -> Result<Comparison, String> {
-    let original = run_original(foreign, runtime, wanted, windows)?;
-    let mut probe = Probe::open_bytes(runtime, &rewritten.onnx)?;
-    let drive = super::rewrite::sealed_drive(&rewritten.spec);
-    let output = &rewritten.spec.output;
-    let sealed = run_whole(&mut probe, &drive, output, wanted, windows)?;
-    Ok(Comparison::of(&original, &sealed))
+/// Runs windows step by step, each state that is given back taken by the next step. Returns what the
+/// last step gave; `states` are the inputs with their outputs.
+pub(super) fn step_by_step(
+    probe: &mut Probe,
+    drive: &Drive,
+    windows: &Windows,
+    states: &[(&str, &str)],
+) -> Result<Given, String> {
+    let mut carried: Vec<(String, Tensor)> = Vec::new();
+    let mut last = Given::new();
+    for at in 0..windows.steps {
+        let given = probe.run_from(drive, &windows.step(at), &carried)?;
+        let next = states.iter().map(|(input, output)| {
+            let tensor = given.get(*output).cloned();
+            let missing = || format!("there is no state `{output}`");
+            tensor.map(|tensor| ((*input).to_owned(), tensor)).ok_or_else(missing)
+        });
+        carried = next.collect::<Result<_, _>>()?;
+        last = given;
+    }
+    Ok(last)
 }

@@ -7,10 +7,8 @@
 
 use super::net::{Names, graph, graph_mut, opset, prune, rename_value};
 use super::probe::{Drive, Probe, Shapes, Side, Windows};
-use super::prove::{Comparison, OutputForm, run_original, run_whole};
-use super::{
-    Foreign, Layout, StateFacts, Wanted, expose, flow, fold, free, half, quoted, states, words,
-};
+use super::prove::{Comparison, OutputForm, run_original, run_whole, step_by_step};
+use super::{Foreign, Layout, StateFacts, Wanted, expose, flow, fold, free, half, quoted, states};
 use crate::engine::inference::Runtime;
 use crate::engine::inference::trial::{Element, Tensor};
 use crate::engine::model::manifest::{GraphSpec, Mode, StateSpec};
@@ -36,17 +34,10 @@ pub struct Rewritten {
     pub columns: usize,
     /// Whether the graph takes one row at a time and no more.
     pub is_alone: bool,
-    /// How it was compared with the original's run, on windows of random numbers.
-    pub compared: Comparison,
-    /// Multiply-adds of a window.
-    pub cost: u64,
 }
 
 /// Windows of random numbers on which a rewrite is compared with its original.
 const WINDOWS_COMPARED: usize = 4;
-
-/// What a rewrite may differ by: other kernels may sum in another order.
-const DIFFERENCE_MAX: f32 = 1e-5;
 
 /// The most numbers of a window: several of them are run at once.
 const WINDOW_ELEMENTS_MAX: usize = super::layout::ROWS_ELEMENTS_MAX / 8;
@@ -78,7 +69,7 @@ impl Foreign {
         wanted: &Wanted,
     ) -> Result<Rewritten, Vec<String>> {
         self.fits(wanted)?;
-        let (output, form) = self.output_of(runtime, wanted).map_err(|problem| vec![problem])?;
+        let (output, form) = (self.facts.output.name.clone(), self.form.clone());
         let mut work = Work {
             foreign: self,
             runtime,
@@ -93,58 +84,30 @@ impl Foreign {
         work.run().map_err(|problem| vec![problem])
     }
 
-    /// Checks what is wanted against what the graph is.
+    /// A guard: the caller has compared what is wanted with the facts, in words of its own.
     fn fits(&self, wanted: &Wanted) -> Result<(), Vec<String>> {
-        let input = &self.facts.input;
-        let name = quoted(&input.name);
+        let Wanted { window, features, .. } = *wanted;
         let mut problems = Vec::new();
-        if wanted.window == 0 || wanted.features == 0 {
-            problems.push("a window has at least one step and one feature".to_owned());
+        let input = &self.facts.input;
+        let width = window.saturating_mul(features);
+        let is_as = |fixed: Option<usize>, wanted: usize| fixed.is_none_or(|size| size == wanted);
+        if width == 0
+            || !is_as(input.window, window)
+            || !is_as(input.features, features)
+            || !is_as(input.width, width)
+        {
+            problems.push(format!(
+                "input `{}` is {}, and no window of {window} steps of {features} features",
+                quoted(&input.name),
+                input.shape
+            ));
         }
-        if wanted.window.saturating_mul(wanted.features) > WINDOW_ELEMENTS_MAX {
+        if width > WINDOW_ELEMENTS_MAX {
             problems.push(format!("a window has at most {WINDOW_ELEMENTS_MAX} numbers"));
         }
-        let mut compare = |fixed: Option<usize>, wanted: usize, what: &str, key: &str| {
-            if let Some(fixed) = fixed.filter(|fixed| *fixed != wanted) {
-                problems.push(format!(
-                    "input `{name}` is {}: it takes {fixed} {what}, but {key} says {wanted}",
-                    input.shape
-                ));
-            }
-        };
-        compare(input.window, wanted.window, "steps", "`window`");
-        compare(input.features, wanted.features, "features", "the list of features");
-        let is_bare = input.batch == Some(wanted.window) && input.width == Some(wanted.features);
-        if input.layout == Layout::Flattened && is_bare && wanted.window > 1 {
-            problems.push(format!(
-                "input `{name}` is [{},{}], a window without an axis of the batch: export it as \
-                 [B,{},{}]",
-                wanted.window, wanted.features, wanted.window, wanted.features
-            ));
-        } else if input.layout == Layout::Flattened {
-            let width = wanted.window.saturating_mul(wanted.features);
-            let product = "`window` times the features";
-            compare(input.width, width, "numbers", product);
-        }
-        for (extra, cause) in self.extras.iter().zip(&self.facts.extra_causes) {
-            match wanted.constants.get(&extra.name).map(Vec::len) {
-                None => problems.push(cause.clone()),
-                Some(count) if count == 1 || count == extra.dims.iter().product::<usize>() => {}
-                Some(count) => problems.push(format!(
-                    "constant `{}`: {count} numbers, but the input is {:?}",
-                    quoted(&extra.name),
-                    extra.dims
-                )),
-            }
-        }
-        for name in wanted.constants.keys() {
-            if !self.extras.iter().any(|extra| extra.name == *name) {
-                let known = self.extras.iter().map(|extra| extra.name.as_str());
-                let known = crate::core::text::suggestion(name, known);
-                let name = quoted(name);
-                problems.push(format!("constant `{name}`: the graph has no such input{known}"));
-            }
-        }
+        let causes = self.extras.iter().zip(&self.facts.extra_causes);
+        let missing = causes.filter(|(extra, _)| !wanted.constants.contains_key(&extra.name));
+        problems.extend(missing.map(|(_, cause)| cause.clone()));
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 }
@@ -177,7 +140,7 @@ impl Work<'_> {
         let spec = GraphSpec { input, output, states: self.states.clone(), columns: None };
         let is_alone = self.free(&spec)?;
         self.declare(&spec);
-        let compared = self.compare(&spec)?;
+        self.compare(&spec)?;
         let (spec, modes) = self.modes(spec, is_alone)?;
         if let Some(window) = self.foreign.facts.input.window {
             let fixed = format!("the window is fixed at {window} steps in the file");
@@ -188,7 +151,6 @@ impl Work<'_> {
             }
         }
         self.imports();
-        let cost = self.cost(&spec);
         Ok(Rewritten {
             onnx: self.model.to_bytes(),
             spec,
@@ -197,8 +159,6 @@ impl Work<'_> {
             notes: std::mem::take(&mut self.notes),
             columns: self.form.columns,
             is_alone,
-            compared,
-            cost,
         })
     }
 
@@ -323,7 +283,7 @@ impl Work<'_> {
         let shown = quoted(output);
         let declared = inner.output.iter().find(|given| given.name == *output);
         let kind = declared.and_then(ValueInfoProto::elem_type).unwrap_or(FLOAT);
-        let OutputForm { rank, batch, time, columns } = *form;
+        let OutputForm { rank, batch, time, columns, .. } = *form;
         let is_plain = rank == 2 && batch == Some(0) && time.is_none();
         if is_plain && kind == FLOAT {
             return;
@@ -601,7 +561,7 @@ impl Work<'_> {
     }
 
     /// Compares with the original's run.
-    fn compare(&self, spec: &GraphSpec) -> Result<Comparison, String> {
+    fn compare(&self, spec: &GraphSpec) -> Result<(), String> {
         let Wanted { window, features, .. } = *self.wanted;
         let windows = Windows::random(WINDOWS_COMPARED, window, features, 5);
         let windows: Vec<Vec<f32>> =
@@ -611,10 +571,8 @@ impl Work<'_> {
         let drive = sealed_drive(spec);
         let sealed = run_whole(&mut probe, &drive, &spec.output, self.wanted, &windows)?;
         let compared = Comparison::of(&original, &sealed);
-        let largest =
-            original.iter().flatten().fold(1.0_f32, |largest, value| largest.max(value.abs()));
-        if compared.is_bit_equal || compared.largest_difference <= DIFFERENCE_MAX * largest {
-            Ok(compared)
+        if compared.is_same() {
+            Ok(())
         } else {
             Err(format!(
                 "the rewritten graph is not the original ({}): please report it",
@@ -671,7 +629,7 @@ impl Work<'_> {
         if let Some(reason) = reason {
             if !spec.states.is_empty() && self.steps_give_the_window(&spec).is_ok() {
                 self.notes.push(format!(
-                    "{reason}; its own states carry it from step to step all the same"
+                    "{reason}; single steps with its own states give what the window gives"
                 ));
                 return Ok((spec, self.all_modes()));
             }
@@ -699,7 +657,7 @@ impl Work<'_> {
             return Some("its window is flattened, so it has no steps to go by".to_owned());
         }
         Some(looped.map_or_else(
-            || format!("it runs for windows of {window} steps alone"),
+            || format!("it runs for windows of {window} steps only"),
             flow::loop_in_words,
         ))
     }
@@ -753,20 +711,11 @@ impl Work<'_> {
             given.get(&spec.output).and_then(Tensor::to_f32).unwrap_or_default()
         };
         let whole = numbers(&probe.run(&drive, &windows)?);
-        let mut states: Vec<(String, Tensor)> = Vec::new();
-        let mut last = Vec::new();
-        for at in 0..window {
-            let given = probe.run_from(&drive, &windows.step(at), &states)?;
-            let carried = spec.states.iter().map(|state| {
-                let tensor = given.get(&state.output).cloned();
-                let missing = || format!("no state `{}`", state.output);
-                tensor.map(|tensor| (state.input.clone(), tensor)).ok_or_else(missing)
-            });
-            states = carried.collect::<Result<_, _>>()?;
-            last = numbers(&given);
-        }
+        let states: Vec<(&str, &str)> =
+            spec.states.iter().map(|state| (state.input.as_str(), state.output.as_str())).collect();
+        let last = numbers(&step_by_step(&mut probe, &drive, &windows, &states)?);
         let compared = Comparison::of(&[whole], &[last]);
-        if compared.largest_difference <= DIFFERENCE_MAX { Ok(()) } else { Err(compared.words()) }
+        if compared.is_same() { Ok(()) } else { Err(compared.words()) }
     }
 
     /// Operator sets that no node is of go, from the list of imports.
@@ -793,13 +742,6 @@ impl Work<'_> {
                 unused.join(", ")
             ));
         }
-    }
-
-    fn cost(&self, spec: &GraphSpec) -> u64 {
-        let (window, drive) = (self.wanted.window, sealed_drive(spec));
-        let runs = [(1, window)];
-        Shapes::of(self.runtime, &self.model, &drive, self.wanted.features, &runs)
-            .map_or(0, |shapes| words::cost(&self.model, &shapes, window))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Which inputs and outputs of a graph are what.
 //!
 //! Owns the sorting of inputs into rows, states and the rest: by the wiring of recurrent operators
-//! first, then by shape. Promises that an input which pairs with nothing never becomes a state.
-//! Never looks at what a name says.
+//! first, then by shape, which a run has to confirm. Promises that an input which pairs with nothing
+//! never becomes a state. Never looks at what a name says.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -31,6 +31,8 @@ pub(super) struct Parts {
     /// The states as inputs that begin from zero.
     pub(super) sides: Vec<Side>,
     pub(super) extras: Vec<Side>,
+    /// The inputs that have the shape of an output, with that output, and nothing else in common.
+    pub(super) by_shape: Vec<(String, String)>,
 }
 
 /// Operators that hand a state on in another shape.
@@ -84,8 +86,12 @@ impl Port {
     }
 }
 
-/// Sorts inputs and outputs.
-pub(super) fn sort(model: &ModelProto, hints: &Hints) -> Result<Parts, Vec<String>> {
+/// Sorts inputs and outputs; `pairs_by_shape` says whether an equal shape makes a state.
+pub(super) fn sort(
+    model: &ModelProto,
+    hints: &Hints,
+    pairs_by_shape: bool,
+) -> Result<Parts, Vec<String>> {
     let graph = graph(model);
     let fixed = constants(graph);
     let open = graph.input.iter().filter(|input| !fixed.contains_key(input.name.as_str()));
@@ -94,7 +100,9 @@ pub(super) fn sort(model: &ModelProto, hints: &Hints) -> Result<Parts, Vec<Strin
         let name = quoted(&value.name);
         match port(value) {
             Some(port) => inputs.push(port),
-            None => problems.push(format!("input `{name}` is no tensor of a stated rank")),
+            None => problems.push(format!(
+                "input `{name}` is not a tensor with a known number of axes: export it as [B,T,F]"
+            )),
         }
     }
     if !problems.is_empty() {
@@ -105,7 +113,15 @@ pub(super) fn sort(model: &ModelProto, hints: &Hints) -> Result<Parts, Vec<Strin
     let mut pairs = by_wiring(&inputs, &begun, &ended);
     let input = rows(graph, &inputs, &begun, &pairs).map_err(|problem| vec![problem])?;
     let outputs = forecast(graph, &pairs, &ended, hints).map_err(|problem| vec![problem])?;
-    by_shape(graph, &inputs, &input, &outputs[0], &mut pairs);
+    let wired = pairs.len();
+    if pairs_by_shape {
+        let open: Vec<&Port> = inputs
+            .iter()
+            .filter(|port| port.name != input.name && port.is_float())
+            .filter(|port| !hints.constants.contains_key(&port.name))
+            .collect();
+        by_shape(graph, &open, &outputs[0], &mut pairs);
+    }
     let mut parts = Parts {
         output: outputs[0].clone(),
         others: outputs[1..]
@@ -116,6 +132,7 @@ pub(super) fn sort(model: &ModelProto, hints: &Hints) -> Result<Parts, Vec<Strin
         states: Vec::new(),
         sides: Vec::new(),
         extras: Vec::new(),
+        by_shape: pairs[wired..].to_vec(),
         input: input.clone(),
     };
     for port in inputs.iter().filter(|port| port.name != input.name) {
@@ -243,9 +260,10 @@ fn rows(
     };
     let rank = |port: &Port| {
         let has_axes = usize::from(matches!(port.dims.len(), 2 | 3));
-        (usize::from(port.has_free_axis()), has_axes, usize::from(!is_given_back(port)), {
-            usize::from(port.dims.len() == 3)
-        })
+        // Where all sizes are fixed, a constant of one row is told from a window by its axes of 1.
+        let axes = port.dims.iter().filter(|size| **size != Some(1)).count();
+        let is_other = usize::from(!is_given_back(port));
+        (usize::from(port.has_free_axis()), has_axes, is_other, port.dims.len() == 3, axes)
     };
     let best = open.iter().map(|port| rank(port)).max();
     let mut of_best = open.iter().filter(|port| Some(rank(port)) == best);
@@ -295,11 +313,11 @@ fn forecast(
     if open.is_empty() { Err("the graph gives no floats".to_owned()) } else { Ok(open) }
 }
 
-/// Pairs what is left by equal shapes, in the order of the file.
+/// Pairs what is left by equal shapes, in the order of the file, where the output is computed from
+/// the input.
 fn by_shape(
     graph: &GraphProto,
-    inputs: &[Port],
-    rows: &Port,
+    inputs: &[&Port],
     forecast: &str,
     pairs: &mut Vec<(String, String)>,
 ) {
@@ -310,15 +328,30 @@ fn by_shape(
         .filter(|output| output.name != forecast && !used.contains(&output.name))
         .filter_map(port)
         .collect();
-    for input in inputs.iter().filter(|input| input.name != rows.name && input.is_float()) {
+    for input in inputs {
         let is_paired = pairs.iter().any(|(name, _)| *name == input.name);
         if is_paired || !matches!(input.dims.len(), 2 | 3) {
             continue;
         }
-        if let Some(at) = outputs.iter().position(|output| output.dims == input.dims) {
+        let reached = reached(graph, &input.name);
+        let fits =
+            |output: &Port| output.dims == input.dims && reached.contains(output.name.as_str());
+        if let Some(at) = outputs.iter().position(fits) {
             pairs.push((input.name.clone(), outputs.remove(at).name));
         }
     }
+}
+
+/// The values that are computed from an input.
+fn reached<'g>(graph: &'g GraphProto, input: &str) -> HashSet<&'g str> {
+    let mut reached: HashSet<&str> = HashSet::new();
+    for node in &graph.node {
+        let mut reads = super::net::reads(node).into_iter();
+        if reads.any(|name| name == input || reached.contains(name.as_str())) {
+            reached.extend(node.output.iter().map(String::as_str));
+        }
+    }
+    reached
 }
 
 fn state(port: &Port, output: &str) -> Result<(StateFacts, Side), String> {
@@ -366,10 +399,47 @@ fn extra(port: &Port, is_begin: bool) -> Side {
     }
 }
 
+/// What the hints say that no run can be made with.
+pub(super) fn check_hints(parts: &Parts, hints: &Hints) -> Vec<String> {
+    let mut problems = Vec::new();
+    if let ([Some(rows), Some(width)], Some(window), Some(features)) =
+        (&parts.input.dims[..], hints.window, hints.features)
+        && (*rows, *width) == (window, features)
+        && window > 1
+    {
+        problems.push(format!(
+            "input `{}` is [{window},{features}], a window without an axis of the batch: export it \
+             as [B,{window},{features}]",
+            quoted(&parts.input.name)
+        ));
+    }
+    for extra in &parts.extras {
+        let size: usize = extra.dims.iter().product();
+        let count = hints.constants.get(&extra.name).map_or(1, Vec::len);
+        if count != 1 && count != size {
+            problems.push(format!(
+                "constants.{}: has {count} numbers, and the input is {:?}: give one number, or \
+                 {size}",
+                quoted(&extra.name),
+                extra.dims
+            ));
+        }
+    }
+    problems
+}
+
 /// Why there may be an input that belongs to nothing.
-pub(super) fn cause(extra: &Side) -> String {
+pub(super) fn cause(extra: &Side, parts: &Parts) -> String {
     let name = quoted(&extra.name);
     let shape = &extra.dims;
+    if let Some((_, output)) = parts.by_shape.iter().find(|(input, _)| *input == extra.name) {
+        return format!(
+            "input `{name}` {shape:?} has the shape of output `{}`, but single steps with it as a \
+             state do not give what the window gives, so it is not a state: it may be a constant \
+             that the exporter lost; give its value as a constant",
+            quoted(output)
+        );
+    }
     if extra.values == [0.0] {
         return format!(
             "input `{name}` begins a recurrent layer, and no output gives it back: export the \

@@ -63,7 +63,8 @@ fn layer(
         },
         "Conv" => {
             let dims = constant(1).map_or(&[][..], |tensor| &tensor.dims);
-            let kernel: i64 = dims.get(2..).map_or(1, |sizes| sizes.iter().product());
+            let sizes = dims.get(2..).unwrap_or_default();
+            let kernel = sizes.iter().fold(1_i64, |all, size| all.saturating_mul(*size));
             format!("Conv {} x {kernel}", dims.first().copied().unwrap_or_default())
         }
         "MaxPool" | "AveragePool" | "GlobalAveragePool" | "GlobalMaxPool" | "ReduceMax" => {
@@ -152,7 +153,7 @@ fn node_cost(
         _ if is_recurrent(node) => {
             // Rows that the weights of both kinds are applied to.
             let rows: u64 = count(&read(0)[..read(0).len().min(2)]);
-            (count(&read(1)) + count(&read(2))).saturating_mul(rows)
+            count(&read(1)).saturating_add(count(&read(2))).saturating_mul(rows)
         }
         "MatMul" => {
             let inner = read(0).last().copied().unwrap_or(1) as u64;
@@ -171,13 +172,13 @@ fn node_cost(
         "Loop" | "Scan" => {
             // Each weight of two axes that the body reads is applied once a step and row.
             let own = bodies(node).flat_map(|body| &body.initializer);
-            let inside = own.filter(|tensor| is_weight(tensor)).map(elements).sum::<u64>();
+            let sum = |all: u64, tensor: &TensorProto| all.saturating_add(elements(tensor));
+            let inside = own.filter(|tensor| is_weight(tensor)).fold(0, sum);
             let outer: Vec<String> = reads(node);
             let outside = outer.iter().filter_map(|name| known.get(name.as_str()));
-            let outside: u64 =
-                outside.filter(|tensor| is_weight(tensor)).map(|tensor| elements(tensor)).sum();
+            let outside = outside.copied().filter(|tensor| is_weight(tensor)).fold(0, sum);
             let batch = shapes.runs.first().map_or(1, |(batch, _)| *batch) as u64;
-            (inside + outside).saturating_mul(steps as u64).saturating_mul(batch)
+            inside.saturating_add(outside).saturating_mul(steps as u64).saturating_mul(batch)
         }
         _ => 0,
     }
@@ -207,7 +208,8 @@ pub(super) fn suspicion(model: &ModelProto) -> Option<String> {
         let weights = node.input.get(1).and_then(|name| known.get(name.as_str()));
         let recurrence = node.input.get(2).and_then(|name| known.get(name.as_str()));
         let rows = |tensor: Option<&&TensorProto>| tensor.and_then(|t| t.dims.get(1).copied());
-        let is_off = |rows: Option<i64>| rows.is_some_and(|rows| rows != gates * units);
+        let wanted = units.checked_mul(gates);
+        let is_off = |rows: Option<i64>| rows.is_some() && rows != wanted;
         is_off(rows(weights)) || is_off(rows(recurrence)) || has_wider_cell(graph, node, units)
     };
     let node = graph.node.iter().filter(|node| is_recurrent(node)).find(fits_not)?;

@@ -2,7 +2,7 @@
 //!
 //! Owns the figures that a manifest carries: errors of the model beside those of the baselines,
 //! skill, direction, signals, calibration and whether the interval holds; and the verdict in a
-//! sentence. What the figures are made of stands in [`super::statistics`].
+//! sentence. [`super::statistics`] has what the figures are made of.
 //!
 //! Promises: figures are in the target's unit and made of the values that the daemon would publish.
 //! The verdict claims an advantage only where the test finds it (p < 0.05, two-sided) and the whole

@@ -2,7 +2,8 @@
 //!
 //! Owns windows with what came true, the simple forecasts that a model has to beat, the measures,
 //! and the figures that a manifest carries. Promises that the trainer and the sealer judge by the
-//! same code, so that their figures mean the same. Never fits a model and never runs one.
+//! same code, so that their figures mean the same. Fits the baselines; never fits another model and
+//! never runs one.
 
 pub mod baseline;
 pub mod evaluate;

@@ -1,24 +1,22 @@
 //! Trial runs by ONNX Runtime.
 //!
-//! Owns a session and what its ports are. Promises one thread, the caller's, like every session
+//! Owns a session. Promises one thread, the caller's, like every session
 //! here, and that what the runtime would log comes back as the error alone. Never binds tensors.
 
 use ort::logging::LogLevel;
 use ort::memory::Allocator;
 use ort::session::{Session, SessionInputValue};
 use ort::value::{
-    DynValue, Outlet, PrimitiveTensorElementType, Tensor as OrtTensor, TensorElementType, ValueType,
+    DynValue, PrimitiveTensorElementType, Tensor as OrtTensor, TensorElementType, ValueType,
 };
 
 use super::OnnxRuntime;
 use crate::engine::inference::InferenceError;
-use crate::engine::inference::trial::{Element, Port, Tensor, Trial, Values, plain_words};
+use crate::engine::inference::trial::{Element, Tensor, Trial, Values, plain_words};
 
 /// A graph in a session of its own.
 struct OrtTrial {
     session: Session,
-    inputs: Vec<Port>,
-    outputs: Vec<Port>,
 }
 
 fn failed<E: std::fmt::Display>(context: &'static str) -> impl Fn(E) -> InferenceError {
@@ -29,9 +27,7 @@ fn failed<E: std::fmt::Display>(context: &'static str) -> impl Fn(E) -> Inferenc
 pub(super) fn open(runtime: &OnnxRuntime, onnx: &[u8]) -> Result<Box<dyn Trial>, InferenceError> {
     let failed = failed("open the graph");
     let session = runtime.trial_session(onnx).map_err(failed)?;
-    let inputs = session.inputs().iter().map(port).collect();
-    let outputs = session.outputs().iter().map(port).collect();
-    Ok(Box::new(OrtTrial { session, inputs, outputs }))
+    Ok(Box::new(OrtTrial { session }))
 }
 
 impl OnnxRuntime {
@@ -40,16 +36,6 @@ impl OnnxRuntime {
         let mut builder = builder;
         builder.commit_from_memory(onnx)
     }
-}
-
-fn port(outlet: &Outlet) -> Port {
-    let (element, dims) = match outlet.dtype() {
-        ValueType::Tensor { ty, shape, .. } => {
-            (element(*ty), shape.iter().map(|size| usize::try_from(*size).ok()).collect())
-        }
-        _ => (Element::Other, Vec::new()),
-    };
-    Port { name: outlet.name().to_owned(), element, dims }
 }
 
 fn element(kind: TensorElementType) -> Element {
@@ -65,14 +51,6 @@ fn element(kind: TensorElementType) -> Element {
 }
 
 impl Trial for OrtTrial {
-    fn inputs(&self) -> &[Port] {
-        &self.inputs
-    }
-
-    fn outputs(&self) -> &[Port] {
-        &self.outputs
-    }
-
     fn run(&mut self, inputs: &[(&str, Tensor)]) -> Result<Vec<(String, Tensor)>, InferenceError> {
         let failed = failed("run the graph");
         let mut given = Vec::with_capacity(inputs.len());

@@ -149,7 +149,6 @@ fn layers_of_16_bit_floats_round_where_the_file_does() {
         halved(&mut net);
         let (_, rewritten) = sealed(&net);
         assert_eq!(rewritten.modes, [Mode::Full, Mode::Sliding], "{name}: {:?}", rewritten.notes);
-        assert!(rewritten.compared.is_bit_equal, "{name}: {}", rewritten.compared.words());
         let said = &rewritten.rewrites;
         assert!(said.iter().any(|said| said.contains("recurrent layers of 16-bit")), "{said:?}");
     }

@@ -5,7 +5,7 @@ use super::net::Net;
 use super::support::{
     FEATURES, UNITS, WINDOW, beside_of, lstm_of, nothing_beside, read_plain, wanted,
 };
-use crate::engine::model::onnx::{ModelProto, StringStringEntryProto};
+use crate::engine::model::onnx::{ModelProto, NodeProto, StringStringEntryProto};
 use crate::engine::test_support::onnxruntime as runtime;
 
 fn refusal(onnx: &[u8]) -> String {
@@ -76,7 +76,7 @@ fn data_outside_the_folder_or_of_another_size_is_refused() {
         (Box::new(change("location", "")), "only a file in the model's own folder"),
         (Box::new(change("location", "gone.bin")), "`gone.bin` beside the model: there is no"),
         (Box::new(change("offset", "18446744073709551615")), "its data ends behind the"),
-        (Box::new(change("offset", "-1")), "offset `-1` of its data is no number"),
+        (Box::new(change("offset", "-1")), "offset `-1` of its data is not a number"),
         (Box::new(change("length", "4")), "4 bytes of data do not fill its shape"),
         (Box::new(change("length", "99999999")), "its data ends behind the"),
     ];
@@ -130,19 +130,20 @@ fn what_is_wanted_must_be_what_the_graph_takes() {
     let foreign = read_plain(&lstm_of(Layout::BatchFirst, Some(WINDOW), None).bytes()).unwrap();
     let wanted = Wanted { window: 20, features: 2, ..wanted() };
     let refusal = foreign.rewrite(runtime(), &wanted).unwrap_err();
-    assert_eq!(
-        refusal,
-        [
-            "input `sequence` is [B,6,3]: it takes 6 steps, but `window` says 20",
-            "input `sequence` is [B,6,3]: it takes 3 features, but the list of features says 2",
-        ]
-    );
+    assert_eq!(refusal, ["input `sequence` is [B,6,3], and no window of 20 steps of 2 features",]);
     let foreign = read_plain(&lstm_of(Layout::Flattened, None, None).bytes()).unwrap();
     let refusal = foreign.rewrite(runtime(), &wanted).unwrap_err();
+    assert_eq!(refusal, ["input `sequence` is [B,18], and no window of 20 steps of 2 features"]);
+    // A window without a batch is found before it is run as a batch of rows.
+    let mut net = Net::new();
+    let x = net.input("x", &[Some(WINDOW), Some(FEATURES)]);
+    let y = net.dense(&x, [FEATURES, 1]);
+    net.output(&y, &[Some(WINDOW), Some(1)]);
+    let hints = Hints { window: Some(WINDOW), features: Some(FEATURES), ..Hints::default() };
+    let refusal = read(&net.bytes(), &nothing_beside, runtime(), &hints).err().unwrap();
     assert_eq!(
         refusal,
-        ["input `sequence` is [B,18]: it takes 18 numbers, \
-          but `window` times the features says 40"]
+        ["input `x` is [6,3], a window without an axis of the batch: export it as [B,6,3]"]
     );
 }
 
@@ -167,6 +168,33 @@ fn sizes_that_a_file_states_are_bounded_before_memory_is_taken() {
     assert!(model.to_bytes().len() < 600 << 20);
     let graph = model.graph.unwrap();
     assert!(graph.node.iter().any(|node| node.op_type == "Concat"));
+    // A constant without elements has none to move, whatever its other sizes say.
+    for size in [1 << 40, i64::MAX as usize] {
+        let mut net = lstm_of(Layout::TimeMajor, None, None);
+        let empty = net.floats(&[0, size, size], &[]);
+        let (index, full) = (net.int(0), net.weights(&[4]));
+        let huge = net.ints(&[i64::MAX, i64::MAX]);
+        let moves = [
+            net.transpose(&empty, &[1, 2, 0]),
+            net.slice(&empty, 0, 1, 1),
+            net.add("Gather", &[&empty, &index]),
+            net.add("Reshape", &[&empty, &huge]),
+            net.add("Reshape", &[&full, &huge]),
+        ];
+        net.graph.node.push(NodeProto::new("Split", "", &[&empty], &["one", "other"]));
+        // Gates that cannot be counted.
+        let node = net.graph.node.iter_mut().find(|node| node.op_type == "LSTM").unwrap();
+        node.attribute[0].i = i64::MAX;
+        let mut model = net.model();
+        assert!(super::super::words::suspicion(&model).is_some());
+        assert_eq!(super::super::layers(&model.to_bytes()).len(), 2);
+        super::super::fold::fold(&mut model);
+        let left = |name: &String| {
+            let nodes = &model.graph.as_ref().unwrap().node;
+            nodes.iter().any(|node| node.output.contains(name))
+        };
+        assert!(moves.iter().all(left));
+    }
     // A state of a million layers is no state.
     let mut net = Net::new();
     let x = net.input("x", &[None, None, Some(FEATURES)]);

@@ -1,11 +1,11 @@
 //! What the tests of graphs share: the way from a file to a proven rewrite.
 
 use super::super::probe::{Probe, Windows};
+use super::super::prove::run_whole;
 use super::super::rewrite::sealed_drive;
-use super::super::{
-    Comparison, Foreign, Hints, Layout, Rewritten, Wanted, prove, read, run_original,
-};
+use super::super::{Comparison, Foreign, Hints, Layout, Rewritten, Wanted, read, run_original};
 use super::net::{Net, Size};
+use crate::engine::inference::Runtime;
 use crate::engine::inference::trial::Tensor;
 use crate::engine::model::manifest::Mode;
 use crate::engine::model::onnx::{ModelProto, StringStringEntryProto, TensorProto};
@@ -31,6 +31,21 @@ pub(super) fn windows(count: usize, wanted: &Wanted) -> Vec<Vec<f32>> {
     let size = wanted.window * wanted.features;
     let all = Windows::random(count, wanted.window, wanted.features, 99);
     all.values.chunks_exact(size).map(<[f32]>::to_vec).collect()
+}
+
+/// Compares a rewritten graph, fed whole windows one at a time, with the original's own run.
+pub(super) fn prove(
+    foreign: &Foreign,
+    rewritten: &Rewritten,
+    runtime: &dyn Runtime,
+    wanted: &Wanted,
+    windows: &[Vec<f32>],
+) -> Result<Comparison, String> {
+    let original = run_original(foreign, runtime, wanted, windows)?;
+    let mut probe = Probe::open_bytes(runtime, &rewritten.onnx)?;
+    let (drive, output) = (sealed_drive(&rewritten.spec), &rewritten.spec.output);
+    let sealed = run_whole(&mut probe, &drive, output, wanted, windows)?;
+    Ok(Comparison::of(&original, &sealed))
 }
 
 /// Reads, rewrites and proves: the rewritten graph has the bits of the original, and, where it may
