@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use tickcast::engine::wire::score::ScoreRecord;
 
-use crate::support::broker::{Broker, signal};
+use crate::support::broker::{Broker, Extras, signal};
+use crate::support::bundle::sealed;
 use crate::support::cluster::Stored;
 use crate::support::process::{Daemon, eventually};
 use crate::support::repository;
 use crate::support::topics::{
-    PARTITIONS, Topics, assert_in_order, await_committed, bundle, committed, distinct, produce,
-    replay, replay_and_score, start, symbols, text, ticks,
+    PARTITIONS, Topics, assert_in_order, await_committed, bundle, committed, distinct, exchanged,
+    produce, replay, replay_and_score, start, symbols, text, ticks,
 };
 
 /// Committed offsets that the topic no longer held.
@@ -159,6 +160,41 @@ fn assert_metrics_are_documented(daemon: &Daemon) {
         Some(format!("tickcast_kafka_{name}"))
     };
     assert_eq!(shown, page.lines().filter_map(row).collect());
+}
+
+/// The broker aborts a transaction after a second, and the model needs several for the backlog,
+/// whose records come all at once.
+#[test]
+fn a_model_that_is_slow_for_its_backlog_gets_through_it_exactly_once() {
+    let settings = "transaction.abort.timed.out.transaction.cleanup.interval.ms=100\n".to_owned();
+    let broker = Broker::start_with(Extras { settings, ..<_>::default() });
+    let sealed = sealed(23, 100, &[128]);
+    let topics = Topics::create(&broker);
+    // One symbol: what is in one row of the model alone cannot be computed at once.
+    let records = ticks(&symbols(1), 0..1500);
+    produce(&broker, &topics.input, &records);
+    let times = [
+        ("'session.timeout.ms' = 1500", "'session.timeout.ms' = 30000"),
+        ("'transaction.timeout.ms' = 5000", "'transaction.timeout.ms' = 1000"),
+    ];
+    let settings = exchanged(&topics.settings(&broker, "exactly_once", "one"), &times);
+    let begun = Instant::now();
+    let daemon = start(&sealed, &settings);
+    await_committed(&broker, &topics);
+    println!(
+        "{:.1} s, {} commits, {} failed sessions, a bound of {} records",
+        begun.elapsed().as_secs_f64(),
+        daemon.metric("tickcast_kafka_commits_total"),
+        daemon.metric("tickcast_kafka_sessions_failed_total"),
+        daemon.metric("tickcast_kafka_transaction_records_max"),
+    );
+    assert_eq!(daemon.metric("tickcast_kafka_hanging_calls"), 0.0);
+    let ended = daemon.stop();
+    assert!(ended.status.success(), "{:?}", ended.log);
+    let (forecasts, repeats) = distinct(&broker.read(&topics.forecasts, "read_committed"));
+    assert_eq!(repeats, 0);
+    assert_in_order(&forecasts);
+    assert!(forecasts == replay(&sealed, &records), "the bytes of the forecasts");
 }
 
 #[test]

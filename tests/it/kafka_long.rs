@@ -10,8 +10,8 @@ use crate::support::broker::Broker;
 use crate::support::cluster::Cluster;
 use crate::support::process::eventually;
 use crate::support::topics::{
-    Topics, assert_in_order, await_committed, bundle, distinct, patient, produce, replay,
-    replay_and_score, start, states, symbols, ticks,
+    Topics, assert_in_order, await_committed, bundle, distinct, exchanged, patient, produce,
+    replay, replay_and_score, start, states, symbols, ticks,
 };
 
 /// How many times SIGKILL ends a process, for each promise: `TICKCAST_TEST_KILLS`, or enough to
@@ -169,9 +169,11 @@ fn lose_each_broker(delivery: &str) {
     let symbols = symbols(12);
     let settings = topics.settings(&cluster, delivery, "one") + "kafka.replication = 3\n";
     // A broker is missed after nine seconds, and a transaction outlives that, as with the default.
-    let settings = settings
-        .replace("'transaction.timeout.ms' = 5000", "'transaction.timeout.ms' = 15000")
-        .replace("'session.timeout.ms' = 1500", "'session.timeout.ms' = 6000");
+    let times = [
+        ("'transaction.timeout.ms' = 5000", "'transaction.timeout.ms' = 15000"),
+        ("'session.timeout.ms' = 1500", "'session.timeout.ms' = 6000"),
+    ];
+    let settings = exchanged(&settings, &times);
     let daemon = start(&sealed, &settings);
     let (mut produced, mut day) = (Vec::new(), 0);
     let mut load = |days: u32| {

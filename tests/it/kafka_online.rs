@@ -8,7 +8,7 @@ use crate::support::bundle::SealedBundle;
 use crate::support::cluster::Cluster;
 use crate::support::process::run_to_end;
 use crate::support::topics::{
-    PARTITIONS, Topics, await_committed, bundle, patient, produce, start, symbols, ticks,
+    PARTITIONS, Topics, await_committed, bundle, exchanged, patient, produce, start, symbols, ticks,
 };
 
 /// Runs the check on a daemon; returns its exit code and everything that it said.
@@ -83,7 +83,8 @@ fn every_problem_that_the_cluster_knows_is_told_at_once() {
     let settings = topics.settings(broker, "at_least_once", "one");
     let missing = format!("{}-missing", topics.input);
     let both = format!("kafka.topics = ['{}', '{missing}']", topics.input);
-    let settings = settings.replace(&format!("kafka.topics = ['{}']", topics.input), &both);
+    let one = format!("kafka.topics = ['{}']", topics.input);
+    let settings = exchanged(&settings, &[(&one, &both)]);
     let (code, said) = check(&sealed, &settings);
     assert_eq!(code, Some(78), "{said}");
     let changelog = topics.changelog();
@@ -166,7 +167,7 @@ fn rights_that_are_missing_are_told_by_topic() {
     assert_eq!(problems[2], format!("kafka.dead_letters: topic `{dead}`: no right to describe"));
     assert!(problems[3].starts_with(&format!("kafka.group: group `{group}`: ")), "{said}");
     assert!(!said.contains("hunter2"), "{said}");
-    let (code, said) = check(&sealed, &settings.replace("hunter2", "hunter3"));
+    let (code, said) = check(&sealed, &exchanged(&settings, &[("hunter2", "hunter3")]));
     assert_eq!(code, Some(78), "{said}");
     assert_said(&said, &["refuses the credentials"]);
 }

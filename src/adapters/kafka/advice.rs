@@ -24,6 +24,8 @@ pub(super) struct Effective {
     pub(super) producer: String,
     /// What of it cannot work.
     pub(super) advice: Vec<String>,
+    /// How long the broker lets a transaction be open, with exactly-once.
+    pub(super) transaction_timeout: Option<Duration>,
 }
 
 /// Times that have to fit one another.
@@ -58,18 +60,21 @@ pub(super) fn effective(config: &KafkaConfig) -> Result<Effective, ClientError> 
         let ms = options.get(key).and_then(|text| text.parse().ok());
         ms.map_or(Duration::MAX, Duration::from_millis)
     };
+    let transaction = (config.delivery == Delivery::ExactlyOnce).then(|| TransactionTimes {
+        whole: time(&of_producer, "transaction.timeout.ms"),
+        call: config.transaction_timeout,
+    });
     let advice = advice(&Times {
         session: time(&of_consumer, "session.timeout.ms"),
         heartbeat: time(&of_consumer, "heartbeat.interval.ms"),
         poll: time(&of_consumer, "max.poll.interval.ms"),
         restore: config.restore_timeout,
         commit: config.commit_interval,
-        transaction: (config.delivery == Delivery::ExactlyOnce).then(|| TransactionTimes {
-            whole: time(&of_producer, "transaction.timeout.ms"),
-            call: config.transaction_timeout,
-        }),
+        transaction,
     });
-    Ok(Effective { consumer: shown(&of_consumer), producer: shown(&of_producer), advice })
+    let (consumer, producer) = (shown(&of_consumer), shown(&of_producer));
+    let transaction_timeout = transaction.map(|times| times.whole);
+    Ok(Effective { consumer, producer, advice, transaction_timeout })
 }
 
 /// Whether the library takes the options of a tool.

@@ -7,11 +7,10 @@
 //! for it. Never polls the consumer, and asks the cluster through [`Cluster`] alone, so that the
 //! order of steps can be driven without clients.
 
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::Duration;
 
 use rdkafka::consumer::{CommitMode, Consumer};
-use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::debug;
 
@@ -21,6 +20,7 @@ use super::partitions::Reading;
 use super::publisher::{Batch, KafkaPublisher, Turn};
 use super::start::Point;
 use super::topic_watch::{Look, TopicWatch};
+use super::transaction;
 use crate::adapters::kafka_config::{Delivery, KafkaConfig};
 use crate::core::domain::PartitionId;
 use crate::engine::pipeline::StoredState;
@@ -33,9 +33,6 @@ const COMMIT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The wait before it is asked again.
 const COMMIT_PAUSE: Duration = Duration::from_millis(50);
-
-/// How much longer than its own limit the client may take.
-const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a commit asks of the cluster.
 pub trait Cluster {
@@ -84,6 +81,8 @@ pub struct Commit {
     look: Look,
     phase: CommitPhase,
     begun: Stopwatch,
+    /// How long the shards took up to the line, once the last one has answered.
+    drain: Duration,
     /// Lets the shards go on when it is dropped, whatever happened.
     _resumes: Vec<Sender<()>>,
 }
@@ -124,7 +123,16 @@ pub enum Progress {
     /// It waits for the shards or for the cluster.
     UnderWay(Commit),
     /// These positions are committed.
-    Done(Vec<Reading>, Stopwatch),
+    Done(Vec<Reading>, Took),
+}
+
+/// How long a commit took.
+#[derive(Clone, Copy, Debug)]
+pub struct Took {
+    /// The shards, up to the line.
+    pub drain: Duration,
+    /// From its beginning to its end.
+    pub whole: Duration,
 }
 
 impl Commit {
@@ -155,7 +163,8 @@ impl Commit {
         let missing = shards.len();
         let phase = CommitPhase::Draining { answers, missing, states: Vec::new() };
         let begun = Stopwatch::start();
-        Ok(Self { delivery, covered, points, turn, look, phase, begun, _resumes: resumes })
+        let drain = Duration::ZERO;
+        Ok(Self { delivery, covered, points, turn, look, phase, begun, drain, _resumes: resumes })
     }
 
     /// Goes as far as is possible without waiting; a transaction is committed in one go.
@@ -163,7 +172,8 @@ impl Commit {
     /// # Errors
     /// Where the session cannot go on.
     pub fn step(self, cluster: &dyn Cluster) -> Result<Progress, SessionError> {
-        let Self { delivery, covered, points, turn, look, phase, begun, _resumes } = self;
+        let Self { delivery, covered, points, turn, look, phase, begun, mut drain, _resumes } =
+            self;
         let settled = |batch| cluster.is_settled(batch);
         let phase = match phase {
             CommitPhase::Draining { answers, mut missing, mut states } => {
@@ -172,6 +182,7 @@ impl Commit {
                         Ok(changed) => {
                             states.extend(changed);
                             missing -= 1;
+                            drain = begun.elapsed();
                         }
                         Err(TryRecvError::Empty) => break,
                         Err(TryRecvError::Disconnected) => {
@@ -203,12 +214,12 @@ impl Commit {
             // The transaction itself waits for what is not acknowledged.
             CommitPhase::Storing if delivery == Delivery::ExactlyOnce => {
                 cluster.commit_transaction(&covered)?;
-                return Ok(Progress::Done(covered, begun));
+                return Ok(Progress::Done(covered, Took { drain, whole: begun.elapsed() }));
             }
             waiting @ CommitPhase::Waiting(since) if since.elapsed() < cluster.pause() => waiting,
             CommitPhase::Storing | CommitPhase::Waiting(_) if settled(Batch::States)? => {
                 if cluster.commit(&covered)? {
-                    return Ok(Progress::Done(covered, begun));
+                    return Ok(Progress::Done(covered, Took { drain, whole: begun.elapsed() }));
                 }
                 if begun.elapsed() > COMMIT_PATIENCE {
                     return Err(SessionError::retry(
@@ -230,6 +241,7 @@ impl Commit {
             look,
             phase,
             begun,
+            drain,
             _resumes,
         }))
     }
@@ -277,39 +289,8 @@ impl Cluster for Tools<'_> {
             .consumer
             .group_metadata()
             .ok_or_else(|| SessionError::retry("the consumer is in no group"))?;
-        let (positions, publisher) = (positions(covered)?, self.publisher.clone());
-        within(limit + CLIENT_PATIENCE, move || {
-            let producer = publisher.producer();
-            producer
-                .send_offsets_to_transaction(&positions, &group, limit)
-                .map_err(SessionError::while_doing("add offsets to the transaction"))?;
-            producer
-                .commit_transaction(limit)
-                .map_err(SessionError::while_doing("commit the transaction"))?;
-            producer.begin_transaction().map_err(SessionError::while_doing("begin a transaction"))
-        })
+        transaction::commit(self.publisher, positions(covered)?, group, limit)
     }
-}
-
-/// Waits for calls of the client no longer than `limit`. Where a coordinator goes away,
-/// `send_offsets_to_transaction` of librdkafka 2.12 sometimes never returns, whatever limit it is
-/// given. Its thread is then left behind with the producer, which the next session fences off.
-fn within(
-    limit: Duration,
-    calls: impl FnOnce() -> Result<(), SessionError> + Send + 'static,
-) -> Result<(), SessionError> {
-    let (answer, answered) = sync_channel(1);
-    std::thread::Builder::new()
-        .name("transaction".to_owned())
-        // There is no receiver once the limit has passed.
-        .spawn(move || drop(answer.send(calls())))
-        .map_err(SessionError::while_doing("start a thread for the transaction"))?;
-    answered.recv_timeout(limit).unwrap_or_else(|_| {
-        let seconds = limit.as_secs();
-        Err(SessionError::retry(format_args!(
-            "the Kafka client has not answered for {seconds} s in a transaction"
-        )))
-    })
 }
 
 fn positions(covered: &[Reading]) -> Result<TopicPartitionList, SessionError> {
@@ -324,41 +305,4 @@ fn positions(covered: &[Reading]) -> Result<TopicPartitionList, SessionError> {
         }
     }
     Ok(positions)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Longer than any test waits for what must come.
-    const PATIENCE: Duration = Duration::from_secs(60);
-
-    fn retry(ended: Result<(), SessionError>) -> String {
-        let Err(SessionError::Retry(why)) = ended else { panic!("a new session may succeed") };
-        why
-    }
-
-    #[test]
-    fn a_call_of_the_client_that_never_returns_is_left_behind_and_the_caller_goes_on() {
-        let (begun, has_begun) = channel();
-        let (hold, held) = channel::<()>();
-        let limit = Duration::from_millis(1500);
-        let hung = within(limit, move || {
-            begun.send(()).unwrap();
-            // Without a limit the caller would see that this succeeds.
-            let _ = held.recv_timeout(PATIENCE);
-            Ok(())
-        });
-        let why = "the Kafka client has not answered for 1 s in a transaction";
-        assert_eq!(retry(hung), why);
-        assert_eq!(has_begun.try_recv(), Ok(()), "the call was made");
-        // It hangs still, and the next session's calls do not wait for it.
-        assert!(within(PATIENCE, || Ok(())).is_ok());
-        let refused = within(PATIENCE, || Err(SessionError::retry("fenced")));
-        assert_eq!(retry(refused), "fenced");
-        assert_eq!(has_begun.try_recv(), Err(TryRecvError::Empty), "its thread holds the channel");
-        drop(hold);
-        // Its answer comes too late for anybody, and its thread ends.
-        assert!(has_begun.recv_timeout(PATIENCE).is_err());
-    }
 }

@@ -25,6 +25,8 @@ pub struct KafkaMetrics {
     pauses: IntCounter,
     commits: IntCounter,
     commit_seconds: Histogram,
+    transaction_records_max: IntGauge,
+    pub(super) hanging_calls: IntGauge,
     restore_seconds: Histogram,
     restored: IntCounter,
     cold: IntCounter,
@@ -78,7 +80,7 @@ impl KafkaMetrics {
             )?,
             pauses: counter(
                 "tickcast_kafka_pauses_total",
-                "Times that partitions were paused because a shard's queue was full.",
+                "Times that partitions were paused because a shard's queue or a transaction was full.",
             )?,
             commits: counter(
                 "tickcast_kafka_commits_total",
@@ -87,6 +89,14 @@ impl KafkaMetrics {
             commit_seconds: histogram(
                 "tickcast_kafka_commit_seconds",
                 "Time from the beginning of a commit to its end.",
+            )?,
+            transaction_records_max: gauge(
+                "tickcast_kafka_transaction_records_max",
+                "The most records that a transaction takes at present; 0 with at-least-once.",
+            )?,
+            hanging_calls: gauge(
+                "tickcast_kafka_hanging_calls",
+                "Calls of the client library about a transaction that have not returned in time.",
             )?,
             restore_seconds: histogram(
                 "tickcast_kafka_restore_seconds",
@@ -154,6 +164,15 @@ impl KafkaMetrics {
 
     pub(super) fn paused(&self) {
         self.pauses.inc();
+    }
+
+    pub(super) fn paced(&self, records_max: u64) {
+        self.transaction_records_max.set(i64::try_from(records_max).unwrap_or(i64::MAX));
+    }
+
+    #[cfg(test)]
+    pub(super) fn records_max(&self) -> u64 {
+        self.transaction_records_max.get().cast_unsigned()
     }
 
     pub(super) fn committed(&self, took: Duration) {

@@ -29,6 +29,7 @@
 //! | `restore` | reading a changelog partition to its end |
 //! | `publisher` | the producer, and what is not yet acknowledged |
 //! | `commit` | from a line in the stream to a committed offset |
+//! | `transaction` | calls about a transaction, each within a limit |
 //! | `session` | one life of all clients |
 //! | `gap` | the header that tells a reader that records are missing |
 //! | `tools` | reading and writing a topic without a group, for the tools at both ends |
@@ -57,6 +58,7 @@ mod start;
 mod tools;
 mod topic_watch;
 mod topics;
+mod transaction;
 
 use std::time::Duration;
 
@@ -72,7 +74,7 @@ use crate::ops::supervise::Pulse;
 use crate::ports::source::OnlineReport;
 use crate::shard::command::Command;
 
-pub use self::commit::{Cluster, Commit, Covers, Progress};
+pub use self::commit::{Cluster, Commit, Covers, Progress, Took};
 pub use self::describe::TopicId;
 pub use self::partitions::{Assigned, PartitionName, PartitionTable, Reading};
 pub use self::publisher::{Batch, Turn};
@@ -90,7 +92,7 @@ pub use self::tools::{
 };
 
 use self::advice::Effective;
-use self::session::{Ended, Session};
+use self::session::{Ended, Pace, Session};
 
 /// How long beginning and ending a session may take: each of their requests has a limit of its own,
 /// a minute at most.
@@ -184,12 +186,14 @@ impl KafkaSource {
     pub fn run(self, stop: &watch::Receiver<bool>) -> Result<(), KafkaError> {
         let mut backoff = Backoff::new(self.config.backoff_max, self.seed);
         let mut proven = false;
-        let Effective { consumer, producer, advice } =
+        let Effective { consumer, producer, advice, transaction_timeout } =
             advice::effective(&self.config).map_err(|error| setup("kafka", &error))?;
         info!(consumer, producer, "effective Kafka options");
         for advice in advice {
             warn!(advice, "a setting cannot work");
         }
+        let mut pace =
+            transaction_timeout.map(|timeout| Pace::new(timeout, self.config.commit_interval));
         // After a failure its reason stays to be seen until a session stands.
         self.ready.not_ready(format!("connecting to {}", self.config.brokers));
         loop {
@@ -201,12 +205,15 @@ impl KafkaSource {
                 return Ok(());
             }
             self.pulse.wait(OPEN_PATIENCE);
-            let ended = match Session::open(&self, stop) {
+            let ended = match Session::open(&self, stop, pace.as_mut()) {
                 Ok(mut session) => {
                     proven = true;
                     let ended = session.run();
                     if session.has_flowed() {
                         backoff.reset();
+                    }
+                    if let Err(SessionError::Retry(_)) = &ended {
+                        session.note_failure();
                     }
                     session.close();
                     ended
@@ -218,7 +225,8 @@ impl KafkaSource {
                 Err(failure) => Err(failure),
             };
             self.pulse.wait(OPEN_PATIENCE);
-            session::clear(&self.shards).map_err(|_| KafkaError::EngineGone)?;
+            session::clear(&self.shards, || self.pulse.wait(OPEN_PATIENCE))
+                .map_err(|_| KafkaError::EngineGone)?;
             match ended {
                 Ok(Ended::Stopped) => return Ok(()),
                 Err(SessionError::Final(error)) => return Err(error),

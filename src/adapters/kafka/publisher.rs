@@ -208,6 +208,10 @@ impl KafkaPublisher {
         &self.shared.producer
     }
 
+    pub(super) fn metrics(&self) -> &KafkaMetrics {
+        &self.shared.metrics
+    }
+
     pub(super) fn outstanding(&self) -> &Outstanding {
         &self.shared.outstanding
     }

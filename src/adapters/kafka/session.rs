@@ -6,21 +6,21 @@
 //! work is committed. Never recovers by itself: a failure is returned, and a new session begins.
 //!
 //! This file owns the beginning, the end and the loop between them. What the loop does is in
-//! `poll` (records), `assign` (rebalances), `take_over` (stored states), `commits`, and `look`
-//! (topics that change).
+//! `poll` (records), `assign` (rebalances), `take_over` (stored states), `commits`, `pace` (how many
+//! records a transaction takes), and `look` (topics that change).
 
 mod assign;
 mod commits;
 mod look;
+mod pace;
 mod poll;
 mod take_over;
 
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
-use rdkafka::producer::Producer as _;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
@@ -30,13 +30,15 @@ use super::partitions::{Assigned, Kept, PartitionTable};
 use super::publisher::{KafkaPublisher, Outstanding, Producer, ProducerEvents, Turn};
 use super::topic_watch::TopicWatch;
 use super::topics::{self, InputTopic, Shape};
-use super::{KafkaError, KafkaSource, SessionError};
+use super::{KafkaError, KafkaSource, SessionError, transaction};
 use crate::adapters::kafka_config::Delivery;
 use crate::core::domain::PartitionId;
-use crate::intake::{IntakeClosed, IntakeSender, Record};
+use crate::intake::{IntakeClosed, IntakeSender};
 use crate::ops::clock::Stopwatch;
 use crate::shard::command::Command;
 
+pub(super) use self::pace::Pace;
+use self::poll::Held;
 pub use self::poll::hand_over;
 
 /// How long the thread waits between two looks at a commit, which is then the next thing to look
@@ -81,8 +83,10 @@ pub(super) struct Session<'s> {
     assigned: Assigned,
     /// Partitions whose states the shards still hold, until the group has said who reads them.
     kept: Kept,
-    /// A record that its shard had no room for; all partitions are paused meanwhile.
-    held: Option<Record>,
+    /// A record that its shard or the open transaction has no room for.
+    held: Option<Held>,
+    /// How many records a transaction takes; `None` without transactions.
+    pace: Option<&'s mut Pace>,
     commit: Option<Commit>,
     /// Whether a commit is due however long ago the last one was.
     is_due: bool,
@@ -102,8 +106,12 @@ pub(super) struct Session<'s> {
     flowed: bool,
 }
 
-/// Has every shard forget everything, after a session.
-pub(super) fn clear(shards: &[IntakeSender<Command>]) -> Result<(), IntakeClosed> {
+/// Has every shard forget everything, after a session. Each is behind what is in its queue, however
+/// long that takes; `waits` is called while it lasts, and the supervisor watches the shards.
+pub(super) fn clear(
+    shards: &[IntakeSender<Command>],
+    mut waits: impl FnMut(),
+) -> Result<(), IntakeClosed> {
     let (answer, answers) = channel();
     for shard in shards {
         shard.command(Command::Clear { answer: answer.clone() })?;
@@ -111,7 +119,13 @@ pub(super) fn clear(shards: &[IntakeSender<Command>]) -> Result<(), IntakeClosed
     // A shard that ends without an answer is noticed at once.
     drop(answer);
     for _ in shards {
-        answers.recv_timeout(SHARD_TIMEOUT).map_err(|_| IntakeClosed)?;
+        loop {
+            match answers.recv_timeout(SERVE_EVERY) {
+                Ok(()) => break,
+                Err(RecvTimeoutError::Timeout) => waits(),
+                Err(RecvTimeoutError::Disconnected) => return Err(IntakeClosed),
+            }
+        }
     }
     Ok(())
 }
@@ -125,6 +139,7 @@ impl<'s> Session<'s> {
     pub(super) fn open(
         source: &'s KafkaSource,
         stop: &'s watch::Receiver<bool>,
+        pace: Option<&'s mut Pace>,
     ) -> Result<Self, SessionError> {
         let config = &source.config;
         let observer = Arc::new(client::observer(config).map_err(opening("make a client"))?);
@@ -138,13 +153,6 @@ impl<'s> Session<'s> {
         let events = ProducerEvents::new(Arc::clone(&outstanding), source.metrics.clone(), token);
         let producer: Producer =
             options.create_with_context(events).map_err(opening("make the producer"))?;
-        if config.delivery == Delivery::ExactlyOnce {
-            // Fences off whoever used our transactional id before, and aborts what it left open.
-            producer
-                .init_transactions(config.transaction_timeout)
-                .and_then(|()| producer.begin_transaction())
-                .map_err(SessionError::while_doing("begin with transactions"))?;
-        }
         let publisher = KafkaPublisher::new(
             producer,
             outstanding,
@@ -152,6 +160,11 @@ impl<'s> Session<'s> {
             config.clone(),
             source.metrics.clone(),
         );
+        if config.delivery == Delivery::ExactlyOnce {
+            transaction::begin(&publisher, config.transaction_timeout)?;
+        }
+        let bound = pace.as_ref().map_or(0, |pace| pace.bound());
+        source.metrics.paced(bound);
         for shard in &source.shards {
             let sink = Box::new(publisher.clone());
             shard.command(Command::Connect(sink)).map_err(engine_gone)?;
@@ -178,6 +191,7 @@ impl<'s> Session<'s> {
             assigned: Assigned::default(),
             kept: Kept::default(),
             held: None,
+            pace,
             commit: None,
             is_due: false,
             is_whole: false,
@@ -194,6 +208,20 @@ impl<'s> Session<'s> {
     /// Whether a commit was committed: the session has proved itself.
     pub(super) fn has_flowed(&self) -> bool {
         self.flowed
+    }
+
+    /// Has the next session begin with smaller transactions, and says where one took too long.
+    pub(super) fn note_failure(&mut self) {
+        let Some(pace) = &mut self.pace else { return };
+        let Some(overrun) = pace.failed(self.idle.elapsed()) else { return };
+        warn!(
+            records = overrun.records,
+            open_seconds = overrun.open.as_secs(),
+            transaction_timeout_ms = overrun.timeout.as_millis(),
+            next_records_max = overrun.bound,
+            "{}",
+            overrun.advice()
+        );
     }
 
     /// Ends the clients, on the thread that made them.

@@ -12,7 +12,7 @@ use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::cluster::Cluster;
-use super::topics::{PARTITIONS, Topics};
+use super::topics::{PARTITIONS, Topics, exchanged};
 
 /// How many brokers there are.
 const BROKERS: i32 = 3;
@@ -66,7 +66,7 @@ impl Mock {
     ) -> String {
         let settings = topics.settings(self, delivery, instance);
         let session = format!("'session.timeout.ms' = {session_ms}");
-        settings.replace("'session.timeout.ms' = 1500", &session)
+        exchanged(&settings, &[("'session.timeout.ms' = 1500", &session)])
     }
 
     /// Lets every partition of the topics be led by the broker that comes `step` places behind the

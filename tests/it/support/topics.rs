@@ -96,9 +96,27 @@ impl Topics {
 /// The same settings for a test in which no member dies: a busy machine that stalls for seconds
 /// costs no session.
 pub(crate) fn patient(settings: &str) -> String {
-    settings
-        .replace("'session.timeout.ms' = 1500", "'session.timeout.ms' = 30000")
-        .replace("'transaction.timeout.ms' = 5000", "'transaction.timeout.ms' = 60000")
+    let times = [
+        ("'session.timeout.ms' = 1500", "'session.timeout.ms' = 30000"),
+        ("'transaction.timeout.ms' = 5000", "'transaction.timeout.ms' = 60000"),
+    ];
+    exchanged(settings, &times)
+}
+
+/// The settings with other texts in place of some, each of which must be there.
+pub(crate) fn exchanged(settings: &str, texts: &[(&str, &str)]) -> String {
+    texts.iter().fold(settings.to_owned(), |settings, (from, to)| {
+        assert!(settings.contains(from), "no `{from}` in the settings:\n{settings}");
+        settings.replace(from, to)
+    })
+}
+
+#[test]
+#[should_panic(expected = "no `'session.timeout.ms' = 1500` in the settings")]
+fn settings_that_have_other_times_are_not_made_patient_in_silence() {
+    patient(
+        "kafka.options.'session.timeout.ms' = 1501\nkafka.options.'transaction.timeout.ms' = 5000\n",
+    );
 }
 
 /// A small model: what is tested here is delivery.

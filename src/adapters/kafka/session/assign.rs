@@ -5,7 +5,7 @@
 //! group does.
 
 use std::collections::HashMap;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 
 use rdkafka::consumer::{Consumer, RebalanceProtocol};
 use rdkafka::{Offset, TopicPartitionList};
@@ -70,7 +70,7 @@ impl Session<'_> {
             _ => self.consumer.assign(&starts),
         };
         assigned.map_err(SessionError::while_doing("take partitions over"))?;
-        if self.held.is_some() {
+        if self.held.as_ref().is_some_and(|held| held.is_paused) {
             self.pause_all()?;
         }
         self.moved = Stopwatch::start();
@@ -130,7 +130,12 @@ impl Session<'_> {
     fn evict(&self, id: PartitionId) -> Result<(), SessionError> {
         let (answer, answers) = channel();
         self.shard(id).command(Command::Evict { partition: id, answer }).map_err(engine_gone)?;
-        answers.recv_timeout(SHARD_TIMEOUT).map_err(engine_gone)
+        answers.recv_timeout(SHARD_TIMEOUT).map_err(|error| match error {
+            RecvTimeoutError::Timeout => {
+                SessionError::retry("a shard has not answered in time behind its queue")
+            }
+            RecvTimeoutError::Disconnected => engine_gone(error),
+        })
     }
 
     /// Gives partitions away after their work is committed.
@@ -140,11 +145,7 @@ impl Session<'_> {
             // be stored: a new session begins from what the others have left.
             return Err(SessionError::retry("the group took the partitions away"));
         }
-        // A record that was held back is read again by whoever owns its partition next.
-        if self.held.take().is_some() {
-            let list = self.assignment()?;
-            self.consumer.resume(&list).map_err(SessionError::while_doing("resume partitions"))?;
-        }
+        self.release_held(list)?;
         self.commit_now()?;
         let cooperative =
             matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);

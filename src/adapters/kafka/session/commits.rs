@@ -1,19 +1,21 @@
 //! When commits begin, and moving the one under way on.
 //!
-//! Owns the time between two commits. Promises that at most one is under way, and that each
+//! Owns the time between two commits. One is due after the interval, or once the open transaction
+//! takes no more records. Promises that at most one is under way, and that each
 //! covers everything handed to the shards before it began. Never decides the order of steps in a
 //! commit, which `commit` owns.
 
 use super::{COMMIT_POLL_TIMEOUT, SHARD_TIMEOUT, Session};
 use crate::adapters::kafka::SessionError;
-use crate::adapters::kafka::commit::{Commit, Covers, Progress, Tools};
+use crate::adapters::kafka::commit::{Commit, Covers, Progress, Took, Tools};
 use crate::ops::clock::{Stopwatch, pause};
 
 impl Session<'_> {
     /// Begins a commit when one is due, or moves the one under way on.
     pub(super) fn advance_commit(&mut self) -> Result<(), SessionError> {
         if self.commit.is_none() {
-            if !self.is_due && self.idle.elapsed() < self.source.config.commit_interval {
+            let is_due = self.is_due || self.is_held_by_pace();
+            if !is_due && self.idle.elapsed() < self.source.config.commit_interval {
                 return Ok(());
             }
             self.begin_commit()?;
@@ -34,6 +36,9 @@ impl Session<'_> {
         let source = self.source;
         let delivery = source.config.delivery;
         self.commit = Some(Commit::begin(delivery, &source.shards, covers, self.turn)?);
+        if let Some(pace) = &mut self.pace {
+            pace.begin();
+        }
         self.turn = self.turn.other();
         Ok(())
     }
@@ -42,9 +47,13 @@ impl Session<'_> {
         let Some(commit) = self.commit.take() else { return Ok(()) };
         match commit.step(&self.tools())? {
             Progress::UnderWay(commit) => self.commit = Some(commit),
-            Progress::Done(covered, begun) => {
+            Progress::Done(covered, Took { drain, whole }) => {
                 self.assigned.committed(&covered);
-                self.source.metrics.committed(begun.elapsed());
+                self.source.metrics.committed(whole);
+                if let Some(pace) = &mut self.pace {
+                    pace.done(drain, whole);
+                    self.source.metrics.paced(pace.bound());
+                }
                 self.flowed = true;
                 self.idle = Stopwatch::start();
                 if std::mem::take(&mut self.awaits_first) {

@@ -1,4 +1,4 @@
-//! From the consumer to the shards: polling, and what happens when a shard is full.
+//! From the consumer to the shards: polling, and what happens when a shard or a transaction is full.
 //!
 //! Owns the pause of all partitions and the record that is held back meanwhile. Promises that
 //! a record is handed to the shard of its partition in the order of its offsets, and that one
@@ -17,7 +17,7 @@ use crate::adapters::kafka::client;
 use crate::adapters::kafka::partitions::Assigned;
 use crate::adapters::kafka::{SessionError, gap};
 use crate::intake::{IntakeSender, Record};
-use crate::ops::clock::Stopwatch;
+use crate::ops::clock::{Stopwatch, pause};
 use crate::shard::command::Command;
 
 /// How long one poll may hold the thread: the delay of everything else it does.
@@ -27,10 +27,32 @@ const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 /// ordinary back-pressure, and a pause throws away what was fetched.
 const FULL_PATIENCE: Duration = Duration::from_millis(500);
 
+/// How long a transaction without room may hold the thread before the partitions are paused. Its
+/// commit is due at once, and the pace aims at less.
+const PACE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A record that was read and that no shard has.
+pub(super) struct Held {
+    pub(super) record: Record,
+    since: Stopwatch,
+    /// All partitions are paused meanwhile. Otherwise the consumer is not polled.
+    pub(super) is_paused: bool,
+}
+
+impl Held {
+    pub(super) fn new(record: Record) -> Self {
+        Self { record, since: Stopwatch::start(), is_paused: false }
+    }
+}
+
 impl Session<'_> {
     pub(super) fn poll(&mut self) -> Result<(), SessionError> {
+        if self.held.as_ref().is_some_and(|held| !held.is_paused) {
+            pause(COMMIT_POLL_TIMEOUT);
+            return Ok(());
+        }
         let timeout = if self.commit.is_some() { COMMIT_POLL_TIMEOUT } else { POLL_TIMEOUT };
-        let Self { consumer, assigned, source, held, moved, .. } = self;
+        let Self { consumer, assigned, moved, .. } = self;
         match consumer.poll(timeout) {
             // Also what a poll says around a rebalance.
             None => consumer
@@ -39,11 +61,10 @@ impl Session<'_> {
                 .map_or(Ok(()), |why| Err(SessionError::Refused(why))),
             Some(Ok(message)) => {
                 *moved = Stopwatch::start();
-                *held = deliver(&source.shards, assigned, &message)?;
-                if held.is_some() {
-                    self.pause_all()?;
-                }
-                Ok(())
+                // A partition that was given away has its records read elsewhere.
+                let Some(record) = record_of(assigned, &message) else { return Ok(()) };
+                drop(message);
+                self.offer(Held::new(record), FULL_PATIENCE)
             }
             Some(Err(error)) => match consumer.context().take_refusal() {
                 Some(why) => Err(SessionError::Refused(why)),
@@ -58,18 +79,68 @@ impl Session<'_> {
 
     /// Offers the record that had no room once more.
     pub(super) fn retry_held(&mut self) -> Result<(), SessionError> {
-        let Some(record) = self.held.take() else { return Ok(()) };
+        let Some(held) = self.held.take() else { return Ok(()) };
         self.moved = Stopwatch::start();
-        self.held = hand_over(&self.source.shards, &mut self.assigned, record, POLL_TIMEOUT)?;
-        if self.held.is_none() {
-            let list = self.assignment()?;
-            self.consumer.resume(&list).map_err(SessionError::while_doing("resume partitions"))?;
+        self.offer(held, POLL_TIMEOUT)
+    }
+
+    /// Hands a record to its shard, or holds it where there is no room.
+    fn offer(&mut self, held: Held, patience: Duration) -> Result<(), SessionError> {
+        let Held { record, since, is_paused } = held;
+        let has_room = self.has_room();
+        let back = if has_room {
+            hand_over(&self.source.shards, &mut self.assigned, record, patience)?
+        } else {
+            Some(record)
+        };
+        let Some(record) = back else {
+            if let Some(pace) = &mut self.pace {
+                pace.handed();
+            }
+            return if is_paused { self.resume_all() } else { Ok(()) };
+        };
+        self.held = Some(Held { record, since, is_paused });
+        // A shard was waited for already.
+        if !is_paused && (has_room || since.elapsed() > PACE_PATIENCE) {
+            self.pause_all()?;
         }
         Ok(())
     }
 
+    /// Whether the open transaction takes another record.
+    fn has_room(&self) -> bool {
+        self.pace.as_ref().is_none_or(|pace| pace.has_room())
+    }
+
+    /// Whether a record waits for the next transaction.
+    pub(super) fn is_held_by_pace(&self) -> bool {
+        self.held.is_some() && !self.has_room()
+    }
+
+    /// Lets go of a record of a partition that is given away: whoever owns that next reads it again.
+    /// One of a partition that stays is kept, because this consumer does not read it twice.
+    pub(super) fn release_held(&mut self, list: &TopicPartitionList) -> Result<(), SessionError> {
+        let Some(held) = &self.held else { return Ok(()) };
+        let name = held.record.position.and_then(|position| self.table.name(position.partition));
+        let stays =
+            name.is_some_and(|name| list.find_partition(&name.topic, name.number).is_none());
+        match self.held.take_if(|_| !stays) {
+            Some(held) if held.is_paused => self.resume_all(),
+            _ => Ok(()),
+        }
+    }
+
+    fn resume_all(&self) -> Result<(), SessionError> {
+        let list = self.assignment()?;
+        self.consumer.resume(&list).map_err(SessionError::while_doing("resume partitions"))
+    }
+
+    /// Pauses all partitions until the record that is held has room.
     pub(super) fn pause_all(&mut self) -> Result<(), SessionError> {
         self.source.metrics.paused();
+        if let Some(held) = &mut self.held {
+            held.is_paused = true;
+        }
         let list = self.assignment()?;
         self.consumer.pause(&list).map_err(SessionError::while_doing("pause partitions"))
     }
@@ -79,20 +150,13 @@ impl Session<'_> {
     }
 }
 
-/// Hands a message to the shard of its partition; returns it where there is no room.
-fn deliver(
-    shards: &[IntakeSender<Command>],
-    assigned: &mut Assigned,
-    message: &BorrowedMessage<'_>,
-) -> Result<Option<Record>, SessionError> {
-    let place = assigned.place(message.topic(), message.partition(), message.offset());
-    // A partition that was given away has its records read elsewhere.
-    let Some(position) = place else { return Ok(None) };
+/// What a shard gets of a message; `None` where its partition is not ours any more.
+fn record_of(assigned: &mut Assigned, message: &BorrowedMessage<'_>) -> Option<Record> {
+    let position = assigned.place(message.topic(), message.partition(), message.offset())?;
     let bytes = Bytes::copy_from_slice(message.payload().unwrap_or_default());
     let after_gap = gap::is_marked(message);
     let received = client::received(message);
-    let record = Record { bytes, position: Some(position), received, after_gap };
-    hand_over(shards, assigned, record, FULL_PATIENCE)
+    Some(Record { bytes, position: Some(position), received, after_gap })
 }
 
 /// Hands a record to the shard of its partition, waiting for room no longer than `patience`;

@@ -3,6 +3,7 @@
 
 mod on_a_mock;
 
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use super::poll::hand_over;
@@ -153,14 +154,33 @@ fn clear_needs_the_answer_of_every_shard() {
             })
             .collect();
         let expected = if silent.is_some() { Err(IntakeClosed) } else { Ok(()) };
-        assert_eq!(clear(&shards), expected, "{silent:?}");
+        assert_eq!(clear(&shards, || {}), expected, "{silent:?}");
         played.into_iter().for_each(|shard| shard.join().unwrap());
     }
+}
+
+#[test]
+fn clear_waits_for_a_shard_that_has_much_to_do() {
+    let (shards, mut receivers) = queues(1, 1);
+    let receiver = receivers.remove(0);
+    let (waits, waited) = channel();
+    let shard = std::thread::spawn(move || {
+        let mut batch = Vec::new();
+        receiver.drain(&mut batch, 1);
+        let Some(Arrival::Command(Command::Clear { answer })) = batch.pop() else {
+            panic!("nothing else is asked");
+        };
+        // It is busy until the one who asked has waited for a while.
+        waited.recv_timeout(PATIENCE).unwrap();
+        answer.send(()).unwrap();
+    });
+    assert_eq!(clear(&shards, || waits.send(()).unwrap_or_default()), Ok(()));
+    shard.join().unwrap();
 }
 
 #[test]
 fn clear_says_when_a_shard_is_gone() {
     let (shards, mut receivers) = queues(2, 1);
     receivers.pop();
-    assert_eq!(clear(&shards), Err(IntakeClosed));
+    assert_eq!(clear(&shards, || {}), Err(IntakeClosed));
 }

@@ -15,14 +15,15 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use super::PATIENCE;
+use super::{PATIENCE, record};
 use crate::adapters::kafka::client::Rebalance;
-use crate::adapters::kafka::session::Session;
+use crate::adapters::kafka::session::poll::Held;
+use crate::adapters::kafka::session::{Pace, Session};
 use crate::adapters::kafka::{KafkaMetrics, KafkaSource};
 use crate::adapters::kafka_config::{Delivery, KafkaConfig, LostOffset, StartAt};
 use crate::engine::pipeline::Restored;
 use crate::intake::{Arrival, IntakeReceiver};
-use crate::ops::clock::Stopwatch;
+use crate::ops::clock::{Stopwatch, pause};
 use crate::ops::readiness::Readiness;
 use crate::ops::supervise::Pulse;
 use crate::shard::command::Command;
@@ -79,13 +80,22 @@ fn cluster() -> MockCluster<'static, rdkafka::producer::DefaultProducerContext> 
     mock
 }
 
-/// Plays a shard until its queue is closed. Says which commands came, by name.
-fn play(shard: IntakeReceiver<Command>, came: Sender<&'static str>) -> JoinHandle<()> {
+/// Plays a shard until its queue is closed, which needs so long for a record. Says what came, by
+/// name.
+fn play(
+    shard: IntakeReceiver<Command>,
+    of_record: Duration,
+    came: Sender<&'static str>,
+) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut batch = Vec::new();
         let mut sinks = Vec::new();
         while shard.drain(&mut batch, 1) {
-            let Some(Arrival::Command(command)) = batch.pop() else { continue };
+            let Some(Arrival::Command(command)) = batch.pop() else {
+                pause(of_record);
+                came.send("record").unwrap();
+                continue;
+            };
             let name = match command {
                 Command::Connect(sink) => {
                     sinks.push(sink);
@@ -108,6 +118,10 @@ fn play(shard: IntakeReceiver<Command>, came: Sender<&'static str>) -> JoinHandl
                     "restore"
                 }
                 Command::Own { .. } => "own",
+                Command::Evict { answer, .. } => {
+                    answer.send(()).unwrap();
+                    "evict"
+                }
                 _ => panic!("nothing else is asked"),
             };
             came.send(name).unwrap();
@@ -116,7 +130,7 @@ fn play(shard: IntakeReceiver<Command>, came: Sender<&'static str>) -> JoinHandl
 }
 
 fn source(config: KafkaConfig, runtime: &Runtime) -> (KafkaSource, IntakeReceiver<Command>) {
-    let (shard, receiver) = queue(100);
+    let (shard, receiver) = queue(10_000);
     let source = KafkaSource {
         config,
         shards: vec![shard],
@@ -162,9 +176,9 @@ fn a_cooperative_member_that_gets_partitions_while_it_commits_finishes_the_trans
     let runtime = Runtime::new().unwrap();
     let (source, receiver) = source(config(mock.bootstrap_servers()), &runtime);
     let (said, came) = channel();
-    let shard = play(receiver, said);
+    let shard = play(receiver, Duration::ZERO, said);
     let (_stop, stopped) = watch::channel(false);
-    let mut session = Session::open(&source, &stopped).unwrap();
+    let mut session = Session::open(&source, &stopped, None).unwrap();
     let lists = await_assignment(&mut session);
     let protocol = session.consumer.rebalance_protocol();
     assert!(matches!(protocol, RebalanceProtocol::Cooperative));
@@ -189,4 +203,85 @@ fn a_cooperative_member_that_gets_partitions_while_it_commits_finishes_the_trans
     // The second partition alone is left to commit: the one under way covered the first.
     assert_eq!(left, [lists[1].elements()[0].partition() as u32]);
     assert_eq!(taken(&came), ["resumed", "restore", "own"]);
+}
+
+/// Two seconds are what the broker would allow. The whole backlog takes the shard three.
+#[test]
+fn a_transaction_takes_no_more_records_than_the_shards_get_through_in_time() {
+    const RECORDS: usize = 1000;
+    let of_record = Duration::from_millis(3);
+    let mock = cluster();
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", mock.bootstrap_servers()).create().unwrap();
+    for _ in 0..RECORDS {
+        producer.send(BaseRecord::<(), _>::to(INPUT).partition(0).payload("tick")).unwrap();
+    }
+    producer.flush(PATIENCE).unwrap();
+    let runtime = Runtime::new().unwrap();
+    let config = KafkaConfig {
+        commit_interval: Duration::from_millis(50),
+        ..config(mock.bootstrap_servers())
+    };
+    let mut pace = Pace::new(Duration::from_secs(2), config.commit_interval);
+    let (source, receiver) = source(config, &runtime);
+    let (said, came) = channel();
+    let shard = play(receiver, of_record, said);
+    let (stop, stopped) = watch::channel(false);
+    // Stops the session once the shard has everything, and counts the records of each transaction.
+    let counter = std::thread::spawn(move || {
+        let mut transactions = vec![0];
+        for what in came {
+            match what {
+                "record" => *transactions.last_mut().unwrap() += 1,
+                "commit" => transactions.push(0),
+                _ => {}
+            }
+            if transactions.iter().sum::<usize>() == RECORDS {
+                let _ = stop.send(true);
+            }
+        }
+        transactions
+    });
+    let mut session = Session::open(&source, &stopped, Some(&mut pace)).unwrap();
+    let ended = session.run();
+    let (left, shown) = (session.assigned.uncommitted().len(), source.metrics.records_max());
+    session.close();
+    drop(source);
+    shard.join().unwrap();
+    let transactions = counter.join().unwrap();
+    assert!(ended.is_ok(), "{transactions:?}");
+    assert_eq!((transactions.iter().sum::<usize>(), left), (RECORDS, 0), "all are committed");
+    // Less than half of what the broker would abort.
+    let most = *transactions.iter().max().unwrap();
+    assert!(most <= 300, "{transactions:?}");
+    assert_eq!(shown, pace.bound());
+    let expected = of_record * u32::try_from(pace.bound()).unwrap();
+    assert!(expected < Duration::from_millis(250), "{expected:?}");
+}
+
+#[test]
+fn a_cooperative_member_keeps_the_record_that_it_holds_of_a_partition_that_stays() {
+    let mock = cluster();
+    let runtime = Runtime::new().unwrap();
+    let (source, receiver) = source(config(mock.bootstrap_servers()), &runtime);
+    let (said, came) = channel();
+    let shard = play(receiver, Duration::ZERO, said);
+    let (_stop, stopped) = watch::channel(false);
+    let mut session = Session::open(&source, &stopped, None).unwrap();
+    let lists = await_assignment(&mut session);
+    lists.iter().for_each(|list| session.assign(list).unwrap());
+    let partition = |list: &TopicPartitionList| list.elements()[0].partition() as u32;
+    let held = record(partition(&lists[0]), 0);
+    session.held = Some(Held::new(held.clone()));
+    let other = session.revoke(&lists[1]);
+    let kept = session.held.as_ref().map(|held| held.record.clone());
+    let own = session.revoke(&lists[0]);
+    let is_kept_still = session.held.is_some();
+    session.close();
+    drop(source);
+    shard.join().unwrap();
+    assert!(other.is_ok() && own.is_ok(), "{other:?} {own:?}");
+    assert_eq!(kept, Some(held), "nothing else reads it again");
+    assert!(!is_kept_still, "whoever gets the partition reads it");
+    assert_eq!(taken(&came).iter().filter(|what| **what == "evict").count(), 2);
 }
