@@ -170,8 +170,8 @@ fn a_model_that_is_slow_for_its_backlog_gets_through_it_exactly_once() {
     let broker = Broker::start_with(Extras { settings, ..<_>::default() });
     let sealed = sealed(23, 100, &[128]);
     let topics = Topics::create(&broker);
-    // One symbol: what is in one row of the model alone cannot be computed at once.
-    let records = ticks(&symbols(1), 0..1500);
+    // Of one symbol, so that no two steps are computed at once.
+    let records = ticks(&symbols(1), 0..3000);
     produce(&broker, &topics.input, &records);
     let times = [
         ("'session.timeout.ms' = 1500", "'session.timeout.ms' = 30000"),

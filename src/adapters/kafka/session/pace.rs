@@ -3,7 +3,7 @@
 //! Owns the bound on the records between two commit lines with exactly-once. A broker aborts
 //! a transaction that is open for longer than `transaction.timeout.ms`, and everything before
 //! a line belongs to it. Promises that the bound follows the speed of the shards, so that a commit
-//! waits for about a second of work however long the backlog is, and that it is never 0. Never reads
+//! waits for a second or two of work however long the backlog is, and that it is never 0. Never reads
 //! a clock and never touches a record.
 
 use std::time::Duration;
@@ -12,8 +12,10 @@ use std::time::Duration;
 /// a model of some forecasts in a second, and ten quick commits away from any queue's size.
 const FIRST: u64 = 64;
 
-/// What the shards may have left to do when a line is drawn, where the timeout is long.
-const DRAIN_TARGET: Duration = Duration::from_secs(1);
+/// What the shards may have left to do when a line is drawn, where the timeout is long. The shards
+/// wait while a transaction is committed, which takes up to a tenth of a second on a busy machine, so
+/// a shorter target would cost forecasts.
+const DRAIN_TARGET: Duration = Duration::from_secs(2);
 
 /// The least target: a timeout that leaves no time cannot work, and `advice` says so.
 const DRAIN_TARGET_LEAST: Duration = Duration::from_millis(10);
@@ -185,21 +187,21 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_model_gets_a_second_of_work_and_a_fast_one_is_not_bounded() {
+    fn a_slow_model_gets_a_second_or_two_of_work_and_a_fast_one_is_not_bounded() {
         let mut pace = Pace::new(Duration::from_secs(15), INTERVAL);
         let commit = Duration::from_millis(20);
         let mut slow = |of_one: Duration, turns: usize| {
             (0..turns).map(|_| turn(&mut pace, u64::MAX >> 32, of_one, commit)).last().unwrap()
         };
-        assert_eq!(slow(Duration::from_millis(2), 20), 500);
+        assert_eq!(slow(Duration::from_millis(2), 20), 875);
         // Ten times as slow, then a hundred times as fast: one transaction to learn it, and a
         // doubling for each one after it.
-        assert_eq!(slow(Duration::from_millis(20), 1), 500);
-        assert_eq!(slow(Duration::from_millis(20), 1), 50);
-        assert_eq!(slow(Duration::from_micros(200), 4), 400);
-        assert_eq!(slow(Duration::from_micros(5), 20), 200_000);
-        // Slower than a second for one record.
-        assert_eq!(slow(Duration::from_micros(2_000_000), 2), 1);
+        assert_eq!(slow(Duration::from_millis(20), 1), 875);
+        assert_eq!(slow(Duration::from_millis(20), 1), 87);
+        assert_eq!(slow(Duration::from_micros(200), 4), 696);
+        assert_eq!(slow(Duration::from_micros(5), 20), 350_000);
+        // One record takes longer than the target.
+        assert_eq!(slow(Duration::from_secs(2), 2), 1);
     }
 
     #[test]
@@ -208,8 +210,8 @@ mod tests {
             let pace = pace(timeout_ms);
             (pace.drain_target.as_millis(), pace.commit_target.as_millis())
         };
-        assert_eq!(targets(60_000), (1000, 14_750));
-        assert_eq!(targets(15_000), (1000, 3500));
+        assert_eq!(targets(60_000), (2000, 14_750));
+        assert_eq!(targets(15_000), (1750, 3500));
         assert_eq!(targets(5000), (500, 1000));
         // The interval leaves no time, which the advice at the start says.
         assert_eq!(targets(1000), (10, 10));
@@ -300,7 +302,7 @@ mod tests {
             for _ in 0..40 {
                 turn(&mut pace, 1 << 30, of_one, Duration::from_millis(5));
             }
-            let ideal = 1_000_000 / of_one_micros;
+            let ideal = 1_750_000 / of_one_micros;
             prop_assert!((ideal.saturating_sub(1)..=ideal).contains(&pace.bound()), "{pace:?}");
         }
     }

@@ -29,7 +29,7 @@ const FULL_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long a transaction without room may hold the thread before the partitions are paused. Its
 /// commit is due at once, and the pace aims at less.
-const PACE_PATIENCE: Duration = Duration::from_secs(2);
+const PACE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A record that was read and that no shard has.
 pub(super) struct Held {
