@@ -67,8 +67,12 @@ impl Bench {
             copy(&root.path().join("models").join(name).join(version), name, version);
         }
         let shadow = "[[models]]\nname = 'next'\nrole = 'shadow'\n";
+        // Roles are kept there, as in a daemon that is run for long.
+        let state = root.path().join("state");
         let models = format!(
-            "source.when_full = 'block'\n[[models]]\nname = 'daily'\n{}",
+            "source.when_full = 'block'\nsnapshot.folder = '{}'\n\
+             [[models]]\nname = 'daily'\n{}",
+            state.display(),
             if has_shadow { shadow } else { "" }
         );
         let mut rig = Rig::start(&root.path().join("models"), &models);

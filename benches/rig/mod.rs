@@ -14,22 +14,22 @@ use std::time::{Duration, Instant};
 
 use tokio_tungstenite::tungstenite::{Message, WebSocket, accept, client};
 
-pub const SYMBOLS: u64 = 100;
+pub(crate) const SYMBOLS: u64 = 100;
 /// More than a window and its features need.
 const WARM_UP_ROUNDS: u64 = 80;
 /// How long nothing may come.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running daemon and the feed that it listens to.
-pub struct Rig {
+pub(crate) struct Rig {
     daemon: Child,
-    pub address: String,
-    pub feed: WebSocket<TcpStream>,
-    pub next: u64,
+    pub(crate) address: String,
+    pub(crate) feed: WebSocket<TcpStream>,
+    pub(crate) next: u64,
     _folder: tempfile::TempDir,
 }
 
-pub fn tick(index: u64) -> String {
+pub(crate) fn tick(index: u64) -> String {
     let (symbol, price) = (index % SYMBOLS, 100.0 + (index as f64 * 0.37).sin());
     // A day a round, which is what the model is made for.
     let time = (index / SYMBOLS) * 86_400_000 + symbol;
@@ -41,13 +41,13 @@ pub fn tick(index: u64) -> String {
 }
 
 /// What a tick and its forecast have in common.
-pub fn key(symbol: u64, millis: u64) -> u64 {
+pub(crate) fn key(symbol: u64, millis: u64) -> u64 {
     (millis / 86_400_000) * SYMBOLS + symbol
 }
 
 impl Rig {
     /// A daemon of the models of a folder, and further settings.
-    pub fn start(root: &Path, more: &str) -> Self {
+    pub(crate) fn start(root: &Path, more: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("tickcast.toml");
@@ -77,7 +77,7 @@ impl Rig {
     }
 
     /// Fills every window.
-    pub fn warm_up(&mut self) {
+    pub(crate) fn warm_up(&mut self) {
         for _ in 0..WARM_UP_ROUNDS * SYMBOLS {
             self.feed.write(Message::text(tick(self.next))).unwrap();
             self.next += 1;
@@ -96,7 +96,7 @@ impl Rig {
 
     /// Every sample by its name and labels; those of several models also as their sum, under the
     /// name alone.
-    pub fn metrics(&self) -> HashMap<String, f64> {
+    pub(crate) fn metrics(&self) -> HashMap<String, f64> {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let address = &self.address;
         write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
@@ -115,7 +115,7 @@ impl Rig {
     }
 
     /// Posts a request and returns the body of its answer, which has to be good.
-    pub fn post(address: &str, path: &str) -> String {
+    pub(crate) fn post(address: &str, path: &str) -> String {
         let mut stream = TcpStream::connect(address).unwrap();
         write!(
             stream,
@@ -129,14 +129,14 @@ impl Rig {
         text
     }
 
-    pub fn await_ticks(&self, count: u64) {
+    pub(crate) fn await_ticks(&self, count: u64) {
         while self.metrics()["tickcast_ticks_total"] < count as f64 {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
     /// Sends at a rate for so long; returns when each tick was written, by its key.
-    pub fn send(&mut self, rate: u64, span: Duration) -> HashMap<u64, Instant> {
+    pub(crate) fn send(&mut self, rate: u64, span: Duration) -> HashMap<u64, Instant> {
         let first = self.next;
         let times = pace(&mut self.feed, rate, span, &mut self.next);
         times.into_iter().enumerate().map(|(offset, at)| (first + offset as u64, at)).collect()
@@ -151,7 +151,7 @@ impl Drop for Rig {
 }
 
 /// Writes ticks when they are due, one message at a time, and those that are late at once.
-pub fn pace(
+pub(crate) fn pace(
     feed: &mut WebSocket<TcpStream>,
     rate: u64,
     span: Duration,
@@ -174,7 +174,7 @@ pub fn pace(
 }
 
 /// The key of the tick that a forecast stands on.
-pub fn key_of(record: &[u8]) -> u64 {
+pub(crate) fn key_of(record: &[u8]) -> u64 {
     let record: serde_json::Value = serde_json::from_slice(record).unwrap();
     let symbol = record["symbol"].as_str().unwrap()[1..].parse().unwrap();
     let as_of = record["as_of"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
@@ -182,7 +182,7 @@ pub fn key_of(record: &[u8]) -> u64 {
 }
 
 /// Reads messages until `count` have come; returns each with its time.
-pub fn reader(url: String, count: u64) -> JoinHandle<Vec<(Instant, Message)>> {
+pub(crate) fn reader(url: String, count: u64) -> JoinHandle<Vec<(Instant, Message)>> {
     let address = url.trim_start_matches("ws://").split('/').next().unwrap();
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

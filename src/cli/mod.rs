@@ -18,6 +18,7 @@ mod config;
 mod confined;
 mod data;
 mod docs;
+mod elsewhere;
 mod feed;
 #[cfg(feature = "kafka")]
 mod feed_topic;

@@ -11,7 +11,7 @@ mod verify;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::confined::{Limits, Place, elsewhere, limits};
+use super::elsewhere::{Limits, Place, elsewhere, limits};
 use super::{Global, child_prover, print, runtime, token};
 use crate::engine::model::{Bundle, MANIFEST_FILE, candidates};
 use crate::ops::exit::{Exit, Failure};
