@@ -146,9 +146,9 @@ fn write_output(text: &mut String, facts: &Facts) -> std::fmt::Result {
     if let Some(rows) = facts.output.may_be_steps {
         writeln!(
             text,
-            "# {FILL_IN}: `{output}` has {rows} rows for a window, as many as the window has steps: \
-             true where each is\n# the value of a step, of which the last one is taken, false where \
-             they are columns.\n# each_step = true"
+            "# {FILL_IN}: `{output}` has {rows} rows for a window, as many as the window has \
+             steps: true where each is\n# the value of a step, of which the last one is taken, \
+             false where they are columns.\n# each_step = true"
         )?;
     }
     if columns == 1 {

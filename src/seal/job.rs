@@ -12,7 +12,7 @@ use super::data::{Material, with_known_ranges};
 use super::draft::{Parts, draft, graph_spec};
 use super::expect::{Comparison, Expected};
 use super::facts;
-use super::graph::{self, Foreign, Hints, Rewritten, Wanted, read, run_original};
+use super::graph::{self, Foreign, Hints, Rewritten, Wanted, is_plain_name, read, run_original};
 use super::run::{run_carried, run_windows};
 use crate::core::features::Scaler;
 use crate::engine::files::read_regular_file;
@@ -416,7 +416,7 @@ pub fn read_model(
 pub(super) fn beside(folder: PathBuf) -> impl Fn(&str) -> Result<Vec<u8>, String> {
     move |name| {
         // Any other path could lead out of the folder.
-        if Path::new(name).file_name().is_none_or(|file| file != name) {
+        if !is_plain_name(name) {
             return Err("is not the name of a file beside the model".to_owned());
         }
         read_regular_file(&folder.join(name), ONNX_BYTES_MAX).map_err(|error| error.to_string())

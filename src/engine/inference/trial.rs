@@ -1,7 +1,8 @@
 //! Graphs run as they are, to find out what they do.
 //!
-//! Owns the seam for that: tensors of any shape, and the runtime's complaints in plain words. Promises that the sizes of inputs are checked before the runtime sees them. Allocates for
-//! each run, so nothing that serves uses it, and bounds neither the time nor the memory of a run.
+//! Owns the seam for that: tensors of any shape, and the runtime's complaints in plain words.
+//! Promises that the sizes of inputs are checked before the runtime sees them. Allocates for each
+//! run, so nothing that serves uses it, and bounds neither the time nor the memory of a run.
 
 use super::InferenceError;
 use crate::core::text::excerpt;

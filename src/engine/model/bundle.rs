@@ -60,8 +60,8 @@ pub struct Draft {
     pub golden: Golden,
 }
 
-/// Why a bundle is refused, or cannot be written: every problem found, each naming the file and field
-/// at fault.
+/// Why a bundle is refused, or cannot be written: every problem found, each naming the file and
+/// field at fault.
 #[derive(Debug, thiserror::Error)]
 #[error("bundle {} {}:{}", shown(folder), outcome(*unwritten), indented_lines(problems))]
 pub struct BundleError {

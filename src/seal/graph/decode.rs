@@ -219,6 +219,6 @@ fn inline_one(
 }
 
 /// A name of a file that cannot leave the folder, on any platform.
-fn is_plain_name(name: &str) -> bool {
+pub fn is_plain_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(['/', '\\', ':', '\0']) && !matches!(name, "." | "..")
 }

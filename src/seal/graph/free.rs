@@ -32,6 +32,9 @@ impl Fixed {
     }
 }
 
+/// The most operators that are tried: each is a run of the graph up to it.
+const TRIED_MAX: usize = 512;
+
 /// Frees a size in the targets of `Reshape` operators, each judged with those before it freed.
 /// `batch` and `steps` are what the graph runs for. Returns how many were changed.
 pub(super) fn free(
@@ -42,9 +45,13 @@ pub(super) fn free(
     [batch, steps]: [usize; 2],
     fixed: Fixed,
 ) -> usize {
-    let mut freed = 0;
+    let (mut freed, mut tried) = (0, 0);
     for at in 0..graph(model).node.len() {
         let Some(target) = fixed_target(graph(model), at) else { continue };
+        tried += 1;
+        if tried > TRIED_MAX {
+            break;
+        }
         // What the operator reads, for two other sizes.
         let mut before = model.clone();
         let data = graph(model).node[at].input[0].clone();

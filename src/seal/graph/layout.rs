@@ -20,7 +20,7 @@ pub(super) struct Found {
     pub(super) layout: Layout,
     /// Another order that nothing excludes: only the maker of the model knows.
     pub(super) other: Option<Layout>,
-    /// B, where the graph runs for that alone.
+    /// B, where the graph runs for that size only.
     pub(super) batch: Option<usize>,
     /// T, where the file fixes it.
     pub(super) window: Option<usize>,

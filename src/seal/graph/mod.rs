@@ -27,8 +27,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use sha2::{Digest, Sha256};
-
+pub use self::decode::is_plain_name;
 pub use self::prove::{Comparison, run_original};
 pub use self::rewrite::Rewritten;
 
@@ -103,7 +102,7 @@ pub struct InputFacts {
     pub other_layout: Option<Layout>,
     /// The shape in the file, such as `[B,30,3]`.
     pub shape: String,
-    /// B, where the graph runs for that alone.
+    /// B, where the graph runs for that size only.
     pub batch: Option<usize>,
     /// T, where the file fixes it.
     pub window: Option<usize>,
@@ -205,7 +204,7 @@ pub fn read(
     hints: &Hints,
 ) -> Result<Foreign, Vec<String>> {
     let (model, said) = decode::decode(onnx, beside)?;
-    let sha256 = Sha256::digest(onnx).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = super::sha256_of(onnx);
     let mut parts = states::sort(&model, hints, true)?;
     let problems = states::check_hints(&parts, hints);
     if !problems.is_empty() {

@@ -186,8 +186,8 @@ pub(super) fn run_whole(
         .collect()
 }
 
-/// Runs windows step by step, each state that is given back taken by the next step. Returns what the
-/// last step gave; `states` are the inputs with their outputs.
+/// Runs windows step by step, each state that is given back taken by the next step. Returns what
+/// the last step gave; `states` are the inputs with their outputs.
 pub(super) fn step_by_step(
     probe: &mut Probe,
     drive: &Drive,

@@ -1,8 +1,8 @@
 //! Which inputs and outputs of a graph are what.
 //!
 //! Owns the sorting of inputs into rows, states and the rest: by the wiring of recurrent operators
-//! first, then by shape, which a run has to confirm. Promises that an input which pairs with nothing
-//! never becomes a state. Never looks at what a name says.
+//! first, then by shape, which a run has to confirm. Promises that an input which pairs with
+//! nothing never becomes a state. Never looks at what a name says.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 

@@ -206,9 +206,9 @@ pub fn verdict(test: &Evaluation, kind: TargetKind, coverage: f64) -> String {
     let mut text =
         format!("On {} untouched forecasts the model {}", test.forecasts, listed(&comparisons));
     // The direction of a size or of a value says little: after a large one a smaller one is likely.
-    let tells =
+    let is_informative =
         matches!(kind, TargetKind::Change | TargetKind::LogChange | TargetKind::Probability);
-    if let (true, Some([low, high])) = (tells, test.directional_accuracy_95) {
+    if let (true, Some([low, high])) = (is_informative, test.directional_accuracy_95) {
         text += &format!(
             "; it gets the direction right in {:.1} % (95 % {:.1} to {:.1} %",
             100.0 * test.directional_accuracy,
