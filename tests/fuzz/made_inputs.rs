@@ -1,8 +1,8 @@
 //! The inputs of the corpus that no editor can write: stored states, snapshots, files of columns,
 //! and texts that are compressed or in another encoding.
 //!
-//! The same bytes in every run. `cargo run --locked --example fuzz_inputs` writes them when a layout
-//! changes, and a test compares them with the files of the corpus.
+//! The same bytes in every run. `cargo run --locked --example fuzz_inputs` writes them when a
+//! layout changes, and a test compares them with the files of the corpus.
 
 use std::io::Read;
 
