@@ -37,13 +37,17 @@ demo: ## Forecast recorded stock days live in this terminal (DEMO_SECONDS=20 end
 demo-kafka: ## The same through topics of a Kafka broker, read back with kcat
 	@deploy/demo.sh kafka
 
+# The integration tests wait for daemons and brokers more than they compute, so there are more of
+# them at once than processors.
+TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
+
 # Begins with a build without any feature, whose binary the second build replaces in target/debug.
 test: ## Run all tests but the long ones of test-kafka
 	@deploy/setup.sh all --for test
 	$(ENVIRONMENT); cargo test --locked --no-default-features --test it -- command_line config_corpus
 	$(ENVIRONMENT); cargo test --locked --lib --bins --examples --bench parts --test sim
 	$(ENVIRONMENT); cargo test --locked --doc
-	$(ENVIRONMENT); cargo test --locked --test it -- --skip kafka_long::
+	$(ENVIRONMENT); cargo test --locked --test it -- --skip kafka_long:: --test-threads $(TEST_THREADS)
 
 test-kafka: ## Kill daemons and brokers at random (TICKCAST_TEST_KILLS=200 for as many of each)
 	@deploy/setup.sh all --for test

@@ -42,13 +42,25 @@ pub fn indented_lines(problems: &[String]) -> String {
     problems.iter().map(|problem| format!("\n  {problem}")).collect()
 }
 
-/// `, did you mean ...?` where a known word is close.
-pub fn suggestion<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> String {
+/// How alike a word and a known one are, at most 1; `None` where they are too different for the one
+/// to be meant by the other. A long word costs no more than a short one.
+pub fn similarity(word: &str, known: &str) -> Option<f64> {
     /// Two typing errors or a swapped pair in a word of usual length.
     const SIMILARITY_MIN: f64 = 0.6;
+    // Each character beyond those of the known word is a difference, so a longer word is below the
+    // least similarity.
+    let chars_max = (known.chars().count() as f64 / SIMILARITY_MIN).ceil() as usize;
+    if word.chars().nth(chars_max).is_some() {
+        return None;
+    }
+    let similarity = strsim::normalized_damerau_levenshtein(word, known);
+    (similarity >= SIMILARITY_MIN).then_some(similarity)
+}
+
+/// `, did you mean ...?` where a known word is close.
+pub fn suggestion<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> String {
     known
-        .map(|known| (strsim::normalized_damerau_levenshtein(word, known), known))
-        .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
+        .filter_map(|known| Some((similarity(word, known)?, known)))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map_or_else(String::new, |(_, known)| format!(", did you mean `{known}`?"))
 }
@@ -100,6 +112,27 @@ mod tests {
         assert_eq!(excerpt_of_bytes("😀😀😀".as_bytes(), 3), "😀😀😀");
         assert_eq!(excerpt_of_bytes("😀😀😀😀😀".as_bytes(), 3), "😀😀😀…");
         assert_eq!(excerpt_of_bytes(&[0xff; 1000], 2), "\u{fffd}\u{fffd}…");
+    }
+
+    #[test]
+    fn a_word_is_compared_with_known_ones_of_like_length_alone() {
+        for (word, known, expected) in [
+            ("bynance", "binance", Some(1.0 - 1.0 / 7.0)),
+            ("close", "close", Some(1.0)),
+            // As different as a word may be, by what it has more and by what it lacks.
+            ("abc..", "abc", Some(0.6)),
+            ("abcabc....", "abcabc", Some(0.6)),
+            ("abc", "abc..", Some(0.6)),
+            ("abc...", "abc", None),
+            ("ab", "abc..", None),
+            ("", "a", None),
+            ("a", "", None),
+            ("äöü", "äöu", Some(1.0 - 1.0 / 3.0)),
+        ] {
+            assert_eq!(similarity(word, known), expected, "{word} {known}");
+        }
+        // Each cell of a table of 16 million by 5 would take a time that no refusal is worth.
+        assert_eq!(similarity(&"x".repeat(16 << 20), "close"), None);
     }
 
     #[test]

@@ -3,19 +3,14 @@
 //! `tests/data/fuzz/TARGET` holds realistic inputs, and each one that ever broke a law. libFuzzer
 //! begins with the same files (`make fuzz`).
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read;
 use std::path::PathBuf;
 
-use flate2::Compression;
-use flate2::read::ZlibEncoder;
-use tickcast::engine::state::ModelIdentity;
-use tickcast::keep::snapshot::{FilePlace, InputPlace, Snapshot};
-
 use crate::bodies::{self, TARGETS};
+use crate::made_inputs;
 use crate::support::random::Random;
 use crate::support::repository;
-use crate::support::venue::gzip;
 
 /// What the fuzzer's changes put into inputs, beside bytes: numbers at the ends of ranges, and
 /// pieces of the grammars.
@@ -145,87 +140,23 @@ fn each_target_has_a_program_and_a_corpus() {
     }
 }
 
-/// Makes the inputs that no editor can write, for when their layout changes.
+/// The files `made-*` of the corpus follow the layouts of today, byte for byte.
 #[test]
-#[ignore = "writes into tests/data/fuzz"]
-fn write_the_inputs_that_are_made() {
+fn the_inputs_that_a_program_makes_are_those_of_the_corpus() {
     let folder = repository().join("tests/data/fuzz");
-    let write = |target: &str, name: String, bytes: &[u8]| {
-        fs::create_dir_all(folder.join(target)).unwrap();
-        fs::write(folder.join(target).join(name), bytes).unwrap();
+    let made = made_inputs::made_inputs();
+    for (path, bytes) in &made {
+        let have = fs::read(folder.join(path)).unwrap_or_default();
+        assert!(have == *bytes, "{path} differs: run `cargo run --locked --example fuzz_inputs`");
+    }
+    let is_made = |(path, _): &(PathBuf, Vec<u8>)| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        // Parquet needs the trainer's libraries.
+        let is_possible = cfg!(feature = "train") || !name.ends_with(".parquet");
+        name.starts_with("made-") && is_possible
     };
-    for (index, state) in bodies::bundles::states().iter().enumerate() {
-        write("state", format!("made-{index}"), state);
-    }
-    for symbols in [0, 1, 3] {
-        let place = InputPlace::File(FilePlace {
-            records: 20,
-            bytes: 1000,
-            head_bytes: 3,
-            head_sha256: [7; 32],
-        });
-        let place = if symbols == 0 { InputPlace::Feed([1; 32]) } else { place };
-        let states = (0..symbols).map(|index| (format!("S{index}"), vec![index; 40].into()));
-        let snapshot = Snapshot {
-            sequence: 9,
-            models: vec![ModelIdentity([7; 16])],
-            model_label: "random 1, sliding".to_owned(),
-            place,
-            states: states.collect(),
-        };
-        let bytes = snapshot.encode();
-        write("snapshot", format!("made-{symbols}"), &bytes);
-        // The body alone: its header is made to fit, so that a changed one is read as well.
-        write("snapshot", format!("made-body-{symbols}"), &bytes[46..]);
-    }
-    #[cfg(feature = "train")]
-    for (name, codec) in [("plain", None), ("zstd", Some(3))] {
-        write("parquet", format!("made-{name}.parquet"), &parquet_file(codec));
-    }
-    let text = b"{\"symbol\":\"AAPL\",\"time\":0,\"close\":1}".repeat(9);
-    write("message", "made-gzip".to_owned(), &gzip(&text));
-    let mut zlib = Vec::new();
-    ZlibEncoder::new(&*text, Compression::best()).read_to_end(&mut zlib).unwrap();
-    write("message", "made-zlib".to_owned(), &zlib);
-    write("message", "made-deflate".to_owned(), &zlib[2..zlib.len() - 4]);
-    let rows = b"symbol,time,close\nAAPL,2024-01-02,1\nAAPL,2024-01-03,2\n";
-    write("rows", "made-gzip".to_owned(), &[b"1\n", &*gzip(rows)].concat());
-    let utf16: Vec<_> = str::from_utf8(rows).unwrap().encode_utf16().collect();
-    let utf16: Vec<_> = utf16.iter().flat_map(|unit| unit.to_le_bytes()).collect();
-    write("rows", "made-utf16".to_owned(), &[b"1\n\xff\xfe", &*utf16].concat());
-}
-
-/// A few ticks as columns, in two row groups.
-#[cfg(feature = "train")]
-fn parquet_file(zstd_level: Option<i32>) -> Vec<u8> {
-    use parquet::basic::{Compression, ZstdLevel};
-    use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
-    use parquet::file::properties::WriterProperties;
-    use parquet::file::writer::SerializedFileWriter;
-    use parquet::schema::parser::parse_message_type;
-
-    let schema = "message ticks { required binary symbol (utf8); \
-        required int64 time (timestamp(millis, true)); optional double close; }";
-    let codec = zstd_level.map_or(Compression::UNCOMPRESSED, |level| {
-        Compression::ZSTD(ZstdLevel::try_new(level).unwrap())
-    });
-    let properties = WriterProperties::builder().set_compression(codec).build();
-    let schema = parse_message_type(schema).unwrap().into();
-    let mut writer = SerializedFileWriter::new(Vec::new(), schema, properties.into()).unwrap();
-    for group in 0..2_i64 {
-        let mut rows = writer.next_row_group().unwrap();
-        let symbols = ["AAPL", "IBM", "AAPL"].map(ByteArray::from);
-        let mut column = rows.next_column().unwrap().unwrap();
-        column.typed::<ByteArrayType>().write_batch(&symbols, None, None).unwrap();
-        column.close().unwrap();
-        let times = [0, 1, 2].map(|row| 1_700_000_000_000 + 60_000 * (3 * group + row));
-        let mut column = rows.next_column().unwrap().unwrap();
-        column.typed::<Int64Type>().write_batch(&times, None, None).unwrap();
-        column.close().unwrap();
-        let mut column = rows.next_column().unwrap().unwrap();
-        column.typed::<DoubleType>().write_batch(&[1.5, 2.5], Some(&[1, 0, 1]), None).unwrap();
-        column.close().unwrap();
-        rows.close().unwrap();
-    }
-    writer.into_inner().unwrap()
+    let files = TARGETS.iter().flat_map(|(target, _)| corpus(target)).filter(is_made);
+    let files: BTreeSet<_> = files.map(|(path, _)| path).collect();
+    assert_eq!(files, made.iter().map(|(path, _)| folder.join(path)).collect());
+    assert_eq!(files.len(), made.len(), "a path twice");
 }

@@ -46,6 +46,8 @@ mod kafka_several;
 #[cfg(feature = "kafka")]
 mod kafka_tools;
 mod logging;
+#[path = "../fuzz/made_inputs.rs"]
+mod made_inputs;
 mod outages;
 mod parity;
 mod presets;

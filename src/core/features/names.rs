@@ -10,7 +10,7 @@ use super::kinds::{
     Average, Calendar, Cycle, FeatureKind, Form, Lag, Line, Macd, Recent, Rsi, Volatility,
 };
 use crate::core::domain::{Field, Schema};
-use crate::core::text::suggestion as did_you_mean;
+use crate::core::text::{similarity, suggestion as did_you_mean};
 
 /// The largest parameter. Every one is a count of steps, and sets how much state a symbol has.
 const PARAMETER_MAX: u32 = 10_000;
@@ -210,16 +210,13 @@ fn parameter(text: &str) -> Result<u32, String> {
 
 /// The feature or field that reads most like `name`, if one is close enough to be meant.
 fn suggestion(name: &str, schema: &Schema) -> Option<String> {
-    /// Two typing errors or a swapped pair in a word of usual length.
-    const SIMILARITY_MIN: f64 = 0.6;
     let fields = schema.fields().map(|field: Field| schema.name(field).to_owned());
     let candidates = ENTRIES.iter().map(Entry::usage).chain(fields);
     candidates
-        .map(|usage| {
+        .filter_map(|usage| {
             let plain = usage.split('(').next().unwrap_or(&usage);
-            (strsim::normalized_damerau_levenshtein(name, plain), usage)
+            Some((similarity(name, plain)?, usage))
         })
-        .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, usage)| usage)
 }

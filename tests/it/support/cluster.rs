@@ -50,6 +50,8 @@ impl Cluster {
     pub(crate) fn options(&self) -> ClientConfig {
         let mut options = ClientConfig::new();
         options.set("bootstrap.servers", &self.address).set("log_level", "2");
+        // Tests take brokers away for a moment; the default may then wait for 10 s.
+        options.set("reconnect.backoff.max.ms", "500");
         options
     }
 
@@ -201,6 +203,11 @@ impl Cluster {
 
     /// What a group has committed, by partition; partitions without a commit are missing.
     pub(crate) fn committed(&self, group: &str, topic: &str) -> BTreeMap<i32, i64> {
+        self.commits(group, topic).now()
+    }
+
+    /// A client that looks at what a group commits.
+    pub(crate) fn commits(&self, group: &str, topic: &str) -> Commits {
         let mut options = self.options();
         let client: BaseConsumer = options.set("group.id", group).create().unwrap();
         let metadata = settled(|| client.fetch_metadata(Some(topic), CALL_TIMEOUT));
@@ -208,7 +215,20 @@ impl Cluster {
         for partition in metadata.topics()[0].partitions() {
             partitions.add_partition(topic, partition.id());
         }
-        let committed = match client.committed_offsets(partitions, CALL_TIMEOUT) {
+        Commits { client, partitions }
+    }
+}
+
+/// A client that looks at what a group has committed of a topic, as often as it is asked.
+pub(crate) struct Commits {
+    client: BaseConsumer,
+    partitions: TopicPartitionList,
+}
+
+impl Commits {
+    /// The offsets by partition; partitions without a commit are missing.
+    pub(crate) fn now(&self) -> BTreeMap<i32, i64> {
+        let committed = match self.client.committed_offsets(self.partitions.clone(), CALL_TIMEOUT) {
             Ok(committed) => committed,
             // A broker that has just started has still to find who coordinates the group.
             Err(error) if is_passing(&error) => return BTreeMap::new(),

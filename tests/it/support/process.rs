@@ -16,6 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How much of a daemon's log a failing test shows.
 const LOG_LINES_SHOWN: usize = 60;
 
+/// The pauses between two looks at a condition: a tenth of the wait so far, within these. Looks at
+/// a daemon or a broker cost the machine more than the work that they wait for.
+const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(50)];
+
 /// Waits until `condition` gives a value.
 pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
@@ -23,7 +27,7 @@ pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>
         if let Some(value) = condition() {
             return value;
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep((begun.elapsed() / 10).clamp(PAUSES[0], PAUSES[1]));
     }
     panic!("still waiting for {what} after {} s", PATIENCE.as_secs());
 }

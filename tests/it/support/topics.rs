@@ -241,7 +241,10 @@ pub(crate) fn states(cluster: &Cluster, topics: &Topics) -> BTreeMap<String, Opt
 
 /// What the group has committed of the partitions that it has read something of.
 pub(crate) fn committed(cluster: &Cluster, topics: &Topics) -> BTreeMap<i32, i64> {
-    let committed = cluster.committed(&topics.group, &topics.input);
+    read_of(cluster.committed(&topics.group, &topics.input))
+}
+
+fn read_of(committed: BTreeMap<i32, i64>) -> BTreeMap<i32, i64> {
     committed.into_iter().filter(|(_, offset)| *offset > 0).collect()
 }
 
@@ -251,5 +254,6 @@ pub(crate) fn await_committed(cluster: &Cluster, topics: &Topics) {
         .map(|partition| (partition, cluster.watermarks(&topics.input, partition).1))
         .filter(|(_, end)| *end > 0)
         .collect();
-    eventually("every tick's commit", || (committed(cluster, topics) == ends).then_some(()));
+    let commits = cluster.commits(&topics.group, &topics.input);
+    eventually("every tick's commit", || (read_of(commits.now()) == ends).then_some(()));
 }
