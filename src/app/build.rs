@@ -334,7 +334,11 @@ impl<'b> Builder<'b> {
         refused: Vec<Vec<RefusedVersion>>,
     ) -> crate::keep::reload::Models {
         let models = self.config.models.iter().zip(pipelines.each()).zip(refused);
-        let listed = models.map(|((model, (name, pipeline)), refused)| {
+        let listed = models.map(|((model, (name, pipeline)), mut refused)| {
+            if pipeline.post().role == Role::Vacant {
+                // The live one, which it takes turns with, has the same.
+                refused.clear();
+            }
             for RefusedVersion { version, reason } in &refused {
                 let serving = &pipeline.template().model_version;
                 warn!(

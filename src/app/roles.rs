@@ -1,7 +1,8 @@
 //! Who is live when a daemon begins: the configuration decides, or a promotion since.
 //!
-//! Owns the choice between the two. Promises that the configuration goes first where it was changed
-//! since. Never gives a role to a running model.
+//! Owns the choice between the two, and the versions that models which take turns begin with.
+//! Promises that the configuration goes first where it was changed since. Never gives a role to a
+//! running model.
 
 use std::io;
 

@@ -71,36 +71,39 @@ fn place_of(models: &Models, name: &str) -> Result<usize, Problem> {
     })
 }
 
-/// The place in the seat of a model in which a version runs. Of two that take turns it is never
-/// clear which one a name means, so the version is needed.
-fn place_of_version(
-    models: &Models,
-    place: usize,
-    version: Option<&str>,
-) -> Result<usize, Problem> {
+/// The promotion of a model, or of the version in its seat. Of two that take turns it is never clear
+/// which one a name means, so the version is needed; one that does not run is loaded first.
+fn promotion(models: &Models, place: usize, version: Option<&str>) -> Result<Work, Problem> {
     let models = models.running.borrow();
     let ListedModel { seat, turns_with, .. } = &models.0[place];
     let Some(version) = version else {
         return match turns_with {
-            None => Ok(place),
+            None => Ok(Work::Promote(place)),
             Some(_) => {
-                let detail = "two versions of this model take turns: name one, ?version=VERSION";
+                let detail =
+                    "two versions of this model take turns: name the one to promote (version)";
                 Err(Problem::new(Kind::BadRequest, detail))
             }
         };
     };
-    let there = models.0.iter().enumerate();
-    let mut there = there.filter(|(_, other)| other.seat == *seat && other.role != Role::Vacant);
-    let found = there.clone().find(|(_, other)| other.status.running.model_version == version);
-    found.map(|(index, _)| index).ok_or_else(|| {
-        let words = |(_, other): (usize, &ListedModel)| {
-            format!("{} ({})", other.status.running.model_version, other.role)
-        };
-        let first = there.next().map(words).unwrap_or_default();
-        let all = there.map(words).fold(first, |all, one| all + ", " + &one);
-        let detail = format!("this version does not run in the seat of the model; there are {all}");
-        Problem::new(Kind::UnknownModel, detail)
-    })
+    let listed = models.0.iter().enumerate();
+    let in_seat = listed.filter(|(_, other)| other.seat == *seat && other.role != Role::Vacant);
+    let in_seat: Vec<_> = in_seat.collect();
+    let runs = |(_, other): &&(usize, &ListedModel)| other.status.running.model_version == version;
+    match (in_seat.iter().find(runs), turns_with) {
+        (Some((index, _)), _) => Ok(Work::Promote(*index)),
+        (None, Some(_)) => Ok(Work::Bring { model: place, version: version.to_owned() }),
+        (None, None) => {
+            let words = |(_, other): &(usize, &ListedModel)| {
+                format!("{} ({})", other.status.running.model_version, other.role)
+            };
+            let there: Vec<_> = in_seat.iter().map(words).collect();
+            let there = there.join(", ");
+            let detail =
+                format!("this version does not run in the seat of the model; there are {there}");
+            Err(Problem::new(Kind::UnknownModel, detail))
+        }
+    }
 }
 
 /// What tells the forecasts of a live model from those of others; `None` where none is asked for.
@@ -159,8 +162,8 @@ pub(super) async fn promote(
 ) -> Result<Answer, Problem> {
     let name = percent_decoded(encoded)
         .ok_or_else(|| Problem::new(Kind::BadRequest, "name: not percent-encoded UTF-8"))?;
-    let place = place_of_version(models, place_of(models, &name)?, version)?;
-    let outcome = asked(models, "POST /v1/models/NAME/promote", Work::Promote(place)).await?;
+    let work = promotion(models, place_of(models, &name)?, version)?;
+    let outcome = asked(models, "POST /v1/models/NAME/promote", work).await?;
     Ok(json(status_of(&outcome), &outcome))
 }
 

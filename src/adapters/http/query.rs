@@ -305,4 +305,17 @@ mod tests {
             assert!(found.starts_with(problem), "{query}: {found}");
         }
     }
+
+    #[test]
+    fn a_promotion_takes_a_version_and_nothing_else() {
+        assert_eq!(version(""), Ok(None));
+        assert_eq!(version("version=1.2%2Bb"), Ok(Some("1.2+b".to_owned())));
+        for (query, problem) in [
+            ("versions=1", "unknown parameter; there is `version`"),
+            ("version=1&version=2", "version: given twice"),
+            ("version=%ff", "version: not percent-encoded UTF-8"),
+        ] {
+            assert_eq!(version(query), Err(problem.to_owned()));
+        }
+    }
 }

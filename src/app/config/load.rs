@@ -591,6 +591,54 @@ mod tests {
     }
 
     #[test]
+    fn versions_take_turns_where_promote_says_how() {
+        let turns = "version = '3'\nwatch = true\npromote = { when = 'by_hand' }\n";
+        let pair = models(&format!("[model]\nname = 'm'\n{turns}")).unwrap();
+        let list = format!(
+            "[[models]]\nname = 'm'\nsymbols = ['A*']\n{turns}[[models]]\nname = 'n'\n\
+             [[models]]\nname = 'm'\nas = 's'\nrole = 'shadow'\nshadows = 'm'\nversion = '1'\n"
+        );
+        let list = models(&list).unwrap();
+        let words = |models: &[ModelConfig]| -> Vec<String> {
+            let word = |model: &ModelConfig| {
+                let other = model.turns.map(|turns| (turns.other, turns.is_first));
+                format!("{} {} {} {other:?}", model.name, model.role, model.seat)
+            };
+            models.iter().map(word).collect()
+        };
+        let expected = ["m live 0 Some((1, true))", "m.other vacant 0 Some((0, false))"];
+        assert_eq!(words(&pair), expected);
+        assert!(pair.iter().all(|model| model.is_listed && model.choice.version == "3"));
+        let expected = [
+            "m live 0 Some((3, true))",
+            "n live 1 None",
+            "s shadow 0 None",
+            "m.other vacant 0 Some((0, false))",
+        ];
+        assert_eq!(words(&list), expected);
+        assert_eq!(list[3].patterns, ["A*"]);
+        for (promote, expected) in [
+            ("'by_hand'", "model.promote: must be a table"),
+            ("{}", "model.promote: needs when = \"by_hand\""),
+            ("{ when = 'better' }", "model.promote.when: `better` is none of `by_hand`"),
+            (
+                "{ when = 'by_hand', than = 'live' }",
+                "model.promote.than: unknown key; there is `when`",
+            ),
+        ] {
+            let found = problems(&format!("[model]\nname = 'm'\npromote = {promote}\n"));
+            assert!(found.iter().any(|found| found == expected), "{expected} in {found:#?}");
+        }
+        let twice = format!("[[models]]\nname = 'm'\n{turns}[[models]]\nname = 'm.other'\n");
+        assert_eq!(
+            problems(&twice),
+            ["models: `m.other` is the name of an entry that promote adds"]
+        );
+        let key = "[[models]]\nname = 'n'\n[model]\npromote = { when = 'by_hand' }\n";
+        assert!(problems(key).join("\n").contains("promote: is for a single model"), "with a list");
+    }
+
+    #[test]
     fn every_problem_names_its_entry() {
         let text = "[model]\nname = 'm'\nwatch = true\n\
             [[models]]\nname = 'a'\nrole = 'shadow'\nshadows = 'nobody'\n\

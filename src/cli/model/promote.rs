@@ -24,11 +24,12 @@ const ANSWER_MAX: Duration = Duration::from_secs(240);
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
 
 const AFTER_HELP: &str = "\
-The live model of the same seat becomes a shadow, so to promote that one is to go back. A model with
-`promote` has two versions in its seat: name the one that shall be live.
+The live model of the same seat becomes a shadow, so to promote that one is to go back. A model
+with `promote` has two versions in its seat: name the one that shall be live. One that does not run
+is loaded from the folder of models first.
 
-Exit code 0: it is live, from now on or already. 64: no model has this name. 75: the daemon kept
-what was live, or cannot be reached. 78: it refused the token.
+Exit code 0: it is live, from now on or already. 64: no model has this name, or the version is
+missing. 75: the daemon kept what was live, or cannot be reached. 78: it refused the token.
 
 Examples: tickcast model promote volatility-next
           tickcast model promote stocks-volatility 4
@@ -84,7 +85,7 @@ pub(super) fn run(args: &PromoteArgs) -> Result<(), Exit> {
             super::print(format_args!("{name}{version} is live already\n"))
         }
         (401 | 403, _) => Err(Exit::new(Failure::Configuration, text("detail"))),
-        (404, _) => Err(Exit::new(Failure::Usage, text("detail"))),
+        (400 | 404, _) => Err(Exit::new(Failure::Usage, text("detail"))),
         (status, _) => {
             let why = [text("reason"), text("detail")].concat();
             Err(Exit::new(Failure::Temporary, format_args!("the daemon says {status}: {why}")))

@@ -23,12 +23,19 @@ pub struct ReloadHandle {
 }
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Work {
     /// The newest version of a model, by its place in the configuration.
     Reload(usize),
     /// The seat that a shadow is a shadow of.
     Promote(usize),
+    /// The same of a version that does not run yet, of a model whose versions take turns.
+    Bring {
+        /// Which model.
+        model: usize,
+        /// A version in the folder of models.
+        version: String,
+    },
 }
 
 #[derive(Debug)]

@@ -20,7 +20,11 @@ impl ReloadWork {
         self.promote(model, meanwhile).unwrap_or_else(|refusal| refusal)
     }
 
-    fn promote(&self, model: usize, meanwhile: &mut Meanwhile<'_>) -> Result<Outcome, Outcome> {
+    pub(super) fn promote(
+        &self,
+        model: usize,
+        meanwhile: &mut Meanwhile<'_>,
+    ) -> Result<Outcome, Outcome> {
         let mut after = self.reloader.running.borrow().clone();
         let Some(ListedModel { name, role, seat, status, .. }) = after.0.get(model).cloned() else {
             return Err(Outcome::kept("there is no such model"));

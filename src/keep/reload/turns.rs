@@ -8,11 +8,12 @@ use std::path::Path;
 
 use tracing::{info, warn};
 
-use super::outcome::{ListedModel, Models, RunningModel};
+use super::outcome::{ListedModel, Models, Outcome, RunningModel};
 use super::watch::ModelWatch;
 use super::worker::ReloadWork;
 use crate::engine::model::{ModelChoice, version_of};
 use crate::engine::pipeline::Role;
+use crate::shard::command::Meanwhile;
 
 /// Where another version of a model goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,12 @@ impl Way {
 }
 
 impl ReloadWork {
+    /// Whether a model takes turns with another entry.
+    pub(super) fn takes_turns(&self, model: usize) -> bool {
+        let models = self.reloader.running.borrow();
+        models.0.get(model).is_some_and(|listed| listed.turns_with.is_some())
+    }
+
     /// The model of two that take turns which runs the version in a folder.
     pub(super) fn in_turn(&self, way: Way, folder: &Path) -> Option<RunningModel> {
         let version = version_of(folder);
@@ -59,6 +66,39 @@ impl ReloadWork {
         let mut there = there.filter(|listed| listed.role != Role::Vacant);
         let found = there.find(|listed| listed.status.running.model_version == version);
         found.map(|listed| listed.status.running.clone())
+    }
+
+    /// Loads a version beside the live one and promotes it. A caller that drives the shards on this
+    /// thread does so in `meanwhile`.
+    pub fn bring_once(
+        &mut self,
+        model: usize,
+        version: &str,
+        meanwhile: &mut Meanwhile<'_>,
+    ) -> Outcome {
+        self.bring(model, version, meanwhile).unwrap_or_else(|refusal| refusal)
+    }
+
+    fn bring(
+        &mut self,
+        model: usize,
+        version: &str,
+        meanwhile: &mut Meanwhile<'_>,
+    ) -> Result<Outcome, Outcome> {
+        let way = self.reloader.running.borrow().way_of(model);
+        if !way.is_beside() {
+            return Err(Outcome::kept("the versions of this model do not take turns (promote)"));
+        }
+        match self.reload(model, Some(version), meanwhile) {
+            Ok(Outcome::Swapped { .. }) => self.promote(way.place, meanwhile),
+            Err(Outcome::Unchanged { .. }) => {
+                let models = self.reloader.running.borrow().clone();
+                let of = |place: usize| &*models.0[place].status.running.model_version;
+                let place = if of(way.place) == version { way.place } else { way.windows_of };
+                self.promote(place, meanwhile)
+            }
+            other => other,
+        }
     }
 
     /// The watch over the versions of a model. Of two that take turns, a version that came while the

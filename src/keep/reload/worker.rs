@@ -158,37 +158,41 @@ impl ReloadWork {
             self.pulse.work();
             let mut of_work = BTreeMap::<Work, Vec<Request>>::new();
             for request in requests {
-                if let Some(work) = request.work {
+                if let Some(work) = request.work.clone() {
                     let models = self.reloader.running.borrow();
                     let work = match work {
                         Work::Reload(model) => Work::Reload(models.first_of(model)),
-                        Work::Promote(_) => work,
+                        Work::Promote(_) | Work::Bring { .. } => work,
                     };
                     of_work.entry(work).or_default().push(request);
                 }
             }
             for (work, requests) in of_work {
-                self.answer(work, requests);
+                self.answer(&work, requests);
             }
         }
     }
 
     /// The one thing that all these requests ask for.
-    fn answer(&mut self, work: Work, requests: Vec<Request>) {
+    fn answer(&mut self, work: &Work, requests: Vec<Request>) {
         let from: Vec<_> = requests.iter().map(|request| request.from).collect();
-        let model = match work {
-            Work::Reload(model) | Work::Promote(model) => model,
+        let model = *match work {
+            Work::Reload(model) | Work::Promote(model) | Work::Bring { model, .. } => model,
         };
         let name = self.name_of(model);
         let begun = Stopwatch::start();
         let outcome = catch_unwind(AssertUnwindSafe(|| match work {
             Work::Reload(model) => {
                 info!(model = %name, ?from, "reloading the model");
-                self.reload_once(model, &mut Meanwhile::Sleep)
+                self.reload_once(*model, &mut Meanwhile::Sleep)
             }
             Work::Promote(model) => {
                 info!(model = %name, ?from, "promoting the model");
-                self.promote_once(model, &mut Meanwhile::Sleep)
+                self.promote_once(*model, &mut Meanwhile::Sleep)
+            }
+            Work::Bring { model, version } => {
+                info!(model = %name, version, ?from, "promoting a version of the model");
+                self.bring_once(*model, version, &mut Meanwhile::Sleep)
             }
         }));
         let outcome = outcome.unwrap_or_else(|_| panicked());
@@ -196,7 +200,11 @@ impl ReloadWork {
         if let Work::Reload(_) = work {
             self.reloader.metrics.reloaded(&name, &outcome, seconds);
         }
-        report(&name, &outcome, seconds);
+        // What is a shadow from here on has been told.
+        let is_shadow = matches!(outcome, Outcome::Swapped { .. }) && self.takes_turns(model);
+        if !is_shadow {
+            report(&name, &outcome, seconds);
+        }
         for request in requests {
             if let Some(answer) = request.answer {
                 // Whoever asked may have gone away.
@@ -229,15 +237,21 @@ impl ReloadWork {
     /// One reload of a model, from the look into the folder of models to the outcome. A caller that
     /// drives the shards on this thread does so in `meanwhile`.
     pub fn reload_once(&mut self, model: usize, meanwhile: &mut Meanwhile<'_>) -> Outcome {
-        self.reload(model, meanwhile).unwrap_or_else(|refusal| refusal)
+        self.reload(model, None, meanwhile).unwrap_or_else(|refusal| refusal)
     }
 
     /// The whole way; an error is an outcome as well. As at a start, `latest` gives the newest
     /// version that proves itself, but never one that the running version is preferred to.
-    fn reload(&mut self, model: usize, meanwhile: &mut Meanwhile<'_>) -> Result<Outcome, Outcome> {
+    /// A version that is named is loaded in place of the configured one.
+    pub(super) fn reload(
+        &mut self,
+        model: usize,
+        named: Option<&str>,
+        meanwhile: &mut Meanwhile<'_>,
+    ) -> Result<Outcome, Outcome> {
         let way = self.reloader.running.borrow().way_of(model);
         let ModelChoice { root, name, version, .. } = &self.reloader.models[model].choice;
-        let version = if way.is_beside() { "latest" } else { version };
+        let version = named.unwrap_or(if way.is_beside() { "latest" } else { version });
         let folders = candidates(root, name, version).map_err(Outcome::kept)?;
         let running = self.running(model).model_version;
         let mut refused = Vec::new();
