@@ -99,8 +99,8 @@ MUTATIONS = {
     "future": (
         "a tick that is refused for the clock leaves no mark",
         "src/engine/pipeline/mod.rs",
-        "if self.newest_ahead.is_some_and(is_clock_error) {",
-        "if self.newest_ahead.is_some_and(is_clock_error) && !IF {",
+        "if ahead.is_some_and(is_clock_error) {",
+        "if ahead.is_some_and(is_clock_error) && !IF {",
     ),
     "shard-of": (
         "states are restored into another shard than the one that gets the ticks",
