@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tickcast::engine::model::manifest::StepSpec;
@@ -193,12 +193,17 @@ fn load(
 ) -> (usize, Vec<String>) {
     let mut heard: Vec<String> = Vec::new();
     let mut hear = |rounds: usize| {
+        let mut begun = Instant::now();
         while heard.len() < due(rounds) {
             let message = live.read().expect("a live forecast within the patience of this test");
             if message.is_text() {
                 heard.push(message.into_text().unwrap().to_string());
                 progress.heard.store(heard.len(), Ordering::SeqCst);
+                begun = Instant::now();
             }
+            // Pings come in any case.
+            let which = heard.len();
+            assert!(begun.elapsed() < PATIENCE, "live forecast {which} of {rounds} rounds is lost");
         }
     };
     let mut rounds = 0;
