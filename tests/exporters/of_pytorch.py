@@ -303,6 +303,7 @@ def kinds(days):
         "torch_mlp_double_ts": plain(days, lambda: Mlp(nn.Flatten()), "ts", double),
         "torch_mlp_half_ts": plain(days, lambda: Mlp(nn.Flatten()), "ts", half, coarse),
         "torch_rnn_ts": plain(days, lambda: Recurrent(nn.RNN), "ts"),
+        "torch_rnn_states_ts": stateful(days, nn.RNN, 1, "ts"),
         "torch_bilstm_ts": plain(days, lambda: Recurrent(nn.LSTM, bidirectional=True), "ts"),
         "torch_attention_dyn": plain(days, Attention, "dyn"),
         "torch_transformer_dyn": plain(days, Transformer, "dyn"),
