@@ -3,8 +3,8 @@
 //! Owns the bound on the records between two commit lines with exactly-once. A broker aborts
 //! a transaction that is open for longer than `transaction.timeout.ms`, and everything before
 //! a line belongs to it. Promises that the bound follows the speed of the shards, so that a commit
-//! waits for a second or two of work however long the backlog is, and that it is never 0. Never reads
-//! a clock and never touches a record.
+//! waits for a second or two of work however long the backlog is, and that it is never 0. Never
+//! reads a clock and never touches a record.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use std::time::Duration;
 const FIRST: u64 = 64;
 
 /// What the shards may have left to do when a line is drawn, where the timeout is long. The shards
-/// wait while a transaction is committed, which takes up to a tenth of a second on a busy machine, so
-/// a shorter target would cost forecasts.
+/// wait while a transaction is committed, which takes up to a tenth of a second on a busy machine,
+/// so a shorter target would cost forecasts.
 const DRAIN_TARGET: Duration = Duration::from_secs(2);
 
 /// The least target: a timeout that leaves no time cannot work, and `advice` says so.

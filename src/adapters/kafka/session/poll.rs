@@ -1,4 +1,4 @@
-//! From the consumer to the shards: polling, and what happens when a shard or a transaction is full.
+//! From the consumer to the shards: polling, and what happens when there is no room.
 //!
 //! Owns the pause of all partitions and the record that is held back meanwhile. Promises that
 //! a record is handed to the shard of its partition in the order of its offsets, and that one
@@ -117,8 +117,8 @@ impl Session<'_> {
         self.held.is_some() && !self.has_room()
     }
 
-    /// Lets go of a record of a partition that is given away: whoever owns that next reads it again.
-    /// One of a partition that stays is kept, because this consumer does not read it twice.
+    /// Lets go of a record of a partition that is given away: its next owner reads it again. One of
+    /// a partition that stays is kept, because this consumer does not read it twice.
     pub(super) fn release_held(&mut self, list: &TopicPartitionList) -> Result<(), SessionError> {
         let Some(held) = &self.held else { return Ok(()) };
         let name = held.record.position.and_then(|position| self.table.name(position.partition));
