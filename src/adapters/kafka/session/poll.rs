@@ -12,7 +12,7 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, TopicPartitionList};
 use tracing::debug;
 
-use super::{COMMIT_POLL_TIMEOUT, Session, engine_gone, shard_of};
+use super::{COMMIT_POLL_TIMEOUT, Held, Session, engine_gone, shard_of};
 use crate::adapters::kafka::client;
 use crate::adapters::kafka::partitions::Assigned;
 use crate::adapters::kafka::{SessionError, gap};
@@ -30,20 +30,6 @@ const FULL_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a transaction without room may hold the thread before the partitions are paused. Its
 /// commit is due at once, and the pace aims at less.
 const PACE_PATIENCE: Duration = Duration::from_secs(3);
-
-/// A record that was read and that no shard has.
-pub(super) struct Held {
-    pub(super) record: Record,
-    since: Stopwatch,
-    /// All partitions are paused meanwhile. Otherwise the consumer is not polled.
-    pub(super) is_paused: bool,
-}
-
-impl Held {
-    pub(super) fn new(record: Record) -> Self {
-        Self { record, since: Stopwatch::start(), is_paused: false }
-    }
-}
 
 impl Session<'_> {
     pub(super) fn poll(&mut self) -> Result<(), SessionError> {
