@@ -181,13 +181,13 @@ fn a_model_that_is_slow_for_its_backlog_gets_through_it_exactly_once() {
     let begun = Instant::now();
     let daemon = start(&sealed, &settings);
     await_committed(&broker, &topics);
-    println!(
-        "{:.1} s, {} commits, {} failed sessions, a bound of {} records",
-        begun.elapsed().as_secs_f64(),
-        daemon.metric("tickcast_kafka_commits_total"),
-        daemon.metric("tickcast_kafka_sessions_failed_total"),
-        daemon.metric("tickcast_kafka_transaction_records_max"),
-    );
+    let [commits, failed, bound] =
+        ["commits_total", "sessions_failed_total", "transaction_records_max"]
+            .map(|name| daemon.metric(&format!("tickcast_kafka_{name}")));
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("{seconds:.1} s, {commits} commits, {failed} failed sessions, a bound of {bound}");
+    // Transactions that take all there is succeed by luck alone, one of five or fewer.
+    assert!(failed < commits, "{failed} failed sessions and {commits} commits");
     assert_eq!(daemon.metric("tickcast_kafka_hanging_calls"), 0.0);
     let ended = daemon.stop();
     assert!(ended.status.success(), "{:?}", ended.log);

@@ -80,7 +80,8 @@ impl KafkaMetrics {
             )?,
             pauses: counter(
                 "tickcast_kafka_pauses_total",
-                "Times that partitions were paused because a shard's queue or a transaction was full.",
+                "Times that partitions were paused because a shard's queue or a transaction was \
+                 full.",
             )?,
             commits: counter(
                 "tickcast_kafka_commits_total",

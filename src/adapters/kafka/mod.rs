@@ -30,6 +30,7 @@
 //! | `publisher` | the producer, and what is not yet acknowledged |
 //! | `commit` | from a line in the stream to a committed offset |
 //! | `transaction` | calls about a transaction, each within a limit |
+//! | `pace` | how many records one transaction takes (pure) |
 //! | `session` | one life of all clients |
 //! | `gap` | the header that tells a reader that records are missing |
 //! | `tools` | reading and writing a topic without a group, for the tools at both ends |
@@ -47,6 +48,7 @@ mod files;
 mod gap;
 mod metrics;
 mod online;
+mod pace;
 mod partitions;
 mod publisher;
 mod refusal;
@@ -92,7 +94,8 @@ pub use self::tools::{
 };
 
 use self::advice::Effective;
-use self::session::{Ended, Pace, Session};
+use self::pace::Pace;
+use self::session::{Ended, Session};
 
 /// How long beginning and ending a session may take: each of their requests has a limit of its own,
 /// a minute at most.

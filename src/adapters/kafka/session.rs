@@ -6,13 +6,12 @@
 //! work is committed. Never recovers by itself: a failure is returned, and a new session begins.
 //!
 //! This file owns the beginning, the end and the loop between them. What the loop does is in
-//! `poll` (records), `assign` (rebalances), `take_over` (stored states), `commits`, `pace` (how many
-//! records a transaction takes), and `look` (topics that change).
+//! `poll` (records), `assign` (rebalances), `take_over` (stored states), `commits`, and `look`
+//! (topics that change).
 
 mod assign;
 mod commits;
 mod look;
-mod pace;
 mod poll;
 mod take_over;
 
@@ -26,6 +25,7 @@ use tracing::{debug, info, warn};
 
 use super::client::{self, GroupConsumer, Observer, Prepared, Rebalance, opening};
 use super::commit::Commit;
+use super::pace::Pace;
 use super::partitions::{Assigned, Kept, PartitionTable};
 use super::publisher::{KafkaPublisher, Outstanding, Producer, ProducerEvents, Turn};
 use super::topic_watch::TopicWatch;
@@ -33,12 +33,10 @@ use super::topics::{self, InputTopic, Shape};
 use super::{KafkaError, KafkaSource, SessionError, transaction};
 use crate::adapters::kafka_config::Delivery;
 use crate::core::domain::PartitionId;
-use crate::intake::{IntakeClosed, IntakeSender};
+use crate::intake::{IntakeClosed, IntakeSender, Record};
 use crate::ops::clock::Stopwatch;
 use crate::shard::command::Command;
 
-pub(super) use self::pace::Pace;
-use self::poll::Held;
 pub use self::poll::hand_over;
 
 /// How long the thread waits between two looks at a commit, which is then the next thing to look
@@ -66,6 +64,14 @@ enum Change {
     Grown(String),
     /// The changelog of the input at this place is gone, or is another one.
     ChangelogGone(usize),
+}
+
+/// A record that was read and that no shard has.
+struct Held {
+    record: Record,
+    since: Stopwatch,
+    /// All partitions are paused meanwhile. Otherwise the consumer is not polled.
+    is_paused: bool,
 }
 
 pub(super) struct Session<'s> {
@@ -132,6 +138,12 @@ pub(super) fn clear(
 
 fn engine_gone<E>(_: E) -> SessionError {
     SessionError::Final(KafkaError::EngineGone)
+}
+
+impl Held {
+    fn new(record: Record) -> Self {
+        Self { record, since: Stopwatch::start(), is_paused: false }
+    }
 }
 
 impl<'s> Session<'s> {

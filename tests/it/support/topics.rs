@@ -114,9 +114,8 @@ pub(crate) fn exchanged(settings: &str, texts: &[(&str, &str)]) -> String {
 #[test]
 #[should_panic(expected = "no `'session.timeout.ms' = 1500` in the settings")]
 fn settings_that_have_other_times_are_not_made_patient_in_silence() {
-    patient(
-        "kafka.options.'session.timeout.ms' = 1501\nkafka.options.'transaction.timeout.ms' = 5000\n",
-    );
+    let times = ["'session.timeout.ms' = 1501", "'transaction.timeout.ms' = 5000"];
+    patient(&times.join("\n"));
 }
 
 /// A small model: what is tested here is delivery.

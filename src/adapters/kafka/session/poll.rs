@@ -1,4 +1,4 @@
-//! From the consumer to the shards: polling, and what happens when a shard or a transaction is full.
+//! From the consumer to the shards: polling, and what happens when there is no room.
 //!
 //! Owns the pause of all partitions and the record that is held back meanwhile. Promises that
 //! a record is handed to the shard of its partition in the order of its offsets, and that one
@@ -12,7 +12,7 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, TopicPartitionList};
 use tracing::debug;
 
-use super::{COMMIT_POLL_TIMEOUT, Session, engine_gone, shard_of};
+use super::{COMMIT_POLL_TIMEOUT, Held, Session, engine_gone, shard_of};
 use crate::adapters::kafka::client;
 use crate::adapters::kafka::partitions::Assigned;
 use crate::adapters::kafka::{SessionError, gap};
@@ -30,20 +30,6 @@ const FULL_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a transaction without room may hold the thread before the partitions are paused. Its
 /// commit is due at once, and the pace aims at less.
 const PACE_PATIENCE: Duration = Duration::from_secs(3);
-
-/// A record that was read and that no shard has.
-pub(super) struct Held {
-    pub(super) record: Record,
-    since: Stopwatch,
-    /// All partitions are paused meanwhile. Otherwise the consumer is not polled.
-    pub(super) is_paused: bool,
-}
-
-impl Held {
-    pub(super) fn new(record: Record) -> Self {
-        Self { record, since: Stopwatch::start(), is_paused: false }
-    }
-}
 
 impl Session<'_> {
     pub(super) fn poll(&mut self) -> Result<(), SessionError> {
@@ -117,8 +103,8 @@ impl Session<'_> {
         self.held.is_some() && !self.has_room()
     }
 
-    /// Lets go of a record of a partition that is given away: whoever owns that next reads it again.
-    /// One of a partition that stays is kept, because this consumer does not read it twice.
+    /// Lets go of a record of a partition that is given away: its next owner reads it again. One of
+    /// a partition that stays is kept, because this consumer does not read it twice.
     pub(super) fn release_held(&mut self, list: &TopicPartitionList) -> Result<(), SessionError> {
         let Some(held) = &self.held else { return Ok(()) };
         let name = held.record.position.and_then(|position| self.table.name(position.partition));

@@ -17,8 +17,8 @@ use tokio::sync::watch;
 
 use super::{PATIENCE, record};
 use crate::adapters::kafka::client::Rebalance;
-use crate::adapters::kafka::session::poll::Held;
-use crate::adapters::kafka::session::{Pace, Session};
+use crate::adapters::kafka::pace::Pace;
+use crate::adapters::kafka::session::{Held, Session};
 use crate::adapters::kafka::{KafkaMetrics, KafkaSource};
 use crate::adapters::kafka_config::{Delivery, KafkaConfig, LostOffset, StartAt};
 use crate::engine::pipeline::Restored;

@@ -3,8 +3,8 @@
 //! Owns the bound on the records between two commit lines with exactly-once. A broker aborts
 //! a transaction that is open for longer than `transaction.timeout.ms`, and everything before
 //! a line belongs to it. Promises that the bound follows the speed of the shards, so that a commit
-//! waits for a second or two of work however long the backlog is, and that it is never 0. Never reads
-//! a clock and never touches a record.
+//! waits for a second or two of work however long the backlog is, and that it is never 0. Never
+//! reads a clock and never touches a record.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use std::time::Duration;
 const FIRST: u64 = 64;
 
 /// What the shards may have left to do when a line is drawn, where the timeout is long. The shards
-/// wait while a transaction is committed, which takes up to a tenth of a second on a busy machine, so
-/// a shorter target would cost forecasts.
+/// wait while a transaction is committed, which takes up to a tenth of a second on a busy machine,
+/// so a shorter target would cost forecasts.
 const DRAIN_TARGET: Duration = Duration::from_secs(2);
 
 /// The least target: a timeout that leaves no time cannot work, and `advice` says so.
@@ -34,7 +34,7 @@ const BOUND_MOST: u64 = 1 << 32;
 
 /// The pace of transactions. It outlives a session: the next one begins with what was learned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::adapters::kafka) struct Pace {
+pub(super) struct Pace {
     /// What the broker allows a transaction.
     timeout: Duration,
     /// What is left for the shards when a line is drawn.
@@ -60,7 +60,7 @@ struct Line {
 impl Pace {
     /// The pace of transactions that the broker aborts after `timeout`, with a commit every
     /// `commit_interval` where the bound asks for none before.
-    pub(in crate::adapters::kafka) fn new(timeout: Duration, commit_interval: Duration) -> Self {
+    pub(super) fn new(timeout: Duration, commit_interval: Duration) -> Self {
         let left = timeout.saturating_sub(commit_interval);
         let part = |part: u32| (left / part).max(DRAIN_TARGET_LEAST);
         Self {
@@ -74,7 +74,7 @@ impl Pace {
     }
 
     /// The most records of a transaction at present.
-    pub(in crate::adapters::kafka) fn bound(&self) -> u64 {
+    pub(super) fn bound(&self) -> u64 {
         self.bound
     }
 
@@ -113,7 +113,7 @@ impl Pace {
 
     /// The session failed, and its transaction was open for `open`. Returns what to tell the
     /// operator where that was too long.
-    pub(in crate::adapters::kafka) fn failed(&mut self, open: Duration) -> Option<Overrun> {
+    pub(super) fn failed(&mut self, open: Duration) -> Option<Overrun> {
         let records = self.handed + self.line.map_or(0, |line| line.records);
         let first =
             self.line.filter(|line| line.records > 0).map_or(self.handed, |line| line.records);
@@ -130,20 +130,20 @@ impl Pace {
 
 /// A transaction that was open for longer than the broker allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::adapters::kafka) struct Overrun {
+pub(super) struct Overrun {
     /// Its records.
-    pub(in crate::adapters::kafka) records: u64,
+    pub(super) records: u64,
     /// How long it was open.
-    pub(in crate::adapters::kafka) open: Duration,
+    pub(super) open: Duration,
     /// What the broker allows.
-    pub(in crate::adapters::kafka) timeout: Duration,
+    pub(super) timeout: Duration,
     /// The most records of the next one.
-    pub(in crate::adapters::kafka) bound: u64,
+    pub(super) bound: u64,
 }
 
 impl Overrun {
     /// What to do about it.
-    pub(in crate::adapters::kafka) fn advice(&self) -> &'static str {
+    pub(super) fn advice(&self) -> &'static str {
         if self.records > 1 {
             "a transaction was open for longer than the broker allows, which aborts it; the next \
              one takes fewer records"
