@@ -4,6 +4,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::support::broker::signal;
 use crate::support::bundle::SealedBundle;
@@ -185,12 +188,43 @@ fn daemon_with_token(guarded: &Guarded, sealed: &SealedBundle, path: &Path) -> (
     (start(sealed, &format!("{settings}{trusting}{}", token_login(path))), topics)
 }
 
+/// Short tokens, one after the other, until they are no longer renewed: a slow machine then has
+/// the time that it needs, and the last token still ends soon.
+struct Renewal {
+    end: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Renewal {
+    /// Begins with a token in the file.
+    fn begin(path: &Path) -> Self {
+        let (path, next) = (path.to_owned(), path.with_extension("next"));
+        let renew = move || {
+            fs::write(&next, token(8)).unwrap();
+            fs::rename(&next, &path).unwrap();
+        };
+        renew();
+        let (end, ended) = channel();
+        let thread = std::thread::spawn(move || {
+            while ended.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+                renew();
+            }
+        });
+        Self { end, thread }
+    }
+
+    fn end(self) {
+        drop(self.end);
+        self.thread.join().unwrap();
+    }
+}
+
 #[test]
 fn a_door_that_closes_later_is_tried_until_it_opens() {
     let (guarded, sealed) = (Guarded::shared(), bundle());
     let (broker, folder) = (guarded.broker(), tempfile::tempdir().unwrap());
     let path = folder.path().join("token");
-    fs::write(&path, token(8)).unwrap();
+    let renewal = Renewal::begin(&path);
     let (with_token, its_topics) = daemon_with_token(guarded, &sealed, &path);
     let topics = Topics::create(broker);
     let way = login("SCRAM-SHA-512", LEAVING_USER)
@@ -204,6 +238,7 @@ fn a_door_that_closes_later_is_tried_until_it_opens() {
         await_committed(broker, topics);
     }
 
+    renewal.end();
     guarded.delete_scram_user(LEAVING_USER);
     await_reason(&with_password, "refuses the credentials");
     with_password.await_metric("tickcast_kafka_sessions_failed_total", 2.0);
