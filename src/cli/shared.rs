@@ -22,7 +22,7 @@ use crate::core::domain::{TimeFormat, TimeUnit};
 use crate::core::text::{excerpt, indented_lines};
 use crate::engine::inference::{OnnxRuntime, locate_library};
 use crate::engine::model::{Bundle, candidates};
-use crate::engine::pipeline::{Chosen, choose};
+use crate::engine::pipeline::{Chosen, TakenVersion, choose_beside};
 use crate::keep::prove::{ChildProver, ProofLimits};
 use crate::ops::descriptors;
 use crate::ops::exit::{Exit, Failure};
@@ -312,8 +312,9 @@ pub(super) fn proven(config: &Config, global: &Global) -> Result<Proven, Exit> {
     })?;
     let prover = child_prover(global, library, config.proof, &runtime)?;
     let (mut chosen, mut problems) = (Vec::new(), Vec::new());
+    let named: Vec<_> = config.models.iter().map(|model| (&*model.name, &model.choice)).collect();
     for (index, model) in config.models.iter().enumerate() {
-        match choose(&model.choice, &prover, &config.pipeline_of(model)) {
+        match choose_beside(&model.choice, &named, &prover, &config.pipeline_of(model)) {
             Ok(found) => chosen.push(found),
             Err(error) if model.is_listed => problems.push(format!("models[{index}]: {error}")),
             Err(error) => problems.push(error.to_string()),
@@ -323,6 +324,11 @@ pub(super) fn proven(config: &Config, global: &Global) -> Result<Proven, Exit> {
         return Ok(Proven { runtime, prover, chosen });
     }
     Err(Exit::new(Failure::Configuration, problems.join("\n")))
+}
+
+/// Says of a version that it was passed over, in a line for a person.
+pub(super) fn taken_line(TakenVersion { version, by }: &TakenVersion) -> String {
+    format!("{version}: the entry `{by}` names it, and a version runs once")
 }
 
 /// Logs what does no harm and should be known.

@@ -22,7 +22,7 @@ use tickcast::keep::reload::{
     ListedModel, ModelStatus, Models, Outcome, ReloadMetrics, ReloadModel, ReloadWork, Reloader,
     RunningModel,
 };
-use tickcast::keep::roles::RoleStore;
+use tickcast::keep::roles::{ConfiguredRoles, RoleStore};
 use tickcast::keep::snapshot::{Keeper, KeeperWork, SnapshotMetrics};
 use tickcast::ops::process;
 use tickcast::ports::input::{InputIdentity, InputProgress, Start};
@@ -228,7 +228,7 @@ pub(crate) fn reloader(
             models().settings(deployed, character.mode).of_shard(character.shards),
             pipeline,
         )],
-        roles: RoleStore::new(None, Vec::new()),
+        roles: RoleStore::new(None, ConfiguredRoles::default()),
         runtime,
         shards,
         running,

@@ -112,7 +112,7 @@ impl Pipelines {
             .with_time_format(time_format.clone());
         let models = models.into_iter().enumerate().map(|(index, model)| {
             let StreamModel { name, symbols, seat, role, mut pipeline } = model;
-            pipeline.take_post(Post { index, seat, role });
+            pipeline.take_post(Post { index, seat, role, place: index });
             let projection = pipeline.schema().projection(&schema);
             Model { name, symbols, projection, pipeline }
         });
@@ -215,13 +215,18 @@ impl Pipelines {
     /// Gives a model the seat that it is a shadow of; the live one becomes a shadow. Nothing may
     /// wait for inference or be deferred.
     pub fn promote(&mut self, index: usize) {
-        let seat = self.models[index].pipeline.post().seat;
-        for model in &mut self.models {
+        let Post { seat, place, .. } = self.models[index].pipeline.post();
+        let has_seat = |model: &Model| {
             let post = model.pipeline.post();
-            if post.seat == seat {
-                let role = if post.index == index { Role::Live } else { Role::Shadow };
-                model.pipeline.take_post(Post { role, ..post });
-            }
+            post.seat == seat && post.role == Role::Live
+        };
+        let Some(before) = self.models.iter().position(has_seat).filter(|live| *live != index)
+        else {
+            return;
+        };
+        for (at, role) in [(before, Role::Shadow), (index, Role::Live)] {
+            let post = self.models[at].pipeline.post();
+            self.models[at].pipeline.take_post(Post { role, place, ..post });
         }
     }
 

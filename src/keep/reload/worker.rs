@@ -6,7 +6,6 @@
 //! it. A panic on the way costs the reload and nothing else; what stalls is seen by the supervisor,
 //! and whoever waits for an outcome is answered without one.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -20,6 +19,7 @@ use tracing::{error, info, warn};
 use super::handle::{ReloadHandle, ReloadThread, Request, StopFlag, Work};
 use super::metrics::ReloadMetrics;
 use super::outcome::{ListedModel, ModelStatus, Models, Outcome, RunningModel};
+use super::turns::in_turn;
 use super::watch::ModelWatch;
 use crate::core::domain::Schema;
 use crate::engine::inference::Runtime;
@@ -157,13 +157,11 @@ impl ReloadWork {
                 return;
             }
             self.pulse.work();
-            let mut of_work = BTreeMap::<Work, Vec<Request>>::new();
-            for request in requests {
-                if let Some(work) = request.work {
-                    of_work.entry(work).or_default().push(request);
+            for (work, requests) in in_turn(requests, |model| self.seat_of(model)) {
+                // The queues close by now, and who waits is answered by the end of the thread.
+                if self.stop.is_set() {
+                    return;
                 }
-            }
-            for (work, requests) in of_work {
                 self.answer(work, requests);
             }
         }
@@ -187,12 +185,12 @@ impl ReloadWork {
                 self.promote_once(model, &mut Meanwhile::Sleep)
             }
         }));
-        let outcome = outcome.unwrap_or_else(|_| panicked());
+        let outcome = outcome.unwrap_or_else(|_| panicked(work));
         let seconds = begun.elapsed().as_secs_f64();
         if let Work::Reload(_) = work {
             self.reloader.metrics.reloaded(&name, &outcome, seconds);
         }
-        report(&name, &outcome, seconds);
+        report(&name, work, &outcome, seconds);
         for request in requests {
             if let Some(answer) = request.answer {
                 // Whoever asked may have gone away.
@@ -205,6 +203,10 @@ impl ReloadWork {
     fn name_of(&self, model: usize) -> String {
         let models = self.reloader.running.borrow();
         models.0.get(model).map(|listed| listed.name.clone()).unwrap_or_default()
+    }
+
+    fn seat_of(&self, model: usize) -> Option<usize> {
+        self.reloader.running.borrow().0.get(model).map(|listed| listed.seat)
     }
 
     /// The version of a model that runs.
@@ -232,10 +234,16 @@ impl ReloadWork {
         let ModelChoice { root, name, version, .. } = &self.reloader.models[model].choice;
         let folders = candidates(root, name, version).map_err(Outcome::kept)?;
         let running = self.running(model).model_version;
-        let mut refused = Vec::new();
+        let (mut refused, mut taken) = (Vec::new(), Vec::new());
         for folder in folders {
-            if !refused.is_empty() && version_of(&folder) == running {
+            let version = version_of(&folder);
+            if version == running && !(refused.is_empty() && taken.is_empty()) {
                 break;
+            }
+            if let Some(by) = self.other_with(model, &version) {
+                info!(version, by, "a version is passed over, because another model runs it");
+                taken.push(format!("version {version} runs as `{by}`"));
+                continue;
             }
             match self.prepare(model, &folder, meanwhile) {
                 Ok(pipelines) => return self.take_over(model, pipelines, refused, meanwhile),
@@ -255,9 +263,15 @@ impl ReloadWork {
                 Err(NotReady::Ended(outcome)) => return Err(*outcome),
             }
             // What runs was proved once, whatever has become of its files.
-            if version_of(&folder) == running {
+            if version == running {
                 break;
             }
+        }
+        if refused.is_empty() && !taken.is_empty() {
+            self.show_refused(model, refused);
+            taken.insert(0, format!("version {running} runs already"));
+            let reason = taken.join("; ");
+            return Err(Outcome::Unchanged { model: self.running(model), reason });
         }
         let reason = match &*refused {
             [only] => only.reason.clone(),
@@ -302,17 +316,21 @@ impl ReloadWork {
         Ok(pipelines)
     }
 
+    /// Another model of the configuration that runs this version of the same model.
+    fn other_with(&self, model: usize, version: &str) -> Option<String> {
+        let name = &self.reloader.models[model].choice.name;
+        let models = self.reloader.running.borrow();
+        let mut others = models.0.iter().enumerate().filter(|(index, _)| *index != model);
+        let runs_it =
+            |running: &RunningModel| running.model == *name && running.model_version == version;
+        let other = others.find(|(_, other)| runs_it(&other.status.running));
+        other.map(|(_, other)| other.name.clone())
+    }
+
     /// Whether a version can run beside the other models.
     fn fits(&self, model: usize, pipeline: &Pipeline) -> Result<(), NotReady> {
-        let next = RunningModel::of(pipeline);
-        for (index, listed) in self.reloader.running.borrow().0.iter().enumerate() {
-            if listed.status.running == next {
-                return Err(if index == model {
-                    NotReady::RunsAlready
-                } else {
-                    NotReady::refused(format_args!("it runs already as `{}`", listed.name))
-                });
-            }
+        if self.running(model) == RunningModel::of(pipeline) {
+            return Err(NotReady::RunsAlready);
         }
         let schemas = self.reloader.models.iter().enumerate();
         let schemas = schemas.map(
@@ -442,7 +460,7 @@ pub(super) fn shown_model<'s>(
 }
 
 /// Logs what became of a reload; a promotion has said so itself.
-fn report(name: &str, outcome: &Outcome, seconds: f64) {
+fn report(name: &str, work: Work, outcome: &Outcome, seconds: f64) {
     match outcome {
         Outcome::Swapped {
             model: RunningModel { model, model_version, mode, .. },
@@ -465,7 +483,10 @@ fn report(name: &str, outcome: &Outcome, seconds: f64) {
         Outcome::Unchanged { reason, .. } => {
             info!(name, reason, "there is no other model to run");
         }
-        Outcome::Kept { reason } => warn!(name, reason, "the model that runs was kept"),
+        Outcome::Kept { reason } => match work {
+            Work::Reload(_) => warn!(name, reason, "the model that runs was kept"),
+            Work::Promote(_) => warn!(name, reason, "not promoted: the roles were kept"),
+        },
         Outcome::Fatal { reason } => error!(name, reason, "the models could not be changed"),
     }
 }
@@ -501,8 +522,11 @@ impl From<Unproven> for NotReady {
 
 /// Nothing is known of what a panic left behind, but the shards and what runs change only where
 /// nothing can fail any more.
-fn panicked() -> Outcome {
-    Outcome::kept("the reload panicked; the log has the place, which is a fault of the program")
+fn panicked(work: Work) -> Outcome {
+    let what = work.noun();
+    Outcome::kept(format_args!(
+        "the {what} panicked; the log has the place, which is a fault of the program"
+    ))
 }
 
 pub(super) fn ending() -> Outcome {
