@@ -32,10 +32,12 @@ pub(crate) enum Fault {
     Rebalance,
     /// The broker is away, or refuses.
     Broker,
+    /// A shadow becomes live, or the one before again.
+    Promote,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Kill,
         Self::PowerFailure,
         Self::Restart,
@@ -48,6 +50,7 @@ impl Fault {
         Self::Slow,
         Self::Rebalance,
         Self::Broker,
+        Self::Promote,
     ];
 
     fn bit(self) -> u32 {
@@ -89,6 +92,10 @@ pub(crate) struct Character {
     pub(crate) mode: Mode,
     pub(crate) exactly_once: bool,
     pub(crate) faults: Faults,
+    /// A shadow runs beside the live model.
+    pub(crate) has_shadow: bool,
+    /// In some lives the shadow says nothing of what came in batches.
+    pub(crate) sheds: bool,
     /// How many things happen before the weather is calm.
     pub(crate) turns: u64,
 }
@@ -111,6 +118,8 @@ impl Character {
             exactly_once: dice.below(2) == 0,
             faults,
             turns: dice.between(80, 400),
+            has_shadow: dice.below(2) == 0,
+            sheds: dice.below(4) == 0,
         }
     }
 }

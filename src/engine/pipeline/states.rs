@@ -216,7 +216,7 @@ impl Model {
         let usable = candidates.iter().filter_map(|(model, bytes)| {
             Some((self.pipeline.reach_of(bytes)?, is_own(*model), *bytes))
         });
-        let best = usable.max_by_key(|(reach, is_own, _)| (*reach, *is_own));
+        let best = usable.max_by_key(|(reach, is_own, _)| (*is_own, *reach));
         let own = || candidates.iter().find(|(model, _)| is_own(*model));
         match best {
             Some((_, is_own, bytes)) => Some((is_own, bytes)),
