@@ -22,7 +22,7 @@ use tickcast::keep::reload::{
     ListedModel, ModelStatus, Models, Outcome, ReloadMetrics, ReloadModel, ReloadWork, Reloader,
     RunningModel,
 };
-use tickcast::keep::roles::{ConfiguredRole, ConfiguredRoles, Found, RoleStore};
+use tickcast::keep::roles::{ConfiguredRole, ConfiguredRoles, Found as Roles, RoleStore};
 use tickcast::keep::snapshot::{Disk, Keeper, KeeperWork, SnapshotMetrics};
 use tickcast::ops::process;
 use tickcast::ports::input::{InputIdentity, InputProgress, Start};
@@ -142,9 +142,9 @@ pub(crate) fn role_store(character: &Character, disk: &SimulatedDisk) -> RoleSto
 pub(crate) fn kept_live(store: &RoleStore, outlet: &Outlet) -> Result<&'static str, String> {
     let found = store.load().map_err(|error| format!("role: roles cannot be read: {error}"))?;
     let live = match &found {
-        Found::Configured => NOW,
-        Found::Given(live) if *live == [NOW] => NOW,
-        Found::Given(live) if *live == [NEXT] => NEXT,
+        Roles::Configured => NOW,
+        Roles::Given(live) if *live == [NOW] => NOW,
+        Roles::Given(live) if *live == [NEXT] => NEXT,
         other => return Err(format!("role: {other:?} is found")),
     };
     let mut judge = outlet.lock();

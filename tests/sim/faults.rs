@@ -3,6 +3,7 @@
 use tickcast::engine::model::manifest::Mode;
 
 use crate::dice::Dice;
+use crate::model::{NEXT, NOW};
 
 /// A kind of fault. A run has some of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +102,15 @@ pub(crate) struct Character {
 }
 
 impl Character {
+    /// The entries that say everything.
+    pub(crate) fn complete(&self) -> Vec<&'static str> {
+        match (self.has_shadow, self.sheds) {
+            (false, _) => vec![NOW],
+            (true, false) => vec![NOW, NEXT],
+            (true, true) => Vec::new(),
+        }
+    }
+
     pub(crate) fn new(seed: u64) -> Self {
         let dice = &mut Dice::new(seed ^ 0x5eed);
         // About half of the kinds, so that no fault hides behind another in every run.

@@ -56,13 +56,12 @@ fn delivery(character: &Character) -> Delivery {
     if character.exactly_once { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce }
 }
 
-/// The versions whose every forecast has to be out, each with the entry of its states. A shadow
-/// that sheds has no version here.
+/// The versions, each with the entry of its states. Those that may shed have no version here.
 fn versions(character: &Character) -> Vec<(&'static str, Option<&'static str>)> {
     match (character.has_shadow, character.sheds) {
         (false, _) => vec![("1", None)],
         (true, false) => vec![("1", Some(NOW)), (NEXT_VERSION, Some(NEXT))],
-        (true, true) => vec![("1", Some(NOW)), ("", Some(NEXT))],
+        (true, true) => vec![("", Some(NOW)), ("", Some(NEXT))],
     }
 }
 
@@ -330,7 +329,7 @@ pub(crate) fn run(character: &Character, keeps_trace: bool) -> Ran {
         trace: Trace::new(keeps_trace),
     };
     for outlet in &world.outlets {
-        outlet.lock().has_shadow = character.has_shadow && !character.sheds;
+        outlet.lock().complete = character.complete();
     }
     world.trace.note(0, format_args!("{character:?}"));
     if let Err(failure) = world.live() {

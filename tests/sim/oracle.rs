@@ -45,8 +45,8 @@ pub(crate) struct Judge {
     durable: Vec<Published>,
     /// The newest forecast of each symbol in this life: of all live models, and of each model.
     newest: BTreeMap<(Option<&'static str>, String), i64>,
-    /// Every forecast that is due has to be there of the shadow as well: it never shed one.
-    pub(crate) has_shadow: bool,
+    /// The entries of which every forecast and score has to be out: none may have shed one.
+    pub(crate) complete: Vec<&'static str>,
     /// The entry that is live; `None` while it changes.
     pub(crate) live: Option<&'static str>,
     /// The entries of which one is live after a restart.
@@ -90,7 +90,7 @@ impl Outlet {
             pending: Vec::new(),
             durable: Vec::new(),
             newest: BTreeMap::new(),
-            has_shadow: false,
+            complete: vec![NOW],
             live: Some(NOW),
             live_next: vec![NOW],
             has_adopted: false,
@@ -203,12 +203,7 @@ impl Judge {
     pub(crate) fn score(&mut self, bytes: &[u8]) {
         self.hash = hashed(self.hash, bytes);
         let version = member(bytes, "model_version");
-        // A score that is shed is missing in what comes behind it.
-        let is_other = match entry_of(version) {
-            NOW => self.has_swapped,
-            _ => !self.has_shadow || self.has_adopted,
-        };
-        if self.input == Input::Feed || is_other {
+        if self.input == Input::Feed || !self.has_scores(entry_of(version)) {
             return;
         }
         let said = self.reference(version);
@@ -216,6 +211,13 @@ impl Judge {
             let score = text(bytes);
             self.violate(format_args!("I3: a life without faults gives no score\n{score}"));
         }
+    }
+
+    /// Whether the scores of an entry are those of a life without faults: one that was shed is
+    /// missing in what comes behind it, and other rows have others.
+    fn has_scores(&self, entry: &'static str) -> bool {
+        let is_other = if entry == NOW { self.has_swapped } else { self.has_adopted };
+        self.complete.contains(&entry) && !is_other
     }
 
     /// Takes what was published elsewhere as the whole output.
@@ -246,7 +248,7 @@ impl Judge {
         }
         let said = self.reference("1").expect("version 1 is known");
         let due = |place: &&(String, i64)| place.1 < RECORDED;
-        let entries = [NOW, NEXT].into_iter().take(1 + usize::from(self.has_shadow));
+        let entries = self.complete.clone().into_iter();
         let of_entries = entries.map(|entry| (entry, of_entries.remove(entry).unwrap_or_default()));
         for (what, found) in of_entries.chain([("live", found)]).collect::<Vec<_>>() {
             let missing: Vec<_> =
@@ -257,9 +259,8 @@ impl Judge {
                 self.violate(format_args!("I1: {first:?} and {what} are missing"));
             }
         }
-        for (version, is_due) in
-            [("1", !self.has_swapped), (NEXT_VERSION, self.has_shadow && !self.has_adopted)]
-        {
+        for version in ["1", NEXT_VERSION] {
+            let is_due = self.has_scores(entry_of(version));
             let said = self.reference(version).expect("it is known");
             let due = said.scores.iter().filter(|(_, place)| is_due && place.1 < RECORDED);
             let missing = due.filter(|(score, _)| !scores.contains(*score)).count();

@@ -86,7 +86,7 @@ pub(crate) fn run(character: &Character, keeps_trace: bool) -> Ran {
         starts_ms: 0,
         trace: Trace::new(keeps_trace),
     };
-    world.outlet.lock().has_shadow = character.has_shadow && !character.sheds;
+    world.outlet.lock().complete = character.complete();
     world.trace.note(0, format_args!("{character:?}"));
     world.pass(0);
     if let Err(failure) = world.live() {

@@ -17,9 +17,9 @@
 
 mod handle;
 mod metrics;
+mod order;
 mod outcome;
 mod promote;
-mod turns;
 mod watch;
 mod worker;
 

@@ -18,8 +18,8 @@ use tracing::{error, info, warn};
 
 use super::handle::{ReloadHandle, ReloadThread, Request, StopFlag, Work};
 use super::metrics::ReloadMetrics;
+use super::order::in_turn;
 use super::outcome::{ListedModel, ModelStatus, Models, Outcome, RunningModel};
-use super::turns::in_turn;
 use super::watch::ModelWatch;
 use crate::core::domain::Schema;
 use crate::engine::inference::Runtime;

@@ -91,7 +91,7 @@ fn read_entry(mut section: Section<'_>) -> Draft {
     let promote = section.optional_choice("promote", &[("by_hand", ())]);
     for (key, is_set) in [("shadows", shadows.is_some()), ("promote", promote.is_some())] {
         if is_set && role == Role::Live {
-            section.problem(key, "is for role = \"shadow\" only");
+            section.problem(key, "applies to shadows only (role = \"shadow\")");
         }
     }
     let draft = Draft {
@@ -140,7 +140,10 @@ pub(super) fn settle(
     }
     let live: Vec<_> = drafts.iter().filter(|draft| draft.role == Role::Live).collect();
     if live.is_empty() {
-        root.problem("models", "none is live; leave role out of one, or set role = \"live\"");
+        root.problem(
+            "models",
+            "no entry is live; remove role from one of them, or set it to \"live\"",
+        );
     }
     let seats = drafts.iter().enumerate().map(|(index, draft)| {
         seat_of(draft, &live).unwrap_or_else(|problem| {
