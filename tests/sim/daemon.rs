@@ -381,7 +381,7 @@ impl Daemon {
             pipelines[0].label(),
         );
         let version = pipelines[0].at(0).template().model_version.clone();
-        let (sink, sheds) = (outlet.sink(), character.sheds && dice.below(2) == 0);
+        let (sink, sheds) = (outlet.sink(), character.sheds() && dice.below(2) == 0);
         let mut engine = Engine::new(character, pipelines, receivers, metrics, Some(&*sink), sheds);
         let (last_states, last): (Sender<Handed>, _) = channel();
         let shards = engine.shards.drain(..).map(|shard| shard.with_keeper(last_states.clone()));

@@ -102,6 +102,11 @@ pub(crate) struct Character {
 }
 
 impl Character {
+    /// Whether the shadow may be late. A run without one is not changed by what shadows do.
+    pub(crate) fn sheds(&self) -> bool {
+        self.has_shadow && self.sheds
+    }
+
     /// The entries that say everything.
     pub(crate) fn complete(&self) -> Vec<&'static str> {
         match (self.has_shadow, self.sheds) {

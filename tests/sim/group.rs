@@ -394,7 +394,7 @@ impl World {
         let Some(member) = &mut self.members[index] else {
             if self.dice.below(6) == 0 || self.character.faults == Faults(0) {
                 let kept = (&self.outlets[index], &self.disks[index]);
-                let sheds = self.character.sheds && self.dice.below(2) == 0;
+                let sheds = self.character.sheds() && self.dice.below(2) == 0;
                 let member = Member::start(&self.character, &self.broker, kept, index, sheds)?;
                 self.members[index] = Some(member);
                 self.trace.note(self.turns, format_args!("member {index} begins"));
@@ -480,7 +480,7 @@ impl World {
             }
         } else if self.has(Fault::Rebalance, 12) {
             self.rebalance(index, delivery)?;
-        } else if self.has(Fault::Promote, 12) && self.character.has_shadow {
+        } else if self.character.has_shadow && self.has(Fault::Promote, 12) {
             self.promote(index)?;
         } else if self.has(Fault::Broker, 12) {
             let what = self.dice.below(4);

@@ -14,7 +14,7 @@ use tickcast::ports::sink::{Outgoing, Sink, SinkClosed};
 use crate::dice::Dice;
 use crate::faults::Input;
 use crate::model::{
-    NEXT, NEXT_VERSION, NOW, RECORDED, SYMBOLS, Said, entry_of, is_broken, member, models, tick_of,
+    NEXT_VERSION, NOW, RECORDED, SYMBOLS, Said, entry_of, is_broken, member, models, tick_of,
 };
 
 /// What readers know of the output, and what every publisher so far was seen to do. Cloning shares

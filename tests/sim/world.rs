@@ -263,7 +263,7 @@ impl World {
             self.trace.fault(self.now_ms, format_args!("disk {health:?}, settle fails: {fails}"));
         } else if self.has(Fault::Reload, 12) {
             self.reload()?;
-        } else if self.has(Fault::Promote, 12) && self.character.has_shadow {
+        } else if self.character.has_shadow && self.has(Fault::Promote, 12) {
             self.promote();
         } else if self.has(Fault::ClockStep, 10) {
             let offset = self.dice.pick(&[-7_200_000, -20_000, -4_000, 0, 0, 30_000, 7_200_000]);
