@@ -28,7 +28,7 @@ use crate::keep::reload::{
     ListedModel, ModelStatus, ReloadMetrics, ReloadModel, ReloadThread, Reloader, RunningModel,
 };
 use crate::keep::roles::RoleStore;
-use crate::keep::snapshot::{Keeper, SnapshotMetrics};
+use crate::keep::snapshot::{Folder, FolderError, Keeper, SnapshotMetrics};
 use crate::ops::affinity::Processors;
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
@@ -57,8 +57,8 @@ struct Builder<'b> {
     prover: Arc<dyn Prover>,
     /// What the pipeline of each model in one shard is built by.
     settings: Vec<PipelineSettings>,
-    /// Where the roles of the models are kept.
-    roles: RoleStore,
+    /// The roles that the models begin with.
+    roles: roles::Settled,
     registry: Registry,
     readiness: Readiness,
 }
@@ -83,6 +83,8 @@ struct Kept {
     /// Where the source notes how far it is; `None` where nothing is kept.
     progress: Option<InputProgress>,
     start: Start,
+    /// Where the roles of the models are kept.
+    roles: RoleStore,
 }
 
 impl App {
@@ -118,9 +120,9 @@ impl App {
         let sinks = builder.sinks(&streams)?;
         let intake = IntakeMetrics::register(&builder.registry)?;
         let (router, receivers) = builder.queues(&intake);
-        let Kept { keeper, progress, start } = builder.restore(&mut pipelines)?;
+        let Kept { keeper, progress, start, roles } = builder.restore(&mut pipelines)?;
         let (models, reloads) =
-            builder.reloads(&router, &pipelines[0], refused, streams.shadows)?;
+            builder.reloads(&router, &pipelines[0], refused, streams.shadows, roles)?;
         let (last_states, last) = channel();
         let keeper = keeper.zip(progress.clone()).map(|(keeper, input)| KeeperParts {
             keeper,
@@ -246,36 +248,47 @@ impl<'b> Builder<'b> {
         (Router::new(senders.into_iter().map(live).collect()), receivers)
     }
 
+    /// The folder of snapshots and roles, where either is kept. This process has it from here on.
+    fn folder(&self, has_snapshots: bool) -> Result<Option<Folder>, Exit> {
+        let Some(folder) = &self.config.snapshot.folder else { return Ok(None) };
+        if !has_snapshots {
+            info!(
+                folder = %folder.display(),
+                "no snapshots: the source keeps states itself, or cannot be read again"
+            );
+            if roles::folder(&self.config).is_none() {
+                return Ok(None);
+            }
+        }
+        let folder = Folder::open(folder).map_err(|error| {
+            let is_busy = matches!(error, FolderError::InUse { .. });
+            let kind = if is_busy { Failure::Temporary } else { Failure::Configuration };
+            Exit::new(kind, format_args!("snapshot.folder: {error}"))
+        })?;
+        Ok(Some(folder))
+    }
+
     /// Restores the states that a snapshot holds, where snapshots are kept.
     fn restore(&self, pipelines: &mut [Pipelines]) -> Result<Kept, Exit> {
         // Registered also where nothing is kept, so that a dashboard shows zeros and not a hole.
         let metrics = SnapshotMetrics::register(&self.registry)?;
         let identity = self.config.source.settings.identity()?;
-        let SnapshotConfig { folder, interval, gap_steps_max } = &self.config.snapshot;
-        let (folder, input) = match (folder, identity) {
-            (Some(folder), Some(identity)) => (folder, InputProgress::new(identity)),
-            (folder, _) => {
-                if let Some(folder) = folder {
-                    info!(
-                        folder = %folder.display(),
-                        "no snapshots: the source keeps states itself, or cannot be read again"
-                    );
-                }
-                if self.config.source.settings.facts().commits {
-                    keep_departures(pipelines);
-                }
-                return Ok(Kept { keeper: None, progress: None, start: Start::default() });
+        let folder = self.folder(identity.is_some())?;
+        let roles = self.roles.store(folder.as_ref())?;
+        let SnapshotConfig { interval, gap_steps_max, .. } = &self.config.snapshot;
+        let (Some(folder), Some(identity)) = (folder, identity) else {
+            if self.config.source.settings.facts().commits {
+                keep_departures(pipelines);
             }
+            return Ok(Kept { keeper: None, progress: None, start: Start::default(), roles });
         };
+        let input = InputProgress::new(identity);
         let configuration = Exit::because(Failure::Configuration);
-        let mut keeper = Keeper::open(folder, *interval, metrics).map_err(|error| {
-            let busy = error.is_in_use();
-            Exit::new(if busy { Failure::Temporary } else { Failure::Configuration }, error)
-        })?;
+        let mut keeper = Keeper::open(folder, *interval, metrics).map_err(&configuration)?;
         let restored = keeper.restore(pipelines, &input, Some(*gap_steps_max));
         let start = restored.map_err(&configuration)?;
         keep_departures(pipelines);
-        Ok(Kept { keeper: Some(keeper), progress: Some(input), start })
+        Ok(Kept { keeper: Some(keeper), progress: Some(input), start, roles })
     }
 
     fn source(
@@ -302,6 +315,7 @@ impl<'b> Builder<'b> {
         pipelines: &Pipelines,
         refused: Vec<Vec<RefusedVersion>>,
         shadows: Option<StreamHub>,
+        roles: RoleStore,
     ) -> Result<(Models, ReloadThread), Exit> {
         let choices = self.config.models.iter().map(|model| model.choice.clone());
         let models = choices.zip(&self.settings).zip(pipelines.each());
@@ -316,7 +330,7 @@ impl<'b> Builder<'b> {
             proof_time_max: self.config.proof.time,
             shards: router.commanders(),
             running: running_models,
-            roles: self.roles.clone(),
+            roles,
             info: process::register(&self.registry)?,
             metrics: ReloadMetrics::register(&self.registry, self.names())?,
         };

@@ -20,6 +20,8 @@ use crate::ops::exit::{Exit, Failure};
 pub struct Preparation {
     /// What there is, one line each, for a person.
     pub lines: Vec<String>,
+    /// What works otherwise than one may expect, one line each.
+    pub notes: Vec<String>,
     /// What may pass, such as a folder that another process has.
     pub busy: Option<Exit>,
 }
@@ -30,13 +32,13 @@ pub struct Preparation {
 /// [`Exit`] with code 78 and every problem.
 pub fn prepare(config: &Config, bundles: &[&Bundle]) -> Result<Preparation, Exit> {
     let mut problems = Vec::new();
-    let mut preparation = Preparation::default();
+    let mut preparation = Preparation { notes: roles::refusals(config), ..Preparation::default() };
     let mut note = |outcome: Result<(), Exit>| problems.extend(outcome.err());
     for (model, bundle) in config.models.iter().zip(bundles) {
         note(config.check_cadence(model, &bundle.manifest().step));
     }
     note(check_together(config, bundles));
-    note(roles::store(config).load().map(drop).map_err(|error| roles::unreadable(&error)));
+    note(roles::look(config).map(drop));
     note(config.source.settings.check().map(|lines| preparation.lines = lines));
     config.sinks.iter().for_each(|sink| note(sink.check()));
     match snapshot_folder(config) {
@@ -69,15 +71,15 @@ pub fn check_together(config: &Config, bundles: &[&Bundle]) -> Result<(), Exit> 
         if let Some(before) = (0..at).find(is_same).filter(|_| !is_vacant(at)) {
             let ((model, version), name) = (facts(at), &config.models[before].name);
             return refuse(format!(
-                "models[{at}]: is model {model} {version}, which `{name}` is already; name another \
-                 version"
+                "models[{at}]: `{name}` already runs version {version} of model {model}; name \
+                 another version"
             ));
         }
     }
     let schemas = bundles.iter().map(|bundle| bundle.plans().features.raw().schema());
     match Schema::union(schemas) {
         Ok(_) => Ok(()),
-        Err(error) => refuse(format!("models: read too many fields together: {error}")),
+        Err(error) => refuse(format!("models: the models read too many fields together: {error}")),
     }
 }
 
@@ -86,7 +88,8 @@ pub fn check_together(config: &Config, bundles: &[&Bundle]) -> Result<(), Exit> 
 fn snapshot_folder(config: &Config) -> Result<Option<Exit>, Exit> {
     let Some(folder) = &config.snapshot.folder else { return Ok(None) };
     // A recording that cannot be looked at is the source's problem.
-    if !matches!(config.source.settings.identity(), Ok(Some(_))) {
+    let has_snapshots = matches!(config.source.settings.identity(), Ok(Some(_)));
+    if !has_snapshots && roles::folder(config).is_none() {
         return Ok(None);
     }
     let outcome = look(folder);

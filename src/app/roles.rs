@@ -1,24 +1,36 @@
 //! Who is live when a daemon begins: the configuration decides, or a promotion since.
 //!
 //! Owns the choice between the two, and the versions that models which take turns begin with.
-//! Promises that the configuration goes first where it was changed since. Never gives a role to a
-//! running model.
+//! Promises that the configuration goes first where it was changed since, and that a promotion which
+//! it overrules never comes back. Never gives a role to a running model.
 
 use std::io;
+use std::path::Path;
 
 use tracing::{info, warn};
 
 use super::config::{Config, ModelConfig, Turns};
 use crate::engine::pipeline::Role;
-use crate::keep::roles::{ConfiguredRole, Found, RoleStore};
+use crate::keep::roles::{ConfiguredRole, ConfiguredRoles, Found, GivenRoles, RoleStore};
+use crate::keep::snapshot::{Disk, Folder};
 use crate::ops::exit::{Exit, Failure};
 
-/// The roles of a configuration, and where others are kept.
-pub(super) fn store(config: &Config) -> RoleStore {
+/// The roles that a daemon begins with.
+pub(super) struct Settled {
+    configured: ConfiguredRoles,
+    is_kept: bool,
+    found: Found,
+}
+
+/// The folder that keeps roles: that of a list of models, where one is named.
+pub(super) fn folder(config: &Config) -> Option<&Path> {
     let is_listed = config.models.iter().any(|model| model.is_listed);
-    let folder = config.snapshot.folder.clone().filter(|_| is_listed);
+    config.snapshot.folder.as_deref().filter(|_| is_listed)
+}
+
+fn configured(config: &Config) -> ConfiguredRoles {
     let configured = config.models.iter().map(|model| {
-        let ModelConfig { name, seat, role, turns, .. } = model;
+        let ModelConfig { name, seat, role, symbols, turns, .. } = model;
         // Of two that take turns, what a promotion has made of them is no change of the
         // configuration.
         let role = match turns {
@@ -26,13 +38,28 @@ pub(super) fn store(config: &Config) -> RoleStore {
             Some(Turns { is_first: true, .. }) => Role::Live,
             Some(Turns { is_first: false, .. }) => Role::Vacant,
         };
-        ConfiguredRole { name: name.to_string(), seat: *seat, role }
+        ConfiguredRole { name: name.to_string(), seat: *seat, role, symbols: symbols.clone() }
     });
-    RoleStore::new(folder, configured.collect())
+    ConfiguredRoles(configured.collect())
 }
 
-/// Why kept roles cannot be used.
-pub(super) fn unreadable(error: &io::Error) -> Exit {
+/// Which shadows cannot be promoted, each with the reason.
+pub(super) fn refusals(config: &Config) -> Vec<String> {
+    let roles = configured(config);
+    roles.0.iter().filter_map(|role| roles.refusal(&role.name)).collect()
+}
+
+/// What a start would find of roles that were given.
+///
+/// # Errors
+/// [`Exit`] with code 78 where kept roles cannot be read.
+pub(super) fn look(config: &Config) -> Result<Found, Exit> {
+    let found =
+        folder(config).map_or(Ok(Found::Configured), |folder| configured(config).look(folder));
+    found.map_err(|error| unreadable(&error))
+}
+
+fn unreadable(error: &io::Error) -> Exit {
     let what = format_args!(
         "snapshot.folder: roles.json cannot be read: {error}; remove it to begin with the roles of \
          the configuration"
@@ -40,26 +67,49 @@ pub(super) fn unreadable(error: &io::Error) -> Exit {
     Exit::new(Failure::Configuration, what)
 }
 
-/// Gives each model the role to begin with; returns where roles are kept.
+/// Gives each model the role to begin with.
 ///
 /// # Errors
-/// [`Exit`] with code 78 where kept roles cannot be read.
-pub(super) fn settle(config: &mut Config) -> Result<RoleStore, Exit> {
-    let store = store(config);
-    match store.load().map_err(|error| unreadable(&error))? {
+/// As [`look`].
+pub(super) fn settle(config: &mut Config) -> Result<Settled, Exit> {
+    let (configured, is_kept) = (configured(config), folder(config).is_some());
+    let found = look(config)?;
+    match &found {
         Found::Configured => {}
         Found::Outdated => warn!(
             "the models of the configuration were changed since one was promoted; their roles are \
-             those of the configuration"
+             those of the configuration, and the promotion is forgotten"
         ),
-        Found::Given(live) => {
-            for name in &live {
+        Found::Given(GivenRoles { live, .. }) => {
+            for name in live {
                 give(&mut config.models, name);
             }
             info!(?live, "roles are those that were given by promotions");
         }
     }
-    Ok(store)
+    Ok(Settled { configured, is_kept, found })
+}
+
+impl Settled {
+    /// Where roles are kept from here on: in the folder, which this process has by now.
+    ///
+    /// # Errors
+    /// [`Exit`] with code 75 where another process has changed the roles since they were settled,
+    /// and with 78 where a promotion that the configuration overrules cannot be removed.
+    pub(super) fn store(&self, folder: Option<&Folder>) -> Result<RoleStore, Exit> {
+        let folder = folder.filter(|_| self.is_kept);
+        let disk = folder.map(|folder| Box::new(folder.clone()) as Box<dyn Disk>);
+        let mut store = RoleStore::new(disk, self.configured.clone());
+        if store.load().map_err(|error| unreadable(&error))? != self.found {
+            let what = "snapshot.folder: another process has changed roles.json; start again";
+            return Err(Exit::new(Failure::Temporary, what));
+        }
+        if self.found == Found::Outdated {
+            let what = "snapshot.folder: remove roles.json, which the configuration overrules";
+            store.reset().map_err(Exit::while_doing(Failure::Configuration, what))?;
+        }
+        Ok(store)
+    }
 }
 
 /// Makes a model the live one of its seat.
@@ -82,16 +132,14 @@ fn give(models: &mut [ModelConfig], name: &str) {
 /// before the models are read.
 ///
 /// # Errors
-/// As [`settle`].
+/// As [`look`].
 pub fn settle_turns(config: &mut Config) -> Result<(), Exit> {
     if config.models.iter().all(|model| model.turns.is_none()) {
         return Ok(());
     }
-    let store = store(config);
-    let kept = store.versions().map_err(|error| unreadable(&error))?;
-    let live = match store.load().map_err(|error| unreadable(&error))? {
-        Found::Given(live) => live,
-        Found::Configured | Found::Outdated => Vec::new(),
+    let GivenRoles { live, versions: kept } = match look(config)? {
+        Found::Given(given) => given,
+        Found::Configured | Found::Outdated => GivenRoles::default(),
     };
     for first in 0..config.models.len() {
         let Some(Turns { other, is_first: true }) = config.models[first].turns else { continue };

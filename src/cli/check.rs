@@ -76,7 +76,7 @@ fn show_online(report: &OnlineReport) -> Result<(), Exit> {
 fn check_daemon(config: &Config, args: &CheckArgs, global: &Global) -> Result<(), Exit> {
     let super::Proven { runtime, chosen, .. } = super::proven(config, global)?;
     let bundles: Vec<_> = chosen.iter().map(|chosen| &chosen.bundle).collect();
-    let Preparation { lines: source, busy } = prepare(config, &bundles)?;
+    let Preparation { lines: source, notes, busy } = prepare(config, &bundles)?;
     let models = config.models.iter().zip(&chosen);
     let models = models.filter(|(model, _)| model.role != Role::Vacant);
     let models = models.map(|(model, chosen)| model_lines(config, model, chosen, &runtime));
@@ -84,12 +84,14 @@ fn check_daemon(config: &Config, args: &CheckArgs, global: &Global) -> Result<()
     let busy =
         busy.map(|busy| busy.to_string()).into_iter().chain(look_at_address(config.http.bind));
     let busy: Vec<_> = busy.map(|busy| format!("busy          {busy}")).collect();
+    let notes: Vec<_> = notes.iter().map(|note| format!("note          {note}")).collect();
     super::print(format_args!(
-        "configuration {} is usable\n{}runtime       {}\n{}{}{}",
+        "configuration {} is usable\n{}runtime       {}\n{}{}{}{}",
         args.config.display(),
         models.concat(),
         runtime.build(),
         lines_of(&source),
+        lines_of(&notes),
         lines_of(&busy),
         lines_of(&warnings(&config.warnings)),
     ))?;
@@ -103,7 +105,7 @@ fn check_daemon(config: &Config, args: &CheckArgs, global: &Global) -> Result<()
 fn model_lines(
     config: &Config,
     model: &ModelConfig,
-    Chosen { bundle, refused }: &Chosen,
+    Chosen { bundle, refused, taken }: &Chosen,
     runtime: &OnnxRuntime,
 ) -> Result<String, Exit> {
     let settings = config.pipeline_of(model).of_shard(config.shards.count);
@@ -121,12 +123,14 @@ fn model_lines(
         (Some(_), Role::Live) => "; other versions are shadows until they are promoted",
         _ => "",
     };
+    let taken = taken.iter().map(|taken| format!("passed over   {}", super::taken_line(taken)));
+    let passed_over: Vec<_> = refused.iter().map(refused_line).chain(taken).collect();
     Ok(format!(
         "model         {} {}{post}{next}\n{}mode          {}\nsteps         {}\n\
          golden        {} cases pass\n",
         template.model,
         template.model_version,
-        lines_of(&refused.iter().map(refused_line).collect::<Vec<_>>()),
+        lines_of(&passed_over),
         template.mode,
         bundle.manifest().step.words(),
         bundle.golden().cases.len(),

@@ -130,7 +130,10 @@ fn pipelines(args: &ReplayArgs, config: &Config, global: &Global) -> Result<Pipe
     check_together(config, &bundles)?;
     let mut built = Vec::with_capacity(chosen.len());
     let mut settings = config.pipeline();
-    for (model, Chosen { bundle, refused }) in config.models.iter().zip(&chosen) {
+    for (model, Chosen { bundle, refused, taken }) in config.models.iter().zip(&chosen) {
+        for taken in taken {
+            tell!("{} passes over version {}", model.name, super::taken_line(taken));
+        }
         for RefusedVersion { version, reason } in refused {
             let name = &model.name;
             tell!("version {version} of {name} does not prove itself, so it is not used: {reason}");

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tracing::info;
+
 use super::Global;
 use crate::app::{App, Banner, settle_turns};
-use crate::engine::pipeline::Chosen;
+use crate::engine::pipeline::{Chosen, TakenVersion};
 use crate::ops::exit::Exit;
 
 const AFTER_HELP: &str = "\
@@ -37,8 +39,14 @@ pub(super) fn run(args: ServeArgs, global: &Global) -> Result<(), Exit> {
     settle_turns(&mut config)?;
     let super::Proven { runtime, prover, chosen } = super::proven(&config, global)?;
     let (runtime, prover) = (Arc::new(runtime), Arc::new(prover));
+    for (model, Chosen { taken, .. }) in config.models.iter().zip(&chosen) {
+        for TakenVersion { version, by } in taken {
+            let model = &*model.name;
+            info!(model, version, by, "a version is passed over, because another entry names it");
+        }
+    }
     let (bundles, refused): (Vec<_>, Vec<_>) =
-        chosen.into_iter().map(|Chosen { bundle, refused }| (bundle, refused)).unzip();
+        chosen.into_iter().map(|Chosen { bundle, refused, .. }| (bundle, refused)).unzip();
     let bundles: Vec<_> = bundles.iter().collect();
     let app = App::build_beside(config, &bundles, refused, runtime, prover)?
         .supervised_by(&super::variables()?)?;

@@ -22,7 +22,7 @@ use crate::core::domain::{TimeFormat, TimeUnit};
 use crate::core::text::{excerpt, indented_lines};
 use crate::engine::inference::{OnnxRuntime, locate_library};
 use crate::engine::model::{Bundle, candidates};
-use crate::engine::pipeline::{Chosen, choose};
+use crate::engine::pipeline::{Chosen, Role, TakenVersion, choose_beside};
 use crate::keep::prove::{ChildProver, ProofLimits, say};
 use crate::ops::descriptors;
 use crate::ops::exit::{Exit, Failure};
@@ -329,8 +329,10 @@ pub(super) fn proven(config: &Config, global: &Global) -> Result<Proven, Exit> {
     })?;
     let prover = child_prover(global, library, config.proof, &runtime)?;
     let (mut chosen, mut problems) = (Vec::new(), Vec::new());
+    let named = config.models.iter().filter(|model| model.role != Role::Vacant);
+    let named: Vec<_> = named.map(|model| (&*model.name, &model.choice)).collect();
     for (index, model) in config.models.iter().enumerate() {
-        match choose(&model.choice, &prover, &config.pipeline_of(model)) {
+        match choose_beside(&model.choice, &named, &prover, &config.pipeline_of(model)) {
             Ok(found) => chosen.push(found),
             Err(error) if model.is_listed => problems.push(format!("models[{index}]: {error}")),
             Err(error) => problems.push(error.to_string()),
@@ -340,6 +342,11 @@ pub(super) fn proven(config: &Config, global: &Global) -> Result<Proven, Exit> {
         return Ok(Proven { runtime, prover, chosen });
     }
     Err(Exit::new(Failure::Configuration, problems.join("\n")))
+}
+
+/// Says of a version that it was passed over, in a line for a person.
+pub(super) fn taken_line(TakenVersion { version, by }: &TakenVersion) -> String {
+    format!("{version}: the entry `{by}` names it, and a version runs once")
 }
 
 /// Logs what does no harm and should be known.

@@ -244,7 +244,7 @@ impl ModelFamilies {
             )?,
             stale: all.counter(
                 "tickcast_windows_stale_total",
-                "Windows that began anew after a restart, because the data went on too late.",
+                "Windows that began cold after a restart, because the data went on too late.",
             )?,
             symbols,
         })

@@ -111,7 +111,12 @@ pub(super) fn report_refusals(pipelines: &Pipelines, shown: &[Shown]) {
             // What no model can take is logged with the record.
             if passes_power_of_ten(before, count) && count > pipelines.tally().refused(reason) {
                 let reason = reason.label();
-                warn!(%model, reason, count, "a model refuses records that others may take");
+                warn!(
+                    %model,
+                    reason,
+                    count,
+                    "one model refuses records; another model may have used them"
+                );
             }
         }
     }

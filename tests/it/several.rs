@@ -335,6 +335,13 @@ fn shadows_have_a_stream_of_their_own_and_no_live_page_shows_them() {
     assert_eq!(newest("/v1/forecasts/A")["model"], "vol");
     let (status, problem) = ask(&daemon, "GET", "/v1/forecasts?model=vol-next", "");
     assert_eq!((status, &problem["code"]), (404, &"unknown_model".into()), "{problem}");
+    let (status, problem) = ask(&daemon, "GET", "/v1/forecasts/C?model=tend", "");
+    assert_eq!((status, &problem["code"]), (404, &"unknown_symbol".into()), "{problem}");
+    assert_eq!(problem["detail"], "this model does not want the symbol");
+    assert_eq!(problem["window"], serde_json::Value::Null, "that of another model says nothing");
+    let (status, problem) = ask(&daemon, "GET", "/v1/forecasts?x=1", "");
+    assert_eq!(status, 400);
+    assert!(problem["detail"].as_str().unwrap().contains("`model`"), "{problem}");
     let listed = newest("/v1/models");
     assert_eq!((&listed["model"], &listed["model_version"]), (&"vol".into(), &"1".into()));
     let told: Vec<_> = listed["models"]
@@ -385,6 +392,8 @@ fn a_promotion_is_shown_survives_a_restart_and_can_be_taken_back() {
         ask(daemon, "POST", &format!("/v1/models/{name}/promote"), "Content-Length: 0\r\n")
     };
     assert_eq!(promote(&daemon, "nobody").0, 404);
+    let (status, problem) = ask(&daemon, "POST", "/v1/models/vol-next/promote?force=1", "");
+    assert_eq!((status, &problem["code"]), (400, &"bad_request".into()), "{problem}");
     let (status, answer) =
         ask(&daemon, "POST", "/v1/models/vol-next/promote", "Origin: http://elsewhere.example\r\n");
     assert_eq!((status, &answer["code"]), (403, &"foreign_origin".into()), "{answer}");
@@ -397,8 +406,17 @@ fn a_promotion_is_shown_survives_a_restart_and_can_be_taken_back() {
     assert_eq!(daemon.metric(r#"tickcast_promotions_total{model="vol-next"}"#), 1.0);
     assert_eq!(daemon.metric(r#"tickcast_model_live{model="vol"}"#), 0.0);
     assert_eq!(ask(&daemon, "GET", "/version", "").1["model_version"], "2");
+    // Of each symbol the stream of shadows has one newest record, that of the shadow of now.
+    let newest = Subscriber::of(&daemon, "?role=shadow&snapshot=true").next(3);
+    let newest: BTreeSet<_> = newest
+        .iter()
+        .map(|line| parse(line))
+        .map(|line| (line.symbol.to_string(), line.model_version.to_string()))
+        .collect();
+    assert_eq!(newest, SYMBOLS.map(|symbol| named(symbol, "1")).into());
     let ended = daemon.stop();
-    let told = ended.log.iter().find(|line| line["message"] == "a shadow is live").unwrap();
+    let told =
+        ended.log.iter().find(|line| line["message"] == "promoted a shadow to live").unwrap();
     assert_eq!((&told["model"], &told["instead_of"]), (&"vol-next".into(), &"vol".into()));
     feed.act(Act::Break);
     let daemon = place.serve(feed.url(), &state, THREE);
@@ -427,13 +445,81 @@ fn a_promotion_is_shown_survives_a_restart_and_can_be_taken_back() {
     assert_eq!(promote(&daemon, "vol-next").0, 200);
     daemon.stop();
     let changed = THREE.replace("['A', 'B*']", "['A']").replace("as = 'vol-next'", "as = 'next'");
-    let daemon = place.serve(feed.url(), &state, &changed);
-    assert_eq!(daemon.metric(r#"tickcast_model_live{model="vol"}"#), 1.0);
-    let ended = daemon.stop();
-    let warned = |line: &serde_json::Value| {
-        line["message"].as_str().is_some_and(|text| text.starts_with("the models of the config"))
+    let warnings = |models: &str| {
+        let daemon = place.serve(feed.url(), &state, models);
+        assert_eq!(daemon.metric(r#"tickcast_model_live{model="vol"}"#), 1.0);
+        let ended = daemon.stop();
+        let warned = |line: &&serde_json::Value| {
+            line["message"].as_str().is_some_and(|text| text.starts_with("the models of the conf"))
+        };
+        ended.log.iter().filter(warned).count()
     };
-    assert!(ended.log.iter().any(warned), "{:?}", ended.log);
+    assert_eq!([warnings(&changed), warnings(&changed)], [1, 0], "once, and not at each start");
+    assert_eq!(warnings(THREE), 0, "put back, the configuration still says who is live");
+}
+
+#[test]
+fn a_shadow_of_fewer_symbols_is_not_promoted_and_check_says_so() {
+    let (place, feed) = (Place::new(), ScriptedFeed::start());
+    let models = "[[models]]\nname = 'vol'\nversion = '1'\n\
+        [[models]]\nname = 'tend'\nsymbols = ['A']\nrole = 'shadow'\n";
+    let reason = "`tend` cannot get the seat of `vol`: it does not want every symbol of it, so the \
+                  others would have no live forecast; give both the same symbols";
+    let daemon = place.serve(feed.url(), "", models);
+    let (status, answer) = ask(&daemon, "POST", "/v1/models/tend/promote", "");
+    let expected = serde_json::json!({"outcome": "kept", "reason": reason});
+    assert_eq!((status, answer), (409, expected));
+    daemon.stop();
+    let config = format!(
+        "source.url = 'ws://127.0.0.1:1'\nmodel.root = '{}'\n{models}",
+        place.models().display()
+    );
+    fs::write(place.path("check.toml"), config).unwrap();
+    let output = run(&["check", "-c", &place.path("check.toml").display().to_string()]);
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{told}");
+    let note = format!("note          {reason}");
+    assert!(told.lines().any(|line| line == note), "{told}");
+}
+
+#[test]
+fn roles_belong_to_one_process_also_where_no_snapshot_is_kept() {
+    let (place, feed) = (Place::new(), ScriptedFeed::start());
+    // Standard input can be read once, so nothing of it is kept but the roles.
+    let settings = format!(
+        "source.kind = 'file'\nsource.path = '-'\nsnapshot.folder = '{}'\n",
+        place.path("state").display()
+    );
+    let other = tickcast::keep::snapshot::Folder::open(&place.path("state")).unwrap();
+    let config = format!("{settings}model.root = '{}'\n{THREE}", place.models().display());
+    fs::write(place.path("serve.toml"), config).unwrap();
+    let path = place.path("serve.toml").display().to_string();
+    let output = crate::support::process::run_to_end(&["serve", "-c", &path]);
+    let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(output.status.code(), Some(75), "{told}");
+    assert!(told.contains("is in use by another process"), "{told}");
+    drop((other, feed));
+}
+
+#[test]
+fn a_version_that_another_entry_names_is_passed_over_and_not_refused() {
+    let (place, feed) = (Place::new(), ScriptedFeed::start());
+    model("vol", "3", 53, 5).seal(&place.models(), runtime()).unwrap();
+    // The newest is damaged, and the next one is the way back.
+    let damaged = place.models().join("vol/3/model.onnx");
+    fs::write(&damaged, [fs::read(&damaged).unwrap(), b" ".to_vec()].concat()).unwrap();
+    let models = "[[models]]\nname = 'vol'\n\
+        [[models]]\nname = 'vol'\nas = 'vol-old'\nversion = '2'\nrole = 'shadow'\n";
+    let daemon = place.serve(feed.url(), "", models);
+    let (status, listed) = ask(&daemon, "GET", "/v1/models", "");
+    assert_eq!((status, &listed["model_version"]), (200, &"1".into()), "{listed}");
+    let refused = &listed["models"][0]["refused"];
+    assert_eq!((refused.as_array().unwrap().len(), &refused[0]["version"]), (1, &"3".into()));
+    assert_eq!(daemon.metric(r#"tickcast_model_versions_refused{model="vol"}"#), 1.0);
+    let ended = daemon.stop();
+    let message = "a version is passed over, because another entry names it";
+    let told = ended.log.iter().find(|line| line["message"] == message).unwrap();
+    assert_eq!((&told["version"], &told["by"]), (&"2".into(), &"vol-old".into()));
 }
 
 /// One model whose versions take turns.
@@ -511,7 +597,7 @@ fn a_new_version_is_a_shadow_until_it_is_promoted_by_hand() {
     let told = |text: &str| {
         ended.log.iter().any(|line| line["message"].as_str().is_some_and(|told| told == text))
     };
-    assert!(told("a shadow is live"), "{:?}", ended.log);
+    assert!(told("promoted a shadow to live"), "{:?}", ended.log);
     feed.act(Act::Break);
     let daemon = place.serve(feed.url(), &state, TURNS);
     assert_eq!(turns(&daemon), ["next 4 shadow", "next.other 2 live"], "from the first moment on");
@@ -617,7 +703,7 @@ fn a_model_that_cannot_run_beside_the_others_is_refused_by_its_entry() {
     };
     let twice = "[[models]]\nname = 'vol'\n[[models]]\nname = 'vol'\nas = 'again'\n";
     let told = check(twice);
-    assert!(told.contains("models[1]: is model vol 2, which `vol` is already"), "{told}");
+    assert!(told.contains("models[1]: `vol` already runs version 2 of model vol"), "{told}");
     let told =
         check("[[models]]\nname = 'vol'\n[[models]]\nname = 'gone'\n[[models]]\nname = 'lost'\n");
     assert!(told.contains("models[1]: ") && told.contains("models[2]: "), "{told}");

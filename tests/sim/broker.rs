@@ -3,7 +3,7 @@
 //!
 //! Partition P holds the ticks of symbol P, tick N at offset N.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tickcast::ops::supervise::Pulse;
 use tickcast::ports::sink::{Outgoing, Sink, SinkClosed};
 
 use crate::model::{RECORDED, SYMBOLS, member, models, tick_of};
-use crate::oracle::{Outlet, Published};
+use crate::oracle::{Kind, Outlet, Published};
 
 /// A transaction, by its number.
 type Transaction = u64;
@@ -31,7 +31,8 @@ enum Fate {
 /// A state in a changelog.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
-    pub(crate) symbol: String,
+    /// The model and the symbol.
+    pub(crate) key: String,
     pub(crate) bytes: Option<Vec<u8>>,
     pub(crate) point: Option<Point>,
     fate: Fate,
@@ -53,6 +54,10 @@ pub(crate) struct Topics {
     pub(crate) answer_lost: bool,
     pub(crate) asks_again: bool,
     pub(crate) violation: Option<String>,
+    /// A state of `now` was taken over by `next`, which had none of its own.
+    pub(crate) has_adopted: bool,
+    /// The versions whose every forecast has to be out, each with the key of its states.
+    pub(crate) versions: Vec<(&'static str, Option<&'static str>)>,
 }
 
 /// A record on its way to the broker.
@@ -88,14 +93,27 @@ struct BrokerSink {
 }
 
 impl Topics {
-    fn is_in_output(&self, symbol: &str, transaction: Option<Transaction>) -> HashSet<i64> {
+    /// The ticks of a symbol that are out, of a version, or of those that were live.
+    fn is_in_output(
+        &self,
+        symbol: &str,
+        version: Option<&str>,
+        transaction: Option<Transaction>,
+    ) -> HashSet<i64> {
         let seen = |fate: &Fate| match fate {
             Fate::Committed => true,
             Fate::Open(open) => Some(*open) == transaction,
             Fate::Aborted => false,
         };
         let of_symbol = self.output.iter().filter(|(published, fate)| {
-            !published.is_score && seen(fate) && member(&published.bytes, "symbol") == symbol
+            let bytes = &published.bytes;
+            let is_of = match version {
+                Some(version) => {
+                    published.kind != Kind::Score && member(bytes, "model_version") == version
+                }
+                None => published.kind == Kind::Live,
+            };
+            is_of && seen(fate) && member(bytes, "symbol") == symbol
         });
         of_symbol.map(|(published, _)| tick_of(member(&published.bytes, "as_of"))).collect()
     }
@@ -105,22 +123,32 @@ impl Topics {
         for reading in covered {
             let partition = reading.id.0 as usize;
             let symbol = SYMBOLS[partition];
-            let found = self.is_in_output(symbol, transaction);
+            let versions = self.versions.clone();
             let said = models().said("1", tickcast::engine::model::manifest::Mode::Full);
             let due = said.expect("version 1 is known").forecasts.keys();
-            let mut due = due.filter(|(name, tick)| name == symbol && *tick < reading.next);
-            if let Some((_, tick)) = due.find(|(_, tick)| !found.contains(tick)) {
-                self.violation.get_or_insert_with(|| {
-                    format!("I5: {symbol} is committed to {}, and {tick} is not out", reading.next)
-                });
+            let due = due.filter(|(name, tick)| name == symbol && *tick < reading.next);
+            let due: Vec<_> = due.map(|(_, tick)| *tick).collect();
+            let complete = versions.iter().filter(|(version, _)| !version.is_empty());
+            for version in complete.map(|(version, _)| Some(*version)).chain([None]) {
+                let found = self.is_in_output(symbol, version, transaction);
+                if let Some(tick) = due.iter().find(|tick| !found.contains(tick)) {
+                    self.violation.get_or_insert_with(|| {
+                        let what = format!("{tick} of version {version:?} is not out");
+                        format!("I5: {symbol} is committed to {}, and {what}", reading.next)
+                    });
+                }
             }
-            let newest = self.states_of(partition, transaction).into_iter().next();
-            let reaches = newest.and_then(|state| state.point).map_or(0, |point| point.next);
-            if reaches < reading.next {
-                self.violation.get_or_insert_with(|| {
-                    let next = reading.next;
-                    format!("I5: {symbol} is committed to {next}, and its state is of {reaches}")
-                });
+            let states = self.states_of(partition, transaction);
+            for (_, entry) in versions {
+                let key = entry.map_or_else(|| symbol.to_owned(), |of| format!("{of}\t{symbol}"));
+                let newest = states.iter().find(|state| state.key == key);
+                let reaches = newest.and_then(|state| state.point).map_or(0, |point| point.next);
+                if reaches < reading.next {
+                    self.violation.get_or_insert_with(|| {
+                        let next = reading.next;
+                        format!("I5: {key:?} is committed to {next}, and its state is of {reaches}")
+                    });
+                }
             }
         }
     }
@@ -129,8 +157,11 @@ impl Topics {
         let seen = |fate: Fate| {
             fate == Fate::Committed || transaction.is_some_and(|open| fate == Fate::Open(open))
         };
-        let newest = self.changelog[partition].iter().rev().find(|state| seen(state.fate));
-        newest.filter(|state| state.bytes.is_some()).cloned().into_iter().collect()
+        let mut newest = BTreeMap::new();
+        for state in self.changelog[partition].iter().filter(|state| seen(state.fate)) {
+            newest.insert(&state.key, state);
+        }
+        newest.into_values().filter(|state| state.bytes.is_some()).cloned().collect()
     }
 
     fn decide(&mut self, transaction: Transaction, fate: Fate) {
@@ -151,7 +182,10 @@ impl Topics {
 }
 
 impl Broker {
-    pub(crate) fn new(exactly_once: bool) -> Self {
+    pub(crate) fn new(
+        exactly_once: bool,
+        versions: Vec<(&'static str, Option<&'static str>)>,
+    ) -> Self {
         let count = SYMBOLS.len();
         Self(Arc::new(Mutex::new(Topics {
             exactly_once,
@@ -163,6 +197,8 @@ impl Broker {
             answer_lost: false,
             asks_again: false,
             violation: None,
+            has_adopted: false,
+            versions,
         })))
     }
 
@@ -263,8 +299,8 @@ impl Cluster for Session {
 
     fn store(&self, state: &StoredState, point: Option<Point>) {
         let Some(partition) = state.partition else { return };
-        let (symbol, bytes) = (state.symbol.clone(), state.bytes.clone());
-        let stored = Stored { symbol, bytes, point, fate: Fate::Aborted };
+        let (key, bytes) = (state.key().into_owned(), state.bytes.clone());
+        let stored = Stored { key, bytes, point, fate: Fate::Aborted };
         let sent = Sent::State { partition: partition.0 as usize, state: stored };
         self.producer.lock().records.push_back((Batch::States, sent));
     }
@@ -317,8 +353,8 @@ impl Cluster for Session {
 }
 
 impl BrokerSink {
-    fn send(&mut self, is_score: bool, record: &Outgoing<'_>) {
-        let published = Published { is_score, bytes: record.bytes.to_vec() };
+    fn send(&mut self, kind: Kind, record: &Outgoing<'_>) {
+        let published = Published { kind, bytes: record.bytes.to_vec() };
         let batch = Batch::Published(self.turn);
         self.producer.lock().records.push_back((batch, Sent::Output(published)));
     }
@@ -330,14 +366,20 @@ impl Sink for BrokerSink {
     }
 
     fn publish(&mut self, forecast: &Outgoing<'_>) -> Result<(), SinkClosed> {
-        self.outlet.lock().forecast(forecast.symbol.as_str(), forecast.bytes);
-        self.send(false, forecast);
+        self.outlet.lock().forecast(Kind::Live, forecast.symbol.as_str(), forecast.bytes);
+        self.send(Kind::Live, forecast);
+        Ok(())
+    }
+
+    fn publish_shadow(&mut self, forecast: &Outgoing<'_>) -> Result<(), SinkClosed> {
+        self.outlet.lock().forecast(Kind::Shadow, forecast.symbol.as_str(), forecast.bytes);
+        self.send(Kind::Shadow, forecast);
         Ok(())
     }
 
     fn publish_score(&mut self, score: &Outgoing<'_>) -> Result<(), SinkClosed> {
         self.outlet.lock().score(score.bytes);
-        self.send(true, score);
+        self.send(Kind::Score, score);
         Ok(())
     }
 

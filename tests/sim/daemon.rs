@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use tickcast::adapters::file::{FileOptions, FileRecords, Found, Places, identity};
-use tickcast::core::domain::UnixNanos;
+use tickcast::core::domain::{SymbolPatterns, UnixNanos};
 use tickcast::engine::inference::Runtime;
 use tickcast::engine::model::Bundle;
-use tickcast::engine::pipeline::{InProcess, Pipeline, Pipelines, Role, choose};
+use tickcast::engine::pipeline::{InProcess, Pipeline, Pipelines, Role, StreamModel, choose};
 use tickcast::engine::symbols::EngineTally;
 use tickcast::intake::{
     IntakeLimits, IntakeMetrics, IntakeReceiver, IntakeSender, Record, Router, WallClock, WhenFull,
@@ -22,8 +22,8 @@ use tickcast::keep::reload::{
     ListedModel, ModelStatus, Models, Outcome, ReloadMetrics, ReloadModel, ReloadWork, Reloader,
     RunningModel,
 };
-use tickcast::keep::roles::RoleStore;
-use tickcast::keep::snapshot::{Keeper, KeeperWork, SnapshotMetrics};
+use tickcast::keep::roles::{ConfiguredRole, ConfiguredRoles, Found as Roles, RoleStore};
+use tickcast::keep::snapshot::{Disk, Keeper, KeeperWork, SnapshotMetrics};
 use tickcast::ops::process;
 use tickcast::ports::input::{InputIdentity, InputProgress, Start};
 use tickcast::ports::sink::Sink;
@@ -33,7 +33,7 @@ use tickcast::shard::{Publisher, ScoreMetrics, ScoredModel, Shard, ShardMetrics,
 use crate::dice::Dice;
 use crate::disk::SimulatedDisk;
 use crate::faults::{Character, Input};
-use crate::model::{BASE_MS, Deployed, Micro, models};
+use crate::model::{BASE_MS, Deployed, Micro, NEXT, NOW, models};
 use crate::network::Feed;
 use crate::oracle::Outlet;
 
@@ -78,25 +78,103 @@ enum Source {
     Recording { places: Box<Places>, ended: bool },
 }
 
-/// A pipeline for each shard, of the newest version that proves itself. The choice is made once: it
-/// depends on what is deployed alone, and every reload makes it as well.
-pub(crate) fn pipelines(character: &Character, deployed: Deployed) -> Vec<Pipelines> {
-    static CHOSEN: Mutex<BTreeMap<Deployed, Arc<Bundle>>> = Mutex::new(BTreeMap::new());
+/// The pipelines of each shard: of the newest version that proves itself, and of `next` where it
+/// runs beside it. The choice is made once: it depends on what is deployed alone, and every reload
+/// makes it as well.
+pub(crate) fn pipelines(
+    character: &Character,
+    deployed: Deployed,
+    live: &'static str,
+) -> Vec<Pipelines> {
+    static CHOSEN: Mutex<BTreeMap<(Deployed, bool), Arc<Bundle>>> = Mutex::new(BTreeMap::new());
     let models = models();
     let settings = models.settings(deployed, character.mode).of_shard(character.shards);
+    let choices =
+        [models.choice(deployed, character.mode), models.next_choice(deployed, character.mode)];
+    let count = 1 + usize::from(character.has_shadow);
     let mut chosen = CHOSEN.lock().expect("nothing fails while it is held");
-    let bundle = chosen.entry(deployed).or_insert_with(|| {
-        let prover = InProcess(Arc::new(Micro));
-        let chosen = choose(&models.choice(deployed, character.mode), &prover, &settings);
-        Arc::new(chosen.expect("there is version 1").bundle)
+    let bundles = choices.iter().take(count).enumerate().map(|(index, choice)| {
+        let bundle = chosen.entry((deployed, index > 0)).or_insert_with(|| {
+            let prover = InProcess(Arc::new(Micro));
+            Arc::new(choose(choice, &prover, &settings).expect("there is version 1").bundle)
+        });
+        Arc::clone(bundle)
     });
-    let bundle = Arc::clone(bundle);
+    let bundles: Vec<_> = bundles.collect();
     drop(chosen);
     let build = |_| {
-        let pipeline = Pipeline::build(&bundle, &Micro, &settings).expect("it has proved itself");
-        Pipelines::new(pipeline, &settings)
+        let mut built: Vec<_> = bundles
+            .iter()
+            .map(|bundle| Pipeline::build(bundle, &Micro, &settings).expect("it is proved"))
+            .collect();
+        if !character.has_shadow {
+            return Pipelines::new(built.remove(0), &settings);
+        }
+        let models = [NOW, NEXT].into_iter().zip(built).map(|(name, pipeline)| StreamModel {
+            name: name.into(),
+            symbols: SymbolPatterns::default(),
+            seat: 0,
+            role: role_of(name, live),
+            pipeline,
+        });
+        Pipelines::of(models.collect(), &settings).expect("they read one field")
     };
     (0..character.shards).map(build).collect()
+}
+
+fn role_of(name: &str, live: &str) -> Role {
+    if name == live { Role::Live } else { Role::Shadow }
+}
+
+/// The roles of the configuration, kept on a disk.
+pub(crate) fn role_store(character: &Character, disk: &SimulatedDisk) -> RoleStore {
+    let configured = [NOW, NEXT].map(|name| ConfiguredRole {
+        name: name.to_owned(),
+        seat: 0,
+        role: role_of(name, NOW),
+        symbols: SymbolPatterns::default(),
+    });
+    let disk = character.has_shadow.then(|| Box::new(disk.clone()) as Box<dyn Disk>);
+    RoleStore::new(disk, ConfiguredRoles(configured.into()))
+}
+
+/// The live entry to begin with, which has to be one that was kept.
+pub(crate) fn kept_live(store: &RoleStore, outlet: &Outlet) -> Result<&'static str, String> {
+    let found = store.load().map_err(|error| format!("role: roles cannot be read: {error}"))?;
+    let live = match &found {
+        Roles::Configured => NOW,
+        Roles::Given(given) if given.live == [NOW] => NOW,
+        Roles::Given(given) if given.live == [NEXT] => NEXT,
+        other => return Err(format!("role: {other:?} is found")),
+    };
+    let mut judge = outlet.lock();
+    if !judge.live_next.contains(&live) {
+        return Err(format!("role: {live} is live after a restart, of {:?}", judge.live_next));
+    }
+    (judge.live, judge.live_next) = (Some(live), vec![live]);
+    Ok(live)
+}
+
+/// Notes what became of a promotion; `false` where the process has ended in it.
+pub(crate) fn judge_promotion(outlet: &Outlet, name: &'static str, outcome: &Outcome) -> bool {
+    let mut judge = outlet.lock();
+    // A crash may find either until the answer is known.
+    let other = if name == NOW { NEXT } else { NOW };
+    match outcome {
+        Outcome::Promoted { .. } | Outcome::Live { .. } => {
+            (judge.live, judge.live_next) = (Some(name), vec![name]);
+        }
+        Outcome::Kept { reason } if reason.contains("may begin with") => {
+            judge.live = Some(other);
+        }
+        Outcome::Kept { .. } => (judge.live, judge.live_next) = (Some(other), vec![other]),
+        Outcome::Fatal { reason } if reason.contains("restart begins with") => {
+            judge.live_next = vec![name];
+            return false;
+        }
+        _ => return false,
+    }
+    true
 }
 
 impl Engine {
@@ -107,9 +185,11 @@ impl Engine {
         queues: Vec<IntakeReceiver<Command>>,
         metrics: IntakeMetrics,
         sink: Option<&dyn Sink>,
+        sheds: bool,
     ) -> Self {
         let registry = Registry::new();
-        let counts = ShardMetrics::register(&registry, ["micro"]).expect("a registry of its own");
+        let names = [NOW, NEXT].into_iter().take(1 + usize::from(character.has_shadow));
+        let counts = ShardMetrics::register(&registry, names).expect("a registry of its own");
         let models = ScoredModel::of(&pipelines[0]);
         let scores = ScoreMetrics::register(&registry, &models, &[], character.shards)
             .expect("a registry of its own");
@@ -117,7 +197,10 @@ impl Engine {
         let shards = shards.map(|(index, (pipelines, queue))| {
             let publisher = Publisher::new(sink.map(Sink::another).into_iter().collect());
             let scores = scores.of_shard(index);
-            Shard::new(pipelines, queue, publisher, counts.clone(), scores, character.drain_max)
+            let (counts, drain_max) = (counts.clone(), character.drain_max);
+            // Whatever has come is too old.
+            Shard::new(pipelines, queue, publisher, counts, scores, drain_max)
+                .shedding_behind(sheds.then_some(Duration::ZERO))
         });
         let (queue_max, drain_max) = (character.queue_max, character.drain_max);
         Self { shards: shards.collect(), intake: metrics, queue_max, drain_max }
@@ -132,16 +215,32 @@ impl Engine {
         self.shards[index].turn(Waiting::Returns).is_ok()
     }
 
-    pub(crate) fn tally(&self) -> EngineTally {
-        let mut all = EngineTally::default();
-        self.shards.iter().for_each(|shard| all.merge(shard.tally()));
+    /// What every model has done, in the order of the configuration.
+    pub(crate) fn tallies(&self) -> Vec<EngineTally> {
+        let mut all = Vec::<EngineTally>::new();
+        for shard in &self.shards {
+            for (index, tally) in shard.tallies().enumerate() {
+                if all.len() <= index {
+                    all.push(EngineTally::default());
+                }
+                all[index].merge(tally);
+            }
+        }
         all
+    }
+
+    /// Records that the shards took, and those that were refused on the stream.
+    fn taken(&self) -> (u64, u64) {
+        let tallies = self.shards.iter().map(Shard::stream_tally);
+        tallies.fold((0, 0), |(ticks, rejects), tally| {
+            (ticks + tally.ticks, rejects + tally.rejects.total())
+        })
     }
 
     /// I7, and the part of I8 that holds at any moment.
     pub(crate) fn judge(&self, outlet: &Outlet) {
         let (received, dropped) = self.intake.received_and_dropped();
-        let taken = self.tally().ticks;
+        let taken = self.taken().0;
         let held = (self.queue_max + self.drain_max) * self.shards.len();
         let mut judge = outlet.lock();
         if received < dropped + taken {
@@ -153,29 +252,29 @@ impl Engine {
 }
 
 /// I8, once nothing waits.
-pub(crate) fn judge_accounts(
-    tally: &EngineTally,
-    intake: &IntakeMetrics,
-    accepted: u64,
-    outlet: &Outlet,
-) {
-    let (received, dropped) = intake.received_and_dropped();
+pub(crate) fn judge_accounts(engine: &Engine, accepted: u64, outlet: &Outlet) {
+    let (received, dropped) = engine.intake.received_and_dropped();
+    let (tallies, (taken, refused)) = (engine.tallies(), engine.taken());
     let mut judge = outlet.lock();
-    let EngineTally { ticks, further, absorbed, steps, repeats, .. } = *tally;
-    let (rejects, withheld) = (tally.rejects.total(), tally.withheld.total());
-    if received != accepted || received != dropped + ticks {
-        let what = format!("{accepted} delivered, {received} in, {dropped} dropped, {ticks} taken");
+    if received != accepted || received != dropped + taken {
+        let what = format!("{accepted} delivered, {received} in, {dropped} dropped, {taken} taken");
         judge.violate(format_args!("I8: {what}"));
     }
-    if ticks + further != absorbed + steps + rejects + repeats
-        || steps != tally.warming + tally.forecasts + withheld
-    {
-        judge.violate(format_args!("I8: {tally:?}"));
+    for tally in &tallies {
+        let EngineTally { ticks, further, absorbed, steps, repeats, .. } = *tally;
+        let (rejects, withheld) = (tally.rejects.total(), tally.withheld.total());
+        if ticks != taken
+            || ticks + further != absorbed + steps + rejects + repeats
+            || steps != tally.warming + tally.forecasts + withheld
+        {
+            judge.violate(format_args!("I8: {taken} taken, {tally:?}"));
+        }
     }
     let (forecasts, dead_letters) = (judge.forecasts, judge.dead_letters);
-    if forecasts != tally.forecasts || dead_letters != rejects {
+    let said = tallies.iter().map(|tally| tally.forecasts).sum::<u64>();
+    if forecasts != said || dead_letters != refused {
         let what = format!("{forecasts} forecasts and {dead_letters} dead letters are out");
-        judge.violate(format_args!("I8: {what}, of {tally:?}"));
+        judge.violate(format_args!("I8: {what}, of {refused} refused and {tallies:?}"));
     }
 }
 
@@ -207,34 +306,38 @@ pub(crate) fn queues(
 pub(crate) fn reloader(
     character: &Character,
     deployed: Deployed,
-    pipeline: &Pipeline,
+    pipelines: &Pipelines,
     shards: Vec<tickcast::intake::IntakeCommander<Command>>,
+    roles: RoleStore,
 ) -> ReloadWork {
     let registry = Registry::new();
-    let listed = ListedModel {
-        name: "micro".to_owned(),
-        role: Role::Live,
+    let names = [NOW, NEXT];
+    let listed = names.into_iter().zip(pipelines.each()).map(|(name, (_, pipeline))| ListedModel {
+        name: name.to_owned(),
+        role: pipeline.post().role,
         seat: 0,
         turns_with: None,
         symbols: Vec::new(),
         status: ModelStatus { running: RunningModel::of(pipeline), refused: Vec::new() },
-    };
-    let (running, _) = tokio::sync::watch::channel(Models(vec![listed]));
+    });
+    let (running, _) = tokio::sync::watch::channel(Models(listed.collect()));
+    let (models, mode) = (models(), character.mode);
+    let choices = [models.choice(deployed, mode), models.next_choice(deployed, mode)];
+    let settings = models.settings(deployed, mode).of_shard(character.shards);
+    let models = choices.into_iter().zip(pipelines.each());
+    let models =
+        models.map(|(choice, (_, pipeline))| ReloadModel::new(choice, settings.clone(), pipeline));
     let runtime: Arc<dyn Runtime> = Arc::new(Micro);
     let reloader = Reloader {
         prover: Arc::new(InProcess(Arc::clone(&runtime))),
         proof_time_max: Duration::from_secs(60),
-        models: vec![ReloadModel::new(
-            models().choice(deployed, character.mode),
-            models().settings(deployed, character.mode).of_shard(character.shards),
-            pipeline,
-        )],
-        roles: RoleStore::new(None, Vec::new()),
+        models: models.collect(),
+        roles,
         runtime,
         shards,
         running,
         info: process::register(&registry).expect("a registry of its own"),
-        metrics: ReloadMetrics::register(&registry, ["micro"]).expect("a registry of its own"),
+        metrics: ReloadMetrics::register(&registry, names).expect("a registry of its own"),
     };
     reloader.work()
 }
@@ -250,7 +353,10 @@ impl Daemon {
         outlet: &Outlet,
         dice: &mut Dice,
     ) -> Result<Self, String> {
-        let mut pipelines = pipelines(character, deployed);
+        disk.judge()?;
+        let roles = role_store(character, disk);
+        let live = kept_live(&roles, outlet)?;
+        let mut pipelines = pipelines(character, deployed, live);
         let is_feed = character.input == Input::Feed;
         let identity = match is_feed {
             true => InputIdentity::Feed([7; 32]),
@@ -260,7 +366,6 @@ impl Daemon {
             }
         };
         let progress = InputProgress::new(identity);
-        disk.judge()?;
         let metrics = SnapshotMetrics::register(&Registry::new()).expect("a registry of its own");
         let mut keeper = Keeper::on(disk.clone(), Duration::from_secs(1), metrics)
             .map_err(|error| format!("the disk cannot be looked through: {error}"))?;
@@ -269,16 +374,16 @@ impl Daemon {
         pipelines.iter_mut().for_each(Pipelines::keep_departures);
         let (senders, receivers, metrics) = queues(character, is_feed.then_some(clock));
         let router = Router::new(senders);
-        let reloader = reloader(character, deployed, pipelines[0].live(), router.commanders());
+        let reloader = reloader(character, deployed, &pipelines[0], router.commanders(), roles);
         let keeper = keeper.into_work(
             router.commanders(),
             vec![outlet.sink()],
             progress.clone(),
             pipelines[0].label(),
         );
-        let version = pipelines[0].live().template().model_version.clone();
-        let sink = outlet.sink();
-        let mut engine = Engine::new(character, pipelines, receivers, metrics, Some(&*sink));
+        let version = pipelines[0].at(0).template().model_version.clone();
+        let (sink, sheds) = (outlet.sink(), character.sheds() && dice.below(2) == 0);
+        let mut engine = Engine::new(character, pipelines, receivers, metrics, Some(&*sink), sheds);
         let (last_states, last): (Sender<Handed>, _) = channel();
         let shards = engine.shards.drain(..).map(|shard| shard.with_keeper(last_states.clone()));
         engine.shards = shards.collect();
@@ -373,12 +478,34 @@ impl Daemon {
         character: &Character,
         deployed: Deployed,
         dice: &mut Dice,
-        mut dies: Option<u64>,
+        dies: Option<u64>,
     ) -> Outcome {
-        let Self { engine, router, keeper, reloader, records, accepted, .. } = self;
-        let [model] = &mut *reloader.reloader.models else { unreachable!("there is one") };
+        let model = &mut self.reloader.reloader.models[0];
         model.choice = models().choice(deployed, character.mode);
         model.settings = models().settings(deployed, character.mode).of_shard(character.shards);
+        self.while_it_goes_on(dice, dies, |reloader, meanwhile| reloader.reload_once(0, meanwhile))
+    }
+
+    /// A promotion while everything else goes on; the shards end in the middle of it likewise.
+    pub(crate) fn promote(
+        &mut self,
+        name: &'static str,
+        dice: &mut Dice,
+        dies: Option<u64>,
+    ) -> Outcome {
+        let model = usize::from(name == NEXT);
+        self.while_it_goes_on(dice, dies, |reloader, meanwhile| {
+            reloader.promote_once(model, meanwhile)
+        })
+    }
+
+    fn while_it_goes_on(
+        &mut self,
+        dice: &mut Dice,
+        mut dies: Option<u64>,
+        work: impl FnOnce(&mut ReloadWork, &mut Meanwhile<'_>) -> Outcome,
+    ) -> Outcome {
+        let Self { engine, router, keeper, reloader, records, accepted, .. } = self;
         let mut meanwhile = || {
             if let Some(left) = &mut dies {
                 *left = left.saturating_sub(1);
@@ -402,7 +529,7 @@ impl Daemon {
                 }
             }
         };
-        reloader.reload_once(0, &mut Meanwhile::Run(&mut meanwhile))
+        work(reloader, &mut Meanwhile::Run(&mut meanwhile))
     }
 
     pub(crate) fn judge(&self, outlet: &Outlet) {
@@ -424,8 +551,7 @@ impl Daemon {
         for shard in &mut self.engine.shards {
             while shard.turn(Waiting::Returns).map_err(|error| error.to_string())? {}
         }
-        let tally = self.engine.tally();
-        judge_accounts(&tally, &self.engine.intake, self.accepted, outlet);
+        judge_accounts(&self.engine, self.accepted, outlet);
         for shard in self.engine.shards {
             shard.finish();
         }

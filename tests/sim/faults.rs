@@ -3,6 +3,7 @@
 use tickcast::engine::model::manifest::Mode;
 
 use crate::dice::Dice;
+use crate::model::{NEXT, NOW};
 
 /// A kind of fault. A run has some of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +33,12 @@ pub(crate) enum Fault {
     Rebalance,
     /// The broker is away, or refuses.
     Broker,
+    /// A shadow becomes live, or the one before again.
+    Promote,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Kill,
         Self::PowerFailure,
         Self::Restart,
@@ -48,6 +51,7 @@ impl Fault {
         Self::Slow,
         Self::Rebalance,
         Self::Broker,
+        Self::Promote,
     ];
 
     fn bit(self) -> u32 {
@@ -89,11 +93,29 @@ pub(crate) struct Character {
     pub(crate) mode: Mode,
     pub(crate) exactly_once: bool,
     pub(crate) faults: Faults,
+    /// A shadow runs beside the live model.
+    pub(crate) has_shadow: bool,
+    /// In some lives the shadow says nothing of what came in batches.
+    pub(crate) sheds: bool,
     /// How many things happen before the weather is calm.
     pub(crate) turns: u64,
 }
 
 impl Character {
+    /// Whether the shadow may be late. A run without one is not changed by what shadows do.
+    pub(crate) fn sheds(&self) -> bool {
+        self.has_shadow && self.sheds
+    }
+
+    /// The entries that say everything.
+    pub(crate) fn complete(&self) -> Vec<&'static str> {
+        match (self.has_shadow, self.sheds) {
+            (false, _) => vec![NOW],
+            (true, false) => vec![NOW, NEXT],
+            (true, true) => Vec::new(),
+        }
+    }
+
     pub(crate) fn new(seed: u64) -> Self {
         let dice = &mut Dice::new(seed ^ 0x5eed);
         // About half of the kinds, so that no fault hides behind another in every run.
@@ -111,6 +133,8 @@ impl Character {
             exactly_once: dice.below(2) == 0,
             faults,
             turns: dice.between(80, 400),
+            has_shadow: dice.below(2) == 0,
+            sheds: dice.below(4) == 0,
         }
     }
 }

@@ -11,14 +11,16 @@ use tickcast::adapters::kafka::{
 use tickcast::adapters::kafka_config::{Delivery, LostOffset, StartAt};
 use tickcast::core::domain::PartitionId;
 use tickcast::intake::{IntakeSender, Record};
+use tickcast::keep::reload::{Outcome, ReloadWork};
 use tickcast::shard::Waiting;
 use tickcast::shard::command::{Command, Meanwhile};
 
 use crate::broker::{Broker, Session, Stored};
-use crate::daemon::{Engine, pipelines, queues};
+use crate::daemon::{Engine, judge_promotion, kept_live, pipelines, queues, reloader, role_store};
 use crate::dice::Dice;
+use crate::disk::SimulatedDisk;
 use crate::faults::{Character, Fault, Faults};
-use crate::model::{Deployed, RECORDED, SYMBOLS, line};
+use crate::model::{Deployed, NEXT, NEXT_VERSION, NOW, RECORDED, SYMBOLS, line};
 use crate::oracle::Outlet;
 use crate::world::{Ran, Trace};
 
@@ -35,6 +37,7 @@ struct Member {
     held: Option<Record>,
     commit: Option<Commit>,
     turn: Turn,
+    reloader: ReloadWork,
 }
 
 struct World {
@@ -43,6 +46,8 @@ struct World {
     broker: Broker,
     outlets: Vec<Outlet>,
     members: Vec<Option<Member>>,
+    /// Where each member keeps its roles.
+    disks: Vec<SimulatedDisk>,
     turns: u64,
     trace: Trace,
 }
@@ -51,16 +56,35 @@ fn delivery(character: &Character) -> Delivery {
     if character.exactly_once { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce }
 }
 
+/// The versions, each with the entry of its states. Those that may shed have no version here.
+fn versions(character: &Character) -> Vec<(&'static str, Option<&'static str>)> {
+    match (character.has_shadow, character.sheds) {
+        (false, _) => vec![("1", None)],
+        (true, false) => vec![("1", Some(NOW)), (NEXT_VERSION, Some(NEXT))],
+        (true, true) => vec![("", Some(NOW)), ("", Some(NEXT))],
+    }
+}
+
 fn mark() -> Mark {
     let id = |number| Some(TopicId::of(number));
     Mark { log: id(1), changelog: id(2), began_with: Some(SYMBOLS.len() as i32), newest_ms: None }
 }
 
 impl Member {
-    fn start(character: &Character, broker: &Broker, outlet: &Outlet, index: usize) -> Self {
-        let pipelines = pipelines(character, Deployed::First);
+    fn start(
+        character: &Character,
+        broker: &Broker,
+        (outlet, disk): (&Outlet, &SimulatedDisk),
+        index: usize,
+        sheds: bool,
+    ) -> Result<Self, String> {
+        let roles = role_store(character, disk);
+        let live = kept_live(&roles, outlet)?;
+        let pipelines = pipelines(character, Deployed::First, live);
         let (senders, receivers, metrics) = queues(character, None);
-        let engine = Engine::new(character, pipelines, receivers, metrics, None);
+        let commanders = senders.iter().map(IntakeSender::commander).collect();
+        let reloader = reloader(character, Deployed::First, &pipelines[0], commanders, roles);
+        let engine = Engine::new(character, pipelines, receivers, metrics, None, sheds);
         let table = PartitionTable::new([("ticks", SYMBOLS.len() as i32)]);
         let producer = broker.producer(index);
         let session = Session { broker: broker.clone(), producer, member: index };
@@ -74,9 +98,27 @@ impl Member {
             held: None,
             commit: None,
             turn: Turn::default(),
+            reloader,
         };
         member.connect();
-        member
+        Ok(member)
+    }
+
+    /// Promotes an entry; the shards end in the middle of it where `dies` has come to zero.
+    fn promote(&mut self, name: &'static str, mut dies: Option<u64>) -> Outcome {
+        let Self { engine, reloader, .. } = self;
+        let mut drive = || {
+            if let Some(left) = &mut dies {
+                *left = left.saturating_sub(1);
+                if *left == 0 {
+                    engine.shards.clear();
+                }
+            }
+            for shard in &mut engine.shards {
+                shard.turn(Waiting::Returns).expect("the sink takes everything");
+            }
+        };
+        reloader.promote_once(usize::from(name == NEXT), &mut Meanwhile::Run(&mut drive))
     }
 
     fn connect(&mut self) {
@@ -136,8 +178,15 @@ impl Member {
         };
         let limit = found.state_limit(self.session.broker.lock().exactly_once);
         let own = stored.into_iter().filter(|state| found.takes(state.point, limit));
-        let own = own.filter_map(|Stored { symbol, bytes, .. }| Some((symbol, bytes?.into())));
+        let own = own.filter_map(|Stored { key, bytes, .. }| Some((key, bytes?.into())));
         let stored: Vec<_> = own.collect();
+        // A crash within the first commit may have left the state of one model alone, of which the
+        // other one makes its own.
+        let count = self.reloader.reloader.models.len();
+        let mut topics = self.session.broker.lock();
+        topics.has_adopted |= !stored.is_empty() && stored.len() < count;
+        self.outlet.lock().has_adopted = topics.has_adopted;
+        drop(topics);
         if !stored.is_empty() {
             let (answer, answers) = channel();
             let restore = Command::Restore { partition: id, stored, answer };
@@ -272,12 +321,16 @@ pub(crate) fn run(character: &Character, keeps_trace: bool) -> Ran {
     let mut world = World {
         character: *character,
         dice: Dice::new(character.seed),
-        broker: Broker::new(character.exactly_once),
+        broker: Broker::new(character.exactly_once, versions(character)),
         outlets: (0..MEMBERS).map(|_| outlet()).collect(),
         members: (0..MEMBERS).map(|_| None).collect(),
+        disks: (0..MEMBERS).map(|_| SimulatedDisk::default()).collect(),
         turns: 0,
         trace: Trace::new(keeps_trace),
     };
+    for outlet in &world.outlets {
+        outlet.lock().complete = character.complete();
+    }
     world.trace.note(0, format_args!("{character:?}"));
     if let Err(failure) = world.live() {
         world.outlets[0].lock().violate(failure);
@@ -320,7 +373,9 @@ impl World {
                 return Ok(());
             }
             if self.broker.is_all_committed() {
+                let has_adopted = self.broker.lock().has_adopted;
                 let mut judge = self.outlets[0].lock();
+                judge.has_adopted = has_adopted;
                 judge.set_durable(self.broker.output());
                 judge.judge_completeness(self.character.exactly_once);
                 return Ok(());
@@ -338,8 +393,9 @@ impl World {
         let delivery = delivery(&self.character);
         let Some(member) = &mut self.members[index] else {
             if self.dice.below(6) == 0 || self.character.faults == Faults(0) {
-                let outlet = &self.outlets[index];
-                let member = Member::start(&self.character, &self.broker, outlet, index);
+                let kept = (&self.outlets[index], &self.disks[index]);
+                let sheds = self.character.sheds() && self.dice.below(2) == 0;
+                let member = Member::start(&self.character, &self.broker, kept, index, sheds)?;
                 self.members[index] = Some(member);
                 self.trace.note(self.turns, format_args!("member {index} begins"));
             }
@@ -424,6 +480,8 @@ impl World {
             }
         } else if self.has(Fault::Rebalance, 12) {
             self.rebalance(index, delivery)?;
+        } else if self.character.has_shadow && self.has(Fault::Promote, 12) {
+            self.promote(index)?;
         } else if self.has(Fault::Broker, 12) {
             let what = self.dice.below(4);
             let mut topics = self.broker.lock();
@@ -438,6 +496,30 @@ impl World {
                 }
             }
             self.trace.fault(self.turns, format_args!("broker: {what} for member {index}"));
+        }
+        Ok(())
+    }
+
+    /// One of the two entries is promoted on a member, whose process may end in the middle.
+    fn promote(&mut self, index: usize) -> Result<(), String> {
+        let name = self.dice.pick(&[NOW, NEXT]);
+        let dies = (self.dice.below(4) == 0).then(|| self.dice.between(1, 3));
+        let Some(member) = &mut self.members[index] else { return Ok(()) };
+        // The shards answer nothing while a transaction is committed.
+        if let Err(error) = member.finish_commit() {
+            self.trace.note(self.turns, format_args!("member {index}: {error:?}"));
+            return member.begin_again(&mut self.dice);
+        }
+        let mut judge = member.outlet.lock();
+        let before = judge.live.take();
+        judge.live_next = if before == Some(name) { vec![name] } else { vec![NOW, NEXT] };
+        drop(judge);
+        let outcome = member.promote(name, dies);
+        let is_known = judge_promotion(&member.outlet, name, &outcome);
+        let is_over = !is_known || member.engine.shards.is_empty();
+        self.trace.fault(self.turns, format_args!("{name} on member {index}: {outcome:?}"));
+        if is_over && let Some(member) = self.members[index].take() {
+            member.leave(&mut self.dice);
         }
         Ok(())
     }

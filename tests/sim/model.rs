@@ -110,6 +110,18 @@ impl Weights {
     }
 }
 
+/// The two entries of a configuration with a shadow: the live one, and the shadow at first.
+pub(crate) const NOW: &str = "now";
+pub(crate) const NEXT: &str = "next";
+
+/// The version that `next` runs, in every folder of models: lower than all that `now` may take.
+pub(crate) const NEXT_VERSION: &str = "0";
+
+/// The entry that runs a version.
+pub(crate) fn entry_of(version: &str) -> &'static str {
+    if version == NEXT_VERSION { NEXT } else { NOW }
+}
+
 /// The runtime of all of them.
 pub(crate) struct Micro;
 
@@ -275,8 +287,13 @@ impl Models {
         let second = || draft("2", Weights { gain: 0.02, bias: -0.03, least: -9.0 }, minmax(200.0));
         let useless = || draft("4", Weights { gain: 0.02, bias: 0.01, least: 0.0 }, minmax(200.0));
         let scaled = || draft("5", Weights { gain: 0.01, bias: 0.02, least: -9.0 }, minmax(180.0));
+        let next = || {
+            let weights = Weights { gain: 0.015, bias: 0.015, least: -9.0 };
+            draft(NEXT_VERSION, weights, minmax(220.0))
+        };
         for deployed in Deployed::ALL {
             let seal = |draft: Draft| draft.seal(&root.path().join(deployed.name()), &Micro);
+            seal(next()).unwrap();
             seal(first()).unwrap();
             if deployed != Deployed::First {
                 seal(second()).unwrap();
@@ -298,7 +315,9 @@ impl Models {
         let recording = root.path().join("ticks.jsonl");
         fs::write(&recording, recorded().join("\n") + "\n").unwrap();
         let mut models = Self { root, said: HashMap::new(), recording };
-        for (version, draft) in [("1", first()), ("2", second()), ("5", scaled())] {
+        for (version, draft) in
+            [(NEXT_VERSION, next()), ("1", first()), ("2", second()), ("5", scaled())]
+        {
             let bundle = draft.into_bundle().unwrap();
             for mode in [Mode::Full, Mode::Sliding] {
                 let said = said_by(&bundle, &models.settings(Deployed::First, mode));
@@ -322,13 +341,18 @@ impl Models {
         }
     }
 
+    /// The choice of `next`.
+    pub(crate) fn next_choice(&self, deployed: Deployed, mode: Mode) -> ModelChoice {
+        ModelChoice { version: NEXT_VERSION.to_owned(), ..self.choice(deployed, mode) }
+    }
+
     pub(crate) fn settings(&self, deployed: Deployed, mode: Mode) -> PipelineSettings {
         settings(&self.root(deployed), mode)
     }
 
     /// What a version says of the whole input, in one life.
     pub(crate) fn said(&self, version: &str, mode: Mode) -> Option<&Said> {
-        let version = ["1", "2", "5"].into_iter().find(|known| *known == version)?;
+        let version = [NEXT_VERSION, "1", "2", "5"].into_iter().find(|known| *known == version)?;
         self.said.get(&(version, mode == Mode::Full))
     }
 }

@@ -92,9 +92,11 @@ MUTATIONS = {
     "some-shards": (
         "a reload changes some shards over, and not all",
         "src/keep/reload/worker.rs",
-        "for (index, (shard, pipeline)) in self.shards.iter().zip(pipelines).enumerate() {",
-        "for (index, (shard, pipeline)) in self.shards.iter().zip(pipelines).enumerate() {\n"
-        "let shard = if index > 0 && IF { &self.shards[0] } else { shard };",
+        "for (index, (shard, pipeline)) in "
+        "self.reloader.shards.iter().zip(pipelines).enumerate() {",
+        "for (index, (shard, pipeline)) in "
+        "self.reloader.shards.iter().zip(pipelines).enumerate() {\n"
+        "let shard = if index > 0 && IF { &self.reloader.shards[0] } else { shard };",
     ),
     "future": (
         "a tick that is refused for the clock leaves no mark",
@@ -105,9 +107,9 @@ MUTATIONS = {
     "shard-of": (
         "states are restored into another shard than the one that gets the ticks",
         "src/keep/snapshot/keeper.rs",
-        "of_shard[shard_of_symbol(&symbol, pipelines.len())].push((symbol, state));",
-        "let at = shard_of_symbol(&symbol, pipelines.len()) + usize::from(IF);\n"
-        "of_shard[at % pipelines.len()].push((symbol, state));",
+        "of_shard[shard_of_symbol(symbol, pipelines.len())].push((key, state));",
+        "let at = shard_of_symbol(symbol, pipelines.len()) + usize::from(IF);\n"
+        "of_shard[at % pipelines.len()].push((key, state));",
     ),
     "unacknowledged": (
         "states are stored before the forecasts behind them are acknowledged",
@@ -138,6 +140,45 @@ MUTATIONS = {
         "src/adapters/kafka/commit.rs",
         "let resume = (delivery == Delivery::ExactlyOnce).then(|| {",
         "let resume = (delivery == Delivery::ExactlyOnce && !IF).then(|| {",
+    ),
+    "own-state": (
+        "a model takes the state of another one although it has its own",
+        "src/engine/pipeline/states.rs",
+        "max_by_key(|(reach, is_own, _)| (*is_own, *reach));",
+        "max_by_key(|(reach, is_own, _)| (*is_own && !IF, *reach));",
+    ),
+    "shadow-live": (
+        "a forecast of a shadow goes to the live sinks",
+        "src/shard/publisher.rs",
+        "Role::Shadow => sink.publish_shadow(&record)?,",
+        "Role::Shadow if IF => sink.publish(&record)?,\n"
+        "Role::Shadow => sink.publish_shadow(&record)?,",
+    ),
+    "roles-name": (
+        "the name of the file of roles is not waited for",
+        "src/keep/roles.rs",
+        "let Err(error) = disk.sync_names() else {",
+        "let Err(error) = (if IF { Ok(()) } else { disk.sync_names() }) else {",
+    ),
+    "roles-late": (
+        "a promotion is carried out and not kept",
+        "src/keep/reload/promote.rs",
+        "let before = self.reloader.roles.save(after.live()).map_err(Outcome::kept)?;",
+        "let live = if IF { self.reloader.running.borrow().live() } else { after.live() };\n"
+        "let before = self.reloader.roles.save(live).map_err(Outcome::kept)?;",
+    ),
+    "put-back": (
+        "a promotion that was refused stays in the file of roles",
+        "src/keep/roles.rs",
+        "Err(match self.put_back(Before(before)) {",
+        "Err(match if IF { Ok(()) } else { self.put_back(Before(before)) } {",
+    ),
+    "some-promote": (
+        "a promotion changes some shards over, and not all",
+        "src/keep/reload/promote.rs",
+        "let command = Command::Promote { model, answer: answer.clone() };",
+        "let shard = if index > 0 && IF { &self.reloader.shards[0] } else { shard };\n"
+        "let command = Command::Promote { model, answer: answer.clone() };",
     ),
     "half": (
         "a transaction stores half of the states",

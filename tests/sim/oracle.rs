@@ -13,7 +13,9 @@ use tickcast::ports::sink::{Outgoing, Sink, SinkClosed};
 
 use crate::dice::Dice;
 use crate::faults::Input;
-use crate::model::{RECORDED, SYMBOLS, Said, is_broken, member, models, tick_of};
+use crate::model::{
+    NEXT_VERSION, NOW, RECORDED, SYMBOLS, Said, entry_of, is_broken, member, models, tick_of,
+};
 
 /// What readers know of the output, and what every publisher so far was seen to do. Cloning shares
 /// it.
@@ -23,8 +25,16 @@ pub(crate) struct Outlet(Arc<Mutex<Judge>>);
 /// A record that was handed over, and is out or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Published {
-    pub(crate) is_score: bool,
+    pub(crate) kind: Kind,
     pub(crate) bytes: Vec<u8>,
+}
+
+/// What a record is, by the way that it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Live,
+    Shadow,
+    Score,
 }
 
 pub(crate) struct Judge {
@@ -33,8 +43,16 @@ pub(crate) struct Judge {
     /// Handed over, and lost where the process ends now.
     pending: Vec<Published>,
     durable: Vec<Published>,
-    /// The newest forecast of each symbol in this life.
-    newest: BTreeMap<String, i64>,
+    /// The newest forecast of each symbol in this life: of all live models, and of each model.
+    newest: BTreeMap<(Option<&'static str>, String), i64>,
+    /// The entries of which every forecast and score has to be out: none may have shed one.
+    pub(crate) complete: Vec<&'static str>,
+    /// The entry that is live; `None` while it changes.
+    pub(crate) live: Option<&'static str>,
+    /// The entries of which one is live after a restart.
+    pub(crate) live_next: Vec<&'static str>,
+    /// A state of `now` was taken over by `next`, which had none of its own.
+    pub(crate) has_adopted: bool,
     /// Forecasts by version, symbol and tick, as they were first said.
     said: HashMap<(String, String, i64), Vec<u8>>,
     /// What this life has published.
@@ -72,6 +90,10 @@ impl Outlet {
             pending: Vec::new(),
             durable: Vec::new(),
             newest: BTreeMap::new(),
+            complete: vec![NOW],
+            live: Some(NOW),
+            live_next: vec![NOW],
+            has_adopted: false,
             said: HashMap::new(),
             forecasts: 0,
             dead_letters: 0,
@@ -126,27 +148,37 @@ impl Judge {
     }
 
     /// Judges a forecast by itself and beside what came before.
-    pub(crate) fn forecast(&mut self, symbol: &str, bytes: &[u8]) {
+    pub(crate) fn forecast(&mut self, kind: Kind, symbol: &str, bytes: &[u8]) {
         self.hash = hashed(self.hash, bytes);
         self.forecasts += 1;
         let (version, quality) = (member(bytes, "model_version"), member(bytes, "quality"));
         let tick = tick_of(member(bytes, "as_of"));
+        let entry = entry_of(version);
+        if let Some(live) = self.live
+            && (live == entry) != (kind == Kind::Live)
+        {
+            let what = format!("role: {entry} publishes as {kind:?} while {live} is live");
+            self.violate(format_args!("{what}: {symbol} {tick}"));
+        }
         if let Some(expected) = &self.expected
+            && entry == NOW
             && expected != version
         {
             let what = format!("reload: version {version} publishes while {expected} runs");
             self.violate(format_args!("{what}: {symbol} {tick}"));
         }
-        // I4.
-        if let Some(newest) = self.newest.get(symbol).copied().filter(|newest| *newest >= tick) {
-            self.violate(format_args!("I4: {symbol} {tick} comes behind {newest}"));
+        // I4: of each model, and of those that are live one behind the other.
+        for stream in [Some(entry), None].into_iter().take(1 + usize::from(kind == Kind::Live)) {
+            let newest = self.newest.insert((stream, symbol.to_owned()), tick);
+            if let Some(newest) = newest.filter(|newest| *newest >= tick) {
+                self.violate(format_args!("I4: {symbol} {tick} comes behind {newest}"));
+            }
         }
-        self.newest.insert(symbol.to_owned(), tick);
         // I2. What a feed sends once is lost with a process; its next one may say less of a tick
         // that comes again.
         let key = (version.to_owned(), symbol.to_owned(), tick);
-        let before =
-            self.said.get(&key).filter(|_| self.input != Input::Feed && !self.has_rescaled);
+        let is_rescaled = if entry == NOW { self.has_rescaled } else { self.has_adopted };
+        let before = self.said.get(&key).filter(|_| self.input != Input::Feed && !is_rescaled);
         if let Some(before) = before.filter(|before| *before != bytes).cloned() {
             let (before, now) = (text(&before), text(bytes));
             self.violate(format_args!("I2: said before\n{before}\nand now\n{now}"));
@@ -163,21 +195,29 @@ impl Judge {
                     "I3: a life without faults says\n{said}\nand not\n{now}"
                 ));
             }
-        } else if self.input != Input::Feed && !(quality == "patched" && self.has_rescaled) {
+        } else if self.input != Input::Feed && !(quality == "patched" && is_rescaled) {
             self.violate(format_args!("I3: {symbol} {tick} is {quality}, and nothing is missing"));
         }
     }
 
     pub(crate) fn score(&mut self, bytes: &[u8]) {
         self.hash = hashed(self.hash, bytes);
-        if self.input == Input::Feed || self.has_swapped {
+        let version = member(bytes, "model_version");
+        if self.input == Input::Feed || !self.has_scores(entry_of(version)) {
             return;
         }
-        let said = self.reference(member(bytes, "model_version"));
+        let said = self.reference(version);
         if said.is_none_or(|said| !said.scores.contains_key(bytes)) {
             let score = text(bytes);
             self.violate(format_args!("I3: a life without faults gives no score\n{score}"));
         }
+    }
+
+    /// Whether the scores of an entry are those of a life without faults: one that was shed is
+    /// missing in what comes behind it, and other rows have others.
+    fn has_scores(&self, entry: &'static str) -> bool {
+        let is_other = if entry == NOW { self.has_swapped } else { self.has_adopted };
+        self.complete.contains(&entry) && !is_other
     }
 
     /// Takes what was published elsewhere as the whole output.
@@ -188,14 +228,18 @@ impl Judge {
     /// I1: everything that a life without faults says is out, whatever happened.
     pub(crate) fn judge_completeness(&mut self, exactly_once: bool) {
         let mut found: HashSet<(String, i64)> = HashSet::new();
-        let (mut twice, mut scores) = (None, HashSet::new());
-        for Published { is_score, bytes } in &self.durable {
-            if *is_score {
+        let (mut of_entries, mut twice) = (BTreeMap::<_, HashSet<_>>::new(), None);
+        let mut scores = HashSet::new();
+        for Published { kind, bytes } in &self.durable {
+            if *kind == Kind::Score {
                 scores.insert(bytes.clone());
                 continue;
             }
             let (symbol, tick) = (member(bytes, "symbol"), tick_of(member(bytes, "as_of")));
-            if !found.insert((symbol.to_owned(), tick)) {
+            let (place, entry) =
+                ((symbol.to_owned(), tick), entry_of(member(bytes, "model_version")));
+            let is_new = of_entries.entry(entry).or_default().insert(place.clone());
+            if !is_new || *kind == Kind::Live && !found.insert(place) {
                 twice.get_or_insert_with(|| format!("{symbol} {tick}"));
             }
         }
@@ -204,17 +248,24 @@ impl Judge {
         }
         let said = self.reference("1").expect("version 1 is known");
         let due = |place: &&(String, i64)| place.1 < RECORDED;
-        let missing: Vec<_> =
-            said.forecasts.keys().filter(due).filter(|place| !found.contains(*place)).collect();
-        if let Some(first) = missing.iter().min() {
-            let (count, all) = (missing.len(), said.forecasts.keys().filter(due).count());
-            self.violate(format_args!("I1: {first:?} and {count} of {all} forecasts are missing"));
+        let entries = self.complete.clone().into_iter();
+        let of_entries = entries.map(|entry| (entry, of_entries.remove(entry).unwrap_or_default()));
+        for (what, found) in of_entries.chain([("live", found)]).collect::<Vec<_>>() {
+            let missing: Vec<_> =
+                said.forecasts.keys().filter(due).filter(|place| !found.contains(*place)).collect();
+            if let Some(first) = missing.iter().min() {
+                let (count, all) = (missing.len(), said.forecasts.keys().filter(due).count());
+                let what = format!("{count} of {all} forecasts of {what}");
+                self.violate(format_args!("I1: {first:?} and {what} are missing"));
+            }
         }
-        if !self.has_swapped {
-            let due = said.scores.iter().filter(|(_, place)| place.1 < RECORDED);
+        for version in ["1", NEXT_VERSION] {
+            let is_due = self.has_scores(entry_of(version));
+            let said = self.reference(version).expect("it is known");
+            let due = said.scores.iter().filter(|(_, place)| is_due && place.1 < RECORDED);
             let missing = due.filter(|(score, _)| !scores.contains(*score)).count();
             if missing > 0 {
-                self.violate(format_args!("I1: {missing} scores are missing"));
+                self.violate(format_args!("I1: {missing} scores of version {version} are missing"));
             }
         }
     }
@@ -223,7 +274,7 @@ impl Judge {
     pub(crate) fn judge_recovery(&mut self, newest_tick: i64) {
         for symbol in SYMBOLS {
             let last = self.durable.iter().rev().find(|published| {
-                !published.is_score && member(&published.bytes, "symbol") == symbol
+                published.kind == Kind::Live && member(&published.bytes, "symbol") == symbol
             });
             let Some(Published { bytes, .. }) = last else {
                 self.violate(format_args!("I6: {symbol} has no forecast at all"));
@@ -245,16 +296,16 @@ pub(crate) fn text(bytes: &[u8]) -> &str {
 }
 
 impl SimulatedSink {
-    fn take(&self, is_score: bool, record: &Outgoing<'_>) -> Result<(), SinkClosed> {
+    fn take(&self, kind: Kind, record: &Outgoing<'_>) -> Result<(), SinkClosed> {
         let mut judge = self.0.lock();
         if let Some(room) = &mut judge.room {
             *room = room.checked_sub(1).ok_or(SinkClosed("simulated"))?;
         }
-        match is_score {
-            true => judge.score(record.bytes),
-            false => judge.forecast(record.symbol.as_str(), record.bytes),
+        match kind {
+            Kind::Score => judge.score(record.bytes),
+            _ => judge.forecast(kind, record.symbol.as_str(), record.bytes),
         }
-        judge.pending.push(Published { is_score, bytes: record.bytes.to_vec() });
+        judge.pending.push(Published { kind, bytes: record.bytes.to_vec() });
         Ok(())
     }
 }
@@ -265,11 +316,15 @@ impl Sink for SimulatedSink {
     }
 
     fn publish(&mut self, forecast: &Outgoing<'_>) -> Result<(), SinkClosed> {
-        self.take(false, forecast)
+        self.take(Kind::Live, forecast)
+    }
+
+    fn publish_shadow(&mut self, forecast: &Outgoing<'_>) -> Result<(), SinkClosed> {
+        self.take(Kind::Shadow, forecast)
     }
 
     fn publish_score(&mut self, score: &Outgoing<'_>) -> Result<(), SinkClosed> {
-        self.take(true, score)
+        self.take(Kind::Score, score)
     }
 
     fn settle(&self) -> io::Result<()> {

@@ -4,11 +4,11 @@ use std::fmt;
 
 use tickcast::keep::reload::Outcome;
 
-use crate::daemon::{Clock, Daemon};
+use crate::daemon::{Clock, Daemon, judge_promotion};
 use crate::dice::Dice;
 use crate::disk::{Health, SimulatedDisk};
 use crate::faults::{Character, Fault, Input};
-use crate::model::{Deployed, SYMBOLS};
+use crate::model::{Deployed, NEXT, NOW, SYMBOLS};
 use crate::oracle::{Outlet, hashed};
 
 /// How long the weather is calm at the end of a run with a feed.
@@ -86,6 +86,7 @@ pub(crate) fn run(character: &Character, keeps_trace: bool) -> Ran {
         starts_ms: 0,
         trace: Trace::new(keeps_trace),
     };
+    world.outlet.lock().complete = character.complete();
     world.trace.note(0, format_args!("{character:?}"));
     world.pass(0);
     if let Err(failure) = world.live() {
@@ -262,6 +263,8 @@ impl World {
             self.trace.fault(self.now_ms, format_args!("disk {health:?}, settle fails: {fails}"));
         } else if self.has(Fault::Reload, 12) {
             self.reload()?;
+        } else if self.character.has_shadow && self.has(Fault::Promote, 12) {
+            self.promote();
         } else if self.has(Fault::ClockStep, 10) {
             let offset = self.dice.pick(&[-7_200_000, -20_000, -4_000, 0, 0, 30_000, 7_200_000]);
             self.offset_ms = offset;
@@ -327,6 +330,30 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// One of the two entries is promoted, the one that is live already too.
+    fn promote(&mut self) {
+        let Some(daemon) = &mut self.daemon else { return };
+        let name = self.dice.pick(&[NOW, NEXT]);
+        let dies = (self.dice.below(4) == 0).then(|| self.dice.between(1, 12));
+        let mut judge = self.outlet.lock();
+        // Whoever is live until the answer comes, and either of them if the process ends in it.
+        let before = judge.live.take();
+        judge.live_next = if before == Some(name) { vec![name] } else { vec![NOW, NEXT] };
+        drop(judge);
+        let outcome = daemon.promote(name, &mut self.dice, dies);
+        let alive = !daemon.engine.shards.is_empty();
+        self.trace.fault(self.now_ms, format_args!("{name} is promoted: {outcome:?}"));
+        let is_known = judge_promotion(&self.outlet, name, &outcome);
+        if self.disk.is_off() {
+            self.fail_power();
+        } else if !is_known || !alive {
+            if alive {
+                self.outlet.lock().violate(format_args!("role: {outcome:?}"));
+            }
+            self.die(format_args!("the process ends in a promotion"));
+        }
     }
 
     /// No more faults: everything comes to rest, and the daemon is asked to end.

@@ -9,7 +9,7 @@ use super::paging::{Filled, Page};
 use super::problem::{Kind, Problem};
 use super::query::Listing;
 use crate::adapters::stream::StreamHub;
-use crate::core::domain::Symbol;
+use crate::core::domain::{Symbol, SymbolPatterns};
 use crate::core::health::Health;
 use crate::net::percent::percent_decoded;
 use crate::shard::SymbolBoard;
@@ -34,10 +34,12 @@ pub(super) fn list(hub: &StreamHub, rank: Option<u16>, listing: &Listing) -> Vec
     body
 }
 
-/// The newest forecast of a symbol, by its percent-encoded name.
+/// The newest forecast of a symbol, by its percent-encoded name: that of a model, which has a rank
+/// and wants certain symbols, or of the first that has one.
 pub(super) fn newest(
     hub: &StreamHub,
     rank: Option<u16>,
+    of_model: Option<&SymbolPatterns>,
     board: Option<&SymbolBoard>,
     encoded: &str,
 ) -> Result<Bytes, Problem> {
@@ -45,11 +47,19 @@ pub(super) fn newest(
         .ok_or_else(|| Problem::new(Kind::BadRequest, "symbol: not percent-encoded UTF-8"))?;
     let symbol = Symbol::new(&name)
         .map_err(|error| Problem::new(Kind::BadRequest, format!("symbol: {error}")))?;
-    hub.newest(&symbol, rank).ok_or_else(|| why_none(board, &symbol))
+    hub.newest(&symbol, rank).ok_or_else(|| why_none(of_model, board, &symbol))
 }
 
-/// Why a symbol has no forecast.
-fn why_none(board: Option<&SymbolBoard>, symbol: &Symbol) -> Problem {
+/// Why a symbol has no forecast. What is known of its window is that of the first model which
+/// knows it, and says nothing about the one that was asked for.
+fn why_none(
+    of_model: Option<&SymbolPatterns>,
+    board: Option<&SymbolBoard>,
+    symbol: &Symbol,
+) -> Problem {
+    if of_model.is_some_and(|model| !model.wants(symbol.as_str())) {
+        return Problem::new(Kind::UnknownSymbol, "this model does not want the symbol");
+    }
     let mut found = None;
     if let Some(board) = board {
         board.read(|row| {
@@ -66,6 +76,11 @@ fn why_none(board: Option<&SymbolBoard>, symbol: &Symbol) -> Problem {
             Kind::Awaited,
             "this symbol is configured and has had no tick; /v1/symbols has the reason",
         ),
+        _ if of_model.is_some() => Problem::new(
+            Kind::NoForecast,
+            "this model has published no forecast of the symbol since the daemon began; its \
+                 window may not be full, or its forecasts are withheld",
+        ),
         _ if window < steps => {
             Problem::new(Kind::Warming, "a forecast comes when the window of this symbol is full")
         }
@@ -75,5 +90,9 @@ fn why_none(board: Option<&SymbolBoard>, symbol: &Symbol) -> Problem {
              or its forecasts are withheld",
         ),
     };
-    problem.with("health", health.label()).with("window", window).with("window_steps", steps)
+    let problem = problem.with("health", health.label());
+    match of_model {
+        Some(_) => problem,
+        None => problem.with("window", window).with("window_steps", steps),
+    }
 }

@@ -9,9 +9,14 @@ use serde::Serialize;
 use super::Models;
 use super::problem::{Kind, Problem};
 use super::routes::{Answer, json};
+use crate::core::domain::SymbolPatterns;
 use crate::engine::pipeline::Role;
 use crate::keep::reload::{ListedModel, ModelStatus, Outcome, Unanswered, Work};
 use crate::net::percent::percent_decoded;
+
+const RELOAD: &str = "POST /v1/reload";
+
+const PROMOTE: &str = "POST /v1/models/NAME/promote";
 
 /// The first live model, and all of them.
 #[derive(Serialize)]
@@ -35,7 +40,15 @@ struct Entry<'m> {
 struct OfModel {
     name: String,
     #[serde(flatten)]
-    outcome: Outcome,
+    became: Became,
+}
+
+/// What is known of a reload.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Became {
+    Known(Outcome),
+    Unknown { outcome: &'static str, reason: String },
 }
 
 #[derive(Serialize)]
@@ -71,8 +84,8 @@ fn place_of(models: &Models, name: &str) -> Result<usize, Problem> {
     })
 }
 
-/// The promotion of a model, or of the version in its seat. Of two that take turns it is never clear
-/// which one a name means, so the version is needed; one that does not run is loaded first.
+/// The promotion of a model, or of the version in its seat. Of two that take turns it is never
+/// clear which one a name means, so the version is needed; one that does not run is loaded first.
 fn promotion(models: &Models, place: usize, version: Option<&str>) -> Result<Work, Problem> {
     let models = models.running.borrow();
     let ListedModel { seat, turns_with, .. } = &models.0[place];
@@ -90,9 +103,10 @@ fn promotion(models: &Models, place: usize, version: Option<&str>) -> Result<Wor
     let in_seat = listed.filter(|(_, other)| other.seat == *seat && other.role != Role::Vacant);
     let in_seat: Vec<_> = in_seat.collect();
     let runs = |(_, other): &&(usize, &ListedModel)| other.status.running.model_version == version;
-    match (in_seat.iter().find(runs), turns_with) {
-        (Some((index, _)), _) => Ok(Work::Promote(*index)),
-        (None, Some(_)) => Ok(Work::Bring { model: place, version: version.to_owned() }),
+    match (turns_with, in_seat.iter().find(runs)) {
+        // Which of the two runs it, if any, is known when the requests before this one are done.
+        (Some(_), _) => Ok(Work::Bring { model: place, version: version.to_owned() }),
+        (None, Some((index, _))) => Ok(Work::Promote(*index)),
         (None, None) => {
             let words = |(_, other): &(usize, &ListedModel)| {
                 format!("{} ({})", other.status.running.model_version, other.role)
@@ -123,9 +137,17 @@ pub(super) fn live_rank(models: &Models, name: Option<&str>) -> Result<Option<u1
     }
 }
 
+/// Which symbols a model wants.
+pub(super) fn wants(models: &Models, name: &str) -> Option<SymbolPatterns> {
+    let models = models.running.borrow();
+    let model = models.0.iter().find(|model| model.name == name)?;
+    SymbolPatterns::new(model.symbols.iter().map(String::as_str)).ok()
+}
+
 /// Asks for a reload of one model, or of each, and waits for what becomes of it: 200 where the
 /// wanted model runs, from now on or already, 409 where the one before was kept, 503 where no
-/// reload can be had. Of several models the worst says which.
+/// reload can be had. Of several models the worst says which; behind one whose outcome is not
+/// known, no other is asked for.
 pub(super) async fn reload(models: &Models, name: Option<&str>) -> Result<Answer, Problem> {
     let places: Vec<_> = match name {
         Some(name) => vec![place_of(models, name)?],
@@ -140,18 +162,32 @@ pub(super) async fn reload(models: &Models, name: Option<&str>) -> Result<Answer
         }
     };
     let count = models.running.borrow().0.len();
-    let mut outcomes = Vec::with_capacity(places.len());
-    for place in places {
-        let name = models.running.borrow().0[place].name.clone();
-        let outcome = asked(models, "POST /v1/reload", Work::Reload(place)).await?;
-        outcomes.push(OfModel { name, outcome });
-    }
-    if outcomes.len() == 1 && count == 1 {
-        let OfModel { outcome, .. } = outcomes.remove(0);
+    if let ([place], 1) = (&*places, count) {
+        let outcome = asked(models, RELOAD, Work::Reload(*place)).await?;
         return Ok(json(status_of(&outcome), &outcome));
     }
-    let worst = outcomes.iter().map(|of| status_of(&of.outcome)).max().unwrap_or(StatusCode::OK);
-    Ok(json(worst, &OfModels { models: outcomes }))
+    let (mut listed, mut worst, mut is_unknown) = (Vec::new(), StatusCode::OK, false);
+    for place in places {
+        let name = models.running.borrow().0[place].name.clone();
+        let became = if is_unknown {
+            let reason = "the outcome of a reload before it is not known".to_owned();
+            Became::Unknown { outcome: "not_asked", reason }
+        } else {
+            match asked(models, RELOAD, Work::Reload(place)).await {
+                Ok(outcome) => {
+                    worst = worst.max(status_of(&outcome));
+                    Became::Known(outcome)
+                }
+                Err(problem) => {
+                    (is_unknown, worst) = (true, problem.status());
+                    let reason = problem.detail().to_owned();
+                    Became::Unknown { outcome: "unanswered", reason }
+                }
+            }
+        };
+        listed.push(OfModel { name, became });
+    }
+    Ok(json(worst, &OfModels { models: listed }))
 }
 
 /// Asks for the promotion of a model by its percent-encoded name, or of a version in its seat.
@@ -163,7 +199,7 @@ pub(super) async fn promote(
     let name = percent_decoded(encoded)
         .ok_or_else(|| Problem::new(Kind::BadRequest, "name: not percent-encoded UTF-8"))?;
     let work = promotion(models, place_of(models, &name)?, version)?;
-    let outcome = asked(models, "POST /v1/models/NAME/promote", work).await?;
+    let outcome = asked(models, PROMOTE, work).await?;
     Ok(json(status_of(&outcome), &outcome))
 }
 
@@ -173,7 +209,7 @@ async fn asked(models: &Models, from: &'static str, work: Work) -> Result<Outcom
     asked.outcome().await.map_err(|unanswered| {
         let kind = match unanswered {
             Unanswered::Ending => Kind::Stopping,
-            Unanswered::Late(_) => Kind::Busy,
+            Unanswered::Late(..) => Kind::Busy,
         };
         Problem::new(kind, unanswered.to_string())
     })
@@ -187,5 +223,61 @@ fn status_of(outcome: &Outcome) -> StatusCode {
         | Outcome::Live { .. } => StatusCode::OK,
         Outcome::Kept { .. } => StatusCode::CONFLICT,
         Outcome::Fatal { .. } => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use serde_json::{Value, json};
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::keep::reload::{ReloadHandle, RunningModel};
+
+    fn listed(name: &str) -> ListedModel {
+        let running = RunningModel {
+            model: name.to_owned(),
+            model_version: "1".to_owned(),
+            mode: "full".to_owned(),
+            onnx_sha256: String::new(),
+        };
+        let status = ModelStatus { running, refused: Vec::new() };
+        ListedModel {
+            name: name.to_owned(),
+            role: Role::Live,
+            seat: 0,
+            turns_with: None,
+            symbols: Vec::new(),
+            status,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reload_of_several_says_what_became_of_each() {
+        let names = ["a", "b", "c"].map(listed);
+        let (_running, running) = watch::channel(crate::keep::reload::Models(names.into()));
+        let kept = Outcome::Kept { reason: "broken".to_owned() };
+        let answer = async |outcomes| {
+            let reloads = ReloadHandle::scripted(outcomes);
+            let models = Models { running: running.clone(), reloads, shadows: None };
+            let answer = reload(&models, None).await.unwrap();
+            let (status, body) = (answer.status().as_u16(), answer.into_body().collect().await);
+            let body = body.unwrap().to_bytes();
+            (status, serde_json::from_slice::<Value>(&body).unwrap()["models"].clone())
+        };
+        let all =
+            vec![Some(kept.clone()), Some(Outcome::Live { name: "b".into() }), Some(kept.clone())];
+        let (status, models) = answer(all).await;
+        assert_eq!((status, &models[2]["outcome"]), (409, &"kept".into()), "{models}");
+        // The thread ends while the second one waits.
+        let (status, models) = answer(vec![Some(kept), None]).await;
+        let expected = json!([
+            {"name": "a", "outcome": "kept", "reason": "broken"},
+            {"name": "b", "outcome": "unanswered", "reason": "the daemon is ending"},
+            {"name": "c", "outcome": "not_asked",
+             "reason": "the outcome of a reload before it is not known"},
+        ]);
+        assert_eq!((status, models), (503, expected));
     }
 }

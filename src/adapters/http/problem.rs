@@ -138,6 +138,16 @@ impl Problem {
         Self { kind, detail: detail.into(), members: Map::new(), headers }
     }
 
+    /// The status of the answer.
+    pub(super) fn status(&self) -> StatusCode {
+        self.kind.facts().1
+    }
+
+    /// The sentence for people.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// A method that the path does not take.
     pub(super) fn method(allowed: &'static str) -> Self {
         Self::new(Kind::MethodNotAllowed, format!("allowed: {allowed}")).with_header(ALLOW, allowed)

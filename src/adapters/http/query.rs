@@ -13,8 +13,12 @@ const PARAMETERS: &str =
     "there are `symbols`, `symbol`, `snapshot`, `envelope`, `after`, `when_slow` and `role`";
 
 /// Those of a list.
-const LISTING_PARAMETERS: &str =
+pub(super) const LISTING_PARAMETERS: &str =
     "there are `symbols`, `after` and `limit`, once, and `symbol`, once for each";
+
+/// Those of a list of forecasts.
+pub(super) const FORECAST_PARAMETERS: &str =
+    "there are `symbols`, `model`, `after` and `limit`, once, and `symbol`, once for each";
 
 /// Which symbols a page of a list has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,13 +95,14 @@ pub(super) fn version(query: &str) -> Result<Option<String>, String> {
 }
 
 /// The page in a query such as `symbols=AAPL,BRK%2EB&symbol=A%2CB&after=AAPL&limit=100`, which is
-/// all it may hold. `limit` is also the most that may be asked for.
-pub(super) fn listing(query: &str, limit: usize) -> Result<Listing, String> {
+/// all it may hold. `limit` is also the most that may be asked for; `parameters` says which there
+/// are.
+pub(super) fn listing(query: &str, limit: usize, parameters: &str) -> Result<Listing, String> {
     let mut filter = Names::default();
     let mut listing = Listing { filter: SymbolFilter::All, after: None, limit };
     let mut seen = Vec::new();
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-        let unknown = || format!("unknown parameter; {LISTING_PARAMETERS}");
+        let unknown = || format!("unknown parameter; {parameters}");
         let (name, value) = parameter.split_once('=').ok_or_else(unknown)?;
         if !["symbols", ONE_SYMBOL, "after", "limit"].contains(&name) {
             return Err(unknown());
@@ -199,7 +204,7 @@ mod tests {
             Ok(Listing { filter, after: after.map(str::to_owned), limit })
         };
         let only = |text| page(SymbolFilter::parse(text).unwrap(), None, 10);
-        let symbols = |query| listing(query, 10);
+        let symbols = |query| listing(query, 10, LISTING_PARAMETERS);
         for query in ["", "&", "symbols="] {
             assert_eq!(symbols(query), page(SymbolFilter::All, None, 10), "{query}");
         }

@@ -20,7 +20,7 @@ use super::documents::{FORECAST, OPENAPI, document};
 use super::host::{Circumstances, HostProblem};
 use super::metrics::Refused;
 use super::problem::{Kind, Problem};
-use super::query::{self, Listing};
+use super::query::{self, FORECAST_PARAMETERS, LISTING_PARAMETERS, Listing};
 use super::server::Context;
 use super::turns::NoRoom;
 use super::{HttpState, VersionInfo, forecasts, models, stream, symbols};
@@ -244,8 +244,8 @@ async fn respond(
         Route::Forecasts(hub) => {
             let (model, wanted) = query::without_model(wanted)
                 .map_err(|problem| Problem::new(Kind::BadRequest, problem))?;
-            let (rank, listing) =
-                (rank(state, model.as_deref())?, listing(&wanted, FORECASTS_MAX)?);
+            let rank = rank(state, model.as_deref())?;
+            let listing = listing(&wanted, FORECASTS_MAX, FORECAST_PARAMETERS)?;
             listed(context, || forecasts::list(hub, rank, &listing)).await?
         }
         Route::Forecast(hub, symbol) => {
@@ -253,11 +253,15 @@ async fn respond(
                 .map_err(|problem| Problem::new(Kind::BadRequest, problem))?
                 .0;
             let rank = rank(state, model.as_deref())?;
-            let record = forecasts::newest(hub, rank, state.symbols.as_ref(), symbol)?;
+            let of_model = model.as_deref().and_then(|model| {
+                state.models.as_ref().and_then(|models| models::wants(models, model))
+            });
+            let board = state.symbols.as_ref();
+            let record = forecasts::newest(hub, rank, of_model.as_ref(), board, symbol)?;
             with_type(StatusCode::OK, JSON, record)
         }
         Route::Symbols(board) => {
-            let listing = listing(wanted, SYMBOLS_MAX)?;
+            let listing = listing(wanted, SYMBOLS_MAX, LISTING_PARAMETERS)?;
             listed(context, || symbols::list(board, &listing)).await?
         }
     })
@@ -288,8 +292,9 @@ fn list(state: &HttpState) -> String {
     format!("{ROUTES}{models}{symbols}{stream}")
 }
 
-fn listing(wanted: &str, limit: usize) -> Result<Listing, Problem> {
-    query::listing(wanted, limit).map_err(|problem| Problem::new(Kind::BadRequest, problem))
+fn listing(wanted: &str, limit: usize, parameters: &str) -> Result<Listing, Problem> {
+    query::listing(wanted, limit, parameters)
+        .map_err(|problem| Problem::new(Kind::BadRequest, problem))
 }
 
 /// A list, made when its turn comes.

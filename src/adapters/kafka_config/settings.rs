@@ -396,9 +396,10 @@ fn check_topics_differ(section: &mut Section<'_>, config: &KafkaConfig) {
     if config.scores.as_ref() == Some(&config.forecasts) {
         section.problem("scores", "must not be the topic of the forecasts");
     }
-    let others = [Some(&config.forecasts), config.scores.as_ref()];
+    let others = [Some(&config.forecasts), config.scores.as_ref(), config.dead_letters.as_ref()];
     if config.shadows.is_some() && others.contains(&config.shadows.as_ref()) {
-        section.problem("shadows", "must not be the topic of the forecasts or of the scores");
+        let problem = "must not be the topic of the forecasts, the scores or the dead letters";
+        section.problem("shadows", problem);
     }
     if config.topics.iter().any(|topic| config.outputs().any(|output| output == topic)) {
         section.problem("topics", "must not hold a topic that the daemon writes to");

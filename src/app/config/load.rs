@@ -570,6 +570,21 @@ mod tests {
         assert_eq!((&*all[0].choice.version, &*all[2].choice.version), ("3", "latest"));
     }
 
+    #[cfg(feature = "kafka")]
+    #[test]
+    fn forecasts_of_shadows_have_a_topic_of_their_own() {
+        for other in ["forecasts", "scores", "dead_letters"] {
+            let text = format!(
+                "[source]\nkind = 'kafka'\n[model]\nname = 'm'\n\
+                 [kafka]\ntopics = ['ticks']\nshadows = 'one'\n{other} = 'one'\n"
+            );
+            let found = parse(&text).map(drop).map_err(|error| error.problems).unwrap_err();
+            let expected = "kafka.shadows: must not be the topic of the forecasts, the scores or the dead \
+                 letters";
+            assert!(found.iter().any(|found| found == expected), "{other}: {found:?}");
+        }
+    }
+
     #[test]
     fn symbols_that_no_model_wants_are_warned_of() {
         let warnings = |symbols: &str, models: &str| {
@@ -654,7 +669,7 @@ mod tests {
             "models[1].nam: unknown key, did you mean `name`?",
             "models[2].symbols: a symbol has 1 to 256 bytes, all of them printable",
             "models[2].promote.when: `better` is none of `by_hand`",
-            "models[2].shadows: is for role = \"shadow\" only",
+            "models[2].shadows: applies to shadows only (role = \"shadow\")",
             "models[3].watch: needs version = \"latest\": a version never changes",
             "models[3].as: models[2] has the name `c` already; give one of them another one, such \
              as as = \"c-next\"",
@@ -666,7 +681,7 @@ mod tests {
         let none = "[[models]]\nname = 'a'\nrole = 'shadow'\n";
         assert_eq!(
             problems(none),
-            ["models: none is live; leave role out of one, or set role = \"live\""]
+            ["models: no entry is live; remove role from one of them, or set it to \"live\""]
         );
         let unclear = "[[models]]\nname = 'a'\n[[models]]\nname = 'b'\n\
             [[models]]\nname = 'c'\nrole = 'shadow'\n";

@@ -13,7 +13,7 @@ use crate::engine::model::Bundle;
 use crate::engine::model::manifest::Mode;
 use crate::engine::pipeline::Pipeline;
 use crate::engine::test_support::{NullRuntime, bundle};
-use crate::keep::snapshot::{Keeper, SnapshotMetrics};
+use crate::keep::snapshot::{Folder, Keeper, SnapshotMetrics};
 use crate::ports::input::{InputIdentity, InputProgress};
 use crate::shard::Shard;
 use crate::shard::test_support::{
@@ -57,7 +57,8 @@ fn names(log: &Log) -> Vec<&'static str> {
 async fn forecasts_come_first_then_the_last_snapshot_and_then_the_sinks() {
     let (log, folder) = (Log::default(), tempfile::tempdir().unwrap());
     let metrics = SnapshotMetrics::register(&Registry::new()).unwrap();
-    let keeper = Keeper::open(folder.path(), Duration::from_secs(3600), metrics).unwrap();
+    let ours = Folder::open(folder.path()).unwrap();
+    let keeper = Keeper::open(ours, Duration::from_secs(3600), metrics).unwrap();
     let (last, handed) = channel();
     let (pipeline, sink) = (pipeline(&model()), MemorySink::new("sink", &log));
     let model = pipeline.label();

@@ -51,6 +51,19 @@ impl SymbolPatterns {
         let Some(Listed { names, globs }) = &self.listed else { return true };
         names.contains(symbol) || globs.iter().any(|glob| fits(glob, symbol))
     }
+
+    /// Whether every symbol that the others want is wanted. It is looked for pattern by pattern:
+    /// where only several of these together have all symbols of one of the others, the answer is
+    /// no.
+    pub fn covers(&self, others: &Self) -> bool {
+        let Some(Listed { globs, .. }) = &self.listed else { return true };
+        let Some(others) = &others.listed else { return false };
+        // What fits a pattern as a text, with its `*` as a letter, fits it with any run in its
+        // place.
+        let has_glob = |other: &str| globs.iter().any(|glob| fits(glob, other));
+        others.names.iter().all(|name| self.wants(name.as_str()))
+            && others.globs.iter().all(|other| has_glob(other))
+    }
 }
 
 /// Whether a text fits a pattern in which each `*` matches any run of characters.
@@ -100,6 +113,24 @@ mod tests {
         assert_eq!(SymbolPatterns::new(["A\tB"]), Err(SymbolError));
     }
 
+    #[test]
+    fn patterns_cover_those_that_want_nothing_else() {
+        for (wide, narrow, covers) in [
+            (&[][..], &["A"][..], true),
+            (&["*"], &[], true),
+            (&["A"], &[], false),
+            (&["A", "B*"], &["B*", "A"], true),
+            (&["A", "B*"], &["BRK.*", "B", "A"], true),
+            (&["BRK.*"], &["B*"], false),
+            (&["A"], &["A", "C"], false),
+            (&["a*b*c"], &["a*c"], false),
+        ] {
+            let [wide, narrow] =
+                [wide, narrow].map(|list| SymbolPatterns::new(list.iter().copied()).unwrap());
+            assert_eq!(wide.covers(&narrow), covers, "{wide:?} {narrow:?}");
+        }
+    }
+
     /// The meaning of a pattern, without any care for time.
     fn slow(glob: &[u8], text: &[u8]) -> bool {
         match (glob.split_first(), text.split_first()) {
@@ -115,6 +146,18 @@ mod tests {
         #[test]
         fn a_pattern_fits_what_its_meaning_says(glob in "[ab*]{0,8}", text in "[ab]{0,8}") {
             prop_assert_eq!(fits(&glob, &text), slow(glob.as_bytes(), text.as_bytes()));
+        }
+
+        #[test]
+        fn what_is_covered_is_wanted(
+            wide in proptest::collection::vec("[ab*]{1,4}", 1..4),
+            narrow in proptest::collection::vec("[ab*]{1,4}", 1..3),
+            text in "[ab]{1,6}",
+        ) {
+            let of = |list: &[String]| SymbolPatterns::new(list.iter().map(String::as_str)).unwrap();
+            let (wide, narrow) = (of(&wide), of(&narrow));
+            prop_assert!(narrow.covers(&narrow));
+            prop_assert!(!wide.covers(&narrow) || !narrow.wants(&text) || wide.wants(&text));
         }
     }
 }

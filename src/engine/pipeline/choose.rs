@@ -1,11 +1,13 @@
 //! Which version of the model a start runs.
 //!
 //! Owns the way from a choice to a bundle. Promises that `latest` gives the newest version that
-//! proves itself, with the reason for every newer one that does not, and that a version which was
-//! named is never replaced by another. Never logs: whoever asks tells what was refused.
+//! proves itself and that no other entry names, with the reason for every newer one, and that a
+//! version which was named is never replaced by another. Never logs: whoever asks tells what was refused.
 
 use super::{PipelineSettings, Prover, Unproven};
-use crate::engine::model::{Bundle, ModelChoice, RefusedVersion, StoreError, candidates};
+use crate::engine::model::{
+    Bundle, ModelChoice, RefusedVersion, StoreError, candidates, version_of,
+};
 
 /// The version that runs, and those that were preferred to it.
 #[derive(Debug)]
@@ -14,7 +16,21 @@ pub struct Chosen {
     pub bundle: Bundle,
     /// Versions that did not prove themselves, the newest first.
     pub refused: Vec<RefusedVersion>,
+    /// Newer versions that were passed over because another entry names them.
+    pub taken: Vec<TakenVersion>,
 }
+
+/// A version that another entry names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenVersion {
+    /// The version.
+    pub version: String,
+    /// The entry.
+    pub by: String,
+}
+
+/// The versions that entries name, each with the name of its entry.
+pub type Named<'c> = [(&'c str, &'c ModelChoice)];
 
 /// Why no version can run.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +49,20 @@ pub enum ChoiceError {
         /// All versions, the newest first.
         refused: Vec<RefusedVersion>,
     },
+    /// Other entries name every one that is not refused.
+    #[error(
+        "no version of model `{name}` is left for version = \"latest\":{}{}",
+        taken_lines(taken),
+        lines(refused)
+    )]
+    Taken {
+        /// The model.
+        name: String,
+        /// Versions that other entries name, the newest first.
+        taken: Vec<TakenVersion>,
+        /// The others, the newest first.
+        refused: Vec<RefusedVersion>,
+    },
 }
 
 /// Finds the version to run: the first that proves itself.
@@ -44,19 +74,52 @@ pub fn choose(
     prover: &dyn Prover,
     settings: &PipelineSettings,
 ) -> Result<Chosen, ChoiceError> {
+    choose_beside(choice, &[], prover, settings)
+}
+
+/// As [`choose`], beside entries that name their versions: `latest` passes these over, because a
+/// model runs once.
+///
+/// # Errors
+/// [`ChoiceError`] with every reason.
+pub fn choose_beside(
+    choice: &ModelChoice,
+    others: &Named<'_>,
+    prover: &dyn Prover,
+    settings: &PipelineSettings,
+) -> Result<Chosen, ChoiceError> {
     let ModelChoice { root, name, version, .. } = choice;
     let folders = candidates(root, name, version)?;
-    let (is_only, mut refused) = (folders.len() == 1, Vec::new());
+    let (is_only, mut refused, mut taken) = (folders.len() == 1, Vec::new(), Vec::new());
     for folder in folders {
+        let found = version_of(&folder);
+        let names = |other: &&(_, &ModelChoice)| other.1.name == *name && other.1.version == found;
+        if version == "latest"
+            && let Some((by, _)) = others.iter().find(names)
+        {
+            taken.push(TakenVersion { version: found, by: (*by).to_owned() });
+            continue;
+        }
         match prover.prove(&folder, settings, &|| true) {
-            Ok(bundle) => return Ok(Chosen { bundle, refused }),
+            Ok(bundle) => return Ok(Chosen { bundle, refused, taken }),
             Err(Unproven::Refused(reason)) if !is_only => {
                 refused.push(RefusedVersion::new(&folder, reason));
             }
             Err(unproven) => return Err(unproven.into()),
         }
     }
-    Err(ChoiceError::All { name: name.clone(), refused })
+    let name = name.clone();
+    Err(match taken.is_empty() {
+        true => ChoiceError::All { name, refused },
+        false => ChoiceError::Taken { name, taken, refused },
+    })
+}
+
+fn taken_lines(taken: &[TakenVersion]) -> String {
+    let line = |TakenVersion { version, by }: &TakenVersion| {
+        format!("\n  {version}: the entry `{by}` names it")
+    };
+    taken.iter().map(line).collect()
 }
 
 fn lines(refused: &[RefusedVersion]) -> String {
@@ -103,7 +166,7 @@ mod tests {
     fn chosen(root: &Path, version: &str) -> Result<(String, Vec<RefusedVersion>), ChoiceError> {
         let settings = PipelineSettings::of_tests();
         let prover = InProcess(Arc::new(NullRuntime));
-        let Chosen { bundle, refused } = choose(&choice(root, version), &prover, &settings)?;
+        let Chosen { bundle, refused, .. } = choose(&choice(root, version), &prover, &settings)?;
         Ok((bundle.manifest().version.clone(), refused))
     }
 
@@ -171,6 +234,51 @@ mod tests {
         let chosen = choose(&choice(root, "latest"), &prover, &settings).unwrap();
         assert_eq!(chosen.bundle.manifest().version, "1");
         assert!(chosen.refused[0].reason.contains("model.mode"), "{:?}", chosen.refused);
+    }
+
+    #[test]
+    fn the_latest_version_that_no_other_entry_names_runs() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        for version in ["2", "3", "4"] {
+            seal(root, version, &[Mode::Full]);
+        }
+        let prover = InProcess(Arc::new(NullRuntime));
+        let beside = |version: &str, names: &[(&str, &str)]| {
+            let named: Vec<_> =
+                names.iter().map(|(by, version)| (*by, choice(root, version))).collect();
+            let named: Vec<_> = named.iter().map(|(by, choice)| (*by, choice)).collect();
+            let choice = choice(root, version);
+            choose_beside(&choice, &named, &prover, &PipelineSettings::of_tests())
+        };
+        let version = |chosen: &Chosen| chosen.bundle.manifest().version.clone();
+        let taken = |version: &str, by: &str| TakenVersion {
+            version: version.to_owned(),
+            by: by.to_owned(),
+        };
+        let way_back = &[("old", "3"), ("vol", "latest")];
+        let chosen = beside("latest", way_back).unwrap();
+        assert_eq!((version(&chosen), &*chosen.taken), ("4".to_owned(), &[][..]));
+        // The newest is damaged, and the next is the way back, which runs as another entry.
+        edit(root, "4", "model.onnx", |text| text + " ");
+        let chosen = beside("latest", way_back).unwrap();
+        assert_eq!(version(&chosen), "2");
+        assert_eq!(chosen.taken, [taken("3", "old")]);
+        let refused: Vec<_> = chosen.refused.iter().map(|refused| &*refused.version).collect();
+        assert_eq!(refused, ["4"], "a version that is taken is not refused");
+        // What is named is not passed over: whether it may run twice is another question.
+        assert_eq!(version(&beside("3", way_back).unwrap()), "3");
+        let told = beside("latest", &[("old", "3"), ("older", "2")]).unwrap_err().to_string();
+        let lines: Vec<_> = told.lines().collect();
+        assert_eq!(
+            lines[..3],
+            [
+                "no version of model `null` is left for version = \"latest\":",
+                "  3: the entry `old` names it",
+                "  2: the entry `older` names it",
+            ]
+        );
+        assert!(lines[3].starts_with("  4: ") && lines.len() == 4, "{told}");
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::engine::model::manifest::{Manifest, Mode};
 use crate::engine::model::{Bundle, BundleError, Heritage};
 use crate::engine::state::{ModelIdentity, StateCodec, StateError};
 
-pub use self::choose::{ChoiceError, Chosen, choose};
+pub use self::choose::{ChoiceError, Chosen, Named, TakenVersion, choose, choose_beside};
 pub use self::pipelines::{Pipelines, StreamModel, StreamTally};
 pub use self::prove::{InProcess, Prover, Unproven};
 pub use self::role::{Post, Role};

@@ -114,7 +114,7 @@ impl Pipelines {
             .with_time_format(time_format.clone());
         let models = models.into_iter().enumerate().map(|(index, model)| {
             let StreamModel { name, symbols, seat, role, mut pipeline } = model;
-            pipeline.take_post(Post { index, seat, role });
+            pipeline.take_post(Post { index, seat, role, place: index });
             let projection = pipeline.schema().projection(&schema);
             Model { name, symbols, projection, pipeline }
         });
@@ -227,22 +227,21 @@ impl Pipelines {
     /// Gives a model the seat that it is a shadow of; the live one becomes a shadow. Nothing may
     /// wait for inference or be deferred.
     pub fn promote(&mut self, index: usize) {
-        let seat = self.models[index].pipeline.post().seat;
-        let is_before = |model: &Model| {
-            let Post { seat: of, role, .. } = model.pipeline.post();
-            of == seat && role == Role::Live
+        let Post { seat, place, .. } = self.models[index].pipeline.post();
+        let has_seat = |model: &Model| {
+            let post = model.pipeline.post();
+            post.seat == seat && post.role == Role::Live
         };
-        if let Some(before) = self.models.iter().position(is_before)
-            && let Ok([next, before]) = self.models.get_disjoint_mut([index, before])
-        {
+        let Some(before) = self.models.iter().position(has_seat).filter(|live| *live != index)
+        else {
+            return;
+        };
+        if let Ok([next, before]) = self.models.get_disjoint_mut([index, before]) {
             next.pipeline.engine_mut().follow_health(before.pipeline.engine());
         }
-        for model in &mut self.models {
-            let post = model.pipeline.post();
-            if post.seat == seat && post.role != Role::Vacant {
-                let role = if post.index == index { Role::Live } else { Role::Shadow };
-                model.pipeline.take_post(Post { role, ..post });
-            }
+        for (at, role) in [(before, Role::Shadow), (index, Role::Live)] {
+            let post = self.models[at].pipeline.post();
+            self.models[at].pipeline.take_post(Post { role, place, ..post });
         }
     }
 

@@ -30,15 +30,18 @@ pub struct Post {
     pub seat: usize,
     /// What it does now.
     pub role: Role,
+    /// Its place among shadows while it is one; a promotion hands it over to the model that becomes
+    /// a shadow.
+    pub place: usize,
 }
 
 impl Post {
-    /// What tells the newest forecast of this model from those of others of its role: a live model
-    /// takes the place of the one before in its seat.
+    /// What tells the newest forecast of this model from those of others of its role: a promotion
+    /// hands it over, so that no forecast of another role is left behind.
     pub fn rank(self) -> u16 {
         let rank = match self.role {
             Role::Live => self.seat,
-            Role::Shadow | Role::Vacant => self.index,
+            Role::Shadow | Role::Vacant => self.place,
         };
         u16::try_from(rank).unwrap_or(u16::MAX)
     }

@@ -23,7 +23,7 @@ pub struct ReloadHandle {
 }
 
 /// What is asked for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Work {
     /// The newest version of a model, by its place in the configuration.
     Reload(usize),
@@ -38,6 +38,23 @@ pub enum Work {
     },
 }
 
+impl Work {
+    /// The model that it is about, by its place in the configuration.
+    pub(super) fn model(&self) -> usize {
+        match self {
+            Self::Reload(model) | Self::Promote(model) | Self::Bring { model, .. } => *model,
+        }
+    }
+
+    /// What it is, in a word.
+    pub fn noun(&self) -> &'static str {
+        match self {
+            Self::Reload(_) => "reload",
+            Self::Promote(_) | Self::Bring { .. } => "promotion",
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) from: &'static str,
@@ -48,29 +65,32 @@ pub(super) struct Request {
 
 /// Too many requests wait, or none is taken any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no reload can be asked for now: too many requests wait, or the daemon is ending")]
+#[error(
+    "no reload or promotion can be asked for now: too many requests wait, or the daemon is ending"
+)]
 pub struct Busy;
 
 /// A request that was taken.
 #[derive(Debug)]
 pub struct Asked {
+    work: Work,
     outcome: oneshot::Receiver<Outcome>,
     within: Duration,
 }
 
 /// Why a request that was taken has no outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unanswered {
     /// The thread has ended.
     #[error("the daemon is ending")]
     Ending,
     /// It takes too long.
     #[error(
-        "the reload takes longer than {} s and goes on; GET /v1/models and the log will show what \
+        "the {} takes longer than {} s and goes on; GET /v1/models and the log will show what \
          becomes of it",
-        .0.as_secs()
+        .0.noun(), .1.as_secs()
     )]
-    Late(Duration),
+    Late(Work, Duration),
 }
 
 /// The thread as its owner has it.
@@ -115,8 +135,22 @@ impl ReloadHandle {
     /// [`Busy`].
     pub fn ask(&self, from: &'static str, work: Work) -> Result<Asked, Busy> {
         let (answer, outcome) = oneshot::channel();
-        self.send(Request { from, work: Some(work), answer: Some(answer) })?;
-        Ok(Asked { outcome, within: self.answer_within })
+        self.send(Request { from, work: Some(work.clone()), answer: Some(answer) })?;
+        Ok(Asked { work, outcome, within: self.answer_within })
+    }
+
+    /// A handle whose requests are answered by these outcomes, in their order; `None` ends a request
+    /// without one.
+    #[cfg(test)]
+    pub(crate) fn scripted(outcomes: Vec<Option<Outcome>>) -> Self {
+        let (requests, asked) = std::sync::mpsc::sync_channel(9);
+        std::thread::spawn(move || {
+            for outcome in outcomes {
+                let Ok(Request { answer: Some(answer), .. }) = asked.recv() else { return };
+                outcome.map(|outcome| answer.send(outcome));
+            }
+        });
+        Self::new(requests, Duration::from_secs(60))
     }
 
     fn send(&self, request: Request) -> Result<(), Busy> {
@@ -130,10 +164,10 @@ impl Asked {
     /// # Errors
     /// [`Unanswered`] where there is none, or none in time.
     pub async fn outcome(self) -> Result<Outcome, Unanswered> {
-        let Self { outcome, within } = self;
+        let Self { work, outcome, within } = self;
         match timeout(within, outcome).await {
             Ok(answer) => answer.map_err(|_| Unanswered::Ending),
-            Err(_) => Err(Unanswered::Late(within)),
+            Err(_) => Err(Unanswered::Late(work, within)),
         }
     }
 
@@ -187,12 +221,16 @@ mod tests {
     async fn a_request_that_is_never_answered_is_told_so_in_time() {
         let (requests, taken) = sync_channel(1);
         let handle = ReloadHandle::new(requests, Duration::from_secs(180));
-        let asked = handle.ask("test", Work::Reload(0)).unwrap();
-        let late = asked.outcome().await.unwrap_err();
-        assert_eq!(late, Unanswered::Late(Duration::from_secs(180)));
-        assert!(late.to_string().starts_with("the reload takes longer than 180 s"), "{late}");
+        let brought = Work::Bring { model: 0, version: "2".to_owned() };
+        let works = [Work::Reload(0), Work::Promote(0), brought];
+        for (work, noun) in works.into_iter().zip(["reload", "promotion", "promotion"]) {
+            let late = handle.ask("test", work.clone()).unwrap().outcome().await.unwrap_err();
+            assert_eq!(late, Unanswered::Late(work, Duration::from_secs(180)));
+            let told = format!("the {noun} takes longer than 180 s and goes on");
+            assert!(late.to_string().starts_with(&told), "{late}");
+            drop(taken.recv().unwrap());
+        }
         // A thread that is gone is no reason to wait.
-        drop(taken.recv().unwrap());
         let asked = handle.ask("test", Work::Reload(0)).unwrap();
         drop(taken);
         assert_eq!(asked.outcome().await, Err(Unanswered::Ending));

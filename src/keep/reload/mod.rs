@@ -15,11 +15,12 @@
 //! batches, when both have said all that they have to say of what came before.
 //!
 //! Requests come from SIGHUP, from `POST /v1/reload` and `POST /v1/models/NAME/promote`, and from
-//! the watch over the folder of models. One is under way at a time: requests for the same that come
-//! meanwhile are answered together by the next one.
+//! the watch over the folder of models. One is under way at a time, in the order in which they were
+//! asked for: requests for the same that come meanwhile are answered together by the next one.
 
 mod handle;
 mod metrics;
+mod order;
 mod outcome;
 mod promote;
 mod turns;

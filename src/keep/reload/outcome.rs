@@ -3,13 +3,12 @@
 //! Owns the words, which are part of the HTTP interface. Promises that each outcome has exactly one
 //! label. Never decides anything.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use crate::engine::model::RefusedVersion;
 use crate::engine::pipeline::{Pipeline, Role};
 use crate::engine::symbols::Inherited;
+use crate::keep::roles::GivenRoles;
 
 /// The model that runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -65,18 +64,16 @@ impl Models {
         self.0.iter().find(|model| model.role == Role::Live)
     }
 
-    /// The versions of the models that take turns, by name.
-    pub fn versions(&self) -> BTreeMap<String, String> {
+    /// What is kept of them for a restart.
+    pub fn given(&self) -> GivenRoles {
+        let live = self.0.iter().filter(|model| model.role == Role::Live);
         let there = |model: &&ListedModel| model.turns_with.is_some() && model.role != Role::Vacant;
         let version =
             |model: &ListedModel| (model.name.clone(), model.status.running.model_version.clone());
-        self.0.iter().filter(there).map(version).collect()
-    }
-
-    /// The live models by name.
-    pub fn live(&self) -> Vec<String> {
-        let live = self.0.iter().filter(|model| model.role == Role::Live);
-        live.map(|model| model.name.clone()).collect()
+        GivenRoles {
+            live: live.map(|model| model.name.clone()).collect(),
+            versions: self.0.iter().filter(there).map(version).collect(),
+        }
     }
 }
 

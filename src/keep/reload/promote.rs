@@ -1,8 +1,9 @@
 //! A shadow becomes live.
 //!
 //! Owns the order of it: who is live is kept first, then every shard gives the seat over, then it
-//! is shown. Promises that nothing can be refused once the first shard was asked. Never touches a
-//! shard's state.
+//! is shown. Promises that nothing can be refused once the first shard has taken the word; what is
+//! refused before is put back, and an answer whose roles a restart does not find says so. Never
+//! touches a shard's state.
 
 use std::sync::mpsc::channel;
 
@@ -11,6 +12,7 @@ use tracing::{info, warn};
 use super::outcome::{ListedModel, Models, Outcome};
 use super::worker::{ReloadWork, SHARD_TIMEOUT, ending, torn};
 use crate::engine::pipeline::Role;
+use crate::keep::roles::Before;
 use crate::shard::command::{Command, Meanwhile};
 
 impl ReloadWork {
@@ -21,7 +23,7 @@ impl ReloadWork {
     }
 
     pub(super) fn promote(
-        &self,
+        &mut self,
         model: usize,
         meanwhile: &mut Meanwhile<'_>,
     ) -> Result<Outcome, Outcome> {
@@ -34,20 +36,25 @@ impl ReloadWork {
             Role::Vacant => return Err(Outcome::kept("there is no other version yet")),
             Role::Shadow => {}
         }
+        if let Some(reason) = self.reloader.roles.configured().refusal(&name) {
+            return Err(Outcome::kept(reason));
+        }
         let model_version = status.running.model_version;
         let Some(instead_of) = give_seat(&mut after, model, seat) else {
             return Err(Outcome::kept("its seat has no live model"));
         };
-        let roles = &self.reloader.roles;
-        roles.save(after.live(), after.versions()).map_err(|error| {
-            Outcome::kept(format_args!("the roles could not be kept for a restart: {error}"))
-        })?;
-        self.hand_over(model, meanwhile)?;
+        let before = self.reloader.roles.save(after.given()).map_err(Outcome::kept)?;
+        if let Err(outcome) = self.hand_over(model, meanwhile) {
+            return Err(self.take_back(outcome, before, &name));
+        }
         self.reloader.metrics.promoted(&name);
         self.show(after);
-        let survives_restart = roles.is_kept();
+        let survives_restart = self.reloader.roles.is_kept();
         info!(
-            model = %name, version = model_version, instead_of = %instead_of, "a shadow is live"
+            model = %name,
+            version = model_version,
+            instead_of = %instead_of,
+            "promoted a shadow to live"
         );
         if !survives_restart {
             warn!(
@@ -57,6 +64,25 @@ impl ReloadWork {
             );
         }
         Ok(Outcome::Promoted { name, model_version, instead_of, survives_restart })
+    }
+
+    /// What becomes of a promotion that the shards did not carry out: where none has begun, a
+    /// restart begins as if it had not been asked for.
+    fn take_back(&mut self, outcome: Outcome, before: Before, name: &str) -> Outcome {
+        let roles = &mut self.reloader.roles;
+        match outcome {
+            Outcome::Kept { reason } => match roles.put_back(before) {
+                Ok(()) => Outcome::Kept { reason },
+                Err(error) => Outcome::kept(format_args!(
+                    "{reason}; a restart may begin with `{name}` live, because the roles before \
+                     could not be put back: {error}"
+                )),
+            },
+            Outcome::Fatal { reason } if roles.is_kept() => {
+                Outcome::Fatal { reason: format!("{reason}; a restart begins with `{name}` live") }
+            }
+            other => other,
+        }
     }
 
     /// Has every shard give the seat over.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use tracing::{info, warn};
 
-use super::outcome::{ListedModel, Models, Outcome, RunningModel};
+use super::outcome::{ListedModel, Models, Outcome};
 use super::watch::ModelWatch;
 use super::worker::ReloadWork;
 use crate::engine::model::{ModelChoice, version_of};
@@ -57,15 +57,15 @@ impl ReloadWork {
         models.0.get(model).is_some_and(|listed| listed.turns_with.is_some())
     }
 
-    /// The model of two that take turns which runs the version in a folder.
-    pub(super) fn in_turn(&self, way: Way, folder: &Path) -> Option<RunningModel> {
-        let version = version_of(folder);
+    /// The place of the one of two that take turns which runs a version.
+    pub(super) fn in_turn(&self, way: Way, version: &str) -> Option<usize> {
         let models = self.reloader.running.borrow();
-        let both = [way.place, way.windows_of].map(|index| &models.0[index]);
-        let there = both.into_iter().filter(|_| way.is_beside());
-        let mut there = there.filter(|listed| listed.role != Role::Vacant);
-        let found = there.find(|listed| listed.status.running.model_version == version);
-        found.map(|listed| listed.status.running.clone())
+        let runs = |index: &usize| {
+            let ListedModel { role, status, .. } = &models.0[*index];
+            *role != Role::Vacant && status.running.model_version == version
+        };
+        let both = [way.place, way.windows_of].into_iter().filter(|_| way.is_beside());
+        both.into_iter().find(runs)
     }
 
     /// Loads a version beside the live one and promotes it. A caller that drives the shards on this
@@ -89,15 +89,13 @@ impl ReloadWork {
         if !way.is_beside() {
             return Err(Outcome::kept("the versions of this model do not take turns (promote)"));
         }
-        match self.reload(model, Some(version), meanwhile) {
-            Ok(Outcome::Swapped { .. }) => self.promote(way.place, meanwhile),
-            Err(Outcome::Unchanged { .. }) => {
-                let models = self.reloader.running.borrow().clone();
-                let of = |place: usize| &*models.0[place].status.running.model_version;
-                let place = if of(way.place) == version { way.place } else { way.windows_of };
-                self.promote(place, meanwhile)
-            }
-            other => other,
+        // What runs needs nothing of the folder of models.
+        if let Some(place) = self.in_turn(way, version) {
+            return self.promote(place, meanwhile);
+        }
+        match self.reload(model, Some(version), meanwhile)? {
+            Outcome::Swapped { .. } => self.promote(way.place, meanwhile),
+            other => Ok(other),
         }
     }
 
@@ -114,16 +112,18 @@ impl ReloadWork {
             return Some(ModelWatch::begin(choice.clone()));
         }
         let newest = ModelChoice { version: "latest".to_owned(), ..choice.clone() };
-        Some(ModelWatch::begin_beside(newest, |folder| self.in_turn(way, folder).is_some()))
+        let runs = |folder: &Path| self.in_turn(way, &version_of(folder)).is_some();
+        Some(ModelWatch::begin_beside(newest, runs))
     }
 
     /// Notes which versions take turns from here on.
-    pub(super) fn keep_turns(&self) {
-        let models = self.reloader.running.borrow().clone();
-        if models.versions().is_empty() {
+    pub(super) fn keep_turns(&mut self) {
+        let given = self.reloader.running.borrow().given();
+        if given.versions.is_empty() {
             return;
         }
-        if let Err(error) = self.reloader.roles.save(models.live(), models.versions()) {
+        // These versions run, whatever becomes of the file.
+        if let Err(error) = self.reloader.roles.save(given).map(drop) {
             warn!(%error, "the versions of the models could not be kept for a restart");
         }
     }

@@ -6,7 +6,6 @@
 //! it. A panic on the way costs the reload and nothing else; what stalls is seen by the supervisor,
 //! and whoever waits for an outcome is answered without one.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -19,6 +18,7 @@ use tracing::{error, info, warn};
 
 use super::handle::{ReloadHandle, ReloadThread, Request, StopFlag, Work};
 use super::metrics::ReloadMetrics;
+use super::order::in_order;
 use super::outcome::{ListedModel, ModelStatus, Models, Outcome, RunningModel};
 use super::turns::Way;
 use crate::core::domain::Schema;
@@ -156,18 +156,12 @@ impl ReloadWork {
                 return;
             }
             self.pulse.work();
-            let mut of_work = BTreeMap::<Work, Vec<Request>>::new();
-            for request in requests {
-                if let Some(work) = request.work.clone() {
-                    let models = self.reloader.running.borrow();
-                    let work = match work {
-                        Work::Reload(model) => Work::Reload(models.first_of(model)),
-                        Work::Promote(_) | Work::Bring { .. } => work,
-                    };
-                    of_work.entry(work).or_default().push(request);
+            let order = in_order(requests, &self.reloader.running.borrow());
+            for (work, requests) in order {
+                // The queues close by now, and who waits is answered by the end of the thread.
+                if self.stop.is_set() {
+                    return;
                 }
-            }
-            for (work, requests) in of_work {
                 self.answer(&work, requests);
             }
         }
@@ -176,9 +170,7 @@ impl ReloadWork {
     /// The one thing that all these requests ask for.
     fn answer(&mut self, work: &Work, requests: Vec<Request>) {
         let from: Vec<_> = requests.iter().map(|request| request.from).collect();
-        let model = *match work {
-            Work::Reload(model) | Work::Promote(model) | Work::Bring { model, .. } => model,
-        };
+        let model = work.model();
         let name = self.name_of(model);
         let begun = Stopwatch::start();
         let outcome = catch_unwind(AssertUnwindSafe(|| match work {
@@ -195,7 +187,7 @@ impl ReloadWork {
                 self.bring_once(*model, version, &mut Meanwhile::Sleep)
             }
         }));
-        let outcome = outcome.unwrap_or_else(|_| panicked());
+        let outcome = outcome.unwrap_or_else(|_| panicked(work));
         let seconds = begun.elapsed().as_secs_f64();
         if let Work::Reload(_) = work {
             self.reloader.metrics.reloaded(&name, &outcome, seconds);
@@ -203,7 +195,7 @@ impl ReloadWork {
         // What is a shadow from here on has been told.
         let is_shadow = matches!(outcome, Outcome::Swapped { .. }) && self.takes_turns(model);
         if !is_shadow {
-            report(&name, &outcome, seconds);
+            report(&name, work, &outcome, seconds);
         }
         for request in requests {
             if let Some(answer) = request.answer {
@@ -253,15 +245,21 @@ impl ReloadWork {
         let ModelChoice { root, name, version, .. } = &self.reloader.models[model].choice;
         let version = named.unwrap_or(if way.is_beside() { "latest" } else { version });
         let folders = candidates(root, name, version).map_err(Outcome::kept)?;
-        let running = self.running(model).model_version;
-        let mut refused = Vec::new();
+        let running = self.running(way.windows_of).model_version;
+        let (mut refused, mut taken) = (Vec::new(), Vec::new());
         for folder in folders {
-            if let Some(runs) = self.in_turn(way, &folder) {
+            let version = version_of(&folder);
+            if let Some(place) = self.in_turn(way, &version) {
                 self.show_refused(way.windows_of, refused);
-                return Err(Outcome::unchanged(runs));
+                return Err(unchanged(self.running(place), taken));
             }
-            if !refused.is_empty() && version_of(&folder) == running {
+            if version == running && !(refused.is_empty() && taken.is_empty()) {
                 break;
+            }
+            if let Some(by) = self.other_with(way, &version) {
+                info!(version, by, "a version is passed over, because another model runs it");
+                taken.push(format!("version {version} runs as `{by}`"));
+                continue;
             }
             match self.prepare(way, &folder, meanwhile) {
                 Ok(pipelines) => return self.take_over(way, pipelines, refused, meanwhile),
@@ -276,14 +274,21 @@ impl ReloadWork {
                 }
                 Err(NotReady::RunsAlready) => {
                     self.show_refused(way.windows_of, refused);
-                    return Err(Outcome::unchanged(self.running(model)));
+                    return Err(Outcome::unchanged(self.running(way.place)));
                 }
                 Err(NotReady::Ended(outcome)) => return Err(*outcome),
             }
             // What runs was proved once, whatever has become of its files.
-            if version_of(&folder) == running {
+            if version == running {
                 break;
             }
+        }
+        if refused.is_empty() && !taken.is_empty() {
+            if named.is_some() {
+                return Err(Outcome::kept(taken.join("; ")));
+            }
+            self.show_refused(way.windows_of, refused);
+            return Err(unchanged(self.running(way.windows_of), taken));
         }
         let reason = match &*refused {
             [only] => only.reason.clone(),
@@ -331,17 +336,24 @@ impl ReloadWork {
         Ok(pipelines)
     }
 
+    /// Another model of the configuration that runs this version of the same model.
+    fn other_with(&self, way: Way, version: &str) -> Option<String> {
+        let name = &self.reloader.models[way.place].choice.name;
+        let models = self.reloader.running.borrow();
+        let is_other = |index: usize| index != way.place && index != way.windows_of;
+        let mut others = models.0.iter().enumerate().filter(|(index, _)| is_other(*index));
+        let runs_it =
+            |running: &RunningModel| running.model == *name && running.model_version == version;
+        let other =
+            others.find(|(_, other)| other.role != Role::Vacant && runs_it(&other.status.running));
+        other.map(|(_, other)| other.name.clone())
+    }
+
     /// Whether a version can run beside the other models.
     fn fits(&self, model: usize, pipeline: &Pipeline) -> Result<(), NotReady> {
-        let next = RunningModel::of(pipeline);
-        for (index, listed) in self.reloader.running.borrow().0.iter().enumerate() {
-            if listed.role != Role::Vacant && listed.status.running == next {
-                return Err(if index == model {
-                    NotReady::RunsAlready
-                } else {
-                    NotReady::refused(format_args!("it runs already as `{}`", listed.name))
-                });
-            }
+        let is_vacant = self.reloader.running.borrow().0[model].role == Role::Vacant;
+        if !is_vacant && self.running(model) == RunningModel::of(pipeline) {
+            return Err(NotReady::RunsAlready);
         }
         let schemas = self.reloader.models.iter().enumerate();
         let schemas = schemas.map(
@@ -482,7 +494,7 @@ pub(super) fn shown_model<'s>(
 }
 
 /// Logs what became of a reload; a promotion has said so itself.
-fn report(name: &str, outcome: &Outcome, seconds: f64) {
+fn report(name: &str, work: &Work, outcome: &Outcome, seconds: f64) {
     match outcome {
         Outcome::Swapped {
             model: RunningModel { model, model_version, mode, .. },
@@ -505,9 +517,21 @@ fn report(name: &str, outcome: &Outcome, seconds: f64) {
         Outcome::Unchanged { reason, .. } => {
             info!(name, reason, "there is no other model to run");
         }
-        Outcome::Kept { reason } => warn!(name, reason, "the model that runs was kept"),
+        Outcome::Kept { reason } => match work {
+            Work::Reload(_) => warn!(name, reason, "the model that runs was kept"),
+            Work::Promote(_) | Work::Bring { .. } => {
+                warn!(name, reason, "not promoted: the roles were kept");
+            }
+        },
         Outcome::Fatal { reason } => error!(name, reason, "the models could not be changed"),
     }
+}
+
+/// The version that runs stays, beside newer ones that other models run.
+fn unchanged(running: RunningModel, taken: Vec<String>) -> Outcome {
+    let runs = format!("version {} runs already", running.model_version);
+    let reason = std::iter::once(runs).chain(taken).collect::<Vec<_>>().join("; ");
+    Outcome::Unchanged { model: running, reason }
 }
 
 /// Why a version is not taken over.
@@ -541,8 +565,11 @@ impl From<Unproven> for NotReady {
 
 /// Nothing is known of what a panic left behind, but the shards and what runs change only where
 /// nothing can fail any more.
-fn panicked() -> Outcome {
-    Outcome::kept("the reload panicked; the log has the place, which is a fault of the program")
+fn panicked(work: &Work) -> Outcome {
+    let what = work.noun();
+    Outcome::kept(format_args!(
+        "the {what} panicked; the log has the place, which is a fault of the program"
+    ))
 }
 
 pub(super) fn ending() -> Outcome {

@@ -73,7 +73,7 @@ pub enum SnapshotError {
     #[error("no snapshot")]
     Foreign,
     /// Another layout.
-    #[error("written in format {0}; this program reads format {FORMAT}")]
+    #[error("written in format {0}; this program reads formats 1 to {FORMAT}")]
     Format(u16),
     /// The file ends too early or too late.
     #[error("torn: it says {stated} bytes and has {found}")]

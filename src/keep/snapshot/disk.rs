@@ -6,6 +6,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::engine::files::read_regular_file;
 use crate::ops::file::{can_make, can_write};
@@ -40,12 +41,12 @@ pub trait Disk: Send {
     fn remove(&mut self, name: &str) -> io::Result<()>;
 }
 
-/// A folder of the file system, held by one process.
-#[derive(Debug)]
+/// A folder of the file system, held by one process; cloning shares it.
+#[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
     /// Unlocked by the system when the process ends, however it does.
-    _lock: File,
+    _lock: Arc<File>,
 }
 
 /// Why a folder cannot be had.
@@ -84,10 +85,15 @@ impl Folder {
             .open(path.join(LOCK_FILE))
             .map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: Arc::new(lock) }),
             Err(TryLockError::WouldBlock) => Err(FolderError::InUse { path: path.to_owned() }),
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 

@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,7 +15,7 @@ use bytes::Bytes;
 use tracing::{info, warn};
 
 use super::codec::{InputPlace, Snapshot};
-use super::disk::{Disk, Folder, FolderError};
+use super::disk::{Disk, Folder};
 use super::metrics::{SnapshotMetrics, StartFrom};
 use super::recovery::{Decision, Facts, decide_recovery, place_of};
 use super::store::{Candidate, Store};
@@ -49,9 +48,6 @@ pub struct RunningKeeper {
 /// Why there is no keeper, or no start.
 #[derive(Debug, thiserror::Error)]
 pub enum KeeperError {
-    /// The folder cannot be had.
-    #[error("snapshot.folder: {0}")]
-    Folder(#[from] FolderError),
     /// The folder cannot be looked through.
     #[error("snapshot.folder: look through `{0}`: {1}")]
     Look(String, io::Error),
@@ -60,25 +56,18 @@ pub enum KeeperError {
     Inference(#[from] InferenceError),
 }
 
-impl KeeperError {
-    /// Whether another process has the folder, so that trying again later may help.
-    pub fn is_in_use(&self) -> bool {
-        matches!(self, Self::Folder(FolderError::InUse { .. }))
-    }
-}
-
 impl Keeper {
-    /// Takes a folder and looks it through.
+    /// Looks a folder through that this process has.
     ///
     /// # Errors
-    /// [`KeeperError`] where it is not to be had, or another daemon has it.
+    /// [`KeeperError::Look`].
     pub fn open(
-        folder: &Path,
+        folder: Folder,
         interval: Duration,
         metrics: SnapshotMetrics,
     ) -> Result<Self, KeeperError> {
-        Self::on(Folder::open(folder)?, interval, metrics)
-            .map_err(|error| KeeperError::Look(folder.display().to_string(), error))
+        let path = folder.path().display().to_string();
+        Self::on(folder, interval, metrics).map_err(|error| KeeperError::Look(path, error))
     }
 }
 

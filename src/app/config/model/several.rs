@@ -107,7 +107,7 @@ fn read_entry(mut section: Section<'_>) -> Draft {
     }
     let shadows = section.optional_text("shadows");
     if shadows.is_some() && role == Role::Live {
-        section.problem("shadows", "is for role = \"shadow\" only");
+        section.problem("shadows", "applies to shadows only (role = \"shadow\")");
     }
     let draft = Draft {
         name,
@@ -156,7 +156,10 @@ pub(super) fn settle(
     }
     let live: Vec<_> = drafts.iter().filter(|draft| draft.role == Role::Live).collect();
     if live.is_empty() {
-        root.problem("models", "none is live; leave role out of one, or set role = \"live\"");
+        root.problem(
+            "models",
+            "no entry is live; remove role from one of them, or set it to \"live\"",
+        );
     }
     let seats = drafts.iter().enumerate().map(|(index, draft)| {
         seat_of(draft, &live).unwrap_or_else(|problem| {

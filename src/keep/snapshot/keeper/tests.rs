@@ -1,12 +1,14 @@
 //! Tests of the keeper, whose shard is played by the test: it is asked, and it answers.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use prometheus::Registry;
 use tempfile::TempDir;
 
+use super::super::disk::FolderError;
 use super::*;
 use crate::engine::model::Bundle;
 use crate::engine::model::manifest::Mode;
@@ -94,7 +96,8 @@ impl Trial {
         settle: impl Fn(&Path) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
         let (folder, log, metrics) = (tempfile::tempdir().unwrap(), Log::default(), metrics());
-        let keeper = Keeper::open(folder.path(), INTERVAL, metrics.clone()).unwrap();
+        let keeper =
+            Keeper::open(Folder::open(folder.path()).unwrap(), INTERVAL, metrics.clone()).unwrap();
         let input = InputProgress::new(identity);
         input.delivered(5, 50);
         let (sender, shard) = queue(10);
@@ -283,7 +286,8 @@ fn restarted(
     identity: InputIdentity,
     gap_steps_max: Option<u32>,
 ) -> (Start, Vec<Pipelines>, Keeper, InputProgress) {
-    let mut keeper = Keeper::open(folder.path(), INTERVAL, metrics()).unwrap();
+    let mut keeper =
+        Keeper::open(Folder::open(folder.path()).unwrap(), INTERVAL, metrics()).unwrap();
     let models = |_| Pipelines::new(pipeline(&sliding()), &settings());
     let mut pipelines: Vec<_> = (0..2).map(models).collect();
     let input = InputProgress::new(identity);
@@ -351,7 +355,8 @@ fn nothing_is_taken_over_that_is_not_ours() {
 
     let weights = Weights { bias: 0.3, ..Weights::default() };
     let other = draft(manifest(&[Mode::Full, Mode::Sliding]), weights).into_bundle().unwrap();
-    let mut keeper = Keeper::open(folder.path(), INTERVAL, metrics()).unwrap();
+    let mut keeper =
+        Keeper::open(Folder::open(folder.path()).unwrap(), INTERVAL, metrics()).unwrap();
     let mut pipelines = vec![Pipelines::new(pipeline(&other), &settings())];
     let input = InputProgress::new(recording());
     let start = keeper.restore(&mut pipelines, &input, None).unwrap();
@@ -362,8 +367,8 @@ fn nothing_is_taken_over_that_is_not_ours() {
 #[test]
 fn a_folder_has_one_keeper() {
     let trial = Trial::new(recording());
-    let second = Keeper::open(trial.folder.path(), INTERVAL, metrics());
-    assert!(matches!(second, Err(KeeperError::Folder(FolderError::InUse { .. }))));
+    let second = Folder::open(trial.folder.path());
+    assert!(matches!(second, Err(FolderError::InUse { .. })));
     drop(trial.asked());
     trial.finish(None);
 }
