@@ -505,7 +505,7 @@ impl World {
         let name = self.dice.pick(&[NOW, NEXT]);
         let dies = (self.dice.below(4) == 0).then(|| self.dice.between(1, 3));
         let Some(member) = &mut self.members[index] else { return Ok(()) };
-        // What one that was expelled stores meanwhile is a weakness of its own; docs/reliability.md.
+        // What an expelled one stores meanwhile is a weakness of its own; docs/reliability.md.
         let owners = self.broker.lock().owners.clone();
         if member.assigned.iter().any(|reading| owners[reading.id.0 as usize] != Some(index)) {
             return Ok(());

@@ -105,8 +105,8 @@ pub(super) fn wants(models: &Models, name: &str) -> Option<SymbolPatterns> {
 
 /// Asks for a reload of one model, or of each, and waits for what becomes of it: 200 where the
 /// wanted model runs, from now on or already, 409 where the one before was kept, 503 where no
-/// reload can be had. Of several models the worst says which; behind one whose outcome is not known,
-/// no other is asked for.
+/// reload can be had. Of several models the worst says which; behind one whose outcome is not
+/// known, no other is asked for.
 pub(super) async fn reload(models: &Models, name: Option<&str>) -> Result<Answer, Problem> {
     let count = models.running.borrow().0.len();
     let places = match name {
