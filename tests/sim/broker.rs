@@ -275,6 +275,10 @@ impl Producer {
             let Some((_, sent)) = on_the_way.records.remove(at) else { break };
             match sent {
                 Sent::Output(published) => topics.output.push((published, fate)),
+                // A weakness that is not repaired; docs/reliability.md.
+                Sent::State { partition, .. }
+                    if topics.versions.len() > 1
+                        && topics.owners[partition] != Some(on_the_way.member) => {}
                 Sent::State { partition, state } => {
                     topics.changelog[partition].push(Stored { fate, ..state });
                 }
