@@ -505,6 +505,11 @@ impl World {
         let name = self.dice.pick(&[NOW, NEXT]);
         let dies = (self.dice.below(4) == 0).then(|| self.dice.between(1, 3));
         let Some(member) = &mut self.members[index] else { return Ok(()) };
+        // What an expelled one stores meanwhile is a weakness of its own; docs/reliability.md.
+        let owners = self.broker.lock().owners.clone();
+        if member.assigned.iter().any(|reading| owners[reading.id.0 as usize] != Some(index)) {
+            return Ok(());
+        }
         // The shards answer nothing while a transaction is committed.
         if let Err(error) = member.finish_commit() {
             self.trace.note(self.turns, format_args!("member {index}: {error:?}"));

@@ -579,8 +579,8 @@ mod tests {
                  [kafka]\ntopics = ['ticks']\nshadows = 'one'\n{other} = 'one'\n"
             );
             let found = parse(&text).map(drop).map_err(|error| error.problems).unwrap_err();
-            let expected = "kafka.shadows: must not be the topic of the forecasts, the scores or the dead \
-                 letters";
+            let expected = "kafka.shadows: must not be the topic of the forecasts, the scores or \
+                            the dead letters";
             assert!(found.iter().any(|found| found == expected), "{other}: {found:?}");
         }
     }

@@ -154,8 +154,8 @@ mod tests {
             narrow in proptest::collection::vec("[ab*]{1,4}", 1..3),
             text in "[ab]{1,6}",
         ) {
-            let of = |list: &[String]| SymbolPatterns::new(list.iter().map(String::as_str)).unwrap();
-            let (wide, narrow) = (of(&wide), of(&narrow));
+            let [wide, narrow] = [wide, narrow]
+                .map(|list| SymbolPatterns::new(list.iter().map(String::as_str)).unwrap());
             prop_assert!(narrow.covers(&narrow));
             prop_assert!(!wide.covers(&narrow) || !narrow.wants(&text) || wide.wants(&text));
         }

@@ -2,7 +2,8 @@
 //!
 //! Owns the way from a choice to a bundle. Promises that `latest` gives the newest version that
 //! proves itself and that no other entry names, with the reason for every newer one, and that a
-//! version which was named is never replaced by another. Never logs: whoever asks tells what was refused.
+//! version which was named is never replaced by another. Never logs: whoever asks tells what was
+//! refused.
 
 use super::{PipelineSettings, Prover, Unproven};
 use crate::engine::model::{

@@ -139,8 +139,8 @@ impl ReloadHandle {
         Ok(Asked { work, outcome, within: self.answer_within })
     }
 
-    /// A handle whose requests are answered by these outcomes, in their order; `None` ends a request
-    /// without one.
+    /// A handle whose requests are answered by these outcomes, in their order; `None` ends a
+    /// request without one.
     #[cfg(test)]
     pub(crate) fn scripted(outcomes: Vec<Option<Outcome>>) -> Self {
         let (requests, asked) = std::sync::mpsc::sync_channel(9);
