@@ -1,8 +1,8 @@
 //! Who is live when a daemon begins: the configuration decides, or a promotion since.
 //!
 //! Owns the choice between the two, and the versions that models which take turns begin with.
-//! Promises that the configuration goes first where it was changed since, and that a promotion which
-//! it overrules never comes back. Never gives a role to a running model.
+//! Promises that the configuration goes first where it was changed since, and that a promotion
+//! which it overrules never comes back. Never gives a role to a running model.
 
 use std::io;
 use std::path::Path;
