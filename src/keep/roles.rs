@@ -1,8 +1,8 @@
 //! Which model has which seat, over restarts.
 //!
-//! Owns the file of roles, with the versions of models that take turns in a seat. Promises that it is whole or as it was before, that a role which was
-//! given by hand survives a restart, and that a configuration which was changed since goes before
-//! it. Never gives a role.
+//! Owns the file of roles, with the versions of models that take turns in a seat. Promises that it
+//! is whole or as it was before, that a role which was given by hand survives a restart, and that a
+//! configuration which was changed since goes before it. Never gives a role.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

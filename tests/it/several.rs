@@ -69,10 +69,11 @@ impl Place {
 
     /// A daemon of the three models, whose forecasts go to the lines of this place.
     fn serve(&self, feed: &str, settings: &str, models: &str) -> Daemon {
-        // Intervals that remember scores of before would tell two lives apart.
+        // Intervals that remember scores of before would tell two lives apart. A busy machine sheds
+        // nothing.
         let settings = format!(
-            "forecast.intervals = 'bundle'\npublish.shadow_lines = '{}'\n\
-             publish.scores = '{}'\n{settings}",
+            "forecast.intervals = 'bundle'\nengine.shadow_age_ms_max = 0\n\
+             publish.shadow_lines = '{}'\npublish.scores = '{}'\n{settings}",
             self.path("shadows.jsonl").display(),
             self.path("scores.jsonl").display(),
         );
@@ -515,8 +516,8 @@ fn a_new_version_is_a_shadow_until_it_is_promoted_by_hand() {
     feed.act(Act::Break);
     let daemon = place.serve(feed.url(), &state, TURNS);
     assert_eq!(turns(&daemon), ["next 4 shadow", "next.other 2 live"], "from the first moment on");
-    // A version that made room for a newer one comes back by its name, behind the look at the folder
-    // that every start begins with.
+    // A version that made room for a newer one comes back by its name, behind the look at the
+    // folder that every start begins with.
     daemon.await_metric(r#"tickcast_model_versions_refused{model="next.other"}"#, 1.0);
     assert_eq!(promote(&daemon, "?version=1"), (200, "promoted".to_owned()));
     assert_eq!(turns(&daemon), ["next 1 live", "next.other 2 shadow"]);

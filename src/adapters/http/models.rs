@@ -71,8 +71,8 @@ fn place_of(models: &Models, name: &str) -> Result<usize, Problem> {
     })
 }
 
-/// The promotion of a model, or of the version in its seat. Of two that take turns it is never clear
-/// which one a name means, so the version is needed; one that does not run is loaded first.
+/// The promotion of a model, or of the version in its seat. Of two that take turns it is never
+/// clear which one a name means, so the version is needed; one that does not run is loaded first.
 fn promotion(models: &Models, place: usize, version: Option<&str>) -> Result<Work, Problem> {
     let models = models.running.borrow();
     let ListedModel { seat, turns_with, .. } = &models.0[place];

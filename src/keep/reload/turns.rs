@@ -1,8 +1,8 @@
 //! Two entries of the configuration that take turns in one seat.
 //!
-//! Owns where a new version goes: beside the live one, as its shadow. Promises that the live version
-//! changes by a promotion alone, and that both versions are kept for a restart, where roles are kept.
-//! Never loads anything.
+//! Owns where a new version goes: beside the live one, as its shadow. Promises that the live
+//! version changes by a promotion alone, and that both versions are kept for a restart, where roles
+//! are. Never touches a shard's state.
 
 use std::path::Path;
 
@@ -101,8 +101,8 @@ impl ReloadWork {
         }
     }
 
-    /// The watch over the versions of a model. Of two that take turns, a version that came while the
-    /// daemon was away is news.
+    /// The watch over the versions of a model. Of two that take turns, a version that came while
+    /// the daemon was away is news.
     pub(super) fn watch_of(&self, model: usize) -> Option<ModelWatch> {
         let choice = &self.reloader.models[model].choice;
         let way = self.reloader.running.borrow().way_of(model);
