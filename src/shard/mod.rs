@@ -592,7 +592,7 @@ fn say(
     if count == 0 || origin.post.role != Role::Live {
         return Ok(None);
     }
-    metrics.published(count, arrived.map(|arrived| arrived.elapsed()));
+    metrics.published(count, arrived.map(Stopwatch::elapsed));
     Ok(Some(Said { infer, publish: watch.elapsed().saturating_sub(infer) }))
 }
 
