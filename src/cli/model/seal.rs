@@ -91,12 +91,7 @@ pub(super) fn run(args: &SealArgs, global: &Global) -> Result<(), Exit> {
     }
 }
 
-fn init(
-    model: &Path,
-    args: &SealArgs,
-    global: &Global,
-    runtime: &OnnxRuntime,
-) -> Result<(), Exit> {
+fn init(model: &Path, args: &SealArgs, global: &Global, runtime: &OnnxRuntime) -> Result<(), Exit> {
     let (window, features) =
         (args.window.map(|steps| steps as usize), args.features.map(|count| count as usize));
     let hints = Hints { window, features, ..Hints::default() };
