@@ -1,6 +1,7 @@
 //! `tickcast confined`, which is hidden: a command of a person in a process with limits.
 //!
-//! Owns the end that runs the command; `elsewhere` has the one that asks. Never runs any command but those of `model`.
+//! Owns the end that runs the command; `elsewhere` has the one that asks. Never runs any command
+//! but those of `model`.
 
 use std::ffi::OsString;
 

@@ -159,5 +159,14 @@ mod tests {
             before[CHECKSUM].copy_from_slice(&checksum);
             assert_eq!(codec.decode(&before), Ok(state.clone()), "layout {version}");
         }
+        // The count of shed steps, which these lack, is the last of the newest layout.
+        engine.allow_shedding(true);
+        engine.shed_rows(true);
+        for minute in 1..7 {
+            assert_eq!(engine.push(&tick("A", minute, 1.0), None), Pushed::Taken);
+        }
+        let state = engine.snapshot().remove(0);
+        let shed = codec.encode(&state);
+        assert_eq!((codec.decode(&shed), shed.last()), (Ok(state), Some(&4)));
     }
 }

@@ -1,11 +1,11 @@
 //! A shard: the thread that owns all state of its symbols. It takes batches from its intake and
 //! publishes forecasts.
 //!
-//! Owns the pipelines. Promises to run at its own pace: a batch in, the forecasts of all live models
-//! out, then the states moved on, then the shadows, which are left out where the batch has waited
-//! for too long, whatever else is asked of the shard meanwhile; and to end by returning, once the
-//! intake is closed and empty. Never waits for a subscriber, and
-//! shares nothing with another shard but the ways out.
+//! Owns the pipelines. Promises to run at its own pace: a batch in, the forecasts of all live
+//! models out, then the states moved on, then the shadows, which are left out where the batch has
+//! waited for too long, whatever else is asked of the shard meanwhile; and to end by returning,
+//! once the intake is closed and empty. Never waits for a subscriber, and shares nothing with
+//! another shard but the ways out.
 
 mod cold;
 pub mod command;
@@ -596,7 +596,7 @@ fn say(
     if count == 0 || origin.post.role != Role::Live {
         return Ok(None);
     }
-    metrics.published(count, arrived.map(|arrived| arrived.elapsed()));
+    metrics.published(count, arrived.map(Stopwatch::elapsed));
     Ok(Some(Said { infer, publish: watch.elapsed().saturating_sub(infer) }))
 }
 

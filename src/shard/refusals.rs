@@ -81,7 +81,8 @@ impl RefusalWatch {
     ) -> Result<Self, prometheus::Error> {
         let all_refused = IntGauge::new(
             "tickcast_ticks_all_refused",
-            "1 while records come and none is used: every one is refused, or of an unwanted symbol.",
+            "1 while records come and none is used: every one is refused, or of an unwanted \
+             symbol.",
         )?;
         let ahead_seconds = Gauge::new(
             "tickcast_ticks_ahead_seconds",

@@ -190,7 +190,6 @@ fn kills_and_a_promotion(delivery: &str) {
     let place = Place::new();
     let symbols = symbols(8);
     let day = |from: u32, to: u32| ticks(&symbols, from..to);
-    let states_of_all = 2 * symbols.len() + 2;
 
     place.produce(&day(0, 12));
     let daemon = place.serve(&place.topics, delivery, THREE);
@@ -202,8 +201,8 @@ fn kills_and_a_promotion(delivery: &str) {
 
     let daemon = place.serve(&place.topics, delivery, THREE);
     place.await_committed();
-    let restored = daemon.metric("tickcast_kafka_symbols_restored_total");
-    assert_eq!(restored, states_of_all as f64, "of each model those of its symbols");
+    // Everything may have been committed before the kill, so this daemon may have nothing to commit.
+    daemon.await_metric("tickcast_kafka_symbols_restored_total", symbols.len() as f64);
     assert_eq!(daemon.metric("tickcast_kafka_symbols_cold_total"), 0.0);
     let answer = promote(&daemon, "vol-next");
     assert_eq!(answer["outcome"], "promoted", "{answer}");
@@ -338,11 +337,8 @@ fn a_changelog_of_one_model_becomes_one_of_several_and_goes_back() {
         place.produce(&ticks(&symbols, day..day + days));
         day += days;
         place.await_committed();
-        assert_eq!(
-            daemon.metric("tickcast_kafka_symbols_restored_total"),
-            restored as f64,
-            "{models}"
-        );
+        let symbols_restored = daemon.metric("tickcast_kafka_symbols_restored_total");
+        assert_eq!(symbols_restored, restored as f64, "{models}");
         assert!(daemon.stop().status.success());
         place.keys(&place.topics)
     };
@@ -351,7 +347,7 @@ fn a_changelog_of_one_model_becomes_one_of_several_and_goes_back() {
     // The shadow begins with the windows of the version before it, and so does no other model.
     let two: BTreeSet<_> = ["Sa", "Sb"].map(str::to_owned).into();
     let several = [of("vol", &all), of("vol-next", &all), of("tend", &two)].into();
-    assert_eq!(life(THREE, 9, 8), several);
+    assert_eq!(life(THREE, 9, 4), several);
     assert_eq!(life(ONE, 9, 4), [of("vol", &all)].into());
     assert_eq!(life(single, 9, 4), [of("", &all)].into());
     let records = ticks(&symbols, 0..36);

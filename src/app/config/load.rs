@@ -597,10 +597,8 @@ mod tests {
         assert_eq!(warnings("'BTCUSDT', 'ETHUSDT'", models), [""; 0]);
         assert_eq!(
             warnings("'BTCUSDT', 'S1', 'S2', 'S3', 'S4', 'S5', 'S6', 'S7'", models),
-            [
-                "source.symbols: no model wants S1, S2, S3, S4, S5 and 2 more: their ticks are unused \
-              (models.symbols)"
-            ]
+            ["source.symbols: no model wants S1, S2, S3, S4, S5 and 2 more: their ticks are \
+              unused (models.symbols)"]
         );
         assert_eq!(warnings("'S1'", "[model]\nname = 'm'\n"), [""; 0]);
     }

@@ -308,8 +308,8 @@ impl Pipelines {
     }
 
     /// Has the shadows take what the live models have taken since the last time. `flush` is as of
-    /// [`Pipelines::take`], and is called after each run of inference, so that it can leave out what
-    /// follows.
+    /// [`Pipelines::take`], and is called for each run of inference, so that it can leave out those
+    /// that follow.
     ///
     /// # Errors
     /// Those of `flush`; what is left is not taken then.

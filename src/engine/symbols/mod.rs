@@ -2,8 +2,8 @@
 //!
 //! Owns symbols, steps, features, windows, recurrent states and scores. Promises that what it says
 //! about a symbol depends on that symbol's ticks alone, whatever the interleaving, chunking and
-//! batching, and on the rows that it was asked to shed; and that `sliding` gives the bits of `full`.
-//! Never reads a clock, does I/O, or spawns: its owner thread drives it.
+//! batching, and on the rows that it was asked to shed; and that `sliding` gives the bits of
+//! `full`. Never reads a clock, does I/O, or spawns: its owner thread drives it.
 
 mod batch;
 mod block;

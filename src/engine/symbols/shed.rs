@@ -2,8 +2,8 @@
 //!
 //! Owns what is left out under load: the run of the model alone. Promises that steps, features and
 //! windows go on as if nothing had been left out, so that the next forecast has the value that it
-//! would have had anyway, bit for bit, and that every later forecast of the symbol has the number of
-//! steps that were left out. Never decides what load is.
+//! would have had anyway, bit for bit, and that every later forecast of the symbol has the number
+//! of steps that were left out. Never decides what load is.
 //!
 //! A step that is left out has no forecast and therefore no score. An interval that adapts is made
 //! of the scores so far, so later intervals may differ from those of a model that shed nothing.
