@@ -201,7 +201,8 @@ fn kills_and_a_promotion(delivery: &str) {
 
     let daemon = place.serve(&place.topics, delivery, THREE);
     place.await_committed();
-    // Everything may have been committed before the kill, so this daemon may have nothing to commit.
+    // Everything may have been committed before the kill, so this daemon may have nothing to
+    // commit.
     daemon.await_metric("tickcast_kafka_symbols_restored_total", symbols.len() as f64);
     assert_eq!(daemon.metric("tickcast_kafka_symbols_cold_total"), 0.0);
     let answer = promote(&daemon, "vol-next");

@@ -1,6 +1,7 @@
 //! The oracle: every record that a daemon publishes is judged at once, and the whole of them at the
 //! end. `model` knows what a life without a crash says.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -174,6 +175,12 @@ impl Judge {
                 self.violate(format_args!("I4: {symbol} {tick} comes behind {newest}"));
             }
         }
+        // How many steps were shed depends on the load, and nothing else of a forecast does.
+        let (bytes, has_shed) = without_shed_steps(bytes);
+        if has_shed && self.complete.contains(&entry) {
+            self.violate(format_args!("I3: {symbol} {tick} of {entry} says that steps were shed"));
+        }
+        let bytes = &*bytes;
         // I2. What a feed sends once is lost with a process; its next one may say less of a tick
         // that comes again.
         let key = (version.to_owned(), symbol.to_owned(), tick);
@@ -288,6 +295,14 @@ impl Judge {
                 return;
             }
         }
+    }
+}
+
+/// A forecast without the count of steps that were shed, and whether it had one.
+fn without_shed_steps(bytes: &[u8]) -> (Cow<'_, [u8]>, bool) {
+    match text(bytes).split_once(",\"shed_steps\":") {
+        Some((before, _)) => (Cow::Owned(format!("{before}}}").into_bytes()), true),
+        None => (Cow::Borrowed(bytes), false),
     }
 }
 
