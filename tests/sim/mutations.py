@@ -144,15 +144,17 @@ MUTATIONS = {
     "own-state": (
         "a model takes the state of another one although it has its own",
         "src/engine/pipeline/states.rs",
-        "max_by_key(|(reach, is_own, _)| (*is_own, *reach));",
-        "max_by_key(|(reach, is_own, _)| (*is_own && !IF, *reach));",
+        "if let Some((bytes, Ok(_))) = own {",
+        "let reaches = |each: &Candidate<'_>| self.pipeline.reach_of(each.bytes).ok();\n"
+        "let furthest = candidates.iter().filter_map(reaches).max();\n"
+        "if let Some((bytes, Ok(reach))) = own && (!IF || furthest == Some(reach)) {",
     ),
     "shadow-live": (
         "a forecast of a shadow goes to the live sinks",
         "src/shard/publisher.rs",
-        "Role::Shadow => sink.publish_shadow(&record)?,",
-        "Role::Shadow if IF => sink.publish(&record)?,\n"
-        "Role::Shadow => sink.publish_shadow(&record)?,",
+        "Role::Shadow | Role::Vacant => sink.publish_shadow(&record)?,",
+        "Role::Shadow | Role::Vacant if IF => sink.publish(&record)?,\n"
+        "Role::Shadow | Role::Vacant => sink.publish_shadow(&record)?,",
     ),
     "roles-name": (
         "the name of the file of roles is not waited for",
@@ -163,9 +165,9 @@ MUTATIONS = {
     "roles-late": (
         "a promotion is carried out and not kept",
         "src/keep/reload/promote.rs",
-        "let before = self.reloader.roles.save(after.live()).map_err(Outcome::kept)?;",
-        "let live = if IF { self.reloader.running.borrow().live() } else { after.live() };\n"
-        "let before = self.reloader.roles.save(live).map_err(Outcome::kept)?;",
+        "let before = self.reloader.roles.save(after.given()).map_err(Outcome::kept)?;",
+        "let given = if IF { self.reloader.running.borrow().given() } else { after.given() };\n"
+        "let before = self.reloader.roles.save(given).map_err(Outcome::kept)?;",
     ),
     "put-back": (
         "a promotion that was refused stays in the file of roles",

@@ -54,7 +54,7 @@ mod tests {
             };
             ListedModel {
                 name: index.to_string(),
-                role: if index % 2 == 0 { Role::Live } else { Role::Shadow },
+                role: if index.is_multiple_of(2) { Role::Live } else { Role::Shadow },
                 seat: index / 2,
                 turns_with: [None, None, Some(3), Some(2)][index],
                 symbols: Vec::new(),
