@@ -84,7 +84,10 @@ pub(super) fn settle(config: &mut Config) -> Result<Settled, Exit> {
             for name in live {
                 give(&mut config.models, name);
             }
-            info!(?live, "roles are those that were given by promotions");
+            let of_configuration = configured.0.iter().filter(|model| model.role == Role::Live);
+            if of_configuration.into_iter().any(|model| !live.contains(&model.name)) {
+                info!(?live, "roles are those that were given by promotions");
+            }
         }
     }
     Ok(Settled { configured, is_kept, found })

@@ -113,6 +113,14 @@ impl ConfiguredRoles {
         let model = self.0.iter().find(|model| model.name == name)?;
         let is_live = |other: &&ConfiguredRole| other.role == Role::Live;
         let live = self.0.iter().filter(is_live).find(|other| other.seat == model.seat)?;
+        let mut of_seat = self.0.iter().filter(|other| other.seat == model.seat);
+        if model.role == Role::Shadow && of_seat.any(|other| other.role == Role::Vacant) {
+            return Some(format!(
+                "`{name}` cannot get the seat of `{}`: the versions of that model take turns there \
+                 (promote); promote one of its versions, or leave promote out",
+                live.name
+            ));
+        }
         (!model.symbols.covers(&live.symbols)).then(|| {
             format!(
                 "`{name}` cannot get the seat of `{}`: it does not want every symbol of it, so the \
@@ -326,6 +334,13 @@ mod tests {
         let reason = narrow.refusal("next").unwrap();
         assert!(reason.starts_with("`next` cannot get the seat of `a`: "), "{reason}");
         assert_eq!(narrow.refusal("a"), None);
+        // A seat in which versions take turns is theirs alone.
+        let mut of_turns = of(&[], &[]);
+        let other = ConfiguredRole { name: "a.other".to_owned(), ..of_turns.0[0].clone() };
+        of_turns.0.push(ConfiguredRole { role: Role::Vacant, ..other });
+        let reason = of_turns.refusal("next").unwrap();
+        assert!(reason.contains("the versions of that model take turns there"), "{reason}");
+        assert_eq!((of_turns.refusal("a"), of_turns.refusal("a.other")), (None, None));
         // Given while it had all of them, and narrowed since.
         let folder = tempfile::tempdir().unwrap();
         let disk = Folder::open(folder.path()).unwrap();
