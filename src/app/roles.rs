@@ -135,7 +135,7 @@ fn give(models: &mut [ModelConfig], name: &str) {
 /// before the models are read.
 ///
 /// # Errors
-/// As [`look`].
+/// [`Exit`] with code 78 where kept roles cannot be read.
 pub fn settle_turns(config: &mut Config) -> Result<(), Exit> {
     if config.models.iter().all(|model| model.turns.is_none()) {
         return Ok(());
