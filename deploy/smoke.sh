@@ -49,7 +49,8 @@ printf '\n[fit]\nepochs_max = 1\n\n[report]\nfolder = "%s"\n' "$work/reports" >>
 smoke help ''
 smoke setup ''
 smoke demo '' DEMO_SECONDS=3
-smoke demo-kafka '' DEMO_SECONDS=3
+# Its time begins before the daemon has joined the group and read its states.
+smoke demo-kafka '' DEMO_SECONDS=15
 smoke deb ''
 smoke audit ''
 smoke sbom ''

@@ -275,7 +275,7 @@ class Monitoring(Case):
             seen += 1
         self.assertGreater(seen, 60)
         marks = list(annotations())
-        self.assertEqual({name for _, name, _ in marks}, {"Reload", "Restart"})
+        self.assertEqual({name for _, name, _ in marks}, {"Promotion", "Reload", "Restart"})
         for board, name, query in marks:
             found = prometheus.query(filled_in(query))
             if name == "Restart":
@@ -328,7 +328,8 @@ class Rules(unittest.TestCase):
             blocks = [block for block in tested.split("  - name: ")
                       if f"alertname: {name}\n" in block]
             quiet = [block for block in blocks if "exp_alerts: []" in block]
-            self.assertEqual((len(blocks), len(quiet)), (2, 1), name)
+            self.assertGreater(len(blocks), len(quiet), name)
+            self.assertGreaterEqual(len(quiet), 1, name)
 
     def test_the_dashboards_are_what_their_script_writes(self):
         run("python3", DEPLOY / "grafana/dashboards.py", "--check")
