@@ -27,7 +27,7 @@ pub(super) fn report_model(model: &str, pipeline: &Pipeline, shown: &Shown) {
 pub(super) fn show_stale(model: &str, metrics: &ModelMetrics, shown: &mut Shown, engine: &Engine) {
     let count = engine.stale_count();
     if metrics.show_stale(shown, count) {
-        warn!(model, count, "windows that came back from a snapshot were too old and began anew");
+        warn!(model, count, "windows from a snapshot were too old, so they begin cold");
     }
 }
 

@@ -151,7 +151,7 @@ pub(super) fn wants(models: &Models, name: &str) -> Option<SymbolPatterns> {
 pub(super) async fn reload(models: &Models, name: Option<&str>) -> Result<Answer, Problem> {
     let places: Vec<_> = match name {
         Some(name) => vec![place_of(models, name)?],
-        // Of two that take turns the first stands for both.
+        // Of two that take turns, the first represents both.
         None => {
             let models = models.running.borrow();
             let listed = models.0.iter().enumerate();

@@ -23,7 +23,7 @@ use super::publisher::KafkaPublisher;
 /// How much longer than its own limit the client may take.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Begins with transactions: fences off whoever used our transactional id before, and aborts what
+/// Begins with transactions: fences off earlier users of our transactional id, and aborts what
 /// it left open.
 ///
 /// # Errors

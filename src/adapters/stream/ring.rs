@@ -48,7 +48,7 @@ pub(super) struct Ring {
     records: VecDeque<(Symbol, Message)>,
     records_max: usize,
     progress: Progress,
-    /// The newest record of each symbol in each rank, and where it stands in the list.
+    /// The newest record of each symbol in each rank, and its place in the list.
     latest: Vec<(Symbol, Rank, Numbered)>,
     index: HashMap<(Symbol, Rank), usize>,
     /// How many ranks there may be: one more than the last that was used.

@@ -369,7 +369,7 @@ mod tests {
         // Quantiles that cross are sorted, and the interval holds the value.
         assert_eq!(limits(0.5, [0.75, 0.25]), Some([0.25, 0.5, 0.75].map(unit)));
         assert_eq!(limits(0.5, [0.625, 0.75]), Some([0.5, 0.5, 0.75].map(unit)));
-        // What cannot come true is cut: nobody loses more than everything.
+        // What cannot come true is cut: a loss is never more than everything.
         assert_eq!(limits(0.5, [-1e3, 0.75]).unwrap()[0], -1.0);
         for end in [f32::NAN, f32::INFINITY] {
             assert_eq!(limits(0.5, [0.25, end]), None, "{end}");

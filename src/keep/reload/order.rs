@@ -16,7 +16,7 @@ pub(super) fn in_order(requests: Vec<Request>, models: &Models) -> Vec<(Work, Ve
     for request in requests {
         let work = match request.work.clone() {
             None => continue,
-            // One entry stands for both of two that take turns.
+            // One entry represents both of two that take turns.
             Some(Work::Reload(model)) => Work::Reload(models.first_of(model)),
             Some(work) => work,
         };

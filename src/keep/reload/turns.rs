@@ -36,7 +36,7 @@ impl Models {
         }
     }
 
-    /// The one entry that stands for both of two that take turns.
+    /// The one entry that represents both of two that take turns.
     pub(super) fn first_of(&self, model: usize) -> usize {
         let other = self.0.get(model).and_then(|listed| listed.turns_with);
         other.map_or(model, |other| other.min(model))

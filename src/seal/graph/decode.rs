@@ -1,4 +1,4 @@
-//! The bytes of a foreign file as a model that stands alone.
+//! The bytes of a foreign file as a self-contained model.
 //!
 //! Owns the limits on what is decoded, the refusal of what cannot be sealed, and data kept in files
 //! beside the model. Promises that only files of the model's own folder are asked for, that no more

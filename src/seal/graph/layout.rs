@@ -55,7 +55,7 @@ struct Tried {
     rows_of_output: Option<usize>,
 }
 
-/// Rows of a batch that can be told apart.
+/// Rows of a batch that differ.
 const BATCH_TRIED: usize = 3;
 
 /// Lengths of windows that are tried where nothing says one.
@@ -237,7 +237,7 @@ pub(super) fn of_wiring(graph: &GraphProto, input: &str) -> Option<Layout> {
     None
 }
 
-/// The order that fits alone or best, and another one that fits alike and cannot be told from it.
+/// The order that fits alone or best, and another one that fits equally well.
 fn choose(tried: &[Tried]) -> Option<(&Tried, Option<Layout>)> {
     let verdict = tried.iter().map(|tried| tried.verdict).max()?;
     // Rows mix (dynamic quantization does that): the output's rows are those of the batch.

@@ -1,7 +1,7 @@
 //! The wiring of a graph: who writes and who reads which name.
 //!
-//! Owns lookups, renaming, pruning and names that nobody uses yet. Promises that graphs inside of a
-//! node, which read names from around them, are followed. Knows no operator but by its place.
+//! Owns lookups, renaming, pruning and names that are not in use yet. Promises that graphs inside
+//! of a node, which read names from around them, are followed. Knows no operator but by its place.
 
 use std::collections::{HashMap, HashSet};
 

@@ -162,7 +162,7 @@ impl Work<'_> {
         })
     }
 
-    /// Constants become constants, and what nobody asks for goes.
+    /// Constants become constants, and what is not used goes.
     fn plain(&mut self) {
         let Self { foreign, wanted, model, said, .. } = self;
         let output = &self.output;
@@ -451,7 +451,7 @@ impl Work<'_> {
         });
     }
 
-    /// Moves that cancel each other go, and what nobody reads.
+    /// Removes moves that cancel each other, and what is never read.
     fn tidy(&mut self) {
         fold::fold(&mut self.model);
         let inner = graph_mut(&mut self.model);

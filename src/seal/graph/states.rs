@@ -260,7 +260,7 @@ fn rows(
     };
     let rank = |port: &Port| {
         let has_axes = usize::from(matches!(port.dims.len(), 2 | 3));
-        // Where all sizes are fixed, a constant of one row is told from a window by its axes of 1.
+        // Where all sizes are fixed, the axes of 1 distinguish a constant of one row from a window.
         let axes = port.dims.iter().filter(|size| **size != Some(1)).count();
         let is_other = usize::from(!is_given_back(port));
         (usize::from(port.has_free_axis()), has_axes, is_other, port.dims.len() == 3, axes)

@@ -1,5 +1,5 @@
 //! Tests of the stored states that several models go on from: which one each takes, and what is
-//! said of those that nobody can take.
+//! said of those that no model can take.
 
 use bytes::Bytes;
 

@@ -130,7 +130,7 @@ fn moments(values: &[f64]) -> (f64, f64) {
     (mean, if variance <= error { 1.0 } else { variance.sqrt() })
 }
 
-/// 1 for what cannot be told from zero.
+/// 1 for what is as good as zero.
 pub(super) fn spread_or_one(spread: f64) -> f64 {
     if spread < 10.0 * f64::EPSILON { 1.0 } else { spread }
 }

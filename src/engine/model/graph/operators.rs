@@ -130,7 +130,7 @@ const OPERATORS: &[&str] = &[
     "Xor",
 ];
 
-/// Operators of [`ML_DOMAIN`]: trees, linear models, support vectors and what stands before them.
+/// Operators of [`ML_DOMAIN`]: trees, linear models, support vectors and what comes before them.
 const ML_OPERATORS: &[&str] = &[
     "ArrayFeatureExtractor",
     "Binarizer",
