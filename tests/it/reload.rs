@@ -23,21 +23,9 @@ use crate::support::feed::ScriptedFeed;
 use crate::support::network::Network;
 use crate::support::process::{Daemon, run};
 use crate::support::runtime;
+use crate::support::waves::{SYMBOLS, recording};
 
 const WINDOW_STEPS: u32 = 5;
-
-const SYMBOLS: [&str; 3] = ["A", "B", "C"];
-
-fn tick(symbol: &str, day: u32) -> String {
-    let phase = f64::from(day) * 0.61 + f64::from(symbol.as_bytes()[0]);
-    let (close, volume) = (100.0 + 30.0 * phase.sin(), 500.0 + 400.0 * (phase * 0.7).cos());
-    let time = i64::from(day) * 86_400_000;
-    format!(r#"{{"symbol":"{symbol}","time":{time},"close":{close},"volume":{volume}}}"#)
-}
-
-fn recording(days: std::ops::Range<u32>) -> Vec<String> {
-    days.flat_map(|day| SYMBOLS.map(|symbol| tick(symbol, day))).collect()
-}
 
 /// A version with weights of its own.
 fn version(version: &str, seed: u64) -> Draft {

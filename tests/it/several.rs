@@ -15,20 +15,8 @@ use crate::support::bundle::{draft_of, manifest};
 use crate::support::feed::{Act, ScriptedFeed};
 use crate::support::network::Network;
 use crate::support::process::{Daemon, eventually, run};
+use crate::support::waves::{SYMBOLS, recording};
 use crate::support::{repository, runtime};
-
-const SYMBOLS: [&str; 3] = ["A", "B", "C"];
-
-fn tick(symbol: &str, day: u32) -> String {
-    let phase = f64::from(day) * 0.61 + f64::from(symbol.as_bytes()[0]);
-    let (close, volume) = (100.0 + 30.0 * phase.sin(), 500.0 + 400.0 * (phase * 0.7).cos());
-    let time = i64::from(day) * 86_400_000;
-    format!(r#"{{"symbol":"{symbol}","time":{time},"close":{close},"volume":{volume}}}"#)
-}
-
-fn recording(days: std::ops::Range<u32>) -> Vec<String> {
-    days.flat_map(|day| SYMBOLS.map(|symbol| tick(symbol, day))).collect()
-}
 
 /// A model with weights and a window of its own.
 fn model(name: &str, version: &str, seed: u64, window_steps: u32) -> Draft {

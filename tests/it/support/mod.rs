@@ -19,6 +19,7 @@ pub(crate) mod raw_bundle;
 #[cfg(feature = "kafka")]
 pub(crate) mod topics;
 pub(crate) mod venue;
+pub(crate) mod waves;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
