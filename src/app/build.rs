@@ -20,7 +20,7 @@ use crate::adapters::stream::{StreamHub, StreamId, StreamMetrics};
 use crate::core::domain::Symbol;
 use crate::core::health::{ExpectedSymbols, FeedLink, HealthLimits};
 use crate::engine::inference::Runtime;
-use crate::engine::model::{Bundle, RefusedVersion};
+use crate::engine::model::{Bundle, RefusedVersion, history_need};
 use crate::engine::pipeline::{InProcess, Pipeline, PipelineSettings, Pipelines, Prover, Role};
 use crate::engine::wire::forecast::RecordTemplate;
 use crate::intake::{IntakeMetrics, IntakeReceiver, IntakeSender, Router, intake, shard_of_symbol};
@@ -298,10 +298,13 @@ impl<'b> Builder<'b> {
         progress: Option<InputProgress>,
     ) -> Result<OpenSource, Exit> {
         let Config { source: config, engine, shutdown_deadline: deadline, .. } = &self.config;
+        let plans = self.bundles.iter().map(|bundle| bundle.plans());
+        let history = history_need(plans, config.settings.delivers_trades());
         let source = config.settings.open(&SourceOpening {
             registry: &self.registry,
             symbols_max: engine.symbols_max,
             seed: process_seed(),
+            history: &history,
         })?;
         let commits = config.settings.facts().commits;
         let stop_timeout = if commits { *deadline } else { SOURCE_STOP_TIMEOUT.min(*deadline) };

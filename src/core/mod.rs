@@ -9,6 +9,7 @@ pub mod domain;
 pub mod features;
 pub mod forecast;
 pub mod health;
+pub mod history;
 pub mod random;
 pub mod score;
 pub mod step;

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use crate::core::domain::{Position, UnixNanos};
+use crate::core::history::Origin;
 
 /// What a source delivers.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub enum Arrival<C> {
 }
 
 /// One record as it came.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// The bytes of one tick.
     pub bytes: Bytes,
@@ -29,6 +30,17 @@ pub struct Record {
     pub received: Option<UnixNanos>,
     /// Whether records of its symbol may be missing right before it.
     pub after_gap: bool,
+    /// Its number among the trades of its symbol, where the venue numbers them.
+    pub trade_id: Option<u64>,
+    /// Whether it belongs to the stream or to the history before it.
+    pub origin: Origin,
+}
+
+impl Record {
+    /// Whether it belongs to the history before the stream.
+    pub fn is_history(&self) -> bool {
+        matches!(self.origin, Origin::History(_))
+    }
 }
 
 impl<C> Arrival<C> {

@@ -13,6 +13,7 @@ use super::limits::{IntakeLimits, WhenFull};
 use super::queue::{IntakeClosed, Queue, Shared};
 use super::record::{Arrival, Record};
 use crate::core::domain::{Position, UnixNanos};
+use crate::core::history::Origin;
 use crate::ops::clock::wall_time;
 
 /// The source's end; the queue closes when it is dropped.
@@ -166,13 +167,19 @@ impl<C> IntakeSender<C> {
 
     fn received(&self, bytes: Bytes, position: Option<Position>) -> Record {
         let received = self.clock.as_ref().and_then(|clock| clock());
-        Record { bytes: self.trim(bytes), position, received, after_gap: false }
+        Record { bytes: self.trim(bytes), position, received, ..Record::default() }
     }
 
-    /// A record as it is kept, with the time at which it was received where that is now.
+    /// A record as it is kept, with the time at which it was received where that is now. History
+    /// was received at no time: when it is read says nothing about when its ticks happened.
     fn stamped(&self, record: Record) -> Record {
-        let Record { bytes, position, after_gap, .. } = record;
-        Record { after_gap, ..self.received(bytes, position) }
+        let Record { bytes, position, received: _, after_gap, trade_id, origin } = record;
+        let received = match origin {
+            Origin::Live => self.clock.as_ref().and_then(|clock| clock()),
+            Origin::History(_) => None,
+        };
+        let bytes = self.trim(bytes);
+        Record { bytes, position, received, after_gap, trade_id, origin }
     }
 
     /// Copies the head of a record that is too long, because a slice would keep the whole of it.

@@ -86,7 +86,7 @@ async fn bytes_are_bounded_and_long_records_are_cut() {
 async fn a_closed_queue_is_drained_and_takes_nothing_more() {
     let (sender, receiver) = intake::<Answer>(limits(1, WhenFull::Block), metrics());
     sender.record(record(1), None).await.unwrap();
-    sender.last(Record { bytes: record(2), position: None, received: None, after_gap: false });
+    sender.last(Record { bytes: record(2), ..Record::default() });
     sender.closer().close();
     assert_eq!(sender.record(record(3), None).await, Err(IntakeClosed));
     let mut batch = Vec::new();
@@ -151,8 +151,7 @@ fn a_thread_without_a_runtime_waits_for_room_and_gets_its_record_back() {
     let with = |offset| Record {
         bytes: record(offset as u8),
         position: position(offset),
-        received: None,
-        after_gap: false,
+        ..Record::default()
     };
     assert_eq!(sender.record_within(with(1), Duration::ZERO), Ok(None));
     let back = sender.record_within(with(2), Duration::from_millis(1)).unwrap();
@@ -181,12 +180,7 @@ async fn bytes_that_were_taken_or_dropped_make_room_for_as_many_again() {
     let bounds =
         |when_full| IntakeLimits { records_max: 100, bytes_max: 10, ..limits(0, when_full) };
     let of = |count: usize| -> VecDeque<Record> {
-        let record = Record {
-            bytes: Bytes::from_static(&[7; 4]),
-            position: None,
-            received: None,
-            after_gap: false,
-        };
+        let record = Record { bytes: Bytes::from_static(&[7; 4]), ..Record::default() };
         std::iter::repeat_n(record, count).collect()
     };
     let (sender, receiver) = intake::<Answer>(bounds(WhenFull::Block), metrics());

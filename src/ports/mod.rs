@@ -3,6 +3,7 @@
 //! Owns the traits. Promises that an adapter needs nothing else of the daemon. Never names an
 //! adapter.
 
+pub mod history;
 pub mod input;
 pub mod section;
 pub mod sink;

@@ -16,10 +16,12 @@ use futures_util::future::BoxFuture;
 use prometheus::Registry;
 use tokio::sync::watch;
 
+use super::history::HistorySource;
 use super::input::{InputIdentity, InputProgress, Start};
 use super::section::Section;
 use crate::core::domain::{Symbol, TimeFormat};
 use crate::core::health::ExpectedSymbols;
+use crate::core::history::HistoryNeed;
 use crate::intake::{Router, WhenFull};
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::readiness::Condition;
@@ -104,6 +106,14 @@ pub trait SourceSettings<C>: Any + fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Exit`] with code 78 for what the configuration got wrong.
     fn open(&self, opening: &SourceOpening<'_>) -> Result<Box<dyn Source<C>>, Exit>;
+
+    /// Where the history of its symbols can be asked for; `None` where it cannot.
+    ///
+    /// # Errors
+    /// [`Exit`] with code 78 for what the configuration got wrong.
+    fn history(&self, _: &SourceOpening<'_>) -> Result<Option<Arc<dyn HistorySource>>, Exit> {
+        Ok(None)
+    }
 }
 
 /// What a look at the other side has found.
@@ -140,6 +150,8 @@ pub struct SourceOpening<'o> {
     pub symbols_max: usize,
     /// What differs between runs, for jitter.
     pub seed: u64,
+    /// How much history the models need.
+    pub history: &'o HistoryNeed,
 }
 
 /// A source that is open and has taken no input yet.

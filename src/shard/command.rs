@@ -12,6 +12,7 @@ use crate::core::domain::PartitionId;
 use crate::engine::inference::InferenceError;
 use crate::engine::pipeline::{ModelLabel, Pipeline, Restored, StoredState};
 use crate::engine::symbols::Inherited;
+use crate::ports::history::{Failed, Rows};
 use crate::ports::sink::Sink;
 
 /// One command. Each that takes an answer is answered once; where nobody listens any more, the
@@ -88,6 +89,13 @@ pub enum Command {
     Clear {
         /// Takes the answer.
         answer: Sender<()>,
+    },
+    /// The answer to a question of this shard, which is dropped where it no longer waits for it.
+    History {
+        /// The number of the question.
+        number: u64,
+        /// The rows, or why there are none.
+        answer: Result<Rows, Failed>,
     },
 }
 

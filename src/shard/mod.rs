@@ -454,7 +454,7 @@ impl Shard {
         decoded: impl FnOnce(),
     ) -> Result<(), ShardError> {
         let Self { pipelines, publisher, metrics, .. } = self;
-        let Record { bytes, position, received, after_gap } = record;
+        let Record { bytes, position, received, after_gap, .. } = record;
         if *after_gap {
             pipelines.mark_gap_before(bytes, *position);
         }
@@ -551,6 +551,8 @@ impl Shard {
                 publisher.connect(None);
                 let _ = answer.send(());
             }
+            // The shard waits for no answer, so this one has come too late.
+            Command::History { .. } => {}
         }
         pulse.work();
         Ok(hold)

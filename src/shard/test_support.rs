@@ -196,7 +196,7 @@ pub(crate) fn record(symbol: &str, minute: i64) -> Record {
 
 /// A record of any bytes.
 pub(crate) fn plain(text: impl Into<Bytes>) -> Record {
-    Record { bytes: text.into(), position: None, received: None, after_gap: false }
+    Record { bytes: text.into(), ..Record::default() }
 }
 
 /// What a pipeline says about records that come one by one, as symbols and bytes.

@@ -446,8 +446,7 @@ impl Daemon {
                 Found::Record(bytes, position) => records.push_back(Record {
                     bytes,
                     position: Some(position),
-                    received: None,
-                    after_gap: false,
+                    ..Record::default()
                 }),
             }
             if *ended {

@@ -221,7 +221,7 @@ impl Member {
             let (partition, offset) = (id.0 as usize, *next);
             let position = self.assigned.place("ticks", partition as i32, offset);
             let bytes = line(partition, offset).into();
-            let record = Record { bytes, position, received: None, after_gap: false };
+            let record = Record { bytes, position, ..Record::default() };
             let Self { senders, assigned, .. } = self;
             self.held = hand_over(senders, assigned, record, Duration::ZERO)?;
         }

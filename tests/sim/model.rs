@@ -393,6 +393,7 @@ fn settings(models: &Path, mode: Mode) -> PipelineSettings {
         listed_symbols: Vec::new(),
         recent_scores: 10,
         keeps_scores: true,
+        publishes_history: false,
     }
 }
 

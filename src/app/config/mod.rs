@@ -172,6 +172,7 @@ impl Config {
             listed_symbols: self.metrics.symbols.clone(),
             recent_scores: RECENT_SCORES.div_ceil(self.shards.count),
             keeps_scores: self.publishes_scores(),
+            publishes_history: false,
         }
     }
 }

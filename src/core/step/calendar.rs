@@ -102,6 +102,32 @@ impl Calendar {
         Some(span.minus(closed))
     }
 
+    /// In how many days in a row there are always so many open ones.
+    pub fn days_of(&self, steps: u32) -> u32 {
+        let open_a_week = self.weekdays.count_ones();
+        let days_of = |steps: u32| steps.div_ceil(open_a_week).saturating_add(1).saturating_mul(7);
+        // Each holiday takes one more open day, and more days may hold more holidays.
+        let mut closed = 0;
+        loop {
+            let days = days_of(steps.saturating_add(closed));
+            let more = self.holidays_max(days);
+            if more <= closed {
+                return days;
+            }
+            closed = more;
+        }
+    }
+
+    /// The most holidays that so many days in a row hold.
+    fn holidays_max(&self, days: u32) -> u32 {
+        let behind = |(place, first): (usize, &i64)| {
+            let end = first.saturating_add(i64::from(days));
+            self.holidays.partition_point(|holiday| *holiday < end) - place
+        };
+        let most = self.holidays.iter().enumerate().map(behind).max().unwrap_or(0);
+        u32::try_from(most).unwrap_or(u32::MAX)
+    }
+
     /// How many of these days are closed.
     fn closed(&self, days: std::ops::Range<i64>) -> i64 {
         if days.is_empty() {
@@ -177,6 +203,22 @@ mod tests {
     }
 
     proptest! {
+        /// So many days hold as many steps, wherever they lie.
+        #[test]
+        fn days_are_enough_for_their_steps(
+            open in 1_u8..128,
+            holidays in proptest::collection::vec(-60_i64..60, 0..40),
+            from in -200_i64..200,
+            steps in 1_u32..40,
+        ) {
+            let weekdays = std::array::from_fn(|place| open >> place & 1 == 1);
+            let zero = DurationNanos::ZERO;
+            let calendar = Calendar::new(weekdays, holidays, zero, zero).unwrap();
+            let days = i64::from(calendar.days_of(steps));
+            let found = (from..from + days).filter(|day| calendar.is_open(*day)).count();
+            prop_assert!(found >= steps as usize, "{found} of {steps} in {days} days");
+        }
+
         /// The way there and the distance agree, whatever the calendar.
         #[test]
         fn the_step_that_is_expected_lies_so_many_steps_away(

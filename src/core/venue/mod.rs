@@ -104,6 +104,16 @@ pub enum TradeId<'a> {
     Text(&'a str),
 }
 
+impl TradeId<'_> {
+    /// The id where it is a number.
+    pub fn number(self) -> Option<u64> {
+        match self {
+            Self::Number(number) => Some(number),
+            Self::Text(_) => None,
+        }
+    }
+}
+
 impl Venue {
     /// Checks what was written.
     ///

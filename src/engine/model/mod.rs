@@ -10,6 +10,7 @@ mod exactness;
 pub mod golden;
 mod graph;
 mod heritage;
+mod history;
 pub mod manifest;
 pub mod onnx;
 mod origin;
@@ -24,6 +25,7 @@ pub use bundle::{Bundle, BundleError, Draft, MANIFEST_FILE, Staged};
 pub use choice::ModelChoice;
 pub use graph::{ONNX_BYTES_MAX, check_graph};
 pub use heritage::Heritage;
+pub use history::history_need;
 pub use store::{
     RefusedVersion, StoreError, candidates, locate, names, next_version, other_manifests,
     version_of, versions,

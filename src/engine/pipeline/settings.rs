@@ -39,6 +39,8 @@ pub struct PipelineSettings {
     pub recent_scores: usize,
     /// Whether scores are kept for [`super::Pipeline::emit_scores`].
     pub keeps_scores: bool,
+    /// Whether forecasts of history are published like those of the stream.
+    pub publishes_history: bool,
 }
 
 impl PipelineSettings {
@@ -60,6 +62,7 @@ impl PipelineSettings {
             listed_symbols: Vec::new(),
             recent_scores: 0,
             keeps_scores: false,
+            publishes_history: false,
         }
     }
 
@@ -91,6 +94,7 @@ impl PipelineSettings {
             listed_symbols: Vec::new(),
             recent_scores: 10,
             keeps_scores: false,
+            publishes_history: false,
         }
     }
 }

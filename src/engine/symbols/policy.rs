@@ -56,6 +56,8 @@ pub enum Withheld {
     Mistimed,
     /// The model is a shadow, and its inference was left out under load.
     Shed,
+    /// It is about history, from before the stream.
+    History,
 }
 
 /// How many forecasts were withheld, by reason.
@@ -78,8 +80,15 @@ impl Withhold {
 
 impl Withheld {
     /// Every reason.
-    pub const ALL: [Self; 6] =
-        [Self::Impossible, Self::LostStep, Self::Patched, Self::Gapped, Self::Mistimed, Self::Shed];
+    pub const ALL: [Self; 7] = [
+        Self::Impossible,
+        Self::LostStep,
+        Self::Patched,
+        Self::Gapped,
+        Self::Mistimed,
+        Self::Shed,
+        Self::History,
+    ];
 
     /// The reason as a metric label.
     pub const fn label(self) -> &'static str {
@@ -90,6 +99,7 @@ impl Withheld {
             Self::Gapped => "gapped",
             Self::Mistimed => "mistimed",
             Self::Shed => "shed",
+            Self::History => "history",
         }
     }
 }
@@ -131,8 +141,8 @@ mod tests {
         }
         let mut twice = tally;
         twice.merge(&tally);
-        assert_eq!(Withheld::ALL.map(|reason| twice.get(reason)), [2, 4, 6, 8, 10, 12]);
-        assert_eq!(tally.total(), 21);
+        assert_eq!(Withheld::ALL.map(|reason| twice.get(reason)), [2, 4, 6, 8, 10, 12, 14]);
+        assert_eq!(tally.total(), 28);
     }
 
     #[test]

@@ -42,7 +42,7 @@ fn a_record_is_copied_once_for_all_that_keep_it() {
 #[test]
 fn a_sink_may_ignore_refused_records_and_lines() {
     let mut sink = Plain.another();
-    let record = Record { bytes: Bytes::new(), position: None, received: None, after_gap: false };
+    let record = Record::default();
     sink.dead_letter(&record, IN_FUTURE, &Pulse::new());
     sink.turn();
     let (symbol, pulse) = (Symbol::new("A").unwrap(), Pulse::new());

@@ -142,7 +142,7 @@ fn record_of(assigned: &mut Assigned, message: &BorrowedMessage<'_>) -> Option<R
     let bytes = Bytes::copy_from_slice(message.payload().unwrap_or_default());
     let after_gap = gap::is_marked(message);
     let received = client::received(message);
-    Some(Record { bytes, position: Some(position), received, after_gap })
+    Some(Record { bytes, position: Some(position), received, after_gap, ..Record::default() })
 }
 
 /// Hands a record to the shard of its partition, waiting for room no longer than `patience`;

@@ -125,13 +125,15 @@ pub struct Delivery {
     pub record: Bytes,
     /// Whether ticks of its symbol may be missing right before it.
     pub after_gap: bool,
+    /// Its number among the trades of its symbol, where the venue numbers them.
+    pub trade_id: Option<u64>,
 }
 
 impl From<Delivery> for Record {
     fn from(delivery: Delivery) -> Self {
-        let Delivery { record: bytes, after_gap } = delivery;
+        let Delivery { record: bytes, after_gap, trade_id } = delivery;
         // The queue says when it was received.
-        Self { bytes, position: None, received: None, after_gap }
+        Self { bytes, after_gap, trade_id, ..Self::default() }
     }
 }
 

@@ -403,7 +403,7 @@ impl World {
         }
         let _ = self.feed.take_notices();
         let deliveries: Vec<_> = self.feed.take_deliveries().collect();
-        for Delivery { record, after_gap } in deliveries {
+        for Delivery { record, after_gap, .. } in deliveries {
             let tick: serde_json::Value = serde_json::from_slice(&record).expect("a native tick");
             let symbol = SYMBOLS.iter().position(|name| tick["symbol"] == *name).expect("ours");
             let time = tick["time"].as_str().expect("a time").parse_millis();

@@ -153,7 +153,8 @@ impl Way<'_> {
                 self.tally.missing += missing;
                 self.tally.late += u64::from(late);
                 self.tally.marked += u64::from(after_gap);
-                self.deliveries.push(Delivery { record: record(), after_gap });
+                let trade_id = identity.trade_id.and_then(TradeId::number);
+                self.deliveries.push(Delivery { record: record(), after_gap, trade_id });
             }
             Verdict::Duplicate => self.tally.duplicates += 1,
             Verdict::Forgotten => self.tally.forgotten += 1,

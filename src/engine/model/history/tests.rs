@@ -1,0 +1,71 @@
+//! The need of models by their steps.
+
+use super::*;
+use crate::engine::model::manifest::{CalendarSpec, Mode, StepKind, StepSpec, Weekday};
+use crate::engine::test_support::{STEP_SECONDS, WARM_UP_STEPS, WINDOW_STEPS, manifest};
+
+const STEPS: u32 = (WINDOW_STEPS + WARM_UP_STEPS + 1) as u32;
+
+fn plans(step: StepSpec) -> Plans {
+    let mut manifest = manifest(&[Mode::Full]);
+    manifest.step = step;
+    manifest.plans().unwrap()
+}
+
+fn bars(seconds: u32, offset_seconds: u32) -> Plans {
+    let record = StepSpec::record(seconds);
+    plans(StepSpec { kind: StepKind::Time, offset_seconds, ..record })
+}
+
+fn rows(models: &[Plans], delivers_trades: bool) -> Option<RowKind> {
+    history_need(models, delivers_trades).rows
+}
+
+fn of_seconds(seconds: i64) -> Option<RowKind> {
+    Some(RowKind::Bars(DurationNanos::from_seconds(seconds).unwrap()))
+}
+
+#[test]
+fn a_model_needs_its_window_its_warm_up_and_one_step_more() {
+    let need = history_need(&[plans(StepSpec::record(STEP_SECONDS))], false);
+    let seconds = i64::from((STEPS + 1) * STEP_SECONDS);
+    let span = DurationNanos::from_seconds(seconds).unwrap();
+    let rows = of_seconds(i64::from(STEP_SECONDS));
+    assert_eq!(need, HistoryNeed { steps: STEPS, span, rows });
+    let several = history_need(&[bars(60, 0), bars(3600, 0)], false);
+    assert_eq!(several.span, DurationNanos::from_seconds(i64::from(STEPS + 1) * 3600).unwrap());
+}
+
+#[test]
+fn closed_days_lengthen_the_stretch() {
+    let weekdays = vec![Weekday::Monday];
+    let holidays = vec!["2024-01-01".to_owned(), "2024-01-08".to_owned()];
+    let calendar = Some(CalendarSpec { weekdays, holidays });
+    let need = history_need(&[plans(StepSpec { calendar, ..StepSpec::record(86_400) })], false);
+    // A week for each Monday that is open or a holiday, one for where the stretch begins, and a day.
+    let days = i64::from(STEPS + 2 + 1) * 7 + 1;
+    assert_eq!(need.span, DurationNanos::from_seconds(days * 86_400).unwrap());
+}
+
+#[test]
+fn the_longest_bars_that_make_up_all_others_serve() {
+    assert_eq!(rows(&[bars(60, 0), bars(300, 0)], false), of_seconds(60));
+    assert_eq!(rows(&[bars(600, 0), bars(900, 0)], true), of_seconds(300));
+    assert_eq!(rows(&[bars(3600, 900)], false), of_seconds(900), "where the bars begin");
+    let record = |seconds| plans(StepSpec::record(seconds));
+    assert_eq!(rows(&[record(60), bars(300, 0)], false), of_seconds(60));
+    assert_eq!(rows(&[record(300), bars(60, 0)], false), None, "a record is a row as it is");
+    assert_eq!(rows(&[record(60), record(300)], false), None);
+    assert_eq!(rows(&[], false), None);
+}
+
+#[test]
+fn steps_of_trades_need_trades() {
+    let ticks = || {
+        let step = StepSpec { kind: StepKind::Ticks, ticks_per_step: 5, ..StepSpec::record(60) };
+        plans(step)
+    };
+    assert_eq!(rows(&[ticks()], true), Some(RowKind::Trades));
+    assert_eq!(rows(&[ticks()], false), None);
+    assert_eq!(rows(&[plans(StepSpec::record(60)), bars(60, 0)], true), Some(RowKind::Trades));
+}
