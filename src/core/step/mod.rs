@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use self::count::CountState;
 use self::time::TimeState;
 use crate::core::domain::{Field, Fields, Reject, Step, UnixNanos};
+use crate::core::history::Span;
 
 pub use self::cadence::{Cadence, CadenceRule};
 pub use self::calendar::Calendar;
@@ -58,6 +59,10 @@ pub struct StepState {
 struct Marks {
     after_gap: bool,
     patched: bool,
+    /// A record before has handed its gap on, which lies before it and not behind it. It is not
+    /// stored, because a gap follows a restart.
+    #[serde(skip)]
+    is_handed_on: bool,
 }
 
 /// The bars in the making. Records have none, and a symbol of them pays for none.
@@ -105,11 +110,69 @@ impl StepState {
     pub fn hand_on(&mut self, step: &Step) {
         self.marks.after_gap |= step.after_gap;
         self.marks.patched |= step.patched;
+        // A bar knows by its place which gap is its own.
+        self.marks.is_handed_on |= step.after_gap && matches!(self.bars, Bars::None);
     }
 
     /// Notes that the newest step is lost, so that the next one stands behind a gap.
     pub fn mark_lost(&mut self) {
         self.marks.after_gap = true;
+    }
+
+    /// What would be missing before a tick of this time: the stretch in which bars that can still
+    /// take ticks may lack some, up to the bar of the tick; for records, what lies between the
+    /// newest one and this one. `after_gap` says that ticks may be missing right before this one.
+    ///
+    /// Only known doubt asks: an interval in which nothing came is no doubt. Bars of ticks or
+    /// volume have no place that rows could fill.
+    pub fn missing(&self, rule: &StepRule, time: UnixNanos, after_gap: bool) -> Option<Span> {
+        match (&self.bars, rule) {
+            (Bars::Time(bars), StepRule::Time(rule)) => {
+                bars.missing(rule, self.newest, time, after_gap)
+            }
+            (Bars::None, StepRule::Record) => {
+                let is_after_gap = self.marks.after_gap && !self.marks.is_handed_on;
+                let newest = self.newest.filter(|_| is_after_gap || after_gap)?;
+                let from = UnixNanos::from_nanos(newest.as_nanos().checked_add(1)?);
+                let span = Span { from, to: time };
+                (!span.is_empty()).then_some(span)
+            }
+            _ => None,
+        }
+    }
+
+    /// Drops what a stretch that is missing has left behind, so that rows of history make it out
+    /// of nothing. All of them follow, then [`StepState::filled`], then the tick that asked.
+    pub fn rewind(&mut self, span: Span) {
+        match &mut self.bars {
+            Bars::None => self.marks.after_gap &= self.marks.is_handed_on,
+            Bars::Time(bars) => bars.rewind(span),
+            Bars::Count(_) => {}
+        }
+    }
+
+    /// Notes that all rows of a stretch are in, before the tick that asked for them, with what was
+    /// said of it: its own bar may lack ticks before it. A record follows the rows right away.
+    pub fn filled(&mut self, after_gap: bool) {
+        if let Bars::Time(bars) = &mut self.bars {
+            bars.filled(after_gap);
+        }
+    }
+
+    /// Notes that history has all ticks before an instant, which [`StepState::rewind`] does too:
+    /// a gap behind it puts no bar before it in doubt.
+    pub fn cover_until(&mut self, until: UnixNanos) {
+        if let Bars::Time(bars) = &mut self.bars {
+            bars.cover_until(until);
+        }
+    }
+
+    /// Up to where history has all ticks: an older one is in the bars already.
+    pub fn covered_until(&self) -> Option<UnixNanos> {
+        match &self.bars {
+            Bars::Time(bars) => bars.covered_until(),
+            Bars::None | Bars::Count(_) => None,
+        }
     }
 
     /// Time of the newest step.

@@ -3,8 +3,9 @@
 //! Owns which bars are open and when each of them closes: with the first tick at or after its end
 //! plus the lateness. Promises that the bars that come out depend on which ticks were taken and on
 //! their order within an instant, and on nothing else; that at most `lateness / interval + 2` bars
-//! are open; and that an interval without ticks is carried only where the rule says so and nothing
-//! is known to be missing. Never reads a clock: without a newer tick no bar closes.
+//! are open; that an interval without ticks is carried only where the rule says so and nothing
+//! is known to be missing; and that bars which history has filled are those of ticks that were
+//! never missing. Never reads a clock: without a newer tick no bar closes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::bar::Bar;
 use super::calendar::Calendar;
 use crate::core::domain::{DurationNanos, Fields, Reject, Step, UnixNanos};
+use crate::core::history::Span;
 
 /// How bars of equal length are cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +61,10 @@ pub(super) struct TimeState {
     closed: Option<Bar>,
     /// How many intervals were carried since.
     carried: u32,
+    /// The newest stretch that history covers: bars inside it are whole, whatever else is in doubt.
+    /// It is not stored, because a gap follows a restart, and every open bar is in doubt then.
+    #[serde(skip)]
+    covered: Option<Span>,
 }
 
 /// What comes next.
@@ -104,7 +110,15 @@ impl TimeState {
     ) -> Result<Self, Reject> {
         let (start, _) = rule.bounds(time)?;
         let open = VecDeque::from([Bar::begin(start, time, price, fields)]);
-        Ok(Self { head: time, unsure_until: time, gap: false, open, closed: None, carried: 0 })
+        Ok(Self {
+            head: time,
+            unsure_until: time,
+            gap: false,
+            open,
+            closed: None,
+            carried: 0,
+            covered: None,
+        })
     }
 
     /// Takes a tick.
@@ -125,7 +139,8 @@ impl TimeState {
         }
         if time >= self.head {
             self.head = time;
-            if std::mem::take(&mut self.gap) {
+            // A row of history lies before the place at which ticks may be missing.
+            if !self.covers(time) && std::mem::take(&mut self.gap) {
                 self.unsure_until = self.unsure_until.max(time);
             }
         }
@@ -146,6 +161,94 @@ impl TimeState {
     pub(super) fn mark_gap(&mut self) {
         self.gap = true;
         self.unsure_until = self.unsure_until.max(self.head);
+    }
+
+    /// The stretch that may lack ticks in bars which can still take them, before the bar of a tick
+    /// of this time. `newest` is the end of the newest step; `after_gap` says that ticks may be
+    /// missing right before this one.
+    ///
+    /// Only a newer tick says that a bar before it is finished.
+    pub(super) fn missing(
+        &self,
+        rule: &TimeBars,
+        newest: Option<UnixNanos>,
+        time: UnixNanos,
+        after_gap: bool,
+    ) -> Option<Span> {
+        if time < self.head {
+            return None;
+        }
+        let (start, _) = rule.bounds(time).ok()?;
+        let to = if self.gap || after_gap {
+            start
+        } else {
+            let (_, end) = rule.bounds(self.unsure_until).ok()?;
+            if self.is_over(rule, end) {
+                return None;
+            }
+            end.min(start)
+        };
+        let mut from = self.first_open(rule, newest)?;
+        if let Some(covered) = self.covered.filter(|_| self.is_covered(rule, from)) {
+            (from, _) = rule.bounds(covered.to).ok()?;
+        }
+        // Closed days are part of it: the calendar says what to expect, not what may have come.
+        let span = Span { from, to };
+        (!span.is_empty()).then_some(span)
+    }
+
+    /// Drops the bars of a stretch, which rows of history are to make out of nothing. Nothing in
+    /// it is in doubt from here on.
+    pub(super) fn rewind(&mut self, span: Span) {
+        self.open.retain(|bar| !span.contains(bar.start));
+        self.cover(span);
+    }
+
+    /// Notes that history has all ticks before an instant: bars before it are as certain as now,
+    /// whatever is marked later.
+    pub(super) fn cover_until(&mut self, until: UnixNanos) {
+        let from = UnixNanos::from_nanos(self.unsure_until.as_nanos().saturating_add(1));
+        self.cover(Span { from: from.min(until), to: until });
+    }
+
+    fn cover(&mut self, span: Span) {
+        let touches = |covered: &Span| covered.from <= span.to && span.from <= covered.to;
+        let covered = self.covered.filter(touches);
+        self.covered = Some(covered.map_or(span, |covered| covered.union(span)));
+    }
+
+    /// Notes what was said of the tick that history was asked for: ticks may be missing between
+    /// the stretch that was filled and this tick.
+    pub(super) fn filled(&mut self, after_gap: bool) {
+        self.gap |= after_gap;
+    }
+
+    /// Where what history covers ends.
+    pub(super) fn covered_until(&self) -> Option<UnixNanos> {
+        self.covered.map(|covered| covered.to)
+    }
+
+    /// Whether history covers an instant.
+    fn covers(&self, time: UnixNanos) -> bool {
+        self.covered.is_some_and(|covered| covered.contains(time))
+    }
+
+    /// Whether history covers the whole bar that begins here.
+    fn is_covered(&self, rule: &TimeBars, start: UnixNanos) -> bool {
+        let end = start.checked_add(rule.interval);
+        self.covers(start) && self.covered.zip(end).is_some_and(|(covered, end)| end <= covered.to)
+    }
+
+    /// Where the first bar begins that can still take ticks.
+    fn first_open(&self, rule: &TimeBars, newest: Option<UnixNanos>) -> Option<UnixNanos> {
+        let (mut first, _) = rule.bounds(self.head).ok()?;
+        // Bars before the first tick of all are none of this symbol's.
+        let floor = newest.or_else(|| self.open.front().map(|bar| bar.start)).unwrap_or(first);
+        while first > floor && !self.is_over(rule, first) {
+            let before = first.as_nanos().checked_sub(rule.interval.as_nanos())?;
+            first = UnixNanos::from_nanos(before);
+        }
+        Some(first)
     }
 
     /// The newest event time that was taken.
@@ -171,7 +274,8 @@ impl TimeState {
                 let bar = self.open.pop_front()?;
                 let end = bar.start.checked_add(rule.interval)?;
                 let skipped = newest.is_some_and(|newest| rule.resume(newest) < bar.start);
-                let step = bar.close(end, skipped || bar.start <= self.unsure_until);
+                let is_unsure = bar.start <= self.unsure_until && !self.is_covered(rule, bar.start);
+                let step = bar.close(end, skipped || is_unsure);
                 self.carried = 0;
                 self.closed = matches!(rule.empty, EmptyRule::Carry { .. }).then_some(bar);
                 Some(step)
@@ -183,7 +287,7 @@ impl TimeState {
         let bar = self.open.front()?;
         if let (Some(newest), EmptyRule::Carry { steps_max }) = (newest, rule.empty)
             && rule.resume(newest) < bar.start
-            && newest > self.unsure_until
+            && (newest > self.unsure_until || self.is_covered(rule, rule.resume(newest)))
             && self.carried < steps_max
             && self.closed.is_some()
         {

@@ -1,5 +1,7 @@
-//! Each rule by hand, by an oracle that sees all ticks at once, and by pandas.
+//! Each rule by hand, by an oracle that sees all ticks at once, by pandas, and with holes that
+//! history fills.
 
+mod history;
 mod oracle;
 mod reference;
 
