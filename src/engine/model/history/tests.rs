@@ -42,7 +42,7 @@ fn closed_days_lengthen_the_stretch() {
     let holidays = vec!["2024-01-01".to_owned(), "2024-01-08".to_owned()];
     let calendar = Some(CalendarSpec { weekdays, holidays });
     let need = history_need(&[plans(StepSpec { calendar, ..StepSpec::record(86_400) })], false);
-    // A week for each Monday that is open or a holiday, one for where the stretch begins, and a day.
+    // A week for each Monday, open or a holiday, one for where the stretch begins, and a day.
     let days = i64::from(STEPS + 2 + 1) * 7 + 1;
     assert_eq!(need.span, DurationNanos::from_seconds(days * 86_400).unwrap());
 }
