@@ -216,9 +216,12 @@ impl<C> IntakeSender<C> {
         if queue.closed || queue.receiver_gone {
             return Err(IntakeClosed);
         }
+        // History is there to be complete, and its source can wait.
+        let is_history = matches!(&next, Arrival::Record(record) if record.is_history());
         while queue.is_full(&self.limits, next.bytes()) {
             match self.limits.when_full {
                 WhenFull::Block => return Ok(Some(next)),
+                WhenFull::DropOldest if is_history => return Ok(Some(next)),
                 WhenFull::DropOldest => {
                     if !self.shared.drop_oldest(queue) {
                         // Nothing but commands, which wait for nobody.

@@ -1,6 +1,7 @@
 //! Tests of the queue through both of its ends.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use bytes::Bytes;
 use prometheus::Registry;
 
 use super::*;
-use crate::core::domain::{PartitionId, Position};
+use crate::core::domain::{DurationNanos, PartitionId, Position, UnixNanos};
+use crate::core::history::{Origin, Seam};
 use crate::ops::clock::Stopwatch;
 
 /// What stands for a command: where its answer goes.
@@ -230,4 +232,29 @@ async fn the_arrival_of_a_batch_is_none_of_an_earlier_batch() {
     }
     receiver.drain(&mut batch, 10);
     assert!(receiver.arrived().is_none_or(|arrived| arrived.elapsed() <= later.elapsed()));
+}
+
+#[test]
+fn history_waits_for_room_whatever_the_policy_and_was_received_at_no_time() {
+    let (sender, receiver) = intake::<Answer>(limits(1, WhenFull::DropOldest), metrics());
+    let now = UnixNanos::from_nanos(7);
+    let sender = sender.live_by(Arc::new(move || Some(now)));
+    let seam = Seam { is_joined: false, covers: DurationNanos::ZERO };
+    let (origin, trade_id) = (Origin::History(seam), Some(5));
+    let row = |index| Record { bytes: record(index), origin, trade_id, ..Record::default() };
+    let mut offered = VecDeque::from([row(1), row(2)]);
+    let mut batch = Vec::new();
+    for left in [1, 0] {
+        sender.offer(&mut offered).unwrap();
+        assert_eq!(offered.len(), left);
+        receiver.drain(&mut batch, 10);
+    }
+    sender.offer(&mut VecDeque::from([Record { origin: Origin::Live, ..row(3) }])).unwrap();
+    receiver.drain(&mut batch, 10);
+    let records = batch.into_iter().map(|arrival| match arrival {
+        Arrival::Record(record) => record,
+        other => panic!("{other:?}"),
+    });
+    let live = Record { origin: Origin::Live, received: Some(now), ..row(3) };
+    assert_eq!(records.collect::<Vec<_>>(), [row(1), row(2), live]);
 }

@@ -28,7 +28,7 @@ use self::command::{Command, CommitLine, Handed};
 use self::metrics::{BatchTimes, Shown};
 use crate::core::domain::Reject;
 use crate::engine::inference::InferenceError;
-use crate::engine::pipeline::{Pipeline, Pipelines, Role, StreamTally};
+use crate::engine::pipeline::{Incoming, Pipeline, Pipelines, Role, StreamTally, Taken};
 use crate::engine::symbols::{EngineTally, Haste};
 use crate::intake::{Arrival, IntakeReceiver, Record};
 use crate::ops::clock::Stopwatch;
@@ -454,22 +454,25 @@ impl Shard {
         decoded: impl FnOnce(),
     ) -> Result<(), ShardError> {
         let Self { pipelines, publisher, metrics, .. } = self;
-        let Record { bytes, position, received, after_gap, .. } = record;
-        if *after_gap {
-            pipelines.mark_gap_before(bytes, *position);
-        }
+        let Record { bytes, position, received, after_gap, origin, .. } = record;
+        let (position, received) = (*position, *received);
+        let (after_gap, origin) = (*after_gap, *origin);
+        let incoming = Incoming { bytes, position, received, after_gap, origin };
         // A symbol's next tick is here before its last one was answered: that is a hurry.
-        let refused = pipelines.take(bytes, *position, *received, decoded, |pipeline| {
+        let taken = pipelines.take_or_ask(&incoming, false, decoded, |pipeline| {
             flush(pipeline, publisher, metrics, Haste::Throughput, arrived)
         })?;
-        if let Some(rejection) = refused {
+        if let Taken::Refused(rejection) = taken {
             if let (Reject::InFuture, Some(health), Some(ahead)) =
                 (rejection.reason, &self.health, pipelines.newest_ahead())
             {
                 health.note_ahead(ahead);
             }
             let rejection = rejection.named(pipelines.schema());
-            publisher.dead_letter(record, rejection);
+            // Its owner has the recording that it came from.
+            if !record.is_history() {
+                publisher.dead_letter(record, rejection);
+            }
             reports::report_refused(pipelines.tally(), rejection, bytes);
         }
         Ok(())

@@ -29,6 +29,8 @@ pub struct ScoreBook {
     recent: Recent,
     tally: ScoreTally,
     taken: Option<Vec<Score>>,
+    /// Whether the steps that come are history, whose scores are not handed over.
+    is_quiet: bool,
 }
 
 /// The sums of one group.
@@ -52,6 +54,7 @@ impl ScoreBook {
             recent: Recent::new(super::RECENT_SCORES),
             tally: ScoreTally::default(),
             taken: None,
+            is_quiet: false,
         }
     }
 
@@ -148,6 +151,12 @@ impl ScoreBook {
         }
     }
 
+    /// Says whether the steps that come are history: they are scored like any other, and their
+    /// scores are not handed over.
+    pub fn set_quiet(&mut self, is_quiet: bool) {
+        self.is_quiet = is_quiet;
+    }
+
     /// Takes a step of a symbol, and scores the forecast that it is the truth of.
     pub fn step(&mut self, id: SymbolId, step: &Step) {
         let symbol = &mut self.symbols[id.index()];
@@ -162,7 +171,7 @@ impl ScoreBook {
         if self.since_renewal >= RENEWAL_SCORES_MIN.max(self.symbols.len() as u64) {
             self.renew();
         }
-        if let Some(taken) = &mut self.taken {
+        if let Some(taken) = self.taken.as_mut().filter(|_| !self.is_quiet) {
             taken.push(score);
         }
     }

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use crate::core::domain::{Fields, Position, Tick, TimeDoubt, UnixNanos};
+use crate::core::history::Origin;
 
 /// The ticks of a batch, in their order.
 #[derive(Default)]
@@ -30,6 +31,7 @@ enum What {
         time: UnixNanos,
         fields: Fields,
         doubt: Option<TimeDoubt>,
+        origin: Origin,
     },
 }
 
@@ -47,6 +49,7 @@ pub(super) struct DeferredTick<'d> {
     pub(super) doubt: Option<TimeDoubt>,
     pub(super) position: Option<Position>,
     pub(super) received: Option<UnixNanos>,
+    pub(super) origin: Origin,
 }
 
 impl Deferred {
@@ -59,8 +62,9 @@ impl Deferred {
     }
 
     pub(super) fn tick(&mut self, next: &DeferredTick<'_>) {
-        let DeferredTick { tick: Tick { symbol, time, fields }, doubt, position, received } = next;
-        let what = What::Tick { time: *time, fields: *fields, doubt: *doubt };
+        let DeferredTick { tick, doubt, position, received, origin } = next;
+        let Tick { symbol, time, fields } = tick;
+        let what = What::Tick { time: *time, fields: *fields, doubt: *doubt, origin: *origin };
         self.push(symbol, *position, *received, what);
     }
 
@@ -91,10 +95,11 @@ impl Deferred {
             let (position, received) = (*position, *received);
             match what {
                 What::Gap => Next::Gap(symbol, position),
-                What::Tick { time, fields, doubt } => {
+                What::Tick { time, fields, doubt, origin } => {
                     let symbol = Cow::Borrowed(&**symbol);
                     let tick = Tick { symbol, time: *time, fields: *fields };
-                    Next::Tick(DeferredTick { tick, doubt: *doubt, position, received })
+                    let (doubt, origin) = (*doubt, *origin);
+                    Next::Tick(DeferredTick { tick, doubt, position, received, origin })
                 }
             }
         })

@@ -7,6 +7,7 @@
 
 mod choose;
 mod deferred;
+mod fill;
 mod pipelines;
 mod predecessors;
 mod prove;
@@ -32,6 +33,7 @@ use crate::engine::model::{Bundle, BundleError, Heritage};
 use crate::engine::state::{ModelIdentity, StateCodec, StateError};
 
 pub use self::choose::{ChoiceError, Chosen, Named, TakenVersion, choose, choose_beside};
+pub use self::fill::{Incoming, Taken};
 pub use self::pipelines::{Pipelines, StreamModel, StreamTally};
 pub use self::prove::{InProcess, Prover, Unproven};
 pub use self::role::{Post, Role};
@@ -131,6 +133,7 @@ impl Pipeline {
         if settings.keeps_scores {
             engine.scores_mut().keep();
         }
+        engine.publish_history(settings.publishes_history);
         let codec = StateCodec::new(manifest, mode);
         let usual = manifest.step.interval_seconds.max(FUTURE_SECONDS);
         let future_seconds_max = settings.future_seconds_max.unwrap_or(usual);

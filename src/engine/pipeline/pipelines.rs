@@ -16,6 +16,7 @@ use crate::core::domain::{
     DurationNanos, Member, Position, Projection, Reject, RejectTally, Rejection, Schema,
     SchemaError, SymbolPatterns, Tick, TimeDoubt, TimeFormat, TimeUnit, UnixNanos,
 };
+use crate::core::history::Origin;
 
 /// A model on its way into a stream.
 pub struct StreamModel {
@@ -46,7 +47,7 @@ pub struct StreamTally {
 
 /// The models of a stream behind their decoder.
 pub struct Pipelines {
-    decoder: JsonDecoder,
+    pub(super) decoder: JsonDecoder,
     /// Every field that a model reads.
     schema: Schema,
     time_unit: TimeUnit,
@@ -261,6 +262,18 @@ impl Pipelines {
     ) -> Result<Option<Rejection>, E> {
         let outcome = self.decoder.decode_timed(record);
         decoded();
+        self.take_decoded(outcome, position, received, Origin::Live, &mut flush)
+    }
+
+    /// As [`Pipelines::take`], of what the decoder has made of a record.
+    pub(super) fn take_decoded<E>(
+        &mut self,
+        outcome: Result<(Tick<'_>, TimeForm), Rejection>,
+        position: Option<Position>,
+        received: Option<UnixNanos>,
+        origin: Origin,
+        flush: &mut impl FnMut(&mut Pipeline) -> Result<(), E>,
+    ) -> Result<Option<Rejection>, E> {
         self.tally.ticks += 1;
         let (tick, form) = match outcome {
             Ok(decoded) => decoded,
@@ -271,18 +284,15 @@ impl Pipelines {
                 return Ok(Some(rejection));
             }
         };
-        // What is received now did not happen in 1970, however that was written.
-        let is_judged = form == TimeForm::Number || received.is_some();
-        let doubt = TimeDoubt::of(tick.time, self.time_unit);
-        let doubt = doubt.filter(|_| is_judged && !self.accepts_times);
-        let next = DeferredTick { tick, doubt, position, received };
+        let doubt = self.doubt_of(&tick, form, received);
+        let next = DeferredTick { tick, doubt, position, received, origin };
         let (mut verdict, mut is_deferred) = (Verdict::Unwanted, false);
         for model in self.models.iter_mut().filter(|model| model.wants(&next.tick.symbol)) {
             if model.role() == Role::Shadow {
                 is_deferred = true;
                 continue;
             }
-            verdict = verdict.with(model.take(&next, &mut flush)?);
+            verdict = verdict.with(model.take(&next, flush)?);
         }
         if is_deferred {
             self.deferred.tick(&next);
@@ -305,6 +315,19 @@ impl Pipelines {
                 Some(rejection)
             }
         })
+    }
+
+    /// Why the event time of a tick may be wrong.
+    pub(super) fn doubt_of(
+        &self,
+        tick: &Tick<'_>,
+        form: TimeForm,
+        received: Option<UnixNanos>,
+    ) -> Option<TimeDoubt> {
+        // What is received now did not happen in 1970, however that was written.
+        let is_judged = form == TimeForm::Number || received.is_some();
+        let doubt = TimeDoubt::of(tick.time, self.time_unit);
+        doubt.filter(|_| is_judged && !self.accepts_times)
     }
 
     /// Has the shadows take what the live models have taken since the last time. `flush` is as of
@@ -391,14 +414,19 @@ impl Model {
     }
 
     /// Takes a tick with the columns of this model; a reason comes back with those of the stream.
-    fn take<E>(
+    pub(super) fn take<E>(
         &mut self,
         next: &DeferredTick<'_>,
         flush: &mut impl FnMut(&mut Pipeline) -> Result<(), E>,
     ) -> Result<Option<Rejection>, E> {
         let Self { projection, pipeline, .. } = self;
-        let DeferredTick { tick, doubt, position, received } = next;
-        pipeline.engine_mut().set_doubt(*doubt);
+        let DeferredTick { tick, doubt, position, received, origin } = next;
+        let engine = pipeline.engine_mut();
+        engine.set_doubt(*doubt);
+        engine.set_origin(*origin);
+        if *origin == Origin::Live {
+            engine.meet_live(&tick.symbol, tick.time);
+        }
         if projection.is_identity() {
             return pipeline.take(tick, *position, *received, flush);
         }

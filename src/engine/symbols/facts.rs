@@ -28,6 +28,8 @@ pub struct SymbolFacts<'e> {
     pub quality: Quality,
     /// Event time of the newest step that stood behind a gap, since this engine began.
     pub last_gap: Option<UnixNanos>,
+    /// How many of its steps history has filled, since this engine began.
+    pub filled: u64,
 }
 
 impl Engine {
@@ -49,6 +51,7 @@ impl Engine {
             window: state.window.len(),
             quality: quality_of(state, self.cadence.is_some()),
             last_gap: state.last_gap,
+            filled: state.past.filled,
         })
     }
 

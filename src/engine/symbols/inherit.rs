@@ -72,6 +72,7 @@ impl Engine {
             state.begins_cold = before.begins_cold;
             state.begins_after_loss = before.begins_after_loss;
             (state.arrivals, state.health) = (before.arrivals, before.health);
+            state.past = before.past;
             (state.last_gap, state.doubt) = (before.last_gap, before.doubt);
             if matches!(self.driver, Driver::Sliding(_)) {
                 state.asleep = true;
@@ -87,6 +88,7 @@ impl Engine {
                 .filter_map(|(index, state)| Some((SymbolId::from_index(index)?, &state.window)));
             carried.warm(&mut **backend, &windows)?;
         }
+        self.has_history = old.has_history;
         self.follow_clocks(old);
         self.tally = old.tally.clone();
         self.stale = old.stale;

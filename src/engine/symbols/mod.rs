@@ -11,6 +11,7 @@ mod carried;
 mod expiry;
 mod facts;
 mod full;
+mod history;
 mod inherit;
 mod policy;
 mod rest;
@@ -36,6 +37,7 @@ use crate::core::domain::{
 };
 use crate::core::features::{FeaturePlan, FeatureState, RowScratch, RowStatus};
 use crate::core::forecast::WindowFacts;
+use crate::core::history::Origin;
 use crate::core::score::ScoreBook;
 use crate::core::step::{CadenceRule, StepRule, StepState};
 use crate::core::window::{RowFacts, Window};
@@ -79,6 +81,8 @@ struct Pending {
     symbol: SymbolId,
     as_of: UnixNanos,
     last_price: Option<f64>,
+    /// Its forecast is about history and is not published.
+    is_quiet: bool,
 }
 
 /// What is gained by the order in which forecasts are made and states move on. The bytes are the
@@ -115,6 +119,13 @@ pub struct Engine {
     /// Why the event time of the tick that is pushed now may be wrong.
     doubt: Option<TimeDoubt>,
     newest_mistimed: Option<Mistimed>,
+    /// Where the tick comes from that is pushed now.
+    origin: Origin,
+    publishes_history: bool,
+    /// Whether rows of history have come.
+    has_history: bool,
+    /// Whether the newest tick was taken without a forecast to be published.
+    is_quiet: bool,
     index: HashMap<Symbol, SymbolId>,
     symbols: Vec<SymbolState>,
     scores: ScoreBook,
@@ -211,6 +222,10 @@ impl Engine {
             cadence,
             doubt: None,
             newest_mistimed: None,
+            origin: Origin::Live,
+            publishes_history: false,
+            has_history: false,
+            is_quiet: false,
             index: HashMap::new(),
             symbols: Vec::new(),
             scores,
@@ -346,10 +361,12 @@ impl Engine {
     /// partition that it was first seen in. Symbols that the tick finds silent for longer than
     /// [`EnginePolicy::symbol_ttl`] leave first; until they can, the tick is left as well.
     pub fn push(&mut self, tick: &Tick<'_>, position: Option<Position>) -> Pushed {
-        if self.due.is_some() || !self.make_room(tick, position) {
+        // History is older than what is silent now, and takes the place of no symbol.
+        let is_live = self.origin == Origin::Live;
+        if self.due.is_some() || (is_live && !self.make_room(tick, position)) {
             return Pushed::Waiting;
         }
-        let resolved = if self.is_forgotten(tick, position) {
+        let resolved = if is_live && self.is_forgotten(tick, position) {
             Err(Reject::OutOfOrder)
         } else {
             self.resolve(&tick.symbol)
@@ -379,6 +396,9 @@ impl Engine {
                 return Pushed::Repeated;
             }
         }
+        if self.has_in_history(id, tick.time) {
+            return Pushed::Repeated;
+        }
         let partition = position.map(|position| position.partition);
         if self.symbols[id.index()].applied.is_none()
             && partition.is_some_and(|partition| self.lost.contains(&partition))
@@ -387,17 +407,28 @@ impl Engine {
         }
         let doubt = self.doubt_of(id);
         let stale = self.symbols[id.index()].stale_after.is_some_and(|limit| tick.time > limit);
+        self.is_quiet = self.is_unpublished();
         let absorbed = if stale { self.absorb_anew(id, tick) } else { self.absorb(id, tick) };
-        if let Err(reason) = absorbed {
-            return Pushed::Refused(reason);
+        match (absorbed, self.origin) {
+            (Ok(()), _) => {}
+            // What history has before the newest row is in the state, or too late for it.
+            (Err(Reject::Late | Reject::Duplicate | Reject::OutOfOrder), Origin::History(_)) => {
+                return Pushed::Repeated;
+            }
+            (Err(reason), _) => return Pushed::Refused(reason),
         }
         let state = &mut self.symbols[id.index()];
-        state.arrivals.note(self.now);
         state.doubt = doubt;
         state.stale_after = None;
         state.applied = position.or(state.applied);
         self.note_change(id);
-        self.hear(id, tick.time);
+        match self.origin {
+            Origin::Live => {
+                self.symbols[id.index()].arrivals.note(self.now);
+                self.hear(id, tick.time);
+            }
+            Origin::History(seam) => self.note_row(id, tick.time, seam),
+        }
         if let Some(doubt) = doubt {
             self.tally.doubts[doubt.index()] += 1;
             let symbol = self.symbols[id.index()].name.clone();
@@ -547,7 +578,9 @@ impl Engine {
         if std::mem::take(&mut self.symbols[id.index()].begins_cold) {
             self.scores.break_off(id);
         }
+        self.scores.set_quiet(self.is_quiet);
         self.scores.step(id, step);
+        self.note_filled(id, step);
         let Self { symbols, scratch, tally, .. } = self;
         let state = &mut symbols[id.index()];
         if std::mem::take(&mut state.begins_after_loss) || step.after_gap {
@@ -576,7 +609,8 @@ impl Engine {
                 }
                 self.symbols[id.index()].pending = true;
                 let last_price = step.fields.price();
-                self.pending.push(Pending { symbol: id, as_of: step.time, last_price });
+                let is_quiet = self.is_quiet;
+                self.pending.push(Pending { symbol: id, as_of: step.time, last_price, is_quiet });
             }
         }
     }
@@ -603,13 +637,22 @@ impl Engine {
         state.features.clone_from(&self.initial);
         state.window.clear();
         state.begins_cold = true;
+        let symbol = state.name.clone();
+        self.reset_driver(id);
+        if self.origin == Origin::Live {
+            self.ask_again(id);
+        }
+        self.newest_cold_start =
+            before.map(|before| ColdStart { symbol, before, after: step.time });
+    }
+
+    /// Forgets the recurrent states of a symbol.
+    fn reset_driver(&mut self, id: SymbolId) {
         match &mut self.driver {
             Driver::Full(_) => {}
             Driver::Sliding(sliding) => sliding.reset(id),
             Driver::Carried(carried) => carried.reset(id),
         }
-        self.newest_cold_start =
-            before.map(|before| ColdStart { symbol: state.name.clone(), before, after: step.time });
     }
 
     /// Makes the forecasts of all waiting rows whose windows are full, in the order in which the
@@ -662,9 +705,13 @@ impl Engine {
                     None => {
                         let shed_steps = symbols[pending.symbol.index()].shed_steps;
                         let forecast = Forecast { shed_steps, ..forecast };
-                        tally.forecasts += 1;
                         scores.wait(&forecast);
-                        forecasts.push(forecast);
+                        if pending.is_quiet {
+                            tally.withheld.add(Withheld::History);
+                        } else {
+                            tally.forecasts += 1;
+                            forecasts.push(forecast);
+                        }
                     }
                 },
                 None => tally.withheld.add(Withheld::Impossible),

@@ -249,6 +249,7 @@ impl Engine {
         let (step, features) = (snapshot.step.clone(), snapshot.features.clone());
         let mut state = SymbolState::new(name, step, features, window, self.now);
         state.cadence = snapshot.cadence;
+        state.past.is_restored = state.window.is_full();
         // What another model has shed is missing from scores that this one does not take over.
         state.shed_steps = if of_rows { 0 } else { snapshot.shed_steps };
         state.applied = partition
@@ -287,7 +288,7 @@ impl Engine {
         let state = &mut self.symbols[id.index()];
         let steps = StepState::default();
         let mut anew = SymbolState::new(state.name.clone(), steps, features, window, self.now);
-        (anew.arrivals, anew.health) = (state.arrivals, state.health);
+        (anew.arrivals, anew.health, anew.past) = (state.arrivals, state.health, state.past);
         anew.cadence = state.cadence;
         // It keeps its place among those whose recurrent states are still to be computed.
         anew.asleep = state.asleep;
@@ -301,11 +302,7 @@ impl Engine {
             return absorbed;
         }
         (state.applied, state.changed) = (before.applied, before.changed);
-        match &mut self.driver {
-            Driver::Full(_) => {}
-            Driver::Sliding(sliding) => sliding.reset(id),
-            Driver::Carried(carried) => carried.reset(id),
-        }
+        self.reset_driver(id);
         self.stale += 1;
         Ok(())
     }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::history::Past;
 use crate::core::domain::{DurationNanos, Position, Symbol, SymbolId, TimeDoubt, UnixNanos};
 use crate::core::features::FeatureState;
 use crate::core::health::{Arrivals, Health};
@@ -42,6 +43,8 @@ pub(super) struct SymbolState {
     pub(super) asleep: bool,
     /// How many steps with a full window went without inference under load: its scores lack them.
     pub(super) shed_steps: u64,
+    /// What is known of its history.
+    pub(super) past: Past,
 }
 
 impl SymbolState {
@@ -70,6 +73,7 @@ impl SymbolState {
             last_gap: None,
             asleep: false,
             shed_steps: 0,
+            past: Past::default(),
         }
     }
 }

@@ -40,6 +40,8 @@ pub struct EngineTally {
     pub rejects: RejectTally,
     /// Ticks that the state already holds, from a place in the input that was read before.
     pub repeats: u64,
+    /// Steps of holes that history has filled.
+    pub filled: u64,
 }
 
 impl EngineTally {
@@ -52,7 +54,7 @@ impl EngineTally {
     pub fn merge(&mut self, other: &Self) {
         let Self { ticks, absorbed, steps, further, patched, .. } = other;
         let Self { warming, forecasts, withheld, resets, expired, rejects, repeats, .. } = other;
-        let Self { doubts, off_cadence, .. } = other;
+        let Self { doubts, off_cadence, filled, .. } = other;
         self.ticks += ticks;
         self.absorbed += absorbed;
         self.steps += steps;
@@ -68,6 +70,7 @@ impl EngineTally {
             *count += more;
         }
         self.off_cadence += off_cadence;
+        self.filled += filled;
         self.rejects.merge(rejects);
     }
 }

@@ -1,0 +1,233 @@
+//! History before the stream and in its holes: rows that are ticks like any other.
+//!
+//! Owns what is known of a symbol's history in this life, and what is missing of it. Promises that
+//! a row moves a symbol on as a live tick would, and that nothing of it is published unless the
+//! operator wants that. Nothing of it is stored. Never asks for a row: its owner does, with what
+//! [`Engine::missing`] says.
+
+use super::{Engine, SymbolState};
+use crate::core::domain::{DurationNanos, Reject, Step, SymbolId, UnixNanos};
+use crate::core::history::{Missing, Origin, Seam, Span};
+use crate::core::step::{StepRule, StepState};
+use crate::core::window::Window;
+
+/// What is known of a symbol's history.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Past {
+    /// Up to where rows have come that say what live ticks say; an older one is a repeat.
+    covered_until: Option<UnixNanos>,
+    /// What is known of the place behind the newest row, until the first live tick comes.
+    seam: Option<Seam>,
+    /// Its whole window was asked for, and is not asked for again while it is not full.
+    is_asked: bool,
+    /// Up to where the newest hole reaches that rows came for.
+    filled_until: Option<UnixNanos>,
+    /// Holes before this instant were asked for in vain.
+    declined_until: Option<UnixNanos>,
+    /// Its window was full when it came from rest, so that a recording has nothing to add.
+    pub(super) is_restored: bool,
+    /// Steps that were filled.
+    pub(super) filled: u64,
+}
+
+impl Engine {
+    /// Says where the tick comes from that is pushed next.
+    pub fn set_origin(&mut self, origin: Origin) {
+        self.origin = origin;
+    }
+
+    /// Says whether forecasts and scores of history are published.
+    pub fn publish_history(&mut self, publishes: bool) {
+        self.publishes_history = publishes;
+    }
+
+    /// What would be missing of a symbol before a live tick of this time; `after_gap` says that
+    /// ticks may be missing right before it. To be asked when no row of the symbol is in inference.
+    pub fn missing(&self, symbol: &str, time: UnixNanos, after_gap: bool) -> Option<Missing> {
+        let Some(id) = self.index.get(symbol) else { return Some(Missing::Warm) };
+        let SymbolState { step, window, stale_after, past, .. } = &self.symbols[id.index()];
+        let is_stale = stale_after.is_some_and(|limit| time > limit);
+        if (is_stale || !window.is_full()) && !past.is_asked {
+            return Some(Missing::Warm);
+        }
+        let Span { from, to } = step.missing(&self.plans.step_rule, time, after_gap)?;
+        let from = past.declined_until.map_or(from, |until| from.max(until));
+        let span = Span { from, to };
+        if span.is_empty() {
+            return None;
+        }
+        // A hole that is longer than the window leaves nothing of it.
+        let is_long = self.span(from, to).is_none_or(|length| length > self.window_span());
+        Some(if is_long { Missing::Warm } else { Missing::Span(span) })
+    }
+
+    /// Prepares a symbol for the rows that were asked for, which have to be complete where they
+    /// fill a hole. No row of the symbol may be in inference.
+    ///
+    /// # Errors
+    /// [`Reject::TooManySymbols`] or [`Reject::InvalidSymbol`] where it cannot be a new symbol.
+    pub fn begin_history(&mut self, symbol: &str, missing: Missing) -> Result<(), Reject> {
+        let id = self.resolve(symbol)?;
+        // What comes from rest lacks what is asked for.
+        self.symbols[id.index()].past.is_restored = false;
+        match missing {
+            Missing::Warm => {
+                self.forget_steps(id);
+                self.symbols[id.index()].past.is_asked = true;
+            }
+            Missing::Span(span) => {
+                let state = &mut self.symbols[id.index()];
+                state.step.rewind(span);
+                state.past.filled_until = Some(span.to);
+            }
+        }
+        self.note_change(id);
+        Ok(())
+    }
+
+    /// Notes that all rows have come, with what was said of the tick that asked for them. What is
+    /// still missing behind them is judged with the first live tick.
+    pub fn end_history(&mut self, symbol: &str, missing: Missing, after_gap: bool) {
+        let Some(id) = self.index.get(symbol).copied() else { return };
+        let SymbolState { step, past, .. } = &mut self.symbols[id.index()];
+        match missing {
+            Missing::Warm => {
+                if let Some(until) = past.covered_until {
+                    step.cover_until(until);
+                }
+                if after_gap {
+                    step.mark_gap();
+                }
+            }
+            Missing::Span(_) => step.filled(after_gap),
+        }
+        self.note_change(id);
+    }
+
+    /// Notes that the whole window of a symbol was asked for in vain: it is not asked for again.
+    pub fn stop_asking(&mut self, symbol: &str) {
+        if let Some(id) = self.index.get(symbol) {
+            self.symbols[id.index()].past.is_asked = true;
+        }
+    }
+
+    /// Notes that a hole was asked for in vain: it is not asked for again, and its marks stay.
+    pub fn decline(&mut self, symbol: &str, span: Span) {
+        if let Some(id) = self.index.get(symbol) {
+            let past = &mut self.symbols[id.index()].past;
+            past.declined_until = past.declined_until.max(Some(span.to));
+        }
+    }
+
+    /// Judges the place between history and the first live tick of a symbol, once: where ticks may
+    /// be missing there, they are marked as missing. To be called before [`Engine::missing`].
+    pub fn meet_live(&mut self, symbol: &str, time: UnixNanos) {
+        if !self.has_history {
+            return;
+        }
+        let Some(id) = self.index.get(symbol).copied() else { return };
+        let Past { covered_until, seam, .. } = self.symbols[id.index()].past;
+        let Some(seam) = seam else { return };
+        if covered_until.is_some_and(|until| time < until) {
+            // A repeat says nothing of what comes behind.
+            return;
+        }
+        self.symbols[id.index()].past.seam = None;
+        let is_record = self.plans.step_rule == StepRule::Record;
+        let adjoins = if is_record {
+            let newest = self.symbols[id.index()].step.newest();
+            let interval = self.interval();
+            let near = |newest| self.span(newest, time).is_some_and(|span| span <= interval);
+            newest.is_none_or(near)
+        } else {
+            covered_until == Some(time)
+        };
+        let step = &mut self.symbols[id.index()].step;
+        if let Some(until) = covered_until {
+            step.cover_until(until);
+        }
+        if !seam.is_joined && !adjoins {
+            step.mark_gap();
+        }
+        self.note_change(id);
+    }
+
+    /// Counts a step that was filled.
+    pub(super) fn note_filled(&mut self, id: SymbolId, step: &Step) {
+        let is_record = self.plans.step_rule == StepRule::Record;
+        let past = &mut self.symbols[id.index()].past;
+        // A bar has the time of its end, which is where the hole ends.
+        let lies_before = |until| step.time < until || (!is_record && step.time == until);
+        if past.filled_until.is_some_and(lies_before) {
+            past.filled += 1;
+            self.tally.filled += 1;
+        }
+    }
+
+    /// Has the whole window of a symbol asked for again, because it begins cold.
+    pub(super) fn ask_again(&mut self, id: SymbolId) {
+        self.symbols[id.index()].past.is_asked = false;
+    }
+
+    /// Whether what is pushed now is history that is not published.
+    pub(super) fn is_unpublished(&self) -> bool {
+        matches!(self.origin, Origin::History(_)) && !self.publishes_history
+    }
+
+    /// Whether the state of a symbol holds a tick of this time already, by what history it has.
+    pub(super) fn has_in_history(&self, id: SymbolId, time: UnixNanos) -> bool {
+        let SymbolState { step, past, .. } = &self.symbols[id.index()];
+        match self.origin {
+            Origin::Live => step.covered_until().max(past.covered_until) > Some(time),
+            Origin::History(_) => past.is_restored,
+        }
+    }
+
+    /// Notes a row that was taken.
+    pub(super) fn note_row(&mut self, id: SymbolId, time: UnixNanos, seam: Seam) {
+        let is_record = self.plans.step_rule == StepRule::Record;
+        let past = &mut self.symbols[id.index()].past;
+        past.seam = Some(seam);
+        self.has_history = true;
+        let until = if is_record {
+            // A record is a step at its time, and none comes before it any more.
+            time.as_nanos().checked_add(1).map(UnixNanos::from_nanos)
+        } else {
+            // Ticks without a length may have others between them that come later.
+            let covers = Some(seam.covers).filter(|covers| *covers > DurationNanos::ZERO);
+            covers.and_then(|covers| time.checked_add(covers))
+        };
+        past.covered_until = past.covered_until.max(until);
+    }
+
+    /// Forgets everything that a symbol's ticks have left behind, but for its scores.
+    fn forget_steps(&mut self, id: SymbolId) {
+        let window = Window::new(self.plans.window_steps, self.plans.features.width());
+        let features = self.plans.features.raw().initial_state();
+        let state = &mut self.symbols[id.index()];
+        let steps = StepState::default();
+        let mut anew = SymbolState::new(state.name.clone(), steps, features, window, self.now);
+        (anew.arrivals, anew.health) = (state.arrivals, state.health);
+        (anew.applied, anew.changed) = (state.applied, state.changed);
+        // It keeps its place among those whose recurrent states are still to be computed.
+        anew.asleep = state.asleep;
+        anew.shed_steps = state.shed_steps;
+        (anew.past, anew.begins_cold) = (state.past, true);
+        *state = anew;
+        self.reset_driver(id);
+    }
+
+    /// How long the steps of a window take, without closed days.
+    fn window_span(&self) -> DurationNanos {
+        let steps = u32::try_from(self.plans.window_steps).unwrap_or(u32::MAX);
+        self.interval().times(steps).unwrap_or(DurationNanos::MAX)
+    }
+
+    fn interval(&self) -> DurationNanos {
+        DurationNanos::from_seconds(i64::from(self.plans.step.interval_seconds))
+            .unwrap_or(DurationNanos::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests;
