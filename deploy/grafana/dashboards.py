@@ -225,6 +225,30 @@ DASHBOARDS = {
                (rise("tickcast_source_unmatched_total"), "{{instance}} {{kind}}")),
         REFUSED,
         LOST,
+        row("History and back-fill"),
+        series("Symbols by their history", "short",
+               "Symbols whose history was asked for: asked: it has not come yet. warm: the window is "
+               "full. cold: history did not fill it, and live ticks have to.",
+               (gauge("tickcast_history_symbols"), "{{instance}} {{state}}"), stack=True),
+        series("Ticks that wait for history", "short",
+               "Live ticks of symbols whose history was asked for and has not come yet.",
+               (gauge("tickcast_history_ticks_waiting"), "{{instance}}")),
+        events("Missing steps",
+               "Questions for steps that an outage took, and the steps that came in time and are in "
+               "their windows.",
+               (rise("tickcast_backfill_asked_total"), "{{instance}} asked"),
+               (rise("tickcast_backfill_filled_steps_total"), "{{instance}} {{model}} filled")),
+        events("Questions without an answer",
+               "Questions for history that were given up, by reason, and ticks that were dropped "
+               "because too many waited.",
+               (rise("tickcast_history_given_up_total"), "{{instance}} {{reason}}"),
+               (rise("tickcast_history_ticks_dropped_total"), "{{instance}} dropped ticks")),
+        series("Time to warm a symbol", "s", "From the question for its window until it is full.",
+               *quantiles("tickcast_history_warm_seconds")),
+        series("Time to fill missing steps", "s",
+               "From the question for missing steps until they are in the window; ticks of the "
+               "symbol wait meanwhile.",
+               *quantiles("tickcast_backfill_seconds")),
         row("States kept on disk"),
         series("Age of the newest snapshot", "s",
                "What a crash would cost now. Nothing where no folder is given, or the source is "
@@ -362,7 +386,7 @@ DASHBOARDS = {
         row("How many steps get a forecast"),
         series("Steps with a forecast", "percentunit",
                "Share of the steps that a forecast was published for. Windows that are not yet "
-               "full, and withheld forecasts, are what is missing to 1.",
+               "full, withheld forecasts, and steps of history are what is missing to 1.",
                (f"{rate('tickcast_forecasts_total')} / ({rate('tickcast_steps_total')} > 0)",
                 "{{instance}} {{model}}")),
         series("Warming", "cps", "Steps without a forecast, because a window was not yet full.",
@@ -373,7 +397,7 @@ DASHBOARDS = {
                (gauge("instance:tickcast_forecasts_withheld:ratio_rate5m"), "{{instance}}")),
         events("Withheld, by reason",
                "impossible: the model leaves its range. lost_step: a bar lacks a field. patched, "
-               "gapped: what engine.withhold asks for.",
+               "gapped: what engine.withhold asks for. history: about steps before the stream.",
                (rise("tickcast_forecasts_withheld_total"), "{{instance}} {{model}} {{reason}}")),
         series("Symbols", "short", "Symbols with state.",
                (gauge("tickcast_symbols"), "{{instance}} {{model}}")),

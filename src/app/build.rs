@@ -13,17 +13,20 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::config::{Config, HealthConfig, SnapshotConfig};
+use super::history::Past;
 use super::stop::Finish;
-use super::{App, KeeperParts, OpenSource, prepare, process_seed, roles};
+use super::warming::WarmingWatch;
+use super::{App, KeeperParts, OpenSource, history, prepare, process_seed, roles};
 use crate::adapters::http::{HttpServer, HttpState, Models, VersionInfo};
 use crate::adapters::stream::{StreamHub, StreamId, StreamMetrics};
 use crate::core::domain::Symbol;
 use crate::core::health::{ExpectedSymbols, FeedLink, HealthLimits};
 use crate::engine::inference::Runtime;
-use crate::engine::model::{Bundle, RefusedVersion, history_need};
+use crate::engine::model::{Bundle, RefusedVersion};
 use crate::engine::pipeline::{InProcess, Pipeline, PipelineSettings, Pipelines, Prover, Role};
 use crate::engine::wire::forecast::RecordTemplate;
 use crate::intake::{IntakeMetrics, IntakeReceiver, IntakeSender, Router, intake, shard_of_symbol};
+use crate::keep::history::Historian;
 use crate::keep::reload::{
     ListedModel, ModelStatus, ReloadMetrics, ReloadModel, ReloadThread, Reloader, RunningModel,
 };
@@ -123,24 +126,20 @@ impl App {
         let Kept { keeper, progress, start, roles } = builder.restore(&mut pipelines)?;
         let (models, reloads) =
             builder.reloads(&router, &pipelines[0], refused, streams.shadows, roles)?;
-        let (last_states, last) = channel();
-        let keeper = keeper.zip(progress.clone()).map(|(keeper, input)| KeeperParts {
-            keeper,
-            shards: router.commanders(),
-            last,
-            sinks: another(&sinks.ends),
-            input,
-            model: pipelines[0].label(),
-        });
+        let (keeper, last_states) =
+            builder.keeper(keeper, progress.clone(), &router, &sinks.ends, &pipelines[0]);
         let closer = router.closer();
-        let source = builder.source(router, start, progress)?;
+        let (source, past) = builder.source(router, start, progress)?;
         let metrics = ShardMetrics::register(&builder.registry, builder.names())?;
-        let last_states = keeper.is_some().then_some(&last_states);
-        let shards = builder.shards(pipelines, receivers, &sinks.ends, &metrics, last_states)?;
+        let shards =
+            builder.shards(pipelines, receivers, &sinks.ends, &metrics, last_states.as_ref())?;
+        let shards = builder.with_history(shards, &past);
         let (shards, symbols) =
             builder.watched(shards, source.source.expected().as_ref(), &metrics)?;
+        let warming = builder.warming(&past);
         let liveness = Readiness::new();
-        let stages = stages_of(&source, &shards, sinks.stages, &reloads);
+        let mut stages = stages_of(&source, &shards, sinks.stages, &reloads);
+        stages.extend(past.historian.as_ref().map(Historian::stage));
         let supervisor = builder.supervisor(stages, &liveness, metrics)?;
         let (readiness, pin) = (builder.readiness.clone(), builder.config.shards.pin_threads);
         let shutdown_deadline = builder.config.shutdown_deadline;
@@ -153,6 +152,8 @@ impl App {
             finishes: sinks.finishes,
             keeper,
             reloads,
+            historian: past.historian,
+            warming,
             http,
             http_state,
             readiness,
@@ -291,24 +292,73 @@ impl<'b> Builder<'b> {
         Ok(Kept { keeper: Some(keeper), progress: Some(input), start, roles })
     }
 
+    /// What writes the snapshots, where they are kept, and where it gets the last states from.
+    fn keeper(
+        &self,
+        keeper: Option<Keeper>,
+        progress: Option<InputProgress>,
+        router: &Router<Command>,
+        sinks: &[Box<dyn Sink>],
+        pipelines: &Pipelines,
+    ) -> (Option<KeeperParts>, Option<Sender<Handed>>) {
+        let (last_states, last) = channel();
+        let parts = keeper.zip(progress).map(|(keeper, input)| KeeperParts {
+            keeper,
+            shards: router.commanders(),
+            last,
+            sinks: another(sinks),
+            input,
+            model: pipelines.label(),
+        });
+        let last_states = parts.is_some().then_some(last_states);
+        (parts, last_states)
+    }
+
+    /// Opens the source, and what is asked for its history.
     fn source(
         &self,
         router: Router<Command>,
         start: Start,
         progress: Option<InputProgress>,
-    ) -> Result<OpenSource, Exit> {
+    ) -> Result<(OpenSource, Past), Exit> {
         let Config { source: config, engine, shutdown_deadline: deadline, .. } = &self.config;
-        let plans = self.bundles.iter().map(|bundle| bundle.plans());
-        let history = history_need(plans, config.settings.delivers_trades());
-        let source = config.settings.open(&SourceOpening {
+        let need = history::need(&self.config, self.bundles);
+        let opening = SourceOpening {
             registry: &self.registry,
             symbols_max: engine.symbols_max,
             seed: process_seed(),
-            history: &history,
-        })?;
+            history: &need,
+        };
+        let source = config.settings.open(&opening)?;
+        let past = Past::open(&self.config, self.bundles, &opening, router.commanders())?;
         let commits = config.settings.facts().commits;
         let stop_timeout = if commits { *deadline } else { SOURCE_STOP_TIMEOUT.min(*deadline) };
-        Ok(OpenSource { source, router, start, progress, stop_timeout })
+        Ok((OpenSource { source, router, start, progress, stop_timeout }, past))
+    }
+
+    /// The symbols that the source names and a model wants.
+    fn named_symbols(&self) -> Vec<Symbol> {
+        let Config { source, models, .. } = &self.config;
+        let is_wanted =
+            |symbol: &Symbol| models.iter().any(|model| model.symbols.wants(symbol.as_str()));
+        let mut symbols = source.settings.symbols();
+        symbols.retain(is_wanted);
+        symbols
+    }
+
+    /// Has every shard ask for the history of its symbols, where there is any.
+    fn with_history(&self, shards: Vec<Shard>, past: &Past) -> Vec<Shard> {
+        let (count, symbols) = (shards.len(), self.named_symbols());
+        let with = |(index, shard): (usize, Shard)| {
+            let is_here = |symbol: &&Symbol| shard_of_symbol(symbol.as_str(), count) == index;
+            past.of_shard(shard, index, symbols.iter().filter(is_here).cloned())
+        };
+        shards.into_iter().enumerate().map(with).collect()
+    }
+
+    fn warming(&self, past: &Past) -> Option<WarmingWatch> {
+        let is_required = self.config.history.is_required;
+        past.watch(&self.readiness, is_required, self.named_symbols().len())
     }
 
     /// Starts the thread that takes over other versions of the models, and promotes shadows.

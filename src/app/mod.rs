@@ -8,12 +8,14 @@
 mod banner;
 mod build;
 pub mod config;
+mod history;
 mod prepare;
 mod roles;
 mod run;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod warming;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -22,9 +24,11 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use self::stop::Finish;
+use self::warming::WarmingWatch;
 use crate::adapters::http::{HttpServer, HttpState};
 use crate::engine::pipeline::ModelLabel;
 use crate::intake::{IntakeCommander, IntakeMetrics, Router, RouterCloser};
+use crate::keep::history::Historian;
 use crate::keep::reload::ReloadThread;
 use crate::keep::snapshot::Keeper;
 use crate::ops::affinity::Processors;
@@ -51,6 +55,10 @@ pub struct App {
     finishes: Vec<Finish>,
     keeper: Option<KeeperParts>,
     reloads: ReloadThread,
+    /// What asks for history, where anything does.
+    historian: Option<Historian>,
+    /// What says how far it has come, where there is any.
+    warming: Option<WarmingWatch>,
     http: HttpServer,
     http_state: HttpState,
     readiness: Readiness,

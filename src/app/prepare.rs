@@ -8,7 +8,8 @@
 use std::net::{SocketAddr, TcpListener};
 
 use super::config::Config;
-use super::roles;
+use super::history::Look;
+use super::{history, roles};
 use crate::core::domain::Schema;
 use crate::engine::model::Bundle;
 use crate::engine::pipeline::Role;
@@ -20,6 +21,8 @@ use crate::ops::exit::{Exit, Failure};
 pub struct Preparation {
     /// What there is, one line each, for a person.
     pub lines: Vec<String>,
+    /// Where the history of symbols comes from, likewise.
+    pub history: Vec<String>,
     /// What works otherwise than one may expect, one line each.
     pub notes: Vec<String>,
     /// What may pass, such as a folder that another process has.
@@ -41,6 +44,10 @@ pub fn prepare(config: &Config, bundles: &[&Bundle]) -> Result<Preparation, Exit
     note(roles::look(config).map(drop));
     note(config.source.settings.check().map(|lines| preparation.lines = lines));
     config.sinks.iter().for_each(|sink| note(sink.check()));
+    let Look { lines, note: hint, problems: of_history } = history::look(config, bundles);
+    preparation.history = lines;
+    preparation.notes.extend(hint);
+    of_history.into_iter().for_each(|problem| note(Err(problem)));
     match snapshot_folder(config) {
         Ok(busy) => preparation.busy = busy,
         Err(problem) => note(Err(problem)),

@@ -12,9 +12,11 @@ use tokio::time::{interval, timeout};
 use tracing::{error, info, warn};
 
 use super::stop::{Deadline, end_of, joined, publish_all, report};
+use super::warming::WarmingWatch;
 use super::{App, KeeperParts, OpenSource};
 use crate::engine::symbols::EngineTally;
 use crate::intake::RouterCloser;
+use crate::keep::history::Historian;
 use crate::keep::reload::{ReloadHandle, Work};
 use crate::keep::snapshot::RunningKeeper;
 use crate::ops::exit::{Exit, Failure};
@@ -51,7 +53,7 @@ impl App {
     pub(super) async fn live(self) -> Result<(), Exit> {
         let Self { source, shards, processors, finishes, keeper, reloads, .. } = self;
         let Self { http, http_state, readiness, supervisor, intake, closer, .. } = self;
-        let Self { shutdown_deadline, models, .. } = self;
+        let Self { shutdown_deadline, models, historian, warming, .. } = self;
         let mut reloads = reloads;
         let mut signals = Signals::install()?;
         let address = http.local_addr();
@@ -71,6 +73,7 @@ impl App {
         let keeper = keeper.map(KeeperParts::start).transpose()?;
         let mut work = pin!(publish_all(crew, keeper, finishes));
         let mut source = source.start(readiness.condition("source"));
+        source.accompany(historian, warming);
         let handle = (reloads.handle(), models.len());
         let finished = source.until_end(&mut signals, handle, &running, work.as_mut()).await;
         let deadline = Deadline::begin(shutdown_deadline);
@@ -127,6 +130,16 @@ impl OpenSource {
 }
 
 impl RunningSource {
+    /// Starts what brings history, which ends with the source, and what says how far it is.
+    fn accompany(&self, historian: Option<Historian>, warming: Option<WarmingWatch>) {
+        if let Some(historian) = historian {
+            tokio::spawn(historian.run(self.stop.subscribe()));
+        }
+        if let Some(warming) = warming {
+            tokio::spawn(warming.run());
+        }
+    }
+
     /// Runs until a stop signal (`None`), or until the shards and sinks are done. The recording may
     /// end, with or without an error, long before all of it is published.
     async fn until_end(

@@ -76,7 +76,7 @@ fn show_online(report: &OnlineReport) -> Result<(), Exit> {
 fn check_daemon(config: &Config, args: &CheckArgs, global: &Global) -> Result<(), Exit> {
     let super::Proven { runtime, chosen, .. } = super::proven(config, global)?;
     let bundles: Vec<_> = chosen.iter().map(|chosen| &chosen.bundle).collect();
-    let Preparation { lines: source, notes, busy } = prepare(config, &bundles)?;
+    let Preparation { lines: source, history, notes, busy } = prepare(config, &bundles)?;
     let models = config.models.iter().zip(&chosen);
     let models = models.filter(|(model, _)| model.role != Role::Vacant);
     let models = models.map(|(model, chosen)| model_lines(config, model, chosen, &runtime));
@@ -86,11 +86,12 @@ fn check_daemon(config: &Config, args: &CheckArgs, global: &Global) -> Result<()
     let busy: Vec<_> = busy.map(|busy| format!("busy          {busy}")).collect();
     let notes: Vec<_> = notes.iter().map(|note| format!("note          {note}")).collect();
     super::print(format_args!(
-        "configuration {} is usable\n{}runtime       {}\n{}{}{}{}",
+        "configuration {} is usable\n{}runtime       {}\n{}{}{}{}{}",
         args.config.display(),
         models.concat(),
         runtime.build(),
         lines_of(&source),
+        lines_of(&history),
         lines_of(&notes),
         lines_of(&busy),
         lines_of(&warnings(&config.warnings)),

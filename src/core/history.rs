@@ -6,6 +6,8 @@
 
 use crate::core::domain::{DurationNanos, UnixNanos};
 
+const NANOS_PER_SECOND: i64 = 1_000_000_000;
+
 /// Where a record came from. It decides whether its forecast is published and how doubt about the
 /// place before it is judged, and nothing else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,6 +91,20 @@ impl HistoryFrom {
     }
 }
 
+impl HistoryNeed {
+    /// The same for more steps, which take a stretch that is longer in proportion.
+    #[must_use]
+    pub fn with_steps(self, steps: u32) -> Self {
+        if steps <= self.steps {
+            return self;
+        }
+        let seconds = i128::from(self.span.as_nanos() / NANOS_PER_SECOND);
+        let scaled = seconds * i128::from(steps) / i128::from(self.steps.max(1)) + 1;
+        let span = i64::try_from(scaled).ok().and_then(DurationNanos::from_seconds);
+        Self { steps, span: span.unwrap_or(DurationNanos::MAX), ..self }
+    }
+}
+
 impl Span {
     /// The shortest stretch that holds both.
     #[must_use]
@@ -133,6 +149,18 @@ mod tests {
         assert_eq!([1, 2, 4, 5].map(inside), [false, true, true, false]);
         assert_eq!(three.union(span(7, 9)), span(2, 9), "with what lies between");
         assert_eq!([span(2, 5), span(5, 5), span(6, 5)].map(Span::is_empty), [false, true, true]);
+    }
+
+    #[test]
+    fn more_steps_take_a_longer_stretch() {
+        let seconds = |count| DurationNanos::from_seconds(count).unwrap();
+        let need = HistoryNeed { steps: 50, span: seconds(3060), rows: None };
+        assert_eq!(need.with_steps(50), need);
+        assert_eq!(need.with_steps(7), need, "never fewer than the models need");
+        let doubled = need.with_steps(100);
+        assert_eq!((doubled.steps, doubled.span), (100, seconds(6121)));
+        let century = HistoryNeed { span: DurationNanos::MAX, ..need };
+        assert_eq!(century.with_steps(u32::MAX).span, DurationNanos::MAX);
     }
 
     #[test]

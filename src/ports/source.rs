@@ -21,7 +21,7 @@ use super::input::{InputIdentity, InputProgress, Start};
 use super::section::Section;
 use crate::core::domain::{Symbol, TimeFormat};
 use crate::core::health::ExpectedSymbols;
-use crate::core::history::HistoryNeed;
+use crate::core::history::{HistoryFrom, HistoryNeed};
 use crate::intake::{Router, WhenFull};
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::readiness::Condition;
@@ -106,6 +106,11 @@ pub trait SourceSettings<C>: Any + fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Exit`] with code 78 for what the configuration got wrong.
     fn open(&self, opening: &SourceOpening<'_>) -> Result<Box<dyn Source<C>>, Exit>;
+
+    /// What kind of history it brings by itself, as records before the live ones; `None` for none.
+    fn streams_history(&self) -> Option<HistoryFrom> {
+        None
+    }
 
     /// Where the history of its symbols can be asked for; `None` where it cannot.
     ///

@@ -40,6 +40,7 @@ NOT_DRIVEN = {
     "TickcastLogLost": "needs a standard error that takes nothing",
     "TickcastModelVersionRefused": "needs a version of the model that does not prove itself",
     "TickcastSymbolsAwaited": "needs a venue with symbols, of which one never ticks",
+    "TickcastSymbolsCold": "needs a venue whose history cannot be had",
     "TickcastSymbolsUnsubscribed": "needs a venue that refuses a symbol",
     "TickcastTimesImplausible": "needs a feed whose times are of another unit",
 }

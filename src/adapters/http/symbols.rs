@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::paging::{Filled, Page};
 use super::query::Listing;
 use crate::core::health::Subscription;
-use crate::shard::{SymbolBoard, SymbolRow};
+use crate::core::history::HistoryFrom;
+use crate::shard::{Standing, SymbolBoard, SymbolRow};
 
 /// The answer.
 #[derive(Serialize)]
@@ -21,7 +22,28 @@ struct Answer {
     left_off: usize,
     /// What to ask for as `after` to get them.
     next: Option<String>,
+    /// How many of those that match got their history.
+    history: Counts,
     symbols: Vec<Entry>,
+}
+
+/// Symbols by the state of their history.
+#[derive(Clone, Copy, Default, Serialize)]
+struct Counts {
+    none: usize,
+    asked: usize,
+    warm: usize,
+    cold: usize,
+}
+
+/// What is told of the history of one symbol.
+#[derive(Serialize)]
+struct History {
+    state: &'static str,
+    /// What it came from.
+    from: Option<&'static str>,
+    /// How many rows have come.
+    rows: u64,
 }
 
 #[derive(Serialize)]
@@ -36,15 +58,36 @@ struct Entry {
     window_steps: usize,
     quality: crate::core::domain::Quality,
     last_gap: Option<String>,
+    history: History,
+    /// How many of its steps history has filled, since the process began.
+    filled: u64,
+}
+
+impl Counts {
+    fn note(&mut self, standing: Option<Standing>) {
+        let count = match standing {
+            None => &mut self.none,
+            Some(Standing::Asked) => &mut self.asked,
+            Some(Standing::Warm) => &mut self.warm,
+            Some(Standing::Cold) => &mut self.cold,
+        };
+        *count += 1;
+    }
 }
 
 /// A page of symbols, as JSON.
 pub(super) fn list(board: &SymbolBoard, listing: &Listing) -> Vec<u8> {
     let mut page = Page::new(listing);
-    let age = board.read(|row| page.offer(&row.symbol, || entry(row, board.window_steps_of(row))));
+    let mut history = Counts::default();
+    let age = board.read(|row| {
+        if listing.filter.wants(&row.symbol) {
+            history.note(row.history.standing);
+        }
+        page.offer(&row.symbol, || entry(row, board.window_steps_of(row)));
+    });
     let Filled { count, left_off, next, entries } = page.fill();
     let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-    let answer = Answer { age_ms, count, left_off, next, symbols: entries };
+    let answer = Answer { age_ms, count, left_off, next, history, symbols: entries };
     let mut body =
         serde_json::to_vec(&answer).expect("a struct of numbers and texts always encodes");
     body.push(b'\n');
@@ -62,5 +105,11 @@ fn entry(row: &SymbolRow, window_steps: usize) -> Entry {
         window_steps,
         quality: row.quality,
         last_gap: row.last_gap.map(|time| time.to_string()),
+        history: History {
+            state: row.history.standing.map_or("none", Standing::label),
+            from: row.history.from.map(HistoryFrom::label),
+            rows: row.history.rows,
+        },
+        filled: row.filled,
     }
 }

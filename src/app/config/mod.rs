@@ -7,6 +7,7 @@ mod bridge;
 mod describe;
 mod engine;
 mod health;
+mod history;
 mod layers;
 mod load;
 mod log;
@@ -26,6 +27,7 @@ use std::time::Duration;
 pub use bridge::BridgeConfig;
 pub use describe::{reference, schema, show};
 pub use health::HealthConfig;
+pub use history::{AskAt, BackfillConfig, HistoryConfig};
 pub use layers::DEFAULTS;
 pub use load::{
     AnyConfig, ConfigError, load, load_any, load_bridge, load_feed, load_with, parse, venue_feed,
@@ -79,6 +81,10 @@ pub struct Config {
     pub stream: StreamSettings,
     /// Where states are kept on this machine.
     pub snapshot: SnapshotConfig,
+    /// How a symbol gets its window before its live ticks fill it.
+    pub history: HistoryConfig,
+    /// How steps are filled that an outage took.
+    pub backfill: BackfillConfig,
     /// What the metrics tell apart.
     pub metrics: MetricsConfig,
     /// Probes, metrics and the stream.
@@ -172,7 +178,7 @@ impl Config {
             listed_symbols: self.metrics.symbols.clone(),
             recent_scores: RECENT_SCORES.div_ceil(self.shards.count),
             keeps_scores: self.publishes_scores(),
-            publishes_history: false,
+            publishes_history: self.history.publishes,
         }
     }
 }

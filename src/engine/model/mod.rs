@@ -26,6 +26,7 @@ pub use choice::ModelChoice;
 pub use graph::{ONNX_BYTES_MAX, check_graph};
 pub use heritage::Heritage;
 pub use history::history_need;
+pub use step_spec::interval_words;
 pub use store::{
     RefusedVersion, StoreError, candidates, locate, names, next_version, other_manifests,
     version_of, versions,

@@ -358,7 +358,7 @@ fn day(text: &str) -> Option<i64> {
 }
 
 /// A length of time as people say it.
-fn interval_words(seconds: u32) -> String {
+pub fn interval_words(seconds: u32) -> String {
     let units = [(DAY_SECONDS, "day"), (3600, "hour"), (60, "minute"), (1, "second")];
     let fits = |(length, _): &(u32, &str)| seconds >= *length && seconds.is_multiple_of(*length);
     match units.into_iter().find(fits) {

@@ -1,0 +1,348 @@
+//! The history of symbols: what the models need of it, and where it comes from.
+//!
+//! Owns the comparison of `[history]` with the models and the source, and the making of what asks.
+//! Promises that `tickcast check` names the source of every symbol's history, and that what cannot
+//! work is refused with the key that is at fault. Never asks for a row: the historian does, when a
+//! shard wants one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Registry;
+
+use super::config::{AskAt, Config, HistoryConfig};
+use super::warming::WarmingWatch;
+use crate::core::domain::{DurationNanos, Symbol};
+use crate::core::history::{HistoryFrom, HistoryNeed, RowKind};
+use crate::core::step::StepRule;
+use crate::engine::model::manifest::Plans;
+use crate::engine::model::{Bundle, history_need, interval_words};
+use crate::intake::IntakeCommander;
+use crate::keep::history::{Historian, HistorianSettings, HistorianTime};
+use crate::ops::clock::Stopwatch;
+use crate::ops::exit::{Exit, Failure};
+use crate::ops::readiness::{Notice, Readiness};
+use crate::ports::history::{AskClock, Desk, HistorySource};
+use crate::ports::source::SourceOpening;
+use crate::shard::command::Command;
+use crate::shard::{HistoryBook, HistoryLimits, HistoryMetrics, Shard};
+
+/// The longest rest of a venue that does not answer.
+const REST_MAX: Duration = Duration::from_secs(60);
+
+/// What there is to say of history before anything runs.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    /// Lines for `tickcast check`.
+    pub(super) lines: Vec<String>,
+    /// What works otherwise than one may expect.
+    pub(super) note: Option<String>,
+    /// What cannot work.
+    pub(super) problems: Vec<Exit>,
+}
+
+/// How much history the models need, and more of it where the operator wants that.
+pub(super) fn need(config: &Config, bundles: &[&Bundle]) -> HistoryNeed {
+    let need = least(config, bundles);
+    config.history.steps.map_or(need, |steps| need.with_steps(steps))
+}
+
+/// How much history the models need.
+fn least(config: &Config, bundles: &[&Bundle]) -> HistoryNeed {
+    let plans = bundles.iter().map(|bundle| bundle.plans());
+    history_need(plans, config.source.settings.delivers_trades())
+}
+
+/// Which history comes as records, before the live ones.
+fn streamed(config: &Config) -> Option<HistoryFrom> {
+    config.source.settings.streams_history()
+}
+
+/// What the shards and the daemon have of history.
+pub(super) struct Past {
+    /// Where rows come from that nobody asks for.
+    streamed: Option<HistoryFrom>,
+    metrics: HistoryMetrics,
+    /// Of one shard.
+    symbols_max: usize,
+    clock: AskClock,
+    asking: Option<Asking>,
+    /// What answers the shards, where they ask.
+    pub(super) historian: Option<Historian>,
+}
+
+/// What each shard asks with.
+struct Asking {
+    desk: Desk,
+    /// Of one shard.
+    limits: HistoryLimits,
+}
+
+impl Past {
+    /// Registers the metrics, also where there is no history; opens what is asked for it.
+    ///
+    /// # Errors
+    /// [`Exit`] with code 78 for what the configuration got wrong.
+    pub(super) fn open(
+        config: &Config,
+        bundles: &[&Bundle],
+        opening: &SourceOpening<'_>,
+        shards: Vec<IntakeCommander<Command>>,
+    ) -> Result<Self, Exit> {
+        let (began, streamed) = (Stopwatch::start(), streamed(config));
+        let clock: AskClock = Arc::new(move || began.elapsed());
+        let metrics = HistoryMetrics::register(opening.registry)?;
+        let symbols_max = share(config, opening.symbols_max);
+        let (asking, historian) = (None, None);
+        let past = Self { streamed, metrics, symbols_max, clock, asking, historian };
+        if !config.history.asks() {
+            return Ok(past);
+        }
+        let Some(source) = config.source.settings.history(opening)? else { return Ok(past) };
+        let kind = kind_of(opening.history, &*source, bundles);
+        let kind = kind.map_err(Exit::while_doing(Failure::Configuration, "history.rest"))?;
+        let need = HistoryNeed { rows: Some(kind), ..*opening.history };
+        let (desk, asks) = Desk::new(opening.symbols_max);
+        let settings = HistorianSettings {
+            requests_at_once: source.at_once(),
+            rest_max: REST_MAX,
+            seed: opening.seed,
+        };
+        let limits = limits(config, need);
+        let time = HistorianTime::of(Arc::clone(&past.clock));
+        let historian = Historian::new(vec![source], asks, shards, settings, time);
+        let (asking, historian) = (Some(Asking { desk, limits }), Some(historian));
+        Ok(Self { asking, historian, ..past })
+    }
+
+    /// Whether symbols get history at all.
+    fn is_any(&self) -> bool {
+        self.streamed.is_some() || self.asking.is_some()
+    }
+
+    /// Gives a shard what it knows of history, where there is any. `symbols` are those that the
+    /// source names and that belong to this shard.
+    pub(super) fn of_shard(
+        &self,
+        shard: Shard,
+        index: usize,
+        symbols: impl Iterator<Item = Symbol>,
+    ) -> Shard {
+        if !self.is_any() {
+            return shard;
+        }
+        let book = HistoryBook::new(self.streamed, self.symbols_max, self.metrics.clone());
+        let book = match &self.asking {
+            Some(Asking { desk, limits }) => book.asking(index, desk.clone(), *limits),
+            None => book,
+        };
+        shard.with_history(book.expecting(symbols), Arc::clone(&self.clock))
+    }
+
+    /// What says how far history has come, where there is any; so many symbols are named.
+    pub(super) fn watch(
+        &self,
+        readiness: &Readiness,
+        is_required: bool,
+        symbols: usize,
+    ) -> Option<WarmingWatch> {
+        if !self.is_any() {
+            return None;
+        }
+        let notice = Notice::new("history");
+        readiness.show(notice.clone());
+        let waits = is_required.then(|| (readiness.condition("history"), symbols));
+        Some(WarmingWatch::new(self.metrics.board(), notice, waits))
+    }
+}
+
+/// What one of the shards has of a limit over all of them.
+fn share(config: &Config, all: usize) -> usize {
+    (all / config.shards.count).max(1)
+}
+
+/// The limits of one of the shards.
+fn limits(config: &Config, need: HistoryNeed) -> HistoryLimits {
+    let HistoryConfig { ticks_max, bytes_max, warm_wait, when_full, ask, .. } = config.history;
+    HistoryLimits {
+        ticks_max: share(config, ticks_max),
+        bytes_max: share(config, bytes_max),
+        warm_wait,
+        fill_wait: config.backfill.is_enabled.then_some(config.backfill.wait),
+        when_full,
+        asks_at_start: ask == AskAt::Start,
+        need,
+    }
+}
+
+/// Looks at where the history of every symbol comes from.
+pub(super) fn look(config: &Config, bundles: &[&Bundle]) -> Look {
+    let mut look = Look::default();
+    let (least, words) = (least(config, bundles), steps_words(bundles));
+    let need = need(config, bundles);
+    let raised = if need.steps > least.steps { ", raised by history.steps" } else { "" };
+    look.lines.push(format!("history       {} steps a symbol: {words}{raised}", need.steps));
+    if let Some(steps) = config.history.steps.filter(|steps| *steps < least.steps) {
+        look.refuse(format_args!(
+            "history.steps: {steps} are fewer than the {} that the models need ({words}); leave \
+             history.steps out, or raise it",
+            least.steps
+        ));
+    }
+    let facts = config.source.settings.facts();
+    if !(facts.is_live || facts.commits) {
+        // A recording brings its own.
+        return look;
+    }
+    look.at_states(config);
+    look.at_rest(config, bundles, &need);
+    let words = format_args!("{} steps, where nothing else has them", least.steps);
+    look.lines.push(line("live ticks", words));
+    look
+}
+
+impl Look {
+    fn refuse(&mut self, problem: impl std::fmt::Display) {
+        self.problems.push(Exit::new(Failure::Configuration, problem));
+    }
+
+    /// Says what is restored.
+    fn at_states(&mut self, config: &Config) {
+        let facts = config.source.settings.facts();
+        match &config.snapshot.folder {
+            _ if facts.commits => {
+                self.lines.push(line("changelog", "the states that the group has stored"));
+            }
+            Some(folder) => {
+                let has_snapshots = matches!(config.source.settings.identity(), Ok(Some(_)));
+                let states = format_args!("the states in {}", folder.display());
+                self.lines.extend(has_snapshots.then(|| line("snapshot", states)));
+            }
+            None => {}
+        }
+    }
+
+    /// Looks at the interface of the venue.
+    fn at_rest(&mut self, config: &Config, bundles: &[&Bundle], need: &HistoryNeed) {
+        let opening = SourceOpening {
+            registry: &Registry::new(),
+            symbols_max: config.engine.symbols_max,
+            seed: 0,
+            history: need,
+        };
+        let source = config.source.settings.history(&opening);
+        if !config.history.rest {
+            let serves = |source: Arc<dyn HistorySource>| {
+                source.serves(kind_of(need, &*source, bundles).ok()?).ok()
+            };
+            if let Some(words) = source.ok().flatten().and_then(serves) {
+                self.note = Some(format!(
+                    "the venue has history ({words}); set history.rest = true to begin warm"
+                ));
+            }
+            return;
+        }
+        let source = match source {
+            Ok(Some(source)) => source,
+            Ok(None) => {
+                return self.refuse(
+                    "history.rest: the source has no [source.rest], so it has no history to ask \
+                     for; use a venue that has it, describe [source.rest], or set history.rest = \
+                     false",
+                );
+            }
+            Err(problem) => return self.problems.push(problem),
+        };
+        if need.rows.is_none() {
+            return self.refuse(no_rows(config, bundles));
+        }
+        let kind = match kind_of(need, &*source, bundles) {
+            Ok(kind) => kind,
+            Err(reason) => {
+                return self.refuse(format_args!(
+                    "history.rest: {reason}; set history.rest = false to go without"
+                ));
+            }
+        };
+        let words = source.serves(kind).unwrap_or_else(|reason| reason);
+        let when = when_asked(config.history.ask, config.source.settings.symbols().len());
+        self.lines.push(line(source.from().label(), format_args!("{words}; {when}")));
+    }
+}
+
+/// The rows that a source is asked for: those that the models need, or, where each of their steps is
+/// made of bars, the longest of its bars that make those.
+fn kind_of(
+    need: &HistoryNeed,
+    source: &dyn HistorySource,
+    bundles: &[&Bundle],
+) -> Result<RowKind, String> {
+    let kind = need.rows.ok_or("no kind of rows serves every model")?;
+    let Err(reason) = source.serves(kind) else { return Ok(kind) };
+    let is_time = |bundle: &&Bundle| matches!(bundle.plans().step_rule, StepRule::Time(_));
+    let shorter = match kind {
+        RowKind::Bars(length) if bundles.iter().all(is_time) => {
+            let divides = |shorter: &DurationNanos| {
+                let shorter = shorter.as_nanos();
+                shorter > 0 && length.as_nanos() % shorter == 0
+            };
+            source.lengths().into_iter().find(divides)
+        }
+        _ => None,
+    };
+    let none = || format!("the models need {}: {reason}", row_words(kind));
+    shorter.map(RowKind::Bars).ok_or_else(none)
+}
+
+/// A line of `tickcast check` about one source.
+fn line(source: &str, words: impl std::fmt::Display) -> String {
+    format!("  {source:<12}{words}")
+}
+
+/// How the steps come about that the models need.
+fn steps_words(bundles: &[&Bundle]) -> String {
+    let parts = |plans: &Plans| (plans.window_steps as u64, plans.features.raw().warm_up_steps());
+    let parts = bundles.iter().map(|bundle| parts(bundle.plans()));
+    let (window, warm_up) =
+        parts.max_by_key(|(window, warm_up)| window + warm_up).unwrap_or_default();
+    format!("window {window} + warm-up {warm_up} + 1")
+}
+
+/// When symbols are asked for.
+fn when_asked(ask: AskAt, symbols: usize) -> String {
+    match (ask, symbols) {
+        (AskAt::FirstTick, _) | (AskAt::Start, 0) => "each symbol with its first tick".to_owned(),
+        (AskAt::Start, 1) => "1 symbol at the start, others with their first tick".to_owned(),
+        (AskAt::Start, count) => {
+            format!("{count} symbols at the start, others with their first tick")
+        }
+    }
+}
+
+/// What rows of a kind are, in words.
+fn row_words(kind: RowKind) -> String {
+    match kind {
+        RowKind::Bars(length) => {
+            let seconds = length.as_nanos() / 1_000_000_000;
+            format!("bars of {}", interval_words(u32::try_from(seconds).unwrap_or(u32::MAX)))
+        }
+        RowKind::Trades => "single trades".to_owned(),
+    }
+}
+
+/// Why no kind of rows makes the steps of all models.
+fn no_rows(config: &Config, bundles: &[&Bundle]) -> String {
+    let models = config.models.iter().zip(bundles);
+    let steps = models.map(|(model, bundle)| {
+        format!("`{}` ({})", model.name, bundle.manifest().step.words())
+    });
+    let steps = steps.collect::<Vec<_>>().join(", ");
+    format!(
+        "history.rest: no bars of one length make the steps of every model: {steps}; bars serve a \
+         model of whole records of exactly their length, and models of time bars whose length and \
+         offset they divide; set history.rest = false, or give the models daemons of their own"
+    )
+}
+
+#[cfg(test)]
+mod tests;
