@@ -4,6 +4,7 @@
 //! that a shard never waits for an answer: it puts its question on a bounded desk, and the answer
 //! comes as a command in line with the records. Never names an adapter.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -96,6 +97,9 @@ pub struct Ask {
     /// When an answer is of no use any more, since the start of the process.
     pub until: Duration,
 }
+
+/// The time since the start of the process, by which questions end.
+pub type AskClock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// Where a shard leaves its questions.
 #[derive(Clone, Debug)]

@@ -90,6 +90,8 @@ pub enum Command {
         /// Takes the answer.
         answer: Sender<()>,
     },
+    /// The history that is streamed is over: what follows is the stream.
+    EndHistory,
     /// The answer to a question of this shard, which is dropped where it no longer waits for it.
     History {
         /// The number of the question.

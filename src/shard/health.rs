@@ -22,6 +22,7 @@ use crate::core::health::{
 use crate::engine::pipeline::{Pipelines, Role};
 use crate::engine::symbols::SymbolFacts;
 use crate::ops::clock::Stopwatch;
+use crate::shard::history::{HistoryBook, SymbolHistory};
 use crate::shard::refusals::{AheadSamples, RefusalWatch};
 
 /// The time from the beginning of one round to that of the next.
@@ -129,6 +130,10 @@ pub struct SymbolRow {
     pub quality: Quality,
     /// Event time of the newest step that stood behind a gap, since this process began.
     pub last_gap: Option<UnixNanos>,
+    /// What came of its history.
+    pub history: SymbolHistory,
+    /// How many steps of holes history has filled, since this process began.
+    pub filled: u64,
 }
 
 /// All symbols of a shard as they were at one moment.
@@ -255,7 +260,11 @@ impl HealthWatch {
 
     /// Judges a slice of the symbols, if a round is due. A symbol that several models know is
     /// judged in the first live one of them, by the ticks that came to any of them.
-    pub(super) fn turn(&mut self, pipelines: &mut Pipelines) {
+    pub(super) fn turn(
+        &mut self,
+        pipelines: &mut Pipelines,
+        mut history: Option<&mut HistoryBook>,
+    ) {
         if self.round.is_none() && !self.patience().is_zero() {
             return;
         }
@@ -266,14 +275,14 @@ impl HealthWatch {
             let slice = round.next..count.min(round.next + left);
             round.next = slice.end;
             left -= slice.len();
-            self.judge(&mut round, pipelines, slice);
+            self.judge(&mut round, pipelines, slice, history.as_deref_mut());
             if round.next >= count {
                 (round.model, round.next) = (round.model + 1, 0);
             }
         }
         let has_judged = round.model >= pipelines.count();
         if has_judged {
-            self.list_awaited(&mut round, pipelines, left);
+            self.list_awaited(&mut round, pipelines, left, history.as_deref());
         }
         if !has_judged || round.next_expected < self.expected.symbols.len() {
             self.round = Some(round);
@@ -352,20 +361,34 @@ impl HealthWatch {
     }
 
     /// Lists the configured symbols without a state, so many of them, behind those with one.
-    fn list_awaited(&self, round: &mut Round, pipelines: &Pipelines, count: usize) {
+    fn list_awaited(
+        &self,
+        round: &mut Round,
+        pipelines: &Pipelines,
+        count: usize,
+        history: Option<&HistoryBook>,
+    ) {
         let symbols = &self.expected.symbols;
         let end = symbols.len().min(round.next_expected + count);
         for symbol in &symbols[round.next_expected..end] {
             // Ticks of a symbol that no model wants lead nowhere, so none is awaited.
             if !pipelines.has_symbol(symbol.as_str()) && pipelines.wants(symbol.as_str()) {
                 round.counts[Health::Awaited as usize] += 1;
-                round.rows.push(SymbolRow::awaited(symbol, self.expected.subscription(symbol)));
+                let row = SymbolRow::awaited(symbol, self.expected.subscription(symbol));
+                let history = history.map(|book| book.of(symbol.as_str())).unwrap_or_default();
+                round.rows.push(SymbolRow { history, ..row });
             }
         }
         round.next_expected = end;
     }
 
-    fn judge(&self, round: &mut Round, pipelines: &mut Pipelines, slice: Range<usize>) {
+    fn judge(
+        &self,
+        round: &mut Round,
+        pipelines: &mut Pipelines,
+        slice: Range<usize>,
+        mut history: Option<&mut HistoryBook>,
+    ) {
         for index in slice {
             if is_judged_elsewhere(pipelines, round.model, index) {
                 continue;
@@ -379,7 +402,13 @@ impl HealthWatch {
             let subscription = self.expected.subscription(facts.symbol).filter(|subscription| {
                 health != Health::Live && *subscription != Subscription::Acknowledged
             });
-            let row = SymbolRow::new(&facts, health, subscription);
+            let mut row = SymbolRow::new(&facts, health, subscription);
+            if let Some(book) = &mut history {
+                if row.window == window_steps as usize {
+                    book.note_full(&row.symbol, round.now);
+                }
+                row.history = book.of(row.symbol.as_str());
+            }
             round.rows.push(SymbolRow { window_steps: window_steps as usize, ..row });
             if before != health {
                 self.metrics.changes[health as usize].inc();
@@ -482,6 +511,8 @@ impl SymbolRow {
             window_steps: 0,
             quality: Quality::Full,
             last_gap: None,
+            history: SymbolHistory::default(),
+            filled: 0,
         }
     }
 
@@ -496,6 +527,8 @@ impl SymbolRow {
             window_steps: 0,
             quality: facts.quality,
             last_gap: facts.last_gap,
+            history: SymbolHistory::default(),
+            filled: facts.filled,
         }
     }
 }

@@ -64,6 +64,7 @@ pub(super) struct ModelMetrics {
     steps: IntCounter,
     further: IntCounter,
     patched: IntCounter,
+    filled: IntCounter,
     warming: IntCounter,
     forecasts: IntCounter,
     withheld: Vec<IntCounter>,
@@ -157,6 +158,7 @@ struct ModelFamilies {
     steps: IntCounterVec,
     further: IntCounterVec,
     patched: IntCounterVec,
+    filled: IntCounterVec,
     warming: IntCounterVec,
     forecasts: IntCounterVec,
     withheld: IntCounterVec,
@@ -199,6 +201,10 @@ impl ModelFamilies {
             patched: all.counter(
                 "tickcast_steps_patched_total",
                 "Steps made by rule, because nothing came in their interval.",
+            )?,
+            filled: all.counter(
+                "tickcast_backfill_filled_steps_total",
+                "Steps of holes that history has filled.",
             )?,
             warming: all.counter(
                 "tickcast_steps_warming_total",
@@ -262,6 +268,7 @@ impl ModelFamilies {
             steps: of(&self.steps),
             further: of(&self.further),
             patched: of(&self.patched),
+            filled: of(&self.filled),
             warming: of(&self.warming),
             forecasts: of(&self.forecasts),
             withheld: Withheld::ALL.map(|reason| by(&self.withheld, reason.label())).into(),
@@ -458,6 +465,7 @@ impl ModelMetrics {
         self.steps.inc_by(steps - before.steps);
         self.further.inc_by(further - before.further);
         self.patched.inc_by(patched - before.patched);
+        self.filled.inc_by(tally.filled - before.filled);
         self.warming.inc_by(warming - before.warming);
         self.forecasts.inc_by(forecasts - before.forecasts);
         for (counter, reason) in self.withheld.iter().zip(Withheld::ALL) {

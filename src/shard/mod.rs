@@ -7,10 +7,12 @@
 //! once the intake is closed and empty. Never waits for a subscriber, and shares nothing with
 //! another shard but the ways out.
 
+mod asking;
 mod cold;
 pub mod command;
 mod crew;
 mod health;
+mod history;
 mod metrics;
 mod publisher;
 mod refusals;
@@ -24,7 +26,9 @@ mod tests;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
 
+use self::asking::ShardHistory;
 use self::command::{Command, CommitLine, Handed};
+use self::history::Lack;
 use self::metrics::{BatchTimes, Shown};
 use crate::core::domain::Reject;
 use crate::engine::inference::InferenceError;
@@ -38,6 +42,10 @@ use crate::ports::sink::SinkClosed;
 pub use self::cold::warn_of_cold_states;
 pub use self::crew::{Crew, CrewError};
 pub use self::health::{FeedView, HealthMetrics, HealthWatch, SymbolBoard, SymbolRow};
+pub use self::history::{
+    GivenUp, HistoryBoard, HistoryBook, HistoryCounts, HistoryLimits, HistoryMetrics, Standing,
+    SymbolHistory, WhenHeld,
+};
 pub use self::metrics::ShardMetrics;
 pub use self::publisher::{Origin, Publisher};
 pub use self::refusals::{AheadSamples, RefusalWatch};
@@ -99,6 +107,8 @@ pub struct Shard {
     /// Where the last states go when the shard ends, where somebody keeps them.
     last_states: Option<Sender<Handed>>,
     health: Option<HealthWatch>,
+    /// Where there is any.
+    history: Option<ShardHistory>,
 }
 
 /// What a turn does where there is nothing to do.
@@ -151,6 +161,7 @@ impl Shard {
             taking: None,
             last_states: None,
             health: None,
+            history: None,
         }
     }
 
@@ -239,7 +250,7 @@ impl Shard {
         if batch.is_empty() && !idle {
             self.pulse.rest();
             let patience = match waiting {
-                Waiting::Sleeps => self.health.as_ref().map(HealthWatch::patience),
+                Waiting::Sleeps => self.patience(),
                 Waiting::Returns => Some(Duration::ZERO),
             };
             self.is_open = self.intake.drain_within(&mut batch, self.drain_records_max, patience);
@@ -257,6 +268,7 @@ impl Shard {
         if self.hold.is_some() {
             return Ok(true);
         }
+        self.tend_history(!self.is_open && self.batch.is_empty())?;
         let haste = if self.intake.has_more() { Haste::Throughput } else { Haste::Latency };
         self.flush_live(haste, arrived)?;
         self.run_shadows(arrived, self.shadow_age_max)?;
@@ -267,9 +279,17 @@ impl Shard {
             self.pipelines.wake(WOKEN_AT_ONCE)?;
         }
         if let Some(health) = &mut self.health {
-            health.turn(&mut self.pipelines);
+            let book = self.history.as_mut().map(|history| &mut history.book);
+            health.turn(&mut self.pipelines, book);
         }
         Ok(idle || self.is_open)
+    }
+
+    /// How long the shard may wait for records; `None` where only these give it something to do.
+    fn patience(&self) -> Option<Duration> {
+        let health = self.health.as_ref().map(HealthWatch::patience);
+        let history = self.history.as_ref().and_then(ShardHistory::patience);
+        health.into_iter().chain(history).min()
     }
 
     /// Takes the arrivals of a batch in their order, up to a commit that the shard has to wait for.
@@ -286,7 +306,7 @@ impl Shard {
             match arrival {
                 Arrival::Gap => {
                     self.catch_up(Haste::Throughput, arrived)?;
-                    self.pipelines.mark_gap();
+                    self.mark_gap();
                 }
                 Arrival::Record(record) if std::mem::take(&mut first) => {
                     self.take_measured(&record, arrived)?;
@@ -447,35 +467,42 @@ impl Shard {
         Ok(())
     }
 
-    fn take(
+    /// Takes a record. Where `asks` and history is missing before it, it is not taken, and what is
+    /// missing comes back.
+    fn take_now(
         &mut self,
         record: &Record,
+        asks: bool,
         arrived: Option<Stopwatch>,
         decoded: impl FnOnce(),
-    ) -> Result<(), ShardError> {
+    ) -> Result<Option<Lack>, ShardError> {
         let Self { pipelines, publisher, metrics, .. } = self;
         let Record { bytes, position, received, after_gap, origin, .. } = record;
         let (position, received) = (*position, *received);
         let (after_gap, origin) = (*after_gap, *origin);
         let incoming = Incoming { bytes, position, received, after_gap, origin };
         // A symbol's next tick is here before its last one was answered: that is a hurry.
-        let taken = pipelines.take_or_ask(&incoming, false, decoded, |pipeline| {
+        let taken = pipelines.take_or_ask(&incoming, asks, decoded, |pipeline| {
             flush(pipeline, publisher, metrics, Haste::Throughput, arrived)
         })?;
-        if let Taken::Refused(rejection) = taken {
-            if let (Reject::InFuture, Some(health), Some(ahead)) =
-                (rejection.reason, &self.health, pipelines.newest_ahead())
-            {
-                health.note_ahead(ahead);
+        match taken {
+            Taken::Done => {}
+            Taken::Missing { missing, time } => return Ok(Some(Lack { missing, time })),
+            Taken::Refused(rejection) => {
+                if let (Reject::InFuture, Some(health), Some(ahead)) =
+                    (rejection.reason, &self.health, pipelines.newest_ahead())
+                {
+                    health.note_ahead(ahead);
+                }
+                let rejection = rejection.named(pipelines.schema());
+                // Its owner has the recording that it came from.
+                if !record.is_history() {
+                    publisher.dead_letter(record, rejection);
+                }
+                reports::report_refused(pipelines.tally(), rejection, bytes);
             }
-            let rejection = rejection.named(pipelines.schema());
-            // Its owner has the recording that it came from.
-            if !record.is_history() {
-                publisher.dead_letter(record, rejection);
-            }
-            reports::report_refused(pipelines.tally(), rejection, bytes);
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Does what the source asks, after everything that came before it is published. Returns what
@@ -487,6 +514,22 @@ impl Shard {
     ) -> Result<Option<Receiver<()>>, ShardError> {
         let mut hold = None;
         self.catch_up(Haste::Latency, arrived)?;
+        let command = match command {
+            Command::History { number, answer } => {
+                self.answer(number, answer)?;
+                return Ok(None);
+            }
+            Command::EndHistory => {
+                self.end_streaming();
+                return Ok(None);
+            }
+            command => command,
+        };
+        if matches!(&command, Command::Commit(_) | Command::Evict { .. } | Command::Clear { .. }) {
+            // What waits for history came before the command.
+            self.take_waiting()?;
+            self.catch_up(Haste::Latency, arrived)?;
+        }
         let Self { pipelines, publisher, pulse, health, .. } = self;
         pulse.wait(COMMAND_PATIENCE);
         // Whoever asked may have given up; then nobody needs the answer.
@@ -554,8 +597,8 @@ impl Shard {
                 publisher.connect(None);
                 let _ = answer.send(());
             }
-            // The shard waits for no answer, so this one has come too late.
-            Command::History { .. } => {}
+            // Obeyed above.
+            Command::History { .. } | Command::EndHistory => {}
         }
         pulse.work();
         Ok(hold)

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::pipelines::Model;
 use super::stored::parts_of_key;
-use super::{ModelLabel, Pipelines, Restored, StoredState};
+use super::{ModelLabel, Pipelines, Restored, Role, StoredState};
 use crate::core::domain::{DurationNanos, PartitionId};
 use crate::core::health::Arrivals;
 use crate::engine::inference::InferenceError;
@@ -154,6 +154,16 @@ impl Pipelines {
     /// Whether any model knows a symbol.
     pub fn has_symbol(&self, symbol: &str) -> bool {
         self.each().any(|(_, pipeline)| pipeline.engine().has_symbol(symbol))
+    }
+
+    /// Whether every live model that wants a symbol has a full window of it; `None` where none
+    /// wants it.
+    pub fn has_full_windows(&self, symbol: &str) -> Option<bool> {
+        let is_live = |model: &&Model| model.pipeline.post().role == Role::Live;
+        let models = self.models().iter().filter(is_live).filter(|model| model.wants(symbol));
+        models
+            .map(|model| model.pipeline.engine().has_full_window(symbol))
+            .reduce(|all, one| all && one)
     }
 
     /// When ticks of a symbol came to the model that has had one last.

@@ -60,6 +60,11 @@ impl Engine {
         self.index.get(symbol).map(|id| self.symbols[id.index()].arrivals)
     }
 
+    /// Whether the window of a symbol is full; not where the symbol is not known.
+    pub fn has_full_window(&self, symbol: &str) -> bool {
+        self.index.get(symbol).is_some_and(|id| self.symbols[id.index()].window.is_full())
+    }
+
     /// The name of the symbol at a place of the dense index.
     pub fn symbol_at(&self, index: usize) -> Option<&Symbol> {
         self.symbols.get(index).map(|state| &state.name)

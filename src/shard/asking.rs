@@ -1,0 +1,380 @@
+//! How a shard asks for history, and what it does with ticks meanwhile.
+//!
+//! Owns the way of a live tick past the book of questions. Promises that a tick for which history
+//! is missing waits for the answer and no longer than to its deadline; that all later ticks of its
+//! symbol wait behind it; and that without an answer each is taken as if there were no history.
+//! Never waits itself.
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::history::{GivenUp, HeldTicks, HistoryBook, Lack, Question, Unasked, WindowState};
+use super::reports::is_power_of_ten;
+use super::{Shard, ShardError, flush};
+use crate::core::decode::symbol_of;
+use crate::core::domain::{DurationNanos, Symbol, UnixNanos};
+use crate::core::history::{Missing, Span};
+use crate::engine::pipeline::{Pipelines, Role};
+use crate::engine::symbols::Haste;
+use crate::intake::Record;
+use crate::ops::clock::Stopwatch;
+use crate::ports::history::{AskClock, Failed, Rows};
+
+/// The history of a shard's symbols.
+pub(super) struct ShardHistory {
+    pub(super) book: HistoryBook,
+    pub(super) clock: AskClock,
+}
+
+impl ShardHistory {
+    /// How long the shard may wait for records before there is something to do here.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        let now = (self.clock)();
+        self.book.next_deadline(now).map(|until| until.saturating_sub(now))
+    }
+}
+
+impl Shard {
+    /// The same with this book of questions, whose deadlines are by this clock.
+    #[must_use]
+    pub fn with_history(self, book: HistoryBook, clock: AskClock) -> Self {
+        Self { history: Some(ShardHistory { book, clock }), ..self }
+    }
+
+    /// As [`Shard::take_now`], where there may be history.
+    pub(super) fn take(
+        &mut self,
+        record: &Record,
+        arrived: Option<Stopwatch>,
+        decoded: impl FnOnce(),
+    ) -> Result<(), ShardError> {
+        let Some(ShardHistory { book, clock }) = &mut self.history else {
+            return self.take_now(record, false, arrived, decoded).map(|_| ());
+        };
+        if record.is_history() {
+            book.note_streamed(&record.bytes, clock());
+        }
+        if book.joins(record) {
+            return self.end_full();
+        }
+        let asks = book.asks();
+        let Some(_) = self.take_now(record, asks, arrived, decoded)? else { return Ok(()) };
+        let symbol = symbol_of(&record.bytes).and_then(|symbol| Symbol::new(&symbol).ok());
+        match symbol {
+            Some(symbol) => self.work_off(&symbol, HeldTicks::of(record.clone()), None),
+            // No model can know it, and each says so.
+            None => self.take_now(record, false, arrived, || {}).map(|_| ()),
+        }
+    }
+
+    /// Does what is due: asks for expected symbols, and ends questions past their deadlines. Where
+    /// the shard ends, it ends all of them.
+    pub(super) fn tend_history(&mut self, is_ending: bool) -> Result<(), ShardError> {
+        let Some(ShardHistory { book, clock }) = &mut self.history else { return Ok(()) };
+        let now = clock();
+        if is_ending {
+            self.take_waiting()?;
+        } else {
+            let pipelines = &self.pipelines;
+            book.begin(|symbol| window_of(pipelines, symbol), now);
+            book.ask_expected(now);
+            while let Some(question) = self.book(|book| book.end_due(now)) {
+                self.go_on(question, GivenUp::Late, "no answer came in time")?;
+            }
+        }
+        if let Some(ShardHistory { book, .. }) = &mut self.history {
+            book.show();
+        }
+        Ok(())
+    }
+
+    /// Takes all ticks that wait, without asking for anything.
+    pub(super) fn take_waiting(&mut self) -> Result<(), ShardError> {
+        let Some(asking) = self.book(HistoryBook::stop_asking) else { return Ok(()) };
+        while let Some(question) = self.book(HistoryBook::end_any) {
+            self.go_on(question, GivenUp::Stopped, "the ticks do not wait any longer")?;
+        }
+        let _ = self.book(|book| Some(book.go_on_asking(asking)));
+        Ok(())
+    }
+
+    /// Lets symbols go on without history where too many ticks wait.
+    fn end_full(&mut self) -> Result<(), ShardError> {
+        while let Some(question) = self.book(HistoryBook::end_full) {
+            self.go_on(question, GivenUp::Full, "too many ticks wait")?;
+        }
+        Ok(())
+    }
+
+    /// Notes that the rows that are streamed are over.
+    pub(super) fn end_streaming(&mut self) {
+        let Self { history, pipelines, .. } = self;
+        if let Some(ShardHistory { book, clock }) = history {
+            book.end_streaming(|symbol| window_of(pipelines, symbol), clock());
+        }
+    }
+
+    /// Notes that data of every symbol may be missing from here on: behind the ticks that wait,
+    /// where some do.
+    pub(super) fn mark_gap(&mut self) {
+        let Self { history, pipelines, .. } = self;
+        let Some(ShardHistory { book, .. }) = history.as_mut().filter(|all| all.book.has_open())
+        else {
+            return pipelines.mark_gap();
+        };
+        for pipeline in pipelines.each_mut() {
+            let engine = pipeline.engine_mut();
+            for index in 0..engine.symbol_count() {
+                let symbol = engine.symbol_at(index).filter(|name| !book.is_open(name.as_str()));
+                if let Some(symbol) = symbol.cloned() {
+                    engine.mark_gap_before(symbol.as_str(), None);
+                    engine.note_changed(symbol.as_str());
+                }
+            }
+        }
+        book.mark_gap();
+    }
+
+    /// Takes the answer to a question. Nothing may be in inference or deferred.
+    pub(super) fn answer(
+        &mut self,
+        number: u64,
+        answer: Result<Rows, Failed>,
+    ) -> Result<(), ShardError> {
+        // One that has ended before was counted then.
+        let Some(question) = self.book(|book| book.end(number)) else { return Ok(()) };
+        let is_warm = question.missing == Missing::Warm;
+        match answer {
+            Ok(Rows { is_complete: false, .. }) => {
+                self.go_on(question, GivenUp::Incomplete, "some rows are missing")
+            }
+            Ok(Rows { rows, .. }) if is_warm && rows.is_empty() => {
+                self.go_on(question, GivenUp::Incomplete, "there are no rows")
+            }
+            Ok(Rows { rows, .. }) if rows.windows(2).any(|two| two[1].time < two[0].time) => {
+                self.go_on(question, GivenUp::Incomplete, "the rows are out of order")
+            }
+            Ok(rows) => self.fill(question, &rows),
+            Err(Failed::Away(reason)) => self.go_on(question, GivenUp::Away, &reason),
+            Err(Failed::Refused(reason)) => self.go_on(question, GivenUp::Refused, &reason),
+        }
+    }
+
+    /// Has the models take rows before the ticks that wait for them.
+    fn fill(&mut self, mut question: Question, rows: &Rows) -> Result<(), ShardError> {
+        let covers = self.book(|book| Some(book.covers())).unwrap_or(DurationNanos::ZERO);
+        let end = rows.rows.last().map(|row| row.time.checked_add(covers).unwrap_or(row.time));
+        let reached = end.unwrap_or(UnixNanos::from_nanos(i64::MIN));
+        // What the first tick lacks now is what counts: it may be another than that which asked.
+        let lack = loop {
+            let Some(first) = question.held.ticks.front().cloned() else { break None };
+            match self.take_now(&first, true, None, || {})? {
+                Some(lack) => break Some((lack, first.after_gap)),
+                None => question.held.ticks.pop_front(),
+            };
+        };
+        let (time, after_gap) = match lack {
+            Some((lack, after_gap)) => {
+                let start = lack.time.interval_start(covers, DurationNanos::ZERO);
+                let place = (reached, start.unwrap_or(lack.time));
+                if !question.serves(lack.missing, place, self.pipelines.count() == 1) {
+                    return self.ask_again(question, lack);
+                }
+                (lack.time, after_gap)
+            }
+            // Rows came before the first tick: all of them are history.
+            None if question.time.is_none() && question.held.ticks.is_empty() => (reached, false),
+            None => return self.work_off(&question.symbol, question.held, None),
+        };
+        let bytes: Vec<_> = rows.rows.iter().map(|row| &*row.bytes).collect();
+        let Self { pipelines, publisher, metrics, .. } = self;
+        let refused = pipelines.fill(
+            question.symbol.as_str(),
+            (time, after_gap),
+            &bytes,
+            covers,
+            |pipeline| flush(pipeline, publisher, metrics, Haste::Throughput, None),
+        )?;
+        if let Some(rejection) = refused {
+            let reason = format!("a row cannot be read: {}", rejection.reason.label());
+            return self.go_on(question, GivenUp::Incomplete, &reason);
+        }
+        self.catch_up(Haste::Throughput, None)?;
+        // The models know of the gap from the rows.
+        if let Some(first) = question.held.ticks.front_mut() {
+            first.after_gap = false;
+        }
+        self.note_answer(&question, bytes.len());
+        self.work_off(&question.symbol, question.held, Some(question.missing))
+    }
+
+    /// Leaves another question in place of one whose rows do not serve any more.
+    fn ask_again(&mut self, question: Question, lack: Lack) -> Result<(), ShardError> {
+        let Question { symbol, until, mut held, .. } = question;
+        match self.ask(&symbol, lack, Some(until)) {
+            Ok(()) => {
+                let _ = self.book(|book| Some(book.hold(&symbol, held)));
+                Ok(())
+            }
+            Err(_) => {
+                if let Some(first) = held.ticks.pop_front() {
+                    self.pass(&symbol, &first, lack.missing, Some(lack.time))?;
+                }
+                self.work_off(&symbol, held, None)
+            }
+        }
+    }
+
+    /// Takes the ticks of a symbol in their order, until one of them lacks something that can be
+    /// asked for: then it and those behind it wait. `filled` is what was filled right before the
+    /// first of them, which is not asked for again.
+    fn work_off(
+        &mut self,
+        symbol: &Symbol,
+        mut held: HeldTicks,
+        mut filled: Option<Missing>,
+    ) -> Result<(), ShardError> {
+        while let Some(tick) = held.ticks.pop_front() {
+            let asks = self.history.as_ref().is_some_and(|all| all.book.asks());
+            let filled = filled.take();
+            let Some(lack) = self.take_now(&tick, asks, None, || {})? else { continue };
+            // What came behind a window may be a hole, and behind a hole there is nothing.
+            let may_ask = match (filled, lack.missing) {
+                (None, _) | (Some(Missing::Warm), Missing::Span(_)) => true,
+                (Some(_), _) => false,
+            };
+            let asked = if may_ask { self.ask(symbol, lack, None) } else { Err(Unasked::Never) };
+            match asked {
+                Ok(()) => {
+                    held.ticks.push_front(tick);
+                    let _ = self.book(|book| Some(book.hold(symbol, held)));
+                    return self.end_full();
+                }
+                Err(Unasked::Never) => {}
+                Err(Unasked::Away) => {
+                    let reason = "the desk for history takes no more questions now";
+                    self.note_failure(symbol, lack.missing, GivenUp::Away, reason);
+                }
+            }
+            self.pass(symbol, &tick, lack.missing, Some(lack.time))?;
+        }
+        if held.after_gap {
+            self.catch_up(Haste::Throughput, None)?;
+            for pipeline in self.pipelines.each_mut() {
+                pipeline.engine_mut().mark_gap_before(symbol.as_str(), None);
+                pipeline.engine_mut().note_changed(symbol.as_str());
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the ticks go on that waited for a question, without its answer.
+    fn go_on(
+        &mut self,
+        question: Question,
+        reason: GivenUp,
+        words: &str,
+    ) -> Result<(), ShardError> {
+        let Question { symbol, missing, time, mut held, .. } = question;
+        self.note_failure(&symbol, missing, reason, words);
+        if let Some(first) = held.ticks.pop_front() {
+            self.pass(&symbol, &first, missing, time)?;
+        }
+        self.work_off(&symbol, held, None)
+    }
+
+    /// Takes a tick as if there were no history for what is missing before it.
+    fn pass(
+        &mut self,
+        symbol: &Symbol,
+        tick: &Record,
+        missing: Missing,
+        time: Option<UnixNanos>,
+    ) -> Result<(), ShardError> {
+        let _ = self.take_now(tick, false, None, || {})?;
+        // A shadow that does not know the symbol yet could not be told.
+        if self.pipelines.of_role_mut(Role::Shadow).next().is_some() {
+            self.catch_up(Haste::Throughput, None)?;
+        }
+        for pipeline in self.pipelines.each_mut() {
+            let step = &pipeline.manifest().step;
+            let seconds = |count: u32| DurationNanos::from_seconds(i64::from(count));
+            let bar = seconds(step.interval_seconds).zip(seconds(step.offset_seconds));
+            let span = match (missing, time) {
+                (Missing::Span(span), _) => Some(span),
+                (Missing::Warm, Some(time)) => bar
+                    .and_then(|(interval, offset)| time.interval_start(interval, offset))
+                    .map(|to| Span { from: to, to }),
+                (Missing::Warm, None) => None,
+            };
+            let engine = pipeline.engine_mut();
+            if missing == Missing::Warm {
+                engine.stop_asking(symbol.as_str());
+            }
+            if let Some(span) = span {
+                engine.decline(symbol.as_str(), span);
+            }
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, symbol: &Symbol, lack: Lack, until: Option<Duration>) -> Result<(), Unasked> {
+        let Self { history, pipelines, .. } = self;
+        let Some(ShardHistory { book, clock }) = history else { return Err(Unasked::Never) };
+        book.ask(symbol, lack, |symbol| pipelines.has_symbol(symbol), clock(), until)
+    }
+
+    fn note_answer(&mut self, question: &Question, rows: usize) {
+        let Self { history, pipelines, .. } = self;
+        let Some(ShardHistory { book, clock }) = history else { return };
+        let symbol = &question.symbol;
+        let is_full = window_of(pipelines, symbol.as_str()) == WindowState::Full;
+        let count = book.answered(question, rows, is_full, clock());
+        match question.missing {
+            Missing::Span(Span { from, to }) if is_power_of_ten(count) => {
+                info!(%symbol, %from, %to, rows, count, "missing steps were filled");
+            }
+            Missing::Warm if !is_full => warn!(
+                %symbol, rows,
+                "a symbol is not warmed: its source has fewer rows than the models need; its \
+                 window fills up with live ticks"
+            ),
+            _ => {}
+        }
+    }
+
+    fn note_failure(&mut self, symbol: &Symbol, missing: Missing, reason: GivenUp, words: &str) {
+        let Some(ShardHistory { book, clock }) = &mut self.history else { return };
+        let count = book.give_up(symbol, missing, reason, clock());
+        if reason == GivenUp::Stopped || !is_power_of_ten(count) {
+            return;
+        }
+        let reason = reason.label();
+        match missing {
+            Missing::Warm => warn!(
+                %symbol, reason, words, count,
+                "a symbol is not warmed; its window fills up with live ticks. `tickcast check \
+                 --online` shows what the source of history answers"
+            ),
+            Missing::Span(Span { from, to }) => warn!(
+                %symbol, %from, %to, reason, words, count,
+                "missing steps were not filled; forecasts that rest on them are marked"
+            ),
+        }
+    }
+
+    /// Asks the book, where there is one.
+    fn book<T>(&mut self, ask: impl FnOnce(&mut HistoryBook) -> Option<T>) -> Option<T> {
+        self.history.as_mut().and_then(|history| ask(&mut history.book))
+    }
+}
+
+/// What the live models have of a symbol.
+fn window_of(pipelines: &Pipelines, symbol: &str) -> WindowState {
+    match pipelines.has_full_windows(symbol) {
+        None => WindowState::Unwanted,
+        Some(true) => WindowState::Full,
+        Some(false) => WindowState::Lacking,
+    }
+}
