@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
+use tokio::time::timeout;
 
 use super::config::{AskAt, Config, HistoryConfig};
 use super::warming::WarmingWatch;
@@ -22,10 +23,13 @@ use crate::keep::history::{Historian, HistorianSettings, HistorianTime};
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::readiness::{Notice, Readiness};
-use crate::ports::history::{AskClock, Desk, HistorySource};
-use crate::ports::source::SourceOpening;
+use crate::ports::history::{AskClock, Desk, HistorySource, Request, Rows, Want};
+use crate::ports::source::{OnlineReport, SourceOpening};
 use crate::shard::command::Command;
 use crate::shard::{HistoryBook, HistoryLimits, HistoryMetrics, Shard};
+
+/// How long `tickcast check --online` waits for an answer.
+const ONLINE_MAX: Duration = Duration::from_secs(60);
 
 /// The longest rest of a venue that does not answer.
 const REST_MAX: Duration = Duration::from_secs(60);
@@ -199,6 +203,54 @@ pub(super) fn look(config: &Config, bundles: &[&Bundle]) -> Look {
     let words = format_args!("{} steps, where nothing else has them", least.steps);
     look.lines.push(line("live ticks", words));
     look
+}
+
+/// Asks for the history of the first symbol that the source names, as a daemon would. Says nothing
+/// where history is not asked for.
+pub fn look_at_history_online(config: &Config, bundles: &[&Bundle]) -> OnlineReport {
+    let mut report = OnlineReport::default();
+    if !config.history.asks() {
+        return report;
+    }
+    let Some(symbol) = config.source.settings.symbols().into_iter().next() else {
+        report.lines.push(line("history", "source.symbols names no symbol to ask for"));
+        return report;
+    };
+    match ask_once(config, bundles, &symbol) {
+        Ok(line) => report.lines.push(line),
+        Err(problem) => report.problems.push(format!("history.rest: {symbol}: {problem}")),
+    }
+    report
+}
+
+fn ask_once(config: &Config, bundles: &[&Bundle], symbol: &Symbol) -> Result<String, String> {
+    let (need, registry) = (need(config, bundles), Registry::new());
+    let opening = SourceOpening {
+        registry: &registry,
+        symbols_max: config.engine.symbols_max,
+        seed: 0,
+        history: &need,
+    };
+    let source = config.source.settings.history(&opening).map_err(|error| error.to_string())?;
+    let source = source.ok_or("the source has no [source.rest]")?;
+    let kind = kind_of(&need, &*source, bundles)?;
+    let RowKind::Bars(length) = kind else { return Err("single trades are not asked for".into()) };
+    let rows = need.span.as_nanos().div_euclid(length.as_nanos().max(1)).max(1);
+    let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+    let want = Want::Newest { before: None, rows };
+    let request = Request { symbol: symbol.clone(), kind, want };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("start the runtime: {error}"))?;
+    let limit = config.history.warm_wait.min(ONLINE_MAX);
+    let answer = runtime.block_on(async { timeout(limit, source.fetch(request)).await });
+    let answer = answer.map_err(|_| format!("no answer within {} s", limit.as_secs()))?;
+    let Rows { rows: found, is_complete } = answer.map_err(|failed| failed.to_string())?;
+    let Some(newest) = found.last() else { return Err("the venue has no rows".into()) };
+    let holes = if is_complete { "" } else { ", some between them missing" };
+    let (count, newest, words) = (found.len(), newest.time, row_words(kind));
+    Ok(line("history", format_args!("{symbol}: {count} of {rows} {words}{holes}, up to {newest}")))
 }
 
 impl Look {

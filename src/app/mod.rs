@@ -43,6 +43,7 @@ use crate::shard::Shard;
 use crate::shard::command::{Command, Handed};
 
 pub use self::banner::Banner;
+pub use self::history::look_at_history_online;
 pub use self::prepare::{Preparation, check_together, look_at_address, prepare};
 pub use self::roles::settle_turns;
 pub(crate) use self::run::on_source_runtime;

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use super::{Global, topic};
 use crate::app::config::{AnyConfig, BridgeConfig, Config, ModelConfig, load_any};
-use crate::app::{Preparation, look_at_address, prepare, settle_turns};
+use crate::app::{
+    Preparation, look_at_address, look_at_history_online, prepare, settle_turns,
+};
 use crate::engine::inference::{OnnxRuntime, Runtime};
 use crate::engine::model::RefusedVersion;
 use crate::engine::pipeline::{Chosen, Pipeline, Role};
@@ -19,7 +21,8 @@ use crate::ports::source::OnlineReport;
                         output and changelog topics; their partitions and cleanup.policy; our \
                         rights on them; the offsets that the group has committed, and whether the \
                         topics still hold them. It joins no group, begins no transaction and \
-                        changes nothing, so it may run beside a daemon.\n\n\
+                        changes nothing, so it may run beside a daemon. With history.rest = true the \
+                        venue is asked for the history of the first symbol.\n\n\
                         What `serve` would refuse is refused in the same words, and nothing is \
                         made or changed. What may pass, such as an address in use, is listed as \
                         busy.\n\nExit code 0: usable. 78: every problem is listed.\n\n\
@@ -97,7 +100,13 @@ fn check_daemon(config: &Config, args: &CheckArgs, global: &Global) -> Result<()
         lines_of(&warnings(&config.warnings)),
     ))?;
     match args.online {
-        true => show_online(&config.source.settings.check_online()),
+        true => {
+            let OnlineReport { mut lines, mut problems } = config.source.settings.check_online();
+            let history = look_at_history_online(config, &bundles);
+            lines.extend(history.lines);
+            problems.extend(history.problems);
+            show_online(&OnlineReport { lines, problems })
+        }
         false => Ok(()),
     }
 }

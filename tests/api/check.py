@@ -203,6 +203,8 @@ def check_pages(address, validators):
             page = json.loads(body)
             seen += page[entries]
             assert page["left_off"] == page["count"] - len(seen), page
+            if entries == "symbols":
+                assert sum(page["history"].values()) == page["count"], page
             after = page["next"]
         # GOOG joins the recording late.
         names = [one["symbol"] for one in seen]

@@ -64,10 +64,13 @@ fn a_symbol_is_live_then_silent_then_heard_again_and_dead_without_a_feed() {
     let expected = serde_json::json!({
         "symbol": "A", "health": "live", "reason": null, "newest_tick": "1970-01-01T00:00:04Z",
         "steps": 5, "window": 2, "window_steps": 2, "quality": "gapped",
-        "last_gap": "1970-01-01T00:00:04Z",
+        "last_gap": "1970-01-01T00:00:04Z", "filled": 0,
+        "history": {"state": "none", "from": null, "rows": 0},
     });
     assert_eq!(list["symbols"], serde_json::json!([expected]));
     assert_eq!((&list["count"], &list["left_off"]), (&1.into(), &0.into()));
+    let counts = serde_json::json!({"none": 1, "asked": 0, "warm": 0, "cold": 0});
+    assert_eq!(list["history"], counts, "nobody has asked for any");
     drop(feed);
     for symbol in ["A", "B", "C"] {
         await_health(&daemon, symbol, "dead");
