@@ -1,5 +1,6 @@
 //! Tests of a shard: everything is in its queue before it runs, on the thread of the test.
 
+mod history;
 mod restored;
 mod several;
 mod shedding;

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::pipelines::Model;
 use super::stored::parts_of_key;
-use super::{ModelLabel, Pipelines, Restored, Role, StoredState};
+use super::{ModelLabel, Pipelines, Restored, StoredState};
 use crate::core::domain::{DurationNanos, PartitionId};
 use crate::core::health::Arrivals;
 use crate::engine::inference::InferenceError;
@@ -159,7 +159,7 @@ impl Pipelines {
     /// Whether every live model that wants a symbol has a full window of it; `None` where none
     /// wants it.
     pub fn has_full_windows(&self, symbol: &str) -> Option<bool> {
-        let is_live = |model: &&Model| model.pipeline.post().role == Role::Live;
+        let is_live = |model: &&Model| model.pipeline.post().role == super::Role::Live;
         let models = self.models().iter().filter(is_live).filter(|model| model.wants(symbol));
         models
             .map(|model| model.pipeline.engine().has_full_window(symbol))
