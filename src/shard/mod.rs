@@ -487,7 +487,9 @@ impl Shard {
         })?;
         match taken {
             Taken::Done => {}
-            Taken::Missing { missing, time } => return Ok(Some(Lack { missing, time })),
+            Taken::Missing { missing, time } => {
+                return Ok(Some(Lack { missing, time: Some(time), after_gap }));
+            }
             Taken::Refused(rejection) => {
                 if let (Reject::InFuture, Some(health), Some(ahead)) =
                     (rejection.reason, &self.health, pipelines.newest_ahead())
