@@ -178,16 +178,18 @@ impl Shard {
         self.catch_up(Haste::Throughput, None)?;
         // The models know of the gap from the question. Where the tick that asked was dropped, the
         // mark of the first one is of that.
-        if let Some(first) = question.held.ticks.front_mut().filter(|_| !question.held.lost_first) {
+        let lost_first = question.held.lost_first;
+        if let Some(first) = question.held.ticks.front_mut().filter(|_| !lost_first) {
             first.after_gap = false;
         }
         self.note_answer(&question, bytes.len());
-        self.work_off(&question.symbol, question.held, Some(question.lack.missing))
+        let filled = Some(question.lack.missing).filter(|_| !lost_first);
+        self.work_off(&question.symbol, question.held, filled)
     }
 
     /// Takes the ticks of a symbol in their order, until one of them lacks something that can be
     /// asked for: then it and those behind it wait. `filled` is what was filled right before the
-    /// first of them, which is not asked for again.
+    /// first of them asked for it, which it does not do again.
     fn work_off(
         &mut self,
         symbol: &Symbol,
@@ -273,8 +275,8 @@ impl Shard {
             Missing::Span(Span { from, to }) if is_power_of_ten(count) => {
                 info!(%symbol, %from, %to, rows, count, "missing steps were filled");
             }
-            Missing::Warm if !is_full => warn!(
-                %symbol, rows,
+            Missing::Warm if count > 0 && is_power_of_ten(count) => warn!(
+                %symbol, rows, count,
                 "a symbol is not warmed: its source has fewer rows than the models need; its \
                  window fills up with live ticks"
             ),

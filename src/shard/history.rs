@@ -493,7 +493,7 @@ impl HistoryBook {
     }
 
     /// Notes the rows that answered a question, and whether the window of its symbol is full now.
-    /// Returns how many questions for some steps were answered so far.
+    /// Returns how many questions for steps were answered so far, or for windows that are not full.
     pub(super) fn answered(
         &mut self,
         question: &Question,
@@ -512,8 +512,8 @@ impl HistoryBook {
                 self.settle(symbol, Standing::Warm, now);
             }
             Missing::Warm => {
-                self.metrics.give_up(GivenUp::Incomplete);
                 self.settle(symbol, Standing::Cold, now);
+                return self.metrics.give_up(GivenUp::Incomplete);
             }
             Missing::Span(_) => {
                 return self.metrics.filled(now.saturating_sub(question.asked));

@@ -521,8 +521,9 @@ impl Shard {
                 self.answer(number, answer)?;
                 return Ok(None);
             }
-            Command::EndHistory => {
+            Command::EndHistory { answer } => {
                 self.end_streaming();
+                let _ = answer.map(|answer| answer.send(()));
                 return Ok(None);
             }
             command => command,
@@ -600,7 +601,7 @@ impl Shard {
                 let _ = answer.send(());
             }
             // Obeyed above.
-            Command::History { .. } | Command::EndHistory => {}
+            Command::History { .. } | Command::EndHistory { .. } => {}
         }
         pulse.work();
         Ok(hold)

@@ -496,8 +496,10 @@ fn streamed_rows_make_symbols_warm_or_cold_once_they_are_over() {
         assert_eq!(asker.asked(), [], "nothing is asked for before the rows are over");
         let HistoryCounts { pending, asked, .. } = asker.board.counts();
         assert_eq!((pending, asked), (3, 2));
-        asker.intake.command(Command::EndHistory).unwrap();
+        let (answer, over) = tokio::sync::oneshot::channel();
+        asker.intake.command(Command::EndHistory { answer: Some(answer) }).unwrap();
         asker.turn();
+        assert_eq!(over.now_or_never(), Some(Ok(())));
         let names: Vec<_> =
             asker.asked().into_iter().map(|(_, request)| request.symbol.to_string()).collect();
         let mut cold = asker.board.counts();
