@@ -13,7 +13,7 @@ use super::history::{GivenUp, HeldTicks, HistoryBook, Lack, Question, Unasked, W
 use super::reports::is_power_of_ten;
 use super::{Shard, ShardError, flush};
 use crate::core::decode::symbol_of;
-use crate::core::domain::{DurationNanos, Symbol, UnixNanos};
+use crate::core::domain::{DurationNanos, Symbol};
 use crate::core::history::{Missing, Span};
 use crate::engine::pipeline::{Pipelines, Role};
 use crate::engine::symbols::Haste;
@@ -59,7 +59,9 @@ impl Shard {
             return self.end_full();
         }
         let asks = book.asks();
-        let Some(_) = self.take_now(record, asks, arrived, decoded)? else { return Ok(()) };
+        if self.take_now(record, asks, arrived, decoded)?.is_none() {
+            return Ok(());
+        }
         let symbol = symbol_of(&record.bytes).and_then(|symbol| Symbol::new(&symbol).ok());
         match symbol {
             Some(symbol) => self.work_off(&symbol, HeldTicks::of(record.clone()), None),
@@ -144,7 +146,7 @@ impl Shard {
     ) -> Result<(), ShardError> {
         // One that has ended before was counted then.
         let Some(question) = self.book(|book| book.end(number)) else { return Ok(()) };
-        let is_warm = question.missing == Missing::Warm;
+        let is_warm = question.lack.missing == Missing::Warm;
         match answer {
             Ok(Rows { is_complete: false, .. }) => {
                 self.go_on(question, GivenUp::Incomplete, "some rows are missing")
@@ -164,71 +166,30 @@ impl Shard {
     /// Has the models take rows before the ticks that wait for them.
     fn fill(&mut self, mut question: Question, rows: &Rows) -> Result<(), ShardError> {
         let covers = self.book(|book| Some(book.covers())).unwrap_or(DurationNanos::ZERO);
-        let end = rows.rows.last().map(|row| row.time.checked_add(covers).unwrap_or(row.time));
-        let reached = end.unwrap_or(UnixNanos::from_nanos(i64::MIN));
-        // What the first tick lacks now is what counts: it may be another than that which asked.
-        let lack = loop {
-            let Some(first) = question.held.ticks.front().cloned() else { break None };
-            match self.take_now(&first, true, None, || {})? {
-                Some(lack) => break Some((lack, first.after_gap)),
-                None => question.held.ticks.pop_front(),
-            };
-        };
-        let (time, after_gap) = match lack {
-            Some((lack, after_gap)) => {
-                let start = lack.time.interval_start(covers, DurationNanos::ZERO);
-                let place = (reached, start.unwrap_or(lack.time));
-                if !question.serves(lack.missing, place, self.pipelines.count() == 1) {
-                    return self.ask_again(question, lack);
-                }
-                (lack.time, after_gap)
-            }
-            // Rows came before the first tick: all of them are history.
-            None if question.time.is_none() && question.held.ticks.is_empty() => (reached, false),
-            None => return self.work_off(&question.symbol, question.held, None),
-        };
         let bytes: Vec<_> = rows.rows.iter().map(|row| &*row.bytes).collect();
         let Self { pipelines, publisher, metrics, .. } = self;
-        let refused = pipelines.fill(
-            question.symbol.as_str(),
-            (time, after_gap),
-            &bytes,
-            covers,
-            |pipeline| flush(pipeline, publisher, metrics, Haste::Throughput, None),
-        )?;
+        let refused = pipelines.fill(&question.asked(), &bytes, covers, |pipeline| {
+            flush(pipeline, publisher, metrics, Haste::Throughput, None)
+        })?;
         if let Some(rejection) = refused {
             let reason = format!("a row cannot be read: {}", rejection.reason.label());
             return self.go_on(question, GivenUp::Incomplete, &reason);
         }
         self.catch_up(Haste::Throughput, None)?;
-        // The models know of the gap from the rows.
-        if let Some(first) = question.held.ticks.front_mut() {
+        // The models know of the gap from the question. Where the tick that asked was dropped, the
+        // mark of the first one is of that.
+        let lost_first = question.held.lost_first;
+        if let Some(first) = question.held.ticks.front_mut().filter(|_| !lost_first) {
             first.after_gap = false;
         }
         self.note_answer(&question, bytes.len());
-        self.work_off(&question.symbol, question.held, Some(question.missing))
-    }
-
-    /// Leaves another question in place of one whose rows do not serve any more.
-    fn ask_again(&mut self, question: Question, lack: Lack) -> Result<(), ShardError> {
-        let Question { symbol, until, mut held, .. } = question;
-        match self.ask(&symbol, lack, Some(until)) {
-            Ok(()) => {
-                let _ = self.book(|book| Some(book.hold(&symbol, held)));
-                Ok(())
-            }
-            Err(_) => {
-                if let Some(first) = held.ticks.pop_front() {
-                    self.pass(&symbol, &first, lack.missing, Some(lack.time))?;
-                }
-                self.work_off(&symbol, held, None)
-            }
-        }
+        let filled = Some(question.lack.missing).filter(|_| !lost_first);
+        self.work_off(&question.symbol, question.held, filled)
     }
 
     /// Takes the ticks of a symbol in their order, until one of them lacks something that can be
     /// asked for: then it and those behind it wait. `filled` is what was filled right before the
-    /// first of them, which is not asked for again.
+    /// first of them asked for it, which it does not do again.
     fn work_off(
         &mut self,
         symbol: &Symbol,
@@ -244,10 +205,11 @@ impl Shard {
                 (None, _) | (Some(Missing::Warm), Missing::Span(_)) => true,
                 (Some(_), _) => false,
             };
-            let asked = if may_ask { self.ask(symbol, lack, None) } else { Err(Unasked::Never) };
+            let asked = if may_ask { self.ask(symbol, lack) } else { Err(Unasked::Never) };
             match asked {
                 Ok(()) => {
                     held.ticks.push_front(tick);
+                    held.lost_first = false;
                     let _ = self.book(|book| Some(book.hold(symbol, held)));
                     return self.end_full();
                 }
@@ -257,7 +219,8 @@ impl Shard {
                     self.note_failure(symbol, lack.missing, GivenUp::Away, reason);
                 }
             }
-            self.pass(symbol, &tick, lack.missing, Some(lack.time))?;
+            self.give_up(symbol, lack)?;
+            let _ = self.take_now(&tick, false, None, || {})?;
         }
         if held.after_gap {
             self.catch_up(Haste::Throughput, None)?;
@@ -276,53 +239,30 @@ impl Shard {
         reason: GivenUp,
         words: &str,
     ) -> Result<(), ShardError> {
-        let Question { symbol, missing, time, mut held, .. } = question;
-        self.note_failure(&symbol, missing, reason, words);
+        let Question { symbol, lack, mut held, .. } = question;
+        self.note_failure(&symbol, lack.missing, reason, words);
+        if reason != GivenUp::Stopped {
+            self.give_up(&symbol, lack)?;
+        }
         if let Some(first) = held.ticks.pop_front() {
-            self.pass(&symbol, &first, missing, time)?;
+            let _ = self.take_now(&first, false, None, || {})?;
         }
         self.work_off(&symbol, held, None)
     }
 
-    /// Takes a tick as if there were no history for what is missing before it.
-    fn pass(
-        &mut self,
-        symbol: &Symbol,
-        tick: &Record,
-        missing: Missing,
-        time: Option<UnixNanos>,
-    ) -> Result<(), ShardError> {
-        let _ = self.take_now(tick, false, None, || {})?;
-        // A shadow that does not know the symbol yet could not be told.
+    /// Notes that nothing of what is missing is asked for again.
+    fn give_up(&mut self, symbol: &Symbol, lack: Lack) -> Result<(), ShardError> {
         if self.pipelines.of_role_mut(Role::Shadow).next().is_some() {
             self.catch_up(Haste::Throughput, None)?;
         }
-        for pipeline in self.pipelines.each_mut() {
-            let step = &pipeline.manifest().step;
-            let seconds = |count: u32| DurationNanos::from_seconds(i64::from(count));
-            let bar = seconds(step.interval_seconds).zip(seconds(step.offset_seconds));
-            let span = match (missing, time) {
-                (Missing::Span(span), _) => Some(span),
-                (Missing::Warm, Some(time)) => bar
-                    .and_then(|(interval, offset)| time.interval_start(interval, offset))
-                    .map(|to| Span { from: to, to }),
-                (Missing::Warm, None) => None,
-            };
-            let engine = pipeline.engine_mut();
-            if missing == Missing::Warm {
-                engine.stop_asking(symbol.as_str());
-            }
-            if let Some(span) = span {
-                engine.decline(symbol.as_str(), span);
-            }
-        }
+        self.pipelines.give_up(&lack.asked(symbol));
         Ok(())
     }
 
-    fn ask(&mut self, symbol: &Symbol, lack: Lack, until: Option<Duration>) -> Result<(), Unasked> {
+    fn ask(&mut self, symbol: &Symbol, lack: Lack) -> Result<(), Unasked> {
         let Self { history, pipelines, .. } = self;
         let Some(ShardHistory { book, clock }) = history else { return Err(Unasked::Never) };
-        book.ask(symbol, lack, |symbol| pipelines.has_symbol(symbol), clock(), until)
+        book.ask(symbol, lack, |symbol| pipelines.has_symbol(symbol), clock())
     }
 
     fn note_answer(&mut self, question: &Question, rows: usize) {
@@ -331,12 +271,12 @@ impl Shard {
         let symbol = &question.symbol;
         let is_full = window_of(pipelines, symbol.as_str()) == WindowState::Full;
         let count = book.answered(question, rows, is_full, clock());
-        match question.missing {
+        match question.lack.missing {
             Missing::Span(Span { from, to }) if is_power_of_ten(count) => {
                 info!(%symbol, %from, %to, rows, count, "missing steps were filled");
             }
-            Missing::Warm if !is_full => warn!(
-                %symbol, rows,
+            Missing::Warm if count > 0 && is_power_of_ten(count) => warn!(
+                %symbol, rows, count,
                 "a symbol is not warmed: its source has fewer rows than the models need; its \
                  window fills up with live ticks"
             ),
@@ -370,7 +310,7 @@ impl Shard {
     }
 }
 
-/// What the live models have of a symbol.
+/// What the models have of a symbol.
 fn window_of(pipelines: &Pipelines, symbol: &str) -> WindowState {
     match pipelines.has_full_windows(symbol) {
         None => WindowState::Unwanted,

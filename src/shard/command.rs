@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use crate::core::domain::PartitionId;
 use crate::engine::inference::InferenceError;
@@ -91,7 +92,10 @@ pub enum Command {
         answer: Sender<()>,
     },
     /// The history that is streamed is over: what follows is the stream.
-    EndHistory,
+    EndHistory {
+        /// Takes the answer, when every row was taken.
+        answer: Option<oneshot::Sender<()>>,
+    },
     /// The answer to a question of this shard, which is dropped where it no longer waits for it.
     History {
         /// The number of the question.

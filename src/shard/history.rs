@@ -16,6 +16,7 @@ use self::metrics::Shown;
 use crate::core::decode::symbol_of;
 use crate::core::domain::{DurationNanos, Symbol, UnixNanos};
 use crate::core::history::{HistoryFrom, HistoryNeed, Missing, RowKind, Span};
+use crate::engine::pipeline::Asked;
 use crate::intake::Record;
 use crate::ports::history::{Ask, Desk, Request, Want};
 
@@ -94,11 +95,13 @@ pub struct SymbolHistory {
     pub rows: u64,
 }
 
-/// What is missing before a tick, and the time of the tick.
+/// What is missing before a tick, and what is known of the tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lack {
     pub(super) missing: Missing,
-    pub(super) time: UnixNanos,
+    /// `None` where the question comes before the first tick.
+    pub(super) time: Option<UnixNanos>,
+    pub(super) after_gap: bool,
 }
 
 /// What the models have of a symbol.
@@ -106,7 +109,7 @@ pub(super) struct Lack {
 pub(super) enum WindowState {
     /// No model wants it.
     Unwanted,
-    /// A full window in every live model that wants it.
+    /// A full window in every model that wants it.
     Full,
     /// Less than that.
     Lacking,
@@ -125,14 +128,10 @@ pub(super) enum Unasked {
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) symbol: Symbol,
-    pub(super) missing: Missing,
-    /// The time of the tick that asked; `None` where the question came before the first tick.
-    pub(super) time: Option<UnixNanos>,
-    /// Up to where the rows were asked for; `None` for the newest finished ones.
-    pub(super) before: Option<UnixNanos>,
+    pub(super) lack: Lack,
     /// When it was asked, and when it is of no use any more.
-    pub(super) asked: Duration,
-    pub(super) until: Duration,
+    asked: Duration,
+    until: Duration,
     /// The ticks in their order.
     pub(super) held: HeldTicks,
 }
@@ -143,6 +142,8 @@ pub(super) struct HeldTicks {
     pub(super) ticks: VecDeque<Record>,
     /// Ticks may be missing behind the newest of them.
     pub(super) after_gap: bool,
+    /// The first one was dropped since the question, or there was none.
+    pub(super) lost_first: bool,
 }
 
 /// The questions of one shard.
@@ -314,7 +315,9 @@ impl HistoryBook {
         }
         let Some(symbol) = symbol_of(&record.bytes) else { return false };
         let Some((_, question)) = self.questions.get_mut(&*symbol) else { return false };
-        let after_gap = record.after_gap | std::mem::take(&mut question.held.after_gap);
+        // A tick that comes late says nothing of what lies behind it.
+        let after_gap =
+            record.after_gap | (!record.late && std::mem::take(&mut question.held.after_gap));
         question.held.ticks.push_back(Record { after_gap, ..record.clone() });
         self.ticks += 1;
         self.bytes += record.bytes.len();
@@ -323,8 +326,7 @@ impl HistoryBook {
     }
 
     /// Leaves a question for what a tick of a symbol lacks; `knows` says whether a model knows a
-    /// symbol. A question that takes the place of another one ends by its deadline, `until`. The
-    /// ticks that wait are to be handed in with [`HistoryBook::hold`].
+    /// symbol. The ticks that wait are to be handed in with [`HistoryBook::hold`].
     ///
     /// # Errors
     /// [`Unasked`] where it is not asked: the ticks go on without.
@@ -334,44 +336,28 @@ impl HistoryBook {
         lack: Lack,
         knows: impl Fn(&str) -> bool,
         now: Duration,
-        until: Option<Duration>,
     ) -> Result<(), Unasked> {
-        let Lack { missing, time } = lack;
         let limits = &self.asking.as_ref().ok_or(Unasked::Never)?.limits;
-        let wait = match missing {
+        let wait = match lack.missing {
             Missing::Warm => limits.warm_wait,
             Missing::Span(_) => limits.fill_wait.ok_or(Unasked::Never)?,
         };
-        if missing == Missing::Warm && !self.may_warm(symbol, knows, now, wait) {
+        if lack.missing == Missing::Warm && !self.has_room(symbol, knows, now) {
             return Err(Unasked::Never);
         }
-        self.leave(symbol, missing, Some(time), now, until.unwrap_or(now.saturating_add(wait)))
+        self.leave(symbol, lack, now, now.saturating_add(wait))
     }
 
-    /// Whether the window of a symbol may be asked for. Where that was in vain, the next question
-    /// follows a gap or a long time: a symbol whose ticks are all refused is never known, and must
-    /// not ask with each of them.
-    fn may_warm(
-        &mut self,
-        symbol: &Symbol,
-        knows: impl Fn(&str) -> bool,
-        now: Duration,
-        wait: Duration,
-    ) -> bool {
-        match self.symbols.get(symbol) {
-            Some(Known { history, ended, .. }) => {
-                let is_cold = history.standing == Some(Standing::Cold);
-                !is_cold || knows(symbol.as_str()) || now >= ended.saturating_add(wait)
-            }
-            None => {
-                if self.symbols.len() >= self.symbols_max
-                    && now >= self.pruned.saturating_add(PRUNE_EVERY)
-                {
-                    self.prune(knows, now);
-                }
-                self.symbols.len() < self.symbols_max
-            }
+    /// Whether there is room for what is to be known of a symbol.
+    fn has_room(&mut self, symbol: &Symbol, knows: impl Fn(&str) -> bool, now: Duration) -> bool {
+        let is_full = |book: &Self| book.symbols.len() >= book.symbols_max;
+        if self.symbols.contains_key(symbol) || !is_full(self) {
+            return true;
         }
+        if now >= self.pruned.saturating_add(PRUNE_EVERY) {
+            self.prune(knows, now);
+        }
+        !is_full(self)
     }
 
     /// Forgets symbols that no model knows any more.
@@ -391,27 +377,24 @@ impl HistoryBook {
     fn leave(
         &mut self,
         symbol: &Symbol,
-        missing: Missing,
-        time: Option<UnixNanos>,
+        lack: Lack,
         now: Duration,
         until: Duration,
     ) -> Result<(), Unasked> {
         let asking = self.asking.as_mut().ok_or(Unasked::Never)?;
-        let (request, before) = asking.request(symbol, missing, time).ok_or(Unasked::Never)?;
+        let request = asking.request(symbol, lack).ok_or(Unasked::Never)?;
         let (shard, number) = (asking.shard, asking.next_number);
-        let ask = Ask { shard, number, request, until };
-        asking.desk.ask(ask).map_err(|_| Unasked::Away)?;
+        asking.desk.ask(Ask { shard, number, request, until }).map_err(|_| Unasked::Away)?;
         asking.next_number += 1;
-        match missing {
+        match lack.missing {
             Missing::Warm => self.settle(symbol, Standing::Asked, now),
             Missing::Span(_) => self.metrics.ask_fill(),
         }
-        let (symbol, held) = (symbol.clone(), HeldTicks::default());
         self.symbol_of.insert(number, symbol.clone());
         self.deadlines.insert((until, number));
-        let question =
-            Question { symbol: symbol.clone(), missing, time, before, asked: now, until, held };
-        self.questions.insert(symbol, (number, question));
+        let held = HeldTicks { lost_first: true, ..HeldTicks::default() };
+        let question = Question { symbol: symbol.clone(), lack, asked: now, until, held };
+        self.questions.insert(symbol.clone(), (number, question));
         Ok(())
     }
 
@@ -477,8 +460,9 @@ impl HistoryBook {
             let Some(longest) = questions.max_by_key(|question| question.held.ticks.len()) else {
                 return;
             };
-            let HeldTicks { ticks, after_gap } = &mut longest.held;
+            let HeldTicks { ticks, after_gap, lost_first } = &mut longest.held;
             let Some(dropped) = ticks.pop_front() else { return };
+            *lost_first = true;
             match ticks.front_mut() {
                 Some(next) => next.after_gap = true,
                 None => *after_gap = true,
@@ -509,7 +493,7 @@ impl HistoryBook {
     }
 
     /// Notes the rows that answered a question, and whether the window of its symbol is full now.
-    /// Returns how many questions for some steps were answered so far.
+    /// Returns how many questions for steps were answered so far, or for windows that are not full.
     pub(super) fn answered(
         &mut self,
         question: &Question,
@@ -519,15 +503,17 @@ impl HistoryBook {
     ) -> u64 {
         let symbol = &question.symbol;
         self.add_rows(symbol, HistoryFrom::Rest, rows);
-        match question.missing {
+        // The newest bars may wait for ticks that come late.
+        let is_full = is_full || self.asking.as_ref().is_some_and(|asking| rows >= asking.rows());
+        match question.lack.missing {
             Missing::Warm if is_full => {
                 let asked = self.symbols.get(symbol).map_or(question.asked, |known| known.asked);
                 self.metrics.warmed(now.saturating_sub(asked));
                 self.settle(symbol, Standing::Warm, now);
             }
             Missing::Warm => {
-                self.metrics.give_up(GivenUp::Incomplete);
                 self.settle(symbol, Standing::Cold, now);
+                return self.metrics.give_up(GivenUp::Incomplete);
             }
             Missing::Span(_) => {
                 return self.metrics.filled(now.saturating_sub(question.asked));
@@ -603,12 +589,13 @@ impl HistoryBook {
     pub(super) fn ask_expected(&mut self, now: Duration) {
         let Some(Asking { limits, .. }) = &self.asking else { return };
         let until = now.saturating_add(limits.warm_wait);
+        let start = Lack { missing: Missing::Warm, time: None, after_gap: false };
         while let Some(symbol) = self.unasked.pop_front() {
             // Its first tick may have asked meanwhile.
             if !self.pending.contains(&symbol) || self.is_open(symbol.as_str()) {
                 continue;
             }
-            match self.leave(&symbol, Missing::Warm, None, now, until) {
+            match self.leave(&symbol, start, now, until) {
                 Ok(()) => {}
                 Err(Unasked::Away) => {
                     self.unasked.push_front(symbol);
@@ -663,70 +650,58 @@ impl HistoryBook {
 }
 
 impl Asking {
-    /// What is asked for, and up to where; `None` where that cannot be said.
-    fn request(
-        &self,
-        symbol: &Symbol,
-        missing: Missing,
-        time: Option<UnixNanos>,
-    ) -> Option<(Request, Option<UnixNanos>)> {
+    /// How many bars are asked for where a whole window is.
+    fn rows(&self) -> usize {
+        let HistoryNeed { span, rows, .. } = self.limits.need;
+        let Some(RowKind::Bars(length)) = rows else { return usize::MAX };
+        let rows = span.as_nanos().div_euclid(length.as_nanos().max(1)).max(1);
+        usize::try_from(rows).unwrap_or(usize::MAX)
+    }
+
+    /// What is asked for; `None` where that cannot be said.
+    fn request(&self, symbol: &Symbol, lack: Lack) -> Option<Request> {
         let HistoryNeed { span, rows, .. } = self.limits.need;
         let kind = rows?;
-        let (want, before) = match (missing, kind) {
-            (Missing::Span(span), _) => (Want::Between(span), Some(span.to)),
+        let want = match (lack.missing, kind) {
+            (Missing::Span(span), _) => Want::Between(span),
             (Missing::Warm, RowKind::Bars(length)) => {
                 // A bar that the tick is part of is not finished.
-                let start = |time: UnixNanos| {
-                    time.interval_start(length, DurationNanos::ZERO).unwrap_or(time)
-                };
-                let before = time.map(start);
-                let rows = span.as_nanos().div_euclid(length.as_nanos().max(1)).max(1);
-                let rows = u32::try_from(rows).unwrap_or(u32::MAX);
-                (Want::Newest { before, rows }, before)
+                let start = |time: UnixNanos| time.interval_start(length, DurationNanos::ZERO);
+                let before = lack.time.and_then(start);
+                Want::Newest { before, rows: u32::try_from(self.rows()).unwrap_or(u32::MAX) }
             }
             (Missing::Warm, RowKind::Trades) => {
-                let to = time?;
+                let to = lack.time?;
                 let from = to.as_nanos().saturating_sub(span.as_nanos());
-                (Want::Between(Span { from: UnixNanos::from_nanos(from), to }), Some(to))
+                Want::Between(Span { from: UnixNanos::from_nanos(from), to })
             }
         };
-        Some((Request { symbol: symbol.clone(), kind, want }, before))
+        Some(Request { symbol: symbol.clone(), kind, want })
     }
 }
 
 impl Question {
-    /// Whether rows that were asked for are all that is missing now: ticks that waited may have
-    /// been dropped, and a model may have been replaced. `reached` is where the newest row ends,
-    /// and `start` where the row would begin that the tick is part of. `is_only` says that there is
-    /// one model: with several, one may lack its window and another the steps of a hole.
-    pub(super) fn serves(
-        &self,
-        missing: Missing,
-        (reached, start): (UnixNanos, UnixNanos),
-        is_only: bool,
-    ) -> bool {
-        match (self.missing, missing) {
-            (Missing::Span(asked), Missing::Span(lacks)) => {
-                asked.from <= lacks.from && lacks.to <= asked.to
-            }
-            (Missing::Warm, Missing::Warm) => {
-                is_only || self.before.unwrap_or(reached).max(reached) >= start
-            }
-            _ => false,
-        }
+    /// As the models are asked.
+    pub(super) fn asked(&self) -> Asked<'_> {
+        self.lack.asked(&self.symbol)
+    }
+}
+
+impl Lack {
+    /// As the models are asked.
+    pub(super) fn asked(self, symbol: &Symbol) -> Asked<'_> {
+        let Self { missing, time, after_gap } = self;
+        Asked { symbol: symbol.as_str(), missing, time, after_gap }
     }
 }
 
 impl HeldTicks {
     /// One tick that waits.
     pub(super) fn of(tick: Record) -> Self {
-        Self { ticks: VecDeque::from([tick]), after_gap: false }
+        Self { ticks: VecDeque::from([tick]), after_gap: false, lost_first: false }
     }
 
     fn bytes(&self) -> usize {
         self.ticks.iter().map(|tick| tick.bytes.len()).sum()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -487,7 +487,9 @@ impl Shard {
         })?;
         match taken {
             Taken::Done => {}
-            Taken::Missing { missing, time } => return Ok(Some(Lack { missing, time })),
+            Taken::Missing { missing, time } => {
+                return Ok(Some(Lack { missing, time: Some(time), after_gap }));
+            }
             Taken::Refused(rejection) => {
                 if let (Reject::InFuture, Some(health), Some(ahead)) =
                     (rejection.reason, &self.health, pipelines.newest_ahead())
@@ -519,8 +521,9 @@ impl Shard {
                 self.answer(number, answer)?;
                 return Ok(None);
             }
-            Command::EndHistory => {
+            Command::EndHistory { answer } => {
                 self.end_streaming();
+                let _ = answer.map(|answer| answer.send(()));
                 return Ok(None);
             }
             command => command,
@@ -598,7 +601,7 @@ impl Shard {
                 let _ = answer.send(());
             }
             // Obeyed above.
-            Command::History { .. } | Command::EndHistory => {}
+            Command::History { .. } | Command::EndHistory { .. } => {}
         }
         pulse.work();
         Ok(hold)

@@ -156,11 +156,9 @@ impl Pipelines {
         self.each().any(|(_, pipeline)| pipeline.engine().has_symbol(symbol))
     }
 
-    /// Whether every live model that wants a symbol has a full window of it; `None` where none
-    /// wants it.
+    /// Whether every model that wants a symbol has a full window of it; `None` where none wants it.
     pub fn has_full_windows(&self, symbol: &str) -> Option<bool> {
-        let is_live = |model: &&Model| model.pipeline.post().role == super::Role::Live;
-        let models = self.models().iter().filter(is_live).filter(|model| model.wants(symbol));
+        let models = self.models().iter().filter(|model| model.wants(symbol));
         models
             .map(|model| model.pipeline.engine().has_full_window(symbol))
             .reduce(|all, one| all && one)

@@ -53,7 +53,7 @@ impl Trial {
     }
 
     fn turn(&mut self) {
-        self.watch.turn(&mut self.pipelines);
+        self.watch.turn(&mut self.pipelines, None);
     }
 
     /// A round of one slice.
@@ -388,12 +388,12 @@ fn a_round_names_a_symbol_that_fell_silent() {
     trial.hear("B", 100);
     trial.begin(100, FeedLink::Connected);
     let mut round = trial.watch.round.take().unwrap();
-    trial.watch.judge(&mut round, &mut trial.pipelines, 0..2);
+    trial.watch.judge(&mut round, &mut trial.pipelines, 0..2, None);
     assert_eq!(round.sample.unwrap().as_str(), "A");
     // A symbol that stays stale is reported once.
     trial.begin(100, FeedLink::Connected);
     let mut round = trial.watch.round.take().unwrap();
-    trial.watch.judge(&mut round, &mut trial.pipelines, 0..2);
+    trial.watch.judge(&mut round, &mut trial.pipelines, 0..2, None);
     assert_eq!(round.sample, None);
 }
 

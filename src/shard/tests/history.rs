@@ -13,8 +13,10 @@ use super::super::{HistoryBoard, Standing, WhenHeld};
 use super::*;
 use crate::core::domain::{Symbol, UnixNanos};
 use crate::core::history::{HistoryFrom, HistoryNeed, Origin, RowKind, Seam, Span};
+use crate::engine::pipeline::Pipelines;
 use crate::engine::test_support::time;
 use crate::ports::history::{Ask, AskClock, Desk, Failed, Request, Row, Rows, Want};
+use crate::shard::test_support::shard_with;
 
 /// The steps of a window, of its warm-up, and one more.
 const STEPS: u32 = (WINDOW_STEPS + WARM_UP_STEPS + 1) as u32;
@@ -84,7 +86,14 @@ impl Asker {
         Self::of(asks, |metrics| book(HistoryBook::new(None, 100, metrics).asking(0, desk, limits)))
     }
 
-    fn of(
+    fn of(asks: mpsc::Receiver<Ask>, book: impl FnOnce(HistoryMetrics) -> HistoryBook) -> Self {
+        Self::of_models(Pipelines::new(pipeline(&sliding()), &settings()), 1000, asks, book)
+    }
+
+    /// As [`Asker::of`], of these models and with so many records in a batch.
+    fn of_models(
+        pipelines: Pipelines,
+        drain_records_max: usize,
         asks: mpsc::Receiver<Ask>,
         book: impl FnOnce(HistoryMetrics) -> HistoryBook,
     ) -> Self {
@@ -93,7 +102,7 @@ impl Asker {
         let board = metrics.board();
         let (intake, receiver) = queue(10_000);
         let sinks = vec![MemorySink::new("only", &log).boxed()];
-        let shard = shard_of(pipeline(&sliding()), receiver, sinks, 1000);
+        let shard = shard_with(pipelines, receiver, sinks, drain_records_max);
         let shard = shard.with_history(book(metrics), hand.clock());
         Self { intake, shard, log, asks, hand, board, registry }
     }
@@ -166,7 +175,8 @@ impl Asker {
 
 /// Rows of a symbol.
 fn rows(symbol: &str, minutes: std::ops::Range<i64>) -> Rows {
-    let row = |minute| Row { bytes: line(symbol, minute).into(), time: time(minute), trade_id: None };
+    let row =
+        |minute| Row { bytes: line(symbol, minute).into(), time: time(minute), trade_id: None };
     Rows { rows: minutes.map(row).collect(), is_complete: true }
 }
 
@@ -213,13 +223,13 @@ fn a_new_symbol_is_warm_before_its_first_tick_is_taken() {
     let (other, _) = asker.only_asked();
     assert_eq!(other, number + 1);
     asker.answer(number, Ok(rows("A", 5..10)));
-    assert_eq!(asker.forecasts(), replayed("A", 5..12)[3..], "none is of history");
+    assert_eq!(asker.forecasts(), replayed("A", 5..12)[2..], "none is of history");
     assert_eq!(asker.board.counts(), counts(1, 1, 0, 1));
     assert_eq!(asker.metric("tickcast_history_rows_total{from=\"rest\"}"), 5.0);
     assert_eq!(asker.metric("tickcast_history_warm_seconds_count"), 1.0);
     asker.prices("A", 12..14);
     assert_eq!(asker.asked(), [], "nothing is missing");
-    assert_eq!(asker.forecasts(), replayed("A", 5..14)[3..]);
+    assert_eq!(asker.forecasts(), replayed("A", 5..14)[2..]);
 }
 
 #[test]
@@ -244,7 +254,8 @@ fn a_hole_is_filled_before_the_tick_behind_it() {
 
 #[test]
 fn without_an_answer_ticks_are_marked_as_without_history() {
-    let disorder = Rows { rows: rows("A", 5..10).rows.into_iter().rev().collect(), is_complete: true };
+    let disorder =
+        Rows { rows: rows("A", 5..10).rows.into_iter().rev().collect(), is_complete: true };
     let garbage = Row { bytes: "{".into(), time: time(9), trade_id: None };
     let with_garbage = Rows { rows: vec![garbage], is_complete: true };
     for (answer, reason) in [
@@ -315,7 +326,7 @@ fn holes_are_not_asked_for_where_they_are_not_filled() {
     assert_eq!(asker.asked(), []);
     assert_eq!(GivenUp::ALL.map(|reason| asker.given_up(reason)), [0.0; GivenUp::ALL.len()]);
     let minutes = (5..11).chain(12..14).map(|minute| (minute, minute == 12));
-    assert_eq!(asker.end(), plainly("A", minutes)[3..]);
+    assert_eq!(asker.end(), plainly("A", minutes)[2..]);
 }
 
 #[test]
@@ -413,7 +424,7 @@ fn expected_symbols_are_asked_for_at_the_start() {
     let names: Vec<_> = asked.iter().map(|(_, request)| request.symbol.as_str()).collect();
     assert_eq!(names, ["A", "B"], "the desk has room for two");
     assert_eq!(asked[0].1.want, Want::Newest { before: None, rows: STEPS });
-    // Before its first tick, between two of them, and not at all.
+    // Before its first tick, with ticks that wait and that the rows have, and not at all.
     asker.answer(asked[0].0, Ok(rows("A", 5..10)));
     let third = asker.asked();
     assert_eq!(third[0].1.symbol.as_str(), "C");
@@ -424,7 +435,7 @@ fn expected_symbols_are_asked_for_at_the_start() {
     asker.prices("A", 10..12);
     assert_eq!(asker.asked(), []);
     let (a, b) = (replayed("A", 5..12), replayed("B", 4..12));
-    let expected: Vec<_> = b[3..].iter().chain(&a[3..]).cloned().collect();
+    let expected: Vec<_> = b[b.len() - 1..].iter().chain(&a[2..]).cloned().collect();
     assert_eq!(asker.forecasts(), expected);
     // What was in vain is not asked for with the first tick, and is warm in the end.
     asker.prices("C", 10..16);
@@ -446,18 +457,13 @@ fn ticks_that_are_all_refused_do_not_ask_again_and_again() {
     }
     assert_eq!(asker.asked(), []);
     assert_eq!(asker.shard.stream_tally().rejects.total(), 10);
-    asker.hand.go_on(WARM_WAIT);
-    asker.deliver(plain(bad(20)));
-    asker.turn();
-    assert_eq!(asker.asked().len(), 1, "after a long time it is");
 }
 
 #[test]
 fn more_symbols_than_the_shard_keeps_are_not_asked_for() {
     let (desk, asks) = Desk::new(100);
-    let mut asker = Asker::of(asks, |metrics| {
-        HistoryBook::new(None, 2, metrics).asking(0, desk, limits())
-    });
+    let mut asker =
+        Asker::of(asks, |metrics| HistoryBook::new(None, 2, metrics).asking(0, desk, limits()));
     for symbol in ["A", "B", "C"] {
         asker.prices(symbol, 10..11);
     }
@@ -490,8 +496,10 @@ fn streamed_rows_make_symbols_warm_or_cold_once_they_are_over() {
         assert_eq!(asker.asked(), [], "nothing is asked for before the rows are over");
         let HistoryCounts { pending, asked, .. } = asker.board.counts();
         assert_eq!((pending, asked), (3, 2));
-        asker.intake.command(Command::EndHistory).unwrap();
+        let (answer, over) = tokio::sync::oneshot::channel();
+        asker.intake.command(Command::EndHistory { answer: Some(answer) }).unwrap();
         asker.turn();
+        assert_eq!(over.now_or_never(), Some(Ok(())));
         let names: Vec<_> =
             asker.asked().into_iter().map(|(_, request)| request.symbol.to_string()).collect();
         let mut cold = asker.board.counts();

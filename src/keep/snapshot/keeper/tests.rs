@@ -372,3 +372,36 @@ fn a_folder_has_one_keeper() {
     drop(trial.asked());
     trial.finish(None);
 }
+
+#[test]
+fn no_snapshot_is_written_before_the_history_is_over() {
+    for is_over in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let keeper =
+            Keeper::open(Folder::open(folder.path()).unwrap(), INTERVAL, metrics()).unwrap();
+        let (over, history) = watch::channel(false);
+        let (sender, shard) = queue(10);
+        let (last, handed) = channel();
+        let input = InputProgress::new(FEED);
+        let keeper = keeper.behind_history(history);
+        let mut work = keeper.into_work(vec![sender.commander()], Vec::new(), input, label());
+        work.begin();
+        let mut batch = Vec::new();
+        shard.drain_within(&mut batch, 1, Some(Duration::ZERO));
+        assert!(batch.is_empty(), "the shard is asked for nothing yet");
+        if is_over {
+            over.send(true).unwrap();
+            work.begin();
+            shard.drain_within(&mut batch, 1, Some(Duration::ZERO));
+            let Some(Arrival::Command(Command::Snapshot { answer })) = batch.pop() else {
+                panic!("it is asked for its states");
+            };
+            hand_over(&answer, states("A", 0..3));
+            assert!(!work.advance(Waiting::Returns));
+            assert_eq!(file_count(folder.path()), 1);
+        }
+        hand_over(&last, states("A", 0..5));
+        work.finish(&handed);
+        assert_eq!(file_count(folder.path()) > 0, is_over, "a stop writes none before");
+    }
+}
