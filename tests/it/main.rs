@@ -54,6 +54,7 @@ mod presets;
 mod promotions;
 mod proofs;
 mod reload;
+mod rest;
 mod scores;
 mod seal;
 mod seams;
