@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::config::{AskAt, Config, HistoryConfig};
 use super::warming::WarmingWatch;
+use crate::adapters::rest::RestMetrics;
 use crate::core::domain::{DurationNanos, Symbol};
 use crate::core::history::{HistoryFrom, HistoryNeed, RowKind};
 use crate::core::step::StepRule;
@@ -99,10 +100,15 @@ impl Past {
         let symbols_max = share(config, opening.symbols_max);
         let (asking, historian) = (None, None);
         let past = Self { streamed, metrics, symbols_max, clock, asking, historian };
-        if !config.history.asks() {
+        let source = match config.history.asks() {
+            true => config.source.settings.history(opening)?,
+            false => None,
+        };
+        let Some(source) = source else {
+            // Nobody asks, and a dashboard shows zeros and not a hole.
+            RestMetrics::register(opening.registry)?;
             return Ok(past);
-        }
-        let Some(source) = config.source.settings.history(opening)? else { return Ok(past) };
+        };
         let kind = kind_of(opening.history, &*source, bundles);
         let kind = kind.map_err(Exit::while_doing(Failure::Configuration, "history.rest"))?;
         let need = HistoryNeed { rows: Some(kind), ..*opening.history };

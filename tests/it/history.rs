@@ -2,6 +2,8 @@
 //! feed and a venue's interface, both of these tests.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,8 +14,7 @@ use tickcast::engine::model::manifest::{StepKind, StepSpec};
 use crate::support::bundle::{SealedBundle, sealed_with};
 use crate::support::feed::{Act, ScriptedFeed};
 use crate::support::history::{Bar, HistoryServer, Reaction};
-use crate::support::process::{Daemon, eventually, run};
-use crate::support::venue::VenueServer;
+use crate::support::process::{Daemon, eventually, run, tickcast};
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -233,9 +234,23 @@ fn bars_of_now() -> Vec<Bar> {
     (minute - 60..minute + 60).map(|minute| bar(minute - FIRST_MINUTE)).collect()
 }
 
+/// Waits until `tickcast watch` says these words of a daemon, a line a second.
+fn await_watched(daemon: &Daemon, words: &str) {
+    let stream = format!("ws://{}/v1/stream", daemon.address());
+    let mut watch = tickcast();
+    watch.args(["watch", &stream]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut watch = watch.stderr(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut said = lines.take(120).map(Result::unwrap);
+    let found = said.any(|line| line.contains(words));
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    assert!(found, "no line says `{words}`");
+}
+
 #[test]
 fn ready_waits_for_history_where_it_is_required() {
-    let (sealed, server) = (bundle(), VenueServer::start("kraken"));
+    let (sealed, feed) = (bundle(), ScriptedFeed::start());
     let is_open = Arc::new(AtomicBool::new(false));
     let venue = HistoryServer::answering({
         let is_open = Arc::clone(&is_open);
@@ -244,31 +259,30 @@ fn ready_waits_for_history_where_it_is_required() {
             false => Reaction::Status(503, Vec::new(), String::new()),
         }
     });
-    venue.set_bars("BTC%2FUSD", bars_of_now());
+    venue.set_bars("A", bars_of_now());
     let settings = format!(
-        "source.venue = 'kraken'\nsource.symbols = ['BTC/USD', 'NEW/USD']\n\
-         source.limits.heartbeat_seconds_max = 600\nengine.shards = 2\n\
-         history.rest = true\nhistory.required = true\n{}",
+        "source.symbols = ['A', 'NEW']\nengine.shards = 2\nhistory.rest = true\n\
+         history.required = true\n{}",
         venue.section()
     );
-    let daemon = Daemon::start(sealed.root.path(), "random", server.url(), &settings);
-    server.await_subscribed(&["BTC/USD", "NEW/USD"]);
+    let daemon = Daemon::start(sealed.root.path(), "random", feed.url(), &settings);
     eventually("a daemon that waits for history alone", || {
         let (status, body) = daemon.get("/readyz");
         let waits = body.contains("history: 0 of 2 symbols warm") && !body.contains("source:");
         (status == 503 && waits).then_some(())
     });
     assert_eq!(daemon.metric(r#"tickcast_history_symbols{state="asked"}"#), 2.0);
+    await_watched(&daemon, "  warming 0 of 2  ");
     is_open.store(true, Ordering::Release);
     eventually("a ready daemon", || {
         let (status, body) = daemon.get("/readyz");
-        let said = body.contains("history: 1 of 2 symbols could not be warmed: NEW/USD");
+        let said = body.contains("history: 1 of 2 symbols could not be warmed: NEW");
         (status == 200 && said).then_some(())
     });
-    let entry = await_state(&daemon, "BTC/USD", "warm");
+    let entry = await_state(&daemon, "A", "warm");
     let history = json!({"state": "warm", "from": "rest", "rows": NEEDED_ROWS});
     assert_eq!((&entry["history"], &entry["health"]), (&history, &json!("awaited")));
-    await_state(&daemon, "NEW/USD", "cold");
+    await_state(&daemon, "NEW", "cold");
     let counts = json!({"none": 0, "asked": 0, "warm": 1, "cold": 1});
     assert_eq!(symbols(&daemon)["history"], counts);
     let ended = daemon.stop();
@@ -280,14 +294,13 @@ fn ready_waits_for_history_where_it_is_required() {
 #[test]
 fn check_says_from_where_symbols_are_warmed_and_asks_the_venue_online() {
     let (sealed, venue) = (bundle(), HistoryServer::start());
-    venue.set_bars("BTC%2FUSD", bars_of_now());
+    venue.set_bars("A", bars_of_now());
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tickcast.toml").display().to_string();
     let check = |more: &str, options: &[&str]| {
         let text = format!(
             "[model]\nroot = '{}'\nname = 'random'\n[http]\nbind = '127.0.0.1:0'\n{more}\n\
-             [source]\nvenue = 'kraken'\nurl = 'ws://127.0.0.1:1'\n\
-             symbols = ['BTC/USD', 'ETH/USD']\n{}",
+             [source]\nurl = 'ws://127.0.0.1:1'\nsymbols = ['A', 'B']\n{}",
             sealed.root.path().display(),
             venue.section()
         );
@@ -306,7 +319,7 @@ fn check_says_from_where_symbols_are_warmed_and_asks_the_venue_online() {
     assert!(from.contains(venue.address()), "{said}");
     let live = format!("  live ticks  {NEEDED_STEPS} steps, where nothing else has them\n");
     assert!(said.contains(&live), "{said}");
-    let online = format!("  history     BTC/USD: {NEEDED_ROWS} of {NEEDED_ROWS} bars of 1 minute");
+    let online = format!("  history     A: {NEEDED_ROWS} of {NEEDED_ROWS} bars of 1 minute");
     assert!(said.contains(&online), "{said}");
     assert_eq!(venue.asked().len(), 1, "without --online nothing is asked for");
 

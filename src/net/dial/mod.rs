@@ -182,6 +182,11 @@ impl Dialer {
         Self { tls: self.tls.clone(), options: Arc::new(options) }
     }
 
+    /// What is sent with each handshake.
+    pub fn headers(&self) -> &[Header] {
+        &self.options.headers
+    }
+
     /// Connects to an address, through a proxy where one is set for it, and shakes hands.
     ///
     /// # Errors

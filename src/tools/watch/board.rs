@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::warming::Warming;
 use crate::core::domain::{Quality, Signal, Symbol, UnixNanos};
 use crate::engine::wire::forecast::{FORECAST_SCHEMA, ForecastRecord};
 use crate::ops::meter::Meter;
@@ -43,6 +44,8 @@ pub(super) struct Row {
 #[derive(Clone, Debug)]
 pub(super) struct Board {
     pub(super) link: Link,
+    /// How far warming is, where symbols wait for their history.
+    pub(super) warming: Option<Warming>,
     /// By the name of the model, which is safe to show as a symbol is.
     models: BTreeMap<Symbol, BTreeMap<Symbol, Row>>,
     forecasts: u64,
@@ -55,6 +58,7 @@ impl Board {
     pub(super) fn new() -> Self {
         Self {
             link: Link::Connecting,
+            warming: None,
             models: BTreeMap::new(),
             forecasts: 0,
             unreadable: 0,

@@ -14,6 +14,7 @@ mod screen;
 mod target;
 #[cfg(feature = "kafka")]
 mod topic;
+mod warming;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 use console::{Style, measure_text_width, truncate_str};
 
 use super::board::{Board, Link, Row};
+use super::warming::Warming;
 use crate::core::domain::{Quality, Signal, Symbol, UnixNanos};
 
 /// The longest symbol that is shown whole.
@@ -115,8 +116,14 @@ fn totals(board: &Board, target: &str) -> String {
         0 | 1 => String::new(),
         count => format!("{GAP}{}", counted(count as u64, "model")),
     };
+    let warming = match board.warming {
+        Some(Warming { done, all }) => {
+            format!("{GAP}warming {} of {}", grouped(done), grouped(all))
+        }
+        None => String::new(),
+    };
     format!(
-        "{}{GAP}{:.0}/s{GAP}{}{models}{unreadable}{GAP}{link}",
+        "{}{GAP}{:.0}/s{GAP}{}{models}{warming}{unreadable}{GAP}{link}",
         counted(board.forecasts(), "forecast"),
         board.per_second(),
         counted(board.symbols() as u64, "symbol"),

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::Target;
@@ -15,6 +15,7 @@ use super::board::{Board, Link};
 use super::client::{ConnectError, Event, follow};
 use super::screen::{Screen, View};
 use super::topic;
+use super::warming::{self, Warming};
 use crate::net::dial::Dialer;
 use crate::ops::clock::Stopwatch;
 
@@ -92,6 +93,8 @@ struct State<W: Write> {
     target: Target,
     /// How the target is shown.
     name: String,
+    /// How far warming is, where symbols wait.
+    warming: watch::Receiver<Option<Warming>>,
     clock: Stopwatch,
     first_connected: Option<Stopwatch>,
     until_closed: bool,
@@ -113,8 +116,12 @@ impl WatchRun {
         let Self { target, dialer, connect_max, watch_for, until_closed } = self;
         let (sender, mut events) = mpsc::channel(QUEUE_EVENTS_MAX);
         let seed = u64::from(std::process::id());
+        let (warmed, warming) = watch::channel(None);
         let mut follower = match target.clone() {
-            Target::Stream(url) => tokio::spawn(follow(dialer, url, connect_max, seed, sender)),
+            Target::Stream(url) => {
+                tokio::spawn(warming::follow(dialer.clone(), url.clone(), warmed));
+                tokio::spawn(follow(dialer, url, connect_max, seed, sender))
+            }
             Target::Topic(target) => tokio::task::spawn_blocking(move || {
                 topic::follow(&target, connect_max, seed, &sender);
             }),
@@ -124,6 +131,7 @@ impl WatchRun {
             screen: Screen::new(output, view),
             name: target.to_string(),
             target,
+            warming,
             clock: Stopwatch::start(),
             first_connected: None,
             until_closed,
@@ -211,6 +219,7 @@ impl<W: Write> State<W> {
 
     fn show(&mut self) -> io::Result<()> {
         self.board.observe(self.clock.elapsed());
+        self.board.warming = *self.warming.borrow();
         self.screen.show(&self.board, &self.name)
     }
 

@@ -14,6 +14,7 @@ use super::board::{Board, Link};
 use super::client::ConnectError;
 use super::render::{Ink, Size, line, table};
 use super::screen::Screen;
+use super::warming::Warming;
 use super::*;
 use crate::adapters::http::access::Access;
 use crate::adapters::http::{HttpServer, HttpState, VersionInfo};
@@ -109,6 +110,18 @@ fn the_table_shows_the_newest_forecast_of_every_symbol() {
             "! an input lies outside the range that the model was trained on",
         ]
     );
+}
+
+#[test]
+fn symbols_that_wait_for_their_history_are_counted_above() {
+    let mut board = board(&[plain("AAPL")]);
+    board.warming = Some(Warming { done: 37, all: 1_500 });
+    let expected = "1 forecast  0/s  1 symbol  warming 37 of 1,500  connected to \
+                    ws://127.0.0.1:9630/v1/stream";
+    assert_eq!(drawn(&board, 120, 30)[0], expected);
+    assert_eq!(line(&board, URL), format!("{expected}  as of 2013-02-28"));
+    board.warming = None;
+    assert!(!line(&board, URL).contains("warming"));
 }
 
 #[test]
