@@ -328,8 +328,8 @@ impl Look {
     }
 }
 
-/// The rows that a source is asked for: those that the models need, or, where each of their steps is
-/// made of bars, the longest of its bars that make those.
+/// The rows that a source is asked for: those that the models need, or, where each of their steps
+/// is made of bars, the longest of its bars that make those.
 fn kind_of(
     need: &HistoryNeed,
     source: &dyn HistorySource,
@@ -391,9 +391,8 @@ fn row_words(kind: RowKind) -> String {
 /// Why no kind of rows makes the steps of all models.
 fn no_rows(config: &Config, bundles: &[&Bundle]) -> String {
     let models = config.models.iter().zip(bundles);
-    let steps = models.map(|(model, bundle)| {
-        format!("`{}` ({})", model.name, bundle.manifest().step.words())
-    });
+    let steps = models
+        .map(|(model, bundle)| format!("`{}` ({})", model.name, bundle.manifest().step.words()));
     let steps = steps.collect::<Vec<_>>().join(", ");
     format!(
         "history.rest: no bars of one length make the steps of every model: {steps}; bars serve a \

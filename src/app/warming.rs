@@ -41,8 +41,8 @@ struct View {
 
 impl WarmingWatch {
     /// A watch over the symbols of this board, which shows what could not be warmed in `notice`.
-    /// The condition of `waits` is met when each of so many named symbols has its history, or cannot
-    /// have it.
+    /// The condition of `waits` is met when each of so many named symbols has its history, or
+    /// cannot have it.
     pub(super) fn new(
         board: HistoryBoard,
         notice: Notice,
@@ -159,8 +159,7 @@ mod tests {
         let names: Vec<_> = (0..8).map(|number| format!("S{number}")).collect();
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         view(&readiness, false).show(Duration::ZERO, &counts([0, 0, 1, 8]), &symbols(&names));
-        let expected =
-            "history: 8 of 9 symbols could not be warmed: S0, S1, S2, S3, S4 and 3 more";
+        let expected = "history: 8 of 9 symbols could not be warmed: S0, S1, S2, S3, S4 and 3 more";
         assert_eq!(readiness.notices(), [expected]);
         assert_eq!(readiness.problems(), [""; 0]);
     }

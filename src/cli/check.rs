@@ -21,8 +21,8 @@ use crate::ports::source::OnlineReport;
                         output and changelog topics; their partitions and cleanup.policy; our \
                         rights on them; the offsets that the group has committed, and whether the \
                         topics still hold them. It joins no group, begins no transaction and \
-                        changes nothing, so it may run beside a daemon. With history.rest = true the \
-                        venue is asked for the history of the first symbol.\n\n\
+                        changes nothing, so it may run beside a daemon. With history.rest = true, \
+                        the venue is asked for the history of the first symbol.\n\n\
                         What `serve` would refuse is refused in the same words, and nothing is \
                         made or changed. What may pass, such as an address in use, is listed as \
                         busy.\n\nExit code 0: usable. 78: every problem is listed.\n\n\

@@ -1,5 +1,5 @@
-//! The sections `[history]` and `[backfill]`: where the steps before the stream come from, and those
-//! that an outage took.
+//! The sections `[history]` and `[backfill]`: where the steps before the stream come from, and
+//! those that an outage took.
 //!
 //! Owns their keys and the rules between them. Promises that no connection is opened for history
 //! unless the configuration asks for it. Never looks at a model: `app::history` compares what is
@@ -85,7 +85,9 @@ fn read_history(mut section: Section<'_>, source: &SourceConfig) -> HistoryConfi
         ask: section.choice("ask", &[("start", AskAt::Start), ("first_tick", AskAt::FirstTick)]),
         publishes: section.switch("publish"),
         is_required: section.switch("required"),
-        warm_wait: Duration::from_secs(section.count("wait_seconds_max", 1, WAIT_SECONDS_MAX) as u64),
+        warm_wait: Duration::from_secs(
+            section.count("wait_seconds_max", 1, WAIT_SECONDS_MAX) as u64
+        ),
         ticks_max: section.count("ticks_max", 1, 10_000_000),
         bytes_max: section.count("bytes_max", 1024, usize::MAX),
         when_full: section.choice(

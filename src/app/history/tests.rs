@@ -82,7 +82,8 @@ impl SourceSettings<Command> for Feed {
     }
 
     fn history(&self, _: &SourceOpening<'_>) -> Result<Option<Arc<dyn HistorySource>>, Exit> {
-        let bars = |lengths: &Vec<i64>| -> Arc<dyn HistorySource> { Arc::new(Bars(lengths.clone())) };
+        let bars =
+            |lengths: &Vec<i64>| -> Arc<dyn HistorySource> { Arc::new(Bars(lengths.clone())) };
         Ok(self.lengths.as_ref().map(bars))
     }
 }
@@ -103,7 +104,8 @@ fn bars(seconds: u32) -> StepSpec {
 
 /// A look with this section `[history]`.
 fn looked(section: &str, feed: Feed, steps: &[StepSpec]) -> Look {
-    let entries: String = (0..steps.len()).map(|at| format!("[[models]]\nname = 'm{at}'\n")).collect();
+    let entries: String =
+        (0..steps.len()).map(|at| format!("[[models]]\nname = 'm{at}'\n")).collect();
     let text = format!("[source]\nurl = 'ws://127.0.0.1:1'\n{entries}[history]\n{section}\n");
     let mut config = parse(&text).unwrap();
     config.source.settings = Arc::new(feed);
@@ -125,8 +127,8 @@ fn the_lines_say_how_many_steps_and_from_where() {
     assert_eq!(problems(&look), [""; 0]);
     let expected = [
         "history       5 steps a symbol: window 3 + warm-up 1 + 1",
-        "  rest        bars of 1 minute of a venue; 2 symbols at the start, others with their first \
-         tick",
+        "  rest        bars of 1 minute of a venue; 2 symbols at the start, others with their \
+         first tick",
         "  live ticks  5 steps, where nothing else has them",
     ];
     assert_eq!((&*look.lines, look.note), (&expected.map(str::to_owned)[..], None));
@@ -159,8 +161,9 @@ fn what_no_row_serves_is_refused_with_the_key_and_what_to_do() {
         found.into_iter().next().unwrap()
     };
     let none = Feed { lengths: None, symbols: 0 };
-    let expected = "history.rest: the source has no [source.rest], so it has no history to ask for; \
-                    use a venue that has it, describe [source.rest], or set history.rest = false";
+    let expected = "history.rest: the source has no [source.rest], so it has no history to ask \
+                    for; use a venue that has it, describe [source.rest], or set history.rest = \
+                    false";
     assert_eq!(refused("rest = true", none, &[bars(60)]), expected);
     // A record is a step as it is: shorter bars do not serve.
     let expected = "history.rest: the models need bars of 1 hour: the venue has no bars of 1 hour; \
@@ -174,18 +177,22 @@ fn what_no_row_serves_is_refused_with_the_key_and_what_to_do() {
                     their length, and models of time bars whose length and offset they divide; set \
                     history.rest = false, or give the models daemons of their own";
     assert_eq!(refused("rest = true", feed(&[60]), &two), expected);
-    let expected = "history.steps: 4 are fewer than the 5 that the models need (window 3 + warm-up 1 \
-                    + 1); leave history.steps out, or raise it";
+    let expected = "history.steps: 4 are fewer than the 5 that the models need (window 3 + \
+                    warm-up 1 + 1); leave history.steps out, or raise it";
     assert_eq!(refused("steps = 4", feed(&[60]), &[bars(60)]), expected);
 }
 
 #[test]
 fn a_venue_that_is_not_asked_is_pointed_out() {
     let look = looked("rest = false", feed(&[60]), &[bars(60)]);
-    let note = "the venue has history (bars of 1 minute of a venue); set history.rest = true to begin \
-                warm";
+    let note = "the venue has history (bars of 1 minute of a venue); set history.rest = true to \
+                begin warm";
     assert_eq!((look.note.as_deref(), problems(&look).len()), (Some(note), 0));
-    assert_eq!(looked("rest = false", feed(&[]), &[bars(60)]).note, None, "it has none that serves");
+    assert_eq!(
+        looked("rest = false", feed(&[]), &[bars(60)]).note,
+        None,
+        "it has none that serves"
+    );
     let none = Feed { lengths: None, symbols: 2 };
     assert_eq!(looked("rest = false", none, &[bars(60)]).note, None);
 }

@@ -138,7 +138,7 @@ mod tests {
     fn only_symbols_that_wait_are_worth_a_word() {
         let counts = |asked, warm, cold| {
             let answer = format!(
-                r#"{{"count":9,"history":{{"none":1,"asked":{asked},"warm":{warm},"cold":{cold}}}}}"#
+                r#"{{"history":{{"none":1,"asked":{asked},"warm":{warm},"cold":{cold}}}}}"#
             );
             warming_of(answer.as_bytes())
         };
