@@ -7,6 +7,7 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -95,6 +96,8 @@ struct State<W: Write> {
     name: String,
     /// How far warming is, where symbols wait.
     warming: watch::Receiver<Option<Warming>>,
+    /// What asks for that, from the first connection on.
+    ask: Option<BoxFuture<'static, ()>>,
     clock: Stopwatch,
     first_connected: Option<Stopwatch>,
     until_closed: bool,
@@ -117,11 +120,12 @@ impl WatchRun {
         let (sender, mut events) = mpsc::channel(QUEUE_EVENTS_MAX);
         let seed = u64::from(std::process::id());
         let (warmed, warming) = watch::channel(None);
+        let ask: Option<BoxFuture<'static, ()>> = match target.clone() {
+            Target::Stream(url) => Some(Box::pin(warming::follow(dialer.clone(), url, warmed))),
+            Target::Topic(_) => None,
+        };
         let mut follower = match target.clone() {
-            Target::Stream(url) => {
-                tokio::spawn(warming::follow(dialer.clone(), url.clone(), warmed));
-                tokio::spawn(follow(dialer, url, connect_max, seed, sender))
-            }
+            Target::Stream(url) => tokio::spawn(follow(dialer, url, connect_max, seed, sender)),
             Target::Topic(target) => tokio::task::spawn_blocking(move || {
                 topic::follow(&target, connect_max, seed, &sender);
             }),
@@ -132,6 +136,7 @@ impl WatchRun {
             name: target.to_string(),
             target,
             warming,
+            ask,
             clock: Stopwatch::start(),
             first_connected: None,
             until_closed,
@@ -197,6 +202,9 @@ impl<W: Write> State<W> {
             Event::Connected => {
                 self.board.link = Link::Connected;
                 self.first_connected.get_or_insert_with(Stopwatch::start);
+                if let Some(ask) = self.ask.take() {
+                    tokio::spawn(ask);
+                }
             }
             Event::Record(record) => {
                 self.board.take(&record);
