@@ -7,20 +7,16 @@
 //! by its deadline. Reads no clock: the time is handed in. Never takes a tick into a model: the
 //! shard does.
 
-mod metrics;
-
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-use self::metrics::Shown;
+use super::history_metrics::{HistoryCounts, HistoryMetrics, Shown};
 use crate::core::decode::symbol_of;
 use crate::core::domain::{DurationNanos, Symbol, UnixNanos};
 use crate::core::history::{HistoryFrom, HistoryNeed, Missing, RowKind, Span};
 use crate::engine::pipeline::Asked;
 use crate::intake::Record;
 use crate::ports::history::{Ask, Desk, Request, Want};
-
-pub use self::metrics::{HistoryBoard, HistoryCounts, HistoryMetrics};
 
 /// How often symbols that are gone are looked for where the book has no room for another one.
 const PRUNE_EVERY: Duration = Duration::from_secs(10);
@@ -303,6 +299,9 @@ impl HistoryBook {
 
     /// The next instant at which there is something to do.
     pub(super) fn next_deadline(&self, now: Duration) -> Option<Duration> {
+        if !self.has_begun && !self.is_streaming {
+            return Some(now);
+        }
         let due = self.deadlines.first().map(|(until, _)| *until);
         let retry = (!self.unasked.is_empty()).then(|| now.saturating_add(RETRY_EVERY));
         due.into_iter().chain(retry).min()
@@ -342,8 +341,16 @@ impl HistoryBook {
             Missing::Warm => limits.warm_wait,
             Missing::Span(_) => limits.fill_wait.ok_or(Unasked::Never)?,
         };
-        if lack.missing == Missing::Warm && !self.has_room(symbol, knows, now) {
-            return Err(Unasked::Never);
+        if lack.missing == Missing::Warm {
+            let is_in_vain = self.symbols.get(symbol).is_some_and(|known| {
+                let is_soon = now < known.ended.saturating_add(wait);
+                known.history.standing == Some(Standing::Cold) && is_soon
+            });
+            // A symbol that was asked for before its first tick, in vain.
+            let is_repeat = is_in_vain && !knows(symbol.as_str());
+            if is_repeat || !self.has_room(symbol, knows, now) {
+                return Err(Unasked::Never);
+            }
         }
         self.leave(symbol, lack, now, now.saturating_add(wait))
     }
