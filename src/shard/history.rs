@@ -52,7 +52,7 @@ pub enum WhenHeld {
     DropOldest,
 }
 
-/// Where the history of a symbol stands, by what came of its history in this life.
+/// What came of the history of a symbol in this life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// Its rows are asked for, or are being read.
@@ -80,10 +80,10 @@ pub enum GivenUp {
     Stopped,
 }
 
-/// What is told of the history of one symbol.
+/// The history of one symbol, as it is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SymbolHistory {
-    /// Where its window stands; `None` where no history was looked for.
+    /// What came of it; `None` where no history was looked for.
     pub standing: Option<Standing>,
     /// Where its rows came from; `None` before the first row, and for a window from a snapshot.
     pub from: Option<HistoryFrom>,
@@ -170,7 +170,7 @@ pub struct HistoryBook {
     counts: HistoryCounts,
 }
 
-/// The way to whoever answers.
+/// The way to the answers.
 #[derive(Debug)]
 pub(super) struct Asking {
     shard: usize,
@@ -259,7 +259,7 @@ impl HistoryBook {
         self
     }
 
-    /// What is told of a symbol.
+    /// The history of a symbol, as it is shown.
     pub(super) fn of(&self, symbol: &str) -> SymbolHistory {
         self.symbols.get(symbol).map(|known| known.history).unwrap_or_default()
     }

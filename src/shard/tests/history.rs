@@ -9,14 +9,16 @@ use prometheus::{Registry, TextEncoder};
 use tokio::sync::mpsc;
 
 use super::super::{
-    GivenUp, HistoryBoard, HistoryBook, HistoryCounts, HistoryLimits, HistoryMetrics, Standing,
-    WhenHeld,
+    GivenUp, HealthMetrics, HealthWatch, HistoryBoard, HistoryBook, HistoryCounts, HistoryLimits,
+    HistoryMetrics, Standing, SymbolBoard, SymbolHistory, WhenHeld,
 };
 use super::*;
 use crate::core::domain::{Symbol, UnixNanos};
+use crate::core::health::{FeedLink, HealthLimits};
 use crate::core::history::{HistoryFrom, HistoryNeed, Origin, RowKind, Seam, Span};
 use crate::engine::pipeline::Pipelines;
 use crate::engine::test_support::time;
+use crate::ops::clock::Stopwatch;
 use crate::ports::history::{Ask, AskClock, Desk, Failed, Request, Row, Rows, Want};
 use crate::shard::test_support::shard_with;
 
@@ -517,6 +519,39 @@ fn streamed_rows_make_symbols_warm_or_cold_once_they_are_over() {
         let all = replayed("A", 0..12);
         assert_eq!(asker.forecasts(), all[all.len() - 2..]);
     }
+}
+
+#[test]
+fn the_list_of_symbols_shows_their_history_and_a_cold_one_gets_warm() {
+    let mut asker = Asker::new(limits());
+    asker.prices("A", 10..16);
+    let (number, _) = asker.only_asked();
+    asker.answer(number, away());
+    asker.prices("B", 10..11);
+    let (number, _) = asker.only_asked();
+    asker.answer(number, Ok(rows("B", 5..10)));
+    asker.gap();
+    asker.prices("B", 12..13);
+    let (number, _) = asker.only_asked();
+    asker.answer(number, Ok(rows("B", 11..12)));
+    assert_eq!(asker.board.counts(), counts(0, 1, 1, 0));
+    let clock = Stopwatch::start();
+    let second = Duration::from_secs(1);
+    let health =
+        HealthLimits { quiet_min: second, stale_min: second, stale_waits: 1, first_wait: second };
+    let metrics = HealthMetrics::register(&asker.registry).unwrap();
+    let (watch, page) = HealthWatch::new(Box::new(|| FeedLink::Connected), health, metrics, clock);
+    asker.shard = asker.shard.watched(watch);
+    asker.turn();
+    let mut shown = Vec::new();
+    SymbolBoard::new(vec![page], clock, WINDOW_STEPS)
+        .read(|row| shown.push((row.symbol.to_string(), row.history, row.filled)));
+    let standing = Some(Standing::Warm);
+    let a = SymbolHistory { standing, from: None, rows: 0 };
+    let b = SymbolHistory { standing, from: Some(HistoryFrom::Rest), rows: 6 };
+    assert_eq!(shown, [("A".to_owned(), a, 0), ("B".to_owned(), b, 1)]);
+    asker.turn();
+    assert_eq!((asker.board.counts(), asker.board.cold()), (counts(0, 2, 0, 0), vec![]));
 }
 
 #[test]
