@@ -249,12 +249,13 @@ fn history_waits_for_room_whatever_the_policy_and_was_received_at_no_time() {
         assert_eq!(offered.len(), left);
         receiver.drain(&mut batch, 10);
     }
-    sender.offer(&mut VecDeque::from([Record { origin: Origin::Live, ..row(3) }])).unwrap();
+    let live = Record { origin: Origin::Live, late: true, after_gap: true, ..row(3) };
+    sender.offer(&mut VecDeque::from([live.clone()])).unwrap();
     receiver.drain(&mut batch, 10);
     let records = batch.into_iter().map(|arrival| match arrival {
         Arrival::Record(record) => record,
         other => panic!("{other:?}"),
     });
-    let live = Record { origin: Origin::Live, received: Some(now), ..row(3) };
+    let live = Record { received: Some(now), ..live };
     assert_eq!(records.collect::<Vec<_>>(), [row(1), row(2), live]);
 }

@@ -7,20 +7,16 @@
 //! by its deadline. Reads no clock: the time is handed in. Never takes a tick into a model: the
 //! shard does.
 
-mod metrics;
-
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-use self::metrics::Shown;
+use super::history_metrics::{HistoryCounts, HistoryMetrics, Shown};
 use crate::core::decode::symbol_of;
 use crate::core::domain::{DurationNanos, Symbol, UnixNanos};
 use crate::core::history::{HistoryFrom, HistoryNeed, Missing, RowKind, Span};
 use crate::engine::pipeline::Asked;
 use crate::intake::Record;
 use crate::ports::history::{Ask, Desk, Request, Want};
-
-pub use self::metrics::{HistoryBoard, HistoryCounts, HistoryMetrics};
 
 /// How often symbols that are gone are looked for where the book has no room for another one.
 const PRUNE_EVERY: Duration = Duration::from_secs(10);
@@ -56,7 +52,7 @@ pub enum WhenHeld {
     DropOldest,
 }
 
-/// Where the history of a symbol stands, by what came of its history in this life.
+/// What came of the history of a symbol in this life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// Its rows are asked for, or are being read.
@@ -84,10 +80,10 @@ pub enum GivenUp {
     Stopped,
 }
 
-/// What is told of the history of one symbol.
+/// The history of one symbol, as it is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SymbolHistory {
-    /// Where its window stands; `None` where no history was looked for.
+    /// What came of it; `None` where no history was looked for.
     pub standing: Option<Standing>,
     /// Where its rows came from; `None` before the first row, and for a window from a snapshot.
     pub from: Option<HistoryFrom>,
@@ -174,7 +170,7 @@ pub struct HistoryBook {
     counts: HistoryCounts,
 }
 
-/// The way to whoever answers.
+/// The way to the answers.
 #[derive(Debug)]
 pub(super) struct Asking {
     shard: usize,
@@ -263,7 +259,7 @@ impl HistoryBook {
         self
     }
 
-    /// What is told of a symbol.
+    /// The history of a symbol, as it is shown.
     pub(super) fn of(&self, symbol: &str) -> SymbolHistory {
         self.symbols.get(symbol).map(|known| known.history).unwrap_or_default()
     }
@@ -303,6 +299,9 @@ impl HistoryBook {
 
     /// The next instant at which there is something to do.
     pub(super) fn next_deadline(&self, now: Duration) -> Option<Duration> {
+        if !self.has_begun && !self.is_streaming {
+            return Some(now);
+        }
         let due = self.deadlines.first().map(|(until, _)| *until);
         let retry = (!self.unasked.is_empty()).then(|| now.saturating_add(RETRY_EVERY));
         due.into_iter().chain(retry).min()
@@ -342,8 +341,16 @@ impl HistoryBook {
             Missing::Warm => limits.warm_wait,
             Missing::Span(_) => limits.fill_wait.ok_or(Unasked::Never)?,
         };
-        if lack.missing == Missing::Warm && !self.has_room(symbol, knows, now) {
-            return Err(Unasked::Never);
+        if lack.missing == Missing::Warm {
+            let is_in_vain = self.symbols.get(symbol).is_some_and(|known| {
+                let is_soon = now < known.ended.saturating_add(wait);
+                known.history.standing == Some(Standing::Cold) && is_soon
+            });
+            // A symbol that was asked for before its first tick, in vain.
+            let is_repeat = is_in_vain && !knows(symbol.as_str());
+            if is_repeat || !self.has_room(symbol, knows, now) {
+                return Err(Unasked::Never);
+            }
         }
         self.leave(symbol, lack, now, now.saturating_add(wait))
     }

@@ -13,6 +13,7 @@ pub mod command;
 mod crew;
 mod health;
 mod history;
+mod history_metrics;
 mod metrics;
 mod publisher;
 mod refusals;
@@ -42,10 +43,8 @@ use crate::ports::sink::SinkClosed;
 pub use self::cold::warn_of_cold_states;
 pub use self::crew::{Crew, CrewError};
 pub use self::health::{FeedView, HealthMetrics, HealthWatch, SymbolBoard, SymbolRow};
-pub use self::history::{
-    GivenUp, HistoryBoard, HistoryBook, HistoryCounts, HistoryLimits, HistoryMetrics, Standing,
-    SymbolHistory, WhenHeld,
-};
+pub use self::history::{GivenUp, HistoryBook, HistoryLimits, Standing, SymbolHistory, WhenHeld};
+pub use self::history_metrics::{HistoryBoard, HistoryCounts, HistoryMetrics};
 pub use self::metrics::ShardMetrics;
 pub use self::publisher::{Origin, Publisher};
 pub use self::refusals::{AheadSamples, RefusalWatch};

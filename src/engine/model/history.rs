@@ -23,9 +23,18 @@ pub fn history_need<'p>(
 }
 
 /// One step more than the window and its features need: the first bar of all may lack ticks, and
-/// its mark goes with the features into the first row.
+/// its mark goes with the features into the first row. Bars that wait for ticks that come late are
+/// still open when the first live tick comes, which closes the oldest of them.
 fn steps_of(plans: &Plans) -> u32 {
-    let steps = plans.window_steps as u64 + plans.features.raw().warm_up_steps() + 1;
+    let open = match &plans.step_rule {
+        StepRule::Time(bars) => {
+            let [lateness, interval] = [bars.lateness, bars.interval].map(DurationNanos::as_nanos);
+            // A lateness is never negative.
+            lateness.unsigned_abs().div_ceil(interval.unsigned_abs().max(1))
+        }
+        StepRule::Record | StepRule::Count(_) => 0,
+    };
+    let steps = plans.window_steps as u64 + plans.features.raw().warm_up_steps() + 1 + open;
     u32::try_from(steps).unwrap_or(u32::MAX)
 }
 

@@ -21,17 +21,28 @@ pub(super) struct Past {
     seam: Option<Seam>,
     /// Its whole window was asked for, and is not asked for again while it is not full.
     is_asked: bool,
+    /// Its whole window has come, and no live tick since.
+    pub(super) is_fresh: bool,
     /// Up to where the newest hole reaches that rows came for.
     filled_until: Option<UnixNanos>,
     /// Holes before this instant were asked for in vain.
     declined_until: Option<UnixNanos>,
-    /// Its newest step before its whole window was taken again. Steps up to it come a second time:
-    /// they were scored, and published if they had to be.
+    /// The newest step of a full window that was forgotten. Steps up to it come a second time where
+    /// the whole window is asked for: they were scored, and published if they had to be.
     said_until: Option<UnixNanos>,
     /// Its window was full when it came from rest, so that a recording has nothing to add.
     pub(super) is_restored: bool,
     /// Steps that were filled.
     pub(super) filled: u64,
+}
+
+impl SymbolState {
+    /// Notes that a window is about to be forgotten whose newest step is this one.
+    pub(super) fn note_said(&mut self, newest: Option<UnixNanos>) {
+        if self.window.is_full() {
+            self.past.said_until = self.past.said_until.max(newest);
+        }
+    }
 }
 
 impl Engine {
@@ -65,9 +76,12 @@ impl Engine {
         if span.is_empty() {
             return None;
         }
-        // A hole that is longer than the window leaves nothing of it.
         let is_long = self.span(from, to).is_none_or(|length| length > self.window_span());
-        Some(if is_long { Missing::Warm } else { Missing::Span(span) })
+        if is_long {
+            // It leaves nothing of the window. Where all of it has just come, no row is newer.
+            return (!past.is_fresh).then_some(Missing::Warm);
+        }
+        Some(Missing::Span(span))
     }
 
     /// What is missing of a symbol whatever its next tick is: its whole window, or nothing.
@@ -100,9 +114,9 @@ impl Engine {
         self.symbols[id.index()].past.is_restored = false;
         match missing {
             Missing::Warm => {
-                let SymbolState { step, past, .. } = &mut self.symbols[id.index()];
-                past.said_until = past.said_until.max(step.newest());
-                past.is_asked = true;
+                let state = &mut self.symbols[id.index()];
+                state.note_said(state.step.newest());
+                (state.past.is_asked, state.past.filled_until) = (true, None);
                 self.forget_steps(id);
             }
             Missing::Span(span) => {
@@ -124,6 +138,7 @@ impl Engine {
         let SymbolState { step, past, .. } = &mut self.symbols[id.index()];
         match missing {
             Missing::Warm => {
+                past.is_fresh = true;
                 if let Some(until) = past.covered_until {
                     step.cover_until(until);
                 }
@@ -267,14 +282,14 @@ impl Engine {
         let features = self.plans.features.raw().initial_state();
         let state = &mut self.symbols[id.index()];
         let steps = StepState::default();
-        let mut anew = SymbolState::new(state.name.clone(), steps, features, window, self.now);
-        (anew.arrivals, anew.health) = (state.arrivals, state.health);
-        (anew.applied, anew.changed) = (state.applied, state.changed);
+        let mut fresh = SymbolState::new(state.name.clone(), steps, features, window, self.now);
+        (fresh.arrivals, fresh.health) = (state.arrivals, state.health);
+        (fresh.applied, fresh.changed) = (state.applied, state.changed);
         // It keeps its place among those whose recurrent states are still to be computed.
-        anew.asleep = state.asleep;
-        anew.shed_steps = state.shed_steps;
-        (anew.past, anew.begins_cold) = (state.past, true);
-        *state = anew;
+        fresh.asleep = state.asleep;
+        fresh.shed_steps = state.shed_steps;
+        (fresh.past, fresh.begins_cold) = (state.past, true);
+        *state = fresh;
         self.reset_driver(id);
     }
 

@@ -433,7 +433,11 @@ impl Engine {
             self.hear(id, tick.time);
         }
         match self.origin {
-            Origin::Live => self.symbols[id.index()].arrivals.note(self.now),
+            Origin::Live => {
+                let state = &mut self.symbols[id.index()];
+                state.arrivals.note(self.now);
+                state.past.is_fresh = false;
+            }
             Origin::History(seam) => self.note_row(id, tick.time, seam),
         }
         if let Some(doubt) = doubt {
@@ -643,6 +647,7 @@ impl Engine {
     fn begin_cold(&mut self, id: SymbolId, step: &Step, before: Option<UnixNanos>) {
         self.tally.resets += 1;
         let state = &mut self.symbols[id.index()];
+        state.note_said(before);
         state.features.clone_from(&self.initial);
         state.window.clear();
         state.begins_cold = true;

@@ -288,6 +288,7 @@ impl Engine {
         let state = &mut self.symbols[id.index()];
         let steps = StepState::default();
         let mut anew = SymbolState::new(state.name.clone(), steps, features, window, self.now);
+        state.note_said(state.step.newest());
         (anew.arrivals, anew.health, anew.past) = (state.arrivals, state.health, state.past);
         anew.cadence = state.cadence;
         // It keeps its place among those whose recurrent states are still to be computed.

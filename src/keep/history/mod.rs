@@ -39,7 +39,7 @@ pub struct HistorianSettings {
 pub struct HistorianTime {
     /// The time since the start of the process, as in [`Ask::until`].
     pub now: AskClock,
-    /// Waits for so long.
+    /// Waits for this long.
     pub sleep: Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>,
 }
 
@@ -78,8 +78,8 @@ impl Historian {
         Stage::new("history", self.pulse.clone())
     }
 
-    /// Answers questions until `stop` turns true or nobody asks any more. Requests under way are
-    /// dropped then: nobody waits for them.
+    /// Answers questions until `stop` turns true or every desk is gone. Requests under way are
+    /// dropped then.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut order = Order::new(self.sources.len(), &self.settings);
         let mut running = FuturesUnordered::new();
@@ -101,7 +101,8 @@ impl Historian {
                 // The sender is gone only where the process ends.
                 _ = stop.wait_for(|stopped| *stopped) => return,
                 Some((source, inquiry, said)) = running.next() => {
-                    if let Some((ask, answer)) = order.heard(source, inquiry, said, (self.time.now)()) {
+                    let now = (self.time.now)();
+                    if let Some((ask, answer)) = order.heard(source, inquiry, said, now) {
                         self.answer(&ask, answer);
                     }
                 }

@@ -50,7 +50,7 @@ pub(super) struct Inquiry {
     said: Vec<(usize, Result<Rows, String>)>,
 }
 
-/// Where a question stands in the line.
+/// The place of a question in the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     is_window: bool,

@@ -1,4 +1,4 @@
-//! Tests of the task, on a clock that stands still while something is to be done.
+//! Tests of the task, on a clock that moves on only while every task waits.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use crate::ops::clock::TimerStopwatch;
 use crate::ports::history::{Desk, Request, Want};
 use crate::shard::test_support::queue;
 
-/// A source that says what it is told to, one answer after the other; after the last one it hangs.
+/// A source that gives these answers one after the other; after the last one it hangs.
 struct Script {
     answers: Mutex<Vec<Result<Rows, Failed>>>,
     asked: AtomicUsize,
@@ -194,7 +194,7 @@ async fn no_more_is_asked_of_a_source_at_once_than_may_be_and_no_more_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_ends_at_a_stop_and_where_nobody_asks_any_more() {
+async fn it_ends_at_a_stop_and_when_every_desk_is_gone() {
     let source = Script::new([]);
     let trial = Trial::new(&source);
     trial.ask(1, false, Duration::from_secs(600));

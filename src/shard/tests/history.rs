@@ -8,13 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prometheus::{Registry, TextEncoder};
 use tokio::sync::mpsc;
 
-use super::super::history::{GivenUp, HistoryBook, HistoryCounts, HistoryLimits, HistoryMetrics};
-use super::super::{HistoryBoard, Standing, WhenHeld};
+use super::super::{
+    GivenUp, HealthMetrics, HealthWatch, HistoryBoard, HistoryBook, HistoryCounts, HistoryLimits,
+    HistoryMetrics, Standing, SymbolBoard, SymbolHistory, WhenHeld,
+};
 use super::*;
 use crate::core::domain::{Symbol, UnixNanos};
+use crate::core::health::{FeedLink, HealthLimits};
 use crate::core::history::{HistoryFrom, HistoryNeed, Origin, RowKind, Seam, Span};
 use crate::engine::pipeline::Pipelines;
 use crate::engine::test_support::time;
+use crate::ops::clock::Stopwatch;
 use crate::ports::history::{Ask, AskClock, Desk, Failed, Request, Row, Rows, Want};
 use crate::shard::test_support::shard_with;
 
@@ -343,16 +347,16 @@ fn too_many_waiting_ticks_end_the_longest_wait_or_lose_the_oldest_tick() {
 
     let few = HistoryLimits { when_full: WhenHeld::DropOldest, ..few };
     let mut asker = Asker::new(few);
-    asker.prices("A", 10..16);
+    asker.prices("A", 10..15);
     let (number, _) = asker.only_asked();
-    assert_eq!(asker.metric("tickcast_history_ticks_dropped_total"), 3.0);
+    assert_eq!(asker.metric("tickcast_history_ticks_dropped_total"), 2.0);
     assert_eq!(asker.board.counts(), counts(1, 0, 0, 3));
     asker.answer(number, Ok(rows("A", 5..10)));
-    // The window is there up to the first of those that were dropped, which are asked for.
+    // The window is there up to those that were dropped, which are asked for.
     let (number, wanted) = asker.only_asked();
-    assert_eq!(wanted, span(9, 13));
-    asker.answer(number, Ok(rows("A", 10..13)));
-    let all = replayed("A", 5..16);
+    assert_eq!(wanted, span(9, 12));
+    asker.answer(number, Ok(rows("A", 10..12)));
+    let all = replayed("A", 5..15);
     assert_eq!(asker.forecasts(), all[all.len() - 3..]);
 
     let small = HistoryLimits { bytes_max: 2 * line("A", 10).len(), ..limits() };
@@ -424,7 +428,7 @@ fn expected_symbols_are_asked_for_at_the_start() {
     let names: Vec<_> = asked.iter().map(|(_, request)| request.symbol.as_str()).collect();
     assert_eq!(names, ["A", "B"], "the desk has room for two");
     assert_eq!(asked[0].1.want, Want::Newest { before: None, rows: STEPS });
-    // Before its first tick, with ticks that wait and that the rows have, and not at all.
+    // Before its first tick, with ticks that wait and that the rows reach, and not at all.
     asker.answer(asked[0].0, Ok(rows("A", 5..10)));
     let third = asker.asked();
     assert_eq!(third[0].1.symbol.as_str(), "C");
@@ -435,7 +439,7 @@ fn expected_symbols_are_asked_for_at_the_start() {
     asker.prices("A", 10..12);
     assert_eq!(asker.asked(), []);
     let (a, b) = (replayed("A", 5..12), replayed("B", 4..12));
-    let expected: Vec<_> = b[b.len() - 1..].iter().chain(&a[2..]).cloned().collect();
+    let expected: Vec<_> = b[b.len() - 3..].iter().chain(&a[2..]).cloned().collect();
     assert_eq!(asker.forecasts(), expected);
     // What was in vain is not asked for with the first tick, and is warm in the end.
     asker.prices("C", 10..16);
@@ -502,20 +506,52 @@ fn streamed_rows_make_symbols_warm_or_cold_once_they_are_over() {
         assert_eq!(over.now_or_never(), Some(Ok(())));
         let names: Vec<_> =
             asker.asked().into_iter().map(|(_, request)| request.symbol.to_string()).collect();
-        let mut cold = asker.board.counts();
+        let cold = asker.board.counts();
         if asks_too {
             assert_eq!(names, ["B", "C"]);
             assert_eq!((cold.pending, cold.asked, cold.warm, cold.cold), (2, 2, 1, 0));
         } else {
             assert_eq!(names, [""; 0]);
-            cold.ticks_waiting = 0;
-            assert_eq!(cold, counts(0, 0, 1, 2));
+            assert_eq!(cold, counts(0, 1, 2, 0));
         }
         assert_eq!(asker.metric("tickcast_history_rows_total{from=\"file\"}"), 12.0);
         asker.prices("A", 10..12);
         let all = replayed("A", 0..12);
         assert_eq!(asker.forecasts(), all[all.len() - 2..]);
     }
+}
+
+#[test]
+fn the_list_of_symbols_shows_their_history_and_a_cold_one_gets_warm() {
+    let mut asker = Asker::new(limits());
+    asker.prices("A", 10..16);
+    let (number, _) = asker.only_asked();
+    asker.answer(number, away());
+    asker.prices("B", 10..11);
+    let (number, _) = asker.only_asked();
+    asker.answer(number, Ok(rows("B", 5..10)));
+    asker.gap();
+    asker.prices("B", 12..13);
+    let (number, _) = asker.only_asked();
+    asker.answer(number, Ok(rows("B", 11..12)));
+    assert_eq!(asker.board.counts(), counts(0, 1, 1, 0));
+    let clock = Stopwatch::start();
+    let second = Duration::from_secs(1);
+    let health =
+        HealthLimits { quiet_min: second, stale_min: second, stale_waits: 1, first_wait: second };
+    let metrics = HealthMetrics::register(&asker.registry).unwrap();
+    let (watch, page) = HealthWatch::new(Box::new(|| FeedLink::Connected), health, metrics, clock);
+    asker.shard = asker.shard.watched(watch);
+    asker.turn();
+    let mut shown = Vec::new();
+    SymbolBoard::new(vec![page], clock, WINDOW_STEPS)
+        .read(|row| shown.push((row.symbol.to_string(), row.history, row.filled)));
+    let standing = Some(Standing::Warm);
+    let a = SymbolHistory { standing, from: None, rows: 0 };
+    let b = SymbolHistory { standing, from: Some(HistoryFrom::Rest), rows: 6 };
+    assert_eq!(shown, [("A".to_owned(), a, 0), ("B".to_owned(), b, 1)]);
+    asker.turn();
+    assert_eq!((asker.board.counts(), asker.board.cold()), (counts(0, 2, 0, 0), vec![]));
 }
 
 #[test]

@@ -86,7 +86,20 @@ fn numbered() -> VenueSpec {
     spec
 }
 
-/// A tick with this id in the frame with this number; whether it is marked.
+/// A tick with this id in the frame with this number; whether it is marked, and whether it is late.
+fn numbered_delivery(
+    feed: &mut FeedMachine,
+    line: LineId,
+    symbol: &str,
+    id: u64,
+    number: u64,
+) -> Vec<(bool, bool)> {
+    let frame = format!(r#"{{"s":"{symbol}","t":{id},"i":{id},"n":{number}}}"#);
+    feed.frame(at(2), line, &Bytes::from(frame));
+    feed.take_deliveries().map(|Delivery { after_gap, late, .. }| (after_gap, late)).collect()
+}
+
+/// As [`numbered_delivery`]; whether it is marked.
 fn numbered_tick(
     feed: &mut FeedMachine,
     line: LineId,
@@ -94,22 +107,21 @@ fn numbered_tick(
     id: u64,
     number: u64,
 ) -> Vec<bool> {
-    let frame = format!(r#"{{"s":"{symbol}","t":{id},"i":{id},"n":{number}}}"#);
-    feed.frame(at(2), line, &Bytes::from(frame));
-    feed.take_deliveries().map(|delivery| delivery.after_gap).collect()
+    let delivered = numbered_delivery(feed, line, symbol, id, number);
+    delivered.into_iter().map(|(after_gap, _)| after_gap).collect()
 }
 
 #[test]
 fn a_late_frame_does_not_answer_for_a_frame_that_was_lost() {
     let mut feed = feed(&numbered(), settings());
     let (line, _) = open(&mut feed, at(1));
-    let mut tick = |symbol, id, number| numbered_tick(&mut feed, line, symbol, id, number);
-    assert_eq!(tick("A", 1, 1), [false]);
+    let mut tick = |symbol, id, number| numbered_delivery(&mut feed, line, symbol, id, number);
+    assert_eq!(tick("A", 1, 1), [(false, false)]);
     // Frame 2 is overtaken, 3 is lost with tick 3 of A, and 4 shows the hole.
-    assert_eq!(tick("B", 1, 4), [false], "the first of its symbol");
-    assert_eq!(tick("A", 2, 2), [true]);
-    assert_eq!(tick("A", 4, 5), [true], "the first one behind the lost one");
-    assert_eq!(tick("A", 5, 6), [false]);
+    assert_eq!(tick("B", 1, 4), [(false, false)], "the first of its symbol");
+    assert_eq!(tick("A", 2, 2), [(true, true)]);
+    assert_eq!(tick("A", 4, 5), [(true, false)], "the first one behind the lost one");
+    assert_eq!(tick("A", 5, 6), [(false, false)]);
     assert_eq!(feed.tally().late, 1);
 }
 

@@ -37,6 +37,14 @@ fn a_model_needs_its_window_its_warm_up_and_one_step_more() {
 }
 
 #[test]
+fn bars_that_wait_for_late_ticks_are_no_steps_yet() {
+    for (lateness_ms, more) in [(1, 1), (60_000, 1), (90_000, 2)] {
+        let need = history_need(&[plans(StepSpec { lateness_ms, ..StepSpec::time(60) })], false);
+        assert_eq!(need.steps, STEPS + more, "{lateness_ms} ms");
+    }
+}
+
+#[test]
 fn closed_days_lengthen_the_stretch() {
     let weekdays = vec![Weekday::Monday];
     let holidays = vec!["2024-01-01".to_owned(), "2024-01-08".to_owned()];

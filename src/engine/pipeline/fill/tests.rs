@@ -57,6 +57,8 @@ fn fill(pipelines: &mut Pipelines, asked: Asked<'_>, minutes: std::ops::Range<i6
     let lines: Vec<_> = minutes.map(line).collect();
     let rows: Vec<_> = lines.iter().map(|line| &**line).collect();
     let covers = DurationNanos::from_seconds(60).unwrap();
+    // Nothing is in inference then.
+    pipelines.each_mut().map(flush).for_each(|Ok(())| ());
     let Ok(refused) = pipelines.fill(&asked, &rows, covers, flush);
     assert_eq!(refused, None);
 }
@@ -181,7 +183,11 @@ fn a_model_that_lacks_nothing_keeps_the_mark_of_the_record_that_asked() {
         let missing = Missing::Span(Span { from: time(30), to: time(32) });
         assert_eq!(take(&mut live, 32, true, true), Taken::Missing { missing, time: time(32) });
         fill(&mut live, asked(32, true, missing), 30..32);
-        for minute in 32..35 {
+        assert_eq!(take(&mut live, 32, true, false), Taken::Done);
+        let missing = Missing::Span(Span { from: time(32), to: time(33) });
+        assert_eq!(take(&mut live, 33, true, false), Taken::Missing { missing, time: time(33) });
+        fill(&mut live, asked(33, false, missing), 32..33);
+        for minute in 33..35 {
             assert_eq!(take(&mut live, minute, true, false), Taken::Done);
         }
         let missing = Missing::Span(Span { from: time(30), to: time(35) });

@@ -5,7 +5,7 @@ use crate::core::domain::{DurationNanos, Forecast, Quality, Reject};
 use crate::core::history::{Missing, Origin, Seam, Span};
 use crate::engine::model::Bundle;
 use crate::engine::model::manifest::{Mode, StepKind, StepSpec};
-use crate::engine::symbols::{Pushed, Withheld};
+use crate::engine::symbols::{Haste, Pushed, Withheld};
 use crate::engine::test_support::{Weights, bundle, draft, manifest, price, tick, time};
 
 fn minutes(count: i64) -> DurationNanos {
@@ -194,6 +194,33 @@ fn a_hole_without_rows_is_marked_and_asked_for_once() {
     // A hole as long as the window leaves nothing of it.
     let missing = driven.engine.missing("A", time(50), true);
     assert_eq!(missing, Some(Missing::Warm));
+}
+
+#[test]
+fn a_quiet_stretch_behind_the_newest_row_asks_for_no_whole_window_again() {
+    let bundle = of_bars(Mode::Full);
+    for (minute, expected) in [(57, Some([50, 55])), (200, None)] {
+        let mut driven = Driven::of(&bundle, Mode::Full, LIMITS);
+        assert_eq!(driven.engine.missing("A", time(minute), true), Some(Missing::Warm));
+        driven.engine.begin_history("A", Missing::Warm).unwrap();
+        driven.engine.set_origin(rows(5, false));
+        for start in (0..50).step_by(5) {
+            driven.push(&tick("A", start, price("A", start)));
+        }
+        driven.engine.set_origin(Origin::Live);
+        driven.flush(Haste::Latency);
+        driven.engine.end_history("A", Missing::Warm, true);
+        driven.engine.meet_live("A", time(minute));
+        assert_eq!(hole(&driven, minute, false), expected, "before minute {minute}");
+        driven.engine.give_up("A", Some(time(minute)), false);
+        assert_eq!(hole(&driven, minute, false), None);
+        run_live(&mut driven, minute..minute + 1);
+        assert_eq!(driven.of_symbol("A").pop().unwrap().quality, Quality::Full);
+        run_live(&mut driven, minute + 1..minute + 10);
+        assert_eq!(driven.of_symbol("A").pop().unwrap().quality, Quality::Gapped);
+        // A hole of the stream as long as the window is another one.
+        assert_eq!(driven.engine.missing("A", time(minute + 90), true), Some(Missing::Warm));
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::*;
 use crate::core::domain::SymbolPatterns;
 use crate::core::random::{Purpose, Random};
+use crate::engine::model::history_need;
 use crate::engine::model::manifest::{EmptySteps, Manifest, StepSpec};
 use crate::engine::pipeline::{Role, StreamModel};
 use crate::engine::test_support::STEP_SECONDS;
@@ -112,7 +113,7 @@ impl World {
         tick.time_ms >= self.switch_ms && !self.outages.iter().any(|lost| lost.contains(&minute))
     }
 
-    fn pipelines(&self) -> Pipelines {
+    fn manifest(&self) -> Manifest {
         let mut manifest = manifest(&[Mode::Full, Mode::Sliding]);
         if let Rule::Bars { lateness_ms, carries } = self.rule {
             manifest.step = StepSpec { lateness_ms, ..StepSpec::time(STEP_SECONDS) };
@@ -120,8 +121,17 @@ impl World {
                 (manifest.step.empty, manifest.step.carry_steps_max) = (EmptySteps::Carry, 2);
             }
         }
+        manifest
+    }
+
+    fn need(&self) -> HistoryNeed {
+        let bundle = draft(self.manifest(), Weights::default()).into_bundle().unwrap();
+        history_need([bundle.plans()], false)
+    }
+
+    fn pipelines(&self) -> Pipelines {
         let version = |version: &str, weights| {
-            let manifest = Manifest { version: version.to_owned(), ..manifest.clone() };
+            let manifest = Manifest { version: version.to_owned(), ..self.manifest() };
             draft(manifest, weights).into_bundle().unwrap()
         };
         let live = pipeline(&version("1", Weights::default()));
@@ -245,6 +255,7 @@ impl<'w> Life<'w> {
             fill_wait: Some(EVENT * FILL_EVENTS as u32),
             when_full: world.when_full,
             asks_at_start: world.asks_at_start,
+            need: world.need(),
             ..limits()
         };
         let expected = world.luck.iter().zip(SYMBOLS).map(|(_, name)| Symbol::new(name).unwrap());
@@ -267,18 +278,13 @@ impl<'w> Life<'w> {
                 Luck::Either => self.dice.below(2) == 0,
             };
             let bad = [Fate::Away, Fate::Refused, Fate::Never, Fate::Partial, Fate::Disorder];
-            let mut fate = if is_good { Fate::Rows } else { bad[self.dice.below(bad.len())] };
+            let fate = if is_good { Fate::Rows } else { bad[self.dice.below(bad.len())] };
             let is_window = matches!(request.want, Want::Newest { .. });
             let events = if is_window { WARM_EVENTS } else { FILL_EVENTS };
             let mut due = self.event + self.dice.below(events as usize / 2) as u64;
             if self.world.luck[symbol] == Luck::Either && self.dice.below(6) == 0 {
                 // Too late.
                 due = self.event + events + 1;
-            }
-            if is_window && self.world.rows(self.ticks, &request, self.now_ms).rows.is_empty() {
-                // The world has just begun.
-                fate = Fate::Rows;
-                self.failed.insert(symbol);
             }
             if fate != Fate::Rows {
                 self.failed.insert(symbol);
@@ -428,7 +434,12 @@ fn worlds() -> impl Strategy<Value = World> {
         prop_oneof![4 => Just(Luck::Answered), 2 => Just(Luck::InVain), 2 => Just(Luck::Either)];
     let room = prop_oneof![3 => Just(1000usize), 1 => 1usize..12];
     let full = prop_oneof![Just(WhenHeld::GoOn), Just(WhenHeld::DropOldest)];
-    let base = (rule, proptest::collection::vec(luck, 1..=4), 1i64..20 * MINUTE_MS, any::<u64>());
+    let base = (
+        rule,
+        proptest::collection::vec(luck, 1..=4),
+        10 * MINUTE_MS..30 * MINUTE_MS,
+        any::<u64>(),
+    );
     (base, any::<bool>(), any::<bool>(), room, full, 1usize..40).prop_flat_map(
         |(
             (rule, luck, switch_ms, seed),

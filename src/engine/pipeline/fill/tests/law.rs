@@ -159,27 +159,33 @@ impl Life {
             late: false,
             origin: Origin::Live,
         };
-        let Ok(taken) = pipelines.take_or_ask(&incoming, answers.is_some(), || {}, flush);
-        let Taken::Missing { missing, time } = taken else {
-            assert_eq!(taken, Taken::Done);
-            return;
-        };
-        run.asked += 1;
-        run.catch_up(pipelines);
-        let asked = Asked { symbol: "A", missing, time: Some(time), after_gap };
-        if answers.and_then(Iterator::next).unwrap_or(true) {
-            let rows = self.answer(missing, time);
-            let rows: Vec<_> = rows.iter().map(|row| &**row).collect();
-            let covers = DurationNanos::from_seconds(60).unwrap();
-            let Ok(refused) = pipelines.fill(&asked, &rows, covers, flush);
-            assert_eq!(refused, None);
-            incoming.after_gap = false;
-        } else {
-            pipelines.give_up(&asked);
+        let (mut answers, mut before) = (answers, None);
+        loop {
+            let Ok(taken) = pipelines.take_or_ask(&incoming, answers.is_some(), || {}, flush);
+            let Taken::Missing { missing, time } = taken else {
+                assert_eq!(taken, Taken::Done);
+                return;
+            };
+            // Behind the newest row of a whole window there may be more, or a quiet stretch. What
+            // was asked for is not asked for again.
+            let is_new = before.is_none_or(|before| before == Missing::Warm && missing != before);
+            assert!(is_new, "{missing:?} behind {before:?}");
+            before = Some(missing);
+            run.asked += 1;
+            run.catch_up(pipelines);
+            let Incoming { after_gap, .. } = incoming;
+            let asked = Asked { symbol: "A", missing, time: Some(time), after_gap };
+            if answers.as_mut().and_then(|answers| answers.next()).unwrap_or(true) {
+                let rows = self.answer(missing, time);
+                let rows: Vec<_> = rows.iter().map(|row| &**row).collect();
+                let covers = DurationNanos::from_seconds(60).unwrap();
+                let Ok(refused) = pipelines.fill(&asked, &rows, covers, flush);
+                assert_eq!(refused, None);
+                incoming.after_gap = false;
+            } else {
+                pipelines.give_up(&asked);
+            }
         }
-        // What was asked for is not asked for again.
-        let Ok(taken) = pipelines.take_or_ask(&incoming, true, || {}, flush);
-        assert_eq!(taken, Taken::Done, "behind {missing:?}");
     }
 
     /// The event time of the first tick of the stream, as records have it.

@@ -12,7 +12,7 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-use super::{GivenUp, Standing};
+use super::history::{GivenUp, Standing};
 use crate::core::domain::Symbol;
 use crate::core::history::HistoryFrom;
 
