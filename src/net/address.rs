@@ -1,4 +1,4 @@
-//! The address of a feed, which may carry secrets.
+//! The addresses of a feed and of a question over HTTP, which may carry secrets.
 //!
 //! Owns what an address is. Promises that printing one shows the host and port alone: user, path
 //! and query often hold keys. Never connects.
@@ -9,6 +9,10 @@ use std::str::FromStr;
 /// `ws://host[:port][/path][?query]`, with or without a user; `wss://` with TLS.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebSocketUrl(String);
+
+/// `http://host[:port][/path][?query]`, with or without a user; `https://` with TLS.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HttpUrl(String);
 
 /// Where an address leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +32,15 @@ pub struct Endpoint<'a> {
 #[error("must be ws://host:port/path or wss://host:port/path")]
 pub struct WebSocketUrlError;
 
+/// Why a text is no address of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be http://host:port/path or https://host:port/path, without `#`")]
+pub struct HttpUrlError;
+
+/// The schemes of each kind of address: without TLS, and with it.
+const WEB_SOCKET: [&str; 2] = ["ws://", "wss://"];
+const HTTP: [&str; 2] = ["http://", "https://"];
+
 impl WebSocketUrl {
     /// An address that nothing answers on, in place of one that is wrong, so that the other
     /// problems of a configuration are found as well.
@@ -42,7 +55,7 @@ impl WebSocketUrl {
 
     /// Where it leads to.
     pub fn endpoint(&self) -> Endpoint<'_> {
-        endpoint(&self.0).expect("it was an address when it was made")
+        endpoint(&self.0, WEB_SOCKET).expect("it was an address when it was made")
     }
 
     /// What tells the feed from others: host, port and path, without user and query. The path may
@@ -56,6 +69,23 @@ impl WebSocketUrl {
     }
 }
 
+impl HttpUrl {
+    /// Where it leads to.
+    pub fn endpoint(&self) -> Endpoint<'_> {
+        endpoint(&self.0, HTTP).expect("it was an address when it was made")
+    }
+
+    /// What is asked for there: path and query. For the request alone: it may hold secrets.
+    pub fn target(&self) -> String {
+        let rest = self.0.split_once("://").map_or(&*self.0, |(_, rest)| rest);
+        match rest.find(['/', '?']) {
+            Some(at) if rest[at..].starts_with('/') => rest[at..].to_owned(),
+            Some(at) => format!("/{}", &rest[at..]),
+            None => "/".to_owned(),
+        }
+    }
+}
+
 impl Endpoint<'_> {
     /// `host:port`, as a request has it.
     pub fn authority(&self) -> String {
@@ -64,10 +94,10 @@ impl Endpoint<'_> {
     }
 }
 
-fn endpoint(text: &str) -> Option<Endpoint<'_>> {
-    let (encrypted, rest) = match text.strip_prefix("ws://") {
+fn endpoint<'t>(text: &'t str, [plain, encrypted]: [&str; 2]) -> Option<Endpoint<'t>> {
+    let (encrypted, rest) = match text.strip_prefix(plain) {
         Some(rest) => (false, rest),
-        None => (true, text.strip_prefix("wss://")?),
+        None => (true, text.strip_prefix(encrypted)?),
     };
     let authority = rest.split(['/', '?', '#']).next()?;
     let (user, address) = match authority.rsplit_once('@') {
@@ -89,17 +119,44 @@ impl FromStr for WebSocketUrl {
 
     fn from_str(text: &str) -> Result<Self, WebSocketUrlError> {
         let plain = text.chars().all(|c| c.is_ascii_graphic());
-        endpoint(text).filter(|_| plain).map(|_| Self(text.to_owned())).ok_or(WebSocketUrlError)
+        let endpoint = endpoint(text, WEB_SOCKET).filter(|_| plain);
+        endpoint.map(|_| Self(text.to_owned())).ok_or(WebSocketUrlError)
     }
+}
+
+impl FromStr for HttpUrl {
+    type Err = HttpUrlError;
+
+    fn from_str(text: &str) -> Result<Self, HttpUrlError> {
+        let plain = text.chars().all(|c| c.is_ascii_graphic() && c != '#');
+        let endpoint = endpoint(text, HTTP).filter(|_| plain);
+        endpoint.map(|_| Self(text.to_owned())).ok_or(HttpUrlError)
+    }
+}
+
+/// An address as it was written, without what may be secret.
+fn shown(text: &str, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let (scheme, rest) = text.split_once("://").unwrap_or_default();
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    write!(formatter, "{scheme}://{host}")
 }
 
 impl fmt::Display for WebSocketUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // As it was written, without what may be secret.
-        let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        write!(formatter, "{scheme}://{host}")
+        shown(&self.0, formatter)
+    }
+}
+
+impl fmt::Display for HttpUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        shown(&self.0, formatter)
+    }
+}
+
+impl fmt::Debug for HttpUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
     }
 }
 
@@ -120,6 +177,24 @@ mod tests {
         assert_eq!(url.to_string(), "ws://127.0.0.1:9631");
         assert_eq!(format!("{url:?}"), "ws://127.0.0.1:9631");
         assert_eq!(url.secret(), text);
+    }
+
+    #[test]
+    fn a_question_shows_its_host_alone_and_asks_for_path_and_query() {
+        let text = "https://user:hunter2@h:9/v1/s3cret?key=s3cret";
+        let url: HttpUrl = text.parse().unwrap();
+        assert_eq!(format!("{url} {url:?}"), "https://h:9 https://h:9");
+        assert_eq!(url.target(), "/v1/s3cret?key=s3cret");
+        assert_eq!((url.endpoint().port, url.endpoint().user), (9, Some("user:hunter2")));
+        for (text, port, target) in
+            [("http://h", 80, "/"), ("https://h", 443, "/"), ("http://h?a=/b", 80, "/?a=/b")]
+        {
+            let url: HttpUrl = text.parse().unwrap();
+            assert_eq!((url.endpoint().port, &*url.target()), (port, target), "{text}");
+        }
+        for text in ["", "ws://h", "http://", "https:///x", "http://h/a b", "http://h/#a"] {
+            assert_eq!(text.parse::<HttpUrl>(), Err(HttpUrlError), "{text}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
-use crate::core::domain::{Symbol, UnixNanos};
+use crate::core::domain::{DurationNanos, Symbol, UnixNanos};
 use crate::core::history::{HistoryFrom, RowKind, Span};
 
 /// A place that history can be asked of.
@@ -23,6 +23,17 @@ pub trait HistorySource: Send + Sync {
     /// # Errors
     /// Why it has none.
     fn serves(&self, kind: RowKind) -> Result<String, String>;
+
+    /// The lengths of bars that it has, the longest first: where longer ones can be made of several,
+    /// a shorter length serves as well.
+    fn lengths(&self) -> Vec<DurationNanos> {
+        Vec::new()
+    }
+
+    /// How many questions it works on at a time. More of them wait in it, in the order of asking.
+    fn at_once(&self) -> usize {
+        1
+    }
 
     /// Asks for rows of one symbol.
     fn fetch(&self, request: Request) -> BoxFuture<'static, Result<Rows, Failed>>;

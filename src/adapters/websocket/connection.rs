@@ -18,8 +18,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::feed::LineId;
 use super::inflate::Unpack;
-use super::secrets::Secrets;
 use crate::net::dial::{Socket, words};
+use crate::net::secrets::Secrets;
 
 /// How long a goodbye may take.
 pub(super) const FAREWELL_MAX: Duration = Duration::from_millis(500);

@@ -8,7 +8,6 @@ use sha2::{Digest, Sha256};
 
 use super::inflate::{Compression, Unpack};
 use super::life;
-use super::secrets::{self, SecretFiles};
 use super::venue_keys;
 use super::{FeedHealth, FeedSettings, WebSocketMetrics, WebSocketSource};
 use crate::core::domain::Symbol;
@@ -17,7 +16,8 @@ use crate::core::text::excerpt;
 use crate::core::venue::{ConnectionPlan, Venue, shown_message};
 use crate::intake::WhenFull;
 use crate::net::address::WebSocketUrl;
-use crate::net::dial::{DialOptions, Dialer, read_options};
+use crate::net::dial::{DialOptions, Dialer, Header, read_options};
+use crate::net::secrets::{self, SecretFiles};
 use crate::ops::exit::{Exit, Failure};
 use crate::ports::input::InputIdentity;
 use crate::ports::source::{
@@ -43,8 +43,10 @@ pub struct WebSocketSettings {
     pub life: FeedSettings,
     /// How its binary messages are read.
     pub compression: Compression,
-    /// Where the secrets are that its address and messages need.
+    /// Where the secrets are that its address and messages need, and those of its history.
     pub(super) secrets: SecretFiles,
+    /// Sent with questions for its history.
+    pub(super) rest_headers: Vec<Header>,
 }
 
 /// One connection to a feed.
@@ -64,7 +66,7 @@ pub fn kind<C: Send + 'static>() -> SourceKind<C> {
 fn read<C: Send + 'static>(reader: SourceReader<'_, '_>) -> Arc<dyn SourceSettings<C>> {
     let SourceReader { is_chosen, source, variables, .. } = reader;
     let venue_is_named = source.is_set("venue");
-    let mut venue = venue_keys::read(source);
+    let (mut venue, rest_headers) = venue_keys::read(source);
     let subscribe = source.texts("subscribe");
     let message_bytes_max = source.count("message_bytes_max", 1024, MESSAGE_BYTES_MAX);
     let dial = read_options(source, variables, message_bytes_max);
@@ -85,7 +87,7 @@ fn read<C: Send + 'static>(reader: SourceReader<'_, '_>) -> Arc<dyn SourceSettin
             ("subscribe", !subscribe.is_empty() && !venue_is_named),
         ];
         refuse_foreign(source, &set, "websocket");
-        let secrets = SecretFiles::read(source, &[], false);
+        let secrets = SecretFiles::read(source, &[], &[], false);
         let (venue, connections) = (venue_keys::nowhere(), Vec::new());
         return Arc::new(WebSocketSettings {
             venue,
@@ -94,6 +96,7 @@ fn read<C: Send + 'static>(reader: SourceReader<'_, '_>) -> Arc<dyn SourceSettin
             life,
             compression,
             secrets,
+            rest_headers,
         });
     }
     (venue.url, venue.subscribe) = (url.unwrap_or_default(), subscribe);
@@ -104,8 +107,25 @@ fn read<C: Send + 'static>(reader: SourceReader<'_, '_>) -> Arc<dyn SourceSettin
     for header in &dial.headers {
         needed.extend(secrets::names(header.value.reveal()).map(str::to_owned));
     }
-    let secrets = SecretFiles::read(source, &needed, connections.iter().any(leads));
-    Arc::new(WebSocketSettings { venue, connections, dial, life, compression, secrets })
+    // Those of its history are needed only where it is asked for.
+    let also = rest_secrets(&venue, &rest_headers);
+    let secrets = SecretFiles::read(source, &needed, &also, connections.iter().any(leads));
+    Arc::new(WebSocketSettings {
+        venue,
+        connections,
+        dial,
+        life,
+        compression,
+        secrets,
+        rest_headers,
+    })
+}
+
+/// The names of the secrets that questions for a venue's history need.
+fn rest_secrets(venue: &Venue, headers: &[Header]) -> Vec<String> {
+    let Some(rest) = venue.rest() else { return Vec::new() };
+    let of_headers = headers.iter().flat_map(|header| secrets::names(header.value.reveal()));
+    rest.secrets().iter().cloned().chain(of_headers.map(str::to_owned)).collect()
 }
 
 impl WebSocketSettings {

@@ -1,4 +1,5 @@
-//! The keys of `[source]` that say what a venue's messages mean and what it allows.
+//! The keys of `[source]` that say what a venue's messages mean, what it allows, and how its history
+//! is asked for.
 //!
 //! Owns their names and forms. Never knows what a mapping means: [`Venue::compile`] judges it.
 
@@ -7,15 +8,18 @@ use std::time::Duration;
 
 use super::settings::FeedConnection;
 use crate::core::venue::{
-    AnswerSpec, Answers, Case, ConnectionPlan, FramesSpec, HeartbeatSpec, MappingSpec, Order, Ping,
-    PingSpec, PongSpec, Rate, RefusedSpec, STANDARD_FIELDS, SubscriptionSpec, TradeIds, Venue,
-    VenueLimits, VenueProblem, VenueSpec, VenueTime,
+    AnswerSpec, Answers, Bound, Case, ConnectionPlan, EmptyRows, FramesSpec, HeartbeatSpec,
+    MappingSpec, Order, Paging, Ping, PingSpec, PongSpec, Rate, RefusedSpec, RestLimits,
+    RestRefusedSpec, RestSpec, STANDARD_FIELDS, SubscriptionSpec, TradeIds, Venue, VenueLimits,
+    VenueProblem, VenueSpec, VenueTime,
 };
-use crate::net::address::{WebSocketUrl, WebSocketUrlError};
+use crate::net::address::{HttpUrl, WebSocketUrl, WebSocketUrlError};
+use crate::net::dial::{Header, read_headers};
 use crate::ports::section::Section;
 
-/// Reads the keys of `[source]` that a venue is made of, but for `url` and `subscribe`.
-pub(super) fn read(source: &mut Section<'_>) -> VenueSpec {
+/// Reads the keys of `[source]` that a venue is made of, but for `url` and `subscribe`; and the
+/// headers of questions for its history.
+pub(super) fn read(source: &mut Section<'_>) -> (VenueSpec, Vec<Header>) {
     source.shows(&["venue", "symbols"]);
     // The layer has been chosen by it already.
     source.optional_text("venue");
@@ -23,7 +27,10 @@ pub(super) fn read(source: &mut Section<'_>) -> VenueSpec {
     let unsubscribe = source.texts("unsubscribe");
     let subscription = subscription(source.section("subscription"));
     let (mapping, also) = mappings(source.section("mapping"));
-    VenueSpec {
+    let frames = frames(source.section("frames"));
+    let limits = limits(source.section("limits"));
+    let (rest, headers) = rest(source.section("rest"));
+    let spec = VenueSpec {
         url: String::new(),
         symbols,
         subscribe: Vec::new(),
@@ -31,9 +38,11 @@ pub(super) fn read(source: &mut Section<'_>) -> VenueSpec {
         subscription,
         mapping,
         also,
-        frames: frames(source.section("frames")),
-        limits: limits(source.section("limits")),
-    }
+        frames,
+        limits,
+        rest: Some(rest).filter(|rest| !rest.url.is_empty()),
+    };
+    (spec, headers)
 }
 
 /// What takes the place of a venue where there is none.
@@ -57,6 +66,11 @@ pub(super) fn compile(
         Venue::compile(&VenueSpec { url: spec.url.clone(), ..VenueSpec::default() })
     });
     let venue = compiled.map_or_else(|_| nowhere(), Arc::new);
+    if let Some(rest) = venue.rest()
+        && let Err(error) = rest.beginning().parse::<HttpUrl>()
+    {
+        section.problem("rest.url", error);
+    }
     for plan in venue.connections() {
         if let Some((needed, allowed)) = too_many_subscriptions(venue.limits(), plan) {
             let problem = format!(
@@ -151,26 +165,122 @@ fn mappings(mut section: Section<'_>) -> (MappingSpec, Vec<(String, MappingSpec)
     (first, also.into_iter().map(|(name, section)| (name, mapping(section))).collect())
 }
 
-fn mapping(mut section: Section<'_>) -> MappingSpec {
-    let cases = [("as_is", Case::AsIs), ("lower", Case::Lower), ("upper", Case::Upper)];
-    let units = [
-        ("ms", VenueTime::Milliseconds),
-        ("s", VenueTime::Seconds),
-        ("us", VenueTime::Microseconds),
-        ("ns", VenueTime::Nanoseconds),
-        ("rfc3339", VenueTime::Text),
-    ];
-    let ids = [
-        ("unique", TradeIds::Unique),
-        ("increasing", TradeIds::Increasing),
-        ("consecutive", TradeIds::Consecutive),
-    ];
+/// The letters of a symbol.
+const CASES: [(&str, Case); 3] =
+    [("as_is", Case::AsIs), ("lower", Case::Lower), ("upper", Case::Upper)];
+
+/// The forms of times.
+const TIMES: [(&str, VenueTime); 5] = [
+    ("ms", VenueTime::Milliseconds),
+    ("s", VenueTime::Seconds),
+    ("us", VenueTime::Microseconds),
+    ("ns", VenueTime::Nanoseconds),
+    ("rfc3339", VenueTime::Text),
+];
+
+/// The native fields of a mapping, and where they stand.
+fn fields(section: &mut Section<'_>) -> Vec<(String, String)> {
     let mut fields = Vec::new();
     for name in STANDARD_FIELDS {
         let place = section.optional_text(name);
         fields.extend(place.map(|place| (name.to_owned(), place)));
     }
     fields.extend(section.table("fields").into_iter().filter(|(_, place)| !place.is_empty()));
+    fields
+}
+
+/// The keys of `[source.rest]`, and the headers of its questions.
+fn rest(mut section: Section<'_>) -> (RestSpec, Vec<Header>) {
+    let bounds = [("inclusive", Bound::Inclusive), ("exclusive", Bound::Exclusive)];
+    let pagings =
+        [("range", Paging::Range), ("latest", Paging::Latest), ("cursor", Paging::Cursor)];
+    let empties = [("drop", EmptyRows::Drop), ("keep", EmptyRows::Keep)];
+    section.shows(&["cursor", "intervals"]);
+    let url = section.optional_text("url").unwrap_or_default();
+    let spec = RestSpec {
+        url,
+        time_unit: section.choice("time_unit", &TIMES),
+        from: section.choice("from", &bounds),
+        to: section.choice("to", &bounds),
+        paging: section.choice("paging", &pagings),
+        cursor: section.optional_text("cursor").unwrap_or_default(),
+        next: section.optional_text("next").unwrap_or_default(),
+        rows_max: section.count("rows_max", 1, ROWS_MAX) as u32,
+        pages_max: section.count("pages_max", 1, PAGES_MAX) as u32,
+        omits_empty: section.switch("omits_empty"),
+        empty: section.choice("empty", &empties),
+        settle: Duration::from_millis(section.count("settle_ms", 0, 60_000) as u64),
+        request_max: Duration::from_secs(section.count("seconds_max", 1, 300) as u64),
+        intervals: section.table("intervals"),
+        mapping: rest_mapping(section.section("mapping")),
+        refused: rest_refused(section.section("refused")),
+        limits: rest_limits(section.section("limits")),
+    };
+    let headers = read_headers(&mut section);
+    section.finish();
+    (spec, headers)
+}
+
+/// The most rows of an answer, and the most answers for a question, that can be asked for.
+const ROWS_MAX: usize = 50_000;
+const PAGES_MAX: usize = 1000;
+
+/// The mapping of rows: its order is that of time, and they have no channels and no numbers.
+fn rest_mapping(mut section: Section<'_>) -> MappingSpec {
+    section.shows_all();
+    let fields = fields(&mut section);
+    let mut text = |name| section.optional_text(name).unwrap_or_default();
+    let (each, symbol, time) = (text("each"), text("symbol"), text("time"));
+    let (symbol_prefix, symbol_suffix) = (text("symbol_prefix"), text("symbol_suffix"));
+    let scale = section.table("scale").into_iter().filter(|(_, scale)| !scale.is_empty());
+    let spec = MappingSpec {
+        when: section.lists("when"),
+        each,
+        symbol,
+        symbol_prefix,
+        symbol_suffix,
+        symbol_case: section.choice("symbol_case", &CASES),
+        time,
+        time_unit: section.choice("time_unit", &TIMES),
+        time_format: section.time_format(),
+        fields,
+        abs: section.texts("abs"),
+        scale: scale.collect(),
+        ..MappingSpec::default()
+    };
+    section.finish();
+    spec
+}
+
+fn rest_refused(mut section: Section<'_>) -> RestRefusedSpec {
+    section.shows_all();
+    let spec = RestRefusedSpec {
+        when: section.lists("when"),
+        text: section.optional_text("text").unwrap_or_default(),
+        rate_limited: section.lists("rate_limited"),
+        away: section.lists("away"),
+    };
+    section.finish();
+    spec
+}
+
+fn rest_limits(mut section: Section<'_>) -> RestLimits {
+    // Zero is no limit.
+    let count = section.count("requests_max", 0, 1_000_000) as u32;
+    let period = section.count("requests_period_seconds", 1, DAY_SECONDS) as u64;
+    let at_once = section.count("requests_at_once", 1, 64) as u32;
+    section.finish();
+    let rate = Rate { count, period: Duration::from_secs(period) };
+    RestLimits { requests: (count > 0).then_some(rate), at_once }
+}
+
+fn mapping(mut section: Section<'_>) -> MappingSpec {
+    let ids = [
+        ("unique", TradeIds::Unique),
+        ("increasing", TradeIds::Increasing),
+        ("consecutive", TradeIds::Consecutive),
+    ];
+    let fields = fields(&mut section);
     let mut text = |name| section.optional_text(name).unwrap_or_default();
     let (each, symbol, time) = (text("each"), text("symbol"), text("time"));
     let (symbol_prefix, symbol_suffix, channel) =
@@ -190,9 +300,9 @@ fn mapping(mut section: Section<'_>) -> MappingSpec {
         channel,
         symbol_prefix,
         symbol_suffix,
-        symbol_case: section.choice("symbol_case", &cases),
+        symbol_case: section.choice("symbol_case", &CASES),
         time,
-        time_unit: section.choice("time_unit", &units),
+        time_unit: section.choice("time_unit", &TIMES),
         time_format: section.time_format(),
         trade_id,
         trade_ids: section.choice("trade_ids", &ids),

@@ -4,19 +4,21 @@
 //! the venue's file has it. Never reads a file.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use super::Venue;
 use super::frame::{Answer, PingRule, RefusedRule, Rules};
 use super::json::is_number;
 use super::mapping::{Mapping, Member, Parts, Spelling, SymbolPlace};
 use super::plan::Planner;
 use super::pointer::{Each, Inner, Place, PointerError};
+use super::rest;
 use super::rule::Condition;
 use super::scale::power_of_ten;
 use super::spec::{
     AnswerSpec, Conditions, FramesSpec, MappingSpec, Order, PingSpec, STANDARD_FIELDS, VenueSpec,
 };
 use super::template::Template;
+use super::{Venue, native_symbol};
 use crate::core::domain::Symbol;
 
 /// One problem of a venue.
@@ -29,15 +31,19 @@ pub struct VenueProblem {
 }
 
 #[derive(Default)]
-struct Problems(Vec<VenueProblem>);
+pub(super) struct Problems(Vec<VenueProblem>);
 
 impl Problems {
-    fn add(&mut self, key: &str, problem: impl std::fmt::Display) {
+    pub(super) fn add(&mut self, key: &str, problem: impl std::fmt::Display) {
         self.0.push(VenueProblem { key: key.to_owned(), problem: problem.to_string() });
     }
 
     /// The value, or `None` and a problem.
-    fn take<T, E: std::fmt::Display>(&mut self, key: &str, value: Result<T, E>) -> Option<T> {
+    pub(super) fn take<T, E: std::fmt::Display>(
+        &mut self,
+        key: &str,
+        value: Result<T, E>,
+    ) -> Option<T> {
         value.map_err(|error| self.add(key, error)).ok()
     }
 }
@@ -51,6 +57,7 @@ pub(super) fn compile(spec: &VenueSpec) -> Result<Venue, Vec<VenueProblem>> {
     channels(spec, &mut problems);
     let inner = inner(spec, &mut problems);
     let sequence = of_frame(&spec.mapping.sequence);
+    let rest = spec.rest.as_ref().and_then(|rest| rest::compile(rest, &mut problems));
     let (Some(planner), Some(mapping)) = (planner, mapping) else { return Err(problems.0) };
     if !problems.0.is_empty() {
         return Err(problems.0);
@@ -64,12 +71,16 @@ pub(super) fn compile(spec: &VenueSpec) -> Result<Venue, Vec<VenueProblem>> {
         && spec.mapping.each.is_empty()
         && also.is_empty()
         && rules.is_empty_but_text();
+    let mappings: Vec<_> = std::iter::once(mapping).chain(also).collect();
+    let native = |symbol: &String| (native_symbol(&mappings, symbol), symbol.clone());
+    let symbols = spec.symbols.iter().map(native).collect();
     Ok(Venue {
         connections: planner.plans(),
         answers: spec.subscription.answers,
         limits: spec.limits.clone(),
         secrets: planner.secrets(),
-        mappings: std::iter::once(mapping).chain(also).collect(),
+        rest: rest.map(|rest| Arc::new(rest.with_symbols(symbols))),
+        mappings,
         inner,
         sequence,
         rules,
@@ -149,7 +160,7 @@ fn of_frame(pointer: &str) -> Option<Place> {
 }
 
 /// Checks a mapping, whose keys begin with `of`.
-fn mapping(of: &str, spec: &MappingSpec, problems: &mut Problems) -> Option<Mapping> {
+pub(super) fn mapping(of: &str, spec: &MappingSpec, problems: &mut Problems) -> Option<Mapping> {
     let key = |name: &str| format!("{of}.{name}");
     let each = problems.take(&key("each"), Each::parse(&spec.each));
     // The others are read as well, so that their problems are found.
@@ -394,7 +405,7 @@ fn inner(spec: &VenueSpec, problems: &mut Problems) -> Vec<Inner> {
 }
 
 /// The conditions that ask for something: an empty list takes one away.
-fn asked(conditions: &Conditions) -> impl Iterator<Item = (&String, &Vec<String>)> {
+pub(super) fn asked(conditions: &Conditions) -> impl Iterator<Item = (&String, &Vec<String>)> {
     conditions.iter().filter(|(_, patterns)| !patterns.is_empty())
 }
 
@@ -461,12 +472,16 @@ fn ping_rule(spec: &PingSpec, problems: &mut Problems) -> Option<PingRule> {
 }
 
 /// A place in a frame as a whole; `None` where none is written.
-fn frame_place(key: &str, text: &str, problems: &mut Problems) -> Option<Place> {
+pub(super) fn frame_place(key: &str, text: &str, problems: &mut Problems) -> Option<Place> {
     (!text.is_empty()).then(|| problems.take(key, Place::of_frame(text))).flatten()
 }
 
 /// Conditions on a frame as a whole; `None` where there are none, so that the rule never fits.
-fn all_of(key: &str, conditions: &Conditions, problems: &mut Problems) -> Option<Vec<Condition>> {
+pub(super) fn all_of(
+    key: &str,
+    conditions: &Conditions,
+    problems: &mut Problems,
+) -> Option<Vec<Condition>> {
     let mut all = Vec::new();
     for (pointer, patterns) in asked(conditions) {
         let condition: Result<_, PointerError> = Condition::of_frame(pointer, patterns);

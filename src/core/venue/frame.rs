@@ -235,3 +235,29 @@ impl RefusedRule {
         Refusal { text, id, symbols, rate_limited }
     }
 }
+
+/// Whether the words of a refusal say that there were too many messages or requests, for venues
+/// whose rules do not tell. "Too many symbols" is none of these: fewer of them in a message help.
+pub fn says_too_often(words: &str) -> bool {
+    let words = words.to_ascii_lowercase();
+    let signs = ["too many requests", "too many messages", "rate limit", "too frequent"];
+    signs.iter().any(|sign| words.contains(sign))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_about_the_rate_are_none_about_symbols() {
+        for (words, expected) in [
+            ("Too many requests", true),
+            ("Rate limit exceeded", true),
+            ("Requests too frequent", true),
+            ("too many symbols, 10 at most", false),
+            ("Invalid symbol", false),
+        ] {
+            assert_eq!(says_too_often(words), expected, "{words}");
+        }
+    }
+}

@@ -409,7 +409,7 @@ impl<'t> Json<'t> {
     }
 
     /// The names and values of an object; of anything else, none.
-    fn members(self, object: At) -> impl Iterator<Item = (At, At)> + use<'t> {
+    pub(super) fn members(self, object: At) -> impl Iterator<Item = (At, At)> + use<'t> {
         let is_object = self.kind(object) == NodeKind::Object;
         let end = if is_object { self.nodes[object.0 as usize].next } else { object.0 + 1 };
         let mut at = object.0 + 1;

@@ -3,8 +3,8 @@
 //! Owns the mapping language: which frames hold ticks, where the parts of a tick stand, how other
 //! frames are known, what is sent to subscribe, and what the venue allows. Promises that any bytes
 //! give an outcome, that every element that is meant becomes exactly one record, and that a frame
-//! which is no JSON gives none. Never judges a value, which `decode` does, and never connects or
-//! waits, which `adapters::websocket` does.
+//! which is no JSON gives none. The same language says how a venue is asked for its history. Never
+//! judges a value, which `decode` does, and never connects or waits, which `adapters` do.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -34,6 +34,7 @@ mod mapping;
 mod plan;
 mod pointer;
 mod redact;
+mod rest;
 mod rule;
 mod scale;
 mod spec;
@@ -46,11 +47,15 @@ mod tests;
 use std::sync::Arc;
 
 pub use compile::VenueProblem;
-pub use frame::{Frame, FrameKind, Refusal};
+pub use frame::{Frame, FrameKind, Refusal, says_too_often};
 pub use json::Malformed;
 pub use limits::{Ping, Rate, VenueLimits};
 pub use plan::{ConnectionPlan, Outgoing};
 pub use redact::shown_message;
+pub use rest::{
+    Answer, AnswerRow, Bound, EmptyRows, Paging, Question, Rest, RestLimits, RestProblem,
+    RestRefusal, RestRefusedSpec, RestSpec, Unread,
+};
 pub use spec::{
     AnswerSpec, Answers, Conditions, FramesSpec, HeartbeatSpec, MappingSpec, Order, PingSpec,
     PongSpec, RefusedSpec, STANDARD_FIELDS, SubscriptionSpec, TradeIds, VenueSpec, VenueTime,
@@ -77,6 +82,8 @@ pub struct Venue {
     secrets: Vec<String>,
     /// The number of a frame on its connection.
     sequence: Option<Place>,
+    /// How its history is asked for, where it has one.
+    rest: Option<Arc<Rest>>,
     rules: Rules,
     /// Frames are native ticks and nothing else, and nobody has to look into them.
     hands_on: bool,
@@ -158,13 +165,23 @@ impl Venue {
 
     /// The native symbol for one that the configuration names.
     pub fn native_symbol(&self, symbol: &str) -> String {
-        let plain = Spelling::default();
-        let parts = self.mappings.iter().find_map(|mapping| mapping.parts.as_ref());
-        let spelling = parts.map_or(&plain, |parts| &parts.spelling);
-        let mut native = String::new();
-        spelling.write(symbol, &mut native);
-        native
+        native_symbol(&self.mappings, symbol)
     }
+
+    /// How its history is asked for; `None` where it has none.
+    pub fn rest(&self) -> Option<&Arc<Rest>> {
+        self.rest.as_ref()
+    }
+}
+
+/// The native symbol for one of the configuration, as the first mapping spells it that names one.
+fn native_symbol(mappings: &[Mapping], symbol: &str) -> String {
+    let plain = Spelling::default();
+    let parts = mappings.iter().find_map(|mapping| mapping.parts.as_ref());
+    let spelling = parts.map_or(&plain, |parts| &parts.spelling);
+    let mut native = String::new();
+    spelling.write(symbol, &mut native);
+    native
 }
 
 /// Tells what frames are, one after the other. Each connection has its own: it holds memory that

@@ -64,6 +64,8 @@ pub(super) struct Inner {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Each {
     paths: Vec<Path>,
+    /// Whether a star also stands for the members of an object that are lists or objects.
+    walks_members: bool,
 }
 
 /// The values that a frame's `*`s stand for right now: the frame, then one for each star.
@@ -207,7 +209,7 @@ impl Each {
     pub(super) fn parse(text: &str) -> Result<Self, PointerError> {
         let Some(rest) = text.strip_prefix('/') else {
             if text.is_empty() {
-                return Ok(Self { paths: vec![Path::default()] });
+                return Ok(Self { paths: vec![Path::default()], walks_members: false });
             }
             return Err(PointerError::Relative);
         };
@@ -222,7 +224,16 @@ impl Each {
                 }
             }
         }
-        if paths.len() > STARS_MAX + 1 { Err(PointerError::Stars) } else { Ok(Self { paths }) }
+        if paths.len() > STARS_MAX + 1 {
+            return Err(PointerError::Stars);
+        }
+        Ok(Self { paths, walks_members: false })
+    }
+
+    /// The same, where a star also stands for the members of an object: answers with the name of
+    /// the symbol around its rows, and `null` in place of a list without any.
+    pub(super) fn with_members(self) -> Self {
+        Self { walks_members: true, ..self }
     }
 
     /// Calls `visit` for each element in the frame's order, with what its stars stand for; where
@@ -249,12 +260,22 @@ impl Each {
             under.element = at;
             return visit(Some(under));
         }
-        if json.kind(at) != NodeKind::Array {
-            return visit(None);
-        }
-        for element in json.elements(at) {
-            under.levels[level + 1] = element;
-            self.descend(json, level + 1, under, visit);
+        let is_list = |at| matches!(json.kind(at), NodeKind::Object | NodeKind::Array);
+        match json.kind(at) {
+            NodeKind::Array => {
+                for element in json.elements(at) {
+                    under.levels[level + 1] = element;
+                    self.descend(json, level + 1, under, visit);
+                }
+            }
+            NodeKind::Object if self.walks_members => {
+                for (_, value) in json.members(at).filter(|(_, value)| is_list(*value)) {
+                    under.levels[level + 1] = value;
+                    self.descend(json, level + 1, under, visit);
+                }
+            }
+            NodeKind::Word if self.walks_members && json.raw(at) == "null" => {}
+            _ => visit(None),
         }
     }
 }
@@ -299,7 +320,7 @@ impl Place {
         if !text.starts_with('/') {
             return Err(PointerError::Relative);
         }
-        Self::parse(text, &Each { paths: vec![Path::default()] })
+        Self::parse(text, &Each { paths: vec![Path::default()], walks_members: false })
     }
 
     /// Whether it says the same for all elements of a frame.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::limits::VenueLimits;
+use super::rest::RestSpec;
 use super::template::Case;
 use crate::core::domain::TimeFormat;
 
@@ -34,6 +35,8 @@ pub struct VenueSpec {
     pub frames: FramesSpec,
     /// What the venue allows and expects.
     pub limits: VenueLimits,
+    /// How its history is asked for, where it has one.
+    pub rest: Option<RestSpec>,
 }
 
 /// How symbols are put into messages and onto connections.

@@ -21,6 +21,12 @@ impl VenueTime {
         }
     }
 
+    /// Nanoseconds in one unit; in a second for texts.
+    pub(super) fn nanos(self) -> i64 {
+        // At most 9.
+        10_i64.pow(self.power().unwrap_or(9).unsigned_abs())
+    }
+
     /// The instant that a JSON number of this unit stands for; `None` where it is no number, none
     /// that is a time, or the form is text.
     pub(super) fn read(self, number: &str) -> Option<UnixNanos> {

@@ -30,7 +30,7 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 pub use header::{Header, Secret};
 pub use proxy::{Proxies, ProxyError};
-pub use settings::read_options;
+pub use settings::{read_headers, read_options};
 pub use tls::{ClientFiles, TlsError, TlsFiles};
 
 use self::proxy::Proxy;

@@ -51,8 +51,7 @@ pub fn read_options(
             None
         }
     };
-    let table = section.table("headers");
-    let headers = headers(section, table);
+    let headers = read_headers(section);
     let proxies = Proxies::from_variables(variables).unwrap_or_else(|errors| {
         errors.iter().for_each(|error| section.problem("url", format_args!("proxy: {error}")));
         Proxies::default()
@@ -65,6 +64,12 @@ pub fn read_options(
         handshake_timeout: seconds(section, "handshake_seconds_max"),
         message_bytes_max,
     }
+}
+
+/// Reads the table `headers` of a section. A name that ends in `_file` names the file of the value.
+pub fn read_headers(section: &mut Section<'_>) -> Vec<Header> {
+    let table = section.table("headers");
+    headers(section, table)
 }
 
 fn headers(section: &mut Section<'_>, table: BTreeMap<String, String>) -> Vec<Header> {

@@ -8,11 +8,11 @@
 use std::time::Duration;
 
 use super::apart::Apart;
-use super::gate::Gate;
 use super::numbers::{Numbers, Seen};
 use super::subscriptions::{Failed, SubscriptionRules, Subscriptions};
 use super::{Action, FeedSettings, LineId};
 use crate::core::venue::{ConnectionPlan, Mapper, Venue, VenueLimits};
+use crate::net::gate::Gate;
 
 /// Numbers of frames that are remembered, to tell a frame that comes again.
 const FRAME_RUNS_MAX: usize = 64;

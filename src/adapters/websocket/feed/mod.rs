@@ -16,11 +16,9 @@
 //! | `apart` | the symbols that the venue does not take |
 //! | `unmatched` | messages that fit no rule |
 //! | `continuity`, `numbers` | which ticks of a symbol were seen |
-//! | `gate` | how often something may be done |
 
 mod apart;
 mod continuity;
-mod gate;
 mod line;
 mod numbers;
 mod slot;
@@ -39,12 +37,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use self::gate::Gate;
 use self::slot::Slot;
 use crate::core::health::Subscription;
 use crate::core::text::excerpt_of_bytes;
 use crate::core::venue::Venue;
 use crate::intake::Record;
+use crate::net::gate::Gate;
 
 pub use self::unmatched::{Unmatched, UnmatchedTally};
 

@@ -65,14 +65,6 @@ impl UnmatchedTally {
     }
 }
 
-/// Whether the words of a refusal say that there were too many messages, for venues whose rules do
-/// not tell. "Too many symbols" is none of these: fewer of them in a message help.
-pub(super) fn says_too_often(words: &str) -> bool {
-    let words = words.to_ascii_lowercase();
-    let signs = ["too many requests", "too many messages", "rate limit", "too frequent"];
-    signs.iter().any(|sign| words.contains(sign))
-}
-
 /// Whether a message says that it is an error, as venues usually do: `{"event":"error"}`,
 /// `{"type":"error"}`, `{"error":{…}}`, or the same in a list.
 pub(super) fn looks_like_error(message: &[u8]) -> bool {
@@ -119,19 +111,6 @@ mod tests {
             ("no JSON", false),
         ] {
             assert_eq!(looks_like_error(message.as_bytes()), is_error, "{message}");
-        }
-    }
-
-    #[test]
-    fn words_about_the_rate_are_none_about_symbols() {
-        for (words, expected) in [
-            ("Too many requests", true),
-            ("Rate limit exceeded", true),
-            ("Requests too frequent", true),
-            ("too many symbols, 10 at most", false),
-            ("Invalid symbol", false),
-        ] {
-            assert_eq!(says_too_often(words), expected, "{words}");
         }
     }
 

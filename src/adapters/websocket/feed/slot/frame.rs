@@ -11,10 +11,10 @@ use bytes::Bytes;
 use super::Slot;
 use crate::adapters::websocket::feed::continuity::Identity;
 use crate::adapters::websocket::feed::line::Turn;
-use crate::adapters::websocket::feed::unmatched::{Unmatched, looks_like_error, says_too_often};
+use crate::adapters::websocket::feed::unmatched::{Unmatched, looks_like_error};
 use crate::adapters::websocket::feed::way::{Role, Tick, way};
 use crate::adapters::websocket::feed::{FeedState, LineId, Notice, Shared};
-use crate::core::venue::{FrameKind, Mapped};
+use crate::core::venue::{FrameKind, Mapped, says_too_often};
 
 impl Slot {
     /// A data frame came.

@@ -11,20 +11,20 @@ use crate::core::venue::Rate;
 
 /// Lets so many through in a period.
 #[derive(Clone, Debug)]
-pub(super) struct Gate {
+pub struct Gate {
     rate: Option<Rate>,
     taken: VecDeque<Duration>,
     held_until: Duration,
 }
 
 impl Gate {
-    /// A gate that nobody has gone through; without a rate it is open unless it is held.
-    pub(super) fn new(rate: Option<Rate>) -> Self {
+    /// A gate through which nothing has gone; without a rate it is open unless it is held.
+    pub fn new(rate: Option<Rate>) -> Self {
         Self { rate, taken: VecDeque::new(), held_until: Duration::ZERO }
     }
 
     /// The earliest time, `now` or later, at which one more may go.
-    pub(super) fn ready_at(&self, now: Duration) -> Duration {
+    pub fn ready_at(&self, now: Duration) -> Duration {
         let free = now.max(self.held_until);
         let Some(rate) = self.rate else { return free };
         let count = rate.count.max(1) as usize;
@@ -33,7 +33,7 @@ impl Gate {
     }
 
     /// Notes that one goes now.
-    pub(super) fn take(&mut self, now: Duration) {
+    pub fn take(&mut self, now: Duration) {
         let Some(rate) = self.rate else { return };
         if self.taken.len() >= rate.count.max(1) as usize {
             self.taken.pop_front();
@@ -42,12 +42,12 @@ impl Gate {
     }
 
     /// Lets nobody through until then.
-    pub(super) fn hold_until(&mut self, until: Duration) {
+    pub fn hold_until(&mut self, until: Duration) {
         self.held_until = self.held_until.max(until);
     }
 
     /// How long one has to wait after the venue has said that too much was asked.
-    pub(super) fn penalty(&self) -> Duration {
+    pub fn penalty(&self) -> Duration {
         self.rate.map_or(Duration::from_secs(1), |rate| rate.period).max(Duration::from_secs(1))
     }
 }

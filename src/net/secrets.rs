@@ -12,9 +12,9 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::dial::{DialError, Secret};
+use super::percent::percent_encoded;
 use crate::core::domain::UnixNanos;
-use crate::net::dial::{DialError, Secret};
-use crate::net::percent::percent_encoded;
 use crate::ops::clock::wall_time;
 use crate::ops::file::{read_secret, unreadable_secret};
 use crate::ports::section::Section;
@@ -37,16 +37,21 @@ const SECOND: i64 = 1_000_000_000;
 
 /// The files of a feed's secrets, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct SecretFiles(Vec<(String, PathBuf)>);
+pub struct SecretFiles(Vec<(String, PathBuf)>);
 
 /// The secrets of one connection, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets(Vec<(String, Secret)>);
 
 impl SecretFiles {
-    /// Reads `[source.secrets]`. All of `needed` must be there where something is connected to, and
-    /// nothing else.
-    pub(super) fn read(source: &mut Section<'_>, needed: &[String], connects: bool) -> Self {
+    /// Reads `[source.secrets]`. All of `needed` must be there where something is connected to;
+    /// those of `also` may be there, and nothing else.
+    pub fn read(
+        source: &mut Section<'_>,
+        needed: &[String],
+        also: &[String],
+        connects: bool,
+    ) -> Self {
         let mut files = Vec::new();
         for (key, path) in source.table("secrets") {
             let full_key = format!("secrets.{key}");
@@ -55,7 +60,8 @@ impl SecretFiles {
                 refuse("must end in `_file` and name a file: a secret stands in a file of its own");
                 continue;
             };
-            if !needed.iter().any(|needed| needed.eq_ignore_ascii_case(name)) {
+            let mut known = needed.iter().chain(also);
+            if !known.any(|known| known.eq_ignore_ascii_case(name)) {
                 refuse(&format!("no message, address or header holds {{secret:{name}}}"));
                 continue;
             }
@@ -65,20 +71,26 @@ impl SecretFiles {
             }
             files.push((name.to_owned(), path));
         }
-        let has = |name: &String| files.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
-        let missing: BTreeSet<_> = needed.iter().filter(|name| connects && !has(name)).collect();
+        let files = Self(files);
+        let missing: BTreeSet<_> = files.missing(needed).filter(|_| connects).collect();
         for name in missing {
             let problem = format!("must name the file that holds {{secret:{name}}}");
             source.problem(&format!("secrets.{name}{FILE_SUFFIX}"), problem);
         }
-        Self(files)
+        files
+    }
+
+    /// Those of these names that have no file.
+    pub fn missing<'n>(&self, names: &'n [String]) -> impl Iterator<Item = &'n String> {
+        let has = |name: &String| self.0.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+        names.iter().filter(move |name| !has(name))
     }
 
     /// What the files hold now.
     ///
     /// # Errors
     /// [`DialError::Secret`] where one cannot be used.
-    pub(super) async fn values(self) -> Result<Secrets, DialError> {
+    pub async fn values(self) -> Result<Secrets, DialError> {
         if self.0.is_empty() {
             return Ok(Secrets::default());
         }
@@ -99,7 +111,7 @@ impl SecretFiles {
 }
 
 /// The names of the secrets that a text asks for.
-pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
+pub fn names(text: &str) -> impl Iterator<Item = &str> {
     let pieces = text.split("{secret:").skip(1);
     pieces.filter_map(|piece| piece.split_once('}')).map(|(name, _)| name)
 }
@@ -115,7 +127,7 @@ fn one_line(path: &Path) -> Result<String, String> {
 
 impl Secrets {
     /// A message with everything in it. In JSON a secret is written as the inside of a text.
-    pub(super) fn in_message(&self, text: &str) -> String {
+    pub fn in_message(&self, text: &str) -> String {
         let is_json = text.trim_start().starts_with(['{', '[']);
         self.filled(text, |secret| {
             if !is_json {
@@ -126,12 +138,12 @@ impl Secrets {
     }
 
     /// The value of a header with everything in it.
-    pub(super) fn in_header(&self, text: &str) -> String {
+    pub fn in_header(&self, text: &str) -> String {
         self.filled(text, str::to_owned)
     }
 
     /// An address with everything in it, percent-encoded.
-    pub(super) fn in_address(&self, text: &str) -> String {
+    pub fn in_address(&self, text: &str) -> String {
         self.filled(text, percent_encoded)
     }
 
@@ -171,7 +183,7 @@ impl Secrets {
 
     /// A text of the venue, which may repeat what it was sent, as it may be shown. A secret that is
     /// cut off at the end of an excerpt is hidden as well.
-    pub(super) fn hidden(&self, text: String) -> String {
+    pub fn hidden(&self, text: String) -> String {
         self.0.iter().fold(text, |text, (name, secret)| {
             let placeholder = format!("{{secret:{name}}}");
             let forms = [secret.reveal().to_owned(), in_json(secret.reveal())];
