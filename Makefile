@@ -156,7 +156,7 @@ bench-promotions: ## Measure forecasts during swaps and promotions (BENCH_SECOND
 	@deploy/setup.sh all
 	$(ENVIRONMENT); cargo bench $(DAEMON) --bench promotions
 
-# 14 s at the pace of Binance, and 55 s at that of Kraken, for a tenth of the symbols.
+# 14 s at the pace of Binance, and 54 s at that of Kraken, for a tenth of the symbols.
 bench-history: ## Measure how long many symbols take to be warm over REST (BENCH_SYMBOLS=20)
 	cargo bench $(DAEMON) --bench history
 

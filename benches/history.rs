@@ -58,9 +58,8 @@ const EXCHANGES: [Exchange; 2] = [
         ends: "]",
         bar: |second| {
             let (begin, end) = (second * 1000, second * 1000 + 59_999);
-            format!(
-                r#"[{begin},"93117.50","93140.00","93101.20","93120.70","1.5",{end},"1","1","1","1","0"]"#
-            )
+            let prices = r#""93117.50","93140.00","93101.20","93120.70""#;
+            format!(r#"[{begin},{prices},"1.5",{end},"139666.5",101,"0.75","69833.25","0"]"#)
         },
     },
     Exchange {
@@ -96,7 +95,8 @@ impl Exchange {
         let url = preset["rest"]["url"].as_str().unwrap();
         let path = url.splitn(4, '/').nth(3).unwrap();
         let text = format!(
-            "model.name = 'm'\n[source]\nvenue = '{}'\nsymbols = ['S']\nrest.url = '{server}/{path}'\n",
+            "model.name = 'm'\n[source]\nvenue = '{}'\nsymbols = ['S']\n\
+             rest.url = '{server}/{path}'\n",
             self.venue
         );
         let config = parse(&text).unwrap();
