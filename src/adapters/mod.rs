@@ -16,6 +16,7 @@
 //! | `lines` | sink | records in order; blocks; what cannot be written fails or is counted |
 //! | `stream` | sink | at most once to each subscriber; slow ones are cut or conflated |
 //! | `http` | neither | probes, metrics, and the door to the stream |
+//! | `rest` | neither | the history of a venue, for the source that is its stream |
 //!
 //! The stream is no entry of the list, because the HTTP server needs it by name: there is one, and
 //! the app opens it.
@@ -26,6 +27,7 @@ pub mod http;
 pub mod kafka;
 pub mod kafka_config;
 pub mod lines;
+pub mod rest;
 pub mod stream;
 pub mod websocket;
 

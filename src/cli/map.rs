@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use data_encoding::BASE64;
 
+use super::map_rest;
 use crate::adapters::file::{FileFormat, FileOptions, FileRecords, RECORD_BYTES_MAX};
 use crate::adapters::websocket::{Unpack, WebSocketSettings};
 use crate::app::config::{load_feed, venue_feed};
@@ -25,6 +26,8 @@ Examples:
     tickcast map -c my.toml --input messages.jsonl
   Forecasts on recorded messages:
     tickcast map -c my.toml --input messages.jsonl | tickcast replay -c my.toml --input -
+  What source.rest makes of an answer to a question for the history of a symbol, saved by curl:
+    tickcast map --venue my-venue.toml --rest BTCUSDT --input answer.json
 
 A binary message, which may be compressed as source.compression says, is a line `base64:` with its
 bytes in Base64 behind it.
@@ -51,6 +54,9 @@ pub(super) struct MapArgs {
     /// Messages as they came, one a line; - is standard input
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
+    /// The input is one answer to a question for the history of this symbol, as its ticks name it
+    #[arg(long, value_name = "SYMBOL")]
+    rest: Option<String>,
 }
 
 /// How a line of the recording begins that holds a binary message.
@@ -87,6 +93,9 @@ pub(super) fn run(args: &MapArgs) -> Result<(), Exit> {
         let why = "source.kind must be \"websocket\", which is what a venue is for";
         return Err(Exit::new(Failure::Configuration, why));
     };
+    if let Some(symbol) = &args.rest {
+        return map_rest::show(websocket, symbol, &args.input);
+    }
     let options = FileOptions { format: Some(FileFormat::JsonLines), ..FileOptions::default() };
     let records = FileRecords::open(&args.input, options).map_err(Exit::because(Failure::Data))?;
     let schema = Schema::new([]).map_err(Exit::because(Failure::Internal))?;

@@ -23,6 +23,7 @@ mod feed;
 #[cfg(feature = "kafka")]
 mod feed_topic;
 mod map;
+mod map_rest;
 mod model;
 #[cfg(not(feature = "kafka"))]
 mod no_topic;

@@ -25,7 +25,7 @@ use tickcast::app::config::{VENUES, parse, venue_feed};
 use tickcast::core::decode::{JsonDecoder, symbol_of};
 use tickcast::core::domain::{Reject, Schema, Symbol, Tick, TimeUnit};
 use tickcast::core::text::is_printable;
-use tickcast::core::venue::{FrameKind, Malformed, Mapper, Venue};
+use tickcast::core::venue::{FrameKind, Malformed, Mapper, Rest, Unread, Venue};
 use tickcast::keep::snapshot::{Snapshot, SnapshotError};
 
 /// What becomes of the bytes; whether they were taken.
@@ -33,6 +33,7 @@ pub(crate) type Body = fn(&[u8]) -> bool;
 
 /// Every target by its name.
 pub(crate) const TARGETS: &[(&str, Body)] = &[
+    ("answer", answer),
     ("frame", frame),
     ("message", message),
     ("native", native),
@@ -79,6 +80,32 @@ static PRESETS: LazyLock<Vec<(&str, Arc<Venue>)>> = LazyLock::new(|| {
         (name, Arc::clone(&settings.venue))
     };
     VENUES.iter().map(|(name, _)| venue(*name)).collect()
+});
+
+/// Shapes of answers to questions for history, as sections of a configuration.
+const ANSWERS: [&str; 3] = [
+    "url = 'http://h/{symbol}/{from}'\nintervals.60 = '1m'\n\
+     [source.rest.mapping]\neach = '/*'\ntime = '0'\nopen = '1'\nclose = '4'\nvolume = '5'\n",
+    "url = 'http://h/{symbol}/{from}'\nintervals.60 = '1m'\npaging = 'cursor'\n\
+     cursor = '/result/last'\nnext = '&{cursor}'\n\
+     [source.rest.mapping]\neach = '/result/*/*'\ntime = 'time'\ntime_unit = 'rfc3339'\n\
+     close = 'c'\nwhen.'done' = 'true'\n\
+     [source.rest.refused]\ntext = '/error/0'\nwhen.'/error/0' = '*'\n\
+     rate_limited.'/error/0' = '*limit*'\n",
+    "url = 'http://h/{symbol}/{from}'\nintervals.60 = '1m'\n\
+     [source.rest.mapping]\neach = '/rows/*'\n",
+];
+
+/// What reads answers: those shapes, and the venues that ship and have history.
+static ANSWERING: LazyLock<Vec<Arc<Rest>>> = LazyLock::new(|| {
+    let shape = |text: &&str| {
+        let url = "[source]\nurl = 'ws://127.0.0.1:1'\n[source.rest]\n";
+        let config = parse(&format!("model.name = 'm'\n{url}{text}")).expect("a configuration");
+        let settings = config.source.of::<WebSocketSettings>().expect("a live feed");
+        Arc::clone(settings.venue.rest().expect("a venue with history"))
+    };
+    let of_venues = PRESETS.iter().filter_map(|(_, venue)| venue.rest().cloned());
+    ANSWERS.iter().map(shape).chain(of_venues).collect()
 });
 
 /// The first line, which says what the rest is read as, and the rest.
@@ -172,6 +199,38 @@ pub(crate) fn frame(data: &[u8]) -> bool {
         taken |= ticks.count() > 0;
     }
     taken
+}
+
+/// An answer to a question for history: the number of its shape, then its body.
+pub(crate) fn answer(data: &[u8]) -> bool {
+    const SYMBOL: &str = "BTCUSDT";
+    let (head, body) = headed(data);
+    let rest = &ANSWERING[choice(head, ANSWERING.len())];
+    let outcome = rest.read(body, SYMBOL);
+    assert_eq!(rest.read(body, SYMBOL), outcome, "the same twice");
+    let is_short = |text: &str| text.len() <= 1024 && text.chars().all(is_printable);
+    assert!(rest.refusal(body).is_none_or(|refusal| is_short(&refusal.text)));
+    match outcome {
+        Ok(answer) => {
+            assert!(is_json(body), "rows of what is no JSON");
+            assert!(answer.cursor.is_none_or(|cursor| (1..=4096).contains(&cursor.len())));
+            assert_eq!(answer.why.is_some(), answer.bad > 0, "a reason for what cannot be used");
+            let large = JsonDecoder::new(standard(), &[], TimeUnit::Milliseconds, 1 << 20);
+            for row in &answer.rows {
+                let tick = large.decode(&row.record).expect("a row is a tick");
+                assert_eq!((&*tick.symbol, tick.time), (SYMBOL, row.time));
+            }
+            !answer.rows.is_empty()
+        }
+        Err(Unread::Malformed(Malformed::Grammar)) => {
+            assert!(!is_json(body), "JSON that is none");
+            false
+        }
+        Err(other) => {
+            assert!(is_short(&other.to_string()), "{other}");
+            false
+        }
+    }
 }
 
 /// A record and its symbol.

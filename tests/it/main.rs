@@ -55,6 +55,7 @@ mod presets;
 mod promotions;
 mod proofs;
 mod reload;
+mod rest;
 mod scores;
 mod seal;
 mod seams;

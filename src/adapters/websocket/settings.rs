@@ -10,6 +10,7 @@ use super::inflate::{Compression, Unpack};
 use super::life;
 use super::venue_keys;
 use super::{FeedHealth, FeedSettings, WebSocketMetrics, WebSocketSource};
+use crate::adapters::rest::{RestMetrics, RestOptions, RestSource};
 use crate::core::domain::Symbol;
 use crate::core::health::ExpectedSymbols;
 use crate::core::text::excerpt;
@@ -19,6 +20,7 @@ use crate::net::address::WebSocketUrl;
 use crate::net::dial::{DialOptions, Dialer, Header, read_options};
 use crate::net::secrets::{self, SecretFiles};
 use crate::ops::exit::{Exit, Failure};
+use crate::ports::history::HistorySource;
 use crate::ports::input::InputIdentity;
 use crate::ports::source::{
     Source, SourceFacts, SourceKind, SourceOpening, SourceReader, SourceSettings, refuse_foreign,
@@ -205,6 +207,28 @@ impl<C: Send + 'static> SourceSettings<C> for WebSocketSettings {
     fn identity(&self) -> Result<Option<InputIdentity>, Exit> {
         let digest = Sha256::digest(self.connections[0].url.place());
         Ok(Some(InputIdentity::Feed(digest.into())))
+    }
+
+    fn history(&self, opening: &SourceOpening<'_>) -> Result<Option<Arc<dyn HistorySource>>, Exit> {
+        let Some(rest) = self.venue.rest() else { return Ok(None) };
+        let needed = rest_secrets(&self.venue, &self.rest_headers);
+        if let Some(name) = self.secrets.missing(&needed).next() {
+            let what = format_args!(
+                "source.secrets.{name}_file: must name the file that holds {{secret:{name}}}"
+            );
+            return Err(Exit::new(Failure::Configuration, what));
+        }
+        let options = RestOptions {
+            rest: Arc::clone(rest),
+            dial: self.dial.clone(),
+            headers: self.rest_headers.clone(),
+            secrets: self.secrets.clone(),
+            seed: opening.seed,
+        };
+        let metrics = RestMetrics::register(opening.registry)?;
+        let source = RestSource::new(options, metrics)
+            .map_err(Exit::while_doing(Failure::Configuration, "source.rest.url"))?;
+        Ok(Some(Arc::new(source)))
     }
 
     fn open(&self, opening: &SourceOpening<'_>) -> Result<Box<dyn Source<C>>, Exit> {

@@ -203,11 +203,19 @@ pub enum Unread {
     #[error("{}", _0.text)]
     Refused(RestRefusal),
     /// It is no JSON that is read.
-    #[error("the answer is {0}")]
+    #[error("the answer is {}", malformed(*_0))]
     Malformed(Malformed),
     /// It is JSON of another shape.
     #[error("the answer does not fit rest.mapping: {0}")]
     Unlike(String),
+}
+
+/// Why a body is not read. Advice about streams is none here.
+fn malformed(why: Malformed) -> String {
+    match why {
+        Malformed::Encoding => "not UTF-8".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// An error in the venue's words.

@@ -1,4 +1,4 @@
-//! Dialling: from an address to a WebSocket that has shaken hands.
+//! Dialling: from an address to a connection, or to a WebSocket that has shaken hands.
 //!
 //! Owns everything before the first frame: names, TCP, the proxy, TLS and the HTTP upgrade, and the
 //! limits of frames and messages. Promises that each stage has its time limit, that a failure says
@@ -29,14 +29,14 @@ use tokio_tungstenite::tungstenite::{Error as WebSocketError, error::ProtocolErr
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 pub use header::{Header, Secret};
-pub use proxy::{Proxies, ProxyError};
+pub use proxy::{Proxies, ProxyError, basic};
 pub use settings::{read_headers, read_options};
 pub use tls::{ClientFiles, TlsError, TlsFiles};
 
 use self::proxy::Proxy;
 use self::tls::TlsClient;
 use crate::core::text::excerpt;
-use crate::net::address::WebSocketUrl;
+use crate::net::address::{Endpoint, WebSocketUrl};
 use crate::ops::clock::wall_seconds;
 
 /// What the write buffer may hold: subscriptions and pongs, nothing large.
@@ -188,13 +188,23 @@ impl Dialer {
     /// [`DialError`].
     pub async fn dial(&self, url: &WebSocketUrl) -> Result<Socket, DialError> {
         let DialOptions { connect_timeout, handshake_timeout, .. } = *self.options;
-        let tcp = within("connection", connect_timeout, self.reach(url)).await?;
+        let tcp = within("connection", connect_timeout, self.reach(&url.endpoint())).await?;
         within("handshake", handshake_timeout, self.shake_hands(url, tcp)).await
     }
 
-    async fn reach(&self, url: &WebSocketUrl) -> Result<TcpStream, DialError> {
-        let endpoint = url.endpoint();
-        let via = self.options.proxies.for_endpoint(&endpoint);
+    /// Connects to an endpoint, through a proxy where one is set for it, and wraps the connection
+    /// in TLS where the endpoint asks for it.
+    ///
+    /// # Errors
+    /// [`DialError`].
+    pub async fn connect(&self, endpoint: &Endpoint<'_>) -> Result<Box<dyn Transport>, DialError> {
+        let DialOptions { connect_timeout, handshake_timeout, .. } = *self.options;
+        let tcp = within("connection", connect_timeout, self.reach(endpoint)).await?;
+        within("handshake", handshake_timeout, self.wrap(endpoint, tcp)).await
+    }
+
+    async fn reach(&self, endpoint: &Endpoint<'_>) -> Result<TcpStream, DialError> {
+        let via = self.options.proxies.for_endpoint(endpoint);
         let (host, port) = via.map_or((endpoint.host, endpoint.port), Proxy::address);
         let stream = TcpStream::connect((host, port)).await.and_then(|stream| {
             // Without Nagle's algorithm: subscriptions and pongs are small and should not wait.
@@ -206,25 +216,32 @@ impl Dialer {
         match via {
             None => Ok(stream),
             Some(proxy) => proxy
-                .tunnel(stream, &endpoint)
+                .tunnel(stream, endpoint)
                 .await
                 .map_err(|why| DialError::Proxy { proxy: host(), why }),
         }
     }
 
-    async fn shake_hands(&self, url: &WebSocketUrl, tcp: TcpStream) -> Result<Socket, DialError> {
-        let endpoint = url.endpoint();
-        let transport: Box<dyn Transport> = match (&self.tls, endpoint.encrypted) {
-            (_, false) => Box::new(tcp),
+    async fn wrap(
+        &self,
+        endpoint: &Endpoint<'_>,
+        tcp: TcpStream,
+    ) -> Result<Box<dyn Transport>, DialError> {
+        match (&self.tls, endpoint.encrypted) {
+            (_, false) => Ok(Box::new(tcp)),
             (Some(tls), true) => {
                 let refused = |why| DialError::Tls { host: endpoint.host.to_owned(), why };
-                Box::new(tls.wrap(endpoint.host, tcp).await.map_err(refused)?)
+                Ok(Box::new(tls.wrap(endpoint.host, tcp).await.map_err(refused)?))
             }
             (None, true) => {
                 let why = "this client was made for addresses without TLS".to_owned();
-                return Err(DialError::Tls { host: endpoint.host.to_owned(), why });
+                Err(DialError::Tls { host: endpoint.host.to_owned(), why })
             }
-        };
+        }
+    }
+
+    async fn shake_hands(&self, url: &WebSocketUrl, tcp: TcpStream) -> Result<Socket, DialError> {
+        let transport = self.wrap(&url.endpoint(), tcp).await?;
         let request = self.request(url)?;
         let limits = self.limits();
         match client_async_with_config(request, transport, Some(limits)).await {
@@ -258,7 +275,7 @@ impl Dialer {
             Ok(())
         };
         if let Some(user) = url.endpoint().user {
-            add(AUTHORIZATION.as_str(), &proxy::basic(user))?;
+            add(AUTHORIZATION.as_str(), &basic(user))?;
         }
         for Header { name, value } in &self.options.headers {
             add(name, value.reveal())?;
@@ -304,7 +321,7 @@ fn detail_of(body: &[u8]) -> Option<String> {
 }
 
 /// What `Retry-After` asks for: seconds, or a date, which is compared with the wall clock.
-fn retry_after_of(text: &str, now_seconds: f64) -> Option<Duration> {
+pub fn retry_after_of(text: &str, now_seconds: f64) -> Option<Duration> {
     let seconds = match text.trim().parse::<u64>() {
         Ok(seconds) => seconds as f64,
         Err(_) => {

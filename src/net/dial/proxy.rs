@@ -225,7 +225,7 @@ async fn read_head(stream: &mut TcpStream) -> Result<String, String> {
 }
 
 /// `user:password` as a header has it.
-pub(super) fn basic(user: &str) -> String {
+pub fn basic(user: &str) -> String {
     format!("Basic {}", BASE64.encode(user.as_bytes()))
 }
 

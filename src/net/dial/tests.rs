@@ -218,6 +218,27 @@ async fn an_own_authority_is_trusted_and_the_name_is_checked() {
 }
 
 #[tokio::test]
+async fn a_connection_alone_has_the_same_tls_and_proxy() {
+    let authority = Authority::new();
+    let port = serve(Some(authority.server("venue.test", false))).await;
+    let (address, asked) = proxy(None).await;
+    let url: WebSocketUrl = format!("wss://venue.test:{port}").parse().unwrap();
+    let connect = |options: DialOptions| {
+        let url = url.clone();
+        async move { Dialer::new(options, true).unwrap().connect(&url.endpoint()).await }
+    };
+    let proxies = through(&format!("http://{address}"));
+    let known = DialOptions { proxies: proxies.clone(), ..trusting(&authority) };
+    let transport = connect(known).await.unwrap();
+    let (socket, _) = tokio_tungstenite::client_async("ws://venue.test", transport).await.unwrap();
+    assert!(greeting(socket).await.ends_with("host=venue.test;"));
+    assert_eq!(*asked.lock().unwrap(), [format!("venue.test:{port}")]);
+    let unknown = DialOptions { proxies, ..trusting(&Authority::new()) };
+    let error = connect(unknown).await.err().expect("a stranger's certificate");
+    assert!(matches!(&error, DialError::Tls { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn a_server_that_asks_who_we_are_is_shown_a_certificate() {
     let authority = Authority::new();
     let url = format!("wss://localhost:{}", serve(Some(authority.server("localhost", true))).await);

@@ -8,6 +8,7 @@ pub(crate) mod cluster;
 pub(crate) mod feed;
 #[cfg(feature = "kafka")]
 pub(crate) mod guarded;
+pub(crate) mod history;
 pub(crate) mod kinds;
 #[cfg(feature = "kafka")]
 pub(crate) mod mock;
