@@ -91,9 +91,9 @@ impl Exchange {
     /// The daemon's source, which asks `server` in place of the exchange.
     fn source(&self, server: &str) -> Arc<dyn HistorySource> {
         let (_, preset) = VENUES.iter().find(|(name, _)| *name == self.venue).unwrap();
-        let preset: toml::Table = preset.parse().unwrap();
-        let url = preset["rest"]["url"].as_str().unwrap();
-        let path = url.splitn(4, '/').nth(3).unwrap();
+        let (_, rest) = preset.split_once("\n[rest]\n").unwrap();
+        let url = rest.lines().find_map(|line| line.strip_prefix("url = \"")).unwrap();
+        let path = url.trim_end_matches('"').splitn(4, '/').nth(3).unwrap();
         let text = format!(
             "model.name = 'm'\n[source]\nvenue = '{}'\nsymbols = ['S']\n\
              rest.url = '{server}/{path}'\n",
