@@ -4,7 +4,8 @@
 //! `BENCH_DELAY_MS` late, and the daemon's own source asks it with the preset of the exchange: its
 //! limits, its pages, its layout. One question a symbol, for the rows of a window of 30 with a
 //! warm-up of 21, all asked at once. `BENCH_SYMBOLS` is the number of symbols at Binance's pace;
-//! at Kraken's pace a tenth of them is measured, and the time of all follows from their rate.
+//! at Kraken's pace a tenth of them is measured, and the time of all follows from their rate, unless
+//! `BENCH_WHOLE=1` has all of them measured, which takes nine minutes for 500.
 
 #![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 #![allow(
@@ -172,15 +173,17 @@ fn number(name: &str, default: usize) -> usize {
 fn main() {
     let symbols = number("BENCH_SYMBOLS", 500);
     let delay = Duration::from_millis(number("BENCH_DELAY_MS", 100) as u64);
+    let is_whole = number("BENCH_WHOLE", 0) > 0;
     println!("{ROWS} rows a symbol, each answer {} ms late\n", delay.as_millis());
     println!("| exchange | symbols | requests | seconds | a second | {symbols} symbols |");
     println!("|---|---:|---:|---:|---:|---|");
     for exchange in &EXCHANGES {
-        let measured = (symbols / exchange.share).max(2);
+        let share = if is_whole { 1 } else { exchange.share };
+        let measured = (symbols / share).max(2);
         let (took, requests) = exchange.warm(measured, delay);
         let seconds = took.as_secs_f64();
         let rate = requests as f64 / seconds;
-        let all = match exchange.share {
+        let all = match share {
             1 => format!("{seconds:.1} s, measured"),
             // Behind the first request each one waits its turn.
             _ => {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::fs;
 use std::path::Path;
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 
 use prometheus::Registry;
@@ -19,6 +20,7 @@ use tickcast::ports::history::{HistorySource, Request, Rows, Want};
 use tickcast::ports::source::{SourceOpening, SourceSettings};
 
 use crate::support::history::{HistoryServer, Reaction};
+use crate::support::process::{eventually, tickcast};
 use crate::support::repository;
 
 /// The bars of the answers, minute by minute: open, high, low, close and volume. The last one is
@@ -257,13 +259,16 @@ fn source_of(
     let url = rest.lines().find_map(|line| line.strip_prefix("url = \"")).unwrap();
     let target = target(url.strip_suffix('"').unwrap());
     let url = format!("rest.url = 'http://{}{target}'\n{more}", server.address());
-    let settings = settings_of(venue, symbols, folder, &url);
+    history_of(&settings_of(venue, symbols, folder, &url))
+}
+
+fn history_of(settings: &WebSocketSettings) -> Arc<dyn HistorySource> {
     let registry = Registry::new();
     let span = DurationNanos::from_seconds(3600).unwrap();
     let history = HistoryNeed { steps: 52, span, rows: None };
     let opening =
         SourceOpening { registry: &registry, symbols_max: 1000, seed: 1, history: &history };
-    SourceSettings::<()>::history(&settings, &opening).unwrap().unwrap()
+    SourceSettings::<()>::history(settings, &opening).unwrap().unwrap()
 }
 
 /// Path and query of an address.
@@ -272,15 +277,21 @@ fn target(address: &str) -> &str {
     &behind[behind.find('/').unwrap()..]
 }
 
-fn minute_bars() -> RowKind {
-    RowKind::Bars(DurationNanos::from_seconds(60).unwrap())
+/// Asks a source for minutes of many symbols at once; the answers come in their order.
+fn ask(source: &dyn HistorySource, symbols: &[impl AsRef<str>], want: Want) -> Vec<Rows> {
+    let minutes = RowKind::Bars(DurationNanos::from_seconds(60).unwrap());
+    ask_for(source, symbols, minutes, want)
 }
 
-/// Asks a source for many symbols at once; the answers come in their order.
-fn ask(source: &dyn HistorySource, symbols: &[impl AsRef<str>], want: Want) -> Vec<Rows> {
+fn ask_for(
+    source: &dyn HistorySource,
+    symbols: &[impl AsRef<str>],
+    kind: RowKind,
+    want: Want,
+) -> Vec<Rows> {
     let questions = symbols.iter().map(|symbol| {
         let symbol = Symbol::new(symbol.as_ref()).unwrap();
-        source.fetch(Request { symbol, kind: minute_bars(), want })
+        source.fetch(Request { symbol, kind, want })
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let answers = runtime.block_on(futures_util::future::join_all(questions));
@@ -354,4 +365,69 @@ fn five_hundred_symbols_take_one_request_each() {
     let names: BTreeSet<_> = asked.iter().map(|asked| asked.parameter("symbol")).collect();
     assert_eq!((asked.len(), names.len()), (500, 500), "one page for each symbol");
     assert!(server.connections() <= 8 && server.under_way_max() <= 8, "no more at once");
+}
+
+/// A running `tickcast feed`, which ends when dropped.
+struct Feed(Child);
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_demo_has_the_days_that_its_feed_holds_back() {
+    // Weeks of five days, of which the first 60 days are held back.
+    let days = (0..100i64).filter(|day| day % 7 < 5).map(|day| day * 86_400 + 951_868_800);
+    let lines = days.flat_map(|second| {
+        let time = UnixNanos::from_nanos(second * 1_000_000_000);
+        ["A,B", "IBM"].map(|symbol| {
+            format!(r#"{{"symbol":"{symbol}","time":"{time}","close":{second}.50,"volume":7}}"#)
+        })
+    });
+    let lines: Vec<_> = lines.collect();
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("days.jsonl");
+    fs::write(&input, lines.join("\n")).unwrap();
+    let told = folder.path().join("url");
+    let feed = tickcast()
+        .args(["feed", "--to", "ws://127.0.0.1:0", "--rate", "0.001/s", "--history", "60"])
+        .arg("--input")
+        .arg(&input)
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(&told).unwrap())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _feed = Feed(feed);
+    let address = eventually("the feed's address", || {
+        let text = fs::read_to_string(&told).ok()?;
+        Some(text.strip_suffix('\n')?.strip_prefix("ws://")?.to_owned())
+    });
+    // As the demo asks.
+    let config = fs::read_to_string(repository().join("config/demo.toml")).unwrap();
+    let (_, rest) = config.split_once("\n[source.rest]\n").unwrap();
+    let (rest, _) = rest.split_once("\n[history]\n").unwrap();
+    let script = fs::read_to_string(repository().join("deploy/demo.sh")).unwrap();
+    let (_, question) = script.split_once("question='").unwrap();
+    let (question, _) = question.split_once('\'').unwrap();
+    let of_script = format!("/history?{question}\"\n");
+    assert!(rest.contains(&of_script), "the demo's file and its script ask alike: {rest}");
+    let rest = rest.replace("127.0.0.1:9631", &address);
+    let text = format!("model.name = 'm'\n[source]\nurl = 'ws://{address}'\n[source.rest]\n{rest}");
+    let config = parse(&text).unwrap();
+    let source = history_of(config.source.of::<WebSocketSettings>().unwrap());
+    let kind = RowKind::Bars(DurationNanos::from_seconds(86_400).unwrap());
+    assert!(source.serves(kind).is_ok());
+    let first_played = UnixNanos::from_nanos((951_868_800 + 84 * 86_400) * 1_000_000_000);
+    let want = Want::Newest { before: Some(first_played), rows: 52 };
+    for (index, rows) in ask_for(&*source, &["A,B", "IBM"], kind, want).into_iter().enumerate() {
+        let held = lines.iter().skip(index).step_by(2).take(60).skip(60 - 52);
+        let found = rows.rows.iter().map(|row| std::str::from_utf8(&row.bytes).unwrap());
+        assert_eq!(found.collect::<Vec<_>>(), held.collect::<Vec<_>>());
+        assert!(rows.is_complete);
+    }
 }
