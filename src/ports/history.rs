@@ -24,8 +24,8 @@ pub trait HistorySource: Send + Sync {
     /// Why it has none.
     fn serves(&self, kind: RowKind) -> Result<String, String>;
 
-    /// The lengths of bars that it has, the longest first: where longer ones can be made of several,
-    /// a shorter length serves as well.
+    /// The lengths of bars that it has, the longest first: where longer ones can be made of
+    /// several, a shorter length serves as well.
     fn lengths(&self) -> Vec<DurationNanos> {
         Vec::new()
     }

@@ -1,5 +1,5 @@
-//! A venue's history over HTTP, as the source asks for it: each way in which an answer can go wrong,
-//! against a server that does it.
+//! A venue's history over HTTP, as the source asks for it: each way in which an answer can go
+//! wrong, against a server that does it.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use tickcast::shard::command::Command;
 use tokio::runtime::Runtime;
 
 use crate::support::history::{Bar, HistoryServer, Reaction, RowOrder};
+use crate::support::process::run;
 
 /// When the bars of the tests begin: 2026-11-27 at midnight.
 const BEGIN_MS: i64 = 1_795_737_600_000;
@@ -29,7 +30,8 @@ struct Asker {
 
 fn settings(keys: &str, sections: &str) -> WebSocketSettings {
     let text = format!(
-        "model.name = 'm'\n[source]\nurl = 'ws://127.0.0.1:1'\nsymbols = ['A', 'B']\n{keys}{sections}"
+        "model.name = 'm'\n[source]\nurl = 'ws://127.0.0.1:1'\nsymbols = ['A', 'B']\n\
+         {keys}{sections}"
     );
     let config = parse(&text).unwrap_or_else(|error| panic!("{:#?}", error.problems));
     config.source.of::<WebSocketSettings>().unwrap().clone()
@@ -72,7 +74,7 @@ impl Asker {
         let metrics = requests.unwrap().get_metric();
         ["ok", "rate_limited", "failed", "refused"].map(|outcome| {
             let mut of = metrics.iter().filter(|it| it.get_label()[0].value() == outcome);
-            of.next().unwrap().get_counter().value() as u64
+            of.next().unwrap().get_counter().get_value() as u64
         })
     }
 }
@@ -119,7 +121,7 @@ fn assert_whole(rows: &Rows, wanted: std::ops::Range<i64>) {
         let fields = ["open", "high", "low", "close"].map(|name| format!("\"{name}\":{price},"));
         let expected = format!(
             "{{\"symbol\":\"A\",\"time\":\"{}\",{}\"volume\":2}}",
-            row.time.text(),
+            row.time,
             fields.concat()
         );
         assert_eq!(std::str::from_utf8(&row.bytes).unwrap(), expected);
@@ -177,7 +179,13 @@ fn whatever_goes_wrong_with_an_answer_is_asked_for_again() {
         ("a cut body", vec![Cut], RowOrder::OldestFirst, 1000, [1, 0, 1, 0]),
         ("a hung up connection", vec![HangUp], RowOrder::OldestFirst, 1000, [1, 0, 1, 0]),
         ("no JSON", vec![Say("[1,".to_owned())], RowOrder::OldestFirst, 1000, [1, 0, 1, 0]),
-        ("another shape", vec![Say("{}".to_owned())], RowOrder::OldestFirst, 1000, [1, 0, 1, 0]),
+        (
+            "another shape",
+            vec![Say(r#"{"code":0}"#.to_owned())],
+            RowOrder::OldestFirst,
+            1000,
+            [1, 0, 1, 0],
+        ),
         ("an error that passes", vec![busy()], RowOrder::OldestFirst, 1000, [1, 0, 1, 0]),
         ("closing", vec![CloseBehind], RowOrder::OldestFirst, 1000, [1, 0, 0, 0]),
     ] {
@@ -288,7 +296,7 @@ fn the_newest_rows_are_those_that_are_certainly_finished() {
     // The last one has just begun.
     let bar = |back: i64| Bar::flat(minute_ms - back * MINUTE_MS, "1", "1");
     server.set_bars("A", (0..=40).rev().map(bar).collect());
-    let date = UnixNanos::from_nanos((minute_ms + 5000) * 1_000_000).text().to_string();
+    let date = UnixNanos::from_nanos((minute_ms + 5000) * 1_000_000).to_string();
     let date = format!(
         "{}, {} {} {} {} GMT",
         "Fri",
@@ -339,6 +347,14 @@ fn a_venue_that_asks_for_patience_gets_it() {
     assert_whole(&asker.ask("A", between(0, 30)).unwrap(), 0..30);
     assert_eq!((server.asked().len(), asker.outcomes()), (4, [2, 2, 0, 0]));
     // For a long one the question is given up, and nothing is asked meanwhile.
+    let away = vec![("Retry-After", "7200".to_owned())];
+    let other = self::server(30);
+    let patient = Asker::of(&other, "");
+    other.script([Reaction::Status(503, away, "maintenance".to_owned())]);
+    let error = patient.ask("A", between(0, 30)).unwrap_err();
+    assert_eq!(error, Failed::Away(format!("http://{}: 503 maintenance", other.address())));
+    assert!(matches!(patient.ask("B", between(0, 30)), Err(Failed::Away(_))));
+    assert_eq!((other.asked().len(), patient.outcomes()), (1, [0, 0, 1, 0]));
     for after in ["3600", "Fri, 31 Dec 2100 23:59:59 GMT"] {
         let server = self::server(30);
         let asker = Asker::of(&server, "");
@@ -398,12 +414,20 @@ fn pages_follow_a_cursor_where_the_venue_has_one() {
     let cursors: Vec<_> =
         server.asked().iter().map(|asked| asked.parameter("cursor").to_owned()).collect();
     assert_eq!(cursors, ["", "30", "60", "90"]);
+    // One that leads to itself is followed once.
+    let same = r#"{"code":0,"rows":[],"next":7}"#;
+    let server = HistoryServer::answering(|_| Reaction::Say(same.to_owned()));
+    let keys = "paging = 'cursor'\ncursor = '/next'\nnext = '&cursor={cursor}'\n";
+    let asker = Asker::of(&server, &format!("omits_empty = true\n{keys}"));
+    let rows = asker.ask("A", between(0, 100)).unwrap();
+    assert_eq!((rows.rows.len(), rows.is_complete, server.asked().len()), (0, false, 2));
 }
 
 #[test]
 fn more_than_fits_is_not_read_and_more_than_is_allowed_is_not_asked_for() {
     let server = server(300);
-    let asker = Asker::new("message_bytes_max = 1024\n", &server.section());
+    let asker =
+        Asker::new("message_bytes_max = 1024\nrecord_bytes_max = 1024\n", &server.section());
     let error = asker.ask("A", between(0, 300)).unwrap_err();
     let host = format!("http://{}", server.address());
     let why = format!("{host}: the answer is larger than message_bytes_max = 1024");
@@ -467,4 +491,43 @@ fn what_a_venue_has_is_said_and_what_it_lacks_is_refused() {
     assert_eq!(server.asked().len(), 0);
     // A venue without history is none to ask.
     assert!(source_of(&settings("", ""), &Registry::new()).unwrap().is_none());
+}
+
+#[test]
+fn a_saved_answer_is_shown_as_the_ticks_that_it_makes() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let section = server(0).section().replace("[source.rest", "[rest");
+    let venue = place("venue.toml", &format!("url = 'ws://127.0.0.1:1'\n{section}"));
+    let row = |minute: i64, close: &str, volume: &str| Bar {
+        close: close.to_owned(),
+        ..Bar::flat(BEGIN_MS + minute * MINUTE_MS, "1.0", volume)
+    };
+    let rows = [row(1, "1.5", "2"), row(0, "1.25", "2"), row(2, "1", "0"), row(3, "-1", "2")];
+    let rows: Vec<_> = rows.iter().map(Bar::row).collect();
+    let input = place("answer.json", &format!(r#"{{"code":0,"rows":[{}]}}"#, rows.join(",")));
+    let output = run(&["map", "--venue", &venue, "--rest", "A", "--input", &input]);
+    let line = |minute: i64, close: &str| {
+        let time = at(minute);
+        let rest = format!("\"open\":1.0,\"high\":1.0,\"low\":1.0,\"close\":{close},\"volume\":2");
+        format!("{{\"symbol\":\"A\",\"time\":\"{time}\",{rest}}}\n")
+    };
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(shown, line(0, "1.25") + &line(1, "1.5"));
+    let told = String::from_utf8(output.stderr).unwrap();
+    let expected = "3 rows, 1 of them without volume and left out; 1 more cannot be used\n\
+                    the first of those: a row is no tick (negative): ";
+    assert!(told.starts_with(expected), "{told}");
+    assert_eq!(output.status.code(), Some(0));
+    let refused = place("refused.json", r#"{"code":7,"message":"no such pair"}"#);
+    let output = run(&["map", "--venue", &venue, "--rest", "A", "--input", &refused]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("no such pair"), "{told}");
+    assert_eq!(output.status.code(), Some(65));
+    let output = run(&["map", "--venue", "generic", "--rest", "A", "--input", &input]);
+    assert_eq!(output.status.code(), Some(78), "a venue without history");
 }

@@ -1,9 +1,9 @@
 //! One request over HTTP 1.1 at a time: connections, limits and what a server answers.
 //!
 //! Owns the connections that stay open between requests. Promises that a request ends within its
-//! time limit, that neither its head nor its body grows beyond theirs, that no redirect is followed,
-//! and that an error shows the host alone and no secret. Never retries by itself, except where an
-//! open connection turns out to be closed: a server may close one at any time.
+//! time limit, that neither its head nor its body grows beyond theirs, that no redirect is
+//! followed, and that an error shows the host alone and no secret. Never retries by itself, except
+//! where an open connection turns out to be closed: a server may close one at any time.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

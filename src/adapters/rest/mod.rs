@@ -75,8 +75,8 @@ enum Outcome {
     Answer(Answer, Option<UnixNanos>),
     /// Too much was asked.
     RateLimited(String),
-    /// It may succeed later, and no earlier than the venue says.
-    Away(String, Option<Duration>),
+    /// It may succeed later.
+    Away(String),
     /// It will never succeed.
     Refused(String),
 }
@@ -223,20 +223,13 @@ impl Shared {
                 }
                 Outcome::Refused(why) => return Err(Failed::Refused(why)),
                 // The pace makes the next attempt wait.
-                Outcome::RateLimited(why) => why,
-                Outcome::Away(why, retry_after) => {
-                    let wait = backoff.next_wait().max(retry_after.unwrap_or_default());
-                    if wait > self.rest.request_max() || failures + 1 >= FAILURES_MAX {
-                        return Err(Failed::Away(why));
-                    }
-                    sleep(wait).await;
-                    why
-                }
+                Outcome::RateLimited(why) | Outcome::Away(why) => why,
             };
             failures += 1;
             if failures >= FAILURES_MAX {
                 return Err(Failed::Away(why));
             }
+            sleep(backoff.next_wait()).await;
         }
     }
 
@@ -252,7 +245,7 @@ impl Shared {
             Ok(reply) => reply,
             Err(why) => {
                 metrics.failed.inc();
-                return Outcome::Away(format!("{host}: {why}"), None);
+                return Outcome::Away(format!("{host}: {why}"));
             }
         };
         let outcome = self.meaning(symbol, &reply);
@@ -263,8 +256,11 @@ impl Shared {
                 let why = format!("{host} wants to be left alone for {wait} s: {why}");
                 (&metrics.rate_limited, Outcome::RateLimited(why))
             }
-            Outcome::Away(why, retry_after) => {
-                (&metrics.failed, Outcome::Away(format!("{host}: {why}"), retry_after))
+            Outcome::Away(why) => {
+                if let Some(wait) = reply.retry_after {
+                    self.pace.rest(wait);
+                }
+                (&metrics.failed, Outcome::Away(format!("{host}: {why}")))
             }
             Outcome::Refused(why) => (&metrics.refused, Outcome::Refused(format!("{host}: {why}"))),
         };
@@ -277,7 +273,7 @@ impl Shared {
 
     /// What an answer means, by its status and its body.
     fn meaning(&self, symbol: &str, reply: &Reply) -> Outcome {
-        let Reply { status, retry_after, date, ref body, .. } = *reply;
+        let Reply { status, date, ref body, .. } = *reply;
         if (200..300).contains(&status) {
             return match self.rest.read(body, symbol) {
                 Ok(answer) => Outcome::Answer(answer, date),
@@ -287,11 +283,11 @@ impl Shared {
                     match refusal.problem {
                         RestProblem::RateLimited => Outcome::RateLimited(why),
                         RestProblem::Refused if is_often => Outcome::RateLimited(why),
-                        RestProblem::Away => Outcome::Away(why, retry_after),
+                        RestProblem::Away => Outcome::Away(why),
                         RestProblem::Refused => Outcome::Refused(why),
                     }
                 }
-                Err(other) => Outcome::Away(reply.hidden(other.to_string()), retry_after),
+                Err(other) => Outcome::Away(reply.hidden(other.to_string())),
             };
         }
         let refusal = self.rest.refusal(body);
@@ -304,9 +300,7 @@ impl Shared {
         match (status, problem) {
             (418 | 429, _) | (_, Some(RestProblem::RateLimited)) => Outcome::RateLimited(why),
             _ if says_too_often(&text) => Outcome::RateLimited(why),
-            (408 | 425 | 500..=599, _) | (_, Some(RestProblem::Away)) => {
-                Outcome::Away(why, retry_after)
-            }
+            (408 | 425 | 500..=599, _) | (_, Some(RestProblem::Away)) => Outcome::Away(why),
             (300..=399, _) => Outcome::Refused(format!("{status}: redirects are not followed")),
             _ => Outcome::Refused(why),
         }

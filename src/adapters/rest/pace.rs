@@ -76,14 +76,25 @@ impl Pace {
         let doubled = state.gate.penalty().saturating_mul(1 << state.complaints.min(16));
         let wait = retry_after.unwrap_or_else(|| doubled.min(PENALTY_MAX));
         state.complaints = state.complaints.saturating_add(1);
-        let until = now.saturating_add(wait);
-        state.gate.hold_until(until);
-        state.held_until = state.held_until.max(until);
+        state.hold_until(now.saturating_add(wait));
         wait
+    }
+
+    /// Lets nothing go for so long, because the venue asks for it without a complaint.
+    pub(super) fn rest(&self, wait: Duration) {
+        let until = self.clock.elapsed().saturating_add(wait);
+        self.state().hold_until(until);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn hold_until(&mut self, until: Duration) {
+        self.gate.hold_until(until);
+        self.held_until = self.held_until.max(until);
     }
 }
 

@@ -87,6 +87,7 @@ fn read<C: Send + 'static>(reader: SourceReader<'_, '_>) -> Arc<dyn SourceSettin
             ("symbols", !venue.symbols.is_empty()),
             ("url", url.is_some() && !venue_is_named),
             ("subscribe", !subscribe.is_empty() && !venue_is_named),
+            ("rest.url", venue.rest.is_some() && !venue_is_named),
         ];
         refuse_foreign(source, &set, "websocket");
         let secrets = SecretFiles::read(source, &[], &[], false);

@@ -1,5 +1,5 @@
-//! The keys of `[source]` that say what a venue's messages mean, what it allows, and how its history
-//! is asked for.
+//! The keys of `[source]` that say what a venue's messages mean, what it allows, and how its
+//! history is asked for.
 //!
 //! Owns their names and forms. Never knows what a mapping means: [`Venue::compile`] judges it.
 

@@ -1,8 +1,8 @@
 //! A server that answers questions for history like an exchange over HTTP.
 //!
 //! It has bars by symbol and answers `GET /bars?symbol=&interval=&from=&to=&limit=&cursor=` with
-//! `{"code":0,"rows":[["0" ms,open,high,low,close,volume],…],"next":…}`; both ends belong to the
-//! answer. Whatever a test says comes first: a script of what happens to the next requests, or
+//! `{"code":0,"rows":[[time in ms,open,high,low,close,volume],…],"next":…}`; both ends belong to
+//! the answer. Whatever a test says comes first: a script of what happens to the next requests, or
 //! another way to answer. It keeps what was asked, in order, and how much of it at a time. Any
 //! number of clients may be there; each has a thread.
 
@@ -13,8 +13,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-
-use super::process::eventually;
 
 /// How often a connection looks whether the server has ended while nothing comes in.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -44,7 +42,8 @@ impl Bar {
         }
     }
 
-    fn row(&self) -> String {
+    /// The row of an answer.
+    pub(crate) fn row(&self) -> String {
         let Self { time_ms, open, high, low, close, volume } = self;
         format!(r#"[{time_ms},"{open}","{high}","{low}","{close}","{volume}"]"#)
     }
@@ -225,11 +224,6 @@ impl HistoryServer {
         locked(&self.shared.bars).insert(symbol.to_owned(), bars);
     }
 
-    /// Adds a bar behind those of a symbol.
-    pub(crate) fn push_bar(&self, symbol: &str, bar: Bar) {
-        locked(&self.shared.bars).entry(symbol.to_owned()).or_default().push(bar);
-    }
-
     /// The most rows of an answer, whatever the request says.
     pub(crate) fn set_page_rows(&self, rows: usize) {
         self.shared.page_rows.store(rows, Ordering::Release);
@@ -258,14 +252,6 @@ impl HistoryServer {
     /// What was asked, in order.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         locked(&self.shared.asked).clone()
-    }
-
-    /// Waits until so many requests came.
-    pub(crate) fn await_asked(&self, count: usize) -> Vec<Asked> {
-        eventually("requests for history", || {
-            let asked = self.asked();
-            (asked.len() >= count).then_some(asked)
-        })
     }
 
     /// How many connections came.

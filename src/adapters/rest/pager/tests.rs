@@ -266,22 +266,23 @@ fn rows_older_than_the_newest_ones_cannot_be_had() {
 #[test]
 fn bars_may_begin_anywhere() {
     let shift = 7_000_000_000;
-    let mut pager = Pager::new(
-        pages(Paging::Range, 10, false),
-        Want::Between(span(0, 3 * LENGTH + shift)),
-        time(9),
-    )
-    .unwrap();
-    let Turn::Ask(page) = pager.turn() else { panic!("one request") };
-    let row = |minute: i64| AnswerRow {
-        record: bytes(minute),
-        time: UnixNanos::from_nanos(minute * LENGTH + shift),
-        is_empty: false,
+    let of = |end: i64| {
+        let want = Want::Between(span(0, end));
+        let mut pager = Pager::new(pages(Paging::Range, 10, false), want, time(9)).unwrap();
+        let Turn::Ask(page) = pager.turn() else { panic!("one request") };
+        let row = |minute: i64| AnswerRow {
+            record: bytes(minute),
+            time: UnixNanos::from_nanos(minute * LENGTH + shift),
+            is_empty: false,
+        };
+        let rows = vec![row(0), row(1), row(2)];
+        pager.answered(&page, Answer { rows, ..Answer::default() }, None);
+        let Turn::Done(rows) = pager.turn() else { panic!("an answer") };
+        (rows.rows.len(), rows.is_complete)
     };
-    let rows = vec![row(0), row(1), row(2)];
-    pager.answered(&page, Answer { rows, ..Answer::default() }, None);
-    let Turn::Done(rows) = pager.turn() else { panic!("an answer") };
-    assert_eq!((rows.rows.len(), rows.is_complete), (3, true));
+    assert_eq!(of(3 * LENGTH + shift), (3, true));
+    // One that reaches beyond the end is none of the stretch.
+    assert_eq!(of(3 * LENGTH), (2, true));
 }
 
 #[test]

@@ -152,7 +152,10 @@ fn rows_are_native_ticks_of_the_symbol_that_was_asked_for() {
     let body = r#"[[60000,"1","2","0.5","1.50","7"],[120000,1,1,1,1,0]]"#;
     let answer = asked.read(body.as_bytes(), "A\"B").unwrap();
     let [first, second] = &*answer.rows else { panic!("{answer:?}") };
-    let record = r#"{"symbol":"A\"B","time":"1970-01-01T00:01:00Z","open":1,"high":2,"low":0.5,"close":1.50,"volume":7}"#;
+    let record = concat!(
+        r#"{"symbol":"A\"B","time":"1970-01-01T00:01:00Z","open":1,"high":2,"low":0.5,"#,
+        r#""close":1.50,"volume":7}"#
+    );
     assert_eq!(std::str::from_utf8(&first.record).unwrap(), record);
     assert_eq!((first.time, first.is_empty), (at(60), false));
     assert_eq!((second.time, second.is_empty), (at(120), true), "nothing was traded");
