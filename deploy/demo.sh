@@ -242,8 +242,9 @@ if [[ $way == kafka ]]; then
   config=config/demo-kafka.toml
   export TICKCAST__KAFKA__BROKERS=$brokers
 else
-  # The models need 52 days before their first forecast: they are history, which the daemon asks for.
-  feed --to ws://127.0.0.1:0 --exit-when-done --history 60
+  # The models need 144 days for their first forecast (`tickcast check` says it). They are history,
+  # which the daemon asks for.
+  feed --to ws://127.0.0.1:0 --exit-when-done --history 150
   first_line "$logs/feed.address" "$feed_pid" feed "$logs/feed.log"
   config=config/demo.toml
   export TICKCAST__SOURCE__URL=$line
