@@ -242,10 +242,14 @@ if [[ $way == kafka ]]; then
   config=config/demo-kafka.toml
   export TICKCAST__KAFKA__BROKERS=$brokers
 else
-  feed --to ws://127.0.0.1:0 --exit-when-done
+  # The models need 144 days for their first forecast (`tickcast check` says it). They are history,
+  # which the daemon asks for.
+  feed --to ws://127.0.0.1:0 --exit-when-done --history 150
   first_line "$logs/feed.address" "$feed_pid" feed "$logs/feed.log"
   config=config/demo.toml
   export TICKCAST__SOURCE__URL=$line
+  question='symbol={symbol}&from={from}&to={to}&limit={limit}'
+  export TICKCAST__SOURCE__REST__URL="http://${line#ws://}/history?$question"
 fi
 
 TICKCAST__HTTP__BIND=127.0.0.1:$port \

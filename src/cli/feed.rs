@@ -54,6 +54,12 @@ Examples:
 With ws:// the first line on standard output is the address. Every subscriber gets the recording
 from its beginning, one tick per text message, then a close with the reason \"recording ended\".
 
+With --history N the first N records of each symbol are not played, and the same port answers
+http://HOST:PORT/history?symbol=AAPL&from=2000-03-01T00:00:00Z&to=2000-06-01T00:00:00Z&limit=60 with
+{\"rows\":[...]}: native ticks, the oldest first, of those held back and of those that a subscriber
+has had. `from` is part of the range and `to` is not. A daemon asks for them with [source.rest] and
+history.rest = true.
+
 With kafka:// each tick is one record, keyed by its symbol, so that all ticks of a symbol are in one
 partition in their order. It ends with one line such as `12345 records acknowledged` when the
 cluster has all of them, and with 75 where it does not take one.";
@@ -109,6 +115,11 @@ pub(super) struct FeedArgs {
     #[arg(long)]
     keep_order: bool,
 
+    /// For ws://: hold the first N records of each symbol back, and answer questions about the past
+    /// at /history on the same port.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    history: Option<u32>,
+
     /// For ws://: end once one subscriber has had the whole recording. A topic has it once anyway.
     #[arg(long)]
     exit_when_done: bool,
@@ -140,6 +151,7 @@ pub(super) fn run(args: FeedArgs) -> Result<(), Exit> {
         time_format,
         accepts_times: args.accept_times,
         order,
+        history: args.history.map(|count| count as usize),
     };
     let recording =
         Recording::load(&args.input, records, &selection).map_err(Exit::because(Failure::Data))?;
@@ -202,9 +214,13 @@ struct TopicTarget {
 }
 
 fn target(args: &FeedArgs) -> Result<To, Exit> {
-    let FeedArgs { to, partitions, kafka_options, .. } = args;
+    let FeedArgs { to, partitions, kafka_options, history, .. } = args;
     if to.starts_with(KafkaUrl::SCHEME) {
         absent::refuse_topic("--to kafka://")?;
+        if history.is_some() {
+            let what = "--history is for --to ws://HOST:PORT; the history of a topic is in it";
+            return Err(Exit::new(Failure::Usage, what));
+        }
         let url: KafkaUrl =
             to.parse().map_err(Exit::while_doing(Failure::Usage, format_args!("--to `{to}`")))?;
         let cluster = ClusterConfig::new(&url, kafka_options)
@@ -308,6 +324,9 @@ mod tests {
         assert!(args.exit_when_done);
         let args = parse(&["--input", "-", "--rate", "50/s", "--time-unit", "ns"]).unwrap();
         assert_eq!((args.rate, args.time_unit), (Some(Pace::Rate(50.0)), TimeUnit::Nanoseconds));
+        assert_eq!(args.history, None);
+        let args = parse(&["--input", "-", "--history", "60"]).unwrap();
+        assert_eq!(args.history, Some(60));
     }
 
     #[cfg(feature = "kafka")]
@@ -329,6 +348,7 @@ mod tests {
             &["--to", "kafka://127.0.0.1:9092"],
             &["--partitions", "3"],
             &["--kafka-option", "a=b"],
+            &["--to", url, "--history", "60"],
         ] {
             let args = parse(&[&["--input", "x.csv"], arguments].concat()).unwrap();
             assert_eq!(target(&args).unwrap_err().failure(), Failure::Usage, "{arguments:?}");
@@ -350,6 +370,7 @@ mod tests {
             &["--input", "x.csv", "--columns", "close"],
             &["--input", "x.csv", "--format", "xml"],
             &["--input", "x.csv", "--time-unit", "weeks"],
+            &["--input", "x.csv", "--history", "0"],
             &["--speed", "1x"],
         ] {
             assert!(parse(arguments).is_err(), "{arguments:?}");

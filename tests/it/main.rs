@@ -51,6 +51,7 @@ mod logging;
 mod made_inputs;
 mod outages;
 mod parity;
+mod preset_history;
 mod presets;
 mod promotions;
 mod proofs;

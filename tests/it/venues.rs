@@ -99,6 +99,9 @@ pub(crate) fn assert_frames(name: &str, expected: &[Expected]) {
     let mut seen: BTreeSet<_> =
         files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     assert!(seen.remove("speech.json"), "{name} has a server's speech");
+    // Answers to questions about the past, of which `presets.rs` says what they mean.
+    assert!(seen.contains("history.json"), "{name} has an answer to a question about the past");
+    seen.retain(|file| !file.starts_with("history"));
     let stated: BTreeSet<_> = expected.iter().map(|one| one.file.to_owned()).collect();
     assert_eq!(stated, seen, "every frame of {name} has its statement");
     let decoder = JsonDecoder::new(
@@ -317,7 +320,7 @@ fn frames_of_bybit() {
 }
 
 #[test]
-fn each_venue_that_ships_has_frames_and_a_speech() {
+fn each_venue_that_ships_has_frames_a_speech_and_history() {
     let folders = fs::read_dir(repository().join("tests/data/venues")).unwrap();
     let folders = folders.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
     let mut names: Vec<_> =
@@ -325,6 +328,10 @@ fn each_venue_that_ships_has_frames_and_a_speech() {
     names.push("generic".to_owned());
     names.sort();
     assert_eq!(names, VENUES.map(|(name, _)| name));
+    for name in names {
+        let has_history = venue(&name).rest().is_some();
+        assert_eq!(has_history, name != "generic", "{name}");
+    }
 }
 
 pub(crate) fn messages(messages: &[Outgoing]) -> Vec<&str> {

@@ -1,11 +1,13 @@
 //! Recorded data as a live feed: a WebSocket server, or a Kafka topic.
 //!
 //! Owns a recording in memory, its pace, a server that plays it to every subscriber from the
-//! beginning, and a player that writes it to a topic once. Promises every record's own bytes, one
-//! message each, in event-time order, bad records included. Never decodes a tick: it peeks at
-//! symbol and time.
+//! beginning and answers questions about the past, and a player that writes it to a topic once.
+//! Promises every record's own bytes, one message each, in event-time order, bad records included.
+//! Never decodes a tick: it peeks at symbol and time.
 
+mod history;
 mod pace;
+mod questions;
 mod recording;
 mod server;
 #[cfg(feature = "kafka")]

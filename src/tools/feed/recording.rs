@@ -2,7 +2,8 @@
 //!
 //! Owns which records are played and when each has its turn. Promises that records of one event
 //! time keep the file's order and that a record without a usable time stays behind the one before
-//! it. Never refuses a record for what is in it.
+//! it. Never refuses a record for what is in it, and never answers a question about those that are
+//! held back: `history` does.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
+use super::history::History;
 use crate::adapters::file::{FileError, FileRecords};
 use crate::core::domain::{DurationNanos, TimeDoubt, TimeFormat, TimeUnit, UnixNanos};
 
@@ -21,6 +23,9 @@ const BYTES_MAX: usize = 1 << 30;
 
 /// What one record takes beside its own bytes: its message, its time and its place.
 const RECORD_OVERHEAD_BYTES: usize = 96;
+
+/// What it takes more where there is a history: its place in the one of its symbol.
+const HISTORY_OVERHEAD_BYTES: usize = 64;
 
 /// Which records are played, and in which order.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +41,10 @@ pub struct Selection {
     pub accepts_times: bool,
     /// The order.
     pub order: Order,
+    /// How many records of each symbol, from its first one on, are history and are not played.
+    /// Records that no one could take, because they are not JSON or have no symbol or no time, are
+    /// played in any case and do not count. Without such a number there is no history.
+    pub history: Option<usize>,
 }
 
 /// The order in which records are played.
@@ -53,6 +62,7 @@ pub enum Order {
 pub struct Recording {
     entries: Vec<Entry>,
     first_time: Option<UnixNanos>,
+    history: Option<History>,
 }
 
 /// One record of a recording.
@@ -95,6 +105,14 @@ pub enum RecordingError {
         /// What it is taken for.
         doubt: TimeDoubt,
     },
+    /// Nothing is left to play.
+    #[error("`{path}`: --history {history} leaves no record to play; choose a smaller number")]
+    AllHistory {
+        /// The file.
+        path: String,
+        /// How many records of each symbol are held back.
+        history: usize,
+    },
     /// A symbol that the file has not.
     #[error("`{path}`: no record of {symbols}")]
     NoSuchSymbol {
@@ -124,6 +142,10 @@ impl Recording {
         let name = || path.display().to_string();
         let mut bytes = Vec::new();
         let mut drafts: Vec<Draft> = Vec::new();
+        let overhead = match selection.history {
+            Some(_) => RECORD_OVERHEAD_BYTES + HISTORY_OVERHEAD_BYTES,
+            None => RECORD_OVERHEAD_BYTES,
+        };
         let mut missing = selection.symbols.clone();
         for record in records {
             let record = record?.bytes;
@@ -143,7 +165,7 @@ impl Recording {
                 Order::File => peek.time.max(before),
             };
             let place = bytes.len()..bytes.len() + record.len();
-            if place.end + (drafts.len() + 1) * RECORD_OVERHEAD_BYTES > BYTES_MAX {
+            if place.end + (drafts.len() + 1) * overhead > BYTES_MAX {
                 return Err(RecordingError::TooLarge { path: name() });
             }
             bytes.extend_from_slice(&record);
@@ -158,16 +180,31 @@ impl Recording {
         }
         // Stable, and `None` comes before every time.
         drafts.sort_by_key(|draft| draft.time);
-        Ok(Self::new(&Bytes::from(bytes), drafts))
+        let recording = Self::new(&Bytes::from(bytes), drafts, selection);
+        match selection.history {
+            Some(history) if recording.is_empty() => {
+                Err(RecordingError::AllHistory { path: name(), history })
+            }
+            _ => Ok(recording),
+        }
     }
 
-    fn new(bytes: &Bytes, drafts: Vec<Draft>) -> Self {
-        let entries: Vec<_> = drafts
-            .into_iter()
-            .map(|Draft { time, place }| Entry { time, message: message(bytes.slice(place)) })
-            .collect();
+    fn new(bytes: &Bytes, drafts: Vec<Draft>, selection: &Selection) -> Self {
+        let mut history = selection.history.map(History::new);
+        let mut entries = Vec::with_capacity(drafts.len());
+        for Draft { time, place } in drafts {
+            let record = bytes.slice(place);
+            if let Some(history) = &mut history {
+                let Peek { symbol, time, .. } = Peek::at(&record, selection);
+                let place = entries.len();
+                if history.takes(symbol.as_deref().zip(time), &record, place) {
+                    continue;
+                }
+            }
+            entries.push(Entry { time, message: message(record) });
+        }
         let first_time = entries.iter().find_map(|entry| entry.time);
-        Self { entries, first_time }
+        Self { entries, first_time, history: history.map(History::sorted) }
     }
 
     /// How many records it has.
@@ -183,6 +220,11 @@ impl Recording {
     /// The event times of the first and the last record that have one.
     pub fn span(&self) -> Option<(UnixNanos, UnixNanos)> {
         self.first_time.zip(self.entries.last().and_then(|entry| entry.time))
+    }
+
+    /// What can be asked for of each symbol's past; `None` where nothing is held back.
+    pub(super) fn history(&self) -> Option<&History> {
+        self.history.as_ref()
     }
 
     pub(super) fn entries(&self) -> &[Entry] {

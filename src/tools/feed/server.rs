@@ -1,13 +1,14 @@
 //! The server that plays a recording to whoever connects.
 //!
-//! Owns the listener and one task per subscriber. Promises that each subscriber gets the whole
-//! recording from its beginning at its own pace, then close 1000, and that the number of
-//! subscribers and the bytes buffered for each are bounded. Never takes data from a subscriber.
+//! Owns the listener and one task per connection. Promises that each subscriber gets the whole
+//! recording from its beginning at its own pace, then close 1000, that questions about the past
+//! take no subscriber's place, and that the number of connections and the bytes buffered for each
+//! are bounded. Never takes data from a subscriber.
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
@@ -25,6 +26,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 use tracing::{debug, warn};
 
+use super::questions::{Asked, begins_with_a_question};
 use super::{Pace, Progress, Recording};
 use crate::adapters::file::RECORD_BYTES_MAX;
 use crate::adapters::http::origin::may_connect;
@@ -36,7 +38,8 @@ pub const SUBSCRIBERS_MAX: usize = 16;
 /// The reason in the close frame at the end of a recording.
 pub const ENDING: &str = "recording ended";
 
-/// Connections beyond the subscribers that are told so; further ones wait in the backlog.
+/// Connections beyond the subscribers, which ask about the past or are refused; further ones wait
+/// in the backlog.
 const REFUSALS_MAX: usize = 16;
 
 /// A handshake takes one round trip; a peer that dawdles holds a place.
@@ -98,6 +101,8 @@ struct Playback {
     recording: Arc<Recording>,
     pace: Pace,
     progress: Arc<Progress>,
+    /// How many records a subscriber has had, the one that is furthest.
+    played: Arc<AtomicUsize>,
     /// Becomes true when the feed ends.
     closing: watch::Receiver<bool>,
     places: Arc<Semaphore>,
@@ -143,7 +148,8 @@ impl FeedServer {
             WhenDone::Exit => 1,
         }));
         let loopback = self.address.ip().is_loopback();
-        let playback = Playback { recording, pace, progress, closing, places, loopback };
+        let played = Arc::default();
+        let playback = Playback { recording, pace, progress, played, closing, places, loopback };
         let connections = Arc::new(Semaphore::new(SUBSCRIBERS_MAX + REFUSALS_MAX));
         let mut tasks = JoinSet::new();
         tokio::pin!(stop);
@@ -194,13 +200,44 @@ async fn accept(
 }
 
 impl Playback {
-    /// Serves one connection from the handshake to its end.
+    /// Serves one connection, of a subscriber or of one that asks about the past.
     async fn attend(
         self,
         stream: TcpStream,
         peer: SocketAddr,
         _permit: OwnedSemaphorePermit,
     ) -> Ending {
+        let Some(history) = self.recording.history() else {
+            return self.subscribe(stream, peer).await;
+        };
+        let mut closing = self.closing.clone();
+        let asked = Asked { history, played: &self.played, loopback: self.loopback };
+        let outcome = tokio::select! {
+            biased;
+            _ = closing.wait_for(|closing| *closing) => return Ending::Partial,
+            outcome = timeout(HANDSHAKE_MAX, begins_with_a_question(&stream)) => outcome,
+        };
+        match outcome {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => return self.subscribe(stream, peer).await,
+            Ok(Err(_)) | Err(_) => {
+                debug!(%peer, "a peer connected and said nothing");
+                return Ending::Partial;
+            }
+        }
+        tokio::select! {
+            biased;
+            _ = closing.wait_for(|closing| *closing) => {}
+            answered = asked.attend(stream) => match answered {
+                Ok(()) => debug!(%peer, "answered questions about the past"),
+                Err(error) => debug!(%peer, %error, "a connection that asked about the past broke"),
+            },
+        }
+        Ending::Partial
+    }
+
+    /// Serves a subscriber from the handshake to its end.
+    async fn subscribe(&self, stream: TcpStream, peer: SocketAddr) -> Ending {
         let place = Arc::clone(&self.places).try_acquire_owned().ok();
         let handshake = timeout(HANDSHAKE_MAX, shake_hands(stream, place.is_some(), self.loopback));
         let mut closing = self.closing.clone();
@@ -271,6 +308,7 @@ impl Playback {
             }
             within_stall(sink.feed(entry.message.clone())).await?;
             self.progress.sent(entry.time);
+            self.played.fetch_max(index + 1, Ordering::Relaxed);
         }
         within_stall(sink.flush()).await
     }

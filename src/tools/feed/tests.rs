@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -205,6 +206,105 @@ async fn every_subscriber_gets_the_whole_recording_from_its_beginning() {
         assert_eq!(feed.progress.event_time(), Some(UnixNanos::from_nanos(999_000_000)));
     })
     .await;
+}
+
+/// A connection that asks about the past.
+struct Asking(TcpStream);
+
+impl Asking {
+    async fn of(feed: &Feed) -> Self {
+        let address = feed.url.strip_prefix("ws://").unwrap();
+        Self(TcpStream::connect(address).await.unwrap())
+    }
+
+    /// The status and the body of an answer; `headers` end with line breaks.
+    async fn ask(&mut self, path: &str, headers: &str) -> (u16, String) {
+        let Self(stream) = self;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+        let length = head.split_once("content-length: ").unwrap().1;
+        let mut body = vec![0; length.split_once('\r').unwrap().0.parse().unwrap()];
+        stream.read_exact(&mut body).await.unwrap();
+        (head[9..12].parse().unwrap(), String::from_utf8(body).unwrap())
+    }
+}
+
+/// Days of two symbols, of which the first two are history.
+fn with_history() -> Recording {
+    let day = |symbol, day| format!("{{\"symbol\":\"{symbol}\",\"time\":\"2000-03-0{day}\"}}");
+    let lines: Vec<_> = (1..=4).flat_map(|index| [day("A", index), day("B,C", index)]).collect();
+    let selection = Selection { history: Some(2), ..Selection::default() };
+    load(lines.join("\n").as_bytes(), &selection).unwrap()
+}
+
+#[tokio::test]
+async fn history_is_asked_for_on_the_same_port_and_takes_no_place() {
+    within(async {
+        let recording = with_history();
+        let played = texts(&recording);
+        assert_eq!(played.len(), 4, "two days of two symbols are held back");
+        let feed = feed(recording, Pace::Rate(1e-3), WhenDone::Exit).await;
+        let mut asking = Asking::of(&feed).await;
+        let held = concat!(
+            r#"{"rows":[{"symbol":"B,C","time":"2000-03-01"},"#,
+            r#"{"symbol":"B,C","time":"2000-03-02"}]}"#
+        );
+        let path = "/history?symbol=B%2CC&from=2000-03-01T00:00:00Z&to=2000-04-01&limit=9";
+        assert_eq!(asking.ask(path, "").await, (200, held.to_owned()));
+
+        // The only place is free, and what it has had can be asked for.
+        let mut client = feed.connect().await.unwrap();
+        assert_eq!(client.next().await.unwrap().unwrap(), Message::text(played[0].as_str()));
+        let newest = format!("{{\"rows\":[{}]}}", played[0]);
+        let asked = asking.ask("/history?symbol=A&limit=1", "").await;
+        assert_eq!(asked, (200, newest), "on the same connection");
+        let asked = asking.ask("/history?symbol=B%2CC", "").await;
+        assert_eq!(asked, (200, held.to_owned()), "its third day has not been played");
+        feed.stop.send(()).unwrap();
+        feed.running.await.unwrap();
+        assert_eq!(asking.0.read(&mut [0]).await.unwrap_or(0), 0, "the connection ends");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_question_that_makes_no_sense_or_comes_from_a_foreign_page_is_refused() {
+    within(async {
+        let feed = feed(with_history(), Pace::Max, WhenDone::Continue).await;
+        for (path, headers, expected) in [
+            ("/history?symbol=C", "", 404),
+            ("/history?symbol=A&to=soon", "", 400),
+            ("/history/A", "", 404),
+            ("/history?symbol=A", "Origin: http://evil.example\r\n", 403),
+            ("/history?symbol=A", "Origin: http://127.0.0.1\r\n", 200),
+        ] {
+            let (status, words) = Asking::of(&feed).await.ask(path, headers).await;
+            assert_eq!(status, expected, "{path}: {words}");
+        }
+        // The beginning of a question may come in pieces.
+        let mut asking = Asking::of(&feed).await;
+        asking.0.write_all(b"GET /hist").await.unwrap();
+        asking.0.write_all(b"ory?symbol=C HTTP/1.0\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        asking.0.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.0 404 "), "{answer}");
+    })
+    .await;
+}
+
+#[test]
+fn a_history_that_leaves_nothing_to_play_is_refused() {
+    let selection = Selection { history: Some(4), ..Selection::default() };
+    let error = load(DAYS.as_bytes(), &selection).map(|recording| texts(&recording));
+    assert_eq!(error.unwrap().len(), 3, "what no one can take is played all the same");
+    let good = DAYS.lines().filter(|line| line.contains("2000-03-02")).collect::<Vec<_>>();
+    let error = load(good.join("\n").as_bytes(), &selection).unwrap_err().to_string();
+    assert!(error.ends_with("--history 4 leaves no record to play; choose a smaller number"));
 }
 
 #[tokio::test]

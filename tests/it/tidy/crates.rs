@@ -50,6 +50,10 @@ const IMPURE_WORDS: &[&str] = &["Instant", "SystemTime", "thread_local!"];
 /// What writes to the terminal. Files of tests may.
 const PRINTING: &[&str] = &["print!", "println!", "eprint!", "eprintln!"];
 
+/// Who speaks HTTP.
+const HTTP: &[&str] =
+    &["adapters/http", "adapters/rest", "tools/feed", "tools/watch/warming"];
+
 /// Who speaks to WebSockets.
 const WEBSOCKETS: &[&str] = &[
     "net/dial",
@@ -68,9 +72,9 @@ pub(super) const HOMES: &[(&str, &[&str])] = &[
     ("memchr", &["adapters/file"]),
     ("zstd", &["adapters/file"]),
     ("ort", &["engine/inference/onnxruntime"]),
-    ("hyper", &["adapters/http", "adapters/rest", "tools/watch/warming"]),
-    ("hyper_util", &["adapters/http", "adapters/rest", "tools/watch/warming"]),
-    ("http_body_util", &["adapters/http", "adapters/rest", "tools/watch/warming"]),
+    ("hyper", HTTP),
+    ("hyper_util", HTTP),
+    ("http_body_util", HTTP),
     ("tokio_tungstenite", WEBSOCKETS),
     ("data_encoding", &["adapters/kafka/describe", "cli/map", "net/dial/proxy"]),
     ("rustls", &["net/dial"]),
