@@ -13,8 +13,9 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::config::{Config, HealthConfig, SnapshotConfig};
+use super::prepare::schema;
 use super::stop::Finish;
-use super::{App, KeeperParts, OpenSource, prepare, process_seed, roles};
+use super::{App, KeeperParts, OpenSource, StreamedHistory, prepare, process_seed, roles};
 use crate::adapters::http::{HttpServer, HttpState, Models, VersionInfo};
 use crate::adapters::stream::{StreamHub, StreamId, StreamMetrics};
 use crate::core::domain::Symbol;
@@ -308,7 +309,16 @@ impl<'b> Builder<'b> {
         })?;
         let commits = config.settings.facts().commits;
         let stop_timeout = if commits { *deadline } else { SOURCE_STOP_TIMEOUT.min(*deadline) };
-        Ok(OpenSource { source, router, start, progress, stop_timeout })
+        let history = self.streamed_history()?;
+        Ok(OpenSource { source, history, router, start, progress, stop_timeout })
+    }
+
+    /// Opens the file of history, where one is named.
+    fn streamed_history(&self) -> Result<Option<StreamedHistory>, Exit> {
+        let Config { source, history, .. } = &self.config;
+        let Some(file) = &history.file else { return Ok(None) };
+        let decoder = source.decoder(schema(self.bundles)?);
+        Ok(Some(StreamedHistory::new(file.open(decoder)?)))
     }
 
     /// Starts the thread that takes over other versions of the models, and promotes shadows.

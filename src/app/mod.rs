@@ -41,6 +41,7 @@ use crate::shard::command::{Command, Handed};
 pub use self::banner::Banner;
 pub use self::prepare::{Preparation, check_together, look_at_address, prepare};
 pub use self::roles::settle_turns;
+use self::run::StreamedHistory;
 pub(crate) use self::run::on_source_runtime;
 
 /// A daemon that is ready to run: everything is loaded, proved and bound.
@@ -65,6 +66,8 @@ pub struct App {
 /// A source with what it runs on.
 struct OpenSource {
     source: Box<dyn Source<Command>>,
+    /// What goes before it.
+    history: Option<StreamedHistory>,
     router: Router<Command>,
     start: Start,
     progress: Option<InputProgress>,

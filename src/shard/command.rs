@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use crate::core::domain::PartitionId;
 use crate::engine::inference::InferenceError;
@@ -89,6 +90,11 @@ pub enum Command {
     Clear {
         /// Takes the answer.
         answer: Sender<()>,
+    },
+    /// History that is streamed is over: what follows is the stream.
+    HistoryOver {
+        /// Takes the answer, when every row before was taken.
+        answer: oneshot::Sender<()>,
     },
     /// The answer to a question of this shard, which is dropped where it no longer waits for it.
     History {

@@ -554,6 +554,9 @@ impl Shard {
                 publisher.connect(None);
                 let _ = answer.send(());
             }
+            Command::HistoryOver { answer } => {
+                let _ = answer.send(());
+            }
             // The shard waits for no answer, so this one has come too late.
             Command::History { .. } => {}
         }

@@ -22,6 +22,7 @@ mod exactness;
 mod expiry;
 mod fuzz;
 mod health;
+mod history_file;
 mod hostile;
 mod hostile_bundles;
 mod inputs;

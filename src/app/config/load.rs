@@ -15,7 +15,7 @@ use super::bridge::{self, BridgeSection};
 use super::engine::{self, EngineSection};
 use super::layers::{Input, Tree, lists, names, tree};
 use super::{BridgeConfig, Config, SourceConfig};
-use super::{health, log, model, publish, scores, snapshot, source};
+use super::{health, history, log, model, publish, scores, snapshot, source};
 use crate::adapters::kafka_config::{ClusterConfig, KafkaConfig};
 use crate::adapters::websocket::WebSocketSettings;
 use crate::adapters::{self, Adapters, http};
@@ -261,6 +261,7 @@ fn check(
     let (sinks, stream) = publish::read(adapters, &mut root);
     let state_directory = variables.get("STATE_DIRECTORY").map(String::as_str);
     let snapshot = snapshot::read(root.section("snapshot"), state_directory);
+    let history = history::read(root.section("history"), &source);
     let metrics = scores::metrics(root.section("metrics"));
     let http = http::read(root.section("http"));
     let log = log::read(root.section("log"));
@@ -281,6 +282,7 @@ fn check(
         sinks,
         stream,
         snapshot,
+        history,
         metrics,
         http,
         log,

@@ -7,6 +7,7 @@ mod bridge;
 mod describe;
 mod engine;
 mod health;
+mod history;
 mod layers;
 mod load;
 mod log;
@@ -26,6 +27,7 @@ use std::time::Duration;
 pub use bridge::BridgeConfig;
 pub use describe::{reference, schema, show};
 pub use health::HealthConfig;
+pub use history::HistoryConfig;
 pub use layers::DEFAULTS;
 pub use load::{
     AnyConfig, ConfigError, load, load_any, load_bridge, load_feed, load_with, parse, venue_feed,
@@ -37,7 +39,8 @@ pub use venue::VENUES;
 
 use crate::adapters::http::HttpConfig;
 use crate::adapters::stream::StreamSettings;
-use crate::core::domain::{TimeFormat, TimeUnit};
+use crate::core::decode::JsonDecoder;
+use crate::core::domain::{Schema, TimeFormat, TimeUnit};
 use crate::core::score::RECENT_SCORES;
 use crate::engine::model::manifest::{StepKind, StepSpec};
 use crate::engine::pipeline::{Pipeline, PipelineSettings, Pipelines, StreamModel};
@@ -79,6 +82,8 @@ pub struct Config {
     pub stream: StreamSettings,
     /// Where states are kept on this machine.
     pub snapshot: SnapshotConfig,
+    /// Where the rows come from that lie before the stream.
+    pub history: HistoryConfig,
     /// What the metrics tell apart.
     pub metrics: MetricsConfig,
     /// Probes, metrics and the stream.
@@ -208,6 +213,12 @@ impl SourceConfig {
     pub fn of<T: Any>(&self) -> Option<&T> {
         let settings: &dyn Any = &*self.settings;
         settings.downcast_ref()
+    }
+
+    /// What decodes its records, as the models of the stream read them together.
+    pub fn decoder(&self, schema: Schema) -> JsonDecoder {
+        JsonDecoder::new(schema, &[], self.time_unit, self.record_bytes_max)
+            .with_time_format(self.time_format.clone())
     }
 
     /// The bounds of a shard's queue.
