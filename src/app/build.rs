@@ -135,6 +135,7 @@ impl App {
         });
         let closer = router.closer();
         let source = builder.source(router, start, progress)?;
+        let keeper = keeper.map(|keeper| keeper.behind(source.history.as_ref()));
         let metrics = ShardMetrics::register(&builder.registry, builder.names())?;
         let last_states = keeper.is_some().then_some(&last_states);
         let shards = builder.shards(pipelines, receivers, &sinks.ends, &metrics, last_states)?;

@@ -113,6 +113,12 @@ impl Signals {
 }
 
 impl KeeperParts {
+    /// The same, which keeps nothing before this history is over.
+    pub(super) fn behind(self, history: Option<&StreamedHistory>) -> Self {
+        let Some(history) = history else { return self };
+        Self { keeper: self.keeper.behind_history(history.is_over()), ..self }
+    }
+
     fn start(self) -> Result<RunningKeeper, Exit> {
         let Self { keeper, shards, last, sinks, input, model } = self;
         keeper

@@ -91,10 +91,10 @@ pub enum Command {
         /// Takes the answer.
         answer: Sender<()>,
     },
-    /// History that is streamed is over: what follows is the stream.
-    HistoryOver {
-        /// Takes the answer, when every row before was taken.
-        answer: oneshot::Sender<()>,
+    /// The history that is streamed is over: what follows is the stream.
+    EndHistory {
+        /// Takes the answer, when every row was taken.
+        answer: Option<oneshot::Sender<()>>,
     },
     /// The answer to a question of this shard, which is dropped where it no longer waits for it.
     History {

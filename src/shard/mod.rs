@@ -554,8 +554,8 @@ impl Shard {
                 publisher.connect(None);
                 let _ = answer.send(());
             }
-            Command::HistoryOver { answer } => {
-                let _ = answer.send(());
+            Command::EndHistory { answer } => {
+                let _ = answer.map(|answer| answer.send(()));
             }
             // The shard waits for no answer, so this one has come too late.
             Command::History { .. } => {}

@@ -378,6 +378,10 @@ fn a_stop_while_the_history_is_read_publishes_nothing_and_keeps_nothing() {
     let ended = daemon.stop();
     assert!(ended.status.success(), "{:#?}", ended.log);
     assert_eq!(ended.lines, "", "history is not published, and the feed was not connected to");
+    let kept = fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path());
+    let kept: Vec<_> =
+        kept.filter(|path| path.extension().is_some_and(|end| end == "tcsn")).collect();
+    assert_eq!(kept, [""; 0].map(PathBuf::from), "a state would hide the rest of the file");
     let rows = writing.join().unwrap();
     assert!(ended.drained("received") <= rows);
     assert_eq!(ended.drained("received"), ended.drained("ticks"), "what was read was taken");

@@ -58,7 +58,7 @@ async fn are_through(router: &Router<Command>) -> bool {
     let mut answers = Vec::new();
     for shard in router.commanders() {
         let (answer, answered) = oneshot::channel();
-        if shard.command(Command::HistoryOver { answer }).is_err() {
+        if shard.command(Command::EndHistory { answer: Some(answer) }).is_err() {
             return false;
         }
         answers.push(answered);
@@ -70,3 +70,6 @@ async fn are_through(router: &Router<Command>) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::codec::{InputPlace, Snapshot};
@@ -37,6 +38,7 @@ pub struct Keeper<D = Folder> {
     metrics: SnapshotMetrics,
     /// By their keys.
     states: BTreeMap<String, Bytes>,
+    history: Option<watch::Receiver<bool>>,
 }
 
 /// The keeper at work.
@@ -78,7 +80,16 @@ impl<D: Disk> Keeper<D> {
     /// Where it cannot be looked through.
     pub fn on(disk: D, interval: Duration, metrics: SnapshotMetrics) -> io::Result<Self> {
         let (store, candidates) = Store::open(disk)?;
-        Ok(Self { store, candidates, interval, metrics, states: BTreeMap::new() })
+        let (states, history) = (BTreeMap::new(), None);
+        Ok(Self { store, candidates, interval, metrics, states, history })
+    }
+
+    /// The same that writes no snapshot before the history is over that is streamed ahead of the
+    /// stream, which `over` says: symbols that a snapshot brings back take no rows of history, so
+    /// those that were read only in part would lack the rest.
+    #[must_use]
+    pub fn behind_history(self, over: watch::Receiver<bool>) -> Self {
+        Self { history: Some(over), ..self }
     }
 
     /// Brings what is stored into the pipelines of all shards, and says what became of it. Windows
@@ -172,9 +183,21 @@ impl<D: Disk> Keeper<D> {
         input: InputProgress,
         model: ModelLabel,
     ) -> KeeperWork<D> {
-        let Self { store, candidates: _, interval: _, metrics, states } = self;
+        let Self { store, candidates: _, interval: _, metrics, states, history } = self;
         let (written, asked, failures) = (None, None, 0);
-        KeeperWork { store, metrics, states, shards, sinks, input, model, asked, written, failures }
+        KeeperWork {
+            store,
+            metrics,
+            states,
+            history,
+            shards,
+            sinks,
+            input,
+            model,
+            asked,
+            written,
+            failures,
+        }
     }
 
     /// Starts the thread. `last` is where the shards hand over their states when they end.
@@ -224,6 +247,8 @@ pub struct KeeperWork<D> {
     metrics: SnapshotMetrics,
     /// The newest stored form of every state, by its key.
     states: BTreeMap<String, Bytes>,
+    /// Says whether the history is over that is streamed ahead of the stream, where there is any.
+    history: Option<watch::Receiver<bool>>,
     shards: Vec<IntakeCommander<Command>>,
     sinks: Vec<Box<dyn Sink>>,
     input: InputProgress,
@@ -278,9 +303,9 @@ impl<D: Disk> KeeperWork<D> {
     }
 
     /// Notes the place of the input, then asks every shard for its states, unless a snapshot is
-    /// under way.
+    /// under way or history is still being read.
     pub fn begin(&mut self) {
-        if self.asked.is_some() {
+        if self.asked.is_some() || self.reads_history() {
             return;
         }
         let (line, place) = (Line::draw(), place_of(&self.input));
@@ -306,8 +331,20 @@ impl<D: Disk> KeeperWork<D> {
         self.asked.is_some()
     }
 
+    /// Whether history is still being read. A command that was sent since is behind all of it.
+    fn reads_history(&self) -> bool {
+        self.history.as_ref().is_some_and(|over| !*over.borrow())
+    }
+
     /// Writes the last snapshot, of what the shards hand over when they end.
     pub fn finish(mut self, last: &Receiver<Handed>) {
+        if self.reads_history() {
+            warn!(
+                "no snapshot is written, because the daemon stops before the history was read; \
+                 the next start reads it again"
+            );
+            return;
+        }
         let (line, mut missing) = (Line::draw(), self.shards.len());
         if let Gathered::All = self.gather(last, &mut missing, Waiting::Sleeps) {
             let place = place_of(&self.input);
