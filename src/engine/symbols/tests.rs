@@ -26,7 +26,7 @@ pub(super) const UNFORECAST: usize = WARM_UP_STEPS + WINDOW_STEPS - 1;
 pub(super) const MODES: [Mode; 3] = [Mode::Full, Mode::Sliding, Mode::Carried];
 const BOTH: [Haste; 2] = [Haste::Latency, Haste::Throughput];
 pub(super) const LIMITS: EngineLimits = EngineLimits { symbols_max: 9, batch_rows_max: 4 };
-const PARTITION: PartitionId = PartitionId(3);
+pub(super) const PARTITION: PartitionId = PartitionId(3);
 
 /// An engine, and every forecast that it has made.
 pub(super) struct Driven {

@@ -1,12 +1,15 @@
 //! Records with history before them and in their holes say what a replay of all of them says.
 
+mod law;
+
 use std::convert::Infallible;
 
 use super::*;
-use crate::engine::model::manifest::Mode;
-use crate::engine::pipeline::PipelineSettings;
+use crate::core::domain::SymbolPatterns;
+use crate::engine::model::manifest::{Mode, StepKind, StepSpec};
+use crate::engine::pipeline::{PipelineSettings, StreamModel};
 use crate::engine::symbols::{Haste, Withheld};
-use crate::engine::test_support::{NullRuntime, bundle, price, time};
+use crate::engine::test_support::{NullRuntime, Weights, bundle, draft, manifest, price, time};
 
 fn pipelines() -> Pipelines {
     let settings = PipelineSettings::of_tests();
@@ -115,4 +118,87 @@ fn rows_that_cannot_be_read_change_nothing() {
     let Ok(refused) = live.fill(&asked(5, false, Missing::Warm), &rows, covers, flush);
     assert!(refused.is_some());
     assert!(!live.live().engine().has_symbol("A"));
+}
+
+/// The marks of what a model says of minutes without a record in between.
+fn qualities(said: &[String]) -> Vec<&str> {
+    let quality = |line: &String| {
+        let known = ["full", "gapped"];
+        known.into_iter().find(|quality| line.contains(&format!(r#""quality":"{quality}""#)))
+    };
+    said.iter().map(|line| quality(line).unwrap()).collect()
+}
+
+#[test]
+fn a_record_that_comes_late_asks_for_nothing_and_leaves_the_mark_of_a_gap() {
+    for late in [false, true] {
+        let mut live = pipelines();
+        for minute in 0..8 {
+            assert_eq!(take(&mut live, minute, false, false), Taken::Done);
+        }
+        let _ = said(&mut live);
+        // The queue drops minute 9 and leaves a gap where minute 8, which was sent behind it, comes.
+        live.mark_gap();
+        let eight = line(8);
+        let incoming = Incoming {
+            bytes: &eight,
+            position: None,
+            received: None,
+            after_gap: false,
+            late,
+            origin: Origin::Live,
+        };
+        let Ok(taken) = live.take_or_ask(&incoming, late, || {}, flush);
+        assert_eq!(taken, Taken::Done);
+        for minute in 10..15 {
+            assert_eq!(take(&mut live, minute, false, false), Taken::Done);
+        }
+        let said = said(&mut live);
+        // A window of three that holds minute 10 lacks minute 9.
+        let last = if late { "gapped" } else { "full" };
+        let expected = ["gapped", "gapped", "gapped", last, "full", "full"];
+        assert_eq!(qualities(&said), expected, "late: {late}");
+    }
+}
+
+#[test]
+fn a_model_that_lacks_nothing_keeps_the_mark_of_the_record_that_asked() {
+    let life = |closes| {
+        let settings = PipelineSettings::of_tests();
+        let models = [60, 300].into_iter().enumerate().map(|(seat, seconds)| {
+            let mut manifest = manifest(&[Mode::Full, Mode::Sliding]);
+            manifest.step = StepSpec { kind: StepKind::Time, ..StepSpec::record(seconds) };
+            let bundle = draft(manifest, Weights::default()).into_bundle().unwrap();
+            let pipeline = Pipeline::build(&bundle, &NullRuntime, &settings).unwrap();
+            let (name, symbols) = (seconds.to_string().into(), SymbolPatterns::default());
+            StreamModel { name, symbols, seat, role: Role::Live, pipeline }
+        });
+        let mut live = Pipelines::of(models.collect(), &settings).unwrap();
+        for minute in 0..31 {
+            assert_eq!(take(&mut live, minute, false, false), Taken::Done);
+        }
+        // Minute 31 is lost: a bar of a minute is asked for, and the one of five is under way.
+        let missing = Missing::Span(Span { from: time(30), to: time(32) });
+        assert_eq!(take(&mut live, 32, true, true), Taken::Missing { missing, time: time(32) });
+        fill(&mut live, asked(32, true, missing), 30..32);
+        for minute in 32..35 {
+            assert_eq!(take(&mut live, minute, true, false), Taken::Done);
+        }
+        let missing = Missing::Span(Span { from: time(30), to: time(35) });
+        assert_eq!(take(&mut live, 35, true, false), Taken::Missing { missing, time: time(35) });
+        match closes {
+            true => fill(&mut live, asked(35, false, missing), 30..35),
+            false => live.give_up(&asked(35, false, missing)),
+        }
+        assert_eq!(take(&mut live, 35, true, false), Taken::Done);
+        let five = live.at_mut(1);
+        let Ok(()) = flush(five);
+        let mut said = Vec::new();
+        let Ok(_) = five.emit(|_, bytes| {
+            said.push(String::from_utf8(bytes.to_vec()).unwrap());
+            Ok::<_, Infallible>(())
+        });
+        said.pop().unwrap()
+    };
+    assert_eq!(qualities(&[life(true), life(false)]), ["full", "gapped"]);
 }

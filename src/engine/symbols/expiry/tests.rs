@@ -2,10 +2,11 @@
 
 use proptest::prelude::*;
 
-use super::super::tests::{Driven, LIMITS, MODES, UNFORECAST, alone, place, served};
+use super::super::tests::{Driven, LIMITS, MODES, PARTITION, UNFORECAST, alone, place, served};
 use super::super::{EngineLimits, EnginePolicy, Haste, Pushed};
 use super::*;
 use crate::core::domain::{Forecast, Reject};
+use crate::core::history::{Origin, Seam};
 use crate::engine::model::manifest::{Manifest, Mode};
 use crate::engine::test_support::{STEP_SECONDS, Weights, draft, manifest, price, tick, time};
 
@@ -198,6 +199,70 @@ fn each_partition_has_a_clock_of_its_own() {
     assert_eq!(driven.engine.expiry.streams.len(), 1);
     driven.engine.clear();
     assert!(driven.engine.expiry.streams.is_empty());
+}
+
+/// Records of one partition: one symbol is steady, one is silent for longer than the limit, and two
+/// need a place that there is once others have left.
+fn contracts() -> Vec<(&'static str, i64)> {
+    let mut records = Vec::new();
+    for minute in 0..60 {
+        records.push(("A", minute));
+        records.extend((!(12..34).contains(&minute)).then_some(("B", minute)));
+        records.extend((20..30).contains(&minute).then_some(("C", minute)));
+        records.extend((minute >= 40).then_some(("D", minute)));
+    }
+    records
+}
+
+/// Takes the records from one minute up to another, each at its place.
+fn run(driven: &mut Driven, minutes: std::ops::Range<i64>, origin: Origin) {
+    driven.engine.set_origin(origin);
+    for (offset, (symbol, minute)) in (0i64..).zip(contracts()) {
+        if minutes.contains(&minute) {
+            let tick = tick(symbol, minute, price(symbol, minute));
+            driven.push_at(&tick, place(offset), Haste::Latency);
+        }
+    }
+    driven.flush(Haste::Latency);
+}
+
+#[test]
+fn a_topic_that_is_read_for_its_history_leaves_the_symbols_of_a_replay() {
+    let seam = Seam { is_joined: true, covers: DurationNanos::ZERO };
+    // What was said from a minute on, and the symbols that are left.
+    let outcome = |driven: &Driven, from: i64| {
+        let mut names = names(driven);
+        names.sort_unstable();
+        let said = ["A", "B", "C", "D"].map(|symbol| {
+            let mut said = driven.of_symbol(symbol);
+            said.retain(|forecast| forecast.as_of >= time(from));
+            said
+        });
+        (names, said)
+    };
+    for mode in MODES {
+        let mut replay = driven(mode, 3);
+        run(&mut replay, 0..60, Origin::Live);
+        assert!(replay.engine.tally().expired > 0 && replay.engine.tally().rejects.total() > 0);
+        for switch in (2..60).step_by(6) {
+            let mut warm = driven(mode, 3);
+            run(&mut warm, 0..switch, Origin::History(seam));
+            // Killed before its first commit, it begins again; then from what was stored.
+            let at_rest = warm.engine.snapshot();
+            run(&mut warm, switch..60, Origin::Live);
+            assert_eq!(outcome(&warm, switch), outcome(&replay, switch), "{mode}, {switch}");
+            for killed in (switch..60).step_by(9) {
+                let mut before = driven(mode, 3);
+                assert!(before.engine.restore(&at_rest, Some(PARTITION)).unwrap().is_empty());
+                run(&mut before, switch..killed, Origin::Live);
+                let at_rest = before.engine.snapshot();
+                let mut again = driven(mode, 3);
+                assert!(again.engine.restore(&at_rest, Some(PARTITION)).unwrap().is_empty());
+                run(&mut again, killed..60, Origin::Live);
+                assert_eq!(outcome(&again, killed), outcome(&replay, killed), "{mode}, {killed}");
+            }
+        }
+    }
 }
 
 #[test]
