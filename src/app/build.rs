@@ -135,7 +135,6 @@ impl App {
         });
         let closer = router.closer();
         let source = builder.source(router, start, progress)?;
-        let keeper = keeper.map(|keeper| keeper.behind(source.history.as_ref()));
         let metrics = ShardMetrics::register(&builder.registry, builder.names())?;
         let last_states = keeper.is_some().then_some(&last_states);
         let shards = builder.shards(pipelines, receivers, &sinks.ends, &metrics, last_states)?;
@@ -149,11 +148,11 @@ impl App {
         let names = builder.config.models.iter().map(|model| Arc::clone(&model.name)).collect();
         let http_state = builder.http_state(&template, streams.live, symbols, liveness, models);
         Ok(Self {
+            keeper: keeper.map(|keeper| keeper.behind(source.history.as_ref())),
             source,
             shards,
             processors: pin.then(Processors::given).flatten(),
             finishes: sinks.finishes,
-            keeper,
             reloads,
             http,
             http_state,

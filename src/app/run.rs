@@ -137,7 +137,9 @@ impl OpenSource {
 
     /// Streams the history, where there is one, and then runs the source.
     async fn run(self, ready: Condition, stop: watch::Receiver<bool>) -> Result<(), Exit> {
-        let Self { source, history, router, start, progress, .. } = self;
+        let Self { source, history, router, mut start, progress, .. } = self;
+        // States from rest are marked already; the marks of others are for their rows to judge.
+        start.resumed &= history.is_none();
         let router = match history {
             Some(history) => history.stream(router, &ready, stop.clone()).await?,
             None => Some(router),

@@ -15,7 +15,7 @@ use tickcast::engine::model::manifest::{CalendarSpec, StepSpec, Weekday};
 use tickcast::engine::wire::forecast::ForecastRecord;
 
 use crate::support::bundle::{SealedBundle, sealed_with};
-use crate::support::feed::ScriptedFeed;
+use crate::support::feed::{Act, ScriptedFeed};
 use crate::support::process::{Daemon, Ended, eventually, run};
 
 const WINDOW_STEPS: usize = 5;
@@ -166,7 +166,17 @@ impl History {
 
 /// A daemon that reads `rows` rows of history and then these live ticks, stopped when it has them.
 fn live(sealed: &SealedBundle, history: &History, rows: usize, live: &[Tick]) -> Ended {
-    let feed = ScriptedFeed::start();
+    live_on(&ScriptedFeed::start(), sealed, history, rows, live)
+}
+
+/// As [`live`], on a feed that other daemons have as well.
+fn live_on(
+    feed: &ScriptedFeed,
+    sealed: &SealedBundle,
+    history: &History,
+    rows: usize,
+    live: &[Tick],
+) -> Ended {
     let daemon = Daemon::start(sealed.root.path(), "random", feed.url(), &history.settings);
     for tick in live {
         feed.say(tick.json());
@@ -409,13 +419,15 @@ fn a_symbol_that_a_snapshot_has_takes_no_rows_again() {
     let kept = format!("snapshot.folder = '{}'", folder.path().display());
     let (before, first, second) = (stocks(0..19), stocks(21..26), stocks(28..33));
     let history = History::of(&only("KO", &before), &kept);
-    live(&sealed, &history, 15, &only("KO", &first));
+    let feed = ScriptedFeed::start();
+    live_on(&feed, &sealed, &history, 15, &only("KO", &first));
+    feed.act(Act::Break);
     // The next life has a file of two more weeks, and of one more stock.
     let longer = stocks(0..26);
     let both = [only("IBM", &longer), only("KO", &longer)].concat();
     let history = History::of(&both, &kept);
     let ticks = [only("IBM", &second), only("KO", &second)].concat();
-    let ended = live(&sealed, &history, 40, &ticks);
+    let ended = live_on(&feed, &sealed, &history, 40, &ticks);
     assert_eq!(ended.drained("repeats"), 20, "the window of KO was full when it came from rest");
     let found = by_symbol(&ended.lines);
     let all = expected(&sealed, &both, &ticks);

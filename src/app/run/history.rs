@@ -1,8 +1,9 @@
 //! History that is streamed before the source runs.
 //!
 //! Owns the order of the two. Promises that no record of the stream comes into a queue before every
-//! shard has taken all rows, so that what a full queue drops is never a row; and that what waits for
-//! the end of history hears of it only then, and never where a stop came first. Never reads a file.
+//! shard has taken all rows, so that what a full queue drops is never a row; and that what waits
+//! for the end of history hears of it only then, and never where a stop came first. Never reads a
+//! file.
 
 use tokio::sync::{oneshot, watch};
 
