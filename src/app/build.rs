@@ -14,9 +14,12 @@ use tracing::{info, warn};
 
 use super::config::{Config, HealthConfig, SnapshotConfig};
 use super::history::Past;
+use super::prepare::schema;
 use super::stop::Finish;
 use super::warming::WarmingWatch;
-use super::{App, KeeperParts, OpenSource, history, prepare, process_seed, roles};
+use super::{
+    App, KeeperParts, OpenSource, StreamedHistory, history, prepare, process_seed, roles,
+};
 use crate::adapters::http::{HttpServer, HttpState, Models, VersionInfo};
 use crate::adapters::stream::{StreamHub, StreamId, StreamMetrics};
 use crate::core::domain::Symbol;
@@ -146,11 +149,11 @@ impl App {
         let names = builder.config.models.iter().map(|model| Arc::clone(&model.name)).collect();
         let http_state = builder.http_state(&template, streams.live, symbols, liveness, models);
         Ok(Self {
+            keeper: keeper.map(|keeper| keeper.behind(source.history.as_ref())),
             source,
             shards,
             processors: pin.then(Processors::given).flatten(),
             finishes: sinks.finishes,
-            keeper,
             reloads,
             historian: past.historian,
             warming,
@@ -333,7 +336,8 @@ impl<'b> Builder<'b> {
         let past = Past::open(&self.config, self.bundles, &opening, router.commanders())?;
         let commits = config.settings.facts().commits;
         let stop_timeout = if commits { *deadline } else { SOURCE_STOP_TIMEOUT.min(*deadline) };
-        Ok((OpenSource { source, router, start, progress, stop_timeout }, past))
+        let history = self.streamed_history()?;
+        Ok((OpenSource { source, history, router, start, progress, stop_timeout }, past))
     }
 
     /// The symbols that the source names and a model wants.
@@ -359,6 +363,14 @@ impl<'b> Builder<'b> {
     fn warming(&self, past: &Past) -> Option<WarmingWatch> {
         let is_required = self.config.history.is_required;
         past.watch(&self.readiness, is_required, self.named_symbols().len())
+    }
+
+    /// Opens the file of history, where one is named.
+    fn streamed_history(&self) -> Result<Option<StreamedHistory>, Exit> {
+        let Config { source, history, .. } = &self.config;
+        let Some(file) = &history.file else { return Ok(None) };
+        let decoder = source.decoder(schema(self.bundles)?);
+        Ok(Some(StreamedHistory::new(file.open(decoder)?)))
     }
 
     /// Starts the thread that takes over other versions of the models, and promotes shadows.

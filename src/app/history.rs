@@ -60,7 +60,8 @@ fn least(config: &Config, bundles: &[&Bundle]) -> HistoryNeed {
 
 /// Which history comes as records, before the live ones.
 fn streamed(config: &Config) -> Option<HistoryFrom> {
-    config.source.settings.streams_history()
+    let of_file = config.history.file.as_ref().map(|_| HistoryFrom::File);
+    of_file.or_else(|| config.source.settings.streams_history())
 }
 
 /// What the shards and the daemon have of history.
@@ -205,6 +206,7 @@ pub(super) fn look(config: &Config, bundles: &[&Bundle]) -> Look {
         return look;
     }
     look.at_states(config);
+    look.at_file(config);
     look.at_rest(config, bundles, &need);
     let words = format_args!("{} steps, where nothing else has them", least.steps);
     look.lines.push(line("live ticks", words));
@@ -265,6 +267,14 @@ impl Look {
     }
 
     /// Says what is restored.
+    fn at_file(&mut self, config: &Config) {
+        let Some(file) = &config.history.file else { return };
+        match file.check() {
+            Ok(lines) => self.lines.extend(lines),
+            Err(problem) => self.problems.push(problem),
+        }
+    }
+
     fn at_states(&mut self, config: &Config) {
         let facts = config.source.settings.facts();
         match &config.snapshot.folder {

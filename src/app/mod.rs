@@ -46,6 +46,7 @@ pub use self::banner::Banner;
 pub use self::history::look_at_history_online;
 pub use self::prepare::{Preparation, check_together, look_at_address, prepare};
 pub use self::roles::settle_turns;
+use self::run::StreamedHistory;
 pub(crate) use self::run::on_source_runtime;
 
 /// A daemon that is ready to run: everything is loaded, proved and bound.
@@ -74,6 +75,8 @@ pub struct App {
 /// A source with what it runs on.
 struct OpenSource {
     source: Box<dyn Source<Command>>,
+    /// What goes before it.
+    history: Option<StreamedHistory>,
     router: Router<Command>,
     start: Start,
     progress: Option<InputProgress>,

@@ -83,11 +83,19 @@ pub fn check_together(config: &Config, bundles: &[&Bundle]) -> Result<(), Exit> 
             ));
         }
     }
+    schema(bundles).map(drop)
+}
+
+/// The fields that the models read together.
+///
+/// # Errors
+/// [`Exit`] with code 78 for too many.
+pub(super) fn schema(bundles: &[&Bundle]) -> Result<Schema, Exit> {
     let schemas = bundles.iter().map(|bundle| bundle.plans().features.raw().schema());
-    match Schema::union(schemas) {
-        Ok(_) => Ok(()),
-        Err(error) => refuse(format!("models: the models read too many fields together: {error}")),
-    }
+    Schema::union(schemas).map_err(|error| {
+        let problem = format!("models: the models read too many fields together: {error}");
+        Exit::new(Failure::Configuration, problem)
+    })
 }
 
 /// Looks at the folder of snapshots, where it is used; another process that has it is no mistake of

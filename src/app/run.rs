@@ -3,6 +3,8 @@
 //! Owns the tasks of the source's runtime, from the start of every thread to the end of all. Never
 //! builds: what can be refused was refused before.
 
+mod history;
+
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
@@ -26,6 +28,8 @@ use crate::ops::supervise::{Pulse, Stage, Supervision, Supervisor};
 use crate::ports::source::SourceContext;
 use crate::shard::Crew;
 use crate::shard::command::Command;
+
+pub(super) use self::history::StreamedHistory;
 
 /// How often the runtime shows that it runs; far below any limit that may be set.
 const LIFE_EVERY: Duration = Duration::from_millis(200);
@@ -112,6 +116,12 @@ impl Signals {
 }
 
 impl KeeperParts {
+    /// The same, which keeps nothing before this history is over.
+    pub(super) fn behind(self, history: Option<&StreamedHistory>) -> Self {
+        let Some(history) = history else { return self };
+        Self { keeper: self.keeper.behind_history(history.is_over()), ..self }
+    }
+
     fn start(self) -> Result<RunningKeeper, Exit> {
         let Self { keeper, shards, last, sinks, input, model } = self;
         keeper
@@ -122,10 +132,23 @@ impl KeeperParts {
 
 impl OpenSource {
     fn start(self, ready: Condition) -> RunningSource {
-        let Self { source, router, start, progress, stop_timeout } = self;
+        let stop_timeout = self.stop_timeout;
         let (stop, stopped) = watch::channel(false);
-        let context = SourceContext { router, ready, stop: stopped, start, progress };
-        RunningSource { task: tokio::spawn(source.run(context)), outcome: None, stop_timeout, stop }
+        let task = tokio::spawn(self.run(ready, stopped));
+        RunningSource { task, outcome: None, stop_timeout, stop }
+    }
+
+    /// Streams the history, where there is one, and then runs the source.
+    async fn run(self, ready: Condition, stop: watch::Receiver<bool>) -> Result<(), Exit> {
+        let Self { source, history, router, mut start, progress, .. } = self;
+        // States from rest are marked already; the marks of others are for their rows to judge.
+        start.resumed &= history.is_none();
+        let router = match history {
+            Some(history) => history.stream(router, &ready, stop.clone()).await?,
+            None => Some(router),
+        };
+        let Some(router) = router else { return Ok(()) };
+        source.run(SourceContext { router, ready, stop, start, progress }).await
     }
 }
 

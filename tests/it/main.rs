@@ -23,6 +23,7 @@ mod expiry;
 mod fuzz;
 mod health;
 mod history;
+mod history_file;
 mod hostile;
 mod hostile_bundles;
 mod inputs;

@@ -57,7 +57,8 @@ fn read<C: Send + 'static>(reader: SourceReader<'_, '_>) -> Arc<dyn SourceSettin
 const STANDARD_INPUT: &str = "-";
 
 /// The keys that [`read_options`] reads.
-const OPTION_KEYS: [&str; 6] = ["columns", "symbol", "format", "delimiter", "header", "decimal"];
+pub(super) const OPTION_KEYS: [&str; 6] =
+    ["columns", "symbol", "format", "delimiter", "header", "decimal"];
 
 /// Reads how to read a file, but for its times, from the keys of a section.
 pub fn read_options(section: &mut Section<'_>) -> FileOptions {
@@ -76,9 +77,41 @@ pub fn read_options(section: &mut Section<'_>) -> FileOptions {
 }
 
 /// The value of a key; a problem where its text is none.
-fn parsed<T: FromStr<Err: Display>>(section: &mut Section<'_>, name: &'static str) -> Option<T> {
+pub(super) fn parsed<T: FromStr<Err: Display>>(
+    section: &mut Section<'_>,
+    name: &'static str,
+) -> Option<T> {
     let text = section.optional_text(name)?;
     text.parse().map_err(|error| section.problem(name, error)).ok()
+}
+
+/// Opens a recording that a key names.
+///
+/// # Errors
+/// [`Exit`] with code 78 for one that does not open.
+pub(super) fn open(path: &Path, options: &FileOptions, key: &str) -> Result<FileRecords, Exit> {
+    FileRecords::open(path, options.clone()).map_err(Exit::while_doing(Failure::Configuration, key))
+}
+
+/// As [`open`], for a look that takes nothing; `None` for what is no file.
+///
+/// # Errors
+/// As [`open`].
+pub(super) fn look(
+    path: &Path,
+    options: &FileOptions,
+    key: &str,
+) -> Result<Option<FileRecords>, Exit> {
+    if path.is_dir() {
+        let problem = format_args!("{key}: `{}` is a folder, not a recording", path.display());
+        return Err(Exit::new(Failure::Configuration, problem));
+    }
+    // Opening a pipe would wait for its writer, and take what it writes.
+    let kind = std::fs::metadata(path).map(|metadata| metadata.file_type());
+    if path == Path::new(STANDARD_INPUT) || kind.is_ok_and(|kind| !kind.is_file()) {
+        return Ok(None);
+    }
+    open(path, options, key).map(Some)
 }
 
 impl FileSettings {
@@ -87,8 +120,7 @@ impl FileSettings {
     /// # Errors
     /// [`Exit`] with code 78 for one that does not open.
     pub fn records(&self) -> Result<FileRecords, Exit> {
-        FileRecords::open(&self.path, self.options.clone())
-            .map_err(Exit::while_doing(Failure::Configuration, "source.path"))
+        open(&self.path, &self.options, "source.path")
     }
 }
 
@@ -105,18 +137,13 @@ impl<C: Send + 'static> SourceSettings<C> for FileSettings {
     }
 
     fn check(&self) -> Result<Vec<String>, Exit> {
-        // Opening a pipe would wait for its writer, and take what it writes.
-        let kind = std::fs::metadata(&self.path).map(|metadata| metadata.file_type());
-        let path = self.path.display();
-        if self.path.is_dir() {
-            let problem = format_args!("source.path: `{path}` is a folder, not a recording");
-            return Err(Exit::new(Failure::Configuration, problem));
-        }
-        let is_input = self.path == Path::new(STANDARD_INPUT);
-        if is_input || kind.is_ok_and(|kind| !kind.is_file()) {
-            return Ok(vec![format!("source        `{path}` is no file; it is read when serving")]);
-        }
-        self.records().map(|records| records.guessed().into_iter().collect())
+        Ok(match look(&self.path, &self.options, "source.path")? {
+            Some(records) => records.guessed().into_iter().collect(),
+            None => {
+                let path = self.path.display();
+                vec![format!("source        `{path}` is no file; it is read when serving")]
+            }
+        })
     }
 
     fn identity(&self) -> Result<Option<InputIdentity>, Exit> {

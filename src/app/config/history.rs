@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::SourceConfig;
+use crate::adapters::file::{FileHistorySettings, read_file_keys, refused_for};
 use crate::ports::section::Section;
 use crate::shard::WhenHeld;
 
@@ -48,6 +49,8 @@ pub struct HistoryConfig {
     pub bytes_max: usize,
     /// What happens to ticks that there is no room for.
     pub when_full: WhenHeld,
+    /// A recording whose rows go before the stream, where one is named.
+    pub file: Option<FileHistorySettings>,
 }
 
 /// How steps are filled that an outage took.
@@ -94,6 +97,7 @@ fn read_history(mut section: Section<'_>, source: &SourceConfig) -> HistoryConfi
             "when_full",
             &[("go_on", WhenHeld::GoOn), ("drop_oldest", WhenHeld::DropOldest)],
         ),
+        file: read_file(&mut section, source),
     };
     if config.rest && source.kind != "websocket" {
         section.problem("rest", only_live(source.kind));
@@ -103,6 +107,15 @@ fn read_history(mut section: Section<'_>, source: &SourceConfig) -> HistoryConfi
     }
     section.finish();
     config
+}
+
+/// Reads the keys of a file, which serves sources that go on from it.
+fn read_file(section: &mut Section<'_>, source: &SourceConfig) -> Option<FileHistorySettings> {
+    let file = read_file_keys(section, &source.time_format);
+    if let (Some(_), Some(problem)) = (&file, refused_for(source.kind)) {
+        section.problem("path", problem);
+    }
+    file
 }
 
 /// Why a source that can be read again takes no rows of a venue.
@@ -119,9 +132,10 @@ fn only_live(kind: &str) -> String {
 
 /// Notes where readiness could never come, or would wait for nothing.
 fn require(section: &mut Section<'_>, config: &HistoryConfig, source: &SourceConfig) {
-    if !config.rest {
-        section.problem("required", "needs rest = true: there is no other history to wait for");
-    } else if config.ask == AskAt::FirstTick {
+    if !config.rest && config.file.is_none() {
+        let problem = "needs rest = true or a path: there is no other history to wait for";
+        section.problem("required", problem);
+    } else if config.rest && config.ask == AskAt::FirstTick {
         section.problem(
             "required",
             "needs ask = \"start\": with \"first_tick\", a symbol that does not trade would keep \
@@ -173,6 +187,7 @@ mod tests {
             ticks_max: 65_536,
             bytes_max: 67_108_864,
             when_full: WhenHeld::GoOn,
+            file: None,
         };
         assert_eq!((&history, history.asks(), backfill.is_enabled), (&expected, false, false));
         let (history, backfill) = read("[history]\nrest = true\n").unwrap();
@@ -198,6 +213,7 @@ mod tests {
             ticks_max: 10,
             bytes_max: 4096,
             when_full: WhenHeld::DropOldest,
+            file: None,
         };
         assert_eq!(history, expected);
         assert_eq!(backfill, BackfillConfig { is_enabled: true, wait: Duration::from_millis(250) });

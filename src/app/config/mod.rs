@@ -39,7 +39,8 @@ pub use venue::VENUES;
 
 use crate::adapters::http::HttpConfig;
 use crate::adapters::stream::StreamSettings;
-use crate::core::domain::{TimeFormat, TimeUnit};
+use crate::core::decode::JsonDecoder;
+use crate::core::domain::{Schema, TimeFormat, TimeUnit};
 use crate::core::score::RECENT_SCORES;
 use crate::engine::model::manifest::{StepKind, StepSpec};
 use crate::engine::pipeline::{Pipeline, PipelineSettings, Pipelines, StreamModel};
@@ -214,6 +215,12 @@ impl SourceConfig {
     pub fn of<T: Any>(&self) -> Option<&T> {
         let settings: &dyn Any = &*self.settings;
         settings.downcast_ref()
+    }
+
+    /// What decodes its records, as the models of the stream read them together.
+    pub fn decoder(&self, schema: Schema) -> JsonDecoder {
+        JsonDecoder::new(schema, &[], self.time_unit, self.record_bytes_max)
+            .with_time_format(self.time_format.clone())
     }
 
     /// The bounds of a shard's queue.

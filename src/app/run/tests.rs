@@ -60,7 +60,7 @@ fn started(
     let router = Router::new(vec![sender]);
     let closer = router.closer();
     let start = Start::default();
-    let source = OpenSource { source, router, start, progress: None, stop_timeout };
+    let source = OpenSource { source, history: None, router, start, progress: None, stop_timeout };
     (source.start(Readiness::new().condition("source")), closer, receiver)
 }
 

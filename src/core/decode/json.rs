@@ -56,6 +56,11 @@ impl JsonDecoder {
         Self { time_format, ..self }
     }
 
+    /// The fields that it knows.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
     /// Decodes one record.
     ///
     /// # Errors
