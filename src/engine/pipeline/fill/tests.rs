@@ -139,7 +139,7 @@ fn a_record_that_comes_late_asks_for_nothing_and_leaves_the_mark_of_a_gap() {
             assert_eq!(take(&mut live, minute, false, false), Taken::Done);
         }
         let _ = said(&mut live);
-        // The queue drops minute 9 and leaves a gap where minute 8, which was sent behind it, comes.
+        // The queue drops minute 9 and leaves a gap there. Minute 8 was sent behind it.
         live.mark_gap();
         let eight = line(8);
         let incoming = Incoming {
