@@ -161,7 +161,7 @@ impl Engine {
         past.is_asked = true;
         let (Some(time), rule) = (time, &self.plans.step_rule) else { return };
         let Some(Span { to, .. }) = step.missing(rule, time, after_gap) else { return };
-        // The bar under way lacks its beginning, and keeps its mark as well: its features follow from
+        // The bar under way lacks its beginning and keeps its mark, too: its features follow from
         // the bar before, whose end is missing.
         let is_in_doubt = after_gap || step.has_gap();
         let until = rule.bar_end(time).filter(|_| is_in_doubt).unwrap_or(to);

@@ -98,7 +98,9 @@ impl Life {
             }
         };
         let (from, to) = (from.saturating_sub(self.more), rows.len().min(to + self.more));
-        rows[from..to].iter().copied().map(Self::line).collect()
+        // A minute that is not over has another price yet.
+        let price = |(start, price)| if start + MINUTE_MS > now { 99.0 } else { price };
+        rows[from..to].iter().map(|row| Self::line((row.0, price(*row)))).collect()
     }
 
     /// All ticks, one after the other.
