@@ -96,6 +96,16 @@ impl StepRule {
     }
 }
 
+impl StepRule {
+    /// The end of the bar of equal length that holds an instant.
+    pub fn bar_end(&self, time: UnixNanos) -> Option<UnixNanos> {
+        match self {
+            Self::Time(rule) => rule.bounds(time).ok().map(|(_, end)| end),
+            Self::Record | Self::Count(_) => None,
+        }
+    }
+}
+
 impl StepState {
     /// Notes that data of this symbol may be missing between the newest tick and the next one.
     pub fn mark_gap(&mut self) {

@@ -89,7 +89,7 @@ impl TimeBars {
     }
 
     /// The bar that holds an instant, as its start and end.
-    fn bounds(&self, time: UnixNanos) -> Result<(UnixNanos, UnixNanos), Reject> {
+    pub(super) fn bounds(&self, time: UnixNanos) -> Result<(UnixNanos, UnixNanos), Reject> {
         let start = time.interval_start(self.interval, self.offset).ok_or(Reject::InvalidTime)?;
         let end = start.checked_add(self.interval).ok_or(Reject::InvalidTime)?;
         Ok((start, end))

@@ -123,8 +123,8 @@ impl Pipelines {
         models
             .filter_map(|model| {
                 let pipeline = &mut model.pipeline;
-                // A shadow that lags lacks nothing so far, as was looked at before. A tick that will
-                // be refused says nothing of what lies before it.
+                // A shadow that still lags lacks nothing. A tick that will be refused says nothing
+                // of what lies before it.
                 let lags = lags && pipeline.post().role == Role::Shadow;
                 if lags || pipeline.is_in_future(time, received) {
                     return None;

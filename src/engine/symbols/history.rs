@@ -93,8 +93,8 @@ impl Engine {
         lacks_window.then_some(Missing::Warm)
     }
 
-    /// Whether something may be missing before a live tick of this time, as far as can be said while
-    /// earlier ticks of the symbol are still to be taken.
+    /// As [`Engine::missing`], while earlier ticks of the symbol are still to be taken: whether
+    /// something may be missing.
     pub fn may_miss(&self, symbol: &str, time: UnixNanos, after_gap: bool) -> bool {
         let id = self.index.get(symbol).filter(|_| self.has_history);
         id.is_some_and(|id| self.symbols[id.index()].past.seam.is_some())
@@ -159,10 +159,13 @@ impl Engine {
         let Ok(id) = self.resolve_quietly(symbol) else { return };
         let SymbolState { step, past, .. } = &mut self.symbols[id.index()];
         past.is_asked = true;
-        let missing = |time| step.missing(&self.plans.step_rule, time, after_gap);
-        if let Some(Span { to, .. }) = time.and_then(missing) {
-            past.declined_until = past.declined_until.max(Some(to));
-        }
+        let (Some(time), rule) = (time, &self.plans.step_rule) else { return };
+        let Some(Span { to, .. }) = step.missing(rule, time, after_gap) else { return };
+        // The bar under way lacks its beginning and keeps its mark, too: its features follow from
+        // the bar before, whose end is missing.
+        let is_in_doubt = after_gap || step.has_gap();
+        let until = rule.bar_end(time).filter(|_| is_in_doubt).unwrap_or(to);
+        past.declined_until = past.declined_until.max(Some(until));
     }
 
     /// Finds a symbol, or takes a new one that no live tick has come of.

@@ -1,15 +1,23 @@
 //! The need of models by their steps.
 
 use super::*;
-use crate::engine::model::manifest::{CalendarSpec, Mode, StepKind, StepSpec, Weekday};
-use crate::engine::test_support::{STEP_SECONDS, WARM_UP_STEPS, WINDOW_STEPS, manifest};
+use crate::engine::model::manifest::{CalendarSpec, Manifest, StepKind, StepSpec, Weekday};
 
-const STEPS: u32 = (WINDOW_STEPS + WARM_UP_STEPS + 1) as u32;
+const WINDOW_STEPS: u32 = 3;
 
+/// Steps of a symbol before its first row: a change needs two prices.
+const WARM_UP_STEPS: u32 = 1;
+
+const STEPS: u32 = WINDOW_STEPS + WARM_UP_STEPS + 1;
+
+/// The plans of a model that reads the price and its change.
 fn plans(step: StepSpec) -> Plans {
-    let mut manifest = manifest(&[Mode::Full]);
-    manifest.step = step;
-    manifest.plans().unwrap()
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/aapl-daily/1/manifest.json");
+    let mut manifest: Manifest = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    (manifest.window_steps, manifest.step) = (WINDOW_STEPS, step);
+    let plans = manifest.plans().unwrap();
+    assert_eq!(plans.features.raw().warm_up_steps(), u64::from(WARM_UP_STEPS));
+    plans
 }
 
 fn bars(seconds: u32, offset_seconds: u32) -> Plans {
@@ -27,10 +35,9 @@ fn of_seconds(seconds: i64) -> Option<RowKind> {
 
 #[test]
 fn a_model_needs_its_window_its_warm_up_and_one_step_more() {
-    let need = history_need(&[plans(StepSpec::record(STEP_SECONDS))], false);
-    let seconds = i64::from((STEPS + 1) * STEP_SECONDS);
-    let span = DurationNanos::from_seconds(seconds).unwrap();
-    let rows = of_seconds(i64::from(STEP_SECONDS));
+    let need = history_need(&[plans(StepSpec::record(60))], false);
+    let span = DurationNanos::from_seconds(i64::from(STEPS + 1) * 60).unwrap();
+    let rows = of_seconds(60);
     assert_eq!(need, HistoryNeed { steps: STEPS, span, rows });
     let several = history_need(&[bars(60, 0), bars(3600, 0)], false);
     assert_eq!(several.span, DurationNanos::from_seconds(i64::from(STEPS + 1) * 3600).unwrap());

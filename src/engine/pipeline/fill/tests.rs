@@ -139,7 +139,7 @@ fn a_record_that_comes_late_asks_for_nothing_and_leaves_the_mark_of_a_gap() {
             assert_eq!(take(&mut live, minute, false, false), Taken::Done);
         }
         let _ = said(&mut live);
-        // The queue drops minute 9 and leaves a gap where minute 8, which was sent behind it, comes.
+        // The queue drops minute 9 and leaves a gap there. Minute 8 was sent behind it.
         live.mark_gap();
         let eight = line(8);
         let incoming = Incoming {
@@ -207,4 +207,23 @@ fn a_model_that_lacks_nothing_keeps_the_mark_of_the_record_that_asked() {
         said.pop().unwrap()
     };
     assert_eq!(qualities(&[life(true), life(false)]), ["full", "gapped"]);
+}
+
+#[test]
+fn a_shadow_that_lags_says_what_it_lacks_when_it_has_caught_up() {
+    let settings = PipelineSettings::of_tests();
+    let bundle = bundle(&[Mode::Full, Mode::Sliding]);
+    let models = [("a", Role::Live), ("b", Role::Shadow)].into_iter().map(|(name, role)| {
+        let pipeline = Pipeline::build(&bundle, &NullRuntime, &settings).unwrap();
+        let (name, symbols) = (name.into(), SymbolPatterns::default());
+        StreamModel { name, symbols, seat: 0, role, pipeline }
+    });
+    let mut live = Pipelines::of(models.collect(), &settings).unwrap();
+    let missing = Missing::Warm;
+    assert_eq!(take(&mut live, 12, true, false), Taken::Missing { missing, time: time(12) });
+    fill(&mut live, asked(12, false, missing), 0..12);
+    // Minute 12 adjoins the rows and the shadow has still to take it: minute 13 is no seam.
+    for minute in 12..15 {
+        assert_eq!(take(&mut live, minute, true, false), Taken::Done, "minute {minute}");
+    }
 }

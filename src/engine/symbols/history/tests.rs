@@ -190,9 +190,10 @@ fn a_hole_without_rows_is_marked_and_asked_for_once() {
     assert_eq!(hole(&driven, 32, false), None);
     run_live(&mut driven, 32..34);
     assert_eq!(driven.of_symbol("A").pop().unwrap().quality, Quality::Gapped);
-    assert_eq!(hole(&driven, 36, false), Some([30, 35]), "the bar under way is another one");
+    assert_eq!(hole(&driven, 36, false), None, "the bar under way rests on what is missing");
+    assert_eq!(hole(&driven, 42, true), Some([35, 40]), "another hole is another question");
     // A hole as long as the window leaves nothing of it.
-    let missing = driven.engine.missing("A", time(50), true);
+    let missing = driven.engine.missing("A", time(55), true);
     assert_eq!(missing, Some(Missing::Warm));
 }
 
