@@ -19,6 +19,9 @@ use tickcast::ports::sink::{Outgoing, Sink, SinkClosed};
 use crate::model::{RECORDED, SYMBOLS, member, models, tick_of};
 use crate::oracle::{Kind, Outlet, Published};
 
+/// How many records of a changelog come between two compactions.
+const COMPACTED_EVERY: i64 = 4;
+
 /// A transaction, by its number.
 type Transaction = u64;
 
@@ -65,7 +68,7 @@ pub(crate) struct Topics {
     pub(crate) committed: Vec<Option<Point>>,
     output: Vec<(Published, Fate)>,
     changelog: Vec<StatePartition>,
-    /// Whether the changelog is compacted at once.
+    /// Whether the changelog is compacted now and then.
     compacts: bool,
     /// Owners of partitions so far.
     epochs: u64,
@@ -191,15 +194,16 @@ impl Topics {
         changelog
     }
 
-    /// Writes a record behind all others, of which compaction may remove those of its key.
+    /// Writes a record behind all others. Compaction leaves the last one of each key.
     fn append(&mut self, partition: usize, record: Stored) {
         let StatePartition { records, end } = &mut self.changelog[partition];
-        if self.compacts && record.fate == Fate::Committed {
-            let is_older = |of: &Stored| of.key == record.key && of.fate == Fate::Committed;
-            records.retain(|_, of| !is_older(of));
-        }
         records.insert(*end, record);
         *end += 1;
+        if self.compacts && *end % COMPACTED_EVERY == 0 {
+            let committed = records.iter().filter(|(_, of)| of.fate == Fate::Committed);
+            let last: BTreeMap<_, _> = committed.map(|(at, of)| (of.key.clone(), *at)).collect();
+            records.retain(|at, of| of.fate != Fate::Committed || last[&of.key] == *at);
+        }
     }
 
     fn decide(&mut self, transaction: Transaction, fate: Fate) {

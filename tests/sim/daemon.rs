@@ -168,7 +168,8 @@ fn note_adoptions(
     let Some(snapshot) = whole.filter(|_| character.has_shadow) else { return Ok(()) };
     let partition = (character.input == Input::Recording).then_some(RECORDING);
     let mut models = pipelines(character, deployed, live).swap_remove(0);
-    let restored = models.restore(partition, &snapshot.states).map_err(|error| error.to_string())?;
+    let restored =
+        models.restore(partition, &snapshot.states).map_err(|error| error.to_string())?;
     let lacks_own = |entry: &str| restored.cold.iter().any(|line| line.starts_with(entry));
     let mut judge = outlet.lock();
     judge.has_rescaled |= lacks_own("now: ");

@@ -35,7 +35,7 @@ pub(crate) enum Fault {
     Broker,
     /// A shadow becomes live, or the one before again.
     Promote,
-    /// The changelog is compacted at once, and not some time later.
+    /// The changelog is compacted now and then.
     Compaction,
 }
 

@@ -164,8 +164,7 @@ mod tests {
             // A start that gave up what was stored.
             ("D", None, None),
         ]);
-        let expected =
-            [state(0, "A", "a9", point(9, None)), state(6, "C", "c8", point(8, None))];
+        let expected = [state(0, "A", "a9", point(9, None)), state(6, "C", "c8", point(8, None))];
         assert_eq!((passed_over, &*states), (2, &expected[..]));
     }
 

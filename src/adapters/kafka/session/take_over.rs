@@ -209,10 +209,9 @@ impl Session<'_> {
         let PartitionName { topic, number } = name;
         let is_transactional = self.source.config.delivery == Delivery::ExactlyOnce;
         let limit = found.state_limit(is_transactional);
-        let (own, foreign): (Vec<_>, Vec<_>) =
-            stored.into_iter().partition(|state| {
-                found.takes(state.point, limit) && !found.is_lost(state)
-            });
+        let (own, foreign): (Vec<_>, Vec<_>) = stored
+            .into_iter()
+            .partition(|state| found.takes(state.point, limit) && !found.is_lost(state));
         if !foreign.is_empty() {
             let (low, high) = found.ends;
             let committed = found.committed.map(|point| point.next);
