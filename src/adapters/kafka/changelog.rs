@@ -107,7 +107,7 @@ mod tests {
     fn read(records: &[(&str, Option<&'static str>, Option<Point>)]) -> (u64, Vec<StateRecord>) {
         let mut changelog = Changelog::default();
         for (at, (key, bytes, point)) in (0..).zip(records) {
-            changelog.take(at, key, bytes.map(|text| Bytes::from(text)), *point);
+            changelog.take(at, key, bytes.map(Bytes::from), *point);
         }
         let passed_over = changelog.passed_over();
         let mut states: Vec<_> = changelog.into_states().collect();
