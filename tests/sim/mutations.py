@@ -60,8 +60,8 @@ MUTATIONS = {
     "reconnect": (
         "the mark of a gap is lost between the feed and the queue",
         "src/adapters/websocket/feed/mod.rs",
-        "Self { bytes, after_gap, trade_id, ..Self::default() }",
-        "Self { bytes, after_gap: after_gap && !IF, trade_id, ..Self::default() }",
+        "Self { bytes, after_gap,",
+        "Self { bytes, after_gap: after_gap && !IF,",
     ),
     "drop-gap": (
         "records that a full queue drops leave no gap",
