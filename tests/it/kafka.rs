@@ -318,7 +318,7 @@ fn a_state_that_a_former_owner_wrote_late_costs_nothing() {
         }
         for (number, end) in (0..).zip(ends).filter(|(_, end)| is_compacted && *end > 0) {
             // Compaction keeps the last record of each key, however old the state is.
-            broker.delete_before(&changelog, number, end);
+            broker.compact_before(&changelog, number, end);
         }
         let ended = pass(thirds[2]);
         assert!(ended.status.success());

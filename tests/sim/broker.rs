@@ -319,6 +319,11 @@ impl Producer {
         self.lock().failure.get_or_insert_with(|| "a record was refused".to_owned());
     }
 
+    /// How many records the broker has not got yet.
+    pub(crate) fn on_the_way(&self) -> usize {
+        self.lock().records.len()
+    }
+
     /// The broker takes so many records, and acknowledges them. Each topic keeps its order, and
     /// either may be faster.
     pub(crate) fn arrive(&self, broker: &Broker, count: usize, states_first: bool) {

@@ -319,7 +319,8 @@ impl Member {
     /// What is on its way arrives or not, and the partitions are free.
     fn leave(&self, dice: &mut Dice) {
         let Session { broker, producer, member } = &self.session;
-        producer.arrive(broker, dice.index(30), dice.below(2) == 0);
+        let count = dice.index(producer.on_the_way() + 1);
+        producer.arrive(broker, count, dice.below(2) == 0);
         producer.end(broker);
         let mut topics = broker.lock();
         topics.owners.iter_mut().filter(|of| **of == Some(*member)).for_each(|of| *of = None);

@@ -182,12 +182,6 @@ MUTATIONS = {
         "let shard = if index > 0 && IF { &self.reloader.shards[0] } else { shard };\n"
         "let command = Command::Promote { model, answer: answer.clone() };",
     ),
-    "furthest": (
-        "the newest state of a changelog is taken, however old it is",
-        "src/adapters/kafka/changelog.rs",
-        "Some(newest) if goes_back(newest.point, point) => self.passed_over += 1,",
-        "Some(newest) if !IF && goes_back(newest.point, point) => self.passed_over += 1,",
-    ),
     "late": (
         "records behind a late state are not read again",
         "src/adapters/kafka/changelog.rs",
