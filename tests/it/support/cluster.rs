@@ -134,7 +134,7 @@ impl Cluster {
         const KEY: &str = "cleanup.policy";
         let admin: AdminClient<DefaultClientContext> = self.options().create().unwrap();
         let (options, resource) = (AdminOptions::new(), ResourceSpecifier::Topic(topic));
-        let change = AlterConfig::new(resource.clone()).set(KEY, policy);
+        let change = AlterConfig::new(resource).set(KEY, policy);
         assert!(block_on(admin.alter_configs([&change], &options)).unwrap()[0].is_ok());
         eventually("the policy", || {
             let found = block_on(admin.describe_configs([&resource], &options)).unwrap();
