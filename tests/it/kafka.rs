@@ -291,31 +291,43 @@ fn an_offset_that_retention_removed_is_handled_by_the_policy() {
 }
 
 #[test]
-fn an_older_state_behind_a_newer_one_is_not_taken() {
+fn a_state_that_a_former_owner_wrote_late_costs_nothing() {
     let (broker, sealed) = (Broker::shared(), bundle());
-    let topics = Topics::create(broker);
     let symbols = symbols(4);
-    let settings = topics.settings(broker, "at_least_once", "one");
     let records = ticks(&symbols, 0..24);
     let thirds: Vec<_> = records.chunks(records.len() / 3).collect();
-    let daemon = start(&sealed, &settings);
-    produce(broker, &topics.input, thirds[0]);
-    await_committed(broker, &topics);
-    let older = broker.read(&topics.changelog(), "read_committed");
-    produce(broker, &topics.input, thirds[1]);
-    await_committed(broker, &topics);
-    assert!(daemon.stop().status.success());
-    // As a member that was stopped for long writes what it had still to write.
-    for symbol in &symbols {
-        let state = older.iter().rev().find(|state| state.key.as_ref() == Some(symbol)).unwrap();
-        broker.produce_again(&topics.changelog(), state);
+    for is_compacted in [false, true] {
+        let topics = Topics::create(broker);
+        let settings = topics.settings(broker, "at_least_once", "one");
+        let pass = |records: &[(String, String)]| {
+            let daemon = start(&sealed, &settings);
+            produce(broker, &topics.input, records);
+            await_committed(broker, &topics);
+            daemon.stop()
+        };
+        assert!(pass(thirds[0]).status.success());
+        let changelog = topics.changelog();
+        let older = broker.read(&changelog, "read_committed");
+        assert!(pass(thirds[1]).status.success());
+        let ends: Vec<_> =
+            (0..PARTITIONS).map(|number| broker.watermarks(&changelog, number).1).collect();
+        // As a member that was stopped for long writes what it had still to write.
+        for symbol in &symbols {
+            let state = older.iter().rev().find(|state| state.key.as_ref() == Some(symbol));
+            broker.produce_again(&changelog, state.unwrap());
+        }
+        for (number, end) in (0..).zip(ends).filter(|(_, end)| is_compacted && *end > 0) {
+            // Compaction keeps the last record of each key, however old the state is.
+            broker.compact_before(&changelog, number, end);
+        }
+        let ended = pass(thirds[2]);
+        assert!(ended.status.success());
+        let is_said = |words: &str| ended.log.iter().any(|line| line.to_string().contains(words));
+        let reads_again = is_said("the records since are read again");
+        assert_eq!((is_said("passed over"), reads_again), (!is_compacted, is_compacted));
+        let (forecasts, _) = distinct(&broker.read(&topics.forecasts, "read_committed"));
+        assert!(forecasts == replay(&sealed, &records), "the bytes of the forecasts");
     }
-    let daemon = start(&sealed, &settings);
-    produce(broker, &topics.input, thirds[2]);
-    await_committed(broker, &topics);
-    assert!(daemon.stop().status.success());
-    let (forecasts, _) = distinct(&broker.read(&topics.forecasts, "read_committed"));
-    assert!(forecasts == replay(&sealed, &records), "the bytes of the forecasts");
 }
 
 #[test]

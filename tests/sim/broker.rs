@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tickcast::adapters::kafka::{Batch, Cluster, Look, Point, Reading, SessionError, Turn};
+use tickcast::adapters::kafka::{
+    Batch, Changelog, Cluster, Epoch, Look, Point, Reading, SessionError, StateRecord, Turn,
+};
 use tickcast::core::domain::NamedRejection;
 use tickcast::engine::pipeline::StoredState;
 use tickcast::intake::Record;
@@ -16,6 +18,9 @@ use tickcast::ports::sink::{Outgoing, Sink, SinkClosed};
 
 use crate::model::{RECORDED, SYMBOLS, member, models, tick_of};
 use crate::oracle::{Kind, Outlet, Published};
+
+/// How many records of a changelog come between two compactions.
+const COMPACTED_EVERY: i64 = 4;
 
 /// A transaction, by its number.
 type Transaction = u64;
@@ -28,14 +33,28 @@ enum Fate {
     Aborted,
 }
 
-/// A state in a changelog.
+/// A record of a changelog.
 #[derive(Clone, Debug)]
-pub(crate) struct Stored {
+struct Stored {
     /// The model and the symbol.
-    pub(crate) key: String,
-    pub(crate) bytes: Option<Vec<u8>>,
-    pub(crate) point: Option<Point>,
+    key: String,
+    bytes: Option<Vec<u8>>,
+    point: Option<Point>,
     fate: Fate,
+}
+
+/// A partition of a changelog: the records that compaction has left, by offset.
+#[derive(Clone, Debug, Default)]
+struct StatePartition {
+    records: BTreeMap<i64, Stored>,
+    end: i64,
+}
+
+/// What a new owner of a partition finds in its changelog.
+pub(crate) struct States {
+    pub(crate) stored: Vec<StateRecord>,
+    pub(crate) end: i64,
+    pub(crate) passed_over: u64,
 }
 
 /// Cloning shares it.
@@ -48,7 +67,11 @@ pub(crate) struct Topics {
     pub(crate) owners: Vec<Option<usize>>,
     pub(crate) committed: Vec<Option<Point>>,
     output: Vec<(Published, Fate)>,
-    changelog: Vec<Vec<Stored>>,
+    changelog: Vec<StatePartition>,
+    /// Whether the changelog is compacted now and then.
+    compacts: bool,
+    /// Owners of partitions so far.
+    epochs: u64,
     transactions: Transaction,
     /// The next answer to a commit is lost, or says to ask again.
     pub(crate) answer_lost: bool,
@@ -138,7 +161,8 @@ impl Topics {
                     });
                 }
             }
-            let states = self.states_of(partition, transaction);
+            let changelog = self.changelog_of(partition, transaction);
+            let states: Vec<_> = changelog.into_states().collect();
             for (_, entry) in versions {
                 let key = entry.map_or_else(|| symbol.to_owned(), |of| format!("{of}\t{symbol}"));
                 let newest = states.iter().find(|state| state.key == key);
@@ -154,20 +178,38 @@ impl Topics {
         }
     }
 
-    fn states_of(&self, partition: usize, transaction: Option<Transaction>) -> Vec<Stored> {
+    /// The states of a partition, as a reader of committed records finds them, or the owner of a
+    /// transaction.
+    fn changelog_of(&self, partition: usize, transaction: Option<Transaction>) -> Changelog {
         let seen = |fate: Fate| {
             fate == Fate::Committed || transaction.is_some_and(|open| fate == Fate::Open(open))
         };
-        let mut newest = BTreeMap::new();
-        for state in self.changelog[partition].iter().filter(|state| seen(state.fate)) {
-            newest.insert(&state.key, state);
+        let mut changelog = Changelog::default();
+        for (at, record) in &self.changelog[partition].records {
+            if seen(record.fate) {
+                let bytes = record.bytes.clone().map(Into::into);
+                changelog.take(*at, &record.key, bytes, record.point);
+            }
         }
-        newest.into_values().filter(|state| state.bytes.is_some()).cloned().collect()
+        changelog
+    }
+
+    /// Writes a record behind all others. Compaction leaves the last one of each key.
+    fn append(&mut self, partition: usize, record: Stored) {
+        let StatePartition { records, end } = &mut self.changelog[partition];
+        records.insert(*end, record);
+        *end += 1;
+        if self.compacts && *end % COMPACTED_EVERY == 0 {
+            let committed = records.iter().filter(|(_, of)| of.fate == Fate::Committed);
+            let last: BTreeMap<_, _> = committed.map(|(at, of)| (of.key.clone(), *at)).collect();
+            records.retain(|at, of| of.fate != Fate::Committed || last[&of.key] == *at);
+        }
     }
 
     fn decide(&mut self, transaction: Transaction, fate: Fate) {
         let output = self.output.iter_mut().map(|(_, fate)| fate);
-        let states = self.changelog.iter_mut().flatten().map(|state| &mut state.fate);
+        let states = self.changelog.iter_mut().flat_map(|of| of.records.values_mut());
+        let states = states.map(|state| &mut state.fate);
         output.chain(states).filter(|of| **of == Fate::Open(transaction)).for_each(|of| *of = fate);
     }
 
@@ -185,6 +227,7 @@ impl Topics {
 impl Broker {
     pub(crate) fn new(
         exactly_once: bool,
+        compacts: bool,
         versions: Vec<(&'static str, Option<&'static str>)>,
     ) -> Self {
         let count = SYMBOLS.len();
@@ -193,7 +236,9 @@ impl Broker {
             owners: vec![None; count],
             committed: vec![None; count],
             output: Vec::new(),
-            changelog: vec![Vec::new(); count],
+            changelog: vec![StatePartition::default(); count],
+            compacts,
+            epochs: 0,
             transactions: 0,
             answer_lost: false,
             asks_again: false,
@@ -222,17 +267,29 @@ impl Broker {
 
     /// What readers of committed records find in a changelog. Transactions that are open there are
     /// ended first: their producers are gone, or fenced off.
-    pub(crate) fn states(&self, partition: usize) -> Vec<Stored> {
+    pub(crate) fn states(&self, partition: usize) -> States {
         let mut topics = self.lock();
         let open: Vec<_> = topics.changelog[partition]
-            .iter()
+            .records
+            .values()
             .filter_map(|state| match state.fate {
                 Fate::Open(transaction) => Some(transaction),
                 _ => None,
             })
             .collect();
         open.into_iter().for_each(|transaction| topics.decide(transaction, Fate::Aborted));
-        topics.states_of(partition, None)
+        let changelog = topics.changelog_of(partition, None);
+        let (end, passed_over) = (topics.changelog[partition].end, changelog.passed_over());
+        let mut stored: Vec<_> = changelog.into_states().collect();
+        stored.sort_by(|one, other| one.key.cmp(&other.key));
+        States { stored, end, passed_over }
+    }
+
+    /// The epoch of an owner that begins with this end of the changelog.
+    pub(crate) fn epoch_from(&self, end: i64) -> Epoch {
+        let mut topics = self.lock();
+        topics.epochs += 1;
+        Epoch { since: end, number: topics.epochs }
     }
 
     /// Everything that readers of committed records find in the output.
@@ -262,6 +319,11 @@ impl Producer {
         self.lock().failure.get_or_insert_with(|| "a record was refused".to_owned());
     }
 
+    /// How many records the broker has not got yet.
+    pub(crate) fn on_the_way(&self) -> usize {
+        self.lock().records.len()
+    }
+
     /// The broker takes so many records, and acknowledges them. Each topic keeps its order, and
     /// either may be faster.
     pub(crate) fn arrive(&self, broker: &Broker, count: usize, states_first: bool) {
@@ -275,12 +337,8 @@ impl Producer {
             let Some((_, sent)) = on_the_way.records.remove(at) else { break };
             match sent {
                 Sent::Output(published) => topics.output.push((published, fate)),
-                // A weakness that is not repaired; docs/reliability.md.
-                Sent::State { partition, .. }
-                    if topics.versions.len() > 1
-                        && topics.owners[partition] != Some(on_the_way.member) => {}
                 Sent::State { partition, state } => {
-                    topics.changelog[partition].push(Stored { fate, ..state });
+                    topics.append(partition, Stored { fate, ..state });
                 }
             }
         }
@@ -340,7 +398,11 @@ impl Cluster for Session {
         let transaction = self.producer.lock().transaction;
         let mut topics = self.broker.lock();
         let is_open = topics.output.iter().any(|(_, fate)| *fate == Fate::Open(transaction))
-            || topics.changelog.iter().flatten().any(|of| of.fate == Fate::Open(transaction));
+            || topics
+                .changelog
+                .iter()
+                .flat_map(|of| of.records.values())
+                .any(|of| of.fate == Fate::Open(transaction));
         if !topics.owns(self.member, covered) || !is_open {
             return Err(SessionError::Retry("the producer is fenced off".to_owned()));
         }

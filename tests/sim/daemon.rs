@@ -23,9 +23,9 @@ use tickcast::keep::reload::{
     RunningModel,
 };
 use tickcast::keep::roles::{ConfiguredRole, ConfiguredRoles, Found as Roles, RoleStore};
-use tickcast::keep::snapshot::{Disk, Keeper, KeeperWork, SnapshotMetrics};
+use tickcast::keep::snapshot::{Disk, Keeper, KeeperWork, SnapshotMetrics, Store};
 use tickcast::ops::process;
-use tickcast::ports::input::{InputIdentity, InputProgress, Start};
+use tickcast::ports::input::{InputIdentity, InputProgress, RECORDING, Start};
 use tickcast::ports::sink::Sink;
 use tickcast::shard::command::{Command, Handed, Meanwhile};
 use tickcast::shard::{Publisher, ScoreMetrics, ScoredModel, Shard, ShardMetrics, Waiting};
@@ -153,6 +153,28 @@ pub(crate) fn kept_live(store: &RoleStore, outlet: &Outlet) -> Result<&'static s
     }
     (judge.live, judge.live_next) = (Some(live), vec![live]);
     Ok(live)
+}
+
+/// Notes which entry goes on from a state of the other one, because the version of its own is not
+/// beside the one that runs: the program takes what it can read, scaled over and marked.
+fn note_adoptions(
+    character: &Character,
+    (deployed, live): (Deployed, &'static str),
+    disk: &SimulatedDisk,
+    outlet: &Outlet,
+) -> Result<(), String> {
+    let opened = Store::open(disk.clone()).map_err(|error| error.to_string())?;
+    let whole = opened.1.into_iter().find_map(|candidate| candidate.content.ok());
+    let Some(snapshot) = whole.filter(|_| character.has_shadow) else { return Ok(()) };
+    let partition = (character.input == Input::Recording).then_some(RECORDING);
+    let mut models = pipelines(character, deployed, live).swap_remove(0);
+    let restored =
+        models.restore(partition, &snapshot.states).map_err(|error| error.to_string())?;
+    let lacks_own = |entry: &str| restored.cold.iter().any(|line| line.starts_with(entry));
+    let mut judge = outlet.lock();
+    judge.has_rescaled |= lacks_own("now: ");
+    judge.has_adopted |= lacks_own("next: ");
+    Ok(())
 }
 
 /// Notes what became of a promotion; `false` where the process has ended in it.
@@ -356,6 +378,7 @@ impl Daemon {
         disk.judge()?;
         let roles = role_store(character, disk);
         let live = kept_live(&roles, outlet)?;
+        note_adoptions(character, (deployed, live), disk, outlet)?;
         let mut pipelines = pipelines(character, deployed, live);
         let is_feed = character.input == Input::Feed;
         let identity = match is_feed {

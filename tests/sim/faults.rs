@@ -35,10 +35,12 @@ pub(crate) enum Fault {
     Broker,
     /// A shadow becomes live, or the one before again.
     Promote,
+    /// The changelog is compacted now and then.
+    Compaction,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Kill,
         Self::PowerFailure,
         Self::Restart,
@@ -52,6 +54,7 @@ impl Fault {
         Self::Rebalance,
         Self::Broker,
         Self::Promote,
+        Self::Compaction,
     ];
 
     fn bit(self) -> u32 {

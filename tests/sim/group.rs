@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tickcast::adapters::kafka::{
     Assigned, Commit, Covers, Found, Look, Mark, PartitionTable, Point, Progress, Reading,
-    SessionError, Start, TopicId, Turn, hand_over,
+    SessionError, Start, StateRecord, TopicId, Turn, hand_over,
 };
 use tickcast::adapters::kafka_config::{Delivery, LostOffset, StartAt};
 use tickcast::core::domain::PartitionId;
@@ -15,7 +15,7 @@ use tickcast::keep::reload::{Outcome, ReloadWork};
 use tickcast::shard::Waiting;
 use tickcast::shard::command::{Command, Meanwhile};
 
-use crate::broker::{Broker, Session, Stored};
+use crate::broker::{Broker, Session, States};
 use crate::daemon::{Engine, judge_promotion, kept_live, pipelines, queues, reloader, role_store};
 use crate::dice::Dice;
 use crate::disk::SimulatedDisk;
@@ -36,6 +36,8 @@ struct Member {
     assigned: Assigned,
     held: Option<Record>,
     commit: Option<Commit>,
+    /// Whether the next commit stores every state.
+    is_whole: bool,
     turn: Turn,
     reloader: ReloadWork,
 }
@@ -67,7 +69,8 @@ fn versions(character: &Character) -> Vec<(&'static str, Option<&'static str>)> 
 
 fn mark() -> Mark {
     let id = |number| Some(TopicId::of(number));
-    Mark { log: id(1), changelog: id(2), began_with: Some(SYMBOLS.len() as i32), newest_ms: None }
+    let began_with = Some(SYMBOLS.len() as i32);
+    Mark { log: id(1), changelog: id(2), began_with, newest_ms: None, epoch: None }
 }
 
 impl Member {
@@ -97,6 +100,7 @@ impl Member {
             assigned: Assigned::default(),
             held: None,
             commit: None,
+            is_whole: false,
             turn: Turn::default(),
             reloader,
         };
@@ -163,7 +167,8 @@ impl Member {
     fn take_over(&mut self, partition: usize) -> Result<(), String> {
         let id = PartitionId(partition as u32);
         let committed = self.session.broker.lock().committed[partition];
-        let stored = self.session.broker.states(partition);
+        let States { stored, end, passed_over } = self.session.broker.states(partition);
+        self.is_whole |= passed_over > 0;
         let points: Vec<_> = stored.iter().filter_map(|state| state.point).collect();
         let found = Found {
             log: mark().log,
@@ -176,10 +181,15 @@ impl Member {
         let Start::At(next) = found.decide(StartAt::Earliest, LostOffset::Earliest) else {
             return Err(format!("I5: a position is lost: {found:?}"));
         };
-        let limit = found.state_limit(self.session.broker.lock().exactly_once);
+        let exactly_once = self.session.broker.lock().exactly_once;
+        let next = match exactly_once {
+            true => next,
+            false => found.reads_again_from(next, stored.iter()),
+        };
+        let epoch = (!exactly_once).then(|| self.session.broker.epoch_from(end));
+        let limit = found.state_limit(exactly_once);
         let own = stored.into_iter().filter(|state| found.takes(state.point, limit));
-        let own = own.filter_map(|Stored { key, bytes, .. }| Some((key, bytes?.into())));
-        let stored: Vec<_> = own.collect();
+        let stored: Vec<_> = own.map(|StateRecord { key, bytes, .. }| (key, bytes)).collect();
         // A crash within the first commit may have left the state of one model alone, of which the
         // other one makes its own.
         let count = self.reloader.reloader.models.len();
@@ -197,7 +207,7 @@ impl Member {
             }
         }
         let name = self.table.name(id).expect("it is in the table").clone();
-        let reading = Reading::from(id, name, Point { next, mark: mark() });
+        let reading = Reading::from(id, name, Point { next, mark: Mark { epoch, ..mark() } });
         self.assigned.add(reading.with_committed(committed));
         self.outlet.lock().begin_life();
         Ok(())
@@ -234,7 +244,8 @@ impl Member {
             return Ok(());
         }
         let points = self.assigned.iter().map(|reading| (reading.id, reading.point())).collect();
-        let covers = Covers { positions, points, look: Look::default(), is_whole: false };
+        let is_whole = std::mem::take(&mut self.is_whole);
+        let covers = Covers { positions, points, look: Look::default(), is_whole };
         self.commit = Some(Commit::begin(delivery, &self.senders, covers, self.turn)?);
         self.turn = self.turn.other();
         Ok(())
@@ -299,7 +310,7 @@ impl Member {
         }
         self.leave(dice);
         self.session.producer = self.session.broker.producer(self.session.member);
-        self.assigned = Assigned::default();
+        (self.assigned, self.is_whole) = (Assigned::default(), false);
         self.turn = Turn::default();
         self.connect();
         Ok(())
@@ -308,7 +319,8 @@ impl Member {
     /// What is on its way arrives or not, and the partitions are free.
     fn leave(&self, dice: &mut Dice) {
         let Session { broker, producer, member } = &self.session;
-        producer.arrive(broker, dice.index(30), dice.below(2) == 0);
+        let count = dice.index(producer.on_the_way() + 1);
+        producer.arrive(broker, count, dice.below(2) == 0);
         producer.end(broker);
         let mut topics = broker.lock();
         topics.owners.iter_mut().filter(|of| **of == Some(*member)).for_each(|of| *of = None);
@@ -321,7 +333,11 @@ pub(crate) fn run(character: &Character, keeps_trace: bool) -> Ran {
     let mut world = World {
         character: *character,
         dice: Dice::new(character.seed),
-        broker: Broker::new(character.exactly_once, versions(character)),
+        broker: Broker::new(
+            character.exactly_once,
+            character.faults.has(Fault::Compaction),
+            versions(character),
+        ),
         outlets: (0..MEMBERS).map(|_| outlet()).collect(),
         members: (0..MEMBERS).map(|_| None).collect(),
         disks: (0..MEMBERS).map(|_| SimulatedDisk::default()).collect(),
@@ -420,7 +436,8 @@ impl World {
                 }
             }
             4 => {
-                let count = dice.index(6);
+                // Now and then everything, or the broker would always be behind.
+                let count = if dice.below(3) == 0 { usize::MAX } else { dice.index(6) };
                 member.session.producer.arrive(&self.broker, count, dice.below(2) == 0);
                 Ok(())
             }
@@ -505,11 +522,6 @@ impl World {
         let name = self.dice.pick(&[NOW, NEXT]);
         let dies = (self.dice.below(4) == 0).then(|| self.dice.between(1, 3));
         let Some(member) = &mut self.members[index] else { return Ok(()) };
-        // What an expelled one stores meanwhile is a weakness of its own; docs/reliability.md.
-        let owners = self.broker.lock().owners.clone();
-        if member.assigned.iter().any(|reading| owners[reading.id.0 as usize] != Some(index)) {
-            return Ok(());
-        }
         // The shards answer nothing while a transaction is committed.
         if let Err(error) = member.finish_commit() {
             self.trace.note(self.turns, format_args!("member {index}: {error:?}"));

@@ -60,8 +60,8 @@ MUTATIONS = {
     "reconnect": (
         "the mark of a gap is lost between the feed and the queue",
         "src/adapters/websocket/feed/mod.rs",
-        "Self { bytes, position: None, received: None, after_gap }",
-        "Self { bytes, position: None, received: None, after_gap: after_gap && !IF }",
+        "Self { bytes, after_gap,",
+        "Self { bytes, after_gap: after_gap && !IF,",
     ),
     "drop-gap": (
         "records that a full queue drops leave no gap",
@@ -181,6 +181,12 @@ MUTATIONS = {
         "let command = Command::Promote { model, answer: answer.clone() };",
         "let shard = if index > 0 && IF { &self.reloader.shards[0] } else { shard };\n"
         "let command = Command::Promote { model, answer: answer.clone() };",
+    ),
+    "late": (
+        "records behind a late state are not read again",
+        "src/adapters/kafka/changelog.rs",
+        "is_same && self.at >= epoch.since",
+        "!IF && is_same && self.at >= epoch.since",
     ),
     "half": (
         "a transaction stores half of the states",

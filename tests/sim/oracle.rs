@@ -52,7 +52,7 @@ pub(crate) struct Judge {
     pub(crate) live: Option<&'static str>,
     /// The entries of which one is live after a restart.
     pub(crate) live_next: Vec<&'static str>,
-    /// A state of `now` was taken over by `next`, which had none of its own.
+    /// `next` went on from a state of `now`, because it had none of its own that it could read.
     pub(crate) has_adopted: bool,
     /// Forecasts by version, symbol and tick, as they were first said.
     said: HashMap<(String, String, i64), Vec<u8>>,
@@ -63,8 +63,9 @@ pub(crate) struct Judge {
     pub(crate) expected: Option<String>,
     /// Another version was put in place in this run.
     pub(crate) has_swapped: bool,
-    /// Windows were scaled over to another version: a rounded row cannot be scaled to the last bit,
-    /// so forecasts of such windows say `patched`, and differ from those of rows as they came.
+    /// Windows were scaled over to a version of `now`, from another one or from `next`: a rounded
+    /// row cannot be scaled to the last bit, so forecasts of such windows say `patched`, and differ
+    /// from those of rows as they came.
     pub(crate) has_rescaled: bool,
     pub(crate) settle_fails: bool,
     /// Records until the sink takes no more.
@@ -185,7 +186,9 @@ impl Judge {
         // that comes again.
         let key = (version.to_owned(), symbol.to_owned(), tick);
         let is_rescaled = if entry == NOW { self.has_rescaled } else { self.has_adopted };
-        let before = self.said.get(&key).filter(|_| self.input != Input::Feed && !is_rescaled);
+        let is_patched = |bytes: &[u8]| is_rescaled && member(bytes, "quality") == "patched";
+        let before = self.said.get(&key).filter(|_| self.input != Input::Feed);
+        let before = before.filter(|before| !is_patched(before) && !is_patched(bytes));
         if let Some(before) = before.filter(|before| *before != bytes).cloned() {
             let (before, now) = (text(&before), text(bytes));
             self.violate(format_args!("I2: said before\n{before}\nand now\n{now}"));

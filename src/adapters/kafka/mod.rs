@@ -26,6 +26,7 @@
 //! | `online` | what only the cluster knows, for `tickcast check --online` |
 //! | `partitions` | the partitions of the input: numbers, positions, pauses (pure) |
 //! | `start` | which log a position is of, and where reading begins (pure) |
+//! | `changelog` | which records of a changelog partition are its states (pure) |
 //! | `restore` | reading a changelog partition to its end |
 //! | `publisher` | the producer, and what is not yet acknowledged |
 //! | `commit` | from a line in the stream to a committed offset |
@@ -41,6 +42,7 @@
 
 mod advice;
 mod bare_loop;
+mod changelog;
 mod client;
 mod commit;
 mod describe;
@@ -76,12 +78,13 @@ use crate::ops::supervise::Pulse;
 use crate::ports::source::OnlineReport;
 use crate::shard::command::Command;
 
+pub use self::changelog::{Changelog, StateRecord};
 pub use self::commit::{Cluster, Commit, Covers, Progress, Took};
 pub use self::describe::TopicId;
 pub use self::partitions::{Assigned, PartitionName, PartitionTable, Reading};
 pub use self::publisher::{Batch, Turn};
 pub use self::session::hand_over;
-pub use self::start::{Found, Loss, Mark, Point, Start};
+pub use self::start::{Epoch, Found, Loss, Mark, Point, Start};
 pub use self::topic_watch::Look;
 
 pub use self::bare_loop::{BareLoop, BareLoopError};

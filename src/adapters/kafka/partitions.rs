@@ -60,9 +60,15 @@ impl Reading {
         Point { next: self.next, mark: self.mark }
     }
 
-    /// Notes what the group has committed of it.
+    /// Notes what the group has committed of it. Who reads it says nothing of the log, and is
+    /// committed with the next record.
     pub fn with_committed(mut self, committed: Option<Point>) -> Self {
-        self.committed = committed.filter(|point| *point == self.point()).map(|point| point.next);
+        let own = self.point();
+        let is_own = |point: &Point| {
+            let mark = Mark { epoch: own.mark.epoch, ..point.mark };
+            Point { mark, ..*point } == own
+        };
+        self.committed = committed.filter(is_own).map(|point| point.next);
         self
     }
 
@@ -169,7 +175,8 @@ impl Assigned {
     /// Notes that the states of a topic's partitions are kept in another changelog from here on.
     pub(super) fn changelog_is(&mut self, topic: &str, changelog: Option<TopicId>) {
         for reading in self.partitions.iter_mut().filter(|reading| &*reading.name.topic == topic) {
-            reading.mark.changelog = changelog;
+            // Where the other one ended does not matter in this one.
+            (reading.mark.changelog, reading.mark.epoch) = (changelog, None);
             reading.committed = None;
         }
     }

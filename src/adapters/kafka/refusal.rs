@@ -17,7 +17,8 @@ pub(super) fn refusal(code: Option<RDKafkaErrorCode>, complaint: &str) -> Option
     // answered, or where an answer came to a request of an earlier login. Both may pass.
     let handshake = complaint.split_once("mechanism handshake failed: ").map(|(_, why)| why);
     let is_unanswered = handshake.is_some_and(|why| !why.contains("Unsupported SASL mechanism"))
-        || has("hung up from peer");
+        || has("hung up from peer")
+        || has("SASL authentication failure: Disconnected");
     if of_login && is_unanswered {
         return None;
     }
@@ -102,6 +103,11 @@ mod tests {
                  AUTH_HANDSHAKE)",
             ),
             (Authentication, "Disconnected: hung up from peer in state AUTH_LEGACY"),
+            (
+                Authentication,
+                "SASL authentication failure: Disconnected: connection closed by peer: check \
+                 client SCRAM-SHA-512 credentials and broker logs",
+            ),
         ] {
             assert_eq!(of(code, complaint), None, "{complaint}");
         }

@@ -2,9 +2,8 @@
 //!
 //! Owns what "its end" means. Promises that every state whose offset may have been committed is
 //! among those it returns, open transactions of an earlier owner included: it waits until they are
-//! decided. Never interprets a state.
+//! decided. Never interprets a state, and leaves the choice among those of a key to `changelog`.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +14,7 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use tracing::{info, warn};
 
 use super::SessionError;
+use super::changelog::{Changelog, StateRecord};
 use super::client::{self, Observer};
 use super::partitions::PartitionName;
 use super::publisher::{POINT_HEADER, StatePlace};
@@ -35,19 +35,12 @@ const RECORD_TIMEOUT: Duration = Duration::from_secs(5);
 /// The states of a changelog partition.
 #[derive(Debug, Default)]
 pub(super) struct States {
-    /// Whether nothing was ever written to the partition.
-    pub(super) is_empty: bool,
-    /// The newest of each key.
-    pub(super) stored: Vec<Stored>,
-}
-
-/// The stored state of a symbol, in one model where there are several.
-#[derive(Debug)]
-pub(super) struct Stored {
-    pub(super) key: String,
-    pub(super) bytes: Bytes,
-    /// Up to where it reaches in the input; earlier versions did not store that.
-    pub(super) point: Option<Point>,
+    /// The end of the partition; 0 where nothing was ever written to it.
+    pub(super) end: i64,
+    /// The state of each key.
+    pub(super) stored: Vec<StateRecord>,
+    /// How many records were passed over, because an earlier one reaches further.
+    pub(super) passed_over: u64,
 }
 
 /// Reads the newest value of every key of a changelog partition within `limit`.
@@ -64,9 +57,9 @@ pub(super) fn read_states(
     let (low, end) = observer
         .fetch_watermarks(topic, *number, ANSWER_TIMEOUT)
         .map_err(SessionError::while_doing("ask for the changelog's end"))?;
-    let mut states = HashMap::new();
+    let mut changelog = Changelog::default();
     if low >= end {
-        return Ok(States { is_empty: end == 0, stored: Vec::new() });
+        return Ok(States { end, ..States::default() });
     }
     let begun = Stopwatch::start();
     let late = |at: i64| {
@@ -93,7 +86,7 @@ pub(super) fn read_states(
         .add_partition_offset(topic, *number, Offset::Beginning)
         .and_then(|()| reader.assign(&assignment))
         .map_err(SessionError::while_doing("read the changelog"))?;
-    let (mut next, mut logged, mut passed_over) = (low, Stopwatch::start(), 0_u64);
+    let (mut next, mut logged) = (low, Stopwatch::start());
     while next < end {
         if begun.elapsed() > limit {
             return Err(late(next));
@@ -109,20 +102,8 @@ pub(super) fn read_states(
                 let Some(key) = record.key().and_then(|key| std::str::from_utf8(key).ok()) else {
                     continue;
                 };
-                match record.payload() {
-                    Some(state) => {
-                        let point = point_of(&record);
-                        let before = states.get(key).and_then(|(_, before)| *before);
-                        if goes_back(before, point) {
-                            passed_over += 1;
-                        } else {
-                            states.insert(key.to_owned(), (Bytes::copy_from_slice(state), point));
-                        }
-                    }
-                    None => {
-                        states.remove(key);
-                    }
-                }
+                let state = record.payload().map(Bytes::copy_from_slice);
+                changelog.take(record.offset(), key, state, point_of(&record));
             }
             // The last places may be held by markers of transactions, which are no records.
             Some(Err(ClientError::PartitionEOF(_))) => break,
@@ -132,6 +113,7 @@ pub(super) fn read_states(
         }
     }
     reader.unassign().map_err(SessionError::while_doing("end reading the changelog"))?;
+    let passed_over = changelog.passed_over();
     if passed_over > 0 {
         warn!(
             topic,
@@ -141,18 +123,7 @@ pub(super) fn read_states(
              after it had lost its partitions; no action is needed"
         );
     }
-    let stored = states.into_iter();
-    let stored = stored.map(|(key, (bytes, point))| Stored { key, bytes, point }).collect();
-    Ok(States { is_empty: false, stored })
-}
-
-/// Whether a state reaches less far than the one of its symbol before it. A member that was
-/// expelled from the group and does not know it yet may store an older state behind that of its
-/// successor.
-fn goes_back(before: Option<Point>, point: Option<Point>) -> bool {
-    let (Some(before), Some(point)) = (before, point) else { return false };
-    let is_same_log = point.mark.log.is_some() && point.mark.log == before.mark.log;
-    is_same_log && point.next < before.next
+    Ok(States { end, stored: changelog.into_states().collect(), passed_over })
 }
 
 /// Up to where a state reaches, by the header of its record.

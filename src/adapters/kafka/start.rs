@@ -7,6 +7,7 @@
 
 use std::fmt::{self, Write as _};
 
+use super::changelog::StateRecord;
 use super::describe::TopicId;
 use crate::adapters::kafka_config::{LostOffset, StartAt};
 
@@ -21,6 +22,33 @@ pub struct Mark {
     pub began_with: Option<i32>,
     /// The timestamp of the record right before the position, in milliseconds since the epoch.
     pub newest_ms: Option<i64>,
+    /// The owner of the partition. With transactions nobody needs to know it: they fence off former
+    /// owners.
+    pub epoch: Option<Epoch>,
+}
+
+/// An owner of a partition, from taking it over to giving it away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epoch {
+    /// The end of the changelog partition at the beginning: a former owner that writes behind it
+    /// has lost the partition.
+    pub since: i64,
+    /// Tells apart owners that began at one place. Any number, but for each another one.
+    pub number: u64,
+}
+
+impl Epoch {
+    fn parse(text: &str) -> Option<Self> {
+        let (since, number) = text.split_once('/')?;
+        Some(Self { since: since.parse().ok()?, number: number.parse().ok()? })
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { since, number } = self;
+        write!(formatter, "{since}/{number}")
+    }
 }
 
 /// A position in a log: the offset of the record to come.
@@ -103,7 +131,7 @@ impl fmt::Display for Loss {
 impl Mark {
     /// The mark as a text; the same in each run.
     pub(super) fn text(&self) -> String {
-        let Self { log, changelog, began_with, newest_ms } = self;
+        let Self { log, changelog, began_with, newest_ms, epoch } = self;
         let mut text = String::from("tickcast");
         let mut field = |name: &str, value: Option<&dyn fmt::Display>| {
             if let Some(value) = value {
@@ -115,6 +143,7 @@ impl Mark {
         field("changelog", changelog.as_ref().map(|id| id as _));
         field("began_with", began_with.as_ref().map(|count| count as _));
         field("newest_ms", newest_ms.as_ref().map(|time| time as _));
+        field("epoch", epoch.as_ref().map(|epoch| epoch as _));
         text
     }
 
@@ -130,6 +159,7 @@ impl Mark {
             changelog: field("changelog").and_then(TopicId::parse),
             began_with: field("began_with").and_then(|count| count.parse().ok()),
             newest_ms: field("newest_ms").and_then(|time| time.parse().ok()),
+            epoch: field("epoch").and_then(Epoch::parse),
         }
     }
 
@@ -218,6 +248,24 @@ impl Found<'_> {
         }
     }
 
+    /// From where records are read because of states that a former owner wrote late, given where
+    /// reading would begin without them. States hold the records up to where they reach, so that
+    /// no other symbol takes a record twice.
+    pub fn reads_again_from<'s>(
+        &self,
+        next: i64,
+        states: impl Iterator<Item = &'s StateRecord>,
+    ) -> i64 {
+        let late = states.filter(|state| state.is_late(self.committed) && !self.is_lost(state));
+        late.filter_map(|state| state.point).map(|point| point.next).fold(next, i64::min)
+    }
+
+    /// Whether the log does not have the records any more that a late state lacks.
+    pub fn is_lost(&self, state: &StateRecord) -> bool {
+        let is_gone = |point: Point| point.next < self.ends.0;
+        state.is_late(self.committed) && state.point.is_some_and(is_gone)
+    }
+
     /// Whether a state is one of those.
     pub fn takes(&self, state: Option<Point>, limit: Option<i64>) -> bool {
         let Some(Point { next, mark }) = state else { return true };
@@ -237,6 +285,8 @@ impl Found<'_> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::core::domain::UnixNanos;
 
@@ -244,7 +294,9 @@ mod tests {
 
     fn mark(log: u128) -> Mark {
         let log = Some(TopicId::of(log));
-        Mark { log, changelog: Some(TopicId::of(9)), began_with: Some(2), newest_ms: Some(77) }
+        let (changelog, newest_ms) = (Some(TopicId::of(9)), Some(77));
+        let epoch = Some(Epoch { since: 5, number: 1 });
+        Mark { log, changelog, began_with: Some(2), newest_ms, epoch }
     }
 
     fn point(next: i64, log: u128) -> Point {
@@ -262,7 +314,7 @@ mod tests {
             let point = Point { next: 7, mark };
             assert_eq!(Point::parse(&point.text()), Some(point));
         }
-        for text in ["", "x", "tickcast log=? began_with=many", "log", "next="] {
+        for text in ["", "x", "tickcast log=? began_with=many epoch=5 epoch=/", "log", "next="] {
             assert_eq!((Mark::parse(text), Point::parse(text)), (Mark::default(), None), "{text}");
         }
     }
@@ -341,6 +393,33 @@ mod tests {
         assert!(
             found.takes(Some(point(7, 1)), Some(7)) && !found.takes(Some(point(8, 1)), Some(7))
         );
+    }
+
+    #[test]
+    fn records_behind_a_late_state_are_read_again() {
+        let of_owner = |next, since| {
+            let point = point(next, 1);
+            let epoch = Some(Epoch { since, number: 1 });
+            Point { mark: Mark { epoch, ..point.mark }, ..point }
+        };
+        let found = found(Some(of_owner(9, 100)), &[]);
+        let state = |at, next, since| StateRecord {
+            key: "A".to_owned(),
+            bytes: Bytes::new(),
+            at,
+            point: Some(of_owner(next, since)),
+        };
+        let from = |states: &[StateRecord]| found.reads_again_from(9, states.iter());
+        assert_eq!(from(&[]), 9);
+        // A quiet symbol, the owner's own, and one of a former owner that lacks nothing.
+        let fine = [state(99, 6, 50), state(104, 6, 100), state(103, 9, 50)];
+        assert_eq!(from(&fine), 9);
+        let late = [state(101, 8, 50), state(102, 7, 60), state(104, 6, 100)];
+        assert_eq!(from(&late), 7);
+        // The log begins with 5.
+        let lost = [state(101, 4, 50), state(102, 7, 60)];
+        assert_eq!((from(&lost), lost.each_ref().map(|of| found.is_lost(of))), (7, [true, false]));
+        assert!(late.iter().chain(&fine).all(|state| !found.is_lost(state)));
     }
 
     #[test]

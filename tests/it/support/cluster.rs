@@ -6,7 +6,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
@@ -115,6 +118,29 @@ impl Cluster {
         before.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
         block_on(admin.delete_records(&before, &AdminOptions::new())).unwrap();
         assert_eq!(self.watermarks(topic, partition).0, offset);
+    }
+
+    /// Removes the records of a compacted partition before an offset, as compaction does where each
+    /// of their keys comes again.
+    pub(crate) fn compact_before(&self, topic: &str, partition: i32, offset: i64) {
+        // A broker deletes no records of a topic that is compacted alone.
+        self.set_cleanup(topic, "compact,delete");
+        self.delete_before(topic, partition, offset);
+        self.set_cleanup(topic, "compact");
+    }
+
+    /// Sets what becomes of the old records of a topic, and waits until the broker says so.
+    fn set_cleanup(&self, topic: &str, policy: &str) {
+        const KEY: &str = "cleanup.policy";
+        let admin: AdminClient<DefaultClientContext> = self.options().create().unwrap();
+        let (options, resource) = (AdminOptions::new(), ResourceSpecifier::Topic(topic));
+        let change = AlterConfig::new(resource).set(KEY, policy);
+        assert!(block_on(admin.alter_configs([&change], &options)).unwrap()[0].is_ok());
+        eventually("the policy", || {
+            let found = block_on(admin.describe_configs([&resource], &options)).unwrap();
+            let entry = found[0].as_ref().unwrap().get(KEY).unwrap();
+            (entry.value.as_deref() == Some(policy)).then_some(())
+        });
     }
 
     /// First offset and end of a partition.

@@ -13,17 +13,24 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::{info, warn};
 
 use super::{CLUSTER_PATIENCE, COMMIT_POLL_TIMEOUT, SHARD_TIMEOUT, Session, engine_gone};
+use crate::adapters::kafka::changelog::StateRecord;
 use crate::adapters::kafka::partitions::{PartitionName, Reading};
 use crate::adapters::kafka::publisher::StatePlace;
-use crate::adapters::kafka::restore::{self, States, Stored};
-use crate::adapters::kafka::start::{self, Found, Loss, Mark, Point, Start};
+use crate::adapters::kafka::restore::{self, States};
+use crate::adapters::kafka::start::{self, Epoch, Found, Loss, Mark, Point, Start};
 use crate::adapters::kafka::topics::{ANSWER_TIMEOUT, InputTopic};
 use crate::adapters::kafka::{KafkaError, SessionError};
 use crate::adapters::kafka_config::Delivery;
 use crate::core::domain::PartitionId;
-use crate::ops::clock::{Stopwatch, pause};
+use crate::ops::clock::{Stopwatch, pause, wall_time};
 use crate::shard::command::Command;
 use crate::shard::warn_of_cold_states;
+
+/// The epoch of an owner that begins with this end of the changelog partition.
+fn epoch_from(end: i64) -> Epoch {
+    let now = wall_time().map_or(0, |now| now.as_nanos().unsigned_abs());
+    Epoch { since: end, number: now }
+}
 
 impl Session<'_> {
     /// Restores a partition's states and returns from where it is read.
@@ -38,16 +45,19 @@ impl Session<'_> {
         let PartitionName { topic, number } = &name;
         let input = self.input(topic)?.clone();
         let place = StatePlace { topic: input.changelog.clone(), number: *number };
-        let States { is_empty, stored } =
+        let States { end, stored, passed_over } =
             restore::read_states(&self.reader, &self.observer, &place, config.restore_timeout)?;
+        // Compaction would leave what was passed over, and not what was taken.
+        self.is_whole |= passed_over > 0;
         let points: Vec<_> = stored.iter().filter_map(|state| state.point).collect();
         let began_with = self.began_with(&input, committed);
         let found = self.find(&name, &input, committed.get(&id).copied(), &points, began_with)?;
-        if found.has_lost_states(input.changelog_id, is_empty) {
+        if found.has_lost_states(input.changelog_id, end == 0) {
             self.tell_lost_states(id, &place, &found)?;
         }
         let next = match found.decide(config.start, config.lost_offset) {
-            Start::At(next) => {
+            Start::At(committed) => {
+                let next = self.place_before_late_states(&name, committed, &stored, &found);
                 self.restore_own(id, &name, &place, stored, &found)?;
                 next
             }
@@ -72,9 +82,36 @@ impl Session<'_> {
         let newest_ms = found.committed.filter(|point| point.next == next);
         let newest_ms = newest_ms.and_then(|point| point.mark.newest_ms);
         let began_with = began_with.or(Some(input.partition_count));
-        let mark = Mark { log: input.id, changelog: input.changelog_id, began_with, newest_ms };
+        let epoch = (config.delivery == Delivery::AtLeastOnce).then(|| epoch_from(end));
+        let (log, changelog) = (input.id, input.changelog_id);
+        let mark = Mark { log, changelog, began_with, newest_ms, epoch };
         let reading = Reading::from(id, name, Point { next, mark });
         Ok(reading.with_committed(found.committed))
+    }
+
+    /// Where reading begins, given the committed offset: before it where a former owner wrote a
+    /// state late, which may have taken the place of a newer one.
+    fn place_before_late_states(
+        &self,
+        name: &PartitionName,
+        committed: i64,
+        stored: &[StateRecord],
+        found: &Found<'_>,
+    ) -> i64 {
+        if self.source.config.delivery == Delivery::ExactlyOnce {
+            return committed;
+        }
+        let next = found.reads_again_from(committed, stored.iter());
+        if next < committed {
+            let PartitionName { topic, number } = name;
+            warn!(
+                %topic, partition = number, committed, next,
+                "a member stored states after it had lost its partitions, and compaction may have \
+                 removed newer ones; the records since are read again, and forecasts of them are \
+                 published again with the same bytes; no action is needed"
+            );
+        }
+        next
     }
 
     /// With how many partitions of a topic the group began; `None` where it has committed nothing.
@@ -139,7 +176,7 @@ impl Session<'_> {
         id: PartitionId,
         name: &PartitionName,
         place: &StatePlace,
-        stored: &[Stored],
+        stored: &[StateRecord],
         found: &Found<'_>,
         (next, loss): (i64, Loss),
     ) -> Result<(), SessionError> {
@@ -166,14 +203,15 @@ impl Session<'_> {
         id: PartitionId,
         name: &PartitionName,
         place: &StatePlace,
-        stored: Vec<Stored>,
+        stored: Vec<StateRecord>,
         found: &Found<'_>,
     ) -> Result<(), SessionError> {
         let PartitionName { topic, number } = name;
         let is_transactional = self.source.config.delivery == Delivery::ExactlyOnce;
         let limit = found.state_limit(is_transactional);
-        let (own, foreign): (Vec<_>, Vec<_>) =
-            stored.into_iter().partition(|state| found.takes(state.point, limit));
+        let (own, foreign): (Vec<_>, Vec<_>) = stored
+            .into_iter()
+            .partition(|state| found.takes(state.point, limit) && !found.is_lost(state));
         if !foreign.is_empty() {
             let (low, high) = found.ends;
             let committed = found.committed.map(|point| point.next);
@@ -226,10 +264,10 @@ impl Session<'_> {
     fn forget<'t>(
         &self,
         place: &StatePlace,
-        stored: impl Iterator<Item = &'t Stored>,
+        stored: impl Iterator<Item = &'t StateRecord>,
     ) -> Result<(), SessionError> {
         let mut count = 0;
-        for Stored { key, .. } in stored {
+        for StateRecord { key, .. } in stored {
             self.publisher.state(key, place, None, None);
             count += 1;
         }
