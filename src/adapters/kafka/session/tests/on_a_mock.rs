@@ -20,7 +20,9 @@ use crate::adapters::kafka::client::Rebalance;
 use crate::adapters::kafka::pace::Pace;
 use crate::adapters::kafka::session::{Held, Session};
 use crate::adapters::kafka::{KafkaMetrics, KafkaSource};
-use crate::adapters::kafka_config::{Delivery, KafkaConfig, LostOffset, StartAt};
+use crate::adapters::kafka_config::{Delivery, KafkaConfig, LostOffset, StartAt, TopicHistory};
+use crate::core::domain::DurationNanos;
+use crate::core::history::HistoryNeed;
 use crate::engine::pipeline::Restored;
 use crate::intake::{Arrival, IntakeReceiver};
 use crate::ops::clock::{Stopwatch, pause};
@@ -43,6 +45,8 @@ fn config(brokers: String) -> KafkaConfig {
         topics: vec![INPUT.to_owned()],
         start: StartAt::Earliest,
         lost_offset: LostOffset::Fail,
+        history: TopicHistory::Off,
+        history_records_max: 1_000_000,
         forecasts: "forecasts".to_owned(),
         shadows: None,
         scores: None,
@@ -136,6 +140,7 @@ fn source(config: KafkaConfig, runtime: &Runtime) -> (KafkaSource, IntakeReceive
         shards: vec![shard],
         ready: Readiness::new().condition("source"),
         metrics: KafkaMetrics::register(&Registry::new()).unwrap(),
+        need: HistoryNeed { steps: 7, span: DurationNanos::ZERO, rows: None },
         pulse: Pulse::new(),
         seed: 1,
         runtime: runtime.handle().clone(),
