@@ -116,6 +116,15 @@ impl Missing {
             _ => Self::Warm,
         }
     }
+
+    /// Whether an answer to this is one to the other as well.
+    pub fn covers(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Warm, _) => true,
+            (Self::Span(_), Self::Warm) => false,
+            (Self::Span(one), Self::Span(other)) => one.from <= other.from && other.to <= one.to,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -141,5 +150,8 @@ mod tests {
         assert_eq!(part.union(Missing::Warm), Missing::Warm);
         assert_eq!(Missing::Warm.union(part), Missing::Warm);
         assert_eq!(part.union(Missing::Span(span(3, 4))), Missing::Span(span(0, 4)));
+        assert!(Missing::Warm.covers(part) && !part.covers(Missing::Warm));
+        let [inside, beyond] = [span(0, 1), span(0, 2)].map(Missing::Span);
+        assert!(part.covers(inside) && !part.covers(beyond));
     }
 }

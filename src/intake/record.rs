@@ -30,6 +30,9 @@ pub struct Record {
     pub received: Option<UnixNanos>,
     /// Whether records of its symbol may be missing right before it.
     pub after_gap: bool,
+    /// Whether the venue sent it behind records that it belongs before. What is missing may then
+    /// lie behind it as well, so it does not answer for a gap.
+    pub late: bool,
     /// Its number among the trades of its symbol, where the venue numbers them.
     pub trade_id: Option<u64>,
     /// Whether it belongs to the stream or to the history before it.

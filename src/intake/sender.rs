@@ -173,13 +173,11 @@ impl<C> IntakeSender<C> {
     /// A record as it is kept, with the time at which it was received where that is now. History
     /// was received at no time: when it is read says nothing about when its ticks happened.
     fn stamped(&self, record: Record) -> Record {
-        let Record { bytes, position, received: _, after_gap, trade_id, origin } = record;
-        let received = match origin {
+        let received = match record.origin {
             Origin::Live => self.clock.as_ref().and_then(|clock| clock()),
             Origin::History(_) => None,
         };
-        let bytes = self.trim(bytes);
-        Record { bytes, position, received, after_gap, trade_id, origin }
+        Record { bytes: self.trim(record.bytes), received, ..record }
     }
 
     /// Copies the head of a record that is too long, because a slice would keep the whole of it.

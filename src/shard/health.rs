@@ -377,7 +377,8 @@ impl HealthWatch {
             let Some((facts, health, before)) = judged else { break };
             round.counts[health as usize] += 1;
             let subscription = self.expected.subscription(facts.symbol).filter(|subscription| {
-                health != Health::Live && *subscription != Subscription::Acknowledged
+                health == Health::Awaited
+                    || (health != Health::Live && *subscription != Subscription::Acknowledged)
             });
             let row = SymbolRow::new(&facts, health, subscription);
             round.rows.push(SymbolRow { window_steps: window_steps as usize, ..row });
@@ -399,19 +400,23 @@ impl HealthWatch {
             gauge.add(count - shown);
         }
         self.shown = counts;
-        self.log_awaited(now, rows.iter().find(|row| row.health == Health::Awaited));
+        self.log_awaited(now, &rows);
         self.page.send_replace(Arc::new(SymbolPage { at: now, rows }));
         self.log(now, sample.as_ref());
     }
 
     /// One line where more configured symbols than the last line said have had no tick.
-    fn log_awaited(&mut self, now: Duration, sample: Option<&SymbolRow>) {
+    fn log_awaited(&mut self, now: Duration, rows: &[SymbolRow]) {
         let awaited = Health::Awaited as usize;
-        let (before, count) = (self.logged[awaited], self.shown[awaited]);
-        if now < AWAITED_MAX || before == count {
+        if now < AWAITED_MAX || (self.logged[awaited], self.shown[awaited]) == (0, 0) {
             return;
         }
-        self.logged[awaited] = count;
+        // History may have symbols that are not configured.
+        let place_of = &self.expected.place_of;
+        let is_configured = |row: &&SymbolRow| place_of.contains_key(&row.symbol);
+        let rows = rows.iter().filter(|row| row.health == Health::Awaited).filter(is_configured);
+        let (count, sample) = (rows.clone().count() as i64, rows.clone().next());
+        let before = std::mem::replace(&mut self.logged[awaited], count);
         if let Some(SymbolRow { symbol, subscription, .. }) = sample.filter(|_| count > before) {
             let reason = subscription.unwrap_or_default().reason();
             warn!(count, sample = %symbol, reason, "configured symbols have had no tick");
@@ -470,7 +475,7 @@ impl Expected {
 }
 
 impl SymbolRow {
-    /// A symbol that has had no tick.
+    /// A symbol that has had no tick, nor a row of history.
     fn awaited(symbol: &Symbol, subscription: Option<Subscription>) -> Self {
         Self {
             symbol: symbol.clone(),

@@ -404,7 +404,7 @@ impl ShardMetrics {
 
     /// Adds what has come to one shard since the last time.
     pub(super) fn show(&self, shown: &mut StreamTally, tally: &StreamTally) {
-        let StreamTally { ticks, used, rejects, unwanted } = tally;
+        let StreamTally { ticks, used, rejects, unwanted, .. } = tally;
         self.used.inc_by(used - shown.used);
         self.unwanted.inc_by(unwanted - shown.unwanted);
         for (counter, reason) in self.refused.iter().zip(Reject::ALL) {

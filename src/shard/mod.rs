@@ -454,10 +454,10 @@ impl Shard {
         decoded: impl FnOnce(),
     ) -> Result<(), ShardError> {
         let Self { pipelines, publisher, metrics, .. } = self;
-        let Record { bytes, position, received, after_gap, origin, .. } = record;
+        let Record { bytes, position, received, after_gap, late, origin, .. } = record;
         let (position, received) = (*position, *received);
-        let (after_gap, origin) = (*after_gap, *origin);
-        let incoming = Incoming { bytes, position, received, after_gap, origin };
+        let (after_gap, late, origin) = (*after_gap, *late, *origin);
+        let incoming = Incoming { bytes, position, received, after_gap, late, origin };
         // A symbol's next tick is here before its last one was answered: that is a hurry.
         let taken = pipelines.take_or_ask(&incoming, false, decoded, |pipeline| {
             flush(pipeline, publisher, metrics, Haste::Throughput, arrived)

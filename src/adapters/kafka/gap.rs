@@ -53,6 +53,12 @@ impl GapMarks {
         }
         true
     }
+
+    /// As [`GapMarks::takes_mark`], of a record that came late: it is marked, and so is the next
+    /// one, because what is missing may lie behind it.
+    pub(super) fn has_mark(&self, symbol: &str) -> bool {
+        self.marked.get(symbol) != Some(&self.gaps)
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +74,10 @@ mod tests {
         marks.gap();
         marks.gap();
         assert_eq!(ask(&mut marks), [true, true, false, false]);
+        marks.gap();
+        assert!(marks.has_mark("A") && marks.has_mark("A"), "a late record leaves the mark");
+        assert_eq!(ask(&mut marks), [true, true, false, false]);
+        assert!(!marks.has_mark("A"));
         assert!(marks.takes_mark("C") && marks.takes_mark("C"), "not remembered: always marked");
         assert_eq!(ask(&mut marks), [false; 4]);
     }

@@ -26,7 +26,7 @@ pub enum Health {
     Stale,
     /// Its feed is gone: nothing can come.
     Dead,
-    /// The configuration names it, and it has never had a tick.
+    /// No tick of it has ever come: the configuration names it, or its history is known.
     Awaited,
     /// Ticks come, and their times cannot be right.
     Implausible,
@@ -84,6 +84,8 @@ pub struct HealthLimits {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Arrivals {
     newest_ms: u64,
+    /// Whether a tick has come.
+    is_heard: bool,
     /// Mean and mean deviation of the waits, which recent ones shape most; none before the first.
     wait_ms: Option<(f32, f32)>,
 }
@@ -145,11 +147,20 @@ impl Subscription {
 impl Arrivals {
     /// Those of a symbol that is first heard of now.
     pub fn new(now: Duration) -> Self {
-        Self { newest_ms: milliseconds(now), wait_ms: None }
+        Self { newest_ms: milliseconds(now), is_heard: true, wait_ms: None }
+    }
+
+    /// Those of a symbol that is known from its history alone, since now.
+    pub fn awaited(now: Duration) -> Self {
+        Self { is_heard: false, ..Self::new(now) }
     }
 
     /// A tick came. Ticks of one moment count as one.
     pub fn note(&mut self, now: Duration) {
+        if !self.is_heard {
+            *self = Self::new(now);
+            return;
+        }
         let now_ms = milliseconds(now);
         if now_ms <= self.newest_ms {
             return;
@@ -170,7 +181,8 @@ impl Arrivals {
     /// Of the ticks of one symbol as two have heard them: those of the one that has heard one last.
     #[must_use]
     pub fn newer(self, other: Self) -> Self {
-        if other.newest_ms > self.newest_ms { other } else { self }
+        let order = |of: &Self| (of.is_heard, of.newest_ms);
+        if order(&other) > order(&self) { other } else { self }
     }
 
     /// How long the symbol has been silent.
@@ -188,6 +200,9 @@ impl Arrivals {
 
     /// How the symbol is.
     pub fn health(&self, feed: FeedLink, now: Duration, limits: &HealthLimits) -> Health {
+        if !self.is_heard {
+            return Health::Awaited;
+        }
         match feed {
             FeedLink::Lost => return Health::Dead,
             FeedLink::NotYet => return Health::Restored,

@@ -63,6 +63,11 @@ impl CountState {
         self.after_gap = true;
     }
 
+    /// Whether the next bar to be closed has the mark.
+    pub(super) fn has_gap(&self) -> bool {
+        self.after_gap
+    }
+
     /// The newest event time that was taken.
     pub(super) fn head(&self) -> UnixNanos {
         self.head

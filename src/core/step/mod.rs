@@ -106,6 +106,15 @@ impl StepState {
         }
     }
 
+    /// Whether a mark waits for the next newer tick: ticks may be missing before it.
+    pub fn has_gap(&self) -> bool {
+        match &self.bars {
+            Bars::None => self.marks.after_gap,
+            Bars::Time(bars) => bars.has_gap(),
+            Bars::Count(bars) => bars.has_gap(),
+        }
+    }
+
     /// Hands the marks of a step that makes no row of its own on to the next one.
     pub fn hand_on(&mut self, step: &Step) {
         self.marks.after_gap |= step.after_gap;

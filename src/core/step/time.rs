@@ -163,6 +163,11 @@ impl TimeState {
         self.unsure_until = self.unsure_until.max(self.head);
     }
 
+    /// Whether ticks may be missing between the head and the next newer tick.
+    pub(super) fn has_gap(&self) -> bool {
+        self.gap
+    }
+
     /// The stretch that may lack ticks in bars which can still take them, before the bar of a tick
     /// of this time. `newest` is the end of the newest step; `after_gap` says that ticks may be
     /// missing right before this one.

@@ -14,6 +14,8 @@ pub(super) struct Deferred {
     /// The first `len` are in use; the others keep their memory.
     entries: Vec<Entry>,
     len: usize,
+    /// Whether one of them says that data may be missing.
+    has_gap: bool,
 }
 
 /// Something that shadows have still to take.
@@ -31,6 +33,7 @@ enum What {
         time: UnixNanos,
         fields: Fields,
         doubt: Option<TimeDoubt>,
+        late: bool,
         origin: Origin,
     },
 }
@@ -49,6 +52,8 @@ pub(super) struct DeferredTick<'d> {
     pub(super) doubt: Option<TimeDoubt>,
     pub(super) position: Option<Position>,
     pub(super) received: Option<UnixNanos>,
+    /// Whether it came behind ticks that it belongs before.
+    pub(super) late: bool,
     pub(super) origin: Origin,
 }
 
@@ -57,14 +62,20 @@ impl Deferred {
         self.len == 0
     }
 
+    /// Whether one of them says that data may be missing.
+    pub(super) fn has_gap(&self) -> bool {
+        self.has_gap
+    }
+
     pub(super) fn gap(&mut self, symbol: &str, position: Option<Position>) {
+        self.has_gap = true;
         self.push(symbol, position, None, What::Gap);
     }
 
     pub(super) fn tick(&mut self, next: &DeferredTick<'_>) {
-        let DeferredTick { tick, doubt, position, received, origin } = next;
-        let Tick { symbol, time, fields } = tick;
-        let what = What::Tick { time: *time, fields: *fields, doubt: *doubt, origin: *origin };
+        let DeferredTick { tick, doubt, position, received, late, origin } = next;
+        let (Tick { symbol, time, fields }, late, origin) = (tick, *late, *origin);
+        let what = What::Tick { time: *time, fields: *fields, doubt: *doubt, late, origin };
         self.push(symbol, *position, *received, what);
     }
 
@@ -95,11 +106,11 @@ impl Deferred {
             let (position, received) = (*position, *received);
             match what {
                 What::Gap => Next::Gap(symbol, position),
-                What::Tick { time, fields, doubt, origin } => {
+                What::Tick { time, fields, doubt, late, origin } => {
                     let symbol = Cow::Borrowed(&**symbol);
                     let tick = Tick { symbol, time: *time, fields: *fields };
-                    let (doubt, origin) = (*doubt, *origin);
-                    Next::Tick(DeferredTick { tick, doubt, position, received, origin })
+                    let (doubt, late, origin) = (*doubt, *late, *origin);
+                    Next::Tick(DeferredTick { tick, doubt, position, received, late, origin })
                 }
             }
         })
@@ -108,5 +119,6 @@ impl Deferred {
     /// Nothing waits any more.
     pub(super) fn clear(&mut self) {
         self.len = 0;
+        self.has_gap = false;
     }
 }

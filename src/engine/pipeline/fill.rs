@@ -5,7 +5,8 @@
 //! the code that takes records. Never asks anyone for rows.
 
 use super::deferred::DeferredTick;
-use super::{Pipeline, Pipelines};
+use super::pipelines::{Arrived, Model};
+use super::{Pipeline, Pipelines, Role};
 use crate::core::domain::{DurationNanos, Position, Rejection, UnixNanos};
 use crate::core::history::{Missing, Origin, Seam, Span};
 
@@ -20,8 +21,24 @@ pub struct Incoming<'r> {
     pub received: Option<UnixNanos>,
     /// Whether records of its symbol may be missing right before it.
     pub after_gap: bool,
+    /// Whether it came behind records of its symbol that it belongs before.
+    pub late: bool,
     /// Where it came from.
     pub origin: Origin,
+}
+
+/// What was asked of history.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Of which symbol.
+    pub symbol: &'a str,
+    /// What is missing of it.
+    pub missing: Missing,
+    /// The event time of the record before which it is missing; `None` where it was asked for
+    /// before any record.
+    pub time: Option<UnixNanos>,
+    /// What is known of that record.
+    pub after_gap: bool,
 }
 
 /// What became of a record.
@@ -43,7 +60,7 @@ pub enum Taken {
 impl Pipelines {
     /// As [`Pipelines::take`], with everything that is known of the record. Where `asks`, a record
     /// of the stream before which history is missing is not taken: it is to be taken again, with
-    /// the history or without asking.
+    /// the history or without asking. Shadows that lag behind may be brought up on the way.
     ///
     /// # Errors
     /// Those of `flush`.
@@ -54,11 +71,15 @@ impl Pipelines {
         decoded: impl FnOnce(),
         mut flush: impl FnMut(&mut Pipeline) -> Result<(), E>,
     ) -> Result<Taken, E> {
-        let Incoming { bytes, position, received, after_gap, origin } = *incoming;
+        let Incoming { bytes, position, received, after_gap, late, origin } = *incoming;
         let outcome = self.decoder.decode_timed(bytes);
         decoded();
-        if let (true, Origin::Live, Ok((tick, _))) = (asks, origin, &outcome) {
+        // One that comes late says nothing of what lies behind it.
+        if let (true, false, Origin::Live, Ok((tick, _))) = (asks, late, origin, &outcome) {
             let time = tick.time;
+            if self.shadow_may_miss(&tick.symbol, time, after_gap) {
+                self.take_deferred(&mut flush)?;
+            }
             if let Some(missing) = self.missing(&tick.symbol, time, received, after_gap) {
                 return Ok(Taken::Missing { missing, time });
             }
@@ -66,8 +87,27 @@ impl Pipelines {
         if after_gap {
             self.mark_gap_before(bytes, position);
         }
-        let refused = self.take_decoded(outcome, position, received, origin, &mut flush)?;
+        let arrived = Arrived { position, received, late, origin };
+        let refused = self.take_decoded(outcome, arrived, &mut flush)?;
         Ok(refused.map_or(Taken::Done, Taken::Refused))
+    }
+
+    /// What is missing of a symbol before any record: its whole window, or nothing.
+    pub fn missing_at_start(&self, symbol: &str) -> Option<Missing> {
+        let mut models = self.models().iter().filter(|model| model.wants(symbol));
+        models.find_map(|model| model.pipeline.engine.missing_at_start(symbol))
+    }
+
+    /// Whether a shadow has still to take ticks before it can say whether it lacks something.
+    fn shadow_may_miss(&self, symbol: &str, time: UnixNanos, after_gap: bool) -> bool {
+        let is_shadow = |model: &&Model| model.pipeline.post().role == Role::Shadow;
+        !self.deferred.is_empty()
+            && self.models().iter().filter(|model| model.wants(symbol)).filter(is_shadow).any(
+                |model| {
+                    self.deferred.has_gap()
+                        || model.pipeline.engine.may_miss(symbol, time, after_gap)
+                },
+            )
     }
 
     /// What is missing before a tick, for all models that want its symbol.
@@ -78,12 +118,15 @@ impl Pipelines {
         received: Option<UnixNanos>,
         after_gap: bool,
     ) -> Option<Missing> {
+        let lags = !self.deferred.is_empty();
         let models = self.models_mut().iter_mut().filter(|model| model.wants(symbol));
         models
             .filter_map(|model| {
                 let pipeline = &mut model.pipeline;
-                // A tick that will be refused says nothing of what lies before it.
-                if pipeline.is_in_future(time, received) {
+                // A shadow that lags lacks nothing so far, as was looked at before. A tick that will
+                // be refused says nothing of what lies before it.
+                let lags = lags && pipeline.post().role == Role::Shadow;
+                if lags || pipeline.is_in_future(time, received) {
                     return None;
                 }
                 pipeline.engine.meet_live(symbol, time);
@@ -92,21 +135,22 @@ impl Pipelines {
             .reduce(Missing::union)
     }
 
-    /// Has every model take the rows that it lacks before a live tick of this time, for which
-    /// `after_gap` holds; the tick itself is to be taken next, without its mark. The rows are
-    /// complete where they fill a hole, in the order of time, and `covers` is how long each is.
+    /// Has every model take the rows that it lacks, by a question and its answer. The record that
+    /// asked, if there is one, is to be taken next and without its mark, which is noted here. Rows
+    /// are complete where they fill a hole, in the order of time, and `covers` is how long each is.
     /// Nothing may be deferred. Returns why a row cannot be decoded; nothing is changed then.
     ///
     /// # Errors
     /// Those of `flush`.
     pub fn fill<E>(
         &mut self,
-        symbol: &str,
-        (time, after_gap): (UnixNanos, bool),
+        asked: &Asked<'_>,
         rows: &[&[u8]],
         covers: DurationNanos,
         mut flush: impl FnMut(&mut Pipeline) -> Result<(), E>,
     ) -> Result<Option<Rejection>, E> {
+        debug_assert!(self.deferred.is_empty(), "shadows lag behind");
+        let Asked { symbol, after_gap, .. } = *asked;
         let decoded = rows.iter().map(|row| self.decoder.decode_timed(row));
         let ticks = match decoded.collect::<Result<Vec<_>, _>>() {
             Ok(ticks) => ticks,
@@ -115,31 +159,63 @@ impl Pipelines {
         let doubts: Vec<_> =
             ticks.iter().map(|(tick, form)| self.doubt_of(tick, *form, None)).collect();
         for model in self.models_mut().iter_mut().filter(|model| model.wants(symbol)) {
-            let Some(missing) = model.pipeline.engine.missing(symbol, time, after_gap) else {
+            let missing = asked.answers(&model.pipeline);
+            let engine = &mut model.pipeline.engine;
+            let Some(missing) =
+                missing.filter(|missing| engine.begin_history(symbol, *missing).is_ok())
+            else {
+                // It lacks nothing that rows can give, or its tick is refused as well.
+                if after_gap {
+                    engine.mark_gap_before(symbol, None);
+                }
                 continue;
-            };
-            if model.pipeline.engine.begin_history(symbol, missing).is_err() {
-                // The tick itself is refused for the same reason, and counted.
-                continue;
-            }
-            let within = |row: UnixNanos| match missing {
-                Missing::Warm => row < time,
-                Missing::Span(span) => Span::contains(span, row),
             };
             let is_joined = matches!(missing, Missing::Span(_));
             let origin = Origin::History(Seam { is_joined, covers });
             for ((tick, _), doubt) in ticks.iter().zip(&doubts) {
-                if !within(tick.time) || tick.symbol != symbol {
-                    continue;
+                if tick.symbol == symbol && asked.holds(missing, tick.time, covers) {
+                    let (tick, doubt) = (tick.clone(), *doubt);
+                    let (position, received, late) = (None, None, false);
+                    let next = DeferredTick { tick, doubt, position, received, late, origin };
+                    let _ = model.take(&next, &mut flush)?;
                 }
-                let (tick, doubt) = (tick.clone(), *doubt);
-                let next = DeferredTick { tick, doubt, position: None, received: None, origin };
-                let _ = model.take(&next, &mut flush)?;
             }
             model.pipeline.engine.set_origin(Origin::Live);
             model.pipeline.engine.end_history(symbol, missing, after_gap);
         }
         Ok(None)
+    }
+
+    /// Notes that there is no answer to a question: nothing of it is asked for again. The record
+    /// that asked is to be taken next, without asking. Nothing may be deferred.
+    pub fn give_up(&mut self, asked: &Asked<'_>) {
+        let Asked { symbol, time, after_gap, .. } = *asked;
+        for model in self.models_mut().iter_mut().filter(|model| model.wants(symbol)) {
+            model.pipeline.engine.give_up(symbol, time, after_gap);
+        }
+    }
+}
+
+impl Asked<'_> {
+    /// What a model lacks and the answer has. A model that was exchanged meanwhile may lack more.
+    fn answers(&self, pipeline: &Pipeline) -> Option<Missing> {
+        let engine = &pipeline.engine;
+        let missing = match self.time {
+            Some(time) => engine.missing(self.symbol, time, self.after_gap),
+            None => engine.missing_at_start(self.symbol),
+        };
+        missing.filter(|missing| self.missing.covers(*missing))
+    }
+
+    /// Whether a row belongs into what is missing. It ends before the record, which thereby proves
+    /// that it is finished.
+    fn holds(&self, missing: Missing, row: UnixNanos, covers: DurationNanos) -> bool {
+        let (from, to) = match missing {
+            Missing::Warm => (None, self.time),
+            Missing::Span(Span { from, to }) => (Some(from), Some(to)),
+        };
+        let ends_before = |to| row < to && row.checked_add(covers).is_some_and(|end| end <= to);
+        from.is_none_or(|from| from <= row) && to.is_none_or(ends_before)
     }
 }
 

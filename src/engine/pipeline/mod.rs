@@ -33,7 +33,7 @@ use crate::engine::model::{Bundle, BundleError, Heritage};
 use crate::engine::state::{ModelIdentity, StateCodec, StateError};
 
 pub use self::choose::{ChoiceError, Chosen, Named, TakenVersion, choose, choose_beside};
-pub use self::fill::{Incoming, Taken};
+pub use self::fill::{Asked, Incoming, Taken};
 pub use self::pipelines::{Pipelines, StreamModel, StreamTally};
 pub use self::prove::{InProcess, Prover, Unproven};
 pub use self::role::{Post, Role};

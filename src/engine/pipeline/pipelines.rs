@@ -43,6 +43,8 @@ pub struct StreamTally {
     pub rejects: RejectTally,
     /// Those of symbols that no live model wants.
     pub unwanted: u64,
+    /// Those that belong to the history before the stream; each is in one of the others, too.
+    pub history: u64,
 }
 
 /// The models of a stream behind their decoder.
@@ -61,7 +63,7 @@ pub struct Pipelines {
     /// How far ahead of its reception the newest record was that the stream refused for it.
     newest_ahead: Option<DurationNanos>,
     /// What the shadows have still to take.
-    deferred: Deferred,
+    pub(super) deferred: Deferred,
     /// Stored states under keys that are not in use any more, whose end is to be stored.
     pub(super) orphans: Vec<StoredState>,
 }
@@ -72,6 +74,15 @@ pub(super) struct Model {
     pub(super) symbols: SymbolPatterns,
     projection: Projection,
     pub(super) pipeline: Pipeline,
+}
+
+/// What is known of a record beside its tick.
+#[derive(Clone, Copy)]
+pub(super) struct Arrived {
+    pub(super) position: Option<Position>,
+    pub(super) received: Option<UnixNanos>,
+    pub(super) late: bool,
+    pub(super) origin: Origin,
 }
 
 /// What became of a record at the live models so far.
@@ -262,19 +273,20 @@ impl Pipelines {
     ) -> Result<Option<Rejection>, E> {
         let outcome = self.decoder.decode_timed(record);
         decoded();
-        self.take_decoded(outcome, position, received, Origin::Live, &mut flush)
+        let arrived = Arrived { position, received, late: false, origin: Origin::Live };
+        self.take_decoded(outcome, arrived, &mut flush)
     }
 
     /// As [`Pipelines::take`], of what the decoder has made of a record.
     pub(super) fn take_decoded<E>(
         &mut self,
         outcome: Result<(Tick<'_>, TimeForm), Rejection>,
-        position: Option<Position>,
-        received: Option<UnixNanos>,
-        origin: Origin,
+        arrived: Arrived,
         flush: &mut impl FnMut(&mut Pipeline) -> Result<(), E>,
     ) -> Result<Option<Rejection>, E> {
+        let Arrived { position, received, late, origin } = arrived;
         self.tally.ticks += 1;
+        self.tally.history += u64::from(origin != Origin::Live);
         let (tick, form) = match outcome {
             Ok(decoded) => decoded,
             Err(rejection) => {
@@ -285,7 +297,7 @@ impl Pipelines {
             }
         };
         let doubt = self.doubt_of(&tick, form, received);
-        let next = DeferredTick { tick, doubt, position, received, origin };
+        let next = DeferredTick { tick, doubt, position, received, late, origin };
         let (mut verdict, mut is_deferred) = (Verdict::Unwanted, false);
         for model in self.models.iter_mut().filter(|model| model.wants(&next.tick.symbol)) {
             if model.role() == Role::Shadow {
@@ -420,19 +432,28 @@ impl Model {
         flush: &mut impl FnMut(&mut Pipeline) -> Result<(), E>,
     ) -> Result<Option<Rejection>, E> {
         let Self { projection, pipeline, .. } = self;
-        let DeferredTick { tick, doubt, position, received, origin } = next;
+        let DeferredTick { tick, doubt, position, received, late, origin } = next;
         let engine = pipeline.engine_mut();
         engine.set_doubt(*doubt);
         engine.set_origin(*origin);
         if *origin == Origin::Live {
             engine.meet_live(&tick.symbol, tick.time);
         }
-        if projection.is_identity() {
-            return pipeline.take(tick, *position, *received, flush);
+        // What is missing may lie behind a tick that comes late, so it takes no mark away.
+        let keeps_gap = *late && engine.has_gap(&tick.symbol);
+        let refused = if projection.is_identity() {
+            pipeline.take(tick, *position, *received, flush)?
+        } else {
+            let fields = projection.apply(&tick.fields);
+            let tick = Tick { symbol: (&*tick.symbol).into(), time: tick.time, fields };
+            pipeline.take(&tick, *position, *received, flush)?
+        };
+        if keeps_gap {
+            pipeline.engine_mut().mark_gap_before(&tick.symbol, None);
         }
-        let fields = projection.apply(&tick.fields);
-        let tick = Tick { symbol: (&*tick.symbol).into(), time: tick.time, fields };
-        let refused = pipeline.take(&tick, *position, *received, flush)?;
+        if projection.is_identity() {
+            return Ok(refused);
+        }
         Ok(refused.map(|Rejection { reason, member }| {
             let member = member.map(|member| match member {
                 Member::Field(field) => Member::Field(projection.widened(field)),

@@ -7,6 +7,7 @@
 
 use super::{Engine, SymbolState};
 use crate::core::domain::{DurationNanos, Reject, Step, SymbolId, UnixNanos};
+use crate::core::health::{Arrivals, Health};
 use crate::core::history::{Missing, Origin, Seam, Span};
 use crate::core::step::{StepRule, StepState};
 use crate::core::window::Window;
@@ -24,6 +25,9 @@ pub(super) struct Past {
     filled_until: Option<UnixNanos>,
     /// Holes before this instant were asked for in vain.
     declined_until: Option<UnixNanos>,
+    /// Its newest step before its whole window was taken again. Steps up to it come a second time:
+    /// they were scored, and published if they had to be.
+    said_until: Option<UnixNanos>,
     /// Its window was full when it came from rest, so that a recording has nothing to add.
     pub(super) is_restored: bool,
     /// Steps that were filled.
@@ -42,12 +46,17 @@ impl Engine {
     }
 
     /// What would be missing of a symbol before a live tick of this time; `after_gap` says that
-    /// ticks may be missing right before it. To be asked when no row of the symbol is in inference.
+    /// ticks may be missing right before it. Only a tick that is newer than all before asks.
     pub fn missing(&self, symbol: &str, time: UnixNanos, after_gap: bool) -> Option<Missing> {
-        let Some(id) = self.index.get(symbol) else { return Some(Missing::Warm) };
-        let SymbolState { step, window, stale_after, past, .. } = &self.symbols[id.index()];
+        let Some(id) = self.index.get(symbol) else {
+            return self.has_room().then_some(Missing::Warm);
+        };
+        let SymbolState { step, stale_after, past, .. } = &self.symbols[id.index()];
+        if step.head().is_some_and(|head| time <= head) {
+            return None;
+        }
         let is_stale = stale_after.is_some_and(|limit| time > limit);
-        if (is_stale || !window.is_full()) && !past.is_asked {
+        if self.lacks_window(*id) || (is_stale && !past.is_asked) {
             return Some(Missing::Warm);
         }
         let Span { from, to } = step.missing(&self.plans.step_rule, time, after_gap)?;
@@ -61,19 +70,40 @@ impl Engine {
         Some(if is_long { Missing::Warm } else { Missing::Span(span) })
     }
 
+    /// What is missing of a symbol whatever its next tick is: its whole window, or nothing.
+    pub fn missing_at_start(&self, symbol: &str) -> Option<Missing> {
+        let lacks_window = match self.index.get(symbol) {
+            Some(id) => self.lacks_window(*id),
+            None => self.has_room(),
+        };
+        lacks_window.then_some(Missing::Warm)
+    }
+
+    /// Whether something may be missing before a live tick of this time, as far as can be said while
+    /// earlier ticks of the symbol are still to be taken.
+    pub fn may_miss(&self, symbol: &str, time: UnixNanos, after_gap: bool) -> bool {
+        let id = self.index.get(symbol).filter(|_| self.has_history);
+        id.is_some_and(|id| self.symbols[id.index()].past.seam.is_some())
+            || self.missing(symbol, time, after_gap).is_some()
+    }
+
     /// Prepares a symbol for the rows that were asked for, which have to be complete where they
     /// fill a hole. No row of the symbol may be in inference.
     ///
     /// # Errors
     /// [`Reject::TooManySymbols`] or [`Reject::InvalidSymbol`] where it cannot be a new symbol.
     pub fn begin_history(&mut self, symbol: &str, missing: Missing) -> Result<(), Reject> {
-        let id = self.resolve(symbol)?;
+        let id = self.resolve_quietly(symbol)?;
+        debug_assert!(!self.symbols[id.index()].pending, "a row of {symbol} is in inference");
+        (self.has_history, self.is_filling) = (true, true);
         // What comes from rest lacks what is asked for.
         self.symbols[id.index()].past.is_restored = false;
         match missing {
             Missing::Warm => {
+                let SymbolState { step, past, .. } = &mut self.symbols[id.index()];
+                past.said_until = past.said_until.max(step.newest());
+                past.is_asked = true;
                 self.forget_steps(id);
-                self.symbols[id.index()].past.is_asked = true;
             }
             Missing::Span(span) => {
                 let state = &mut self.symbols[id.index()];
@@ -88,6 +118,8 @@ impl Engine {
     /// Notes that all rows have come, with what was said of the tick that asked for them. What is
     /// still missing behind them is judged with the first live tick.
     pub fn end_history(&mut self, symbol: &str, missing: Missing, after_gap: bool) {
+        self.is_filling = false;
+        let is_record = self.plans.step_rule == StepRule::Record;
         let Some(id) = self.index.get(symbol).copied() else { return };
         let SymbolState { step, past, .. } = &mut self.symbols[id.index()];
         match missing {
@@ -95,7 +127,8 @@ impl Engine {
                 if let Some(until) = past.covered_until {
                     step.cover_until(until);
                 }
-                if after_gap {
+                // Between rows and a record there is a step or nothing, which the seam tells.
+                if after_gap && !is_record {
                     step.mark_gap();
                 }
             }
@@ -104,19 +137,37 @@ impl Engine {
         self.note_change(id);
     }
 
-    /// Notes that the whole window of a symbol was asked for in vain: it is not asked for again.
-    pub fn stop_asking(&mut self, symbol: &str) {
-        if let Some(id) = self.index.get(symbol) {
-            self.symbols[id.index()].past.is_asked = true;
+    /// Notes that what is missing before a tick of this time was asked for in vain: it is not
+    /// asked for again, and its marks stay. `None` where it was asked for before any tick.
+    pub fn give_up(&mut self, symbol: &str, time: Option<UnixNanos>, after_gap: bool) {
+        // One symbol too many is refused with its tick.
+        let Ok(id) = self.resolve_quietly(symbol) else { return };
+        let SymbolState { step, past, .. } = &mut self.symbols[id.index()];
+        past.is_asked = true;
+        let missing = |time| step.missing(&self.plans.step_rule, time, after_gap);
+        if let Some(Span { to, .. }) = time.and_then(missing) {
+            past.declined_until = past.declined_until.max(Some(to));
         }
     }
 
-    /// Notes that a hole was asked for in vain: it is not asked for again, and its marks stay.
-    pub fn decline(&mut self, symbol: &str, span: Span) {
-        if let Some(id) = self.index.get(symbol) {
-            let past = &mut self.symbols[id.index()].past;
-            past.declined_until = past.declined_until.max(Some(span.to));
+    /// Finds a symbol, or takes a new one that no live tick has come of.
+    pub(super) fn resolve_quietly(&mut self, symbol: &str) -> Result<SymbolId, Reject> {
+        let count = self.symbols.len();
+        let id = self.resolve(symbol)?;
+        if let Some(state) = self.symbols.get_mut(count) {
+            (state.arrivals, state.health) = (Arrivals::awaited(self.now), Health::Awaited);
         }
+        Ok(id)
+    }
+
+    fn has_room(&self) -> bool {
+        self.symbols.len() < self.limits.symbols_max
+    }
+
+    /// Whether the window of a symbol is to be asked for.
+    fn lacks_window(&self, id: SymbolId) -> bool {
+        let SymbolState { window, past, .. } = &self.symbols[id.index()];
+        !window.is_full() && !past.is_asked
     }
 
     /// Judges the place between history and the first live tick of a symbol, once: where ticks may
@@ -152,8 +203,16 @@ impl Engine {
         self.note_change(id);
     }
 
+    /// Whether a step comes a second time, because the whole window was asked for.
+    pub(super) fn repeats(&self, id: SymbolId, step: &Step) -> bool {
+        self.has_history && self.symbols[id.index()].past.said_until >= Some(step.time)
+    }
+
     /// Counts a step that was filled.
     pub(super) fn note_filled(&mut self, id: SymbolId, step: &Step) {
+        if !self.has_history {
+            return;
+        }
         let is_record = self.plans.step_rule == StepRule::Record;
         let past = &mut self.symbols[id.index()].past;
         // A bar has the time of its end, which is where the hole ends.
@@ -178,7 +237,9 @@ impl Engine {
     pub(super) fn has_in_history(&self, id: SymbolId, time: UnixNanos) -> bool {
         let SymbolState { step, past, .. } = &self.symbols[id.index()];
         match self.origin {
-            Origin::Live => step.covered_until().max(past.covered_until) > Some(time),
+            Origin::Live => {
+                self.has_history && step.covered_until().max(past.covered_until) > Some(time)
+            }
             Origin::History(_) => past.is_restored,
         }
     }

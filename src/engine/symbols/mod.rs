@@ -124,6 +124,8 @@ pub struct Engine {
     publishes_history: bool,
     /// Whether rows of history have come.
     has_history: bool,
+    /// Whether the rows that come were asked for.
+    is_filling: bool,
     /// Whether the newest tick was taken without a forecast to be published.
     is_quiet: bool,
     index: HashMap<Symbol, SymbolId>,
@@ -225,6 +227,7 @@ impl Engine {
             origin: Origin::Live,
             publishes_history: false,
             has_history: false,
+            is_filling: false,
             is_quiet: false,
             index: HashMap::new(),
             symbols: Vec::new(),
@@ -361,15 +364,16 @@ impl Engine {
     /// partition that it was first seen in. Symbols that the tick finds silent for longer than
     /// [`EnginePolicy::symbol_ttl`] leave first; until they can, the tick is left as well.
     pub fn push(&mut self, tick: &Tick<'_>, position: Option<Position>) -> Pushed {
-        // History is older than what is silent now, and takes the place of no symbol.
-        let is_live = self.origin == Origin::Live;
-        if self.due.is_some() || (is_live && !self.make_room(tick, position)) {
+        // Rows that fill a hole are older than what is silent now, and no symbol leaves for them.
+        if self.due.is_some() || (!self.is_filling && !self.make_room(tick, position)) {
             return Pushed::Waiting;
         }
-        let resolved = if is_live && self.is_forgotten(tick, position) {
+        let resolved = if !self.is_filling && self.is_forgotten(tick, position) {
             Err(Reject::OutOfOrder)
-        } else {
+        } else if self.origin == Origin::Live {
             self.resolve(&tick.symbol)
+        } else {
+            self.resolve_quietly(&tick.symbol)
         };
         let outcome = match resolved {
             Ok(id) if self.symbols[id.index()].pending => return Pushed::Waiting,
@@ -397,6 +401,9 @@ impl Engine {
             }
         }
         if self.has_in_history(id, tick.time) {
+            if self.origin == Origin::Live {
+                self.symbols[id.index()].arrivals.note(self.now);
+            }
             return Pushed::Repeated;
         }
         let partition = position.map(|position| position.partition);
@@ -422,11 +429,11 @@ impl Engine {
         state.stale_after = None;
         state.applied = position.or(state.applied);
         self.note_change(id);
+        if !self.is_filling {
+            self.hear(id, tick.time);
+        }
         match self.origin {
-            Origin::Live => {
-                self.symbols[id.index()].arrivals.note(self.now);
-                self.hear(id, tick.time);
-            }
+            Origin::Live => self.symbols[id.index()].arrivals.note(self.now),
             Origin::History(seam) => self.note_row(id, tick.time, seam),
         }
         if let Some(doubt) = doubt {
@@ -575,10 +582,13 @@ impl Engine {
         } else {
             self.note_spacing(id, step, before);
         }
-        if std::mem::take(&mut self.symbols[id.index()].begins_cold) {
+        let repeats = self.repeats(id, step);
+        let is_quiet = self.is_quiet || repeats;
+        // What waits for a step that comes again has been scored.
+        if std::mem::take(&mut self.symbols[id.index()].begins_cold) || repeats {
             self.scores.break_off(id);
         }
-        self.scores.set_quiet(self.is_quiet);
+        self.scores.set_quiet(is_quiet);
         self.scores.step(id, step);
         self.note_filled(id, step);
         let Self { symbols, scratch, tally, .. } = self;
@@ -609,7 +619,6 @@ impl Engine {
                 }
                 self.symbols[id.index()].pending = true;
                 let last_price = step.fields.price();
-                let is_quiet = self.is_quiet;
                 self.pending.push(Pending { symbol: id, as_of: step.time, last_price, is_quiet });
             }
         }

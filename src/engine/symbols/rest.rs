@@ -343,6 +343,11 @@ impl Engine {
         self.retain(|_| false);
     }
 
+    /// Whether a mark waits for the next newer tick of a symbol.
+    pub fn has_gap(&self, symbol: &str) -> bool {
+        self.index.get(symbol).is_some_and(|id| self.symbols[id.index()].step.has_gap())
+    }
+
     /// Notes that data of a symbol may be missing before the tick at `position`. Nothing can be
     /// missing from a symbol that is not known yet, and a tick that is a repeat was marked before.
     pub fn mark_gap_before(&mut self, symbol: &str, position: Option<Position>) {

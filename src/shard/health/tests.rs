@@ -169,6 +169,38 @@ fn configured_symbols_without_a_tick_are_awaited_for_a_reason() {
 }
 
 #[test]
+fn a_symbol_that_is_known_from_history_alone_is_awaited_and_listed_once() {
+    use crate::core::history::{Origin, Seam};
+
+    let named = ["A", "B"].map(|name| (name.to_owned(), Subscription::Acknowledged));
+    let mut trial = Trial::new().expecting(named);
+    let seam = Seam { is_joined: false, covers: DurationNanos::from_seconds(60).unwrap() };
+    for symbol in ["A", "other"] {
+        trial.pipelines.live_mut().engine_mut().set_origin(Origin::History(seam));
+        trial.hear(symbol, 1);
+    }
+    trial.pipelines.live_mut().engine_mut().set_origin(Origin::Live);
+    for (seconds, feed) in [(2, FeedLink::Connected), (100, FeedLink::Lost)] {
+        trial.judge(seconds, feed);
+        assert_eq!(trial.counts(), [0, 0, 0, 0, 3], "at second {seconds}");
+        let rows: Vec<_> =
+            trial.page().rows.iter().map(|row| (row.steps, row.subscription)).collect();
+        let configured = Some(Subscription::Acknowledged);
+        assert_eq!(rows, [(1, configured), (1, None), (0, configured)]);
+    }
+    assert_eq!(trial.watch.logged[Health::Awaited as usize], 2, "those that are configured");
+    // A live tick of what history has is a sign of life.
+    let engine = trial.pipelines.live_mut().engine_mut();
+    engine.set_now(at(105));
+    assert_eq!(engine.push(&tick("A", 1, 1.0), None), Pushed::Repeated);
+    trial.judge(106, FeedLink::Connected);
+    assert_eq!(trial.counts(), [1, 0, 0, 0, 2]);
+    trial.judge(120, FeedLink::Connected);
+    assert_eq!(trial.counts(), [0, 1, 0, 0, 2]);
+    assert_eq!(trial.changes(), [1, 1, 0, 0, 0], "to be awaited is no change");
+}
+
+#[test]
 fn many_awaited_symbols_are_listed_in_slices_and_logged_once() {
     let count = 2 * SLICE;
     let names = (0..count).map(|index| (format!("S{index}"), Subscription::Acknowledged));

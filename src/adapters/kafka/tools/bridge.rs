@@ -123,10 +123,13 @@ impl BridgeWriter {
         if std::mem::replace(&mut self.failed, failed) != failed {
             self.marks.gap();
         }
-        let Record { bytes, after_gap, .. } = record;
+        let Record { bytes, after_gap, late, .. } = record;
         let symbol = symbol_of(bytes);
         // Both are asked: a mark that is taken here is not due any more.
-        let marked = symbol.as_deref().is_some_and(|symbol| self.marks.takes_mark(symbol));
+        let marked = symbol.as_deref().is_some_and(|symbol| match late {
+            true => self.marks.has_mark(symbol),
+            false => self.marks.takes_mark(symbol),
+        });
         let after_gap = *after_gap || marked;
         if symbol.is_none() {
             self.metrics.unkeyed.inc();

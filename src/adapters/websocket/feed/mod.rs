@@ -125,15 +125,17 @@ pub struct Delivery {
     pub record: Bytes,
     /// Whether ticks of its symbol may be missing right before it.
     pub after_gap: bool,
+    /// Whether it came behind ticks of its symbol that it belongs before.
+    pub late: bool,
     /// Its number among the trades of its symbol, where the venue numbers them.
     pub trade_id: Option<u64>,
 }
 
 impl From<Delivery> for Record {
     fn from(delivery: Delivery) -> Self {
-        let Delivery { record: bytes, after_gap, trade_id } = delivery;
+        let Delivery { record: bytes, after_gap, late, trade_id } = delivery;
         // The queue says when it was received.
-        Self { bytes, after_gap, trade_id, ..Self::default() }
+        Self { bytes, after_gap, late, trade_id, ..Self::default() }
     }
 }
 

@@ -141,7 +141,8 @@ fn a_native_feed_connects_at_once_and_its_frames_go_on_as_they_are() {
     let frame = Bytes::from_static(br#"{"symbol":"A","time":1,"price":1}"#);
     feed.frame(at(2), line, &frame);
     let delivered: Vec<_> = feed.take_deliveries().collect();
-    assert_eq!(delivered, [Delivery { record: frame.clone(), after_gap: false, trade_id: None }]);
+    let first = Delivery { record: frame.clone(), after_gap: false, late: false, trade_id: None };
+    assert_eq!(delivered, [first]);
     assert!(std::ptr::eq(delivered[0].record.as_ptr(), frame.as_ptr()), "it is not copied");
     assert_eq!(feed.states().collect::<Vec<_>>(), [FeedState::Live]);
 }

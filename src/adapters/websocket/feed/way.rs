@@ -154,7 +154,7 @@ impl Way<'_> {
                 self.tally.late += u64::from(late);
                 self.tally.marked += u64::from(after_gap);
                 let trade_id = identity.trade_id.and_then(TradeId::number);
-                self.deliveries.push(Delivery { record: record(), after_gap, trade_id });
+                self.deliveries.push(Delivery { record: record(), after_gap, late, trade_id });
             }
             Verdict::Duplicate => self.tally.duplicates += 1,
             Verdict::Forgotten => self.tally.forgotten += 1,

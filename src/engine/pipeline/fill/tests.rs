@@ -39,17 +39,22 @@ fn said(pipelines: &mut Pipelines) -> Vec<String> {
 
 fn take(pipelines: &mut Pipelines, minute: i64, asks: bool, after_gap: bool) -> Taken {
     let (line, position, received) = (line(minute), None, None);
-    let incoming = Incoming { bytes: &line, position, received, after_gap, origin: Origin::Live };
+    let (late, origin) = (false, Origin::Live);
+    let incoming = Incoming { bytes: &line, position, received, after_gap, late, origin };
     let Ok(taken) = pipelines.take_or_ask(&incoming, asks, || {}, flush);
     taken
 }
 
-fn fill(pipelines: &mut Pipelines, asked: (i64, bool), minutes: std::ops::Range<i64>) {
+/// A question for one record of the symbol.
+fn asked(minute: i64, after_gap: bool, missing: Missing) -> Asked<'static> {
+    Asked { symbol: "A", missing, time: Some(time(minute)), after_gap }
+}
+
+fn fill(pipelines: &mut Pipelines, asked: Asked<'_>, minutes: std::ops::Range<i64>) {
     let lines: Vec<_> = minutes.map(line).collect();
     let rows: Vec<_> = lines.iter().map(|line| &**line).collect();
     let covers = DurationNanos::from_seconds(60).unwrap();
-    let asked = (time(asked.0), asked.1);
-    let Ok(refused) = pipelines.fill("A", asked, &rows, covers, flush);
+    let Ok(refused) = pipelines.fill(&asked, &rows, covers, flush);
     assert_eq!(refused, None);
 }
 
@@ -70,14 +75,14 @@ fn records_behind_history_and_holes_say_what_a_replay_says() {
     assert_eq!(take(&mut live, 12, true, false), Taken::Missing { missing, time: time(12) });
     assert_eq!(live.tally().ticks, 0, "nothing is counted or changed");
     // Rows that reach too far are left out.
-    fill(&mut live, (12, false), 0..14);
+    fill(&mut live, asked(12, false, missing), 0..14);
     for minute in 12..15 {
         assert_eq!(take(&mut live, minute, true, false), Taken::Done);
     }
     let from = UnixNanos::from_nanos(time(14).as_nanos() + 1);
     let missing = Missing::Span(Span { from, to: time(17) });
     assert_eq!(take(&mut live, 17, true, true), Taken::Missing { missing, time: time(17) });
-    fill(&mut live, (17, true), 13..19);
+    fill(&mut live, asked(17, true, missing), 13..19);
     for minute in 17..20 {
         assert_eq!(take(&mut live, minute, true, false), Taken::Done);
     }
@@ -107,7 +112,7 @@ fn rows_that_cannot_be_read_change_nothing() {
     let first = line(0);
     let rows: [&[u8]; 2] = [&first, b"{"];
     let covers = DurationNanos::from_seconds(60).unwrap();
-    let Ok(refused) = live.fill("A", (time(5), false), &rows, covers, flush);
+    let Ok(refused) = live.fill(&asked(5, false, Missing::Warm), &rows, covers, flush);
     assert!(refused.is_some());
     assert!(!live.live().engine().has_symbol("A"));
 }

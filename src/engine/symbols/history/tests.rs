@@ -109,9 +109,14 @@ fn a_window_that_is_not_full_is_asked_for_once_and_begins_with_the_rows() {
         driven.assert_adds_up();
     }
     let mut given_up = driven(Mode::Full);
+    given_up.engine.give_up("A", Some(time(0)), false);
     given_up.run("A", 0..1);
-    given_up.engine.stop_asking("A");
     assert_eq!(given_up.engine.missing("A", time(1), false), None);
+    // Only a newer tick asks: rows before an older one would take the place of newer steps.
+    let mut late = driven(Mode::Full);
+    late.run("A", 5..7);
+    assert_eq!([4, 6].map(|minute| late.engine.missing("A", time(minute), false)), [None; 2]);
+    assert_eq!(late.engine.missing("A", time(7), false), Some(Missing::Warm));
 }
 
 /// A model of bars of five minutes.
@@ -181,7 +186,7 @@ fn a_hole_without_rows_is_marked_and_asked_for_once() {
     driven.engine.mark_gap();
     let [from, to] = hole(&driven, 32, false).unwrap();
     assert_eq!([from, to], [20, 30]);
-    driven.engine.decline("A", Span { from: time(from), to: time(to) });
+    driven.engine.give_up("A", Some(time(32)), false);
     assert_eq!(hole(&driven, 32, false), None);
     run_live(&mut driven, 32..34);
     assert_eq!(driven.of_symbol("A").pop().unwrap().quality, Quality::Gapped);
