@@ -80,12 +80,8 @@ mod tests {
 
     #[test]
     fn states_that_are_there_go_before_history() {
-        let none = Beginning {
-            is_first: false,
-            has_lost: false,
-            is_unreadable: false,
-            has_states: false,
-        };
+        let none =
+            Beginning { is_first: false, has_lost: false, is_unreadable: false, has_states: false };
         let first = Beginning { is_first: true, ..none };
         let lost = Beginning { has_lost: true, ..none };
         assert!(first.wants_history() && lost.wants_history());

@@ -144,11 +144,7 @@ pub(super) fn read_states(
 }
 
 /// The end of what is decided: behind it lie open transactions.
-pub(super) fn stable_end(
-    reader: &Observer,
-    topic: &str,
-    number: i32,
-) -> Result<i64, SessionError> {
+pub(super) fn stable_end(reader: &Observer, topic: &str, number: i32) -> Result<i64, SessionError> {
     let ends = reader.fetch_watermarks(topic, number, ANSWER_TIMEOUT);
     ends.map(|(_, stable)| stable)
         .map_err(SessionError::while_doing(&format!("ask for the stable end of {topic}[{number}]")))

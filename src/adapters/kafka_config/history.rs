@@ -121,8 +121,22 @@ mod tests {
             assert_eq!(value.is_on(), text != "off", "{text}");
         }
         for text in [
-            "", "on", "30", "0 steps", "-1 steps", "+1 steps", "1000001 steps", "30steps", " steps",
-            "0h", "-1h", "1.5h", "36 h", "h", "9999999999d", "Auto",
+            "",
+            "on",
+            "30",
+            "0 steps",
+            "-1 steps",
+            "+1 steps",
+            "1000001 steps",
+            "30steps",
+            " steps",
+            "0h",
+            "-1h",
+            "1.5h",
+            "36 h",
+            "h",
+            "9999999999d",
+            "Auto",
         ] {
             assert_eq!(TopicHistory::parse(text), None, "{text}");
         }

@@ -78,7 +78,9 @@ impl Session<'_> {
         }
         let PartitionName { topic, number } = name;
         let Range { from, to, .. } = range;
-        self.source.ready.not_ready(format!("warming {topic}[{number}] from offset {from} to {to}"));
+        self.source
+            .ready
+            .not_ready(format!("warming {topic}[{number}] from offset {from} to {to}"));
         let mut warming = Warming {
             id,
             name,
