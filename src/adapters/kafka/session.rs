@@ -6,8 +6,8 @@
 //! work is committed. Never recovers by itself: a failure is returned, and a new session begins.
 //!
 //! This file owns the beginning, the end and the loop between them. What the loop does is in
-//! `poll` (records), `assign` (rebalances), `take_over` (stored states), `warm` (history), `commits`,
-//! and `look` (topics that change).
+//! `poll` (records), `assign` (rebalances), `take_over` (stored states), `warm` (history),
+//! `commits`, and `look` (topics that change).
 
 mod assign;
 mod commits;

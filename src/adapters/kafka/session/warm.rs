@@ -150,10 +150,11 @@ impl Session<'_> {
                  forecasts may come later, or rest on less; raise it if they do"
             );
         }
-        let begins_late = wanted <= low && left_out == 0;
+        // Older records may never have been there, or retention has removed them.
+        let extent = if wanted <= low && left_out == 0 { ", from its first record on" } else { "" };
         info!(
-            %topic, partition = number, from, to, history = %config.history, begins_late,
-            "warming symbols from the topic; begins_late: the topic may not hold all that is wanted"
+            %topic, partition = number, from, to, history = %config.history,
+            "warming symbols from the topic{extent}"
         );
         Ok(Some(range))
     }
