@@ -17,9 +17,7 @@ use super::history::Past;
 use super::prepare::schema;
 use super::stop::Finish;
 use super::warming::WarmingWatch;
-use super::{
-    App, KeeperParts, OpenSource, StreamedHistory, history, prepare, process_seed, roles,
-};
+use super::{App, KeeperParts, OpenSource, StreamedHistory, history, prepare, process_seed, roles};
 use crate::adapters::http::{HttpServer, HttpState, Models, VersionInfo};
 use crate::adapters::stream::{StreamHub, StreamId, StreamMetrics};
 use crate::core::domain::Symbol;

@@ -603,5 +603,20 @@ fn flatten(
     }
 }
 
+/// The seconds of a time such as `90s`, `15m`, `36h` or `7d`; `None` for any other text.
+pub fn seconds_of(text: &str) -> Option<i64> {
+    let unit = text.chars().next_back()?;
+    let seconds_each = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return None,
+    };
+    let digits = text.strip_suffix(unit)?;
+    let count = digits.parse::<i64>().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()));
+    count?.checked_mul(seconds_each)
+}
+
 #[cfg(test)]
 mod tests;

@@ -32,6 +32,8 @@ mod kafka;
 #[cfg(feature = "kafka")]
 mod kafka_expiry;
 #[cfg(feature = "kafka")]
+mod kafka_history;
+#[cfg(feature = "kafka")]
 mod kafka_logs;
 #[cfg(feature = "kafka")]
 mod kafka_long;

@@ -43,6 +43,9 @@ pub(super) const CONSUMER_DEFAULTS: [(&str, &str); 3] = [
     ("session.timeout.ms", "10000"),
 ];
 
+/// How long a consumer may go without a poll where the user says nothing, by the library.
+const POLL_INTERVAL: Duration = Duration::from_secs(300);
+
 pub(super) type GroupConsumer = BaseConsumer<ConsumerEvents>;
 
 /// When a record was received, by its own timestamp: the broker's where the topic is set so, else
@@ -385,6 +388,12 @@ pub(super) fn group_options(config: &KafkaConfig) -> Result<Prepared, ClientErro
         // Also makes the broker wait for open transactions before it tells a committed offset.
         .set("isolation.level", "read_committed");
     Ok(options)
+}
+
+/// How long the consumer of the group may go without a poll.
+pub(super) fn poll_interval(config: &KafkaConfig) -> Duration {
+    let set = config.options.get("max.poll.interval.ms").and_then(|text| text.parse().ok());
+    set.map_or(POLL_INTERVAL, Duration::from_millis)
 }
 
 /// The consumer of the group.

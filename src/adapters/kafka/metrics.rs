@@ -28,6 +28,8 @@ pub struct KafkaMetrics {
     transaction_records_max: IntGauge,
     pub(super) hanging_calls: IntGauge,
     restore_seconds: Histogram,
+    history_records: IntCounter,
+    history_seconds: Histogram,
     restored: IntCounter,
     cold: IntCounter,
     lost_offsets: [IntCounter; Loss::ALL.len()],
@@ -102,6 +104,14 @@ impl KafkaMetrics {
             restore_seconds: histogram(
                 "tickcast_kafka_restore_seconds",
                 "Time to restore the states of newly assigned partitions.",
+            )?,
+            history_records: counter(
+                "tickcast_kafka_history_records_total",
+                "Records of the input that were read to warm symbols, before the first live one.",
+            )?,
+            history_seconds: histogram(
+                "tickcast_kafka_history_seconds",
+                "Time to warm the symbols of a partition from its topic.",
             )?,
             restored: counter(
                 "tickcast_kafka_symbols_restored_total",
@@ -188,6 +198,16 @@ impl KafkaMetrics {
 
     pub(super) fn restore_took(&self, took: Duration) {
         self.restore_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Notes a record of history that a shard has.
+    pub(super) fn history_record(&self) {
+        self.history_records.inc();
+    }
+
+    /// Notes how long the history of a partition took.
+    pub(super) fn history_took(&self, took: Duration) {
+        self.history_seconds.observe(took.as_secs_f64());
     }
 
     /// Notes that a shard waited for room in the producer's queue.

@@ -28,6 +28,7 @@
 //! | `start` | which log a position is of, and where reading begins (pure) |
 //! | `changelog` | which records of a changelog partition are its states (pure) |
 //! | `restore` | reading a changelog partition to its end |
+//! | `history` | which records of a topic warm its symbols (pure) |
 //! | `publisher` | the producer, and what is not yet acknowledged |
 //! | `commit` | from a line in the stream to a committed offset |
 //! | `transaction` | calls about a transaction, each within a limit |
@@ -48,6 +49,7 @@ mod commit;
 mod describe;
 mod files;
 mod gap;
+mod history;
 mod metrics;
 mod online;
 mod pace;
@@ -70,6 +72,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::adapters::kafka_config::{ClusterConfig, KafkaConfig};
+use crate::core::history::HistoryNeed;
 use crate::intake::IntakeSender;
 use crate::net::backoff::Backoff;
 use crate::ops::clock::pause_unless;
@@ -114,6 +117,8 @@ pub struct KafkaSource {
     pub ready: Condition,
     /// What is counted.
     pub metrics: KafkaMetrics,
+    /// How much history the models need.
+    pub need: HistoryNeed,
     /// What the supervisor is told.
     pub pulse: Pulse,
     /// Where the jitter of waits begins.

@@ -6,14 +6,15 @@
 //! work is committed. Never recovers by itself: a failure is returned, and a new session begins.
 //!
 //! This file owns the beginning, the end and the loop between them. What the loop does is in
-//! `poll` (records), `assign` (rebalances), `take_over` (stored states), `commits`, and `look`
-//! (topics that change).
+//! `poll` (records), `assign` (rebalances), `take_over` (stored states), `warm` (history),
+//! `commits`, and `look` (topics that change).
 
 mod assign;
 mod commits;
 mod look;
 mod poll;
 mod take_over;
+mod warm;
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -103,6 +104,10 @@ pub(super) struct Session<'s> {
     /// Since the last commit was done.
     idle: Stopwatch,
     turn: Turn,
+    /// Since the group gave partitions out that are being taken over.
+    assigning: Stopwatch,
+    /// Whether a partition that is being taken over was warmed, or was to be.
+    is_warmed: bool,
     /// Since a record came, or there was no need for one.
     moved: Stopwatch,
     /// What the probe was told last; `None` before the first assignment.
@@ -210,6 +215,8 @@ impl<'s> Session<'s> {
             awaits_first: false,
             idle: Stopwatch::start(),
             turn: Turn::default(),
+            assigning: Stopwatch::start(),
+            is_warmed: false,
             moved: Stopwatch::start(),
             shown_cut_off: None,
             served: Stopwatch::start(),

@@ -10,9 +10,11 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tracing::warn;
 
 use super::{KafkaError, KafkaMetrics, KafkaSource, check, online};
 use crate::adapters::kafka_config::{KafkaConfig, read_section};
+use crate::core::history::HistoryNeed;
 use crate::intake::WhenFull;
 use crate::ops::exit::{Exit, Failure};
 use crate::ports::input::InputIdentity;
@@ -48,7 +50,15 @@ impl SourceSettings<Command> for KafkaConfig {
 
     fn check(&self) -> Result<Vec<String>, Exit> {
         let advice = check(self).map_err(Exit::because(Failure::Configuration))?;
-        Ok(advice.iter().map(|advice| format!("warning       {advice}")).collect())
+        let advice = advice.iter().map(|advice| format!("warning       {advice}"));
+        let Self { history, history_records_max, .. } = self;
+        let history = history.is_on().then(|| {
+            format!(
+                "history       from the topic: {history}, at most {history_records_max} records of \
+                 each partition without stored states"
+            )
+        });
+        Ok(history.into_iter().chain(advice).collect())
     }
 
     fn check_online(&self) -> OnlineReport {
@@ -62,7 +72,15 @@ impl SourceSettings<Command> for KafkaConfig {
 
     fn open(&self, opening: &SourceOpening<'_>) -> Result<Box<dyn Source<Command>>, Exit> {
         let metrics = KafkaMetrics::register(opening.registry)?;
-        Ok(Box::new(KafkaInput { settings: self.clone(), metrics, seed: opening.seed }))
+        let need = *opening.history;
+        if let Some(lacking) = self.history.lacks(&need) {
+            warn!(
+                history = %self.history, needed = need.steps, lacking,
+                "kafka.history has fewer steps than the models need, so no symbol forecasts with \
+                 its first live step; \"auto\" reads as many as they need"
+            );
+        }
+        Ok(Box::new(KafkaInput { settings: self.clone(), metrics, need, seed: opening.seed }))
     }
 }
 
@@ -70,6 +88,7 @@ impl SourceSettings<Command> for KafkaConfig {
 struct KafkaInput {
     settings: KafkaConfig,
     metrics: KafkaMetrics,
+    need: HistoryNeed,
     seed: u64,
 }
 
@@ -78,7 +97,7 @@ impl Source<Command> for KafkaInput {
         self: Box<Self>,
         context: SourceContext<Command>,
     ) -> BoxFuture<'static, Result<(), Exit>> {
-        let Self { settings, metrics, seed } = *self;
+        let Self { settings, metrics, need, seed } = *self;
         let SourceContext { router, ready, stop, .. } = context;
         Box::pin(async move {
             let pulse = router.pulse();
@@ -87,6 +106,7 @@ impl Source<Command> for KafkaInput {
                 shards: router.into_intakes(),
                 ready,
                 metrics,
+                need,
                 pulse,
                 seed,
                 runtime: Handle::current(),

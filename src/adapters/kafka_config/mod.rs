@@ -6,6 +6,7 @@
 
 mod address;
 mod cluster;
+mod history;
 mod settings;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ pub use self::address::{KafkaUrl, KafkaUrlError, is_topic_name};
 pub use self::cluster::{
     ClusterConfig, KafkaOption, KafkaOptionError, TopicPlace, TopicPlaceError,
 };
+pub use self::history::TopicHistory;
 pub use self::settings::{
     Delivery, FileOption, KafkaConfig, LostOffset, StartAt, TOKEN_FILE, file_option,
     is_public_option, is_secret, read_section, secret_file_of,

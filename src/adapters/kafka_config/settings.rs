@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::address::{KafkaUrlError, is_topic_name};
+use super::history::TopicHistory;
 use crate::core::domain::UnixNanos;
 use crate::ops::file::read_text;
 use crate::ports::section::Section;
@@ -24,6 +25,10 @@ pub struct KafkaConfig {
     pub start: StartAt,
     /// What a committed offset that the broker no longer has means.
     pub lost_offset: LostOffset,
+    /// How far back a partition without stored states is read before its first live record.
+    pub history: TopicHistory,
+    /// The most offsets of a partition that are read as history.
+    pub history_records_max: i64,
     /// The topic of forecasts.
     pub forecasts: String,
     /// The topic of the forecasts of shadows, if any.
@@ -90,6 +95,9 @@ pub enum Delivery {
     /// Every forecast exactly once for readers of committed records.
     ExactlyOnce,
 }
+
+/// The most that may be read of a partition as history.
+const HISTORY_RECORDS_MAX: usize = 1_000_000_000;
 
 /// Options that the promises about delivery rest on: they have keys of their own here or none.
 pub(super) const FIXED: [&str; 16] = [
@@ -263,6 +271,7 @@ fn read_keys(section: &mut Section<'_>) -> KafkaConfig {
         "group",
         "topics",
         "start",
+        "history",
         "forecasts",
         "shadows",
         "scores",
@@ -287,6 +296,9 @@ fn read_keys(section: &mut Section<'_>) -> KafkaConfig {
         topics: section.texts("topics"),
         start,
         lost_offset: section.choice("on_lost_offset", &lost),
+        history: TopicHistory::read(section),
+        // The limit fits.
+        history_records_max: section.count("history_records_max", 1, HISTORY_RECORDS_MAX) as i64,
         forecasts: section.text("forecasts"),
         shadows: section.optional_text("shadows"),
         scores: section.optional_text("scores"),

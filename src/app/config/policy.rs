@@ -4,7 +4,7 @@
 
 use crate::core::domain::DurationNanos;
 use crate::engine::symbols::{EnginePolicy, Withhold};
-use crate::ports::section::Section;
+use crate::ports::section::{Section, seconds_of};
 
 /// The most steps between two that belong to one window; a day of milliseconds and more.
 const GAP_STEPS_MAX: usize = 1_000_000_000;
@@ -41,7 +41,7 @@ pub(super) fn read(section: &mut Section<'_>) -> EnginePolicy {
 /// How long a symbol may be silent; `None` for ever.
 fn symbol_ttl(section: &mut Section<'_>) -> Option<DurationNanos> {
     let text = section.optional_text("symbol_ttl").filter(|text| text != "off")?;
-    let ttl = seconds(&text)
+    let ttl = seconds_of(&text)
         .filter(|seconds| (1..=SYMBOL_TTL_SECONDS_MAX).contains(seconds))
         .and_then(DurationNanos::from_seconds);
     if ttl.is_none() {
@@ -49,19 +49,4 @@ fn symbol_ttl(section: &mut Section<'_>) -> Option<DurationNanos> {
         section.problem("symbol_ttl", format_args!("`{text}` {problem}"));
     }
     ttl
-}
-
-/// The seconds of a time such as `90s`, `15m`, `36h` or `7d`.
-fn seconds(text: &str) -> Option<i64> {
-    let unit = text.chars().next_back()?;
-    let seconds_each = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86_400,
-        _ => return None,
-    };
-    let digits = text.strip_suffix(unit)?;
-    let count = digits.parse::<i64>().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()));
-    count?.checked_mul(seconds_each)
 }

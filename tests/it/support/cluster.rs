@@ -191,6 +191,38 @@ impl Cluster {
         producer.flush(CALL_TIMEOUT).unwrap();
     }
 
+    /// As [`Cluster::produce`], each record with its own timestamp in milliseconds since the epoch.
+    pub(crate) fn produce_at(&self, topic: &str, records: &[(String, String, i64)]) {
+        let mut options = self.options();
+        options.set("partitioner", "murmur2_random").set("enable.idempotence", "true");
+        let producer: BaseProducer = options.create().unwrap();
+        for (key, payload, time) in records {
+            let record = BaseRecord::to(topic).key(key).payload(payload).timestamp(*time);
+            producer.send(record).unwrap();
+            producer.poll(Duration::ZERO);
+        }
+        producer.flush(CALL_TIMEOUT).unwrap();
+    }
+
+    /// Begins a transaction that writes one record to a partition, and leaves it open: nobody who
+    /// reads what is committed gets beyond it.
+    pub(crate) fn open_transaction(
+        &self,
+        topic: &str,
+        partition: i32,
+        (key, payload): (&str, &str),
+    ) -> OpenTransaction {
+        let mut options = self.options();
+        options.set("transactional.id", unique("open")).set("transaction.timeout.ms", "600000");
+        let producer: BaseProducer = options.create().unwrap();
+        producer.init_transactions(CALL_TIMEOUT).unwrap();
+        producer.begin_transaction().unwrap();
+        let record = BaseRecord::to(topic).key(key).payload(payload).partition(partition);
+        producer.send(record).unwrap();
+        producer.flush(CALL_TIMEOUT).unwrap();
+        OpenTransaction(producer)
+    }
+
     /// Everything that a reader finds in a topic, by partition and offset.
     pub(crate) fn read(&self, topic: &str, isolation: &str) -> Vec<Stored> {
         let mut options = self.options();
@@ -242,6 +274,21 @@ impl Cluster {
             partitions.add_partition(topic, partition.id());
         }
         Commits { client, partitions }
+    }
+}
+
+/// A transaction that is open.
+pub(crate) struct OpenTransaction(BaseProducer);
+
+impl OpenTransaction {
+    /// Commits it.
+    pub(crate) fn commit(self) {
+        self.0.commit_transaction(CALL_TIMEOUT).unwrap();
+    }
+
+    /// Aborts it: its record is never read.
+    pub(crate) fn abort(self) {
+        self.0.abort_transaction(CALL_TIMEOUT).unwrap();
     }
 }
 

@@ -51,8 +51,7 @@ const IMPURE_WORDS: &[&str] = &["Instant", "SystemTime", "thread_local!"];
 const PRINTING: &[&str] = &["print!", "println!", "eprint!", "eprintln!"];
 
 /// Who speaks HTTP.
-const HTTP: &[&str] =
-    &["adapters/http", "adapters/rest", "tools/feed", "tools/watch/warming"];
+const HTTP: &[&str] = &["adapters/http", "adapters/rest", "tools/feed", "tools/watch/warming"];
 
 /// Who speaks to WebSockets.
 const WEBSOCKETS: &[&str] = &[

@@ -11,7 +11,7 @@ use rdkafka::consumer::{Consumer, RebalanceProtocol};
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::info;
 
-use super::{SHARD_TIMEOUT, Session, engine_gone};
+use super::{CLUSTER_PATIENCE, SHARD_TIMEOUT, Session, engine_gone};
 use crate::adapters::kafka::SessionError;
 use crate::adapters::kafka::partitions::{PartitionName, Reading};
 use crate::adapters::kafka::start::{Mark, Point};
@@ -24,6 +24,7 @@ impl Session<'_> {
     /// Takes partitions over: their states first, then their records.
     pub(super) fn assign(&mut self, list: &TopicPartitionList) -> Result<(), SessionError> {
         let begun = Stopwatch::start();
+        (self.assigning, self.is_warmed) = (begun, false);
         let count = list.count();
         if count > 0 {
             self.source.ready.not_ready(format!("restoring {count} partitions"));
@@ -49,7 +50,7 @@ impl Session<'_> {
             let reading = match kept.take(id) {
                 Some(reading) if is_ours(&reading) => {
                     kept_count += 1;
-                    reading.with_committed(point)
+                    Some(reading.with_committed(point))
                 }
                 Some(_) => {
                     self.evict(id)?;
@@ -57,6 +58,8 @@ impl Session<'_> {
                 }
                 None => self.take_over(id, &committed)?,
             };
+            // What is taken over until now is committed, as with every stop.
+            let Some(reading) = reading else { return Ok(()) };
             starts
                 .add_partition_offset(topic, number, Offset::Offset(reading.next))
                 .map_err(SessionError::while_doing("name a position"))?;
@@ -90,6 +93,10 @@ impl Session<'_> {
         self.is_due = self.awaits_first;
         if !self.awaits_first {
             self.show_ready();
+        } else if self.is_warmed {
+            // A forecast must not rest on states that a crash would have made otherwise.
+            self.source.pulse.wait(CLUSTER_PATIENCE);
+            self.commit_now()?;
         }
         Ok(())
     }
@@ -127,7 +134,7 @@ impl Session<'_> {
     }
 
     /// Has the shard forget a partition's symbols.
-    fn evict(&self, id: PartitionId) -> Result<(), SessionError> {
+    pub(super) fn evict(&self, id: PartitionId) -> Result<(), SessionError> {
         let (answer, answers) = channel();
         self.shard(id).command(Command::Evict { partition: id, answer }).map_err(engine_gone)?;
         answers.recv_timeout(SHARD_TIMEOUT).map_err(|error| match error {

@@ -2,18 +2,19 @@
 //!
 //! Owns the way from a changelog to the state of a shard. Promises that states go with the
 //! records that follow them, and that the states of a partition whose records are lost are ended
-//! in the changelog as well. Never reads a record of the input.
+//! in the changelog as well. Never reads a record of the input: `warm` does.
 
 use std::collections::HashMap;
 use std::sync::mpsc::channel;
 
-use bytes::Bytes;
 use rdkafka::consumer::Consumer;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{info, warn};
 
+use super::warm::Warmed;
 use super::{CLUSTER_PATIENCE, COMMIT_POLL_TIMEOUT, SHARD_TIMEOUT, Session, engine_gone};
 use crate::adapters::kafka::changelog::StateRecord;
+use crate::adapters::kafka::history::{Beginning, is_cut_short};
 use crate::adapters::kafka::partitions::{PartitionName, Reading};
 use crate::adapters::kafka::publisher::StatePlace;
 use crate::adapters::kafka::restore::{self, States};
@@ -32,19 +33,29 @@ fn epoch_from(end: i64) -> Epoch {
     Epoch { since: end, number: now }
 }
 
+/// The stored states of a partition, by what becomes of them.
+struct Sorted {
+    /// Those that are taken over.
+    own: Vec<StateRecord>,
+    /// Those of another log, or of records that the topic no longer has.
+    foreign: Vec<StateRecord>,
+    /// Those of a beginning that was not committed.
+    cut_short: Vec<StateRecord>,
+}
+
 impl Session<'_> {
-    /// Restores a partition's states and returns from where it is read.
+    /// Restores a partition's states, or warms its symbols from the topic, and returns from where
+    /// it is read; `None` where the session was asked to stop meanwhile.
     pub(super) fn take_over(
         &mut self,
         id: PartitionId,
         committed: &HashMap<PartitionId, Point>,
-    ) -> Result<Reading, SessionError> {
+    ) -> Result<Option<Reading>, SessionError> {
         let config = &self.source.config;
         self.source.pulse.wait(CLUSTER_PATIENCE.max(2 * config.restore_timeout));
         let name = self.name(id)?;
-        let PartitionName { topic, number } = &name;
-        let input = self.input(topic)?.clone();
-        let place = StatePlace { topic: input.changelog.clone(), number: *number };
+        let input = self.input(&name.topic)?.clone();
+        let place = StatePlace { topic: input.changelog.clone(), number: name.number };
         let States { end, stored, passed_over } =
             restore::read_states(&self.reader, &self.observer, &place, config.restore_timeout)?;
         // Compaction would leave what was passed over, and not what was taken.
@@ -52,32 +63,39 @@ impl Session<'_> {
         let points: Vec<_> = stored.iter().filter_map(|state| state.point).collect();
         let began_with = self.began_with(&input, committed);
         let found = self.find(&name, &input, committed.get(&id).copied(), &points, began_with)?;
-        if found.has_lost_states(input.changelog_id, end == 0) {
-            self.tell_lost_states(id, &place, &found)?;
+        let has_lost_changelog = found.has_lost_states(input.changelog_id, end == 0);
+        if has_lost_changelog {
+            self.tell_lost_states(&place, &found);
         }
-        let next = match found.decide(config.start, config.lost_offset) {
-            Start::At(committed) => {
-                let next = self.place_before_late_states(&name, committed, &stored, &found);
-                self.restore_own(id, &name, &place, stored, &found)?;
-                next
-            }
-            Start::AtTime(time) => {
-                self.restore_own(id, &name, &place, stored, &found)?;
-                self.offset_at(&name, time)?.unwrap_or(found.ends.1)
-            }
-            Start::Lost(next, loss) => {
-                self.lose(id, &name, &place, &stored, &found, (next, loss))?;
-                next
-            }
-            Start::Refused(loss) => {
-                let (low, high) = found.ends;
-                return Err(SessionError::Final(KafkaError::Setup(format!(
-                    "{topic}[{number}]: {loss} (committed: {}; the topic holds {low} to {high}) \
-                     and kafka.on_lost_offset = \"fail\"",
-                    found.committed.map_or_else(|| "nothing".to_owned(), |at| at.next.to_string())
-                ))));
-            }
+        let (next, loss) = self.beginning(&name, &stored, &found)?;
+        if let Some(loss) = loss {
+            self.tell_loss(&name, stored.len(), &found, (next, loss));
+        }
+        let Sorted { own, foreign, cut_short } = self.sort(&name, stored, &found, (next, loss));
+        let has_lost = has_lost_changelog || loss.is_some() || !foreign.is_empty();
+        let beginning = Beginning {
+            is_first: found.committed.is_none(),
+            has_lost,
+            is_unreadable: !own.is_empty() && self.restore(id, &name, &own)? == 0,
+            has_states: !own.is_empty(),
         };
+        self.source.metrics.foreign_states(foreign.len());
+        let mut gone = foreign;
+        gone.extend(cut_short);
+        let is_warmed = beginning.wants_history() && self.source.config.history.is_on();
+        if is_warmed {
+            match self.warm(id, &name, (found.ends.0, next))? {
+                Warmed::Whole => {}
+                // What cannot be used now must not have the history read a second time: what is
+                // published from here on rests on a cold beginning.
+                Warmed::Late => gone.extend(own),
+                Warmed::Stopped => return Ok(None),
+            }
+        }
+        self.forget(&place, &gone)?;
+        if has_lost {
+            self.begin_cold(id)?;
+        }
         // The record right before the position stays the same only where the position does.
         let newest_ms = found.committed.filter(|point| point.next == next);
         let newest_ms = newest_ms.and_then(|point| point.mark.newest_ms);
@@ -86,7 +104,32 @@ impl Session<'_> {
         let (log, changelog) = (input.id, input.changelog_id);
         let mark = Mark { log, changelog, began_with, newest_ms, epoch };
         let reading = Reading::from(id, name, Point { next, mark });
-        Ok(reading.with_committed(found.committed))
+        // What was warmed is stored by the next commit, even where the position is committed.
+        Ok(Some(reading.with_committed(found.committed.filter(|_| !is_warmed))))
+    }
+
+    /// Where the partition is read from, and why what was read before is of no use, if it is not.
+    fn beginning(
+        &self,
+        name: &PartitionName,
+        stored: &[StateRecord],
+        found: &Found<'_>,
+    ) -> Result<(i64, Option<Loss>), SessionError> {
+        let config = &self.source.config;
+        Ok(match found.decide(config.start, config.lost_offset) {
+            Start::At(next) => (self.place_before_late_states(name, next, stored, found), None),
+            Start::AtTime(time) => (self.offset_at(name, time)?.unwrap_or(found.ends.1), None),
+            Start::Lost(next, loss) => (next, Some(loss)),
+            Start::Refused(loss) => {
+                let PartitionName { topic, number } = name;
+                let (low, high) = found.ends;
+                return Err(SessionError::Final(KafkaError::Setup(format!(
+                    "{topic}[{number}]: {loss} (committed: {}; the topic holds {low} to {high}) \
+                     and kafka.on_lost_offset = \"fail\"",
+                    found.committed.map_or_else(|| "nothing".to_owned(), |at| at.next.to_string())
+                ))));
+            }
+        })
     }
 
     /// Where reading begins, given the committed offset: before it where a former owner wrote a
@@ -153,43 +196,43 @@ impl Session<'_> {
     }
 
     /// Says that the states up to the committed offset are gone.
-    fn tell_lost_states(
-        &self,
-        id: PartitionId,
-        place: &StatePlace,
-        found: &Found<'_>,
-    ) -> Result<(), SessionError> {
+    fn tell_lost_states(&self, place: &StatePlace, found: &Found<'_>) {
         let StatePlace { topic, number } = place;
         self.source.metrics.lost_changelog(1);
         let committed = found.committed.map(|point| point.next);
         warn!(
             %topic, partition = number, ?committed,
             "the changelog has no states for the committed offset: it was deleted; the partition's \
-             symbols begin cold"
+             symbols {}",
+            self.outlook()
         );
-        self.begin_cold(id)
     }
 
-    /// Goes on where what was read before is of no use.
-    fn lose(
+    /// Says that what was read before is of no use.
+    fn tell_loss(
         &self,
-        id: PartitionId,
         name: &PartitionName,
-        place: &StatePlace,
-        stored: &[StateRecord],
+        states: usize,
         found: &Found<'_>,
         (next, loss): (i64, Loss),
-    ) -> Result<(), SessionError> {
+    ) {
         let PartitionName { topic, number } = name;
-        let ((low, high), states) = (found.ends, stored.len());
+        let (low, high) = found.ends;
         let committed = found.committed.map(|point| point.next);
         self.source.metrics.lost_offset(loss);
         warn!(
             %topic, partition = number, reason = loss.label(), ?committed, low, high, next, states,
-            "{loss}; the partition's symbols begin cold"
+            "{loss}; the partition's symbols {}",
+            self.outlook()
         );
-        self.forget(place, stored.iter())?;
-        self.begin_cold(id)
+    }
+
+    /// What becomes of symbols without states.
+    fn outlook(&self) -> &'static str {
+        match self.source.config.history.is_on() {
+            true => "are warmed from what the topic holds",
+            false => "begin cold",
+        }
     }
 
     /// Has the shard know that symbols which turn up in a partition are not new.
@@ -197,52 +240,67 @@ impl Session<'_> {
         self.shard(id).command(Command::BeginCold { partition: id }).map_err(engine_gone)
     }
 
-    /// Restores the states that are of the log that is read, and ends the others.
-    fn restore_own(
+    /// Sorts out the states that are of the log that is read, up to where reading begins.
+    fn sort(
         &self,
-        id: PartitionId,
         name: &PartitionName,
-        place: &StatePlace,
         stored: Vec<StateRecord>,
         found: &Found<'_>,
-    ) -> Result<(), SessionError> {
+        (next, loss): (i64, Option<Loss>),
+    ) -> Sorted {
+        let mut sorted = Sorted { own: Vec::new(), foreign: stored, cut_short: Vec::new() };
+        if loss.is_some() {
+            return sorted;
+        }
         let PartitionName { topic, number } = name;
-        let is_transactional = self.source.config.delivery == Delivery::ExactlyOnce;
-        let limit = found.state_limit(is_transactional);
-        let (own, foreign): (Vec<_>, Vec<_>) = stored
+        let config = &self.source.config;
+        let limit = found.state_limit(config.delivery == Delivery::ExactlyOnce);
+        (sorted.own, sorted.foreign) = sorted
+            .foreign
             .into_iter()
             .partition(|state| found.takes(state.point, limit) && !found.is_lost(state));
-        if !foreign.is_empty() {
-            let (low, high) = found.ends;
-            let committed = found.committed.map(|point| point.next);
+        let (own, foreign) = (&sorted.own, &sorted.foreign);
+        let (low, high) = found.ends;
+        let committed = found.committed.map(|point| point.next);
+        if let Some(first) = foreign.first() {
             warn!(
                 %topic, partition = number, ?committed, low, high, states = foreign.len(),
-                sample = foreign[0].key,
+                sample = first.key,
                 "stored states are of another log, or of records that the topic no longer has; \
-                 their symbols begin cold"
+                 their symbols {}",
+                if own.is_empty() { self.outlook() } else { "begin cold" }
             );
-            self.forget(place, foreign.iter())?;
-            self.begin_cold(id)?;
         }
-        if found.committed.is_none() && !own.is_empty() {
+        if own.is_empty() || committed.is_some() {
+            return sorted;
+        }
+        let states = own.len();
+        let points = own.iter().map(|state| state.point);
+        if config.history.is_on() && low < next && is_cut_short(points, next) {
+            info!(
+                %topic, partition = number, states, next,
+                "stored states are of a beginning that was not committed; the partition's symbols \
+                 are warmed again"
+            );
+            sorted.cut_short = std::mem::take(&mut sorted.own);
+        } else {
             warn!(
-                %topic, partition = number, states = own.len(),
+                %topic, partition = number, states,
                 "the group has committed no offset although there are stored states; reading \
                  begins by kafka.start, and records that the states hold are skipped"
             );
         }
-        self.restore(id, name, own.into_iter().map(|state| (state.key, state.bytes)).collect())
+        sorted
     }
 
+    /// Restores states, and returns of how many symbols they are.
     fn restore(
         &self,
         id: PartitionId,
         name: &PartitionName,
-        stored: Vec<(String, Bytes)>,
-    ) -> Result<(), SessionError> {
-        if stored.is_empty() {
-            return Ok(());
-        }
+        stored: &[StateRecord],
+    ) -> Result<usize, SessionError> {
+        let stored = stored.iter().map(|state| (state.key.clone(), state.bytes.clone())).collect();
         let (answer, answers) = channel();
         self.shard(id)
             .command(Command::Restore { partition: id, stored, answer })
@@ -256,24 +314,17 @@ impl Session<'_> {
         self.source.metrics.restored(restored.symbol_count, cold);
         warn_of_cold_states(&restored.cold, Some((topic, *number)));
         info!(%topic, partition = number, symbols = restored.symbol_count, cold, "restored");
-        Ok(())
+        Ok(restored.symbol_count)
     }
 
-    /// Ends the stored states of a partition whose records are lost, so that no later start takes
-    /// them for what came just before.
-    fn forget<'t>(
-        &self,
-        place: &StatePlace,
-        stored: impl Iterator<Item = &'t StateRecord>,
-    ) -> Result<(), SessionError> {
-        let mut count = 0;
+    /// Ends stored states that are of no use, so that no later start takes them for what came just
+    /// before.
+    fn forget(&self, place: &StatePlace, stored: &[StateRecord]) -> Result<(), SessionError> {
         for StateRecord { key, .. } in stored {
             self.publisher.state(key, place, None, None);
-            count += 1;
         }
-        self.source.metrics.foreign_states(count);
         // In a transaction they are committed with the first commit.
-        if self.source.config.delivery == Delivery::AtLeastOnce {
+        if !stored.is_empty() && self.source.config.delivery == Delivery::AtLeastOnce {
             self.await_states()?;
         }
         Ok(())
@@ -293,7 +344,11 @@ impl Session<'_> {
     }
 
     /// The first offset at or after a time; `None` where all records are older.
-    fn offset_at(&self, name: &PartitionName, time_ms: i64) -> Result<Option<i64>, SessionError> {
+    pub(super) fn offset_at(
+        &self,
+        name: &PartitionName,
+        time_ms: i64,
+    ) -> Result<Option<i64>, SessionError> {
         let mut times = TopicPartitionList::new();
         times
             .add_partition_offset(&name.topic, name.number, Offset::Offset(time_ms))

@@ -10,6 +10,7 @@ use prometheus::Registry;
 use rdkafka::ClientConfig;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{Consumer, RebalanceProtocol};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tokio::runtime::Runtime;
@@ -18,9 +19,13 @@ use tokio::sync::watch;
 use super::{PATIENCE, record};
 use crate::adapters::kafka::client::Rebalance;
 use crate::adapters::kafka::pace::Pace;
+use crate::adapters::kafka::publisher::{POINT_HEADER, StatePlace};
+use crate::adapters::kafka::restore;
 use crate::adapters::kafka::session::{Held, Session};
 use crate::adapters::kafka::{KafkaMetrics, KafkaSource};
-use crate::adapters::kafka_config::{Delivery, KafkaConfig, LostOffset, StartAt};
+use crate::adapters::kafka_config::{Delivery, KafkaConfig, LostOffset, StartAt, TopicHistory};
+use crate::core::domain::DurationNanos;
+use crate::core::history::HistoryNeed;
 use crate::engine::pipeline::Restored;
 use crate::intake::{Arrival, IntakeReceiver};
 use crate::ops::clock::{Stopwatch, pause};
@@ -33,6 +38,9 @@ const INPUT: &str = "ticks";
 const CHANGELOG: &str = "group-ticks";
 const PARTITIONS: i32 = 2;
 
+/// A state that the played shard has no use for.
+const UNREADABLE: &str = "unreadable";
+
 /// The symbol whose state is in each partition of the changelog.
 const SYMBOL: &str = "A";
 
@@ -43,6 +51,8 @@ fn config(brokers: String) -> KafkaConfig {
         topics: vec![INPUT.to_owned()],
         start: StartAt::Earliest,
         lost_offset: LostOffset::Fail,
+        history: TopicHistory::Off,
+        history_records_max: 1_000_000,
         forecasts: "forecasts".to_owned(),
         shadows: None,
         scores: None,
@@ -64,14 +74,25 @@ fn config(brokers: String) -> KafkaConfig {
     }
 }
 
-/// A cluster with the topics, and a stored state in each partition of the changelog.
-fn cluster() -> MockCluster<'static, rdkafka::producer::DefaultProducerContext> {
+type Mock = MockCluster<'static, rdkafka::producer::DefaultProducerContext>;
+
+/// A cluster with the topics, in which nothing is.
+fn bare_cluster() -> Mock {
     let mock = MockCluster::new(1).unwrap();
     for topic in [INPUT, CHANGELOG, "forecasts"] {
         mock.create_topic(topic, PARTITIONS, 1).unwrap();
     }
-    let producer: BaseProducer =
-        ClientConfig::new().set("bootstrap.servers", mock.bootstrap_servers()).create().unwrap();
+    mock
+}
+
+fn producer(mock: &Mock) -> BaseProducer {
+    ClientConfig::new().set("bootstrap.servers", mock.bootstrap_servers()).create().unwrap()
+}
+
+/// A cluster with the topics, and a stored state in each partition of the changelog.
+fn cluster() -> Mock {
+    let mock = bare_cluster();
+    let producer = producer(&mock);
     for partition in 0..PARTITIONS {
         let state = BaseRecord::to(CHANGELOG).partition(partition).key(SYMBOL).payload("state");
         producer.send(state).unwrap();
@@ -111,11 +132,12 @@ fn play(
                     "resumed"
                 }
                 Command::Restore { stored, answer, .. } => {
-                    let restored =
-                        Restored { symbol_count: stored.len(), translated_count: 0, cold: vec![] };
+                    let usable = stored.iter().filter(|(_, state)| *state != UNREADABLE);
+                    let symbol_count = usable.count();
+                    let restored = Restored { symbol_count, translated_count: 0, cold: vec![] };
                     // The session may have given up.
                     drop(answer.send(Ok(restored)));
-                    "restore"
+                    if stored.is_empty() { "caught up" } else { "restore" }
                 }
                 Command::Own { .. } => "own",
                 Command::Evict { answer, .. } => {
@@ -136,6 +158,7 @@ fn source(config: KafkaConfig, runtime: &Runtime) -> (KafkaSource, IntakeReceive
         shards: vec![shard],
         ready: Readiness::new().condition("source"),
         metrics: KafkaMetrics::register(&Registry::new()).unwrap(),
+        need: HistoryNeed { steps: 7, span: DurationNanos::ZERO, rows: None },
         pulse: Pulse::new(),
         seed: 1,
         runtime: runtime.handle().clone(),
@@ -284,4 +307,119 @@ fn a_cooperative_member_keeps_the_record_that_it_holds_of_a_partition_that_stays
     assert_eq!(kept, Some(held), "nothing else reads it again");
     assert!(!is_kept_still, "whoever gets the partition reads it");
     assert_eq!(taken(&came).iter().filter(|what| **what == "evict").count(), 2);
+}
+
+/// What the shard is asked while partition 0 is taken over, whose topic holds so many records and
+/// whose changelog holds this; then what is left to commit, and the stored states. The group has
+/// committed nothing and begins at the end.
+fn take_over_warm(
+    records: usize,
+    state: Option<(&str, Option<&str>)>,
+    (change, of_record): (impl Fn(&mut KafkaConfig), Duration),
+    is_stopped: bool,
+) -> (Vec<&'static str>, Vec<(u32, i64)>, Vec<String>) {
+    let mock = bare_cluster();
+    let producer = producer(&mock);
+    for _ in 0..records {
+        producer.send(BaseRecord::<(), _>::to(INPUT).partition(0).payload("tick")).unwrap();
+    }
+    if let Some((state, point)) = state {
+        let value = point.map(str::as_bytes);
+        let headers = OwnedHeaders::new().insert(Header { key: POINT_HEADER, value });
+        let record = BaseRecord::to(CHANGELOG).partition(0).key(SYMBOL).payload(state);
+        producer.send(record.headers(headers)).unwrap();
+    }
+    producer.flush(PATIENCE).unwrap();
+    let runtime = Runtime::new().unwrap();
+    let mut config = KafkaConfig {
+        delivery: Delivery::AtLeastOnce,
+        start: StartAt::Latest,
+        history: TopicHistory::Auto,
+        ..config(mock.bootstrap_servers())
+    };
+    change(&mut config);
+    let limit = config.restore_timeout.max(PATIENCE);
+    let (source, receiver) = source(config, &runtime);
+    let (said, came) = channel();
+    let shard = play(receiver, of_record, said);
+    let (stop, stopped) = watch::channel(false);
+    let mut session = Session::open(&source, &stopped, None).unwrap();
+    let lists = await_assignment(&mut session);
+    let first = lists.iter().find(|list| list.elements()[0].partition() == 0).unwrap();
+    stop.send(is_stopped).unwrap();
+    let assigned = session.assign(first);
+    let reads: Vec<_> = session.assigned.iter().map(|one| (one.id.0, one.next)).collect();
+    let left = session.assigned.uncommitted().len();
+    let place = StatePlace { topic: CHANGELOG.to_owned(), number: 0 };
+    let states = restore::read_states(&session.reader, &session.observer, &place, limit);
+    session.close();
+    drop(source);
+    shard.join().unwrap();
+    assert!(assigned.is_ok(), "{assigned:?}");
+    assert_eq!(left, 0, "all is committed before anything else is read");
+    let states = states.unwrap().stored.into_iter().map(|state| state.key).collect();
+    (taken(&came), reads, states)
+}
+
+/// As [`take_over_warm`], without a change and without an end in between.
+fn warmed(
+    records: usize,
+    state: Option<(&str, Option<&str>)>,
+) -> (Vec<&'static str>, Vec<(u32, i64)>, Vec<String>) {
+    take_over_warm(records, state, (|_: &mut KafkaConfig| {}, Duration::ZERO), false)
+}
+
+/// What a shard is asked, with the records of history in between.
+fn asked(records: usize, rest: &[&'static str]) -> Vec<&'static str> {
+    let (connect, records) = (["connect"], vec!["record"; records]);
+    [&connect[..], &records, rest].concat()
+}
+
+/// What comes behind history that is whole.
+const COMMITTED: [&str; 4] = ["caught up", "own", "commit", "resumed"];
+
+#[test]
+fn history_is_with_the_shard_and_committed_before_anything_live_is_read() {
+    let (asked_of_it, reads, _) = warmed(10, None);
+    assert_eq!(asked_of_it, asked(10, &COMMITTED));
+    assert_eq!(reads, [(0, 10)]);
+    // The limit leaves the oldest out.
+    let at_most_4 = |config: &mut KafkaConfig| config.history_records_max = 4;
+    let (asked_of_it, reads, _) = take_over_warm(10, None, (at_most_4, Duration::ZERO), false);
+    assert_eq!((asked_of_it, reads), (asked(4, &COMMITTED), vec![(0, 10)]));
+}
+
+#[test]
+fn states_that_nobody_has_committed_are_made_again_from_the_topic() {
+    let (asked_of_it, reads, states) = warmed(10, Some(("state", Some("tickcast next=7"))));
+    assert_eq!((asked_of_it, reads), (asked(10, &COMMITTED), vec![(0, 10)]));
+    assert_eq!(states, [""; 0], "those of the beginning before are ended");
+}
+
+#[test]
+fn a_state_that_cannot_be_used_is_no_state() {
+    let (asked_of_it, reads, states) = warmed(3, Some((UNREADABLE, None)));
+    let restored = [&["connect", "restore"][..], &["record"; 3], &COMMITTED].concat();
+    assert_eq!((asked_of_it, reads), (restored, vec![(0, 3)]));
+    assert_eq!(states, [SYMBOL], "until the symbol moves");
+}
+
+/// More than three seconds of work for the shard, and three for all of it.
+#[test]
+fn history_that_takes_too_long_leaves_the_shard_without_any() {
+    let short = |config: &mut KafkaConfig| config.restore_timeout = Duration::from_secs(3);
+    let of_record = Duration::from_millis(250);
+    let (asked_of_it, reads, states) =
+        take_over_warm(13, Some((UNREADABLE, None)), (short, of_record), false);
+    let rest = ["caught up", "evict", "own", "commit", "resumed"];
+    let expected = [&["connect", "restore"][..], &["record"; 13], &rest].concat();
+    assert_eq!((asked_of_it, reads), (expected, vec![(0, 13)]));
+    assert_eq!(states, [""; 0], "so that no later start reads the history after all");
+}
+
+#[test]
+fn a_stop_ends_history_and_keeps_nothing_of_it() {
+    let nothing = |_: &mut KafkaConfig| {};
+    let (asked_of_it, reads, _) = take_over_warm(10, None, (nothing, Duration::ZERO), true);
+    assert_eq!((asked_of_it, reads), (vec!["connect", "evict"], vec![]));
 }
