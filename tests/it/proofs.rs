@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tickcast::engine::model::onnx::NodeProto;
+use tickcast::engine::onnx::NodeProto;
 use tickcast::engine::pipeline::{InProcess, PipelineSettings, Prover, Unproven};
 use tickcast::keep::prove::{ChildProver, ProofLimits};
 
