@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::{Global, topic};
 use crate::app::config::{AnyConfig, BridgeConfig, Config, ModelConfig, load_any};
 use crate::app::{Preparation, look_at_address, prepare, settle_turns};
-use crate::engine::inference::{OnnxRuntime, Runtime};
+use crate::engine::inference::{ChosenRuntime, Runtime};
 use crate::engine::model::RefusedVersion;
 use crate::engine::pipeline::{Chosen, Pipeline, Role};
 use crate::ops::exit::{Exit, Failure};
@@ -106,7 +106,7 @@ fn model_lines(
     config: &Config,
     model: &ModelConfig,
     Chosen { bundle, refused, taken }: &Chosen,
-    runtime: &OnnxRuntime,
+    runtime: &ChosenRuntime,
 ) -> Result<String, Exit> {
     let settings = config.pipeline_of(model).of_shard(config.shards.count);
     let pipeline = Pipeline::build(bundle, runtime, &settings)

@@ -3,6 +3,7 @@
 //! Owns the seam behind which a runtime stands. Promises that rows of a batch do not influence
 //! each other and that no run allocates tensors. Never knows files, symbols or features.
 
+mod chosen;
 mod host;
 mod native;
 mod onnxruntime;
@@ -10,6 +11,7 @@ pub mod trial;
 
 use crate::core::forecast::Output;
 
+pub use self::chosen::{ChosenRuntime, RuntimeChoice, TOLERANCE};
 pub use self::host::{HostBackend, HostTensors};
 pub use self::native::NativeRuntime;
 pub use self::onnxruntime::{
@@ -168,9 +170,37 @@ pub trait Backend: Send {
     /// The outgoing state at `index` of the last run of the lane, `[B,H]`.
     fn next_state(&self, lane: Lane, index: usize) -> &[f32];
 
+    /// Whose rounding its numbers have.
+    fn rounding(&self) -> Rounding {
+        Rounding::OnnxRuntime
+    }
+
     /// The model's step in parts, where the backend can take it apart.
     fn parts(&mut self) -> Option<&mut dyn Parts> {
         None
+    }
+}
+
+/// Whose rounding the numbers of a model have. They agree within a small tolerance, and not bit for
+/// bit, so a state of one is none of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rounding {
+    /// Those of ONNX Runtime, and of what stands in for it in tests.
+    OnnxRuntime,
+    /// Those of the native kernels.
+    Native,
+}
+
+impl Rounding {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::OnnxRuntime, Self::Native];
+
+    /// The runtime's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OnnxRuntime => "onnxruntime",
+            Self::Native => "native",
+        }
     }
 }
 

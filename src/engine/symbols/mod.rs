@@ -41,7 +41,7 @@ use crate::core::history::Origin;
 use crate::core::score::ScoreBook;
 use crate::core::step::{CadenceRule, StepRule, StepState};
 use crate::core::window::{RowFacts, Window};
-use crate::engine::inference::{Backend, Columns, InferenceError, Signature};
+use crate::engine::inference::{Backend, Columns, InferenceError, Rounding, Signature};
 use crate::engine::model::manifest::{Mode, Plans, Rows, StepSpec};
 
 pub use self::expiry::{Departure, Expired};
@@ -290,6 +290,11 @@ impl Engine {
     /// The newest window that began cold because of a distance between steps.
     pub fn newest_cold_start(&self) -> Option<&ColdStart> {
         self.newest_cold_start.as_ref()
+    }
+
+    /// Whose rounding the numbers of the model have.
+    pub fn rounding(&self) -> Rounding {
+        self.backend.rounding()
     }
 
     /// What became of everything that went in.

@@ -21,7 +21,9 @@ use std::sync::Arc;
 use self::cpu::Cpu;
 use self::graph::Read;
 use self::stack::{Room, Stack, Work};
-use super::{Backend, HostTensors, InferenceError, Lane, Parts, Runtime, Shape, Signature};
+use super::{
+    Backend, HostTensors, InferenceError, Lane, Parts, Rounding, Runtime, Shape, Signature,
+};
 
 /// The runtime. Cloning it costs nothing.
 #[derive(Clone, Copy, Debug)]
@@ -146,6 +148,10 @@ impl Backend for NativeBackend {
 
     fn next_state(&self, lane: Lane, index: usize) -> &[f32] {
         &self.lanes[lane.index()].tensors.next_states[index]
+    }
+
+    fn rounding(&self) -> Rounding {
+        Rounding::Native
     }
 
     fn parts(&mut self) -> Option<&mut dyn Parts> {
