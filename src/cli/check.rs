@@ -126,12 +126,13 @@ fn model_lines(
     let taken = taken.iter().map(|taken| format!("passed over   {}", super::taken_line(taken)));
     let passed_over: Vec<_> = refused.iter().map(refused_line).chain(taken).collect();
     Ok(format!(
-        "model         {} {}{post}{next}\n{}mode          {}\nsteps         {}\n\
+        "model         {} {}{post}{next}\n{}mode          {}, computed by {}\nsteps         {}\n\
          golden        {} cases pass\n",
         template.model,
         template.model_version,
         lines_of(&passed_over),
         template.mode,
+        pipeline.engine().rounding().name(),
         bundle.manifest().step.words(),
         bundle.golden().cases.len(),
     ))

@@ -71,8 +71,7 @@ impl Runtime for NativeRuntime {
     }
 
     fn build(&self) -> String {
-        // Not the instructions: they change no bit.
-        env!("CARGO_PKG_VERSION").to_owned()
+        format!("{} ({})", env!("CARGO_PKG_VERSION"), self.cpu.name())
     }
 
     fn open(&self, onnx: &[u8], signature: &Signature) -> Result<Box<dyn Backend>, InferenceError> {
