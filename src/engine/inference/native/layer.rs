@@ -82,6 +82,8 @@ pub(super) struct Group<'g> {
     pub(super) place: Place,
     /// The new h of each window, `[window][panels]`.
     pub(super) next: &'g mut [Eight],
+    /// Room for the sums of one panel, `[window]`, in whole threes.
+    pub(super) sums: &'g mut [Sums],
     pub(super) windows: usize,
 }
 
@@ -255,7 +257,8 @@ impl Layer {
     }
 
     /// One step of a group of windows: c is replaced where it is, h goes to [`Group::next`]. One
-    /// panel after the other, so that its weights stay in the first cache.
+    /// panel after the other, so that its weights stay in the first cache, and the sums of all
+    /// windows before their cells, so that cells of many windows are under way at once.
     #[inline(always)]
     pub(super) fn step_group(&self, group: &mut Group<'_>) {
         for panel in 0..self.panels {
@@ -265,15 +268,16 @@ impl Layer {
             let mut first = 0;
             while first < group.windows {
                 let count = (group.windows - first).min(WINDOWS);
-                self.step_three(panel, first, count, of_x, group);
+                self.sum_three(panel, first, count, of_x, group);
                 first += count;
             }
+            self.close(panel, group);
         }
     }
 
-    /// One panel of up to three windows; where there are fewer, the last one is repeated.
+    /// The sums of one panel and up to three windows; where there are fewer, the last is repeated.
     #[inline(always)]
-    fn step_three(
+    fn sum_three(
         &self,
         panel: usize,
         first: usize,
@@ -281,7 +285,7 @@ impl Layer {
         of_x: Option<Four>,
         group: &mut Group<'_>,
     ) {
-        let Place { hidden, cell, .. } = group.place;
+        let Place { hidden, .. } = group.place;
         let window = |at: usize| first + at.min(count - 1);
         let start = |at: usize| window(at) * group.state_eights;
         let (one, two, three) = (start(0), start(1), start(2));
@@ -301,27 +305,34 @@ impl Layer {
                 three_products(weights, [x(0), x(1), x(2)], ZERO)
             }
         };
-        let mut sums = [[[0.0; 8]; 4]; WINDOWS];
         for at in 0..WINDOWS {
-            store(plus(halves[at], of_x[at]), &mut sums[at]);
+            store(plus(halves[at], of_x[at]), &mut group.sums[first + at]);
         }
+    }
+
+    /// Takes the windows of a group from the sums of a panel to its new states.
+    #[inline(always)]
+    fn close(&self, panel: usize, group: &mut Group<'_>) {
+        let Group { states, state_eights, place, next, sums, windows, .. } = group;
+        let sums = &mut sums[..*windows];
+        let next = next[panel..].iter_mut().step_by(self.panels);
         match self.cell {
             Cell::Lstm => {
-                for sums in &mut sums {
+                for sums in &mut *sums {
+                    let sums = one_by_one(sums);
                     store(lstm_gates(load(sums)), sums);
                 }
-                for (at, sums) in sums.iter().enumerate().take(count) {
-                    let place = &mut group.states[start(at) + cell + panel];
-                    let (cell, hidden) = lstm(load(sums), Lanes::load(place));
-                    cell.store(place);
-                    hidden.store(&mut group.next[window(at) * self.panels + panel]);
+                let cells = states[place.cell + panel..].iter_mut().step_by(*state_eights);
+                for ((sums, cell), next) in sums.iter().zip(cells).zip(next) {
+                    let (new, hidden) = lstm(load(one_by_one(sums)), Lanes::load(cell));
+                    new.store(cell);
+                    hidden.store(next);
                 }
             }
             Cell::Gru => {
-                for (at, sums) in sums.iter().enumerate().take(count) {
-                    let before = Lanes::load(&group.states[start(at) + hidden + panel]);
-                    let next = &mut group.next[window(at) * self.panels + panel];
-                    gru(load(sums), before).store(next);
+                let hidden = states[place.hidden + panel..].iter().step_by(*state_eights);
+                for ((sums, hidden), next) in sums.iter().zip(hidden).zip(next) {
+                    gru(load(one_by_one(sums)), Lanes::load(hidden)).store(next);
                 }
             }
         }

@@ -24,6 +24,7 @@ pub(super) struct Stack {
 
 /// Room for the numbers of one run.
 pub(super) struct Room {
+    /// Of all panels of one window, or of one panel of all windows.
     sums: Vec<Sums>,
     /// The new h of the layer at hand and of the one below, `[window][panels]` each.
     hidden: [Vec<Eight>; 2],
@@ -89,7 +90,7 @@ impl Stack {
         let hidden = || vec![[0.0; 8]; panels_max * GROUP_WINDOWS];
         let outputs = || vec![[0.0; 8]; outputs_max];
         Room {
-            sums: vec![[[0.0; 8]; 4]; panels_max],
+            sums: vec![[[0.0; 8]; 4]; panels_max.max(GROUP_WINDOWS)],
             hidden: [hidden(), hidden()],
             cell: vec![[0.0; 8]; panels_max],
             head: [outputs(), outputs()],
@@ -203,6 +204,7 @@ impl Stack {
                     state_eights: self.state_eights,
                     place: *place,
                     next: &mut *next,
+                    sums: &mut room.sums,
                     windows,
                 };
                 layer.step_group(&mut group);
