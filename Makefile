@@ -21,9 +21,9 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hash
 ENVIRONMENT := eval "$$(deploy/setup.sh env)"
 
 .PHONY: help setup demo demo-kafka test test-kafka test-promotions test-api test-deploy \
-  test-kubernetes test-models autobahn sim sim-mutations fuzz deb check audit sbom bench bench-parts \
-  bench-stream bench-promotions bench-history bench-python bench-kafka bench-train soak train smoke \
-  clean
+  test-kubernetes test-models autobahn sim sim-mutations fuzz deb check audit sbom bench bench-kernel \
+  bench-parts bench-stream bench-promotions bench-history bench-python bench-kafka bench-train soak \
+  train smoke clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s  %s\n", $$1, $$2 }' Makefile
@@ -143,6 +143,10 @@ sbom: ## List all parts of the daemon in the format CycloneDX: target/sbom/tickc
 bench: ## Measure beside raw ONNX Runtime (BENCH='--seconds 0.02'; BENCH=inference for one bench)
 	@deploy/setup.sh all
 	$(ENVIRONMENT); cargo run $(DAEMON) -- bench $(BENCH)
+
+bench-kernel: ## Measure the native kernels beside ONNX Runtime; fails where they miss their marks
+	@deploy/setup.sh all
+	$(ENVIRONMENT); cargo run $(DAEMON) -- bench kernel $(BENCH)
 
 bench-parts: ## Measure decoding, features, windows, the engine, encoding (BENCH=--test: each once)
 	cargo bench $(DAEMON) --bench parts -- $(BENCH)

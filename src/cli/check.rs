@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::{Global, topic};
 use crate::app::config::{AnyConfig, BridgeConfig, Config, ModelConfig, load_any};
 use crate::app::{Preparation, look_at_address, look_at_history_online, prepare, settle_turns};
-use crate::engine::inference::{OnnxRuntime, Runtime};
+use crate::engine::inference::{ChosenRuntime, Runtime};
 use crate::engine::model::RefusedVersion;
 use crate::engine::pipeline::{Chosen, Pipeline, Role};
 use crate::ops::exit::{Exit, Failure};
@@ -114,7 +114,7 @@ fn model_lines(
     config: &Config,
     model: &ModelConfig,
     Chosen { bundle, refused, taken }: &Chosen,
-    runtime: &OnnxRuntime,
+    runtime: &ChosenRuntime,
 ) -> Result<String, Exit> {
     let settings = config.pipeline_of(model).of_shard(config.shards.count);
     let pipeline = Pipeline::build(bundle, runtime, &settings)
@@ -134,12 +134,13 @@ fn model_lines(
     let taken = taken.iter().map(|taken| format!("passed over   {}", super::taken_line(taken)));
     let passed_over: Vec<_> = refused.iter().map(refused_line).chain(taken).collect();
     Ok(format!(
-        "model         {} {}{post}{next}\n{}mode          {}\nsteps         {}\n\
+        "model         {} {}{post}{next}\n{}mode          {}, computed by {}\nsteps         {}\n\
          golden        {} cases pass\n",
         template.model,
         template.model_version,
         lines_of(&passed_over),
         template.mode,
+        pipeline.engine().rounding().name(),
         bundle.manifest().step.words(),
         bundle.golden().cases.len(),
     ))

@@ -46,7 +46,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use self::no_topic as topic;
 use self::shared::{
     Global, Proven, as_daemon, child_prover, configuration, library, log_warnings, logging, print,
-    proven, runtime, taken_line, tell_address, token, variables,
+    proven, reference, runtime, taken_line, tell_address, token, variables,
 };
 use crate::keep::prove::{CONFINED, PROVE};
 use crate::ops::exit::{Exit, Failure};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::engine::inference::RuntimeChoice;
 use crate::engine::model::manifest::Mode;
 use crate::keep::prove::{ProofRequest, answer};
 use crate::ops::exit::{Exit, Failure};
@@ -27,6 +28,9 @@ struct ProveArgs {
     /// The most rows of a run
     #[arg(long, value_name = "ROWS")]
     batch_rows: usize,
+    /// What computes the model
+    #[arg(long, value_name = "RUNTIME", value_parser = runtime)]
+    runtime: RuntimeChoice,
     /// How the model is driven; the default of the bundle otherwise
     #[arg(long, value_name = "MODE", value_parser = mode)]
     mode: Option<Mode>,
@@ -40,13 +44,20 @@ fn mode(text: &str) -> Result<Mode, &'static str> {
     named.ok_or("expected full, sliding or carried")
 }
 
+fn runtime(text: &str) -> Result<RuntimeChoice, &'static str> {
+    let named = RuntimeChoice::ALL.into_iter().find(|(name, _)| *name == text);
+    named.map(|(_, choice)| choice).ok_or("expected onnxruntime, native or auto")
+}
+
 /// `arguments` begin with the name of the command.
 pub(super) fn run(arguments: &[OsString]) -> Result<(), Exit> {
     let args = ProveArgs::try_parse_from(arguments).map_err(Exit::because(Failure::Usage))?;
-    let ProveArgs { onnxruntime, parent, memory_bytes, seconds, batch_rows, mode, folder } = args;
+    let ProveArgs { onnxruntime, parent, memory_bytes, seconds, batch_rows, runtime, mode, folder } =
+        args;
     let request = ProofRequest {
         folder,
         library: onnxruntime,
+        runtime,
         mode,
         batch_rows_max: batch_rows,
         memory_bytes,

@@ -20,7 +20,7 @@ use crate::adapters::file::{
 use crate::app::config::{Config, ModelConfig, load};
 use crate::core::domain::{TimeFormat, TimeUnit};
 use crate::core::text::{excerpt, indented_lines};
-use crate::engine::inference::{OnnxRuntime, locate_library};
+use crate::engine::inference::{ChosenRuntime, OnnxRuntime, RuntimeChoice, locate_library};
 use crate::engine::model::{Bundle, candidates};
 use crate::engine::pipeline::{Chosen, Role, TakenVersion, choose_beside};
 use crate::keep::prove::{ChildProver, ProofLimits, say};
@@ -279,15 +279,20 @@ pub(super) fn library(global: &Global, configured: Option<&Path>) -> Result<Path
     locate_library(&named, folder, Path::exists).map_err(Exit::because(Failure::Configuration))
 }
 
+/// ONNX Runtime for every model, for commands without a configuration.
+pub(super) fn reference(runtime: &OnnxRuntime) -> ChosenRuntime {
+    ChosenRuntime::new(RuntimeChoice::OnnxRuntime, Arc::new(runtime.clone()))
+}
+
 /// What proves bundles in processes of their own, which load the same library as this one.
 pub(super) fn child_prover(
     global: &Global,
     configured: Option<&Path>,
     limits: ProofLimits,
-    runtime: &OnnxRuntime,
+    runtime: &ChosenRuntime,
 ) -> Result<ChildProver, Exit> {
     let library = library(global, configured)?;
-    Ok(ChildProver::new(library, limits, Arc::new(runtime.clone())))
+    Ok(ChildProver::new(library, limits, runtime.clone()))
 }
 
 /// What a daemon with a token wants to be shown. In a file or a variable, because everybody on the
@@ -307,7 +312,7 @@ pub(super) fn token(file: Option<&Path>) -> Result<Option<String>, Exit> {
 
 /// What runs models, and the models of a configuration in their order.
 pub(super) struct Proven {
-    pub(super) runtime: OnnxRuntime,
+    pub(super) runtime: ChosenRuntime,
     pub(super) prover: ChildProver,
     pub(super) chosen: Vec<Chosen>,
 }
@@ -327,6 +332,7 @@ pub(super) fn proven(config: &Config, global: &Global) -> Result<Proven, Exit> {
             }
         }
     })?;
+    let runtime = ChosenRuntime::new(config.runtime, Arc::new(runtime));
     let prover = child_prover(global, library, config.proof, &runtime)?;
     let (mut chosen, mut problems) = (Vec::new(), Vec::new());
     let named = config.models.iter().filter(|model| model.role != Role::Vacant);

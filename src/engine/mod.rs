@@ -7,6 +7,7 @@
 pub mod files;
 pub mod inference;
 pub mod model;
+pub mod onnx;
 pub mod pipeline;
 pub mod state;
 pub mod symbols;

@@ -12,6 +12,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::engine::inference::Rounding;
 use crate::engine::model::manifest::{Manifest, Mode};
 use crate::engine::symbols::SymbolSnapshot;
 
@@ -34,7 +35,8 @@ pub struct StateCodec {
     model: ModelIdentity,
 }
 
-/// A model's name, version, ONNX and mode, as a digest: states of another one are none of ours.
+/// A model's name, version, ONNX, mode and runtime, as a digest: states of another one are none of
+/// ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelIdentity(pub [u8; 16]);
 
@@ -50,8 +52,8 @@ pub enum StateError {
     /// Bytes have changed since they were stored.
     #[error("damaged: the checksum does not fit")]
     Damaged,
-    /// Another model, version or mode.
-    #[error("stored by another model, model version or mode")]
+    /// Another model, version, mode or runtime.
+    #[error("stored by another model, model version, mode or runtime")]
     OtherModel,
     /// The checksum fits and the payload does not: a fault of the program that stored it.
     #[error("unreadable: {0}")]
@@ -59,11 +61,19 @@ pub enum StateError {
 }
 
 impl StateCodec {
-    /// The codec for the model of a manifest driven in `mode`.
+    /// The codec for the model of a manifest driven in `mode` by ONNX Runtime.
     pub fn new(manifest: &Manifest, mode: Mode) -> Self {
+        Self::rounded(manifest, mode, Rounding::OnnxRuntime)
+    }
+
+    /// The codec for a model whose numbers have this rounding.
+    pub fn rounded(manifest: &Manifest, mode: Mode, rounding: Rounding) -> Self {
         let mode = mode.to_string();
         let mut hash = Sha256::new();
-        for part in [&*manifest.name, &*manifest.version, &*manifest.onnx_sha256, &*mode] {
+        // States were stored before there was a second runtime, and these are of the first.
+        let runtime = (rounding != Rounding::OnnxRuntime).then_some(rounding.name());
+        let parts = [&*manifest.name, &*manifest.version, &*manifest.onnx_sha256, &*mode];
+        for part in parts.into_iter().chain(runtime) {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }

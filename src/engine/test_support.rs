@@ -19,9 +19,9 @@ use crate::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep
 use crate::engine::model::manifest::{
     Known, MANIFEST_SCHEMA, Manifest, Mode, StepSpec, TargetSpec, TrainingSpec,
 };
-use crate::engine::model::onnx::ModelProto;
 use crate::engine::model::writer::{DenseWeights, GraphWriter, LstmWeights, WrittenGraph};
 use crate::engine::model::{Bundle, Draft};
+use crate::engine::onnx::ModelProto;
 
 /// W of [`manifest`].
 pub(crate) const WINDOW_STEPS: usize = 3;

@@ -22,8 +22,8 @@
 use super::attention::Attention;
 use super::lstm::Emits;
 use super::network::{Activation, Network};
-use crate::engine::model::onnx::NodeProto;
 use crate::engine::model::writer::{DenseWeights, GraphWriter, LstmWeights, WrittenGraph};
+use crate::engine::onnx::NodeProto;
 
 /// Tells `ReduceSum` to add over the steps.
 const STEP_AXIS: &str = "step_axis";

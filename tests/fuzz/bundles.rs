@@ -8,9 +8,9 @@ use tickcast::core::text::is_printable;
 use tickcast::engine::inference::HostBackend;
 use tickcast::engine::model::golden::Golden;
 use tickcast::engine::model::manifest::{Manifest, Mode};
-use tickcast::engine::model::onnx::{AttributeProto, DATA_LOCATION_EXTERNAL, GraphProto};
-use tickcast::engine::model::onnx::{ModelProto, TensorProto};
 use tickcast::engine::model::{Bundle, BundleError, Draft};
+use tickcast::engine::onnx::{AttributeProto, DATA_LOCATION_EXTERNAL, GraphProto};
+use tickcast::engine::onnx::{ModelProto, TensorProto};
 use tickcast::engine::state::{StateCodec, StateError};
 use tickcast::engine::symbols::{Engine, EngineLimits, Haste, Pushed};
 

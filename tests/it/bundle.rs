@@ -4,10 +4,10 @@ use std::fs;
 
 use tickcast::core::features::Scaler;
 use tickcast::engine::model::manifest::{Manifest, Mode};
-use tickcast::engine::model::onnx::{
+use tickcast::engine::model::{Bundle, Draft};
+use tickcast::engine::onnx::{
     AttributeProto, DATA_LOCATION_EXTERNAL, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
 };
-use tickcast::engine::model::{Bundle, Draft};
 
 use crate::support::bundle::{SealedBundle, carried_draft, draft, sealed};
 use crate::support::network::Network;

@@ -10,10 +10,10 @@ use tickcast::core::domain::{Field, Fields, Tick, UnixNanos};
 use tickcast::engine::inference::{Backend, Runtime};
 use tickcast::engine::model::golden::GoldenCase;
 use tickcast::engine::model::manifest::{Exactness, Mode, Rows};
-use tickcast::engine::model::onnx::{
+use tickcast::engine::model::{Bundle, Draft, Heritage};
+use tickcast::engine::onnx::{
     AttributeProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
 };
-use tickcast::engine::model::{Bundle, Draft, Heritage};
 use tickcast::engine::pipeline::{Pipeline, PipelineSettings};
 use tickcast::engine::symbols::{Engine, EngineLimits, Haste, Pushed};
 use tickcast::engine::wire::forecast::ForecastRecord;

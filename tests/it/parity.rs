@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use tickcast::core::domain::{
     Field, Fields, Forecast, PartitionId, Position, Quality, Reject, Step, Tick, UnixNanos,
 };
+use tickcast::engine::inference::NativeRuntime;
 use tickcast::engine::model::manifest::Mode;
 use tickcast::engine::model::{Bundle, Draft};
 use tickcast::engine::state::{StateCodec, StateError};
@@ -86,11 +87,37 @@ fn times(events: &[Event]) -> impl Iterator<Item = i64> {
     })
 }
 
+/// What computes the models of a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// ONNX Runtime, with poisoned tensors where they are asked for.
+    Onnx,
+    /// The native runtime, whose states never lie in a tensor of a run.
+    Native,
+}
+
+fn by() -> impl Strategy<Value = By> {
+    prop_oneof![Just(By::Onnx), Just(By::Native)]
+}
+
 fn engine(sealed: &SealedBundle, mode: Mode, batch_rows_max: usize, poisoned: bool) -> Engine {
+    engine_by(By::Onnx, sealed, mode, batch_rows_max, poisoned)
+}
+
+fn engine_by(
+    by: By,
+    sealed: &SealedBundle,
+    mode: Mode,
+    batch_rows_max: usize,
+    poisoned: bool,
+) -> Engine {
     let bundle = &sealed.bundle;
     let states = bundle.signature().states.len();
-    let mut backend = bundle.open(runtime()).unwrap();
-    if poisoned {
+    let mut backend = match by {
+        By::Onnx => bundle.open(runtime()).unwrap(),
+        By::Native => bundle.open(&NativeRuntime::new()).unwrap(),
+    };
+    if poisoned && by == By::Onnx {
         backend = Box::new(Poison::new(backend, states));
     }
     let limits = EngineLimits { symbols_max: 100, batch_rows_max };
@@ -270,6 +297,7 @@ proptest! {
 
     #[test]
     fn sliding_equals_full_bit_for_bit(
+        by in by(),
         seed in any::<u64>(),
         window in 1u32..9,
         layers in proptest::collection::vec(1usize..24, 1..4),
@@ -278,11 +306,11 @@ proptest! {
     ) {
         let sealed = sealed(seed, window, &layers);
         let codec = StateCodec::new(sealed.bundle.manifest(), Mode::Sliding);
-        let full = live(engine(&sealed, Mode::Full, 512, true), &codec, &events, None);
-        let mut renew = || engine(&sealed, Mode::Sliding, batch_rows_max, true);
+        let full = live(engine_by(by, &sealed, Mode::Full, 512, true), &codec, &events, None);
+        let mut renew = || engine_by(by, &sealed, Mode::Sliding, batch_rows_max, true);
         let sliding = live(renew(), &codec, &events, Some(&mut renew));
         prop_assert_eq!(&sliding, &full);
-        let mut renew = || engine(&sealed, Mode::Full, batch_rows_max, true);
+        let mut renew = || engine_by(by, &sealed, Mode::Full, batch_rows_max, true);
         prop_assert_eq!(&live(renew(), &codec, &events, Some(&mut renew)), &full);
 
         // The second opinion: an LSTM in plain Rust and double precision.
@@ -292,6 +320,7 @@ proptest! {
     /// Features that remember more than a step come back from a restart with every bit.
     #[test]
     fn features_with_a_memory_are_exact_as_well(
+        by in by(),
         seed in any::<u64>(),
         window in 1u32..9,
         batch_rows_max in prop_oneof![Just(1usize), Just(3), Just(512)],
@@ -304,15 +333,16 @@ proptest! {
         ];
         let sealed = sealed_of(columns, seed, window, &[8]);
         let codec = StateCodec::new(sealed.bundle.manifest(), Mode::Sliding);
-        let full = live(engine(&sealed, Mode::Full, 512, true), &codec, &events, None);
+        let full = live(engine_by(by, &sealed, Mode::Full, 512, true), &codec, &events, None);
         prop_assert!(!full.forecasts.is_empty());
-        let mut renew = || engine(&sealed, Mode::Sliding, batch_rows_max, true);
+        let mut renew = || engine_by(by, &sealed, Mode::Sliding, batch_rows_max, true);
         prop_assert_eq!(&live(renew(), &codec, &events, Some(&mut renew)), &full);
         assert_close(&full.forecasts, &reference(&sealed, Mode::Full, &events));
     }
 
     #[test]
     fn carried_states_are_the_same_however_the_stream_is_cut(
+        by in by(),
         seed in any::<u64>(),
         window in 1u32..5,
         layers in proptest::collection::vec(1usize..16, 1..3),
@@ -322,8 +352,8 @@ proptest! {
         let carried = |draft: &mut Draft| draft.manifest.modes = vec![Mode::Carried];
         let sealed = sealed_with(seed, window, &layers, carried);
         let codec = StateCodec::new(sealed.bundle.manifest(), Mode::Carried);
-        let whole = live(engine(&sealed, Mode::Carried, 512, false), &codec, &events, None);
-        let mut renew = || engine(&sealed, Mode::Carried, batch_rows_max, true);
+        let whole = live(engine_by(by, &sealed, Mode::Carried, 512, false), &codec, &events, None);
+        let mut renew = || engine_by(by, &sealed, Mode::Carried, batch_rows_max, true);
         prop_assert_eq!(&live(renew(), &codec, &events, Some(&mut renew)), &whole);
         assert_close(&whole.forecasts, &reference(&sealed, Mode::Carried, &events));
     }
@@ -350,25 +380,25 @@ fn the_state_of_another_models_features_is_refused() {
 #[test]
 fn the_seed_models_shape_is_exact_over_many_symbols() {
     let sealed = sealed(7, 30, &[64, 32]);
-    let symbols = 24;
-    let mut events = Vec::new();
-    for step in 0..75 {
-        for symbol in 0..symbols {
-            let phase = f64::from(step * symbol);
-            events.push(Event::Tick(symbol as usize, 100.0 + 20.0 * phase.sin(), phase % 900.0));
+    // Without optimization the native kernels take milliseconds a step.
+    for (by, symbols) in [(By::Onnx, 24_u32), (By::Native, 2)] {
+        let mut events = Vec::new();
+        for step in 0..75 {
+            for symbol in 0..symbols {
+                let phase = f64::from(step * symbol);
+                let (price, volume) = (100.0 + 20.0 * phase.sin(), phase % 900.0);
+                events.push(Event::Tick(symbol as usize, price, volume));
+            }
+            events.push(if step % 3 == 0 { Event::HurriedChunk } else { Event::Chunk });
         }
-        events.push(if step % 3 == 0 { Event::HurriedChunk } else { Event::Chunk });
+        events.insert(events.len() / 2, Event::Restart);
+        let codec = StateCodec::new(sealed.bundle.manifest(), Mode::Sliding);
+        let full = live(engine_by(by, &sealed, Mode::Full, 512, false), &codec, &events, None);
+        let mut renew = || engine_by(by, &sealed, Mode::Sliding, 512, true);
+        assert_eq!(live(renew(), &codec, &events, Some(&mut renew)), full);
+        // One warming step for `change`, 29 for the window.
+        assert_eq!(full.forecasts.len(), symbols as usize * (75 - 30));
     }
-    events.insert(events.len() / 2, Event::Restart);
-    let codec = StateCodec::new(sealed.bundle.manifest(), Mode::Sliding);
-    let full = live(engine(&sealed, Mode::Full, 512, false), &codec, &events, None);
-    let mut renew = || engine(&sealed, Mode::Sliding, 512, true);
-    assert_eq!(live(renew(), &codec, &events, Some(&mut renew)), full);
-    assert_eq!(
-        full.forecasts.len(),
-        24 * (75 - 30),
-        "one warming step for change, 29 for the window"
-    );
 }
 
 /// The committed model, as `make demo` runs it.

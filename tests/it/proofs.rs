@@ -10,7 +10,8 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tickcast::engine::model::onnx::NodeProto;
+use tickcast::engine::inference::{ChosenRuntime, RuntimeChoice};
+use tickcast::engine::onnx::NodeProto;
 use tickcast::engine::pipeline::{InProcess, PipelineSettings, Prover, Unproven};
 use tickcast::keep::prove::{ChildProver, ProofLimits};
 
@@ -32,8 +33,12 @@ fn raw(seed: u64) -> RawBundle {
 /// A prover whose children are the binary, with limits of its own.
 fn prover(seconds: u64, memory_bytes: u64) -> ChildProver {
     let limits = ProofLimits { time: Duration::from_secs(seconds), memory_bytes };
-    ChildProver::new(onnxruntime(), limits, Arc::new(runtime().clone()))
-        .with_program(env!("CARGO_BIN_EXE_tickcast").into())
+    ChildProver::new(
+        onnxruntime(),
+        limits,
+        ChosenRuntime::new(RuntimeChoice::OnnxRuntime, Arc::new(runtime().clone())),
+    )
+    .with_program(env!("CARGO_BIN_EXE_tickcast").into())
 }
 
 /// What is said of a bundle.

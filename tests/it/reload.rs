@@ -13,8 +13,8 @@ use tickcast::core::domain::{Field, Fields, Forecast, Quality, Tick, UnixNanos};
 use tickcast::core::features::Scaler;
 use tickcast::core::forecast::Intervals;
 use tickcast::engine::model::manifest::{Manifest, Mode};
-use tickcast::engine::model::onnx::{ModelProto, TensorProto};
 use tickcast::engine::model::{Bundle, Draft, Heritage};
+use tickcast::engine::onnx::{ModelProto, TensorProto};
 use tickcast::engine::symbols::{Engine, EngineLimits, Haste, Inherited, Pushed};
 use tickcast::engine::wire::forecast::ForecastRecord;
 

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tickcast::core::domain::UnixNanos;
 use tickcast::engine::model::Bundle;
 use tickcast::engine::model::manifest::{Known, Mode, Rows};
-use tickcast::engine::model::onnx::{
+use tickcast::engine::onnx::{
     Dimension, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 };
 use tickcast::seal::config::read_in;

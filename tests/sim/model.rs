@@ -16,9 +16,9 @@ use tickcast::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenS
 use tickcast::engine::model::manifest::{
     Known, MANIFEST_SCHEMA, Manifest, Mode, StepSpec, TargetSpec, TrainingSpec,
 };
-use tickcast::engine::model::onnx::ModelProto;
 use tickcast::engine::model::writer::{DenseWeights, GraphWriter, LstmWeights, WrittenGraph};
 use tickcast::engine::model::{Bundle, Draft, ModelChoice};
+use tickcast::engine::onnx::ModelProto;
 use tickcast::engine::pipeline::{Pipeline, PipelineSettings, Pipelines};
 use tickcast::engine::symbols::{CadencePolicy, EngineLimits, EnginePolicy, Haste};
 

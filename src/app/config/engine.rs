@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::{ShardConfig, policy};
+use crate::engine::inference::RuntimeChoice;
 use crate::engine::symbols::{EngineLimits, EnginePolicy};
 use crate::ports::section::Section;
 
@@ -14,6 +15,7 @@ pub(super) struct EngineSection {
     pub(super) prepares_runs: bool,
     pub(super) policy: EnginePolicy,
     pub(super) shards: ShardConfig,
+    pub(super) runtime: RuntimeChoice,
 }
 
 pub(super) fn read(mut section: Section<'_>) -> EngineSection {
@@ -30,8 +32,9 @@ pub(super) fn read(mut section: Section<'_>) -> EngineSection {
             age => Some(Duration::from_millis(age as u64)),
         },
     };
+    let runtime = section.choice("runtime", &RuntimeChoice::ALL);
     let prepares_runs = section.switch("prepare_runs");
     let policy = policy::read(&mut section);
     section.finish();
-    EngineSection { limits, prepares_runs, policy, shards }
+    EngineSection { limits, prepares_runs, policy, shards, runtime }
 }

@@ -254,7 +254,7 @@ fn check(
     let (source, sources) = source::read(adapters, &mut root, variables);
     let (models, proof) = model::read(&mut root, purpose);
     let onnxruntime_library = model::library(root.section("onnxruntime"));
-    let EngineSection { limits, prepares_runs, policy, shards } =
+    let EngineSection { limits, prepares_runs, policy, shards, runtime } =
         engine::read(root.section("engine"));
     let forecast = scores::forecast(root.section("forecast"));
     let health = health::read(root.section("health"));
@@ -273,6 +273,7 @@ fn check(
         models,
         proof,
         onnxruntime_library,
+        runtime,
         engine: limits,
         prepares_runs,
         policy,

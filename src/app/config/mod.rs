@@ -42,6 +42,7 @@ use crate::adapters::stream::StreamSettings;
 use crate::core::decode::JsonDecoder;
 use crate::core::domain::{Schema, TimeFormat, TimeUnit};
 use crate::core::score::RECENT_SCORES;
+use crate::engine::inference::RuntimeChoice;
 use crate::engine::model::manifest::{StepKind, StepSpec};
 use crate::engine::pipeline::{Pipeline, PipelineSettings, Pipelines, StreamModel};
 use crate::engine::symbols::{CadencePolicy, EngineLimits, EnginePolicy};
@@ -64,6 +65,8 @@ pub struct Config {
     pub proof: ProofLimits,
     /// Path of ONNX Runtime's library, where one is named.
     pub onnxruntime_library: Option<PathBuf>,
+    /// What computes the models.
+    pub runtime: RuntimeChoice,
     /// What the engines of all shards together may use.
     pub engine: EngineLimits,
     /// Whether the tensors of every run of the model are made at the start.

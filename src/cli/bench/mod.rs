@@ -4,6 +4,7 @@ mod table;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -12,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use self::table::{Form, Row};
 use super::{Global, topic};
-use crate::engine::inference::OnnxRuntime;
+use crate::engine::inference::{ChosenRuntime, OnnxRuntime, RuntimeChoice};
 use crate::engine::model::manifest::Mode;
 use crate::ops::exit::{Exit, Failure};
 use crate::tools::bench::inference::Case;
@@ -20,7 +21,7 @@ use crate::tools::bench::machine::Machine;
 use crate::tools::bench::memory::MemoryRow;
 use crate::tools::bench::models::{Known, Subject};
 use crate::tools::bench::{
-    BenchError, burst, inference, marks, memory, pipeline, several, throughput,
+    BenchError, Runtimes, burst, inference, marks, memory, pipeline, several, throughput,
 };
 
 /// Batches that are measured unless others are asked for.
@@ -57,6 +58,9 @@ pub(super) struct BenchArgs {
     /// How long each row is measured, in seconds; 3, or 0.5 in the tour
     #[arg(long, value_name = "SECONDS", global = true)]
     seconds: Option<f64>,
+    /// What computes ours; raw is ONNX Runtime in any case
+    #[arg(long, value_name = "RUNTIME", global = true, default_value = "onnxruntime")]
+    runtime: RuntimeChoice,
     /// One JSON object a line, machine facts first
     #[arg(long, global = true)]
     json: bool,
@@ -69,6 +73,8 @@ pub(super) struct BenchArgs {
 enum Bench {
     /// Latency and throughput from decoded ticks to forecasts
     Inference(InferenceArgs),
+    /// The native kernels beside ONNX Runtime; fails where they miss their marks
+    Kernel,
     /// JSON ticks to JSON forecasts on one core, and memory per symbol
     Pipeline(PipelineArgs),
     /// Every symbol's tick at the same instant: the first and the last forecast
@@ -107,6 +113,9 @@ struct InferenceArgs {
     #[arg(long, value_name = "COUNTS", value_delimiter = ',', default_value = "1",
         value_parser = count)]
     instances: Vec<usize>,
+    /// Sleep so long before each run, as between two ticks of a quiet stream
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 0)]
+    pause_us: u64,
 }
 
 #[derive(Debug, clap::Args)]
@@ -185,6 +194,16 @@ impl ValueEnum for Known {
     }
 }
 
+impl ValueEnum for RuntimeChoice {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::OnnxRuntime, Self::Native, Self::Auto]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
+    }
+}
+
 impl ValueEnum for Mode {
     fn value_variants<'a>() -> &'a [Self] {
         &[Self::Full, Self::Sliding, Self::Carried]
@@ -213,12 +232,16 @@ pub(super) fn run(args: &BenchArgs, global: &Global) -> Result<(), Exit> {
         _ => Form::Text,
     };
     let library = super::library(global, None)?;
-    let runtime = OnnxRuntime::load(&library).map_err(Exit::because(Failure::Configuration))?;
+    let raw = OnnxRuntime::load(&library).map_err(Exit::because(Failure::Configuration))?;
+    let is_kernel = matches!(args.bench, Some(Bench::Kernel));
+    let choice = if is_kernel { RuntimeChoice::Native } else { args.runtime };
+    let ours = ChosenRuntime::new(choice, Arc::new(raw.clone()));
+    let runtimes = Runtimes { raw, ours };
     let bar = ProgressBar::no_length();
     if let Ok(style) = ProgressStyle::with_template("{elapsed} {msg}") {
         bar.set_style(style);
     }
-    let mut bench_run = BenchRun { runtime, budget, form, bar, sgemm_gflops: 0.0, last: None };
+    let mut bench_run = BenchRun { runtimes, budget, form, bar, sgemm_gflops: 0.0, last: None };
     // Before anything else takes memory and leaves it behind.
     let memory = match &args.bench {
         Some(Bench::Memory(args)) => bench_run.memory(args)?.into_iter().collect(),
@@ -226,12 +249,13 @@ pub(super) fn run(args: &BenchArgs, global: &Global) -> Result<(), Exit> {
         _ => Vec::new(),
     };
     bench_run.say("the processor's matrix product");
-    let machine = Machine::measure(&bench_run.runtime, &library, budget.min(SGEMM_BUDGET));
+    let machine = Machine::measure(&bench_run.runtimes.raw, &library, budget.min(SGEMM_BUDGET));
     let machine = machine.map_err(exit)?;
     bench_run.sgemm_gflops = machine.sgemm_gflops;
     bench_run.show(Row::Header(machine))?;
     match &args.bench {
         Some(Bench::Inference(args)) => bench_run.inference(args)?,
+        Some(Bench::Kernel) => bench_run.kernel()?,
         Some(Bench::Pipeline(args)) => bench_run.pipeline(args, global)?,
         Some(Bench::Burst(args)) => bench_run.burst(args)?,
         Some(Bench::Memory(_) | Bench::Several(_)) => {
@@ -266,7 +290,7 @@ fn exit(error: BenchError) -> Exit {
 
 /// What is measured with, and what was shown.
 struct BenchRun {
-    runtime: OnnxRuntime,
+    runtimes: Runtimes,
     budget: Duration,
     form: Form,
     bar: ProgressBar,
@@ -292,16 +316,16 @@ impl BenchRun {
     /// The models that are asked for; `default` where none is.
     fn subjects(&self, args: &ModelArgs, default: &[Known]) -> Result<Vec<Subject>, Exit> {
         if let Some(folder) = &args.model {
-            return Ok(vec![Subject::read(folder, &self.runtime).map_err(exit)?]);
+            return Ok(vec![Subject::read(folder, &self.runtimes.raw).map_err(exit)?]);
         }
         let known = args.models.as_deref().unwrap_or(default);
-        known.iter().map(|known| Subject::known(*known, &self.runtime).map_err(exit)).collect()
+        known.iter().map(|known| Subject::known(*known, &self.runtimes.raw).map_err(exit)).collect()
     }
 
     fn latency(&mut self, subject: &Subject, case: Case) -> Result<inference::InferenceRow, Exit> {
-        let Case { mode, batch, instances } = case;
+        let Case { mode, batch, instances, .. } = case;
         self.say(&format!("{} {mode}, batch {batch}, {instances} instance(s)", subject.name()));
-        let row = inference::row(subject, &self.runtime, case, self.sgemm_gflops, self.budget);
+        let row = inference::row(subject, &self.runtimes, case, self.sgemm_gflops, self.budget);
         let row = row.map_err(exit)?;
         self.show(Row::Inference(row.clone()))?;
         Ok(row)
@@ -315,7 +339,7 @@ impl BenchRun {
     ) -> Result<throughput::ThroughputRow, Exit> {
         self.say(&format!("{} {mode}, {symbols} symbols", subject.name()));
         let gflops = self.sgemm_gflops;
-        let row = throughput::row(subject, &self.runtime, mode, symbols, gflops, self.budget);
+        let row = throughput::row(subject, &self.runtimes, mode, symbols, gflops, self.budget);
         let row = row.map_err(exit)?;
         self.show(Row::Throughput(row.clone()))?;
         Ok(row)
@@ -329,7 +353,7 @@ impl BenchRun {
     ) -> Result<pipeline::PipelineRow, Exit> {
         self.say(&format!("{} {mode}, {symbols} symbols, JSON to JSON", subject.name()));
         let gflops = self.sgemm_gflops;
-        let row = pipeline::row(subject, &self.runtime, mode, symbols, gflops, self.budget);
+        let row = pipeline::row(subject, &self.runtimes, mode, symbols, gflops, self.budget);
         let row = row.map_err(exit)?;
         self.show(Row::Pipeline(row.clone()))?;
         Ok(row)
@@ -337,6 +361,7 @@ impl BenchRun {
 
     fn inference(&mut self, args: &InferenceArgs) -> Result<(), Exit> {
         let subjects = self.subjects(&args.model, &Known::ALL)?;
+        let pause = Duration::from_micros(args.pause_us);
         for subject in &subjects {
             for mode in modes(subject, &args.model) {
                 // Warming costs a symbol W (W-1) steps, which is a minute for 512 of the largest.
@@ -344,7 +369,7 @@ impl BenchRun {
                 let default = if large { &BATCHES[..2] } else { &BATCHES[..] };
                 for &batch in args.batches.as_deref().unwrap_or(default) {
                     for &instances in &args.instances {
-                        self.latency(subject, Case { mode, batch, instances })?;
+                        self.latency(subject, Case { mode, batch, instances, pause })?;
                     }
                 }
             }
@@ -389,7 +414,7 @@ impl BenchRun {
             for &symbols in &args.symbols {
                 for mode in modes(subject, &args.model) {
                     self.say(&format!("{} {mode}, bursts of {symbols}", subject.name()));
-                    let row = burst::row(subject, &self.runtime, mode, symbols, self.budget);
+                    let row = burst::row(subject, &self.runtimes, mode, symbols, self.budget);
                     self.show(Row::Burst(row.map_err(exit)?))?;
                 }
             }
@@ -406,7 +431,7 @@ impl BenchRun {
             return Ok(None);
         };
         self.say(&format!("{} {mode}, memory of {} symbols", subject.name(), args.symbols));
-        let row = memory::row(subject, &self.runtime, mode, args.symbols).map_err(exit)?;
+        let row = memory::row(subject, &self.runtimes, mode, args.symbols).map_err(exit)?;
         Ok(Some(Row::Memory(row)))
     }
 
@@ -421,7 +446,7 @@ impl BenchRun {
             return Ok(Vec::new());
         };
         self.say(&format!("{} {mode}, several models", subject.name()));
-        let rows = several::rows(subject, &self.runtime, mode, args.symbols, self.budget);
+        let rows = several::rows(subject, &self.runtimes, mode, args.symbols, self.budget);
         Ok(rows.map_err(exit)?.into_iter().map(Row::Several).collect())
     }
 
@@ -440,6 +465,7 @@ impl BenchRun {
         };
         let mut command = Command::new(std::env::current_exe().map_err(failed)?);
         command.args(["bench", "memory", "--json", "--seconds", "0"]);
+        command.args(["--runtime", self.runtimes.ours.choice().name()]);
         command.args(["--modes", &mode.to_string(), "--symbols", &symbols.to_string()]);
         match &args.model {
             Some(folder) => command.arg("--model").arg(folder),
@@ -460,8 +486,36 @@ impl BenchRun {
     }
 
     /// A little of everything, and the marks.
+    /// The rows of the native kernels that have a mark, and whether they meet it.
+    fn kernel(&mut self) -> Result<(), Exit> {
+        let known = |known| Subject::known(known, &self.runtimes.raw).map_err(exit);
+        let subjects = [known(Known::Seed)?, known(Known::LstmA)?, known(Known::LstmB)?];
+        let quiet = Duration::from_millis(1);
+        let cases = subjects.iter().map(|subject| (subject, Duration::ZERO));
+        let cases: Vec<_> = cases.chain(subjects[..2].iter().map(|s| (s, quiet))).collect();
+        let mut found = Vec::new();
+        for (subject, pause) in cases {
+            let case = Case { mode: Mode::Sliding, batch: 1, instances: 1, pause };
+            found.extend(marks::of_kernel(&self.latency(subject, case)?));
+        }
+        for mode in [Mode::Sliding, Mode::Carried] {
+            let row = self.throughput(&subjects[0], mode, MANY_SYMBOLS)?;
+            found.extend(marks::of_native_throughput(&row));
+        }
+        let row = self.records(&subjects[0], Mode::Carried, MANY_SYMBOLS)?;
+        found.extend(marks::of_native_pipeline(&row));
+        let missed: Vec<_> =
+            found.iter().filter(|mark| !mark.met).map(|m| m.what.clone()).collect();
+        found.into_iter().try_for_each(|mark| self.show(Row::Mark(mark)))?;
+        if missed.is_empty() {
+            return Ok(());
+        }
+        let missed = missed.join("; ");
+        Err(Exit::new(Failure::Temporary, format_args!("marks that were missed: {missed}")))
+    }
+
     fn tour(&mut self, global: &Global) -> Result<(), Exit> {
-        let known = |known| Subject::known(known, &self.runtime).map_err(exit);
+        let known = |known| Subject::known(known, &self.runtimes.raw).map_err(exit);
         let (seed, lstm_a) = (known(Known::Seed)?, known(Known::LstmA)?);
         let mut found = Vec::new();
         for (subject, mode, batch) in [
@@ -471,7 +525,8 @@ impl BenchRun {
             (&seed, Mode::Carried, 512),
             (&lstm_a, Mode::Sliding, 1),
         ] {
-            let row = self.latency(subject, Case { mode, batch, instances: 1 })?;
+            let row =
+                self.latency(subject, Case { mode, batch, instances: 1, pause: Duration::ZERO })?;
             found.extend(marks::of_inference(&row));
         }
         for mode in [Mode::Sliding, Mode::Carried] {
@@ -484,7 +539,7 @@ impl BenchRun {
         }
         for mode in [Mode::Carried, Mode::Sliding, Mode::Full] {
             self.say(&format!("seed {mode}, bursts of {MANY_SYMBOLS}"));
-            let row = burst::row(&seed, &self.runtime, mode, MANY_SYMBOLS, self.budget);
+            let row = burst::row(&seed, &self.runtimes, mode, MANY_SYMBOLS, self.budget);
             self.show(Row::Burst(row.map_err(exit)?))?;
         }
         let args = ModelArgs { models: None, model: None, modes: None };

@@ -12,7 +12,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::elsewhere::{Limits, Place, elsewhere, limits};
-use super::{Global, child_prover, print, runtime, token};
+use super::{Global, child_prover, print, reference, runtime, token};
 use crate::engine::model::{Bundle, MANIFEST_FILE, candidates};
 use crate::ops::exit::{Exit, Failure};
 

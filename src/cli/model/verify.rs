@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{BundleArgs, Global, Limits, candidates_of, child_prover, print, runtime};
+use super::{BundleArgs, Global, Limits, candidates_of, child_prover, print, reference, runtime};
 use crate::engine::pipeline::{PipelineSettings, Prover, Unproven};
 use crate::ops::exit::{Exit, Failure};
 use crate::seal::words::{compared, rows};
@@ -30,7 +30,8 @@ pub(super) fn run(args: &VerifyArgs, global: &Global) -> Result<(), Exit> {
     // The first of several is the newest, and there is one at least.
     let folder = candidates_of(bundle)?.swap_remove(0);
     let runtime = runtime(global, None)?;
-    let prover = child_prover(global, None, limits.of_proof(), &runtime)?.limited_by_options();
+    let prover =
+        child_prover(global, None, limits.of_proof(), &reference(&runtime))?.limited_by_options();
     // In the runs that a configuration without a word on it asks for.
     let settings = PipelineSettings::of_proof(None, BATCH_ROWS_MAX);
     let shown = folder.display().to_string();

@@ -41,7 +41,8 @@ impl HostBackend {
 }
 
 impl HostTensors {
-    fn new(shape: Shape, signature: &Signature) -> Self {
+    /// Tensors of this shape: zeros.
+    pub(super) fn new(shape: Shape, signature: &Signature) -> Self {
         let widths = signature.states.iter().map(|state| state.width);
         let states: Vec<_> = widths.map(|width| vec![0.0; shape.batch * width]).collect();
         Self {

@@ -3,13 +3,17 @@
 //! Owns the seam behind which a runtime stands. Promises that rows of a batch do not influence
 //! each other and that no run allocates tensors. Never knows files, symbols or features.
 
+mod chosen;
 mod host;
+mod native;
 mod onnxruntime;
 pub mod trial;
 
 use crate::core::forecast::Output;
 
+pub use self::chosen::{ChosenRuntime, RuntimeChoice, TOLERANCE};
 pub use self::host::{HostBackend, HostTensors};
+pub use self::native::NativeRuntime;
 pub use self::onnxruntime::{
     LibraryError, OnnxRuntime, OrtBackend, TELEMETRY_SWITCHES, locate_library,
 };
@@ -165,4 +169,67 @@ pub trait Backend: Send {
 
     /// The outgoing state at `index` of the last run of the lane, `[B,H]`.
     fn next_state(&self, lane: Lane, index: usize) -> &[f32];
+
+    /// Whose rounding its numbers have.
+    fn rounding(&self) -> Rounding {
+        Rounding::OnnxRuntime
+    }
+
+    /// The model's step in parts, where the backend can take it apart.
+    fn parts(&mut self) -> Option<&mut dyn Parts> {
+        None
+    }
+}
+
+/// Whose rounding the numbers of a model have. They agree within a small tolerance, and not bit for
+/// bit, so a state of one is none of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rounding {
+    /// Those of ONNX Runtime, and of what stands in for it in tests.
+    OnnxRuntime,
+    /// Those of the native kernels.
+    Native,
+}
+
+impl Rounding {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::OnnxRuntime, Self::Native];
+
+    /// The runtime's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OnnxRuntime => "onnxruntime",
+            Self::Native => "native",
+        }
+    }
+}
+
+/// A step in parts, on states that lie in the caller's memory: `state_width` numbers a window, all
+/// recurrent states of the model in the backend's own order. A window of zeros has seen no row.
+///
+/// Of a step, the products of the states with the recurrent weights are known before the row is:
+/// [`Parts::ahead`] makes them, and [`Parts::finish`] does what is left when it comes. The numbers
+/// are those of [`Backend::run`], bit for bit, in whichever parts they are made.
+pub trait Parts {
+    /// The numbers of a window's states.
+    fn state_width(&self) -> usize;
+
+    /// The numbers that are known ahead of a row.
+    fn half_width(&self) -> usize;
+
+    /// Where the state at `index` of the signature begins in a window's states.
+    fn state_place(&self, index: usize) -> usize;
+
+    /// Fills `half` with what is known of the next step of a window.
+    fn ahead(&mut self, state: &[f32], half: &mut [f32]);
+
+    /// Gives a window its last step, from its states and what was made of them ahead, and fills
+    /// `output`, `[K]`. The states stay as they are.
+    fn finish(&mut self, row: &[f32], state: &[f32], half: &[f32], output: &mut [f32]);
+
+    /// Moves windows, `[n][state_width]`, on by the same row.
+    fn advance(&mut self, row: &[f32], states: &mut [f32]);
+
+    /// Moves windows on by a row each, `[n][F]`, and fills their outputs, `[n][K]`.
+    fn step(&mut self, rows: &[f32], states: &mut [f32], outputs: &mut [f32]);
 }

@@ -24,10 +24,10 @@ use self::problems::{Problems, quoted};
 use self::recurrent::{check_recurrent, check_states};
 use self::sizes::check_sizes;
 use super::manifest::{GraphSpec, Manifest, Mode};
-use super::onnx::{
+use super::wire_scan::check_size;
+use crate::engine::onnx::{
     AttributeProto, Dimension, FLOAT, GraphProto, ModelProto, NodeProto, ValueInfoProto,
 };
-use super::wire_scan::check_size;
 
 /// The largest model file, in bytes.
 pub const ONNX_BYTES_MAX: usize = 64 << 20;

@@ -12,7 +12,6 @@ mod graph;
 mod heritage;
 mod history;
 pub mod manifest;
-pub mod onnx;
 mod origin;
 pub mod proof;
 mod step_spec;

@@ -161,10 +161,10 @@ fn varint(rest: &mut &[u8]) -> Result<u64, String> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::onnx::{
+    use super::*;
+    use crate::engine::onnx::{
         AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
     };
-    use super::*;
 
     fn model(graph: GraphProto) -> Vec<u8> {
         ModelProto { graph: Some(graph), ..ModelProto::default() }.to_bytes()

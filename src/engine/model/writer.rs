@@ -5,7 +5,7 @@
 //! symbolic, and that equal weights give equal bytes. Never makes weights up.
 
 use super::manifest::{GraphSpec, StateSpec};
-use super::onnx::{
+use crate::engine::onnx::{
     Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
 };
 

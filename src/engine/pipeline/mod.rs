@@ -40,7 +40,7 @@ pub use self::role::{Post, Role};
 pub use self::settings::PipelineSettings;
 pub use self::stored::{ModelLabel, Restored, StoredState, Tried, parts_of_key};
 
-use self::predecessors::{Predecessor, of_version, predecessors};
+use self::predecessors::{Predecessor, of_other_runtime, of_version, predecessors};
 use self::stored::Read;
 use crate::engine::symbols::{Departure, Engine, Haste, Inherited, Pushed, SymbolSnapshot};
 use crate::engine::wire::encoder::RecordEncoder;
@@ -134,7 +134,10 @@ impl Pipeline {
             engine.scores_mut().keep();
         }
         engine.publish_history(settings.publishes_history);
-        let codec = StateCodec::new(manifest, mode);
+        let rounding = engine.rounding();
+        let codec = StateCodec::rounded(manifest, mode, rounding);
+        let mut predecessors = predecessors(&settings.models, manifest);
+        predecessors.extend(of_other_runtime(manifest, mode, rounding));
         let usual = manifest.step.interval_seconds.max(FUTURE_SECONDS);
         let future_seconds_max = settings.future_seconds_max.unwrap_or(usual);
         let future_max = Some(i64::from(future_seconds_max)).filter(|seconds| *seconds > 0);
@@ -146,7 +149,7 @@ impl Pipeline {
             codec,
             future_max,
             manifest: manifest.clone(),
-            predecessors: predecessors(&settings.models, manifest),
+            predecessors,
             forecasts: Vec::new(),
             kinds: ForecastKinds::default(),
             buffer: Vec::new(),

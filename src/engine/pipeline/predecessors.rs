@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use crate::engine::inference::Rounding;
 use crate::engine::model::manifest::{Manifest, Mode};
 use crate::engine::model::{Heritage, other_manifests};
 use crate::engine::state::StateCodec;
@@ -27,9 +28,23 @@ pub(super) fn predecessors(root: &Path, new: &Manifest) -> Vec<Predecessor> {
 /// What is known of one version, in each of its modes.
 pub(super) fn of_version(old: &Manifest, new: &Manifest) -> Vec<Predecessor> {
     let Ok(plans) = old.plans() else { return Vec::new() };
-    let in_mode = |mode: &Mode| Predecessor {
-        codec: StateCodec::new(old, *mode),
-        heritage: Heritage::between(old, new, &plans.features),
+    let in_mode = |mode: &Mode| {
+        let heritage = Heritage::between(old, new, &plans.features);
+        Rounding::ALL.map(|rounding| Predecessor {
+            codec: StateCodec::rounded(old, *mode, rounding),
+            heritage: heritage.clone(),
+        })
     };
-    old.modes.iter().map(in_mode).collect()
+    old.modes.iter().flat_map(in_mode).collect()
+}
+
+/// The model itself as the other runtime ran it: rows are the same, and recurrent states follow
+/// from them.
+pub(super) fn of_other_runtime(model: &Manifest, mode: Mode, runs: Rounding) -> Vec<Predecessor> {
+    let others = Rounding::ALL.into_iter().filter(|rounding| *rounding != runs);
+    let predecessor = |rounding| Predecessor {
+        codec: StateCodec::rounded(model, mode, rounding),
+        heritage: Heritage::Rows,
+    };
+    others.map(predecessor).collect()
 }

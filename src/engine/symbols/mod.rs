@@ -41,7 +41,7 @@ use crate::core::history::Origin;
 use crate::core::score::ScoreBook;
 use crate::core::step::{CadenceRule, StepRule, StepState};
 use crate::core::window::{RowFacts, Window};
-use crate::engine::inference::{Backend, Columns, InferenceError, Signature};
+use crate::engine::inference::{Backend, Columns, InferenceError, Rounding, Signature};
 use crate::engine::model::manifest::{Mode, Plans, Rows, StepSpec};
 
 pub use self::expiry::{Departure, Expired};
@@ -175,6 +175,7 @@ impl Engine {
         limits: EngineLimits,
     ) -> Result<Self, InferenceError> {
         let (steps, width) = (plans.window_steps, plans.features.width());
+        let outputs = signature.columns.count;
         let mut backend = backend;
         // Rows that round differently in a run of several have a run each, whatever was asked for.
         let limits = match plans.rows {
@@ -191,13 +192,14 @@ impl Engine {
                 limits.batch_rows_max,
             )),
             Mode::Sliding => {
-                let widths: Vec<_> = state_widths();
-                let sliding = SlidingStates::new(steps, width, &widths, state_rows_max, plans.rows);
-                Driver::Sliding(sliding)
+                let (widths, sizes): (Vec<_>, _) = (state_widths(), [steps, width, outputs]);
+                let (backend, rows) = (&mut *backend, plans.rows);
+                Driver::Sliding(SlidingStates::new(backend, sizes, &widths, state_rows_max, rows))
             }
             Mode::Carried => {
-                let widths: Vec<_> = state_widths();
-                Driver::Carried(CarriedStates::new(width, &widths, state_rows_max))
+                let (widths, sizes): (Vec<_>, _) = (state_widths(), [width, outputs]);
+                let backend = &mut *backend;
+                Driver::Carried(CarriedStates::new(backend, sizes, &widths, state_rows_max))
             }
         };
         // The shapes of a quiet stream are prepared now, so that its first forecast is as quick as
@@ -272,8 +274,8 @@ impl Engine {
     pub fn prepare_runs(&mut self) -> Result<(), InferenceError> {
         let shapes: Vec<_> = match &self.driver {
             Driver::Full(full) => full.shapes().collect(),
-            Driver::Sliding(sliding) => sliding.shapes().collect(),
-            Driver::Carried(carried) => carried.shapes().collect(),
+            Driver::Sliding(sliding) => sliding.shapes(),
+            Driver::Carried(carried) => carried.shapes(),
         };
         shapes.into_iter().try_for_each(|shape| self.backend.lane(shape).map(|_| ()))
     }
@@ -291,6 +293,11 @@ impl Engine {
     /// The newest window that began cold because of a distance between steps.
     pub fn newest_cold_start(&self) -> Option<&ColdStart> {
         self.newest_cold_start.as_ref()
+    }
+
+    /// Whose rounding the numbers of the model have.
+    pub fn rounding(&self) -> Rounding {
+        self.backend.rounding()
     }
 
     /// What became of everything that went in.

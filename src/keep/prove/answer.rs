@@ -16,7 +16,7 @@ use rustix::process::{
 
 use super::Verdict;
 use crate::core::text::excerpt;
-use crate::engine::inference::OnnxRuntime;
+use crate::engine::inference::{ChosenRuntime, OnnxRuntime, RuntimeChoice};
 use crate::engine::model::manifest::Mode;
 use crate::engine::model::{Bundle, BundleError};
 use crate::engine::pipeline::{InProcess, PipelineSettings, Prover, Unproven};
@@ -34,6 +34,8 @@ pub struct ProofRequest {
     pub folder: PathBuf,
     /// ONNX Runtime's library.
     pub library: PathBuf,
+    /// What computes the model.
+    pub runtime: RuntimeChoice,
     /// How the model is driven.
     pub mode: Option<Mode>,
     /// In runs of how many rows.
@@ -96,6 +98,7 @@ fn verdict(request: &ProofRequest) -> Verdict {
         Err(error) => return Verdict::Unable { reason: error.to_string() },
     };
     let settings = PipelineSettings::of_proof(request.mode, request.batch_rows_max);
+    let runtime = ChosenRuntime::new(request.runtime, Arc::new(runtime));
     let prover = InProcess(Arc::new(runtime));
     match guarded(|| prove(&prover, &request.folder, &settings)) {
         Ok(bundle) => Verdict::Proved { manifest_sha256: bundle.manifest_sha256().to_owned() },

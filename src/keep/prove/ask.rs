@@ -19,7 +19,7 @@ use super::room::within_room;
 use super::{MEMORY_OPTION, PROVE, ProofLimits, SECONDS_OPTION, Verdict, explain_memory};
 use crate::core::text::{excerpt, excerpt_of_bytes};
 use crate::engine::files::read_regular_file;
-use crate::engine::inference::Runtime;
+use crate::engine::inference::{ChosenRuntime, RuntimeChoice};
 use crate::engine::model::{Bundle, BundleError};
 use crate::engine::pipeline::{InProcess, PipelineSettings, Prover, Unproven};
 use crate::ops::clock::Stopwatch;
@@ -50,6 +50,7 @@ const WORDS_CHARS_MAX: usize = 200;
 pub struct ChildProver {
     program: PathBuf,
     library: PathBuf,
+    choice: RuntimeChoice,
     limits: ProofLimits,
     /// What a person sets to change the time and the memory.
     knobs: [&'static str; 2],
@@ -66,9 +67,11 @@ enum NoAnswer {
 
 impl ChildProver {
     /// A prover whose children load `library`, as `runtime` did.
-    pub fn new(library: PathBuf, limits: ProofLimits, runtime: Arc<dyn Runtime>) -> Self {
+    pub fn new(library: PathBuf, limits: ProofLimits, runtime: ChosenRuntime) -> Self {
         let knobs = ["model.proof_seconds_max", "model.proof_memory_bytes_max"];
-        Self { program: THIS_PROGRAM.into(), library, limits, knobs, here: InProcess(runtime) }
+        let choice = runtime.choice();
+        let here = InProcess(Arc::new(runtime));
+        Self { program: THIS_PROGRAM.into(), library, choice, limits, knobs, here }
     }
 
     /// Whose limits are options of a command, which messages then name.
@@ -98,6 +101,7 @@ impl ChildProver {
             ("--memory-bytes", memory_bytes.to_string()),
             ("--seconds", seconds.to_string()),
             ("--batch-rows", rows.to_string()),
+            ("--runtime", self.choice.to_string()),
         ] {
             command.args([name, &value]);
         }

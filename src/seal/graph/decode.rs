@@ -9,10 +9,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::net::{IR_VERSION_OWN, OPSET_OWN, is_standard, stated_opset};
 use super::{in_words, quoted};
-use crate::engine::model::onnx::{
+use crate::engine::model::{ONNX_BYTES_MAX, check_size};
+use crate::engine::onnx::{
     DATA_LOCATION_EXTERNAL, GraphProto, ModelProto, OperatorSetIdProto, TensorProto,
 };
-use crate::engine::model::{ONNX_BYTES_MAX, check_size};
 
 /// The operator sets that nodes may be of. Whether the engine takes an operator is judged when the
 /// graph is sealed.

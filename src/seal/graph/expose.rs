@@ -5,7 +5,7 @@
 
 use super::net::{FINAL, INITIAL, Names, int};
 use crate::engine::model::manifest::StateSpec;
-use crate::engine::model::onnx::{Dimension, GraphProto, ValueInfoProto};
+use crate::engine::onnx::{Dimension, GraphProto, ValueInfoProto};
 
 /// Gives the states of these recurrent operators out. Returns them in the order of the inputs.
 pub(super) fn expose(graph: &mut GraphProto, nodes: &[usize]) -> Vec<StateSpec> {
@@ -26,7 +26,7 @@ pub(super) fn expose(graph: &mut GraphProto, nodes: &[usize]) -> Vec<StateSpec> 
                     // One value cannot be two outputs.
                     let other = names.fresh(&format!("{kind}{layer}_out"));
                     let copy = [name.as_str()];
-                    graph.node.push(crate::engine::model::onnx::NodeProto::new(
+                    graph.node.push(crate::engine::onnx::NodeProto::new(
                         "Identity",
                         "",
                         &copy,

@@ -12,7 +12,7 @@ use super::net::{
 };
 use super::probe::Shapes;
 use super::{quoted, words};
-use crate::engine::model::onnx::{GraphProto, NodeProto, TensorProto};
+use crate::engine::onnx::{GraphProto, NodeProto, TensorProto};
 
 /// What a value is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::net::{axes, constants, from_front, graph_mut, int, permutation, rename_reads};
-use crate::engine::model::onnx::{
+use crate::engine::onnx::{
     BOOL, DOUBLE, FLOAT, FLOAT16, GraphProto, INT32, INT64, ModelProto, NodeProto, TensorProto,
     attribute_type,
 };

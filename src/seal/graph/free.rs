@@ -7,7 +7,7 @@
 use super::net::{constants, graph, graph_mut, int, prune};
 use super::probe::{Drive, Shapes};
 use crate::engine::inference::Runtime;
-use crate::engine::model::onnx::{GraphProto, ModelProto, TensorProto, ValueInfoProto};
+use crate::engine::onnx::{GraphProto, ModelProto, TensorProto, ValueInfoProto};
 
 /// A size that a file fixes.
 #[derive(Clone, Copy)]

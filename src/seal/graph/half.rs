@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::fold::Block;
 use super::net::{FINAL, INITIAL, Names, constants, is_recurrent};
-use crate::engine::model::onnx::{FLOAT, FLOAT16, GraphProto, NodeProto, TensorProto};
+use crate::engine::onnx::{FLOAT, FLOAT16, GraphProto, NodeProto, TensorProto};
 
 /// An operator that hands its first input on, which is left open, and keeps the casts beside it
 /// apart; and the constant that it needs.

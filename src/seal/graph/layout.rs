@@ -12,7 +12,7 @@ use super::prove::OutputForm;
 use super::states::Port;
 use super::{Hints, Layout, quoted};
 use crate::engine::inference::trial::Tensor;
-use crate::engine::model::onnx::GraphProto;
+use crate::engine::onnx::GraphProto;
 
 /// The order of the axes, and sizes for which the graph runs.
 #[derive(Clone, Debug)]

@@ -38,7 +38,7 @@ use self::states::Parts;
 use crate::core::text::excerpt;
 use crate::engine::inference::Runtime;
 use crate::engine::inference::trial::Element;
-use crate::engine::model::onnx::{Dimension, ModelProto};
+use crate::engine::onnx::{Dimension, ModelProto};
 
 /// A foreign graph that was read and has run.
 pub struct Foreign {

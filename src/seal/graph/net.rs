@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::engine::model::onnx::{GraphProto, ModelProto, NodeProto, TensorProto, attribute_type};
+use crate::engine::onnx::{GraphProto, ModelProto, NodeProto, TensorProto, attribute_type};
 
 /// The graph of a model that was checked to have one.
 pub(super) fn graph(model: &ModelProto) -> &GraphProto {

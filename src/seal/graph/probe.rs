@@ -10,9 +10,7 @@ use super::Layout;
 use super::net::{Names, constants, graph, graph_mut};
 use crate::engine::inference::Runtime;
 use crate::engine::inference::trial::{Element, Tensor, Trial, Values};
-use crate::engine::model::onnx::{
-    FLOAT, FLOAT16, GraphProto, ModelProto, NodeProto, ValueInfoProto,
-};
+use crate::engine::onnx::{FLOAT, FLOAT16, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 
 /// Windows of one shape: `[B][T][F]`, oldest row first.
 #[derive(Clone, Debug)]

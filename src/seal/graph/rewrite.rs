@@ -12,7 +12,7 @@ use super::{Foreign, Layout, StateFacts, Wanted, expose, flow, fold, free, half,
 use crate::engine::inference::Runtime;
 use crate::engine::inference::trial::{Element, Tensor};
 use crate::engine::model::manifest::{GraphSpec, Mode, StateSpec};
-use crate::engine::model::onnx::{
+use crate::engine::onnx::{
     BOOL, DOUBLE, Dimension, FLOAT, FLOAT16, GraphProto, INT32, INT64, ModelProto, NodeProto,
     TensorProto, ValueInfoProto,
 };

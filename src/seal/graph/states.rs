@@ -10,7 +10,7 @@ use super::net::{FINAL, INITIAL, constants, graph, is_recurrent};
 use super::probe::Side;
 use super::{Hints, StateFacts, quoted, size_of};
 use crate::engine::inference::trial::Element;
-use crate::engine::model::onnx::{
+use crate::engine::onnx::{
     BOOL, DOUBLE, FLOAT, FLOAT16, GraphProto, INT32, INT64, ModelProto, NodeProto, ValueInfoProto,
 };
 
@@ -509,7 +509,7 @@ pub(super) fn wire_pieces(graph: &mut GraphProto, inputs: &[String]) {
 /// Constant lists of whole numbers by name. A number without an axis is no list: as an index it
 /// drops an axis.
 fn integers(graph: &GraphProto) -> HashMap<String, Vec<i64>> {
-    let read = |tensor: &crate::engine::model::onnx::TensorProto| {
+    let read = |tensor: &crate::engine::onnx::TensorProto| {
         let values = tensor.read_int64s().filter(|_| tensor.dims.len() == 1)?;
         Some((tensor.name.clone(), values))
     };

@@ -14,9 +14,7 @@ use self::support::{
 use super::{Comparison, Hints, Layout, Rewritten, Wanted, read, run_original};
 use crate::engine::inference::trial::Element;
 use crate::engine::model::manifest::Mode;
-use crate::engine::model::onnx::{
-    DOUBLE, FLOAT, FLOAT16, ModelProto, OperatorSetIdProto, ValueInfoProto,
-};
+use crate::engine::onnx::{DOUBLE, FLOAT, FLOAT16, ModelProto, OperatorSetIdProto, ValueInfoProto};
 use crate::engine::test_support::onnxruntime as runtime;
 
 fn said(rewritten: &Rewritten, words: &str) -> bool {
@@ -188,7 +186,7 @@ fn a_lost_constant_of_the_shape_of_an_output_is_no_state() {
             let constant = net.input(name, &[Some(1), Some(1), Some(FEATURES)]);
             rows = net.add("Sub", &[&rows, &constant]);
         }
-        let axes = |node: crate::engine::model::onnx::NodeProto| {
+        let axes = |node: crate::engine::onnx::NodeProto| {
             node.with_ints("axes", &[1]).with_int("keepdims", 1)
         };
         let mean = net.add_with("ReduceMean", &[&rows], axes);
@@ -651,7 +649,7 @@ fn what_looks_at_several_steps_is_for_whole_windows_and_says_why() {
 
 #[test]
 fn a_loop_is_for_whole_windows_with_the_way_out() {
-    use crate::engine::model::onnx::{GraphProto, NodeProto};
+    use crate::engine::onnx::{GraphProto, NodeProto};
     // A cell of three sigmoids and two tanh, as Keras' LSTM with recurrent dropout is exported.
     let mut cell = GraphProto { name: "cell".to_owned(), ..GraphProto::default() };
     let step = |operator: &str, reads: &[&str], writes: &str| {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use super::net::{bodies, constants, graph, int, is_recurrent, reads, text};
 use super::probe::Shapes;
 use super::quoted;
-use crate::engine::model::onnx::{FLOAT, GraphProto, ModelProto, NodeProto, TensorProto};
+use crate::engine::onnx::{FLOAT, GraphProto, ModelProto, NodeProto, TensorProto};
 
 /// The most layers that are named.
 const LAYERS_MAX: usize = 24;

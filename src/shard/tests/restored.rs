@@ -57,7 +57,7 @@ fn a_state_that_no_model_can_take_is_named_before_it_ends() {
         let ends = ends.iter().filter(|state| state.bytes.is_none()).count();
         (outcome.symbol_count, outcome.cold, ends)
     };
-    let why = "stored by another model, model version or mode";
+    let why = "stored by another model, model version, mode or runtime";
     // The entry was renamed together with a model of other features.
     let renamed = several(vec![model("new", Role::Live, 0, &of_field("wind"))]);
     let lines = ["A", "B"].map(|symbol| format!("symbol `{symbol}`: {why}"));

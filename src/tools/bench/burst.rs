@@ -10,8 +10,7 @@ use serde::Serialize;
 use super::models::Subject;
 use super::parts::{Feed, config};
 use super::pipeline::Driven;
-use super::{BenchError, Quantiles, expect_forecasts};
-use crate::engine::inference::OnnxRuntime;
+use super::{BenchError, Quantiles, Runtimes, expect_forecasts};
 use crate::engine::model::manifest::Mode;
 use crate::ops::clock::Stopwatch;
 
@@ -40,7 +39,7 @@ pub struct BurstRow {
 /// [`BenchError`] where the runtime fails or the model does not serve the mode.
 pub fn row(
     subject: &Subject,
-    runtime: &OnnxRuntime,
+    runtimes: &Runtimes,
     mode: Mode,
     symbols: usize,
     budget: Duration,
@@ -48,7 +47,7 @@ pub fn row(
     let bundle = subject.bundle(mode)?;
     let config = config(mode, symbols).map_err(|error| BenchError::Machine(error.to_string()))?;
     let mut feed = Feed::new(bundle, symbols, 1);
-    let mut driven = Driven::build(bundle, runtime, &config)?;
+    let mut driven = Driven::build(bundle, runtimes, &config)?;
     driven.warm(bundle, &mut feed)?;
     let (mut first, mut last, mut whole) = (Vec::new(), Vec::new(), Duration::ZERO);
     let total = Stopwatch::start();

@@ -12,8 +12,8 @@ use serde::Serialize;
 use super::ceiling::Raw;
 use super::models::Subject;
 use super::stream::Stream;
-use super::{BenchError, Bound, Quantiles, null_backend};
-use crate::engine::inference::OnnxRuntime;
+use super::{BenchError, Bound, Quantiles, Runtimes, null_backend};
+use crate::engine::inference::Runtime;
 use crate::engine::model::manifest::Mode;
 use crate::ops::clock::Stopwatch;
 
@@ -32,6 +32,8 @@ pub struct Case {
     pub batch: usize,
     /// Threads, each with an engine of its own.
     pub instances: usize,
+    /// How long each side sleeps before a run: what other work has the caches meanwhile.
+    pub pause: Duration,
 }
 
 /// One row of the result.
@@ -39,10 +41,14 @@ pub struct Case {
 pub struct InferenceRow {
     /// The model's name.
     pub model: String,
+    /// What computed ours: `onnxruntime`, `native` or `auto`.
+    pub runtime: &'static str,
     /// How the model is driven.
     pub mode: Mode,
     /// Symbols per run.
     pub batch: usize,
+    /// How long each side slept before a run, in microseconds.
+    pub pause_us: u64,
     /// Threads, each with an engine of its own; the distributions are over all of them.
     pub instances: usize,
     /// Steps that one run computes for each symbol on the critical path: W or 1.
@@ -83,16 +89,16 @@ struct Times {
 /// [`BenchError`] where an instance fails.
 pub fn row(
     subject: &Subject,
-    runtime: &OnnxRuntime,
+    runtimes: &Runtimes,
     case: Case,
     sgemm_gflops: f64,
     budget: Duration,
 ) -> Result<InferenceRow, BenchError> {
-    let Case { mode, batch, instances } = case;
+    let Case { mode, batch, instances, pause } = case;
     let bundle = subject.bundle(mode)?;
     let steps = if mode == Mode::Full { bundle.plans().window_steps } else { 1 };
     let (barrier, stop) = (Barrier::new(instances), AtomicBool::new(false));
-    let run = || instance(subject, runtime, case, steps, budget, &barrier, &stop);
+    let run = || instance(subject, runtimes, case, steps, budget, &barrier, &stop);
     let outcomes: Vec<Result<Times, BenchError>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..instances).map(|_| scope.spawn(run)).collect();
         let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
@@ -116,8 +122,10 @@ pub fn row(
     let ratio = ours.p50_us / raw.p50_us;
     Ok(InferenceRow {
         model: subject.name().to_owned(),
+        runtime: runtimes.ours.choice().name(),
         mode,
         batch,
+        pause_us: u64::try_from(pause.as_micros()).unwrap_or(u64::MAX),
         instances,
         steps,
         raw,
@@ -136,8 +144,8 @@ pub fn row(
 /// of the round, because nobody may leave a barrier alone.
 fn instance(
     subject: &Subject,
-    runtime: &OnnxRuntime,
-    Case { mode, batch, .. }: Case,
+    runtimes: &Runtimes,
+    Case { mode, batch, pause, .. }: Case,
     steps: usize,
     budget: Duration,
     barrier: &Barrier,
@@ -145,11 +153,11 @@ fn instance(
 ) -> Result<Times, BenchError> {
     let prepare = || -> Result<_, BenchError> {
         let bundle = subject.bundle(mode)?;
-        let mut raw = Raw::open(runtime, bundle)?;
+        let mut raw = Raw::open(&runtimes.raw, bundle)?;
         let lane = raw.lane(steps, batch)?;
-        let session = runtime.session(bundle.onnx(), bundle.signature())?;
+        let backend = runtimes.ours.open(bundle.onnx(), bundle.signature())?;
         let null = null_backend(bundle.signature());
-        let ours = Stream::new(bundle, mode, batch, Box::new(session))?;
+        let ours = Stream::new(bundle, mode, batch, backend)?;
         let null = Stream::new(bundle, mode, batch, Box::new(null))?;
         Ok((raw, lane, ours, null))
     };
@@ -166,6 +174,9 @@ fn instance(
                     break;
                 }
                 let Ok((raw, lane, ours, null)) = &mut prepared else { break };
+                if !pause.is_zero() {
+                    std::thread::sleep(pause);
+                }
                 let outcome = match side {
                     Side::Raw => raw.run(*lane).map(|time| times.raw.push(time)),
                     Side::Ours => ours.step().map(|step| {

@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::BenchError;
 use super::models::SplitMix64;
 use crate::engine::inference::{Backend, OnnxRuntime, Runtime, Shape};
-use crate::engine::model::onnx::NodeProto;
 use crate::engine::model::writer::GraphWriter;
+use crate::engine::onnx::NodeProto;
 use crate::ops::clock::Stopwatch;
 
 /// Rows and columns of the matrices whose product is timed.

@@ -66,6 +66,45 @@ pub fn of_inference(row: &InferenceRow) -> Vec<MarkRow> {
     }
 }
 
+/// The marks of a row of latency of the native kernels.
+pub fn of_kernel(row: &InferenceRow) -> Vec<MarkRow> {
+    let (p50, p99) = match (row.model.as_str(), row.pause_us) {
+        ("seed", 0) => (0.10, Some(0.10)),
+        ("lstm-a", 0) => (0.25, Some(0.20)),
+        ("lstm-b", 0) => (0.40, None),
+        ("seed", _) => (0.12, None),
+        ("lstm-a", _) => (0.25, None),
+        _ => return Vec::new(),
+    };
+    let name = match row.pause_us {
+        0 => row.model.clone(),
+        pause_us => format!("{}, {pause_us} us between ticks", row.model),
+    };
+    let what = |quantile: &str| format!("{name}: critical path, native / raw step, {quantile}");
+    let mut marks = vec![mark(&what("p50"), row.ratio, "ratio", Side::AtMost, p50)];
+    if let Some(p99) = p99 {
+        let ratio = row.ours.p99_us / row.raw.p99_us;
+        marks.push(mark(&what("p99"), ratio, "ratio", Side::AtMost, p99));
+    }
+    marks
+}
+
+/// The marks of a row of throughput of the native kernels.
+pub fn of_native_throughput(row: &ThroughputRow) -> Vec<MarkRow> {
+    let (what, least) = match (row.model.as_str(), row.mode) {
+        ("seed", Mode::Sliding) => ("seed, sliding, many symbols: native / raw windows", 1.4),
+        ("seed", Mode::Carried) => ("seed, carried, many symbols: native / raw steps", 1.0),
+        _ => return Vec::new(),
+    };
+    vec![mark(what, row.ratio, "ratio", Side::AtLeast, least)]
+}
+
+/// The marks of a row of the pipeline with the native kernels.
+pub fn of_native_pipeline(row: &PipelineRow) -> Vec<MarkRow> {
+    let what = "seed, carried: JSON to JSON natively / raw steps";
+    vec![mark(what, row.ratio, "ratio", Side::AtLeast, 0.75)]
+}
+
 /// The marks of a row of throughput.
 pub fn of_throughput(row: &ThroughputRow) -> Vec<MarkRow> {
     match (row.model.as_str(), row.mode) {

@@ -6,12 +6,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::BenchError;
 use super::machine::resident_bytes;
 use super::models::Subject;
 use super::parts::{Feed, config};
 use super::pipeline::Driven;
-use crate::engine::inference::OnnxRuntime;
+use super::{BenchError, Runtimes};
 use crate::engine::model::manifest::Mode;
 
 /// One row of the result.
@@ -37,14 +36,14 @@ pub struct MemoryRow {
 /// [`BenchError`] where the runtime fails or the system does not tell the resident set.
 pub fn row(
     subject: &Subject,
-    runtime: &OnnxRuntime,
+    runtimes: &Runtimes,
     mode: Mode,
     symbols: usize,
 ) -> Result<MemoryRow, BenchError> {
     let bundle = subject.bundle(mode)?;
     let config = config(mode, symbols).map_err(|error| BenchError::Machine(error.to_string()))?;
     let mut feed = Feed::new(bundle, symbols, 1);
-    let mut driven = Driven::build(bundle, runtime, &config)?;
+    let mut driven = Driven::build(bundle, runtimes, &config)?;
     let before = resident_bytes()?;
     // The states of a window take memory when it begins, so all of them must have.
     driven.warm(bundle, &mut feed)?;

@@ -35,13 +35,22 @@ pub use backend::null_backend;
 pub use bound::Bound;
 pub use quantiles::Quantiles;
 
-use crate::engine::inference::InferenceError;
+use crate::engine::inference::{ChosenRuntime, InferenceError, OnnxRuntime};
 use crate::engine::model::BundleError;
 use crate::engine::model::manifest::Mode;
 use crate::engine::pipeline::PipelineError;
 
 /// The largest run that the raw side is given, as the daemon's default.
 const RAW_BATCH_MAX: usize = 512;
+
+/// The two sides of a row.
+#[derive(Clone)]
+pub struct Runtimes {
+    /// The ceiling.
+    pub raw: OnnxRuntime,
+    /// What computes ours.
+    pub ours: ChosenRuntime,
+}
 
 /// Why nothing was measured.
 #[derive(Debug, thiserror::Error)]

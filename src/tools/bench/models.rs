@@ -16,9 +16,9 @@ use crate::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep
 use crate::engine::model::manifest::{
     self, MANIFEST_SCHEMA, Manifest, Mode, StepKind, StepSpec, TargetSpec,
 };
-use crate::engine::model::onnx::{ModelProto, NodeProto, TensorProto};
 use crate::engine::model::writer::{DenseWeights, GraphWriter, LstmWeights, WrittenGraph};
 use crate::engine::model::{Bundle, Draft};
+use crate::engine::onnx::{ModelProto, NodeProto, TensorProto};
 
 /// The shapes with random weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,11 +13,13 @@ use serde::Serialize;
 use super::ceiling::Raw;
 use super::models::Subject;
 use super::parts::{Feed, config, decoder, encoder};
-use super::{BenchError, Bound, Quantiles, RAW_BATCH_MAX, expect_forecasts, null_backend};
+use super::{
+    BenchError, Bound, Quantiles, RAW_BATCH_MAX, Runtimes, expect_forecasts, null_backend,
+};
 use crate::app::config::Config;
 use crate::core::decode::JsonDecoder;
 use crate::core::domain::{Forecast, SymbolPatterns};
-use crate::engine::inference::{InferenceError, OnnxRuntime};
+use crate::engine::inference::InferenceError;
 use crate::engine::model::Bundle;
 use crate::engine::model::manifest::Mode;
 use crate::engine::pipeline::{Pipeline, Pipelines, Role, StreamModel};
@@ -34,6 +36,8 @@ const BLOCK_RECORDS: usize = 4096;
 pub struct PipelineRow {
     /// The model's name.
     pub model: String,
+    /// What computed ours: `onnxruntime`, `native` or `auto`.
+    pub runtime: &'static str,
     /// How the model is driven.
     pub mode: Mode,
     /// How many symbols tick in turn.
@@ -77,16 +81,16 @@ impl Driven {
     /// A pipeline for so many symbols.
     pub(super) fn build(
         bundle: &Bundle,
-        runtime: &OnnxRuntime,
+        runtimes: &Runtimes,
         config: &Config,
     ) -> Result<Self, BenchError> {
-        Self::of(bundle, runtime, config, &[Role::Live])
+        Self::of(bundle, runtimes, config, &[Role::Live])
     }
 
     /// The same model once for each role; every shadow is one of the first live model.
     pub(super) fn of(
         bundle: &Bundle,
-        runtime: &OnnxRuntime,
+        runtimes: &Runtimes,
         config: &Config,
         roles: &[Role],
     ) -> Result<Self, BenchError> {
@@ -97,7 +101,7 @@ impl Driven {
                 symbols: SymbolPatterns::default(),
                 seat: if *role == Role::Live { index } else { 0 },
                 role: *role,
-                pipeline: Pipeline::build(bundle, runtime, &settings)?,
+                pipeline: Pipeline::build(bundle, &runtimes.ours, &settings)?,
             })
         };
         let models = roles.iter().enumerate().map(model).collect::<Result<Vec<_>, _>>()?;
@@ -217,7 +221,7 @@ impl NullPipeline {
 /// [`BenchError`] where the runtime fails or the model does not serve the mode.
 pub fn row(
     subject: &Subject,
-    runtime: &OnnxRuntime,
+    runtimes: &Runtimes,
     mode: Mode,
     symbols: usize,
     sgemm_gflops: f64,
@@ -228,8 +232,8 @@ pub fn row(
     let config = config(mode, symbols).map_err(|error| BenchError::Machine(error.to_string()))?;
     let mut feed = Feed::new(bundle, symbols, BLOCK_RECORDS);
     let count = feed.records().len();
-    let mut raw = RawRows::prepare(runtime, bundle, mode, symbols)?;
-    let mut ours = Driven::build(bundle, runtime, &config)?;
+    let mut raw = RawRows::prepare(runtimes, bundle, mode, symbols)?;
+    let mut ours = Driven::build(bundle, runtimes, &config)?;
     let mut null = NullPipeline::build(bundle, mode, &config)?;
     let decoder = decoder(bundle, &config);
     ours.warm(bundle, &mut feed)?;
@@ -270,6 +274,7 @@ pub fn row(
     let sgemm_share = 2.0 * multiply_adds * ours / (1e9 * sgemm_gflops);
     Ok(PipelineRow {
         model: subject.name().to_owned(),
+        runtime: runtimes.ours.choice().name(),
         mode,
         symbols,
         ours_records_per_second: ours,
@@ -295,12 +300,12 @@ struct RawRows {
 
 impl RawRows {
     fn prepare(
-        runtime: &OnnxRuntime,
+        runtimes: &Runtimes,
         bundle: &Bundle,
         mode: Mode,
         symbols: usize,
     ) -> Result<Self, BenchError> {
-        let mut raw = Raw::open(runtime, bundle)?;
+        let mut raw = Raw::open(&runtimes.raw, bundle)?;
         let window_steps = bundle.plans().window_steps;
         let batch = symbols.min(RAW_BATCH_MAX);
         let steps = if mode == Mode::Full { window_steps } else { 1 };

@@ -12,8 +12,7 @@ use super::machine::resident_bytes;
 use super::models::Subject;
 use super::parts::{Feed, config};
 use super::pipeline::Driven;
-use super::{BenchError, Quantiles, expect_forecasts};
-use crate::engine::inference::OnnxRuntime;
+use super::{BenchError, Quantiles, Runtimes, expect_forecasts};
 use crate::engine::model::manifest::Mode;
 use crate::engine::pipeline::Role;
 use crate::ops::clock::{ProcessorWatch, Stopwatch};
@@ -71,14 +70,14 @@ struct Set {
 /// [`BenchError`] where the runtime fails or the system does not tell the resident set.
 pub fn rows(
     subject: &Subject,
-    runtime: &OnnxRuntime,
+    runtimes: &Runtimes,
     mode: Mode,
     symbols: usize,
     budget: Duration,
 ) -> Result<Vec<SeveralRow>, BenchError> {
     // What only the first model of a process takes is part of none.
-    let _first = Set::prepare(subject, runtime, mode, 1, SETS[0])?;
-    let sets = SETS.iter().map(|roles| Set::prepare(subject, runtime, mode, symbols, roles));
+    let _first = Set::prepare(subject, runtimes, mode, 1, SETS[0])?;
+    let sets = SETS.iter().map(|roles| Set::prepare(subject, runtimes, mode, symbols, roles));
     let mut sets = sets.collect::<Result<Vec<_>, _>>()?;
     let total = Stopwatch::start();
     let mut is_measured = false;
@@ -115,7 +114,7 @@ impl Set {
     /// Models with full windows of every symbol.
     fn prepare(
         subject: &Subject,
-        runtime: &OnnxRuntime,
+        runtimes: &Runtimes,
         mode: Mode,
         symbols: usize,
         roles: &'static [Role],
@@ -125,7 +124,7 @@ impl Set {
         let config = config.map_err(|error| BenchError::Machine(error.to_string()))?;
         let mut feed = Feed::new(bundle, symbols, BLOCK_RECORDS);
         let before = resident_bytes()?;
-        let mut driven = Driven::of(bundle, runtime, &config, roles)?;
+        let mut driven = Driven::of(bundle, runtimes, &config, roles)?;
         let built = resident_bytes()?;
         driven.warm(bundle, &mut feed)?;
         let warm = resident_bytes()?;

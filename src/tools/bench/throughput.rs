@@ -11,8 +11,8 @@ use serde::Serialize;
 use super::ceiling::Raw;
 use super::models::Subject;
 use super::stream::Stream;
-use super::{BenchError, Bound, Quantiles, RAW_BATCH_MAX};
-use crate::engine::inference::{Lane, OnnxRuntime};
+use super::{BenchError, Bound, Quantiles, RAW_BATCH_MAX, Runtimes};
+use crate::engine::inference::{Lane, Runtime};
 use crate::engine::model::manifest::Mode;
 use crate::ops::clock::Stopwatch;
 
@@ -24,6 +24,8 @@ const WINDOW_BATCHES: [usize; 3] = [8, 32, 128];
 pub struct ThroughputRow {
     /// The model's name.
     pub model: String,
+    /// What computed ours: `onnxruntime`, `native` or `auto`.
+    pub runtime: &'static str,
     /// How the model is driven.
     pub mode: Mode,
     /// Symbols that get a tick at every step.
@@ -53,7 +55,7 @@ pub struct ThroughputRow {
 /// [`BenchError`] where the runtime fails or the model does not serve the mode.
 pub fn row(
     subject: &Subject,
-    runtime: &OnnxRuntime,
+    runtimes: &Runtimes,
     mode: Mode,
     symbols: usize,
     sgemm_gflops: f64,
@@ -62,7 +64,7 @@ pub fn row(
     let bundle = subject.bundle(mode)?;
     let window_steps = bundle.plans().window_steps;
     let per_forecast = if mode == Mode::Carried { 1 } else { window_steps };
-    let mut raw = Raw::open(runtime, bundle)?;
+    let mut raw = Raw::open(&runtimes.raw, bundle)?;
     let single = (1, symbols.min(RAW_BATCH_MAX));
     let mut shapes = vec![single];
     if mode != Mode::Carried {
@@ -70,8 +72,8 @@ pub fn row(
         shapes.extend(WINDOW_BATCHES.map(|batch| (window_steps, batch)));
     }
     let best = best_shape(&mut raw, &shapes, per_forecast, budget / 4)?;
-    let session = runtime.session(bundle.onnx(), bundle.signature())?;
-    let mut ours = Stream::new(bundle, mode, symbols, Box::new(session))?;
+    let backend = runtimes.ours.open(bundle.onnx(), bundle.signature())?;
+    let mut ours = Stream::new(bundle, mode, symbols, backend)?;
     let (mut raw_times, mut our_times) = (Vec::new(), Vec::new());
     let total = Stopwatch::start();
     while our_times.is_empty() || total.elapsed() < budget {
@@ -91,6 +93,7 @@ pub fn row(
     let ratio = ours_forecasts_per_second / raw_forecasts_per_second;
     Ok(ThroughputRow {
         model: subject.name().to_owned(),
+        runtime: runtimes.ours.choice().name(),
         mode,
         symbols,
         ours_forecasts_per_second,

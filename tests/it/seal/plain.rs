@@ -7,9 +7,7 @@ use crate::support::process::run;
 use serde_json::Value;
 use tickcast::engine::model::Bundle;
 use tickcast::engine::model::manifest::{Mode, Rows};
-use tickcast::engine::model::onnx::{
-    Dimension, ModelProto, NodeProto, TensorProto, ValueInfoProto,
-};
+use tickcast::engine::onnx::{Dimension, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
 /// A graph of these nodes on a window `x`, batch first, without a recurrent layer.
 fn plain(batch: Option<usize>, nodes: Vec<NodeProto>, constants: Vec<TensorProto>) -> ModelProto {

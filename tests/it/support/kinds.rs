@@ -7,7 +7,7 @@ use tickcast::engine::inference::{Backend, Shape};
 use tickcast::engine::model::Draft;
 use tickcast::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase};
 use tickcast::engine::model::manifest::{ColumnsSpec, GraphSpec, Mode, StateSpec};
-use tickcast::engine::model::onnx::{
+use tickcast::engine::onnx::{
     AttributeProto, Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
     ValueInfoProto, attribute_type,
 };

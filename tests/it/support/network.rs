@@ -3,7 +3,7 @@
 //! Owns random weights, their ONNX form, and a forward pass in `f64` written straight from the
 //! definition of the LSTM. It is the second opinion that the tests ask.
 
-use tickcast::engine::model::onnx::{
+use tickcast::engine::onnx::{
     Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
 };
 

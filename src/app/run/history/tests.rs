@@ -64,7 +64,7 @@ impl Trial {
             router: Router::new(vec![sender]),
             start: Start::default(),
             progress: None,
-            stop_timeout: std::time::Duration::from_secs(60),
+            stop_timeout: Duration::from_secs(60),
         };
         let source = open.start(Readiness::new().condition("source"));
         Self { _folder: folder, log, over, receiver, source }

@@ -4,9 +4,9 @@
 //! that they point into and that lists which the runtime reads side by side are equally long,
 //! because the runtime trusts them. Never judges what a model says.
 
-use super::super::onnx::NodeProto;
 use super::operators::ML_DOMAIN;
 use super::problems::{Problems, quoted};
+use crate::engine::onnx::NodeProto;
 
 /// Checks a node if it is of [`ML_DOMAIN`].
 pub(super) fn check_classic(node: &NodeProto, problems: &mut Problems) {
@@ -30,7 +30,7 @@ fn integers<'n>(node: &'n NodeProto, name: &str) -> &'n [i64] {
 
 fn count(node: &NodeProto, name: &str) -> usize {
     node.attribute(name).map_or(0, |attribute| {
-        let tensor = attribute.t.as_ref().and_then(super::super::onnx::TensorProto::element_count);
+        let tensor = attribute.t.as_ref().and_then(crate::engine::onnx::TensorProto::element_count);
         let lists = [attribute.floats.len(), attribute.ints.len(), attribute.strings.len()];
         lists.into_iter().chain(tensor).max().unwrap_or(0)
     })

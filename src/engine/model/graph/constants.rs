@@ -6,11 +6,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::super::onnx::{
-    AttributeProto, DATA_LOCATION_EXTERNAL, FLOAT, GraphProto, NodeProto, TensorProto,
-};
 use super::operators::{ML_DOMAIN, is};
 use super::problems::{Problems, quoted};
+use crate::engine::onnx::{
+    AttributeProto, DATA_LOCATION_EXTERNAL, FLOAT, GraphProto, NodeProto, TensorProto,
+};
 
 /// `TensorProto.DataType`: other floats, whose raw bytes are looked at as well.
 const FLOAT16: i32 = 10;

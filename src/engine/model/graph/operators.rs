@@ -4,9 +4,9 @@
 //! listed operator reads a file, draws a random number, calls out or gives anything but tensors.
 //! Never looks at shapes or constants.
 
-use super::super::onnx::{ModelProto, NodeProto};
 use super::constants::Scope;
 use super::problems::{Problems, quoted};
+use crate::engine::onnx::{ModelProto, NodeProto};
 
 /// The domain of operators for classic machine learning.
 pub(super) const ML_DOMAIN: &str = "ai.onnx.ml";

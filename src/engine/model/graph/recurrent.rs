@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 
 use super::super::manifest::GraphSpec;
-use super::super::onnx::{Dimension, GraphProto, NodeProto, ValueInfoProto};
 use super::constants::Scope;
 use super::problems::{Problems, quoted};
+use crate::engine::onnx::{Dimension, GraphProto, NodeProto, ValueInfoProto};
 
 /// The widest recurrent state, H: bounds the memory per symbol.
 const STATE_WIDTH_MAX: u32 = 16_384;

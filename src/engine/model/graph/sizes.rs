@@ -4,9 +4,9 @@
 //! Promises that a stated size beyond the limit is refused before the runtime sees it. Never
 //! computes a size that depends on the input: the memory of a run is the proof's to bound.
 
-use super::super::onnx::NodeProto;
 use super::constants::Scope;
 use super::problems::{Problems, quoted};
+use crate::engine::onnx::NodeProto;
 
 /// The most elements of a value whose shape the graph itself states: 64 MiB of floats.
 const ELEMENTS_MAX: u64 = 16 << 20;

@@ -5,7 +5,7 @@ use super::super::{Hints, Layout};
 use super::net::Net;
 use super::support::{FEATURES, UNITS, WINDOW, lstm_of, read_plain, sealed, sealed_with, wanted};
 use crate::engine::model::manifest::Mode;
-use crate::engine::model::onnx::{
+use crate::engine::onnx::{
     AttributeProto, FLOAT, FLOAT16, ModelProto, NodeProto, OperatorSetIdProto, attribute_type,
 };
 use crate::engine::test_support::onnxruntime as runtime;

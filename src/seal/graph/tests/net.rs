@@ -1,6 +1,6 @@
 //! Graphs in the making, as exporters write them.
 
-use crate::engine::model::onnx::{
+use crate::engine::onnx::{
     AttributeProto, Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
     ValueInfoProto, attribute_type,
 };

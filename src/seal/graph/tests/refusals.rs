@@ -5,7 +5,7 @@ use super::net::Net;
 use super::support::{
     FEATURES, UNITS, WINDOW, beside_of, lstm_of, nothing_beside, read_plain, wanted,
 };
-use crate::engine::model::onnx::{ModelProto, NodeProto, StringStringEntryProto};
+use crate::engine::onnx::{ModelProto, NodeProto, StringStringEntryProto};
 use crate::engine::test_support::onnxruntime as runtime;
 
 fn refusal(onnx: &[u8]) -> String {

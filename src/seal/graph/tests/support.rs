@@ -8,7 +8,7 @@ use super::net::{Net, Size};
 use crate::engine::inference::Runtime;
 use crate::engine::inference::trial::Tensor;
 use crate::engine::model::manifest::Mode;
-use crate::engine::model::onnx::{ModelProto, StringStringEntryProto, TensorProto};
+use crate::engine::onnx::{ModelProto, StringStringEntryProto, TensorProto};
 use crate::engine::test_support::onnxruntime as runtime;
 
 pub(super) const WINDOW: usize = 6;

@@ -1,18 +1,15 @@
-//! Mode `carried`: one recurrent state per symbol, carried without end, one step each.
+//! One recurrent state per symbol, which goes through runs of the backend: copied in, stepped,
+//! copied out.
 //!
-//! For models trained that way: the state at a row depends on every row before it, so the numbers
-//! differ from those of whole windows. Owns the states. Promises that a symbol's state after a row
-//! is the same whatever else was in the run. Never starts anew by itself: a state comes back from
-//! rest as it was, because rows do not give it again.
+//! Owns the states. Promises few distinct sizes of runs, because each keeps its tensors for good.
 
-use super::batch;
-use super::block::Block;
+use super::super::batch;
+use super::super::block::Block;
 use crate::core::domain::SymbolId;
-use crate::core::window::Window;
 use crate::engine::inference::{Backend, InferenceError, Shape};
 
 /// The driver of mode `carried`.
-pub(super) struct CarriedStates {
+pub(in crate::engine::symbols) struct InRuns {
     /// F.
     width: usize,
     /// One block per recurrent state: `[symbol][H]`.
@@ -20,30 +17,37 @@ pub(super) struct CarriedStates {
     batch_rows_max: usize,
 }
 
-impl CarriedStates {
-    pub(super) fn new(width: usize, state_widths: &[usize], batch_rows_max: usize) -> Self {
+impl InRuns {
+    pub(in crate::engine::symbols) fn new(
+        width: usize,
+        state_widths: &[usize],
+        batch_rows_max: usize,
+    ) -> Self {
         let blocks = state_widths.iter().map(|width| Block::new(*width)).collect();
         Self { width, blocks, batch_rows_max }
     }
 
     /// Has the tensors of a single symbol made.
-    pub(super) fn prepare(&self, backend: &mut dyn Backend) -> Result<(), InferenceError> {
+    pub(in crate::engine::symbols) fn prepare(
+        &self,
+        backend: &mut dyn Backend,
+    ) -> Result<(), InferenceError> {
         backend.lane(Shape { steps: 1, batch: 1 }).map(|_| ())
     }
 
     /// Every shape that its runs have.
-    pub(super) fn shapes(&self) -> impl Iterator<Item = Shape> {
+    pub(in crate::engine::symbols) fn shapes(&self) -> impl Iterator<Item = Shape> {
         batch::sizes(self.batch_rows_max).map(|batch| Shape { steps: 1, batch })
     }
 
     /// Makes room for one more symbol, at the end of the dense index, from zero state.
-    pub(super) fn add_symbol(&mut self) {
+    pub(in crate::engine::symbols) fn add_symbol(&mut self) {
         self.blocks.iter_mut().for_each(Block::add);
     }
 
     /// Moves each symbol on by its row and hands each item with its output to `finish`, in order.
     /// A symbol occurs at most once.
-    pub(super) fn infer<'r, T: Copy>(
+    pub(in crate::engine::symbols) fn infer<'r, T: Copy>(
         &mut self,
         backend: &mut dyn Backend,
         rows: impl Iterator<Item = (T, SymbolId, &'r [f32])> + Clone,
@@ -70,46 +74,30 @@ impl CarriedStates {
         })
     }
 
-    /// Computes symbols' states from the rows of their windows, from zero.
-    pub(super) fn warm<'w>(
-        &mut self,
-        backend: &mut dyn Backend,
-        windows: &(impl Iterator<Item = (SymbolId, &'w Window)> + Clone),
-    ) -> Result<(), InferenceError> {
-        let longest = windows.clone().map(|(_, window)| window.len()).max().unwrap_or(0);
-        for place in 0..longest {
-            let rows = windows
-                .clone()
-                .filter_map(move |(symbol, window)| Some(((), symbol, window.rows().nth(place)?)));
-            self.infer(backend, rows, &mut |(), _| {})?;
-        }
-        Ok(())
-    }
-
     /// A symbol's state at rest, one list per recurrent state.
-    pub(super) fn snapshot(&self, symbol: SymbolId) -> Vec<Vec<f32>> {
+    pub(in crate::engine::symbols) fn snapshot(&self, symbol: SymbolId) -> Vec<Vec<f32>> {
         self.blocks.iter().map(|block| block.row(symbol).to_vec()).collect()
     }
 
     /// Whether states at rest are those of this model.
-    pub(super) fn fits(&self, states: &[Vec<f32>]) -> bool {
+    pub(in crate::engine::symbols) fn fits(&self, states: &[Vec<f32>]) -> bool {
         states.iter().map(Vec::len).eq(self.blocks.iter().map(Block::width))
     }
 
     /// Takes a symbol's states over from rest; they must fit.
-    pub(super) fn restore(&mut self, symbol: SymbolId, states: &[Vec<f32>]) {
+    pub(in crate::engine::symbols) fn restore(&mut self, symbol: SymbolId, states: &[Vec<f32>]) {
         for (block, state) in self.blocks.iter_mut().zip(states) {
             block.row_mut(symbol).copy_from_slice(state);
         }
     }
 
     /// Begins a symbol anew, from zero state.
-    pub(super) fn reset(&mut self, symbol: SymbolId) {
+    pub(in crate::engine::symbols) fn reset(&mut self, symbol: SymbolId) {
         self.blocks.iter_mut().for_each(|block| block.row_mut(symbol).fill(0.0));
     }
 
     /// Forgets a symbol; the last one of the dense index takes its place.
-    pub(super) fn swap_remove(&mut self, symbol: SymbolId) {
+    pub(in crate::engine::symbols) fn swap_remove(&mut self, symbol: SymbolId) {
         for block in &mut self.blocks {
             block.swap_remove(symbol);
         }

@@ -1,32 +1,21 @@
-//! Mode `sliding`: staggered recurrent states, one step each, the same bits as `full`.
+//! Staggered recurrent states that go through runs of the backend: copied in, stepped, copied out.
 //!
-//! A window of W rows begins anew at every row, so W windows are under way at any time. Each
-//! symbol keeps the recurrent state of the W-1 of them that have begun. The one that has seen W-1
-//! rows is *ready*: it needs one more step for its forecast. The others, W-2, have a slot each.
-//! On a new row:
+//! Beside the ready window, W-2 have a slot each. The oldest slot's new state is the next ready
+//! one, and the state of the window that begins takes its slot. Ready states lie side by side,
+//! `[symbol][H]`, so that the critical path reads one stretch of memory and not one place every
+//! W-2 states. No slot ever moves: which one is oldest turns.
 //!
-//! 1. `infer`: the ready state takes the row as its last step. That one step is the critical path.
-//! 2. `advance`: a window begins from zero, and it and all slots take the row as one batch. The
-//!    oldest slot's new state is the next ready one; the new window's state takes its slot.
-//!
-//! `infer_and_advance` does both with the same rows in one run, for when more records wait.
-//!
-//! Ready states lie side by side, `[symbol][H]`, so that the critical path reads one stretch of
-//! memory and not one place every W-2 states. No slot ever moves: which one is oldest turns.
-//!
-//! Owns the states. Promises the bits of `full`, because the same rows meet the same arithmetic in
-//! the same order, and rows of a batch do not influence each other. Never keeps more than W-1
-//! states per symbol.
+//! Owns the states. Never keeps more than W-1 per symbol.
 
-use super::batch;
-use super::block::Block;
+use super::super::batch;
+use super::super::block::Block;
 use crate::core::domain::SymbolId;
 use crate::core::window::Window;
 use crate::engine::inference::{Backend, InferenceError, Shape};
 use crate::engine::model::manifest::Rows;
 
 /// The driver of mode `sliding`.
-pub(super) struct SlidingStates {
+pub(in crate::engine::symbols) struct InRuns {
     /// W.
     steps: usize,
     /// F.
@@ -69,8 +58,8 @@ enum Run {
     InferAndAdvance,
 }
 
-impl SlidingStates {
-    pub(super) fn new(
+impl InRuns {
+    pub(in crate::engine::symbols) fn new(
         steps: usize,
         width: usize,
         state_widths: &[usize],
@@ -89,7 +78,10 @@ impl SlidingStates {
     }
 
     /// Has the tensors of a single symbol made.
-    pub(super) fn prepare(&self, backend: &mut dyn Backend) -> Result<(), InferenceError> {
+    pub(in crate::engine::symbols) fn prepare(
+        &self,
+        backend: &mut dyn Backend,
+    ) -> Result<(), InferenceError> {
         let of_symbol = if self.alone { 1 } else { self.steps };
         for batch in [1, (of_symbol - 1).max(1), of_symbol] {
             backend.lane(Shape { steps: 1, batch })?;
@@ -98,7 +90,7 @@ impl SlidingStates {
     }
 
     /// Every shape that its runs have.
-    pub(super) fn shapes(&self) -> impl Iterator<Item = Shape> {
+    pub(in crate::engine::symbols) fn shapes(&self) -> impl Iterator<Item = Shape> {
         let rows_max = self.batch_rows_max;
         let of_symbols = [self.steps - 1, self.steps].into_iter().filter(|rows| *rows > 0);
         let of_symbols = of_symbols.flat_map(move |of_symbol| {
@@ -109,7 +101,7 @@ impl SlidingStates {
     }
 
     /// Makes room for one more symbol, at the end of the dense index.
-    pub(super) fn add_symbol(&mut self) {
+    pub(in crate::engine::symbols) fn add_symbol(&mut self) {
         for state in &mut self.states {
             state.ready.add();
             if slots(self.steps) > 0 {
@@ -121,7 +113,7 @@ impl SlidingStates {
 
     /// Gives the ready window of each symbol its last step and hands each item with its output
     /// to `finish`, in order. Every window must be full.
-    pub(super) fn infer<'r, T: Copy>(
+    pub(in crate::engine::symbols) fn infer<'r, T: Copy>(
         &self,
         backend: &mut dyn Backend,
         rows: impl Iterator<Item = (T, SymbolId, &'r [f32])> + Clone,
@@ -152,7 +144,7 @@ impl SlidingStates {
 
     /// Begins a window at each symbol's row and moves all its windows on by that row. A symbol
     /// occurs at most once.
-    pub(super) fn advance<'r>(
+    pub(in crate::engine::symbols) fn advance<'r>(
         &mut self,
         backend: &mut dyn Backend,
         rows: impl Iterator<Item = (SymbolId, &'r [f32])> + Clone,
@@ -164,7 +156,7 @@ impl SlidingStates {
     /// Both in one: hands each item with its output to `finish`, in order, and moves all windows
     /// on. The output of a symbol whose window is not yet full means nothing. A symbol occurs at
     /// most once.
-    pub(super) fn infer_and_advance<'r, T: Copy>(
+    pub(in crate::engine::symbols) fn infer_and_advance<'r, T: Copy>(
         &mut self,
         backend: &mut dyn Backend,
         rows: impl Iterator<Item = (T, SymbolId, &'r [f32])> + Clone,
@@ -237,7 +229,7 @@ impl SlidingStates {
         Ok(())
     }
 
-    /// As [`SlidingStates::run`], each window of each symbol in a run of its own.
+    /// As [`InRuns::run`], each window of each symbol in a run of its own.
     fn run_alone<'r, T: Copy>(
         &mut self,
         run: Run,
@@ -283,7 +275,7 @@ impl SlidingStates {
     }
 
     /// Computes symbols' states again from the rows of their windows.
-    pub(super) fn warm<'w>(
+    pub(in crate::engine::symbols) fn warm<'w>(
         &mut self,
         backend: &mut dyn Backend,
         windows: &(impl Iterator<Item = (SymbolId, &'w Window)> + Clone),
@@ -304,12 +296,12 @@ impl SlidingStates {
     }
 
     /// Begins a symbol anew: no window has begun. What its slots hold means nothing until then.
-    pub(super) fn reset(&mut self, symbol: SymbolId) {
+    pub(in crate::engine::symbols) fn reset(&mut self, symbol: SymbolId) {
         self.turns[symbol.index()] = Turn::default();
     }
 
     /// Forgets a symbol; the last one of the dense index takes its place.
-    pub(super) fn swap_remove(&mut self, symbol: SymbolId) {
+    pub(in crate::engine::symbols) fn swap_remove(&mut self, symbol: SymbolId) {
         for state in &mut self.states {
             state.ready.swap_remove(symbol);
             if slots(self.steps) > 0 {
