@@ -12,6 +12,7 @@ mod prepare;
 mod roles;
 mod run;
 mod stop;
+mod streamed;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use self::stop::Finish;
+use self::streamed::StreamedHistory;
 use crate::adapters::http::{HttpServer, HttpState};
 use crate::engine::pipeline::ModelLabel;
 use crate::intake::{IntakeCommander, IntakeMetrics, Router, RouterCloser};
@@ -41,7 +43,6 @@ use crate::shard::command::{Command, Handed};
 pub use self::banner::Banner;
 pub use self::prepare::{Preparation, check_together, look_at_address, prepare};
 pub use self::roles::settle_turns;
-use self::run::StreamedHistory;
 pub(crate) use self::run::on_source_runtime;
 
 /// A daemon that is ready to run: everything is loaded, proved and bound.
