@@ -13,6 +13,7 @@ mod prepare;
 mod roles;
 mod run;
 mod stop;
+mod streamed;
 #[cfg(test)]
 mod tests;
 mod warming;
@@ -24,6 +25,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use self::stop::Finish;
+use self::streamed::StreamedHistory;
 use self::warming::WarmingWatch;
 use crate::adapters::http::{HttpServer, HttpState};
 use crate::engine::pipeline::ModelLabel;
@@ -46,7 +48,6 @@ pub use self::banner::Banner;
 pub use self::history::look_at_history_online;
 pub use self::prepare::{Preparation, check_together, look_at_address, prepare};
 pub use self::roles::settle_turns;
-use self::run::StreamedHistory;
 pub(crate) use self::run::on_source_runtime;
 
 /// A daemon that is ready to run: everything is loaded, proved and bound.

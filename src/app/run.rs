@@ -3,8 +3,6 @@
 //! Owns the tasks of the source's runtime, from the start of every thread to the end of all. Never
 //! builds: what can be refused was refused before.
 
-mod history;
-
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
@@ -14,6 +12,7 @@ use tokio::time::{interval, timeout};
 use tracing::{error, info, warn};
 
 use super::stop::{Deadline, end_of, joined, publish_all, report};
+use super::streamed::StreamedHistory;
 use super::warming::WarmingWatch;
 use super::{App, KeeperParts, OpenSource};
 use crate::engine::symbols::EngineTally;
@@ -28,8 +27,6 @@ use crate::ops::supervise::{Pulse, Stage, Supervision, Supervisor};
 use crate::ports::source::SourceContext;
 use crate::shard::Crew;
 use crate::shard::command::Command;
-
-pub(super) use self::history::StreamedHistory;
 
 /// How often the runtime shows that it runs; far below any limit that may be set.
 const LIFE_EVERY: Duration = Duration::from_millis(200);

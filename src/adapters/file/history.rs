@@ -273,7 +273,7 @@ impl Progress {
         self.streamed.refused += 1;
         self.rejects.add(rejection.reason);
         let count = self.rejects.get(rejection.reason);
-        if !count.checked_ilog10().is_some_and(|exponent| 10u64.pow(exponent) == count) {
+        if count.checked_ilog10().is_none_or(|exponent| 10u64.pow(exponent) != count) {
             return;
         }
         let FileHistory { records, decoder, .. } = history;

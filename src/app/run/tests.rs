@@ -1,5 +1,7 @@
 //! Tests of how a running source is stopped and drained.
 
+mod streamed;
+
 use std::future::pending;
 
 use futures_util::future::BoxFuture;

@@ -116,9 +116,9 @@ fn keys_without_a_meaning_are_problems() {
              source.time_zone says",
         ),
     ] {
-        assert_eq!(problems_of(&[&[path.clone()], &keys[..]].concat()), [problem]);
+        assert_eq!(problems_of(&[std::slice::from_ref(&path), &keys[..]].concat()), [problem]);
     }
-    let problems = problems_of(&[path.clone(), ("from", text("soon"))]);
+    let problems = problems_of(&[path, ("from", text("soon"))]);
     assert!(problems[0].starts_with("history.from: `soon`: "), "{problems:?}");
 }
 
@@ -154,7 +154,7 @@ async fn stream(settings: &FileHistorySettings) -> (Streamed, Vec<Record>) {
     let shard = tokio::task::spawn_blocking(move || {
         let (mut batch, mut records) = (Vec::new(), Vec::new());
         while receiver.drain(&mut batch, 3) {
-            records.extend(batch.drain(..));
+            records.append(&mut batch);
         }
         records.extend(batch);
         records

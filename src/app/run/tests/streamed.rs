@@ -2,20 +2,15 @@
 
 use std::fs;
 
-use futures_util::future::BoxFuture;
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 
-use super::super::*;
 use super::*;
 use crate::adapters::file::{FileHistorySettings, FileOptions};
 use crate::core::decode::JsonDecoder;
 use crate::core::domain::{DurationNanos, Schema, TimeUnit};
 use crate::core::history::Seam;
-use crate::intake::{Arrival, IntakeReceiver};
-use crate::ops::readiness::Readiness;
-use crate::ports::input::Start;
-use crate::ports::source::Source;
-use crate::shard::test_support::{Log, queue, record};
+use crate::intake::Arrival;
 
 const ROWS: usize = 20;
 

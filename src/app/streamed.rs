@@ -14,19 +14,19 @@ use crate::ops::readiness::Condition;
 use crate::shard::command::Command;
 
 /// A history that was not streamed yet.
-pub(in crate::app) struct StreamedHistory {
+pub(super) struct StreamedHistory {
     file: FileHistory,
     /// Turns true when it is over.
     over: watch::Sender<bool>,
 }
 
 impl StreamedHistory {
-    pub(in crate::app) fn new(file: FileHistory) -> Self {
+    pub(super) fn new(file: FileHistory) -> Self {
         Self { file, over: watch::Sender::new(false) }
     }
 
     /// Whether it is over. Where the other end goes away before, it never will be.
-    pub(in crate::app) fn is_over(&self) -> watch::Receiver<bool> {
+    pub(super) fn is_over(&self) -> watch::Receiver<bool> {
         self.over.subscribe()
     }
 
@@ -71,6 +71,3 @@ async fn are_through(router: &Router<Command>) -> bool {
     }
     true
 }
-
-#[cfg(test)]
-mod tests;
