@@ -19,7 +19,7 @@ use crate::engine::pipeline::{Pipelines, Role};
 use crate::engine::symbols::Haste;
 use crate::intake::Record;
 use crate::ops::clock::Stopwatch;
-use crate::ports::history::{AskClock, Failed, Rows};
+use crate::ports::history::{AskClock, Failed, Row, Rows};
 
 /// The history of a shard's symbols.
 pub(super) struct ShardHistory {
@@ -189,15 +189,18 @@ impl Shard {
     }
 
     /// Has the first tick that waits for a question from before it say up to where the rows are
-    /// history: what live ticks close is published. Where several models lack different things, the
-    /// rows have to reach the tick.
+    /// history: what live ticks close is published. Not where too few rows lie before the tick,
+    /// because the answer took long; and where several models lack different things, the rows have
+    /// to reach the tick.
     fn meet_first(
         &mut self,
         question: &mut Question,
         rows: &Rows,
         covers: DurationNanos,
     ) -> Result<(), ShardError> {
-        let reached = rows.rows.last().and_then(|row| row.time.checked_add(covers));
+        let wanted = self.book(|book| book.rows_wanted()).unwrap_or(usize::MAX);
+        let end_of = |row: &Row| row.time.checked_add(covers);
+        let reached = rows.rows.last().and_then(end_of);
         while let (None, Some(first)) = (question.lack.time, question.held.ticks.front()) {
             let first = first.clone();
             let Some(lack) = self.take_now(&first, true, None, || {})? else {
@@ -205,8 +208,10 @@ impl Shard {
                 continue;
             };
             let start = lack.time.and_then(|time| time.interval_start(covers, DurationNanos::ZERO));
-            let is_whole = self.pipelines.count() == 1 || reached >= start;
-            if lack.missing != Missing::Warm || !is_whole {
+            let reaches = self.pipelines.count() == 1 || reached >= start;
+            let before = rows.rows.iter().filter(|row| end_of(row) <= lack.time).count();
+            let are_enough = rows.rows.len() < wanted || before >= wanted;
+            if lack.missing != Missing::Warm || !reaches || !are_enough {
                 break;
             }
             question.lack = lack;
