@@ -89,7 +89,7 @@ impl World {
         let mut ticks = Vec::new();
         let mut close = [60.0; SYMBOLS.len()];
         for minute in 0..self.minutes {
-            for symbol in 0..self.luck.len() {
+            for (symbol, close) in close.iter_mut().enumerate().take(self.luck.len()) {
                 let times: BTreeSet<i64> = match self.rule {
                     _ if dice.below(12) == 0 => BTreeSet::new(),
                     Rule::Record => BTreeSet::from([0]),
@@ -98,9 +98,9 @@ impl World {
                     }
                 };
                 for time in times {
-                    close[symbol] += (dice.below(9) as f64 - 4.0) / 4.0;
+                    *close += (dice.below(9) as f64 - 4.0) / 4.0;
                     let time_ms = minute * MINUTE_MS + time;
-                    ticks.push(WorldTick { symbol, time_ms, close: close[symbol] });
+                    ticks.push(WorldTick { symbol, time_ms, close: *close });
                 }
             }
         }
