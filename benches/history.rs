@@ -4,8 +4,8 @@
 //! `BENCH_DELAY_MS` late, and the daemon's own source asks it with the preset of the exchange: its
 //! limits, its pages, its layout. One question a symbol, for the rows of a window of 30 with a
 //! warm-up of 21, all asked at once. `BENCH_SYMBOLS` is the number of symbols at Binance's pace;
-//! at Kraken's pace a tenth of them is measured, and the time of all follows from their rate, unless
-//! `BENCH_WHOLE=1` has all of them measured, which takes nine minutes for 500.
+//! at Kraken's pace a tenth of them is measured, and the time of all follows from their rate,
+//! unless `BENCH_WHOLE=1` has all of them measured, which takes nine minutes for 500.
 
 #![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 #![allow(
