@@ -20,7 +20,7 @@ use crate::model::{RECORDED, SYMBOLS, member, models, tick_of};
 use crate::oracle::{Kind, Outlet, Published};
 
 /// How many records of a changelog come between two compactions.
-const COMPACTED_EVERY: i64 = 4;
+const COMPACTED_EVERY: i64 = 2;
 
 /// A transaction, by its number.
 type Transaction = u64;
