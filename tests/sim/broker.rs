@@ -20,7 +20,7 @@ use crate::model::{RECORDED, SYMBOLS, member, models, tick_of};
 use crate::oracle::{Kind, Outlet, Published};
 
 /// How many records of a changelog come between two compactions.
-const COMPACTED_EVERY: i64 = 4;
+const COMPACTED_EVERY: i64 = 2;
 
 /// A transaction, by its number.
 type Transaction = u64;
@@ -79,6 +79,9 @@ pub(crate) struct Topics {
     pub(crate) violation: Option<String>,
     /// A state of `now` was taken over by `next`, which had none of its own.
     pub(crate) has_adopted: bool,
+    /// A state that was ahead of the committed offset was written again, with the mark of a commit
+    /// before what it holds.
+    pub(crate) has_marked_less: bool,
     /// The versions whose every forecast has to be out, each with the key of its states.
     pub(crate) versions: Vec<(&'static str, Option<&'static str>)>,
 }
@@ -167,8 +170,9 @@ impl Topics {
                 let key = entry.map_or_else(|| symbol.to_owned(), |of| format!("{of}\t{symbol}"));
                 let newest = states.iter().find(|state| state.key == key);
                 let reaches = newest.and_then(|state| state.point).map_or(0, |point| point.next);
-                // One that was taken over from another model holds more than its mark says.
-                if reaches < reading.next && !self.has_adopted {
+                // One that was taken over from another model, or written again while it was ahead,
+                // holds more than its mark says.
+                if reaches < reading.next && !self.has_adopted && !self.has_marked_less {
                     self.violation.get_or_insert_with(|| {
                         let next = reading.next;
                         format!("I5: {key:?} is committed to {next}, and its state is of {reaches}")
@@ -244,6 +248,7 @@ impl Broker {
             asks_again: false,
             violation: None,
             has_adopted: false,
+            has_marked_less: false,
             versions,
         })))
     }
