@@ -5,9 +5,7 @@ use std::path::PathBuf;
 
 use super::{Global, topic};
 use crate::app::config::{AnyConfig, BridgeConfig, Config, ModelConfig, load_any};
-use crate::app::{
-    Preparation, look_at_address, look_at_history_online, prepare, settle_turns,
-};
+use crate::app::{Preparation, look_at_address, look_at_history_online, prepare, settle_turns};
 use crate::engine::inference::{OnnxRuntime, Runtime};
 use crate::engine::model::RefusedVersion;
 use crate::engine::pipeline::{Chosen, Pipeline, Role};
