@@ -19,7 +19,7 @@ use crate::engine::pipeline::{Pipelines, Role};
 use crate::engine::symbols::Haste;
 use crate::intake::Record;
 use crate::ops::clock::Stopwatch;
-use crate::ports::history::{AskClock, Failed, Rows};
+use crate::ports::history::{AskClock, Failed, Row, Rows};
 
 /// The history of a shard's symbols.
 pub(super) struct ShardHistory {
@@ -121,8 +121,7 @@ impl Shard {
     /// where some do.
     pub(super) fn mark_gap(&mut self) {
         let Self { history, pipelines, .. } = self;
-        let Some(ShardHistory { book, .. }) =
-            history.as_mut().filter(|all| all.book.has_open() && !broken(1))
+        let Some(ShardHistory { book, .. }) = history.as_mut().filter(|all| all.book.has_open())
         else {
             return pipelines.mark_gap();
         };
@@ -149,7 +148,7 @@ impl Shard {
         let Some(question) = self.book(|book| book.end(number)) else { return Ok(()) };
         let is_warm = question.lack.missing == Missing::Warm;
         match answer {
-            Ok(Rows { is_complete: false, .. }) if !broken(3) => {
+            Ok(Rows { is_complete: false, .. }) => {
                 self.go_on(question, GivenUp::Incomplete, "some rows are missing")
             }
             Ok(Rows { rows, .. }) if is_warm && rows.is_empty() => {
@@ -181,7 +180,7 @@ impl Shard {
         // The models know of the gap from the question. Where the tick that asked was dropped, the
         // mark of the first one is of that.
         let lost_first = question.held.lost_first;
-        if let Some(first) = question.held.ticks.front_mut().filter(|_| !lost_first && !broken(2)) {
+        if let Some(first) = question.held.ticks.front_mut().filter(|_| !lost_first) {
             first.after_gap = false;
         }
         self.note_answer(&question, bytes.len());
@@ -190,15 +189,18 @@ impl Shard {
     }
 
     /// Has the first tick that waits for a question from before it say up to where the rows are
-    /// history: what live ticks close is published. Where several models lack different things, the
-    /// rows have to reach the tick.
+    /// history: what live ticks close is published. Not where too few rows lie before the tick,
+    /// because the answer took long; and where several models lack different things, the rows have
+    /// to reach the tick.
     fn meet_first(
         &mut self,
         question: &mut Question,
         rows: &Rows,
         covers: DurationNanos,
     ) -> Result<(), ShardError> {
-        let reached = rows.rows.last().and_then(|row| row.time.checked_add(covers));
+        let wanted = self.book(|book| book.rows_wanted()).unwrap_or(usize::MAX);
+        let end_of = |row: &Row| row.time.checked_add(covers);
+        let reached = rows.rows.last().and_then(end_of);
         while let (None, Some(first)) = (question.lack.time, question.held.ticks.front()) {
             let first = first.clone();
             let Some(lack) = self.take_now(&first, true, None, || {})? else {
@@ -206,8 +208,10 @@ impl Shard {
                 continue;
             };
             let start = lack.time.and_then(|time| time.interval_start(covers, DurationNanos::ZERO));
-            let is_whole = self.pipelines.count() == 1 || reached >= start;
-            if lack.missing != Missing::Warm || !is_whole {
+            let reaches = self.pipelines.count() == 1 || reached >= start;
+            let before = rows.rows.iter().filter(|row| end_of(row) <= lack.time).count();
+            let are_enough = rows.rows.len() < wanted || before >= wanted;
+            if lack.missing != Missing::Warm || !reaches || !are_enough {
                 break;
             }
             question.lack = lack;
@@ -237,11 +241,7 @@ impl Shard {
             let asked = if may_ask { self.ask(symbol, lack) } else { Err(Unasked::Never) };
             match asked {
                 Ok(()) => {
-                    if broken(4) {
-                        held.ticks.push_back(tick)
-                    } else {
-                        held.ticks.push_front(tick)
-                    };
+                    held.ticks.push_front(tick);
                     held.lost_first = false;
                     let _ = self.book(|book| Some(book.hold(symbol, held)));
                     return self.end_full();
@@ -353,8 +353,4 @@ fn window_of(pipelines: &Pipelines, symbol: &str) -> WindowState {
         Some(true) => WindowState::Full,
         Some(false) => WindowState::Lacking,
     }
-}
-
-fn broken(number: u32) -> bool {
-    std::env::var("BROKEN").is_ok_and(|text| text == number.to_string())
 }

@@ -279,6 +279,11 @@ impl HistoryBook {
         self.asking = Some(asking);
     }
 
+    /// How many rows are asked for where a whole window is.
+    pub(super) fn rows_wanted(&self) -> Option<usize> {
+        self.asking.as_ref().map(Asking::rows)
+    }
+
     /// How much time a row that was asked for covers.
     pub(super) fn covers(&self) -> DurationNanos {
         match self.asking.as_ref().and_then(|asking| asking.limits.need.rows) {
