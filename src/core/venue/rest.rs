@@ -332,7 +332,8 @@ fn addresses(
 ) {
     let beginning = address.beginning();
     let host = beginning.strip_prefix("http://").or_else(|| beginning.strip_prefix("https://"));
-    if !host.is_some_and(|host| host.find(['/', '?']).is_some_and(|end| end > 0)) {
+    let ends_host = |host: &str| host.find(['/', '?']).is_some_and(|end| end > 0);
+    if !host.is_some_and(ends_host) {
         let problem = "must begin with http:// or https:// and a host that holds no placeholder";
         problems.add("rest.url", problem);
     }

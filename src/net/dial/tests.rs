@@ -233,7 +233,8 @@ async fn a_connection_alone_has_the_same_tls_and_proxy() {
     let (socket, _) = tokio_tungstenite::client_async("ws://venue.test", transport).await.unwrap();
     assert!(greeting(socket).await.ends_with("host=venue.test;"));
     assert_eq!(*asked.lock().unwrap(), [format!("venue.test:{port}")]);
-    let unknown = DialOptions { proxies, ..trusting(&Authority::new()) };
+    let stranger = Authority::new();
+    let unknown = DialOptions { proxies, ..trusting(&stranger) };
     let error = connect(unknown).await.err().expect("a stranger's certificate");
     assert!(matches!(&error, DialError::Tls { .. }), "{error}");
 }
