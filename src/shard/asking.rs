@@ -97,7 +97,9 @@ impl Shard {
         while let Some(question) = self.book(HistoryBook::end_any) {
             self.go_on(question, GivenUp::Stopped, "the ticks do not wait any longer")?;
         }
-        let _ = self.book(|book| Some(book.go_on_asking(asking)));
+        if let Some(ShardHistory { book, .. }) = &mut self.history {
+            book.go_on_asking(asking);
+        }
         Ok(())
     }
 
@@ -243,7 +245,9 @@ impl Shard {
                 Ok(()) => {
                     held.ticks.push_front(tick);
                     held.lost_first = false;
-                    let _ = self.book(|book| Some(book.hold(symbol, held)));
+                    if let Some(ShardHistory { book, .. }) = &mut self.history {
+                        book.hold(symbol, held);
+                    }
                     return self.end_full();
                 }
                 Err(Unasked::Never) => {}

@@ -78,8 +78,10 @@ impl Inquiry {
 
     /// The answer, once every source has said something.
     fn answer(self) -> (Ask, Result<Rows, Failed>) {
-        let refused = "no source of history is configured".to_owned();
-        let answer = self.said.into_iter().fold(Err(refused), |answer, (_, said)| answer.or(said));
+        let mut answer = Err("no source of history is configured".to_owned());
+        for (_, said) in self.said {
+            answer = answer.or(said);
+        }
         (self.ask, answer.map_err(Failed::Refused))
     }
 }
