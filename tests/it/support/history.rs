@@ -399,7 +399,7 @@ fn answer(shared: &Shared, asked: &Asked, reaction: &Reaction) -> String {
         }
         Reaction::Late => chosen.retain(|bar| Some(bar.time_ms) != last),
         Reaction::Repeated => {
-            chosen = chosen.iter().flat_map(|bar| [bar.clone(), bar.clone()]).collect()
+            chosen = chosen.iter().flat_map(|bar| [bar.clone(), bar.clone()]).collect();
         }
         _ => {}
     }
