@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 use tracing::info;
@@ -26,14 +26,16 @@ pub enum RuntimeChoice {
     Auto,
 }
 
+/// What came of comparing a graph with the reference, by the hash of the graph.
+type Compared = HashMap<[u8; 32], Result<(), String>>;
+
 /// What computes the models of a configuration. Cloning shares it.
 #[derive(Clone)]
 pub struct ChosenRuntime {
     choice: RuntimeChoice,
     native: NativeRuntime,
     reference: Arc<dyn Runtime>,
-    /// What came of the comparison, by the hash of the graph.
-    compared: Arc<Mutex<HashMap<[u8; 32], Result<(), String>>>>,
+    compared: Arc<Mutex<Compared>>,
 }
 
 /// How far numbers may lie apart, in relation to the largest of the reference, or to 1 where that
@@ -104,7 +106,7 @@ impl ChosenRuntime {
         }
     }
 
-    fn compared(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Result<(), String>>> {
+    fn compared(&self) -> MutexGuard<'_, Compared> {
         // What is in it stays true whoever panicked meanwhile.
         self.compared.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -129,7 +129,7 @@ impl<'g> Reader<'g> {
             "GRU" => self.layer(node, Cell::Gru),
             "Identity" | "Dropout" => self.pass(node, |_, axes| Ok(axes)),
             "Transpose" => self.pass(node, |_, axes| transposed(node, &axes)),
-            "Squeeze" => self.pass(node, |reader, axes| reader.squeezed(node, axes)),
+            "Squeeze" => self.pass(node, |reader, axes| reader.squeezed(node, &axes)),
             "Reshape" => self.pass(node, |reader, axes| reader.reshaped(node, &axes)),
             "Gather" => self.pass(node, |reader, axes| reader.gathered(node, axes)),
             "Slice" => self.pass(node, |reader, axes| reader.sliced(node, axes)),
@@ -244,7 +244,7 @@ impl<'g> Reader<'g> {
         Ok(())
     }
 
-    fn squeezed(&self, node: &NodeProto, axes: Vec<Axis>) -> Result<Vec<Axis>, String> {
+    fn squeezed(&self, node: &NodeProto, axes: &[Axis]) -> Result<Vec<Axis>, String> {
         let dropped = match (node.attribute("axes"), input(node, 1)) {
             (Some(listed), _) => listed.ints.clone(),
             (None, Some(_)) => self.integers(node, 1)?,

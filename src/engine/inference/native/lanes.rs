@@ -20,7 +20,7 @@ pub(super) struct Lanes(Eight);
 const ROUND: f32 = 12_582_912.0;
 
 /// ln 2 in two parts. The first has so few bits that a whole number times it is exact.
-const LN_2_HIGH: f32 = 0.693_359_375;
+const LN_2_HIGH: f32 = 0.693_359_4;
 const LN_2_LOW: f32 = -2.121_944_4e-4;
 
 /// The coefficients of (e^r - 1 - r) / r^2 for |r| up to ln 2 / 2, the highest power first.

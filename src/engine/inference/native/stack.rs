@@ -246,7 +246,7 @@ impl Stack {
 #[inline(always)]
 fn turns(buffers: &mut [Vec<Eight>; 2], at: usize) -> (&mut [Eight], &mut [Eight]) {
     let [first, second] = buffers;
-    if at % 2 == 0 { (second, first) } else { (first, second) }
+    if at.is_multiple_of(2) { (second, first) } else { (first, second) }
 }
 
 #[inline(always)]
