@@ -1,6 +1,6 @@
 //! A venue's history over HTTP: questions in, native ticks out.
 //!
-//! Owns the requests of one venue, their pace and their retries. [`pager`] decides what is asked,
+//! Owns the requests of one venue, their pace and their retries. `pager` decides what is asked,
 //! `core::venue::Rest` says how and what an answer means. Promises that a question ends in bounded
 //! time, that the venue's limits are kept over all questions of this process, and that neither an
 //! error nor a log line shows more of an address than its host. Never asks unasked, and never
