@@ -52,8 +52,8 @@ fn runtime(text: &str) -> Result<RuntimeChoice, &'static str> {
 /// `arguments` begin with the name of the command.
 pub(super) fn run(arguments: &[OsString]) -> Result<(), Exit> {
     let args = ProveArgs::try_parse_from(arguments).map_err(Exit::because(Failure::Usage))?;
-    let ProveArgs { onnxruntime, parent, memory_bytes, seconds, batch_rows, runtime, mode, folder } =
-        args;
+    let ProveArgs { onnxruntime, parent, memory_bytes, seconds, batch_rows, .. } = args;
+    let ProveArgs { runtime, mode, folder, .. } = args;
     let request = ProofRequest {
         folder,
         library: onnxruntime,

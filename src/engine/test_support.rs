@@ -6,15 +6,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use crate::core::domain::{DurationNanos, Field, Fields, Tick, UnixNanos};
 use crate::core::features::{ColumnRange, FeaturePlan, RowStatus, Scaler};
 use crate::core::forecast::{Interval, SignalThresholds, Target};
-use crate::engine::inference::{
-    Backend, HostBackend, InferenceError, OnnxRuntime, Runtime, Signature, locate_library,
-};
+use crate::engine::inference::{Backend, HostBackend, InferenceError, Runtime, Signature};
 use crate::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
 use crate::engine::model::manifest::{
     Known, MANIFEST_SCHEMA, Manifest, Mode, StepSpec, TargetSpec, TrainingSpec,
@@ -22,6 +18,8 @@ use crate::engine::model::manifest::{
 use crate::engine::model::writer::{DenseWeights, GraphWriter, LstmWeights, WrittenGraph};
 use crate::engine::model::{Bundle, Draft};
 use crate::engine::onnx::ModelProto;
+
+pub(crate) use crate::engine::inference::test_support::onnxruntime;
 
 /// W of [`manifest`].
 pub(crate) const WINDOW_STEPS: usize = 3;
@@ -47,17 +45,6 @@ const GOLDEN_ROWS_MORE: usize = 2;
 /// A runtime without a library. What its models compute follows from two weights of their graphs,
 /// whatever else is in these; see [`Weights`].
 pub(crate) struct NullRuntime;
-
-/// ONNX Runtime for tests that compare with it, loaded once, because a process can load it only
-/// once; a missing library fails the test.
-pub(crate) fn onnxruntime() -> &'static OnnxRuntime {
-    static RUNTIME: OnceLock<OnnxRuntime> = OnceLock::new();
-    RUNTIME.get_or_init(|| {
-        let variable = std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from);
-        let named = [("ORT_DYLIB_PATH", variable.as_deref())];
-        OnnxRuntime::load(&locate_library(&named, None, Path::exists).unwrap()).unwrap()
-    })
-}
 
 /// A model. Each number of a state decays and grows by the mean of the row, and the output is a
 /// weighted sum of all of them: every row of the window and every state has a part in it.

@@ -7,6 +7,8 @@ mod chosen;
 mod host;
 mod native;
 mod onnxruntime;
+#[cfg(test)]
+pub(crate) mod test_support;
 pub mod trial;
 
 use crate::core::forecast::Output;

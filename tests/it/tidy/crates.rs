@@ -82,7 +82,7 @@ pub(super) const HOMES: &[(&str, &[&str])] = &[
     ("ndarray", &["train/gemm"]),
     ("parquet", &["adapters/file/parquet"]),
     ("postcard", &["engine/state", "keep/snapshot/codec"]),
-    ("prost", &["engine/model/onnx"]),
+    ("prost", &["engine/onnx"]),
     ("rdkafka", &["adapters/kafka"]),
     (
         "rustix",

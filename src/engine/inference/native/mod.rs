@@ -14,7 +14,7 @@ mod lanes;
 mod layer;
 mod stack;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::sync::Arc;
 

@@ -8,11 +8,11 @@ use super::lanes::Lanes;
 use super::layer::Cell;
 use super::stack::Work;
 use super::*;
+use crate::engine::inference::test_support::onnxruntime;
 use crate::engine::inference::{Columns, StateSignature};
 use crate::engine::onnx::{
     Dimension, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
 };
-use crate::engine::test_support::onnxruntime;
 
 /// A model of random weights: recurrent layers, then dense ones.
 #[derive(Clone, Debug)]
@@ -296,7 +296,8 @@ proptest! {
             for _ in 0..3 {
                 let outputs = Some(&mut outputs[..]);
                 let states = &mut states;
-                let work = Work::Step { rows: &rows, stride: made.shapes.features, states, outputs };
+                let stride = made.shapes.features;
+                let work = Work::Step { rows: &rows, stride, states, outputs };
                 stack.run(cpu, &mut room, work);
             }
             (bits(&states), bits(&outputs))
@@ -333,6 +334,12 @@ proptest! {
             prop_assert!((ours - theirs).abs() <= 1e-6 * range, "{} and {}", ours, theirs);
         }
     }
+}
+
+/// A small LSTM: its graph, and how it is driven.
+pub(in crate::engine::inference) fn small_lstm() -> (Vec<u8>, Signature) {
+    let Made { onnx, signature, .. } = small(Cell::Lstm);
+    (onnx, signature)
 }
 
 /// A small model whose graph a test breaks.
