@@ -38,18 +38,18 @@ fn assert_row(row: &Value, sgemm_gflops: f64) {
         "inference" => {
             assert_latency(row, sgemm_gflops);
             "advance batch bench bound forecasts_per_second instances mode model multiply_adds \
-             null ours ratio raw sgemm_share steps"
+             null ours pause_us ratio raw runtime sgemm_share steps"
         }
         "throughput" => {
             assert_rates(row, "forecasts", sgemm_gflops);
             "bench bound mode model ours_forecasts_per_second ratio raw_batch \
-             raw_forecasts_per_second raw_steps sgemm_share steps_per_forecast symbols"
+             raw_forecasts_per_second raw_steps runtime sgemm_share steps_per_forecast symbols"
         }
         "pipeline" => {
             assert_rates(row, "records", sgemm_gflops);
             "bench bound decode_records_per_second encode_records_per_second mode model \
              null_records_per_second ours_records_per_second ratio raw_records_per_second \
-             records sgemm_share symbols"
+             records runtime sgemm_share symbols"
         }
         "burst" => {
             assert_burst(row);

@@ -82,7 +82,10 @@ fn help_lists_every_command_and_every_command_has_its_own() {
         commands_below(&["model"]),
         ["list", "inspect", "verify", "diff", "seal", "promote"]
     );
-    assert_eq!(commands_below(&["bench"]), ["inference", "pipeline", "burst", "memory", "several"]);
+    assert_eq!(
+        commands_below(&["bench"]),
+        ["inference", "kernel", "pipeline", "burst", "memory", "several"]
+    );
     assert_eq!(commands_below(&["serve"]), [""; 0]);
     assert_eq!(stdout(&["--version"]), concat!("tickcast ", env!("CARGO_PKG_VERSION"), "\n"));
 }

@@ -735,7 +735,7 @@ fn check_shows_what_would_be_sent() {
     let expected = "connection 1  ws://127.0.0.1:1, 2 symbols\n  \
          sends       {\"req_id\":\"1\",\"op\":\"subscribe\",\"args\":[\"publicTrade.BTCUSDT\"]}\n  \
          sends       {\"req_id\":\"2\",\"op\":\"subscribe\",\"args\":[\"publicTrade.ETHUSDT\"]}\n";
-    assert!(text.ends_with(expected), "{text}");
+    assert!(text.contains(expected), "{text}");
 }
 
 #[test]
