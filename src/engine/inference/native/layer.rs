@@ -264,7 +264,8 @@ impl Layer {
         for panel in 0..self.panels {
             let weights = &self.kernel[panel * self.inputs..][..self.inputs];
             // Windows of one symbol take the same row, so its products are made once.
-            let of_x = (group.stride == 0).then(|| product(weights, group.inputs, ZERO));
+            let of_x =
+                if group.stride == 0 { Some(product(weights, group.inputs, ZERO)) } else { None };
             let mut first = 0;
             while first < group.windows {
                 let count = (group.windows - first).min(WINDOWS);

@@ -188,6 +188,7 @@ impl Stack {
         mut outputs: Option<&mut [f32]>,
         room: &mut Room,
     ) {
+        let mut done = 0;
         for states in states.chunks_mut(GROUP_WINDOWS * self.state_eights) {
             let windows = states.len() / self.state_eights;
             for (at, (layer, place)) in self.layers.iter().zip(&self.places).enumerate() {
@@ -214,13 +215,14 @@ impl Stack {
                 }
             }
             rows = &rows[(windows * stride).min(rows.len())..];
-            outputs = outputs.map(|outputs| {
-                let (own, rest) = outputs.split_at_mut(windows * self.outputs());
-                for (at, output) in own.chunks_exact_mut(self.outputs()).enumerate() {
+            // No closure: it may stay a function of its own, compiled for the plainest processor.
+            if let Some(outputs) = outputs.as_deref_mut() {
+                let own = outputs.chunks_exact_mut(self.outputs()).skip(done).take(windows);
+                for (at, output) in own.enumerate() {
                     self.head_of(at, room, output);
                 }
-                rest
-            });
+            }
+            done += windows;
         }
     }
 
