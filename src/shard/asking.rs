@@ -353,7 +353,7 @@ impl Shard {
 /// Forgets the history of symbols that have gone with their partition; `is_reading` says whether
 /// rows of others may be on their way.
 pub(super) fn forget_gone(
-    history: Option<&mut ShardHistory>,
+    history: &mut Option<ShardHistory>,
     pipelines: &Pipelines,
     is_reading: bool,
 ) {

@@ -586,7 +586,7 @@ impl Shard {
             }
             Command::Evict { partition, answer } => {
                 pipelines.evict(partition);
-                forget_gone(history.as_mut(), pipelines, true);
+                forget_gone(history, pipelines, true);
                 if let Some(health) = health {
                     health.keep(|kept| kept != partition);
                 }
@@ -597,7 +597,7 @@ impl Shard {
                     health.remember(pipelines);
                 }
                 pipelines.clear()?;
-                forget_gone(history.as_mut(), pipelines, false);
+                forget_gone(history, pipelines, false);
                 publisher.connect(None);
                 let _ = answer.send(());
             }
