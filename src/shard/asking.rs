@@ -350,6 +350,18 @@ impl Shard {
     }
 }
 
+/// Forgets the history of symbols that have gone with their partition; `is_reading` says whether
+/// rows of others may be on their way.
+pub(super) fn forget_gone(
+    history: &mut Option<ShardHistory>,
+    pipelines: &Pipelines,
+    is_reading: bool,
+) {
+    if let Some(ShardHistory { book, clock }) = history {
+        book.forget(|symbol| pipelines.has_symbol(symbol), is_reading, clock());
+    }
+}
+
 /// What the models have of a symbol.
 fn window_of(pipelines: &Pipelines, symbol: &str) -> WindowState {
     match pipelines.has_full_windows(symbol) {

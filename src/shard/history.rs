@@ -372,6 +372,15 @@ impl HistoryBook {
         !is_full(self)
     }
 
+    /// Forgets symbols that no model knows any more, because their partition has gone. Those whose
+    /// rows are being read are kept where `is_reading`: what comes of them is still to be known.
+    pub(super) fn forget(&mut self, knows: impl Fn(&str) -> bool, is_reading: bool, now: Duration) {
+        let asked = Some(Standing::Asked);
+        let read = self.symbols.iter().filter(|(_, known)| known.history.standing == asked);
+        let read: BTreeSet<_> = read.map(|(symbol, _)| symbol.clone()).collect();
+        self.prune(|symbol| knows(symbol) || is_reading && read.contains(symbol), now);
+    }
+
     /// Forgets symbols that no model knows any more.
     fn prune(&mut self, knows: impl Fn(&str) -> bool, now: Duration) {
         self.pruned = now;

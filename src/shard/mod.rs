@@ -27,7 +27,7 @@ mod tests;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
 
-use self::asking::ShardHistory;
+use self::asking::{ShardHistory, forget_gone};
 use self::command::{Command, CommitLine, Handed};
 use self::history::Lack;
 use self::metrics::{BatchTimes, Shown};
@@ -532,7 +532,7 @@ impl Shard {
             self.take_waiting()?;
             self.catch_up(Haste::Latency, arrived)?;
         }
-        let Self { pipelines, publisher, pulse, health, .. } = self;
+        let Self { pipelines, publisher, pulse, health, history, .. } = self;
         pulse.wait(COMMAND_PATIENCE);
         // Whoever asked may have given up; then nobody needs the answer.
         match command {
@@ -586,6 +586,7 @@ impl Shard {
             }
             Command::Evict { partition, answer } => {
                 pipelines.evict(partition);
+                forget_gone(history, pipelines, true);
                 if let Some(health) = health {
                     health.keep(|kept| kept != partition);
                 }
@@ -596,6 +597,7 @@ impl Shard {
                     health.remember(pipelines);
                 }
                 pipelines.clear()?;
+                forget_gone(history, pipelines, false);
                 publisher.connect(None);
                 let _ = answer.send(());
             }

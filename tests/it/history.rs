@@ -5,117 +5,23 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::{Value, json};
-use tickcast::engine::model::manifest::{StepKind, StepSpec};
+use serde_json::json;
 
-use crate::support::bundle::{SealedBundle, sealed_with};
 use crate::support::feed::{Act, ScriptedFeed};
 use crate::support::history::{Bar, HistoryServer, Reaction};
+use crate::support::minutes::{
+    FIRST_MINUTE, NEEDED_ROWS, NEEDED_STEPS, WINDOW_STEPS, await_state, bar, bars, bundle,
+    given_up, last, of_symbol, qualities, replay, rows, symbols, tick, ticks,
+};
 use crate::support::process::{Daemon, eventually, run, tickcast};
-
-const MINUTE_MS: i64 = 60_000;
-
-/// The minute of all times that no clock has a part in.
-const FIRST_MINUTE: i64 = 28_333_334;
-
-/// The window, one step for the change of the price, and one for the doubt about the first bar.
-const NEEDED_STEPS: usize = 4 + 1 + 1;
-
-/// Rows that are asked for: where in its bar the tick is takes one more.
-const NEEDED_ROWS: i64 = NEEDED_STEPS as i64 + 1;
-
-/// A model of bars of a minute.
-fn bundle() -> SealedBundle {
-    let step = StepSpec { kind: StepKind::Time, ..StepSpec::record(60) };
-    sealed_with(21, 4, &[4], |draft| draft.manifest.step = step)
-}
-
-/// The three trades of a minute: milliseconds behind its begin, price, volume.
-fn trades(minute: i64) -> [(i64, i64, i64); 3] {
-    [0, 1, 2].map(|part| {
-        (10_000 + 20_000 * part, 100 + (minute * 7 + part * 3) % 11, 1 + (minute + part) % 5)
-    })
-}
-
-/// One of them as a native tick.
-fn tick(symbol: &str, minute: i64, part: usize) -> String {
-    let (offset, price, volume) = trades(minute)[part];
-    let time = (FIRST_MINUTE + minute) * MINUTE_MS + offset;
-    format!(r#"{{"symbol":"{symbol}","time":{time},"close":{price},"volume":{volume}}}"#)
-}
-
-/// The bar of a minute, as the venue has it.
-fn bar(minute: i64) -> Bar {
-    let trades = trades(minute);
-    let prices = trades.map(|(_, price, _)| price);
-    Bar {
-        time_ms: (FIRST_MINUTE + minute) * MINUTE_MS,
-        open: prices[0].to_string(),
-        high: prices.iter().max().unwrap().to_string(),
-        low: prices.iter().min().unwrap().to_string(),
-        close: prices[2].to_string(),
-        volume: trades.iter().map(|(.., volume)| volume).sum::<i64>().to_string(),
-    }
-}
-
-/// The same as a native tick.
-fn row(symbol: &str, minute: i64) -> String {
-    let Bar { time_ms, open, high, low, close, volume } = bar(minute);
-    let prices = format!(r#""open":{open},"high":{high},"low":{low},"close":{close}"#);
-    format!(r#"{{"symbol":"{symbol}","time":{time_ms},{prices},"volume":{volume}}}"#)
-}
-
-/// All ticks of these minutes.
-fn ticks(symbol: &str, minutes: std::ops::Range<i64>) -> Vec<String> {
-    minutes.flat_map(|minute| [0, 1, 2].map(|part| tick(symbol, minute, part))).collect()
-}
-
-/// What `replay` says about records.
-fn replay(sealed: &SealedBundle, records: &[String]) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    fs::write(path("ticks.jsonl"), records.join("\n")).unwrap();
-    let config = format!(
-        "source.url = 'ws://127.0.0.1:1'\nmodel.root = '{}'\nmodel.name = 'random'\n",
-        sealed.root.path().display()
-    );
-    fs::write(path("tickcast.toml"), config).unwrap();
-    let (config, input) = (path("tickcast.toml"), path("ticks.jsonl"));
-    let output = run(&["replay", "-c", &config, "--input", &input, "--output", "-"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// The lines of the last `count` forecasts of a symbol.
-fn last(lines: &str, symbol: &str, count: usize) -> Vec<String> {
-    let of_symbol = format!(r#""symbol":"{symbol}""#);
-    let mut lines: Vec<_> =
-        lines.lines().filter(|line| line.contains(&of_symbol)).map(str::to_owned).collect();
-    lines.split_off(lines.len().checked_sub(count).unwrap())
-}
-
-fn symbols(daemon: &Daemon) -> Value {
-    let (status, body) = daemon.get("/v1/symbols");
-    assert_eq!(status, 200, "{body}");
-    serde_json::from_str(&body).unwrap()
-}
-
-/// The entry of a symbol once it has a state of its history.
-fn await_state(daemon: &Daemon, symbol: &str, state: &str) -> Value {
-    eventually(&format!("{symbol} is {state}"), || {
-        let list = symbols(daemon);
-        let entry = list["symbols"].as_array()?.iter().find(|row| row["symbol"] == symbol)?;
-        (entry["history"]["state"] == state).then(|| entry.clone())
-    })
-}
 
 #[test]
 fn a_warm_start_and_a_filled_outage_give_the_bytes_of_an_uninterrupted_recording() {
     let (sealed, feed, venue) = (bundle(), ScriptedFeed::start(), HistoryServer::start());
-    venue.set_bars("A", (0..40).map(bar).collect());
+    venue.set_bars("A", bars("A", 0..40));
     let settings = format!(
         "engine.shards = 2\nhistory.rest = true\nhistory.ask = 'first_tick'\n\
          backfill.wait_ms = 60000\n{}",
@@ -147,11 +53,11 @@ fn a_warm_start_and_a_filled_outage_give_the_bytes_of_an_uninterrupted_recording
     assert_eq!(daemon.metric("tickcast_backfill_filled_steps_total"), 5.0);
     assert_eq!(daemon.metric("tickcast_backfill_asked_total"), 3.0);
     assert_eq!(venue.asked().len(), 4, "one request for each question: {:?}", venue.asked());
-    let rows = daemon.metric(r#"tickcast_history_rows_total{from="rest"}"#);
-    assert_eq!(rows, NEEDED_ROWS as f64 + 5.0);
+    let of_rest = daemon.metric(r#"tickcast_history_rows_total{from="rest"}"#);
+    assert_eq!(of_rest, NEEDED_ROWS as f64 + 5.0);
     let received = daemon.metric("tickcast_records_received_total");
     assert_eq!(received, daemon.metric("tickcast_ticks_total"), "rows are no records");
-    assert_eq!(received + rows, daemon.metric("tickcast_model_ticks_total"));
+    assert_eq!(received + of_rest, daemon.metric("tickcast_model_ticks_total"));
     assert!(daemon.metric(r#"tickcast_forecasts_withheld_total{reason="history"}"#) > 0.0);
     let entry = eventually("the page with what was filled", || {
         let entry = symbols(&daemon)["symbols"][0].clone();
@@ -177,9 +83,8 @@ fn a_warm_start_and_a_filled_outage_give_the_bytes_of_an_uninterrupted_recording
     let ended = daemon.stop();
     assert_eq!(ended.status.code(), Some(0));
 
-    let history = (0..seam).map(|minute| row("A", minute));
-    let whole: Vec<_> = history.chain(ticks("A", seam..seam + 8)).collect();
-    let whole = [whole, vec![tick("A", seam + 8, 0)]].concat();
+    let whole =
+        [rows("A", 0..seam), ticks("A", seam..seam + 8), vec![tick("A", seam + 8, 0)]].concat();
     let said = last(&ended.lines, "A", 7);
     assert_eq!(said.len(), ended.lines.matches(r#""symbol":"A""#).count(), "history is not said");
     let mut expected = last(&replay(&sealed, &whole), "A", 9);
@@ -189,51 +94,47 @@ fn a_warm_start_and_a_filled_outage_give_the_bytes_of_an_uninterrupted_recording
 }
 
 #[test]
-fn a_venue_that_is_away_leaves_the_marks_of_a_daemon_without_history() {
-    let sealed = bundle();
-    let told = |settings: &str| {
-        let feed = ScriptedFeed::start();
-        let daemon = Daemon::start(sealed.root.path(), "random", feed.url(), settings);
-        ticks("A", 0..8).into_iter().for_each(|tick| feed.say(tick));
-        daemon.await_metric("tickcast_forecasts_total", 2.0);
-        feed.await_said();
-        feed.act(Act::Break);
-        daemon.await_metric("tickcast_source_connects_total", 2.0);
-        ticks("A", 10..16).into_iter().for_each(|tick| feed.say(tick));
-        // The last bar is open.
-        daemon.await_metric("tickcast_forecasts_total", 8.0);
-        assert_eq!(daemon.get("/livez").0, 200);
-        let given_up: f64 = ["away", "late"]
-            .map(|reason| {
-                let labels = format!(r#"{{reason="{reason}"}}"#);
-                daemon.metric(&format!("tickcast_history_given_up_total{labels}"))
-            })
-            .iter()
-            .sum();
-        let ended = daemon.stop();
-        let messages: Vec<_> = ended.log.iter().map(|line| line["message"].clone()).collect();
-        (ended.lines, given_up, messages)
-    };
-    let (expected, none, _) = told("");
-    assert_eq!(none, 0.0);
-    assert!(expected.contains(r#""quality":"gapped""#), "the outage marks: {expected}");
-    // Nothing listens there any more.
-    let section = HistoryServer::start().section();
-    let away = "history.rest = true\nhistory.ask = 'first_tick'\nhistory.wait_seconds_max = 1\n\
-                backfill.wait_ms = 100";
-    let (lines, given_up, messages) = told(&format!("{away}\n{section}"));
-    assert_eq!(lines, expected);
-    assert!(given_up >= 2.0, "the window and a hole: {given_up}");
-    let words = "a symbol is not warmed";
-    let is_there = |message: &Value| message.as_str().is_some_and(|it| it.contains(words));
-    assert!(messages.iter().any(is_there), "{messages:?}");
+fn a_venue_fills_the_stretch_between_a_file_and_the_stream() {
+    let (sealed, feed, venue) = (bundle(), ScriptedFeed::start(), HistoryServer::start());
+    venue.set_bars("A", bars("A", 0..40));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.jsonl");
+    let (of_file, seam) = (2 + NEEDED_STEPS as i64, 5 + NEEDED_STEPS as i64);
+    fs::write(&path, rows("A", 0..of_file).join("\n")).unwrap();
+    let settings = format!(
+        "history.path = '{}'\nhistory.rows = 'bars'\nhistory.bar_seconds = 60\n\
+         history.rest = true\nhistory.ask = 'first_tick'\nbackfill.wait_ms = 60000\n{}",
+        path.display(),
+        venue.section()
+    );
+    let daemon = Daemon::start(sealed.root.path(), "random", feed.url(), &settings);
+    // Three bars lie between the file and the one under way.
+    feed.say(tick("A", seam, 1));
+    daemon.await_metric("tickcast_forecasts_total", 1.0);
+    let history = await_state(&daemon, "A", "warm")["history"].clone();
+    assert_eq!(history["rows"], of_file + 3);
+    feed.say(tick("A", seam, 2));
+    ticks("A", seam + 1..seam + 2).into_iter().for_each(|tick| feed.say(tick));
+    feed.say(tick("A", seam + 2, 0));
+    daemon.await_metric("tickcast_forecasts_total", 3.0);
+    let of = |from: &str| format!(r#"tickcast_history_rows_total{{from="{from}"}}"#);
+    assert_eq!(daemon.metric(&of("file")), of_file as f64);
+    assert_eq!(daemon.metric(&of("rest")), 3.0 + 1.0, "the stretch, and the bar under way");
+    assert_eq!(venue.asked().len(), 2, "{:?}", venue.asked());
+    assert_eq!(given_up(&daemon), 0.0);
+    let ended = daemon.stop();
+    let live = [ticks("A", seam..seam + 2), vec![tick("A", seam + 2, 0)]].concat();
+    let whole = [rows("A", 0..seam), live].concat();
+    let said = of_symbol(&ended.lines, "A");
+    assert_eq!(said, last(&replay(&sealed, &whole), "A", 3));
+    assert_eq!(qualities(&said), ["full"; 3]);
 }
 
 /// What a venue has of its own time: bars around now, so that none that is finished is missing.
 fn bars_of_now() -> Vec<Bar> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let minute = i64::try_from(now.as_secs()).unwrap() / 60;
-    (minute - 60..minute + 60).map(|minute| bar(minute - FIRST_MINUTE)).collect()
+    (minute - 60..minute + 60).map(|minute| bar("A", minute - FIRST_MINUTE)).collect()
 }
 
 /// Waits until `tickcast watch` says these words of a daemon, a line a second.
@@ -335,4 +236,77 @@ fn check_says_from_where_symbols_are_warmed_and_asks_the_venue_online() {
                    warm-up 1 + 1); leave history.steps out, or raise it";
     assert!(code == Some(78) && said.contains(problem), "{said}");
     assert_eq!(venue.asked().len(), 1);
+}
+
+/// What a venue answers that refuses and fails in turn.
+fn refuse_in_turn(count: usize) -> Reaction {
+    let patience = |seconds: &str| vec![("Retry-After", seconds.to_owned())];
+    match count % 6 {
+        0 => Reaction::Status(429, patience("1"), String::new()),
+        1 => Reaction::Status(503, Vec::new(), "maintenance".to_owned()),
+        2 => Reaction::Status(429, Vec::new(), r#"{"code":1015}"#.to_owned()),
+        3 => Reaction::Status(500, Vec::new(), String::new()),
+        4 => Reaction::Status(502, patience("0"), "<html>".to_owned()),
+        _ => Reaction::Cut,
+    }
+}
+
+#[test]
+fn a_storm_of_refusals_holds_up_the_symbols_that_wait_and_no_other() {
+    const WAITING: [&str; 6] = ["B", "C", "D", "E", "F", "G"];
+    let (sealed, feed) = (bundle(), ScriptedFeed::start());
+    let is_storm = Arc::new(AtomicBool::new(false));
+    let venue = HistoryServer::answering({
+        let (is_storm, count) = (Arc::clone(&is_storm), AtomicUsize::new(0));
+        move |_| match is_storm.load(Ordering::Acquire) {
+            true => refuse_in_turn(count.fetch_add(1, Ordering::AcqRel)),
+            false => Reaction::Answer,
+        }
+    });
+    for symbol in [&["A"], &WAITING[..]].concat() {
+        venue.set_bars(symbol, bars(symbol, 0..40));
+    }
+    let settings = format!(
+        "history.rest = true\nhistory.ask = 'first_tick'\nbackfill.wait_ms = 100\n{}",
+        venue.section()
+    );
+    let daemon = Daemon::start(sealed.root.path(), "random", feed.url(), &settings);
+    let seam = NEEDED_ROWS;
+    feed.say(tick("A", seam, 1));
+    daemon.await_metric("tickcast_forecasts_total", 1.0);
+
+    is_storm.store(true, Ordering::Release);
+    WAITING.iter().for_each(|symbol| feed.say(tick(symbol, seam, 1)));
+    daemon.await_metric(r#"tickcast_history_symbols{state="asked"}"#, WAITING.len() as f64);
+    // The bar under way at the seam is asked for in vain, and A goes on.
+    feed.say(tick("A", seam, 2));
+    ticks("A", seam + 1..seam + 8).into_iter().for_each(|tick| feed.say(tick));
+    daemon.await_metric("tickcast_forecasts_total", 8.0);
+    for outcome in ["rate_limited", "failed"] {
+        let name = format!(r#"tickcast_history_requests_total{{outcome="{outcome}"}}"#);
+        daemon.await_metric(&name, 2.0);
+    }
+    assert_eq!(daemon.get("/livez").0, 200);
+    let metrics = daemon.metrics();
+    let stages: Vec<_> =
+        metrics.iter().filter(|(name, _)| name.starts_with("tickcast_stage_stalled")).collect();
+    assert!(stages.len() > 1 && stages.iter().all(|(_, value)| **value == 0.0), "{stages:?}");
+    let sample = |name: &str| metrics[name];
+    assert_eq!(sample(r#"tickcast_history_symbols{state="asked"}"#), WAITING.len() as f64);
+    assert_eq!(sample("tickcast_history_ticks_waiting"), WAITING.len() as f64);
+    assert_eq!(given_up(&daemon), 1.0, "the bar at the seam of A");
+
+    is_storm.store(false, Ordering::Release);
+    daemon.await_metric(r#"tickcast_history_symbols{state="warm"}"#, 1.0 + WAITING.len() as f64);
+    daemon.await_metric("tickcast_forecasts_total", 8.0 + WAITING.len() as f64);
+    let ended = daemon.stop();
+    assert_eq!(ended.drained("dropped"), 0);
+    let marked: Vec<_> = qualities(&of_symbol(&ended.lines, "A"));
+    let expected = [&["full"], &["gapped"; WINDOW_STEPS][..], &["full"; 3]].concat();
+    assert_eq!(marked, expected);
+    for symbol in WAITING {
+        let whole = [rows(symbol, 0..seam), vec![tick(symbol, seam, 1)]].concat();
+        let expected = last(&replay(&sealed, &whole), symbol, 1);
+        assert_eq!(of_symbol(&ended.lines, symbol), expected);
+    }
 }

@@ -6,13 +6,14 @@ use std::fs;
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tickcast::core::domain::UnixNanos;
 use tickcast::engine::wire::score::ScoreRecord;
 
 use crate::support::broker::Broker;
 use crate::support::bundle::SealedBundle;
 use crate::support::cluster::{Cluster, OpenTransaction};
+use crate::support::minutes::await_state;
 use crate::support::mock::Mock;
 use crate::support::process::{Daemon, Ended, eventually, run};
 use crate::support::topics::{
@@ -23,6 +24,8 @@ use crate::support::topics::{
 const DELIVERIES: [&str; 2] = ["at_least_once", "exactly_once"];
 
 const RECORDS: &str = "tickcast_kafka_history_records_total";
+const OF_TOPIC: &str = r#"tickcast_history_rows_total{from="topic"}"#;
+const WARM: &str = r#"tickcast_history_symbols{state="warm"}"#;
 const SECONDS: &str = "tickcast_kafka_history_seconds_count";
 const RESTORED: &str = "tickcast_kafka_symbols_restored_total";
 const CHANGELOGS_LOST: &str = "tickcast_kafka_changelogs_lost_total";
@@ -123,6 +126,13 @@ fn a_new_group_from_a_time_forecasts_with_its_first_record_and_nothing_before() 
         await_committed(broker, &topics);
         assert_eq!(daemon.metric(RECORDS), 13.0 * symbols.len() as f64, "{delivery}");
         assert!(daemon.metric(SECONDS) >= 1.0, "{delivery}");
+        assert_eq!(daemon.metric(OF_TOPIC), 13.0 * symbols.len() as f64, "{delivery}");
+        for symbol in &symbols {
+            let history = await_state(&daemon, symbol, "warm")["history"].clone();
+            let expected = json!({"state": "warm", "from": "topic", "rows": 13});
+            assert_eq!(history, expected, "{delivery}");
+        }
+        assert_eq!(daemon.metric(WARM), symbols.len() as f64, "{delivery}");
         assert_eq!(daemon.metric("tickcast_ticks_repeated_total"), 0.0, "{delivery}");
         assert_eq!(daemon.metric(SESSIONS_FAILED), 0.0, "{delivery}");
         stop(daemon);

@@ -14,7 +14,7 @@ use tracing::warn;
 
 use super::{KafkaError, KafkaMetrics, KafkaSource, check, online};
 use crate::adapters::kafka_config::{KafkaConfig, read_section};
-use crate::core::history::HistoryNeed;
+use crate::core::history::{HistoryFrom, HistoryNeed};
 use crate::intake::WhenFull;
 use crate::ops::exit::{Exit, Failure};
 use crate::ports::input::InputIdentity;
@@ -81,6 +81,10 @@ impl SourceSettings<Command> for KafkaConfig {
             );
         }
         Ok(Box::new(KafkaInput { settings: self.clone(), metrics, need, seed: opening.seed }))
+    }
+
+    fn streams_history(&self) -> Option<HistoryFrom> {
+        self.history.is_on().then_some(HistoryFrom::Topic)
     }
 }
 

@@ -18,6 +18,11 @@ const WAIT_SECONDS_MAX: usize = 86_400;
 /// The longest time that a tick may wait for the steps before it, in milliseconds: ten minutes.
 const FILL_MS_MAX: usize = 600_000;
 
+/// Why forecasts about the history of a topic are not published.
+const OF_A_TOPIC: &str = "is not for source.kind = \"kafka\": a group publishes nothing before the \
+                          offset where it begins; to have these forecasts, let kafka.start name an \
+                          earlier time";
+
 /// When the whole window of a symbol is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AskAt {
@@ -101,6 +106,9 @@ fn read_history(mut section: Section<'_>, source: &SourceConfig) -> HistoryConfi
     };
     if config.rest && source.kind != "websocket" {
         section.problem("rest", only_live(source.kind));
+    }
+    if config.publishes && source.kind == "kafka" {
+        section.problem("publish", OF_A_TOPIC);
     }
     if config.is_required {
         require(&mut section, &config, source);

@@ -13,7 +13,7 @@ use super::super::{
     HistoryMetrics, Standing, SymbolBoard, SymbolHistory, WhenHeld,
 };
 use super::*;
-use crate::core::domain::{Symbol, UnixNanos};
+use crate::core::domain::{PartitionId, Position, Symbol, UnixNanos};
 use crate::core::health::{FeedLink, HealthLimits};
 use crate::core::history::{HistoryFrom, HistoryNeed, Origin, RowKind, Seam, Span};
 use crate::engine::pipeline::Pipelines;
@@ -519,6 +519,53 @@ fn streamed_rows_make_symbols_warm_or_cold_once_they_are_over() {
         let all = replayed("A", 0..12);
         assert_eq!(asker.forecasts(), all[all.len() - 2..]);
     }
+}
+
+#[test]
+fn symbols_that_go_with_their_partition_take_their_history_along() {
+    let (_, asks) = Desk::new(100);
+    let book = |metrics| HistoryBook::new(Some(HistoryFrom::Topic), 100, metrics);
+    let mut asker = Asker::of(asks, book);
+    let seam = Seam { is_joined: true, covers: DurationNanos::ZERO };
+    let [first, second] = [0, 1].map(PartitionId);
+    let warm = |asker: &mut Asker, partition, symbol, minutes: std::ops::Range<i64>| {
+        for minute in minutes {
+            let position = Some(Position { partition, offset: minute });
+            let origin = Origin::History(seam);
+            asker.deliver(Record { origin, position, ..plain(line(symbol, minute)) });
+        }
+        asker.turn();
+    };
+    let end = |asker: &mut Asker| {
+        asker.intake.command(Command::EndHistory { answer: None }).unwrap();
+        asker.turn();
+        asker.board.counts()
+    };
+    let evict = |asker: &mut Asker, partition| {
+        let (answer, answers) = channel();
+        asker.intake.command(Command::Evict { partition, answer }).unwrap();
+        asker.turn();
+        answers.try_recv().unwrap();
+        asker.board.counts()
+    };
+    warm(&mut asker, first, "A", 0..10);
+    assert_eq!(end(&mut asker), counts(0, 1, 0, 0));
+    // A second one that is not read in time begins cold, and its symbols say so.
+    warm(&mut asker, second, "B", 0..10);
+    assert_eq!(evict(&mut asker, second), counts(1, 1, 0, 0));
+    assert_eq!(end(&mut asker), counts(0, 1, 1, 0));
+    // Another member has both.
+    assert_eq!(evict(&mut asker, second), counts(0, 1, 0, 0));
+    assert_eq!(evict(&mut asker, first), counts(0, 0, 0, 0));
+    assert_eq!(asker.board.cold(), vec![]);
+    assert_eq!(asker.metric("tickcast_history_rows_total{from=\"topic\"}"), 20.0);
+    // A session that fails in the middle begins again.
+    warm(&mut asker, first, "A", 0..3);
+    assert_eq!(asker.board.counts(), counts(1, 0, 0, 0));
+    let (answer, _answers) = channel();
+    asker.intake.command(Command::Clear { answer }).unwrap();
+    asker.turn();
+    assert_eq!(asker.board.counts(), counts(0, 0, 0, 0));
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub(crate) mod feed;
 pub(crate) mod guarded;
 pub(crate) mod history;
 pub(crate) mod kinds;
+pub(crate) mod minutes;
 #[cfg(feature = "kafka")]
 pub(crate) mod mock;
 pub(crate) mod network;

@@ -112,6 +112,8 @@ impl Session<'_> {
             }
             Warmed::Stopped => self.evict(id)?,
         }
+        // What the shard shows of these symbols is settled now, also where they begin cold.
+        self.shard(id).command(Command::EndHistory { answer: None }).map_err(engine_gone)?;
         self.is_warmed = true;
         Ok(warmed)
     }

@@ -144,6 +144,7 @@ fn play(
                     answer.send(()).unwrap();
                     "evict"
                 }
+                Command::EndHistory { answer: None } => "over",
                 _ => panic!("nothing else is asked"),
             };
             came.send(name).unwrap();
@@ -376,7 +377,7 @@ fn asked(records: usize, rest: &[&'static str]) -> Vec<&'static str> {
 }
 
 /// What comes behind history that is whole.
-const COMMITTED: [&str; 4] = ["caught up", "own", "commit", "resumed"];
+const COMMITTED: [&str; 5] = ["caught up", "over", "own", "commit", "resumed"];
 
 #[test]
 fn history_is_with_the_shard_and_committed_before_anything_live_is_read() {
@@ -411,7 +412,7 @@ fn history_that_takes_too_long_leaves_the_shard_without_any() {
     let of_record = Duration::from_millis(250);
     let (asked_of_it, reads, states) =
         take_over_warm(13, Some((UNREADABLE, None)), (short, of_record), false);
-    let rest = ["caught up", "evict", "own", "commit", "resumed"];
+    let rest = ["caught up", "evict", "over", "own", "commit", "resumed"];
     let expected = [&["connect", "restore"][..], &["record"; 13], &rest].concat();
     assert_eq!((asked_of_it, reads), (expected, vec![(0, 13)]));
     assert_eq!(states, [""; 0], "so that no later start reads the history after all");
@@ -421,5 +422,5 @@ fn history_that_takes_too_long_leaves_the_shard_without_any() {
 fn a_stop_ends_history_and_keeps_nothing_of_it() {
     let nothing = |_: &mut KafkaConfig| {};
     let (asked_of_it, reads, _) = take_over_warm(10, None, (nothing, Duration::ZERO), true);
-    assert_eq!((asked_of_it, reads), (vec!["connect", "evict"], vec![]));
+    assert_eq!((asked_of_it, reads), (vec!["connect", "evict", "over"], vec![]));
 }
