@@ -239,7 +239,7 @@ proptest! {
         shapes in shapes(), windows in 1_usize..=70, steps in 1_usize..=4,
     ) {
         let made = Shapes { dense: Vec::new(), ..shapes }.make();
-        let Read { stack, parts } = made.native();
+        let Read { stack, parts, .. } = made.native();
         let (features, width) = (made.shapes.features, stack.state_width());
         let mut random = Random(made.shapes.seed | 1);
         let mut room = stack.room();
