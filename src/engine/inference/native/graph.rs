@@ -547,8 +547,7 @@ impl<'g> Reader<'g> {
             }
             parts.push(first);
         }
-        let bound =
-            |found: &Found<'_>| found.hidden.iter().chain(found.cell.iter()).count();
+        let bound = |found: &Found<'_>| found.hidden.iter().chain(found.cell.iter()).count();
         if parts.len() != self.layers.iter().map(bound).sum::<usize>() {
             return Err("a state goes to two layers".to_owned());
         }
