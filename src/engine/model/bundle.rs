@@ -257,13 +257,15 @@ impl Bundle {
             let opened = runtime.open(&self.onnx, &self.signature);
             opened.map_err(|error| refuse(format!("{ONNX_FILE}: {error}")))
         };
-        let by = format!("{} {}", runtime.name(), runtime.build());
+        let mut backend = opened()?;
+        // A runtime that chooses between two is one name for both roundings.
+        let rounding = backend.rounding().name();
+        let by = format!("{} {} {rounding}", runtime.name(), runtime.build());
         if self.proven.get() != Some(&by) {
             self.prove(&mut *opened()?).map_err(refuse)?;
             // Another runtime may have been the first; this one is then proven each time.
             let _ = self.proven.set(by);
         }
-        let mut backend = opened()?;
         self.prove_cases(&mut *backend, 1).map_err(refuse)?;
         Ok(backend)
     }

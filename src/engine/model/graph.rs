@@ -100,6 +100,7 @@ fn check_nodes(
     for tensor in &graph.initializer {
         check_tensor(tensor, context.finite.contains(tensor.name.as_str()), problems);
     }
+    check_names(graph, problems);
     let scope = Scope::new(graph, outer);
     for node in &graph.node {
         check_operator(node, problems);
@@ -114,6 +115,23 @@ fn check_nodes(
             for subgraph in attribute.g.iter().chain(&attribute.graphs) {
                 check_nodes(subgraph, Some(&scope), context, problems);
             }
+        }
+    }
+}
+
+/// Refuses a name that two values have: which of them a node reads is then for the runtime to say,
+/// and the one that was checked may be the other. An initializer may be the default of an input.
+fn check_names(graph: &GraphProto, problems: &mut Problems) {
+    let initializers: HashSet<_> =
+        graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    let inputs = graph.input.iter().map(|input| input.name.as_str());
+    let inputs = inputs.filter(|name| !initializers.contains(name));
+    let given = graph.initializer.iter().map(|tensor| tensor.name.as_str()).chain(inputs);
+    let outputs = graph.node.iter().flat_map(|node| &node.output).map(String::as_str);
+    let mut names = HashSet::new();
+    for name in given.chain(outputs.filter(|name| !name.is_empty())) {
+        if !names.insert(name) {
+            problems.add(|| format!("graph: `{}` is given twice", quoted(name)));
         }
     }
 }

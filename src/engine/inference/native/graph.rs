@@ -6,23 +6,45 @@
 //! with the node that does not fit. Never judges whether a graph may be run at all: the check of
 //! the bundle does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::dense::{Activation, Dense};
 use super::layer::{Cell, Layer, LayerWeights};
 use super::stack::Stack;
 use crate::core::text::excerpt;
 use crate::engine::inference::Signature;
-use crate::engine::onnx::{GraphProto, ModelProto, NodeProto, TensorProto};
+use crate::engine::onnx::{
+    Dimension, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
+};
 
 /// The characters of a name of the graph that are shown.
 const NAME_CHARS_MAX: usize = 60;
+
+/// The numbers of all weights together: those of the largest file that a bundle may have. Nodes may
+/// share a tensor and each makes a copy, so the size of the file alone is no limit.
+const FLOATS_MAX: usize = (64 << 20) / size_of::<f32>();
+
+/// A list of axes or sizes is no longer.
+const INTEGERS_MAX: usize = 64;
+
+/// The rows of one run, T times B, that a graph may fix.
+const FIXED_ROWS_MAX: usize = 1 << 16;
 
 /// What a graph was read as.
 pub(super) struct Read {
     pub(super) stack: Stack,
     /// Where each state of the signature lies in a window's states: its first number.
     pub(super) parts: Vec<usize>,
+    pub(super) fixed: Fixed,
+}
+
+/// The sizes that the graph's inputs fix. Kernels take any, ONNX Runtime takes these alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::engine::inference) struct Fixed {
+    /// T.
+    pub(in crate::engine::inference) steps: Option<usize>,
+    /// B.
+    pub(in crate::engine::inference) batch: Option<usize>,
 }
 
 /// An axis of a value.
@@ -88,6 +110,10 @@ struct Reader<'g> {
     states: HashMap<&'g str, usize>,
     layers: Vec<Found<'g>>,
     head: Vec<FoundDense>,
+    /// Names that are given so far.
+    given: HashSet<&'g str>,
+    /// The numbers of the weights that were copied so far.
+    floats_taken: usize,
 }
 
 /// Reads a graph.
@@ -97,29 +123,95 @@ struct Reader<'g> {
 pub(super) fn read(onnx: &[u8], signature: &Signature) -> Result<Read, String> {
     let model = ModelProto::from_bytes(onnx)?;
     let graph = model.graph.as_ref().ok_or("there is no graph in it")?;
-    let mut reader = Reader::new(graph, signature);
+    let fixed = Fixed::of(graph, signature)?;
+    let mut reader = Reader::new(graph, signature)?;
     for node in &graph.node {
-        reader.take(node).map_err(|problem| {
+        reader.take_once(node).map_err(|problem| {
             let name = excerpt(&node.name, NAME_CHARS_MAX);
             format!("{} `{name}`: {problem}", excerpt(&node.op_type, NAME_CHARS_MAX))
         })?;
     }
-    reader.finish(signature)
+    let (stack, parts) = reader.finish(signature)?;
+    Ok(Read { stack, parts, fixed })
+}
+
+impl Fixed {
+    fn of(graph: &GraphProto, signature: &Signature) -> Result<Self, String> {
+        let mut fixed = Self::default();
+        for input in &graph.input {
+            let is_rows = input.name == signature.input;
+            if !is_rows && !signature.states.iter().any(|state| state.input == input.name) {
+                continue;
+            }
+            // The first axis of a state is the direction.
+            let steps = if is_rows { size_of_axis(input, 0)? } else { None };
+            for (known, found) in
+                [(&mut fixed.steps, steps), (&mut fixed.batch, size_of_axis(input, 1)?)]
+            {
+                if known.is_some() && found.is_some() && *known != found {
+                    return Err("its inputs fix different numbers of windows".to_owned());
+                }
+                *known = known.or(found);
+            }
+        }
+        let rows = fixed.steps.unwrap_or(1).checked_mul(fixed.batch.unwrap_or(1));
+        if rows.is_none_or(|rows| rows == 0 || rows > FIXED_ROWS_MAX) {
+            return Err("its inputs fix a shape without rows, or of too many".to_owned());
+        }
+        Ok(fixed)
+    }
+}
+
+/// The size that an input fixes for one of its axes.
+fn size_of_axis(input: &ValueInfoProto, axis: usize) -> Result<Option<usize>, String> {
+    let shape = input.shape().unwrap_or_default();
+    let Some(Some(Dimension::Value(size))) = shape.get(axis) else { return Ok(None) };
+    let size = usize::try_from(*size);
+    let name = excerpt(&input.name, NAME_CHARS_MAX);
+    size.map(Some).map_err(|_| format!("input `{name}` has a negative size"))
 }
 
 impl<'g> Reader<'g> {
-    fn new(graph: &'g GraphProto, signature: &Signature) -> Self {
+    fn new(graph: &'g GraphProto, signature: &Signature) -> Result<Self, String> {
         let constants =
             graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
         let index = |name: &str| signature.states.iter().position(|state| state.input == name);
         let inputs = graph.input.iter().map(|input| input.name.as_str());
-        let states = inputs.clone().filter_map(|name| Some((name, index(name)?))).collect();
-        let rows = inputs.filter(|name| *name == signature.input).map(|name| {
+        let states: HashMap<_, _> =
+            inputs.clone().filter_map(|name| Some((name, index(name)?))).collect();
+        let rows = inputs.clone().filter(|name| *name == signature.input).map(|name| {
             let axes = vec![Axis::Steps, Axis::Windows, Axis::Units];
             (name, Value { from: From::Rows, axes })
         });
         let values = rows.collect();
-        Self { constants, values, states, layers: Vec::new(), head: Vec::new() }
+        let (layers, head) = (Vec::new(), Vec::new());
+        let given = HashSet::new();
+        let mut reader = Self { constants, values, states, layers, head, given, floats_taken: 0 };
+        let initializers = graph.initializer.iter().map(|tensor| tensor.name.as_str());
+        let driven = |name: &&str| *name == signature.input || index(name).is_some();
+        for name in initializers.chain(inputs.filter(driven)) {
+            reader.give(name)?;
+        }
+        Ok(reader)
+    }
+
+    /// Notes a name. Which of two values a name means is for the runtime to say, and another may
+    /// say something else.
+    fn give(&mut self, name: &'g str) -> Result<(), String> {
+        if self.given.insert(name) {
+            return Ok(());
+        }
+        Err(format!("`{}` is given twice", excerpt(name, NAME_CHARS_MAX)))
+    }
+
+    fn take_once(&mut self, node: &'g NodeProto) -> Result<(), String> {
+        if !matches!(node.domain.as_str(), "" | "ai.onnx") {
+            return Err("the native runtime has no such operator".to_owned());
+        }
+        for name in node.output.iter().filter(|name| !name.is_empty()) {
+            self.give(name)?;
+        }
+        self.take(node)
     }
 
     fn take(&mut self, node: &'g NodeProto) -> Result<(), String> {
@@ -170,25 +262,33 @@ impl<'g> Reader<'g> {
             From::Hidden(below) => below + 1 == at,
             From::Cell(_) | From::Head(_) => false,
         };
+        if !self.head.is_empty() {
+            return Err("it comes after a dense layer".to_owned());
+        }
         if !below || value.axes != [Axis::Steps, Axis::Windows, Axis::Units] {
             return Err("it does not read the rows or the layer before it as [T,B,F]".to_owned());
         }
         self.check_recurrent(node, cell)?;
         let (kernel, kernel_dims) = self.floats(node, 1)?;
         let (recurrent, recurrent_dims) = self.floats(node, 2)?;
-        let (&[1, rows, inputs], &[1, _, units]) = (&kernel_dims[..], &recurrent_dims[..]) else {
+        let (&[1, rows, inputs], &[1, recurrent_rows, units]) =
+            (&kernel_dims[..], &recurrent_dims[..])
+        else {
             return Err("its weights are not those of one direction".to_owned());
         };
-        if rows != cell.gates() * units || recurrent.len() != rows * units || units == 0 {
+        if Some(rows) != cell.gates().checked_mul(units) || recurrent_rows != rows {
             return Err("the shapes of its weights do not fit together".to_owned());
         }
         let bias = match input(node, 3) {
-            Some(_) => self.floats(node, 3)?.0,
+            Some(_) => {
+                let (bias, dims) = self.floats(node, 3)?;
+                if dims != [1, 2 * rows] {
+                    return Err("its bias does not fit its weights".to_owned());
+                }
+                bias
+            }
             None => vec![0.0; 2 * rows],
         };
-        if bias.len() != 2 * rows {
-            return Err("its bias does not fit its weights".to_owned());
-        }
         let state = |index: usize| match input(node, index) {
             None => Ok(None),
             Some(name) if self.states.contains_key(name) => Ok(Some(name)),
@@ -279,8 +379,9 @@ impl<'g> Reader<'g> {
     fn gathered(&self, node: &NodeProto, mut axes: Vec<Axis>) -> Result<Vec<Axis>, String> {
         let axis = index_of(node.attribute("axis").map_or(0, |axis| axis.i), axes.len())?;
         let index = self.tensor(node, 1)?;
-        let last = index.read_int64s().is_some_and(|index| index == [-1]);
-        if axes[axis] != Axis::Steps || !last {
+        // An index of more axes gives its value more axes, also where they are of size 1.
+        let is_last = index.dims.len() <= 1 && self.integers(node, 1)? == [-1];
+        if axes[axis] != Axis::Steps || !is_last {
             return Err("it takes something else than the last step".to_owned());
         }
         if index.dims.is_empty() {
@@ -336,12 +437,15 @@ impl<'g> Reader<'g> {
             (rows, columns, weights)
         };
         let bias = match input(node, 2) {
-            Some(_) => Some(self.floats(node, 2)?.0),
+            Some(_) => {
+                let (bias, dims) = self.floats(node, 2)?;
+                if !is_row(&dims, outputs) {
+                    return Err("its bias does not fit its weights".to_owned());
+                }
+                Some(bias)
+            }
             None => None,
         };
-        if bias.as_ref().is_some_and(|bias| bias.len() != outputs) {
-            return Err("its bias does not fit its weights".to_owned());
-        }
         self.head.push(FoundDense { inputs, outputs, weights, bias, activation: None });
         self.give_head(node, at)
     }
@@ -349,9 +453,9 @@ impl<'g> Reader<'g> {
     fn add(&mut self, node: &'g NodeProto) -> Result<(), String> {
         let (of_value, of_bias) = if self.value(node, 0).is_ok() { (0, 1) } else { (1, 0) };
         let at = self.newest_head(node, of_value)?;
-        let (bias, _) = self.floats(node, of_bias)?;
+        let (bias, dims) = self.floats(node, of_bias)?;
         let dense = &mut self.head[at];
-        if dense.bias.is_some() || dense.activation.is_some() || bias.len() != dense.outputs {
+        if dense.bias.is_some() || dense.activation.is_some() || !is_row(&dims, dense.outputs) {
             return Err("it is not the bias of a dense layer".to_owned());
         }
         dense.bias = Some(bias);
@@ -375,13 +479,16 @@ impl<'g> Reader<'g> {
     }
 
     fn give_head(&mut self, node: &'g NodeProto, at: usize) -> Result<(), String> {
+        // What the layer gave until now is computed no more: a node or output that reads it is
+        // refused, because it would get what this node gives.
+        self.values.retain(|_, value| value.from != From::Head(at));
         let name = output(node, 0).ok_or("it gives nothing")?;
         let axes = vec![Axis::Windows, Axis::Units];
         self.values.insert(name, Value { from: From::Head(at), axes });
         Ok(())
     }
 
-    fn finish(self, signature: &Signature) -> Result<Read, String> {
+    fn finish(self, signature: &Signature) -> Result<(Stack, Vec<usize>), String> {
         let mut inputs = signature.features;
         for (at, layer) in self.layers.iter().enumerate() {
             if layer.weights.inputs != inputs {
@@ -440,14 +547,19 @@ impl<'g> Reader<'g> {
             }
             parts.push(first);
         }
-        let bound = |found: &Found<'_>| match found.weights.cell {
-            Cell::Lstm => usize::from(found.hidden.is_some()) + usize::from(found.cell.is_some()),
-            Cell::Gru => usize::from(found.hidden.is_some()),
-        };
+        let bound = |found: &Found<'_>| found.hidden.iter().chain(found.cell.iter()).count();
         if parts.len() != self.layers.iter().map(bound).sum::<usize>() {
             return Err("a state goes to two layers".to_owned());
         }
-        Ok(Read { stack, parts })
+        // A run begins a state that is no input from zero, and single steps would carry it on.
+        let all = |found: &Found<'_>| match found.weights.cell {
+            Cell::Lstm => 2,
+            Cell::Gru => 1,
+        };
+        if !parts.is_empty() && parts.len() != self.layers.iter().map(all).sum::<usize>() {
+            return Err("some of its states are inputs of the graph, and some are not".to_owned());
+        }
+        Ok((stack, parts))
     }
 
     fn value(&self, node: &NodeProto, index: usize) -> Result<&Value, String> {
@@ -463,9 +575,18 @@ impl<'g> Reader<'g> {
         tensor.ok_or_else(|| format!("`{}` is no constant", excerpt(name, NAME_CHARS_MAX)))
     }
 
-    fn floats(&self, node: &NodeProto, index: usize) -> Result<(Vec<f32>, Vec<usize>), String> {
+    /// The numbers and dimensions of a constant, none of which is 0.
+    fn floats(&mut self, node: &NodeProto, index: usize) -> Result<(Vec<f32>, Vec<usize>), String> {
         let tensor = self.tensor(node, index)?;
         let name = || excerpt(&tensor.name, NAME_CHARS_MAX);
+        let count = tensor.float_data.len().max(tensor.raw_data.len() / size_of::<f32>());
+        self.floats_taken = self.floats_taken.saturating_add(count);
+        if self.floats_taken > FLOATS_MAX {
+            return Err(format!("with `{}` the weights are more than {FLOATS_MAX}", name()));
+        }
+        if tensor.dims.contains(&0) {
+            return Err(format!("`{}` is empty", name()));
+        }
         let values =
             tensor.read_floats().ok_or_else(|| format!("`{}` has no 32-bit floats", name()))?;
         let dims = tensor.dims.iter().map(|dim| usize::try_from(*dim).unwrap_or(usize::MAX));
@@ -475,8 +596,18 @@ impl<'g> Reader<'g> {
     fn integers(&self, node: &NodeProto, index: usize) -> Result<Vec<i64>, String> {
         let tensor = self.tensor(node, index)?;
         let name = || excerpt(&tensor.name, NAME_CHARS_MAX);
+        // Before they are copied: a long list would be copied for each node that names it.
+        let bytes_max = INTEGERS_MAX * size_of::<i64>();
+        if tensor.raw_data.len() > bytes_max || tensor.int64_data.len() > INTEGERS_MAX {
+            return Err(format!("`{}` has more than {INTEGERS_MAX} numbers", name()));
+        }
         tensor.read_int64s().ok_or_else(|| format!("`{}` has no 64-bit whole numbers", name()))
     }
+}
+
+/// Whether these are the dimensions of one number for each output, which every window gets.
+fn is_row(dims: &[usize], outputs: usize) -> bool {
+    matches!(dims, [count] | [1, count] if *count == outputs)
 }
 
 fn transposed(node: &NodeProto, axes: &[Axis]) -> Result<Vec<Axis>, String> {

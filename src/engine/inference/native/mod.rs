@@ -16,9 +16,8 @@ mod stack;
 #[cfg(test)]
 pub(super) mod tests;
 
-use std::sync::Arc;
-
 use self::cpu::Cpu;
+pub(super) use self::graph::Fixed;
 use self::graph::Read;
 use self::stack::{Room, Stack, Work};
 use super::{
@@ -33,8 +32,10 @@ pub struct NativeRuntime {
 
 /// A model of the native runtime.
 struct NativeBackend {
-    stack: Arc<Stack>,
-    parts: Vec<usize>,
+    stack: Stack,
+    /// The numbers of each state, in the order of the signature: where they begin in the states of
+    /// a window, and how many they are.
+    places: Vec<(usize, usize)>,
     signature: Signature,
     cpu: Cpu,
     room: Room,
@@ -59,6 +60,27 @@ impl NativeRuntime {
     }
 }
 
+impl NativeRuntime {
+    /// A model, and the sizes that its graph fixes.
+    pub(super) fn open_fixed(
+        self,
+        onnx: &[u8],
+        signature: &Signature,
+    ) -> Result<(Box<dyn Backend>, Fixed), InferenceError> {
+        let Read { stack, parts, fixed } = graph::read(onnx, signature).map_err(|problem| {
+            let message = format!("{problem}; use engine.runtime = \"onnxruntime\"");
+            InferenceError::Runtime { context: "read the graph natively", message }
+        })?;
+        let room = stack.room();
+        let states = signature.states.iter();
+        let places = parts.into_iter().zip(states.map(|state| state.width)).collect();
+        let (signature, cpu) = (signature.clone(), self.cpu);
+        let lanes = Vec::new();
+        let backend = NativeBackend { stack, places, signature, cpu, room, lanes };
+        Ok((Box::new(backend), fixed))
+    }
+}
+
 impl Default for NativeRuntime {
     fn default() -> Self {
         Self::new()
@@ -75,21 +97,7 @@ impl Runtime for NativeRuntime {
     }
 
     fn open(&self, onnx: &[u8], signature: &Signature) -> Result<Box<dyn Backend>, InferenceError> {
-        let Read { stack, parts } = graph::read(onnx, signature).map_err(|problem| {
-            let message = format!("{problem}; use engine.runtime = \"onnxruntime\"");
-            InferenceError::Runtime { context: "read the graph natively", message }
-        })?;
-        let room = stack.room();
-        let (signature, lanes) = (signature.clone(), Vec::new());
-        let stack = Arc::new(stack);
-        Ok(Box::new(NativeBackend { stack, parts, signature, cpu: self.cpu, room, lanes }))
-    }
-}
-
-impl NativeBackend {
-    /// The numbers of each state, in the order of the signature: where they begin and how many.
-    fn places(&self) -> impl Iterator<Item = (usize, usize)> {
-        self.parts.iter().copied().zip(self.signature.states.iter().map(|state| state.width))
+        Ok(self.open_fixed(onnx, signature)?.0)
     }
 }
 
@@ -114,11 +122,10 @@ impl Backend for NativeBackend {
 
     fn run(&mut self, lane: Lane) -> Result<(), InferenceError> {
         let width = self.stack.state_width();
-        let places: Vec<_> = self.places().collect();
         let NativeLane { tensors, states } = &mut self.lanes[lane.index()];
         // States that the graph does not take begin from zero.
         states.fill(0.0);
-        for ((first, count), state) in places.iter().zip(&tensors.states) {
+        for ((first, count), state) in self.places.iter().zip(&tensors.states) {
             let windows = states.chunks_exact_mut(width);
             for (window, state) in windows.zip(state.chunks_exact(*count)) {
                 window[*first..][..*count].copy_from_slice(state);
@@ -132,7 +139,7 @@ impl Backend for NativeBackend {
             let work = Work::Step { rows, stride: features, states, outputs };
             self.stack.run(self.cpu, &mut self.room, work);
         }
-        for ((first, count), state) in places.iter().zip(&mut tensors.next_states) {
+        for ((first, count), state) in self.places.iter().zip(&mut tensors.next_states) {
             let windows = states.chunks_exact(width);
             for (window, state) in windows.zip(state.chunks_exact_mut(*count)) {
                 state.copy_from_slice(&window[*first..][..*count]);
@@ -168,7 +175,7 @@ impl Parts for NativeBackend {
     }
 
     fn state_place(&self, index: usize) -> usize {
-        self.parts[index]
+        self.places[index].0
     }
 
     fn ahead(&mut self, state: &[f32], half: &mut [f32]) {

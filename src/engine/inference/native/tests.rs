@@ -239,7 +239,7 @@ proptest! {
         shapes in shapes(), windows in 1_usize..=70, steps in 1_usize..=4,
     ) {
         let made = Shapes { dense: Vec::new(), ..shapes }.make();
-        let Read { stack, parts } = made.native();
+        let Read { stack, parts, .. } = made.native();
         let (features, width) = (made.shapes.features, stack.state_width());
         let mut random = Random(made.shapes.seed | 1);
         let mut room = stack.room();
@@ -342,6 +342,44 @@ pub(in crate::engine::inference) fn small_lstm() -> (Vec<u8>, Signature) {
     (onnx, signature)
 }
 
+/// The small LSTM of a graph that takes runs of this shape alone.
+pub(in crate::engine::inference) fn small_lstm_of(
+    steps: usize,
+    batch: usize,
+) -> (Vec<u8>, Signature) {
+    let (onnx, signature) = small_lstm();
+    let mut model = ModelProto::from_bytes(&onnx).unwrap();
+    for input in &mut model.graph.as_mut().unwrap().input {
+        let is_rows = input.name == signature.input;
+        let width = match signature.states.iter().find(|state| state.input == input.name) {
+            Some(state) => state.width,
+            None => signature.features,
+        };
+        let first = if is_rows { steps } else { 1 };
+        let shape = [first, batch, width].map(Dimension::of);
+        *input = ValueInfoProto::float_tensor(&input.name, shape);
+    }
+    (model.to_bytes(), signature)
+}
+
+/// An LSTM whose recurrent weights are up to 4 and more in every row of 32.
+pub(in crate::engine::inference) fn large_weights() -> (Vec<u8>, Signature) {
+    let shapes =
+        Shapes { cell: Cell::Lstm, features: 4, units: vec![32], dense: vec![1], seed: 11 };
+    let Made { onnx, signature, .. } = shapes.make();
+    let mut model = ModelProto::from_bytes(&onnx).unwrap();
+    for tensor in &mut model.graph.as_mut().unwrap().initializer {
+        if tensor.name == "r0" {
+            let dims: Vec<usize> =
+                tensor.dims.iter().map(|dim| usize::try_from(*dim).unwrap()).collect();
+            let weights: Vec<f32> =
+                tensor.read_floats().unwrap().iter().map(|weight| weight * 8.0).collect();
+            *tensor = TensorProto::floats("r0", &dims, &weights);
+        }
+    }
+    (model.to_bytes(), signature)
+}
+
 /// A small model whose graph a test breaks.
 fn small(cell: Cell) -> Made {
     Shapes { cell, features: 3, units: vec![9, 4], dense: vec![5, 2], seed: 7 }.make()
@@ -390,11 +428,120 @@ fn what_the_kernels_do_not_compute_is_refused_with_the_node() {
             &|graph| graph.initializer[1] = TensorProto::int64s("last", &[], &[0]),
             "Gather `g`: it takes something else than the last step",
         ),
+        (
+            Cell::Lstm,
+            &|graph| graph.node[7].input[0] = "sums0".to_owned(),
+            "Gemm `sums1`: it reads `sums0`, which no layer gives",
+        ),
+        (
+            Cell::Gru,
+            &|graph| {
+                let squeeze = graph.node.iter().position(|node| node.name == "s0").unwrap();
+                let last = NodeProto::new("Squeeze", "e", &["h_out0", "one0"], &["early"]);
+                let zero = TensorProto::int64s("one0", &[1], &[0]);
+                graph.initializer.push(zero);
+                let weights = TensorProto::floats("ew", &[9, 9], &[0.0; 81]);
+                graph.initializer.push(weights);
+                let dense = NodeProto::new("MatMul", "d", &["early", "ew"], &["early_out"]);
+                graph.node.insert(squeeze + 1, last);
+                graph.node.insert(squeeze + 2, dense);
+            },
+            "GRU `layer1`: it comes after a dense layer",
+        ),
+        (
+            Cell::Lstm,
+            &|graph| change_dims(graph, "db0", &[5, 1]),
+            "Gemm `sums0`: its bias does not fit its weights",
+        ),
+        (
+            Cell::Lstm,
+            &|graph| change_dims(graph, "last", &[1, 1]),
+            "Gather `g`: it takes something else than the last step",
+        ),
+        (
+            Cell::Lstm,
+            &|graph| graph.initializer.push(TensorProto::floats("y0", &[1], &[0.0])),
+            "LSTM `layer0`: `y0` is given twice",
+        ),
+        (
+            Cell::Lstm,
+            &|graph| {
+                let dense = graph.initializer.iter_mut().find(|tensor| tensor.name == "dw0");
+                *dense.unwrap() = TensorProto::floats("dw0", &[4, 0], &[]);
+            },
+            "Gemm `sums0`: `dw0` is empty",
+        ),
+        (
+            Cell::Lstm,
+            &|graph| {
+                let many = TensorProto::int64s("one", &[65], &[1; 65]);
+                graph.initializer[0] = many;
+            },
+            "Squeeze `s0`: `one` has more than 64 numbers",
+        ),
+        (
+            Cell::Lstm,
+            &|graph| {
+                graph.input[1] = ValueInfoProto::float_tensor("h0", [1, 0, 9].map(Dimension::of))
+            },
+            "its inputs fix a shape without rows, or of too many",
+        ),
     ] {
         let said = refusal(cell, change);
         assert!(said.contains(says), "{said}\nand not\n{says}");
         assert!(said.ends_with("; use engine.runtime = \"onnxruntime\""), "{said}");
     }
+}
+
+/// Gives a constant another shape of as many numbers.
+fn change_dims(graph: &mut GraphProto, name: &str, dims: &[i64]) {
+    let tensor = graph.initializer.iter_mut().find(|tensor| tensor.name == name);
+    tensor.unwrap().dims = dims.to_vec();
+}
+
+/// An output before the activation is not what the layer gives.
+#[test]
+fn an_output_before_the_activation_is_refused() {
+    let made = small(Cell::Lstm);
+    let signature = Signature { output: "sums1".to_owned(), ..made.signature.clone() };
+    let refusal = graph::read(&made.onnx, &signature).err();
+    assert_eq!(refusal.as_deref(), Some("its output is not what its last layer gives"));
+}
+
+#[test]
+fn a_model_with_some_of_its_states_is_refused() {
+    let made = small(Cell::Lstm);
+    let mut model = ModelProto::from_bytes(&made.onnx).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    // c of the first layer begins from zero.
+    graph.node[0].input[6] = String::new();
+    let mut signature = made.signature.clone();
+    let removed = signature.states.remove(1);
+    graph.input.retain(|input| input.name != removed.input);
+    let refusal = graph::read(&model.to_bytes(), &signature).err().unwrap();
+    assert_eq!(refusal, "some of its states are inputs of the graph, and some are not");
+}
+
+/// Each of these nodes names the same tensor and would make a copy of it.
+#[test]
+fn shared_weights_are_copied_up_to_a_limit() {
+    let mut made = small(Cell::Lstm);
+    let mut model = ModelProto::from_bytes(&made.onnx).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    let side = 1024;
+    graph.initializer.push(TensorProto::floats("in", &[2, side], &vec![0.0; 2 * side]));
+    graph.initializer.push(TensorProto::floats("wide", &[side, side], &vec![0.0; side * side]));
+    let mut value = made.signature.output.clone();
+    for (at, weights) in std::iter::once("in").chain([&"wide"; 17].map(|name| *name)).enumerate() {
+        let (name, next) = (format!("copy{at}"), format!("wide{at}"));
+        graph.node.push(NodeProto::new("MatMul", &name, &[&value, weights], &[&next]));
+        value = next;
+    }
+    made.signature.output = value;
+    made.signature.columns.count = side;
+    let refusal = graph::read(&model.to_bytes(), &made.signature).err().unwrap();
+    let says = "MatMul `copy16`: with `wide` the weights are more than 16777216";
+    assert_eq!(refusal, says);
 }
 
 #[test]
