@@ -144,7 +144,7 @@ bench: ## Measure beside raw ONNX Runtime (BENCH='--seconds 0.02'; BENCH=inferen
 	@deploy/setup.sh all
 	$(ENVIRONMENT); cargo run $(DAEMON) -- bench $(BENCH)
 
-bench-kernel: ## Measure the native kernels; fails where they miss their marks (BENCH='--seconds 0.02 --no-fail')
+bench-kernel: ## Measure the native kernels; fails where they miss their marks (BENCH='--seconds 0.2 --no-fail')
 	@deploy/setup.sh all
 	$(ENVIRONMENT); cargo run $(DAEMON) -- bench kernel $(BENCH)
 

@@ -55,7 +55,7 @@ smoke deb ''
 smoke audit ''
 smoke sbom ''
 smoke bench '' BENCH='--seconds 0.02'
-smoke bench-kernel '' BENCH='--seconds 0.02 --no-fail'
+smoke bench-kernel '' BENCH='--seconds 0.02 --no-fail --models seed --symbols 4'
 smoke bench-parts '' BENCH=--test
 smoke bench-stream '' BENCH_SECONDS=0.2
 smoke bench-promotions '' BENCH_SECONDS=0.2 BENCH_TURNS=1

@@ -71,6 +71,12 @@ pub(super) struct BenchArgs {
 
 #[derive(Debug, clap::Args)]
 struct KernelArgs {
+    /// Models; all by default
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    models: Option<Vec<Known>>,
+    /// Symbols of the rows of throughput
+    #[arg(long, value_name = "COUNT", default_value_t = MANY_SYMBOLS, value_parser = count)]
+    symbols: usize,
     /// Show the marks that are missed, and end with success all the same
     #[arg(long)]
     no_fail: bool,
@@ -495,22 +501,29 @@ impl BenchRun {
     /// A little of everything, and the marks.
     /// The rows of the native kernels that have a mark, and whether they meet it.
     fn kernel(&mut self, args: &KernelArgs) -> Result<(), Exit> {
-        let known = |known| Subject::known(known, &self.runtimes.raw).map_err(exit);
-        let subjects = [known(Known::Seed)?, known(Known::LstmA)?, known(Known::LstmB)?];
+        let known = args.models.as_deref().unwrap_or(&Known::ALL);
+        let subjects = known.iter().map(|known| Subject::known(*known, &self.runtimes.raw));
+        let subjects = subjects.collect::<Result<Vec<_>, _>>().map_err(exit)?;
         let quiet = Duration::from_millis(1);
         let cases = subjects.iter().map(|subject| (subject, Duration::ZERO));
-        let cases: Vec<_> = cases.chain(subjects[..2].iter().map(|s| (s, quiet))).collect();
+        // The largest model takes longer than the caches need to forget the others.
+        let paused = subjects.iter().filter(|subject| subject.name() != "lstm-b");
+        let cases: Vec<_> = cases.chain(paused.map(|subject| (subject, quiet))).collect();
         let mut found = Vec::new();
         for (subject, pause) in cases {
             let case = Case { mode: Mode::Sliding, batch: 1, instances: 1, pause };
             found.extend(marks::of_kernel(&self.latency(subject, case)?));
         }
         for mode in [Mode::Sliding, Mode::Carried] {
-            let row = self.throughput(&subjects[0], mode, MANY_SYMBOLS)?;
-            found.extend(marks::of_native_throughput(&row));
+            for subject in subjects.iter().filter(|subject| subject.name() == "seed") {
+                let row = self.throughput(subject, mode, args.symbols)?;
+                found.extend(marks::of_native_throughput(&row));
+            }
         }
-        let row = self.records(&subjects[0], Mode::Carried, MANY_SYMBOLS)?;
-        found.extend(marks::of_native_pipeline(&row));
+        for subject in subjects.iter().filter(|subject| subject.name() == "seed") {
+            let row = self.records(subject, Mode::Carried, args.symbols)?;
+            found.extend(marks::of_native_pipeline(&row));
+        }
         let missed: Vec<_> =
             found.iter().filter(|mark| !mark.met).map(|m| m.what.clone()).collect();
         found.into_iter().try_for_each(|mark| self.show(Row::Mark(mark)))?;
