@@ -25,7 +25,8 @@ pub(super) struct Past {
     pub(super) is_fresh: bool,
     /// Up to where the newest hole reaches that rows came for.
     filled_until: Option<UnixNanos>,
-    /// The newest stretch that was asked for in vain.
+    /// The newest stretch that stays missing: it was asked for in vain, or live ticks have passed
+    /// it over.
     declined: Option<Span>,
     /// The newest step of a full window that was forgotten. Steps up to it come a second time where
     /// the whole window is asked for: they were scored, and published if they had to be.
@@ -42,6 +43,14 @@ impl SymbolState {
         if self.window.is_full() {
             self.past.said_until = self.past.said_until.max(newest);
         }
+    }
+}
+
+impl Past {
+    /// Notes a stretch that is not asked for again.
+    pub(super) fn decline(&mut self, span: Span) {
+        let joined = self.declined.filter(|before| span.from < before.to);
+        self.declined = Some(joined.map_or(span, |before| before.union(span)));
     }
 }
 
@@ -74,7 +83,8 @@ impl Engine {
         if past.declined.is_some_and(|declined| span.to <= declined.to) {
             return None;
         }
-        let is_long = self.span(span.from, span.to).is_none_or(|length| length > self.window_span());
+        let is_long =
+            self.span(span.from, span.to).is_none_or(|length| length > self.window_span());
         // A long stretch leaves nothing of the window. Where all of that has just come, rows may be
         // missing behind the newest one, or the symbol was quiet: the stretch itself tells.
         Some(if is_long && !past.is_fresh { Missing::Warm } else { Missing::Span(span) })
@@ -119,7 +129,8 @@ impl Engine {
                 let SymbolState { step, past, .. } = &mut self.symbols[id.index()];
                 step.rewind(span);
                 // A step that was closed in the middle of a stretch without an answer lacks ticks.
-                let is_inside = |declined: Span| declined.from < span.from && span.from < declined.to;
+                let is_inside =
+                    |declined: Span| declined.from < span.from && span.from < declined.to;
                 if past.declined.is_some_and(is_inside) {
                     step.doubt_newest();
                 }
@@ -166,9 +177,18 @@ impl Engine {
         // the bar before, whose end is missing.
         let is_in_doubt = after_gap || step.has_gap();
         let to = rule.bar_end(time).filter(|_| is_in_doubt).unwrap_or(to);
-        let span = Span { from, to };
-        let joined = past.declined.filter(|before| from < before.to);
-        past.declined = Some(joined.map_or(span, |before| before.union(span)));
+        past.decline(Span { from, to });
+    }
+
+    /// What is missing before a live tick that is taken all the same, up to the end of its bar: it
+    /// was asked for in vain, or not at all, because the tick that asked was dropped.
+    pub(super) fn passed_over(&self, id: SymbolId, time: UnixNanos) -> Option<Span> {
+        let (step, rule) = (&self.symbols[id.index()].step, &self.plans.step_rule);
+        if self.origin != Origin::Live || !step.has_gap() {
+            return None;
+        }
+        let Span { from, to } = step.missing(rule, time, false)?;
+        Some(Span { from, to: rule.bar_end(time).unwrap_or(to) })
     }
 
     /// Finds a symbol, or takes a new one that no live tick has come of.

@@ -11,11 +11,9 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::core::domain::SymbolPatterns;
 use crate::core::random::{Purpose, Random};
 use crate::engine::model::history_need;
 use crate::engine::model::manifest::{EmptySteps, Manifest, StepSpec};
-use crate::engine::pipeline::{Role, StreamModel};
 use crate::engine::test_support::STEP_SECONDS;
 
 const SYMBOLS: [&str; 4] = ["A", "B", "C", "D"];
