@@ -365,6 +365,25 @@ fn add_sizes(to: &mut Collection) {
             graph.node.extend(inner.node);
         });
     }
+    // Of two constants of one name, a check sees one and the runtime reads the other.
+    to.graph("graph: `shape` is given twice", |graph| {
+        graph.initializer.push(TensorProto::int64s("shape", &[1], &[1]));
+        let mut constant = NodeProto::new("Constant", "c", &[], &["shape"]);
+        let much = TensorProto::int64s("", &[1], &[1 << 30]);
+        constant.attribute.push(AttributeProto {
+            name: "value".to_owned(),
+            t: Some(much),
+            kind: attribute_type::TENSOR,
+            ..AttributeProto::default()
+        });
+        graph.node.insert(0, constant);
+        graph.node.push(NodeProto::new("ConstantOfShape", "big", &["shape"], &["much"]));
+    });
+    to.graph("graph: `twice` is given twice", |graph| {
+        for _ in 0..2 {
+            graph.initializer.push(TensorProto::floats("twice", &[1], &[1.0]));
+        }
+    });
     let huge = |graph: &mut GraphProto| {
         graph.initializer.push(TensorProto::int64s("shape", &[2], &[1 << 15, 1 << 15]));
     };

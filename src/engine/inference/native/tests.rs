@@ -430,7 +430,7 @@ fn what_the_kernels_do_not_compute_is_refused_with_the_node() {
         ),
         (
             Cell::Lstm,
-            &|graph| graph.node[7].input[0] = "sums0".to_owned(),
+            &|graph| graph.node[8].input[0] = "sums0".to_owned(),
             "Gemm `sums1`: it reads `sums0`, which no layer gives",
         ),
         (
