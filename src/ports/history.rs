@@ -31,6 +31,11 @@ pub trait HistorySource: Send + Sync {
         Vec::new()
     }
 
+    /// Whether its rows can have a field of this name.
+    fn has_field(&self, _name: &str) -> bool {
+        true
+    }
+
     /// How many questions it works on at a time. More of them wait in it, in the order of asking.
     fn at_once(&self) -> usize {
         1
