@@ -334,6 +334,15 @@ impl Look {
                 ));
             }
         };
+        let (wait, settle) = (config.backfill.wait, source.settle());
+        if config.backfill.is_enabled && wait <= settle {
+            return self.refuse(format_args!(
+                "backfill.wait_ms: {} ms are no longer than the {} ms of rest.settle_ms, so every \
+                 hole is too late; raise it, or set backfill.enabled = false",
+                wait.as_millis(),
+                settle.as_millis()
+            ));
+        }
         if let Some((model, field)) = lacking_field(&*source, bundles) {
             return self.refuse(format_args!(
                 "history.rest: the model `{model}` reads `{field}`, which rest.mapping does not \

@@ -41,6 +41,11 @@ pub trait HistorySource: Send + Sync {
         1
     }
 
+    /// How long after its end a stretch is asked for.
+    fn settle(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Asks for rows of one symbol.
     fn fetch(&self, request: Request) -> BoxFuture<'static, Result<Rows, Failed>>;
 }
@@ -110,6 +115,9 @@ pub struct Ask {
     pub number: u64,
     /// What it asks for.
     pub request: Request,
+    /// Whether the ticks of a running window wait for it: it goes before other questions, and is
+    /// not tried again.
+    pub is_hole: bool,
     /// When an answer is of no use any more, since the start of the process.
     pub until: Duration,
 }

@@ -141,6 +141,10 @@ impl HistorySource for RestSource {
         self.0.rest.limits().at_once.max(1) as usize
     }
 
+    fn settle(&self) -> Duration {
+        self.0.rest.settle()
+    }
+
     fn fetch(&self, request: Request) -> BoxFuture<'static, Result<Rows, Failed>> {
         let shared = Arc::clone(&self.0);
         Box::pin(async move { shared.fetch(&request).await })

@@ -53,6 +53,10 @@ impl HistorySource for Bars {
         self.lengths.iter().map(|length| seconds(*length)).collect()
     }
 
+    fn settle(&self) -> Duration {
+        Duration::from_millis(500)
+    }
+
     fn has_field(&self, name: &str) -> bool {
         name == "volume" || (self.has_price && name == "close")
     }
@@ -190,6 +194,12 @@ fn what_no_row_serves_is_refused_with_the_key_and_what_to_do() {
     assert_eq!(refused("rest = true", feed(&[60]), &two), expected);
     let expected = "history.rest: the model `null` reads `close`, which rest.mapping does not give \
                     its rows; map it there, or set history.rest = false";
+    let short = "rest = true\n[backfill]\nwait_ms = 500";
+    let too_short = "backfill.wait_ms: 500 ms are no longer than the 500 ms of rest.settle_ms, so \
+                     every hole is too late; raise it, or set backfill.enabled = false";
+    assert_eq!(refused(short, feed(&[60]), &[bars(60)]), too_short);
+    let off = looked(&format!("{short}\nenabled = false"), feed(&[60]), &[bars(60)]);
+    assert_eq!(problems(&off), [""; 0]);
     let priceless = || Feed { has_price: false, ..feed(&[60]) };
     assert_eq!(refused("rest = true", priceless(), &[bars(60)]), expected);
     assert_eq!(looked("rest = false", priceless(), &[bars(60)]).note, None);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::HistorianSettings;
 use crate::net::backoff::Backoff;
-use crate::ports::history::{Ask, Failed, Rows, Want};
+use crate::ports::history::{Ask, Failed, Rows};
 
 /// The shortest rest of a source that is away.
 const REST_MIN: Duration = Duration::from_secs(1);
@@ -118,8 +118,7 @@ impl Order {
 
     /// Takes a question.
     pub(super) fn take(&mut self, ask: Ask) {
-        let is_window = matches!(ask.request.want, Want::Newest { .. });
-        let rank = Rank { is_window, until: ask.until, taken: self.taken };
+        let rank = Rank { is_window: !ask.is_hole, until: ask.until, taken: self.taken };
         self.taken += 1;
         let (begun, away, said) = (Duration::ZERO, None, Vec::new());
         self.waiting.insert(rank, Inquiry { ask, rank, begun, away, said });
@@ -165,15 +164,20 @@ impl Order {
         }
     }
 
-    /// Takes what a source has said; returns the answer where there is one.
+    /// Takes what a source has said, or that it has said nothing until the deadline; returns the answer where there is one.
     pub(super) fn heard(
         &mut self,
         source: usize,
         mut inquiry: Inquiry,
-        said: Result<Rows, Failed>,
+        said: Option<Result<Rows, Failed>>,
         now: Duration,
     ) -> Option<(Ask, Result<Rows, Failed>)> {
         self.out -= 1;
+        let Some(said) = said else {
+            // A question of little patience says nothing of a source.
+            self.waiting.insert(inquiry.rank, inquiry);
+            return None;
+        };
         let said = match said {
             Err(Failed::Away(reason)) => {
                 self.rest(source, inquiry.begun, now);
