@@ -49,11 +49,11 @@ impl Shard {
         arrived: Option<Stopwatch>,
         decoded: impl FnOnce(),
     ) -> Result<(), ShardError> {
-        let Some(ShardHistory { book, clock }) = &mut self.history else {
+        let Some(ShardHistory { book, .. }) = &mut self.history else {
             return self.take_now(record, false, arrived, decoded).map(|_| ());
         };
         if record.is_history() {
-            book.note_streamed(&record.bytes, clock());
+            return self.take_streamed(record, arrived, decoded);
         }
         if book.joins(record) {
             return self.end_full();
@@ -64,10 +64,31 @@ impl Shard {
         }
         let symbol = symbol_of(&record.bytes).and_then(|symbol| Symbol::new(&symbol).ok());
         match symbol {
-            Some(symbol) => self.work_off(&symbol, HeldTicks::of(record.clone()), None),
+            Some(symbol) => {
+                self.work_off(&symbol, HeldTicks::of(record.clone()), None)?;
+                self.end_full()
+            }
             // No model can know it, and each says so.
             None => self.take_now(record, false, arrived, || {}).map(|_| ()),
         }
+    }
+
+    /// Takes a row that is streamed.
+    fn take_streamed(
+        &mut self,
+        record: &Record,
+        arrived: Option<Stopwatch>,
+        decoded: impl FnOnce(),
+    ) -> Result<(), ShardError> {
+        let counts = |pipelines: &Pipelines| (pipelines.tally().used, pipelines.taken());
+        let (used, taken) = counts(&self.pipelines);
+        let _ = self.take_now(record, false, arrived, decoded)?;
+        let after = counts(&self.pipelines);
+        if let (true, Some(ShardHistory { book, clock })) = (after.0 > used, &mut self.history) {
+            // One that a model holds already says that its symbol has history, and adds nothing.
+            book.note_streamed(&record.bytes, after.1 > taken, clock());
+        }
+        Ok(())
     }
 
     /// Does what is due: asks for expected symbols, and ends questions past their deadlines. Where
@@ -85,6 +106,7 @@ impl Shard {
             while let Some(question) = self.book(|book| book.end_due(now)) {
                 self.go_on(question, GivenUp::Late, "no answer came in time")?;
             }
+            self.end_full()?;
         }
         if let Some(ShardHistory { book, .. }) = &mut self.history {
             book.show();
@@ -104,7 +126,8 @@ impl Shard {
         Ok(())
     }
 
-    /// Lets symbols go on without history where too many ticks wait.
+    /// Lets symbols go on without history where too many ticks wait, one after the other: what goes
+    /// on may ask and wait again. To be called wherever ticks have come to wait.
     fn end_full(&mut self) -> Result<(), ShardError> {
         while let Some(question) = self.book(HistoryBook::end_full) {
             self.go_on(question, GivenUp::Full, "too many ticks wait")?;
@@ -149,6 +172,15 @@ impl Shard {
     ) -> Result<(), ShardError> {
         // One that has ended before was counted then.
         let Some(question) = self.book(|book| book.end(number)) else { return Ok(()) };
+        self.end_with(question, answer)?;
+        self.end_full()
+    }
+
+    fn end_with(
+        &mut self,
+        question: Question,
+        answer: Result<Rows, Failed>,
+    ) -> Result<(), ShardError> {
         let is_warm = question.lack.missing == Missing::Warm;
         match answer {
             Ok(Rows { is_complete: false, .. }) => {
@@ -259,7 +291,7 @@ impl Shard {
                     if let Some(ShardHistory { book, .. }) = &mut self.history {
                         book.hold(symbol, held);
                     }
-                    return self.end_full();
+                    return Ok(());
                 }
                 Err(Unasked::Never) => {}
                 Err(Unasked::Away) => {

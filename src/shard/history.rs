@@ -392,15 +392,18 @@ impl HistoryBook {
     /// Forgets symbols that no model knows any more.
     fn prune(&mut self, knows: impl Fn(&str) -> bool, now: Duration) {
         self.pruned = now;
-        let Self { symbols, questions, counts, metrics, .. } = self;
-        symbols.retain(|symbol, known| {
-            let stays = questions.contains_key(symbol) || knows(symbol.as_str());
-            if let (false, Some(standing)) = (stays, known.history.standing) {
-                *counts.of_mut(standing) -= 1;
-                metrics.name_cold(symbol, false);
-            }
-            stays
-        });
+        let stays = |symbol: &Symbol| self.questions.contains_key(symbol) || knows(symbol.as_str());
+        let gone: Vec<_> = self.symbols.keys().filter(|symbol| !stays(symbol)).cloned().collect();
+        gone.iter().for_each(|symbol| self.forget(symbol));
+    }
+
+    /// Forgets what came of the history of a symbol.
+    fn forget(&mut self, symbol: &Symbol) {
+        let Some(known) = self.symbols.remove(symbol) else { return };
+        if let Some(standing) = known.history.standing {
+            *self.counts.of_mut(standing) -= 1;
+            self.metrics.name_cold(symbol, false);
+        }
     }
 
     fn leave(
@@ -553,8 +556,9 @@ impl HistoryBook {
         0
     }
 
-    /// Notes a row that was streamed.
-    pub(super) fn note_streamed(&mut self, record: &[u8], now: Duration) {
+    /// Notes a row that was streamed and that a model has use for; `is_taken` says that it moved one
+    /// on.
+    pub(super) fn note_streamed(&mut self, record: &[u8], is_taken: bool, now: Duration) {
         let Some(from) = self.streamed else { return };
         let symbol = symbol_of(record).and_then(|symbol| {
             let known = self.symbols.get_key_value(&*symbol).map(|(symbol, _)| symbol.clone());
@@ -564,7 +568,7 @@ impl HistoryBook {
         if self.of(symbol.as_str()).standing.is_none() {
             self.settle(&symbol, Standing::Asked, now);
         }
-        self.add_rows(&symbol, from, 1);
+        self.add_rows(&symbol, from, usize::from(is_taken));
     }
 
     fn add_rows(&mut self, symbol: &Symbol, from: HistoryFrom, count: usize) {
@@ -585,12 +589,17 @@ impl HistoryBook {
         };
         let read: Vec<_> = self.symbols.iter().filter_map(is_read).collect();
         for symbol in read {
-            let is_full = has(symbol.as_str()) == WindowState::Full;
             let is_expected = self.pending.contains(&symbol);
-            self.settle(&symbol, if is_full { Standing::Warm } else { Standing::Cold }, now);
-            // Others are asked for with their first tick.
-            if is_expected && !is_full && self.asks() {
-                self.pending.insert(symbol);
+            match has(symbol.as_str()) {
+                WindowState::Full => self.settle(&symbol, Standing::Warm, now),
+                WindowState::Lacking => {
+                    self.settle(&symbol, Standing::Cold, now);
+                    // Others are asked for with their first tick.
+                    if is_expected && self.asks() {
+                        self.pending.insert(symbol);
+                    }
+                }
+                WindowState::Unwanted => self.forget(&symbol),
             }
         }
         self.has_begun = false;

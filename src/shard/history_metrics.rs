@@ -16,7 +16,7 @@ use super::history::{GivenUp, Standing};
 use crate::core::domain::Symbol;
 use crate::core::history::HistoryFrom;
 
-/// How many symbols that are not warm are known by name.
+/// How many symbols that are not warm are said by name.
 const COLD_NAMES_MAX: usize = 100;
 
 /// Bucket bounds in seconds: from one quick answer to ten minutes.
@@ -47,6 +47,7 @@ pub struct HistoryBoard(Arc<Mutex<Board>>);
 #[derive(Debug, Default)]
 struct Board {
     counts: HistoryCounts,
+    /// No more than the books of all shards know.
     cold: BTreeSet<Symbol>,
 }
 
@@ -205,10 +206,10 @@ impl HistoryMetrics {
     /// Says whether history did not fill the window of a symbol.
     pub(super) fn name_cold(&self, symbol: &Symbol, is_cold: bool) {
         let cold = &mut self.board.lock().cold;
-        if !is_cold {
-            cold.remove(symbol);
-        } else if cold.len() < COLD_NAMES_MAX {
+        if is_cold {
             cold.insert(symbol.clone());
+        } else {
+            cold.remove(symbol);
         }
     }
 }
@@ -219,9 +220,9 @@ impl HistoryBoard {
         self.lock().counts
     }
 
-    /// Symbols whose window history did not fill, in order; the first hundred that became so.
+    /// Symbols whose window history did not fill: the first hundred in order.
     pub fn cold(&self) -> Vec<Symbol> {
-        self.lock().cold.iter().cloned().collect()
+        self.lock().cold.iter().take(COLD_NAMES_MAX).cloned().collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Board> {

@@ -138,6 +138,15 @@ impl StepState {
         self.marks.after_gap = true;
     }
 
+    /// Notes that the newest step lacks ticks, where rows of history follow it: the step behind it
+    /// follows from a wrong one, and an interval without ticks does not carry it.
+    pub fn doubt_newest(&mut self) {
+        self.marks.after_gap = true;
+        if let Bars::Time(bars) = &mut self.bars {
+            bars.carry_nothing();
+        }
+    }
+
     /// What would be missing before a tick of this time: the stretch in which bars that can still
     /// take ticks may lack some, up to the bar of the tick; for records, what lies between the
     /// newest one and this one. `after_gap` says that ticks may be missing right before this one.

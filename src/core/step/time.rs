@@ -228,6 +228,11 @@ impl TimeState {
         self.gap |= after_gap;
     }
 
+    /// Carries no interval until another bar is closed.
+    pub(super) fn carry_nothing(&mut self) {
+        self.closed = None;
+    }
+
     /// Where what history covers ends.
     pub(super) fn covered_until(&self) -> Option<UnixNanos> {
         self.covered.map(|covered| covered.to)

@@ -210,6 +210,13 @@ impl Pipelines {
         &self.tally
     }
 
+    /// How many ticks went into the states of the live models; one is counted for each of them.
+    pub fn taken(&self) -> u64 {
+        let live = self.models.iter().filter(|model| model.role() == Role::Live);
+        let tallies = live.map(|model| model.pipeline.engine().tally());
+        tallies.map(|tally| tally.ticks - tally.repeats - tally.rejects.total()).sum()
+    }
+
     /// Puts another pipeline in place of one, which comes back: another version of its model, which
     /// has the role of the one before. In a place that was vacant it is a shadow.
     ///

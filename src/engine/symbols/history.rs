@@ -25,8 +25,9 @@ pub(super) struct Past {
     pub(super) is_fresh: bool,
     /// Up to where the newest hole reaches that rows came for.
     filled_until: Option<UnixNanos>,
-    /// Holes before this instant were asked for in vain.
-    declined_until: Option<UnixNanos>,
+    /// The newest stretch that stays missing: it was asked for in vain, or live ticks have passed
+    /// it over.
+    declined: Option<Span>,
     /// The newest step of a full window that was forgotten. Steps up to it come a second time where
     /// the whole window is asked for: they were scored, and published if they had to be.
     said_until: Option<UnixNanos>,
@@ -44,6 +45,14 @@ impl SymbolState {
         if self.window.is_full() {
             self.past.said_until = self.past.said_until.max(newest);
         }
+    }
+}
+
+impl Past {
+    /// Notes a stretch that is not asked for again.
+    pub(super) fn decline(&mut self, span: Span) {
+        let joined = self.declined.filter(|before| span.from < before.to);
+        self.declined = Some(joined.map_or(span, |before| before.union(span)));
     }
 }
 
@@ -72,18 +81,15 @@ impl Engine {
         if self.lacks_window(*id) || (is_stale && !past.is_asked) {
             return Some(Missing::Warm);
         }
-        let Span { from, to } = step.missing(&self.plans.step_rule, time, after_gap)?;
-        let from = past.declined_until.map_or(from, |until| from.max(until));
-        let span = Span { from, to };
-        if span.is_empty() {
+        let span = step.missing(&self.plans.step_rule, time, after_gap)?;
+        if past.declined.is_some_and(|declined| span.to <= declined.to) {
             return None;
         }
-        let is_long = self.span(from, to).is_none_or(|length| length > self.window_span());
-        if is_long {
-            // It leaves nothing of the window. Where all of it has just come, no row is newer.
-            return (!past.is_fresh).then_some(Missing::Warm);
-        }
-        Some(Missing::Span(span))
+        let is_long =
+            self.span(span.from, span.to).is_none_or(|length| length > self.window_span());
+        // A long stretch leaves nothing of the window. Where all of that has just come, rows may be
+        // missing behind the newest one, or the symbol was quiet: the stretch itself tells.
+        Some(if is_long && !past.is_fresh { Missing::Warm } else { Missing::Span(span) })
     }
 
     /// What is missing of a symbol whatever its next tick is: its whole window, or nothing.
@@ -122,9 +128,15 @@ impl Engine {
                 self.forget_steps(id);
             }
             Missing::Span(span) => {
-                let state = &mut self.symbols[id.index()];
-                state.step.rewind(span);
-                state.past.filled_until = Some(span.to);
+                let SymbolState { step, past, .. } = &mut self.symbols[id.index()];
+                step.rewind(span);
+                // A step that was closed in the middle of a stretch without an answer lacks ticks.
+                let is_inside =
+                    |declined: Span| declined.from < span.from && span.from < declined.to;
+                if past.declined.is_some_and(is_inside) {
+                    step.doubt_newest();
+                }
+                past.filled_until = Some(span.to);
             }
         }
         self.note_change(id);
@@ -162,12 +174,23 @@ impl Engine {
         let SymbolState { step, past, .. } = &mut self.symbols[id.index()];
         past.is_asked = true;
         let (Some(time), rule) = (time, &self.plans.step_rule) else { return };
-        let Some(Span { to, .. }) = step.missing(rule, time, after_gap) else { return };
+        let Some(Span { from, to }) = step.missing(rule, time, after_gap) else { return };
         // The bar under way lacks its beginning and keeps its mark, too: its features follow from
         // the bar before, whose end is missing.
         let is_in_doubt = after_gap || step.has_gap();
-        let until = rule.bar_end(time).filter(|_| is_in_doubt).unwrap_or(to);
-        past.declined_until = past.declined_until.max(Some(until));
+        let to = rule.bar_end(time).filter(|_| is_in_doubt).unwrap_or(to);
+        past.decline(Span { from, to });
+    }
+
+    /// What is missing before a live tick that is taken all the same, up to the end of its bar: it
+    /// was asked for in vain, or not at all, because the tick that asked was dropped.
+    pub(super) fn passed_over(&self, id: SymbolId, time: UnixNanos) -> Option<Span> {
+        let (step, rule) = (&self.symbols[id.index()].step, &self.plans.step_rule);
+        if self.origin != Origin::Live || !step.has_gap() {
+            return None;
+        }
+        let Span { from, to } = step.missing(rule, time, false)?;
+        Some(Span { from, to: rule.bar_end(time).unwrap_or(to) })
     }
 
     /// Finds a symbol, or takes a new one that no live tick has come of.

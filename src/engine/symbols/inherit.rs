@@ -9,6 +9,7 @@ use super::rest::States;
 use super::{Driver, Engine, SymbolSnapshot};
 use crate::core::domain::{SymbolId, UnixNanos};
 use crate::core::forecast::WindowFacts;
+use crate::core::history::Origin;
 use crate::core::window::Window;
 use crate::engine::inference::{InferenceError, Shape};
 use crate::engine::model::Heritage;
@@ -129,7 +130,8 @@ impl Engine {
     /// Whether a symbol sleeps; it is then the next one to be woken, with the next inference.
     pub(super) fn must_wake(&mut self, id: SymbolId) -> bool {
         // A row that goes without inference needs no states.
-        if !self.symbols[id.index()].asleep || self.sheds_rows() {
+        let sheds = self.sheds_rows() && self.origin == Origin::Live;
+        if !self.symbols[id.index()].asleep || sheds {
             return false;
         }
         if let Some(place) = self.asleep.iter().rposition(|asleep| *asleep == id) {

@@ -83,6 +83,8 @@ struct Pending {
     last_price: Option<f64>,
     /// Its forecast is about history and is not published.
     is_quiet: bool,
+    /// A row of history has completed it.
+    is_history: bool,
 }
 
 /// What is gained by the order in which forecasts are made and states move on. The bytes are the
@@ -128,6 +130,8 @@ pub struct Engine {
     is_filling: bool,
     /// Whether the newest tick was taken without a forecast to be published.
     is_quiet: bool,
+    /// Whether the newest tick that was taken is a row of history.
+    is_history: bool,
     index: HashMap<Symbol, SymbolId>,
     symbols: Vec<SymbolState>,
     scores: ScoreBook,
@@ -231,6 +235,7 @@ impl Engine {
             has_history: false,
             is_filling: false,
             is_quiet: false,
+            is_history: false,
             index: HashMap::new(),
             symbols: Vec::new(),
             scores,
@@ -422,6 +427,8 @@ impl Engine {
         let doubt = self.doubt_of(id);
         let stale = self.symbols[id.index()].stale_after.is_some_and(|limit| tick.time > limit);
         self.is_quiet = self.is_unpublished();
+        self.is_history = self.origin != Origin::Live;
+        let passed_over = self.passed_over(id, tick.time);
         let absorbed = if stale { self.absorb_anew(id, tick) } else { self.absorb(id, tick) };
         match (absorbed, self.origin) {
             (Ok(()), _) => {}
@@ -432,6 +439,9 @@ impl Engine {
             (Err(reason), _) => return Pushed::Refused(reason),
         }
         let state = &mut self.symbols[id.index()];
+        if let Some(span) = passed_over {
+            state.past.decline(span);
+        }
         state.doubt = doubt;
         state.stale_after = None;
         state.applied = position.or(state.applied);
@@ -625,13 +635,14 @@ impl Engine {
             RowStatus::Ready { out_of_range } => {
                 let Step { after_gap, patched, .. } = *step;
                 state.window.push(scratch.row(), RowFacts { after_gap, patched, out_of_range });
-                if self.sheds_rows() {
+                if self.sheds_rows() && !self.is_history {
                     self.shed(id);
                     return;
                 }
                 self.symbols[id.index()].pending = true;
                 let last_price = step.fields.price();
-                self.pending.push(Pending { symbol: id, as_of: step.time, last_price, is_quiet });
+                let (as_of, is_history) = (step.time, self.is_history);
+                self.pending.push(Pending { symbol: id, as_of, last_price, is_quiet, is_history });
             }
         }
     }

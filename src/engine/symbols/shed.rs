@@ -13,9 +13,13 @@
 //! [`Engine::wake`] while there is time, or before its next row that does not go without inference.
 //! The state of mode `carried` holds every row since the symbol began, so nothing of it can be left
 //! out: such a model runs on each row, which takes it one step.
+//!
+//! A row of history is never left out: no live tick waits behind it for a forecast, and the scores
+//! of history are those of a replay.
 
-use super::{Driver, Engine, Pending, Withheld};
+use super::{Driver, Engine, Withheld};
 use crate::core::domain::SymbolId;
+use crate::core::history::Origin;
 
 /// Whether rows may go without inference, and whether they do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,12 +42,16 @@ impl Engine {
         if !self.shedding.now {
             return;
         }
-        for Pending { symbol, .. } in std::mem::take(&mut self.pending) {
-            self.symbols[symbol.index()].pending = false;
-            self.shed(symbol);
+        for pending in std::mem::take(&mut self.pending) {
+            if pending.is_history {
+                self.pending.push(pending);
+                continue;
+            }
+            self.symbols[pending.symbol.index()].pending = false;
+            self.shed(pending.symbol);
         }
         // The tick that had a symbol woken goes without inference as well.
-        self.waking = false;
+        self.waking &= self.origin != Origin::Live;
         if let Some(id) = self.due {
             self.take_due(id);
         }

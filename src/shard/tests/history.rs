@@ -13,10 +13,10 @@ use super::super::{
     HistoryMetrics, Standing, SymbolBoard, SymbolHistory, WhenHeld,
 };
 use super::*;
-use crate::core::domain::{Symbol, UnixNanos};
+use crate::core::domain::{Symbol, SymbolPatterns, UnixNanos};
 use crate::core::health::{FeedLink, HealthLimits};
 use crate::core::history::{HistoryFrom, HistoryNeed, Origin, RowKind, Seam, Span};
-use crate::engine::pipeline::Pipelines;
+use crate::engine::pipeline::{Pipelines, Role, StreamModel};
 use crate::engine::test_support::time;
 use crate::ops::clock::Stopwatch;
 use crate::ports::history::{Ask, AskClock, Desk, Failed, Request, Row, Rows, Want};
@@ -254,6 +254,23 @@ fn a_hole_is_filled_before_the_tick_behind_it() {
     assert_eq!(asker.metric("tickcast_backfill_seconds_count"), 1.0);
     assert_eq!(asker.asked(), [], "the second tick that waited asks for nothing");
     assert_eq!(asker.shard.tally().filled, 1);
+}
+
+#[test]
+fn a_symbol_that_was_quiet_for_longer_than_a_window_says_what_a_replay_says() {
+    let mut asker = Asker::new(limits());
+    asker.prices("A", 20..21);
+    let (number, _) = asker.only_asked();
+    // Its source may lack the newest rows, or there are none.
+    asker.answer(number, Ok(rows("A", 8..14)));
+    let (number, wanted) = asker.only_asked();
+    assert_eq!(wanted, span(13, 20));
+    asker.answer(number, Ok(rows("A", 14..14)));
+    asker.prices("A", 21..23);
+    assert_eq!(asker.asked(), []);
+    let replay = plainly("A", (8..14).chain(20..23).map(|minute| (minute, false)));
+    assert_eq!(asker.forecasts(), replay[replay.len() - 3..]);
+    assert!(replay.iter().all(|(_, said)| said.contains(r#""quality":"full""#)), "{replay:?}");
 }
 
 #[test]
@@ -629,6 +646,79 @@ fn streamed_rows_make_symbols_warm_or_cold_once_they_are_over() {
         let all = replayed("A", 0..12);
         assert_eq!(asker.forecasts(), all[all.len() - 2..]);
     }
+}
+
+#[test]
+fn streamed_rows_that_no_model_takes_are_not_counted() {
+    let (_, asks) = Desk::new(1);
+    let model = StreamModel {
+        name: "only".into(),
+        symbols: SymbolPatterns::new(["A"]).unwrap(),
+        seat: 0,
+        role: Role::Live,
+        pipeline: pipeline(&sliding()),
+    };
+    let pipelines = Pipelines::of(vec![model], &settings()).unwrap();
+    let mut asker = Asker::of_models(pipelines, 1000, asks, |metrics| {
+        HistoryBook::new(Some(HistoryFrom::File), 100, metrics)
+    });
+    let origin = Origin::History(Seam { is_joined: true, covers: DurationNanos::ZERO });
+    let minutes = (0..10).chain(8..10);
+    let of = |symbol: &'static str| minutes.clone().map(move |minute| line(symbol, minute));
+    // The last two of A are repeats, one cannot be read, and no model wants B.
+    let refused = r#"{"symbol":"C","time":0}"#.to_owned();
+    for line in of("A").chain(of("B")).chain([refused]) {
+        asker.deliver(Record { origin, ..plain(line) });
+    }
+    asker.turn();
+    assert_eq!(asker.board.counts(), counts(1, 0, 0, 0));
+    asker.intake.command(Command::EndHistory { answer: None }).unwrap();
+    asker.turn();
+    assert_eq!((asker.board.counts(), asker.board.cold()), (counts(0, 1, 0, 0), vec![]));
+    assert_eq!(asker.metric("tickcast_history_rows_total{from=\"file\"}"), 10.0);
+}
+
+#[test]
+fn many_symbols_go_on_one_after_the_other_on_a_small_stack() {
+    const SYMBOLS: usize = 900;
+    let work = || {
+        let (desk, asks) = Desk::new(10_000);
+        // A long record has no room where those of all symbols have.
+        let bytes_max = 2 * SYMBOLS * (line("S000", 10).len() + 10);
+        let limits = HistoryLimits { ticks_max: 10_000, bytes_max, ..limits() };
+        let mut asker = Asker::of(asks, |metrics| {
+            HistoryBook::new(None, SYMBOLS, metrics).asking(0, desk, limits)
+        });
+        for index in 0..SYMBOLS {
+            let symbol = format!("S{index:03}");
+            asker.deliver(plain(line(&symbol, 10)));
+            asker.deliver(Record { after_gap: true, ..plain(line(&symbol, 12)) });
+        }
+        (0..3).for_each(|_| asker.turn());
+        assert_eq!(asker.board.counts().ticks_waiting, 2 * SYMBOLS);
+        let long = line("S000", 13) + &" ".repeat(bytes_max);
+        // The queue would cut it.
+        asker.shard.take(&plain(long), None, || {}).unwrap();
+        asker.turn();
+        // Each goes on with its first tick, until the long one is gone.
+        let tally = asker.shard.stream_tally();
+        assert_eq!((tally.ticks, tally.rejects.total()), (SYMBOLS as u64 + 2, 1));
+        assert_eq!(asker.board.counts().ticks_waiting, SYMBOLS - 1);
+        assert_eq!(asker.given_up(GivenUp::Full), SYMBOLS as f64 + 1.0);
+    };
+    let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(work);
+    thread.unwrap().join().unwrap();
+}
+
+#[test]
+fn symbols_that_are_not_warm_are_named_once_there_is_room() {
+    let metrics = HistoryMetrics::register(&Registry::new()).unwrap();
+    let name = |index| Symbol::new(&format!("S{index:03}")).unwrap();
+    let names: Vec<_> = (0..150).map(name).collect();
+    names.iter().for_each(|name| metrics.name_cold(name, true));
+    assert_eq!(metrics.board().cold(), names[..100]);
+    names[..60].iter().for_each(|name| metrics.name_cold(name, false));
+    assert_eq!(metrics.board().cold(), names[60..]);
 }
 
 #[test]

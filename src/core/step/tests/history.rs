@@ -338,6 +338,27 @@ fn a_bar_that_history_covers_in_part_is_filled_when_it_is_over() {
 }
 
 #[test]
+fn a_step_that_lacks_ticks_marks_the_one_that_rows_make_behind_it() {
+    let steps = |is_doubtful| {
+        let carry = EmptyRule::Carry { steps_max: 2 };
+        let (mut state, rule) = (StepState::default(), waiting(0, carry));
+        for time in [0, 60, 130] {
+            take(&mut state, &rule, time, 1.0);
+        }
+        state.rewind(Span { from: at(120), to: at(240) });
+        if is_doubtful {
+            state.doubt_newest();
+        }
+        let steps = [180, 240, 360].map(|time| take(&mut state, &rule, time, 2.0)).concat();
+        told(&steps)
+    };
+    let whole = [(180, 1.0, "patched"), (240, 2.0, ""), (300, 2.0, ""), (360, 2.0, "patched")];
+    assert_eq!(steps(false), whole);
+    let marked = [(240, 2.0, "gap"), (300, 2.0, ""), (360, 2.0, "patched")];
+    assert_eq!(steps(true), marked, "what lacks ticks is not carried");
+}
+
+#[test]
 fn a_gap_that_a_record_has_handed_on_is_no_hole_behind_it() {
     let mut state = StepState::default();
     let record = StepRule::Record;

@@ -191,16 +191,66 @@ fn a_hole_without_rows_is_marked_and_asked_for_once() {
     run_live(&mut driven, 32..34);
     assert_eq!(driven.of_symbol("A").pop().unwrap().quality, Quality::Gapped);
     assert_eq!(hole(&driven, 36, false), None, "the bar under way rests on what is missing");
-    assert_eq!(hole(&driven, 42, true), Some([35, 40]), "another hole is another question");
+    let again = Some([30, 40]);
+    assert_eq!(hole(&driven, 42, true), again, "another hole is another question");
     // A hole as long as the window leaves nothing of it.
     let missing = driven.engine.missing("A", time(55), true);
     assert_eq!(missing, Some(Missing::Warm));
 }
 
 #[test]
+fn a_hole_that_ticks_have_passed_over_is_not_asked_for_behind_them() {
+    let bundle = of_bars(Mode::Full);
+    let mut driven = Driven::of(&bundle, Mode::Full, LIMITS);
+    driven.run("A", 0..23);
+    // The tick of minute 27 asks in vain and is dropped, and so are those up to minute 35.
+    driven.engine.mark_gap();
+    driven.engine.give_up("A", Some(time(27)), false);
+    assert_eq!(hole(&driven, 36, false), Some([20, 35]));
+    run_live(&mut driven, 36..37);
+    assert_eq!(hole(&driven, 41, false), None, "the bar of minute 35 follows from what is missing");
+    run_live(&mut driven, 41..46);
+    assert_eq!(driven.of_symbol("A").pop().unwrap().quality, Quality::Gapped);
+}
+
+#[test]
+fn a_hole_behind_one_without_rows_is_filled_from_the_bar_that_both_touch() {
+    // What mode carried says keeps traces of every step.
+    for mode in [Mode::Full, Mode::Sliding] {
+        let bundle = of_bars(mode);
+        let mut whole = Driven::of(&bundle, mode, LIMITS);
+        whole.run("A", 0..70);
+        let whole = whole.of_symbol("A");
+        let mut driven = Driven::of(&bundle, mode, LIMITS);
+        driven.run("A", 0..23);
+        // Without rows: the bar of minute 20 lacks its end, and that of minute 30 its beginning.
+        driven.engine.mark_gap();
+        assert_eq!(hole(&driven, 32, false), Some([20, 30]));
+        driven.engine.give_up("A", Some(time(32)), false);
+        run_live(&mut driven, 32..34);
+        // The bar of minute 30 lacks its end, too, and the one behind it follows from that.
+        assert_eq!(hole(&driven, 42, true), Some([30, 40]));
+        fill(&mut driven, [30, 40], true);
+        run_live(&mut driven, 42..45);
+        assert_eq!(hole(&driven, 45, false), Some([40, 45]));
+        fill(&mut driven, [40, 45], false);
+        run_live(&mut driven, 45..70);
+        let behind: Vec<_> = from(driven.of_symbol("A"), 45);
+        let marks: Vec<_> = behind.iter().map(|forecast| forecast.quality).collect();
+        let (gapped, full) = (Quality::Gapped, Quality::Full);
+        assert_eq!(marks, [gapped, full, full, full, full], "{mode:?}");
+        // The bar of minute 30 is whole, but follows from one that is not. Scores of what was marked
+        // have left their traces in the intervals.
+        let values = |said: &[Forecast]| said.iter().map(|said| said.value).collect::<Vec<_>>();
+        assert_eq!(values(&behind[1..]), values(&from(whole, 50)), "{mode:?}");
+        driven.assert_adds_up();
+    }
+}
+
+#[test]
 fn a_quiet_stretch_behind_the_newest_row_asks_for_no_whole_window_again() {
     let bundle = of_bars(Mode::Full);
-    for (minute, expected) in [(57, Some([50, 55])), (200, None)] {
+    for (minute, expected) in [(57, Some([50, 55])), (200, Some([50, 200]))] {
         let mut driven = Driven::of(&bundle, Mode::Full, LIMITS);
         assert_eq!(driven.engine.missing("A", time(minute), true), Some(Missing::Warm));
         driven.engine.begin_history("A", Missing::Warm).unwrap();

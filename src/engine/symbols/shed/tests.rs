@@ -3,9 +3,10 @@
 use super::super::tests::{Driven, LIMITS, UNFORECAST, place, served};
 use crate::core::domain::{DurationNanos, PartitionId};
 use crate::core::features::{ColumnRange, Scaler};
+use crate::core::history::{Origin, Seam};
 use crate::engine::model::manifest::Mode;
 use crate::engine::model::{Bundle, Heritage};
-use crate::engine::symbols::{Haste, Pushed};
+use crate::engine::symbols::{Haste, Pushed, Withheld};
 use crate::engine::test_support::{Weights, bundle, draft, manifest, price, tick};
 
 /// A model whose features are ready at the first step.
@@ -32,6 +33,38 @@ fn shedding(driven: &mut Driven, symbol: &str, minutes: std::ops::Range<i64>) {
     driven.engine.shed_rows(true);
     driven.run(symbol, minutes);
     driven.engine.shed_rows(false);
+}
+
+#[test]
+fn a_row_of_history_is_never_left_out() {
+    for mode in [Mode::Full, Mode::Sliding] {
+        let bundle = bundle(&served(mode));
+        let mut whole = Driven::of(&bundle, mode, LIMITS);
+        whole.run("A", 0..14);
+        let whole = whole.of_symbol("A");
+        let mut driven = Driven::of(&bundle, mode, LIMITS);
+        driven.engine.allow_shedding(true);
+        driven.engine.publish_history(true);
+        driven.engine.shed_rows(true);
+        let rows = Origin::History(Seam { is_joined: true, covers: DurationNanos::ZERO });
+        driven.engine.set_origin(rows);
+        for minute in 0..10 {
+            assert_eq!(driven.push(&tick("A", minute, price("A", minute))), Pushed::Taken);
+            // A batch that gets late sheds what waits.
+            driven.engine.shed_rows(true);
+            driven.flush(Haste::Latency);
+        }
+        assert_eq!(driven.of_symbol("A"), whole[..10 - UNFORECAST], "{mode:?}");
+        driven.engine.set_origin(Origin::Live);
+        driven.run("A", 10..12);
+        assert_eq!(driven.engine.tally().withheld.get(Withheld::Shed), 2, "{mode:?}");
+        driven.engine.set_origin(rows);
+        driven.run("A", 12..14);
+        let last: Vec<_> = driven.of_symbol("A").iter().map(|said| said.value).rev().collect();
+        let expected: Vec<_> = whole.iter().map(|said| said.value).rev().collect();
+        assert_eq!(last[..2], expected[..2], "{mode:?}: its states are computed before");
+        assert_eq!(shed_steps(&driven, "A")[10 - UNFORECAST..], [2, 2]);
+    }
 }
 
 #[test]
