@@ -15,6 +15,10 @@ use crate::ports::history::{Ask, Failed, Rows};
 /// The shortest rest of a source that is away.
 const REST_MIN: Duration = Duration::from_secs(1);
 
+/// How many questions in a row run out of their time before a source counts as away. One alone may
+/// have had little time.
+const LATE_MAX: u32 = 3;
+
 /// The questions that wait, and the sources.
 #[derive(Debug)]
 pub(super) struct Order {
@@ -63,6 +67,8 @@ struct Source {
     backoff: Backoff,
     /// When its newest rest began and ends; `None` where it has answered since.
     rest: Option<(Duration, Duration)>,
+    /// Questions that ran out of their time since it has answered.
+    late: u32,
 }
 
 impl Source {
@@ -100,7 +106,7 @@ impl Order {
         let HistorianSettings { requests_at_once, rest_max, seed } = *settings;
         let source = |index: usize| {
             let backoff = Backoff::new(rest_max, seed.wrapping_add(index as u64));
-            Source { backoff, rest: None }
+            Source { backoff, rest: None, late: 0 }
         };
         Self {
             requests_at_once: requests_at_once.max(1),
@@ -174,7 +180,11 @@ impl Order {
     ) -> Option<(Ask, Result<Rows, Failed>)> {
         self.out -= 1;
         let Some(said) = said else {
-            // A question of little patience says nothing of a source.
+            let late = &mut self.sources[source].late;
+            *late += 1;
+            if *late >= LATE_MAX {
+                self.rest(source, inquiry.begun, now);
+            }
             self.waiting.insert(inquiry.rank, inquiry);
             return None;
         };
@@ -204,7 +214,7 @@ impl Order {
 
     /// A source was away for a question that went out at `begun`.
     fn rest(&mut self, source: usize, begun: Duration, now: Duration) {
-        let Source { backoff, rest } = &mut self.sources[source];
+        let Source { backoff, rest, .. } = &mut self.sources[source];
         // Questions that went out together are one attempt.
         if rest.is_none_or(|(since, _)| begun >= since) {
             let wait = backoff.next_wait().max(REST_MIN);
@@ -213,9 +223,9 @@ impl Order {
     }
 
     fn is_there(&mut self, source: usize) {
-        let Source { backoff, rest } = &mut self.sources[source];
+        let Source { backoff, rest, late } = &mut self.sources[source];
         backoff.reset();
-        *rest = None;
+        (*rest, *late) = (None, 0);
     }
 
     /// The first of the questions that are of no use any more.

@@ -182,15 +182,20 @@ fn without_a_source_every_question_is_refused() {
 }
 
 #[test]
-fn a_hole_that_runs_out_of_its_time_costs_the_next_one_nothing() {
+fn holes_that_run_out_of_their_time_make_a_source_rest_when_they_are_several_in_a_row() {
     let mut order = Order::new(1, &SETTINGS);
-    order.take(hole(1, 2));
-    let (source, one) = fetch(&mut order, 0, 1);
-    assert_eq!(order.heard(source, one, None, at(2)), None);
     let late = Err(Failed::Away("no answer came in time".to_owned()));
-    assert_eq!(answered(&mut order, 2), (1, late));
-    order.take(hole(2, 4));
-    let _ = fetch(&mut order, 2, 2);
+    let mut runs_out = |number: u64| {
+        order.take(hole(number, 2 * number));
+        let (source, inquiry) = fetch(&mut order, 2 * number - 2, number);
+        assert_eq!(order.heard(source, inquiry, None, at(2 * number)), None);
+        assert_eq!(answered(&mut order, 2 * number), (number, late.clone()));
+    };
+    (1..=3).for_each(&mut runs_out);
+    order.take(hole(4, 8));
+    let (number, answer) = answered(&mut order, 6);
+    let rests = Err(Failed::Away("the source of history was away a moment ago".to_owned()));
+    assert_eq!((number, answer), (4, rests));
 }
 
 #[test]
