@@ -301,7 +301,9 @@ impl Look {
         let source = config.source.settings.history(&opening);
         if !config.history.rest {
             let serves = |source: Arc<dyn HistorySource>| {
-                source.serves(kind_of(need, &*source, bundles).ok()?).ok()
+                let kind = kind_of(need, &*source, bundles).ok()?;
+                let serves = source.serves(kind).ok();
+                serves.filter(|_| lacking_field(&*source, bundles).is_none())
             };
             if let Some(words) = source.ok().flatten().and_then(serves) {
                 self.note = Some(format!(
@@ -332,6 +334,21 @@ impl Look {
                 ));
             }
         };
+        let (wait, settle) = (config.backfill.wait, source.settle());
+        if config.backfill.is_enabled && wait <= settle {
+            return self.refuse(format_args!(
+                "backfill.wait_ms: {} ms are no longer than the {} ms of rest.settle_ms, so every \
+                 hole is too late; raise it, or set backfill.enabled = false",
+                wait.as_millis(),
+                settle.as_millis()
+            ));
+        }
+        if let Some((model, field)) = lacking_field(&*source, bundles) {
+            return self.refuse(format_args!(
+                "history.rest: the model `{model}` reads `{field}`, which rest.mapping does not \
+                 give its rows; map it there, or set history.rest = false"
+            ));
+        }
         let words = source.serves(kind).unwrap_or_else(|reason| reason);
         let when = when_asked(config.history.ask, config.source.settings.symbols().len());
         self.lines.push(line(source.from().label(), format_args!("{words}; {when}")));
@@ -360,6 +377,22 @@ fn kind_of(
     };
     let none = || format!("the models need {}: {reason}", row_words(kind));
     shorter.map(RowKind::Bars).ok_or_else(none)
+}
+
+/// A model and a field that it cannot do without and that rows of this source never have.
+fn lacking_field(source: &dyn HistorySource, bundles: &[&Bundle]) -> Option<(String, String)> {
+    let has = |name: &str| match name {
+        // They stand in for each other.
+        "price" | "close" => source.has_field("price") || source.has_field("close"),
+        other => source.has_field(other),
+    };
+    bundles.iter().find_map(|bundle| {
+        let (rule, features) = (&bundle.plans().step_rule, bundle.plans().features.raw());
+        let required = rule.required(features.required());
+        let mut names = required.iter().map(|field| features.schema().name(*field));
+        let name = names.find(|name| !has(name))?;
+        Some((bundle.manifest().name.clone(), name.to_owned()))
+    })
 }
 
 /// A line of `tickcast check` about one source.

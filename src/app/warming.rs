@@ -72,13 +72,15 @@ impl View {
         self.log(now, counts);
     }
 
-    fn wait(&mut self, HistoryCounts { pending, .. }: &HistoryCounts) {
+    fn wait(&mut self, HistoryCounts { pending, cold, .. }: &HistoryCounts) {
         let Some((ready, all)) = &self.waits else { return };
         if *pending == 0 {
             ready.ready();
             self.waits = None;
         } else {
-            ready.not_ready(format!("{} of {all} symbols warm", all.saturating_sub(*pending)));
+            let done = all.saturating_sub(*pending);
+            let cold = if *cold > 0 { format!(" ({cold} cold)") } else { String::new() };
+            ready.not_ready(format!("{done} of {all} symbols done{cold}"));
         }
     }
 
@@ -143,11 +145,14 @@ mod tests {
             view.show(Duration::ZERO, &counts(count), &symbols(cold));
             (readiness.problems(), readiness.notices())
         };
-        let waits = |count| vec![format!("history: {count} of 3 symbols warm")];
+        let waits = |count| vec![format!("history: {count} of 3 symbols done")];
         assert_eq!(show([3, 0, 0, 0], &[]), (waits(0), vec![]));
         assert_eq!(show([2, 2, 1, 0], &[]), (waits(1), vec![]));
         let notices = vec!["history: 1 of 3 symbols could not be warmed: B".to_owned()];
-        assert_eq!(show([1, 1, 1, 1], &["B"]), (waits(2), notices.clone()));
+        assert_eq!(
+            show([1, 1, 1, 1], &["B"]),
+            (vec!["history: 2 of 3 symbols done (1 cold)".to_owned()], notices.clone())
+        );
         assert_eq!(show([0, 0, 2, 1], &["B"]), (vec![], notices));
         // A later question, behind a long outage, withdraws nothing.
         assert_eq!(show([1, 1, 2, 0], &[]), (vec![], vec![]));

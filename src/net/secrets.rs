@@ -186,7 +186,9 @@ impl Secrets {
     pub fn hidden(&self, text: String) -> String {
         self.0.iter().fold(text, |text, (name, secret)| {
             let placeholder = format!("{{secret:{name}}}");
-            let forms = [secret.reveal().to_owned(), in_json(secret.reveal())];
+            let (plain, encoded) = (secret.reveal(), percent_encoded(secret.reveal()));
+            let lower = in_lower_hex(&encoded);
+            let forms = [plain.to_owned(), in_json(plain), encoded, lower];
             forms.iter().fold(text, |text, form| {
                 let text = text.replace(form, &placeholder);
                 match cut_off(&text, form) {
@@ -202,6 +204,16 @@ impl Secrets {
 fn in_json(secret: &str) -> String {
     let quoted = serde_json::Value::from(secret).to_string();
     quoted[1..quoted.len() - 1].to_owned()
+}
+
+/// A percent-encoded text with its digits in lower case.
+fn in_lower_hex(encoded: &str) -> String {
+    let mut parts = encoded.split('%');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let (digits, rest) = part.split_at_checked(2).unwrap_or((part, ""));
+        format!("{text}%{}{rest}", digits.to_ascii_lowercase())
+    })
 }
 
 /// Where the beginning of a secret stands at the end of a text, which may have been cut there.
@@ -250,6 +262,10 @@ mod tests {
             r#"{"k":"{secret:KEY}"}"#
         );
         assert_eq!(secrets.hidden("bad key a\"b\\c…".to_owned()), "bad key {secret:KEY}");
+        for echoed in ["a%22b%5Cc%2F%7Btime%7D", "a%22b%5cc%2f%7btime%7d", "a%22b%5Cc%2"] {
+            let said = format!("GET /x?k={echoed}");
+            assert_eq!(secrets.hidden(said), "GET /x?k={secret:KEY}", "{echoed}");
+        }
         assert_eq!(secrets.hidden("bad key a\"b".to_owned()), "bad key a\"b", "three characters");
         // The file is read again for the next connection.
         fs::write(folder.path().join("KEY"), "next").unwrap();

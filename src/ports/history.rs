@@ -31,9 +31,19 @@ pub trait HistorySource: Send + Sync {
         Vec::new()
     }
 
+    /// Whether its rows can have a field of this name.
+    fn has_field(&self, _name: &str) -> bool {
+        true
+    }
+
     /// How many questions it works on at a time. More of them wait in it, in the order of asking.
     fn at_once(&self) -> usize {
         1
+    }
+
+    /// How long after its end a stretch is asked for.
+    fn settle(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// Asks for rows of one symbol.
@@ -105,6 +115,9 @@ pub struct Ask {
     pub number: u64,
     /// What it asks for.
     pub request: Request,
+    /// Whether the ticks of a running window wait for it: it goes before other questions, and is
+    /// not tried again.
+    pub is_hole: bool,
     /// When an answer is of no use any more, since the start of the process.
     pub until: Duration,
 }

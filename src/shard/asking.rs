@@ -102,6 +102,7 @@ impl Shard {
             let pipelines = &self.pipelines;
             book.begin(|symbol| window_of(pipelines, symbol), now);
             book.ask_expected(now);
+            book.forget_gone(|symbol| pipelines.has_symbol(symbol), now);
             while let Some(question) = self.book(|book| book.end_due(now)) {
                 self.go_on(question, GivenUp::Late, "no answer came in time")?;
             }
@@ -191,10 +192,20 @@ impl Shard {
             Ok(Rows { rows, .. }) if rows.windows(2).any(|two| two[1].time < two[0].time) => {
                 self.go_on(question, GivenUp::Incomplete, "the rows are out of order")
             }
+            Ok(rows) if is_warm && self.is_worse(&question.symbol, rows.rows.len()) => {
+                self.go_on(question, GivenUp::Incomplete, "the window has more steps than the rows")
+            }
             Ok(rows) => self.fill(question, &rows),
             Err(Failed::Away(reason)) => self.go_on(question, GivenUp::Away, &reason),
             Err(Failed::Refused(reason)) => self.go_on(question, GivenUp::Refused, &reason),
         }
+    }
+
+    /// Whether so many rows of a whole window make fewer steps than the window has.
+    fn is_worse(&self, symbol: &Symbol, rows: usize) -> bool {
+        let covers = self.history.as_ref().map(|history| history.book.covers());
+        let covers = covers.unwrap_or(DurationNanos::ZERO);
+        (rows as u64) < self.pipelines.rows_to_replace(symbol.as_str(), covers)
     }
 
     /// Has the models take rows before the ticks that wait for them.
@@ -288,7 +299,7 @@ impl Shard {
                     self.note_failure(symbol, lack.missing, GivenUp::Away, reason);
                 }
             }
-            self.give_up(symbol, lack)?;
+            self.give_up(symbol, lack, true)?;
             let _ = self.take_now(&tick, false, None, || {})?;
         }
         if held.after_gap {
@@ -311,7 +322,7 @@ impl Shard {
         let Question { symbol, lack, mut held, .. } = question;
         self.note_failure(&symbol, lack.missing, reason, words);
         if reason != GivenUp::Stopped {
-            self.give_up(&symbol, lack)?;
+            self.give_up(&symbol, lack, !held.ticks.is_empty())?;
         }
         if let Some(first) = held.ticks.pop_front() {
             let _ = self.take_now(&first, false, None, || {})?;
@@ -319,13 +330,15 @@ impl Shard {
         self.work_off(&symbol, held, None)
     }
 
-    /// Notes that nothing of what is missing is asked for again.
-    fn give_up(&mut self, symbol: &Symbol, lack: Lack) -> Result<(), ShardError> {
+    /// Notes that nothing of what is missing is asked for again; `has_ticks` says that ticks have
+    /// waited for it.
+    fn give_up(&mut self, symbol: &Symbol, lack: Lack, has_ticks: bool) -> Result<(), ShardError> {
         if self.pipelines.of_role_mut(Role::Shadow).next().is_some() {
             self.catch_up(Haste::Throughput, None)?;
         }
         // A symbol without a tick stays unknown: a gap before its first one is none of it.
-        if lack.time.is_some() || self.pipelines.has_symbol(symbol.as_str()) {
+        let is_known = has_ticks || lack.time.is_some();
+        if is_known || self.pipelines.has_symbol(symbol.as_str()) {
             self.pipelines.give_up(&lack.asked(symbol));
         }
         Ok(())
@@ -334,7 +347,12 @@ impl Shard {
     fn ask(&mut self, symbol: &Symbol, lack: Lack) -> Result<(), Unasked> {
         let Self { history, pipelines, .. } = self;
         let Some(ShardHistory { book, clock }) = history else { return Err(Unasked::Never) };
-        book.ask(symbol, lack, |symbol| pipelines.has_symbol(symbol), clock())
+        // A hole that is longer than the window takes all of it, and its ticks wait as for a hole.
+        let is_hole = match lack.missing {
+            Missing::Warm => pipelines.has_running_windows(symbol.as_str()),
+            Missing::Span(_) => true,
+        };
+        book.ask(symbol, lack, is_hole, |symbol| pipelines.has_symbol(symbol), clock())
     }
 
     fn note_answer(&mut self, question: &Question, rows: usize) {
@@ -342,6 +360,9 @@ impl Shard {
         let Some(ShardHistory { book, clock }) = history else { return };
         let symbol = &question.symbol;
         let is_full = window_of(pipelines, symbol.as_str()) == WindowState::Full;
+        // The newest bars may wait for ticks that come late.
+        let is_enough = book.rows_wanted().is_some_and(|wanted| rows >= wanted);
+        let is_full = is_full || (is_enough && pipelines.waits_for_late(symbol.as_str()));
         let count = book.answered(question, rows, is_full, clock());
         match question.lack.missing {
             Missing::Span(Span { from, to }) if is_power_of_ten(count) => {
@@ -384,13 +405,13 @@ impl Shard {
 
 /// Forgets the history of symbols that have gone with their partition; `is_reading` says whether
 /// rows of others may be on their way.
-pub(super) fn forget_gone(
+pub(super) fn forget_departed(
     history: &mut Option<ShardHistory>,
     pipelines: &Pipelines,
     is_reading: bool,
 ) {
     if let Some(ShardHistory { book, clock }) = history {
-        book.forget(|symbol| pipelines.has_symbol(symbol), is_reading, clock());
+        book.forget_departed(|symbol| pipelines.has_symbol(symbol), is_reading, clock());
     }
 }
 

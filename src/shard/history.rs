@@ -186,6 +186,8 @@ struct Known {
     /// When it was asked for first, and when that ended.
     asked: Duration,
     ended: Duration,
+    /// A model has known the symbol.
+    was_in_model: bool,
 }
 
 impl GivenUp {
@@ -329,8 +331,8 @@ impl HistoryBook {
         true
     }
 
-    /// Leaves a question for what a tick of a symbol lacks; `knows` says whether a model knows a
-    /// symbol. The ticks that wait are to be handed in with [`HistoryBook::hold`].
+    /// Leaves a question for what a tick of a symbol lacks; `is_hole` says whether its window
+    /// was full before, and `knows` whether a model knows a symbol. The ticks that wait are to be handed in with [`HistoryBook::hold`].
     ///
     /// # Errors
     /// [`Unasked`] where it is not asked: the ticks go on without.
@@ -338,13 +340,14 @@ impl HistoryBook {
         &mut self,
         symbol: &Symbol,
         lack: Lack,
+        is_hole: bool,
         knows: impl Fn(&str) -> bool,
         now: Duration,
     ) -> Result<(), Unasked> {
         let limits = &self.asking.as_ref().ok_or(Unasked::Never)?.limits;
-        let wait = match lack.missing {
-            Missing::Warm => limits.warm_wait,
-            Missing::Span(_) => limits.fill_wait.ok_or(Unasked::Never)?,
+        let wait = match is_hole {
+            false => limits.warm_wait,
+            true => limits.fill_wait.ok_or(Unasked::Never)?,
         };
         if lack.missing == Missing::Warm {
             let is_in_vain = self.symbols.get(symbol).is_some_and(|known| {
@@ -357,7 +360,7 @@ impl HistoryBook {
                 return Err(Unasked::Never);
             }
         }
-        self.leave(symbol, lack, now, now.saturating_add(wait))
+        self.leave(symbol, lack, is_hole, now, now.saturating_add(wait))
     }
 
     /// Whether there is room for what is to be known of a symbol.
@@ -374,11 +377,30 @@ impl HistoryBook {
 
     /// Forgets symbols that no model knows any more, because their partition has gone. Those whose
     /// rows are being read are kept where `is_reading`: what comes of them is still to be known.
-    pub(super) fn forget(&mut self, knows: impl Fn(&str) -> bool, is_reading: bool, now: Duration) {
+    pub(super) fn forget_departed(
+        &mut self,
+        knows: impl Fn(&str) -> bool,
+        is_reading: bool,
+        now: Duration,
+    ) {
         let asked = Some(Standing::Asked);
         let read = self.symbols.iter().filter(|(_, known)| known.history.standing == asked);
         let read: BTreeSet<_> = read.map(|(symbol, _)| symbol.clone()).collect();
         self.prune(|symbol| knows(symbol) || is_reading && read.contains(symbol), now);
+    }
+
+    /// Forgets symbols that a model has known and that none knows any more, from time to time.
+    pub(super) fn forget_gone(&mut self, knows: impl Fn(&str) -> bool, now: Duration) {
+        if now < self.pruned.saturating_add(PRUNE_EVERY) {
+            return;
+        }
+        for (symbol, known) in &mut self.symbols {
+            known.was_in_model |= knows(symbol.as_str());
+        }
+        // One that was asked for in vain before its first tick stays.
+        let waits = self.symbols.iter().filter(|(_, known)| !known.was_in_model);
+        let waits: BTreeSet<_> = waits.map(|(symbol, _)| symbol.clone()).collect();
+        self.prune(|symbol| knows(symbol) || waits.contains(symbol), now);
     }
 
     /// Forgets symbols that no model knows any more.
@@ -402,13 +424,17 @@ impl HistoryBook {
         &mut self,
         symbol: &Symbol,
         lack: Lack,
+        is_hole: bool,
         now: Duration,
         until: Duration,
     ) -> Result<(), Unasked> {
         let asking = self.asking.as_mut().ok_or(Unasked::Never)?;
         let request = asking.request(symbol, lack).ok_or(Unasked::Never)?;
         let (shard, number) = (asking.shard, asking.next_number);
-        asking.desk.ask(Ask { shard, number, request, until }).map_err(|_| Unasked::Away)?;
+        asking
+            .desk
+            .ask(Ask { shard, number, request, is_hole, until })
+            .map_err(|_| Unasked::Away)?;
         asking.next_number += 1;
         match lack.missing {
             Missing::Warm => self.settle(symbol, Standing::Asked, now),
@@ -527,8 +553,6 @@ impl HistoryBook {
     ) -> u64 {
         let symbol = &question.symbol;
         self.add_rows(symbol, HistoryFrom::Rest, rows);
-        // The newest bars may wait for ticks that come late.
-        let is_full = is_full || self.asking.as_ref().is_some_and(|asking| rows >= asking.rows());
         match question.lack.missing {
             Missing::Warm if is_full => {
                 let asked = self.symbols.get(symbol).map_or(question.asked, |known| known.asked);
@@ -579,11 +603,13 @@ impl HistoryBook {
         };
         let read: Vec<_> = self.symbols.iter().filter_map(is_read).collect();
         for symbol in read {
+            let is_expected = self.pending.contains(&symbol);
             match has(symbol.as_str()) {
                 WindowState::Full => self.settle(&symbol, Standing::Warm, now),
                 WindowState::Lacking => {
                     self.settle(&symbol, Standing::Cold, now);
-                    if self.asks() {
+                    // Others are asked for with their first tick.
+                    if is_expected && self.asks() {
                         self.pending.insert(symbol);
                     }
                 }
@@ -625,7 +651,7 @@ impl HistoryBook {
             if !self.pending.contains(&symbol) || self.is_open(symbol.as_str()) {
                 continue;
             }
-            match self.leave(&symbol, start, now, until) {
+            match self.leave(&symbol, start, false, now, until) {
                 Ok(()) => {}
                 Err(Unasked::Away) => {
                     self.unasked.push_front(symbol);
@@ -653,7 +679,8 @@ impl HistoryBook {
             if symbols.len() >= self.symbols_max {
                 return;
             }
-            let known = Known { history: SymbolHistory::default(), asked: now, ended: now };
+            let history = SymbolHistory::default();
+            let known = Known { history, asked: now, ended: now, was_in_model: false };
             symbols.insert(symbol.clone(), known);
         }
         let Some(known) = symbols.get_mut(symbol) else { return };

@@ -27,7 +27,7 @@ mod tests;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
 
-use self::asking::{ShardHistory, forget_gone};
+use self::asking::{ShardHistory, forget_departed};
 use self::command::{Command, CommitLine, Handed};
 use self::history::Lack;
 use self::metrics::{BatchTimes, Shown};
@@ -586,7 +586,7 @@ impl Shard {
             }
             Command::Evict { partition, answer } => {
                 pipelines.evict(partition);
-                forget_gone(history, pipelines, true);
+                forget_departed(history, pipelines, true);
                 if let Some(health) = health {
                     health.keep(|kept| kept != partition);
                 }
@@ -597,7 +597,7 @@ impl Shard {
                     health.remember(pipelines);
                 }
                 pipelines.clear()?;
-                forget_gone(history, pipelines, false);
+                forget_departed(history, pipelines, false);
                 publisher.connect(None);
                 let _ = answer.send(());
             }

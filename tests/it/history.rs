@@ -171,7 +171,7 @@ fn ready_waits_for_history_where_it_is_required() {
     let daemon = Daemon::start(sealed.root.path(), "random", feed.url(), &settings);
     eventually("a daemon that waits for history alone", || {
         let (status, body) = daemon.get("/readyz");
-        let waits = body.contains("history: 0 of 2 symbols warm") && !body.contains("source:");
+        let waits = body.contains("history: 0 of 2 symbols done") && !body.contains("source:");
         (status == 503 && waits).then_some(())
     });
     assert_eq!(daemon.metric(r#"tickcast_history_symbols{state="asked"}"#), 2.0);

@@ -133,8 +133,16 @@ impl HistorySource for RestSource {
         self.0.rest.intervals().map(|(length, _)| length).collect()
     }
 
+    fn has_field(&self, name: &str) -> bool {
+        self.0.rest.has_field(name)
+    }
+
     fn at_once(&self) -> usize {
         self.0.rest.limits().at_once.max(1) as usize
+    }
+
+    fn settle(&self) -> Duration {
+        self.0.rest.settle()
     }
 
     fn fetch(&self, request: Request) -> BoxFuture<'static, Result<Rows, Failed>> {

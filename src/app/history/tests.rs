@@ -22,9 +22,14 @@ struct Feed {
     /// In seconds, the longest first; `None` where there is no interface.
     lengths: Option<Vec<i64>>,
     symbols: usize,
+    /// Whether bars have a price.
+    has_price: bool,
 }
 
-struct Bars(Vec<i64>);
+struct Bars {
+    lengths: Vec<i64>,
+    has_price: bool,
+}
 
 fn seconds(count: i64) -> DurationNanos {
     DurationNanos::from_seconds(count).unwrap()
@@ -45,7 +50,15 @@ impl HistorySource for Bars {
     }
 
     fn lengths(&self) -> Vec<DurationNanos> {
-        self.0.iter().map(|length| seconds(*length)).collect()
+        self.lengths.iter().map(|length| seconds(*length)).collect()
+    }
+
+    fn settle(&self) -> Duration {
+        Duration::from_millis(500)
+    }
+
+    fn has_field(&self, name: &str) -> bool {
+        name == "volume" || (self.has_price && name == "close")
     }
 
     fn fetch(&self, _: Request) -> BoxFuture<'static, Result<Rows, Failed>> {
@@ -82,8 +95,10 @@ impl SourceSettings<Command> for Feed {
     }
 
     fn history(&self, _: &SourceOpening<'_>) -> Result<Option<Arc<dyn HistorySource>>, Exit> {
-        let bars =
-            |lengths: &Vec<i64>| -> Arc<dyn HistorySource> { Arc::new(Bars(lengths.clone())) };
+        let has_price = self.has_price;
+        let bars = |lengths: &Vec<i64>| -> Arc<dyn HistorySource> {
+            Arc::new(Bars { lengths: lengths.clone(), has_price })
+        };
         Ok(self.lengths.as_ref().map(bars))
     }
 }
@@ -114,7 +129,7 @@ fn looked(section: &str, feed: Feed, steps: &[StepSpec]) -> Look {
 }
 
 fn feed(lengths: &[i64]) -> Feed {
-    Feed { lengths: Some(lengths.to_vec()), symbols: 2 }
+    Feed { lengths: Some(lengths.to_vec()), symbols: 2, has_price: true }
 }
 
 fn problems(look: &Look) -> Vec<String> {
@@ -160,7 +175,7 @@ fn what_no_row_serves_is_refused_with_the_key_and_what_to_do() {
         assert_eq!(found.len(), 1, "{found:?}");
         found.into_iter().next().unwrap()
     };
-    let none = Feed { lengths: None, symbols: 0 };
+    let none = Feed { lengths: None, symbols: 0, has_price: true };
     let expected = "history.rest: the source has no [source.rest], so it has no history to ask \
                     for; use a venue that has it, describe [source.rest], or set history.rest = \
                     false";
@@ -177,6 +192,17 @@ fn what_no_row_serves_is_refused_with_the_key_and_what_to_do() {
                     their length, and models of time bars whose length and offset they divide; set \
                     history.rest = false, or give the models daemons of their own";
     assert_eq!(refused("rest = true", feed(&[60]), &two), expected);
+    let expected = "history.rest: the model `null` reads `close`, which rest.mapping does not give \
+                    its rows; map it there, or set history.rest = false";
+    let short = "rest = true\n[backfill]\nwait_ms = 500";
+    let too_short = "backfill.wait_ms: 500 ms are no longer than the 500 ms of rest.settle_ms, so \
+                     every hole is too late; raise it, or set backfill.enabled = false";
+    assert_eq!(refused(short, feed(&[60]), &[bars(60)]), too_short);
+    let off = looked(&format!("{short}\nenabled = false"), feed(&[60]), &[bars(60)]);
+    assert_eq!(problems(&off), [""; 0]);
+    let priceless = || Feed { has_price: false, ..feed(&[60]) };
+    assert_eq!(refused("rest = true", priceless(), &[bars(60)]), expected);
+    assert_eq!(looked("rest = false", priceless(), &[bars(60)]).note, None);
     let expected = "history.steps: 4 are fewer than the 5 that the models need (window 3 + \
                     warm-up 1 + 1); leave history.steps out, or raise it";
     assert_eq!(refused("steps = 4", feed(&[60]), &[bars(60)]), expected);
@@ -193,6 +219,6 @@ fn a_venue_that_is_not_asked_is_pointed_out() {
         None,
         "it has none that serves"
     );
-    let none = Feed { lengths: None, symbols: 2 };
+    let none = Feed { lengths: None, symbols: 2, has_price: true };
     assert_eq!(looked("rest = false", none, &[bars(60)]).note, None);
 }

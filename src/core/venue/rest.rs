@@ -12,7 +12,7 @@ use super::channels::Channels;
 use super::compile::{Problems, all_of, asked, frame_place, mapping};
 use super::json::{Found, Json, Malformed, NodeKind, Tape};
 use super::limits::Rate;
-use super::mapping::{Counts, Mapping, Scratch, SymbolPlace};
+use super::mapping::{Counts, Mapping, Parts, Scratch, SymbolPlace};
 use super::pointer::{Inner, Place};
 use super::rule::Condition;
 use super::spec::{Conditions, MappingSpec, VenueTime};
@@ -441,6 +441,13 @@ impl Rest {
     /// The lengths of bars that it has, the longest first, each with the venue's word.
     pub fn intervals(&self) -> impl Iterator<Item = (DurationNanos, &str)> {
         self.intervals.iter().rev().map(|(length, word)| (*length, word.as_str()))
+    }
+
+    /// Whether rows can have a field of this name: those that are native ticks have any.
+    pub fn has_field(&self, name: &str) -> bool {
+        let name = serde_json::Value::from(name).to_string();
+        let has = |parts: &Parts| parts.fields.iter().any(|field| field.name == name);
+        self.mapping.parts.as_ref().is_none_or(has)
     }
 
     /// How more rows are had than one answer holds.

@@ -7,7 +7,8 @@
 use super::deferred::DeferredTick;
 use super::pipelines::{Arrived, Model};
 use super::{Pipeline, Pipelines, Role};
-use crate::core::domain::{DurationNanos, Position, Rejection, UnixNanos};
+use crate::core::decode::TimeForm;
+use crate::core::domain::{DurationNanos, Position, Rejection, Tick, UnixNanos};
 use crate::core::history::{Missing, Origin, Seam, Span};
 
 /// A record on its way into the models.
@@ -138,7 +139,8 @@ impl Pipelines {
     /// Has every model take the rows that it lacks, by a question and its answer. The record that
     /// asked, if there is one, is to be taken next and without its mark, which is noted here. Rows
     /// are complete where they fill a hole, in the order of time, and `covers` is how long each is.
-    /// Nothing may be deferred. Returns why a row cannot be decoded; nothing is changed then.
+    /// Nothing may be deferred. Returns why a row cannot be decoded, or why a model that lacks it
+    /// cannot take it; nothing is changed then.
     ///
     /// # Errors
     /// Those of `flush`.
@@ -156,6 +158,9 @@ impl Pipelines {
             Ok(ticks) => ticks,
             Err(rejection) => return Ok(Some(rejection)),
         };
+        if let Some(rejection) = self.obstacle_of_rows(asked, &ticks, covers) {
+            return Ok(Some(rejection));
+        }
         let doubts: Vec<_> =
             ticks.iter().map(|(tick, form)| self.doubt_of(tick, *form, None)).collect();
         for model in self.models_mut().iter_mut().filter(|model| model.wants(symbol)) {
@@ -184,6 +189,23 @@ impl Pipelines {
             model.pipeline.engine.end_history(symbol, missing, after_gap);
         }
         Ok(None)
+    }
+
+    /// Why a model cannot take a row that it lacks.
+    fn obstacle_of_rows(
+        &self,
+        asked: &Asked<'_>,
+        ticks: &[(Tick<'_>, TimeForm)],
+        covers: DurationNanos,
+    ) -> Option<Rejection> {
+        self.models().iter().filter(|model| model.wants(asked.symbol)).find_map(|model| {
+            let missing = asked.answers(&model.pipeline)?;
+            let is_row = |tick: &Tick<'_>| {
+                tick.symbol == asked.symbol && asked.holds(missing, tick.time, covers)
+            };
+            let mut rows = ticks.iter().map(|(tick, _)| tick).filter(|tick| is_row(tick));
+            rows.find_map(|row| model.obstacle(row))
+        })
     }
 
     /// Notes that there is no answer to a question: nothing of it is asked for again. The record

@@ -256,7 +256,11 @@ impl Pipeline {
     }
 
     /// Why this model cannot take a tick that is sound in itself.
-    fn obstacle(&self, tick: &Tick<'_>, received: Option<UnixNanos>) -> Option<Rejection> {
+    pub(super) fn obstacle(
+        &self,
+        tick: &Tick<'_>,
+        received: Option<UnixNanos>,
+    ) -> Option<Rejection> {
         let missing = self.required.iter().find(|field| tick.fields.read(**field).is_none());
         if let Some(field) = missing {
             return Some(Rejection::of(Reject::MissingField, Member::Field(*field)));

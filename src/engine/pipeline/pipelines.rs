@@ -451,24 +451,42 @@ impl Model {
         let refused = if projection.is_identity() {
             pipeline.take(tick, *position, *received, flush)?
         } else {
-            let fields = projection.apply(&tick.fields);
-            let tick = Tick { symbol: (&*tick.symbol).into(), time: tick.time, fields };
+            let tick = narrowed(projection, tick);
             pipeline.take(&tick, *position, *received, flush)?
         };
         if keeps_gap {
             pipeline.engine_mut().mark_gap_before(&tick.symbol, None);
         }
-        if projection.is_identity() {
-            return Ok(refused);
-        }
-        Ok(refused.map(|Rejection { reason, member }| {
-            let member = member.map(|member| match member {
-                Member::Field(field) => Member::Field(projection.widened(field)),
-                other => other,
-            });
-            Rejection { reason, member }
-        }))
+        Ok(refused.map(|rejection| widened(projection, rejection)))
     }
+
+    /// Why this model cannot take a row of history, with the columns of the stream.
+    pub(super) fn obstacle(&self, row: &Tick<'_>) -> Option<Rejection> {
+        let Self { projection, pipeline, .. } = self;
+        let rejection = if projection.is_identity() {
+            pipeline.obstacle(row, None)
+        } else {
+            pipeline.obstacle(&narrowed(projection, row), None)
+        };
+        rejection.map(|rejection| widened(projection, rejection))
+    }
+}
+
+/// A tick of the stream with the columns of one model.
+fn narrowed<'t>(projection: &Projection, tick: &'t Tick<'_>) -> Tick<'t> {
+    let fields = projection.apply(&tick.fields);
+    Tick { symbol: (&*tick.symbol).into(), time: tick.time, fields }
+}
+
+/// A reason of one model with the columns of the stream.
+fn widened(projection: &Projection, Rejection { reason, member }: Rejection) -> Rejection {
+    let member = member.map(|member| match member {
+        Member::Field(field) if !projection.is_identity() => {
+            Member::Field(projection.widened(field))
+        }
+        other => other,
+    });
+    Rejection { reason, member }
 }
 
 impl Verdict {

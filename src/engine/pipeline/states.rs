@@ -164,6 +164,27 @@ impl Pipelines {
             .reduce(|all, one| all && one)
     }
 
+    /// How many rows of this length an answer with the whole window has to have, so that no model
+    /// that wants the symbol loses a better one; zero where none has a full one.
+    pub fn rows_to_replace(&self, symbol: &str, covers: DurationNanos) -> u64 {
+        let models = self.models().iter().filter(|model| model.wants(symbol));
+        let rows = models.map(|model| model.pipeline.engine().rows_to_replace(symbol, covers));
+        rows.max().unwrap_or(0)
+    }
+
+    /// Whether every model that wants a symbol has a full window of it that live ticks have moved
+    /// on.
+    pub fn has_running_windows(&self, symbol: &str) -> bool {
+        let mut models = self.models().iter().filter(|model| model.wants(symbol));
+        models.all(|model| model.pipeline.engine().has_running_window(symbol))
+    }
+
+    /// Whether a model that wants a symbol has its newest bars wait for ticks that come late.
+    pub fn waits_for_late(&self, symbol: &str) -> bool {
+        let mut models = self.models().iter().filter(|model| model.wants(symbol));
+        models.any(|model| model.pipeline.engine().waits_for_late())
+    }
+
     /// When ticks of a symbol came to the model that has had one last.
     pub fn arrivals(&self, symbol: &str) -> Option<Arrivals> {
         let of_models = self.each().filter_map(|(_, model)| model.engine().arrivals(symbol));

@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use super::{Engine, quality_of};
-use crate::core::domain::{PartitionId, Quality, Symbol, UnixNanos};
+use crate::core::domain::{DurationNanos, PartitionId, Quality, Symbol, UnixNanos};
 use crate::core::health::{Arrivals, FeedLink, Health, HealthLimits};
+use crate::core::step::StepRule;
 
 /// The facts of one symbol.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +64,32 @@ impl Engine {
     /// Whether the window of a symbol is full; not where the symbol is not known.
     pub fn has_full_window(&self, symbol: &str) -> bool {
         self.index.get(symbol).is_some_and(|id| self.symbols[id.index()].window.is_full())
+    }
+
+    /// How many rows of this length an answer with the whole window has to have, so that it is no
+    /// worse than the full window of a symbol; zero where its window is not full.
+    pub fn rows_to_replace(&self, symbol: &str, covers: DurationNanos) -> u64 {
+        if !self.has_full_window(symbol) || covers <= DurationNanos::ZERO {
+            return 0;
+        }
+        let steps = self.plans.window_steps as u64 + self.plans.features.raw().warm_up_steps();
+        let interval = i64::from(self.plans.step.interval_seconds).saturating_mul(1_000_000_000);
+        let rows_of_step = interval.div_euclid(covers.as_nanos()).max(1).unsigned_abs();
+        steps.saturating_mul(rows_of_step)
+    }
+
+    /// Whether the window of a symbol is full and a live tick of it has come in this life.
+    pub fn has_running_window(&self, symbol: &str) -> bool {
+        let id = self.index.get(symbol).filter(|_| self.has_full_window(symbol));
+        id.is_some_and(|id| self.symbols[id.index()].past.has_met_live)
+    }
+
+    /// Whether bars wait for ticks that come late, so that the newest rows leave some open.
+    pub fn waits_for_late(&self) -> bool {
+        match &self.plans.step_rule {
+            StepRule::Time(bars) => bars.lateness > DurationNanos::ZERO,
+            StepRule::Record | StepRule::Count(_) => false,
+        }
     }
 
     /// The name of the symbol at a place of the dense index.

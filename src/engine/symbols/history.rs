@@ -33,6 +33,8 @@ pub(super) struct Past {
     said_until: Option<UnixNanos>,
     /// Its window was full when it came from rest, so that a recording has nothing to add.
     pub(super) is_restored: bool,
+    /// A live tick has come in this life.
+    pub(super) has_met_live: bool,
     /// Steps that were filled.
     pub(super) filled: u64,
 }

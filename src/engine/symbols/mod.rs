@@ -454,6 +454,7 @@ impl Engine {
                 let state = &mut self.symbols[id.index()];
                 state.arrivals.note(self.now);
                 state.past.is_fresh = false;
+                state.past.has_met_live = true;
             }
             Origin::History(seam) => self.note_row(id, tick.time, seam),
         }

@@ -123,8 +123,8 @@ impl Historian {
         async move {
             let said = tokio::select! {
                 biased;
-                said = rows => said,
-                () = late => Err(Failed::Away("no answer came in time".to_owned())),
+                said = rows => Some(said),
+                () = late => None,
             };
             (source, inquiry, said)
         }
@@ -151,8 +151,8 @@ impl Historian {
     }
 }
 
-/// What a source has said of a question.
-type Heard = (usize, Inquiry, Result<Rows, Failed>);
+/// What a source has said of a question; `None` where it has not until the deadline.
+type Heard = (usize, Inquiry, Option<Result<Rows, Failed>>);
 
 #[cfg(test)]
 mod tests;

@@ -10,10 +10,14 @@ use std::time::Duration;
 
 use super::HistorianSettings;
 use crate::net::backoff::Backoff;
-use crate::ports::history::{Ask, Failed, Rows, Want};
+use crate::ports::history::{Ask, Failed, Rows};
 
 /// The shortest rest of a source that is away.
 const REST_MIN: Duration = Duration::from_secs(1);
+
+/// How many questions in a row run out of their time before a source counts as away. One alone may
+/// have had little time.
+const LATE_MAX: u32 = 3;
 
 /// The questions that wait, and the sources.
 #[derive(Debug)]
@@ -63,6 +67,8 @@ struct Source {
     backoff: Backoff,
     /// When its newest rest began and ends; `None` where it has answered since.
     rest: Option<(Duration, Duration)>,
+    /// Questions that ran out of their time since it has answered.
+    late: u32,
 }
 
 impl Source {
@@ -100,7 +106,7 @@ impl Order {
         let HistorianSettings { requests_at_once, rest_max, seed } = *settings;
         let source = |index: usize| {
             let backoff = Backoff::new(rest_max, seed.wrapping_add(index as u64));
-            Source { backoff, rest: None }
+            Source { backoff, rest: None, late: 0 }
         };
         Self {
             requests_at_once: requests_at_once.max(1),
@@ -118,8 +124,7 @@ impl Order {
 
     /// Takes a question.
     pub(super) fn take(&mut self, ask: Ask) {
-        let is_window = matches!(ask.request.want, Want::Newest { .. });
-        let rank = Rank { is_window, until: ask.until, taken: self.taken };
+        let rank = Rank { is_window: !ask.is_hole, until: ask.until, taken: self.taken };
         self.taken += 1;
         let (begun, away, said) = (Duration::ZERO, None, Vec::new());
         self.waiting.insert(rank, Inquiry { ask, rank, begun, away, said });
@@ -165,15 +170,24 @@ impl Order {
         }
     }
 
-    /// Takes what a source has said; returns the answer where there is one.
+    /// Takes what a source has said, or that it has said nothing until the deadline; returns the answer where there is one.
     pub(super) fn heard(
         &mut self,
         source: usize,
         mut inquiry: Inquiry,
-        said: Result<Rows, Failed>,
+        said: Option<Result<Rows, Failed>>,
         now: Duration,
     ) -> Option<(Ask, Result<Rows, Failed>)> {
         self.out -= 1;
+        let Some(said) = said else {
+            let late = &mut self.sources[source].late;
+            *late += 1;
+            if *late >= LATE_MAX {
+                self.rest(source, inquiry.begun, now);
+            }
+            self.waiting.insert(inquiry.rank, inquiry);
+            return None;
+        };
         let said = match said {
             Err(Failed::Away(reason)) => {
                 self.rest(source, inquiry.begun, now);
@@ -200,7 +214,7 @@ impl Order {
 
     /// A source was away for a question that went out at `begun`.
     fn rest(&mut self, source: usize, begun: Duration, now: Duration) {
-        let Source { backoff, rest } = &mut self.sources[source];
+        let Source { backoff, rest, .. } = &mut self.sources[source];
         // Questions that went out together are one attempt.
         if rest.is_none_or(|(since, _)| begun >= since) {
             let wait = backoff.next_wait().max(REST_MIN);
@@ -209,9 +223,9 @@ impl Order {
     }
 
     fn is_there(&mut self, source: usize) {
-        let Source { backoff, rest } = &mut self.sources[source];
+        let Source { backoff, rest, late } = &mut self.sources[source];
         backoff.reset();
-        *rest = None;
+        (*rest, *late) = (None, 0);
     }
 
     /// The first of the questions that are of no use any more.

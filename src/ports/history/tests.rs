@@ -9,7 +9,13 @@ fn a_desk_that_is_full_or_gone_takes_no_question() {
         kind: RowKind::Trades,
         want: Want::Newest { before: None, rows: 3 },
     };
-    let ask = |number| Ask { shard: 0, number, request: request.clone(), until: Duration::ZERO };
+    let ask = |number| Ask {
+        shard: 0,
+        number,
+        request: request.clone(),
+        is_hole: false,
+        until: Duration::ZERO,
+    };
     let (desk, mut asked) = Desk::new(1);
     assert_eq!(desk.ask(ask(1)), Ok(()));
     assert_eq!(desk.ask(ask(2)), Err(DeskFull));

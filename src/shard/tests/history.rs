@@ -336,6 +336,116 @@ fn a_hole_without_an_answer_is_marked_and_the_next_one_is_asked_for() {
     assert_eq!(asker.board.counts(), counts(0, 1, 0, 0), "a hole makes no symbol cold");
 }
 
+/// A symbol with a full window that a live tick has moved on, up to minute 10, and a gap behind it.
+fn running(limits: HistoryLimits) -> Asker {
+    let mut asker = Asker::new(limits);
+    asker.prices("A", 10..11);
+    let (number, _) = asker.only_asked();
+    asker.answer(number, Ok(rows("A", 5..10)));
+    asker.gap();
+    asker
+}
+
+#[test]
+fn a_whole_window_that_is_worse_than_the_one_there_is_not_taken() {
+    let mut asker = running(limits());
+    asker.prices("A", 20..21);
+    let (number, wanted) = asker.only_asked();
+    assert_eq!(wanted, Want::Newest { before: Some(time(20)), rows: STEPS });
+    asker.answer(number, Ok(rows("A", 17..20)));
+    let expected = plainly("A", (5..11).chain(20..21).map(|minute| (minute, minute == 20)));
+    assert_eq!(asker.forecasts().last(), expected.last());
+    assert_eq!(asker.given_up(GivenUp::Incomplete), 1.0);
+    // As many as the window and the features before it are enough.
+    let mut asker = running(limits());
+    asker.prices("A", 20..21);
+    let (number, _) = asker.only_asked();
+    asker.answer(number, Ok(rows("A", 16..20)));
+    assert_eq!(asker.forecasts().last(), replayed("A", 16..21).last());
+}
+
+#[test]
+fn a_hole_that_is_longer_than_the_window_has_its_ticks_wait_as_for_a_hole() {
+    for fill_wait in [Some(FILL_WAIT), None] {
+        let mut asker = running(HistoryLimits { fill_wait, ..limits() });
+        asker.prices("A", 20..21);
+        assert_eq!(asker.asked().len(), usize::from(fill_wait.is_some()));
+        asker.hand.go_on(FILL_WAIT);
+        asker.turn();
+        assert_eq!(asker.board.counts().ticks_waiting, 0, "{fill_wait:?}");
+        let late = if fill_wait.is_some() { 1.0 } else { 0.0 };
+        assert_eq!(asker.given_up(GivenUp::Late), late);
+        let expected = plainly("A", (5..11).chain(20..21).map(|minute| (minute, minute == 20)));
+        assert_eq!(asker.forecasts().last(), expected.last());
+    }
+}
+
+#[test]
+fn ticks_that_have_waited_for_a_question_of_the_start_do_not_wait_again() {
+    let start = HistoryLimits { asks_at_start: true, ..limits() };
+    let symbol = Symbol::new("A").unwrap();
+    let mut asker = Asker::with(start, 100, |book| book.expecting([symbol]));
+    asker.turn();
+    let (number, _) = asker.only_asked();
+    asker.prices("A", 10..16);
+    assert_eq!(asker.board.counts().ticks_waiting, 6);
+    asker.answer(number, away());
+    assert_eq!((asker.asked(), asker.board.counts().ticks_waiting), (vec![], 0));
+    assert_eq!(asker.forecasts(), replayed("A", 10..16));
+}
+
+#[test]
+fn rows_that_are_not_used_make_no_symbol_warm() {
+    let mut asker = Asker::new(limits());
+    asker.prices("A", 10..11);
+    let (number, _) = asker.only_asked();
+    // As many as were asked for, most of them at or behind the tick.
+    asker.answer(number, Ok(rows("A", 8..13)));
+    assert_eq!(asker.board.counts(), counts(0, 0, 1, 0));
+    assert_eq!(asker.given_up(GivenUp::Incomplete), 1.0);
+}
+
+#[test]
+fn symbols_that_have_left_are_forgotten_and_expected_ones_are_not() {
+    let start = HistoryLimits { asks_at_start: true, ..limits() };
+    let expected = Symbol::new("B").unwrap();
+    let mut asker = Asker::with(start, 100, |book| book.expecting([expected.clone()]));
+    asker.prices("A", 10..11);
+    for (number, _) in asker.asked() {
+        asker.answer(number, away());
+    }
+    assert_eq!(asker.board.counts(), counts(0, 0, 2, 0));
+    asker.hand.go_on(Duration::from_secs(10));
+    asker.turn();
+    assert_eq!(asker.board.counts(), counts(0, 0, 2, 0));
+    asker.shard.pipelines.each_mut().for_each(|pipeline| pipeline.clear().unwrap());
+    asker.hand.go_on(Duration::from_secs(10));
+    asker.turn();
+    assert_eq!(asker.board.counts(), counts(0, 0, 1, 0));
+    assert_eq!(asker.board.cold(), [expected]);
+}
+
+#[test]
+fn symbols_of_a_file_that_are_not_expected_hold_nothing_up() {
+    let (desk, asks) = Desk::new(100);
+    let expected = Symbol::new("A").unwrap();
+    let mut asker = Asker::of(asks, |metrics| {
+        let limits = HistoryLimits { asks_at_start: true, ..limits() };
+        let book = HistoryBook::new(Some(HistoryFrom::File), 100, metrics);
+        book.asking(0, desk, limits).expecting([expected])
+    });
+    let origin = Origin::History(Seam { is_joined: true, covers: DurationNanos::ZERO });
+    for (symbol, minutes) in [("A", 0..10), ("Z", 8..10)] {
+        minutes.for_each(|minute| {
+            asker.deliver(Record { origin, ..plain(line(symbol, minute)) });
+        });
+    }
+    asker.turn();
+    asker.intake.command(Command::EndHistory { answer: None }).unwrap();
+    asker.turn();
+    assert_eq!((asker.asked(), asker.board.counts()), (vec![], counts(0, 1, 1, 0)));
+}
+
 #[test]
 fn holes_are_not_asked_for_where_they_are_not_filled() {
     let mut asker = Asker::new(HistoryLimits { fill_wait: None, ..limits() });

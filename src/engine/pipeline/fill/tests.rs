@@ -5,7 +5,7 @@ mod law;
 use std::convert::Infallible;
 
 use super::*;
-use crate::core::domain::SymbolPatterns;
+use crate::core::domain::{Field, Member, Reject, SymbolPatterns};
 use crate::engine::model::manifest::{Mode, StepKind, StepSpec};
 use crate::engine::pipeline::{PipelineSettings, StreamModel};
 use crate::engine::symbols::{Haste, Withheld};
@@ -120,6 +120,33 @@ fn rows_that_cannot_be_read_change_nothing() {
     let Ok(refused) = live.fill(&asked(5, false, Missing::Warm), &rows, covers, flush);
     assert!(refused.is_some());
     assert!(!live.live().engine().has_symbol("A"));
+}
+
+#[test]
+fn rows_that_a_model_cannot_take_change_nothing() {
+    let covers = DurationNanos::from_seconds(60).unwrap();
+    let bare = |minute: i64| {
+        let millis = time(minute).as_nanos() / 1_000_000;
+        format!(r#"{{"symbol":"A","time":{millis},"volume":1}}"#).into_bytes()
+    };
+    // A hole, and a whole window of a symbol that has one.
+    for missing in [Missing::Span(Span { from: time(8), to: time(11) }), Missing::Warm] {
+        let (mut live, mut untouched) = (pipelines(), pipelines());
+        for pipelines in [&mut live, &mut untouched] {
+            (0..8).for_each(|minute| _ = take(pipelines, minute, false, false));
+            let _ = said(pipelines);
+        }
+        let lines = [line(8), bare(9), line(10)];
+        let rows: Vec<_> = lines.iter().map(|line| &**line).collect();
+        let Ok(refused) = live.fill(&asked(11, true, missing), &rows, covers, flush);
+        let field = Some(Member::Field(Field::CLOSE));
+        let reason = refused.map(|rejection| (rejection.reason, rejection.member));
+        assert_eq!(reason, Some((Reject::MissingField, field)), "{missing:?}");
+        for pipelines in [&mut live, &mut untouched] {
+            assert_eq!(take(pipelines, 11, false, true), Taken::Done);
+        }
+        assert_eq!(said(&mut live), said(&mut untouched));
+    }
 }
 
 /// The marks of what a model says of minutes without a record in between.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::core::domain::{DurationNanos, Symbol, UnixNanos};
 use crate::core::history::{RowKind, Span};
-use crate::ports::history::Request;
+use crate::ports::history::{Request, Want};
 
 const SETTINGS: HistorianSettings =
     HistorianSettings { requests_at_once: 2, rest_max: Duration::from_secs(4), seed: 1 };
@@ -15,7 +15,9 @@ fn at(seconds: u64) -> Duration {
 fn ask(number: u64, want: Want, until: u64) -> Ask {
     let symbol = Symbol::new("A").unwrap();
     let kind = RowKind::Bars(DurationNanos::from_seconds(60).unwrap());
-    Ask { shard: 0, number, request: Request { symbol, kind, want }, until: at(until) }
+    let is_hole = matches!(want, Want::Between(_));
+    let request = Request { symbol, kind, want };
+    Ask { shard: 0, number, request, is_hole, until: at(until) }
 }
 
 fn window(number: u64, until: u64) -> Ask {
@@ -47,6 +49,17 @@ fn fetch(order: &mut Order, now: u64, number: u64) -> (usize, Inquiry) {
     }
 }
 
+/// A source has said this.
+fn heard(
+    order: &mut Order,
+    source: usize,
+    inquiry: Inquiry,
+    said: Result<Rows, Failed>,
+    now: Duration,
+) -> Option<(Ask, Result<Rows, Failed>)> {
+    order.heard(source, inquiry, Some(said), now)
+}
+
 fn answered(order: &mut Order, now: u64) -> (u64, Result<Rows, Failed>) {
     match order.next(at(now)) {
         Next::Answer(ask, answer) => (ask.number, answer),
@@ -74,7 +87,7 @@ fn no_more_questions_are_out_than_may_be() {
     let _ = fetch(&mut order, 0, 2);
     assert_eq!(order.next(at(0)), Next::Wait(Some(at(10))));
     assert_eq!(order.waiting(), 1);
-    let (ask, answer) = order.heard(source, first, Ok(rows(true)), at(1)).unwrap();
+    let (ask, answer) = heard(&mut order, source, first, Ok(rows(true)), at(1)).unwrap();
     assert_eq!((ask.number, answer), (1, Ok(rows(true))));
     let _ = fetch(&mut order, 1, 3);
 }
@@ -103,7 +116,7 @@ fn while_a_source_rests_holes_are_answered_at_once_and_windows_wait() {
     order.take(window(1, 100));
     order.take(hole(2, 3));
     let (source, two) = fetch(&mut order, 0, 2);
-    assert_eq!(order.heard(source, two, away(), at(1)), None);
+    assert_eq!(heard(&mut order, source, two, away(), at(1)), None);
     assert_eq!(answered(&mut order, 1), (2, away()));
     order.take(hole(3, 4));
     let (number, answer) = answered(&mut order, 1);
@@ -111,10 +124,10 @@ fn while_a_source_rests_holes_are_answered_at_once_and_windows_wait() {
     // The first rest is as short as a rest can be.
     assert_eq!(order.next(at(1)), Next::Wait(Some(at(2))));
     let (source, one) = fetch(&mut order, 2, 1);
-    assert_eq!(order.heard(source, one, away(), at(2)), None);
+    assert_eq!(heard(&mut order, source, one, away(), at(2)), None);
     assert!(matches!(order.next(at(2)), Next::Wait(Some(_))), "it rests again");
     let (source, one) = fetch(&mut order, 7, 1);
-    assert!(order.heard(source, one, Ok(rows(true)), at(7)).is_some());
+    assert!(heard(&mut order, source, one, Ok(rows(true)), at(7)).is_some());
     order.take(hole(4, 20));
     let _ = fetch(&mut order, 7, 4);
 }
@@ -125,7 +138,7 @@ fn questions_that_were_out_together_are_one_failure() {
     (1..=40).for_each(|number| order.take(window(number, 1000)));
     let out: Vec<_> = (1..=40).map(|number| fetch(&mut order, 0, number)).collect();
     for (source, inquiry) in out {
-        assert_eq!(order.heard(source, inquiry, away(), at(1)), None);
+        assert_eq!(heard(&mut order, source, inquiry, away(), at(1)), None);
     }
     assert_eq!(order.next(at(1)), Next::Wait(Some(at(2))), "forty failures rest as one");
 }
@@ -144,19 +157,19 @@ fn what_one_source_does_not_have_another_is_asked_for() {
         order.take(hole(1, 10));
         let (source, inquiry) = fetch(&mut order, 0, 1);
         assert_eq!(source, 0, "the preferred one");
-        assert_eq!(order.heard(source, inquiry, first, at(0)), None);
+        assert_eq!(heard(&mut order, source, inquiry, first, at(0)), None);
         let (source, inquiry) = fetch(&mut order, 0, 1);
         assert_eq!(source, 1);
-        let (_, answer) = order.heard(source, inquiry, second, at(0)).unwrap();
+        let (_, answer) = heard(&mut order, source, inquiry, second, at(0)).unwrap();
         assert_eq!(answer, expected);
     }
     // What the preferred one may still have is asked for once it has rested.
     let mut order = Order::new(2, &SETTINGS);
     order.take(window(1, 10));
     let (source, inquiry) = fetch(&mut order, 0, 1);
-    assert_eq!(order.heard(source, inquiry, away(), at(0)), None);
+    assert_eq!(heard(&mut order, source, inquiry, away(), at(0)), None);
     let (source, inquiry) = fetch(&mut order, 0, 1);
-    assert_eq!((source, order.heard(source, inquiry, refused(), at(0))), (1, None));
+    assert_eq!((source, heard(&mut order, source, inquiry, refused(), at(0))), (1, None));
     assert_eq!(order.next(at(0)), Next::Wait(Some(at(1))));
     assert_eq!(fetch(&mut order, 1, 1).0, 0);
 }
@@ -166,4 +179,31 @@ fn without_a_source_every_question_is_refused() {
     let mut order = Order::new(0, &SETTINGS);
     order.take(window(1, 10));
     assert!(matches!(answered(&mut order, 0), (1, Err(Failed::Refused(_)))));
+}
+
+#[test]
+fn holes_that_run_out_of_their_time_make_a_source_rest_when_they_are_several_in_a_row() {
+    let mut order = Order::new(1, &SETTINGS);
+    let late = Err(Failed::Away("no answer came in time".to_owned()));
+    let mut runs_out = |number: u64| {
+        order.take(hole(number, 2 * number));
+        let (source, inquiry) = fetch(&mut order, 2 * number - 2, number);
+        assert_eq!(order.heard(source, inquiry, None, at(2 * number)), None);
+        assert_eq!(answered(&mut order, 2 * number), (number, late.clone()));
+    };
+    (1..=3).for_each(&mut runs_out);
+    order.take(hole(4, 8));
+    let (number, answer) = answered(&mut order, 6);
+    let rests = Err(Failed::Away("the source of history was away a moment ago".to_owned()));
+    assert_eq!((number, answer), (4, rests));
+}
+
+#[test]
+fn a_window_that_ticks_of_a_running_symbol_wait_for_goes_first_and_is_not_tried_again() {
+    let mut order = Order::new(1, &SETTINGS);
+    order.take(window(1, 100));
+    order.take(Ask { is_hole: true, ..window(2, 100) });
+    let (source, two) = fetch(&mut order, 0, 2);
+    assert_eq!(heard(&mut order, source, two, away(), at(1)), None);
+    assert_eq!(answered(&mut order, 1), (2, away()));
 }

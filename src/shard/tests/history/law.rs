@@ -217,6 +217,7 @@ fn said(log: &Log) -> Said {
 struct Open {
     number: u64,
     request: Request,
+    is_hole: bool,
     due: u64,
     fate: Fate,
 }
@@ -270,7 +271,7 @@ impl<'w> Life<'w> {
 
     /// Takes new questions, and answers those that are due.
     fn serve(&mut self, is_over: bool) {
-        for (number, request) in self.asker.asked() {
+        while let Ok(Ask { number, request, is_hole, .. }) = self.asker.asks.try_recv() {
             let symbol = SYMBOLS.iter().position(|name| *name == request.symbol.as_str()).unwrap();
             let is_good = match self.world.luck[symbol] {
                 Luck::Answered => true,
@@ -279,8 +280,7 @@ impl<'w> Life<'w> {
             };
             let bad = [Fate::Away, Fate::Refused, Fate::Never, Fate::Partial, Fate::Disorder];
             let fate = if is_good { Fate::Rows } else { bad[self.dice.below(bad.len())] };
-            let is_window = matches!(request.want, Want::Newest { .. });
-            let events = if is_window { WARM_EVENTS } else { FILL_EVENTS };
+            let events = if is_hole { FILL_EVENTS } else { WARM_EVENTS };
             self.until.insert(symbol, self.event + events);
             let mut due = self.event + self.dice.below(events as usize / 2) as u64;
             if self.world.luck[symbol] == Luck::Either && self.dice.below(6) == 0 {
@@ -290,13 +290,20 @@ impl<'w> Life<'w> {
             if fate != Fate::Rows {
                 self.failed.insert(symbol);
             }
-            self.open.push_back(Open { number, request, due, fate });
+            self.open.push_back(Open { number, request, is_hole, due, fate });
         }
         let (due, later): (VecDeque<_>, VecDeque<_>) =
             self.open.drain(..).partition(|open| is_over || open.due <= self.event);
         self.open = later;
-        for Open { number, request, fate, .. } in due {
+        for Open { number, request, is_hole, fate, .. } in due {
             let mut rows = self.world.rows(self.ticks, &request, self.now_ms);
+            if let (true, Want::Newest { rows: wanted, .. }) = (is_hole, request.want)
+                && rows.rows.len() < wanted as usize
+            {
+                // The window that there is may be better.
+                let symbol = request.symbol.as_str();
+                self.failed.extend(SYMBOLS.iter().position(|name| *name == symbol));
+            }
             let answer = match fate {
                 Fate::Never => continue,
                 Fate::Rows => Ok(rows),
