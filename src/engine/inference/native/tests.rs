@@ -482,7 +482,7 @@ fn what_the_kernels_do_not_compute_is_refused_with_the_node() {
         (
             Cell::Lstm,
             &|graph| {
-                graph.input[1] = ValueInfoProto::float_tensor("h0", [1, 0, 9].map(Dimension::of))
+                graph.input[1] = ValueInfoProto::float_tensor("h0", [1, 0, 9].map(Dimension::of));
             },
             "its inputs fix a shape without rows, or of too many",
         ),
