@@ -332,7 +332,8 @@ impl HistoryBook {
     }
 
     /// Leaves a question for what a tick of a symbol lacks; `is_hole` says whether its window
-    /// was full before, and `knows` whether a model knows a symbol. The ticks that wait are to be handed in with [`HistoryBook::hold`].
+    /// was full before, and `knows` whether a model knows a symbol. The ticks that wait are to
+    /// be handed in with [`HistoryBook::hold`].
     ///
     /// # Errors
     /// [`Unasked`] where it is not asked: the ticks go on without.
@@ -570,7 +571,8 @@ impl HistoryBook {
         0
     }
 
-    /// Notes a row that was streamed and that a model has use for; `is_taken` says that it moved one
+    /// Notes a row that was streamed and that a model has use for; `is_taken` says that it moved
+    /// one
     /// on.
     pub(super) fn note_streamed(&mut self, record: &[u8], is_taken: bool, now: Duration) {
         let Some(from) = self.streamed else { return };

@@ -170,7 +170,8 @@ impl Order {
         }
     }
 
-    /// Takes what a source has said, or that it has said nothing until the deadline; returns the answer where there is one.
+    /// Takes what a source has said, or that it has said nothing until the deadline; returns the
+    /// answer where there is one.
     pub(super) fn heard(
         &mut self,
         source: usize,

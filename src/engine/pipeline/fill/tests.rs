@@ -130,7 +130,8 @@ fn rows_that_a_model_cannot_take_change_nothing() {
         format!(r#"{{"symbol":"A","time":{millis},"volume":1}}"#).into_bytes()
     };
     // A hole, and a whole window of a symbol that has one.
-    for missing in [Missing::Span(Span { from: time(8), to: time(11) }), Missing::Warm] {
+    let from = UnixNanos::from_nanos(time(7).as_nanos() + 1);
+    for missing in [Missing::Span(Span { from, to: time(11) }), Missing::Warm] {
         let (mut live, mut untouched) = (pipelines(), pipelines());
         for pipelines in [&mut live, &mut untouched] {
             (0..8).for_each(|minute| _ = take(pipelines, minute, false, false));

@@ -239,7 +239,8 @@ fn a_hole_behind_one_without_rows_is_filled_from_the_bar_that_both_touch() {
         let marks: Vec<_> = behind.iter().map(|forecast| forecast.quality).collect();
         let (gapped, full) = (Quality::Gapped, Quality::Full);
         assert_eq!(marks, [gapped, full, full, full, full], "{mode:?}");
-        // The bar of minute 30 is whole, but follows from one that is not. Scores of what was marked
+        // The bar of minute 30 is whole, but follows from one that is not. Scores of what was
+        // marked
         // have left their traces in the intervals.
         let values = |said: &[Forecast]| said.iter().map(|said| said.value).collect::<Vec<_>>();
         assert_eq!(values(&behind[1..]), values(&from(whole, 50)), "{mode:?}");
