@@ -130,13 +130,15 @@ fn rows_that_a_model_cannot_take_change_nothing() {
         format!(r#"{{"symbol":"A","time":{millis},"volume":1}}"#).into_bytes()
     };
     // A hole, and a whole window of a symbol that has one.
-    let from = UnixNanos::from_nanos(time(7).as_nanos() + 1);
-    for missing in [Missing::Span(Span { from, to: time(11) }), Missing::Warm] {
+    for is_whole in [false, true] {
         let (mut live, mut untouched) = (pipelines(), pipelines());
         for pipelines in [&mut live, &mut untouched] {
             (0..8).for_each(|minute| _ = take(pipelines, minute, false, false));
             let _ = said(pipelines);
         }
+        let asked_for = take(&mut live, 11, true, true);
+        let Taken::Missing { missing, .. } = asked_for else { panic!("{asked_for:?}") };
+        let missing = if is_whole { Missing::Warm } else { missing };
         let lines = [line(8), bare(9), line(10)];
         let rows: Vec<_> = lines.iter().map(|line| &**line).collect();
         let Ok(refused) = live.fill(&asked(11, true, missing), &rows, covers, flush);
