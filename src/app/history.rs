@@ -300,16 +300,7 @@ impl Look {
         };
         let source = config.source.settings.history(&opening);
         if !config.history.rest {
-            let serves = |source: Arc<dyn HistorySource>| {
-                let kind = kind_of(need, &*source, bundles).ok()?;
-                let serves = source.serves(kind).ok();
-                serves.filter(|_| lacking_field(&*source, bundles).is_none())
-            };
-            if let Some(words) = source.ok().flatten().and_then(serves) {
-                self.note = Some(format!(
-                    "the venue has history ({words}); set history.rest = true to begin warm"
-                ));
-            }
+            self.note = source.ok().flatten().and_then(|source| unused(&*source, bundles, need));
             return;
         }
         let source = match source {
@@ -353,6 +344,15 @@ impl Look {
         let when = when_asked(config.history.ask, config.source.settings.symbols().len());
         self.lines.push(line(source.from().label(), format_args!("{words}; {when}")));
     }
+}
+
+/// What to say of a venue that has history which is not asked for.
+fn unused(source: &dyn HistorySource, bundles: &[&Bundle], need: &HistoryNeed) -> Option<String> {
+    let words = source.serves(kind_of(need, source, bundles).ok()?).ok()?;
+    if lacking_field(source, bundles).is_some() {
+        return None;
+    }
+    Some(format!("the venue has history ({words}); set history.rest = true to begin warm"))
 }
 
 /// The rows that a source is asked for: those that the models need, or, where each of their steps
