@@ -66,7 +66,7 @@ fn streamed(config: &Config) -> Option<HistoryFrom> {
 
 /// What the shards and the daemon have of history.
 pub(super) struct Past {
-    /// Where rows come from that nobody asks for.
+    /// Where rows come from that are streamed.
     streamed: Option<HistoryFrom>,
     metrics: HistoryMetrics,
     /// Of one shard.
@@ -106,7 +106,7 @@ impl Past {
             false => None,
         };
         let Some(source) = source else {
-            // Nobody asks, and a dashboard shows zeros and not a hole.
+            // Nothing is asked for; a dashboard shows zeros and not a hole.
             RestMetrics::register(opening.registry)?;
             return Ok(past);
         };

@@ -20,7 +20,9 @@ use crate::adapters::file::{
 use crate::app::config::{Config, ModelConfig, load};
 use crate::core::domain::{TimeFormat, TimeUnit};
 use crate::core::text::{excerpt, indented_lines};
-use crate::engine::inference::{ChosenRuntime, OnnxRuntime, RuntimeChoice, locate_library};
+use crate::engine::inference::{
+    ChosenRuntime, NativeRuntime, OnnxRuntime, RuntimeChoice, locate_library,
+};
 use crate::engine::model::{Bundle, candidates};
 use crate::engine::pipeline::{Chosen, Role, TakenVersion, choose_beside};
 use crate::keep::prove::{ChildProver, ProofLimits, say};
@@ -332,6 +334,12 @@ pub(super) fn proven(config: &Config, global: &Global) -> Result<Proven, Exit> {
             }
         }
     })?;
+    if config.runtime == RuntimeChoice::Native && !NativeRuntime::new().is_fast() {
+        tell!(
+            "warning: engine.runtime = \"native\": this processor has no AVX2 and FMA, so each \
+             product is a call; \"onnxruntime\" is faster here"
+        );
+    }
     let runtime = ChosenRuntime::new(config.runtime, Arc::new(runtime));
     let prover = child_prover(global, library, config.proof, &runtime)?;
     let (mut chosen, mut problems) = (Vec::new(), Vec::new());

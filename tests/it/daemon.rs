@@ -13,6 +13,7 @@ use tickcast::engine::wire::forecast::ForecastRecord;
 
 use crate::support::bundle::{SealedBundle, sealed, sealed_with};
 use crate::support::feed::{Act, ScriptedFeed};
+use crate::support::minutes::replay;
 use crate::support::process::{Daemon, Ended, eventually, run, tickcast};
 use crate::support::repository;
 
@@ -33,22 +34,6 @@ fn recording(symbols: &[&str], days: u32) -> Vec<String> {
 
 fn bundle() -> SealedBundle {
     sealed(11, WINDOW_STEPS, &[64, 32])
-}
-
-/// What `replay` says about records.
-fn replay(sealed: &SealedBundle, records: &[String]) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    fs::write(path("ticks.jsonl"), records.join("\n")).unwrap();
-    let config = format!(
-        "source.url = 'ws://127.0.0.1:1'\nmodel.root = '{}'\nmodel.name = 'random'\n",
-        sealed.root.path().display()
-    );
-    fs::write(path("tickcast.toml"), config).unwrap();
-    let (config, input) = (path("tickcast.toml"), path("ticks.jsonl"));
-    let output = run(&["replay", "-c", &config, "--input", &input, "--output", "-"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Values and times of forecasts, which are what two models on the same rows have in common.

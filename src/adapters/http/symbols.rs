@@ -36,7 +36,7 @@ struct Counts {
     cold: usize,
 }
 
-/// What is told of the history of one symbol.
+/// What is known of the history of one symbol.
 #[derive(Serialize)]
 struct History {
     state: &'static str,

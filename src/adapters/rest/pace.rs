@@ -45,7 +45,7 @@ impl Pace {
     /// Waits for a turn, which lasts until it is dropped; `None` where that takes longer than
     /// `patience` because the venue wants to be left alone.
     pub(super) async fn turn(&self, patience: Duration) -> Option<SemaphorePermit<'_>> {
-        let seat = self.seats.acquire().await.expect("nobody closes the seats");
+        let seat = self.seats.acquire().await.expect("the seats are never closed");
         loop {
             let wait = {
                 let mut state = self.state();

@@ -209,7 +209,8 @@ impl ValueEnum for Known {
 
 impl ValueEnum for RuntimeChoice {
     fn value_variants<'a>() -> &'a [Self] {
-        &[Self::OnnxRuntime, Self::Native, Self::Auto]
+        // A row says who computed it, which `auto` leaves open.
+        &[Self::OnnxRuntime, Self::Native]
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
@@ -498,7 +499,6 @@ impl BenchRun {
         Ok(row)
     }
 
-    /// A little of everything, and the marks.
     /// The rows of the native kernels that have a mark, and whether they meet it.
     fn kernel(&mut self, args: &KernelArgs) -> Result<(), Exit> {
         let known = args.models.as_deref().unwrap_or(&Known::ALL);
@@ -534,6 +534,7 @@ impl BenchRun {
         Err(Exit::new(Failure::Temporary, format_args!("marks that were missed: {missed}")))
     }
 
+    /// A little of everything, and the marks.
     fn tour(&mut self, global: &Global) -> Result<(), Exit> {
         let known = |known| Subject::known(known, &self.runtimes.raw).map_err(exit);
         let (seed, lstm_a) = (known(Known::Seed)?, known(Known::LstmA)?);

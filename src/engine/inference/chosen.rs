@@ -140,7 +140,7 @@ impl ChosenRuntime {
     }
 
     fn compared(&self) -> MutexGuard<'_, Compared> {
-        // What is in it stays true whoever panicked meanwhile.
+        // What is in it stays true where a thread has panicked.
         self.compared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -187,7 +187,7 @@ pub trait Backend: Send {
 /// bit, so a state of one is none of the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rounding {
-    /// Those of ONNX Runtime, and of what stands in for it in tests.
+    /// Those of ONNX Runtime, and of its substitutes in tests.
     OnnxRuntime,
     /// Those of the native kernels.
     Native,

@@ -41,7 +41,7 @@ pub struct Case {
 pub struct InferenceRow {
     /// The model's name.
     pub model: String,
-    /// What computed ours: `onnxruntime`, `native` or `auto`.
+    /// What computed ours: `onnxruntime` or `native`.
     pub runtime: &'static str,
     /// How the model is driven.
     pub mode: Mode,

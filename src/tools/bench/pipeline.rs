@@ -36,7 +36,7 @@ const BLOCK_RECORDS: usize = 4096;
 pub struct PipelineRow {
     /// The model's name.
     pub model: String,
-    /// What computed ours: `onnxruntime`, `native` or `auto`.
+    /// What computed ours: `onnxruntime` or `native`.
     pub runtime: &'static str,
     /// How the model is driven.
     pub mode: Mode,

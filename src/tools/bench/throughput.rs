@@ -24,7 +24,7 @@ const WINDOW_BATCHES: [usize; 3] = [8, 32, 128];
 pub struct ThroughputRow {
     /// The model's name.
     pub model: String,
-    /// What computed ours: `onnxruntime`, `native` or `auto`.
+    /// What computed ours: `onnxruntime` or `native`.
     pub runtime: &'static str,
     /// How the model is driven.
     pub mode: Mode,

@@ -1,6 +1,6 @@
 //! Mode `sliding`: staggered recurrent states, one step each, the same bits as `full`.
 //!
-//! A window of W rows begins anew at every row, so W windows are under way at any time. Each
+//! A window of W rows begins at every row, so W windows are under way at any time. Each
 //! symbol keeps the recurrent state of the W-1 of them that have begun. The one that has seen W-1
 //! rows is *ready*: it needs one more step for its forecast. On a new row:
 //!
