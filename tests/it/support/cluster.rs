@@ -223,8 +223,33 @@ impl Cluster {
         OpenTransaction(producer)
     }
 
-    /// Everything that a reader finds in a topic, by partition and offset.
+    /// How many records of a topic a reader of committed records does not reach, because a
+    /// transaction is open before or at them.
+    ///
+    /// A producer that is killed leaves its transaction open until the broker aborts it, and the
+    /// broker answers the end of a transaction before it has marked all of its partitions.
+    pub(crate) fn out_of_reach(&self, topic: &str) -> i64 {
+        let [stable, all] = ["read_committed", "read_uncommitted"].map(|isolation| {
+            let client: BaseConsumer =
+                self.options().set("isolation.level", isolation).create().unwrap();
+            client
+        });
+        let end = |client: &BaseConsumer, partition| {
+            settled(|| client.fetch_watermarks(topic, partition, CALL_TIMEOUT)).1
+        };
+        let partitions = 0..self.partition_count(topic).unwrap_or(0);
+        // The stable end first: in the other order a commit between them could pass.
+        partitions.map(|partition| -end(&stable, partition) + end(&all, partition)).sum()
+    }
+
+    /// Everything that a reader finds in a topic, by partition and offset. A reader of committed
+    /// records waits until no transaction is open.
     pub(crate) fn read(&self, topic: &str, isolation: &str) -> Vec<Stored> {
+        if isolation == "read_committed" {
+            eventually("the end of open transactions", || {
+                (self.out_of_reach(topic) == 0).then_some(())
+            });
+        }
         let mut options = self.options();
         options.set("group.id", unique("reader")).set("enable.auto.commit", "false");
         options.set("enable.partition.eof", "true").set("auto.offset.reset", "earliest");
@@ -352,4 +377,22 @@ fn headers(record: &impl Message) -> BTreeMap<String, String> {
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+#[test]
+fn records_behind_an_open_transaction_are_out_of_reach() {
+    let broker = super::broker::Broker::shared();
+    let topic = unique("open");
+    broker.create_topic(&topic, 2);
+    let record = |text: &str| ("key".to_owned(), text.to_owned());
+    broker.produce_to(&topic, 1, &[record("before")]);
+    let open = broker.open_transaction(&topic, 1, ("key", "within"));
+    broker.produce_to(&topic, 1, &[record("behind")]);
+    broker.produce_to(&topic, 0, &[record("beside")]);
+    assert_eq!(broker.out_of_reach(&topic), 2);
+    open.commit();
+    let payloads: Vec<_> =
+        broker.read(&topic, "read_committed").into_iter().map(|r| r.payload.unwrap()).collect();
+    assert_eq!(payloads, ["beside", "before", "within", "behind"].map(str::as_bytes));
+    assert_eq!(broker.out_of_reach(&topic), 0);
 }
