@@ -150,8 +150,8 @@ fn a_recording_killed_between_generations_gives_what_one_life_gives() {
     fs::write(place.path("ticks.jsonl"), records.join("\n") + "\n").unwrap();
     let (expected, _) = place.replay(&records, SETTINGS);
     for lines in [50, 150, 300] {
-        let daemon = place.serve(SETTINGS);
-        eventually("some lines", || (place.lines().len() >= lines).then_some(()));
+        let mut daemon = place.serve(SETTINGS);
+        daemon.creep("some lines", || place.lines().len() >= lines);
         daemon.kill();
     }
     let ended = place.serve(SETTINGS).await_end();

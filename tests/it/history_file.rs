@@ -16,7 +16,7 @@ use tickcast::engine::wire::forecast::ForecastRecord;
 
 use crate::support::bundle::{SealedBundle, sealed_with};
 use crate::support::feed::{Act, ScriptedFeed};
-use crate::support::process::{Daemon, Ended, eventually, run};
+use crate::support::process::{Daemon, Ended, eventually, run, snapshots};
 
 const WINDOW_STEPS: usize = 5;
 
@@ -400,9 +400,8 @@ fn a_stop_while_the_history_is_read_publishes_nothing_and_keeps_nothing() {
     let ended = daemon.stop();
     assert!(ended.status.success(), "{:#?}", ended.log);
     assert_eq!(ended.lines, "", "history is not published, and the feed was not connected to");
-    let kept = fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path());
-    let kept: Vec<_> =
-        kept.filter(|path| path.extension().is_some_and(|end| end == "tcsn")).collect();
+    assert!(state.is_dir());
+    let kept = snapshots(&state);
     assert_eq!(kept, [""; 0].map(PathBuf::from), "a state would hide the rest of the file");
     let rows = writing.join().unwrap();
     assert!(ended.drained("received") <= rows);

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use tickcast::engine::wire::score::ScoreRecord;
 
-use crate::support::broker::{Broker, Extras, signal};
+use crate::support::broker::{Broker, Extras};
 use crate::support::bundle::sealed;
 use crate::support::cluster::Stored;
-use crate::support::process::{Daemon, eventually};
+use crate::support::process::{Daemon, eventually, signal};
 use crate::support::repository;
 use crate::support::topics::{
     PARTITIONS, Topics, assert_in_order, await_committed, bundle, committed, distinct, exchanged,

@@ -10,10 +10,9 @@ use rdkafka::types::RDKafkaApiKey::{
 };
 use rdkafka::types::RDKafkaRespErr::{self as Answer, *};
 
-use crate::support::broker::signal;
 use crate::support::bundle::SealedBundle;
 use crate::support::mock::Mock;
-use crate::support::process::{Daemon, Ended, eventually};
+use crate::support::process::{Daemon, Ended, eventually, signal};
 use crate::support::topics::{
     BySymbol, PARTITIONS, Topics, assert_in_order, await_committed, bundle, committed, distinct,
     produce, replay, start, symbols, ticks,

@@ -8,13 +8,12 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::broker::signal;
 use crate::support::bundle::SealedBundle;
 use crate::support::guarded::{
     EXPIRED, Guarded, LEAVING_USER, MUTUAL, PLAIN_PASSWORD, SCRAM_PASSWORD, SECURE, USER, login,
     token, token_login,
 };
-use crate::support::process::{Daemon, Ended, eventually, run_to_end};
+use crate::support::process::{Daemon, Ended, eventually, run_to_end, signal};
 use crate::support::topics::{
     PARTITIONS, Topics, assert_in_order, await_committed, bundle, distinct, patient, produce,
     replay, start, symbols, ticks,

@@ -8,11 +8,11 @@ use std::process::{Child, Stdio};
 use tickcast::core::domain::UnixNanos;
 use tickcast::engine::wire::forecast::ForecastRecord;
 
-use crate::support::broker::{Broker, signal, unique};
+use crate::support::broker::{Broker, unique};
 use crate::support::bundle::{SealedBundle, sealed};
 use crate::support::cluster::Stored;
 use crate::support::feed::{Act, ScriptedFeed};
-use crate::support::process::{Daemon, eventually, run, tickcast};
+use crate::support::process::{Daemon, eventually, run, signal, tickcast};
 use crate::support::repository;
 use crate::support::venue::{Order, Trade, VenueServer};
 

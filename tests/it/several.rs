@@ -14,7 +14,7 @@ use tickcast::engine::wire::forecast::ForecastRecord;
 use crate::support::bundle::{draft_of, manifest};
 use crate::support::feed::{Act, ScriptedFeed};
 use crate::support::network::Network;
-use crate::support::process::{Daemon, eventually, run};
+use crate::support::process::{Daemon, eventually, run, snapshots};
 use crate::support::waves::{SYMBOLS, recording};
 use crate::support::{repository, runtime};
 
@@ -628,24 +628,15 @@ fn a_kill_and_a_restart_keep_the_states_of_all_models() {
         of_recording(&place, &records),
         place.path("state").display()
     );
-    let mut killed = 0;
     for life in 1..=3 {
         let mut daemon = place.serve("", &settings, THREE);
         // Somewhere in the recording, further on in each life.
-        let forecasts_min = 250 * life;
-        let is_over = eventually("more forecasts", || {
-            if daemon.has_ended() {
-                return Some(true);
-            }
-            (place.lines("lines.jsonl").len() >= forecasts_min).then_some(false)
+        daemon.creep("more forecasts and a snapshot", || {
+            place.lines("lines.jsonl").len() >= 250 * life
+                && !snapshots(&place.path("state")).is_empty()
         });
-        if is_over {
-            break;
-        }
         daemon.kill();
-        killed += 1;
     }
-    assert!(killed > 0, "the recording is too short");
     let mut last = place.serve("", &settings, THREE);
     let ended = last.await_end();
     assert!(ended.status.success(), "{:?}", ended.log);

@@ -19,7 +19,7 @@ use tickcast::engine::wire::forecast::ForecastRecord;
 use crate::support::bundle::{SealedBundle, carried_draft, draft, sealed};
 use crate::support::feed::{Act, ScriptedFeed};
 use crate::support::network::Network;
-use crate::support::process::{Daemon, Ended, eventually, run};
+use crate::support::process::{Daemon, Ended, eventually, run, snapshots};
 use crate::support::random::Random;
 use crate::support::runtime;
 
@@ -98,13 +98,7 @@ impl Place {
 
     /// The snapshots, newest first.
     fn snapshots(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.path("state")).unwrap();
-        let names = entries.map(|entry| entry.unwrap().path());
-        let mut snapshots: Vec<_> =
-            names.filter(|path| path.extension().is_some_and(|end| end == "tcsn")).collect();
-        snapshots.sort();
-        snapshots.reverse();
-        snapshots
+        snapshots(&self.path("state"))
     }
 
     /// What `replay` says about the records, by symbol.
@@ -251,9 +245,11 @@ fn an_orderly_stop_repeats_nothing_and_an_end_is_an_end() {
     let settings = place.of_recording("ticks.jsonl", "");
     // No snapshot but the last one of each life.
     let live = || place.live_keeping(3_600_000, "", &settings);
-    let daemon = live();
-    daemon.await_metric("tickcast_forecasts_total", 100.0);
+    let mut daemon = live();
+    daemon.creep("forecasts", || place.lines().lines().count() >= 100);
+    daemon.run_on();
     let first = daemon.stop();
+    assert!(first.drained("received") < records.len() as u64, "in the middle of the recording");
     assert!(first.status.success(), "{:?}", first.log);
     let second = live().await_end();
     assert!(second.status.success(), "{:?}", second.log);
@@ -281,8 +277,8 @@ fn damaged_snapshots_and_other_inputs_are_told_and_never_used() {
     fs::write(place.path("ticks.jsonl"), records.join("\n")).unwrap();
     let expected = place.replay(&records);
     let settings = place.of_recording("ticks.jsonl", "");
-    let daemon = place.live("", &settings);
-    daemon.await_metric("tickcast_snapshots_total", 3.0);
+    let mut daemon = place.live("", &settings);
+    daemon.creep("two snapshots", || place.snapshots().len() == 2);
     daemon.kill();
     let damage = |path: &Path| {
         let mut bytes = fs::read(path).unwrap();

@@ -18,7 +18,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use tempfile::TempDir;
 
 use super::cluster::Cluster;
-use super::process::eventually;
+use super::process::{eventually, signal};
 use super::repository;
 
 /// The cluster's id, 16 bytes in base64: brokers of different tests never meet.
@@ -286,10 +286,4 @@ fn copy_files(from: &Path, to: &Path) {
         let file = file.unwrap();
         fs::copy(file.path(), to.join(file.file_name())).unwrap();
     }
-}
-
-/// Sends a signal to a process that a test started.
-pub(crate) fn signal(id: u32, name: &str) {
-    let status = Command::new("kill").args([&format!("-{name}"), &id.to_string()]).status();
-    assert!(status.unwrap().success());
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,9 @@ const LOG_LINES_SHOWN: usize = 60;
 /// a daemon or a broker cost the machine more than the work that they wait for.
 const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(50)];
 
+/// How long a daemon that creeps runs between two looks at a condition.
+const SLICE: Duration = Duration::from_millis(5);
+
 /// Waits until `condition` gives a value.
 pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
@@ -30,6 +33,23 @@ pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>
         std::thread::sleep((begun.elapsed() / 10).clamp(PAUSES[0], PAUSES[1]));
     }
     panic!("still waiting for {what} after {} s", PATIENCE.as_secs());
+}
+
+/// The snapshots in a folder, newest first; none where there is no such folder.
+pub(crate) fn snapshots(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let names = entries.map(|entry| entry.unwrap().path());
+    let mut snapshots: Vec<_> =
+        names.filter(|path| path.extension().is_some_and(|end| end == "tcsn")).collect();
+    snapshots.sort();
+    snapshots.reverse();
+    snapshots
+}
+
+/// Sends a signal to a process that a test started.
+pub(crate) fn signal(id: u32, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &id.to_string()]).status();
+    assert!(status.unwrap().success());
 }
 
 /// The binary with a clean environment of its own.
@@ -238,6 +258,34 @@ impl Daemon {
         });
     }
 
+    /// Lets the daemon run in short slices until a condition holds, and leaves it stopped then.
+    ///
+    /// The condition is looked at while the daemon is stopped, and what its threads have asked of
+    /// the disk goes on meanwhile. So a daemon with a recording before it is still in the middle of
+    /// it, however busy the machine is or slow its disk. The condition must not ask the daemon.
+    pub(crate) fn creep(&mut self, what: &str, mut condition: impl FnMut() -> bool) {
+        eventually(what, || {
+            self.signal("STOP");
+            assert!(!self.has_ended(), "the daemon has ended before {what}");
+            if condition() {
+                return Some(());
+            }
+            self.signal("CONT");
+            std::thread::sleep(SLICE);
+            self.signal("STOP");
+            None
+        });
+    }
+
+    /// Lets a daemon run on that was left stopped.
+    pub(crate) fn run_on(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        signal(self.id(), name);
+    }
+
     /// The daemon's process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
@@ -261,8 +309,7 @@ impl Daemon {
 
     /// As [`Daemon::stop`], for a daemon that others still speak of.
     pub(crate) fn stop_here(&mut self) -> Ended {
-        let status = Command::new("kill").args(["-TERM", &self.id().to_string()]).status();
-        assert!(status.unwrap().success());
+        self.signal("TERM");
         self.await_end()
     }
 
