@@ -318,6 +318,10 @@ fn base(
     files::check(options).map_err(ClientError::ClientCreation)?;
     let resolved = secret::resolve(options).map_err(ClientError::ClientCreation)?;
     let mut client = ClientConfig::new();
+    if options.contains_key("debug") {
+        // Without it the wrapper keeps these lines back, whatever `log.level` is.
+        client.set_log_level(RDKafkaLogLevel::Debug);
+    }
     for (key, value) in resolved.options {
         client.set(key, value);
     }

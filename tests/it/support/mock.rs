@@ -66,7 +66,14 @@ impl Mock {
     ) -> String {
         let settings = topics.settings(self, delivery, instance);
         let session = format!("'session.timeout.ms' = {session_ms}");
-        exchanged(&settings, &[("'session.timeout.ms' = 1500", &session)])
+        // A mock aborts nothing: what a transaction that failed has stored stays, and what it has
+        // not is missing. The client gives a record up after the timeout of the transaction, and
+        // may need seconds to find a broker that was away.
+        let times = [
+            ("'session.timeout.ms' = 1500", &*session),
+            ("'transaction.timeout.ms' = 5000", "'transaction.timeout.ms' = 60000"),
+        ];
+        exchanged(&settings, &times)
     }
 
     /// Lets every partition of the topics be led by the broker that comes `step` places behind the
