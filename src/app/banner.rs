@@ -1,7 +1,7 @@
-//! What runs, in one line of the log.
+//! What runs, in a few lines of the log.
 //!
 //! Owns the words by which a daemon introduces itself. Promises that one line says which build runs
-//! which model on what, and where results go. Never shows a secret: it names kinds and files.
+//! which model on what, and where results go, and one line for each model what computes it. Never shows a secret: it names kinds and files.
 
 use std::path::Path;
 
@@ -10,6 +10,7 @@ use tracing::info;
 use super::App;
 use super::config::Config;
 use crate::adapters::http::VersionInfo;
+use crate::engine::pipeline::Pipeline;
 
 /// What the configuration says of a daemon, for its first line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,5 +56,24 @@ impl Banner {
             http = %format_args!("http://{}", app.address()),
             "starting"
         );
+    }
+}
+
+/// Says what computes a model, and why that is not the native runtime where it was to be used if
+/// possible.
+pub(super) fn log_runtime(name: &str, pipeline: &Pipeline) {
+    let template = pipeline.template();
+    let (model, version) = (&*template.model, &*template.model_version);
+    let runtime = pipeline.computed_by();
+    match pipeline.passed_over() {
+        None => info!(name, model, version, runtime, "the model is ready"),
+        Some(reason) => info!(
+            name,
+            model,
+            version,
+            runtime,
+            reason,
+            "the model is ready; ONNX Runtime computes it, because the native runtime cannot"
+        ),
     }
 }

@@ -18,7 +18,7 @@ use super::prepare::schema;
 use super::stop::Finish;
 use super::streamed::StreamedHistory;
 use super::warming::WarmingWatch;
-use super::{App, KeeperParts, OpenSource, history, prepare, process_seed, roles};
+use super::{App, KeeperParts, OpenSource, banner, history, prepare, process_seed, roles};
 use crate::adapters::http::{HttpServer, HttpState, Models, VersionInfo};
 use crate::adapters::stream::{StreamHub, StreamId, StreamMetrics};
 use crate::core::domain::Symbol;
@@ -416,6 +416,8 @@ impl<'b> Builder<'b> {
             if pipeline.post().role == Role::Vacant {
                 // The live one, which it takes turns with, has the same.
                 refused.clear();
+            } else {
+                banner::log_runtime(name, pipeline);
             }
             for RefusedVersion { version, reason } in &refused {
                 let serving = &pipeline.template().model_version;

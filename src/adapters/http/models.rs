@@ -241,6 +241,8 @@ mod tests {
             model_version: "1".to_owned(),
             mode: "full".to_owned(),
             onnx_sha256: String::new(),
+            runtime: "onnxruntime",
+            runtime_reason: None,
         };
         let status = ModelStatus { running, refused: Vec::new() };
         ListedModel {

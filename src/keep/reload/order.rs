@@ -51,6 +51,8 @@ mod tests {
                 model_version: index.to_string(),
                 mode: "full".to_owned(),
                 onnx_sha256: String::new(),
+                runtime: "onnxruntime",
+                runtime_reason: None,
             };
             ListedModel {
                 name: index.to_string(),

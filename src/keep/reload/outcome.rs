@@ -21,6 +21,11 @@ pub struct RunningModel {
     pub mode: String,
     /// The hash of its ONNX file.
     pub onnx_sha256: String,
+    /// What computes it.
+    pub runtime: &'static str,
+    /// Why that is ONNX Runtime, where the native runtime was to be used if possible.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime_reason: Option<String>,
 }
 
 /// The model that runs, and the versions that were preferred to it.
@@ -138,6 +143,8 @@ impl RunningModel {
             model_version: template.model_version.clone(),
             mode: template.mode.to_string(),
             onnx_sha256: pipeline.manifest().onnx_sha256.clone(),
+            runtime: pipeline.computed_by(),
+            runtime_reason: pipeline.passed_over().map(str::to_owned),
         }
     }
 }

@@ -497,7 +497,7 @@ pub(super) fn shown_model<'s>(
 fn report(name: &str, work: &Work, outcome: &Outcome, seconds: f64) {
     match outcome {
         Outcome::Swapped {
-            model: RunningModel { model, model_version, mode, .. },
+            model: RunningModel { model, model_version, mode, runtime, runtime_reason, .. },
             symbols_kept,
             symbols_rescaled,
             symbols_cold,
@@ -506,6 +506,8 @@ fn report(name: &str, work: &Work, outcome: &Outcome, seconds: f64) {
             model,
             version = model_version,
             mode,
+            runtime,
+            runtime_reason,
             symbols_kept,
             symbols_rescaled,
             symbols_cold,

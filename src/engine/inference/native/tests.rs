@@ -544,6 +544,23 @@ fn shared_weights_are_copied_up_to_a_limit() {
     assert_eq!(refusal, says);
 }
 
+/// Where a row is infinite the units saturate, and a product with a weight of 0 is NaN.
+#[test]
+fn what_lies_behind_the_units_does_not_reach_the_head() {
+    for (cell, batch) in [(Cell::Lstm, 1), (Cell::Lstm, 3), (Cell::Gru, 1), (Cell::Gru, 3)] {
+        let made = Shapes { cell, features: 3, units: vec![9], dense: vec![2], seed: 5 }.make();
+        let mut backend = NativeRuntime::new().open(&made.onnx, &made.signature).unwrap();
+        let lane = backend.lane(Shape { steps: 1, batch }).unwrap();
+        let rows = [f32::INFINITY, 1.0, -1.0].repeat(batch);
+        backend.rows_mut(lane).copy_from_slice(&rows);
+        backend.run(lane).unwrap();
+        let states = (0..made.signature.states.len()).map(|index| backend.next_state(lane, index));
+        for numbers in states.chain([backend.output(lane)]) {
+            assert!(numbers.iter().all(|number| number.is_finite()), "{cell:?}: {numbers:?}");
+        }
+    }
+}
+
 #[test]
 fn a_window_read_whole_has_the_bits_of_its_steps() {
     let made = small(Cell::Lstm);
