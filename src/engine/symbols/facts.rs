@@ -61,6 +61,13 @@ impl Engine {
         self.index.get(symbol).map(|id| self.symbols[id.index()].arrivals)
     }
 
+    /// Notes that a tick of a symbol came that is pushed later. A symbol that is not known stays so.
+    pub fn note_arrival(&mut self, symbol: &str) {
+        if let Some(id) = self.index.get(symbol) {
+            self.symbols[id.index()].arrivals.note(self.now);
+        }
+    }
+
     /// Whether the window of a symbol is full; not where the symbol is not known.
     pub fn has_full_window(&self, symbol: &str) -> bool {
         self.index.get(symbol).is_some_and(|id| self.symbols[id.index()].window.is_full())

@@ -1,6 +1,7 @@
 //! Tests of questions for history: what is asked, what waits, and what is said afterwards.
 
 mod law;
+mod signs;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -281,6 +282,7 @@ fn without_an_answer_ticks_are_marked_as_without_history() {
     let with_garbage = Rows { rows: vec![garbage], is_complete: true };
     for (answer, reason) in [
         (None, GivenUp::Late),
+        (Some(Err(Failed::Late)), GivenUp::Late),
         (Some(away()), GivenUp::Away),
         (Some(Err(Failed::Refused("unknown".to_owned()))), GivenUp::Refused),
         (Some(Ok(Rows { is_complete: false, ..rows("A", 5..10) })), GivenUp::Incomplete),
@@ -402,7 +404,20 @@ fn rows_that_are_not_used_make_no_symbol_warm() {
     // As many as were asked for, most of them at or behind the tick.
     asker.answer(number, Ok(rows("A", 8..13)));
     assert_eq!(asker.board.counts(), counts(0, 0, 1, 0));
-    assert_eq!(asker.given_up(GivenUp::Incomplete), 1.0);
+    // Those before it were used.
+    assert_eq!([GivenUp::TooFew, GivenUp::Incomplete].map(|it| asker.given_up(it)), [1.0, 0.0]);
+    assert_eq!(asker.metric("tickcast_history_rows_total{from=\"rest\"}"), 2.0);
+    assert_eq!(asker.forecasts(), replayed("A", 8..11));
+    // All were used, and those behind a rest of two weeks begin a cold window.
+    let mut asker = Asker::new(limits());
+    let weeks = 2 * 7 * 24 * 60;
+    asker.prices("A", weeks..weeks + 1);
+    let (number, _) = asker.only_asked();
+    let mut both = rows("A", 0..3);
+    both.rows.extend(rows("A", weeks - 2..weeks).rows);
+    asker.answer(number, Ok(both));
+    assert_eq!(asker.metric("tickcast_history_rows_total{from=\"rest\"}"), 5.0);
+    assert_eq!(asker.board.counts(), counts(0, 0, 1, 0));
 }
 
 #[test]

@@ -296,6 +296,29 @@ fn a_row_takes_the_place_of_no_symbol_and_is_no_sign_of_life() {
 }
 
 #[test]
+fn a_recording_adds_nothing_that_a_window_from_rest_has() {
+    let bundle = of_bars(Mode::Full);
+    let mut before = Driven::of(&bundle, Mode::Full, LIMITS);
+    before.run("A", 0..8);
+    let at_rest = before.engine.snapshot();
+    for covers in [0, 1] {
+        let mut driven = Driven::of(&bundle, Mode::Full, LIMITS);
+        assert!(driven.engine.restore(&at_rest, None).unwrap().is_empty());
+        // The window is not full. The bar of minute 5 is open, and has ticks up to minute 7.
+        driven.engine.set_origin(rows(covers, false));
+        let pushed = |driven: &mut Driven, minute| driven.push(&tick("A", minute, 1.0));
+        for minute in 3..8 {
+            assert_eq!(pushed(&mut driven, minute), Pushed::Repeated, "minute {minute}");
+        }
+        assert_eq!(driven.engine.snapshot(), at_rest);
+        assert_eq!(pushed(&mut driven, 8), Pushed::Taken);
+        // Rows that are asked for take the place of what came from rest.
+        driven.engine.begin_history("A", Missing::Warm).unwrap();
+        assert_eq!(pushed(&mut driven, 3), Pushed::Taken);
+    }
+}
+
+#[test]
 fn a_window_from_rest_needs_no_recording() {
     let mut before = driven(Mode::Sliding);
     before.run("A", 0..10);
