@@ -373,9 +373,6 @@ impl Shard {
         let Some(ShardHistory { book, clock }) = history else { return };
         let symbol = &question.symbol;
         let is_full = window_of(pipelines, symbol.as_str()) == WindowState::Full;
-        // The newest bars may wait for ticks that come late.
-        let is_enough = book.rows_wanted().is_some_and(|wanted| rows >= wanted);
-        let is_full = is_full || (is_enough && pipelines.waits_for_late(symbol.as_str()));
         let count = book.answered(question, rows, is_full, clock());
         match question.lack.missing {
             Missing::Span(Span { from, to }) if is_power_of_ten(count) => {

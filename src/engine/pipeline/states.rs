@@ -179,12 +179,6 @@ impl Pipelines {
         models.all(|model| model.pipeline.engine().has_running_window(symbol))
     }
 
-    /// Whether a model that wants a symbol has its newest bars wait for ticks that come late.
-    pub fn waits_for_late(&self, symbol: &str) -> bool {
-        let mut models = self.models().iter().filter(|model| model.wants(symbol));
-        models.any(|model| model.pipeline.engine().waits_for_late())
-    }
-
     /// When ticks of a symbol came to the model that has had one last.
     pub fn arrivals(&self, symbol: &str) -> Option<Arrivals> {
         let of_models = self.each().filter_map(|(_, model)| model.engine().arrivals(symbol));

@@ -13,6 +13,7 @@ use super::super::{
     GivenUp, HealthMetrics, HealthWatch, HistoryBoard, HistoryBook, HistoryCounts, HistoryLimits,
     HistoryMetrics, Standing, SymbolBoard, SymbolHistory, WhenHeld,
 };
+use super::several::pairs;
 use super::*;
 use crate::core::domain::{PartitionId, Position, Symbol, SymbolPatterns, UnixNanos};
 use crate::core::health::{FeedLink, HealthLimits};
@@ -21,7 +22,7 @@ use crate::engine::pipeline::{Pipelines, Role, StreamModel};
 use crate::engine::test_support::time;
 use crate::ops::clock::Stopwatch;
 use crate::ports::history::{Ask, AskClock, Desk, Failed, Request, Row, Rows, Want};
-use crate::shard::test_support::shard_with;
+use crate::shard::test_support::{moved, shard_with};
 
 /// The steps of a window, of its warm-up, and one more.
 const STEPS: u32 = (WINDOW_STEPS + WARM_UP_STEPS + 1) as u32;
@@ -380,6 +381,26 @@ fn a_hole_that_is_longer_than_the_window_has_its_ticks_wait_as_for_a_hole() {
         let expected = plainly("A", (5..11).chain(20..21).map(|minute| (minute, minute == 20)));
         assert_eq!(asker.forecasts().last(), expected.last());
     }
+}
+
+#[test]
+fn a_window_from_rest_that_is_too_old_has_its_ticks_wait_as_at_a_start() {
+    let states = pairs(&moved(&mut running(limits()).shard.pipelines));
+    let mut pipelines = Pipelines::new(pipeline(&sliding()), &settings());
+    pipelines.restore(None, &states).unwrap();
+    pipelines.mark_gap();
+    let (desk, asks) = Desk::new(100);
+    let mut asker = Asker::of_models(pipelines, 1000, asks, |metrics| {
+        HistoryBook::new(None, 100, metrics).asking(0, desk, limits())
+    });
+    asker.prices("A", 20..21);
+    let (number, wanted) = asker.only_asked();
+    assert_eq!(wanted, Want::Newest { before: Some(time(20)), rows: STEPS });
+    asker.hand.go_on(FILL_WAIT);
+    asker.turn();
+    assert_eq!(asker.board.counts().ticks_waiting, 1);
+    asker.answer(number, Ok(rows("A", 15..20)));
+    assert_eq!(asker.forecasts(), replayed("A", 15..21)[2..]);
 }
 
 #[test]

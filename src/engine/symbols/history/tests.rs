@@ -215,17 +215,18 @@ fn a_hole_that_ticks_have_passed_over_is_not_asked_for_behind_them() {
 
 #[test]
 fn a_hole_behind_one_without_rows_is_filled_from_the_bar_that_both_touch() {
-    // What mode carried says keeps traces of every step.
-    for mode in [Mode::Full, Mode::Sliding] {
+    // What mode carried says keeps traces of every step. The stretch without rows has a whole bar,
+    // or parts of two.
+    for (mode, last) in [(Mode::Full, 23), (Mode::Sliding, 23), (Mode::Full, 28)] {
         let bundle = of_bars(mode);
         let mut whole = Driven::of(&bundle, mode, LIMITS);
         whole.run("A", 0..70);
         let whole = whole.of_symbol("A");
         let mut driven = Driven::of(&bundle, mode, LIMITS);
-        driven.run("A", 0..23);
-        // Without rows: the bar of minute 20 lacks its end, and that of minute 30 its beginning.
+        driven.run("A", 0..last);
+        // Without rows: the bar under way lacks its end, and that of minute 30 its beginning.
         driven.engine.mark_gap();
-        assert_eq!(hole(&driven, 32, false), Some([20, 30]));
+        assert_eq!(hole(&driven, 32, false), Some([last / 5 * 5, 30]));
         driven.engine.give_up("A", Some(time(32)), false);
         run_live(&mut driven, 32..34);
         // The bar of minute 30 lacks its end, too, and the one behind it follows from that.
@@ -238,12 +239,11 @@ fn a_hole_behind_one_without_rows_is_filled_from_the_bar_that_both_touch() {
         let behind: Vec<_> = from(driven.of_symbol("A"), 45);
         let marks: Vec<_> = behind.iter().map(|forecast| forecast.quality).collect();
         let (gapped, full) = (Quality::Gapped, Quality::Full);
-        assert_eq!(marks, [gapped, full, full, full, full], "{mode:?}");
+        assert_eq!(marks, [gapped, full, full, full, full], "{mode:?}, {last}");
         // The bar of minute 30 is whole, but follows from one that is not. Scores of what was
-        // marked
-        // have left their traces in the intervals.
+        // marked have left their traces in the intervals.
         let values = |said: &[Forecast]| said.iter().map(|said| said.value).collect::<Vec<_>>();
-        assert_eq!(values(&behind[1..]), values(&from(whole, 50)), "{mode:?}");
+        assert_eq!(values(&behind[1..]), values(&from(whole, 50)), "{mode:?}, {last}");
         driven.assert_adds_up();
     }
 }
