@@ -6,7 +6,8 @@
 //! size takes the daemon's place for the null row, which is the cost of the harness itself.
 //! The last rows have a hundred subscribers, of which one stops reading. A rate that is not reached
 //! has no latency: what is measured then is the length of the queue, so the row says the rate that
-//! was reached instead.
+//! was reached instead. A second table says what the daemon's threads did for a tick: time on a
+//! processor, time ready to run without one, and how often they slept and had to be woken.
 
 #![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
 #![allow(
@@ -28,6 +29,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use tokio_tungstenite::tungstenite::{Message, accept};
 
+use self::rig::threads::Work;
 use self::rig::{PATIENCE, Rig, key_of, pace, reader, tick};
 
 const RATES: [u64; 3] = [1_000, 5_000, 20_000];
@@ -74,19 +76,32 @@ fn start(model: &str, more: &str) -> Rig {
     Rig::start(&root, &format!("model.name = '{model}'\n{more}"))
 }
 
-fn latency(rig: &mut Rig, rate: u64, span: Duration) {
+/// Measures a rate; returns rows that say what each thread of the daemon did for a tick.
+fn latency(rig: &mut Rig, what: &str, rate: u64, span: Duration) -> Vec<String> {
     let count = rate * span.as_millis() as u64 / 1000;
     let reader = reader(format!("ws://{}/v1/stream", rig.address), count);
     while rig.metrics()["tickcast_stream_subscribers"] < 1.0 {
         std::thread::sleep(Duration::from_millis(5));
     }
+    let before = rig.work();
     let sent = rig.send(rate, span);
     let seen = reader.join().unwrap();
+    let after = rig.work();
     let pass = |(at, message): &(Instant, Message)| {
         let record = message.to_text().unwrap().as_bytes();
         (sent[&key_of(record)], *at)
     };
-    row(&format!("{rate} ticks/s"), rate, &seen.iter().map(pass).collect::<Vec<_>>());
+    let what = format!("{rate} ticks/s{what}");
+    row(&what, rate, &seen.iter().map(pass).collect::<Vec<_>>());
+    let of_thread = |(name, after): (&String, &Work)| {
+        let before = before.get(name).copied().unwrap_or_default();
+        let a_tick = |after: u64, before: u64| (after - before) as f64 / sent.len() as f64;
+        let ran = a_tick(after.ran_nanos, before.ran_nanos) / 1e3;
+        let waited = a_tick(after.waited_nanos, before.waited_nanos) / 1e3;
+        let sleeps = a_tick(after.sleeps, before.sleeps);
+        (ran >= 0.5).then(|| format!("| {what} | {name} | {ran:.1} | {waited:.1} | {sleeps:.2} |"))
+    };
+    after.iter().filter_map(of_thread).collect()
 }
 
 /// The harness's own cost: a relay in the daemon's place.
@@ -213,16 +228,24 @@ fn main() {
     println!("| tick to forecast | p50 us | p99 us | p99.9 us | max us | ticks |");
     println!("|---|---:|---:|---:|---:|---:|");
     // A tick that was dropped would be waited for.
-    let mut rig = start("aapl-daily", "source.when_full = 'block'");
-    rig.warm_up();
-    for rate in RATES {
-        latency(&mut rig, rate, span);
-        null(rate, span);
+    let mut work = Vec::new();
+    for (what, runtime) in [("", "onnxruntime"), (", native kernels", "native")] {
+        let runtime = format!("source.when_full = 'block'\nengine.runtime = '{runtime}'");
+        let mut rig = start("aapl-daily", &runtime);
+        rig.warm_up();
+        for rate in RATES {
+            work.extend(latency(&mut rig, what, rate, span));
+            if what.is_empty() {
+                null(rate, span);
+            }
+        }
     }
-    drop(rig);
     for one_stops in [false, true] {
         many(one_stops, span);
     }
+    println!("\n| for a tick | thread | runs us | waits to run us | sleeps |");
+    println!("|---|---|---:|---:|---:|");
+    work.iter().for_each(|line| println!("{line}"));
     println!("\n| the most that one connection carries, by model | ticks/s |");
     println!("|---|---:|");
     for model in ["aapl-daily", "stocks-volatility-carried"] {

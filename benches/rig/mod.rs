@@ -4,7 +4,9 @@
 //! The feed and the subscriber are threads of the bench. A latency counts from right before a tick
 //! is written to when its forecast was read.
 
-use std::collections::HashMap;
+pub(crate) mod threads;
+
+use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -59,7 +61,10 @@ impl Rig {
         );
         std::fs::write(&config, text).unwrap();
         let told = folder.path().join("address");
-        let daemon = Command::new(env!("CARGO_BIN_EXE_tickcast"))
+        // Another build beside this one, where a row is to be compared with an earlier state.
+        let program = std::env::var_os("TICKCAST");
+        let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_tickcast").into());
+        let daemon = Command::new(program)
             .arg("serve")
             .arg("-c")
             .arg(&config)
@@ -133,6 +138,11 @@ impl Rig {
         while self.metrics()["tickcast_ticks_total"] < count as f64 {
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// What the daemon's threads have done so far.
+    pub(crate) fn work(&self) -> BTreeMap<String, threads::Work> {
+        threads::of(self.daemon.id())
     }
 
     /// Sends at a rate for so long; returns when each tick was written, by its key.

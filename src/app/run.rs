@@ -16,7 +16,7 @@ use super::streamed::StreamedHistory;
 use super::warming::WarmingWatch;
 use super::{App, KeeperParts, OpenSource};
 use crate::engine::symbols::EngineTally;
-use crate::intake::RouterCloser;
+use crate::intake::{RouterCloser, TurnHere};
 use crate::keep::history::Historian;
 use crate::keep::reload::{ReloadHandle, Work};
 use crate::keep::snapshot::RunningKeeper;
@@ -70,6 +70,7 @@ impl App {
         );
         let crew = Crew::start(shards, processors.as_ref())
             .map_err(Exit::while_doing(Failure::Internal, "start the shards"))?;
+        let source = source.with_turns(crew.turn_here());
         let supervision = supervise(supervisor)?;
         let keeper = keeper.map(KeeperParts::start).transpose()?;
         let mut work = pin!(publish_all(crew, keeper, finishes));
@@ -128,6 +129,12 @@ impl KeeperParts {
 }
 
 impl OpenSource {
+    /// The same, which takes turns with the only shard where it is lent.
+    fn with_turns(mut self, turn_here: Option<TurnHere>) -> Self {
+        self.router.lend(turn_here);
+        self
+    }
+
     fn start(self, ready: Condition) -> RunningSource {
         let stop_timeout = self.stop_timeout;
         let (stop, stopped) = watch::channel(false);

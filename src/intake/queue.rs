@@ -48,6 +48,12 @@ pub(super) struct Queue<C> {
     pub(super) stamp_due: u64,
     /// The receiver sleeps until something is there.
     pub(super) receiver_waits: bool,
+    /// The thread that the queue's bell calls sleeps until something is there.
+    pub(super) owner_waits: bool,
+    /// That thread was called, whether or not something is there.
+    pub(super) owner_called: bool,
+    /// A sender on a thread of its own sleeps until there is room.
+    pub(super) sender_waits: bool,
 }
 
 /// The engine's thread has ended; nothing more is taken.
@@ -73,7 +79,7 @@ pub fn intake<C>(
 }
 
 impl<C> Shared<C> {
-    /// Adds an entry, and counts it.
+    /// Adds an entry, and counts it. Wakes nobody.
     pub(super) fn put(&self, queue: &mut Queue<C>, arrival: Arrival<C>) {
         match &arrival {
             Arrival::Record(record) => {
@@ -93,14 +99,16 @@ impl<C> Shared<C> {
         }
         queue.put += 1;
         queue.waiting.push_back(arrival);
-        self.wake(queue);
     }
 
-    /// Wakes the receiver where it waits; a call to the system for each record would cost more
-    /// than the record.
-    fn wake(&self, queue: &mut Queue<C>) {
-        if std::mem::take(&mut queue.receiver_waits) {
-            self.filled.notify_one();
+    /// Unlocks the queue and wakes whoever waits for entries; a call to the system for each record
+    /// would cost more than the record, and one that is woken behind the lock would stop at it.
+    pub(super) fn wake(&self, mut queue: MutexGuard<'_, Queue<C>>) {
+        let receiver_waits = std::mem::take(&mut queue.receiver_waits);
+        let owner_waits = std::mem::take(&mut queue.owner_waits);
+        drop(queue);
+        if receiver_waits || owner_waits {
+            self.filled.notify_all();
         }
     }
 
@@ -142,12 +150,25 @@ impl<C> Shared<C> {
             return Err(IntakeClosed);
         }
         self.put(&mut queue, Arrival::Command(command));
+        self.wake(queue);
         Ok(())
     }
 
-    pub(super) fn made_room(&self) {
+    /// Nothing is added any more; what waits is still taken.
+    pub(super) fn close(&self) {
+        let mut queue = self.lock();
+        queue.closed = true;
+        self.wake(queue);
+    }
+
+    /// Unlocks the queue and wakes senders that wait for room.
+    pub(super) fn made_room(&self, mut queue: MutexGuard<'_, Queue<C>>) {
+        let sender_waits = std::mem::take(&mut queue.sender_waits);
+        drop(queue);
         self.room.notify_one();
-        self.emptied.notify_one();
+        if sender_waits {
+            self.emptied.notify_all();
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Queue<C>> {
@@ -170,11 +191,19 @@ impl<C> Default for Queue<C> {
             stamps: VecDeque::new(),
             stamp_due: 0,
             receiver_waits: false,
+            owner_waits: false,
+            owner_called: false,
+            sender_waits: false,
         }
     }
 }
 
 impl<C> Queue<C> {
+    /// Whether there is nothing to take, and there may be later.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && !self.gap_before_first && !self.closed
+    }
+
     /// Whether `bytes` more have no room; an empty queue always has.
     pub(super) fn is_full(&self, limits: &IntakeLimits, bytes: usize) -> bool {
         let over = self.bytes + bytes > limits.bytes_max;

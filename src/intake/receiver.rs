@@ -1,9 +1,10 @@
 //! The shard's end of a queue, and the look into it.
 //!
-//! Owns the taking of batches and the age of the oldest entry of one. Never adds an entry.
+//! Owns the taking of batches, the age of the oldest entry of one, and the sleep of whoever takes
+//! them. Never adds an entry.
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::queue::{Queue, Shared};
@@ -19,6 +20,12 @@ pub struct IntakeReceiver<C> {
 
 /// Looks into the queue from outside, to tell whether its reader has work.
 pub struct IntakeWatch<C> {
+    shared: Arc<Shared<C>>,
+}
+
+/// Calls the thread that owns the receiver, and lets it sleep without it: meanwhile another thread
+/// may take what comes.
+pub struct IntakeBell<C> {
     shared: Arc<Shared<C>>,
 }
 
@@ -42,21 +49,10 @@ impl<C> IntakeReceiver<C> {
         patience: Option<Duration>,
     ) -> bool {
         let queue = self.shared.lock();
-        let is_idle = |queue: &mut Queue<C>| {
-            let idle = queue.waiting.is_empty() && !queue.gap_before_first && !queue.closed;
-            queue.receiver_waits = idle;
-            idle
-        };
-        let filled = &self.shared.filled;
-        let mut queue = match patience {
-            None => {
-                filled.wait_while(queue, is_idle).unwrap_or_else(std::sync::PoisonError::into_inner)
-            }
-            Some(patience) => {
-                let waited = filled.wait_timeout_while(queue, patience, is_idle);
-                waited.unwrap_or_else(std::sync::PoisonError::into_inner).0
-            }
-        };
+        let mut queue = self.shared.wait(queue, patience, |queue| {
+            queue.receiver_waits = queue.is_idle();
+            queue.receiver_waits
+        });
         queue.receiver_waits = false;
         if std::mem::take(&mut queue.gap_before_first) {
             batch.push(Arrival::Gap);
@@ -67,8 +63,7 @@ impl<C> IntakeReceiver<C> {
         let open = !(queue.closed && queue.waiting.is_empty());
         self.arrived.set(queue.forget_stamps());
         queue.stamp_due = queue.put;
-        drop(queue);
-        self.shared.made_room();
+        self.shared.made_room(queue);
         open
     }
 
@@ -83,6 +78,11 @@ impl<C> IntakeReceiver<C> {
         self.arrived.get()
     }
 
+    /// What calls the thread that owns this end, where others take turns with it.
+    pub fn bell(&self) -> IntakeBell<C> {
+        IntakeBell { shared: Arc::clone(&self.shared) }
+    }
+
     /// A look into the queue for whoever supervises this end.
     pub fn watch(&self) -> IntakeWatch<C> {
         IntakeWatch { shared: Arc::clone(&self.shared) }
@@ -95,8 +95,48 @@ impl<C> Drop for IntakeReceiver<C> {
         queue.receiver_gone = true;
         // Whoever waits for an answer to one of these must not wait for ever.
         queue.waiting.retain(|entry| !matches!(entry, Arrival::Command(_)));
-        drop(queue);
-        self.shared.made_room();
+        self.shared.made_room(queue);
+    }
+}
+
+impl<C> IntakeBell<C> {
+    /// Sleeps until there is something to take, the bell was rung, or `patience` is over.
+    pub fn sleep(&self, patience: Option<Duration>) {
+        let mut queue = self.shared.wait(self.shared.lock(), patience, |queue| {
+            queue.owner_waits = queue.is_idle() && !queue.owner_called;
+            queue.owner_waits
+        });
+        (queue.owner_waits, queue.owner_called) = (false, false);
+    }
+
+    /// Calls the thread, whether or not there is something to take.
+    pub fn ring(&self) {
+        let mut queue = self.shared.lock();
+        queue.owner_called = true;
+        self.shared.wake(queue);
+    }
+}
+
+impl<C> Shared<C> {
+    /// Waits while `is_idle` says so, and no longer than `patience`.
+    fn wait<'q>(
+        &self,
+        mut queue: MutexGuard<'q, Queue<C>>,
+        patience: Option<Duration>,
+        mut is_idle: impl FnMut(&mut Queue<C>) -> bool,
+    ) -> MutexGuard<'q, Queue<C>> {
+        match patience {
+            None => self.filled.wait_while(queue, is_idle).unwrap_or_else(PoisonError::into_inner),
+            // Even the shortest wait is a call to the system.
+            Some(Duration::ZERO) => {
+                is_idle(&mut queue);
+                queue
+            }
+            Some(patience) => {
+                let waited = self.filled.wait_timeout_while(queue, patience, is_idle);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
     }
 }
 

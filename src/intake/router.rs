@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -14,10 +15,20 @@ use crate::core::decode::symbol_of;
 use crate::core::domain::Position;
 use crate::ops::supervise::Pulse;
 
+/// The most records that a source has taken on its own thread: with more of them the shard's thread
+/// works while the source reads on.
+const HERE_RECORDS_MAX: usize = 4;
+
+/// Has the only shard take what waits for it on the calling thread; `false` where its own thread is
+/// at work, which then takes it.
+pub type TurnHere = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// The source's end of the queues of all shards; at least one. They close when it is dropped.
 pub struct Router<C> {
     intakes: Vec<IntakeSender<C>>,
     pulse: Pulse,
+    /// How the only shard is lent to the source, where it is.
+    turn_here: Option<TurnHere>,
 }
 
 /// Closes every queue from outside, for a source that cannot be interrupted.
@@ -29,7 +40,12 @@ impl<C> Router<C> {
     /// Routes to `intakes`, one per shard, of which there is at least one.
     pub fn new(intakes: Vec<IntakeSender<C>>) -> Self {
         assert!(!intakes.is_empty(), "there is no daemon without a shard");
-        Self { intakes, pulse: Pulse::new() }
+        Self { intakes, pulse: Pulse::new(), turn_here: None }
+    }
+
+    /// Lends the only shard to the source, for the records that it hands to [`Router::serve`].
+    pub fn lend(&mut self, turn_here: Option<TurnHere>) {
+        self.turn_here = turn_here.filter(|_| self.intakes.len() == 1);
     }
 
     /// Delivers a record to the shard of its symbol, waiting for room or dropping that shard's
@@ -77,6 +93,26 @@ impl<C> Router<C> {
         let offered = self.offer_each(records);
         self.pulse.rest();
         offered
+    }
+
+    /// As [`Router::offer`], for a source that can spare its thread: few records for a shard that
+    /// rests become forecasts before it returns. No other thread has to wake for them.
+    ///
+    /// # Errors
+    /// [`IntakeClosed`] where a shard takes nothing more.
+    pub fn serve(&self, records: &mut VecDeque<Record>) -> Result<(), IntakeClosed> {
+        let (Some(turn_here), [only], 1..=HERE_RECORDS_MAX) =
+            (&self.turn_here, &self.intakes[..], records.len())
+        else {
+            return self.offer(records);
+        };
+        self.pulse.work();
+        let is_alone = only.offer_here(records);
+        if is_alone == Ok(true) && !turn_here() {
+            only.wake();
+        }
+        self.pulse.rest();
+        is_alone.map(drop)
     }
 
     fn offer_each(&self, records: &mut VecDeque<Record>) -> Result<(), IntakeClosed> {

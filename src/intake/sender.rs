@@ -84,7 +84,38 @@ impl<C> IntakeSender<C> {
                 break;
             }
         }
+        self.shared.wake(queue);
         Ok(())
+    }
+
+    /// As [`IntakeSender::offer`], for a caller that takes the records on its own thread: where
+    /// nothing else waits and all of them have room, wakes nobody and returns `true`. The caller
+    /// then takes them, or calls [`IntakeSender::wake`].
+    ///
+    /// # Errors
+    /// [`IntakeClosed`] where nothing more is taken.
+    pub fn offer_here(&self, records: &mut VecDeque<Record>) -> Result<bool, IntakeClosed> {
+        let mut queue = self.shared.lock();
+        let mut is_alone = queue.is_idle();
+        while let Some(record) = records.pop_front() {
+            let record = self.stamped(record);
+            if let Some(Arrival::Record(record)) =
+                self.admit(&mut queue, Arrival::Record(record))?
+            {
+                records.push_front(record);
+                is_alone = false;
+                break;
+            }
+        }
+        if !is_alone {
+            self.shared.wake(queue);
+        }
+        Ok(is_alone)
+    }
+
+    /// Wakes the shard where it waits.
+    pub fn wake(&self) {
+        self.shared.wake(self.shared.lock());
     }
 
     /// As [`IntakeSender::record`], for a thread without a runtime, with the record's place; waits
@@ -105,10 +136,12 @@ impl<C> IntakeSender<C> {
         let queue = self.shared.lock();
         let bytes = arrival.as_ref().map_or(0, Arrival::bytes);
         let full = |queue: &mut Queue<C>| {
-            !queue.closed && !queue.receiver_gone && queue.is_full(&self.limits, bytes)
+            let ends = queue.closed || queue.receiver_gone;
+            queue.sender_waits = !ends && queue.is_full(&self.limits, bytes);
+            queue.sender_waits
         };
         let waited = self.shared.emptied.wait_timeout_while(queue, patience, full);
-        drop(waited.unwrap_or_else(std::sync::PoisonError::into_inner));
+        waited.unwrap_or_else(std::sync::PoisonError::into_inner).0.sender_waits = false;
         let _ = self.try_push(&mut arrival)?;
         Ok(arrival.and_then(|arrival| match arrival {
             Arrival::Record(record) => Some(record),
@@ -136,6 +169,7 @@ impl<C> IntakeSender<C> {
         let mut queue = self.shared.lock();
         if !(queue.closed || queue.receiver_gone) {
             self.shared.put(&mut queue, Arrival::Record(record));
+            self.shared.wake(queue);
         }
     }
 
@@ -201,7 +235,9 @@ impl<C> IntakeSender<C> {
     /// Pushes what is there, or tells that there is no room.
     fn try_push(&self, arrival: &mut Option<Arrival<C>>) -> Result<bool, IntakeClosed> {
         let Some(next) = arrival.take() else { return Ok(true) };
-        *arrival = self.admit(&mut self.shared.lock(), next)?;
+        let mut queue = self.shared.lock();
+        *arrival = self.admit(&mut queue, next)?;
+        self.shared.wake(queue);
         Ok(arrival.is_none())
     }
 
@@ -253,15 +289,13 @@ impl<C> IntakeCommander<C> {
 impl<C> IntakeCloser<C> {
     /// Closes: what waits is still taken, and nothing is added.
     pub fn close(&self) {
-        self.shared.lock().closed = true;
-        self.shared.filled.notify_one();
-        self.shared.made_room();
+        self.shared.close();
+        self.shared.made_room(self.shared.lock());
     }
 }
 
 impl<C> Drop for IntakeSender<C> {
     fn drop(&mut self) {
-        self.shared.lock().closed = true;
-        self.shared.filled.notify_one();
+        self.shared.close();
     }
 }

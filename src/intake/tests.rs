@@ -259,3 +259,52 @@ fn history_waits_for_room_whatever_the_policy_and_was_received_at_no_time() {
     let live = Record { received: Some(now), ..live };
     assert_eq!(records.collect::<Vec<_>>(), [row(1), row(2), live]);
 }
+
+#[test]
+fn what_is_offered_to_the_callers_own_thread_wakes_no_other() {
+    let (sender, receiver) = intake::<Answer>(limits(3, WhenFull::Block), metrics());
+    let of = |indexes: &[u8]| -> VecDeque<Record> {
+        let make = |index: &u8| Record { bytes: record(*index), ..Record::default() };
+        indexes.iter().map(make).collect()
+    };
+    assert_eq!(sender.offer_here(&mut of(&[1, 2])), Ok(true));
+    assert_eq!(sender.offer_here(&mut of(&[3])), Ok(false), "others wait before it");
+    let mut offered = of(&[4]);
+    assert_eq!(sender.offer_here(&mut offered), Ok(false), "there is no room");
+    assert_eq!(offered.len(), 1);
+    let mut batch = Vec::new();
+    receiver.drain(&mut batch, 10);
+    assert_eq!(seen(&batch), [Some((1, 1)), Some((2, 1)), Some((3, 1))]);
+    drop(receiver);
+    assert_eq!(sender.offer_here(&mut of(&[5])), Err(IntakeClosed));
+}
+
+#[test]
+fn a_bell_wakes_its_thread_for_entries_for_a_call_and_at_the_end() {
+    let (sender, receiver) = intake::<Answer>(limits(10, WhenFull::Block), metrics());
+    let bell = receiver.bell();
+    // What rings before the sleep is not missed.
+    bell.ring();
+    bell.sleep(None);
+    bell.sleep(Some(Duration::from_millis(1)));
+    let (woken, wakes) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        for _ in 0..3 {
+            bell.sleep(None);
+            woken.send(()).unwrap();
+            receiver.drain_within(&mut Vec::new(), 10, Some(Duration::ZERO));
+        }
+    });
+    sender.record_within(Record::default(), Duration::ZERO).unwrap();
+    wakes.recv().unwrap();
+    // Without a word until the caller asks for it.
+    let mut offered = VecDeque::from([Record::default()]);
+    while !sender.offer_here(&mut offered).unwrap() {
+        offered.push_back(Record::default());
+    }
+    sender.wake();
+    wakes.recv().unwrap();
+    sender.closer().close();
+    wakes.recv().unwrap();
+    thread.join().unwrap();
+}

@@ -121,6 +121,9 @@ pub trait Sink: Send {
         let _ = (record, rejection, pulse);
     }
 
+    /// Everything of a batch was handed over. A sink that passes records on one by one ignores it.
+    fn flush(&mut self) {}
+
     /// Counts what follows apart from what came before, for a commit that covers the latter.
     fn turn(&mut self) {}
 }

@@ -14,6 +14,7 @@ mod crew;
 mod health;
 mod history;
 mod history_metrics;
+mod lent;
 mod metrics;
 mod publisher;
 mod refusals;
@@ -45,6 +46,7 @@ pub use self::crew::{Crew, CrewError};
 pub use self::health::{FeedView, HealthMetrics, HealthWatch, SymbolBoard, SymbolRow};
 pub use self::history::{GivenUp, HistoryBook, HistoryLimits, Standing, SymbolHistory, WhenHeld};
 pub use self::history_metrics::{HistoryBoard, HistoryCounts, HistoryMetrics};
+pub use self::lent::LentShard;
 pub use self::metrics::ShardMetrics;
 pub use self::publisher::{Origin, Publisher};
 pub use self::refusals::{AheadSamples, RefusalWatch};
@@ -110,10 +112,10 @@ pub struct Shard {
     history: Option<ShardHistory>,
 }
 
-/// What a turn does where there is nothing to do.
+/// What a turn does while a commit holds the shard up. It never waits for records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
-    /// It sleeps until something comes.
+    /// It sleeps until the commit is over.
     Sleeps,
     /// It returns: the caller drives other parts on the same thread.
     Returns,
@@ -195,9 +197,8 @@ impl Shard {
     ///
     /// # Errors
     /// [`ShardError`].
-    pub fn run(mut self) -> Result<Vec<EngineTally>, ShardError> {
-        while self.turn(Waiting::Sleeps)? {}
-        Ok(self.finish())
+    pub fn run(self) -> Result<Vec<EngineTally>, ShardError> {
+        LentShard::new(self).run().expect("nobody borrows it, so no panic is another thread's")
     }
 
     /// Hands the last states over, once the intake is closed and empty; returns what became of
@@ -242,17 +243,12 @@ impl Shard {
             return Ok(true);
         }
         let mut batch = std::mem::take(&mut self.batch);
-        // The shard does not wait for records while there is other work.
-        let work = self.taking.is_some() || self.pipelines.asleep_count() > 0;
-        let idle = batch.is_empty() && work && !self.intake.has_more();
+        let idle = batch.is_empty() && self.has_work_of_its_own() && !self.intake.has_more();
         // What a commit has held up comes before anything new.
         if batch.is_empty() && !idle {
             self.pulse.rest();
-            let patience = match waiting {
-                Waiting::Sleeps => self.patience(),
-                Waiting::Returns => Some(Duration::ZERO),
-            };
-            self.is_open = self.intake.drain_within(&mut batch, self.drain_records_max, patience);
+            let records_max = self.drain_records_max;
+            self.is_open = self.intake.drain_within(&mut batch, records_max, Some(Duration::ZERO));
         }
         self.pulse.work();
         if let Some(health) = &self.health {
@@ -281,11 +277,27 @@ impl Shard {
             let book = self.history.as_mut().map(|history| &mut history.book);
             health.turn(&mut self.pipelines, book);
         }
+        self.pulse.rest();
         Ok(idle || self.is_open)
+    }
+
+    /// Whether the shard has something to do while no record waits.
+    fn has_work_of_its_own(&self) -> bool {
+        self.taking.is_some() || self.pipelines.asleep_count() > 0
+    }
+
+    /// Whether a source may take turns: what waits for history has deadlines, shadows take longer
+    /// than a source can spare, and a commit that holds the shard up is waited for.
+    fn is_lendable(&self) -> bool {
+        let has_shadow = self.pipelines.each().any(|(_, one)| one.post().role != Role::Live);
+        self.history.is_none() && self.hold.is_none() && self.batch.is_empty() && !has_shadow
     }
 
     /// How long the shard may wait for records; `None` where only these give it something to do.
     fn patience(&self) -> Option<Duration> {
+        if self.hold.is_some() || !self.batch.is_empty() || self.has_work_of_its_own() {
+            return Some(Duration::ZERO);
+        }
         let health = self.health.as_ref().map(HealthWatch::patience);
         let history = self.history.as_ref().and_then(ShardHistory::patience);
         health.into_iter().chain(history).min()
@@ -643,6 +655,9 @@ fn say(
     let origin = Origin::of(pipeline);
     let publish = |symbol: &_, record: &[u8]| publisher.publish(&origin, symbol, record, arrived);
     let count = pipeline.emit(publish)?;
+    if count > 0 {
+        publisher.flush();
+    }
     pipeline.emit_scores(|symbol, record| publisher.publish_score(&origin, symbol, record))?;
     // What the shadows take is no part of the critical path.
     if count == 0 || origin.post.role != Role::Live {

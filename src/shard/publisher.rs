@@ -98,6 +98,11 @@ impl Publisher {
         self.connected = sink;
     }
 
+    /// Says that everything of a batch was handed over.
+    pub fn flush(&mut self) {
+        self.each().for_each(|sink| sink.flush());
+    }
+
     /// Draws a line: what was published so far is counted apart from what follows.
     pub fn turn(&mut self) {
         self.each().for_each(|sink| sink.turn());

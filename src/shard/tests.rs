@@ -1,6 +1,7 @@
 //! Tests of a shard: everything is in its queue before it runs, on the thread of the test.
 
 mod history;
+mod lent;
 mod restored;
 mod several;
 mod shedding;

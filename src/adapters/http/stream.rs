@@ -11,13 +11,15 @@ use http_body_util::Full;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HOST, HeaderName, ORIGIN, UPGRADE};
-use hyper::upgrade::Upgraded;
+use hyper::upgrade::{Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
+#[cfg(feature = "echo")]
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+#[cfg(feature = "echo")]
 use tokio_tungstenite::tungstenite::protocol::{Role as Side, WebSocketConfig};
-use tracing::{debug, info};
+use tracing::{debug, error, info};
 
 use super::Models;
 use super::access::Access;
@@ -27,7 +29,8 @@ use super::problem::{Kind, Problem};
 use super::query;
 use super::routes::{Answer, has_body};
 use super::server::Context;
-use crate::adapters::stream::{StreamHub, SubscribeError, limits};
+use super::watched::Watched;
+use crate::adapters::stream::{StreamHub, SubscribeError};
 use crate::core::text::excerpt;
 use crate::engine::pipeline::Role;
 
@@ -84,10 +87,15 @@ pub(super) fn open(context: &Context, hub: &StreamHub, mut request: Request<Inco
         }
     };
     let (peer, alive) = (context.peer, context.alive.clone());
-    let socket = upgraded(&mut request, peer, limits());
+    let upgrade = upgrade_of(&mut request, peer);
     tokio::spawn(async move {
-        if let Some(socket) = socket.await {
-            subscription.serve(socket, peer).await;
+        if let Some(upgraded) = upgrade.await {
+            match upgraded.downcast::<TokioIo<Watched>>() {
+                Ok(Parts { io, read_buf, .. }) => {
+                    subscription.serve(io.into_inner().into_socket(), read_buf, peer).await;
+                }
+                Err(_) => error!(%peer, "the socket of a subscriber is of another kind; cut it"),
+            }
         }
         drop(alive);
     });
@@ -95,18 +103,28 @@ pub(super) fn open(context: &Context, hub: &StreamHub, mut request: Request<Inco
 }
 
 /// The socket behind a request, once its answer has been taken.
+#[cfg(feature = "echo")]
 pub(super) fn upgraded(
     request: &mut Request<Incoming>,
     peer: SocketAddr,
     limits: WebSocketConfig,
 ) -> impl Future<Output = Option<WebSocketStream<TokioIo<Upgraded>>>> + use<> {
+    let upgrade = upgrade_of(request, peer);
+    async move {
+        let io = TokioIo::new(upgrade.await?);
+        Some(WebSocketStream::from_raw_socket(io, Side::Server, Some(limits)).await)
+    }
+}
+
+/// The connection behind a request, once its answer has been taken.
+fn upgrade_of(
+    request: &mut Request<Incoming>,
+    peer: SocketAddr,
+) -> impl Future<Output = Option<Upgraded>> + use<> {
     let upgrade = hyper::upgrade::on(request);
     async move {
         match timeout(UPGRADE_MAX, upgrade).await {
-            Ok(Ok(upgraded)) => {
-                let io = TokioIo::new(upgraded);
-                Some(WebSocketStream::from_raw_socket(io, Side::Server, Some(limits)).await)
-            }
+            Ok(Ok(upgraded)) => Some(upgraded),
             Ok(Err(error)) => {
                 debug!(%peer, %error, "a peer left during the upgrade");
                 None

@@ -23,6 +23,11 @@ impl Watched {
         Self { socket, activity }
     }
 
+    /// The socket itself, once it is no longer a connection that waits for requests.
+    pub(super) fn into_socket(self) -> TcpStream {
+        self.socket
+    }
+
     fn note<T>(&self, written: Poll<T>) -> Poll<T> {
         if written.is_pending() {
             self.activity.blocked();

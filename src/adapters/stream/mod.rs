@@ -7,6 +7,7 @@
 //! the newest of each symbol (policy `conflate`). A message is exactly the record's bytes, or, for
 //! whoever asks for envelopes, has them inside. Never looks into a record.
 
+mod outlet;
 mod places;
 mod ring;
 mod settings;
@@ -31,6 +32,7 @@ pub use subscription::{Subscription, limits};
 #[cfg(feature = "echo")]
 pub(super) use subscription::{close_frame, part};
 
+use self::outlet::Outlets;
 use self::places::{NoPlace, Places};
 use self::ring::{Progress, Ring};
 use self::subscription::LATEST_SYMBOLS_MAX;
@@ -154,8 +156,10 @@ struct Shared {
     /// Behind a lock and without an owner, because whoever publishes must not wait for a task to be
     /// scheduled; held for one push, or for a bounded look.
     ring: Mutex<Ring>,
-    /// How far the ring has come, which wakes subscribers.
+    /// How far the ring has come, which wakes subscribers. It lies behind the ring while publishers
+    /// write to every subscriber themselves.
     progress: watch::Sender<Progress>,
+    outlets: Outlets,
     /// Nobody can come, so nothing is kept.
     closed: bool,
     places: Places,
@@ -293,6 +297,7 @@ impl StreamHub {
             id,
             ring: Mutex::new(Ring::new(lag_records_max, symbols_max)),
             progress: watch::Sender::default(),
+            outlets: Outlets::default(),
             closed: subscribers_max == 0,
             places: Places::new(subscribers_max, subscribers_per_address_max),
             patience,
@@ -315,6 +320,7 @@ impl StreamHub {
             id,
             ring: Mutex::new(Ring::new(limits.lag_records_max, limits.symbols_max)),
             progress: watch::Sender::default(),
+            outlets: Outlets::default(),
             closed: *closed,
             places: places.clone(),
             patience: *patience,
@@ -332,6 +338,12 @@ impl StreamHub {
     /// The same of one of several models; see
     /// [`Post::rank`](crate::engine::pipeline::Post::rank).
     pub fn publish_in(&self, symbol: &Symbol, rank: u16, record: Bytes) {
+        self.push(symbol, rank, record);
+        self.shared.announce();
+    }
+
+    /// Takes one record in without a word to anybody, for a publisher that has more of them.
+    fn push(&self, symbol: &Symbol, rank: u16, record: Bytes) {
         if self.shared.closed {
             return;
         }
@@ -339,17 +351,7 @@ impl StreamHub {
         // still goes out as it is.
         let message = Utf8Bytes::try_from(record.clone())
             .map_or_else(|_| Message::Binary(record), Message::Text);
-        let listed = {
-            let mut ring = self.shared.lock();
-            let listed = ring.push(symbol, rank, message);
-            // Waking nobody costs as much as all the rest. Whoever subscribes catches up behind
-            // this lock, so it knows of this record or is woken by it.
-            if self.shared.progress.receiver_count() > 0 {
-                self.shared.progress.send_replace(ring.progress());
-            }
-            listed
-        };
-        if !listed {
+        if !self.shared.lock().push(symbol, rank, message) {
             self.shared.metrics.unlisted.inc();
         }
     }
@@ -379,9 +381,8 @@ impl StreamHub {
     /// Ends the stream: every subscriber gets what is in the ring, then close 1001; new ones are
     /// refused.
     pub fn finish(&self) {
-        let mut ring = self.shared.lock();
-        ring.finish();
-        self.shared.progress.send_replace(ring.progress());
+        self.shared.lock().finish();
+        self.shared.wake();
     }
 
     /// Takes a place for a peer at `address`; records published from here on are for it.
@@ -395,10 +396,7 @@ impl StreamHub {
         });
         let outcome = place.and_then(|place| {
             let progress = self.shared.progress.subscribe();
-            {
-                let ring = self.shared.lock();
-                self.shared.progress.send_replace(ring.progress());
-            }
+            self.shared.wake();
             if progress.borrow().finished {
                 return Err(SubscribeError::Finished);
             }
@@ -414,6 +412,27 @@ impl StreamHub {
 }
 
 impl Shared {
+    /// Brings the newest records to subscribers: writes to those whose task has nothing to do, and
+    /// wakes the others.
+    fn announce(&self) {
+        // Waking nobody costs as much as all the rest. Whoever subscribes looks at the ring after
+        // it is counted here, so it knows of the records before it or is woken by them.
+        let subscribers = self.progress.receiver_count();
+        if subscribers > 0 && !self.outlets.write(subscribers, &self.ring, &self.metrics) {
+            self.wake();
+        }
+    }
+
+    /// Wakes subscribers that have something to do.
+    fn wake(&self) {
+        let now = self.lock().progress();
+        // Another publisher may have been further along and faster.
+        self.progress.send_modify(|shown| {
+            shown.newest = shown.newest.max(now.newest);
+            shown.finished |= now.finished;
+        });
+    }
+
     fn lock(&self) -> MutexGuard<'_, Ring> {
         // A record is pushed in steps that leave the ring whole, so what a panicking holder leaves
         // can be read on.

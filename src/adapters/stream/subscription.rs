@@ -14,14 +14,16 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role as Side, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 use tracing::{debug, info};
 
+use super::outlet::Outlet;
 use super::places::Place;
 use super::ring::{Following, Numbered, Progress};
 use super::{Shared, StreamId, WhenSlow, Wish};
@@ -108,16 +110,25 @@ impl Subscription {
         Self { shared, progress, wish, cursor, records: Vec::new(), _place: place }
     }
 
-    /// Serves the subscriber until one side ends it; `peer` is for the log.
-    pub async fn serve<S>(mut self, socket: WebSocketStream<S>, peer: SocketAddr)
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    /// Serves the subscriber over a socket that has shaken hands until one side ends it; `head` is
+    /// what it has said since, and `peer` is for the log.
+    pub async fn serve(mut self, socket: TcpStream, head: Bytes, peer: SocketAddr) {
         debug!(%peer, "a subscriber came");
-        let (mut sink, mut stream) = socket.split();
-        let ending = match self.stream_to(&mut sink, &mut stream).await {
+        let (outlet, socket) = Outlet::share(socket, &self.wish);
+        let side = WebSocketStream::from_partially_read(
+            socket,
+            head.into(),
+            Side::Server,
+            Some(limits()),
+        );
+        let (mut sink, mut stream) = side.await.split();
+        let listed = self.shared.outlets.list(&outlet);
+        let ending = match self.stream_to(&outlet, &mut sink, &mut stream).await {
             Ok(ending) | Err(ending) => ending,
         };
+        // No record comes behind the goodbye.
+        outlet.close();
+        drop(listed);
         match &ending {
             Ending::Lagged(_) | Ending::Stalled | Ending::Silent => {
                 self.shared.metrics.cut.inc();
@@ -135,6 +146,7 @@ impl Subscription {
     /// Writes records, answers pings and asks for signs of life until there is a reason to end.
     async fn stream_to<S>(
         &mut self,
+        outlet: &Outlet,
         sink: &mut Sink<S>,
         stream: &mut SplitStream<WebSocketStream<S>>,
     ) -> Result<Ending, Ending>
@@ -144,6 +156,7 @@ impl Subscription {
         let patience = self.shared.patience;
         self.begin(sink).await?;
         self.within(sink.flush()).await?;
+        outlet.open(self.cursor);
         let mut silence = pin!(sleep(patience.ping_every));
         let mut asked = false;
         loop {
@@ -165,12 +178,14 @@ impl Subscription {
                     self.within(sink.send(Message::Ping(Bytes::new()))).await?;
                     silence.set(sleep(patience.answer_within));
                 }
-                () = more_than(&mut self.progress, self.cursor) => {
+                () = due(&mut self.progress, outlet) => {
+                    self.cursor = outlet.close().unwrap_or(self.cursor);
                     let ending = self.burst(sink).await?;
                     self.within(sink.flush()).await?;
                     if let Some(ending) = ending {
                         return Ok(ending);
                     }
+                    outlet.open(self.cursor);
                 }
             }
         }
@@ -228,7 +243,7 @@ impl Subscription {
                 WhenSlow::Cut => Ok(Some(Ending::Lagged(records))),
                 WhenSlow::Conflate => {
                     self.shared.metrics.conflated.inc();
-                    let newest = self.progress.borrow().newest;
+                    let newest = self.shared.lock().progress().newest;
                     let after = std::mem::replace(&mut self.cursor, newest);
                     let stream = self.shared.id.to_string();
                     let notice = Notice::Missed { stream, seq: self.cursor, records };
@@ -302,14 +317,15 @@ impl Subscription {
     }
 }
 
-/// Waits until there is a record behind the cursor, or nothing will follow.
-async fn more_than(progress: &mut watch::Receiver<Progress>, cursor: u64) {
+/// Waits until there is something for the task to write, or nothing will follow.
+async fn due(progress: &mut watch::Receiver<Progress>, outlet: &Outlet) {
+    let is_due = |progress: &Progress| progress.finished || outlet.is_due(progress.newest);
     // The hub cannot be gone before its subscribers, which share it.
-    let _ = progress.wait_for(|progress| progress.newest > cursor || progress.finished).await;
+    let _ = progress.wait_for(is_due).await;
 }
 
 /// A record with its number around it.
-fn envelope(record: &Numbered) -> Message {
+pub(super) fn envelope(record: &Numbered) -> Message {
     match &record.message {
         Message::Text(text) => {
             Message::text(format!("{{\"seq\":{},\"forecast\":{text}}}", record.seq))

@@ -49,9 +49,8 @@ async fn subscribe_as(hub: &StreamHub, wish: Wish) -> (Client, JoinHandle<()>) {
     socket.set_recv_buffer_size(16 << 10).unwrap();
     let client = socket.connect(listener.local_addr().unwrap()).await.unwrap();
     let (server, peer) = listener.accept().await.unwrap();
-    let server = WebSocketStream::from_raw_socket(server, Role::Server, Some(limits())).await;
     let client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
-    (client, tokio::spawn(subscription.serve(server, peer)))
+    (client, tokio::spawn(subscription.serve(server, Bytes::new(), peer)))
 }
 
 fn symbol(name: &str) -> Symbol {
@@ -437,4 +436,129 @@ async fn a_stream_without_places_keeps_nothing() {
     publish_numbered(&hub, &["A"]);
     assert_eq!(hub.newest(&symbol("A"), None), None);
     assert_eq!(hub.subscribe(Wish::all(), ADDRESS).err(), Some(SubscribeError::Full));
+}
+
+/// Waits until publishers may write to the subscribers of a hub that are listed.
+async fn caught_up(hub: &StreamHub, cursor: u64) {
+    while !hub.shared.outlets.all_open_at(cursor) {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// What a client's socket holds of `count` frames, read without its runtime.
+fn frames(client: Client, count: usize) -> Vec<String> {
+    let socket = client.into_inner().into_std().unwrap();
+    socket.set_nonblocking(false).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut client = tokio_tungstenite::tungstenite::WebSocket::from_raw_socket(
+        socket,
+        Role::Client,
+        None,
+    );
+    (0..count).map(|_| client.read().unwrap().into_text().unwrap().to_string()).collect()
+}
+
+#[tokio::test]
+async fn a_publisher_writes_to_a_subscriber_without_its_task() {
+    within(async {
+        let hub = hub(3, 64);
+        let wish = Wish { filter: SymbolFilter::parse("A").unwrap(), ..enveloped() };
+        let (mut some, _) = subscribe_as(&hub, wish).await;
+        assert_eq!(opened(&[next(&mut some).await]), [notice("welcome", 0)]);
+        let (all, _) = subscribe(&hub, "").await;
+        caught_up(&hub, 0).await;
+        // From here to the end of the reading no task runs: this runtime has one thread.
+        publish_numbered(&hub, &["A", "B", "A"]);
+        assert_eq!(frames(all, 3), ["{\"A\":0}", "{\"B\":1}", "{\"A\":2}"]);
+        let expected =
+            [(1, 0), (3, 2)].map(|(seq, at)| format!("{{\"seq\":{seq},\"forecast\":{{\"A\":{at}}}}}"));
+        assert_eq!(frames(some, 2), expected);
+        assert_eq!(hub.shared.metrics.sent.get(), 5);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tasks_write_where_there_are_many_subscribers_and_where_many_records_come_at_once() {
+    within(async {
+        let hub = hub(4, 1024);
+        let (mut first, _) = subscribe(&hub, "").await;
+        caught_up(&hub, 0).await;
+        // More than a publisher writes at once.
+        let sink = hub.as_sink();
+        let mut end = sink.sink.another();
+        let (name, pulse) = (symbol("A"), crate::ops::supervise::Pulse::new());
+        for index in 0..100 {
+            let text = index.to_string();
+            let record =
+                crate::ports::sink::Outgoing::new(&name, text.as_bytes(), "", None, &pulse);
+            end.publish(&record).unwrap();
+        }
+        end.flush();
+        for index in 0..100 {
+            assert_eq!(next(&mut first).await, Message::text(index.to_string()));
+        }
+        let (mut second, _) = subscribe(&hub, "").await;
+        let (mut third, _) = subscribe(&hub, "").await;
+        caught_up(&hub, 100).await;
+        for index in 100..110 {
+            hub.publish(&symbol("A"), index.to_string().into());
+            for client in [&mut first, &mut second, &mut third] {
+                assert_eq!(next(client).await, Message::text(index.to_string()));
+            }
+        }
+        // A listed one that leaves gives its place up.
+        drop(first);
+        while hub.shared.metrics.subscribers.get() > 2 {
+            hub.publish(&symbol("A"), "more".into());
+            assert_eq!(next(&mut second).await, Message::text("more"));
+            assert_eq!(next(&mut third).await, Message::text("more"));
+        }
+        let (mut fourth, _) = subscribe(&hub, "").await;
+        hub.finish();
+        for client in [&mut second, &mut third, &mut fourth] {
+            assert_eq!(rest(client).await.1, close(CloseCode::Away, "going away"));
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_writes_every_record_comes_whole_once_and_in_order() {
+    // The ring holds all of them; the socket holds few, so that writes are cut in every place.
+    const RECORDS: usize = 4000;
+    let record = |index: usize| format!("{index:0width$}", width = 1 + index * 37 % 3000);
+    within(async move {
+        let patience = Patience { ping_every: Duration::from_millis(1), ..Patience::default() };
+        let hub = hub_with(2, RECORDS, patience);
+        let (client, serving) = subscribe(&hub, "").await;
+        let publisher = hub.clone();
+        let publishing = std::thread::spawn(move || {
+            for index in 0..RECORDS {
+                publisher.publish(&symbol("A"), record(index).into());
+            }
+        });
+        let (mut pings, mut stream) = client.split();
+        let mut expected = 0;
+        while expected < RECORDS {
+            match stream.next().await.unwrap().unwrap() {
+                Message::Text(text) => {
+                    assert_eq!(text.as_str(), record(expected));
+                    expected += 1;
+                    // Answers of the library come between the frames of publishers.
+                    if expected % 16 == 0 {
+                        pings.send(Message::Ping(Bytes::new())).await.unwrap();
+                    }
+                }
+                Message::Ping(_) | Message::Pong(_) => {}
+                other => panic!("{other}"),
+            }
+        }
+        publishing.join().unwrap();
+        assert_eq!(hub.shared.metrics.sent.get(), RECORDS as u64);
+        hub.finish();
+        while let Some(Ok(_)) = stream.next().await {}
+        serving.await.unwrap();
+    })
+    .await;
 }

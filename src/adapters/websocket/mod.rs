@@ -334,7 +334,7 @@ impl<C> Driver<C> {
     async fn deliver(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), IntakeClosed> {
         let Self { feed, router, records, .. } = self;
         records.extend(feed.take_deliveries().map(Record::from));
-        router.offer(records)?;
+        router.serve(records)?;
         if records.is_empty() {
             return Ok(());
         }
