@@ -212,7 +212,9 @@ fn ready_waits_for_history_where_it_is_required() {
     let ended = daemon.stop();
     assert_eq!(ended.lines, "", "history is not said");
     let warming = ended.log.iter().find(|line| line["message"] == "warming").unwrap();
-    assert_eq!((&warming["symbols"], &warming["asked"]), (&json!(2), &json!(2)));
+    // Of the two shards, one may not have asked when the line is written.
+    assert_eq!(warming["symbols"], warming["asked"]);
+    assert!([json!(1), json!(2)].contains(&warming["asked"]), "{warming}");
 }
 
 #[test]
