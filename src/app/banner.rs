@@ -1,7 +1,8 @@
 //! What runs, in a few lines of the log.
 //!
 //! Owns the words by which a daemon introduces itself. Promises that one line says which build runs
-//! which model on what, and where results go, and one line for each model what computes it. Never shows a secret: it names kinds and files.
+//! which model on what, and where results go, and one line for each model what computes it. Never
+//! shows a secret: it names kinds and files.
 
 use std::path::Path;
 

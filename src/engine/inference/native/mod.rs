@@ -13,6 +13,8 @@ mod dense;
 mod graph;
 mod lanes;
 mod layer;
+#[cfg(test)]
+mod portable;
 mod stack;
 #[cfg(test)]
 pub(super) mod tests;
