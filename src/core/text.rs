@@ -6,9 +6,13 @@
 
 /// Whether a character shows as itself: no control, no invisible and no direction mark, which
 /// could make a log line say something else. The standard library knows which those are, because
-/// it escapes them; quotes it escapes for another reason.
+/// it escapes them; of ASCII it escapes quotes as well, for another reason.
 pub fn is_printable(character: char) -> bool {
-    matches!(character, '"' | '\'' | '\\') || character.escape_debug().count() == 1
+    if character.is_ascii() {
+        // Nearly every one is; the same answer without the tables.
+        return !character.is_ascii_control();
+    }
+    character.escape_debug().count() == 1
 }
 
 /// The beginning of a foreign text: at most so many characters of it, those escaped that are not
@@ -94,6 +98,15 @@ mod tests {
             ("a\u{202e}b\u{200b}c\u{7f}", "a\\u{202e}b\\u{200b}c\\u{7f}"),
         ] {
             assert_eq!(excerpt(text, 64), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_ascii_character_is_judged_as_the_library_escapes_it() {
+        for character in (0..=0x7f_u8).map(char::from) {
+            let is_quote = ['"', '\'', '\\'].contains(&character);
+            let is_itself = character.escape_debug().count() == 1;
+            assert_eq!(is_printable(character), is_quote || is_itself, "{character:?}");
         }
     }
 

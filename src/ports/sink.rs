@@ -121,6 +121,12 @@ pub trait Sink: Send {
         let _ = (record, rejection, pulse);
     }
 
+    /// Whether no call but [`Sink::settle`] ever waits, so that a thread with other duties may make
+    /// it.
+    fn never_waits(&self) -> bool {
+        false
+    }
+
     /// Everything of a batch was handed over. A sink that passes records on one by one ignores it.
     fn flush(&mut self) {}
 

@@ -286,11 +286,12 @@ impl Shard {
         self.taking.is_some() || self.pipelines.asleep_count() > 0
     }
 
-    /// Whether a source may take turns: what waits for history has deadlines, shadows take longer
-    /// than a source can spare, and a commit that holds the shard up is waited for.
+    /// Whether a source may take turns, which has to read on. What waits for history has deadlines,
+    /// shadows take longer than a source can spare, and sinks and commits may be waited for.
     fn is_lendable(&self) -> bool {
+        let is_held = self.hold.is_some() || !self.batch.is_empty();
         let has_shadow = self.pipelines.each().any(|(_, one)| one.post().role != Role::Live);
-        self.history.is_none() && self.hold.is_none() && self.batch.is_empty() && !has_shadow
+        !is_held && !has_shadow && self.history.is_none() && self.publisher.never_waits()
     }
 
     /// How long the shard may wait for records; `None` where only these give it something to do.

@@ -98,6 +98,11 @@ impl Publisher {
         self.connected = sink;
     }
 
+    /// Whether no sink ever waits for room.
+    pub fn never_waits(&self) -> bool {
+        self.connected.iter().chain(&self.sinks).all(|sink| sink.never_waits())
+    }
+
     /// Says that everything of a batch was handed over.
     pub fn flush(&mut self) {
         self.each().for_each(|sink| sink.flush());

@@ -67,6 +67,7 @@ pub(crate) struct MemorySink {
     log: Log,
     /// How many more forecasts it takes.
     room: usize,
+    never_waits: bool,
     settle: Settle,
 }
 
@@ -101,7 +102,13 @@ impl Log {
 
 impl MemorySink {
     pub(crate) fn new(name: &'static str, log: &Log) -> Self {
-        Self { name, log: log.clone(), room: usize::MAX, settle: Arc::new(|| Ok(())) }
+        let settle: Settle = Arc::new(|| Ok(()));
+        Self { name, log: log.clone(), room: usize::MAX, never_waits: true, settle }
+    }
+
+    /// The same, of which nobody knows whether it waits.
+    pub(crate) fn that_may_wait(self) -> Self {
+        Self { never_waits: false, ..self }
     }
 
     /// The same, closed behind so many forecasts.
@@ -161,6 +168,10 @@ impl Sink for MemorySink {
         (self.settle)()?;
         self.log.add(self.name, Seen::Settled);
         Ok(())
+    }
+
+    fn never_waits(&self) -> bool {
+        self.never_waits
     }
 
     fn dead_letter(&mut self, record: &Record, rejection: NamedRejection<'_>, _: &Pulse) {

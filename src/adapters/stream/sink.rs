@@ -78,6 +78,10 @@ impl Sink for StreamEnd {
         Ok(())
     }
 
+    fn never_waits(&self) -> bool {
+        true
+    }
+
     fn flush(&mut self) {
         if std::mem::take(&mut self.kept) > 0 {
             self.hub.shared.announce();

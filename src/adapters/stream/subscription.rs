@@ -115,12 +115,8 @@ impl Subscription {
     pub async fn serve(mut self, socket: TcpStream, head: Bytes, peer: SocketAddr) {
         debug!(%peer, "a subscriber came");
         let (outlet, socket) = Outlet::share(socket, &self.wish);
-        let side = WebSocketStream::from_partially_read(
-            socket,
-            head.into(),
-            Side::Server,
-            Some(limits()),
-        );
+        let side =
+            WebSocketStream::from_partially_read(socket, head.into(), Side::Server, Some(limits()));
         let (mut sink, mut stream) = side.await.split();
         let listed = self.shared.outlets.list(&outlet);
         let ending = match self.stream_to(&outlet, &mut sink, &mut stream).await {

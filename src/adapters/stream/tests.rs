@@ -450,11 +450,8 @@ fn frames(client: Client, count: usize) -> Vec<String> {
     let socket = client.into_inner().into_std().unwrap();
     socket.set_nonblocking(false).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    let mut client = tokio_tungstenite::tungstenite::WebSocket::from_raw_socket(
-        socket,
-        Role::Client,
-        None,
-    );
+    let mut client =
+        tokio_tungstenite::tungstenite::WebSocket::from_raw_socket(socket, Role::Client, None);
     (0..count).map(|_| client.read().unwrap().into_text().unwrap().to_string()).collect()
 }
 
@@ -470,8 +467,8 @@ async fn a_publisher_writes_to_a_subscriber_without_its_task() {
         // From here to the end of the reading no task runs: this runtime has one thread.
         publish_numbered(&hub, &["A", "B", "A"]);
         assert_eq!(frames(all, 3), ["{\"A\":0}", "{\"B\":1}", "{\"A\":2}"]);
-        let expected =
-            [(1, 0), (3, 2)].map(|(seq, at)| format!("{{\"seq\":{seq},\"forecast\":{{\"A\":{at}}}}}"));
+        let expected = [(1, 0), (3, 2)]
+            .map(|(seq, at)| format!("{{\"seq\":{seq},\"forecast\":{{\"A\":{at}}}}}"));
         assert_eq!(frames(some, 2), expected);
         assert_eq!(hub.shared.metrics.sent.get(), 5);
     })

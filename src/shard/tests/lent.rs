@@ -48,7 +48,9 @@ fn turns_of_two_threads_make_what_turns_of_one_make() {
         here += usize::from(symbols.len() == 1 && log.forecasts("only").len() == before + 1);
         if minute % 50 == 49 {
             let (answer, answers) = channel();
-            router.commanders()[0].command(Command::Sample { model: 0, count_max: 1, answer }).unwrap();
+            router.commanders()[0]
+                .command(Command::Sample { model: 0, count_max: 1, answer })
+                .unwrap();
             answers.recv().unwrap();
         }
     }
@@ -76,6 +78,19 @@ fn a_failure_in_a_lent_turn_ends_the_shard_with_it() {
     assert!(matches!(outcome, Err(ShardError::Closed(SinkClosed("closed")))));
     let more = intake.record_within(record("A", 100), Duration::ZERO);
     assert!(more.is_err(), "nothing more is taken");
+}
+
+#[test]
+fn a_shard_with_a_sink_that_may_wait_is_not_lent() {
+    let sinks = |log: &Log| {
+        vec![MemorySink::new("quick", log), MemorySink::new("file", log).that_may_wait()]
+    };
+    let Trial { intake, shard, .. } = Trial::of(1000, sinks);
+    let shard = LentShard::new(shard);
+    intake.record_within(record("A", 0), Duration::ZERO).unwrap();
+    assert!(!shard.turn_here());
+    drop(intake);
+    assert_eq!(only(shard.run().unwrap().unwrap()).ticks, 1);
 }
 
 #[test]

@@ -189,9 +189,8 @@ fn run_bound(session: &mut Session, binding: &IoBinding) -> ort::Result<()> {
     // SAFETY: the session is alive and, borrowed exclusively, in no other run, which the library
     // does not allow; the binding was made by it, keeps it alive, and holds the bound tensors. Both
     // pointers are of the crate, which casts them in the same way. No options is a valid choice.
-    let status = unsafe {
-        (ort::api().RunWithBinding)(session.ptr().cast_mut(), options, binding.ptr())
-    };
+    let status =
+        unsafe { (ort::api().RunWithBinding)(session.ptr().cast_mut(), options, binding.ptr()) };
     // SAFETY: the library has just made the status, and it is given away here, once.
     unsafe { ort::Error::result_from_status(status) }
 }
