@@ -117,6 +117,8 @@ struct OnTheWay {
     records: VecDeque<OfTurn>,
     /// The open transaction of each turn.
     transactions: [Transaction; 2],
+    /// Whether a forecast of it may be in front of one of the transaction before it.
+    overtakes: [bool; 2],
     failure: Option<String>,
 }
 
@@ -280,8 +282,13 @@ impl Broker {
     /// A session's producers, with a transaction for each turn.
     pub(crate) fn producer(&self, member: usize) -> Producer {
         let transactions = [self.next_transaction(), self.next_transaction()];
-        let records = VecDeque::new();
-        Producer(Arc::new(Mutex::new(OnTheWay { member, records, transactions, failure: None })))
+        Producer(Arc::new(Mutex::new(OnTheWay {
+            member,
+            records: VecDeque::new(),
+            transactions,
+            overtakes: [false; 2],
+            failure: None,
+        })))
     }
 
     fn next_transaction(&self) -> Transaction {
@@ -434,6 +441,10 @@ impl Session {
         if !topics.owns(self.member, covered) || !is_open {
             return Err(SessionError::Retry("the producer is fenced off".to_owned()));
         }
+        if std::mem::take(&mut on_the_way.overtakes[index(turn)]) {
+            let what = "a forecast of a transaction may have overtaken one of the one before it";
+            topics.violation.get_or_insert_with(|| what.to_owned());
+        }
         topics.judge_commit(covered, Some(transaction));
         topics.decide(transaction, Fate::Committed);
         topics.commit(covered);
@@ -504,9 +515,7 @@ impl BrokerSink {
         let mut on_the_way = self.producer.lock();
         let has_another = |of: &OfTurn| of.batch == Batch::Published(turn.other());
         if self.has_two && on_the_way.records.iter().any(has_another) {
-            self.outlet.lock().violate(
-                "a forecast of the next transaction may overtake one that is not acknowledged",
-            );
+            on_the_way.overtakes[index(turn)] = true;
         }
         let of_turn = OfTurn { batch, turn, sent: Sent::Output(published) };
         on_the_way.records.push_back(of_turn);

@@ -5,8 +5,9 @@
 //! committed beyond work that is done (I5), nor in a log that is not the one that was read. While
 //! a commit is under way records go on flowing. With transactions, what comes behind the line
 //! belongs to the next one, and the shards wait until the forecasts before the line are
-//! acknowledged: each topic then has those of a symbol in their order. Never polls the consumer, and asks
-//! the cluster through [`Cluster`] alone, so that the order of steps can be driven without clients.
+//! acknowledged: each topic then has those of a symbol in their order. Never polls the consumer,
+//! and asks the cluster through [`Cluster`] alone, so that the order of steps can be driven without
+//! clients.
 
 use std::cell::RefCell;
 use std::sync::Arc;
