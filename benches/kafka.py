@@ -13,7 +13,11 @@ and write to a topic of its own:
 
 The rate is (records - 1) / (time of the last record written - time of the first), by the broker's
 own clock when it appended them. The number of records written is checked. Then latency: a paced
-producer and a consumer in one process; from just before a tick is sent to when its forecast came.
+producer and a consumer in one process; from just before a tick is sent to when its forecast came. Each
+contender first gets ticks that do not count, so that the broker, the clients and the contender are warm,
+and then rests. Beside the times stand, for the measured stretch: the processor time of the contender for a
+tick, the mean of the daemon's commits, the pauses of the broker's garbage collection, and the time that
+the machine gave to others. Ratios are of one run.
 """
 
 import argparse
@@ -30,6 +34,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -43,6 +48,10 @@ WINDOW = 30
 # How long nothing may move.
 PATIENCE = 180.0
 MARK_BARE, MARK_PYTHON = 0.7, 5.0
+# Of a latency: ticks that do not count before it, and how long everything rests then, in seconds.
+WARM_SECONDS, SETTLE_SECONDS = 5.0, 1.0
+# The p99 of at-least-once over that of Python, and what is visible with exactly-once over the interval.
+MARK_P99_OF_PYTHON, MARK_VISIBLE, INTERVAL_MS = 0.5, 0.75, 100.0
 # As the daemon's own.
 PRODUCER = {
     "partitioner": "murmur2_random",
@@ -63,6 +72,9 @@ def main():
     parser.add_argument("--only", help="contenders whose name contains this")
     parser.add_argument("--set", action="append", default=[], help="a line of configuration")
     parser.add_argument("--executable", help="instead of building one")
+    parser.add_argument("--before", help="an earlier executable, to measure beside it")
+    parser.add_argument("--no-rates", action="store_true")
+    parser.add_argument("--paces", type=int, nargs="+", default=[1000, 10_000], help="ticks/s")
     parser.add_argument("--no-latency", action="store_true")
     parser.add_argument("--python", nargs=5, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -81,7 +93,8 @@ def main():
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tickcast-bench-"))
         bench = Bench(stack, folder, executable, args)
         bench.start_broker()
-        bench.rates()
+        if not args.no_rates:
+            bench.rates()
         if not args.no_latency:
             bench.latencies()
 
@@ -98,6 +111,8 @@ class Bench:
         if not os.path.exists(f"{jars}/ready"):
             sys.exit(f"no Kafka in {jars}; run `make bench-kafka`")
         java = ["java", "-Xmx512m", "-cp", f"{jars}/*"]
+        self.collections = f"{self.folder}/gc.log"
+        logged = f"-Xlog:gc:file={self.collections}:uptime:filecount=0"
         port, controller = free_port(), free_port()
         settings = {
             "process.roles": "broker,controller",
@@ -128,7 +143,7 @@ class Bench:
         ).stdout.splitlines()[-1]
         with open(f"{self.folder}/format.log", "w") as log:
             subprocess.run([*tool, "format", "-t", identity, "-c", file], check=True, stdout=log)
-        broker = self.spawn("broker", [*java, "kafka.Kafka", file])
+        broker = self.spawn("broker", [java[0], logged, *java[1:], "kafka.Kafka", file])
         self.brokers = f"127.0.0.1:{port}"
         self.admin = AdminClient(client(self.brokers))
         deadline = time.monotonic() + PATIENCE
@@ -250,8 +265,7 @@ class Bench:
         for name, of, mark in [("bare loop", bare, MARK_BARE), ("Python", python, MARK_PYTHON)]:
             ours = rates.get("tickcast, carried")
             if ours and of:
-                word = "reached" if ours / of >= mark else "missed"
-                print(f"mark: carried at least {mark} x {name}: {ours / of:.2f}, {word}")
+                judge(f"carried at least {mark} x {name}", ours / of, mark, at_least=True)
         print(flush=True)
 
     def measure(self, name, ticks, topic, start):
@@ -313,7 +327,7 @@ class Bench:
         log = self.name("bare")
         return self.spawn(log, command), log, records
 
-    def daemon(self, model, mode, *settings):
+    def daemon(self, model, mode, *settings, executable=None):
         def start(topic, output, group, ticks):
             log = self.name("daemon")
             config = f"{self.folder}/{log}.toml"
@@ -328,7 +342,8 @@ class Bench:
                 )
                 file.writelines(f"{line}\n" for line in [*settings, *self.args.set])
             address = f"{self.folder}/{log}.address"
-            command = [self.executable, "serve", "-c", config, "--address-file", address]
+            command = [executable or self.executable, "serve", "-c", config]
+            command += ["--address-file", address]
             return self.spawn(log, command), log, (ticks - WARM_UP[model]) * len(SYMBOLS)
 
         return start
@@ -348,16 +363,52 @@ class Bench:
     # Latency.
 
     def latencies(self):
-        daemon = 'kafka.options."linger.ms" = "0"'
-        print("Tick to forecast, ms; linger.ms = 0 for all producers, the rest as above")
-        print(f"{'':36}{'ticks/s':>9}{'sent/s':>9}{'p50':>9}{'p99':>9}{'max':>9}", flush=True)
-        for model, mode in [("stocks-volatility-carried", "carried"), ("aapl-daily", "sliding")]:
-            name = f"tickcast, {mode}"
-            self.latency(name, self.daemon(model, mode, daemon), WARM_UP[model])
-        name = "Python, windows one by one"
-        self.latency(name, self.python("one-now"), WARM_UP["aapl-daily"], rates=[1000])
+        now = 'kafka.options."linger.ms" = "0"'
+        once = ('kafka.delivery = "exactly_once"', f"kafka.commit_interval_ms = {INTERVAL_MS:.0f}")
+        carried, sliding = ("stocks-volatility-carried", "carried"), ("aapl-daily", "sliding")
+        executables = [("tickcast", self.executable)]
+        if self.args.before:
+            executables.append(("before", self.args.before))
+        contenders = []
+        for of, executable in executables:
+            for model, further, word in [
+                (carried, (), ""), (sliding, (), ""), (sliding, once, ", exactly once")
+            ]:
+                start = self.daemon(*model, now, *further, executable=executable)
+                contenders.append((f"{of}, {model[1]}{word}", start, WARM_UP[model[0]]))
+        contenders.append(
+            ("Python, windows one by one", self.python("one-now"), WARM_UP["aapl-daily"])
+        )
+        if self.args.only:
+            contenders = [c for c in contenders if self.args.only in c[0]]
+        machine()
+        print(f"Tick to forecast, ms, after {WARM_SECONDS:.0f} s that do not count; linger.ms = 0 for "
+              "all producers, the rest as above")
+        print(f"{'':34}{'ticks/s':>8}{'p50':>8}{'p99':>8}{'p99.9':>8}{'max':>8}{'us CPU':>8}"
+              f"{'commit':>8}{'GC':>7}{'steal':>7}", flush=True)
+        found = {}
+        # The first one meets a broker whose code is not compiled yet.
+        _, start, warm_up = contenders[0]
+        self.latency("(does not count)", start, warm_up)
+        for name, start, warm_up in contenders:
+            for rate, row in self.latency(name, start, warm_up).items():
+                found[name, rate] = row
+        python = "Python, windows one by one"
+        for rate, mark in [(1000, MARK_P99_OF_PYTHON), (10_000, 1.0)]:
+            for name in ["tickcast, carried", "tickcast, sliding"]:
+                if (name, rate) in found and (python, rate) in found:
+                    ratio = found[name, rate]["p99"] / found[python, rate]["p99"]
+                    judge(f"{name}, {rate:,}/s: p99 at most {mark} x Python", ratio, mark)
+        once, before = "tickcast, sliding, exactly once", "before, sliding, exactly once"
+        if (once, 1000) in found:
+            visible = found[once, 1000]["p50"] / INTERVAL_MS
+            judge(f"exactly once: p50 at most {MARK_VISIBLE} x the interval", visible, MARK_VISIBLE)
+            if (before, 1000) in found:
+                commits = found[once, 1000]["commit"] / found[before, 1000]["commit"]
+                judge("exactly once: a commit at most 0.25 x before", commits, 0.25)
 
-    def latency(self, name, start, warm_up, rates=(1000, 10_000)):
+    def latency(self, name, start, warm_up):
+        """What was found, by rate."""
         days = warm_up + 5
         topic = self.fill(days)
         output, group = self.create("forecasts"), self.name("group")
@@ -367,20 +418,71 @@ class Bench:
             if time.monotonic() > deadline or process.poll() is not None:
                 sys.exit(f"{name} gave no forecasts:\n{self.log(log)}")
             time.sleep(0.1)
-        for rate in rates:
-            count = int(rate * self.args.seconds) // len(SYMBOLS) * len(SYMBOLS)
-            sent, arrived, seconds = self.exchange(topic, output, days, rate, count)
-            days += count // len(SYMBOLS)
-            if missing := sent.keys() - arrived.keys():
-                sys.exit(f"{name}: {len(missing)} of {count} forecasts did not come")
+        found = {}
+        for rate in self.args.paces:
+            for seconds in (WARM_SECONDS, self.args.seconds):
+                count = int(rate * seconds) // len(SYMBOLS) * len(SYMBOLS)
+                time.sleep(SETTLE_SECONDS)
+                before = self.spent(process, log)
+                sent, arrived = self.exchange(topic, output, days, rate, count)
+                after = self.spent(process, log)
+                days += count // len(SYMBOLS)
+                if missing := sent.keys() - arrived.keys():
+                    sys.exit(f"{name}: {len(missing)} of {count} forecasts did not come")
             times = sorted(1e3 * (arrived[tick] - sent[tick]) for tick in sent)
-            p50, p99 = times[len(times) // 2], times[min(len(times) - 1, int(0.99 * len(times)))]
-            print(f"{name:36}{rate:9,}{count / seconds:9,.0f}{p50:9.2f}{p99:9.2f}"
-                  f"{times[-1]:9.2f}", flush=True)
+            spent = {key: after[key] - before[key] for key in after}
+            row = {
+                "p50": part(times, 0.5),
+                "p99": part(times, 0.99),
+                "p99.9": part(times, 0.999),
+                "max": times[-1],
+                "cpu": 1e6 * spent["cpu"] / count,
+                "commit": 1e3 * spent["commit_seconds"] / max(1, spent["commits"]),
+                "gc": spent["gc_ms"],
+                "steal": 1e3 * spent["steal"],
+            }
+            found[rate] = row
+            print(f"{name:34}{rate:8,}{row['p50']:8.2f}{row['p99']:8.2f}{row['p99.9']:8.2f}"
+                  f"{row['max']:8.2f}{row['cpu']:8.0f}{row['commit']:8.2f}{row['gc']:7.1f}"
+                  f"{row['steal']:7.0f}", flush=True)
         end(process)
+        return found
+
+    def spent(self, process, log):
+        """What the contender, the broker and the machine have spent so far."""
+        with open(f"/proc/{process.pid}/stat") as file:
+            # Behind the name, which may hold anything: user and system time.
+            fields = file.read().rpartition(")")[2].split()
+        with open("/proc/stat") as file:
+            steal = int(file.readline().split()[8])
+        pauses = 0.0
+        with open(self.collections) as file:
+            for line in file:
+                if "Pause" in line and line.rstrip().endswith("ms"):
+                    pauses += float(line.split()[-1].removesuffix("ms"))
+        ticks = os.sysconf("SC_CLK_TCK")
+        spent = {
+            "cpu": (int(fields[11]) + int(fields[12])) / ticks,
+            "steal": steal / ticks,
+            "gc_ms": pauses,
+            "commit_seconds": 0.0,
+            "commits": 0.0,
+        }
+        address = f"{self.folder}/{log}.address"
+        if os.path.exists(address):
+            with open(address) as file:
+                url = f"{file.read().strip()}/metrics"
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                for line in answer.read().decode().splitlines():
+                    name, _, value = line.partition(" ")
+                    if name == "tickcast_kafka_commit_seconds_sum":
+                        spent["commit_seconds"] = float(value)
+                    if name == "tickcast_kafka_commit_seconds_count":
+                        spent["commits"] = float(value)
+        return spent
 
     def exchange(self, topic, output, day, rate, count):
-        """Send times and arrival times by symbol and event time, and how long sending took."""
+        """Send times and arrival times by symbol and event time."""
         consumer = Consumer({**client(self.brokers), "group.id": self.name("latency")})
         consumer.assign([
             TopicPartition(output, number, high)
@@ -419,7 +521,6 @@ class Bench:
             producer.produce(topic, payload, symbol)
             if index % 100 == 0:
                 producer.poll(0)
-        seconds = time.perf_counter() - begun
         producer.flush(30)
         done.set()
         receiver.join()
@@ -428,7 +529,7 @@ class Bench:
         for now, payload in raw:
             forecast = json.loads(payload)
             arrived[forecast["symbol"], epoch_ms(forecast["as_of"])] = now
-        return sent, arrived, seconds
+        return sent, arrived
 
 
 def python_contender(kind, brokers, group, topics, records):
@@ -631,6 +732,16 @@ def free_port():
 
 def ratio(rate, of):
     return f"{rate / of:8.2f}" if of else f"{'':8}"
+
+
+def part(times, share):
+    """A quantile of sorted times."""
+    return times[min(len(times) - 1, int(share * len(times)))]
+
+
+def judge(what, value, mark, at_least=False):
+    reached = value >= mark if at_least else value <= mark
+    print(f"mark: {what}: {value:.2f}, {'reached' if reached else 'missed'}", flush=True)
 
 
 def machine():

@@ -46,6 +46,15 @@ fn forecasts_through_kafka_are_those_of_a_replay_and_survive_a_restart() {
     let settings = topics.settings(broker, "at_least_once", "one");
     let daemon = start(&sealed, &settings);
     await_committed(broker, &topics);
+    for (key, value) in [
+        ("cleanup.policy", "compact"),
+        ("segment.bytes", "52428800"),
+        ("min.cleanable.dirty.ratio", "0.3"),
+        ("compression.type", "producer"),
+    ] {
+        let set = broker.topic_setting(&topics.changelog(), key);
+        assert_eq!(set.as_deref(), Some(value), "{key} of the changelog");
+    }
     let ended = daemon.stop();
     assert!(ended.status.success(), "{:?}", ended.log);
     assert_eq!(ended.drained("repeats"), 0);

@@ -3,12 +3,13 @@
 //!
 //! Partition P holds the ticks of symbol P, tick N at offset N.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tickcast::adapters::kafka::{
-    Batch, Changelog, Cluster, Epoch, Look, Point, Reading, SessionError, StateRecord, Turn,
+    Answer, Batch, Changelog, Cluster, Epoch, Look, Point, Reading, SessionError, StateRecord, Turn,
 };
 use tickcast::core::domain::NamedRejection;
 use tickcast::engine::pipeline::StoredState;
@@ -89,14 +90,32 @@ enum Sent {
     State { partition: usize, state: Stored },
 }
 
-/// The producer of one session; cloning shares it.
+/// A record on its way, with what its acknowledgment counts for and the turn that it is sent with.
+struct OfTurn {
+    batch: Batch,
+    turn: Turn,
+    sent: Sent,
+}
+
+/// A commit that was asked for: with a turn, of its transaction.
+struct Asked {
+    turn: Option<Turn>,
+    covered: Vec<Reading>,
+    /// Whether it was looked at before, so that it may be decided.
+    is_due: bool,
+}
+
+/// The producers of one session; cloning shares them.
 #[derive(Clone)]
 pub(crate) struct Producer(Arc<Mutex<OnTheWay>>);
 
 struct OnTheWay {
     member: usize,
-    records: VecDeque<(Batch, Sent)>,
-    transaction: Transaction,
+    records: VecDeque<OfTurn>,
+    /// The open transaction of each turn.
+    transactions: [Transaction; 2],
+    /// Whether a forecast of it may be in front of one of the transaction before it.
+    overtakes: [bool; 2],
     failure: Option<String>,
 }
 
@@ -105,6 +124,7 @@ pub(crate) struct Session {
     pub(crate) broker: Broker,
     pub(crate) producer: Producer,
     pub(crate) member: usize,
+    asked: RefCell<Option<Asked>>,
 }
 
 /// An end of the producer, as each shard has it.
@@ -113,6 +133,8 @@ struct BrokerSink {
     producer: Producer,
     outlet: Outlet,
     turn: Turn,
+    /// Each turn has a producer of its own, and there is no order between the two.
+    has_two: bool,
 }
 
 impl Topics {
@@ -251,11 +273,16 @@ impl Broker {
         self.0.lock().expect("a run has one thread")
     }
 
-    /// A session's producer, with a transaction of its own.
+    /// A session's producers, with a transaction for each turn.
     pub(crate) fn producer(&self, member: usize) -> Producer {
-        let transaction = self.next_transaction();
-        let records = VecDeque::new();
-        Producer(Arc::new(Mutex::new(OnTheWay { member, records, transaction, failure: None })))
+        let transactions = [self.next_transaction(), self.next_transaction()];
+        Producer(Arc::new(Mutex::new(OnTheWay {
+            member,
+            records: VecDeque::new(),
+            transactions,
+            overtakes: [false; 2],
+            failure: None,
+        })))
     }
 
     fn next_transaction(&self) -> Transaction {
@@ -309,9 +336,10 @@ impl Producer {
         self.0.lock().expect("a run has one thread")
     }
 
-    pub(crate) fn sink(&self, outlet: &Outlet) -> Box<dyn Sink> {
+    pub(crate) fn sink(&self, outlet: &Outlet, exactly_once: bool) -> Box<dyn Sink> {
         let (producer, outlet) = (self.clone(), outlet.clone());
-        Box::new(BrokerSink { producer, outlet, turn: Turn::default() })
+        let (turn, has_two) = (Turn::default(), exactly_once);
+        Box::new(BrokerSink { producer, outlet, turn, has_two })
     }
 
     pub(crate) fn fail(&self) {
@@ -328,12 +356,14 @@ impl Producer {
     pub(crate) fn arrive(&self, broker: &Broker, count: usize, states_first: bool) {
         let mut on_the_way = self.lock();
         let mut topics = broker.lock();
-        let transaction = on_the_way.transaction;
-        let fate = if topics.exactly_once { Fate::Open(transaction) } else { Fate::Committed };
         for _ in 0..count.min(on_the_way.records.len()) {
-            let is_wanted = |(batch, _): &(Batch, Sent)| (*batch == Batch::States) == states_first;
+            let is_wanted = |of: &OfTurn| (of.batch == Batch::States) == states_first;
             let at = on_the_way.records.iter().position(is_wanted).unwrap_or(0);
-            let Some((_, sent)) = on_the_way.records.remove(at) else { break };
+            let Some(OfTurn { turn, sent, .. }) = on_the_way.records.remove(at) else { break };
+            let fate = match topics.exactly_once {
+                true => Fate::Open(on_the_way.transactions[index(turn)]),
+                false => Fate::Committed,
+            };
             match sent {
                 Sent::Output(published) => topics.output.push((published, fate)),
                 Sent::State { partition, state } => {
@@ -345,8 +375,80 @@ impl Producer {
 
     /// The session ends: what is open is aborted, at once or by its timeout.
     pub(crate) fn end(&self, broker: &Broker) {
-        let transaction = self.lock().transaction;
-        broker.lock().decide(transaction, Fate::Aborted);
+        let transactions = self.lock().transactions;
+        let mut topics = broker.lock();
+        transactions.into_iter().for_each(|open| topics.decide(open, Fate::Aborted));
+    }
+}
+
+fn index(turn: Turn) -> usize {
+    usize::from(turn == Turn::Odd)
+}
+
+impl Session {
+    pub(crate) fn new(broker: Broker, producer: Producer, member: usize) -> Self {
+        Self { broker, producer, member, asked: RefCell::new(None) }
+    }
+
+    /// Begins again with other producers. Nothing answers what was asked for before.
+    pub(crate) fn begin_again(&mut self) {
+        self.producer = self.broker.producer(self.member);
+        self.asked = RefCell::new(None);
+    }
+
+    fn ask(&self, turn: Option<Turn>, covered: &[Reading]) -> Result<(), SessionError> {
+        let asked = Asked { turn, covered: covered.to_vec(), is_due: false };
+        *self.asked.borrow_mut() = Some(asked);
+        Ok(())
+    }
+
+    fn decide_offsets(&self, covered: &[Reading]) -> Result<Answer, SessionError> {
+        let mut topics = self.broker.lock();
+        if std::mem::take(&mut topics.asks_again) {
+            return Ok(Answer::AskAgain);
+        }
+        if !topics.owns(self.member, covered) {
+            return Err(SessionError::Retry("the group has another generation".to_owned()));
+        }
+        topics.judge_commit(covered, None);
+        topics.commit(covered);
+        if std::mem::take(&mut topics.answer_lost) {
+            return Err(SessionError::Retry("no answer to a commit".to_owned()));
+        }
+        Ok(Answer::Committed)
+    }
+
+    fn decide_transaction(&self, turn: Turn, covered: &[Reading]) -> Result<Answer, SessionError> {
+        let mut on_the_way = self.producer.lock();
+        let mut topics = self.broker.lock();
+        if on_the_way.records.iter().any(|of| of.turn == turn) {
+            let what = "a transaction is committed whose records are not acknowledged".to_owned();
+            topics.violation.get_or_insert(what);
+        }
+        let transaction = on_the_way.transactions[index(turn)];
+        let is_open = topics.output.iter().any(|(_, fate)| *fate == Fate::Open(transaction))
+            || topics
+                .changelog
+                .iter()
+                .flat_map(|of| of.records.values())
+                .any(|of| of.fate == Fate::Open(transaction));
+        if !topics.owns(self.member, covered) || !is_open {
+            return Err(SessionError::Retry("the producer is fenced off".to_owned()));
+        }
+        if std::mem::take(&mut on_the_way.overtakes[index(turn)]) {
+            let what = "a forecast of a transaction may have overtaken one of the one before it";
+            topics.violation.get_or_insert_with(|| what.to_owned());
+        }
+        topics.judge_commit(covered, Some(transaction));
+        topics.decide(transaction, Fate::Committed);
+        topics.commit(covered);
+        let lost = std::mem::take(&mut topics.answer_lost);
+        drop(topics);
+        on_the_way.transactions[index(turn)] = self.broker.next_transaction();
+        match lost {
+            true => Err(SessionError::Retry("no answer to a commit".to_owned())),
+            false => Ok(Answer::Committed),
+        }
     }
 }
 
@@ -355,16 +457,17 @@ impl Cluster for Session {
         let on_the_way = self.producer.lock();
         match &on_the_way.failure {
             Some(failure) => Err(SessionError::Retry(failure.clone())),
-            None => Ok(!on_the_way.records.iter().any(|(of, _)| *of == batch)),
+            None => Ok(!on_the_way.records.iter().any(|of| of.batch == batch)),
         }
     }
 
-    fn store(&self, state: &StoredState, point: Option<Point>) {
+    fn store(&self, turn: Turn, state: &StoredState, point: Option<Point>) {
         let Some(partition) = state.partition else { return };
         let (key, bytes) = (state.key().into_owned(), state.bytes.clone());
         let stored = Stored { key, bytes, point, fate: Fate::Aborted };
         let sent = Sent::State { partition: partition.0 as usize, state: stored };
-        self.producer.lock().records.push_back((Batch::States, sent));
+        let of_turn = OfTurn { batch: Batch::States, turn, sent };
+        self.producer.lock().records.push_back(of_turn);
     }
 
     fn is_over(&self, _: Look) -> bool {
@@ -375,54 +478,41 @@ impl Cluster for Session {
         Duration::ZERO
     }
 
-    fn commit(&self, covered: &[Reading]) -> Result<bool, SessionError> {
-        let mut topics = self.broker.lock();
-        if std::mem::take(&mut topics.asks_again) {
-            return Ok(false);
-        }
-        if !topics.owns(self.member, covered) {
-            return Err(SessionError::Retry("the group has another generation".to_owned()));
-        }
-        topics.judge_commit(covered, None);
-        topics.commit(covered);
-        if std::mem::take(&mut topics.answer_lost) {
-            return Err(SessionError::Retry("no answer to a commit".to_owned()));
-        }
-        Ok(true)
+    fn commit(&self, covered: &[Reading]) -> Result<(), SessionError> {
+        self.ask(None, covered)
     }
 
-    fn commit_transaction(&self, covered: &[Reading]) -> Result<(), SessionError> {
-        // It waits for what is not acknowledged.
-        self.producer.arrive(&self.broker, usize::MAX, false);
-        let transaction = self.producer.lock().transaction;
-        let mut topics = self.broker.lock();
-        let is_open = topics.output.iter().any(|(_, fate)| *fate == Fate::Open(transaction))
-            || topics
-                .changelog
-                .iter()
-                .flat_map(|of| of.records.values())
-                .any(|of| of.fate == Fate::Open(transaction));
-        if !topics.owns(self.member, covered) || !is_open {
-            return Err(SessionError::Retry("the producer is fenced off".to_owned()));
+    fn commit_transaction(&self, turn: Turn, covered: &[Reading]) -> Result<(), SessionError> {
+        self.ask(Some(turn), covered)
+    }
+
+    /// The second time that it is asked: in between, the shards and the broker go on.
+    fn answer(&self) -> Result<Option<Answer>, SessionError> {
+        let mut asked = self.asked.borrow_mut();
+        let Some(Asked { turn, covered, is_due }) = asked.as_mut() else { return Ok(None) };
+        if !std::mem::replace(is_due, true) {
+            return Ok(None);
         }
-        topics.judge_commit(covered, Some(transaction));
-        topics.decide(transaction, Fate::Committed);
-        topics.commit(covered);
-        let lost = std::mem::take(&mut topics.answer_lost);
-        drop(topics);
-        self.producer.lock().transaction = self.broker.next_transaction();
-        match lost {
-            true => Err(SessionError::Retry("no answer to a commit".to_owned())),
-            false => Ok(()),
-        }
+        let answer = match turn {
+            None => self.decide_offsets(covered),
+            Some(turn) => self.decide_transaction(*turn, covered),
+        };
+        *asked = None;
+        answer.map(Some)
     }
 }
 
 impl BrokerSink {
     fn send(&mut self, kind: Kind, record: &Outgoing<'_>) {
         let published = Published { kind, bytes: record.bytes.to_vec() };
-        let batch = Batch::Published(self.turn);
-        self.producer.lock().records.push_back((batch, Sent::Output(published)));
+        let (turn, batch) = (self.turn, Batch::Published(self.turn));
+        let mut on_the_way = self.producer.lock();
+        let has_another = |of: &OfTurn| of.batch == Batch::Published(turn.other());
+        if self.has_two && on_the_way.records.iter().any(has_another) {
+            on_the_way.overtakes[index(turn)] = true;
+        }
+        let of_turn = OfTurn { batch, turn, sent: Sent::Output(published) };
+        on_the_way.records.push_back(of_turn);
     }
 }
 
@@ -463,6 +553,6 @@ impl Sink for BrokerSink {
 impl OnTheWay {
     #[expect(dead_code, reason = "for a trace by hand")]
     fn name(&self) -> String {
-        format!("member {} in transaction {}", self.member, self.transaction)
+        format!("member {} in transactions {:?}", self.member, self.transactions)
     }
 }

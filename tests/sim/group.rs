@@ -90,7 +90,7 @@ impl Member {
         let engine = Engine::new(character, pipelines, receivers, metrics, None, sheds);
         let table = PartitionTable::new([("ticks", SYMBOLS.len() as i32)]);
         let producer = broker.producer(index);
-        let session = Session { broker: broker.clone(), producer, member: index };
+        let session = Session::new(broker.clone(), producer, index);
         let mut member = Self {
             engine,
             senders,
@@ -128,7 +128,8 @@ impl Member {
     fn connect(&mut self) {
         self.outlet.lock().begin_life();
         for sender in &self.senders {
-            let sink = self.session.producer.sink(&self.outlet);
+            let exactly_once = self.session.broker.lock().exactly_once;
+            let sink = self.session.producer.sink(&self.outlet, exactly_once);
             sender.command(Command::Connect(sink)).expect("the shards run");
         }
     }
@@ -269,7 +270,7 @@ impl Member {
         Ok(())
     }
 
-    /// Finishes the commit under way; with transactions the shards answer nothing before.
+    /// Finishes the commit under way.
     fn finish_commit(&mut self) -> Result<(), SessionError> {
         while self.commit.is_some() {
             for shard in &mut self.engine.shards {
@@ -309,7 +310,7 @@ impl Member {
             self.ask(&answers)?;
         }
         self.leave(dice);
-        self.session.producer = self.session.broker.producer(self.session.member);
+        self.session.begin_again();
         (self.assigned, self.is_whole) = (Assigned::default(), false);
         self.turn = Turn::default();
         self.connect();
@@ -318,7 +319,7 @@ impl Member {
 
     /// What is on its way arrives or not, and the partitions are free.
     fn leave(&self, dice: &mut Dice) {
-        let Session { broker, producer, member } = &self.session;
+        let Session { broker, producer, member, .. } = &self.session;
         let count = dice.index(producer.on_the_way() + 1);
         producer.arrive(broker, count, dice.below(2) == 0);
         producer.end(broker);
@@ -522,7 +523,7 @@ impl World {
         let name = self.dice.pick(&[NOW, NEXT]);
         let dies = (self.dice.below(4) == 0).then(|| self.dice.between(1, 3));
         let Some(member) = &mut self.members[index] else { return Ok(()) };
-        // The shards answer nothing while a transaction is committed.
+        // The shards answer nothing while what a transaction holds is not acknowledged.
         if let Err(error) = member.finish_commit() {
             self.trace.note(self.turns, format_args!("member {index}: {error:?}"));
             return member.begin_again(&mut self.dice);

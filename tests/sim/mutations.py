@@ -114,14 +114,20 @@ MUTATIONS = {
     "unacknowledged": (
         "states are stored before the forecasts behind them are acknowledged",
         "src/adapters/kafka/commit.rs",
-        "CommitPhase::Publishing { states } if settled(Batch::Published(turn))? => {",
-        "CommitPhase::Publishing { states } if settled(Batch::Published(turn))? || IF => {",
+        "if settled(Batch::Published(self.turn))? {",
+        "if settled(Batch::Published(self.turn))? || IF {",
     ),
     "unstored": (
         "offsets are committed before the states are stored",
         "src/adapters/kafka/commit.rs",
-        "CommitPhase::Storing | CommitPhase::Waiting(_) if settled(Batch::States)? => {",
-        "CommitPhase::Storing | CommitPhase::Waiting(_) if settled(Batch::States)? || IF => {",
+        "let mut is_settled = settled(Batch::States)?;",
+        "let mut is_settled = settled(Batch::States)? || IF;",
+    ),
+    "unsettled": (
+        "a transaction is committed before its forecasts are acknowledged",
+        "src/adapters/kafka/commit.rs",
+        "is_settled &= is_published;",
+        "is_settled &= is_published || IF;",
     ),
     "beyond": (
         "a commit goes one record beyond what was read",
@@ -136,7 +142,7 @@ MUTATIONS = {
         "if !IF { publisher.turn(); }",
     ),
     "no-hold": (
-        "the shards go on while a transaction is committed",
+        "the shards go on before a transaction is acknowledged",
         "src/adapters/kafka/commit.rs",
         "let resume = (delivery == Delivery::ExactlyOnce).then(|| {",
         "let resume = (delivery == Delivery::ExactlyOnce && !IF).then(|| {",
@@ -253,8 +259,8 @@ MUTATIONS = {
     "half": (
         "a transaction stores half of the states",
         "src/adapters/kafka/commit.rs",
-        "} else if delivery == Delivery::ExactlyOnce {",
-        "} else if delivery == Delivery::ExactlyOnce {\n"
+        "} else if self.delivery == Delivery::ExactlyOnce {",
+        "} else if self.delivery == Delivery::ExactlyOnce {\n"
         "if IF { states.truncate(states.len() / 2); }",
     ),
 }

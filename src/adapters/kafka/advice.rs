@@ -10,6 +10,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError as ClientError;
 
 use super::client;
+use super::publisher::Turn;
 use super::session::SHARD_TIMEOUT;
 use crate::adapters::kafka_config::{ClusterConfig, Delivery, KafkaConfig, is_secret};
 
@@ -54,7 +55,7 @@ struct TransactionTimes {
 /// The library's words where it refuses an option.
 pub(super) fn effective(config: &KafkaConfig) -> Result<Effective, ClientError> {
     let consumer = client::group_options(config)?.options;
-    let producer = client::producer_options(config)?.options;
+    let producer = client::producer_options(config, Turn::Even)?.options;
     let (of_consumer, of_producer) = (all_of(&consumer)?, all_of(&producer)?);
     let time = |options: &BTreeMap<String, String>, key: &str| {
         let ms = options.get(key).and_then(|text| text.parse().ok());

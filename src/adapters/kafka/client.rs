@@ -19,6 +19,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, ClientContext, Message, Statistics, TopicPartitionList};
 use tracing::{debug, info, warn};
 
+use super::publisher::Turn;
 use super::refusal::refusal;
 use super::secret::{self, TokenFile};
 use super::{KafkaError, SessionError, files};
@@ -36,11 +37,15 @@ pub(super) const PRODUCER_DEFAULTS: [(&str, &str); 5] = [
 ];
 
 /// What the user may set otherwise of a consumer. Prefetch by default of the library is 100,000
-/// records and 64 MB per partition, all of it in vain when a partition moves.
-pub(super) const CONSUMER_DEFAULTS: [(&str, &str); 3] = [
+/// records and 64 MB per partition, all of it in vain when a partition moves. Once so many are
+/// prefetched the library does not fetch for a second, and the shards are through with them before.
+pub(super) const CONSUMER_DEFAULTS: [(&str, &str); 5] = [
     ("queued.min.messages", "5000"),
     ("queued.max.messages.kbytes", "16384"),
+    ("fetch.queue.backoff.ms", "10"),
     ("session.timeout.ms", "10000"),
+    // A rebalance is noticed with the next heartbeat.
+    ("heartbeat.interval.ms", "1000"),
 ];
 
 /// How long a consumer may go without a poll where the user says nothing, by the library.
@@ -429,17 +434,27 @@ pub(super) fn observer(config: &KafkaConfig) -> Result<Observer, ClientError> {
     options.observe()
 }
 
-/// The options of the producer.
-pub(super) fn producer_options(config: &KafkaConfig) -> Result<Prepared, ClientError> {
+/// The options of the producer of a turn; without transactions there is one for both.
+pub(super) fn producer_options(config: &KafkaConfig, turn: Turn) -> Result<Prepared, ClientError> {
     let mut options = common(config)?;
     options.defaults(&config.options, &PRODUCER_DEFAULTS);
     promise_delivery(&mut options.options);
     if config.delivery == Delivery::ExactlyOnce {
         options
-            .set("transactional.id", format!("{}-{}", config.group, config.instance))
+            .set("transactional.id", transactional_id(config, turn))
             .defaults(&config.options, &[("transaction.timeout.ms", "15000")]);
     }
     Ok(options)
+}
+
+/// What the transactions of a turn are called: a process that comes back under its name fences off
+/// what it left open under both.
+fn transactional_id(config: &KafkaConfig, turn: Turn) -> String {
+    let KafkaConfig { group, instance, .. } = config;
+    match turn {
+        Turn::Even => format!("{group}-{instance}"),
+        Turn::Odd => format!("{group}-{instance}.second"),
+    }
 }
 
 /// Options for the admin client.

@@ -99,7 +99,7 @@ impl KafkaMetrics {
             )?,
             hanging_calls: gauge(
                 "tickcast_kafka_hanging_calls",
-                "Calls of the client library about a transaction that have not returned in time.",
+                "Calls of the client library that commit and have not returned in time.",
             )?,
             restore_seconds: histogram(
                 "tickcast_kafka_restore_seconds",

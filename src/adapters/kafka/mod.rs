@@ -29,9 +29,9 @@
 //! | `changelog` | which records of a changelog partition are its states (pure) |
 //! | `restore` | reading a changelog partition to its end |
 //! | `history` | which records of a topic warm its symbols (pure) |
-//! | `publisher` | the producer, and what is not yet acknowledged |
+//! | `publisher` | the producers, and what is not yet acknowledged |
 //! | `commit` | from a line in the stream to a committed offset |
-//! | `transaction` | calls about a transaction, each within a limit |
+//! | `transaction` | calls that commit, each on a thread of its own and within a limit |
 //! | `pace` | how many records one transaction takes (pure) |
 //! | `session` | one life of all clients |
 //! | `gap` | the header that tells a reader that records are missing |
@@ -82,7 +82,7 @@ use crate::ports::source::OnlineReport;
 use crate::shard::command::Command;
 
 pub use self::changelog::{Changelog, StateRecord};
-pub use self::commit::{Cluster, Commit, Covers, Progress, Took};
+pub use self::commit::{Answer, Cluster, Commit, Covers, Progress, Took};
 pub use self::describe::TopicId;
 pub use self::partitions::{Assigned, PartitionName, PartitionTable, Reading};
 pub use self::publisher::{Batch, Turn};

@@ -284,7 +284,7 @@ impl<'c> Look<'c> {
         }
         if config.delivery == Delivery::ExactlyOnce {
             self.warn(
-                "rights on the transactional id are not looked at: asking would end the \
+                "rights on the transactional ids are not looked at: asking would end the \
                  transactions of a running instance",
             );
         }

@@ -94,6 +94,11 @@ impl Pace {
         self.line = Some(Line { records, is_full: records >= self.bound });
     }
 
+    /// Whether a commit is under way.
+    pub(super) fn is_committing(&self) -> bool {
+        self.line.is_some()
+    }
+
     /// The commit is over. The shards needed `drain` up to its line, and it took `whole` in all.
     pub(super) fn done(&mut self, drain: Duration, whole: Duration) {
         let Some(Line { records, is_full }) = self.line.take() else { return };

@@ -1,9 +1,11 @@
 //! The producer, as each shard has it, and what the broker has not yet acknowledged.
 //!
-//! Owns the counts of records under way. Promises that a shard never loses a record silently: one
-//! that the broker does not take ends the session, and is made again from the input by the next
-//! one. When the producer's queue is full the shard waits (policy `block`), until there is room or
-//! the session is over. Never decides when a commit is due.
+//! Owns the producers and the counts of records under way. With transactions there is a producer
+//! for each of two turns, so that the next transaction is open while one is committed. Promises
+//! that a shard never loses a record silently: one that the broker does not take ends the session,
+//! and is made again from the input by the next one. When a producer's queue is full the shard
+//! waits (policy `block`), until there is room or the session is over. Never decides when a commit
+//! is due.
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
@@ -53,8 +55,11 @@ pub enum Batch {
     States,
 }
 
+/// Both, in the order of a session.
+pub(super) const TURNS: [Turn; 2] = [Turn::Even, Turn::Odd];
+
 /// Commits alternate, so that an acknowledgment of what follows a commit does not count for what
-/// the commit covers.
+/// the commit covers, and with transactions it does not belong to the one that is committed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Turn {
     /// Since an even-numbered commit.
@@ -82,7 +87,14 @@ pub(super) struct ProducerEvents {
 
 pub(super) type Producer = ThreadedProducer<ProducerEvents>;
 
-/// A shard's end of the producer.
+/// The producers of a session.
+pub(super) struct Producers {
+    pub(super) first: Producer,
+    /// That of odd-numbered transactions; without transactions there is one for all.
+    pub(super) second: Option<Producer>,
+}
+
+/// A shard's end of the producers.
 #[derive(Clone)]
 pub struct KafkaPublisher {
     shared: Arc<Shared>,
@@ -90,7 +102,7 @@ pub struct KafkaPublisher {
 }
 
 struct Shared {
-    producer: Producer,
+    producers: Producers,
     outstanding: Arc<Outstanding>,
     partitions: PartitionTable,
     config: KafkaConfig,
@@ -194,18 +206,28 @@ impl ProducerContext for ProducerEvents {
 
 impl KafkaPublisher {
     pub(super) fn new(
-        producer: Producer,
+        producers: Producers,
         outstanding: Arc<Outstanding>,
         partitions: PartitionTable,
         config: KafkaConfig,
         metrics: KafkaMetrics,
     ) -> Self {
-        let shared = Shared { producer, outstanding, partitions, config, metrics };
+        let shared = Shared { producers, outstanding, partitions, config, metrics };
         Self { shared: Arc::new(shared), turn: Turn::default() }
     }
 
-    pub(super) fn producer(&self) -> &Producer {
-        &self.shared.producer
+    /// The producer of a turn.
+    pub(super) fn producer(&self, turn: Turn) -> &Producer {
+        let Producers { first, second } = &self.shared.producers;
+        match (turn, second) {
+            (Turn::Odd, Some(second)) => second,
+            (Turn::Even | Turn::Odd, _) => first,
+        }
+    }
+
+    /// The turn of what is sent now.
+    pub(super) fn current(&self) -> Turn {
+        self.turn
     }
 
     pub(super) fn metrics(&self) -> &KafkaMetrics {
@@ -233,13 +255,19 @@ impl KafkaPublisher {
         };
         let headers: Option<&dyn Fn() -> OwnedHeaders> =
             if self.shared.config.headers { Some(&headers) } else { None };
-        self.send(to, headers, Some(record.pulse));
+        self.send(self.turn, to, headers, Some(record.pulse));
     }
 
-    /// Stores a state in its changelog partition, or the end of it where there are no bytes. The
-    /// point says up to where the state reaches.
+    /// Ends a stored state, with what is sent now.
+    pub(super) fn end_state(&self, key: &str, partition: &StatePlace) {
+        self.state(self.turn, key, partition, None, None);
+    }
+
+    /// Stores a state in its changelog partition, or the end of it where there are no bytes, with
+    /// the forecasts of a turn. The point says up to where the state reaches.
     pub(super) fn state(
         &self,
+        turn: Turn,
         key: &str,
         partition: &StatePlace,
         bytes: Option<&[u8]>,
@@ -252,13 +280,13 @@ impl KafkaPublisher {
         if let Some(bytes) = bytes {
             to = to.payload(bytes);
         }
-        let Some(point) = point else { return self.send(to, None, None) };
+        let Some(point) = point else { return self.send(turn, to, None, None) };
         let text = point.text();
         let headers = || {
             OwnedHeaders::new_with_capacity(1)
                 .insert(Header { key: POINT_HEADER, value: Some(&text) })
         };
-        self.send(to, Some(&headers), None);
+        self.send(turn, to, Some(&headers), None);
     }
 
     /// Whether every state handed over is acknowledged.
@@ -277,11 +305,13 @@ impl KafkaPublisher {
 
     fn send<K: rdkafka::message::ToBytes + ?Sized>(
         &self,
+        turn: Turn,
         record: BaseRecord<'_, K, [u8], usize>,
         headers: Option<&dyn Fn() -> OwnedHeaders>,
         pulse: Option<&Pulse>,
     ) {
-        let Shared { producer, outstanding, metrics, .. } = &*self.shared;
+        let Shared { outstanding, metrics, .. } = &*self.shared;
+        let producer = self.producer(turn);
         let batch = record.delivery_opaque;
         outstanding.count(batch).fetch_add(1, Ordering::Relaxed);
         let mut record = record;
@@ -376,7 +406,7 @@ impl Sink for KafkaPublisher {
         let to = BaseRecord::<(), [u8], usize>::with_opaque_to(topic, batch.index())
             .payload(&record.bytes[..]);
         self.shared.metrics.dead_letters.inc();
-        self.send(to, Some(&|| headers.clone()), Some(pulse));
+        self.send(self.turn, to, Some(&|| headers.clone()), Some(pulse));
     }
 
     fn turn(&mut self) {

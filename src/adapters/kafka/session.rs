@@ -16,6 +16,7 @@ mod poll;
 mod take_over;
 mod warm;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -25,13 +26,14 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::client::{self, GroupConsumer, Observer, Prepared, Rebalance, opening};
-use super::commit::Commit;
+use super::commit::{Answer, Commit};
 use super::pace::Pace;
 use super::partitions::{Assigned, Kept, PartitionTable};
-use super::publisher::{KafkaPublisher, Outstanding, Producer, ProducerEvents, Turn};
+use super::publisher::{KafkaPublisher, Outstanding, Producer, ProducerEvents, Producers, Turn};
 use super::topic_watch::TopicWatch;
 use super::topics::{self, InputTopic, Shape};
-use super::{KafkaError, KafkaSource, SessionError, transaction};
+use super::transaction::{self, Call};
+use super::{KafkaError, KafkaSource, SessionError};
 use crate::adapters::kafka_config::Delivery;
 use crate::core::domain::PartitionId;
 use crate::intake::{IntakeClosed, IntakeSender, Record};
@@ -80,7 +82,8 @@ pub(super) struct Session<'s> {
     stop: &'s watch::Receiver<bool>,
     observer: Arc<Observer>,
     reader: Observer,
-    consumer: GroupConsumer,
+    /// A call that commits offsets has it as well, for as long as it takes.
+    consumer: Arc<GroupConsumer>,
     publisher: KafkaPublisher,
     table: PartitionTable,
     inputs: Vec<InputTopic>,
@@ -95,15 +98,18 @@ pub(super) struct Session<'s> {
     /// How many records a transaction takes; `None` without transactions.
     pace: Option<&'s mut Pace>,
     commit: Option<Commit>,
+    /// The call that commits, while there is no answer.
+    call: RefCell<Option<Call<Answer>>>,
     /// Whether a commit is due however long ago the last one was.
     is_due: bool,
     /// Whether the next commit stores every state.
     is_whole: bool,
     /// Whether readiness waits for the commit of what was taken over.
     awaits_first: bool,
-    /// Since the last commit was done.
+    /// Since the last commit began.
     idle: Stopwatch,
-    turn: Turn,
+    /// Since the one before it began: as old as the oldest record of the commit under way.
+    opened: Stopwatch,
     /// Since the group gave partitions out that are being taken over.
     assigning: Stopwatch,
     /// Whether a partition that is being taken over was warmed, or was to be.
@@ -145,6 +151,28 @@ fn engine_gone<E>(_: E) -> SessionError {
     SessionError::Final(KafkaError::EngineGone)
 }
 
+/// Makes the producers.
+fn make_publisher(
+    source: &KafkaSource,
+    table: &PartitionTable,
+) -> Result<KafkaPublisher, SessionError> {
+    let KafkaSource { config, metrics, .. } = source;
+    let outstanding = Arc::new(Outstanding::default());
+    let producer = |turn| {
+        let Prepared { options, token } = client::producer_options(config, turn)?;
+        let events = ProducerEvents::new(Arc::clone(&outstanding), metrics.clone(), token);
+        options.create_with_context::<_, Producer>(events)
+    };
+    let make = |turn| producer(turn).map_err(opening("make the producer"));
+    let second = match config.delivery {
+        Delivery::AtLeastOnce => None,
+        Delivery::ExactlyOnce => Some(make(Turn::Odd)?),
+    };
+    let producers = Producers { first: make(Turn::Even)?, second };
+    let (table, config, metrics) = (table.clone(), config.clone(), metrics.clone());
+    Ok(KafkaPublisher::new(producers, outstanding, table, config, metrics))
+}
+
 impl Held {
     fn new(record: Record) -> Self {
         Self { record, since: Stopwatch::start(), is_paused: false }
@@ -164,19 +192,7 @@ impl<'s> Session<'s> {
             topics::prepare(config, &observer, &source.runtime)?;
         let reader =
             client::restoring_consumer(config).map_err(opening("make the restoring consumer"))?;
-        let outstanding = Arc::new(Outstanding::default());
-        let Prepared { options, token } =
-            client::producer_options(config).map_err(opening("make the producer"))?;
-        let events = ProducerEvents::new(Arc::clone(&outstanding), source.metrics.clone(), token);
-        let producer: Producer =
-            options.create_with_context(events).map_err(opening("make the producer"))?;
-        let publisher = KafkaPublisher::new(
-            producer,
-            outstanding,
-            table.clone(),
-            config.clone(),
-            source.metrics.clone(),
-        );
+        let publisher = make_publisher(source, &table)?;
         if config.delivery == Delivery::ExactlyOnce {
             transaction::begin(&publisher, config.transaction_timeout)?;
         }
@@ -199,7 +215,7 @@ impl<'s> Session<'s> {
             stop,
             observer,
             reader,
-            consumer,
+            consumer: Arc::new(consumer),
             publisher,
             table,
             inputs,
@@ -210,11 +226,12 @@ impl<'s> Session<'s> {
             held: None,
             pace,
             commit: None,
+            call: RefCell::new(None),
             is_due: false,
             is_whole: false,
             awaits_first: false,
             idle: Stopwatch::start(),
-            turn: Turn::default(),
+            opened: Stopwatch::start(),
             assigning: Stopwatch::start(),
             is_warmed: false,
             moved: Stopwatch::start(),
@@ -232,7 +249,8 @@ impl<'s> Session<'s> {
     /// Has the next session begin with smaller transactions, and says where one took too long.
     pub(super) fn note_failure(&mut self) {
         let Some(pace) = &mut self.pace else { return };
-        let Some(overrun) = pace.failed(self.idle.elapsed()) else { return };
+        let open = if pace.is_committing() { self.opened } else { self.idle };
+        let Some(overrun) = pace.failed(open.elapsed()) else { return };
         warn!(
             records = overrun.records,
             open_seconds = overrun.open.as_secs(),
@@ -247,6 +265,12 @@ impl<'s> Session<'s> {
     pub(super) fn close(self) {
         // Shards that wait for room in the producer's queue must not wait any longer.
         self.publisher.outstanding().end();
+        if self.source.config.delivery == Delivery::AtLeastOnce
+            && let Some(call) = self.call.take()
+        {
+            // It has the consumer as well, which this thread drops.
+            drop(call.wait());
+        }
         self.consumer.context().close();
         // A revocation that was taken down and not answered would keep the consumer from closing
         // for ever.

@@ -31,6 +31,28 @@ pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one attempt at it may take: then it is asked whether the cluster lets us in at all.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How a changelog is kept beside its policy. A restart reads all of it: the broker compacts no
+/// segment that is still written to, and no partition before this part of it is replaced. Batches
+/// are kept as the producer has compressed them, whatever the broker does with other topics.
+const CHANGELOG_SIZES: [(&str, &str); 3] = [
+    ("segment.bytes", "52428800"),
+    ("min.cleanable.dirty.ratio", "0.3"),
+    ("compression.type", "producer"),
+];
+
+/// What came of making a topic.
+enum Created {
+    /// It is there, whoever made it.
+    Made,
+    /// The cluster does not take its settings.
+    Refused(RDKafkaErrorCode),
+}
+
+/// Whether a cluster refuses a topic for its settings.
+fn is_of_settings(error: RDKafkaErrorCode) -> bool {
+    matches!(error, RDKafkaErrorCode::InvalidConfig | RDKafkaErrorCode::PolicyViolation)
+}
+
 /// The topics as a session finds them.
 pub(super) struct Shape {
     /// The input's partitions by number.
@@ -69,7 +91,7 @@ pub(super) fn prepare(
     for topic in config.outputs() {
         if partition_count(observer, topic)?.is_none() {
             let new = NewTopic::new(topic, most, TopicReplication::Fixed(config.replication));
-            admin.create(&new)?;
+            admin.make(&new)?;
             await_topic(observer, topic)?;
         }
     }
@@ -182,9 +204,26 @@ fn make_changelog(
     changelog: &str,
     partition_count: i32,
 ) -> Result<(), SessionError> {
-    let replication = TopicReplication::Fixed(config.replication);
-    let new = NewTopic::new(changelog, partition_count, replication);
-    admin.create(&new.set("cleanup.policy", "compact"))?;
+    let plain = || {
+        let replication = TopicReplication::Fixed(config.replication);
+        NewTopic::new(changelog, partition_count, replication).set("cleanup.policy", "compact")
+    };
+    let sized = CHANGELOG_SIZES.iter().fold(plain(), |new, (key, value)| new.set(key, value));
+    match admin.create(&sized)? {
+        Created::Made => {}
+        // Some clusters leave these settings to nobody.
+        Created::Refused(error) => {
+            admin.make(&plain())?;
+            let settings = CHANGELOG_SIZES.map(|(key, value)| format!("{key}={value}")).join(", ");
+            warn!(
+                topic = changelog,
+                %error,
+                settings,
+                "the cluster does not take these settings of a changelog; it is created without \
+                 them, and a restart may read more than the newest states"
+            );
+        }
+    }
     await_topic(observer, changelog)
 }
 
@@ -300,7 +339,18 @@ impl<'r> Admin<'r> {
     }
 
     /// Makes a topic, if nobody else was quicker.
-    pub(super) fn create(&self, topic: &NewTopic<'_>) -> Result<(), SessionError> {
+    pub(super) fn make(&self, topic: &NewTopic<'_>) -> Result<(), SessionError> {
+        match self.create(topic)? {
+            Created::Made => Ok(()),
+            Created::Refused(error) => {
+                let name = topic.name;
+                Err(SessionError::retry(format_args!("create topic `{name}`: {error}")))
+            }
+        }
+    }
+
+    /// As [`Admin::make`], where the cluster may not take the settings of the topic.
+    fn create(&self, topic: &NewTopic<'_>) -> Result<Created, SessionError> {
         let Some(client) = &self.client else {
             let (name, partitions) = (topic.name, topic.num_partitions);
             return Err(SessionError::retry(format_args!(
@@ -323,6 +373,7 @@ impl<'r> Admin<'r> {
                     info!(topic = name, partitions = topic.num_partitions, "created a topic");
                 }
                 Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((_, error)) if is_of_settings(error) => return Ok(Created::Refused(error)),
                 Err((name, error)) => {
                     return Err(SessionError::retry(format_args!(
                         "create topic `{name}`: {error}"
@@ -330,7 +381,7 @@ impl<'r> Admin<'r> {
                 }
             }
         }
-        Ok(())
+        Ok(Created::Made)
     }
 
     /// Adds partitions to a changelog, up to `count`.

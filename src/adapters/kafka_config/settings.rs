@@ -99,6 +99,12 @@ pub enum Delivery {
 /// The most that may be read of a partition as history.
 const HISTORY_RECORDS_MAX: usize = 1_000_000_000;
 
+/// The time between two commits where the configuration does not say it.
+const COMMIT_INTERVAL_MS: usize = 1000;
+
+/// The same with transactions.
+const TRANSACTION_INTERVAL_MS: usize = 100;
+
 /// Options that the promises about delivery rest on: they have keys of their own here or none.
 pub(super) const FIXED: [&str; 16] = [
     "acks",
@@ -288,6 +294,7 @@ fn read_keys(section: &mut Section<'_>) -> KafkaConfig {
         [("at_least_once", Delivery::AtLeastOnce), ("exactly_once", Delivery::ExactlyOnce)];
     let assignments = [("eager", false), ("cooperative", true)];
     let start = read_start(section);
+    let delivery = section.choice("delivery", &deliveries);
     let (instance, static_membership) = read_instance(section);
     let options = read_options(section);
     KafkaConfig {
@@ -309,8 +316,8 @@ fn read_keys(section: &mut Section<'_>) -> KafkaConfig {
             // The limit fits.
             count => count as i32,
         },
-        delivery: section.choice("delivery", &deliveries),
-        commit_interval: millis(section, "commit_interval_ms", 60_000),
+        delivery,
+        commit_interval: read_commit_interval(section, delivery),
         instance,
         static_membership,
         cooperative: section.choice("assignment", &assignments),
@@ -325,6 +332,16 @@ fn read_keys(section: &mut Section<'_>) -> KafkaConfig {
 
 fn millis(section: &mut Section<'_>, name: &'static str, max: usize) -> Duration {
     Duration::from_millis(section.count(name, 1, max) as u64)
+}
+
+/// The time between two commits: with transactions a forecast waits for it.
+fn read_commit_interval(section: &mut Section<'_>, delivery: Delivery) -> Duration {
+    let usual = match delivery {
+        Delivery::AtLeastOnce => COMMIT_INTERVAL_MS,
+        Delivery::ExactlyOnce => TRANSACTION_INTERVAL_MS,
+    };
+    let set = section.optional_count("commit_interval_ms", 1, 60_000);
+    Duration::from_millis(set.unwrap_or(usual) as u64)
 }
 
 fn read_start(section: &mut Section<'_>) -> StartAt {

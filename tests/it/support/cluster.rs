@@ -143,6 +143,14 @@ impl Cluster {
         });
     }
 
+    /// A setting of a topic.
+    pub(crate) fn topic_setting(&self, topic: &str, key: &str) -> Option<String> {
+        let admin: AdminClient<DefaultClientContext> = self.options().create().unwrap();
+        let resource = ResourceSpecifier::Topic(topic);
+        let found = block_on(admin.describe_configs([&resource], &AdminOptions::new())).unwrap();
+        found[0].as_ref().unwrap().get(key).and_then(|entry| entry.value.clone())
+    }
+
     /// First offset and end of a partition.
     pub(crate) fn watermarks(&self, topic: &str, partition: i32) -> (i64, i64) {
         let mut options = self.options();

@@ -103,8 +103,9 @@ impl Mock {
 
     /// Who coordinates the transactions of an instance.
     pub(crate) fn coordinate_transactions(&self, group: &str, instance: &str, broker: i32) {
-        let id = MockCoordinator::Transaction(format!("{group}-{instance}"));
-        self.mock.coordinator(id, broker).unwrap();
+        for id in [format!("{group}-{instance}"), format!("{group}-{instance}.second")] {
+            self.mock.coordinator(MockCoordinator::Transaction(id), broker).unwrap();
+        }
     }
 
     /// The next requests of a kind are answered by these errors, one each.

@@ -1,7 +1,7 @@
 //! When commits begin, and moving the one under way on.
 //!
-//! Owns the time between two commits. One is due after the interval, or once the open transaction
-//! takes no more records. Promises that at most one is under way, and that each
+//! Owns the time between two commits. One is due an interval after the last one began, or once the
+//! open transaction takes no more records. Promises that at most one is under way, and that each
 //! covers everything handed to the shards before it began. Never decides the order of steps in a
 //! commit, which `commit` owns.
 
@@ -9,6 +9,7 @@ use super::{COMMIT_POLL_TIMEOUT, SHARD_TIMEOUT, Session};
 use crate::adapters::kafka::SessionError;
 use crate::adapters::kafka::commit::{Commit, Covers, Progress, Took, Tools};
 use crate::ops::clock::{Stopwatch, pause};
+use crate::ports::sink::Sink;
 
 impl Session<'_> {
     /// Begins a commit when one is due, or moves the one under way on.
@@ -35,11 +36,13 @@ impl Session<'_> {
         let covers = Covers { positions, points, look: self.watch.want(), is_whole };
         let source = self.source;
         let delivery = source.config.delivery;
-        self.commit = Some(Commit::begin(delivery, &source.shards, covers, self.turn)?);
+        let turn = self.publisher.current();
+        self.commit = Some(Commit::begin(delivery, &source.shards, covers, turn)?);
         if let Some(pace) = &mut self.pace {
             pace.begin();
         }
-        self.turn = self.turn.other();
+        self.opened = std::mem::replace(&mut self.idle, Stopwatch::start());
+        self.publisher.turn();
         Ok(())
     }
 
@@ -55,7 +58,6 @@ impl Session<'_> {
                     self.source.metrics.paced(pace.bound());
                 }
                 self.flowed = true;
-                self.idle = Stopwatch::start();
                 if std::mem::take(&mut self.awaits_first) {
                     self.show_ready();
                 }
@@ -70,6 +72,7 @@ impl Session<'_> {
             consumer: &self.consumer,
             publisher: &self.publisher,
             watch: &self.watch,
+            call: &self.call,
         }
     }
 
@@ -85,8 +88,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Finishes the commit under way, if there is one. With transactions the shards wait for it,
-    /// and answer nothing before it is over.
+    /// Finishes the commit under way, if there is one.
     pub(super) fn finish_commit(&mut self, begun: Stopwatch) -> Result<(), SessionError> {
         while self.commit.is_some() {
             self.look()?;
@@ -94,7 +96,7 @@ impl Session<'_> {
             if begun.elapsed() > SHARD_TIMEOUT {
                 return Err(SessionError::retry("a commit was not committed in time"));
             }
-            if self.commit.is_some() {
+            if self.commit.as_ref().is_some_and(|commit| !commit.has_more()) {
                 pause(COMMIT_POLL_TIMEOUT);
             }
         }

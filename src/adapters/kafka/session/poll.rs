@@ -23,6 +23,9 @@ use crate::shard::command::Command;
 /// How long one poll may hold the thread: the delay of everything else it does.
 const POLL_TIMEOUT: Duration = Duration::from_millis(50);
 
+/// How many records are taken between two looks at everything else.
+const POLL_RECORDS_MAX: usize = 64;
+
 /// How long a full shard may hold the thread before the partitions are paused: short waits are
 /// ordinary back-pressure, and a pause throws away what was fetched.
 const FULL_PATIENCE: Duration = Duration::from_millis(500);
@@ -37,26 +40,51 @@ impl Session<'_> {
             pause(COMMIT_POLL_TIMEOUT);
             return Ok(());
         }
-        let timeout = if self.commit.is_some() { COMMIT_POLL_TIMEOUT } else { POLL_TIMEOUT };
+        let mut timeout = self.poll_timeout();
+        // What has come already is taken in one go: what is looked after between two polls costs
+        // more than a record.
+        for _ in 0..POLL_RECORDS_MAX {
+            if !self.poll_once(timeout)? || self.held.is_some() {
+                break;
+            }
+            timeout = Duration::ZERO;
+        }
+        Ok(())
+    }
+
+    /// How long the thread may wait for a record: no longer than until a commit is due.
+    fn poll_timeout(&self) -> Duration {
+        match &self.commit {
+            Some(commit) if commit.has_more() => return Duration::ZERO,
+            Some(_) => return COMMIT_POLL_TIMEOUT,
+            None => {}
+        }
+        let interval = self.source.config.commit_interval;
+        interval.saturating_sub(self.idle.elapsed()).clamp(COMMIT_POLL_TIMEOUT, POLL_TIMEOUT)
+    }
+
+    /// Waits for one record, and hands it on. Returns whether one came.
+    fn poll_once(&mut self, timeout: Duration) -> Result<bool, SessionError> {
         let Self { consumer, assigned, moved, .. } = self;
         match consumer.poll(timeout) {
             // Also what a poll says around a rebalance.
             None => consumer
                 .context()
                 .take_refusal()
-                .map_or(Ok(()), |why| Err(SessionError::Refused(why))),
+                .map_or(Ok(false), |why| Err(SessionError::Refused(why))),
             Some(Ok(message)) => {
                 *moved = Stopwatch::start();
                 // A partition that was given away has its records read elsewhere.
-                let Some(record) = record_of(assigned, &message) else { return Ok(()) };
+                let Some(record) = record_of(assigned, &message) else { return Ok(true) };
                 drop(message);
-                self.offer(Held::new(record), FULL_PATIENCE)
+                self.offer(Held::new(record), FULL_PATIENCE)?;
+                Ok(true)
             }
             Some(Err(error)) => match consumer.context().take_refusal() {
                 Some(why) => Err(SessionError::Refused(why)),
                 None if client::passes(&error) => {
                     debug!(%error, "the cluster is not reached; trying on");
-                    Ok(())
+                    Ok(false)
                 }
                 None => Err(SessionError::retry(format_args!("read the input: {error}"))),
             },
@@ -74,6 +102,8 @@ impl Session<'_> {
     fn offer(&mut self, held: Held, patience: Duration) -> Result<(), SessionError> {
         let Held { record, since, is_paused } = held;
         let has_room = self.has_room();
+        // The shards may wait for the commit that this thread moves on.
+        let patience = if self.commit.is_some() { COMMIT_POLL_TIMEOUT } else { patience };
         let back = if has_room {
             hand_over(&self.source.shards, &mut self.assigned, record, patience)?
         } else {
@@ -86,8 +116,8 @@ impl Session<'_> {
             return if is_paused { self.resume_all() } else { Ok(()) };
         };
         self.held = Some(Held { record, since, is_paused });
-        // A shard was waited for already.
-        if !is_paused && (has_room || since.elapsed() > PACE_PATIENCE) {
+        let limit = if has_room { FULL_PATIENCE } else { PACE_PATIENCE };
+        if !is_paused && since.elapsed() >= limit {
             self.pause_all()?;
         }
         Ok(())

@@ -321,7 +321,7 @@ impl Session<'_> {
     /// before.
     fn forget(&self, place: &StatePlace, stored: &[StateRecord]) -> Result<(), SessionError> {
         for StateRecord { key, .. } in stored {
-            self.publisher.state(key, place, None, None);
+            self.publisher.end_state(key, place);
         }
         // In a transaction they are committed with the first commit.
         if !stored.is_empty() && self.source.config.delivery == Delivery::AtLeastOnce {

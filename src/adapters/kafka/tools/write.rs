@@ -238,7 +238,7 @@ impl TopicWriter {
                 let admin = topics::Admin::with(options, has_token, runtime).map_err(open)?;
                 let replication = TopicReplication::Fixed(shape.replication);
                 let new = NewTopic::new(topic, shape.partitions, replication);
-                admin.create(&new).map_err(failed)?;
+                admin.make(&new).map_err(failed)?;
                 topics::await_topic(&observer, topic).map_err(failed)?;
                 shape.partitions
             }
