@@ -37,6 +37,12 @@ pub(super) const COMMIT_PATIENCE: Duration = Duration::from_secs(60);
 /// How many states are sent between two looks at the input.
 const STATES_AT_ONCE: usize = 64;
 
+/// How long each call that commits a transaction may take. Where the broker that coordinated the
+/// group has left the cluster, librdkafka 2.12 waits for it until the call is over, although the
+/// group has another coordinator by then: only a new producer asks which. Within this time a
+/// coordinator moves.
+const TRANSACTION_PATIENCE: Duration = Duration::from_secs(15);
+
 /// The wait before it is asked again.
 const COMMIT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -353,7 +359,7 @@ impl Cluster for Tools<'_> {
     }
 
     fn commit_transaction(&self, turn: Turn, covered: &[Reading]) -> Result<(), SessionError> {
-        let limit = self.config.transaction_timeout;
+        let limit = self.config.transaction_timeout.min(TRANSACTION_PATIENCE);
         let group = self
             .consumer
             .group_metadata()

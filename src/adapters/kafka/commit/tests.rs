@@ -97,7 +97,8 @@ fn begun(delivery: Delivery, turn: Turn) -> (Commit, CommitLine, IntakeReceiver<
 
 fn state() -> StoredState {
     let bytes = Some(b"state".to_vec());
-    StoredState { model: None, symbol: "A".into(), partition: Some(PartitionId(0)), bytes }
+    let partition = Some(PartitionId(0));
+    StoredState { model: None, symbol: "A".into(), partition, offset: None, bytes }
 }
 
 /// One step that does not end the commit.
