@@ -568,7 +568,8 @@ impl HistoryBook {
     }
 
     /// Notes how many rows of the answer to a question were used, and whether the window of its
-    /// symbol is full now. Returns how many questions for steps were answered so far, or for windows that are not full.
+    /// symbol is full now. Returns how many questions for steps were answered so far, or for
+    /// windows that are not full.
     pub(super) fn answered(
         &mut self,
         question: &Question,

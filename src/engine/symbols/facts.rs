@@ -60,7 +60,8 @@ impl Engine {
         self.index.get(symbol).map(|id| self.symbols[id.index()].arrivals)
     }
 
-    /// Notes that a tick of a symbol came that is pushed later. A symbol that is not known stays so.
+    /// Notes that a tick of a symbol came that is pushed later. A symbol that is not known stays
+    /// so.
     pub fn note_arrival(&mut self, symbol: &str) {
         if let Some(id) = self.index.get(symbol) {
             self.symbols[id.index()].arrivals.note(self.now);
