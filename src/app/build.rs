@@ -30,7 +30,7 @@ use crate::engine::wire::forecast::RecordTemplate;
 use crate::intake::{IntakeMetrics, IntakeReceiver, IntakeSender, Router, intake, shard_of_symbol};
 use crate::keep::history::Historian;
 use crate::keep::reload::{
-    ListedModel, ModelStatus, ReloadMetrics, ReloadModel, ReloadThread, Reloader, RunningModel,
+    ListedModel, ModelStatus, ReloadMetrics, ReloadModel, ReloadThread, Reloader,
 };
 use crate::keep::roles::RoleStore;
 use crate::keep::snapshot::{Folder, FolderError, Keeper, SnapshotMetrics};
@@ -435,7 +435,7 @@ impl<'b> Builder<'b> {
                 seat: model.seat,
                 turns_with: model.turns.map(|turns| turns.other),
                 symbols: model.patterns.clone(),
-                status: ModelStatus { running: RunningModel::of(pipeline), refused },
+                status: ModelStatus::of(pipeline, refused),
             }
         });
         crate::keep::reload::Models(listed.collect())
