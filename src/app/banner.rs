@@ -1,7 +1,8 @@
-//! What runs, in one line of the log.
+//! What runs, in a few lines of the log.
 //!
 //! Owns the words by which a daemon introduces itself. Promises that one line says which build runs
-//! which model on what, and where results go. Never shows a secret: it names kinds and files.
+//! which model on what, and where results go, and one line for each model what computes it. Never
+//! shows a secret: it names kinds and files.
 
 use std::path::Path;
 
@@ -10,6 +11,7 @@ use tracing::info;
 use super::App;
 use super::config::Config;
 use crate::adapters::http::VersionInfo;
+use crate::engine::pipeline::Pipeline;
 
 /// What the configuration says of a daemon, for its first line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,4 +58,13 @@ impl Banner {
             "starting"
         );
     }
+}
+
+/// Says what computes a model, and why that is not the native runtime where it was to be used if
+/// possible.
+pub(super) fn log_runtime(name: &str, pipeline: &Pipeline) {
+    let template = pipeline.template();
+    let (model, version) = (&*template.model, &*template.model_version);
+    let (runtime, reason) = (pipeline.computed_by(), pipeline.passed_over());
+    info!(name, model, version, runtime, reason, "the model is ready");
 }

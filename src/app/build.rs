@@ -18,7 +18,7 @@ use super::prepare::schema;
 use super::stop::Finish;
 use super::streamed::StreamedHistory;
 use super::warming::WarmingWatch;
-use super::{App, KeeperParts, OpenSource, history, prepare, process_seed, roles};
+use super::{App, KeeperParts, OpenSource, banner, history, prepare, process_seed, roles};
 use crate::adapters::http::{HttpServer, HttpState, Models, VersionInfo};
 use crate::adapters::stream::{StreamHub, StreamId, StreamMetrics};
 use crate::core::domain::Symbol;
@@ -30,7 +30,7 @@ use crate::engine::wire::forecast::RecordTemplate;
 use crate::intake::{IntakeMetrics, IntakeReceiver, IntakeSender, Router, intake, shard_of_symbol};
 use crate::keep::history::Historian;
 use crate::keep::reload::{
-    ListedModel, ModelStatus, ReloadMetrics, ReloadModel, ReloadThread, Reloader, RunningModel,
+    ListedModel, ModelStatus, ReloadMetrics, ReloadModel, ReloadThread, Reloader,
 };
 use crate::keep::roles::RoleStore;
 use crate::keep::snapshot::{Folder, FolderError, Keeper, SnapshotMetrics};
@@ -416,6 +416,8 @@ impl<'b> Builder<'b> {
             if pipeline.post().role == Role::Vacant {
                 // The live one, which it takes turns with, has the same.
                 refused.clear();
+            } else {
+                banner::log_runtime(name, pipeline);
             }
             for RefusedVersion { version, reason } in &refused {
                 let serving = &pipeline.template().model_version;
@@ -433,7 +435,7 @@ impl<'b> Builder<'b> {
                 seat: model.seat,
                 turns_with: model.turns.map(|turns| turns.other),
                 symbols: model.patterns.clone(),
-                status: ModelStatus { running: RunningModel::of(pipeline), refused },
+                status: ModelStatus::of(pipeline, refused),
             }
         });
         crate::keep::reload::Models(listed.collect())

@@ -133,14 +133,17 @@ fn model_lines(
     };
     let taken = taken.iter().map(|taken| format!("passed over   {}", super::taken_line(taken)));
     let passed_over: Vec<_> = refused.iter().map(refused_line).chain(taken).collect();
+    let not_native = pipeline.passed_over().map(|why| format!("not native    {why}"));
+    let not_native: Vec<_> = not_native.into_iter().collect();
     Ok(format!(
-        "model         {} {}{post}{next}\n{}mode          {}, computed by {}\nsteps         {}\n\
+        "model         {} {}{post}{next}\n{}mode          {}, computed by {}\n{}steps         {}\n\
          golden        {} cases pass\n",
         template.model,
         template.model_version,
         lines_of(&passed_over),
         template.mode,
-        pipeline.engine().rounding().name(),
+        pipeline.computed_by(),
+        lines_of(&not_native),
         bundle.manifest().step.words(),
         bundle.golden().cases.len(),
     ))

@@ -146,7 +146,11 @@ fn pipelines(args: &ReplayArgs, config: &Config, global: &Global) -> Result<Pipe
             settings.policy.cadence = CadencePolicy::AsItComes;
         }
         let pipeline = Pipeline::build(bundle, &runtime, &settings);
-        built.push(pipeline.map_err(Exit::because(Failure::Configuration))?);
+        let pipeline = pipeline.map_err(Exit::because(Failure::Configuration))?;
+        if let Some(why) = pipeline.passed_over() {
+            tell!("{} is computed by ONNX Runtime and not natively: {why}", model.name);
+        }
+        built.push(pipeline);
     }
     config.pipelines(built, &settings)
 }

@@ -178,6 +178,11 @@ def check_answers(address, validators):
     _, body = ask(address, "/v1/forecasts/AAPL")
     validators["forecast.schema.json"].validate(json.loads(body))
     check_pages(address, validators)
+    for path in ["/version", "/v1/models"]:
+        answer = paths[path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        jsonschema.Draft202012Validator(answer).validate(json.loads(ask(address, path)[1]))
+    models = json.loads(ask(address, "/v1/models")[1])["models"]
+    assert [model["runtime"] for model in models] == ["onnxruntime"], models
     for path, code in [
         ("/v1/forecasts/NONE", "unknown_symbol"),
         ("/v1/forecasts/%ff", "bad_request"),

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use sha2::{Digest, Sha256};
 use tickcast::core::domain::{Fields, PartitionId, Tick, UnixNanos};
 use tickcast::core::text::is_printable;
-use tickcast::engine::inference::HostBackend;
+use tickcast::engine::inference::{HostBackend, NativeRuntime, Runtime, Shape};
 use tickcast::engine::model::golden::Golden;
 use tickcast::engine::model::manifest::{Manifest, Mode};
 use tickcast::engine::model::{Bundle, BundleError, Draft};
@@ -112,7 +112,8 @@ pub(super) fn golden(data: &[u8]) -> bool {
     true
 }
 
-/// `model.onnx` likewise. ONNX Runtime itself is not fuzzed: what this lets pass is what it sees.
+/// `model.onnx` likewise. ONNX Runtime itself is not fuzzed: what this lets pass is what it sees,
+/// and what the native runtime reads.
 pub(super) fn graph(data: &[u8]) -> bool {
     let onnx = data.to_vec();
     let Some(bundle) = is_bundle(Draft { onnx, ..SMALL.clone() }) else { return false };
@@ -122,7 +123,42 @@ pub(super) fn graph(data: &[u8]) -> bool {
     assert!(model.functions.is_empty() && model.training_info.is_empty(), "code of its own");
     let graph = model.graph.as_ref().expect("a graph that passes is there");
     assert_harmless(graph, 0);
+    assert_runs_natively(&bundle);
     true
+}
+
+/// Where the native runtime takes a graph, a run of it gives the bits of its parts.
+fn assert_runs_natively(bundle: &Bundle) {
+    let signature = bundle.signature();
+    let mut backend = match NativeRuntime::new().open(bundle.onnx(), signature) {
+        Ok(backend) => backend,
+        Err(error) => {
+            let said = error.to_string();
+            assert!(
+                said.starts_with("read the graph natively: ") && said.chars().all(is_printable)
+            );
+            return;
+        }
+    };
+    let lane = backend.lane(Shape { steps: 2, batch: 1 }).expect("kernels take any shape");
+    let rows = backend.rows_mut(lane);
+    for (index, number) in rows.iter_mut().enumerate() {
+        *number = (index % 7) as f32 - 3.0;
+    }
+    let rows = rows.to_vec();
+    backend.run(lane).expect("nothing in a run fails");
+    let output = backend.output(lane).to_vec();
+    let parts = backend.parts().expect("every native model has parts");
+    let (mut state, mut half) = (vec![0.0; parts.state_width()], vec![0.0; parts.half_width()]);
+    let (first, second) = rows.split_at(signature.features);
+    parts.advance(first, &mut state);
+    parts.fetch();
+    parts.ahead(&state, &mut half);
+    let mut of_parts = vec![0.0; output.len()];
+    parts.finish(second, &state, &half, &mut of_parts);
+    for (one, other) in output.iter().zip(&of_parts) {
+        assert!(one.to_bits() == other.to_bits() || (one.is_nan() && other.is_nan()));
+    }
 }
 
 /// Nothing in a graph leads out of it, and it is not deeper than anybody nests.

@@ -3,7 +3,7 @@
 //! The counts are per thread, because the other tests of this binary run beside these. What happens
 //! inside a run of the backend is counted apart: the crate `ort` makes a value for each bound
 //! output of each run, and has no way to be told not to. ONNX Runtime's own memory is its own
-//! affair.
+//! affair. The native runtime allocates nothing, in runs and in parts of steps.
 //!
 //! A [`Pipeline`] opens its own backend, so its runs cannot be counted apart. [`Parts`] puts the
 //! same parts together over a backend that is, and the pipeline may allocate as much as those runs.
@@ -18,7 +18,7 @@ use tickcast::app::config;
 use tickcast::core::decode::JsonDecoder;
 use tickcast::core::domain::{Forecast, TimeUnit};
 use tickcast::core::venue::Mapper;
-use tickcast::engine::inference::{Backend, InferenceError, Lane, Shape};
+use tickcast::engine::inference::{Backend, InferenceError, Lane, NativeRuntime, Runtime, Shape};
 use tickcast::engine::model::Draft;
 use tickcast::engine::model::manifest::{Exactness, Mode, Rows};
 use tickcast::engine::pipeline::{Pipeline, Pipelines};
@@ -131,7 +131,7 @@ fn bundle(mode: Mode, rows: Rows) -> SealedBundle {
 }
 
 impl Parts {
-    fn new(mode: Mode, rows: Rows) -> Self {
+    fn new(mode: Mode, rows: Rows, runtime: &dyn Runtime) -> Self {
         let sealed = bundle(mode, rows);
         let plans = sealed.bundle.plans();
         let features = plans.features.raw();
@@ -144,7 +144,7 @@ impl Parts {
             horizon_steps: 1,
             coverage: plans.forecast.coverage(),
         });
-        let backend = Box::new(Apart(sealed.bundle.open(runtime()).unwrap()));
+        let backend = Box::new(Apart(sealed.bundle.open(runtime).unwrap()));
         let limits = EngineLimits { symbols_max: 9, batch_rows_max: 16 };
         let signature = sealed.bundle.signature();
         let mut engine = Engine::new(plans.clone(), mode, signature, backend, limits).unwrap();
@@ -189,14 +189,14 @@ struct Whole {
 }
 
 impl Whole {
-    fn new(mode: Mode, rows: Rows) -> Self {
+    fn new(mode: Mode, rows: Rows, runtime: &dyn Runtime) -> Self {
         let settings = "source.url = 'ws://127.0.0.1:1'\nsource.time_unit = 'ns'\n\
                         source.accept_times = true\nmodel.cadence = 'as_it_comes'\n\
                         model.name = 'random'\nengine.batch_rows_max = 16\n";
         let mut settings = config::parse(settings).unwrap().pipeline();
         settings.keeps_scores = true;
         let sealed = bundle(mode, rows);
-        let pipeline = Pipeline::build(&sealed.bundle, runtime(), &settings).unwrap();
+        let pipeline = Pipeline::build(&sealed.bundle, runtime, &settings).unwrap();
         Self { pipelines: Pipelines::new(pipeline, &settings), emitted: 0, scored: 0 }
     }
 
@@ -235,39 +235,71 @@ fn records(step: usize) -> Vec<String> {
     (0..7).map(record).collect()
 }
 
-#[test]
-fn no_step_allocates_once_warm() {
+/// What was allocated in a hundred steps of seven symbols, once warm.
+struct Allocated {
+    /// By the parts, outside of runs.
+    outside_of_runs: u64,
+    in_runs: u64,
+    runs: u64,
+    /// By the pipeline, everywhere.
+    by_pipeline: u64,
+}
+
+fn allocated(mode: Mode, rows: Rows, runtime: &dyn Runtime) -> Allocated {
     const WARM_UP: usize = 12;
     let steps: Vec<_> = (0..WARM_UP + 100).map(records).collect();
     let (warm_up, counted) = steps.split_at(WARM_UP);
-    let modes = [Mode::Full, Mode::Sliding, Mode::Carried];
-    let cases = modes.into_iter().flat_map(|mode| [(mode, Rows::Batched), (mode, Rows::Alone)]);
-    for (mode, rows) in cases {
-        let (mut parts, mut whole) = (Parts::new(mode, rows), Whole::new(mode, rows));
-        for (index, records) in warm_up.iter().enumerate() {
-            parts.step(records, index % 2 == 0);
-            whole.step(records, index % 2 == 0);
-        }
-        (parts.encoded, parts.scored) = (0, 0);
-        (whole.emitted, whole.scored) = (0, 0);
-        let before = (COUNT.get(), COUNT_IN_RUNS.get(), RUNS.get());
-        for (index, records) in counted.iter().enumerate() {
-            parts.step(records, index % 2 == 0);
-        }
-        let in_runs = COUNT_IN_RUNS.get() - before.1;
-        let runs = RUNS.get() - before.2;
-        assert_eq!(parts.encoded, 700, "every record has its forecast");
-        assert_eq!(parts.scored, 700, "and is the truth of the one before");
-        assert_eq!(COUNT.get() - before.0 - in_runs, 0, "{mode}, {rows}: outside of runs");
-        assert_eq!(in_runs, runs * ALLOCATIONS_PER_RUN, "{mode}, {rows}: by the crate `ort`");
+    let (mut parts, mut whole) = (Parts::new(mode, rows, runtime), Whole::new(mode, rows, runtime));
+    for (index, records) in warm_up.iter().enumerate() {
+        parts.step(records, index % 2 == 0);
+        whole.step(records, index % 2 == 0);
+    }
+    (parts.encoded, parts.scored) = (0, 0);
+    (whole.emitted, whole.scored) = (0, 0);
+    let before = (COUNT.get(), COUNT_IN_RUNS.get(), RUNS.get());
+    for (index, records) in counted.iter().enumerate() {
+        parts.step(records, index % 2 == 0);
+    }
+    let in_runs = COUNT_IN_RUNS.get() - before.1;
+    let runs = RUNS.get() - before.2;
+    let outside_of_runs = COUNT.get() - before.0 - in_runs;
+    assert_eq!(parts.encoded, 700, "every record has its forecast");
+    assert_eq!(parts.scored, 700, "and is the truth of the one before");
+    let before = COUNT.get();
+    for (index, records) in counted.iter().enumerate() {
+        whole.step(records, index % 2 == 0);
+    }
+    let by_pipeline = COUNT.get() - before;
+    assert_eq!((whole.emitted, whole.scored), (700, 700), "{mode}, {rows}");
+    Allocated { outside_of_runs, in_runs, runs, by_pipeline }
+}
 
-        let before = COUNT.get();
-        for (index, records) in counted.iter().enumerate() {
-            whole.step(records, index % 2 == 0);
-        }
-        let by_pipeline = COUNT.get() - before;
-        assert_eq!((whole.emitted, whole.scored), (700, 700), "{mode}, {rows}");
+/// Every mode, with rows that run together and alone.
+fn cases() -> impl Iterator<Item = (Mode, Rows)> {
+    let modes = [Mode::Full, Mode::Sliding, Mode::Carried];
+    modes.into_iter().flat_map(|mode| [(mode, Rows::Batched), (mode, Rows::Alone)])
+}
+
+#[test]
+fn no_step_allocates_once_warm() {
+    for (mode, rows) in cases() {
+        let Allocated { outside_of_runs, in_runs, runs, by_pipeline } =
+            allocated(mode, rows, runtime());
+        assert_eq!(outside_of_runs, 0, "{mode}, {rows}: outside of runs");
+        assert_eq!(in_runs, runs * ALLOCATIONS_PER_RUN, "{mode}, {rows}: by the crate `ort`");
         assert_eq!(by_pipeline, in_runs, "{mode}, {rows}: the pipeline allocates in runs alone");
+    }
+}
+
+/// The pipeline takes steps in parts, and [`Apart`] hides these, so both ways are counted.
+#[test]
+fn no_step_of_the_native_runtime_allocates_once_warm() {
+    for (mode, rows) in cases() {
+        let Allocated { outside_of_runs, in_runs, runs, by_pipeline } =
+            allocated(mode, rows, &NativeRuntime::new());
+        assert!(runs >= 100, "{mode}, {rows}: {runs} runs");
+        let all = [outside_of_runs, in_runs, by_pipeline];
+        assert_eq!(all, [0; 3], "{mode}, {rows}: outside of runs, in runs, in the pipeline");
     }
 }
 

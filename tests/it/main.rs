@@ -55,6 +55,7 @@ mod kafka_tools;
 mod logging;
 #[path = "../fuzz/made_inputs.rs"]
 mod made_inputs;
+mod native;
 mod outages;
 mod parity;
 mod preset_history;

@@ -41,8 +41,8 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry::plain("log_range", |_| Ok(FeatureKind::Recent(Recent::LogRange))),
     Entry::of_field("log", &[], |field, _| FeatureKind::Recent(Recent::Log(field))),
     Entry::of_field("lag", &["steps"], |field, p| FeatureKind::Lag(Lag { field, steps: p[0] })),
-    Entry::new("ema", &["span"], |p| Ok(FeatureKind::Average(Average::Ema { span: p[0] }))),
-    Entry::new("ema_gap", &["span"], |p| Ok(FeatureKind::Average(Average::Gap { span: p[0] }))),
+    Entry::new("ema", &["span"], |p| Ok(FeatureKind::Average(Average::ema(p[0])))),
+    Entry::new("ema_gap", &["span"], |p| Ok(FeatureKind::Average(Average::gap(p[0])))),
     Entry::new("macd", &["fast", "slow"], |p| macd(p, Line::Difference)),
     Entry::new("macd", &["fast", "slow", "signal"], |p| macd(p, Line::Histogram { span: p[2] })),
     Entry::new("macd_histogram", &["fast", "slow", "signal"], |p| {

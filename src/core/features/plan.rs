@@ -181,18 +181,15 @@ impl FeaturePlan {
         if !self.raw.row(state, step, scratch)? {
             return Ok(RowStatus::Warming);
         }
-        let mut out_of_range = false;
-        for (index, affine) in self.scale.iter().enumerate() {
-            let raw = scratch.raw[index];
+        let (mut is_finite, mut out_of_range) = (true, false);
+        let RowScratch { raw, row, .. } = scratch;
+        for ((affine, raw), scaled) in self.scale.iter().zip(raw.iter()).zip(row.iter_mut()) {
             // The one rounding from f64 to f32 between raw units and the model.
-            let scaled = affine.apply(raw) as f32;
-            if !scaled.is_finite() {
-                return Err(Reject::NotFinite);
-            }
-            scratch.row[index] = scaled;
-            out_of_range |= !affine.covers(raw);
+            *scaled = affine.apply(*raw) as f32;
+            is_finite &= scaled.is_finite();
+            out_of_range |= !affine.covers(*raw);
         }
-        Ok(RowStatus::Ready { out_of_range })
+        if is_finite { Ok(RowStatus::Ready { out_of_range }) } else { Err(Reject::NotFinite) }
     }
 }
 

@@ -87,18 +87,24 @@ impl Window {
 
     /// Whether it holds W rows; before that it is warming.
     pub fn is_full(&self) -> bool {
-        self.length == self.steps()
+        // No division: this and the next two are asked several times for each tick.
+        self.length * self.width == self.rows.len()
     }
 
     /// Takes the newest row, in place of the oldest one where the window is full.
     pub fn push(&mut self, row: &[f32], facts: RowFacts) {
-        let steps = self.steps();
-        self.rows[self.next * self.width..][..self.width].copy_from_slice(row);
-        self.next = (self.next + 1) % steps;
-        self.length = (self.length + 1).min(steps);
-        self.marks.gap.step(facts.after_gap, steps);
-        self.marks.patched.step(facts.patched, steps);
-        self.marks.out_of_range.step(facts.out_of_range, steps);
+        let first = self.next * self.width;
+        self.rows[first..][..self.width].copy_from_slice(row);
+        if !self.is_full() {
+            self.length += 1;
+        }
+        let is_last = first + self.width == self.rows.len();
+        self.next = if is_last { 0 } else { self.next + 1 };
+        let Self { rows, width, marks, .. } = self;
+        let steps = || rows.len() / *width;
+        marks.gap.step(facts.after_gap, steps);
+        marks.patched.step(facts.patched, steps);
+        marks.out_of_range.step(facts.out_of_range, steps);
     }
 
     /// Forgets every row and mark.
@@ -118,8 +124,8 @@ impl Window {
 
     /// The newest row, or `None` where there is none.
     pub fn newest(&self) -> Option<&[f32]> {
-        let slot = (self.next + self.steps() - 1) % self.steps();
-        (!self.is_empty()).then(|| &self.rows[slot * self.width..][..self.width])
+        let end = if self.next == 0 { self.rows.len() } else { self.next * self.width };
+        (!self.is_empty()).then(|| &self.rows[end - self.width..end])
     }
 
     /// How whole the window is.
@@ -202,8 +208,8 @@ impl WindowSnapshot {
 
 impl Mark {
     /// Ages by one step, or begins anew where the newest step carries the mark.
-    fn step(&mut self, marked: bool, steps: usize) {
-        let aged = self.0.map(|age| age + 1).filter(|age| (*age as usize) < steps);
+    fn step(&mut self, marked: bool, steps: impl Fn() -> usize) {
+        let aged = self.0.map(|age| age + 1).filter(|age| (*age as usize) < steps());
         self.0 = if marked { Some(0) } else { aged };
     }
 }

@@ -8,12 +8,11 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use sha2::{Digest, Sha256};
-use tracing::info;
 
-use super::native::Fixed;
+use super::native::{Fixed, NativeModel, READ};
 use super::{Backend, InferenceError, Lane, NativeRuntime, Runtime, Shape, Signature, Trial};
 
 /// What `engine.runtime` says.
@@ -29,11 +28,19 @@ pub enum RuntimeChoice {
 }
 
 /// What came of comparing graphs with the reference, by the hash of the graph and its signature.
-type Compared = HashMap<[u8; 32], Result<(), Refusal>>;
+type Compared = HashMap<[u8; 32], Verdict>;
+
+/// Whether a model runs natively.
+#[derive(Clone)]
+enum Verdict {
+    /// It does. Its weights are shared by all backends and end with the last of them.
+    Native(Weak<NativeModel>),
+    Refused(Refusal),
+}
 
 /// Why a model does not run natively: the reader does not take it, or its numbers differ. It says
 /// nothing of the reference, whose failures are errors.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Refusal {
     context: &'static str,
     message: String,
@@ -99,44 +106,39 @@ impl ChosenRuntime {
         onnx: &[u8],
         signature: &Signature,
     ) -> Result<Result<Box<dyn Backend>, Refusal>, InferenceError> {
-        let hash = Sha256::new_with_prefix(Sha256::digest(onnx));
-        let hash = hash.chain_update(format!("{signature:?}")).finalize().into();
+        let hash = hash_of(onnx, signature);
         let known = self.compared().get(&hash).cloned();
-        let agreed = match known {
-            Some(agreed) => agreed,
-            None => {
-                let agreed = self.agreed(onnx, signature)?;
-                if let (Err(refusal), RuntimeChoice::Auto) = (&agreed, self.choice) {
-                    let why = refusal.to_string();
-                    info!(why, "a model runs on ONNX Runtime: the native runtime refuses it");
-                }
-                self.compared().insert(hash, agreed.clone());
-                agreed
-            }
+        let model = match known {
+            Some(Verdict::Refused(refusal)) => Err(refusal),
+            Some(Verdict::Native(model)) => match model.upgrade() {
+                Some(model) => Ok(model),
+                None => read(onnx, signature),
+            },
+            None => self.agreed(onnx, signature)?,
         };
-        match agreed {
-            Ok(()) => Ok(Ok(self.native.open(onnx, signature)?)),
-            Err(refusal) => Ok(Err(refusal)),
-        }
+        let verdict = match &model {
+            Ok(model) => Verdict::Native(Arc::downgrade(model)),
+            Err(refusal) => Verdict::Refused(refusal.clone()),
+        };
+        self.compared().insert(hash, verdict);
+        Ok(model.map(|model| Box::new(self.native.backend(model)) as Box<dyn Backend>))
     }
 
-    /// Compares on backends that are given back.
+    /// Reads a model and compares it, on backends that are given back.
     fn agreed(
         &self,
         onnx: &[u8],
         signature: &Signature,
-    ) -> Result<Result<(), Refusal>, InferenceError> {
-        let (mut ours, fixed) = match self.native.open_fixed(onnx, signature) {
-            Ok(opened) => opened,
-            Err(InferenceError::Runtime { context, message }) => {
-                return Ok(Err(Refusal { context, message }));
-            }
-            Err(error) => return Err(error),
+    ) -> Result<Result<Arc<NativeModel>, Refusal>, InferenceError> {
+        let model = match read(onnx, signature) {
+            Ok(model) => model,
+            Err(refusal) => return Ok(Err(refusal)),
         };
+        let mut ours = self.native.backend(Arc::clone(&model));
         let mut theirs = self.reference.open(onnx, signature)?;
-        let compared = compare(&mut *ours, &mut *theirs, signature, fixed)?;
+        let compared = compare(&mut ours, &mut *theirs, signature, model.fixed())?;
         let context = "compare with ONNX Runtime";
-        Ok(compared.map_err(|message| Refusal { context, message }))
+        Ok(compared.map(|()| model).map_err(|message| Refusal { context, message }))
     }
 
     fn compared(&self) -> MutexGuard<'_, Compared> {
@@ -165,6 +167,7 @@ impl Runtime for ChosenRuntime {
             RuntimeChoice::OnnxRuntime => self.reference.open(onnx, signature),
             RuntimeChoice::Native => self.native(onnx, signature)?.map_err(|refusal| {
                 let Refusal { context, message } = refusal;
+                let message = format!("{message}; {}", NativeRuntime::INSTEAD);
                 InferenceError::Runtime { context, message }
             }),
             // Without fused products in the processor, ONNX Runtime is faster.
@@ -176,9 +179,33 @@ impl Runtime for ChosenRuntime {
         }
     }
 
+    fn passed_over(&self, onnx: &[u8], signature: &Signature) -> Option<String> {
+        if self.choice != RuntimeChoice::Auto {
+            return None;
+        }
+        if !self.native.is_fast() {
+            return Some("this processor has no AVX2 and FMA".to_owned());
+        }
+        match self.compared().get(&hash_of(onnx, signature))? {
+            Verdict::Native(_) => None,
+            Verdict::Refused(refusal) => Some(refusal.to_string()),
+        }
+    }
+
     fn trial(&self, onnx: &[u8]) -> Result<Box<dyn Trial>, InferenceError> {
         self.reference.trial(onnx)
     }
+}
+
+/// A verdict is of a graph and of how it is driven.
+fn hash_of(onnx: &[u8], signature: &Signature) -> [u8; 32] {
+    let hash = Sha256::new_with_prefix(Sha256::digest(onnx));
+    hash.chain_update(format!("{signature:?}")).finalize().into()
+}
+
+fn read(onnx: &[u8], signature: &Signature) -> Result<Arc<NativeModel>, Refusal> {
+    let model = NativeModel::read(onnx, signature);
+    model.map(Arc::new).map_err(|message| Refusal { context: READ, message })
 }
 
 impl fmt::Display for Refusal {

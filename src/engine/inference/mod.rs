@@ -132,6 +132,12 @@ pub trait Runtime: Send + Sync {
     /// [`InferenceError::Runtime`] where the runtime cannot run the graph, with what to do instead.
     fn open(&self, onnx: &[u8], signature: &Signature) -> Result<Box<dyn Backend>, InferenceError>;
 
+    /// Why the fallback runs a model that was opened, where this chooses between two runtimes by
+    /// model. `None` where the preferred one runs it.
+    fn passed_over(&self, _onnx: &[u8], _signature: &Signature) -> Option<String> {
+        None
+    }
+
     /// Opens a graph as it is, to find out what it does. A runtime that only runs models of a known
     /// signature need not have it.
     ///
@@ -231,6 +237,10 @@ pub trait Parts {
 
     /// Moves windows, `[n][state_width]`, on by the same row.
     fn advance(&mut self, row: &[f32], states: &mut [f32]);
+
+    /// Has the processor's caches hold what [`Parts::finish`] reads of the model, after other work
+    /// has taken them and before the next row comes.
+    fn fetch(&mut self) {}
 
     /// Moves windows on by a row each, `[n][F]`, and fills their outputs, `[n][K]`.
     fn step(&mut self, rows: &[f32], states: &mut [f32], outputs: &mut [f32]);

@@ -62,6 +62,8 @@ pub struct Pipeline {
     kinds: ForecastKinds,
     buffer: Vec<u8>,
     onnx_sha256: Arc<str>,
+    /// Why the fallback of the runtime computes the model, where it does.
+    passed_over: Option<String>,
     /// As what its states are stored; `None` for the only model of a stream.
     stored_as: Option<Arc<str>>,
     post: Post,
@@ -112,6 +114,7 @@ impl Pipeline {
             PipelineError::Mode { model, modes }
         })?;
         let backend = bundle.open(runtime)?;
+        let passed_over = runtime.passed_over(bundle.onnx(), bundle.signature());
         let plans = bundle.plans();
         let features = plans.features.raw();
         let required = plans.step_rule.required(features.required());
@@ -154,6 +157,7 @@ impl Pipeline {
             kinds: ForecastKinds::default(),
             buffer: Vec::new(),
             onnx_sha256: manifest.onnx_sha256.as_str().into(),
+            passed_over,
             stored_as: None,
             post: Post::default(),
         })
@@ -162,6 +166,16 @@ impl Pipeline {
     /// The SHA-256 of the model, in hexadecimal.
     pub fn onnx_sha256(&self) -> Arc<str> {
         Arc::clone(&self.onnx_sha256)
+    }
+
+    /// What computes the model: where the configuration leaves it open, this is what was chosen.
+    pub fn computed_by(&self) -> &'static str {
+        self.engine.rounding().name()
+    }
+
+    /// Why ONNX Runtime computes the model, where the native runtime was to be used if possible.
+    pub fn passed_over(&self) -> Option<&str> {
+        self.passed_over.as_deref()
     }
 
     /// The place of the model among those of its stream.

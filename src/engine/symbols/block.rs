@@ -18,7 +18,36 @@ pub(super) struct Block {
     /// How many rows a piece has: a power of two.
     piece_rows: usize,
     rows: usize,
-    pieces: Vec<Box<[f32]>>,
+    pieces: Vec<Aligned>,
+}
+
+/// Numbers that begin with a cache line: vector registers that are read across the end of one cost
+/// twice.
+pub(super) struct Aligned {
+    numbers: Box<[f32]>,
+    first: usize,
+}
+
+/// The numbers of a cache line.
+const LINE: usize = 64 / size_of::<f32>();
+
+impl Aligned {
+    /// Zeros.
+    pub(super) fn new(count: usize) -> Self {
+        // Zeroed memory comes untouched from the system, so an unused row costs nothing yet.
+        let numbers: Box<[f32]> = vec![0.0; count + LINE - 1].into();
+        // Where no place can be had, any serves.
+        let first = numbers.as_ptr().align_offset(LINE * size_of::<f32>());
+        Self { first: if first < LINE { first } else { 0 }, numbers }
+    }
+
+    pub(super) fn numbers(&self) -> &[f32] {
+        &self.numbers[self.first..]
+    }
+
+    pub(super) fn numbers_mut(&mut self) -> &mut [f32] {
+        &mut self.numbers[self.first..]
+    }
 }
 
 impl Block {
@@ -31,8 +60,7 @@ impl Block {
     /// Makes room for one more symbol, at the end of the dense index: zeros.
     pub(super) fn add(&mut self) {
         if self.rows == self.pieces.len() * self.piece_rows {
-            // Zeroed memory comes untouched from the system, so an unused row costs nothing yet.
-            self.pieces.push(vec![0.0; self.piece_rows * self.width].into());
+            self.pieces.push(Aligned::new(self.piece_rows * self.width));
         }
         self.rows += 1;
     }
@@ -49,27 +77,28 @@ impl Block {
         let (piece, start) = self.place(symbol.index());
         let width = self.width;
         if piece == last_piece {
-            self.pieces[piece].copy_within(last..last + width, start);
+            self.pieces[piece].numbers_mut().copy_within(last..last + width, start);
         } else {
             // The last piece lies behind every other one.
             let (before, behind) = self.pieces.split_at_mut(last_piece);
-            before[piece][start..start + width].copy_from_slice(&behind[0][last..last + width]);
+            let from = &behind[0].numbers()[last..last + width];
+            before[piece].numbers_mut()[start..start + width].copy_from_slice(from);
         }
         // As a new row is promised to be.
-        self.pieces[last_piece][last..last + width].fill(0.0);
+        self.pieces[last_piece].numbers_mut()[last..last + width].fill(0.0);
         self.pieces.truncate(self.rows.div_ceil(self.piece_rows));
     }
 
     /// The row of a symbol.
     pub(super) fn row(&self, symbol: SymbolId) -> &[f32] {
         let (piece, start) = self.place(symbol.index());
-        &self.pieces[piece][start..][..self.width]
+        &self.pieces[piece].numbers()[start..][..self.width]
     }
 
     /// The row of a symbol, to be written.
     pub(super) fn row_mut(&mut self, symbol: SymbolId) -> &mut [f32] {
         let (piece, start) = self.place(symbol.index());
-        &mut self.pieces[piece][start..][..self.width]
+        &mut self.pieces[piece].numbers_mut()[start..][..self.width]
     }
 
     /// Lays the rows of the symbols into `target`, one after the other.
@@ -78,7 +107,8 @@ impl Block {
         for run in runs(symbols, self.piece_rows) {
             let (piece, start) = self.place(run.start);
             let length = run.len() * self.width;
-            target[at..at + length].copy_from_slice(&self.pieces[piece][start..start + length]);
+            let rows = &self.pieces[piece].numbers()[start..start + length];
+            target[at..at + length].copy_from_slice(rows);
             at += length;
         }
     }
@@ -89,14 +119,17 @@ impl Block {
         for run in runs(symbols, self.piece_rows) {
             let (piece, start) = self.place(run.start);
             let length = run.len() * self.width;
-            self.pieces[piece][start..start + length].copy_from_slice(&source[at..at + length]);
+            let rows = &mut self.pieces[piece].numbers_mut()[start..start + length];
+            rows.copy_from_slice(&source[at..at + length]);
             at += length;
         }
     }
 
     /// The piece of a row and where in it the row begins.
     fn place(&self, row: usize) -> (usize, usize) {
-        (row / self.piece_rows, row % self.piece_rows * self.width)
+        // A power of two that the compiler does not know, so a division would be one.
+        let piece = row >> self.piece_rows.trailing_zeros();
+        (piece, (row & (self.piece_rows - 1)) * self.width)
     }
 }
 

@@ -187,8 +187,8 @@ impl Engine {
     pub(super) fn is_forgotten(&self, tick: &Tick<'_>, position: Option<Position>) -> bool {
         let stream = position.map(|position| position.partition);
         let clock = self.expiry.streams.get(&stream);
-        !self.index.contains_key(&*tick.symbol)
-            && clock.and_then(|clock| clock.forgotten).is_some_and(|newest| tick.time <= newest)
+        clock.and_then(|clock| clock.forgotten).is_some_and(|newest| tick.time <= newest)
+            && !self.index.contains_key(&*tick.symbol)
     }
 
     /// Notes the time of a tick that was taken.

@@ -58,7 +58,12 @@ mod tests {
                 seat: index / 2,
                 turns_with: [None, None, Some(3), Some(2)][index],
                 symbols: Vec::new(),
-                status: ModelStatus { running, refused: Vec::new() },
+                status: ModelStatus {
+                    running,
+                    runtime: "onnxruntime",
+                    runtime_reason: None,
+                    refused: Vec::new(),
+                },
             }
         };
         Models((0..4).map(listed).collect())

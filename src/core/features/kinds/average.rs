@@ -14,17 +14,20 @@ pub(super) const WARM_UP_SPANS: u64 = 4;
 
 /// The exponential moving average of close, as itself or as a yardstick.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::core::features) enum Average {
+pub(in crate::core::features) struct Average {
+    span: u32,
+    /// That of the newest close. A division for each of many averages would be most of a row.
+    weight: f64,
+    form: AverageForm,
+}
+
+/// What is made of the average.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum AverageForm {
     /// The average, in the price's unit.
-    Ema {
-        /// The span, n.
-        span: u32,
-    },
+    Ema,
     /// `close / average - 1`, a fraction: the same at every level of price.
-    Gap {
-        /// The span, n.
-        span: u32,
-    },
+    Gap,
 }
 
 /// The weight of the newest input under a span.
@@ -35,27 +38,28 @@ pub(super) fn weight(span: u32) -> f64 {
 impl Average {
     pub(super) const SLOTS: usize = 1;
 
-    fn span(self) -> u32 {
-        match self {
-            Self::Ema { span } | Self::Gap { span } => span,
-        }
+    /// `ema(span)`.
+    pub(in crate::core::features) fn ema(span: u32) -> Self {
+        Self { span, weight: weight(span), form: AverageForm::Ema }
+    }
+
+    /// `ema_gap(span)`.
+    pub(in crate::core::features) fn gap(span: u32) -> Self {
+        Self { span, weight: weight(span), form: AverageForm::Gap }
     }
 
     pub(super) fn warm_up_steps(self) -> u64 {
-        WARM_UP_SPANS * u64::from(self.span())
+        WARM_UP_SPANS * u64::from(self.span)
     }
 
     pub(super) fn advance(self, step: &Step, memory: &mut Memory<'_>) -> Result<f64, Reject> {
         let close = read(step, Field::CLOSE)?;
-        let average = if memory.is_first() {
-            close
-        } else {
-            follow(memory.slots()[0], close, weight(self.span()))
-        };
+        let average =
+            if memory.is_first() { close } else { follow(memory.slots()[0], close, self.weight) };
         memory.set(0, average);
-        Ok(match self {
-            Self::Ema { .. } => average,
-            Self::Gap { .. } => close / average - 1.0,
+        Ok(match self.form {
+            AverageForm::Ema => average,
+            AverageForm::Gap => close / average - 1.0,
         })
     }
 }

@@ -110,8 +110,49 @@ fn one_graph_of_two_signatures_is_compared_twice_and_a_refusal_is_kept() {
     assert_eq!(runtime.compared().len(), 1);
     let other = Signature { output: "sums0".to_owned(), ..signature };
     assert!(runtime.open(&onnx, &other).is_err());
-    assert!(runtime.compared().values().any(Result::is_err));
+    let refused = |verdict: &Verdict| matches!(verdict, Verdict::Refused(_));
+    assert_eq!(runtime.compared().values().filter(|verdict| refused(verdict)).count(), 1);
     assert_eq!(runtime.compared().len(), 2);
+}
+
+/// Shards open a model each.
+#[test]
+fn backends_of_one_model_share_its_weights_and_free_them_together() {
+    let (onnx, signature) = small_lstm();
+    let runtime = ChosenRuntime::new(RuntimeChoice::Native, Arc::new(Off(0.0)));
+    let users = || match runtime.compared().values().next() {
+        Some(Verdict::Native(model)) => model.strong_count(),
+        _ => 0,
+    };
+    let backends: Vec<_> = (0..3).map(|_| runtime.open(&onnx, &signature).unwrap()).collect();
+    assert_eq!(users(), 3, "one copy for three backends");
+    drop(backends);
+    assert_eq!(users(), 0, "a model that was replaced keeps no memory");
+    let again = runtime.clone().open(&onnx, &signature).unwrap();
+    assert_eq!((users(), runtime.compared().len()), (1, 1), "it is read again and not compared");
+    drop(again);
+}
+
+#[test]
+fn auto_says_why_onnx_runtime_computes_a_model() {
+    let (onnx, signature) = small_lstm();
+    let asked = |choice, off| {
+        let runtime = ChosenRuntime::new(choice, Arc::new(Off(off)));
+        let opened = runtime.open(&onnx, &signature).is_ok();
+        (opened, runtime.passed_over(&onnx, &signature))
+    };
+    assert_eq!(asked(RuntimeChoice::OnnxRuntime, 5e-5), (true, None));
+    assert_eq!(asked(RuntimeChoice::Native, 5e-5), (false, None));
+    let (opened, why) = asked(RuntimeChoice::Auto, 5e-5);
+    let why = why.unwrap();
+    assert!(opened);
+    if NativeRuntime::new().is_fast() {
+        assert_eq!(asked(RuntimeChoice::Auto, 0.0), (true, None));
+        assert!(why.starts_with("compare with ONNX Runtime: state `h0` after 1 rows is "), "{why}");
+        assert!(why.ends_with(" is accepted"), "no advice against what was chosen: {why}");
+    } else {
+        assert_eq!(why, "this processor has no AVX2 and FMA");
+    }
 }
 
 #[test]

@@ -68,10 +68,15 @@ impl Dense {
     }
 
     /// Computes the outputs of one window; what lies behind the last one in its eight means
-    /// nothing.
+    /// nothing. That of the inputs is cleared: it may be NaN, which no weight of 0 takes out of a
+    /// sum.
     #[inline(always)]
-    pub(super) fn run(&self, x: &[Eight], out: &mut [Eight]) {
+    pub(super) fn run(&self, x: &mut [Eight], out: &mut [Eight]) {
         if self.outputs < 8 {
+            let behind = self.inputs % 8;
+            if behind > 0 {
+                x[self.inputs / 8][behind..].fill(0.0);
+            }
             self.run_few(x, out);
         } else {
             self.run_many(x, out);

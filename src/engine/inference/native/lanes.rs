@@ -2,7 +2,8 @@
 //!
 //! Owns the arithmetic of the native runtime. Promises that every operation is one IEEE operation
 //! (or one operation on bits) per lane, in an order that the source fixes, so that all processors
-//! give the same bits, whether or not they have vector registers. `sigmoid` and `tanh` are within
+//! give the same bits, whether or not they have vector registers. Of NaN, only that it is one is
+//! promised: processors and compilers choose its sign and payload. `sigmoid` and `tanh` are within
 //! 1e-7 of the exact functions, and NaN stays NaN. Never names an instruction: the compiler picks
 //! them for the processor that the caller was compiled for.
 
@@ -106,6 +107,12 @@ impl Lanes {
         each!(at => if limit > self.0[at] { limit } else { self.0[at] })
     }
 
+    /// -x: no operation of its own where a product follows.
+    #[inline(always)]
+    fn negated(self) -> Self {
+        each!(at => -self.0[at])
+    }
+
     #[inline(always)]
     fn magnitude(self) -> Self {
         each!(at => f32::from_bits(self.0[at].to_bits() & 0x7FFF_FFFF))
@@ -144,8 +151,7 @@ impl Lanes {
     /// e^-x, the argument limited to ±`limit`.
     #[inline(always)]
     fn exp_of_negative(self, limit: f32) -> Self {
-        let limited = Self::ZERO.minus(self).at_most(limit).at_least(-limit);
-        let (scale, rest) = limited.exponential();
+        let (scale, rest) = self.at_most(limit).at_least(-limit).negated().exponential();
         scale.plus_product(rest, scale)
     }
 

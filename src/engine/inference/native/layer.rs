@@ -18,10 +18,10 @@ use super::lanes::{Eight, Lanes};
 /// Four sums of eight units.
 pub(super) type Sums = [Eight; 4];
 
-/// The weights of one input for the four sums of eight units; one or two cache lines.
+/// The weights of one input for the four sums of eight units, or these sums: two cache lines.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-struct Weights(Sums);
+pub(super) struct Panel(pub(super) Sums);
 
 /// Which cell the sums go into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +52,11 @@ pub(super) struct Layer {
     units: usize,
     panels: usize,
     /// `[panel][input]`.
-    kernel: Vec<Weights>,
+    kernel: Vec<Panel>,
     /// `[panel][unit]`.
-    recurrent: Vec<Weights>,
+    recurrent: Vec<Panel>,
     /// `[panel]`.
-    bias: Vec<Weights>,
+    bias: Vec<Panel>,
 }
 
 /// Where a layer's states of one window lie among the eights of all its states.
@@ -83,14 +83,14 @@ pub(super) struct Group<'g> {
     /// The new h of each window, `[window][panels]`.
     pub(super) next: &'g mut [Eight],
     /// Room for the sums of one panel, `[window]`, in whole threes.
-    pub(super) sums: &'g mut [Sums],
+    pub(super) sums: &'g mut [Panel],
     pub(super) windows: usize,
 }
 
 /// What one window's step makes.
 pub(super) struct Next<'n> {
     /// Room for the sums of all panels.
-    pub(super) sums: &'n mut [Sums],
+    pub(super) sums: &'n mut [Panel],
     /// The new h.
     pub(super) hidden: &'n mut [Eight],
     /// The new c.
@@ -136,7 +136,7 @@ impl Layer {
                             }
                         }
                     }
-                    packed.push(Weights(sums));
+                    packed.push(Panel(sums));
                 }
             }
             packed
@@ -168,6 +168,19 @@ impl Layer {
 
     pub(super) fn cell(&self) -> Cell {
         self.cell
+    }
+
+    /// The bytes of the weights of x.
+    pub(super) fn kernel_bytes(&self) -> usize {
+        size_of_val(&*self.kernel)
+    }
+
+    /// Reads the first weights of x, at most so many bytes, from the last to the first: one number
+    /// of each cache line.
+    pub(super) fn fetch(&self, bytes_max: usize) -> u32 {
+        let count = (bytes_max / size_of::<Panel>()).min(self.kernel.len());
+        let lines = |weights: &Panel| weights.0[0][0].to_bits() ^ weights.0[2][0].to_bits();
+        self.kernel[..count].iter().rev().map(lines).fold(0, |seen, line| seen ^ line)
     }
 
     /// The part of the sums that is known before x: the bias and the products with h.
@@ -221,8 +234,8 @@ impl Layer {
             };
             let weights = &self.kernel[panel * self.inputs..][..2 * self.inputs];
             let of_x = two_products(weights, x, (ZERO, ZERO));
-            store(plus(one, of_x.0), &mut sums[panel]);
-            store(plus(two, of_x.1), &mut sums[panel + 1]);
+            store(plus(one, of_x.0), &mut sums[panel].0);
+            store(plus(two, of_x.1), &mut sums[panel + 1].0);
             panel += 2;
         }
         if panel < self.panels {
@@ -231,26 +244,26 @@ impl Layer {
                 None => self.half(panel, flat),
             };
             let weights = &self.kernel[panel * self.inputs..][..self.inputs];
-            store(plus(half, product(weights, x, ZERO)), &mut sums[panel]);
+            store(plus(half, product(weights, x, ZERO)), &mut sums[panel].0);
         }
         match self.cell {
             Cell::Lstm => {
                 // First all exponentials, then all cells: within each of these nothing waits for
                 // another, so the processor has as much under way as it can hold.
                 for sums in &mut *sums {
-                    let sums = one_by_one(sums);
+                    let sums = &mut one_by_one(sums).0;
                     store(lstm_gates(load(sums)), sums);
                 }
                 let next = next.hidden.iter_mut().zip(&mut *next.cell);
                 for ((sums, cell), (next_hidden, next_cell)) in sums.iter().zip(cell).zip(next) {
-                    let (cell, hidden) = lstm(load(one_by_one(sums)), Lanes::load(cell));
+                    let (cell, hidden) = lstm(load(&one_by_one(sums).0), Lanes::load(cell));
                     cell.store(next_cell);
                     hidden.store(next_hidden);
                 }
             }
             Cell::Gru => {
                 for ((sums, hidden), next) in sums.iter().zip(hidden).zip(&mut *next.hidden) {
-                    gru(load(one_by_one(sums)), Lanes::load(hidden)).store(next);
+                    gru(load(&one_by_one(sums).0), Lanes::load(hidden)).store(next);
                 }
             }
         }
@@ -307,7 +320,7 @@ impl Layer {
             }
         };
         for at in 0..WINDOWS {
-            store(plus(halves[at], of_x[at]), &mut group.sums[first + at]);
+            store(plus(halves[at], of_x[at]), &mut group.sums[first + at].0);
         }
     }
 
@@ -320,12 +333,12 @@ impl Layer {
         match self.cell {
             Cell::Lstm => {
                 for sums in &mut *sums {
-                    let sums = one_by_one(sums);
+                    let sums = &mut one_by_one(sums).0;
                     store(lstm_gates(load(sums)), sums);
                 }
                 let cells = states[place.cell + panel..].iter_mut().step_by(*state_eights);
                 for ((sums, cell), next) in sums.iter().zip(cells).zip(next) {
-                    let (new, hidden) = lstm(load(one_by_one(sums)), Lanes::load(cell));
+                    let (new, hidden) = lstm(load(&one_by_one(sums).0), Lanes::load(cell));
                     new.store(cell);
                     hidden.store(next);
                 }
@@ -333,7 +346,7 @@ impl Layer {
             Cell::Gru => {
                 let hidden = states[place.hidden + panel..].iter().step_by(*state_eights);
                 for ((sums, hidden), next) in sums.iter().zip(hidden).zip(next) {
-                    gru(load(one_by_one(sums)), Lanes::load(hidden)).store(next);
+                    gru(load(&one_by_one(sums).0), Lanes::load(hidden)).store(next);
                 }
             }
         }
@@ -383,7 +396,7 @@ fn plus_products(sums: Four, x: Lanes, weights: &Sums) -> Four {
 
 /// Four chains: one panel, one window.
 #[inline(always)]
-fn product(weights: &[Weights], x: &[f32], begin: Four) -> Four {
+fn product(weights: &[Panel], x: &[f32], begin: Four) -> Four {
     let mut sums = begin;
     for (weights, x) in weights.iter().zip(x) {
         sums = plus_products(sums, Lanes::splat(*x), &weights.0);
@@ -393,7 +406,7 @@ fn product(weights: &[Weights], x: &[f32], begin: Four) -> Four {
 
 /// Eight chains: two panels, one window. They hide the latency of a fused product.
 #[inline(always)]
-fn two_products(weights: &[Weights], x: &[f32], begin: (Four, Four)) -> (Four, Four) {
+fn two_products(weights: &[Panel], x: &[f32], begin: (Four, Four)) -> (Four, Four) {
     let (first, second) = weights.split_at(weights.len() / 2);
     let (mut one, mut two) = begin;
     for ((first, second), x) in first.iter().zip(second).zip(x) {
@@ -406,7 +419,7 @@ fn two_products(weights: &[Weights], x: &[f32], begin: (Four, Four)) -> (Four, F
 
 /// Twelve chains: one panel, three windows. A weight that was loaded serves all three.
 #[inline(always)]
-fn three_products(weights: &[Weights], x: [&[f32]; WINDOWS], begin: Four) -> [Four; WINDOWS] {
+fn three_products(weights: &[Panel], x: [&[f32]; WINDOWS], begin: Four) -> [Four; WINDOWS] {
     let (mut one, mut two, mut three) = (begin, begin, begin);
     for (((weights, x), y), z) in weights.iter().zip(x[0]).zip(x[1]).zip(x[2]) {
         let (x, y, z) = (Lanes::splat(*x), Lanes::splat(*y), Lanes::splat(*z));

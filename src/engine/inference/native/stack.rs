@@ -8,7 +8,7 @@
 use super::cpu::Cpu;
 use super::dense::Dense;
 use super::lanes::Eight;
-use super::layer::{Cell, Group, Layer, Next, Place, Sums};
+use super::layer::{Cell, Group, Layer, Next, Panel, Place, Sums};
 
 /// The windows that take a step together: as many threes as fit the first cache with their states.
 const GROUP_WINDOWS: usize = 33;
@@ -25,7 +25,7 @@ pub(super) struct Stack {
 /// Room for the numbers of one run.
 pub(super) struct Room {
     /// Of all panels of one window, or of one panel of all windows.
-    sums: Vec<Sums>,
+    sums: Vec<Panel>,
     /// The new h of the layer at hand and of the one below, `[window][panels]` each.
     hidden: [Vec<Eight>; 2],
     cell: Vec<Eight>,
@@ -42,6 +42,10 @@ pub(super) enum Work<'w> {
     /// of their rows, 0 where they share one. The outputs are made where there is room for them.
     Step { rows: &'w [f32], stride: usize, states: &'w mut [f32], outputs: Option<&'w mut [f32]> },
 }
+
+/// The most weights that are read before a row comes: more than the second cache of a processor
+/// holds.
+const FETCHED_BYTES_MAX: usize = 1 << 20;
 
 impl Stack {
     /// A stack of these layers, each of which reads what the one before gives.
@@ -90,11 +94,23 @@ impl Stack {
         let hidden = || vec![[0.0; 8]; panels_max * GROUP_WINDOWS];
         let outputs = || vec![[0.0; 8]; outputs_max];
         Room {
-            sums: vec![[[0.0; 8]; 4]; panels_max.max(GROUP_WINDOWS)],
+            sums: vec![Panel([[0.0; 8]; 4]); panels_max.max(GROUP_WINDOWS)],
             hidden: [hidden(), hidden()],
             cell: vec![[0.0; 8]; panels_max],
             head: [outputs(), outputs()],
         }
+    }
+
+    /// Reads the weights that [`Work::Finish`] reads, from the last to the first, so that a cache
+    /// which does not hold all of them keeps those that are needed first.
+    pub(super) fn fetch(&self) {
+        let mut seen = 0;
+        let mut before: usize = self.layers.iter().map(Layer::kernel_bytes).sum();
+        for layer in self.layers.iter().rev() {
+            before -= layer.kernel_bytes();
+            seen ^= layer.fetch(FETCHED_BYTES_MAX.saturating_sub(before));
+        }
+        std::hint::black_box(seen);
     }
 
     /// Does a part of a step with the instructions that this processor has.
@@ -231,10 +247,9 @@ impl Stack {
     fn head_of(&self, window: usize, room: &mut Room, output: &mut [f32]) {
         let top = self.layers.len() - 1;
         let panels = self.layers[top].panels();
-        let hidden = &room.hidden[top % 2][window * panels..][..panels];
+        let mut x = &mut room.hidden[top % 2][window * panels..][..panels];
         let [one, two] = &mut room.head;
         let (mut from, mut to) = (one, two);
-        let mut x = hidden;
         for dense in &self.head {
             dense.run(x, to);
             std::mem::swap(&mut from, &mut to);

@@ -544,6 +544,24 @@ fn shared_weights_are_copied_up_to_a_limit() {
     assert_eq!(refusal, says);
 }
 
+/// Where a row is infinite the units of an LSTM saturate, and a product with a weight of 0 is NaN.
+#[test]
+fn what_lies_behind_the_units_does_not_reach_the_head() {
+    let (cell, features) = (Cell::Lstm, 3);
+    let made = Shapes { cell, features, units: vec![9], dense: vec![2], seed: 5 }.make();
+    for batch in [1, 3] {
+        let mut backend = NativeRuntime::new().open(&made.onnx, &made.signature).unwrap();
+        let lane = backend.lane(Shape { steps: 1, batch }).unwrap();
+        let rows = [f32::INFINITY, 1.0, -1.0].repeat(batch);
+        backend.rows_mut(lane).copy_from_slice(&rows);
+        backend.run(lane).unwrap();
+        let states = (0..made.signature.states.len()).map(|index| backend.next_state(lane, index));
+        for numbers in states.chain([backend.output(lane)]) {
+            assert!(numbers.iter().all(|number| number.is_finite()), "{numbers:?}");
+        }
+    }
+}
+
 #[test]
 fn a_window_read_whole_has_the_bits_of_its_steps() {
     let made = small(Cell::Lstm);

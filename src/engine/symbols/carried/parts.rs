@@ -4,7 +4,7 @@
 //! of the signature, whatever that is. What a step owes to its states is not kept ahead of the row:
 //! it takes more memory than the states themselves, and a step is about twice its critical part.
 
-use super::super::block::Block;
+use super::super::block::{Aligned, Block};
 use crate::core::domain::SymbolId;
 use crate::engine::inference::{Backend, Parts};
 
@@ -19,9 +19,10 @@ pub(in crate::engine::symbols) struct InParts {
     places: Vec<(usize, usize)>,
     /// F and K.
     widths: [usize; 2],
-    /// Room for one group: its rows, states and outputs.
+    /// Room for one group: its symbols, rows, states and outputs.
+    symbols: Vec<SymbolId>,
     rows: Vec<f32>,
-    gathered: Vec<f32>,
+    gathered: Aligned,
     outputs: Vec<f32>,
 }
 
@@ -33,8 +34,9 @@ impl InParts {
             states: Block::new(parts.state_width()),
             places: state_widths.iter().enumerate().map(place).collect(),
             widths,
+            symbols: Vec::with_capacity(GROUP_SYMBOLS),
             rows: vec![0.0; GROUP_SYMBOLS * features],
-            gathered: vec![0.0; GROUP_SYMBOLS * parts.state_width()],
+            gathered: Aligned::new(GROUP_SYMBOLS * parts.state_width()),
             outputs: vec![0.0; GROUP_SYMBOLS * outputs],
         }
     }
@@ -54,15 +56,20 @@ impl InParts {
             .expect("this driver is chosen where the backend has parts, and keeps it");
         let [features, outputs] = self.widths;
         loop {
-            let group = rows.clone().take(GROUP_SYMBOLS);
-            let mut symbols = 0_usize;
-            for (target, (_, _, row)) in self.rows.chunks_exact_mut(features).zip(group.clone()) {
+            // What gives the rows finds each of them, so they are gone through as seldom as can be.
+            let group = rows.clone();
+            self.symbols.clear();
+            let targets = self.rows.chunks_exact_mut(features);
+            for (target, (_, symbol, row)) in targets.zip(rows.by_ref()) {
                 target.copy_from_slice(row);
-                symbols += 1;
+                self.symbols.push(symbol);
             }
-            let Some(last) = symbols.checked_sub(1) else { return };
-            let ids = group.clone().map(|(_, symbol, _)| symbol);
-            let states = &mut self.gathered[..symbols * self.states.width()];
+            let symbols = self.symbols.len();
+            if symbols == 0 {
+                return;
+            }
+            let ids = self.symbols.iter().copied();
+            let states = &mut self.gathered.numbers_mut()[..symbols * self.states.width()];
             self.states.gather(ids.clone(), states);
             let made = &mut self.outputs[..symbols * outputs];
             parts.step(&self.rows[..symbols * features], states, made);
@@ -70,7 +77,6 @@ impl InParts {
             for ((item, _, _), output) in group.zip(made.chunks_exact(outputs)) {
                 finish(item, output);
             }
-            rows.nth(last);
         }
     }
 

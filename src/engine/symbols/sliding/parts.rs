@@ -84,6 +84,8 @@ impl InParts {
     ) {
         let parts = parts_of(backend);
         rows.for_each(|(symbol, row)| self.move_on(parts, symbol, row));
+        // The recurrent weights have just been through the caches; the next row needs the others.
+        parts.fetch();
     }
 
     pub(super) fn infer_and_advance<'r, T: Copy>(
