@@ -130,6 +130,7 @@ impl Exchange {
                 source.fetch(Request {
                     symbol: Symbol::new(&format!("S{index}")).unwrap(),
                     kind: RowKind::Bars(minutes(1)),
+                    are_parts: false,
                     want: Want::Newest { before, rows: ROWS },
                 })
             });

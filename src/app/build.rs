@@ -30,7 +30,7 @@ use crate::engine::wire::forecast::RecordTemplate;
 use crate::intake::{IntakeMetrics, IntakeReceiver, IntakeSender, Router, intake, shard_of_symbol};
 use crate::keep::history::Historian;
 use crate::keep::reload::{
-    ListedModel, ModelStatus, ReloadMetrics, ReloadModel, ReloadThread, Reloader,
+    AskedRows, ListedModel, ModelStatus, ReloadMetrics, ReloadModel, ReloadThread, Reloader,
 };
 use crate::keep::roles::RoleStore;
 use crate::keep::snapshot::{Folder, FolderError, Keeper, SnapshotMetrics};
@@ -92,6 +92,16 @@ struct Kept {
     roles: RoleStore,
 }
 
+/// What reloads begin with.
+struct Reloading {
+    /// Versions that were preferred to those that run, and did not prove themselves.
+    refused: Vec<Vec<RefusedVersion>>,
+    shadows: Option<StreamHub>,
+    roles: RoleStore,
+    /// What symbols are asked for as history.
+    rows: Option<AskedRows>,
+}
+
 impl App {
     /// Builds the daemon: proves the model, opens the sinks and the source, binds the port.
     ///
@@ -126,12 +136,12 @@ impl App {
         let intake = IntakeMetrics::register(&builder.registry)?;
         let (router, receivers) = builder.queues(&intake);
         let Kept { keeper, progress, start, roles } = builder.restore(&mut pipelines)?;
-        let (models, reloads) =
-            builder.reloads(&router, &pipelines[0], refused, streams.shadows, roles)?;
         let (keeper, last_states) =
             builder.keeper(keeper, progress.clone(), &router, &sinks.ends, &pipelines[0]);
         let closer = router.closer();
         let (source, past) = builder.source(router, start, progress)?;
+        let reloading = Reloading { refused, shadows: streams.shadows, roles, rows: past.rows };
+        let (models, reloads) = builder.reloads(&source.router, &pipelines[0], reloading)?;
         let metrics = ShardMetrics::register(&builder.registry, builder.names())?;
         let shards =
             builder.shards(pipelines, receivers, &sinks.ends, &metrics, last_states.as_ref())?;
@@ -377,14 +387,13 @@ impl<'b> Builder<'b> {
         &self,
         router: &Router<Command>,
         pipelines: &Pipelines,
-        refused: Vec<Vec<RefusedVersion>>,
-        shadows: Option<StreamHub>,
-        roles: RoleStore,
+        reloading: Reloading,
     ) -> Result<(Models, ReloadThread), Exit> {
+        let Reloading { refused, shadows, roles, rows } = reloading;
         let choices = self.config.models.iter().map(|model| model.choice.clone());
         let models = choices.zip(&self.settings).zip(pipelines.each());
         let models = models.map(|((choice, settings), (_, pipeline))| {
-            ReloadModel::new(choice, settings.clone(), pipeline)
+            ReloadModel::new(choice, settings.clone(), pipeline).asking_for(rows)
         });
         let (running_models, running) = watch::channel(self.listed(pipelines, refused));
         let reloader = Reloader {

@@ -21,10 +21,11 @@ use crate::engine::model::manifest::Plans;
 use crate::engine::model::{Bundle, history_need, interval_words};
 use crate::intake::IntakeCommander;
 use crate::keep::history::{Historian, HistorianSettings, HistorianTime};
+use crate::keep::reload::AskedRows;
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
 use crate::ops::readiness::{Notice, Readiness};
-use crate::ports::history::{AskClock, Desk, HistorySource, Request, Rows, Want};
+use crate::ports::history::{AskClock, Desk, HistorySource, Request, Rows, RowsLimit, Want};
 use crate::ports::source::{OnlineReport, SourceOpening};
 use crate::shard::command::Command;
 use crate::shard::{HistoryBook, HistoryLimits, HistoryMetrics, Shard};
@@ -73,6 +74,8 @@ pub(super) struct Past {
     symbols_max: usize,
     clock: AskClock,
     asking: Option<Asking>,
+    /// What the shards ask for, where they do.
+    pub(super) rows: Option<AskedRows>,
     /// What answers the shards, where they ask.
     pub(super) historian: Option<Historian>,
 }
@@ -99,8 +102,8 @@ impl Past {
         let clock: AskClock = Arc::new(move || began.elapsed());
         let metrics = HistoryMetrics::register(opening.registry)?;
         let symbols_max = share(config, opening.symbols_max);
-        let (asking, historian) = (None, None);
-        let past = Self { streamed, metrics, symbols_max, clock, asking, historian };
+        let (asking, rows, historian) = (None, None, None);
+        let past = Self { streamed, metrics, symbols_max, clock, asking, rows, historian };
         let source = match config.history.asks() {
             true => config.source.settings.history(opening)?,
             false => None,
@@ -123,7 +126,9 @@ impl Past {
         let time = HistorianTime::of(Arc::clone(&past.clock));
         let historian = Historian::new(vec![source], asks, shards, settings, time);
         let (asking, historian) = (Some(Asking { desk, limits }), Some(historian));
-        Ok(Self { asking, historian, ..past })
+        let beside_trades = config.source.settings.delivers_trades();
+        let rows = Some(AskedRows { kind, beside_trades });
+        Ok(Self { asking, rows, historian, ..past })
     }
 
     /// Whether symbols get history at all.
@@ -186,6 +191,12 @@ fn limits(config: &Config, need: HistoryNeed) -> HistoryLimits {
     }
 }
 
+/// How many rows are asked for where a whole window is.
+fn rows_of(need: &HistoryNeed, kind: RowKind) -> u64 {
+    let RowKind::Bars(length) = kind else { return u64::MAX };
+    need.span.as_nanos().div_euclid(length.as_nanos().max(1)).max(1).unsigned_abs()
+}
+
 /// Looks at where the history of every symbol comes from.
 pub(super) fn look(config: &Config, bundles: &[&Bundle]) -> Look {
     let mut look = Look::default();
@@ -207,7 +218,7 @@ pub(super) fn look(config: &Config, bundles: &[&Bundle]) -> Look {
     }
     look.at_states(config);
     look.at_file(config);
-    look.at_rest(config, bundles, &need);
+    look.at_rest(config, bundles, [&least, &need]);
     let words = format_args!("{} steps, where nothing else has them", least.steps);
     look.lines.push(line("live ticks", words));
     look
@@ -242,11 +253,10 @@ fn ask_once(config: &Config, bundles: &[&Bundle], symbol: &Symbol) -> Result<Str
     let source = config.source.settings.history(&opening).map_err(|error| error.to_string())?;
     let source = source.ok_or("the source has no [source.rest]")?;
     let kind = kind_of(&need, &*source, bundles)?;
-    let RowKind::Bars(length) = kind else { return Err("single trades are not asked for".into()) };
-    let rows = need.span.as_nanos().div_euclid(length.as_nanos().max(1)).max(1);
-    let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+    let RowKind::Bars(_) = kind else { return Err("single trades are not asked for".into()) };
+    let rows = u32::try_from(rows_of(&need, kind)).unwrap_or(u32::MAX);
     let want = Want::Newest { before: None, rows };
-    let request = Request { symbol: symbol.clone(), kind, want };
+    let request = Request { symbol: symbol.clone(), kind, are_parts: false, want };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -291,7 +301,7 @@ impl Look {
     }
 
     /// Looks at the interface of the venue.
-    fn at_rest(&mut self, config: &Config, bundles: &[&Bundle], need: &HistoryNeed) {
+    fn at_rest(&mut self, config: &Config, bundles: &[&Bundle], [least, need]: [&HistoryNeed; 2]) {
         let opening = SourceOpening {
             registry: &Registry::new(),
             symbols_max: config.engine.symbols_max,
@@ -340,9 +350,44 @@ impl Look {
                  give its rows; map it there, or set history.rest = false"
             ));
         }
+        self.at_limit(config, &*source, kind, [least, need]);
         let words = source.serves(kind).unwrap_or_else(|reason| reason);
         let when = when_asked(config.history.ask, config.source.settings.symbols().len());
         self.lines.push(line(source.from().label(), format_args!("{words}; {when}")));
+    }
+
+    /// Compares the rows that the models need, and those that the operator wants, with the most
+    /// that one question gives.
+    fn at_limit(
+        &mut self,
+        config: &Config,
+        source: &dyn HistorySource,
+        kind: RowKind,
+        [least, need]: [&HistoryNeed; 2],
+    ) {
+        let Some(RowsLimit { rows: most, key }) = source.rows_limit() else { return };
+        let [least, wanted] = [least, need].map(|need| rows_of(need, kind));
+        let raise = key.map(|key| format!("raise {key}"));
+        match (config.history.steps.filter(|_| least <= most), raise) {
+            _ if wanted <= most => {}
+            (Some(steps), raise) => {
+                let raise = raise.map(|raise| format!(", or {raise}")).unwrap_or_default();
+                self.refuse(format_args!(
+                    "history.steps: {steps} steps take {wanted} rows, and the source gives at most \
+                     {most} for one question; lower history.steps{raise}"
+                ));
+            }
+            (None, Some(raise)) => self.refuse(format_args!(
+                "history.rest: a window takes {least} rows, and the source gives at most {most} \
+                 for one question; {raise}"
+            )),
+            (None, None) => {
+                self.note = Some(format!(
+                    "a window takes {least} rows, and the source has only its newest {most}: each \
+                     symbol begins with those, and live ticks fill the rest of its window"
+                ));
+            }
+        }
     }
 }
 

@@ -21,6 +21,11 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::core::text::excerpt;
 
+/// Whether a count is worth a line where each is not: 1, 10, 100 and so on.
+pub fn is_power_of_ten(count: u64) -> bool {
+    count.checked_ilog10().is_some_and(|exponent| 10u64.pow(exponent) == count)
+}
+
 /// How the process speaks of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogConfig {

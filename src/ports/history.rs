@@ -46,8 +46,22 @@ pub trait HistorySource: Send + Sync {
         Duration::ZERO
     }
 
+    /// The most rows that it gives for one question; `None` where there is no limit.
+    fn rows_limit(&self) -> Option<RowsLimit> {
+        None
+    }
+
     /// Asks for rows of one symbol.
     fn fetch(&self, request: Request) -> BoxFuture<'static, Result<Rows, Failed>>;
+}
+
+/// The most rows of one answer to a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowsLimit {
+    /// How many.
+    pub rows: u64,
+    /// The key that raises the limit; `None` where the source has no older rows.
+    pub key: Option<&'static str>,
 }
 
 /// What is asked for.
@@ -57,6 +71,9 @@ pub struct Request {
     pub symbol: Symbol,
     /// What kind of rows.
     pub kind: RowKind,
+    /// Whether a step is made of several of these rows, so that one that is missing leaves a step
+    /// that looks whole.
+    pub are_parts: bool,
     /// Which of them.
     pub want: Want,
 }
@@ -101,6 +118,9 @@ pub enum Failed {
     /// The source was not reached, was too slow or asked for patience.
     #[error("{0}")]
     Away(String),
+    /// No source answered in time.
+    #[error("no answer came in time")]
+    Late,
     /// The source will never answer this: it knows no such symbol or interval.
     #[error("{0}")]
     Refused(String),

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::history::{GivenUp, HeldTicks, HistoryBook, Lack, Question, Unasked, WindowState};
-use super::reports::is_power_of_ten;
+use super::history::{
+    GivenUp, HeldTicks, HistoryBook, Lack, Manner, Question, Unasked, WindowState,
+};
 use super::{Shard, ShardError, flush};
 use crate::core::decode::symbol_of;
 use crate::core::domain::{DurationNanos, Symbol};
@@ -19,6 +20,7 @@ use crate::engine::pipeline::{Pipelines, Role};
 use crate::engine::symbols::Haste;
 use crate::intake::Record;
 use crate::ops::clock::Stopwatch;
+use crate::ops::logging::is_power_of_ten;
 use crate::ports::history::{AskClock, Failed, Row, Rows};
 
 /// The history of a shard's symbols.
@@ -49,13 +51,15 @@ impl Shard {
         arrived: Option<Stopwatch>,
         decoded: impl FnOnce(),
     ) -> Result<(), ShardError> {
-        let Some(ShardHistory { book, .. }) = &mut self.history else {
+        let Self { history, pipelines, .. } = self;
+        let Some(ShardHistory { book, .. }) = history else {
             return self.take_now(record, false, arrived, decoded).map(|_| ());
         };
         if record.is_history() {
             return self.take_streamed(record, arrived, decoded);
         }
-        if book.joins(record) {
+        if let Some(symbol) = book.joins(record) {
+            pipelines.note_arrival(symbol.as_str());
             return self.end_full();
         }
         let asks = book.asks();
@@ -65,6 +69,7 @@ impl Shard {
         let symbol = symbol_of(&record.bytes).and_then(|symbol| Symbol::new(&symbol).ok());
         match symbol {
             Some(symbol) => {
+                self.pipelines.note_arrival(symbol.as_str());
                 self.work_off(&symbol, HeldTicks::of(record.clone()), None)?;
                 self.end_full()
             }
@@ -104,7 +109,7 @@ impl Shard {
             book.ask_expected(now);
             book.forget_gone(|symbol| pipelines.has_symbol(symbol), now);
             while let Some(question) = self.book(|book| book.end_due(now)) {
-                self.go_on(question, GivenUp::Late, "no answer came in time")?;
+                self.go_on(question, GivenUp::Late, &Failed::Late.to_string())?;
             }
             self.end_full()?;
         }
@@ -198,6 +203,7 @@ impl Shard {
             Ok(rows) => self.fill(question, &rows),
             Err(Failed::Away(reason)) => self.go_on(question, GivenUp::Away, &reason),
             Err(Failed::Refused(reason)) => self.go_on(question, GivenUp::Refused, &reason),
+            Err(late @ Failed::Late) => self.go_on(question, GivenUp::Late, &late.to_string()),
         }
     }
 
@@ -213,14 +219,19 @@ impl Shard {
         let covers = self.book(|book| Some(book.covers())).unwrap_or(DurationNanos::ZERO);
         self.meet_first(&mut question, rows, covers)?;
         let bytes: Vec<_> = rows.rows.iter().map(|row| &*row.bytes).collect();
-        let Self { pipelines, publisher, metrics, .. } = self;
-        let refused = pipelines.fill(&question.asked(), &bytes, covers, |pipeline| {
+        let Self { pipelines, publisher, metrics, pulse, .. } = self;
+        let outcome = pipelines.fill(&question.asked(), &bytes, covers, |pipeline| {
+            // Nothing is published for many rows in a row, and each of them is progress.
+            pulse.work();
             flush(pipeline, publisher, metrics, Haste::Throughput, None)
         })?;
-        if let Some(rejection) = refused {
-            let reason = format!("a row cannot be read: {}", rejection.reason.label());
-            return self.go_on(question, GivenUp::Incomplete, &reason);
-        }
+        let used = match outcome {
+            Ok(used) => used,
+            Err(rejection) => {
+                let reason = format!("a row cannot be read: {}", rejection.reason.label());
+                return self.go_on(question, GivenUp::Incomplete, &reason);
+            }
+        };
         self.catch_up(Haste::Throughput, None)?;
         // The models know of the gap from the question. Where the tick that asked was dropped, the
         // mark of the first one is of that.
@@ -228,7 +239,7 @@ impl Shard {
         if let Some(first) = question.held.ticks.front_mut().filter(|_| !lost_first) {
             first.after_gap = false;
         }
-        self.note_answer(&question, bytes.len());
+        self.note_answer(&question, used);
         let filled = Some(question.lack.missing).filter(|_| !lost_first);
         self.work_off(&question.symbol, question.held, filled)
     }
@@ -352,7 +363,9 @@ impl Shard {
             Missing::Warm => pipelines.has_running_windows(symbol.as_str()),
             Missing::Span(_) => true,
         };
-        book.ask(symbol, lack, is_hole, |symbol| pipelines.has_symbol(symbol), clock())
+        let are_parts = pipelines.has_longer_steps(symbol.as_str(), book.covers());
+        let manner = Manner { is_hole, are_parts };
+        book.ask(symbol, lack, manner, |symbol| pipelines.has_symbol(symbol), clock())
     }
 
     fn note_answer(&mut self, question: &Question, rows: usize) {
@@ -360,9 +373,6 @@ impl Shard {
         let Some(ShardHistory { book, clock }) = history else { return };
         let symbol = &question.symbol;
         let is_full = window_of(pipelines, symbol.as_str()) == WindowState::Full;
-        // The newest bars may wait for ticks that come late.
-        let is_enough = book.rows_wanted().is_some_and(|wanted| rows >= wanted);
-        let is_full = is_full || (is_enough && pipelines.waits_for_late(symbol.as_str()));
         let count = book.answered(question, rows, is_full, clock());
         match question.lack.missing {
             Missing::Span(Span { from, to }) if is_power_of_ten(count) => {

@@ -373,8 +373,16 @@ impl HealthWatch {
         for symbol in &symbols[round.next_expected..end] {
             // Ticks of a symbol that no model wants lead nowhere, so none is awaited.
             if !pipelines.has_symbol(symbol.as_str()) && pipelines.wants(symbol.as_str()) {
-                round.counts[Health::Awaited as usize] += 1;
-                let row = SymbolRow::awaited(symbol, self.expected.subscription(symbol));
+                let row = match history {
+                    // Its ticks come, and wait for its history.
+                    Some(book) if book.holds_ticks(symbol.as_str()) => {
+                        let arrivals = Arrivals::new(round.now);
+                        let health = arrivals.health(round.feed, round.now, &self.limits);
+                        SymbolRow { health, ..SymbolRow::awaited(symbol, None) }
+                    }
+                    _ => SymbolRow::awaited(symbol, self.expected.subscription(symbol)),
+                };
+                round.counts[row.health as usize] += 1;
                 let history = history.map(|book| book.of(symbol.as_str())).unwrap_or_default();
                 round.rows.push(SymbolRow { history, ..row });
             }
@@ -504,7 +512,7 @@ impl Expected {
 }
 
 impl SymbolRow {
-    /// A symbol that has had no tick, nor a row of history.
+    /// A symbol of which no model has had a tick, nor a row of history.
     fn awaited(symbol: &Symbol, subscription: Option<Subscription>) -> Self {
         Self {
             symbol: symbol.clone(),

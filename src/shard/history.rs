@@ -63,7 +63,7 @@ pub enum Standing {
     Cold,
 }
 
-/// Why a question ended without an answer that can be used.
+/// Why a question ended without all that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GivenUp {
     /// No answer came in time.
@@ -76,6 +76,8 @@ pub enum GivenUp {
     Full,
     /// The rows do not reach, or cannot be read.
     Incomplete,
+    /// The rows were used, and are fewer than the models need.
+    TooFew,
     /// The daemon stops.
     Stopped,
 }
@@ -87,7 +89,7 @@ pub struct SymbolHistory {
     pub standing: Option<Standing>,
     /// Where its rows came from; `None` before the first row, and for a window from a snapshot.
     pub from: Option<HistoryFrom>,
-    /// How many rows came.
+    /// How many rows a model has used.
     pub rows: u64,
 }
 
@@ -98,6 +100,15 @@ pub(super) struct Lack {
     /// `None` where the question comes before the first tick.
     pub(super) time: Option<UnixNanos>,
     pub(super) after_gap: bool,
+}
+
+/// How something is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Manner {
+    /// The window of the symbol was full before.
+    pub(super) is_hole: bool,
+    /// A model makes a step of several rows.
+    pub(super) are_parts: bool,
 }
 
 /// What the models have of a symbol.
@@ -192,8 +203,15 @@ struct Known {
 
 impl GivenUp {
     /// Every reason.
-    pub const ALL: [Self; 6] =
-        [Self::Late, Self::Away, Self::Refused, Self::Full, Self::Incomplete, Self::Stopped];
+    pub const ALL: [Self; 7] = [
+        Self::Late,
+        Self::Away,
+        Self::Refused,
+        Self::Full,
+        Self::Incomplete,
+        Self::TooFew,
+        Self::Stopped,
+    ];
 
     /// The reason as a metric label.
     pub const fn label(self) -> &'static str {
@@ -203,6 +221,7 @@ impl GivenUp {
             Self::Refused => "refused",
             Self::Full => "full",
             Self::Incomplete => "incomplete",
+            Self::TooFew => "too_few",
             Self::Stopped => "stopped",
         }
     }
@@ -299,6 +318,11 @@ impl HistoryBook {
         !self.questions.is_empty()
     }
 
+    /// Whether ticks of this symbol are here and wait.
+    pub(super) fn holds_ticks(&self, symbol: &str) -> bool {
+        self.questions.get(symbol).is_some_and(|(_, question)| !question.held.ticks.is_empty())
+    }
+
     /// Whether ticks of this symbol do.
     pub(super) fn is_open(&self, symbol: &str) -> bool {
         self.questions.contains_key(symbol)
@@ -314,13 +338,13 @@ impl HistoryBook {
         due.into_iter().chain(retry).min()
     }
 
-    /// Has a tick wait where those of its symbol do. Returns whether it does.
-    pub(super) fn joins(&mut self, record: &Record) -> bool {
+    /// Has a tick wait where those of its symbol do. Returns the symbol if it does.
+    pub(super) fn joins(&mut self, record: &Record) -> Option<&Symbol> {
         if self.questions.is_empty() || record.is_history() {
-            return false;
+            return None;
         }
-        let Some(symbol) = symbol_of(&record.bytes) else { return false };
-        let Some((_, question)) = self.questions.get_mut(&*symbol) else { return false };
+        let symbol = symbol_of(&record.bytes)?;
+        let (_, question) = self.questions.get_mut(&*symbol)?;
         // A tick that comes late says nothing of what lies behind it.
         let after_gap =
             record.after_gap | (!record.late && std::mem::take(&mut question.held.after_gap));
@@ -328,12 +352,11 @@ impl HistoryBook {
         self.ticks += 1;
         self.bytes += record.bytes.len();
         self.drop_oldest();
-        true
+        self.questions.get(&*symbol).map(|(_, question)| &question.symbol)
     }
 
-    /// Leaves a question for what a tick of a symbol lacks; `is_hole` says whether its window
-    /// was full before, and `knows` whether a model knows a symbol. The ticks that wait are to
-    /// be handed in with [`HistoryBook::hold`].
+    /// Leaves a question for what a tick of a symbol lacks; `knows` says whether a model knows a
+    /// symbol. The ticks that wait are to be handed in with [`HistoryBook::hold`].
     ///
     /// # Errors
     /// [`Unasked`] where it is not asked: the ticks go on without.
@@ -341,12 +364,12 @@ impl HistoryBook {
         &mut self,
         symbol: &Symbol,
         lack: Lack,
-        is_hole: bool,
+        manner: Manner,
         knows: impl Fn(&str) -> bool,
         now: Duration,
     ) -> Result<(), Unasked> {
         let limits = &self.asking.as_ref().ok_or(Unasked::Never)?.limits;
-        let wait = match is_hole {
+        let wait = match manner.is_hole {
             false => limits.warm_wait,
             true => limits.fill_wait.ok_or(Unasked::Never)?,
         };
@@ -361,7 +384,7 @@ impl HistoryBook {
                 return Err(Unasked::Never);
             }
         }
-        self.leave(symbol, lack, is_hole, now, now.saturating_add(wait))
+        self.leave(symbol, lack, manner, now, now.saturating_add(wait))
     }
 
     /// Whether there is room for what is to be known of a symbol.
@@ -425,12 +448,13 @@ impl HistoryBook {
         &mut self,
         symbol: &Symbol,
         lack: Lack,
-        is_hole: bool,
+        manner: Manner,
         now: Duration,
         until: Duration,
     ) -> Result<(), Unasked> {
         let asking = self.asking.as_mut().ok_or(Unasked::Never)?;
-        let request = asking.request(symbol, lack).ok_or(Unasked::Never)?;
+        let Manner { is_hole, are_parts } = manner;
+        let request = asking.request(symbol, lack, are_parts).ok_or(Unasked::Never)?;
         let (shard, number) = (asking.shard, asking.next_number);
         asking
             .desk
@@ -543,8 +567,9 @@ impl HistoryBook {
         self.metrics.give_up(reason)
     }
 
-    /// Notes the rows that answered a question, and whether the window of its symbol is full now.
-    /// Returns how many questions for steps were answered so far, or for windows that are not full.
+    /// Notes how many rows of the answer to a question were used, and whether the window of its
+    /// symbol is full now. Returns how many questions for steps were answered so far, or for
+    /// windows that are not full.
     pub(super) fn answered(
         &mut self,
         question: &Question,
@@ -562,7 +587,7 @@ impl HistoryBook {
             }
             Missing::Warm => {
                 self.settle(symbol, Standing::Cold, now);
-                return self.metrics.give_up(GivenUp::Incomplete);
+                return self.metrics.give_up(GivenUp::TooFew);
             }
             Missing::Span(_) => {
                 return self.metrics.filled(now.saturating_sub(question.asked));
@@ -653,7 +678,7 @@ impl HistoryBook {
             if !self.pending.contains(&symbol) || self.is_open(symbol.as_str()) {
                 continue;
             }
-            match self.leave(&symbol, start, false, now, until) {
+            match self.leave(&symbol, start, Manner::default(), now, until) {
                 Ok(()) => {}
                 Err(Unasked::Away) => {
                     self.unasked.push_front(symbol);
@@ -718,7 +743,7 @@ impl Asking {
     }
 
     /// What is asked for; `None` where that cannot be said.
-    fn request(&self, symbol: &Symbol, lack: Lack) -> Option<Request> {
+    fn request(&self, symbol: &Symbol, lack: Lack, are_parts: bool) -> Option<Request> {
         let HistoryNeed { span, rows, .. } = self.limits.need;
         let kind = rows?;
         let want = match (lack.missing, kind) {
@@ -735,7 +760,7 @@ impl Asking {
                 Want::Between(Span { from: UnixNanos::from_nanos(from), to })
             }
         };
-        Some(Request { symbol: symbol.clone(), kind, want })
+        Some(Request { symbol: symbol.clone(), kind, are_parts, want })
     }
 }
 

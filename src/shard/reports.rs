@@ -11,6 +11,7 @@ use crate::core::domain::{DurationNanos, NamedRejection, Reject};
 use crate::core::text::excerpt_of_bytes;
 use crate::engine::pipeline::{Pipeline, Pipelines, StreamTally};
 use crate::engine::symbols::{ColdStart, Engine, Expired, Mistimed, MistimedCause};
+use crate::ops::logging::is_power_of_ten;
 
 /// The longest piece of a refused record in a log line.
 const SAMPLE_CHARS_MAX: usize = 64;
@@ -125,8 +126,4 @@ pub(super) fn report_refusals(pipelines: &Pipelines, shown: &[Shown]) {
 /// Whether a count that was `before` has come to a power of ten or gone past one.
 fn passes_power_of_ten(before: u64, count: u64) -> bool {
     count > before && before.checked_ilog10() != count.checked_ilog10()
-}
-
-pub(super) fn is_power_of_ten(count: u64) -> bool {
-    count.checked_ilog10().is_some_and(|exponent| 10u64.pow(exponent) == count)
 }

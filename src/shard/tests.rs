@@ -12,7 +12,6 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use super::command::{Command, CommitLine, Handed};
-use super::reports::is_power_of_ten;
 use super::test_support::{
     Log, MemorySink, PARTITION, Seen, line, pipeline, plain, queue, record, said, settings,
     shard_of,
@@ -27,6 +26,7 @@ use crate::engine::test_support::{
     NullRuntime, WARM_UP_STEPS, WINDOW_STEPS, Weights, bundle, draft, manifest,
 };
 use crate::intake::{IntakeSender, Record};
+use crate::ops::logging::is_power_of_ten;
 use crate::ports::sink::SinkClosed;
 
 /// Minutes of a symbol that have no forecast.

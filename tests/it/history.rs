@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::feed::{Act, ScriptedFeed};
 use crate::support::history::{Bar, HistoryServer, Reaction};
@@ -91,6 +91,27 @@ fn a_warm_start_and_a_filled_outage_give_the_bytes_of_an_uninterrupted_recording
     expected.drain(4..6);
     assert_eq!(said, expected);
     assert!(said.iter().all(|line| line.contains(r#""quality":"full""#)), "{said:#?}");
+}
+
+#[test]
+fn a_venue_that_is_away_at_the_start_is_named_in_the_log_at_once() {
+    let (sealed, feed) = (bundle(), ScriptedFeed::start());
+    // Nothing listens there any more.
+    let away = HistoryServer::start();
+    let (section, host) = (away.section(), format!("http://{}", away.address()));
+    drop(away);
+    let settings = format!("source.symbols = ['A']\nhistory.rest = true\n{section}");
+    let daemon = Daemon::start(sealed.root.path(), "random", feed.url(), &settings);
+    // Three failures in a row are one answer, and the fourth is of the next attempt.
+    let failed = r#"tickcast_history_requests_total{outcome="failed"}"#;
+    eventually("another attempt", || (daemon.metric(failed) >= 4.0).then_some(()));
+    let ended = daemon.stop();
+    let words = "a source of history is away and rests";
+    let is_said = |line: &&Value| line["message"].as_str().is_some_and(|it| it.contains(words));
+    let line = ended.log.iter().find(is_said).unwrap_or_else(|| panic!("{:#?}", ended.log));
+    let reason = line["reason"].as_str().unwrap();
+    assert!(reason.starts_with(&format!("{host}: ")) && !reason.contains('?'), "{reason}");
+    assert_eq!((&line["from"], &line["count"]), (&json!("rest"), &json!(1)));
 }
 
 #[test]
@@ -191,7 +212,9 @@ fn ready_waits_for_history_where_it_is_required() {
     let ended = daemon.stop();
     assert_eq!(ended.lines, "", "history is not said");
     let warming = ended.log.iter().find(|line| line["message"] == "warming").unwrap();
-    assert_eq!((&warming["symbols"], &warming["asked"]), (&json!(2), &json!(2)));
+    // Of the two shards, one may not have asked when the line is written.
+    assert_eq!(warming["symbols"], warming["asked"]);
+    assert!([json!(1), json!(2)].contains(&warming["asked"]), "{warming}");
 }
 
 #[test]

@@ -291,7 +291,7 @@ fn ask_for(
 ) -> Vec<Rows> {
     let questions = symbols.iter().map(|symbol| {
         let symbol = Symbol::new(symbol.as_ref()).unwrap();
-        source.fetch(Request { symbol, kind, want })
+        source.fetch(Request { symbol, kind, are_parts: false, want })
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let answers = runtime.block_on(futures_util::future::join_all(questions));

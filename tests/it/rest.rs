@@ -9,7 +9,7 @@ use tickcast::app::config::parse;
 use tickcast::core::domain::{DurationNanos, Symbol, UnixNanos};
 use tickcast::core::history::{HistoryFrom, HistoryNeed, RowKind, Span};
 use tickcast::ops::exit::Exit;
-use tickcast::ports::history::{Failed, HistorySource, Request, Rows, Want};
+use tickcast::ports::history::{Failed, HistorySource, Request, Rows, RowsLimit, Want};
 use tickcast::ports::source::{SourceOpening, SourceSettings};
 use tickcast::shard::command::Command;
 use tokio::runtime::Runtime;
@@ -60,7 +60,8 @@ impl Asker {
     }
 
     fn request(symbol: &str, want: Want) -> Request {
-        Request { symbol: Symbol::new(symbol).unwrap(), kind: minutes_kind(1), want }
+        let (symbol, kind) = (Symbol::new(symbol).unwrap(), minutes_kind(1));
+        Request { symbol, kind, are_parts: false, want }
     }
 
     fn ask(&self, symbol: &str, want: Want) -> Result<Rows, Failed> {
@@ -476,12 +477,29 @@ fn secrets_are_sent_and_never_shown() {
 }
 
 #[test]
+fn the_last_row_of_a_step_has_to_be_there_although_a_venue_omits_some() {
+    let server = server(29);
+    let asker = Asker::of(&server, "omits_empty = true\n");
+    for (are_parts, requests) in [(false, 1), (true, 2)] {
+        let before = server.asked().len();
+        let request = Request { are_parts, ..Asker::request("A", between(20, 30)) };
+        let rows = asker.runtime.block_on(asker.source.fetch(request)).unwrap();
+        assert_eq!(numbers(&rows), (20..29).collect::<Vec<_>>());
+        assert_eq!((rows.is_complete, server.asked().len() - before), (!are_parts, requests));
+    }
+}
+
+#[test]
 fn what_a_venue_has_is_said_and_what_it_lacks_is_refused() {
     let server = server(30);
     let section = server.section().replace("60 = '1m'", "60 = '1m'\n3600 = '1h'");
     let asker = Asker::new("", &section);
     let lengths: Vec<_> = asker.source.lengths().iter().map(|it| it.as_nanos()).collect();
     assert_eq!(lengths, [3_600_000_000_000, 60_000_000_000]);
+    let limit = Some(RowsLimit { rows: 20_000, key: Some("source.rest.pages_max") });
+    assert_eq!(asker.source.rows_limit(), limit);
+    let latest = Asker::of(&server, "paging = 'latest'\nrows_max = 720\n");
+    assert_eq!(latest.source.rows_limit(), Some(RowsLimit { rows: 720, key: None }));
     let error = asker.source.serves(minutes_kind(5)).unwrap_err();
     assert_eq!(error, "source.rest.intervals has no bars of 300 s; it has 3600, 60 s");
     assert!(asker.source.serves(RowKind::Trades).is_err());

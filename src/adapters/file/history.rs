@@ -24,6 +24,7 @@ use crate::core::text::excerpt_of_bytes;
 use crate::intake::{Record, Router};
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
+use crate::ops::logging::is_power_of_ten;
 use crate::ops::readiness::Condition;
 use crate::ports::section::Section;
 
@@ -273,7 +274,7 @@ impl Progress {
         self.streamed.refused += 1;
         self.rejects.add(rejection.reason);
         let count = self.rejects.get(rejection.reason);
-        if count.checked_ilog10().is_none_or(|exponent| 10u64.pow(exponent) != count) {
+        if !is_power_of_ten(count) {
             return;
         }
         let FileHistory { records, decoder, .. } = history;

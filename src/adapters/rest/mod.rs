@@ -24,14 +24,14 @@ use self::pace::Pace;
 use self::pager::{Page, Pager, Pages, Turn};
 use crate::core::domain::{DurationNanos, UnixNanos};
 use crate::core::history::{HistoryFrom, RowKind};
-use crate::core::venue::{Answer, Question, Rest, RestProblem, Unread, says_too_often};
+use crate::core::venue::{Answer, Paging, Question, Rest, RestProblem, Unread, says_too_often};
 use crate::net::address::HttpUrl;
 use crate::net::backoff::Backoff;
 use crate::net::dial::{DialOptions, Dialer, Header, TlsError, words};
 use crate::net::percent::percent_encoded;
 use crate::net::secrets::SecretFiles;
 use crate::ops::clock::wall_time;
-use crate::ports::history::{Failed, HistorySource, Request, Rows, Want};
+use crate::ports::history::{Failed, HistorySource, Request, Rows, RowsLimit, Want};
 
 /// Requests in a row that may fail before a question is given up.
 const FAILURES_MAX: u32 = 3;
@@ -145,6 +145,18 @@ impl HistorySource for RestSource {
         self.0.rest.settle()
     }
 
+    fn rows_limit(&self) -> Option<RowsLimit> {
+        let rest = &self.0.rest;
+        let of_answer = u64::from(rest.rows_max());
+        Some(match rest.paging() {
+            Paging::Latest => RowsLimit { rows: of_answer, key: None },
+            Paging::Range | Paging::Cursor => RowsLimit {
+                rows: of_answer * u64::from(rest.pages_max()),
+                key: Some("source.rest.pages_max"),
+            },
+        })
+    }
+
     fn fetch(&self, request: Request) -> BoxFuture<'static, Result<Rows, Failed>> {
         let shared = Arc::clone(&self.0);
         Box::pin(async move { shared.fetch(&request).await })
@@ -161,6 +173,7 @@ impl Shared {
             rows_max: self.rest.rows_max(),
             pages_max: self.rest.pages_max(),
             omits_empty: self.rest.omits_empty(),
+            are_parts: request.are_parts,
             length,
         };
         let finished = self.wait_to_settle(&request.want).await;

@@ -33,6 +33,8 @@ pub(super) struct Pages {
     pub(super) pages_max: u32,
     /// Whether intervals without trades have no row.
     pub(super) omits_empty: bool,
+    /// Whether a step is made of several rows.
+    pub(super) are_parts: bool,
     /// How long a bar is.
     pub(super) length: DurationNanos,
 }
@@ -85,6 +87,9 @@ pub(super) struct Pager {
     known: usize,
     /// The newest row when rows behind it were asked for last.
     tail_known: Option<i64>,
+    /// Whether rows at the end of a stretch that could not be seen to be missing were asked for
+    /// once more.
+    has_asked_tail: bool,
     /// The time from which an answer with the newest rows has all of them.
     reach: i64,
     /// The end of the stretch of older rows that was asked for last.
@@ -147,6 +152,7 @@ impl Pager {
             again: 0,
             known: 0,
             tail_known: None,
+            has_asked_tail: false,
             reach: i64::MIN,
             older: None,
             quiet: 0,
@@ -222,7 +228,10 @@ impl Pager {
     fn go_on(&mut self) {
         let holes = self.holes();
         if holes.is_empty() {
-            return self.extend();
+            return match self.unseen_tail().filter(|_| !self.has_asked_tail) {
+                Some(tail) => self.ask_tail(tail),
+                None => self.extend(),
+            };
         }
         let newest = self.rows.keys().next_back().copied();
         if self.accepts_tail() && holes.iter().all(|hole| hole.to.as_nanos() == self.to) {
@@ -246,6 +255,30 @@ impl Pager {
         } else {
             holes.iter().for_each(|hole| self.put(hole.from.as_nanos(), hole.to.as_nanos()));
         }
+    }
+
+    /// The end of a stretch where a row may be missing although the venue leaves intervals out:
+    /// it publishes its newest row a little late, and a step that is made of several rows does not
+    /// show that it lacks its last one.
+    fn unseen_tail(&self) -> Option<Span> {
+        let Pages { omits_empty, are_parts, .. } = self.pages;
+        if !omits_empty || !are_parts || !matches!(self.goal, Goal::Between) {
+            return None;
+        }
+        let newest = self.rows.keys().next_back();
+        let end = newest.map_or(self.from, |time| time.saturating_add(self.length()));
+        (self.to.saturating_sub(end) >= self.length()).then(|| span(end, self.to))
+    }
+
+    /// Asks for what may be missing at the end, a moment later and once.
+    fn ask_tail(&mut self, tail: Span) {
+        self.has_asked_tail = true;
+        self.again = 1;
+        let from = match self.pages.paging {
+            Paging::Latest | Paging::Cursor => self.from,
+            Paging::Range => tail.from.as_nanos().max(self.to.saturating_sub(self.page_length())),
+        };
+        self.put(from, self.to);
     }
 
     /// Asks for older rows where more are wanted, until there are none.
@@ -360,7 +393,7 @@ impl Pager {
         let is_reached = !is_between || self.reach < self.from.saturating_add(self.length());
         Rows {
             rows: delivered.map(row).collect(),
-            is_complete: is_whole && is_reached && !self.is_spoiled,
+            is_complete: is_whole && is_reached && !self.is_spoiled && self.unseen_tail().is_none(),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::core::history::HistoryFrom;
 use crate::engine::model::manifest::{Mode, StepKind, StepSpec};
 use crate::engine::test_support::{Weights, draft, manifest};
 use crate::intake::WhenFull;
-use crate::ports::history::{Failed, Request, Rows};
+use crate::ports::history::{Failed, Request, Rows, RowsLimit};
 use crate::ports::input::InputIdentity;
 use crate::ports::source::{Source, SourceFacts, SourceSettings};
 use crate::shard::command::Command;
@@ -24,11 +24,13 @@ struct Feed {
     symbols: usize,
     /// Whether bars have a price.
     has_price: bool,
+    limit: Option<RowsLimit>,
 }
 
 struct Bars {
     lengths: Vec<i64>,
     has_price: bool,
+    limit: Option<RowsLimit>,
 }
 
 fn seconds(count: i64) -> DurationNanos {
@@ -59,6 +61,10 @@ impl HistorySource for Bars {
 
     fn has_field(&self, name: &str) -> bool {
         name == "volume" || (self.has_price && name == "close")
+    }
+
+    fn rows_limit(&self) -> Option<RowsLimit> {
+        self.limit
     }
 
     fn fetch(&self, _: Request) -> BoxFuture<'static, Result<Rows, Failed>> {
@@ -95,9 +101,9 @@ impl SourceSettings<Command> for Feed {
     }
 
     fn history(&self, _: &SourceOpening<'_>) -> Result<Option<Arc<dyn HistorySource>>, Exit> {
-        let has_price = self.has_price;
+        let Self { has_price, limit, .. } = *self;
         let bars = |lengths: &Vec<i64>| -> Arc<dyn HistorySource> {
-            Arc::new(Bars { lengths: lengths.clone(), has_price })
+            Arc::new(Bars { lengths: lengths.clone(), has_price, limit })
         };
         Ok(self.lengths.as_ref().map(bars))
     }
@@ -129,7 +135,7 @@ fn looked(section: &str, feed: Feed, steps: &[StepSpec]) -> Look {
 }
 
 fn feed(lengths: &[i64]) -> Feed {
-    Feed { lengths: Some(lengths.to_vec()), symbols: 2, has_price: true }
+    Feed { lengths: Some(lengths.to_vec()), symbols: 2, has_price: true, limit: None }
 }
 
 fn problems(look: &Look) -> Vec<String> {
@@ -175,7 +181,7 @@ fn what_no_row_serves_is_refused_with_the_key_and_what_to_do() {
         assert_eq!(found.len(), 1, "{found:?}");
         found.into_iter().next().unwrap()
     };
-    let none = Feed { lengths: None, symbols: 0, has_price: true };
+    let none = Feed { lengths: None, symbols: 0, ..feed(&[]) };
     let expected = "history.rest: the source has no [source.rest], so it has no history to ask \
                     for; use a venue that has it, describe [source.rest], or set history.rest = \
                     false";
@@ -209,6 +215,37 @@ fn what_no_row_serves_is_refused_with_the_key_and_what_to_do() {
 }
 
 #[test]
+fn more_rows_than_one_question_gives_are_refused_or_pointed_out() {
+    let at = |section: &str, rows, key, step: StepSpec| {
+        let limit = Some(RowsLimit { rows, key });
+        let section = format!("rest = true\n{section}");
+        let look = looked(&section, Feed { limit, ..feed(&[60]) }, &[step]);
+        (problems(&look), look.note)
+    };
+    let key = Some("source.rest.pages_max");
+    // Five steps, and one interval for where the newest one is.
+    assert_eq!(at("", 6, key, bars(60)), (vec![], None));
+    let expected = "history.rest: a window takes 6 rows, and the source gives at most 5 for one \
+                    question; raise source.rest.pages_max";
+    assert_eq!(at("", 5, key, bars(60)), (vec![expected.to_owned()], None));
+    let expected = "history.rest: a window takes 30 rows, and the source gives at most 29 for one \
+                    question; raise source.rest.pages_max";
+    assert_eq!(at("", 29, key, bars(300)), (vec![expected.to_owned()], None));
+    let note = "a window takes 6 rows, and the source has only its newest 5: each symbol begins \
+                with those, and live ticks fill the rest of its window";
+    assert_eq!(at("", 5, None, bars(60)), (vec![], Some(note.to_owned())));
+    assert_eq!(at("steps = 50", 5, None, bars(60)), (vec![], Some(note.to_owned())));
+    for (key, words) in [(None, ""), (key, ", or raise source.rest.pages_max")] {
+        let expected = format!(
+            "history.steps: 50 steps take 60 rows, and the source gives at most 59 for one \
+             question; lower history.steps{words}"
+        );
+        assert_eq!(at("steps = 50", 59, key, bars(60)), (vec![expected], None));
+        assert_eq!(at("steps = 50", 60, key, bars(60)), (vec![], None));
+    }
+}
+
+#[test]
 fn a_venue_that_is_not_asked_is_pointed_out() {
     let look = looked("rest = false", feed(&[60]), &[bars(60)]);
     let note = "the venue has history (bars of 1 minute of a venue); set history.rest = true to \
@@ -219,6 +256,6 @@ fn a_venue_that_is_not_asked_is_pointed_out() {
         None,
         "it has none that serves"
     );
-    let none = Feed { lengths: None, symbols: 2, has_price: true };
+    let none = Feed { lengths: None, ..feed(&[]) };
     assert_eq!(looked("rest = false", none, &[bars(60)]).note, None);
 }

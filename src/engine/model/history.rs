@@ -69,6 +69,23 @@ fn rows_of(models: &[&Plans], delivers_trades: bool) -> Option<RowKind> {
     models.iter().all(serves).then_some(RowKind::Bars(bars))
 }
 
+/// Whether rows of this kind make the steps of a model, beside live ticks that are trades or not.
+pub fn makes_steps(rows: RowKind, delivers_trades: bool, plans: &Plans) -> bool {
+    let RowKind::Bars(length) = rows else { return delivers_trades };
+    let lasts = |seconds: u32| DurationNanos::from_seconds(i64::from(seconds)) == Some(length);
+    let is_multiple = |seconds: u32| {
+        let nanos = i64::from(seconds).saturating_mul(1_000_000_000);
+        nanos.checked_rem(length.as_nanos()) == Some(0)
+    };
+    match plans.step_rule {
+        StepRule::Time(_) => {
+            is_multiple(plans.step.interval_seconds) && is_multiple(plans.step.offset_seconds)
+        }
+        StepRule::Record => !delivers_trades && lasts(plans.step.interval_seconds),
+        StepRule::Count(_) => false,
+    }
+}
+
 /// The greatest common divisor.
 fn divisor(one: u32, other: u32) -> u32 {
     if other == 0 { one } else { divisor(other, one % other) }

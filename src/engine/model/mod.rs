@@ -24,7 +24,7 @@ pub use bundle::{Bundle, BundleError, Draft, MANIFEST_FILE, Staged};
 pub use choice::ModelChoice;
 pub use graph::{ONNX_BYTES_MAX, check_graph};
 pub use heritage::Heritage;
-pub use history::history_need;
+pub use history::{history_need, makes_steps};
 pub use step_spec::interval_words;
 pub use store::{
     RefusedVersion, StoreError, candidates, locate, names, next_version, other_manifests,

@@ -139,8 +139,8 @@ impl Pipelines {
     /// Has every model take the rows that it lacks, by a question and its answer. The record that
     /// asked, if there is one, is to be taken next and without its mark, which is noted here. Rows
     /// are complete where they fill a hole, in the order of time, and `covers` is how long each is.
-    /// Nothing may be deferred. Returns why a row cannot be decoded, or why a model that lacks it
-    /// cannot take it; nothing is changed then.
+    /// Nothing may be deferred. Returns how many rows a model has used, or why a row cannot be
+    /// decoded, or why a model that lacks it cannot take it; nothing is changed then.
     ///
     /// # Errors
     /// Those of `flush`.
@@ -150,26 +150,34 @@ impl Pipelines {
         rows: &[&[u8]],
         covers: DurationNanos,
         mut flush: impl FnMut(&mut Pipeline) -> Result<(), E>,
-    ) -> Result<Option<Rejection>, E> {
+    ) -> Result<Result<usize, Rejection>, E> {
         debug_assert!(self.deferred.is_empty(), "shadows lag behind");
         let Asked { symbol, after_gap, .. } = *asked;
         let decoded = rows.iter().map(|row| self.decoder.decode_timed(row));
         let ticks = match decoded.collect::<Result<Vec<_>, _>>() {
             Ok(ticks) => ticks,
-            Err(rejection) => return Ok(Some(rejection)),
+            Err(rejection) => return Ok(Err(rejection)),
         };
         if let Some(rejection) = self.obstacle_of_rows(asked, &ticks, covers) {
-            return Ok(Some(rejection));
+            return Ok(Err(rejection));
         }
+        let mut used = vec![false; ticks.len()];
+        let reached = ticks.last().and_then(|(tick, _)| tick.time.checked_add(covers));
         let doubts: Vec<_> =
             ticks.iter().map(|(tick, form)| self.doubt_of(tick, *form, None)).collect();
         for model in self.models_mut().iter_mut().filter(|model| model.wants(symbol)) {
             let missing = asked.answers(&model.pipeline);
             let engine = &mut model.pipeline.engine;
+            // Rows of a whole window may end before a hole does. It is asked for by itself then.
+            let has_all = |missing: &Missing| match (asked.missing, missing) {
+                (Missing::Warm, Missing::Span(span)) => reached >= Some(span.to),
+                _ => true,
+            };
+            let missing = missing.filter(has_all);
             let Some(missing) =
                 missing.filter(|missing| engine.begin_history(symbol, *missing).is_ok())
             else {
-                // It lacks nothing that rows can give, or its tick is refused as well.
+                // It lacks nothing that these rows give, or its tick is refused as well.
                 if after_gap {
                     engine.mark_gap_before(symbol, None);
                 }
@@ -177,18 +185,21 @@ impl Pipelines {
             };
             let is_joined = matches!(missing, Missing::Span(_));
             let origin = Origin::History(Seam { is_joined, covers });
-            for ((tick, _), doubt) in ticks.iter().zip(&doubts) {
+            for (((tick, _), doubt), used) in ticks.iter().zip(&doubts).zip(&mut used) {
                 if tick.symbol == symbol && asked.holds(missing, tick.time, covers) {
                     let (tick, doubt) = (tick.clone(), *doubt);
                     let (position, received, late) = (None, None, false);
                     let next = DeferredTick { tick, doubt, position, received, late, origin };
-                    let _ = model.take(&next, &mut flush)?;
+                    let repeats = model.pipeline.engine().tally().repeats;
+                    let refused = model.take(&next, &mut flush)?;
+                    let is_repeat = model.pipeline.engine().tally().repeats > repeats;
+                    *used |= refused.is_none() && !is_repeat;
                 }
             }
             model.pipeline.engine.set_origin(Origin::Live);
             model.pipeline.engine.end_history(symbol, missing, after_gap);
         }
-        Ok(None)
+        Ok(Ok(used.into_iter().filter(|used| *used).count()))
     }
 
     /// Why a model cannot take a row that it lacks.

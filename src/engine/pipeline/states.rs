@@ -179,16 +179,27 @@ impl Pipelines {
         models.all(|model| model.pipeline.engine().has_running_window(symbol))
     }
 
-    /// Whether a model that wants a symbol has its newest bars wait for ticks that come late.
-    pub fn waits_for_late(&self, symbol: &str) -> bool {
-        let mut models = self.models().iter().filter(|model| model.wants(symbol));
-        models.any(|model| model.pipeline.engine().waits_for_late())
-    }
-
     /// When ticks of a symbol came to the model that has had one last.
     pub fn arrivals(&self, symbol: &str) -> Option<Arrivals> {
         let of_models = self.each().filter_map(|(_, model)| model.engine().arrivals(symbol));
         of_models.reduce(Arrivals::newer)
+    }
+
+    /// Whether a model that wants a symbol makes a step of several rows of this length.
+    pub fn has_longer_steps(&self, symbol: &str, covers: DurationNanos) -> bool {
+        let mut models = self.models().iter().filter(|model| model.wants(symbol));
+        models.any(|model| {
+            let seconds = i64::from(model.pipeline.manifest().step.interval_seconds);
+            DurationNanos::from_seconds(seconds).is_none_or(|step| step > covers)
+        })
+    }
+
+    /// Notes that a tick of a symbol came that is taken later. It is a sign of life in each model
+    /// that knows the symbol.
+    pub fn note_arrival(&mut self, symbol: &str) {
+        for model in self.models_mut().iter_mut().filter(|model| model.wants(symbol)) {
+            model.pipeline.engine_mut().note_arrival(symbol);
+        }
     }
 
     /// Takes the stored states of symbols over, by their keys, as those of a partition where the

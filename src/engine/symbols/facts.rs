@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::{Engine, quality_of};
 use crate::core::domain::{DurationNanos, PartitionId, Quality, Symbol, UnixNanos};
 use crate::core::health::{Arrivals, FeedLink, Health, HealthLimits};
-use crate::core::step::StepRule;
 
 /// The facts of one symbol.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +60,14 @@ impl Engine {
         self.index.get(symbol).map(|id| self.symbols[id.index()].arrivals)
     }
 
+    /// Notes that a tick of a symbol came that is pushed later. A symbol that is not known stays
+    /// so.
+    pub fn note_arrival(&mut self, symbol: &str) {
+        if let Some(id) = self.index.get(symbol) {
+            self.symbols[id.index()].arrivals.note(self.now);
+        }
+    }
+
     /// Whether the window of a symbol is full; not where the symbol is not known.
     pub fn has_full_window(&self, symbol: &str) -> bool {
         self.index.get(symbol).is_some_and(|id| self.symbols[id.index()].window.is_full())
@@ -82,14 +89,6 @@ impl Engine {
     pub fn has_running_window(&self, symbol: &str) -> bool {
         let id = self.index.get(symbol).filter(|_| self.has_full_window(symbol));
         id.is_some_and(|id| self.symbols[id.index()].past.has_met_live)
-    }
-
-    /// Whether bars wait for ticks that come late, so that the newest rows leave some open.
-    pub fn waits_for_late(&self) -> bool {
-        match &self.plans.step_rule {
-            StepRule::Time(bars) => bars.lateness > DurationNanos::ZERO,
-            StepRule::Record | StepRule::Count(_) => false,
-        }
     }
 
     /// The name of the symbol at a place of the dense index.

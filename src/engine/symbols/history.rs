@@ -31,8 +31,8 @@ pub(super) struct Past {
     /// The newest step of a full window that was forgotten. Steps up to it come a second time where
     /// the whole window is asked for: they were scored, and published if they had to be.
     said_until: Option<UnixNanos>,
-    /// Its window was full when it came from rest, so that a recording has nothing to add.
-    pub(super) is_restored: bool,
+    /// A state that came from rest has what recordings have up to here.
+    restored_until: Option<UnixNanos>,
     /// A live tick has come in this life.
     pub(super) has_met_live: bool,
     /// Steps that were filled.
@@ -49,6 +49,14 @@ impl SymbolState {
 }
 
 impl Past {
+    /// That of a symbol that comes from rest. To a full window a recording has nothing to add. To
+    /// another one it adds what lies behind the newest tick: the open bars hold older ones already.
+    pub(super) fn restored(window: &Window, step: &StepState) -> Self {
+        let until =
+            if window.is_full() { Some(UnixNanos::from_nanos(i64::MAX)) } else { step.head() };
+        Self { restored_until: until, ..Self::default() }
+    }
+
     /// Notes a stretch that is not asked for again.
     pub(super) fn decline(&mut self, span: Span) {
         let joined = self.declined.filter(|before| span.from < before.to);
@@ -119,7 +127,7 @@ impl Engine {
         debug_assert!(!self.symbols[id.index()].pending, "a row of {symbol} is in inference");
         (self.has_history, self.is_filling) = (true, true);
         // What comes from rest lacks what is asked for.
-        self.symbols[id.index()].past.is_restored = false;
+        self.symbols[id.index()].past.restored_until = None;
         match missing {
             Missing::Warm => {
                 let state = &mut self.symbols[id.index()];
@@ -283,7 +291,7 @@ impl Engine {
             Origin::Live => {
                 self.has_history && step.covered_until().max(past.covered_until) > Some(time)
             }
-            Origin::History(_) => past.is_restored,
+            Origin::History(_) => past.restored_until >= Some(time),
         }
     }
 

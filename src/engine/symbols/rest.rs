@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 
 use serde::{Deserialize, Serialize};
 
+use super::history::Past;
 use super::symbol::SymbolState;
 use super::{Driver, Engine};
 use crate::core::domain::{DurationNanos, PartitionId, Position, Reject, Symbol, SymbolId, Tick};
@@ -249,7 +250,7 @@ impl Engine {
         let (step, features) = (snapshot.step.clone(), snapshot.features.clone());
         let mut state = SymbolState::new(name, step, features, window, self.now);
         state.cadence = snapshot.cadence;
-        state.past.is_restored = state.window.is_full();
+        state.past = Past::restored(&state.window, &state.step);
         // What another model has shed is missing from scores that this one does not take over.
         state.shed_steps = if of_rows { 0 } else { snapshot.shed_steps };
         state.applied = partition

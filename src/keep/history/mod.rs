@@ -2,9 +2,9 @@
 //!
 //! Owns the order in which questions go out, how many are out at once, and the rest of sources
 //! that are away. Promises that each question is answered once, by a command in line with the
-//! records of its shard, no later than it is of use; that holes come before whole windows; and
-//! that a source that is away costs a question nothing while it rests. Never asks twice what a
-//! source has refused.
+//! records of its shard, a little before it is of no use any more; that holes come before whole
+//! windows; and that a source that is away costs a question nothing while it rests. Never asks
+//! twice what a source has refused.
 
 mod order;
 
@@ -16,12 +16,18 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
+use tracing::warn;
 
 use self::order::{Inquiry, Next, Order};
 use crate::intake::IntakeCommander;
+use crate::ops::logging::is_power_of_ten;
 use crate::ops::supervise::{Pulse, Stage};
 use crate::ports::history::{Ask, AskClock, Failed, HistorySource, Rows};
 use crate::shard::command::Command;
+
+/// The longest that a question is answered before it is of no use any more. The shard hears the
+/// reason then, before it goes on without an answer.
+const ANSWER_BEFORE_MAX: Duration = Duration::from_millis(100);
 
 /// By what a historian works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +57,8 @@ pub struct Historian {
     settings: HistorianSettings,
     time: HistorianTime,
     pulse: Pulse,
+    /// How often each source was away.
+    away: Vec<u64>,
 }
 
 impl HistorianTime {
@@ -70,7 +78,8 @@ impl Historian {
         settings: HistorianSettings,
         time: HistorianTime,
     ) -> Self {
-        Self { sources, asks, shards, settings, time, pulse: Pulse::new() }
+        let away = vec![0; sources.len()];
+        Self { sources, asks, shards, settings, time, pulse: Pulse::new(), away }
     }
 
     /// The task as its supervisor sees it.
@@ -102,12 +111,15 @@ impl Historian {
                 _ = stop.wait_for(|stopped| *stopped) => return,
                 Some((source, inquiry, said)) = running.next() => {
                     let now = (self.time.now)();
+                    if let Some(Err(Failed::Away(reason))) = &said {
+                        self.note_away(source, reason);
+                    }
                     if let Some((ask, answer)) = order.heard(source, inquiry, said, now) {
                         self.answer(&ask, answer);
                     }
                 }
                 ask = self.asks.recv(), if has_room => match ask {
-                    Some(ask) => order.take(ask),
+                    Some(ask) => order.take(self.due_before(ask)),
                     None => return,
                 },
                 () = due => {}
@@ -127,6 +139,29 @@ impl Historian {
                 () = late => None,
             };
             (source, inquiry, said)
+        }
+    }
+
+    /// The question with a deadline a little before its own.
+    fn due_before(&self, ask: Ask) -> Ask {
+        let left = ask.until.saturating_sub((self.time.now)());
+        Ask { until: ask.until.saturating_sub((left / 10).min(ANSWER_BEFORE_MAX)), ..ask }
+    }
+
+    /// Notes that a source was away. Shards hear of it when their questions end, which is minutes
+    /// later where whole windows are tried again.
+    fn note_away(&mut self, source: usize, reason: &str) {
+        self.away[source] += 1;
+        let count = self.away[source];
+        if is_power_of_ten(count) {
+            let from = self.sources[source].from().label();
+            warn!(
+                from,
+                reason,
+                count,
+                "a source of history is away and rests; holes are marked meanwhile, and whole \
+                 windows are asked for again within history.wait_seconds_max"
+            );
         }
     }
 

@@ -41,6 +41,9 @@ pub(super) enum Next {
     Wait(Option<Duration>),
 }
 
+/// A question with its answer.
+type Answered = (Ask, Result<Rows, Failed>);
+
 /// A question, and what sources have said of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Inquiry {
@@ -83,7 +86,7 @@ impl Inquiry {
     }
 
     /// The answer, once every source has said something.
-    fn answer(self) -> (Ask, Result<Rows, Failed>) {
+    fn answer(self) -> Answered {
         let mut answer = Err("no source of history is configured".to_owned());
         for (_, said) in self.said {
             answer = answer.or(said);
@@ -94,9 +97,9 @@ impl Inquiry {
 
 impl Inquiry {
     /// No answer, because of this or of what was heard before.
-    fn in_vain(self, reason: &str) -> Next {
-        let reason = self.away.unwrap_or_else(|| reason.to_owned());
-        Next::Answer(self.ask, Err(Failed::Away(reason)))
+    fn in_vain(self, failed: Failed) -> Next {
+        let failed = self.away.map_or(failed, Failed::Away);
+        Next::Answer(self.ask, Err(failed))
     }
 }
 
@@ -133,7 +136,7 @@ impl Order {
     /// What is to be done.
     pub(super) fn next(&mut self, now: Duration) -> Next {
         if let Some(inquiry) = self.first_late(now) {
-            return inquiry.in_vain("no answer came in time");
+            return inquiry.in_vain(Failed::Late);
         }
         let is_resting: Vec<_> = self.sources.iter().map(|source| source.rests(now)).collect();
         let all_rest = is_resting.iter().all(|rests| *rests);
@@ -166,7 +169,10 @@ impl Order {
                 inquiry.begun = now;
                 Next::Fetch(source, inquiry)
             }
-            None => inquiry.in_vain("the source of history was away a moment ago"),
+            None => {
+                let reason = "the source of history was away a moment ago";
+                inquiry.in_vain(Failed::Away(reason.to_owned()))
+            }
         }
     }
 
@@ -178,17 +184,9 @@ impl Order {
         mut inquiry: Inquiry,
         said: Option<Result<Rows, Failed>>,
         now: Duration,
-    ) -> Option<(Ask, Result<Rows, Failed>)> {
+    ) -> Option<Answered> {
         self.out -= 1;
-        let Some(said) = said else {
-            let late = &mut self.sources[source].late;
-            *late += 1;
-            if *late >= LATE_MAX {
-                self.rest(source, inquiry.begun, now);
-            }
-            self.waiting.insert(inquiry.rank, inquiry);
-            return None;
-        };
+        let Some(said) = said else { return self.ran_out(source, inquiry, now) };
         let said = match said {
             Err(Failed::Away(reason)) => {
                 self.rest(source, inquiry.begun, now);
@@ -203,6 +201,8 @@ impl Order {
             }
             Ok(rows) => Ok(rows),
             Err(Failed::Refused(reason)) => Err(reason),
+            // A source that gives up by itself has run out of its time.
+            Err(Failed::Late) => return self.ran_out(source, inquiry, now),
         };
         self.is_there(source);
         inquiry.said.push((source, said));
@@ -211,6 +211,17 @@ impl Order {
             return None;
         }
         Some(inquiry.answer())
+    }
+
+    /// A source has said nothing in the time that a question had.
+    fn ran_out(&mut self, source: usize, inquiry: Inquiry, now: Duration) -> Option<Answered> {
+        let late = &mut self.sources[source].late;
+        *late += 1;
+        if *late >= LATE_MAX {
+            self.rest(source, inquiry.begun, now);
+        }
+        self.waiting.insert(inquiry.rank, inquiry);
+        None
     }
 
     /// A source was away for a question that went out at `begun`.

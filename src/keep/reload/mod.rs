@@ -30,4 +30,4 @@ mod worker;
 pub use handle::{Asked, Busy, ReloadHandle, ReloadThread, Unanswered, Work};
 pub use metrics::ReloadMetrics;
 pub use outcome::{ListedModel, ModelStatus, Models, Outcome, RunningModel};
-pub use worker::{ReloadModel, ReloadWork, Reloader};
+pub use worker::{AskedRows, ReloadModel, ReloadWork, Reloader};

@@ -22,9 +22,12 @@ use super::order::in_order;
 use super::outcome::{ListedModel, ModelStatus, Models, Outcome, RunningModel};
 use super::turns::Way;
 use crate::core::domain::Schema;
+use crate::core::history::RowKind;
 use crate::engine::inference::Runtime;
 use crate::engine::model::manifest::Manifest;
-use crate::engine::model::{ModelChoice, RefusedVersion, candidates, version_of};
+use crate::engine::model::{
+    Bundle, ModelChoice, RefusedVersion, candidates, makes_steps, version_of,
+};
 use crate::engine::pipeline::{
     Pipeline, PipelineSettings, Prover, Role, StoredState, Tried, Unproven,
 };
@@ -83,13 +86,31 @@ pub struct ReloadModel {
     pub template: RecordTemplate,
     /// The fields that it reads.
     pub schema: Schema,
+    /// What its symbols are asked for as history, where they are.
+    rows: Option<AskedRows>,
+}
+
+/// The rows that shards ask for as history, as long as the daemon runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskedRows {
+    /// What they are.
+    pub kind: RowKind,
+    /// Whether live ticks are trades.
+    pub beside_trades: bool,
 }
 
 impl ReloadModel {
     /// A model that runs in this pipeline.
     pub fn new(choice: ModelChoice, settings: PipelineSettings, pipeline: &Pipeline) -> Self {
         let (manifest, template) = (pipeline.manifest().clone(), pipeline.template().clone());
-        Self { choice, settings, manifest, template, schema: pipeline.schema().clone() }
+        let schema = pipeline.schema().clone();
+        Self { choice, settings, manifest, template, schema, rows: None }
+    }
+
+    /// The same where its symbols are asked for these rows as history.
+    #[must_use]
+    pub fn asking_for(self, rows: Option<AskedRows>) -> Self {
+        Self { rows, ..self }
     }
 }
 
@@ -311,9 +332,10 @@ impl ReloadWork {
         meanwhile: &mut Meanwhile<'_>,
     ) -> Result<Vec<Pipeline>, NotReady> {
         let Reloader { prover, models, shards, proof_time_max, .. } = &self.reloader;
-        let ReloadModel { settings, manifest, .. } = &models[way.place];
+        let ReloadModel { settings, manifest, rows, .. } = &models[way.place];
         self.pulse.wait(*proof_time_max);
         let bundle = prover.prove(folder, settings, &|| !self.stop.is_set())?;
+        fits_history(*rows, &bundle)?;
         let mut pipelines = Vec::with_capacity(shards.len());
         for _ in shards {
             // What was proved within the time opens within it.
@@ -377,7 +399,7 @@ impl ReloadWork {
         let Way { place, windows_of } = way;
         let before = &self.reloader.models[place];
         let (choice, settings) = (before.choice.clone(), before.settings.clone());
-        let next = ReloadModel::new(choice, settings, &pipelines[0]);
+        let next = ReloadModel::new(choice, settings, &pipelines[0]).asking_for(before.rows);
         let status = ModelStatus::of(&pipelines[0], Vec::new());
         let running = status.running.clone();
         let ModelStatus { runtime, runtime_reason, .. } = status.clone();
@@ -486,6 +508,23 @@ impl ReloadWork {
 }
 
 /// A model as the metrics show it.
+/// Whether the rows that shards ask for make the steps of a version.
+fn fits_history(rows: Option<AskedRows>, bundle: &Bundle) -> Result<(), NotReady> {
+    let Some(AskedRows { kind, beside_trades }) = rows else { return Ok(()) };
+    if makes_steps(kind, beside_trades, bundle.plans()) {
+        return Ok(());
+    }
+    let rows = match kind {
+        RowKind::Bars(length) => format!("bars of {} s", length.as_nanos() / 1_000_000_000),
+        RowKind::Trades => "single trades".to_owned(),
+    };
+    Err(NotReady::refused(format_args!(
+        "its steps ({}) cannot be made of the {rows} that the daemon asks for as history; restart \
+         the daemon with this version, so that it asks for others, or set history.rest = false",
+        bundle.manifest().step.words()
+    )))
+}
+
 pub(super) fn shown_model<'s>(
     (listed, model): (&'s ListedModel, &'s ReloadModel),
 ) -> ShownModel<'s> {

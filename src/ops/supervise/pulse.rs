@@ -63,6 +63,12 @@ impl Pulse {
         count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
     }
 
+    /// How often the stage has spoken.
+    #[cfg(test)]
+    pub(crate) fn beats(&self) -> u64 {
+        self.0.count.load(Ordering::Relaxed)
+    }
+
     /// How often the stage has spoken, and what it said last.
     pub(super) fn read(&self) -> (u64, State) {
         let state = match self.0.state.load(Ordering::Relaxed) {

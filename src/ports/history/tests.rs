@@ -7,6 +7,7 @@ fn a_desk_that_is_full_or_gone_takes_no_question() {
     let request = Request {
         symbol: Symbol::new("A").unwrap(),
         kind: RowKind::Trades,
+        are_parts: false,
         want: Want::Newest { before: None, rows: 3 },
     };
     let ask = |number| Ask {

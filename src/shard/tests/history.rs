@@ -1,6 +1,7 @@
 //! Tests of questions for history: what is asked, what waits, and what is said afterwards.
 
 mod law;
+mod signs;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +13,7 @@ use super::super::{
     GivenUp, HealthMetrics, HealthWatch, HistoryBoard, HistoryBook, HistoryCounts, HistoryLimits,
     HistoryMetrics, Standing, SymbolBoard, SymbolHistory, WhenHeld,
 };
+use super::several::pairs;
 use super::*;
 use crate::core::domain::{PartitionId, Position, Symbol, SymbolPatterns, UnixNanos};
 use crate::core::health::{FeedLink, HealthLimits};
@@ -20,7 +22,7 @@ use crate::engine::pipeline::{Pipelines, Role, StreamModel};
 use crate::engine::test_support::time;
 use crate::ops::clock::Stopwatch;
 use crate::ports::history::{Ask, AskClock, Desk, Failed, Request, Row, Rows, Want};
-use crate::shard::test_support::shard_with;
+use crate::shard::test_support::{moved, shard_with};
 
 /// The steps of a window, of its warm-up, and one more.
 const STEPS: u32 = (WINDOW_STEPS + WARM_UP_STEPS + 1) as u32;
@@ -281,6 +283,7 @@ fn without_an_answer_ticks_are_marked_as_without_history() {
     let with_garbage = Rows { rows: vec![garbage], is_complete: true };
     for (answer, reason) in [
         (None, GivenUp::Late),
+        (Some(Err(Failed::Late)), GivenUp::Late),
         (Some(away()), GivenUp::Away),
         (Some(Err(Failed::Refused("unknown".to_owned()))), GivenUp::Refused),
         (Some(Ok(Rows { is_complete: false, ..rows("A", 5..10) })), GivenUp::Incomplete),
@@ -381,6 +384,26 @@ fn a_hole_that_is_longer_than_the_window_has_its_ticks_wait_as_for_a_hole() {
 }
 
 #[test]
+fn a_window_from_rest_that_is_too_old_has_its_ticks_wait_as_at_a_start() {
+    let states = pairs(&moved(&mut running(limits()).shard.pipelines));
+    let mut pipelines = Pipelines::new(pipeline(&sliding()), &settings());
+    pipelines.restore(None, &states).unwrap();
+    pipelines.mark_gap();
+    let (desk, asks) = Desk::new(100);
+    let mut asker = Asker::of_models(pipelines, 1000, asks, |metrics| {
+        HistoryBook::new(None, 100, metrics).asking(0, desk, limits())
+    });
+    asker.prices("A", 20..21);
+    let (number, wanted) = asker.only_asked();
+    assert_eq!(wanted, Want::Newest { before: Some(time(20)), rows: STEPS });
+    asker.hand.go_on(FILL_WAIT);
+    asker.turn();
+    assert_eq!(asker.board.counts().ticks_waiting, 1);
+    asker.answer(number, Ok(rows("A", 15..20)));
+    assert_eq!(asker.forecasts(), replayed("A", 15..21)[2..]);
+}
+
+#[test]
 fn ticks_that_have_waited_for_a_question_of_the_start_do_not_wait_again() {
     let start = HistoryLimits { asks_at_start: true, ..limits() };
     let symbol = Symbol::new("A").unwrap();
@@ -402,7 +425,20 @@ fn rows_that_are_not_used_make_no_symbol_warm() {
     // As many as were asked for, most of them at or behind the tick.
     asker.answer(number, Ok(rows("A", 8..13)));
     assert_eq!(asker.board.counts(), counts(0, 0, 1, 0));
-    assert_eq!(asker.given_up(GivenUp::Incomplete), 1.0);
+    // Those before it were used.
+    assert_eq!([GivenUp::TooFew, GivenUp::Incomplete].map(|it| asker.given_up(it)), [1.0, 0.0]);
+    assert_eq!(asker.metric("tickcast_history_rows_total{from=\"rest\"}"), 2.0);
+    assert_eq!(asker.forecasts(), replayed("A", 8..11));
+    // All were used, and those behind a rest of two weeks begin a cold window.
+    let mut asker = Asker::new(limits());
+    let weeks = 2 * 7 * 24 * 60;
+    asker.prices("A", weeks..weeks + 1);
+    let (number, _) = asker.only_asked();
+    let mut both = rows("A", 0..3);
+    both.rows.extend(rows("A", weeks - 2..weeks).rows);
+    asker.answer(number, Ok(both));
+    assert_eq!(asker.metric("tickcast_history_rows_total{from=\"rest\"}"), 5.0);
+    assert_eq!(asker.board.counts(), counts(0, 0, 1, 0));
 }
 
 #[test]

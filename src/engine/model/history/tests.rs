@@ -84,3 +84,19 @@ fn steps_of_trades_need_trades() {
     assert_eq!(rows(&[ticks()], false), None);
     assert_eq!(rows(&[plans(StepSpec::record(60)), bars(60, 0)], true), Some(RowKind::Trades));
 }
+
+#[test]
+fn rows_that_are_asked_for_make_the_steps_of_some_versions() {
+    let of = |length: i64, beside_trades, plans: &Plans| {
+        makes_steps(of_seconds(length).unwrap(), beside_trades, plans)
+    };
+    for beside_trades in [false, true] {
+        assert!(of(60, beside_trades, &bars(60, 0)) && of(60, beside_trades, &bars(300, 120)));
+        assert!(!of(60, beside_trades, &bars(90, 0)) && !of(60, beside_trades, &bars(300, 30)));
+        assert!(!of(300, beside_trades, &bars(60, 0)));
+        let ticks = StepSpec { kind: StepKind::Ticks, ticks_per_step: 10, ..StepSpec::record(60) };
+        assert!(!of(60, beside_trades, &plans(ticks)));
+        assert_eq!(of(60, beside_trades, &plans(StepSpec::record(60))), !beside_trades);
+        assert!(!of(60, beside_trades, &plans(StepSpec::record(300))));
+    }
+}

@@ -59,8 +59,8 @@ fn fill(pipelines: &mut Pipelines, asked: Asked<'_>, minutes: std::ops::Range<i6
     let covers = DurationNanos::from_seconds(60).unwrap();
     // Nothing is in inference then.
     pipelines.each_mut().map(flush).for_each(|Ok(())| ());
-    let Ok(refused) = pipelines.fill(&asked, &rows, covers, flush);
-    assert_eq!(refused, None);
+    let Ok(outcome) = pipelines.fill(&asked, &rows, covers, flush);
+    assert!(outcome.is_ok(), "{outcome:?}");
 }
 
 #[test]
@@ -117,8 +117,8 @@ fn rows_that_cannot_be_read_change_nothing() {
     let first = line(0);
     let rows: [&[u8]; 2] = [&first, b"{"];
     let covers = DurationNanos::from_seconds(60).unwrap();
-    let Ok(refused) = live.fill(&asked(5, false, Missing::Warm), &rows, covers, flush);
-    assert!(refused.is_some());
+    let Ok(outcome) = live.fill(&asked(5, false, Missing::Warm), &rows, covers, flush);
+    assert!(outcome.is_err());
     assert!(!live.live().engine().has_symbol("A"));
 }
 
@@ -141,15 +141,33 @@ fn rows_that_a_model_cannot_take_change_nothing() {
         let missing = if is_whole { Missing::Warm } else { missing };
         let lines = [line(8), bare(9), line(10)];
         let rows: Vec<_> = lines.iter().map(|line| &**line).collect();
-        let Ok(refused) = live.fill(&asked(11, true, missing), &rows, covers, flush);
+        let Ok(outcome) = live.fill(&asked(11, true, missing), &rows, covers, flush);
         let field = Some(Member::Field(Field::CLOSE));
-        let reason = refused.map(|rejection| (rejection.reason, rejection.member));
-        assert_eq!(reason, Some((Reject::MissingField, field)), "{missing:?}");
+        let reason = outcome.map_err(|rejection| (rejection.reason, rejection.member));
+        assert_eq!(reason, Err((Reject::MissingField, field)), "{missing:?}");
         for pipelines in [&mut live, &mut untouched] {
             assert_eq!(take(pipelines, 11, false, true), Taken::Done);
         }
         assert_eq!(said(&mut live), said(&mut untouched));
     }
+}
+
+#[test]
+fn rows_that_a_model_uses_are_counted_once() {
+    let settings = PipelineSettings::of_tests();
+    let bundle = bundle(&[Mode::Full, Mode::Sliding]);
+    let models = ["a", "b"].into_iter().enumerate().map(|(seat, name)| {
+        let pipeline = Pipeline::build(&bundle, &NullRuntime, &settings).unwrap();
+        let (name, symbols) = (name.into(), SymbolPatterns::default());
+        StreamModel { name, symbols, seat, role: Role::Live, pipeline }
+    });
+    let mut live = Pipelines::of(models.collect(), &settings).unwrap();
+    // The last two lie at the record and behind it, and one comes twice.
+    let lines: Vec<_> = [0, 1, 2, 3, 3, 4, 5, 6].map(line).into();
+    let rows: Vec<_> = lines.iter().map(|line| &**line).collect();
+    let covers = DurationNanos::from_seconds(60).unwrap();
+    let Ok(used) = live.fill(&asked(5, false, Missing::Warm), &rows, covers, flush);
+    assert_eq!(used.unwrap(), 5);
 }
 
 /// The marks of what a model says of minutes without a record in between.
@@ -193,19 +211,42 @@ fn a_record_that_comes_late_asks_for_nothing_and_leaves_the_mark_of_a_gap() {
     }
 }
 
+/// A model of bars of a minute, and one of bars of five.
+fn one_and_five() -> Pipelines {
+    let settings = PipelineSettings::of_tests();
+    let models = [60, 300].into_iter().enumerate().map(|(seat, seconds)| {
+        let mut manifest = manifest(&[Mode::Full, Mode::Sliding]);
+        manifest.step = StepSpec { kind: StepKind::Time, ..StepSpec::record(seconds) };
+        let bundle = draft(manifest, Weights::default()).into_bundle().unwrap();
+        let pipeline = Pipeline::build(&bundle, &NullRuntime, &settings).unwrap();
+        let (name, symbols) = (seconds.to_string().into(), SymbolPatterns::default());
+        StreamModel { name, symbols, seat, role: Role::Live, pipeline }
+    });
+    Pipelines::of(models.collect(), &settings).unwrap()
+}
+
+#[test]
+fn rows_of_a_window_that_end_before_a_hole_of_another_model_does_leave_it_open() {
+    for end in [12, 13] {
+        let mut live = one_and_five();
+        for minute in 0..12 {
+            assert_eq!(take(&mut live, minute, false, false), Taken::Done);
+        }
+        // Minute 12 is lost. One model lacks its window still.
+        let missing = Missing::Warm;
+        assert_eq!(take(&mut live, 13, true, true), Taken::Missing { missing, time: time(13) });
+        fill(&mut live, asked(13, true, missing), 0..end);
+        let missing = Missing::Span(Span { from: time(11), to: time(13) });
+        let again = Taken::Missing { missing, time: time(13) };
+        let expected = if end == 12 { again } else { Taken::Done };
+        assert_eq!(take(&mut live, 13, true, false), expected, "rows up to minute {end}");
+    }
+}
+
 #[test]
 fn a_model_that_lacks_nothing_keeps_the_mark_of_the_record_that_asked() {
     let life = |closes| {
-        let settings = PipelineSettings::of_tests();
-        let models = [60, 300].into_iter().enumerate().map(|(seat, seconds)| {
-            let mut manifest = manifest(&[Mode::Full, Mode::Sliding]);
-            manifest.step = StepSpec { kind: StepKind::Time, ..StepSpec::record(seconds) };
-            let bundle = draft(manifest, Weights::default()).into_bundle().unwrap();
-            let pipeline = Pipeline::build(&bundle, &NullRuntime, &settings).unwrap();
-            let (name, symbols) = (seconds.to_string().into(), SymbolPatterns::default());
-            StreamModel { name, symbols, seat, role: Role::Live, pipeline }
-        });
-        let mut live = Pipelines::of(models.collect(), &settings).unwrap();
+        let mut live = one_and_five();
         for minute in 0..31 {
             assert_eq!(take(&mut live, minute, false, false), Taken::Done);
         }

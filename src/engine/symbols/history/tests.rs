@@ -215,17 +215,18 @@ fn a_hole_that_ticks_have_passed_over_is_not_asked_for_behind_them() {
 
 #[test]
 fn a_hole_behind_one_without_rows_is_filled_from_the_bar_that_both_touch() {
-    // What mode carried says keeps traces of every step.
-    for mode in [Mode::Full, Mode::Sliding] {
+    // What mode carried says keeps traces of every step. The stretch without rows has a whole bar,
+    // or parts of two.
+    for (mode, last) in [(Mode::Full, 23), (Mode::Sliding, 23), (Mode::Full, 28)] {
         let bundle = of_bars(mode);
         let mut whole = Driven::of(&bundle, mode, LIMITS);
         whole.run("A", 0..70);
         let whole = whole.of_symbol("A");
         let mut driven = Driven::of(&bundle, mode, LIMITS);
-        driven.run("A", 0..23);
-        // Without rows: the bar of minute 20 lacks its end, and that of minute 30 its beginning.
+        driven.run("A", 0..last);
+        // Without rows: the bar under way lacks its end, and that of minute 30 its beginning.
         driven.engine.mark_gap();
-        assert_eq!(hole(&driven, 32, false), Some([20, 30]));
+        assert_eq!(hole(&driven, 32, false), Some([last / 5 * 5, 30]));
         driven.engine.give_up("A", Some(time(32)), false);
         run_live(&mut driven, 32..34);
         // The bar of minute 30 lacks its end, too, and the one behind it follows from that.
@@ -238,12 +239,11 @@ fn a_hole_behind_one_without_rows_is_filled_from_the_bar_that_both_touch() {
         let behind: Vec<_> = from(driven.of_symbol("A"), 45);
         let marks: Vec<_> = behind.iter().map(|forecast| forecast.quality).collect();
         let (gapped, full) = (Quality::Gapped, Quality::Full);
-        assert_eq!(marks, [gapped, full, full, full, full], "{mode:?}");
+        assert_eq!(marks, [gapped, full, full, full, full], "{mode:?}, {last}");
         // The bar of minute 30 is whole, but follows from one that is not. Scores of what was
-        // marked
-        // have left their traces in the intervals.
+        // marked have left their traces in the intervals.
         let values = |said: &[Forecast]| said.iter().map(|said| said.value).collect::<Vec<_>>();
-        assert_eq!(values(&behind[1..]), values(&from(whole, 50)), "{mode:?}");
+        assert_eq!(values(&behind[1..]), values(&from(whole, 50)), "{mode:?}, {last}");
         driven.assert_adds_up();
     }
 }
@@ -292,6 +292,29 @@ fn a_row_takes_the_place_of_no_symbol_and_is_no_sign_of_life() {
         let is_known = index + 1 < LIMITS.symbols_max;
         let expected = Pushed::Refused(Reject::TooManySymbols);
         assert_eq!(pushed, if is_known { Pushed::Taken } else { expected }, "{symbol}");
+    }
+}
+
+#[test]
+fn a_recording_adds_nothing_that_a_window_from_rest_has() {
+    let bundle = of_bars(Mode::Full);
+    let mut before = Driven::of(&bundle, Mode::Full, LIMITS);
+    before.run("A", 0..8);
+    let at_rest = before.engine.snapshot();
+    for covers in [0, 1] {
+        let mut driven = Driven::of(&bundle, Mode::Full, LIMITS);
+        assert!(driven.engine.restore(&at_rest, None).unwrap().is_empty());
+        // The window is not full. The bar of minute 5 is open, and has ticks up to minute 7.
+        driven.engine.set_origin(rows(covers, false));
+        let pushed = |driven: &mut Driven, minute| driven.push(&tick("A", minute, 1.0));
+        for minute in 3..8 {
+            assert_eq!(pushed(&mut driven, minute), Pushed::Repeated, "minute {minute}");
+        }
+        assert_eq!(driven.engine.snapshot(), at_rest);
+        assert_eq!(pushed(&mut driven, 8), Pushed::Taken);
+        // Rows that are asked for take the place of what came from rest.
+        driven.engine.begin_history("A", Missing::Warm).unwrap();
+        assert_eq!(pushed(&mut driven, 3), Pushed::Taken);
     }
 }
 

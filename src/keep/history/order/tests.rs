@@ -16,7 +16,7 @@ fn ask(number: u64, want: Want, until: u64) -> Ask {
     let symbol = Symbol::new("A").unwrap();
     let kind = RowKind::Bars(DurationNanos::from_seconds(60).unwrap());
     let is_hole = matches!(want, Want::Between(_));
-    let request = Request { symbol, kind, want };
+    let request = Request { symbol, kind, are_parts: false, want };
     Ask { shard: 0, number, request, is_hole, until: at(until) }
 }
 
@@ -102,10 +102,7 @@ fn questions_past_their_deadline_are_answered() {
     assert_eq!(order.next(at(4)), Next::Wait(Some(at(5))));
     for number in [3, 2] {
         let (answered, answer) = answered(&mut order, 5);
-        assert_eq!(
-            (answered, answer),
-            (number, Err(Failed::Away("no answer came in time".to_owned())))
-        );
+        assert_eq!((answered, answer), (number, Err(Failed::Late)));
     }
     assert_eq!((order.next(at(5)), order.waiting()), (Next::Wait(None), 0));
 }
@@ -184,7 +181,7 @@ fn without_a_source_every_question_is_refused() {
 #[test]
 fn holes_that_run_out_of_their_time_make_a_source_rest_when_they_are_several_in_a_row() {
     let mut order = Order::new(1, &SETTINGS);
-    let late = Err(Failed::Away("no answer came in time".to_owned()));
+    let late = Err(Failed::Late);
     let mut runs_out = |number: u64| {
         order.take(hole(number, 2 * number));
         let (source, inquiry) = fetch(&mut order, 2 * number - 2, number);

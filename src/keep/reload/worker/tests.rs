@@ -8,6 +8,8 @@ use std::thread::JoinHandle;
 use prometheus::Registry;
 use tempfile::TempDir;
 
+mod history;
+
 use super::super::handle::Busy;
 use super::*;
 use crate::core::domain::SymbolPatterns;
@@ -98,6 +100,16 @@ impl Folder {
         runtime: Arc<dyn Runtime>,
         prover: Arc<dyn Prover>,
     ) -> (ReloadHandle, Shown) {
+        self.start_asking(None, shards, runtime, prover)
+    }
+
+    fn start_asking(
+        &self,
+        rows: Option<AskedRows>,
+        shards: Vec<IntakeCommander<Command>>,
+        runtime: Arc<dyn Runtime>,
+        prover: Arc<dyn Prover>,
+    ) -> (ReloadHandle, Shown) {
         let pipeline = pipeline(&self.bundle("1"));
         let registry = Registry::new();
         let (running, shown) = watch::channel(Models(vec![listed(&pipeline, "null", Role::Live)]));
@@ -109,7 +121,7 @@ impl Folder {
             watch: false,
         };
         let reloader = Reloader {
-            models: vec![ReloadModel::new(choice, settings(), &pipeline)],
+            models: vec![ReloadModel::new(choice, settings(), &pipeline).asking_for(rows)],
             roles: RoleStore::new(None, ConfiguredRoles::default()),
             prover,
             proof_time_max: Duration::from_secs(60),

@@ -181,8 +181,8 @@ impl Life {
                 let rows = self.answer(missing, time);
                 let rows: Vec<_> = rows.iter().map(|row| &**row).collect();
                 let covers = DurationNanos::from_seconds(60).unwrap();
-                let Ok(refused) = pipelines.fill(&asked, &rows, covers, flush);
-                assert_eq!(refused, None);
+                let Ok(outcome) = pipelines.fill(&asked, &rows, covers, flush);
+                assert!(outcome.is_ok(), "{outcome:?}");
                 incoming.after_gap = false;
             } else {
                 pipelines.give_up(&asked);
