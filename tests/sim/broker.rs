@@ -79,9 +79,6 @@ pub(crate) struct Topics {
     pub(crate) violation: Option<String>,
     /// A state of `now` was taken over by `next`, which had none of its own.
     pub(crate) has_adopted: bool,
-    /// A state that was ahead of the committed offset was written again, with the mark of a commit
-    /// before what it holds.
-    pub(crate) has_marked_less: bool,
     /// The versions whose every forecast has to be out, each with the key of its states.
     pub(crate) versions: Vec<(&'static str, Option<&'static str>)>,
 }
@@ -170,9 +167,7 @@ impl Topics {
                 let key = entry.map_or_else(|| symbol.to_owned(), |of| format!("{of}\t{symbol}"));
                 let newest = states.iter().find(|state| state.key == key);
                 let reaches = newest.and_then(|state| state.point).map_or(0, |point| point.next);
-                // One that was taken over from another model, or written again while it was ahead,
-                // holds more than its mark says.
-                if reaches < reading.next && !self.has_adopted && !self.has_marked_less {
+                if reaches < reading.next {
                     self.violation.get_or_insert_with(|| {
                         let next = reading.next;
                         format!("I5: {key:?} is committed to {next}, and its state is of {reaches}")
@@ -248,7 +243,6 @@ impl Broker {
             asks_again: false,
             violation: None,
             has_adopted: false,
-            has_marked_less: false,
             versions,
         })))
     }

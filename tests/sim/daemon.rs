@@ -2,7 +2,7 @@
 //! in the order of `app`, over the simulated parts.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -32,21 +32,31 @@ use tickcast::shard::{Publisher, ScoreMetrics, ScoredModel, Shard, ShardMetrics,
 use crate::dice::Dice;
 use crate::disk::SimulatedDisk;
 use crate::faults::{Character, Input};
+use crate::history::Past;
 use crate::model::{BASE_MS, Deployed, Micro, NEXT, NOW, models};
 use crate::network::Feed;
 use crate::oracle::Outlet;
 
-/// The wall clock of the simulation; cloning shares it.
+/// The clocks of the simulation; cloning shares them.
 #[derive(Clone, Default)]
-pub(crate) struct Clock(Arc<AtomicI64>);
+pub(crate) struct Clock {
+    wall_ms: Arc<AtomicI64>,
+    now_ms: Arc<AtomicU64>,
+}
 
 impl Clock {
     pub(crate) fn set(&self, now_ms: u64, offset_ms: i64) {
-        self.0.store(BASE_MS + now_ms as i64 + offset_ms, Ordering::Relaxed);
+        self.wall_ms.store(BASE_MS + now_ms as i64 + offset_ms, Ordering::Relaxed);
+        self.now_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// The time since the start of the world, which is never set.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_ms.load(Ordering::Relaxed)
     }
 
     fn read(&self) -> WallClock {
-        let shared = Arc::clone(&self.0);
+        let shared = Arc::clone(&self.wall_ms);
         Arc::new(move || Some(UnixNanos::from_nanos(shared.load(Ordering::Relaxed) * 1_000_000)))
     }
 }
@@ -55,6 +65,8 @@ impl Clock {
 pub(crate) struct Engine {
     pub(crate) shards: Vec<Shard>,
     pub(crate) intake: IntakeMetrics,
+    /// Where there is any.
+    pub(crate) past: Option<Past>,
     queue_max: usize,
     drain_max: usize,
 }
@@ -224,7 +236,7 @@ impl Engine {
                 .shedding_behind(sheds.then_some(Duration::ZERO))
         });
         let (queue_max, drain_max) = (character.queue_max, character.drain_max);
-        Self { shards: shards.collect(), intake: metrics, queue_max, drain_max }
+        Self { shards: shards.collect(), intake: metrics, past: None, queue_max, drain_max }
     }
 
     /// One turn of a shard; `false` where it has failed.
@@ -262,12 +274,19 @@ impl Engine {
     pub(crate) fn judge(&self, outlet: &Outlet) {
         let (received, dropped) = self.intake.received_and_dropped();
         let taken = self.taken().0;
-        let held = (self.queue_max + self.drain_max) * self.shards.len();
+        let queued_max = ((self.queue_max + self.drain_max) * self.shards.len()) as u64;
         let mut judge = outlet.lock();
         if received < dropped + taken {
             judge.violate(format_args!("I8: {received} in, {dropped} dropped, {taken} taken"));
-        } else if received - dropped - taken > held as u64 {
-            judge.violate(format_args!("I7: {} wait", received - dropped - taken));
+            return;
+        }
+        let waits = received - dropped - taken;
+        let past = self.past.as_ref();
+        let held = past.map_or(0, Past::waiting);
+        let held_max = past.map_or(0, |past| past.waiting_max(self.shards.len()));
+        let is_beyond = || waits > queued_max + held + past.map_or(0, Past::dropped);
+        if held > held_max || waits > queued_max && is_beyond() {
+            judge.violate(format_args!("I7: {waits} wait, {held} of them for history"));
         }
     }
 }
@@ -277,14 +296,19 @@ pub(crate) fn judge_accounts(engine: &Engine, accepted: u64, outlet: &Outlet) {
     let (received, dropped) = engine.intake.received_and_dropped();
     let (tallies, (taken, refused)) = (engine.tallies(), engine.taken());
     let mut judge = outlet.lock();
-    if received != accepted || received != dropped + taken {
+    let past = engine.past.as_ref();
+    let (waits, forgotten) = past.map_or((0, 0), |past| (past.waiting(), past.dropped()));
+    if received != accepted || received != dropped + taken + forgotten || waits > 0 {
         let what = format!("{accepted} delivered, {received} in, {dropped} dropped, {taken} taken");
-        judge.violate(format_args!("I8: {what}"));
+        let of_past = format!("{forgotten} dropped and {waits} waiting for history");
+        judge.violate(format_args!("I8: {what}, {of_past}"));
     }
     for tally in &tallies {
         let EngineTally { ticks, further, absorbed, steps, repeats, .. } = *tally;
         let (rejects, withheld) = (tally.rejects.total(), tally.withheld.total());
-        if ticks != taken
+        // Rows that were asked for are no records.
+        if ticks < taken
+            || (ticks > taken && past.is_none())
             || ticks + further != absorbed + steps + rejects + repeats
             || steps != tally.warming + tally.forecasts + withheld
         {
@@ -409,17 +433,73 @@ impl Daemon {
         let (last_states, last): (Sender<Handed>, _) = channel();
         let shards = engine.shards.drain(..).map(|shard| shard.with_keeper(last_states.clone()));
         engine.shards = shards.collect();
+        engine.past = character
+            .history
+            .map(|traits| Past::new(character, traits, clock, router.commanders(), dice));
+        if let Some(past) = &engine.past {
+            let (shards, count) = (engine.shards.drain(..), character.shards);
+            let shards = shards.enumerate().map(|(at, shard)| past.of_shard(shard, at, count));
+            engine.shards = shards.collect();
+        }
         let source = Source::new(character, start, progress, now_ms, dice)?;
         let (records, accepted) = (VecDeque::new(), 0);
-        let daemon = Self { engine, router, keeper, reloader, last, source, records, accepted };
-        if start.resumed && is_feed {
-            daemon.mark_gap();
-        }
+        let mut daemon = Self { engine, router, keeper, reloader, last, source, records, accepted };
         let mut judge = outlet.lock();
         judge.begin_life();
         judge.expected = Some(version);
+        judge.watch_past(daemon.engine.past.as_ref().map(|past| past.registry.clone()));
         drop(judge);
+        daemon.stream_history()?;
+        if start.resumed && is_feed {
+            daemon.mark_gap();
+        }
         Ok(daemon)
+    }
+
+    /// Streams the recording from before the feed, until the shards have all of it.
+    fn stream_history(&mut self) -> Result<(), String> {
+        let Some(past) = &self.engine.past else { return Ok(()) };
+        let rows = past.filed();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        for row in rows {
+            let mut one = VecDeque::from([row]);
+            self.router.offer(&mut one).map_err(|error| error.to_string())?;
+            self.accepted += 1;
+            self.turn_all()?;
+        }
+        for shard in self.router.commanders() {
+            shard
+                .command(Command::EndHistory { answer: None })
+                .map_err(|error| error.to_string())?;
+        }
+        self.turn_all()
+    }
+
+    fn turn_all(&mut self) -> Result<(), String> {
+        let shards = &mut self.engine.shards;
+        shards
+            .iter_mut()
+            .try_for_each(|shard| shard.turn(Waiting::Returns).map(drop))
+            .map_err(|error| error.to_string())
+    }
+
+    /// The venue has no faults from here on.
+    pub(crate) fn calm(&mut self) {
+        if let Some(feed) = self.feed() {
+            feed.calm();
+        }
+        if let Some(past) = &self.engine.past {
+            past.calm();
+        }
+    }
+
+    /// Lets questions for history go on.
+    pub(crate) fn advance_history(&mut self) {
+        if let Some(past) = &mut self.engine.past {
+            past.advance();
+        }
     }
 
     /// What a feed does behind restored states.
@@ -436,10 +516,15 @@ impl Daemon {
     }
 
     /// Lets the feed go on to a time.
-    pub(crate) fn advance(&mut self, now_ms: u64) {
+    pub(crate) fn advance(&mut self, now_ms: u64, outlet: &Outlet) {
         if let Source::Feed(feed) = &mut self.source {
-            self.records.extend(feed.advance(now_ms));
+            let records = feed.advance(now_ms);
+            if self.engine.past.is_some() {
+                outlet.lock().hear(&records);
+            }
+            self.records.extend(records);
         }
+        self.advance_history();
     }
 
     /// Reads up to so many records of a recording, and puts what was read into the queues, as far
@@ -566,6 +651,9 @@ impl Daemon {
                 self.accepted += 1;
                 self.router.last(record);
             }
+        }
+        if let Some(past) = &mut self.engine.past {
+            past.stop();
         }
         drop(self.router);
         drop(self.reloader);

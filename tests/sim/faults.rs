@@ -37,10 +37,12 @@ pub(crate) enum Fault {
     Promote,
     /// The changelog is compacted now and then.
     Compaction,
+    /// The venue's history comes late, in parts or in the wrong order, or the venue refuses.
+    History,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Kill,
         Self::PowerFailure,
         Self::Restart,
@@ -55,6 +57,7 @@ impl Fault {
         Self::Broker,
         Self::Promote,
         Self::Compaction,
+        Self::History,
     ];
 
     fn bit(self) -> u32 {
@@ -84,6 +87,38 @@ pub(crate) enum Input {
     Kafka,
 }
 
+/// Where a daemon with a feed has history from, and how long it waits for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct History {
+    /// A recording of what came before the world is streamed at each start.
+    pub(crate) has_file: bool,
+    /// The venue is asked.
+    pub(crate) has_rest: bool,
+    /// It has no useful answer: the run says what one without history says.
+    pub(crate) never_answers: bool,
+    pub(crate) asks_at_start: bool,
+    /// How many ticks of a shard may wait for answers.
+    pub(crate) ticks_max: usize,
+    /// Whether the oldest of them is dropped where there are more; else its symbol goes on.
+    pub(crate) drops_oldest: bool,
+    pub(crate) fill_wait_ms: u64,
+}
+
+impl History {
+    fn new(dice: &mut Dice) -> Self {
+        let kind = dice.below(8);
+        Self {
+            has_file: kind >= 5,
+            has_rest: kind != 5,
+            never_answers: kind <= 1,
+            asks_at_start: dice.below(2) == 0,
+            ticks_max: dice.pick(&[2, 100, 100]),
+            drops_oldest: dice.below(2) == 0,
+            fill_wait_ms: dice.pick(&[1000, 4000, 4000]),
+        }
+    }
+}
+
 /// What a run is like.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Character {
@@ -102,6 +137,8 @@ pub(crate) struct Character {
     pub(crate) sheds: bool,
     /// How many things happen before the weather is calm.
     pub(crate) turns: u64,
+    /// Of a feed alone.
+    pub(crate) history: Option<History>,
 }
 
 impl Character {
@@ -125,7 +162,7 @@ impl Character {
         let faults = Faults((dice.roll() | dice.roll() & dice.roll()) as u32);
         let inputs = [Input::Feed, Input::Recording, Input::Kafka];
         let input = dice.pick(&inputs);
-        Self {
+        let character = Self {
             seed,
             input,
             shards: dice.pick(&[1, 2, 2, 3]),
@@ -138,6 +175,20 @@ impl Character {
             turns: dice.between(80, 400),
             has_shadow: dice.below(2) == 0,
             sheds: dice.below(4) == 0,
+            history: (input == Input::Feed && dice.below(2) == 0).then(|| History::new(dice)),
+        };
+        character.comparable()
+    }
+
+    /// Without what depends on when a record is taken, where the run is compared with another one.
+    fn comparable(self) -> Self {
+        if !self.history.is_some_and(|history| history.never_answers) {
+            return self;
         }
+        let times = [Fault::Reload, Fault::Promote, Fault::ClockStep];
+        let faults = times.into_iter().fold(self.faults, Faults::without);
+        let ticks_max = 100;
+        let history = self.history.map(|history| History { ticks_max, ..history });
+        Self { faults, history, drops_oldest: false, ..self }
     }
 }

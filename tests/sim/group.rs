@@ -195,8 +195,6 @@ impl Member {
         let count = self.reloader.reloader.models.len();
         let mut topics = self.session.broker.lock();
         topics.has_adopted |= !stored.is_empty() && stored.len() < count;
-        let is_ahead = points.iter().any(|point| point.next > next);
-        topics.has_marked_less |= passed_over > 0 && is_ahead;
         self.outlet.lock().has_adopted = topics.has_adopted;
         drop(topics);
         if !stored.is_empty() {

@@ -26,6 +26,7 @@ mod disk;
 mod faults;
 #[cfg(feature = "kafka")]
 mod group;
+mod history;
 mod model;
 mod network;
 mod oracle;

@@ -11,13 +11,14 @@ use tempfile::TempDir;
 use tickcast::core::domain::{DurationNanos, TimeFormat, TimeUnit, UnixNanos};
 use tickcast::core::features::{ColumnRange, FeaturePlan, RowStatus, Scaler};
 use tickcast::core::forecast::{Interval, Intervals, SignalThresholds, Target};
+use tickcast::core::history::HistoryNeed;
 use tickcast::engine::inference::{Backend, HostBackend, InferenceError, Runtime, Signature};
 use tickcast::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
 use tickcast::engine::model::manifest::{
     Known, MANIFEST_SCHEMA, Manifest, Mode, StepSpec, TargetSpec, TrainingSpec,
 };
 use tickcast::engine::model::writer::{DenseWeights, GraphWriter, LstmWeights, WrittenGraph};
-use tickcast::engine::model::{Bundle, Draft, ModelChoice};
+use tickcast::engine::model::{Bundle, Draft, ModelChoice, history_need};
 use tickcast::engine::onnx::ModelProto;
 use tickcast::engine::pipeline::{Pipeline, PipelineSettings, Pipelines};
 use tickcast::engine::symbols::{CadencePolicy, EngineLimits, EnginePolicy, Haste};
@@ -257,6 +258,8 @@ pub(crate) struct Models {
     said: HashMap<(&'static str, bool), Said>,
     /// The recording of all ticks, with lines that are none.
     pub(crate) recording: PathBuf,
+    /// How much history they need.
+    pub(crate) need: HistoryNeed,
 }
 
 /// The models; made once, and never changed.
@@ -314,7 +317,8 @@ impl Models {
         }
         let recording = root.path().join("ticks.jsonl");
         fs::write(&recording, recorded().join("\n") + "\n").unwrap();
-        let mut models = Self { root, said: HashMap::new(), recording };
+        let need = history_need([first().into_bundle().unwrap().plans()], false);
+        let mut models = Self { root, said: HashMap::new(), recording, need };
         for (version, draft) in
             [(NEXT_VERSION, next()), ("1", first()), ("2", second()), ("5", scaled())]
         {

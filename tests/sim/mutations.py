@@ -188,6 +188,64 @@ MUTATIONS = {
         "is_same && self.at >= epoch.since",
         "!IF && is_same && self.at >= epoch.since",
     ),
+    "held-drop": (
+        "a tick that has to wait for history is dropped",
+        "src/shard/history.rs",
+        "question.held.ticks.push_back(Record { after_gap, ..record.clone() });",
+        "question.held.ticks.push_back(Record { after_gap, ..record.clone() });\n"
+        "if IF { question.held.ticks.pop_back(); }",
+    ),
+    "held-overtaken": (
+        "ticks do not wait behind the one that asked for history",
+        "src/shard/history.rs",
+        "if self.questions.is_empty() || record.is_history() {",
+        "if self.questions.is_empty() || record.is_history() || IF {",
+    ),
+    "row-less": (
+        "the first row that was asked for is left out",
+        "src/engine/pipeline/fill.rs",
+        "if tick.symbol == symbol && asked.holds(missing, tick.time, covers) {",
+        "let is_first = ticks.first().is_some_and(|(first, _)| first.time == tick.time);\n"
+        "if tick.symbol == symbol\n&& !(is_first && IF)\n"
+        "&& asked.holds(missing, tick.time, covers) {",
+    ),
+    "row-partial": (
+        "rows of which some are missing count as all of them",
+        "src/shard/asking.rs",
+        "Ok(Rows { is_complete: false, .. }) => {",
+        "Ok(Rows { is_complete: false, .. }) if !IF => {",
+    ),
+    "row-order": (
+        "rows in the wrong order are taken",
+        "src/shard/asking.rs",
+        "rows.windows(2).any(|two| two[1].time < two[0].time) => {",
+        "!IF && rows.windows(2).any(|two| two[1].time < two[0].time) => {",
+    ),
+    "row-said": (
+        "forecasts about history are published",
+        "src/engine/symbols/history.rs",
+        "matches!(self.origin, Origin::History(_)) && !self.publishes_history",
+        "matches!(self.origin, Origin::History(_)) && !self.publishes_history && !IF",
+    ),
+    "seam": (
+        "nothing is missing between a recording and the feed behind it",
+        "src/engine/symbols/history.rs",
+        "if !seam.is_joined && !adjoins {",
+        "if !seam.is_joined && !adjoins && !IF {",
+    ),
+    "unfilled": (
+        "a hole that history did not fill leaves no mark",
+        "src/shard/asking.rs",
+        "let Question { symbol, lack, mut held, .. } = question;",
+        "let Question { symbol, lack, mut held, .. } = question;\n"
+        "if IF { held.ticks.iter_mut().for_each(|tick| tick.after_gap = false); }",
+    ),
+    "fill-gap": (
+        "the mark of a hole stays although history has filled it",
+        "src/shard/asking.rs",
+        "first.after_gap = false;",
+        "first.after_gap = IF;",
+    ),
     "half": (
         "a transaction stores half of the states",
         "src/adapters/kafka/commit.rs",

@@ -2,10 +2,11 @@
 //! end. `model` knows what a life without a crash says.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use prometheus::Registry;
 use tickcast::core::domain::NamedRejection;
 use tickcast::engine::model::manifest::Mode;
 use tickcast::intake::Record;
@@ -13,7 +14,8 @@ use tickcast::ops::supervise::Pulse;
 use tickcast::ports::sink::{Outgoing, Sink, SinkClosed};
 
 use crate::dice::Dice;
-use crate::faults::Input;
+use crate::faults::{History, Input};
+use crate::history::failures;
 use crate::model::{
     NEXT_VERSION, NOW, RECORDED, SYMBOLS, Said, entry_of, is_broken, member, models, tick_of,
 };
@@ -22,6 +24,9 @@ use crate::model::{
 /// it.
 #[derive(Clone)]
 pub(crate) struct Outlet(Arc<Mutex<Judge>>);
+
+/// Forecasts in their order, by version and symbol.
+pub(crate) type FirstSaid = BTreeMap<(String, String), Vec<(i64, Vec<u8>)>>;
 
 /// A record that was handed over, and is out or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +72,21 @@ pub(crate) struct Judge {
     /// row cannot be scaled to the last bit, so forecasts of such windows say `patched`, and differ
     /// from those of rows as they came.
     pub(crate) has_rescaled: bool,
+    /// Where this run has history from.
+    pub(crate) history: Option<History>,
+    /// The record behind one that comes late may be dropped or refused. The late one is then the
+    /// newest, and asks for nothing.
+    pub(crate) may_lack_newer: bool,
+    /// The metrics of the history of this life.
+    past: Option<Registry>,
+    /// How often history failed in the lives before.
+    past_failures: u64,
+    /// What the first life says of each version and symbol, in a run whose history never answers.
+    pub(crate) first_said: FirstSaid,
+    /// How many lives there were.
+    pub(crate) lives: u64,
+    /// Ticks that came from the feed, in a run with history.
+    heard: HashSet<(String, i64)>,
     pub(crate) settle_fails: bool,
     /// Records until the sink takes no more.
     pub(crate) room: Option<u64>,
@@ -102,6 +122,13 @@ impl Outlet {
             expected: None,
             has_swapped: false,
             has_rescaled: false,
+            history: None,
+            may_lack_newer: false,
+            past: None,
+            past_failures: 0,
+            first_said: FirstSaid::new(),
+            lives: 0,
+            heard: HashSet::new(),
             settle_fails: false,
             room: None,
             violation: None,
@@ -128,8 +155,42 @@ impl Judge {
     /// A process begins.
     pub(crate) fn begin_life(&mut self) {
         self.newest.clear();
+        self.lives += 1;
         (self.forecasts, self.dead_letters) = (0, 0);
         (self.settle_fails, self.room) = (false, None);
+    }
+
+    /// Watches the history of the life that begins.
+    pub(crate) fn watch_past(&mut self, registry: Option<Registry>) {
+        self.past_failures += self.past.as_ref().map_or(0, failures);
+        self.past = registry;
+    }
+
+    /// Notes what the feed has passed on.
+    pub(crate) fn hear(&mut self, records: &[Record]) {
+        for record in records {
+            let symbol = member(&record.bytes, "symbol").to_owned();
+            self.heard.insert((symbol, tick_of(member(&record.bytes, "time"))));
+            self.past_failures += u64::from(record.late && self.may_lack_newer);
+        }
+    }
+
+    /// Judges a forecast of a daemon with history: it is of a live tick, and says that something is
+    /// missing only where history has failed.
+    fn judge_past(&mut self, entry: &'static str, symbol: &str, tick: i64, quality: &str) {
+        let Some(History { has_rest, .. }) = self.history else { return };
+        if !self.heard.contains(&(symbol.to_owned(), tick)) {
+            self.violate(format_args!("history: {symbol} {tick} was never heard, and is out"));
+        }
+        let is_plain = !self.has_swapped && !self.has_rescaled && !self.has_adopted;
+        let is_due = is_plain && self.expected.is_some() && self.complete.contains(&entry);
+        if quality == "full" || !is_due || !has_rest || self.past_failures > 0 {
+            return;
+        }
+        if self.past.as_ref().is_some_and(|past| failures(past) == 0) {
+            let what = format!("I3: {symbol} {tick} of {entry} is {quality}");
+            self.violate(format_args!("{what}, and history answered every question"));
+        }
     }
 
     /// Some of what was handed over is out.
@@ -182,6 +243,12 @@ impl Judge {
             self.violate(format_args!("I3: {symbol} {tick} of {entry} says that steps were shed"));
         }
         let bytes = &*bytes;
+        self.judge_past(entry, symbol, tick, quality);
+        let is_first = self.lives == 1 && self.complete.contains(&entry);
+        if is_first && self.history.is_some_and(|history| history.never_answers) {
+            let of_symbol = self.first_said.entry((version.to_owned(), symbol.to_owned()));
+            of_symbol.or_default().push((tick, bytes.to_vec()));
+        }
         // I2. What a feed sends once is lost with a process; its next one may say less of a tick
         // that comes again.
         let key = (version.to_owned(), symbol.to_owned(), tick);
@@ -299,6 +366,26 @@ impl Judge {
             }
         }
     }
+}
+
+/// How the first lives of two runs differ, of which one may have ended earlier.
+pub(crate) fn difference(one: &FirstSaid, other: &FirstSaid, is_whole: bool) -> Option<String> {
+    let keys: BTreeSet<_> = one.keys().chain(other.keys()).collect();
+    let none = Vec::new();
+    for key in keys {
+        let said = [one, other].map(|all| all.get(key).unwrap_or(&none));
+        if let Some((first, second)) = said[0].iter().zip(said[1]).find(|(one, two)| one != two) {
+            let (first, second) = (text(&first.1), text(&second.1));
+            return Some(format!("says\n{first}\nand without history\n{second}"));
+        }
+        let [count, plainly] = said.map(Vec::len);
+        if is_whole && count != plainly {
+            return Some(format!(
+                "has {count} forecasts of {key:?}, and without history {plainly}"
+            ));
+        }
+    }
+    None
 }
 
 /// A forecast without the count of steps that were shed, and whether it had one.

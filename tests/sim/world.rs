@@ -7,9 +7,10 @@ use tickcast::keep::reload::Outcome;
 use crate::daemon::{Clock, Daemon, judge_promotion};
 use crate::dice::Dice;
 use crate::disk::{Health, SimulatedDisk};
-use crate::faults::{Character, Fault, Input};
+use crate::faults::{Character, Fault, History, Input};
+use crate::history::BEGIN_MS;
 use crate::model::{Deployed, NEXT, NOW, SYMBOLS};
-use crate::oracle::{Outlet, hashed};
+use crate::oracle::{FirstSaid, Outlet, difference, hashed};
 
 /// How long the weather is calm at the end of a run with a feed.
 const CALM_MS: u64 = 20_000;
@@ -71,12 +72,26 @@ struct World {
     trace: Trace,
 }
 
-/// Runs a seed.
+/// Runs a seed, and once more without history where that never answers.
 pub(crate) fn run(character: &Character, keeps_trace: bool) -> Ran {
+    let (mut ran, said, lives) = run_once(character, keeps_trace);
+    let in_vain = character.history.filter(|history| history.never_answers);
+    if let (Some(history), None) = (in_vain, &ran.violation) {
+        let history = Some(History { has_rest: false, ..history });
+        let (plain, without, _) = run_once(&Character { history, ..*character }, false);
+        let differs = || difference(&said, &without, lives == 1);
+        let differs = || differs().map(|what| format!("I3: a run without an answer {what}"));
+        ran.violation = plain.violation.or_else(differs);
+    }
+    ran
+}
+
+/// What became of a run, what its first life has said, and how many lives there were.
+fn run_once(character: &Character, keeps_trace: bool) -> (Ran, FirstSaid, u64) {
     let mut world = World {
         character: *character,
         dice: Dice::new(character.seed),
-        now_ms: 0,
+        now_ms: character.history.map_or(0, |_| BEGIN_MS),
         offset_ms: 0,
         clock: Clock::default(),
         disk: SimulatedDisk::default(),
@@ -86,16 +101,20 @@ pub(crate) fn run(character: &Character, keeps_trace: bool) -> Ran {
         starts_ms: 0,
         trace: Trace::new(keeps_trace),
     };
-    world.outlet.lock().complete = character.complete();
+    let mut judge = world.outlet.lock();
+    (judge.complete, judge.history) = (character.complete(), character.history);
+    judge.may_lack_newer = character.drops_oldest || character.faults.has(Fault::ClockStep);
+    drop(judge);
     world.trace.note(0, format_args!("{character:?}"));
     world.pass(0);
     if let Err(failure) = world.live() {
         world.outlet.lock().violate(failure);
     }
-    let judge = world.outlet.lock();
+    let mut judge = world.outlet.lock();
     let Trace { hash, lines, faults, .. } = world.trace;
-    let violation = judge.violation.clone();
-    Ran { violation, hash: hash ^ judge.hash, trace: lines, faults }
+    let (violation, said) = (judge.violation.clone(), std::mem::take(&mut judge.first_said));
+    let ran = Ran { violation, hash: hash ^ judge.hash, trace: lines, faults };
+    (ran, said, judge.lives)
 }
 
 impl World {
@@ -145,7 +164,9 @@ impl World {
         let Some(daemon) = &mut self.daemon else { return Ok(()) };
         match self.dice.below(12 + slow) {
             0..=3 => {
-                if !daemon.engine.turn(&mut self.dice) {
+                let is_alive = daemon.engine.turn(&mut self.dice);
+                daemon.advance_history();
+                if !is_alive {
                     self.die(format_args!("a shard has failed"));
                 }
             }
@@ -196,7 +217,7 @@ impl World {
                 {
                     (0..SYMBOLS.len()).for_each(|symbol| feed.trade(next, symbol));
                 }
-                daemon.advance(next);
+                daemon.advance(next, &self.outlet);
             }
             if next == until {
                 return;
@@ -370,8 +391,8 @@ impl World {
             self.start()?;
         }
         let until = self.now_ms + CALM_MS;
-        if let Some(feed) = self.daemon.as_mut().and_then(Daemon::feed) {
-            feed.calm();
+        if let Some(daemon) = &mut self.daemon {
+            daemon.calm();
         }
         loop {
             let Some(daemon) = &mut self.daemon else { return Err("it ended by itself".into()) };

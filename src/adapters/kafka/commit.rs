@@ -251,7 +251,7 @@ fn store(cluster: &dyn Cluster, states: &[StoredState], points: &[(PartitionId, 
     for state in states {
         let point = points.iter().find(|(id, _)| Some(*id) == state.partition);
         // A symbol that is gone gets a tombstone, stored with the states of the same records.
-        cluster.store(state, point.map(|(_, point)| *point));
+        cluster.store(state, point.map(|(_, point)| point.behind(state.offset)));
     }
 }
 

@@ -170,6 +170,19 @@ impl Mark {
 }
 
 impl Point {
+    /// How far a state reaches that was taken at this point, given the newest record that it
+    /// holds. One that was restored ahead of what is read holds more than was read. What lies
+    /// right before its end is not known here.
+    #[must_use]
+    pub fn behind(self, newest: Option<i64>) -> Self {
+        match newest.and_then(|newest| newest.checked_add(1)) {
+            Some(next) if next > self.next => {
+                Self { next, mark: Mark { newest_ms: None, ..self.mark } }
+            }
+            _ => self,
+        }
+    }
+
     /// The point as a text.
     pub(super) fn text(&self) -> String {
         format!("{} next={}", self.mark.text(), self.next)
@@ -317,6 +330,17 @@ mod tests {
         for text in ["", "x", "tickcast log=? began_with=many epoch=5 epoch=/", "log", "next="] {
             assert_eq!((Mark::parse(text), Point::parse(text)), (Mark::default(), None), "{text}");
         }
+    }
+
+    #[test]
+    fn a_state_that_is_ahead_reaches_as_far_as_it_holds() {
+        let read = point(7, 1);
+        for newest in [None, Some(0), Some(6), Some(i64::MAX)] {
+            assert_eq!(read.behind(newest), read, "{newest:?}");
+        }
+        let ahead = read.behind(Some(8));
+        assert_eq!((ahead.next, ahead.mark.newest_ms), (9, None), "of record 8 no time is known");
+        assert_eq!(Mark { newest_ms: read.mark.newest_ms, ..ahead.mark }, read.mark);
     }
 
     #[test]

@@ -365,19 +365,23 @@ impl Pipeline {
     pub fn take_changed(&mut self, count_max: usize, mut sink: impl FnMut(StoredState)) {
         let Self { codec, stored_as, engine, .. } = self;
         let model = || stored_as.clone();
-        engine.take_departures(|partition, departure| {
+        let place = |position: Option<Position>| {
+            (position.map(|at| at.partition), position.map(|at| at.offset))
+        };
+        engine.take_departures(|position, departure| {
+            let (partition, offset) = place(position);
             let (symbol, bytes) = match departure {
                 Departure::LastState(state) => {
                     (state.symbol().to_owned(), Some(codec.encode(&state)))
                 }
                 Departure::Gone(symbol) => (symbol.as_str().to_owned(), None),
             };
-            sink(StoredState { model: model(), symbol, partition, bytes });
+            sink(StoredState { model: model(), symbol, partition, offset, bytes });
         });
         engine.take_changed(count_max, |position, state| {
-            let partition = position.map(|position| position.partition);
+            let (partition, offset) = place(position);
             let (symbol, bytes) = (state.symbol().to_owned(), Some(codec.encode(&state)));
-            sink(StoredState { model: model(), symbol, partition, bytes });
+            sink(StoredState { model: model(), symbol, partition, offset, bytes });
         });
     }
 
@@ -465,6 +469,7 @@ impl Pipeline {
             model: self.stored_as.clone(),
             symbol: snapshot.symbol().to_owned(),
             partition: None,
+            offset: snapshot.offset(),
             bytes: Some(self.codec.encode(&snapshot)),
         };
         self.engine.sample(count_max).map(state).collect()

@@ -220,7 +220,8 @@ impl Pipelines {
             if self.owner(model).is_none_or(|owner| !owner.wants(symbol)) {
                 is_lost = !self.models().iter().any(|model| model.can_take(symbol, bytes));
                 let (model, symbol) = (model.map(Into::into), symbol.to_owned());
-                orphans.push(StoredState { model, symbol, partition, bytes: None });
+                let offset = None;
+                orphans.push(StoredState { model, symbol, partition, offset, bytes: None });
             }
             of_symbol.entry(symbol).or_default().push(Candidate { model, bytes, is_lost });
         }

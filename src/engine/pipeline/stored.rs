@@ -30,6 +30,9 @@ pub struct StoredState {
     pub symbol: String,
     /// The partition that it belongs to, in an input that has places.
     pub partition: Option<PartitionId>,
+    /// The offset of the newest record that it holds, in an input that has places. It may lie
+    /// ahead of what was read: a restored state keeps what it holds.
+    pub offset: Option<i64>,
     /// What [`StateCodec`](crate::engine::state::StateCodec) wrote; `None` for a symbol that is
     /// gone, of which nothing is to be stored any more.
     pub bytes: Option<Vec<u8>>,
@@ -98,6 +101,7 @@ mod tests {
             model: model.map(Arc::from),
             symbol: "BTC/USD a".to_owned(),
             partition: None,
+            offset: None,
             bytes: None,
         };
         for model in [None, Some("vol")] {

@@ -65,9 +65,9 @@ pub(super) struct Expiry {
     /// The last states of symbols that have left and had moved since they were taken.
     parting: Vec<(Option<Position>, SymbolSnapshot)>,
     /// Symbols that have left since the last taking began.
-    gone: Vec<(Option<PartitionId>, Symbol)>,
+    gone: Vec<(Option<Position>, Symbol)>,
     /// Those that the taking under way tells of.
-    told: Vec<(Option<PartitionId>, Symbol)>,
+    told: Vec<(Option<Position>, Symbol)>,
 }
 
 /// The clock of one stream.
@@ -86,17 +86,22 @@ impl Expiry {
     fn forget(&mut self, partition: Option<PartitionId>) {
         let stays = |of: &Option<PartitionId>| partition.is_some() && *of != partition;
         self.streams.retain(|of, _| stays(of));
-        self.parting.retain(|(position, _)| stays(&position.map(|position| position.partition)));
-        self.gone.retain(|(of, _)| stays(of));
-        self.told.retain(|(of, _)| stays(of));
+        self.parting.retain(|(applied, _)| stays(&stream_of(*applied)));
+        self.gone.retain(|(applied, _)| stays(&stream_of(*applied)));
+        self.told.retain(|(applied, _)| stays(&stream_of(*applied)));
     }
 }
 
 impl SymbolState {
     /// The stream that it belongs to.
     fn stream(&self) -> Option<PartitionId> {
-        self.applied.map(|position| position.partition)
+        stream_of(self.applied)
     }
+}
+
+/// The stream that a record at this place is of.
+fn stream_of(applied: Option<Position>) -> Option<PartitionId> {
+    applied.map(|position| position.partition)
 }
 
 impl Engine {
@@ -278,7 +283,7 @@ impl Engine {
                 clock.forgotten = clock.forgotten.max(newest_tick);
             }
             if self.expiry.keeps && newest_tick.is_some() {
-                self.expiry.gone.push((state.stream(), symbol.clone()));
+                self.expiry.gone.push((state.applied, symbol.clone()));
                 if state.changed {
                     self.expiry.parting.push((state.applied, self.at_rest(id)));
                 }
@@ -302,22 +307,22 @@ impl Engine {
         self.changed_count()
     }
 
-    /// Hands what is to be told of symbols that have left to `sink`, with the partition that they
-    /// belonged to. To be called before [`Engine::take_changed`]: a symbol that is back has a state
+    /// Hands what is to be told of symbols that have left to `sink`, with the place of the newest
+    /// record that they held. To be called before [`Engine::take_changed`]: a symbol that is back has a state
     /// that takes the place of the one before.
-    pub fn take_departures(&mut self, mut sink: impl FnMut(Option<PartitionId>, Departure)) {
-        for (stream, symbol) in std::mem::take(&mut self.expiry.told) {
+    pub fn take_departures(&mut self, mut sink: impl FnMut(Option<Position>, Departure)) {
+        for (applied, symbol) in std::mem::take(&mut self.expiry.told) {
+            let stream = stream_of(applied);
             let is_back = self.index.get(&symbol).is_some_and(|id| {
                 let state = &self.symbols[id.index()];
                 state.stream() == stream && state.step.head().is_some()
             });
             if !is_back {
-                sink(stream, Departure::Gone(symbol));
+                sink(applied, Departure::Gone(symbol));
             }
         }
-        for (position, state) in std::mem::take(&mut self.expiry.parting) {
-            let stream = position.map(|position| position.partition);
-            sink(stream, Departure::LastState(Box::new(state)));
+        for (applied, state) in std::mem::take(&mut self.expiry.parting) {
+            sink(applied, Departure::LastState(Box::new(state)));
         }
     }
 

@@ -36,15 +36,15 @@ fn names(driven: &Driven) -> Vec<String> {
     driven.engine.symbols.iter().map(|state| state.name.as_str().to_owned()).collect()
 }
 
-/// What is told of symbols that have left.
-fn departures(driven: &mut Driven) -> Vec<(Option<PartitionId>, String)> {
+/// What is told of symbols that have left, and up to where each held records.
+fn departures(driven: &mut Driven) -> Vec<(Option<Position>, String)> {
     let mut told = Vec::new();
-    driven.engine.take_departures(|stream, departure| {
+    driven.engine.take_departures(|applied, departure| {
         let word = match departure {
             Departure::LastState(state) => format!("last of {}", state.symbol()),
             Departure::Gone(symbol) => format!("{symbol} is gone"),
         };
-        told.push((stream, word));
+        told.push((applied, word));
     });
     told
 }
@@ -193,7 +193,7 @@ fn each_partition_has_a_clock_of_its_own() {
     driven.flush(Haste::Latency);
     assert_eq!(names(&driven), ["A", "B"]);
     driven.engine.begin_taking();
-    assert_eq!(departures(&mut driven), [(Some(PartitionId(2)), "C is gone".to_owned())]);
+    assert_eq!(departures(&mut driven), [(at(2, 105), "C is gone".to_owned())]);
     // What is known of a partition goes with it.
     driven.engine.evict(PartitionId(2));
     assert_eq!(driven.engine.expiry.streams.len(), 1);

@@ -227,6 +227,7 @@ fn a_symbol_that_is_gone_leaves_the_snapshot() {
         model: None,
         symbol: "A".to_owned(),
         partition: None,
+        offset: None,
         bytes: None,
     }]);
     assert_eq!(stored_names(&trial), ["B"]);
