@@ -20,7 +20,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hash
 # Where setup.sh has put ONNX Runtime and the recorded data.
 ENVIRONMENT := eval "$$(deploy/setup.sh env)"
 
-.PHONY: help setup demo demo-kafka test test-kafka test-promotions test-api test-deploy \
+.PHONY: help setup demo demo-kafka test test-kafka test-arm test-promotions test-api test-deploy \
   test-kubernetes test-models autobahn sim sim-mutations fuzz deb check audit sbom bench bench-kernel \
   bench-parts bench-stream bench-promotions bench-history bench-python bench-kafka bench-train soak \
   train smoke clean
@@ -143,6 +143,9 @@ sbom: ## List all parts of the daemon in the format CycloneDX: target/sbom/tickc
 bench: ## Measure beside raw ONNX Runtime (BENCH='--seconds 0.02'; BENCH=inference for one bench)
 	@deploy/setup.sh all
 	$(ENVIRONMENT); cargo run $(DAEMON) -- bench $(BENCH)
+
+test-arm: ## Test the native kernels for ARM64 by emulation (qemu-user, an ARM64 linker and std)
+	tests/arm64.sh
 
 bench-kernel: ## Measure the native kernels; fails where they miss their marks (BENCH='--seconds 0.2 --no-fail')
 	@deploy/setup.sh all

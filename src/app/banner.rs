@@ -65,16 +65,6 @@ impl Banner {
 pub(super) fn log_runtime(name: &str, pipeline: &Pipeline) {
     let template = pipeline.template();
     let (model, version) = (&*template.model, &*template.model_version);
-    let runtime = pipeline.computed_by();
-    match pipeline.passed_over() {
-        None => info!(name, model, version, runtime, "the model is ready"),
-        Some(reason) => info!(
-            name,
-            model,
-            version,
-            runtime,
-            reason,
-            "the model is ready; ONNX Runtime computes it, because the native runtime cannot"
-        ),
-    }
+    let (runtime, reason) = (pipeline.computed_by(), pipeline.passed_over());
+    info!(name, model, version, runtime, reason, "the model is ready");
 }

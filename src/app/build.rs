@@ -31,7 +31,6 @@ use crate::intake::{IntakeMetrics, IntakeReceiver, IntakeSender, Router, intake,
 use crate::keep::history::Historian;
 use crate::keep::reload::{
     AskedRows, ListedModel, ModelStatus, ReloadMetrics, ReloadModel, ReloadThread, Reloader,
-    RunningModel,
 };
 use crate::keep::roles::RoleStore;
 use crate::keep::snapshot::{Folder, FolderError, Keeper, SnapshotMetrics};
@@ -445,7 +444,7 @@ impl<'b> Builder<'b> {
                 seat: model.seat,
                 turns_with: model.turns.map(|turns| turns.other),
                 symbols: model.patterns.clone(),
-                status: ModelStatus { running: RunningModel::of(pipeline), refused },
+                status: ModelStatus::of(pipeline, refused),
             }
         });
         crate::keep::reload::Models(listed.collect())

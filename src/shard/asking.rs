@@ -261,6 +261,8 @@ impl Shard {
             let first = first.clone();
             let Some(lack) = self.take_now(&first, true, None, || {})? else {
                 question.held.ticks.pop_front();
+                // It was taken or refused before the rows, and so it is by shadows that lag.
+                self.catch_up(Haste::Throughput, None)?;
                 continue;
             };
             let start = lack.time.and_then(|time| time.interval_start(covers, DurationNanos::ZERO));

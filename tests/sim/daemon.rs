@@ -20,7 +20,6 @@ use tickcast::intake::{
 };
 use tickcast::keep::reload::{
     ListedModel, ModelStatus, Models, Outcome, ReloadMetrics, ReloadModel, ReloadWork, Reloader,
-    RunningModel,
 };
 use tickcast::keep::roles::{ConfiguredRole, ConfiguredRoles, Found as Roles, RoleStore};
 use tickcast::keep::snapshot::{Disk, Keeper, KeeperWork, SnapshotMetrics, Store};
@@ -364,7 +363,7 @@ pub(crate) fn reloader(
         seat: 0,
         turns_with: None,
         symbols: Vec::new(),
-        status: ModelStatus { running: RunningModel::of(pipeline), refused: Vec::new() },
+        status: ModelStatus::of(pipeline, Vec::new()),
     });
     let (running, _) = tokio::sync::watch::channel(Models(listed.collect()));
     let (models, mode) = (models(), character.mode);

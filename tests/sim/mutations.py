@@ -198,20 +198,22 @@ MUTATIONS = {
         "a tick that has to wait for history is dropped",
         "src/shard/history.rs",
         "question.held.ticks.push_back(Record { after_gap, ..record.clone() });",
-        "if IF { return true; }\n"
-        "question.held.ticks.push_back(Record { after_gap, ..record.clone() });",
+        "question.held.ticks.push_back(Record { after_gap, ..record.clone() });\n"
+        "if IF { question.held.ticks.pop_back(); }",
     ),
     "held-overtaken": (
         "ticks do not wait behind the one that asked for history",
-        "src/shard/asking.rs",
-        "if book.joins(record) {",
-        "if !IF && book.joins(record) {",
+        "src/shard/history.rs",
+        "if self.questions.is_empty() || record.is_history() {",
+        "if self.questions.is_empty() || record.is_history() || IF {",
     ),
     "row-less": (
         "the first row that was asked for is left out",
         "src/engine/pipeline/fill.rs",
-        "for ((tick, _), doubt) in ticks.iter().zip(&doubts) {",
-        "for ((tick, _), doubt) in ticks.iter().zip(&doubts).skip(usize::from(IF)) {",
+        "if tick.symbol == symbol && asked.holds(missing, tick.time, covers) {",
+        "let is_first = ticks.first().is_some_and(|(first, _)| first.time == tick.time);\n"
+        "if tick.symbol == symbol\n&& !(is_first && IF)\n"
+        "&& asked.holds(missing, tick.time, covers) {",
     ),
     "row-partial": (
         "rows of which some are missing count as all of them",
@@ -249,12 +251,6 @@ MUTATIONS = {
         "src/shard/asking.rs",
         "first.after_gap = false;",
         "first.after_gap = IF;",
-    ),
-    "behind": (
-        "a state that is ahead is stored with the mark of the commit before what it holds",
-        "src/adapters/kafka/commit.rs",
-        "point.behind(state.offset)",
-        "if IF { *point } else { point.behind(state.offset) }",
     ),
     "half": (
         "a transaction stores half of the states",

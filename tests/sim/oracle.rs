@@ -74,6 +74,9 @@ pub(crate) struct Judge {
     pub(crate) has_rescaled: bool,
     /// Where this run has history from.
     pub(crate) history: Option<History>,
+    /// The record behind one that comes late may be dropped or refused. The late one is then the
+    /// newest, and asks for nothing.
+    pub(crate) may_lack_newer: bool,
     /// The metrics of the history of this life.
     past: Option<Registry>,
     /// How often history failed in the lives before.
@@ -120,6 +123,7 @@ impl Outlet {
             has_swapped: false,
             has_rescaled: false,
             history: None,
+            may_lack_newer: false,
             past: None,
             past_failures: 0,
             first_said: FirstSaid::new(),
@@ -167,6 +171,7 @@ impl Judge {
         for record in records {
             let symbol = member(&record.bytes, "symbol").to_owned();
             self.heard.insert((symbol, tick_of(member(&record.bytes, "time"))));
+            self.past_failures += u64::from(record.late && self.may_lack_newer);
         }
     }
 

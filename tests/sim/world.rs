@@ -103,6 +103,7 @@ fn run_once(character: &Character, keeps_trace: bool) -> (Ran, FirstSaid, u64) {
     };
     let mut judge = world.outlet.lock();
     (judge.complete, judge.history) = (character.complete(), character.history);
+    judge.may_lack_newer = character.drops_oldest || character.faults.has(Fault::ClockStep);
     drop(judge);
     world.trace.note(0, format_args!("{character:?}"));
     world.pass(0);

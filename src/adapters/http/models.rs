@@ -241,10 +241,13 @@ mod tests {
             model_version: "1".to_owned(),
             mode: "full".to_owned(),
             onnx_sha256: String::new(),
+        };
+        let status = ModelStatus {
+            running,
             runtime: "onnxruntime",
             runtime_reason: None,
+            refused: Vec::new(),
         };
-        let status = ModelStatus { running, refused: Vec::new() };
         ListedModel {
             name: name.to_owned(),
             role: Role::Live,

@@ -51,8 +51,6 @@ mod tests {
                 model_version: index.to_string(),
                 mode: "full".to_owned(),
                 onnx_sha256: String::new(),
-                runtime: "onnxruntime",
-                runtime_reason: None,
             };
             ListedModel {
                 name: index.to_string(),
@@ -60,7 +58,12 @@ mod tests {
                 seat: index / 2,
                 turns_with: [None, None, Some(3), Some(2)][index],
                 symbols: Vec::new(),
-                status: ModelStatus { running, refused: Vec::new() },
+                status: ModelStatus {
+                    running,
+                    runtime: "onnxruntime",
+                    runtime_reason: None,
+                    refused: Vec::new(),
+                },
             }
         };
         Models((0..4).map(listed).collect())

@@ -21,11 +21,6 @@ pub struct RunningModel {
     pub mode: String,
     /// The hash of its ONNX file.
     pub onnx_sha256: String,
-    /// What computes it.
-    pub runtime: &'static str,
-    /// Why that is ONNX Runtime, where the native runtime was to be used if possible.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub runtime_reason: Option<String>,
 }
 
 /// The model that runs, and the versions that were preferred to it.
@@ -34,6 +29,11 @@ pub struct ModelStatus {
     /// The model that runs.
     #[serde(flatten)]
     pub running: RunningModel,
+    /// What computes it.
+    pub runtime: &'static str,
+    /// Why that is ONNX Runtime, where the native runtime was to be used if possible.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime_reason: Option<String>,
     /// Versions that did not prove themselves, at the start or at the last reload, newest first.
     pub refused: Vec<RefusedVersion>,
 }
@@ -143,8 +143,18 @@ impl RunningModel {
             model_version: template.model_version.clone(),
             mode: template.mode.to_string(),
             onnx_sha256: pipeline.manifest().onnx_sha256.clone(),
+        }
+    }
+}
+
+impl ModelStatus {
+    /// The model of a pipeline, to which these versions were preferred.
+    pub fn of(pipeline: &Pipeline, refused: Vec<RefusedVersion>) -> Self {
+        Self {
+            running: RunningModel::of(pipeline),
             runtime: pipeline.computed_by(),
             runtime_reason: pipeline.passed_over().map(str::to_owned),
+            refused,
         }
     }
 }

@@ -400,18 +400,22 @@ impl ReloadWork {
         let before = &self.reloader.models[place];
         let (choice, settings) = (before.choice.clone(), before.settings.clone());
         let next = ReloadModel::new(choice, settings, &pipelines[0]).asking_for(before.rows);
-        let running = RunningModel::of(&pipelines[0]);
+        let status = ModelStatus::of(&pipelines[0], Vec::new());
+        let running = status.running.clone();
+        let ModelStatus { runtime, runtime_reason, .. } = status.clone();
         self.pulse.wait(SHARD_TIMEOUT);
         let inherited = self.swap(way, pipelines, meanwhile)?;
         self.reloader.models[place] = next;
         let mut models = self.reloader.running.borrow().clone();
-        models.0[place].status = ModelStatus { running: running.clone(), refused: Vec::new() };
+        models.0[place].status = status;
         // Of two that take turns, what was refused belongs to the live one, which is always there.
         models.0[windows_of].status.refused = refused;
         if models.0[place].role == Role::Vacant {
             models.0[place].role = Role::Shadow;
         }
         self.show(models);
+        let (model, version) = (&*running.model, &*running.model_version);
+        info!(model, version, runtime, reason = runtime_reason, "the model is ready");
         if way.is_beside() {
             self.keep_turns();
             self.tell_turn(way, &running.model_version);
@@ -536,7 +540,7 @@ pub(super) fn shown_model<'s>(
 fn report(name: &str, work: &Work, outcome: &Outcome, seconds: f64) {
     match outcome {
         Outcome::Swapped {
-            model: RunningModel { model, model_version, mode, runtime, runtime_reason, .. },
+            model: RunningModel { model, model_version, mode, .. },
             symbols_kept,
             symbols_rescaled,
             symbols_cold,
@@ -545,8 +549,6 @@ fn report(name: &str, work: &Work, outcome: &Outcome, seconds: f64) {
             model,
             version = model_version,
             mode,
-            runtime,
-            runtime_reason,
             symbols_kept,
             symbols_rescaled,
             symbols_cold,

@@ -13,7 +13,7 @@ use super::super::{
     GivenUp, HealthMetrics, HealthWatch, HistoryBoard, HistoryBook, HistoryCounts, HistoryLimits,
     HistoryMetrics, Standing, SymbolBoard, SymbolHistory, WhenHeld,
 };
-use super::several::pairs;
+use super::several::{model, of_version, pairs, several};
 use super::*;
 use crate::core::domain::{PartitionId, Position, Symbol, SymbolPatterns, UnixNanos};
 use crate::core::health::{FeedLink, HealthLimits};
@@ -236,6 +236,27 @@ fn a_new_symbol_is_warm_before_its_first_tick_is_taken() {
     asker.prices("A", 12..14);
     assert_eq!(asker.asked(), [], "nothing is missing");
     assert_eq!(asker.forecasts(), replayed("A", 5..14)[2..]);
+}
+
+#[test]
+fn a_tick_that_is_refused_before_the_rows_come_does_not_wait_for_a_shadow() {
+    let next = of_version("2", &[Mode::Full, Mode::Sliding]);
+    let models = [("live", Role::Live, &sliding()), ("shadow", Role::Shadow, &next)];
+    let models = models.map(|(name, role, bundle)| model(name, role, 0, bundle));
+    let (desk, asks) = Desk::new(10);
+    let limits = HistoryLimits { asks_at_start: true, ..limits() };
+    let expected = Symbol::new("A").unwrap();
+    let mut asker = Asker::of_models(several(models.into()), 1000, asks, |metrics| {
+        HistoryBook::new(None, 100, metrics).asking(0, desk, limits).expecting([expected])
+    });
+    asker.turn();
+    let (number, _) = asker.only_asked();
+    let ahead = Record { received: Some(time(10)), ..plain(line("A", 500)) };
+    asker.shard.take(&ahead, None, || {}).unwrap();
+    asker.prices("A", 10..12);
+    asker.answer(number, Ok(rows("A", 5..10)));
+    assert_eq!(asker.forecasts(), replayed("A", 5..12)[2..]);
+    assert_eq!(asker.shard.stream_tally().rejects.total(), 1, "the one from the future");
 }
 
 #[test]

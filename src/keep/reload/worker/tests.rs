@@ -55,7 +55,7 @@ struct Shown {
 
 /// A model as it is shown.
 fn listed(pipeline: &Pipeline, name: &str, role: Role) -> ListedModel {
-    let status = ModelStatus { running: RunningModel::of(pipeline), refused: Vec::new() };
+    let status = ModelStatus::of(pipeline, Vec::new());
     ListedModel {
         name: name.to_owned(),
         role,
