@@ -258,10 +258,10 @@ impl AsyncWrite for OutletSocket {
 
 #[cfg(test)]
 impl Outlets {
-    /// Whether publishers may write to each listed outlet, and it is at `cursor`.
-    pub(super) fn all_open_at(&self, cursor: u64) -> bool {
+    /// How many outlets publishers may write to that are at `cursor`.
+    pub(super) fn count_open_at(&self, cursor: u64) -> usize {
         let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        !list.is_empty() && list.iter().all(|outlet| outlet.lock().open_at == Some(cursor))
+        list.iter().filter(|outlet| outlet.lock().open_at == Some(cursor)).count()
     }
 }
 
