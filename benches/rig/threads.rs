@@ -14,7 +14,8 @@ pub(crate) struct Work {
     pub(crate) sleeps: u64,
 }
 
-/// The work of all threads of a process so far, by their names; empty where the system does not say.
+/// The work of all threads of a process so far, by their names; empty where the system has no
+/// such numbers.
 pub(crate) fn of(process: u32) -> BTreeMap<String, Work> {
     let mut threads = BTreeMap::<String, Work>::new();
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{process}/task")) else { return threads };

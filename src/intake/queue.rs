@@ -79,7 +79,7 @@ pub fn intake<C>(
 }
 
 impl<C> Shared<C> {
-    /// Adds an entry, and counts it. Wakes nobody.
+    /// Adds an entry, and counts it. Wakes no thread.
     pub(super) fn put(&self, queue: &mut Queue<C>, arrival: Arrival<C>) {
         match &arrival {
             Arrival::Record(record) => {
@@ -101,8 +101,9 @@ impl<C> Shared<C> {
         queue.waiting.push_back(arrival);
     }
 
-    /// Unlocks the queue and wakes whoever waits for entries; a call to the system for each record
-    /// would cost more than the record, and one that is woken behind the lock would stop at it.
+    /// Unlocks the queue and wakes the thread that waits for entries, if one does: a call to the
+    /// system for each record costs more than the record. A thread that was woken before the lock
+    /// is free would stop at it.
     pub(super) fn wake(&self, mut queue: MutexGuard<'_, Queue<C>>) {
         let receiver_waits = std::mem::take(&mut queue.receiver_waits);
         let owner_waits = std::mem::take(&mut queue.owner_waits);

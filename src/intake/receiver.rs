@@ -1,7 +1,7 @@
 //! The shard's end of a queue, and the look into it.
 //!
-//! Owns the taking of batches, the age of the oldest entry of one, and the sleep of whoever takes
-//! them. Never adds an entry.
+//! Owns the taking of batches, the age of the oldest entry of one, and the sleep of the thread that
+//! takes them. Never adds an entry.
 
 use std::cell::Cell;
 use std::sync::{Arc, MutexGuard, PoisonError};

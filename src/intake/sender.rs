@@ -89,7 +89,7 @@ impl<C> IntakeSender<C> {
     }
 
     /// As [`IntakeSender::offer`], for a caller that takes the records on its own thread: where
-    /// nothing else waits and all of them have room, wakes nobody and returns `true`. The caller
+    /// nothing else waits and all of them have room, wakes no thread and returns `true`. The caller
     /// then takes them, or calls [`IntakeSender::wake`].
     ///
     /// # Errors

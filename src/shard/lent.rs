@@ -1,9 +1,9 @@
 //! A shard that its thread lends: a live source takes turns with it on its own thread.
 //!
-//! Owns the choice of who has the turn. Promises that one thread has it at a time, that the shard's
-//! own thread sleeps without it and is called for whatever a lent turn leaves, and that a failure in
-//! a lent turn ends the shard as one in its own does. Never waits for the turn on behalf of a
-//! borrower.
+//! Owns the choice of the thread that has the turn. Promises that one has it at a time, that the
+//! shard's own thread sleeps without it and is called for what a lent turn leaves, and that a failure
+//! in a lent turn ends the shard as one in its own turn does. Never waits for the turn on behalf of a
+//! source.
 
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
@@ -28,7 +28,7 @@ struct Seat {
 }
 
 impl LentShard {
-    /// A shard that nobody runs yet.
+    /// A shard that does not run yet.
     pub fn new(shard: Shard) -> Self {
         let bell = shard.intake.bell();
         Self { seat: Mutex::new(Seat { shard: Some(shard), failed: None }), bell }

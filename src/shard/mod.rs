@@ -198,7 +198,9 @@ impl Shard {
     /// # Errors
     /// [`ShardError`].
     pub fn run(self) -> Result<Vec<EngineTally>, ShardError> {
-        LentShard::new(self).run().expect("nobody borrows it, so no panic is another thread's")
+        LentShard::new(self)
+            .run()
+            .expect("no other thread has it, so no turn has panicked elsewhere")
     }
 
     /// Hands the last states over, once the intake is closed and empty; returns what became of

@@ -106,7 +106,7 @@ impl MemorySink {
         Self { name, log: log.clone(), room: usize::MAX, never_waits: true, settle }
     }
 
-    /// The same, of which nobody knows whether it waits.
+    /// The same, which does not promise that it never waits.
     pub(crate) fn that_may_wait(self) -> Self {
         Self { never_waits: false, ..self }
     }

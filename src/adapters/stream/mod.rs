@@ -415,8 +415,8 @@ impl Shared {
     /// Brings the newest records to subscribers: writes to those whose task has nothing to do, and
     /// wakes the others.
     fn announce(&self) {
-        // Waking nobody costs as much as all the rest. Whoever subscribes looks at the ring after
-        // it is counted here, so it knows of the records before it or is woken by them.
+        // A wake-up without subscribers costs as much as all the rest. A subscriber looks at the
+        // ring after it is counted here, so it knows of the records before it or is woken by them.
         let subscribers = self.progress.receiver_count();
         if subscribers > 0 && !self.outlets.write(subscribers, &self.ring, &self.metrics) {
             self.wake();

@@ -1,8 +1,8 @@
-//! The short way to a subscriber: whoever publishes writes to its socket.
+//! The short way to a subscriber: a publisher writes to its socket.
 //!
 //! Owns the writing half of a subscriber's socket, and who may write records to it: the
 //! subscriber's task, or publishers while the task has nothing to say. Promises that frames are
-//! whole and in the order of the stream, whoever writes them, that a publisher neither waits for
+//! whole and in the order of the stream, that a publisher neither waits for
 //! the socket nor for the task, and that what the socket did not take is kept for the task, up to
 //! one small buffer. Never decides what a slow subscriber is worth.
 
@@ -137,7 +137,7 @@ impl Outlet {
 
     /// Writes the records that follow. Returns whether nothing is left for the task to do.
     pub(super) fn write(&self, ring: &Mutex<Ring>, metrics: &StreamMetrics) -> bool {
-        // Whoever has it looks for further records when it is done, or leaves them to the task.
+        // The thread that has it may have looked at the ring before: the task does the rest.
         let Ok(mut state) = self.0.try_lock() else { return false };
         let State { socket, filter, has_envelopes, open_at, is_cut, left, records, frames } =
             &mut *state;
@@ -258,10 +258,10 @@ impl AsyncWrite for OutletSocket {
 
 #[cfg(test)]
 impl Outlets {
-    /// Whether publishers may write to each listed outlet, and it is at `cursor`.
-    pub(super) fn all_open_at(&self, cursor: u64) -> bool {
+    /// How many outlets publishers may write to that are at `cursor`.
+    pub(super) fn count_open_at(&self, cursor: u64) -> usize {
         let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        !list.is_empty() && list.iter().all(|outlet| outlet.lock().open_at == Some(cursor))
+        list.iter().filter(|outlet| outlet.lock().open_at == Some(cursor)).count()
     }
 }
 

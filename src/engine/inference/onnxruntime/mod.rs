@@ -181,8 +181,8 @@ impl OrtBackend {
 }
 
 /// Runs a session on the tensors that are bound to it. The crate's own call makes a value of each
-/// output as well, with allocations and a dozen calls into the library; here nobody reads those,
-/// because the outputs are tensors of the lane.
+/// output as well, with allocations and a dozen calls into the library; here they are of no
+/// use, because the outputs are tensors of the lane.
 #[expect(unsafe_code, reason = "the crate has no run that leaves the outputs where they are bound")]
 fn run_bound(session: &mut Session, binding: &IoBinding) -> ort::Result<()> {
     let options = std::ptr::null();
