@@ -37,7 +37,8 @@ impl Session<'_> {
             pause(COMMIT_POLL_TIMEOUT);
             return Ok(());
         }
-        let timeout = if self.commit.is_some() { COMMIT_POLL_TIMEOUT } else { POLL_TIMEOUT };
+        let is_busy = self.commit.is_some() || self.assignment.is_some();
+        let timeout = if is_busy { COMMIT_POLL_TIMEOUT } else { POLL_TIMEOUT };
         let Self { consumer, assigned, moved, .. } = self;
         match consumer.poll(timeout) {
             // Also what a poll says around a rebalance.
