@@ -25,6 +25,7 @@ use rdkafka::consumer::Consumer;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
+use super::assignment::Assignment;
 use super::client::{self, GroupConsumer, Observer, Prepared, Rebalance, opening};
 use super::commit::Commit;
 use super::pace::Pace;
@@ -38,8 +39,6 @@ use crate::core::domain::PartitionId;
 use crate::intake::{IntakeClosed, IntakeSender, Record};
 use crate::ops::clock::Stopwatch;
 use crate::shard::command::Command;
-
-use self::take_over::Assignment;
 
 pub use self::poll::hand_over;
 

@@ -12,9 +12,9 @@ use rdkafka::consumer::{Consumer, RebalanceProtocol};
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::info;
 
-use super::take_over::Assignment;
 use super::{CLUSTER_PATIENCE, SHARD_TIMEOUT, Session, engine_gone};
 use crate::adapters::kafka::SessionError;
+use crate::adapters::kafka::assignment::Assignment;
 use crate::adapters::kafka::client::{self, Rebalance};
 use crate::adapters::kafka::partitions::{PartitionName, Reading};
 use crate::adapters::kafka::start::{Mark, Point};

@@ -7,9 +7,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, channel};
 
 use rdkafka::consumer::Consumer;
 use rdkafka::{Offset, TopicPartitionList};
@@ -17,13 +16,13 @@ use tracing::{info, warn};
 
 use super::warm::Warmed;
 use super::{CLUSTER_PATIENCE, COMMIT_POLL_TIMEOUT, SHARD_TIMEOUT, Session, engine_gone};
+use crate::adapters::kafka::assignment::{Assignment, Facts, Known, Newcomer, Question};
 use crate::adapters::kafka::changelog::StateRecord;
-use crate::adapters::kafka::client::Observer;
 use crate::adapters::kafka::history::{Beginning, is_cut_short};
 use crate::adapters::kafka::partitions::{PartitionName, Reading};
 use crate::adapters::kafka::publisher::StatePlace;
-use crate::adapters::kafka::restore::{self, States, Within};
-use crate::adapters::kafka::start::{self, Epoch, Found, Loss, Mark, Point, Start};
+use crate::adapters::kafka::restore::States;
+use crate::adapters::kafka::start::{Epoch, Found, Loss, Mark, Point, Start};
 use crate::adapters::kafka::topics::{ANSWER_TIMEOUT, InputTopic};
 use crate::adapters::kafka::{KafkaError, SessionError};
 use crate::adapters::kafka_config::Delivery;
@@ -38,25 +37,6 @@ use crate::shard::warn_of_cold_states;
 fn epoch_from(end: i64) -> Epoch {
     let now = wall_time().map_or(0, |now| now.as_nanos().unsigned_abs());
     Epoch { since: end, number: now }
-}
-
-/// A partition that is taken over.
-pub(super) struct Newcomer {
-    id: PartitionId,
-    name: PartitionName,
-    input: InputTopic,
-    /// Where its states are.
-    place: StatePlace,
-}
-
-/// What is known of a partition besides its states.
-pub(super) struct Facts {
-    /// The first offset of its log, and the end.
-    ends: (i64, i64),
-    /// Up to where its states reach, of those that say so.
-    points: Vec<Point>,
-    /// The timestamp of the record right before the newest position, where there is one.
-    newest_ms: Option<i64>,
 }
 
 /// The stored states of a partition, by what becomes of them.
@@ -85,82 +65,6 @@ struct Begun {
     has_passed_over: bool,
     /// The shard's answer, where it has states to restore.
     restored: Option<Receiver<Result<Restored, InferenceError>>>,
-}
-
-/// What is asked of the cluster on a thread of its own, so that the group is polled meanwhile and
-/// partitions that stay are read on.
-struct Question {
-    reader: Arc<Observer>,
-    observer: Arc<Observer>,
-    newcomers: Vec<Newcomer>,
-    committed: HashMap<PartitionId, Point>,
-    limit: Duration,
-    is_given_up: Arc<AtomicBool>,
-}
-
-/// What there is to know of partitions before they are read.
-pub(super) type Known = Vec<(Newcomer, States, Facts)>;
-
-/// An assignment whose partitions are on their way.
-pub(super) struct Assignment {
-    /// The partitions that the group gives out.
-    pub(super) list: TopicPartitionList,
-    /// How many of them are read on with the states in memory.
-    pub(super) kept_count: usize,
-    /// What the group has committed.
-    pub(super) committed: HashMap<PartitionId, Point>,
-    answer: Receiver<Result<Known, SessionError>>,
-    is_given_up: Arc<AtomicBool>,
-}
-
-impl Drop for Assignment {
-    fn drop(&mut self) {
-        self.is_given_up.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Assignment {
-    /// What was asked, once it is known.
-    pub(super) fn try_take(&self) -> Option<Result<Known, SessionError>> {
-        match self.answer.try_recv() {
-            Ok(known) => Some(known),
-            Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => {
-                Some(Err(SessionError::retry("the thread that reads states has ended")))
-            }
-        }
-    }
-}
-
-impl Question {
-    fn answer(self) -> Result<Known, SessionError> {
-        let Self { reader, observer, newcomers, committed, limit, is_given_up } = self;
-        let places: Vec<_> = newcomers.iter().map(|one| one.place.clone()).collect();
-        let within = Within { limit, is_given_up: &is_given_up };
-        let states = restore::read_states(&reader, &observer, &places, within)?;
-        let names: Vec<_> =
-            newcomers.iter().map(|one| (&*one.name.topic, one.name.number)).collect();
-        let ends = restore::ends(&observer, &names)?;
-        let mut facts = Vec::new();
-        let (mut asked, mut records) = (Vec::new(), Vec::new());
-        for (at, one) in newcomers.iter().enumerate() {
-            let points: Vec<_> = states[at].stored.iter().filter_map(|state| state.point).collect();
-            let (low, high) = ends[at];
-            let newest = start::newest(committed.get(&one.id).copied(), &points);
-            let marked = newest.filter(|point| point.mark.newest_ms.is_some());
-            let before = marked.map(|point| point.next - 1);
-            if let Some(before) = before.filter(|before| (low..high).contains(before)) {
-                asked.push(at);
-                records.push((&one.name, before));
-            }
-            facts.push(Facts { ends: ends[at], points, newest_ms: None });
-        }
-        for (at, time) in asked.into_iter().zip(restore::times_of_records(&reader, &records)?) {
-            facts[at].newest_ms = time;
-        }
-        let known = newcomers.into_iter().zip(states).zip(facts);
-        Ok(known.map(|((of, states), facts)| (of, states, facts)).collect())
-    }
 }
 
 impl Session<'_> {
