@@ -22,8 +22,8 @@ ENVIRONMENT := eval "$$(deploy/setup.sh env)"
 
 .PHONY: help setup demo demo-kafka test test-kafka test-arm test-promotions test-api test-deploy \
   test-kubernetes test-models autobahn sim sim-mutations fuzz deb check audit sbom bench bench-kernel \
-  bench-parts bench-stream bench-promotions bench-history bench-python bench-kafka bench-train soak \
-  train smoke clean
+  bench-parts bench-stream bench-promotions bench-history bench-python bench-kafka \
+  bench-kafka-group bench-train soak train smoke clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s  %s\n", $$1, $$2 }' Makefile
@@ -180,6 +180,14 @@ bench-kafka: ## Measure Kafka to Kafka beside others, all fetched (BENCH='--runs
 	test -x .cache/reference-kafka/bin/python || python3 -m venv .cache/reference-kafka
 	.cache/reference-kafka/bin/python $(PIP_INSTALL) benches/requirements-kafka.txt
 	$(ENVIRONMENT); .cache/reference-kafka/bin/python benches/kafka.py $(BENCH)
+
+bench-kafka-group: ## Measure restores and rebalances (BENCH='--beside before=/path/to/tickcast')
+	@deploy/setup.sh prerequisites --for test
+	@deploy/setup.sh all
+	@deploy/setup.sh kafka
+	test -x .cache/reference-kafka/bin/python || python3 -m venv .cache/reference-kafka
+	.cache/reference-kafka/bin/python $(PIP_INSTALL) benches/requirements-kafka.txt
+	$(ENVIRONMENT); .cache/reference-kafka/bin/python benches/kafka_group.py $(BENCH)
 
 bench-train: ## Measure an epoch beside one of Keras, which it fetches (BENCH_EPOCHS=2)
 	test -x .cache/reference/bin/python || python3 -m venv .cache/reference

@@ -103,6 +103,8 @@ class Bench:
     def __init__(self, stack, folder, executable, args):
         self.stack, self.folder, self.executable, self.args = stack, folder, executable, args
         self.count = 0
+        # Further lines of the broker's properties.
+        self.settings = {}
 
     # Processes and topics.
 
@@ -133,6 +135,7 @@ class Bench:
             "share.coordinator.state.topic.num.partitions": 1,
             "share.coordinator.state.topic.replication.factor": 1,
             "share.coordinator.state.topic.min.isr": 1,
+            **self.settings,
         }
         file = f"{self.folder}/server.properties"
         with open(file, "w") as out:

@@ -6,12 +6,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::broker::Broker;
+use crate::support::broker::{Broker, Extras};
 use crate::support::cluster::Cluster;
-use crate::support::process::eventually;
+use crate::support::process::{Daemon, eventually};
 use crate::support::topics::{
-    Topics, assert_in_order, await_committed, bundle, distinct, exchanged, patient, produce,
-    replay, replay_and_score, start, states, symbols, ticks,
+    PARTITIONS, Topics, assert_in_order, await_committed, bundle, distinct, exchanged, patient,
+    produce, replay, replay_and_score, start, states, symbols, ticks, with_default_times,
+    without_session,
 };
 
 /// How many times SIGKILL ends a process, for each promise: `TICKCAST_TEST_KILLS`, or enough to
@@ -20,10 +21,31 @@ fn kills() -> u32 {
     std::env::var("TICKCAST_TEST_KILLS").map_or(9, |text| text.parse().unwrap())
 }
 
+/// Where the brokers assign partitions.
+const BY_BROKER: &str = "kafka.assignment = 'broker'\n";
+
+/// The settings of an instance with a way of assigning partitions.
+fn assigned(settings: &str, assignment: &str) -> String {
+    match assignment {
+        BY_BROKER => without_session(settings) + BY_BROKER,
+        assignment => format!("{settings}{assignment}"),
+    }
+}
+
+/// A broker of one's own that gives the members of its groups these sessions and heartbeats.
+fn broker_with_sessions(session_ms: u32, heartbeat_ms: u32) -> Broker {
+    let settings = format!(
+        "group.consumer.session.timeout.ms={session_ms}\n\
+         group.consumer.heartbeat.interval.ms={heartbeat_ms}\n"
+    );
+    Broker::start_with(Extras { settings, ..<_>::default() })
+}
+
 /// Kills one to three instances at random points while ticks come in, then checks I1 to I5. After
 /// three kills an instance leaves in order.
 fn kill_at_random(delivery: &str, kills: u32, further: &str) {
-    let (broker, sealed) = (Broker::shared(), bundle());
+    let own = (further == BY_BROKER).then(|| broker_with_sessions(1500, 300));
+    let (broker, sealed) = (own.as_ref().unwrap_or_else(|| Broker::shared()), bundle());
     let topics = Topics::create(broker);
     let symbols = symbols(20);
     let mut daemons = Vec::new();
@@ -42,8 +64,8 @@ fn kill_at_random(delivery: &str, kills: u32, further: &str) {
         while daemons.len() < 1 + roll(3) as usize {
             let instance = format!("{round}-{}", daemons.len());
             let shards = 1 + roll(2);
-            let settings = topics.settings(broker, delivery, &instance);
-            let settings = format!("{settings}{further}engine.shards = {shards}\n");
+            let settings = assigned(&topics.settings(broker, delivery, &instance), further);
+            let settings = format!("{settings}engine.shards = {shards}\n");
             daemons.push(start(&sealed, &settings));
         }
         let mut moment = Duration::from_millis(200 + roll(1500));
@@ -68,7 +90,7 @@ fn kill_at_random(delivery: &str, kills: u32, further: &str) {
     }
     drop(daemons);
     let settings = topics.settings(broker, delivery, "last");
-    let last = start(&sealed, &format!("{settings}{further}"));
+    let last = start(&sealed, &assigned(&settings, further));
     await_committed(broker, &topics);
     let ended = last.stop();
     assert!(ended.status.success(), "{:?}", ended.log);
@@ -116,6 +138,83 @@ fn kills_at_random_leave_each_forecast_exactly_once() {
 fn kills_at_random_among_cooperative_members_lose_nothing() {
     kill_at_random("at_least_once", kills() / 3, "kafka.assignment = 'cooperative'\n");
     kill_at_random("exactly_once", kills() / 3, "kafka.assignment = 'cooperative'\n");
+}
+
+#[test]
+fn kills_at_random_among_members_that_the_broker_assigns_lose_nothing() {
+    kill_at_random("at_least_once", kills() / 3, BY_BROKER);
+    kill_at_random("exactly_once", kills() / 3, BY_BROKER);
+}
+
+/// How often an instance joins and leaves.
+const ROUNDS: u32 = 10;
+
+/// Members join and leave under load with the times that the daemon has by itself. Returns how many
+/// sessions those lost that were asked.
+fn join_and_leave(delivery: &str, assignment: &str) -> f64 {
+    let own = (assignment == BY_BROKER).then(|| broker_with_sessions(45_000, 5_000));
+    let (broker, sealed) = (own.as_ref().unwrap_or_else(|| Broker::shared()), bundle());
+    let topics = Topics::create(broker);
+    let symbols = symbols(12);
+    let start = |instance: &str| {
+        let settings = with_default_times(&topics.settings(broker, delivery, instance));
+        start(&sealed, &format!("{settings}{assignment}"))
+    };
+    let (mut produced, mut day) = (Vec::new(), 0);
+    // Goes on with the load until the first has so many partitions.
+    let mut load_until = |first: &Daemon, partitions: i32| {
+        eventually("the partitions", || {
+            let records = ticks(&symbols, day..day + 1);
+            day += 1;
+            produce(broker, &topics.input, &records);
+            produced.extend(records);
+            let is_so = first.metric("tickcast_kafka_partitions") == f64::from(partitions);
+            is_so.then_some(())
+        });
+    };
+    let first = start("first");
+    load_until(&first, PARTITIONS);
+    let mut lost = 0.0;
+    for round in 0..ROUNDS {
+        let other = start(&format!("other-{round}"));
+        load_until(&first, PARTITIONS / 2);
+        load_until(&other, PARTITIONS / 2);
+        lost += other.metric("tickcast_kafka_sessions_failed_total");
+        let ended = other.stop();
+        assert!(ended.status.success(), "{:?}", ended.log);
+        load_until(&first, PARTITIONS);
+    }
+    await_committed(broker, &topics);
+    lost += first.metric("tickcast_kafka_sessions_failed_total");
+    let ended = first.stop();
+    assert!(ended.status.success(), "{:?}", ended.log);
+    let (forecasts, repeats) = distinct(&broker.read(&topics.forecasts, "read_committed"));
+    assert_in_order(&forecasts);
+    assert!(forecasts == replay(&sealed, &produced), "the bytes of the forecasts");
+    assert_eq!(repeats, 0, "nothing was done twice");
+    println!("{delivery} {assignment}: {ROUNDS} rounds, {} ticks, {lost} sessions", produced.len());
+    lost
+}
+
+#[test]
+fn cooperative_members_that_come_and_go_cost_no_session() {
+    assert_eq!(join_and_leave("at_least_once", "kafka.assignment = 'cooperative'\n"), 0.0);
+}
+
+/// A transaction whose offsets meet the group's next generation is lost, and its session with it.
+#[test]
+fn cooperative_members_that_come_and_go_have_each_forecast_once() {
+    join_and_leave("exactly_once", "kafka.assignment = 'cooperative'\n");
+}
+
+#[test]
+fn members_that_the_broker_assigns_come_and_go_and_cost_no_session() {
+    assert_eq!(join_and_leave("at_least_once", BY_BROKER), 0.0);
+}
+
+#[test]
+fn members_that_the_broker_assigns_come_and_go_and_cost_no_session_exactly_once() {
+    assert_eq!(join_and_leave("exactly_once", BY_BROKER), 0.0);
 }
 
 /// How long the broker is away at least: `TICKCAST_TEST_BROKER_STOP_SECONDS`, or as long as it

@@ -3,13 +3,18 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::broker::Broker;
+use std::time::{Duration, Instant};
+
+use crate::support::broker::{Broker, signal};
 use crate::support::bundle::SealedBundle;
 use crate::support::process::{Daemon, Ended, eventually};
 use crate::support::topics::{
-    PARTITIONS, Topics, assert_in_order, await_committed, bundle, distinct, patient, produce,
-    replay, start, symbols, ticks,
+    PARTITIONS, Topics, assert_in_order, await_committed, bundle, distinct, exchanged, patient,
+    produce, replay, start, symbols, ticks, without_session,
 };
+
+/// Where the broker assigns partitions.
+const BY_BROKER: &str = "kafka.assignment = 'broker'\n";
 
 /// A group on a broker, and the days of ticks that it was given.
 struct Group<'b> {
@@ -28,8 +33,15 @@ impl<'b> Group<'b> {
     }
 
     fn start(&self, instance: &str) -> Daemon {
+        match self.further {
+            BY_BROKER => self.start_with(instance, &without_session),
+            _ => self.start_with(instance, &str::to_owned),
+        }
+    }
+
+    fn start_with(&self, instance: &str, change: &dyn Fn(&str) -> String) -> Daemon {
         let settings = patient(&self.topics.settings(self.broker, "at_least_once", instance));
-        start(&self.sealed, &format!("{settings}{}", self.further))
+        start(&self.sealed, &format!("{}{}", change(&settings), self.further))
     }
 
     /// Produces so many days of ticks of twelve symbols, which lie in all partitions.
@@ -112,8 +124,17 @@ fn a_member_that_comes_back_under_its_name_disturbs_nobody() {
 
 #[test]
 fn partitions_that_stay_are_left_alone_by_cooperative_members() {
+    leave_alone_what_stays("kafka.assignment = 'cooperative'\n");
+}
+
+#[test]
+fn partitions_that_stay_are_left_alone_where_the_broker_assigns() {
+    leave_alone_what_stays(BY_BROKER);
+}
+
+fn leave_alone_what_stays(assignment: &'static str) {
     let broker = Broker::shared();
-    let mut group = Group::new(broker, "kafka.assignment = 'cooperative'\n");
+    let mut group = Group::new(broker, assignment);
     let first = group.start("first");
     first.await_metric("tickcast_kafka_partitions", f64::from(PARTITIONS));
     group.pass(8);
@@ -133,6 +154,46 @@ fn partitions_that_stay_are_left_alone_by_cooperative_members() {
     assert_eq!(first.metric("tickcast_kafka_sessions_failed_total"), 0.0);
     let ended = stop(first);
     assert_eq!(given(&ended), [u64::from(PARTITIONS.unsigned_abs()) / 2], "only those that moved");
+    assert_eq!(group.assert_whole(), 0, "nothing was done twice");
+}
+
+/// A member that does not answer keeps a rebalance open for as long as its session lasts. Whoever
+/// has joined the next generation meanwhile, and keeps its partitions, reads them on.
+#[test]
+fn a_rebalance_that_stays_open_holds_up_no_partition_that_stays() {
+    let broker = Broker::shared();
+    let mut group = Group::new(broker, "kafka.assignment = 'cooperative'\n");
+    // Longer than anything waits.
+    let long = [("'session.timeout.ms' = 30000", "'session.timeout.ms' = 600000")];
+    let change = |settings: &str| exchanged(settings, &long);
+    let first = group.start_with("first", &change);
+    let second = group.start_with("second", &change);
+    await_halves(&first, &second);
+    group.pass(8);
+    signal(second.id(), "STOP");
+    let third = group.start_with("third", &change);
+    eventually("the rebalance", || {
+        (broker.group_state(&group.topics.group) == "PreparingRebalance").then_some(())
+    });
+    let of_symbols = first.metric("tickcast_symbols");
+    assert!((1.0..12.0).contains(&of_symbols), "those of two partitions: {of_symbols}");
+    // Far longer than the member takes to hear of it, with many times the commit interval: a load,
+    // not a wait.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(2000) {
+        let before = first.metric("tickcast_ticks_total");
+        group.produce(1);
+        first.await_metric("tickcast_ticks_total", before + of_symbols);
+    }
+    assert_eq!(broker.group_state(&group.topics.group), "PreparingRebalance", "it is open still");
+    signal(second.id(), "CONT");
+    third.await_metric("tickcast_kafka_partitions", 1.0);
+    group.pass(3);
+    assert_eq!(first.metric("tickcast_kafka_symbols_restored_total"), 0.0, "nothing came anew");
+    for daemon in [first, second, third] {
+        assert_eq!(daemon.metric("tickcast_kafka_sessions_failed_total"), 0.0);
+        stop(daemon);
+    }
     assert_eq!(group.assert_whole(), 0, "nothing was done twice");
 }
 

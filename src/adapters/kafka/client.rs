@@ -48,6 +48,17 @@ pub(super) const CONSUMER_DEFAULTS: [(&str, &str); 5] = [
     ("heartbeat.interval.ms", "1000"),
 ];
 
+/// What the broker decides where it assigns partitions: the library refuses these then.
+const SET_BY_BROKER: [&str; 2] = ["session.timeout.ms", "heartbeat.interval.ms"];
+
+/// What the user may set otherwise of the consumer that reads stored states. By default the library
+/// stops fetching for a second whenever more than `queued.min.messages` wait.
+const RESTORING_DEFAULTS: [(&str, &str); 3] = [
+    ("queued.min.messages", "20000"),
+    ("queued.max.messages.kbytes", "32768"),
+    ("fetch.queue.backoff.ms", "1"),
+];
+
 /// How long a consumer may go without a poll where the user says nothing, by the library.
 const POLL_INTERVAL: Duration = Duration::from_secs(300);
 
@@ -78,6 +89,11 @@ pub(super) struct ConsumerEvents {
     lag: AtomicI64,
     /// Whether no broker was connected at the last statistics.
     cut_off: AtomicBool,
+    /// Whether this member has asked to be part of the group's next generation and does not know
+    /// its partitions yet.
+    joins: AtomicBool,
+    /// Whether lines of the library's own log that are for debugging are asked for.
+    shows_debug: bool,
     complaints: Complaints,
     token: Option<TokenFile>,
 }
@@ -189,6 +205,12 @@ impl ConsumerEvents {
         self.cut_off.load(Ordering::Relaxed)
     }
 
+    /// Whether the group is between two generations, as far as this member knows: what it commits
+    /// now waits until the next one begins, and is refused there.
+    pub(super) fn joins(&self) -> bool {
+        self.joins.load(Ordering::Relaxed)
+    }
+
     /// From here on revocations are accepted at once, without which a consumer cannot close.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::Release);
@@ -204,7 +226,14 @@ impl ClientContext for ConsumerEvents {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log_line(level, facility, message);
+        if facility == JOIN_STATE_FACILITY
+            && let Some(joins) = joins_in(message)
+        {
+            self.joins.store(joins, Ordering::Relaxed);
+        }
+        if self.shows_debug || !matches!(level, RDKafkaLogLevel::Debug) {
+            log_line(level, facility, message);
+        }
     }
 
     fn error(&self, error: ClientError, reason: &str) {
@@ -224,6 +253,21 @@ impl ClientContext for ConsumerEvents {
         let connected = statistics.brokers.values().any(|broker| broker.state == "UP");
         self.cut_off.store(!connected, Ordering::Relaxed);
     }
+}
+
+/// Lines of the library's log that tell where a member stands in its group. Nothing else does: its
+/// interface has no word for it.
+const JOIN_STATE_FACILITY: &str = "CGRPJOINSTATE";
+
+/// What has to be debugged for these lines to come.
+const JOIN_STATE_DEBUG: &str = "cgrp";
+
+/// Whether a member joins the next generation of its group, by such a line; `None` where it does
+/// not say.
+fn joins_in(line: &str) -> Option<bool> {
+    let (_, state) = line.rsplit_once(" -> ")?;
+    let state = state.split(' ').next()?;
+    Some(matches!(state, "init" | "wait-join" | "wait-metadata" | "wait-sync"))
 }
 
 impl ConsumerContext for ConsumerEvents {
@@ -380,14 +424,24 @@ pub(super) fn tool_admin_options(cluster: &ClusterConfig) -> Result<ClientConfig
 /// The options of the consumer of the group.
 pub(super) fn group_options(config: &KafkaConfig) -> Result<Prepared, ClientError> {
     let mut options = common(config)?;
-    let strategy = if config.cooperative { "cooperative-sticky" } else { "range,roundrobin" };
     if config.static_membership {
         options.set("group.instance.id", &config.instance);
     }
+    let takes = |(key, _): &&(&str, &str)| !config.broker_assigns || !SET_BY_BROKER.contains(key);
+    let defaults: Vec<_> = CONSUMER_DEFAULTS.iter().filter(takes).copied().collect();
+    options.defaults(&config.options, &defaults);
+    match (config.broker_assigns, config.cooperative) {
+        (true, _) => options.set("group.protocol", "consumer"),
+        (false, true) => {
+            let wanted = config.options.get("debug").map(|debug| format!("{debug},"));
+            options
+                .set("debug", wanted.unwrap_or_default() + JOIN_STATE_DEBUG)
+                .set("partition.assignment.strategy", "cooperative-sticky")
+        }
+        (false, false) => options.set("partition.assignment.strategy", "range,roundrobin"),
+    };
     options
-        .defaults(&config.options, &CONSUMER_DEFAULTS)
         .set("group.id", &config.group)
-        .set("partition.assignment.strategy", strategy)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("enable.partition.eof", "false")
@@ -407,14 +461,21 @@ pub(super) fn poll_interval(config: &KafkaConfig) -> Duration {
 
 /// The consumer of the group.
 pub(super) fn group_consumer(config: &KafkaConfig) -> Result<GroupConsumer, ClientError> {
-    let Prepared { options, token } = group_options(config)?;
-    options.create_with_context(ConsumerEvents { token, ..ConsumerEvents::default() })
+    let Prepared { mut options, token } = group_options(config)?;
+    let shows_debug = config.options.contains_key("debug");
+    if config.cooperative {
+        // The library drops lines above its level, by default that of this program's log.
+        options.set_log_level(RDKafkaLogLevel::Debug);
+    }
+    let events = ConsumerEvents { token, shows_debug, ..ConsumerEvents::default() };
+    options.create_with_context(events)
 }
 
 /// A consumer without a group that reads to the end of what is committed.
 pub(super) fn restoring_consumer(config: &KafkaConfig) -> Result<Observer, ClientError> {
     let mut options = common(config)?;
     options
+        .defaults(&config.options, &RESTORING_DEFAULTS)
         // The library wants a group's name for any assignment; nothing is ever committed to it.
         .set("group.id", format!("{}-restore", config.group))
         .set("enable.auto.commit", "false")
@@ -506,7 +567,10 @@ pub(super) fn is_silence(error: &ClientError) -> bool {
 /// has expelled it.
 pub(super) fn passes_commit(error: &ClientError, cooperative: bool) -> bool {
     let code = error.rdkafka_error_code();
-    if code == Some(RDKafkaErrorCode::IllegalGeneration) {
+    if matches!(
+        code,
+        Some(RDKafkaErrorCode::IllegalGeneration | RDKafkaErrorCode::StaleMemberEpoch)
+    ) {
         return cooperative;
     }
     matches!(
@@ -530,7 +594,13 @@ pub(super) fn passes_commit(error: &ClientError, cooperative: bool) -> bool {
 /// Whether an error while reading passes by itself: the library tries again, and a record only
 /// comes later.
 pub(super) fn passes(error: &ClientError) -> bool {
-    let ClientError::MessageConsumption(code) = error else { return false };
+    matches!(error, ClientError::MessageConsumption(_)) && passes_question(error)
+}
+
+/// Whether a question may have an answer a moment later, because a leader or a coordinator moves or
+/// a broker is away.
+pub(super) fn passes_question(error: &ClientError) -> bool {
+    let Some(code) = error.rdkafka_error_code() else { return false };
     matches!(
         code,
         RDKafkaErrorCode::BrokerTransportFailure
@@ -559,12 +629,29 @@ mod tests {
     #[test]
     fn a_generation_that_ended_passes_for_cooperative_members_alone() {
         let answer = |code| ClientError::ConsumerCommit(code);
-        let ended = answer(RDKafkaErrorCode::IllegalGeneration);
-        assert!(passes_commit(&ended, true) && !passes_commit(&ended, false));
+        for code in [RDKafkaErrorCode::IllegalGeneration, RDKafkaErrorCode::StaleMemberEpoch] {
+            let ended = answer(code);
+            assert!(passes_commit(&ended, true) && !passes_commit(&ended, false));
+        }
         let moved = answer(RDKafkaErrorCode::NotCoordinator);
         assert!(passes_commit(&moved, true) && passes_commit(&moved, false));
         let fenced = answer(RDKafkaErrorCode::UnknownMemberId);
         assert!(!passes_commit(&fenced, true) && !passes_commit(&fenced, false));
+    }
+
+    #[test]
+    fn a_line_of_the_log_tells_whether_a_member_joins() {
+        let line = |from, to| {
+            format!("[thrd:main]: Group \"g -> x\" changed join state {from} -> {to} (state up)")
+        };
+        let states = ["init", "wait-join", "wait-metadata", "wait-sync"];
+        for state in states {
+            assert_eq!(joins_in(&line("steady", state)), Some(true), "{state}");
+        }
+        for state in ["wait-assign-call", "wait-incr-unassign-to-complete", "steady"] {
+            assert_eq!(joins_in(&line("wait-sync", state)), Some(false), "{state}");
+        }
+        assert_eq!(joins_in("Group \"g\" received assignment"), None);
     }
 
     #[test]

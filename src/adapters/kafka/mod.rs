@@ -27,7 +27,8 @@
 //! | `partitions` | the partitions of the input: numbers, positions, pauses (pure) |
 //! | `start` | which log a position is of, and where reading begins (pure) |
 //! | `changelog` | which records of a changelog partition are its states (pure) |
-//! | `restore` | reading a changelog partition to its end |
+//! | `restore` | reading changelog partitions to their ends |
+//! | `assignment` | what there is to know of partitions before they are read |
 //! | `history` | which records of a topic warm its symbols (pure) |
 //! | `publisher` | the producers, and what is not yet acknowledged |
 //! | `commit` | from a line in the stream to a committed offset |
@@ -42,6 +43,7 @@
 //! feature `kafka`, because it links librdkafka and OpenSSL.
 
 mod advice;
+mod assignment;
 mod bare_loop;
 mod changelog;
 mod client;

@@ -17,6 +17,7 @@ mod take_over;
 mod warm;
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -25,15 +26,16 @@ use rdkafka::consumer::Consumer;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
+use super::assignment::Assignment;
 use super::client::{self, GroupConsumer, Observer, Prepared, Rebalance, opening};
 use super::commit::{Answer, Commit};
 use super::pace::Pace;
-use super::partitions::{Assigned, Kept, PartitionTable};
+use super::partitions::{Assigned, Kept, PartitionName, PartitionTable};
 use super::publisher::{KafkaPublisher, Outstanding, Producer, ProducerEvents, Producers, Turn};
 use super::topic_watch::TopicWatch;
 use super::topics::{self, InputTopic, Shape};
 use super::transaction::{self, Call};
-use super::{KafkaError, KafkaSource, SessionError};
+use super::{KafkaError, KafkaSource, SessionError, restore};
 use crate::adapters::kafka_config::Delivery;
 use crate::core::domain::PartitionId;
 use crate::intake::{IntakeClosed, IntakeSender, Record};
@@ -81,7 +83,8 @@ pub(super) struct Session<'s> {
     source: &'s KafkaSource,
     stop: &'s watch::Receiver<bool>,
     observer: Arc<Observer>,
-    reader: Observer,
+    /// Reads states, on a thread of its own while partitions are taken over.
+    reader: Arc<Observer>,
     /// A call that commits offsets has it as well, for as long as it takes.
     consumer: Arc<GroupConsumer>,
     publisher: KafkaPublisher,
@@ -91,6 +94,10 @@ pub(super) struct Session<'s> {
     /// What the look at the topics has found, to be acted on between two polls.
     changes: Vec<Change>,
     assigned: Assigned,
+    /// What the group has decided and is still to be done.
+    decided: VecDeque<Rebalance>,
+    /// The partitions that are being taken over.
+    assignment: Option<Assignment>,
     /// Partitions whose states the shards still hold, until the group has said who reads them.
     kept: Kept,
     /// A record that its shard or the open transaction has no room for.
@@ -173,6 +180,28 @@ fn make_publisher(
     Ok(KafkaPublisher::new(producers, outstanding, table, config, metrics))
 }
 
+/// Has the reader find whom it reads from while the group is joined.
+fn find_leaders(
+    reader: Arc<Observer>,
+    table: &PartitionTable,
+    inputs: &[InputTopic],
+) -> Result<(), SessionError> {
+    let mut names = Vec::new();
+    for (_, PartitionName { topic, number }) in table.iter() {
+        let input = inputs.iter().find(|input| *input.name == **topic);
+        names.extend(input.map(|input| (input.changelog.clone(), *number)));
+        names.push((topic.to_string(), *number));
+    }
+    std::thread::Builder::new()
+        .name("leaders".to_owned())
+        .spawn(move || {
+            let names: Vec<_> = names.iter().map(|(topic, number)| (&**topic, *number)).collect();
+            restore::find_leaders(&reader, &names);
+        })
+        .map(drop)
+        .map_err(SessionError::while_doing("start a thread that looks for leaders"))
+}
+
 impl Held {
     fn new(record: Record) -> Self {
         Self { record, since: Stopwatch::start(), is_paused: false }
@@ -206,6 +235,8 @@ impl<'s> Session<'s> {
         let topics: Vec<_> = config.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(opening("subscribe"))?;
         source.ready.not_ready("joining the group");
+        let reader = Arc::new(reader);
+        find_leaders(Arc::clone(&reader), &table, &inputs)?;
         let watched = inputs.iter().map(|input| input.name.clone());
         let watched = watched.chain(inputs.iter().map(|input| input.changelog.clone())).collect();
         let watch = TopicWatch::new(Arc::clone(&observer), watched, is_blind);
@@ -222,6 +253,8 @@ impl<'s> Session<'s> {
             watch,
             changes: Vec::new(),
             assigned: Assigned::default(),
+            decided: VecDeque::new(),
+            assignment: None,
             kept: Kept::default(),
             held: None,
             pace,
@@ -297,14 +330,12 @@ impl<'s> Session<'s> {
             self.poll()?;
             // What follows asks the cluster, and each request has a limit of its own.
             self.source.pulse.wait(CLUSTER_PATIENCE);
-            for rebalance in self.consumer.context().take() {
-                match rebalance {
-                    Rebalance::Assign(list) => self.assign(&list)?,
-                    Rebalance::Revoke(list) => self.revoke(&list)?,
-                }
-            }
+            self.rebalance()?;
             self.look()?;
-            self.act_on_changes()?;
+            if self.assignment.is_none() {
+                // What is being taken over is part of what a change is about.
+                self.act_on_changes()?;
+            }
             self.advance_commit()?;
             self.serve_others();
             self.show_connection();
@@ -317,12 +348,18 @@ impl<'s> Session<'s> {
         if self.served.elapsed() > SERVE_EVERY {
             self.served = Stopwatch::start();
             client::serve(&self.observer);
-            client::serve(&self.reader);
+            if self.assignment.is_none() {
+                client::serve(&self.reader);
+            }
         }
     }
 
     /// Tells the probe whether any broker is connected.
     fn show_connection(&mut self) {
+        if self.assignment.is_some() {
+            // What is being taken over is what the probe is told of.
+            return;
+        }
         let cut_off = self.consumer.context().is_cut_off();
         if self.shown_cut_off.is_some_and(|shown| shown != cut_off) {
             self.shown_cut_off = Some(cut_off);
@@ -340,7 +377,7 @@ impl<'s> Session<'s> {
     fn watch_for_stall(&mut self) -> Result<(), SessionError> {
         let lag = self.consumer.context().lag();
         self.source.metrics.lag.set(lag);
-        if lag == 0 || self.assigned.iter().next().is_none() {
+        if lag == 0 || self.assigned.iter().next().is_none() || self.assignment.is_some() {
             self.moved = Stopwatch::start();
         }
         let limit = self.source.config.stall_timeout;

@@ -51,7 +51,11 @@ pub struct KafkaConfig {
     pub static_membership: bool,
     /// Whether a rebalance leaves alone the partitions that stay.
     pub cooperative: bool,
-    /// How long restoring one partition may take.
+    /// Whether the broker assigns partitions, and no member of the group; such members are
+    /// cooperative.
+    pub broker_assigns: bool,
+    /// How long reading the stored states of all partitions of an assignment may take, and warming
+    /// one partition.
     pub restore_timeout: Duration,
     /// How long a transaction's calls may take.
     pub transaction_timeout: Duration,
@@ -106,7 +110,7 @@ const COMMIT_INTERVAL_MS: usize = 1000;
 const TRANSACTION_INTERVAL_MS: usize = 100;
 
 /// Options that the promises about delivery rest on: they have keys of their own here or none.
-pub(super) const FIXED: [&str; 16] = [
+pub(super) const FIXED: [&str; 17] = [
     "acks",
     "request.required.acks",
     "allow.auto.create.topics",
@@ -120,6 +124,7 @@ pub(super) const FIXED: [&str; 16] = [
     "enable.partition.eof",
     "group.id",
     "group.instance.id",
+    "group.protocol",
     "isolation.level",
     "partition.assignment.strategy",
     "transactional.id",
@@ -264,6 +269,7 @@ impl fmt::Debug for KafkaConfig {
 pub fn read_section(mut section: Section<'_>) -> KafkaConfig {
     let config = read_keys(&mut section);
     check_changelog(&mut section, &config);
+    check_assignment(&mut section, &config);
     check_nothing_is_empty(&mut section, &config);
     check_topic_names(&mut section, &config);
     check_topics_differ(&mut section, &config);
@@ -292,7 +298,9 @@ fn read_keys(section: &mut Section<'_>) -> KafkaConfig {
     ];
     let deliveries =
         [("at_least_once", Delivery::AtLeastOnce), ("exactly_once", Delivery::ExactlyOnce)];
-    let assignments = [("eager", false), ("cooperative", true)];
+    let assignments =
+        [("eager", (false, false)), ("cooperative", (true, false)), ("broker", (true, true))];
+    let (cooperative, broker_assigns) = section.choice("assignment", &assignments);
     let start = read_start(section);
     let delivery = section.choice("delivery", &deliveries);
     let (instance, static_membership) = read_instance(section);
@@ -320,7 +328,8 @@ fn read_keys(section: &mut Section<'_>) -> KafkaConfig {
         commit_interval: read_commit_interval(section, delivery),
         instance,
         static_membership,
-        cooperative: section.choice("assignment", &assignments),
+        cooperative,
+        broker_assigns,
         restore_timeout: millis(section, "restore_ms_max", 240_000),
         transaction_timeout: millis(section, "transaction_ms_max", 60_000),
         stall_timeout: millis(section, "stall_ms_max", 3_600_000),
@@ -389,6 +398,21 @@ fn read_options(section: &mut Section<'_>) -> BTreeMap<String, String> {
 fn check_changelog(section: &mut Section<'_>, config: &KafkaConfig) {
     if !config.changelog.contains("{topic}") {
         section.problem("changelog", "must contain {topic}: each input has a changelog of its own");
+    }
+}
+
+fn check_assignment(section: &mut Section<'_>, config: &KafkaConfig) {
+    if !config.broker_assigns {
+        return;
+    }
+    for (key, of_broker) in [
+        ("session.timeout.ms", "group.consumer.session.timeout.ms"),
+        ("heartbeat.interval.ms", "group.consumer.heartbeat.interval.ms"),
+    ] {
+        if config.options.contains_key(key) {
+            let problem = format!("is the broker's where it assigns partitions: `{of_broker}`");
+            section.problem(&format!("options.\"{key}\""), problem);
+        }
     }
 }
 

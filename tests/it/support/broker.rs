@@ -162,6 +162,10 @@ impl Broker {
              inter.broker.listener.name=PLAINTEXT\n\
              log.dirs={}\nauto.create.topics.enable=false\n\
              group.initial.rebalance.delay.ms=0\ngroup.min.session.timeout.ms=100\n\
+             group.consumer.min.session.timeout.ms=100\n\
+             group.consumer.session.timeout.ms=30000\n\
+             group.consumer.min.heartbeat.interval.ms=100\n\
+             group.consumer.heartbeat.interval.ms=300\n\
              offsets.topic.num.partitions=1\noffsets.topic.replication.factor={copies}\n\
              transaction.state.log.num.partitions=1\n\
              transaction.state.log.replication.factor={copies}\n\

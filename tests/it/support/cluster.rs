@@ -292,6 +292,13 @@ impl Cluster {
         records
     }
 
+    /// What a group of the classic protocol is doing, in the coordinator's words.
+    pub(crate) fn group_state(&self, group: &str) -> String {
+        let client: BaseConsumer = self.options().create().unwrap();
+        let groups = settled(|| client.fetch_group_list(Some(group), CALL_TIMEOUT));
+        groups.groups()[0].state().to_owned()
+    }
+
     /// What a group has committed, by partition; partitions without a commit are missing.
     pub(crate) fn committed(&self, group: &str, topic: &str) -> BTreeMap<i32, i64> {
         self.commits(group, topic).now()

@@ -103,6 +103,24 @@ pub(crate) fn patient(settings: &str) -> String {
     exchanged(settings, &times)
 }
 
+/// The same settings without the session of a member: the brokers give one where they assign
+/// partitions, and elsewhere the daemon has one by itself.
+pub(crate) fn without_session(settings: &str) -> String {
+    let is_of_session =
+        |line: &&str| !line.contains("session.timeout.ms") && !line.contains("heartbeat.interval");
+    let (lines, all) = (settings.lines().filter(is_of_session), settings.lines().count());
+    let left: Vec<_> = lines.collect();
+    assert_eq!(left.len() + 2, all, "a session and heartbeats in the settings:\n{settings}");
+    left.join("\n") + "\n"
+}
+
+/// The same settings with the times of a group and of a transaction as the daemon has them by
+/// itself.
+pub(crate) fn with_default_times(settings: &str) -> String {
+    let transaction = [("kafka.options.'transaction.timeout.ms' = 5000\n", "")];
+    exchanged(&without_session(settings), &transaction)
+}
+
 /// The settings with other texts in place of some, each of which must be there.
 pub(crate) fn exchanged(settings: &str, texts: &[(&str, &str)]) -> String {
     texts.iter().fold(settings.to_owned(), |settings, (from, to)| {

@@ -1,11 +1,12 @@
 //! Partitions that come and go, as the group says.
 //!
 //! Owns the answers to a rebalance. Promises that a partition is read only after its states are
-//! restored, and given away only after its work is committed. Never decides who reads what: the
-//! group does.
+//! restored, and given away only after its work is committed, and that partitions which stay are
+//! read on while the states of others are read. Never decides who reads what: the group does.
 
 use std::collections::HashMap;
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
 use rdkafka::consumer::{Consumer, RebalanceProtocol};
 use rdkafka::{Offset, TopicPartitionList};
@@ -13,61 +14,83 @@ use tracing::info;
 
 use super::{CLUSTER_PATIENCE, SHARD_TIMEOUT, Session, engine_gone};
 use crate::adapters::kafka::SessionError;
+use crate::adapters::kafka::assignment::Assignment;
+use crate::adapters::kafka::client::{self, Rebalance};
 use crate::adapters::kafka::partitions::{PartitionName, Reading};
 use crate::adapters::kafka::start::{Mark, Point};
 use crate::adapters::kafka::topics::{ANSWER_TIMEOUT, InputTopic};
 use crate::core::domain::PartitionId;
-use crate::ops::clock::Stopwatch;
+use crate::ops::clock::{Stopwatch, pause};
 use crate::shard::command::Command;
 
+/// The wait before the group is asked again what it has committed.
+const QUESTION_PAUSE: Duration = Duration::from_millis(20);
+
+fn taken_away() -> SessionError {
+    SessionError::retry("the group took the partitions away")
+}
+
 impl Session<'_> {
-    /// Takes partitions over: their states first, then their records.
-    pub(super) fn assign(&mut self, list: &TopicPartitionList) -> Result<(), SessionError> {
-        let begun = Stopwatch::start();
-        (self.assigning, self.is_warmed) = (begun, false);
+    /// Does what the group has decided, one thing behind the other. Meanwhile records come in, of
+    /// partitions that stay.
+    pub(super) fn rebalance(&mut self) -> Result<(), SessionError> {
+        self.decided.extend(self.consumer.context().take());
+        if self.assignment.is_some() && self.consumer.assignment_lost() {
+            return Err(taken_away());
+        }
+        loop {
+            if !self.go_on_assigning()? {
+                return Ok(());
+            }
+            match self.decided.pop_front() {
+                Some(Rebalance::Assign(list)) => self.assign(list)?,
+                Some(Rebalance::Revoke(list)) => self.revoke(&list)?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Begins to take partitions over: their states first, then their records.
+    pub(super) fn assign(&mut self, list: TopicPartitionList) -> Result<(), SessionError> {
+        self.source.pulse.wait(CLUSTER_PATIENCE);
+        (self.assigning, self.is_warmed) = (Stopwatch::start(), false);
         let count = list.count();
         if count > 0 {
             self.source.ready.not_ready(format!("restoring {count} partitions"));
             // A cooperative member may get partitions while it commits.
-            self.finish_commit(begun)?;
+            self.finish_commit(self.assigning)?;
         }
         let committed = if count > 0 { self.committed()? } else { HashMap::new() };
-        let mut starts = TopicPartitionList::with_capacity(count);
-        let (mut kept, mut kept_count) = (std::mem::take(&mut self.kept), 0);
-        for element in list.elements() {
-            let (topic, number) = (element.topic(), element.partition());
-            let id = self
-                .table
-                .id(topic, number)
-                .ok_or_else(|| SessionError::Reshaped(format!("{topic}[{number}] is new")))?;
-            let input = self.input(topic)?;
-            let point = committed.get(&id).copied();
-            let is_ours = |kept: &Reading| {
-                point.is_some_and(|point| point.next == kept.next)
-                    && kept.mark.log == input.id
-                    && kept.mark.changelog == input.changelog_id
-            };
-            let reading = match kept.take(id) {
-                Some(reading) if is_ours(&reading) => {
-                    kept_count += 1;
-                    Some(reading.with_committed(point))
-                }
-                Some(_) => {
-                    self.evict(id)?;
-                    self.take_over(id, &committed)?
-                }
-                None => self.take_over(id, &committed)?,
-            };
-            // What is taken over until now is committed, as with every stop.
-            let Some(reading) = reading else { return Ok(()) };
-            starts
-                .add_partition_offset(topic, number, Offset::Offset(reading.next))
-                .map_err(SessionError::while_doing("name a position"))?;
-            self.assigned.add(reading);
+        let (ids, kept_count) = self.keep(&list, &committed)?;
+        self.assignment = Some(self.ask(list, &ids, kept_count, committed)?);
+        Ok(())
+    }
+
+    /// Takes partitions over once their states are there. Returns whether nothing is under way any
+    /// more.
+    pub(super) fn go_on_assigning(&mut self) -> Result<bool, SessionError> {
+        let Some(known) = self.assignment.as_ref().map(Assignment::try_take) else {
+            return Ok(true);
+        };
+        let Some(known) = known else { return Ok(false) };
+        let known = known?;
+        if let Some(assignment) = self.assignment.take() {
+            self.finish_commit(Stopwatch::start())?;
+            // What is taken over until a stop is committed, as with every stop.
+            if self.take_over(known, &assignment.committed)? {
+                self.read_taken_over(&assignment.list, assignment.kept_count)?;
+            }
         }
-        for id in kept.rest() {
-            self.evict(id)?;
-        }
+        Ok(true)
+    }
+
+    /// Reads partitions that are taken over.
+    fn read_taken_over(
+        &mut self,
+        list: &TopicPartitionList,
+        kept_count: usize,
+    ) -> Result<(), SessionError> {
+        let (count, starts) = (list.count(), self.starts(list)?);
         let assigned = match self.consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&starts),
             _ => self.consumer.assign(&starts),
@@ -85,7 +108,7 @@ impl Session<'_> {
         self.source.metrics.rebalanced(partitions);
         self.source.metrics.kept(kept_count);
         if count > kept_count {
-            self.source.metrics.restore_took(begun.elapsed());
+            self.source.metrics.restore_took(self.assigning.elapsed());
         }
         info!(added = count, kept = kept_count, partitions, "reading partitions");
         // Where reading began is known to nobody else until it is committed.
@@ -101,6 +124,61 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Reads those partitions on that were given back a moment ago and whose states are still in
+    /// memory. Returns the others, and how many are kept.
+    fn keep(
+        &mut self,
+        list: &TopicPartitionList,
+        committed: &HashMap<PartitionId, Point>,
+    ) -> Result<(Vec<PartitionId>, usize), SessionError> {
+        let (mut kept, mut ids, mut kept_count) = (std::mem::take(&mut self.kept), Vec::new(), 0);
+        for element in list.elements() {
+            let (topic, number) = (element.topic(), element.partition());
+            let id = self
+                .table
+                .id(topic, number)
+                .ok_or_else(|| SessionError::Reshaped(format!("{topic}[{number}] is new")))?;
+            let input = self.input(topic)?;
+            let point = committed.get(&id).copied();
+            let is_ours = |kept: &Reading| {
+                point.is_some_and(|point| point.next == kept.next)
+                    && kept.mark.log == input.id
+                    && kept.mark.changelog == input.changelog_id
+            };
+            match kept.take(id) {
+                Some(reading) if is_ours(&reading) => {
+                    kept_count += 1;
+                    self.assigned.add(reading.with_committed(point));
+                    continue;
+                }
+                Some(_) => self.evict(id)?,
+                None => {}
+            }
+            ids.push(id);
+        }
+        for id in kept.rest() {
+            self.evict(id)?;
+        }
+        Ok((ids, kept_count))
+    }
+
+    /// From where each partition of a list is read.
+    fn starts(&self, list: &TopicPartitionList) -> Result<TopicPartitionList, SessionError> {
+        let mut starts = TopicPartitionList::with_capacity(list.count());
+        for element in list.elements() {
+            let (topic, number) = (element.topic(), element.partition());
+            let is_it =
+                |reading: &&Reading| reading.name.number == number && &*reading.name.topic == topic;
+            let reading = self.assigned.iter().find(is_it).ok_or_else(|| {
+                SessionError::retry(format_args!("{topic}[{number}] is not read"))
+            })?;
+            starts
+                .add_partition_offset(topic, number, Offset::Offset(reading.next))
+                .map_err(SessionError::while_doing("name a position"))?;
+        }
+        Ok(starts)
+    }
+
     pub(super) fn show_ready(&mut self) {
         self.source.ready.ready();
         self.shown_cut_off = Some(false);
@@ -112,10 +190,22 @@ impl Session<'_> {
         for (_, PartitionName { topic, number }) in self.table.iter() {
             list.add_partition(topic, *number);
         }
-        let committed = self
-            .consumer
-            .committed_offsets(list, ANSWER_TIMEOUT)
-            .map_err(SessionError::while_doing("ask for committed offsets"))?;
+        let (cooperative, begun) = (self.source.config.cooperative, Stopwatch::start());
+        let committed = loop {
+            match self.consumer.committed_offsets(list.clone(), ANSWER_TIMEOUT) {
+                Ok(committed) => break committed,
+                // As a commit, it may meet the generation that follows.
+                Err(error)
+                    if client::passes_commit(&error, cooperative)
+                        && begun.elapsed() < ANSWER_TIMEOUT =>
+                {
+                    pause(QUESTION_PAUSE);
+                }
+                Err(error) => {
+                    return Err(SessionError::while_doing("ask for committed offsets")(error));
+                }
+            }
+        };
         let points = committed.elements().into_iter().filter_map(|element| {
             let Offset::Offset(next) = element.offset() else { return None };
             let id = self.table.id(element.topic(), element.partition())?;
@@ -150,7 +240,7 @@ impl Session<'_> {
         if self.consumer.assignment_lost() {
             // Somebody else reads them already. What we hold is of no use to anybody, and must not
             // be stored: a new session begins from what the others have left.
-            return Err(SessionError::retry("the group took the partitions away"));
+            return Err(taken_away());
         }
         self.release_held(list)?;
         self.commit_now()?;

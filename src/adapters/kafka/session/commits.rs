@@ -5,11 +5,23 @@
 //! covers everything handed to the shards before it began. Never decides the order of steps in a
 //! commit, which `commit` owns.
 
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer;
+
 use super::{COMMIT_POLL_TIMEOUT, SHARD_TIMEOUT, Session};
 use crate::adapters::kafka::SessionError;
 use crate::adapters::kafka::commit::{Commit, Covers, Progress, Took, Tools};
+use crate::adapters::kafka_config::Delivery;
 use crate::ops::clock::{Stopwatch, pause};
 use crate::ports::sink::Sink;
+
+/// How long after the last commit the next one waits at most while the group is between two
+/// generations: as long as the slowest member needs to hear of it, by its heartbeat.
+const GENERATION_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The same where readers wait for the transaction.
+const GENERATION_PATIENCE_IN_TRANSACTION: Duration = Duration::from_secs(1);
 
 impl Session<'_> {
     /// Begins a commit when one is due, or moves the one under way on.
@@ -19,9 +31,23 @@ impl Session<'_> {
             if !is_due && self.idle.elapsed() < self.source.config.commit_interval {
                 return Ok(());
             }
+            if self.waits_for_group() {
+                return Ok(());
+            }
             self.begin_commit()?;
         }
         self.step_commit()
+    }
+
+    /// Whether a commit had better wait until the group has its next generation. A commit of
+    /// offsets that is asked for in between has its answer only then, and the answer is to ask
+    /// again; a transaction whose offsets arrive with the generation that has just ended is lost.
+    fn waits_for_group(&self) -> bool {
+        let limit = match self.source.config.delivery {
+            Delivery::AtLeastOnce => GENERATION_PATIENCE,
+            Delivery::ExactlyOnce => GENERATION_PATIENCE_IN_TRANSACTION,
+        };
+        self.consumer.context().joins() && self.idle.elapsed() < limit && !self.is_held_by_pace()
     }
 
     pub(super) fn begin_commit(&mut self) -> Result<(), SessionError> {

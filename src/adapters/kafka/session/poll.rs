@@ -57,6 +57,7 @@ impl Session<'_> {
         match &self.commit {
             Some(commit) if commit.has_more() => return Duration::ZERO,
             Some(_) => return COMMIT_POLL_TIMEOUT,
+            None if self.assignment.is_some() => return COMMIT_POLL_TIMEOUT,
             None => {}
         }
         let interval = self.source.config.commit_interval;

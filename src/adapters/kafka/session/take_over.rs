@@ -1,11 +1,14 @@
-//! Taking one partition over: its stored states, and the offset to read from.
+//! Taking partitions over: their stored states, and the offsets to read from.
 //!
 //! Owns the way from a changelog to the state of a shard. Promises that states go with the
 //! records that follow them, and that the states of a partition whose records are lost are ended
-//! in the changelog as well. Never reads a record of the input: `warm` does.
+//! in the changelog as well. The cluster is asked once for all partitions, on a thread of its own,
+//! and the shards restore theirs at the same time. Never reads a record of the input: `warm` does.
 
 use std::collections::HashMap;
-use std::sync::mpsc::channel;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, channel};
 
 use rdkafka::consumer::Consumer;
 use rdkafka::{Offset, TopicPartitionList};
@@ -13,16 +16,19 @@ use tracing::{info, warn};
 
 use super::warm::Warmed;
 use super::{CLUSTER_PATIENCE, COMMIT_POLL_TIMEOUT, SHARD_TIMEOUT, Session, engine_gone};
+use crate::adapters::kafka::assignment::{Assignment, Facts, Known, Newcomer, Question};
 use crate::adapters::kafka::changelog::StateRecord;
 use crate::adapters::kafka::history::{Beginning, is_cut_short};
 use crate::adapters::kafka::partitions::{PartitionName, Reading};
 use crate::adapters::kafka::publisher::StatePlace;
-use crate::adapters::kafka::restore::{self, States};
-use crate::adapters::kafka::start::{self, Epoch, Found, Loss, Mark, Point, Start};
+use crate::adapters::kafka::restore::States;
+use crate::adapters::kafka::start::{Epoch, Found, Loss, Mark, Point, Start};
 use crate::adapters::kafka::topics::{ANSWER_TIMEOUT, InputTopic};
 use crate::adapters::kafka::{KafkaError, SessionError};
 use crate::adapters::kafka_config::Delivery;
 use crate::core::domain::PartitionId;
+use crate::engine::inference::InferenceError;
+use crate::engine::pipeline::Restored;
 use crate::ops::clock::{Stopwatch, pause, wall_time};
 use crate::shard::command::Command;
 use crate::shard::warn_of_cold_states;
@@ -43,48 +49,162 @@ struct Sorted {
     cut_short: Vec<StateRecord>,
 }
 
+/// A partition whose states are on their way to its shard.
+struct Begun {
+    of: Newcomer,
+    committed: Option<Point>,
+    began_with: Option<i32>,
+    /// The first offset of its log, and where reading begins.
+    low: i64,
+    next: i64,
+    /// The end of its changelog partition.
+    end: i64,
+    sorted: Sorted,
+    has_lost: bool,
+    /// Whether its changelog has states that are older than those before them.
+    has_passed_over: bool,
+    /// The shard's answer, where it has states to restore.
+    restored: Option<Receiver<Result<Restored, InferenceError>>>,
+}
+
 impl Session<'_> {
-    /// Restores a partition's states, or warms its symbols from the topic, and returns from where
-    /// it is read; `None` where the session was asked to stop meanwhile.
+    /// Begins to take partitions over that the group gives out.
+    pub(super) fn ask(
+        &self,
+        list: TopicPartitionList,
+        ids: &[PartitionId],
+        kept_count: usize,
+        committed: HashMap<PartitionId, Point>,
+    ) -> Result<Assignment, SessionError> {
+        let newcomers: Vec<_> =
+            ids.iter().map(|id| self.newcomer(*id)).collect::<Result<_, _>>()?;
+        let is_given_up = Arc::new(AtomicBool::new(false));
+        let question = Question {
+            reader: Arc::clone(&self.reader),
+            observer: Arc::clone(&self.observer),
+            newcomers,
+            committed: committed.clone(),
+            limit: self.source.config.restore_timeout,
+            is_given_up: Arc::clone(&is_given_up),
+        };
+        let (said, answer) = channel();
+        if ids.is_empty() {
+            // Nobody is asked; the receiver lives.
+            drop(said.send(Ok(Vec::new())));
+        } else {
+            std::thread::Builder::new()
+                .name("restore".to_owned())
+                // A session that has ended has no receiver.
+                .spawn(move || drop(said.send(question.answer())))
+                .map_err(SessionError::while_doing("start a thread that reads states"))?;
+        }
+        Ok(Assignment { list, kept_count, committed, answer, is_given_up })
+    }
+
+    /// Restores the states of partitions, or warms their symbols from the topic, and notes from
+    /// where they are read; `false` where the session was asked to stop meanwhile.
     pub(super) fn take_over(
         &mut self,
-        id: PartitionId,
+        known: Known,
         committed: &HashMap<PartitionId, Point>,
-    ) -> Result<Option<Reading>, SessionError> {
-        let config = &self.source.config;
-        self.source.pulse.wait(CLUSTER_PATIENCE.max(2 * config.restore_timeout));
+    ) -> Result<bool, SessionError> {
+        let patience = CLUSTER_PATIENCE.max(2 * self.source.config.restore_timeout);
+        self.source.pulse.wait(patience);
+        let mut begun = Vec::new();
+        for (of, states, facts) in known {
+            begun.push(self.begin(of, states, facts, committed)?);
+        }
+        let (mut begun, mut is_whole, mut is_stopped) = (begun.into_iter(), false, false);
+        for one in begun.by_ref() {
+            self.source.pulse.wait(patience);
+            let has_passed_over = one.has_passed_over;
+            let Some(reading) = self.finish(one)? else {
+                is_stopped = true;
+                break;
+            };
+            self.assigned.add(reading);
+            is_whole |= has_passed_over;
+        }
+        for left in begun {
+            self.evict(left.of.id)?;
+        }
+        // Compaction would leave what was passed over, and not what was taken. Not before each
+        // partition is read: a commit on the way would store states without their points.
+        self.is_whole |= is_whole;
+        Ok(!is_stopped)
+    }
+
+    fn newcomer(&self, id: PartitionId) -> Result<Newcomer, SessionError> {
         let name = self.name(id)?;
         let input = self.input(&name.topic)?.clone();
         let place = StatePlace { topic: input.changelog.clone(), number: name.number };
-        let States { end, stored, passed_over } =
-            restore::read_states(&self.reader, &self.observer, &place, config.restore_timeout)?;
-        // Compaction would leave what was passed over, and not what was taken.
-        self.is_whole |= passed_over > 0;
-        let points: Vec<_> = stored.iter().filter_map(|state| state.point).collect();
-        let began_with = self.began_with(&input, committed);
-        let found = self.find(&name, &input, committed.get(&id).copied(), &points, began_with)?;
+        Ok(Newcomer { id, name, input, place })
+    }
+
+    /// Decides where a partition is read from, and gives its states to its shard.
+    fn begin(
+        &self,
+        of: Newcomer,
+        States { end, stored, passed_over }: States,
+        Facts { ends, points, newest_ms }: Facts,
+        committed: &HashMap<PartitionId, Point>,
+    ) -> Result<Begun, SessionError> {
+        let Newcomer { id, name, input, place } = &of;
+        let began_with = self.began_with(input, committed);
+        let is_added = began_with.is_some_and(|count| name.number >= count);
+        let committed = committed.get(id).copied();
+        let found = Found { log: input.id, ends, committed, states: &points, newest_ms, is_added };
         let has_lost_changelog = found.has_lost_states(input.changelog_id, end == 0);
         if has_lost_changelog {
-            self.tell_lost_states(&place, &found);
+            self.tell_lost_states(place, &found);
         }
-        let (next, loss) = self.beginning(&name, &stored, &found)?;
+        let (next, loss) = self.beginning(name, &stored, &found)?;
         if let Some(loss) = loss {
-            self.tell_loss(&name, stored.len(), &found, (next, loss));
+            self.tell_loss(name, stored.len(), &found, (next, loss));
         }
-        let Sorted { own, foreign, cut_short } = self.sort(&name, stored, &found, (next, loss));
-        let has_lost = has_lost_changelog || loss.is_some() || !foreign.is_empty();
-        let beginning = Beginning {
-            is_first: found.committed.is_none(),
+        let sorted = self.sort(name, stored, &found, (next, loss));
+        let has_lost = has_lost_changelog || loss.is_some() || !sorted.foreign.is_empty();
+        self.source.metrics.foreign_states(sorted.foreign.len());
+        let restored = match sorted.own.is_empty() {
+            true => None,
+            false => Some(self.restore(*id, &sorted.own)?),
+        };
+        Ok(Begun {
+            of,
+            committed,
+            began_with,
+            low: ends.0,
+            next,
+            end,
+            sorted,
             has_lost,
-            is_unreadable: !own.is_empty() && self.restore(id, &name, &own)? == 0,
+            has_passed_over: passed_over > 0,
+            restored,
+        })
+    }
+
+    /// Waits for the shard, warms the partition's symbols where that is due, and says from where it
+    /// is read; `None` where the session was asked to stop meanwhile.
+    fn finish(&mut self, begun: Begun) -> Result<Option<Reading>, SessionError> {
+        let Begun { of, committed, began_with, low, next, end, sorted, has_lost, restored, .. } =
+            begun;
+        let Newcomer { id, name, input, place } = of;
+        let Sorted { own, foreign, cut_short } = sorted;
+        let is_unreadable = match restored {
+            Some(answers) => self.await_restored(&name, &answers)? == 0,
+            None => false,
+        };
+        let beginning = Beginning {
+            is_first: committed.is_none(),
+            has_lost,
+            is_unreadable,
             has_states: !own.is_empty(),
         };
-        self.source.metrics.foreign_states(foreign.len());
         let mut gone = foreign;
         gone.extend(cut_short);
         let is_warmed = beginning.wants_history() && self.source.config.history.is_on();
         if is_warmed {
-            match self.warm(id, &name, (found.ends.0, next))? {
+            match self.warm(id, &name, (low, next))? {
                 Warmed::Whole => {}
                 // What cannot be used now must not have the history read a second time: what is
                 // published from here on rests on a cold beginning.
@@ -97,15 +217,16 @@ impl Session<'_> {
             self.begin_cold(id)?;
         }
         // The record right before the position stays the same only where the position does.
-        let newest_ms = found.committed.filter(|point| point.next == next);
+        let newest_ms = committed.filter(|point| point.next == next);
         let newest_ms = newest_ms.and_then(|point| point.mark.newest_ms);
         let began_with = began_with.or(Some(input.partition_count));
-        let epoch = (config.delivery == Delivery::AtLeastOnce).then(|| epoch_from(end));
+        let is_epochal = self.source.config.delivery == Delivery::AtLeastOnce;
+        let epoch = is_epochal.then(|| epoch_from(end));
         let (log, changelog) = (input.id, input.changelog_id);
         let mark = Mark { log, changelog, began_with, newest_ms, epoch };
         let reading = Reading::from(id, name, Point { next, mark });
         // What was warmed is stored by the next commit, even where the position is committed.
-        Ok(Some(reading.with_committed(found.committed.filter(|_| !is_warmed))))
+        Ok(Some(reading.with_committed(committed.filter(|_| !is_warmed))))
     }
 
     /// Where the partition is read from, and why what was read before is of no use, if it is not.
@@ -168,31 +289,6 @@ impl Session<'_> {
             (is_it && point.mark.log == input.id).then_some(point.mark.began_with).flatten()
         };
         committed.iter().filter_map(of_topic).min()
-    }
-
-    /// What there is to know of a partition before it is read.
-    fn find<'p>(
-        &self,
-        name: &PartitionName,
-        input: &InputTopic,
-        committed: Option<Point>,
-        states: &'p [Point],
-        began_with: Option<i32>,
-    ) -> Result<Found<'p>, SessionError> {
-        let PartitionName { topic, number } = name;
-        let ends @ (low, high) = self
-            .observer
-            .fetch_watermarks(topic, *number, ANSWER_TIMEOUT)
-            .map_err(SessionError::while_doing("ask for the input's ends"))?;
-        let newest = start::newest(committed, states).filter(|point| {
-            point.mark.newest_ms.is_some() && (low..high).contains(&(point.next - 1))
-        });
-        let newest_ms = match newest {
-            Some(point) => restore::time_of_record(&self.reader, name, point.next - 1)?,
-            None => None,
-        };
-        let is_added = began_with.is_some_and(|count| *number >= count);
-        Ok(Found { log: input.id, ends, committed, states, newest_ms, is_added })
     }
 
     /// Says that the states up to the committed offset are gone.
@@ -293,18 +389,26 @@ impl Session<'_> {
         sorted
     }
 
-    /// Restores states, and returns of how many symbols they are.
+    /// Gives states to the shard of their partition.
     fn restore(
         &self,
         id: PartitionId,
-        name: &PartitionName,
         stored: &[StateRecord],
-    ) -> Result<usize, SessionError> {
+    ) -> Result<Receiver<Result<Restored, InferenceError>>, SessionError> {
         let stored = stored.iter().map(|state| (state.key.clone(), state.bytes.clone())).collect();
         let (answer, answers) = channel();
         self.shard(id)
             .command(Command::Restore { partition: id, stored, answer })
             .map_err(engine_gone)?;
+        Ok(answers)
+    }
+
+    /// Waits until a shard has restored states, and returns of how many symbols they are.
+    fn await_restored(
+        &self,
+        name: &PartitionName,
+        answers: &Receiver<Result<Restored, InferenceError>>,
+    ) -> Result<usize, SessionError> {
         let restored = answers
             .recv_timeout(self.source.config.restore_timeout)
             .map_err(|_| SessionError::retry("the states were not restored in time"))?

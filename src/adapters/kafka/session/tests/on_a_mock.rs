@@ -2,6 +2,7 @@
 //! played: it answers commands as the real one does, and waits for the end of a transaction.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -17,12 +18,13 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use super::{PATIENCE, record};
-use crate::adapters::kafka::client::Rebalance;
+use crate::adapters::kafka::client::{self, Rebalance};
 use crate::adapters::kafka::pace::Pace;
+use crate::adapters::kafka::partitions::PartitionTable;
 use crate::adapters::kafka::publisher::{POINT_HEADER, StatePlace};
-use crate::adapters::kafka::restore;
+use crate::adapters::kafka::restore::{self, Within};
 use crate::adapters::kafka::session::{Held, Session};
-use crate::adapters::kafka::{KafkaMetrics, KafkaSource};
+use crate::adapters::kafka::{KafkaMetrics, KafkaSource, SessionError};
 use crate::adapters::kafka_config::{Delivery, KafkaConfig, LostOffset, StartAt, TopicHistory};
 use crate::core::domain::DurationNanos;
 use crate::core::history::HistoryNeed;
@@ -64,6 +66,7 @@ fn config(brokers: String) -> KafkaConfig {
         instance: "one".to_owned(),
         static_membership: false,
         cooperative: true,
+        broker_assigns: false,
         // Long for a busy machine, and far below the time after which a commit is given up.
         restore_timeout: Duration::from_secs(20),
         transaction_timeout: Duration::from_secs(20),
@@ -190,6 +193,15 @@ fn await_assignment(session: &mut Session<'_>) -> Vec<TopicPartitionList> {
     }
 }
 
+/// Takes the partitions of a list over, to the end.
+fn take(session: &mut Session<'_>, list: &TopicPartitionList) -> Result<(), SessionError> {
+    session.assign(list.clone())?;
+    while !session.go_on_assigning()? {
+        pause(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
 fn taken(came: &Receiver<&'static str>) -> Vec<&'static str> {
     came.try_iter().collect()
 }
@@ -207,7 +219,7 @@ fn a_cooperative_member_that_gets_partitions_while_it_commits_finishes_the_trans
     let protocol = session.consumer.rebalance_protocol();
     assert!(matches!(protocol, RebalanceProtocol::Cooperative));
 
-    session.assign(&lists[0]).unwrap();
+    take(&mut session, &lists[0]).unwrap();
     session.begin_commit().unwrap();
     // From here on the shard answers nothing before the transaction is over.
     for expected in ["connect", "restore", "own", "commit"] {
@@ -215,7 +227,7 @@ fn a_cooperative_member_that_gets_partitions_while_it_commits_finishes_the_trans
     }
     assert!(session.commit.is_some(), "a commit is under way");
 
-    let taken_over = session.assign(&lists[1]);
+    let taken_over = take(&mut session, &lists[1]);
     let (is_over, has_flowed) = (session.commit.is_none(), session.has_flowed());
     let left: Vec<_> = session.assigned.uncommitted().iter().map(|one| one.id.0).collect();
     // Before anything is judged: a consumer that is not closed in order never ends.
@@ -293,7 +305,7 @@ fn a_cooperative_member_keeps_the_record_that_it_holds_of_a_partition_that_stays
     let (_stop, stopped) = watch::channel(false);
     let mut session = Session::open(&source, &stopped, None).unwrap();
     let lists = await_assignment(&mut session);
-    lists.iter().for_each(|list| session.assign(list).unwrap());
+    lists.iter().for_each(|list| take(&mut session, list).unwrap());
     let partition = |list: &TopicPartitionList| list.elements()[0].partition() as u32;
     let held = record(partition(&lists[0]), 0);
     session.held = Some(Held::new(held.clone()));
@@ -348,17 +360,18 @@ fn take_over_warm(
     let lists = await_assignment(&mut session);
     let first = lists.iter().find(|list| list.elements()[0].partition() == 0).unwrap();
     stop.send(is_stopped).unwrap();
-    let assigned = session.assign(first);
+    let assigned = take(&mut session, first);
     let reads: Vec<_> = session.assigned.iter().map(|one| (one.id.0, one.next)).collect();
     let left = session.assigned.uncommitted().len();
     let place = StatePlace { topic: CHANGELOG.to_owned(), number: 0 };
-    let states = restore::read_states(&session.reader, &session.observer, &place, limit);
+    let within = Within { limit, is_given_up: &AtomicBool::new(false) };
+    let states = restore::read_states(&session.reader, &session.observer, &[place], within);
     session.close();
     drop(source);
     shard.join().unwrap();
     assert!(assigned.is_ok(), "{assigned:?}");
     assert_eq!(left, 0, "all is committed before anything else is read");
-    let states = states.unwrap().stored.into_iter().map(|state| state.key).collect();
+    let states = states.unwrap().remove(0).stored.into_iter().map(|state| state.key).collect();
     (taken(&came), reads, states)
 }
 
@@ -423,4 +436,47 @@ fn a_stop_ends_history_and_keeps_nothing_of_it() {
     let nothing = |_: &mut KafkaConfig| {};
     let (asked_of_it, reads, _) = take_over_warm(10, None, (nothing, Duration::ZERO), true);
     assert_eq!((asked_of_it, reads), (vec!["connect", "evict", "over"], vec![]));
+}
+
+/// Whatever their order, their topics, and whether anything is in them.
+#[test]
+fn the_states_of_all_partitions_are_read_together() {
+    const OTHER: &str = "other-changelog";
+    let mock = cluster();
+    mock.create_topic(OTHER, PARTITIONS, 1).unwrap();
+    let producer = producer(&mock);
+    for (partition, key, state) in [(1, "B", "old"), (1, "C", "gone"), (1, "B", "new")] {
+        let record = BaseRecord::to(OTHER).partition(partition).key(key).payload(state);
+        producer.send(record).unwrap();
+    }
+    producer.send(BaseRecord::<_, [u8]>::to(OTHER).partition(1).key("C")).unwrap();
+    producer.flush(PATIENCE).unwrap();
+    let config = config(mock.bootstrap_servers());
+    let [reader, observer] =
+        [client::restoring_consumer(&config).unwrap(), client::observer(&config).unwrap()];
+    let place = |topic: &str, number| StatePlace { topic: topic.to_owned(), number };
+    let places = [place(OTHER, 1), place(CHANGELOG, 1), place(OTHER, 0), place(CHANGELOG, 0)];
+    let read = |is_given_up| {
+        let within = Within { limit: PATIENCE, is_given_up: &AtomicBool::new(is_given_up) };
+        restore::read_states(&reader, &observer, &places, within)
+    };
+    let states = read(false).unwrap();
+    let found: Vec<_> = states
+        .iter()
+        .map(|of| {
+            let stored = of.stored.iter().map(|state| (&*state.key, &*state.bytes));
+            (of.end, stored.collect::<Vec<_>>())
+        })
+        .collect();
+    let one = |state: &'static [u8]| vec![(SYMBOL, state)];
+    let expected =
+        [(4, vec![("B", &b"new"[..])]), (1, one(b"state")), (0, vec![]), (1, one(b"state"))];
+    assert_eq!(found, expected);
+    assert!(read(true).is_err(), "nobody waits for it");
+    // The records right before positions, in the same way.
+    let table = PartitionTable::new([(OTHER, PARTITIONS), (CHANGELOG, PARTITIONS)]);
+    let name = |topic, number| table.name(table.id(topic, number).unwrap()).unwrap();
+    let records = [(name(OTHER, 1), 3), (name(CHANGELOG, 0), 0), (name(OTHER, 0), 0)];
+    let times = restore::times_of_records(&reader, &records).unwrap();
+    assert_eq!(times.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, false]);
 }
