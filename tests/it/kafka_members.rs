@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use std::time::{Duration, Instant};
 
-use crate::support::broker::{Broker, signal};
+use crate::support::broker::Broker;
 use crate::support::bundle::SealedBundle;
-use crate::support::process::{Daemon, Ended, eventually};
+use crate::support::process::{Daemon, Ended, eventually, signal};
 use crate::support::topics::{
     PARTITIONS, Topics, assert_in_order, await_committed, bundle, distinct, exchanged, patient,
     produce, replay, start, symbols, ticks, without_session,
