@@ -67,6 +67,7 @@ smoke fuzz 'builds cargo-fuzz and every library once more' FUZZ_SECONDS=1
 smoke sim 'builds everything once more, optimized' SIM_SEEDS=200
 smoke sim-mutations 'builds everything once more, optimized' SIM_SEEDS=200
 smoke train '' TRAIN="-c $work/train.toml"
+smoke test-arm 'needs an emulator of ARM64 and a compiler for it'
 smoke autobahn 'takes ten minutes, and fetches CPython 2.7'
 smoke bench-python 'fetches TensorFlow, 1.4 GB' BENCH_SECONDS=0.1
 smoke test-models 'fetches PyTorch and TensorFlow, 7 GB' MODELS='torch_lstm2_dyn keras_gru lightgbm'

@@ -27,9 +27,10 @@ fn run(folder: &Path, extra: &str) -> (Job, Trained) {
         "[model]\nname = 'small'\nroot = '{}'\n[data]\npath = '{}'\n\
          columns = 'symbol=Ticker,time=Date,close=Close,volume=Volume'\n[window]\nsteps = 6\n\
          [network]\nlstm = [{{ units = 4 }}]\ndense = [{{ units = 1, activation = 'tanh' }}]\n\
-         [fit]\nepochs_max = 4\nlearning_rate = 0.01\n{extra}",
+         [fit]\nepochs_max = 4\nlearning_rate = 0.01\nwork = '{}'\n{extra}",
         folder.join("models").display(),
         path.display(),
+        folder.join("work").display(),
     );
     let job = Job::prepare(config::read(&text).unwrap()).unwrap();
     let mut trained = job.run(&mut |_| ControlFlow::Continue(())).unwrap();
