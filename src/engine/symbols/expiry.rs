@@ -307,8 +307,8 @@ impl Engine {
         self.changed_count()
     }
 
-    /// Hands what is to be told of symbols that have left to `sink`, with the place of the newest
-    /// record that they held. To be called before [`Engine::take_changed`]: a symbol that is back
+    /// Hands the departures of symbols that have left to `sink`, with the place of the newest
+    /// record that they held. Must be called before [`Engine::take_changed`]: a symbol that is back
     /// has a state that takes the place of the one before.
     pub fn take_departures(&mut self, mut sink: impl FnMut(Option<Position>, Departure)) {
         for (applied, symbol) in std::mem::take(&mut self.expiry.told) {

@@ -402,10 +402,12 @@ impl ReloadWork {
         let next = ReloadModel::new(choice, settings, &pipelines[0]).asking_for(before.rows);
         let status = ModelStatus::of(&pipelines[0], Vec::new());
         let running = status.running.clone();
-        let ModelStatus { runtime, runtime_reason, .. } = status.clone();
         self.pulse.wait(SHARD_TIMEOUT);
         let inherited = self.swap(way, pipelines, meanwhile)?;
         self.reloader.models[place] = next;
+        let (model, version) = (&*running.model, &*running.model_version);
+        let ModelStatus { runtime, runtime_reason: reason, .. } = &status;
+        info!(model, version, runtime, reason, "the model is ready");
         let mut models = self.reloader.running.borrow().clone();
         models.0[place].status = status;
         // Of two that take turns, what was refused belongs to the live one, which is always there.
@@ -414,8 +416,6 @@ impl ReloadWork {
             models.0[place].role = Role::Shadow;
         }
         self.show(models);
-        let (model, version) = (&*running.model, &*running.model_version);
-        info!(model, version, runtime, reason = runtime_reason, "the model is ready");
         if way.is_beside() {
             self.keep_turns();
             self.tell_turn(way, &running.model_version);

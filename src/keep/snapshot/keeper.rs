@@ -25,6 +25,7 @@ use crate::engine::pipeline::{ModelLabel, Pipelines, parts_of_key};
 use crate::intake::IntakeCommander;
 use crate::intake::shard_of_symbol;
 use crate::ops::clock::{Stopwatch, wall_seconds};
+use crate::ops::logging::is_power_of_ten;
 use crate::ports::input::{InputProgress, RECORDING, Start};
 use crate::ports::sink::Sink;
 use crate::shard::command::{Command, Handed};
@@ -416,7 +417,7 @@ impl<D: Disk> KeeperWork<D> {
                 self.metrics.failed.inc();
                 self.failures += 1;
                 // The first, the tenth, the hundredth: a full disk does not fill the log as well.
-                if self.failures.ilog10() != (self.failures - 1).checked_ilog10().unwrap_or(99) {
+                if is_power_of_ten(self.failures) {
                     warn!(%error, failures = self.failures, "a snapshot was not written");
                 }
             }

@@ -246,8 +246,12 @@ impl Cluster {
             settled(|| client.fetch_watermarks(topic, partition, CALL_TIMEOUT)).1
         };
         let partitions = 0..self.partition_count(topic).unwrap_or(0);
-        // The stable end first: in the other order a commit between them could pass.
-        partitions.map(|partition| -end(&stable, partition) + end(&all, partition)).sum()
+        let out_of_reach = |partition| {
+            // The stable end first: in the other order a commit between them could pass.
+            let stable_end = end(&stable, partition);
+            end(&all, partition) - stable_end
+        };
+        partitions.map(out_of_reach).sum()
     }
 
     /// Everything that a reader finds in a topic, by partition and offset. A reader of committed

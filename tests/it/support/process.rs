@@ -264,8 +264,8 @@ impl Daemon {
     /// the disk goes on meanwhile. So a daemon with a recording before it is still in the middle of
     /// it, however busy the machine is or slow its disk. The condition must not ask the daemon.
     pub(crate) fn creep(&mut self, what: &str, mut condition: impl FnMut() -> bool) {
+        self.signal("STOP");
         eventually(what, || {
-            self.signal("STOP");
             assert!(!self.has_ended(), "the daemon has ended before {what}");
             if condition() {
                 return Some(());

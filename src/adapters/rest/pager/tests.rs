@@ -423,7 +423,7 @@ proptest! {
         let reaches = venue.pages.paging != Paging::Latest;
         let is_spoiled = venue.pages.omits_empty
             && venue.faults.iter().any(|fault| matches!(fault, Fault::Bad(_)));
-        // What a venue left out cannot be told from what it publishes later.
+        // What a venue left out looks like what it publishes later.
         let has_tail = venue.truth.iter().any(|(minute, _)| *minute == from + count - 1);
         let may_lack = venue.pages.omits_empty && venue.pages.are_parts && !has_tail;
         prop_assert!(!(may_lack && rows.is_complete));

@@ -6,6 +6,8 @@
 
 use serde_json::Value;
 
+use crate::ops::logging::is_power_of_ten;
+
 /// What is known of a message that no rule makes anything of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unmatched {
@@ -60,8 +62,7 @@ impl UnmatchedTally {
     pub(super) fn add(&mut self, kind: Unmatched) -> Option<u64> {
         let count = &mut self.counts[kind as usize];
         *count += 1;
-        let exponent = count.checked_ilog10()?;
-        (10u64.pow(exponent) == *count).then_some(*count)
+        is_power_of_ten(*count).then_some(*count)
     }
 }
 

@@ -1,5 +1,5 @@
-//! The kernels against the definition of the cells, by scalar fused products, and one number that
-//! stands for all bits: those of every processor.
+//! The kernels against the definition of the cells, by scalar fused products, and one digest of
+//! all bits, which is the same on every processor.
 //!
 //! Names kernels alone, so that `tests/arm64.sh` can build it for a processor for which the
 //! libraries of the whole program are not at hand.

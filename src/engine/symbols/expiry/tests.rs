@@ -36,7 +36,7 @@ fn names(driven: &Driven) -> Vec<String> {
     driven.engine.symbols.iter().map(|state| state.name.as_str().to_owned()).collect()
 }
 
-/// What is told of symbols that have left, and up to where each held records.
+/// The departures of symbols that have left, and up to where each held records.
 fn departures(driven: &mut Driven) -> Vec<(Option<Position>, String)> {
     let mut told = Vec::new();
     driven.engine.take_departures(|applied, departure| {
