@@ -17,6 +17,8 @@ struct Played {
     awaited: RefCell<Vec<Batch>>,
     answers: RefCell<VecDeque<Answer>>,
     asked: RefCell<Vec<String>>,
+    /// Up to where each stored state is said to reach.
+    stored_up_to: RefCell<Vec<i64>>,
 }
 
 impl Played {
@@ -46,7 +48,8 @@ impl Cluster for Played {
         Ok(!self.awaited.borrow().contains(&batch))
     }
 
-    fn store(&self, turn: Turn, state: &StoredState, _: Option<Point>) {
+    fn store(&self, turn: Turn, state: &StoredState, point: Option<Point>) {
+        self.stored_up_to.borrow_mut().extend(point.map(|point| point.next));
         self.ask(format!("store {} with {turn:?}", state.key()));
     }
 
@@ -182,4 +185,16 @@ fn records_are_read_between_two_parts_of_many_states() {
     commit = step(commit, &cluster);
     assert_eq!(cluster.asked(), ["store A with Even", "commit [7]"]);
     assert!(!commit.has_more());
+}
+
+#[test]
+fn a_state_is_marked_with_what_it_holds_and_with_what_was_read_at_least() {
+    let cluster = Played::default();
+    let (commit, line, _receiver) = begun(Delivery::AtLeastOnce, Turn::Even);
+    // Offset 7 comes next. A state that was restored ahead of the reading holds records behind it.
+    let newest = [None, Some(2), Some(6), Some(7), Some(11)];
+    let states = newest.map(|offset| StoredState { offset, ..state() });
+    line.answer.send(states.to_vec()).unwrap();
+    step(commit, &cluster);
+    assert_eq!(*cluster.stored_up_to.borrow(), [7, 7, 7, 8, 12]);
 }
