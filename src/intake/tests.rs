@@ -287,24 +287,37 @@ fn a_bell_wakes_its_thread_for_entries_for_a_call_and_at_the_end() {
     bell.ring();
     bell.sleep(None);
     bell.sleep(Some(Duration::from_millis(1)));
-    let (woken, wakes) = std::sync::mpsc::channel();
+    let (taken, takes) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
-        for _ in 0..3 {
+        loop {
             bell.sleep(None);
-            woken.send(()).unwrap();
-            receiver.drain_within(&mut Vec::new(), 10, Some(Duration::ZERO));
+            let mut batch = Vec::new();
+            let is_open = receiver.drain_within(&mut batch, 10, Some(Duration::ZERO));
+            taken.send(batch.len()).unwrap();
+            if !is_open {
+                break;
+            }
         }
     });
+    let wait_for = |mut count: usize| {
+        while count > 0 {
+            count -= takes.recv().unwrap();
+        }
+    };
     sender.record_within(Record::default(), Duration::ZERO).unwrap();
-    wakes.recv().unwrap();
-    // Without a word until the caller asks for it.
+    wait_for(1);
+    // What is offered alone wakes nobody until the caller asks for it.
+    let mut count = 1;
     let mut offered = VecDeque::from([Record::default()]);
     while !sender.offer_here(&mut offered).unwrap() {
-        offered.push_back(Record::default());
+        if offered.is_empty() {
+            offered.push_back(Record::default());
+            count += 1;
+        }
     }
     sender.wake();
-    wakes.recv().unwrap();
+    wait_for(count);
     sender.closer().close();
-    wakes.recv().unwrap();
     thread.join().unwrap();
+    assert_eq!(takes.iter().sum::<usize>(), 0, "the end came without a record");
 }
