@@ -431,7 +431,10 @@ class Bench:
                 after = self.spent(process, log)
                 days += count // len(SYMBOLS)
                 if missing := sent.keys() - arrived.keys():
-                    sys.exit(f"{name}: {len(missing)} of {count} forecasts did not come")
+                    print(f"{name:34}{rate:8,} not sustained: {len(missing):,} of {count:,} forecasts "
+                          "had not come 30 s after the last tick", flush=True)
+                    end(process)
+                    return found
             times = sorted(1e3 * (arrived[tick] - sent[tick]) for tick in sent)
             spent = {key: after[key] - before[key] for key in after}
             row = {

@@ -229,9 +229,15 @@ fn main() {
     println!("|---|---:|---:|---:|---:|---:|");
     // A tick that was dropped would be waited for.
     let mut work = Vec::new();
-    for (what, runtime) in [("", "onnxruntime"), (", native kernels", "native")] {
+    let carried = "stocks-volatility-carried";
+    for (what, model, runtime) in [
+        ("", "aapl-daily", "onnxruntime"),
+        (", native kernels", "aapl-daily", "native"),
+        (", a carried model", carried, "onnxruntime"),
+        (", a carried model, native kernels", carried, "native"),
+    ] {
         let runtime = format!("source.when_full = 'block'\nengine.runtime = '{runtime}'");
-        let mut rig = start("aapl-daily", &runtime);
+        let mut rig = start(model, &runtime);
         rig.warm_up();
         for rate in RATES {
             work.extend(latency(&mut rig, what, rate, span));
@@ -248,7 +254,7 @@ fn main() {
     work.iter().for_each(|line| println!("{line}"));
     println!("\n| the most that one connection carries, by model | ticks/s |");
     println!("|---|---:|");
-    for model in ["aapl-daily", "stocks-volatility-carried"] {
+    for model in ["aapl-daily", carried] {
         sustained(model, span);
     }
 }
