@@ -177,6 +177,11 @@ class GroupBench(Bench):
             even = kafka.PARTITIONS / len(members)
             return all(count == even for count in counts)
 
+        def have_settled(members):
+            """Whether nobody catches up with what came during the change before."""
+            lag = [self.metric(member, "tickcast_kafka_lag_records") for member in members]
+            return are_shared(members) and all(of is not None and of < args.rate / 4 for of in lag)
+
         members = [join(), join()]
         self.until("share", lambda: are_shared(members), members)
         self.until("commit", lambda: self.is_committed(topic, group), members)
@@ -186,6 +191,7 @@ class GroupBench(Bench):
             time.sleep(3.0)
             for _ in range(args.rounds):
                 for event in EVENTS:
+                    self.until("rest", lambda: have_settled(members), members)
                     begun_ms = time.time() * 1e3
                     begun = time.monotonic()
                     if event in ("leave", "kill"):
