@@ -42,6 +42,8 @@ use crate::intake::{IntakeClosed, IntakeSender, Record};
 use crate::ops::clock::Stopwatch;
 use crate::shard::command::Command;
 
+use self::take_over::Restores;
+
 pub use self::poll::hand_over;
 
 /// How long the thread waits between two looks at a commit, which is then the next thing to look
@@ -98,6 +100,8 @@ pub(super) struct Session<'s> {
     decided: VecDeque<Rebalance>,
     /// The partitions that are being taken over.
     assignment: Option<Assignment>,
+    /// Their states on the way to the shards, once they are known.
+    restores: Option<Restores>,
     /// Partitions whose states the shards still hold, until the group has said who reads them.
     kept: Kept,
     /// A record that its shard or the open transaction has no room for.
@@ -255,6 +259,7 @@ impl<'s> Session<'s> {
             assigned: Assigned::default(),
             decided: VecDeque::new(),
             assignment: None,
+            restores: None,
             kept: Kept::default(),
             held: None,
             pace,
@@ -322,6 +327,7 @@ impl<'s> Session<'s> {
         loop {
             if *self.stop.borrow() {
                 self.held = None;
+                self.give_up_restores()?;
                 self.commit_now()?;
                 return Ok(Ended::Stopped);
             }
@@ -391,12 +397,14 @@ impl<'s> Session<'s> {
     }
 
     fn shard(&self, id: PartitionId) -> &IntakeSender<Command> {
-        shard_of(&self.source.shards, id)
+        shard_of(&self.source.shards, id).1
     }
 }
 
-fn shard_of(shards: &[IntakeSender<Command>], id: PartitionId) -> &IntakeSender<Command> {
-    &shards[id.0 as usize % shards.len()]
+/// The shard of a partition, and its number.
+fn shard_of(shards: &[IntakeSender<Command>], id: PartitionId) -> (usize, &IntakeSender<Command>) {
+    let number = id.0 as usize % shards.len();
+    (number, &shards[number])
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ pub struct Restored {
 
 impl Restored {
     /// Adds what became of further ones.
-    pub(super) fn merge(&mut self, other: Self) {
+    pub fn merge(&mut self, other: Self) {
         self.symbol_count += other.symbol_count;
         self.translated_count += other.translated_count;
         self.cold.extend(other.cold);

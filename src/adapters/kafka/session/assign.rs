@@ -2,7 +2,7 @@
 //!
 //! Owns the answers to a rebalance. Promises that a partition is read only after its states are
 //! restored, and given away only after its work is committed, and that partitions which stay are
-//! read on while the states of others are read. Never decides who reads what: the group does.
+//! read on while the states of others are read and, without transactions, restored. Never decides who reads what: the group does.
 
 use std::collections::HashMap;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -12,13 +12,13 @@ use rdkafka::consumer::{Consumer, RebalanceProtocol};
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::info;
 
-use super::{CLUSTER_PATIENCE, SHARD_TIMEOUT, Session, engine_gone};
+use super::{CLUSTER_PATIENCE, COMMIT_POLL_TIMEOUT, SHARD_TIMEOUT, Session, engine_gone};
 use crate::adapters::kafka::SessionError;
-use crate::adapters::kafka::assignment::Assignment;
 use crate::adapters::kafka::client::{self, Rebalance};
 use crate::adapters::kafka::partitions::{PartitionName, Reading};
 use crate::adapters::kafka::start::{Mark, Point};
 use crate::adapters::kafka::topics::{ANSWER_TIMEOUT, InputTopic};
+use crate::adapters::kafka_config::Delivery;
 use crate::core::domain::PartitionId;
 use crate::ops::clock::{Stopwatch, pause};
 use crate::shard::command::Command;
@@ -69,17 +69,30 @@ impl Session<'_> {
     /// Takes partitions over once their states are there. Returns whether nothing is under way any
     /// more.
     pub(super) fn go_on_assigning(&mut self) -> Result<bool, SessionError> {
-        let Some(known) = self.assignment.as_ref().map(Assignment::try_take) else {
+        if self.restores.is_none() {
+            let Some(assignment) = &self.assignment else { return Ok(true) };
+            let Some(known) = assignment.try_take() else { return Ok(false) };
+            let known = known?;
+            // From here on shards hold states of partitions that are not read yet. No commit
+            // begins before they are: it would store these states without their points.
+            self.finish_commit(Stopwatch::start())?;
+            let Some(assignment) = &self.assignment else { return Ok(true) };
+            self.restores = Some(self.begin_restores(known, &assignment.committed)?);
+        }
+        while !self.go_on_restoring()? {
+            if self.source.config.delivery == Delivery::AtLeastOnce {
+                return Ok(false);
+            }
+            // What is published meanwhile would be in a transaction that no commit ends in time.
+            self.source.pulse.wait(self.restore_patience());
+            pause(COMMIT_POLL_TIMEOUT);
+        }
+        let Some((assignment, restores)) = self.assignment.take().zip(self.restores.take()) else {
             return Ok(true);
         };
-        let Some(known) = known else { return Ok(false) };
-        let known = known?;
-        if let Some(assignment) = self.assignment.take() {
-            self.finish_commit(Stopwatch::start())?;
-            // What is taken over until a stop is committed, as with every stop.
-            if self.take_over(known, &assignment.committed)? {
-                self.read_taken_over(&assignment.list, assignment.kept_count)?;
-            }
+        // What is taken over until a stop is committed, as with every stop.
+        if self.take_over(restores)? {
+            self.read_taken_over(&assignment.list, assignment.kept_count)?;
         }
         Ok(true)
     }

@@ -31,7 +31,7 @@ impl Session<'_> {
             if !is_due && self.idle.elapsed() < self.source.config.commit_interval {
                 return Ok(());
             }
-            if self.waits_for_group() {
+            if self.restores.is_some() || self.waits_for_group() {
                 return Ok(());
             }
             self.begin_commit()?;

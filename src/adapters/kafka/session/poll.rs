@@ -189,9 +189,8 @@ pub fn hand_over(
 ) -> Result<Option<Record>, SessionError> {
     let Some(position) = record.position else { return Ok(None) };
     let received = record.received;
-    let back = shard_of(shards, position.partition)
-        .record_within(record, patience)
-        .map_err(engine_gone)?;
+    let (_, shard) = shard_of(shards, position.partition);
+    let back = shard.record_within(record, patience).map_err(engine_gone)?;
     if back.is_none() {
         assigned.delivered(position, received);
     }

@@ -3,19 +3,22 @@
 //! Owns the way from a changelog to the state of a shard. Promises that states go with the
 //! records that follow them, and that the states of a partition whose records are lost are ended
 //! in the changelog as well. The cluster is asked once for all partitions, on a thread of its own,
-//! and the shards restore theirs at the same time. Never reads a record of the input: `warm` does.
+//! and the shards restore theirs at the same time, a few symbols at a time: records of partitions
+//! that stay go in between. Never reads a record of the input: `warm` does.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::time::Duration;
 
+use bytes::Bytes;
 use rdkafka::consumer::Consumer;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{info, warn};
 
 use super::warm::Warmed;
-use super::{CLUSTER_PATIENCE, COMMIT_POLL_TIMEOUT, SHARD_TIMEOUT, Session, engine_gone};
+use super::{CLUSTER_PATIENCE, COMMIT_POLL_TIMEOUT, SHARD_TIMEOUT, Session, engine_gone, shard_of};
 use crate::adapters::kafka::assignment::{Assignment, Facts, Known, Newcomer, Question};
 use crate::adapters::kafka::changelog::StateRecord;
 use crate::adapters::kafka::history::{Beginning, is_cut_short};
@@ -28,10 +31,15 @@ use crate::adapters::kafka::{KafkaError, SessionError};
 use crate::adapters::kafka_config::Delivery;
 use crate::core::domain::PartitionId;
 use crate::engine::inference::InferenceError;
-use crate::engine::pipeline::Restored;
+use crate::engine::pipeline::{Restored, parts_of_key};
+use crate::intake::IntakeSender;
 use crate::ops::clock::{Stopwatch, pause, wall_time};
 use crate::shard::command::Command;
 use crate::shard::warn_of_cold_states;
+
+/// How many symbols a shard restores between two looks at its queue. In mode `sliding` each costs
+/// as much as hundreds of steps.
+const SYMBOLS_AT_ONCE: usize = 16;
 
 /// The epoch of an owner that begins with this end of the changelog partition.
 fn epoch_from(end: i64) -> Epoch {
@@ -63,8 +71,69 @@ struct Begun {
     has_lost: bool,
     /// Whether its changelog has states that are older than those before them.
     has_passed_over: bool,
-    /// The shard's answer, where it has states to restore.
-    restored: Option<Receiver<Result<Restored, InferenceError>>>,
+    restoring: Restoring,
+}
+
+/// The states of a partition on their way to its shard.
+#[derive(Default)]
+struct Restoring {
+    /// Those that the shard has not got: keys and what was stored under them.
+    left: VecDeque<Vec<(String, Bytes)>>,
+    /// The shard's answer, where it restores some.
+    answer: Option<Receiver<Result<Restored, InferenceError>>>,
+    /// What became of the others.
+    restored: Restored,
+}
+
+/// Partitions whose states are on their way to the shards.
+pub(super) struct Restores {
+    all: Vec<Begun>,
+    begun: Stopwatch,
+}
+
+impl Restoring {
+    fn of(stored: &[StateRecord]) -> Self {
+        // All models of a symbol are restored together.
+        let mut of_symbol = BTreeMap::<&str, Vec<_>>::new();
+        for StateRecord { key, bytes, .. } in stored {
+            let (_, symbol) = parts_of_key(key);
+            of_symbol.entry(symbol).or_default().push((key.clone(), bytes.clone()));
+        }
+        let symbols: Vec<_> = of_symbol.into_values().collect();
+        let left = symbols.chunks(SYMBOLS_AT_ONCE).map(<[_]>::concat).collect();
+        Self { left, ..Self::default() }
+    }
+
+    /// Takes the shard's answer and gives it the next states, unless it is busy with others.
+    /// Returns whether all are restored.
+    fn step(
+        &mut self,
+        shard: &IntakeSender<Command>,
+        partition: PartitionId,
+        is_busy: &mut bool,
+    ) -> Result<bool, SessionError> {
+        match self.answer.as_ref().map(Receiver::try_recv) {
+            None => {}
+            Some(Ok(restored)) => {
+                let restored = restored.map_err(SessionError::while_doing("restore states"))?;
+                self.restored.merge(restored);
+                self.answer = None;
+            }
+            Some(Err(TryRecvError::Empty)) => {
+                *is_busy = true;
+                return Ok(false);
+            }
+            Some(Err(gone @ TryRecvError::Disconnected)) => return Err(engine_gone(gone)),
+        }
+        if *is_busy {
+            return Ok(self.left.is_empty());
+        }
+        let Some(stored) = self.left.pop_front() else { return Ok(true) };
+        let (answer, answers) = channel();
+        shard.command(Command::Restore { partition, stored, answer }).map_err(engine_gone)?;
+        (self.answer, *is_busy) = (Some(answers), true);
+        Ok(false)
+    }
 }
 
 impl Session<'_> {
@@ -101,20 +170,50 @@ impl Session<'_> {
         Ok(Assignment { list, kept_count, committed, answer, is_given_up })
     }
 
-    /// Restores the states of partitions, or warms their symbols from the topic, and notes from
-    /// where they are read; `false` where the session was asked to stop meanwhile.
-    pub(super) fn take_over(
-        &mut self,
+    /// Begins to restore the states of partitions.
+    pub(super) fn begin_restores(
+        &self,
         known: Known,
         committed: &HashMap<PartitionId, Point>,
-    ) -> Result<bool, SessionError> {
-        let patience = CLUSTER_PATIENCE.max(2 * self.source.config.restore_timeout);
-        self.source.pulse.wait(patience);
-        let mut begun = Vec::new();
-        for (of, states, facts) in known {
-            begun.push(self.begin(of, states, facts, committed)?);
+    ) -> Result<Restores, SessionError> {
+        let begin = |(of, states, facts)| self.begin(of, states, facts, committed);
+        let all = known.into_iter().map(begin).collect::<Result<_, _>>()?;
+        Ok(Restores { all, begun: Stopwatch::start() })
+    }
+
+    /// Gives the shards the next states where they have restored those before. Returns whether all
+    /// are restored.
+    pub(super) fn go_on_restoring(&mut self) -> Result<bool, SessionError> {
+        let Self { source, restores, .. } = self;
+        let Some(Restores { all, begun }) = restores else { return Ok(true) };
+        let (shards, limit) = (&source.shards, source.config.restore_timeout);
+        let mut is_busy = vec![false; shards.len()];
+        let mut is_over = true;
+        for Begun { of, restoring, .. } in all {
+            let (number, shard) = shard_of(shards, of.id);
+            is_over &= restoring.step(shard, of.id, &mut is_busy[number])?;
         }
-        let (mut begun, mut is_whole, mut is_stopped) = (begun.into_iter(), false, false);
+        if !is_over && begun.elapsed() > limit {
+            return Err(SessionError::retry("the states were not restored in time"));
+        }
+        Ok(is_over)
+    }
+
+    /// Has the shards forget partitions that are not read yet and whose states they may hold.
+    pub(super) fn give_up_restores(&mut self) -> Result<(), SessionError> {
+        let restores = self.restores.take();
+        for one in restores.into_iter().flat_map(|restores| restores.all) {
+            self.evict(one.of.id)?;
+        }
+        Ok(())
+    }
+
+    /// Takes partitions over whose states are restored: warms their symbols from the topic where
+    /// that is due, and notes from where they are read; `false` where the session was asked to stop
+    /// meanwhile.
+    pub(super) fn take_over(&mut self, restores: Restores) -> Result<bool, SessionError> {
+        let patience = self.restore_patience();
+        let (mut begun, mut is_whole, mut is_stopped) = (restores.all.into_iter(), false, false);
         for one in begun.by_ref() {
             self.source.pulse.wait(patience);
             let has_passed_over = one.has_passed_over;
@@ -134,6 +233,11 @@ impl Session<'_> {
         Ok(!is_stopped)
     }
 
+    /// How long the supervisor waits for a partition that is taken over.
+    pub(super) fn restore_patience(&self) -> Duration {
+        CLUSTER_PATIENCE.max(2 * self.source.config.restore_timeout)
+    }
+
     fn newcomer(&self, id: PartitionId) -> Result<Newcomer, SessionError> {
         let name = self.name(id)?;
         let input = self.input(&name.topic)?.clone();
@@ -141,7 +245,7 @@ impl Session<'_> {
         Ok(Newcomer { id, name, input, place })
     }
 
-    /// Decides where a partition is read from, and gives its states to its shard.
+    /// Decides where a partition is read from, and which of its states are restored.
     fn begin(
         &self,
         of: Newcomer,
@@ -165,10 +269,7 @@ impl Session<'_> {
         let sorted = self.sort(name, stored, &found, (next, loss));
         let has_lost = has_lost_changelog || loss.is_some() || !sorted.foreign.is_empty();
         self.source.metrics.foreign_states(sorted.foreign.len());
-        let restored = match sorted.own.is_empty() {
-            true => None,
-            false => Some(self.restore(*id, &sorted.own)?),
-        };
+        let restoring = Restoring::of(&sorted.own);
         Ok(Begun {
             of,
             committed,
@@ -179,21 +280,22 @@ impl Session<'_> {
             sorted,
             has_lost,
             has_passed_over: passed_over > 0,
-            restored,
+            restoring,
         })
     }
 
-    /// Waits for the shard, warms the partition's symbols where that is due, and says from where it
-    /// is read; `None` where the session was asked to stop meanwhile.
+    /// Warms the symbols of a partition whose states are restored, where that is due, and says from
+    /// where it is read; `None` where the session was asked to stop meanwhile.
     fn finish(&mut self, begun: Begun) -> Result<Option<Reading>, SessionError> {
-        let Begun { of, committed, began_with, low, next, end, sorted, has_lost, restored, .. } =
-            begun;
+        let Begun {
+            of, committed, began_with, low, next, end, sorted, has_lost, restoring, ..
+        } = begun;
         let Newcomer { id, name, input, place } = of;
         let Sorted { own, foreign, cut_short } = sorted;
-        let is_unreadable = match restored {
-            Some(answers) => self.await_restored(&name, &answers)? == 0,
-            None => false,
-        };
+        if !own.is_empty() {
+            self.show_restored(&name, &restoring.restored);
+        }
+        let is_unreadable = !own.is_empty() && restoring.restored.symbol_count == 0;
         let beginning = Beginning {
             is_first: committed.is_none(),
             has_lost,
@@ -389,36 +491,12 @@ impl Session<'_> {
         sorted
     }
 
-    /// Gives states to the shard of their partition.
-    fn restore(
-        &self,
-        id: PartitionId,
-        stored: &[StateRecord],
-    ) -> Result<Receiver<Result<Restored, InferenceError>>, SessionError> {
-        let stored = stored.iter().map(|state| (state.key.clone(), state.bytes.clone())).collect();
-        let (answer, answers) = channel();
-        self.shard(id)
-            .command(Command::Restore { partition: id, stored, answer })
-            .map_err(engine_gone)?;
-        Ok(answers)
-    }
-
-    /// Waits until a shard has restored states, and returns of how many symbols they are.
-    fn await_restored(
-        &self,
-        name: &PartitionName,
-        answers: &Receiver<Result<Restored, InferenceError>>,
-    ) -> Result<usize, SessionError> {
-        let restored = answers
-            .recv_timeout(self.source.config.restore_timeout)
-            .map_err(|_| SessionError::retry("the states were not restored in time"))?
-            .map_err(SessionError::while_doing("restore states"))?;
+    fn show_restored(&self, name: &PartitionName, restored: &Restored) {
         let PartitionName { topic, number } = name;
         let cold = restored.cold.len();
         self.source.metrics.restored(restored.symbol_count, cold);
         warn_of_cold_states(&restored.cold, Some((topic, *number)));
         info!(%topic, partition = number, symbols = restored.symbol_count, cold, "restored");
-        Ok(restored.symbol_count)
     }
 
     /// Ends stored states that are of no use, so that no later start takes them for what came just
@@ -467,3 +545,6 @@ impl Session<'_> {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,7 +74,7 @@ fn a_record_goes_to_the_shard_of_its_partition_and_counts_as_read() {
     assert_eq!(next(&assigned), [(0, 16), (1, 11), (2, 11)]);
     assert_eq!(waiting(&receivers[0]), [record(0, 10), record(2, 10), record(0, 15)]);
     assert_eq!(waiting(&receivers[1]), [record(1, 10)]);
-    assert!(std::ptr::eq(shard_of(&shards, PartitionId(5)), &raw const shards[1]));
+    assert!(std::ptr::eq(shard_of(&shards, PartitionId(5)).1, &raw const shards[1]));
 }
 
 #[test]
