@@ -164,7 +164,7 @@ fn a_rebalance_that_stays_open_holds_up_no_partition_that_stays() {
     let broker = Broker::shared();
     let mut group = Group::new(broker, "kafka.assignment = 'cooperative'\n");
     // Longer than anything waits.
-    let long = [("'session.timeout.ms' = 30000", "'session.timeout.ms' = 600000")];
+    let long = [("'session.timeout.ms' = 30000", "'session.timeout.ms' = 300000")];
     let change = |settings: &str| exchanged(settings, &long);
     let first = group.start_with("first", &change);
     let second = group.start_with("second", &change);
