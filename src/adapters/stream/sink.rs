@@ -1,4 +1,5 @@
-//! The streams of live models and of shadows as sinks of a shard. Scores have no place on them.
+//! The streams of live models, of shadows and of scores as sinks of a shard, each of its own
+//! records.
 
 use std::io;
 
@@ -29,6 +30,35 @@ impl StreamHub {
     /// The stream as the sink of the forecasts of shadows, and of no others.
     pub fn as_shadow_sink(&self) -> OpenSink {
         OpenSink { sink: Box::new(ShadowStream(self.clone())), ..self.as_sink() }
+    }
+}
+
+/// The stream of the scores as a sink.
+#[derive(Clone)]
+struct ScoreStream(StreamHub);
+
+impl StreamHub {
+    /// The stream as the sink of scores, and of nothing else.
+    pub fn as_score_sink(&self) -> OpenSink {
+        OpenSink { sink: Box::new(ScoreStream(self.clone())), ..self.as_sink() }
+    }
+}
+
+impl Sink for ScoreStream {
+    fn another(&self) -> Box<dyn Sink> {
+        Box::new(self.clone())
+    }
+
+    fn publish(&mut self, _: &Outgoing<'_>) -> Result<(), SinkClosed> {
+        Ok(())
+    }
+
+    fn publish_score(&mut self, score: &Outgoing<'_>) -> Result<(), SinkClosed> {
+        Sink::publish(&mut self.0, score)
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -270,7 +270,8 @@ impl Subscription {
     {
         let mut records = std::mem::take(&mut self.records);
         for record in records.drain(..) {
-            let message = if self.wish.envelope { envelope(&record) } else { record.message };
+            let noun = self.shared.records.noun();
+            let message = if self.wish.envelope { envelope(&record, noun) } else { record.message };
             self.within(sink.feed(message)).await?;
             self.shared.metrics.sent.inc();
         }
@@ -309,10 +310,10 @@ async fn more_than(progress: &mut watch::Receiver<Progress>, cursor: u64) {
 }
 
 /// A record with its number around it.
-fn envelope(record: &Numbered) -> Message {
+fn envelope(record: &Numbered, noun: &str) -> Message {
     match &record.message {
         Message::Text(text) => {
-            Message::text(format!("{{\"seq\":{},\"forecast\":{text}}}", record.seq))
+            Message::text(format!("{{\"seq\":{},\"{noun}\":{text}}}", record.seq))
         }
         other => other.clone(),
     }
