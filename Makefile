@@ -22,7 +22,7 @@ ENVIRONMENT := eval "$$(deploy/setup.sh env)"
 
 .PHONY: help setup demo demo-kafka test test-kafka test-arm test-promotions test-api test-deploy \
   test-kubernetes test-models autobahn sim sim-mutations fuzz deb check audit sbom bench bench-kernel \
-  bench-parts bench-stream bench-promotions bench-history bench-python bench-kafka \
+  bench-parts bench-stream bench-promotions bench-history bench-verdict bench-python bench-kafka \
   bench-kafka-group bench-train soak train smoke clean
 
 help: ## List these targets
@@ -166,6 +166,11 @@ bench-promotions: ## Measure forecasts during swaps and promotions (BENCH_SECOND
 # 14 s at the pace of Binance, and 54 s at that of Kraken, for a tenth of the symbols.
 bench-history: ## Measure how long many symbols take to be warm over REST (BENCH_SYMBOLS=20)
 	cargo bench $(DAEMON) --bench history
+
+# 160 million scores for the false alarms, and as many at most for the delays: minutes.
+bench-verdict: ## Simulate verdicts: false alarms and delays (VERDICT_STREAMS=100 VERDICT_SCORES=3000)
+	VERDICT_STREAMS=$${VERDICT_STREAMS:-1000} VERDICT_SCORES=$${VERDICT_SCORES:-20000} \
+	  cargo test --locked --release --lib core::verdict::simulation -- --nocapture --test-threads 1
 
 bench-python: ## Measure beside Keras and a Python loop, both fetched (BENCH_SECONDS=0.1)
 	@deploy/setup.sh all

@@ -349,6 +349,25 @@ DASHBOARDS = {
                width=8),
         number("Drifting symbols", "short", "Symbols whose errors are larger than they were.",
                (gauge("tickcast_score_drifting_symbols"), "{{instance}} {{model}}"), width=8, steps=BAD),
+        row("The verdict"),
+        series("Verdict", "none",
+               "Whether the model is better (1) or worse (-1) than its baseline over all symbols, 0 "
+               "while it is undecided. Nothing while it is too early. Of models that are as good as "
+               "their baseline, at most 5 in 100 are ever called either.",
+               (gauge("tickcast_verdict"), "{{instance}} {{model}} against {{against}}"),
+               signed=True),
+        series("Symbols by verdict", "short",
+               "How many symbols have which verdict of their own.",
+               (gauge("tickcast_verdict_symbols"), "{{instance}} {{model}} {{word}}")),
+        series("Verdict of a symbol", "none",
+               "As the verdict, of each symbol that metrics.symbols lists, and of all others as "
+               "`other`.",
+               (gauge("tickcast_verdict_symbol", 'symbol=~"$symbol"'),
+                "{{instance}} {{model}} {{symbol}}"), signed=True),
+        series("Verdict since", "dateTimeAsIso",
+               "Event time since which a symbol has had the word that the verdict is.",
+               (f"{gauge('tickcast_verdict_since_timestamp_seconds')} * 1000",
+                "{{instance}} {{model}}")),
         row("Against the naive forecast"),
         series("Skill", "none",
                "1 - squared error / squared error of the naive forecast. Below 0 the model is worse "

@@ -20,7 +20,7 @@ use super::streamed::StreamedHistory;
 use super::warming::WarmingWatch;
 use super::{App, KeeperParts, OpenSource, banner, history, prepare, process_seed, roles};
 use crate::adapters::http::{HttpServer, HttpState, Models, VersionInfo};
-use crate::adapters::stream::{StreamHub, StreamId, StreamMetrics};
+use crate::adapters::stream::{Records, StreamHub, StreamId, StreamMetrics};
 use crate::core::domain::Symbol;
 use crate::core::health::{ExpectedSymbols, FeedLink, HealthLimits};
 use crate::engine::inference::Runtime;
@@ -75,11 +75,12 @@ struct Sinks {
     finishes: Vec<Finish>,
 }
 
-/// The streams of forecasts.
+/// The streams of forecasts, and that of scores.
 struct Streams {
     live: StreamHub,
     /// Where there are shadows.
     shadows: Option<StreamHub>,
+    scores: StreamHub,
 }
 
 /// What states are restored from, and kept in.
@@ -156,7 +157,8 @@ impl App {
         let (readiness, pin) = (builder.readiness.clone(), builder.config.shards.pin_threads);
         let shutdown_deadline = builder.config.shutdown_deadline;
         let names = builder.config.models.iter().map(|model| Arc::clone(&model.name)).collect();
-        let http_state = builder.http_state(&template, streams.live, symbols, liveness, models);
+        let streams = (streams.live, streams.scores);
+        let http_state = builder.http_state(&template, streams, symbols, liveness, models);
         Ok(Self {
             keeper: keeper.map(|keeper| keeper.behind(source.history.as_ref())),
             source,
@@ -188,7 +190,11 @@ impl<'b> Builder<'b> {
     ) -> Result<Self, Exit> {
         let roles = roles::settle(&mut config)?;
         let shards = config.shards.count;
-        let settings = config.models.iter().map(|model| config.pipeline_of(model).of_shard(shards));
+        let has_stream = config.stream.subscribers_max > 0;
+        let settings = config.models.iter().map(|model| {
+            let settings = config.pipeline_of(model).of_shard(shards);
+            PipelineSettings { keeps_scores: settings.keeps_scores || has_stream, ..settings }
+        });
         let settings = settings.collect();
         let (registry, readiness) = (Registry::new(), Readiness::new());
         Ok(Self { config, bundles, runtime, prover, settings, roles, registry, readiness })
@@ -216,8 +222,8 @@ impl<'b> Builder<'b> {
         HttpServer::bind(self.config.http.bind).map_err(Exit::because(Failure::Temporary))
     }
 
-    /// The stream of the live models, and that of the shadows where there are any: a promotion
-    /// changes which models these are, and not whether there are any.
+    /// The stream of the live models, that of the shadows where there are any, and that of the
+    /// scores: a promotion changes which models these are, and not whether there are any.
     fn streams(&self) -> Result<Streams, Exit> {
         let Config { stream, engine, models, .. } = &self.config;
         let metrics = StreamMetrics::register(&self.registry)?;
@@ -228,8 +234,11 @@ impl<'b> Builder<'b> {
         let live = StreamHub::new(limits(count(Role::Live)), StreamId(id), metrics);
         let shadows = models.len() - count(Role::Live);
         let shadows = Some(shadows).filter(|count| *count > 0);
-        let shadows = shadows.map(|count| live.beside(limits(count), StreamId(id ^ 1)));
-        Ok(Streams { live, shadows })
+        let beside =
+            |count, number, records| live.beside(limits(count), StreamId(id ^ number), records);
+        let shadows = shadows.map(|count| beside(count, 1, Records::Forecasts));
+        let scores = beside(models.len(), 2, Records::Scores);
+        Ok(Streams { live, shadows, scores })
     }
 
     /// Opens every sink; the streams get each record last and finish first.
@@ -246,6 +255,7 @@ impl<'b> Builder<'b> {
         for settings in &self.config.sinks {
             settings.open(&opening)?.into_iter().for_each(&mut add);
         }
+        add(streams.scores.as_score_sink());
         streams.shadows.iter().map(StreamHub::as_shadow_sink).for_each(&mut add);
         add(streams.live.as_sink());
         Ok(sinks)
@@ -547,7 +557,7 @@ impl<'b> Builder<'b> {
     fn http_state(
         self,
         template: &RecordTemplate,
-        stream: StreamHub,
+        (stream, scores): (StreamHub, StreamHub),
         symbols: SymbolBoard,
         liveness: Readiness,
         models: Models,
@@ -565,6 +575,7 @@ impl<'b> Builder<'b> {
             liveness,
             symbols: Some(symbols),
             stream: Some(stream),
+            scores: Some(scores),
             version: Some(version),
             models: Some(models),
             access: self.config.http.access,

@@ -16,7 +16,9 @@ use crate::adapters::kafka_config::{ClusterConfig, KafkaOption, KafkaUrl, TopicP
 use crate::app::check_together;
 use crate::app::config::Config;
 use crate::core::domain::UnixNanos;
+use crate::core::score::AGAINST;
 use crate::core::text::excerpt_of_bytes;
+use crate::core::verdict::{Verdict, Word};
 use crate::engine::model::RefusedVersion;
 use crate::engine::pipeline::{Chosen, Pipeline, Pipelines, Role, StreamTally};
 use crate::engine::symbols::{CadencePolicy, EngineTally, Haste, Mistimed, MistimedCause};
@@ -34,8 +36,9 @@ Examples:
     tickcast replay --input kafka://127.0.0.1:9092/ticks
 
 The forecasts are those that `serve` publishes on the same records, byte for byte. Standard error
-has the number of refused records by reason and field, with the first of each. Exit code 65: the
-input cannot be read to its end, or no record of it can be used.
+has the number of refused records by reason and field, with the first of each, and the verdicts
+(docs/scores.md); with --scores also that of all symbols as one series. Exit code 65: the input
+cannot be read to its end, or no record of it can be used.
 
 Of a topic all partitions are read, without a group, and merged by record timestamp, then partition,
 then offset, so that the same records give the same bytes in every run. Only committed records are
@@ -146,7 +149,10 @@ fn pipelines(args: &ReplayArgs, config: &Config, global: &Global) -> Result<Pipe
             settings.policy.cadence = CadencePolicy::AsItComes;
         }
         let pipeline = Pipeline::build(bundle, &runtime, &settings);
-        let pipeline = pipeline.map_err(Exit::because(Failure::Configuration))?;
+        let mut pipeline = pipeline.map_err(Exit::because(Failure::Configuration))?;
+        if args.scores.is_some() {
+            pipeline.compare_steps();
+        }
         if let Some(why) = pipeline.passed_over() {
             tell!("{} is computed by ONNX Runtime and not natively: {why}", model.name);
         }
@@ -477,10 +483,32 @@ fn summarise(pipelines: &Pipelines, refusals: &Refusals, seconds: f64) {
             tell!("{name}, {}:", pipeline.post().role);
         }
         summarise_model(pipeline.engine().tally(), seconds);
+        summarise_verdict(pipeline);
     }
     for refusal in refusals.as_slice() {
         tell!("  refused {refusal}");
     }
+}
+
+/// What the scores have come to, by symbol and over all of them.
+fn summarise_verdict(pipeline: &Pipeline) {
+    let book = pipeline.engine().scores();
+    if book.tally().scores == 0 {
+        return;
+    }
+    let pool = book.pool();
+    let counts = Word::ALL.map(|word| (pool.symbols(word), word.label().replace('_', " ")));
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<_> = counts.map(|(count, word)| format!("{count} {word}")).collect();
+    tell!("symbols by their verdict against {AGAINST}: {}", counts.join(", "));
+    let Some(verdict) = pipeline.verdict_of_steps() else { return };
+    let Verdict { word, since, scores, log_e_value, .. } = verdict;
+    let since = since.map_or_else(String::new, |since| format!(" since {since}"));
+    tell!(
+        "all symbols as one series: {}{since}, by {scores} times; the evidence against equality is \
+         e^{log_e_value:.1}",
+        word.label().replace('_', " ")
+    );
 }
 
 fn summarise_model(tally: &EngineTally, seconds: f64) {

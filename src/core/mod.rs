@@ -15,4 +15,5 @@ pub mod score;
 pub mod step;
 pub mod text;
 pub mod venue;
+pub mod verdict;
 pub mod window;

@@ -19,11 +19,16 @@ use crate::engine::symbols::SymbolSnapshot;
 const MAGIC: &[u8; 4] = b"tcst";
 
 /// The layout of the payload. Raise it whenever [`SymbolSnapshot`] changes: postcard has no names.
-const VERSION: u16 = 4;
+const VERSION: u16 = 5;
 
-/// The layouts before, with what they lack at their end: layout 2 a cadence and the count of steps
-/// that were shed, layout 3 the count. Nothing is known of a cadence of zeros.
-const BEFORE: [(u16, &[u8]); 2] = [(2, &[0; 4]), (3, &[0])];
+/// A ledger without evidence, at the end of the payload.
+const LEDGER_BYTES: usize = 28;
+
+/// The layouts before, with what they lack at their end: layout 2 a cadence, the count of steps
+/// that were shed and a ledger, layout 3 the latter two, layout 4 the ledger. Nothing is known of a
+/// cadence of zeros.
+const BEFORE: [(u16, &[u8]); 3] =
+    [(2, &[0; 4 + LEDGER_BYTES]), (3, &[0; 1 + LEDGER_BYTES]), (4, &[0; LEDGER_BYTES])];
 
 const MODEL: std::ops::Range<usize> = 6..22;
 const CHECKSUM: std::ops::Range<usize> = 22..30;
@@ -169,7 +174,7 @@ mod tests {
             before[CHECKSUM].copy_from_slice(&checksum);
             assert_eq!(codec.decode(&before), Ok(state.clone()), "layout {version}");
         }
-        // The count of shed steps, which these lack, is the last of the newest layout.
+        // The count of shed steps, which the first two lack, is before the ledger.
         engine.allow_shedding(true);
         engine.shed_rows(true);
         for minute in 1..7 {
@@ -177,6 +182,7 @@ mod tests {
         }
         let state = engine.snapshot().remove(0);
         let shed = codec.encode(&state);
-        assert_eq!((codec.decode(&shed), shed.last()), (Ok(state), Some(&4)));
+        let count = shed[shed.len() - LEDGER_BYTES - 1];
+        assert_eq!((codec.decode(&shed), count), (Ok(state), 4));
     }
 }

@@ -7,6 +7,7 @@
 use serde_json::{Value, json};
 
 use super::graph::{Hints, layers, read};
+use crate::core::score::AGAINST;
 use crate::core::text::excerpt;
 use crate::engine::inference::Runtime;
 use crate::engine::model::Bundle;
@@ -75,6 +76,7 @@ pub fn inspect(bundle: &Bundle, graph: &GraphWords) -> String {
             text += &against(baseline);
         }
     }
+    text += &line("live", &format!("the daemon's verdict on it is against {AGAINST}"));
     text + &format!("  {:<10} {}\n", "verdict", manifest.verdict)
 }
 
@@ -92,6 +94,7 @@ pub fn inspect_json(bundle: &Bundle, folder: &str, graph: &GraphWords) -> Value 
         "golden_cases": bundle.golden().cases.len(),
         "graph": { "layers": graph.layers, "multiply_adds_per_window": graph.multiply_adds },
         "compared_with_framework": compared,
+        "live_verdict_against": AGAINST,
         "manifest": manifest,
     })
 }

@@ -86,6 +86,8 @@ impl Publisher {
     ) -> Result<(), SinkClosed> {
         let Self { sinks, connected, pulse } = self;
         let record = Outgoing::new(symbol, record, &origin.model_sha256, None, pulse);
+        // Scores of all models go to one place, whatever their roles are.
+        let record = record.of_rank(u16::try_from(origin.post.place).unwrap_or(u16::MAX));
         for sink in connected.iter_mut().chain(sinks) {
             sink.publish_score(&record)?;
         }

@@ -14,7 +14,8 @@ use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::core::domain::Symbol;
-use crate::core::score::{SUMS_LENGTH, ScoreBook, ScoreTally, Sums, Unscored};
+use crate::core::score::{AGAINST, SUMS_LENGTH, ScoreBook, ScoreTally, Sums, Unscored};
+use crate::core::verdict::{LEVEL, POOL_LENGTH, Pool, Word};
 use crate::engine::pipeline::Pipelines;
 
 /// The label of all symbols that are not listed.
@@ -73,12 +74,17 @@ struct Board {
 struct Laid {
     /// By listed symbol; behind them all others.
     groups: Vec<AtomicSums>,
+    /// The evidence of the same groups.
+    pools: Vec<AtomicPool>,
     recent: AtomicSums,
 }
 
 /// Sums that one thread writes and others read.
 #[derive(Default)]
 struct AtomicSums([AtomicU64; SUMS_LENGTH]);
+
+/// Evidence that one thread writes and others read.
+struct AtomicPool([AtomicU64; POOL_LENGTH]);
 
 /// Makes the gauges of what was laid down.
 struct Gauges {
@@ -94,6 +100,10 @@ struct Gauges {
     symbol_error: GaugeVec,
     symbol_direction: GaugeVec,
     symbol_coverage: GaugeVec,
+    verdict: GaugeVec,
+    verdict_since: GaugeVec,
+    verdict_symbols: GaugeVec,
+    symbol_verdict: GaugeVec,
 }
 
 impl ScoreMetrics {
@@ -118,6 +128,7 @@ impl ScoreMetrics {
         };
         let laid = || Laid {
             groups: (0..=listed.len()).map(|_| AtomicSums::default()).collect(),
+            pools: (0..=listed.len()).map(|_| AtomicPool::default()).collect(),
             recent: AtomicSums::default(),
         };
         let board = || Arc::new(Board { shards: (0..shards).map(|_| laid()).collect() });
@@ -180,7 +191,10 @@ impl ShardScores {
         waiting.add(count(tally.waiting) - count(shown.waiting));
         drifting.add(count(tally.drifting) - count(shown.drifting));
         if let Some(laid) = board.shards.get(self.shard) {
-            book.show_changed(|group, sums| laid.groups[group].store(sums));
+            book.show_changed(|group, sums, pool| {
+                laid.groups[group].store(sums);
+                laid.pools[group].store(pool);
+            });
             if tally.scores != shown.scores {
                 laid.recent.store(&book.recent());
             }
@@ -204,6 +218,28 @@ impl AtomicSums {
             *sum = f64::from_bits(cell.load(Ordering::Relaxed));
         }
         Sums::from_array(sums)
+    }
+}
+
+impl Default for AtomicPool {
+    fn default() -> Self {
+        Self(Pool::default().to_array().map(AtomicU64::new))
+    }
+}
+
+impl AtomicPool {
+    fn store(&self, pool: &Pool) {
+        for (cell, number) in self.0.iter().zip(pool.to_array()) {
+            cell.store(number, Ordering::Relaxed);
+        }
+    }
+
+    fn load(&self) -> Pool {
+        let mut numbers = [0; POOL_LENGTH];
+        for (number, cell) in numbers.iter_mut().zip(&self.0) {
+            *number = cell.load(Ordering::Relaxed);
+        }
+        Pool::from_array(numbers)
     }
 }
 
@@ -268,10 +304,30 @@ impl Gauges {
                 "As tickcast_score_coverage_ratio, of one listed symbol or all others.",
                 &["model", "symbol"],
             )?,
+            verdict: gauges(
+                "tickcast_verdict",
+                "The verdict over all symbols: 1 better, 0 undecided, -1 worse, NaN too early.",
+                &["model", "against"],
+            )?,
+            verdict_since: gauges(
+                "tickcast_verdict_since_timestamp_seconds",
+                "Event time since which a symbol has had the word of tickcast_verdict.",
+                &["model", "against"],
+            )?,
+            verdict_symbols: gauges(
+                "tickcast_verdict_symbols",
+                "Symbols by their own verdict.",
+                &["model", "against", "word"],
+            )?,
+            symbol_verdict: gauges(
+                "tickcast_verdict_symbol",
+                "As tickcast_verdict, of one listed symbol or all others.",
+                &["model", "symbol", "against"],
+            )?,
         })
     }
 
-    fn all(&self) -> [&GaugeVec; 9] {
+    fn all(&self) -> [&GaugeVec; 13] {
         [
             &self.skill,
             &self.error,
@@ -282,13 +338,39 @@ impl Gauges {
             &self.symbol_error,
             &self.symbol_direction,
             &self.symbol_coverage,
+            &self.verdict,
+            &self.verdict_since,
+            &self.verdict_symbols,
+            &self.symbol_verdict,
         ]
+    }
+
+    /// Sets what the evidence over all symbols of a model says.
+    fn set_verdict(&self, model: &str, pool: &Pool) {
+        let word = pool.word(LEVEL);
+        self.verdict.with_label_values(&[model, AGAINST]).set(number(word));
+        let since = pool.since(word).map(|time| time.as_nanos() as f64 / 1e9);
+        self.verdict_since.with_label_values(&[model, AGAINST]).set(known(since));
+        for word in Word::ALL {
+            let count = pool.symbols(word) as f64;
+            self.verdict_symbols.with_label_values(&[model, AGAINST, word.label()]).set(count);
+        }
     }
 }
 
 /// What Prometheus shows where there is no figure.
 fn known(figure: Option<f64>) -> f64 {
     figure.unwrap_or(f64::NAN)
+}
+
+/// A word as Prometheus shows it.
+const fn number(word: Word) -> f64 {
+    match word {
+        Word::TooEarly => f64::NAN,
+        Word::Undecided => 0.0,
+        Word::Better => 1.0,
+        Word::Worse => -1.0,
+    }
 }
 
 /// Sets the figures that follow from sums, under one more label.
@@ -314,12 +396,18 @@ impl Collector for Gauges {
             [&self.symbol_skill, &self.symbol_error, &self.symbol_direction, &self.symbol_coverage];
         for (model, board) in &self.boards {
             let shards = &board.shards;
-            let mut whole = Sums::default();
+            let (mut whole, mut evidence) = (Sums::default(), Pool::default());
             for (group, symbol) in self.symbols.iter().enumerate() {
                 let sums = shards.iter().map(|laid| laid.groups[group].load()).sum();
                 set(model, symbol, &sums, of_symbol);
                 whole += sums;
+                let pools = shards.iter().map(|laid| laid.pools[group].load());
+                let pool = pools.fold(Pool::default(), |pool, more| pool.merged(&more));
+                let word = number(pool.word(LEVEL));
+                self.symbol_verdict.with_label_values(&[model, symbol, AGAINST]).set(word);
+                evidence = evidence.merged(&pool);
             }
+            self.set_verdict(model, &evidence);
             set(model, "weighted", &whole, of_model);
             let recent = shards.iter().map(|laid| laid.recent.load()).sum();
             set(model, "recent", &recent, of_model);
@@ -331,6 +419,8 @@ impl Collector for Gauges {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::domain::UnixNanos;
+    use crate::core::verdict::{Ledger, LedgerRule};
 
     fn sums(scale: f64) -> Sums {
         Sums {
@@ -378,5 +468,35 @@ mod tests {
         }
         let other = r#"tickcast_score_skill{model="n",over="weighted"}"#;
         assert!(value(other).is_nan(), "the scores of one model are none of another");
+        let verdict = |model: &str| {
+            value(&format!(r#"tickcast_verdict{{against="persistence",model="{model}"}}"#))
+        };
+        assert!(verdict("m").is_nan(), "too early");
+        // In the first shard the listed symbol is worse; in the second another one is undecided.
+        let rule = LedgerRule::new(1, LEVEL);
+        let pool = |shift: f64| {
+            let (mut ledger, mut pool) = (Ledger::new(), Pool::default());
+            for at in 0..3000 {
+                let difference = if at % 2 == 0 { 1.0 } else { -1.0 } + shift;
+                let wave = 0.1 * f64::from(at / 30 % 5 - 2);
+                ledger.take(&rule, difference + wave, UnixNanos::from_nanos(i64::from(at)));
+            }
+            pool.add(&ledger);
+            pool
+        };
+        first.pools[0].store(&pool(-0.5));
+        second.pools[1].store(&pool(0.0));
+        assert_eq!(verdict("m"), -1.0);
+        let of_symbol = |symbol: &str| {
+            let labels = format!(r#"against="persistence",model="m",symbol="{symbol}""#);
+            value(&format!("tickcast_verdict_symbol{{{labels}}}"))
+        };
+        assert_eq!((of_symbol("A"), of_symbol("other")), (-1.0, 0.0));
+        for (word, count) in [("worse", 1.0), ("undecided", 1.0), ("better", 0.0)] {
+            let labels = format!(r#"against="persistence",model="m",word="{word}""#);
+            assert_eq!(value(&format!("tickcast_verdict_symbols{{{labels}}}")), count, "{word}");
+        }
+        let since = r#"tickcast_verdict_since_timestamp_seconds{against="persistence",model="m"}"#;
+        assert_eq!(value(since), 299e-9);
     }
 }

@@ -120,6 +120,7 @@ impl Bridge {
             liveness: Readiness::always("process"),
             symbols: None,
             stream: None,
+            scores: None,
             version: None,
             models: None,
             access: config.http.access,

@@ -130,7 +130,12 @@ async def hear(address, query, count):
 
 
 def check_messages(address, validators):
-    for query, schema in [("", "forecast.schema.json"), ("envelope=true", "stream.schema.json")]:
+    for query, schema in [
+        ("", "forecast.schema.json"),
+        ("envelope=true", "stream.schema.json"),
+        ("records=scores", "score.schema.json"),
+        ("records=scores&envelope=true", "stream.schema.json"),
+    ]:
         for message in asyncio.run(hear(address, query, MESSAGES)):
             validators[schema].validate(message)
     query = "envelope=true&snapshot=true&symbols=AAPL,MSFT"
@@ -145,7 +150,7 @@ def check_messages(address, validators):
     assert again[1:] == messages[-9:], again[:2]
     for message in messages + again:
         validators["stream.schema.json"].validate(message)
-    print(f"/v1/stream: {3 * MESSAGES + 10} messages keep their schemas; 9 came again after a break")
+    print(f"/v1/stream: {5 * MESSAGES + 10} messages keep their schemas; 9 came again after a break")
 
 
 def check_scores(path, validators):
@@ -159,6 +164,7 @@ def check_answers(address, validators):
     paths = read("openapi.json")["paths"]
     # The only model is live, so a promotion changes nothing either.
     asked = {"/v1/forecasts/{symbol}": "/v1/forecasts/AAPL",
+             "/v1/scores/{symbol}": "/v1/scores/AAPL",
              "/v1/models/{name}/promote": "/v1/models/aapl-daily/promote"}
     # There is no other version of the model, so a reload changes nothing.
     expected = {"/v1/stream": 426}
@@ -177,6 +183,8 @@ def check_answers(address, validators):
         assert (status, method.upper() in headers["Allow"]) == (204, True), (path, status)
     _, body = ask(address, "/v1/forecasts/AAPL")
     validators["forecast.schema.json"].validate(json.loads(body))
+    _, body = ask(address, "/v1/scores/AAPL")
+    validators["score.schema.json"].validate(json.loads(body))
     check_pages(address, validators)
     for path in ["/version", "/v1/models"]:
         answer = paths[path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
@@ -186,6 +194,7 @@ def check_answers(address, validators):
     for path, code in [
         ("/v1/forecasts/NONE", "unknown_symbol"),
         ("/v1/forecasts/%ff", "bad_request"),
+        ("/v1/scores/NONE", "no_score"),
         ("/v1/symbols?limit=0", "bad_request"),
         ("/nothing", "no_such_path"),
     ]:
@@ -201,7 +210,8 @@ def check_answers(address, validators):
 
 def check_pages(address, validators):
     """Pages of one entry show every symbol once."""
-    for path, entries in [("/v1/forecasts", "forecasts"), ("/v1/symbols", "symbols")]:
+    for entries in ["forecasts", "scores", "symbols"]:
+        path = f"/v1/{entries}"
         seen, after = [], ""
         while after is not None:
             _, body = ask(address, f"{path}?limit=1&after={after}")
@@ -214,9 +224,9 @@ def check_pages(address, validators):
         # GOOG joins the recording late.
         names = [one["symbol"] for one in seen]
         assert names == sorted(set(names)) and {"AAPL", "IBM", "MSFT"} <= set(names), seen
-        if entries == "forecasts":
-            for forecast in seen:
-                validators["forecast.schema.json"].validate(forecast)
+        if entries != "symbols":
+            for record in seen:
+                validators[f"{entries[:-1]}.schema.json"].validate(record)
 
 
 def check_examples(folder, daemon, address):

@@ -47,6 +47,7 @@ impl Server {
             readiness: Readiness::always("ready"),
             liveness: Readiness::always("alive"),
             stream: Some(hub),
+            scores: None,
             symbols: None,
             version: None,
             access: Access { token, ..Access::default() },

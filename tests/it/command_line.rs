@@ -388,6 +388,7 @@ fn inspect_says_what_a_model_is_worth() {
             starts_with(&format!("    {:<20} {skill}", format!("against {name}")));
         }
     }
+    starts_with("  live       the daemon's verdict on it is against persistence");
     starts_with(&format!("  verdict    {}", manifest["verdict"].as_str().unwrap()));
     assert_eq!(lines.next(), None);
 }

@@ -1,14 +1,15 @@
 //! Scores from a process: the same from a replay and from the daemon, and every forecast accounted
 //! for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use tickcast::core::verdict::Word;
 use tickcast::engine::model::Draft;
 use tickcast::engine::model::manifest::StepSpec;
 use tickcast::engine::wire::forecast::ForecastRecord;
-use tickcast::engine::wire::score::ScoreRecord;
+use tickcast::engine::wire::score::{ScoreRecord, VerdictRecord};
 
 use crate::support::bundle::{SealedBundle, sealed_with};
 use crate::support::feed::{Act, ScriptedFeed};
@@ -189,6 +190,81 @@ fn the_daemon_scores_as_a_replay_does_however_many_shards_there_are() {
     }
 }
 
+/// 700 days of one symbol.
+fn long_recording() -> Vec<String> {
+    let tick = |day: u32| {
+        let time = i64::from(day) * 86_400_000;
+        format!(r#"{{"symbol":"A","time":{time},"close":{},"volume":{day}}}"#, close("A", day))
+    };
+    (0..700).map(tick).collect()
+}
+
+/// Evidence goes on over a restart from a snapshot, and what a person sees of it agrees: the
+/// records, the newest score over HTTP, the metrics.
+#[test]
+fn a_verdict_goes_on_over_a_restart() {
+    let sealed = bundle(|_| {});
+    let records = long_recording();
+    let (_, expected) = replay(&sealed, &records, "");
+    let expected = scores(&expected);
+    let words: BTreeSet<_> = expected.iter().map(|score| verdict(score).word.label()).collect();
+    assert!(words.contains("too_early") && words.len() > 1, "{words:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let lines = folder.path().join("scores.jsonl");
+    let settings = format!(
+        "publish.scores = '{}'\nsnapshot.folder = '{}'\nmetrics.symbols = ['A']\n\
+         snapshot.gap_steps_max = 100\n",
+        lines.display(),
+        folder.path().join("states").display()
+    );
+    let (first, second) = records.split_at(450);
+    let mut count = 0;
+    for part in [first, second] {
+        let feed = ScriptedFeed::start();
+        let daemon = Daemon::start(sealed.root.path(), "random", feed.url(), &settings);
+        for record in part {
+            feed.say(record.clone());
+        }
+        let last: serde_json::Value = serde_json::from_str(part.last().unwrap()).unwrap();
+        let newest = eventually("the score of the last day", || {
+            let (status, body) = daemon.get("/v1/scores/A");
+            let score = (status == 200).then(|| serde_json::from_str::<ScoreRecord<'_>>(&body));
+            let time = score?.unwrap().truth_time.as_nanos() / 1_000_000;
+            (last["time"] == time).then(|| body.clone())
+        });
+        count += daemon.metric("tickcast_scores_total") as usize;
+        let metrics = daemon.metrics();
+        assert!(daemon.stop().status.success());
+        let written = fs::read_to_string(&lines).unwrap();
+        assert_eq!(written.lines().last(), Some(&*newest));
+        let newest: ScoreRecord<'_> = serde_json::from_str(&newest).unwrap();
+        let newest = verdict(&newest);
+        assert_eq!(newest.scores as usize, count, "of both lives");
+        let labels = r#"against="persistence",model="random""#;
+        let number = match newest.word {
+            Word::Better => 1.0,
+            Word::Worse => -1.0,
+            word => panic!("{word} after {count} scores"),
+        };
+        assert_eq!(metrics[&format!("tickcast_verdict{{{labels}}}")], number);
+        let of_symbol = format!(r#"tickcast_verdict_symbol{{{labels},symbol="A"}}"#);
+        assert_eq!(metrics[&of_symbol], number);
+        let word = format!(r#"tickcast_verdict_symbols{{{labels},word="{}"}}"#, newest.word);
+        assert_eq!(metrics[&word], 1.0);
+        let since = newest.since.unwrap().as_nanos() as f64 / 1e9;
+        let shown = format!("tickcast_verdict_since_timestamp_seconds{{{labels}}}");
+        assert_eq!(metrics[&shown], since);
+    }
+    // The first life is that of the replay, to the byte.
+    let written = fs::read_to_string(&lines).unwrap();
+    let found = scores(&written);
+    assert_eq!(found[..400], expected[..400]);
+}
+
+fn verdict<'s>(score: &'s ScoreRecord<'_>) -> &'s VerdictRecord<'s> {
+    score.verdict.as_ref().unwrap()
+}
+
 /// The gauges, from the records as a reader would compute them.
 fn assert_figures_follow_from_scores(metrics: &BTreeMap<String, f64>, scores: &[ScoreRecord<'_>]) {
     let figures = |symbols: &[&str], decay: f64| {
@@ -207,6 +283,10 @@ fn assert_figures_follow_from_scores(metrics: &BTreeMap<String, f64>, scores: &[
         }
         [1.0 - squared / baseline, absolute / weight, covered / weight]
     };
+    let labels = r#"against="persistence",model="random""#;
+    let early = format!(r#"tickcast_verdict_symbols{{{labels},word="too_early"}}"#);
+    assert_eq!(metrics[&early], SYMBOLS.len() as f64);
+    assert!(metrics[&format!("tickcast_verdict{{{labels}}}")].is_nan());
     for (symbols, decay, name, label) in [
         (&SYMBOLS[..], 0.99, "", r#"over="weighted""#),
         (&SYMBOLS[..], 1.0, "", r#"over="recent""#),

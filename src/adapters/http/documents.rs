@@ -11,6 +11,9 @@ pub(super) const OPENAPI: &str = include_str!("../../../docs/api/openapi.json");
 /// `/v1/forecast.schema.json`, which the description refers to.
 pub(super) const FORECAST: &str = include_str!("../../../docs/api/forecast.schema.json");
 
+/// `/v1/score.schema.json`, likewise.
+pub(super) const SCORE: &str = include_str!("../../../docs/api/score.schema.json");
+
 /// A document as an answer.
 pub(super) fn document(text: &'static str) -> Answer {
     with_type(StatusCode::OK, JSON, text)

@@ -1,7 +1,8 @@
-//! `GET /v1/forecasts` and `GET /v1/forecasts/SYMBOL`: the newest forecasts.
+//! `GET /v1/forecasts` and `GET /v1/forecasts/SYMBOL`: the newest forecasts; likewise the newest
+//! scores.
 //!
-//! Owns the shape of the list and why a symbol has no forecast. Promises every forecast byte for
-//! byte as it was published. Never asks a shard.
+//! Owns the shape of the lists and why a symbol has no forecast or no score. Promises every record
+//! byte for byte as it was published. Never asks a shard.
 
 use bytes::Bytes;
 
@@ -14,15 +15,16 @@ use crate::core::health::Health;
 use crate::net::percent::percent_decoded;
 use crate::shard::SymbolBoard;
 
-/// A page of newest forecasts, as JSON: those in a rank, or of the first model that has one of a
-/// symbol.
+/// A page of the newest records of a stream, as JSON: those in a rank, or of the first model that
+/// has one of a symbol.
 pub(super) fn list(hub: &StreamHub, rank: Option<u16>, listing: &Listing) -> Vec<u8> {
+    let noun = hub.records().noun();
     let mut page = Page::new(listing);
     hub.each_newest(rank, |symbol, record| page.offer(symbol, record));
     let Filled { count, left_off, next, entries } = page.fill();
     let next = serde_json::to_string(&next).expect("a text always encodes");
     let mut body =
-        format!("{{\"count\":{count},\"left_off\":{left_off},\"next\":{next},\"forecasts\":[")
+        format!("{{\"count\":{count},\"left_off\":{left_off},\"next\":{next},\"{noun}s\":[")
             .into_bytes();
     for (index, record) in entries.iter().enumerate() {
         if index > 0 {
@@ -43,11 +45,29 @@ pub(super) fn newest(
     board: Option<&SymbolBoard>,
     encoded: &str,
 ) -> Result<Bytes, Problem> {
+    let symbol = named(encoded)?;
+    hub.newest(&symbol, rank).ok_or_else(|| why_none(of_model, board, &symbol))
+}
+
+/// The newest score of a symbol, likewise.
+pub(super) fn newest_score(
+    scores: &StreamHub,
+    rank: Option<u16>,
+    encoded: &str,
+) -> Result<Bytes, Problem> {
+    let symbol = named(encoded)?;
+    scores.newest(&symbol, rank).ok_or_else(|| {
+        let detail = "no forecast of this symbol has come true since the daemon began; its stored \
+                      verdict goes on with the next score";
+        Problem::new(Kind::NoScore, detail)
+    })
+}
+
+/// The symbol with a percent-encoded name.
+fn named(encoded: &str) -> Result<Symbol, Problem> {
     let name = percent_decoded(encoded)
         .ok_or_else(|| Problem::new(Kind::BadRequest, "symbol: not percent-encoded UTF-8"))?;
-    let symbol = Symbol::new(&name)
-        .map_err(|error| Problem::new(Kind::BadRequest, format!("symbol: {error}")))?;
-    hub.newest(&symbol, rank).ok_or_else(|| why_none(of_model, board, &symbol))
+    Symbol::new(&name).map_err(|error| Problem::new(Kind::BadRequest, format!("symbol: {error}")))
 }
 
 /// Why a symbol has no forecast. What is known of its window is that of the first model which

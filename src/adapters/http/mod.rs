@@ -55,6 +55,8 @@ pub struct HttpState {
     pub liveness: Readiness,
     /// What `/v1/stream` sends, where there are forecasts.
     pub stream: Option<StreamHub>,
+    /// The same of scores.
+    pub scores: Option<StreamHub>,
     /// What `/v1/symbols` shows, where there are any.
     pub symbols: Option<SymbolBoard>,
     /// What `/version` shows beside the program's own, where a model runs.

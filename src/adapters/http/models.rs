@@ -137,6 +137,13 @@ pub(super) fn live_rank(models: &Models, name: Option<&str>) -> Result<Option<u1
     }
 }
 
+/// What tells the scores of a model from those of others, whatever its role is; `None` where none
+/// is asked for.
+pub(super) fn score_rank(models: &Models, name: Option<&str>) -> Result<Option<u16>, Problem> {
+    name.map(|name| place_of(models, name).map(|place| u16::try_from(place).unwrap_or(u16::MAX)))
+        .transpose()
+}
+
 /// Which symbols a model wants.
 pub(super) fn wants(models: &Models, name: &str) -> Option<SymbolPatterns> {
     let models = models.running.borrow();

@@ -40,6 +40,8 @@ pub(super) enum Kind {
     Warming,
     /// The window is full, and no forecast was published since the process began.
     NoForecast,
+    /// No forecast of the symbol has come true since the process began.
+    NoScore,
     MethodNotAllowed,
     /// The stream is for WebSockets.
     NotWebSocket,
@@ -60,7 +62,7 @@ pub(super) struct Problem {
 
 impl Kind {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::BadRequest,
         Self::BadHost,
         Self::ForeignHost,
@@ -73,6 +75,7 @@ impl Kind {
         Self::Awaited,
         Self::Warming,
         Self::NoForecast,
+        Self::NoScore,
         Self::MethodNotAllowed,
         Self::NotWebSocket,
         Self::TooManySubscribers,
@@ -107,6 +110,9 @@ impl Kind {
             Self::Warming => ("warming", StatusCode::NOT_FOUND, "The window is not full"),
             Self::NoForecast => {
                 ("no_forecast", StatusCode::NOT_FOUND, "There is no forecast since the start")
+            }
+            Self::NoScore => {
+                ("no_score", StatusCode::NOT_FOUND, "There is no score since the start")
             }
             Self::MethodNotAllowed => {
                 ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed")

@@ -1,22 +1,22 @@
 //! What a subscriber asks for in its URL.
 //!
-//! Owns the parameters of `/v1/stream`, `/v1/symbols` and `/v1/forecasts`. Promises that every
+//! Owns the parameters of `/v1/stream` and of lists. Promises that every
 //! query is a wish or one sentence that says what is wrong with it. Never guesses: an unknown
 //! parameter is an error.
 
-use crate::adapters::stream::{StreamId, SymbolFilter, WhenSlow, Wish};
+use crate::adapters::stream::{Records, StreamId, SymbolFilter, WhenSlow, Wish};
 use crate::engine::pipeline::Role;
 use crate::net::percent::percent_decoded;
 
 /// The parameters, each with what it does, for whoever asks in vain.
-const PARAMETERS: &str =
-    "there are `symbols`, `symbol`, `snapshot`, `envelope`, `after`, `when_slow` and `role`";
+const PARAMETERS: &str = "there are `symbols`, `symbol`, `snapshot`, `envelope`, `after`, `when_slow`, `role` and \
+     `records`";
 
 /// Those of a list.
 pub(super) const LISTING_PARAMETERS: &str =
     "there are `symbols`, `after` and `limit`, once, and `symbol`, once for each";
 
-/// Those of a list of forecasts.
+/// Those of a list of forecasts or scores.
 pub(super) const FORECAST_PARAMETERS: &str =
     "there are `symbols`, `model`, `after` and `limit`, once, and `symbol`, once for each";
 
@@ -66,8 +66,18 @@ pub(super) fn wish(query: &str) -> Result<Wish, String> {
                     _ => return Err("role: must be live or shadow".to_owned()),
                 }
             }
+            "records" => {
+                wish.records = match &*value {
+                    "forecasts" => Records::Forecasts,
+                    "scores" => Records::Scores,
+                    _ => return Err("records: must be forecasts or scores".to_owned()),
+                }
+            }
             _ => return Err(format!("unknown parameter; {PARAMETERS}")),
         }
+    }
+    if wish.records == Records::Scores && seen.contains(&"role") {
+        return Err("role: scores come of all models together".to_owned());
     }
     wish.filter = filter.0;
     // Without envelopes there are no numbers to go on from and no notice of what is missing.
@@ -178,7 +188,8 @@ impl Names {
 
 /// A parameter's name, where it is one of ours.
 fn shown(name: &str) -> &str {
-    let known = ["symbols", ONE_SYMBOL, "snapshot", "envelope", "after", "when_slow", "role"];
+    let known =
+        ["symbols", ONE_SYMBOL, "snapshot", "envelope", "after", "when_slow", "role", "records"];
     known.into_iter().find(|known| *known == name).unwrap_or("a parameter")
 }
 
@@ -261,8 +272,11 @@ mod tests {
             after: Some((StreamId(255), 17)),
             when_slow: WhenSlow::Conflate,
             role: Role::Live,
+            records: Records::Forecasts,
         };
         assert_eq!(wish(query), Ok(expected));
+        assert_eq!(wish("records=forecasts"), Ok(Wish::all()));
+        assert_eq!(wish("records=scores"), Ok(Wish { records: Records::Scores, ..Wish::all() }));
         assert_eq!(wish("role=shadow"), Ok(Wish { role: Role::Shadow, ..Wish::all() }));
         assert_eq!(wish("role=live"), Ok(Wish::all()));
     }
@@ -304,6 +318,8 @@ mod tests {
             ("after=7:1", "after: needs envelope"),
             ("when_slow=conflate", "when_slow: conflate needs envelope"),
             ("when_slow=wait", "when_slow: must be cut or conflate"),
+            ("records=all", "records: must be forecasts or scores"),
+            ("records=scores&role=live", "role: scores come of all models together"),
             ("%3Cb%3E=1", "unknown parameter"),
         ] {
             let found = wish(query).unwrap_err();

@@ -16,7 +16,7 @@ use serde::Serialize;
 use tracing::error;
 
 use super::cors::Reader;
-use super::documents::{FORECAST, OPENAPI, document};
+use super::documents::{FORECAST, OPENAPI, SCORE, document};
 use super::host::{Circumstances, HostProblem};
 use super::metrics::Refused;
 use super::problem::{Kind, Problem};
@@ -58,18 +58,22 @@ POST /v1/models/NAME/promote
 
 const STREAM_ROUTES: &str = "\
 GET /v1/stream   WebSocket: forecasts, one JSON message each; ?symbols=AAPL,MSFT for these alone,
-                 ?role=shadow for those of shadows
+                 ?role=shadow for those of shadows, ?records=scores for scores
 GET /v1/forecasts
                  JSON: the newest forecast of every symbol; parameters as of /v1/symbols, and
                  ?model=NAME for those of one of several models
 GET /v1/forecasts/SYMBOL
                  the newest forecast of a symbol; ?model=NAME likewise
+GET /v1/scores   JSON: the newest score of every symbol, with its verdict; parameters as of
+                 /v1/forecasts
+GET /v1/scores/SYMBOL
+                 the newest score of a symbol; ?model=NAME likewise
 ";
 
 /// The most symbols of one answer, some 2 MB.
 const SYMBOLS_MAX: usize = 10_000;
 
-/// The most forecasts of one answer, half a megabyte.
+/// The most forecasts or scores of one answer, a megabyte at most.
 const FORECASTS_MAX: usize = 1_000;
 
 const READ: &str = "GET, HEAD, OPTIONS";
@@ -92,6 +96,9 @@ enum Route<'r> {
     Forecasts(&'r StreamHub),
     /// Of the symbol with this percent-encoded name.
     Forecast(&'r StreamHub, &'r str),
+    Scores(&'r StreamHub),
+    /// Of the symbol with this percent-encoded name.
+    Score(&'r StreamHub, &'r str),
     Symbols(&'r crate::shard::SymbolBoard),
 }
 
@@ -162,11 +169,13 @@ fn find<'r>(context: &'r Context, path: &'r str) -> Result<Route<'r>, Problem> {
     let state = &*context.state;
     let missing = |what: &str| Problem::new(Kind::NotConfigured, what);
     let models = || state.models.as_ref().ok_or_else(|| missing("no model runs in this process"));
-    let hub = || match &state.stream {
+    let open = |hub: &'r Option<StreamHub>, without| match hub {
         Some(hub) if hub.is_closed() => Err(missing("publish.subscribers_max is 0")),
         Some(hub) => Ok(hub),
-        None => Err(missing("this process makes no forecasts")),
+        None => Err(missing(without)),
     };
+    let hub = || open(&state.stream, "this process makes no forecasts");
+    let scores = || open(&state.scores, "this process makes no scores");
     Ok(match path {
         "/" => Route::Home,
         "/livez" => Route::Livez,
@@ -175,21 +184,27 @@ fn find<'r>(context: &'r Context, path: &'r str) -> Result<Route<'r>, Problem> {
         "/version" => Route::Version,
         "/v1/openapi.json" => Route::Document(OPENAPI),
         "/v1/forecast.schema.json" => Route::Document(FORECAST),
+        "/v1/score.schema.json" => Route::Document(SCORE),
         "/v1/models" => Route::Models(models()?),
         "/v1/reload" => Route::Reload(models()?),
         "/v1/stream" => Route::Stream(hub()?),
         "/v1/forecasts" => Route::Forecasts(hub()?),
+        "/v1/scores" => Route::Scores(scores()?),
         "/v1/symbols" => match &state.symbols {
             Some(board) => Route::Symbols(board),
             None => return Err(missing("this process keeps no symbols")),
         },
-        path => match (path.strip_prefix("/v1/forecasts/"), promoted(path)) {
-            (Some(symbol), _) => Route::Forecast(hub()?, symbol),
-            (None, Some(model)) => Route::Promote(models()?, model),
-            (None, None) => {
+        path => {
+            if let Some(symbol) = path.strip_prefix("/v1/forecasts/") {
+                Route::Forecast(hub()?, symbol)
+            } else if let Some(symbol) = path.strip_prefix("/v1/scores/") {
+                Route::Score(scores()?, symbol)
+            } else if let Some(model) = promoted(path) {
+                Route::Promote(models()?, model)
+            } else {
                 return Err(Problem::new(Kind::NoSuchPath, "not found; GET / lists what there is"));
             }
-        },
+        }
     })
 }
 
@@ -260,6 +275,20 @@ async fn respond(
             let record = forecasts::newest(hub, rank, of_model.as_ref(), board, symbol)?;
             with_type(StatusCode::OK, JSON, record)
         }
+        Route::Scores(scores) => {
+            let (model, wanted) = query::without_model(wanted)
+                .map_err(|problem| Problem::new(Kind::BadRequest, problem))?;
+            let rank = score_rank(state, model.as_deref())?;
+            let listing = listing(&wanted, FORECASTS_MAX, FORECAST_PARAMETERS)?;
+            listed(context, || forecasts::list(scores, rank, &listing)).await?
+        }
+        Route::Score(scores, symbol) => {
+            let model =
+                query::model(wanted).map_err(|problem| Problem::new(Kind::BadRequest, problem))?;
+            let rank = score_rank(state, model.as_deref())?;
+            let record = forecasts::newest_score(scores, rank, symbol)?;
+            with_type(StatusCode::OK, JSON, record)
+        }
         Route::Symbols(board) => {
             let listing = listing(wanted, SYMBOLS_MAX, LISTING_PARAMETERS)?;
             listed(context, || symbols::list(board, &listing)).await?
@@ -280,6 +309,14 @@ fn may_change(context: &Context, request: &Request<Incoming>) -> Result<(), Prob
 fn rank(state: &HttpState, model: Option<&str>) -> Result<Option<u16>, Problem> {
     match &state.models {
         Some(models) => models::live_rank(models, model),
+        None => Ok(None),
+    }
+}
+
+/// Which scores are those of a model.
+fn score_rank(state: &HttpState, model: Option<&str>) -> Result<Option<u16>, Problem> {
+    match &state.models {
+        Some(models) => models::score_rank(models, model),
         None => Ok(None),
     }
 }

@@ -1,7 +1,7 @@
 //! `GET /v1/stream`: from an HTTP request to a subscriber.
 //!
 //! Owns the checks before the upgrade and the upgrade itself. Promises that a refusal is an
-//! ordinary HTTP answer that says why. Never sends a forecast: the subscription does.
+//! ordinary HTTP answer that says why. Never sends a record: the subscription does.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -30,7 +30,7 @@ use super::query;
 use super::routes::{Answer, has_body};
 use super::server::Context;
 use super::watched::Watched;
-use crate::adapters::stream::{StreamHub, SubscribeError};
+use crate::adapters::stream::{Records, StreamHub, SubscribeError};
 use crate::core::text::excerpt;
 use crate::engine::pipeline::Role;
 
@@ -46,12 +46,15 @@ pub(super) fn open(context: &Context, hub: &StreamHub, mut request: Request<Inco
         Ok(wish) => wish,
         Err(problem) => return Problem::new(Kind::BadRequest, problem).answer(),
     };
-    let hub = match (wish.role, &context.state.models) {
-        (Role::Live, _) => hub,
-        (Role::Shadow, Some(Models { shadows: Some(shadows), .. })) => shadows,
-        (Role::Shadow | Role::Vacant, _) => {
-            return Problem::new(Kind::NotConfigured, "no model is a shadow here").answer();
-        }
+    let missing = |what| Problem::new(Kind::NotConfigured, what).answer();
+    let hub = match (wish.records, wish.role, &context.state.models) {
+        (Records::Scores, ..) => match &context.state.scores {
+            Some(scores) => scores,
+            None => return missing("this process makes no scores"),
+        },
+        (Records::Forecasts, Role::Live, _) => hub,
+        (_, Role::Shadow, Some(Models { shadows: Some(shadows), .. })) => shadows,
+        (_, Role::Shadow | Role::Vacant, _) => return missing("no model is a shadow here"),
     };
     if !origin_is_fine(context, &request) {
         hub.count_refusal();

@@ -18,7 +18,7 @@ use super::*;
 use crate::adapters::http::access::AccessToken;
 use crate::adapters::http::connections::ConnectionLimits;
 use crate::adapters::http::host::AllowedHosts;
-use crate::adapters::stream::{StreamId, StreamLimits, StreamMetrics};
+use crate::adapters::stream::{Records, StreamId, StreamLimits, StreamMetrics};
 use crate::core::domain::Symbol;
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -28,6 +28,7 @@ struct Running {
     address: SocketAddr,
     readiness: Readiness,
     hub: StreamHub,
+    scores: StreamHub,
     stop: watch::Sender<bool>,
     thread: JoinHandle<()>,
 }
@@ -51,6 +52,7 @@ fn start_within(connections: ConnectionLimits, subscribers_max: usize, access: A
         symbols_max: 16,
     };
     let hub = StreamHub::new(limits, StreamId(0xfeed), metrics);
+    let scores = hub.beside(limits, StreamId(0xface), Records::Scores);
     let readiness = Readiness::new();
     let state = HttpState {
         registry,
@@ -58,6 +60,7 @@ fn start_within(connections: ConnectionLimits, subscribers_max: usize, access: A
         liveness: Readiness::always("process"),
         symbols: None,
         stream: Some(hub.clone()),
+        scores: Some(scores.clone()),
         version: Some(VersionInfo {
             model: "aapl-daily".into(),
             model_version: "1".into(),
@@ -72,7 +75,7 @@ fn start_within(connections: ConnectionLimits, subscribers_max: usize, access: A
     let address = server.local_addr();
     let (stop, stopped) = watch::channel(false);
     let thread = server.spawn_within(connections, state, stopped).unwrap();
-    Running { address, readiness, hub, stop, thread }
+    Running { address, readiness, hub, scores, stop, thread }
 }
 
 /// What came back: the status, the head as it stands, and the body.
@@ -340,6 +343,42 @@ fn the_newest_forecast_of_a_symbol_can_be_asked_for() {
     assert_eq!(running.ask("POST", "/v1/forecasts/A").status, 405);
 }
 
+#[tokio::test]
+async fn scores_have_a_list_and_a_stream_of_their_own() {
+    within(async {
+        let running = start(2);
+        let score = |symbol: &str, rank, record: &str| {
+            let symbol = Symbol::new(symbol).unwrap();
+            running.scores.publish_in(&symbol, rank, record.to_owned().into());
+        };
+        assert_eq!(problem(&running.ask("GET", "/v1/scores/A")), is(404, "no_score"));
+        let empty = "{\"count\":0,\"left_off\":0,\"next\":null,\"scores\":[]}\n";
+        assert_eq!(running.ask("GET", "/v1/scores").body, empty);
+        let mut bare = running.connect("?records=scores").await.unwrap();
+        let mut numbered = running.connect("?records=scores&envelope=true").await.unwrap();
+        numbered.next().await.unwrap().unwrap();
+        running.publish("A", "{\"forecast\":1}");
+        score("A", 1, "{\"a\":1}");
+        score("B", 0, "{\"b\":2}");
+        for expected in ["{\"a\":1}", "{\"b\":2}"] {
+            assert_eq!(bare.next().await.unwrap().unwrap(), Message::text(expected));
+        }
+        let expected = "{\"seq\":1,\"score\":{\"a\":1}}";
+        assert_eq!(numbered.next().await.unwrap().unwrap(), Message::text(expected));
+        assert_eq!(running.ask("GET", "/v1/scores/A").body, "{\"a\":1}");
+        assert_eq!(running.ask("GET", "/v1/forecasts/A").body, "{\"forecast\":1}");
+        let page = running.ask("GET", "/v1/scores?limit=1").body;
+        let expected = "{\"count\":2,\"left_off\":1,\"next\":\"A\",\"scores\":[{\"a\":1}]}\n";
+        assert_eq!(page, expected);
+        for wrong in ["/v1/scores/%ff", "/v1/scores?limit=0", "/v1/stream?records=x"] {
+            assert_eq!(problem(&running.ask("GET", wrong)), is(400, "bad_request"), "{wrong}");
+        }
+        let (status, code) = problem(&start(0).ask("GET", "/v1/scores"));
+        assert_eq!((status, &*code), (404, "not_configured"), "without a stream nothing is kept");
+    })
+    .await;
+}
+
 #[test]
 fn the_newest_forecasts_of_all_symbols_come_in_pages() {
     let running = start(1);
@@ -466,6 +505,7 @@ fn the_description_is_served_as_it_is_in_the_repository() {
     for (path, file) in [
         ("/v1/openapi.json", "docs/api/openapi.json"),
         ("/v1/forecast.schema.json", "docs/api/forecast.schema.json"),
+        ("/v1/score.schema.json", "docs/api/score.schema.json"),
     ] {
         let reply = running.ask("GET", path);
         assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/json")));

@@ -1,4 +1,4 @@
-//! The live stream: every forecast to every subscriber, as it is made.
+//! The live stream: every forecast, or every score, to every subscriber, as it is made.
 //!
 //! Owns the ring between the engine and the subscribers, and the life of each subscriber from its
 //! handshake to its close. Promises that publishing waits for no subscriber, that memory is bounded
@@ -61,6 +61,15 @@ pub struct StreamLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamId(pub u64);
 
+/// What a stream sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Records {
+    /// Forecasts.
+    Forecasts,
+    /// Scores, of live models and of shadows.
+    Scores,
+}
+
 /// What a subscriber asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
@@ -76,6 +85,8 @@ pub struct Wish {
     pub when_slow: WhenSlow,
     /// Whose forecasts: those of the live models or of the shadows.
     pub role: Role,
+    /// Forecasts or scores.
+    pub records: Records,
 }
 
 /// What becomes of a subscriber that lags past the ring.
@@ -153,6 +164,7 @@ pub struct StreamHub {
 
 struct Shared {
     id: StreamId,
+    records: Records,
     /// Behind a lock and without an owner, because whoever publishes must not wait for a task to be
     /// scheduled; held for one push, or for a bounded look.
     ring: Mutex<Ring>,
@@ -195,7 +207,7 @@ impl StreamMetrics {
             subscribers,
             sent: counter(
                 "tickcast_stream_sent_total",
-                "Forecasts sent, to all subscribers together.",
+                "Forecasts and scores sent, to all subscribers together.",
             )?,
             cut: counter(
                 "tickcast_stream_cut_total",
@@ -211,7 +223,7 @@ impl StreamMetrics {
             )?,
             unlisted: counter(
                 "tickcast_stream_unlisted_total",
-                "Forecasts not kept as the newest of their symbol, as there were too many symbols.",
+                "Records not kept as the newest of their symbol, as there were too many symbols.",
             )?,
         })
     }
@@ -271,6 +283,17 @@ impl Wish {
             after: None,
             when_slow: WhenSlow::Cut,
             role: Role::Live,
+            records: Records::Forecasts,
+        }
+    }
+}
+
+impl Records {
+    /// The word for one, as envelopes have it.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Forecasts => "forecast",
+            Self::Scores => "score",
         }
     }
 }
@@ -295,6 +318,7 @@ impl StreamHub {
         } = limits;
         let shared = Shared {
             id,
+            records: Records::Forecasts,
             ring: Mutex::new(Ring::new(lag_records_max, symbols_max)),
             progress: watch::Sender::default(),
             outlets: Outlets::default(),
@@ -312,12 +336,13 @@ impl StreamHub {
     }
 
     /// A stream of its own, whose subscribers share places and metrics with this one's: that of the
-    /// shadows.
+    /// shadows, or that of the scores.
     #[must_use]
-    pub fn beside(&self, limits: StreamLimits, id: StreamId) -> Self {
+    pub fn beside(&self, limits: StreamLimits, id: StreamId, records: Records) -> Self {
         let Shared { places, patience, metrics, closed, .. } = &*self.shared;
         let shared = Shared {
             id,
+            records,
             ring: Mutex::new(Ring::new(limits.lag_records_max, limits.symbols_max)),
             progress: watch::Sender::default(),
             outlets: Outlets::default(),
@@ -327,6 +352,11 @@ impl StreamHub {
             metrics: metrics.clone(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// What it sends.
+    pub fn records(&self) -> Records {
+        self.shared.records
     }
 
     /// Hands one record of the only model to every subscriber that wants it. Waits for none; needs

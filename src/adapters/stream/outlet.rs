@@ -49,7 +49,8 @@ struct State {
     socket: OwnedWriteHalf,
     /// What records are wanted, and how they are written.
     filter: SymbolFilter,
-    has_envelopes: bool,
+    /// The word for a record in its envelope; `None` without envelopes.
+    noun: Option<&'static str>,
     /// The number of the last record that was dealt with, while publishers may write.
     open_at: Option<u64>,
     /// The library has written a part of its bytes, and the rest of them comes next.
@@ -106,7 +107,7 @@ impl Outlet {
         let state = State {
             socket,
             filter: wish.filter.clone(),
-            has_envelopes: wish.envelope,
+            noun: wish.envelope.then_some(wish.records.noun()),
             open_at: None,
             is_cut: false,
             left: Vec::new(),
@@ -139,8 +140,7 @@ impl Outlet {
     pub(super) fn write(&self, ring: &Mutex<Ring>, metrics: &StreamMetrics) -> bool {
         // The thread that has it may have looked at the ring before: the task does the rest.
         let Ok(mut state) = self.0.try_lock() else { return false };
-        let State { socket, filter, has_envelopes, open_at, is_cut, left, records, frames } =
-            &mut *state;
+        let State { socket, filter, noun, open_at, is_cut, left, records, frames } = &mut *state;
         let Some(cursor) = open_at else { return false };
         if *is_cut || !left.is_empty() {
             return false;
@@ -163,7 +163,10 @@ impl Outlet {
         frames.clear();
         for record in records.drain(..) {
             metrics.sent.inc();
-            let message = if *has_envelopes { envelope(&record) } else { record.message };
+            let message = match noun {
+                Some(noun) => envelope(&record, noun),
+                None => record.message,
+            };
             push_frame(frames, &message);
         }
         *cursor = up_to;

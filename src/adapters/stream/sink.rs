@@ -1,4 +1,5 @@
-//! The streams of live models and of shadows as sinks of a shard. Scores have no place on them.
+//! The streams of live models, of shadows and of scores as sinks of a shard, each of its own
+//! records.
 
 use std::io;
 
@@ -6,30 +7,45 @@ use super::StreamHub;
 use super::outlet::RECORDS_AT_ONCE_MAX;
 use crate::ports::sink::{OpenSink, Outgoing, Sink, SinkClosed};
 
-/// A shard's end of a stream, which takes the forecasts of models of one kind.
+/// A shard's end of a stream, which takes records of one kind and no others.
 struct StreamEnd {
     hub: StreamHub,
-    /// Whether it takes those of shadows, and no others.
-    of_shadows: bool,
+    takes: Takes,
     /// Records that no subscriber was brought yet.
     kept: usize,
 }
 
+/// Which records an end takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    /// Forecasts of live models.
+    Live,
+    /// Forecasts of shadows.
+    Shadows,
+    /// Scores of either.
+    Scores,
+}
+
 impl StreamHub {
-    /// The stream as one of the daemon's sinks.
+    /// The stream as the sink of the forecasts of live models.
     pub fn as_sink(&self) -> OpenSink {
-        self.opened(false)
+        self.opened(Takes::Live)
     }
 
     /// The stream as the sink of the forecasts of shadows, and of no others.
     pub fn as_shadow_sink(&self) -> OpenSink {
-        self.opened(true)
+        self.opened(Takes::Shadows)
     }
 
-    fn opened(&self, of_shadows: bool) -> OpenSink {
+    /// The stream as the sink of scores, and of nothing else.
+    pub fn as_score_sink(&self) -> OpenSink {
+        self.opened(Takes::Scores)
+    }
+
+    fn opened(&self, takes: Takes) -> OpenSink {
         let hub = self.clone();
         OpenSink {
-            sink: Box::new(StreamEnd { hub: self.clone(), of_shadows, kept: 0 }),
+            sink: Box::new(StreamEnd { hub: self.clone(), takes, kept: 0 }),
             stages: Vec::new(),
             notices: Vec::new(),
             finish: Box::new(move || {
@@ -41,17 +57,18 @@ impl StreamHub {
 }
 
 impl StreamEnd {
-    fn take(&mut self, forecast: &Outgoing<'_>) {
-        if self.hub.is_closed() {
-            return;
+    fn take(&mut self, record: &Outgoing<'_>, kind: Takes) -> Result<(), SinkClosed> {
+        if kind != self.takes || self.hub.is_closed() {
+            return Ok(());
         }
-        self.hub.push(forecast.symbol, forecast.rank, forecast.shared());
+        self.hub.push(record.symbol, record.rank, record.shared());
         self.kept += 1;
         if self.kept > RECORDS_AT_ONCE_MAX {
             // They are for the tasks of subscribers to write, while the shard goes on.
             self.hub.shared.wake();
             self.kept = 1;
         }
+        Ok(())
     }
 }
 
@@ -61,21 +78,15 @@ impl Sink for StreamEnd {
     }
 
     fn publish(&mut self, forecast: &Outgoing<'_>) -> Result<(), SinkClosed> {
-        if !self.of_shadows {
-            self.take(forecast);
-        }
-        Ok(())
+        self.take(forecast, Takes::Live)
     }
 
     fn publish_shadow(&mut self, forecast: &Outgoing<'_>) -> Result<(), SinkClosed> {
-        if self.of_shadows {
-            self.take(forecast);
-        }
-        Ok(())
+        self.take(forecast, Takes::Shadows)
     }
 
-    fn publish_score(&mut self, _: &Outgoing<'_>) -> Result<(), SinkClosed> {
-        Ok(())
+    fn publish_score(&mut self, score: &Outgoing<'_>) -> Result<(), SinkClosed> {
+        self.take(score, Takes::Scores)
     }
 
     fn never_waits(&self) -> bool {

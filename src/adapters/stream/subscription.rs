@@ -281,7 +281,8 @@ impl Subscription {
     {
         let mut records = std::mem::take(&mut self.records);
         for record in records.drain(..) {
-            let message = if self.wish.envelope { envelope(&record) } else { record.message };
+            let noun = self.shared.records.noun();
+            let message = if self.wish.envelope { envelope(&record, noun) } else { record.message };
             self.within(sink.feed(message)).await?;
             self.shared.metrics.sent.inc();
         }
@@ -321,10 +322,10 @@ async fn due(progress: &mut watch::Receiver<Progress>, outlet: &Outlet) {
 }
 
 /// A record with its number around it.
-pub(super) fn envelope(record: &Numbered) -> Message {
+pub(super) fn envelope(record: &Numbered, noun: &str) -> Message {
     match &record.message {
         Message::Text(text) => {
-            Message::text(format!("{{\"seq\":{},\"forecast\":{text}}}", record.seq))
+            Message::text(format!("{{\"seq\":{},\"{noun}\":{text}}}", record.seq))
         }
         other => other.clone(),
     }

@@ -1,15 +1,16 @@
 //! The scores of all symbols of one engine.
 //!
-//! Owns a [`SymbolScores`] for each symbol of the dense index, the sums over groups of them, and
-//! the scores that nobody has taken yet. Promises that a score depends on its symbol's steps and
-//! forecasts alone, and that the sums over all symbols are those of the symbols added up, whatever
-//! came and went. Never keeps a score unless somebody takes them.
+//! Owns a [`SymbolScores`] and a [`Ledger`] for each symbol of the dense index, what groups of
+//! symbols come to, and the scores that nobody has taken yet. Promises that a score depends on its
+//! symbol's steps and forecasts alone, and that the sums over all symbols are those of the symbols
+//! added up, whatever came and went. Never keeps a score unless somebody takes them.
 
 use super::recent::Recent;
 use super::symbol::SymbolScores;
 use super::{Score, ScorePlan, ScoreTally, Sums, Unscored};
 use crate::core::domain::{Forecast, Step, Symbol, SymbolId};
 use crate::core::forecast::Margins;
+use crate::core::verdict::{Ledger, Pool};
 
 /// Groups' sums are added up anew after as many scores as there are symbols, but not more often
 /// than this: what rounding leaves behind when an outlier goes is then gone, too.
@@ -20,6 +21,8 @@ const RENEWAL_SCORES_MIN: u64 = 4096;
 pub struct ScoreBook {
     plan: ScorePlan,
     symbols: Vec<SymbolScores>,
+    /// The evidence of each symbol.
+    ledgers: Vec<Ledger>,
     /// Which group each symbol is in.
     groups: Vec<u16>,
     /// Symbols that are a group of their own, sorted; the last group is that of all others.
@@ -33,10 +36,11 @@ pub struct ScoreBook {
     is_quiet: bool,
 }
 
-/// The sums of one group.
+/// What one group comes to.
 #[derive(Clone, Copy, Debug, Default)]
 struct GroupSums {
     sums: Sums,
+    pool: Pool,
     /// Whether they have changed since they were last shown.
     changed: bool,
 }
@@ -47,6 +51,7 @@ impl ScoreBook {
         Self {
             plan,
             symbols: Vec::new(),
+            ledgers: Vec::new(),
             groups: Vec::new(),
             listed: Vec::new(),
             sums: vec![GroupSums::default()],
@@ -88,30 +93,36 @@ impl ScoreBook {
         self.recent.sums()
     }
 
-    /// Hands the sums of every group that have changed since the last call to `sink`, by the index
-    /// of the listed symbol; the group of all others comes behind them.
-    pub fn show_changed(&mut self, mut sink: impl FnMut(usize, &Sums)) {
+    /// The evidence of all symbols together.
+    pub fn pool(&self) -> Pool {
+        let pools = self.sums.iter().map(|group| &group.pool);
+        pools.fold(Pool::default(), Pool::merged)
+    }
+
+    /// Hands the sums and the evidence of every group that have changed since the last call to
+    /// `sink`, by the index of the listed symbol; the group of all others comes behind them.
+    pub fn show_changed(&mut self, mut sink: impl FnMut(usize, &Sums, &Pool)) {
         for (index, group) in self.sums.iter_mut().enumerate() {
             if std::mem::take(&mut group.changed) {
-                sink(index, &group.sums);
+                sink(index, &group.sums, &group.pool);
             }
         }
     }
 
     /// Makes room for one more symbol, at the end of the dense index.
     pub fn add_symbol(&mut self, name: &Symbol) {
-        self.add(name, SymbolScores::new(&self.plan));
+        self.add(name, SymbolScores::new(&self.plan), Ledger::new());
     }
 
     /// As [`ScoreBook::add_symbol`], from rest; the scores must fit.
-    pub fn restore_symbol(&mut self, name: &Symbol, scores: &SymbolScores) {
+    pub fn restore_symbol(&mut self, name: &Symbol, scores: &SymbolScores, ledger: &Ledger) {
         // The capacity of what comes from rest is not that of a fresh one.
         let mut restored = SymbolScores::new(&self.plan);
         restored.clone_from_rest(scores);
         self.tally.waiting += restored.waiting();
         self.tally.drifting += u64::from(restored.is_drifting());
         let sums = restored.sums();
-        self.add(name, restored);
+        self.add(name, restored, *ledger);
         let group = self.groups.last().map_or(0, |group| usize::from(*group));
         self.sums[group].sums += sums;
         self.sums[group].changed = true;
@@ -128,9 +139,9 @@ impl ScoreBook {
         self.sums.iter_mut().for_each(|group| group.changed = true);
     }
 
-    /// Whether scores from rest are of this model.
-    pub fn fits(&self, scores: &SymbolScores) -> bool {
-        scores.fits(&self.plan)
+    /// Whether scores and evidence from rest are of this model.
+    pub fn fits(&self, scores: &SymbolScores, ledger: &Ledger) -> bool {
+        scores.fits(&self.plan) && ledger.is_possible(&self.plan.verdict)
     }
 
     /// A symbol's scores, for rest.
@@ -138,11 +149,17 @@ impl ScoreBook {
         &self.symbols[id.index()]
     }
 
+    /// A symbol's evidence, for rest.
+    pub fn ledger(&self, id: SymbolId) -> &Ledger {
+        &self.ledgers[id.index()]
+    }
+
     /// Forgets a symbol; the last one of the dense index takes its place.
     pub fn swap_remove(&mut self, id: SymbolId) {
         let mut scores = self.symbols.swap_remove(id.index());
         let group = usize::from(self.groups.swap_remove(id.index()));
         self.sums[group].sums -= scores.sums();
+        self.sums[group].pool.remove(&self.ledgers.swap_remove(id.index()));
         self.sums[group].changed = true;
         self.tally.drifting -= u64::from(scores.is_drifting());
         scores.forget(&mut self.tally, Unscored::Left);
@@ -161,11 +178,18 @@ impl ScoreBook {
     pub fn step(&mut self, id: SymbolId, step: &Step) {
         let symbol = &mut self.symbols[id.index()];
         let before = symbol.sums();
-        let Some(score) = symbol.step(&self.plan, id, step, &mut self.tally) else { return };
+        let Some(mut score) = symbol.step(&self.plan, id, step, &mut self.tally) else { return };
         let group = &mut self.sums[usize::from(self.groups[id.index()])];
         group.sums -= before;
         group.sums += symbol.sums();
         group.changed = true;
+        let (ledger, rule) = (&mut self.ledgers[id.index()], &self.plan.verdict);
+        let before = *ledger;
+        if ledger.take(rule, score.loss_difference(), score.truth_time) {
+            group.pool.remove(&before);
+            group.pool.add(ledger);
+        }
+        score.verdict = ledger.verdict(rule);
         self.recent.add(&score);
         self.since_renewal += 1;
         if self.since_renewal >= RENEWAL_SCORES_MIN.max(self.symbols.len() as u64) {
@@ -202,11 +226,14 @@ impl ScoreBook {
         self.taken.as_ref().is_some_and(|taken| !taken.is_empty())
     }
 
-    fn add(&mut self, name: &Symbol, scores: SymbolScores) {
+    fn add(&mut self, name: &Symbol, scores: SymbolScores, ledger: Ledger) {
         let group = self.listed.binary_search(name).unwrap_or(self.listed.len());
         // The configuration lists far fewer.
         self.groups.push(u16::try_from(group).unwrap_or(u16::MAX));
         self.symbols.push(scores);
+        self.sums[group].pool.add(&ledger);
+        self.sums[group].changed = true;
+        self.ledgers.push(ledger);
     }
 
     /// Adds the symbols of every group up anew.

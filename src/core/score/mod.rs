@@ -1,10 +1,10 @@
 //! What forecasts were worth, told as soon as it can be: when the truth arrives.
 //!
 //! Owns the forecasts that wait for their truth, the score of each, and what adapts to scores: the
-//! interval of each symbol and the mark of its drift. Promises that every forecast is scored once
-//! or counted with the reason why not, that scores depend on records alone, and that skill is
-//! always against the naive forecast that the trainer judges by. Never changes a value that is
-//! forecast; never reads a clock.
+//! interval of each symbol, the mark of its drift, and its verdict. Promises that every forecast is
+//! scored once or counted with the reason why not, that scores depend on records alone, and that
+//! skill is always against the naive forecast that the trainer judges by. Never changes a value
+//! that is forecast; never reads a clock.
 //!
 //! | module | owns |
 //! |---|---|
@@ -30,6 +30,7 @@ mod unscored;
 
 use crate::core::domain::{Quality, SymbolId, UnixNanos};
 use crate::core::forecast::{ForecastPlan, Intervals, Margins, Truth};
+use crate::core::verdict::{LEVEL, LedgerRule, Verdict};
 
 pub use self::book::ScoreBook;
 pub use self::measure::{TargetKind, direction_hit, error};
@@ -42,6 +43,9 @@ use self::stretch::StretchRule;
 /// The longest horizon, in steps, of which forecasts are kept until their truth: 80 bytes each for
 /// every symbol.
 pub const HORIZON_STEPS_MAX: u32 = 1024;
+
+/// The baseline that skill and verdict are against, as records and metrics name it.
+pub const AGAINST: &str = "persistence";
 
 /// How many scores the figures over the last scores are about.
 pub const RECENT_SCORES: usize = 4096;
@@ -59,6 +63,8 @@ pub struct ScorePlan {
     /// Whether intervals are the model's own, which nothing stretches.
     keeps_ends: bool,
     rule: StretchRule,
+    /// How the evidence of better and worse is read.
+    verdict: LedgerRule,
 }
 
 /// A forecast beside its truth; its model is known from the context. Values are in the target's
@@ -91,8 +97,13 @@ pub struct Score {
     pub out_of_range: bool,
     /// The symbol's skill over its last scores, this one included.
     pub skill: Option<f64>,
+    /// The share of the symbol's last intervals that held their truth, this one included and
+    /// weighted as the skill is.
+    pub held: Option<f64>,
     /// Whether the symbol's errors are larger than they were.
     pub drift: bool,
+    /// What the symbol's scores have come to, this one included.
+    pub verdict: Verdict,
 }
 
 impl ScorePlan {
@@ -106,6 +117,7 @@ impl ScorePlan {
             margins: forecast.margins(),
             keeps_ends: forecast.keeps_ends(),
             rule: StretchRule::new(forecast.coverage(), horizon_steps),
+            verdict: LedgerRule::new(horizon_steps, LEVEL),
         }
     }
 
@@ -147,6 +159,13 @@ impl Score {
     /// That of the naive forecast.
     pub const fn baseline_error(&self) -> f64 {
         error(self.baseline, self.truth)
+    }
+
+    /// `loss(baseline) - loss(model)`, where the loss is the squared error: above zero where the
+    /// model was better.
+    pub const fn loss_difference(&self) -> f64 {
+        let (error, baseline_error) = (self.error(), self.baseline_error());
+        baseline_error * baseline_error - error * error
     }
 
     /// Whether the interval held the truth, ends included.

@@ -15,6 +15,7 @@ use super::stretch::Stretch;
 use super::{Score, ScorePlan, ScoreTally, Sums, Unscored};
 use crate::core::domain::{Forecast, Quality, Step, SymbolId, UnixNanos};
 use crate::core::forecast::Margins;
+use crate::core::verdict::Verdict;
 
 /// By which older scores count less with each new one: the sums are about the last 100 scores, and
 /// half of their weight is on the last 69.
@@ -188,7 +189,10 @@ impl SymbolScores {
             quality,
             out_of_range,
             skill: None,
+            held: None,
             drift: false,
+            // The book has the evidence.
+            verdict: Verdict::default(),
         };
         let sums = self.sums.scaled(DECAY) + Sums::of(&score);
         if !sums.are_possible() {
@@ -211,6 +215,7 @@ impl SymbolScores {
         }
         self.count = self.count.saturating_add(1);
         score.skill = self.sums.skill();
+        score.held = self.sums.coverage();
         tally.scores += 1;
         Ok(score)
     }

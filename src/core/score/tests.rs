@@ -10,6 +10,7 @@ use super::*;
 use crate::core::domain::{DurationNanos, Field, Fields, Forecast, Schema, Signal, Step, Symbol};
 use crate::core::features::{ColumnRange, Scaler};
 use crate::core::forecast::{Interval, SignalThresholds, Target, WindowFacts};
+use crate::core::verdict::{Ledger, Pool, Word};
 
 const DAY: i64 = 86_400_000_000_000;
 
@@ -164,7 +165,7 @@ proptest! {
             let later = score.as_of.as_nanos() + i64::from(horizon) * DAY;
             prop_assert_eq!(score.truth_time.as_nanos(), later);
             sums = sums.scaled(0.99) + Sums::of(score);
-            prop_assert_eq!(score.skill, sums.skill());
+            prop_assert_eq!((score.skill, score.held), (sums.skill(), sums.coverage()));
             found.insert(score.as_of.as_nanos(), (score.value, score.truth, score.baseline));
         }
         prop_assert_eq!(found.len(), scores.len());
@@ -203,8 +204,9 @@ proptest! {
         before.add_symbol(&names[0]);
         let (mut found, _) = live(&mut before, &forecast_plan, first);
         let mut after = book(&names[..1]);
-        prop_assert!(after.fits(before.symbol(symbol_id(0))));
-        after.restore_symbol(&names[0], before.symbol(symbol_id(0)));
+        prop_assert!(after.fits(before.symbol(symbol_id(0)), before.ledger(symbol_id(0))));
+        let (scores, ledger) = (before.symbol(symbol_id(0)), before.ledger(symbol_id(0)));
+        after.restore_symbol(&names[0], scores, ledger);
         after.add_symbol(&names[1]);
         after.add_symbol(&names[2]);
         // Times go on where the first part ended.
@@ -229,8 +231,9 @@ proptest! {
         found.extend(late);
         prop_assert_eq!(found, expected);
         prop_assert_eq!(after.symbol(symbol_id(0)), whole.symbol(symbol_id(0)));
+        prop_assert_eq!(after.ledger(symbol_id(0)), whole.ledger(symbol_id(0)));
         let mut groups = Vec::new();
-        after.show_changed(|group, sums| groups.push((group, *sums)));
+        after.show_changed(|group, sums, _| groups.push((group, *sums)));
         for (group, sums) in groups {
             let alone = after.symbol(symbol_id(0)).sums();
             let expected = if group == 0 { alone } else { Sums::default() };
@@ -238,6 +241,51 @@ proptest! {
                 prop_assert!((ours - theirs).abs() <= 1e-9 * theirs.max(1.0), "{ours} {theirs}");
             }
         }
+    }
+}
+
+/// The verdict of a score is what a ledger says that took the differences of the scores so far, and
+/// what leaves takes its evidence with it.
+#[test]
+fn verdicts_follow_from_the_scores_alone() {
+    let target = Target::NextValue { field: "rain".into() };
+    let mut draws = Draws::new(11);
+    let moments: Vec<_> = (0..900)
+        .map(|_| Moment {
+            close: 1.0,
+            rain: Some(0.5 + 0.1 * draws.normal()),
+            after_gap: false,
+            patched: false,
+            value: Some(0.5),
+        })
+        .collect();
+    for horizon in [1, 4] {
+        let names = ["A", "B"].map(|name| Symbol::new(name).unwrap());
+        let mut book = ScoreBook::new(plan(&target, horizon));
+        book.list(&names[..1], 64);
+        book.keep();
+        names.iter().for_each(|name| book.add_symbol(name));
+        let (scores, _) = live(&mut book, &forecast_plan(&target, 0.25), &moments);
+        let rule = LedgerRule::new(horizon, LEVEL);
+        let mut ledger = Ledger::new();
+        for score in &scores {
+            let (model, baseline) = (score.value - score.truth, score.baseline - score.truth);
+            ledger.take(&rule, baseline * baseline - model * model, score.truth_time);
+            assert_eq!(score.verdict, ledger.verdict(&rule));
+        }
+        let last = scores.last().unwrap();
+        assert_eq!((last.verdict.word, last.verdict.scores), (Word::Better, scores.len() as u64));
+        // The rain of yesterday is off twice as far as its mean is.
+        assert!((last.verdict.mean_difference - 0.01).abs() < 0.002, "{last:?}");
+        assert!(scores[399].verdict.since.is_some_and(|since| since <= scores[399].truth_time));
+        let mut pools = Vec::new();
+        book.show_changed(|group, _, pool| pools.push((group, pool.word(LEVEL))));
+        assert_eq!(pools, [(0, Word::Better), (1, Word::TooEarly)]);
+        book.swap_remove(symbol_id(0));
+        let mut pools = Vec::new();
+        book.show_changed(|group, _, pool| pools.push((group, *pool)));
+        assert_eq!(pools, [(0, Pool::default())]);
+        assert_eq!(book.ledger(symbol_id(0)), &Ledger::new(), "B has taken the place of A");
     }
 }
 
@@ -302,7 +350,7 @@ fn an_outlier_leaves_nothing_behind_in_the_sums_of_a_group() {
     moments.extend(vec![rain(0.5); 9000]);
     live(&mut book, &plan, &moments);
     let mut sums = Sums::default();
-    book.show_changed(|_, group| sums = *group);
+    book.show_changed(|_, group, _| sums = *group);
     assert!((sums.mean_absolute_error().unwrap() - 0.25).abs() < 1e-9, "{sums:?}");
 }
 
@@ -322,7 +370,9 @@ fn the_last_scores_are_as_many_as_they_say() {
         quality: Quality::Full,
         out_of_range: false,
         skill: None,
+        held: None,
         drift: false,
+        verdict: Verdict::default(),
     };
     let mut recent = recent::Recent::new(64);
     for count in 1..1000 {

@@ -27,6 +27,7 @@ use crate::core::domain::{
 };
 use crate::core::forecast::ForecastKinds;
 use crate::core::health::CLOCK_ERROR_MAX;
+use crate::core::verdict::{LEVEL, LedgerRule, Steps, Verdict};
 use crate::engine::inference::{InferenceError, Runtime};
 use crate::engine::model::manifest::{Manifest, Mode};
 use crate::engine::model::{Bundle, BundleError, Heritage};
@@ -67,6 +68,8 @@ pub struct Pipeline {
     /// As what its states are stored; `None` for the only model of a stream.
     stored_as: Option<Arc<str>>,
     post: Post,
+    /// All symbols as one series, where that is asked for.
+    steps: Option<Steps>,
 }
 
 /// Without a word from the configuration, an event time may lie so far ahead of its reception, or
@@ -160,6 +163,7 @@ impl Pipeline {
             passed_over,
             stored_as: None,
             post: Post::default(),
+            steps: None,
         })
     }
 
@@ -338,11 +342,27 @@ impl Pipeline {
         let (book, names) = self.engine.scores_and_names();
         for score in book.take() {
             let symbol = names.of(score.symbol);
+            if let Some(steps) = &mut self.steps {
+                steps.take(symbol.as_str(), score.loss_difference(), score.truth_time);
+            }
             self.buffer.clear();
             self.encoder.template().encode_score(symbol.as_str(), &score, &mut self.buffer);
             sink(symbol, &self.buffer)?;
         }
         Ok(())
+    }
+
+    /// Compares the model with its baseline over all symbols as one series, by the scores that
+    /// [`Pipeline::emit_scores`] hands over from here on. For recorded input alone: it needs memory
+    /// for each time.
+    pub fn compare_steps(&mut self) {
+        self.steps.get_or_insert_default();
+    }
+
+    /// What that has come to; `None` where it was not asked for.
+    pub fn verdict_of_steps(&self) -> Option<Verdict> {
+        let rule = LedgerRule::new(self.manifest.horizon_steps, LEVEL);
+        self.steps.as_ref().map(|steps| steps.verdict(&rule))
     }
 
     /// The model behind the states that [`Pipeline::take_changed`] gives.

@@ -14,6 +14,7 @@ use crate::core::domain::{DurationNanos, PartitionId, Position, Reject, Symbol, 
 use crate::core::features::FeatureState;
 use crate::core::score::SymbolScores;
 use crate::core::step::{Cadence, StepState};
+use crate::core::verdict::Ledger;
 use crate::core::window::{Window, WindowMismatch, WindowSnapshot};
 use crate::engine::inference::InferenceError;
 
@@ -35,6 +36,8 @@ pub struct SymbolSnapshot {
     cadence: Cadence,
     /// How many of its steps went without inference under load, since it began.
     shed_steps: u64,
+    /// The evidence of its scores.
+    ledger: Ledger,
 }
 
 /// Why a snapshot cannot be taken over.
@@ -153,6 +156,7 @@ impl Engine {
             offset: state.applied.map(|position| position.offset),
             cadence: state.cadence,
             shed_steps: state.shed_steps,
+            ledger: *self.scores.ledger(id),
         }
     }
 
@@ -244,7 +248,7 @@ impl Engine {
         {
             return Err(RestoreError::States(snapshot.symbol.clone()));
         }
-        if !of_rows && !self.scores.fits(&snapshot.scores) {
+        if !of_rows && !self.scores.fits(&snapshot.scores, &snapshot.ledger) {
             return Err(RestoreError::Scores(snapshot.symbol.clone()));
         }
         let (step, features) = (snapshot.step.clone(), snapshot.features.clone());
@@ -262,7 +266,7 @@ impl Engine {
             // What another model was worth says nothing of this one.
             self.scores.add_symbol(name);
         } else {
-            self.scores.restore_symbol(name, &snapshot.scores);
+            self.scores.restore_symbol(name, &snapshot.scores, &snapshot.ledger);
         }
         if let (Driver::Carried(carried), Some(states)) = (&mut self.driver, states) {
             carried.restore(id, states);

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::forecast::RecordTemplate;
 use crate::core::domain::{Quality, UnixNanos};
-use crate::core::score::Score;
+use crate::core::score::{AGAINST, Score};
+use crate::core::verdict::{Verdict, Word};
 use crate::engine::model::manifest::Mode;
 
 /// The value of `schema` in every record.
@@ -72,8 +73,47 @@ pub struct ScoreRecord<'a> {
     /// has made no error.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub skill: Option<f64>,
+    /// The share of the symbol's last intervals that held their truth, this one included; records
+    /// of before have none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub held: Option<f64>,
     /// Whether the symbol's errors are larger than they were.
     pub drift: bool,
+    /// What the symbol's scores have come to, this one included; records of before have none.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub verdict: Option<VerdictRecord<'a>>,
+}
+
+/// A verdict as it travels, with its figures in squares of the target's unit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VerdictRecord<'a> {
+    /// The word.
+    pub word: Word,
+    /// The baseline that the model is compared with.
+    #[serde(borrow)]
+    pub against: Cow<'a, str>,
+    /// RFC 3339: the truth time since which the word has been the same; absent while it is too
+    /// early.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub since: Option<UnixNanos>,
+    /// How many scores were counted.
+    pub scores: u64,
+    /// The mean of the baseline's squared error minus the model's: above zero where the model was
+    /// better.
+    pub mean_difference: f64,
+    /// Between which two values that mean lies; absent while they are not known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub limits: Option<[f64; 2]>,
+    /// The natural logarithm of the e-value against "equal".
+    pub log_e_value: f64,
+}
+
+impl From<Verdict> for VerdictRecord<'static> {
+    fn from(verdict: Verdict) -> Self {
+        let Verdict { word, since, scores, mean_difference, limits, log_e_value } = verdict;
+        let against = AGAINST.into();
+        Self { word, against, since, scores, mean_difference, limits, log_e_value }
+    }
 }
 
 impl RecordTemplate {
@@ -105,7 +145,9 @@ impl RecordTemplate {
             quality: score.quality,
             out_of_range: score.out_of_range,
             skill: score.skill,
+            held: score.held,
             drift: score.drift,
+            verdict: Some(score.verdict.into()),
         };
         serde_json::to_writer(buffer, &record)
             .expect("plain fields and finite numbers always encode, and a Vec never fails to grow");
@@ -140,7 +182,16 @@ mod tests {
             quality: Quality::Full,
             out_of_range: true,
             skill: None,
+            held: Some(0.75),
             drift: false,
+            verdict: Verdict {
+                word: Word::Worse,
+                since: Some(UnixNanos::parse("2012-12-31").unwrap()),
+                scores: 330,
+                mean_difference: -0.5,
+                limits: Some([-0.75, -0.25]),
+                log_e_value: 3.5,
+            },
         };
         let mut bytes = Vec::new();
         template.encode_score("AAPL", &score, &mut bytes);
@@ -154,10 +205,22 @@ mod tests {
              \"error\":-0.2625,\"absolute_error\":0.2625,\"baseline\":0.0,\
              \"baseline_absolute_error\":0.25,\"direction_hit\":false,\"lower\":-0.5,\
              \"upper\":0.5,\"coverage\":0.9,\"covered\":true,\"quality\":\"full\",\
-             \"out_of_range\":true,\"drift\":false}"
+             \"out_of_range\":true,\"held\":0.75,\"drift\":false,\"verdict\":{\"word\":\"worse\",\
+             \"against\":\"persistence\",\"since\":\"2012-12-31T00:00:00Z\",\"scores\":330,\
+             \"mean_difference\":-0.5,\"limits\":[-0.75,-0.25],\"log_e_value\":3.5}}"
                 .replace("ID", &template.id("AAPL", score.as_of).to_string())
         );
         let back: ScoreRecord<'_> = serde_json::from_slice(&bytes).unwrap();
         assert_eq!((back.truth, back.skill, back.direction_hit), (-0.25, None, Some(false)));
+        assert_eq!(back.verdict, Some(score.verdict.into()));
+        let early = VerdictRecord::from(Verdict::default());
+        assert_eq!(
+            serde_json::to_string(&early).unwrap(),
+            "{\"word\":\"too_early\",\"against\":\"persistence\",\"scores\":0,\
+             \"mean_difference\":0.0,\"log_e_value\":0.0}"
+        );
+        // Those of before have no verdict, and are read.
+        let before = text.split_once(",\"verdict\"").unwrap().0.to_owned() + "}";
+        assert_eq!(serde_json::from_str::<ScoreRecord<'_>>(&before).unwrap().verdict, None);
     }
 }

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use super::warming::Warming;
 use crate::core::domain::{Quality, Signal, Symbol, UnixNanos};
+use crate::core::verdict::Word;
 use crate::engine::wire::forecast::{FORECAST_SCHEMA, ForecastRecord};
+use crate::engine::wire::score::{SCORE_SCHEMA, ScoreRecord};
 use crate::ops::meter::Meter;
 
 /// Rows that are remembered, far more than anybody reads; forecasts of others are counted.
@@ -38,6 +40,18 @@ pub(super) struct Row {
     pub(super) out_of_range: bool,
     /// How many forecasts of this model and symbol have come.
     pub(super) forecasts: u64,
+    /// What its scores have come to, where there are some.
+    pub(super) score: Option<Scored>,
+}
+
+/// What the scores of a model and a symbol have come to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Scored {
+    /// The word and since when it has been the same; `None` from a daemon without verdicts.
+    pub(super) verdict: Option<(Word, Option<UnixNanos>)>,
+    pub(super) skill: Option<f64>,
+    /// The share of the last intervals that held their truth.
+    pub(super) held: Option<f64>,
 }
 
 /// Everything that is shown.
@@ -78,12 +92,28 @@ impl Board {
         let known = self.models.get_mut(&*model).and_then(|rows| rows.get_mut(&*symbol));
         if let Some(known) = known {
             let forecasts = known.forecasts + 1;
-            *known = Row { forecasts, ..row };
+            *known = Row { forecasts, score: known.score, ..row };
         } else if self.row_count() < ROWS_MAX
             && let (Ok(model), Ok(symbol)) = (Symbol::new(&model), Symbol::new(&symbol))
         {
             self.models.entry(model).or_default().insert(symbol, row);
         }
+    }
+
+    /// Takes one score, of a row that there is; of others nothing is shown.
+    pub(super) fn take_score(&mut self, record: &[u8]) {
+        let Ok(record) = serde_json::from_slice::<ScoreRecord<'_>>(record) else { return };
+        let rows = self.models.get_mut(&*record.model);
+        let Some(row) = rows.and_then(|rows| rows.get_mut(&*record.symbol)) else { return };
+        if record.schema == SCORE_SCHEMA {
+            let verdict = record.verdict.map(|verdict| (verdict.word, verdict.since));
+            row.score = Some(Scored { verdict, skill: record.skill, held: record.held });
+        }
+    }
+
+    /// Whether any row has a score.
+    pub(super) fn has_scores(&self) -> bool {
+        self.models.values().flat_map(BTreeMap::values).any(|row| row.score.is_some())
     }
 
     /// Notes the time, for the rate.
@@ -164,6 +194,7 @@ fn read(record: &[u8]) -> Option<Read<'_>> {
         quality: record.quality,
         out_of_range: record.out_of_range,
         forecasts: 1,
+        score: None,
     };
     Some(Read { model: record.model, symbol: record.symbol, row })
 }

@@ -10,6 +10,7 @@ mod client;
 mod no_topic;
 mod render;
 mod run;
+mod scores;
 mod screen;
 mod target;
 #[cfg(feature = "kafka")]

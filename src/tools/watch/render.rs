@@ -5,9 +5,10 @@
 
 use console::{Style, measure_text_width, truncate_str};
 
-use super::board::{Board, Link, Row};
+use super::board::{Board, Link, Row, Scored};
 use super::warming::Warming;
 use crate::core::domain::{Quality, Signal, Symbol, UnixNanos};
+use crate::core::verdict::Word;
 
 /// The longest symbol that is shown whole.
 const SYMBOL_COLUMNS_MAX: usize = 16;
@@ -44,7 +45,7 @@ enum Align {
     Right,
 }
 
-const HEADINGS: [(&str, Align); 10] = [
+const HEADINGS: [(&str, Align); 13] = [
     ("model", Align::Left),
     ("symbol", Align::Left),
     ("as of", Align::Left),
@@ -54,14 +55,20 @@ const HEADINGS: [(&str, Align); 10] = [
     ("interval", Align::Right),
     ("signal", Align::Left),
     ("quality", Align::Left),
+    ("verdict", Align::Left),
+    ("skill", Align::Right),
+    ("held", Align::Right),
     ("forecasts", Align::Right),
 ];
 
 /// The column that a single model leaves out.
 const MODEL: usize = 0;
 
+/// The columns that are left out while there is no score.
+const OF_SCORES: std::ops::Range<usize> = 9..12;
+
 /// Columns that are left out where the terminal is narrow, the first one first.
-const DISPENSABLE: [usize; 4] = [6, 9, 2, 3];
+const DISPENSABLE: [usize; 6] = [6, 12, 11, 2, 3, 10];
 
 /// One cell: its text, and how it is coloured.
 struct Cell {
@@ -84,7 +91,12 @@ pub(super) fn table(board: &Board, target: &str, size: Size, ink: Ink) -> Vec<St
     let rows = board.rows().take(shown);
     let cells: Vec<_> =
         rows.map(|(model, symbol, row)| cells(model, symbol, row, &style)).collect();
-    lines.extend(aligned(&cells, has_models, size.columns, &style));
+    let is_shown = |column| match column {
+        MODEL => has_models,
+        column if OF_SCORES.contains(&column) => board.has_scores(),
+        _ => true,
+    };
+    lines.extend(aligned(&cells, is_shown, size.columns, &style));
     let more = count.saturating_sub(shown);
     if more > 0 {
         let noun = if has_models { "more row" } else { "more symbol" };
@@ -152,6 +164,18 @@ fn cells(
         Quality::Gapped => "gapped",
         Quality::Mistimed => "mistimed",
     };
+    let Scored { verdict, skill, held } =
+        row.score.unwrap_or(Scored { verdict: None, skill: None, held: None });
+    let verdict = Cell {
+        text: verdict.map_or_else(|| NONE.to_owned(), |(word, since)| verdict_words(word, since)),
+        style: match verdict {
+            Some((Word::Better, _)) => style().green(),
+            Some((Word::Worse, _)) => style().red(),
+            _ => style(),
+        },
+    };
+    let skill = skill.map_or_else(|| NONE.to_owned(), |skill| format!("{skill:+.3}"));
+    let held = held.map_or_else(|| NONE.to_owned(), |held| format!("{:.0} %", held * 100.0));
     let doubtful = row.out_of_range || row.quality != Quality::Full;
     let quality = Cell {
         text: format!("{word}{}", if row.out_of_range { " !" } else { "" }),
@@ -167,6 +191,9 @@ fn cells(
         plain(interval),
         signal,
         quality,
+        verdict,
+        plain(skill),
+        plain(held),
         plain(grouped(row.forecasts)),
     ]
 }
@@ -175,7 +202,7 @@ fn cells(
 /// are dispensable where there is no room.
 fn aligned(
     rows: &[[Cell; HEADINGS.len()]],
-    has_models: bool,
+    is_shown: impl Fn(usize) -> bool,
     columns_max: usize,
     style: &impl Fn() -> Style,
 ) -> Vec<String> {
@@ -183,8 +210,7 @@ fn aligned(
         HEADINGS.map(|(heading, _)| Cell { text: heading.to_owned(), style: style().dim() });
     let mut widths: [Option<usize>; HEADINGS.len()] = std::array::from_fn(|column| {
         let cells = rows.iter().map(|row| &row[column]).chain([&headings[column]]);
-        let is_shown = column != MODEL || has_models;
-        cells.map(|cell| measure_text_width(&cell.text)).max().filter(|_| is_shown)
+        cells.map(|cell| measure_text_width(&cell.text)).max().filter(|_| is_shown(column))
     });
     for column in DISPENSABLE {
         let total: usize = widths.iter().flatten().map(|width| width + GAP.len()).sum();
@@ -206,6 +232,14 @@ fn aligned(
         padded.collect::<Vec<_>>().join(GAP)
     };
     std::iter::once(&headings).chain(rows).map(line).collect()
+}
+
+/// A verdict in words: what it claims, and for how long it has.
+fn verdict_words(word: Word, since: Option<UnixNanos>) -> String {
+    match (word, since) {
+        (Word::Better | Word::Worse, Some(since)) => format!("{word} since {}", instant(since)),
+        _ => word.label().replace('_', " "),
+    }
 }
 
 /// Cuts what does not fit.

@@ -15,8 +15,8 @@ use super::Target;
 use super::board::{Board, Link};
 use super::client::{ConnectError, Event, follow};
 use super::screen::{Screen, View};
-use super::topic;
 use super::warming::{self, Warming};
+use super::{scores, topic};
 use crate::net::dial::Dialer;
 use crate::ops::clock::Stopwatch;
 
@@ -98,6 +98,10 @@ struct State<W: Write> {
     warming: watch::Receiver<Option<Warming>>,
     /// What asks for that, from the first connection on.
     ask: Option<BoxFuture<'static, ()>>,
+    /// How scores are subscribed to, while a table shows them.
+    dialer: Option<Dialer>,
+    /// Scores, while there is a connection.
+    scores: Option<mpsc::Receiver<Event>>,
     clock: Stopwatch,
     first_connected: Option<Stopwatch>,
     until_closed: bool,
@@ -125,7 +129,9 @@ impl WatchRun {
             Target::Topic(_) => None,
         };
         let mut follower = match target.clone() {
-            Target::Stream(url) => tokio::spawn(follow(dialer, url, connect_max, seed, sender)),
+            Target::Stream(url) => {
+                tokio::spawn(follow(dialer.clone(), url, connect_max, seed, sender))
+            }
             Target::Topic(target) => tokio::task::spawn_blocking(move || {
                 topic::follow(&target, connect_max, seed, &sender);
             }),
@@ -137,6 +143,8 @@ impl WatchRun {
             target,
             warming,
             ask,
+            dialer: matches!(view, View::Table { .. }).then_some(dialer),
+            scores: None,
             clock: Stopwatch::start(),
             first_connected: None,
             until_closed,
@@ -164,6 +172,7 @@ impl<W: Write> State<W> {
         let mut redraw = interval(every);
         redraw.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(BATCH_EVENTS_MAX);
+        let mut scored = Vec::new();
         tokio::pin!(stop);
         // Set at the first connection; until then nothing is being counted down.
         let mut deadline = std::pin::pin!(None);
@@ -193,6 +202,13 @@ impl<W: Write> State<W> {
                         return Ok(());
                     }
                 }
+                () = scores::more(&mut self.scores, &mut scored) => {
+                    for event in scored.drain(..) {
+                        if let Event::Record(record) = event {
+                            self.board.take_score(&record);
+                        }
+                    }
+                }
             }
         }
     }
@@ -205,6 +221,11 @@ impl<W: Write> State<W> {
                 if let Some(ask) = self.ask.take() {
                     tokio::spawn(ask);
                 }
+                // Behind the forecasts, so that these have the place where there is only one.
+                if let (Some(dialer), Target::Stream(url)) = (&self.dialer, &self.target) {
+                    let seed = u64::from(std::process::id()) ^ 1;
+                    self.scores = Some(scores::subscribe(dialer.clone(), url, seed));
+                }
             }
             Event::Record(record) => {
                 self.board.take(&record);
@@ -214,6 +235,7 @@ impl<W: Write> State<W> {
             }
             Event::Lost { why, ended } => {
                 self.board.link = Link::Lost(why);
+                self.scores = None;
                 if ended && self.until_closed {
                     return Ok(Next::End);
                 }

@@ -18,7 +18,7 @@ use super::warming::Warming;
 use super::*;
 use crate::adapters::http::access::Access;
 use crate::adapters::http::{HttpServer, HttpState, VersionInfo};
-use crate::adapters::stream::{StreamHub, StreamId, StreamLimits, StreamMetrics};
+use crate::adapters::stream::{Records, StreamHub, StreamId, StreamLimits, StreamMetrics};
 use crate::core::domain::Symbol;
 use crate::net::dial::{Dialer, Proxies, TlsFiles};
 use crate::ops::readiness::Readiness;
@@ -196,6 +196,64 @@ fn values_that_are_no_change_are_shown_in_their_own_unit() {
     );
 }
 
+/// A score as the daemon writes it, of which nothing but these is shown.
+fn score(symbol: &str, changes: &serde_json::Value) -> Vec<u8> {
+    let mut score = serde_json::json!({
+        "schema": "tickcast.score.v1", "id": "00", "symbol": symbol, "model": "aapl-daily",
+        "model_version": "1", "mode": "sliding", "as_of": "2013-02-27T00:00:00Z",
+        "target_time": "2013-02-28T00:00:00Z", "truth_time": "2013-02-28T00:00:00Z",
+        "value": 0.0125, "truth": 0.25, "error": 0.2375, "absolute_error": 0.2375,
+        "baseline": 0.0, "baseline_absolute_error": 0.25, "lower": -0.02, "upper": 0.045,
+        "coverage": 0.9, "covered": false, "quality": "full", "out_of_range": false,
+        "drift": false,
+    });
+    score.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    serde_json::to_vec(&score).unwrap()
+}
+
+#[test]
+fn verdicts_are_shown_where_there_are_scores() {
+    let mut board = board(&["A", "B", "C", "D"].map(plain));
+    board.take_score(&score("NONE", &serde_json::json!({})));
+    board.take_score(b"none");
+    assert!(!drawn(&board, 160, 30)[2].contains("verdict"), "no row has one");
+    let verdict = |word: &str| {
+        serde_json::json!({
+            "skill": -0.125, "held": 0.906,
+            "verdict": {
+                "word": word, "against": "persistence", "since": "2012-11-05T00:00:00Z",
+                "scores": 420, "mean_difference": -0.5, "limits": [-0.75, -0.25],
+                "log_e_value": 4.5,
+            },
+        })
+    };
+    board.take_score(&score("A", &verdict("worse")));
+    board.take_score(&score("B", &verdict("undecided")));
+    board.take_score(&score("C", &serde_json::json!({})));
+    // The next forecast keeps the verdict.
+    board.take(&plain("A"));
+    assert_eq!(
+        drawn(&board, 160, 30)[2..7],
+        [
+            "symbol  as of         last  forecast   change         interval  signal  quality  \
+             verdict                  skill  held  forecasts",
+            "A       2013-02-28  446.90    452.49  +1.25 %  -2.00 … +4.50 %  hold    full     \
+             worse since 2012-11-05  -0.125  91 %          2",
+            "B       2013-02-28  446.90    452.49  +1.25 %  -2.00 … +4.50 %  hold    full     \
+             undecided               -0.125  91 %          1",
+            "C       2013-02-28  446.90    452.49  +1.25 %  -2.00 … +4.50 %  hold    full     \
+             –                            –     –          1",
+            "D       2013-02-28  446.90    452.49  +1.25 %  -2.00 … +4.50 %  hold    full     \
+             –                            –     –          1",
+        ]
+    );
+    let heading = |columns| drawn(&board, columns, 30)[2].trim_end().to_owned();
+    assert_eq!(
+        heading(80),
+        "symbol  forecast   change  signal  quality  verdict                  skill"
+    );
+}
+
 #[test]
 fn a_narrow_terminal_gets_fewer_columns() {
     let board = board(&[plain("AAPL"), record("MSFT", &serde_json::json!({"out_of_range": true}))]);
@@ -335,6 +393,7 @@ impl Output {
 /// A daemon's http thread with its stream, on a free port or a given one.
 struct Server {
     hub: StreamHub,
+    scores: StreamHub,
     target: Target,
     port: u16,
     stop: watch::Sender<bool>,
@@ -345,12 +404,13 @@ fn serve(port: u16) -> Server {
     let registry = Registry::new();
     let metrics = StreamMetrics::register(&registry).unwrap();
     let limits = StreamLimits {
-        subscribers_max: 1,
-        subscribers_per_address_max: 1,
+        subscribers_max: 2,
+        subscribers_per_address_max: 2,
         lag_records_max: 1024,
         symbols_max: 16,
     };
     let hub = StreamHub::new(limits, StreamId(1), metrics);
+    let scores = hub.beside(limits, StreamId(2), Records::Scores);
     let server = HttpServer::bind(([127, 0, 0, 1], port).into()).unwrap();
     let address = server.local_addr();
     let version = VersionInfo {
@@ -366,6 +426,7 @@ fn serve(port: u16) -> Server {
         liveness: Readiness::always("process"),
         symbols: None,
         stream: Some(hub.clone()),
+        scores: Some(scores.clone()),
         version: Some(version),
         models: None,
         access: Access::default(),
@@ -373,7 +434,7 @@ fn serve(port: u16) -> Server {
     let (stop, stopped) = watch::channel(false);
     let thread = server.spawn(state, stopped).unwrap();
     let target = format!("ws://{address}").parse().unwrap();
-    Server { hub, target, port: address.port(), stop, thread }
+    Server { hub, scores, target, port: address.port(), stop, thread }
 }
 
 impl Server {
@@ -508,6 +569,27 @@ async fn a_stop_leaves_the_last_picture_and_the_cursor() {
         let last = pictures[pictures.len() - 2];
         assert!(last.contains(&format!("\r{} forecast", summary.forecasts)), "{last:?}");
         assert_eq!(pictures.last(), Some(&"\x1b[?25h"), "the cursor is back");
+        server.end().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_table_has_the_scores_of_a_daemon_as_well() {
+    within(async {
+        let server = serve(0);
+        let view = View::Table { colours: false, size: || (24, 160) };
+        let (output, stop, running) = begin(watch_run(&server.target, false), view);
+        publish_until(&server, &output, "A", |text| {
+            let scored = score("A", &serde_json::json!({"skill": 0.5, "held": 1.0}));
+            server.scores.publish(&Symbol::new("A").unwrap(), scored.into());
+            text.contains("+0.500") && text.contains("100 %")
+        })
+        .await;
+        stop.send(()).unwrap();
+        let (summary, outcome) = running.await.unwrap();
+        outcome.unwrap();
+        assert_eq!(summary.unreadable, 0);
         server.end().await;
     })
     .await;
