@@ -13,8 +13,9 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
+use crate::core::baseline::BaselineKind;
 use crate::core::domain::Symbol;
-use crate::core::score::{SUMS_LENGTH, ScoreBook, ScoreTally, Sums, Unscored};
+use crate::core::score::{Evidence, SUMS_LENGTH, ScoreBook, ScoreTally, Sums, Unscored};
 use crate::engine::pipeline::Pipelines;
 
 /// The label of all symbols that are not listed.
@@ -29,7 +30,8 @@ pub struct ScoreMetrics {
 /// Those of one model.
 #[derive(Clone)]
 struct ModelScores {
-    scores: IntCounter,
+    /// In the order of [`Evidence::ALL`].
+    scores: Vec<IntCounter>,
     unscored: Vec<IntCounter>,
     waiting: IntGauge,
     drifts: IntCounter,
@@ -90,6 +92,7 @@ struct Gauges {
     direction: GaugeVec,
     coverage: GaugeVec,
     target: GaugeVec,
+    against: GaugeVec,
     symbol_skill: GaugeVec,
     symbol_error: GaugeVec,
     symbol_direction: GaugeVec,
@@ -122,7 +125,11 @@ impl ScoreMetrics {
         };
         let board = || Arc::new(Board { shards: (0..shards).map(|_| laid()).collect() });
         let boards: Vec<_> = models.iter().map(|model| (model.name.clone(), board())).collect();
-        let scores = counters("tickcast_scores_total", "Forecasts scored.", &["model"])?;
+        let scores = counters(
+            "tickcast_scores_total",
+            "Forecasts scored, by whether the model was trained on their time.",
+            &["model", "evidence"],
+        )?;
         let unscored = counters(
             "tickcast_scores_unscored_total",
             "Forecasts never scored, by reason.",
@@ -139,7 +146,9 @@ impl ScoreMetrics {
             "Symbols whose errors are larger than they were.",
         )?;
         let of_model = |(model, board): &(String, Arc<Board>)| ModelScores {
-            scores: scores.with_label_values(&[model]),
+            scores: Evidence::ALL
+                .map(|evidence| scores.with_label_values(&[&**model, evidence.label()]))
+                .into(),
             unscored: Unscored::ALL
                 .map(|reason| unscored.with_label_values(&[&**model, reason.label()]))
                 .into(),
@@ -186,7 +195,9 @@ impl ShardScores {
             }
         }
         // Last, so that whoever sees a score counted may see its sums as well.
-        scores.inc_by(tally.scores - shown.scores);
+        for (counter, evidence) in scores.iter().zip(Evidence::ALL) {
+            counter.inc_by(tally.scores_of(evidence) - shown.scores_of(evidence));
+        }
         self.shown = tally;
     }
 }
@@ -229,12 +240,17 @@ impl Gauges {
             symbols: listed.chain([OTHER.to_owned()]).collect(),
             skill: gauges(
                 "tickcast_score_skill",
-                "1 - squared error / squared error of the naive forecast.",
+                "1 - squared error / squared error of the baseline that the bundle names.",
                 &["model", "over"],
+            )?,
+            against: gauges(
+                "tickcast_score_baseline_skill",
+                "As tickcast_score_skill, against each baseline of the bundle.",
+                &["model", "against", "over"],
             )?,
             error: gauges(
                 "tickcast_score_mean_absolute_error",
-                "Mean absolute error in the target's unit, of the model and the naive forecast.",
+                "Mean absolute error in the target's unit, of the model and its baseline.",
                 &["model", "over", "of"],
             )?,
             direction: gauges(
@@ -271,13 +287,14 @@ impl Gauges {
         })
     }
 
-    fn all(&self) -> [&GaugeVec; 9] {
+    fn all(&self) -> [&GaugeVec; 10] {
         [
             &self.skill,
             &self.error,
             &self.direction,
             &self.coverage,
             &self.target,
+            &self.against,
             &self.symbol_skill,
             &self.symbol_error,
             &self.symbol_direction,
@@ -320,9 +337,14 @@ impl Collector for Gauges {
                 set(model, symbol, &sums, of_symbol);
                 whole += sums;
             }
-            set(model, "weighted", &whole, of_model);
             let recent = shards.iter().map(|laid| laid.recent.load()).sum();
-            set(model, "recent", &recent, of_model);
+            for (over, sums) in [("weighted", whole), ("recent", recent)] {
+                set(model, over, &sums, of_model);
+                for baseline in BaselineKind::ALL {
+                    let gauge = self.against.with_label_values(&[&**model, baseline.label(), over]);
+                    gauge.set(known(sums.skill_against(baseline)));
+                }
+            }
         }
         self.all().into_iter().flat_map(Collector::collect).collect()
     }
@@ -342,6 +364,7 @@ mod tests {
             directed: scale,
             hits: 0.75 * scale,
             covered: 0.5 * scale,
+            baselines_squared: [4.0 * scale, 0.0, 2.0 * scale, 0.0, 0.0],
         }
     }
 
@@ -370,6 +393,13 @@ mod tests {
         assert_eq!(value(r#"tickcast_score_skill{model="m",over="recent"}"#), 0.75);
         assert_eq!(value(r#"tickcast_score_symbol_skill{model="m",symbol="A"}"#), 0.75);
         assert_eq!(value(r#"tickcast_score_symbol_skill{model="m",symbol="other"}"#), 0.0);
+        let against = |baseline: &str| {
+            let name = "tickcast_score_baseline_skill";
+            value(&format!("{name}{{against=\"{baseline}\",model=\"m\",over=\"weighted\"}}"))
+        };
+        assert!((against("persistence") - (1.0 - 6.5 / 16.0)).abs() < 1e-15);
+        assert!((against("average") - skill).abs() < 1e-15);
+        assert!(against("linear").is_nan(), "the bundle has none");
         let error = r#"tickcast_score_mean_absolute_error{model="m",of="baseline",over="recent"}"#;
         assert_eq!(value(error), 1.0);
         for (target, coverage) in [("m", 0.9), ("n", 0.8)] {

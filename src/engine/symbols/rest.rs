@@ -12,7 +12,7 @@ use super::symbol::SymbolState;
 use super::{Driver, Engine};
 use crate::core::domain::{DurationNanos, PartitionId, Position, Reject, Symbol, SymbolId, Tick};
 use crate::core::features::FeatureState;
-use crate::core::score::SymbolScores;
+use crate::core::score::{ScoresBefore, SymbolScores};
 use crate::core::step::{Cadence, StepState};
 use crate::core::window::{Window, WindowMismatch, WindowSnapshot};
 use crate::engine::inference::InferenceError;
@@ -35,6 +35,40 @@ pub struct SymbolSnapshot {
     cadence: Cadence,
     /// How many of its steps went without inference under load, since it began.
     shed_steps: u64,
+}
+
+/// The same as state layouts up to 4 stored it.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
+pub struct SnapshotBefore {
+    symbol: String,
+    step: StepState,
+    features: FeatureState,
+    window: WindowSnapshot,
+    carried: Option<Vec<Vec<f32>>>,
+    scores: ScoresBefore,
+    offset: Option<i64>,
+    cadence: Cadence,
+    shed_steps: u64,
+}
+
+impl From<SnapshotBefore> for SymbolSnapshot {
+    fn from(before: SnapshotBefore) -> Self {
+        let SnapshotBefore { symbol, step, features, window, carried, scores, .. } = before;
+        let SnapshotBefore { offset, cadence, shed_steps, .. } = before;
+        let scores = scores.into();
+        Self { symbol, step, features, window, carried, scores, offset, cadence, shed_steps }
+    }
+}
+
+#[cfg(test)]
+impl From<&SymbolSnapshot> for SnapshotBefore {
+    fn from(state: &SymbolSnapshot) -> Self {
+        let SymbolSnapshot { symbol, step, features, window, carried, scores, .. } = state.clone();
+        let SymbolSnapshot { offset, cadence, shed_steps, .. } = *state;
+        let scores = (&scores).into();
+        Self { symbol, step, features, window, carried, scores, offset, cadence, shed_steps }
+    }
 }
 
 /// Why a snapshot cannot be taken over.
