@@ -6,6 +6,9 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use tickcast::core::baseline::{
+    AverageSpec, BaselineKind, BaselineSpec, LinearModel, SeasonalSpec,
+};
 use tickcast::core::domain::{Field, Fields, Forecast, Step, Symbol, Tick, UnixNanos};
 use tickcast::core::features::RowStatus;
 use tickcast::core::score::ScoreBook;
@@ -244,7 +247,24 @@ fn score(criterion: &mut Criterion) {
     };
     let mut group = criterion.benchmark_group("score");
     group.throughput(Throughput::Elements(warm.forecasts.len() as u64));
-    for (name, encoded) in [("step", false), ("step_and_json", true)] {
+    // The widest linear model that there can be, and the longest period.
+    let linear = LinearModel { rows: 200, intercept: 0.5, weights: vec![0.001; 600] };
+    let all = BaselineSpec {
+        against: BaselineKind::Average,
+        drift: Some(0.001),
+        average: Some(AverageSpec { half_life_steps: 32 }),
+        seasonal: Some(SeasonalSpec { period_steps: 1024 }),
+        linear: Some(linear),
+    };
+    let mut window = Window::new(200, 3);
+    (0..300).for_each(|_| window.push(&[0.25, -0.5, 0.75], RowFacts::default()));
+    let (plain, widest) = (plan.clone(), plan.clone().with_baselines(&all));
+    for (name, plan, encoded) in [
+        ("step", &plain, false),
+        ("step_and_json", &plain, true),
+        ("step_with_widest_baselines", &widest, false),
+        ("step_with_widest_baselines_and_json", &widest, true),
+    ] {
         let mut book = ScoreBook::new(plan.clone());
         for index in 0..SYMBOLS {
             book.add_symbol(&Symbol::new(&format!("S{index:06}")).expect("a name"));
@@ -259,7 +279,7 @@ fn score(criterion: &mut Criterion) {
                 for forecast in &warm.forecasts {
                     book.step(forecast.symbol, &step(at));
                     black_box(book.margins(forecast.symbol));
-                    book.wait(forecast);
+                    book.wait(forecast, &window);
                 }
                 for score in book.take() {
                     buffer.clear();

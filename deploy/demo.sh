@@ -210,18 +210,23 @@ with urllib.request.urlopen(sys.argv[1] + "/metrics", timeout=10) as answer:
         if info:
             versions[info[1]] = info[2]
         score = re.fullmatch(
-            r'tickcast_(score\w+)\{model="([^"]+)"(?:,over="weighted")?\} (\S+)', line
+            r'tickcast_(score\w+)\{(?:evidence="(\w+)",)?model="([^"]+)"(?:,over="weighted")?\} (\S+)',
+            line,
         )
         if score:
-            models.setdefault(score[2], {})[score[1]] = float(score[3])
-print(f"{'model':<18}  {'scored':>6}  {'skill':>6}  {'in its interval':>15}")
+            name = f"{score[2]} {score[1]}" if score[2] else score[1]
+            models.setdefault(score[3], {})[name] = float(score[4])
+heads = f"{'scored':>6}  {'unseen':>6}  {'skill':>6}  {'in its interval':>15}"
+print(f"{'model':<18}  {heads}")
 for model, scores in models.items():
-    skill, inside = scores["score_skill"], scores["score_coverage_ratio"]
-    print(f"{model:<18}  {scores['scores_total']:>6,.0f}  {skill:>+6.2f}  {inside:>15.0%}")
+    scored = sum(count for name, count in scores.items() if name.endswith(" scores_total"))
+    unseen, skill = scores["unseen scores_total"], scores["score_skill"]
+    inside = scores["score_coverage_ratio"]
+    print(f"{model:<18}  {scored:>6,.0f}  {unseen:>6,.0f}  {skill:>+6.2f}  {inside:>15.0%}")
 print("""
-Skill is 1 - squared error / squared error of persistence, which says that the next step is as
-the last one was: 0 is no better. The models were trained on most of these days. On days that they
-had not seen (`tickcast model inspect models/NAME/VERSION`):
+Skill is 1 - squared error / squared error of the best simple forecast that the bundle names: 0 is
+no better. Skill and intervals are of the days that the models were not trained on. On such days the
+trainer found (`tickcast model inspect models/NAME/VERSION`):
 """)
 for model, version in versions.items():
     with open(f"models/{model}/{version}/manifest.json", encoding="utf-8") as manifest:

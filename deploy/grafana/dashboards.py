@@ -340,7 +340,7 @@ DASHBOARDS = {
     ]),
     "quality": ("tickcast forecast quality", [
         number("Skill", "none",
-               "1 - squared error / squared error of the naive forecast, over the last scores: 0 is "
+               "1 - squared error / squared error of the baseline, over the last scores: 0 is "
                "no better, 1 is perfect.",
                (gauge("tickcast_score_skill", 'over="recent"'), "{{instance}} {{model}}"),
                width=8, steps=[(None, "red"), (0, "green")]),
@@ -368,14 +368,14 @@ DASHBOARDS = {
                "Event time since which a symbol has had the word that the verdict is.",
                (f"{gauge('tickcast_verdict_since_timestamp_seconds')} * 1000",
                 "{{instance}} {{model}}")),
-        row("Against the naive forecast"),
+        row("Against the baseline"),
         series("Skill", "none",
-               "1 - squared error / squared error of the naive forecast. Below 0 the model is worse "
+               "1 - squared error / squared error of the baseline. Below 0 the model is worse "
                "than saying that nothing changes. `weighted` weighs older scores less, `recent` is "
                "over the last ones.",
                (gauge("tickcast_score_skill"), "{{instance}} {{model}} {{over}}"), signed=True),
         series("Mean absolute error", "none",
-               "In the target's unit, of the model and of the naive forecast, over the last scores.",
+               "In the target's unit, of the model and of the baseline, over the last scores.",
                (gauge("tickcast_score_mean_absolute_error", 'over="recent"'),
                 "{{instance}} {{model}} {{of}}")),
         series("Direction", "percentunit",
@@ -392,12 +392,13 @@ DASHBOARDS = {
                (gauge("tickcast_score_symbol_skill", 'symbol=~"$symbol"'),
                 "{{instance}} {{symbol}}"), signed=True),
         series("Mean absolute error of a symbol", "none",
-               "Likewise, of the model and of the naive forecast.",
+               "Likewise, of the model and of the baseline.",
                (gauge("tickcast_score_symbol_mean_absolute_error", 'symbol=~"$symbol"'),
                 "{{instance}} {{symbol}} {{of}}")),
         series("Scores", "cps",
                "Forecasts whose truth has come, in a second, and those that are never scored.",
-               (rate("tickcast_scores_total"), "{{instance}} {{model}} scored"),
+               (f"sum without (evidence) ({rate('tickcast_scores_total')})",
+                "{{instance}} {{model}} scored"),
                (f"sum without (reason) ({rate('tickcast_scores_unscored_total')})",
                 "{{instance}} {{model}} never scored")),
         events("Drift", "Times that the errors of a symbol became larger than they were.",

@@ -16,7 +16,6 @@ use crate::adapters::kafka_config::{ClusterConfig, KafkaOption, KafkaUrl, TopicP
 use crate::app::check_together;
 use crate::app::config::Config;
 use crate::core::domain::UnixNanos;
-use crate::core::score::AGAINST;
 use crate::core::text::excerpt_of_bytes;
 use crate::core::verdict::{Verdict, Word};
 use crate::engine::model::RefusedVersion;
@@ -500,7 +499,8 @@ fn summarise_verdict(pipeline: &Pipeline) {
     let counts = Word::ALL.map(|word| (pool.symbols(word), word.label().replace('_', " ")));
     let counts = counts.into_iter().filter(|(count, _)| *count > 0);
     let counts: Vec<_> = counts.map(|(count, word)| format!("{count} {word}")).collect();
-    tell!("symbols by their verdict against {AGAINST}: {}", counts.join(", "));
+    let against = book.against().label();
+    tell!("symbols by their verdict against {against}: {}", counts.join(", "));
     let Some(verdict) = pipeline.verdict_of_steps() else { return };
     let Verdict { word, since, scores, log_e_value, .. } = verdict;
     let since = since.map_or_else(String::new, |since| format!(" since {since}"));

@@ -101,7 +101,9 @@ pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
     show.finish();
     let manifest = trained.draft.manifest.clone();
     let report = job.report(&trained);
-    let headline = headline(&trained.assessment.test.figures, trained.assessment.terms.kind);
+    let assessment = &trained.assessment;
+    let (test, kind) = (&assessment.test.figures, assessment.terms.kind);
+    let headline = headline(test, kind, assessment.against());
     let folder = trained.seal(&job.config().models_root, &runtime).map_err(exit)?;
     let answered = super::print(format_args!(
         "\n{outcome}\n\n{}{}\n\nverdict  {headline}\nbundle   {}, proved by ONNX Runtime\n",

@@ -4,6 +4,7 @@
 //! follows from the arguments alone, so that replay equals live. Never names a clock, a socket, a
 //! file, a thread, a runtime, or a crate of the edge.
 
+pub mod baseline;
 pub mod decode;
 pub mod domain;
 pub mod features;

@@ -14,21 +14,16 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::inference::Rounding;
 use crate::engine::model::manifest::{Manifest, Mode};
-use crate::engine::symbols::SymbolSnapshot;
+use crate::engine::symbols::{SnapshotBefore, SymbolSnapshot};
 
 const MAGIC: &[u8; 4] = b"tcst";
 
 /// The layout of the payload. Raise it whenever [`SymbolSnapshot`] changes: postcard has no names.
 const VERSION: u16 = 5;
 
-/// A ledger without evidence, at the end of the payload.
-const LEDGER_BYTES: usize = 28;
-
-/// The layouts before, with what they lack at their end: layout 2 a cadence, the count of steps
-/// that were shed and a ledger, layout 3 the latter two, layout 4 the ledger. Nothing is known of a
-/// cadence of zeros.
-const BEFORE: [(u16, &[u8]); 3] =
-    [(2, &[0; 4 + LEDGER_BYTES]), (3, &[0; 1 + LEDGER_BYTES]), (4, &[0; LEDGER_BYTES])];
+/// The layouts of [`SnapshotBefore`], which had no ledger, with what they lack at their end: layout 2 a cadence and the
+/// count of steps that were shed, layout 3 the count. Nothing is known of a cadence of zeros.
+const BEFORE: [(u16, &[u8]); 3] = [(2, &[0; 4]), (3, &[0]), (4, &[])];
 
 const MODEL: std::ops::Range<usize> = 6..22;
 const CHECKSUM: std::ops::Range<usize> = 22..30;
@@ -125,7 +120,9 @@ impl StateCodec {
         }
         let payload = &bytes[HEADER_BYTES..];
         let state = match before {
-            Some((_, lacking)) => postcard::from_bytes(&[payload, lacking].concat()),
+            Some((_, lacking)) => {
+                postcard::from_bytes::<SnapshotBefore>(&[payload, lacking].concat()).map(Into::into)
+            }
             None => postcard::from_bytes(payload),
         };
         state.map_err(|error| StateError::Unreadable(error.to_string()))
@@ -153,6 +150,9 @@ mod tests {
     use crate::engine::symbols::{Engine, EngineLimits, Pushed};
     use crate::engine::test_support::{NullRuntime, bundle, tick};
 
+    /// A ledger without evidence, at the end of the payload.
+    const LEDGER_BYTES: usize = 28;
+
     #[test]
     fn states_of_the_layouts_before_are_read() {
         let bundle = bundle(&[Mode::Full]);
@@ -165,16 +165,12 @@ mod tests {
         engine.infer(crate::engine::symbols::Haste::Throughput, &mut Vec::new()).unwrap();
         let state = engine.snapshot().remove(0);
         let codec = StateCodec::new(bundle.manifest(), Mode::Full);
-        let newest = codec.encode(&state);
-        assert_eq!(codec.decode(&newest), Ok(state.clone()));
+        assert_eq!(codec.decode(&codec.encode(&state)), Ok(state.clone()));
         for (version, lacking) in BEFORE {
-            let mut before = newest.strip_suffix(lacking).unwrap().to_vec();
-            before[4..6].copy_from_slice(&version.to_le_bytes());
-            let checksum = checksum(&before);
-            before[CHECKSUM].copy_from_slice(&checksum);
+            let before = stored_before(&codec, &state, version, lacking);
             assert_eq!(codec.decode(&before), Ok(state.clone()), "layout {version}");
         }
-        // The count of shed steps, which the first two lack, is before the ledger.
+        // The count of shed steps, which layouts 2 and 3 lack, is before the ledger.
         engine.allow_shedding(true);
         engine.shed_rows(true);
         for minute in 1..7 {
@@ -184,5 +180,49 @@ mod tests {
         let shed = codec.encode(&state);
         let count = shed[shed.len() - LEDGER_BYTES - 1];
         assert_eq!((codec.decode(&shed), count), (Ok(state), 4));
+    }
+
+    /// A state as an earlier layout stored it.
+    fn stored_before(
+        codec: &StateCodec,
+        state: &SymbolSnapshot,
+        version: u16,
+        lacking: &[u8],
+    ) -> Vec<u8> {
+        let newest = codec.encode(state);
+        let payload = postcard::to_allocvec(&SnapshotBefore::from(state)).unwrap();
+        let payload = payload.strip_suffix(lacking).unwrap();
+        let mut before = [&newest[..HEADER_BYTES], payload].concat();
+        before[4..6].copy_from_slice(&version.to_le_bytes());
+        let checksum = checksum(&before);
+        before[CHECKSUM].copy_from_slice(&checksum);
+        before
+    }
+
+    /// A forecast that waited in a state of layout 4 is scored, beside persistence.
+    #[test]
+    fn what_waits_in_a_state_of_the_layout_before_is_scored() {
+        let bundle = bundle(&[Mode::Full]);
+        let limits = EngineLimits { symbols_max: 10, batch_rows_max: 10 };
+        let engine = || {
+            let backend = bundle.open(&NullRuntime).unwrap();
+            let plans = bundle.plans().clone();
+            Engine::new(plans, Mode::Full, bundle.signature(), backend, limits).unwrap()
+        };
+        let step = |engine: &mut Engine, minute: i64| {
+            assert_eq!(engine.push(&tick("A", minute, 1.0), None), Pushed::Taken);
+            engine.infer(crate::engine::symbols::Haste::Throughput, &mut Vec::new()).unwrap();
+        };
+        let mut stopped = engine();
+        (0..9).for_each(|minute| step(&mut stopped, minute));
+        let waiting = stopped.scores().tally().waiting;
+        assert_eq!(waiting, 1);
+        let state = stopped.snapshot().remove(0);
+        let codec = StateCodec::new(bundle.manifest(), Mode::Full);
+        let read = codec.decode(&stored_before(&codec, &state, 4, &[])).unwrap();
+        let mut restored = engine();
+        assert!(restored.restore(&[read], None).unwrap().is_empty());
+        step(&mut restored, 9);
+        assert_eq!(restored.scores().tally().scores, 1);
     }
 }

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use crate::core::baseline::{AverageSpec, BaselineKind, BaselineSpec, SeasonalSpec};
 use crate::core::domain::{DurationNanos, Field, Fields, Tick, UnixNanos};
 use crate::core::features::{ColumnRange, FeaturePlan, RowStatus, Scaler};
 use crate::core::forecast::{Interval, SignalThresholds, Target};
@@ -174,6 +175,13 @@ pub(crate) fn manifest(modes: &[Mode]) -> Manifest {
             epochs: 0,
             best_epoch: 0,
             seed: 0,
+        }),
+        baselines: Some(BaselineSpec {
+            against: BaselineKind::Average,
+            drift: Some(0.001),
+            average: Some(AverageSpec { half_life_steps: 3 }),
+            seasonal: Some(SeasonalSpec { period_steps: 4 }),
+            linear: None,
         }),
         evaluation: Vec::new(),
         repeats: Vec::new(),

@@ -7,8 +7,9 @@
 use super::config::{PartConfig, SealConfig};
 use super::data::{End, Material};
 use super::judge::Example;
-use super::judge::baseline::{BaselineForecasts, Baselines};
-use super::judge::evaluate::{Outcomes, TargetKind, Terms, evaluate, interval, verdict};
+use super::judge::baseline::{BaselineForecasts, Courses, FittedBaselines};
+use super::judge::evaluate::{Against, Outcomes, TargetKind, Terms, evaluate, interval, verdict};
+use crate::core::baseline::{BaselineKind, BaselineSpec};
 use crate::core::features::{Scaler, SingleScaler};
 use crate::core::forecast::{Interval, Margins, TargetError, Truth};
 use crate::engine::model::manifest::Evaluation;
@@ -24,6 +25,8 @@ const FITTED_MIN: usize = 50;
 pub(super) struct Assessment {
     /// Around each value.
     pub(super) interval: Interval,
+    /// What the manifest says of the baselines; `None` where none could be fitted.
+    pub(super) baselines: Option<BaselineSpec>,
     /// The figures of each part.
     pub(super) evaluation: Vec<Evaluation>,
     /// The evaluation in plain words.
@@ -42,7 +45,8 @@ struct Judge<'j> {
     kind: TargetKind,
     /// One row `[K]` for each of [`Material::ends`], in model units.
     outputs: &'j [Vec<f32>],
-    baselines: Option<Baselines>,
+    courses: Courses,
+    baselines: Option<FittedBaselines>,
 }
 
 /// What came true after each window, where it is known.
@@ -90,7 +94,10 @@ pub(super) fn assess(
     let scaler = target_scaler.single().map_err(|error| format!("target.scaler: {error}"))?;
     let known = known(material, truth, part.horizon_steps);
     let kind = TargetKind::of(&config.target);
-    let mut judge = Judge { material, config, part, scaler, kind, outputs, baselines: None };
+    let steps = material.history.series.iter().map(|series| series.steps.as_slice());
+    let courses = Courses::new(steps, truth, kind, part.horizon_steps);
+    let mut judge =
+        Judge { material, config, part, scaler, kind, outputs, courses, baselines: None };
     Ok(match config.trained_until {
         None => judge.of_unknown(&known),
         Some(until) => {
@@ -107,11 +114,26 @@ pub(super) fn assess(
 }
 
 impl Judge<'_> {
-    fn fit(&self, known: &[Known]) -> Option<Baselines> {
+    fn fit(&self, known: &[Known]) -> Option<FittedBaselines> {
+        let period_steps = self.material.step.period_steps(self.config.period_steps);
         (known.len() >= FITTED_MIN).then(|| {
             let (windows, examples) = self.windows(known);
-            Baselines::fit(&windows, &examples, self.kind)
+            FittedBaselines::fit(&self.courses, &windows, &examples, period_steps)
         })
+    }
+
+    /// What the manifest says of the baselines, with this one as the one to beat.
+    fn spec(&self, against: BaselineKind) -> Option<BaselineSpec> {
+        self.baselines.as_ref().map(|baselines| baselines.spec(against))
+    }
+
+    /// The best baseline on these forecasts, which are called `part`.
+    fn best(&self, known: &[Known], part: &'static str) -> Against {
+        let outcomes = self.outcomes(known);
+        match self.baselines {
+            Some(_) => Against::best_on(outcomes.baselines.best(&outcomes.truths), part),
+            None => Against::PERSISTENCE,
+        }
     }
 
     fn windows(&self, known: &[Known]) -> (super::judge::windows::Windows, Vec<Example>) {
@@ -135,7 +157,8 @@ impl Judge<'_> {
                 self.interval_words("the same forecasts"),
             )
         });
-        Assessment { interval, evaluation: figures.into_iter().collect(), verdict }
+        let evaluation = figures.into_iter().collect();
+        Assessment { interval, baselines: None, evaluation, verdict }
     }
 
     /// The history ends with the training.
@@ -152,7 +175,9 @@ impl Judge<'_> {
                 self.interval_words("the same forecasts"),
             )
         });
-        Assessment { interval, evaluation: figures.into_iter().collect(), verdict }
+        // Which one is the best on what it was fitted to says nothing.
+        let baselines = self.spec(BaselineKind::Persistence);
+        Assessment { interval, baselines, evaluation: figures.into_iter().collect(), verdict }
     }
 
     /// Forecasts that training did not see.
@@ -163,18 +188,24 @@ impl Judge<'_> {
         let (first, second) = after.split_at(after.partition_point(|(_, e)| e.as_of < middle));
         if first.len().min(second.len()) < PART_MIN {
             let (interval, figures) = self.of_one_part("test", after);
+            let against = self.best(after, "the same forecasts");
             let verdict = figures.as_ref().map_or_else(no_truth, |figures| {
-                let words = verdict(figures, self.kind, coverage);
+                let words = verdict(figures, self.kind, coverage, against);
                 format!("{words}{}", self.interval_words("the same forecasts"))
             });
-            return Assessment { interval, evaluation: figures.into_iter().collect(), verdict };
+            let baselines = self.spec(against.kind);
+            let evaluation = figures.into_iter().collect();
+            return Assessment { interval, baselines, evaluation, verdict };
         }
+        let against = self.best(first, "the validation part");
         let interval = self.interval(first);
         let figures = [("validation", first), ("test", second)]
             .map(|(name, known)| self.figures(name, known, interval));
         let made_of = format!("{} before them", first.len());
-        let verdict = verdict(&figures[1], self.kind, coverage) + &self.interval_words(&made_of);
-        Assessment { interval, evaluation: figures.to_vec(), verdict }
+        let words = verdict(&figures[1], self.kind, coverage, against);
+        let verdict = words + &self.interval_words(&made_of);
+        let baselines = self.spec(against.kind);
+        Assessment { interval, baselines, evaluation: figures.to_vec(), verdict }
     }
 
     /// An interval and the figures of the forecasts that it was made of.
@@ -205,7 +236,7 @@ impl Judge<'_> {
         let baselines = match &self.baselines {
             Some(baselines) => {
                 let (windows, examples) = self.windows(known);
-                baselines.forecast(&windows, &examples)
+                baselines.forecast(&self.courses, &windows, &examples)
             }
             None => {
                 BaselineForecasts { persistence: persistence(), ..BaselineForecasts::default() }

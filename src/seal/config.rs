@@ -12,7 +12,9 @@ use config::{File, FileFormat, Value};
 use super::facts::LAYOUTS;
 use super::graph::Layout;
 use super::scaling::{Whose, read_scaler};
-use super::sections::{CalendarChoice, DataConfig, STEPS_MAX, data, forecast, step, unknown_field};
+use super::sections::{
+    CalendarChoice, DataConfig, STEPS_MAX, data, forecast, period_steps, step, unknown_field,
+};
 use crate::app::config::ConfigError;
 use crate::core::domain::UnixNanos;
 use crate::core::features::{RawFeatures, Scaler};
@@ -64,6 +66,8 @@ pub struct SealConfig {
     pub target: Target,
     /// From the target's unit to what the model gives, likewise.
     pub target_scaler: Scaler,
+    /// The period of the seasonal baseline, 0 for none; `None` for that of the steps.
+    pub period_steps: Option<u32>,
     /// What becomes a bundle: one for each horizon.
     pub parts: Vec<PartConfig>,
     /// The output of the graph; `None` for the only one.
@@ -194,6 +198,7 @@ fn check(tree: Value, problems: &Problems) -> SealConfig {
         section.finish();
         (data, trained_until)
     };
+    let period_steps = period_steps(root.section("baselines"));
     let expect = expect(root.section("expect"));
     let (coverage, signal) = forecast(root.section("forecast"), &target);
     root.finish();
@@ -214,6 +219,7 @@ fn check(tree: Value, problems: &Problems) -> SealConfig {
         scaler,
         target,
         target_scaler,
+        period_steps,
         parts,
         output,
         each_step,

@@ -67,7 +67,8 @@ pub enum Outputs {
 const PASSED_OVER: [&str; 4] = ["schema", "name", "version", "golden_sha256"];
 
 /// Sections whose fields are listed one by one.
-const OPENED: [&str; 6] = ["graph", "origin", "target", "interval", "signal", "exactness"];
+const OPENED: [&str; 7] =
+    ["graph", "origin", "target", "interval", "signal", "exactness", "baselines"];
 
 /// Compares two bundles.
 ///

@@ -91,6 +91,7 @@ pub(super) fn draft(parts: &Parts<'_>, runtime: &dyn Runtime) -> Result<Draft, V
             trained_until: config.trained_until.map_or(Known::Unknown, Known::Is),
         }),
         training: Known::Unknown,
+        baselines: parts.assessment.baselines.clone(),
         evaluation: parts.assessment.evaluation.clone(),
         repeats: Vec::new(),
         verdict: parts.assessment.verdict.clone(),

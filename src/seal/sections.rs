@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use crate::adapters::file::{FileOptions, read_options};
+use crate::core::baseline::PERIOD_STEPS_MAX;
 use crate::core::domain::{Schema, Symbol, TimeUnit};
 use crate::core::forecast::{SignalThresholds, Target, TargetError};
 use crate::core::step::StepRule;
@@ -84,6 +85,13 @@ fn calendar(section: &mut Section<'_>, spec: &mut StepSpec) -> CalendarChoice {
         spec.calendar = Some(CalendarSpec { weekdays, holidays: holidays.clone() });
     }
     CalendarChoice { infers: infers && is_day && spec.calendar.is_none(), holidays }
+}
+
+/// `[baselines]`: the period of the seasonal one, 0 for none; `None` for that of the steps.
+pub fn period_steps(mut section: Section<'_>) -> Option<u32> {
+    let count = section.optional_count("period_steps", 0, PERIOD_STEPS_MAX as usize);
+    section.finish();
+    count.and_then(|count| u32::try_from(count).ok())
 }
 
 /// `[step]`: what one step is, the same for the step code, and the days that have steps.

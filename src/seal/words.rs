@@ -7,7 +7,7 @@
 use serde_json::{Value, json};
 
 use super::graph::{Hints, layers, read};
-use crate::core::score::AGAINST;
+use crate::core::baseline::{BaselineKind, BaselineSpec};
 use crate::core::text::excerpt;
 use crate::engine::inference::Runtime;
 use crate::engine::model::Bundle;
@@ -70,13 +70,15 @@ pub fn inspect(bundle: &Bundle, graph: &GraphWords) -> String {
     }
     text += &line("trained", &trained(manifest));
     text += &line("interval", &interval(manifest));
+    text += &line("baselines", &baselines(manifest.baselines.as_ref()));
     for part in &manifest.evaluation {
         text += &line(&part.part, &figures(part));
         for baseline in &part.baselines {
             text += &against(baseline);
         }
     }
-    text += &line("live", &format!("the daemon's verdict on it is against {AGAINST}"));
+    let against = live_verdict_against(manifest).label();
+    text += &line("live", &format!("the daemon's verdict on it is against {against}"));
     text + &format!("  {:<10} {}\n", "verdict", manifest.verdict)
 }
 
@@ -94,7 +96,7 @@ pub fn inspect_json(bundle: &Bundle, folder: &str, graph: &GraphWords) -> Value 
         "golden_cases": bundle.golden().cases.len(),
         "graph": { "layers": graph.layers, "multiply_adds_per_window": graph.multiply_adds },
         "compared_with_framework": compared,
-        "live_verdict_against": AGAINST,
+        "live_verdict_against": live_verdict_against(manifest).label(),
         "manifest": manifest,
     })
 }
@@ -187,6 +189,36 @@ fn interval(manifest: &Manifest) -> String {
     format!("{share:.0} %, {:+.6} to {:+.6} around the value", interval.lower, interval.upper)
 }
 
+/// What forecasts are compared with, the one to beat first.
+fn baselines(spec: Option<&BaselineSpec>) -> String {
+    let Some(spec) = spec else { return "compared with persistence alone".to_owned() };
+    let words = |kind: BaselineKind| match kind {
+        BaselineKind::Persistence => Some(String::new()),
+        BaselineKind::Drift => spec.drift.map(|drift| format!(" {drift:+.6}")),
+        BaselineKind::Average => {
+            let average = spec.average?;
+            Some(format!(" with a half-life of {} step(s)", average.half_life_steps))
+        }
+        BaselineKind::Seasonal => {
+            let seasonal = spec.seasonal?;
+            Some(format!(" of {} step(s)", seasonal.period_steps))
+        }
+        BaselineKind::Linear => {
+            let linear = spec.linear.as_ref()?;
+            Some(format!(" in {} row(s)", linear.rows))
+        }
+    };
+    let said = |kind: BaselineKind| Some(format!("{}{}", kind.label(), words(kind)?));
+    let others = BaselineKind::ALL.into_iter().filter(|kind| *kind != spec.against);
+    let others: Vec<String> = others.filter_map(said).collect();
+    let against = said(spec.against).unwrap_or_default();
+    format!("compared with {against}; beside it {}", others.join(", "))
+}
+
+fn live_verdict_against(manifest: &Manifest) -> BaselineKind {
+    manifest.baselines.as_ref().map_or_else(BaselineKind::default, |spec| spec.against)
+}
+
 fn against(baseline: &BaselineFigures) -> String {
     let BaselineFigures { name, skill, skill_95: [low, high], p_value, .. } = baseline;
     format!(
@@ -211,6 +243,24 @@ fn figures(part: &Evaluation) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_baseline_to_beat_is_said_first() {
+        use crate::core::baseline::{AverageSpec, LinearModel, SeasonalSpec};
+        assert_eq!(baselines(None), "compared with persistence alone");
+        let mut spec = BaselineSpec {
+            against: BaselineKind::Average,
+            drift: Some(0.0125),
+            average: Some(AverageSpec { half_life_steps: 32 }),
+            seasonal: Some(SeasonalSpec { period_steps: 5 }),
+            linear: Some(LinearModel { rows: 30, ..LinearModel::default() }),
+        };
+        let words = "compared with average with a half-life of 32 step(s); beside it persistence, \
+                     drift +0.012500, seasonal of 5 step(s), linear in 30 row(s)";
+        assert_eq!(baselines(Some(&spec)), words);
+        spec = BaselineSpec { against: BaselineKind::Persistence, seasonal: None, ..spec };
+        assert!(!baselines(Some(&spec)).contains("seasonal"));
+    }
 
     #[test]
     fn rows_are_said_as_they_were_measured() {

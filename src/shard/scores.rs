@@ -7,14 +7,15 @@
 //! averages.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
+use crate::core::baseline::BaselineKind;
 use crate::core::domain::Symbol;
-use crate::core::score::{AGAINST, SUMS_LENGTH, ScoreBook, ScoreTally, Sums, Unscored};
+use crate::core::score::{Evidence, SUMS_LENGTH, ScoreBook, ScoreTally, Sums, Unscored};
 use crate::core::verdict::{LEVEL, POOL_LENGTH, Pool, Word};
 use crate::engine::pipeline::Pipelines;
 
@@ -30,7 +31,8 @@ pub struct ScoreMetrics {
 /// Those of one model.
 #[derive(Clone)]
 struct ModelScores {
-    scores: IntCounter,
+    /// In the order of [`Evidence::ALL`].
+    scores: Vec<IntCounter>,
     unscored: Vec<IntCounter>,
     waiting: IntGauge,
     drifts: IntCounter,
@@ -52,6 +54,8 @@ pub struct ScoredModel {
     pub name: String,
     /// The share of truths that its intervals are made to hold.
     pub coverage: f64,
+    /// The baseline that it is compared with.
+    pub against: BaselineKind,
 }
 
 impl ScoredModel {
@@ -60,6 +64,7 @@ impl ScoredModel {
         let model = |(name, pipeline): (&Arc<str>, &crate::engine::pipeline::Pipeline)| Self {
             name: name.to_string(),
             coverage: pipeline.template().coverage,
+            against: pipeline.engine().scores().against(),
         };
         pipelines.each().map(model).collect()
     }
@@ -68,6 +73,8 @@ impl ScoredModel {
 /// What every shard has laid down.
 struct Board {
     shards: Vec<Laid>,
+    /// The place of the baseline among all, which another version of the model may change.
+    against: AtomicUsize,
 }
 
 /// What one shard has laid down.
@@ -96,6 +103,7 @@ struct Gauges {
     direction: GaugeVec,
     coverage: GaugeVec,
     target: GaugeVec,
+    against: GaugeVec,
     symbol_skill: GaugeVec,
     symbol_error: GaugeVec,
     symbol_direction: GaugeVec,
@@ -131,9 +139,17 @@ impl ScoreMetrics {
             pools: (0..=listed.len()).map(|_| AtomicPool::default()).collect(),
             recent: AtomicSums::default(),
         };
-        let board = || Arc::new(Board { shards: (0..shards).map(|_| laid()).collect() });
-        let boards: Vec<_> = models.iter().map(|model| (model.name.clone(), board())).collect();
-        let scores = counters("tickcast_scores_total", "Forecasts scored.", &["model"])?;
+        let board = |model: &ScoredModel| {
+            let shards = (0..shards).map(|_| laid()).collect();
+            Arc::new(Board { shards, against: AtomicUsize::new(model.against as usize) })
+        };
+        let boards: Vec<_> =
+            models.iter().map(|model| (model.name.clone(), board(model))).collect();
+        let scores = counters(
+            "tickcast_scores_total",
+            "Forecasts scored, by whether the model was trained on their time.",
+            &["model", "evidence"],
+        )?;
         let unscored = counters(
             "tickcast_scores_unscored_total",
             "Forecasts never scored, by reason.",
@@ -150,7 +166,9 @@ impl ScoreMetrics {
             "Symbols whose errors are larger than they were.",
         )?;
         let of_model = |(model, board): &(String, Arc<Board>)| ModelScores {
-            scores: scores.with_label_values(&[model]),
+            scores: Evidence::ALL
+                .map(|evidence| scores.with_label_values(&[&**model, evidence.label()]))
+                .into(),
             unscored: Unscored::ALL
                 .map(|reason| unscored.with_label_values(&[&**model, reason.label()]))
                 .into(),
@@ -190,6 +208,7 @@ impl ShardScores {
         let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         waiting.add(count(tally.waiting) - count(shown.waiting));
         drifting.add(count(tally.drifting) - count(shown.drifting));
+        board.against.store(book.against() as usize, Ordering::Relaxed);
         if let Some(laid) = board.shards.get(self.shard) {
             book.show_changed(|group, sums, pool| {
                 laid.groups[group].store(sums);
@@ -200,7 +219,9 @@ impl ShardScores {
             }
         }
         // Last, so that whoever sees a score counted may see its sums as well.
-        scores.inc_by(tally.scores - shown.scores);
+        for (counter, evidence) in scores.iter().zip(Evidence::ALL) {
+            counter.inc_by(tally.scores_of(evidence) - shown.scores_of(evidence));
+        }
         self.shown = tally;
     }
 }
@@ -256,7 +277,7 @@ impl Gauges {
             "The share of truths that intervals are made to hold.",
             &["model"],
         )?;
-        for ScoredModel { name, coverage } in models {
+        for ScoredModel { name, coverage, .. } in models {
             target.with_label_values(&[name]).set(*coverage);
         }
         let listed = listed.iter().map(|symbol| symbol.as_str().to_owned());
@@ -265,12 +286,17 @@ impl Gauges {
             symbols: listed.chain([OTHER.to_owned()]).collect(),
             skill: gauges(
                 "tickcast_score_skill",
-                "1 - squared error / squared error of the naive forecast.",
+                "1 - squared error / squared error of the baseline that the bundle names.",
                 &["model", "over"],
+            )?,
+            against: gauges(
+                "tickcast_score_baseline_skill",
+                "As tickcast_score_skill, against each baseline of the bundle.",
+                &["model", "against", "over"],
             )?,
             error: gauges(
                 "tickcast_score_mean_absolute_error",
-                "Mean absolute error in the target's unit, of the model and the naive forecast.",
+                "Mean absolute error in the target's unit, of the model and its baseline.",
                 &["model", "over", "of"],
             )?,
             direction: gauges(
@@ -327,13 +353,14 @@ impl Gauges {
         })
     }
 
-    fn all(&self) -> [&GaugeVec; 13] {
+    fn all(&self) -> [&GaugeVec; 14] {
         [
             &self.skill,
             &self.error,
             &self.direction,
             &self.coverage,
             &self.target,
+            &self.against,
             &self.symbol_skill,
             &self.symbol_error,
             &self.symbol_direction,
@@ -346,14 +373,14 @@ impl Gauges {
     }
 
     /// Sets what the evidence over all symbols of a model says.
-    fn set_verdict(&self, model: &str, pool: &Pool) {
+    fn set_verdict(&self, model: &str, against: &str, pool: &Pool) {
         let word = pool.word(LEVEL);
-        self.verdict.with_label_values(&[model, AGAINST]).set(number(word));
+        self.verdict.with_label_values(&[model, against]).set(number(word));
         let since = pool.since(word).map(|time| time.as_nanos() as f64 / 1e9);
-        self.verdict_since.with_label_values(&[model, AGAINST]).set(known(since));
+        self.verdict_since.with_label_values(&[model, against]).set(known(since));
         for word in Word::ALL {
             let count = pool.symbols(word) as f64;
-            self.verdict_symbols.with_label_values(&[model, AGAINST, word.label()]).set(count);
+            self.verdict_symbols.with_label_values(&[model, against, word.label()]).set(count);
         }
     }
 }
@@ -394,8 +421,13 @@ impl Collector for Gauges {
         let of_model = [&self.skill, &self.error, &self.direction, &self.coverage];
         let of_symbol =
             [&self.symbol_skill, &self.symbol_error, &self.symbol_direction, &self.symbol_coverage];
+        // Another version of a model may be compared with another baseline.
+        let named = [&self.verdict, &self.verdict_since, &self.verdict_symbols];
+        named.into_iter().chain([&self.symbol_verdict]).for_each(GaugeVec::reset);
         for (model, board) in &self.boards {
-            let shards = &board.shards;
+            let Board { shards, against } = &**board;
+            let against = BaselineKind::ALL.get(against.load(Ordering::Relaxed));
+            let against = against.copied().unwrap_or_default().label();
             let (mut whole, mut evidence) = (Sums::default(), Pool::default());
             for (group, symbol) in self.symbols.iter().enumerate() {
                 let sums = shards.iter().map(|laid| laid.groups[group].load()).sum();
@@ -404,13 +436,18 @@ impl Collector for Gauges {
                 let pools = shards.iter().map(|laid| laid.pools[group].load());
                 let pool = pools.fold(Pool::default(), |pool, more| pool.merged(&more));
                 let word = number(pool.word(LEVEL));
-                self.symbol_verdict.with_label_values(&[model, symbol, AGAINST]).set(word);
+                self.symbol_verdict.with_label_values(&[model, symbol, against]).set(word);
                 evidence = evidence.merged(&pool);
             }
-            self.set_verdict(model, &evidence);
-            set(model, "weighted", &whole, of_model);
+            self.set_verdict(model, against, &evidence);
             let recent = shards.iter().map(|laid| laid.recent.load()).sum();
-            set(model, "recent", &recent, of_model);
+            for (over, sums) in [("weighted", whole), ("recent", recent)] {
+                set(model, over, &sums, of_model);
+                for baseline in BaselineKind::ALL {
+                    let gauge = self.against.with_label_values(&[&**model, baseline.label(), over]);
+                    gauge.set(known(sums.skill_against(baseline)));
+                }
+            }
         }
         self.all().into_iter().flat_map(Collector::collect).collect()
     }
@@ -432,13 +469,15 @@ mod tests {
             directed: scale,
             hits: 0.75 * scale,
             covered: 0.5 * scale,
+            baselines_squared: [4.0 * scale, 0.0, 2.0 * scale, 0.0, 0.0],
         }
     }
 
     #[test]
     fn a_figure_over_shards_is_that_of_the_whole() {
         let registry = Registry::new();
-        let model = |name: &str, coverage| ScoredModel { name: name.to_owned(), coverage };
+        let against = BaselineKind::Persistence;
+        let model = |name: &str, coverage| ScoredModel { name: name.to_owned(), coverage, against };
         let models = [model("m", 0.9), model("n", 0.8)];
         let listed = [Symbol::new("A").unwrap()];
         let metrics = ScoreMetrics::register(&registry, &models, &listed, 2).unwrap();
@@ -460,6 +499,13 @@ mod tests {
         assert_eq!(value(r#"tickcast_score_skill{model="m",over="recent"}"#), 0.75);
         assert_eq!(value(r#"tickcast_score_symbol_skill{model="m",symbol="A"}"#), 0.75);
         assert_eq!(value(r#"tickcast_score_symbol_skill{model="m",symbol="other"}"#), 0.0);
+        let against = |baseline: &str| {
+            let name = "tickcast_score_baseline_skill";
+            value(&format!("{name}{{against=\"{baseline}\",model=\"m\",over=\"weighted\"}}"))
+        };
+        assert!((against("persistence") - (1.0 - 6.5 / 16.0)).abs() < 1e-15);
+        assert!((against("average") - skill).abs() < 1e-15);
+        assert!(against("linear").is_nan(), "the bundle has none");
         let error = r#"tickcast_score_mean_absolute_error{model="m",of="baseline",over="recent"}"#;
         assert_eq!(value(error), 1.0);
         for (target, coverage) in [("m", 0.9), ("n", 0.8)] {
@@ -498,5 +544,10 @@ mod tests {
         }
         let since = r#"tickcast_verdict_since_timestamp_seconds{against="persistence",model="m"}"#;
         assert_eq!(value(since), 299e-9);
+        // Another version of the model is compared with another baseline.
+        metrics.models[0].board.against.store(BaselineKind::Average as usize, Ordering::Relaxed);
+        assert_eq!(value(r#"tickcast_verdict{against="average",model="m"}"#), -1.0);
+        let families = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        assert!(!families.contains(r#"tickcast_verdict{against="persistence",model="m"}"#));
     }
 }

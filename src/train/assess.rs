@@ -5,11 +5,12 @@
 //!
 //! Promises: the same for the model that is sealed and for every repetition. Never fits.
 
-use super::baseline::Baselines;
+use super::baseline::{BaselineForecasts, FittedBaselines};
 use super::config::TrainConfig;
 use super::dataset::{Dataset, Part};
-use super::evaluate::{Outcomes, TargetKind, Terms, evaluate, interval};
+use super::evaluate::{Against, Outcomes, TargetKind, Terms, evaluate, interval};
 use super::network::Network;
+use crate::core::baseline::BaselineSpec;
 use crate::core::features::{ScalerError, SingleScaler};
 use crate::engine::model::manifest::Evaluation;
 
@@ -18,6 +19,8 @@ use crate::engine::model::manifest::Evaluation;
 pub struct Assessment {
     /// The interval of the validation part, and the other terms.
     pub terms: Terms,
+    /// What the manifest says of the baselines, and which one is the one to beat.
+    pub baselines: BaselineSpec,
     /// The part that decided when to stop.
     pub validation: Judged,
     /// The untouched part.
@@ -35,6 +38,13 @@ pub struct Judged {
     pub figures: Evaluation,
 }
 
+impl Assessment {
+    /// The baseline that the verdict is about.
+    pub fn against(&self) -> Against {
+        Against::best_on(self.baselines.against, "the validation part")
+    }
+}
+
 /// Judges parameters on a dataset, beside baselines that were fitted to its training part.
 ///
 /// # Errors
@@ -43,13 +53,14 @@ pub fn assess(
     network: &Network,
     parameters: &[f32],
     dataset: &Dataset,
-    baselines: &Baselines,
+    baselines: &FittedBaselines,
     config: &TrainConfig,
 ) -> Result<Assessment, ScalerError> {
     let scaler = dataset.target_scaler.single()?;
     let seen = |part: &Part| {
         let outputs = dataset.predict(network, parameters, part, config.recipe.lanes);
-        let outcomes = outcomes(&outputs, part, scaler, baselines);
+        let naive = baselines.forecast(&dataset.courses, &part.windows, &part.examples);
+        let outcomes = outcomes(&outputs, part, scaler, naive);
         (outputs, outcomes)
     };
     let (validation, test) = (seen(&dataset.validation), seen(&dataset.test));
@@ -64,14 +75,25 @@ pub fn assess(
         let figures = evaluate(part, &outcomes, &terms);
         Judged { outputs, outcomes, figures }
     };
-    Ok(Assessment { terms, validation: judge("validation", validation), test: judge("test", test) })
+    let best = validation.1.baselines.best(&validation.1.truths);
+    Ok(Assessment {
+        terms,
+        baselines: baselines.spec(best),
+        validation: judge("validation", validation),
+        test: judge("test", test),
+    })
 }
 
-fn outcomes(outputs: &[f32], part: &Part, scaler: SingleScaler, baselines: &Baselines) -> Outcomes {
+fn outcomes(
+    outputs: &[f32],
+    part: &Part,
+    scaler: SingleScaler,
+    baselines: BaselineForecasts,
+) -> Outcomes {
     Outcomes {
         values: outputs.iter().map(|output| scaler.invert(f64::from(*output))).collect(),
         truths: part.examples.iter().map(|example| example.truth).collect(),
         times: part.examples.iter().map(|example| example.as_of).collect(),
-        baselines: baselines.forecast(&part.windows, &part.examples),
+        baselines,
     }
 }

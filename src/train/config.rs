@@ -20,7 +20,7 @@ use crate::ops::document::lines_of;
 use crate::ops::file::{CONFIGURATION_BYTES_MAX, read_text};
 use crate::ports::section::{Origins, Place, Problems, Section, folder_of};
 use crate::seal::sections::{
-    CalendarChoice, DataConfig, STEPS_MAX, data, forecast, step, unknown_field,
+    CalendarChoice, DataConfig, STEPS_MAX, data, forecast, period_steps, step, unknown_field,
 };
 
 /// Every key with its default and the reason for it.
@@ -55,6 +55,8 @@ pub struct TrainConfig {
     pub target: Target,
     /// How many steps ahead.
     pub horizon_steps: usize,
+    /// The period of the seasonal baseline, 0 for none; `None` for that of the steps.
+    pub period_steps: Option<u32>,
     /// How the history is divided.
     pub split: Split,
     /// The network.
@@ -177,6 +179,7 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         section.finish();
         counts
     };
+    let period_steps = period_steps(root.section("baselines"));
     let reports_root = {
         let mut section = root.section("report");
         let folder = section.optional_path("folder");
@@ -199,6 +202,7 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         scaler,
         target,
         horizon_steps,
+        period_steps,
         split,
         architecture,
         state,
@@ -431,6 +435,25 @@ mod tests {
         let expected = "window.scaler: `standart` is none of `minmax`, `standard`, `robust`, \
                         `none`, did you mean `standard`?";
         assert_eq!(read("standart").unwrap_err(), [expected]);
+    }
+
+    #[test]
+    fn the_period_of_the_seasonal_baseline_is_that_of_the_steps_or_as_said() {
+        let read = |more: &str| read(&format!("{SMALLEST}{more}")).unwrap();
+        let period = |config: TrainConfig| config.step.period_steps(config.period_steps);
+        assert_eq!(period(read("")), Some(7), "days");
+        let open = "weekdays = ['monday', 'tuesday', 'wednesday', 'thursday', 'friday']";
+        assert_eq!(period(read(&format!("[step]\n{open}\n"))), Some(5), "trading days");
+        let of = |seconds: u32| period(read(&format!("[step]\ninterval_seconds = {seconds}\n")));
+        assert_eq!([60, 300, 3600].map(of), [None, Some(288), Some(24)], "1,440 are too many");
+        assert_eq!([7, 7 * 86_400].map(of), [None, None]);
+        let ticks = "[step]\nkind = 'ticks'\nticks_per_step = 9\ninterval_seconds = 3600\n";
+        assert_eq!(period(read(ticks)), None, "a bar of ticks has no time of day");
+        let said = |count: u32| period(read(&format!("[baselines]\nperiod_steps = {count}\n")));
+        assert_eq!([0, 1, 1024].map(said), [None, Some(1), Some(1024)]);
+        let problems = super::read(&format!("{SMALLEST}[baselines]\nperiod_steps = 1025\n"));
+        let expected = "baselines.period_steps: must be a whole number from 0 to 1024";
+        assert_eq!(problems.unwrap_err(), [expected]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::ops::Range;
 
 use thiserror::Error;
 
+use super::baseline::{Courses, FittedBaselines};
 use super::carried;
 use super::config::{Split, StateRule, TrainConfig};
 use super::fit::{Examples, Labelled, predict};
@@ -28,7 +29,7 @@ use crate::core::features::{
     ColumnRange, FeatureError, FeaturePlan, RawFeatures, RowStatus, Scaler, ScalerError,
     SingleScaler,
 };
-use crate::core::forecast::{Target, TargetError, Truth};
+use crate::core::forecast::{Target, TargetError, TargetKind, Truth};
 
 pub use crate::seal::judge::Example;
 
@@ -45,6 +46,8 @@ pub struct Dataset {
     pub validation: Part,
     /// What nothing but the last evaluation sees.
     pub test: Part,
+    /// What baselines read of the steps of every series.
+    pub courses: Courses,
     /// The rows of every series from the beginning of its history on, where the state is carried
     /// through them; `None` where every window begins with a fresh one.
     pub sequences: Option<Sequences>,
@@ -184,7 +187,26 @@ impl Dataset {
             sequences
         });
         let [training, validation, test] = parts;
-        Ok(Self { training, validation, test, sequences, scaler, target_scaler, training_span })
+        let steps = history.series.iter().map(|series| series.steps.as_slice());
+        let kind = TargetKind::of(&config.target);
+        let courses = Courses::new(steps, truth, kind, config.horizon_steps);
+        Ok(Self {
+            scaler,
+            target_scaler,
+            training,
+            validation,
+            test,
+            courses,
+            sequences,
+            training_span,
+        })
+    }
+
+    /// The baselines, fitted to the training part.
+    pub fn fit_baselines(&self, config: &TrainConfig) -> FittedBaselines {
+        let Part { windows, examples, .. } = &self.training;
+        let period_steps = config.step.period_steps(config.period_steps);
+        FittedBaselines::fit(&self.courses, windows, examples, period_steps)
     }
 
     /// What a network is fitted to.

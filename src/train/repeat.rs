@@ -14,11 +14,10 @@
 use std::ops::ControlFlow;
 
 use super::assess::assess;
-use super::baseline::Baselines;
+use super::baseline::FittedBaselines;
 use super::config::{Split, TrainConfig};
 use super::dataset::{Dataset, DatasetError};
 use super::error::TrainError;
-use super::evaluate::TargetKind;
 use super::fit::{FitError, Progress, Stopped, fit};
 use super::history::{History, Series};
 use super::network::Network;
@@ -86,8 +85,7 @@ pub fn repeat(
     let Material { config, dataset, network, .. } = material;
     let mut repeats = Repeats::default();
     if config.seeds > 1 {
-        let (training, kind) = (&dataset.training, TargetKind::of(&config.target));
-        let baselines = Baselines::fit(&training.windows, &training.examples, kind);
+        let baselines = dataset.fit_baselines(config);
         repeats.seeds.push(named(first.clone(), format!("seed {}", config.recipe.seed)));
         for number in 2..=config.seeds {
             let place = Repetition { what: "seed", number, count: config.seeds };
@@ -101,8 +99,7 @@ pub fn repeat(
     for number in 1..=config.folds {
         let place = Repetition { what: "fold", number, count: config.folds };
         let dataset = fold(material, number)?;
-        let (training, kind) = (&dataset.training, TargetKind::of(&config.target));
-        let baselines = Baselines::fit(&training.windows, &training.examples, kind);
+        let baselines = dataset.fit_baselines(config);
         let seed = config.recipe.seed;
         match run(network, &dataset, &baselines, config, seed, place, observer)? {
             Some(figures) => repeats.folds.push(named(figures, format!("fold {number}"))),
@@ -124,7 +121,7 @@ pub fn check(material: Material<'_>) -> Result<(), TrainError> {
 fn run(
     network: &Network,
     dataset: &Dataset,
-    baselines: &Baselines,
+    baselines: &FittedBaselines,
     config: &TrainConfig,
     seed: u64,
     place: Repetition,

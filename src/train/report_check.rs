@@ -48,7 +48,9 @@ fn a_run_writes_a_report_with_the_verdict_and_every_plot() {
     let html = fs::read_to_string(&path).unwrap();
     assert_well_formed(&html);
 
-    let headline = capitalised(&headline(&trained.assessment.test.figures, TargetKind::Change));
+    let assessment = &trained.assessment;
+    let headline = headline(&assessment.test.figures, TargetKind::Change, assessment.against());
+    let headline = capitalised(&headline);
     let lead = format!("<p class=\"headline\">{}</p>", prose(&headline));
     let verdict = html.find(&lead).expect("the verdict comes first");
     assert!(html.find("<table").unwrap() > verdict);

@@ -376,6 +376,7 @@ fn inspect_says_what_a_model_is_worth() {
     starts_with("  rows       equal bits alone and in a batch");
     starts_with("  trained    927 windows of SEATTLE, ");
     starts_with("  interval   90 %, ");
+    starts_with("  baselines  compared with ");
     for part in manifest["evaluation"].as_array().unwrap() {
         let name = part["part"].as_str().unwrap();
         starts_with(&format!("  {name:<10} {} forecasts, ", part["forecasts"]));

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use tickcast::core::baseline::BaselineKind;
+use tickcast::core::score::Evidence;
 use tickcast::core::verdict::Word;
 use tickcast::engine::model::Draft;
 use tickcast::engine::model::manifest::StepSpec;
@@ -18,6 +20,9 @@ use crate::support::repository;
 
 const SYMBOLS: [&str; 3] = ["A", "B", "C"];
 const DAYS: u32 = 60;
+
+/// The count of the scores of what a model has not seen.
+const UNSEEN: &str = r#"tickcast_scores_total{evidence="unseen"}"#;
 
 fn bundle(change: impl FnOnce(&mut Draft)) -> SealedBundle {
     sealed_with(11, 4, &[8], change)
@@ -84,6 +89,14 @@ fn every_forecast_of_a_replay_has_its_score_beside_the_truth() {
         assert_eq!(score.truth_time, score.target_time, "a step a day");
         assert_eq!(score.error, score.truth - score.value);
         assert_eq!((score.baseline, score.baseline_absolute_error), (0.0, score.truth.abs()));
+        assert_eq!((score.against, score.evidence), (BaselineKind::Persistence, Evidence::Unseen));
+        assert_eq!((score.evidence, forecast.evidence), (forecast.evidence, Evidence::Unseen));
+        assert_eq!(score.baselines.drift, Some(0.001));
+        // The change that came true on the day four days before the target's: the period is 4.
+        let at = |day: u32| close(&score.symbol, day);
+        let seasonal = if day >= 4 { at(day - 2) / at(day - 4) - 1.0 } else { 0.0 };
+        let said = score.baselines.seasonal.unwrap();
+        assert!((said - seasonal).abs() < 1e-12, "day {day}: {said} and {seasonal}");
         assert_eq!(score.direction_hit, Some(score.value * score.truth > 0.0));
         let held = (score.lower..=score.upper).contains(&score.truth);
         assert_eq!(score.covered, held);
@@ -177,7 +190,7 @@ fn the_daemon_scores_as_a_replay_does_however_many_shards_there_are() {
             feed.say(record.clone());
         }
         let count = expected.lines().count();
-        daemon.await_metric("tickcast_scores_total", count as f64);
+        daemon.await_metric(UNSEEN, count as f64);
         let metrics = daemon.metrics();
         assert!(daemon.stop().status.success());
         let lines = fs::read_to_string(&path).unwrap();
@@ -261,7 +274,7 @@ fn a_verdict_goes_on_over_a_restart() {
     assert_eq!(found[..400], expected[..400]);
 }
 
-fn verdict<'s>(score: &'s ScoreRecord<'_>) -> &'s VerdictRecord<'s> {
+fn verdict<'s>(score: &'s ScoreRecord<'_>) -> &'s VerdictRecord {
     score.verdict.as_ref().unwrap()
 }
 
@@ -304,6 +317,22 @@ fn assert_figures_follow_from_scores(metrics: &BTreeMap<String, f64>, scores: &[
             assert!((shown - expected).abs() < 1e-9, "{label}: {shown} and {expected}");
         }
     }
+    type Said = fn(&ScoreRecord<'_>) -> Option<f64>;
+    let baselines: [(&str, Said); 5] = [
+        ("persistence", |score| score.baselines.persistence),
+        ("drift", |score| score.baselines.drift),
+        ("average", |score| score.baselines.average),
+        ("seasonal", |score| score.baselines.seasonal),
+        ("linear", |score| score.baselines.linear),
+    ];
+    for (name, said) in baselines {
+        let error = |score: &ScoreRecord<'_>| (said(score).unwrap() - score.truth).powi(2);
+        let squared: f64 = scores.iter().map(|score| score.error.powi(2)).sum();
+        let expected = 1.0 - squared / scores.iter().map(error).sum::<f64>();
+        let labels = format!(r#"against="{name}",model="random",over="recent""#);
+        let shown = metrics[&format!("tickcast_score_baseline_skill{{{labels}}}")];
+        assert!((shown - expected).abs() < 1e-9, "{name}: {shown} and {expected}");
+    }
 }
 
 #[test]
@@ -329,9 +358,9 @@ fn a_gap_between_forecast_and_truth_is_counted_and_nothing_is_scored_over_it() {
     let after = daemon.metrics();
     let unscored = r#"tickcast_scores_unscored_total{reason="gap"}"#;
     assert_eq!((before[unscored], after[unscored]), (0.0, SYMBOLS.len() as f64));
-    let [made, scored, waiting] = ["forecasts_total", "scores_total", "scores_waiting"]
-        .map(|n| after[&format!("tickcast_{n}")]);
-    assert_eq!(made, scored + after[unscored] + waiting);
+    let [made, waiting] =
+        ["forecasts_total", "scores_waiting"].map(|n| after[&format!("tickcast_{n}")]);
+    assert_eq!(made, after[UNSEEN] + after[unscored] + waiting);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tickcast::core::domain::UnixNanos;
+use tickcast::core::domain::{Evidence, UnixNanos};
 use tickcast::engine::model::Bundle;
 use tickcast::engine::model::manifest::{Known, Mode, Rows};
 use tickcast::engine::onnx::{
@@ -209,7 +209,17 @@ fn a_batch_first_model_is_sealed_proven_and_compared_with_its_framework() {
     // The first half of what training did not see made the interval, the second one judges.
     let parts: Vec<_> = manifest.evaluation.iter().map(|part| part.part.as_str()).collect();
     assert_eq!(parts, ["validation", "test"]);
-    assert_eq!(manifest.evaluation[1].baselines.len(), 3);
+    let names: Vec<_> = manifest.evaluation[1].baselines.iter().map(|b| b.name.as_str()).collect();
+    assert_eq!(names, ["persistence", "drift", "average", "seasonal", "linear"]);
+    let baselines = manifest.baselines.as_ref().unwrap();
+    assert_eq!(baselines.seasonal.unwrap().period_steps, 7, "a step is a day");
+    let [validation, _] = &manifest.evaluation[..] else { panic!("two parts") };
+    let best = validation
+        .baselines
+        .iter()
+        .min_by(|a, b| a.root_mean_squared_error.total_cmp(&b.root_mean_squared_error));
+    assert_eq!(best.unwrap().name, baselines.against.label());
+    assert!(manifest.verdict.contains("the best baseline on the validation part"));
     let [case] = &bundle.golden().cases[..] else { panic!("one case") };
     assert_eq!(case.output.len(), 256);
     for expected in [
@@ -343,6 +353,8 @@ fn what_is_unknown_is_called_so() {
     assert!(manifest.verdict.starts_with("It is unknown what the model was trained on"));
     let [part] = &manifest.evaluation[..] else { panic!("one part") };
     assert_eq!((part.part.as_str(), part.baselines.len()), ("history", 1));
+    assert_eq!(manifest.baselines, None, "nothing says what they may be fitted to");
+    assert_eq!(manifest.evidence().of(part.from), Evidence::Unknown);
     let listed = json(&["model", "list", "--root", &place.text("models"), "--json"]);
     assert_eq!(listed[0]["compared_with_framework"], Value::Bool(false));
 }

@@ -551,7 +551,7 @@ fn a_new_version_is_a_shadow_until_it_is_promoted_by_hand() {
     await_turns(&daemon, &["next 1 live", "next.other 2 shadow"]);
     say(&feed, &daemon, &days(12..21));
     // Both are scored on the same truths.
-    let scored = r#"tickcast_scores_total{model="next.other"}"#;
+    let scored = r#"tickcast_scores_total{evidence="unseen",model="next.other"}"#;
     daemon.await_metric(scored, 8.0 * SYMBOLS.len() as f64);
     assert_eq!(promote(&daemon, ""), (400, "bad_request".to_owned()));
     assert_eq!(promote(&daemon, "?version=9").0, 409);

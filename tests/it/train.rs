@@ -12,9 +12,12 @@ use parquet::data_type::{DoubleType, Int32Type};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use tempfile::TempDir;
+use tickcast::core::baseline::BaselineKind;
 use tickcast::core::domain::UnixNanos;
+use tickcast::core::score::Evidence;
 use tickcast::engine::model::manifest::Mode;
 use tickcast::engine::wire::forecast::ForecastRecord;
+use tickcast::engine::wire::score::ScoreRecord;
 use tickcast::train::config;
 use tickcast::train::job::Job;
 
@@ -163,6 +166,109 @@ fn replay_of_a_carried_model_says_what_the_trainer_said() {
         }
     }
     assert!(compared > 400, "{compared} forecasts compared");
+}
+
+/// What the trainer compares a model with is what a replay of the same rows compares it with, bit
+/// for bit, in every mode; and both say which part of time is which.
+#[test]
+fn replay_compares_a_model_with_the_forecasts_of_the_trainer() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(path("prices.csv"), prices()).unwrap();
+    let mut compared = 0;
+    for (name, kind, more, modes) in [
+        ("size", "next_volatility", "baselines.period_steps = 5\n", &["full", "sliding"][..]),
+        ("level", "next_value", "network.state = 'carried'\n", &["carried"][..]),
+    ] {
+        let is_level = kind == "next_value";
+        let settings = format!(
+            "model.name = '{name}'\nmodel.root = '{0}/models'\ndata.path = '{0}/prices.csv'\n\
+             window.steps = 9\nfit.epochs_max = 2\nfit.work = '{0}/work'\n\
+             forecast.buy_above = 100\nforecast.sell_below = 0\n\
+             target.kind = '{kind}'\n{1}target.horizon_steps = 3\n\
+             network.lstm = [{{ units = 4 }}]\n\
+             network.dense = [{{ units = 1, activation = 'tanh' }}]\n{more}",
+            folder.path().display(),
+            if is_level { "target.field = 'close'\n" } else { "" },
+        );
+        fs::write(path("train.toml"), settings).unwrap();
+        let job = Job::prepare(config::load(Path::new(&path("train.toml"))).unwrap()).unwrap();
+        let trained = job.run(&mut |_| ControlFlow::Continue(())).unwrap();
+        let (judged, manifest) = (trained.assessment.clone(), trained.draft.manifest.clone());
+        trained.seal(&folder.path().join("models"), runtime()).unwrap();
+        assert_eq!(manifest.baselines.as_ref(), Some(&judged.baselines));
+        let against = judged.baselines.against;
+        assert!(manifest.verdict.contains("the best baseline on the validation part"));
+        for part in &manifest.evaluation {
+            let names: Vec<_> = part.baselines.iter().map(|baseline| &*baseline.name).collect();
+            assert_eq!(names, BaselineKind::ALL.map(BaselineKind::label));
+        }
+        let smallest = &manifest.evaluation[0].baselines;
+        let smallest = smallest
+            .iter()
+            .min_by(|a, b| a.root_mean_squared_error.total_cmp(&b.root_mean_squared_error));
+        assert_eq!(smallest.unwrap().name, against.label());
+
+        for mode in modes {
+            let model = format!(
+                "source.url = 'ws://127.0.0.1:1'\nmodel.root = '{}'\nmodel.name = '{name}'\n\
+                 model.mode = '{mode}'\n",
+                path("models")
+            );
+            fs::write(path("replay.toml"), model).unwrap();
+            let [configuration, input, scores] =
+                ["replay.toml", "prices.csv", "scores.jsonl"].map(path);
+            let arguments = ["replay", "-c", &configuration, "--input", &input];
+            let output = run(&[&arguments[..], &["--output", "-", "--scores", &scores]].concat());
+            assert!(output.status.success(), "{}", text(&output));
+            let lines = fs::read_to_string(&scores).unwrap();
+            let said: BTreeMap<_, ScoreRecord<'_>> = lines
+                .lines()
+                .map(|line| serde_json::from_str::<ScoreRecord<'_>>(line).unwrap())
+                .map(|score| ((score.symbol.to_string(), score.as_of), score))
+                .collect();
+            let (data, validation, test) = (job.dataset(), &judged.validation, &judged.test);
+            let evidence = [Evidence::Validation, Evidence::Unseen];
+            let parts = [(&data.validation, validation), (&data.test, test)];
+            for ((part, judged), evidence) in parts.into_iter().zip(evidence) {
+                for (at, example) in part.examples.iter().enumerate() {
+                    let symbol = manifest.training.known().unwrap().symbols[example.series].clone();
+                    let score = &said[&(symbol, example.as_of)];
+                    let expected = &judged.outcomes.baselines;
+                    let found = score.baselines;
+                    for (found, expected, kind) in [
+                        (found.persistence, &expected.persistence, "persistence"),
+                        (found.drift, &expected.drift, "drift"),
+                        (found.average, &expected.average, "average"),
+                        (found.seasonal, &expected.seasonal, "seasonal"),
+                        (found.linear, &expected.linear, "linear"),
+                    ] {
+                        let (found, expected) = (found.unwrap(), expected[at]);
+                        assert_eq!(
+                            found.to_bits(),
+                            expected.to_bits(),
+                            "{mode} {kind} {example:?}"
+                        );
+                    }
+                    assert_eq!(score.truth.to_bits(), example.truth.to_bits());
+                    assert_eq!((score.against, score.evidence), (against, evidence));
+                    compared += 1;
+                }
+            }
+            let training = data.training.examples.iter().map(|example| {
+                let symbol = manifest.training.known().unwrap().symbols[example.series].clone();
+                said[&(symbol, example.as_of)].evidence
+            });
+            assert!(training.into_iter().all(|evidence| evidence == Evidence::Training));
+            for line in String::from_utf8(output.stdout).unwrap().lines() {
+                let forecast: ForecastRecord<'_> = serde_json::from_str(line).unwrap();
+                if let Some(score) = said.get(&(forecast.symbol.to_string(), forecast.as_of)) {
+                    assert_eq!(forecast.evidence, score.evidence);
+                }
+            }
+        }
+    }
+    assert!(compared > 1_000, "{compared} forecasts compared");
 }
 
 /// A Parquet file of dates and values, as the CSV file of [`configuration`] has them; a value that

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use tempfile::TempDir;
+use tickcast::core::baseline::{
+    AverageSpec, BaselineKind, BaselineSpec, LinearModel, SeasonalSpec,
+};
 use tickcast::core::domain::{DurationNanos, TimeFormat, TimeUnit, UnixNanos};
 use tickcast::core::features::{ColumnRange, FeaturePlan, RowStatus, Scaler};
 use tickcast::core::forecast::{Interval, Intervals, SignalThresholds, Target};
@@ -206,6 +209,13 @@ fn draft(version: &str, weights: Weights, scaler: Scaler) -> Draft {
             epochs: 0,
             best_epoch: 0,
             seed: 0,
+        }),
+        baselines: Some(BaselineSpec {
+            against: BaselineKind::Average,
+            drift: Some(0.001),
+            average: Some(AverageSpec { half_life_steps: 3 }),
+            seasonal: Some(SeasonalSpec { period_steps: 4 }),
+            linear: Some(LinearModel { rows: 2, intercept: 0.01, weights: vec![0.02; 4] }),
         }),
         evaluation: Vec::new(),
         repeats: Vec::new(),

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{SymbolId, UnixNanos};
+use super::{Evidence, SymbolId, UnixNanos};
 
 /// What to do with the forecast by the bundle's thresholds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +101,8 @@ pub struct Forecast {
     /// Whether any input of the window lies outside the range seen in training, as far as that is
     /// known.
     pub out_of_range: bool,
+    /// Whether the model was trained on this time.
+    pub evidence: Evidence,
     /// How many steps of the symbol the model has left out under load so far, as a shadow: the
     /// scores behind the interval lack them.
     pub shed_steps: u64,

@@ -3,6 +3,7 @@
 //! Owns the vocabulary of DESIGN section 2 as types. Promises that a value that exists is valid
 //! (constructors check). Never does I/O, reads a clock, or knows a stage of the pipeline.
 
+mod evidence;
 mod fields;
 mod forecast;
 mod position;
@@ -16,6 +17,7 @@ mod time_doubt;
 mod time_format;
 mod time_text;
 
+pub use evidence::{Evidence, EvidenceRanges};
 pub use fields::{Field, Fields, Projection, Schema, SchemaError};
 pub use forecast::{Forecast, ForecastId, Quality, Signal};
 pub use position::{PartitionId, Position};

@@ -7,18 +7,22 @@
 mod kinds;
 mod possible;
 mod target;
+mod target_kind;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::domain::{DurationNanos, Forecast, Quality, Signal, SymbolId, UnixNanos};
+use crate::core::domain::{
+    DurationNanos, Evidence, Forecast, Quality, Signal, SymbolId, UnixNanos,
+};
 use crate::core::features::{Scaler, ScalerError, SingleScaler};
 use crate::core::step::Calendar;
 
 pub use kinds::ForecastKinds;
 pub use possible::{Limits, Possible};
 pub use target::{TARGET_KINDS, Target, TargetError, Truth};
+pub use target_kind::TargetKind;
 
 /// When a value becomes a signal, in the target's unit. What a signal says follows from the target:
 /// for a return or a direction it is what a trader would do; `buy` on an event, a volatility or a
@@ -233,6 +237,7 @@ impl ForecastPlan {
             signal,
             quality: facts.quality,
             out_of_range: facts.out_of_range,
+            evidence: Evidence::Unknown,
             shed_steps: 0,
         })
     }

@@ -8,9 +8,11 @@
 use super::recent::Recent;
 use super::symbol::SymbolScores;
 use super::{Score, ScorePlan, ScoreTally, Sums, Unscored};
-use crate::core::domain::{Forecast, Step, Symbol, SymbolId};
+use crate::core::baseline::BaselineKind;
+use crate::core::domain::{Evidence, Forecast, Step, Symbol, SymbolId, UnixNanos};
 use crate::core::forecast::Margins;
 use crate::core::verdict::{Ledger, Pool};
+use crate::core::window::Window;
 
 /// Groups' sums are added up anew after as many scores as there are symbols, but not more often
 /// than this: what rounding leaves behind when an outlier goes is then gone, too.
@@ -91,6 +93,11 @@ impl ScoreBook {
     /// Over about the last scores.
     pub fn recent(&self) -> Sums {
         self.recent.sums()
+    }
+
+    /// The baseline that skill and verdicts are against.
+    pub const fn against(&self) -> BaselineKind {
+        self.plan.against()
     }
 
     /// The evidence of all symbols together.
@@ -183,14 +190,16 @@ impl ScoreBook {
         group.sums -= before;
         group.sums += symbol.sums();
         group.changed = true;
-        let (ledger, rule) = (&mut self.ledgers[id.index()], &self.plan.verdict);
-        let before = *ledger;
-        if ledger.take(rule, score.loss_difference(), score.truth_time) {
-            group.pool.remove(&before);
-            group.pool.add(ledger);
+        if score.evidence.counts() {
+            let (ledger, rule) = (&mut self.ledgers[id.index()], &self.plan.verdict);
+            let before = *ledger;
+            if ledger.take(rule, score.loss_difference(), score.truth_time) {
+                group.pool.remove(&before);
+                group.pool.add(ledger);
+            }
+            self.recent.add(&score);
         }
-        score.verdict = ledger.verdict(rule);
-        self.recent.add(&score);
+        score.verdict = self.ledgers[id.index()].verdict(&self.plan.verdict);
         self.since_renewal += 1;
         if self.since_renewal >= RENEWAL_SCORES_MIN.max(self.symbols.len() as u64) {
             self.renew();
@@ -200,9 +209,10 @@ impl ScoreBook {
         }
     }
 
-    /// Gives up on the forecasts of a symbol that wait: its next step has nothing to do with them.
+    /// Gives up on the forecasts of a symbol that wait, and on what its baselines remember: its
+    /// next step has nothing to do with the steps before.
     pub fn break_off(&mut self, id: SymbolId) {
-        self.symbols[id.index()].forget(&mut self.tally, Unscored::Gap);
+        self.symbols[id.index()].begin_cold(&mut self.tally);
     }
 
     /// The margins of a symbol's next forecast.
@@ -210,9 +220,15 @@ impl ScoreBook {
         self.symbols[id.index()].margins(&self.plan)
     }
 
-    /// Takes the forecast of a symbol's newest step.
-    pub fn wait(&mut self, forecast: &Forecast) {
-        self.symbols[forecast.symbol.index()].wait(forecast, &mut self.tally);
+    /// Whether the model was trained on a time.
+    pub fn evidence(&self, as_of: UnixNanos) -> Evidence {
+        self.plan.evidence.of(as_of)
+    }
+
+    /// Takes the forecast of a symbol's newest step, with the window behind it.
+    pub fn wait(&mut self, forecast: &Forecast, window: &Window) {
+        let Self { plan, symbols, tally, .. } = self;
+        symbols[forecast.symbol.index()].wait(plan, forecast, window, tally);
     }
 
     /// Hands over the scores made since the last call, in the order of their steps; none unless

@@ -2,9 +2,9 @@
 //!
 //! Owns the forecasts that wait for their truth, the score of each, and what adapts to scores: the
 //! interval of each symbol, the mark of its drift, and its verdict. Promises that every forecast is
-//! scored once or counted with the reason why not, that scores depend on records alone, and that
-//! skill is always against the naive forecast that the trainer judges by. Never changes a value
-//! that is forecast; never reads a clock.
+//! scored once or counted with the reason why not, that scores depend on records alone, that skill
+//! and verdict are against the baseline that the bundle names, and that no figure counts what the
+//! model was trained on. Never changes a value that is forecast; never reads a clock.
 //!
 //! | module | owns |
 //! |---|---|
@@ -16,7 +16,9 @@
 //! | `recent` | sums over the last scores |
 //! | `unscored` | what is never scored, and why |
 //! | `book` | all symbols of an engine |
+//! | `before` | scores at rest as earlier versions stored them |
 
+mod before;
 mod book;
 mod drift;
 mod measure;
@@ -28,24 +30,25 @@ mod symbol;
 mod tests;
 mod unscored;
 
+use crate::core::baseline::{BaselineForecasts, BaselineKind, BaselineSpec, Baselines};
 use crate::core::domain::{Quality, SymbolId, UnixNanos};
 use crate::core::forecast::{ForecastPlan, Intervals, Margins, Truth};
 use crate::core::verdict::{LEVEL, LedgerRule, Verdict};
 
+pub use self::before::ScoresBefore;
 pub use self::book::ScoreBook;
-pub use self::measure::{TargetKind, direction_hit, error};
+pub use self::measure::{direction_hit, error};
 pub use self::sums::{SUMS_LENGTH, Sums};
 pub use self::symbol::SymbolScores;
 pub use self::unscored::{ScoreTally, Unscored};
+pub use crate::core::domain::{Evidence, EvidenceRanges};
+pub use crate::core::forecast::TargetKind;
 
 use self::stretch::StretchRule;
 
-/// The longest horizon, in steps, of which forecasts are kept until their truth: 80 bytes each for
-/// every symbol.
+/// The longest horizon, in steps, of which forecasts are kept until their truth: about 160 bytes
+/// each for every symbol.
 pub const HORIZON_STEPS_MAX: u32 = 1024;
-
-/// The baseline that skill and verdict are against, as records and metrics name it.
-pub const AGAINST: &str = "persistence";
 
 /// How many scores the figures over the last scores are about.
 pub const RECENT_SCORES: usize = 4096;
@@ -53,7 +56,10 @@ pub const RECENT_SCORES: usize = 4096;
 /// Everything that turns forecasts and truths into scores: shared and immutable.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScorePlan {
-    truth: Truth,
+    /// What came true, and the simple forecasts beside it.
+    baselines: Baselines,
+    /// What the model was trained on.
+    evidence: EvidenceRanges,
     kind: TargetKind,
     horizon_steps: u32,
     /// Where the margins of forecasts come from.
@@ -83,8 +89,12 @@ pub struct Score {
     pub value: f64,
     /// What came true; 0 or 1 where a probability was forecast.
     pub truth: f64,
-    /// The naive forecast of the same truth: nothing changes.
+    /// The forecast of the baseline that the model is compared with.
     pub baseline: f64,
+    /// Which one that is.
+    pub against: BaselineKind,
+    /// The forecasts of all baselines of the bundle.
+    pub baselines: BaselineForecasts,
     /// Lower end of the forecast's interval.
     pub lower: f64,
     /// Upper end of the forecast's interval.
@@ -95,7 +105,9 @@ pub struct Score {
     pub quality: Quality,
     /// Whether an input of the window lay outside the training range.
     pub out_of_range: bool,
-    /// The symbol's skill over its last scores, this one included.
+    /// Whether the model was trained on the time of the forecast.
+    pub evidence: Evidence,
+    /// The symbol's skill over its last scores that count, this one included if it does.
     pub skill: Option<f64>,
     /// The share of the symbol's last intervals that held their truth, this one included and
     /// weighted as the skill is.
@@ -107,11 +119,15 @@ pub struct Score {
 }
 
 impl ScorePlan {
-    /// The plan for forecasts of `forecast`, `horizon_steps` steps ahead, with adaptive intervals.
+    /// The plan for forecasts of `forecast`, `horizon_steps` steps ahead, with adaptive intervals,
+    /// persistence as the only baseline, and nothing known of the training.
     pub fn new(truth: Truth, horizon_steps: u32, forecast: &ForecastPlan) -> Self {
+        let kind = TargetKind::of(forecast.target());
+        let kept = Some(horizon_steps).filter(|steps| *steps <= HORIZON_STEPS_MAX);
         Self {
-            truth,
-            kind: TargetKind::of(forecast.target()),
+            baselines: Baselines::new(truth, kind, kept),
+            evidence: EvidenceRanges::UNKNOWN,
+            kind,
             horizon_steps,
             intervals: Intervals::Adaptive,
             margins: forecast.margins(),
@@ -119,6 +135,29 @@ impl ScorePlan {
             rule: StretchRule::new(forecast.coverage(), horizon_steps),
             verdict: LedgerRule::new(horizon_steps, LEVEL),
         }
+    }
+
+    /// The same with the baselines of a bundle.
+    #[must_use]
+    pub fn with_baselines(mut self, spec: &BaselineSpec) -> Self {
+        self.baselines = self.baselines.with(spec);
+        self
+    }
+
+    /// The same with what is known of the training.
+    #[must_use]
+    pub fn with_evidence(self, evidence: EvidenceRanges) -> Self {
+        Self { evidence, ..self }
+    }
+
+    /// The baselines.
+    pub const fn baselines(&self) -> &Baselines {
+        &self.baselines
+    }
+
+    /// The baseline that skill and verdicts are against.
+    pub const fn against(&self) -> BaselineKind {
+        self.baselines.against()
     }
 
     /// Whether forecasts of this horizon are kept for their truth.
@@ -156,7 +195,7 @@ impl Score {
         error(self.value, self.truth)
     }
 
-    /// That of the naive forecast.
+    /// That of the baseline.
     pub const fn baseline_error(&self) -> f64 {
         error(self.baseline, self.truth)
     }

@@ -8,10 +8,11 @@ use std::ops::{Add, AddAssign, SubAssign};
 
 use serde::{Deserialize, Serialize};
 
-use super::Score;
+use super::{Score, measure};
+use crate::core::baseline::{BASELINES, BaselineKind};
 
 /// How many numbers [`Sums`] holds.
-pub const SUMS_LENGTH: usize = 8;
+pub const SUMS_LENGTH: usize = 8 + BASELINES;
 
 /// Sums over scores, each with a weight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -22,9 +23,9 @@ pub struct Sums {
     pub squared: f64,
     /// Of absolute errors, in the target's unit.
     pub absolute: f64,
-    /// Of the naive forecast's squared errors.
+    /// Of the squared errors of the baseline that the model is compared with.
     pub baseline_squared: f64,
-    /// Of the naive forecast's absolute errors.
+    /// Of its absolute errors.
     pub baseline_absolute: f64,
     /// Of the weights of scores whose truth had a direction.
     pub directed: f64,
@@ -32,6 +33,8 @@ pub struct Sums {
     pub hits: f64,
     /// Of the weights of scores whose interval held the truth.
     pub covered: f64,
+    /// Of the squared errors of every baseline; 0 for one that the bundle does not have.
+    pub baselines_squared: [f64; BASELINES],
 }
 
 impl Sums {
@@ -48,13 +51,23 @@ impl Sums {
             directed: flag(score.direction_hit.is_some()),
             hits: flag(score.direction_hit == Some(true)),
             covered: flag(score.covered()),
+            baselines_squared: score.baselines.map(|forecast| {
+                let error = forecast.map_or(0.0, |forecast| measure::error(forecast, score.truth));
+                error * error
+            }),
         }
     }
 
-    /// `1 - squared error / squared error of the naive forecast`: 0 is no better than it, 1 is
-    /// perfect. `None` where the naive forecast made no error.
+    /// `1 - squared error / squared error of the baseline`: 0 is no better than it, 1 is perfect.
+    /// `None` where the baseline made no error.
     pub fn skill(&self) -> Option<f64> {
         (self.baseline_squared > 0.0).then(|| 1.0 - self.squared / self.baseline_squared)
+    }
+
+    /// The same beside one of the baselines. `None` for one that made no error or is not there.
+    pub fn skill_against(&self, baseline: BaselineKind) -> Option<f64> {
+        let squared = self.baselines_squared[baseline as usize];
+        (squared > 0.0).then(|| 1.0 - self.squared / squared)
     }
 
     /// In the target's unit; `None` without a score.
@@ -62,7 +75,7 @@ impl Sums {
         self.share(self.absolute)
     }
 
-    /// That of the naive forecast.
+    /// That of the baseline.
     pub fn baseline_mean_absolute_error(&self) -> Option<f64> {
         self.share(self.baseline_absolute)
     }
@@ -89,17 +102,22 @@ impl Sums {
 
     /// The sums in a fixed order.
     pub const fn to_array(self) -> [f64; SUMS_LENGTH] {
-        let Self {
-            weight,
-            squared,
-            absolute,
-            baseline_squared,
-            baseline_absolute,
-            directed,
-            hits,
-            covered,
-        } = self;
-        [weight, squared, absolute, baseline_squared, baseline_absolute, directed, hits, covered]
+        let [persistence, drift, average, seasonal, linear] = self.baselines_squared;
+        [
+            self.weight,
+            self.squared,
+            self.absolute,
+            self.baseline_squared,
+            self.baseline_absolute,
+            self.directed,
+            self.hits,
+            self.covered,
+            persistence,
+            drift,
+            average,
+            seasonal,
+            linear,
+        ]
     }
 
     /// Back from [`Sums::to_array`].
@@ -113,6 +131,7 @@ impl Sums {
             directed,
             hits,
             covered,
+            baselines_squared @ ..,
         ] = sums;
         Self {
             weight,
@@ -123,6 +142,7 @@ impl Sums {
             directed,
             hits,
             covered,
+            baselines_squared,
         }
     }
 

@@ -1,9 +1,9 @@
 //! What is kept of one symbol until its forecasts come true, and what is known of them since.
 //!
-//! Owns the forecasts that wait, at most one for each step of the horizon, and the sums over those
-//! that were scored. Promises that what it says follows from the symbol's steps and forecasts
-//! alone, that a step costs the same however many there were, and that it is small and
-//! serialisable. Never allocates once it was made.
+//! Owns the forecasts that wait, at most one for each step of the horizon, what the baselines
+//! remember, and the sums over scores. Promises that what it says follows from the symbol's steps
+//! and forecasts alone, that a step costs the same however many there were, and that it is small
+//! and serialisable. Never allocates once it was made.
 
 use std::collections::VecDeque;
 
@@ -13,9 +13,11 @@ use super::drift::Drift;
 use super::measure::direction_hit;
 use super::stretch::Stretch;
 use super::{Score, ScorePlan, ScoreTally, Sums, Unscored};
+use crate::core::baseline::{BaselineForecasts, BaselineState, Reading};
 use crate::core::domain::{Forecast, Quality, Step, SymbolId, UnixNanos};
 use crate::core::forecast::Margins;
 use crate::core::verdict::Verdict;
+use crate::core::window::Window;
 
 /// By which older scores count less with each new one: the sums are about the last 100 scores, and
 /// half of their weight is on the last 69.
@@ -24,36 +26,40 @@ const DECAY: f64 = 0.99;
 /// The scores of one symbol: what waits and what is known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SymbolScores {
-    /// The last steps, oldest first; at most as many as the horizon has.
-    steps: VecDeque<Past>,
-    /// Over scores of the past, older ones with less weight.
-    sums: Sums,
+    /// The forecasts of the last steps, oldest first; at most as many as the horizon has.
+    pub(super) steps: VecDeque<Option<Waiting>>,
+    /// What the baselines remember of those steps.
+    pub(super) baselines: BaselineState,
+    /// Over scores of the past that count, older ones with less weight.
+    pub(super) sums: Sums,
     /// How many scores there were, as far as it matters.
-    count: u32,
-    stretch: Stretch,
-    drift: Drift,
-}
-
-/// A step whose truth is still to come.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Past {
-    /// What its truth will be made of.
-    reading: Option<f64>,
-    /// The naive forecast at this step.
-    baseline: Option<f64>,
-    forecast: Option<Waiting>,
+    pub(super) count: u32,
+    pub(super) stretch: Stretch,
+    pub(super) drift: Drift,
 }
 
 /// A forecast that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Waiting {
-    as_of: UnixNanos,
-    target_time: UnixNanos,
-    value: f64,
-    lower: f64,
-    upper: f64,
-    quality: Quality,
-    out_of_range: bool,
+pub(super) struct Waiting {
+    pub(super) as_of: UnixNanos,
+    pub(super) target_time: UnixNanos,
+    pub(super) value: f64,
+    pub(super) lower: f64,
+    pub(super) upper: f64,
+    pub(super) quality: Quality,
+    pub(super) out_of_range: bool,
+    /// What the baselines forecast at the same step.
+    pub(super) baselines: BaselineForecasts,
+}
+
+/// What came true of a forecast.
+#[derive(Clone, Copy)]
+struct Came {
+    /// Event time of the step that was the truth.
+    time: UnixNanos,
+    truth: f64,
+    /// What persistence said of it.
+    persistence: f64,
 }
 
 impl SymbolScores {
@@ -61,6 +67,7 @@ impl SymbolScores {
     pub(super) fn new(plan: &ScorePlan) -> Self {
         Self {
             steps: VecDeque::with_capacity(plan.kept_steps()),
+            baselines: BaselineState::new(&plan.baselines),
             sums: Sums::default(),
             count: 0,
             stretch: Stretch::default(),
@@ -70,20 +77,22 @@ impl SymbolScores {
 
     /// Takes over what was at rest, which must fit.
     pub(super) fn clone_from_rest(&mut self, rest: &Self) {
-        let Self { steps, sums, count, stretch, drift } = rest;
+        let Self { steps, baselines, sums, count, stretch, drift } = rest;
         self.steps.extend(steps);
+        self.baselines.clone_from_rest(baselines);
         (self.sums, self.count, self.stretch, self.drift) = (*sums, *count, *stretch, *drift);
     }
 
     /// Whether this, from rest, can be of a symbol of this plan.
     pub(super) fn fits(&self, plan: &ScorePlan) -> bool {
         self.steps.len() <= plan.kept_steps()
+            && self.baselines.fits(&plan.baselines)
             && self.sums.are_possible()
             && self.stretch.is_possible()
             && self.drift.is_possible()
     }
 
-    /// The sums over past scores.
+    /// The sums over past scores that count.
     pub(super) const fn sums(&self) -> Sums {
         self.sums
     }
@@ -95,7 +104,7 @@ impl SymbolScores {
 
     /// How many forecasts wait.
     pub(super) fn waiting(&self) -> u64 {
-        self.steps.iter().filter(|past| past.forecast.is_some()).count() as u64
+        self.steps.iter().flatten().count() as u64
     }
 
     /// The margins of its next forecast.
@@ -115,36 +124,42 @@ impl SymbolScores {
             // Which step would have been the target is not known any more.
             self.forget(tally, Unscored::Gap);
         }
-        let reading = plan.truth.reading(&step.fields);
+        let reading = Reading::of(&plan.baselines, step);
+        let outcome = self.baselines.step(&plan.baselines, reading);
         let due = if self.steps.len() < plan.kept_steps() { None } else { self.steps.pop_front() };
-        let before = due.and_then(|due| due.reading);
-        let baseline = plan.truth.persistence_of_readings(before, reading);
         if plan.keeps() {
-            self.steps.push_back(Past { reading, baseline, forecast: None });
+            self.steps.push_back(None);
         }
-        let due = due?;
-        let waiting = due.forecast?;
+        let waiting = due.flatten()?;
         tally.waiting -= 1;
-        let outcome = plan.truth.between_readings(due.reading, reading);
-        let judged = match (outcome, due.baseline) {
+        let [persistence, ..] = waiting.baselines;
+        let judged = match (outcome, persistence) {
             _ if step.patched => Err(Unscored::Patched),
             (None, _) => Err(Unscored::NoTruth),
             (Some(_), None) => Err(Unscored::NoBaseline),
-            (Some(truth), Some(baseline)) => {
-                self.judge(plan, symbol, waiting, step.time, truth, baseline, tally)
+            (Some(truth), Some(persistence)) => {
+                let came = Came { time: step.time, truth, persistence };
+                self.judge(plan, symbol, waiting, came, tally)
             }
         };
         judged.map_err(|reason| tally.add(reason, 1)).ok()
     }
 
-    /// Takes the forecast of the newest step.
-    pub(super) fn wait(&mut self, forecast: &Forecast, tally: &mut ScoreTally) {
-        let Some(past) = self.steps.back_mut() else {
+    /// Takes the forecast of the newest step, with the window behind it.
+    pub(super) fn wait(
+        &mut self,
+        plan: &ScorePlan,
+        forecast: &Forecast,
+        window: &Window,
+        tally: &mut ScoreTally,
+    ) {
+        let Some(place) = self.steps.back_mut() else {
             tally.add(Unscored::Horizon, 1);
             return;
         };
         tally.waiting += 1;
-        past.forecast = Some(Waiting {
+        let rows = window.newest_rows(plan.baselines.rows());
+        *place = Some(Waiting {
             as_of: forecast.as_of,
             target_time: forecast.target_time,
             value: forecast.value,
@@ -152,6 +167,7 @@ impl SymbolScores {
             upper: forecast.upper,
             quality: forecast.quality,
             out_of_range: forecast.out_of_range,
+            baselines: self.baselines.forecasts(&plan.baselines, rows),
         });
     }
 
@@ -161,20 +177,29 @@ impl SymbolScores {
         tally.waiting -= waiting;
         tally.add(reason, waiting);
         self.steps.clear();
+        self.baselines.break_off();
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the facts of one score, used once")]
+    /// Gives up on all that waits, because the next step has nothing to do with those before.
+    pub(super) fn begin_cold(&mut self, tally: &mut ScoreTally) {
+        self.forget(tally, Unscored::Gap);
+        self.baselines.clear();
+    }
+
     fn judge(
         &mut self,
         plan: &ScorePlan,
         symbol: SymbolId,
         waiting: Waiting,
-        truth_time: UnixNanos,
-        truth: f64,
-        baseline: f64,
+        came: Came,
         tally: &mut ScoreTally,
     ) -> Result<Score, Unscored> {
-        let Waiting { as_of, target_time, value, lower, upper, quality, out_of_range } = waiting;
+        let Waiting { as_of, target_time, value, lower, upper, quality, out_of_range, .. } =
+            waiting;
+        let Came { time: truth_time, truth, persistence } = came;
+        let against = plan.baselines.against();
+        let baselines = plan.baselines.complete(waiting.baselines, persistence);
+        let evidence = plan.evidence.of(as_of);
         let mut score = Score {
             symbol,
             as_of,
@@ -182,12 +207,15 @@ impl SymbolScores {
             truth_time,
             value,
             truth,
-            baseline,
+            baseline: baselines[against as usize].unwrap_or(persistence),
+            against,
+            baselines,
             lower,
             upper,
-            direction_hit: direction_hit(value, truth, plan.kind.origin(baseline)),
+            direction_hit: direction_hit(value, truth, plan.kind.origin(persistence)),
             quality,
             out_of_range,
+            evidence,
             skill: None,
             held: None,
             drift: false,
@@ -198,7 +226,9 @@ impl SymbolScores {
         if !sums.are_possible() {
             return Err(Unscored::NotFinite);
         }
-        self.sums = sums;
+        if evidence.counts() {
+            self.sums = sums;
+        }
         if plan.adapts() {
             self.stretch.hear(score.covered(), self.count, &plan.rule);
         }
@@ -216,7 +246,7 @@ impl SymbolScores {
         self.count = self.count.saturating_add(1);
         score.skill = self.sums.skill();
         score.held = self.sums.coverage();
-        tally.scores += 1;
+        tally.add_score(evidence);
         Ok(score)
     }
 }

@@ -7,10 +7,12 @@ use proptest::prelude::*;
 use super::drift::Drift;
 use super::stretch::{Stretch, StretchRule};
 use super::*;
+use crate::core::baseline::{AverageSpec, LinearModel, SeasonalSpec};
 use crate::core::domain::{DurationNanos, Field, Fields, Forecast, Schema, Signal, Step, Symbol};
 use crate::core::features::{ColumnRange, Scaler};
 use crate::core::forecast::{Interval, SignalThresholds, Target, WindowFacts};
 use crate::core::verdict::{Ledger, Pool, Word};
+use crate::core::window::{RowFacts, Window};
 
 const DAY: i64 = 86_400_000_000_000;
 
@@ -45,6 +47,24 @@ fn forecast_plan(target: &Target, margin: f64) -> ForecastPlan {
 
 fn plan(target: &Target, horizon_steps: u32) -> ScorePlan {
     ScorePlan::new(target.truth(&schema()).unwrap(), horizon_steps, &forecast_plan(target, 0.25))
+}
+
+/// Every baseline, with this one to beat.
+fn all_baselines(against: BaselineKind) -> BaselineSpec {
+    BaselineSpec {
+        against,
+        drift: Some(0.25),
+        average: Some(AverageSpec { half_life_steps: 4 }),
+        seasonal: Some(SeasonalSpec { period_steps: 3 }),
+        linear: Some(LinearModel { rows: 1, intercept: 0.5, weights: vec![2.0] }),
+    }
+}
+
+/// A window of one row, which the linear model reads.
+fn window() -> Window {
+    let mut window = Window::new(1, 1);
+    window.push(&[0.125], RowFacts::default());
+    window
 }
 
 fn symbol_id(index: usize) -> SymbolId {
@@ -111,7 +131,7 @@ fn live(book: &mut ScoreBook, plan: &ForecastPlan, moments: &[Moment]) -> (Vec<S
         let forecast = moment.value.and_then(|value| plan.finish(value, &facts));
         if let Some(forecast) = forecast {
             forecasts += 1;
-            book.wait(&forecast);
+            book.wait(&forecast, &window());
         }
     }
     (scores, forecasts)
@@ -190,8 +210,9 @@ proptest! {
         let target = &targets()[target];
         let forecast_plan = forecast_plan(target, 0.25);
         let names = ["A", "B", "C"].map(|name| Symbol::new(name).unwrap());
+        let plan = plan(target, horizon).with_baselines(&all_baselines(BaselineKind::Average));
         let book = |listed: &[Symbol]| {
-            let mut book = ScoreBook::new(plan(target, horizon));
+            let mut book = ScoreBook::new(plan.clone());
             book.list(listed, 64);
             book.keep();
             book
@@ -225,7 +246,7 @@ proptest! {
             };
             let forecast = moment.value.and_then(|value| forecast_plan.finish(value, &facts));
             if let Some(forecast) = forecast {
-                after.wait(&forecast);
+                after.wait(&forecast, &window());
             }
         }
         found.extend(late);
@@ -289,6 +310,105 @@ fn verdicts_follow_from_the_scores_alone() {
     }
 }
 
+/// Days with a price that moves, and a forecast on each.
+fn moving_days(count: usize) -> Vec<Moment> {
+    let day = |at: usize| Moment {
+        close: 100.0 + ((at * 37) % 11) as f64,
+        rain: None,
+        after_gap: false,
+        patched: false,
+        value: Some(0.01 * (at % 3) as f32),
+    };
+    (0..count).map(day).collect()
+}
+
+#[test]
+fn a_score_is_beside_every_baseline_and_its_skill_against_the_one_that_is_named() {
+    let target = Target::NextReturn;
+    let days = moving_days(60);
+    let change = |at: usize| days[at + 1].close / days[at].close - 1.0;
+    for against in BaselineKind::ALL {
+        let spec = all_baselines(against);
+        let mut book = ScoreBook::new(plan(&target, 1).with_baselines(&spec));
+        book.keep();
+        book.add_symbol(&Symbol::new("A").unwrap());
+        let (scores, _) = live(&mut book, &forecast_plan(&target, 0.25), &days);
+        let mut sums = Sums::default();
+        for score in &scores {
+            let at = usize::try_from(score.as_of.as_nanos() / DAY).unwrap();
+            assert_eq!((score.against, score.evidence), (against, Evidence::Unknown));
+            let [persistence, drift, average, seasonal, linear] =
+                score.baselines.map(Option::unwrap);
+            assert_eq!((persistence, drift, linear), (0.0, 0.25, 0.5 + 2.0 * 0.125));
+            assert_eq!(seasonal, if at < 3 { 0.0 } else { change(at - 3) });
+            let known = || (0..at).map(change);
+            assert!(at == 0 || average >= known().fold(f64::INFINITY, f64::min));
+            assert!(at == 0 || average <= known().fold(f64::NEG_INFINITY, f64::max));
+            assert_eq!(Some(score.baseline), score.baselines[against as usize]);
+            sums = sums.scaled(0.99) + Sums::of(score);
+            assert_eq!(score.skill, sums.skill());
+            assert_eq!(score.skill, sums.skill_against(against));
+        }
+        assert_eq!(scores.len(), 59);
+        for kind in BaselineKind::ALL {
+            let squared: f64 = scores.iter().enumerate().fold(0.0, |sum, (_, score)| {
+                0.99 * sum + (score.baselines[kind as usize].unwrap() - score.truth).powi(2)
+            });
+            let found = sums.baselines_squared[kind as usize];
+            assert!((found - squared).abs() < 1e-12, "{}: {found} {squared}", kind.label());
+        }
+    }
+}
+
+/// 20 days of training and 20 of validation: they are scored, and intervals adapt to them, but no
+/// figure counts them.
+#[test]
+fn figures_count_what_the_model_has_not_seen() {
+    let target = Target::NextReturn;
+    let days = moving_days(60);
+    let day = |at: i64| UnixNanos::from_nanos(at * DAY);
+    let run = |evidence| {
+        let mut book = ScoreBook::new(plan(&target, 1).with_evidence(evidence));
+        book.list(&[], 64);
+        book.keep();
+        book.add_symbol(&Symbol::new("A").unwrap());
+        let (scores, _) = live(&mut book, &forecast_plan(&target, 0.001), &days);
+        (scores, book)
+    };
+    let (scores, mut book) = run(EvidenceRanges::new(day(19), Some(day(39))));
+    let (unknown, _) = run(EvidenceRanges::UNKNOWN);
+    let (mut sums, mut counted) = (Sums::default(), 0);
+    for (score, other) in scores.iter().zip(&unknown) {
+        let expected = match score.as_of.as_nanos() / DAY {
+            0..20 => Evidence::Training,
+            20..40 => Evidence::Validation,
+            _ => Evidence::Unseen,
+        };
+        assert_eq!(score.evidence, expected);
+        if expected == Evidence::Unseen {
+            counted += 1;
+            sums = sums.scaled(0.99) + Sums::of(score);
+            assert_eq!(score.skill, sums.skill());
+        } else {
+            assert_eq!(score.skill, None, "nothing is known yet");
+        }
+        assert_eq!(score.verdict.scores, counted, "the verdict counts these alone");
+        assert_eq!((score.lower, score.drift), (other.lower, other.drift), "adapts to all");
+        assert_eq!(other.evidence, Evidence::Unknown);
+    }
+    let tally = *book.tally();
+    assert_eq!(Evidence::ALL.map(|evidence| tally.scores_of(evidence)), [20, 20, 19, 0]);
+    assert_eq!(tally.scores, 59);
+    assert_eq!(book.recent().weight, 19.0);
+    let mut shown = Sums::default();
+    book.show_changed(|_, group, _| shown += *group);
+    for (found, expected) in shown.to_array().into_iter().zip(sums.to_array()) {
+        assert!((found - expected).abs() < 1e-9, "{shown:?} {sums:?}");
+    }
+    let counted = unknown.iter().filter(|score| score.skill.is_some()).count();
+    assert!(counted > 55, "what is not known counts: {counted}");
+}
+
 #[test]
 fn a_horizon_that_is_too_long_is_counted_and_costs_nothing() {
     let mut book = ScoreBook::new(plan(&Target::NextReturn, HORIZON_STEPS_MAX + 1));
@@ -322,12 +442,13 @@ fn numbers_that_leave_the_finite_ones_are_counted_and_harm_nothing() {
         signal: Signal::Hold,
         quality: Quality::Full,
         out_of_range: false,
+        evidence: Evidence::Unknown,
         shed_steps: 0,
     };
-    book.wait(&forecast);
+    book.wait(&forecast, &window());
     book.step(id, &moment.step(1));
     assert_eq!((book.tally().scores, book.tally().unscored(Unscored::NotFinite)), (0, 1));
-    book.wait(&Forecast { value: 0.25, ..forecast });
+    book.wait(&Forecast { value: 0.25, ..forecast }, &window());
     book.step(id, &moment.step(2));
     assert_eq!(book.tally().scores, 1);
     assert_eq!(book.symbol(id).sums().mean_absolute_error(), Some(0.25));
@@ -364,11 +485,14 @@ fn the_last_scores_are_as_many_as_they_say() {
         value: 0.0,
         truth: 1.0,
         baseline: 0.0,
+        against: BaselineKind::Persistence,
+        baselines: [Some(0.0), None, None, None, None],
         lower: 0.0,
         upper: 1.0,
         direction_hit: None,
         quality: Quality::Full,
         out_of_range: false,
+        evidence: Evidence::Unseen,
         skill: None,
         held: None,
         drift: false,

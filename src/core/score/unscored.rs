@@ -3,6 +3,8 @@
 //! Owns the reasons. Promises that every forecast is scored, counted here once, or still waiting.
 //! Never keeps a forecast.
 
+use crate::core::domain::Evidence;
+
 /// Why a forecast has no score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unscored {
@@ -29,6 +31,8 @@ pub enum Unscored {
 pub struct ScoreTally {
     /// Scored.
     pub scores: u64,
+    /// The same by evidence.
+    by_evidence: [u64; Evidence::ALL.len()],
     /// Not scored, by reason.
     unscored: [u64; Unscored::ALL.len()],
     /// Times that the errors of a symbol began to drift.
@@ -69,6 +73,16 @@ impl ScoreTally {
     /// How many were not scored for a reason.
     pub const fn unscored(&self, reason: Unscored) -> u64 {
         self.unscored[reason as usize]
+    }
+
+    /// How many were scored of one kind of evidence.
+    pub const fn scores_of(&self, evidence: Evidence) -> u64 {
+        self.by_evidence[evidence as usize]
+    }
+
+    pub(super) const fn add_score(&mut self, evidence: Evidence) {
+        self.scores += 1;
+        self.by_evidence[evidence as usize] += 1;
     }
 
     pub(super) const fn add(&mut self, reason: Unscored, count: u64) {

@@ -128,6 +128,20 @@ impl Window {
         (!self.is_empty()).then(|| &self.rows[end - self.width..end])
     }
 
+    /// The newest `count` rows, or all where it has fewer: their numbers, oldest row first, in two
+    /// pieces.
+    pub fn newest_rows(&self, count: usize) -> [&[f32]; 2] {
+        let count = count.min(self.length);
+        let end = self.next * self.width;
+        match self.next.checked_sub(count) {
+            Some(first) => [&self.rows[first * self.width..end], &[]],
+            None => {
+                let before = (count - self.next) * self.width;
+                [&self.rows[self.rows.len() - before..], &self.rows[..end]]
+            }
+        }
+    }
+
     /// How whole the window is.
     pub fn quality(&self) -> Quality {
         if self.marks.gap.0.is_some() {
@@ -224,6 +238,18 @@ mod tests {
             window.push(&[index as f32, -(index as f32)], RowFacts::default());
         }
         window
+    }
+
+    #[test]
+    fn the_newest_rows_are_the_end_of_all_rows() {
+        for pushed in 0..8 {
+            let window = filled(pushed);
+            let all: Vec<f32> = window.rows().flatten().copied().collect();
+            for count in 0..5 {
+                let start = all.len().saturating_sub(2 * count);
+                assert_eq!(window.newest_rows(count).concat(), all[start..], "{count} of {pushed}");
+            }
+        }
     }
 
     #[test]

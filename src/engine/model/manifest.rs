@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::baseline::BaselineSpec;
 use crate::core::domain::UnixNanos;
 use crate::core::features::{FeaturePlan, Scaler};
 use crate::core::forecast::{ForecastPlan, Interval, SignalThresholds, Target, TargetError, Truth};
-use crate::core::score::ScorePlan;
+use crate::core::score::{EvidenceRanges, ScorePlan};
 use crate::core::step::{CadenceRule, Calendar, StepRule};
 use crate::engine::inference::{Columns, Signature, StateSignature};
 
@@ -77,6 +78,10 @@ pub struct Manifest {
     pub origin: Option<Origin>,
     /// What the model was trained on.
     pub training: Known<TrainingSpec>,
+    /// The simple forecasts beside it, fitted to the training part; absent in bundles that are
+    /// compared with persistence alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baselines: Option<BaselineSpec>,
     /// How it did on data that training did not see.
     pub evaluation: Vec<Evaluation>,
     /// The same over other seeds and stretches of time, where that was asked for.
@@ -251,7 +256,7 @@ pub struct Evaluation {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BaselineFigures {
-    /// `persistence` (no change), `drift` (the mean of the training part) or `linear`.
+    /// See [`BaselineKind`](crate::core::baseline::BaselineKind).
     pub name: String,
     /// Mean absolute error, in the target's unit.
     pub mean_absolute_error: f64,
@@ -453,6 +458,22 @@ impl Manifest {
             .collect()
     }
 
+    /// Up to which times the model was trained and validated, as far as the manifest says so.
+    pub fn evidence(&self) -> EvidenceRanges {
+        let trained_until = || match self.origin.as_ref()?.trained_until {
+            Known::Is(until) => Some(until),
+            Known::Unknown => None,
+        };
+        let training = match &self.training {
+            Known::Is(training) => Some(training.to),
+            Known::Unknown => trained_until(),
+        };
+        let validation = self.evaluation.iter().find(|part| part.part == "validation");
+        training.map_or(EvidenceRanges::UNKNOWN, |training| {
+            EvidenceRanges::new(training, validation.map(|part| part.to))
+        })
+    }
+
     /// Checks every rule inside the manifest and resolves it into plans.
     ///
     /// # Errors
@@ -501,6 +522,10 @@ impl Manifest {
         if let Some(origin) = &self.origin {
             origin.check(&mut problems);
         }
+        if let Some(baselines) = &self.baselines {
+            let (steps, width) = (self.window_steps as usize, self.features.len());
+            problems.extend(baselines.problems(steps, width));
+        }
         let label = self.target.kind.label();
         if self.target.scaler.names() != [label] {
             problems.push(format!("target.scaler: needs exactly one column named `{label}`"));
@@ -529,9 +554,14 @@ impl Manifest {
         });
         match (features, forecast, truth, step_rule) {
             (Ok(features), Ok(forecast), Some(truth), Ok(step_rule)) if problems.is_empty() => {
+                let score = ScorePlan::new(truth, self.horizon_steps, &forecast)
+                    .with_evidence(self.evidence());
                 Ok(Plans {
                     features,
-                    score: ScorePlan::new(truth, self.horizon_steps, &forecast),
+                    score: match &self.baselines {
+                        Some(baselines) => score.with_baselines(baselines),
+                        None => score,
+                    },
                     forecast,
                     truth,
                     window_steps: self.window_steps as usize,
@@ -602,6 +632,66 @@ mod tests {
             assert_eq!(found.len(), 1, "{expected}: {found:?}");
             assert!(found[0].starts_with(expected), "{found:?}");
         }
+    }
+
+    #[test]
+    fn baselines_must_fit_the_model_and_name_the_one_to_beat() {
+        use crate::core::baseline::{AverageSpec, BaselineKind, LinearModel, SeasonalSpec};
+        let with = |spec: BaselineSpec| problems(|manifest| manifest.baselines = Some(spec));
+        let linear = |rows: u32, weights: usize, intercept| BaselineSpec {
+            linear: Some(LinearModel { rows, intercept, weights: vec![0.5; weights] }),
+            ..BaselineSpec::default()
+        };
+        let average = |half_life_steps| BaselineSpec {
+            average: Some(AverageSpec { half_life_steps }),
+            ..BaselineSpec::default()
+        };
+        let seasonal = |period_steps| BaselineSpec {
+            seasonal: Some(SeasonalSpec { period_steps }),
+            ..BaselineSpec::default()
+        };
+        let against = |against| BaselineSpec { against, drift: Some(0.5), ..average(9) };
+        for spec in [linear(30, 90, 0.0), seasonal(1024), against(BaselineKind::Average)] {
+            assert_eq!(with(spec), Vec::<String>::new());
+        }
+        let drift = BaselineSpec { drift: Some(f64::NAN), ..BaselineSpec::default() };
+        for (expected, found) in [
+            ("baselines.against: names `linear`, which", with(against(BaselineKind::Linear))),
+            ("baselines.drift: must be a finite", with(drift)),
+            ("baselines.average.half_life_steps: must be from 1 to 65536", with(average(0))),
+            ("baselines.seasonal.period_steps: must be from 1 to 1024", with(seasonal(1025))),
+            ("baselines.linear.rows: must be from 1 to the 30", with(linear(31, 93, 0.0))),
+            ("baselines.linear.weights: has 89, and 30 rows of 3", with(linear(30, 89, 0.0))),
+            ("baselines.linear: has a number that", with(linear(1, 3, f64::INFINITY))),
+        ] {
+            assert_eq!(found.len(), 1, "{expected}: {found:?}");
+            assert!(found[0].starts_with(expected), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn evidence_follows_from_what_is_known_of_the_training() {
+        use crate::core::domain::Evidence;
+        let day = |text: &str| UnixNanos::parse(text).unwrap();
+        let of = |manifest: &Manifest| {
+            ["2008-06-26", "2008-06-27", "2010-07-23", "2010-07-24"]
+                .map(|text| manifest.evidence().of(day(text)))
+        };
+        use Evidence::{Training, Unknown, Unseen, Validation};
+        let mut manifest = shipped();
+        assert_eq!(of(&manifest), [Training, Validation, Validation, Unseen]);
+        manifest.training = Known::Unknown;
+        assert_eq!(of(&manifest), [Unknown; 4]);
+        manifest.origin = Some(Origin {
+            onnx_sha256: String::new(),
+            producer: String::new(),
+            opset: 13,
+            rewrites: Vec::new(),
+            compared: None,
+            trained_until: Known::Is(day("2008-06-26")),
+        });
+        manifest.evaluation.remove(0);
+        assert_eq!(of(&manifest), [Training, Unseen, Unseen, Unseen]);
     }
 
     #[test]

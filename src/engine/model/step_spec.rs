@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::baseline::PERIOD_STEPS_MAX;
 use crate::core::domain::{DurationNanos, UnixNanos};
 use crate::core::step::{Calendar, CountBars, EmptyRule, StepRule, TimeBars};
 
@@ -202,6 +203,27 @@ impl StepSpec {
         let zero = DurationNanos::ZERO;
         let calendar = Calendar::new(open, days?, offset.unwrap_or(zero), shift.unwrap_or(zero));
         calendar.map(|calendar| Some(Arc::new(calendar))).ok_or("weekdays: names none".to_owned())
+    }
+
+    /// After how many steps the same time of the week or of the day comes again, as far as the rule
+    /// says so: a week of days, or of those that have steps, and a day of shorter steps. `said` is
+    /// asked for instead, 0 for none. `None` also where that is longer than truths are remembered.
+    pub fn period_steps(&self, said: Option<u32>) -> Option<u32> {
+        let found = || {
+            let is_regular = matches!(self.kind, StepKind::Record | StepKind::Time);
+            match (self.interval_seconds, &self.calendar) {
+                (DAY_SECONDS, Some(CalendarSpec { weekdays, .. })) => {
+                    let open = Weekday::ALL.into_iter().filter(|day| weekdays.contains(day));
+                    u32::try_from(open.count()).ok()
+                }
+                (DAY_SECONDS, None) => Some(7),
+                (1..DAY_SECONDS, _) => Some(DAY_SECONDS / self.interval_seconds)
+                    .filter(|steps| steps * self.interval_seconds == DAY_SECONDS),
+                _ => None,
+            }
+            .filter(|_| is_regular)
+        };
+        said.or_else(found).filter(|steps| (1..=PERIOD_STEPS_MAX).contains(steps))
     }
 
     /// Whether the steps of another rule are those of this one. The calendar makes none: it says

@@ -342,7 +342,7 @@ impl Pipeline {
         let (book, names) = self.engine.scores_and_names();
         for score in book.take() {
             let symbol = names.of(score.symbol);
-            if let Some(steps) = &mut self.steps {
+            if let Some(steps) = self.steps.as_mut().filter(|_| score.evidence.counts()) {
                 steps.take(symbol.as_str(), score.loss_difference(), score.truth_time);
             }
             self.buffer.clear();

@@ -48,7 +48,7 @@ pub use self::expiry::{Departure, Expired};
 pub use self::facts::SymbolFacts;
 pub use self::inherit::Inherited;
 pub use self::policy::{CadencePolicy, EnginePolicy, Withheld, WithheldTally, Withhold};
-pub use self::rest::{RestoreError, SymbolSnapshot};
+pub use self::rest::{RestoreError, SnapshotBefore, SymbolSnapshot};
 pub use self::symbol::{ColdStart, Mistimed, MistimedCause, Names};
 pub use self::tally::EngineTally;
 
@@ -737,8 +737,9 @@ impl Engine {
                     Some(reason) => tally.withheld.add(reason),
                     None => {
                         let shed_steps = symbols[pending.symbol.index()].shed_steps;
-                        let forecast = Forecast { shed_steps, ..forecast };
-                        scores.wait(&forecast);
+                        let evidence = scores.evidence(forecast.as_of);
+                        let forecast = Forecast { evidence, shed_steps, ..forecast };
+                        scores.wait(&forecast, window);
                         if pending.is_quiet {
                             tally.withheld.add(Withheld::History);
                         } else {

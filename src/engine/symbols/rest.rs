@@ -12,7 +12,7 @@ use super::symbol::SymbolState;
 use super::{Driver, Engine};
 use crate::core::domain::{DurationNanos, PartitionId, Position, Reject, Symbol, SymbolId, Tick};
 use crate::core::features::FeatureState;
-use crate::core::score::SymbolScores;
+use crate::core::score::{ScoresBefore, SymbolScores};
 use crate::core::step::{Cadence, StepState};
 use crate::core::verdict::Ledger;
 use crate::core::window::{Window, WindowMismatch, WindowSnapshot};
@@ -38,6 +38,51 @@ pub struct SymbolSnapshot {
     shed_steps: u64,
     /// The evidence of its scores.
     ledger: Ledger,
+}
+
+/// The same as state layouts up to 4 stored it.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
+pub struct SnapshotBefore {
+    symbol: String,
+    step: StepState,
+    features: FeatureState,
+    window: WindowSnapshot,
+    carried: Option<Vec<Vec<f32>>>,
+    scores: ScoresBefore,
+    offset: Option<i64>,
+    cadence: Cadence,
+    shed_steps: u64,
+}
+
+impl From<SnapshotBefore> for SymbolSnapshot {
+    fn from(before: SnapshotBefore) -> Self {
+        let SnapshotBefore { symbol, step, features, window, carried, scores, .. } = before;
+        let SnapshotBefore { offset, cadence, shed_steps, .. } = before;
+        Self {
+            symbol,
+            step,
+            features,
+            window,
+            carried,
+            scores: scores.into(),
+            offset,
+            cadence,
+            shed_steps,
+            // What was scored then counted what the model was trained on.
+            ledger: Ledger::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl From<&SymbolSnapshot> for SnapshotBefore {
+    fn from(state: &SymbolSnapshot) -> Self {
+        let SymbolSnapshot { symbol, step, features, window, carried, scores, .. } = state.clone();
+        let SymbolSnapshot { offset, cadence, shed_steps, .. } = *state;
+        let scores = (&scores).into();
+        Self { symbol, step, features, window, carried, scores, offset, cadence, shed_steps }
+    }
 }
 
 /// Why a snapshot cannot be taken over.

@@ -85,6 +85,9 @@ impl RecordEncoder {
         buffer.extend_from_slice(quality_name(forecast.quality));
         buffer.extend_from_slice(b"\",\"out_of_range\":");
         buffer.extend_from_slice(if forecast.out_of_range { b"true" } else { b"false" });
+        buffer.extend_from_slice(b",\"evidence\":\"");
+        buffer.extend_from_slice(forecast.evidence.label().as_bytes());
+        buffer.push(b'"');
         if forecast.shed_steps > 0 {
             buffer.extend_from_slice(b",\"shed_steps\":");
             push_json(buffer, &forecast.shed_steps);
@@ -146,7 +149,7 @@ mod tests {
     use proptest::sample::select;
 
     use super::*;
-    use crate::core::domain::SymbolId;
+    use crate::core::domain::{Evidence, SymbolId};
     use crate::engine::model::manifest::Mode;
 
     /// Any bits, what people send, whole numbers, and the places where the notation turns.
@@ -188,6 +191,7 @@ mod tests {
             select(Quality::ALL.to_vec()),
             any::<bool>(),
             prop_oneof![Just(0), any::<u64>()],
+            select(Evidence::ALL.to_vec()),
         );
         (time(), time(), numbers, interval, labels).prop_map(
             |(as_of, target_time, (value, price, last_price), (lower, upper), labels)| Forecast {
@@ -202,6 +206,7 @@ mod tests {
                 signal: labels.0,
                 quality: labels.1,
                 out_of_range: labels.2,
+                evidence: labels.4,
                 shed_steps: labels.3,
             },
         )

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::core::domain::{Forecast, ForecastId, Quality, Signal, UnixNanos};
+use crate::core::domain::{Evidence, Forecast, ForecastId, Quality, Signal, UnixNanos};
 use crate::engine::model::manifest::Mode;
 
 /// The value of `schema` in every record.
@@ -60,6 +60,9 @@ pub struct ForecastRecord<'a> {
     pub quality: Quality,
     /// Whether any input of the window lies outside the training range.
     pub out_of_range: bool,
+    /// Whether the model was trained on this time; `unknown` in records of earlier versions.
+    #[serde(default)]
+    pub evidence: Evidence,
     /// How many steps of the symbol the model has left out under load, as a shadow: its scores, and
     /// an interval that adapts to them, lack these. Absent for none.
     #[serde(skip_serializing_if = "is_zero", default)]
@@ -128,6 +131,7 @@ impl RecordTemplate {
             signal: forecast.signal,
             quality: forecast.quality,
             out_of_range: forecast.out_of_range,
+            evidence: forecast.evidence,
             shed_steps: forecast.shed_steps,
         }
     }
@@ -171,6 +175,7 @@ mod tests {
             signal: Signal::Hold,
             quality: Quality::Full,
             out_of_range: false,
+            evidence: Evidence::Unseen,
             shed_steps: 0,
         };
         let mut bytes = Vec::new();
@@ -183,7 +188,8 @@ mod tests {
              \"model\":\"aapl-daily\",\"model_version\":\"1\",\"mode\":\"sliding\",\
              \"as_of\":\"2013-02-28T00:00:00Z\",\"target_time\":\"2013-03-01T00:00:00Z\",\
              \"value\":0.0125,\"price\":446.9,\"lower\":-0.02,\"upper\":0.045,\"coverage\":0.9,\
-             \"signal\":\"hold\",\"quality\":\"full\",\"out_of_range\":false}"
+             \"signal\":\"hold\",\"quality\":\"full\",\"out_of_range\":false,\
+             \"evidence\":\"unseen\"}"
                 .replace("ID", &encoder.template().id("AAPL", forecast.as_of).to_string())
         );
         let back: ForecastRecord<'_> = serde_json::from_slice(&bytes).unwrap();

@@ -9,8 +9,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::forecast::RecordTemplate;
-use crate::core::domain::{Quality, UnixNanos};
-use crate::core::score::{AGAINST, Score};
+use crate::core::baseline::BaselineKind;
+use crate::core::domain::{Evidence, Quality, UnixNanos};
+use crate::core::score::Score;
 use crate::core::verdict::{Verdict, Word};
 use crate::engine::model::manifest::Mode;
 
@@ -50,10 +51,16 @@ pub struct ScoreRecord<'a> {
     pub error: f64,
     /// Without its sign.
     pub absolute_error: f64,
-    /// The naive forecast, that nothing changes.
+    /// The forecast of the baseline that the model is compared with.
     pub baseline: f64,
     /// How far that one was off.
     pub baseline_absolute_error: f64,
+    /// Which baseline that is; `persistence` in records of earlier versions.
+    #[serde(default)]
+    pub against: BaselineKind,
+    /// The forecasts of all baselines of the bundle.
+    #[serde(default)]
+    pub baselines: BaselineValues,
     /// Whether the forecast told the direction; absent where the truth had none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub direction_hit: Option<bool>,
@@ -69,8 +76,12 @@ pub struct ScoreRecord<'a> {
     pub quality: Quality,
     /// Whether an input of the window lay outside the training range.
     pub out_of_range: bool,
-    /// The symbol's skill over its last scores, this one included; absent while the naive forecast
-    /// has made no error.
+    /// Whether the model was trained on the time of the forecast; `unknown` in records of earlier
+    /// versions.
+    #[serde(default)]
+    pub evidence: Evidence,
+    /// The symbol's skill over its last scores of evidence `unseen` or `unknown`, this one included
+    /// if it is one; absent while the baseline has made no error in them.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub skill: Option<f64>,
     /// The share of the symbol's last intervals that held their truth, this one included; records
@@ -80,18 +91,17 @@ pub struct ScoreRecord<'a> {
     /// Whether the symbol's errors are larger than they were.
     pub drift: bool,
     /// What the symbol's scores have come to, this one included; records of before have none.
-    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
-    pub verdict: Option<VerdictRecord<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub verdict: Option<VerdictRecord>,
 }
 
 /// A verdict as it travels, with its figures in squares of the target's unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct VerdictRecord<'a> {
+pub struct VerdictRecord {
     /// The word.
     pub word: Word,
     /// The baseline that the model is compared with.
-    #[serde(borrow)]
-    pub against: Cow<'a, str>,
+    pub against: BaselineKind,
     /// RFC 3339: the truth time since which the word has been the same; absent while it is too
     /// early.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -108,18 +118,39 @@ pub struct VerdictRecord<'a> {
     pub log_e_value: f64,
 }
 
-impl From<Verdict> for VerdictRecord<'static> {
-    fn from(verdict: Verdict) -> Self {
-        let Verdict { word, since, scores, mean_difference, limits, log_e_value } = verdict;
-        let against = AGAINST.into();
+impl VerdictRecord {
+    fn new(score: &Score) -> Self {
+        let Verdict { word, since, scores, mean_difference, limits, log_e_value } = score.verdict;
+        let against = score.against;
         Self { word, against, since, scores, mean_difference, limits, log_e_value }
     }
+}
+
+/// What the baselines forecast, in the target's unit; absent for one that the bundle does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BaselineValues {
+    /// That nothing changes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub persistence: Option<f64>,
+    /// That the mean of the training part goes on.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub drift: Option<f64>,
+    /// The exponentially weighted mean of the truths known at the time.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub average: Option<f64>,
+    /// The truth of one period earlier.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub seasonal: Option<f64>,
+    /// A linear model of the window.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub linear: Option<f64>,
 }
 
 impl RecordTemplate {
     /// Appends one score to `buffer` as JSON without a line end.
     pub fn encode_score(&self, symbol: &str, score: &Score, buffer: &mut Vec<u8>) {
         let digits = self.id(symbol, score.as_of).digits();
+        let [persistence, drift, average, seasonal, linear] = score.baselines;
         let id = str::from_utf8(&digits).expect("hexadecimal digits are ASCII");
         let record = ScoreRecord {
             schema: SCORE_SCHEMA,
@@ -137,6 +168,8 @@ impl RecordTemplate {
             absolute_error: score.error().abs(),
             baseline: score.baseline,
             baseline_absolute_error: score.baseline_error().abs(),
+            against: score.against,
+            baselines: BaselineValues { persistence, drift, average, seasonal, linear },
             direction_hit: score.direction_hit,
             lower: score.lower,
             upper: score.upper,
@@ -144,10 +177,11 @@ impl RecordTemplate {
             covered: score.covered(),
             quality: score.quality,
             out_of_range: score.out_of_range,
+            evidence: score.evidence,
             skill: score.skill,
             held: score.held,
             drift: score.drift,
-            verdict: Some(score.verdict.into()),
+            verdict: Some(VerdictRecord::new(score)),
         };
         serde_json::to_writer(buffer, &record)
             .expect("plain fields and finite numbers always encode, and a Vec never fails to grow");
@@ -175,12 +209,15 @@ mod tests {
             truth_time: UnixNanos::parse("2013-03-04").unwrap(),
             value: 0.0125,
             truth: -0.25,
-            baseline: 0.0,
+            baseline: 0.5,
+            against: BaselineKind::Average,
+            baselines: [Some(0.0), None, Some(0.5), None, Some(-1.0)],
             lower: -0.5,
             upper: 0.5,
             direction_hit: Some(false),
             quality: Quality::Full,
             out_of_range: true,
+            evidence: Evidence::Validation,
             skill: None,
             held: Some(0.75),
             drift: false,
@@ -202,21 +239,26 @@ mod tests {
              \"model\":\"aapl-daily\",\"model_version\":\"1\",\"mode\":\"sliding\",\
              \"as_of\":\"2013-02-28T00:00:00Z\",\"target_time\":\"2013-03-01T00:00:00Z\",\
              \"truth_time\":\"2013-03-04T00:00:00Z\",\"value\":0.0125,\"truth\":-0.25,\
-             \"error\":-0.2625,\"absolute_error\":0.2625,\"baseline\":0.0,\
-             \"baseline_absolute_error\":0.25,\"direction_hit\":false,\"lower\":-0.5,\
+             \"error\":-0.2625,\"absolute_error\":0.2625,\"baseline\":0.5,\
+             \"baseline_absolute_error\":0.75,\"against\":\"average\",\
+             \"baselines\":{\"persistence\":0.0,\"average\":0.5,\"linear\":-1.0},\
+             \"direction_hit\":false,\"lower\":-0.5,\
              \"upper\":0.5,\"coverage\":0.9,\"covered\":true,\"quality\":\"full\",\
-             \"out_of_range\":true,\"held\":0.75,\"drift\":false,\"verdict\":{\"word\":\"worse\",\
-             \"against\":\"persistence\",\"since\":\"2012-12-31T00:00:00Z\",\"scores\":330,\
+             \"out_of_range\":true,\"evidence\":\"validation\",\"held\":0.75,\"drift\":false,\
+             \"verdict\":{\"word\":\"worse\",\
+             \"against\":\"average\",\"since\":\"2012-12-31T00:00:00Z\",\"scores\":330,\
              \"mean_difference\":-0.5,\"limits\":[-0.75,-0.25],\"log_e_value\":3.5}}"
                 .replace("ID", &template.id("AAPL", score.as_of).to_string())
         );
         let back: ScoreRecord<'_> = serde_json::from_slice(&bytes).unwrap();
         assert_eq!((back.truth, back.skill, back.direction_hit), (-0.25, None, Some(false)));
-        assert_eq!(back.verdict, Some(score.verdict.into()));
-        let early = VerdictRecord::from(Verdict::default());
+        assert_eq!((back.against, back.evidence), (BaselineKind::Average, Evidence::Validation));
+        assert_eq!((back.baselines.linear, back.baselines.drift), (Some(-1.0), None));
+        assert_eq!(back.verdict, Some(VerdictRecord::new(&score)));
+        let early = VerdictRecord::new(&Score { verdict: Verdict::default(), ..score });
         assert_eq!(
             serde_json::to_string(&early).unwrap(),
-            "{\"word\":\"too_early\",\"against\":\"persistence\",\"scores\":0,\
+            "{\"word\":\"too_early\",\"against\":\"average\",\"scores\":0,\
              \"mean_difference\":0.0,\"log_e_value\":0.0}"
         );
         // Those of before have no verdict, and are read.

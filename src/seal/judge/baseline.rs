@@ -1,31 +1,43 @@
 //! What a model has to beat: simple forecasts of the same truths.
 //!
-//! Owns three of them. *Persistence*: everything stays as it is, so the change is zero, the value
-//! the last one. *Drift*: what the training part did on average; for a value, the last one plus its
-//! mean change. *Linear*: a linear model of the very window that the network sees.
+//! Owns the fit of the baselines of [`core::baseline`](crate::core::baseline), which forecast: a
+//! mean, a half-life and a linear model. A forecast for an example is what the daemon would say at
+//! its step, after the same steps before it.
 //!
 //! Promises: fitted on the training part alone, without draws or iterations, so that the same data
-//! give the same bits. Never sees a validation or test truth.
+//! give the same bits. Never sees a validation or test truth, but to find which one is the best.
 
 use super::example::Example;
-use super::statistics::mean;
+use super::statistics::{mean, squared_losses};
 use super::windows::Windows;
-use crate::core::score::TargetKind;
+use crate::core::baseline::{
+    AverageSpec, BASELINES, BaselineKind, BaselineSpec, BaselineState, Baselines, COLUMNS_MAX,
+    LinearModel, Reading, SeasonalSpec,
+};
+use crate::core::domain::Step;
+use crate::core::forecast::{TargetKind, Truth};
+use crate::core::score::HORIZON_STEPS_MAX;
 
 /// The ridge penalty of the linear model as a share of the mean variance of its columns: large
 /// enough to solve for columns that repeat each other, too small to matter otherwise.
 const PENALTY: f64 = 1e-4;
-/// Most columns of the linear model, which bounds its time and memory; of a longer window it sees
-/// the newest rows.
-const COLUMNS_MAX: usize = 600;
 
-/// The simple forecasters, fitted.
+/// The half-lives, in steps, of which the best on the training part is taken.
+const HALF_LIVES: [u32; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
+
+/// The steps of every series as far as baselines read them, and what is forecast.
 #[derive(Clone, Debug)]
-pub struct Baselines {
+pub struct Courses {
+    baselines: Baselines,
     kind: TargetKind,
-    /// Mean of the truths, or of their changes where values drift.
-    drift: f64,
-    linear: LinearModel,
+    series: Vec<Vec<Reading>>,
+}
+
+/// The baselines, fitted.
+#[derive(Clone, Debug)]
+pub struct FittedBaselines {
+    baselines: Baselines,
+    spec: BaselineSpec,
 }
 
 /// What they forecast for one part, in the target's unit and in the order of its examples. A
@@ -36,15 +48,91 @@ pub struct BaselineForecasts {
     pub persistence: Vec<f64>,
     /// The mean of the training part goes on.
     pub drift: Vec<f64>,
+    /// The exponentially weighted mean of the truths known so far.
+    pub average: Vec<f64>,
+    /// The truth of one period earlier.
+    pub seasonal: Vec<f64>,
     /// The linear model.
     pub linear: Vec<f64>,
 }
 
-impl Baselines {
+impl Courses {
+    /// Those of series, for a target that looks `horizon_steps` steps ahead.
+    pub fn new<'s>(
+        series: impl Iterator<Item = &'s [Step]>,
+        truth: Truth,
+        kind: TargetKind,
+        horizon_steps: usize,
+    ) -> Self {
+        let kept = u32::try_from(horizon_steps).ok().filter(|steps| *steps <= HORIZON_STEPS_MAX);
+        let baselines = Baselines::new(truth, kind, kept);
+        let readings = |steps: &[Step]| {
+            steps.iter().map(|step| Reading::of(&baselines, step)).collect::<Vec<_>>()
+        };
+        let series = series.map(readings).collect();
+        Self { baselines, kind, series }
+    }
+
+    /// Hands the state of the baselines at the step of each example to `see`, by the example's
+    /// place, in order of the series and then of time.
+    fn walk(
+        &self,
+        baselines: &Baselines,
+        examples: &[Example],
+        mut see: impl FnMut(usize, &BaselineState),
+    ) {
+        let mut order: Vec<usize> = (0..examples.len()).collect();
+        order.sort_by_key(|at| (examples[*at].series, examples[*at].step));
+        let mut order = order.into_iter().peekable();
+        for (series, readings) in self.series.iter().enumerate() {
+            let mut state = BaselineState::new(baselines);
+            for (step, reading) in readings.iter().enumerate() {
+                if order.peek().is_none_or(|at| examples[*at].series != series) {
+                    break;
+                }
+                state.step(baselines, *reading);
+                let is_here = |at: &usize| {
+                    let example = &examples[*at];
+                    (example.series, example.step) == (series, step)
+                };
+                while let Some(at) = order.next_if(is_here) {
+                    see(at, &state);
+                }
+            }
+        }
+    }
+
+    /// The half-life whose average was off least on these examples.
+    fn half_life(&self, examples: &[Example]) -> u32 {
+        let squared = |half_life_steps: u32| {
+            let average = Some(AverageSpec { half_life_steps });
+            let spec = BaselineSpec { average, ..BaselineSpec::default() };
+            let baselines = self.baselines.clone().with(&spec);
+            let mut sum = 0.0;
+            self.walk(&baselines, examples, |at, state| {
+                let Example { truth, persistence, .. } = examples[at];
+                let forecasts = state.forecasts(&baselines, [&[], &[]]);
+                let forecast = forecasts[BaselineKind::Average as usize].unwrap_or(persistence);
+                sum += (truth - forecast) * (truth - forecast);
+            });
+            sum
+        };
+        let all = HALF_LIVES.map(|half_life| (half_life, squared(half_life)));
+        let best = all.iter().min_by(|(_, a), (_, b)| a.total_cmp(b));
+        best.map_or(HALF_LIVES[0], |(half_life, _)| *half_life)
+    }
+}
+
+impl FittedBaselines {
     /// Fits them to the windows of the training part and what came true after each.
-    pub fn fit(windows: &Windows, examples: &[Example], kind: TargetKind) -> Self {
+    pub fn fit(
+        courses: &Courses,
+        windows: &Windows,
+        examples: &[Example],
+        period_steps: Option<u32>,
+    ) -> Self {
         let truths: Vec<f64> = examples.iter().map(|example| example.truth).collect();
-        let drift = match kind {
+        let drift = match courses.kind {
             TargetKind::Level => {
                 let changes = examples.iter().map(|e| e.truth - e.persistence);
                 mean(&changes.collect::<Vec<_>>())
@@ -54,81 +142,110 @@ impl Baselines {
             | TargetKind::Amount
             | TargetKind::Probability => mean(&truths),
         };
-        Self { kind, drift, linear: LinearModel::fit(windows, &truths) }
+        let spec = BaselineSpec {
+            against: BaselineKind::Persistence,
+            drift: Some(drift),
+            average: Some(AverageSpec { half_life_steps: courses.half_life(examples) }),
+            seasonal: period_steps.map(|period_steps| SeasonalSpec { period_steps }),
+            linear: Some(fit_linear(windows, &truths)),
+        };
+        Self { baselines: courses.baselines.clone().with(&spec), spec }
+    }
+
+    /// What the manifest says of them, where `against` is the one to beat.
+    pub fn spec(&self, against: BaselineKind) -> BaselineSpec {
+        BaselineSpec { against, ..self.spec.clone() }
     }
 
     /// Their forecasts for a part.
-    pub fn forecast(&self, windows: &Windows, examples: &[Example]) -> BaselineForecasts {
-        let persistence = || examples.iter().map(|example| example.persistence);
-        let base = |last: f64| if self.kind == TargetKind::Level { last } else { 0.0 };
-        let windows = (0..windows.len()).map(|at| windows.window(at));
-        BaselineForecasts {
-            persistence: persistence().collect(),
-            drift: persistence().map(|last| base(last) + self.drift).collect(),
-            linear: windows.map(|w| self.possible(self.linear.predict(w))).collect(),
-        }
+    pub fn forecast(
+        &self,
+        courses: &Courses,
+        windows: &Windows,
+        examples: &[Example],
+    ) -> BaselineForecasts {
+        let columns = self.baselines.rows() * windows.features();
+        let rows = |at: usize| [newest(windows.window(at), columns), &[]];
+        let without_past = |(at, example): (usize, &Example)| {
+            self.baselines.without_past(example.persistence, rows(at))
+        };
+        let mut all: Vec<_> = examples.iter().enumerate().map(without_past).collect();
+        courses.walk(&self.baselines, examples, |at, state| {
+            let forecasts = state.forecasts(&self.baselines, rows(at));
+            if forecasts[BaselineKind::Persistence as usize].is_some() {
+                all[at] = forecasts;
+            }
+        });
+        let of = |kind: BaselineKind| all.iter().filter_map(|f| f[kind as usize]).collect();
+        BaselineForecasts::from(BaselineKind::ALL.map(of))
+    }
+}
+
+impl From<[Vec<f64>; BASELINES]> for BaselineForecasts {
+    fn from([persistence, drift, average, seasonal, linear]: [Vec<f64>; BASELINES]) -> Self {
+        Self { persistence, drift, average, seasonal, linear }
+    }
+}
+
+impl BaselineForecasts {
+    /// The baselines that have a forecast for each of these truths.
+    pub fn each(&self, truths: &[f64]) -> impl Iterator<Item = (BaselineKind, &[f64])> {
+        let Self { persistence, drift, average, seasonal, linear } = self;
+        let count = truths.len();
+        BaselineKind::ALL
+            .into_iter()
+            .zip([persistence, drift, average, seasonal, linear])
+            .map(|(kind, forecasts)| (kind, forecasts.as_slice()))
+            .filter(move |(_, forecasts)| forecasts.len() == count)
     }
 
-    /// A line leaves the range of probabilities and sizes; its forecasts do not.
-    fn possible(&self, value: f64) -> f64 {
-        match self.kind {
-            TargetKind::Probability => value.clamp(0.0, 1.0),
-            TargetKind::Amount => value.max(0.0),
-            TargetKind::Change | TargetKind::LogChange | TargetKind::Level => value,
-        }
+    /// The one with the smallest mean squared error; of equal ones the first.
+    pub fn best(&self, truths: &[f64]) -> BaselineKind {
+        let errors = self
+            .each(truths)
+            .map(|(kind, forecasts)| (kind, mean(&squared_losses(forecasts, truths))));
+        let best = errors.min_by(|(_, a), (_, b)| a.total_cmp(b));
+        best.map_or(BaselineKind::Persistence, |(kind, _)| kind)
     }
 }
 
 /// Least squares on the flattened window, with an intercept and a small penalty on the weights
-/// (Hoerl and Kennard, 1970, doi:10.1080/00401706.1970.10488634).
-#[derive(Clone, Debug)]
-struct LinearModel {
-    /// Mean of the truths.
-    centre: f64,
-    /// Means of the columns.
-    means: Vec<f64>,
-    /// One for each of the newest columns.
-    weights: Vec<f64>,
-}
-
-impl LinearModel {
-    /// Solves the normal equations of the centred columns in double precision.
-    fn fit(windows: &Windows, truths: &[f64]) -> Self {
-        let rows = windows.steps().min((COLUMNS_MAX / windows.features()).max(1));
-        let columns = rows * windows.features();
-        let all = || (0..windows.len()).map(|at| newest(windows.window(at), columns));
-        let count = windows.len().max(1) as f64;
-        let mut means = vec![0.0; columns];
-        for window in all() {
-            for (mean, value) in means.iter_mut().zip(window) {
-                *mean += f64::from(*value) / count;
-            }
+/// (Hoerl and Kennard, 1970, doi:10.1080/00401706.1970.10488634): the normal equations of the
+/// centred columns, in double precision. Of a long window it sees the newest rows.
+fn fit_linear(windows: &Windows, truths: &[f64]) -> LinearModel {
+    let rows = windows.steps().min((COLUMNS_MAX / windows.features()).max(1));
+    let columns = rows * windows.features();
+    let all = || (0..windows.len()).map(|at| newest(windows.window(at), columns));
+    let count = windows.len().max(1) as f64;
+    let mut means = vec![0.0; columns];
+    for window in all() {
+        for (mean, value) in means.iter_mut().zip(window) {
+            *mean += f64::from(*value) / count;
         }
-        let centre = mean(truths);
-        let mut gram = vec![0.0; columns * columns];
-        let mut products = vec![0.0; columns];
-        let mut centred = vec![0.0; columns];
-        for (window, truth) in all().zip(truths) {
-            for ((to, value), mean) in centred.iter_mut().zip(window).zip(&means) {
-                *to = f64::from(*value) - mean;
-            }
-            for (at, value) in centred.iter().enumerate() {
-                products[at] += value * (truth - centre);
-                let row = &mut gram[at * columns..][..=at];
-                row.iter_mut().zip(&centred).for_each(|(to, other)| *to += value * other);
-            }
-        }
-        let diagonal = || (0..columns).map(|at| at * columns + at);
-        let penalty = PENALTY * diagonal().map(|at| gram[at]).sum::<f64>() / columns as f64;
-        diagonal().for_each(|at| gram[at] += penalty);
-        let weights = solve(gram, products);
-        Self { centre, means, weights }
     }
-
-    fn predict(&self, window: &[f32]) -> f64 {
-        let values = newest(window, self.weights.len()).iter().zip(&self.means);
-        let terms = values.zip(&self.weights).map(|((x, mean), w)| (f64::from(*x) - mean) * w);
-        self.centre + terms.sum::<f64>()
+    let centre = mean(truths);
+    let mut gram = vec![0.0; columns * columns];
+    let mut products = vec![0.0; columns];
+    let mut centred = vec![0.0; columns];
+    for (window, truth) in all().zip(truths) {
+        for ((to, value), mean) in centred.iter_mut().zip(window).zip(&means) {
+            *to = f64::from(*value) - mean;
+        }
+        for (at, value) in centred.iter().enumerate() {
+            products[at] += value * (truth - centre);
+            let row = &mut gram[at * columns..][..=at];
+            row.iter_mut().zip(&centred).for_each(|(to, other)| *to += value * other);
+        }
+    }
+    let diagonal = || (0..columns).map(|at| at * columns + at);
+    let penalty = PENALTY * diagonal().map(|at| gram[at]).sum::<f64>() / columns as f64;
+    diagonal().for_each(|at| gram[at] += penalty);
+    let weights = solve(gram, products);
+    let shift: f64 = weights.iter().zip(&means).map(|(weight, mean)| weight * mean).sum();
+    LinearModel {
+        rows: u32::try_from(rows).unwrap_or(u32::MAX),
+        intercept: centre - shift,
+        weights,
     }
 }
 
@@ -174,7 +291,8 @@ fn solve(mut matrix: Vec<f64>, mut vector: Vec<f64>) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::domain::UnixNanos;
+    use crate::core::domain::{Field, Fields, Schema, UnixNanos};
+    use crate::core::forecast::Target;
     use crate::core::random::{Purpose, Random};
 
     fn examples(truths: &[f64], lasts: &[f64]) -> Vec<Example> {
@@ -200,6 +318,27 @@ mod tests {
         windows
     }
 
+    fn steps(closes: &[f64]) -> Vec<Step> {
+        let step = |(at, close): (usize, &f64)| {
+            let mut fields = Fields::EMPTY;
+            fields.set_checked(Field::CLOSE, *close).unwrap();
+            let time = UnixNanos::from_nanos(at as i64);
+            Step { time, fields, after_gap: false, patched: false }
+        };
+        closes.iter().enumerate().map(step).collect()
+    }
+
+    fn courses(target: &Target, kind: TargetKind, closes: &[f64], horizon: usize) -> Courses {
+        let truth = target.truth(&Schema::new([]).unwrap()).unwrap();
+        let steps = steps(closes);
+        Courses::new([steps.as_slice()].into_iter(), truth, kind, horizon)
+    }
+
+    /// Courses without a step, which leave persistence as the examples have it.
+    fn no_courses(kind: TargetKind) -> Courses {
+        courses(&Target::NextReturn, kind, &[], 1)
+    }
+
     /// By hand: [[4, 2], [2, 3]] x = [10, 9] has x = [1.5, 2].
     #[test]
     fn the_solution_has_its_hand_computed_value() {
@@ -216,9 +355,9 @@ mod tests {
             7.0 + 2.0 * f64::from(window[0]) - 3.0 * f64::from(window[5])
         };
         let truths: Vec<f64> = (0..300).map(truth).collect();
-        let model = LinearModel::fit(&windows, &truths);
+        let model = fit_linear(&windows, &truths);
         for at in 0..300 {
-            let forecast = model.predict(windows.window(at));
+            let forecast = model.predict([windows.window(at), &[]]);
             assert!((forecast - truth(at)).abs() < 5e-3, "{forecast} is not {}", truth(at));
         }
     }
@@ -227,10 +366,11 @@ mod tests {
     fn a_long_window_is_seen_from_its_newest_row() {
         let windows = windows(50, 400);
         let truths: Vec<f64> = (0..50).map(|at| f64::from(windows.window(at)[799])).collect();
-        let model = LinearModel::fit(&windows, &truths);
-        assert_eq!(model.weights.len(), COLUMNS_MAX);
+        let model = fit_linear(&windows, &truths);
+        assert_eq!((model.weights.len(), model.rows), (COLUMNS_MAX, 300));
         assert!(model.weights.iter().all(|weight| weight.is_finite()));
-        assert!((model.predict(windows.window(3)) - truths[3]).abs() < 0.1);
+        let newest = newest(windows.window(3), COLUMNS_MAX);
+        assert!((model.predict([newest, &[]]) - truths[3]).abs() < 0.1);
     }
 
     #[test]
@@ -238,8 +378,8 @@ mod tests {
         let mut windows = Windows::new(1, 2, 1);
         windows.push_rows(&[1.0, 0.5, 1.0, 0.5]);
         (0..2).for_each(|start| windows.push_window(start, &[0.0]));
-        let model = LinearModel::fit(&windows, &[4.0, 6.0]);
-        assert_eq!(model.predict(windows.window(0)), 5.0);
+        let model = fit_linear(&windows, &[4.0, 6.0]);
+        assert_eq!(model.predict([windows.window(0), &[]]), 5.0);
     }
 
     #[test]
@@ -247,13 +387,66 @@ mod tests {
         let (truths, lasts) = ([3.0, 5.0, 7.0], [2.0, 3.0, 5.0]);
         let (seen, training) = (windows(3, 1), examples(&truths, &lasts));
         let (new, later) = (windows(1, 1), examples(&[f64::NAN], &[10.0]));
-        let forecast = |kind| Baselines::fit(&seen, &training, kind).forecast(&new, &later);
+        let forecast = |kind| {
+            let courses = no_courses(kind);
+            let fitted = FittedBaselines::fit(&courses, &seen, &training, None);
+            fitted.forecast(&courses, &new, &later)
+        };
         assert_eq!(forecast(TargetKind::Change).persistence, [10.0]);
         assert_eq!(forecast(TargetKind::Change).drift, [5.0]);
+        assert_eq!(forecast(TargetKind::Change).average, [10.0], "nothing is known yet");
+        assert_eq!(forecast(TargetKind::Change).seasonal, [0.0; 0], "there is no period");
         assert_eq!(forecast(TargetKind::Level).drift, [10.0 + 5.0 / 3.0]);
         assert!((0.0..=1.0).contains(&forecast(TargetKind::Probability).linear[0]));
         let sinking = examples(&[-3.0, -5.0, -7.0], &lasts);
-        let baselines = Baselines::fit(&seen, &sinking, TargetKind::Amount);
-        assert_eq!(baselines.forecast(&new, &later).linear, [0.0]);
+        let courses = no_courses(TargetKind::Amount);
+        let fitted = FittedBaselines::fit(&courses, &seen, &sinking, None);
+        assert_eq!(fitted.forecast(&courses, &new, &later).linear, [0.0]);
+    }
+
+    /// Sizes that come in long calm and long stormy times are averaged over few steps, those
+    /// without memory over many; the period and the last truth are seen from the example's step.
+    #[test]
+    fn the_half_life_follows_the_training_part_and_forecasts_follow_the_steps() {
+        let mut random = Random::new(5, Purpose::Order);
+        let mut closes = |scale: &dyn Fn(usize) -> f64| {
+            let mut close = 100.0;
+            let walk = (0..800).map(|at| {
+                close *= 1.0 + scale(at) * random.normal().clamp(-3.0, 3.0);
+                close
+            });
+            walk.collect::<Vec<f64>>()
+        };
+        let calm = closes(&|_| 0.01);
+        let stormy = closes(&|at| if at / 40 % 2 == 0 { 0.002 } else { 0.03 });
+        let target = Target::NextVolatility;
+        let fit = |closes: &[f64]| {
+            let courses = courses(&target, TargetKind::Amount, closes, 1);
+            let size = |at: usize| (closes[at + 1] / closes[at] - 1.0).abs();
+            let example = |step: usize| Example {
+                series: 0,
+                step,
+                as_of: UnixNanos::from_nanos(step as i64),
+                truth: size(step),
+                persistence: size(step - 1),
+            };
+            // In another order than that of time.
+            let examples: Vec<_> = (1..799).rev().map(example).collect();
+            let seen = windows(examples.len(), 1);
+            let fitted = FittedBaselines::fit(&courses, &seen, &examples, Some(5));
+            let forecasts = fitted.forecast(&courses, &seen, &examples);
+            for (at, example) in examples.iter().enumerate() {
+                assert_eq!(forecasts.persistence[at], example.persistence);
+                let earlier = example.step.checked_sub(5).map_or(example.persistence, size);
+                assert_eq!(forecasts.seasonal[at], earlier, "step {}", example.step);
+            }
+            let truths: Vec<f64> = examples.iter().map(|example| example.truth).collect();
+            let best = forecasts.best(&truths);
+            (fitted.spec(best).average.unwrap().half_life_steps, best)
+        };
+        let (calm, stormy) = (fit(&calm), fit(&stormy));
+        assert!(calm.0 >= 64, "{calm:?}");
+        assert!((4..=16).contains(&stormy.0), "{stormy:?}");
+        assert_eq!(stormy.1, BaselineKind::Average);
     }
 }

@@ -18,6 +18,7 @@ use super::statistics::signals::Detection;
 use super::statistics::{
     interval_coverage, mean_absolute_error, root_mean_squared_error, squared_losses, sums_by_moment,
 };
+use crate::core::baseline::BaselineKind;
 use crate::core::domain::UnixNanos;
 use crate::core::forecast::{Interval, Margins, Possible, SignalThresholds};
 use crate::core::score::direction_hit;
@@ -80,9 +81,8 @@ pub fn evaluate(part: &str, outcomes: &Outcomes, terms: &Terms) -> Evaluation {
     let Terms { interval, possible, signal, .. } = *terms;
     let margins = Margins { lower: interval.lower, upper: interval.upper };
     let persistence = against("persistence", &baselines.persistence, outcomes, terms);
-    let fitted = [("drift", &baselines.drift), ("linear", &baselines.linear)];
-    let fitted = fitted.into_iter().filter(|(_, forecasts)| forecasts.len() == values.len());
-    let fitted = fitted.map(|(name, forecasts)| against(name, forecasts, outcomes, terms));
+    let fitted = baselines.each(truths).skip(1);
+    let fitted = fitted.map(|(kind, forecasts)| against(kind.label(), forecasts, outcomes, terms));
     let direction = direction(values, outcomes, terms);
     let epoch = UnixNanos::from_nanos(0);
     Evaluation {
@@ -167,18 +167,46 @@ fn figures(detection: Detection) -> SignalFigures {
     }
 }
 
-/// The comparison in a few words: `does not beat persistence, p = 0.41`. Where persistence is
-/// beaten and another baseline is not, that one is named as well, for persistence may be easy prey:
+/// The baseline that the verdict is about, and where it was found to be the best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Against {
+    /// Which one.
+    pub kind: BaselineKind,
+    /// The part in which it had the smallest mean squared error of all; `None` where they were not
+    /// compared.
+    pub best_on: Option<&'static str>,
+}
+
+impl Against {
+    /// Persistence, where baselines were not compared.
+    pub const PERSISTENCE: Self = Self { kind: BaselineKind::Persistence, best_on: None };
+
+    /// The best on a part.
+    pub const fn best_on(kind: BaselineKind, part: &'static str) -> Self {
+        Self { kind, best_on: Some(part) }
+    }
+
+    /// The comparisons of an evaluation, that with this baseline first.
+    fn first_of<'e>(&self, test: &'e Evaluation) -> Vec<&'e BaselineFigures> {
+        let is_it = |figures: &&BaselineFigures| figures.name == self.kind.label();
+        let (it, others): (Vec<_>, Vec<_>) = test.baselines.iter().partition(is_it);
+        [it, others].concat()
+    }
+}
+
+/// The comparison in a few words: `does not beat the moving average, p = 0.41`. Where the best
+/// baseline is beaten and another is not, that one is named as well:
 /// `beats persistence, p < 0.001, but does not beat drift, p = 0.16`.
-pub fn headline(test: &Evaluation, kind: TargetKind) -> String {
+pub fn headline(test: &Evaluation, kind: TargetKind, against: Against) -> String {
     let say = |against: &BaselineFigures| {
         let name = spoken(&against.name, kind);
         format!("{} {name}, {}", claim(against), p_value(against.p_value))
     };
-    let Some(first) = test.baselines.first() else {
+    let comparisons = against.first_of(test);
+    let Some(first) = comparisons.first() else {
         return "was not compared with a baseline".to_owned();
     };
-    let others = test.baselines.iter().filter(|against| claim(against) != BEATS);
+    let others = comparisons.iter().filter(|against| claim(against) != BEATS);
     let hardest = others.min_by(|a, b| a.skill.total_cmp(&b.skill));
     match hardest {
         Some(other) if claim(first) == BEATS => format!("{}, but {}", say(first), say(other)),
@@ -186,21 +214,25 @@ pub fn headline(test: &Evaluation, kind: TargetKind) -> String {
     }
 }
 
-/// The test part in one sentence; `coverage` is what the interval was made to hold.
-pub fn verdict(test: &Evaluation, kind: TargetKind, coverage: f64) -> String {
+/// The test part in one sentence, the comparison with the best baseline first; `coverage` is what
+/// the interval was made to hold.
+pub fn verdict(test: &Evaluation, kind: TargetKind, coverage: f64, against: Against) -> String {
     let mut said = "";
     let mut comparisons = Vec::new();
-    for against in &test.baselines {
-        let [low, high] = against.skill_95;
-        let claim = claim(against);
+    for (at, figures) in against.first_of(test).into_iter().enumerate() {
+        let [low, high] = figures.skill_95;
+        let claim = claim(figures);
         // The same claim is not said again: "is worse than persistence and drift".
         let verb = if claim == said { String::new() } else { format!("{claim} ") };
         said = claim;
+        let best = against.best_on.filter(|_| at == 0);
+        let best = best.map(|part| format!(", the best baseline on {part}"));
         comparisons.push(format!(
-            "{verb}{} (skill {:+.3}, 95 % {low:+.3} to {high:+.3}, {})",
-            spoken(&against.name, kind),
-            against.skill,
-            p_value(against.p_value),
+            "{verb}{}{} (skill {:+.3}, 95 % {low:+.3} to {high:+.3}, {})",
+            spoken(&figures.name, kind),
+            best.unwrap_or_default(),
+            figures.skill,
+            p_value(figures.p_value),
         ));
     }
     let mut text =
@@ -244,6 +276,8 @@ fn claim(against: &BaselineFigures) -> &'static str {
 fn spoken(name: &str, kind: TargetKind) -> &str {
     match (name, kind) {
         ("linear", _) => "the linear model",
+        ("average", _) => "the moving average",
+        ("seasonal", _) => "the seasonal forecast",
         // The mean of truths that are 0 or 1.
         ("drift", TargetKind::Probability) => "the base rate",
         _ => name,
@@ -276,8 +310,12 @@ mod tests {
     fn outcomes(values: &[f64], truths: &[f64]) -> Outcomes {
         let times = (0..values.len()).map(|at| UnixNanos::from_nanos(at as i64)).collect();
         let zeros = vec![0.0; values.len()];
-        let baselines =
-            BaselineForecasts { persistence: zeros.clone(), drift: zeros.clone(), linear: zeros };
+        let baselines = BaselineForecasts {
+            persistence: zeros.clone(),
+            drift: zeros.clone(),
+            linear: zeros,
+            ..BaselineForecasts::default()
+        };
         Outcomes { values: values.to_vec(), truths: truths.to_vec(), times, baselines }
     }
 
@@ -403,15 +441,15 @@ mod tests {
         ] {
             let outcomes = outcomes(values, &truths);
             let figures = evaluate("test", &outcomes, &terms(TargetKind::Change, 0.02));
-            let text = headline(&figures, TargetKind::Change);
+            let text = headline(&figures, TargetKind::Change, Against::PERSISTENCE);
             assert!(text.starts_with(&format!("{claim} {comparison}")), "{text}");
-            let text = verdict(&figures, TargetKind::Change, 0.9);
+            let text = verdict(&figures, TargetKind::Change, 0.9, Against::PERSISTENCE);
             let start =
                 format!("On 1000 untouched forecasts the model {claim} persistence (skill ");
             assert!(text.starts_with(&start), "{text}");
             assert!(text.contains(" and the linear model (skill "), "{text}");
             assert!(text.contains("; it gets the direction right in "), "{text}");
-            let text = verdict(&figures, TargetKind::Amount, 0.9);
+            let text = verdict(&figures, TargetKind::Amount, 0.9, Against::PERSISTENCE);
             assert!(!text.contains("direction"), "{text}");
         }
     }
@@ -425,7 +463,7 @@ mod tests {
             let noise: Vec<f64> = (0..300).map(|_| 1e-4 * random.normal()).collect();
             let figures =
                 evaluate("test", &outcomes(&noise, &truths), &terms(TargetKind::Change, 0.02));
-            let text = headline(&figures, TargetKind::Change);
+            let text = headline(&figures, TargetKind::Change, Against::PERSISTENCE);
             claims[0] += usize::from(text.starts_with("beats"));
             claims[1] += usize::from(text.starts_with("is worse"));
         }
@@ -445,12 +483,23 @@ mod tests {
         outcomes.baselines.drift = vec![0.5; 499];
         outcomes.baselines.linear = events[..499].to_vec();
         let figures = evaluate("test", &outcomes, &terms(TargetKind::Probability, 0.5));
-        let text = headline(&figures, TargetKind::Probability);
+        let say =
+            |figures: &Evaluation, against| headline(figures, TargetKind::Probability, against);
+        let text = say(&figures, Against::PERSISTENCE);
         let start = "beats persistence, p < 0.001, but does not beat the base rate, p = 0.";
         assert!(text.starts_with(start), "{text}");
+        // The best baseline is the one to beat.
+        let drift = Against::best_on(BaselineKind::Drift, "the validation part");
+        let text = say(&figures, drift);
+        assert!(text.starts_with("does not beat the base rate, p = 0."), "{text}");
+        let text = verdict(&figures, TargetKind::Probability, 0.9, drift);
+        let start = "On 499 untouched forecasts the model does not beat the base rate, the best \
+                     baseline on the validation part (skill ";
+        assert!(text.starts_with(start), "{text}");
+        assert!(text.contains("), beats persistence (skill "), "{text}");
         let mut figures = figures;
         figures.baselines.remove(1);
-        assert_eq!(headline(&figures, TargetKind::Probability), "beats persistence, p < 0.001");
+        assert_eq!(say(&figures, Against::PERSISTENCE), "beats persistence, p < 0.001");
     }
 
     #[test]

@@ -161,6 +161,7 @@ impl Known {
             exactness: None,
             origin: None,
             training: manifest::Known::Unknown,
+            baselines: None,
             evaluation: Vec::new(),
             repeats: Vec::new(),
             verdict: "random weights forecast nothing".into(),

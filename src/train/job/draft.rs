@@ -39,7 +39,7 @@ impl Job {
         let cases = self.golden_cases(&fit.parameters, &[&dataset.validation, &dataset.test])?;
         let evaluation = vec![judged.validation.figures.clone(), judged.test.figures.clone()];
         let kind = TargetKind::of(&config.target);
-        let verdict = verdict(&judged.test.figures, kind, interval.coverage);
+        let verdict = verdict(&judged.test.figures, kind, interval.coverage, judged.against());
         let exported = export(network, &fit.parameters, &config.name);
         let manifest = Manifest {
             schema: MANIFEST_SCHEMA.to_owned(),
@@ -78,6 +78,7 @@ impl Job {
                 best_epoch: count(fit.best_epoch),
                 seed: config.recipe.seed,
             }),
+            baselines: Some(judged.baselines.clone()),
             evaluation,
             repeats: Vec::new(),
             verdict,

@@ -12,12 +12,10 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 
 use super::assess::assess;
-use super::baseline::Baselines;
 use super::checkpoint::{self, Fingerprint};
 use super::config::TrainConfig;
 use super::dataset::Dataset;
 pub use super::error::TrainError;
-use super::evaluate::TargetKind;
 use super::fit::{Fit, FitState, Progress, Recipe, fit, resume};
 use super::history::{History, read_with_steps};
 use super::network::Network;
@@ -184,8 +182,7 @@ impl Job {
     ) -> Result<Trained, TrainError> {
         let Self { config, dataset, network, .. } = self;
         let fit = self.fit(state, observer)?;
-        let (training, kind) = (&dataset.training, TargetKind::of(&config.target));
-        let baselines = Baselines::fit(&training.windows, &training.examples, kind);
+        let baselines = dataset.fit_baselines(config);
         let assessment = assess(network, &fit.parameters, dataset, &baselines, config)?;
         let draft = self.draft(&fit, &assessment)?;
         let (repeats, checkpoint) = (Repeats::default(), self.checkpoint());

@@ -65,7 +65,8 @@ impl Report {
         let kind = TargetKind::of(&config.target);
         let test = &trained.assessment.test;
         let figures = plots::all(config, history, &dataset.test, &test.outcomes, &trained.fit);
-        let headline = capitalised(&headline(&test.figures, kind));
+        let against = trained.assessment.against();
+        let headline = capitalised(&headline(&test.figures, kind, against));
         let page = page::Page {
             title: &format!("{} {}", manifest.name, manifest.version),
             headline: &headline,

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
+use tickcast::core::baseline::{
+    AverageSpec, BaselineKind, BaselineSpec, LinearModel, SeasonalSpec,
+};
 use tickcast::core::domain::{DurationNanos, UnixNanos};
 use tickcast::core::features::{ColumnRange, FeaturePlan, RowStatus, Scaler};
 use tickcast::core::forecast::{Interval, SignalThresholds, Target};
@@ -33,6 +36,18 @@ pub(crate) struct SealedBundle {
 /// A column onto `[-1, 1]`.
 pub(crate) fn range(feature: &str, min: f64, max: f64) -> ColumnRange {
     ColumnRange { feature: feature.to_owned(), min, max }
+}
+
+/// Every baseline, persistence being the one to beat; the linear model reads one row of the three
+/// features.
+fn baselines() -> BaselineSpec {
+    BaselineSpec {
+        against: BaselineKind::Persistence,
+        drift: Some(0.001),
+        average: Some(AverageSpec { half_life_steps: 3 }),
+        seasonal: Some(SeasonalSpec { period_steps: 4 }),
+        linear: Some(LinearModel { rows: 1, intercept: 0.01, weights: vec![0.02, -0.01, 0.03] }),
+    }
 }
 
 /// The manifest of a model of `close`, `volume` and `change` that forecasts the next return.
@@ -84,6 +99,7 @@ pub(crate) fn manifest(window_steps: u32, network: &Network) -> Manifest {
             best_epoch: 0,
             seed: 0,
         }),
+        baselines: Some(baselines()),
         evaluation: vec![],
         repeats: vec![],
         verdict: "random weights forecast nothing".into(),
