@@ -1,9 +1,9 @@
 //! A shard that its thread lends: a live source takes turns with it on its own thread.
 //!
 //! Owns the choice of the thread that has the turn. Promises that one has it at a time, that the
-//! shard's own thread sleeps without it and is called for what a lent turn leaves, and that a failure
-//! in a lent turn ends the shard as one in its own turn does. Never waits for the turn on behalf of a
-//! source.
+//! shard's own thread sleeps without it and is called for what a lent turn leaves, and that a
+//! failure in a lent turn ends the shard as one in its own turn does. Never waits for the turn on
+//! behalf of a source.
 
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::Duration;

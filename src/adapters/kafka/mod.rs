@@ -29,6 +29,7 @@
 //! | `changelog` | which records of a changelog partition are its states (pure) |
 //! | `restore` | reading changelog partitions to their ends |
 //! | `assignment` | what there is to know of partitions before they are read |
+//! | `restores` | states on their way from a changelog to the shards |
 //! | `history` | which records of a topic warm its symbols (pure) |
 //! | `publisher` | the producers, and what is not yet acknowledged |
 //! | `commit` | from a line in the stream to a committed offset |
@@ -59,6 +60,7 @@ mod partitions;
 mod publisher;
 mod refusal;
 mod restore;
+mod restores;
 mod secret;
 mod session;
 mod source;

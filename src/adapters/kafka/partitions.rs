@@ -8,6 +8,8 @@ use std::sync::Arc;
 use super::describe::TopicId;
 use super::start::{Mark, Point};
 use crate::core::domain::{PartitionId, Position, UnixNanos};
+use crate::intake::IntakeSender;
+use crate::shard::command::Command;
 
 /// All partitions of all input topics, by number.
 #[derive(Clone, Debug, Default)]
@@ -198,6 +200,15 @@ impl Assigned {
             }
         }
     }
+}
+
+/// The shard of a partition, and its number.
+pub(super) fn shard_of(
+    shards: &[IntakeSender<Command>],
+    id: PartitionId,
+) -> (usize, &IntakeSender<Command>) {
+    let number = id.0 as usize % shards.len();
+    (number, &shards[number])
 }
 
 #[cfg(test)]

@@ -30,8 +30,9 @@ use super::assignment::Assignment;
 use super::client::{self, GroupConsumer, Observer, Prepared, Rebalance, opening};
 use super::commit::{Answer, Commit};
 use super::pace::Pace;
-use super::partitions::{Assigned, Kept, PartitionName, PartitionTable};
+use super::partitions::{Assigned, Kept, PartitionName, PartitionTable, shard_of};
 use super::publisher::{KafkaPublisher, Outstanding, Producer, ProducerEvents, Producers, Turn};
+use super::restores::Restores;
 use super::topic_watch::TopicWatch;
 use super::topics::{self, InputTopic, Shape};
 use super::transaction::{self, Call};
@@ -41,8 +42,6 @@ use crate::core::domain::PartitionId;
 use crate::intake::{IntakeClosed, IntakeSender, Record};
 use crate::ops::clock::Stopwatch;
 use crate::shard::command::Command;
-
-use self::take_over::Restores;
 
 pub use self::poll::hand_over;
 
@@ -399,12 +398,6 @@ impl<'s> Session<'s> {
     fn shard(&self, id: PartitionId) -> &IntakeSender<Command> {
         shard_of(&self.source.shards, id).1
     }
-}
-
-/// The shard of a partition, and its number.
-fn shard_of(shards: &[IntakeSender<Command>], id: PartitionId) -> (usize, &IntakeSender<Command>) {
-    let number = id.0 as usize % shards.len();
-    (number, &shards[number])
 }
 
 #[cfg(test)]

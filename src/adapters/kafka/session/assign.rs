@@ -2,7 +2,8 @@
 //!
 //! Owns the answers to a rebalance. Promises that a partition is read only after its states are
 //! restored, and given away only after its work is committed, and that partitions which stay are
-//! read on while the states of others are read and, without transactions, restored. Never decides who reads what: the group does.
+//! read on while the states of others are read and, without transactions, restored. Never decides
+//! who reads what: the group does.
 
 use std::collections::HashMap;
 use std::sync::mpsc::{RecvTimeoutError, channel};

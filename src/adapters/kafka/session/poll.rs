@@ -12,9 +12,9 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, TopicPartitionList};
 use tracing::debug;
 
-use super::{COMMIT_POLL_TIMEOUT, Held, Session, engine_gone, shard_of};
+use super::{COMMIT_POLL_TIMEOUT, Held, Session, engine_gone};
 use crate::adapters::kafka::client;
-use crate::adapters::kafka::partitions::Assigned;
+use crate::adapters::kafka::partitions::{Assigned, shard_of};
 use crate::adapters::kafka::{SessionError, gap};
 use crate::intake::{IntakeSender, Record};
 use crate::ops::clock::{Stopwatch, pause};

@@ -6,134 +6,39 @@
 //! and the shards restore theirs at the same time, a few symbols at a time: records of partitions
 //! that stay go in between. Never reads a record of the input: `warm` does.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use bytes::Bytes;
 use rdkafka::consumer::Consumer;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{info, warn};
 
 use super::warm::Warmed;
-use super::{CLUSTER_PATIENCE, COMMIT_POLL_TIMEOUT, SHARD_TIMEOUT, Session, engine_gone, shard_of};
+use super::{CLUSTER_PATIENCE, COMMIT_POLL_TIMEOUT, SHARD_TIMEOUT, Session, engine_gone};
 use crate::adapters::kafka::assignment::{Assignment, Facts, Known, Newcomer, Question};
 use crate::adapters::kafka::changelog::StateRecord;
 use crate::adapters::kafka::history::{Beginning, is_cut_short};
 use crate::adapters::kafka::partitions::{PartitionName, Reading};
 use crate::adapters::kafka::publisher::StatePlace;
 use crate::adapters::kafka::restore::States;
+use crate::adapters::kafka::restores::{Begun, Restores, Restoring, Sorted};
 use crate::adapters::kafka::start::{Epoch, Found, Loss, Mark, Point, Start};
 use crate::adapters::kafka::topics::{ANSWER_TIMEOUT, InputTopic};
 use crate::adapters::kafka::{KafkaError, SessionError};
 use crate::adapters::kafka_config::Delivery;
 use crate::core::domain::PartitionId;
-use crate::engine::inference::InferenceError;
-use crate::engine::pipeline::{Restored, parts_of_key};
-use crate::intake::IntakeSender;
+use crate::engine::pipeline::Restored;
 use crate::ops::clock::{Stopwatch, pause, wall_time};
 use crate::shard::command::Command;
 use crate::shard::warn_of_cold_states;
-
-/// How many symbols a shard restores between two looks at its queue. In mode `sliding` each costs
-/// as much as hundreds of steps.
-const SYMBOLS_AT_ONCE: usize = 16;
 
 /// The epoch of an owner that begins with this end of the changelog partition.
 fn epoch_from(end: i64) -> Epoch {
     let now = wall_time().map_or(0, |now| now.as_nanos().unsigned_abs());
     Epoch { since: end, number: now }
-}
-
-/// The stored states of a partition, by what becomes of them.
-struct Sorted {
-    /// Those that are taken over.
-    own: Vec<StateRecord>,
-    /// Those of another log, or of records that the topic no longer has.
-    foreign: Vec<StateRecord>,
-    /// Those of a beginning that was not committed.
-    cut_short: Vec<StateRecord>,
-}
-
-/// A partition whose states are on their way to its shard.
-struct Begun {
-    of: Newcomer,
-    committed: Option<Point>,
-    began_with: Option<i32>,
-    /// The first offset of its log, and where reading begins.
-    low: i64,
-    next: i64,
-    /// The end of its changelog partition.
-    end: i64,
-    sorted: Sorted,
-    has_lost: bool,
-    /// Whether its changelog has states that are older than those before them.
-    has_passed_over: bool,
-    restoring: Restoring,
-}
-
-/// The states of a partition on their way to its shard.
-#[derive(Default)]
-struct Restoring {
-    /// Those that the shard has not got: keys and what was stored under them.
-    left: VecDeque<Vec<(String, Bytes)>>,
-    /// The shard's answer, where it restores some.
-    answer: Option<Receiver<Result<Restored, InferenceError>>>,
-    /// What became of the others.
-    restored: Restored,
-}
-
-/// Partitions whose states are on their way to the shards.
-pub(super) struct Restores {
-    all: Vec<Begun>,
-    begun: Stopwatch,
-}
-
-impl Restoring {
-    fn of(stored: &[StateRecord]) -> Self {
-        // All models of a symbol are restored together.
-        let mut of_symbol = BTreeMap::<&str, Vec<_>>::new();
-        for StateRecord { key, bytes, .. } in stored {
-            let (_, symbol) = parts_of_key(key);
-            of_symbol.entry(symbol).or_default().push((key.clone(), bytes.clone()));
-        }
-        let symbols: Vec<_> = of_symbol.into_values().collect();
-        let left = symbols.chunks(SYMBOLS_AT_ONCE).map(<[_]>::concat).collect();
-        Self { left, ..Self::default() }
-    }
-
-    /// Takes the shard's answer and gives it the next states, unless it is busy with others.
-    /// Returns whether all are restored.
-    fn step(
-        &mut self,
-        shard: &IntakeSender<Command>,
-        partition: PartitionId,
-        is_busy: &mut bool,
-    ) -> Result<bool, SessionError> {
-        match self.answer.as_ref().map(Receiver::try_recv) {
-            None => {}
-            Some(Ok(restored)) => {
-                let restored = restored.map_err(SessionError::while_doing("restore states"))?;
-                self.restored.merge(restored);
-                self.answer = None;
-            }
-            Some(Err(TryRecvError::Empty)) => {
-                *is_busy = true;
-                return Ok(false);
-            }
-            Some(Err(gone @ TryRecvError::Disconnected)) => return Err(engine_gone(gone)),
-        }
-        if *is_busy {
-            return Ok(self.left.is_empty());
-        }
-        let Some(stored) = self.left.pop_front() else { return Ok(true) };
-        let (answer, answers) = channel();
-        shard.command(Command::Restore { partition, stored, answer }).map_err(engine_gone)?;
-        (self.answer, *is_busy) = (Some(answers), true);
-        Ok(false)
-    }
 }
 
 impl Session<'_> {
@@ -178,25 +83,15 @@ impl Session<'_> {
     ) -> Result<Restores, SessionError> {
         let begin = |(of, states, facts)| self.begin(of, states, facts, committed);
         let all = known.into_iter().map(begin).collect::<Result<_, _>>()?;
-        Ok(Restores { all, begun: Stopwatch::start() })
+        Ok(Restores::of(all))
     }
 
     /// Gives the shards the next states where they have restored those before. Returns whether all
     /// are restored.
     pub(super) fn go_on_restoring(&mut self) -> Result<bool, SessionError> {
         let Self { source, restores, .. } = self;
-        let Some(Restores { all, begun }) = restores else { return Ok(true) };
-        let (shards, limit) = (&source.shards, source.config.restore_timeout);
-        let mut is_busy = vec![false; shards.len()];
-        let mut is_over = true;
-        for Begun { of, restoring, .. } in all {
-            let (number, shard) = shard_of(shards, of.id);
-            is_over &= restoring.step(shard, of.id, &mut is_busy[number])?;
-        }
-        if !is_over && begun.elapsed() > limit {
-            return Err(SessionError::retry("the states were not restored in time"));
-        }
-        Ok(is_over)
+        let Some(restores) = restores else { return Ok(true) };
+        restores.step(&source.shards, source.config.restore_timeout)
     }
 
     /// Has the shards forget partitions that are not read yet and whose states they may hold.
@@ -545,6 +440,3 @@ impl Session<'_> {
         }))
     }
 }
-
-#[cfg(test)]
-mod tests;
