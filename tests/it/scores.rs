@@ -218,9 +218,8 @@ fn a_verdict_goes_on_over_a_restart() {
         folder.path().join("states").display()
     );
     let (first, second) = records.split_at(450);
-    let mut count = 0;
+    let (mut count, feed) = (0, ScriptedFeed::start());
     for part in [first, second] {
-        let feed = ScriptedFeed::start();
         let daemon = Daemon::start(sealed.root.path(), "random", feed.url(), &settings);
         for record in part {
             feed.say(record.clone());
