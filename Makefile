@@ -170,7 +170,7 @@ bench-history: ## Measure how long many symbols take to be warm over REST (BENCH
 # 160 million scores for the false alarms, and as many at most for the delays: minutes.
 bench-verdict: ## Simulate verdicts: false alarms and delays (VERDICT_STREAMS=100 VERDICT_SCORES=3000)
 	VERDICT_STREAMS=$${VERDICT_STREAMS:-1000} VERDICT_SCORES=$${VERDICT_SCORES:-20000} \
-	  cargo test --locked --release --lib core::verdict::simulation -- --nocapture --test-threads 1
+	  cargo test --locked --release --lib core::verdict::tests::simulation -- --nocapture --test-threads 1
 
 bench-python: ## Measure beside Keras and a Python loop, both fetched (BENCH_SECONDS=0.1)
 	@deploy/setup.sh all

@@ -231,9 +231,8 @@ fn a_verdict_goes_on_over_a_restart() {
         folder.path().join("states").display()
     );
     let (first, second) = records.split_at(450);
-    let mut count = 0;
+    let (mut count, feed) = (0, ScriptedFeed::start());
     for part in [first, second] {
-        let feed = ScriptedFeed::start();
         let daemon = Daemon::start(sealed.root.path(), "random", feed.url(), &settings);
         for record in part {
             feed.say(record.clone());
@@ -248,6 +247,8 @@ fn a_verdict_goes_on_over_a_restart() {
         count += daemon.metric("tickcast_scores_total") as usize;
         let metrics = daemon.metrics();
         assert!(daemon.stop().status.success());
+        // The next life is another subscriber of the same feed.
+        feed.act(Act::Break);
         let written = fs::read_to_string(&lines).unwrap();
         assert_eq!(written.lines().last(), Some(&*newest));
         let newest: ScoreRecord<'_> = serde_json::from_str(&newest).unwrap();

@@ -9,8 +9,8 @@ use crate::engine::pipeline::Role;
 use crate::net::percent::percent_decoded;
 
 /// The parameters, each with what it does, for whoever asks in vain.
-const PARAMETERS: &str = "there are `symbols`, `symbol`, `snapshot`, `envelope`, `after`, `when_slow`, `role` and \
-     `records`";
+const PARAMETERS: &str = "there are `symbols`, `symbol`, `snapshot`, `envelope`, `after`, \
+                          `when_slow`, `role` and `records`";
 
 /// Those of a list.
 pub(super) const LISTING_PARAMETERS: &str =

@@ -14,8 +14,6 @@
 
 mod ledger;
 mod pool;
-#[cfg(test)]
-mod simulation;
 mod steps;
 #[cfg(test)]
 mod tests;

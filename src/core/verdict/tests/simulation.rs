@@ -2,8 +2,12 @@
 //!
 //! `VERDICT_STREAMS=1000 VERDICT_SCORES=20000` asks for the whole ones (`make bench-verdict`).
 
-use super::*;
+use super::super::*;
 use crate::core::random::{Purpose, Random};
+
+/// How many streams, of how many scores; given when the tests are compiled.
+const STREAMS: Option<&str> = option_env!("VERDICT_STREAMS");
+const SCORES: Option<&str> = option_env!("VERDICT_SCORES");
 
 /// How the errors of a stream come about. Model and baseline have errors with a correlation of 0.9
 /// and the same mean square.
@@ -106,8 +110,9 @@ impl Stream {
     }
 }
 
-fn asked(name: &str, otherwise: usize) -> usize {
-    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)
+/// What is asked for; as few as a test has time for, where nothing is.
+fn asked(asked: Option<&str>, otherwise: usize) -> usize {
+    asked.and_then(|asked| asked.parse().ok()).unwrap_or(otherwise)
 }
 
 /// After how many scores each word was said for the first time, by somebody who looks after every
@@ -132,7 +137,7 @@ fn first_words(errors: Errors, seed: u64, scores: usize, worse: f64) -> [Option<
 
 #[test]
 fn equals_are_told_apart_in_at_most_five_of_a_hundred_streams() {
-    let (streams, scores) = (asked("VERDICT_STREAMS", 100), asked("VERDICT_SCORES", 3000));
+    let (streams, scores) = (asked(STREAMS, 100), asked(SCORES, 3000));
     // Of a small number more may be wrong by chance: three deviations.
     let share = LEVEL * streams as f64;
     let chance = if streams < 1000 { 3.0 * (share * (1.0 - LEVEL)).sqrt() } else { 0.0 };
@@ -165,8 +170,8 @@ fn equals_are_told_apart_in_at_most_five_of_a_hundred_streams() {
 
 #[test]
 fn a_model_that_is_worse_is_called_so_in_time() {
-    let streams = asked("VERDICT_STREAMS", 20).min(200);
-    let scores = asked("VERDICT_SCORES", 4000).saturating_mul(5);
+    let streams = asked(STREAMS, 20).min(200);
+    let scores = asked(SCORES, 4000).saturating_mul(5);
     println!("scores until `worse`: 10 % worse, 5 %, 2 %, each the median and 90 % of streams");
     let cases = [Errors::Independent, Errors::Autocorrelated(0.5), Errors::Heavy(3)];
     for errors in cases.into_iter().chain([Errors::Overlapping(5)]) {

@@ -1,5 +1,7 @@
 //! The laws of ledgers and pools.
 
+mod simulation;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -120,16 +122,15 @@ proptest! {
         prop_assert_eq!(one.word, other.word);
     }
 
-    /// Rest at any score and back changes no bit, and a ledger at rest is small.
+    /// Rest at any score and back changes no bit.
     #[test]
     fn rest_changes_nothing(differences in differences(), cut in 0usize..900) {
         let rule = rule();
         let (first, second) = differences.split_at(cut.min(differences.len()));
         let before = ledger(&rule, first);
         prop_assert!(before.is_possible(&rule));
-        let bytes = postcard::to_extend(&before, Vec::new()).unwrap();
-        prop_assert!(bytes.len() <= 60, "{}", bytes.len());
-        let mut after: Ledger = postcard::from_bytes(&bytes).unwrap();
+        let mut after: Ledger =
+            serde_json::from_value(serde_json::to_value(before).unwrap()).unwrap();
         for (at, difference) in second.iter().enumerate() {
             after.take(&rule, *difference, time(first.len() + at));
         }
@@ -296,7 +297,7 @@ fn ledgers_are_those_of_the_reference() {
         log_e_value: f64,
         log_e_value_by_integration: f64,
     }
-    let text = include_str!("../../../tests/data/verdict_reference.json");
+    let text = include_str!("../../../../tests/data/verdict_reference.json");
     let cases: Vec<Case> = serde_json::from_str(text).unwrap();
     assert_eq!(cases.len(), 12);
     let is_near = |one: f64, other: f64| (one - other).abs() <= 1e-9 * other.abs().max(1.0);
