@@ -332,7 +332,7 @@ fn train_ends_with_the_verdict_and_the_report() {
     let text = String::from_utf8_lossy(&output.stdout);
     let (_, end) = text.rsplit_once("\nverdict  ").expect("the verdict at the end");
     let lines: Vec<&str> = end.lines().collect();
-    assert!(lines[0].contains("persistence, p "), "{text}");
+    assert!(lines[0].contains("the linear model, p "), "{text}");
     assert_eq!(lines[2], "report   reports/tiny/1/report.html");
     for part in ["linear", "On 35 untouched forecasts the model ", "2 seeds", "2 folds"] {
         assert!(text.contains(part), "no {part} in {text}");
@@ -389,7 +389,7 @@ fn inspect_says_what_a_model_is_worth() {
             starts_with(&format!("    {:<20} {skill}", format!("against {name}")));
         }
     }
-    starts_with("  live       the daemon's verdict on it is against persistence");
+    starts_with("  live       the daemon's verdict on it is against linear");
     starts_with(&format!("  verdict    {}", manifest["verdict"].as_str().unwrap()));
     assert_eq!(lines.next(), None);
 }
