@@ -21,8 +21,9 @@ const MAGIC: &[u8; 4] = b"tcst";
 /// The layout of the payload. Raise it whenever [`SymbolSnapshot`] changes: postcard has no names.
 const VERSION: u16 = 5;
 
-/// The layouts of [`SnapshotBefore`], which had no ledger, with what they lack at their end: layout 2 a cadence and the
-/// count of steps that were shed, layout 3 the count. Nothing is known of a cadence of zeros.
+/// The layouts of [`SnapshotBefore`], which had no ledger, with what they lack at their end: layout
+/// 2 a cadence and the count of steps that were shed, layout 3 the count. Nothing is known of a
+/// cadence of zeros.
 const BEFORE: [(u16, &[u8]); 3] = [(2, &[0; 4]), (3, &[0]), (4, &[])];
 
 const MODEL: std::ops::Range<usize> = 6..22;

@@ -244,7 +244,7 @@ fn a_verdict_goes_on_over_a_restart() {
             let time = score?.unwrap().truth_time.as_nanos() / 1_000_000;
             (last["time"] == time).then(|| body.clone())
         });
-        count += daemon.metric("tickcast_scores_total") as usize;
+        count += daemon.metric(UNSEEN) as usize;
         let metrics = daemon.metrics();
         assert!(daemon.stop().status.success());
         // The next life is another subscriber of the same feed.
