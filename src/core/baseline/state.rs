@@ -74,6 +74,11 @@ impl BaselineState {
         &self.readings
     }
 
+    /// How many steps it remembers of those whose truth is still to come.
+    pub fn steps(&self) -> usize {
+        self.readings.len()
+    }
+
     /// Takes over what was at rest, which must fit.
     pub fn clone_from_rest(&mut self, rest: &Self) {
         let Self { readings, persistence, average, truths } = rest;

@@ -85,6 +85,7 @@ impl SymbolScores {
     /// Whether this, from rest, can be of a symbol of this plan.
     pub(super) fn fits(&self, plan: &ScorePlan) -> bool {
         self.steps.len() <= plan.kept_steps()
+            && self.steps.len() == self.baselines.steps()
             && self.baselines.fits(&plan.baselines)
             && self.sums.are_possible()
             && self.stretch.is_possible()
