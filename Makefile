@@ -40,7 +40,7 @@ demo-kafka: ## The same through topics of a Kafka broker, read back with kcat
 
 # The integration tests wait for daemons and brokers more than they compute, so there are more of
 # them at once than processors.
-TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
+TEST_THREADS ?= $(shell echo $$((5 * $$(nproc) / 2)))
 
 # Begins with a build without any feature, whose binary the second build replaces in target/debug.
 test: ## Run all tests but the long ones of test-kafka
