@@ -2,7 +2,7 @@
 //! that loses one broker after the other under load.
 //!
 //! `make test-kafka` runs these and `make test` leaves them out. They take their length from
-//! `TICKCAST_TEST_KILLS` and `TICKCAST_TEST_BROKER_STOP_SECONDS`.
+//! `TICKCAST_TEST_KILLS`, `TICKCAST_TEST_ROUNDS` and `TICKCAST_TEST_BROKER_STOP_SECONDS`.
 
 use std::time::{Duration, Instant};
 
@@ -146,8 +146,10 @@ fn kills_at_random_among_members_that_the_broker_assigns_lose_nothing() {
     kill_at_random("exactly_once", kills() / 3, BY_BROKER);
 }
 
-/// How often an instance joins and leaves.
-const ROUNDS: u32 = 10;
+/// How often an instance joins and leaves: `TICKCAST_TEST_ROUNDS`, or a few times.
+fn rounds() -> u32 {
+    std::env::var("TICKCAST_TEST_ROUNDS").map_or(4, |text| text.parse().unwrap())
+}
 
 /// Members join and leave under load with the times that the daemon has by itself. Returns how many
 /// sessions those lost that were asked.
@@ -175,7 +177,8 @@ fn join_and_leave(delivery: &str, assignment: &str) -> f64 {
     let first = start("first");
     load_until(&first, PARTITIONS);
     let mut lost = 0.0;
-    for round in 0..ROUNDS {
+    let rounds = rounds();
+    for round in 0..rounds {
         let other = start(&format!("other-{round}"));
         load_until(&first, PARTITIONS / 2);
         load_until(&other, PARTITIONS / 2);
@@ -192,7 +195,7 @@ fn join_and_leave(delivery: &str, assignment: &str) -> f64 {
     assert_in_order(&forecasts);
     assert!(forecasts == replay(&sealed, &produced), "the bytes of the forecasts");
     assert_eq!(repeats, 0, "nothing was done twice");
-    println!("{delivery} {assignment}: {ROUNDS} rounds, {} ticks, {lost} sessions", produced.len());
+    println!("{delivery} {assignment}: {rounds} rounds, {} ticks, {lost} sessions", produced.len());
     lost
 }
 
