@@ -199,6 +199,7 @@ TEXT
 scores() {
   python3 - "$1" <<'PYTHON'
 import json
+import math
 import re
 import sys
 import urllib.request
@@ -222,7 +223,10 @@ for model, scores in models.items():
     scored = sum(count for name, count in scores.items() if name.endswith(" scores_total"))
     unseen, skill = scores["unseen scores_total"], scores["score_skill"]
     inside = scores["score_coverage_ratio"]
-    print(f"{model:<18}  {scored:>6,.0f}  {unseen:>6,.0f}  {skill:>+6.2f}  {inside:>15.0%}")
+    # Before the first score that counts there is no figure.
+    skill = "-" if math.isnan(skill) else f"{skill:+.2f}"
+    inside = "-" if math.isnan(inside) else f"{inside:.0%}"
+    print(f"{model:<18}  {scored:>6,.0f}  {unseen:>6,.0f}  {skill:>6}  {inside:>15}")
 print("""
 Skill is 1 - squared error / squared error of the best simple forecast that the bundle names: 0 is
 no better. Skill and intervals are of the days that the models were not trained on. On such days the

@@ -61,7 +61,7 @@ smoke bench-stream '' BENCH_SECONDS=0.2
 smoke bench-promotions '' BENCH_SECONDS=0.2 BENCH_TURNS=1
 smoke bench-history '' BENCH_SYMBOLS=20
 smoke bench-verdict 'builds everything once more, optimized' VERDICT_STREAMS=20 VERDICT_SCORES=2000
-smoke bench-kafka '' BENCH='--records 12000 --few 8000 --runs 1 --seconds 1'
+smoke bench-kafka '' BENCH='--records 12000 --few 8000 --runs 1 --seconds 1 --paces 200'
 smoke bench-kafka-group '' BENCH='--runs 1 --symbols 50 --partitions 4 --no-silence'
 smoke soak '' SOAK_SECONDS=5
 smoke fuzz 'builds cargo-fuzz and every library once more' FUZZ_SECONDS=1
