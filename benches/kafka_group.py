@@ -178,7 +178,7 @@ class GroupBench(Bench):
             return all(count == even for count in counts)
 
         def have_settled(members):
-            """Whether nobody catches up with what came during the change before."""
+            """Whether no member still catches up with the change before."""
             lag = [self.metric(member, "tickcast_kafka_lag_records") for member in members]
             return are_shared(members) and all(of is not None and of < args.rate / 4 for of in lag)
 

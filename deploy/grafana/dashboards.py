@@ -371,7 +371,7 @@ DASHBOARDS = {
         row("Against the baseline"),
         series("Skill", "none",
                "1 - squared error / squared error of the baseline. Below 0 the model is worse "
-               "than saying that nothing changes. `weighted` weighs older scores less, `recent` is "
+               "than the baseline. `weighted` weighs older scores less, `recent` is "
                "over the last ones.",
                (gauge("tickcast_score_skill"), "{{instance}} {{model}} {{over}}"), signed=True),
         series("Mean absolute error", "none",

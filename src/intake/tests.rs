@@ -306,7 +306,7 @@ fn a_bell_wakes_its_thread_for_entries_for_a_call_and_at_the_end() {
     };
     sender.record_within(Record::default(), Duration::ZERO).unwrap();
     wait_for(1);
-    // What is offered alone wakes nobody until the caller asks for it.
+    // What is offered alone wakes no thread until the caller asks for it.
     let mut count = 1;
     let mut offered = VecDeque::from([Record::default()]);
     while !sender.offer_here(&mut offered).unwrap() {

@@ -72,7 +72,7 @@ pub(super) struct Restores {
 }
 
 impl Restoring {
-    /// On their way to no shard yet.
+    /// The states of a partition, none of which its shard has yet.
     pub(super) fn of(stored: &[StateRecord]) -> Self {
         // All models of a symbol are restored together.
         let mut of_symbol = BTreeMap::<&str, Vec<_>>::new();
@@ -119,7 +119,7 @@ impl Restoring {
 }
 
 impl Restores {
-    /// None of them is with a shard yet.
+    /// Partitions whose shards have none of the states yet.
     pub(super) fn of(all: Vec<Begun>) -> Self {
         Self { all, begun: Stopwatch::start() }
     }

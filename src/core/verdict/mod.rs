@@ -1,8 +1,8 @@
 //! Whether a model is better or worse than its baseline, in words that looking does not spoil.
 //!
 //! Owns the evidence of one comparison, its words, and what the evidence of many symbols says
-//! together. Promises that whoever looks after every score and believes a word the first time it
-//! is said is wrong about two equals in at most 5 of 100 comparisons, under the conditions that
+//! together. Promises that a reader who looks after every score and believes a word the first time
+//! it is said is wrong about two equals in at most 5 of 100 comparisons, under the conditions that
 //! `docs/scores.md` states; that the same differences give the same bits on every machine; and
 //! O(1) for each score. Never sees a forecast or a truth: the difference of two losses is enough.
 //!

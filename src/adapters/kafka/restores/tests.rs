@@ -27,7 +27,7 @@ fn a_shard_restores_a_few_symbols_at_a_time_of_one_partition() {
     let names = (0..2 * SYMBOLS_AT_ONCE + 1).map(|number| format!("S{number:03}"));
     let mut first = Restoring::of(&states(names));
     let mut second = Restoring::of(&states(["T".to_owned()]));
-    // As the session goes round: whoever waits for the shard keeps it from the others.
+    // As the session goes round: a partition that waits for the shard keeps it from the others.
     let mut step = || {
         let mut is_busy = false;
         let of = |restoring: &mut Restoring, id, is_busy: &mut bool| {
