@@ -204,20 +204,26 @@ import re
 import sys
 import urllib.request
 
-models, versions = {}, {}
-with urllib.request.urlopen(sys.argv[1] + "/metrics", timeout=10) as answer:
-    for line in answer.read().decode().splitlines():
-        info = re.match(r'tickcast_model_info\{mode="\w+",model="([^"]+)",version="([^"]+)"\}', line)
-        if info:
-            versions[info[1]] = info[2]
-        score = re.fullmatch(
-            r'tickcast_(score\w+)\{(?:evidence="(\w+)",)?model="([^"]+)"(?:,over="weighted")?\} (\S+)',
-            line,
-        )
-        if score:
-            name = f"{score[2]} {score[1]}" if score[2] else score[1]
-            models.setdefault(score[3], {})[name] = float(score[4])
-heads = f"{'scored':>6}  {'unseen':>6}  {'skill':>6}  {'in its interval':>15}"
+def read(path):
+    with urllib.request.urlopen(sys.argv[1] + path, timeout=10) as answer:
+        return answer.read().decode()
+
+
+# In the order of the configuration.
+versions = {model["name"]: model["model_version"] for model in json.loads(read("/v1/models"))["models"]}
+models = {model: {} for model in versions}
+words = {"1": "better than", "0": "undecided against", "-1": "worse than"}
+for line in read("/metrics").splitlines():
+    verdict = re.fullmatch(r'tickcast_verdict\{against="([^"]+)",model="([^"]+)"\} (\S+)', line)
+    if verdict:
+        models[verdict[2]]["verdict"] = f"{words.get(verdict[3], 'too early against')} {verdict[1]}"
+    score = re.fullmatch(
+        r'tickcast_(score\w+)\{(?:evidence="(\w+)",)?model="([^"]+)"(?:,over="weighted")?\} (\S+)', line
+    )
+    if score:
+        name = f"{score[2]} {score[1]}" if score[2] else score[1]
+        models[score[3]][name] = float(score[4])
+heads = f"{'verdict':<24}  {'scored':>6}  {'unseen':>6}  {'skill':>6}  {'in its interval':>15}"
 print(f"{'model':<18}  {heads}")
 for model, scores in models.items():
     scored = sum(count for name, count in scores.items() if name.endswith(" scores_total"))
@@ -226,11 +232,12 @@ for model, scores in models.items():
     # Before the first score that counts there is no figure.
     skill = "-" if math.isnan(skill) else f"{skill:+.2f}"
     inside = "-" if math.isnan(inside) else f"{inside:.0%}"
-    print(f"{model:<18}  {scored:>6,.0f}  {unseen:>6,.0f}  {skill:>6}  {inside:>15}")
+    verdict = scores["verdict"]
+    print(f"{model:<18}  {verdict:<24}  {scored:>6,.0f}  {unseen:>6,.0f}  {skill:>6}  {inside:>15}")
 print("""
-Skill is 1 - squared error / squared error of the best simple forecast that the bundle names: 0 is
-no better. Skill and intervals are of the days that the models were not trained on. On such days the
-trainer found (`tickcast model inspect models/NAME/VERSION`):
+The verdict and skill compare a model with the best simple forecast that its bundle names. Skill is
+1 - squared error / squared error of that one: 0 is no better. Verdict, skill and intervals are of
+days that the models were not trained on. On such days the trainer found (`tickcast model inspect models/NAME/VERSION`):
 """)
 for model, version in versions.items():
     with open(f"models/{model}/{version}/manifest.json", encoding="utf-8") as manifest:

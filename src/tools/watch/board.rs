@@ -54,6 +54,14 @@ pub(super) struct Scored {
     pub(super) held: Option<f64>,
 }
 
+/// The newest forecasts of one model.
+#[derive(Clone, Debug)]
+struct ModelRows {
+    /// How many models came before it.
+    rank: usize,
+    rows: BTreeMap<Symbol, Row>,
+}
+
 /// Everything that is shown.
 #[derive(Clone, Debug)]
 pub(super) struct Board {
@@ -61,7 +69,7 @@ pub(super) struct Board {
     /// How far warming is, where symbols wait for their history.
     pub(super) warming: Option<Warming>,
     /// By the name of the model, which is safe to show as a symbol is.
-    models: BTreeMap<Symbol, BTreeMap<Symbol, Row>>,
+    models: BTreeMap<Symbol, ModelRows>,
     forecasts: u64,
     unreadable: u64,
     newest: Option<UnixNanos>,
@@ -89,22 +97,25 @@ impl Board {
         };
         self.forecasts += 1;
         self.newest = self.newest.max(Some(row.as_of));
-        let known = self.models.get_mut(&*model).and_then(|rows| rows.get_mut(&*symbol));
+        let known = self.models.get_mut(&*model).and_then(|model| model.rows.get_mut(&*symbol));
         if let Some(known) = known {
             let forecasts = known.forecasts + 1;
             *known = Row { forecasts, score: known.score, ..row };
         } else if self.row_count() < ROWS_MAX
             && let (Ok(model), Ok(symbol)) = (Symbol::new(&model), Symbol::new(&symbol))
         {
-            self.models.entry(model).or_default().insert(symbol, row);
+            let rank = self.models.len();
+            let model =
+                self.models.entry(model).or_insert(ModelRows { rank, rows: BTreeMap::new() });
+            model.rows.insert(symbol, row);
         }
     }
 
     /// Takes one score, of a row that there is; of others nothing is shown.
     pub(super) fn take_score(&mut self, record: &[u8]) {
         let Ok(record) = serde_json::from_slice::<ScoreRecord<'_>>(record) else { return };
-        let rows = self.models.get_mut(&*record.model);
-        let Some(row) = rows.and_then(|rows| rows.get_mut(&*record.symbol)) else { return };
+        let model = self.models.get_mut(&*record.model);
+        let Some(row) = model.and_then(|model| model.rows.get_mut(&*record.symbol)) else { return };
         if record.schema == SCORE_SCHEMA {
             let verdict = record.verdict.map(|verdict| (verdict.word, verdict.since));
             row.score = Some(Scored { verdict, skill: record.skill, held: record.held });
@@ -113,7 +124,7 @@ impl Board {
 
     /// Whether any row has a score.
     pub(super) fn has_scores(&self) -> bool {
-        self.models.values().flat_map(BTreeMap::values).any(|row| row.score.is_some())
+        self.models.values().flat_map(|model| model.rows.values()).any(|row| row.score.is_some())
     }
 
     /// Notes the time, for the rate.
@@ -121,18 +132,19 @@ impl Board {
         self.meter.observe(elapsed, self.forecasts);
     }
 
-    /// The newest forecasts with their models and symbols, by model and then by symbol.
+    /// The newest forecasts with their models and symbols: models in the order of their first
+    /// forecasts, which is that of the daemon's configuration, and symbols by name.
     pub(super) fn rows(&self) -> impl Iterator<Item = (&Symbol, &Symbol, &Row)> {
-        let of_model = |(model, rows)| {
-            let rows: &BTreeMap<_, _> = rows;
-            rows.iter().map(move |(symbol, row)| (model, symbol, row))
-        };
-        self.models.iter().flat_map(of_model)
+        let mut models: Vec<_> = self.models.iter().collect();
+        models.sort_unstable_by_key(|(_, model)| model.rank);
+        models.into_iter().flat_map(|(name, model)| {
+            model.rows.iter().map(move |(symbol, row)| (name, symbol, row))
+        })
     }
 
     /// How many rows there are.
     pub(super) fn row_count(&self) -> usize {
-        self.models.values().map(BTreeMap::len).sum()
+        self.models.values().map(|model| model.rows.len()).sum()
     }
 
     /// How many models are remembered.
@@ -144,7 +156,10 @@ impl Board {
     pub(super) fn symbols(&self) -> usize {
         match self.models.len() {
             0 | 1 => self.row_count(),
-            _ => self.models.values().flat_map(BTreeMap::keys).collect::<BTreeSet<_>>().len(),
+            _ => {
+                let symbols = self.models.values().flat_map(|model| model.rows.keys());
+                symbols.collect::<BTreeSet<_>>().len()
+            }
         }
     }
 

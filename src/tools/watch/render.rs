@@ -53,9 +53,9 @@ const HEADINGS: [(&str, Align); 13] = [
     ("forecast", Align::Right),
     ("change", Align::Right),
     ("interval", Align::Right),
+    ("verdict", Align::Left),
     ("signal", Align::Left),
     ("quality", Align::Left),
-    ("verdict", Align::Left),
     ("skill", Align::Right),
     ("held", Align::Right),
     ("forecasts", Align::Right),
@@ -65,7 +65,7 @@ const HEADINGS: [(&str, Align); 13] = [
 const MODEL: usize = 0;
 
 /// The columns that are left out while there is no score.
-const OF_SCORES: std::ops::Range<usize> = 9..12;
+const OF_SCORES: [usize; 3] = [7, 10, 11];
 
 /// Columns that are left out where the terminal is narrow, the first one first.
 const DISPENSABLE: [usize; 6] = [6, 12, 11, 2, 3, 10];
@@ -89,11 +89,12 @@ pub(super) fn table(board: &Board, target: &str, size: Size, ink: Ink) -> Vec<St
     let (count, has_models) = (board.row_count(), board.models() > 1);
     let shown = if count > room { room.saturating_sub(1).max(1) } else { room };
     let rows = board.rows().take(shown);
+    let has_scores = board.has_scores();
     let cells: Vec<_> =
-        rows.map(|(model, symbol, row)| cells(model, symbol, row, &style)).collect();
+        rows.map(|(model, symbol, row)| cells(model, symbol, row, has_scores, &style)).collect();
     let is_shown = |column| match column {
         MODEL => has_models,
-        column if OF_SCORES.contains(&column) => board.has_scores(),
+        column if OF_SCORES.contains(&column) => has_scores,
         _ => true,
     };
     lines.extend(aligned(&cells, is_shown, size.columns, &style));
@@ -146,18 +147,11 @@ fn cells(
     model: &Symbol,
     symbol: &Symbol,
     row: &Row,
+    has_scores: bool,
     style: &impl Fn() -> Style,
 ) -> [Cell; HEADINGS.len()] {
     let plain = |text: String| Cell { text, style: style() };
     let Numbers { last, forecast, change, interval } = numbers(row);
-    let signal = Cell {
-        text: row.signal.to_string(),
-        style: match row.signal {
-            Signal::Buy => style().green(),
-            Signal::Sell => style().red(),
-            Signal::Hold => style(),
-        },
-    };
     let word = match row.quality {
         Quality::Full => "full",
         Quality::Patched => "patched",
@@ -166,6 +160,19 @@ fn cells(
     };
     let Scored { verdict, skill, held } =
         row.score.unwrap_or(Scored { verdict: None, skill: None, held: None });
+    // Where scores are known, a signal waits for its verdict, and only a good one gives it colour.
+    let is_better = matches!(verdict, Some((Word::Better, _)));
+    let signal = Cell {
+        text: match verdict {
+            None if has_scores => NONE.to_owned(),
+            _ => row.signal.to_string(),
+        },
+        style: match row.signal {
+            Signal::Buy if is_better => style().green(),
+            Signal::Sell if is_better => style().red(),
+            _ => style(),
+        },
+    };
     let verdict = Cell {
         text: verdict.map_or_else(|| NONE.to_owned(), |(word, since)| verdict_words(word, since)),
         style: match verdict {
@@ -189,9 +196,9 @@ fn cells(
         plain(forecast),
         plain(change),
         plain(interval),
+        verdict,
         signal,
         quality,
-        verdict,
         plain(skill),
         plain(held),
         plain(grouped(row.forecasts)),

@@ -125,7 +125,7 @@ fn symbols_that_wait_for_their_history_are_counted_above() {
 }
 
 #[test]
-fn several_models_have_a_column_and_rows_of_their_own() {
+fn several_models_have_a_column_and_rows_in_the_order_of_their_coming() {
     let none = serde_json::Value::Null;
     let of = |model: &str, symbol: &str, changes: serde_json::Value| {
         let mut changes = changes;
@@ -152,12 +152,12 @@ fn several_models_have_a_column_and_rows_of_their_own() {
             "",
             "model              symbol  as of         last  forecast   change           interval  \
              signal  quality  forecasts",
-            "aapl-daily         AAPL    2013-02-28  446.90    452.49  +1.25 %    -2.00 … +4.50 %  \
-             hold    full             1",
             "stocks-volatility  AAPL    2013-02-28  446.90   0.01230        –  0.00100 … 0.04000  \
              sell    full             2",
             "stocks-volatility  MSFT    2013-02-28  446.90   0.01230        –  0.00100 … 0.04000  \
              sell    full             1",
+            "aapl-daily         AAPL    2013-02-28  446.90    452.49  +1.25 %    -2.00 … +4.50 %  \
+             hold    full             1",
         ]
     );
     assert_eq!(drawn(&board, 120, 7)[4], "… and 2 more rows");
@@ -235,22 +235,22 @@ fn verdicts_are_shown_where_there_are_scores() {
     assert_eq!(
         drawn(&board, 160, 30)[2..7],
         [
-            "symbol  as of         last  forecast   change         interval  signal  quality  \
-             verdict                  skill  held  forecasts",
-            "A       2013-02-28  446.90    452.49  +1.25 %  -2.00 … +4.50 %  hold    full     \
-             worse since 2012-11-05  -0.125  91 %          2",
-            "B       2013-02-28  446.90    452.49  +1.25 %  -2.00 … +4.50 %  hold    full     \
-             undecided               -0.125  91 %          1",
-            "C       2013-02-28  446.90    452.49  +1.25 %  -2.00 … +4.50 %  hold    full     \
-             –                            –     –          1",
-            "D       2013-02-28  446.90    452.49  +1.25 %  -2.00 … +4.50 %  hold    full     \
-             –                            –     –          1",
+            "symbol  as of         last  forecast   change         interval  verdict                 \
+             signal  quality   skill  held  forecasts",
+            "A       2013-02-28  446.90    452.49  +1.25 %  -2.00 … +4.50 %  worse since 2012-11-05  \
+             hold    full     -0.125  91 %          2",
+            "B       2013-02-28  446.90    452.49  +1.25 %  -2.00 … +4.50 %  undecided               \
+             hold    full     -0.125  91 %          1",
+            "C       2013-02-28  446.90    452.49  +1.25 %  -2.00 … +4.50 %  –                       \
+             –       full          –     –          1",
+            "D       2013-02-28  446.90    452.49  +1.25 %  -2.00 … +4.50 %  –                       \
+             –       full          –     –          1",
         ]
     );
     let heading = |columns| drawn(&board, columns, 30)[2].trim_end().to_owned();
     assert_eq!(
         heading(80),
-        "symbol  forecast   change  signal  quality  verdict                  skill"
+        "symbol  forecast   change  verdict                 signal  quality   skill"
     );
 }
 
@@ -294,19 +294,32 @@ fn a_low_terminal_gets_fewer_symbols() {
 }
 
 #[test]
-fn colours_follow_the_signal_and_take_no_room() {
+fn a_signal_has_a_colour_where_its_model_is_better() {
     let records = ["buy", "sell", "hold"].map(|signal| {
         record(signal, &serde_json::json!({"signal": signal, "out_of_range": signal == "hold"}))
     });
-    let board = board(&records);
-    let size = Size { columns: 120, lines: 30 };
+    let mut board = board(&records);
+    let size = Size { columns: 160, lines: 30 };
     let coloured = table(&board, URL, size, Ink::Colours);
     let stripped: Vec<_> =
         coloured.iter().map(|line| console::strip_ansi_codes(line).into_owned()).collect();
     assert_eq!(stripped, table(&board, URL, size, Ink::Plain));
-    assert!(coloured[3].contains("\x1b[32mbuy"), "{:?}", coloured[3]);
+    assert!(coloured[3].contains("  buy "), "no verdict, no colour: {:?}", coloured[3]);
     assert!(coloured[4].contains("hold") && coloured[4].contains("\x1b[33mfull !"), "{coloured:?}");
+    let verdict = |word: &str| {
+        serde_json::json!({"verdict": {
+            "word": word, "against": "drift", "since": "2012-11-05T00:00:00Z", "scores": 420,
+            "mean_difference": 0.5, "limits": [0.25, 0.75], "log_e_value": 4.5,
+        }})
+    };
+    board.take_score(&score("buy", &verdict("better")));
+    board.take_score(&score("sell", &verdict("better")));
+    let coloured = table(&board, URL, size, Ink::Colours);
+    assert!(coloured[3].contains("\x1b[32mbuy"), "{:?}", coloured[3]);
     assert!(coloured[5].contains("\x1b[31msell"), "{:?}", coloured[5]);
+    board.take_score(&score("sell", &verdict("undecided")));
+    let coloured = table(&board, URL, size, Ink::Colours);
+    assert!(coloured[5].contains("  sell "), "{:?}", coloured[5]);
 }
 
 #[test]
