@@ -21,7 +21,7 @@ use tickcast::engine::wire::forecast::ForecastRecord;
 use crate::support::bundle::{carried_draft, draft, draft_of, manifest, range};
 use crate::support::feed::ScriptedFeed;
 use crate::support::network::Network;
-use crate::support::process::{Daemon, run, snapshots};
+use crate::support::process::{Daemon, run};
 use crate::support::runtime;
 use crate::support::waves::{SYMBOLS, recording};
 
@@ -525,7 +525,7 @@ fn windows_outlive_a_crash_and_a_new_version_together() {
     let install = |name: &str| fs::rename(later.folder(name), place.folder(name)).unwrap();
     // Killed under version 1, killed again right after the change to version 3, and then whole.
     let mut daemon = place.serve("", &settings);
-    daemon.creep("two snapshots", || snapshots(&place.path("state")).len() == 2);
+    daemon.creep_to_snapshots(&place.path("state"), || !place.lines().is_empty());
     daemon.kill();
     install("2");
     let daemon = place.serve("", &settings);

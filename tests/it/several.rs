@@ -14,7 +14,7 @@ use tickcast::engine::wire::forecast::ForecastRecord;
 use crate::support::bundle::{draft_of, manifest};
 use crate::support::feed::{Act, ScriptedFeed};
 use crate::support::network::Network;
-use crate::support::process::{Daemon, eventually, run, snapshots};
+use crate::support::process::{Daemon, eventually, run};
 use crate::support::waves::{SYMBOLS, recording};
 use crate::support::{repository, runtime};
 
@@ -631,9 +631,8 @@ fn a_kill_and_a_restart_keep_the_states_of_all_models() {
     for life in 1..=3 {
         let mut daemon = place.serve("", &settings, THREE);
         // Somewhere in the recording, further on in each life.
-        daemon.creep("more forecasts and a snapshot", || {
+        daemon.creep_to_snapshots(&place.path("state"), || {
             place.lines("lines.jsonl").len() >= 250 * life
-                && !snapshots(&place.path("state")).is_empty()
         });
         daemon.kill();
     }

@@ -278,7 +278,7 @@ fn damaged_snapshots_and_other_inputs_are_told_and_never_used() {
     let expected = place.replay(&records);
     let settings = place.of_recording("ticks.jsonl", "");
     let mut daemon = place.live("", &settings);
-    daemon.creep("two snapshots", || place.snapshots().len() == 2);
+    daemon.creep_to_snapshots(&place.path("state"), || !place.lines().is_empty());
     daemon.kill();
     let damage = |path: &Path| {
         let mut bytes = fs::read(path).unwrap();

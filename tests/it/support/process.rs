@@ -277,6 +277,21 @@ impl Daemon {
         });
     }
 
+    /// The same until a snapshot folder has its two snapshots, both of which were begun after
+    /// `begun` first held: neither is from before the first record.
+    pub(crate) fn creep_to_snapshots(&mut self, folder: &Path, begun: impl FnMut() -> bool) {
+        self.creep("the input under way", begun);
+        let is_new = |before: &[PathBuf]| snapshots(folder).iter().any(|now| !before.contains(now));
+        // The first one that is new may have been begun before.
+        let before = snapshots(folder);
+        self.creep("a new snapshot", || is_new(&before));
+        let before = snapshots(folder);
+        self.creep("two new snapshots", || {
+            let now = snapshots(folder);
+            now.len() == 2 && now.iter().all(|path| !before.contains(path))
+        });
+    }
+
     /// Lets a daemon run on that was left stopped.
     pub(crate) fn run_on(&self) {
         self.signal("CONT");
