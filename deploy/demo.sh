@@ -237,7 +237,8 @@ for model, scores in models.items():
 print("""
 The verdict and skill compare a model with the best simple forecast that its bundle names. Skill is
 1 - squared error / squared error of that one: 0 is no better. Verdict, skill and intervals are of
-days that the models were not trained on. On such days the trainer found (`tickcast model inspect models/NAME/VERSION`):
+days that the models were not trained on. On such days the trainer found
+(`tickcast model inspect models/NAME/VERSION`):
 """)
 for model, version in versions.items():
     with open(f"models/{model}/{version}/manifest.json", encoding="utf-8") as manifest:

@@ -133,7 +133,7 @@ impl Board {
     }
 
     /// The newest forecasts with their models and symbols: models in the order of their first
-    /// forecasts, which is that of the daemon's configuration, and symbols by name.
+    /// forecasts, symbols by name.
     pub(super) fn rows(&self) -> impl Iterator<Item = (&Symbol, &Symbol, &Row)> {
         let mut models: Vec<_> = self.models.iter().collect();
         models.sort_unstable_by_key(|(_, model)| model.rank);
