@@ -12,6 +12,7 @@ use crate::core::features::{
     FeatureError, FeaturePlan, RawFeatures, RowStatus, Scaler, ScalerError,
 };
 use crate::core::forecast::Truth;
+use crate::core::shift::{self, DistributionSpec};
 use crate::engine::model::golden::GoldenStep;
 use crate::engine::model::manifest::StepSpec;
 
@@ -198,6 +199,22 @@ impl Material {
             windows.push_window(firsts[end.series] + end.row + 1 - self.window_steps, &[]);
         }
         windows
+    }
+
+    /// The distribution of the rows up to an instant; `None` where they are too few.
+    pub fn distribution(&self, until: UnixNanos) -> Option<DistributionSpec> {
+        let width = self.width();
+        let (mut series, mut span) = (Vec::new(), None::<[UnixNanos; 2]>);
+        for (rows, Series { steps, .. }) in self.rows.iter().zip(&self.history.series) {
+            let steps = &steps[rows.first_step..];
+            let count = steps.partition_point(|step| step.time <= until);
+            series.push(&rows.scaled[..count * width]);
+            if let (Some(first), Some(last)) = (steps[..count].first(), steps[..count].last()) {
+                let [from, to] = span.unwrap_or([first.time, last.time]);
+                span = Some([from.min(first.time), to.max(last.time)]);
+            }
+        }
+        shift::fit(width, &series, span?)
     }
 
     /// The raw steps behind the newest `count` rows of the longest series, or fewer, from the

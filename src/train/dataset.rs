@@ -30,6 +30,7 @@ use crate::core::features::{
     SingleScaler,
 };
 use crate::core::forecast::{Target, TargetError, TargetKind, Truth};
+use crate::core::shift::{self, DistributionSpec};
 
 pub use crate::seal::judge::Example;
 
@@ -53,6 +54,8 @@ pub struct Dataset {
     pub sequences: Option<Sequences>,
     /// Event time of the first and the last row of the training part.
     pub training_span: (UnixNanos, UnixNanos),
+    /// The distribution of its rows; `None` where they are too few.
+    pub distribution: Option<DistributionSpec>,
 }
 
 /// One part of the history.
@@ -180,6 +183,7 @@ impl Dataset {
             Part { windows, places: examples.iter().map(place).collect(), examples }
         };
         let training_span = span(history, &rows, &parts[0]);
+        let distribution = distribution(&scaled, &parts[0], config.features.len(), training_span);
         let parts = [part(0, training), part(1, validation), part(2, test)];
         let sequences = (config.state == StateRule::Carried).then(|| {
             let mut sequences = Sequences::new(config.features.len());
@@ -199,6 +203,7 @@ impl Dataset {
             courses,
             sequences,
             training_span,
+            distribution,
         })
     }
 
@@ -416,6 +421,19 @@ fn windows(
         windows.push_window(start, &[target.apply(example.truth) as f32]);
     }
     windows
+}
+
+/// The distribution of the rows of one part.
+fn distribution(
+    scaled: &[Vec<f32>],
+    part: &[Range<usize>],
+    width: usize,
+    (from, to): (UnixNanos, UnixNanos),
+) -> Option<DistributionSpec> {
+    let rows = scaled.iter().zip(part);
+    let rows = rows.map(|(scaled, range)| &scaled[range.start * width..range.end * width]);
+    let series: Vec<&[f32]> = rows.collect();
+    shift::fit(width, &series, [from, to])
 }
 
 /// Event time of the first and the last row of a part.

@@ -100,6 +100,7 @@ pub(crate) fn manifest(window_steps: u32, network: &Network) -> Manifest {
             seed: 0,
         }),
         baselines: Some(baselines()),
+        distribution: None,
         evaluation: vec![],
         repeats: vec![],
         verdict: "random weights forecast nothing".into(),
