@@ -388,10 +388,14 @@ pub(crate) fn difference(one: &FirstSaid, other: &FirstSaid, is_whole: bool) -> 
     None
 }
 
-/// A forecast without the count of steps that were shed, and whether it had one.
+/// A forecast without the count of steps that were shed, and whether it had one. The mark of drift
+/// follows from scores, which lack these steps.
 fn without_shed_steps(bytes: &[u8]) -> (Cow<'_, [u8]>, bool) {
     match text(bytes).split_once(",\"shed_steps\":") {
-        Some((before, _)) => (Cow::Owned(format!("{before}}}").into_bytes()), true),
+        Some((before, _)) => {
+            let before = before.replace(",\"drift\":true", ",\"drift\":false");
+            (Cow::Owned(format!("{before}}}").into_bytes()), true)
+        }
         None => (Cow::Borrowed(bytes), false),
     }
 }
