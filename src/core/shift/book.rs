@@ -161,6 +161,25 @@ impl ShiftTally {
         (self.judged > 0).then(|| self.sums[feature] as f64 / 1e6 / self.judged as f64)
     }
 
+    /// Becomes a copy of another one, without an allocation where it has as many features.
+    pub fn follow(&mut self, other: &Self) {
+        (self.judged, self.shifted) = (other.judged, other.shifted);
+        self.sums.clone_from(&other.sums);
+        self.beyond.clone_from(&other.beyond);
+    }
+
+    /// Adds what other symbols of the same model come to.
+    pub fn merge(&mut self, other: &Self) {
+        self.judged += other.judged;
+        self.shifted += other.shifted;
+        for (sum, more) in self.sums.iter_mut().zip(&other.sums) {
+            *sum += more;
+        }
+        for (beyond, more) in self.beyond.iter_mut().zip(&other.beyond) {
+            *beyond += more;
+        }
+    }
+
     /// Adds a symbol with these indexes. Returns whether it is shifted.
     fn enter(&mut self, plan: &ShiftPlan, indexes: &[u32]) -> bool {
         self.change(plan, indexes, |sum, index| *sum += index)
