@@ -22,8 +22,9 @@ const GAP: &str = "  ";
 /// Where a value has no meaning.
 const NONE: &str = "–";
 
-/// What the mark behind the quality means.
+/// What the marks behind the quality mean.
 const LEGEND: &str = "! an input lies outside the range that the model was trained on";
+const SHIFT_LEGEND: &str = "~ the inputs have left the distribution that it was trained on";
 
 /// The room for a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,9 +177,15 @@ fn cells(
     };
     let skill = skill.map_or_else(|| NONE.to_owned(), |skill| format!("{skill:+.3}"));
     let held = held.map_or_else(|| NONE.to_owned(), |held| format!("{:.0} %", held * 100.0));
-    let doubtful = row.out_of_range || row.quality != Quality::Full;
+    let doubtful = row.out_of_range || row.is_shifted || row.quality != Quality::Full;
+    let marks = match (row.out_of_range, row.is_shifted) {
+        (false, false) => "",
+        (true, false) => " !",
+        (false, true) => " ~",
+        (true, true) => " !~",
+    };
     let quality = Cell {
-        text: format!("{word}{}", if row.out_of_range { " !" } else { "" }),
+        text: format!("{word}{marks}"),
         style: if doubtful { style().yellow() } else { style() },
     };
     [
