@@ -22,9 +22,11 @@ const GAP: &str = "  ";
 /// Where a value has no meaning.
 const NONE: &str = "–";
 
-/// What the marks behind the quality mean.
+/// What the mark behind the quality means.
 const LEGEND: &str = "! an input lies outside the range that the model was trained on";
-const SHIFT_LEGEND: &str = "~ the inputs have left the distribution that it was trained on";
+
+/// What the marks behind the quality mean where the inputs of a symbol are shifted.
+const SHIFT_LEGEND: &str = "! an input outside the training range  ~ inputs unlike the training";
 
 /// The room for a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +106,9 @@ pub(super) fn table(board: &Board, target: &str, size: Size, ink: Ink) -> Vec<St
         lines.push(format!("… and {}", counted(more as u64, noun)));
     }
     lines.push(String::new());
-    lines.push(style().dim().apply_to(LEGEND).to_string());
+    let has_shift = board.rows().take(shown).any(|(_, _, row)| row.is_shifted);
+    let legend = if has_shift { SHIFT_LEGEND } else { LEGEND };
+    lines.push(style().dim().apply_to(legend).to_string());
     fit(lines, size)
 }
 
