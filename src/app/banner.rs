@@ -68,6 +68,6 @@ pub(super) fn log_runtime(name: &str, pipeline: &Pipeline) {
     let (runtime, reason) = (pipeline.computed_by(), pipeline.passed_over());
     info!(name, model, version, runtime, reason, "the model is ready");
     if pipeline.engine().inputs().is_none() {
-        info!(name, model, version, "its bundle has no distribution, so no shift of inputs is judged");
+        info!(name, model, version, "the bundle has no distribution: inputs are not judged");
     }
 }

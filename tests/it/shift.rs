@@ -3,17 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tickcast::core::domain::{Evidence, Fields, Tick, UnixNanos};
-use tickcast::core::shift::{DistributionSpec, FeatureDistribution};
 use tickcast::engine::model::Bundle;
 use tickcast::engine::model::manifest::Mode;
 use tickcast::engine::symbols::{Engine, EngineLimits, Haste, Pushed, SymbolSnapshot};
 use tickcast::engine::wire::forecast::ForecastRecord;
 use tickcast::engine::wire::score::ScoreRecord;
 
-use crate::support::bundle::{SealedBundle, sealed_with};
+use crate::support::bundle::{SealedBundle, distribution, sealed_with};
 use crate::support::feed::ScriptedFeed;
 use crate::support::process::{Daemon, run};
 use crate::support::{repository, runtime};
@@ -63,10 +62,10 @@ impl Day {
     }
 }
 
-/// The days of every symbol of a table, by these columns: of the symbol, of the time, and each field
-/// with its column.
+/// The days of every symbol of a table, by these columns: of the symbol, of the time, and each
+/// field with its column.
 fn series(
-    path: &PathBuf,
+    path: &Path,
     symbol: Option<&str>,
     time: &str,
     fields: &[(&str, &str)],
@@ -212,8 +211,8 @@ const WEATHER_FAULTS: [(&str, Fault); 6] = [
     ("wind in km/h", |days, from| scaled(days, from, &["wind"], 3.6)),
 ];
 
-/// Steps from a fault to its mark; at which places it was not marked before, and at how many of them
-/// it was found.
+/// Steps from a fault to its mark; at how many places it was not marked before, and the delays of
+/// those at which it was found.
 #[derive(Default)]
 struct Delays {
     places: usize,
@@ -398,26 +397,9 @@ fn recording() -> Vec<String> {
     (0..DAYS).map(tick).collect()
 }
 
-/// A model that judges its price alone: the others have a limit that nothing reaches.
+/// A model that judges its price alone.
 fn judging() -> SealedBundle {
-    let feature = |min: f32, edges: &[f32], max: f32, limit: f64| FeatureDistribution {
-        min,
-        edges: edges.to_vec(),
-        max,
-        counts: vec![100; edges.len() + 1],
-        largest: 0.5,
-        limit,
-    };
-    let anything = || feature(-9.0, &[0.0, 1.0], 9.0, 99.0);
-    sealed_with(11, 4, &[8], |draft| {
-        draft.manifest.distribution = Some(DistributionSpec {
-            from: UnixNanos::from_nanos(0),
-            to: UnixNanos::from_nanos(1),
-            rows: 300,
-            memory_rows: 64,
-            features: vec![feature(-0.35, &[-0.15, 0.15], 0.35, 1.0), anything(), anything()],
-        });
-    })
+    sealed_with(11, 4, &[8], |draft| draft.manifest.distribution = Some(distribution()))
 }
 
 /// The lines of forecasts and of scores that a replay writes.
@@ -492,8 +474,9 @@ fn check_and_inspect_say_whether_inputs_are_judged() {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("tickcast.toml").display().to_string();
         let root = sealed.root.path().display();
-        let text =
-            format!("source.url = 'ws://127.0.0.1:1'\nmodel.root = '{root}'\nmodel.name = 'random'\n");
+        let text = format!(
+            "source.url = 'ws://127.0.0.1:1'\nmodel.root = '{root}'\nmodel.name = 'random'\n"
+        );
         fs::write(&config, text).unwrap();
         let bundle = sealed.folder.display().to_string();
         let said = [run(&["check", "-c", &config]), run(&["model", "inspect", &bundle])];

@@ -184,7 +184,8 @@ impl ScoreBook {
         self.is_quiet = is_quiet;
     }
 
-    /// Says whether the inputs of the symbol whose step comes next are shifted, where that is judged.
+    /// Says whether the inputs of the symbol whose step comes next are shifted, where that is
+    /// judged.
     pub fn set_shifted(&mut self, shifted: Option<bool>) {
         self.shifted = shifted;
     }

@@ -2,8 +2,8 @@
 //!
 //! Owns the distribution of each feature over the training part, the counts of each symbol's newest
 //! rows, their distance, and its limit. The distance is the population stability index: the sum of
-//! `(q - p) ln(q / p)` over the cells of a feature, where `p` is the share of the training rows in a
-//! cell and `q` that of the symbol's newest rows. Half a row is added to each cell on both sides.
+//! `(q - p) ln(q / p)` over the cells of a feature, where `p` is the share of the training rows in
+//! a cell and `q` that of the symbol's newest rows. Half a row is added to each cell on both sides.
 //!
 //! Promises: O(features) for each row, without an allocation; judgements depend on the symbol's
 //! rows alone and have the same bits on every machine. Never changes the value of a forecast, and

@@ -91,7 +91,8 @@ impl FeatureDistribution {
         check(sum == u64::from(rows), format!("counts: add up to {sum} rows, not {rows}"));
         let is_index = |index: f64| index.is_finite() && index >= 0.0;
         check(is_index(*largest), "largest: must be a finite number from 0 on".to_owned());
-        check(is_index(*limit) && *limit > 0.0, "limit: must be a finite number above 0".to_owned());
+        let is_limit = is_index(*limit) && *limit > 0.0;
+        check(is_limit, "limit: must be a finite number above 0".to_owned());
         problems
     }
 }

@@ -1,7 +1,7 @@
 //! How the inputs of symbols compare with those of the training, in the engine.
 //!
-//! Owns which rows count: every row that goes into a window, once, also of history and of steps made
-//! by rule. Promises that a bundle without a distribution costs nothing. Never judges:
+//! Owns which rows count: every row that goes into a window, once, also of history and of steps
+//! made by rule. Promises that a bundle without a distribution costs nothing. Never judges:
 //! [`core::shift`](crate::core::shift) does.
 
 use super::Engine;

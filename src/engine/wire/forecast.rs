@@ -2,8 +2,8 @@
 //!
 //! Owns the field names and their order, and the identity of a forecast. Promises that equal
 //! forecasts are equal records, and that nothing in them varies between runs, except the interval,
-//! `drift` and `shed_steps` of a shadow that sheds under load. Never writes one: the encoder does, and this
-//! is what it is held to.
+//! `drift` and `shed_steps` of a shadow that sheds under load. Never writes one: the encoder does,
+//! and this is what it is held to.
 
 use std::borrow::Cow;
 

@@ -64,7 +64,8 @@ fn run(
     said
 }
 
-/// A forecast without its interval and its mark of drift, which follow from scores, and what it says of shed steps.
+/// A forecast without its interval and its mark of drift, which follow from scores, and what it
+/// says of shed steps.
 fn without_interval(forecast: &Value) -> (Value, Option<u64>) {
     let mut rest = forecast.clone();
     let fields = rest.as_object_mut().unwrap();
