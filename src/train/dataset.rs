@@ -587,6 +587,26 @@ mod tests {
     }
 
     #[test]
+    fn the_distribution_is_that_of_the_training_rows() {
+        let config = config("[window]\nsteps = 4\n");
+        let both = history(vec![series("A", 701, 1, wavy), series("B", 351, 2, wavy)]);
+        let dataset = Dataset::new(&both, &config).unwrap();
+        let found = dataset.distribution.clone().unwrap();
+        // Of 1,050 rows 64 of 100 are for training.
+        assert_eq!((found.rows, found.features.len()), (672, 3));
+        assert_eq!((found.from, found.to), dataset.training_span);
+        assert_eq!(found.problems(3), Vec::<String>::new());
+        assert_eq!([found.features[0].min, found.features[0].max], [-1.0, 1.0], "scaled");
+        let wild = |day| if day < 448 { wavy(day) } else { 1e6 };
+        let other = history(vec![series("A", 701, 1, wild), series("B", 351, 2, wavy)]);
+        let other = Dataset::new(&other, &config).unwrap();
+        assert_eq!(other.training_span.1, dataset.training_span.1);
+        assert_eq!(other.distribution, Some(found), "the future changes nothing");
+        let short = Dataset::new(&history(vec![series("A", 301, 1, wavy)]), &config).unwrap();
+        assert_eq!(short.distribution, None);
+    }
+
+    #[test]
     fn features_are_scaled_by_the_training_part_as_was_asked() {
         let text = "[window]\nsteps = 4\nfeatures = ['lag(close,1)', 'log(volume)']\n";
         let config = config(text);
