@@ -597,7 +597,7 @@ mod tests {
         assert_eq!((found.from, found.to), dataset.training_span);
         assert_eq!(found.problems(3), Vec::<String>::new());
         assert_eq!([found.features[0].min, found.features[0].max], [-1.0, 1.0], "scaled");
-        let wild = |day| if day < 448 { wavy(day) } else { 1e6 };
+        let wild = |day| if day < 449 { wavy(day) } else { 1e6 };
         let other = history(vec![series("A", 701, 1, wild), series("B", 351, 2, wavy)]);
         let other = Dataset::new(&other, &config).unwrap();
         assert_eq!(other.training_span.1, dataset.training_span.1);
