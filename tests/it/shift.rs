@@ -81,7 +81,7 @@ fn series(
         let number = |(field, name): &(&str, &str)| {
             ((*field).to_owned(), cells[column(name)].parse::<f64>().unwrap())
         };
-        let time = UnixNanos::parse(cells[column(time)]).unwrap();
+        let time = UnixNanos::parse(&cells[column(time)].replace('/', "-")).unwrap();
         let day = Day { time, fields: fields.iter().map(number).collect() };
         let name = symbol.map_or("SEATTLE", |symbol| cells[symbol]);
         series.entry(name.to_owned()).or_default().push(day);
