@@ -9,9 +9,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use tickcast::core::baseline::{
     AverageSpec, BaselineKind, BaselineSpec, LinearModel, SeasonalSpec,
 };
-use tickcast::core::domain::{
-    Field, Fields, Forecast, Step, Symbol, SymbolId, Tick, UnixNanos,
-};
+use tickcast::core::domain::{Field, Fields, Forecast, Step, Symbol, SymbolId, Tick, UnixNanos};
 use tickcast::core::features::RowStatus;
 use tickcast::core::score::ScoreBook;
 use tickcast::core::shift::ShiftBook;

@@ -300,8 +300,7 @@ fn delays(
 /// `cargo test --test it shift_is_marked -- --nocapture`.
 #[test]
 fn shift_is_marked_on_recorded_days() {
-    let columns =
-        [("close", "Adj Close"), ("high", "High"), ("low", "Low"), ("volume", "Volume")];
+    let columns = [("close", "Adj Close"), ("high", "High"), ("low", "Low"), ("volume", "Volume")];
     let mut stocks = series(&stocks(), Some("Ticker"), "Date", &columns);
     stocks.retain(|symbol, _| ["AAPL", "IBM", "MSFT"].contains(&symbol.as_str()));
     let aapl: BTreeMap<_, _> = stocks.clone().into_iter().filter(|(s, _)| s == "AAPL").collect();
@@ -315,13 +314,18 @@ fn shift_is_marked_on_recorded_days() {
     ] {
         let (found, quiet) = delays(model, series, faults);
         println!("\n{model}: without a fault, of 1,000 steps");
-        println!("{:12} {:>6}  {:>7} {:>7}  {:>7} {:>7}", "", "steps", "shifted", "began",
-            "drift", "began");
+        println!(
+            "{:12} {:>6}  {:>7} {:>7}  {:>7} {:>7}",
+            "", "steps", "shifted", "began", "drift", "began"
+        );
         for (evidence, [steps, shifted, drift, shifts, drifts]) in &quiet {
             let share = |count: &usize| 1000.0 * *count as f64 / *steps as f64;
             println!(
                 "{evidence:12} {steps:6}  {:7.1} {:7.1}  {:7.1} {:7.1}",
-                share(shifted), share(shifts), share(drift), share(drifts)
+                share(shifted),
+                share(shifts),
+                share(drift),
+                share(drifts)
             );
         }
         println!("{:24} inputs: found  median  most   errors: found  median  most", "fault");
@@ -418,9 +422,8 @@ fn replay(sealed: &SealedBundle, settings: &str) -> [Vec<String>; 2] {
         ["replay", "-c", &config, "--input", &input, "--output", &output, "--scores", &scores];
     let ended = run(&arguments);
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-    [output, scores].map(|path| {
-        fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
-    })
+    [output, scores]
+        .map(|path| fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect())
 }
 
 fn is_shifted(line: &str) -> Option<bool> {

@@ -49,8 +49,7 @@ impl ShiftBook {
     /// An empty book.
     pub fn new(plan: ShiftPlan) -> Self {
         let none = vec![0; plan.width()];
-        let tally =
-            ShiftTally { sums: none.clone(), beyond: none, ..ShiftTally::default() };
+        let tally = ShiftTally { sums: none.clone(), beyond: none, ..ShiftTally::default() };
         Self { plan, symbols: Vec::new(), tally }
     }
 

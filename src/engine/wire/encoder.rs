@@ -201,8 +201,8 @@ mod tests {
 
     fn shift() -> impl Strategy<Value = InputShift> {
         // The last place is that of no feature.
-        let shifted = (0..4u16, number())
-            .prop_map(|(feature, psi)| InputShift::Shifted { feature, psi });
+        let shifted =
+            (0..4u16, number()).prop_map(|(feature, psi)| InputShift::Shifted { feature, psi });
         prop_oneof![Just(InputShift::Unknown), Just(InputShift::Within), shifted]
     }
 

@@ -10,9 +10,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::core::domain::{
-    Evidence, Forecast, ForecastId, InputShift, Quality, Signal, UnixNanos,
-};
+use crate::core::domain::{Evidence, Forecast, ForecastId, InputShift, Quality, Signal, UnixNanos};
 use crate::engine::model::manifest::Mode;
 
 /// The value of `schema` in every record.

@@ -9,9 +9,7 @@ use crate::core::history::{Missing, Origin, Seam};
 use crate::core::shift::{DistributionSpec, ShiftBook, ShiftState, ShiftTally, fit};
 use crate::engine::model::manifest::Mode;
 use crate::engine::model::{Bundle, Heritage};
-use crate::engine::symbols::{
-    EnginePolicy, Haste, Pushed, SymbolSnapshot, WhenShifted, Withheld,
-};
+use crate::engine::symbols::{EnginePolicy, Haste, Pushed, SymbolSnapshot, WhenShifted, Withheld};
 use crate::engine::test_support::{Weights, bundle, draft, manifest, price, tick, time};
 
 /// The rows of minutes of symbol A as training data.
