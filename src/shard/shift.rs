@@ -222,7 +222,7 @@ mod tests {
         let id = SymbolId::from_index(0).unwrap();
         for (shard, book) in books.iter_mut().enumerate() {
             book.add_symbol();
-            for at in 0..48 {
+            for at in 0..64 {
                 let side = if at % 2 == 0 { 0.5 } else { -0.5 };
                 book.take(id, &[if shard == 0 { side } else { 0.5 }, side]);
             }

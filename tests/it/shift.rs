@@ -442,7 +442,7 @@ fn shifted_forecasts_are_marked_or_withheld_as_the_configuration_says() {
     let [marked, scores] = replay(&sealed, "");
     let marks: Vec<_> = marked.iter().map(|line| is_shifted(line)).collect();
     let first = marks.iter().position(|mark| *mark == Some(true)).unwrap();
-    assert!(marks[..first].contains(&None) && marks[..first].contains(&Some(false)));
+    assert!(first > 50 && marks[..first].iter().all(|mark| *mark == Some(false)));
     assert!(marks[first..].iter().all(|mark| *mark == Some(true)));
     // The score of a forecast says what was known before its truth.
     assert_eq!(scores.len(), marked.len() - 1);

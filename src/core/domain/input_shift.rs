@@ -6,7 +6,7 @@
 /// How the newest inputs of a symbol compare with those that its model was trained on.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum InputShift {
-    /// Not judged: the bundle has no distribution, or the symbol has too few rows.
+    /// Not judged: the bundle has no distribution.
     #[default]
     Unknown,
     /// No feature is beyond its limit.

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::{ShiftPlan, UNJUDGED, of_micro};
+use super::plan::{ShiftPlan, of_micro};
 use crate::core::domain::{InputShift, SymbolId};
 
 /// The inputs of all symbols of one engine.
@@ -35,7 +35,7 @@ pub struct ShiftState {
 /// What all symbols come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShiftTally {
-    /// Symbols with enough rows to be judged.
+    /// Symbols that are judged.
     pub judged: u64,
     /// Those of them with a feature beyond its limit.
     pub shifted: u64,
@@ -65,10 +65,16 @@ impl ShiftBook {
 
     /// Makes room for one more symbol, at the end of the dense index.
     pub fn add_symbol(&mut self) {
-        self.symbols.push(SymbolShift {
-            counts: vec![0; self.plan.counts_length()].into(),
-            indexes: vec![UNJUDGED; self.plan.width()].into(),
-        });
+        self.add(self.plan.initial().into());
+    }
+
+    fn add(&mut self, counts: Box<[u8]>) -> Option<SymbolId> {
+        let id = SymbolId::from_index(self.symbols.len());
+        let mut symbol = SymbolShift { counts, indexes: vec![0; self.plan.width()].into() };
+        symbol.judge(&self.plan);
+        self.tally.enter(&self.plan, &symbol.indexes);
+        self.symbols.push(symbol);
+        id
     }
 
     /// As [`ShiftBook::add_symbol`], from rest. Where nothing fits, the rows of the window are what
@@ -78,16 +84,13 @@ impl ShiftBook {
         rest: Option<&ShiftState>,
         window: impl Iterator<Item = &'r [f32]>,
     ) {
-        self.add_symbol();
-        let Some(id) = SymbolId::from_index(self.symbols.len() - 1) else { return };
-        match rest.filter(|rest| self.plan.fits(&rest.counts)) {
-            Some(rest) => {
-                self.symbols[id.index()].counts.copy_from_slice(&rest.counts);
-                self.judge(id);
-            }
-            None => window.for_each(|row| {
-                self.take(id, row);
-            }),
+        if let Some(rest) = rest.filter(|rest| self.plan.fits(&rest.counts)) {
+            self.add(rest.counts.as_slice().into());
+            return;
+        }
+        let Some(id) = self.add(self.plan.initial().into()) else { return };
+        for row in window {
+            self.take(id, row);
         }
     }
 
@@ -105,32 +108,20 @@ impl ShiftBook {
 
     /// Takes the newest row of a symbol. Returns whether its inputs are shifted since this row.
     pub fn take(&mut self, id: SymbolId, row: &[f32]) -> bool {
-        let Self { plan, symbols, .. } = self;
+        let Self { plan, symbols, tally } = self;
         let symbol = &mut symbols[id.index()];
+        let was_shifted = tally.leave(plan, &symbol.indexes);
         for (cells, value) in plan.features().iter().zip(row) {
             plan.count(cells, &mut symbol.counts[cells.places.clone()], *value);
         }
-        self.judge(id)
-    }
-
-    /// Computes the indexes of a symbol. Returns whether its inputs are shifted since now.
-    fn judge(&mut self, id: SymbolId) -> bool {
-        let Self { plan, symbols, tally } = self;
-        let SymbolShift { counts, indexes } = &mut symbols[id.index()];
-        let was_shifted = tally.leave(plan, indexes);
-        for (cells, index) in plan.features().iter().zip(indexes.iter_mut()) {
-            *index = plan.index(cells, &counts[cells.places.clone()]);
-        }
-        let is_shifted = tally.enter(plan, indexes);
+        symbol.judge(plan);
+        let is_shifted = tally.enter(plan, &symbol.indexes);
         is_shifted && !was_shifted
     }
 
     /// How the newest inputs of a symbol compare with those of the training.
     pub fn shift(&self, id: SymbolId) -> InputShift {
         let indexes = &self.symbols[id.index()].indexes;
-        if !is_judged(indexes) {
-            return InputShift::Unknown;
-        }
         let mut worst: Option<(u16, u32, f64)> = None;
         let of_features = self.plan.features().iter().zip(indexes);
         for (place, (cells, index)) in (0..).zip(of_features) {
@@ -149,9 +140,13 @@ impl ShiftBook {
     }
 }
 
-/// All features have the same rows, so they are judged together.
-fn is_judged(indexes: &[u32]) -> bool {
-    indexes.first().is_some_and(|index| *index != UNJUDGED)
+impl SymbolShift {
+    /// Computes the index of each feature.
+    fn judge(&mut self, plan: &ShiftPlan) {
+        for (cells, index) in plan.features().iter().zip(&mut self.indexes) {
+            *index = plan.index(cells, &self.counts[cells.places.clone()]);
+        }
+    }
 }
 
 impl ShiftTally {
@@ -195,9 +190,6 @@ impl ShiftTally {
         indexes: &[u32],
         change: impl Fn(&mut u64, u64),
     ) -> bool {
-        if !is_judged(indexes) {
-            return false;
-        }
         let mut is_shifted = false;
         let places = self.sums.iter_mut().zip(&mut self.beyond);
         for ((cells, index), (sum, beyond)) in plan.features().iter().zip(indexes).zip(places) {

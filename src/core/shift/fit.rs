@@ -3,7 +3,7 @@
 //! Owns where bins end and what the limit of a feature is. Promises: made of the given rows alone,
 //! without draws, so that equal rows give equal bits. Never reads a row of another part.
 
-use super::plan::{UNJUDGED, of_micro};
+use super::plan::of_micro;
 use super::spec::{DistributionSpec, FeatureDistribution};
 use super::{BINS, ShiftPlan};
 use crate::core::domain::UnixNanos;
@@ -15,11 +15,12 @@ const MEMORY_ROWS: u32 = 128;
 /// Measured: `docs/adr/0036`.
 const MARGIN: f64 = 1.25;
 
-/// The fewest rows with an index from which a limit is made.
-const JUDGED_ROWS_MIN: usize = 256;
+/// The fewest rows of one symbol from which a limit is made: in fewer of them, what it began with
+/// has not left its counts.
+const SERIES_ROWS_MIN: usize = 256;
 
-/// The quantile of the normal distribution that is exceeded once in ten thousand draws.
-const RARE_DEVIATIONS: f64 = 3.72;
+/// The quantile of the normal distribution that is exceeded once in a million draws.
+const RARE_DEVIATIONS: f64 = 4.75;
 
 /// The distribution of the training rows of every symbol: each series is `[rows, width]`, oldest
 /// row first. `None` where they are too few to say how far a stretch of them is from all of them.
@@ -28,7 +29,10 @@ pub fn fit(
     series: &[&[f32]],
     [from, to]: [UnixNanos; 2],
 ) -> Option<DistributionSpec> {
-    let rows = series.iter().map(|rows| rows.len() / width.max(1)).sum::<usize>();
+    let lengths = || series.iter().map(|rows| rows.len() / width.max(1));
+    if lengths().max().is_none_or(|rows| rows < SERIES_ROWS_MIN) {
+        return None;
+    }
     let column = |feature: usize| -> Vec<f32> {
         let values = series.iter().flat_map(|rows| rows.iter().skip(feature).step_by(width));
         // Zero has one sign.
@@ -36,12 +40,9 @@ pub fn fit(
     };
     let features: Vec<_> =
         (0..width).map(|feature| distribution(column(feature))).collect::<Option<_>>()?;
-    let rows = u32::try_from(rows).ok()?;
+    let rows = u32::try_from(lengths().sum::<usize>()).ok()?;
     let mut spec = DistributionSpec { from, to, rows, memory_rows: MEMORY_ROWS, features };
-    let (largest, judged) = largest(&ShiftPlan::new(&spec), width, series);
-    if judged < JUDGED_ROWS_MIN {
-        return None;
-    }
+    let largest = largest(&ShiftPlan::new(&spec), width, series);
     for (feature, largest) in spec.features.iter_mut().zip(largest) {
         feature.largest = of_micro(largest);
         feature.limit = (MARGIN * feature.largest).max(chance(feature.counts.len()));
@@ -73,34 +74,30 @@ fn distribution(mut values: Vec<f32>) -> Option<FeatureDistribution> {
     Some(FeatureDistribution { min, edges, max, counts, largest: 0.0, limit: f64::MAX })
 }
 
-/// The largest index of each feature, in millionths, over all stretches of every series, and how
-/// many rows have an index.
-fn largest(plan: &ShiftPlan, width: usize, series: &[&[f32]]) -> (Vec<u32>, usize) {
-    let (mut largest, mut judged) = (vec![0; width], 0);
+/// The largest index of each feature, in millionths, over all stretches of every series.
+fn largest(plan: &ShiftPlan, width: usize, series: &[&[f32]]) -> Vec<u32> {
+    let mut largest = vec![0; width];
     for rows in series {
-        let mut counts = vec![0; plan.counts_length()];
+        let mut counts = plan.initial().to_vec();
         for row in rows.chunks_exact(width) {
-            let mut is_judged = true;
             for ((cells, value), largest) in plan.features().iter().zip(row).zip(&mut largest) {
                 let counts = &mut counts[cells.places.clone()];
                 plan.count(cells, counts, *value);
-                match plan.index(cells, counts) {
-                    UNJUDGED => is_judged = false,
-                    index => *largest = index.max(*largest),
-                }
+                *largest = plan.index(cells, counts).max(*largest);
             }
-            judged += usize::from(is_judged);
         }
     }
-    (largest, judged)
+    largest
 }
 
-/// An index that independent rows of the training distribution itself exceed once in ten thousand
+/// An index that independent rows of the training distribution itself exceed once in a million
 /// times: `rows * index` has about the chi-squared distribution with a degree of freedom less than
-/// there are bins, here by the approximation of Wilson and Hilferty (1931), for half of the memory.
+/// there are bins, here by the approximation of Wilson and Hilferty (1931). Halved counts vary as
+/// those of 1.5 times as many rows as the memory has: the sum of the weights of all rows, squared,
+/// over the sum of their squares.
 fn chance(bins: usize) -> f64 {
     let freedom = bins.saturating_sub(1).max(1) as f64;
     let spread = 2.0 / (9.0 * freedom);
     let root = 1.0 - spread + RARE_DEVIATIONS * libm::sqrt(spread);
-    freedom * root * root * root / (f64::from(MEMORY_ROWS) / 2.0)
+    freedom * root * root * root / (1.5 * f64::from(MEMORY_ROWS))
 }

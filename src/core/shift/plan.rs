@@ -12,14 +12,13 @@ use super::{CELLS_MAX, MEMORY_ROWS};
 /// The unit in which an index is kept, so that sums of indexes are exact.
 const MICRO: f64 = 1e6;
 
-/// What stands for the index of a feature that is not judged yet.
-pub(super) const UNJUDGED: u32 = u32::MAX;
-
 /// The distributions of a model's features: shared and immutable.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShiftPlan {
     memory_rows: usize,
     features: Vec<Cells>,
+    /// The counts of a symbol without rows: half of the memory, distributed as the training is.
+    initial: Box<[u8]>,
     /// `ln(half / 2)` at each place `half` from 1 on.
     logarithms: Box<[f64]>,
 }
@@ -49,10 +48,13 @@ impl ShiftPlan {
             cells
         };
         let features = spec.features.iter().map(cells).collect();
+        let half = memory_rows as u64 / 2;
+        let initial = spec.features.iter().flat_map(|feature| initial(&feature.counts, half));
         let logarithm = |half: usize| libm::log(half as f64 / 2.0);
         // The first place is never read.
         let logarithms = (0..=2 * memory_rows + CELLS_MAX).map(|half| logarithm(half.max(1)));
-        Self { memory_rows, features, logarithms: logarithms.collect() }
+        let (initial, logarithms) = (initial.collect(), logarithms.collect());
+        Self { memory_rows, features, initial, logarithms }
     }
 
     pub(super) fn features(&self) -> &[Cells] {
@@ -69,21 +71,16 @@ impl ShiftPlan {
         self.features.iter().map(|cells| of_micro(cells.limit))
     }
 
-    /// How many counts a symbol has.
-    pub fn counts_length(&self) -> usize {
-        self.features.last().map_or(0, |cells| cells.places.end)
+    /// The counts of a symbol without rows. Nothing speaks against it yet, so it begins as the
+    /// training is, and its rows take the place of these counts.
+    pub(super) fn initial(&self) -> &[u8] {
+        &self.initial
     }
 
     /// Whether these can be the counts of a symbol.
     pub(super) fn fits(&self, counts: &[u8]) -> bool {
         let is_sum = |cells: &Cells| total(&counts[cells.places.clone()]) < self.memory_rows;
-        counts.len() == self.counts_length() && self.features.iter().all(is_sum)
-    }
-
-    /// Fewer rows than this say too little of a distribution. It is below what is left of counts
-    /// that were halved.
-    fn judged_rows(&self) -> usize {
-        self.memory_rows * 3 / 8
+        counts.len() == self.initial.len() && self.features.iter().all(is_sum)
     }
 
     /// Counts a value of a feature. Where the counts have reached the memory, all of them are
@@ -95,12 +92,9 @@ impl ShiftPlan {
         }
     }
 
-    /// The index of the counts of a feature in millionths; [`UNJUDGED`] while there are too few.
+    /// The index of the counts of a feature, in millionths.
     pub(super) fn index(&self, cells: &Cells, counts: &[u8]) -> u32 {
         let total = total(counts);
-        if total < self.judged_rows() {
-            return UNJUDGED;
-        }
         let halves = 2 * total + counts.len();
         let (part, whole) = (2.0 / halves as f64, self.logarithms[halves]);
         let mut sum = 0.0;
@@ -141,14 +135,28 @@ impl Cells {
     }
 }
 
+/// So many rows in the cells of a feature, as near to the counts of the training as whole numbers
+/// are.
+fn initial(training: &[u32], rows: u64) -> Vec<u8> {
+    let all = training.iter().copied().map(u64::from).sum::<u64>().max(1);
+    let (mut before, mut sum) = (0, 0);
+    let bins = training.iter().map(|count| {
+        sum += u64::from(*count);
+        let until = (2 * sum * rows + all) / (2 * all);
+        let count = until - std::mem::replace(&mut before, until);
+        u8::try_from(count).unwrap_or(u8::MAX)
+    });
+    std::iter::once(0).chain(bins).chain([0]).collect()
+}
+
 fn total(counts: &[u8]) -> usize {
     counts.iter().copied().map(usize::from).sum()
 }
 
-/// An index in millionths, below [`UNJUDGED`].
-pub(super) fn to_micro(index: f64) -> u32 {
+/// An index in millionths.
+fn to_micro(index: f64) -> u32 {
     // The conversion saturates, and an index of thousands cannot be.
-    ((index * MICRO) as u32).min(UNJUDGED - 1)
+    (index * MICRO) as u32
 }
 
 pub(super) fn of_micro(micro: u32) -> f64 {

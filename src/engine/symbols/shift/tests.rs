@@ -63,15 +63,12 @@ fn shifts(driven: &Driven) -> Vec<InputShift> {
 }
 
 #[test]
-fn inputs_are_judged_once_there_are_enough_marked_and_unmarked() {
+fn inputs_are_marked_while_they_are_not_those_of_the_training() {
     let mut driven = driven(Mode::Sliding);
     driven.engine.scores_mut().keep();
     run(&mut driven, 0..100, 1.0);
     let early = shifts(&driven);
-    // 48 rows are enough, and the first forecast has as many rows as the window.
-    let unknown = 48 - 3;
-    assert!(early[..unknown].iter().all(|shift| *shift == InputShift::Unknown));
-    assert!(early[unknown..].iter().all(|shift| *shift == InputShift::Within));
+    assert!(early.iter().all(|shift| *shift == InputShift::Within));
     assert_eq!(early.len(), 100 - UNFORECAST);
     run(&mut driven, 100..200, 1.5);
     let marked = shifts(&driven)[early.len()..].to_vec();
@@ -79,7 +76,7 @@ fn inputs_are_judged_once_there_are_enough_marked_and_unmarked() {
     assert!((1..40).contains(&first), "{first}");
     for shift in &marked[first..] {
         let InputShift::Shifted { feature: 0, psi } = shift else { panic!("{shift:?}") };
-        assert!(*psi > 0.5, "{psi}");
+        assert!(*psi > 0.15, "{psi}");
     }
     assert_eq!(driven.engine.tally().shifts, 1);
     let ShiftTally { judged, shifted, beyond, .. } = driven.engine.inputs().unwrap().tally();
