@@ -9,9 +9,10 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use tickcast::core::baseline::{
     AverageSpec, BaselineKind, BaselineSpec, LinearModel, SeasonalSpec,
 };
-use tickcast::core::domain::{Field, Fields, Forecast, Step, Symbol, Tick, UnixNanos};
+use tickcast::core::domain::{Field, Fields, Forecast, Step, Symbol, SymbolId, Tick, UnixNanos};
 use tickcast::core::features::RowStatus;
 use tickcast::core::score::ScoreBook;
+use tickcast::core::shift::ShiftBook;
 use tickcast::core::window::{RowFacts, Window};
 use tickcast::engine::model::manifest::Mode;
 use tickcast::engine::model::{Bundle, Heritage};
@@ -118,6 +119,26 @@ fn features_and_window(criterion: &mut Criterion) {
         let row = vec![0.5; plans.features.width()];
         let mut window = Window::new(plans.window_steps, plans.features.width());
         bencher.iter(|| window.push(black_box(&row), RowFacts::default()));
+    });
+}
+
+/// A row of each symbol compared with the distribution of the training.
+fn shift(criterion: &mut Criterion) {
+    let bundle = bundle();
+    let plan = bundle.plans().shift.clone().expect("the bundle that ships has a distribution");
+    let case = bundle.golden().cases.first().expect("a bundle has a case");
+    let ids: Vec<SymbolId> = (0..SYMBOLS).filter_map(SymbolId::from_index).collect();
+    let mut book = ShiftBook::new(plan);
+    ids.iter().for_each(|_| book.add_symbol());
+    let mut rows = case.window.iter().cycle();
+    let mut group = criterion.benchmark_group("shift");
+    group.throughput(Throughput::Elements(SYMBOLS as u64));
+    group.bench_function("row", |bencher| {
+        bencher.iter(|| {
+            for (id, row) in ids.iter().zip(&mut rows) {
+                black_box(book.take(*id, row));
+            }
+        });
     });
 }
 
@@ -374,6 +395,7 @@ criterion_group!(
     venue,
     decode,
     features_and_window,
+    shift,
     engine,
     encode,
     publish,

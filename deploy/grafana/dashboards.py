@@ -403,6 +403,21 @@ DASHBOARDS = {
                 "{{instance}} {{model}} never scored")),
         events("Drift", "Times that the errors of a symbol became larger than they were.",
                (rise("tickcast_score_drifts_total"), "{{instance}} {{model}}")),
+        row("Inputs"),
+        series("Distance from the training", "none",
+               "Population stability index of each feature, the mean over symbols: how far the newest "
+               "inputs are from those that the model was trained on.",
+               (gauge("tickcast_shift_psi"), "{{instance}} {{model}} {{feature}}")),
+        series("Share of the limit", "percentunit",
+               "The same, as a share of the index beyond which a symbol counts as shifted.",
+               (f"{gauge('tickcast_shift_psi')} / {gauge('tickcast_shift_limit_psi')}",
+                "{{instance}} {{model}} {{feature}}")),
+        series("Symbols beyond a limit", "short",
+               "Symbols whose inputs are shifted, by the feature at fault.",
+               (gauge("tickcast_shift_feature_symbols"), "{{instance}} {{model}} {{feature}}"),
+               (gauge("tickcast_shift_symbols"), "{{instance}} {{model}} any")),
+        events("Shifts", "Times that the inputs of a symbol left the distribution of the training.",
+               (rise("tickcast_shifts_total"), "{{instance}} {{model}}")),
         row("How many steps get a forecast"),
         series("Steps with a forecast", "percentunit",
                "Share of the steps that a forecast was published for. Windows that are not yet "
@@ -417,7 +432,8 @@ DASHBOARDS = {
                (gauge("instance:tickcast_forecasts_withheld:ratio_rate5m"), "{{instance}}")),
         events("Withheld, by reason",
                "impossible: the model leaves its range. lost_step: a bar lacks a field. patched, "
-               "gapped: what engine.withhold asks for. history: about steps before the stream.",
+               "gapped: what engine.withhold asks for. shifted: what forecast.when_shifted asks for. "
+               "history: about steps before the stream.",
                (rise("tickcast_forecasts_withheld_total"), "{{instance}} {{model}} {{reason}}")),
         series("Symbols", "short", "Symbols with state.",
                (gauge("tickcast_symbols"), "{{instance}} {{model}}")),

@@ -67,4 +67,7 @@ pub(super) fn log_runtime(name: &str, pipeline: &Pipeline) {
     let (model, version) = (&*template.model, &*template.model_version);
     let (runtime, reason) = (pipeline.computed_by(), pipeline.passed_over());
     info!(name, model, version, runtime, reason, "the model is ready");
+    if pipeline.engine().inputs().is_none() {
+        info!(name, model, version, "the bundle has no distribution: inputs are not judged");
+    }
 }

@@ -11,6 +11,7 @@ use crate::engine::model::RefusedVersion;
 use crate::engine::pipeline::{Chosen, Pipeline, Role};
 use crate::ops::exit::{Exit, Failure};
 use crate::ports::source::OnlineReport;
+use crate::seal::words::inputs;
 
 /// Options of `tickcast check`.
 #[derive(Debug, clap::Args)]
@@ -137,7 +138,7 @@ fn model_lines(
     let not_native: Vec<_> = not_native.into_iter().collect();
     Ok(format!(
         "model         {} {}{post}{next}\n{}mode          {}, computed by {}\n{}steps         {}\n\
-         golden        {} cases pass\n",
+         inputs        {}\ngolden        {} cases pass\n",
         template.model,
         template.model_version,
         lines_of(&passed_over),
@@ -145,6 +146,7 @@ fn model_lines(
         pipeline.computed_by(),
         lines_of(&not_native),
         bundle.manifest().step.words(),
+        inputs(bundle.manifest()),
         bundle.golden().cases.len(),
     ))
 }

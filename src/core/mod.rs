@@ -13,6 +13,7 @@ pub mod health;
 pub mod history;
 pub mod random;
 pub mod score;
+pub mod shift;
 pub mod step;
 pub mod text;
 pub mod venue;

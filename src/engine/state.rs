@@ -19,7 +19,10 @@ use crate::engine::symbols::{SnapshotBefore, SymbolSnapshot};
 const MAGIC: &[u8; 4] = b"tcst";
 
 /// The layout of the payload. Raise it whenever [`SymbolSnapshot`] changes: postcard has no names.
-const VERSION: u16 = 5;
+const VERSION: u16 = 6;
+
+/// What layout 5 lacks at its end: that nothing is known of the inputs.
+const BEHIND_5: &[u8] = &[0];
 
 /// The layouts of [`SnapshotBefore`], which had no ledger, with what they lack at their end: layout
 /// 2 a cadence and the count of steps that were shed, layout 3 the count. Nothing is known of a
@@ -110,7 +113,7 @@ impl StateCodec {
         }
         let version = u16::from_le_bytes([bytes[4], bytes[5]]);
         let before = BEFORE.iter().find(|(before, _)| *before == version);
-        if version != VERSION && before.is_none() {
+        if ![5, VERSION].contains(&version) && before.is_none() {
             return Err(StateError::Version(version));
         }
         if checksum(bytes) != bytes[CHECKSUM] {
@@ -124,6 +127,7 @@ impl StateCodec {
             Some((_, lacking)) => {
                 postcard::from_bytes::<SnapshotBefore>(&[payload, lacking].concat()).map(Into::into)
             }
+            None if version == 5 => postcard::from_bytes(&[payload, BEHIND_5].concat()),
             None => postcard::from_bytes(payload),
         };
         state.map_err(|error| StateError::Unreadable(error.to_string()))
@@ -151,8 +155,8 @@ mod tests {
     use crate::engine::symbols::{Engine, EngineLimits, Pushed};
     use crate::engine::test_support::{NullRuntime, bundle, tick};
 
-    /// A ledger without evidence, at the end of the payload.
-    const LEDGER_BYTES: usize = 28;
+    /// A ledger without evidence, and nothing known of the inputs, at the end of the payload.
+    const LEDGER_BYTES: usize = 28 + BEHIND_5.len();
 
     #[test]
     fn states_of_the_layouts_before_are_read() {
@@ -173,6 +177,9 @@ mod tests {
             let expected = SymbolSnapshot::from(SnapshotBefore::from(&state));
             assert_eq!(codec.decode(&before), Ok(expected), "layout {version}");
         }
+        let newest = codec.encode(&state);
+        let five = newest[HEADER_BYTES..].strip_suffix(BEHIND_5).unwrap();
+        assert_eq!(codec.decode(&stored_as(5, &newest, five)), Ok(state.clone()), "layout 5");
         // The count of shed steps, which layouts 2 and 3 lack, is before the ledger.
         engine.allow_shedding(true);
         engine.shed_rows(true);
@@ -195,6 +202,11 @@ mod tests {
         let newest = codec.encode(state);
         let payload = postcard::to_allocvec(&SnapshotBefore::from(state)).unwrap();
         let payload = payload.strip_suffix(lacking).unwrap();
+        stored_as(version, &newest, payload)
+    }
+
+    /// This payload as an earlier layout stored it, beside the bytes of the newest one.
+    fn stored_as(version: u16, newest: &[u8], payload: &[u8]) -> Vec<u8> {
         let mut before = [&newest[..HEADER_BYTES], payload].concat();
         before[4..6].copy_from_slice(&version.to_le_bytes());
         let checksum = checksum(&before);

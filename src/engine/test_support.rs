@@ -183,6 +183,7 @@ pub(crate) fn manifest(modes: &[Mode]) -> Manifest {
             seasonal: Some(SeasonalSpec { period_steps: 4 }),
             linear: None,
         }),
+        distribution: None,
         evaluation: Vec::new(),
         repeats: Vec::new(),
         verdict: "a sum forecasts nothing".to_owned(),

@@ -209,6 +209,7 @@ mod tests {
             mode: Mode::Full,
             horizon_steps: 1,
             coverage: 0.9,
+            features: Vec::new(),
         };
         let step = StepSpec::record(60);
         for version in ["1", "2"] {

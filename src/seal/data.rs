@@ -12,6 +12,7 @@ use crate::core::features::{
     FeatureError, FeaturePlan, RawFeatures, RowStatus, Scaler, ScalerError,
 };
 use crate::core::forecast::Truth;
+use crate::core::shift::{self, DistributionSpec};
 use crate::engine::model::golden::GoldenStep;
 use crate::engine::model::manifest::StepSpec;
 
@@ -200,6 +201,22 @@ impl Material {
         windows
     }
 
+    /// The distribution of the rows up to an instant; `None` where they are too few.
+    pub fn distribution(&self, until: UnixNanos) -> Option<DistributionSpec> {
+        let width = self.width();
+        let (mut series, mut span) = (Vec::new(), None::<[UnixNanos; 2]>);
+        for (rows, Series { steps, .. }) in self.rows.iter().zip(&self.history.series) {
+            let steps = &steps[rows.first_step..];
+            let count = steps.partition_point(|step| step.time <= until);
+            series.push(&rows.scaled[..count * width]);
+            if let (Some(first), Some(last)) = (steps[..count].first(), steps[..count].last()) {
+                let [from, to] = span.unwrap_or([first.time, last.time]);
+                span = Some([from.min(first.time), to.max(last.time)]);
+            }
+        }
+        shift::fit(width, &series, span?)
+    }
+
     /// The raw steps behind the newest `count` rows of the longest series, or fewer, from the
     /// warm-up on, and the rows that a daemon makes that begins with them.
     ///
@@ -284,4 +301,39 @@ pub(super) fn with_known_ranges(scaler: &Scaler, ranges: &[[f64; 2]]) -> Scaler 
 fn refused(symbol: &str, step: &Step, reason: Reject) -> DataError {
     let (symbol, reason) = (symbol.to_owned(), reason.label());
     DataError::Row { symbol, time: step.time, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::super::config::read_in;
+    use super::*;
+
+    fn day(at: i64) -> UnixNanos {
+        UnixNanos::from_nanos(at * 86_400_000_000_000)
+    }
+
+    #[test]
+    fn the_distribution_is_that_of_the_rows_that_training_saw() {
+        let folder = tempfile::tempdir().unwrap();
+        let close = |at: i64| 100.0 + (at * 7919 % 640) as f64;
+        let mut history = "symbol,time,close\n".to_owned();
+        for at in 0..640 {
+            writeln!(history, "A,{},{}", day(at), close(at)).unwrap();
+        }
+        std::fs::write(folder.path().join("history.csv"), history).unwrap();
+        let config = "model = \"model.onnx\"\nname = \"m\"\n[window]\nsteps = 2\n\
+                      features = [\"close\"]\n[scaler]\nkind = \"none\"\n\
+                      [target]\nkind = \"next_return\"\n[target.scaler]\nkind = \"none\"\n\
+                      [data]\npath = \"history.csv\"\njump_max = 0\n";
+        let config = read_in(config, Some(folder.path().to_owned())).unwrap();
+        let material = Material::read(&config).unwrap();
+        let rows: Vec<f32> = (0..400).map(|at| close(at) as f32).collect();
+        let expected = shift::fit(1, &[&rows], [day(0), day(399)]);
+        assert!(expected.is_some());
+        assert_eq!(material.distribution(day(399)), expected);
+        assert_eq!(material.distribution(day(100)), None, "too few rows");
+        assert_eq!(material.distribution(day(-1)), None, "none at all");
+    }
 }

@@ -92,6 +92,7 @@ pub(super) fn draft(parts: &Parts<'_>, runtime: &dyn Runtime) -> Result<Draft, V
         }),
         training: Known::Unknown,
         baselines: parts.assessment.baselines.clone(),
+        distribution: config.trained_until.and_then(|until| material.distribution(until)),
         evaluation: parts.assessment.evaluation.clone(),
         repeats: Vec::new(),
         verdict: parts.assessment.verdict.clone(),

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::graph::{Hints, layers, read};
 use crate::core::baseline::{BaselineKind, BaselineSpec};
+use crate::core::shift::{DistributionSpec, FeatureDistribution};
 use crate::core::text::excerpt;
 use crate::engine::inference::Runtime;
 use crate::engine::model::Bundle;
@@ -71,6 +72,8 @@ pub fn inspect(bundle: &Bundle, graph: &GraphWords) -> String {
     text += &line("trained", &trained(manifest));
     text += &line("interval", &interval(manifest));
     text += &line("baselines", &baselines(manifest.baselines.as_ref()));
+    text += &line("inputs", &inputs(manifest));
+    text += &limits(manifest);
     for part in &manifest.evaluation {
         text += &line(&part.part, &figures(part));
         for baseline in &part.baselines {
@@ -213,6 +216,26 @@ fn baselines(spec: Option<&BaselineSpec>) -> String {
     let others: Vec<String> = others.filter_map(said).collect();
     let against = said(spec.against).unwrap_or_default();
     format!("compared with {against}; beside it {}", others.join(", "))
+}
+
+/// What the inputs of a symbol are compared with.
+pub fn inputs(manifest: &Manifest) -> String {
+    let Some(DistributionSpec { from, to, rows, memory_rows, .. }) = &manifest.distribution else {
+        return "not compared with the training: the bundle has no distribution".to_owned();
+    };
+    format!("compared with {rows} rows of the training, {from} to {to}, {memory_rows} at a time")
+}
+
+/// From where on each feature is shifted.
+fn limits(manifest: &Manifest) -> String {
+    let features = manifest.distribution.iter().flat_map(|spec| &spec.features);
+    let lines = manifest.features.iter().zip(features).map(|(name, feature)| {
+        let FeatureDistribution { counts, largest, limit, .. } = feature;
+        let bins = counts.len();
+        let name = excerpt(name, LINE_CHARS_MAX);
+        format!("    {name:<22} {bins:>2} bins, shifted beyond {limit:.3}; training {largest:.3}\n")
+    });
+    lines.collect()
 }
 
 fn live_verdict_against(manifest: &Manifest) -> BaselineKind {

@@ -75,6 +75,7 @@ pub(super) struct ModelMetrics {
     /// In the order of the reasons, that of the cadence last.
     mistimed: [IntCounter; MISTIMED_LABELS.len()],
     out_of_range: IntCounter,
+    shifts: IntCounter,
     repeats: IntCounter,
     stale: IntCounter,
     symbols: IntGauge,
@@ -168,6 +169,7 @@ struct ModelFamilies {
     qualities: IntCounterVec,
     mistimed: IntCounterVec,
     out_of_range: IntCounterVec,
+    shifts: IntCounterVec,
     repeats: IntCounterVec,
     stale: IntCounterVec,
     symbols: IntGaugeVec,
@@ -244,6 +246,10 @@ impl ModelFamilies {
                 "tickcast_forecasts_out_of_range_total",
                 "Forecasts of a window with an input outside of the training range.",
             )?,
+            shifts: all.counter(
+                "tickcast_shifts_total",
+                "Times that the inputs of a symbol left the distribution of the training.",
+            )?,
             repeats: all.counter(
                 "tickcast_ticks_repeated_total",
                 "Records read again after a restart, which the state holds already.",
@@ -278,6 +284,7 @@ impl ModelFamilies {
             qualities: Quality::ALL.map(|quality| by(&self.qualities, quality.label())),
             mistimed: MISTIMED_LABELS.map(|reason| by(&self.mistimed, reason)),
             out_of_range: of(&self.out_of_range),
+            shifts: of(&self.shifts),
             repeats: of(&self.repeats),
             stale: of(&self.stale),
             symbols: self.symbols.with_label_values(&[model]),
@@ -477,6 +484,7 @@ impl ModelMetrics {
         let EngineTally { doubts, off_cadence, .. } = tally;
         let doubted = doubts.iter().zip(before.doubts).map(|(count, before)| count - before);
         let more = doubted.chain([off_cadence - before.off_cadence]);
+        self.shifts.inc_by(tally.shifts - before.shifts);
         self.mistimed.iter().zip(more).for_each(|(counter, more)| counter.inc_by(more));
         for (counter, reason) in self.refused.iter().zip(Reject::ALL) {
             counter.inc_by(rejects.get(reason) - before.rejects.get(reason));

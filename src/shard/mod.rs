@@ -20,6 +20,7 @@ mod publisher;
 mod refusals;
 mod reports;
 mod scores;
+mod shift;
 #[cfg(test)]
 pub(crate) mod test_support;
 #[cfg(test)]
@@ -432,7 +433,7 @@ impl Shard {
         {
             metrics.show_kinds(shown, pipeline.kinds());
             metrics.show(shown, pipeline.engine().tally(), pipeline.engine().symbol_count());
-            scores.show(pipeline.engine_mut().scores_mut());
+            scores.show(pipeline);
             reports::show_stale(name, metrics, shown, pipeline.engine());
             if pipeline.post().role == Role::Live {
                 live_symbols += pipeline.engine().symbol_count();

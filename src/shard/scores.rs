@@ -13,11 +13,12 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
+use super::shift::{Board as ShiftBoard, ShiftMetrics};
 use crate::core::baseline::BaselineKind;
 use crate::core::domain::Symbol;
 use crate::core::score::{Evidence, SUMS_LENGTH, ScoreBook, ScoreTally, Sums, Unscored};
 use crate::core::verdict::{LEVEL, POOL_LENGTH, Pool, Word};
-use crate::engine::pipeline::Pipelines;
+use crate::engine::pipeline::{Pipeline, Pipelines};
 
 /// The label of all symbols that are not listed.
 const OTHER: &str = "other";
@@ -38,6 +39,7 @@ struct ModelScores {
     drifts: IntCounter,
     drifting: IntGauge,
     board: Arc<Board>,
+    inputs: Arc<ShiftBoard>,
 }
 
 /// One shard's end of the metrics of one model.
@@ -56,15 +58,18 @@ pub struct ScoredModel {
     pub coverage: f64,
     /// The baseline that it is compared with.
     pub against: BaselineKind,
+    /// Its features, in the order of its columns.
+    pub features: Vec<String>,
 }
 
 impl ScoredModel {
     /// The models of a stream, in their order.
     pub fn of(pipelines: &Pipelines) -> Vec<Self> {
-        let model = |(name, pipeline): (&Arc<str>, &crate::engine::pipeline::Pipeline)| Self {
+        let model = |(name, pipeline): (&Arc<str>, &Pipeline)| Self {
             name: name.to_string(),
             coverage: pipeline.template().coverage,
             against: pipeline.engine().scores().against(),
+            features: pipeline.manifest().features.clone(),
         };
         pipelines.each().map(model).collect()
     }
@@ -165,7 +170,10 @@ impl ScoreMetrics {
             "tickcast_score_drifting_symbols",
             "Symbols whose errors are larger than they were.",
         )?;
-        let of_model = |(model, board): &(String, Arc<Board>)| ModelScores {
+        let named = |model: &ScoredModel| (model.name.clone(), model.features.clone());
+        let named: Vec<_> = models.iter().map(named).collect();
+        let inputs = ShiftMetrics::register(registry, &named, shards)?;
+        let of_model = |((model, board), inputs): (&(String, Arc<Board>), _)| ModelScores {
             scores: Evidence::ALL
                 .map(|evidence| scores.with_label_values(&[&**model, evidence.label()]))
                 .into(),
@@ -176,8 +184,9 @@ impl ScoreMetrics {
             drifts: drifts.with_label_values(&[model]),
             drifting: drifting.with_label_values(&[model]),
             board: Arc::clone(board),
+            inputs: Arc::clone(inputs),
         };
-        let of_models = boards.iter().map(of_model).collect();
+        let of_models = boards.iter().zip(inputs.boards()).map(of_model).collect();
         registry.register(Box::new(Gauges::new(boards, models, listed)?))?;
         Ok(Self { models: of_models })
     }
@@ -194,13 +203,19 @@ impl ScoreMetrics {
 }
 
 impl ShardScores {
-    /// Lays down what has changed since the last time.
-    pub(super) fn show(&mut self, book: &mut ScoreBook) {
+    /// Lays down what has changed of a model since the last time.
+    pub(super) fn show(&mut self, pipeline: &mut Pipeline) {
+        let inputs = pipeline.engine().inputs();
+        self.metrics.inputs.lay(self.shard, &pipeline.manifest().features, inputs);
+        self.show_scores(pipeline.engine_mut().scores_mut());
+    }
+
+    fn show_scores(&mut self, book: &mut ScoreBook) {
         let (tally, shown) = (*book.tally(), self.shown);
         if tally == shown {
             return;
         }
-        let ModelScores { scores, unscored, waiting, drifts, drifting, board } = &self.metrics;
+        let ModelScores { scores, unscored, waiting, drifts, drifting, board, .. } = &self.metrics;
         for (counter, reason) in unscored.iter().zip(Unscored::ALL) {
             counter.inc_by(tally.unscored(reason) - shown.unscored(reason));
         }
@@ -477,7 +492,12 @@ mod tests {
     fn a_figure_over_shards_is_that_of_the_whole() {
         let registry = Registry::new();
         let against = BaselineKind::Persistence;
-        let model = |name: &str, coverage| ScoredModel { name: name.to_owned(), coverage, against };
+        let model = |name: &str, coverage| ScoredModel {
+            name: name.to_owned(),
+            coverage,
+            against,
+            features: Vec::new(),
+        };
         let models = [model("m", 0.9), model("n", 0.8)];
         let listed = [Symbol::new("A").unwrap()];
         let metrics = ScoreMetrics::register(&registry, &models, &listed, 2).unwrap();

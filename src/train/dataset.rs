@@ -30,6 +30,7 @@ use crate::core::features::{
     SingleScaler,
 };
 use crate::core::forecast::{Target, TargetError, TargetKind, Truth};
+use crate::core::shift::{self, DistributionSpec};
 
 pub use crate::seal::judge::Example;
 
@@ -53,6 +54,8 @@ pub struct Dataset {
     pub sequences: Option<Sequences>,
     /// Event time of the first and the last row of the training part.
     pub training_span: (UnixNanos, UnixNanos),
+    /// The distribution of its rows; `None` where they are too few.
+    pub distribution: Option<DistributionSpec>,
 }
 
 /// One part of the history.
@@ -180,6 +183,7 @@ impl Dataset {
             Part { windows, places: examples.iter().map(place).collect(), examples }
         };
         let training_span = span(history, &rows, &parts[0]);
+        let distribution = distribution(&scaled, &parts[0], config.features.len(), training_span);
         let parts = [part(0, training), part(1, validation), part(2, test)];
         let sequences = (config.state == StateRule::Carried).then(|| {
             let mut sequences = Sequences::new(config.features.len());
@@ -199,6 +203,7 @@ impl Dataset {
             courses,
             sequences,
             training_span,
+            distribution,
         })
     }
 
@@ -418,6 +423,19 @@ fn windows(
     windows
 }
 
+/// The distribution of the rows of one part.
+fn distribution(
+    scaled: &[Vec<f32>],
+    part: &[Range<usize>],
+    width: usize,
+    (from, to): (UnixNanos, UnixNanos),
+) -> Option<DistributionSpec> {
+    let rows = scaled.iter().zip(part);
+    let rows = rows.map(|(scaled, range)| &scaled[range.start * width..range.end * width]);
+    let series: Vec<&[f32]> = rows.collect();
+    shift::fit(width, &series, [from, to])
+}
+
 /// Event time of the first and the last row of a part.
 fn span(history: &History, rows: &[Rows], part: &[Range<usize>]) -> (UnixNanos, UnixNanos) {
     let times = || {
@@ -566,6 +584,26 @@ mod tests {
             assert_eq!(wild.target_scaler, tame.target_scaler, "{name}");
             assert_ne!(wild.validation.windows, tame.validation.windows, "{name}");
         }
+    }
+
+    #[test]
+    fn the_distribution_is_that_of_the_training_rows() {
+        let config = config("[window]\nsteps = 4\n");
+        let both = history(vec![series("A", 701, 1, wavy), series("B", 351, 2, wavy)]);
+        let dataset = Dataset::new(&both, &config).unwrap();
+        let found = dataset.distribution.clone().unwrap();
+        // Of 1,050 rows 64 of 100 are for training.
+        assert_eq!((found.rows, found.features.len()), (672, 3));
+        assert_eq!((found.from, found.to), dataset.training_span);
+        assert_eq!(found.problems(3), Vec::<String>::new());
+        assert_eq!([found.features[0].min, found.features[0].max], [-1.0, 1.0], "scaled");
+        let wild = |day| if day < 449 { wavy(day) } else { 1e6 };
+        let other = history(vec![series("A", 701, 1, wild), series("B", 351, 2, wavy)]);
+        let other = Dataset::new(&other, &config).unwrap();
+        assert_eq!(other.training_span.1, dataset.training_span.1);
+        assert_eq!(other.distribution, Some(found), "the future changes nothing");
+        let short = Dataset::new(&history(vec![series("A", 301, 1, wavy)]), &config).unwrap();
+        assert_eq!(short.distribution, None);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tickcast::engine::model::manifest::{Exactness, Mode, Rows};
 use tickcast::engine::pipeline::{Pipeline, Pipelines};
 use tickcast::engine::symbols::Haste;
 
-use crate::support::bundle::{SealedBundle, sealed_with};
+use crate::support::bundle::{SealedBundle, distribution, sealed_with};
 use crate::support::{repository, runtime};
 
 thread_local! {
@@ -71,6 +71,8 @@ fn count() {
 fn bundle(mode: Mode, rows: Rows) -> SealedBundle {
     sealed_with(3, 4, &[8, 4], |draft: &mut Draft| {
         draft.manifest.modes = vec![mode];
+        // Every price is in one bin, so forecasts say which feature is shifted.
+        draft.manifest.distribution = Some(distribution());
         draft.manifest.exactness = Some(Exactness { rows, windows: 1, largest_difference: 0.0 });
     })
 }
@@ -149,6 +151,8 @@ fn assert_no_step_allocates(runtime: &dyn Runtime) {
         assert_eq!(whole.emitted, 700, "every record has its forecast");
         assert_eq!(whole.scored, 700, "and is the truth of the one before");
         assert_eq!(count, 0, "{mode}, {rows}");
+        let inputs = whole.pipelines.live().engine().inputs().unwrap().tally();
+        assert_eq!((inputs.judged, inputs.shifted), (7, 7), "{mode}, {rows}");
     }
 }
 

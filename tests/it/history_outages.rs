@@ -101,7 +101,7 @@ fn live(
 fn without_intervals(lines: &[String]) -> Vec<Value> {
     let lines = lines.iter().map(|line| {
         let mut line: Value = serde_json::from_str(line).unwrap();
-        for name in ["lower", "upper"] {
+        for name in ["lower", "upper", "drift"] {
             line.as_object_mut().unwrap().remove(name).unwrap();
         }
         line

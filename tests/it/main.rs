@@ -68,6 +68,7 @@ mod scores;
 mod seal;
 mod seams;
 mod several;
+mod shift;
 mod sinks;
 mod soak;
 mod state;

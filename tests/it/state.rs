@@ -400,9 +400,9 @@ fn a_live_feed_killed_between_ticks_goes_on_as_after_a_lost_connection() {
     assert_eq!((found, repeats), (distinct(&unbroken.lines()).0, 0));
 }
 
-/// A forecast without its interval: adaptive ones remember the scores that were missed.
+/// A forecast without its interval and its mark of drift, which remember scores that were missed.
 fn of_model(line: &str) -> ForecastRecord<'_> {
-    ForecastRecord { lower: 0.0, upper: 0.0, ..parse(line) }
+    ForecastRecord { lower: 0.0, upper: 0.0, drift: false, ..parse(line) }
 }
 
 #[test]

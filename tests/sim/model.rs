@@ -217,6 +217,7 @@ fn draft(version: &str, weights: Weights, scaler: Scaler) -> Draft {
             seasonal: Some(SeasonalSpec { period_steps: 4 }),
             linear: Some(LinearModel { rows: 2, intercept: 0.01, weights: vec![0.02; 4] }),
         }),
+        distribution: None,
         evaluation: Vec::new(),
         repeats: Vec::new(),
         verdict: "a sum forecasts nothing".to_owned(),

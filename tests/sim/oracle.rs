@@ -265,7 +265,7 @@ impl Judge {
         if quality == "full" {
             let place = (symbol.to_owned(), tick);
             let said = self.reference(version).and_then(|said| said.forecasts.get(&place));
-            if said.is_none_or(|said| said != bytes) {
+            if said.is_none_or(|said| without_shed_steps(said).0 != bytes) {
                 let said = said.map_or("nothing", |said| text(said));
                 let now = text(bytes);
                 self.violate(format_args!(
@@ -388,11 +388,20 @@ pub(crate) fn difference(one: &FirstSaid, other: &FirstSaid, is_whole: bool) -> 
     None
 }
 
-/// A forecast without the count of steps that were shed, and whether it had one.
+/// A forecast without the count of steps that were shed and without its mark of drift, which follows
+/// from scores that a fault may take; and whether it had the count.
 fn without_shed_steps(bytes: &[u8]) -> (Cow<'_, [u8]>, bool) {
-    match text(bytes).split_once(",\"shed_steps\":") {
-        Some((before, _)) => (Cow::Owned(format!("{before}}}").into_bytes()), true),
-        None => (Cow::Borrowed(bytes), false),
+    let text = text(bytes);
+    let (plain, has_shed) = match text.split_once(",\"shed_steps\":") {
+        Some((before, _)) => (Cow::Owned(format!("{before}}}")), true),
+        None => (Cow::Borrowed(text), false),
+    };
+    if plain.contains("\"drift\":true") {
+        return (plain.replace("\"drift\":true", "\"drift\":false").into_bytes().into(), has_shed);
+    }
+    match plain {
+        Cow::Owned(plain) => (Cow::Owned(plain.into_bytes()), has_shed),
+        Cow::Borrowed(plain) => (Cow::Borrowed(plain.as_bytes()), has_shed),
     }
 }
 

@@ -177,7 +177,11 @@ impl Config {
             future_seconds_max: self.source.future_seconds_max,
             limits: self.engine,
             prepares_runs: self.prepares_runs,
-            policy: EnginePolicy { cadence: model.cadence, ..self.policy },
+            policy: EnginePolicy {
+                cadence: model.cadence,
+                when_shifted: self.forecast.when_shifted,
+                ..self.policy
+            },
             intervals: self.forecast.intervals,
             listed_symbols: self.metrics.symbols.clone(),
             recent_scores: RECENT_SCORES.div_ceil(self.shards.count),

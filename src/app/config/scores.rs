@@ -4,6 +4,7 @@
 
 use crate::core::domain::Symbol;
 use crate::core::forecast::Intervals;
+use crate::engine::symbols::WhenShifted;
 use crate::ports::section::Section;
 
 /// The most symbols with series of their own. Each has five, and Prometheus keeps every one for as
@@ -15,6 +16,8 @@ const SYMBOLS_MAX: usize = 200;
 pub struct ForecastConfig {
     /// Where intervals come from.
     pub intervals: Intervals,
+    /// What becomes of forecasts of symbols whose inputs are shifted.
+    pub when_shifted: WhenShifted,
 }
 
 /// What the metrics tell apart.
@@ -26,7 +29,11 @@ pub struct MetricsConfig {
 
 pub(super) fn forecast(mut section: Section<'_>) -> ForecastConfig {
     let intervals = [("adaptive", Intervals::Adaptive), ("bundle", Intervals::Bundle)];
-    let config = ForecastConfig { intervals: section.choice("intervals", &intervals) };
+    let when_shifted = [("mark", WhenShifted::Mark), ("withhold", WhenShifted::Withhold)];
+    let config = ForecastConfig {
+        intervals: section.choice("intervals", &intervals),
+        when_shifted: section.choice("when_shifted", &when_shifted),
+    };
     section.finish();
     config
 }

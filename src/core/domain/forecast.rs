@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Evidence, SymbolId, UnixNanos};
+use super::{Evidence, InputShift, SymbolId, UnixNanos};
 
 /// What to do with the forecast by the bundle's thresholds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +103,10 @@ pub struct Forecast {
     pub out_of_range: bool,
     /// Whether the model was trained on this time.
     pub evidence: Evidence,
+    /// Whether the symbol's errors are larger than they were.
+    pub drift: bool,
+    /// How the symbol's newest inputs compare with those of the training.
+    pub shift: InputShift,
     /// How many steps of the symbol the model has left out under load so far, as a shadow: the
     /// scores behind the interval lack them.
     pub shed_steps: u64,

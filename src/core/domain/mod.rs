@@ -6,6 +6,7 @@
 mod evidence;
 mod fields;
 mod forecast;
+mod input_shift;
 mod position;
 mod reject;
 mod step;
@@ -20,6 +21,7 @@ mod time_text;
 pub use evidence::{Evidence, EvidenceRanges};
 pub use fields::{Field, Fields, Projection, Schema, SchemaError};
 pub use forecast::{Forecast, ForecastId, Quality, Signal};
+pub use input_shift::InputShift;
 pub use position::{PartitionId, Position};
 pub use reject::{Member, NamedRejection, Reject, RejectTally, Rejection};
 pub use step::Step;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::core::domain::{
-    DurationNanos, Evidence, Forecast, Quality, Signal, SymbolId, UnixNanos,
+    DurationNanos, Evidence, Forecast, InputShift, Quality, Signal, SymbolId, UnixNanos,
 };
 use crate::core::features::{Scaler, ScalerError, SingleScaler};
 use crate::core::step::Calendar;
@@ -238,6 +238,8 @@ impl ForecastPlan {
             quality: facts.quality,
             out_of_range: facts.out_of_range,
             evidence: Evidence::Unknown,
+            drift: false,
+            shift: InputShift::Unknown,
             shed_steps: 0,
         })
     }

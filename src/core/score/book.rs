@@ -36,6 +36,8 @@ pub struct ScoreBook {
     taken: Option<Vec<Score>>,
     /// Whether the steps that come are history, whose scores are not handed over.
     is_quiet: bool,
+    /// Whether the inputs of the symbol whose step comes next are shifted.
+    shifted: Option<bool>,
 }
 
 /// What one group comes to.
@@ -62,6 +64,7 @@ impl ScoreBook {
             tally: ScoreTally::default(),
             taken: None,
             is_quiet: false,
+            shifted: None,
         }
     }
 
@@ -181,6 +184,12 @@ impl ScoreBook {
         self.is_quiet = is_quiet;
     }
 
+    /// Says whether the inputs of the symbol whose step comes next are shifted, where that is
+    /// judged.
+    pub fn set_shifted(&mut self, shifted: Option<bool>) {
+        self.shifted = shifted;
+    }
+
     /// Takes a step of a symbol, and scores the forecast that it is the truth of.
     pub fn step(&mut self, id: SymbolId, step: &Step) {
         let symbol = &mut self.symbols[id.index()];
@@ -200,6 +209,7 @@ impl ScoreBook {
             self.recent.add(&score);
         }
         score.verdict = self.ledgers[id.index()].verdict(&self.plan.verdict);
+        score.shifted = self.shifted;
         self.since_renewal += 1;
         if self.since_renewal >= RENEWAL_SCORES_MIN.max(self.symbols.len() as u64) {
             self.renew();
@@ -218,6 +228,11 @@ impl ScoreBook {
     /// The margins of a symbol's next forecast.
     pub fn margins(&self, id: SymbolId) -> Margins {
         self.symbols[id.index()].margins(&self.plan)
+    }
+
+    /// Whether the errors of a symbol are larger than they were.
+    pub fn is_drifting(&self, id: SymbolId) -> bool {
+        self.symbols[id.index()].is_drifting()
     }
 
     /// Whether the model was trained on a time.

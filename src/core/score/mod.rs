@@ -114,6 +114,8 @@ pub struct Score {
     pub held: Option<f64>,
     /// Whether the symbol's errors are larger than they were.
     pub drift: bool,
+    /// Whether the symbol's inputs before the truth were shifted; `None` where that is not judged.
+    pub shifted: Option<bool>,
     /// What the symbol's scores have come to, this one included.
     pub verdict: Verdict,
 }

@@ -220,7 +220,8 @@ impl SymbolScores {
             skill: None,
             held: None,
             drift: false,
-            // The book has the evidence.
+            // The book has these.
+            shifted: None,
             verdict: Verdict::default(),
         };
         let sums = self.sums.scaled(DECAY) + Sums::of(&score);

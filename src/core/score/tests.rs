@@ -8,7 +8,9 @@ use super::drift::Drift;
 use super::stretch::{Stretch, StretchRule};
 use super::*;
 use crate::core::baseline::{AverageSpec, LinearModel, SeasonalSpec};
-use crate::core::domain::{DurationNanos, Field, Fields, Forecast, Schema, Signal, Step, Symbol};
+use crate::core::domain::{
+    DurationNanos, Field, Fields, Forecast, InputShift, Schema, Signal, Step, Symbol,
+};
 use crate::core::features::{ColumnRange, Scaler};
 use crate::core::forecast::{Interval, SignalThresholds, Target, WindowFacts};
 use crate::core::verdict::{Ledger, Pool, Word};
@@ -443,6 +445,8 @@ fn numbers_that_leave_the_finite_ones_are_counted_and_harm_nothing() {
         quality: Quality::Full,
         out_of_range: false,
         evidence: Evidence::Unknown,
+        drift: false,
+        shift: InputShift::Unknown,
         shed_steps: 0,
     };
     book.wait(&forecast, &window());
@@ -496,6 +500,7 @@ fn the_last_scores_are_as_many_as_they_say() {
         skill: None,
         held: None,
         drift: false,
+        shifted: None,
         verdict: Verdict::default(),
     };
     let mut recent = recent::Recent::new(64);

@@ -13,6 +13,7 @@ use crate::core::domain::UnixNanos;
 use crate::core::features::{FeaturePlan, Scaler};
 use crate::core::forecast::{ForecastPlan, Interval, SignalThresholds, Target, TargetError, Truth};
 use crate::core::score::{EvidenceRanges, ScorePlan};
+use crate::core::shift::{DistributionSpec, ShiftPlan};
 use crate::core::step::{CadenceRule, Calendar, StepRule};
 use crate::engine::inference::{Columns, Signature, StateSignature};
 
@@ -82,6 +83,10 @@ pub struct Manifest {
     /// compared with persistence alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baselines: Option<BaselineSpec>,
+    /// The distribution of the inputs over the training part; absent in bundles whose inputs are
+    /// not judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distribution: Option<DistributionSpec>,
     /// How it did on data that training did not see.
     pub evaluation: Vec<Evaluation>,
     /// The same over other seeds and stretches of time, where that was asked for.
@@ -359,6 +364,8 @@ pub struct Plans {
     pub truth: Truth,
     /// From forecasts and truths to scores.
     pub score: ScorePlan,
+    /// What inputs are compared with; `None` where they are not judged.
+    pub shift: Option<ShiftPlan>,
     /// W.
     pub window_steps: usize,
     /// From ticks to steps.
@@ -526,6 +533,9 @@ impl Manifest {
             let (steps, width) = (self.window_steps as usize, self.features.len());
             problems.extend(baselines.problems(steps, width));
         }
+        if let Some(distribution) = &self.distribution {
+            problems.extend(distribution.problems(self.features.len()));
+        }
         let label = self.target.kind.label();
         if self.target.scaler.names() != [label] {
             problems.push(format!("target.scaler: needs exactly one column named `{label}`"));
@@ -562,6 +572,7 @@ impl Manifest {
                         Some(baselines) => score.with_baselines(baselines),
                         None => score,
                     },
+                    shift: self.distribution.as_ref().map(ShiftPlan::new),
                     forecast,
                     truth,
                     window_steps: self.window_steps as usize,
@@ -666,6 +677,56 @@ mod tests {
         ] {
             assert_eq!(found.len(), 1, "{expected}: {found:?}");
             assert!(found[0].starts_with(expected), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_distribution_must_fit_the_model_and_itself() {
+        use crate::core::shift::FeatureDistribution;
+        let feature = FeatureDistribution {
+            min: -1.0,
+            edges: vec![-0.5, 0.5],
+            max: 1.0,
+            counts: vec![20, 60, 20],
+            largest: 0.5,
+            limit: 0.75,
+        };
+        let day = |text: &str| UnixNanos::parse(text).unwrap();
+        let spec = DistributionSpec {
+            from: day("2001-01-01"),
+            to: day("2001-04-10"),
+            rows: 100,
+            memory_rows: 128,
+            features: vec![feature.clone(); 3],
+        };
+        let with = |spec: DistributionSpec| problems(|m| m.distribution = Some(spec));
+        assert_eq!(with(spec.clone()), Vec::<String>::new());
+        let of = |change: &dyn Fn(&mut FeatureDistribution)| {
+            let mut spec = spec.clone();
+            change(&mut spec.features[1]);
+            with(spec)
+        };
+        let two = spec.features[..2].to_vec();
+        let from = day("2001-04-11");
+        for (expected, found) in [
+            ("distribution.from: is later", with(DistributionSpec { from, ..spec.clone() })),
+            (
+                "distribution.memory_rows: must be from 64 to 240",
+                with(DistributionSpec { memory_rows: 241, ..spec.clone() }),
+            ),
+            (
+                "distribution.features: has 2, and the model 3",
+                with(DistributionSpec { features: two, ..spec.clone() }),
+            ),
+            ("distribution.features[1].min: must be", of(&|f| f.min = f32::NAN)),
+            ("distribution.features[1].edges: must rise", of(&|f| f.edges[0] = 0.5)),
+            ("distribution.features[1].edges: must rise", of(&|f| f.edges[0] = -1.0)),
+            ("distribution.features[1].counts: has 2, not 3", of(&|f| f.counts = vec![50, 50])),
+            ("distribution.features[1].counts: add up to 99", of(&|f| f.counts[0] = 19)),
+            ("distribution.features[1].largest: must be", of(&|f| f.largest = f64::INFINITY)),
+            ("distribution.features[1].limit: must be", of(&|f| f.limit = 0.0)),
+        ] {
+            assert!(found[0].starts_with(expected), "{expected}: {found:?}");
         }
     }
 

@@ -127,6 +127,7 @@ impl Pipeline {
             mode,
             horizon_steps: manifest.horizon_steps,
             coverage: plans.forecast.coverage(),
+            features: manifest.features.clone(),
         });
         let mut plans = plans.clone();
         plans.score.intervals = settings.intervals;

@@ -16,6 +16,7 @@ mod inherit;
 mod policy;
 mod rest;
 mod shed;
+mod shift;
 mod sliding;
 mod symbol;
 mod tally;
@@ -39,6 +40,7 @@ use crate::core::features::{FeaturePlan, FeatureState, RowScratch, RowStatus};
 use crate::core::forecast::WindowFacts;
 use crate::core::history::Origin;
 use crate::core::score::ScoreBook;
+use crate::core::shift::ShiftBook;
 use crate::core::step::{CadenceRule, StepRule, StepState};
 use crate::core::window::{RowFacts, Window};
 use crate::engine::inference::{Backend, Columns, InferenceError, Rounding, Signature};
@@ -47,7 +49,9 @@ use crate::engine::model::manifest::{Mode, Plans, Rows, StepSpec};
 pub use self::expiry::{Departure, Expired};
 pub use self::facts::SymbolFacts;
 pub use self::inherit::Inherited;
-pub use self::policy::{CadencePolicy, EnginePolicy, Withheld, WithheldTally, Withhold};
+pub use self::policy::{
+    CadencePolicy, EnginePolicy, WhenShifted, Withheld, WithheldTally, Withhold,
+};
 pub use self::rest::{RestoreError, SnapshotBefore, SymbolSnapshot};
 pub use self::symbol::{ColdStart, Mistimed, MistimedCause, Names};
 pub use self::tally::EngineTally;
@@ -135,6 +139,8 @@ pub struct Engine {
     index: HashMap<Symbol, SymbolId>,
     symbols: Vec<SymbolState>,
     scores: ScoreBook,
+    /// The inputs of all symbols, where the bundle says what they are compared with.
+    shift: Option<ShiftBook>,
     scratch: RowScratch,
     /// Rows taken in since the last inference, at most one per symbol.
     pending: Vec<Pending>,
@@ -215,6 +221,7 @@ impl Engine {
         }
         let scratch = plans.features.raw().scratch();
         let scores = ScoreBook::new(plans.score.clone());
+        let shift = plans.shift.clone().map(ShiftBook::new);
         let initial = plans.features.raw().initial_state();
         let gap_max = plans.step.gap();
         let cadence = plans.cadence;
@@ -239,6 +246,7 @@ impl Engine {
             index: HashMap::new(),
             symbols: Vec::new(),
             scores,
+            shift,
             scratch,
             pending: Vec::new(),
             inferred: Vec::new(),
@@ -495,6 +503,7 @@ impl Engine {
         let state = SymbolState::new(name, StepState::default(), features, window, self.now);
         let id = self.add(state)?;
         self.scores.add_symbol(&self.symbols[id.index()].name);
+        self.shift.iter_mut().for_each(ShiftBook::add_symbol);
         Ok(id)
     }
 
@@ -611,6 +620,7 @@ impl Engine {
             self.scores.break_off(id);
         }
         self.scores.set_quiet(is_quiet);
+        self.scores.set_shifted(self.shift_of(id).is_shifted());
         self.scores.step(id, step);
         self.note_filled(id, step);
         let Self { symbols, scratch, tally, .. } = self;
@@ -635,6 +645,9 @@ impl Engine {
             RowStatus::Ready { out_of_range } => {
                 let Step { after_gap, patched, .. } = *step;
                 state.window.push(scratch.row(), RowFacts { after_gap, patched, out_of_range });
+                if !repeats {
+                    self.count_row(id);
+                }
                 if self.sheds_rows() && !self.is_history {
                     self.shed(id);
                     return;
@@ -715,6 +728,7 @@ impl Engine {
         std::mem::swap(&mut self.pending, &mut self.inferred);
         let (has_cadence, columns) = (&self.cadence.is_some(), self.columns);
         let Self { symbols, scores, plans, policy, tally, inferred, backend, driver, .. } = self;
+        let inputs = &self.shift;
         let ready = |pending: &&Pending| symbols[pending.symbol.index()].window.is_full();
         let warming = inferred.len() - inferred.iter().filter(ready).count();
         tally.warming += warming as u64;
@@ -732,13 +746,15 @@ impl Engine {
                 out_of_range: window.out_of_range(),
                 margins: scores.margins(pending.symbol),
             };
+            let shift = shift::of(inputs.as_ref(), pending.symbol);
             match plans.forecast.finish_output(columns.read(output), &facts) {
-                Some(forecast) => match policy.withhold.reason(forecast.quality) {
+                Some(forecast) => match policy.reason(forecast.quality, shift) {
                     Some(reason) => tally.withheld.add(reason),
                     None => {
                         let shed_steps = symbols[pending.symbol.index()].shed_steps;
                         let evidence = scores.evidence(forecast.as_of);
-                        let forecast = Forecast { evidence, shed_steps, ..forecast };
+                        let drift = scores.is_drifting(pending.symbol);
+                        let forecast = Forecast { evidence, drift, shift, shed_steps, ..forecast };
                         scores.wait(&forecast, window);
                         if pending.is_quiet {
                             tally.withheld.add(Withheld::History);

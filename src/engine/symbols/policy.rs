@@ -3,7 +3,7 @@
 //! Owns the reasons for which a forecast is withheld and their counts. Promises that a forecast
 //! which is withheld is counted under exactly one of them. Never changes a forecast.
 
-use crate::core::domain::{DurationNanos, Quality};
+use crate::core::domain::{DurationNanos, InputShift, Quality};
 
 /// What an operator decides about forecasts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +17,18 @@ pub struct EnginePolicy {
     pub withhold: Withhold,
     /// What is expected of the spacing of steps.
     pub cadence: CadencePolicy,
+    /// What becomes of forecasts of symbols whose inputs are shifted.
+    pub when_shifted: WhenShifted,
+}
+
+/// What becomes of forecasts of symbols whose inputs have left the distribution of the training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenShifted {
+    /// They are published with their mark.
+    #[default]
+    Mark,
+    /// They are withheld.
+    Withhold,
 }
 
 /// What is expected of the spacing of steps.
@@ -58,6 +70,8 @@ pub enum Withheld {
     Shed,
     /// It is about history, from before the stream.
     History,
+    /// The policy withholds forecasts of symbols whose inputs are shifted.
+    Shifted,
 }
 
 /// How many forecasts were withheld, by reason.
@@ -66,9 +80,21 @@ pub struct WithheldTally {
     counts: [u64; Withheld::ALL.len()],
 }
 
+impl EnginePolicy {
+    /// The reason to withhold a forecast of this quality and these inputs, if there is one.
+    pub(super) fn reason(&self, quality: Quality, shift: InputShift) -> Option<Withheld> {
+        let is_shifted = shift.is_shifted() == Some(true);
+        let by_inputs = || match self.when_shifted {
+            WhenShifted::Withhold if is_shifted => Some(Withheld::Shifted),
+            WhenShifted::Mark | WhenShifted::Withhold => None,
+        };
+        self.withhold.reason(quality).or_else(by_inputs)
+    }
+}
+
 impl Withhold {
     /// The reason to withhold a forecast of this quality, if there is one.
-    pub(super) fn reason(self, quality: Quality) -> Option<Withheld> {
+    fn reason(self, quality: Quality) -> Option<Withheld> {
         match quality {
             Quality::Patched if self.patched => Some(Withheld::Patched),
             Quality::Gapped if self.gapped => Some(Withheld::Gapped),
@@ -80,7 +106,7 @@ impl Withhold {
 
 impl Withheld {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Impossible,
         Self::LostStep,
         Self::Patched,
@@ -88,6 +114,7 @@ impl Withheld {
         Self::Mistimed,
         Self::Shed,
         Self::History,
+        Self::Shifted,
     ];
 
     /// The reason as a metric label.
@@ -100,6 +127,7 @@ impl Withheld {
             Self::Mistimed => "mistimed",
             Self::Shed => "shed",
             Self::History => "history",
+            Self::Shifted => "shifted",
         }
     }
 }
@@ -141,8 +169,8 @@ mod tests {
         }
         let mut twice = tally;
         twice.merge(&tally);
-        assert_eq!(Withheld::ALL.map(|reason| twice.get(reason)), [2, 4, 6, 8, 10, 12, 14]);
-        assert_eq!(tally.total(), 28);
+        assert_eq!(Withheld::ALL.map(|reason| twice.get(reason)), [2, 4, 6, 8, 10, 12, 14, 16]);
+        assert_eq!(tally.total(), 36);
     }
 
     #[test]
@@ -155,5 +183,18 @@ mod tests {
             all.map(|quality| gapped.reason(quality)),
             [None, None, Some(Withheld::Gapped), None]
         );
+    }
+
+    #[test]
+    fn shifted_inputs_are_withheld_where_that_is_asked_for() {
+        let shifted = InputShift::Shifted { feature: 2, psi: 0.75 };
+        let inputs = [InputShift::Unknown, InputShift::Within, shifted];
+        let of = |policy: EnginePolicy| inputs.map(|shift| policy.reason(Quality::Gapped, shift));
+        assert_eq!(of(EnginePolicy::default()), [None; 3]);
+        let when_shifted = WhenShifted::Withhold;
+        let policy = EnginePolicy { when_shifted, ..EnginePolicy::default() };
+        assert_eq!(of(policy), [None, None, Some(Withheld::Shifted)]);
+        let withhold = Withhold { gapped: true, ..Withhold::default() };
+        assert_eq!(of(EnginePolicy { withhold, ..policy }), [Some(Withheld::Gapped); 3]);
     }
 }

@@ -13,6 +13,7 @@ use super::{Driver, Engine};
 use crate::core::domain::{DurationNanos, PartitionId, Position, Reject, Symbol, SymbolId, Tick};
 use crate::core::features::FeatureState;
 use crate::core::score::{ScoresBefore, SymbolScores};
+use crate::core::shift::ShiftState;
 use crate::core::step::{Cadence, StepState};
 use crate::core::verdict::Ledger;
 use crate::core::window::{Window, WindowMismatch, WindowSnapshot};
@@ -38,6 +39,9 @@ pub struct SymbolSnapshot {
     shed_steps: u64,
     /// The evidence of its scores.
     ledger: Ledger,
+    /// What is known of its inputs; `None` where the model has no distribution to compare with, and
+    /// in states of layout 5.
+    shift: Option<ShiftState>,
 }
 
 /// The same as state layouts up to 4 stored it.
@@ -71,6 +75,7 @@ impl From<SnapshotBefore> for SymbolSnapshot {
             shed_steps,
             // What was scored then counted what the model was trained on.
             ledger: Ledger::new(),
+            shift: None,
         }
     }
 }
@@ -127,6 +132,13 @@ impl SymbolSnapshot {
     /// The place in its partition of the newest tick that the state holds.
     pub fn offset(&self) -> Option<i64> {
         self.offset
+    }
+
+    /// The same without what is known of its inputs, which another manifest of the model may judge
+    /// by another distribution, or not at all.
+    #[must_use]
+    pub fn without_shift(self) -> Self {
+        Self { shift: None, ..self }
     }
 
     /// The window.
@@ -202,6 +214,7 @@ impl Engine {
             cadence: state.cadence,
             shed_steps: state.shed_steps,
             ledger: *self.scores.ledger(id),
+            shift: self.shift.as_ref().map(|book| book.rest(id)),
         }
     }
 
@@ -315,6 +328,11 @@ impl Engine {
         }
         if let (Driver::Carried(carried), Some(states)) = (&mut self.driver, states) {
             carried.restore(id, states);
+        }
+        if let Some(book) = &mut self.shift {
+            // Another version has other cells.
+            let stored = snapshot.shift.as_ref().filter(|_| !of_rows);
+            book.restore_symbol(stored, self.symbols[id.index()].window.rows());
         }
         Ok(id)
     }

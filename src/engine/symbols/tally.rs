@@ -42,6 +42,8 @@ pub struct EngineTally {
     pub repeats: u64,
     /// Steps of holes that history has filled.
     pub filled: u64,
+    /// Times that the inputs of a symbol left the distribution of the training.
+    pub shifts: u64,
 }
 
 impl EngineTally {
@@ -54,7 +56,7 @@ impl EngineTally {
     pub fn merge(&mut self, other: &Self) {
         let Self { ticks, absorbed, steps, further, patched, .. } = other;
         let Self { warming, forecasts, withheld, resets, expired, rejects, repeats, .. } = other;
-        let Self { doubts, off_cadence, filled, .. } = other;
+        let Self { doubts, off_cadence, filled, shifts, .. } = other;
         self.ticks += ticks;
         self.absorbed += absorbed;
         self.steps += steps;
@@ -71,6 +73,7 @@ impl EngineTally {
         }
         self.off_cadence += off_cadence;
         self.filled += filled;
+        self.shifts += shifts;
         self.rejects.merge(rejects);
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use sha2::Sha256;
 
 use super::forecast::{FORECAST_SCHEMA, RecordTemplate};
-use crate::core::domain::{Forecast, ForecastId, Quality, Signal, UnixNanos};
+use crate::core::domain::{Forecast, ForecastId, InputShift, Quality, Signal, UnixNanos};
 
 /// What a record takes beside its names: keys, times, the id and eight numbers.
 const BYTES_BESIDE_NAMES: usize = 512;
@@ -87,12 +87,28 @@ impl RecordEncoder {
         buffer.extend_from_slice(if forecast.out_of_range { b"true" } else { b"false" });
         buffer.extend_from_slice(b",\"evidence\":\"");
         buffer.extend_from_slice(forecast.evidence.label().as_bytes());
-        buffer.push(b'"');
+        buffer.extend_from_slice(b"\",\"drift\":");
+        buffer.extend_from_slice(if forecast.drift { b"true" } else { b"false" });
+        self.push_shift(buffer, forecast.shift);
         if forecast.shed_steps > 0 {
             buffer.extend_from_slice(b",\"shed_steps\":");
             push_json(buffer, &forecast.shed_steps);
         }
         buffer.push(b'}');
+    }
+
+    fn push_shift(&self, buffer: &mut Vec<u8>, shift: InputShift) {
+        match shift {
+            InputShift::Unknown => {}
+            InputShift::Within => buffer.extend_from_slice(b",\"shifted\":false"),
+            InputShift::Shifted { feature, psi } => {
+                buffer.extend_from_slice(b",\"shifted\":true,\"shift\":{\"feature\":");
+                push_json(buffer, self.template.feature(feature));
+                buffer.extend_from_slice(b",\"psi\":");
+                push_number(buffer, psi);
+                buffer.push(b'}');
+            }
+        }
     }
 
     fn id(&self, symbol: &str, as_of: UnixNanos) -> ForecastId {
@@ -183,6 +199,13 @@ mod tests {
         ]
     }
 
+    fn shift() -> impl Strategy<Value = InputShift> {
+        // The last place is that of no feature.
+        let shifted =
+            (0..4u16, number()).prop_map(|(feature, psi)| InputShift::Shifted { feature, psi });
+        prop_oneof![Just(InputShift::Unknown), Just(InputShift::Within), shifted]
+    }
+
     fn forecast() -> impl Strategy<Value = Forecast> {
         let numbers = (number(), prop::option::of(number()), prop::option::of(number()));
         let interval = (number(), number());
@@ -192,6 +215,8 @@ mod tests {
             any::<bool>(),
             prop_oneof![Just(0), any::<u64>()],
             select(Evidence::ALL.to_vec()),
+            any::<bool>(),
+            shift(),
         );
         (time(), time(), numbers, interval, labels).prop_map(
             |(as_of, target_time, (value, price, last_price), (lower, upper), labels)| Forecast {
@@ -207,6 +232,8 @@ mod tests {
                 quality: labels.1,
                 out_of_range: labels.2,
                 evidence: labels.4,
+                drift: labels.5,
+                shift: labels.6,
                 shed_steps: labels.3,
             },
         )
@@ -214,13 +241,15 @@ mod tests {
 
     fn template() -> impl Strategy<Value = RecordTemplate> {
         let mode = select(vec![Mode::Full, Mode::Sliding, Mode::Carried]);
-        (name(), name(), mode, any::<u32>(), number()).prop_map(
-            |(model, model_version, mode, horizon_steps, coverage)| RecordTemplate {
+        let features = prop::collection::vec(name(), 3);
+        (name(), name(), mode, any::<u32>(), number(), features).prop_map(
+            |(model, model_version, mode, horizon_steps, coverage, features)| RecordTemplate {
                 model,
                 model_version,
                 mode,
                 horizon_steps,
                 coverage,
+                features,
             },
         )
     }

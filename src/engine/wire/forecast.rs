@@ -1,16 +1,16 @@
 //! The wire form of a forecast: one JSON object, `tickcast.forecast.v1`.
 //!
 //! Owns the field names and their order, and the identity of a forecast. Promises that equal
-//! forecasts are equal records, and that nothing in them varies between runs, except the interval
-//! and `shed_steps` of a shadow that sheds under load. Never writes one: the encoder does, and this
-//! is what it is held to.
+//! forecasts are equal records, and that nothing in them varies between runs, except the interval,
+//! `drift` and `shed_steps` of a shadow that sheds under load. Never writes one: the encoder does,
+//! and this is what it is held to.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::core::domain::{Evidence, Forecast, ForecastId, Quality, Signal, UnixNanos};
+use crate::core::domain::{Evidence, Forecast, ForecastId, InputShift, Quality, Signal, UnixNanos};
 use crate::engine::model::manifest::Mode;
 
 /// The value of `schema` in every record.
@@ -63,10 +63,31 @@ pub struct ForecastRecord<'a> {
     /// Whether the model was trained on this time; `unknown` in records of earlier versions.
     #[serde(default)]
     pub evidence: Evidence,
+    /// Whether the symbol's errors are larger than they were; `false` in records of earlier
+    /// versions.
+    #[serde(default)]
+    pub drift: bool,
+    /// Whether the symbol's newest inputs have left the distribution of the training; absent where
+    /// that is not judged.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub shifted: Option<bool>,
+    /// Where they have, the feature that is furthest beyond its limit.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub shift: Option<ShiftRecord<'a>>,
     /// How many steps of the symbol the model has left out under load, as a shadow: its scores, and
     /// an interval that adapts to them, lack these. Absent for none.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub shed_steps: u64,
+}
+
+/// A feature that has left the distribution of the training, as it travels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShiftRecord<'a> {
+    /// The feature.
+    #[serde(borrow)]
+    pub feature: Cow<'a, str>,
+    /// Its population stability index.
+    pub psi: f64,
 }
 
 /// What all forecasts of one model have in common.
@@ -82,6 +103,8 @@ pub struct RecordTemplate {
     pub horizon_steps: u32,
     /// The share of truths that its intervals are made to hold.
     pub coverage: f64,
+    /// Its features, in the order of its columns.
+    pub features: Vec<String>,
 }
 
 impl RecordTemplate {
@@ -110,6 +133,11 @@ impl RecordTemplate {
         ForecastId(id)
     }
 
+    /// The name of the feature at a place among the model's columns.
+    pub(super) fn feature(&self, place: u16) -> &str {
+        self.features.get(usize::from(place)).map_or("", String::as_str)
+    }
+
     /// A forecast as it travels. What [`RecordEncoder`](super::encoder::RecordEncoder) writes are
     /// the bytes that `serde_json` makes of it.
     pub fn record<'a>(&'a self, symbol: &'a str, forecast: &Forecast) -> ForecastRecord<'a> {
@@ -132,6 +160,14 @@ impl RecordTemplate {
             quality: forecast.quality,
             out_of_range: forecast.out_of_range,
             evidence: forecast.evidence,
+            drift: forecast.drift,
+            shifted: forecast.shift.is_shifted(),
+            shift: match forecast.shift {
+                InputShift::Shifted { feature, psi } => {
+                    Some(ShiftRecord { feature: self.feature(feature).into(), psi })
+                }
+                InputShift::Unknown | InputShift::Within => None,
+            },
             shed_steps: forecast.shed_steps,
         }
     }
@@ -162,6 +198,7 @@ mod tests {
             mode: Mode::Sliding,
             horizon_steps: 1,
             coverage: 0.9,
+            features: vec!["close".into(), "lag(close,1)".into()],
         };
         let forecast = Forecast {
             symbol: SymbolId::from_index(0).unwrap(),
@@ -176,6 +213,8 @@ mod tests {
             quality: Quality::Full,
             out_of_range: false,
             evidence: Evidence::Unseen,
+            drift: false,
+            shift: InputShift::Unknown,
             shed_steps: 0,
         };
         let mut bytes = Vec::new();
@@ -189,7 +228,7 @@ mod tests {
              \"as_of\":\"2013-02-28T00:00:00Z\",\"target_time\":\"2013-03-01T00:00:00Z\",\
              \"value\":0.0125,\"price\":446.9,\"lower\":-0.02,\"upper\":0.045,\"coverage\":0.9,\
              \"signal\":\"hold\",\"quality\":\"full\",\"out_of_range\":false,\
-             \"evidence\":\"unseen\"}"
+             \"evidence\":\"unseen\",\"drift\":false}"
                 .replace("ID", &encoder.template().id("AAPL", forecast.as_of).to_string())
         );
         let back: ForecastRecord<'_> = serde_json::from_slice(&bytes).unwrap();
@@ -200,6 +239,16 @@ mod tests {
         let behind = [bytes.strip_suffix(b"}").unwrap(), b",\"shed_steps\":12}"].concat();
         assert_eq!(shed, behind);
         assert_eq!(serde_json::from_slice::<ForecastRecord<'_>>(&shed).unwrap().shed_steps, 12);
+        let shift = |shift| {
+            let mut bytes = Vec::new();
+            encoder.encode("AAPL", &Forecast { shift, drift: true, ..forecast }, &mut bytes);
+            let text = String::from_utf8(bytes).unwrap();
+            text.split_once(",\"drift\":true").unwrap().1.to_owned()
+        };
+        assert_eq!(shift(InputShift::Within), ",\"shifted\":false}");
+        let shifted = shift(InputShift::Shifted { feature: 1, psi: 1.5 });
+        let expected = "\"shift\":{\"feature\":\"lag(close,1)\",\"psi\":1.5}}";
+        assert_eq!(shifted, format!(",\"shifted\":true,{expected}"));
         bytes.clear();
         encoder.encode("A\"\\B", &forecast, &mut bytes);
         let back: ForecastRecord<'_> = serde_json::from_slice(&bytes).unwrap();
@@ -214,6 +263,7 @@ mod tests {
             mode: Mode::Full,
             horizon_steps,
             coverage: 0.9,
+            features: Vec::new(),
         };
         let time = UnixNanos::from_nanos;
         let ids = [

@@ -90,6 +90,10 @@ pub struct ScoreRecord<'a> {
     pub held: Option<f64>,
     /// Whether the symbol's errors are larger than they were.
     pub drift: bool,
+    /// Whether the symbol's inputs before the truth had left the distribution of the training;
+    /// absent where that is not judged.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub shifted: Option<bool>,
     /// What the symbol's scores have come to, this one included; records of before have none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub verdict: Option<VerdictRecord>,
@@ -181,6 +185,7 @@ impl RecordTemplate {
             skill: score.skill,
             held: score.held,
             drift: score.drift,
+            shifted: score.shifted,
             verdict: Some(VerdictRecord::new(score)),
         };
         serde_json::to_writer(buffer, &record)
@@ -201,6 +206,7 @@ mod tests {
             mode: Mode::Sliding,
             horizon_steps: 1,
             coverage: 0.9,
+            features: Vec::new(),
         };
         let score = Score {
             symbol: SymbolId::from_index(0).unwrap(),
@@ -221,6 +227,7 @@ mod tests {
             skill: None,
             held: Some(0.75),
             drift: false,
+            shifted: Some(true),
             verdict: Verdict {
                 word: Word::Worse,
                 since: Some(UnixNanos::parse("2012-12-31").unwrap()),
@@ -245,7 +252,7 @@ mod tests {
              \"direction_hit\":false,\"lower\":-0.5,\
              \"upper\":0.5,\"coverage\":0.9,\"covered\":true,\"quality\":\"full\",\
              \"out_of_range\":true,\"evidence\":\"validation\",\"held\":0.75,\"drift\":false,\
-             \"verdict\":{\"word\":\"worse\",\
+             \"shifted\":true,\"verdict\":{\"word\":\"worse\",\
              \"against\":\"average\",\"since\":\"2012-12-31T00:00:00Z\",\"scores\":330,\
              \"mean_difference\":-0.5,\"limits\":[-0.75,-0.25],\"log_e_value\":3.5}}"
                 .replace("ID", &template.id("AAPL", score.as_of).to_string())

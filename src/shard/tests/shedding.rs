@@ -64,12 +64,14 @@ fn run(
     said
 }
 
-/// A forecast without its interval, and what it says of shed steps.
+/// A forecast without its interval and its mark of drift, which follow from scores, and what it
+/// says of shed steps.
 fn without_interval(forecast: &Value) -> (Value, Option<u64>) {
     let mut rest = forecast.clone();
     let fields = rest.as_object_mut().unwrap();
     let shed_steps = fields.remove("shed_steps").map(|count| count.as_u64().unwrap());
     assert!(fields.remove("lower").is_some() && fields.remove("upper").is_some());
+    assert!(fields.remove("drift").is_some());
     (rest, shed_steps)
 }
 

@@ -162,6 +162,7 @@ impl Known {
             origin: None,
             training: manifest::Known::Unknown,
             baselines: None,
+            distribution: None,
             evaluation: Vec::new(),
             repeats: Vec::new(),
             verdict: "random weights forecast nothing".into(),

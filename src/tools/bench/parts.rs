@@ -99,5 +99,6 @@ pub fn encoder(bundle: &Bundle, mode: Mode) -> RecordEncoder {
         mode,
         horizon_steps: manifest.horizon_steps,
         coverage: bundle.plans().forecast.coverage(),
+        features: manifest.features.clone(),
     })
 }

@@ -38,6 +38,8 @@ pub(super) struct Row {
     pub(super) signal: Signal,
     pub(super) quality: Quality,
     pub(super) out_of_range: bool,
+    /// Whether the inputs have left the distribution of the training.
+    pub(super) is_shifted: bool,
     /// How many forecasts of this model and symbol have come.
     pub(super) forecasts: u64,
     /// What its scores have come to, where there are some.
@@ -208,6 +210,7 @@ fn read(record: &[u8]) -> Option<Read<'_>> {
         signal: record.signal,
         quality: record.quality,
         out_of_range: record.out_of_range,
+        is_shifted: record.shifted == Some(true),
         forecasts: 1,
         score: None,
     };

@@ -25,6 +25,9 @@ const NONE: &str = "–";
 /// What the mark behind the quality means.
 const LEGEND: &str = "! an input lies outside the range that the model was trained on";
 
+/// What the marks behind the quality mean where the inputs of a symbol are shifted.
+const SHIFT_LEGEND: &str = "! an input outside the training range  ~ inputs unlike the training";
+
 /// The room for a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Size {
@@ -104,7 +107,9 @@ pub(super) fn table(board: &Board, target: &str, size: Size, ink: Ink) -> Vec<St
         lines.push(format!("… and {}", counted(more as u64, noun)));
     }
     lines.push(String::new());
-    lines.push(style().dim().apply_to(LEGEND).to_string());
+    let has_shift = board.rows().take(shown).any(|(_, _, row)| row.is_shifted);
+    let legend = if has_shift { SHIFT_LEGEND } else { LEGEND };
+    lines.push(style().dim().apply_to(legend).to_string());
     fit(lines, size)
 }
 
@@ -183,9 +188,15 @@ fn cells(
     };
     let skill = skill.map_or_else(|| NONE.to_owned(), |skill| format!("{skill:+.3}"));
     let held = held.map_or_else(|| NONE.to_owned(), |held| format!("{:.0} %", held * 100.0));
-    let doubtful = row.out_of_range || row.quality != Quality::Full;
+    let doubtful = row.out_of_range || row.is_shifted || row.quality != Quality::Full;
+    let marks = match (row.out_of_range, row.is_shifted) {
+        (false, false) => "",
+        (true, false) => " !",
+        (false, true) => " ~",
+        (true, true) => " !~",
+    };
     let quality = Cell {
-        text: format!("{word}{}", if row.out_of_range { " !" } else { "" }),
+        text: format!("{word}{marks}"),
         style: if doubtful { style().yellow() } else { style() },
     };
     [

@@ -294,6 +294,19 @@ fn a_low_terminal_gets_fewer_symbols() {
 }
 
 #[test]
+fn shifted_inputs_have_a_mark_and_its_meaning() {
+    let shift = serde_json::json!({"feature": "close", "psi": 6.25});
+    let shifted = serde_json::json!({"shifted": true, "shift": shift, "out_of_range": true});
+    let within = record("AAPL", &serde_json::json!({"shifted": false}));
+    let lines = drawn(&board(&[within.clone(), record("MSFT", &shifted)]), 120, 30);
+    assert!(lines[3].contains(" full  ") && lines[4].contains(" full !~"), "{lines:?}");
+    let legend = "! an input outside the training range  ~ inputs unlike the training";
+    assert_eq!(lines.last().map(String::as_str), Some(legend));
+    let lines = drawn(&board(&[within]), 120, 30);
+    assert!(!lines.last().unwrap().contains('~'), "{lines:?}");
+}
+
+#[test]
 fn a_signal_has_a_colour_where_its_model_is_better() {
     let records = ["buy", "sell", "hold"].map(|signal| {
         record(signal, &serde_json::json!({"signal": signal, "out_of_range": signal == "hold"}))

@@ -79,6 +79,7 @@ impl Job {
                 seed: config.recipe.seed,
             }),
             baselines: Some(judged.baselines.clone()),
+            distribution: dataset.distribution.clone(),
             evaluation,
             repeats: Vec::new(),
             verdict,

@@ -10,6 +10,7 @@ use tickcast::core::baseline::{
 use tickcast::core::domain::{DurationNanos, UnixNanos};
 use tickcast::core::features::{ColumnRange, FeaturePlan, RowStatus, Scaler};
 use tickcast::core::forecast::{Interval, SignalThresholds, Target};
+use tickcast::core::shift::{DistributionSpec, FeatureDistribution};
 use tickcast::engine::inference::Runtime;
 use tickcast::engine::model::golden::{GOLDEN_SCHEMA, Golden, GoldenCase, GoldenStep};
 use tickcast::engine::model::manifest::{
@@ -47,6 +48,26 @@ fn baselines() -> BaselineSpec {
         average: Some(AverageSpec { half_life_steps: 3 }),
         seasonal: Some(SeasonalSpec { period_steps: 4 }),
         linear: Some(LinearModel { rows: 1, intercept: 0.01, weights: vec![0.02, -0.01, 0.03] }),
+    }
+}
+
+/// Prices of 65 to 135, evenly in three bins; volume and change have a limit that nothing reaches.
+pub(crate) fn distribution() -> DistributionSpec {
+    let feature = |min: f32, edges: [f32; 2], max: f32, limit: f64| FeatureDistribution {
+        min,
+        edges: edges.to_vec(),
+        max,
+        counts: vec![100; 3],
+        largest: 0.5,
+        limit,
+    };
+    let anything = || feature(-9.0, [0.0, 1.0], 9.0, 99.0);
+    DistributionSpec {
+        from: UnixNanos::from_nanos(0),
+        to: UnixNanos::from_nanos(1),
+        rows: 300,
+        memory_rows: 64,
+        features: vec![feature(-0.35, [-0.15, 0.15], 0.35, 1.0), anything(), anything()],
     }
 }
 
@@ -100,6 +121,7 @@ pub(crate) fn manifest(window_steps: u32, network: &Network) -> Manifest {
             seed: 0,
         }),
         baselines: Some(baselines()),
+        distribution: None,
         evaluation: vec![],
         repeats: vec![],
         verdict: "random weights forecast nothing".into(),
