@@ -30,7 +30,8 @@ use crate::engine::wire::forecast::RecordTemplate;
 use crate::intake::{IntakeMetrics, IntakeReceiver, IntakeSender, Router, intake, shard_of_symbol};
 use crate::keep::history::Historian;
 use crate::keep::reload::{
-    AskedRows, ListedModel, ModelStatus, ReloadMetrics, ReloadModel, ReloadThread, Reloader,
+    AskedRows, ListedModel, ModelStatus, PromotionRule, ReloadMetrics, ReloadModel, ReloadThread,
+    Reloader, Rivalry,
 };
 use crate::keep::roles::RoleStore;
 use crate::keep::snapshot::{Folder, FolderError, Keeper, SnapshotMetrics};
@@ -45,8 +46,8 @@ use crate::ports::sink::{OpenSink, Sink, SinkOpening};
 use crate::ports::source::SourceOpening;
 use crate::shard::command::{Command, Handed};
 use crate::shard::{
-    AheadSamples, HealthMetrics, HealthWatch, Publisher, RefusalWatch, ScoreMetrics, ScoredModel,
-    Shard, ShardMetrics, SymbolBoard,
+    AheadSamples, HealthMetrics, HealthWatch, Publisher, RefusalWatch, RivalBoard, ScoreMetrics,
+    ScoredModel, Shard, ShardMetrics, SymbolBoard,
 };
 
 /// How long a source with nothing to commit has to end before it is left behind.
@@ -99,6 +100,8 @@ struct Reloading {
     refused: Vec<Vec<RefusedVersion>>,
     shadows: Option<StreamHub>,
     roles: RoleStore,
+    /// What becomes of shadows beside the live models of their seats.
+    rivals: RivalBoard,
     /// What symbols are asked for as history.
     rows: Option<AskedRows>,
 }
@@ -141,11 +144,14 @@ impl App {
             builder.keeper(keeper, progress.clone(), &router, &sinks.ends, &pipelines[0]);
         let closer = router.closer();
         let (source, past) = builder.source(router, start, progress)?;
-        let reloading = Reloading { refused, shadows: streams.shadows, roles, rows: past.rows };
+        let scores = builder.scores(&pipelines)?;
+        let (shadows, rivals, rows) = (streams.shadows, scores.rivals(), past.rows);
+        let reloading = Reloading { refused, shadows, roles, rivals, rows };
         let (models, reloads) = builder.reloads(&source.router, &pipelines[0], reloading)?;
         let metrics = ShardMetrics::register(&builder.registry, builder.names())?;
+        let metrics_of = (&metrics, &scores);
         let shards =
-            builder.shards(pipelines, receivers, &sinks.ends, &metrics, last_states.as_ref())?;
+            builder.shards(pipelines, receivers, &sinks.ends, metrics_of, last_states.as_ref());
         let shards = builder.with_history(shards, &past);
         let (shards, symbols) =
             builder.watched(shards, source.source.expected().as_ref(), &metrics)?;
@@ -399,7 +405,7 @@ impl<'b> Builder<'b> {
         pipelines: &Pipelines,
         reloading: Reloading,
     ) -> Result<(Models, ReloadThread), Exit> {
-        let Reloading { refused, shadows, roles, rows } = reloading;
+        let Reloading { refused, shadows, roles, rivals, rows } = reloading;
         let choices = self.config.models.iter().map(|model| model.choice.clone());
         let models = choices.zip(&self.settings).zip(pipelines.each());
         let models = models.map(|((choice, settings), (_, pipeline))| {
@@ -414,6 +420,7 @@ impl<'b> Builder<'b> {
             shards: router.commanders(),
             running: running_models,
             roles,
+            rule: self.rule(rivals.clone()),
             info: process::register(&self.registry)?,
             metrics: ReloadMetrics::register(&self.registry, self.names())?,
         };
@@ -421,7 +428,14 @@ impl<'b> Builder<'b> {
             .start()
             .map_err(Exit::while_doing(Failure::Internal, "start the reload thread"))?;
         let handle = reloads.handle().clone();
-        Ok((Models { running, reloads: handle, shadows }, reloads))
+        Ok((Models { running, reloads: handle, shadows, rivals }, reloads))
+    }
+
+    /// By what shadows become live: the verdicts, while the daemon is ready. It is not while states
+    /// are restored, and over a part of the symbols a verdict is another one.
+    fn rule(&self, rivals: RivalBoard) -> PromotionRule {
+        let readiness = self.readiness.clone();
+        PromotionRule::new(rivals, move || readiness.problems().is_empty())
     }
 
     /// The models as they begin; a warning for each that is not the newest version of its model.
@@ -454,10 +468,19 @@ impl<'b> Builder<'b> {
                 seat: model.seat,
                 turns_with: model.turns.map(|turns| turns.other),
                 symbols: model.patterns.clone(),
+                // The reload thread knows more.
+                rivalry: Rivalry::default(),
                 status: ModelStatus::of(pipeline, refused),
             }
         });
         crate::keep::reload::Models(listed.collect())
+    }
+
+    /// The metrics of the scores of all models.
+    fn scores(&self, pipelines: &[Pipelines]) -> Result<ScoreMetrics, Exit> {
+        let models = ScoredModel::of(&pipelines[0]);
+        let listed = &self.config.metrics.symbols;
+        Ok(ScoreMetrics::register(&self.registry, &models, listed, pipelines.len())?)
     }
 
     /// A shard for each pipeline, with an end of every sink. `last_states` is where the states go
@@ -467,13 +490,10 @@ impl<'b> Builder<'b> {
         pipelines: Vec<Pipelines>,
         receivers: Vec<IntakeReceiver<Command>>,
         sinks: &[Box<dyn Sink>],
-        metrics: &ShardMetrics,
+        (metrics, scores): (&ShardMetrics, &ScoreMetrics),
         last_states: Option<&Sender<Handed>>,
-    ) -> Result<Vec<Shard>, Exit> {
-        let Config { metrics: listed, shards, .. } = &self.config;
-        let models = ScoredModel::of(&pipelines[0]);
-        let scores =
-            ScoreMetrics::register(&self.registry, &models, &listed.symbols, pipelines.len())?;
+    ) -> Vec<Shard> {
+        let Config { shards, .. } = &self.config;
         let facts = self.config.source.settings.facts();
         // A recording waits for as long as it takes.
         let shadow_age_max = shards.shadow_age_max.filter(|_| facts.is_live || facts.commits);
@@ -488,7 +508,7 @@ impl<'b> Builder<'b> {
                 None => shard,
             }
         };
-        Ok(pipelines.into_iter().zip(receivers).enumerate().map(shard).collect())
+        pipelines.into_iter().zip(receivers).enumerate().map(shard).collect()
     }
 
     /// Has every shard judge how its symbols are, by what the source says of its connection and of

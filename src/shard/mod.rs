@@ -50,7 +50,7 @@ pub use self::lent::LentShard;
 pub use self::metrics::ShardMetrics;
 pub use self::publisher::{Origin, Publisher};
 pub use self::refusals::{AheadSamples, RefusalWatch};
-pub use self::scores::{ScoreMetrics, ScoredModel, ShardScores};
+pub use self::scores::{RivalBoard, ScoreMetrics, ScoredModel, ShardScores};
 
 /// How many symbols' states are taken between two batches: a snapshot holds a forecast up for no
 /// longer than these take.
@@ -432,7 +432,7 @@ impl Shard {
         {
             metrics.show_kinds(shown, pipeline.kinds());
             metrics.show(shown, pipeline.engine().tally(), pipeline.engine().symbol_count());
-            scores.show(pipeline.engine_mut().scores_mut());
+            scores.show(pipeline);
             reports::show_stale(name, metrics, shown, pipeline.engine());
             if pipeline.post().role == Role::Live {
                 live_symbols += pipeline.engine().symbol_count();
@@ -568,6 +568,9 @@ impl Shard {
                 let before = pipelines.replace(model, *next);
                 let _ = answer.send((inherited, Box::new(before)));
             }
+            Command::Rivals { model, answer } => {
+                let _ = answer.send(pipelines.at(model).rival_pool());
+            }
             Command::Promote { model, answer } => {
                 pipelines.promote(model);
                 if let Some(health) = health {
@@ -580,9 +583,8 @@ impl Shard {
                 if is_whole {
                     pipelines.note_all_changed();
                 }
-                let mut left = pipelines.begin_taking();
                 let mut states = Vec::new();
-                pipelines.take_changed(usize::MAX, &mut left, |state| states.push(state));
+                pipelines.take_all_changed(|state| states.push(state));
                 let _ = answer.send(states);
                 hold = resume;
             }

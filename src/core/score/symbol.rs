@@ -222,6 +222,7 @@ impl SymbolScores {
             drift: false,
             // The book has the evidence.
             verdict: Verdict::default(),
+            rival: None,
         };
         let sums = self.sums.scaled(DECAY) + Sums::of(&score);
         if !sums.are_possible() {

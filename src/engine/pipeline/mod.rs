@@ -11,6 +11,7 @@ mod fill;
 mod pipelines;
 mod predecessors;
 mod prove;
+mod rival;
 mod role;
 mod settings;
 mod states;
@@ -37,6 +38,7 @@ pub use self::choose::{ChoiceError, Chosen, Named, TakenVersion, choose, choose_
 pub use self::fill::{Asked, Incoming, Taken};
 pub use self::pipelines::{Pipelines, StreamModel, StreamTally};
 pub use self::prove::{InProcess, Prover, Unproven};
+pub use self::rival::{Rival, RivalPool};
 pub use self::role::{Post, Role};
 pub use self::settings::PipelineSettings;
 pub use self::stored::{ModelLabel, Restored, StoredState, Tried, parts_of_key};
@@ -68,6 +70,8 @@ pub struct Pipeline {
     /// As what its states are stored; `None` for the only model of a stream.
     stored_as: Option<Arc<str>>,
     post: Post,
+    /// The live model that it is compared with, where it is a shadow.
+    rival: Option<Rival>,
     /// All symbols as one series, where that is asked for.
     steps: Option<Steps>,
 }
@@ -163,6 +167,7 @@ impl Pipeline {
             passed_over,
             stored_as: None,
             post: Post::default(),
+            rival: None,
             steps: None,
         })
     }
@@ -340,13 +345,15 @@ impl Pipeline {
         mut sink: impl FnMut(&Symbol, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let (book, names) = self.engine.scores_and_names();
+        let rival = self.rival.as_ref().map(|rival| (&*rival.model, &*rival.model_version));
         for score in book.take() {
             let symbol = names.of(score.symbol);
             if let Some(steps) = self.steps.as_mut().filter(|_| score.evidence.counts()) {
                 steps.take(symbol.as_str(), score.loss_difference(), score.truth_time);
             }
             self.buffer.clear();
-            self.encoder.template().encode_score(symbol.as_str(), &score, &mut self.buffer);
+            let (template, buffer) = (self.encoder.template(), &mut self.buffer);
+            template.encode_score(symbol.as_str(), &score, rival, buffer);
             sink(symbol, &self.buffer)?;
         }
         Ok(())

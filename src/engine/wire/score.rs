@@ -93,6 +93,9 @@ pub struct ScoreRecord<'a> {
     /// What the symbol's scores have come to, this one included; records of before have none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub verdict: Option<VerdictRecord>,
+    /// The same of a shadow against the live model of its seat; absent where it is not compared.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub rival: Option<RivalRecord<'a>>,
 }
 
 /// A verdict as it travels, with its figures in squares of the target's unit.
@@ -126,6 +129,40 @@ impl VerdictRecord {
     }
 }
 
+/// The verdict of a shadow against its rival, as it travels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RivalRecord<'a> {
+    /// The name of the live model that it is compared with.
+    #[serde(borrow)]
+    pub model: Cow<'a, str>,
+    /// Its version.
+    #[serde(borrow)]
+    pub model_version: Cow<'a, str>,
+    /// The word: `better` is the shadow.
+    pub word: Word,
+    /// RFC 3339: the truth time since which the word has been the same; absent while it is too
+    /// early.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub since: Option<UnixNanos>,
+    /// How many pairs of scores were counted.
+    pub scores: u64,
+    /// The mean of `squared error of the rival - squared error of the shadow`.
+    pub mean_difference: f64,
+    /// The confidence sequence of that mean; absent while it has no bounds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub limits: Option<[f64; 2]>,
+    /// The natural logarithm of the e-value against "equal".
+    pub log_e_value: f64,
+}
+
+impl<'a> RivalRecord<'a> {
+    fn new((model, model_version): (&'a str, &'a str), verdict: Verdict) -> Self {
+        let Verdict { word, since, scores, mean_difference, limits, log_e_value } = verdict;
+        let (model, model_version) = (model.into(), model_version.into());
+        Self { model, model_version, word, since, scores, mean_difference, limits, log_e_value }
+    }
+}
+
 /// What the baselines forecast, in the target's unit; absent for one that the bundle does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BaselineValues {
@@ -147,8 +184,15 @@ pub struct BaselineValues {
 }
 
 impl RecordTemplate {
-    /// Appends one score to `buffer` as JSON without a line end.
-    pub fn encode_score(&self, symbol: &str, score: &Score, buffer: &mut Vec<u8>) {
+    /// Appends one score to `buffer` as JSON without a line end. `rival` is the name and the version
+    /// of the model that a shadow is compared with.
+    pub fn encode_score(
+        &self,
+        symbol: &str,
+        score: &Score,
+        rival: Option<(&str, &str)>,
+        buffer: &mut Vec<u8>,
+    ) {
         let digits = self.id(symbol, score.as_of).digits();
         let [persistence, drift, average, seasonal, linear] = score.baselines;
         let id = str::from_utf8(&digits).expect("hexadecimal digits are ASCII");
@@ -182,6 +226,7 @@ impl RecordTemplate {
             held: score.held,
             drift: score.drift,
             verdict: Some(VerdictRecord::new(score)),
+            rival: rival.zip(score.rival).map(|(of, verdict)| RivalRecord::new(of, verdict)),
         };
         serde_json::to_writer(buffer, &record)
             .expect("plain fields and finite numbers always encode, and a Vec never fails to grow");
@@ -229,9 +274,10 @@ mod tests {
                 limits: Some([-0.75, -0.25]),
                 log_e_value: 3.5,
             },
+            rival: None,
         };
         let mut bytes = Vec::new();
-        template.encode_score("AAPL", &score, &mut bytes);
+        template.encode_score("AAPL", &score, None, &mut bytes);
         let text = String::from_utf8(bytes.clone()).unwrap();
         assert_eq!(
             text,
@@ -261,6 +307,20 @@ mod tests {
             "{\"word\":\"too_early\",\"against\":\"average\",\"scores\":0,\
              \"mean_difference\":0.0,\"log_e_value\":0.0}"
         );
+        // That of a shadow says how it does beside the live model of its seat.
+        let shadow = Score { rival: Some(score.verdict), ..score };
+        let mut bytes = Vec::new();
+        template.encode_score("AAPL", &shadow, Some(("other", "7")), &mut bytes);
+        let beside = String::from_utf8(bytes).unwrap();
+        assert_eq!(
+            beside,
+            text.strip_suffix('}').unwrap().to_owned()
+                + ",\"rival\":{\"model\":\"other\",\"model_version\":\"7\",\"word\":\"worse\",\
+                   \"since\":\"2012-12-31T00:00:00Z\",\"scores\":330,\"mean_difference\":-0.5,\
+                   \"limits\":[-0.75,-0.25],\"log_e_value\":3.5}}"
+        );
+        let back: ScoreRecord<'_> = serde_json::from_str(&beside).unwrap();
+        assert_eq!(back.rival, Some(RivalRecord::new(("other", "7"), score.verdict)));
         // Those of before have no verdict, and are read.
         let before = text.split_once(",\"verdict\"").unwrap().0.to_owned() + "}";
         assert_eq!(serde_json::from_str::<ScoreRecord<'_>>(&before).unwrap().verdict, None);
