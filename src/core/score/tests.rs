@@ -20,18 +20,6 @@ fn schema() -> Schema {
     Schema::new(["rain"]).unwrap()
 }
 
-fn targets() -> [Target; 6] {
-    let field = "rain".to_owned();
-    [
-        Target::NextReturn,
-        Target::NextLogReturn,
-        Target::NextDirection,
-        Target::NextVolatility,
-        Target::NextValue { field: field.clone() },
-        Target::NextEvent { field, above: 0.5 },
-    ]
-}
-
 fn forecast_plan(target: &Target, margin: f64) -> ForecastPlan {
     let feature = target.label().to_owned();
     let columns = vec![ColumnRange { feature, min: 0.0, max: 1.0 }];
@@ -174,7 +162,7 @@ proptest! {
         horizon in 1u32..5,
         moments in moments(60),
     ) {
-        let target = &targets()[target];
+        let target = &Target::all("rain", 0.5)[target];
         let mut book = ScoreBook::new(plan(target, horizon));
         book.keep();
         book.add_symbol(&Symbol::new("A").unwrap());
@@ -207,7 +195,7 @@ proptest! {
         cut in 0usize..60,
         moments in moments(60),
     ) {
-        let target = &targets()[target];
+        let target = &Target::all("rain", 0.5)[target];
         let forecast_plan = forecast_plan(target, 0.25);
         let names = ["A", "B", "C"].map(|name| Symbol::new(name).unwrap());
         let plan = plan(target, horizon).with_baselines(&all_baselines(BaselineKind::Average));
