@@ -1,5 +1,7 @@
 //! What is promised of scores, by looking back over whole series and by simulation.
 
+mod coverage;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -365,7 +367,6 @@ fn a_shadow_is_compared_over_the_scores_that_both_have() {
         scores.extend(ours);
     }
     let last = scores.last().and_then(|score| score.rival).unwrap();
-    // The first forecast of both has no baseline.
     assert_eq!((last.word, scores.len()), (Word::Better, 899 - 90));
     assert_eq!(last.scores, 899 - 180, "each has a tenth that the other one lacks");
     assert!((last.mean_difference - 0.0625).abs() < 0.01, "{last:?}");
