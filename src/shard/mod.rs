@@ -25,6 +25,7 @@ pub(crate) mod test_support;
 #[cfg(test)]
 mod tests;
 
+use std::convert::Infallible;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
 
@@ -663,7 +664,14 @@ fn say(
     if count > 0 {
         publisher.flush();
     }
-    pipeline.emit_scores(|symbol, record| publisher.publish_score(&origin, symbol, record))?;
+    if publisher.needs_score_bytes() {
+        pipeline.emit_scores(|symbol, record| publisher.publish_score(&origin, symbol, record))?;
+    } else {
+        let Ok(()) = pipeline.hand_scores(|score| {
+            publisher.keep_score(&origin, score);
+            Ok::<_, Infallible>(())
+        });
+    }
     // What the shadows take is no part of the critical path.
     if count == 0 || origin.post.role != Role::Live {
         return Ok(None);

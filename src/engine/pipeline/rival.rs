@@ -4,9 +4,12 @@
 //! where their scores are not of the same truths, and that evidence about another one is dropped
 //! whenever a promotion or another version changes it. Never looks at a score.
 
+use std::sync::Arc;
+
 use super::{Pipeline, Pipelines, Post, Role};
 use crate::core::verdict::{Pool, RivalId};
 use crate::engine::model::rival_obstacle;
+use crate::engine::wire::score::ScoreTemplate;
 
 /// The live model that a shadow is compared with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +46,13 @@ impl Pipeline {
     }
 
     fn face(&mut self, rival: Option<Rival>) {
+        if self.rival == rival {
+            return;
+        }
         self.engine.face(rival.as_ref().map(|rival| rival.id));
+        let names = rival.as_ref().map(|of| (of.model.clone(), of.model_version.clone()));
+        let record = self.template().clone();
+        self.scores_as = Arc::new(ScoreTemplate { record, rival: names });
         self.rival = rival;
     }
 }

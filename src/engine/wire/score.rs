@@ -5,12 +5,13 @@
 //! anywhere but into a buffer.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::forecast::RecordTemplate;
 use crate::core::baseline::BaselineKind;
-use crate::core::domain::{Evidence, Quality, UnixNanos};
+use crate::core::domain::{Evidence, Quality, Symbol, UnixNanos};
 use crate::core::score::Score;
 use crate::core::verdict::{Verdict, Word};
 use crate::engine::model::manifest::Mode;
@@ -163,6 +164,36 @@ impl<'a> RivalRecord<'a> {
     }
 }
 
+/// What all scores of one model have in common.
+#[derive(Clone, Debug)]
+pub struct ScoreTemplate {
+    /// What they share with its forecasts.
+    pub record: RecordTemplate,
+    /// The name and the version of the live model that a shadow is compared with.
+    pub rival: Option<(String, String)>,
+}
+
+/// A score that is encoded when somebody asks for it.
+#[derive(Clone, Debug)]
+pub struct UnencodedScore {
+    /// Whose it is.
+    pub symbol: Symbol,
+    /// The score.
+    pub score: Score,
+    /// What its record has in common with others.
+    pub template: Arc<ScoreTemplate>,
+}
+
+impl UnencodedScore {
+    /// Appends the record to `buffer` as JSON without a line end.
+    pub fn encode(&self, buffer: &mut Vec<u8>) {
+        let Self { symbol, score, template } = self;
+        let ScoreTemplate { record, rival } = &**template;
+        let rival = rival.as_ref().map(|(model, version)| (&**model, &**version));
+        record.encode_score(symbol.as_str(), score, rival, buffer);
+    }
+}
+
 /// What the baselines forecast, in the target's unit; absent for one that the bundle does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BaselineValues {
@@ -234,48 +265,60 @@ impl RecordTemplate {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod samples {
     use super::*;
     use crate::core::domain::SymbolId;
 
+    pub(crate) fn template() -> RecordTemplate {
+        RecordTemplate {
+        model: "aapl-daily".into(),
+        model_version: "1".into(),
+        mode: Mode::Sliding,
+        horizon_steps: 1,
+        coverage: 0.9,
+    }
+    }
+
+    pub(crate) fn score() -> Score {
+        Score {
+        symbol: SymbolId::from_index(0).unwrap(),
+        as_of: UnixNanos::parse("2013-02-28").unwrap(),
+        target_time: UnixNanos::parse("2013-03-01").unwrap(),
+        truth_time: UnixNanos::parse("2013-03-04").unwrap(),
+        value: 0.0125,
+        truth: -0.25,
+        baseline: 0.5,
+        against: BaselineKind::Average,
+        baselines: [Some(0.0), None, Some(0.5), None, Some(-1.0)],
+        lower: -0.5,
+        upper: 0.5,
+        direction_hit: Some(false),
+        quality: Quality::Full,
+        out_of_range: true,
+        evidence: Evidence::Validation,
+        skill: None,
+        held: Some(0.75),
+        drift: false,
+        verdict: Verdict {
+            word: Word::Worse,
+            since: Some(UnixNanos::parse("2012-12-31").unwrap()),
+            scores: 330,
+            mean_difference: -0.5,
+            limits: Some([-0.75, -0.25]),
+            log_e_value: 3.5,
+        },
+        rival: None,
+    }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
     #[test]
     fn a_score_has_these_bytes() {
-        let template = RecordTemplate {
-            model: "aapl-daily".into(),
-            model_version: "1".into(),
-            mode: Mode::Sliding,
-            horizon_steps: 1,
-            coverage: 0.9,
-        };
-        let score = Score {
-            symbol: SymbolId::from_index(0).unwrap(),
-            as_of: UnixNanos::parse("2013-02-28").unwrap(),
-            target_time: UnixNanos::parse("2013-03-01").unwrap(),
-            truth_time: UnixNanos::parse("2013-03-04").unwrap(),
-            value: 0.0125,
-            truth: -0.25,
-            baseline: 0.5,
-            against: BaselineKind::Average,
-            baselines: [Some(0.0), None, Some(0.5), None, Some(-1.0)],
-            lower: -0.5,
-            upper: 0.5,
-            direction_hit: Some(false),
-            quality: Quality::Full,
-            out_of_range: true,
-            evidence: Evidence::Validation,
-            skill: None,
-            held: Some(0.75),
-            drift: false,
-            verdict: Verdict {
-                word: Word::Worse,
-                since: Some(UnixNanos::parse("2012-12-31").unwrap()),
-                scores: 330,
-                mean_difference: -0.5,
-                limits: Some([-0.75, -0.25]),
-                log_e_value: 3.5,
-            },
-            rival: None,
-        };
+        let (template, score) = (samples::template(), samples::score());
         let mut bytes = Vec::new();
         template.encode_score("AAPL", &score, None, &mut bytes);
         let text = String::from_utf8(bytes.clone()).unwrap();
