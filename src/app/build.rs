@@ -94,6 +94,12 @@ struct Kept {
     roles: RoleStore,
 }
 
+/// What shards count.
+struct MetricsOfShards {
+    counts: ShardMetrics,
+    scores: ScoreMetrics,
+}
+
 /// What reloads begin with.
 struct Reloading {
     /// Versions that were preferred to those that run, and did not prove themselves.
@@ -144,22 +150,20 @@ impl App {
             builder.keeper(keeper, progress.clone(), &router, &sinks.ends, &pipelines[0]);
         let closer = router.closer();
         let (source, past) = builder.source(router, start, progress)?;
-        let scores = builder.scores(&pipelines)?;
-        let (shadows, rivals, rows) = (streams.shadows, scores.rivals(), past.rows);
+        let metrics = builder.shard_metrics(&pipelines)?;
+        let (shadows, rivals, rows) = (streams.shadows, metrics.scores.rivals(), past.rows);
         let reloading = Reloading { refused, shadows, roles, rivals, rows };
         let (models, reloads) = builder.reloads(&source.router, &pipelines[0], reloading)?;
-        let metrics = ShardMetrics::register(&builder.registry, builder.names())?;
-        let metrics_of = (&metrics, &scores);
         let shards =
-            builder.shards(pipelines, receivers, &sinks.ends, metrics_of, last_states.as_ref());
+            builder.shards(pipelines, receivers, &sinks.ends, &metrics, last_states.as_ref());
         let shards = builder.with_history(shards, &past);
         let (shards, symbols) =
-            builder.watched(shards, source.source.expected().as_ref(), &metrics)?;
+            builder.watched(shards, source.source.expected().as_ref(), &metrics.counts)?;
         let warming = builder.warming(&past);
         let liveness = Readiness::new();
         let mut stages = stages_of(&source, &shards, sinks.stages, &reloads);
         stages.extend(past.historian.as_ref().map(Historian::stage));
-        let supervisor = builder.supervisor(stages, &liveness, metrics)?;
+        let supervisor = builder.supervisor(stages, &liveness, metrics.counts)?;
         let (readiness, pin) = (builder.readiness.clone(), builder.config.shards.pin_threads);
         let shutdown_deadline = builder.config.shutdown_deadline;
         let names = builder.config.models.iter().map(|model| Arc::clone(&model.name)).collect();
@@ -476,11 +480,11 @@ impl<'b> Builder<'b> {
         crate::keep::reload::Models(listed.collect())
     }
 
-    /// The metrics of the scores of all models.
-    fn scores(&self, pipelines: &[Pipelines]) -> Result<ScoreMetrics, Exit> {
-        let models = ScoredModel::of(&pipelines[0]);
-        let listed = &self.config.metrics.symbols;
-        Ok(ScoreMetrics::register(&self.registry, &models, listed, pipelines.len())?)
+    fn shard_metrics(&self, pipelines: &[Pipelines]) -> Result<MetricsOfShards, Exit> {
+        let (models, listed) = (ScoredModel::of(&pipelines[0]), &self.config.metrics.symbols);
+        let counts = ShardMetrics::register(&self.registry, self.names())?;
+        let scores = ScoreMetrics::register(&self.registry, &models, listed, pipelines.len())?;
+        Ok(MetricsOfShards { counts, scores })
     }
 
     /// A shard for each pipeline, with an end of every sink. `last_states` is where the states go
@@ -490,7 +494,7 @@ impl<'b> Builder<'b> {
         pipelines: Vec<Pipelines>,
         receivers: Vec<IntakeReceiver<Command>>,
         sinks: &[Box<dyn Sink>],
-        (metrics, scores): (&ShardMetrics, &ScoreMetrics),
+        MetricsOfShards { counts, scores }: &MetricsOfShards,
         last_states: Option<&Sender<Handed>>,
     ) -> Vec<Shard> {
         let Config { shards, .. } = &self.config;
@@ -499,7 +503,7 @@ impl<'b> Builder<'b> {
         let shadow_age_max = shards.shadow_age_max.filter(|_| facts.is_live || facts.commits);
         let shard = |(index, (pipelines, receiver))| {
             let publisher = Publisher::new(another(sinks));
-            let (metrics, scores) = (metrics.clone(), scores.of_shard(index));
+            let (metrics, scores) = (counts.clone(), scores.of_shard(index));
             let records_max = shards.drain_records_max;
             let shard = Shard::new(pipelines, receiver, publisher, metrics, scores, records_max)
                 .shedding_behind(shadow_age_max);

@@ -163,7 +163,7 @@ struct Gauges {
 
 impl ScoreMetrics {
     /// Registers the metrics of the scores of models, for so many shards. The `listed` symbols are
-    /// in the order that [`ScoreBook::listed`] has.
+    /// in the order that [`ScoreBook::listed`](crate::core::score::ScoreBook::listed) has.
     ///
     /// # Errors
     /// Where a name is registered already.

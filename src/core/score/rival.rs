@@ -98,7 +98,7 @@ impl Rivalry {
         let ledger = &mut self.ledgers[score.symbol.index()];
         let before = *ledger;
         let is_whole = ledger.take(rule, score.loss_below(met.error), score.truth_time);
-        is_whole.then_some((before, ledger))
+        is_whole.then_some((before, &*ledger))
     }
 
     /// What the evidence of a symbol has come to.

@@ -73,9 +73,8 @@ impl Pipelines {
     fn rival_of(&self, at: usize) -> Option<Rival> {
         let shadow = self.at(at);
         let Post { seat, role: Role::Shadow, .. } = shadow.post() else { return None };
-        let is_live = |(_, post): &(usize, Post)| post.role == Role::Live && post.seat == seat;
-        let posts = self.each().map(|(_, pipeline)| pipeline.post()).enumerate();
-        let (index, _) = posts.into_iter().find(is_live)?;
+        let is_live = |post: Post| post.role == Role::Live && post.seat == seat;
+        let index = self.each().map(|(_, pipeline)| pipeline.post()).position(is_live)?;
         let live = self.at(index);
         rival_obstacle(shadow.manifest(), live.manifest()).is_none().then(|| Rival {
             index,

@@ -107,7 +107,9 @@ impl ReloadWork {
                 );
                 self.reloader.rule.failed.insert(model, Stopwatch::start());
             }
-            _ => drop(self.reloader.rule.failed.remove(&model)),
+            _ => {
+                self.reloader.rule.failed.remove(&model);
+            }
         }
         Some(outcome)
     }
