@@ -303,4 +303,6 @@ fn check_says_which_shadow_is_not_compared() {
     assert!(told.contains(note) && !told.contains("no rule"), "{told}");
     let told = check("promote = { when = 'better' }\n");
     assert!(told.contains(&format!("{note}; no rule promotes it (promote)")), "{told}");
+    let line = "model         later 1, shadow as later, of every symbol; live when it is better";
+    assert!(told.lines().any(|found| found == line), "{told}");
 }
