@@ -301,7 +301,12 @@ fn score(criterion: &mut Criterion) {
                     buffer.clear();
                     let symbol = warm.engine.symbol(score.symbol);
                     let (template, symbol) = (encoder.template(), symbol.as_str());
-                    template.encode_score(symbol, &score, beside.then_some(("now", "1")), &mut buffer);
+                    template.encode_score(
+                        symbol,
+                        &score,
+                        beside.then_some(("now", "1")),
+                        &mut buffer,
+                    );
                     black_box(&buffer);
                 }
             });

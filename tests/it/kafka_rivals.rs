@@ -38,10 +38,8 @@ struct Recording {
 fn columns<'t>(text: &'t str, names: &[&str]) -> Vec<Vec<&'t str>> {
     let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
     let head = lines.next().unwrap();
-    let places: Vec<_> = names
-        .iter()
-        .map(|name| head.iter().position(|column| column == name).unwrap())
-        .collect();
+    let places: Vec<_> =
+        names.iter().map(|name| head.iter().position(|column| column == name).unwrap()).collect();
     lines.map(|line| places.iter().map(|place| line[*place]).collect()).collect()
 }
 
@@ -65,10 +63,8 @@ impl Recording {
             let records = rows.iter().map(|row| record("BARS", row[0], row[1], row[2]).1);
             return Self { records: records.collect(), step_seconds: 60 };
         }
-        let data = std::env::var("TICKCAST_TEST_DATA").map_or_else(
-            |_| repository().join(".cache/data/stocks.csv"),
-            |path| path.into(),
-        );
+        let data = std::env::var("TICKCAST_TEST_DATA")
+            .map_or_else(|_| repository().join(".cache/data/stocks.csv"), |path| path.into());
         let days = fs::read_to_string(data).unwrap();
         let rows = columns(&days, &["Ticker", "Date", "Adj Close", "Volume"]);
         let mut records: Vec<_> =
@@ -101,9 +97,7 @@ fn verdicts_are_those_of_the_scores_over_a_restart_and_rebalances() {
     }
     let serve = |instance: &str| {
         let settings = patient(&topics.settings(broker, "at_least_once", instance));
-        let settings = format!(
-            "{settings}engine.shadow_age_ms_max = 0\nengine.shards = 2\n"
-        );
+        let settings = format!("{settings}engine.shadow_age_ms_max = 0\nengine.shards = 2\n");
         Daemon::start_several(root.path(), "", &settings, ENTRIES, |_| {})
     };
     let quarter = recording.records.len().div_ceil(4);

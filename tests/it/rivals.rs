@@ -173,7 +173,10 @@ fn a_better_shadow_is_promoted_by_the_rule_once_and_evidence_goes_on_over_a_rest
     place_.say(&feed, &daemon, 0..250, &names);
     assert!(daemon.metric(&verdict("near", "wide")).is_nan(), "too early");
     let models = listed(&daemon);
-    assert_eq!((&models["near"]["promote"], &models["wide"]["promote"]), (&"better".into(), &Value::Null));
+    assert_eq!(
+        (&models["near"]["promote"], &models["wide"]["promote"]),
+        (&"better".into(), &Value::Null)
+    );
     assert_eq!(models["near"]["rival"]["model"], "wide");
     assert_eq!(models["near"]["rival"]["symbols"]["too_early"], SYMBOLS);
     assert!(daemon.stop().status.success());
@@ -189,7 +192,10 @@ fn a_better_shadow_is_promoted_by_the_rule_once_and_evidence_goes_on_over_a_rest
     let models = listed(&daemon);
     let rival = &models["wide"]["rival"];
     assert_eq!((&rival["word"], &rival["symbols"]["worse"]), (&"worse".into(), &SYMBOLS.into()));
-    assert_eq!((&models["wide"]["promote"], &models["near"]["rival"]), (&"better".into(), &Value::Null));
+    assert_eq!(
+        (&models["wide"]["promote"], &models["near"]["rival"]),
+        (&"better".into(), &Value::Null)
+    );
     for (by, model, expected) in
         [("rule", "near", 1.0), ("rule", "wide", 0.0), ("request", "near", 0.0)]
     {

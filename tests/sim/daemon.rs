@@ -19,8 +19,8 @@ use tickcast::intake::{
     intake,
 };
 use tickcast::keep::reload::{
-    ListedModel, ModelStatus, Models, Outcome, PromotionRule, ReloadMetrics, ReloadModel, ReloadWork,
-    Reloader, Rivalry,
+    ListedModel, ModelStatus, Models, Outcome, PromotionRule, ReloadMetrics, ReloadModel,
+    ReloadWork, Reloader, Rivalry,
 };
 use tickcast::keep::roles::{ConfiguredRole, ConfiguredRoles, Found as Roles, RoleStore};
 use tickcast::keep::snapshot::{Disk, Keeper, KeeperWork, SnapshotMetrics, Store};

@@ -291,8 +291,8 @@ async fn newest_of_each(
     wanted: &str,
     rank: fn(&HttpState, Option<&str>) -> Result<Option<u16>, Problem>,
 ) -> Result<Answer, Problem> {
-    let (model, wanted) = query::without_model(wanted)
-        .map_err(|problem| Problem::new(Kind::BadRequest, problem))?;
+    let (model, wanted) =
+        query::without_model(wanted).map_err(|problem| Problem::new(Kind::BadRequest, problem))?;
     let rank = rank(&context.state, model.as_deref())?;
     let listing = listing(&wanted, FORECASTS_MAX, FORECAST_PARAMETERS)?;
     listed(context, || forecasts::list(hub, rank, &listing)).await

@@ -75,11 +75,7 @@ pub(super) fn read(root: &mut Section<'_>, purpose: Purpose) -> (Vec<ModelConfig
 
 /// The only model, which is live and wants every symbol. Where its versions take turns, there are
 /// two entries.
-fn only(
-    choice: ModelChoice,
-    cadence: CadencePolicy,
-    promotes: Option<Promotes>,
-) -> ModelConfig {
+fn only(choice: ModelChoice, cadence: CadencePolicy, promotes: Option<Promotes>) -> ModelConfig {
     let takes_turns = promotes.is_some();
     ModelConfig {
         name: Arc::from(&*choice.name),

@@ -32,7 +32,10 @@ enum What {
     /// Data of the symbol may be missing here.
     Gap,
     /// The tick behind it has led to this score of the live model of a seat.
-    Score { seat: usize, score: RivalScore },
+    Score {
+        seat: usize,
+        score: RivalScore,
+    },
     Tick {
         time: UnixNanos,
         fields: Fields,

@@ -33,8 +33,7 @@ struct Candidate<'s> {
 impl Pipelines {
     /// The models behind the states that [`Pipelines::take_changed`] gives.
     pub fn label(&self) -> ModelLabel {
-        let there =
-            |(_, pipeline): &(_, &super::Pipeline)| pipeline.post().role != Role::Vacant;
+        let there = |(_, pipeline): &(_, &super::Pipeline)| pipeline.post().role != Role::Vacant;
         let labels: Vec<_> =
             self.each().filter(there).map(|(_, pipeline)| pipeline.label()).collect();
         let texts: Vec<_> = labels.iter().map(|label| &*label.text).collect();

@@ -271,44 +271,44 @@ pub(crate) mod samples {
 
     pub(crate) fn template() -> RecordTemplate {
         RecordTemplate {
-        model: "aapl-daily".into(),
-        model_version: "1".into(),
-        mode: Mode::Sliding,
-        horizon_steps: 1,
-        coverage: 0.9,
-    }
+            model: "aapl-daily".into(),
+            model_version: "1".into(),
+            mode: Mode::Sliding,
+            horizon_steps: 1,
+            coverage: 0.9,
+        }
     }
 
     pub(crate) fn score() -> Score {
         Score {
-        symbol: SymbolId::from_index(0).unwrap(),
-        as_of: UnixNanos::parse("2013-02-28").unwrap(),
-        target_time: UnixNanos::parse("2013-03-01").unwrap(),
-        truth_time: UnixNanos::parse("2013-03-04").unwrap(),
-        value: 0.0125,
-        truth: -0.25,
-        baseline: 0.5,
-        against: BaselineKind::Average,
-        baselines: [Some(0.0), None, Some(0.5), None, Some(-1.0)],
-        lower: -0.5,
-        upper: 0.5,
-        direction_hit: Some(false),
-        quality: Quality::Full,
-        out_of_range: true,
-        evidence: Evidence::Validation,
-        skill: None,
-        held: Some(0.75),
-        drift: false,
-        verdict: Verdict {
-            word: Word::Worse,
-            since: Some(UnixNanos::parse("2012-12-31").unwrap()),
-            scores: 330,
-            mean_difference: -0.5,
-            limits: Some([-0.75, -0.25]),
-            log_e_value: 3.5,
-        },
-        rival: None,
-    }
+            symbol: SymbolId::from_index(0).unwrap(),
+            as_of: UnixNanos::parse("2013-02-28").unwrap(),
+            target_time: UnixNanos::parse("2013-03-01").unwrap(),
+            truth_time: UnixNanos::parse("2013-03-04").unwrap(),
+            value: 0.0125,
+            truth: -0.25,
+            baseline: 0.5,
+            against: BaselineKind::Average,
+            baselines: [Some(0.0), None, Some(0.5), None, Some(-1.0)],
+            lower: -0.5,
+            upper: 0.5,
+            direction_hit: Some(false),
+            quality: Quality::Full,
+            out_of_range: true,
+            evidence: Evidence::Validation,
+            skill: None,
+            held: Some(0.75),
+            drift: false,
+            verdict: Verdict {
+                word: Word::Worse,
+                since: Some(UnixNanos::parse("2012-12-31").unwrap()),
+                scores: 330,
+                mean_difference: -0.5,
+                limits: Some([-0.75, -0.25]),
+                log_e_value: 3.5,
+            },
+            rival: None,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::metrics::By;
 use super::outcome::{Models, Outcome};
 use super::worker::{ReloadWork, SHARD_TIMEOUT, ending, unheard};
 use crate::core::verdict::{LEVEL, Word};
-use crate::engine::pipeline::{Role, RivalPool};
+use crate::engine::pipeline::{RivalPool, Role};
 use crate::ops::clock::Stopwatch;
 use crate::shard::RivalBoard;
 use crate::shard::command::{Command, Meanwhile};

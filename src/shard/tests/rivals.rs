@@ -353,7 +353,8 @@ fn a_shard_says_what_all_its_symbols_have_come_to() {
     assert_eq!((live.rival, next.rival, third.rival), (None, Some(0), Some(0)));
     for (version, pool) in [("2", next.pool), ("333", third.pool)] {
         for word in Word::ALL {
-            let of_word = newest.iter().filter(|((of, _), rival)| of == version && rival.word == word);
+            let of_word =
+                newest.iter().filter(|((of, _), rival)| of == version && rival.word == word);
             assert_eq!(pool.symbols(word), of_word.count() as u64, "{version} {word}");
         }
     }

@@ -29,7 +29,9 @@ enum Regimes {
 fn errors(regimes: Regimes, seed: u64) -> Vec<f64> {
     let mut draws = Draws::new(seed);
     // The first numbers of small seeds are small themselves.
-    (0..64).for_each(|_| drop(draws.unit()));
+    for _ in 0..64 {
+        draws.unit();
+    }
     let (mut is_storm, mut variance, mut size) = (false, 1.0, 1.0);
     let error = |at: usize| match regimes {
         Regimes::None => draws.normal(),
@@ -61,8 +63,7 @@ fn held(errors: &[f64], intervals: Intervals, margin: f64) -> (f64, f64) {
     // Small enough for no interval to end where rain does.
     const UNIT: f64 = 1e-4;
     let forecast_plan = forecast_plan(&target, margin * UNIT);
-    let mut score_plan =
-        ScorePlan::new(target.truth(&schema()).unwrap(), 1, &forecast_plan);
+    let mut score_plan = ScorePlan::new(target.truth(&schema()).unwrap(), 1, &forecast_plan);
     score_plan.intervals = intervals;
     let mut book = ScoreBook::new(score_plan);
     book.keep();
@@ -104,8 +105,7 @@ fn adaptive_intervals_hold_their_promise_over_regimes_and_are_no_wider_than_a_co
         // Known only when all is over.
         let mut sizes: Vec<_> = errors.iter().map(|error| error.abs()).collect();
         sizes.sort_by(f64::total_cmp);
-        let (constant, constant_width) =
-            held(&errors, Intervals::Bundle, sizes[SCORES * 9 / 10]);
+        let (constant, constant_width) = held(&errors, Intervals::Bundle, sizes[SCORES * 9 / 10]);
         println!(
             "{regimes:?}: {bundle:.3} {bundle_width:.2}; {constant:.3} {constant_width:.2}; \
              {adaptive:.3} {width:.2}"
