@@ -280,15 +280,24 @@ fn score(criterion: &mut Criterion) {
     let mut window = Window::new(200, 3);
     (0..300).for_each(|_| window.push(&[0.25, -0.5, 0.75], RowFacts::default()));
     let (plain, widest) = (plan.clone(), plan.clone().with_baselines(&all));
-    for (name, plan, encoded) in [
-        ("step", &plain, false),
-        ("step_and_json", &plain, true),
-        ("step_with_widest_baselines", &widest, false),
-        ("step_with_widest_baselines_and_json", &widest, true),
+    for (name, plan, encoded, beside) in [
+        ("step", &plain, false, false),
+        ("step_and_json", &plain, true, false),
+        ("step_beside_a_rival", &plain, false, true),
+        ("step_beside_a_rival_and_json", &plain, true, true),
+        ("step_with_widest_baselines", &widest, false, false),
+        ("step_with_widest_baselines_and_json", &widest, true, false),
     ] {
         let mut book = ScoreBook::new(plan.clone());
+        let mut live = ScoreBook::new(plan.clone());
+        if beside {
+            book.face(Some([1; 16]));
+            live.keep_for_shadows(true);
+        }
         for index in 0..SYMBOLS {
-            book.add_symbol(&Symbol::new(&format!("S{index:06}")).expect("a name"));
+            let name = Symbol::new(&format!("S{index:06}")).expect("a name");
+            book.add_symbol(&name);
+            live.add_symbol(&name);
         }
         if encoded {
             book.keep();
@@ -298,14 +307,27 @@ fn score(criterion: &mut Criterion) {
             bencher.iter(|| {
                 at += 1;
                 for forecast in &warm.forecasts {
+                    if beside {
+                        // The live model has its own costs; what they share is what comes here.
+                        live.step(forecast.symbol, &step(at));
+                        live.wait(forecast, &window);
+                        live.take_for_shadows().for_each(|score| book.meet(score));
+                    }
                     book.step(forecast.symbol, &step(at));
+                    book.part();
                     black_box(book.margins(forecast.symbol));
                     book.wait(forecast, &window);
                 }
                 for score in book.take() {
                     buffer.clear();
                     let symbol = warm.engine.symbol(score.symbol);
-                    encoder.template().encode_score(symbol.as_str(), &score, &mut buffer);
+                    let (template, symbol) = (encoder.template(), symbol.as_str());
+                    template.encode_score(
+                        symbol,
+                        &score,
+                        beside.then_some(("now", "1")),
+                        &mut buffer,
+                    );
                     black_box(&buffer);
                 }
             });

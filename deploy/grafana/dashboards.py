@@ -182,7 +182,7 @@ DASHBOARDS = {
         row("Models"),
         events("Reloads", "Requests for another version of the model, by outcome.",
                (rise("tickcast_reloads_total"), "{{instance}} {{model}} {{outcome}}"),
-               (rise("tickcast_promotions_total"), "{{instance}} {{model}} promoted")),
+               (rise("tickcast_promotions_total"), "{{instance}} {{model}} promoted by {{by}}")),
         series("Time of a reload", "s", "From the request to its outcome.",
                *quantiles("tickcast_reload_seconds")),
         row("Subscribers"),
@@ -353,21 +353,23 @@ DASHBOARDS = {
         series("Verdict", "none",
                "Whether the model is better (1) or worse (-1) than its baseline over all symbols, 0 "
                "while it is undecided. Nothing while it is too early. Of models that are as good as "
-               "their baseline, at most 5 in 100 are ever called either.",
+               "their baseline, at most 5 in 100 are ever called either, under the conditions in "
+               "docs/scores.md. A shadow is compared with the live model of its seat as well.",
                (gauge("tickcast_verdict"), "{{instance}} {{model}} against {{against}}"),
                signed=True),
         series("Symbols by verdict", "short",
                "How many symbols have which verdict of their own.",
-               (gauge("tickcast_verdict_symbols"), "{{instance}} {{model}} {{word}}")),
+               (gauge("tickcast_verdict_symbols"),
+                "{{instance}} {{model}} against {{against}} {{word}}")),
         series("Verdict of a symbol", "none",
                "As the verdict, of each symbol that metrics.symbols lists, and of all others as "
                "`other`.",
                (gauge("tickcast_verdict_symbol", 'symbol=~"$symbol"'),
-                "{{instance}} {{model}} {{symbol}}"), signed=True),
+                "{{instance}} {{model}} against {{against}} {{symbol}}"), signed=True),
         series("Verdict since", "dateTimeAsIso",
                "Event time since which a symbol has had the word that the verdict is.",
                (f"{gauge('tickcast_verdict_since_timestamp_seconds')} * 1000",
-                "{{instance}} {{model}}")),
+                "{{instance}} {{model}} against {{against}}")),
         row("Against the baseline"),
         series("Skill", "none",
                "1 - squared error / squared error of the baseline. Below 0 the model is worse "
@@ -602,7 +604,7 @@ def annotations():
     yield marks("Reload", "blue", f"increase({gauge('tickcast_reloads_total')}[1m]) > 0",
                 "{{instance}} {{model}} {{outcome}}", {})
     yield marks("Promotion", "purple", f"increase({gauge('tickcast_promotions_total')}[1m]) > 0",
-                "{{instance}} {{model}}", {})
+                "{{instance}} {{model}} by {{by}}", {})
 
 
 def dashboard(name, title, panels):

@@ -30,7 +30,8 @@ use crate::engine::wire::forecast::RecordTemplate;
 use crate::intake::{IntakeMetrics, IntakeReceiver, IntakeSender, Router, intake, shard_of_symbol};
 use crate::keep::history::Historian;
 use crate::keep::reload::{
-    AskedRows, ListedModel, ModelStatus, ReloadMetrics, ReloadModel, ReloadThread, Reloader,
+    AskedRows, ListedModel, ModelStatus, PromotionRule, ReloadMetrics, ReloadModel, ReloadThread,
+    Reloader, Rivalry,
 };
 use crate::keep::roles::RoleStore;
 use crate::keep::snapshot::{Folder, FolderError, Keeper, SnapshotMetrics};
@@ -45,8 +46,8 @@ use crate::ports::sink::{OpenSink, Sink, SinkOpening};
 use crate::ports::source::SourceOpening;
 use crate::shard::command::{Command, Handed};
 use crate::shard::{
-    AheadSamples, HealthMetrics, HealthWatch, Publisher, RefusalWatch, ScoreMetrics, ScoredModel,
-    Shard, ShardMetrics, SymbolBoard,
+    AheadSamples, HealthMetrics, HealthWatch, Publisher, RefusalWatch, RivalBoard, ScoreMetrics,
+    ScoredModel, Shard, ShardMetrics, SymbolBoard,
 };
 
 /// How long a source with nothing to commit has to end before it is left behind.
@@ -93,12 +94,20 @@ struct Kept {
     roles: RoleStore,
 }
 
+/// What shards count.
+struct MetricsOfShards {
+    counts: ShardMetrics,
+    scores: ScoreMetrics,
+}
+
 /// What reloads begin with.
 struct Reloading {
     /// Versions that were preferred to those that run, and did not prove themselves.
     refused: Vec<Vec<RefusedVersion>>,
     shadows: Option<StreamHub>,
     roles: RoleStore,
+    /// What becomes of shadows beside the live models of their seats.
+    rivals: RivalBoard,
     /// What symbols are asked for as history.
     rows: Option<AskedRows>,
 }
@@ -141,19 +150,20 @@ impl App {
             builder.keeper(keeper, progress.clone(), &router, &sinks.ends, &pipelines[0]);
         let closer = router.closer();
         let (source, past) = builder.source(router, start, progress)?;
-        let reloading = Reloading { refused, shadows: streams.shadows, roles, rows: past.rows };
+        let metrics = builder.shard_metrics(&pipelines)?;
+        let (shadows, rivals, rows) = (streams.shadows, metrics.scores.rivals(), past.rows);
+        let reloading = Reloading { refused, shadows, roles, rivals, rows };
         let (models, reloads) = builder.reloads(&source.router, &pipelines[0], reloading)?;
-        let metrics = ShardMetrics::register(&builder.registry, builder.names())?;
         let shards =
-            builder.shards(pipelines, receivers, &sinks.ends, &metrics, last_states.as_ref())?;
+            builder.shards(pipelines, receivers, &sinks.ends, &metrics, last_states.as_ref());
         let shards = builder.with_history(shards, &past);
         let (shards, symbols) =
-            builder.watched(shards, source.source.expected().as_ref(), &metrics)?;
+            builder.watched(shards, source.source.expected().as_ref(), &metrics.counts)?;
         let warming = builder.warming(&past);
         let liveness = Readiness::new();
         let mut stages = stages_of(&source, &shards, sinks.stages, &reloads);
         stages.extend(past.historian.as_ref().map(Historian::stage));
-        let supervisor = builder.supervisor(stages, &liveness, metrics)?;
+        let supervisor = builder.supervisor(stages, &liveness, metrics.counts)?;
         let (readiness, pin) = (builder.readiness.clone(), builder.config.shards.pin_threads);
         let shutdown_deadline = builder.config.shutdown_deadline;
         let names = builder.config.models.iter().map(|model| Arc::clone(&model.name)).collect();
@@ -399,7 +409,7 @@ impl<'b> Builder<'b> {
         pipelines: &Pipelines,
         reloading: Reloading,
     ) -> Result<(Models, ReloadThread), Exit> {
-        let Reloading { refused, shadows, roles, rows } = reloading;
+        let Reloading { refused, shadows, roles, rivals, rows } = reloading;
         let choices = self.config.models.iter().map(|model| model.choice.clone());
         let models = choices.zip(&self.settings).zip(pipelines.each());
         let models = models.map(|((choice, settings), (_, pipeline))| {
@@ -414,6 +424,7 @@ impl<'b> Builder<'b> {
             shards: router.commanders(),
             running: running_models,
             roles,
+            rule: self.rule(rivals.clone()),
             info: process::register(&self.registry)?,
             metrics: ReloadMetrics::register(&self.registry, self.names())?,
         };
@@ -421,7 +432,14 @@ impl<'b> Builder<'b> {
             .start()
             .map_err(Exit::while_doing(Failure::Internal, "start the reload thread"))?;
         let handle = reloads.handle().clone();
-        Ok((Models { running, reloads: handle, shadows }, reloads))
+        Ok((Models { running, reloads: handle, shadows, rivals }, reloads))
+    }
+
+    /// By what shadows become live: the verdicts, while the daemon is ready. It is not while states
+    /// are restored, and over a part of the symbols a verdict is another one.
+    fn rule(&self, rivals: RivalBoard) -> PromotionRule {
+        let readiness = self.readiness.clone();
+        PromotionRule::new(rivals, move || readiness.problems().is_empty())
     }
 
     /// The models as they begin; a warning for each that is not the newest version of its model.
@@ -454,10 +472,19 @@ impl<'b> Builder<'b> {
                 seat: model.seat,
                 turns_with: model.turns.map(|turns| turns.other),
                 symbols: model.patterns.clone(),
+                // The reload thread knows more.
+                rivalry: Rivalry::default(),
                 status: ModelStatus::of(pipeline, refused),
             }
         });
         crate::keep::reload::Models(listed.collect())
+    }
+
+    fn shard_metrics(&self, pipelines: &[Pipelines]) -> Result<MetricsOfShards, Exit> {
+        let (models, listed) = (ScoredModel::of(&pipelines[0]), &self.config.metrics.symbols);
+        let counts = ShardMetrics::register(&self.registry, self.names())?;
+        let scores = ScoreMetrics::register(&self.registry, &models, listed, pipelines.len())?;
+        Ok(MetricsOfShards { counts, scores })
     }
 
     /// A shard for each pipeline, with an end of every sink. `last_states` is where the states go
@@ -467,19 +494,16 @@ impl<'b> Builder<'b> {
         pipelines: Vec<Pipelines>,
         receivers: Vec<IntakeReceiver<Command>>,
         sinks: &[Box<dyn Sink>],
-        metrics: &ShardMetrics,
+        MetricsOfShards { counts, scores }: &MetricsOfShards,
         last_states: Option<&Sender<Handed>>,
-    ) -> Result<Vec<Shard>, Exit> {
-        let Config { metrics: listed, shards, .. } = &self.config;
-        let models = ScoredModel::of(&pipelines[0]);
-        let scores =
-            ScoreMetrics::register(&self.registry, &models, &listed.symbols, pipelines.len())?;
+    ) -> Vec<Shard> {
+        let Config { shards, .. } = &self.config;
         let facts = self.config.source.settings.facts();
         // A recording waits for as long as it takes.
         let shadow_age_max = shards.shadow_age_max.filter(|_| facts.is_live || facts.commits);
         let shard = |(index, (pipelines, receiver))| {
             let publisher = Publisher::new(another(sinks));
-            let (metrics, scores) = (metrics.clone(), scores.of_shard(index));
+            let (metrics, scores) = (counts.clone(), scores.of_shard(index));
             let records_max = shards.drain_records_max;
             let shard = Shard::new(pipelines, receiver, publisher, metrics, scores, records_max)
                 .shedding_behind(shadow_age_max);
@@ -488,7 +512,7 @@ impl<'b> Builder<'b> {
                 None => shard,
             }
         };
-        Ok(pipelines.into_iter().zip(receivers).enumerate().map(shard).collect())
+        pipelines.into_iter().zip(receivers).enumerate().map(shard).collect()
     }
 
     /// Has every shard judge how its symbols are, by what the source says of its connection and of

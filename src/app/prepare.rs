@@ -35,7 +35,9 @@ pub struct Preparation {
 /// [`Exit`] with code 78 and every problem.
 pub fn prepare(config: &Config, bundles: &[&Bundle]) -> Result<Preparation, Exit> {
     let mut problems = Vec::new();
-    let mut preparation = Preparation { notes: roles::refusals(config), ..Preparation::default() };
+    let mut notes = roles::refusals(config);
+    notes.extend(roles::not_compared(config, bundles));
+    let mut preparation = Preparation { notes, ..Preparation::default() };
     let mut note = |outcome: Result<(), Exit>| problems.extend(outcome.err());
     for (model, bundle) in config.models.iter().zip(bundles) {
         note(config.check_cadence(model, &bundle.manifest().step));

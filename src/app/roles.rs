@@ -10,6 +10,7 @@ use std::path::Path;
 use tracing::{info, warn};
 
 use super::config::{Config, ModelConfig, Turns};
+use crate::engine::model::{Bundle, rival_obstacle};
 use crate::engine::pipeline::Role;
 use crate::keep::roles::{ConfiguredRole, ConfiguredRoles, Found, GivenRoles, RoleStore};
 use crate::keep::snapshot::{Disk, Folder};
@@ -30,7 +31,7 @@ pub(super) fn folder(config: &Config) -> Option<&Path> {
 
 fn configured(config: &Config) -> ConfiguredRoles {
     let configured = config.models.iter().map(|model| {
-        let ModelConfig { name, seat, role, symbols, turns, .. } = model;
+        let ModelConfig { name, seat, role, symbols, turns, promotes_by_rule, .. } = model;
         // Of two that take turns, what a promotion has made of them is no change of the
         // configuration.
         let role = match turns {
@@ -38,7 +39,8 @@ fn configured(config: &Config) -> ConfiguredRoles {
             Some(Turns { is_first: true, .. }) => Role::Live,
             Some(Turns { is_first: false, .. }) => Role::Vacant,
         };
-        ConfiguredRole { name: name.to_string(), seat: *seat, role, symbols: symbols.clone() }
+        let (name, symbols) = (name.to_string(), symbols.clone());
+        ConfiguredRole { name, seat: *seat, role, symbols, by_rule: *promotes_by_rule }
     });
     ConfiguredRoles(configured.collect())
 }
@@ -47,6 +49,23 @@ fn configured(config: &Config) -> ConfiguredRoles {
 pub(super) fn refusals(config: &Config) -> Vec<String> {
     let roles = configured(config);
     roles.0.iter().filter_map(|role| roles.refusal(&role.name)).collect()
+}
+
+/// Which shadows are not compared with the live model of their seat, each with the reason.
+pub(super) fn not_compared(config: &Config, bundles: &[&Bundle]) -> Vec<String> {
+    let models = || config.models.iter().zip(bundles);
+    let of_role = |role| models().filter(move |(model, _)| model.role == role);
+    let note = |(shadow, bundle): (&ModelConfig, &&Bundle)| {
+        let (live, of_live) = of_role(Role::Live).find(|(live, _)| live.seat == shadow.seat)?;
+        let what = rival_obstacle(bundle.manifest(), of_live.manifest())?;
+        let then = match shadow.promotes_by_rule {
+            true => "; no rule promotes it (promote)",
+            false => "",
+        };
+        let (name, live) = (&shadow.name, &live.name);
+        Some(format!("`{name}` is not compared with `{live}`: {what} differs{then}"))
+    };
+    of_role(Role::Shadow).filter_map(note).collect()
 }
 
 /// What a start would find of roles that were given.

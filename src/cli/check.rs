@@ -128,8 +128,10 @@ fn model_lines(
             format!(", {} as {}, of {}", model.role, model.name, patterns.join(", "))
         }
     };
-    let next = match (model.turns, model.role) {
-        (Some(_), Role::Live) => "; other versions are shadows until they are promoted",
+    let next = match (model.turns, model.role, model.promotes_by_rule) {
+        (Some(_), Role::Live, false) => "; other versions are shadows until they are promoted",
+        (Some(_), Role::Live, true) => "; other versions are shadows until they are better",
+        (_, Role::Shadow, true) => "; live when it is better",
         _ => "",
     };
     let taken = taken.iter().map(|taken| format!("passed over   {}", super::taken_line(taken)));

@@ -17,9 +17,9 @@ use crate::app::check_together;
 use crate::app::config::Config;
 use crate::core::domain::UnixNanos;
 use crate::core::text::excerpt_of_bytes;
-use crate::core::verdict::{Verdict, Word};
+use crate::core::verdict::{LEVEL, Pool, Verdict, Word};
 use crate::engine::model::RefusedVersion;
-use crate::engine::pipeline::{Chosen, Pipeline, Pipelines, Role, StreamTally};
+use crate::engine::pipeline::{Chosen, Pipeline, Pipelines, Rival, Role, StreamTally};
 use crate::engine::symbols::{CadencePolicy, EngineTally, Haste, Mistimed, MistimedCause};
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::{Exit, Failure};
@@ -495,12 +495,17 @@ fn summarise_verdict(pipeline: &Pipeline) {
     if book.tally().scores == 0 {
         return;
     }
-    let pool = book.pool();
-    let counts = Word::ALL.map(|word| (pool.symbols(word), word.label().replace('_', " ")));
-    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
-    let counts: Vec<_> = counts.map(|(count, word)| format!("{count} {word}")).collect();
     let against = book.against().label();
-    tell!("symbols by their verdict against {against}: {}", counts.join(", "));
+    tell!("symbols by their verdict against {against}: {}", counts_of(&book.pool()));
+    if let Some(Rival { model, model_version, .. }) = pipeline.rival() {
+        let pool = pipeline.rival_pool().pool;
+        tell!(
+            "symbols by their verdict against the live model, {model} {model_version}: {}; over \
+             all of them: {}",
+            counts_of(&pool),
+            pool.word(LEVEL).label().replace('_', " ")
+        );
+    }
     let Some(verdict) = pipeline.verdict_of_steps() else { return };
     let Verdict { word, since, scores, log_e_value, .. } = verdict;
     let since = since.map_or_else(String::new, |since| format!(" since {since}"));
@@ -509,6 +514,13 @@ fn summarise_verdict(pipeline: &Pipeline) {
          e^{log_e_value:.1}",
         word.label().replace('_', " ")
     );
+}
+
+/// How many symbols have which word.
+fn counts_of(pool: &Pool) -> String {
+    let counts = Word::ALL.map(|word| (pool.symbols(word), word.label().replace('_', " ")));
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+    counts.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
 }
 
 fn summarise_model(tally: &EngineTally, seconds: f64) {

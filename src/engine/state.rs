@@ -21,13 +21,14 @@ const MAGIC: &[u8; 4] = b"tcst";
 /// The layout of the payload. Raise it whenever [`SymbolSnapshot`] changes: postcard has no names.
 const VERSION: u16 = 6;
 
-/// What layout 5 lacks at its end: that nothing is known of the inputs.
-const BEHIND_5: &[u8] = &[0];
-
 /// The layouts of [`SnapshotBefore`], which had no ledger, with what they lack at their end: layout
 /// 2 a cadence and the count of steps that were shed, layout 3 the count. Nothing is known of a
 /// cadence of zeros.
 const BEFORE: [(u16, &[u8]); 3] = [(2, &[0; 4]), (3, &[0]), (4, &[])];
+
+/// Layout 5, with what it lacks at its end: a byte for each field that came later, which stands for
+/// an absent one.
+const LAYOUT_5: (u16, &[u8]) = (5, &[0; 2]);
 
 const MODEL: std::ops::Range<usize> = 6..22;
 const CHECKSUM: std::ops::Range<usize> = 22..30;
@@ -113,7 +114,8 @@ impl StateCodec {
         }
         let version = u16::from_le_bytes([bytes[4], bytes[5]]);
         let before = BEFORE.iter().find(|(before, _)| *before == version);
-        if ![5, VERSION].contains(&version) && before.is_none() {
+        let is_known = version == VERSION || version == LAYOUT_5.0 || before.is_some();
+        if !is_known {
             return Err(StateError::Version(version));
         }
         if checksum(bytes) != bytes[CHECKSUM] {
@@ -127,7 +129,7 @@ impl StateCodec {
             Some((_, lacking)) => {
                 postcard::from_bytes::<SnapshotBefore>(&[payload, lacking].concat()).map(Into::into)
             }
-            None if version == 5 => postcard::from_bytes(&[payload, BEHIND_5].concat()),
+            None if version == LAYOUT_5.0 => postcard::from_bytes(&[payload, LAYOUT_5.1].concat()),
             None => postcard::from_bytes(payload),
         };
         state.map_err(|error| StateError::Unreadable(error.to_string()))
@@ -155,8 +157,8 @@ mod tests {
     use crate::engine::symbols::{Engine, EngineLimits, Pushed};
     use crate::engine::test_support::{NullRuntime, bundle, tick};
 
-    /// A ledger without evidence, and nothing known of the inputs, at the end of the payload.
-    const LEDGER_BYTES: usize = 28 + BEHIND_5.len();
+    /// A ledger without evidence and what layout 5 lacks, at the end of the payload.
+    const LEDGER_BYTES: usize = 28 + LAYOUT_5.1.len();
 
     #[test]
     fn states_of_the_layouts_before_are_read() {
@@ -177,9 +179,10 @@ mod tests {
             let expected = SymbolSnapshot::from(SnapshotBefore::from(&state));
             assert_eq!(codec.decode(&before), Ok(expected), "layout {version}");
         }
-        let newest = codec.encode(&state);
-        let five = newest[HEADER_BYTES..].strip_suffix(BEHIND_5).unwrap();
-        assert_eq!(codec.decode(&stored_as(5, &newest, five)), Ok(state.clone()), "layout 5");
+        let payload = codec.encode(&state)[HEADER_BYTES..].to_vec();
+        let (version, lacking) = LAYOUT_5;
+        let before = sealed(&codec, &state, version, payload.strip_suffix(lacking).unwrap());
+        assert_eq!(codec.decode(&before), Ok(state.clone()), "layout {version}");
         // The count of shed steps, which layouts 2 and 3 lack, is before the ledger.
         engine.allow_shedding(true);
         engine.shed_rows(true);
@@ -199,14 +202,13 @@ mod tests {
         version: u16,
         lacking: &[u8],
     ) -> Vec<u8> {
-        let newest = codec.encode(state);
         let payload = postcard::to_allocvec(&SnapshotBefore::from(state)).unwrap();
-        let payload = payload.strip_suffix(lacking).unwrap();
-        stored_as(version, &newest, payload)
+        sealed(codec, state, version, payload.strip_suffix(lacking).unwrap())
     }
 
-    /// This payload as an earlier layout stored it, beside the bytes of the newest one.
-    fn stored_as(version: u16, newest: &[u8], payload: &[u8]) -> Vec<u8> {
+    /// A payload of an earlier layout with its header.
+    fn sealed(codec: &StateCodec, state: &SymbolSnapshot, version: u16, payload: &[u8]) -> Vec<u8> {
+        let newest = codec.encode(state);
         let mut before = [&newest[..HEADER_BYTES], payload].concat();
         before[4..6].copy_from_slice(&version.to_le_bytes());
         let checksum = checksum(&before);

@@ -40,6 +40,10 @@ pub struct ConfiguredRole {
     /// unless the model may not have the seat any more.
     #[serde(skip)]
     pub symbols: SymbolPatterns,
+    /// Whether its entry asks for a promotion by the verdict against the live model of its seat. Not
+    /// a part of the digest either.
+    #[serde(skip)]
+    pub by_rule: bool,
 }
 
 /// The roles of the models of a configuration.
@@ -128,6 +132,15 @@ impl ConfiguredRoles {
                 live.name
             )
         })
+    }
+
+    /// Whether a model gets its seat when its verdict against the live one is `better`: where its
+    /// entry says so, and, for the one that the configuration has in the seat, where the entry of
+    /// any other model of the seat says so, which may have taken its place.
+    pub fn by_rule(&self, name: &str) -> bool {
+        let Some(model) = self.0.iter().find(|model| model.name == name) else { return false };
+        let mut of_seat = self.0.iter().filter(|other| other.seat == model.seat);
+        model.by_rule || (model.role == Role::Live && of_seat.any(|other| other.by_rule))
     }
 
     /// What a file in a folder that another process may have says.
@@ -259,6 +272,7 @@ mod tests {
             seat: 0,
             role,
             symbols: SymbolPatterns::default(),
+            by_rule: false,
         };
         ConfiguredRoles(vec![role(first, Role::Live), role("next", Role::Shadow)])
     }
@@ -314,6 +328,26 @@ mod tests {
         let before = store.save(live("next")).unwrap();
         store.put_back(before).unwrap();
         assert_eq!((store.is_kept(), store.load().unwrap()), (false, Found::Configured));
+    }
+
+    #[test]
+    fn a_rule_is_about_the_models_of_its_seat() {
+        let mut roles = configured("a");
+        let beside = |name: &str, seat| ConfiguredRole {
+            name: name.to_owned(),
+            seat,
+            ..configured("a").0[1].clone()
+        };
+        roles.0.extend([beside("other", 0), beside("elsewhere", 1)]);
+        let all = |roles: &ConfiguredRoles| {
+            ["a", "next", "other", "elsewhere", "none"].map(|name| roles.by_rule(name))
+        };
+        assert_eq!(all(&roles), [false; 5]);
+        let digest = roles.digest();
+        roles.0[1].by_rule = true;
+        // The one that the configuration has there may come back.
+        assert_eq!(all(&roles), [true, true, false, false, false]);
+        assert_eq!(roles.digest(), digest, "a promotion outlives a change of the rule");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use prometheus::Registry;
 
 use super::section::Section;
 use crate::core::domain::{NamedRejection, Symbol};
+use crate::engine::wire::score::UnencodedScore;
 use crate::intake::Record;
 use crate::ops::clock::Stopwatch;
 use crate::ops::exit::Exit;
@@ -108,6 +109,18 @@ pub trait Sink: Send {
     /// # Errors
     /// As [`Sink::publish`].
     fn publish_score(&mut self, score: &Outgoing<'_>) -> Result<(), SinkClosed>;
+
+    /// Whether this sink needs the bytes of scores now. Where no sink does, scores come by
+    /// [`Sink::keep_score`].
+    fn needs_score_bytes(&self) -> bool {
+        true
+    }
+
+    /// Takes a score that is encoded when somebody asks for it. Only a sink that may do without the
+    /// bytes gets any.
+    fn keep_score(&mut self, score: &Arc<UnencodedScore>, rank: u16) {
+        let _ = (score, rank);
+    }
 
     /// Waits until everything that was handed over so far, through any end, is as durable as this
     /// sink makes it. The snapshot of a state is written only after the records behind it settled.

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::core::domain::PartitionId;
 use crate::engine::inference::InferenceError;
-use crate::engine::pipeline::{ModelLabel, Pipeline, Restored, StoredState};
+use crate::engine::pipeline::{ModelLabel, Pipeline, Restored, RivalPool, StoredState};
 use crate::engine::symbols::Inherited;
 use crate::ports::history::{Failed, Rows};
 use crate::ports::sink::Sink;
@@ -50,6 +50,13 @@ pub enum Command {
         pipeline: Box<Pipeline>,
         /// Takes the answer, and the pipeline that ran until now, for somebody else to take down.
         answer: Sender<(Inherited, Box<Pipeline>)>,
+    },
+    /// Say what the symbols have come to about a shadow and the live model of its seat.
+    Rivals {
+        /// Which shadow, by its place in the configuration.
+        model: usize,
+        /// Takes the answer.
+        answer: Sender<RivalPool>,
     },
     /// Give a shadow the seat of the live model, which becomes a shadow.
     Promote {

@@ -26,6 +26,7 @@ pub(crate) mod test_support;
 #[cfg(test)]
 mod tests;
 
+use std::convert::Infallible;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ pub use self::lent::LentShard;
 pub use self::metrics::ShardMetrics;
 pub use self::publisher::{Origin, Publisher};
 pub use self::refusals::{AheadSamples, RefusalWatch};
-pub use self::scores::{ScoreMetrics, ScoredModel, ShardScores};
+pub use self::scores::{RivalBoard, ScoreMetrics, ScoredModel, ShardScores};
 
 /// How many symbols' states are taken between two batches: a snapshot holds a forecast up for no
 /// longer than these take.
@@ -569,6 +570,9 @@ impl Shard {
                 let before = pipelines.replace(model, *next);
                 let _ = answer.send((inherited, Box::new(before)));
             }
+            Command::Rivals { model, answer } => {
+                let _ = answer.send(pipelines.at(model).rival_pool());
+            }
             Command::Promote { model, answer } => {
                 pipelines.promote(model);
                 if let Some(health) = health {
@@ -581,9 +585,8 @@ impl Shard {
                 if is_whole {
                     pipelines.note_all_changed();
                 }
-                let mut left = pipelines.begin_taking();
                 let mut states = Vec::new();
-                pipelines.take_changed(usize::MAX, &mut left, |state| states.push(state));
+                pipelines.take_all_changed(|state| states.push(state));
                 let _ = answer.send(states);
                 hold = resume;
             }
@@ -662,7 +665,14 @@ fn say(
     if count > 0 {
         publisher.flush();
     }
-    pipeline.emit_scores(|symbol, record| publisher.publish_score(&origin, symbol, record))?;
+    if publisher.needs_score_bytes() {
+        pipeline.emit_scores(|symbol, record| publisher.publish_score(&origin, symbol, record))?;
+    } else {
+        let Ok(()) = pipeline.hand_scores(|score| {
+            publisher.keep_score(&origin, score);
+            Ok::<_, Infallible>(())
+        });
+    }
     // What the shadows take is no part of the critical path.
     if count == 0 || origin.post.role != Role::Live {
         return Ok(None);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::core::domain::{NamedRejection, Symbol};
 use crate::engine::pipeline::{Pipeline, Post, Role};
+use crate::engine::wire::score::UnencodedScore;
 use crate::intake::Record;
 use crate::ops::clock::Stopwatch;
 use crate::ops::supervise::Pulse;
@@ -74,6 +75,18 @@ impl Publisher {
         Ok(())
     }
 
+    /// Whether a sink needs the bytes of scores.
+    pub fn needs_score_bytes(&self) -> bool {
+        self.connected.iter().chain(&self.sinks).any(|sink| sink.needs_score_bytes())
+    }
+
+    /// Hands one score to every sink, none of which needs its bytes.
+    pub fn keep_score(&mut self, origin: &Origin, score: UnencodedScore) {
+        let (score, rank) = (Arc::new(score), rank_of_scores(origin));
+        self.each().for_each(|sink| sink.keep_score(&score, rank));
+        self.pulse.work();
+    }
+
     /// Hands one score to every sink.
     ///
     /// # Errors
@@ -86,8 +99,7 @@ impl Publisher {
     ) -> Result<(), SinkClosed> {
         let Self { sinks, connected, pulse } = self;
         let record = Outgoing::new(symbol, record, &origin.model_sha256, None, pulse);
-        // Scores of all models go to one place, whatever their roles are.
-        let record = record.of_rank(u16::try_from(origin.post.place).unwrap_or(u16::MAX));
+        let record = record.of_rank(rank_of_scores(origin));
         for sink in connected.iter_mut().chain(sinks) {
             sink.publish_score(&record)?;
         }
@@ -124,6 +136,12 @@ impl Publisher {
     fn each(&mut self) -> impl Iterator<Item = &mut Box<dyn Sink>> {
         self.connected.iter_mut().chain(&mut self.sinks)
     }
+}
+
+/// What tells the scores of a model from those of others: they go to one place, whatever their roles
+/// are.
+fn rank_of_scores(origin: &Origin) -> u16 {
+    u16::try_from(origin.post.place).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]

@@ -18,10 +18,13 @@ use crate::core::baseline::BaselineKind;
 use crate::core::domain::Symbol;
 use crate::core::score::{Evidence, SUMS_LENGTH, ScoreBook, ScoreTally, Sums, Unscored};
 use crate::core::verdict::{LEVEL, POOL_LENGTH, Pool, Word};
-use crate::engine::pipeline::{Pipeline, Pipelines};
+use crate::engine::pipeline::{Pipeline, Pipelines, RivalPool};
 
 /// The label of all symbols that are not listed.
 const OTHER: &str = "other";
+
+/// In the place of a model that there is not.
+const NO_RIVAL: usize = usize::MAX;
 
 /// The metrics of the scores of all models; each shard takes its own ends.
 #[derive(Clone)]
@@ -80,6 +83,48 @@ struct Board {
     shards: Vec<Laid>,
     /// The place of the baseline among all, which another version of the model may change.
     against: AtomicUsize,
+    /// The place in the configuration of the live model that a shadow is compared with, or
+    /// [`NO_RIVAL`].
+    rival: AtomicUsize,
+}
+
+/// What the shards have laid down of shadows and the live models of their seats; cloning shares it.
+#[derive(Clone, Default)]
+pub struct RivalBoard(Arc<[Arc<Board>]>);
+
+impl RivalBoard {
+    /// A board on which one shard has laid these down, one for each model.
+    #[cfg(test)]
+    pub(crate) fn laid(pools: &[RivalPool]) -> Self {
+        let board = |RivalPool { rival, pool }: &RivalPool| {
+            let laid = Laid {
+                groups: Vec::new(),
+                pools: Vec::new(),
+                rivals: vec![AtomicPool::default()],
+                recent: AtomicSums::default(),
+            };
+            laid.rivals[0].store(pool);
+            let rival = AtomicUsize::new(rival.unwrap_or(NO_RIVAL));
+            Arc::new(Board { shards: vec![laid], against: AtomicUsize::new(0), rival })
+        };
+        Self(pools.iter().map(board).collect())
+    }
+
+    /// What all shards say of a model, by its place in the configuration, and its rival. It may be
+    /// of another moment in each shard.
+    pub fn of(&self, model: usize) -> RivalPool {
+        let Some(board) = self.0.get(model) else { return RivalPool::default() };
+        board.rival_pool()
+    }
+}
+
+impl Board {
+    fn rival_pool(&self) -> RivalPool {
+        let rival = self.rival.load(Ordering::Relaxed);
+        let pools = self.shards.iter().flat_map(|laid| &laid.rivals).map(AtomicPool::load);
+        let pool = pools.fold(Pool::default(), |pool, more| pool.merged(&more));
+        RivalPool { rival: Some(rival).filter(|rival| *rival != NO_RIVAL), pool }
+    }
 }
 
 /// What one shard has laid down.
@@ -88,6 +133,8 @@ struct Laid {
     groups: Vec<AtomicSums>,
     /// The evidence of the same groups.
     pools: Vec<AtomicPool>,
+    /// The evidence of the same groups about the rival.
+    rivals: Vec<AtomicPool>,
     recent: AtomicSums,
 }
 
@@ -121,7 +168,7 @@ struct Gauges {
 
 impl ScoreMetrics {
     /// Registers the metrics of the scores of models, for so many shards. The `listed` symbols are
-    /// in the order that [`ScoreBook::listed`] has.
+    /// in the order that [`ScoreBook::listed`](crate::core::score::ScoreBook::listed) has.
     ///
     /// # Errors
     /// Where a name is registered already.
@@ -142,11 +189,13 @@ impl ScoreMetrics {
         let laid = || Laid {
             groups: (0..=listed.len()).map(|_| AtomicSums::default()).collect(),
             pools: (0..=listed.len()).map(|_| AtomicPool::default()).collect(),
+            rivals: (0..=listed.len()).map(|_| AtomicPool::default()).collect(),
             recent: AtomicSums::default(),
         };
         let board = |model: &ScoredModel| {
             let shards = (0..shards).map(|_| laid()).collect();
-            Arc::new(Board { shards, against: AtomicUsize::new(model.against as usize) })
+            let against = AtomicUsize::new(model.against as usize);
+            Arc::new(Board { shards, against, rival: AtomicUsize::new(NO_RIVAL) })
         };
         let boards: Vec<_> =
             models.iter().map(|model| (model.name.clone(), board(model))).collect();
@@ -191,6 +240,11 @@ impl ScoreMetrics {
         Ok(Self { models: of_models })
     }
 
+    /// What becomes of shadows beside the live models of their seats.
+    pub fn rivals(&self) -> RivalBoard {
+        RivalBoard(self.models.iter().map(|model| Arc::clone(&model.board)).collect())
+    }
+
     /// The ends of the shard of this number, one for each model.
     pub fn of_shard(&self, shard: usize) -> Vec<ShardScores> {
         let end = |metrics: &ModelScores| ShardScores {
@@ -207,12 +261,13 @@ impl ShardScores {
     pub(super) fn show(&mut self, pipeline: &mut Pipeline) {
         let inputs = pipeline.engine().inputs();
         self.metrics.inputs.lay(self.shard, &pipeline.manifest().features, inputs);
-        self.show_scores(pipeline.engine_mut().scores_mut());
+        let rival = pipeline.rival().map_or(NO_RIVAL, |rival| rival.index);
+        self.show_scores(pipeline.engine_mut().scores_mut(), rival);
     }
 
-    fn show_scores(&mut self, book: &mut ScoreBook) {
+    fn show_scores(&mut self, book: &mut ScoreBook, rival: usize) {
         let (tally, shown) = (*book.tally(), self.shown);
-        if tally == shown {
+        if tally == shown && !book.has_other_rival() {
             return;
         }
         let ModelScores { scores, unscored, waiting, drifts, drifting, board, .. } = &self.metrics;
@@ -225,9 +280,11 @@ impl ShardScores {
         drifting.add(count(tally.drifting) - count(shown.drifting));
         board.against.store(book.against() as usize, Ordering::Relaxed);
         if let Some(laid) = board.shards.get(self.shard) {
-            book.show_changed(|group, sums, pool| {
+            board.rival.store(rival, Ordering::Relaxed);
+            book.show_changed(|group, sums, [pool, rivals]| {
                 laid.groups[group].store(sums);
                 laid.pools[group].store(pool);
+                laid.rivals[group].store(rivals);
             });
             if tally.scores != shown.scores {
                 laid.recent.store(&book.recent());
@@ -347,7 +404,8 @@ impl Gauges {
             )?,
             verdict: gauges(
                 "tickcast_verdict",
-                "The verdict over all symbols: 1 better, 0 undecided, -1 worse, NaN too early.",
+                "The verdict over all symbols: 1 better, 0 undecided, -1 worse, NaN too early. \
+                 A shadow has another one against the live model of its seat.",
                 &["model", "against"],
             )?,
             verdict_since: gauges(
@@ -440,7 +498,7 @@ impl Collector for Gauges {
         let named = [&self.verdict, &self.verdict_since, &self.verdict_symbols];
         named.into_iter().chain([&self.symbol_verdict]).for_each(GaugeVec::reset);
         for (model, board) in &self.boards {
-            let Board { shards, against } = &**board;
+            let Board { shards, against, .. } = &**board;
             let against = BaselineKind::ALL.get(against.load(Ordering::Relaxed));
             let against = against.copied().unwrap_or_default().label();
             let (mut whole, mut evidence) = (Sums::default(), Pool::default());
@@ -455,6 +513,18 @@ impl Collector for Gauges {
                 evidence = evidence.merged(&pool);
             }
             self.set_verdict(model, against, &evidence);
+            let RivalPool { rival, pool } = board.rival_pool();
+            let rival = rival.and_then(|rival| self.boards.get(rival));
+            if let Some(label) = rival.map(|(rival, _)| format!("model:{rival}")) {
+                self.set_verdict(model, &label, &pool);
+                for (group, symbol) in self.symbols.iter().enumerate() {
+                    let pools = shards.iter().map(|laid| laid.rivals[group].load());
+                    let pool = pools.fold(Pool::default(), |pool, more| pool.merged(&more));
+                    let labels = [&**model, &**symbol, &*label];
+                    let gauge = self.symbol_verdict.with_label_values(&labels);
+                    gauge.set(number(pool.word(LEVEL)));
+                }
+            }
             let recent = shards.iter().map(|laid| laid.recent.load()).sum();
             for (over, sums) in [("weighted", whole), ("recent", recent)] {
                 set(model, over, &sums, of_model);

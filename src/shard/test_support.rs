@@ -236,8 +236,7 @@ pub(crate) fn drive(pipelines: &mut Pipelines, records: &[Record]) -> Vec<(Strin
 /// The states of all symbols that have moved.
 pub(crate) fn moved(pipelines: &mut Pipelines) -> Vec<StoredState> {
     let mut states = Vec::new();
-    let mut left = pipelines.begin_taking();
-    pipelines.take_changed(usize::MAX, &mut left, |state| states.push(state));
+    pipelines.take_all_changed(|state| states.push(state));
     states
 }
 

@@ -3,6 +3,7 @@
 mod history;
 mod lent;
 mod restored;
+mod rivals;
 mod several;
 mod shedding;
 

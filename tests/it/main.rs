@@ -47,6 +47,8 @@ mod kafka_mock;
 #[cfg(feature = "kafka")]
 mod kafka_online;
 #[cfg(feature = "kafka")]
+mod kafka_rivals;
+#[cfg(feature = "kafka")]
 mod kafka_security;
 #[cfg(feature = "kafka")]
 mod kafka_several;
@@ -64,6 +66,7 @@ mod promotions;
 mod proofs;
 mod reload;
 mod rest;
+mod rivals;
 mod scores;
 mod seal;
 mod seams;

@@ -421,12 +421,16 @@ fn on_recorded_days_adaptive_intervals_hold_what_they_promise() {
         let scores = scores(&lines);
         assert_eq!(scores.len(), count, "{model}");
         let covered = scores.iter().filter(|score| score.covered).count();
-        covered as f64 / scores.len() as f64
+        let width: f64 = scores.iter().map(|score| score.upper - score.lower).sum();
+        (covered as f64 / scores.len() as f64, width / scores.len() as f64)
     };
     for (model, count) in [("aapl-daily", 11_999), ("stocks-volatility-carried", 11_904)] {
-        let [bundle, adaptive] =
+        let [(bundle, width), (adaptive, adaptive_width)] =
             ["bundle", "adaptive"].map(|intervals| held(model, count, intervals));
-        println!("{model}: {bundle:.3} by the bundle's interval, {adaptive:.3} by adaptive ones");
+        println!(
+            "{model}: {bundle:.3} by the bundle's interval of {width:.4}, {adaptive:.3} by \
+             adaptive ones of {adaptive_width:.4}"
+        );
         assert!((adaptive - 0.9).abs() < 0.01, "{model}: {adaptive}");
         assert!((bundle - 0.9).abs() > 2.0 * (adaptive - 0.9).abs(), "{model}: {bundle}");
     }

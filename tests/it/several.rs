@@ -392,7 +392,7 @@ fn a_promotion_is_shown_survives_a_restart_and_can_be_taken_back() {
     assert_eq!((&answer["instead_of"], &answer["survives_restart"]), (&"vol".into(), &true.into()));
     assert_eq!(promote(&daemon, "vol-next").1["outcome"], "live");
     say(&feed, &daemon, second);
-    assert_eq!(daemon.metric(r#"tickcast_promotions_total{model="vol-next"}"#), 1.0);
+    assert_eq!(daemon.metric(r#"tickcast_promotions_total{by="request",model="vol-next"}"#), 1.0);
     assert_eq!(daemon.metric(r#"tickcast_model_live{model="vol"}"#), 0.0);
     assert_eq!(ask(&daemon, "GET", "/version", "").1["model_version"], "2");
     // Of each symbol the stream of shadows has one newest record, that of the shadow of now.

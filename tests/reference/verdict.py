@@ -12,6 +12,7 @@ found by bisection on the closed form, so they share no formula with the daemon'
 
 With the argument `check` and a file of scores it follows every ledger of the daemon through them,
 symbol by symbol, and compares each verdict: words, times, counts and means must be equal to the bit.
+Verdicts of shadows against the live model of their seat follow from a join of the scores of both.
 
 With the argument `comparecast` it compares the limits with the asymptotic confidence sequence of the
 package of Choe and Ramdas, which is what they become where the variance is known: for many blocks
@@ -196,51 +197,113 @@ def compare_with_comparecast():
         assert abs(ours / theirs - 1) < 2 * power / count
 
 
-def check(path, horizon):
-    """Every verdict in a file of scores, out of the values in it. Repeated lines count once."""
-    ledgers, seen, words = {}, set(), {}
-    for text in open(path):
-        score = json.loads(text)
-        verdict = score["verdict"]
-        if score["id"] in seen:
-            continue
-        seen.add(score["id"])
-        model, baseline = score["truth"] - score["value"], score["truth"] - score["baseline"]
-        symbol = (score["model"], score["model_version"], score["symbol"])
-        ledger = ledgers.setdefault(symbol, {"open": [], "means": [], "mean": 0.0, "squares": 0.0,
-                                             "word": "too_early", "since": None})
-        length = max(30, 10 * horizon)
-        if score.get("evidence", "unknown") in ("unseen", "unknown"):
-            ledger["open"].append(baseline * baseline - model * model)
-        if len(ledger["open"]) == length:
-            total = 0.0
-            for difference in ledger["open"]:
-                total += difference
-            ledger["means"].append(total / length)
-            ledger["open"] = []
-            apart = total / length - ledger["mean"]
-            ledger["mean"] += apart / len(ledger["means"])
-            ledger["squares"] += apart * (total / length - ledger["mean"])
-            said = word(np.array(ledger["means"]), 0.05)
-            if said != ledger["word"]:
-                ledger["word"], ledger["since"] = said, score["truth_time"]
-        count = len(ledger["means"])
-        ours = (ledger["word"], ledger["since"], count * length + len(ledger["open"]), ledger["mean"])
+COUNTS = ("unseen", "unknown")
+
+
+class Ledger:
+    """What the daemon keeps of one comparison, in the same order of operations, and what Python says
+    of it."""
+
+    def __init__(self, horizon):
+        self.length = max(30, 10 * horizon)
+        self.open, self.means, self.mean, self.squares = [], [], 0.0, 0.0
+        self.word, self.since = "too_early", None
+
+    def take(self, difference, at):
+        self.open.append(difference)
+        if len(self.open) < self.length:
+            return
+        total = 0.0
+        for one in self.open:
+            total += one
+        self.means.append(total / self.length)
+        self.open = []
+        apart = total / self.length - self.mean
+        self.mean += apart / len(self.means)
+        self.squares += apart * (total / self.length - self.mean)
+        said = word(np.array(self.means), 0.05)
+        if said != self.word:
+            self.word, self.since = said, at
+
+    def compare(self, verdict, score):
+        """Words, times, counts and means to the bit; after each block, evidence and limits."""
+        count = len(self.means)
+        ours = (self.word, self.since, count * self.length + len(self.open), self.mean)
         theirs = (verdict["word"], verdict.get("since"), verdict["scores"],
                   verdict["mean_difference"])
         assert ours == theirs, (score, ours)
-        assert verdict["against"] == score["against"]
-        if count and not ledger["open"]:
-            evidence = log_e_value(ledger["means"])
+        if count and not self.open:
+            evidence = log_e_value(self.means)
             assert math.isclose(verdict["log_e_value"], evidence, rel_tol=1e-9, abs_tol=1e-9), score
-            for one, other in zip(verdict.get("limits", []), limits(np.array(ledger["means"]), 0.05)
+            for one, other in zip(verdict.get("limits", []), limits(np.array(self.means), 0.05)
                                   or [], strict=True):
-                assert math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9 * abs(ledger["mean"])), (
+                assert math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9 * abs(self.mean)), (
                     score, one, other)
-        words[symbol] = ledger["word"]
-    print(f"{len(seen)} scores of {len(ledgers)} symbols: every verdict is that of the daemon")
-    for symbol, said in sorted(words.items()):
-        print(" ".join(symbol), said, ledgers[symbol]["since"] or "")
+
+
+def read_scores(path):
+    """The scores of a file in their order; repeated lines count once."""
+    scores, seen = [], set()
+    with open(path) as file:
+        for text in file:
+            score = json.loads(text)
+            if score["id"] not in seen:
+                seen.add(score["id"])
+                scores.append(score)
+    return scores
+
+
+def check(path, horizon):
+    """Every verdict in a file of scores, out of the values in it."""
+    ledgers, scores = {}, read_scores(path)
+    for score in scores:
+        verdict = score["verdict"]
+        model, baseline = score["truth"] - score["value"], score["truth"] - score["baseline"]
+        symbol = (score["model"], score["model_version"], score["symbol"])
+        ledger = ledgers.setdefault(symbol, Ledger(horizon))
+        if score.get("evidence", "unknown") in COUNTS:
+            ledger.take(baseline * baseline - model * model, score["truth_time"])
+        assert verdict["against"] == score["against"]
+        ledger.compare(verdict, score)
+    print(f"{len(scores)} scores of {len(ledgers)} symbols: every verdict is that of the daemon")
+    for symbol, ledger in sorted(ledgers.items()):
+        print(" ".join(symbol), ledger.word, ledger.since or "")
+    check_rivals(scores, horizon)
+
+
+def check_rivals(scores, horizon):
+    """What scores of shadows say of the live model of their seat, out of a join of the scores of
+    both: of the same symbol, forecast time, target time and truth time, that count for both."""
+
+    def place(model, version, score):
+        times = (score["as_of"], score["target_time"], score["truth_time"])
+        return (model, version, score["symbol"], *times)
+
+    all_scores = {place(one["model"], one["model_version"], one): one for one in scores}
+    ledgers, compared, left_out = {}, 0, 0
+    for score in scores:
+        key, rival = (score["model"], score["model_version"], score["symbol"]), score.get("rival")
+        if rival is None:
+            # Live, or without a rival: what comes later begins again.
+            ledgers.pop(key, None)
+            continue
+        against = (rival["model"], rival["model_version"])
+        if key not in ledgers or ledgers[key][0] != against:
+            ledgers[key] = (against, Ledger(horizon))
+        ledger = ledgers[key][1]
+        other = all_scores.get(place(*against, score))
+        if other and all(one.get("evidence", "unknown") in COUNTS for one in (score, other)):
+            theirs, ours = other["truth"] - other["value"], score["truth"] - score["value"]
+            ledger.take(theirs * theirs - ours * ours, score["truth_time"])
+            compared += 1
+        else:
+            left_out += 1
+        ledger.compare(rival, score)
+    if ledgers:
+        print(f"{compared} pairs of a shadow and its rival, {left_out} scores left out: every"
+              " verdict is that of the daemon")
+    for key, (against, ledger) in sorted(ledgers.items()):
+        print(" ".join(key), "against", " ".join(against), ledger.word, ledger.since or "")
 
 
 if __name__ == "__main__":

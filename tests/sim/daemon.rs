@@ -19,7 +19,8 @@ use tickcast::intake::{
     intake,
 };
 use tickcast::keep::reload::{
-    ListedModel, ModelStatus, Models, Outcome, ReloadMetrics, ReloadModel, ReloadWork, Reloader,
+    ListedModel, ModelStatus, Models, Outcome, PromotionRule, ReloadMetrics, ReloadModel,
+    ReloadWork, Reloader, Rivalry,
 };
 use tickcast::keep::roles::{ConfiguredRole, ConfiguredRoles, Found as Roles, RoleStore};
 use tickcast::keep::snapshot::{Disk, Keeper, KeeperWork, SnapshotMetrics, Store};
@@ -144,6 +145,7 @@ pub(crate) fn role_store(character: &Character, disk: &SimulatedDisk) -> RoleSto
         seat: 0,
         role: role_of(name, NOW),
         symbols: SymbolPatterns::default(),
+        by_rule: false,
     });
     let disk = character.has_shadow.then(|| Box::new(disk.clone()) as Box<dyn Disk>);
     RoleStore::new(disk, ConfiguredRoles(configured.into()))
@@ -363,6 +365,7 @@ pub(crate) fn reloader(
         seat: 0,
         turns_with: None,
         symbols: Vec::new(),
+        rivalry: Rivalry::default(),
         status: ModelStatus::of(pipeline, Vec::new()),
     });
     let (running, _) = tokio::sync::watch::channel(Models(listed.collect()));
@@ -378,6 +381,7 @@ pub(crate) fn reloader(
         proof_time_max: Duration::from_secs(60),
         models: models.collect(),
         roles,
+        rule: PromotionRule::never(),
         runtime,
         shards,
         running,

@@ -284,7 +284,7 @@ impl Judge {
             return;
         }
         let said = self.reference(version);
-        if said.is_none_or(|said| !said.scores.contains_key(bytes)) {
+        if said.is_none_or(|said| !said.scores.contains_key(&*without_rival(bytes))) {
             let score = text(bytes);
             self.violate(format_args!("I3: a life without faults gives no score\n{score}"));
         }
@@ -309,7 +309,7 @@ impl Judge {
         let mut scores = HashSet::new();
         for Published { kind, bytes } in &self.durable {
             if *kind == Kind::Score {
-                scores.insert(bytes.clone());
+                scores.insert(without_rival(bytes).into_owned());
                 continue;
             }
             let (symbol, tick) = (member(bytes, "symbol"), tick_of(member(bytes, "as_of")));
@@ -391,17 +391,24 @@ pub(crate) fn difference(one: &FirstSaid, other: &FirstSaid, is_whole: bool) -> 
 /// A forecast without the count of steps that were shed and without its mark of drift, which follows
 /// from scores that a fault may take; and whether it had the count.
 fn without_shed_steps(bytes: &[u8]) -> (Cow<'_, [u8]>, bool) {
-    let text = text(bytes);
-    let (plain, has_shed) = match text.split_once(",\"shed_steps\":") {
-        Some((before, _)) => (Cow::Owned(format!("{before}}}")), true),
-        None => (Cow::Borrowed(text), false),
-    };
-    if plain.contains("\"drift\":true") {
-        return (plain.replace("\"drift\":true", "\"drift\":false").into_bytes().into(), has_shed);
+    let (bytes, has_shed) = without_last(bytes, ",\"shed_steps\":");
+    let text = text(&bytes);
+    if text.contains("\"drift\":true") {
+        return (text.replace("\"drift\":true", "\"drift\":false").into_bytes().into(), has_shed);
     }
-    match plain {
-        Cow::Owned(plain) => (Cow::Owned(plain.into_bytes()), has_shed),
-        Cow::Borrowed(plain) => (Cow::Borrowed(plain.as_bytes()), has_shed),
+    (bytes, has_shed)
+}
+
+/// A score without what it says of a shadow and its rival: that depends on when roles changed.
+fn without_rival(bytes: &[u8]) -> Cow<'_, [u8]> {
+    without_last(bytes, ",\"rival\":").0
+}
+
+/// A record without its last member where that is this one, and whether it is.
+fn without_last<'b>(bytes: &'b [u8], member: &str) -> (Cow<'b, [u8]>, bool) {
+    match text(bytes).split_once(member) {
+        Some((before, _)) => (Cow::Owned(format!("{before}}}").into_bytes()), true),
+        None => (Cow::Borrowed(bytes), false),
     }
 }
 

@@ -43,7 +43,7 @@ use self::access::Access;
 use crate::adapters::stream::StreamHub;
 use crate::keep::reload::ReloadHandle;
 use crate::ops::readiness::Readiness;
-use crate::shard::SymbolBoard;
+use crate::shard::{RivalBoard, SymbolBoard};
 
 /// What the routes answer from.
 pub struct HttpState {
@@ -75,6 +75,8 @@ pub struct Models {
     pub reloads: ReloadHandle,
     /// What `/v1/stream` sends of the shadows, where there are any.
     pub shadows: Option<StreamHub>,
+    /// What becomes of shadows beside the live models of their seats.
+    pub rivals: RivalBoard,
 }
 
 /// Which build runs which model.

@@ -3,15 +3,18 @@
 //! Owns the status code of each outcome. Promises that a request is answered when its outcome is
 //! known. Never loads a model.
 
+use std::collections::BTreeMap;
+
 use hyper::StatusCode;
 use serde::Serialize;
 
 use super::Models;
 use super::problem::{Kind, Problem};
 use super::routes::{Answer, json};
-use crate::core::domain::SymbolPatterns;
-use crate::engine::pipeline::Role;
-use crate::keep::reload::{ListedModel, ModelStatus, Outcome, Unanswered, Work};
+use crate::core::domain::{SymbolPatterns, UnixNanos};
+use crate::core::verdict::{LEVEL, Pool, Word};
+use crate::engine::pipeline::{RivalPool, Role};
+use crate::keep::reload::{ListedModel, ModelStatus, Outcome, Rivalry, Unanswered, Work};
 use crate::net::percent::percent_decoded;
 
 const RELOAD: &str = "POST /v1/reload";
@@ -33,6 +36,46 @@ struct Entry<'m> {
     /// The live model whose seat it may get.
     #[serde(skip_serializing_if = "Option::is_none")]
     shadows: Option<&'m str>,
+    /// What a shadow has come to beside that one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rival: Option<Beside<'m>>,
+    /// When a shadow gets the seat without a request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    promote: Option<&'static str>,
+}
+
+/// A shadow beside the live model of its seat.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Beside<'m> {
+    Compared {
+        /// The live model, by its name in the configuration.
+        model: &'m str,
+        /// The verdict over all symbols.
+        word: Word,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        since: Option<UnixNanos>,
+        /// Symbols by their own verdict.
+        symbols: BTreeMap<&'static str, u64>,
+    },
+    Not {
+        model: &'m str,
+        /// What of the two differs.
+        not_compared: String,
+    },
+}
+
+impl<'m> Beside<'m> {
+    fn new(model: &'m str, obstacle: Option<&str>, pool: &Pool) -> Self {
+        if let Some(what) = obstacle {
+            let not_compared =
+                format!("{what} differs, so no score of one is about the truth of the other");
+            return Self::Not { model, not_compared };
+        }
+        let word = pool.word(LEVEL);
+        let symbols = Word::ALL.map(|word| (word.label(), pool.symbols(word)));
+        Self::Compared { model, word, since: pool.since(word), symbols: symbols.into() }
+    }
 }
 
 /// What became of one of several models.
@@ -57,17 +100,20 @@ struct OfModels {
 }
 
 /// Which models run, what they do, and which versions were refused before them.
-pub(super) fn list(models: &Models) -> Answer {
-    let models = models.running.borrow();
-    let live_of = |seat: usize| {
-        let live = models.0.iter().find(|other| other.seat == seat && other.role == Role::Live);
-        live.map(|live| &*live.name)
-    };
+pub(super) fn list(Models { running, rivals, .. }: &Models) -> Answer {
+    let models = running.borrow();
     let first = models.first_live().map(|model| &model.status);
-    let there = models.0.iter().filter(|model| model.role != Role::Vacant);
-    let entries = there.map(|model| {
-        let shadows = live_of(model.seat).filter(|_| model.role == Role::Shadow);
-        Entry { model, shadows }
+    let there = models.0.iter().enumerate().filter(|(_, model)| model.role != Role::Vacant);
+    let entries = there.map(|(index, model)| {
+        let live = models.live_of(model.seat).filter(|_| model.role == Role::Shadow);
+        let shadows = live.map(|live| &*models.0[live].name);
+        let Rivalry { by_rule, obstacle } = model.rivalry;
+        let RivalPool { rival, pool } = rivals.of(index);
+        // What the shards have laid down may still be about the live model before.
+        let pool = if rival == live { pool } else { Pool::default() };
+        let rival = shadows.map(|shadows| Beside::new(shadows, obstacle, &pool));
+        let promote = (by_rule && live.is_some()).then_some("better");
+        Entry { model, shadows, rival, promote }
     });
     let entries = entries.collect();
     json(StatusCode::OK, &List { first, models: entries })
@@ -241,6 +287,7 @@ mod tests {
 
     use super::*;
     use crate::keep::reload::{ReloadHandle, RunningModel};
+    use crate::shard::RivalBoard;
 
     fn listed(name: &str) -> ListedModel {
         let running = RunningModel {
@@ -261,8 +308,30 @@ mod tests {
             seat: 0,
             turns_with: None,
             symbols: Vec::new(),
+            rivalry: Rivalry::default(),
             status,
         }
+    }
+
+    #[tokio::test]
+    async fn a_shadow_is_listed_beside_its_rival() {
+        let mut models = ["a", "b", "c"].map(listed);
+        for (shadow, obstacle) in models[1..].iter_mut().zip([None, Some("the horizon")]) {
+            shadow.role = Role::Shadow;
+            shadow.rivalry = Rivalry { by_rule: obstacle.is_none(), obstacle };
+        }
+        let (_running, running) = watch::channel(crate::keep::reload::Models(models.into()));
+        let (reloads, rivals) = (ReloadHandle::scripted(Vec::new()), RivalBoard::default());
+        let answer = list(&Models { running, reloads, shadows: None, rivals });
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let found = serde_json::from_slice::<Value>(&body).unwrap()["models"].clone();
+        assert_eq!((&found[0]["rival"], &found[0]["promote"]), (&Value::Null, &Value::Null));
+        let nothing = json!({"too_early": 0, "undecided": 0, "better": 0, "worse": 0});
+        let early = json!({"model": "a", "word": "too_early", "symbols": nothing});
+        assert_eq!((&found[1]["rival"], &found[1]["promote"]), (&early, &json!("better")));
+        let not = "the horizon differs, so no score of one is about the truth of the other";
+        assert_eq!(found[2]["rival"], json!({"model": "a", "not_compared": not}));
+        assert_eq!(found[2]["promote"], Value::Null);
     }
 
     #[tokio::test]
@@ -272,7 +341,8 @@ mod tests {
         let kept = Outcome::Kept { reason: "broken".to_owned() };
         let answer = async |outcomes| {
             let reloads = ReloadHandle::scripted(outcomes);
-            let models = Models { running: running.clone(), reloads, shadows: None };
+            let (shadows, rivals) = (None, RivalBoard::default());
+            let models = Models { running: running.clone(), reloads, shadows, rivals };
             let answer = reload(&models, None).await.unwrap();
             let (status, body) = (answer.status().as_u16(), answer.into_body().collect().await);
             let body = body.unwrap().to_bytes();

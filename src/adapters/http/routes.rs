@@ -256,13 +256,7 @@ async fn respond(
             models::promote(models, name, version.as_deref()).await?
         }
         Route::Stream(hub) => stream::open(context, hub, request),
-        Route::Forecasts(hub) => {
-            let (model, wanted) = query::without_model(wanted)
-                .map_err(|problem| Problem::new(Kind::BadRequest, problem))?;
-            let rank = rank(state, model.as_deref())?;
-            let listing = listing(&wanted, FORECASTS_MAX, FORECAST_PARAMETERS)?;
-            listed(context, || forecasts::list(hub, rank, &listing)).await?
-        }
+        Route::Forecasts(hub) => newest_of_each(context, hub, wanted, rank).await?,
         Route::Forecast(hub, symbol) => {
             let model = query::without_model(wanted)
                 .map_err(|problem| Problem::new(Kind::BadRequest, problem))?
@@ -275,13 +269,7 @@ async fn respond(
             let record = forecasts::newest(hub, rank, of_model.as_ref(), board, symbol)?;
             with_type(StatusCode::OK, JSON, record)
         }
-        Route::Scores(scores) => {
-            let (model, wanted) = query::without_model(wanted)
-                .map_err(|problem| Problem::new(Kind::BadRequest, problem))?;
-            let rank = score_rank(state, model.as_deref())?;
-            let listing = listing(&wanted, FORECASTS_MAX, FORECAST_PARAMETERS)?;
-            listed(context, || forecasts::list(scores, rank, &listing)).await?
-        }
+        Route::Scores(scores) => newest_of_each(context, scores, wanted, score_rank).await?,
         Route::Score(scores, symbol) => {
             let model =
                 query::model(wanted).map_err(|problem| Problem::new(Kind::BadRequest, problem))?;
@@ -294,6 +282,20 @@ async fn respond(
             listed(context, || symbols::list(board, &listing)).await?
         }
     })
+}
+
+/// The newest record of each symbol in a stream, of one model where the query names it.
+async fn newest_of_each(
+    context: &Context,
+    hub: &StreamHub,
+    wanted: &str,
+    rank: fn(&HttpState, Option<&str>) -> Result<Option<u16>, Problem>,
+) -> Result<Answer, Problem> {
+    let (model, wanted) =
+        query::without_model(wanted).map_err(|problem| Problem::new(Kind::BadRequest, problem))?;
+    let rank = rank(&context.state, model.as_deref())?;
+    let listing = listing(&wanted, FORECASTS_MAX, FORECAST_PARAMETERS)?;
+    listed(context, || forecasts::list(hub, rank, &listing)).await
 }
 
 /// No foreign page can change what runs here.

@@ -372,6 +372,10 @@ impl Sink for KafkaPublisher {
         Ok(())
     }
 
+    fn needs_score_bytes(&self) -> bool {
+        self.shared.config.scores.is_some()
+    }
+
     fn settle(&self) -> io::Result<()> {
         // The commit of the session waits for acknowledgements by turns, and no local snapshot is
         // kept beside it.

@@ -40,6 +40,10 @@ impl Sink for LinesSink {
         write(self.scores.as_ref(), score)
     }
 
+    fn needs_score_bytes(&self) -> bool {
+        self.scores.is_some()
+    }
+
     fn settle(&self) -> io::Result<()> {
         let Self { forecasts, shadows, scores } = self;
         forecasts.iter().chain(shadows).chain(scores).try_for_each(LineQueue::settle)

@@ -34,7 +34,7 @@ pub(super) use subscription::{close_frame, part};
 
 use self::outlet::Outlets;
 use self::places::{NoPlace, Places};
-use self::ring::{Progress, Ring};
+use self::ring::{Kept, Progress, Ring};
 use self::subscription::LATEST_SYMBOLS_MAX;
 use crate::core::domain::{Symbol, SymbolError};
 use crate::engine::pipeline::Role;
@@ -377,19 +377,28 @@ impl StreamHub {
         if self.shared.closed {
             return;
         }
-        // Checked once here, so that no subscriber checks it again. A record that is no text
-        // still goes out as it is.
-        let message = Utf8Bytes::try_from(record.clone())
-            .map_or_else(|_| Message::Binary(record), Message::Text);
-        if !self.shared.lock().push(symbol, rank, message) {
+        self.keep(symbol, rank, Kept::Message(message_of(record)));
+    }
+
+    /// Takes one record in, in whatever form.
+    fn keep(&self, symbol: &Symbol, rank: u16, kept: Kept) {
+        if !self.shared.lock().push(symbol, rank, kept) {
             self.shared.metrics.unlisted.inc();
         }
+    }
+
+    /// Whether anybody listens.
+    fn has_subscribers(&self) -> bool {
+        self.shared.progress.receiver_count() > 0
     }
 
     /// The newest record of a symbol in a rank, or in the first that has one, as its bytes.
     pub fn newest(&self, symbol: &Symbol, rank: Option<u16>) -> Option<Bytes> {
         let ring = self.shared.lock();
-        ring.newest_of(symbol, rank).map(|newest| newest.message.clone().into_data())
+        let newest = ring.newest_of(symbol, rank).cloned();
+        // It may still have to be encoded, which publishers do not wait for.
+        drop(ring);
+        newest.map(|kept| kept.message().into_data())
     }
 
     /// Hands every symbol and the way to its newest record to `look`, in no order: that in a rank,
@@ -399,12 +408,13 @@ impl StreamHub {
         rank: Option<u16>,
         mut look: impl FnMut(&Symbol, &dyn Fn() -> Bytes),
     ) {
-        let mut place = Some(0);
+        let (mut place, mut slice) = (Some(0), Vec::new());
         while let Some(from) = place {
-            let look = |symbol: &Symbol, message: &Message| {
-                look(symbol, &|| message.clone().into_data());
-            };
-            place = self.shared.lock().each_newest(from, LATEST_SYMBOLS_MAX, rank, look);
+            let keep = |symbol: &Symbol, kept: &Kept| slice.push((symbol.clone(), kept.clone()));
+            place = self.shared.lock().each_newest(from, LATEST_SYMBOLS_MAX, rank, keep);
+            for (symbol, kept) in slice.drain(..) {
+                look(&symbol, &|| kept.message().into_data());
+            }
         }
     }
 
@@ -439,6 +449,12 @@ impl StreamHub {
     pub fn count_refusal(&self) {
         self.shared.metrics.refused.inc();
     }
+}
+
+/// What is sent of a record's bytes. Checked once here, so that no subscriber checks it again. A record
+/// that is no text still goes out as it is.
+fn message_of(record: Bytes) -> Message {
+    Utf8Bytes::try_from(record.clone()).map_or_else(|_| Message::Binary(record), Message::Text)
 }
 
 impl Shared {

@@ -2,14 +2,17 @@
 //!
 //! Owns the numbers of records. Promises that numbers rise by one from 1, that memory is bounded
 //! by two limits, and that no call looks at more than its caller asked for, because publishers wait
-//! meanwhile. Never waits, and never looks into a record.
+//! meanwhile. Never waits, and never looks into a record: a score that nobody has listened to is
+//! encoded by the code that encodes all of them.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use tokio_tungstenite::tungstenite::Message;
 
-use super::SymbolFilter;
+use super::{SymbolFilter, message_of};
 use crate::core::domain::Symbol;
+use crate::engine::wire::score::UnencodedScore;
 
 /// A record with its number in the stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +21,35 @@ pub(super) struct Numbered {
     pub(super) seq: u64,
     /// What is sent.
     pub(super) message: Message,
+}
+
+/// A record as it is remembered.
+#[derive(Clone, Debug)]
+pub(super) enum Kept {
+    /// As it is sent.
+    Message(Message),
+    /// A score that came while nobody listened: it is encoded when somebody asks for it.
+    Score(Arc<UnencodedScore>),
+}
+
+impl Kept {
+    /// What is sent.
+    pub(super) fn message(&self) -> Message {
+        match self {
+            Self::Message(message) => message.clone(),
+            Self::Score(score) => {
+                let mut bytes = Vec::new();
+                score.encode(&mut bytes);
+                message_of(bytes.into())
+            }
+        }
+    }
+}
+
+impl From<Message> for Kept {
+    fn from(message: Message) -> Self {
+        Self::Message(message)
+    }
 }
 
 /// How far a stream has come.
@@ -45,11 +77,11 @@ pub(super) enum Following {
 /// The memory of a stream.
 pub(super) struct Ring {
     /// The newest records, the oldest first.
-    records: VecDeque<(Symbol, Message)>,
+    records: VecDeque<(Symbol, Kept)>,
     records_max: usize,
     progress: Progress,
-    /// The newest record of each symbol in each rank, and its place in the list.
-    latest: Vec<(Symbol, Rank, Numbered)>,
+    /// The newest record of each symbol in each rank with its number, and its place in the list.
+    latest: Vec<(Symbol, Rank, u64, Kept)>,
     index: HashMap<(Symbol, Rank), usize>,
     /// How many ranks there may be: one more than the last that was used.
     ranks: Rank,
@@ -77,10 +109,10 @@ impl Ring {
     }
 
     /// The newest record of a symbol in a rank, or in the first that has one.
-    pub(super) fn newest_of(&self, symbol: &Symbol, rank: Option<Rank>) -> Option<&Numbered> {
+    pub(super) fn newest_of(&self, symbol: &Symbol, rank: Option<Rank>) -> Option<&Kept> {
         let ranks = rank.map_or(0..self.ranks, |rank| rank..rank.saturating_add(1));
         let mut places = ranks.filter_map(|rank| self.index.get(&(symbol.clone(), rank)));
-        places.next().map(|place| &self.latest[*place].2)
+        places.next().map(|place| &self.latest[*place].3)
     }
 
     fn has(&self, symbol: &Symbol, rank: Rank) -> bool {
@@ -95,13 +127,13 @@ impl Ring {
         place: usize,
         symbols_max: usize,
         wanted: Option<Rank>,
-        mut look: impl FnMut(&Symbol, &Message),
+        mut look: impl FnMut(&Symbol, &Kept),
     ) -> Option<usize> {
         let end = self.latest.len().min(place + symbols_max);
-        for (symbol, rank, newest) in self.latest.get(place..end).unwrap_or_default() {
+        for (symbol, rank, _, newest) in self.latest.get(place..end).unwrap_or_default() {
             let has_before = || (0..*rank).any(|rank| self.has(symbol, rank));
             if wanted.map_or_else(|| !has_before(), |wanted| wanted == *rank) {
-                look(symbol, &newest.message);
+                look(symbol, newest);
             }
         }
         (end < self.latest.len()).then_some(end)
@@ -109,20 +141,22 @@ impl Ring {
 
     /// Takes the next record in; tells whether it is remembered as the newest of its symbol, for
     /// which there may be no room.
-    pub(super) fn push(&mut self, symbol: &Symbol, rank: Rank, message: Message) -> bool {
+    pub(super) fn push(&mut self, symbol: &Symbol, rank: Rank, record: impl Into<Kept>) -> bool {
+        let kept = record.into();
         self.progress.newest += 1;
-        let newest = Numbered { seq: self.progress.newest, message: message.clone() };
+        let (seq, newest) = (self.progress.newest, kept.clone());
         if self.records.len() >= self.records_max {
             self.records.pop_front();
         }
-        self.records.push_back((symbol.clone(), message));
+        self.records.push_back((symbol.clone(), kept));
         let key = (symbol.clone(), rank);
         if let Some(place) = self.index.get(&key) {
-            self.latest[*place].2 = newest;
+            let (_, _, before, record) = &mut self.latest[*place];
+            (*before, *record) = (seq, newest);
         } else if self.latest.len() < self.symbols_max {
             self.index.insert(key, self.latest.len());
             self.ranks = self.ranks.max(rank.saturating_add(1));
-            self.latest.push((symbol.clone(), rank, newest));
+            self.latest.push((symbol.clone(), rank, seq, newest));
         } else {
             return false;
         }
@@ -154,9 +188,9 @@ impl Ring {
         // Below the length of the ring, which fits.
         let begin = (after + 1 - oldest) as usize;
         let end = self.records.len().min(begin + records_max);
-        for ((symbol, message), seq) in self.records.range(begin..end).zip(after + 1..) {
+        for ((symbol, kept), seq) in self.records.range(begin..end).zip(after + 1..) {
             if filter.wants(symbol) {
-                into.push(Numbered { seq, message: message.clone() });
+                into.push(Numbered { seq, message: kept.message() });
             }
         }
         Following::UpTo(after + (end - begin) as u64)
@@ -174,9 +208,9 @@ impl Ring {
         into: &mut Vec<Numbered>,
     ) -> Option<usize> {
         let end = self.latest.len().min(place + symbols_max);
-        for (symbol, _, newest) in self.latest.get(place..end).unwrap_or_default() {
-            if newest.seq > after && newest.seq <= up_to && filter.wants(symbol) {
-                into.push(newest.clone());
+        for (symbol, _, seq, newest) in self.latest.get(place..end).unwrap_or_default() {
+            if *seq > after && *seq <= up_to && filter.wants(symbol) {
+                into.push(Numbered { seq: *seq, message: newest.message() });
             }
         }
         (end < self.latest.len()).then_some(end)
@@ -191,6 +225,10 @@ mod tests {
 
     fn symbol(index: u8) -> Symbol {
         Symbol::new(&format!("S{index}")).unwrap()
+    }
+
+    fn text(kept: &Kept) -> String {
+        kept.message().to_string()
     }
 
     fn numbers(records: &[Numbered]) -> Vec<u64> {
@@ -222,13 +260,14 @@ mod tests {
     #[test]
     fn symbols_beyond_the_limit_have_no_newest_record() {
         let mut ring = Ring::new(10, 2);
-        let kept: Vec<_> =
-            [0, 1, 2, 0].map(|index| ring.push(&symbol(index), 0, Message::text("x"))).into();
+        let records = [(0, "1"), (1, "2"), (2, "3"), (0, "4")];
+        let kept = records.map(|(index, text)| ring.push(&symbol(index), 0, Message::text(text)));
         assert_eq!(kept, [true, true, false, true]);
-        let seq = |symbol: &Symbol, rank| ring.newest_of(symbol, rank).map(|record| record.seq);
-        assert_eq!(seq(&symbol(0), None), Some(4));
+        let seq = |symbol: &Symbol, rank| ring.newest_of(symbol, rank).map(text);
+        assert_eq!(seq(&symbol(0), None), Some("4".to_owned()));
         assert_eq!(seq(&symbol(2), None), None);
-        assert_eq!((seq(&symbol(0), Some(0)), seq(&symbol(0), Some(1))), (Some(4), None));
+        let of_ranks = (seq(&symbol(0), Some(0)), seq(&symbol(0), Some(1)));
+        assert_eq!(of_ranks, (Some("4".to_owned()), None));
     }
 
     #[test]
@@ -239,8 +278,8 @@ mod tests {
         }
         let each = |rank| {
             let mut found = Vec::new();
-            let look = |symbol: &Symbol, message: &Message| {
-                found.push(format!("{symbol} {message}"));
+            let look = |symbol: &Symbol, kept: &Kept| {
+                found.push(format!("{symbol} {}", text(kept)));
             };
             assert_eq!(ring.each_newest(0, 10, rank, look), None);
             found
@@ -250,8 +289,7 @@ mod tests {
             (each(Some(0)), each(Some(1))),
             (vec!["S0 a".to_owned()], vec!["S0 d".to_owned(), "S1 c".to_owned()])
         );
-        let newest =
-            |rank| ring.newest_of(&symbol(0), rank).map(|record| record.message.to_string());
+        let newest = |rank| ring.newest_of(&symbol(0), rank).map(text);
         assert_eq!(
             [None, Some(0), Some(1), Some(7)].map(newest),
             [Some("a".into()), Some("a".into()), Some("d".into()), None]

@@ -2,9 +2,12 @@
 //! records.
 
 use std::io;
+use std::sync::Arc;
 
 use super::StreamHub;
 use super::outlet::RECORDS_AT_ONCE_MAX;
+use super::ring::Kept;
+use crate::engine::wire::score::UnencodedScore;
 use crate::ports::sink::{OpenSink, Outgoing, Sink, SinkClosed};
 
 /// A shard's end of a stream, which takes records of one kind and no others.
@@ -62,13 +65,18 @@ impl StreamEnd {
             return Ok(());
         }
         self.hub.push(record.symbol, record.rank, record.shared());
+        self.count();
+        Ok(())
+    }
+
+    /// Counts a record that was kept.
+    fn count(&mut self) {
         self.kept += 1;
         if self.kept > RECORDS_AT_ONCE_MAX {
             // They are for the tasks of subscribers to write, while the shard goes on.
             self.hub.shared.wake();
             self.kept = 1;
         }
-        Ok(())
     }
 }
 
@@ -87,6 +95,17 @@ impl Sink for StreamEnd {
 
     fn publish_score(&mut self, score: &Outgoing<'_>) -> Result<(), SinkClosed> {
         self.take(score, Takes::Scores)
+    }
+
+    fn needs_score_bytes(&self) -> bool {
+        self.takes == Takes::Scores && self.hub.has_subscribers()
+    }
+
+    fn keep_score(&mut self, score: &Arc<UnencodedScore>, rank: u16) {
+        if self.takes == Takes::Scores && !self.hub.is_closed() {
+            self.hub.keep(&score.symbol, rank, Kept::Score(Arc::clone(score)));
+            self.count();
+        }
     }
 
     fn never_waits(&self) -> bool {

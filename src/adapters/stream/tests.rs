@@ -10,6 +10,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use super::*;
+use crate::engine::wire::score::{ScoreTemplate, UnencodedScore, samples};
+use crate::ports::sink::Sink;
 
 type Client = WebSocketStream<TcpStream>;
 
@@ -83,6 +85,40 @@ fn close(code: CloseCode, reason: &str) -> Option<(CloseCode, String)> {
 /// Keeps a broken test from hanging for ever; never part of what is asserted.
 async fn within<T>(work: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(60), work).await.expect("the test ends")
+}
+
+#[tokio::test]
+async fn a_score_is_encoded_when_somebody_asks_for_it() {
+    within(async {
+        let live = hub(3, 1024);
+        let limits = StreamLimits {
+            subscribers_max: 3,
+            subscribers_per_address_max: 3,
+            lag_records_max: 16,
+            symbols_max: 8,
+        };
+        let scores = live.beside(limits, StreamId(1), Records::Scores);
+        let mut sink = scores.as_score_sink().sink;
+        let needs = |sink: &dyn Sink| sink.needs_score_bytes();
+        assert!(!needs(&*sink) && !needs(&*live.as_sink().sink));
+        let template = ScoreTemplate { record: samples::template(), rival: None };
+        let (symbol, score) = (symbol("A"), samples::score());
+        let score = UnencodedScore { symbol: symbol.clone(), score, template: Arc::new(template) };
+        let mut expected = Vec::new();
+        score.encode(&mut expected);
+        sink.keep_score(&Arc::new(score), 0);
+        sink.flush();
+        assert_eq!(scores.newest(&symbol, None).unwrap(), expected);
+        let mut each = Vec::new();
+        scores.each_newest(None, |symbol, record| each.push((symbol.clone(), record())));
+        assert_eq!(each, [(symbol, expected.clone().into())]);
+        // Who comes later gets what was there before.
+        let wish = Wish { snapshot: true, records: Records::Scores, ..Wish::all() };
+        let (mut client, _) = subscribe_as(&scores, wish).await;
+        assert_eq!(next(&mut client).await.into_data(), expected);
+        assert!(needs(&*sink) && !needs(&*live.as_sink().sink), "somebody listens");
+    })
+    .await;
 }
 
 #[test]

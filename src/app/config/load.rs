@@ -636,8 +636,8 @@ mod tests {
         assert_eq!(list[3].patterns, ["A*"]);
         for (promote, expected) in [
             ("'by_hand'", "model.promote: must be a table"),
-            ("{}", "model.promote: needs when = \"by_hand\""),
-            ("{ when = 'better' }", "model.promote.when: `better` is none of `by_hand`"),
+            ("{}", "model.promote: needs when = \"by_hand\" or \"better\""),
+            ("{ when = 'soon' }", "model.promote.when: `soon` is none of `by_hand`, `better`"),
             (
                 "{ when = 'by_hand', than = 'live' }",
                 "model.promote.than: unknown key; there is `when`",
@@ -656,11 +656,37 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_is_refused_where_it_can_never_promote() {
+        let by_rule = |text: &str| -> Vec<bool> {
+            models(text).unwrap().iter().map(|model| model.promotes_by_rule).collect()
+        };
+        let rule = "promote.when = 'better'\n";
+        assert_eq!(by_rule(&format!("[model]\nname = 'm'\n{rule}")), [true, true]);
+        let shadow = "[[models]]\nname = 'n'\nrole = 'shadow'\n";
+        assert_eq!(by_rule(&format!("[[models]]\nname = 'm'\n{shadow}{rule}")), [false, true]);
+        assert_eq!(by_rule(&format!("[[models]]\nname = 'm'\n{shadow}")), [false, false]);
+        let narrow = format!("[[models]]\nname = 'm'\n{shadow}symbols = ['A']\n{rule}");
+        assert_eq!(
+            problems(&narrow),
+            ["models[1].promote.when: this entry does not want every symbol of `m`, so it cannot \
+              get its seat; give both the same symbols, or leave promote out"]
+        );
+        let of_turns = format!("[[models]]\nname = 'm'\n{rule}{shadow}{rule}");
+        assert_eq!(
+            problems(&of_turns),
+            [
+                "models[1].promote.when: the versions of `m` take turns in that seat (promote), so no \
+              other shadow gets it; use \"by_hand\" or leave promote out"
+            ]
+        );
+    }
+
+    #[test]
     fn every_problem_names_its_entry() {
         let text = "[model]\nname = 'm'\nwatch = true\n\
             [[models]]\nname = 'a'\nrole = 'shadow'\nshadows = 'nobody'\n\
             [[models]]\nnam = 'b'\nmode = 'slidign'\n\
-            [[models]]\nname = 'c'\nshadows = 'c'\nsymbols = ['']\npromote.when = 'better'\n\
+            [[models]]\nname = 'c'\nshadows = 'c'\nsymbols = ['']\npromote.when = 'soon'\n\
             [[models]]\nname = 'c'\nversion = '1'\nwatch = true\n";
         let found = problems(text);
         for expected in [
@@ -670,7 +696,7 @@ mod tests {
              mean `sliding`?",
             "models[1].nam: unknown key, did you mean `name`?",
             "models[2].symbols: a symbol has 1 to 256 bytes, all of them printable",
-            "models[2].promote.when: `better` is none of `by_hand`",
+            "models[2].promote.when: `soon` is none of `by_hand`, `better`",
             "models[2].shadows: applies to shadows only (role = \"shadow\")",
             "models[3].watch: needs version = \"latest\": a version never changes",
             "models[3].as: models[2] has the name `c` already; give one of them another one, such \

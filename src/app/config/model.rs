@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::promote::Promotes;
 pub use self::several::{ModelConfig, Turns};
 use self::words::{CADENCES, MODES};
 use super::load::Purpose;
@@ -47,8 +48,8 @@ pub(super) fn read(root: &mut Section<'_>, purpose: Purpose) -> (Vec<ModelConfig
         mode: section.choice("mode", &MODES),
         watch: section.switch("watch"),
     };
-    let takes_turns = promote::read(&mut section);
-    if choice.watch && choice.version != "latest" && !takes_turns {
+    let promotes = promote::read(&mut section);
+    if choice.watch && choice.version != "latest" && promotes.is_none() {
         section.problem("watch", "needs version = \"latest\": a version never changes");
     }
     let cadence = section.choice("cadence", &CADENCES);
@@ -67,18 +68,20 @@ pub(super) fn read(root: &mut Section<'_>, purpose: Purpose) -> (Vec<ModelConfig
     section.finish();
     let models = match is_listed {
         true => several::settle(root, drafts, &choice.root, cadence),
-        false => vec![only(choice, cadence, takes_turns)],
+        false => vec![only(choice, cadence, promotes)],
     };
     (several::with_turns(root, models), proof)
 }
 
 /// The only model, which is live and wants every symbol. Where its versions take turns, there are
 /// two entries.
-fn only(choice: ModelChoice, cadence: CadencePolicy, takes_turns: bool) -> ModelConfig {
+fn only(choice: ModelChoice, cadence: CadencePolicy, promotes: Option<Promotes>) -> ModelConfig {
+    let takes_turns = promotes.is_some();
     ModelConfig {
         name: Arc::from(&*choice.name),
         is_listed: takes_turns,
         turns: takes_turns.then_some(Turns { other: 0, is_first: true }),
+        promotes_by_rule: promotes == Some(Promotes::ByRule),
         choice,
         cadence,
         patterns: Vec::new(),

@@ -72,6 +72,8 @@ pub struct Baselines {
     /// How many steps later a truth is known; `None` where nothing is kept for so long.
     horizon_steps: Option<usize>,
     against: BaselineKind,
+    /// Which there are.
+    has: [bool; BASELINES],
     drift: Option<f64>,
     /// By which the weight of every older truth falls with each new one.
     decay: Option<f64>,
@@ -106,6 +108,7 @@ impl Baselines {
             kind,
             horizon_steps: horizon_steps.map(|steps| steps as usize),
             against: BaselineKind::Persistence,
+            has: BaselineKind::ALL.map(|kind| kind == BaselineKind::Persistence),
             drift: None,
             decay: None,
             lag: None,
@@ -120,6 +123,7 @@ impl Baselines {
         let lag = |period: usize| self.horizon_steps.map(|horizon| lag(period, horizon));
         Self {
             against: spec.against,
+            has: spec.has(),
             drift: spec.drift,
             // Of the crate and not of the system, so that every machine has the same bits.
             decay: half_life.map(|steps| libm::exp2(-1.0 / steps)),
@@ -146,15 +150,8 @@ impl Baselines {
 
     /// Forecasts with persistence in place of each that the bundle has and that is not there.
     pub fn complete(&self, forecasts: BaselineForecasts, persistence: f64) -> BaselineForecasts {
-        let there = [
-            true,
-            self.drift.is_some(),
-            self.decay.is_some(),
-            self.lag.is_some(),
-            self.linear.is_some(),
-        ];
         let mut complete = forecasts;
-        for (forecast, is_there) in complete.iter_mut().zip(there) {
+        for (forecast, is_there) in complete.iter_mut().zip(self.has) {
             *forecast = if is_there { forecast.or(Some(persistence)) } else { None };
         }
         complete

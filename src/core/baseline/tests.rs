@@ -13,18 +13,6 @@ fn schema() -> Schema {
     Schema::new(["rain"]).unwrap()
 }
 
-fn targets() -> [Target; 6] {
-    let field = "rain".to_owned();
-    [
-        Target::NextReturn,
-        Target::NextLogReturn,
-        Target::NextDirection,
-        Target::NextVolatility,
-        Target::NextValue { field: field.clone() },
-        Target::NextEvent { field, above: 100.0 },
-    ]
-}
-
 fn baselines(target: &Target, horizon_steps: u32, spec: &BaselineSpec) -> Baselines {
     let truth = target.truth(&schema()).unwrap();
     Baselines::new(truth, TargetKind::of(target), Some(horizon_steps)).with(spec)
@@ -74,7 +62,7 @@ fn each_target_has_its_hand_computed_forecasts() {
         }
         assert_eq!(found[4], None, "there is no linear model");
     };
-    let [change, log_change, direction, size, value, event] = targets();
+    let [change, log_change, direction, size, value, event] = Target::all("rain", 100.0);
     // (1 + 0/2 - 0.1/4 + 0.1/8) / (15/8); two steps earlier than the next change was none.
     close(last(&change), [0.0, 0.125, 0.9875 / 1.875, 0.0]);
     let logs = [1.1_f64.ln(), 0.9_f64.ln(), 0.0, 2.0_f64.ln()];
@@ -162,7 +150,7 @@ proptest! {
         period in 1u32..8,
         readings in moments(50),
     ) {
-        let target = &targets()[target];
+        let target = &Target::all("rain", 100.0)[target];
         let baselines = baselines(target, horizon, &spec(half_life, period));
         let found = run(&baselines, &readings);
         let terms = (horizon as usize, f64::from(half_life), period as usize);
@@ -187,7 +175,7 @@ proptest! {
         cut in 0usize..50,
         readings in moments(50),
     ) {
-        let baselines = baselines(&targets()[target], horizon, &spec(3, period));
+        let baselines = baselines(&Target::all("rain", 100.0)[target], horizon, &spec(3, period));
         let whole = run(&baselines, &readings);
         let mut before = BaselineState::new(&baselines);
         for reading in &readings[..cut] {
@@ -224,7 +212,7 @@ proptest! {
 
 #[test]
 fn states_of_other_baselines_do_not_fit() {
-    let [change, ..] = targets();
+    let [change, ..] = Target::all("rain", 100.0);
     let (near, far) = (baselines(&change, 1, &spec(1, 2)), baselines(&change, 4, &spec(1, 9)));
     let mut state = BaselineState::new(&far);
     (0..20).for_each(|at| {
@@ -239,7 +227,7 @@ fn a_line_does_not_leave_what_is_possible_and_no_forecast_leaves_the_finite_numb
         linear: Some(LinearModel { rows: 1, intercept, weights: vec![f64::MAX] }),
         ..BaselineSpec::default()
     };
-    let [_, _, direction, size, value, _] = targets();
+    let [_, _, direction, size, value, _] = Target::all("rain", 100.0);
     for (target, row, expected) in [
         (&direction, 0.0, 1.0),
         (&size, 0.0, 7.0),

@@ -241,19 +241,27 @@ impl Truth {
 }
 
 #[cfg(test)]
+impl Target {
+    /// Every target; those of a field are about this one.
+    pub(crate) fn all(field: &str, above: f64) -> [Self; TARGET_KINDS.len()] {
+        let field = field.to_owned();
+        [
+            Self::NextReturn,
+            Self::NextLogReturn,
+            Self::NextDirection,
+            Self::NextVolatility,
+            Self::NextValue { field: field.clone() },
+            Self::NextEvent { field, above },
+        ]
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
-    fn targets() -> [Target; 6] {
-        let field = "rain".to_owned();
-        [
-            Target::NextReturn,
-            Target::NextLogReturn,
-            Target::NextDirection,
-            Target::NextVolatility,
-            Target::NextValue { field: field.clone() },
-            Target::NextEvent { field, above: 0.5 },
-        ]
+    fn targets() -> [Target; TARGET_KINDS.len()] {
+        Target::all("rain", 0.5)
     }
 
     fn schema() -> Schema {

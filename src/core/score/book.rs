@@ -6,12 +6,13 @@
 //! added up, whatever came and went. Never keeps a score unless somebody takes them.
 
 use super::recent::Recent;
+use super::rival::Rivalry;
 use super::symbol::SymbolScores;
-use super::{Score, ScorePlan, ScoreTally, Sums, Unscored};
+use super::{RivalScore, Score, ScorePlan, ScoreTally, Sums, Unscored};
 use crate::core::baseline::BaselineKind;
 use crate::core::domain::{Evidence, Forecast, Step, Symbol, SymbolId, UnixNanos};
 use crate::core::forecast::Margins;
-use crate::core::verdict::{Ledger, Pool};
+use crate::core::verdict::{Ledger, Pool, RivalId, RivalLedger};
 use crate::core::window::Window;
 
 /// Groups' sums are added up anew after as many scores as there are symbols, but not more often
@@ -38,6 +39,13 @@ pub struct ScoreBook {
     is_quiet: bool,
     /// Whether the inputs of the symbol whose step comes next are shifted.
     shifted: Option<bool>,
+    /// The comparison with the live model of the seat, where this is the book of a shadow.
+    rivalry: Option<Rivalry>,
+    /// The scores of the newest tick that count, where this is the book of a live model with a
+    /// shadow that is compared with it.
+    made: Option<Vec<RivalScore>>,
+    /// Whether the rival is another one than was last shown.
+    has_other_rival: bool,
 }
 
 /// What one group comes to.
@@ -45,6 +53,8 @@ pub struct ScoreBook {
 struct GroupSums {
     sums: Sums,
     pool: Pool,
+    /// The evidence about the rival.
+    rivals: Pool,
     /// Whether they have changed since they were last shown.
     changed: bool,
 }
@@ -65,6 +75,9 @@ impl ScoreBook {
             taken: None,
             is_quiet: false,
             shifted: None,
+            rivalry: None,
+            made: None,
+            has_other_rival: false,
         }
     }
 
@@ -109,30 +122,94 @@ impl ScoreBook {
         pools.fold(Pool::default(), Pool::merged)
     }
 
-    /// Hands the sums and the evidence of every group that have changed since the last call to
-    /// `sink`, by the index of the listed symbol; the group of all others comes behind them.
-    pub fn show_changed(&mut self, mut sink: impl FnMut(usize, &Sums, &Pool)) {
+    /// The evidence of all symbols together about the rival.
+    pub fn rival_pool(&self) -> Pool {
+        let pools = self.sums.iter().map(|group| &group.rivals);
+        pools.fold(Pool::default(), Pool::merged)
+    }
+
+    /// Whether the rival is another one since [`ScoreBook::show_changed`] was last called.
+    pub const fn has_other_rival(&self) -> bool {
+        self.has_other_rival
+    }
+
+    /// Hands the sums of every group that have changed since the last call to `sink`, with the
+    /// evidence against the baseline and about the rival, by the index of the listed symbol; the
+    /// group of all others comes behind them.
+    pub fn show_changed(&mut self, mut sink: impl FnMut(usize, &Sums, [&Pool; 2])) {
+        self.has_other_rival = false;
         for (index, group) in self.sums.iter_mut().enumerate() {
             if std::mem::take(&mut group.changed) {
-                sink(index, &group.sums, &group.pool);
+                sink(index, &group.sums, [&group.pool, &group.rivals]);
             }
+        }
+    }
+
+    /// Compares each score from here on with that of this rival, or with none. Evidence about
+    /// another one is dropped; returns whether there was any.
+    pub fn face(&mut self, rival: Option<RivalId>) -> bool {
+        if self.rivalry.as_ref().map(Rivalry::id) == rival {
+            return false;
+        }
+        let next = rival.map(|id| Rivalry::new(id, self.symbols.len()));
+        let before = std::mem::replace(&mut self.rivalry, next);
+        self.has_other_rival = true;
+        for group in &mut self.sums {
+            (group.rivals, group.changed) = (Pool::default(), true);
+        }
+        if self.rivalry.is_some() {
+            for group in &self.groups {
+                self.sums[usize::from(*group)].rivals.add(&Ledger::new());
+            }
+        }
+        before.is_some_and(|before| before.has_evidence())
+    }
+
+    /// Keeps the scores of each tick for shadows that are compared with this model, or no longer.
+    pub fn keep_for_shadows(&mut self, keeps: bool) {
+        self.made = keeps.then(|| self.made.take().unwrap_or_default());
+    }
+
+    /// Hands over what shadows are compared with, of the ticks since the last call.
+    pub fn take_for_shadows(&mut self) -> impl Iterator<Item = RivalScore> + '_ {
+        self.made.iter_mut().flat_map(|made| made.drain(..))
+    }
+
+    /// Takes a score of the rival, of the symbol of the tick that comes next.
+    pub fn meet(&mut self, score: RivalScore) {
+        if let Some(rivalry) = &mut self.rivalry {
+            rivalry.meet(score);
+        }
+    }
+
+    /// Forgets the scores of the rival that the newest tick has given no counterpart to.
+    pub fn part(&mut self) {
+        if let Some(rivalry) = &mut self.rivalry {
+            rivalry.part();
         }
     }
 
     /// Makes room for one more symbol, at the end of the dense index.
     pub fn add_symbol(&mut self, name: &Symbol) {
-        self.add(name, SymbolScores::new(&self.plan), Ledger::new());
+        self.add(name, SymbolScores::new(&self.plan), Ledger::new(), None);
     }
 
-    /// As [`ScoreBook::add_symbol`], from rest; the scores must fit.
-    pub fn restore_symbol(&mut self, name: &Symbol, scores: &SymbolScores, ledger: &Ledger) {
+    /// As [`ScoreBook::add_symbol`], from rest; the scores must fit. Evidence about another rival
+    /// than the one of now is dropped.
+    pub fn restore_symbol(
+        &mut self,
+        name: &Symbol,
+        scores: &SymbolScores,
+        ledger: &Ledger,
+        rival: Option<&RivalLedger>,
+    ) {
         // The capacity of what comes from rest is not that of a fresh one.
         let mut restored = SymbolScores::new(&self.plan);
         restored.clone_from_rest(scores);
         self.tally.waiting += restored.waiting();
         self.tally.drifting += u64::from(restored.is_drifting());
         let sums = restored.sums();
-        self.add(name, restored, *ledger);
+        self.add(name, restored, *ledger, rival);
         let group = self.groups.last().map_or(0, |group| usize::from(*group));
         self.sums[group].sums += sums;
         self.sums[group].changed = true;
@@ -150,8 +227,14 @@ impl ScoreBook {
     }
 
     /// Whether scores and evidence from rest are of this model.
-    pub fn fits(&self, scores: &SymbolScores, ledger: &Ledger) -> bool {
-        scores.fits(&self.plan) && ledger.is_possible(&self.plan.verdict)
+    pub fn fits(
+        &self,
+        scores: &SymbolScores,
+        ledger: &Ledger,
+        rival: Option<&RivalLedger>,
+    ) -> bool {
+        let mut ledgers = std::iter::once(ledger).chain(rival.map(RivalLedger::ledger));
+        scores.fits(&self.plan) && ledgers.all(|ledger| ledger.is_possible(&self.plan.verdict))
     }
 
     /// A symbol's scores, for rest.
@@ -164,12 +247,20 @@ impl ScoreBook {
         &self.ledgers[id.index()]
     }
 
+    /// A symbol's evidence about the rival, for rest; `None` where there is none.
+    pub fn rival(&self, id: SymbolId) -> Option<RivalLedger> {
+        self.rivalry.as_ref().and_then(|rivalry| rivalry.at_rest(id))
+    }
+
     /// Forgets a symbol; the last one of the dense index takes its place.
     pub fn swap_remove(&mut self, id: SymbolId) {
         let mut scores = self.symbols.swap_remove(id.index());
         let group = usize::from(self.groups.swap_remove(id.index()));
         self.sums[group].sums -= scores.sums();
         self.sums[group].pool.remove(&self.ledgers.swap_remove(id.index()));
+        if let Some(rivalry) = &mut self.rivalry {
+            self.sums[group].rivals.remove(&rivalry.swap_remove(id));
+        }
         self.sums[group].changed = true;
         self.tally.drifting -= u64::from(scores.is_drifting());
         scores.forget(&mut self.tally, Unscored::Left);
@@ -207,9 +298,19 @@ impl ScoreBook {
                 group.pool.add(ledger);
             }
             self.recent.add(&score);
+            let taken = self.rivalry.as_mut().and_then(|rivalry| rivalry.take(rule, &score));
+            if let Some((before, ledger)) = taken {
+                group.rivals.remove(&before);
+                group.rivals.add(ledger);
+            }
+            if let Some(made) = &mut self.made {
+                made.extend(RivalScore::of(&score));
+            }
         }
-        score.verdict = self.ledgers[id.index()].verdict(&self.plan.verdict);
+        let rule = &self.plan.verdict;
+        score.verdict = self.ledgers[id.index()].verdict(rule);
         score.shifted = self.shifted;
+        score.rival = self.rivalry.as_ref().map(|rivalry| rivalry.verdict(rule, id));
         self.since_renewal += 1;
         if self.since_renewal >= RENEWAL_SCORES_MIN.max(self.symbols.len() as u64) {
             self.renew();
@@ -257,12 +358,21 @@ impl ScoreBook {
         self.taken.as_ref().is_some_and(|taken| !taken.is_empty())
     }
 
-    fn add(&mut self, name: &Symbol, scores: SymbolScores, ledger: Ledger) {
+    fn add(
+        &mut self,
+        name: &Symbol,
+        scores: SymbolScores,
+        ledger: Ledger,
+        rival: Option<&RivalLedger>,
+    ) {
         let group = self.listed.binary_search(name).unwrap_or(self.listed.len());
         // The configuration lists far fewer.
         self.groups.push(u16::try_from(group).unwrap_or(u16::MAX));
         self.symbols.push(scores);
         self.sums[group].pool.add(&ledger);
+        if let Some(rivalry) = &mut self.rivalry {
+            self.sums[group].rivals.add(rivalry.add(rival));
+        }
         self.sums[group].changed = true;
         self.ledgers.push(ledger);
     }

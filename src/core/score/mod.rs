@@ -16,6 +16,7 @@
 //! | `recent` | sums over the last scores |
 //! | `unscored` | what is never scored, and why |
 //! | `book` | all symbols of an engine |
+//! | `rival` | the scores of the live model that a shadow is compared with |
 //! | `before` | scores at rest as earlier versions stored them |
 
 mod before;
@@ -23,6 +24,7 @@ mod book;
 mod drift;
 mod measure;
 mod recent;
+mod rival;
 mod stretch;
 mod sums;
 mod symbol;
@@ -38,6 +40,7 @@ use crate::core::verdict::{LEVEL, LedgerRule, Verdict};
 pub use self::before::ScoresBefore;
 pub use self::book::ScoreBook;
 pub use self::measure::{direction_hit, error};
+pub use self::rival::RivalScore;
 pub use self::sums::{SUMS_LENGTH, Sums};
 pub use self::symbol::SymbolScores;
 pub use self::unscored::{ScoreTally, Unscored};
@@ -118,6 +121,8 @@ pub struct Score {
     pub shifted: Option<bool>,
     /// What the symbol's scores have come to, this one included.
     pub verdict: Verdict,
+    /// The same against the live model of its seat, for a shadow that is compared with it.
+    pub rival: Option<Verdict>,
 }
 
 impl ScorePlan {
@@ -205,8 +210,13 @@ impl Score {
     /// `loss(baseline) - loss(model)`, where the loss is the squared error: above zero where the
     /// model was better.
     pub const fn loss_difference(&self) -> f64 {
-        let (error, baseline_error) = (self.error(), self.baseline_error());
-        baseline_error * baseline_error - error * error
+        self.loss_below(self.baseline_error())
+    }
+
+    /// The loss of another forecast of the same truth, by its error, minus that of this one.
+    const fn loss_below(&self, other: f64) -> f64 {
+        let error = self.error();
+        other * other - error * error
     }
 
     /// Whether the interval held the truth, ends included.

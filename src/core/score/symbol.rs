@@ -223,6 +223,7 @@ impl SymbolScores {
             // The book has these.
             shifted: None,
             verdict: Verdict::default(),
+            rival: None,
         };
         let sums = self.sums.scaled(DECAY) + Sums::of(&score);
         if !sums.are_possible() {

@@ -1,5 +1,7 @@
 //! What is promised of scores, by looking back over whole series and by simulation.
 
+mod coverage;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -20,18 +22,6 @@ const DAY: i64 = 86_400_000_000_000;
 
 fn schema() -> Schema {
     Schema::new(["rain"]).unwrap()
-}
-
-fn targets() -> [Target; 6] {
-    let field = "rain".to_owned();
-    [
-        Target::NextReturn,
-        Target::NextLogReturn,
-        Target::NextDirection,
-        Target::NextVolatility,
-        Target::NextValue { field: field.clone() },
-        Target::NextEvent { field, above: 0.5 },
-    ]
 }
 
 fn forecast_plan(target: &Target, margin: f64) -> ForecastPlan {
@@ -176,7 +166,7 @@ proptest! {
         horizon in 1u32..5,
         moments in moments(60),
     ) {
-        let target = &targets()[target];
+        let target = &Target::all("rain", 0.5)[target];
         let mut book = ScoreBook::new(plan(target, horizon));
         book.keep();
         book.add_symbol(&Symbol::new("A").unwrap());
@@ -209,7 +199,7 @@ proptest! {
         cut in 0usize..60,
         moments in moments(60),
     ) {
-        let target = &targets()[target];
+        let target = &Target::all("rain", 0.5)[target];
         let forecast_plan = forecast_plan(target, 0.25);
         let names = ["A", "B", "C"].map(|name| Symbol::new(name).unwrap());
         let plan = plan(target, horizon).with_baselines(&all_baselines(BaselineKind::Average));
@@ -227,9 +217,9 @@ proptest! {
         before.add_symbol(&names[0]);
         let (mut found, _) = live(&mut before, &forecast_plan, first);
         let mut after = book(&names[..1]);
-        prop_assert!(after.fits(before.symbol(symbol_id(0)), before.ledger(symbol_id(0))));
         let (scores, ledger) = (before.symbol(symbol_id(0)), before.ledger(symbol_id(0)));
-        after.restore_symbol(&names[0], scores, ledger);
+        prop_assert!(after.fits(scores, ledger, None));
+        after.restore_symbol(&names[0], scores, ledger, None);
         after.add_symbol(&names[1]);
         after.add_symbol(&names[2]);
         // Times go on where the first part ended.
@@ -302,14 +292,116 @@ fn verdicts_follow_from_the_scores_alone() {
         assert!((last.verdict.mean_difference - 0.01).abs() < 0.002, "{last:?}");
         assert!(scores[399].verdict.since.is_some_and(|since| since <= scores[399].truth_time));
         let mut pools = Vec::new();
-        book.show_changed(|group, _, pool| pools.push((group, pool.word(LEVEL))));
+        book.show_changed(|group, _, [pool, _]| pools.push((group, pool.word(LEVEL))));
         assert_eq!(pools, [(0, Word::Better), (1, Word::TooEarly)]);
         book.swap_remove(symbol_id(0));
         let mut pools = Vec::new();
-        book.show_changed(|group, _, pool| pools.push((group, *pool)));
+        book.show_changed(|group, _, [pool, _]| pools.push((group, *pool)));
         assert_eq!(pools, [(0, Pool::default())]);
         assert_eq!(book.ledger(symbol_id(0)), &Ledger::new(), "B has taken the place of A");
     }
+}
+
+/// A shadow beside a live model: the same days, and forecasts that are nearer.
+#[test]
+fn a_shadow_is_compared_over_the_scores_that_both_have() {
+    let target = Target::NextValue { field: "rain".into() };
+    let mut draws = Draws::new(7);
+    let rain: Vec<_> = (0..900).map(|_| 0.5 + 0.1 * draws.normal()).collect();
+    let moments = |value: f32, without: usize| -> Vec<_> {
+        let moment = |(at, rain): (usize, &f64)| Moment {
+            close: 1.0,
+            rain: Some(*rain),
+            after_gap: false,
+            patched: false,
+            value: (at % 10 != without).then_some(value),
+        };
+        rain.iter().enumerate().map(moment).collect()
+    };
+    let forecast_plan = forecast_plan(&target, 0.25);
+    let names = ["A", "B"].map(|name| Symbol::new(name).unwrap());
+    let book = |rival| {
+        let mut book = ScoreBook::new(plan(&target, 1));
+        book.list(&names[..1], 64);
+        book.keep();
+        assert!(!book.face(rival), "there is nothing to drop");
+        names.iter().for_each(|name| book.add_symbol(name));
+        book
+    };
+    let (id, other) = ([7; 16], [8; 16]);
+    let (mut live, mut shadow) = (book(None), book(Some(id)));
+    live.keep_for_shadows(true);
+    let (of_live, of_shadow) = (moments(0.75, 3), moments(0.5, 6));
+    let (rule, mut ledger, mut scores) = (LedgerRule::new(1, LEVEL), Ledger::new(), Vec::new());
+    for at in 0..rain.len() {
+        let step = |book: &mut ScoreBook, moments: &[Moment]| {
+            let moment = &moments[at];
+            let step = moment.step(at);
+            book.step(symbol_id(0), &step);
+            let facts = WindowFacts {
+                symbol: symbol_id(0),
+                as_of: step.time,
+                last_price: None,
+                quality: Quality::Full,
+                out_of_range: false,
+                margins: book.margins(symbol_id(0)),
+            };
+            let forecast = moment.value.and_then(|value| forecast_plan.finish(value, &facts));
+            if let Some(forecast) = forecast {
+                book.wait(&forecast, &window());
+            }
+        };
+        step(&mut live, &of_live);
+        let made: Vec<_> = live.take_for_shadows().collect();
+        made.iter().for_each(|score| shadow.meet(*score));
+        step(&mut shadow, &of_shadow);
+        shadow.part();
+        let (theirs, ours): (Vec<_>, Vec<_>) = (live.take().collect(), shadow.take().collect());
+        assert_eq!(made.len(), theirs.len());
+        if let (Some(theirs), Some(ours)) = (theirs.first(), ours.first()) {
+            let difference = theirs.error() * theirs.error() - ours.error() * ours.error();
+            ledger.take(&rule, difference, ours.truth_time);
+        }
+        assert!(theirs.iter().all(|score| score.rival.is_none()));
+        for score in &ours {
+            assert_eq!(score.rival, Some(ledger.verdict(&rule)));
+        }
+        scores.extend(ours);
+    }
+    let last = scores.last().and_then(|score| score.rival).unwrap();
+    assert_eq!((last.word, scores.len()), (Word::Better, 899 - 90));
+    assert_eq!(last.scores, 899 - 180, "each has a tenth that the other one lacks");
+    assert!((last.mean_difference - 0.0625).abs() < 0.01, "{last:?}");
+    let words = |book: &mut ScoreBook| {
+        let mut words = Vec::new();
+        book.show_changed(|group, _, [_, rivals]| words.push((group, rivals.word(LEVEL))));
+        words
+    };
+    assert_eq!(words(&mut shadow), [(0, Word::Better), (1, Word::TooEarly)]);
+    assert_eq!(shadow.rival_pool().symbols(Word::Better), 1);
+    // Rest and back, and about another rival.
+    let stored = shadow.rival(symbol_id(0)).unwrap();
+    assert_eq!((shadow.rival(symbol_id(1)), live.rival(symbol_id(0))), (None, None));
+    for (rival, known) in [(Some(id), Some(stored)), (Some(other), None), (None, None)] {
+        let mut after = ScoreBook::new(plan(&target, 1));
+        after.face(rival);
+        let (scores, ledger) = (shadow.symbol(symbol_id(0)), shadow.ledger(symbol_id(0)));
+        assert!(after.fits(scores, ledger, Some(&stored)));
+        after.restore_symbol(&names[0], scores, ledger, Some(&stored));
+        assert_eq!(after.rival(symbol_id(0)), known);
+        let word = if known.is_some() { Word::Better } else { Word::TooEarly };
+        assert_eq!(after.rival_pool().word(LEVEL), word);
+    }
+    // Who leaves takes the evidence along, and another rival begins without any.
+    let mut left = book(Some(id));
+    left.swap_remove(symbol_id(0));
+    assert_eq!(left.rival_pool().symbols(Word::TooEarly), 1);
+    assert!(!shadow.face(Some(id)) && !shadow.has_other_rival());
+    assert!(shadow.face(Some(other)) && shadow.has_other_rival());
+    assert_eq!(words(&mut shadow), [(0, Word::TooEarly), (1, Word::TooEarly)]);
+    assert_eq!(shadow.rival(symbol_id(0)), None);
+    shadow.swap_remove(symbol_id(0));
+    assert_eq!(shadow.rival_pool().symbols(Word::TooEarly), 1);
 }
 
 /// Days with a price that moves, and a forecast on each.
@@ -502,6 +594,7 @@ fn the_last_scores_are_as_many_as_they_say() {
         drift: false,
         shifted: None,
         verdict: Verdict::default(),
+        rival: None,
     };
     let mut recent = recent::Recent::new(64);
     for count in 1..1000 {

@@ -1,4 +1,5 @@
-//! Whether a model is better or worse than its baseline, in words that looking does not spoil.
+//! Whether a model is better or worse than its baseline, or a shadow than the live model of its
+//! seat, in words that looking does not spoil.
 //!
 //! Owns the evidence of one comparison, its words, and what the evidence of many symbols says
 //! together. Promises that a reader who looks after every score and believes a word the first time
@@ -11,9 +12,11 @@
 //! | `ledger` | the evidence of one comparison and the rule by which it is read |
 //! | `pool` | the evidence of many symbols, whatever they have to do with each other |
 //! | `steps` | many symbols as one series: the scores of a time are one observation |
+//! | `rival` | what is stored of a shadow and the live model of its seat |
 
 mod ledger;
 mod pool;
+mod rival;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -24,6 +27,7 @@ use crate::core::domain::UnixNanos;
 
 pub use self::ledger::{BLOCKS_MIN, DIFFERENCE_MAX, Ledger, LedgerRule};
 pub use self::pool::{POOL_LENGTH, Pool};
+pub use self::rival::{RivalId, RivalLedger};
 pub use self::steps::Steps;
 
 /// The share of comparisons of equals in which a wrong word may ever be said.

@@ -14,6 +14,7 @@ mod history;
 pub mod manifest;
 mod origin;
 pub mod proof;
+mod rivals;
 mod step_spec;
 mod store;
 mod wire_scan;
@@ -25,6 +26,7 @@ pub use choice::ModelChoice;
 pub use graph::{ONNX_BYTES_MAX, check_graph};
 pub use heritage::Heritage;
 pub use history::{history_need, makes_steps};
+pub use rivals::rival_obstacle;
 pub use step_spec::interval_words;
 pub use store::{
     RefusedVersion, StoreError, candidates, locate, names, next_version, other_manifests,

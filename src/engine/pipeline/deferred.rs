@@ -1,12 +1,14 @@
 //! Ticks that shadows take once the live models are done with a batch.
 //!
-//! Owns the ticks of one batch. Promises their order, and that taking a tick down allocates nothing
-//! once the longest batch has come. Never decodes one.
+//! Owns the ticks of one batch, and the scores of live models that they have led to. Promises their
+//! order, and that taking a tick down allocates nothing once the longest batch has come. Never
+//! decodes one.
 
 use std::borrow::Cow;
 
 use crate::core::domain::{Fields, Position, Tick, TimeDoubt, UnixNanos};
 use crate::core::history::Origin;
+use crate::core::score::RivalScore;
 
 /// The ticks of a batch, in their order.
 #[derive(Default)]
@@ -29,6 +31,11 @@ struct Entry {
 enum What {
     /// Data of the symbol may be missing here.
     Gap,
+    /// The tick behind it has led to this score of the live model of a seat.
+    Score {
+        seat: usize,
+        score: RivalScore,
+    },
     Tick {
         time: UnixNanos,
         fields: Fields,
@@ -42,6 +49,8 @@ enum What {
 pub(super) enum Next<'d> {
     /// Data of the symbol may be missing before the record at this place.
     Gap(&'d str, Option<Position>),
+    /// A score of the live model of a seat, which the next tick has led to.
+    Score { seat: usize, score: RivalScore },
     /// A tick.
     Tick(DeferredTick<'d>),
 }
@@ -70,6 +79,11 @@ impl Deferred {
     pub(super) fn gap(&mut self, symbol: &str, position: Option<Position>) {
         self.has_gap = true;
         self.push(symbol, position, None, What::Gap);
+    }
+
+    /// Takes down a score of the live model of a seat, before the tick that has led to it.
+    pub(super) fn score(&mut self, seat: usize, score: RivalScore) {
+        self.push("", None, None, What::Score { seat, score });
     }
 
     pub(super) fn tick(&mut self, next: &DeferredTick<'_>) {
@@ -106,6 +120,7 @@ impl Deferred {
             let (position, received) = (*position, *received);
             match what {
                 What::Gap => Next::Gap(symbol, position),
+                What::Score { seat, score } => Next::Score { seat: *seat, score: *score },
                 What::Tick { time, fields, doubt, late, origin } => {
                     let symbol = Cow::Borrowed(&**symbol);
                     let tick = Tick { symbol, time: *time, fields: *fields };

@@ -165,7 +165,17 @@ impl Pipelines {
         let reached = ticks.last().and_then(|(tick, _)| tick.time.checked_add(covers));
         let doubts: Vec<_> =
             ticks.iter().map(|(tick, form)| self.doubt_of(tick, *form, None)).collect();
-        for model in self.models_mut().iter_mut().filter(|model| model.wants(symbol)) {
+        // The live models first: what shadows are compared with is known by then.
+        let mut of_live = Vec::new();
+        let roles = self.models().iter().map(|model| model.pipeline.post().role).enumerate();
+        let mut order: Vec<_> = roles.collect();
+        order.sort_by_key(|(_, role)| *role != Role::Live);
+        for (at, role) in order {
+            let model = &mut self.models_mut()[at];
+            if !model.wants(symbol) {
+                continue;
+            }
+            let seat = model.pipeline.post().seat;
             let missing = asked.answers(&model.pipeline);
             let engine = &mut model.pipeline.engine;
             // Rows of a whole window may end before a hole does. It is asked for by itself then.
@@ -183,6 +193,8 @@ impl Pipelines {
                 }
                 continue;
             };
+            let of_seat = of_live.iter().filter(|(of, _)| *of == seat && role == Role::Shadow);
+            of_seat.for_each(|(_, score)| model.pipeline.engine.scores_mut().meet(*score));
             let is_joined = matches!(missing, Missing::Span(_));
             let origin = Origin::History(Seam { is_joined, covers });
             for (((tick, _), doubt), used) in ticks.iter().zip(&doubts).zip(&mut used) {
@@ -197,6 +209,9 @@ impl Pipelines {
                 }
             }
             model.pipeline.engine.set_origin(Origin::Live);
+            let scores = model.pipeline.engine.scores_mut();
+            scores.part();
+            of_live.extend(scores.take_for_shadows().map(|score| (seat, score)));
             model.pipeline.engine.end_history(symbol, missing, after_gap);
         }
         Ok(Ok(used.into_iter().filter(|used| *used).count()))

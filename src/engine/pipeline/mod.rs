@@ -11,6 +11,7 @@ mod fill;
 mod pipelines;
 mod predecessors;
 mod prove;
+mod rival;
 mod role;
 mod settings;
 mod states;
@@ -37,6 +38,7 @@ pub use self::choose::{ChoiceError, Chosen, Named, TakenVersion, choose, choose_
 pub use self::fill::{Asked, Incoming, Taken};
 pub use self::pipelines::{Pipelines, StreamModel, StreamTally};
 pub use self::prove::{InProcess, Prover, Unproven};
+pub use self::rival::{Rival, RivalPool};
 pub use self::role::{Post, Role};
 pub use self::settings::PipelineSettings;
 pub use self::stored::{ModelLabel, Restored, StoredState, Tried, parts_of_key};
@@ -46,6 +48,7 @@ use self::stored::Read;
 use crate::engine::symbols::{Departure, Engine, Haste, Inherited, Pushed, SymbolSnapshot};
 use crate::engine::wire::encoder::RecordEncoder;
 use crate::engine::wire::forecast::RecordTemplate;
+use crate::engine::wire::score::{ScoreTemplate, UnencodedScore};
 
 /// One model's path from records to forecasts.
 pub struct Pipeline {
@@ -53,6 +56,8 @@ pub struct Pipeline {
     /// Fields without which a tick is refused.
     required: Vec<Field>,
     encoder: RecordEncoder,
+    /// What its scores have in common.
+    scores_as: Arc<ScoreTemplate>,
     codec: StateCodec,
     /// How far the event time of a record may lie ahead of its reception.
     future_max: Option<DurationNanos>,
@@ -68,6 +73,8 @@ pub struct Pipeline {
     /// As what its states are stored; `None` for the only model of a stream.
     stored_as: Option<Arc<str>>,
     post: Post,
+    /// The live model that it is compared with, where it is a shadow.
+    rival: Option<Rival>,
     /// All symbols as one series, where that is asked for.
     steps: Option<Steps>,
 }
@@ -149,10 +156,13 @@ impl Pipeline {
         let future_seconds_max = settings.future_seconds_max.unwrap_or(usual);
         let future_max = Some(i64::from(future_seconds_max)).filter(|seconds| *seconds > 0);
         let future_max = future_max.and_then(DurationNanos::from_seconds);
+        let record = encoder.template().clone();
+        let scores_as = Arc::new(ScoreTemplate { record, rival: None });
         Ok(Self {
             engine,
             required,
             encoder,
+            scores_as,
             codec,
             future_max,
             manifest: manifest.clone(),
@@ -164,6 +174,7 @@ impl Pipeline {
             passed_over,
             stored_as: None,
             post: Post::default(),
+            rival: None,
             steps: None,
         })
     }
@@ -340,15 +351,33 @@ impl Pipeline {
         &mut self,
         mut sink: impl FnMut(&Symbol, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (book, names) = self.engine.scores_and_names();
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let outcome = self.hand_scores(|score| {
+            buffer.clear();
+            score.encode(&mut buffer);
+            sink(&score.symbol, &buffer)
+        });
+        self.buffer = buffer;
+        outcome
+    }
+
+    /// As [`Pipeline::emit_scores`], for a sink that encodes a score where somebody asks for it.
+    ///
+    /// # Errors
+    /// As [`Pipeline::emit_scores`].
+    pub fn hand_scores<E>(
+        &mut self,
+        mut sink: impl FnMut(UnencodedScore) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Self { engine, steps, scores_as, .. } = self;
+        let (book, names) = engine.scores_and_names();
         for score in book.take() {
             let symbol = names.of(score.symbol);
-            if let Some(steps) = self.steps.as_mut().filter(|_| score.evidence.counts()) {
+            if let Some(steps) = steps.as_mut().filter(|_| score.evidence.counts()) {
                 steps.take(symbol.as_str(), score.loss_difference(), score.truth_time);
             }
-            self.buffer.clear();
-            self.encoder.template().encode_score(symbol.as_str(), &score, &mut self.buffer);
-            sink(symbol, &self.buffer)?;
+            let (symbol, template) = (symbol.clone(), Arc::clone(scores_as));
+            sink(UnencodedScore { symbol, score, template })?;
         }
         Ok(())
     }

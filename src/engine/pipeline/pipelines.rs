@@ -64,6 +64,8 @@ pub struct Pipelines {
     newest_ahead: Option<DurationNanos>,
     /// What the shadows have still to take.
     pub(super) deferred: Deferred,
+    /// Whether a shadow is compared with a live model.
+    pub(super) has_rivals: bool,
     /// Stored states under keys that are not in use any more, whose end is to be stored.
     pub(super) orphans: Vec<StoredState>,
 }
@@ -130,7 +132,7 @@ impl Pipelines {
             let projection = pipeline.schema().projection(&schema);
             Model { name, symbols, projection, pipeline }
         });
-        Self {
+        let mut pipelines = Self {
             models: models.collect(),
             decoder,
             schema,
@@ -141,8 +143,11 @@ impl Pipelines {
             tally: StreamTally::default(),
             newest_ahead: None,
             deferred: Deferred::default(),
+            has_rivals: false,
             orphans: Vec::new(),
-        }
+        };
+        pipelines.pair();
+        pipelines
     }
 
     /// The first live model.
@@ -240,6 +245,7 @@ impl Pipelines {
         let Self { schema, time_unit, record_bytes_max, time_format, .. } = self;
         self.decoder = JsonDecoder::new(schema.clone(), &[], *time_unit, *record_bytes_max)
             .with_time_format(time_format.clone());
+        self.pair();
         before
     }
 
@@ -262,6 +268,7 @@ impl Pipelines {
             let post = self.models[at].pipeline.post();
             self.models[at].pipeline.take_post(Post { role, place, ..post });
         }
+        self.pair();
     }
 
     /// Decodes one record and has every live model take it that wants its symbol; returns the
@@ -312,6 +319,15 @@ impl Pipelines {
                 continue;
             }
             verdict = verdict.with(model.take(&next, flush)?);
+        }
+        if self.has_rivals {
+            let live = self.models.iter_mut().filter(|model| model.role() == Role::Live);
+            for pipeline in live.map(|model| &mut model.pipeline) {
+                let seat = pipeline.post().seat;
+                let scores = pipeline.engine_mut().scores_mut().take_for_shadows();
+                let scores = scores.filter(|_| is_deferred);
+                scores.for_each(|score| self.deferred.score(seat, score));
+            }
         }
         if is_deferred {
             self.deferred.tick(&next);
@@ -364,15 +380,21 @@ impl Pipelines {
         }
         let Self { models, deferred, .. } = self;
         for shadow in models.iter_mut().filter(|model| model.role() == Role::Shadow) {
+            let of = shadow.pipeline.post().seat;
             for next in deferred.iter() {
                 match next {
+                    Next::Score { seat, score } if seat == of => {
+                        shadow.pipeline.engine_mut().scores_mut().meet(score);
+                    }
+                    Next::Score { .. } => {}
                     Next::Tick(next) if shadow.wants(&next.tick.symbol) => {
                         shadow.take(&next, &mut flush)?;
+                        shadow.pipeline.engine_mut().scores_mut().part();
                         if shadow.pipeline.engine().has_full_run() {
                             flush(&mut shadow.pipeline)?;
                         }
                     }
-                    Next::Tick(_) => {}
+                    Next::Tick(_) => shadow.pipeline.engine_mut().scores_mut().part(),
                     Next::Gap(symbol, position) => {
                         shadow.pipeline.engine_mut().mark_gap_before(symbol, position);
                     }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::pipelines::Model;
 use super::stored::parts_of_key;
-use super::{ModelLabel, Pipelines, Restored, StoredState};
+use super::{ModelLabel, Pipelines, Restored, Role, StoredState};
 use crate::core::domain::{DurationNanos, PartitionId};
 use crate::core::health::Arrivals;
 use crate::engine::inference::InferenceError;
@@ -33,8 +33,7 @@ struct Candidate<'s> {
 impl Pipelines {
     /// The models behind the states that [`Pipelines::take_changed`] gives.
     pub fn label(&self) -> ModelLabel {
-        let there =
-            |(_, pipeline): &(_, &super::Pipeline)| pipeline.post().role != super::Role::Vacant;
+        let there = |(_, pipeline): &(_, &super::Pipeline)| pipeline.post().role != Role::Vacant;
         let labels: Vec<_> =
             self.each().filter(there).map(|(_, pipeline)| pipeline.label()).collect();
         let texts: Vec<_> = labels.iter().map(|label| &*label.text).collect();
@@ -66,7 +65,7 @@ impl Pipelines {
     /// [`InferenceError`] where they cannot be computed.
     pub fn wake(&mut self, count_max: usize) -> Result<(), InferenceError> {
         let mut left = count_max;
-        for role in [super::Role::Live, super::Role::Shadow] {
+        for role in [Role::Live, Role::Shadow] {
             for pipeline in self.of_role_mut(role) {
                 let count = pipeline.engine().asleep_count().min(left);
                 pipeline.engine_mut().wake(count)?;
@@ -85,14 +84,38 @@ impl Pipelines {
     /// Hands the stored form of the states of at most `count_max` symbols that have moved to
     /// `sink`, and of no more than `left` of each model, which goes down by them. See
     /// [`Pipeline::take_changed`](super::Pipeline::take_changed).
+    ///
+    /// Where states are taken at several moments, the live models go first: the state of a shadow
+    /// then holds no less of the input than that of its rival, so each score of the rival that is
+    /// made again has either been compared or finds its counterpart.
     pub fn take_changed(
         &mut self,
+        count_max: usize,
+        left: &mut [usize],
+        sink: impl FnMut(StoredState),
+    ) {
+        self.take_in_order(Role::Live, count_max, left, sink);
+    }
+
+    /// As [`Pipelines::take_changed`], of all at one moment. The shadows go first: where only the
+    /// first of them are stored in the end, a shadow is ahead of its rival here as well.
+    pub fn take_all_changed(&mut self, sink: impl FnMut(StoredState)) {
+        let mut left = self.begin_taking();
+        self.take_in_order(Role::Shadow, usize::MAX, &mut left, sink);
+    }
+
+    fn take_in_order(
+        &mut self,
+        first: Role,
         count_max: usize,
         left: &mut [usize],
         mut sink: impl FnMut(StoredState),
     ) {
         let mut room = count_max;
-        for (pipeline, left) in self.each_mut().zip(left.iter_mut()) {
+        let mut order: Vec<_> = (0..self.count()).collect();
+        order.sort_by_key(|at| self.at(*at).post().role != first);
+        for at in order {
+            let (pipeline, left) = (self.at_mut(at), &mut left[at]);
             let count = room.min(*left).min(pipeline.engine().changed_count());
             pipeline.take_changed(count, &mut sink);
             (room, *left) = (room - count, *left - count);

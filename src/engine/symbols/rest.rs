@@ -15,7 +15,7 @@ use crate::core::features::FeatureState;
 use crate::core::score::{ScoresBefore, SymbolScores};
 use crate::core::shift::ShiftState;
 use crate::core::step::{Cadence, StepState};
-use crate::core::verdict::Ledger;
+use crate::core::verdict::{Ledger, RivalId, RivalLedger};
 use crate::core::window::{Window, WindowMismatch, WindowSnapshot};
 use crate::engine::inference::InferenceError;
 
@@ -42,6 +42,8 @@ pub struct SymbolSnapshot {
     /// What is known of its inputs; `None` where the model has no distribution to compare with, and
     /// in states of layout 5.
     shift: Option<ShiftState>,
+    /// The evidence of a shadow about the live model of its seat.
+    rival: Option<RivalLedger>,
 }
 
 /// The same as state layouts up to 4 stored it.
@@ -76,6 +78,7 @@ impl From<SnapshotBefore> for SymbolSnapshot {
             // What was scored then counted what the model was trained on.
             ledger: Ledger::new(),
             shift: None,
+            rival: None,
         }
     }
 }
@@ -215,6 +218,7 @@ impl Engine {
             shed_steps: state.shed_steps,
             ledger: *self.scores.ledger(id),
             shift: self.shift.as_ref().map(|book| book.rest(id)),
+            rival: self.scores.rival(id),
         }
     }
 
@@ -306,7 +310,8 @@ impl Engine {
         {
             return Err(RestoreError::States(snapshot.symbol.clone()));
         }
-        if !of_rows && !self.scores.fits(&snapshot.scores, &snapshot.ledger) {
+        let SymbolSnapshot { scores, ledger, rival, .. } = snapshot;
+        if !of_rows && !self.scores.fits(scores, ledger, rival.as_ref()) {
             return Err(RestoreError::Scores(snapshot.symbol.clone()));
         }
         let (step, features) = (snapshot.step.clone(), snapshot.features.clone());
@@ -324,7 +329,7 @@ impl Engine {
             // What another model was worth says nothing of this one.
             self.scores.add_symbol(name);
         } else {
-            self.scores.restore_symbol(name, &snapshot.scores, &snapshot.ledger);
+            self.scores.restore_symbol(name, scores, ledger, rival.as_ref());
         }
         if let (Driver::Carried(carried), Some(states)) = (&mut self.driver, states) {
             carried.restore(id, states);
@@ -380,6 +385,14 @@ impl Engine {
     /// stands behind what is lost. Forecasts are not touched, because no window has any of that.
     pub fn expect_loss(&mut self, partition: PartitionId) {
         self.lost.insert(partition);
+    }
+
+    /// Compares the scores of every symbol from here on with those of this rival, or with none.
+    /// Evidence about another one is dropped, which changes what is stored.
+    pub fn face(&mut self, rival: Option<RivalId>) {
+        if self.scores.face(rival) {
+            self.note_all_changed();
+        }
     }
 
     /// Has the state of a symbol count as changed.

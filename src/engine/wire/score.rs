@@ -5,12 +5,13 @@
 //! anywhere but into a buffer.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::forecast::RecordTemplate;
 use crate::core::baseline::BaselineKind;
-use crate::core::domain::{Evidence, Quality, UnixNanos};
+use crate::core::domain::{Evidence, Quality, Symbol, UnixNanos};
 use crate::core::score::Score;
 use crate::core::verdict::{Verdict, Word};
 use crate::engine::model::manifest::Mode;
@@ -97,6 +98,9 @@ pub struct ScoreRecord<'a> {
     /// What the symbol's scores have come to, this one included; records of before have none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub verdict: Option<VerdictRecord>,
+    /// The same of a shadow against the live model of its seat; absent where it is not compared.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub rival: Option<RivalRecord<'a>>,
 }
 
 /// A verdict as it travels, with its figures in squares of the target's unit.
@@ -130,6 +134,70 @@ impl VerdictRecord {
     }
 }
 
+/// The verdict of a shadow against its rival, as it travels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RivalRecord<'a> {
+    /// The name of the live model that it is compared with.
+    #[serde(borrow)]
+    pub model: Cow<'a, str>,
+    /// Its version.
+    #[serde(borrow)]
+    pub model_version: Cow<'a, str>,
+    /// The word: `better` is the shadow.
+    pub word: Word,
+    /// RFC 3339: the truth time since which the word has been the same; absent while it is too
+    /// early.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub since: Option<UnixNanos>,
+    /// How many pairs of scores were counted.
+    pub scores: u64,
+    /// The mean of `squared error of the rival - squared error of the shadow`.
+    pub mean_difference: f64,
+    /// The confidence sequence of that mean; absent while it has no bounds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub limits: Option<[f64; 2]>,
+    /// The natural logarithm of the e-value against "equal".
+    pub log_e_value: f64,
+}
+
+impl<'a> RivalRecord<'a> {
+    fn new((model, model_version): (&'a str, &'a str), verdict: Verdict) -> Self {
+        let Verdict { word, since, scores, mean_difference, limits, log_e_value } = verdict;
+        let (model, model_version) = (model.into(), model_version.into());
+        Self { model, model_version, word, since, scores, mean_difference, limits, log_e_value }
+    }
+}
+
+/// What all scores of one model have in common.
+#[derive(Clone, Debug)]
+pub struct ScoreTemplate {
+    /// What they share with its forecasts.
+    pub record: RecordTemplate,
+    /// The name and the version of the live model that a shadow is compared with.
+    pub rival: Option<(String, String)>,
+}
+
+/// A score that is encoded when somebody asks for it.
+#[derive(Clone, Debug)]
+pub struct UnencodedScore {
+    /// Whose it is.
+    pub symbol: Symbol,
+    /// The score.
+    pub score: Score,
+    /// What its record has in common with others.
+    pub template: Arc<ScoreTemplate>,
+}
+
+impl UnencodedScore {
+    /// Appends the record to `buffer` as JSON without a line end.
+    pub fn encode(&self, buffer: &mut Vec<u8>) {
+        let Self { symbol, score, template } = self;
+        let ScoreTemplate { record, rival } = &**template;
+        let rival = rival.as_ref().map(|(model, version)| (&**model, &**version));
+        record.encode_score(symbol.as_str(), score, rival, buffer);
+    }
+}
+
 /// What the baselines forecast, in the target's unit; absent for one that the bundle does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BaselineValues {
@@ -151,8 +219,15 @@ pub struct BaselineValues {
 }
 
 impl RecordTemplate {
-    /// Appends one score to `buffer` as JSON without a line end.
-    pub fn encode_score(&self, symbol: &str, score: &Score, buffer: &mut Vec<u8>) {
+    /// Appends one score to `buffer` as JSON without a line end. `rival` is the name and the version
+    /// of the model that a shadow is compared with.
+    pub fn encode_score(
+        &self,
+        symbol: &str,
+        score: &Score,
+        rival: Option<(&str, &str)>,
+        buffer: &mut Vec<u8>,
+    ) {
         let digits = self.id(symbol, score.as_of).digits();
         let [persistence, drift, average, seasonal, linear] = score.baselines;
         let id = str::from_utf8(&digits).expect("hexadecimal digits are ASCII");
@@ -187,6 +262,7 @@ impl RecordTemplate {
             drift: score.drift,
             shifted: score.shifted,
             verdict: Some(VerdictRecord::new(score)),
+            rival: rival.zip(score.rival).map(|(of, verdict)| RivalRecord::new(of, verdict)),
         };
         serde_json::to_writer(buffer, &record)
             .expect("plain fields and finite numbers always encode, and a Vec never fails to grow");
@@ -194,21 +270,23 @@ impl RecordTemplate {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod samples {
     use super::*;
     use crate::core::domain::SymbolId;
 
-    #[test]
-    fn a_score_has_these_bytes() {
-        let template = RecordTemplate {
+    pub(crate) fn template() -> RecordTemplate {
+        RecordTemplate {
             model: "aapl-daily".into(),
             model_version: "1".into(),
             mode: Mode::Sliding,
             horizon_steps: 1,
             coverage: 0.9,
             features: Vec::new(),
-        };
-        let score = Score {
+        }
+    }
+
+    pub(crate) fn score() -> Score {
+        Score {
             symbol: SymbolId::from_index(0).unwrap(),
             as_of: UnixNanos::parse("2013-02-28").unwrap(),
             target_time: UnixNanos::parse("2013-03-01").unwrap(),
@@ -236,9 +314,20 @@ mod tests {
                 limits: Some([-0.75, -0.25]),
                 log_e_value: 3.5,
             },
-        };
+            rival: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_score_has_these_bytes() {
+        let (template, score) = (samples::template(), samples::score());
         let mut bytes = Vec::new();
-        template.encode_score("AAPL", &score, &mut bytes);
+        template.encode_score("AAPL", &score, None, &mut bytes);
         let text = String::from_utf8(bytes.clone()).unwrap();
         assert_eq!(
             text,
@@ -268,6 +357,20 @@ mod tests {
             "{\"word\":\"too_early\",\"against\":\"average\",\"scores\":0,\
              \"mean_difference\":0.0,\"log_e_value\":0.0}"
         );
+        // That of a shadow says how it does beside the live model of its seat.
+        let shadow = Score { rival: Some(score.verdict), ..score };
+        let mut bytes = Vec::new();
+        template.encode_score("AAPL", &shadow, Some(("other", "7")), &mut bytes);
+        let beside = String::from_utf8(bytes).unwrap();
+        assert_eq!(
+            beside,
+            text.strip_suffix('}').unwrap().to_owned()
+                + ",\"rival\":{\"model\":\"other\",\"model_version\":\"7\",\"word\":\"worse\",\
+                   \"since\":\"2012-12-31T00:00:00Z\",\"scores\":330,\"mean_difference\":-0.5,\
+                   \"limits\":[-0.75,-0.25],\"log_e_value\":3.5}}"
+        );
+        let back: ScoreRecord<'_> = serde_json::from_str(&beside).unwrap();
+        assert_eq!(back.rival, Some(RivalRecord::new(("other", "7"), score.verdict)));
         // Those of before have no verdict, and are read.
         let before = text.split_once(",\"verdict\"").unwrap().0.to_owned() + "}";
         assert_eq!(serde_json::from_str::<ScoreRecord<'_>>(&before).unwrap().verdict, None);

@@ -21,6 +21,27 @@ pub struct ReloadMetrics {
     live: IntGaugeVec,
 }
 
+/// What a promotion follows from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// Somebody has asked for it.
+    Request,
+    /// The verdict against the live model.
+    Rule,
+}
+
+impl By {
+    const ALL: [Self; 2] = [Self::Request, Self::Rule];
+
+    /// As a metric label.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Rule => "rule",
+        }
+    }
+}
+
 impl ReloadMetrics {
     /// Registers the metrics of these models.
     ///
@@ -50,13 +71,15 @@ impl ReloadMetrics {
         let live = gauges("tickcast_model_live", "1 for a live model, 0 for a shadow.")?;
         let promotions = IntCounterVec::new(
             Opts::new("tickcast_promotions_total", "Times that a shadow became live."),
-            &["model"],
+            &["model", "by"],
         )?;
         for model in models {
             for outcome in Outcome::LABELS {
                 reloads.with_label_values(&[model, outcome]);
             }
-            promotions.with_label_values(&[model]);
+            for by in By::ALL {
+                promotions.with_label_values(&[model, by.label()]);
+            }
         }
         registry.register(Box::new(reloads.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
@@ -80,7 +103,7 @@ impl ReloadMetrics {
     }
 
     /// Counts a promotion.
-    pub(super) fn promoted(&self, model: &str) {
-        self.promotions.with_label_values(&[model]).inc();
+    pub(super) fn promoted(&self, model: &str, by: By) {
+        self.promotions.with_label_values(&[model, by.label()]).inc();
     }
 }

@@ -14,6 +14,9 @@
 //! A promotion has nothing to load: both models run. Each shard gives the seat over between two
 //! batches, when both have said all that they have to say of what came before.
 //!
+//! A shadow whose entry says so gets its seat by a rule: when the verdict of all its symbols against
+//! the live model is `better`. The reload thread looks for it while it has nothing else to do.
+//!
 //! Requests come from SIGHUP, from `POST /v1/reload` and `POST /v1/models/NAME/promote`, and from
 //! the watch over the folder of models. One is under way at a time, in the order in which they were
 //! asked for: requests for the same that come meanwhile are answered together by the next one.
@@ -23,11 +26,13 @@ mod metrics;
 mod order;
 mod outcome;
 mod promote;
+mod rule;
 mod turns;
 mod watch;
 mod worker;
 
 pub use handle::{Asked, Busy, ReloadHandle, ReloadThread, Unanswered, Work};
 pub use metrics::ReloadMetrics;
-pub use outcome::{ListedModel, ModelStatus, Models, Outcome, RunningModel};
+pub use outcome::{ListedModel, ModelStatus, Models, Outcome, Rivalry, RunningModel};
+pub use rule::PromotionRule;
 pub use worker::{AskedRows, ReloadModel, ReloadWork, Reloader};

@@ -39,7 +39,7 @@ pub(super) fn in_order(requests: Vec<Request>, models: &Models) -> Vec<(Work, Ve
 
 #[cfg(test)]
 mod tests {
-    use super::super::outcome::{ListedModel, ModelStatus, RunningModel};
+    use super::super::outcome::{ListedModel, ModelStatus, Rivalry, RunningModel};
     use super::*;
     use crate::engine::pipeline::Role;
 
@@ -58,6 +58,7 @@ mod tests {
                 seat: index / 2,
                 turns_with: [None, None, Some(3), Some(2)][index],
                 symbols: Vec::new(),
+                rivalry: Rivalry::default(),
                 status: ModelStatus {
                     running,
                     runtime: "onnxruntime",

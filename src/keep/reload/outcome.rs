@@ -54,9 +54,21 @@ pub struct ListedModel {
     pub turns_with: Option<usize>,
     /// Which symbols it wants; empty for all.
     pub symbols: Vec<String>,
+    /// What is known of it beside the live model of its seat.
+    #[serde(skip)]
+    pub rivalry: Rivalry,
     /// What runs.
     #[serde(flatten)]
     pub status: ModelStatus,
+}
+
+/// A model beside the live one of its seat.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rivalry {
+    /// Whether it gets the seat when its verdict against the live one is `better`.
+    pub by_rule: bool,
+    /// Why a shadow is not compared with the live model: what of the two differs.
+    pub obstacle: Option<&'static str>,
 }
 
 /// Every model of the configuration, in its order.
@@ -67,6 +79,11 @@ impl Models {
     /// The first live model.
     pub fn first_live(&self) -> Option<&ListedModel> {
         self.0.iter().find(|model| model.role == Role::Live)
+    }
+
+    /// The place of the live model of a seat.
+    pub fn live_of(&self, seat: usize) -> Option<usize> {
+        self.0.iter().position(|model| model.seat == seat && model.role == Role::Live)
     }
 
     /// What is kept of them for a restart.

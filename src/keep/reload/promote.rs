@@ -9,6 +9,7 @@ use std::sync::mpsc::channel;
 
 use tracing::{info, warn};
 
+use super::metrics::By;
 use super::outcome::{ListedModel, Models, Outcome};
 use super::worker::{ReloadWork, SHARD_TIMEOUT, ending, torn};
 use crate::engine::pipeline::Role;
@@ -19,12 +20,13 @@ impl ReloadWork {
     /// Gives a shadow its seat. A caller that drives the shards on this thread does so in
     /// `meanwhile`.
     pub fn promote_once(&mut self, model: usize, meanwhile: &mut Meanwhile<'_>) -> Outcome {
-        self.promote(model, meanwhile).unwrap_or_else(|refusal| refusal)
+        self.promote(model, By::Request, meanwhile).unwrap_or_else(|refusal| refusal)
     }
 
     pub(super) fn promote(
         &mut self,
         model: usize,
+        by: By,
         meanwhile: &mut Meanwhile<'_>,
     ) -> Result<Outcome, Outcome> {
         let mut after = self.reloader.running.borrow().clone();
@@ -47,13 +49,14 @@ impl ReloadWork {
         if let Err(outcome) = self.hand_over(model, meanwhile) {
             return Err(self.take_back(outcome, before, &name));
         }
-        self.reloader.metrics.promoted(&name);
+        self.reloader.metrics.promoted(&name, by);
         self.show(after);
         let survives_restart = self.reloader.roles.is_kept();
         info!(
             model = %name,
             version = model_version,
             instead_of = %instead_of,
+            by = by.label(),
             "promoted a shadow to live"
         );
         if !survives_restart {

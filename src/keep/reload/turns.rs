@@ -8,7 +8,8 @@ use std::path::Path;
 
 use tracing::{info, warn};
 
-use super::outcome::{ListedModel, Models, Outcome};
+use super::metrics::By;
+use super::outcome::{ListedModel, Models, Outcome, Rivalry};
 use super::watch::ModelWatch;
 use super::worker::ReloadWork;
 use crate::engine::model::{ModelChoice, version_of};
@@ -91,10 +92,10 @@ impl ReloadWork {
         }
         // What runs needs nothing of the folder of models.
         if let Some(place) = self.in_turn(way, version) {
-            return self.promote(place, meanwhile);
+            return self.promote(place, By::Request, meanwhile);
         }
         match self.reload(model, Some(version), meanwhile)? {
-            Outcome::Swapped { .. } => self.promote(way.place, meanwhile),
+            Outcome::Swapped { .. } => self.promote(way.place, By::Request, meanwhile),
             other => Ok(other),
         }
     }
@@ -132,12 +133,19 @@ impl ReloadWork {
     pub(super) fn tell_turn(&self, way: Way, version: &str) {
         let models = self.reloader.running.borrow();
         let live = &models.0[way.windows_of];
+        let next = &models.0[way.place];
+        let Rivalry { by_rule, obstacle } = next.rivalry;
+        let how = match (by_rule, obstacle) {
+            (true, None) => "when its verdict against the live one is `better`",
+            // The rule will never say anything of it.
+            (true, Some(_)) | (false, _) => "by `tickcast model promote NAME VERSION`",
+        };
         info!(
-            model = %models.0[way.place].name,
+            model = %next.name,
             version,
             live = %live.status.running.model_version,
-            "a new version runs as a shadow of the live one; `tickcast model promote NAME VERSION` \
-             makes it live"
+            obstacle,
+            "a new version runs as a shadow of the live one; it becomes live {how}"
         );
     }
 }

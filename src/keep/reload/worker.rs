@@ -19,14 +19,15 @@ use tracing::{error, info, warn};
 use super::handle::{ReloadHandle, ReloadThread, Request, StopFlag, Work};
 use super::metrics::ReloadMetrics;
 use super::order::in_order;
-use super::outcome::{ListedModel, ModelStatus, Models, Outcome, RunningModel};
+use super::outcome::{ListedModel, ModelStatus, Models, Outcome, Rivalry, RunningModel};
+use super::rule::PromotionRule;
 use super::turns::Way;
 use crate::core::domain::Schema;
 use crate::core::history::RowKind;
 use crate::engine::inference::Runtime;
 use crate::engine::model::manifest::Manifest;
 use crate::engine::model::{
-    Bundle, ModelChoice, RefusedVersion, candidates, makes_steps, version_of,
+    Bundle, ModelChoice, RefusedVersion, candidates, makes_steps, rival_obstacle, version_of,
 };
 use crate::engine::pipeline::{
     Pipeline, PipelineSettings, Prover, Role, StoredState, Tried, Unproven,
@@ -43,7 +44,7 @@ use crate::shard::command::{Command, Meanwhile};
 /// Requests that may wait; each is a person or a supervisor.
 pub(super) const REQUESTS_MAX: usize = 64;
 
-/// How often the folder of models is looked at, where it is watched.
+/// How often the folder of models is looked at, where it is watched, and the verdicts of shadows.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// How long all shards together may take for an answer, behind whatever is in their queues.
@@ -68,6 +69,8 @@ pub struct Reloader {
     pub running: watch::Sender<Models>,
     /// Where the roles of models are kept.
     pub roles: RoleStore,
+    /// By what shadows become live without a request.
+    pub rule: PromotionRule,
     /// Shows which models run.
     pub info: ModelInfo,
     /// What is counted.
@@ -152,7 +155,7 @@ pub struct ReloadWork {
     /// What it needs.
     pub reloader: Reloader,
     pub(super) pulse: Pulse,
-    stop: StopFlag,
+    pub(super) stop: StopFlag,
 }
 
 impl ReloadWork {
@@ -163,7 +166,11 @@ impl ReloadWork {
             .collect();
         while !self.stop.is_set() {
             self.pulse.rest();
-            let requests: Vec<_> = match asked.recv_timeout(WATCH_EVERY) {
+            let heard = asked.recv_timeout(WATCH_EVERY);
+            if matches!(heard, Err(RecvTimeoutError::Timeout)) {
+                self.follow_rule();
+            }
+            let requests: Vec<_> = match heard {
                 // All that wait for the same get the one answer.
                 Ok(request) => std::iter::once(request).chain(asked.try_iter()).collect(),
                 Err(RecvTimeoutError::Timeout) => watches
@@ -227,7 +234,7 @@ impl ReloadWork {
     }
 
     /// A model as the configuration names it.
-    fn name_of(&self, model: usize) -> String {
+    pub(super) fn name_of(&self, model: usize) -> String {
         let models = self.reloader.running.borrow();
         models.0.get(model).map(|listed| listed.name.clone()).unwrap_or_default()
     }
@@ -238,13 +245,26 @@ impl ReloadWork {
     }
 
     /// Shows what runs, everywhere.
-    pub(super) fn show(&self, models: Models) {
+    pub(super) fn show(&self, mut models: Models) {
+        self.judge_rivalries(&mut models);
         let there = models.0.iter().zip(&self.reloader.models);
         let there = there.filter(|(listed, _)| listed.role != Role::Vacant);
         let shown: Vec<_> = there.map(shown_model).collect();
         self.reloader.info.show(&shown);
         self.reloader.metrics.show(&models);
         self.reloader.running.send_replace(models);
+    }
+
+    /// Notes which shadows are compared with the live models of their seats.
+    fn judge_rivalries(&self, models: &mut Models) {
+        let configured = self.reloader.roles.configured();
+        for at in 0..models.0.len() {
+            let ListedModel { name, role, seat, .. } = &models.0[at];
+            let live = models.live_of(*seat).filter(|_| *role == Role::Shadow);
+            let manifest = |at: usize| &self.reloader.models[at].manifest;
+            let obstacle = live.and_then(|live| rival_obstacle(manifest(at), manifest(live)));
+            models.0[at].rivalry = Rivalry { by_rule: configured.by_rule(name), obstacle };
+        }
     }
 
     /// One reload of a model, from the look into the folder of models to the outcome. A caller that
@@ -468,10 +488,7 @@ impl ReloadWork {
         let mut windows = Vec::new();
         for _ in &self.reloader.shards {
             let answer = meanwhile.receive(&answers, Some(SHARD_TIMEOUT));
-            windows.extend(answer.map_err(|error| match error {
-                RecvTimeoutError::Timeout => late(),
-                RecvTimeoutError::Disconnected => ending(),
-            })?);
+            windows.extend(answer.map_err(unheard)?);
         }
         Ok(windows)
     }
@@ -507,7 +524,6 @@ impl ReloadWork {
     }
 }
 
-/// A model as the metrics show it.
 /// Whether the rows that shards ask for make the steps of a version.
 fn fits_history(rows: Option<AskedRows>, bundle: &Bundle) -> Result<(), NotReady> {
     let Some(AskedRows { kind, beside_trades }) = rows else { return Ok(()) };
@@ -525,6 +541,7 @@ fn fits_history(rows: Option<AskedRows>, bundle: &Bundle) -> Result<(), NotReady
     )))
 }
 
+/// A model as the metrics show it.
 pub(super) fn shown_model<'s>(
     (listed, model): (&'s ListedModel, &'s ReloadModel),
 ) -> ShownModel<'s> {
@@ -619,9 +636,15 @@ pub(super) fn ending() -> Outcome {
     Outcome::kept("the daemon is ending")
 }
 
-fn late() -> Outcome {
+/// What becomes of work for which a shard gave no answer.
+pub(super) fn unheard(error: RecvTimeoutError) -> Outcome {
     let seconds = SHARD_TIMEOUT.as_secs();
-    Outcome::kept(format_args!("a shard did not answer within {seconds} s"))
+    match error {
+        RecvTimeoutError::Timeout => {
+            Outcome::kept(format_args!("a shard did not answer within {seconds} s"))
+        }
+        RecvTimeoutError::Disconnected => ending(),
+    }
 }
 
 pub(super) fn torn() -> Outcome {

@@ -21,6 +21,7 @@ pub(crate) mod raw_bundle;
 #[cfg(feature = "kafka")]
 pub(crate) mod topics;
 pub(crate) mod venue;
+pub(crate) mod verdicts;
 pub(crate) mod waves;
 
 use std::path::PathBuf;

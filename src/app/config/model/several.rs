@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::promote;
+use super::promote::{self, Promotes};
 use super::words::{CADENCES, MODES};
 use crate::core::domain::SymbolPatterns;
 use crate::engine::model::ModelChoice;
@@ -44,6 +44,8 @@ pub struct ModelConfig {
     pub seat: usize,
     /// Whether it takes turns with another entry.
     pub turns: Option<Turns>,
+    /// Whether it gets its seat when its verdict against the live model there is `better`.
+    pub promotes_by_rule: bool,
 }
 
 /// Of two entries in one seat, one of which is live while the other one has the version to come or
@@ -72,7 +74,7 @@ pub(super) struct Draft {
     symbols: SymbolPatterns,
     role: Role,
     shadows: Option<String>,
-    takes_turns: bool,
+    promotes: Option<Promotes>,
 }
 
 /// Reads the entries.
@@ -101,7 +103,8 @@ fn read_entry(mut section: Section<'_>) -> Draft {
     });
     let roles = [("live", Role::Live), ("shadow", Role::Shadow)];
     let role = section.optional_choice("role", &roles).unwrap_or_default();
-    let takes_turns = promote::read(&mut section) && role == Role::Live;
+    let promotes = promote::read(&mut section);
+    let takes_turns = promotes.is_some() && role == Role::Live;
     if watch && version != "latest" && !takes_turns {
         section.problem("watch", "needs version = \"latest\": a version never changes");
     }
@@ -121,7 +124,7 @@ fn read_entry(mut section: Section<'_>) -> Draft {
         symbols,
         role,
         shadows,
-        takes_turns,
+        promotes,
     };
     section.finish();
     draft
@@ -170,6 +173,12 @@ pub(super) fn settle(
         })
     });
     let seats: Vec<_> = seats.collect();
+    for (index, (draft, seat)) in drafts.iter().zip(&seats).enumerate() {
+        let live = live.get(*seat).filter(|_| draft.role == Role::Shadow);
+        if let Some(problem) = live.and_then(|live| draft.rule_problem(live)) {
+            root.problem(&format!("models[{index}].promote.when"), problem);
+        }
+    }
     let inherited: Vec<_> = seats
         .iter()
         .map(|seat| live.get(*seat).map(|live| (live.patterns.clone(), live.symbols.clone())))
@@ -202,6 +211,31 @@ fn seat_of(draft: &Draft, live: &[&Draft]) -> Result<usize, String> {
 }
 
 impl Draft {
+    /// Whether a second entry takes turns with this one.
+    fn takes_turns(&self) -> bool {
+        self.promotes.is_some() && self.role == Role::Live
+    }
+
+    /// Why a rule can never give this shadow the seat of a live entry.
+    fn rule_problem(&self, live: &Self) -> Option<String> {
+        let name = &live.name;
+        if self.promotes != Some(Promotes::ByRule) {
+            None
+        } else if live.takes_turns() {
+            Some(format!(
+                "the versions of `{name}` take turns in that seat (promote), so no other shadow \
+                 gets it; use \"by_hand\" or leave promote out"
+            ))
+        } else if !self.patterns.is_empty() && !self.symbols.covers(&live.symbols) {
+            Some(format!(
+                "this entry does not want every symbol of `{name}`, so it cannot get its seat; \
+                 give both the same symbols, or leave promote out"
+            ))
+        } else {
+            None
+        }
+    }
+
     /// A shadow wants the symbols of the live model of its seat, unless it says which.
     fn settled(
         self,
@@ -210,6 +244,7 @@ impl Draft {
         folder: &Path,
         cadence: CadencePolicy,
     ) -> ModelConfig {
+        let takes_turns = self.takes_turns();
         let own = (self.patterns, self.symbols);
         let inherits = own.0.is_empty() && self.role == Role::Shadow;
         let (patterns, symbols) = inherited.filter(|_| inherits).unwrap_or(own);
@@ -228,7 +263,8 @@ impl Draft {
             symbols,
             role: self.role,
             seat,
-            turns: self.takes_turns.then_some(Turns { other: 0, is_first: true }),
+            turns: takes_turns.then_some(Turns { other: 0, is_first: true }),
+            promotes_by_rule: self.promotes == Some(Promotes::ByRule),
         }
     }
 }
