@@ -19,6 +19,8 @@ pub enum Purpose {
     Order,
     /// Dropout masks.
     Dropout,
+    /// The order of labels in a control that learns from shuffled ones.
+    Labels,
 }
 
 /// The generator.
@@ -34,6 +36,7 @@ impl Random {
             Purpose::Initial => 1,
             Purpose::Order => 2,
             Purpose::Dropout => 3,
+            Purpose::Labels => 4,
         };
         // Hashing the stream number first keeps seed 1 stream 2 away from seed 2 stream 1.
         let mut mixer = SplitMix64(seed ^ SplitMix64(stream).next());
@@ -150,6 +153,7 @@ mod tests {
             first(1, Purpose::Initial),
             first(1, Purpose::Order),
             first(1, Purpose::Dropout),
+            first(1, Purpose::Labels),
             first(2, Purpose::Initial),
             first(2, Purpose::Order),
         ];

@@ -9,7 +9,7 @@
 //! of the next lie W + horizon rows apart (the embargo). The scalers are fitted on the training
 //! part alone, rows and labels.
 //!
-//! Never: shuffles, or lets a row see a later one.
+//! Never: shuffles rows or windows, or lets a row see a later one.
 
 use std::ops::Range;
 
@@ -22,6 +22,7 @@ use super::fit::{Examples, Labelled, predict};
 use super::history::{History, Series};
 use super::look_ahead::{self, LookAheadError};
 use super::network::Network;
+use super::random::{Purpose, Random};
 use super::sequences::{Place, Sequences};
 use super::windows::Windows;
 use crate::core::domain::{Reject, Step, UnixNanos};
@@ -110,6 +111,9 @@ pub enum DatasetError {
     },
 }
 
+/// Behind every step.
+const END: UnixNanos = UnixNanos::from_nanos(i64::MAX);
+
 /// The names of the parts, in time.
 const PARTS: [&str; 3] = ["training", "validation", "test"];
 
@@ -128,12 +132,50 @@ impl Dataset {
     /// # Errors
     /// [`DatasetError`], naming the feature, the step or the part at fault.
     pub fn new(history: &History, config: &TrainConfig) -> Result<Self, DatasetError> {
+        Self::divided(history, config, PARTS.len(), |times| cuts(times, config.split))
+    }
+
+    /// The same of a history that ends with its validation part: the test part is empty. The
+    /// training part begins at `from`; features see the rows before it.
+    ///
+    /// # Errors
+    /// As [`Dataset::new`].
+    pub fn without_test(
+        history: &History,
+        config: &TrainConfig,
+        from: UnixNanos,
+    ) -> Result<Self, DatasetError> {
+        Self::divided(history, config, PARTS.len() - 1, |times| {
+            let times = &times[times.partition_point(|time| *time < from)..];
+            let [_, validation, ..] = cuts(times, Split { test: 0.0, ..config.split });
+            [from, validation, END, END]
+        })
+    }
+
+    /// Puts the labels of the training part into a random order, and those of the validation part,
+    /// so that rows say nothing about them. The examples keep their truths, by which baselines are
+    /// fitted and intervals are judged.
+    pub fn shuffle_labels(&mut self, seed: u64) {
+        let mut random = Random::new(seed, Purpose::Labels);
+        for part in [&mut self.training, &mut self.validation] {
+            random.shuffle(part.windows.labels_mut());
+        }
+    }
+
+    /// Divides a history at the instants that `cuts` gives for the times of all rows, in order.
+    /// The first `parts_needed` parts may not be empty.
+    fn divided(
+        history: &History,
+        config: &TrainConfig,
+        parts_needed: usize,
+        cuts: impl FnOnce(&[UnixNanos]) -> [UnixNanos; 4],
+    ) -> Result<Self, DatasetError> {
         let label = config.target.label();
         let raw = RawFeatures::new(&config.features, &config.extra_fields, label)?;
         let truth = config.target.truth(raw.schema())?;
         let rows: Vec<Rows> =
             history.series.iter().map(|s| raw_rows(s, &raw)).collect::<Result<_, _>>()?;
-        let cuts = cuts(history, &rows, config.split);
+        let cuts = cuts(&times(history, &rows));
         let parts = |at: usize| -> Vec<Range<usize>> {
             let series = history.series.iter().zip(&rows);
             series
@@ -144,7 +186,7 @@ impl Dataset {
 
         let examples = |at: usize| examples(history, &rows, &parts[at], truth, config);
         let examples = [examples(0)?, examples(1)?, examples(2)?];
-        for (at, examples) in examples.iter().enumerate() {
+        for (at, examples) in examples.iter().take(parts_needed).enumerate() {
             if examples.is_empty() {
                 return Err(DatasetError::TooShort {
                     part: PARTS[at],
@@ -294,20 +336,24 @@ fn refused(symbol: &str, step: &Step, reason: Reject) -> DatasetError {
     DatasetError::Row { symbol, time: step.time, reason }
 }
 
-/// The instants at which the parts begin, and one after the end: the rows of all series in order
-/// of time are divided by count, so that every series is cut at the same instant.
-fn cuts(history: &History, rows: &[Rows], split: Split) -> [UnixNanos; 4] {
+/// The times of the rows of all series, in order.
+fn times(history: &History, rows: &[Rows]) -> Vec<UnixNanos> {
     let mut times: Vec<UnixNanos> = Vec::new();
     for (series, rows) in history.series.iter().zip(rows) {
         times.extend(series.steps[rows.first_step..].iter().map(|step| step.time));
     }
     times.sort_unstable();
-    let end = UnixNanos::from_nanos(i64::MAX);
-    let at = |index: usize| times.get(index).copied().unwrap_or(end);
+    times
+}
+
+/// The instants at which the parts begin, and one after the end: the rows of all series in order
+/// of time are divided by count, so that every series is cut at the same instant.
+fn cuts(times: &[UnixNanos], split: Split) -> [UnixNanos; 4] {
+    let at = |index: usize| times.get(index).copied().unwrap_or(END);
     let part = |count: usize, share: f64| ((count as f64) * (1.0 - share)) as usize;
     let test = part(times.len(), split.test);
     let validation = part(test, split.validation);
-    [UnixNanos::from_nanos(i64::MIN), at(validation), at(test), end]
+    [UnixNanos::from_nanos(i64::MIN), at(validation), at(test), END]
 }
 
 /// The rows of one series between two instants.

@@ -16,6 +16,8 @@ const COMMANDS: &[&str] = &[
     "model",
     #[cfg(feature = "train")]
     "train",
+    #[cfg(feature = "train")]
+    "backtest",
     "data",
     "feed",
     "map",
@@ -31,6 +33,8 @@ const LACKED: &[(&str, &str)] = &[
     ("bridge", "kafka"),
     #[cfg(not(feature = "train"))]
     ("train", "train"),
+    #[cfg(not(feature = "train"))]
+    ("backtest", "train"),
 ];
 
 /// The names of all commands, in the order of the help.
