@@ -535,6 +535,65 @@ mod tests {
     }
 
     #[test]
+    fn a_history_without_a_test_part_has_the_parts_before_it() {
+        let config = config("[window]\nsteps = 4\n");
+        let whole = history(vec![series("A", 101, 1, wavy)]);
+        let day = |day: i64| UnixNanos::from_nanos(day * 86_400_000_000_000);
+        let beginning = UnixNanos::from_nanos(i64::MIN);
+        let tested = Dataset::new(&whole, &config).unwrap();
+        // The test part has the rows from day 81 on.
+        let before = whole.before(day(81));
+        let untested = Dataset::without_test(&before, &config, beginning).unwrap();
+        for (one, other) in [
+            (&untested.training, &tested.training),
+            (&untested.validation, &tested.validation),
+        ] {
+            assert_eq!(one.windows, other.windows);
+            assert_eq!(one.examples.len(), other.examples.len());
+        }
+        assert_eq!((untested.test.examples.len(), untested.test.windows.len()), (0, 0));
+        assert_eq!(untested.scaler, tested.scaler);
+        // Of the 50 rows from day 31 on, 40 are for training; each part loses W - 1 and the horizon.
+        let rolling = Dataset::without_test(&before, &config, day(31)).unwrap();
+        let counts = [&rolling.training, &rolling.validation].map(|part| part.examples.len());
+        assert_eq!(counts, [36, 6]);
+        assert_eq!(rolling.training.examples[0].as_of, day(34));
+        assert_eq!(rolling.training_span, (day(31), day(70)));
+    }
+
+    #[test]
+    fn shuffled_labels_leave_rows_and_truths_as_they_are() {
+        let config = config("[window]\nsteps = 4\n");
+        let honest =
+            Dataset::new(&history(vec![series("A", 201, 1, wavy)]), &config).unwrap();
+        let shuffled = |seed| {
+            let mut dataset = honest.clone();
+            dataset.shuffle_labels(seed);
+            dataset
+        };
+        let (one, again, other) = (shuffled(1), shuffled(1), shuffled(2));
+        let parts = |dataset: &Dataset| [dataset.training.clone(), dataset.validation.clone()];
+        for at in 0..2 {
+            let [honest, one, again, other] =
+                [&honest, &one, &again, &other].map(|dataset| parts(dataset)[at].clone());
+            assert_ne!(one.windows.labels(), honest.windows.labels());
+            assert_ne!(one.windows.labels(), other.windows.labels());
+            assert_eq!(one.windows, again.windows);
+            let sorted = |part: &Part| {
+                let mut labels = part.windows.labels().to_vec();
+                labels.sort_unstable_by(f32::total_cmp);
+                labels
+            };
+            assert_eq!(sorted(&one), sorted(&honest));
+            for window in 0..honest.windows.len() {
+                assert_eq!(one.windows.window(window), honest.windows.window(window));
+                assert_eq!(one.examples[window].truth, honest.examples[window].truth);
+            }
+        }
+        assert_eq!(one.test.windows, honest.test.windows);
+    }
+
+    #[test]
     fn every_target_labels_what_came_true_beside_what_was() {
         let rises = |step: usize| if wavy(step + 2) > wavy(step) { 1.0 } else { 0.0 };
         let size = |step: usize| (wavy(step + 2) / wavy(step) - 1.0).abs();
