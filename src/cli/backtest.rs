@@ -87,7 +87,7 @@ pub(super) fn run(args: BacktestArgs, global: &Global) -> Result<(), Exit> {
         control => format!("{}.{}", config.name, control.label()),
     };
     let output = args.output.unwrap_or_else(|| schedule.output.join(folder));
-    // Loaded before the first fit, so that a missing library is told at once.
+    // Loaded before the first fit, so that a missing library is reported at once.
     let runtime = super::runtime(global, None)?;
     train::tell_guessed(&config);
     let backtest = Backtest::prepare(config).map_err(exit)?;

@@ -345,7 +345,7 @@ impl Work<'_> {
         Ok(stored)
     }
 
-    /// Tells the observer, who may end everything.
+    /// Shows an event to the observer, which may end everything.
     fn see(&self, event: Event<'_>) -> ControlFlow<()> {
         if !self.goes_on() {
             return ControlFlow::Break(());

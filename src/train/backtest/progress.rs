@@ -43,7 +43,7 @@ pub enum Event<'e> {
     },
 }
 
-/// Told of everything, by several threads at once; may end the backtest. What is finished stays.
+/// Sees every event, from several threads at once, and may end the backtest. What is finished stays.
 pub type Observer<'o> = dyn Fn(Event<'_>) -> ControlFlow<()> + Sync + 'o;
 
 /// The version of its model and the name of its folder.
