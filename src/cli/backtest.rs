@@ -18,8 +18,8 @@ use crate::train::schedule::{Control, FOLDS_MAX, JOBS_MAX, Length, TrainingWindo
 /// Options of `tickcast backtest`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Cuts the history into test spans that follow each other. For each of them, it fits \
-                  the model of the training configuration to the rows before the span, with \
+    after_help = "Cuts the history into test spans that follow each other. For each of them, it \
+                  fits the model of the training configuration to the rows before the span, with \
                   scalers, baselines and interval of their own, and runs the sealed bundle through \
                   the daemon's engine. The forecasts of all spans are judged as one series, by the \
                   scores and the verdict of a replay.\n\n\
@@ -101,7 +101,8 @@ pub(super) fn run(args: BacktestArgs, global: &Global) -> Result<(), Exit> {
     let show = Show::new(&backtest);
     let observer = |event: Event<'_>| {
         show.see(event);
-        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let is_stopped = stop.load(Ordering::Relaxed);
+        if is_stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let summary = backtest.run(&runtime, &output, jobs, &observer);
     show.bar.finish_and_clear();
@@ -186,8 +187,8 @@ impl Show {
                 self.bar.inc(1);
                 if self.bar.is_hidden() {
                     let (fitted, reused) = self.counts();
-                    let skill = record.figures.skill;
-                    let skill = skill.map_or_else(|| "-".to_owned(), |skill| format!("{skill:+.4}"));
+                    let skill = record.figures.skill.map(|skill| format!("{skill:+.4}"));
+                    let skill = skill.unwrap_or_else(|| "-".to_owned());
                     let how = if is_reused { ", taken over" } else { "" };
                     tell!(
                         "{} of {}, {place}: {} scores, skill {skill} against {}{how}",

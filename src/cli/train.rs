@@ -130,8 +130,8 @@ fn seeds(text: &str) -> Result<usize, String> {
     count.ok_or_else(|| format!("must be a whole number from 1 to {REPEATS_MAX}"))
 }
 
-/// A switch that the first Ctrl-C (or SIGTERM) turns on, with the words `first`; the second ends the
-/// process at once, with the words `second` about what is left.
+/// A switch that the first Ctrl-C (or SIGTERM) turns on, with the words `first`; the second ends
+/// the process at once, with the words `second` about what is left.
 pub(super) fn stop_on_signal(
     first: &'static str,
     second: &'static str,

@@ -553,7 +553,8 @@ mod tests {
         }
         assert_eq!((untested.test.examples.len(), untested.test.windows.len()), (0, 0));
         assert_eq!(untested.scaler, tested.scaler);
-        // Of the 50 rows from day 31 on, 40 are for training; each part loses W - 1 and the horizon.
+        // Of the 50 rows from day 31 on, 40 are for training. Each part loses W - 1 rows and the
+        // horizon.
         let rolling = Dataset::without_test(&before, &config, day(31)).unwrap();
         let counts = [&rolling.training, &rolling.validation].map(|part| part.examples.len());
         assert_eq!(counts, [36, 6]);

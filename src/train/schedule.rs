@@ -142,7 +142,7 @@ impl FromStr for Length {
     fn from_str(text: &str) -> Result<Self, LengthError> {
         let refused = || LengthError(text.to_owned());
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            let steps = text.parse().ok().filter(|steps| *steps > 0);
+            let steps = text.parse::<usize>().ok().filter(|steps| *steps > 0);
             return steps.map(Self::Steps).ok_or_else(refused);
         }
         let span: jiff::Span = text.parse().map_err(|_| refused())?;

@@ -55,7 +55,7 @@ use self::store::{FORECASTS_FILE, SCORES_FILE, Store, Stored};
 use super::config::TrainConfig;
 use super::dataset::{Dataset, Part};
 use super::error::TrainError;
-use super::fit::{FitError, Stopped};
+use super::fit::{FitError, Progress, Stopped};
 use super::history::{History, read, sha256};
 use super::job::Job;
 use super::schedule::{Control, Fold};
@@ -316,7 +316,7 @@ impl Work<'_> {
             source,
         };
         let job = self.backtest.job(fold, place.seed)?;
-        let mut observer = |progress| self.see(Event::Fit { place, progress });
+        let mut observer = |progress: Progress| self.see(Event::Fit { place, progress });
         let trained = match job.run_once(self.threads, &mut observer) {
             Err(TrainError::Fit(FitError::NothingYet)) => return Err(BacktestError::Stopped),
             trained => trained.map_err(failed)?,

@@ -43,7 +43,8 @@ pub enum Event<'e> {
     },
 }
 
-/// Sees every event, from several threads at once, and may end the backtest. What is finished stays.
+/// Sees every event, from several threads at once, and may end the backtest. What is finished
+/// stays.
 pub type Observer<'o> = dyn Fn(Event<'_>) -> ControlFlow<()> + Sync + 'o;
 
 /// The version of its model and the name of its folder.
