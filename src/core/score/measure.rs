@@ -9,13 +9,6 @@ pub const fn error(value: f64, truth: f64) -> f64 {
     truth - value
 }
 
-/// `loss(baseline) - loss(model)`, where the loss is the squared error: above zero where the model
-/// was better.
-pub const fn loss_difference(value: f64, baseline: f64, truth: f64) -> f64 {
-    let (error, baseline_error) = (error(value, truth), error(baseline, truth));
-    baseline_error * baseline_error - error * error
-}
-
 /// Whether a value lies on the side of `origin` on which the truth lies; `None` where the truth
 /// lies on none. A value that tells no direction is no hit.
 pub fn direction_hit(value: f64, truth: f64, origin: f64) -> Option<bool> {

@@ -37,7 +37,7 @@ use crate::core::verdict::{LEVEL, LedgerRule, Verdict};
 
 pub use self::before::ScoresBefore;
 pub use self::book::ScoreBook;
-pub use self::measure::{direction_hit, error, loss_difference};
+pub use self::measure::{direction_hit, error};
 pub use self::sums::{SUMS_LENGTH, Sums};
 pub use self::symbol::SymbolScores;
 pub use self::unscored::{ScoreTally, Unscored};
@@ -203,7 +203,8 @@ impl Score {
     /// `loss(baseline) - loss(model)`, where the loss is the squared error: above zero where the
     /// model was better.
     pub const fn loss_difference(&self) -> f64 {
-        loss_difference(self.value, self.baseline, self.truth)
+        let (error, baseline_error) = (self.error(), self.baseline_error());
+        baseline_error * baseline_error - error * error
     }
 
     /// Whether the interval held the truth, ends included.

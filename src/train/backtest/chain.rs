@@ -12,7 +12,7 @@ use std::io::BufRead;
 use super::error::BacktestError;
 use super::record::{Figures, SeedRecord, SymbolRecord};
 use super::store::{Scores, Stored};
-use crate::core::score::{Sums, loss_difference};
+use crate::core::score::Sums;
 use crate::core::verdict::{LEVEL, Ledger, LedgerRule, Pool, Steps};
 use crate::engine::wire::score::ScoreRecord;
 
@@ -56,7 +56,7 @@ impl Chain {
     }
 
     fn score(&mut self, score: &ScoreRecord<'_>) {
-        let difference = loss_difference(score.value, score.baseline, score.truth);
+        let difference = score.loss_difference();
         if !self.ledgers.contains_key(&*score.symbol) {
             self.ledgers.insert(score.symbol.to_string(), Ledger::new());
         }

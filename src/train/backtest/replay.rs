@@ -11,20 +11,17 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 use super::super::schedule::Fold;
 use super::error::BacktestError;
 use crate::adapters::file::{FileRecords, RECORD_BYTES_MAX};
 use crate::core::decode::JsonDecoder;
 use crate::core::domain::{Schema, UnixNanos};
 use crate::core::forecast::Intervals;
-use crate::core::score::{RECENT_SCORES, Sums};
+use crate::core::score::{Score, Sums};
 use crate::engine::inference::Runtime;
 use crate::engine::model::Bundle;
 use crate::engine::pipeline::{Pipeline, PipelineSettings, Pipelines};
 use crate::engine::symbols::{CadencePolicy, EngineLimits, EnginePolicy, Haste};
-use crate::engine::wire::forecast::RecordTemplate;
 use crate::seal::sections::DataConfig;
 
 /// Records between two looks at whether to go on; no result depends on it.
@@ -74,10 +71,8 @@ pub(super) fn replay(
     let mut output = Output {
         forecasts: Lines::create(forecasts)?,
         scores: Lines::create(scores)?,
-        template: pipeline.template().clone(),
         fold: *fold,
         replayed: Replayed::default(),
-        buffer: Vec::new(),
     };
     let mut pipelines = Pipelines::new(pipeline, &settings);
     let decoder = JsonDecoder::new(schema.clone(), &[], data.time_unit, RECORD_BYTES_MAX)
@@ -116,22 +111,15 @@ fn settings(data: &DataConfig, symbols: usize) -> PipelineSettings {
         CadencePolicy::AsTrained
     };
     PipelineSettings {
-        // No folder, so other versions are not looked for.
-        models: PathBuf::from("/dev/null"),
-        mode: None,
         time_unit: data.time_unit,
         time_format: data.file.dialect.times.clone(),
         accepts_times: data.accepts_times,
         record_bytes_max: RECORD_BYTES_MAX,
-        future_seconds_max: None,
         limits: EngineLimits { symbols_max: symbols.max(1), batch_rows_max: BATCH_ROWS_MAX },
-        prepares_runs: false,
         policy: EnginePolicy { cadence, ..EnginePolicy::default() },
         intervals: Intervals::Adaptive,
-        listed_symbols: Vec::new(),
-        recent_scores: RECENT_SCORES,
         keeps_scores: true,
-        publishes_history: false,
+        ..PipelineSettings::of_proof(None, BATCH_ROWS_MAX)
     }
 }
 
@@ -139,58 +127,47 @@ fn settings(data: &DataConfig, symbols: usize) -> PipelineSettings {
 struct Output {
     forecasts: Lines,
     scores: Lines,
-    template: RecordTemplate,
     fold: Fold,
     replayed: Replayed,
-    buffer: Vec<u8>,
-}
-
-/// The part of a forecast that says where it belongs.
-#[derive(Deserialize)]
-struct Newest {
-    as_of: UnixNanos,
 }
 
 impl Output {
     /// Infers what waits and writes what belongs to the test span.
     fn flush(&mut self, pipeline: &mut Pipeline) -> Result<(), BacktestError> {
+        let Self { forecasts, scores, fold, replayed } = self;
         pipeline.infer(Haste::Throughput)?;
-        pipeline.emit(|_, record| self.forecast(record))?;
-        self.take_scores(pipeline)?;
+        pipeline.emit_values(|_, forecast, line| {
+            if !fold.tests(forecast.as_of) {
+                return Ok(());
+            }
+            replayed.forecast(forecast.as_of);
+            forecasts.write(line)
+        })?;
+        pipeline.emit_score_values(|symbol, score, line| {
+            if !(fold.tests(score.as_of) && score.evidence.counts()) {
+                return Ok(());
+            }
+            replayed.score(symbol.as_str(), score);
+            scores.write(line)
+        })?;
         Ok(pipeline.engine_mut().advance()?)
     }
+}
 
-    fn forecast(&mut self, record: &[u8]) -> Result<(), BacktestError> {
-        let Newest { as_of } = serde_json::from_slice(record)
-            .expect("the encoder writes JSON with the time of the newest step");
-        if !self.fold.tests(as_of) {
-            return Ok(());
-        }
-        let Replayed { forecasts, span, .. } = &mut self.replayed;
-        *forecasts += 1;
-        *span = Some(span.map_or([as_of; 2], |[first, last]| [first.min(as_of), last.max(as_of)]));
-        self.forecasts.write(record)
+impl Replayed {
+    fn forecast(&mut self, as_of: UnixNanos) {
+        self.forecasts += 1;
+        let [first, last] = self.span.unwrap_or([as_of; 2]);
+        self.span = Some([first.min(as_of), last.max(as_of)]);
     }
 
-    fn take_scores(&mut self, pipeline: &mut Pipeline) -> Result<(), BacktestError> {
-        let Self { scores, template, fold, replayed, buffer, .. } = self;
-        let (book, names) = pipeline.engine_mut().scores_and_names();
-        for score in book.take() {
-            if !(fold.tests(score.as_of) && score.evidence.counts()) {
-                continue;
-            }
-            let symbol = names.of(score.symbol).as_str();
-            if !replayed.sums.contains_key(symbol) {
-                replayed.sums.insert(symbol.to_owned(), Sums::default());
-            }
-            if let Some(sums) = replayed.sums.get_mut(symbol) {
-                *sums += Sums::of(&score);
-            }
-            buffer.clear();
-            template.encode_score(symbol, &score, buffer);
-            scores.write(buffer)?;
+    fn score(&mut self, symbol: &str, score: &Score) {
+        if !self.sums.contains_key(symbol) {
+            self.sums.insert(symbol.to_owned(), Sums::default());
         }
-        Ok(())
+        if let Some(sums) = self.sums.get_mut(symbol) {
+            *sums += Sums::of(score);
+        }
     }
 }
 
