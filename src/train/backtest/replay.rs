@@ -17,7 +17,7 @@ use crate::adapters::file::{FileRecords, RECORD_BYTES_MAX};
 use crate::core::decode::JsonDecoder;
 use crate::core::domain::{Schema, UnixNanos};
 use crate::core::forecast::Intervals;
-use crate::core::score::{Score, Sums};
+use crate::core::score::{RECENT_SCORES, Score, Sums};
 use crate::engine::inference::Runtime;
 use crate::engine::model::Bundle;
 use crate::engine::pipeline::{Pipeline, PipelineSettings, Pipelines};
@@ -118,6 +118,7 @@ fn settings(data: &DataConfig, symbols: usize) -> PipelineSettings {
         limits: EngineLimits { symbols_max: symbols.max(1), batch_rows_max: BATCH_ROWS_MAX },
         policy: EnginePolicy { cadence, ..EnginePolicy::default() },
         intervals: Intervals::Adaptive,
+        recent_scores: RECENT_SCORES,
         keeps_scores: true,
         ..PipelineSettings::of_proof(None, BATCH_ROWS_MAX)
     }
