@@ -108,7 +108,7 @@ pub(super) fn run(args: BacktestArgs, global: &Global) -> Result<(), Exit> {
     show.bar.finish_and_clear();
     let summary = summary.map_err(exit)?;
     let (fitted, reused) = show.counts();
-    tell!("{fitted} fits in {:.1} s, {reused} taken over", watch.elapsed().as_secs_f64());
+    tell!("fitted {fitted} in {:.1} s, {reused} taken over", watch.elapsed().as_secs_f64());
     super::print(format_args!(
         "\n{}output  {}\n",
         table(&summary),

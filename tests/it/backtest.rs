@@ -379,19 +379,19 @@ fn the_command_prints_the_folds_and_names_what_is_wrong() {
     assert!((found.mean - mean).abs() < 1e-12, "{found:?} of {skills:?}");
     assert!((found.deviation - apart / 2.0_f64.sqrt()).abs() < 1e-12, "{found:?} of {skills:?}");
 
-    // Two folds more: the others are taken over.
+    // One fold more: the others are taken over.
     let ran = run(&["--folds", "3"]);
     assert_eq!(ran.status.code(), Some(0), "{}", text(&ran));
-    assert!(text(&ran).contains("1 fits in "), "{}", text(&ran));
+    assert!(text(&ran).contains("fitted 1 in "), "{}", text(&ran));
     assert!(text(&ran).contains(" s, 2 taken over"), "{}", text(&ran));
 
     for (more, code, words) in [
         (&["--every", "soon"][..], 64, "`soon` is no length"),
-        (&["--folds", "0"], 64, "must be a whole number from 1 to 1000"),
-        (&["--control", "noise"], 64, "expected random-target or none"),
-        (&["--first", "10y"], 78, "times of steps are too few for this schedule"),
-        (&["--first", "20"], 78, "fold 1 of 7: the "),
-        (&["--input", "none.csv"], 78, "none.csv"),
+        (&["--folds", "0"][..], 64, "must be a whole number from 1 to 1000"),
+        (&["--control", "noise"][..], 64, "expected random-target or none"),
+        (&["--first", "10y"][..], 78, "times of steps are too few for this schedule"),
+        (&["--first", "20"][..], 78, "fold 1 of 7: the "),
+        (&["--input", "none.csv"][..], 78, "none.csv"),
     ] {
         let ran = run(more);
         assert_eq!(ran.status.code(), Some(code), "{more:?}: {}", text(&ran));
