@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -17,7 +18,7 @@ use tickcast::engine::wire::score::ScoreRecord;
 use tickcast::train::backtest::{Backtest, BacktestError, Event, FoldRecord, Place, Summary};
 use tickcast::train::config;
 
-use super::support::process::{judge_times, tickcast};
+use super::support::process::{judge_times, signal, tickcast};
 use super::support::runtime;
 
 /// Days of three symbols: one has a step on every third day, one comes late.
@@ -347,6 +348,27 @@ fn a_model_of_shuffled_targets_is_never_better() {
         lines(&case.path(name)).iter().map(record).collect()
     };
     assert_eq!(baselines("random/scores.jsonl"), baselines("honest/scores.jsonl"));
+}
+
+#[test]
+fn an_interrupt_leaves_the_finished_folds_and_no_summary() {
+    // Far more fits than there is time for before the signal comes.
+    let case = Case::new(&prices(700, |_, close| close), "backtest.seeds = 50\n");
+    let [configuration, output] = ["train.toml", "out"].map(|name| case.path(name));
+    let mut command = tickcast();
+    judge_times(&mut command);
+    command.args(["backtest", "--jobs", "1", "-c"]).arg(&configuration).arg("--output").arg(&output);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    lines.find(|line| line.starts_with("1 of 200, fold-1-seed-1: ")).unwrap();
+    signal(child.id(), "INT");
+    let said: Vec<_> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(75), "{said:?}");
+    let last = "tickcast: the backtest was stopped; the same command goes on with the folds that";
+    assert!(said.last().unwrap().starts_with(last), "{said:?}");
+    assert!(output.join("folds/fold-1-seed-1/fold.json").exists());
+    assert!(!output.join("summary.json").exists());
 }
 
 #[test]
