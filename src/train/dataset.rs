@@ -544,10 +544,9 @@ mod tests {
         // The test part has the rows from day 81 on.
         let before = whole.before(day(81));
         let untested = Dataset::without_test(&before, &config, beginning).unwrap();
-        for (one, other) in [
-            (&untested.training, &tested.training),
-            (&untested.validation, &tested.validation),
-        ] {
+        for (one, other) in
+            [(&untested.training, &tested.training), (&untested.validation, &tested.validation)]
+        {
             assert_eq!(one.windows, other.windows);
             assert_eq!(one.examples.len(), other.examples.len());
         }
@@ -565,8 +564,7 @@ mod tests {
     #[test]
     fn shuffled_labels_leave_rows_and_truths_as_they_are() {
         let config = config("[window]\nsteps = 4\n");
-        let honest =
-            Dataset::new(&history(vec![series("A", 201, 1, wavy)]), &config).unwrap();
+        let honest = Dataset::new(&history(vec![series("A", 201, 1, wavy)]), &config).unwrap();
         let shuffled = |seed| {
             let mut dataset = honest.clone();
             dataset.shuffle_labels(seed);

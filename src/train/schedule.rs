@@ -268,9 +268,7 @@ impl Schedule {
     fn train_from(&self, times: &Times, test_from: UnixNanos) -> UnixNanos {
         match self.window {
             TrainingWindow::Expanding => BEGINNING,
-            TrainingWindow::Rolling(length) => {
-                times.before(test_from, length).unwrap_or(BEGINNING)
-            }
+            TrainingWindow::Rolling(length) => times.before(test_from, length).unwrap_or(BEGINNING),
         }
     }
 }

@@ -357,7 +357,11 @@ fn an_interrupt_leaves_the_finished_folds_and_no_summary() {
     let [configuration, output] = ["train.toml", "out"].map(|name| case.path(name));
     let mut command = tickcast();
     judge_times(&mut command);
-    command.args(["backtest", "--jobs", "1", "-c"]).arg(&configuration).arg("--output").arg(&output);
+    command
+        .args(["backtest", "--jobs", "1", "-c"])
+        .arg(&configuration)
+        .arg("--output")
+        .arg(&output);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);

@@ -171,11 +171,8 @@ impl Backtest {
 
     /// The job of one fold with one seed: everything that it knows lies before the test span.
     fn job(&self, fold: &Fold, seed: u64) -> Result<Job, BacktestError> {
-        let failed = |source| BacktestError::Fold {
-            number: fold.number,
-            count: self.folds.len(),
-            source,
-        };
+        let failed =
+            |source| BacktestError::Fold { number: fold.number, count: self.folds.len(), source };
         self.job_before(fold, seed).map_err(failed)
     }
 
@@ -310,11 +307,8 @@ impl Work<'_> {
             let _ = self.see(Event::Done { place, record: &stored.record, is_reused: true });
             return Ok(stored);
         }
-        let failed = |source| BacktestError::Fold {
-            number: place.fold,
-            count: folds.len(),
-            source,
-        };
+        let failed =
+            |source| BacktestError::Fold { number: place.fold, count: folds.len(), source };
         let job = self.backtest.job(fold, place.seed)?;
         let mut observer = |progress: Progress| self.see(Event::Fit { place, progress });
         let trained = match job.run_once(self.threads, &mut observer) {

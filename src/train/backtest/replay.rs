@@ -105,11 +105,8 @@ pub(super) fn replay(
 
 /// Those of a daemon that nothing else is said to.
 fn settings(data: &DataConfig, symbols: usize) -> PipelineSettings {
-    let cadence = if data.accepts_times {
-        CadencePolicy::AsItComes
-    } else {
-        CadencePolicy::AsTrained
-    };
+    let cadence =
+        if data.accepts_times { CadencePolicy::AsItComes } else { CadencePolicy::AsTrained };
     PipelineSettings {
         time_unit: data.time_unit,
         time_format: data.file.dialect.times.clone(),
