@@ -304,18 +304,17 @@ impl Times {
         }
     }
 
-    /// The instant from which so many lengths reach to the end.
+    /// The first time with a step of the newest so many lengths; `None` where there are fewer.
     fn before_end(&self, length: Length, count: usize) -> Option<UnixNanos> {
-        let last = self.instants.last()?.as_nanos();
-        let end = UnixNanos::from_nanos(last.checked_add(1)?);
-        let whole = match length {
-            Length::Steps(steps) => Length::Steps(steps.checked_mul(count)?),
+        let place = match length {
+            Length::Steps(steps) => self.instants.len().checked_sub(steps.checked_mul(count)?)?,
             Length::Time(span) => {
                 let span = span.0.checked_mul(i64::try_from(count).ok()?).ok()?;
-                Length::Time(span.fieldwise())
+                let last = moved(*self.instants.last()?, span.negate())?;
+                self.instants.partition_point(|time| *time <= last)
             }
         };
-        self.before(end, whole)
+        self.instants.get(place).copied()
     }
 }
 
@@ -398,7 +397,9 @@ mod tests {
         assert_eq!(bounds("first = '2mo'\nevery = '1mo'", 100)[..2], monthly[..2]);
         assert_eq!(bounds("first = '60'\nevery = '30'", 100), ["2001-03-02", "2001-04-01", "end"]);
         assert_eq!(bounds("every = '25'\nfolds = 2", 100), ["2001-02-20", "2001-03-17", "end"]);
-        assert_eq!(bounds("every = '10d'\nfolds = 3", 100)[0], "2001-03-11");
+        // The last step is on April 10, so the newest thirty days begin behind March 11.
+        let newest = ["2001-03-12", "2001-03-22", "2001-04-01", "end"];
+        assert_eq!(bounds("every = '10d'\nfolds = 3", 100), newest);
     }
 
     #[test]
