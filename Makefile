@@ -23,7 +23,7 @@ ENVIRONMENT := eval "$$(deploy/setup.sh env)"
 .PHONY: help setup demo demo-kafka test test-kafka test-arm test-promotions test-api test-deploy \
   test-kubernetes test-models autobahn sim sim-mutations fuzz deb check audit sbom bench bench-kernel \
   bench-parts bench-stream bench-promotions bench-history bench-verdict bench-python bench-kafka \
-  bench-kafka-group bench-train soak train smoke clean
+  bench-kafka-group bench-train soak train backtest smoke clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s  %s\n", $$1, $$2 }' Makefile
@@ -210,6 +210,11 @@ fuzz: ## Run each fuzz target for FUZZ_SECONDS=60 (FUZZ=frame for one alone)
 train: ## Train models/aapl-daily on the recorded AAPL days (TRAIN='-c FILE' for something else)
 	@deploy/setup.sh all
 	$(ENVIRONMENT); cargo run $(TRAINER) -- train $(or $(TRAIN),-c config/train/aapl.toml)
+
+backtest: ## Retrain through the recorded stock days, and judge (BACKTEST='-c FILE' for others)
+	@deploy/setup.sh all
+	$(ENVIRONMENT); cargo run $(TRAINER) -- backtest \
+	  $(or $(BACKTEST),-c config/train/stocks-volatility.toml --every 1y --folds 5)
 
 smoke: ## Run each command above for seconds (SMOKE=all: with big downloads; SMOKE='demo soak')
 	@deploy/smoke.sh $(SMOKE)

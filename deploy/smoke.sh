@@ -68,6 +68,7 @@ smoke fuzz 'builds cargo-fuzz and every library once more' FUZZ_SECONDS=1
 smoke sim 'builds everything once more, optimized' SIM_SEEDS=200
 smoke sim-mutations 'builds everything once more, optimized' SIM_SEEDS=200
 smoke train '' TRAIN="-c $work/train.toml"
+smoke backtest '' BACKTEST="-c $work/train.toml --folds 2 --output $work/backtest"
 smoke test-arm 'needs an emulator of ARM64 and a compiler for it'
 smoke autobahn 'takes ten minutes, and fetches CPython 2.7'
 smoke bench-python 'fetches TensorFlow, 1.4 GB' BENCH_SECONDS=0.1

@@ -23,7 +23,7 @@ pub(super) struct Feature {
 /// Every feature that brings a command.
 pub(super) const FEATURES: &[Feature] = &[
     Feature { name: "kafka", is_on: HAS_KAFKA, commands: &["bridge"] },
-    Feature { name: "train", is_on: cfg!(feature = "train"), commands: &["train"] },
+    Feature { name: "train", is_on: cfg!(feature = "train"), commands: &["train", "backtest"] },
 ];
 
 /// Whether the build has the client for `kafka://` addresses. Options that are for such addresses

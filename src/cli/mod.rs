@@ -10,6 +10,8 @@ macro_rules! tell {
 }
 
 mod absent;
+#[cfg(feature = "train")]
+mod backtest;
 mod bench;
 #[cfg(feature = "kafka")]
 mod bridge;
@@ -88,6 +90,9 @@ enum Command {
     /// Fit a model to a history, evaluate it and seal it
     #[cfg(feature = "train")]
     Train(train::TrainArgs),
+    /// Retrain on a schedule through a history, and judge each model by what came later
+    #[cfg(feature = "train")]
+    Backtest(backtest::BacktestArgs),
     /// Show what is understood of a file, and which rows cannot be used
     Data(data::DataArgs),
     /// Play recorded data as a live feed: a WebSocket server or a Kafka topic
@@ -149,6 +154,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
         Command::Model(args) => model::run(args, &global),
         #[cfg(feature = "train")]
         Command::Train(args) => train::run(args, &global),
+        #[cfg(feature = "train")]
+        Command::Backtest(args) => backtest::run(args, &global),
         Command::Data(args) => data::run(&args),
         Command::Feed(args) => feed::run(args),
         Command::Map(args) => map::run(&args),

@@ -79,7 +79,10 @@ pub(super) fn run(args: TrainArgs, global: &Global) -> Result<(), Exit> {
 
     let watch = Stopwatch::start();
     let mut show = Show::new(&job, None);
-    let stop = stop_on_signal()?;
+    let stop = stop_on_signal(
+        "sealing the best epoch so far; once more ends at once",
+        "`--resume` goes on from the last whole epoch",
+    )?;
     let stopped = |seen: ControlFlow<()>| {
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { seen }
     };
@@ -127,9 +130,12 @@ fn seeds(text: &str) -> Result<usize, String> {
     count.ok_or_else(|| format!("must be a whole number from 1 to {REPEATS_MAX}"))
 }
 
-/// A switch that the first Ctrl-C (or SIGTERM) turns on; the second ends the process at once, which
-/// leaves the checkpoint of the last epoch.
-fn stop_on_signal() -> Result<Arc<AtomicBool>, Exit> {
+/// A switch that the first Ctrl-C (or SIGTERM) turns on, with the words `first`; the second ends
+/// the process at once, with the words `second` about what is left.
+pub(super) fn stop_on_signal(
+    first: &'static str,
+    second: &'static str,
+) -> Result<Arc<AtomicBool>, Exit> {
     let stop = Arc::new(AtomicBool::new(false));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -145,9 +151,9 @@ fn stop_on_signal() -> Result<Arc<AtomicBool>, Exit> {
         runtime.block_on(async {
             let name = signals.next().await;
             switch.store(true, Ordering::Relaxed);
-            tell!("\n{name}: sealing the best epoch so far; once more ends at once");
+            tell!("\n{name}: {first}");
             signals.next().await;
-            tell!("ended; `--resume` goes on from the last whole epoch");
+            tell!("ended; {second}");
             std::process::exit(EXIT_BY_SIGNAL);
         });
     };
@@ -159,7 +165,12 @@ fn stop_on_signal() -> Result<Arc<AtomicBool>, Exit> {
 }
 
 fn exit(error: TrainError) -> Exit {
-    let failure = match &error {
+    Exit::new(failure_of(&error), error)
+}
+
+/// What a failed fit is to a supervisor.
+pub(super) fn failure_of(error: &TrainError) -> Failure {
+    match error {
         TrainError::Fit(FitError::NothingYet) => Failure::Temporary,
         TrainError::Version(_)
         | TrainError::Features(_)
@@ -176,12 +187,11 @@ fn exit(error: TrainError) -> Exit {
             CheckpointError::Io { .. } => Failure::Temporary,
         },
         TrainError::Bundle(_) => Failure::Temporary,
-    };
-    Exit::new(failure, error)
+    }
 }
 
 /// Says what was found of the form of the history. Why one does not open, the job says.
-fn tell_guessed(config: &TrainConfig) {
+pub(super) fn tell_guessed(config: &TrainConfig) {
     let data = &config.data;
     let _ = shared::open_file(&data.path, data.file.clone());
 }

@@ -15,6 +15,8 @@
 pub enum Purpose {
     /// Initial parameters.
     Initial,
+    /// The order of labels in a control that learns from shuffled ones.
+    Labels,
     /// Order of the windows in each epoch.
     Order,
     /// Dropout masks.
@@ -32,6 +34,7 @@ impl Random {
     pub fn new(seed: u64, purpose: Purpose) -> Self {
         let stream = match purpose {
             Purpose::Initial => 1,
+            Purpose::Labels => 6,
             Purpose::Order => 2,
             Purpose::Dropout => 3,
         };
@@ -148,6 +151,7 @@ mod tests {
         let first = |seed, purpose| Random::new(seed, purpose).bits();
         let all = [
             first(1, Purpose::Initial),
+            first(1, Purpose::Labels),
             first(1, Purpose::Order),
             first(1, Purpose::Dropout),
             first(2, Purpose::Initial),

@@ -11,6 +11,7 @@ use config::{File, FileFormat, Value};
 use super::fit::Recipe;
 use super::loss::Loss;
 use super::network::{Activation, Architecture, DenseShape, LstmShape};
+use super::schedule::{Schedule, schedule};
 use crate::app::config::ConfigError;
 use crate::core::features::{RawFeatures, ScalerKind};
 use crate::core::forecast::{SignalThresholds, TARGET_KINDS, Target};
@@ -77,6 +78,8 @@ pub struct TrainConfig {
     pub coverage: f64,
     /// When a value becomes a signal.
     pub signal: SignalThresholds,
+    /// When a backtest retrains.
+    pub backtest: Schedule,
 }
 
 /// Where the state before a row comes from; it decides which modes a model serves.
@@ -187,6 +190,7 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         folder
     };
     let (coverage, signal) = forecast(root.section("forecast"), &target);
+    let backtest = schedule(root.section("backtest"));
     root.finish();
     TrainConfig {
         models_root,
@@ -213,6 +217,7 @@ fn check(tree: Value, problems: &Problems) -> TrainConfig {
         work,
         coverage,
         signal,
+        backtest,
     }
 }
 

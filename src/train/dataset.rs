@@ -9,7 +9,7 @@
 //! of the next lie W + horizon rows apart (the embargo). The scalers are fitted on the training
 //! part alone, rows and labels.
 //!
-//! Never: shuffles, or lets a row see a later one.
+//! Never: shuffles rows or windows, or lets a row see a later one.
 
 use std::ops::Range;
 
@@ -22,6 +22,7 @@ use super::fit::{Examples, Labelled, predict};
 use super::history::{History, Series};
 use super::look_ahead::{self, LookAheadError};
 use super::network::Network;
+use super::random::{Purpose, Random};
 use super::sequences::{Place, Sequences};
 use super::windows::Windows;
 use crate::core::domain::{Reject, Step, UnixNanos};
@@ -113,6 +114,9 @@ pub enum DatasetError {
     },
 }
 
+/// Behind every step.
+const END: UnixNanos = UnixNanos::from_nanos(i64::MAX);
+
 /// The names of the parts, in time.
 const PARTS: [&str; 3] = ["training", "validation", "test"];
 
@@ -131,12 +135,50 @@ impl Dataset {
     /// # Errors
     /// [`DatasetError`], naming the feature, the step or the part at fault.
     pub fn new(history: &History, config: &TrainConfig) -> Result<Self, DatasetError> {
+        Self::divided(history, config, PARTS.len(), |times| cuts(times, config.split))
+    }
+
+    /// The same of a history that ends with its validation part: the test part is empty. The
+    /// training part begins at `from`; features see the rows before it.
+    ///
+    /// # Errors
+    /// As [`Dataset::new`].
+    pub fn without_test(
+        history: &History,
+        config: &TrainConfig,
+        from: UnixNanos,
+    ) -> Result<Self, DatasetError> {
+        Self::divided(history, config, PARTS.len() - 1, |times| {
+            let times = &times[times.partition_point(|time| *time < from)..];
+            let [_, validation, ..] = cuts(times, Split { test: 0.0, ..config.split });
+            [from, validation, END, END]
+        })
+    }
+
+    /// Puts the labels of the training part into a random order, and those of the validation part,
+    /// so that rows say nothing about them. The examples keep their truths, by which baselines are
+    /// fitted and intervals are judged.
+    pub fn shuffle_labels(&mut self, seed: u64) {
+        let mut random = Random::new(seed, Purpose::Labels);
+        for part in [&mut self.training, &mut self.validation] {
+            random.shuffle(part.windows.labels_mut());
+        }
+    }
+
+    /// Divides a history at the instants that `cuts` gives for the times of all rows, in order.
+    /// The first `parts_needed` parts may not be empty.
+    fn divided(
+        history: &History,
+        config: &TrainConfig,
+        parts_needed: usize,
+        cuts: impl FnOnce(&[UnixNanos]) -> [UnixNanos; 4],
+    ) -> Result<Self, DatasetError> {
         let label = config.target.label();
         let raw = RawFeatures::new(&config.features, &config.extra_fields, label)?;
         let truth = config.target.truth(raw.schema())?;
         let rows: Vec<Rows> =
             history.series.iter().map(|s| raw_rows(s, &raw)).collect::<Result<_, _>>()?;
-        let cuts = cuts(history, &rows, config.split);
+        let cuts = cuts(&times(history, &rows));
         let parts = |at: usize| -> Vec<Range<usize>> {
             let series = history.series.iter().zip(&rows);
             series
@@ -147,7 +189,7 @@ impl Dataset {
 
         let examples = |at: usize| examples(history, &rows, &parts[at], truth, config);
         let examples = [examples(0)?, examples(1)?, examples(2)?];
-        for (at, examples) in examples.iter().enumerate() {
+        for (at, examples) in examples.iter().take(parts_needed).enumerate() {
             if examples.is_empty() {
                 return Err(DatasetError::TooShort {
                     part: PARTS[at],
@@ -299,20 +341,24 @@ fn refused(symbol: &str, step: &Step, reason: Reject) -> DatasetError {
     DatasetError::Row { symbol, time: step.time, reason }
 }
 
-/// The instants at which the parts begin, and one after the end: the rows of all series in order
-/// of time are divided by count, so that every series is cut at the same instant.
-fn cuts(history: &History, rows: &[Rows], split: Split) -> [UnixNanos; 4] {
+/// The times of the rows of all series, in order.
+fn times(history: &History, rows: &[Rows]) -> Vec<UnixNanos> {
     let mut times: Vec<UnixNanos> = Vec::new();
     for (series, rows) in history.series.iter().zip(rows) {
         times.extend(series.steps[rows.first_step..].iter().map(|step| step.time));
     }
     times.sort_unstable();
-    let end = UnixNanos::from_nanos(i64::MAX);
-    let at = |index: usize| times.get(index).copied().unwrap_or(end);
+    times
+}
+
+/// The instants at which the parts begin, and one after the end: the rows of all series in order
+/// of time are divided by count, so that every series is cut at the same instant.
+fn cuts(times: &[UnixNanos], split: Split) -> [UnixNanos; 4] {
+    let at = |index: usize| times.get(index).copied().unwrap_or(END);
     let part = |count: usize, share: f64| ((count as f64) * (1.0 - share)) as usize;
     let test = part(times.len(), split.test);
     let validation = part(test, split.validation);
-    [UnixNanos::from_nanos(i64::MIN), at(validation), at(test), end]
+    [UnixNanos::from_nanos(i64::MIN), at(validation), at(test), END]
 }
 
 /// The rows of one series between two instants.
@@ -504,6 +550,64 @@ mod tests {
                 assert!((f64::from(values[0]) - expected).abs() < 1e-6, "{values:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_history_without_a_test_part_has_the_parts_before_it() {
+        let config = config("[window]\nsteps = 4\n");
+        let whole = history(vec![series("A", 101, 1, wavy)]);
+        let day = |day: i64| UnixNanos::from_nanos(day * 86_400_000_000_000);
+        let beginning = UnixNanos::from_nanos(i64::MIN);
+        let tested = Dataset::new(&whole, &config).unwrap();
+        // The test part has the rows from day 81 on.
+        let before = whole.before(day(81));
+        let untested = Dataset::without_test(&before, &config, beginning).unwrap();
+        for (one, other) in
+            [(&untested.training, &tested.training), (&untested.validation, &tested.validation)]
+        {
+            assert_eq!(one.windows, other.windows);
+            assert_eq!(one.examples.len(), other.examples.len());
+        }
+        assert_eq!((untested.test.examples.len(), untested.test.windows.len()), (0, 0));
+        assert_eq!(untested.scaler, tested.scaler);
+        // Of the 50 rows from day 31 on, 40 are for training. Each part loses W - 1 rows and the
+        // horizon.
+        let rolling = Dataset::without_test(&before, &config, day(31)).unwrap();
+        let counts = [&rolling.training, &rolling.validation].map(|part| part.examples.len());
+        assert_eq!(counts, [36, 6]);
+        assert_eq!(rolling.training.examples[0].as_of, day(34));
+        assert_eq!(rolling.training_span, (day(31), day(70)));
+    }
+
+    #[test]
+    fn shuffled_labels_leave_rows_and_truths_as_they_are() {
+        let config = config("[window]\nsteps = 4\n");
+        let honest = Dataset::new(&history(vec![series("A", 201, 1, wavy)]), &config).unwrap();
+        let shuffled = |seed| {
+            let mut dataset = honest.clone();
+            dataset.shuffle_labels(seed);
+            dataset
+        };
+        let (one, again, other) = (shuffled(1), shuffled(1), shuffled(2));
+        let parts = |dataset: &Dataset| [dataset.training.clone(), dataset.validation.clone()];
+        for at in 0..2 {
+            let [honest, one, again, other] =
+                [&honest, &one, &again, &other].map(|dataset| parts(dataset)[at].clone());
+            assert_ne!(one.windows.labels(), honest.windows.labels());
+            assert_ne!(one.windows.labels(), other.windows.labels());
+            assert_eq!(one.windows, again.windows);
+            let sorted = |part: &Part| {
+                let mut labels = part.windows.labels().to_vec();
+                labels.sort_unstable_by(f32::total_cmp);
+                labels
+            };
+            assert_eq!(sorted(&one), sorted(&honest));
+            for window in 0..honest.windows.len() {
+                assert_eq!(one.windows.window(window), honest.windows.window(window));
+                assert_eq!(one.examples[window].truth, honest.examples[window].truth);
+            }
+        }
+        assert_eq!(one.test.windows, honest.test.windows);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //!             ├ windows, lanes; or sequences, carried
 //!             └ network ─> lstm, attention, dense ─> gemm, activation, dropout
 //!               loss, adam, initial, random, parameters
+//! schedule ─> backtest: a fit and a replay for each fold
 //! ```
 //!
 //! Owns: everything that learns. Training is back-propagation through time, derived by hand for
@@ -15,7 +16,8 @@
 //! machine, on any number of threads.
 //!
 //! Never: is part of the daemon. The cargo feature `train` (on by default) turns it on; outside of
-//! it the command `tickcast train` names it, and `adapters::file`, which reads Parquet with it.
+//! it the commands `tickcast train` and `tickcast backtest` name it, and `adapters::file`, which
+//! reads Parquet with it.
 
 mod activation;
 mod adam;
@@ -34,6 +36,7 @@ mod threads;
 mod trained;
 
 pub mod assess;
+pub mod backtest;
 pub mod carried;
 pub mod checkpoint;
 pub mod config;
@@ -46,6 +49,7 @@ pub mod loss;
 pub mod network;
 pub mod repeat;
 pub mod report;
+pub mod schedule;
 pub mod sequences;
 
 pub use crate::core::random;

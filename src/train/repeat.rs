@@ -19,7 +19,7 @@ use super::config::{Split, TrainConfig};
 use super::dataset::{Dataset, DatasetError};
 use super::error::TrainError;
 use super::fit::{FitError, Progress, Stopped, fit};
-use super::history::{History, Series};
+use super::history::History;
 use super::network::Network;
 use super::statistics::spread::Spread;
 use crate::core::domain::UnixNanos;
@@ -143,11 +143,7 @@ fn run(
 fn fold(material: Material<'_>, number: usize) -> Result<Dataset, TrainError> {
     let Material { config, history, .. } = material;
     let end = fold_end(material, number);
-    let series = history.series.iter().map(|series| Series {
-        symbol: series.symbol.clone(),
-        steps: series.steps[..series.steps.partition_point(|step| step.time < end)].to_vec(),
-    });
-    let history = History { series: series.collect(), data_sha256: history.data_sha256.clone() };
+    let history = history.before(end);
     // Of the stretches 1 to j + 1 the last is the test part.
     let split = Split { test: 1.0 / (number as f64 + 1.0), ..config.split };
     let config = TrainConfig { split, ..config.clone() };

@@ -16,6 +16,8 @@ const COMMANDS: &[&str] = &[
     "model",
     #[cfg(feature = "train")]
     "train",
+    #[cfg(feature = "train")]
+    "backtest",
     "data",
     "feed",
     "map",
@@ -31,6 +33,8 @@ const LACKED: &[(&str, &str)] = &[
     ("bridge", "kafka"),
     #[cfg(not(feature = "train"))]
     ("train", "train"),
+    #[cfg(not(feature = "train"))]
+    ("backtest", "train"),
 ];
 
 /// The names of all commands, in the order of the help.
@@ -166,8 +170,12 @@ fn pages_show_commands_that_there_are() {
 fn what_the_build_lacks_is_listed_with_its_feature() {
     let about =
         |feature: &str| format!("Not in this build: it needs the cargo feature `{feature}`");
-    let features =
-        [("bridge", "kafka", cfg!(feature = "kafka")), ("train", "train", cfg!(feature = "train"))];
+    let (has_kafka, has_train) = (cfg!(feature = "kafka"), cfg!(feature = "train"));
+    let features = [
+        ("bridge", "kafka", has_kafka),
+        ("train", "train", has_train),
+        ("backtest", "train", has_train),
+    ];
     let commands: [&[&str]; 4] = [
         &["--help"],
         &["docs", "manual"],

@@ -9,6 +9,8 @@
 )]
 
 mod allocation;
+#[cfg(feature = "train")]
+mod backtest;
 mod bench;
 #[path = "../fuzz/mod.rs"]
 mod bodies;

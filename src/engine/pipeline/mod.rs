@@ -28,6 +28,7 @@ use crate::core::domain::{
 };
 use crate::core::forecast::ForecastKinds;
 use crate::core::health::CLOCK_ERROR_MAX;
+use crate::core::score::Score;
 use crate::core::verdict::{LEVEL, LedgerRule, Steps, Verdict};
 use crate::engine::inference::{InferenceError, Runtime};
 use crate::engine::model::manifest::{Manifest, Mode};
@@ -330,13 +331,24 @@ impl Pipeline {
         &mut self,
         mut sink: impl FnMut(&Symbol, &[u8]) -> Result<(), E>,
     ) -> Result<usize, E> {
+        self.emit_values(|symbol, _, bytes| sink(symbol, bytes))
+    }
+
+    /// As [`Pipeline::emit`], with the forecasts themselves.
+    ///
+    /// # Errors
+    /// As those of [`Pipeline::emit`].
+    pub fn emit_values<E>(
+        &mut self,
+        mut sink: impl FnMut(&Symbol, &Forecast, &[u8]) -> Result<(), E>,
+    ) -> Result<usize, E> {
         let count = self.forecasts.len();
         for forecast in self.forecasts.drain(..) {
             let symbol = self.engine.symbol(forecast.symbol);
             self.kinds.count(&forecast);
             self.buffer.clear();
             self.encoder.encode(symbol.as_str(), &forecast, &mut self.buffer);
-            sink(symbol, &self.buffer)?;
+            sink(symbol, &forecast, &self.buffer)?;
         }
         Ok(count)
     }
@@ -351,11 +363,22 @@ impl Pipeline {
         &mut self,
         mut sink: impl FnMut(&Symbol, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.emit_score_values(|symbol, _, bytes| sink(symbol, bytes))
+    }
+
+    /// As [`Pipeline::emit_scores`], with the scores themselves.
+    ///
+    /// # Errors
+    /// As those of [`Pipeline::emit_scores`].
+    pub fn emit_score_values<E>(
+        &mut self,
+        mut sink: impl FnMut(&Symbol, &Score, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let outcome = self.hand_scores(|score| {
             buffer.clear();
             score.encode(&mut buffer);
-            sink(&score.symbol, &buffer)
+            sink(&score.symbol, &score.score, &buffer)
         });
         self.buffer = buffer;
         outcome

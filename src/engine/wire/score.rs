@@ -126,6 +126,14 @@ pub struct VerdictRecord {
     pub log_e_value: f64,
 }
 
+impl ScoreRecord<'_> {
+    /// `loss(baseline) - loss(model)`, with the bits that [`Score::loss_difference`] has.
+    pub fn loss_difference(&self) -> f64 {
+        let (error, baseline_error) = (self.absolute_error, self.baseline_absolute_error);
+        baseline_error * baseline_error - error * error
+    }
+}
+
 impl VerdictRecord {
     fn new(score: &Score) -> Self {
         let Verdict { word, since, scores, mean_difference, limits, log_e_value } = score.verdict;
@@ -348,6 +356,7 @@ mod tests {
         );
         let back: ScoreRecord<'_> = serde_json::from_slice(&bytes).unwrap();
         assert_eq!((back.truth, back.skill, back.direction_hit), (-0.25, None, Some(false)));
+        assert_eq!(back.loss_difference().to_bits(), score.loss_difference().to_bits());
         assert_eq!((back.against, back.evidence), (BaselineKind::Average, Evidence::Validation));
         assert_eq!((back.baselines.linear, back.baselines.drift), (Some(-1.0), None));
         assert_eq!(back.verdict, Some(VerdictRecord::new(&score)));

@@ -154,6 +154,17 @@ impl History {
         symbols
     }
 
+    /// The part before an instant. A symbol without a step before it is left out.
+    #[must_use]
+    pub fn before(&self, end: UnixNanos) -> Self {
+        let series = self.series.iter().map(|series| Series {
+            symbol: series.symbol.clone(),
+            steps: series.steps[..series.steps.partition_point(|step| step.time < end)].to_vec(),
+        });
+        let series = series.filter(|series| !series.steps.is_empty()).collect();
+        Self { series, data_sha256: self.data_sha256.clone() }
+    }
+
     /// The longest distance between two steps of one symbol; `None` where there is none.
     pub fn longest_distance(&self) -> Option<DurationNanos> {
         let pairs = self.series.iter().flat_map(|series| series.steps.windows(2));
@@ -219,6 +230,40 @@ impl History {
         let weekdays = Weekday::ALL.into_iter().zip(open).filter(|(_, open)| *open);
         let weekdays = weekdays.map(|(weekday, _)| weekday).collect();
         Some(CalendarSpec { weekdays, holidays: dates })
+    }
+
+    /// Completes what is said of the steps from the history: the days that have steps, and how far
+    /// apart two steps of one window may lie. Cuts the history where that was asked for.
+    /// `accepts_times` says that any spacing is right.
+    ///
+    /// # Errors
+    /// [`HistoryError::Spacing`] for steps that are far from as far apart as `step` says.
+    pub fn complete_steps(
+        &mut self,
+        step: &mut StepSpec,
+        rule: &StepRule,
+        calendar: &CalendarChoice,
+        accepts_times: bool,
+    ) -> Result<(), HistoryError> {
+        // A distance that was asked for cuts the history as it will cut live windows. Otherwise
+        // the model has whatever distances there are, and the daemon allows as much.
+        let gap = step.gap_steps_max.and_then(|_| step.gap());
+        let interval = DurationNanos::from_seconds(i64::from(step.interval_seconds));
+        let cadence = interval.and_then(|interval| CadenceRule::of(rule, interval));
+        if let Some(rule) = cadence.filter(|_| !accepts_times) {
+            self.check_spacing(&rule)?;
+        }
+        if calendar.infers {
+            step.calendar = self.calendar(step, &calendar.holidays);
+        }
+        if let Some(gap) = gap {
+            self.cut(gap, step.calendar().ok().flatten().as_deref());
+        }
+        if step.gap_steps_max.is_none() {
+            let longest = self.longest_distance().unwrap_or(DurationNanos::ZERO);
+            *step = step.clone().with_gap_of(longest);
+        }
+        Ok(())
     }
 
     /// Cuts the series of a symbol wherever two of its steps lie further apart than `gap`: there
@@ -394,25 +439,8 @@ pub fn read_with_steps(
     rule: &StepRule,
     calendar: &CalendarChoice,
 ) -> Result<History, HistoryError> {
-    // A distance that was asked for cuts the history as it will cut live windows. Otherwise the
-    // model has whatever distances there are, and the daemon allows as much.
-    let gap = step.gap_steps_max.and_then(|_| step.gap());
     let mut history = read(config, features, rule, None)?;
-    let interval = DurationNanos::from_seconds(i64::from(step.interval_seconds));
-    let cadence = interval.and_then(|interval| CadenceRule::of(rule, interval));
-    if let Some(rule) = cadence.filter(|_| !config.accepts_times) {
-        history.check_spacing(&rule)?;
-    }
-    if calendar.infers {
-        step.calendar = history.calendar(step, &calendar.holidays);
-    }
-    if let Some(gap) = gap {
-        history.cut(gap, step.calendar().ok().flatten().as_deref());
-    }
-    if step.gap_steps_max.is_none() {
-        let longest = history.longest_distance().unwrap_or(DurationNanos::ZERO);
-        *step = step.clone().with_gap_of(longest);
-    }
+    history.complete_steps(step, rule, calendar, config.accepts_times)?;
     Ok(history)
 }
 

@@ -510,3 +510,16 @@ fn steps_far_from_the_interval_are_refused() {
     let told = history.check_spacing(&rule(86)).unwrap_err().to_string();
     assert!(told.starts_with("the steps of `A` are 86400 s apart (the median)"), "{told}");
 }
+
+#[test]
+fn a_history_before_an_instant_knows_no_later_step() {
+    let history = read_text(TWO, &[]).unwrap();
+    let before = history.before(UnixNanos::parse("2000-03-02").unwrap());
+    let counts = |history: &History| -> Vec<_> {
+        history.series.iter().map(|s| (s.symbol.clone(), s.steps.len())).collect()
+    };
+    assert_eq!(counts(&before), [("AAPL".to_owned(), 1), ("IBM".to_owned(), 1)]);
+    assert_eq!(before.series[0].steps[0], history.series[0].steps[0]);
+    let never = history.before(UnixNanos::parse("2000-03-01").unwrap());
+    assert_eq!(counts(&never), [], "no symbol without a step");
+}

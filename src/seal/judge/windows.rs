@@ -5,7 +5,7 @@
 //! Promises: a window is a run of consecutive rows; `gather` lays windows out step by step,
 //! `x [T, B, F]`, as the network and ONNX want them.
 //!
-//! Never: scales, splits or reorders.
+//! Never: scales, splits or reorders by itself.
 
 /// Windows of one part of a split.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,6 +65,11 @@ impl Windows {
     /// Labels of all windows `[n, K]`.
     pub fn labels(&self) -> &[f32] {
         &self.labels
+    }
+
+    /// The labels, to put them into another order.
+    pub fn labels_mut(&mut self) -> &mut [f32] {
+        &mut self.labels
     }
 
     /// Rows of one window, oldest first, `[T, F]`.

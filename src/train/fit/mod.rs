@@ -150,7 +150,8 @@ pub fn predict(network: &Network, parameters: &[f32], windows: &Windows) -> Vec<
     Lanes::new(network, windows.steps(), 1, threads, threads).predict(parameters, windows)
 }
 
-fn fit_on(
+/// As [`fit`] or [`resume`], on at most so many threads, which change no bit of the result.
+pub(super) fn fit_on(
     threads: usize,
     network: &Network,
     examples: Examples<'_>,

@@ -31,15 +31,26 @@ pub(super) const CARRIED_CASES_PER_PART: usize = 2;
 /// the first forecast.
 pub(super) const CARRIED_WINDOWS: usize = 3;
 
+/// The verdict of a bundle without a test part.
+const UNTESTED: &str = "The model was not judged on a test part: a backtest judges it by the time \
+                        that follows its validation part.";
+
 impl Job {
     /// What would be sealed of a fit that did so.
     pub(super) fn draft(&self, fit: &Fit, judged: &Assessment) -> Result<Draft, TrainError> {
         let Self { config, version, history, dataset, network, .. } = self;
         let interval = judged.terms.interval;
-        let cases = self.golden_cases(&fit.parameters, &[&dataset.validation, &dataset.test])?;
-        let evaluation = vec![judged.validation.figures.clone(), judged.test.figures.clone()];
+        let parts = [(&dataset.validation, &judged.validation), (&dataset.test, &judged.test)];
+        let parts = parts.into_iter().filter(|(part, _)| !part.examples.is_empty());
+        let (parts, judged_parts): (Vec<_>, Vec<_>) = parts.unzip();
+        let cases = self.golden_cases(&fit.parameters, &parts)?;
+        let evaluation = judged_parts.iter().map(|part| part.figures.clone()).collect();
         let kind = TargetKind::of(&config.target);
-        let verdict = verdict(&judged.test.figures, kind, interval.coverage, judged.against());
+        let verdict = if dataset.test.examples.is_empty() {
+            UNTESTED.to_owned()
+        } else {
+            verdict(&judged.test.figures, kind, interval.coverage, judged.against())
+        };
         let exported = export(network, &fit.parameters, &config.name);
         let manifest = Manifest {
             schema: MANIFEST_SCHEMA.to_owned(),

@@ -16,7 +16,7 @@ use super::checkpoint::{self, Fingerprint};
 use super::config::TrainConfig;
 use super::dataset::Dataset;
 pub use super::error::TrainError;
-use super::fit::{Fit, FitState, Progress, Recipe, fit, resume};
+use super::fit::{Fit, FitState, Progress, Recipe, fit, fit_on, resume};
 use super::history::{History, read_with_steps};
 use super::network::Network;
 use super::repeat::{self, Material, Repeats, repeat};
@@ -52,6 +52,20 @@ impl Job {
         let job = Self { config, version, features, history, dataset, network };
         repeat::check(job.material())?;
         Ok(job)
+    }
+
+    /// The job of a part of a history that was read before: its model is judged by what came later,
+    /// so the dataset may be without a test part.
+    pub(super) fn of_part(
+        config: TrainConfig,
+        version: String,
+        history: History,
+        dataset: Dataset,
+    ) -> Result<Self, TrainError> {
+        let label = config.target.label();
+        let features = RawFeatures::new(&config.features, &config.extra_fields, label)?;
+        let network = Network::new(config.architecture.clone())?;
+        Ok(Self { config, version, features, history, dataset, network })
     }
 
     /// The configuration.
@@ -112,6 +126,20 @@ impl Job {
         observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Trained, TrainError> {
         self.run_from(None, observer)
+    }
+
+    /// As [`Job::run`], on at most so many threads and without a checkpoint.
+    ///
+    /// # Errors
+    /// [`TrainError::Fit`].
+    pub fn run_once(
+        &self,
+        threads: usize,
+        observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Trained, TrainError> {
+        let Self { config, dataset, network, .. } = self;
+        let fit = fit_on(threads, network, dataset.examples(), &config.recipe, None, observer)?;
+        self.judge(fit)
     }
 
     /// As [`Job::run`], from the checkpoint of an earlier run with the same configuration, history
@@ -180,8 +208,13 @@ impl Job {
         state: Option<FitState>,
         observer: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Trained, TrainError> {
-        let Self { config, dataset, network, .. } = self;
         let fit = self.fit(state, observer)?;
+        self.judge(fit)
+    }
+
+    /// Evaluates and exports a finished fit.
+    fn judge(&self, fit: Fit) -> Result<Trained, TrainError> {
+        let Self { config, dataset, network, .. } = self;
         let baselines = dataset.fit_baselines(config);
         let assessment = assess(network, &fit.parameters, dataset, &baselines, config)?;
         let draft = self.draft(&fit, &assessment)?;
