@@ -223,7 +223,9 @@ pub fn inputs(manifest: &Manifest) -> String {
     let Some(DistributionSpec { from, to, rows, memory_rows, .. }) = &manifest.distribution else {
         return "not compared with the training: the bundle has no distribution".to_owned();
     };
-    format!("compared with {rows} rows of the training, {from} to {to}, {memory_rows} at a time")
+    format!(
+        "compared with {rows} rows of the training, {from} to {to}, {memory_rows} of a symbol at most"
+    )
 }
 
 /// From where on each feature is shifted.

@@ -385,6 +385,10 @@ fn inspect_says_what_a_model_is_worth() {
     starts_with("  trained    927 windows of SEATTLE, ");
     starts_with("  interval   90 %, ");
     starts_with("  baselines  compared with ");
+    starts_with("  inputs     compared with 934 rows of the training, 2012-01-01T00:00:00Z to ");
+    for feature in manifest["features"].as_array().unwrap() {
+        starts_with(&format!("    {} ", feature.as_str().unwrap()));
+    }
     for part in manifest["evaluation"].as_array().unwrap() {
         let name = part["part"].as_str().unwrap();
         starts_with(&format!("  {name:<10} {} forecasts, ", part["forecasts"]));

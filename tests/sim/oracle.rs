@@ -388,8 +388,8 @@ pub(crate) fn difference(one: &FirstSaid, other: &FirstSaid, is_whole: bool) -> 
     None
 }
 
-/// A forecast without the count of steps that were shed and without its mark of drift, which follows
-/// from scores that a fault may take; and whether it had the count.
+/// A forecast without the count of steps that were shed and without its mark of drift, which
+/// follows from scores that a fault may take; and whether it had the count.
 fn without_shed_steps(bytes: &[u8]) -> (Cow<'_, [u8]>, bool) {
     let (bytes, has_shed) = without_last(bytes, ",\"shed_steps\":");
     let text = text(&bytes);
