@@ -32,6 +32,8 @@ struct Trial {
     running: watch::Receiver<Models>,
     registry: Registry,
     shards: Vec<IntakeReceiver<Command>>,
+    /// Without a source the queues are closed.
+    sources: Vec<IntakeSender<Command>>,
     is_settled: Arc<AtomicBool>,
     state: TempDir,
     _folder: Folder,
@@ -46,12 +48,8 @@ impl Trial {
             listed(&pipelines[0], "now", Role::Live),
             listed(&pipelines[1], "next", Role::Shadow),
         ];
-        let (commanders, shards): (Vec<_>, Vec<_>) = (0..shards)
-            .map(|_| {
-                let (sender, shard) = queue(9);
-                (sender.commander(), shard)
-            })
-            .unzip();
+        let (sources, shards): (Vec<_>, Vec<_>) = (0..shards).map(|_| queue(9)).unzip();
+        let commanders = sources.iter().map(IntakeSender::commander).collect();
         let disk = crate::keep::snapshot::Folder::open(state.path()).unwrap();
         let mut configured = configured();
         configured.0[1].by_rule = true;
@@ -64,7 +62,7 @@ impl Trial {
         let settled = Arc::clone(&is_settled);
         reloader.rule = PromotionRule::new(board, move || settled.load(Ordering::SeqCst));
         let work = reloader.work();
-        Self { work, running, registry, shards, is_settled, state, _folder: folder }
+        Self { work, running, registry, shards, sources, is_settled, state, _folder: folder }
     }
 
     /// Lets the rule promote what is promising, while shards say this of it; returns what became of
@@ -167,7 +165,7 @@ fn a_promotion_that_fails_leaves_the_model_alone_for_a_while() {
 #[test]
 fn the_thread_looks_for_it_by_itself() {
     let laid = RivalPool { rival: Some(0), pool: better() };
-    let Trial { work, mut running, shards, state, .. } = Trial::new(laid, 1);
+    let Trial { work, mut running, shards, state, sources, .. } = Trial::new(laid, 1);
     let thread = work.reloader.start().unwrap();
     let Command::Rivals { model: 1, answer } = taken(&shards[0]) else { panic!("a question") };
     answer.send(laid).unwrap();
@@ -177,4 +175,5 @@ fn the_thread_looks_for_it_by_itself() {
     runtime.block_on(running.wait_for(is_promoted)).unwrap();
     assert_eq!(configured().look(state.path()).unwrap(), given("next"));
     thread.stop();
+    drop(sources);
 }
