@@ -19,12 +19,15 @@ use crate::engine::symbols::{SnapshotBefore, SymbolSnapshot};
 const MAGIC: &[u8; 4] = b"tcst";
 
 /// The layout of the payload. Raise it whenever [`SymbolSnapshot`] changes: postcard has no names.
-const VERSION: u16 = 5;
+const VERSION: u16 = 6;
 
 /// The layouts of [`SnapshotBefore`], which had no ledger, with what they lack at their end: layout
 /// 2 a cadence and the count of steps that were shed, layout 3 the count. Nothing is known of a
 /// cadence of zeros.
 const BEFORE: [(u16, &[u8]); 3] = [(2, &[0; 4]), (3, &[0]), (4, &[])];
+
+/// Layout 5, which lacks what layout 6 has behind the ledger: one field, absent.
+const LAYOUT_5: (u16, &[u8]) = (5, &[0]);
 
 const MODEL: std::ops::Range<usize> = 6..22;
 const CHECKSUM: std::ops::Range<usize> = 22..30;
@@ -110,7 +113,8 @@ impl StateCodec {
         }
         let version = u16::from_le_bytes([bytes[4], bytes[5]]);
         let before = BEFORE.iter().find(|(before, _)| *before == version);
-        if version != VERSION && before.is_none() {
+        let (layout_5, lacking_now) = LAYOUT_5;
+        if version != VERSION && version != layout_5 && before.is_none() {
             return Err(StateError::Version(version));
         }
         if checksum(bytes) != bytes[CHECKSUM] {
@@ -124,6 +128,7 @@ impl StateCodec {
             Some((_, lacking)) => {
                 postcard::from_bytes::<SnapshotBefore>(&[payload, lacking].concat()).map(Into::into)
             }
+            None if version == layout_5 => postcard::from_bytes(&[payload, lacking_now].concat()),
             None => postcard::from_bytes(payload),
         };
         state.map_err(|error| StateError::Unreadable(error.to_string()))
@@ -151,7 +156,7 @@ mod tests {
     use crate::engine::symbols::{Engine, EngineLimits, Pushed};
     use crate::engine::test_support::{NullRuntime, bundle, tick};
 
-    /// A ledger without evidence, at the end of the payload.
+    /// A ledger without evidence.
     const LEDGER_BYTES: usize = 28;
 
     #[test]
@@ -173,6 +178,11 @@ mod tests {
             let expected = SymbolSnapshot::from(SnapshotBefore::from(&state));
             assert_eq!(codec.decode(&before), Ok(expected), "layout {version}");
         }
+        let (layout_5, lacking_now) = LAYOUT_5;
+        let payload = codec.encode(&state)[HEADER_BYTES..].to_vec();
+        let payload = payload.strip_suffix(lacking_now).unwrap();
+        let before = stored(&codec.encode(&state)[..HEADER_BYTES], payload, layout_5);
+        assert_eq!(codec.decode(&before), Ok(state), "layout {layout_5}");
         // The count of shed steps, which layouts 2 and 3 lack, is before the ledger.
         engine.allow_shedding(true);
         engine.shed_rows(true);
@@ -181,7 +191,7 @@ mod tests {
         }
         let state = engine.snapshot().remove(0);
         let shed = codec.encode(&state);
-        let count = shed[shed.len() - LEDGER_BYTES - 1];
+        let count = shed[shed.len() - lacking_now.len() - LEDGER_BYTES - 1];
         assert_eq!((codec.decode(&shed), count), (Ok(state), 4));
     }
 
@@ -195,11 +205,16 @@ mod tests {
         let newest = codec.encode(state);
         let payload = postcard::to_allocvec(&SnapshotBefore::from(state)).unwrap();
         let payload = payload.strip_suffix(lacking).unwrap();
-        let mut before = [&newest[..HEADER_BYTES], payload].concat();
-        before[4..6].copy_from_slice(&version.to_le_bytes());
-        let checksum = checksum(&before);
-        before[CHECKSUM].copy_from_slice(&checksum);
-        before
+        stored(&newest[..HEADER_BYTES], payload, version)
+    }
+
+    /// A payload as a layout stored it.
+    fn stored(header: &[u8], payload: &[u8], version: u16) -> Vec<u8> {
+        let mut stored = [header, payload].concat();
+        stored[4..6].copy_from_slice(&version.to_le_bytes());
+        let checksum = checksum(&stored);
+        stored[CHECKSUM].copy_from_slice(&checksum);
+        stored
     }
 
     /// A forecast that waited in a state of layout 4 is scored, beside persistence.

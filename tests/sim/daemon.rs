@@ -363,6 +363,7 @@ pub(crate) fn reloader(
         seat: 0,
         turns_with: None,
         symbols: Vec::new(),
+        blends: Vec::new(),
         status: ModelStatus::of(pipeline, Vec::new()),
     });
     let (running, _) = tokio::sync::watch::channel(Models(listed.collect()));

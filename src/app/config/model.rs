@@ -85,6 +85,7 @@ fn only(choice: ModelChoice, cadence: CadencePolicy, takes_turns: bool) -> Model
         symbols: SymbolPatterns::default(),
         role: Role::Live,
         seat: 0,
+        blends: Vec::new(),
     }
 }
 

@@ -139,6 +139,12 @@ impl Baselines {
         self.truth
     }
 
+    /// Which of them there are, in the order of [`BaselineKind::ALL`].
+    pub const fn has(&self) -> [bool; BASELINES] {
+        let Self { drift, decay, lag, linear, .. } = self;
+        [true, drift.is_some(), decay.is_some(), lag.is_some(), linear.is_some()]
+    }
+
     /// How many of the newest rows of a window they read.
     pub fn rows(&self) -> usize {
         self.linear.as_ref().map_or(0, |linear| linear.rows as usize)
@@ -146,15 +152,8 @@ impl Baselines {
 
     /// Forecasts with persistence in place of each that the bundle has and that is not there.
     pub fn complete(&self, forecasts: BaselineForecasts, persistence: f64) -> BaselineForecasts {
-        let there = [
-            true,
-            self.drift.is_some(),
-            self.decay.is_some(),
-            self.lag.is_some(),
-            self.linear.is_some(),
-        ];
         let mut complete = forecasts;
-        for (forecast, is_there) in complete.iter_mut().zip(there) {
+        for (forecast, is_there) in complete.iter_mut().zip(self.has()) {
             *forecast = if is_there { forecast.or(Some(persistence)) } else { None };
         }
         complete

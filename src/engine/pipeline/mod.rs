@@ -5,6 +5,7 @@
 //! models of a stream ([`Pipelines`]). Promises that the order and the bytes of forecasts depend on
 //! the records alone, not on how they were chunked. Never does I/O on the path or reads a clock.
 
+mod blend;
 mod choose;
 mod deferred;
 mod fill;
@@ -33,6 +34,7 @@ use crate::engine::model::manifest::{Manifest, Mode};
 use crate::engine::model::{Bundle, BundleError, Heritage};
 use crate::engine::state::{ModelIdentity, StateCodec, StateError};
 
+pub use self::blend::{BlendMembers, blend_problem};
 pub use self::choose::{ChoiceError, Chosen, Named, TakenVersion, choose, choose_beside};
 pub use self::fill::{Asked, Incoming, Taken};
 pub use self::pipelines::{Pipelines, StreamModel, StreamTally};
@@ -70,6 +72,10 @@ pub struct Pipeline {
     post: Post,
     /// All symbols as one series, where that is asked for.
     steps: Option<Steps>,
+    /// Of a blend: the models that it is made of, as the configuration names them.
+    members: Vec<Arc<str>>,
+    /// Of a blend: its experts, as its forecasts name them.
+    experts: Vec<String>,
 }
 
 /// Without a word from the configuration, an event time may lie so far ahead of its reception, or
@@ -164,6 +170,8 @@ impl Pipeline {
             stored_as: None,
             post: Post::default(),
             steps: None,
+            members: Vec::new(),
+            experts: Vec::new(),
         })
     }
 
@@ -319,14 +327,24 @@ impl Pipeline {
         mut sink: impl FnMut(&Symbol, &[u8]) -> Result<(), E>,
     ) -> Result<usize, E> {
         let count = self.forecasts.len();
+        let mut weights = self.engine.published_weights();
+        let mut outcome = Ok(count);
         for forecast in self.forecasts.drain(..) {
             let symbol = self.engine.symbol(forecast.symbol);
             self.kinds.count(&forecast);
             self.buffer.clear();
             self.encoder.encode(symbol.as_str(), &forecast, &mut self.buffer);
-            sink(symbol, &self.buffer)?;
+            if let Some(weights) = weights.next() {
+                self.encoder.add_weights(weights, &mut self.buffer);
+            }
+            if let Err(error) = sink(symbol, &self.buffer) {
+                outcome = Err(error);
+                break;
+            }
         }
-        Ok(count)
+        drop(weights);
+        self.engine.clear_published_weights();
+        outcome
     }
 
     /// Hands every score made since the last call to `sink`, as its symbol and its bytes, in the
@@ -537,6 +555,8 @@ impl Pipeline {
         self.engine.infer(Haste::Latency, &mut self.forecasts)?;
         self.engine.advance()?;
         self.forecasts.clear();
+        self.engine.clear_published_weights();
+        self.engine.forget_heard();
         self.engine.scores_mut().take().for_each(drop);
         self.engine.clear();
         Ok(())

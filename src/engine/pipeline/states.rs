@@ -91,18 +91,43 @@ impl Pipelines {
         left: &mut [usize],
         mut sink: impl FnMut(StoredState),
     ) {
-        let mut room = count_max;
-        for (pipeline, left) in self.each_mut().zip(left.iter_mut()) {
-            let count = room.min(*left).min(pipeline.engine().changed_count());
-            pipeline.take_changed(count, &mut sink);
-            (room, *left) = (room - count, *left - count);
-            if pipeline.engine().changed_count() == 0 {
-                *left = 0;
-            }
-        }
+        // Batches come in between, and where the input is read again, what a blend has not taken
+        // its members must not have taken either: the blend is the newest.
+        self.take_in_order([false, true], count_max, left, &mut sink);
         if left.iter().all(|left| *left == 0) {
             // Behind the states that take their place.
             self.orphans.drain(..).for_each(sink);
+        }
+    }
+
+    /// As [`Pipelines::take_changed`], all of them at once, for a store that may keep the first of
+    /// them and lose the others.
+    pub fn take_all_changed(&mut self, left: &mut [usize], mut sink: impl FnMut(StoredState)) {
+        // For the same reason the blends are stored first.
+        self.take_in_order([true, false], usize::MAX, left, &mut sink);
+        self.orphans.drain(..).for_each(sink);
+    }
+
+    fn take_in_order(
+        &mut self,
+        order: [bool; 2],
+        count_max: usize,
+        left: &mut [usize],
+        sink: &mut impl FnMut(StoredState),
+    ) {
+        let mut room = count_max;
+        for is_blend in order {
+            let models = self.models_mut().iter_mut().zip(left.iter_mut());
+            for (Model { pipeline, .. }, left) in
+                models.filter(|(model, _)| model.is_blend() == is_blend)
+            {
+                let count = room.min(*left).min(pipeline.engine().changed_count());
+                pipeline.take_changed(count, &mut *sink);
+                (room, *left) = (room - count, *left - count);
+                if pipeline.engine().changed_count() == 0 {
+                    *left = 0;
+                }
+            }
         }
     }
 

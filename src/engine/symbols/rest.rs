@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::history::Past;
 use super::symbol::SymbolState;
 use super::{Driver, Engine};
+use crate::core::blend::SymbolBlend;
 use crate::core::domain::{DurationNanos, PartitionId, Position, Reject, Symbol, SymbolId, Tick};
 use crate::core::features::FeatureState;
 use crate::core::score::{ScoresBefore, SymbolScores};
@@ -38,6 +39,8 @@ pub struct SymbolSnapshot {
     shed_steps: u64,
     /// The evidence of its scores.
     ledger: Ledger,
+    /// The weights and recalibrations of a blend; absent for another model.
+    blend: Option<SymbolBlend>,
 }
 
 /// The same as state layouts up to 4 stored it.
@@ -71,6 +74,7 @@ impl From<SnapshotBefore> for SymbolSnapshot {
             shed_steps,
             // What was scored then counted what the model was trained on.
             ledger: Ledger::new(),
+            blend: None,
         }
     }
 }
@@ -146,7 +150,7 @@ impl SymbolSnapshot {
         if let Some(change) = change {
             self.window.change_rows(change);
         }
-        self.carried = None;
+        (self.carried, self.blend) = (None, None);
         self
     }
 }
@@ -194,7 +198,7 @@ impl Engine {
             features: state.features.clone(),
             window: state.window.snapshot(),
             carried: match &self.driver {
-                Driver::Full(_) | Driver::Sliding(_) => None,
+                Driver::Full(_) | Driver::Sliding(_) | Driver::Blended(_) => None,
                 Driver::Carried(carried) => Some(carried.snapshot(id)),
             },
             scores: self.scores.symbol(id).clone(),
@@ -202,6 +206,10 @@ impl Engine {
             cadence: state.cadence,
             shed_steps: state.shed_steps,
             ledger: *self.scores.ledger(id),
+            blend: match &self.driver {
+                Driver::Full(_) | Driver::Sliding(_) | Driver::Carried(_) => None,
+                Driver::Blended(blended) => Some(blended.snapshot(id)),
+            },
         }
     }
 
@@ -260,7 +268,7 @@ impl Engine {
         match (driver, states) {
             (Driver::Sliding(sliding), _) => sliding.warm(&mut **backend, &windows)?,
             (Driver::Carried(carried), States::OfRows) => carried.warm(&mut **backend, &windows)?,
-            (Driver::Carried(_), States::Stored) | (Driver::Full(_), _) => {}
+            (Driver::Carried(_), States::Stored) | (Driver::Full(_) | Driver::Blended(_), _) => {}
         }
         self.resume_clocks(first);
         Ok(refused)
@@ -293,6 +301,11 @@ impl Engine {
         {
             return Err(RestoreError::States(snapshot.symbol.clone()));
         }
+        if let (Driver::Blended(blended), Some(blend)) = (&self.driver, &snapshot.blend)
+            && !blended.fits(blend)
+        {
+            return Err(RestoreError::States(snapshot.symbol.clone()));
+        }
         if !of_rows && !self.scores.fits(&snapshot.scores, &snapshot.ledger) {
             return Err(RestoreError::Scores(snapshot.symbol.clone()));
         }
@@ -315,6 +328,9 @@ impl Engine {
         }
         if let (Driver::Carried(carried), Some(states)) = (&mut self.driver, states) {
             carried.restore(id, states);
+        }
+        if let (Driver::Blended(blended), Some(blend)) = (&mut self.driver, &snapshot.blend) {
+            blended.restore(id, blend);
         }
         Ok(id)
     }

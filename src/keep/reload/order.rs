@@ -58,6 +58,7 @@ mod tests {
                 seat: index / 2,
                 turns_with: [None, None, Some(3), Some(2)][index],
                 symbols: Vec::new(),
+                blends: Vec::new(),
                 status: ModelStatus {
                     running,
                     runtime: "onnxruntime",

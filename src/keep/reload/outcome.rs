@@ -54,6 +54,9 @@ pub struct ListedModel {
     pub turns_with: Option<usize>,
     /// Which symbols it wants; empty for all.
     pub symbols: Vec<String>,
+    /// Of a blend: the models that it is made of, as the configuration names them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub blends: Vec<String>,
     /// What runs.
     #[serde(flatten)]
     pub status: ModelStatus,
@@ -67,6 +70,13 @@ impl Models {
     /// The first live model.
     pub fn first_live(&self) -> Option<&ListedModel> {
         self.0.iter().find(|model| model.role == Role::Live)
+    }
+
+    /// The blend that a model has a part in: such a model is not exchanged while the daemon runs.
+    pub(super) fn blend_of(&self, model: usize) -> Option<&str> {
+        let name = &self.0.get(model)?.name;
+        let blend = self.0.iter().find(|blend| blend.blends.contains(name))?;
+        Some(&blend.name)
     }
 
     /// What is kept of them for a restart.

@@ -62,6 +62,7 @@ fn listed(pipeline: &Pipeline, name: &str, role: Role) -> ListedModel {
         seat: 0,
         turns_with: None,
         symbols: Vec::new(),
+        blends: Vec::new(),
         status,
     }
 }

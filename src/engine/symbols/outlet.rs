@@ -1,0 +1,65 @@
+//! What becomes of a forecast between inference and the wire.
+//!
+//! Owns the order: judged by the policy, kept for its truth, passed on to blends, published. Promises
+//! that each forecast is published or withheld for one counted reason. Never infers.
+
+use super::blended::Heard;
+use super::symbol::SymbolState;
+use super::{EngineTally, Pending, Withheld, Withhold, quality_of};
+use crate::core::domain::Forecast;
+use crate::core::forecast::WindowFacts;
+use crate::core::score::ScoreBook;
+
+/// Takes the forecasts of one run of inference.
+pub(super) struct Outlet<'e> {
+    pub(super) symbols: &'e [SymbolState],
+    pub(super) scores: &'e mut ScoreBook,
+    pub(super) tally: &'e mut EngineTally,
+    pub(super) withhold: Withhold,
+    /// Whether the spacing of steps counts.
+    pub(super) has_cadence: bool,
+    /// Where blends get them from, where one of them listens.
+    pub(super) heard: Option<&'e mut Vec<Heard>>,
+    pub(super) forecasts: &'e mut Vec<Forecast>,
+}
+
+impl Outlet<'_> {
+    /// The facts of the window behind a forecast.
+    pub(super) fn facts(&self, pending: &Pending) -> WindowFacts {
+        let state = &self.symbols[pending.symbol.index()];
+        WindowFacts {
+            symbol: pending.symbol,
+            as_of: pending.as_of,
+            last_price: pending.last_price,
+            quality: quality_of(state, self.has_cadence),
+            out_of_range: state.window.out_of_range(),
+            margins: self.scores.margins(pending.symbol),
+        }
+    }
+
+    /// Takes what was made of a row: `None` where that cannot be published. Returns whether it is.
+    pub(super) fn take(&mut self, pending: &Pending, forecast: Option<Forecast>) -> bool {
+        let Some(forecast) = forecast else {
+            self.tally.withheld.add(Withheld::Impossible);
+            return false;
+        };
+        if let Some(reason) = self.withhold.reason(forecast.quality) {
+            self.tally.withheld.add(reason);
+            return false;
+        }
+        let state = &self.symbols[pending.symbol.index()];
+        let evidence = self.scores.evidence(forecast.as_of);
+        let forecast = Forecast { evidence, shed_steps: state.shed_steps, ..forecast };
+        self.scores.wait(&forecast, &state.window);
+        if let Some(heard) = &mut self.heard {
+            heard.push(Heard::new(&state.name, &forecast));
+        }
+        if pending.is_quiet {
+            self.tally.withheld.add(Withheld::History);
+        } else {
+            self.tally.forecasts += 1;
+            self.forecasts.push(forecast);
+        }
+        !pending.is_quiet
+    }
+}
