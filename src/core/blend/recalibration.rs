@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 /// By which older truths count less with each new one: half of the weight is on the last 250.
-const DECAY: f64 = 0.997_231_251_352_784_8;
+const DECAY: f64 = 0.997_231_251_352_069_5;
 
 /// As many truths as the forecast itself weighs in the choice of the line.
 const RIDGE: f64 = 30.0;
