@@ -185,3 +185,6 @@ impl Pipelines {
         self.each_mut().for_each(|pipeline| pipeline.engine.forget_heard());
     }
 }
+
+#[cfg(test)]
+mod tests;
