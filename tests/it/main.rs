@@ -10,6 +10,7 @@
 
 mod allocation;
 mod bench;
+mod blends;
 #[path = "../fuzz/mod.rs"]
 mod bodies;
 mod bundle;

@@ -24,14 +24,14 @@ const DISTANCE_MAX: f64 = 3.0;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recalibration {
     /// The sum of all weights; that of the newest truth is 1.
-    weight: f64,
+    pub(super) weight: f64,
     forecast_mean: f64,
     truth_mean: f64,
     /// Weighted sums of products of deviations from the means.
     forecast_squares: f64,
     products: f64,
     /// The weighted sum of squared errors.
-    error_squares: f64,
+    pub(super) error_squares: f64,
 }
 
 impl Recalibration {

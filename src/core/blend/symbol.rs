@@ -18,15 +18,15 @@ use crate::core::score::Score;
 /// The blend of one symbol.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SymbolBlend {
-    weights: Weights,
+    pub(super) weights: Weights,
     /// One for each member.
-    recalibrations: Vec<Recalibration>,
+    pub(super) recalibrations: Vec<Recalibration>,
     /// The steps whose truth is still to come, oldest first.
-    rounds: VecDeque<UnixNanos>,
+    pub(super) rounds: VecDeque<UnixNanos>,
     /// What the members said at each of them: their forecasts, and those recalibrated.
-    said: VecDeque<Option<f64>>,
+    pub(super) said: VecDeque<Option<f64>>,
     /// The weights of the newest forecast, in parts of [`WEIGHT_PARTS`]; all 0 before the first.
-    newest: Vec<u16>,
+    pub(super) newest: Vec<u16>,
 }
 
 /// A forecast of the blend.
@@ -144,7 +144,7 @@ impl SymbolBlend {
     }
 
     /// What every expert says.
-    fn said_by(
+    pub(super) fn said_by(
         &self,
         plan: &BlendPlan,
         members: &[Option<f64>],

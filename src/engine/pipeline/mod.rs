@@ -327,24 +327,22 @@ impl Pipeline {
         mut sink: impl FnMut(&Symbol, &[u8]) -> Result<(), E>,
     ) -> Result<usize, E> {
         let count = self.forecasts.len();
-        let mut weights = self.engine.published_weights();
-        let mut outcome = Ok(count);
-        for forecast in self.forecasts.drain(..) {
-            let symbol = self.engine.symbol(forecast.symbol);
-            self.kinds.count(&forecast);
-            self.buffer.clear();
-            self.encoder.encode(symbol.as_str(), &forecast, &mut self.buffer);
-            if let Some(weights) = weights.next() {
-                self.encoder.add_weights(weights, &mut self.buffer);
-            }
-            if let Err(error) = sink(symbol, &self.buffer) {
-                outcome = Err(error);
-                break;
-            }
-        }
-        drop(weights);
+        let outcome = {
+            let Self { engine, forecasts, encoder, buffer, kinds, .. } = self;
+            let mut weights = engine.published_weights();
+            forecasts.drain(..).try_for_each(|forecast| {
+                let symbol = engine.symbol(forecast.symbol);
+                kinds.count(&forecast);
+                buffer.clear();
+                encoder.encode(symbol.as_str(), &forecast, buffer);
+                if let Some(weights) = weights.next() {
+                    encoder.add_weights(weights, buffer);
+                }
+                sink(symbol, buffer)
+            })
+        };
         self.engine.clear_published_weights();
-        outcome
+        outcome.map(|()| count)
     }
 
     /// Hands every score made since the last call to `sink`, as its symbol and its bytes, in the

@@ -6,36 +6,12 @@
 //! the batches were; that a symbol taken to rest and back goes on bit for bit; and that a step
 //! allocates nothing once the largest batch has come. Never runs a member.
 
-use std::cmp::Ordering;
-
-use super::outlet::Outlet;
+use super::outlet::{Heard, Outlet};
 use super::{Driver, Engine};
 use crate::core::baseline::BaselineForecasts;
 use crate::core::blend::{BlendPlan, Expert, MEMBERS_MAX, SymbolBlend, WEIGHT_PARTS};
 use crate::core::domain::{EvidenceRanges, Forecast, Symbol, SymbolId, UnixNanos};
 use crate::core::score::Score;
-
-/// A forecast of a member.
-#[derive(Clone, Debug)]
-pub struct Heard {
-    symbol: Symbol,
-    as_of: UnixNanos,
-    /// The place of the member in the blend.
-    member: usize,
-    value: f64,
-}
-
-impl Heard {
-    /// A forecast of a symbol.
-    pub(super) fn new(symbol: &Symbol, forecast: &Forecast) -> Self {
-        let Forecast { as_of, value, .. } = *forecast;
-        Self { symbol: symbol.clone(), as_of, member: 0, value }
-    }
-
-    fn order(&self, symbol: &Symbol, as_of: UnixNanos) -> Ordering {
-        self.symbol.cmp(symbol).then(self.as_of.cmp(&as_of))
-    }
-}
 
 /// The blends of all symbols.
 pub(super) struct BlendStates {

@@ -47,10 +47,10 @@ use crate::core::window::{RowFacts, Window};
 use crate::engine::inference::{Backend, Columns, InferenceError, Rounding, Signature};
 use crate::engine::model::manifest::{Mode, Plans, Rows, StepSpec};
 
-pub use self::blended::Heard;
 pub use self::expiry::{Departure, Expired};
 pub use self::facts::SymbolFacts;
 pub use self::inherit::Inherited;
+pub use self::outlet::Heard;
 pub use self::policy::{CadencePolicy, EnginePolicy, Withheld, WithheldTally, Withhold};
 pub use self::rest::{RestoreError, SnapshotBefore, SymbolSnapshot};
 pub use self::symbol::{ColdStart, Mistimed, MistimedCause, Names};

@@ -3,12 +3,23 @@
 //! Owns the order: judged by the policy, kept for its truth, passed on to blends, published. Promises
 //! that each forecast is published or withheld for one counted reason. Never infers.
 
-use super::blended::Heard;
+use std::cmp::Ordering;
+
 use super::symbol::SymbolState;
 use super::{EngineTally, Pending, Withheld, Withhold, quality_of};
-use crate::core::domain::Forecast;
+use crate::core::domain::{Forecast, Symbol, UnixNanos};
 use crate::core::forecast::WindowFacts;
 use crate::core::score::ScoreBook;
+
+/// A forecast on its way to blends.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    pub(super) symbol: Symbol,
+    pub(super) as_of: UnixNanos,
+    /// The place of its model in the blend.
+    pub(super) member: usize,
+    pub(super) value: f64,
+}
 
 /// Takes the forecasts of one run of inference.
 pub(super) struct Outlet<'e> {
@@ -21,6 +32,19 @@ pub(super) struct Outlet<'e> {
     /// Where blends get them from, where one of them listens.
     pub(super) heard: Option<&'e mut Vec<Heard>>,
     pub(super) forecasts: &'e mut Vec<Forecast>,
+}
+
+impl Heard {
+    /// A forecast of a symbol.
+    fn new(symbol: &Symbol, forecast: &Forecast) -> Self {
+        let Forecast { as_of, value, .. } = *forecast;
+        Self { symbol: symbol.clone(), as_of, member: 0, value }
+    }
+
+    /// By symbol and step.
+    pub(super) fn order(&self, symbol: &Symbol, as_of: UnixNanos) -> Ordering {
+        self.symbol.cmp(symbol).then(self.as_of.cmp(&as_of))
+    }
 }
 
 impl Outlet<'_> {
