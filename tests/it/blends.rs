@@ -159,7 +159,9 @@ fn a_blend_is_one_more_model_on_every_page() {
     assert_eq!(models["vol"]["blends"], Value::Null);
     // The means over three symbols, each of whose weights are rounded.
     let metrics = daemon.metrics();
-    let of_blend = |name: &&String| name.starts_with("tickcast_blend_weight{");
+    let of_blend = |name: &&String| {
+        name.starts_with("tickcast_blend_weight{") && name.contains(r#"model="mix""#)
+    };
     let shown: BTreeMap<_, _> = metrics.keys().filter(of_blend).map(|name| (name, metrics[name])).collect();
     assert_eq!(shown.len(), 2 * 3 + 5, "{shown:?}");
     assert!((shown.values().sum::<f64>() - 1.0).abs() < 1e-3, "{shown:?}");
