@@ -320,8 +320,9 @@ pub(super) struct Proven {
 }
 
 /// Loads ONNX Runtime and finds the version of each model that runs: the named one, or the newest
-/// that proves itself; for a blend, that of its first member. What can be said of the models without the library is reported beside the
-/// library's problem; every model that cannot run has its line.
+/// that proves itself; for a blend, that of its first member. What can be said of the models
+/// without the library is reported beside the library's problem; every model that cannot run has
+/// its line.
 pub(super) fn proven(config: &Config, global: &Global) -> Result<Proven, Exit> {
     let library = config.onnxruntime_library.as_deref();
     let runtime = runtime(global, library).map_err(|runtime| {

@@ -75,19 +75,19 @@ def ml_prod(first: list[float], rounds: list[list[float]], awake: list[bool]) ->
     for expert in range(experts):
         if not awake[expert]:
             continue
-        told = [scale * regrets[expert] for scale, regrets in zip(scale_of, rounds)]
+        scaled = [scale * regrets[expert] for scale, regrets in zip(scale_of, rounds)]
 
         def rate(count: int, width: float) -> float:
-            squares = math.fsum(regret * regret for regret in told[:count])
+            squares = math.fsum(regret * regret for regret in scaled[:count])
             bold = 1.0 / (2.0 * width)
             return min(bold, math.sqrt(math.log(max(experts, 2)) / squares)) if squares else bold
 
         potential = 0.0
-        for count, regret in enumerate(told):
+        for count, regret in enumerate(scaled):
             eta = rate(count, ranges[count])
             potential += math.log1p(eta * regret) / eta
         # Before the first round all rates are equal, and their size does not matter.
-        eta = rate(len(told), widest) if rounds else 1.0
+        eta = rate(len(scaled), widest) if rounds else 1.0
         raw[expert] = (potential * eta, math.log(first[expert] * eta))
     greatest = max(sum(pair) for pair, wakes in zip(raw, awake) if wakes)
     raw = [math.exp(sum(pair) - greatest) if wakes else 0.0 for pair, wakes in zip(raw, awake)]

@@ -1,9 +1,9 @@
 //! A line through the forecasts of a model and what came true.
 //!
-//! Owns the recalibration `a + b × forecast` of one model and symbol: least squares with forgetting,
-//! drawn towards the forecast itself, so that few truths change little. Promises O(1) for each
-//! truth, a slope within fixed limits, and a forecast no further from the model's than a multiple
-//! of the size of its errors. Never forecasts by itself.
+//! Owns the recalibration `a + b × forecast` of one model and symbol: least squares with
+//! forgetting, drawn towards the forecast itself, so that few truths change little. Promises O(1)
+//! for each truth, a slope within fixed limits, and a forecast no further from the model's than a
+//! multiple of the size of its errors. Never forecasts by itself.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,8 @@
 //! What is kept of one symbol of a blend.
 //!
 //! Owns the forecasts of the members that wait for their truth, the weights and the recalibrations.
-//! Promises that what it says follows from the symbol's forecasts, truths and gaps alone, that it is
-//! small, bounded by the horizon and serialisable, and that truths of times on which a model was
+//! Promises that what it says follows from the symbol's forecasts, truths and gaps alone, that it
+//! is small, bounded by the horizon and serialisable, and that truths of times on which a model was
 //! trained change nothing. Never allocates once it was made.
 
 use std::collections::VecDeque;

@@ -3,9 +3,9 @@
 //! Owns the rule: ML-Prod (Gaillard, Stoltz and van Erven, 2014, arXiv:1402.2044) with a learning
 //! rate for each expert, first weights that do not fade, experts that may sleep, and losses of
 //! unknown range, which are scaled down where they exceed everything before (Cutkosky, 2019,
-//! arXiv:1902.09013). With the forecast `p` of the blend, the truth `y` and the forecasts `f` of the
-//! experts, the regret of a round is `r = 2 (p - y) (p - f)`: by it the squared loss of the blend
-//! exceeds that of the expert at most. With `B` the largest size of a regret so far:
+//! arXiv:1902.09013). With the forecast `p` of the blend, the truth `y` and the forecasts `f` of
+//! the experts, the regret of a round is `r = 2 (p - y) (p - f)`: by it the squared loss of the
+//! blend exceeds that of the expert at most. With `B` the largest size of a regret so far:
 //!
 //! ```text
 //! weight      ∝ first × rate × exp(rate × sum)
@@ -14,16 +14,16 @@
 //! squares    += r²
 //! ```
 //!
-//! Promises the bound of `docs/blend.md` for any sequence of forecasts and truths, and O(1) for each
-//! expert and round. Never divides by zero, and never leaves the finite numbers: a round that would
-//! is left out.
+//! Promises the bound of `docs/blend.md` for any sequence of forecasts and truths, and O(1) for
+//! each expert and round. Never divides by zero, and never leaves the finite numbers: a round that
+//! would is left out.
 
 use serde::{Deserialize, Serialize};
 
 use super::plan::EXPERTS_MAX;
 
-/// Rounds whose largest regret is smaller or larger are left out, so that squares neither vanish nor
-/// leave the finite numbers.
+/// Rounds whose largest regret is smaller or larger are left out, so that squares neither vanish
+/// nor leave the finite numbers.
 const REGRET_MIN: f64 = 1e-100;
 const REGRET_MAX: f64 = 1e100;
 

@@ -1,9 +1,9 @@
 //! Models whose forecasts are made of those of others.
 //!
-//! Owns which models can be blended, what a blend is called, and the way of a forecast from a member
-//! to the blends that it is part of. A blend takes a batch when all other models are done with it.
-//! Promises that what it says follows from the records alone where no member sheds, and that its
-//! states tell one list of members from another. Never runs a member.
+//! Owns which models can be blended, what a blend is called, and the way of a forecast from a
+//! member to the blends that it is part of. A blend takes a batch when all other models are done
+//! with it. Promises that what it says follows from the records alone where no member sheds, and
+//! that its states tell one list of members from another. Never runs a member.
 
 use std::sync::Arc;
 
@@ -89,8 +89,8 @@ pub fn blend_problem(members: &[(&str, &Manifest)]) -> Option<String> {
 }
 
 impl Pipeline {
-    /// Makes a blend of others out of this pipeline, which is one of the bundle of the first member;
-    /// to be called while there is no symbol.
+    /// Makes a blend of others out of this pipeline, which is one of the bundle of the first
+    /// member; to be called while there is no symbol.
     pub fn blend(&mut self, name: &str, members: BlendMembers) {
         let BlendMembers { names, digest, evidence } = members;
         self.engine.blend(names.len(), evidence.unwrap_or(EvidenceRanges::UNKNOWN));

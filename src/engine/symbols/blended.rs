@@ -173,8 +173,8 @@ impl Engine {
         }
     }
 
-    /// The weights of the forecasts that were published since they were cleared, in the order of the
-    /// forecasts: a chunk of parts of [`WEIGHT_PARTS`] for each. Empty for another model.
+    /// The weights of the forecasts that were published since they were cleared, in the order of
+    /// the forecasts: a chunk of parts of [`WEIGHT_PARTS`] for each. Empty for another model.
     pub fn published_weights(&self) -> impl Iterator<Item = &[u16]> {
         let (experts, published) = match self.blended() {
             Some(blended) => (blended.plan.experts(), &*blended.published),

@@ -1,7 +1,7 @@
 //! What becomes of a forecast between inference and the wire.
 //!
-//! Owns the order: judged by the policy, kept for its truth, passed on to blends, published. Promises
-//! that each forecast is published or withheld for one counted reason. Never infers.
+//! Owns the order: judged by the policy, kept for its truth, passed on to blends, published.
+//! Promises that each forecast is published or withheld for one counted reason. Never infers.
 
 use std::cmp::Ordering;
 
