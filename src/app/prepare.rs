@@ -65,8 +65,9 @@ pub fn prepare(config: &Config, bundles: &[&Bundle]) -> Result<Preparation, Exit
 
 /// Whether the models can run beside one another.
 ///
-/// # Errors [`Exit`] with code 78 for a model that is there twice, for models that cannot be
-/// blended, and for too many fields.
+/// # Errors
+/// [`Exit`] with code 78 for a model that is there twice, for models that cannot be blended, and
+/// for too many fields.
 pub fn check_together(config: &Config, bundles: &[&Bundle]) -> Result<(), Exit> {
     let refuse = |problem| Err(Exit::new(Failure::Configuration, problem));
     let facts = |at: usize| {

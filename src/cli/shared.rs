@@ -365,7 +365,8 @@ pub(super) fn proven(config: &Config, global: &Global) -> Result<Proven, Exit> {
     };
     let blends: Vec<_> = config.models.iter().map(first_of).collect();
     let each = config.models.iter().zip(blends);
-    let each = each.filter_map(|(model, of_blend)| of_blend.or_else(|| chosen.remove(&*model.name)));
+    let each =
+        each.filter_map(|(model, of_blend)| of_blend.or_else(|| chosen.remove(&*model.name)));
     let chosen = each.collect();
     Ok(Proven { runtime, prover, chosen })
 }

@@ -427,9 +427,8 @@ impl Shard {
     /// Has the blends take the batch and say what they have to say, behind all other models.
     fn run_blends(&mut self, arrived: Option<Stopwatch>) -> Result<(), ShardError> {
         let Self { pipelines, publisher, metrics, .. } = self;
-        pipelines.take_blends(|pipeline| {
-            flush(pipeline, publisher, metrics, Haste::Throughput, arrived)
-        })
+        pipelines
+            .take_blends(|pipeline| flush(pipeline, publisher, metrics, Haste::Throughput, arrived))
     }
 
     /// Shows what became of everything so far.

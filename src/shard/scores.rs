@@ -528,7 +528,11 @@ mod tests {
             name: name.to_owned(),
             coverage,
             against,
-            experts: if name == "m" { vec!["vol".to_owned(), "average".to_owned()] } else { vec![] },
+            experts: if name == "m" {
+                vec!["vol".to_owned(), "average".to_owned()]
+            } else {
+                vec![]
+            },
         };
         let models = [model("m", 0.9), model("n", 0.8)];
         let listed = [Symbol::new("A").unwrap()];
@@ -568,9 +572,7 @@ mod tests {
             value(&format!(r#"tickcast_blend_weight{{expert="{expert}",model="m"}}"#))
         };
         assert!(weight("vol").is_nan(), "no symbol has weights");
-        for (laid, weighed, weights) in
-            [(first, 2, [15_000, 5_000]), (second, 1, [9_000, 1_000])]
-        {
+        for (laid, weighed, weights) in [(first, 2, [15_000, 5_000]), (second, 1, [9_000, 1_000])] {
             laid.weighed.store(weighed, Ordering::Relaxed);
             for (cell, weight) in laid.weights.iter().zip(weights) {
                 cell.store(weight, Ordering::Relaxed);

@@ -150,7 +150,10 @@ fn a_blend_is_one_more_model_on_every_page() {
     let (_, other) = ask(&daemon, "GET", "/v1/forecasts/A");
     assert_eq!((&other["model"], &other["weights"]), (&json!("vol"), &Value::Null));
     let (_, page) = ask(&daemon, "GET", "/v1/models");
-    let models: BTreeMap<_, _> = page["models"].as_array().unwrap().iter()
+    let models: BTreeMap<_, _> = page["models"]
+        .as_array()
+        .unwrap()
+        .iter()
         .map(|model| (model["name"].as_str().unwrap(), model))
         .collect();
     assert_eq!((&models["mix"]["role"], &models["vol"]["role"]), (&json!("blend"), &json!("live")));
@@ -162,7 +165,8 @@ fn a_blend_is_one_more_model_on_every_page() {
     let of_blend = |name: &&String| {
         name.starts_with("tickcast_blend_weight{") && name.contains(r#"model="mix""#)
     };
-    let shown: BTreeMap<_, _> = metrics.keys().filter(of_blend).map(|name| (name, metrics[name])).collect();
+    let shown: BTreeMap<_, _> =
+        metrics.keys().filter(of_blend).map(|name| (name, metrics[name])).collect();
     assert_eq!(shown.len(), 2 * 3 + 5, "{shown:?}");
     assert!((shown.values().sum::<f64>() - 1.0).abs() < 1e-3, "{shown:?}");
     let each = SYMBOLS.map(|symbol| {
@@ -263,8 +267,10 @@ fn losses_of(members: &[&str]) -> BTreeMap<String, Losses> {
     let data = data.unwrap_or_else(|_| fallback());
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
-    let entries: String =
-        members.iter().map(|name| format!("[[models]]\nname = '{name}'\nversion = '1'\n")).collect();
+    let entries: String = members
+        .iter()
+        .map(|name| format!("[[models]]\nname = '{name}'\nversion = '1'\n"))
+        .collect();
     let list: Vec<_> = members.iter().map(|name| format!("'{name}'")).collect();
     let config = format!(
         "source.url = 'ws://127.0.0.1:1'\nmodel.root = '{}'\n{entries}\
@@ -311,7 +317,9 @@ fn losses_of(members: &[&str]) -> BTreeMap<String, Losses> {
 /// The table of `docs/blend.md`.
 #[test]
 fn over_the_recorded_days_a_blend_stays_close_to_the_best_expert() {
-    println!("| blend of | symbol | scores | best expert | loss beside it | skill against persistence |");
+    println!(
+        "| blend of | symbol | scores | best expert | loss beside it | skill against persistence |"
+    );
     println!("|---|---|---:|---|---:|---:|");
     let volatility = ["stocks-volatility", "stocks-volatility-carried"];
     for members in [&volatility[..], &["aapl-daily"], &["stocks-direction"]] {

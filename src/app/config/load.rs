@@ -594,7 +594,10 @@ mod tests {
         assert_eq!(posts, expected);
         assert_eq!(all[0].choice, all[2].choice);
         assert_eq!((all[0].cadence, &*all[0].patterns), (all[2].cadence, &["BTC*".to_owned()][..]));
-        assert_eq!(all[0].blends.iter().map(|name| &**name).collect::<Vec<_>>(), ["vol-next", "vol"]);
+        assert_eq!(
+            all[0].blends.iter().map(|name| &**name).collect::<Vec<_>>(),
+            ["vol-next", "vol"]
+        );
         assert_eq!((&*all[3].choice.version, &*all[3].patterns), ("3", &["ETH".to_owned()][..]));
         assert!(all[1].blends.is_empty());
         let problems = problems(

@@ -56,7 +56,9 @@ impl BlendPlan {
         let others = 2 * members + baselines.len() - 1;
         let rest = (1.0 - AGAINST_WEIGHT) / others.max(1) as f64;
         let mut first = vec![rest; 2 * members];
-        first.extend(baselines.iter().map(|kind| if *kind == against { AGAINST_WEIGHT } else { rest }));
+        first.extend(
+            baselines.iter().map(|kind| if *kind == against { AGAINST_WEIGHT } else { rest }),
+        );
         Self { members, baselines, first, possible, horizon_steps }
     }
 

@@ -38,7 +38,8 @@ impl Recalibration {
     /// Takes a forecast with its truth.
     pub fn take(&mut self, forecast: f64, truth: f64) {
         let weight = DECAY * self.weight + 1.0;
-        let (forecast_apart, truth_apart) = (forecast - self.forecast_mean, truth - self.truth_mean);
+        let (forecast_apart, truth_apart) =
+            (forecast - self.forecast_mean, truth - self.truth_mean);
         let forecast_mean = self.forecast_mean + forecast_apart / weight;
         let truth_mean = self.truth_mean + truth_apart / weight;
         let error = truth - forecast;

@@ -106,9 +106,10 @@ impl SymbolBlend {
         }
         let mut weights = [0.0; EXPERTS_MAX];
         self.weights.write(plan.first(), &awake[..experts], &mut weights[..experts]);
-        let value = said.iter().zip(weights).fold(0.0, |sum, (said, weight)| {
-            said.map_or(sum, |said| sum + weight * said)
-        });
+        let value = said
+            .iter()
+            .zip(weights)
+            .fold(0.0, |sum, (said, weight)| said.map_or(sum, |said| sum + weight * said));
         // Between experts that are possible; only rounding leaves the range.
         let possible = plan.possible();
         let value = value.max(possible.least).min(possible.greatest);

@@ -65,7 +65,11 @@ impl Moment {
 }
 
 /// Runs a blend over moments; returns what it said, and itself.
-fn run(plan: &BlendPlan, moments: &[Moment], mut blend: SymbolBlend) -> (Vec<Blended>, SymbolBlend) {
+fn run(
+    plan: &BlendPlan,
+    moments: &[Moment],
+    mut blend: SymbolBlend,
+) -> (Vec<Blended>, SymbolBlend) {
     let mut said: Vec<Blended> = Vec::new();
     let horizon = plan.horizon_steps();
     for (at, moment) in moments.iter().enumerate() {
@@ -268,9 +272,7 @@ fn experts_that_sleep_weigh_nothing_and_learn_nothing() {
 #[test]
 fn what_a_model_was_trained_on_teaches_nothing() {
     let plan = plan(1);
-    for (evidence, learns) in
-        Evidence::ALL.into_iter().zip([false, false, true, true])
-    {
+    for (evidence, learns) in Evidence::ALL.into_iter().zip([false, false, true, true]) {
         let mut blend = SymbolBlend::new(&plan);
         let baselines = [Some(3.0), None, Some(1.0), None, None];
         let said = blend.forecast(&plan, time(0), &[Some(0.0), None], &baselines).unwrap();
@@ -287,7 +289,7 @@ fn truths_are_matched_with_their_steps() {
     let plan = plan(3);
     let mut blend = SymbolBlend::new(&plan);
     let baselines = [Some(0.0), None, Some(0.0), None, None];
-    let mut forecast = |blend: &mut SymbolBlend, at: usize, member: f64| {
+    let forecast = |blend: &mut SymbolBlend, at: usize, member: f64| {
         blend.forecast(&plan, time(at), &[Some(member), None], &baselines).unwrap();
     };
     for at in 0..5 {
@@ -358,8 +360,8 @@ fn states_that_cannot_be_are_refused() {
     let broken: [fn(&mut SymbolBlend); 5] = [
         |blend| blend.rounds.push_back(time(0)),
         |blend| blend.newest[0] = 20_000,
-        |blend| drop(blend.newest.pop()),
-        |blend| drop(blend.recalibrations.pop()),
+        |blend| blend.newest.truncate(1),
+        |blend| blend.recalibrations.truncate(1),
         |blend| blend.weights = Weights::new(3),
     ];
     for (at, damage) in broken.into_iter().enumerate() {
@@ -372,7 +374,8 @@ fn states_that_cannot_be_are_refused() {
 /// A model that is worth nothing beside a baseline that is: the issue of blends.
 #[test]
 fn a_worthless_model_costs_next_to_nothing() {
-    let plan = BlendPlan::new(1, [true, false, false, false, false], BaselineKind::Persistence, ANY, 1);
+    let plan =
+        BlendPlan::new(1, [true, false, false, false, false], BaselineKind::Persistence, ANY, 1);
     let mut random = Random::new(7, Purpose::Initial);
     let mut blend = SymbolBlend::new(&plan);
     let [mut of_blend, mut of_model, mut of_baseline] = [0.0; 3];

@@ -218,12 +218,7 @@ impl ForecastPlan {
         self.finish_between(value, [value; 2], facts)
     }
 
-    fn finish_between(
-        &self,
-        value: f64,
-        ends: [f64; 2],
-        facts: &WindowFacts,
-    ) -> Option<Forecast> {
+    fn finish_between(&self, value: f64, ends: [f64; 2], facts: &WindowFacts) -> Option<Forecast> {
         if !ends.iter().all(|end| end.is_finite()) {
             return None;
         }

@@ -73,7 +73,9 @@ pub fn blend_problem(members: &[(&str, &Manifest)]) -> Option<String> {
     let is_baseline =
         |name: &str| BaselineKind::ALL.into_iter().any(|baseline| baseline.label() == name);
     if let Some((name, _)) = members.iter().find(|(name, _)| is_baseline(name)) {
-        return Some(format!("`{name}` is the name of a baseline; give the entry another one (as)"));
+        return Some(format!(
+            "`{name}` is the name of a baseline; give the entry another one (as)"
+        ));
     }
     others.iter().find_map(|(name, other)| {
         let differences = [
@@ -172,7 +174,7 @@ impl Pipelines {
         for Model { members, pipeline, .. } in self.models_mut() {
             let places = members.iter().enumerate();
             let said = places.filter_map(|(place, member)| Some((place, &*heard[(*member)?])));
-            pipeline.engine.hear(said);
+            pipeline.engine.hear_members(said);
         }
         for (heard, model) in heard.iter_mut().zip(self.models_mut()) {
             model.pipeline.engine.give_back(std::mem::take(heard));

@@ -154,7 +154,7 @@ impl Engine {
     }
 
     /// Hears what members say, each by its place in the blend.
-    pub fn hear<'h>(&mut self, members: impl Iterator<Item = (usize, &'h [Heard])>) {
+    pub fn hear_members<'h>(&mut self, members: impl Iterator<Item = (usize, &'h [Heard])>) {
         let Driver::Blended(blended) = &mut self.driver else { return };
         for (member, heard) in members {
             let of_member = |heard: &Heard| Heard { member, ..heard.clone() };
@@ -217,8 +217,7 @@ impl Engine {
         let Self { symbols, scores, plans, tally, inferred, driver, heard, .. } = self;
         let Driver::Blended(blended) = driver else { return };
         let (symbols, heard, withhold) = (&*symbols, heard.as_mut(), self.policy.withhold);
-        let mut outlet =
-            Outlet { symbols, scores, tally, withhold, has_cadence, heard, forecasts };
+        let mut outlet = Outlet { symbols, scores, tally, withhold, has_cadence, heard, forecasts };
         for pending in inferred.iter() {
             let state = &outlet.symbols[pending.symbol.index()];
             if !state.window.is_full() {

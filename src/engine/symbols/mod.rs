@@ -739,8 +739,7 @@ impl Engine {
         let (has_cadence, columns) = (self.cadence.is_some(), self.columns);
         let Self { symbols, scores, plans, tally, inferred, backend, driver, heard, .. } = self;
         let (symbols, heard, withhold) = (&*symbols, heard.as_mut(), self.policy.withhold);
-        let mut outlet =
-            Outlet { symbols, scores, tally, withhold, has_cadence, heard, forecasts };
+        let mut outlet = Outlet { symbols, scores, tally, withhold, has_cadence, heard, forecasts };
         let ready = |pending: &&Pending| symbols[pending.symbol.index()].window.is_full();
         let mut finish = |pending: &Pending, output: &[f32]| {
             // One whose window is not full moved states on and is counted as warming.

@@ -184,8 +184,8 @@ mod tests {
 
     use super::*;
     use crate::core::domain::{Evidence, SymbolId};
-    use crate::engine::wire::forecast::ExpertWeights;
     use crate::engine::model::manifest::Mode;
+    use crate::engine::wire::forecast::ExpertWeights;
 
     /// Any bits, what people send, whole numbers, and the places where the notation turns.
     fn number() -> impl Strategy<Value = f64> {

@@ -192,7 +192,8 @@ pub(super) fn settle(
         })
     });
     let seats: Vec<_> = seats.collect();
-    let firsts: Vec<_> = (0..drafts.len()).map(|index| first_member(root, &drafts, index)).collect();
+    let firsts: Vec<_> =
+        (0..drafts.len()).map(|index| first_member(root, &drafts, index)).collect();
     let inherited: Vec<_> = (0..drafts.len())
         .map(|index| {
             let whose = firsts[index].unwrap_or(index);
@@ -203,8 +204,8 @@ pub(super) fn settle(
         })
         .collect();
     let settled = drafts.into_iter().zip(seats).zip(inherited);
-    let settled = settled
-        .map(|((draft, seat), inherited)| draft.settled(seat, inherited, folder, cadence));
+    let settled =
+        settled.map(|((draft, seat), inherited)| draft.settled(seat, inherited, folder, cadence));
     let mut settled: Vec<_> = settled.collect();
     for (blend, first) in firsts.into_iter().enumerate() {
         let Some(first) = first else { continue };
@@ -249,9 +250,7 @@ fn first_member(root: &mut Section<'_>, drafts: &[Draft], blend: usize) -> Optio
 fn seat_of(draft: &Draft, live: &[&Draft]) -> Result<usize, String> {
     let place = |name: &str| live.iter().position(|live| live.name == name);
     match (&draft.shadows, draft.role) {
-        (_, Role::Live | Role::Vacant | Role::Blend) => {
-            Ok(place(&draft.name).unwrap_or_default())
-        }
+        (_, Role::Live | Role::Vacant | Role::Blend) => Ok(place(&draft.name).unwrap_or_default()),
         (Some(name), Role::Shadow) => {
             place(name).ok_or_else(|| format!("`{name}` is the name of no live model"))
         }

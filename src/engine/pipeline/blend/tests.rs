@@ -81,10 +81,16 @@ fn flush(pipeline: &mut Pipeline, said: &mut Vec<String>) {
 fn take(pipelines: &mut Pipelines, batch: &[String], first: usize, said: &mut Vec<String>) {
     for (at, record) in batch.iter().enumerate() {
         let position = Position { partition: PARTITION, offset: (first + at) as i64 };
-        let Ok(taken) = pipelines.take(record.as_bytes(), Some(position), None, || {}, |pipeline| {
-            flush(pipeline, said);
-            Ok::<_, Infallible>(())
-        });
+        let Ok(taken) = pipelines.take(
+            record.as_bytes(),
+            Some(position),
+            None,
+            || {},
+            |pipeline| {
+                flush(pipeline, said);
+                Ok::<_, Infallible>(())
+            },
+        );
         assert_eq!(taken, None);
     }
     catch_up(pipelines, said);
@@ -179,7 +185,8 @@ fn a_snapshot_that_takes_several_batches_changes_no_bit() {
                     left = stopped.begin_taking();
                 }
                 if at >= stop {
-                    stopped.take_changed(taken_at_once, &mut left, |state| keep(&mut stored, state));
+                    stopped
+                        .take_changed(taken_at_once, &mut left, |state| keep(&mut stored, state));
                     if left.iter().all(|left| *left == 0) {
                         break;
                     }
