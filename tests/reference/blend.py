@@ -21,7 +21,7 @@ CASES = [
     (2, KINDS, "linear", 1, 0.0),
     (3, ["persistence", "drift", "seasonal"], "drift", 4, None),
 ]
-AGAINST = 0.5
+AGAINST = 0.3
 HALF_LIFE = 250
 RIDGE = 30.0
 SLOPE = 2.0
@@ -55,48 +55,31 @@ def recalibrated(forecast: float, past: list[tuple[float, float]]) -> float:
     return forecast + min(max(moved, -most), most)
 
 
-def ml_prod(first: list[float], rounds: list[list[float]], awake: list[bool]) -> list[float]:
+def ml_poly(
+    first: list[float], trusted: int, rounds: list[list[float]], awake: list[bool]
+) -> list[float]:
     """The weights after rounds of regrets, one for each expert."""
-    experts = len(first)
-    scale_of, reach = [], 0.0
+    widest, scales = 0.0, []
     for regrets in rounds:
         largest = max(abs(regret) for regret in regrets)
-        if reach == 0.0:
-            reach = largest
-        scale_of.append(reach / largest if largest > reach else 1.0)
-        reach = max(reach, largest)
-    # The range before each round, and behind the last one.
-    ranges, widest = [], 0.0
-    for regrets in rounds:
-        largest = max(abs(regret) for regret in regrets)
-        ranges.append(widest if widest > 0.0 else largest)
+        scales.append(min(1.0, widest / largest) if widest > 0.0 and largest > 0.0 else 1.0)
         widest = max(widest, largest)
-    raw = [0.0] * experts
-    for expert in range(experts):
-        if not awake[expert]:
-            continue
-        scaled = [scale * regrets[expert] for scale, regrets in zip(scale_of, rounds)]
-
-        def rate(count: int, width: float) -> float:
-            squares = math.fsum(regret * regret for regret in scaled[:count])
-            bold = 1.0 / (2.0 * width)
-            return min(bold, math.sqrt(math.log(max(experts, 2)) / squares)) if squares else bold
-
-        potential = 0.0
-        for count, regret in enumerate(scaled):
-            eta = rate(count, ranges[count])
-            potential += math.log1p(eta * regret) / eta
-        # Before the first round all rates are equal, and their size does not matter.
-        eta = rate(len(scaled), widest) if rounds else 1.0
-        raw[expert] = (potential * eta, math.log(first[expert] * eta))
-    greatest = max(sum(pair) for pair, wakes in zip(raw, awake) if wakes)
-    raw = [math.exp(sum(pair) - greatest) if wakes else 0.0 for pair, wakes in zip(raw, awake)]
+    raw = []
+    for expert, wakes in enumerate(awake):
+        scaled = [scale * regrets[expert] for scale, regrets in zip(scales, rounds)]
+        rate = widest**2 + math.fsum(regret * regret for regret in scaled)
+        total = math.fsum(scaled)
+        raw.append(first[expert] * total / rate if wakes and total > 0.0 else 0.0)
+    if not any(raw):
+        alone = [float(expert == trusted) for expert in range(len(first))]
+        raw = alone if awake[trusted] else [one * wakes for one, wakes in zip(first, awake)]
     return [weight / math.fsum(raw) for weight in raw]
 
 
 def case(number: int, members: int, has: list[str], against: str, horizon: int, least) -> dict:
     draw = random.Random(17 + number)
     first = first_weights(members, has, against)
+    trusted = 2 * members + has.index(against)
     steps, rounds, pasts, said_before = [], [], [[] for _ in range(members)], []
     level = 1.0
     for at in range(STEPS):
@@ -113,7 +96,8 @@ def case(number: int, members: int, has: list[str], against: str, horizon: int, 
         if before >= 0 and steps[before]["evidence"] == "unseen":
             came, experts = steps[before]["truth"], said_before[before]
             p = steps[before]["forecast"]
-            rounds.append([0.0 if f is None else 2.0 * (p - came) * (p - f) for f in experts])
+            of_blend = (p - came) ** 2
+            rounds.append([0.0 if f is None else of_blend - (f - came) ** 2 for f in experts])
             for past, f in zip(pasts, steps[before]["members"]):
                 if f is not None:
                     past.append((f, came))
@@ -122,7 +106,7 @@ def case(number: int, members: int, has: list[str], against: str, horizon: int, 
             drawn = [None if f is None else max(f, least) for f in drawn]
         experts = models + drawn + [simple[kind] for kind in has]
         awake = [f is not None for f in experts]
-        weights = ml_prod(first, rounds, awake)
+        weights = ml_poly(first, trusted, rounds, awake)
         forecast = math.fsum(w * f for w, f in zip(weights, experts) if f is not None)
         said_before.append(experts)
         steps.append({

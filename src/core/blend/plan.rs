@@ -1,7 +1,8 @@
 //! Which experts a blend has.
 //!
-//! Owns their order and what each weighs before any truth is known. Promises that the first weights
-//! add up to 1 and that the same members and baselines give the same order. Never forecasts.
+//! Owns their order, their first weights, and which of them is trusted before any truth is known.
+//! Promises that the first weights add up to 1 and that the same members and baselines give the
+//! same order. Never forecasts.
 
 use crate::core::baseline::{BASELINES, BaselineKind};
 use crate::core::forecast::Possible;
@@ -12,9 +13,9 @@ pub const MEMBERS_MAX: usize = 8;
 /// The most experts: each model, each model recalibrated, and the baselines.
 pub const EXPERTS_MAX: usize = 2 * MEMBERS_MAX + BASELINES;
 
-/// What the baseline weighs at first that the bundle names as the one to beat. The other experts
+/// The first weight of the baseline that the bundle names as the one to beat. The other experts
 /// share the rest.
-const AGAINST_WEIGHT: f64 = 0.5;
+const AGAINST_WEIGHT: f64 = 0.3;
 
 /// One of the forecasts that a blend is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +34,10 @@ pub struct BlendPlan {
     members: usize,
     /// The baselines, in the order of [`BaselineKind::ALL`].
     baselines: Vec<BaselineKind>,
-    /// What each expert weighs at first.
+    /// The first weight of each expert.
     first: Vec<f64>,
+    /// The place of the baseline to beat.
+    trusted: usize,
     possible: Possible,
     /// How many forecasts of a symbol wait for their truth at most.
     horizon_steps: usize,
@@ -59,7 +62,9 @@ impl BlendPlan {
         first.extend(
             baselines.iter().map(|kind| if *kind == against { AGAINST_WEIGHT } else { rest }),
         );
-        Self { members, baselines, first, possible, horizon_steps }
+        let to_beat = baselines.iter().position(|kind| *kind == against);
+        let trusted = 2 * members + to_beat.unwrap_or_default();
+        Self { members, baselines, first, trusted, possible, horizon_steps }
     }
 
     /// How many models there are.
@@ -79,9 +84,14 @@ impl BlendPlan {
         models.chain(recalibrated).chain(self.baselines.iter().copied().map(Expert::Baseline))
     }
 
-    /// What each expert weighs at first.
+    /// The first weight of each expert.
     pub fn first(&self) -> &[f64] {
         &self.first
+    }
+
+    /// The place of the expert that has all weight before any truth is known: the baseline to beat.
+    pub const fn trusted(&self) -> usize {
+        self.trusted
     }
 
     /// The values that can come true.

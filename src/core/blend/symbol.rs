@@ -105,7 +105,8 @@ impl SymbolBlend {
             return None;
         }
         let mut weights = [0.0; EXPERTS_MAX];
-        self.weights.write(plan.first(), &awake[..experts], &mut weights[..experts]);
+        let awake = &awake[..experts];
+        self.weights.write(plan.first(), plan.trusted(), awake, &mut weights[..experts]);
         let value = said
             .iter()
             .zip(weights)

@@ -90,62 +90,36 @@ fn moment() -> impl Strategy<Value = Moment> {
         .prop_map(|(members, baselines, truth)| Moment { members, baselines, truth })
 }
 
-/// What the bound of `docs/blend.md` allows each expert's linear regret to be, computed beside the
-/// weights from the same rounds.
+/// What the bound of `docs/blend.md` allows each expert, computed beside the weights from the same
+/// rounds.
 struct Bound {
-    /// The range before each round.
-    range: f64,
-    first_range: Option<f64>,
+    /// The largest size of a regret, and that of the first round.
+    ranges: Option<[f64; 2]>,
     squares: Vec<f64>,
-    /// Of `rate before × regret²`.
-    costs: Vec<f64>,
-    /// Of `rate before / rate after - 1`, weighed by the first weights.
-    slowed: f64,
 }
 
 impl Bound {
-    fn new(experts: usize) -> Self {
-        let (squares, costs) = (vec![0.0; experts], vec![0.0; experts]);
-        Self { range: 0.0, first_range: None, squares, costs, slowed: 0.0 }
-    }
-
-    fn rate(&self, expert: usize, range: f64) -> f64 {
-        let count = self.squares.len() as f64;
-        (0.5 / range).min((count.ln() / self.squares[expert]).sqrt())
-    }
-
-    fn take(&mut self, regrets: &[f64], first: &[f64]) {
+    fn take(&mut self, regrets: &[f64]) {
         let largest = regrets.iter().fold(0.0_f64, |most, regret| most.max(regret.abs()));
         if largest < 1e-100 {
             return;
         }
-        self.first_range.get_or_insert(largest);
-        let before = if self.range == 0.0 { largest } else { self.range };
+        let [before, first] = self.ranges.unwrap_or([largest; 2]);
         let scale = (before / largest).min(1.0);
-        let after = before.max(largest);
-        for (expert, (regret, first)) in regrets.iter().zip(first).enumerate() {
-            let rate = self.rate(expert, before);
-            self.costs[expert] += rate * (scale * regret).powi(2);
-            self.squares[expert] += (scale * regret).powi(2);
-            self.slowed += first * (rate / self.rate(expert, after) - 1.0);
+        for (squares, regret) in self.squares.iter_mut().zip(regrets) {
+            *squares += (scale * regret).powi(2);
         }
-        self.range = after;
+        self.ranges = Some([before.max(largest), first]);
     }
 
-    fn of(&self, expert: usize, first: f64) -> f64 {
-        let Some(first_range) = self.first_range else { return 0.0 };
-        let whole = 1.0 + self.slowed / std::f64::consts::E;
-        let rate = self.rate(expert, self.range);
-        (whole.ln() - first.ln()) / rate + self.costs[expert] + self.range - first_range
+    fn of(&self, expert: usize, first: &[f64]) -> f64 {
+        let Some([range, first_range]) = self.ranges else { return 0.0 };
+        let reach = |squares: &f64| range * range + squares;
+        let growth = |squares: &f64| (reach(squares) / (first_range * first_range)).log2();
+        let mean: f64 =
+            first.iter().zip(&self.squares).map(|(first, sum)| first * growth(sum)).sum();
+        (reach(&self.squares[expert]) / first[expert] * mean).sqrt() + range - first_range
     }
-}
-
-/// The linear regrets of a round.
-fn regrets(said: &Blended, truth: f64, forecasts: &[Option<f64>]) -> Vec<f64> {
-    let regret = |forecast: &Option<f64>| {
-        forecast.map_or(0.0, |forecast| 2.0 * (said.value - truth) * (said.value - forecast))
-    };
-    forecasts.iter().map(regret).collect()
 }
 
 proptest! {
@@ -161,8 +135,8 @@ proptest! {
         let plan = plan(1);
         let experts = plan.experts();
         let mut blend = SymbolBlend::new(&plan);
-        let mut bound = Bound::new(experts);
-        let (mut excess, mut linear) = (vec![0.0; experts], vec![0.0; experts]);
+        let mut bound = Bound { ranges: None, squares: vec![0.0; experts] };
+        let mut excess = vec![0.0; experts];
         for (at, moment) in moments.iter().enumerate() {
             let truth = spread * moment.truth;
             let members = moment.members.map(|member| member.map(|member| spread * member));
@@ -173,22 +147,19 @@ proptest! {
             prop_assert!((sum - 1.0).abs() < 1e-12, "{sum}");
             for (expert, forecast) in expected.iter().enumerate() {
                 prop_assert!(forecast.is_some() || said.weights[expert] == 0.0, "asleep");
-                if let Some(forecast) = forecast {
-                    excess[expert] += (said.value - truth).powi(2) - (forecast - truth).powi(2);
-                }
             }
-            let regrets = regrets(&said, truth, &expected);
-            bound.take(&regrets, plan.first());
-            for (sum, regret) in linear.iter_mut().zip(&regrets) {
-                *sum += regret;
-            }
+            let value = said.value;
+            let regret = |forecast: f64| (value - forecast) * (value - truth + (forecast - truth));
+            let regret = |forecast: &Option<f64>| forecast.map_or(0.0, regret);
+            let regrets: Vec<_> = expected.iter().map(regret).collect();
+            bound.take(&regrets);
+            excess.iter_mut().zip(&regrets).for_each(|(sum, regret)| *sum += regret);
             blend.learn(&plan, &score(at, [said.value, truth], baselines));
         }
         for expert in 0..experts {
-            let most = bound.of(expert, plan.first()[expert]);
-            let room = 1e-9 * (bound.range + most.abs());
-            prop_assert!(linear[expert] <= most + room, "{expert}: {} {most}", linear[expert]);
-            prop_assert!(excess[expert] <= linear[expert] + room, "a square is convex");
+            let most = bound.of(expert, plan.first());
+            let room = 1e-9 * (spread * spread + most);
+            prop_assert!(excess[expert] <= most + room, "{expert}: {} {most}", excess[expert]);
         }
     }
 
@@ -236,16 +207,19 @@ fn forecasts_of(
 }
 
 #[test]
-fn before_any_truth_the_baseline_to_beat_weighs_most() {
+fn before_any_truth_the_baseline_to_beat_has_all_weight() {
     let plan = plan(1);
-    assert_eq!(plan.first().iter().sum::<f64>(), 1.0);
+    assert!((plan.first().iter().sum::<f64>() - 1.0).abs() < 1e-15);
     let mut blend = SymbolBlend::new(&plan);
     let members = [Some(1.0), Some(1.0)];
     let baselines = [Some(1.0), None, Some(2.0), None, None];
     let said = blend.forecast(&plan, time(0), &members, &baselines).unwrap();
-    assert_eq!(said.weights[..6], [0.1, 0.1, 0.1, 0.1, 0.1, 0.5]);
-    assert_eq!(blend.newest(), [1_000, 1_000, 1_000, 1_000, 1_000, 5_000]);
-    assert!((said.value - 1.5).abs() < 1e-15, "{}", said.value);
+    assert_eq!(said.weights[..6], [0.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
+    assert_eq!((blend.newest(), said.value), (&[0, 0, 0, 0, 0, 10_000][..], 2.0));
+    // Where it sleeps, the others share its weight.
+    let asleep = [Some(1.0), None, None, None, None];
+    let said = blend.forecast(&plan, time(1), &members, &asleep).unwrap();
+    assert!(said.weights[..5].iter().all(|weight| (weight - 0.2).abs() < 1e-15));
 }
 
 #[test]

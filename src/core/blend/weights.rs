@@ -1,18 +1,18 @@
 //! How the weights of experts follow their losses.
 //!
-//! Owns the rule: ML-Prod (Gaillard, Stoltz and van Erven, 2014, arXiv:1402.2044) with a learning
-//! rate for each expert, first weights that do not fade, experts that may sleep, and losses of
-//! unknown range, which are scaled down where they exceed everything before (Cutkosky, 2019,
-//! arXiv:1902.09013). With the forecast `p` of the blend, the truth `y` and the forecasts `f` of
-//! the experts, the regret of a round is `r = 2 (p - y) (p - f)`: by it the squared loss of the
-//! blend exceeds that of the expert at most. With `B` the largest size of a regret so far:
+//! Owns the rule: ML-Poly (Gaillard, Stoltz and van Erven, 2014, arXiv:1402.2044) with a learning
+//! rate and a first weight for each expert, experts that may sleep, and losses of unknown range,
+//! which are scaled down where they exceed everything before (Cutkosky, 2019, arXiv:1902.09013).
+//! The regret of a round is the squared error of the blend minus that of the expert. With `B` the
+//! largest size of a regret so far:
 //!
 //! ```text
-//! weight      ∝ first × rate × exp(rate × sum)
-//! rate        = min(1 / (2 B), √(ln experts / squares))
-//! sum        += ln(1 + rate × r) / rate
-//! squares    += r²
+//! weight   ∝ first × max(sum, 0) / (B² + squares)
+//! sum     += regret
+//! squares += regret²
 //! ```
+//!
+//! Where no expert that is awake has a sum above 0, the expert that is trusted has all weight.
 //!
 //! Promises the bound of `docs/blend.md` for any sequence of forecasts and truths, and O(1) for
 //! each expert and round. Never divides by zero, and never leaves the finite numbers: a round that
@@ -38,9 +38,9 @@ pub struct Weights {
 /// What is known of one expert.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Standing {
-    /// Of `ln(1 + rate × regret) / rate`.
-    sum: f64,
-    /// Of the squares of regrets.
+    /// The sum of its regrets.
+    regret: f64,
+    /// The sum of their squares.
     squares: f64,
 }
 
@@ -51,6 +51,15 @@ pub struct Loss {
     pub blend: f64,
     /// What came true.
     pub truth: f64,
+}
+
+impl Loss {
+    /// By how much the squared error of the blend exceeds that of an expert.
+    fn regret(self, forecast: f64) -> f64 {
+        let Self { blend, truth } = self;
+        // The difference of two squares, without the digits that it would lose.
+        (blend - forecast) * ((blend - truth) + (forecast - truth))
+    }
 }
 
 impl Weights {
@@ -73,32 +82,32 @@ impl Weights {
     /// Whether this, from rest, can have come about.
     pub(super) fn are_possible(&self) -> bool {
         let is_possible = |expert: &Standing| {
-            expert.sum.is_finite() && expert.squares.is_finite() && expert.squares >= 0.0
+            expert.regret.is_finite() && expert.squares.is_finite() && expert.squares >= 0.0
         };
         self.range.is_finite() && self.range >= 0.0 && self.experts.iter().all(is_possible)
     }
 
     /// Writes the weights of the experts that are awake into `weights`, and 0 for the others. They
-    /// add up to 1, unless all sleep.
-    pub fn write(&self, first: &[f64], awake: &[bool], weights: &mut [f64]) {
-        let mut powers = [0.0; EXPERTS_MAX];
-        let mut greatest = f64::NEG_INFINITY;
-        for ((power, expert), awake) in powers.iter_mut().zip(&self.experts).zip(awake) {
-            *power = self.rate(expert) * expert.sum;
-            if *awake {
-                greatest = greatest.max(*power);
-            }
-        }
+    /// add up to 1, unless all sleep. `first` has the first weights, and `trusted` is the expert
+    /// that has all weight while none has a sum above 0; if it sleeps, the first weights decide.
+    pub fn write(&self, first: &[f64], trusted: usize, awake: &[bool], weights: &mut [f64]) {
+        let squared_range = self.range * self.range;
         let mut whole = 0.0;
-        let each = weights.iter_mut().zip(&self.experts).zip(first).zip(awake).zip(powers);
-        for ((((weight, expert), first), awake), power) in each {
-            *weight = if *awake {
-                // Of the crate and not of the system, so that every machine has the same bits.
-                first * self.relative_rate(expert) * libm::exp(power - greatest)
-            } else {
-                0.0
-            };
+        let each = weights.iter_mut().zip(&self.experts).zip(first).zip(awake);
+        for (((weight, Standing { regret, squares }), first), awake) in each {
+            let counts = *awake && *regret > 0.0;
+            *weight = if counts { first * regret / (squared_range + squares) } else { 0.0 };
             whole += *weight;
+        }
+        if whole <= 0.0 {
+            let is_trusted = awake.get(trusted) == Some(&true);
+            for (at, ((weight, first), awake)) in
+                weights.iter_mut().zip(first).zip(awake).enumerate()
+            {
+                let counts = if is_trusted { at == trusted } else { *awake };
+                *weight = if counts { *first } else { 0.0 };
+                whole += *weight;
+            }
         }
         if whole > 0.0 {
             weights.iter_mut().for_each(|weight| *weight /= whole);
@@ -107,11 +116,10 @@ impl Weights {
 
     /// Learns from a round; `forecasts` has `None` for each expert that slept.
     pub fn learn(&mut self, loss: Loss, forecasts: &[Option<f64>]) {
-        let Loss { blend, truth } = loss;
         let mut regrets = [0.0; EXPERTS_MAX];
         let mut largest = 0.0_f64;
         for (regret, forecast) in regrets.iter_mut().zip(forecasts) {
-            *regret = forecast.map_or(0.0, |forecast| 2.0 * (blend - truth) * (blend - forecast));
+            *regret = forecast.map_or(0.0, |forecast| loss.regret(forecast));
             if !regret.is_finite() {
                 return;
             }
@@ -121,28 +129,15 @@ impl Weights {
             return;
         }
         if self.range == 0.0 {
-            // All rates are equal before the first round, so their size may follow from it.
+            // No weight has depended on it yet.
             self.range = largest;
         }
         let scale = if largest > self.range { self.range / largest } else { 1.0 };
-        for (index, regret) in regrets.into_iter().enumerate().take(self.experts.len()) {
-            let (rate, regret) = (self.rate(&self.experts[index]), scale * regret);
-            let expert = &mut self.experts[index];
-            expert.sum += libm::log1p(rate * regret) / rate;
+        for (expert, regret) in self.experts.iter_mut().zip(regrets) {
+            let regret = scale * regret;
+            expert.regret += regret;
             expert.squares += regret * regret;
         }
         self.range = self.range.max(largest);
-    }
-
-    /// The learning rate of an expert; 0 before the first regret.
-    fn rate(&self, expert: &Standing) -> f64 {
-        if self.range > 0.0 { self.relative_rate(expert) / (2.0 * self.range) } else { 0.0 }
-    }
-
-    /// The same times twice the range: at most 1.
-    fn relative_rate(&self, expert: &Standing) -> f64 {
-        let Standing { squares, .. } = *expert;
-        let caution = 4.0 * self.range * self.range * libm::log(self.experts.len().max(2) as f64);
-        if squares > caution { (caution / squares).sqrt() } else { 1.0 }
     }
 }
