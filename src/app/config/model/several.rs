@@ -88,6 +88,13 @@ pub(super) fn read(root: &mut Section<'_>) -> Vec<Draft> {
 
 fn read_entry(mut section: Section<'_>) -> Draft {
     section.shows(&["name", "as", "root", "version", "symbols", "shadows", "blends"]);
+    let roles = [("live", Role::Live), ("shadow", Role::Shadow), ("blend", Role::Blend)];
+    let role = section.optional_choice("role", &roles).unwrap_or_default();
+    for key in OF_MEMBERS {
+        if role == Role::Blend && section.contains(key) {
+            section.problem(key, "is for a model of its own; a blend has none");
+        }
+    }
     let model = section.text("name");
     let name = section.optional_text("as").unwrap_or_else(|| model.clone());
     if !model.is_empty() && !is_name(&name) {
@@ -105,8 +112,6 @@ fn read_entry(mut section: Section<'_>) -> Draft {
         section.problem("symbols", error);
         SymbolPatterns::default()
     });
-    let roles = [("live", Role::Live), ("shadow", Role::Shadow), ("blend", Role::Blend)];
-    let role = section.optional_choice("role", &roles).unwrap_or_default();
     let takes_turns = promote::read(&mut section) && role == Role::Live;
     if watch && version != "latest" && !takes_turns && role != Role::Blend {
         section.problem("watch", "needs version = \"latest\": a version never changes");
@@ -120,11 +125,6 @@ fn read_entry(mut section: Section<'_>) -> Draft {
         (Role::Blend, []) => section.problem("blends", "is missing: name the models to blend"),
         (Role::Blend, _) | (_, []) => {}
         _ => section.problem("blends", "applies to blends only (role = \"blend\")"),
-    }
-    for key in OF_MEMBERS {
-        if role == Role::Blend && section.contains(key) {
-            section.problem(key, "is for a model of its own; a blend has none");
-        }
     }
     let draft = Draft {
         name,
