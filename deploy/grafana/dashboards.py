@@ -370,6 +370,11 @@ DASHBOARDS = {
                "Event time since which a symbol has had the word that the verdict is.",
                (f"{gauge('tickcast_verdict_since_timestamp_seconds')} * 1000",
                 "{{instance}} {{model}} against {{against}}")),
+        row("Blends"),
+        series("Weights of a blend", "percentunit",
+               "What each expert weighs in the newest forecasts of a blend, on average over its "
+               "symbols. An expert is a model, the same recalibrated, or a baseline.",
+               (gauge("tickcast_blend_weight"), "{{instance}} {{model}} {{expert}}"), stack=True),
         row("Against the baseline"),
         series("Skill", "none",
                "1 - squared error / squared error of the baseline. Below 0 the model is worse "

@@ -237,12 +237,12 @@ impl<'b> Builder<'b> {
     fn streams(&self) -> Result<Streams, Exit> {
         let Config { stream, engine, models, .. } = &self.config;
         let metrics = StreamMetrics::register(&self.registry)?;
-        let count = |role| models.iter().filter(|model| model.role == role).count();
+        let public = models.iter().filter(|model| model.role.is_public()).count();
         // The newest record of each symbol is kept for each model.
         let limits = |count: usize| stream.limits(engine.symbols_max.saturating_mul(count));
         let id = process_seed();
-        let live = StreamHub::new(limits(count(Role::Live)), StreamId(id), metrics);
-        let shadows = models.len() - count(Role::Live);
+        let live = StreamHub::new(limits(public), StreamId(id), metrics);
+        let shadows = models.len() - public;
         let shadows = Some(shadows).filter(|count| *count > 0);
         let beside =
             |count, number, records| live.beside(limits(count), StreamId(id ^ number), records);
@@ -474,6 +474,7 @@ impl<'b> Builder<'b> {
                 symbols: model.patterns.clone(),
                 // The reload thread knows more.
                 rivalry: Rivalry::default(),
+                blends: model.blends.iter().map(ToString::to_string).collect(),
                 status: ModelStatus::of(pipeline, refused),
             }
         });

@@ -6,13 +6,14 @@
 //! never binds a port.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 
 use super::config::Config;
 use super::history::Look;
 use super::{history, roles};
 use crate::core::domain::Schema;
 use crate::engine::model::Bundle;
-use crate::engine::pipeline::Role;
+use crate::engine::pipeline::{Role, blend_problem};
 use crate::keep::snapshot::{FolderError, look};
 use crate::ops::exit::{Exit, Failure};
 
@@ -67,7 +68,8 @@ pub fn prepare(config: &Config, bundles: &[&Bundle]) -> Result<Preparation, Exit
 /// Whether the models can run beside one another.
 ///
 /// # Errors
-/// [`Exit`] with code 78 for a model that is there twice, and for too many fields.
+/// [`Exit`] with code 78 for a model that is there twice, for models that cannot be blended, and
+/// for too many fields.
 pub fn check_together(config: &Config, bundles: &[&Bundle]) -> Result<(), Exit> {
     let refuse = |problem| Err(Exit::new(Failure::Configuration, problem));
     let facts = |at: usize| {
@@ -75,14 +77,24 @@ pub fn check_together(config: &Config, bundles: &[&Bundle]) -> Result<(), Exit> 
         (&manifest.name, &manifest.version)
     };
     for at in 1..bundles.len() {
-        let is_vacant = |at: usize| config.models[at].role == Role::Vacant;
-        let is_same = |before: &usize| facts(*before) == facts(at) && !is_vacant(*before);
-        if let Some(before) = (0..at).find(is_same).filter(|_| !is_vacant(at)) {
+        // Neither runs a version of its own.
+        let has_none = |at: usize| matches!(config.models[at].role, Role::Vacant | Role::Blend);
+        let is_same = |before: &usize| facts(*before) == facts(at) && !has_none(*before);
+        if let Some(before) = (0..at).find(is_same).filter(|_| !has_none(at)) {
             let ((model, version), name) = (facts(at), &config.models[before].name);
             return refuse(format!(
                 "models[{at}]: `{name}` already runs version {version} of model {model}; name \
                  another version"
             ));
+        }
+    }
+    for (at, model) in config.models.iter().enumerate().filter(|(_, one)| one.role == Role::Blend) {
+        let place = |name: &Arc<str>| config.models.iter().position(|model| model.name == *name);
+        let places = model.blends.iter().filter_map(|name| Some((&**name, place(name)?)));
+        let members: Vec<_> =
+            places.map(|(name, place)| (name, bundles[place].manifest())).collect();
+        if let Some(problem) = blend_problem(&members) {
+            return refuse(format!("models[{at}].blends: {problem}"));
         }
     }
     schema(bundles).map(drop)

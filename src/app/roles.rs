@@ -143,7 +143,7 @@ fn give(models: &mut [ModelConfig], name: &str) {
     for model in models.iter_mut().filter(|model| model.seat == seat) {
         model.role = match model.role {
             _ if &*model.name == name => Role::Live,
-            Role::Vacant => Role::Vacant,
+            role @ (Role::Vacant | Role::Blend) => role,
             Role::Live | Role::Shadow => Role::Shadow,
         };
     }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use super::{Global, topic};
 use crate::app::config::{AnyConfig, BridgeConfig, Config, ModelConfig, load_any};
 use crate::app::{Preparation, look_at_address, look_at_history_online, prepare, settle_turns};
-use crate::engine::inference::{ChosenRuntime, Runtime};
+use crate::engine::inference::Runtime;
 use crate::engine::model::RefusedVersion;
 use crate::engine::pipeline::{Chosen, Pipeline, Role};
+use crate::engine::wire::forecast::RecordTemplate;
 use crate::ops::exit::{Exit, Failure};
 use crate::ports::source::OnlineReport;
 use crate::seal::words::inputs;
@@ -80,9 +81,21 @@ fn check_daemon(config: &Config, args: &CheckArgs, global: &Global) -> Result<()
     let bundles: Vec<_> = chosen.iter().map(|chosen| &chosen.bundle).collect();
     let Preparation { lines: source, history, notes, busy } = prepare(config, &bundles)?;
     let models = config.models.iter().zip(&chosen);
-    let models = models.filter(|(model, _)| model.role != Role::Vacant);
-    let models = models.map(|(model, chosen)| model_lines(config, model, chosen, &runtime));
-    let models = models.collect::<Result<Vec<_>, _>>()?;
+    let pipelines = models.clone().map(|(model, chosen)| {
+        let settings = config.pipeline_of(model).of_shard(config.shards.count);
+        Pipeline::build(&chosen.bundle, &runtime, &settings)
+            .map_err(Exit::because(Failure::Configuration))
+    });
+    let mut pipelines = pipelines.collect::<Result<Vec<_>, _>>()?;
+    config.blend(&mut pipelines);
+    let models = models.zip(&pipelines);
+    let models = models.filter(|((model, _), _)| model.role != Role::Vacant);
+    let models: Vec<_> = models
+        .map(|((model, chosen), pipeline)| match model.role {
+            Role::Blend => blend_lines(model, pipeline),
+            _ => model_lines(model, chosen, pipeline),
+        })
+        .collect();
     let busy =
         busy.map(|busy| busy.to_string()).into_iter().chain(look_at_address(config.http.bind));
     let busy: Vec<_> = busy.map(|busy| format!("busy          {busy}")).collect();
@@ -112,22 +125,11 @@ fn check_daemon(config: &Config, args: &CheckArgs, global: &Global) -> Result<()
 
 /// What there is to say of a model; of one of several also its name and what it does.
 fn model_lines(
-    config: &Config,
     model: &ModelConfig,
     Chosen { bundle, refused, taken }: &Chosen,
-    runtime: &ChosenRuntime,
-) -> Result<String, Exit> {
-    let settings = config.pipeline_of(model).of_shard(config.shards.count);
-    let pipeline = Pipeline::build(bundle, runtime, &settings)
-        .map_err(Exit::because(Failure::Configuration))?;
-    let template = pipeline.template();
-    let post = match (model.is_listed, &*model.patterns) {
-        (false, _) => String::new(),
-        (true, []) => format!(", {} as {}, of every symbol", model.role, model.name),
-        (true, patterns) => {
-            format!(", {} as {}, of {}", model.role, model.name, patterns.join(", "))
-        }
-    };
+    pipeline: &Pipeline,
+) -> String {
+    let (template, post) = (pipeline.template(), post_of(model));
     let next = match (model.turns, model.role, model.promotes_by_rule) {
         (Some(_), Role::Live, false) => "; other versions are shadows until they are promoted",
         (Some(_), Role::Live, true) => "; other versions are shadows until they are better",
@@ -138,7 +140,7 @@ fn model_lines(
     let passed_over: Vec<_> = refused.iter().map(refused_line).chain(taken).collect();
     let not_native = pipeline.passed_over().map(|why| format!("not native    {why}"));
     let not_native: Vec<_> = not_native.into_iter().collect();
-    Ok(format!(
+    format!(
         "model         {} {}{post}{next}\n{}mode          {}, computed by {}\n{}steps         {}\n\
          inputs        {}\ngolden        {} cases pass\n",
         template.model,
@@ -150,7 +152,28 @@ fn model_lines(
         bundle.manifest().step.words(),
         inputs(bundle.manifest()),
         bundle.golden().cases.len(),
-    ))
+    )
+}
+
+/// What there is to say of a blend.
+fn blend_lines(model: &ModelConfig, pipeline: &Pipeline) -> String {
+    let RecordTemplate { model: name, model_version, .. } = pipeline.template();
+    format!(
+        "model         {name} {model_version}{}\nexperts       {}\n",
+        post_of(model),
+        pipeline.experts().join(", "),
+    )
+}
+
+/// What one of several models does.
+fn post_of(model: &ModelConfig) -> String {
+    match (model.is_listed, &*model.patterns) {
+        (false, _) => String::new(),
+        (true, []) => format!(", {} as {}, of every symbol", model.role, model.name),
+        (true, patterns) => {
+            format!(", {} as {}, of {}", model.role, model.name, patterns.join(", "))
+        }
+    }
 }
 
 /// What does no harm and should be known.

@@ -420,11 +420,12 @@ fn failed_output(error: &io::Error) -> Exit {
     Exit::new(Failure::Temporary, format_args!("write forecasts: {error}"))
 }
 
-/// Has the live models say what they have to say of a batch, and then the shadows.
+/// Has the live models say what they have to say of a batch, then the shadows and the blends.
 fn flush_all(pipelines: &mut Pipelines, output: &mut Output) -> Result<(), Exit> {
     pipelines.of_role_mut(Role::Live).try_for_each(|pipeline| flush(pipeline, output))?;
     pipelines.take_deferred(|pipeline| flush(pipeline, output))?;
-    pipelines.of_role_mut(Role::Shadow).try_for_each(|pipeline| flush(pipeline, output))
+    pipelines.of_role_mut(Role::Shadow).try_for_each(|pipeline| flush(pipeline, output))?;
+    pipelines.take_blends(|pipeline| flush(pipeline, output))
 }
 
 /// Infers what waits, writes its forecasts, moves the states on.
@@ -437,7 +438,7 @@ fn flush(pipeline: &mut Pipeline, output: &mut Output) -> Result<(), Exit> {
         None => &mut no_scores,
     };
     let forecasts: &mut dyn Write = match (pipeline.post().role, shadows) {
-        (Role::Live, _) => forecasts,
+        (Role::Live | Role::Blend, _) => forecasts,
         (Role::Shadow | Role::Vacant, Some(shadows)) => shadows,
         (Role::Shadow | Role::Vacant, None) => &mut no_shadows,
     };

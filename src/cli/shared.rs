@@ -4,7 +4,7 @@
 //! bundle and ONNX Runtime are found. Promises that each failure has its exit code. Never runs a
 //! command.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
@@ -320,12 +320,14 @@ pub(super) struct Proven {
 }
 
 /// Loads ONNX Runtime and finds the version of each model that runs: the named one, or the newest
-/// that proves itself. What can be said of the models without the library is reported beside the
-/// library's problem; every model that cannot run has its line.
+/// that proves itself; for a blend, that of its first member. What can be said of the models
+/// without the library is reported beside the library's problem; every model that cannot run has
+/// its line.
 pub(super) fn proven(config: &Config, global: &Global) -> Result<Proven, Exit> {
     let library = config.onnxruntime_library.as_deref();
     let runtime = runtime(global, library).map_err(|runtime| {
-        let problems: Vec<_> = config.models.iter().filter_map(model_problem).collect();
+        let own = config.models.iter().filter(|model| model.role != Role::Blend);
+        let problems: Vec<_> = own.filter_map(model_problem).collect();
         match &*problems {
             [] => runtime,
             problems => {
@@ -342,20 +344,31 @@ pub(super) fn proven(config: &Config, global: &Global) -> Result<Proven, Exit> {
     }
     let runtime = ChosenRuntime::new(config.runtime, Arc::new(runtime));
     let prover = child_prover(global, library, config.proof, &runtime)?;
-    let (mut chosen, mut problems) = (Vec::new(), Vec::new());
-    let named = config.models.iter().filter(|model| model.role != Role::Vacant);
+    let (mut chosen, mut problems) = (BTreeMap::new(), Vec::new());
+    let runs = |model: &&ModelConfig| !matches!(model.role, Role::Vacant | Role::Blend);
+    let named = config.models.iter().filter(runs);
     let named: Vec<_> = named.map(|model| (&*model.name, &model.choice)).collect();
-    for (index, model) in config.models.iter().enumerate() {
+    let own = config.models.iter().enumerate().filter(|(_, model)| model.role != Role::Blend);
+    for (index, model) in own {
         match choose_beside(&model.choice, &named, &prover, &config.pipeline_of(model)) {
-            Ok(found) => chosen.push(found),
+            Ok(found) => drop(chosen.insert(&*model.name, found)),
             Err(error) if model.is_listed => problems.push(format!("models[{index}]: {error}")),
             Err(error) => problems.push(error.to_string()),
         }
     }
-    if problems.is_empty() {
-        return Ok(Proven { runtime, prover, chosen });
+    if !problems.is_empty() {
+        return Err(Exit::new(Failure::Configuration, problems.join("\n")));
     }
-    Err(Exit::new(Failure::Configuration, problems.join("\n")))
+    let first_of = |model: &ModelConfig| {
+        let Chosen { bundle, .. } = chosen.get(&**model.blends.first()?)?;
+        Some(Chosen { bundle: bundle.clone(), refused: Vec::new(), taken: Vec::new() })
+    };
+    let blends: Vec<_> = config.models.iter().map(first_of).collect();
+    let each = config.models.iter().zip(blends);
+    let each =
+        each.filter_map(|(model, of_blend)| of_blend.or_else(|| chosen.remove(&*model.name)));
+    let chosen = each.collect();
+    Ok(Proven { runtime, prover, chosen })
 }
 
 /// Says of a version that it was passed over, in a line for a person.

@@ -5,6 +5,7 @@
 //! file, a thread, a runtime, or a crate of the edge.
 
 pub mod baseline;
+pub mod blend;
 pub mod decode;
 pub mod domain;
 pub mod features;

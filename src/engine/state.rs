@@ -28,7 +28,7 @@ const BEFORE: [(u16, &[u8]); 3] = [(2, &[0; 4]), (3, &[0]), (4, &[])];
 
 /// Layout 5, with what it lacks at its end: a byte for each field that came later, which stands for
 /// an absent one.
-const LAYOUT_5: (u16, &[u8]) = (5, &[0; 2]);
+const LAYOUT_5: (u16, &[u8]) = (5, &[0; 3]);
 
 const MODEL: std::ops::Range<usize> = 6..22;
 const CHECKSUM: std::ops::Range<usize> = 22..30;
@@ -191,7 +191,7 @@ mod tests {
         }
         let state = engine.snapshot().remove(0);
         let shed = codec.encode(&state);
-        let count = shed[shed.len() - LEDGER_BYTES - 1];
+        let count = shed[shed.len() - lacking_now.len() - LEDGER_BYTES - 1];
         assert_eq!((codec.decode(&shed), count), (Ok(state), 4));
     }
 

@@ -346,7 +346,7 @@ impl Shard {
     /// Notes that nothing of what is missing is asked for again; `has_ticks` says that ticks have
     /// waited for it.
     fn give_up(&mut self, symbol: &Symbol, lack: Lack, has_ticks: bool) -> Result<(), ShardError> {
-        if self.pipelines.of_role_mut(Role::Shadow).next().is_some() {
+        if self.pipelines.each().any(|(_, pipeline)| pipeline.post().role != Role::Live) {
             self.catch_up(Haste::Throughput, None)?;
         }
         // A symbol without a tick stays unknown: a gap before its first one is none of it.

@@ -482,13 +482,13 @@ impl HealthWatch {
 }
 
 /// Whether another model judges the symbol at a place of this one's dense index: the first live
-/// one that knows it, because live models decide for the stream; else the first shadow.
+/// one that knows it, because live models decide for the stream; else the first other one.
 fn is_judged_elsewhere(pipelines: &Pipelines, model: usize, index: usize) -> bool {
     if pipelines.count() == 1 {
         return false;
     }
     let Some(symbol) = pipelines.at(model).engine().symbol_at(index) else { return false };
-    let order = |model: usize| (pipelines.at(model).post().role == Role::Shadow, model);
+    let order = |model: usize| (pipelines.at(model).post().role != Role::Live, model);
     let goes_before = |other: &usize| order(*other) < order(model);
     let mut others = (0..pipelines.count()).filter(goes_before);
     others.any(|other| pipelines.at(other).engine().has_symbol(symbol.as_str()))

@@ -271,6 +271,7 @@ impl Shard {
         let haste = if self.intake.has_more() { Haste::Throughput } else { Haste::Latency };
         self.flush_live(haste, arrived)?;
         self.run_shadows(arrived, self.shadow_age_max)?;
+        self.run_blends(arrived)?;
         self.report();
         self.show();
         self.take_states();
@@ -291,11 +292,11 @@ impl Shard {
     }
 
     /// Whether a source may take turns, which has to read on. What waits for history has deadlines,
-    /// shadows take longer than a source can spare, and sinks and commits may be waited for.
+    /// other models take longer than a source can spare, and sinks and commits may be waited for.
     fn is_lendable(&self) -> bool {
         let is_held = self.hold.is_some() || !self.batch.is_empty();
-        let has_shadow = self.pipelines.each().any(|(_, one)| one.post().role != Role::Live);
-        !is_held && !has_shadow && self.history.is_none() && self.publisher.never_waits()
+        let has_others = self.pipelines.each().any(|(_, one)| one.post().role != Role::Live);
+        !is_held && !has_others && self.history.is_none() && self.publisher.never_waits()
     }
 
     /// How long the shard may wait for records; `None` where only these give it something to do.
@@ -421,7 +422,15 @@ impl Shard {
     /// rest are rows, so a commit or a snapshot needs none.
     fn catch_up(&mut self, haste: Haste, arrived: Option<Stopwatch>) -> Result<(), ShardError> {
         self.flush_live(haste, arrived)?;
-        self.run_shadows(arrived, self.shadow_age_max)
+        self.run_shadows(arrived, self.shadow_age_max)?;
+        self.run_blends(arrived)
+    }
+
+    /// Has the blends take the batch and say what they have to say, behind all other models.
+    fn run_blends(&mut self, arrived: Option<Stopwatch>) -> Result<(), ShardError> {
+        let Self { pipelines, publisher, metrics, .. } = self;
+        pipelines
+            .take_blends(|pipeline| flush(pipeline, publisher, metrics, Haste::Throughput, arrived))
     }
 
     /// Shows what became of everything so far.
@@ -435,6 +444,7 @@ impl Shard {
             metrics.show_kinds(shown, pipeline.kinds());
             metrics.show(shown, pipeline.engine().tally(), pipeline.engine().symbol_count());
             scores.show(pipeline);
+            scores.show_weights(pipeline.engine());
             reports::show_stale(name, metrics, shown, pipeline.engine());
             if pipeline.post().role == Role::Live {
                 live_symbols += pipeline.engine().symbol_count();
@@ -674,10 +684,14 @@ fn say(
         });
     }
     // What the shadows take is no part of the critical path.
-    if count == 0 || origin.post.role != Role::Live {
+    if count == 0 || !origin.post.role.is_public() {
         return Ok(None);
     }
     metrics.published(count, arrived.map(Stopwatch::elapsed));
+    // What the others take is no part of the critical path.
+    if origin.post.role != Role::Live {
+        return Ok(None);
+    }
     Ok(Some(Said { infer, publish: watch.elapsed().saturating_sub(infer) }))
 }
 

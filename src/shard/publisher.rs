@@ -67,7 +67,7 @@ impl Publisher {
         let record = record.of_rank(post.rank());
         for sink in connected.iter_mut().chain(sinks) {
             match post.role {
-                Role::Live => sink.publish(&record)?,
+                Role::Live | Role::Blend => sink.publish(&record)?,
                 Role::Shadow | Role::Vacant => sink.publish_shadow(&record)?,
             }
         }

@@ -15,10 +15,12 @@ use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opt
 
 use super::shift::{Board as ShiftBoard, ShiftMetrics};
 use crate::core::baseline::BaselineKind;
+use crate::core::blend::WEIGHT_PARTS;
 use crate::core::domain::Symbol;
 use crate::core::score::{Evidence, SUMS_LENGTH, ScoreBook, ScoreTally, Sums, Unscored};
 use crate::core::verdict::{LEVEL, POOL_LENGTH, Pool, Word};
 use crate::engine::pipeline::{Pipeline, Pipelines, RivalPool};
+use crate::engine::symbols::Engine;
 
 /// The label of all symbols that are not listed.
 const OTHER: &str = "other";
@@ -63,6 +65,8 @@ pub struct ScoredModel {
     pub against: BaselineKind,
     /// Its features, in the order of its columns.
     pub features: Vec<String>,
+    /// Of a blend: its experts.
+    pub experts: Vec<String>,
 }
 
 impl ScoredModel {
@@ -73,6 +77,7 @@ impl ScoredModel {
             coverage: pipeline.template().coverage,
             against: pipeline.engine().scores().against(),
             features: pipeline.manifest().features.clone(),
+            experts: pipeline.experts().to_vec(),
         };
         pipelines.each().map(model).collect()
     }
@@ -81,6 +86,8 @@ impl ScoredModel {
 /// What every shard has laid down.
 struct Board {
     shards: Vec<Laid>,
+    /// Of a blend: the names of its experts.
+    experts: Vec<String>,
     /// The place of the baseline among all, which another version of the model may change.
     against: AtomicUsize,
     /// The place in the configuration of the live model that a shadow is compared with, or
@@ -102,10 +109,12 @@ impl RivalBoard {
                 pools: Vec::new(),
                 rivals: vec![AtomicPool::default()],
                 recent: AtomicSums::default(),
+                weights: Vec::new(),
+                weighed: AtomicU64::default(),
             };
             laid.rivals[0].store(pool);
-            let rival = AtomicUsize::new(rival.unwrap_or(NO_RIVAL));
-            Arc::new(Board { shards: vec![laid], against: AtomicUsize::new(0), rival })
+            let (against, rival) = (AtomicUsize::new(0), AtomicUsize::new(rival.unwrap_or(NO_RIVAL)));
+            Arc::new(Board { shards: vec![laid], experts: Vec::new(), against, rival })
         };
         Self(pools.iter().map(board).collect())
     }
@@ -136,6 +145,10 @@ struct Laid {
     /// The evidence of the same groups about the rival.
     rivals: Vec<AtomicPool>,
     recent: AtomicSums,
+    /// Of each expert of a blend, the sum of its newest weights over all symbols.
+    weights: Vec<AtomicU64>,
+    /// How many symbols have weights.
+    weighed: AtomicU64,
 }
 
 /// Sums that one thread writes and others read.
@@ -164,6 +177,7 @@ struct Gauges {
     verdict_since: GaugeVec,
     verdict_symbols: GaugeVec,
     symbol_verdict: GaugeVec,
+    weight: GaugeVec,
 }
 
 impl ScoreMetrics {
@@ -186,16 +200,19 @@ impl ScoreMetrics {
             let gauges = IntGaugeVec::new(Opts::new(name, help), &["model"])?;
             registry.register(Box::new(gauges.clone())).map(|()| gauges)
         };
-        let laid = || Laid {
+        let laid = |model: &ScoredModel| Laid {
             groups: (0..=listed.len()).map(|_| AtomicSums::default()).collect(),
             pools: (0..=listed.len()).map(|_| AtomicPool::default()).collect(),
             rivals: (0..=listed.len()).map(|_| AtomicPool::default()).collect(),
             recent: AtomicSums::default(),
+            weights: model.experts.iter().map(|_| AtomicU64::default()).collect(),
+            weighed: AtomicU64::default(),
         };
         let board = |model: &ScoredModel| {
-            let shards = (0..shards).map(|_| laid()).collect();
+            let shards = (0..shards).map(|_| laid(model)).collect();
             let against = AtomicUsize::new(model.against as usize);
-            Arc::new(Board { shards, against, rival: AtomicUsize::new(NO_RIVAL) })
+            let (experts, rival) = (model.experts.clone(), AtomicUsize::new(NO_RIVAL));
+            Arc::new(Board { shards, experts, against, rival })
         };
         let boards: Vec<_> =
             models.iter().map(|model| (model.name.clone(), board(model))).collect();
@@ -295,6 +312,28 @@ impl ShardScores {
             counter.inc_by(tally.scores_of(evidence) - shown.scores_of(evidence));
         }
         self.shown = tally;
+    }
+}
+
+impl ShardScores {
+    /// Lays down what the experts of a blend weigh.
+    pub(super) fn show_weights(&self, engine: &Engine) {
+        let Some((totals, weighed)) = engine.blend_totals() else { return };
+        let Some(laid) = self.metrics.board.shards.get(self.shard) else { return };
+        for (cell, total) in laid.weights.iter().zip(totals) {
+            cell.store(*total, Ordering::Relaxed);
+        }
+        laid.weighed.store(weighed, Ordering::Relaxed);
+    }
+}
+
+impl Board {
+    /// The mean weight of an expert over all symbols; no number before the first.
+    fn mean_weight(&self, expert: usize) -> f64 {
+        let weighed = self.shards.iter().map(|laid| laid.weighed.load(Ordering::Relaxed));
+        let totals = self.shards.iter().map(|laid| laid.weights[expert].load(Ordering::Relaxed));
+        let (weighed, total) = (weighed.sum::<u64>() as f64, totals.sum::<u64>() as f64);
+        if weighed > 0.0 { total / (weighed * f64::from(WEIGHT_PARTS)) } else { f64::NAN }
     }
 }
 
@@ -423,10 +462,15 @@ impl Gauges {
                 "As tickcast_verdict, of one listed symbol or all others.",
                 &["model", "symbol", "against"],
             )?,
+            weight: gauges(
+                "tickcast_blend_weight",
+                "What an expert weighs in the newest forecasts of a blend, on average over symbols.",
+                &["model", "expert"],
+            )?,
         })
     }
 
-    fn all(&self) -> [&GaugeVec; 14] {
+    fn all(&self) -> [&GaugeVec; 15] {
         [
             &self.skill,
             &self.error,
@@ -442,6 +486,7 @@ impl Gauges {
             &self.verdict_since,
             &self.verdict_symbols,
             &self.symbol_verdict,
+            &self.weight,
         ]
     }
 
@@ -498,6 +543,10 @@ impl Collector for Gauges {
         let named = [&self.verdict, &self.verdict_since, &self.verdict_symbols];
         named.into_iter().chain([&self.symbol_verdict]).for_each(GaugeVec::reset);
         for (model, board) in &self.boards {
+            for (at, expert) in board.experts.iter().enumerate() {
+                let gauge = self.weight.with_label_values(&[&**model, &**expert]);
+                gauge.set(board.mean_weight(at));
+            }
             let Board { shards, against, .. } = &**board;
             let against = BaselineKind::ALL.get(against.load(Ordering::Relaxed));
             let against = against.copied().unwrap_or_default().label();
@@ -567,6 +616,11 @@ mod tests {
             coverage,
             against,
             features: Vec::new(),
+            experts: if name == "m" {
+                vec!["vol".to_owned(), "average".to_owned()]
+            } else {
+                vec![]
+            },
         };
         let models = [model("m", 0.9), model("n", 0.8)];
         let listed = [Symbol::new("A").unwrap()];
@@ -602,6 +656,17 @@ mod tests {
             let name = "tickcast_score_coverage_target_ratio";
             assert_eq!(value(&format!("{name}{{model=\"{target}\"}}")), coverage);
         }
+        let weight = |expert: &str| {
+            value(&format!(r#"tickcast_blend_weight{{expert="{expert}",model="m"}}"#))
+        };
+        assert!(weight("vol").is_nan(), "no symbol has weights");
+        for (laid, weighed, weights) in [(first, 2, [15_000, 5_000]), (second, 1, [9_000, 1_000])] {
+            laid.weighed.store(weighed, Ordering::Relaxed);
+            for (cell, weight) in laid.weights.iter().zip(weights) {
+                cell.store(weight, Ordering::Relaxed);
+            }
+        }
+        assert_eq!((weight("vol"), weight("average")), (0.8, 0.2), "a mean over all symbols");
         let other = r#"tickcast_score_skill{model="n",over="weighted"}"#;
         assert!(value(other).is_nan(), "the scores of one model are none of another");
         let verdict = |model: &str| {

@@ -10,11 +10,14 @@ use std::sync::Arc;
 
 use tickcast::adapters::websocket::WebSocketSettings;
 use tickcast::app::config;
+use tickcast::core::domain::SymbolPatterns;
 use tickcast::core::venue::Mapper;
 use tickcast::engine::inference::{NativeRuntime, Runtime};
 use tickcast::engine::model::Draft;
 use tickcast::engine::model::manifest::{Exactness, Mode, Rows};
-use tickcast::engine::pipeline::{Pipeline, Pipelines};
+use tickcast::engine::pipeline::{
+    BlendMembers, Pipeline, PipelineSettings, Pipelines, Role, StreamModel,
+};
 use tickcast::engine::symbols::Haste;
 
 use crate::support::bundle::{SealedBundle, distribution, sealed_with};
@@ -85,12 +88,16 @@ struct Whole {
 }
 
 impl Whole {
-    fn new(mode: Mode, rows: Rows, runtime: &dyn Runtime) -> Self {
+    fn settings() -> PipelineSettings {
         let settings = "source.url = 'ws://127.0.0.1:1'\nsource.time_unit = 'ns'\n\
                         source.accept_times = true\nmodel.cadence = 'as_it_comes'\n\
                         model.name = 'random'\nengine.batch_rows_max = 16\n";
-        let mut settings = config::parse(settings).unwrap().pipeline();
-        settings.keeps_scores = true;
+        let settings = config::parse(settings).unwrap().pipeline();
+        PipelineSettings { keeps_scores: true, ..settings }
+    }
+
+    fn new(mode: Mode, rows: Rows, runtime: &dyn Runtime) -> Self {
+        let settings = Self::settings();
         let sealed = bundle(mode, rows);
         let pipeline = Pipeline::build(&sealed.bundle, runtime, &settings).unwrap();
         Self { pipelines: Pipelines::new(pipeline, &settings), emitted: 0, scored: 0 }
@@ -104,15 +111,40 @@ impl Whole {
             let taken = pipelines.take(record.as_bytes(), None, None, || {}, flush);
             assert_eq!(taken, Ok(None));
         }
-        let pipeline = pipelines.live_mut();
-        pipeline.infer(if hurried { Haste::Throughput } else { Haste::Latency }).unwrap();
         let count = |counter: &mut usize| {
             *counter += 1;
             Ok::<_, Infallible>(())
         };
-        pipeline.emit(|_, _| count(emitted)).unwrap();
-        pipeline.emit_scores(|_, _| count(scored)).unwrap();
-        pipeline.engine_mut().advance().unwrap();
+        let mut flush = |pipeline: &mut Pipeline| {
+            pipeline.infer(if hurried { Haste::Throughput } else { Haste::Latency }).unwrap();
+            pipeline.emit(|_, _| count(emitted)).unwrap();
+            pipeline.emit_scores(|_, _| count(scored)).unwrap();
+            pipeline.engine_mut().advance().unwrap();
+            Ok::<_, Infallible>(())
+        };
+        flush(pipelines.live_mut()).unwrap();
+        pipelines.take_blends(flush).unwrap();
+    }
+
+    /// The same model beside a blend of it.
+    fn blended(runtime: &dyn Runtime) -> Self {
+        let whole = Self::new(Mode::Sliding, Rows::Batched, runtime);
+        let settings = Self::settings();
+        let sealed = bundle(Mode::Sliding, Rows::Batched);
+        let built = || Pipeline::build(&sealed.bundle, runtime, &settings).unwrap();
+        let (member, mut mix, name) = (built(), built(), Arc::from("random"));
+        mix.blend("mix", BlendMembers::of([(&name, &member)].into_iter()));
+        let symbols = SymbolPatterns::default();
+        let model = |name: &str, seat, role, pipeline| StreamModel {
+            name: name.into(),
+            symbols: symbols.clone(),
+            seat,
+            role,
+            pipeline,
+        };
+        let models =
+            vec![model("random", 0, Role::Live, member), model("mix", 1, Role::Blend, mix)];
+        Self { pipelines: Pipelines::of(models, &settings).unwrap(), ..whole }
     }
 }
 
@@ -154,6 +186,21 @@ fn assert_no_step_allocates(runtime: &dyn Runtime) {
         let inputs = whole.pipelines.live().engine().inputs().unwrap().tally();
         assert_eq!((inputs.judged, inputs.shifted), (7, 7), "{mode}, {rows}");
     }
+}
+
+#[test]
+fn no_step_of_a_blend_allocates_once_warm() {
+    const WARM_UP: usize = 12;
+    let steps: Vec<_> = (0..WARM_UP + 100).map(records).collect();
+    let mut whole = Whole::blended(runtime());
+    let (warm_up, counted) = steps.split_at(WARM_UP);
+    warm_up.iter().for_each(|records| whole.step(records, true));
+    (whole.emitted, whole.scored) = (0, 0);
+    let before = COUNT.get();
+    counted.iter().for_each(|records| whole.step(records, true));
+    let count = COUNT.get() - before;
+    assert_eq!((whole.emitted, whole.scored), (1400, 1400), "of the model and of the blend");
+    assert_eq!(count, 0);
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn alerts() -> BTreeSet<String> {
 
 /// Every metric of both pages, and every recorded series.
 fn known_series() -> BTreeSet<String> {
-    let pages = read("docs/metrics.md") + &read("docs/kafka.md");
+    let pages = read("docs/metrics.md") + &read("docs/kafka.md") + &read("docs/blend.md");
     let listed = after(&pages, "| `").filter_map(|row| Some(row.split_once('`')?.0.to_owned()));
     let recorded = read("deploy/prometheus/recording.rules.yml");
     let recorded: Vec<_> = after(&recorded, "- record: ").map(str::to_owned).collect();
@@ -109,7 +109,7 @@ fn rules_and_dashboards_ask_for_metrics_that_there_are() {
     let unknown: Vec<_> = asked.difference(&known).collect();
     assert!(
         unknown.is_empty(),
-        "not in docs/metrics.md, docs/kafka.md or the recording rules: {unknown:?}"
+        "not in docs/metrics.md, docs/kafka.md, docs/blend.md or the recording rules: {unknown:?}"
     );
     assert!(asked.len() > 40, "{} series are asked for", asked.len());
 }

@@ -12,6 +12,7 @@ mod allocation;
 #[cfg(feature = "train")]
 mod backtest;
 mod bench;
+mod blends;
 #[path = "../fuzz/mod.rs"]
 mod bodies;
 mod bundle;

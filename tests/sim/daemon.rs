@@ -366,6 +366,7 @@ pub(crate) fn reloader(
         turns_with: None,
         symbols: Vec::new(),
         rivalry: Rivalry::default(),
+        blends: Vec::new(),
         status: ModelStatus::of(pipeline, Vec::new()),
     });
     let (running, _) = tokio::sync::watch::channel(Models(listed.collect()));

@@ -173,7 +173,7 @@ pub(super) fn live_rank(models: &Models, name: Option<&str>) -> Result<Option<u1
     let models = models.running.borrow();
     let ListedModel { role, seat, turns_with, .. } = &models.0[place];
     match role {
-        Role::Live => Ok(u16::try_from(*seat).ok()),
+        Role::Live | Role::Blend => Ok(u16::try_from(*seat).ok()),
         // Whichever of the two is live.
         Role::Shadow | Role::Vacant if turns_with.is_some() => Ok(u16::try_from(*seat).ok()),
         Role::Shadow | Role::Vacant => {
@@ -309,6 +309,7 @@ mod tests {
             turns_with: None,
             symbols: Vec::new(),
             rivalry: Rivalry::default(),
+            blends: Vec::new(),
             status,
         }
     }

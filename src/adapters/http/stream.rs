@@ -52,7 +52,7 @@ pub(super) fn open(context: &Context, hub: &StreamHub, mut request: Request<Inco
             Some(scores) => scores,
             None => return missing("this process makes no scores"),
         },
-        (Records::Forecasts, Role::Live, _) => hub,
+        (Records::Forecasts, Role::Live | Role::Blend, _) => hub,
         (_, Role::Shadow, Some(Models { shadows: Some(shadows), .. })) => shadows,
         (_, Role::Shadow | Role::Vacant, _) => return missing("no model is a shadow here"),
     };

@@ -574,6 +574,53 @@ mod tests {
         assert_eq!((&*all[0].choice.version, &*all[2].choice.version), ("3", "latest"));
     }
 
+    #[test]
+    fn a_blend_has_the_bundle_and_the_symbols_of_its_first_member() {
+        let text = "[model]\nroot = 'shared'\n\
+            [[models]]\nname = 'mix'\nrole = 'blend'\nblends = ['vol-next', 'vol']\n\
+            [[models]]\nname = 'vol'\nversion = '3'\nsymbols = ['BTC*']\n\
+            [[models]]\nname = 'vol'\nas = 'vol-next'\nrole = 'shadow'\nversion = '4'\n\
+            mode = 'full'\ncadence = 'as_it_comes'\n\
+            [[models]]\nname = 'all'\nrole = 'blend'\nblends = ['vol']\nsymbols = ['ETH']\n";
+        let all = models(text).unwrap();
+        let posts: Vec<_> =
+            all.iter().map(|model| (&*model.name, model.role, model.seat)).collect();
+        let expected = [
+            ("mix", Role::Blend, 1),
+            ("vol", Role::Live, 0),
+            ("vol-next", Role::Shadow, 0),
+            ("all", Role::Blend, 2),
+        ];
+        assert_eq!(posts, expected);
+        assert_eq!(all[0].choice, all[2].choice);
+        assert_eq!((all[0].cadence, &*all[0].patterns), (all[2].cadence, &["BTC*".to_owned()][..]));
+        assert_eq!(
+            all[0].blends.iter().map(|name| &**name).collect::<Vec<_>>(),
+            ["vol-next", "vol"]
+        );
+        assert_eq!((&*all[3].choice.version, &*all[3].patterns), ("3", &["ETH".to_owned()][..]));
+        assert!(all[1].blends.is_empty());
+        let problems = problems(
+            "[[models]]\nname = 'a'\nblends = ['b']\n\
+             [[models]]\nname = 'b'\nwatch = true\n\
+             [[models]]\nname = 'x'\nrole = 'blend'\nversion = '1'\nshadows = 'a'\n\
+             [[models]]\nname = 'y'\nrole = 'blend'\nblends = ['x', 'b', 'a', 'a', 'c']\n",
+        );
+        for expected in [
+            "models[0].blends: applies to blends only (role = \"blend\")",
+            "models[2].blends: is missing: name the models to blend",
+            "models[2].version: is for a model of its own; a blend has none",
+            "models[2].shadows: is for a model of its own; a blend has none",
+            "models[3].blends: `x` is a blend itself",
+            "models[3].blends: `b` changes its version while the daemon runs (watch, promote), and a \
+             blend learns what one version is worth",
+            "models[3].blends: names `a` twice",
+            "models[3].blends: `c` is the name of no other entry",
+        ] {
+            assert!(problems.iter().any(|found| found == expected), "{expected} in {problems:#?}");
+        }
+    }
+
     #[cfg(feature = "kafka")]
     #[test]
     fn forecasts_of_shadows_have_a_topic_of_their_own() {

@@ -44,7 +44,9 @@ use crate::core::domain::{Schema, TimeFormat, TimeUnit};
 use crate::core::score::RECENT_SCORES;
 use crate::engine::inference::RuntimeChoice;
 use crate::engine::model::manifest::{StepKind, StepSpec};
-use crate::engine::pipeline::{Pipeline, PipelineSettings, Pipelines, StreamModel};
+use crate::engine::pipeline::{
+    BlendMembers, Pipeline, PipelineSettings, Pipelines, Role, StreamModel,
+};
 use crate::engine::symbols::{CadencePolicy, EngineLimits, EnginePolicy};
 use crate::intake::{IntakeLimits, WhenFull};
 use crate::keep::prove::ProofLimits;
@@ -154,6 +156,8 @@ impl Config {
             let mut pipelines = pipelines;
             return Ok(Pipelines::new(pipelines.remove(0), settings));
         }
+        let mut pipelines = pipelines;
+        self.blend(&mut pipelines);
         let models = self.models.iter().zip(pipelines).map(|(model, pipeline)| StreamModel {
             name: Arc::clone(&model.name),
             symbols: model.symbols.clone(),
@@ -163,6 +167,20 @@ impl Config {
         });
         Pipelines::of(models.collect(), settings)
             .map_err(Exit::while_doing(Failure::Configuration, "models"))
+    }
+
+    /// Makes blends of the pipelines that are to be blends, which are in the order of the models.
+    pub fn blend(&self, pipelines: &mut [Pipeline]) {
+        let place = |name: &Arc<str>| self.models.iter().position(|model| model.name == *name);
+        for (blend, model) in self.models.iter().enumerate() {
+            if model.role != Role::Blend {
+                continue;
+            }
+            let places = model.blends.iter().filter_map(|name| Some((name, place(name)?)));
+            let members = places.map(|(name, place)| (name, &pipelines[place]));
+            let members = BlendMembers::of(members);
+            pipelines[blend].blend(&model.name, members);
+        }
     }
 
     /// What the pipeline of a model is built by, where one engine has all symbols.

@@ -88,6 +88,7 @@ fn only(choice: ModelChoice, cadence: CadencePolicy, promotes: Option<Promotes>)
         symbols: SymbolPatterns::default(),
         role: Role::Live,
         seat: 0,
+        blends: Vec::new(),
     }
 }
 

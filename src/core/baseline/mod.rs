@@ -143,6 +143,12 @@ impl Baselines {
         self.truth
     }
 
+    /// Which of them there are, in the order of [`BaselineKind::ALL`].
+    pub const fn has(&self) -> [bool; BASELINES] {
+        let Self { drift, decay, lag, linear, .. } = self;
+        [true, drift.is_some(), decay.is_some(), lag.is_some(), linear.is_some()]
+    }
+
     /// How many of the newest rows of a window they read.
     pub fn rows(&self) -> usize {
         self.linear.as_ref().map_or(0, |linear| linear.rows as usize)

@@ -27,6 +27,8 @@ pub enum Evidence {
 pub struct EvidenceRanges {
     /// The end of training, and that of validation, which is not before it.
     ends: Option<[UnixNanos; 2]>,
+    /// Whether the training of another model that had a part in the forecast is not known.
+    is_partial: bool,
 }
 
 impl Evidence {
@@ -51,13 +53,26 @@ impl Evidence {
 
 impl EvidenceRanges {
     /// Those of a model whose training is not known.
-    pub const UNKNOWN: Self = Self { ends: None };
+    pub const UNKNOWN: Self = Self { ends: None, is_partial: false };
 
     /// Those of a model that was trained up to `training` and validated up to `validation`, both
     /// included.
     pub fn new(training: UnixNanos, validation: Option<UnixNanos>) -> Self {
         let validation = validation.map_or(training, |end| end.max(training));
-        Self { ends: Some([training, validation]) }
+        Self { ends: Some([training, validation]), is_partial: false }
+    }
+
+    /// Those of a forecast that two models have a part in: unseen is what neither has seen.
+    #[must_use]
+    pub fn merged(self, other: Self) -> Self {
+        let ends = match (self.ends, other.ends) {
+            (Some([training, validation]), Some([other_training, other_validation])) => {
+                Some([training.max(other_training), validation.max(other_validation)])
+            }
+            (ends, None) | (None, ends) => ends,
+        };
+        let knows_both = self.ends.is_some() && other.ends.is_some();
+        Self { ends, is_partial: self.is_partial || other.is_partial || !knows_both }
     }
 
     /// The evidence of a forecast whose newest step has this event time.
@@ -66,6 +81,7 @@ impl EvidenceRanges {
             None => Evidence::Unknown,
             Some([training, _]) if as_of <= training => Evidence::Training,
             Some([_, validation]) if as_of <= validation => Evidence::Validation,
+            Some(_) if self.is_partial => Evidence::Unknown,
             Some(_) => Evidence::Unseen,
         }
     }
@@ -87,6 +103,23 @@ mod tests {
         let earlier = EvidenceRanges::new(time(10), Some(time(5)));
         assert_eq!(of(earlier), of(alone));
         assert_eq!(of(EvidenceRanges::UNKNOWN), [Unknown; 5]);
+    }
+
+    #[test]
+    fn what_one_of_two_models_has_seen_is_not_unseen() {
+        use Evidence::{Training, Unknown, Unseen, Validation};
+        let time = UnixNanos::from_nanos;
+        let of = |ranges: EvidenceRanges| [10, 11, 20, 21, 30, 31].map(|at| ranges.of(time(at)));
+        let one = EvidenceRanges::new(time(10), Some(time(20)));
+        let other = EvidenceRanges::new(time(5), Some(time(30)));
+        let both = [Training, Validation, Validation, Validation, Validation, Unseen];
+        assert_eq!(of(one.merged(other)), both);
+        assert_eq!(of(other.merged(one)), both);
+        let partly = [Training, Validation, Validation, Unknown, Unknown, Unknown];
+        assert_eq!(of(one.merged(EvidenceRanges::UNKNOWN)), partly);
+        assert_eq!(of(EvidenceRanges::UNKNOWN.merged(one)), partly);
+        let none = EvidenceRanges::UNKNOWN.merged(EvidenceRanges::UNKNOWN);
+        assert_eq!(of(none), [Unknown; 6]);
     }
 
     #[test]

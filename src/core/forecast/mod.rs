@@ -165,6 +165,12 @@ impl ForecastPlan {
         Self { has_ends: true, ..self }
     }
 
+    /// The same for values of another origin, whose intervals are made of margins alone.
+    #[must_use]
+    pub fn without_ends(self) -> Self {
+        Self { has_ends: false, ..self }
+    }
+
     /// Whether intervals are the model's own, published as they are: the bundle has no margins that
     /// could be added to the ends or stretched.
     pub fn keeps_ends(&self) -> bool {
@@ -204,6 +210,15 @@ impl ForecastPlan {
         let invert = |number: f32| self.scaler.invert(f64::from(number));
         let value = invert(output.value);
         let ends = output.ends.map_or([value; 2], |ends| ends.map(invert));
+        self.finish_between(value, ends, facts)
+    }
+
+    /// As [`ForecastPlan::finish`], of a value in the target's unit.
+    pub fn finish_value(&self, value: f64, facts: &WindowFacts) -> Option<Forecast> {
+        self.finish_between(value, [value; 2], facts)
+    }
+
+    fn finish_between(&self, value: f64, ends: [f64; 2], facts: &WindowFacts) -> Option<Forecast> {
         if !ends.iter().all(|end| end.is_finite()) {
             return None;
         }

@@ -9,7 +9,7 @@ use super::recent::Recent;
 use super::rival::Rivalry;
 use super::symbol::SymbolScores;
 use super::{RivalScore, Score, ScorePlan, ScoreTally, Sums, Unscored};
-use crate::core::baseline::BaselineKind;
+use crate::core::baseline::{BaselineForecasts, BaselineKind};
 use crate::core::domain::{Evidence, Forecast, Step, Symbol, SymbolId, UnixNanos};
 use crate::core::forecast::Margins;
 use crate::core::verdict::{Ledger, Pool, RivalId, RivalLedger};
@@ -79,6 +79,16 @@ impl ScoreBook {
             made: None,
             has_other_rival: false,
         }
+    }
+
+    /// What forecasts are judged by.
+    pub const fn plan(&self) -> &ScorePlan {
+        &self.plan
+    }
+
+    /// Judges forecasts by another plan; to be called while there is no symbol.
+    pub fn judge_by(&mut self, plan: ScorePlan) {
+        self.plan = plan;
     }
 
     /// Makes each of these symbols a group of its own; to be called while there is no symbol. Sums
@@ -282,10 +292,10 @@ impl ScoreBook {
     }
 
     /// Takes a step of a symbol, and scores the forecast that it is the truth of.
-    pub fn step(&mut self, id: SymbolId, step: &Step) {
+    pub fn step(&mut self, id: SymbolId, step: &Step) -> Option<Score> {
         let symbol = &mut self.symbols[id.index()];
         let before = symbol.sums();
-        let Some(mut score) = symbol.step(&self.plan, id, step, &mut self.tally) else { return };
+        let mut score = symbol.step(&self.plan, id, step, &mut self.tally)?;
         let group = &mut self.sums[usize::from(self.groups[id.index()])];
         group.sums -= before;
         group.sums += symbol.sums();
@@ -318,6 +328,12 @@ impl ScoreBook {
         if let Some(taken) = self.taken.as_mut().filter(|_| !self.is_quiet) {
             taken.push(score);
         }
+        Some(score)
+    }
+
+    /// What the baselines forecast at a symbol's newest step, with the window behind it.
+    pub fn baselines(&self, id: SymbolId, window: &Window) -> BaselineForecasts {
+        self.symbols[id.index()].baseline_forecasts(&self.plan, window)
     }
 
     /// Gives up on the forecasts of a symbol that wait, and on what its baselines remember: its

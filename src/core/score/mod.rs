@@ -157,6 +157,17 @@ impl ScorePlan {
         Self { evidence, ..self }
     }
 
+    /// The same for values of another origin, whose intervals are made of margins alone.
+    #[must_use]
+    pub fn without_ends(self) -> Self {
+        Self { keeps_ends: false, ..self }
+    }
+
+    /// What is known of the training.
+    pub const fn evidence(&self) -> EvidenceRanges {
+        self.evidence
+    }
+
     /// The baselines.
     pub const fn baselines(&self) -> &Baselines {
         &self.baselines
@@ -178,7 +189,7 @@ impl ScorePlan {
     }
 
     /// How many steps are kept of a symbol.
-    const fn kept_steps(&self) -> usize {
+    pub const fn kept_steps(&self) -> usize {
         if self.keeps() { self.horizon_steps as usize } else { 0 }
     }
 

@@ -154,12 +154,13 @@ impl SymbolScores {
         window: &Window,
         tally: &mut ScoreTally,
     ) {
-        let Some(place) = self.steps.back_mut() else {
+        if self.steps.is_empty() {
             tally.add(Unscored::Horizon, 1);
             return;
-        };
+        }
+        let baselines = self.baseline_forecasts(plan, window);
+        let Some(place) = self.steps.back_mut() else { return };
         tally.waiting += 1;
-        let rows = window.newest_rows(plan.baselines.rows());
         *place = Some(Waiting {
             as_of: forecast.as_of,
             target_time: forecast.target_time,
@@ -168,8 +169,18 @@ impl SymbolScores {
             upper: forecast.upper,
             quality: forecast.quality,
             out_of_range: forecast.out_of_range,
-            baselines: self.baselines.forecasts(&plan.baselines, rows),
+            baselines,
         });
+    }
+
+    /// What the baselines forecast at the newest step, with the window behind it.
+    pub(super) fn baseline_forecasts(
+        &self,
+        plan: &ScorePlan,
+        window: &Window,
+    ) -> BaselineForecasts {
+        let rows = window.newest_rows(plan.baselines.rows());
+        self.baselines.forecasts(&plan.baselines, rows)
     }
 
     /// Gives up on all that waits.

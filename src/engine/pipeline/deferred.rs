@@ -1,4 +1,5 @@
-//! Ticks that shadows take once the live models are done with a batch.
+//! Ticks that shadows take once the live models are done with a batch, and blends once the shadows
+//! are.
 //!
 //! Owns the ticks of one batch, and the scores of live models that they have led to. Promises their
 //! order, and that taking a tick down allocates nothing once the longest batch has come. Never
@@ -16,6 +17,8 @@ pub(super) struct Deferred {
     /// The first `len` are in use; the others keep their memory.
     entries: Vec<Entry>,
     len: usize,
+    /// How many of these the shadows have taken, and the blends have not.
+    taken: usize,
     /// Whether one of them says that data may be missing.
     has_gap: bool,
 }
@@ -71,6 +74,11 @@ impl Deferred {
         self.len == 0
     }
 
+    /// Whether the shadows have still to take some.
+    pub(super) fn has_untaken(&self) -> bool {
+        self.taken < self.len
+    }
+
     /// Whether one of them says that data may be missing.
     pub(super) fn has_gap(&self) -> bool {
         self.has_gap
@@ -116,7 +124,22 @@ impl Deferred {
 
     /// What waits, the oldest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = Next<'_>> {
-        self.entries[..self.len].iter().map(|Entry { symbol, position, received, what }| {
+        self.since(0)
+    }
+
+    /// What waits for the shadows, the oldest first.
+    pub(super) fn untaken(&self) -> impl Iterator<Item = Next<'_>> {
+        self.since(self.taken)
+    }
+
+    /// The shadows have taken what waits.
+    pub(super) fn note_taken(&mut self) {
+        self.taken = self.len;
+        self.has_gap = false;
+    }
+
+    fn since(&self, first: usize) -> impl Iterator<Item = Next<'_>> {
+        self.entries[first..self.len].iter().map(|Entry { symbol, position, received, what }| {
             let (position, received) = (*position, *received);
             match what {
                 What::Gap => Next::Gap(symbol, position),
@@ -133,7 +156,7 @@ impl Deferred {
 
     /// Nothing waits any more.
     pub(super) fn clear(&mut self) {
-        self.len = 0;
+        (self.len, self.taken) = (0, 0);
         self.has_gap = false;
     }
 }

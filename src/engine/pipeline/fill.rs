@@ -6,10 +6,11 @@
 
 use super::deferred::DeferredTick;
 use super::pipelines::{Arrived, Model};
-use super::{Pipeline, Pipelines, Role};
+use super::{Pipeline, Pipelines, Post, Role};
 use crate::core::decode::TimeForm;
-use crate::core::domain::{DurationNanos, Position, Rejection, Tick, UnixNanos};
+use crate::core::domain::{DurationNanos, Position, Rejection, Tick, TimeDoubt, UnixNanos};
 use crate::core::history::{Missing, Origin, Seam, Span};
+use crate::core::score::RivalScore;
 
 /// A record on its way into the models.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +41,18 @@ pub struct Asked<'a> {
     pub time: Option<UnixNanos>,
     /// What is known of that record.
     pub after_gap: bool,
+}
+
+/// The rows of an answer.
+#[derive(Clone, Copy)]
+struct Filling<'f, 't> {
+    ticks: &'f [(Tick<'t>, TimeForm)],
+    /// Why the time of each may be wrong.
+    doubts: &'f [Option<TimeDoubt>],
+    /// Where the last one ends.
+    reached: Option<UnixNanos>,
+    /// How long each is.
+    covers: DurationNanos,
 }
 
 /// What became of a record.
@@ -102,7 +115,7 @@ impl Pipelines {
     /// Whether a shadow has still to take ticks before it can say whether it lacks something.
     fn shadow_may_miss(&self, symbol: &str, time: UnixNanos, after_gap: bool) -> bool {
         let is_shadow = |model: &&Model| model.pipeline.post().role == Role::Shadow;
-        !self.deferred.is_empty()
+        self.deferred.has_untaken()
             && self.models().iter().filter(|model| model.wants(symbol)).filter(is_shadow).any(
                 |model| {
                     self.deferred.has_gap()
@@ -119,9 +132,11 @@ impl Pipelines {
         received: Option<UnixNanos>,
         after_gap: bool,
     ) -> Option<Missing> {
-        let lags = !self.deferred.is_empty();
+        let lags = self.deferred.has_untaken();
         let models = self.models_mut().iter_mut().filter(|model| model.wants(symbol));
         models
+            // A blend lacks what its members lack, which ask for it.
+            .filter(|model| !model.is_blend())
             .filter_map(|model| {
                 let pipeline = &mut model.pipeline;
                 // A shadow that still lags lacks nothing. A tick that will be refused says nothing
@@ -151,8 +166,7 @@ impl Pipelines {
         covers: DurationNanos,
         mut flush: impl FnMut(&mut Pipeline) -> Result<(), E>,
     ) -> Result<Result<usize, Rejection>, E> {
-        debug_assert!(self.deferred.is_empty(), "shadows lag behind");
-        let Asked { symbol, after_gap, .. } = *asked;
+        debug_assert!(self.deferred.is_empty(), "shadows or blends lag behind");
         let decoded = rows.iter().map(|row| self.decoder.decode_timed(row));
         let ticks = match decoded.collect::<Result<Vec<_>, _>>() {
             Ok(ticks) => ticks,
@@ -165,55 +179,20 @@ impl Pipelines {
         let reached = ticks.last().and_then(|(tick, _)| tick.time.checked_add(covers));
         let doubts: Vec<_> =
             ticks.iter().map(|(tick, form)| self.doubt_of(tick, *form, None)).collect();
-        // The live models first: what shadows are compared with is known by then.
+        let rows = Filling { ticks: &ticks, doubts: &doubts, reached, covers };
+        // The live models first: what shadows are compared with is known by then. The blends take
+        // the rows behind their members.
         let mut of_live = Vec::new();
-        let roles = self.models().iter().map(|model| model.pipeline.post().role).enumerate();
-        let mut order: Vec<_> = roles.collect();
-        order.sort_by_key(|(_, role)| *role != Role::Live);
-        for (at, role) in order {
-            let model = &mut self.models_mut()[at];
-            if !model.wants(symbol) {
-                continue;
+        for role in [Role::Live, Role::Shadow, Role::Blend] {
+            if role == Role::Blend {
+                self.pass_on();
             }
-            let seat = model.pipeline.post().seat;
-            let missing = asked.answers(&model.pipeline);
-            let engine = &mut model.pipeline.engine;
-            // Rows of a whole window may end before a hole does. It is asked for by itself then.
-            let has_all = |missing: &Missing| match (asked.missing, missing) {
-                (Missing::Warm, Missing::Span(span)) => reached >= Some(span.to),
-                _ => true,
-            };
-            let missing = missing.filter(has_all);
-            let Some(missing) =
-                missing.filter(|missing| engine.begin_history(symbol, *missing).is_ok())
-            else {
-                // It lacks nothing that these rows give, or its tick is refused as well.
-                if after_gap {
-                    engine.mark_gap_before(symbol, None);
-                }
-                continue;
-            };
-            let of_seat = of_live.iter().filter(|(of, _)| *of == seat && role == Role::Shadow);
-            of_seat.for_each(|(_, score)| model.pipeline.engine.scores_mut().meet(*score));
-            let is_joined = matches!(missing, Missing::Span(_));
-            let origin = Origin::History(Seam { is_joined, covers });
-            for (((tick, _), doubt), used) in ticks.iter().zip(&doubts).zip(&mut used) {
-                if tick.symbol == symbol && asked.holds(missing, tick.time, covers) {
-                    let (tick, doubt) = (tick.clone(), *doubt);
-                    let (position, received, late) = (None, None, false);
-                    let next = DeferredTick { tick, doubt, position, received, late, origin };
-                    let repeats = model.pipeline.engine().tally().repeats;
-                    let refused = model.take(&next, &mut flush)?;
-                    let is_repeat = model.pipeline.engine().tally().repeats > repeats;
-                    *used |= refused.is_none() && !is_repeat;
-                }
+            let models = self.models_mut().iter_mut().filter(|model| model.wants(asked.symbol));
+            for model in models.filter(|model| model.role() == role) {
+                model.fill(asked, &rows, &mut used, &mut of_live, &mut flush)?;
             }
-            model.pipeline.engine.set_origin(Origin::Live);
-            let scores = model.pipeline.engine.scores_mut();
-            scores.part();
-            of_live.extend(scores.take_for_shadows().map(|score| (seat, score)));
-            model.pipeline.engine.end_history(symbol, missing, after_gap);
         }
+        self.end_blends();
         Ok(Ok(used.into_iter().filter(|used| *used).count()))
     }
 
@@ -241,6 +220,65 @@ impl Pipelines {
         for model in self.models_mut().iter_mut().filter(|model| model.wants(symbol)) {
             model.pipeline.engine.give_up(symbol, time, after_gap);
         }
+    }
+}
+
+impl Model {
+    /// Takes the rows that the model lacks, and notes those that it has used. `of_live` are the
+    /// scores of live models so far, each with the seat of its model.
+    fn fill<E>(
+        &mut self,
+        asked: &Asked<'_>,
+        rows: &Filling<'_, '_>,
+        used: &mut [bool],
+        of_live: &mut Vec<(usize, RivalScore)>,
+        flush: &mut impl FnMut(&mut Pipeline) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Asked { symbol, after_gap, time, .. } = *asked;
+        let Filling { ticks, doubts, reached, covers } = *rows;
+        if let (true, Some(time)) = (self.is_blend(), time) {
+            // It did not ask, and goes the way of those that did.
+            self.pipeline.engine.meet_live(symbol, time);
+        }
+        let missing = asked.answers(&self.pipeline);
+        let engine = &mut self.pipeline.engine;
+        // Rows of a whole window may end before a hole does. It is asked for by itself then.
+        let has_all = |missing: &Missing| match (asked.missing, missing) {
+            (Missing::Warm, Missing::Span(span)) => reached >= Some(span.to),
+            _ => true,
+        };
+        let missing = missing.filter(has_all);
+        let Some(missing) =
+            missing.filter(|missing| engine.begin_history(symbol, *missing).is_ok())
+        else {
+            // It lacks nothing that these rows give, or its tick is refused as well.
+            if after_gap {
+                engine.mark_gap_before(symbol, None);
+            }
+            return Ok(());
+        };
+        let Post { seat, role, .. } = self.pipeline.post();
+        let of_seat = of_live.iter().filter(|(of, _)| *of == seat && role == Role::Shadow);
+        of_seat.for_each(|(_, score)| self.pipeline.engine.scores_mut().meet(*score));
+        let is_joined = matches!(missing, Missing::Span(_));
+        let origin = Origin::History(Seam { is_joined, covers });
+        for (((tick, _), doubt), used) in ticks.iter().zip(doubts).zip(used) {
+            if tick.symbol == symbol && asked.holds(missing, tick.time, covers) {
+                let (tick, doubt) = (tick.clone(), *doubt);
+                let (position, received, late) = (None, None, false);
+                let next = DeferredTick { tick, doubt, position, received, late, origin };
+                let repeats = self.pipeline.engine().tally().repeats;
+                let refused = self.take(&next, flush)?;
+                let is_repeat = self.pipeline.engine().tally().repeats > repeats;
+                *used |= refused.is_none() && !is_repeat;
+            }
+        }
+        self.pipeline.engine.set_origin(Origin::Live);
+        let scores = self.pipeline.engine.scores_mut();
+        scores.part();
+        of_live.extend(scores.take_for_shadows().map(|score| (seat, score)));
+        self.pipeline.engine.end_history(symbol, missing, after_gap);
+        Ok(())
     }
 }
 

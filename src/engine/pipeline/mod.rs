@@ -5,6 +5,7 @@
 //! models of a stream ([`Pipelines`]). Promises that the order and the bytes of forecasts depend on
 //! the records alone, not on how they were chunked. Never does I/O on the path or reads a clock.
 
+mod blend;
 mod choose;
 mod deferred;
 mod fill;
@@ -35,6 +36,7 @@ use crate::engine::model::manifest::{Manifest, Mode};
 use crate::engine::model::{Bundle, BundleError, Heritage};
 use crate::engine::state::{ModelIdentity, StateCodec, StateError};
 
+pub use self::blend::{BlendMembers, blend_problem};
 pub use self::choose::{ChoiceError, Chosen, Named, TakenVersion, choose, choose_beside};
 pub use self::fill::{Asked, Incoming, Taken};
 pub use self::pipelines::{Pipelines, StreamModel, StreamTally};
@@ -78,6 +80,10 @@ pub struct Pipeline {
     rival: Option<Rival>,
     /// All symbols as one series, where that is asked for.
     steps: Option<Steps>,
+    /// Of a blend: the models that it is made of, as the configuration names them.
+    members: Vec<Arc<str>>,
+    /// Of a blend: its experts, as its forecasts name them.
+    experts: Vec<String>,
 }
 
 /// Without a word from the configuration, an event time may lie so far ahead of its reception, or
@@ -177,6 +183,8 @@ impl Pipeline {
             post: Post::default(),
             rival: None,
             steps: None,
+            members: Vec::new(),
+            experts: Vec::new(),
         })
     }
 
@@ -343,14 +351,22 @@ impl Pipeline {
         mut sink: impl FnMut(&Symbol, &Forecast, &[u8]) -> Result<(), E>,
     ) -> Result<usize, E> {
         let count = self.forecasts.len();
-        for forecast in self.forecasts.drain(..) {
-            let symbol = self.engine.symbol(forecast.symbol);
-            self.kinds.count(&forecast);
-            self.buffer.clear();
-            self.encoder.encode(symbol.as_str(), &forecast, &mut self.buffer);
-            sink(symbol, &forecast, &self.buffer)?;
-        }
-        Ok(count)
+        let outcome = {
+            let Self { engine, forecasts, encoder, buffer, kinds, .. } = self;
+            let mut weights = engine.published_weights();
+            forecasts.drain(..).try_for_each(|forecast| {
+                let symbol = engine.symbol(forecast.symbol);
+                kinds.count(&forecast);
+                buffer.clear();
+                encoder.encode(symbol.as_str(), &forecast, buffer);
+                if let Some(weights) = weights.next() {
+                    encoder.add_weights(weights, buffer);
+                }
+                sink(symbol, &forecast, buffer)
+            })
+        };
+        self.engine.clear_published_weights();
+        outcome.map(|()| count)
     }
 
     /// Hands every score made since the last call to `sink`, as its symbol and its bytes, in the
@@ -590,6 +606,8 @@ impl Pipeline {
         self.engine.infer(Haste::Latency, &mut self.forecasts)?;
         self.engine.advance()?;
         self.forecasts.clear();
+        self.engine.clear_published_weights();
+        self.engine.forget_heard();
         self.engine.scores_mut().take().for_each(drop);
         self.engine.clear();
         Ok(())

@@ -3,7 +3,8 @@
 //! Owns the decoding of a record, which belongs to no model, the roles of the models, and what
 //! became of each record on the stream. Each tick is decoded once, with the fields of all models,
 //! and each model takes those of the symbols that it wants: the live ones at once, the shadows when
-//! the live ones are done with the batch ([`Pipelines::take_deferred`]). Promises that every model
+//! the live ones are done with the batch ([`Pipelines::take_deferred`]), and the blends when the
+//! shadows are ([`Pipelines::take_blends`]). Promises that every model
 //! sees the ticks of its symbols in the order of the records, as if it were alone, and that what
 //! became of a record on the stream follows from the live models.
 
@@ -17,6 +18,7 @@ use crate::core::domain::{
     SchemaError, SymbolPatterns, Tick, TimeDoubt, TimeFormat, TimeUnit, UnixNanos,
 };
 use crate::core::history::Origin;
+use crate::engine::symbols::Heard;
 
 /// A model on its way into a stream.
 pub struct StreamModel {
@@ -66,6 +68,8 @@ pub struct Pipelines {
     pub(super) deferred: Deferred,
     /// Whether a shadow is compared with a live model.
     pub(super) has_rivals: bool,
+    /// What each model has said, on its way to blends; kept for its memory.
+    pub(super) heard: Vec<Vec<Heard>>,
     /// Stored states under keys that are not in use any more, whose end is to be stored.
     pub(super) orphans: Vec<StoredState>,
 }
@@ -76,6 +80,8 @@ pub(super) struct Model {
     pub(super) symbols: SymbolPatterns,
     projection: Projection,
     pub(super) pipeline: Pipeline,
+    /// Of a blend: the places of its members, `None` for one that does not run.
+    pub(super) members: Vec<Option<usize>>,
 }
 
 /// What is known of a record beside its tick.
@@ -130,10 +136,13 @@ impl Pipelines {
             let StreamModel { name, symbols, seat, role, mut pipeline } = model;
             pipeline.take_post(Post { index, seat, role, place: index });
             let projection = pipeline.schema().projection(&schema);
-            Model { name, symbols, projection, pipeline }
+            Model { name, symbols, projection, pipeline, members: Vec::new() }
         });
+        let mut models: Vec<_> = models.collect();
+        let heard = join(&mut models);
         let mut pipelines = Self {
-            models: models.collect(),
+            models,
+            heard,
             decoder,
             schema,
             time_unit,
@@ -237,6 +246,9 @@ impl Pipelines {
         }
         pipeline.take_post(post);
         pipeline.store_as(before.stored_as().map(Arc::from));
+        if self.models.iter().any(|model| model.members.contains(&Some(index))) {
+            self.models[index].pipeline.engine.pass_on();
+        }
         let schemas = self.models.iter().map(|model| model.pipeline.schema());
         self.schema = Schema::union(schemas).expect("a reload refuses a model of too many fields");
         for model in &mut self.models {
@@ -314,7 +326,7 @@ impl Pipelines {
         let next = DeferredTick { tick, doubt, position, received, late, origin };
         let (mut verdict, mut is_deferred) = (Verdict::Unwanted, false);
         for model in self.models.iter_mut().filter(|model| model.wants(&next.tick.symbol)) {
-            if model.role() == Role::Shadow {
+            if model.role() != Role::Live {
                 is_deferred = true;
                 continue;
             }
@@ -375,34 +387,24 @@ impl Pipelines {
         &mut self,
         mut flush: impl FnMut(&mut Pipeline) -> Result<(), E>,
     ) -> Result<(), E> {
-        if self.deferred.is_empty() {
+        if !self.deferred.has_untaken() {
             return Ok(());
         }
         let Self { models, deferred, .. } = self;
         for shadow in models.iter_mut().filter(|model| model.role() == Role::Shadow) {
-            let of = shadow.pipeline.post().seat;
-            for next in deferred.iter() {
-                match next {
-                    Next::Score { seat, score } if seat == of => {
-                        shadow.pipeline.engine_mut().scores_mut().meet(score);
-                    }
-                    Next::Score { .. } => {}
-                    Next::Tick(next) if shadow.wants(&next.tick.symbol) => {
-                        shadow.take(&next, &mut flush)?;
-                        shadow.pipeline.engine_mut().scores_mut().part();
-                        if shadow.pipeline.engine().has_full_run() {
-                            flush(&mut shadow.pipeline)?;
-                        }
-                    }
-                    Next::Tick(_) => shadow.pipeline.engine_mut().scores_mut().part(),
-                    Next::Gap(symbol, position) => {
-                        shadow.pipeline.engine_mut().mark_gap_before(symbol, position);
-                    }
-                }
-            }
+            shadow.take_all(deferred.untaken(), &mut flush)?;
         }
-        deferred.clear();
+        if self.has_blends() {
+            self.deferred.note_taken();
+        } else {
+            self.deferred.clear();
+        }
         Ok(())
+    }
+
+    /// The models beside what they have still to take.
+    pub(super) fn models_and_deferred(&mut self) -> (&mut [Model], &Deferred) {
+        (&mut self.models, &self.deferred)
     }
 
     /// How far the newest record that the stream refused as [`Reject::InFuture`] was ahead of its
@@ -426,15 +428,15 @@ impl Pipelines {
     /// one.
     pub fn mark_gap_before(&mut self, record: &[u8], position: Option<Position>) {
         let Some(symbol) = symbol_of(record) else { return };
-        let mut has_shadows = false;
+        let mut is_deferred = false;
         for model in &mut self.models {
             match model.role() {
                 Role::Live => model.pipeline.engine_mut().mark_gap_before(&symbol, position),
-                Role::Shadow => has_shadows = true,
+                Role::Shadow | Role::Blend => is_deferred = true,
                 Role::Vacant => {}
             }
         }
-        if has_shadows {
+        if is_deferred {
             self.deferred.gap(&symbol, position);
         }
     }
@@ -446,8 +448,43 @@ impl Pipelines {
 }
 
 impl Model {
-    fn role(&self) -> Role {
+    pub(super) fn role(&self) -> Role {
         self.pipeline.post().role
+    }
+
+    pub(super) fn is_blend(&self) -> bool {
+        self.role() == Role::Blend
+    }
+
+    /// Takes what was deferred, as far as the model wants it.
+    pub(super) fn take_all<'d, E>(
+        &mut self,
+        deferred: impl Iterator<Item = Next<'d>>,
+        flush: &mut impl FnMut(&mut Pipeline) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let seat = self.pipeline.post().seat;
+        for next in deferred {
+            match next {
+                Next::Score { seat: of, score } if of == seat => {
+                    self.pipeline.engine_mut().scores_mut().meet(score);
+                }
+                Next::Score { .. } => {}
+                Next::Tick(next) => {
+                    let is_wanted = self.wants(&next.tick.symbol);
+                    if is_wanted {
+                        self.take(&next, flush)?;
+                    }
+                    self.pipeline.engine_mut().scores_mut().part();
+                    if is_wanted && self.pipeline.engine().has_full_run() {
+                        flush(&mut self.pipeline)?;
+                    }
+                }
+                Next::Gap(symbol, position) => {
+                    self.pipeline.engine_mut().mark_gap_before(symbol, position);
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn wants(&self, symbol: &str) -> bool {
@@ -492,6 +529,20 @@ impl Model {
         };
         rejection.map(|rejection| widened(projection, rejection))
     }
+}
+
+/// Finds the members of each blend, which pass their forecasts on from here on. Returns a place for
+/// those of each model.
+fn join(models: &mut [Model]) -> Vec<Vec<Heard>> {
+    for blend in 0..models.len() {
+        let place_of = |name: &Arc<str>| models.iter().position(|model| model.name == *name);
+        let members: Vec<_> = models[blend].pipeline.members().iter().map(place_of).collect();
+        for member in members.iter().flatten() {
+            models[*member].pipeline.engine_mut().pass_on();
+        }
+        models[blend].members = members;
+    }
+    models.iter().map(|_| Vec::new()).collect()
 }
 
 /// A tick of the stream with the columns of one model.

@@ -17,6 +17,9 @@ pub enum Role {
     Live,
     /// They are scored and go to a place of their own. It runs when the live ones are done.
     Shadow,
+    /// They are made of those of other models, and go where those of live models go. It runs when
+    /// all others are done.
+    Blend,
     /// There are none: it is the place of a version to come, and takes no ticks until then.
     Vacant,
 }
@@ -40,7 +43,7 @@ impl Post {
     /// hands it over, so that no forecast of another role is left behind.
     pub fn rank(self) -> u16 {
         let rank = match self.role {
-            Role::Live => self.seat,
+            Role::Live | Role::Blend => self.seat,
             Role::Shadow | Role::Vacant => self.place,
         };
         u16::try_from(rank).unwrap_or(u16::MAX)
@@ -48,11 +51,17 @@ impl Post {
 }
 
 impl Role {
+    /// Whether its forecasts are what the stream says.
+    pub const fn is_public(self) -> bool {
+        matches!(self, Self::Live | Self::Blend)
+    }
+
     /// The role as it is written.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Live => "live",
             Self::Shadow => "shadow",
+            Self::Blend => "blend",
             Self::Vacant => "vacant",
         }
     }

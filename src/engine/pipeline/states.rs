@@ -21,6 +21,9 @@ use crate::core::health::Arrivals;
 use crate::engine::inference::InferenceError;
 use crate::engine::state::ModelIdentity;
 
+/// The roles, each behind those that it follows.
+const FOLLOWING: [Role; 4] = [Role::Live, Role::Vacant, Role::Shadow, Role::Blend];
+
 /// A stored state of one symbol.
 struct Candidate<'s> {
     /// The model that it is stored under; `None` for the only one.
@@ -85,42 +88,47 @@ impl Pipelines {
     /// `sink`, and of no more than `left` of each model, which goes down by them. See
     /// [`Pipeline::take_changed`](super::Pipeline::take_changed).
     ///
-    /// Where states are taken at several moments, the live models go first: the state of a shadow
-    /// then holds no less of the input than that of its rival, so each score of the rival that is
-    /// made again has either been compared or finds its counterpart.
+    /// Where states are taken at several moments, a model goes behind those that it follows: shadows
+    /// behind the live models that they are compared with, and blends behind their members. The state
+    /// of a shadow then holds no less of the input than that of its rival, so each score of the rival
+    /// that is made again has either been compared or finds its counterpart; and what a blend has
+    /// still to hear, its members say again.
     pub fn take_changed(
         &mut self,
         count_max: usize,
         left: &mut [usize],
         sink: impl FnMut(StoredState),
     ) {
-        self.take_in_order(Role::Live, count_max, left, sink);
+        self.take_in_order(FOLLOWING, count_max, left, sink);
     }
 
-    /// As [`Pipelines::take_changed`], of all at one moment. The shadows go first: where only the
-    /// first of them are stored in the end, a shadow is ahead of its rival here as well.
+    /// As [`Pipelines::take_changed`], of all at one moment. The order is the opposite one: where
+    /// only the first of them are stored in the end, a model is ahead of those that it follows here
+    /// as well.
     pub fn take_all_changed(&mut self, sink: impl FnMut(StoredState)) {
         let mut left = self.begin_taking();
-        self.take_in_order(Role::Shadow, usize::MAX, &mut left, sink);
+        let mut order = FOLLOWING;
+        order.reverse();
+        self.take_in_order(order, usize::MAX, &mut left, sink);
     }
 
     fn take_in_order(
         &mut self,
-        first: Role,
+        order: [Role; 4],
         count_max: usize,
         left: &mut [usize],
         mut sink: impl FnMut(StoredState),
     ) {
         let mut room = count_max;
-        let mut order: Vec<_> = (0..self.count()).collect();
-        order.sort_by_key(|at| self.at(*at).post().role != first);
-        for at in order {
-            let (pipeline, left) = (self.at_mut(at), &mut left[at]);
-            let count = room.min(*left).min(pipeline.engine().changed_count());
-            pipeline.take_changed(count, &mut sink);
-            (room, *left) = (room - count, *left - count);
-            if pipeline.engine().changed_count() == 0 {
-                *left = 0;
+        for role in order {
+            let models = self.models_mut().iter_mut().zip(left.iter_mut());
+            for (Model { pipeline, .. }, left) in models.filter(|(model, _)| model.role() == role) {
+                let count = room.min(*left).min(pipeline.engine().changed_count());
+                pipeline.take_changed(count, &mut sink);
+                (room, *left) = (room - count, *left - count);
+                if pipeline.engine().changed_count() == 0 {
+                    *left = 0;
+                }
             }
         }
         if left.iter().all(|left| *left == 0) {

@@ -361,6 +361,7 @@ impl Engine {
                 Driver::Full(_) => {}
                 Driver::Sliding(sliding) => sliding.swap_remove(id),
                 Driver::Carried(carried) => carried.swap_remove(id),
+                Driver::Blended(blended) => blended.swap_remove(id),
             }
         }
         let moved: HashMap<usize, SymbolId> = (0..)

@@ -6,6 +6,7 @@
 //! `full`. Never reads a clock, does I/O, or spawns: its owner thread drives it.
 
 mod batch;
+mod blended;
 mod block;
 mod carried;
 mod expiry;
@@ -13,6 +14,7 @@ mod facts;
 mod full;
 mod history;
 mod inherit;
+mod outlet;
 mod policy;
 mod rest;
 mod shed;
@@ -26,9 +28,11 @@ mod tests;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
+use self::blended::BlendStates;
 use self::carried::CarriedStates;
 use self::expiry::Expiry;
 use self::full::FullWindows;
+use self::outlet::Outlet;
 use self::shed::Shedding;
 use self::sliding::SlidingStates;
 use self::symbol::SymbolState;
@@ -37,7 +41,6 @@ use crate::core::domain::{
     TimeDoubt, UnixNanos,
 };
 use crate::core::features::{FeaturePlan, FeatureState, RowScratch, RowStatus};
-use crate::core::forecast::WindowFacts;
 use crate::core::history::Origin;
 use crate::core::score::ScoreBook;
 use crate::core::shift::ShiftBook;
@@ -49,6 +52,7 @@ use crate::engine::model::manifest::{Mode, Plans, Rows, StepSpec};
 pub use self::expiry::{Departure, Expired};
 pub use self::facts::SymbolFacts;
 pub use self::inherit::Inherited;
+pub use self::outlet::Heard;
 pub use self::policy::{
     CadencePolicy, EnginePolicy, WhenShifted, Withheld, WithheldTally, Withhold,
 };
@@ -106,6 +110,8 @@ enum Driver {
     Full(FullWindows),
     Sliding(SlidingStates),
     Carried(CarriedStates),
+    /// No backend runs: forecasts are made of those of other models.
+    Blended(BlendStates),
 }
 
 /// The engine of one shard.
@@ -169,6 +175,8 @@ pub struct Engine {
     state_count: usize,
     /// What its output has.
     columns: Columns,
+    /// Its forecasts that blends have still to hear, where one of them listens.
+    heard: Option<Vec<Heard>>,
     tally: EngineTally,
 }
 
@@ -218,6 +226,7 @@ impl Engine {
             Driver::Full(full) => full.prepare(&mut *backend)?,
             Driver::Sliding(sliding) => sliding.prepare(&mut *backend)?,
             Driver::Carried(carried) => carried.prepare(&mut *backend)?,
+            Driver::Blended(_) => {}
         }
         let scratch = plans.features.raw().scratch();
         let scores = ScoreBook::new(plans.score.clone());
@@ -261,6 +270,7 @@ impl Engine {
             expiry: Expiry::default(),
             state_count: signature.states.len(),
             columns: signature.columns,
+            heard: None,
             tally: EngineTally::default(),
         })
     }
@@ -289,6 +299,7 @@ impl Engine {
             Driver::Full(full) => full.shapes().collect(),
             Driver::Sliding(sliding) => sliding.shapes(),
             Driver::Carried(carried) => carried.shapes(),
+            Driver::Blended(_) => Vec::new(),
         };
         shapes.into_iter().try_for_each(|shape| self.backend.lane(shape).map(|_| ()))
     }
@@ -516,6 +527,7 @@ impl Engine {
             Driver::Full(_) => {}
             Driver::Sliding(sliding) => sliding.add_symbol(),
             Driver::Carried(carried) => carried.add_symbol(),
+            Driver::Blended(blended) => blended.add_symbol(),
         }
         Ok(id)
     }
@@ -621,7 +633,10 @@ impl Engine {
         }
         self.scores.set_quiet(is_quiet);
         self.scores.set_shifted(self.shift_of(id).is_shifted());
-        self.scores.step(id, step);
+        let score = self.scores.step(id, step);
+        if let (Driver::Blended(blended), Some(score)) = (&mut self.driver, score) {
+            blended.learn(id, &score);
+        }
         self.note_filled(id, step);
         let Self { symbols, scratch, tally, .. } = self;
         let state = &mut symbols[id.index()];
@@ -698,6 +713,7 @@ impl Engine {
             Driver::Full(_) => {}
             Driver::Sliding(sliding) => sliding.reset(id),
             Driver::Carried(carried) => carried.reset(id),
+            Driver::Blended(blended) => blended.reset(id),
         }
     }
 
@@ -726,45 +742,25 @@ impl Engine {
             self.wake(1)?;
         }
         std::mem::swap(&mut self.pending, &mut self.inferred);
-        let (has_cadence, columns) = (&self.cadence.is_some(), self.columns);
+        let is_warming =
+            |pending: &&Pending| !self.symbols[pending.symbol.index()].window.is_full();
+        self.tally.warming += self.inferred.iter().filter(is_warming).count() as u64;
+        if matches!(self.driver, Driver::Blended(_)) {
+            self.run_blended(forecasts);
+            return Ok(());
+        }
+        let (has_cadence, columns) = (self.cadence.is_some(), self.columns);
         let Self { symbols, scores, plans, policy, tally, inferred, backend, driver, .. } = self;
-        let inputs = &self.shift;
+        let (symbols, heard, inputs) = (&*symbols, self.heard.as_mut(), self.shift.as_ref());
+        let mut outlet =
+            Outlet { symbols, inputs, scores, policy, tally, has_cadence, heard, forecasts };
         let ready = |pending: &&Pending| symbols[pending.symbol.index()].window.is_full();
-        let warming = inferred.len() - inferred.iter().filter(ready).count();
-        tally.warming += warming as u64;
         let mut finish = |pending: &Pending, output: &[f32]| {
-            let window = &symbols[pending.symbol.index()].window;
-            if !window.is_full() {
-                // A row that moved states on and is counted as warming.
-                return;
-            }
-            let facts = WindowFacts {
-                symbol: pending.symbol,
-                as_of: pending.as_of,
-                last_price: pending.last_price,
-                quality: quality_of(&symbols[pending.symbol.index()], *has_cadence),
-                out_of_range: window.out_of_range(),
-                margins: scores.margins(pending.symbol),
-            };
-            let shift = shift::of(inputs.as_ref(), pending.symbol);
-            match plans.forecast.finish_output(columns.read(output), &facts) {
-                Some(forecast) => match policy.reason(forecast.quality, shift) {
-                    Some(reason) => tally.withheld.add(reason),
-                    None => {
-                        let shed_steps = symbols[pending.symbol.index()].shed_steps;
-                        let evidence = scores.evidence(forecast.as_of);
-                        let drift = scores.is_drifting(pending.symbol);
-                        let forecast = Forecast { evidence, drift, shift, shed_steps, ..forecast };
-                        scores.wait(&forecast, window);
-                        if pending.is_quiet {
-                            tally.withheld.add(Withheld::History);
-                        } else {
-                            tally.forecasts += 1;
-                            forecasts.push(forecast);
-                        }
-                    }
-                },
-                None => tally.withheld.add(Withheld::Impossible),
+            // One whose window is not full moved states on and is counted as warming.
+            if symbols[pending.symbol.index()].window.is_full() {
+                let facts = outlet.facts(pending);
+                let forecast = plans.forecast.finish_output(columns.read(output), &facts);
+                outlet.take(pending, forecast);
             }
         };
         let rows = inferred.iter().filter_map(|pending| {
@@ -788,6 +784,8 @@ impl Engine {
                 Haste::Throughput => sliding.infer_and_advance(&mut **backend, rows, &mut finish),
             },
             Driver::Carried(carried) => carried.infer(&mut **backend, rows, &mut finish),
+            // It has no output to read.
+            Driver::Blended(_) => Ok(()),
         }
     }
 

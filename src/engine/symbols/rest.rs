@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::history::Past;
 use super::symbol::SymbolState;
 use super::{Driver, Engine};
+use crate::core::blend::SymbolBlend;
 use crate::core::domain::{DurationNanos, PartitionId, Position, Reject, Symbol, SymbolId, Tick};
 use crate::core::features::FeatureState;
 use crate::core::score::{ScoresBefore, SymbolScores};
@@ -42,6 +43,8 @@ pub struct SymbolSnapshot {
     /// What is known of its inputs; `None` where the model has no distribution to compare with, and
     /// in states of layout 5.
     shift: Option<ShiftState>,
+    /// The weights and recalibrations of a blend; absent for another model.
+    blend: Option<SymbolBlend>,
     /// The evidence of a shadow about the live model of its seat.
     rival: Option<RivalLedger>,
 }
@@ -78,6 +81,7 @@ impl From<SnapshotBefore> for SymbolSnapshot {
             // What was scored then counted what the model was trained on.
             ledger: Ledger::new(),
             shift: None,
+            blend: None,
             rival: None,
         }
     }
@@ -161,7 +165,7 @@ impl SymbolSnapshot {
         if let Some(change) = change {
             self.window.change_rows(change);
         }
-        self.carried = None;
+        (self.carried, self.blend) = (None, None);
         self
     }
 }
@@ -209,7 +213,7 @@ impl Engine {
             features: state.features.clone(),
             window: state.window.snapshot(),
             carried: match &self.driver {
-                Driver::Full(_) | Driver::Sliding(_) => None,
+                Driver::Full(_) | Driver::Sliding(_) | Driver::Blended(_) => None,
                 Driver::Carried(carried) => Some(carried.snapshot(id)),
             },
             scores: self.scores.symbol(id).clone(),
@@ -218,6 +222,10 @@ impl Engine {
             shed_steps: state.shed_steps,
             ledger: *self.scores.ledger(id),
             shift: self.shift.as_ref().map(|book| book.rest(id)),
+            blend: match &self.driver {
+                Driver::Full(_) | Driver::Sliding(_) | Driver::Carried(_) => None,
+                Driver::Blended(blended) => Some(blended.snapshot(id)),
+            },
             rival: self.scores.rival(id),
         }
     }
@@ -277,7 +285,7 @@ impl Engine {
         match (driver, states) {
             (Driver::Sliding(sliding), _) => sliding.warm(&mut **backend, &windows)?,
             (Driver::Carried(carried), States::OfRows) => carried.warm(&mut **backend, &windows)?,
-            (Driver::Carried(_), States::Stored) | (Driver::Full(_), _) => {}
+            (Driver::Carried(_), States::Stored) | (Driver::Full(_) | Driver::Blended(_), _) => {}
         }
         self.resume_clocks(first);
         Ok(refused)
@@ -310,6 +318,11 @@ impl Engine {
         {
             return Err(RestoreError::States(snapshot.symbol.clone()));
         }
+        if let (Driver::Blended(blended), Some(blend)) = (&self.driver, &snapshot.blend)
+            && !blended.fits(blend)
+        {
+            return Err(RestoreError::States(snapshot.symbol.clone()));
+        }
         let SymbolSnapshot { scores, ledger, rival, .. } = snapshot;
         if !of_rows && !self.scores.fits(scores, ledger, rival.as_ref()) {
             return Err(RestoreError::Scores(snapshot.symbol.clone()));
@@ -338,6 +351,9 @@ impl Engine {
             // Another version has other cells.
             let stored = snapshot.shift.as_ref().filter(|_| !of_rows);
             book.restore_symbol(stored, self.symbols[id.index()].window.rows());
+        }
+        if let (Driver::Blended(blended), Some(blend)) = (&mut self.driver, &snapshot.blend) {
+            blended.restore(id, blend);
         }
         Ok(id)
     }

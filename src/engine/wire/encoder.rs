@@ -11,6 +11,7 @@ use serde::Serialize;
 use sha2::Sha256;
 
 use super::forecast::{FORECAST_SCHEMA, RecordTemplate};
+use crate::core::blend::WEIGHT_PARTS;
 use crate::core::domain::{Forecast, ForecastId, InputShift, Quality, Signal, UnixNanos};
 
 /// What a record takes beside its names: keys, times, the id and eight numbers.
@@ -26,6 +27,8 @@ pub struct RecordEncoder {
     model: Vec<u8>,
     /// From behind the digits of `upper` to the name of the signal.
     coverage: Vec<u8>,
+    /// Of a blend: the names of the experts as JSON, each with its colon.
+    experts: Vec<Vec<u8>>,
 }
 
 impl RecordEncoder {
@@ -43,7 +46,20 @@ impl RecordEncoder {
         push_number(&mut behind_upper, *coverage);
         behind_upper.extend_from_slice(b",\"signal\":\"");
         let model_hash = template.model_hash();
-        Self { template, model_hash, model: behind_symbol, coverage: behind_upper }
+        let experts = Vec::new();
+        Self { template, model_hash, model: behind_symbol, coverage: behind_upper, experts }
+    }
+
+    /// The same of a blend of these experts.
+    #[must_use]
+    pub fn with_experts(self, names: &[String]) -> Self {
+        let named = |name: &String| {
+            let mut named = Vec::new();
+            push_json(&mut named, name);
+            named.push(b':');
+            named
+        };
+        Self { experts: names.iter().map(named).collect(), ..self }
     }
 
     /// What all forecasts have in common.
@@ -111,6 +127,24 @@ impl RecordEncoder {
         }
     }
 
+    /// Adds the weights of a blend to the forecast that was appended last, in the order of the
+    /// experts and in parts of [`WEIGHT_PARTS`].
+    pub fn add_weights(&self, weights: &[u16], buffer: &mut Vec<u8>) {
+        if buffer.pop_if(|byte| *byte == b'}').is_none() {
+            return;
+        }
+        buffer.extend_from_slice(b",\"weights\":{");
+        let mut is_first = true;
+        for (name, parts) in self.experts.iter().zip(weights).filter(|(_, parts)| **parts > 0) {
+            if !std::mem::take(&mut is_first) {
+                buffer.push(b',');
+            }
+            buffer.extend_from_slice(name);
+            push_number(buffer, f64::from(*parts) / f64::from(WEIGHT_PARTS));
+        }
+        buffer.extend_from_slice(b"}}");
+    }
+
     fn id(&self, symbol: &str, as_of: UnixNanos) -> ForecastId {
         self.template.finish_id(self.model_hash.clone(), symbol, as_of)
     }
@@ -167,6 +201,7 @@ mod tests {
     use super::*;
     use crate::core::domain::{Evidence, SymbolId};
     use crate::engine::model::manifest::Mode;
+    use crate::engine::wire::forecast::ExpertWeights;
 
     /// Any bits, what people send, whole numbers, and the places where the notation turns.
     fn number() -> impl Strategy<Value = f64> {
@@ -266,6 +301,26 @@ mod tests {
             let reference = serde_json::to_string(&template.record(&symbol, &forecast)).unwrap();
             let mut bytes = b"kept ".to_vec();
             RecordEncoder::new(template).encode(&symbol, &forecast, &mut bytes);
+            prop_assert_eq!(String::from_utf8(bytes).unwrap(), format!("kept {reference}"));
+        }
+
+        #[test]
+        fn the_record_of_a_blend_has_the_bytes_of_the_reference(
+            template in template(),
+            symbol in name(),
+            forecast in forecast(),
+            weights in prop::collection::vec((name(), 0..=WEIGHT_PARTS), 0..6),
+        ) {
+            let (names, parts): (Vec<_>, Vec<_>) = weights.into_iter().unzip();
+            let weighs = names.iter().cloned().zip(&parts).filter(|(_, parts)| **parts > 0);
+            let weighs = weighs.map(|(name, parts)| (name, f64::from(*parts) / 10_000.0));
+            let mut record = template.record(&symbol, &forecast);
+            record.weights = Some(ExpertWeights(weighs.collect()));
+            let reference = serde_json::to_string(&record).unwrap();
+            let mut bytes = b"kept ".to_vec();
+            let encoder = RecordEncoder::new(template.clone()).with_experts(&names);
+            encoder.encode(&symbol, &forecast, &mut bytes);
+            encoder.add_weights(&parts, &mut bytes);
             prop_assert_eq!(String::from_utf8(bytes).unwrap(), format!("kept {reference}"));
         }
     }

@@ -6,8 +6,10 @@
 //! and this is what it is held to.
 
 use std::borrow::Cow;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::core::domain::{Evidence, Forecast, ForecastId, InputShift, Quality, Signal, UnixNanos};
@@ -78,6 +80,42 @@ pub struct ForecastRecord<'a> {
     /// an interval that adapts to them, lack these. Absent for none.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub shed_steps: u64,
+    /// Of a blend: what each expert weighs in the forecast. Absent for another model.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub weights: Option<ExpertWeights>,
+}
+
+/// The weights of the experts of a blend that weigh anything, each with its name, in the order of
+/// the experts: a JSON object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExpertWeights(pub Vec<(String, f64)>);
+
+impl Serialize for ExpertWeights {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, weight)| (name, weight)))
+    }
+}
+
+impl<'de> Deserialize<'de> for ExpertWeights {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = ExpertWeights;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object with a number for each expert")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ExpertWeights, A::Error> {
+                let mut weights = Vec::new();
+                while let Some(weight) = map.next_entry()? {
+                    weights.push(weight);
+                }
+                Ok(ExpertWeights(weights))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
 }
 
 /// A feature that has left the distribution of the training, as it travels.
@@ -169,6 +207,7 @@ impl RecordTemplate {
                 InputShift::Unknown | InputShift::Within => None,
             },
             shed_steps: forecast.shed_steps,
+            weights: None,
         }
     }
 }
@@ -249,6 +288,15 @@ mod tests {
         let shifted = shift(InputShift::Shifted { feature: 1, psi: 1.5 });
         let expected = "\"shift\":{\"feature\":\"lag(close,1)\",\"psi\":1.5}}";
         assert_eq!(shifted, format!(",\"shifted\":true,{expected}"));
+        let experts = ["vol".to_owned(), "vol:recalibrated".to_owned(), "average".to_owned()];
+        let encoder = encoder.with_experts(&experts);
+        let mut blended = bytes.clone();
+        encoder.add_weights(&[4_123, 0, 5_877], &mut blended);
+        let weights = b",\"weights\":{\"vol\":0.4123,\"average\":0.5877}}";
+        assert_eq!(blended, [bytes.strip_suffix(b"}").unwrap(), weights].concat());
+        let back: ForecastRecord<'_> = serde_json::from_slice(&blended).unwrap();
+        let expected = [("vol".to_owned(), 0.4123), ("average".to_owned(), 0.5877)];
+        assert_eq!(back.weights, Some(ExpertWeights(expected.into())));
         bytes.clear();
         encoder.encode("A\"\\B", &forecast, &mut bytes);
         let back: ForecastRecord<'_> = serde_json::from_slice(&bytes).unwrap();

@@ -59,6 +59,7 @@ mod tests {
                 turns_with: [None, None, Some(3), Some(2)][index],
                 symbols: Vec::new(),
                 rivalry: Rivalry::default(),
+                blends: Vec::new(),
                 status: ModelStatus {
                     running,
                     runtime: "onnxruntime",

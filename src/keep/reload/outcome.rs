@@ -57,6 +57,9 @@ pub struct ListedModel {
     /// What is known of it beside the live model of its seat.
     #[serde(skip)]
     pub rivalry: Rivalry,
+    /// Of a blend: the models that it is made of, as the configuration names them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub blends: Vec<String>,
     /// What runs.
     #[serde(flatten)]
     pub status: ModelStatus,
@@ -84,6 +87,13 @@ impl Models {
     /// The place of the live model of a seat.
     pub fn live_of(&self, seat: usize) -> Option<usize> {
         self.0.iter().position(|model| model.seat == seat && model.role == Role::Live)
+    }
+
+    /// The blend that a model has a part in: such a model is not exchanged while the daemon runs.
+    pub(super) fn blend_of(&self, model: usize) -> Option<&str> {
+        let name = &self.0.get(model)?.name;
+        let blend = self.0.iter().find(|blend| blend.blends.contains(name))?;
+        Some(&blend.name)
     }
 
     /// What is kept of them for a restart.

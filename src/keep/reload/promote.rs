@@ -36,6 +36,9 @@ impl ReloadWork {
         match role {
             Role::Live => return Ok(Outcome::Live { name }),
             Role::Vacant => return Err(Outcome::kept("there is no other version yet")),
+            Role::Blend => {
+                return Err(Outcome::kept("a blend is no shadow, and has no seat to get"));
+            }
             Role::Shadow => {}
         }
         if let Some(reason) = self.reloader.roles.configured().refusal(&name) {

@@ -33,7 +33,9 @@ impl Models {
         match (turns_with, role) {
             (None, _) => Way { place: model, windows_of: model },
             (Some(other), Role::Live) => Way { place: *other, windows_of: model },
-            (Some(other), Role::Shadow | Role::Vacant) => Way { place: model, windows_of: *other },
+            (Some(other), Role::Shadow | Role::Blend | Role::Vacant) => {
+                Way { place: model, windows_of: *other }
+            }
         }
     }
 

@@ -283,10 +283,25 @@ impl ReloadWork {
         meanwhile: &mut Meanwhile<'_>,
     ) -> Result<Outcome, Outcome> {
         let way = self.reloader.running.borrow().way_of(model);
+        if self.reloader.running.borrow().0[model].role == Role::Blend {
+            let reason = "a blend has no versions of its own".to_owned();
+            return Err(Outcome::Unchanged { model: self.running(model), reason });
+        }
         let ModelChoice { root, name, version, .. } = &self.reloader.models[model].choice;
         let version = named.unwrap_or(if way.is_beside() { "latest" } else { version });
         let folders = candidates(root, name, version).map_err(Outcome::kept)?;
         let running = self.running(way.windows_of).model_version;
+        let blend = self.reloader.running.borrow().blend_of(model).map(str::to_owned);
+        if let Some(blend) = blend {
+            let is_newest = folders.first().is_some_and(|folder| version_of(folder) == running);
+            return Err(match is_newest {
+                true => Outcome::unchanged(self.running(model)),
+                false => Outcome::kept(format_args!(
+                    "the blend `{blend}` has learned what version {running} is worth; restart the \
+                     daemon to exchange it"
+                )),
+            });
+        }
         let (mut refused, mut taken) = (Vec::new(), Vec::new());
         for folder in folders {
             let version = version_of(&folder);
@@ -549,7 +564,7 @@ pub(super) fn shown_model<'s>(
         name: &listed.name,
         template: &model.template,
         step: &model.manifest.step,
-        is_live: listed.role == Role::Live,
+        is_live: listed.role.is_public(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::warming::Warming;
 use crate::core::domain::{Quality, Signal, Symbol, UnixNanos};
 use crate::core::verdict::Word;
-use crate::engine::wire::forecast::{FORECAST_SCHEMA, ForecastRecord};
+use crate::engine::wire::forecast::{ExpertWeights, FORECAST_SCHEMA, ForecastRecord};
 use crate::engine::wire::score::{SCORE_SCHEMA, ScoreRecord};
 use crate::ops::meter::Meter;
 
@@ -40,6 +40,8 @@ pub(super) struct Row {
     pub(super) out_of_range: bool,
     /// Whether the inputs have left the distribution of the training.
     pub(super) is_shifted: bool,
+    /// Of a blend: the expert that weighs most, and how much.
+    pub(super) mostly: Option<(String, f64)>,
     /// How many forecasts of this model and symbol have come.
     pub(super) forecasts: u64,
     /// What its scores have come to, where there are some.
@@ -124,6 +126,11 @@ impl Board {
         }
     }
 
+    /// Whether any row is of a blend.
+    pub(super) fn has_blends(&self) -> bool {
+        self.models.values().flat_map(|model| model.rows.values()).any(|row| row.mostly.is_some())
+    }
+
     /// Whether any row has a score.
     pub(super) fn has_scores(&self) -> bool {
         self.models.values().flat_map(|model| model.rows.values()).any(|row| row.score.is_some())
@@ -186,6 +193,11 @@ impl Board {
     }
 }
 
+/// The expert that weighs most; of equals the first.
+fn heaviest(ExpertWeights(weights): ExpertWeights) -> Option<(String, f64)> {
+    weights.into_iter().reduce(|most, next| if next.1 > most.1 { next } else { most })
+}
+
 /// What a record says.
 struct Read<'r> {
     model: Cow<'r, str>,
@@ -211,6 +223,7 @@ fn read(record: &[u8]) -> Option<Read<'_>> {
         quality: record.quality,
         out_of_range: record.out_of_range,
         is_shifted: record.shifted == Some(true),
+        mostly: record.weights.and_then(heaviest).filter(|(name, _)| is_safe(name)),
         forecasts: 1,
         score: None,
     };

@@ -48,7 +48,7 @@ enum Align {
     Right,
 }
 
-const HEADINGS: [(&str, Align); 13] = [
+const HEADINGS: [(&str, Align); 14] = [
     ("model", Align::Left),
     ("symbol", Align::Left),
     ("as of", Align::Left),
@@ -62,6 +62,7 @@ const HEADINGS: [(&str, Align); 13] = [
     ("skill", Align::Right),
     ("held", Align::Right),
     ("forecasts", Align::Right),
+    ("mostly", Align::Left),
 ];
 
 /// The column that a single model leaves out.
@@ -70,8 +71,11 @@ const MODEL: usize = 0;
 /// The columns that are left out while there is no score.
 const OF_SCORES: [usize; 3] = [7, 10, 11];
 
+/// The column of blends: the expert that weighs most.
+const OF_BLENDS: usize = 13;
+
 /// Columns that are left out where the terminal is narrow, the first one first.
-const DISPENSABLE: [usize; 6] = [6, 12, 11, 2, 3, 10];
+const DISPENSABLE: [usize; 7] = [6, 12, 11, 2, 3, 10, OF_BLENDS];
 
 /// One cell: its text, and how it is coloured.
 struct Cell {
@@ -97,6 +101,7 @@ pub(super) fn table(board: &Board, target: &str, size: Size, ink: Ink) -> Vec<St
         rows.map(|(model, symbol, row)| cells(model, symbol, row, has_scores, &style)).collect();
     let is_shown = |column| match column {
         MODEL => has_models,
+        OF_BLENDS => board.has_blends(),
         column if OF_SCORES.contains(&column) => has_scores,
         _ => true,
     };
@@ -195,6 +200,14 @@ fn cells(
         (false, true) => " ~",
         (true, true) => " !~",
     };
+    let mostly = row.mostly.as_ref();
+    let mostly = mostly.map_or_else(
+        || NONE.to_owned(),
+        |(name, weight)| {
+            let name = truncate_str(name, MODEL_COLUMNS_MAX, "…");
+            format!("{name} {:.0} %", weight * 100.0)
+        },
+    );
     let quality = Cell {
         text: format!("{word}{marks}"),
         style: if doubtful { style().yellow() } else { style() },
@@ -213,6 +226,7 @@ fn cells(
         plain(skill),
         plain(held),
         plain(grouped(row.forecasts)),
+        plain(mostly),
     ]
 }
 

@@ -255,6 +255,18 @@ fn verdicts_are_shown_where_there_are_scores() {
 }
 
 #[test]
+fn a_blend_shows_the_expert_that_weighs_most() {
+    let weights = serde_json::json!({
+        "model": "mix", "weights": {"vol": 0.25, "average": 0.5, "linear": 0.25}
+    });
+    let board = board(&[plain("AAPL"), record("AAPL", &weights)]);
+    let drawn = drawn(&board, 200, 30);
+    assert!(drawn[2].trim_end().ends_with("forecasts  mostly"), "{}", drawn[2]);
+    assert!(drawn[3].trim_end().ends_with("1  –"), "{}", drawn[3]);
+    assert!(drawn[4].ends_with("1  average 50 %"), "{}", drawn[4]);
+}
+
+#[test]
 fn a_narrow_terminal_gets_fewer_columns() {
     let board = board(&[plain("AAPL"), record("MSFT", &serde_json::json!({"out_of_range": true}))]);
     let heading = |columns| drawn(&board, columns, 30)[2].trim_end().to_owned();

@@ -46,6 +46,8 @@ pub struct ModelConfig {
     pub turns: Option<Turns>,
     /// Whether it gets its seat when its verdict against the live model there is `better`.
     pub promotes_by_rule: bool,
+    /// Of a blend: the entries that it is made of.
+    pub blends: Vec<Arc<str>>,
 }
 
 /// Of two entries in one seat, one of which is live while the other one has the version to come or
@@ -75,7 +77,11 @@ pub(super) struct Draft {
     role: Role,
     shadows: Option<String>,
     promotes: Option<Promotes>,
+    blends: Vec<String>,
 }
+
+/// What a blend has of its first member, or not at all.
+const OF_MEMBERS: [&str; 7] = ["root", "version", "mode", "watch", "cadence", "shadows", "promote"];
 
 /// Reads the entries.
 pub(super) fn read(root: &mut Section<'_>) -> Vec<Draft> {
@@ -83,7 +89,14 @@ pub(super) fn read(root: &mut Section<'_>) -> Vec<Draft> {
 }
 
 fn read_entry(mut section: Section<'_>) -> Draft {
-    section.shows(&["name", "as", "root", "version", "symbols", "shadows"]);
+    section.shows(&["name", "as", "root", "version", "symbols", "shadows", "blends"]);
+    let roles = [("live", Role::Live), ("shadow", Role::Shadow), ("blend", Role::Blend)];
+    let role = section.optional_choice("role", &roles).unwrap_or_default();
+    for key in OF_MEMBERS {
+        if role == Role::Blend && section.contains(key) {
+            section.problem(key, "is for a model of its own; a blend has none");
+        }
+    }
     let model = section.text("name");
     let name = section.optional_text("as").unwrap_or_else(|| model.clone());
     if !model.is_empty() && !is_name(&name) {
@@ -101,16 +114,20 @@ fn read_entry(mut section: Section<'_>) -> Draft {
         section.problem("symbols", error);
         SymbolPatterns::default()
     });
-    let roles = [("live", Role::Live), ("shadow", Role::Shadow)];
-    let role = section.optional_choice("role", &roles).unwrap_or_default();
     let promotes = promote::read(&mut section);
     let takes_turns = promotes.is_some() && role == Role::Live;
-    if watch && version != "latest" && !takes_turns {
+    if watch && version != "latest" && !takes_turns && role != Role::Blend {
         section.problem("watch", "needs version = \"latest\": a version never changes");
     }
     let shadows = section.optional_text("shadows");
     if shadows.is_some() && role == Role::Live {
         section.problem("shadows", "applies to shadows only (role = \"shadow\")");
+    }
+    let blends = section.texts("blends");
+    match (role, &*blends) {
+        (Role::Blend, []) => section.problem("blends", "is missing: name the models to blend"),
+        (Role::Blend, _) | (_, []) => {}
+        _ => section.problem("blends", "applies to blends only (role = \"blend\")"),
     }
     let draft = Draft {
         name,
@@ -125,6 +142,7 @@ fn read_entry(mut section: Section<'_>) -> Draft {
         role,
         shadows,
         promotes,
+        blends,
     };
     section.finish();
     draft
@@ -164,7 +182,11 @@ pub(super) fn settle(
             "no entry is live; remove role from one of them, or set it to \"live\"",
         );
     }
+    let mut blend_seats = live.len()..;
     let seats = drafts.iter().enumerate().map(|(index, draft)| {
+        if draft.role == Role::Blend {
+            return blend_seats.next().unwrap_or_default();
+        }
         seat_of(draft, &live).unwrap_or_else(|problem| {
             if !live.is_empty() {
                 root.problem(&format!("models[{index}].shadows"), problem);
@@ -179,21 +201,65 @@ pub(super) fn settle(
             root.problem(&format!("models[{index}].promote.when"), problem);
         }
     }
-    let inherited: Vec<_> = seats
-        .iter()
-        .map(|seat| live.get(*seat).map(|live| (live.patterns.clone(), live.symbols.clone())))
+    let firsts: Vec<_> =
+        (0..drafts.len()).map(|index| first_member(root, &drafts, index)).collect();
+    let inherited: Vec<_> = (0..drafts.len())
+        .map(|index| {
+            let whose = firsts[index].unwrap_or(index);
+            let is_own = drafts[whose].role != Role::Shadow || !drafts[whose].patterns.is_empty();
+            let of_seat = || live.get(seats[whose]).copied();
+            let draft = if is_own { Some(&drafts[whose]) } else { of_seat() };
+            draft.map(|draft| (draft.patterns.clone(), draft.symbols.clone()))
+        })
         .collect();
     let settled = drafts.into_iter().zip(seats).zip(inherited);
+    let settled =
+        settled.map(|((draft, seat), inherited)| draft.settled(seat, inherited, folder, cadence));
+    let mut settled: Vec<_> = settled.collect();
+    for (blend, first) in firsts.into_iter().enumerate() {
+        let Some(first) = first else { continue };
+        // The bundle of the first member gives the steps, the window and the baselines.
+        let ModelConfig { choice, cadence, .. } = settled[first].clone();
+        settled[blend].choice = choice;
+        settled[blend].cadence = cadence;
+    }
     settled
-        .map(|((draft, seat), inherited)| draft.settled(seat, inherited, folder, cadence))
-        .collect()
+}
+
+/// The place of the first member of a blend, whose members are looked at; `None` for another entry
+/// and for a blend whose members cannot be.
+fn first_member(root: &mut Section<'_>, drafts: &[Draft], blend: usize) -> Option<usize> {
+    let key = format!("models[{blend}].blends");
+    let names = &drafts[blend].blends;
+    if drafts[blend].role != Role::Blend {
+        return None;
+    }
+    let mut first = None;
+    for (at, name) in names.iter().enumerate() {
+        let place = drafts.iter().position(|draft| draft.name == *name);
+        let problem = match place.map(|place| &drafts[place]) {
+            _ if names[..at].contains(name) => format!("names `{name}` twice"),
+            None => format!("`{name}` is the name of no other entry"),
+            Some(Draft { role: Role::Blend, .. }) => format!("`{name}` is a blend itself"),
+            Some(member) if member.watch || member.takes_turns() => format!(
+                "`{name}` changes its version while the daemon runs (watch, promote), and a blend \
+                 learns what one version is worth"
+            ),
+            Some(_) => {
+                first = first.or(place);
+                continue;
+            }
+        };
+        root.problem(&key, problem);
+    }
+    first
 }
 
 /// The seat of an entry, in the order of the live ones.
 fn seat_of(draft: &Draft, live: &[&Draft]) -> Result<usize, String> {
     let place = |name: &str| live.iter().position(|live| live.name == name);
     match (&draft.shadows, draft.role) {
-        (_, Role::Live | Role::Vacant) => Ok(place(&draft.name).unwrap_or_default()),
+        (_, Role::Live | Role::Vacant | Role::Blend) => Ok(place(&draft.name).unwrap_or_default()),
         (Some(name), Role::Shadow) => {
             place(name).ok_or_else(|| format!("`{name}` is the name of no live model"))
         }
@@ -236,7 +302,8 @@ impl Draft {
         }
     }
 
-    /// A shadow wants the symbols of the live model of its seat, unless it says which.
+    /// A shadow wants the symbols of the live model of its seat, and a blend those of its first
+    /// member, unless it says which.
     fn settled(
         self,
         seat: usize,
@@ -246,7 +313,7 @@ impl Draft {
     ) -> ModelConfig {
         let takes_turns = self.takes_turns();
         let own = (self.patterns, self.symbols);
-        let inherits = own.0.is_empty() && self.role == Role::Shadow;
+        let inherits = own.0.is_empty() && self.role != Role::Live;
         let (patterns, symbols) = inherited.filter(|_| inherits).unwrap_or(own);
         ModelConfig {
             name: self.name.into(),
@@ -265,6 +332,7 @@ impl Draft {
             seat,
             turns: takes_turns.then_some(Turns { other: 0, is_first: true }),
             promotes_by_rule: self.promotes == Some(Promotes::ByRule),
+            blends: self.blends.into_iter().map(Arc::from).collect(),
         }
     }
 }

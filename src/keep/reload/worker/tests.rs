@@ -65,6 +65,7 @@ fn listed(pipeline: &Pipeline, name: &str, role: Role) -> ListedModel {
         turns_with: None,
         symbols: Vec::new(),
         rivalry: Rivalry::default(),
+        blends: Vec::new(),
         status,
     }
 }
