@@ -18,7 +18,7 @@ use crate::engine::pipeline::PipelineError;
 pub enum BacktestError {
     /// The configuration or the history cannot be used.
     #[error(transparent)]
-    Train(#[from] TrainError),
+    Train(Box<TrainError>),
     /// One fold cannot be divided, fitted or sealed.
     #[error("fold {number} of {count}: {source}")]
     Fold {
@@ -27,7 +27,7 @@ pub enum BacktestError {
         /// How many folds there are.
         count: usize,
         /// Why not.
-        source: TrainError,
+        source: Box<TrainError>,
     },
     /// The schedule gives no folds.
     #[error(transparent)]
@@ -54,6 +54,12 @@ pub enum BacktestError {
     /// The observer asked for it.
     #[error("the backtest was stopped; the same command goes on with the folds that are missing")]
     Stopped,
+}
+
+impl From<TrainError> for BacktestError {
+    fn from(error: TrainError) -> Self {
+        Self::Train(Box::new(error))
+    }
 }
 
 impl BacktestError {

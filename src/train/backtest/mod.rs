@@ -171,9 +171,13 @@ impl Backtest {
 
     /// The job of one fold with one seed: everything that it knows lies before the test span.
     fn job(&self, fold: &Fold, seed: u64) -> Result<Job, BacktestError> {
-        let failed =
-            |source| BacktestError::Fold { number: fold.number, count: self.folds.len(), source };
-        self.job_before(fold, seed).map_err(failed)
+        self.job_before(fold, seed).map_err(|source| self.failed(fold.number, source))
+    }
+
+    /// Why a fold gives nothing.
+    fn failed(&self, number: usize, source: TrainError) -> BacktestError {
+        let (count, source) = (self.folds.len(), Box::new(source));
+        BacktestError::Fold { number, count, source }
     }
 
     fn job_before(&self, fold: &Fold, seed: u64) -> Result<Job, TrainError> {
@@ -307,8 +311,7 @@ impl Work<'_> {
             let _ = self.see(Event::Done { place, record: &stored.record, is_reused: true });
             return Ok(stored);
         }
-        let failed =
-            |source| BacktestError::Fold { number: place.fold, count: folds.len(), source };
+        let failed = |source: TrainError| self.backtest.failed(place.fold, source);
         let job = self.backtest.job(fold, place.seed)?;
         let mut observer = |progress: Progress| self.see(Event::Fit { place, progress });
         let trained = match job.run_once(self.threads, &mut observer) {
