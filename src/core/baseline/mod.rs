@@ -145,8 +145,7 @@ impl Baselines {
 
     /// Which of them there are, in the order of [`BaselineKind::ALL`].
     pub const fn has(&self) -> [bool; BASELINES] {
-        let Self { drift, decay, lag, linear, .. } = self;
-        [true, drift.is_some(), decay.is_some(), lag.is_some(), linear.is_some()]
+        self.has
     }
 
     /// How many of the newest rows of a window they read.

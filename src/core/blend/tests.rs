@@ -38,7 +38,9 @@ fn score(at: usize, [value, truth]: [f64; 2], baselines: BaselineForecasts) -> S
         skill: None,
         held: None,
         drift: false,
+        shifted: None,
         verdict: Verdict::default(),
+        rival: None,
     }
 }
 

@@ -209,8 +209,8 @@ fn a_commit_of_which_a_part_is_lost_changes_no_bit() {
     let (mut stopped, mut said) = (pipelines(), Vec::new());
     let mut commit = |range: std::ops::Range<usize>, said: &mut Vec<String>| {
         take(&mut stopped, &records[range.clone()], range.start, said);
-        let (mut left, mut states) = (stopped.begin_taking(), Vec::new());
-        stopped.take_all_changed(&mut left, |state| states.push(state));
+        let mut states = Vec::new();
+        stopped.take_all_changed(|state| states.push(state));
         states
     };
     let mut before = Stored::new();
