@@ -19,12 +19,15 @@ use crate::engine::symbols::{SnapshotBefore, SymbolSnapshot};
 const MAGIC: &[u8; 4] = b"tcst";
 
 /// The layout of the payload. Raise it whenever [`SymbolSnapshot`] changes: postcard has no names.
-const VERSION: u16 = 5;
+const VERSION: u16 = 6;
 
 /// The layouts of [`SnapshotBefore`], which had no ledger, with what they lack at their end: layout
 /// 2 a cadence and the count of steps that were shed, layout 3 the count. Nothing is known of a
 /// cadence of zeros.
 const BEFORE: [(u16, &[u8]); 3] = [(2, &[0; 4]), (3, &[0]), (4, &[])];
+
+/// The layouts that had a ledger, with what they lack at their end: layout 5 the signals.
+const WITH_LEDGER: [(u16, &[u8]); 1] = [(5, &[0])];
 
 const MODEL: std::ops::Range<usize> = 6..22;
 const CHECKSUM: std::ops::Range<usize> = 22..30;
@@ -110,7 +113,8 @@ impl StateCodec {
         }
         let version = u16::from_le_bytes([bytes[4], bytes[5]]);
         let before = BEFORE.iter().find(|(before, _)| *before == version);
-        if version != VERSION && before.is_none() {
+        let with_ledger = WITH_LEDGER.iter().find(|(before, _)| *before == version);
+        if version != VERSION && before.is_none() && with_ledger.is_none() {
             return Err(StateError::Version(version));
         }
         if checksum(bytes) != bytes[CHECKSUM] {
@@ -120,11 +124,12 @@ impl StateCodec {
             return Err(StateError::OtherModel);
         }
         let payload = &bytes[HEADER_BYTES..];
-        let state = match before {
-            Some((_, lacking)) => {
+        let state = match (before, with_ledger) {
+            (Some((_, lacking)), _) => {
                 postcard::from_bytes::<SnapshotBefore>(&[payload, lacking].concat()).map(Into::into)
             }
-            None => postcard::from_bytes(payload),
+            (None, Some((_, lacking))) => postcard::from_bytes(&[payload, lacking].concat()),
+            (None, None) => postcard::from_bytes(payload),
         };
         state.map_err(|error| StateError::Unreadable(error.to_string()))
     }
@@ -151,7 +156,7 @@ mod tests {
     use crate::engine::symbols::{Engine, EngineLimits, Pushed};
     use crate::engine::test_support::{NullRuntime, bundle, tick};
 
-    /// A ledger without evidence, at the end of the payload.
+    /// A ledger without evidence, before the signals.
     const LEDGER_BYTES: usize = 28;
 
     #[test]
@@ -181,7 +186,8 @@ mod tests {
         }
         let state = engine.snapshot().remove(0);
         let shed = codec.encode(&state);
-        let count = shed[shed.len() - LEDGER_BYTES - 1];
+        let signals = postcard::to_allocvec(&state.signals()).unwrap();
+        let count = shed[shed.len() - signals.len() - LEDGER_BYTES - 1];
         assert_eq!((codec.decode(&shed), count), (Ok(state), 4));
     }
 
@@ -200,6 +206,48 @@ mod tests {
         let checksum = checksum(&before);
         before[CHECKSUM].copy_from_slice(&checksum);
         before
+    }
+
+    /// A state of layout 5 has no signals; what waits there has those of the thresholds.
+    #[test]
+    fn a_state_of_the_layout_without_signals_is_read() {
+        let bundle = bundle(&[Mode::Full]);
+        let limits = EngineLimits { symbols_max: 10, batch_rows_max: 10 };
+        let engine = || {
+            let backend = bundle.open(&NullRuntime).unwrap();
+            let plans = bundle.plans().clone();
+            let mut engine =
+                Engine::new(plans, Mode::Full, bundle.signature(), backend, limits).unwrap();
+            engine.scores_mut().keep();
+            engine
+        };
+        let step = |engine: &mut Engine, minute: i64| {
+            let close = if minute % 2 == 0 { 1.0 } else { 3.0 };
+            assert_eq!(engine.push(&tick("A", minute, close), None), Pushed::Taken);
+            engine.infer(crate::engine::symbols::Haste::Throughput, &mut Vec::new()).unwrap();
+        };
+        let mut stopped = engine();
+        (0..9).for_each(|minute| step(&mut stopped, minute));
+        let state = stopped.snapshot().remove(0);
+        let codec = StateCodec::new(bundle.manifest(), Mode::Full);
+        let newest = codec.encode(&state);
+        let signals = postcard::to_allocvec(&state.signals()).unwrap();
+        let mut before = newest.strip_suffix(&*signals).unwrap().to_vec();
+        before[4..6].copy_from_slice(&5_u16.to_le_bytes());
+        let checksum = checksum(&before);
+        before[CHECKSUM].copy_from_slice(&checksum);
+        let read = codec.decode(&before).unwrap();
+        assert_eq!(*read.signals(), None);
+        let mut restored = engine();
+        assert!(restored.restore(&[read], None).unwrap().is_empty());
+        (9..12).for_each(|minute| step(&mut restored, minute));
+        (9..12).for_each(|minute| step(&mut stopped, minute));
+        let signals = |engine: &mut Engine| -> Vec<_> {
+            engine.scores_mut().take().map(|score| (score.as_of, score.signal)).collect()
+        };
+        let (restored, stopped) = (signals(&mut restored), signals(&mut stopped));
+        assert_eq!(restored.len(), 3);
+        assert_eq!(restored, stopped[stopped.len() - 3..]);
     }
 
     /// A forecast that waited in a state of layout 4 is scored, beside persistence.

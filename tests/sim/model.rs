@@ -404,6 +404,8 @@ fn settings(models: &Path, mode: Mode) -> PipelineSettings {
             ..EnginePolicy::default()
         },
         intervals: Intervals::Bundle,
+        // So that the signal of a forecast follows from what came before.
+        signals: SignalRule { release: 0.5, cooldown_steps: 2 },
         listed_symbols: Vec::new(),
         recent_scores: 10,
         keeps_scores: true,

@@ -179,6 +179,7 @@ impl Config {
             prepares_runs: self.prepares_runs,
             policy: EnginePolicy { cadence: model.cadence, ..self.policy },
             intervals: self.forecast.intervals,
+            signals: self.forecast.signals,
             listed_symbols: self.metrics.symbols.clone(),
             recent_scores: RECENT_SCORES.div_ceil(self.shards.count),
             keeps_scores: self.publishes_scores(),

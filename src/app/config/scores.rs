@@ -4,17 +4,23 @@
 
 use crate::core::domain::Symbol;
 use crate::core::forecast::Intervals;
+use crate::core::signal::SignalRule;
 use crate::ports::section::Section;
 
 /// The most symbols with series of their own. Each has five, and Prometheus keeps every one for as
 /// long as it keeps anything.
 const SYMBOLS_MAX: usize = 200;
 
+/// The longest cool-down of a signal, in steps.
+const COOLDOWN_STEPS_MAX: usize = 1_000_000;
+
 /// How forecasts are made of what a model says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ForecastConfig {
     /// Where intervals come from.
     pub intervals: Intervals,
+    /// What is added to the bundle's thresholds of signals.
+    pub signals: SignalRule,
 }
 
 /// What the metrics tell apart.
@@ -26,9 +32,20 @@ pub struct MetricsConfig {
 
 pub(super) fn forecast(mut section: Section<'_>) -> ForecastConfig {
     let intervals = [("adaptive", Intervals::Adaptive), ("bundle", Intervals::Bundle)];
-    let config = ForecastConfig { intervals: section.choice("intervals", &intervals) };
+    let intervals = section.choice("intervals", &intervals);
+    let signals = signals(section.section("signals"));
     section.finish();
-    config
+    ForecastConfig { intervals, signals }
+}
+
+fn signals(mut section: Section<'_>) -> SignalRule {
+    let fits = |share| (0.0..=1.0).contains(&share);
+    let release = section.number("release", "from 0 to 1", fits);
+    let cooldown_steps = section.count("cooldown_steps", 0, COOLDOWN_STEPS_MAX);
+    section.finish();
+    // No more than the limit, which fits.
+    let cooldown_steps = u32::try_from(cooldown_steps).unwrap_or(u32::MAX);
+    SignalRule { release, cooldown_steps }
 }
 
 pub(super) fn metrics(mut section: Section<'_>) -> MetricsConfig {

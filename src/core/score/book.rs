@@ -1,6 +1,6 @@
 //! The scores of all symbols of one engine.
 //!
-//! Owns a [`SymbolScores`] and a [`Ledger`] for each symbol of the dense index, what groups of
+//! Owns a [`SymbolScores`], a [`Ledger`] and a [`SymbolSignals`] for each symbol of the dense index, what groups of
 //! symbols come to, and the scores that nobody has taken yet. Promises that a score depends on its
 //! symbol's steps and forecasts alone, and that the sums over all symbols are those of the symbols
 //! added up, whatever came and went. Never keeps a score unless somebody takes them.
@@ -9,8 +9,9 @@ use super::recent::Recent;
 use super::symbol::SymbolScores;
 use super::{Score, ScorePlan, ScoreTally, Sums, Unscored};
 use crate::core::baseline::BaselineKind;
-use crate::core::domain::{Evidence, Forecast, Step, Symbol, SymbolId, UnixNanos};
+use crate::core::domain::{Evidence, Forecast, Signal, Step, Symbol, SymbolId, UnixNanos};
 use crate::core::forecast::Margins;
+use crate::core::signal::{SignalCounts, SymbolSignals};
 use crate::core::verdict::{Ledger, Pool};
 use crate::core::window::Window;
 
@@ -25,6 +26,8 @@ pub struct ScoreBook {
     symbols: Vec<SymbolScores>,
     /// The evidence of each symbol.
     ledgers: Vec<Ledger>,
+    /// The signals of each symbol.
+    signals: Vec<SymbolSignals>,
     /// Which group each symbol is in.
     groups: Vec<u16>,
     /// Symbols that are a group of their own, sorted; the last group is that of all others.
@@ -43,6 +46,7 @@ pub struct ScoreBook {
 struct GroupSums {
     sums: Sums,
     pool: Pool,
+    signals: SignalCounts,
     /// Whether they have changed since they were last shown.
     changed: bool,
 }
@@ -54,6 +58,7 @@ impl ScoreBook {
             plan,
             symbols: Vec::new(),
             ledgers: Vec::new(),
+            signals: Vec::new(),
             groups: Vec::new(),
             listed: Vec::new(),
             sums: vec![GroupSums::default()],
@@ -106,30 +111,46 @@ impl ScoreBook {
         pools.fold(Pool::default(), Pool::merged)
     }
 
-    /// Hands the sums and the evidence of every group that have changed since the last call to
-    /// `sink`, by the index of the listed symbol; the group of all others comes behind them.
-    pub fn show_changed(&mut self, mut sink: impl FnMut(usize, &Sums, &Pool)) {
+    /// Hands the sums, the evidence and the signals of every group that have changed since the last
+    /// call to `sink`, by the index of the listed symbol; the group of all others comes behind them.
+    pub fn show_changed(&mut self, mut sink: impl FnMut(usize, &Sums, &Pool, &SignalCounts)) {
         for (index, group) in self.sums.iter_mut().enumerate() {
             if std::mem::take(&mut group.changed) {
-                sink(index, &group.sums, &group.pool);
+                sink(index, &group.sums, &group.pool, &group.signals);
             }
         }
     }
 
     /// Makes room for one more symbol, at the end of the dense index.
     pub fn add_symbol(&mut self, name: &Symbol) {
-        self.add(name, SymbolScores::new(&self.plan), Ledger::new());
+        let signals = SymbolSignals::new(self.plan.kept_steps());
+        self.add(name, SymbolScores::new(&self.plan), Ledger::new(), signals);
     }
 
-    /// As [`ScoreBook::add_symbol`], from rest; the scores must fit.
-    pub fn restore_symbol(&mut self, name: &Symbol, scores: &SymbolScores, ledger: &Ledger) {
+    /// As [`ScoreBook::add_symbol`], from rest; all of it must fit. What was stored without signals
+    /// begins without one, and the forecasts that wait have those of the thresholds.
+    pub fn restore_symbol(
+        &mut self,
+        name: &Symbol,
+        scores: &SymbolScores,
+        ledger: &Ledger,
+        signals: Option<&SymbolSignals>,
+    ) {
         // The capacity of what comes from rest is not that of a fresh one.
         let mut restored = SymbolScores::new(&self.plan);
         restored.clone_from_rest(scores);
         self.tally.waiting += restored.waiting();
         self.tally.drifting += u64::from(restored.is_drifting());
         let sums = restored.sums();
-        self.add(name, restored, *ledger);
+        let mut kept = SymbolSignals::new(self.plan.kept_steps());
+        match signals {
+            Some(signals) => kept.clone_from_rest(signals),
+            None => {
+                let rest = SymbolSignals::of_waiting(&self.plan.signals, scores.values());
+                kept.clone_from_rest(&rest);
+            }
+        }
+        self.add(name, restored, *ledger, kept);
         let group = self.groups.last().map_or(0, |group| usize::from(*group));
         self.sums[group].sums += sums;
         self.sums[group].changed = true;
@@ -146,9 +167,16 @@ impl ScoreBook {
         self.sums.iter_mut().for_each(|group| group.changed = true);
     }
 
-    /// Whether scores and evidence from rest are of this model.
-    pub fn fits(&self, scores: &SymbolScores, ledger: &Ledger) -> bool {
-        scores.fits(&self.plan) && ledger.is_possible(&self.plan.verdict)
+    /// Whether scores, evidence and signals from rest are of this model.
+    pub fn fits(
+        &self,
+        scores: &SymbolScores,
+        ledger: &Ledger,
+        signals: Option<&SymbolSignals>,
+    ) -> bool {
+        scores.fits(&self.plan)
+            && ledger.is_possible(&self.plan.verdict)
+            && signals.is_none_or(|signals| signals.fits(scores.step_count()))
     }
 
     /// A symbol's scores, for rest.
@@ -161,12 +189,18 @@ impl ScoreBook {
         &self.ledgers[id.index()]
     }
 
+    /// A symbol's signals, for rest.
+    pub fn signals(&self, id: SymbolId) -> &SymbolSignals {
+        &self.signals[id.index()]
+    }
+
     /// Forgets a symbol; the last one of the dense index takes its place.
     pub fn swap_remove(&mut self, id: SymbolId) {
         let mut scores = self.symbols.swap_remove(id.index());
         let group = usize::from(self.groups.swap_remove(id.index()));
         self.sums[group].sums -= scores.sums();
         self.sums[group].pool.remove(&self.ledgers.swap_remove(id.index()));
+        self.sums[group].signals -= *self.signals.swap_remove(id.index()).counts();
         self.sums[group].changed = true;
         self.tally.drifting -= u64::from(scores.is_drifting());
         scores.forget(&mut self.tally, Unscored::Left);
@@ -185,12 +219,24 @@ impl ScoreBook {
     pub fn step(&mut self, id: SymbolId, step: &Step) {
         let symbol = &mut self.symbols[id.index()];
         let before = symbol.sums();
+        let signals = &mut self.signals[id.index()];
+        if step.after_gap {
+            signals.forget();
+        }
+        let signal = signals.step(self.plan.kept_steps());
         let Some(mut score) = symbol.step(&self.plan, id, step, &mut self.tally) else { return };
         let group = &mut self.sums[usize::from(self.groups[id.index()])];
         group.sums -= before;
         group.sums += symbol.sums();
         group.changed = true;
+        let plan = &self.plan.signals;
+        score.signal = signal.unwrap_or(Signal::Hold);
         if score.evidence.counts() {
+            let mut counts = SignalCounts::default();
+            let origin = score.origin(plan.kind());
+            counts.note(plan.thresholds(), score.signal, score.truth, origin);
+            *signals.counts_mut() += counts;
+            group.signals += counts;
             let (ledger, rule) = (&mut self.ledgers[id.index()], &self.plan.verdict);
             let before = *ledger;
             if ledger.take(rule, score.loss_difference(), score.truth_time) {
@@ -199,6 +245,7 @@ impl ScoreBook {
             }
             self.recent.add(&score);
         }
+        score.signals = *signals.counts();
         score.verdict = self.ledgers[id.index()].verdict(&self.plan.verdict);
         self.since_renewal += 1;
         if self.since_renewal >= RENEWAL_SCORES_MIN.max(self.symbols.len() as u64) {
@@ -213,11 +260,17 @@ impl ScoreBook {
     /// next step has nothing to do with the steps before.
     pub fn break_off(&mut self, id: SymbolId) {
         self.symbols[id.index()].begin_cold(&mut self.tally);
+        self.signals[id.index()].begin_cold();
     }
 
     /// The margins of a symbol's next forecast.
     pub fn margins(&self, id: SymbolId) -> Margins {
         self.symbols[id.index()].margins(&self.plan)
+    }
+
+    /// The signal of a symbol's next forecast, of this value.
+    pub fn decide(&mut self, id: SymbolId, value: f64) -> Signal {
+        self.signals[id.index()].decide(&self.plan.signals, value)
     }
 
     /// Whether the model was trained on a time.
@@ -227,7 +280,8 @@ impl ScoreBook {
 
     /// Takes the forecast of a symbol's newest step, with the window behind it.
     pub fn wait(&mut self, forecast: &Forecast, window: &Window) {
-        let Self { plan, symbols, tally, .. } = self;
+        let Self { plan, symbols, signals, tally, .. } = self;
+        signals[forecast.symbol.index()].wait(forecast.signal);
         symbols[forecast.symbol.index()].wait(plan, forecast, window, tally);
     }
 
@@ -242,7 +296,13 @@ impl ScoreBook {
         self.taken.as_ref().is_some_and(|taken| !taken.is_empty())
     }
 
-    fn add(&mut self, name: &Symbol, scores: SymbolScores, ledger: Ledger) {
+    fn add(
+        &mut self,
+        name: &Symbol,
+        scores: SymbolScores,
+        ledger: Ledger,
+        signals: SymbolSignals,
+    ) {
         let group = self.listed.binary_search(name).unwrap_or(self.listed.len());
         // The configuration lists far fewer.
         self.groups.push(u16::try_from(group).unwrap_or(u16::MAX));
@@ -250,6 +310,8 @@ impl ScoreBook {
         self.sums[group].pool.add(&ledger);
         self.sums[group].changed = true;
         self.ledgers.push(ledger);
+        self.sums[group].signals += *signals.counts();
+        self.signals.push(signals);
     }
 
     /// Adds the symbols of every group up anew.

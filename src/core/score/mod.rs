@@ -1,7 +1,7 @@
 //! What forecasts were worth, told as soon as it can be: when the truth arrives.
 //!
 //! Owns the forecasts that wait for their truth, the score of each, and what adapts to scores: the
-//! interval of each symbol, the mark of its drift, and its verdict. Promises that every forecast is
+//! interval of each symbol, the mark of its drift, its verdict, and the counts of its signals. Promises that every forecast is
 //! scored once or counted with the reason why not, that scores depend on records alone, that skill
 //! and verdict are against the baseline that the bundle names, and that no figure counts what the
 //! model was trained on. Never changes a value that is forecast; never reads a clock.
@@ -31,8 +31,9 @@ mod tests;
 mod unscored;
 
 use crate::core::baseline::{BaselineForecasts, BaselineKind, BaselineSpec, Baselines};
-use crate::core::domain::{Quality, SymbolId, UnixNanos};
+use crate::core::domain::{Quality, Signal, SymbolId, UnixNanos};
 use crate::core::forecast::{ForecastPlan, Intervals, Margins, Truth};
+use crate::core::signal::{SignalCounts, SignalPlan, SignalRule};
 use crate::core::verdict::{LEVEL, LedgerRule, Verdict};
 
 pub use self::before::ScoresBefore;
@@ -71,6 +72,8 @@ pub struct ScorePlan {
     rule: StretchRule,
     /// How the evidence of better and worse is read.
     verdict: LedgerRule,
+    /// When a value is a signal.
+    signals: SignalPlan,
 }
 
 /// A forecast beside its truth; its model is known from the context. Values are in the target's
@@ -116,6 +119,10 @@ pub struct Score {
     pub drift: bool,
     /// What the symbol's scores have come to, this one included.
     pub verdict: Verdict,
+    /// The signal of the forecast.
+    pub signal: Signal,
+    /// How the symbol's signals did over its scores that count, this one included if it does.
+    pub signals: SignalCounts,
 }
 
 impl ScorePlan {
@@ -134,6 +141,7 @@ impl ScorePlan {
             keeps_ends: forecast.keeps_ends(),
             rule: StretchRule::new(forecast.coverage(), horizon_steps),
             verdict: LedgerRule::new(horizon_steps, LEVEL),
+            signals: SignalPlan::new(forecast.thresholds(), kind),
         }
     }
 
@@ -148,6 +156,17 @@ impl ScorePlan {
     #[must_use]
     pub fn with_evidence(self, evidence: EvidenceRanges) -> Self {
         Self { evidence, ..self }
+    }
+
+    /// The same with an operator's rule for signals.
+    #[must_use]
+    pub fn with_signals(self, rule: SignalRule) -> Self {
+        Self { signals: self.signals.with_rule(rule), ..self }
+    }
+
+    /// When a value is a signal.
+    pub const fn signals(&self) -> &SignalPlan {
+        &self.signals
     }
 
     /// The baselines.
@@ -205,6 +224,11 @@ impl Score {
     pub const fn loss_difference(&self) -> f64 {
         let (error, baseline_error) = (self.error(), self.baseline_error());
         baseline_error * baseline_error - error * error
+    }
+
+    /// Where the direction of the truth is seen from.
+    pub fn origin(&self, kind: TargetKind) -> f64 {
+        kind.origin(self.baselines[BaselineKind::Persistence as usize].unwrap_or(self.baseline))
     }
 
     /// Whether the interval held the truth, ends included.

@@ -27,6 +27,7 @@ use crate::core::domain::{
 };
 use crate::core::forecast::ForecastKinds;
 use crate::core::health::CLOCK_ERROR_MAX;
+use crate::core::score::Score;
 use crate::core::verdict::{LEVEL, LedgerRule, Steps, Verdict};
 use crate::engine::inference::{InferenceError, Runtime};
 use crate::engine::model::manifest::{Manifest, Mode};
@@ -130,6 +131,7 @@ impl Pipeline {
         });
         let mut plans = plans.clone();
         plans.score.intervals = settings.intervals;
+        plans.score = plans.score.with_signals(settings.signals);
         let mut engine = Engine::new(plans, mode, bundle.signature(), backend, settings.limits)?
             .with_policy(settings.policy);
         if settings.prepares_runs {
@@ -318,13 +320,24 @@ impl Pipeline {
         &mut self,
         mut sink: impl FnMut(&Symbol, &[u8]) -> Result<(), E>,
     ) -> Result<usize, E> {
+        self.emit_values(|symbol, _, bytes| sink(symbol, bytes))
+    }
+
+    /// As [`Pipeline::emit`], with the forecasts themselves.
+    ///
+    /// # Errors
+    /// As those of [`Pipeline::emit`].
+    pub fn emit_values<E>(
+        &mut self,
+        mut sink: impl FnMut(&Symbol, &Forecast, &[u8]) -> Result<(), E>,
+    ) -> Result<usize, E> {
         let count = self.forecasts.len();
         for forecast in self.forecasts.drain(..) {
             let symbol = self.engine.symbol(forecast.symbol);
             self.kinds.count(&forecast);
             self.buffer.clear();
             self.encoder.encode(symbol.as_str(), &forecast, &mut self.buffer);
-            sink(symbol, &self.buffer)?;
+            sink(symbol, &forecast, &self.buffer)?;
         }
         Ok(count)
     }
@@ -339,6 +352,17 @@ impl Pipeline {
         &mut self,
         mut sink: impl FnMut(&Symbol, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.emit_score_values(|symbol, _, bytes| sink(symbol, bytes))
+    }
+
+    /// As [`Pipeline::emit_scores`], with the scores themselves.
+    ///
+    /// # Errors
+    /// As those of [`Pipeline::emit_scores`].
+    pub fn emit_score_values<E>(
+        &mut self,
+        mut sink: impl FnMut(&Symbol, &Score, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let (book, names) = self.engine.scores_and_names();
         for score in book.take() {
             let symbol = names.of(score.symbol);
@@ -347,7 +371,7 @@ impl Pipeline {
             }
             self.buffer.clear();
             self.encoder.template().encode_score(symbol.as_str(), &score, &mut self.buffer);
-            sink(symbol, &self.buffer)?;
+            sink(symbol, &score, &self.buffer)?;
         }
         Ok(())
     }

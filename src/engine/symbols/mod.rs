@@ -738,7 +738,8 @@ impl Engine {
                     None => {
                         let shed_steps = symbols[pending.symbol.index()].shed_steps;
                         let evidence = scores.evidence(forecast.as_of);
-                        let forecast = Forecast { evidence, shed_steps, ..forecast };
+                        let signal = scores.decide(pending.symbol, forecast.value);
+                        let forecast = Forecast { signal, evidence, shed_steps, ..forecast };
                         scores.wait(&forecast, window);
                         if pending.is_quiet {
                             tally.withheld.add(Withheld::History);

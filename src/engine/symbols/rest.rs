@@ -13,6 +13,7 @@ use super::{Driver, Engine};
 use crate::core::domain::{DurationNanos, PartitionId, Position, Reject, Symbol, SymbolId, Tick};
 use crate::core::features::FeatureState;
 use crate::core::score::{ScoresBefore, SymbolScores};
+use crate::core::signal::SymbolSignals;
 use crate::core::step::{Cadence, StepState};
 use crate::core::verdict::Ledger;
 use crate::core::window::{Window, WindowMismatch, WindowSnapshot};
@@ -38,6 +39,8 @@ pub struct SymbolSnapshot {
     shed_steps: u64,
     /// The evidence of its scores.
     ledger: Ledger,
+    /// Its signals; `None` from a layout that had none.
+    signals: Option<SymbolSignals>,
 }
 
 /// The same as state layouts up to 4 stored it.
@@ -71,6 +74,7 @@ impl From<SnapshotBefore> for SymbolSnapshot {
             shed_steps,
             // What was scored then counted what the model was trained on.
             ledger: Ledger::new(),
+            signals: None,
         }
     }
 }
@@ -127,6 +131,12 @@ impl SymbolSnapshot {
     /// The place in its partition of the newest tick that the state holds.
     pub fn offset(&self) -> Option<i64> {
         self.offset
+    }
+
+    /// The signals.
+    #[cfg(test)]
+    pub(crate) fn signals(&self) -> &Option<SymbolSignals> {
+        &self.signals
     }
 
     /// The window.
@@ -202,6 +212,7 @@ impl Engine {
             cadence: state.cadence,
             shed_steps: state.shed_steps,
             ledger: *self.scores.ledger(id),
+            signals: Some(self.scores.signals(id).clone()),
         }
     }
 
@@ -293,7 +304,8 @@ impl Engine {
         {
             return Err(RestoreError::States(snapshot.symbol.clone()));
         }
-        if !of_rows && !self.scores.fits(&snapshot.scores, &snapshot.ledger) {
+        if !of_rows && !self.scores.fits(&snapshot.scores, &snapshot.ledger, snapshot.signals.as_ref())
+        {
             return Err(RestoreError::Scores(snapshot.symbol.clone()));
         }
         let (step, features) = (snapshot.step.clone(), snapshot.features.clone());
@@ -311,7 +323,8 @@ impl Engine {
             // What another model was worth says nothing of this one.
             self.scores.add_symbol(name);
         } else {
-            self.scores.restore_symbol(name, &snapshot.scores, &snapshot.ledger);
+            let SymbolSnapshot { scores, ledger, signals, .. } = snapshot;
+            self.scores.restore_symbol(name, scores, ledger, signals.as_ref());
         }
         if let (Driver::Carried(carried), Some(states)) = (&mut self.driver, states) {
             carried.restore(id, states);
