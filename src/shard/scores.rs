@@ -7,7 +7,7 @@
 //! averages.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -16,6 +16,7 @@ use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opt
 use crate::core::baseline::BaselineKind;
 use crate::core::domain::Symbol;
 use crate::core::score::{Evidence, SUMS_LENGTH, ScoreBook, ScoreTally, Sums, Unscored};
+use crate::core::signal::{COUNTS_LENGTH, SideCounts, SignalCounts};
 use crate::core::verdict::{LEVEL, POOL_LENGTH, Pool, Word};
 use crate::engine::pipeline::Pipelines;
 
@@ -56,6 +57,8 @@ pub struct ScoredModel {
     pub coverage: f64,
     /// The baseline that it is compared with.
     pub against: BaselineKind,
+    /// How many steps ahead it looks.
+    pub horizon_steps: u32,
 }
 
 impl ScoredModel {
@@ -65,6 +68,7 @@ impl ScoredModel {
             name: name.to_string(),
             coverage: pipeline.template().coverage,
             against: pipeline.engine().scores().against(),
+            horizon_steps: pipeline.engine().scores().horizon_steps(),
         };
         pipelines.each().map(model).collect()
     }
@@ -75,6 +79,8 @@ struct Board {
     shards: Vec<Laid>,
     /// The place of the baseline among all, which another version of the model may change.
     against: AtomicUsize,
+    /// How many steps ahead it looks, which another version may change as well.
+    horizon_steps: AtomicU32,
 }
 
 /// What one shard has laid down.
@@ -83,6 +89,8 @@ struct Laid {
     groups: Vec<AtomicSums>,
     /// The evidence of the same groups.
     pools: Vec<AtomicPool>,
+    /// How the signals of the same groups did.
+    signals: Vec<AtomicCounts>,
     recent: AtomicSums,
 }
 
@@ -92,6 +100,10 @@ struct AtomicSums([AtomicU64; SUMS_LENGTH]);
 
 /// Evidence that one thread writes and others read.
 struct AtomicPool([AtomicU64; POOL_LENGTH]);
+
+/// Counts of signals that one thread writes and others read.
+#[derive(Default)]
+struct AtomicCounts([AtomicU64; COUNTS_LENGTH]);
 
 /// Makes the gauges of what was laid down.
 struct Gauges {
@@ -112,6 +124,12 @@ struct Gauges {
     verdict_since: GaugeVec,
     verdict_symbols: GaugeVec,
     symbol_verdict: GaugeVec,
+    signal_scores: GaugeVec,
+    signal_precision: GaugeVec,
+    signal_recall: GaugeVec,
+    signal_base: GaugeVec,
+    signal_hit: GaugeVec,
+    signal_chance: GaugeVec,
 }
 
 impl ScoreMetrics {
@@ -137,11 +155,13 @@ impl ScoreMetrics {
         let laid = || Laid {
             groups: (0..=listed.len()).map(|_| AtomicSums::default()).collect(),
             pools: (0..=listed.len()).map(|_| AtomicPool::default()).collect(),
+            signals: (0..=listed.len()).map(|_| AtomicCounts::default()).collect(),
             recent: AtomicSums::default(),
         };
         let board = |model: &ScoredModel| {
             let shards = (0..shards).map(|_| laid()).collect();
-            Arc::new(Board { shards, against: AtomicUsize::new(model.against as usize) })
+            let against = AtomicUsize::new(model.against as usize);
+            Arc::new(Board { shards, against, horizon_steps: AtomicU32::new(model.horizon_steps) })
         };
         let boards: Vec<_> =
             models.iter().map(|model| (model.name.clone(), board(model))).collect();
@@ -209,10 +229,12 @@ impl ShardScores {
         waiting.add(count(tally.waiting) - count(shown.waiting));
         drifting.add(count(tally.drifting) - count(shown.drifting));
         board.against.store(book.against() as usize, Ordering::Relaxed);
+        board.horizon_steps.store(book.horizon_steps(), Ordering::Relaxed);
         if let Some(laid) = board.shards.get(self.shard) {
-            book.show_changed(|group, sums, pool| {
+            book.show_changed(|group, sums, pool, signals| {
                 laid.groups[group].store(sums);
                 laid.pools[group].store(pool);
+                laid.signals[group].store(signals);
             });
             if tally.scores != shown.scores {
                 laid.recent.store(&book.recent());
@@ -261,6 +283,22 @@ impl AtomicPool {
             *number = cell.load(Ordering::Relaxed);
         }
         Pool::from_array(numbers)
+    }
+}
+
+impl AtomicCounts {
+    fn store(&self, counts: &SignalCounts) {
+        for (cell, count) in self.0.iter().zip(counts.to_array()) {
+            cell.store(count, Ordering::Relaxed);
+        }
+    }
+
+    fn load(&self) -> SignalCounts {
+        let mut counts = [0; COUNTS_LENGTH];
+        for (count, cell) in counts.iter_mut().zip(&self.0) {
+            *count = cell.load(Ordering::Relaxed);
+        }
+        SignalCounts::from_array(counts)
     }
 }
 
@@ -350,10 +388,40 @@ impl Gauges {
                 "As tickcast_verdict, of one listed symbol or all others.",
                 &["model", "symbol", "against"],
             )?,
+            signal_scores: gauges(
+                "tickcast_signal_scores",
+                "Scores by signal: how often it was told, how often its truth happened, and both.",
+                &["model", "signal", "outcome"],
+            )?,
+            signal_precision: gauges(
+                "tickcast_signal_precision_ratio",
+                "Share of the told signals that happened, with its 95 % interval.",
+                &["model", "signal", "bound"],
+            )?,
+            signal_recall: gauges(
+                "tickcast_signal_recall_ratio",
+                "Share of what happened that was told, with its 95 % interval.",
+                &["model", "signal", "bound"],
+            )?,
+            signal_base: gauges(
+                "tickcast_signal_base_ratio",
+                "Share of all scores in which the truth of a signal happened.",
+                &["model", "signal"],
+            )?,
+            signal_hit: gauges(
+                "tickcast_signal_hit_ratio",
+                "Share of signals whose truth went their way, with its 95 % interval.",
+                &["model", "bound"],
+            )?,
+            signal_chance: gauges(
+                "tickcast_signal_hit_chance_ratio",
+                "The hit ratio of as many signals that know nothing.",
+                &["model"],
+            )?,
         })
     }
 
-    fn all(&self) -> [&GaugeVec; 14] {
+    fn all(&self) -> [&GaugeVec; 20] {
         [
             &self.skill,
             &self.error,
@@ -369,6 +437,12 @@ impl Gauges {
             &self.verdict_since,
             &self.verdict_symbols,
             &self.symbol_verdict,
+            &self.signal_scores,
+            &self.signal_precision,
+            &self.signal_recall,
+            &self.signal_base,
+            &self.signal_hit,
+            &self.signal_chance,
         ]
     }
 
@@ -382,6 +456,41 @@ impl Gauges {
             let count = pool.symbols(word) as f64;
             self.verdict_symbols.with_label_values(&[model, against, word.label()]).set(count);
         }
+    }
+}
+
+impl Gauges {
+    /// Sets how the signals of a model did.
+    fn set_signals(&self, model: &str, counts: &SignalCounts, horizon_steps: u32) {
+        let set = |gauge: &GaugeVec, labels: &[&str], hits: u64, tries: u64| {
+            let share = SignalCounts::share(hits, tries, horizon_steps);
+            let bounds = [
+                ("value", share.map(|share| share.value)),
+                ("lower", share.map(|share| share.limits.low)),
+                ("upper", share.map(|share| share.limits.high)),
+            ];
+            for (bound, figure) in bounds {
+                let labels = [&[model], labels, &[bound]].concat();
+                gauge.with_label_values(&labels).set(known(figure));
+            }
+        };
+        for (signal, side) in [("buy", &counts.buy), ("sell", &counts.sell)] {
+            let SideCounts { detection, .. } = side;
+            for (outcome, count) in [
+                ("told", detection.told),
+                ("happened", detection.happened),
+                ("both", detection.hits),
+            ] {
+                let labels = [model, signal, outcome];
+                self.signal_scores.with_label_values(&labels).set(count as f64);
+            }
+            set(&self.signal_precision, &[signal], detection.hits, detection.told);
+            set(&self.signal_recall, &[signal], detection.hits, detection.happened);
+            let base = self.signal_base.with_label_values(&[model, signal]);
+            base.set(known(counts.base_rate(side)));
+        }
+        set(&self.signal_hit, &[], counts.right(), counts.directed());
+        self.signal_chance.with_label_values(&[model]).set(known(counts.hit_rate_by_chance()));
     }
 }
 
@@ -425,7 +534,7 @@ impl Collector for Gauges {
         let named = [&self.verdict, &self.verdict_since, &self.verdict_symbols];
         named.into_iter().chain([&self.symbol_verdict]).for_each(GaugeVec::reset);
         for (model, board) in &self.boards {
-            let Board { shards, against } = &**board;
+            let Board { shards, against, horizon_steps } = &**board;
             let against = BaselineKind::ALL.get(against.load(Ordering::Relaxed));
             let against = against.copied().unwrap_or_default().label();
             let (mut whole, mut evidence) = (Sums::default(), Pool::default());
@@ -440,6 +549,8 @@ impl Collector for Gauges {
                 evidence = evidence.merged(&pool);
             }
             self.set_verdict(model, against, &evidence);
+            let signals = shards.iter().flat_map(|laid| &laid.signals).map(AtomicCounts::load);
+            self.set_signals(model, &signals.sum(), horizon_steps.load(Ordering::Relaxed));
             let recent = shards.iter().map(|laid| laid.recent.load()).sum();
             for (over, sums) in [("weighted", whole), ("recent", recent)] {
                 set(model, over, &sums, of_model);
@@ -456,7 +567,9 @@ impl Collector for Gauges {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::domain::UnixNanos;
+    use crate::core::domain::{Signal, UnixNanos};
+    use crate::core::forecast::SignalThresholds;
+    use crate::core::proportion::wilson;
     use crate::core::verdict::{Ledger, LedgerRule};
 
     fn sums(scale: f64) -> Sums {
@@ -477,7 +590,12 @@ mod tests {
     fn a_figure_over_shards_is_that_of_the_whole() {
         let registry = Registry::new();
         let against = BaselineKind::Persistence;
-        let model = |name: &str, coverage| ScoredModel { name: name.to_owned(), coverage, against };
+        let model = |name: &str, coverage| ScoredModel {
+            name: name.to_owned(),
+            coverage,
+            against,
+            horizon_steps: 2,
+        };
         let models = [model("m", 0.9), model("n", 0.8)];
         let listed = [Symbol::new("A").unwrap()];
         let metrics = ScoreMetrics::register(&registry, &models, &listed, 2).unwrap();
@@ -514,6 +632,28 @@ mod tests {
         }
         let other = r#"tickcast_score_skill{model="n",over="weighted"}"#;
         assert!(value(other).is_nan(), "the scores of one model are none of another");
+        let signal = |name: &str, labels: &str| value(&format!("tickcast_signal_{name}{{{labels}}}"));
+        let precision = |bound: &str| {
+            signal("precision_ratio", &format!(r#"bound="{bound}",model="m",signal="buy""#))
+        };
+        assert!(precision("value").is_nan(), "nothing was told");
+        let thresholds = SignalThresholds { buy_above: 0.5, sell_below: -0.5 };
+        let mut told = SignalCounts::default();
+        for truth in [1.0, -1.0, 1.0, 0.25] {
+            told.note(thresholds, Signal::Buy, truth, 0.0);
+        }
+        first.signals[0].store(&told);
+        second.signals[1].store(&told);
+        // Eight signals two steps ahead are as good as four, and half of them came.
+        let limits = wilson(0.5, 4.0);
+        assert_eq!(precision("value"), 0.5);
+        assert_eq!((precision("lower"), precision("upper")), (limits.low, limits.high));
+        let of_buy = r#"model="m",signal="buy""#;
+        assert_eq!(signal("base_ratio", of_buy), 0.5);
+        assert_eq!(signal("recall_ratio", &format!(r#"bound="value",{of_buy}"#)), 1.0);
+        assert_eq!(signal("scores", r#"model="m",outcome="told",signal="buy""#), 8.0);
+        assert_eq!(signal("hit_ratio", r#"bound="value",model="m""#), 0.75);
+        assert_eq!(signal("hit_chance_ratio", r#"model="m""#), 0.75);
         let verdict = |model: &str| {
             value(&format!(r#"tickcast_verdict{{against="persistence",model="{model}"}}"#))
         };

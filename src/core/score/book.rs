@@ -105,6 +105,11 @@ impl ScoreBook {
         self.plan.against()
     }
 
+    /// How many steps ahead the forecasts look.
+    pub const fn horizon_steps(&self) -> u32 {
+        self.plan.horizon_steps
+    }
+
     /// The evidence of all symbols together.
     pub fn pool(&self) -> Pool {
         let pools = self.sums.iter().map(|group| &group.pool);

@@ -10,15 +10,10 @@ use super::super::fit::Fit;
 use super::super::history::History;
 use super::super::statistics::probability::reliability;
 use super::super::statistics::proportion::wilson;
-use super::svg::{Axis, Look, Plot, Unit};
 use crate::core::forecast::Target;
-
-/// A plot with its file's name (without extension) and its words.
-pub(super) struct Figure {
-    pub(super) name: String,
-    pub(super) plot: Plot,
-    pub(super) caption: String,
-}
+use crate::report::page::Figure;
+use crate::report::svg::{Axis, Look, Plot, Unit};
+use crate::report::table::Table;
 
 /// Symbols that have plots of their own; a file may have thousands.
 const SYMBOLS_MAX: usize = 3;
@@ -84,7 +79,7 @@ fn losses(fit: &Fit) -> Figure {
                    taken during the epoch and with dropout, where there is any, so it may lie \
                    above that of the validation part."
         .to_owned();
-    Figure { name: "losses".to_owned(), plot, caption }
+    Figure { name: "losses".to_owned(), plot, caption, table: Table::new() }
 }
 
 /// The forecasts of one symbol and what came true, oldest first.
@@ -179,7 +174,7 @@ fn rebuilt(track: &Track, config: &TrainConfig) -> Figure {
                    adds up to a large distance; a model that always says \"no change\" is a level \
                    line."
             .to_owned();
-    Figure { name: String::new(), plot, caption }
+    Figure { name: String::new(), plot, caption, table: Table::new() }
 }
 
 /// What the daemon would publish as the implied price.
@@ -202,7 +197,7 @@ fn one_step(track: &Track, config: &TrainConfig) -> Figure {
                    each other for any model, and closest for one that says \"no change\". This \
                    picture is no evidence of skill; the table is."
         .to_owned();
-    Figure { name: String::new(), plot, caption }
+    Figure { name: String::new(), plot, caption, table: Table::new() }
 }
 
 fn over_time(track: &Track, kind: TargetKind) -> Figure {
@@ -227,7 +222,7 @@ fn over_time(track: &Track, kind: TargetKind) -> Figure {
             "A good forecast of something noisy moves less than what comes true.",
         ),
     };
-    Figure { name: String::new(), plot, caption: caption.to_owned() }
+    Figure { name: String::new(), plot, caption: caption.to_owned(), table: Table::new() }
 }
 
 fn axis_label(kind: TargetKind) -> &'static str {
@@ -290,7 +285,7 @@ pub(super) fn errors(outcomes: &Outcomes, kind: TargetKind) -> Figure {
     let caption = "Bars left of zero: the forecast was too high. Errors whose mean is not \
                    zero are a bias. The outermost bars hold the 0.5 % at each end."
         .to_owned();
-    Figure { name: "errors".to_owned(), plot, caption }
+    Figure { name: "errors".to_owned(), plot, caption, table: Table::new() }
 }
 
 pub(super) fn scatter(outcomes: &Outcomes, kind: TargetKind) -> Figure {
@@ -319,7 +314,7 @@ pub(super) fn scatter(outcomes: &Outcomes, kind: TargetKind) -> Figure {
     let caption = "The two axes have scales of their own. Forecasts that know something lie along \
                    the dashed line; a cloud without a slope knows nothing."
         .to_owned();
-    Figure { name: "scatter".to_owned(), plot, caption }
+    Figure { name: "scatter".to_owned(), plot, caption, table: Table::new() }
 }
 
 pub(super) fn calibration(outcomes: &Outcomes) -> Figure {
@@ -347,7 +342,7 @@ pub(super) fn calibration(outcomes: &Outcomes) -> Figure {
                    on the dashed line. Each point is a tenth of the range; its line is Wilson's \
                    95 % interval, which takes the cases as independent."
         .to_owned();
-    Figure { name: "calibration".to_owned(), plot, caption }
+    Figure { name: "calibration".to_owned(), plot, caption, table: Table::new() }
 }
 
 #[cfg(test)]
