@@ -53,7 +53,7 @@ struct Read {
 #[derive(Clone, Debug)]
 pub struct VerdictPath {
     points: Vec<(UnixNanos, Verdict)>,
-    /// Every so manieth point is kept.
+    /// One of so many points is kept.
     stride: u32,
     /// How many came since the last one that was kept.
     skipped: u32,
