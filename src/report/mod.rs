@@ -15,7 +15,10 @@ pub mod replay;
 pub mod svg;
 pub mod table;
 pub mod text;
+#[cfg(test)]
+pub(crate) mod well_formed;
 
 pub use self::replay::{
-    HoldRule, PaperFigures, PaperOptions, ReplayReport, SellRule, Subject, Summary, pages,
+    EvidenceFigures, HoldRule, NoPaper, PaperFigures, PaperOptions, ReplayReport, SellRule, Subject,
+    Summary, SymbolFigures, figures, pages,
 };

@@ -19,6 +19,7 @@ mod bins;
 mod bootstrap;
 mod calibration;
 mod paper;
+mod plots;
 mod sample;
 mod sections;
 mod subject;
@@ -223,7 +224,7 @@ impl ReplayReport {
         if !self.symbols.contains_key(symbol) {
             self.symbols.insert(symbol.to_owned(), SymbolReport::default());
         }
-        self.symbols.entry(symbol.to_owned()).or_default()
+        self.symbols.get_mut(symbol).expect("it was put in where it was not there")
     }
 
     /// The price at a forecast, which waits no longer.
