@@ -29,6 +29,7 @@ mod model;
 mod no_topic;
 mod prove;
 mod replay;
+mod replay_report;
 mod serve;
 mod shared;
 #[cfg(feature = "kafka")]

@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 
 use super::text::escape;
 use crate::core::domain::UnixNanos;
+use crate::core::forecast::TargetKind;
 
 /// The look of all plots, in a page or in a file of their own.
 pub const STYLE: &str = include_str!("plot.css");
@@ -35,6 +36,27 @@ pub enum Unit {
     Percent,
     /// Nanoseconds since the epoch, shown as dates or times.
     Time,
+}
+
+impl Unit {
+    /// That of the values of a kind of target.
+    pub const fn of(kind: TargetKind) -> Self {
+        match kind {
+            TargetKind::Change | TargetKind::Amount => Self::Percent,
+            TargetKind::LogChange | TargetKind::Level | TargetKind::Probability => Self::Plain,
+        }
+    }
+}
+
+/// What the values of a kind of target are.
+pub const fn axis_label(kind: TargetKind) -> &'static str {
+    match kind {
+        TargetKind::Change => "change",
+        TargetKind::LogChange => "change, as a logarithm",
+        TargetKind::Amount => "size",
+        TargetKind::Level => "value",
+        TargetKind::Probability => "probability",
+    }
 }
 
 /// One axis.

@@ -11,7 +11,7 @@ use crate::core::proportion::wilson;
 use crate::core::score::Sums;
 use crate::core::verdict::Verdict;
 use crate::report::page::Figure;
-use crate::report::svg::{Axis, Look, Plot, Unit};
+use crate::report::svg::{Axis, Look, Plot, Unit, axis_label};
 use crate::report::table::{Table, heads, row};
 use crate::report::text::{count, in_unit, percent};
 
@@ -73,7 +73,7 @@ fn groups(kind: TargetKind, points: &mut [(f64, f64)], whose: &str) -> Figure {
     let dots: Vec<_> = points.iter().copied().filter(inside).collect();
     let ends = [x[0].max(y[0]), x[1].min(y[1])];
     let diagonal = if ends[0] < ends[1] { ends.map(|at| (at, at)).to_vec() } else { Vec::new() };
-    let axis = |label: &str, ends: [f64; 2]| Axis::new(label, unit(kind), ends.into_iter());
+    let axis = |label: &str, ends: [f64; 2]| Axis::new(label, Unit::of(kind), ends.into_iter());
     let whiskers = groups.iter().map(|(forecast, truth, half, _)| {
         (*forecast, (truth - half).max(y[0]), (truth + half).min(y[1]))
     });
@@ -118,7 +118,7 @@ fn track(report: &ReplayReport) -> Option<Figure> {
     let mut all: Vec<f64> = truths.iter().map(|(_, truth)| *truth).collect();
     all.extend(values.iter().map(|(_, value)| *value));
     all.sort_unstable_by(f64::total_cmp);
-    let y = Axis::new(label(report.kind), unit(report.kind), ends(&all).into_iter());
+    let y = Axis::new(axis_label(report.kind), Unit::of(report.kind), ends(&all).into_iter());
     let [low, high] = ends(&all);
     let inside = |points: Vec<(f64, f64)>| -> Vec<(f64, f64)> {
         points.into_iter().map(|(x, y)| (x, y.clamp(low, high))).collect()
@@ -407,21 +407,4 @@ fn nanos(time: UnixNanos) -> f64 {
 
 fn dash() -> String {
     "–".to_owned()
-}
-
-fn unit(kind: TargetKind) -> Unit {
-    match kind {
-        TargetKind::Change | TargetKind::Amount => Unit::Percent,
-        TargetKind::LogChange | TargetKind::Level | TargetKind::Probability => Unit::Plain,
-    }
-}
-
-fn label(kind: TargetKind) -> &'static str {
-    match kind {
-        TargetKind::Change => "change",
-        TargetKind::LogChange => "change, as a logarithm",
-        TargetKind::Amount => "size",
-        TargetKind::Level => "value",
-        TargetKind::Probability => "probability",
-    }
 }

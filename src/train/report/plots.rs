@@ -12,7 +12,7 @@ use super::super::statistics::probability::reliability;
 use super::super::statistics::proportion::wilson;
 use crate::core::forecast::Target;
 use crate::report::page::Figure;
-use crate::report::svg::{Axis, Look, Plot, Unit};
+use crate::report::svg::{Axis, Look, Plot, Unit, axis_label};
 use crate::report::table::Table;
 
 /// Symbols that have plots of their own; a file may have thousands.
@@ -50,13 +50,6 @@ pub(super) fn all(
         _ => scatter(outcomes, kind),
     });
     figures
-}
-
-fn unit(kind: TargetKind) -> Unit {
-    match kind {
-        TargetKind::Change | TargetKind::Amount => Unit::Percent,
-        TargetKind::LogChange | TargetKind::Level | TargetKind::Probability => Unit::Plain,
-    }
 }
 
 fn losses(fit: &Fit) -> Figure {
@@ -204,7 +197,7 @@ fn over_time(track: &Track, kind: TargetKind) -> Figure {
     let points = |values: &[f64]| track.times.iter().copied().zip(values.iter().copied()).collect();
     let (values, truths): (Vec<_>, Vec<_>) = (points(&track.values), points(&track.truths));
     let all = track.values.iter().chain(&track.truths).copied();
-    let (x, y) = track.axes(axis_label(kind), unit(kind), all);
+    let (x, y) = track.axes(axis_label(kind), Unit::of(kind), all);
     let title = format!("{}: forecasts and what came true", track.name());
     let plot = Plot::new(&title, x, y);
     let (plot, caption) = match kind {
@@ -223,16 +216,6 @@ fn over_time(track: &Track, kind: TargetKind) -> Figure {
         ),
     };
     Figure { name: String::new(), plot, caption: caption.to_owned(), table: Table::new() }
-}
-
-fn axis_label(kind: TargetKind) -> &'static str {
-    match kind {
-        TargetKind::Change => "change",
-        TargetKind::LogChange => "change, as a logarithm",
-        TargetKind::Amount => "size",
-        TargetKind::Level => "value",
-        TargetKind::Probability => "probability",
-    }
 }
 
 pub(super) fn errors(outcomes: &Outcomes, kind: TargetKind) -> Figure {
@@ -277,7 +260,7 @@ pub(super) fn errors(outcomes: &Outcomes, kind: TargetKind) -> Figure {
         TargetKind::Probability => "truth (0 or 1) − probability",
         _ => "truth − forecast",
     };
-    let x = Axis::new(label, unit(kind), [low, high].into_iter());
+    let x = Axis::new(label, Unit::of(kind), [low, high].into_iter());
     let y = Axis::between("forecasts", Unit::Plain, 0.0, 1.05 * f64::from(highest));
     let plot = Plot::new("Errors on the test part", x, y)
         .bars(Look::Model, "model", model.into_iter().enumerate().map(bar).collect())
@@ -291,7 +274,7 @@ pub(super) fn errors(outcomes: &Outcomes, kind: TargetKind) -> Figure {
 pub(super) fn scatter(outcomes: &Outcomes, kind: TargetKind) -> Figure {
     let points: Vec<(f64, f64)> =
         outcomes.values.iter().copied().zip(outcomes.truths.iter().copied()).collect();
-    let axis = |label: &str, values: &[f64]| Axis::new(label, unit(kind), values.iter().copied());
+    let axis = |label: &str, values: &[f64]| Axis::new(label, Unit::of(kind), values.iter().copied());
     let values = outcomes.values.iter().copied().filter(|value| value.is_finite());
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
         (low.min(value), high.max(value))
