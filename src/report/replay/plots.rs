@@ -13,7 +13,7 @@ use crate::core::verdict::Verdict;
 use crate::report::page::Figure;
 use crate::report::svg::{Axis, Look, Plot, Unit, axis_label};
 use crate::report::table::{Table, heads, row};
-use crate::report::text::{count, in_unit, percent};
+use crate::report::text::{capitalised, count, in_unit, percent};
 
 /// Groups of forecasts by their value.
 const GROUPS: usize = 10;
@@ -146,7 +146,7 @@ fn track(report: &ReplayReport) -> Option<Figure> {
         "{stride} of {symbol}{others}, of whatever evidence. A good forecast of something noisy moves \
          less than what comes true. What lies beyond the picture is drawn at its edge."
     );
-    let caption = crate::report::text::capitalised(&caption);
+    let caption = capitalised(&caption);
     Some(Figure { name: "track".to_owned(), plot, caption, table: Table::new() })
 }
 
