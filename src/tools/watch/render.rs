@@ -45,7 +45,7 @@ enum Align {
     Right,
 }
 
-const HEADINGS: [(&str, Align); 13] = [
+const HEADINGS: [(&str, Align); 14] = [
     ("model", Align::Left),
     ("symbol", Align::Left),
     ("as of", Align::Left),
@@ -58,6 +58,7 @@ const HEADINGS: [(&str, Align); 13] = [
     ("verdict", Align::Left),
     ("skill", Align::Right),
     ("held", Align::Right),
+    ("hits", Align::Right),
     ("forecasts", Align::Right),
 ];
 
@@ -67,8 +68,12 @@ const MODEL: usize = 0;
 /// The columns that are left out while there is no score.
 const OF_SCORES: std::ops::Range<usize> = 9..12;
 
+/// The column that is left out while no signal was judged: how many signals were right, and how many
+/// of signals that know nothing.
+const HITS: usize = 12;
+
 /// Columns that are left out where the terminal is narrow, the first one first.
-const DISPENSABLE: [usize; 6] = [6, 12, 11, 2, 3, 10];
+const DISPENSABLE: [usize; 7] = [6, 13, HITS, 11, 2, 3, 10];
 
 /// One cell: its text, and how it is coloured.
 struct Cell {
@@ -94,6 +99,7 @@ pub(super) fn table(board: &Board, target: &str, size: Size, ink: Ink) -> Vec<St
     let is_shown = |column| match column {
         MODEL => has_models,
         column if OF_SCORES.contains(&column) => board.has_scores(),
+        HITS => board.has_hits(),
         _ => true,
     };
     lines.extend(aligned(&cells, is_shown, size.columns, &style));
@@ -164,8 +170,8 @@ fn cells(
         Quality::Gapped => "gapped",
         Quality::Mistimed => "mistimed",
     };
-    let Scored { verdict, skill, held } =
-        row.score.unwrap_or(Scored { verdict: None, skill: None, held: None });
+    let Scored { verdict, skill, held, hits } =
+        row.score.unwrap_or(Scored { verdict: None, skill: None, held: None, hits: None });
     let verdict = Cell {
         text: verdict.map_or_else(|| NONE.to_owned(), |(word, since)| verdict_words(word, since)),
         style: match verdict {
@@ -176,6 +182,10 @@ fn cells(
     };
     let skill = skill.map_or_else(|| NONE.to_owned(), |skill| format!("{skill:+.3}"));
     let held = held.map_or_else(|| NONE.to_owned(), |held| format!("{:.0} %", held * 100.0));
+    let hits = hits.map_or_else(
+        || NONE.to_owned(),
+        |[right, chance]| format!("{:.0} / {:.0} %", right * 100.0, chance * 100.0),
+    );
     let doubtful = row.out_of_range || row.quality != Quality::Full;
     let quality = Cell {
         text: format!("{word}{}", if row.out_of_range { " !" } else { "" }),
@@ -194,6 +204,7 @@ fn cells(
         verdict,
         plain(skill),
         plain(held),
+        plain(hits),
         plain(grouped(row.forecasts)),
     ]
 }
