@@ -63,6 +63,7 @@ mod presets;
 mod promotions;
 mod proofs;
 mod reload;
+mod replay_report;
 mod rest;
 mod scores;
 mod seal;

@@ -9,6 +9,7 @@ live model; thresholds, costs and rules are arguments.
 """
 
 import argparse
+import html.parser
 import json
 import math
 
@@ -244,6 +245,44 @@ def bootstrap(series, names, args):
     return {name: limits(drawn[name]) for name in names}, {n: limits(beside[n]) for n in names}
 
 
+class PageChecker(html.parser.HTMLParser):
+    """Knows which elements are open, and what a page must not have."""
+
+    VOID = {"meta"}
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen = [], {}
+
+    def handle_starttag(self, tag, attributes):
+        assert tag not in ("script", "img", "link", "iframe"), f"<{tag}> at {self.getpos()}"
+        for name, value in attributes:
+            assert not name.startswith("on"), f"{name} at {self.getpos()}"
+            assert name not in ("src", "href") or value.startswith("#"), value
+        self.seen[tag] = self.seen.get(tag, 0) + 1
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open.pop() == tag, f"</{tag}> at {self.getpos()}"
+
+
+def check_page(path):
+    checker = PageChecker()
+    checker.feed(open(path, encoding="utf-8").read())
+    checker.close()
+    assert not checker.open, checker.open
+    seen = checker.seen
+    assert seen["svg"] == seen["desc"], "each plot has a description"
+    assert seen["h1"] == 1 and seen["table"] > 5, seen
+    print(f"the page is whole: {seen['svg']} plots, {seen['table']} tables")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("forecasts")
@@ -259,7 +298,10 @@ def main():
     parser.add_argument("--slippage-bps", type=float, default=1.0)
     parser.add_argument("--paper-sell", default="short")
     parser.add_argument("--paper-hold", default="flat")
+    parser.add_argument("--page", help="the page of the same replay, to be checked as well")
     args = parser.parse_args()
+    if args.page:
+        check_page(args.page)
     forecasts, scores = (
         [json.loads(line) for line in open(path)] for path in (args.forecasts, args.scores)
     )
