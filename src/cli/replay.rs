@@ -16,7 +16,8 @@ use crate::adapters::file::{FileFormat, FileRecords, FileSettings};
 use crate::adapters::kafka_config::{ClusterConfig, KafkaOption, KafkaUrl, TopicPlace};
 use crate::app::check_together;
 use crate::app::config::Config;
-use crate::core::domain::{Symbol, UnixNanos};
+use crate::core::domain::{Forecast, Symbol, UnixNanos};
+use crate::core::score::Score;
 use crate::core::text::excerpt_of_bytes;
 use crate::core::verdict::{Verdict, Word};
 use crate::engine::model::RefusedVersion;
@@ -458,12 +459,12 @@ fn flush(pipeline: &mut Pipeline, output: &mut Output) -> Result<(), Exit> {
         (Role::Shadow | Role::Vacant, None) => &mut no_shadows,
     };
     let model = pipeline.post().index;
-    let write = |symbol: &Symbol, forecast: &_, record: &[u8]| {
+    let write = |symbol: &Symbol, forecast: &Forecast, record: &[u8]| {
         reports.forecast(model, symbol.as_str(), forecast);
         write_line(forecasts, record)
     };
     pipeline.emit_values(write).map_err(|error| failed_output(&error))?;
-    let write = |symbol: &Symbol, score: &_, record: &[u8]| {
+    let write = |symbol: &Symbol, score: &Score, record: &[u8]| {
         reports.score(model, symbol.as_str(), score);
         write_line(scores, record)
     };

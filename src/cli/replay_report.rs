@@ -56,7 +56,6 @@ enum Hold {
 }
 
 /// The reports of all models of a replay.
-#[derive(Default)]
 pub(super) struct Reports {
     files: Vec<(PathBuf, File)>,
     options: PaperOptions,

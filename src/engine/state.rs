@@ -237,7 +237,7 @@ mod tests {
         let checksum = checksum(&before);
         before[CHECKSUM].copy_from_slice(&checksum);
         let read = codec.decode(&before).unwrap();
-        assert_eq!(*read.signals(), None);
+        assert_eq!(read.signals(), None);
         let mut restored = engine();
         assert!(restored.restore(&[read], None).unwrap().is_empty());
         (9..12).for_each(|minute| step(&mut restored, minute));

@@ -157,10 +157,9 @@ impl SignalCounts {
 
     /// Back from [`SignalCounts::to_array`].
     pub const fn from_array(counts: [u64; COUNTS_LENGTH]) -> Self {
-        let [scores, rises, falls, a, b, c, d, e, f, g, h, i, j] = counts;
-        let (buy, sell) = ([a, b, c, d, e], [f, g, h, i, j]);
-        let (buy, sell) = (SideCounts::from_array(buy), SideCounts::from_array(sell));
-        Self { scores, rises, falls, buy, sell }
+        let [scores, rises, falls, told, happened, hits, up, down, sell @ ..] = counts;
+        let buy = SideCounts::from_array([told, happened, hits, up, down]);
+        Self { scores, rises, falls, buy, sell: SideCounts::from_array(sell) }
     }
 
     fn combine(&mut self, other: Self, combine: impl Fn(u64, u64) -> u64) {

@@ -135,8 +135,8 @@ impl SymbolSnapshot {
 
     /// The signals.
     #[cfg(test)]
-    pub(crate) fn signals(&self) -> &Option<SymbolSignals> {
-        &self.signals
+    pub(crate) fn signals(&self) -> Option<&SymbolSignals> {
+        self.signals.as_ref()
     }
 
     /// The window.

@@ -210,24 +210,25 @@ fn skill(report: &ReplayReport) -> Figure {
 }
 
 fn sequence(points: &[(UnixNanos, Verdict)]) -> Option<Figure> {
+    let (scale, unit) = scale(points.last()?.1);
     let band: Vec<(f64, f64, f64)> = points
         .iter()
         .filter_map(|(time, verdict)| {
             let [low, high] = verdict.limits?;
-            Some((nanos(*time), low, high))
+            Some((nanos(*time), scale * low, scale * high))
         })
         .collect();
     let (first, last) = (band.first()?, band.last()?);
     let mean: Vec<(f64, f64)> = points
         .iter()
         .filter(|(_, verdict)| verdict.limits.is_some())
-        .map(|(time, verdict)| (nanos(*time), verdict.mean_difference))
+        .map(|(time, verdict)| (nanos(*time), scale * verdict.mean_difference))
         .collect();
     // The first limits are so far away that nothing else could be seen.
     let settled = band.iter().skip(band.len() / 10);
     let all = settled.flat_map(|(_, low, high)| [*low, *high]).chain([0.0]);
-    let label = "baseline's squared error − model's";
-    let y = Axis::new(label, Unit::Plain, all);
+    let label = format!("baseline's squared error − model's{unit}");
+    let y = Axis::new(&label, Unit::Plain, all);
     let x = Axis::between("time of the truth (UTC)", Unit::Time, first.0, last.0.max(first.0 + 1.0));
     let plot = Plot::new("Verdict: the mean difference and its confidence sequence", x, y)
         .band(Look::Model, "95 % confidence sequence", band.clone())
@@ -255,6 +256,17 @@ fn sequence(points: &[(UnixNanos, Verdict)]) -> Option<Figure> {
                    is better, below it is worse. The band is valid at all times together."
         .to_owned();
     Some(Figure { name: "verdict".to_owned(), plot, caption, table })
+}
+
+/// By which power of ten small differences are multiplied, and how an axis says so.
+fn scale(verdict: Verdict) -> (f64, String) {
+    let [low, high] = verdict.limits.unwrap_or([verdict.mean_difference; 2]);
+    let largest = low.abs().max(high.abs());
+    let exponent = if largest > 0.0 { libm::log10(largest).floor() } else { 0.0 };
+    if (-2.0..=4.0).contains(&exponent) {
+        return (1.0, String::new());
+    }
+    (libm::pow(10.0, -exponent), format!(", in 1e{exponent}"))
 }
 
 /// Coverage over time, and calibration.

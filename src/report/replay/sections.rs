@@ -4,6 +4,7 @@
 //! has.
 
 use super::paper::PaperFigures;
+use super::subject::{HoldRule, PaperOptions, SellRule};
 use super::summary::{EvidenceFigures, NoPaper, Summary, SymbolFigures};
 use super::{ReplayReport, plots, words};
 use crate::core::baseline::BaselineKind;
@@ -13,7 +14,6 @@ use crate::core::verdict::Verdict;
 use crate::report::page::Page;
 use crate::report::table::{Cell, Table, heads, row};
 use crate::report::text::{count, in_unit, percent};
-use crate::report::replay::subject::{HoldRule, PaperOptions, SellRule};
 
 /// What stands where there is no figure.
 const NONE: &str = "–";

@@ -213,7 +213,7 @@ fn a_model_is_not_judged_by_what_it_was_made_from() {
     assert_eq!((summary.paper.len(), summary.no_paper), (0, Some(NoPaper::Scores)));
     let html = report.html();
     assert_well_formed(&html);
-    assert!(html.contains("nothing was unseen against persistence"));
+    assert!(html.contains("m 7 over A, 1970-01-01 to 1970-01-01: no score counts"));
     assert!(html.contains("Nothing is claimed"));
     assert!(!html.contains("Paper account"));
 }

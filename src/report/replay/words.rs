@@ -30,10 +30,10 @@ pub(super) fn headline(report: &ReplayReport, summary: &Summary) -> String {
         || ": no forecast was scored".to_owned(),
         |[first, last]| {
             let word = match has_evidence(summary) {
-                true => word(summary.verdict.word).to_owned(),
-                false => "nothing was unseen".to_owned(),
+                true => format!("{} against {against}", word(summary.verdict.word)),
+                false => "no score counts".to_owned(),
             };
-            format!(", {} to {}: {word} against {against}", day(first), day(last))
+            format!(", {} to {}: {word}", day(first), day(last))
         },
     );
     format!("{model} {version} over {symbols}{span}")
