@@ -1,7 +1,8 @@
 //! The options of `tickcast replay` for its report, and the files that it writes.
 //!
 //! Owns both. Promises that a file that cannot be written is found before the replay begins, and
-//! that what replay writes elsewhere is the same with a report and without. Never computes a figure.
+//! that what replay writes elsewhere is the same with a report and without. Never computes a
+//! figure.
 
 use std::fs::File;
 use std::io::Write;

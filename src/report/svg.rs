@@ -294,8 +294,8 @@ impl Plot {
         let title = escape(&self.title);
         let mut svg = format!(
             "<svg{namespace} class=\"plot\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" \
-             aria-label=\"{title}\">\n<title>{title}</title>\n{head}<text class=\"title\" x=\"{LEFT}\" y=\"20\">{title}\
-             </text>\n"
+             aria-label=\"{title}\">\n<title>{title}</title>\n{head}\
+             <text class=\"title\" x=\"{LEFT}\" y=\"20\">{title}</text>\n"
         );
         self.draw_axes(&mut svg);
         for mark in &self.marks {
@@ -438,7 +438,8 @@ impl Plot {
                     )
                 }
                 Shape::Band(_) => format!(
-                    "<rect class=\"band {class}\" x=\"{x:.1}\" y=\"32\" width=\"18\" height=\"11\"/>"
+                    "<rect class=\"band {class}\" x=\"{x:.1}\" y=\"32\" width=\"18\" \
+                    height=\"11\"/>"
                 ),
                 Shape::Bars(_) => format!(
                     "<rect class=\"bar {class}\" x=\"{x:.1}\" y=\"32\" width=\"18\" height=\"11\"/>"

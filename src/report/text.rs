@@ -1,7 +1,7 @@
 //! Text on a page.
 //!
-//! Owns escaping, the units of figures and the spaces inside them. Promises that text from data cannot become markup.
-//! Never decides what is said.
+//! Owns escaping, the units of figures and the spaces inside them. Promises that text from data
+//! cannot become markup. Never decides what is said.
 
 use crate::core::forecast::TargetKind;
 
@@ -98,6 +98,7 @@ mod tests {
     fn figures_have_units_and_groups() {
         assert_eq!(in_unit(TargetKind::Change, 0.0123), "1.230 %");
         assert_eq!(in_unit(TargetKind::Level, 0.0123), "0.0123");
-        assert_eq!([7, 1234, 12345, 1_234_567].map(count).join(" "), "7 1234 12\u{2009}345 1\u{2009}234\u{2009}567");
+        assert_eq!([7, 1234].map(count), ["7", "1234"]);
+        assert_eq!([12345, 1_234_567].map(count), ["12\u{2009}345", "1\u{2009}234\u{2009}567"]);
     }
 }

@@ -1,9 +1,10 @@
 //! The scores of all symbols of one engine.
 //!
-//! Owns a [`SymbolScores`], a [`Ledger`] and a [`SymbolSignals`] for each symbol of the dense index, what groups of
-//! symbols come to, and the scores that nobody has taken yet. Promises that a score depends on its
-//! symbol's steps and forecasts alone, and that the sums over all symbols are those of the symbols
-//! added up, whatever came and went. Never keeps a score unless somebody takes them.
+//! Owns a [`SymbolScores`], a [`Ledger`] and a [`SymbolSignals`] for each symbol of the dense
+//! index, what groups of symbols come to, and the scores that nobody has taken yet. Promises that a
+//! score depends on its symbol's steps and forecasts alone, and that the sums over all symbols are
+//! those of the symbols added up, whatever came and went. Never keeps a score unless somebody takes
+//! them.
 
 use super::recent::Recent;
 use super::symbol::SymbolScores;
@@ -117,7 +118,8 @@ impl ScoreBook {
     }
 
     /// Hands the sums, the evidence and the signals of every group that have changed since the last
-    /// call to `sink`, by the index of the listed symbol; the group of all others comes behind them.
+    /// call to `sink`, by the index of the listed symbol; the group of all others comes behind
+    /// them.
     pub fn show_changed(&mut self, mut sink: impl FnMut(usize, &Sums, &Pool, &SignalCounts)) {
         for (index, group) in self.sums.iter_mut().enumerate() {
             if std::mem::take(&mut group.changed) {

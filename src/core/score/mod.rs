@@ -1,10 +1,11 @@
 //! What forecasts were worth, told as soon as it can be: when the truth arrives.
 //!
 //! Owns the forecasts that wait for their truth, the score of each, and what adapts to scores: the
-//! interval of each symbol, the mark of its drift, its verdict, and the counts of its signals. Promises that every forecast is
-//! scored once or counted with the reason why not, that scores depend on records alone, that skill
-//! and verdict are against the baseline that the bundle names, and that no figure counts what the
-//! model was trained on. Never changes a value that is forecast; never reads a clock.
+//! interval of each symbol, the mark of its drift, its verdict, and the counts of its signals.
+//! Promises that every forecast is scored once or counted with the reason why not, that scores
+//! depend on records alone, that skill and verdict are against the baseline that the bundle names,
+//! and that no figure counts what the model was trained on. Never changes a value that is forecast;
+//! never reads a clock.
 //!
 //! | module | owns |
 //! |---|---|

@@ -1,7 +1,8 @@
 //! When a value raises, keeps and releases a signal.
 //!
 //! Owns hysteresis and cool-down on top of the bundle's thresholds. Promises that a rule without
-//! them gives what [`SignalThresholds::signal`] gives, whatever came before. Never looks at a truth.
+//! them gives what [`SignalThresholds::signal`] gives, whatever came before. Never looks at a
+//! truth.
 //!
 //! ```text
 //!                 value > buy_above, not cooling down

@@ -1,8 +1,8 @@
 //! What is accumulated over time, in bounded memory.
 //!
 //! Owns bins of time that widen as needed. Promises at most so many bins, that the sum over all of
-//! them is that of everything, and that each time has a bin of its own while there are no more times
-//! than bins; the bins do not depend on the order in which times come. Never forgets a value.
+//! them is that of everything, and that each time has a bin of its own while there are no more
+//! times than bins; the bins do not depend on the order in which times come. Never forgets a value.
 
 use std::collections::BTreeMap;
 
@@ -51,8 +51,8 @@ impl<V: Copy + Default> TimeBins<V> {
         self.power == 0
     }
 
-    /// The sums of runs of consecutive bins, at most so many of them, each with the beginning of its
-    /// first bin.
+    /// The sums of runs of consecutive bins, at most so many of them, each with the beginning of
+    /// its first bin.
     pub(super) fn runs(
         &self,
         runs_max: usize,

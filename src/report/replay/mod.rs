@@ -8,12 +8,12 @@
 //!
 //! Owns what is accumulated while the replay streams, the figures that follow from it
 //! ([`Summary`]), and the page. Promises bounded memory: a bounded number of times, samples and
-//! bins, and a fixed amount for each symbol and each step of the horizon, never all scores. Promises
-//! the same page for the same forecasts and scores. Never changes a forecast or a score, and never
-//! trades.
+//! bins, and a fixed amount for each symbol and each step of the horizon, never all scores.
+//! Promises the same page for the same forecasts and scores. Never changes a forecast or a score,
+//! and never trades.
 //!
-//! Feed it every forecast with [`ReplayReport::forecast`] before the score of that forecast comes to
-//! [`ReplayReport::score`]. Forecasts and scores of a symbol come in the order of time.
+//! Feed it every forecast with [`ReplayReport::forecast`] before the score of that forecast comes
+//! to [`ReplayReport::score`]. Forecasts and scores of a symbol come in the order of time.
 
 mod bins;
 mod bootstrap;

@@ -1,9 +1,9 @@
 //! The paper account: what positions by signal would have come to, after costs.
 //!
-//! Owns positions, profits, costs and turnover of the model, of buy-and-hold and of the same rule on
-//! each baseline's forecast. Promises that each figure follows from the prices and signals of scored
-//! forecasts alone, in bounded memory, and that no profit is counted without its costs. Never
-//! trades, and never says that anybody could have traded at these prices.
+//! Owns positions, profits, costs and turnover of the model, of buy-and-hold and of the same rule
+//! on each baseline's forecast. Promises that each figure follows from the prices and signals of
+//! scored forecasts alone, in bounded memory, and that no profit is counted without its costs.
+//! Never trades, and never says that anybody could have traded at these prices.
 //!
 //! Each symbol has a notional of 1 at every step. A position that is taken at a forecast is held
 //! until the next scored forecast of the symbol, and earns the change of the price in between as a
@@ -86,7 +86,8 @@ pub struct PaperFigures {
     pub turnover_per_step: f64,
     /// The share of steps with a position.
     pub exposure: f64,
-    /// The largest fall of the sum of net profits from an earlier high, as a fraction of the notional.
+    /// The largest fall of the sum of net profits from an earlier high, as a fraction of the
+    /// notional.
     pub drawdown_max: f64,
     /// The mean net profit of a year; absent without a calendar.
     pub annual_mean: Option<f64>,
@@ -346,8 +347,8 @@ mod tests {
         assert!((is - should).abs() < 1e-12, "{is} is not {should}");
     }
 
-    /// By hand: +10 % from 100 to 110, -10 % from 110 to 99, nothing while short at 99. The position
-    /// goes 0, 1, 1, -1, 0: turnover 1 + 0 + 2 + 1 at 1 % each.
+    /// By hand: +10 % from 100 to 110, -10 % from 110 to 99, nothing while short at 99. The
+    /// position goes 0, 1, 1, -1, 0: turnover 1 + 0 + 2 + 1 at 1 % each.
     #[test]
     fn profits_costs_and_drawdown_have_their_hand_computed_values() {
         let (paper, account) = paper(options());

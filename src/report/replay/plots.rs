@@ -90,9 +90,9 @@ fn groups(kind: TargetKind, points: &mut [(f64, f64)], whose: &str) -> Figure {
     }
     let caption = format!(
         "A sample of {} {whose}, and the mean truth of each tenth of them by the size of the \
-         forecast, with its 95 % interval as if they were independent. Forecasts that know something \
-         have means that rise along the dashed line; a level row of means knows nothing. The axes \
-         have scales of their own, and half a percent at each end is left out.",
+         forecast, with its 95 % interval as if they were independent. Forecasts that know \
+         something have means that rise along the dashed line; a level row of means knows \
+         nothing. The axes have scales of their own, and half a percent at each end is left out.",
         count(points.len() as u64)
     );
     Figure { name: "forecasts".to_owned(), plot, caption, table }
@@ -143,8 +143,8 @@ fn track(report: &ReplayReport) -> Option<Figure> {
         symbols => format!(", one of {} symbols", count(symbols as u64)),
     };
     let caption = format!(
-        "{stride} of {symbol}{others}, of whatever evidence. A good forecast of something noisy moves \
-         less than what comes true. What lies beyond the picture is drawn at its edge."
+        "{stride} of {symbol}{others}, of whatever evidence. A good forecast of something noisy \
+         moves less than what comes true. What lies beyond the picture is drawn at its edge."
     );
     let caption = capitalised(&caption);
     Some(Figure { name: "track".to_owned(), plot, caption, table: Table::new() })
@@ -203,8 +203,8 @@ fn skill(report: &ReplayReport) -> Figure {
             figure(sums.coverage(), |share| percent(share, 1)),
         ]));
     }
-    let caption = "The line settles as scores come; it is no test. Dots far from zero on both sides \
-                   are what luck looks like. A skill below -1 is drawn at the edge."
+    let caption = "The line settles as scores come; it is no test. Dots far from zero on both \
+                   sides are what luck looks like. A skill below -1 is drawn at the edge."
         .to_owned();
     Figure { name: "skill".to_owned(), plot, caption, table }
 }
@@ -252,8 +252,8 @@ fn sequence(points: &[(UnixNanos, Verdict)]) -> Option<Figure> {
             super::words::word(verdict.word).to_owned(),
         ]));
     }
-    let caption = "While the band holds zero the model and its baseline may be equal. Above zero it \
-                   is better, below it is worse. The band is valid at all times together."
+    let caption = "While the band holds zero the model and its baseline may be equal. Above zero \
+                   it is better, below it is worse. The band is valid at all times together."
         .to_owned();
     Some(Figure { name: "verdict".to_owned(), plot, caption, table })
 }
@@ -293,8 +293,8 @@ pub(super) fn coverage(report: &ReplayReport) -> Vec<Figure> {
         .whiskers(Look::Model, whiskers)
         .dots(Look::Model, "of one stretch of time (95 %)", dots);
     let caption = "Each dot is a stretch of time with as many bins as the others; its line is \
-                   Wilson's 95 % interval, with the scores divided by the horizon. Symbols that move \
-                   together make it too narrow."
+                   Wilson's 95 % interval, with the scores divided by the horizon. Symbols that \
+                   move together make it too narrow."
         .to_owned();
     let table = Table::new();
     let over_time = Figure { name: "coverage".to_owned(), plot, caption, table };
@@ -316,8 +316,8 @@ fn distances(report: &ReplayReport) -> Figure {
         .line(Look::Guide, "the end of the interval", edge);
     let beyond = report.distances.share_within(4.0).map_or(0.0, |held| 1.0 - held);
     let caption = format!(
-        "Left of the dashed line the interval held the truth. Bars far to the right are surprises that \
-         the interval knew nothing of; {} lie beyond the picture.",
+        "Left of the dashed line the interval held the truth. Bars far to the right are surprises \
+         that the interval knew nothing of; {} lie beyond the picture.",
         percent(beyond, 2)
     );
     Figure { name: "calibration".to_owned(), plot, caption, table: Table::new() }
@@ -354,8 +354,8 @@ fn reliability(report: &ReplayReport) -> Figure {
             count(bin.count as u64),
         ]));
     }
-    let caption = "Of the cases with a probability of 30 %, three in ten should come true: points on \
-                   the dashed line."
+    let caption = "Of the cases with a probability of 30 %, three in ten should come true: points \
+                   on the dashed line."
         .to_owned();
     Figure { name: "calibration".to_owned(), plot, caption, table }
 }
@@ -395,8 +395,8 @@ pub(super) fn paper(report: &ReplayReport, summary: &Summary) -> Figure {
         _ => "",
     };
     let caption = format!(
-        "Sums of net profits over {} symbol{}, as a mean over symbols, without the costs of ending the \
-         positions that are open at the end.{sure}",
+        "Sums of net profits over {} symbol{}, as a mean over symbols, without the costs of \
+         ending the positions that are open at the end.{sure}",
         count(accounts as u64),
         if accounts == 1 { "" } else { "s" }
     );

@@ -1,7 +1,7 @@
 //! The parts of the page about one model.
 //!
-//! Owns their order, their tables and the words below them. Never computes a figure that the summary
-//! has.
+//! Owns their order, their tables and the words below them. Never computes a figure that the
+//! summary has.
 
 use super::paper::PaperFigures;
 use super::subject::{HoldRule, PaperOptions, SellRule};
@@ -64,8 +64,8 @@ fn forecasts(report: &ReplayReport, summary: &Summary, page: &mut Page) {
     let rows = summary.parts.iter().map(figures);
     page.table(&[heads(&head)].into_iter().chain(rows).collect());
     page.note(
-        "Skill is 1 − squared error of the model / squared error of the baseline: 0 is no better, 1 \
-         is perfect. A model is not judged by what it was made from, so everything below counts \
+        "Skill is 1 − squared error of the model / squared error of the baseline: 0 is no better, \
+         1 is perfect. A model is not judged by what it was made from, so everything below counts \
          scores of evidence unseen and unknown alone. Direction is seen from no change, from the \
          last value, or from an even chance.",
     );
@@ -77,7 +77,8 @@ fn verdict(report: &ReplayReport, summary: &Summary, page: &mut Page) {
     let mut table: Table = vec![heads(&["against", "skill", ""])];
     for (baseline, skill) in BaselineKind::ALL.into_iter().zip(summary.skills) {
         if skill.is_some() {
-            let mark = if baseline == summary.against { "the verdict is against this one" } else { "" };
+            let is_against = baseline == summary.against;
+            let mark = if is_against { "the verdict is against this one" } else { "" };
             table.push(row([baseline.label().to_owned(), signed(skill), mark.to_owned()]));
         }
     }
@@ -112,8 +113,8 @@ fn verdict(report: &ReplayReport, summary: &Summary, page: &mut Page) {
         ),
     };
     page.note(&format!(
-        "{series} Above zero the model was better. The sequence holds the mean at all times together \
-         with probability 0.95, so the verdict may be looked at after every score.{late}"
+        "{series} Above zero the model was better. The sequence holds the mean at all times \
+         together with probability 0.95, so the verdict may be looked at after every score.{late}"
     ));
     plots::verdict(report).iter().for_each(|figure| page.figure(figure));
     if summary.by_symbol.len() > 1 {
@@ -137,8 +138,8 @@ fn symbols(summary: &Summary, page: &mut Page) {
     page.table(&[heads(&head)].into_iter().chain(rows).collect());
     let shown = summary.by_symbol.len();
     page.note(&format!(
-        "{shown} of {} symbols, those with most scores. Each verdict has its own 5 %: of many symbols \
-         without any difference some are called better or worse.",
+        "{shown} of {} symbols, those with most scores. Each verdict has its own 5 %: of many \
+         symbols without any difference some are called better or worse.",
         count(summary.symbols as u64)
     ));
 }
@@ -153,9 +154,9 @@ fn coverage(report: &ReplayReport, summary: &Summary, page: &mut Page) {
         }
         page.table(&table);
         page.note(&format!(
-            "The share of truths that intervals would have held that were so many times as wide; {} \
-             are asked for at 1.0. Intervals that adapt follow their own misses, so this says how \
-             they did and not how the bundle's would have done.",
+            "The share of truths that intervals would have held that were so many times as wide; \
+             {} are asked for at 1.0. Intervals that adapt follow their own misses, so this says \
+             how they did and not how the bundle's would have done.",
             percent(summary.coverage_target, 0)
         ));
     }
@@ -186,9 +187,10 @@ fn signals(report: &ReplayReport, summary: &Summary, page: &mut Page) {
         side("sell", format!("below {}", unit(thresholds.sell_below)), &counts.sell),
     ]);
     page.note(
-        "Told: the signal was given. Happened: the truth was beyond the threshold. Precision is the \
-         share of the told that happened, recall the share of the happened that were told. The base \
-         rate is the share of all scores that happened: the precision of signals that know nothing.",
+        "Told: the signal was given. Happened: the truth was beyond the threshold. Precision is \
+         the share of the told that happened, recall the share of the happened that were told. \
+         The base rate is the share of all scores that happened: the precision of signals that \
+         know nothing.",
     );
     page.table(&vec![
         heads(&["", "signals with a direction", "right", "hit rate", "by chance"]),
@@ -203,8 +205,8 @@ fn signals(report: &ReplayReport, summary: &Summary, page: &mut Page) {
     page.note(
         "A signal is right where the truth rose after buy, or fell after sell. By chance: the hit \
          rate of as many signals that know nothing. Intervals are Wilson's, 95 %, with the tries \
-         divided by the horizon because truths overlap. Symbols that move together, and signals that \
-         come in runs, make them too narrow still.",
+         divided by the horizon because truths overlap. Symbols that move together, and signals \
+         that come in runs, make them too narrow still.",
     );
 }
 
@@ -234,16 +236,20 @@ fn accounts(report: &ReplayReport, summary: &Summary, page: &mut Page) {
     }
     let rows = summary.paper.iter().map(|figures| account(figures, is_annual));
     page.table(&[heads(&head)].into_iter().chain(rows).collect());
+    let bins = match report.paper.is_exact() {
+        true => "",
+        false => " Times are in bins, so a fall within one is not seen.",
+    };
     page.note(&format!(
         "{} Nothing is reinvested, so profits add up, and buying and holding is the sum of the \
-         changes of the price. Net and costs are shares of the notional of one symbol; means are in \
-         basis points for each of {} steps. Intervals are 95 %, by a stationary bootstrap of {} \
+         changes of the price. Net and costs are shares of the notional of one symbol; means are \
+         in basis points for each of {} steps. Intervals are 95 %, by a stationary bootstrap of {} \
          samples over stretches of time. Drawdown is the largest fall of the net from an earlier \
          high.{}",
         rules(&report.options),
         count(report.paper.steps()),
         count(u64::from(report.options.resamples)),
-        if report.paper.is_exact() { "" } else { " Times are in bins, so a fall within one is not seen." }
+        bins
     ));
     page.figure(&plots::paper(report, summary));
 }

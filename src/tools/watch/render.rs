@@ -68,8 +68,8 @@ const MODEL: usize = 0;
 /// The columns that are left out while there is no score.
 const OF_SCORES: std::ops::Range<usize> = 9..12;
 
-/// The column that is left out while no signal was judged: how many signals were right, and how many
-/// of signals that know nothing.
+/// The column that is left out while no signal was judged: how many signals were right, and how
+/// many of signals that know nothing.
 const HITS: usize = 12;
 
 /// Columns that are left out where the terminal is narrow, the first one first.

@@ -3,7 +3,8 @@
 //! Owns the measures that an evaluation is made of, over plain series of forecasts, truths and
 //! losses, so that they serve every target: errors (here), [`comparison`] of two forecasters,
 //! [`proportion`] of hits, [`probability`] forecasts and their calibration, and the [`spread`] over
-//! repeated runs. Signals are judged by [`Detection`](crate::core::signal::Detection), as live. `student` is the distribution that they share.
+//! repeated runs. Signals are judged by [`Detection`](crate::core::signal::Detection), as live.
+//! `student` is the distribution that they share.
 //!
 //! Promises: pure functions; the same series give the same bits. Every result is finite for finite
 //! input, however short, constant or perfect the series. What cannot be told from the data is
