@@ -68,7 +68,7 @@ impl ReportArgs {
     /// Creates the files.
     pub(super) fn open(&self) -> Result<Reports, Exit> {
         let Self { files, cost_bps, slippage_bps, paper_sell, paper_hold } = self;
-        let create = |path: &PathBuf| {
+        let create = |path: &PathBuf| -> Result<_, Exit> {
             let failure = Failure::Data;
             let file = File::create(path)
                 .map_err(Exit::while_doing(failure, format_args!("create {}", path.display())))?;
@@ -87,7 +87,7 @@ impl ReportArgs {
             },
             ..PaperOptions::default()
         };
-        let files = files.iter().map(create).collect::<Result<_, Exit>>()?;
+        let files = files.iter().map(create).collect::<Result<Vec<_>, Exit>>()?;
         Ok(Reports { files, options, models: Vec::new() })
     }
 }
