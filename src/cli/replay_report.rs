@@ -13,9 +13,7 @@ use crate::core::score::Score;
 use crate::core::signal::SignalRule;
 use crate::engine::model::Bundle;
 use crate::ops::exit::{Exit, Failure};
-use crate::report::{
-    HoldRule, PaperOptions, ReplayReport, SellRule, Subject, figures, pages,
-};
+use crate::report::{HoldRule, PaperOptions, ReplayReport, SellRule, Subject, figures, pages};
 
 /// The most that a trade may cost, in basis points: all of it.
 const BPS_MAX: f64 = 10_000.0;
@@ -130,8 +128,7 @@ impl Reports {
                 pages(&self.models)
             };
             let what = format_args!("write {}", path.display()).to_string();
-            file.write_all(text.as_bytes())
-                .map_err(Exit::while_doing(Failure::Temporary, what))?;
+            file.write_all(text.as_bytes()).map_err(Exit::while_doing(Failure::Temporary, what))?;
         }
         Ok(())
     }

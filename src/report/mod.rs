@@ -19,6 +19,6 @@ pub mod text;
 pub(crate) mod well_formed;
 
 pub use self::replay::{
-    EvidenceFigures, HoldRule, NoPaper, PaperFigures, PaperOptions, ReplayReport, SellRule, Subject,
-    Summary, SymbolFigures, figures, pages,
+    EvidenceFigures, HoldRule, NoPaper, PaperFigures, PaperOptions, ReplayReport, SellRule,
+    Subject, Summary, SymbolFigures, figures, pages,
 };

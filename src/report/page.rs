@@ -113,10 +113,7 @@ impl Page {
         self.html += "<div class=\"scroll\">\n<table class=\"made\">\n";
         for (name, value) in facts {
             let (name, value) = (escape(name), escape(value));
-            let _ = writeln!(
-                self.html,
-                "<tr><th scope=\"row\">{name}</th><td>{value}</td></tr>"
-            );
+            let _ = writeln!(self.html, "<tr><th scope=\"row\">{name}</th><td>{value}</td></tr>");
         }
         self.html += "</table>\n</div>\n";
     }

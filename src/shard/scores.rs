@@ -632,7 +632,8 @@ mod tests {
         }
         let other = r#"tickcast_score_skill{model="n",over="weighted"}"#;
         assert!(value(other).is_nan(), "the scores of one model are none of another");
-        let signal = |name: &str, labels: &str| value(&format!("tickcast_signal_{name}{{{labels}}}"));
+        let signal =
+            |name: &str, labels: &str| value(&format!("tickcast_signal_{name}{{{labels}}}"));
         let precision = |bound: &str| {
             signal("precision_ratio", &format!(r#"bound="{bound}",model="m",signal="buy""#))
         };

@@ -303,13 +303,7 @@ impl ScoreBook {
         self.taken.as_ref().is_some_and(|taken| !taken.is_empty())
     }
 
-    fn add(
-        &mut self,
-        name: &Symbol,
-        scores: SymbolScores,
-        ledger: Ledger,
-        signals: SymbolSignals,
-    ) {
+    fn add(&mut self, name: &Symbol, scores: SymbolScores, ledger: Ledger, signals: SymbolSignals) {
         let group = self.listed.binary_search(name).unwrap_or(self.listed.len());
         // The configuration lists far fewer.
         self.groups.push(u16::try_from(group).unwrap_or(u16::MAX));

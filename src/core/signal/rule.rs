@@ -113,13 +113,14 @@ impl SignalPlan {
             Signal::Sell if value < self.sell_until => Signal::Sell,
             Signal::Buy | Signal::Sell | Signal::Hold => Signal::Hold,
         };
-        let next = match raised {
-            // The threshold of the other signal is passed, so the kept one is over.
-            Signal::Buy | Signal::Sell if raised != state.signal => {
-                if state.cooling_steps == 0 { raised } else { Signal::Hold }
-            }
-            Signal::Buy | Signal::Sell | Signal::Hold => kept,
-        };
+        let next =
+            match raised {
+                // The threshold of the other signal is passed, so the kept one is over.
+                Signal::Buy | Signal::Sell if raised != state.signal => {
+                    if state.cooling_steps == 0 { raised } else { Signal::Hold }
+                }
+                Signal::Buy | Signal::Sell | Signal::Hold => kept,
+            };
         if next != state.signal {
             let cooldown = self.rule.cooldown_steps;
             // One more where there are any, because the next step takes one off before its value.

@@ -304,7 +304,8 @@ impl Engine {
         {
             return Err(RestoreError::States(snapshot.symbol.clone()));
         }
-        if !of_rows && !self.scores.fits(&snapshot.scores, &snapshot.ledger, snapshot.signals.as_ref())
+        if !of_rows
+            && !self.scores.fits(&snapshot.scores, &snapshot.ledger, snapshot.signals.as_ref())
         {
             return Err(RestoreError::Scores(snapshot.symbol.clone()));
         }

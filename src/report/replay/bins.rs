@@ -53,11 +53,7 @@ impl<V: Copy + Default> TimeBins<V> {
 
     /// The sums of runs of consecutive bins, at most so many of them, each with the beginning of
     /// its first bin.
-    pub(super) fn runs(
-        &self,
-        runs_max: usize,
-        add: impl Fn(&mut V, V),
-    ) -> Vec<(UnixNanos, V)> {
+    pub(super) fn runs(&self, runs_max: usize, add: impl Fn(&mut V, V)) -> Vec<(UnixNanos, V)> {
         let length = self.len().div_ceil(runs_max.max(1)).max(1);
         let mut runs: Vec<(UnixNanos, V)> = Vec::new();
         for (at, (time, value)) in self.iter().enumerate() {

@@ -35,17 +35,14 @@ impl Distances {
         self.total += 1;
     }
 
-    /// How many truths came.
-    pub(super) const fn total(&self) -> u64 {
-        self.total
-    }
-
     /// The share of truths in each stretch, which begins and ends at so many half widths.
     pub(super) fn stretches(&self) -> impl Iterator<Item = (f64, f64, f64)> {
         let total = self.total.max(1) as f64;
-        self.counts.iter().take(BINS).enumerate().map(move |(at, count)| {
-            (at as f64 * BIN, (at + 1) as f64 * BIN, *count as f64 / total)
-        })
+        self.counts
+            .iter()
+            .take(BINS)
+            .enumerate()
+            .map(move |(at, count)| (at as f64 * BIN, (at + 1) as f64 * BIN, *count as f64 / total))
     }
 
     /// The share of truths that an interval would have held that were `factor` times as wide, where
@@ -77,10 +74,10 @@ mod tests {
         }
         distances.note(0.0, [0.0, 0.0], 0.0);
         distances.note(0.0, [0.0, 0.0], 1.0);
-        assert_eq!(distances.total(), 6);
-        let within: Vec<_> = [0.5, 1.0, 1.5, 2.0, 4.0].map(|factor| {
-            (6.0 * distances.share_within(factor).unwrap()).round()
-        }).to_vec();
+        assert_eq!(distances.total, 6);
+        let within: Vec<_> = [0.5, 1.0, 1.5, 2.0, 4.0]
+            .map(|factor| (6.0 * distances.share_within(factor).unwrap()).round())
+            .to_vec();
         // One half lies in the stretch that begins there, and once is inside, ends included.
         assert_eq!(within, [2.0, 4.0, 4.0, 4.0, 5.0]);
         let shares: f64 = distances.stretches().map(|(_, _, share)| share).sum();

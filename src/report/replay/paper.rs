@@ -326,14 +326,10 @@ mod tests {
     fn paper(options: PaperOptions) -> (Paper, Account) {
         let (mut paper, mut account) = (Paper::new(options), Account::default());
         let plan = SignalPlan::new(PLAN, TargetKind::Change);
-        for (at, (price, signal)) in [
-            (100.0, Signal::Buy),
-            (110.0, Signal::Buy),
-            (99.0, Signal::Sell),
-            (99.0, Signal::Hold),
-        ]
-        .into_iter()
-        .enumerate()
+        for (at, (price, signal)) in
+            [(100.0, Signal::Buy), (110.0, Signal::Buy), (99.0, Signal::Sell), (99.0, Signal::Hold)]
+                .into_iter()
+                .enumerate()
         {
             let time = UnixNanos::from_nanos(at as i64);
             let baselines = [None, Some(0.01), None, None, None];

@@ -172,10 +172,8 @@ fn skill(report: &ReplayReport) -> Figure {
         })
         .collect();
     let stretches = report.times.runs(STRETCHES, add);
-    let dots: Vec<(f64, f64)> = stretches
-        .iter()
-        .filter_map(|(time, sums)| Some((nanos(*time), sums.skill()?)))
-        .collect();
+    let dots: Vec<(f64, f64)> =
+        stretches.iter().filter_map(|(time, sums)| Some((nanos(*time), sums.skill()?))).collect();
     // The first few scores may have any skill.
     let settled = cumulative.iter().skip(cumulative.len() / 10).map(|(_, skill)| *skill);
     let mut all: Vec<f64> = settled.chain(dots.iter().map(|(_, skill)| *skill)).collect();
@@ -229,20 +227,21 @@ fn sequence(points: &[(UnixNanos, Verdict)]) -> Option<Figure> {
     let all = settled.flat_map(|(_, low, high)| [*low, *high]).chain([0.0]);
     let label = format!("baseline's squared error − model's{unit}");
     let y = Axis::new(&label, Unit::Plain, all);
-    let x = Axis::between("time of the truth (UTC)", Unit::Time, first.0, last.0.max(first.0 + 1.0));
+    let x =
+        Axis::between("time of the truth (UTC)", Unit::Time, first.0, last.0.max(first.0 + 1.0));
     let plot = Plot::new("Verdict: the mean difference and its confidence sequence", x, y)
         .band(Look::Model, "95 % confidence sequence", band.clone())
         .line(Look::Model, "mean difference", mean)
         .line(Look::Guide, "equal", vec![(first.0, 0.0), (last.0, 0.0)]);
-    let mut table: Table = vec![heads(&["time", "observations", "mean", "lower", "upper", "verdict"])];
+    let mut table: Table =
+        vec![heads(&["time", "observations", "mean", "lower", "upper", "verdict"])];
     let stride = points.len().div_ceil(ROWS_MAX).max(1);
     // The last one is always there.
     let mut shown: Vec<_> = points.iter().rev().step_by(stride).collect();
     shown.reverse();
     for (time, verdict) in shown {
-        let limit = |at: usize| {
-            verdict.limits.map_or_else(dash, |limits| format!("{:.3e}", limits[at]))
-        };
+        let limit =
+            |at: usize| verdict.limits.map_or_else(dash, |limits| format!("{:.3e}", limits[at]));
         table.push(row([
             time.to_string(),
             count(verdict.scores),

@@ -84,10 +84,8 @@ fn verdict(report: &ReplayReport, summary: &Summary, page: &mut Page) {
     }
     page.table(&table);
     let Verdict { word, since, scores, mean_difference, limits, log_e_value } = summary.verdict;
-    let limits = limits.map_or_else(
-        || NONE.to_owned(),
-        |[low, high]| format!("{low:.3e} to {high:.3e}"),
-    );
+    let limits =
+        limits.map_or_else(|| NONE.to_owned(), |[low, high]| format!("{low:.3e} to {high:.3e}"));
     let rows = [
         ("verdict", words::word(word).to_owned()),
         ("since", since.map_or_else(|| NONE.to_owned(), |since| since.to_string())),
@@ -322,10 +320,7 @@ fn facts(report: &ReplayReport, summary: &Summary) -> Vec<(String, String)> {
             "signals",
             format!(
                 "buy above {}, sell below {}, release {}, cool-down {} steps",
-                thresholds.buy_above,
-                thresholds.sell_below,
-                rule.release,
-                rule.cooldown_steps
+                thresholds.buy_above, thresholds.sell_below, rule.release, rule.cooldown_steps
             ),
         ),
         ("seed of samples", report.options.seed.to_string()),

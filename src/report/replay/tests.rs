@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::core::baseline::BaselineKind;
-use crate::core::domain::{Quality, Signal, SymbolId};
+use crate::core::domain::{Quality, SymbolId};
 use crate::core::forecast::SignalThresholds;
 use crate::core::random::{Purpose, Random};
 use crate::core::signal::{SignalPlan, SignalState};

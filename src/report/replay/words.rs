@@ -3,10 +3,10 @@
 //! Owns the headline and the last paragraph. Promises that an advantage is claimed only where the
 //! evidence says so, and that its absence is said as well. Never computes a figure.
 
+use super::ReplayReport;
 use super::paper::PaperFigures;
 use super::subject::Subject;
 use super::summary::{NoPaper, Summary};
-use super::ReplayReport;
 use crate::core::domain::UnixNanos;
 use crate::core::signal::SignalCounts;
 use crate::core::verdict::Word;
@@ -148,7 +148,10 @@ fn signals(report: &ReplayReport, summary: &Summary) -> String {
     let horizon = report.subject.horizon_steps;
     let share = SignalCounts::share(counts.right(), counts.directed(), horizon);
     let (Some(share), Some(chance)) = (share, counts.hit_rate_by_chance()) else {
-        return format!("It gave {} signals, whose truths have no direction.", count(counts.told()));
+        return format!(
+            "It gave {} signals, whose truths have no direction.",
+            count(counts.told())
+        );
     };
     let judgement = if share.limits.low > chance {
         "more than signals that know nothing have"

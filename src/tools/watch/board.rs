@@ -109,9 +109,9 @@ impl Board {
         let Some(row) = rows.and_then(|rows| rows.get_mut(&*record.symbol)) else { return };
         if record.schema == SCORE_SCHEMA {
             let verdict = record.verdict.map(|verdict| (verdict.word, verdict.since));
-            let hits = record.signals.and_then(|signals| {
-                Some([signals.hit_rate?, signals.hit_rate_by_chance?])
-            });
+            let hits = record
+                .signals
+                .and_then(|signals| Some([signals.hit_rate?, signals.hit_rate_by_chance?]));
             row.score = Some(Scored { verdict, skill: record.skill, held: record.held, hits });
         }
     }

@@ -274,7 +274,8 @@ pub(super) fn errors(outcomes: &Outcomes, kind: TargetKind) -> Figure {
 pub(super) fn scatter(outcomes: &Outcomes, kind: TargetKind) -> Figure {
     let points: Vec<(f64, f64)> =
         outcomes.values.iter().copied().zip(outcomes.truths.iter().copied()).collect();
-    let axis = |label: &str, values: &[f64]| Axis::new(label, Unit::of(kind), values.iter().copied());
+    let axis =
+        |label: &str, values: &[f64]| Axis::new(label, Unit::of(kind), values.iter().copied());
     let values = outcomes.values.iter().copied().filter(|value| value.is_finite());
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
         (low.min(value), high.max(value))
