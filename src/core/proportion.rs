@@ -36,8 +36,8 @@ mod tests {
     #[test]
     fn wilsons_interval_has_its_hand_computed_value() {
         let limits = wilson(0.5, 4.0);
-        assert!((limits.low - 0.150_036).abs() < 1e-6, "{limits:?}");
-        assert!((limits.high - 0.849_964).abs() < 1e-6, "{limits:?}");
+        assert!((limits.low - 0.150_039).abs() < 1e-6, "{limits:?}");
+        assert!((limits.high - 0.849_961).abs() < 1e-6, "{limits:?}");
         assert_eq!(wilson(0.0, 3.0).low, 0.0);
         assert_eq!(wilson(1.0, 3.0).high, 1.0);
         let few = wilson(1.0, 0.25);

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use tickcast::core::domain::Symbol;
 use tickcast::core::forecast::SignalThresholds;
+use tickcast::engine::wire::forecast::ForecastRecord;
 
 use crate::support::bundle::{SealedBundle, sealed_with};
 use crate::support::process::run;
@@ -15,11 +16,23 @@ use crate::support::repository;
 const SYMBOLS: [&str; 3] = ["A", "<img src=x onerror=alert(1)>", "C"];
 const DAYS: u32 = 400;
 
-fn bundle() -> SealedBundle {
+fn bundle(signal: SignalThresholds) -> SealedBundle {
     sealed_with(11, 4, &[8], |draft| {
         draft.manifest.horizon_steps = 2;
-        draft.manifest.signal = SignalThresholds { buy_above: 0.002, sell_below: -0.002 };
+        draft.manifest.signal = signal;
     })
+}
+
+const ANY: SignalThresholds = SignalThresholds { buy_above: 0.002, sell_below: -0.002 };
+
+/// Thresholds that a third of the forecasts of a file are above, and a third below.
+fn thirds(forecasts: &str) -> SignalThresholds {
+    let lines = fs::read_to_string(forecasts).unwrap();
+    let value = |line| serde_json::from_str::<ForecastRecord<'_>>(line).unwrap().value;
+    let mut values: Vec<f64> = lines.lines().map(value).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    let third = values.len() / 3;
+    SignalThresholds { buy_above: values[2 * third], sell_below: values[third] }
 }
 
 /// Days of every symbol, in order of time; one symbol has a gap.
@@ -60,9 +73,11 @@ fn assert_ended(output: &Output) {
 #[test]
 fn a_report_changes_no_output_and_a_second_opinion_agrees() {
     assert!(Symbol::new(SYMBOLS[1]).is_ok());
-    let sealed = bundle();
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
+    assert_ended(&replay(&bundle(ANY), folder.path(), "first", &[]));
+    let signal = thirds(&path("first.jsonl"));
+    let sealed = bundle(signal);
     assert_ended(&replay(&sealed, folder.path(), "plain", &[]));
     let (page, figures) = (path("report.html"), path("report.json"));
     let options = ["--report", &page, "--report", &figures, "--cost-bps", "3", "--paper-sell"];
@@ -80,7 +95,9 @@ fn a_report_changes_no_output_and_a_second_opinion_agrees() {
     let output = Command::new("python3")
         .arg(script)
         .args([path("reported.jsonl"), path("reported-scores.jsonl"), figures])
-        .args(["--buy-above", "0.002", "--sell-below=-0.002", "--release", "0.5"])
+        .arg(format!("--buy-above={}", signal.buy_above))
+        .arg(format!("--sell-below={}", signal.sell_below))
+        .args(["--release", "0.5"])
         .args(["--cooldown-steps", "1", "--horizon-steps", "2", "--cost-bps", "3"])
         .args(["--paper-sell", "flat", "--paper-hold", "keep", "--page", &page])
         .output();
@@ -99,7 +116,7 @@ fn a_report_changes_no_output_and_a_second_opinion_agrees() {
 
 #[test]
 fn a_report_that_cannot_be_written_or_makes_no_sense_is_refused_at_once() {
-    let sealed = bundle();
+    let sealed = bundle(ANY);
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("missing/report.html").display().to_string();
     let output = replay(&sealed, folder.path(), "refused", &["--report", &missing]);

@@ -176,10 +176,17 @@ fn skill(report: &ReplayReport) -> Figure {
         stretches.iter().filter_map(|(time, sums)| Some((nanos(*time), sums.skill()?))).collect();
     // The first few scores may have any skill.
     let settled = cumulative.iter().skip(cumulative.len() / 10).map(|(_, skill)| *skill);
-    let mut all: Vec<f64> = settled.chain(dots.iter().map(|(_, skill)| *skill)).collect();
-    all.push(0.0);
-    all.sort_unstable_by(f64::total_cmp);
-    let (low, high) = (all[0].max(-1.0), all[all.len() - 1]);
+    let (low, high) =
+        settled.fold((0.0_f64, 0.0_f64), |(low, high), skill| (low.min(skill), high.max(skill)));
+    let mut of_stretches: Vec<f64> = dots.iter().map(|(_, skill)| *skill).collect();
+    of_stretches.sort_unstable_by(f64::total_cmp);
+    let quarter = |share: usize| {
+        let place = share * of_stretches.len().saturating_sub(1) / 4;
+        of_stretches.get(place).copied().unwrap_or(0.0)
+    };
+    // As far beyond the middle half as that is wide: one bad day would squeeze all others.
+    let width = quarter(3) - quarter(1);
+    let (low, high) = (low.min(quarter(1) - width), high.max(quarter(3) + width).min(1.0));
     let clamp = |points: Vec<(f64, f64)>| -> Vec<(f64, f64)> {
         points.into_iter().map(|(x, y)| (x, y.clamp(low, high))).collect()
     };
@@ -202,7 +209,7 @@ fn skill(report: &ReplayReport) -> Figure {
         ]));
     }
     let caption = "The line settles as scores come; it is no test. Dots far from zero on both \
-                   sides are what luck looks like. A skill below -1 is drawn at the edge."
+                   sides are what luck looks like. What lies beyond the picture is drawn at its edge."
         .to_owned();
     Figure { name: "skill".to_owned(), plot, caption, table }
 }

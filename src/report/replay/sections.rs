@@ -292,8 +292,8 @@ fn rules(options: &PaperOptions) -> String {
     };
     format!(
         "A buy is a position of 1, {sell}, {hold}; it is taken at the price of the step and held \
-         until the next forecast. A change of the position by 1 costs {cost_bps} basis points and \
-         {slippage_bps} of slippage. Each baseline follows the same rule and thresholds."
+         until the next forecast. A change of the position by 1 costs {cost_bps} bp (basis points) \
+         and {slippage_bps} bp of slippage. Each baseline follows the same rule and thresholds."
     )
 }
 
